@@ -1,0 +1,304 @@
+/* arena.c - pages and their two views.
+ *
+ * One memfd, mapped twice at a constant distance: the watched view, which is never writable, and above it the writable
+ * view, which is the core's alone. Both are reserved once, at an address that is a multiple of their size and stays for
+ * the life of the process; chunks of them are mapped and armed as pages are asked for.
+ *
+ * Memory of an adapter's own is adopted: arena pages take over its contents and are mapped, armed, at its address. */
+#include "core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23 /* kernel 5.14; where it is refused, pages come on first touch */
+#endif
+
+#define CHUNK_MIN ((uint64_t)64 << PAGE_SHIFT)
+#define CHUNK_MAX ((uint64_t)1024 << PAGE_SHIFT)
+#define RESERVE_MAX ((uint64_t)1 << 34)
+#define RESERVE_MIN ((uint64_t)1 << 26)
+
+static void *table(size_t size) {
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+int arena_open(void) {
+    mw.arena_fd = memfd_create("memwatch", MFD_CLOEXEC);
+    if (mw.arena_fd < 0) return MW_ERR_NO_MEMORY;
+    for (uint64_t size = RESERVE_MAX; size >= RESERVE_MIN; size /= 2) { /* RLIMIT_AS may allow less */
+        void *p = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (p == MAP_FAILED) continue;
+        uintptr_t from = (uintptr_t)p, start = (from + size - 1) & ~(size - 1);
+        if (start > from) munmap(p, start - from);
+        munmap((void *)(start + 2 * size), from + 3 * size - (start + 2 * size));
+        mw.watched = start;
+        mw.distance = mw.reserved = size;
+        break;
+    }
+    if (!mw.watched) return MW_ERR_NO_MEMORY;
+    mw.pages = table((mw.reserved >> PAGE_SHIFT) * sizeof *mw.pages);
+    mw.variables = table((uint64_t)VARIABLES_MAX * sizeof *mw.variables);
+    mw.adopted = table(ADOPTED_MAX * sizeof *mw.adopted);
+    for (int i = 0; i < ARENA_ORDERS; i++) mw.free_head[i] = NO_PAGE;
+    return mw.pages && mw.variables && mw.adopted ? MW_OK : MW_ERR_NO_MEMORY;
+}
+
+void arena_take_down(void) {
+    if (mw.watched) munmap((void *)mw.watched, 2 * mw.reserved);
+    if (mw.arena_fd >= 0) close(mw.arena_fd);
+    mw.watched = 0;
+    mw.arena_fd = -1;
+}
+
+/* Maps and arms the next chunk of both views. */
+static int commit(uint64_t at_least) {
+    uint64_t from = mw.committed, size = from < CHUNK_MIN ? CHUNK_MIN : from > CHUNK_MAX ? CHUNK_MAX : from;
+    while (size < at_least) size *= 2;
+    if (from + size > mw.reserved) size = mw.reserved - from;
+    if (size < at_least) return MW_ERR_LIMIT;
+    char *watched = (char *)mw.watched + from, *writable = watched + mw.distance;
+    if (ftruncate(mw.arena_fd, (off_t)(from + size))) return MW_ERR_NO_MEMORY;
+    if (mmap(writable, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, mw.arena_fd, (off_t)from) == MAP_FAILED ||
+        mmap(watched, size, PROT_READ, MAP_SHARED | MAP_FIXED, mw.arena_fd, (off_t)from) == MAP_FAILED)
+        return MW_ERR_NO_MEMORY;
+    madvise(writable, size, MADV_POPULATE_WRITE);
+    madvise(watched, size, MADV_POPULATE_READ);
+    madvise(writable, size, MADV_DONTDUMP); /* once is enough: the watched view is in the dump */
+    madvise(watched, size, MADV_DONTFORK);
+    madvise(writable, size, MADV_DONTFORK);
+    if (mw.tracker->arm(watched, size)) return MW_ERR_NO_MEMORY;
+    atomic_store_explicit(&mw.committed, from + size, memory_order_release);
+    return MW_OK;
+}
+
+static unsigned order_of(size_t n) {
+    unsigned order = 0;
+    while (((size_t)1 << order) < n) order++;
+    return order;
+}
+
+int arena_allocate(size_t n, uint32_t *first) {
+    if (!n || n > mw.reserved >> PAGE_SHIFT) return MW_ERR_LIMIT;
+    unsigned order = order_of(n);
+    uint32_t count = 1u << order, at = order < ARENA_ORDERS ? mw.free_head[order] : NO_PAGE;
+    if (order >= ARENA_ORDERS) return MW_ERR_LIMIT;
+    if (at != NO_PAGE) {
+        mw.free_head[order] = mw.pages[at].next_free;
+    } else {
+        at = mw.bump;
+        uint64_t end = ((uint64_t)at + count) << PAGE_SHIFT;
+        if (end > mw.committed) {
+            int error = commit(end - mw.committed);
+            if (error) return error;
+        }
+        mw.bump = at + count;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        mw.pages[at + i].head = 0;
+        mw.pages[at + i].state = PAGE_USED | order << 8;
+    }
+    mw.pages_used += count;
+    *first = at;
+    return MW_OK;
+}
+
+void arena_release(uint32_t first) {
+    unsigned order = mw.pages[first].state >> 8;
+    memset(arena_writable(first), 0, (size_t)MW_PAGE_SIZE << order);
+    for (uint32_t i = 0; i < 1u << order; i++) mw.pages[first + i].state = PAGE_FREE;
+    mw.pages[first].next_free = mw.free_head[order];
+    mw.free_head[order] = first;
+    mw.pages_used -= 1u << order;
+}
+
+void *mw_page_alloc(size_t n) {
+    if (!mw.started) {
+        errno = ENODEV;
+        return NULL;
+    }
+    uint32_t first;
+    lock_take(&mw.lock, thread_id());
+    int error = arena_allocate(n, &first);
+    lock_release(&mw.lock);
+    if (error) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return (void *)(mw.watched + ((uint64_t)first << PAGE_SHIFT));
+}
+
+int mw_page_free(void *page, size_t n) {
+    uintptr_t offset = (uintptr_t)page - mw.watched;
+    if (!mw.started || offset >= mw.committed || offset & PAGE_MASK) return MW_ERR_PAGE;
+    uint32_t first = (uint32_t)(offset >> PAGE_SHIFT);
+    int error = MW_OK;
+    lock_take(&mw.lock, thread_id());
+    if ((mw.pages[first].state & 0xff) != PAGE_USED || order_of(n) != mw.pages[first].state >> 8) error = MW_ERR_PAGE;
+    for (uint32_t i = 0; !error && i < n; i++)
+        if (mw.pages[first + i].head) error = MW_ERR_PAGE;
+    if (!error) arena_release(first);
+    lock_release(&mw.lock);
+    return error;
+}
+
+/* ---- adoption ---- */
+
+static unsigned adopted_hash(uint64_t number) {
+    return (unsigned)((number * 0x9E3779B97F4A7C15ULL) >> 48) & (ADOPTED_MAX - 1);
+}
+
+MW_SIGNAL_SAFE static struct adopted *adopted_find(uint64_t number) {
+    for (unsigned i = 0, at = adopted_hash(number); i < ADOPTED_MAX; i++, at = (at + 1) & (ADOPTED_MAX - 1)) {
+        uint64_t seen = atomic_load_explicit(&mw.adopted[at].number, memory_order_acquire);
+        if (seen == number) return &mw.adopted[at];
+        if (!seen) return NULL;
+    }
+    return NULL;
+}
+
+static bool adopted_add(uint64_t number, uint32_t page) {
+    if (mw.adopted_count >= ADOPTED_MAX / 2) return false;
+    unsigned at = adopted_hash(number);
+    while (mw.adopted[at].number > 1) at = (at + 1) & (ADOPTED_MAX - 1);
+    mw.adopted[at].page = page;
+    atomic_store_explicit(&mw.adopted[at].number, number, memory_order_release);
+    mw.adopted_count++;
+    return true;
+}
+
+MW_SIGNAL_SAFE uint32_t arena_page_at(uintptr_t address) {
+    uint64_t offset = address - mw.watched;
+    if (likely(offset < atomic_load_explicit(&mw.committed, memory_order_acquire))) {
+        uint32_t page = (uint32_t)(offset >> PAGE_SHIFT);
+        return likely((mw.pages[page].state & 0xff) == PAGE_USED) ? page : NO_PAGE;
+    }
+    if (!atomic_load_explicit(&mw.adopted_count, memory_order_acquire)) return NO_PAGE;
+    struct adopted *entry = adopted_find(address >> PAGE_SHIFT);
+    return entry ? entry->page : NO_PAGE;
+}
+
+void *mw_write_view(const void *watched) {
+    if (!mw.started) return NULL;
+    uint32_t page = arena_page_at((uintptr_t)watched);
+    return page == NO_PAGE ? NULL : arena_writable(page) + ((uintptr_t)watched & PAGE_MASK);
+}
+
+/* Whether [start, start + size) is private, readable and writable memory. proc(5), /proc/pid/maps. */
+static int mapping_check(uintptr_t start, size_t size) {
+    FILE *maps = fopen("/proc/self/maps", "re");
+    if (!maps) return MW_ERR_NOT_MAPPED;
+    char line[512];
+    uintptr_t at = start;
+    int error = MW_OK;
+    while (at < start + size && fgets(line, sizeof line, maps)) {
+        unsigned long from, to;
+        char perms[5];
+        if (sscanf(line, "%lx-%lx %4s", &from, &to, perms) != 3 || to <= at) continue;
+        if (from > at || perms[0] != 'r' || perms[1] != 'w') break;
+        if (perms[3] == 's') error = MW_ERR_SHARED;
+        at = to;
+    }
+    fclose(maps);
+    return error ? error : at >= start + size ? MW_OK : MW_ERR_NOT_MAPPED;
+}
+
+/* Whether every page was touched: present or swapped. Documentation/admin-guide/mm/pagemap.rst. */
+static int touched_check(uintptr_t start, size_t n) {
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), error = MW_OK;
+    if (fd < 0) return MW_OK; /* can't be known here; adopting reads the page anyway */
+    for (size_t i = 0; i < n && !error; i++) {
+        uint64_t entry;
+        if (pread(fd, &entry, 8, (off_t)((start >> PAGE_SHIFT) + i) * 8) != 8) break;
+        if (!(entry >> 62)) error = MW_ERR_NOT_TOUCHED;
+    }
+    close(fd);
+    return error;
+}
+
+static void adopted_forget(uintptr_t start, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        struct adopted *entry = adopted_find((start >> PAGE_SHIFT) + i);
+        if (entry) {
+            atomic_store_explicit(&entry->number, 1, memory_order_release);
+            mw.adopted_count--;
+        }
+    }
+}
+
+int arena_adopt(uintptr_t start, size_t n, uint32_t *first) {
+    size_t size = n << PAGE_SHIFT;
+    int error = mapping_check(start, size);
+    if (!error) error = touched_check(start, n);
+    if (!error) error = arena_allocate(n, first);
+    if (error) return error;
+    memcpy(arena_writable(*first), (void *)start, size);
+    for (size_t i = 0; i < n; i++)
+        if (!adopted_add((start >> PAGE_SHIFT) + i, *first + (uint32_t)i)) error = MW_ERR_LIMIT;
+    if (!error && (mmap((void *)start, size, PROT_READ, MAP_SHARED | MAP_FIXED, mw.arena_fd,
+                        (off_t)*first << PAGE_SHIFT) == MAP_FAILED ||
+                   madvise((void *)start, size, MADV_DONTFORK) || mw.tracker->arm((void *)start, size))) {
+        error = MW_ERR_NO_MEMORY;
+        arena_give_back(start, n, *first);
+        return error;
+    }
+    if (error) {
+        adopted_forget(start, n);
+        arena_release(*first);
+    }
+    return error;
+}
+
+int arena_give_back(uintptr_t start, size_t n, uint32_t first) {
+    size_t size = n << PAGE_SHIFT;
+    void *fresh = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (fresh == MAP_FAILED) return MW_ERR_NO_MEMORY;
+    memcpy(fresh, arena_writable(first), size);
+    if (mremap(fresh, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)start) == MAP_FAILED) {
+        munmap(fresh, size);
+        return MW_ERR_NO_MEMORY;
+    }
+    adopted_forget(start, n);
+    arena_release(first);
+    return MW_OK;
+}
+
+/* ---- fork ---- */
+
+int arena_copy(void) {
+    int fd = memfd_create("memwatch", MFD_CLOEXEC);
+    bool done = fd >= 0 && !ftruncate(fd, (off_t)mw.committed);
+    for (uint32_t i = 0; done && i < mw.bump; i++)
+        if ((mw.pages[i].state & 0xff) == PAGE_USED)
+            done = pwrite(fd, arena_writable(i), MW_PAGE_SIZE, (off_t)i << PAGE_SHIFT) == (ssize_t)MW_PAGE_SIZE;
+    if (!done && fd >= 0) close(fd);
+    return done ? fd : -1;
+}
+
+static bool map_fixed(void *at, size_t size, int protection, off_t offset) {
+    return mmap(at, size, protection, MAP_SHARED | MAP_FIXED, mw.arena_fd, offset) != MAP_FAILED &&
+           !madvise(at, size, MADV_DONTFORK);
+}
+
+int arena_replace(int fd) {
+    close(mw.arena_fd);
+    mw.arena_fd = fd;
+    char *watched = (char *)mw.watched;
+    if (!map_fixed(watched + mw.distance, mw.committed, PROT_READ | PROT_WRITE, 0) ||
+        !map_fixed(watched, mw.committed, PROT_READ, 0) || mw.tracker->arm(watched, mw.committed))
+        return MW_ERR_NO_MEMORY;
+    for (unsigned i = 0; mw.adopted_count && i < ADOPTED_MAX; i++) {
+        if (mw.adopted[i].number <= 1) continue;
+        void *at = (void *)(uintptr_t)(mw.adopted[i].number << PAGE_SHIFT);
+        if (!map_fixed(at, MW_PAGE_SIZE, PROT_READ, (off_t)mw.adopted[i].page << PAGE_SHIFT) ||
+            mw.tracker->arm(at, MW_PAGE_SIZE))
+            return MW_ERR_NO_MEMORY;
+    }
+    return MW_OK;
+}

@@ -1,0 +1,303 @@
+/* core.h - what the files of the core share. The one struct that holds all state, and one block of prototypes per file.
+ *
+ *   state.c      mw_start, counters, errors           arena.c      pages and their two views
+ *   registry.c   variables on pages, announced writes tracker*.c   how a store becomes a signal
+ *   form.c       instruction bytes -> struct form     code.c       executable blocks
+ *   executor.c   runs a form                          emulate.c    the forms that can't be run elsewhere
+ *   fault.c      the signal handler                   signals.c    whose signals they are
+ *   interpose.c  import tables of loaded modules      journal.c    the writer
+ *   site.c       places in source code                fork.c       a child with pages and a journal of its own
+ *
+ * Whatever may run in the signal handler is marked MW_SIGNAL_SAFE: it calls nothing but its like, takes no lock but
+ * mw_lock, allocates nothing. A test follows the calls of the built objects and holds us to it. */
+#ifndef MEMWATCH_CORE_H
+#define MEMWATCH_CORE_H
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "journal_format.h"
+#include "lock.h"
+#include "memwatch.h"
+
+#define MW_SIGNAL_SAFE __attribute__((section(".text.mw_signal_safe")))
+#define MW_TLS __thread __attribute__((tls_model("initial-exec")))
+#define MW_HIDDEN __attribute__((visibility("hidden")))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define PAGE_SHIFT 12
+#define PAGE_MASK ((uintptr_t)MW_PAGE_SIZE - 1)
+#define NO_PAGE UINT32_MAX
+#define ARENA_ORDERS 23
+#define FORMS_MAX 16384u
+#define FORM_CACHE 8192u
+#define SEGMENTS_MAX (1u << 20)
+#define SITES_MAX (1u << 20)
+#define STORE_MAX 64u       /* bytes that an instruction of the ordinary kind writes */
+#define WIDE_MAX (1u << 16) /* bytes that xsave and its kind may write */
+
+/* ---- pages (arena.c) ---- */
+enum page_state { PAGE_FREE = 0, PAGE_USED = 1 };
+struct page {
+    mw_lock lock;
+    uint32_t head;      /* first variable on this page, 0 for none */
+    uint32_t state;     /* enum page_state | order << 8 */
+    uint32_t next_free; /* free list of its order */
+};
+
+struct adopted {             /* a page of the adapter's own: an entry of an open-addressed hash by page number */
+    _Atomic uint64_t number; /* address >> 12; 0 free, 1 deleted */
+    uint32_t page;           /* its page in the arena */
+};
+#define ADOPTED_MAX (1u << 16)
+
+/* ---- variables (registry.c) ---- */
+struct variable {
+    uint64_t address; /* in the watched view */
+    uint64_t size;
+    uint64_t depth_start, depth_stop;
+    uint32_t page; /* first page */
+    uint32_t next; /* next variable on a shared page */
+    uint32_t flags;
+    _Atomic uint32_t live;
+    void *metadata; /* for a forked child's journal */
+    uint32_t metadata_length;
+};
+#define VARIABLES_MAX (1u << 24)
+
+/* ---- forms (form.c) ---- */
+enum form_kind {
+    FORM_REFUSED = 0, /* can't be run safely: loud */
+    FORM_RUN,         /* run on a scratch copy of its destination */
+    FORM_WIDE,        /* likewise, size known at run time: xsave and its kind */
+    FORM_STRING,      /* movs, stos */
+    FORM_SCATTER,     /* several destinations: vpscatter* */
+    FORM_MOVDIR64B,   /* destination in a register, without a segment */
+    FORM_PUSH,        /* destination is the stack */
+    FORM_CALL,
+};
+enum { REG_NONE = 16 };
+struct form {
+    uint8_t length, bytes[15];
+    uint8_t kind;
+    uint16_t size;         /* bytes written, 0: known at run time; of one element for FORM_STRING and FORM_SCATTER */
+    uint8_t base, index;   /* 0..15 in encoding order (rax rcx rdx rbx rsp rbp rsi rdi r8..), or REG_NONE */
+    uint8_t scale;         /* 0, 1, 2, 4, 8 */
+    uint8_t segment;       /* 0 none, 1 fs, 2 gs */
+    uint8_t address_bytes; /* 8 or 4 */
+    uint8_t relative;      /* RIP-relative: `base` is a register the instruction doesn't use, holding the next RIP */
+    uint8_t bit_offset;    /* bts and its kind: operand bytes of the bit offset register, else 0 */
+    uint8_t source;        /* register operand: bit offset, element mask, value pushed, source of a string operation */
+    uint8_t conditional;   /* cmpxchg: stored nothing if ZF is clear afterwards */
+    uint8_t repeat;        /* rep prefix */
+    uint8_t moves;         /* FORM_STRING: movs, not stos */
+    uint8_t source_kind;   /* FORM_PUSH, FORM_CALL: enum operand_kind */
+    uint8_t mxcsr_back;    /* may change MXCSR */
+    uint8_t x87_back;      /* changes the x87 state */
+    uint8_t elements;      /* FORM_SCATTER: how many */
+    uint8_t index_bytes;   /* FORM_SCATTER: 4 or 8 */
+    uint8_t vector, vector_index; /* FORM_SCATTER: numbers of the data and the index register */
+    uint32_t restore;             /* xsave components that it reads */
+    uint32_t next;                /* chain of the content hash */
+    int64_t displacement;
+    int64_t immediate;
+    void *block; /* executable copy, GS-prefixed, ending in a jump to the leave thunk */
+};
+enum operand_kind { OPERAND_REGISTER, OPERAND_IMMEDIATE, OPERAND_MEMORY, OPERAND_FLAGS, OPERAND_SEGMENT };
+
+enum { XSTATE_LEGACY_SIZE = 512, XSTATE_HEADER_SIZE = 64 };
+
+/* ---- per thread: addressed through FS by generated code, so its layout is code.c's business too ---- */
+struct thread {
+    uint64_t regs[16]; /* encoding order */
+    uint64_t flags;
+    uint64_t handler_rsp;
+    void *block, *leave;
+    uint32_t tid;
+    uint32_t context;
+    uint32_t named; /* journal generation in which this thread's name was recorded */
+};
+
+struct tracker {
+    const char *name;
+    mw_tracker id;
+    int protection; /* of the armed watched view */
+    int (*open)(void);
+    int (*arm)(void *start, size_t size); /* start..size is mapped PROT_READ; afterwards stores to it make signals */
+    void (*close)(void);
+};
+
+struct journal {
+    _Atomic uint32_t open;
+    uint32_t generation;
+    int fd;
+    struct mwj_header *header;
+    _Atomic(struct mwj_slot *) *segments;
+    _Atomic uint64_t capacity; /* slots that exist */
+    mw_lock grow;
+    _Atomic uint32_t full_reported;
+    char folder[1024]; /* where a forked child opens its own */
+    char runtime[16];
+    uint8_t session[16];
+};
+
+struct site {
+    _Atomic uint64_t hash;
+    _Atomic uint32_t id;
+    uint32_t line, column;
+    uint16_t file_length, function_length;
+    const char *text; /* file, then function */
+};
+
+struct mw_core {
+    _Atomic uint32_t started;
+    mw_lock lock; /* start, page allocation, registration, adoption, journal open and close */
+    const struct tracker *tracker;
+    char tracker_reason[256];
+
+    /* arena: [watched, watched + reserved) is what the program sees, + distance is what the core writes */
+    uintptr_t watched;
+    uint64_t distance, reserved;
+    _Atomic uint64_t committed;
+    int arena_fd, uffd;
+    struct page *pages;
+    uint32_t bump;
+    uint32_t free_head[ARENA_ORDERS];
+    uint64_t pages_used;
+    struct adopted *adopted;
+    _Atomic uint32_t adopted_count;
+
+    struct variable *variables;
+    uint32_t variable_last;
+    uint64_t variables_live;
+
+    mw_lock forms_lock;
+    struct form *forms;
+    uint32_t form_count;
+    _Atomic uint32_t *form_buckets;     /* content hash -> form + 1 */
+    _Atomic(struct form *) *form_cache; /* instruction address -> form, verified by content */
+    uint8_t *code_write, *code_run;     /* two views of the same executable memory */
+    size_t code_used;
+    void (*enter)(void *xstate, uint64_t mask);
+    void *leave;
+    mw_lock overflow_lock, wide_lock;
+    struct form overflow_form;
+    uint8_t *wide; /* WIDE_MAX bytes of scratch, under wide_lock */
+    struct {       /* where a component of the extended state lies in a signal frame: CPUID leaf 13 */
+        uint32_t offset, size, aligned;
+    } xstate[32];
+    uint32_t xstate_enabled; /* XCR0, low half */
+
+    struct sigaction before[2]; /* whom SIGSEGV and SIGBUS belong to in the program's eyes */
+    struct {                    /* between the handlers of pthread_atfork, under `lock` */
+        int fd;
+        bool watching;
+        uint64_t mask;
+    } fork;
+    mw_lock signals_lock;
+    unsigned long long modules_seen;
+    _Atomic uint32_t modules_pending; /* the program has called dlopen since the last scan */
+
+    mw_origin_provider provider;
+    struct journal journal;
+    mw_lock sites_lock;
+    struct site *sites;
+    char *site_text;
+    size_t site_text_used;
+    _Atomic uint32_t site_count;
+    uint32_t *site_order; /* id -> slot of sites */
+
+    _Atomic uint64_t stores, lost, chained;
+};
+extern MW_HIDDEN struct mw_core mw;
+extern MW_HIDDEN MW_TLS struct thread mw_thread;
+
+MW_HIDDEN uint32_t thread_first(void);
+static inline uint32_t thread_id(void) { return likely(mw_thread.tid) ? mw_thread.tid : thread_first(); }
+
+/* ---- arena.c ---- */
+MW_HIDDEN int arena_open(void);
+MW_HIDDEN void arena_take_down(void);
+MW_HIDDEN int arena_copy(void);      /* a memfd with the contents of all pages in use; caller holds every page lock */
+MW_HIDDEN int arena_replace(int fd); /* maps and arms it in place of the present one */
+MW_HIDDEN int arena_allocate(size_t n, uint32_t *first); /* caller holds mw.lock */
+MW_HIDDEN void arena_release(uint32_t first);
+MW_HIDDEN int arena_adopt(uintptr_t start, size_t n, uint32_t *first);
+MW_HIDDEN int arena_give_back(uintptr_t start, size_t n, uint32_t first);
+/* The page that an address of a watched view belongs to, NO_PAGE if none is in use there. */
+MW_HIDDEN uint32_t arena_page_at(uintptr_t address);
+static inline uint8_t *arena_writable(uint32_t page) {
+    return (uint8_t *)(mw.watched + mw.distance + ((uint64_t)page << PAGE_SHIFT));
+}
+
+/* ---- registry.c ---- */
+struct piece { /* the part of a write that lies on one page, or on none of ours */
+    uint32_t page;
+    uint32_t offset; /* in the page */
+    uint32_t length;
+    uint32_t nested; /* the page's lock is held by the code that this thread interrupted */
+    uint8_t *target;
+};
+/* Records what a write of `length` bytes at watched address `at` does to each variable it touches. The caller holds the
+ * page locks. Returns 0 or MW_ERR_JOURNAL_FULL. */
+MW_HIDDEN int registry_record(uintptr_t at, const struct piece *pieces, unsigned count, const uint8_t *before,
+                              const uint8_t *after, const mw_origin *origin, unsigned how, unsigned flags);
+MW_HIDDEN void registry_end_all(void);
+MW_HIDDEN int registry_record_all(void);
+
+/* ---- fork.c ---- */
+MW_HIDDEN int fork_prepare_for(void); /* registers with pthread_atfork */
+
+/* ---- trackers ---- */
+extern MW_HIDDEN const struct tracker tracker_uffd_sigbus, tracker_readonly;
+
+/* ---- form.c, code.c, executor.c, emulate.c ---- */
+MW_HIDDEN int code_open(void);
+MW_HIDDEN int code_replace(void);                                                 /* in a forked child */
+MW_HIDDEN void *code_block(const uint8_t *instruction, unsigned length);          /* caller holds mw.forms_lock */
+MW_HIDDEN void *code_overflow_block(const uint8_t *instruction, unsigned length); /* caller holds overflow_lock */
+MW_HIDDEN int form_open(void);
+/* The form of the instruction at ip; NULL if it can't be read as one. overflow: the table is full, the caller must call
+ * form_overflow_done() when it has run the form. */
+MW_HIDDEN struct form *form_at(uintptr_t ip, bool *overflow);
+MW_HIDDEN void form_overflow_done(void);
+
+enum run_result { RUN_DONE, RUN_REFUSED, RUN_NOT_OURS };
+MW_HIDDEN enum run_result executor_run(ucontext_t *context, uintptr_t address);
+MW_HIDDEN uint64_t register_read(const ucontext_t *context, unsigned reg);
+MW_HIDDEN void register_write(ucontext_t *context, unsigned reg, uint64_t value);
+MW_HIDDEN uintptr_t form_address(const struct form *form, const ucontext_t *context, uintptr_t *offset);
+/* Applies `after`, what a write leaves at `at`: locks, records, publishes. At most STORE_MAX bytes, or within one page.
+ * False if a part of the range that isn't ours can't be written, or is no longer what it was. */
+MW_HIDDEN bool executor_apply(uintptr_t at, const uint8_t *after, unsigned size, const mw_origin *origin);
+MW_HIDDEN enum run_result emulate(const struct form *form, ucontext_t *context, const mw_origin *origin);
+MW_HIDDEN bool safe_read(void *to, uintptr_t from, size_t n);
+MW_HIDDEN bool safe_write(uintptr_t to, const void *from, size_t n);
+
+/* ---- fault.c, signals.c, interpose.c ---- */
+MW_HIDDEN void mw_fault_handler(int signal, siginfo_t *info, void *context);
+MW_HIDDEN int executor_open(void);
+MW_HIDDEN int signals_take(void);
+MW_HIDDEN int signals_virtual(int signal, const struct sigaction *wanted, struct sigaction *previous);
+MW_HIDDEN void signals_spare(sigset_t *set);
+MW_HIDDEN void signals_chain(int signal, siginfo_t *info, void *context);
+MW_HIDDEN int interpose_scan(void);
+
+/* ---- journal.c ---- */
+struct store {
+    uint32_t variable, tid, offset, length, site, context;
+    unsigned how, flags;
+};
+MW_HIDDEN int journal_store(const struct store *store, const uint8_t *before, const uint8_t *after);
+MW_HIDDEN int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uint32_t id, const void *a, size_t a_length,
+                           const void *b, size_t b_length);
+MW_HIDDEN int journal_variable(uint32_t id, const struct variable *variable);
+MW_HIDDEN int journal_unregistered(uint32_t id);
+MW_HIDDEN int journal_reopen(void); /* in a forked child */
+MW_HIDDEN int site_open(void);
+MW_HIDDEN int site_record_all(void);
+#endif

@@ -1,0 +1,350 @@
+/* journal.c - the writer: appends fixed-size slots to a shared mapping of a file. docs/journal-format.md.
+ *
+ * Reserving is one compare-and-swap on the header, committing one release store to the slot; a writer that dies in
+ * between leaves a slot that readers skip. Space is allocated on disk before it is handed out, so a full disk is an
+ * error here and never a SIGBUS in a store. */
+#include "core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* kernel 5.14; where it is refused, pages come on first touch */
+#endif
+#define FIRST_PAYLOAD_STORE 28u
+#define FIRST_PAYLOAD_BLOB 40u
+#define CONTINUATION_PAYLOAD 60u
+#define BLOB_MAX (FIRST_PAYLOAD_BLOB + (MWJ_RECORD_SLOTS_MAX - 1) * CONTINUATION_PAYLOAD)
+
+MW_SIGNAL_SAFE static uint64_t now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t); /* signal-safety(7) lists it; the vDSO serves it without a system call */
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- room ---- */
+
+/* Blocks on disk and pages in memory for [from, from + size). Written rather than fallocated: the page cache then makes
+ * large folios, and the whole segment is mapped in a few faults instead of one a page. */
+MW_SIGNAL_SAFE static bool allocate(int fd, off_t from, off_t size) {
+    static const char zeros[256 << 10];
+    for (off_t stop = from + size; from < stop;) {
+        size_t n = stop - from < (off_t)sizeof zeros ? (size_t)(stop - from) : sizeof zeros;
+        long done = raw_syscall4(SYS_pwrite64, fd, (long)zeros, (long)n, from);
+        if (done == -EINTR) continue;
+        if (done <= 0) return false;
+        from += done;
+    }
+    return true;
+}
+
+MW_SIGNAL_SAFE static bool open_segment(struct journal *j, uint64_t segment) {
+    off_t from = MWJ_HEADER_SIZE + (off_t)segment * MWJ_SEGMENT_SIZE;
+    if (segment >= SEGMENTS_MAX || !allocate(j->fd, from, MWJ_SEGMENT_SIZE)) return false;
+    long p = raw_syscall6(SYS_mmap, 0, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, j->fd, from);
+    if (p < 0 && p > -4096) return false;
+    raw_syscall4(SYS_madvise, p, MWJ_SEGMENT_SIZE, MADV_POPULATE_WRITE, 0);
+    atomic_store_explicit(&j->segments[segment], (struct mwj_slot *)p, memory_order_release);
+    if (segment >= 2) /* written and read by others only: the pages stay in the page cache */
+        raw_syscall4(SYS_madvise, (long)j->segments[segment - 2], MWJ_SEGMENT_SIZE, MADV_DONTNEED, 0);
+    return true;
+}
+
+/* Makes room up to slot `end`. No signal may arrive while we hold the lock: its handler could store to a watched page.
+ */
+MW_SIGNAL_SAFE static bool grow(struct journal *j, uint64_t end) {
+    uint64_t all = ~0ull, kept;
+    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&kept, 8);
+    lock_take(&j->grow, thread_id());
+    bool done = true;
+    while (done && j->capacity < end) {
+        done = open_segment(j, j->capacity / MWJ_SEGMENT_SLOTS);
+        if (done) atomic_fetch_add(&j->capacity, MWJ_SEGMENT_SLOTS);
+    }
+    lock_release(&j->grow);
+    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&kept, 0, 8);
+    return done;
+}
+
+MW_SIGNAL_SAFE static inline struct mwj_slot *slot_at(struct journal *j, uint64_t index) {
+    struct mwj_slot *segment = atomic_load_explicit(&j->segments[index / MWJ_SEGMENT_SLOTS], memory_order_acquire);
+    return segment + index % MWJ_SEGMENT_SLOTS;
+}
+
+/* n consecutive slots of one segment, or NULL: the disk is full. */
+MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigned n) {
+    uint64_t at = atomic_load_explicit(&j->header->reserved, memory_order_relaxed), start, end;
+    for (;;) {
+        uint64_t room = MWJ_SEGMENT_SLOTS - at % MWJ_SEGMENT_SLOTS;
+        start = likely(n <= room) ? at : at + room;
+        end = start + n;
+        if (unlikely(end > atomic_load_explicit(&j->capacity, memory_order_acquire))) {
+            if (!grow(j, end)) return NULL;
+            at = atomic_load_explicit(&j->header->reserved, memory_order_relaxed);
+            continue;
+        }
+        if (likely(atomic_compare_exchange_weak_explicit(&j->header->reserved, &at, end, memory_order_relaxed,
+                                                         memory_order_relaxed)))
+            break;
+    }
+    for (; unlikely(at < start); at++)
+        atomic_store_explicit(&slot_at(j, at)->word, MWJ_WORD(MWJ_PAD, 1, 0, 0), memory_order_release);
+    return slot_at(j, start);
+}
+
+MW_SIGNAL_SAFE static int full(struct journal *j) {
+    atomic_fetch_add(&j->header->lost, 1);
+    atomic_fetch_add(&mw.lost, 1);
+    if (!atomic_exchange(&j->full_reported, 1)) {
+        static const char text[] =
+            "memwatch: the journal can't grow (disk full?): what was recorded is safe, further events are counted as "
+            "lost\n";
+        raw_syscall4(SYS_write, 2, (long)text, sizeof text - 1, 0);
+    }
+    return MW_ERR_JOURNAL_FULL;
+}
+
+/* ---- records ---- */
+
+/* Copies n bytes to position `at` of a record's payload, of which the first slot holds `room` bytes at `first`. */
+MW_SIGNAL_SAFE static void put(struct mwj_slot *slot, uint8_t *first, uint32_t room, uint32_t at, const void *bytes,
+                               uint32_t n) {
+    const uint8_t *from = bytes;
+    while (n) {
+        uint8_t *to;
+        uint32_t space;
+        if (at < room) {
+            to = first + at;
+            space = room - at;
+        } else {
+            uint32_t behind = at - room;
+            struct mwj_continuation *c = (struct mwj_continuation *)slot + 1 + behind / CONTINUATION_PAYLOAD;
+            to = c->payload + behind % CONTINUATION_PAYLOAD;
+            space = CONTINUATION_PAYLOAD - behind % CONTINUATION_PAYLOAD;
+        }
+        uint32_t now_n = n < space ? n : space;
+        memcpy(to, from, now_n);
+        at += now_n, from += now_n, n -= now_n;
+    }
+}
+
+static inline unsigned slots_for(uint32_t payload, uint32_t room) {
+    return payload <= room ? 1 : 1 + (payload - room + CONTINUATION_PAYLOAD - 1) / CONTINUATION_PAYLOAD;
+}
+
+MW_SIGNAL_SAFE static inline void commit(struct mwj_slot *slot, unsigned kind, unsigned slots, unsigned origin,
+                                         unsigned flags) {
+    for (unsigned i = 1; i < slots; i++)
+        atomic_store_explicit(&slot[i].word, MWJ_WORD(MWJ_CONTINUATION, 1, 0, 0), memory_order_relaxed);
+    atomic_store_explicit(&slot->word, MWJ_WORD(kind, slots, origin, flags), memory_order_release);
+}
+
+/* The first event of a thread is preceded by the name that the kernel knows it by, unless an adapter has given one. */
+MW_SIGNAL_SAFE static __attribute__((noinline)) void introduce_thread(struct journal *j) {
+    char name[16] = "";
+    mw_thread.named = j->generation;
+    raw_syscall4(SYS_prctl, PR_GET_NAME, (long)name, 0, 0);
+    size_t n = 0;
+    while (n < sizeof name && name[n]) n++;
+    journal_blob(MWJ_THREAD, MWJ_INEXACT, thread_id(), 0, NULL, 0, name, n);
+}
+
+MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *before, const uint8_t *after) {
+    struct journal *j = &mw.journal;
+    if (unlikely(!atomic_load_explicit(&j->open, memory_order_acquire))) return MW_ERR_NO_JOURNAL;
+    if (unlikely(mw_thread.named != j->generation)) introduce_thread(j);
+    uint32_t n = store->length;
+    unsigned slots = slots_for(2 * n, FIRST_PAYLOAD_STORE);
+    struct mwj_slot *slot = reserve(j, slots);
+    if (unlikely(!slot)) return full(j);
+    slot->tid = store->tid;
+    slot->time = now();
+    slot->id = store->variable;
+    slot->store.offset = store->offset;
+    slot->store.length = n;
+    slot->store.site = store->site;
+    slot->store.context = store->context;
+    if (likely(n == 8)) {
+        memcpy(slot->store.payload, before, 8);
+        memcpy(slot->store.payload + 8, after, 8);
+    } else {
+        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, 0, before, n);
+        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, n, after, n);
+    }
+    commit(slot, MWJ_STORE, slots, store->how, store->flags);
+    return MW_OK;
+}
+
+MW_SIGNAL_SAFE int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uint32_t id, const void *a,
+                                size_t a_length, const void *b, size_t b_length) {
+    struct journal *j = &mw.journal;
+    if (!atomic_load_explicit(&j->open, memory_order_acquire)) return MW_ERR_NO_JOURNAL;
+    const uint8_t *from = b;
+    do {
+        uint32_t n = (uint32_t)(b_length < BLOB_MAX - a_length ? b_length : BLOB_MAX - a_length);
+        unsigned slots = slots_for((uint32_t)a_length + n, FIRST_PAYLOAD_BLOB);
+        struct mwj_slot *slot = reserve(j, slots);
+        if (!slot) return full(j);
+        slot->tid = tid;
+        slot->time = now();
+        slot->id = id;
+        slot->blob.length = (uint32_t)a_length + n;
+        put(slot, slot->blob.payload, FIRST_PAYLOAD_BLOB, 0, a, (uint32_t)a_length);
+        put(slot, slot->blob.payload, FIRST_PAYLOAD_BLOB, (uint32_t)a_length, from, n);
+        b_length -= n, from += n, a_length = 0;
+        commit(slot, kind, slots, 0, flags | (b_length ? MWJ_MORE : 0));
+    } while (b_length);
+    return MW_OK;
+}
+
+int journal_variable(uint32_t id, const struct variable *v) {
+    struct journal *j = &mw.journal;
+    struct mwj_slot *slot = reserve(j, 1);
+    if (!slot) return full(j);
+    struct mwj_variable record = {.flags = v->flags};
+    memcpy(record.size, &v->size, 8);
+    memcpy(record.depth_start, &v->depth_start, 8);
+    memcpy(record.depth_stop, &v->depth_stop, 8);
+    memcpy(record.address, &v->address, 8);
+    slot->tid = thread_id();
+    slot->time = now();
+    slot->id = id;
+    memcpy(slot->raw, &record, sizeof record);
+    commit(slot, MWJ_VARIABLE, 1, 0, 0);
+    return MW_OK;
+}
+
+int journal_unregistered(uint32_t id) {
+    struct mwj_slot *slot = reserve(&mw.journal, 1);
+    if (!slot) return full(&mw.journal);
+    slot->tid = thread_id();
+    slot->time = now();
+    slot->id = id;
+    commit(slot, MWJ_UNREGISTERED, 1, 0, 0);
+    return MW_OK;
+}
+
+/* ---- open and close ---- */
+
+static void remember(struct journal *j, const char *path, const char *runtime, const uint8_t session[16]) {
+    const char *slash = strrchr(path, '/');
+    snprintf(j->folder, sizeof j->folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    snprintf(j->runtime, sizeof j->runtime, "%s", runtime);
+    memcpy(j->session, session, 16);
+}
+
+static void unmap(struct journal *j) {
+    for (uint64_t i = 0; j->segments && i < j->capacity / MWJ_SEGMENT_SLOTS; i++)
+        munmap(j->segments[i], MWJ_SEGMENT_SIZE);
+    if (j->header) munmap(j->header, MWJ_HEADER_SIZE);
+    if (j->fd >= 0) close(j->fd);
+    j->header = NULL;
+    j->fd = -1;
+    j->capacity = 0;
+}
+
+static int open_file(struct journal *j, const char *path, const char *runtime, const uint8_t session[16]) {
+    j->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (j->fd < 0) return MW_ERR_JOURNAL_OPEN;
+    if (!allocate(j->fd, 0, MWJ_HEADER_SIZE)) return MW_ERR_JOURNAL_FULL;
+    void *p = mmap(NULL, MWJ_HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, j->fd, 0);
+    if (p == MAP_FAILED) return MW_ERR_JOURNAL_OPEN;
+    j->header = p;
+    j->header->version_major = MWJ_VERSION_MAJOR;
+    j->header->version_minor = MWJ_VERSION_MINOR;
+    j->header->header_size = MWJ_HEADER_SIZE;
+    j->header->slot_size = MWJ_SLOT_SIZE;
+    j->header->segment_slots = MWJ_SEGMENT_SLOTS;
+    j->header->pid = (uint64_t)getpid();
+    j->header->started = now();
+    strncpy(j->header->runtime, runtime, sizeof j->header->runtime - 1);
+    strncpy(j->header->tracker, mw_tracker_name(), sizeof j->header->tracker - 1);
+    memcpy(j->header->session, session, 16);
+    j->header->page_size = MW_PAGE_SIZE;
+    j->header->abi_version = MW_ABI_VERSION;
+    if (!grow(j, 1)) return MW_ERR_JOURNAL_FULL;
+    atomic_thread_fence(memory_order_release);
+    memcpy(j->header->magic, MWJ_MAGIC, 8); /* last: a reader that sees it sees the rest */
+    return MW_OK;
+}
+
+int mw_journal_open(const char *path, const char *runtime, const uint8_t session[16]) {
+    struct journal *j = &mw.journal;
+    if (!mw.started) return MW_ERR_NOT_STARTED;
+    lock_take(&mw.lock, thread_id());
+    int error = MW_OK;
+    if (atomic_load(&j->open)) {
+        errno = EBUSY;
+        error = MW_ERR_JOURNAL_OPEN;
+    } else {
+        unmap(j); /* kept since it was closed, for writers that were still on their way out */
+        if (!j->segments) {
+            void *p = mmap(NULL, SEGMENTS_MAX * sizeof *j->segments, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            if (p == MAP_FAILED)
+                error = MW_ERR_NO_MEMORY;
+            else
+                j->segments = p;
+        }
+        if (!error) error = open_file(j, path, runtime, session);
+        if (error) {
+            int why = errno;
+            if (j->fd >= 0) unlink(path);
+            unmap(j);
+            errno = why;
+        } else {
+            remember(j, path, runtime, session);
+            j->generation++;
+            j->full_reported = 0;
+            atomic_store(&j->open, 1);
+            error = site_record_all();
+        }
+    }
+    lock_release(&mw.lock);
+    return error;
+}
+
+int mw_journal_close(void) {
+    struct journal *j = &mw.journal;
+    if (!mw.started || !atomic_load(&j->open)) return MW_ERR_NO_JOURNAL;
+    lock_take(&mw.lock, thread_id());
+    registry_end_all();
+    atomic_store(&j->open, 0);
+    atomic_store(&j->header->closed, now());
+    lock_release(&mw.lock);
+    return MW_OK;
+}
+
+int journal_reopen(void) {
+    struct journal *j = &mw.journal;
+    char path[sizeof j->folder + 64], runtime[sizeof j->runtime];
+    uint8_t session[16];
+    unmap(j);
+    atomic_store(&j->open, 0);
+    snprintf(path, sizeof path, "%s/%d-%s.mwj", j->folder, getpid(), j->runtime);
+    memcpy(runtime, j->runtime, sizeof runtime);
+    memcpy(session, j->session, sizeof session);
+    int error = mw_journal_open(path, runtime, session);
+    return error ? error : registry_record_all();
+}
+
+int mw_thread_name(uint32_t tid, const char *name, size_t length) {
+    if (length > 255) return MW_ERR_TOO_LONG;
+    if (!tid || tid == thread_id()) mw_thread.named = mw.journal.generation;
+    return journal_blob(MWJ_THREAD, 0, tid ? tid : thread_id(), 0, NULL, 0, name, length);
+}
+
+int mw_context_record(uint32_t context, const void *bytes, size_t length) {
+    return length > MW_CONTEXT_MAX ? MW_ERR_TOO_LONG
+                                   : journal_blob(MWJ_CONTEXT, 0, thread_id(), context, NULL, 0, bytes, length);
+}
+
+int mw_outcome_record(uint32_t context, const void *bytes, size_t length) {
+    return length > MW_CONTEXT_MAX ? MW_ERR_TOO_LONG
+                                   : journal_blob(MWJ_OUTCOME, 0, thread_id(), context, NULL, 0, bytes, length);
+}

@@ -1,0 +1,89 @@
+/* journal_format.h - the bytes of a journal, as docs/journal-format.md describes them. Shared with nobody but readers.
+ */
+#ifndef MEMWATCH_JOURNAL_FORMAT_H
+#define MEMWATCH_JOURNAL_FORMAT_H
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MWJ_MAGIC "MEMWATCH"
+#define MWJ_VERSION_MAJOR 1
+#define MWJ_VERSION_MINOR 0
+#define MWJ_HEADER_SIZE 4096u
+#define MWJ_SLOT_SIZE 64u
+#define MWJ_SEGMENT_SLOTS 16384u
+#define MWJ_SEGMENT_SIZE (MWJ_SEGMENT_SLOTS * MWJ_SLOT_SIZE)
+#define MWJ_RECORD_SLOTS_MAX 255u
+
+enum mwj_kind {
+    MWJ_FREE = 0,
+    MWJ_STORE = 1,
+    MWJ_CONTINUATION = 2,
+    MWJ_PAD = 3,
+    MWJ_VARIABLE = 4,
+    MWJ_METADATA = 5,
+    MWJ_CONTENT = 6,
+    MWJ_UNREGISTERED = 7,
+    MWJ_SITE = 8,
+    MWJ_CONTEXT = 9,
+    MWJ_OUTCOME = 10,
+    MWJ_THREAD = 11,
+    MWJ_LOST = 12,
+};
+enum mwj_origin { MWJ_ANNOUNCED = 1, MWJ_BY_STORE = 2, MWJ_SYSCALL = 3, MWJ_KERNEL = 4 };
+enum mwj_flag { MWJ_INEXACT = 1, MWJ_SITE_INEXACT = 2, MWJ_MORE = 128 };
+
+struct mwj_header {
+    char magic[8];
+    uint16_t version_major, version_minor;
+    uint32_t header_size, slot_size, segment_slots;
+    uint64_t pid, started;
+    char runtime[16], tracker[16];
+    uint8_t session[16];
+    uint32_t page_size, abi_version;
+    uint8_t unused0[32];
+    _Alignas(64) _Atomic uint64_t reserved;
+    _Alignas(64) _Atomic uint64_t lost;
+    _Atomic uint64_t closed;
+};
+static_assert(offsetof(struct mwj_header, page_size) == 88, "header layout");
+static_assert(offsetof(struct mwj_header, reserved) == 128, "header layout");
+static_assert(offsetof(struct mwj_header, lost) == 192, "header layout");
+
+struct mwj_slot {
+    _Atomic uint32_t word; /* kind | slots << 8 | origin << 16 | flags << 24; committed last */
+    uint32_t tid;
+    uint64_t time;
+    uint32_t id; /* variable, site or context */
+    union {
+        struct {
+            uint32_t offset, length, site, context;
+            uint8_t payload[28];
+        } store;
+        struct {
+            uint32_t length;
+            uint8_t payload[40];
+        } blob;
+        uint8_t raw[44];
+    };
+};
+static_assert(sizeof(struct mwj_slot) == MWJ_SLOT_SIZE, "slot layout");
+static_assert(offsetof(struct mwj_slot, store.payload) == 36, "slot layout");
+static_assert(offsetof(struct mwj_slot, blob.payload) == 24, "slot layout");
+
+struct mwj_continuation {
+    _Atomic uint32_t word;
+    uint8_t payload[60];
+};
+static_assert(sizeof(struct mwj_continuation) == MWJ_SLOT_SIZE, "slot layout");
+
+struct mwj_variable { /* in mwj_slot.raw; packed by hand: no 8-byte alignment there */
+    uint32_t flags;
+    uint32_t size[2], depth_start[2], depth_stop[2], address[2]; /* low word, high word */
+    uint32_t unused[2];
+};
+static_assert(sizeof(struct mwj_variable) == 44, "slot layout");
+
+#define MWJ_WORD(kind, slots, origin, flags)                                                                           \
+    ((uint32_t)(kind) | (uint32_t)(slots) << 8 | (uint32_t)(origin) << 16 | (uint32_t)(flags) << 24)
+#endif

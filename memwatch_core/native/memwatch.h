@@ -1,0 +1,198 @@
+/* memwatch.h - the ABI between an adapter and the core.
+ *
+ * The core keeps pages that a program can read but never write, runs each store that is tried on them against a second,
+ * writable mapping of the same memory, and appends what changed to a journal. It knows pages, byte ranges, flags and
+ * opaque ids; what a value means is the adapter's business. This header is all that an adapter needs.
+ *
+ * Life of an adapter:
+ *     mw_start(MW_TRACKER_AUTO)                    once per process
+ *     mw_journal_open(path, "python", session)     where events go
+ *     p  = mw_page_alloc(1)                        zeroed memory, not yet watched: fill it through mw_write_view(p)
+ *     id = mw_register_page(p, 4096, flags, depth) from here on every store to p makes an event
+ *     mw_update_metadata(id, json, n)              opaque to the core, copied to the journal
+ *     mw_write(id, offset, bytes, n)               an announced write: no fault, the same event
+ *     mw_unregister_page(id); mw_page_free(p, 1)
+ *
+ * Adapter guarantees (the specification's): a page is touched before it is registered; it lives at least as long as its
+ * watch; all writes to the watched value hit the page.
+ *
+ * Errors: every call returns 0 (or an id, or a pointer) or a negative mw_error; mw_strerror() gives a sentence that
+ * says what to do. Calls may come from any thread. Async-signal-safe are only mw_set_context and mw_intern_site. */
+#ifndef MEMWATCH_H
+#define MEMWATCH_H
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MW_ABI_VERSION 1
+#define MW_PAGE_SIZE 4096u
+#define MW_EVENT_MAX 4096u /* bytes that one event can carry; a longer write makes several, in order */
+
+typedef enum mw_error {
+    MW_OK = 0,
+    MW_ERR_PLATFORM = -1,      /* not Linux on x86-64, or a CPU or kernel without FSGSBASE */
+    MW_ERR_NOT_STARTED = -2,   /* mw_start has not succeeded in this process */
+    MW_ERR_NO_MEMORY = -3,     /* address space, memory or memfd refused */
+    MW_ERR_NO_TRACKER = -4,    /* the tracker that was asked for doesn't work here */
+    MW_ERR_SIGNALS = -5,       /* signal handlers couldn't be installed */
+    MW_ERR_EXECUTABLE = -6,    /* executable memory refused (a sandbox or SELinux) */
+    MW_ERR_ALIGNMENT = -7,     /* page_base or size is not a multiple of 4096 */
+    MW_ERR_NOT_MAPPED = -8,    /* page_base is not mapped readable and writable */
+    MW_ERR_NOT_TOUCHED = -9,   /* page_base was never written or read: touch it first */
+    MW_ERR_SHARED = -10,       /* page_base is a shared mapping: adopting it would cut it off from its other users */
+    MW_ERR_REGISTERED = -11,   /* the range is, in part, registered already */
+    MW_ERR_NOT_ARENA = -12,    /* the range isn't inside pages from mw_page_alloc */
+    MW_ERR_NO_VARIABLE = -13,  /* no variable has this id (any more) */
+    MW_ERR_RANGE = -14,        /* offset or length outside the variable */
+    MW_ERR_FLAGS = -15,        /* unknown flag, or an empty mutation depth */
+    MW_ERR_LIMIT = -16,        /* too many variables or pages */
+    MW_ERR_NO_JOURNAL = -17,   /* no journal is open */
+    MW_ERR_JOURNAL_OPEN = -18, /* a journal is open already, or the file couldn't be created: see errno */
+    MW_ERR_JOURNAL_FULL = -19, /* the disk is full: nothing was written, nothing recorded before is lost */
+    MW_ERR_TOO_LONG = -20,     /* metadata, a name or a record is longer than the journal can carry */
+    MW_ERR_PAGE = -21,         /* the pointer is not a page of the arena, or the page still has variables */
+    MW_ERR_INTERPOSE = -22,    /* a loaded module's import table couldn't be read or patched */
+} mw_error;
+
+/* One sentence: what happened and what to do about it. Never NULL; static storage. Async-signal-safe. */
+const char *mw_strerror(int error);
+
+/* ---- start ------------------------------------------------------------------------------------------------------ */
+
+typedef enum mw_tracker {
+    MW_TRACKER_AUTO = 0,        /* the first of the following that works */
+    MW_TRACKER_UFFD_SIGBUS = 1, /* userfaultfd write-protect, delivered as SIGBUS in the writing thread */
+    MW_TRACKER_READONLY = 2,    /* the watched view is mapped read-only: SIGSEGV in the writing thread */
+} mw_tracker;
+
+/* Makes the arena, takes SIGSEGV and SIGBUS (chaining to whoever had them), arms the tracker. A second call with the
+ * same or MW_TRACKER_AUTO is a no-op. Errors: PLATFORM, NO_MEMORY, NO_TRACKER, SIGNALS, EXECUTABLE. */
+int mw_start(mw_tracker wanted);
+
+/* "uffd-sigbus", "readonly", or "none" before mw_start. Static storage. */
+const char *mw_tracker_name(void);
+
+/* Why the trackers before the chosen one were passed over; "" if none was. Static storage, one line. */
+const char *mw_tracker_reason(void);
+
+/* Tries a tracker on a page of its own and takes it down again: 0, or NO_TRACKER with errno set. For diagnosis. */
+int mw_tracker_probe(mw_tracker tracker);
+
+/* ---- pages ------------------------------------------------------------------------------------------------------ */
+
+/* n contiguous zeroed pages of the arena: the WATCHED address, or NULL (errno ENOMEM). Until a page is registered, a
+ * store to it runs and makes no event. No system call, but for the first page of a chunk. */
+void *mw_page_alloc(size_t n);
+
+/* Gives back what mw_page_alloc gave. Errors: PAGE (not such a pointer, or a variable is still registered on it). */
+int mw_page_free(void *page, size_t n);
+
+/* The writable view of an address inside the arena or an adopted page; NULL for any other. For filling a page before it
+ * is registered: a write through it later makes no event. */
+void *mw_write_view(const void *watched);
+
+/* ---- variables -------------------------------------------------------------------------------------------------- */
+
+enum {
+    MW_TRACK_THREADS = 1u << 0,  /* events carry the writer's thread id (otherwise 0) */
+    MW_TRACK_SQL = 1u << 1,      /* events carry the context id (otherwise 0) */
+    MW_TRACK_ALL_VARS = 1u << 2, /* adapter-defined; stored with the variable */
+    MW_TRACK_LOCALS = 1u << 3,   /* adapter-defined; stored with the variable */
+};
+#define MW_FLAGS_ALL (MW_TRACK_THREADS | MW_TRACK_SQL | MW_TRACK_ALL_VARS | MW_TRACK_LOCALS)
+
+/* MUTATION_DEPTH: the bytes [start, stop) of the variable whose mutation makes an event. A store that touches none of
+ * them runs and is not reported. */
+typedef struct mw_depth {
+    uint64_t start, stop;
+} mw_depth;
+#define MW_DEPTH_FULL ((mw_depth){0, UINT64_MAX})
+
+typedef uint32_t mw_variable_id; /* 1, 2, 3, ...: never used twice in a process */
+
+/* Registers whole pages: page_base and size are multiples of 4096. Pages from mw_page_alloc are registered without a
+ * system call; memory of the adapter's own is adopted in place: same address, same contents, remapped as a watched view
+ * (no other thread may write to it during this call). The contents at this moment are recorded.
+ * Returns the id (> 0). Errors: NOT_STARTED, NO_JOURNAL, ALIGNMENT, NOT_MAPPED, NOT_TOUCHED, SHARED, REGISTERED, FLAGS,
+ * LIMIT, NO_MEMORY, JOURNAL_FULL. */
+int64_t mw_register_page(void *page_base, size_t size, uint32_t flags, mw_depth depth);
+
+/* Registers a part of pages from mw_page_alloc, for adapters that put several variables on one page: a store is known
+ * to the byte, so nothing is ambiguous. Errors as above, and NOT_ARENA. */
+int64_t mw_register_range(void *start, size_t size, uint32_t flags, mw_depth depth);
+
+/* Ends a watch. An adopted page becomes ordinary memory again, in place. Errors: NO_VARIABLE. */
+int mw_unregister_page(mw_variable_id id);
+
+/* Attaches opaque bytes to a variable; the last one counts. At most MW_METADATA_MAX bytes. Errors: NO_VARIABLE,
+ * TOO_LONG, JOURNAL_FULL. */
+#define MW_METADATA_MAX 65536u
+int mw_update_metadata(mw_variable_id id, const void *meta, size_t length);
+
+/* An announced write: takes the page's lock, copies through the writable view, appends the event. Same event as a store
+ * makes, at a twentieth of the cost. On an error nothing was written. Errors: NO_VARIABLE, RANGE, JOURNAL_FULL. */
+int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t length);
+
+/* ---- where and why ---------------------------------------------------------------------------------------------- */
+
+/* This thread's context id (a SQL statement), 0 for none; used where no origin provider says otherwise. */
+void mw_set_context(uint32_t context);
+uint32_t mw_get_context(void);
+
+/* What an adapter can say about a store. */
+typedef struct mw_origin {
+    uint32_t site;    /* id from mw_intern_site, 0 if unknown */
+    uint32_t context; /* preset to mw_get_context() */
+    uint32_t inexact; /* set to 1 if the site is not certain */
+} mw_origin;
+
+/* Called in the writing thread for every store and announced write, before the page is locked and the bytes change. On
+ * the fault path ucontext is the interrupted state (ucontext_t *), and the provider must be async-signal-safe: no
+ * malloc, no lock, no interpreter lock; for an announced write it is NULL. */
+typedef void (*mw_origin_provider)(const void *ucontext, mw_origin *origin);
+void mw_set_origin_provider(mw_origin_provider provider);
+
+/* The id of a place in source code (UTF-8, not terminated; line 0 if unknown). The same place gives the same id. 0 when
+ * the table or the journal is full. Async-signal-safe, lock-free for a place that is known. Cost: one hash of the
+ * names, so keep the id. */
+uint32_t mw_intern_site(const char *file, size_t file_length, const char *function, size_t function_length,
+                        uint32_t line, uint32_t column);
+
+/* The name of thread tid (0: the caller) in the journal, at most 255 bytes. Errors: NO_JOURNAL, TOO_LONG. */
+int mw_thread_name(uint32_t tid, const char *name, size_t length);
+
+/* A context is opaque to the core: an id that the adapter chooses, and bytes. Errors: NO_JOURNAL, TOO_LONG,
+ * JOURNAL_FULL. */
+#define MW_CONTEXT_MAX 262144u
+int mw_context_record(uint32_t context, const void *bytes, size_t length);
+int mw_outcome_record(uint32_t context, const void *bytes, size_t length);
+
+/* ---- journal ---------------------------------------------------------------------------------------------------- */
+
+/* Creates the file (mode 0600; it must not exist) and starts recording. Errors: NOT_STARTED, JOURNAL_OPEN (errno),
+ * JOURNAL_FULL. session: 16 bytes that all processes of a session share. */
+int mw_journal_open(const char *path, const char *runtime, const uint8_t session[16]);
+
+/* Marks the journal as complete and stops recording; registered variables are unregistered first. Stores to their
+ * pages still run; they make no events. Errors: NO_JOURNAL. */
+int mw_journal_close(void);
+
+/* ---- counters --------------------------------------------------------------------------------------------------- */
+
+typedef struct mw_stats {
+    uint64_t stores;    /* faults whose instruction was run */
+    uint64_t slots;     /* slots of the journal handed out */
+    uint64_t lost;      /* writes that ran but couldn't be recorded (disk full); also in the journal's header */
+    uint64_t forms;     /* distinct instructions met */
+    uint64_t chained;   /* faults that weren't ours, handed to the handler before us */
+    uint64_t variables; /* registered now */
+    uint64_t pages;     /* allocated now */
+} mw_stats;
+void mw_get_stats(mw_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,259 @@
+/* registry.c - variables on pages: registering, announced writes, and which variables a write touches. */
+#include "core.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static struct variable *variable_of(mw_variable_id id) {
+    return id && id <= mw.variable_last && mw.variables[id].live ? &mw.variables[id] : NULL;
+}
+
+static uint32_t pages_of(const struct variable *v) {
+    return (uint32_t)(((v->address & PAGE_MASK) + v->size + PAGE_MASK) >> PAGE_SHIFT);
+}
+
+static bool in_arena(uintptr_t address) { return address - mw.watched < mw.reserved; }
+
+static bool overlaps(const struct variable *v, uint64_t start, uint64_t size) {
+    return start < v->address + v->size && v->address < start + size;
+}
+
+/* Puts a variable on its pages, under their locks, so that a store sees it on all of them or on none that it locks. */
+static void link_pages(uint32_t id, struct variable *v) {
+    for (uint32_t i = 0, n = pages_of(v); i < n; i++) {
+        struct page *page = &mw.pages[v->page + i];
+        lock_take(&page->lock, thread_id());
+        if (!i) v->next = page->head;
+        page->head = id;
+        lock_release(&page->lock);
+    }
+}
+
+static void unlink_pages(uint32_t id, struct variable *v) {
+    for (uint32_t i = 0, n = pages_of(v); i < n; i++) {
+        struct page *page = &mw.pages[v->page + i];
+        lock_take(&page->lock, thread_id());
+        v->live = 0;
+        for (uint32_t *link = &page->head; *link; link = &mw.variables[*link].next)
+            if (*link == id) {
+                *link = v->next;
+                break;
+            }
+        lock_release(&page->lock);
+    }
+}
+
+static int record_content(uint32_t id, const struct variable *v) {
+    int error = MW_OK;
+    const uint8_t *bytes = arena_writable(v->page) + (v->address & PAGE_MASK);
+    static const uint8_t zeros[64];
+    for (uint64_t at = 0; at < v->size && !error; at += MW_EVENT_MAX) {
+        uint64_t n = v->size - at < MW_EVENT_MAX ? v->size - at : MW_EVENT_MAX;
+        while (n >= 64 && !memcmp(bytes + at + n - 64, zeros, 64)) n -= 64; /* bytes without a record are 0 */
+        while (n && !bytes[at + n - 1]) n--;
+        if (n) error = journal_blob(MWJ_CONTENT, 0, thread_id(), id, &at, 8, bytes + at, n);
+    }
+    return error;
+}
+
+static int64_t add(uintptr_t start, size_t size, uint32_t first, uint32_t flags, mw_depth depth) {
+    if (mw.variable_last + 1 >= VARIABLES_MAX) return MW_ERR_LIMIT;
+    uint32_t id = mw.variable_last + 1;
+    struct variable *v = &mw.variables[id];
+    *v = (struct variable){.address = start, .size = size, .flags = flags, .page = first};
+    v->depth_start = depth.start;
+    v->depth_stop = depth.stop < size ? depth.stop : size;
+    int error = journal_variable(id, v);
+    if (!error) error = record_content(id, v);
+    if (error) return error;
+    v->metadata = NULL;
+    mw.variable_last = id;
+    mw.variables_live++;
+    v->live = 1;
+    link_pages(id, v);
+    return id;
+}
+
+static int check(const void *start, size_t size, uint32_t flags, mw_depth depth) {
+    if (!mw.started) return MW_ERR_NOT_STARTED;
+    if (unlikely(atomic_load_explicit(&mw.modules_pending, memory_order_relaxed))) interpose_scan();
+    if (!atomic_load(&mw.journal.open)) return MW_ERR_NO_JOURNAL;
+    if (!size || (uintptr_t)start + size < (uintptr_t)start) return MW_ERR_ALIGNMENT;
+    if (flags & ~(uint32_t)MW_FLAGS_ALL || depth.start >= depth.stop || depth.start >= size) return MW_ERR_FLAGS;
+    return MW_OK;
+}
+
+int64_t mw_register_page(void *page_base, size_t size, uint32_t flags, mw_depth depth) {
+    uintptr_t start = (uintptr_t)page_base;
+    int64_t result = check(page_base, size, flags, depth);
+    if (result) return result;
+    if ((start | size) & PAGE_MASK) return MW_ERR_ALIGNMENT;
+    size_t n = size >> PAGE_SHIFT;
+    lock_take(&mw.lock, thread_id());
+    uint32_t first = arena_page_at(start);
+    for (size_t i = 0; i < n && !result; i++) {
+        uint32_t page = arena_page_at(start + (i << PAGE_SHIFT));
+        if (in_arena(start) ? page == NO_PAGE : page != NO_PAGE)
+            result = in_arena(start) ? MW_ERR_NOT_ARENA : MW_ERR_REGISTERED;
+        else if (page != NO_PAGE && mw.pages[page].head)
+            result = MW_ERR_REGISTERED;
+    }
+    bool adopted = !result && !in_arena(start);
+    if (adopted) result = arena_adopt(start, n, &first);
+    if (!result) {
+        result = add(start, size, first, flags, depth);
+        if (result < 0 && adopted) arena_give_back(start, n, first);
+    }
+    lock_release(&mw.lock);
+    return result;
+}
+
+int64_t mw_register_range(void *start, size_t size, uint32_t flags, mw_depth depth) {
+    uintptr_t at = (uintptr_t)start;
+    int64_t result = check(start, size, flags, depth);
+    if (result) return result;
+    lock_take(&mw.lock, thread_id());
+    uint32_t page = in_arena(at) ? arena_page_at(at) : NO_PAGE;
+    if (page == NO_PAGE || (at & PAGE_MASK) + size > MW_PAGE_SIZE) result = MW_ERR_NOT_ARENA;
+    for (uint32_t id = result ? 0 : mw.pages[page].head; id; id = mw.variables[id].next)
+        if (overlaps(&mw.variables[id], at, size)) result = MW_ERR_REGISTERED;
+    if (!result) result = add(at, size, page, flags, depth);
+    lock_release(&mw.lock);
+    return result;
+}
+
+static int unregister(mw_variable_id id) {
+    struct variable *v = variable_of(id);
+    if (!v) return MW_ERR_NO_VARIABLE;
+    unlink_pages(id, v);
+    mw.variables_live--;
+    free(v->metadata);
+    v->metadata = NULL;
+    if (atomic_load(&mw.journal.open)) journal_unregistered(id);
+    return in_arena(v->address) ? MW_OK : arena_give_back(v->address, pages_of(v), v->page);
+}
+
+int mw_unregister_page(mw_variable_id id) {
+    lock_take(&mw.lock, thread_id());
+    int error = unregister(id);
+    lock_release(&mw.lock);
+    return error;
+}
+
+void registry_end_all(void) {
+    for (uint32_t id = 1; id <= mw.variable_last && mw.variables_live; id++)
+        if (mw.variables[id].live) unregister(id);
+}
+
+int mw_update_metadata(mw_variable_id id, const void *meta, size_t length) {
+    if (length > MW_METADATA_MAX) return MW_ERR_TOO_LONG;
+    void *copy = malloc(length ? length : 1); /* a forked child writes it to its own journal */
+    if (!copy) return MW_ERR_NO_MEMORY;
+    memcpy(copy, meta, length);
+    lock_take(&mw.lock, thread_id());
+    struct variable *v = variable_of(id);
+    int error = v ? journal_blob(MWJ_METADATA, 0, thread_id(), id, NULL, 0, meta, length) : MW_ERR_NO_VARIABLE;
+    if (!error) {
+        void *before = v->metadata;
+        v->metadata = copy;
+        v->metadata_length = (uint32_t)length;
+        copy = before;
+    }
+    lock_release(&mw.lock);
+    free(copy);
+    return error;
+}
+
+/* Writes everything that is registered to a journal that has just been opened. */
+int registry_record_all(void) {
+    int error = MW_OK;
+    for (uint32_t id = 1; id <= mw.variable_last && !error; id++) {
+        const struct variable *v = &mw.variables[id];
+        if (!v->live) continue;
+        error = journal_variable(id, v);
+        if (!error) error = record_content(id, v);
+        if (!error && v->metadata)
+            error = journal_blob(MWJ_METADATA, 0, thread_id(), id, NULL, 0, v->metadata, v->metadata_length);
+    }
+    return error;
+}
+
+/* ---- what a write touches ---- */
+
+MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct piece *pieces, unsigned count, const uint8_t *before,
+                                   const uint8_t *after, const mw_origin *origin, unsigned how, unsigned flags) {
+    uint64_t length = 0;
+    for (unsigned i = 0; i < count; i++) length += pieces[i].length;
+    uintptr_t piece_at = at;
+    for (unsigned i = 0; i < count; piece_at += pieces[i++].length) {
+        if (pieces[i].page == NO_PAGE) continue;
+        for (uint32_t id = mw.pages[pieces[i].page].head; id; id = mw.variables[id].next) {
+            const struct variable *v = &mw.variables[id];
+            if (!overlaps(v, piece_at, pieces[i].length)) continue;
+            uint64_t start = at > v->address ? at : v->address;
+            if (start < piece_at) continue; /* seen on the page before */
+            uint64_t stop = at + length < v->address + v->size ? at + length : v->address + v->size;
+            if (stop - v->address <= v->depth_start || start - v->address >= v->depth_stop) continue;
+            struct store store = {
+                .variable = id,
+                .tid = v->flags & MW_TRACK_THREADS ? thread_id() : 0,
+                .offset = (uint32_t)(start - v->address),
+                .length = (uint32_t)(stop - start),
+                .site = origin->site,
+                .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
+                .how = how,
+                .flags = flags | (pieces[i].nested ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0),
+            };
+            int error = journal_store(&store, before + (start - at), after + (start - at));
+            if (error) return error;
+        }
+    }
+    return MW_OK;
+}
+
+/* ---- announced writes ---- */
+
+static int announce(struct variable *v, uint64_t offset, const uint8_t *bytes, uint32_t length,
+                    const mw_origin *origin) {
+    uint64_t in_pages = (v->address & PAGE_MASK) + offset;
+    uint32_t first = v->page + (uint32_t)(in_pages >> PAGE_SHIFT),
+             room = MW_PAGE_SIZE - (uint32_t)(in_pages & PAGE_MASK);
+    uint32_t self = thread_id(), count = length > room ? 2 : 1;
+    struct piece pieces[2];
+    for (uint32_t i = 0; i < count; i++) {
+        mw_lock *lock = &mw.pages[first + i].lock;
+        pieces[i] = (struct piece){.page = first + i, .length = i ? length - room : length < room ? length : room};
+        pieces[i].nested = lock_held_by(lock, self);
+        if (!pieces[i].nested) lock_take(lock, self);
+    }
+    uint8_t *target = arena_writable(first) + (in_pages & PAGE_MASK);
+    int error = v->live ? registry_record(v->address + offset, pieces, count, target, bytes, origin, MWJ_ANNOUNCED, 0)
+                        : MW_ERR_NO_VARIABLE;
+    if (likely(!error)) {
+        if (length == 8 && !((uintptr_t)target & 7)) /* a reader never sees half of a number */
+            __atomic_store_n((uint64_t *)target, *(const uint64_t __attribute__((aligned(1), may_alias)) *)bytes,
+                             __ATOMIC_RELAXED);
+        else
+            memcpy(target, bytes, length);
+    }
+    for (uint32_t i = count; i--;)
+        if (!pieces[i].nested) lock_release(&mw.pages[first + i].lock);
+    return error;
+}
+
+int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t length) {
+    struct variable *v = variable_of(id);
+    if (unlikely(!v)) return MW_ERR_NO_VARIABLE;
+    if (unlikely(offset > v->size || length > v->size - offset)) return MW_ERR_RANGE;
+    mw_origin origin = {.context = mw_thread.context};
+    mw_origin_provider provider = __atomic_load_n(&mw.provider, __ATOMIC_ACQUIRE);
+    if (likely(provider)) provider(NULL, &origin);
+    const uint8_t *from = bytes;
+    int error = MW_OK;
+    while (length && !error) {
+        uint32_t n = length < MW_EVENT_MAX ? (uint32_t)length : MW_EVENT_MAX;
+        error = announce(v, offset, from, n, &origin);
+        offset += n, from += n, length -= n;
+    }
+    return error;
+}

@@ -1,0 +1,105 @@
+/* site.c - places in source code, each with one id. An open-addressed table, read without a lock. */
+#include "core.h"
+
+#include <sys/mman.h>
+
+#define TEXT_MAX ((size_t)256 << 20)
+#define NAME_MAX_BYTES 4096u
+
+static void *table(size_t size) {
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+int site_open(void) {
+    mw.sites = table(SITES_MAX * sizeof *mw.sites);
+    mw.site_text = table(TEXT_MAX);
+    mw.site_order = table(SITES_MAX * sizeof *mw.site_order);
+    return mw.sites && mw.site_text && mw.site_order ? MW_OK : MW_ERR_NO_MEMORY;
+}
+
+MW_SIGNAL_SAFE static int record(const struct site *site, uint32_t id) {
+    struct {
+        uint32_t line, column;
+        uint16_t file_length, function_length;
+    } head = {site->line, site->column, site->file_length, site->function_length};
+    return journal_blob(MWJ_SITE, 0, thread_id(), id, &head, sizeof head, site->text,
+                        (size_t)site->file_length + site->function_length);
+}
+
+/* A journal is complete in itself: one that is opened later begins with the places known so far. */
+int site_record_all(void) {
+    int error = MW_OK;
+    for (uint32_t id = 1; id <= mw.site_count && !error; id++) error = record(&mw.sites[mw.site_order[id]], id);
+    return error;
+}
+
+MW_SIGNAL_SAFE static uint64_t mix(uint64_t hash, const char *bytes, size_t n) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t word;
+        memcpy(&word, bytes + i, 8);
+        hash = (hash ^ word) * 0x9E3779B97F4A7C15ULL;
+        hash ^= hash >> 32;
+    }
+    for (; i < n; i++) hash = (hash ^ (uint8_t)bytes[i]) * 0x100000001B3ULL;
+    return hash ^ hash >> 29;
+}
+
+MW_SIGNAL_SAFE static uint32_t insert(struct site *site, uint64_t hash, const char *file, size_t file_length,
+                                      const char *function, size_t function_length, uint32_t line, uint32_t column) {
+    uint32_t id = mw.site_count + 1;
+    size_t text = file_length + function_length;
+    if (id >= SITES_MAX / 4 * 3 || mw.site_text_used + text > TEXT_MAX) return 0;
+    char *at = mw.site_text + mw.site_text_used;
+    memcpy(at, file, file_length);
+    memcpy(at + file_length, function, function_length);
+    site->line = line;
+    site->column = column;
+    site->file_length = (uint16_t)file_length;
+    site->function_length = (uint16_t)function_length;
+    site->text = at;
+    if (atomic_load(&mw.journal.open) && record(site, id)) return 0; /* before any store can name it */
+    mw.site_text_used += text;
+    mw.site_order[id] = (uint32_t)(site - mw.sites);
+    mw.site_count = id;
+    atomic_store_explicit(&site->hash, hash, memory_order_relaxed);
+    atomic_store_explicit(&site->id, id, memory_order_release);
+    return id;
+}
+
+/* The entry for these names, or the free one where it belongs, or NULL. */
+MW_SIGNAL_SAFE static struct site *find(uint64_t hash, const char *file, size_t file_length, const char *function,
+                                        size_t function_length, uint32_t line, uint32_t column) {
+    for (uint32_t i = 0, at = (uint32_t)(hash >> 40) & (SITES_MAX - 1); i < 256; i++, at = (at + 1) & (SITES_MAX - 1)) {
+        struct site *site = &mw.sites[at];
+        if (!atomic_load_explicit(&site->id, memory_order_acquire)) return site;
+        if (site->hash == hash && site->line == line && site->column == column && site->file_length == file_length &&
+            site->function_length == function_length && !memcmp(site->text, file, file_length) &&
+            !memcmp(site->text + file_length, function, function_length))
+            return site;
+    }
+    return NULL;
+}
+
+MW_SIGNAL_SAFE uint32_t mw_intern_site(const char *file, size_t file_length, const char *function,
+                                       size_t function_length, uint32_t line, uint32_t column) {
+    if (!atomic_load_explicit(&mw.started, memory_order_acquire)) return 0;
+    if (file_length > NAME_MAX_BYTES) file += file_length - NAME_MAX_BYTES, file_length = NAME_MAX_BYTES;
+    if (function_length > NAME_MAX_BYTES) function_length = NAME_MAX_BYTES;
+    uint64_t hash = mix(mix((uint64_t)line << 32 | column, file, file_length), function, function_length);
+    struct site *site = find(hash, file, file_length, function, function_length, line, column);
+    if (!site) return 0;
+    uint32_t id = atomic_load_explicit(&site->id, memory_order_acquire);
+    if (id) return id;
+    uint64_t all = ~0ull, kept; /* a handler that interrupts us here could want this lock */
+    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&kept, 8);
+    lock_take(&mw.sites_lock, thread_id());
+    site = find(hash, file, file_length, function, function_length, line, column);
+    id = !site      ? 0
+         : site->id ? site->id
+                    : insert(site, hash, file, file_length, function, function_length, line, column);
+    lock_release(&mw.sites_lock);
+    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&kept, 0, 8);
+    return id;
+}

@@ -1,0 +1,140 @@
+/* state.c - the one struct, starting up, counters, and what errors say. */
+#include "core.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#ifndef HWCAP2_FSGSBASE
+#define HWCAP2_FSGSBASE (1 << 1) /* asm/hwcap2.h, kernel 5.9 */
+#endif
+
+struct mw_core mw = {.fork.fd = -1, .arena_fd = -1, .uffd = -1, .journal = {.fd = -1}};
+MW_TLS struct thread mw_thread;
+
+MW_SIGNAL_SAFE uint32_t thread_first(void) { return mw_thread.tid = (uint32_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0); }
+
+static const char *const sentences[] = {
+    [-MW_OK] = "no error",
+    [-MW_ERR_PLATFORM] =
+        "this machine can't run MemWatch: it needs Linux on x86-64 with FSGSBASE (kernel 5.9 or later, "
+        "any CPU since 2013)",
+    [-MW_ERR_NOT_STARTED] = "the core is not started: call mw_start() first",
+    [-MW_ERR_NO_MEMORY] = "the kernel refused memory or a memfd: raise RLIMIT_AS or RLIMIT_NOFILE, or watch less",
+    [-MW_ERR_NO_TRACKER] = "the tracker that was asked for doesn't work here: use 'auto', or see 'memwatch doctor'",
+    [-MW_ERR_SIGNALS] = "the handlers for SIGSEGV and SIGBUS couldn't be installed",
+    [-MW_ERR_EXECUTABLE] = "executable memory was refused (SELinux, a seccomp filter or noexec memfd): allow memfd "
+                           "mappings with PROT_EXEC",
+    [-MW_ERR_ALIGNMENT] = "page_base and size must be multiples of 4096 and not 0",
+    [-MW_ERR_NOT_MAPPED] = "page_base is not mapped readable and writable from end to end",
+    [-MW_ERR_NOT_TOUCHED] = "the page was never touched: write to it (or read it) before registering it",
+    [-MW_ERR_SHARED] = "page_base is a shared mapping; watching it would cut it off from its other users: copy it to "
+                       "private memory first",
+    [-MW_ERR_REGISTERED] = "the range, or a part of it, is watched already: unregister that first",
+    [-MW_ERR_NOT_ARENA] =
+        "the range is not inside one page from mw_page_alloc(): use mw_register_page() for other memory",
+    [-MW_ERR_NO_VARIABLE] = "no variable has this id: it was never registered, or its watch has ended",
+    [-MW_ERR_RANGE] = "offset and length reach outside the variable",
+    [-MW_ERR_FLAGS] = "unknown flag, or a mutation depth that contains no byte of the variable",
+    [-MW_ERR_LIMIT] = "too many variables, or pages, for one process",
+    [-MW_ERR_NO_JOURNAL] = "no journal is open: the session was never opened, or is closed",
+    [-MW_ERR_JOURNAL_OPEN] = "the journal couldn't be created, or one is open already",
+    [-MW_ERR_JOURNAL_FULL] =
+        "the journal can't grow, the disk is full: nothing was written, and nothing recorded before "
+        "is lost; free some space or set journal.folder to another disk",
+    [-MW_ERR_TOO_LONG] = "the metadata, name or record is longer than a journal can carry",
+    [-MW_ERR_PAGE] = "not a page from mw_page_alloc(), or a variable is still registered on it",
+    [-MW_ERR_INTERPOSE] = "the import table of a loaded module couldn't be read or patched",
+};
+
+MW_SIGNAL_SAFE const char *mw_strerror(int error) {
+    unsigned i = error <= 0 ? (unsigned)-error : sizeof sentences;
+    return i < sizeof sentences / sizeof *sentences && sentences[i] ? sentences[i] : "unknown error";
+}
+
+static bool cpu_and_kernel_serve(void) {
+    unsigned a, b, c, d;
+    if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)) return false;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_OSXSAVE); /* the executor reloads registers with xrstor */
+}
+
+static const struct tracker *const trackers[] = {&tracker_uffd_sigbus, &tracker_readonly};
+enum { TRACKERS = sizeof trackers / sizeof *trackers };
+
+static int choose_tracker(mw_tracker wanted) {
+    for (int i = 0; i < TRACKERS; i++) {
+        if (wanted != MW_TRACKER_AUTO && trackers[i]->id != wanted) continue;
+        if (trackers[i]->open() == 0) {
+            mw.tracker = trackers[i];
+            return MW_OK;
+        }
+        size_t used = strlen(mw.tracker_reason);
+        snprintf(mw.tracker_reason + used, sizeof mw.tracker_reason - used, "%s%s: %s", used ? "; " : "",
+                 trackers[i]->name, strerror(errno));
+    }
+    return MW_ERR_NO_TRACKER;
+}
+
+int mw_tracker_probe(mw_tracker tracker) {
+    for (int i = 0; i < TRACKERS; i++)
+        if (trackers[i]->id == tracker) {
+            if (mw.tracker == trackers[i]) return MW_OK;
+            int kept = mw.uffd;
+            if (trackers[i]->open()) return MW_ERR_NO_TRACKER;
+            trackers[i]->close();
+            mw.uffd = kept;
+            return MW_OK;
+        }
+    errno = EINVAL;
+    return MW_ERR_NO_TRACKER;
+}
+
+static int start(mw_tracker wanted) {
+    if (!cpu_and_kernel_serve()) return MW_ERR_PLATFORM;
+    thread_first();
+    int error;
+    mw.tracker_reason[0] = 0;
+    if ((error = choose_tracker(wanted)) || (error = arena_open()) || (error = code_open()) || (error = form_open()) ||
+        (error = executor_open()) || (error = site_open()) || (error = signals_take()) || (error = interpose_scan()) ||
+        (error = fork_prepare_for())) {
+        if (mw.tracker) mw.tracker->close();
+        mw.tracker = NULL;
+        arena_take_down();
+        return error;
+    }
+    atomic_store(&mw.started, 1);
+    return MW_OK;
+}
+
+int mw_start(mw_tracker wanted) {
+    lock_take(&mw.lock, thread_id());
+    int error = MW_OK;
+    if (!mw.started)
+        error = start(wanted);
+    else if (wanted != MW_TRACKER_AUTO && wanted != mw.tracker->id)
+        error = MW_ERR_NO_TRACKER;
+    lock_release(&mw.lock);
+    return error;
+}
+
+const char *mw_tracker_name(void) { return mw.tracker ? mw.tracker->name : "none"; }
+const char *mw_tracker_reason(void) { return mw.tracker_reason; }
+
+void mw_set_context(uint32_t context) { mw_thread.context = context; }
+uint32_t mw_get_context(void) { return mw_thread.context; }
+void mw_set_origin_provider(mw_origin_provider provider) { __atomic_store_n(&mw.provider, provider, __ATOMIC_RELEASE); }
+
+void mw_get_stats(mw_stats *out) {
+    *out = (mw_stats){
+        .stores = mw.stores,
+        .slots = mw.journal.header ? mw.journal.header->reserved : 0,
+        .lost = mw.lost,
+        .forms = mw.form_count,
+        .chained = mw.chained,
+        .variables = mw.variables_live,
+        .pages = mw.pages_used,
+    };
+}

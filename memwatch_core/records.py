@@ -1,0 +1,291 @@
+"""The frozen records that travel through MemWatch: what the reading side says, and what plugins return.
+
+Two groups, and nothing else lives here:
+
+* **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`, :class:`Lost`,
+  :class:`Notice`), with the :class:`Site`, :class:`Context` and :class:`Variable` they refer to. Readers of journals make
+  them, sinks receive them.
+* **What plugins offer**: :class:`Serializer`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`: each hook of
+  :mod:`memwatch_core.hookspecs` returns records of one of these.
+
+All are immutable and may be shared between threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Origin = Literal["announced", "store", "syscall", "kernel"]
+"""How a write came about: a proxy announced it, an instruction stored, a libc call filled a buffer, the kernel wrote."""
+
+
+class Site(msgspec.Struct, frozen=True):
+    """Where in the program's own source a store came from."""
+
+    file: str
+    line: int
+    """From 1; 0 where it isn't known."""
+    function: str
+    column: int = 0
+
+
+class Context(msgspec.Struct, frozen=True):
+    """The SQL statement in force when a store happened."""
+
+    id: int
+    driver: str
+    statement: str
+    """Normalised: literals replaced by ``?``."""
+    statement_hash: str
+    parameters: tuple[str, ...] = ()
+    """Keyed hashes, or values if the configuration asks for them; empty with ``sql.parameters = "none"``."""
+    outcome: str = "open"
+    """``open``, ``ended``, ``committed``, ``rolled back``, ``failed: <exception class>``, ``closed``."""
+    transaction: int = 0
+    """Id of the first context of the transaction that this one belongs to; 0: none, or not known (yet)."""
+    connection: int = 0
+    thread: str = ""
+    database: str = ""
+    rows: int | None = None
+    """How many the statement changed, or how many were fetched from it."""
+    started: int = 0
+    """ns since 1970, UTC."""
+    ended: int | None = None
+    """When it had been run: ``execute()`` returned or raised. It may have stayed in force for longer."""
+
+
+class Variable(msgspec.Struct, frozen=True):
+    """A watched value, as its adapter registered it."""
+
+    id: int
+    name: str
+    pid: int
+    runtime: str
+    size: int
+    """Bytes in its page(s) that belong to the value."""
+    serializer: str
+    """Name of the serializer that decodes it, ``"int64"`` for instance; ``""`` for raw bytes."""
+    options: Mapping[str, Any]
+    """What the serializer needs to decode: ``{"format": "<qd", "fields": ["qty", "price"]}`` for instance."""
+    flags: tuple[str, ...] = ()
+    depth: tuple[int, int] | None = None
+    """Watched byte range [start, stop) of the value, None for all of it."""
+    watched_at: Site | None = None
+    thread_ident: int = 0
+    """``threading.get_ident()`` (Node: ``threadId``) of the thread that called ``watch``."""
+    thread: str = ""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """What one store did to one variable."""
+
+    seq: int
+    """Number of the event in its process, from 1: the order in which the bytes changed."""
+    time_ns: int
+    """ns since 1970, UTC."""
+    pid: int
+    runtime: str
+    tid: int
+    """Kernel's id of the thread that wrote; 0 if the variable isn't tracked by thread."""
+    thread: str
+    variable: str
+    variable_id: int
+    path: str | None
+    origin: Origin
+    offset: int
+    """First byte of the variable that the store touched."""
+    before: bytes
+    after: bytes
+    old: Any
+    """The decoded variable before the store; ``None`` if it couldn't be decoded (see ``before``)."""
+    new: Any
+    changed: bool
+    """False for a store that wrote what was there already."""
+    exact: bool
+    site: Site | None
+    context: Context | None
+
+    @property
+    def time(self) -> datetime:
+        """The moment of the store, UTC, to the microsecond."""
+        return datetime.fromtimestamp(self.time_ns // 1000 / 1e6, UTC)
+
+
+class Watched(msgspec.Struct, frozen=True, tag="watched", tag_field="event"):
+    """A variable was registered."""
+
+    time_ns: int
+    variable: Variable
+    value: Any
+
+
+class Unwatched(msgspec.Struct, frozen=True, tag="unwatched", tag_field="event"):
+    """A watch ended: ``unwatch()``, or the last reference to the value went away."""
+
+    time_ns: int
+    pid: int
+    variable: str
+    variable_id: int
+
+
+class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="event"):
+    """Stores that ran and couldn't be recorded, or records that were cut short: never silent."""
+
+    time_ns: int
+    pid: int
+    count: int
+    reason: str
+    variable: str | None = None
+
+
+class Notice(msgspec.Struct, frozen=True, tag="notice", tag_field="event"):
+    """Something a reader should know: a journal was opened, closed, found cut short; which tracker is in use."""
+
+    time_ns: int
+    pid: int
+    text: str
+
+
+Record = Event | Watched | Unwatched | Lost | Notice
+"""Everything that a sink may be handed."""
+
+
+# ---- what plugins offer ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How one value lies in its page: made by a serializer when a value is watched.
+
+    ``proxy`` names the proxy class of the adapter that gives the value its behaviour:
+    ``int`` (8 bytes, signed), ``float`` (8 bytes, IEEE 754), ``bytes``/``bytearray`` (8 bytes length, then ``capacity``
+    bytes), ``struct`` (``options["format"]``, ``options["fields"]``), ``object`` (whole-value reads and writes through the
+    serializer's own ``encode`` and ``decode``).
+    """
+
+    proxy: Literal["int", "float", "bytes", "bytearray", "struct", "object"]
+    size: int
+    """Bytes that the value takes in its page(s)."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able; stored with the variable and handed to :attr:`Serializer.decode` when a journal is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serializer:
+    """Turns values of some types into bytes of fixed extent, and back."""
+
+    name: str
+    """Stored with each variable, so never change it: ``"int64"``."""
+    summary: str
+    accepts: Callable[[object], bool]
+    """Whether this serializer takes this value; the first in configured order that does is used."""
+    layout: Callable[[Any, Mapping[str, Any]], Layout]
+    """``layout(value, options)``: where the value's bytes go. ``options`` are the extra keywords of ``watch()``.
+    Raises TypeError, ValueError or OverflowError, with a sentence for the user."""
+    encode: Callable[[Any, Mapping[str, Any]], bytes]
+    """``encode(value, layout.options)``: exactly ``layout.size`` bytes. Raises like ``layout``."""
+    decode: Callable[[bytes, Mapping[str, Any]], Any]
+    """``decode(data, options)``: inverse of ``encode``. Must not raise on any bytes of the right length."""
+    format: str | None = None
+    """``struct`` format of a value that is one fixed number (``"<q"``): lets a reader decode without calling back."""
+
+
+class SqlTracer(Protocol):
+    """What a SQL driver plugin publishes to. No method raises or blocks; any thread may call.
+
+    A token may be ``None`` and is handed back as it is. It keeps neither connection nor cursor nor parameters alive.
+    Every method belongs to the execution flow (thread, asyncio task) in which it is called.
+    """
+
+    def statement_begins(
+        self,
+        driver: str,
+        statement: object,
+        parameters: object = None,
+        *,
+        connection: object = None,
+        database: str = "",
+        dialect: str = "",
+        many: bool = False,
+        previous: Any = None,
+    ) -> Any:
+        """Before a statement is run: returns its token.
+
+        ``dialect`` (``"sqlite"``, ``"postgresql"``, ``"mysql"``, ``""``: unknown) tells how literals are quoted;
+        ``many``: parameters is a collection of rows; ``previous``: the token of the statement that the same cursor ran
+        before, whose remaining rows are gone now.
+        """
+
+    def statement_ends(
+        self,
+        token: Any,
+        *,
+        rows: int | None = None,
+        error: BaseException | None = None,
+        fetchable: bool = True,
+        in_transaction: bool | None = None,
+    ) -> None:
+        """After it was run, also when it failed (``error``). ``rows``: how many it changed, None if unknown;
+        ``fetchable``: rows may be fetched from it; ``in_transaction``: whether the connection is in one now."""
+
+    def rows_fetched(self, token: Any, count: int, *, exhausted: bool = False) -> None:
+        """Rows were handed to the program; ``exhausted``: no more will come."""
+
+    def cursor_closed(self, token: Any) -> None:
+        """The program closed the cursor that ran the statement."""
+
+    def transaction_ends(self, connection: object, outcome: Literal["committed", "rolled back", "closed"]) -> None:
+        """After commit, rollback, or close of the connection (which rolls back what is open)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqlDriver:
+    """Traces one database driver by publishing what its connections do."""
+
+    name: str
+    summary: str
+    target: str
+    """The module that must be importable for this plugin to be of use, ``"sqlite3"``; looked up, not imported."""
+    install: Callable[[SqlTracer], None]
+    """Starts publishing to the tracer."""
+    uninstall: Callable[[], None]
+    """Undoes ``install`` completely."""
+
+
+class RecordSink(Protocol):
+    """Where records go. One thread calls at a time; a method that raises is isolated from the other sinks."""
+
+    def write(self, records: Sequence[Record]) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """An output. ``open(settings)`` is called once per run, with an instance of ``settings``."""
+
+    name: str
+    summary: str
+    open: Callable[[Any], RecordSink]
+    settings: type[BaseModel] | None = None
+    """Model of the table ``[sinks.<name>]``; None if there is nothing to set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """Makes a command of another runtime write into the session."""
+
+    name: str
+    summary: str
+    matches: Callable[[Sequence[str]], bool]
+    """Whether this bridge knows how to start this command line."""
+    prepare: Callable[[Sequence[str], Mapping[str, str]], tuple[Sequence[str], Mapping[str, str]]]
+    """``prepare(command, environment)``: both as they must be for the runtime to find the session."""
