@@ -150,7 +150,7 @@ int mw_page_free(void *page, size_t n) {
 
 /* ---- adoption ---- */
 
-static unsigned adopted_hash(uint64_t number) {
+MW_SIGNAL_SAFE static unsigned adopted_hash(uint64_t number) {
     return (unsigned)((number * 0x9E3779B97F4A7C15ULL) >> 48) & (ADOPTED_MAX - 1);
 }
 

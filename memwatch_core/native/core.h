@@ -6,7 +6,8 @@
  *   executor.c   runs a form                          emulate.c    the forms that can't be run elsewhere
  *   fault.c      the signal handler                   signals.c    whose signals they are
  *   interpose.c  import tables of loaded modules      journal.c    the writer
- *   site.c       places in source code                fork.c       a child with pages and a journal of its own
+ *   site.c       places in source code                clock.c      the time of day
+ *   fork.c       a child with pages and a journal of its own
  *
  * Whatever may run in the signal handler is marked MW_SIGNAL_SAFE: it calls nothing but its like, takes no lock but
  * mw_lock, allocates nothing. A test follows the calls of the built objects and holds us to it. */
@@ -93,6 +94,7 @@ struct form {
     uint8_t bit_offset;    /* bts and its kind: operand bytes of the bit offset register, else 0 */
     uint8_t source;        /* register operand: bit offset, element mask, value pushed, source of a string operation */
     uint8_t conditional;   /* cmpxchg: stored nothing if ZF is clear afterwards */
+    uint8_t masked;        /* a mask says which bytes it stores; 2: the others can fault as well */
     uint8_t repeat;        /* rep prefix */
     uint8_t moves;         /* FORM_STRING: movs, not stos */
     uint8_t source_kind;   /* FORM_PUSH, FORM_CALL: enum operand_kind */
@@ -119,7 +121,8 @@ struct thread {
     void *block, *leave;
     uint32_t tid;
     uint32_t context;
-    uint32_t named; /* journal generation in which this thread's name was recorded */
+    uint32_t named;  /* journal generation in which this thread's name was recorded */
+    uintptr_t fault; /* where a store that reaches beyond our pages would have faulted by itself; 0: nowhere */
 };
 
 struct tracker {
@@ -143,6 +146,13 @@ struct journal {
     char folder[1024]; /* where a forked child opens its own */
     char runtime[16];
     uint8_t session[16];
+};
+
+struct clock { /* one sample, guarded by `version`: odd while it is written */
+    _Atomic uint32_t version;
+    bool usable;
+    uint64_t at, ns;
+    uint64_t rate; /* ns a tick, times 2^32; 0 until it is known */
 };
 
 struct site {
@@ -204,6 +214,7 @@ struct mw_core {
 
     mw_origin_provider provider;
     struct journal journal;
+    struct clock clock;
     mw_lock sites_lock;
     struct site *sites;
     char *site_text;
@@ -242,10 +253,12 @@ struct piece { /* the part of a write that lies on one page, or on none of ours 
     uint32_t nested; /* the page's lock is held by the code that this thread interrupted */
     uint8_t *target;
 };
-/* Records what a write of `length` bytes at watched address `at` does to each variable it touches. The caller holds the
- * page locks. Returns 0 or MW_ERR_JOURNAL_FULL. */
+/* Records what a write at watched address `at` does to each variable it touches. written: bit i is byte i, of a store
+ * that leaves bytes out; ALL_WRITTEN otherwise. The caller holds the page locks. Returns 0 or MW_ERR_JOURNAL_FULL. */
+#define ALL_WRITTEN UINT64_MAX
 MW_HIDDEN int registry_record(uintptr_t at, const struct piece *pieces, unsigned count, const uint8_t *before,
-                              const uint8_t *after, const mw_origin *origin, unsigned how, unsigned flags);
+                              const uint8_t *after, uint64_t written, const mw_origin *origin, unsigned how,
+                              unsigned flags);
 MW_HIDDEN void registry_end_all(void);
 MW_HIDDEN int registry_record_all(void);
 
@@ -266,7 +279,12 @@ MW_HIDDEN int form_open(void);
 MW_HIDDEN struct form *form_at(uintptr_t ip, bool *overflow);
 MW_HIDDEN void form_overflow_done(void);
 
-enum run_result { RUN_DONE, RUN_REFUSED, RUN_NOT_OURS };
+enum run_result {
+    RUN_DONE,
+    RUN_REFUSED,
+    RUN_NOT_OURS,
+    RUN_FAULT, /* a part of the destination is not ours and can't be written: mw_thread.fault says where */
+};
 MW_HIDDEN enum run_result executor_run(ucontext_t *context, uintptr_t address);
 MW_HIDDEN uint64_t register_read(const ucontext_t *context, unsigned reg);
 MW_HIDDEN void register_write(ucontext_t *context, unsigned reg, uint64_t value);
@@ -284,8 +302,13 @@ MW_HIDDEN int executor_open(void);
 MW_HIDDEN int signals_take(void);
 MW_HIDDEN int signals_virtual(int signal, const struct sigaction *wanted, struct sigaction *previous);
 MW_HIDDEN void signals_spare(sigset_t *set);
-MW_HIDDEN void signals_chain(int signal, siginfo_t *info, void *context);
+/* met_again: the instruction, left as it is, would raise this very signal once more. */
+MW_HIDDEN void signals_chain(int signal, siginfo_t *info, void *context, bool met_again);
 MW_HIDDEN int interpose_scan(void);
+
+/* ---- clock.c ---- */
+MW_HIDDEN void clock_open(void);
+MW_HIDDEN uint64_t clock_now(void); /* ns since 1970 */
 
 /* ---- journal.c ---- */
 struct store {

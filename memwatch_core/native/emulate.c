@@ -146,6 +146,7 @@ MW_SIGNAL_SAFE static enum run_result scatter(const struct form *form, ucontext_
         uint64_t value = vector_element(frame, form->vector, i, form->size);
         bool done = touches_ours(at, form->size) ? executor_apply(at, (const uint8_t *)&value, form->size, origin)
                                                  : safe_write(at, &value, form->size);
+        if (!done && !mw_thread.fault) mw_thread.fault = at;
         if (!done) return RUN_NOT_OURS; /* elements before this one are done, and their mask bits clear */
         mask &= ~(1ull << i);
         memcpy(mask_bytes, &mask, 8);

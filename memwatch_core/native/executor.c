@@ -173,15 +173,29 @@ MW_SIGNAL_SAFE static void publish(uint8_t *to, const uint8_t *from, unsigned n)
     for (; n; n--) *(volatile uint8_t *)to++ = *from++;
 }
 
-MW_SIGNAL_SAFE static bool span_publish(const struct span *span, uintptr_t at, const uint8_t *before,
-                                        const uint8_t *after) {
-    for (unsigned i = 0; i < span->count; i++) {
-        unsigned n = span->piece[i].length;
-        if (span->piece[i].target)
-            publish(span->piece[i].target, after, n);
-        else if (memcmp(before, after, n) && (span->missing[i] || !safe_write(at, after, n)))
+MW_SIGNAL_SAFE static void span_publish(const struct span *span, const uint8_t *after) {
+    for (unsigned i = 0; i < span->count; after += span->piece[i++].length)
+        if (span->piece[i].target) publish(span->piece[i].target, after, span->piece[i].length);
+}
+
+/* Writes the part that lies beyond our pages, or learns that it can't be: then the whole store must fault. Of a store
+ * that leaves bytes out, from the first to the last byte that it writes there. */
+MW_SIGNAL_SAFE static bool span_write_beyond(const struct span *span, uintptr_t at, const uint8_t *bytes,
+                                             uint64_t written) {
+    unsigned from = 0;
+    for (unsigned i = 0; i < span->count; from += span->piece[i++].length) {
+        unsigned start = from, n = span->piece[i].length;
+        if (span->piece[i].target) continue;
+        if (written != ALL_WRITTEN) {
+            uint64_t own = written & ~0ull << from & ~0ull >> (64 - (from + n));
+            if (!own) continue;
+            start = (unsigned)__builtin_ctzll(own);
+            n = 64 - (unsigned)__builtin_clzll(own) - start;
+        }
+        if (span->missing[i] || !safe_write(at + start, bytes + start, n)) {
+            mw_thread.fault = at + start;
             return false;
-        at += n, before += n, after += n;
+        }
     }
     return true;
 }
@@ -196,10 +210,10 @@ MW_SIGNAL_SAFE bool executor_apply(uintptr_t at, const uint8_t *after, unsigned 
         span_read(&span, at, copy);
         before = copy;
     }
-    bool done = before && !span.missing[0] && !(span.count > 1 && span.missing[1]);
+    bool done = before && span_write_beyond(&span, at, after, ALL_WRITTEN);
     if (done) {
-        registry_record(at, span.piece, span.count, before, after, origin, MWJ_BY_STORE, 0);
-        done = span_publish(&span, at, before, after);
+        registry_record(at, span.piece, span.count, before, after, ALL_WRITTEN, origin, MWJ_BY_STORE, 0);
+        span_publish(&span, after);
     }
     span_unlock(&span);
     return done;
@@ -254,6 +268,24 @@ MW_SIGNAL_SAFE static void step_over(const struct form *form, ucontext_t *contex
     g[REG_RIP] += form->length;
 }
 
+/* wrgsbase takes no others; only an FS- or GS-relative operand far from its segment can lead to one. */
+MW_SIGNAL_SAFE static bool gs_base_valid(uint64_t base) { return (uint64_t)((int64_t)(base << 16) >> 16) == base; }
+
+/* Runs a masked store and finds out which bytes it wrote, whatever kind of mask it has: what it leaves alone differs
+ * between a run over some bytes and one over their complement. Nothing but memory depends on running it twice. */
+MW_SIGNAL_SAFE static uint64_t written_bytes(const struct form *form, ucontext_t *context, uint8_t *scratch,
+                                             uintptr_t offset, const uint8_t *before) {
+    uint8_t other[STORE_MAX];
+    uint64_t written = 0;
+    for (unsigned i = 0; i < form->size; i++) scratch[i] = (uint8_t)~before[i];
+    run_block(form, context, (uintptr_t)scratch, offset);
+    memcpy(other, scratch, form->size);
+    memcpy(scratch, before, form->size);
+    run_block(form, context, (uintptr_t)scratch, offset);
+    for (unsigned i = 0; i < form->size; i++) written |= (uint64_t)(scratch[i] == other[i]) << i;
+    return written;
+}
+
 MW_SIGNAL_SAFE static enum run_result run_store(const struct form *form, ucontext_t *context, uintptr_t address,
                                                 const mw_origin *origin) {
     uint8_t area[64 + STORE_MAX] __attribute__((aligned(64))), before[STORE_MAX];
@@ -261,14 +293,28 @@ MW_SIGNAL_SAFE static enum run_result run_store(const struct form *form, ucontex
     if (address - (at & ~PAGE_MASK) >= 2 * MW_PAGE_SIZE) return RUN_NOT_OURS; /* the fault was some other operand's */
     struct span span;
     if (!span_lock(&span, at, form->size)) return RUN_DONE; /* the watch has just ended: let it run as it is */
-    uint8_t *scratch = area + (at & 63);                    /* keeps the alignment that vector stores ask for */
+    /* Vector stores insist on an alignment; locked ones would stop the whole machine across two cache lines. */
+    uint8_t *scratch = area + (form->restore ? at & 63 : 0);
+    if (!gs_base_valid((uintptr_t)scratch - offset)) {
+        span_unlock(&span);
+        return RUN_REFUSED;
+    }
     span_read(&span, at, before);
-    memcpy(scratch, before, form->size);
-    run_block(form, context, (uintptr_t)scratch, offset);
-    bool done = true;
-    if (!form->conditional || mw_thread.flags & FLAG_ZERO) {
-        registry_record(at, span.piece, span.count, before, scratch, origin, MWJ_BY_STORE, 0);
-        done = span_publish(&span, at, before, scratch);
+    /* Before anything has changed: would the CPU let this store go beyond our pages? */
+    bool done = form->masked == 1 || span_write_beyond(&span, at, before, ALL_WRITTEN);
+    if (done) {
+        uint64_t written = form->masked ? written_bytes(form, context, scratch, offset, before) : ALL_WRITTEN;
+        if (!form->masked) {
+            memcpy(scratch, before, form->size);
+            run_block(form, context, (uintptr_t)scratch, offset);
+        }
+        if (written && (!form->conditional || mw_thread.flags & FLAG_ZERO)) {
+            done = span_write_beyond(&span, at, scratch, written);
+            if (done) {
+                registry_record(at, span.piece, span.count, before, scratch, written, origin, MWJ_BY_STORE, 0);
+                span_publish(&span, scratch);
+            }
+        }
     }
     span_unlock(&span);
     if (!done) return RUN_NOT_OURS;
@@ -300,7 +346,18 @@ MW_SIGNAL_SAFE static enum run_result run_wide(const struct form *form, ucontext
     if (size + 64 > WIDE_MAX) return RUN_REFUSED;
     lock_take(&mw.wide_lock, thread_id());
     uint8_t *scratch = mw.wide + (at & 63);
-    bool done = safe_read(scratch, at, size);
+    if (!gs_base_valid((uintptr_t)scratch - offset)) {
+        lock_release(&mw.wide_lock);
+        return RUN_REFUSED;
+    }
+    bool done = true;
+    for (unsigned from = 0; from < size && done;) { /* before anything has changed: may it go beyond our pages? */
+        unsigned room = MW_PAGE_SIZE - (unsigned)((at + from) & PAGE_MASK), n = size - from < room ? size - from : room;
+        done = safe_read(scratch + from, at + from, n) &&
+               (arena_page_at(at + from) != NO_PAGE || safe_write(at + from, scratch + from, n));
+        if (!done) mw_thread.fault = at + from;
+        from += n;
+    }
     if (done) {
         run_block(form, context, (uintptr_t)scratch, offset);
         for (unsigned from = 0; from < size && done;) {
@@ -325,6 +382,7 @@ MW_SIGNAL_SAFE enum run_result executor_run(ucontext_t *context, uintptr_t addre
     mw_origin_provider provider = __atomic_load_n(&mw.provider, __ATOMIC_ACQUIRE);
     if (provider) provider(context, &origin);
     enum run_result result;
+    mw_thread.fault = 0;
     switch (form->kind) {
     case FORM_RUN: result = run_store(form, context, address, &origin); break;
     case FORM_WIDE: result = run_wide(form, context, &origin); break;
@@ -332,5 +390,5 @@ MW_SIGNAL_SAFE enum run_result executor_run(ucontext_t *context, uintptr_t addre
     default: result = emulate(form, context, &origin);
     }
     if (overflow) form_overflow_done();
-    return result;
+    return result == RUN_NOT_OURS && mw_thread.fault ? RUN_FAULT : result;
 }

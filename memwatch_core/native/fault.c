@@ -28,6 +28,18 @@ MW_SIGNAL_SAFE static void report_refusal(const ucontext_t *context, uintptr_t a
     raw_syscall4(SYS_write, 2, (long)text, at - text, 0);
 }
 
+/* A store reached from a watched page into memory that can't be written: the fault that the CPU would have raised. */
+MW_SIGNAL_SAFE static void fault_beyond(siginfo_t *info, ucontext_t *context) {
+    uint8_t resident;
+    uintptr_t at = mw_thread.fault;
+    bool mapped = raw_syscall4(SYS_mincore, (long)(at & ~PAGE_MASK), MW_PAGE_SIZE, (long)&resident, 0) == 0;
+    info->si_signo = SIGSEGV;
+    info->si_code = mapped ? SEGV_ACCERR : SEGV_MAPERR;
+    info->si_addr = (void *)at;
+    context->uc_mcontext.gregs[REG_CR2] = (greg_t)at;
+    signals_chain(SIGSEGV, info, context, false);
+}
+
 MW_SIGNAL_SAFE void mw_fault_handler(int signal, siginfo_t *info, void *ucontext) {
     ucontext_t *context = ucontext;
     int kept = errno;
@@ -38,9 +50,11 @@ MW_SIGNAL_SAFE void mw_fault_handler(int signal, siginfo_t *info, void *ucontext
     if (likely(page_fault && arena_page_at(address) != NO_PAGE)) result = executor_run(context, address);
     if (likely(result == RUN_DONE)) {
         atomic_fetch_add_explicit(&mw.stores, 1, memory_order_relaxed);
+    } else if (result == RUN_FAULT) {
+        fault_beyond(info, context);
     } else {
         if (result == RUN_REFUSED) report_refusal(context, address);
-        signals_chain(signal, info, ucontext);
+        signals_chain(signal, info, ucontext, info->si_code > 0);
     }
     errno = kept;
 }

@@ -34,10 +34,12 @@ MW_SIGNAL_SAFE static uint8_t general_register(ZydisRegister reg) {
 
 /* ---- the executable copy ---- */
 
-static bool is_segment_prefix(uint8_t b) {
+MW_SIGNAL_SAFE static bool is_segment_prefix(uint8_t b) {
     return b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e || b == 0x64 || b == 0x65;
 }
-static bool is_other_prefix(uint8_t b) { return b == 0x66 || b == 0x67 || b == 0xf0 || b == 0xf2 || b == 0xf3; }
+MW_SIGNAL_SAFE static bool is_other_prefix(uint8_t b) {
+    return b == 0x66 || b == 0x67 || b == 0xf0 || b == 0xf2 || b == 0xf3;
+}
 
 /* The B bit that extends ModRM.rm, from whichever prefix carries it: chooses between rax..rdi and r8..r15. */
 MW_SIGNAL_SAFE static bool extends_rm(const uint8_t *behind_prefixes) {
@@ -246,6 +248,7 @@ MW_SIGNAL_SAFE static void classify(struct form *form, const ZydisDecodedInstruc
     form->kind = form->size > STORE_MAX ? FORM_WIDE : FORM_RUN;
     form->restore = (found->vector ? XSTATE_VECTOR : 0) | (found->x87 ? XSTATE_X87 : 0);
     form->x87_back = found->x87;
+    form->masked = in->avx.mask.reg != ZYDIS_REGISTER_NONE && in->avx.mask.reg != ZYDIS_REGISTER_K0;
     switch (in->mnemonic) {
     case ZYDIS_MNEMONIC_CMPXCHG:
     case ZYDIS_MNEMONIC_CMPXCHG8B:
@@ -261,6 +264,21 @@ MW_SIGNAL_SAFE static void classify(struct form *form, const ZydisDecodedInstruc
     case ZYDIS_MNEMONIC_POP: /* [rsp + n] means the stack pointer after the pop */
         if (form->base == 4) form->displacement += form->size;
         break;
+    case ZYDIS_MNEMONIC_VMASKMOVPS:
+    case ZYDIS_MNEMONIC_VMASKMOVPD:
+    case ZYDIS_MNEMONIC_VPMASKMOVD:
+    case ZYDIS_MNEMONIC_VPMASKMOVQ: form->masked = 1; break;
+    case ZYDIS_MNEMONIC_MASKMOVQ:
+    case ZYDIS_MNEMONIC_MASKMOVDQU:
+    case ZYDIS_MNEMONIC_VMASKMOVDQU: form->masked = 2; break;
+    case ZYDIS_MNEMONIC_VEXTRACTF32X4: /* exception class E6NF: no fault suppression. Intel SDM volume 2, 2.8 */
+    case ZYDIS_MNEMONIC_VEXTRACTF32X8:
+    case ZYDIS_MNEMONIC_VEXTRACTF64X2:
+    case ZYDIS_MNEMONIC_VEXTRACTF64X4:
+    case ZYDIS_MNEMONIC_VEXTRACTI32X4:
+    case ZYDIS_MNEMONIC_VEXTRACTI32X8:
+    case ZYDIS_MNEMONIC_VEXTRACTI64X2:
+    case ZYDIS_MNEMONIC_VEXTRACTI64X4: form->masked *= 2; break;
     case ZYDIS_MNEMONIC_VCVTPS2PH: form->mxcsr_back = 1; break;
     case ZYDIS_MNEMONIC_STMXCSR:
     case ZYDIS_MNEMONIC_VSTMXCSR: form->restore = XSTATE_SSE; break;

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -20,12 +19,6 @@
 #define FIRST_PAYLOAD_BLOB 40u
 #define CONTINUATION_PAYLOAD 60u
 #define BLOB_MAX (FIRST_PAYLOAD_BLOB + (MWJ_RECORD_SLOTS_MAX - 1) * CONTINUATION_PAYLOAD)
-
-MW_SIGNAL_SAFE static uint64_t now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t); /* signal-safety(7) lists it; the vDSO serves it without a system call */
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ---- room ---- */
 
@@ -97,9 +90,11 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigne
     return slot_at(j, start);
 }
 
-MW_SIGNAL_SAFE static int full(struct journal *j) {
-    atomic_fetch_add(&j->header->lost, 1);
-    atomic_fetch_add(&mw.lost, 1);
+MW_SIGNAL_SAFE static int full(struct journal *j, bool store_lost) {
+    if (store_lost) {
+        atomic_fetch_add(&j->header->lost, 1);
+        atomic_fetch_add(&mw.lost, 1);
+    }
     if (!atomic_exchange(&j->full_reported, 1)) {
         static const char text[] =
             "memwatch: the journal can't grow (disk full?): what was recorded is safe, further events are counted as "
@@ -133,7 +128,7 @@ MW_SIGNAL_SAFE static void put(struct mwj_slot *slot, uint8_t *first, uint32_t r
     }
 }
 
-static inline unsigned slots_for(uint32_t payload, uint32_t room) {
+MW_SIGNAL_SAFE static inline unsigned slots_for(uint32_t payload, uint32_t room) {
     return payload <= room ? 1 : 1 + (payload - room + CONTINUATION_PAYLOAD - 1) / CONTINUATION_PAYLOAD;
 }
 
@@ -161,9 +156,9 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     uint32_t n = store->length;
     unsigned slots = slots_for(2 * n, FIRST_PAYLOAD_STORE);
     struct mwj_slot *slot = reserve(j, slots);
-    if (unlikely(!slot)) return full(j);
+    if (unlikely(!slot)) return full(j, store->how != MWJ_ANNOUNCED); /* announced: it isn't made */
     slot->tid = store->tid;
-    slot->time = now();
+    slot->time = clock_now();
     slot->id = store->variable;
     slot->store.offset = store->offset;
     slot->store.length = n;
@@ -189,9 +184,9 @@ MW_SIGNAL_SAFE int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uin
         uint32_t n = (uint32_t)(b_length < BLOB_MAX - a_length ? b_length : BLOB_MAX - a_length);
         unsigned slots = slots_for((uint32_t)a_length + n, FIRST_PAYLOAD_BLOB);
         struct mwj_slot *slot = reserve(j, slots);
-        if (!slot) return full(j);
+        if (!slot) return full(j, false);
         slot->tid = tid;
-        slot->time = now();
+        slot->time = clock_now();
         slot->id = id;
         slot->blob.length = (uint32_t)a_length + n;
         put(slot, slot->blob.payload, FIRST_PAYLOAD_BLOB, 0, a, (uint32_t)a_length);
@@ -205,14 +200,14 @@ MW_SIGNAL_SAFE int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uin
 int journal_variable(uint32_t id, const struct variable *v) {
     struct journal *j = &mw.journal;
     struct mwj_slot *slot = reserve(j, 1);
-    if (!slot) return full(j);
+    if (!slot) return full(j, false);
     struct mwj_variable record = {.flags = v->flags};
     memcpy(record.size, &v->size, 8);
     memcpy(record.depth_start, &v->depth_start, 8);
     memcpy(record.depth_stop, &v->depth_stop, 8);
     memcpy(record.address, &v->address, 8);
     slot->tid = thread_id();
-    slot->time = now();
+    slot->time = clock_now();
     slot->id = id;
     memcpy(slot->raw, &record, sizeof record);
     commit(slot, MWJ_VARIABLE, 1, 0, 0);
@@ -221,9 +216,9 @@ int journal_variable(uint32_t id, const struct variable *v) {
 
 int journal_unregistered(uint32_t id) {
     struct mwj_slot *slot = reserve(&mw.journal, 1);
-    if (!slot) return full(&mw.journal);
+    if (!slot) return full(&mw.journal, false);
     slot->tid = thread_id();
-    slot->time = now();
+    slot->time = clock_now();
     slot->id = id;
     commit(slot, MWJ_UNREGISTERED, 1, 0, 0);
     return MW_OK;
@@ -261,7 +256,7 @@ static int open_file(struct journal *j, const char *path, const char *runtime, c
     j->header->slot_size = MWJ_SLOT_SIZE;
     j->header->segment_slots = MWJ_SEGMENT_SLOTS;
     j->header->pid = (uint64_t)getpid();
-    j->header->started = now();
+    j->header->started = clock_now();
     strncpy(j->header->runtime, runtime, sizeof j->header->runtime - 1);
     strncpy(j->header->tracker, mw_tracker_name(), sizeof j->header->tracker - 1);
     memcpy(j->header->session, session, 16);
@@ -315,7 +310,7 @@ int mw_journal_close(void) {
     lock_take(&mw.lock, thread_id());
     registry_end_all();
     atomic_store(&j->open, 0);
-    atomic_store(&j->header->closed, now());
+    atomic_store(&j->header->closed, clock_now());
     lock_release(&mw.lock);
     return MW_OK;
 }

@@ -14,7 +14,7 @@ static uint32_t pages_of(const struct variable *v) {
 
 static bool in_arena(uintptr_t address) { return address - mw.watched < mw.reserved; }
 
-static bool overlaps(const struct variable *v, uint64_t start, uint64_t size) {
+MW_SIGNAL_SAFE static bool overlaps(const struct variable *v, uint64_t start, uint64_t size) {
     return start < v->address + v->size && v->address < start + size;
 }
 
@@ -181,7 +181,8 @@ int registry_record_all(void) {
 /* ---- what a write touches ---- */
 
 MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct piece *pieces, unsigned count, const uint8_t *before,
-                                   const uint8_t *after, const mw_origin *origin, unsigned how, unsigned flags) {
+                                   const uint8_t *after, uint64_t written, const mw_origin *origin, unsigned how,
+                                   unsigned flags) {
     uint64_t length = 0;
     for (unsigned i = 0; i < count; i++) length += pieces[i].length;
     uintptr_t piece_at = at;
@@ -193,6 +194,12 @@ MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct piece *pieces, uns
             uint64_t start = at > v->address ? at : v->address;
             if (start < piece_at) continue; /* seen on the page before */
             uint64_t stop = at + length < v->address + v->size ? at + length : v->address + v->size;
+            if (unlikely(written != ALL_WRITTEN)) { /* then length <= 64: from the first to the last byte of its own */
+                uint64_t own = written & ~0ull << (start - at) & ~0ull >> (64 - (stop - at));
+                if (!own) continue;
+                start = at + (unsigned)__builtin_ctzll(own);
+                stop = at + 64 - (unsigned)__builtin_clzll(own);
+            }
             if (stop - v->address <= v->depth_start || start - v->address >= v->depth_stop) continue;
             struct store store = {
                 .variable = id,
@@ -213,22 +220,35 @@ MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct piece *pieces, uns
 
 /* ---- announced writes ---- */
 
-static int announce(struct variable *v, uint64_t offset, const uint8_t *bytes, uint32_t length,
+static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint8_t *bytes, uint32_t length,
                     const mw_origin *origin) {
     uint64_t in_pages = (v->address & PAGE_MASK) + offset;
     uint32_t first = v->page + (uint32_t)(in_pages >> PAGE_SHIFT),
              room = MW_PAGE_SIZE - (uint32_t)(in_pages & PAGE_MASK);
     uint32_t self = thread_id(), count = length > room ? 2 : 1;
-    struct piece pieces[2];
+    bool nested[2];
     for (uint32_t i = 0; i < count; i++) {
         mw_lock *lock = &mw.pages[first + i].lock;
-        pieces[i] = (struct piece){.page = first + i, .length = i ? length - room : length < room ? length : room};
-        pieces[i].nested = lock_held_by(lock, self);
-        if (!pieces[i].nested) lock_take(lock, self);
+        nested[i] = lock_held_by(lock, self);
+        if (likely(!nested[i])) lock_take(lock, self);
     }
     uint8_t *target = arena_writable(first) + (in_pages & PAGE_MASK);
-    int error = v->live ? registry_record(v->address + offset, pieces, count, target, bytes, origin, MWJ_ANNOUNCED, 0)
-                        : MW_ERR_NO_VARIABLE;
+    int error = MW_OK;
+    if (unlikely(!v->live)) {
+        error = MW_ERR_NO_VARIABLE;
+    } else if (likely(offset + length > v->depth_start && offset < v->depth_stop)) {
+        struct store store = {
+            .variable = id,
+            .tid = v->flags & MW_TRACK_THREADS ? self : 0,
+            .offset = (uint32_t)offset,
+            .length = length,
+            .site = origin->site,
+            .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
+            .how = MWJ_ANNOUNCED,
+            .flags = (nested[0] ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0),
+        };
+        error = journal_store(&store, target, bytes);
+    }
     if (likely(!error)) {
         if (length == 8 && !((uintptr_t)target & 7)) /* a reader never sees half of a number */
             __atomic_store_n((uint64_t *)target, *(const uint64_t __attribute__((aligned(1), may_alias)) *)bytes,
@@ -237,7 +257,7 @@ static int announce(struct variable *v, uint64_t offset, const uint8_t *bytes, u
             memcpy(target, bytes, length);
     }
     for (uint32_t i = count; i--;)
-        if (!pieces[i].nested) lock_release(&mw.pages[first + i].lock);
+        if (likely(!nested[i])) lock_release(&mw.pages[first + i].lock);
     return error;
 }
 
@@ -252,7 +272,7 @@ int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t lengt
     int error = MW_OK;
     while (length && !error) {
         uint32_t n = length < MW_EVENT_MAX ? (uint32_t)length : MW_EVENT_MAX;
-        error = announce(v, offset, from, n, &origin);
+        error = announce(id, v, offset, from, n, &origin);
         offset += n, from += n, length -= n;
     }
     return error;

@@ -72,7 +72,7 @@ int signals_virtual(int signal, const struct sigaction *wanted, struct sigaction
 }
 
 /* The default action, as if we weren't there: a fault is met again by the instruction; a sent signal is sent again. */
-MW_SIGNAL_SAFE static void die(int signal, const siginfo_t *info) {
+MW_SIGNAL_SAFE static void die(int signal, bool met_again) {
     struct { /* struct sigaction of the kernel: rt_sigaction(2) */
         void *handler;
         unsigned long flags;
@@ -80,13 +80,13 @@ MW_SIGNAL_SAFE static void die(int signal, const siginfo_t *info) {
         uint64_t mask;
     } action = {0};
     raw_syscall4(SYS_rt_sigaction, signal, (long)&action, 0, 8);
-    if (info->si_code > 0) return;
+    if (met_again) return;
     uint64_t only = 1ull << (signal - 1);
     raw_syscall4(SYS_tgkill, raw_syscall4(SYS_getpid, 0, 0, 0, 0), thread_id(), signal, 0);
     raw_syscall4(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&only, 0, 8);
 }
 
-MW_SIGNAL_SAFE void signals_chain(int signal, siginfo_t *info, void *ucontext) {
+MW_SIGNAL_SAFE void signals_chain(int signal, siginfo_t *info, void *ucontext, bool met_again) {
     ucontext_t *context = ucontext;
     int i = slot_of(signal);
     atomic_fetch_add_explicit(&mw.chained, 1, memory_order_relaxed);
@@ -96,7 +96,7 @@ MW_SIGNAL_SAFE void signals_chain(int signal, siginfo_t *info, void *ucontext) {
     if (entered) lock_release(&mw.signals_lock);
     if (action.sa_handler == SIG_IGN && info->si_code <= 0) return; /* a fault can't be ignored: signal(7) */
     if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN || action.sa_sigaction == mw_fault_handler) {
-        die(signal, info);
+        die(signal, met_again);
         return;
     }
     /* As the kernel would call it: with the interrupted mask and the handler's own. */

@@ -95,6 +95,7 @@ int mw_tracker_probe(mw_tracker tracker) {
 static int start(mw_tracker wanted) {
     if (!cpu_and_kernel_serve()) return MW_ERR_PLATFORM;
     thread_first();
+    clock_open();
     int error;
     mw.tracker_reason[0] = 0;
     if ((error = choose_tracker(wanted)) || (error = arena_open()) || (error = code_open()) || (error = form_open()) ||
