@@ -210,15 +210,16 @@ class SqlTracer(Protocol):
         driver: str,
         statement: object,
         parameters: object = None,
-        *,
         connection: object = None,
-        database: str = "",
+        database: str | Callable[[Any], str] = "",
         dialect: str = "",
         many: bool = False,
         previous: Any = None,
     ) -> Any:
         """Before a statement is run: returns its token.
 
+        ``connection``: the connection, or what stands for it: an object that allows weak references and lives as long;
+        ``database``: its name, without password, or a function that tells it, which is called with ``connection`` once;
         ``dialect`` (``"sqlite"``, ``"postgresql"``, ``"mysql"``, ``""``: unknown) tells how literals are quoted;
         ``many``: parameters is a collection of rows; ``previous``: the token of the statement that the same cursor ran
         before, whose remaining rows are gone now.
@@ -227,7 +228,6 @@ class SqlTracer(Protocol):
     def statement_ends(
         self,
         token: Any,
-        *,
         rows: int | None = None,
         error: BaseException | None = None,
         fetchable: bool = True,

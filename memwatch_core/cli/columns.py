@@ -1,0 +1,25 @@
+"""Aligned columns, as plain in a pipe as on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import click
+
+
+def columns(
+    rows: Sequence[Sequence[str]], heading: Sequence[str] = (), colors: Sequence[str | None] = ()
+) -> Iterator[str]:
+    """Lines in which each column is as wide as its widest cell; the last is not padded. ``colors`` go by column."""
+    every = [list(heading), *map(list, rows)] if heading else [*map(list, rows)]
+    widths = [max(map(len, cells)) for cells in zip(*every, strict=True)]
+    for number, row in enumerate(every):
+        cells = []
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            text = cell if i == len(row) - 1 else cell.ljust(width)
+            if heading and number == 0:
+                text = click.style(text, bold=True)
+            elif i < len(colors) and colors[i]:
+                text = click.style(text, fg=colors[i])
+            cells.append(text)
+        yield "  ".join(cells).rstrip()

@@ -1,0 +1,54 @@
+"""``memwatch config``: the effective settings, with the source of each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import config as configuration
+from .columns import columns
+
+
+@click.command("config")
+@click.option("--check", "checked", type=click.Path(dir_okay=False), metavar="FILE", help="Check this file and stop.")
+@click.option("--config", "file", type=click.Path(dir_okay=False), metavar="FILE", help="Read FILE; search none.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(checked: str | None, file: str | None, as_json: bool) -> None:
+    """Show the effective settings and where each one comes from.
+
+    Defaults, then one file (memwatch.toml, or [tool.memwatch] in pyproject.toml: the nearest upwards), then environment
+    variables (MEMWATCH_<SECTION>_<KEY>), then options of the command.
+
+    \b
+    memwatch config
+    memwatch config --check memwatch.toml      exit status 2 and a message if anything is wrong with it
+    MEMWATCH_CORE_TRACKER=readonly memwatch config
+    """
+    from ..host.discovery import load
+    from ..host.pipeline import check_settings
+
+    effective = configuration.load(checked or file)
+    plugins = load(effective)  # unknown plugins, tables of none, wrong settings of a sink
+    check_settings(plugins.sinks, effective)
+    if checked:
+        click.echo(f"{checked}: OK")
+        return
+    if as_json:
+        click.echo(json.dumps({key: {"value": _plain(value), "source": source.where} for key, value, source in
+                               effective.items()}))  # fmt: skip
+        return
+    click.echo(f"file: {effective.file or 'none (no memwatch.toml, no [tool.memwatch] in a pyproject.toml)'}\n")
+    rows = [(key, _text(value), source.where) for key, value, source in effective.items()]
+    for line in columns(rows, ("setting", "value", "source"), ("cyan", None, None)):
+        click.echo(line)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _text(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, default=str)

@@ -1,0 +1,43 @@
+"""``memwatch doctor``: what works here, and what to do about what doesn't."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import click
+
+from .. import config as configuration
+
+MARKS = {"ok": ("ok", "green"), "note": ("note", None), "warning": ("warning", "yellow"), "problem": ("PROBLEM", "red")}
+
+
+@click.command("doctor")
+@click.option("--config", "file", type=click.Path(dir_okay=False), metavar="FILE", help="Read FILE; search none.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per check and line.")
+def command(file: str | None, as_json: bool) -> None:
+    """Check what MemWatch needs: kernel, CPU, memory, trackers, journal folder, plugins.
+
+    Each tracker is tried on a page of its own. Says which one would be chosen and why, and what to do about each thing
+    that is missing. Exit status 1 if something keeps MemWatch from working.
+
+    \b
+    memwatch doctor
+    memwatch doctor --json | jq 'select(.state != "ok")'
+    """
+    from ..host.health import checks
+
+    problems = 0
+    for check in checks(configuration.load(file)):
+        problems += check.state == "problem"
+        if as_json:
+            click.echo(json.dumps(dataclasses.asdict(check)))
+            continue
+        mark, color = MARKS[check.state]
+        click.echo(f"{click.style(f'{mark:7}', fg=color)}  {check.name:19}  {check.found}")
+        if check.remedy:
+            click.echo(f"{'':30}-> {check.remedy}")
+    if problems:
+        count = "1 problem" if problems == 1 else f"{problems} problems"
+        click.echo(f"\n{count}: MemWatch, or what you asked of it, can't work.", err=True)
+    raise SystemExit(1 if problems else 0)

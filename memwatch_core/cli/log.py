@@ -1,0 +1,137 @@
+"""``memwatch log``: what a session recorded, filtered, as a table or as JSON."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import click
+
+from memwatch_plugins.text import Lines, Role
+
+from .. import config as configuration
+from ..records import Event, Record
+from .columns import columns
+from .filters import Filters, moment
+
+BATCH = 2000
+_COLORS: dict[Role, dict[str, object]] = {
+    "time": {"dim": True},
+    "variable": {"fg": "cyan", "bold": True},
+    "old": {"fg": "red"},
+    "new": {"fg": "green", "bold": True},
+    "same": {"dim": True},
+    "site": {"fg": "yellow"},
+    "thread": {"fg": "magenta"},
+    "sql": {"fg": "blue"},
+    "life": {"dim": True},
+    "lost": {"fg": "white", "bg": "red", "bold": True},
+    "notice": {"dim": True},
+}
+
+
+@click.command("log")
+@click.argument("session", required=False)
+@click.option("--variable", "-v", "variables", multiple=True, metavar="NAME", help="Name, or a pattern such as 'tot*'.")
+@click.option("--thread", "-t", "threads", multiple=True, metavar="NAME|TID", help="Thread that wrote.")
+@click.option("--sql", "statements", multiple=True, metavar="TEXT", help="Part of a statement or its hash; '*': any.")
+@click.option("--line", "-l", "places", multiple=True, metavar="FILE:LINE", help="Where it was written from.")
+@click.option("--since", metavar="AGO|TIME", help="30s, 5m, 2h, 1d ago, or 2026-11-23T15:04:05.")
+@click.option("--last", "-n", type=click.IntRange(1), metavar="N", help="Only the last N that match.")
+@click.option("--json", "as_json", is_flag=True, help="Lines of JSON, in the schema of the jsonl sink.")
+@click.option("--list", "listing", is_flag=True, help="List the sessions instead.")
+@click.option("--folder", metavar="DIR", help="Where sessions are kept.  [default: .memwatch]")
+@click.option("--config", "file", type=click.Path(dir_okay=False), metavar="FILE", help="Read FILE; search none.")
+def command(
+    session: str | None,
+    variables: tuple[str, ...],
+    threads: tuple[str, ...],
+    statements: tuple[str, ...],
+    places: tuple[str, ...],
+    since: str | None,
+    last: int | None,
+    as_json: bool,
+    listing: bool,
+    folder: str | None,
+    file: str | None,
+) -> None:
+    """Read what a session recorded: the latest, or SESSION (a name from --list, a folder, or one .mwj file).
+
+    Filters narrow it down: an event must pass each kind of filter; a filter may be repeated, and then one match is
+    enough. Works while the program runs and after it was killed.
+
+    \b
+    memwatch log --variable total                     who changed total?
+    memwatch log --line orders.py:41 --thread worker-1
+    memwatch log --sql 'from orders' --last 20
+    memwatch log --since 5m --json | jq .new
+    """
+    from ..host import history
+
+    overrides = {"journal": {"folder": folder}} if folder else None
+    config = configuration.load(file, overrides=overrides, labels={"journal.folder": "--folder"})
+    if listing:
+        rows = [(s.name, s.started, s.processes, s.command) for s in history.sessions(config.journal.folder)]
+        for line in columns(rows, ("session", "started", "processes", "command")):
+            click.echo(line)
+        return
+    wanted = Filters(variables, threads, statements, places, None if since is None else moment(since))
+    path = history.find(config.journal.folder, session)
+    seen = 0
+
+    def matching() -> Iterator[Record]:
+        nonlocal seen
+        for records in history.read(path, lambda text: click.echo(f"memwatch: {text}", err=True)):
+            for record in records:
+                seen += isinstance(record, Event)
+                if wanted(record):
+                    yield record
+
+    shown = _show(_last(matching(), last) if last else matching(), as_json)
+    if not shown:
+        what = f"none of its {seen:,} events matches" if seen else "it has no events"
+        click.echo(f"memwatch: session {path.name}: {what}", err=True)
+
+
+def _last(records: Iterable[Record], count: int) -> Iterable[Record]:
+    return deque((record for record in records if isinstance(record, Event)), count)
+
+
+def _show(records: Iterable[Record], as_json: bool) -> int:
+    if as_json:
+        from memwatch_plugins.jsonlines import encode
+
+        shown = 0
+        for batch in _batches(records):
+            sys.stdout.buffer.write(encode(batch))
+            shown += len(batch)
+        sys.stdout.buffer.flush()
+        return shown
+    lines = _lines()
+    shown = 0
+    for batch in _batches(records):
+        click.echo("".join(f"{line}\n" for line in lines.format(batch)), nl=False)
+        shown += len(batch)
+    return shown
+
+
+def _lines() -> Lines:
+    terminal = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+    if not terminal:
+        return Lines(width=width or None)
+
+    def paint(role: Role, text: str) -> str:
+        return click.style(text, **_COLORS.get(role, {}))  # type: ignore[arg-type]
+
+    return Lines(width=width or None, paint=paint, arrow="→" if utf8 else "->")
+
+
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    source = iter(records)
+    while batch := list(islice(source, BATCH)):
+        yield batch

@@ -1,0 +1,88 @@
+"""``memwatch run``: run a program, report every write to its watched values."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import click
+
+from .. import config as configuration
+
+
+class RunCommand(click.Command):
+    """Remembers whether the program came after ``--``, which click takes away."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        before = list(args)
+        rest = super().parse_args(ctx, args)
+        length = len(ctx.params.get("program") or ())
+        ctx.meta["memwatch.command"] = before[-length - 1 : -length] == ["--"]
+        return rest
+
+
+@click.command("run", cls=RunCommand, context_settings={"allow_interspersed_args": False})
+@click.option("--track-threads/--no-track-threads", default=None, help="Say which thread wrote.  [default: yes]")
+@click.option("--track-sql/--no-track-sql", default=None, help="Say which SQL statement was in force.  [default: no]")
+@click.option("--track-all-vars/--no-track-all-vars", default=None, help="Watch every variable. Not implemented yet.")
+@click.option("--track-locals/--no-track-locals", default=None, help="Watch local variables. Not implemented yet.")
+@click.option("--mutation-depth", metavar="FULL|START:STOP", help="Bytes whose mutation counts.  [default: FULL]")
+@click.option("--tracker", metavar="NAME", help="auto, uffd-sigbus or readonly.  [default: auto]")
+@click.option("--sink", "sinks", multiple=True, metavar="NAME", help="Where events go; may be repeated.")
+@click.option("--config", "file", type=click.Path(dir_okay=False), metavar="FILE", help="Read FILE; search none.")
+@click.option("--folder", metavar="DIR", help="Where sessions are kept.  [default: .memwatch]")
+@click.option("--quiet", "-q", is_flag=True, help="No summary at the end.")
+@click.option("-m", "module", is_flag=True, help="The program is a module, as for python -m.")
+@click.argument("program", nargs=-1, type=click.UNPROCESSED, required=True)
+@click.pass_context
+def command(
+    context: click.Context,
+    track_threads: bool | None,
+    track_sql: bool | None,
+    track_all_vars: bool | None,
+    track_locals: bool | None,
+    mutation_depth: str | None,
+    tracker: str | None,
+    sinks: tuple[str, ...],
+    file: str | None,
+    folder: str | None,
+    quiet: bool,
+    module: bool,
+    program: tuple[str, ...],
+) -> None:
+    """Run PROGRAM and report every write to the values that it watches.
+
+    PROGRAM is a Python script, a module after -m, or any command after --. Its arguments follow; options of memwatch
+    come before it. It runs as a child process with its own standard streams; its exit status becomes ours.
+
+    A command after -- takes part from its first watch() on: what SQL connections opened before that do is not traced.
+    Options win over MEMWATCH_ variables, these over memwatch.toml (see memwatch config).
+
+    \b
+    memwatch run script.py --its --arguments
+    memwatch run --track-sql --sink console --sink jsonl script.py
+    memwatch run -m package.module
+    memwatch run -- python3 -X dev script.py
+    """
+    from ..host.runner import Target, run
+
+    overrides: dict[str, dict[str, Any]] = {}
+    labels: dict[str, str] = {}
+    for key, value, option in (
+        ("watch.track_threads", track_threads, "--track-threads"),
+        ("watch.track_sql", track_sql, "--track-sql"),
+        ("watch.track_all_vars", track_all_vars, "--track-all-vars"),
+        ("watch.track_locals", track_locals, "--track-locals"),
+        ("watch.mutation_depth", mutation_depth, "--mutation-depth"),
+        ("core.tracker", tracker, "--tracker"),
+        ("plugins.sinks", list(sinks) or None, "--sink"),
+        ("journal.folder", folder, "--folder"),
+    ):
+        if value is not None:
+            section, name = key.split(".")
+            overrides.setdefault(section, {})[name] = value
+            labels[key] = f"--no{option[1:]}" if value is False else option
+    config = configuration.load(file, overrides=overrides, labels=labels)
+    kind: Literal["script", "module", "command"] = "module" if module else "script"
+    if context.meta["memwatch.command"] and not module:
+        kind = "command"
+    context.exit(run(Target(kind, program), config, quiet=quiet))

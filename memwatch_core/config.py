@@ -1,0 +1,287 @@
+"""The configuration: what it may hold, where it comes from, and which source won.
+
+Sources, each overriding the one before: the defaults; one file; the environment; the caller (options of the
+command line, or the keywords of ``memwatch_core.session``). The file is ``memwatch.toml``, or the table
+``[tool.memwatch]`` of ``pyproject.toml``, in the nearest folder that has either, looking upwards from the working
+directory; where a folder has both, ``memwatch.toml`` wins. Files are never merged. ``MEMWATCH_CONFIG=FILE`` (or
+``--config``) names one instead. A setting's variable is ``MEMWATCH_<SECTION>_<KEY>``:
+``MEMWATCH_CORE_TRACKER=readonly``, ``MEMWATCH_PLUGINS_SINKS=console,jsonl``, ``MEMWATCH_SINKS_JSONL_PATH=a.jsonl``.
+
+Nothing is evaluated, and nothing is guessed: an unknown key, a wrong type, a file that can't be read is one
+:class:`ConfigError` that names the file, the line and the key. All functions may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from .errors import ConfigError
+from .settings import Config as Config
+from .settings import JournalSection, Section, Source
+from .settings import PluginsSection as PluginsSection
+
+SETTINGS_FILE = "settings.json"
+"""In a session's folder: the effective settings, for the processes that write into the session."""
+
+NO_SETTINGS = frozenset({"MEMWATCH_SESSION", "MEMWATCH_CONFIG", "MEMWATCH_SOAK"})
+"""Variables that begin with ``MEMWATCH_`` and are no settings: a process's session, the file to read, long tests."""
+
+
+def loads(text: str, where: str = SETTINGS_FILE) -> Config:
+    """The inverse of :meth:`Config.dumps`. Raises ConfigError, naming ``where``."""
+    try:
+        data = json.loads(text)
+        config = Config.model_validate(data["settings"])
+        config._sources.update((key, Source(kind, label)) for key, (kind, label) in data["sources"].items())
+        config._file = Path(data["file"]) if data["file"] else None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{where}: not the settings of a session ({type(error).__name__}: {error})") from error
+    return config
+
+
+def save(config: Config, folder: str | os.PathLike[str]) -> Path:
+    """Writes the settings into a session's folder, mode 0600. Raises OSError."""
+    path = Path(folder, SETTINGS_FILE)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(config.dumps())
+    return path
+
+
+def of_session(folder: str | os.PathLike[str]) -> Config:
+    """The settings that :func:`save` put into a session's folder. Raises ConfigError."""
+    path = Path(folder, SETTINGS_FILE)
+    try:
+        return loads(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: the session's settings can't be read: {_cause(error)}") from error
+
+
+def load(
+    file: str | os.PathLike[str] | None = None,
+    *,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    labels: Mapping[str, str] | None = None,
+    directory: str | os.PathLike[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """The effective configuration.
+
+    ``file`` is read instead of searching one; ``overrides`` are sections that win over everything, and ``labels`` say
+    where one of them came from (``{"plugins.sinks": "--sink"}``). ``directory`` and ``environment`` are for tests; they
+    default to the process's. Raises ConfigError.
+    """
+    here = Path(directory or Path.cwd()).absolute()
+    environment = os.environ if environment is None else environment
+    named = file or environment.get("MEMWATCH_CONFIG")
+    path = here / Path(named).expanduser() if named else find_file(here)
+    collector = _Collector()
+    if path:
+        data, text = _read(path)
+        lines = dict(_lines(text, "tool.memwatch." if path.name == "pyproject.toml" else ""))
+        shown = os.path.relpath(path, here) if path.is_relative_to(here) else str(path)
+
+        def at(key: str) -> str:
+            return f"{shown}:{lines[key]}" if key in lines else shown
+
+        for key, value in _flatten(data, at):
+            collector.add(key, value, Source("file", at(key)), at(key), base=path.parent)
+    for name, value in sorted(environment.items()):
+        if name.startswith("MEMWATCH_") and name not in NO_SETTINGS:
+            key = collector.variable_key(name)
+            collector.add(key, value, Source("environment", name), f"environment variable {name}", base=here, lax=True)
+    collector.add_caller(overrides or {}, labels or {}, here)
+    config = collector.build(path.parent if path else here)
+    config._file = path
+    return config
+
+
+def override(
+    config: Config, overrides: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str] | None = None
+) -> Config:
+    """The configuration with some settings replaced; see :func:`load`. Raises ConfigError."""
+    collector = _Collector()
+    for key, value, source in config.items():
+        if config.chosen(key):
+            collector.values[key], collector.sources[key] = value, source
+    collector.add_caller(overrides, labels or {}, Path.cwd())
+    collector.values.setdefault("journal.folder", config.journal.folder)
+    changed = collector.build(Path.cwd())
+    changed._file = config._file
+    return changed
+
+
+def find_file(directory: Path) -> Path | None:
+    """The configuration file for a program that runs in ``directory``. Raises ConfigError if it can't be read."""
+    for folder in (directory, *directory.parents):
+        own = folder / "memwatch.toml"
+        if own.is_file():
+            return own
+        project = folder / "pyproject.toml"
+        try:
+            if project.is_file() and re.search(r"^\s*\[+\s*tool\s*\.\s*memwatch\b", project.read_text("utf-8"), re.M):
+                return project
+        except (OSError, UnicodeDecodeError):
+            continue  # somebody else's project file: not ours to complain about
+    return None
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?``, or nothing."""
+    close = difflib.get_close_matches(word, list(known), 1, 0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+# ---- inside ---------------------------------------------------------------------------------------------------------
+
+_PLUGIN_TABLES = ("sinks", "serializers")
+
+
+def _cause(error: BaseException) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: the configuration can't be read: {_cause(error)}") from error
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    if path.name == "pyproject.toml":
+        data = data.get("tool", {}).get("memwatch", {})
+    return data, text
+
+
+def _lines(text: str, prefix: str) -> Iterator[tuple[str, int]]:
+    """(dotted key, line) of the plain ``[table]`` and ``key =`` lines: tomllib doesn't say, and a message should."""
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\s*([\w.\-\s]+?)\s*\]", line):
+            table = re.sub(r"\s", "", header[1]) + "."
+            yield table[:-1].removeprefix(prefix), number
+        elif entry := re.match(r"\s*([\w.\-]+)\s*=", line):
+            yield (table + entry[1]).removeprefix(prefix), number
+
+
+def _flatten(data: Mapping[str, Any], at: Callable[[str], str]) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of all settings: two levels, three for the tables of plugins."""
+    for section, content in data.items():
+        if section not in Config.model_fields:
+            raise ConfigError(f"{at(section)}: unknown section [{section}]{_section_hint(section)}")
+        if not isinstance(content, Mapping):
+            raise ConfigError(f"{at(section)}: {section} must be a table: write [{section}] above its settings")
+        for key, value in content.items():
+            if section in _PLUGIN_TABLES or (section == "sql" and isinstance(value, Mapping)):
+                if not isinstance(value, Mapping):
+                    raise ConfigError(
+                        f"{at(f'{section}.{key}')}: {section}.{key} must be a table, the settings of the plugin "
+                        f"{key!r}: write [{section}.{key}]"
+                    )
+                yield from ((f"{section}.{key}.{name}", setting) for name, setting in value.items())
+            else:
+                yield f"{section}.{key}", value
+
+
+def _section_hint(word: str) -> str:
+    homes = [name for name, model in _sections() if word in model.model_fields]
+    if homes:
+        return f"; {word} belongs in [{homes[0]}]"
+    return suggest(word, Config.model_fields) or f"; the sections are {', '.join(Config.model_fields)}"
+
+
+def _sections() -> list[tuple[str, type[Section]]]:
+    annotations = ((name, field.annotation) for name, field in Config.model_fields.items())
+    return [(name, model) for name, model in annotations if isinstance(model, type) and issubclass(model, Section)]
+
+
+class _Collector:
+    """Checks values one by one, each with its own source in the message, and keeps the last of each key."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.sources: dict[str, Source] = {}
+        self.models = dict(_sections())
+
+    def add(self, key: str, value: Any, source: Source, where: str, *, base: Path, lax: bool = False) -> None:
+        section, name = key.split(".", 1)
+        if section in self.models and "." not in name:
+            value = self.check(section, name, value, where, lax)
+            if isinstance(value, Path):
+                value = base / value
+        self.values[key] = value
+        self.sources[key] = source
+
+    def add_caller(self, overrides: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str], base: Path) -> None:
+        for key, value in _flatten(overrides, lambda key: labels.get(key, "settings of the caller")):
+            where = labels.get(key, key)
+            self.add(key, value, Source("caller", where), where, base=base, lax=isinstance(value, str))
+
+    def check(self, section: str, name: str, value: Any, where: str, lax: bool) -> Any:
+        fields = {key: field for key, field in self.models[section].model_fields.items() if key != "drivers"}
+        field = fields.get(name)
+        if field is None:
+            homes = [other for other, model in self.models.items() if name in model.model_fields and other != section]
+            hint = f"; {name} belongs in [{homes[0]}]" if homes else suggest(name, fields)
+            hint = hint or f"; [{section}] has {', '.join(fields)}"
+            raise ConfigError(f"{where}: unknown key {section}.{name}{hint}")
+        if lax and isinstance(value, str) and section == "plugins":
+            value = [item.strip() for item in value.split(",") if item.strip()]
+        kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        try:
+            return TypeAdapter(kind).validate_python(value, strict=not lax)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            reason = "must be true or false" if "valid boolean" in reason else reason
+            hint = suggest(value, re.findall(r"'([^']+)'", reason)) if isinstance(value, str) else ""
+            raise ConfigError(f"{where}: {section}.{name} = {_shown(value)}: {reason}{hint}") from None
+
+    def variable_key(self, variable: str) -> str:
+        """``MEMWATCH_SINKS_JSONL_PATH`` -> ``sinks.jsonl.path``."""
+        section, _, rest = variable.removeprefix("MEMWATCH_").lower().partition("_")
+        if section not in Config.model_fields:
+            known = (f"MEMWATCH_{s}_{k}".upper() for s, model in self.models.items() for k in model.model_fields)
+            raise ConfigError(f"environment variable {variable}: no setting{suggest(variable, known)}")
+        if section in self.models and (rest in self.models[section].model_fields or section != "sql"):
+            return f"{section}.{rest}"
+        chosen = self.values.get(f"plugins.{section}", getattr(PluginsSection(), section))
+        tables = {key.split(".")[1] for key in self.values if key.startswith(f"{section}.") and key.count(".") == 2}
+        for plugin in sorted({*chosen, *tables}, key=len, reverse=True):
+            if rest.startswith(plugin.lower().replace("-", "_") + "_"):
+                return f"{section}.{plugin}.{rest[len(plugin) + 1 :]}"
+        plugin, underscore, key = rest.partition("_")
+        if section == "sql" or not underscore:
+            raise ConfigError(f"environment variable {variable}: no setting{suggest(rest, ['parameters', 'window'])}")
+        return f"{section}.{plugin}.{key}"
+
+    def build(self, base: Path) -> Config:
+        nested: dict[str, Any] = {}
+        for key, value in self.values.items():
+            section, *middle, name = key.split(".") if key.count(".") < 2 else key.split(".", 2)
+            table = nested.setdefault(section, {})
+            if middle and section == "sql":
+                table = table.setdefault("drivers", {})
+            for part in middle:
+                table = table.setdefault(part, {})
+            table[name] = value
+        journal = nested.setdefault("journal", {})
+        journal["folder"] = base / journal.get("folder", JournalSection().folder)
+        config = Config.model_validate(nested)
+        config._sources.update(self.sources)
+        return config
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, default=str) if not isinstance(value, str) else f'"{value}"'
+    return text if len(text) <= 60 else text[:57] + "..."

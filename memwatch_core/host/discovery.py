@@ -1,0 +1,257 @@
+"""Finds and loads the plugins that the configuration names, and nothing else: what isn't named is never imported.
+
+stevedore selects and loads an entry point, pluggy checks the plugin against the hook specifications and calls it. Each
+plugin has a plugin manager of its own, so one that fails takes no other with it. The entry points are read from the
+installed metadata directly: stevedore's own list comes from a cache in the home directory that has forgotten the
+distributions, and drops the duplicates that must be reported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import Distribution, EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+from stevedore.named import NamedExtensionManager
+
+from .. import hookspecs
+from ..config import Config, PluginsSection, suggest
+from ..errors import ConfigError, PluginError
+from ..records import Bridge, Serializer, Sink, SqlDriver
+from .report import NOUNS, LoadReport, PluginReport, State, listing
+
+RECORDS: Mapping[str, type[Any]] = {"serializers": Serializer, "sql": SqlDriver, "sinks": Sink, "bridges": Bridge}
+DISTRIBUTIONS = {
+    kind: {name: f"memwatch-{word}-{name}" for name in names}
+    for kind, word, names in (
+        ("serializers", "serializer", PluginsSection().serializers),
+        ("sql", "sql", PluginsSection().sql),
+        ("sinks", "sink", ("console", "jsonl")),
+        ("bridges", "bridge", PluginsSection().bridges),
+    )
+}
+"""The distributions of this project: the only ones that a message tells anybody to install."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """What was loaded, each kind in configured order."""
+
+    serializers: tuple[Serializer, ...]
+    sql: tuple[SqlDriver, ...]
+    sinks: tuple[Sink, ...]
+    bridges: tuple[Bridge, ...]
+    report: LoadReport
+
+
+def load(config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool = True) -> Plugins:
+    """Loads the plugins of these kinds that ``config`` names.
+
+    With ``strict``, a name that somebody wrote and that can't be used is an error: ConfigError if nothing of that name
+    is installed or a table belongs to no plugin, PluginError if it is broken or offered twice (twice is an error for a
+    default name too). Without, the report says it all. A plugin whose target library is absent is never an error.
+    """
+    records: dict[str, list[Any]] = {kind: [] for kind in RECORDS}
+    report: list[PluginReport] = []
+    for kind in kinds:
+        found = _by_name(kind)
+        if strict:
+            _check_tables(config, kind, found)
+        for name in getattr(config.plugins, kind):
+            points = found.pop(name, [])
+            if not points and not config.chosen(f"plugins.{kind}"):
+                continue  # a default that isn't installed
+            offered, outcomes = _load_name(kind, name, points)
+            taken = {record.name for record in records[kind]} & {record.name for record in offered}
+            if taken:
+                reason = f"offers {listing(map(repr, sorted(taken)))}, which a plugin named before it offers already"
+                offered, outcomes = [], [_report(kind, name, "broken", reason, points[0])]
+            records[kind] += offered
+            report += outcomes
+        for name, points in sorted(found.items()):
+            reason = f"not named in plugins.{kind}"
+            if len(points) > 1:
+                reason += f"; offered by {listing(map(_origin, points))}: uninstall one of them before using it"
+            report += (_report(kind, name, "disabled", reason, point) for point in points)
+    outcome = LoadReport(tuple(report))
+    if strict:
+        _raise(outcome, config)
+    return Plugins(**{kind: tuple(found) for kind, found in records.items()}, report=outcome)
+
+
+def installed(kind: str) -> list[str]:
+    """The names that entry points offer; nothing is imported."""
+    return sorted(_by_name(kind))
+
+
+def _by_name(kind: str) -> dict[str, list[EntryPoint]]:
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=hookspecs.GROUPS[kind]):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+class _Manager(NamedExtensionManager[Any]):
+    def __init__(self, point: EntryPoint, failed: Callable[[BaseException], None]) -> None:
+        self._point = point
+        super().__init__(
+            point.group,
+            [point.name],
+            on_load_failure_callback=lambda manager, point, error: failed(error),
+            on_missing_entrypoints_callback=None,
+        )
+
+    def list_entry_points(self) -> list[EntryPoint]:
+        return [self._point]
+
+
+class _Unusable(Exception):
+    """The plugin was loaded and isn't one."""
+
+
+def _load_name(kind: str, name: str, points: Sequence[EntryPoint]) -> tuple[list[Any], list[PluginReport]]:
+    if not points:
+        return [], [_report(kind, name, "missing", _missing(kind, name))]
+    if len(points) > 1:
+        origins = listing(map(_origin, points))
+        reason = f"offered by {origins}; neither is loaded: uninstall one of them"
+        return [], [_report(kind, name, "duplicate", reason, point) for point in points]
+    point = points[0]
+    try:
+        offered = _offers(kind, point)
+    except _Unusable as error:
+        return [], [_report(kind, name, "broken", str(error), point)]
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and _is_target(point.dist, error.name or ""):
+            return [], [_report(kind, name, "target absent", f"{error.name} isn't installed", point)]
+        return [], [_report(kind, name, "broken", _explain(error, point), point)]
+    summary = "; ".join(record.summary for record in offered)
+    for record in offered:
+        if isinstance(record, SqlDriver) and not _importable(record.target):
+            return [], [_report(kind, name, "target absent", f"{record.target} isn't installed", point, summary)]
+    return offered, [_report(kind, name, "loaded", "", point, summary)]
+
+
+def _offers(kind: str, point: EntryPoint) -> list[Any]:
+    """The records of one plugin. Raises whatever it raises, _Unusable, or pluggy's validation errors."""
+    failures: list[BaseException] = []
+    extensions = _Manager(point, failures.append)
+    if failures:
+        raise failures[0]
+    manager = pluggy.PluginManager("memwatch")
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(extensions[point.name].plugin, name=point.name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise _Unusable(f"{error}{_other_hooks(extensions[point.name].plugin)}") from error
+    hook = f"memwatch_{kind}"
+    answers = getattr(manager.hook, hook)()
+    if not answers:
+        raise _Unusable(f"{point.value} implements no hook {hook}: decorate it with memwatch_core.hookspecs.hookimpl")
+    offered = [record for answer in answers for record in answer]
+    expected = RECORDS[kind]
+    for record in offered:
+        if not isinstance(record, expected):
+            raise _Unusable(f"{hook} must yield {expected.__name__} records, not {type(record).__name__}")
+    if kind == "serializers":
+        return offered
+    named = [record for record in offered if record.name == point.name]
+    if len(named) != 1:
+        names = listing(repr(record.name) for record in offered) or "nothing"
+        raise _Unusable(f"{hook} offers {names}: exactly one must have the entry point's name, {point.name!r}")
+    return named
+
+
+def _other_hooks(plugin: object) -> str:
+    known = [name for name in vars(hookspecs) if name.startswith("memwatch_")]
+    names = (name for name in dir(plugin) if name.startswith("memwatch") and name not in known)
+    return next((hint for name in names if (hint := suggest(name, known))), "")
+
+
+def _importable(target: str) -> bool:
+    try:  # the top level only: looking up a submodule would import its package
+        return importlib.util.find_spec(target.partition(".")[0]) is not None
+    except ValueError:
+        return True  # in sys.modules, without a spec
+    except ImportError:
+        return False
+
+
+def _is_target(distribution: Distribution | None, module: str) -> bool:
+    """Whether the module that couldn't be imported is one of the plugin's optional extras."""
+    extras = (line for line in (distribution.requires if distribution else None) or [] if "extra ==" in line)
+    names = (re.split(r"[^\w.-]", line, maxsplit=1)[0].lower().replace("-", "_") for line in extras)
+    return any(name.startswith(module.partition(".")[0].lower()) for name in names) if module else False
+
+
+def _explain(error: BaseException, point: EntryPoint) -> str:
+    """What the plugin raised, and where in it."""
+    step, place = error.__traceback__, ""
+    top = point.module.partition(".")[0]
+    while step:
+        if step.tb_frame.f_globals.get("__name__", "").partition(".")[0] == top:
+            place = f" ({step.tb_frame.f_code.co_filename}:{step.tb_lineno})"
+        step = step.tb_next
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def _report(
+    kind: str, name: str, state: State, reason: str, point: EntryPoint | None = None, summary: str = ""
+) -> PluginReport:
+    dist = point.dist if point else None
+    location = point.value if point else ""
+    return PluginReport(
+        kind, name, state, reason, dist.name if dist else "", dist.version if dist else "", location, summary
+    )
+
+
+def _missing(kind: str, name: str) -> str:
+    hint = suggest(name, installed(kind))
+    if name in DISTRIBUTIONS[kind]:
+        return f"not installed: pip install {DISTRIBUTIONS[kind][name]}"
+    return f"no installed distribution offers a {NOUNS[kind]} of this name{hint or _have(kind)}"
+
+
+def _have(kind: str) -> str:
+    names = installed(kind)
+    return f"; installed: {', '.join(names)}" if names else f"; no {NOUNS[kind]} at all is installed"
+
+
+def _check_tables(config: Config, kind: str, found: Mapping[str, object]) -> None:
+    tables = {"sinks": config.sinks, "serializers": config.serializers, "sql": config.sql.drivers}.get(kind, {})
+    known = {*found, *getattr(config.plugins, kind)}
+    for name, table in tables.items():
+        where = next((config.source(f"{kind}.{name}.{key}").where for key in table), kind)
+        if name not in known:
+            raise ConfigError(f"{where}: [{kind}.{name}] belongs to no {NOUNS[kind]}{suggest(name, known)}")
+        if table and kind == "sql":
+            raise ConfigError(f"{where}: the SQL driver {name!r} has no settings of its own; remove [sql.{name}]")
+
+
+def _raise(report: LoadReport, config: Config) -> None:
+    missing = [
+        f"{config.source(f'plugins.{plugin.kind}').where}: plugins.{plugin.kind} names {plugin.name!r}: {plugin.reason}"
+        for plugin in report.problems
+        if plugin.state == "missing"
+    ]
+    if missing:
+        raise ConfigError("\n".join(missing))
+    fatal = {
+        f"{plugin if plugin.state == 'broken' else f'{NOUNS[plugin.kind]} {plugin.name!r}'}: {plugin.reason}": None
+        for plugin in report.problems
+        if plugin.state == "duplicate" or config.chosen(f"plugins.{plugin.kind}")
+    }
+    if fatal:
+        raise PluginError("\n".join(fatal))
+
+
+__all__ = ["DISTRIBUTIONS", "Plugins", "installed", "load"]

@@ -1,0 +1,110 @@
+"""Follows the journals of a session while they grow, and hands what they say to the sinks.
+
+The thread reads and the writers don't notice: nothing flows back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ..journal.session import journals
+from ..records import Serializer
+from .merge import DELAY_NS, SessionDecoder
+from .pipeline import Pipeline
+from .summary import Summary
+
+SHORTEST, LONGEST = 0.002, 0.05
+"""Seconds between two looks at journals that have nothing new."""
+LAST_WORDS = 4 * DELAY_NS / 1e9
+"""Seconds without news after which processes that outlive the program are left alone."""
+
+
+class Follow(threading.Thread):
+    """Reads the session in ``folder`` from its beginning, in a thread of its own once :meth:`start` is called.
+
+    The pipeline is closed at the end. ``say`` gets a sentence about what was left unread. Raises SessionError if the
+    folder can't be listed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        serializers: Iterable[Serializer],
+        summary: Summary,
+        pipeline: Pipeline,
+        say: Callable[[str], None],
+    ) -> None:
+        super().__init__(name="memwatch-host", daemon=True)
+        self._decoder = SessionDecoder(folder, {serializer.name: serializer for serializer in serializers})
+        self._summary = summary
+        self._pipeline = pipeline
+        self._say = say
+        self._turn = threading.Lock()
+        self._wake = threading.Event()
+        self._finishing = self._abandoned = False
+        self.failed = False
+        """Whether reading stopped before the end, because of a mistake in MemWatch; it has been said."""
+
+    def run(self) -> None:
+        pause = SHORTEST
+        quiet_since = time.monotonic()
+        try:
+            while not self._abandoned:
+                last = self._finishing  # before looking: what was committed by then is read by this pass
+                if self._catch_up():
+                    pause, quiet_since = SHORTEST, time.monotonic()
+                    continue
+                if last and (self._decoder.ended or time.monotonic() - quiet_since > LAST_WORDS):
+                    break
+                if not self._finishing:
+                    self._wake.wait(pause)
+                    pause = min(LONGEST, pause * 2)
+                else:
+                    time.sleep(SHORTEST)
+        except Exception as error:
+            self.failed = True
+            what = f"{type(error).__name__}: {error}"
+            self._say(f"reading stopped, a mistake in MemWatch ({what}); the journals are whole: try memwatch log")
+            traceback.print_exc()
+        finally:
+            with self._turn:
+                if not (self._decoder.ended or self._abandoned or self.failed):
+                    self._say("a process of the session still runs: what it writes from now on is in its journal only")
+                self._decoder.close()
+                self._pipeline.close()
+
+    def flush(self) -> None:
+        """Returns when everything that was committed before the call has been handed to the sinks, and they have
+        flushed. Any thread may call it."""
+        self._catch_up()
+        if self._several():
+            time.sleep(2 * DELAY_NS / 1e9)  # records of several processes wait for each other, to be put in order
+            self._catch_up()
+
+    def finish(self) -> None:
+        """Lets the thread end when it has read everything that is there; returns at once."""
+        self._finishing = True
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """Lets the thread end after the batch that it is at."""
+        self._abandoned = True
+        self.finish()
+
+    def _several(self) -> bool:
+        return len(journals(self._decoder.path)) > 1
+
+    def _catch_up(self) -> bool:
+        with self._turn:
+            some = False
+            while not self._abandoned and (records := self._decoder.poll()):
+                some = True
+                self._summary.write(records)
+                self._pipeline.write(records)
+            if some:
+                self._pipeline.flush()
+            return some

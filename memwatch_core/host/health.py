@@ -1,0 +1,177 @@
+"""What ``memwatch doctor`` finds out: whether this machine can do what MemWatch needs, and what to do if it can't."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..config import Config
+from ..errors import MemWatchError
+from .discovery import load
+
+State = Literal["ok", "note", "warning", "problem"]
+"""``warning``: something is less than it could be; ``problem``: MemWatch, or a plugin that is asked for, can't work."""
+
+TRACKERS: tuple[Literal["uffd-sigbus", "readonly"], ...] = ("uffd-sigbus", "readonly")
+_AT_HWCAP2, _FSGSBASE = 26, 1 << 1
+_SYS_USERFAULTFD, _USER_MODE_ONLY = 323, 1
+_ROOM = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def checks(config: Config) -> Iterator[Check]:
+    """Looks at everything, in order of how much depends on it. Changes nothing that lasts."""
+    yield from _platform()
+    yield from _memory()
+    yield from _userfaultfd()
+    yield from _trackers(config)
+    yield _folder(config)
+    yield from _plugins(config)
+    yield Check(
+        "system calls",
+        "note",
+        "reads into watched memory are seen when they go through libc (read, recv, fread, ...)",
+        "io_uring and raw system calls that write to watched memory fail with EFAULT: read into a plain buffer first",
+    )
+
+
+def _platform() -> Iterator[Check]:
+    system = f"{platform.system()} {platform.release()} on {platform.machine()}"
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        yield Check("system", "problem", system, "MemWatch needs Linux on x86-64")
+        return
+    numbers = [int("".join(c for c in part if c.isdigit()) or 0) for part in platform.release().split(".")[:2]]
+    old = tuple(numbers) < (5, 9)
+    yield Check("system", "problem" if old else "ok", system, "needs Linux 5.9 or later" if old else "")
+    fsgsbase = bool(ctypes.CDLL(None).getauxval(_AT_HWCAP2) & _FSGSBASE)
+    yield Check(
+        "cpu",
+        "ok" if fsgsbase else "problem",
+        "FSGSBASE enabled" if fsgsbase else "no FSGSBASE",
+        "" if fsgsbase else "needs a CPU from 2013 or later, and a kernel booted without nofsgsbase",
+    )
+    python = f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"
+    good = platform.python_implementation() == "CPython" and (3, 11) <= sys.version_info[:2] <= (3, 13)
+    yield Check("python", "ok" if good else "problem", python, "" if good else "needs CPython 3.11, 3.12 or 3.13")
+
+
+def _memory() -> Iterator[Check]:
+    try:
+        fd = os.memfd_create("memwatch-doctor", os.MFD_CLOEXEC)
+    except OSError as error:
+        remedy = "the kernel or a sandbox refuses memfd_create: allow it in the seccomp profile"
+        yield Check("memory", "problem", f"memfd_create: {error.strerror}", remedy)
+        return
+    try:
+        os.ftruncate(fd, mmap.PAGESIZE)
+        mmap.mmap(fd, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE).close()
+        try:
+            mmap.mmap(fd, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_EXEC).close()
+        except OSError as error:
+            remedy = "SELinux or a sandbox refuses executable mappings of memfds: allow execmem for this program"
+            yield Check("memory", "problem", f"executable mapping of a memfd: {error.strerror}", remedy)
+            return
+    finally:
+        os.close(fd)
+    yield Check("memory", "ok", "memfd can be mapped twice, and executable")
+
+
+def _userfaultfd() -> Iterator[Check]:
+    ways = [f"/dev/userfaultfd: {_device()}", f"system call (user mode only): {_system_call()}"]
+    try:
+        ways.append(f"vm.unprivileged_userfaultfd={Path('/proc/sys/vm/unprivileged_userfaultfd').read_text().strip()}")
+    except OSError:
+        ways.append("vm.unprivileged_userfaultfd: not there")
+    works = any(way.endswith(": works") for way in ways)
+    remedy = "" if works else "allow userfaultfd in the container's seccomp profile, or leave it: readonly does without"
+    yield Check("userfaultfd", "ok" if works else "warning", ", ".join(ways), remedy)
+
+
+def _device() -> str:
+    try:
+        os.close(os.open("/dev/userfaultfd", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return "works"
+
+
+def _system_call() -> str:
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(ctypes.c_long(_SYS_USERFAULTFD), ctypes.c_long(os.O_CLOEXEC | os.O_NONBLOCK | _USER_MODE_ONLY))
+    if fd < 0:
+        number = ctypes.get_errno()
+        return {errno.ENOSYS: "not in this kernel, or hidden by a sandbox"}.get(number, os.strerror(number).lower())
+    os.close(fd)
+    return "works"
+
+
+def _trackers(config: Config) -> Iterator[Check]:
+    try:
+        from ..native import core
+    except ImportError as error:
+        yield Check("core", "problem", f"the native core can't be loaded: {error}", "reinstall: pip install memwatch")
+        return
+    wanted = config.core.tracker
+    for name in TRACKERS:
+        reason = core.probe_tracker(name)
+        state: State = "ok" if reason is None else "problem" if name == wanted else "warning"
+        yield Check(f"tracker {name}", state, reason or "works: it was tried on a page of its own")
+    source = config.source("core.tracker").where
+    try:
+        chosen = core.start(wanted)
+    except MemWatchError as error:
+        remedy = 'set core.tracker to "auto"' if wanted != "auto" else "see above what each of them needs"
+        yield Check("core", "problem", f"{error}; core.tracker = {wanted!r}, set by {source}", remedy)
+        return
+    why = f"set by {source}" if wanted != "auto" else core.tracker_reason() or "the first choice of core.tracker = auto"
+    yield Check("core", "ok", f"starts, with tracker {chosen}: {why}")
+
+
+def _folder(config: Config) -> Check:
+    folder = config.journal.folder
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    remedy = "choose another with --folder, MEMWATCH_JOURNAL_FOLDER or [journal] folder"
+    if not there.is_dir():
+        return Check("journal folder", "problem", f"{folder}: {there} is not a folder", remedy)
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        return Check("journal folder", "problem", f"{folder}: {there} can't be written to: {error.strerror}", remedy)
+    free = shutil.disk_usage(there).free
+    found = f"{folder}: {'writable' if there == folder else 'can be made'}, {free / 2**30:.1f} GiB free"
+    return Check("journal folder", *(("ok", found) if free > _ROOM else ("warning", found, "free some space")))
+
+
+def _plugins(config: Config) -> Iterator[Check]:
+    report = load(config, strict=False).report
+    loaded = [plugin for plugin in report.plugins if plugin.state == "loaded"]
+    names = ", ".join(f"{plugin.name}" for plugin in loaded)
+    if not any(plugin.kind == "serializers" for plugin in loaded):
+        remedy = "pip install memwatch[standard], or name one in [plugins] serializers"
+        yield Check("plugins", "problem", "no serializer is loaded: no value can be watched", remedy)
+    else:
+        yield Check("plugins", "ok", f"loaded: {names}")
+    for plugin in report.plugins:
+        if plugin.state in ("missing", "broken", "duplicate"):
+            yield Check("plugins", "problem", f"{plugin}: {plugin.state}: {plugin.reason}")
+        elif plugin.state == "target absent":
+            yield Check("plugins", "note", f"{plugin}: {plugin.reason}; nothing to trace")

@@ -1,0 +1,85 @@
+"""Sessions that are on the disk: found, listed, read from beginning to end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import config as configuration
+from ..config import Config, suggest
+from ..errors import SessionError
+from ..journal import session as folders
+from ..records import Record, Serializer
+from .discovery import load
+from .merge import SessionDecoder
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of ``memwatch log --list``."""
+
+    name: str
+    started: str
+    """Local time."""
+    processes: str
+    command: str
+
+
+def sessions(base: Path) -> Iterator[Listed]:
+    """The sessions in a folder, oldest first; one that can't be read says so in place of its command."""
+    for path in _by_age(base):
+        try:
+            found = folders.read_session(path)
+            started = f"{found.started.astimezone():%Y-%m-%d %H:%M:%S}"
+            yield Listed(path.name, started, str(len(folders.journals(path))), " ".join(found.command))
+        except SessionError as error:
+            yield Listed(path.name, "?", "?", str(error))
+
+
+def find(base: Path, name: str | None) -> Path:
+    """The folder of the latest session in ``base``; or of the one that ``name`` says: the name of a folder there or its
+    last part, the path of a session's folder, of a journal. Raises SessionError."""
+    known = _by_age(base)
+    if name is None:
+        if not known:
+            raise SessionError(f"{base}: no session there yet; make one with: memwatch run script.py")
+        return known[-1]
+    path = Path(name).expanduser()
+    if path.is_file() or (path / folders.DESCRIPTION).is_file() or (path.is_dir() and folders.journals(path)):
+        return path
+    matching = [folder for folder in known if folder.name == name] or [f for f in known if name in f.name]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise SessionError(f"{name!r} may be {', '.join(folder.name for folder in matching)}: say which")
+    hint = suggest(name, (folder.name for folder in known)) or "; memwatch log --list shows those that there are"
+    raise SessionError(f"{name!r} is neither a session in {base}, nor a session's folder, nor a journal{hint}")
+
+
+def _by_age(base: Path) -> list[Path]:
+    """Sessions of one second are in the order in which their descriptions were written."""
+    return sorted(folders.sessions(base), key=lambda path: os.stat(path / folders.DESCRIPTION).st_mtime_ns)
+
+
+def read(path: Path, say: Callable[[str], None]) -> Iterator[list[Record]]:
+    """What is recorded in a session's folder, or in one journal, up to now: batches, in order of time.
+
+    Values are decoded by the serializers that the session's settings name; ``say`` gets a sentence about each of them
+    that can't be loaded (its values are None). Raises SessionError, JournalError.
+    """
+    folder = path if path.is_dir() else path.parent
+    decoder = SessionDecoder(path, {serializer.name: serializer for serializer in _serializers(folder, say)})
+    try:
+        yield from decoder.batches()
+    finally:
+        decoder.close()
+
+
+def _serializers(folder: Path, say: Callable[[str], None]) -> tuple[Serializer, ...]:
+    config = configuration.of_session(folder) if (folder / configuration.SETTINGS_FILE).exists() else Config()
+    plugins = load(config, ("serializers",), strict=False)
+    for problem in plugins.report.problems:
+        say(f"{problem}: {problem.reason}; values that it would decode are left out")
+    return plugins.serializers

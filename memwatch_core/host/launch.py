@@ -1,0 +1,112 @@
+"""What ``memwatch run`` starts: joins the session, then runs a program as the interpreter itself would have.
+
+``python -P -c "from memwatch_core.host.launch import main; main()" script|module <name> [arguments]``: ``__main__`` is
+the interpreter's own module, emptied and filled anew; ``sys.argv``, ``sys.path[0]``, the exit status, the death by
+SIGINT and the tracebacks are those of ``python script.py``. runpy is not used: it runs a program in a module that it
+takes away again, before threads and exit handlers are done with it.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import pkgutil
+import sys
+from types import CodeType, TracebackType
+from typing import Any
+
+COMMAND = "from memwatch_core.host.launch import main; main()"
+"""For ``python -P -c``: ``-P`` keeps the working folder off the path while our own modules are imported."""
+
+
+def main() -> None:
+    """Runs ``sys.argv[1:]``; never returns normally but when the program does."""
+    kind, name = sys.argv[1:3]
+    sys.argv = sys.argv[2:]
+    folder = os.environ.get("MEMWATCH_SESSION")
+    if folder:
+        _join(folder)
+    try:
+        code, names = _script(name) if kind == "script" else _module(name)
+        program = sys.modules["__main__"].__dict__
+        program.clear()
+        program.update({"__name__": "__main__", "__doc__": None, "__builtins__": sys.modules["builtins"]}, **names)
+        if sys.version_info < (3, 14):
+            program["__annotations__"] = {}
+        exec(code, program)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        _die(error)
+
+
+def _join(folder: str) -> None:
+    from ..errors import MemWatchError
+    from .join import join
+
+    try:
+        join(folder)
+    except MemWatchError as error:
+        # before the program's first line: nothing of it has run, so stopping is safe and silence would not be
+        print(f"memwatch: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _script(name: str) -> tuple[CodeType, dict[str, Any]]:
+    path = os.path.abspath(name)
+    finder = pkgutil.get_importer(path)
+    if (finder is not None and not isinstance(finder, importlib.machinery.FileFinder)) or os.path.isdir(path):
+        sys.path.insert(0, path)  # a folder or zip file with a __main__.py in it
+        return _module("__main__", finder)
+    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+    loader = importlib.machinery.SourceFileLoader("__main__", path)
+    if path.endswith(".pyc"):
+        code = importlib.machinery.SourcelessFileLoader("__main__", path).get_code("__main__")
+        assert code is not None
+        return code, {"__file__": path, "__spec__": None, "__package__": None, "__cached__": None, "__loader__": loader}
+    with open(path, "rb") as file:
+        code = compile(file.read(), path, "exec", dont_inherit=True)
+    return code, {"__file__": path, "__spec__": None, "__package__": None, "__cached__": None, "__loader__": loader}
+
+
+def _module(name: str, finder: Any = None) -> tuple[CodeType, dict[str, Any]]:
+    if finder is None:
+        sys.path.insert(0, os.getcwd())
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations is not None:
+            spec = importlib.util.find_spec(f"{name}.__main__")
+    else:
+        spec = finder.find_spec(name)
+    loader: Any = spec.loader if spec else None
+    code = loader.get_code(spec.name) if spec and hasattr(loader, "get_code") else None
+    if spec is None or code is None:
+        where = f"in {sys.path[0]}" if finder else f"named {name}"
+        print(f"{sys.executable}: No module {where} that can be run", file=sys.stderr)
+        raise SystemExit(1)
+    if finder is None:
+        sys.argv[0] = spec.origin or name
+    names = {
+        "__file__": spec.origin,
+        "__spec__": spec,
+        "__package__": spec.parent,
+        "__cached__": spec.cached,
+        "__loader__": loader,
+    }
+    return code, names
+
+
+def _die(error: BaseException) -> None:
+    """Reports the error without our own frames, and ends as the interpreter would have: KeyboardInterrupt by SIGINT."""
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
+        trace = trace.tb_next
+    hook = sys.excepthook
+    try:
+        hook(type(error), error.with_traceback(trace), trace)
+    except SystemExit:
+        raise
+    except BaseException:
+        raise error from None
+    sys.excepthook = lambda *_: None
+    raise error

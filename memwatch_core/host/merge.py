@@ -1,0 +1,142 @@
+"""The journals of a session as one stream of records: ordered by time between processes, by journal within each."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from pathlib import Path
+from time import time_ns
+
+from ..errors import JournalError
+from ..journal.reader import BLOCK_SIZE, NotBegun
+from ..journal.session import journals
+from ..records import Notice, Record, Serializer
+from .decoder import JournalDecoder
+
+DELAY_NS = 50_000_000
+"""How long a record waits for earlier ones of other processes that are still running."""
+
+
+class _Source:
+    """One journal and what was decoded of it and not yet given out."""
+
+    __slots__ = ("decoder", "keys", "last", "read_at", "records")
+
+    def __init__(self, decoder: JournalDecoder) -> None:
+        self.decoder = decoder
+        self.records: list[Record] = []
+        self.keys: list[int] = []
+        self.last = 0
+        self.read_at = 0
+
+    def refill(self) -> None:
+        """Decodes the next batch, if the last one was given out."""
+        if self.records or self.decoder.ended:
+            return
+        self.read_at = time_ns()
+        self.records = self.decoder.poll()
+        # A clock that was set back must not reorder a process: its order is the journal's.
+        self.keys = list(accumulate((record.time_ns for record in self.records), max, initial=self.last))[1:]
+        self.last = self.keys[-1] if self.keys else self.last
+
+    def frontier(self) -> int | None:
+        """Up to when everything of this process is known; None: for ever."""
+        if self.decoder.ended:
+            return None
+        return self.last if self.records else self.read_at - DELAY_NS
+
+    def take(self, until: int | None) -> tuple[list[Record], list[int]]:
+        """Gives out what is not later than ``until``."""
+        cut = len(self.keys) if until is None else bisect_right(self.keys, until)
+        taken = self.records[:cut], self.keys[:cut]
+        self.records, self.keys = self.records[cut:], self.keys[cut:]
+        return taken
+
+
+class SessionDecoder:
+    """The records of all journals in a session's folder (or of one journal): call :meth:`poll` again and again.
+
+    Journals of processes that start later are found as they appear. One thread at a time. Raises SessionError if the
+    folder can't be listed, JournalError if ``path`` is a file and no journal.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], serializers: Mapping[str, Serializer]) -> None:
+        self.path = Path(path)
+        self._serializers = serializers
+        self._known: set[Path] = set()
+        self._sources: list[_Source] = []
+        self._notices: list[Record] = []
+        self._buffer = bytearray(BLOCK_SIZE)
+        self.unreadable: dict[Path, str] = {}
+        """Files that are no journals yet, and why: of a process that is about to begin, or that died before it did."""
+        if self.path.is_dir():
+            self._discover()
+        else:
+            self._known.add(self.path)
+            self._sources.append(_Source(JournalDecoder(self.path, serializers, self._buffer)))
+
+    @property
+    def ended(self) -> bool:
+        """Every journal found so far was read to its end, and its process is gone or done."""
+        return not self._sources and not self._notices
+
+    def poll(self) -> list[Record]:
+        """The records that can be given out now: some thousands at most; empty if there are none now."""
+        if self.path.is_dir():
+            self._discover()
+        out, self._notices = self._notices, []
+        for source in self._sources:
+            source.refill()
+        frontiers = [source.frontier() for source in self._sources]
+        bounds = [bound for bound in frontiers if bound is not None]
+        alone = len(self._sources) == 1
+        taken = [source.take(None if alone or not bounds else min(bounds)) for source in self._sources]
+        self._sources = [source for source in self._sources if source.records or not source.decoder.ended]
+        return out + _merge([part for part in taken if part[0]])
+
+    def batches(self) -> Iterator[list[Record]]:
+        """Everything that the session holds now, in batches, none of them empty; doesn't wait for more."""
+        while not self.ended:
+            batch = self.poll()
+            if batch:
+                yield batch
+            elif not any(source.records for source in self._sources):
+                break
+
+    def close(self) -> None:
+        """Closes all files. Idempotent."""
+        for source in self._sources:
+            source.decoder.close()
+        self._sources = []
+
+    def _discover(self) -> None:
+        for path in journals(self.path):
+            if path not in self._known:
+                self._open(path)
+
+    def _open(self, path: Path) -> None:
+        try:
+            decoder = JournalDecoder(path, self._serializers, self._buffer)
+        except NotBegun as error:
+            self.unreadable[path] = str(error)
+        except JournalError as error:
+            self._known.add(path)
+            self.unreadable.pop(path, None)
+            self._notices.append(Notice(time_ns(), 0, str(error)))
+        else:
+            self._known.add(path)
+            self.unreadable.pop(path, None)
+            self._sources.append(_Source(decoder))
+
+
+def _merge(parts: list[tuple[list[Record], list[int]]]) -> list[Record]:
+    if not parts:
+        return []
+    if len(parts) == 1:
+        return parts[0][0]
+    records = [record for part in parts for record in part[0]]
+    keys = [key for part in parts for key in part[1]]
+    # stable, so equal times leave each journal's records as they are
+    return [records[at] for at in sorted(range(len(keys)), key=keys.__getitem__)]

@@ -1,0 +1,127 @@
+"""Hands batches of records to the sinks: in a loop, each isolated from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..config import Config, suggest
+from ..errors import ConfigError, PluginError
+from ..records import Record, RecordSink, Sink
+
+
+@dataclass(slots=True)
+class Output:
+    """One open sink."""
+
+    name: str
+    sink: RecordSink
+    failure: str = ""
+    """Why it was disabled; empty while it works."""
+    unwritten: int = 0
+    """Records that it didn't get after it failed, and those of the batch that it failed at."""
+
+
+class Pipeline:
+    """The open sinks of a run.
+
+    A sink that raises is reported once, closed and left out from then on; the others lose nothing. ``report`` gets one
+    sentence per failure. One thread at a time may call; no method raises, but for what is no Exception
+    (KeyboardInterrupt), which passes.
+    """
+
+    def __init__(self, outputs: Iterable[tuple[str, RecordSink]], report: Callable[[str], None]) -> None:
+        self.outputs = [Output(name, sink) for name, sink in outputs]
+        self._report = report
+        self._closed = False
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Hands the batch, in order, to every sink that still works."""
+        for output in self.outputs:
+            if output.failure or not self._call(output, "write", records):
+                output.unwritten += len(records)
+
+    def flush(self) -> None:
+        """Lets every sink write out what it has buffered."""
+        for output in self.outputs:
+            if not output.failure:
+                self._call(output, "flush")
+
+    def close(self) -> None:
+        """Flushes and closes every sink, once; a sink whose flush raised is closed too."""
+        if self._closed:
+            return
+        self._closed = True
+        self.flush()
+        for output in self.outputs:
+            if not output.failure:
+                self._call(output, "close")
+
+    def _call(self, output: Output, method: str, *arguments: Any) -> bool:
+        try:
+            getattr(output.sink, method)(*arguments)
+            return True
+        except Exception as error:
+            output.failure = f"{type(error).__name__}: {error}".removesuffix(": ")
+            rest = " and gets nothing more; the other sinks go on" if method != "close" else ""
+            if not isinstance(error, BrokenPipeError):  # whoever read it has seen enough: no news
+                self._report(f"sink {output.name!r} failed in {method}() ({output.failure}){rest}")
+            if method != "close":
+                with suppress(Exception):  # it has failed already, and that has been said
+                    output.sink.close()
+            return False
+
+
+def open_sinks(sinks: Iterable[Sink], config: Config) -> list[tuple[str, RecordSink]]:
+    """Opens the loaded sinks with their tables ``[sinks.<name>]``.
+
+    Raises ConfigError (an unknown or wrong setting, with file and key) or PluginError (the sink couldn't be opened);
+    those that were opened before are closed again.
+    """
+    opened: list[tuple[str, RecordSink]] = []
+    try:
+        for sink in sinks:
+            settings = _settings(sink, config)
+            try:
+                opened.append((sink.name, sink.open(settings)))
+            except Exception as error:
+                cause = f"{type(error).__name__}: {error}".removesuffix(": ")
+                raise PluginError(f"sink {sink.name!r} couldn't be opened: {cause}") from error
+    except BaseException:
+        Pipeline(opened, lambda text: None).close()
+        raise
+    return opened
+
+
+def check_settings(sinks: Iterable[Sink], config: Config) -> None:
+    """Checks the tables of the sinks without opening any. Raises ConfigError."""
+    for sink in sinks:
+        _settings(sink, config)
+
+
+def _settings(sink: Sink, config: Config) -> Any:
+    table: Mapping[str, Any] = config.sinks.get(sink.name, {})
+    model = sink.settings
+    known = {} if model is None else model.model_fields
+    for key in table:
+        if key not in known and (model is None or model.model_config.get("extra") != "allow"):
+            name = f"sinks.{sink.name}.{key}"
+            hint = suggest(key, known) or (f"; it has {', '.join(known)}" if known else "; it has no settings")
+            raise ConfigError(f"{config.source(name).where}: unknown key {name}{hint}")
+    if model is None:
+        return None
+    try:
+        return model.model_validate(dict(table))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        name = f"sinks.{sink.name}.{key}".rstrip(".")
+        reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        missing = first["type"] == "missing"
+        where = "configuration" if missing else config.source(name).where
+        value = "" if missing else f" = {first['input']!r}"
+        raise ConfigError(f"{where}: {name}{value}: {reason}") from None

@@ -1,0 +1,59 @@
+"""What became of each plugin: the frozen outcome of a discovery, which ``memwatch plugins`` and ``doctor`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["loaded", "disabled", "missing", "broken", "target absent", "duplicate"]
+"""``disabled``: installed, and the configuration doesn't name it. ``target absent``: the library that it traces isn't
+installed, so there is nothing to do. ``duplicate``: two distributions offer the name; neither is loaded."""
+
+NOUNS = {"serializers": "serializer", "sql": "SQL driver", "sinks": "sink", "bridges": "bridge"}
+"""Kind of plugin -> what one of them is called in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginReport:
+    """One plugin: what it is, where it is from, what became of it and why."""
+
+    kind: str
+    name: str
+    state: State
+    reason: str = ""
+    distribution: str = ""
+    version: str = ""
+    location: str = ""
+    """The entry point's value, ``module`` or ``module:object``."""
+    summary: str = ""
+
+    def __str__(self) -> str:
+        origin = f" ({self.distribution} {self.version})" if self.distribution else ""
+        return f"{NOUNS.get(self.kind, self.kind)} {self.name!r}{origin}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """Every plugin that is installed or asked for."""
+
+    plugins: tuple[PluginReport, ...]
+
+    def of(self, kind: str, *states: State) -> list[PluginReport]:
+        """Those of one kind, in one of the states if any is given."""
+        return [plugin for plugin in self.plugins if plugin.kind == kind and (not states or plugin.state in states)]
+
+    def find(self, kind: str, name: str) -> PluginReport | None:
+        """The plugin of this kind and name; of duplicates the first."""
+        return next((plugin for plugin in self.plugins if (plugin.kind, plugin.name) == (kind, name)), None)
+
+    @property
+    def problems(self) -> list[PluginReport]:
+        """Those that were asked for and can't be used."""
+        return [plugin for plugin in self.plugins if plugin.state in ("missing", "broken", "duplicate")]
+
+
+def listing(words: Iterable[str]) -> str:
+    """``a, b and c``."""
+    *first, last = [*words] or [""]
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,162 @@
+"""``memwatch run``: the program as a child that writes its journal, and this process that reads it and feeds the sinks.
+
+The program pays for writing, for nothing else. Its standard streams, its exit status and its signals are its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TextIO
+
+from .. import config as configuration
+from ..config import Config
+from ..errors import ConfigError, MemWatchError, SessionError
+from ..journal.session import create_session
+from .child import Child, end_like
+from .discovery import Plugins, load
+from .follow import Follow
+from .launch import COMMAND
+from .pipeline import Pipeline, open_sinks
+from .summary import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to run."""
+
+    kind: Literal["script", "module", "command"]
+    arguments: tuple[str, ...]
+    """Name of the script or module, or the command; then its arguments."""
+
+    @property
+    def shown(self) -> list[str]:
+        """What the session is remembered by."""
+        return ["-m", *self.arguments] if self.kind == "module" else list(self.arguments)
+
+    def command(self) -> list[str]:
+        """The command line that runs it. Raises SessionError if there is no such script."""
+        if self.kind == "command":
+            return list(self.arguments)
+        if self.kind == "script":
+            _check_script(self.arguments[0])
+        return [sys.executable, "-P", "-c", COMMAND, self.kind, *self.arguments]
+
+
+def _check_script(name: str) -> None:
+    hint = "for a command write: memwatch run -- COMMAND"
+    try:
+        if os.path.isdir(name):
+            return
+        with open(name, "rb") as file:
+            start = file.readline(200)
+    except OSError as error:
+        raise SessionError(f"{name}: the script can't be read: {error.strerror}; {hint}") from error
+    if start.startswith(b"\x7fELF") or (start.startswith(b"#!") and b"python" not in start):
+        raise SessionError(f"{name}: not a Python script; {hint}")
+
+
+def refuse_unsupported(config: Config) -> None:
+    """Raises ConfigError for a setting that exists in the specification and not yet in this version."""
+    for key in ("track_all_vars", "track_locals"):
+        if getattr(config.watch, key):
+            raise ConfigError(
+                f"{config.source(f'watch.{key}').where}: watch.{key} isn't implemented in this version of MemWatch: "
+                "watch values one by one with watch(), and leave it out"
+            )
+
+
+def say(text: str) -> None:
+    """A line of our own, to standard error: standard output belongs to the program."""
+    with suppress(OSError):  # nobody listens
+        print(f"memwatch: {text}", file=sys.stderr, flush=True)
+
+
+def run(target: Target, config: Config, *, quiet: bool = False) -> int:
+    """Runs the target to its end; the exit status for this process (which may instead die by the target's signal).
+
+    Raises MemWatchError for whatever keeps the target from being started; then nothing of it has run. To be called in
+    the main thread.
+    """
+    refuse_unsupported(config)
+    plugins = load(config)
+    for broken in plugins.report.problems:  # defaults only: what somebody named would have been an error
+        say(f"{broken}: {broken.reason}; going on without it")
+    command = target.command()
+    summary = Summary()
+    outputs = open_sinks(plugins.sinks, config)
+    pipeline = Pipeline(outputs, say)
+    started = time.monotonic()
+    try:
+        folder = create_session(config.journal.folder, target.shown)
+        configuration.save(config, folder)
+        child = Child(*_bridged(target, plugins, command, _environment(folder)))
+    except BaseException:
+        pipeline.close()
+        raise
+    follow = Follow(folder, plugins.serializers, summary, pipeline, say)
+    follow.start()
+    try:
+        status = child.wait()
+        follow.finish()
+        if not child.patience(lambda: not follow.is_alive()):
+            follow.abandon()
+            say("interrupted: what the journal holds beyond this was not shown; memwatch log shows it all")
+    finally:
+        child.release()
+    if not (quiet or follow.failed):
+        _conclude(summary, folder, config, time.monotonic() - started)
+    for stream in (sys.stdout, sys.stderr):
+        _settle(stream)
+    return end_like(status)
+
+
+def _settle(stream: TextIO) -> None:
+    """Flushes a stream; if nobody reads it any more, lets it go quietly: the exit status is the program's."""
+    try:
+        stream.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    ours = {name for name in os.environ if name.startswith("MEMWATCH_")}  # they are in the session's settings
+    return {name: value for name, value in os.environ.items() if name not in ours} | {"MEMWATCH_SESSION": str(folder)}
+
+
+def _bridged(
+    target: Target, plugins: Plugins, command: Sequence[str], environment: Mapping[str, str]
+) -> tuple[Sequence[str], Mapping[str, str]]:
+    if target.kind == "command":
+        for bridge in plugins.bridges:
+            try:
+                if bridge.matches(command):
+                    return bridge.prepare(command, environment)
+            except MemWatchError:
+                raise
+            except Exception as error:
+                raise SessionError(f"bridge {bridge.name!r} failed: {type(error).__name__}: {error}") from error
+    return command, environment
+
+
+def _conclude(summary: Summary, folder: Path, config: Config, seconds: float) -> None:
+    say(f"{summary.sentence()} ({seconds:.2f} s)")
+    for line in summary.lines():
+        say(f"  {line}")
+    relative = os.path.relpath(folder)
+    shown = str(folder) if relative.startswith("..") else relative
+    say(f"session {shown}; read it again with: memwatch log{'' if _is_found(config) else f' {shown}'}")
+
+
+def _is_found(config: Config) -> bool:
+    """Whether ``memwatch log`` without options looks where this session is."""
+    try:
+        return configuration.load().journal.folder == config.journal.folder
+    except ConfigError:
+        return False

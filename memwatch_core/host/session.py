@@ -1,0 +1,118 @@
+"""In-process use: ``with memwatch_core.session():`` reports the writes of this process while the block runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .. import config as configuration
+from ..config import Config
+from ..errors import ConfigError, SessionError
+from ..journal.session import create_session
+from ..records import RecordSink
+from .discovery import load
+from .follow import Follow
+from .join import join
+from .pipeline import Pipeline, open_sinks
+from .runner import refuse_unsupported, say
+from .summary import Summary
+
+
+class Session:
+    """An open session. ``folder`` keeps the journal, for ``memwatch log``."""
+
+    def __init__(self, folder: Path, tracker: str, config: Config, follow: Follow, summary: Summary) -> None:
+        self.folder = folder
+        self.tracker = tracker
+        self.config = config
+        self.summary = summary
+        """Counts so far; complete after the block."""
+        self._follow = follow
+
+    def flush(self) -> None:
+        """Returns when every write made before the call has reached every sink. Any thread may call it."""
+        self._follow.flush()
+
+
+@contextmanager
+def session(
+    config: Config | str | os.PathLike[str] | None = None,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    sinks: Sequence[str | RecordSink] | None = None,
+    **sections: Mapping[str, Any],
+) -> Iterator[Session]:
+    """Watches in this process, without ``memwatch run``: a new session, its events handed to the sinks by a thread.
+
+    ``config`` is a file's path or a :class:`Config` (default: found as :mod:`memwatch_core.config` says); ``folder``
+    keeps sessions; ``sinks`` are names of plugins, or objects with ``write``, ``flush`` and ``close``; ``sections``
+    override settings. At the end of the block every watch has ended, everything was handed to the sinks, and the sinks
+    are closed.
+
+    .. code-block:: python
+
+        with memwatch_core.session(sinks=["console"], watch={"track_sql": True}) as session:
+            total = watch(0, name="total")
+            total += 5
+
+    Raises ConfigError, PluginError, SessionError (this process writes to a session already, the folder can't be made),
+    CoreError (this machine can't; see ``memwatch doctor``).
+    """
+    effective = _configure(config, folder, sinks, sections)
+    refuse_unsupported(effective)
+    plugins = load(effective, ("serializers", "sql", "sinks"))
+    for broken in plugins.report.problems:
+        say(f"{broken}: {broken.reason}; going on without it")
+    outputs = open_sinks(plugins.sinks, effective)
+    objects = [sink for sink in sinks or () if not isinstance(sink, str)]
+    pipeline = Pipeline([*outputs, *((type(sink).__name__, sink) for sink in objects)], say)
+    try:
+        where = create_session(effective.journal.folder, sys.orig_argv)
+        configuration.save(effective, where)
+        membership = join(where, effective, plugins)
+    except BaseException:
+        pipeline.close()
+        raise
+    summary = Summary()
+    follow = Follow(where, plugins.serializers, summary, pipeline, say)
+    follow.start()
+    try:
+        yield Session(where, membership.journal.tracker, effective, follow, summary)
+    finally:
+        try:
+            membership.leave()
+        finally:
+            follow.finish()
+            follow.join()
+
+
+def _configure(
+    config: Config | str | os.PathLike[str] | None,
+    folder: str | os.PathLike[str] | None,
+    sinks: Sequence[str | RecordSink] | None,
+    sections: Mapping[str, Mapping[str, Any]],
+) -> Config:
+    overrides: dict[str, dict[str, Any]] = {}
+    labels: dict[str, str] = {}
+    for section, values in sections.items():
+        if not isinstance(values, Mapping):
+            example = "a section of settings, such as watch={'track_sql': True}"
+            raise ConfigError(f"session({section}=...): must be {example}")
+        overrides[section] = dict(values)
+        labels |= {section: f"session({section}=...)"} | {f"{section}.{k}": f"session({section}=...)" for k in values}
+    if folder is not None:
+        overrides.setdefault("journal", {})["folder"] = os.fspath(folder)
+        labels["journal.folder"] = "session(folder=...)"
+    if sinks is not None:
+        for sink in sinks:
+            if not isinstance(sink, str) and not all(hasattr(sink, name) for name in ("write", "flush", "close")):
+                raise SessionError(f"session(sinks=...): {sink!r} is neither a name nor has write, flush and close")
+        overrides.setdefault("plugins", {})["sinks"] = [sink for sink in sinks if isinstance(sink, str)]
+        labels["plugins.sinks"] = "session(sinks=...)"
+    if not isinstance(config, Config):
+        return configuration.load(config, overrides=overrides, labels=labels)
+    return configuration.override(config, overrides, labels)

@@ -1,0 +1,221 @@
+"""``memwatch log``: what was recorded is found again, by variable, thread, SQL, line, time, live and after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from console_script import SCRIPT, environment
+
+from memwatch_core.cli.group import group
+
+Run = Any
+
+PROGRAM = """\
+import sqlite3, threading
+from memwatch_core import watch
+
+db = sqlite3.connect(":memory:")
+db.executescript("CREATE TABLE orders (qty INTEGER); INSERT INTO orders VALUES (4), (5)")
+total = watch(0, name="total")
+price = watch(1.5, name="price")
+
+def read():
+    global total
+    for (qty,) in db.execute("SELECT qty FROM orders WHERE qty > 3"):
+        total += qty
+
+def plain():
+    global price
+    price *= 2
+
+read()
+thread = threading.Thread(target=plain, name="worker-1")
+thread.start()
+thread.join()
+"""
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recorded")
+    (folder / "program.py").write_text(PROGRAM)
+    done = subprocess.run(
+        [SCRIPT, "run", "--track-sql", "--quiet", "program.py"], cwd=folder, env=environment(), capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder / "shown").write_text(done.stderr)
+    return folder
+
+
+def log(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [SCRIPT, "log", *arguments],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def events(folder: Path, *arguments: str) -> list[tuple[str, object, object, int]]:
+    done = log(folder, "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return changes(done.stdout)
+
+
+def changes(output: str) -> list[tuple[str, object, object, int]]:
+    lines = [json.loads(line) for line in output.splitlines()]
+    return [(e["variable"], e["old"], e["new"], e["site"]["line"]) for e in lines if "event" not in e]
+
+
+FIRST, SECOND, PRICE = ("total", 0, 4, 12), ("total", 4, 9, 12), ("price", 1.5, 3.0, 16)
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ([], [FIRST, SECOND, PRICE]),
+        (["--variable", "total"], [FIRST, SECOND]),
+        (["--variable", "pri*"], [PRICE]),
+        (["--variable", "pri*", "--variable", "total"], [FIRST, SECOND, PRICE]),
+        (["--thread", "worker-1"], [PRICE]),
+        (["--thread", "MainThread", "--variable", "price"], []),
+        (["--sql", "from  ORDERS"], [FIRST, SECOND]),
+        (["--sql", "*"], [FIRST, SECOND]),
+        (["--sql", "customers"], []),
+        (["--line", "program.py:16"], [PRICE]),
+        (["--line", ":12"], [FIRST, SECOND]),
+        (["--line", "gram.py:16"], []),
+        (["--line", "program.py:10-15"], [FIRST, SECOND]),
+        (["--last", "1"], [PRICE]),
+        (["--last", "1", "--variable", "total"], [SECOND]),
+        (["--since", "1h"], [FIRST, SECOND, PRICE]),
+        (["--since", (datetime.now() + timedelta(days=1)).isoformat()], []),
+    ],
+)
+def test_filters_keep_what_was_asked_for(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch, filters: list[str], expected: list[object]
+) -> None:
+    monkeypatch.chdir(recorded)
+    done = CliRunner().invoke(group, ["log", "--json", *filters])  # in this process: there are many
+    assert done.exit_code == 0, done.output
+    assert changes(done.stdout) == expected
+
+
+def test_filters_work_from_the_console_script(recorded: Path) -> None:
+    assert events(recorded, "--variable", "total", "--sql", "orders", "--line", "program.py:12") == [FIRST, SECOND]
+
+
+def test_statement_is_found_by_its_hash(recorded: Path) -> None:
+    lines = [json.loads(line) for line in log(recorded, "--json", "--sql", "*").stdout.splitlines()]
+    digest = lines[0]["context"]["statement_hash"]
+    assert events(recorded, "--sql", digest) == events(recorded, "--sql", digest[:6]) == [FIRST, SECOND]
+
+
+def test_table_is_what_the_run_showed(recorded: Path) -> None:
+    done = log(recorded)
+    assert done.stderr == ""
+    shown = (recorded / "shown").read_text().splitlines()
+    squeezed = [re.sub(" {2,}", "  ", line) for line in done.stdout.splitlines()]
+    assert squeezed == [re.sub(" {2,}", "  ", line) for line in shown]
+    assert "\x1b" not in done.stdout
+
+
+def test_nothing_found_says_how_much_there_was(recorded: Path) -> None:
+    done = log(recorded, "--variable", "totel")
+    assert done.stdout == ""
+    assert re.fullmatch(r"memwatch: session \S+: none of its 3 events matches\n", done.stderr)
+
+
+def test_sessions_are_listed_and_found_by_name_part_folder_and_file(recorded: Path) -> None:
+    listed = log(recorded, "--list").stdout.splitlines()
+    assert listed[0].split() == ["session", "started", "processes", "command"]
+    name = listed[1].split()[0]
+    assert listed[1].endswith("1          program.py")
+    folder = recorded / ".memwatch" / name
+    for session in (name, name[-6:], str(folder), str(next(folder.glob("*.mwj")))):
+        assert len(events(recorded, session)) == 3, session
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nosuch"], "'nosuch' is neither a session in"),
+        (["--folder", "empty"], "empty: no session there yet; make one with: memwatch run script.py"),
+        (["--since", "yesterday"], "write how long ago (30s, 5m, 2h, 1d) or a time"),
+        (["--line", ""], "write FILE:LINE"),
+        (["program.py"], "program.py: not a MemWatch journal"),
+    ],
+)
+def test_wrong_question_is_one_error(recorded: Path, arguments: list[str], message: str) -> None:
+    done = log(recorded, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_latest_session_is_the_default(recorded: Path, tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        (tmp_path / "program.py").write_text(
+            f"from memwatch_core import watch\n{text} = watch(1, name='{text}')\n{text} += 1\n"
+        )
+        subprocess.run([SCRIPT, "run", "program.py"], cwd=tmp_path, env=environment(), capture_output=True, check=True)
+    assert [event[0] for event in events(tmp_path)] == ["two"]
+
+
+def test_session_is_read_while_it_runs_and_after_its_process_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import sys\nfrom memwatch_core import watch\nn = watch(0, name='n')\nn += 1\nprint('written', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "program.py"], cwd=tmp_path, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        assert events(tmp_path) == [("n", 0, 1, 4)]
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+    assert events(tmp_path) == [("n", 0, 1, 4)]
+    assert "the process ended without closing it" in log(tmp_path).stdout
+
+
+def test_log_in_a_pipe_that_closes_is_quiet(recorded: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"'{SCRIPT}' log --json | head -n 1"], cwd=recorded, env=environment(), capture_output=True,
+        text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)
+    assert done.stderr == ""
+
+
+def test_table_on_a_terminal_has_colours_unless_no_color(recorded: Path) -> None:
+    def on_terminal(**variables: str) -> bytes:
+        control, terminal = os.openpty()
+        try:
+            subprocess.run(
+                [SCRIPT, "log", "--variable", "price"], cwd=recorded, env=environment(TERM="xterm", **variables),
+                stdout=terminal, stderr=subprocess.DEVNULL, timeout=60, check=True,
+            )  # fmt: skip
+            return os.read(control, 65536)
+        finally:
+            os.close(control)
+            os.close(terminal)
+
+    assert b"\x1b[" in on_terminal()
+    assert b"\x1b[" not in on_terminal(NO_COLOR="1")

@@ -1,0 +1,114 @@
+"""``memwatch plugins``, ``config``, ``doctor`` and the help, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Any
+
+
+def test_help_teaches_with_an_example_for_every_command(memwatch: Run) -> None:
+    top = memwatch("--help")
+    assert top.returncode == 0
+    assert "from memwatch_core import watch" in top.stdout
+    for command in ("run", "log", "plugins", "config", "doctor"):
+        assert command in top.stdout
+        page = memwatch(command, "--help")
+        assert page.returncode == 0
+        assert page.stdout.count(f"memwatch {command}") >= 2, "usage, and at least one example"
+
+
+def test_script_without_run_is_pointed_the_way(memwatch: Run) -> None:
+    done = memwatch("script.py", "--x")
+    assert done.returncode == 2
+    assert "To run a program: memwatch run script.py --x" in done.stderr
+
+
+def test_plugins_shows_kind_name_distribution_version_state_and_reason(memwatch: Run, tmp_path: Path) -> None:
+    (tmp_path / "memwatch.toml").write_text("[plugins]\nsinks = ['console', 'success', 'importerror', 'nosuch']")
+    fakes = ("success", "importerror", "bystander")
+    done = memwatch("plugins", fakes=fakes)
+    assert done.returncode == 1, "what is named can't all be used"
+    rows = [line.split(maxsplit=5) for line in done.stdout.splitlines()]
+    assert rows[0][:5] == ["kind", "name", "distribution", "version", "state"]
+    assert ["sinks", "success", "fake-success", "1.0", "loaded"] in [row[:5] for row in rows]
+    assert ["sinks", "bystander", "fake-bystander", "0.9", "disabled"] in [row[:5] for row in rows]
+    assert "No module named 'a_module_that_nobody_has'" in done.stdout
+    assert "\x1b" not in done.stdout
+    plain = [json.loads(line) for line in memwatch("plugins", "--json", fakes=fakes).stdout.splitlines()]
+    states = {(p["kind"], p["name"]): p["state"] for p in plain}
+    assert states["sinks", "nosuch"] == "missing"
+    assert states["sinks", "importerror"] == "broken"
+    assert states["sql", "importerror"] == "disabled"
+
+
+def test_plugins_is_content_where_all_is_well(memwatch: Run) -> None:
+    done = memwatch("plugins")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "console" in done.stdout
+
+
+def test_config_shows_the_source_of_each_setting(memwatch: Run, tmp_path: Path) -> None:
+    (tmp_path / "memwatch.toml").write_text("[core]\ntracker = 'readonly'\n")
+    done = memwatch("config", MEMWATCH_WATCH_TRACK_SQL="1")
+    assert done.returncode == 0
+    rows = {row[0]: row[1:] for row in (line.split() for line in done.stdout.splitlines()) if row}
+    assert rows["core.tracker"] == ['"readonly"', "memwatch.toml:2"]
+    assert rows["watch.track_sql"] == ["true", "MEMWATCH_WATCH_TRACK_SQL"]
+    assert rows["watch.track_threads"] == ["true", "default"]
+    settings = json.loads(memwatch("config", "--json").stdout)
+    assert settings["core.tracker"] == {"value": "readonly", "source": "memwatch.toml:2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[core]\ntraker = 'auto'", "memwatch: other.toml:2: unknown key core.traker; did you mean 'tracker'?\n"),
+        ("[plugins]\nsinks = ['consol']", "plugins.sinks names 'consol': no installed distribution offers a sink"),
+        (
+            "[sinks.console]\nmax_value = 'long'",
+            "other.toml:2: sinks.console.max_value = 'long': must be",
+        ),
+        ("[sinks.console]\nmaxvalue = 3", "unknown key sinks.console.maxvalue; did you mean 'max_value'?"),
+        ("[core", "other.toml: not valid TOML: "),
+    ],
+)
+def test_checking_a_file_finds_what_is_wrong(memwatch: Run, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "other.toml").write_text("[core]\ntracker = 'auto'")
+    fine = memwatch("config", "--check", "other.toml")
+    assert (fine.returncode, fine.stdout) == (0, "other.toml: OK\n")
+    (tmp_path / "other.toml").write_text(text)
+    done = memwatch("config", "--check", "other.toml")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("memwatch: ")
+    assert done.stderr.count("\n") == 1, "one message"
+    assert done.stdout == ""
+
+
+def test_unreadable_configuration_is_one_message(memwatch: Run) -> None:
+    done = memwatch("plugins", "--config", "nosuch.toml")
+    assert done.returncode == 2
+    assert done.stderr.endswith("nosuch.toml: the configuration can't be read: No such file or directory\n")
+
+
+def test_doctor_tries_the_trackers_and_names_what_is_missing(memwatch: Run, tmp_path: Path) -> None:
+    done = memwatch("doctor", "--json")
+    found = {check["name"]: check for check in map(json.loads, done.stdout.splitlines())}
+    for name in ("system", "cpu", "python", "memory", "userfaultfd", "tracker uffd-sigbus", "tracker readonly", "core",
+                 "journal folder", "plugins", "system calls"):  # fmt: skip
+        assert name in found, done.stdout
+    assert done.returncode == (1 if any(c["state"] == "problem" for c in found.values()) else 0)
+    assert found["tracker readonly"]["state"] == "ok", "works wherever there is mprotect"
+    (tmp_path / "occupied").write_text("")
+    done = memwatch("doctor", MEMWATCH_JOURNAL_FOLDER="occupied", MEMWATCH_CORE_TRACKER="readonly")
+    assert done.returncode == 1
+    assert "PROBLEM  journal folder" in done.stdout
+    assert "-> choose another with --folder, MEMWATCH_JOURNAL_FOLDER or [journal] folder" in done.stdout
+    assert "starts, with tracker readonly: set by MEMWATCH_CORE_TRACKER" in done.stdout
+    assert "1 problem: " in done.stderr
+    assert not (tmp_path / ".memwatch").exists(), "looking leaves nothing behind"

@@ -1,0 +1,181 @@
+"""Settings: which source wins, and what each mistake says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memwatch_core import config as configuration
+from memwatch_core.config import Config
+from memwatch_core.errors import ConfigError
+
+
+def load(tmp_path: Path, text: str | None = None, /, **environment: str) -> Config:
+    if text is not None:
+        (tmp_path / "memwatch.toml").write_text(text, encoding="utf-8")
+    return configuration.load(directory=tmp_path, environment=environment)
+
+
+def test_sources_override_each_other_in_order_and_are_remembered(tmp_path: Path) -> None:
+    text = "[core]\ntracker = 'readonly'\n[watch]\ntrack_sql = true\ntrack_threads = false\n"
+    (tmp_path / "memwatch.toml").write_text(text)
+    config = configuration.load(
+        directory=tmp_path,
+        environment={"MEMWATCH_WATCH_TRACK_SQL": "no", "MEMWATCH_WATCH_TRACK_THREADS": "1", "HOME": "/"},
+        overrides={"watch": {"track_threads": False}},
+        labels={"watch.track_threads": "--no-track-threads"},
+    )
+    got = {key: (value, source.where) for key, value, source in config.items()}
+    assert got["core.tracker"] == ("readonly", "memwatch.toml:2")
+    assert got["watch.track_sql"] == (False, "MEMWATCH_WATCH_TRACK_SQL")
+    assert got["watch.track_threads"] == (False, "--no-track-threads")
+    assert got["watch.mutation_depth"] == ("FULL", "default")
+    assert config.chosen("core.tracker")
+    assert not config.chosen("watch.mutation_depth")
+
+
+def test_nearest_file_wins_and_memwatch_toml_before_pyproject(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "memwatch.toml").write_text("[core]\ntracker = 'readonly'")
+    assert configuration.load(directory=inner, environment={}).file == tmp_path / "memwatch.toml"
+    (tmp_path / "a" / "pyproject.toml").write_text("[project]\nname = 'x'")
+    assert configuration.load(directory=inner, environment={}).file == tmp_path / "memwatch.toml"
+    (tmp_path / "a" / "pyproject.toml").write_text("[tool.memwatch.core]\ntracker = 'uffd-sigbus'")
+    config = configuration.load(directory=inner, environment={})
+    assert config.core.tracker == "uffd-sigbus"
+    assert config.source("core.tracker").where.endswith("pyproject.toml:2")
+    assert not config.core.share_pages, "files are never merged"
+    (tmp_path / "a" / "memwatch.toml").write_text("[core]\nshare_pages = true")
+    config = configuration.load(directory=inner, environment={})
+    assert config.core.share_pages
+    assert config.core.tracker == "auto"
+
+
+def test_named_file_beats_searched_file(tmp_path: Path) -> None:
+    (tmp_path / "memwatch.toml").write_text("[core]\ntracker = 'readonly'")
+    (tmp_path / "other.toml").write_text("[core]\ntracker = 'uffd-sigbus'")
+    assert load(tmp_path, None, MEMWATCH_CONFIG="other.toml").core.tracker == "uffd-sigbus"
+    named = configuration.load("other.toml", directory=tmp_path, environment={"MEMWATCH_CONFIG": "nosuch"})
+    assert named.core.tracker == "uffd-sigbus"
+
+
+def test_journal_folder_is_relative_to_whoever_names_it(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    assert configuration.load(directory=inner, environment={}).journal.folder == inner / ".memwatch"
+    (tmp_path / "memwatch.toml").write_text("")
+    assert configuration.load(directory=inner, environment={}).journal.folder == tmp_path / ".memwatch"
+    (tmp_path / "memwatch.toml").write_text("[journal]\nfolder = 'sessions'")
+    assert configuration.load(directory=inner, environment={}).journal.folder == tmp_path / "sessions"
+    environment = {"MEMWATCH_JOURNAL_FOLDER": "here"}
+    assert configuration.load(directory=inner, environment=environment).journal.folder == inner / "here"
+
+
+def test_environment_reaches_tables_of_plugins(tmp_path: Path) -> None:
+    config = load(tmp_path, "[plugins]\nsinks = ['my-sink', 'jsonl']", MEMWATCH_SINKS_JSONL_PATH="x",
+                  MEMWATCH_SINKS_MY_SINK_MAX_AGE="3", MEMWATCH_SQL_PARAMETERS="none")  # fmt: skip
+    assert config.sinks == {"jsonl": {"path": "x"}, "my-sink": {"max_age": "3"}}
+    assert config.sql.parameters == "none"
+    config = load(tmp_path, "", MEMWATCH_PLUGINS_SINKS="console, jsonl")
+    assert config.plugins.sinks == ("console", "jsonl")
+
+
+MISTAKES = [
+    ("[core]\ntraker = 'auto'", "memwatch.toml:2: unknown key core.traker; did you mean 'tracker'?"),
+    ("[core]\ntrack_sql = true", "memwatch.toml:2: unknown key core.track_sql; track_sql belongs in [watch]"),
+    ("[kore]\n", "memwatch.toml:1: unknown section [kore]; did you mean 'core'?"),
+    ("track_sql = true", "memwatch.toml:1: unknown section [track_sql]; track_sql belongs in [watch]"),
+    ("[core]\ntracker = 'readnly'", "did you mean 'readonly'?"),
+    ("[core]\ntracker = 3", "memwatch.toml:2: core.tracker = 3: must be 'auto', 'uffd-sigbus' or 'readonly'"),
+    ("[watch]\ntrack_sql = 'yes'", "watch.track_sql = \"yes\": must be true or false"),
+    ("[watch]\nmutation_depth = [8, 0]", "must be \"FULL\" or a range of bytes"),
+    ("[watch]\nmutation_depth = '0:'", "must be \"FULL\" or a range of bytes"),
+    ("[plugins]\nsinks = 'console'", "plugins.sinks = \"console\": must be a list of names"),
+    ("[plugins]\nsinks = ['a', 'a']", "names 'a' twice"),
+    ("[sinks]\njsonl = 3", "memwatch.toml:2: sinks.jsonl must be a table"),
+    ("core = 1", "memwatch.toml:1: core must be a table"),
+    ("[sql]\nwindow = 3", "memwatch.toml:2: sql.window = 3: must be"),
+    ("[journal]\nfolder = ''", "journal.folder = \"\": must be the path of a folder"),
+    ("[journal]\nmax_bytes = 3", "unknown key journal.max_bytes; [journal] has folder"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES)
+def test_mistake_is_one_message_with_file_line_and_key(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("memwatch.toml:")
+
+
+def test_bad_toml_says_file_and_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"memwatch\.toml: not valid TOML: .*line 2"):
+        load(tmp_path, "[core]\ntracker = = 3")
+
+
+def test_unreadable_file_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nosuch\.toml: the configuration can't be read: No such file"):
+        configuration.load("nosuch.toml", directory=tmp_path, environment={})
+    with pytest.raises(ConfigError, match="can't be read: Is a directory"):
+        configuration.load(tmp_path, directory=tmp_path, environment={})
+    (tmp_path / "memwatch.toml").write_bytes(b"[core]\n# \xff\xfe\n")
+    with pytest.raises(ConfigError, match="can't be read: 'utf-8' codec"):
+        load(tmp_path)
+    if os.geteuid() != 0:
+        (tmp_path / "memwatch.toml").chmod(0)
+        with pytest.raises(ConfigError, match="Permission denied"):
+            load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("MEMWATCH_CORE_TRAKER", "unknown key core.traker; did you mean 'tracker'?"),
+        ("MEMWATCH_COER_TRACKER", "did you mean 'MEMWATCH_CORE_TRACKER'?"),
+        ("MEMWATCH_SQL_PARAMETER", "did you mean 'parameters'?"),
+        ("MEMWATCH_CORE_SHARE_PAGES", 'core.share_pages = "x": must be true or false'),
+    ],
+)
+def test_wrong_variable_is_named(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, None, **{name: "x"})
+    assert f"environment variable {name}" in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_configuration_can_not_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().core.tracker = "readonly"
+
+
+names = st.from_regex(r"[a-z][a-z0-9_-]{0,12}", fullmatch=True)
+plain = st.one_of(st.booleans(), st.integers(-(2**60), 2**60), st.text(max_size=20), st.lists(st.booleans()))
+
+
+@given(
+    tracker=st.sampled_from(["auto", "uffd-sigbus", "readonly"]),
+    depth=st.one_of(st.just("FULL"), st.tuples(st.integers(0, 99), st.integers(100, 2**40))),
+    sinks=st.lists(names, max_size=4, unique=True),
+    table=st.dictionaries(names, st.dictionaries(names, plain, max_size=3), max_size=3),
+)
+def test_settings_survive_the_way_to_another_process(
+    tracker: str, depth: object, sinks: list[str], table: dict[str, dict[str, object]]
+) -> None:
+    overrides: dict[str, Any] = {"core": {"tracker": tracker}, "watch": {"mutation_depth": depth}, "sinks": table}
+    overrides["plugins"] = {"sinks": sinks}
+    config = configuration.load(overrides=overrides, directory="/", environment={})
+    again = configuration.loads(config.dumps())
+    assert again == config
+    assert list(again.items()) == list(config.items())
+
+
+@given(st.text(max_size=300))
+def test_text_that_is_no_settings_is_one_error(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^settings\.json: not the settings of a session"):
+        configuration.loads(text)

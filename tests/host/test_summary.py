@@ -1,0 +1,63 @@
+"""The last lines of a run: right counts, in words that a person understands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memwatch_core.host.summary import MOST, Summary
+from memwatch_core.records import Context, Event, Lost, Record, Site, Variable, Watched
+
+
+def event(seq: int, pid: int, tid: int, variable: int, context: int) -> Event:
+    values: dict[str, Any] = {
+        "seq": seq, "time_ns": seq, "pid": pid, "runtime": "python", "tid": tid, "thread": f"t{tid}",
+        "variable": f"v{variable}", "variable_id": variable, "path": None, "origin": "announced", "offset": 0,
+        "before": b"", "after": b"", "old": seq - 1, "new": seq, "changed": True, "exact": True,
+        "site": Site("/x/program.py", 3, "work"), "context": Context(context, "db", "SELECT", "") if context else None,
+    }  # fmt: skip
+    return Event(**values)
+
+
+def watched(pid: int, variable: int) -> Watched:
+    return Watched(0, Variable(variable, f"v{variable}", pid, "python", 8, "int64", {}), 0)
+
+
+ids = st.tuples(st.integers(1, 3), st.integers(0, 3), st.integers(1, 20), st.integers(0, 3))
+
+
+@given(st.lists(st.lists(ids, max_size=30), max_size=5), st.integers(0, 3))
+def test_counts_are_those_of_a_plain_count(batches: list[list[tuple[int, int, int, int]]], lost: int) -> None:
+    summary = Summary()
+    for batch in batches:
+        records: list[Record] = [event(i + 1, *numbers) for i, numbers in enumerate(batch)]
+        summary.write(records + [Lost(0, 1, 2, "disk full")] * lost)
+    flat = [numbers for batch in batches for numbers in batch]
+    assert summary.events == len(flat)
+    assert summary.writes == Counter((pid, variable) for pid, _, variable, _ in flat)
+    assert summary.threads == {(pid, tid) for pid, tid, _, _ in flat}
+    assert summary.statements == {(pid, context) for pid, _, _, context in flat if context}
+    assert summary.lost == 2 * lost * len(batches)
+    lines = list(summary.lines())
+    variables = len(summary.writes)
+    assert len(lines) == min(variables, MOST) + (variables > MOST)
+
+
+def test_sentence_says_it_in_words() -> None:
+    summary = Summary()
+    assert summary.sentence() == "no variable was watched: the program must call memwatch_core.watch()"
+    summary.write([watched(1, 1), watched(1, 2)])
+    assert summary.sentence() == "0 events on 0 of 2 variables; nothing lost"
+    summary.write([event(1, 1, 5, 1, 0)])
+    assert summary.sentence() == "1 event on 1 of 2 variables by 1 thread; nothing lost"
+    summary.write([event(n, 1, 5 + n % 2, 2, n % 2) for n in range(1, 1500)])
+    assert summary.sentence() == "1,500 events on 2 variables by 2 threads, under 1 SQL statement; nothing lost"
+    summary.write([Lost(0, 1, 3, "disk full")])
+    assert summary.sentence().endswith("under 1 SQL statement; 3 stores LOST")
+    assert list(summary.lines()) == [
+        "v2  1,499 writes, last 1498 -> 1499 at /x/program.py:3 work in t6",
+        "v1       1 write, last 0 -> 1 at /x/program.py:3 work in t5",
+    ]

@@ -1,0 +1,5 @@
+"""Forgot the decorator."""
+
+
+def memwatch_sinks() -> list[object]:
+    return []

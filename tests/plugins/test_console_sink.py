@@ -1,0 +1,213 @@
+"""What people read: right in a pipe, on a terminal, on a narrow one, and harmless whatever the program's data holds."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import namedtuple
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from memwatch_sink_console import ConsoleSink, Settings
+
+from memwatch_core.records import Context, Event, Lost, Notice, Record, Site, Unwatched, Variable, Watched
+from memwatch_plugins.text import Lines, change, clean, short_path, shorten
+
+ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+NOW = 1_764_000_000_123_456_789
+SQL = Context(9, "sqlite3", "SELECT qty\nFROM orders WHERE day = ?", "ab")
+
+
+def event(**changes: Any) -> Event:
+    values: dict[str, Any] = {
+        "seq": 1, "time_ns": NOW, "pid": 7, "runtime": "python", "tid": 8, "thread": "worker-1", "variable": "total",
+        "variable_id": 3, "path": None, "origin": "announced", "offset": 0, "before": b"\5" + bytes(7),
+        "after": b"\7" + bytes(7), "old": 5, "new": 7, "changed": True, "exact": True,
+        "site": Site("/project/orders.py", 41, "add_order"), "context": None,
+    }  # fmt: skip
+    return Event(**(values | changes))
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def printed(*records: Record, stream: io.StringIO | None = None, **settings: Any) -> str:
+    stream = stream or io.StringIO()
+    sink = ConsoleSink(Settings(**settings), stream)
+    sink.write(list(records))
+    sink.flush()
+    sink.close()
+    return stream.getvalue()
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "140")
+    return Terminal()
+
+
+def test_event_in_a_pipe_is_one_plain_aligned_line() -> None:
+    lines = printed(event(), event(variable="n", old=None, new=None, context=SQL)).splitlines()
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d\.123  total   5 -> 7 +/project/orders\.py:41  add_order  worker-1", lines[0]
+    ), lines
+    assert "n[0:8]  0500000000000000 -> 0700000000000000" in lines[1]
+    assert lines[1].endswith("worker-1  sqlite3: SELECT qty FROM orders WHERE day = ?")
+    assert "\x1b" not in "".join(lines)
+
+
+def test_columns_stand_in_line_for_every_batch() -> None:
+    stream = io.StringIO()
+    sink = ConsoleSink(Settings(), stream)
+    sink.write([event(variable="a"), event(variable="a_longer_name", thread="MainThread"), event(old=10**9)])
+    sink.write([event(variable="b", site=Site("/x.py", 1, "f"))])
+    lines = stream.getvalue().splitlines()
+    assert len({line.index(" -> ") - len(line.split(" -> ")[0].split()[-1]) for line in lines}) == 1
+    assert len({line.index(".py:") - len(line.split(".py:")[0].split()[-1]) for line in lines}) == 1
+    assert len({line.rindex("  ") for line in lines}) == 1
+
+
+def test_terminal_gets_colours_and_the_same_words(terminal: Terminal) -> None:
+    text = printed(event(context=SQL), stream=terminal)
+    assert "\x1b[" in text
+    plain = ESCAPE.sub("", text)
+    assert "total  5 → 7" in plain
+    assert "orders.py:41  add_order  worker-1  sqlite3: SELECT qty FROM" in plain
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
+def test_no_color_is_honoured(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "dumb" if variable == "TERM" else "1")
+    assert "\x1b" not in printed(event(), stream=terminal)
+
+
+def test_narrow_terminal_puts_the_statement_below(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    first, second = ESCAPE.sub("", printed(event(context=SQL), stream=terminal)).splitlines()
+    assert "sqlite3" not in first
+    assert second == " " * 14 + "sqlite3: SELECT qty FROM orders WHERE day = ?"
+
+
+def test_unchanged_and_lifecycle_are_shown_unless_changes_only() -> None:
+    variable = Variable(3, "total", 7, "python", 8, "int64", {}, watched_at=Site("/project/orders.py", 12, "main"))
+    records: list[Record] = [
+        Notice(NOW, 7, "journal opened"),
+        Watched(NOW, variable, 5),
+        event(new=5, changed=False),
+        Unwatched(NOW, 7, "total", 3),
+        Lost(NOW, 7, 1200, "disk full", "total"),
+    ]
+    lines = [line[14:] for line in printed(*records).splitlines()]
+    assert lines == [
+        "journal opened",
+        "total is watched: 5  (int64)  /project/orders.py:12  main",
+        "total  5 (unchanged)  /project/orders.py:41  add_order  worker-1",
+        "watch of total ended",
+        "LOST 1,200 stores of total: disk full",
+    ]
+    assert [line[14:] for line in printed(*records, show="changes").splitlines()] == lines[-1:]
+
+
+def test_second_process_makes_threads_say_which() -> None:
+    assert printed(event(), event(pid=9)).splitlines()[1].endswith("9/worker-1")
+
+
+def test_unknown_place_and_inexact_place_say_so() -> None:
+    assert "(unknown place)" in printed(event(site=None))
+    assert "orders.py:41?  add_order" in printed(event(exact=False))
+
+
+def test_long_value_is_shortened_around_what_changed() -> None:
+    old, new = b"a" * 500 + b"x" + b"b" * 500, b"a" * 500 + b"y" + b"b" * 500
+    part, before, after = change(event(old=old, new=new), 40)
+    assert part == ""
+    assert len(before) == len(after) == 40
+    assert "x" in before
+    assert "y" in after
+    assert before[0] == after[-1] == "…"
+
+
+def test_only_changed_fields_of_a_struct_are_shown() -> None:
+    old = {"qty": 1, "price": 2.5, "n": 0}
+    assert change(event(old=old, new=old | {"qty": 3}), 40) == (".qty", "1", "3")
+    assert change(event(old=old, new=old | {"qty": 3, "n": 1}), 40) == ("", "qty=1, n=0", "qty=3, n=1")
+    order = namedtuple("order", "qty price")
+    assert change(event(old=order(1, 2.5), new=order(1, 3.5)), 40) == (".price", "2.5", "3.5")
+    assert change(event(old=(1, 2), new=(1, 3)), 40) == ("[1]", "2", "3")
+    assert change(event(old=(1, 2), new=(1, 2), changed=False), 40) == ("", "(1, 2)", "(1, 2)")
+    line = printed(event(variable="order", old=order(1, 2.5), new=order(1, 3.5)))
+    assert "order.price  2.5 -> 3.5" in line
+
+
+def test_stream_that_can_not_encode_gets_escapes() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii", write_through=True)
+    sink = ConsoleSink(Settings(), stream)
+    sink.write([event(variable="größe", old="x" * 100, new="y" * 100)])
+    assert b"gr\\xf6\\xdfe" in raw.getvalue()
+    assert b"->" in raw.getvalue()
+
+
+def test_reader_that_went_away_raises_for_the_pipeline_to_handle() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        printed(event(), stream=Gone())
+
+
+hostile = st.text(st.characters(), max_size=40)
+
+
+@given(hostile, hostile, hostile, hostile, hostile)
+def test_no_control_character_of_the_program_reaches_the_terminal(
+    name: str, thread: str, file: str, statement: str, value: str
+) -> None:
+    records: list[Record] = [
+        event(variable=name, path=value, thread=thread, old=value, new=name, site=Site(file, 3, value),
+              context=Context(1, thread, statement, "")),
+        Watched(NOW, Variable(3, name, 7, "python", 8, value, {}), value),
+        Unwatched(NOW, 7, name, 3),
+        Lost(NOW, 7, 1, value, name),
+        Notice(NOW, 7, statement),
+    ]  # fmt: skip
+    for line in Lines(width=None).format(records):
+        assert line.isprintable(), ascii(line)
+        line.encode("utf-8")
+
+
+@given(st.text(max_size=60), st.integers(8, 50), st.integers(0, 60))
+def test_shortened_text_keeps_limit_and_place(text: str, limit: int, around: int) -> None:
+    text = text.replace("…", ".")
+    short = shorten(text, limit, around)
+    assert len(short) <= limit
+    if len(text) <= limit:
+        assert short == text
+    else:
+        assert short.strip("…") in text
+        assert "…" in short
+        if around < len(text):
+            assert text[around] in short
+
+
+@given(st.text(max_size=50))
+def test_clean_text_is_one_printable_line(text: str) -> None:
+    assert clean(text).isprintable()
+    assert text != "".join(filter(str.isprintable, text)) or clean(text) == text
+
+
+def test_paths_are_named_from_where_one_is() -> None:
+    assert short_path("/a/b/c.py", "/a") == "b/c.py"
+    assert short_path("/a/bb/c/d.py", "/a/b") == "…/c/d.py"
+    assert short_path("/a/bb/c/d.py", "/a/b", True) == "/a/bb/c/d.py"
+    assert short_path("<string>", "/a") == "<string>"
