@@ -1,0 +1,118 @@
+"""Traces the standard library's SQLite: publishes what connections do that are made by ``sqlite3.connect``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sqlite3.dbapi2
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+from urllib.parse import unquote
+
+from memwatch_core.hookspecs import hookimpl
+from memwatch_core.records import SqlDriver
+from memwatch_plugins.sql import SqlDriverBase
+
+
+class Sqlite3Driver(SqlDriverBase):
+    name, summary, target, dialect = "sqlite3", "the standard library's SQLite", "sqlite3", "sqlite"
+    cursor_methods: ClassVar[tuple[str, ...]] = ("execute", "executemany", "executescript")
+
+    def patch(self) -> None:
+        self.replace(self._connect, (sqlite3, "connect"), (sqlite3.dbapi2, "connect"))
+
+    def _connect(self, call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        at = 5  # its place, where it isn't passed by name
+        factory = args[at] if len(args) > at else kwargs.get("factory", sqlite3.Connection)
+        if not (isinstance(factory, type) and issubclass(factory, sqlite3.Connection)):
+            self.tell("connections made by a factory that is no class go untraced")
+            return call(*args, **kwargs)
+        traced = self.traced_connection(factory)
+        if len(args) > at:
+            return call(*args[:at], traced, *args[at + 1 :], **kwargs)
+        return call(*args, **{**kwargs, "factory": traced})
+
+    def identity(self, connection: Any) -> Any:
+        return getattr(connection, "_memwatch", None)
+
+    def database(self, identity: Any) -> str:
+        return _database(identity.named)
+
+    def in_transaction(self, connection: Any) -> bool | None:
+        return connection.in_transaction  # type: ignore[no-any-return]
+
+    def cursor_members(self, base: type) -> dict[str, Any]:
+        run = self.running(base, "executescript")
+
+        def executescript(cursor: Any, *args: Any, **kwargs: Any) -> Any:
+            # It commits first, in the transaction control that was the only one before Python 3.12.
+            with contextlib.suppress(Exception):
+                connection = cursor.connection
+                legacy = getattr(connection, "autocommit", -1) == -1
+                if self.tracer is not None and legacy and connection.in_transaction:
+                    self.tracer.transaction_ends(self.identity(connection), "committed")
+            return run(cursor, *args, **kwargs)
+
+        executescript.__doc__, executescript.__qualname__ = run.__doc__, run.__qualname__
+        return {"executescript": executescript}
+
+    def connection_members(self, base: type) -> dict[str, Any]:
+        def __init__(connection: Any, *args: Any, **kwargs: Any) -> None:
+            connected = _Connected(args[0] if args else kwargs.get("database"))
+            connection._memwatch = connected
+            base.__init__(connection, *args, **kwargs)  # type: ignore[misc]
+            connection._memwatch = connected  # sqlite3 clears it, if the object was a connection before
+
+        # _MakesCursors comes right before sqlite3.Connection, so that the cursor() of a class of the program's own gets
+        # traced cursors as well.
+        bases = (_MakesCursors,) if base is sqlite3.Connection else (base, _MakesCursors)
+        return {"__bases__": bases, "__init__": __init__}
+
+
+class _Connected:
+    """Stands for a connection, which allows no weak references."""
+
+    __slots__ = ("__weakref__", "named")
+
+    def __init__(self, named: Any) -> None:
+        self.named = named
+
+
+class _MakesCursors(sqlite3.Connection):
+    __slots__ = ()
+
+    def cursor(self, factory: Any = sqlite3.Cursor) -> Any:
+        if driver.tracer is not None and isinstance(factory, type) and issubclass(factory, sqlite3.Cursor):
+            factory = driver.traced_cursor(factory)
+        return super().cursor(factory)
+
+    # The originals make a plain cursor, whatever cursor() does, and call its method.
+    def execute(self, *args: Any) -> Any:
+        return _MakesCursors.cursor(self).execute(*args)
+
+    def executemany(self, *args: Any) -> Any:
+        return _MakesCursors.cursor(self).executemany(*args)
+
+    def executescript(self, *args: Any) -> Any:
+        return _MakesCursors.cursor(self).executescript(*args)
+
+    for _method in (cursor, execute, executemany, executescript):
+        _method.__doc__ = getattr(sqlite3.Connection, _method.__name__).__doc__
+    del _method
+
+
+def _database(named: Any) -> str:
+    """The base name of the file: the folders above it are nobody's business."""
+    path = os.fsdecode(named)
+    if path.startswith("file:"):
+        path = unquote(path[5:].partition("?")[0])
+    return os.path.basename(path)
+
+
+driver = Sqlite3Driver()
+
+
+@hookimpl
+def memwatch_sql() -> Iterator[SqlDriver]:
+    yield driver.record

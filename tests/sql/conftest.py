@@ -1,0 +1,73 @@
+"""A tracer whose records are kept in memory (its constructor takes a writer), and a real session whose events are read
+back by the host's decoder."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from memwatch_sql_sqlite3 import driver
+from sql_support import INT64, KEY, Records, Session
+
+from memwatch_core.adapter.contexts import SqlContexts
+from memwatch_core.config import Config
+from memwatch_core.host.discovery import Plugins
+from memwatch_core.host.join import join
+from memwatch_core.host.report import LoadReport
+from memwatch_core.journal.session import create_session
+
+
+@pytest.fixture
+def records() -> Records:
+    return Records()
+
+
+@pytest.fixture
+def make_tracer(records: Records) -> Iterator[Callable[..., SqlContexts]]:
+    made = []
+
+    def make(**options: Any) -> SqlContexts:
+        made.append(SqlContexts(records, KEY, **options))
+        return made[-1]
+
+    yield make
+    for tracer in made:
+        tracer.close()
+
+
+@pytest.fixture
+def tracer(make_tracer: Callable[..., SqlContexts]) -> SqlContexts:
+    return make_tracer()
+
+
+@pytest.fixture
+def traced(tracer: SqlContexts) -> Iterator[sqlite3.Connection]:
+    """A traced connection, with a table t (a, b) of three rows."""
+    driver.install(tracer)
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (a INTEGER, b TEXT)")
+    connection.executemany("INSERT INTO t VALUES (?, ?)", [(1, "one"), (2, "two"), (3, "three")])
+    connection.commit()
+    yield connection
+    connection.close()
+    driver.uninstall()
+    assert (tracer.troubles, driver.troubles) == (0, 0)
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
+    opened: list[Session] = []
+
+    def begin(**sql: str) -> Session:
+        config = Config.model_validate({"sql": sql, "watch": {"track_sql": True}})
+        folder = create_session(tmp_path, ["pytest"])
+        plugins = Plugins((INT64,), (driver.record,), (), (), LoadReport(()))
+        opened.append(Session(folder, join(folder, config, plugins).leave))
+        return opened[-1]
+
+    yield begin
+    for each in opened:
+        each.leave()
