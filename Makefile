@@ -1,0 +1,59 @@
+# MemWatch. `make run` and `make test` start from a bare Debian machine; everything goes into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+# What is needed to build and test, as Debian calls it; asked for only if something is missing.
+PACKAGES := gcc make python3-dev python3-venv libzydis-dev
+PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
+SOURCES  := pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch]) $(PLUGINS)
+PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test soak bench lint format wheels clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+
+setup: $(VENV)/ready ## install everything into .venv, all distributions editable
+
+$(VENV)/ready: $(SOURCES)
+	@missing=""; for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q "install ok" || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing$$missing"; $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "MemWatch needs Python 3.11 or later; set PYTHON=")'
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@echo "building the core, installing the distributions into $(VENV)"
+	@$(PIP) --upgrade pip "setuptools>=77" wheel "cffi>=1.17"
+	@$(PIP) --no-build-isolation --editable ".[dev]"
+	@$(PIP) --no-build-isolation --no-deps --config-settings editable_mode=compat $(foreach p,$(PLUGINS),--editable $(dir $(p)))
+	@touch $@
+
+run: setup ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
+	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py
+
+test: setup ## all tests
+	@$(BIN)/python -m pytest -q
+
+soak: setup ## the long tests: more forms, more threads, more events
+	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q
+
+bench: setup ## every figure in docs/performance.md, measured against its rival in the same run
+	@$(BIN)/python benchmarks/all.py
+
+lint: setup ## ruff, mypy --strict, clang-format, and the C compiler with warnings as errors
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
+	@for f in memwatch_core/native/[a-z]*.c; do $(CC) -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -fsyntax-only $$f || exit 1; done
+
+format: setup ## put every source into the project's format
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/clang-format -i $$(git ls-files '*.c' '*.h')
+
+wheels: setup ## build every distribution into dist/
+	@rm -rf dist && mkdir -p dist/raw
+	@for d in . $(dir $(PLUGINS)); do $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist/raw $$d || exit 1; done
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel --quiet repair --wheel-dir dist dist/raw/memwatch-[0-9]*.whl 2>&1 | grep -v "^$$" || true
+	@mv dist/raw/*-py3-none-any.whl dist/ && rm -r dist/raw && ls dist
+
+clean: ## remove what was built
+	@rm -rf $(VENV) build dist memwatch_core/native/*.so memwatch_core/native/_core.c *.egg-info plugins/*/*.egg-info

@@ -1,0 +1,69 @@
+"""Documents that lie: examples that don't run, links that lead nowhere, hooks and events that are not described."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memwatch_core import hookspecs
+from memwatch_core.config import load
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def blocks(language: str) -> list[pytest.param]:
+    return [
+        pytest.param(block, id=f"{document.name}-{number}")
+        for document in DOCUMENTS
+        for number, block in enumerate(re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.M | re.S), 1)
+    ]
+
+
+@pytest.mark.parametrize("source", blocks("python"))
+def test_example_runs(source: str, tmp_path: Path) -> None:
+    program = tmp_path / "example.py"
+    program.write_text(source)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("text", [b for b in blocks("toml") if "entry-points" not in b.values[0]])
+def test_configuration_example_is_valid(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "memwatch.toml"
+    file.write_text(text)
+    load(file=file)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
+    missing = [target for target in targets if not (document.parent / target).exists()]
+    assert not missing
+
+
+def test_every_hook_is_described_with_its_signature() -> None:
+    text = (ROOT / "docs/plugins.md").read_text()
+    hooks = [f for name, f in vars(hookspecs).items() if inspect.isfunction(f) and hasattr(f, "memwatch_spec")]
+    assert len(hooks) == len(hookspecs.GROUPS)
+    for hook in hooks:
+        returns = str(inspect.signature(hook)).replace("'", "")
+        assert f"`{hook.__name__}{returns}`" in text
+    for group in hookspecs.GROUPS.values():
+        assert f"`{group}`" in text
+
+
+def test_every_plugin_of_ours_is_listed() -> None:
+    text = (ROOT / "docs/plugins.md").read_text()
+    for folder in (ROOT / "plugins").iterdir():
+        kind, name = folder.name.removeprefix("memwatch-").split("-", 1)
+        assert (folder / "pyproject.toml").is_file()
+        assert kind in ("serializer", "sink", "sql")
+        assert f"`{name}`" in text
