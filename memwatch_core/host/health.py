@@ -49,8 +49,8 @@ def checks(config: Config) -> Iterator[Check]:
     yield Check(
         "system calls",
         "note",
-        "reads into watched memory are seen when they go through libc (read, recv, fread, ...)",
-        "io_uring and raw system calls that write to watched memory fail with EFAULT: read into a plain buffer first",
+        "a system call that writes into watched memory (readinto of a file, recv_into) fails with EFAULT",
+        "read into a plain buffer and assign; everything that runs in user space is seen",
     )
 
 
