@@ -1,0 +1,56 @@
+"""What a watched value is called when ``watch()`` isn't told: the target of the assignment that the call stands in.
+
+``total = watch(0)`` is ``total``, ``self.total = watch(0)`` is ``self.total``, ``prices["tea"] = watch(0.0)`` is
+``prices['tea']``. It is read from the caller's bytecode, which is there when the source isn't; once for each call site.
+"""
+
+from __future__ import annotations
+
+import dis
+from types import CodeType, FrameType
+
+UNNAMED = "value"
+_KEPT = 4096
+_found: dict[tuple[int, int], tuple[CodeType, str]] = {}
+"""(address of the code object, instruction) -> the code object, which is thereby kept at that address, and the name."""
+
+
+def infer_name(frame: FrameType) -> str:
+    """The name that the call which ``frame`` is executing is assigned to; ``value`` if it isn't. Any thread."""
+    code, at = frame.f_code, frame.f_lasti
+    known = _found.get((id(code), at))
+    if known is not None:
+        return known[1]
+    name = _target(code, at)
+    if len(_found) >= _KEPT:
+        _found.clear()
+    _found[id(code), at] = (code, name)
+    return name
+
+
+def _target(code: CodeType, at: int) -> str:
+    after = [step for step in dis.get_instructions(code) if step.offset > at and step.opname not in ("CACHE", "NOP")]
+    stack: list[str] = []
+    for step in after:
+        name = step.opname
+        if name == "COPY":  # a = b = watch(0), or (a := watch(0))
+            continue
+        if name.startswith("STORE_FAST"):
+            return str(step.argval[0] if isinstance(step.argval, tuple) else step.argval)
+        if name in ("STORE_NAME", "STORE_GLOBAL", "STORE_DEREF"):
+            return str(step.argval)
+        if name == "STORE_ATTR":
+            return f"{stack[-1]}.{step.argval}" if stack else UNNAMED
+        if name == "STORE_SUBSCR":
+            return f"{stack[-2]}[{stack[-1]}]" if len(stack) == 2 else UNNAMED
+        if name == "LOAD_CONST":
+            stack.append(repr(step.argval))
+        elif name == "LOAD_ATTR" and stack:
+            stack[-1] += f".{step.argval}"
+        elif name == "LOAD_FAST_LOAD_FAST":
+            stack += step.argval
+        elif name.startswith("LOAD_") and isinstance(step.argval, str):
+            stack.append(step.argval)
+        else:
+            return UNNAMED
+    return UNNAMED

@@ -1,0 +1,144 @@
+"""This process's part in a session: its journal, opened once, and what is hooked while it is open.
+
+Whoever holds a session (``memwatch run`` in the child, ``memwatch_core.session()``) calls :func:`open_journal`. Without
+either, the first ``watch()`` does: into the session that ``MEMWATCH_SESSION`` names, otherwise into a new one in the
+configured folder. The core closes the journal when the process ends, after the last line of Python.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..config import Config
+from ..errors import SessionError
+from ..native import core, proxy
+from ..records import Serializer
+from . import threads
+
+RUNTIME = "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The journal that this process writes to."""
+
+    path: Path
+    folder: Path
+    config: Config
+    serializers: tuple[Serializer, ...]
+    """In configured order."""
+    tracker: str
+
+
+_lock = threading.RLock()
+_journal: Journal | None = None
+_closed: Path | None = None
+
+
+def current() -> Journal:
+    """The open journal; opens one if there was none yet. Raises SessionError if it was closed, or can't be opened."""
+    journal = _journal
+    return journal if journal is not None else _open_by_default()
+
+
+def is_open() -> bool:
+    """Whether this process writes to a journal now."""
+    return _journal is not None
+
+
+def open_journal(
+    folder: str | os.PathLike[str], config: Config, serializers: Sequence[Serializer] | None = None
+) -> Journal:
+    """Starts the core and opens ``<folder>/<pid>-python.mwj``, in a session's folder that exists.
+
+    ``serializers`` default to those that ``config`` names. Raises SessionError: one is open, or the folder is no
+    session; CoreError: the core can't start or the file can't be made; ConfigError, PluginError: a serializer.
+    """
+    global _journal, _closed
+    from ..journal.session import read_session
+
+    with _lock:
+        if _journal is not None:
+            raise SessionError(
+                f"this process already writes to {_journal.path}; a process takes part in one session at a time: "
+                "end that one first"
+            )
+        if serializers is None:
+            from ..host.discovery import load
+
+            serializers = load(config, ("serializers",)).serializers
+        where = Path(folder)
+        session = read_session(where).id
+        tracker = core.start(config.core.tracker)
+        path = _free_name(where)
+        core.open_journal(path, session, RUNTIME)
+        proxy.provide_origins(True)
+        _journal = Journal(path, where, config, tuple(serializers), tracker)
+        _closed = None
+        threads.install()
+        return _journal
+
+
+def close_journal() -> None:
+    """Ends all watches and closes the journal; nothing happens if none is open.
+
+    Watched values can still be read, and unwatched for their plain value; writing one is a SessionError.
+    """
+    global _journal, _closed
+    with _lock:
+        if _journal is None:
+            return
+        threads.uninstall()
+        core.close_journal()
+        proxy.provide_origins(False)
+        proxy.forget_sites()
+        _closed, _journal = _journal.path, None
+
+
+def _after_fork() -> None:
+    """The core has given the child pages and a journal of its own; what Python knows of them follows."""
+    global _journal, _lock
+    _lock = threading.RLock()
+    if _journal is not None:
+        _journal = replace(_journal, path=_journal.folder / f"{os.getpid()}-{RUNTIME}.mwj")
+        threads.install()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _free_name(folder: Path) -> Path:
+    """``<pid>-python.mwj``; a process that comes back to a session it has left gets ``<pid>-python.1.mwj``."""
+    path = folder / f"{os.getpid()}-{RUNTIME}.mwj"
+    again = 0
+    while path.exists():
+        again += 1
+        path = folder / f"{os.getpid()}-{RUNTIME}.{again}.mwj"
+    return path
+
+
+def _open_by_default() -> Journal:
+    from .. import config as configuration
+    from ..host.join import join
+    from ..journal.session import create_session
+
+    with _lock:
+        if _journal is not None:
+            return _journal
+        if _closed is not None:
+            raise SessionError(
+                f"closed session: this process has closed its journal {_closed}; watch inside `with "
+                "memwatch_core.session():`, or before it ends"
+            )
+        folder = os.environ.get("MEMWATCH_SESSION")
+        if folder:
+            return join(folder).journal
+        config = configuration.load()
+        made = create_session(config.journal.folder, sys.orig_argv)
+        configuration.save(config, made)
+        return join(made, config).journal

@@ -1,0 +1,72 @@
+"""Names of Python threads in the journal: as they start, as they are renamed, and those that run already.
+
+``threading`` has no hook for either, so two of its members are wrapped while a journal is open: ``_set_native_id``,
+which every thread runs first (also the stand-ins that ``current_thread()`` makes for threads of others), and the setter
+of ``name``. ``uninstall`` puts back what was there, unless somebody has wrapped ours since: then ours does nothing
+more.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from ..errors import CoreError
+from ..native import core
+
+_Thread: Any = threading.Thread
+_active = False
+_follows_forks = False
+_originals: tuple[Callable[[Any], None], property] | None = None
+_wrappers: tuple[Callable[[Any], None], property] | None = None
+
+
+def install() -> None:
+    """Names the threads that run, and those that will."""
+    global _active, _follows_forks, _originals, _wrappers
+    _active = True
+    if not _follows_forks:
+        _follows_forks = True
+        os.register_at_fork(after_in_child=_name_child)
+    if _wrappers is None or _Thread._set_native_id is not _wrappers[0]:
+        set_id, name = _originals = (_Thread._set_native_id, _Thread.name)
+
+        def set_native_id(thread: Any) -> None:
+            set_id(thread)
+            _record(thread)
+
+        def set_name(thread: Any, value: str) -> None:
+            assert name.fset is not None
+            name.fset(thread, value)
+            _record(thread)
+
+        _wrappers = (set_native_id, property(name.fget, set_name, name.fdel, name.__doc__))
+        _Thread._set_native_id, _Thread.name = _wrappers
+    for thread in threading.enumerate():
+        _record(thread)
+
+
+def uninstall() -> None:
+    """Stops naming threads; ``threading`` is as it was."""
+    global _active
+    _active = False
+    if _originals and _wrappers and (_Thread._set_native_id, vars(_Thread)["name"]) == _wrappers:
+        _Thread._set_native_id, _Thread.name = _originals
+
+
+def _name_child() -> None:
+    """A forked child has a journal of its own, and one thread, which keeps its name."""
+    if _active:
+        with suppress(CoreError):
+            core.name_thread(0, threading.current_thread().name)
+
+
+def _record(thread: Any) -> None:
+    native_id = thread.native_id
+    if not _active or not native_id:
+        return
+    with suppress(CoreError):  # the journal was closed just now, or the disk is full: writes will say so
+        core.name_thread(native_id, thread.name)

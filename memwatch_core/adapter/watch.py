@@ -1,0 +1,204 @@
+"""``x = watch(x)``: puts a value into a page and returns the proxy that takes its place.
+
+The assignment matters: whoever still holds the plain value holds another object, of which nothing is seen.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from ..errors import WatchError
+from ..native import core, proxy
+from ..records import Layout, Serializer, Site, Variable
+from . import process
+from .names import infer_name
+from .structs import fields_of
+
+T = TypeVar("T")
+Depth = Literal["FULL"] | tuple[int, int] | Sequence[int]
+_END = 2**64 - 1
+_HEADER = {"bytes": 8, "bytearray": 8}
+"""Bytes before the content, which a mutation depth doesn't count."""
+_FLAGS = {
+    "track_threads": core.TRACK_THREADS,
+    "track_sql": core.TRACK_SQL,
+    "track_all_vars": core.TRACK_ALL_VARS,
+    "track_locals": core.TRACK_LOCALS,
+}
+_encode = msgspec.json.Encoder().encode
+
+
+class _Info(NamedTuple):
+    """What a proxy remembers of its watch() call."""
+
+    name: str
+    serializer: str
+    options: Mapping[str, Any]
+    flags: int
+    depth: tuple[int, int] | None
+    site: Site
+    thread_ident: int
+    thread: str
+
+
+def watch(
+    value: T,
+    *,
+    track_threads: bool | None = None,
+    track_sql: bool | None = None,
+    mutation_depth: Depth | None = None,
+    name: str | None = None,
+    share_page: bool | None = None,
+    **options: Any,
+) -> T:
+    """Watches a value: ``x = watch(x)``. What it returns behaves as the value does, and every write to it is an event.
+
+    Keywords that are left out are as the configuration's ``[watch]`` says: ``track_threads`` (events carry the thread),
+    ``track_sql`` (events carry the SQL statement in force), ``mutation_depth`` ("FULL", or the range of the value's
+    bytes whose change is reported). ``name`` defaults to the name that the call is assigned to. ``share_page`` packs
+    small values onto one page. ``options`` are for the serializer: ``capacity=64`` for bytes, ``format="<qd"`` for a
+    struct.
+
+    Raises WatchError (a TypeError) for a value that can't be watched, OverflowError and ValueError for one that doesn't
+    fit, SessionError if the session is closed, CoreError if the core refuses. May be called from any thread.
+    """
+    frame = sys._getframe(1)
+    if name is None:
+        name = infer_name(frame)
+    if proxy.is_proxy(value):
+        raise WatchError(
+            f"'{name}': the value is watched already; use it as it is, or watch a copy of it: watch(x.value)"
+        )
+    journal = process.current()
+    settings = journal.config.watch
+    flags = core.TRACK_THREADS if (settings.track_threads if track_threads is None else track_threads) else 0
+    if settings.track_sql if track_sql is None else track_sql:
+        flags |= core.TRACK_SQL
+    serializer = _choose(journal.serializers, value, name)
+    try:
+        layout = serializer.layout(value, options)
+        data = serializer.encode(value, layout.options)
+    except WatchError:
+        raise
+    except TypeError as error:
+        raise WatchError(f"'{name}' can't be watched: {error}") from error
+    depth = _depth(settings.mutation_depth if mutation_depth is None else mutation_depth, name)
+    start, stop = depth or (0, _END)
+    before = _HEADER.get(layout.proxy, 0) if depth else 0
+    watched = proxy.create(
+        layout.proxy,
+        name,
+        data,
+        flags,
+        start + before,
+        stop + before if depth else stop,
+        journal.config.core.share_pages if share_page is None else share_page,
+        _codec(serializer, layout, value),
+    )
+    thread = threading.current_thread()
+    code = frame.f_code
+    info = _Info(
+        name,
+        serializer.name,
+        layout.options,
+        flags,
+        depth,
+        Site(code.co_filename, frame.f_lineno or 0, code.co_name),
+        threading.get_ident(),
+        thread.name,
+    )
+    proxy.describe(watched, _metadata(info, len(data)), info)
+    result: T = watched
+    return result
+
+
+def unwatch(watched: T) -> T:
+    """Ends a watch and returns the plain value: ``x = unwatch(x)``.
+
+    Buffers that are out (memoryviews, arrays) stay valid; what is written through them from now on is not seen.
+    Raises TypeError for a plain value, SessionError if the watch has ended.
+    """
+    plain: T = proxy.end(watched)
+    return plain
+
+
+def variable(watched: object) -> Variable:
+    """How a value is watched. Raises TypeError for a plain value. ``id`` is 0 once the watch has ended."""
+    import os
+
+    number, size, _, info = proxy.get_info(watched)
+    return Variable(
+        id=number,
+        name=info.name,
+        pid=os.getpid(),
+        runtime=process.RUNTIME,
+        size=size,
+        serializer=info.serializer,
+        options=info.options,
+        flags=tuple(name for name, bit in _FLAGS.items() if info.flags & bit),
+        depth=info.depth,
+        watched_at=info.site,
+        thread_ident=info.thread_ident,
+        thread=info.thread,
+    )
+
+
+def _choose(serializers: Sequence[Serializer], value: object, name: str) -> Serializer:
+    for serializer in serializers:
+        if serializer.accepts(value):
+            return serializer
+    loaded = "; ".join(f"{serializer.name} ({serializer.summary})" for serializer in serializers)
+    kind = type(value)
+    text = f"'{name}' can't be watched: no serializer takes a {kind.__module__}.{kind.__qualname__}. "
+    if not loaded:
+        raise WatchError(text + "None is loaded: pip install memwatch[standard], and see [plugins] serializers")
+    raise WatchError(
+        f"{text}Watch its parts one by one (numbers, bytes, structs), or name a plugin for it in [plugins] "
+        f"serializers. Loaded: {loaded}"
+    )
+
+
+def _depth(depth: Depth, name: str) -> tuple[int, int] | None:
+    if depth == "FULL":
+        return None
+    if not isinstance(depth, str) and len(depth) == 2 and all(isinstance(n, int) for n in depth):
+        start, stop = depth
+        if 0 <= start < stop < 2**63:
+            return start, stop
+    raise ValueError(f"'{name}': mutation_depth is \"FULL\" or a range of bytes such as (0, 8), not {depth!r}")
+
+
+def _codec(serializer: Serializer, layout: Layout, value: object) -> Any:
+    if layout.proxy == "struct":
+        make = getattr(type(value), "_make", None)  # the program's own named tuple stays one
+        if make is None:
+            make = getattr(serializer.decode(bytes(layout.size), layout.options), "_make", None)
+        return layout.options["format"], fields_of(layout.options["format"], layout.options.get("fields")), make
+    if layout.proxy == "object":
+        return serializer.encode, serializer.decode, layout.options
+    return None
+
+
+def _metadata(info: _Info, size: int) -> bytes:
+    """What the reading side knows a variable by: see memwatch_core/host/decoder.py."""
+    return _encode(
+        {
+            "name": _clean(info.name),
+            "serializer": info.serializer,
+            "options": info.options,
+            "size": size,
+            "site": {"file": _clean(info.site.file), "line": info.site.line, "function": info.site.function},
+            "thread_ident": info.thread_ident,
+            "thread": _clean(info.thread),
+        }
+    )
+
+
+def _clean(text: str) -> str:
+    """What UTF-8 can't hold (the bytes of an undecodable file name) as question marks."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -1,0 +1,19 @@
+"""What reader.c and lines.c offer. Their contracts: memwatch_core/journal/stores.py, memwatch_plugins/jsonlines.py."""
+
+from collections.abc import Callable, Sequence
+
+from ..journal.stores import PythonStores
+from ..records import Context, Event, Record, Site
+
+class Stores(PythonStores): ...
+
+class Lines:
+    def __init__(
+        self,
+        event: type[Event],
+        site: type[Site],
+        context: type[Context],
+        record: Callable[[object], bytes],
+        value: Callable[[object], bytes],
+    ) -> None: ...
+    def encode(self, records: Sequence[Record]) -> bytes: ...

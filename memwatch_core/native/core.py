@@ -1,0 +1,141 @@
+"""The core's calls (``memwatch.h``) as Python functions: checked, with exceptions for error codes.
+
+Every call lets go of the interpreter lock; all may be made from any thread. What is called for each write isn't here
+but in C (``python/proxy*.c``).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..errors import CoreError, JournalFullError
+from . import _core
+
+lib: Any = _core.lib
+ffi: Any = _core.ffi
+
+TrackerName = Literal["auto", "uffd-sigbus", "readonly"]
+TRACKERS: dict[str, int] = {
+    "auto": lib.MW_TRACKER_AUTO,
+    "uffd-sigbus": lib.MW_TRACKER_UFFD_SIGBUS,
+    "readonly": lib.MW_TRACKER_READONLY,
+}
+TRACK_THREADS: int = lib.MW_TRACK_THREADS
+TRACK_SQL: int = lib.MW_TRACK_SQL
+TRACK_ALL_VARS: int = lib.MW_TRACK_ALL_VARS
+TRACK_LOCALS: int = lib.MW_TRACK_LOCALS
+METADATA_MAX: int = lib.MW_METADATA_MAX
+ABI_VERSION: int = lib.MW_ABI_VERSION
+_WITH_ERRNO = frozenset({lib.MW_ERR_JOURNAL_OPEN, lib.MW_ERR_NO_TRACKER, lib.MW_ERR_NO_MEMORY, lib.MW_ERR_EXECUTABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The core's counters, as ``mw_stats`` in memwatch.h explains them."""
+
+    stores: int
+    slots: int
+    lost: int
+    forms: int
+    chained: int
+    variables: int
+    pages: int
+
+
+def explain(code: int) -> str:
+    """The core's sentence for an error code."""
+    return _text(lib.mw_strerror(code))
+
+
+def _text(pointer: Any) -> str:
+    text: str = ffi.string(pointer).decode()
+    return text
+
+
+def _check(result: int, what: str) -> int:
+    if result >= 0:
+        return result
+    number = ffi.errno
+    message = f"{what}: {explain(result)}"
+    if result in _WITH_ERRNO and number:
+        message += f" ({os.strerror(number)})"
+    raise (JournalFullError if result == lib.MW_ERR_JOURNAL_FULL else CoreError)(result, message)
+
+
+def start(tracker: TrackerName = "auto") -> str:
+    """Starts the core, once per process, and returns the tracker in use. Raises CoreError: it doesn't work here."""
+    if tracker not in TRACKERS:
+        raise ValueError(f"no tracker is called {tracker!r}; there are {', '.join(TRACKERS)}")
+    _check(lib.mw_start(TRACKERS[tracker]), f"the core can't start with tracker {tracker!r}")
+    return tracker_name()
+
+
+def tracker_name() -> str:
+    """The tracker in use; ``none`` before :func:`start`."""
+    return _text(lib.mw_tracker_name())
+
+
+def tracker_reason() -> str:
+    """Why the trackers before the one in use were passed over; empty if none was."""
+    return _text(lib.mw_tracker_reason())
+
+
+def probe_tracker(tracker: TrackerName) -> str | None:
+    """None if this tracker works here, otherwise why it doesn't. It is tried on a page of its own."""
+    result: int = lib.mw_tracker_probe(TRACKERS[tracker])
+    number = ffi.errno
+    if result >= 0:
+        return None
+    return f"{explain(result)} ({os.strerror(number)})" if number else explain(result)
+
+
+def open_journal(path: os.PathLike[str] | str, session: bytes, runtime: str = "python") -> None:
+    """Creates the journal file of this process and starts recording. Raises CoreError, JournalFullError."""
+    if len(session) != 16:
+        raise ValueError(f"a session is 16 bytes, not {len(session)}")
+    _check(lib.mw_journal_open(os.fsencode(path), runtime.encode(), session), f"journal {os.fspath(path)}")
+
+
+def close_journal() -> None:
+    """Ends all watches and marks the journal as complete. Raises CoreError if none is open."""
+    _check(lib.mw_journal_close(), "closing the journal")
+
+
+def name_thread(native_id: int, name: str) -> None:
+    """Names a thread in the journal (cut at 255 bytes). Raises CoreError if no journal is open."""
+    data = name.encode("utf-8", "replace")[:255].decode("utf-8", "ignore").encode()
+    _check(lib.mw_thread_name(native_id, data, len(data)), f"naming thread {native_id}")
+
+
+def set_context(context: int) -> None:
+    """This thread's SQL context id, 0 for none; a ContextVar given to the adapter overrides it."""
+    lib.mw_set_context(context)
+
+
+def get_context() -> int:
+    """This thread's SQL context id as set last."""
+    context: int = lib.mw_get_context()
+    return context
+
+
+def record_context(context: int, data: bytes) -> None:
+    """Records what a context is (JSON). Raises CoreError, JournalFullError."""
+    result = lib.mw_context_record(context, data, len(data))
+    if result < 0:  # the text is made only when it is needed: this runs for every statement
+        _check(result, f"SQL context {context}")
+
+
+def record_outcome(context: int, data: bytes) -> None:
+    """Records how a context ended (JSON). Raises CoreError, JournalFullError."""
+    result = lib.mw_outcome_record(context, data, len(data))
+    if result < 0:
+        _check(result, f"outcome of SQL context {context}")
+
+
+def stats() -> Stats:
+    """The counters at this moment."""
+    out = ffi.new("mw_stats *")
+    lib.mw_get_stats(out)
+    return Stats(*(int(getattr(out, name)) for name in Stats.__dataclass_fields__))

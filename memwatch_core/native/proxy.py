@@ -1,0 +1,9 @@
+"""The C types and functions of python/proxy.c, put into this module by the one function that cffi hands out.
+
+What is here is declared in proxy.pyi.
+"""
+
+from ._core import lib
+
+if lib.mwpy_install(__name__.encode()) != 0:
+    raise ImportError("the native part of MemWatch couldn't make its types; the reason is printed above")

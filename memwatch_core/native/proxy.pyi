@@ -1,0 +1,59 @@
+"""What python/proxy.c offers. All of it wants the interpreter lock, which Python code has."""
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, Literal
+
+class Proxy:
+    """A watched value: it behaves as the value does, and ``value`` reads and writes it."""
+
+    value: Any
+
+class Int(Proxy): ...
+class Float(Proxy): ...
+class Bytes(Proxy): ...
+class ByteArray(Proxy): ...
+class Struct(Proxy): ...
+class Object(Proxy): ...
+
+StructField = tuple[str | None, str, int, int, bool]
+"""Name, letter of the struct module, offset, size in bytes, little-endian."""
+StructCodec = tuple[str, tuple[StructField, ...], Callable[[tuple[Any, ...]], Any] | None]
+ObjectCodec = tuple[
+    Callable[[Any, Mapping[str, Any]], bytes], Callable[[bytes, Mapping[str, Any]], Any], Mapping[str, Any]
+]
+
+def create(
+    kind: Literal["int", "float", "bytes", "bytearray", "struct", "object"],
+    name: str,
+    data: bytes,
+    flags: int,
+    depth_start: int,
+    depth_stop: int,
+    share: bool,
+    codec: StructCodec | ObjectCodec | None,
+    /,
+) -> Any:
+    """A proxy of that kind whose page holds ``data``, registered with the core; typed as the value that it stands for.
+
+    Raises CoreError, JournalFullError; ValueError if ``data`` doesn't have the kind's layout.
+    """
+
+def describe(proxy: object, metadata: bytes, info: object, /) -> None:
+    """Records metadata for the proxy's variable. Raises CoreError, JournalFullError, SessionError."""
+
+def get_info(proxy: object, /) -> tuple[int, int, int, Any]:
+    """Variable id (0: ended), size in bytes, exported buffers, info. TypeError for a plain value."""
+
+def end(proxy: object, /) -> Any:
+    """Ends the watch and returns the plain value. SessionError if it has ended."""
+
+def is_proxy(value: object, /) -> bool: ...
+def set_context_variable(variable: ContextVar[int] | None, /) -> None:
+    """Names the ContextVar whose int value is the SQL context of every store."""
+
+def forget_sites() -> None:
+    """Lets go of the code objects that the cache of sites holds."""
+
+def provide_origins(on: bool, /) -> None:
+    """Whether stores are traced to Python frames; off before the interpreter ends."""

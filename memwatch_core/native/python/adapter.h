@@ -1,0 +1,113 @@
+/* adapter.h - what the C half of the Python adapter shares: origins (frames.c, context.c) and proxies (proxy*.c).
+ *
+ * A proxy is a Python object whose value lies in a page of the core's arena. It reads the watched view, and every
+ * mutation goes through mwpy_write: an announced write, with the interpreter lock held from the read to the write, so
+ * that an in-place operator on builtin operands is one step for every other Python thread. The buffer protocol hands
+ * out the watched view itself: whoever writes there faults, and is seen by the core. */
+#ifndef MEMWATCH_PYTHON_ADAPTER_H
+#define MEMWATCH_PYTHON_ADAPTER_H
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../memwatch.h"
+
+#if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x030E0000
+#error "MemWatch reads the interpreter's frames, whose layout it knows for CPython 3.11, 3.12 and 3.13 only"
+#endif
+#ifdef Py_GIL_DISABLED
+#error "MemWatch needs CPython with its global interpreter lock (python3.13t has none)"
+#endif
+
+/* initial-exec: the first access in a thread must not allocate, because it may be made by a signal handler. */
+#define MWPY_THREAD static __thread __attribute__((tls_model("initial-exec")))
+
+/* ---- origins (frames.c, context.c) ------------------------------------------------------------------------------- */
+
+/* Looks up the site (and, if sql, the context) of the calling thread's Python frame for the next announced write.
+ * Interpreter lock held; runs no Python code, so that nothing comes between the read and the write of an operator. */
+void mwpy_announce(bool sql);
+
+/* After mw_write: what was looked up is used no more. May run destructors. */
+void mwpy_announced(void);
+
+/* The origin provider of the core (see memwatch.h for when it is called, and what it must not do). */
+void mwpy_origin(const void *ucontext, mw_origin *origin);
+
+/* Lets go of the code objects that the cache of announced writes holds. Interpreter lock held. */
+void mwpy_forget_sites(void);
+
+/* The context id that `context_variable` has in the thread's current context, 0 if none. Async-signal-safe; only for
+ * the calling thread's own state. */
+uint32_t mwpy_context_of(PyThreadState *thread);
+
+/* Takes a ContextVar whose values are ints, or None. -1 with TypeError for anything else. Interpreter lock held. */
+int mwpy_set_context_variable(PyObject *variable);
+
+/* ---- proxies ----------------------------------------------------------------------------------------------------- */
+
+typedef struct mwpy_proxy mwpy_proxy;
+
+/* What differs between the kinds of values. */
+typedef struct mwpy_kind {
+    const char *name; /* Layout.proxy */
+    PyType_Spec *spec;
+    int (*init)(mwpy_proxy *self, PyObject *codec); /* checks size and codec; may be NULL */
+    PyObject *(*get)(mwpy_proxy *self);             /* the plain value, a new reference */
+    int (*set)(mwpy_proxy *self, PyObject *value);  /* stores a plain value: one announced write, or an exception */
+    void (*clear)(mwpy_proxy *self);                /* frees `extra`; may be NULL */
+} mwpy_kind;
+
+struct mwpy_proxy {
+    PyObject_HEAD const mwpy_kind *kind;
+    unsigned char *bytes; /* the watched view: readable always, never written to from here */
+    size_t size;          /* bytes of the variable */
+    mw_variable_id id;    /* 0 once the watch has ended */
+    uint32_t flags;
+    size_t pages; /* own pages; 0: it lies on a shared page */
+    struct mwpy_slab *slab;
+    Py_ssize_t exports; /* buffers handed out and not yet released */
+    PyObject *name;     /* str */
+    PyObject *info;     /* what variable() returns */
+    PyObject *codec;    /* of the kind: see proxy_struct.c, proxy_object.c */
+    void *extra;        /* of the kind */
+    PyObject *weakrefs;
+};
+
+extern const mwpy_kind mwpy_int, mwpy_float, mwpy_bytes, mwpy_bytearray, mwpy_struct, mwpy_object;
+extern PyTypeObject *mwpy_base; /* the type of which the kinds' types are subtypes */
+
+static inline bool mwpy_check(PyObject *object) { return PyObject_TypeCheck(object, mwpy_base); }
+
+/* The plain value of a proxy, any other object as it is; a new reference, or NULL. */
+static inline PyObject *mwpy_plain(PyObject *object) {
+    return mwpy_check(object) ? ((mwpy_proxy *)object)->kind->get((mwpy_proxy *)object) : Py_NewRef(object);
+}
+
+/* Announced write of `n` bytes at `offset`. 0, or -1 with SessionError, JournalFullError or CoreError and the value
+ * unchanged. */
+int mwpy_write(mwpy_proxy *self, size_t offset, const void *bytes, size_t n);
+
+/* Sets the exception for an error of the core; `name` may be NULL. Returns -1. */
+int mwpy_raise(int error, PyObject *name);
+
+/* p.name = value on the proxy itself and on nothing below it: "value", or the kind's refusal. */
+int mwpy_set_value(mwpy_proxy *self, PyObject *value);
+
+/* The in-place operator `op` on a proxy: compute on the plain value, store, keep the identity. */
+PyObject *mwpy_in_place(PyObject *self, PyObject *other, binaryfunc op);
+
+/* value.method(*args) on the plain value; what the method does to it is lost. */
+PyObject *mwpy_call_on_value(PyObject *self, const char *method, PyObject *args);
+
+/* Fills a buffer request for `n` bytes at `start` made of items of `itemsize`; counts the export. */
+int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, unsigned char *start, Py_ssize_t n, const char *format,
+                Py_ssize_t itemsize, bool readonly);
+void mwpy_release(PyObject *self, Py_buffer *view);
+
+/* Makes the types and puts them, with the functions of proxy.c, into the module of that name. The one function that
+ * Python reaches through cffi. 0, or -1 after printing the exception. */
+int mwpy_install(const char *module);
+
+#endif

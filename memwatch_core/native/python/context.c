@@ -1,0 +1,94 @@
+/* context.c - the SQL context that is in force where a store happens, pulled from the writing thread's contextvars.
+ *
+ * asyncio changes contexts without telling anyone, so nothing is mirrored: the value is looked up at the moment of the
+ * store. PyContextVar_Get takes references and needs the interpreter lock; this is the same look-up without either. The
+ * thread's current context and its tree are changed by that thread alone, so they stand still. The variable's own cache
+ * (var_cached) is not used: other threads write to it. */
+#define Py_BUILD_CORE_MODULE 1
+#include "adapter.h"
+#include "internal/pycore_context.h"
+
+/* Nodes of the tree that CPython's headers keep to themselves: the same in 3.11, 3.12 and 3.13. */
+typedef struct bitmap_node {
+    PyObject_VAR_HEAD uint32_t bitmap;
+    PyObject *pairs[1]; /* key, value; or NULL, node */
+} bitmap_node;
+typedef struct array_node {
+    PyObject_HEAD PyObject *nodes[32];
+    Py_ssize_t count;
+} array_node;
+typedef struct collision_node {
+    PyObject_VAR_HEAD int32_t hash;
+    PyObject *pairs[1];
+} collision_node;
+
+static PyObject *context_variable; /* strong */
+
+static uint32_t reduced_hash(Py_hash_t hash) {
+    int32_t folded = (int32_t)(hash & 0xFFFFFFFF) ^ (int32_t)(hash >> 32);
+    return (uint32_t)(folded == -1 ? -2 : folded);
+}
+
+/* The kind of a node: the sixth letter of "hamt_bitmap_node", "hamt_array_node", "hamt_collision_node". */
+static char node_kind(PyObject *node) { return Py_TYPE(node)->tp_name[5]; }
+
+static PyObject *find(PyObject *node, PyObject *key, uint32_t hash) {
+    for (unsigned shift = 0; node; shift += 5) {
+        char kind = node_kind(node);
+        if (kind == 'c') {
+            collision_node *c = (collision_node *)node;
+            for (Py_ssize_t i = 0; i + 1 < Py_SIZE(c); i += 2)
+                if (c->pairs[i] == key) return c->pairs[i + 1];
+            return NULL;
+        }
+        if (shift >= 35) return NULL;
+        uint32_t part = hash >> shift & 31;
+        if (kind == 'a') {
+            node = ((array_node *)node)->nodes[part];
+            continue;
+        }
+        bitmap_node *b = (bitmap_node *)node;
+        uint32_t bit = 1u << part;
+        if (!(b->bitmap & bit)) return NULL;
+        int at = 2 * __builtin_popcount(b->bitmap & (bit - 1));
+        if (b->pairs[at]) return b->pairs[at] == key ? b->pairs[at + 1] : NULL;
+        node = b->pairs[at + 1];
+    }
+    return NULL;
+}
+
+/* An int in [0, 2**32), otherwise 0: without an exception, which a signal handler can't set. */
+static uint32_t small_int(PyObject *value) {
+    if (!PyLong_CheckExact(value)) return 0;
+#if PY_VERSION_HEX >= 0x030C0000
+    const _PyLongValue *v = &((PyLongObject *)value)->long_value;
+    Py_ssize_t n = v->lv_tag & 2 ? -1 : (Py_ssize_t)(v->lv_tag >> 3);
+    const digit *digits = v->ob_digit;
+#else
+    Py_ssize_t n = Py_SIZE(value);
+    const digit *digits = ((PyLongObject *)value)->ob_digit;
+#endif
+    if (n == 1) return digits[0];
+    if (n == 2 && digits[1] < 1u << (32 - PyLong_SHIFT)) return digits[1] << PyLong_SHIFT | digits[0];
+    return 0;
+}
+
+uint32_t mwpy_context_of(PyThreadState *thread) {
+    PyObject *variable = context_variable;
+    PyContext *context = (PyContext *)thread->context;
+    if (!variable || !context || !context->ctx_vars) return 0;
+    uint32_t hash = reduced_hash(((PyContextVar *)variable)->var_hash);
+    PyObject *value = find((PyObject *)context->ctx_vars->h_root, variable, hash);
+    return value ? small_int(value) : 0;
+}
+
+int mwpy_set_context_variable(PyObject *variable) {
+    if (variable != Py_None && !PyContextVar_CheckExact(variable)) {
+        PyErr_Format(PyExc_TypeError, "set_context_variable() takes a contextvars.ContextVar or None, not %.100s",
+                     Py_TYPE(variable)->tp_name);
+        return -1;
+    }
+    /* The one before is kept alive: a handler on another thread may be comparing with it. There are few. */
+    context_variable = variable == Py_None ? NULL : Py_NewRef(variable);
+    return 0;
+}

@@ -1,0 +1,349 @@
+/* frames.c - which line of Python made a store: file, line, column and function of the writing thread's topmost frame.
+ *
+ * Announced writes come with the interpreter lock held, so their cache is plain: keyed by code object and instruction,
+ * with a strong reference to the code object, which makes an equal pointer the same code.
+ *
+ * Faulted stores come from a signal handler, with or without the interpreter lock: another thread may hold it, or the
+ * interrupted code may be in the middle of malloc. But the thread is stopped in the handler, so its own frames, and the
+ * code objects that they hold, stand still: they are read in place, with no reference taken. Addresses of code objects
+ * are used again (exec in a loop does so at once), so this cache is verified by content: everything that determines the
+ * answer is compared. An entry is guarded by a sequence lock, and whoever can't take it does without the cache.
+ *
+ * The location table is parsed here: PyCode_Addr2Line builds an array when tracing (3.11), and knows no columns. */
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define Py_BUILD_CORE_MODULE 1
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#include "adapter.h"
+#include "internal/pycore_frame.h"
+#pragma GCC diagnostic pop
+
+typedef struct _PyInterpreterFrame frame;
+
+#if PY_VERSION_HEX >= 0x030D0000
+static inline frame *top_frame(PyThreadState *thread) { return thread->current_frame; }
+static inline PyObject *executable(const frame *f) { return f->f_executable; }
+static inline const _Py_CODEUNIT *instruction(const frame *f) { return f->instr_ptr; }
+#else
+static inline frame *top_frame(PyThreadState *thread) { return thread->cframe ? thread->cframe->current_frame : NULL; }
+static inline PyObject *executable(const frame *f) { return (PyObject *)f->f_code; }
+static inline const _Py_CODEUNIT *instruction(const frame *f) { return f->prev_instr; }
+#endif
+
+/* Frames that run no line of a program: entries from C, and those that are still being set up. */
+static bool is_incomplete(const frame *f) {
+#if PY_VERSION_HEX >= 0x030C0000
+    if (f->owner == FRAME_OWNED_BY_CSTACK) return true;
+#endif
+    PyObject *code = executable(f);
+    if (!code || !PyCode_Check(code)) return true;
+    return f->owner != FRAME_OWNED_BY_GENERATOR &&
+           instruction(f) < _PyCode_CODE((PyCodeObject *)code) + ((PyCodeObject *)code)->_co_firsttraceable;
+}
+
+typedef struct place {
+    PyCodeObject *code; /* borrowed */
+    int unit;           /* instruction, in code units */
+} place;
+
+static bool find_place(PyThreadState *thread, place *at) {
+    const frame *f = top_frame(thread);
+    while (f && is_incomplete(f)) f = f->previous;
+    if (!f) return false;
+    at->code = (PyCodeObject *)executable(f);
+    at->unit = (int)(instruction(f) - _PyCode_CODE(at->code));
+    return true;
+}
+
+/* ---- location table (the format of CPython 3.11 and later) ------------------------------------------------------- */
+
+typedef struct cursor {
+    const uint8_t *at, *end;
+} cursor;
+
+static unsigned next_byte(cursor *c) { return c->at < c->end ? *c->at++ : 0; }
+
+static unsigned next_varint(cursor *c) {
+    unsigned byte = next_byte(c), value = byte & 63;
+    for (unsigned shift = 6; byte & 64 && shift < 32; shift += 6) {
+        byte = next_byte(c);
+        value |= (byte & 63) << shift;
+    }
+    return value;
+}
+
+static int next_signed(cursor *c) {
+    unsigned value = next_varint(c);
+    return value & 1 ? -(int)(value >> 1) : (int)(value >> 1);
+}
+
+enum { FORM_ONE_LINE = 10, FORM_NO_COLUMN = 13, FORM_LONG = 14, FORM_NONE = 15 };
+
+/* Line and column (from 1; 0: unknown) of an instruction. Returns how many bytes of the table decided it. */
+static size_t locate(const place *at, const uint8_t *table, size_t n, uint32_t *line, uint32_t *column) {
+    cursor c = {table, table + n};
+    int current = at->code->co_firstlineno;
+    *line = *column = 0;
+    for (int unit = 0; c.at < c.end;) {
+        unsigned head = next_byte(&c), form = head >> 3 & 15, start = 0;
+        unit += (int)(head & 7) + 1;
+        if (form == FORM_LONG) {
+            current += next_signed(&c);
+            next_varint(&c);
+            start = next_varint(&c);
+            next_varint(&c);
+        } else if (form == FORM_NO_COLUMN) {
+            current += next_signed(&c);
+        } else if (form >= FORM_ONE_LINE && form < FORM_NO_COLUMN) {
+            current += (int)form - FORM_ONE_LINE;
+            start = next_byte(&c) + 1;
+            next_byte(&c);
+        } else if (form != FORM_NONE) {
+            start = (form << 3 | next_byte(&c) >> 4) + 1;
+        }
+        if (unit > at->unit) {
+            if (form != FORM_NONE) {
+                *line = current > 0 ? (uint32_t)current : 0;
+                *column = start;
+            }
+            break;
+        }
+    }
+    return (size_t)(c.at - table);
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------------- */
+
+enum { FILE_BYTES = 1024, FUNCTION_BYTES = 256, ASCII_FILE_BYTES = 4096, ASCII_FUNCTION_BYTES = 1024 };
+
+typedef struct text {
+    const char *at;
+    size_t n;
+} text;
+
+static size_t put_utf8(char *out, Py_UCS4 c) {
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--, c >>= 6) out[i] = (char)(0x80 | (c & 63));
+    out[0] = (char)((0xF00 >> n & 0xFF) | c);
+    return n;
+}
+
+/* UTF-8 of a str without allocating. Too long a name loses its beginning: the end of a path says more. Lone surrogates
+ * (undecodable file names) become "?". */
+static text utf8_of(PyObject *s, char *room, size_t capacity, size_t ascii_capacity) {
+    size_t n = (size_t)PyUnicode_GET_LENGTH(s);
+    const char *data = PyUnicode_DATA(s);
+    if (PyUnicode_IS_ASCII(s)) {
+        size_t skip = n > ascii_capacity ? n - ascii_capacity : 0;
+        return (text){data + skip, n - skip};
+    }
+    int kind = PyUnicode_KIND(s);
+    size_t from = n, bytes = 0;
+    while (from > 0) {
+        Py_UCS4 c = PyUnicode_READ(kind, data, (Py_ssize_t)from - 1);
+        size_t more = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+        if (bytes + more > capacity) break;
+        bytes += more;
+        from--;
+    }
+    size_t out = 0;
+    for (; from < n; from++) {
+        Py_UCS4 c = PyUnicode_READ(kind, data, (Py_ssize_t)from);
+        out += put_utf8(room + out, c >= 0xD800 && c < 0xE000 ? '?' : c);
+    }
+    return (text){room, out};
+}
+
+static uint32_t intern(const place *at, uint32_t line, uint32_t column) {
+    char file_room[FILE_BYTES], function_room[FUNCTION_BYTES];
+    text file = utf8_of(at->code->co_filename, file_room, sizeof file_room, ASCII_FILE_BYTES);
+    text function = utf8_of(at->code->co_name, function_room, sizeof function_room, ASCII_FUNCTION_BYTES);
+    return mw_intern_site(file.at, file.n, function.at, function.n, line, column);
+}
+
+/* ---- announced writes -------------------------------------------------------------------------------------------- */
+
+enum { HELD = 1024 };
+
+static struct held {
+    PyCodeObject *code; /* strong */
+    int unit;
+    uint32_t site;
+} held[HELD];
+
+MWPY_THREAD struct {
+    bool ready;
+    uint32_t site, context;
+    PyCodeObject *dropped; /* fell out of `held`; released after the write, because that may run code */
+} announced;
+
+static inline size_t hash_place(const place *at) {
+    uint64_t h = ((uintptr_t)at->code >> 4) + (uint64_t)at->unit * 0x9E3779B97F4A7C15u;
+    return (size_t)((h ^ h >> 29) * 0xBF58476D1CE4E5B9u >> 32);
+}
+
+static __attribute__((noinline)) uint32_t hold(const place *at, struct held *slot) {
+    uint32_t line, column;
+    PyObject *table = at->code->co_linetable;
+    locate(at, (const uint8_t *)PyBytes_AS_STRING(table), (size_t)PyBytes_GET_SIZE(table), &line, &column);
+    uint32_t site = intern(at, line, column);
+    if (site) { /* 0 isn't kept: the journal may have room again */
+        announced.dropped = slot->code;
+        *slot = (struct held){(PyCodeObject *)Py_NewRef(at->code), at->unit, site};
+    }
+    return site;
+}
+
+void mwpy_announce(bool sql) {
+    PyThreadState *thread = _PyThreadState_UncheckedGet();
+    place at;
+    uint32_t site = 0;
+    if (find_place(thread, &at)) {
+        struct held *slot = &held[hash_place(&at) % HELD];
+        site = slot->code == at.code && slot->unit == at.unit ? slot->site : hold(&at, slot);
+    }
+    announced.site = site;
+    announced.context = sql ? mwpy_context_of(thread) : 0;
+    announced.ready = true;
+}
+
+void mwpy_announced(void) {
+    announced.ready = false;
+    if (announced.dropped) Py_CLEAR(announced.dropped);
+}
+
+/* ---- faulted stores ---------------------------------------------------------------------------------------------- */
+
+/* Two sizes: nearly all sites fit the first; a long function needs as much as its location table up to the store. */
+enum { SMALL = 2048, SMALL_BYTES = 440, LARGE = 128, LARGE_BYTES = 32768 };
+
+struct known {
+    uint32_t lock; /* even: whole; odd: being written */
+    uint32_t site;
+    int unit, first_line;
+    uint32_t table, file, function; /* lengths in `content` */
+    uint8_t file_kind, function_kind;
+};
+static struct small {
+    struct known known;
+    uint8_t content[SMALL_BYTES];
+} small[SMALL];
+static struct large {
+    struct known known;
+    uint8_t content[LARGE_BYTES];
+} large[LARGE];
+
+static size_t text_bytes(PyObject *s) { return (size_t)PyUnicode_GET_LENGTH(s) * (size_t)PyUnicode_KIND(s); }
+
+/* The site of `at` if the entry is about exactly that place, otherwise 0. */
+static uint32_t recall(struct known *known, const uint8_t *content, size_t room, const place *at) {
+    uint32_t lock = __atomic_load_n(&known->lock, __ATOMIC_ACQUIRE);
+    PyCodeObject *code = at->code;
+    PyObject *table = code->co_linetable, *file = code->co_filename, *function = code->co_name;
+    size_t table_n = known->table, file_n = text_bytes(file), function_n = text_bytes(function);
+    if (lock & 1 || !known->site || known->unit != at->unit || known->first_line != code->co_firstlineno ||
+        known->file != file_n || known->function != function_n || known->file_kind != PyUnicode_KIND(file) ||
+        known->function_kind != PyUnicode_KIND(function) || table_n > (size_t)PyBytes_GET_SIZE(table) ||
+        table_n + file_n + function_n > room)
+        return 0;
+    if (memcmp(content, PyBytes_AS_STRING(table), table_n) || memcmp(content + table_n, PyUnicode_DATA(file), file_n) ||
+        memcmp(content + table_n + file_n, PyUnicode_DATA(function), function_n))
+        return 0;
+    uint32_t site = known->site;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __atomic_load_n(&known->lock, __ATOMIC_RELAXED) == lock ? site : 0;
+}
+
+static void learn(struct known *known, uint8_t *content, const place *at, size_t table_n, uint32_t site) {
+    uint32_t lock = __atomic_load_n(&known->lock, __ATOMIC_RELAXED);
+    if (lock & 1 ||
+        !__atomic_compare_exchange_n(&known->lock, &lock, lock + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        return;
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    PyCodeObject *code = at->code;
+    PyObject *file = code->co_filename, *function = code->co_name;
+    known->site = site;
+    known->unit = at->unit;
+    known->first_line = code->co_firstlineno;
+    known->table = (uint32_t)table_n;
+    known->file = (uint32_t)text_bytes(file);
+    known->function = (uint32_t)text_bytes(function);
+    known->file_kind = (uint8_t)PyUnicode_KIND(file);
+    known->function_kind = (uint8_t)PyUnicode_KIND(function);
+    memcpy(content, PyBytes_AS_STRING(code->co_linetable), table_n);
+    memcpy(content + table_n, PyUnicode_DATA(file), known->file);
+    memcpy(content + table_n + known->file, PyUnicode_DATA(function), known->function);
+    __atomic_store_n(&known->lock, lock + 2, __ATOMIC_RELEASE);
+}
+
+static uint32_t site_of(const place *at) {
+    uint32_t line, column;
+    size_t hash = hash_place(at);
+    struct small *s = &small[hash % SMALL];
+    uint32_t site = recall(&s->known, s->content, SMALL_BYTES, at);
+    if (site) return site;
+    struct large *l = &large[hash % LARGE];
+    site = recall(&l->known, l->content, LARGE_BYTES, at);
+    if (site) return site;
+    PyObject *table = at->code->co_linetable;
+    size_t n = locate(at, (const uint8_t *)PyBytes_AS_STRING(table), (size_t)PyBytes_GET_SIZE(table), &line, &column);
+    site = intern(at, line, column);
+    size_t total = n + text_bytes(at->code->co_filename) + text_bytes(at->code->co_name);
+    if (site && total <= SMALL_BYTES)
+        learn(&s->known, s->content, at, n, site);
+    else if (site && total <= LARGE_BYTES)
+        learn(&l->known, l->content, at, n, site);
+    return site;
+}
+
+#if PY_VERSION_HEX >= 0x030D0000
+static bool is_finalizing(void) { return Py_IsFinalizing(); }
+#else
+static bool is_finalizing(void) { return _Py_IsFinalizing(); }
+#endif
+
+/* The calling thread's own state, whether or not it holds the interpreter lock; NULL for a thread unknown to Python. */
+static PyThreadState *this_thread(mw_origin *origin) {
+#if PY_VERSION_HEX >= 0x030C0000
+    (void)origin;
+    PyThreadState *current = _PyThreadState_UncheckedGet(); /* thread-local since 3.12 */
+    return current ? current : PyGILState_GetThisThreadState();
+#else
+    /* A thread that runs a sub-interpreter still shows the main interpreter's state here. */
+    if (PyInterpreterState_Head() != PyInterpreterState_Main()) origin->inexact = 1;
+    return PyGILState_GetThisThreadState();
+#endif
+}
+
+void mwpy_origin(const void *ucontext, mw_origin *origin) {
+    if (!ucontext && announced.ready) {
+        origin->site = announced.site;
+        if (announced.context) origin->context = announced.context;
+        return;
+    }
+    /* While the interpreter ends, it frees the states of daemon threads, which go on in C. */
+    if (is_finalizing() && syscall(SYS_gettid) != getpid()) return;
+    PyThreadState *thread = this_thread(origin);
+    place at;
+    if (!thread) return;
+    if (find_place(thread, &at)) origin->site = site_of(&at);
+    uint32_t context = mwpy_context_of(thread);
+    if (context) origin->context = context;
+}
+
+void mwpy_forget_sites(void) {
+    for (size_t i = 0; i < HELD; i++) {
+        PyCodeObject *code = held[i].code;
+        held[i] = (struct held){0};
+        Py_XDECREF(code);
+    }
+}

@@ -1,0 +1,61 @@
+"""The build: what cffi is told is what memwatch.h says, and the interpreter's versions are known."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from memwatch_core.adapter.structs import fields_of
+from memwatch_core.native import core
+
+NATIVE = Path(core.__file__).parent
+BUILD = runpy.run_path(str(NATIVE / "ffi_build.py"))
+
+
+def test_every_function_and_constant_of_the_header_is_there() -> None:
+    header = (NATIVE / "memwatch.h").read_text()
+    text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
+    functions = set(re.findall(r"\b(mw_\w+)\(", text)) - set(re.findall(r"\(\*(mw_\w+)\)", text))
+    constants = set(re.findall(r"^\s+(MW_\w+) = ", text, flags=re.MULTILINE))
+    assert len(functions) > 20
+    assert len(constants) > 25
+    missing = {name for name in functions | constants if not hasattr(core.lib, name)}
+    assert not missing
+    assert core.METADATA_MAX == 65536
+
+
+def test_declarations_hold_no_preprocessor_but_numbers() -> None:
+    told = BUILD["declarations"](
+        "#ifndef A\n#define A\n#define N 5u /* five */\n#define F(x) x\nint f(void); // no\n#endif\n"
+    )
+    assert told.splitlines()[0] == "#define N ..."
+    assert "F(x)" not in told
+    assert "int f(void);" in told
+
+
+def test_one_object_exports_nothing_but_its_module() -> None:
+    done = subprocess.run(
+        ["nm", "-D", "--defined-only", core._core.__file__], capture_output=True, text=True, check=True
+    )
+    assert [text.split()[-1] for text in done.stdout.splitlines()] == ["PyInit__core"]
+
+
+def test_stats_and_errors_follow_the_header() -> None:
+    assert {name for name, _ in core.ffi.typeof("mw_stats").fields} == set(core.Stats.__dataclass_fields__)
+    for code in core.ffi.typeof("mw_error").elements:
+        assert len(core.explain(code)) > 5 or code == 0
+
+
+@pytest.mark.parametrize("form", ["", "<", "q q", "z", "4"])
+def test_formats_without_fields_or_unknown_ones_are_errors(form: str) -> None:
+    if form in ("", "<"):
+        assert fields_of(form) == ()
+    elif form == "q q":
+        assert len(fields_of(form)) == 2
+    else:
+        with pytest.raises(ValueError, match="struct format"):
+            fields_of(form)

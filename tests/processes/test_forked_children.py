@@ -1,0 +1,129 @@
+"""Fork: a child that shares its parent's watched pages, goes unseen, or brings its parent down."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TRACKERS = ("uffd-sigbus", "readonly")
+
+OWN_VALUES = """
+import os
+from memwatch_core import watch
+
+count = watch(5, name="count")
+pair = watch((1, 2), name="pair", format="<qq", fields=("a", "b"))
+view = memoryview(pair).cast("B").cast("q")
+child = os.fork()
+if not child:
+    count += 1          # announced
+    view[0] = 77        # a store
+    os._exit(0 if (count, pair.a) == (6, 77) else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert (count, pair.a) == (5, 1), "the child wrote to its parent's pages"
+view[1] = 9
+"""
+
+THREAD_WRITES = """
+import os, threading
+from memwatch_core import watch
+
+count = watch(0, name="count")
+stop = False
+
+def write():
+    global count
+    view = memoryview(count).cast("B").cast("q")
+    while not stop:
+        view[0] = view[0] + 1
+
+writer = threading.Thread(target=write)
+writer.start()
+for number in range(10):
+    child = os.fork()
+    if not child:
+        seen = int(count)
+        count.value = -number
+        os._exit(0 if count == -number else 1)
+    assert os.waitpid(child, 0)[1] == 0
+stop = True
+writer.join()
+assert count > 0
+"""
+
+UNTOUCHED = """
+import multiprocessing, subprocess, sys
+from memwatch_core import watch
+
+count = watch(0, name="count")
+
+def square(n):
+    return n * n
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map(square, range(20)) == [n * n for n in range(20)]
+    assert subprocess.run([sys.executable, "-c", "print(6 * 7)"], capture_output=True).stdout == b"42\\n"
+    count += 1
+"""
+
+
+def run(source: str, folder: Path, tracker: str) -> list[dict[str, Any]]:
+    """Runs a program under memwatch, returns the session's lines of JSON."""
+    program = folder / "program.py"
+    program.write_text(source)
+    memwatch = [sys.executable, "-m", "memwatch_core.cli"]
+    ran = subprocess.run(
+        [*memwatch, "run", "--quiet", "--tracker", tracker, "--folder", str(folder / "sessions"), str(program)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    log = [*memwatch, "log", "--json", "--folder", str(folder / "sessions")]
+    shown = subprocess.run(log, cwd=folder, capture_output=True, text=True, timeout=120, check=True).stdout
+    return [json.loads(line) for line in shown.splitlines()]
+
+
+def events(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in lines if "before" in line]
+
+
+@pytest.mark.parametrize("tracker", TRACKERS)
+def test_parent_and_child_keep_their_own_values_and_both_are_watched(tmp_path: Path, tracker: str) -> None:
+    found = events(run(OWN_VALUES, tmp_path, tracker))
+    parent = {line["pid"] for line in found if line["variable"] == "pair" and line["new"] == {"a": 1, "b": 9}}
+    assert len(parent) == 1
+    in_child = [line for line in found if line["pid"] not in parent]
+    assert [(line["variable"], line["old"], line["new"], line["origin"]) for line in in_child] == [
+        ("count", 5, 6, "announced"),
+        ("pair", {"a": 1, "b": 2}, {"a": 77, "b": 2}, "store"),
+    ]
+    assert [line["site"]["line"] for line in in_child] == [10, 11]
+    assert {line["thread"] for line in in_child} == {"MainThread"}
+
+
+@pytest.mark.parametrize("tracker", TRACKERS)
+def test_fork_while_another_thread_writes(tmp_path: Path, tracker: str) -> None:
+    found = events(run(THREAD_WRITES, tmp_path, tracker))
+    by_process: dict[int, list[dict[str, Any]]] = {}
+    for line in found:
+        by_process.setdefault(line["pid"], []).append(line)
+    assert len(by_process) == 11
+    for lines in by_process.values():
+        assert all(a["after"] == b["before"] for a, b in zip(lines, lines[1:], strict=False))
+
+
+def test_children_that_touch_nothing_watched_are_unharmed(tmp_path: Path) -> None:
+    lines = run(UNTOUCHED, tmp_path, "auto")
+    assert [line["new"] for line in events(lines)] == [1]
+    assert not [line for line in lines if line.get("event") == "lost"]
+
+
