@@ -24,8 +24,8 @@ $(VENV)/ready: $(SOURCES)
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "building the core, installing the distributions into $(VENV)"
 	@$(PIP) --upgrade pip "setuptools>=77" wheel "cffi>=1.17"
-	@$(PIP) --no-build-isolation --editable ".[dev]"
-	@$(PIP) --no-build-isolation --no-deps --config-settings editable_mode=compat $(foreach p,$(PLUGINS),--editable $(dir $(p)))
+	@PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --editable ".[dev]"
+	@PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --no-deps $(foreach p,$(PLUGINS),--editable $(dir $(p)))
 	@touch $@
 
 run: setup ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
@@ -38,7 +38,7 @@ soak: setup ## the long tests: more forms, more threads, more events
 	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q
 
 bench: setup ## every figure in docs/performance.md, measured against its rival in the same run
-	@$(BIN)/python benchmarks/all.py
+	@$(BIN)/python -m benchmarks.all
 
 lint: setup ## ruff, mypy --strict, clang-format, and the C compiler with warnings as errors
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -17,9 +17,13 @@ class Row:
     rival: str = ""
     theirs: float | None = None
     target: float | None = None
+    pairwise: float | None = None
+    """Median of the ratios of measurements taken in turn: what counts where the machine changes its speed."""
 
     @property
     def ratio(self) -> float | None:
+        if self.pairwise is not None:
+            return self.pairwise
         return self.ours / self.theirs if self.theirs else None
 
     @property
@@ -34,10 +38,19 @@ def median(measure: Callable[[], float], times: int = 7) -> float:
     return statistics.median(measure() for _ in range(times))
 
 
-def alternate(ours: Callable[[], float], theirs: Callable[[], float], times: int = 9) -> tuple[float, float]:
-    """Medians of two measurements taken in turn, so that a drift of the machine's speed meets both."""
+def in_turn(ours: Callable[[], float], theirs: Callable[[], float], times: int = 9) -> tuple[float, float, float]:
+    """Medians of two measurements taken in turn, and of their ratios: a change of the machine's speed meets both."""
     pairs = [(ours(), theirs()) for _ in range(times)]
-    return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
+    return (
+        statistics.median(a for a, _ in pairs),
+        statistics.median(b for _, b in pairs),
+        statistics.median(a / b for a, b in pairs),
+    )
+
+
+def alternate(ours: Callable[[], float], theirs: Callable[[], float], times: int = 9) -> tuple[float, float]:
+    """The two medians alone."""
+    return in_turn(ours, theirs, times)[:2]
 
 
 def number(value: float | None) -> str:
@@ -56,8 +69,8 @@ def markdown(rows: Sequence[Row]) -> str:
             f"{number(row.ours)} {row.unit}",
             row.rival,
             f"{number(row.theirs)} {row.unit}" if row.theirs is not None else "",
-            f"{row.ratio:.2f} ×" if row.ratio is not None else "",
-            "" if row.target is None else f"≤ {row.target:g} " + ("×" if row.theirs is not None else row.unit),
+            f"{row.ratio:.2f} x" if row.ratio is not None else "",
+            "" if row.target is None else f"≤ {row.target:g} " + ("x" if row.theirs is not None else row.unit),
             {True: "held", False: "**missed**", None: ""}[row.held],
         )
         for row in rows

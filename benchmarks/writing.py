@@ -7,9 +7,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-from benchmarks.table import Row, alternate
+from benchmarks.table import Row, in_turn
 from memwatch_core import config, watch
 from memwatch_core.adapter import process
 from memwatch_core.journal.session import create_session
@@ -17,7 +18,7 @@ from memwatch_core.journal.session import create_session
 WRITES = 2_000
 ROUNDS = 301
 THREADS = 4
-TURNS = 20
+TURNS = 100
 
 
 class Plain:
@@ -134,10 +135,11 @@ def rows() -> list[Row]:
         ]
         found = []
         for name, ours in cases:
-            a, b = alternate(ours, rival, ROUNDS)
-            found.append(Row(name, a, "ns", "a property's setter", b, 2.5))
-        a, b = alternate(lambda: together(number, THREADS), lambda: together(number, 1), 15)
-        found.append(Row(f"p.value = i, {THREADS} threads, each write", a, "ns", "1 thread", b, 1.05))
+            a, b, ratio = in_turn(ours, rival, ROUNDS)
+            found.append(Row(name, a, "ns", "a property's setter", b, 2.5, ratio))
+        for name, target, bound in (("p.value = i", number, 1), ("a plain property", Plain(), None)):
+            a, b, ratio = in_turn(partial(together, target, THREADS), partial(together, target, 1), 9)
+            found.append(Row(f"{name}, {THREADS} threads, each write", a, "ns", "1 thread", b, bound, ratio))
     return found
 
 

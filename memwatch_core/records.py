@@ -3,8 +3,8 @@
 Two groups, and nothing else lives here:
 
 * **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`, :class:`Lost`,
-  :class:`Notice`), with the :class:`Site`, :class:`Context` and :class:`Variable` they refer to. Readers of journals make
-  them, sinks receive them.
+  :class:`Notice`), with the :class:`Site`, :class:`Context` and :class:`Variable` they refer to. Readers of journals
+  make them, sinks receive them.
 * **What plugins offer**: :class:`Serializer`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`: each hook of
   :mod:`memwatch_core.hookspecs` returns records of one of these.
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Origin = Literal["announced", "store", "syscall", "kernel"]
-"""How a write came about: a proxy announced it, an instruction stored, a libc call filled a buffer, the kernel wrote."""
+"""How a write came about: a proxy announced it, an instruction stored, a libc call filled a buffer, or the kernel."""
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -167,8 +167,8 @@ class Layout:
 
     ``proxy`` names the proxy class of the adapter that gives the value its behaviour:
     ``int`` (8 bytes, signed), ``float`` (8 bytes, IEEE 754), ``bytes``/``bytearray`` (8 bytes length, then ``capacity``
-    bytes), ``struct`` (``options["format"]``, ``options["fields"]``), ``object`` (whole-value reads and writes through the
-    serializer's own ``encode`` and ``decode``).
+    bytes), ``struct`` (``options["format"]``, ``options["fields"]``), ``object`` (whole-value reads and writes through
+    the serializer's own ``encode`` and ``decode``).
     """
 
     proxy: Literal["int", "float", "bytes", "bytearray", "struct", "object"]

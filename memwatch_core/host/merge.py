@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
-from time import time_ns
+from time import sleep, time_ns
 
 from ..errors import JournalError
 from ..journal.reader import BLOCK_SIZE, NotBegun
@@ -68,6 +69,8 @@ class SessionDecoder:
         self._known: set[Path] = set()
         self._sources: list[_Source] = []
         self._notices: list[Record] = []
+        self._more = False
+        self._room = max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._buffer = bytearray(BLOCK_SIZE)
         self.unreadable: dict[Path, str] = {}
         """Files that are no journals yet, and why: of a process that is about to begin, or that died before it did."""
@@ -80,7 +83,7 @@ class SessionDecoder:
     @property
     def ended(self) -> bool:
         """Every journal found so far was read to its end, and its process is gone or done."""
-        return not self._sources and not self._notices
+        return not self._sources and not self._notices and not self._more
 
     def poll(self) -> list[Record]:
         """The records that can be given out now: some thousands at most; empty if there are none now."""
@@ -102,7 +105,9 @@ class SessionDecoder:
             batch = self.poll()
             if batch:
                 yield batch
-            elif not any(source.records for source in self._sources):
+            elif any(source.records for source in self._sources):
+                sleep(DELAY_NS / 1e9 / 10)  # held back for what other processes may have written before
+            else:
                 break
 
     def close(self) -> None:
@@ -112,9 +117,14 @@ class SessionDecoder:
         self._sources = []
 
     def _discover(self) -> None:
+        self._more = False
         for path in journals(self.path):
-            if path not in self._known:
-                self._open(path)
+            if path in self._known:
+                continue
+            if len(self._sources) >= self._room:  # each takes two files: its turn comes when another one has ended
+                self._more = True
+                break
+            self._open(path)
 
     def _open(self, path: Path) -> None:
         try:

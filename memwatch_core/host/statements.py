@@ -58,7 +58,7 @@ class Contexts:
         self.known[ident] = context
         self._ended.pop(ident, None)
         if before is not None and before.transaction != context.transaction:
-            self._transactions[before.transaction].discard(ident)
+            self._leave(before)
         if context.transaction:
             self._transactions[context.transaction].add(ident)
         if context.outcome == "open":
@@ -67,17 +67,19 @@ class Contexts:
         self._stores.context(ident, None)
         self._ended[ident] = None
         if len(self._ended) > KEPT:
-            oldest = self.known.pop(self._ended.popitem(last=False)[0])
-            members = self._transactions[oldest.transaction]
-            members.discard(oldest.id)
-            if not members:
-                del self._transactions[oldest.transaction]
+            self._leave(self.known.pop(self._ended.popitem(last=False)[0]))
+
+    def _leave(self, context: Context) -> None:
+        members = self._transactions.get(context.transaction, set())
+        members.discard(context.id)
+        if not members:
+            self._transactions.pop(context.transaction, None)
 
     def update(self, ident: int, payload: bytes) -> None:
         """An OUTCOME record. Raises like :meth:`open`."""
         new = _outcome.decode(payload)
         if new.scope == "transaction":
-            for member in sorted(self._transactions.get(ident, ())):
+            for member in self._transactions.pop(ident, ()):
                 if new.outcome is not None and self.known[member].outcome in ("open", "ended", "closed"):
                     self.known[member] = msgspec.structs.replace(self.known[member], outcome=new.outcome)
             return

@@ -14,6 +14,6 @@ class Lines:
         site: type[Site],
         context: type[Context],
         record: Callable[[object], bytes],
-        value: Callable[[object], bytes],
+        value: Callable[[object, int], bytes],
     ) -> None: ...
     def encode(self, records: Sequence[Record]) -> bytes: ...

@@ -120,7 +120,7 @@ typedef uint32_t mw_variable_id; /* 1, 2, 3, ...: never used twice in a process 
 int64_t mw_register_page(void *page_base, size_t size, uint32_t flags, mw_depth depth);
 
 /* Registers a part of pages from mw_page_alloc, for adapters that put several variables on one page: a store is known
- * to the byte, so nothing is ambiguous. Errors as above, and NOT_ARENA. */
+ * to the byte, so nothing is ambiguous. The range lies within one page. Errors as above, and NOT_ARENA. */
 int64_t mw_register_range(void *start, size_t size, uint32_t flags, mw_depth depth);
 
 /* Ends a watch. An adopted page becomes ordinary memory again, in place. Errors: NO_VARIABLE. */

@@ -30,7 +30,12 @@ def test_example_runs(source: str, tmp_path: Path) -> None:
     program = tmp_path / "example.py"
     program.write_text(source)
     run = subprocess.run(
-        [sys.executable, "-W", "error", str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "error", str(program)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -118,12 +119,10 @@ def test_fork_while_another_thread_writes(tmp_path: Path, tracker: str) -> None:
         by_process.setdefault(line["pid"], []).append(line)
     assert len(by_process) == 11
     for lines in by_process.values():
-        assert all(a["after"] == b["before"] for a, b in zip(lines, lines[1:], strict=False))
+        assert all(a["after"] == b["before"] for a, b in itertools.pairwise(lines))
 
 
 def test_children_that_touch_nothing_watched_are_unharmed(tmp_path: Path) -> None:
     lines = run(UNTOUCHED, tmp_path, "auto")
     assert [line["new"] for line in events(lines)] == [1]
     assert not [line for line in lines if line.get("event") == "lost"]
-
-

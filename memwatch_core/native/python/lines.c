@@ -3,7 +3,7 @@
  *     Lines(event, site, context, record, value).encode(records) -> bytes
  *
  * event, site, context: the three types of memwatch_core/records.py, read by the offsets of their fields. Events and
- * plain values are written here; record(r) -> bytes writes any other record, value(v) -> bytes any other value. Both are
+ * plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any other value. Both are
  * Python, in memwatch_plugins/jsonlines.py, which is what this file must agree with to the byte. */
 #include "reader.h"
 
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <structmember.h>
 
-#define DEPTH_MAX 16 /* of tuples and lists in each other; beyond, value() says what to do */
+#define DEPTH_MAX 32 /* of tuples and lists in each other; beyond, value() says what to do */
 
 /* A field as its key in a line, with the comma before it. */
 #define KEY(name) {",\"" name "\":", sizeof(name) + 3}
@@ -200,10 +200,15 @@ static int text_put_float(Text *text, double number)
     return done;
 }
 
-/* What a Python function writes: value(v) or record(r). */
-static int text_put_other(Text *text, PyObject *function, PyObject *object)
+/* What a Python function writes: record(r), or value(v, depth) for a depth that isn't negative. */
+static int text_put_other(Text *text, PyObject *function, PyObject *object, int depth)
 {
-    PyObject *written = PyObject_CallOneArg(function, object);
+    PyObject *number = depth < 0 ? NULL : PyLong_FromLong(depth);
+    PyObject *arguments[] = {object, number};
+    PyObject *written = depth >= 0 && number == NULL
+                            ? NULL
+                            : PyObject_Vectorcall(function, arguments, number == NULL ? 1 : 2, NULL);
+    Py_XDECREF(number);
     if (written == NULL)
         return -1;
     int done = -1;
@@ -244,7 +249,7 @@ static int lines_put_value(Lines *self, Text *text, PyObject *value, int depth)
         int overflow;
         long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
         if (overflow != 0)
-            return text_put_other(text, self->value, value);
+            return text_put_other(text, self->value, value, depth);
         if (number < 0 && PUT(text, "-") < 0)
             return -1;
         return text_put_u64(text, number < 0 ? -(uint64_t)number : (uint64_t)number);
@@ -257,7 +262,7 @@ static int lines_put_value(Lines *self, Text *text, PyObject *value, int depth)
         return text_put_float(text, PyFloat_AS_DOUBLE(value));
     if ((PyTuple_CheckExact(value) || PyList_CheckExact(value)) && depth < DEPTH_MAX)
         return lines_put_items(self, text, value, depth);
-    return text_put_other(text, self->value, value);
+    return text_put_other(text, self->value, value, depth);
 }
 
 /* The field of a record at an offset; None where it was never set. */
@@ -333,7 +338,7 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event)
     if (ns == UINT64_MAX || (site != Py_None && Py_TYPE(site) != self->site) ||
         (context != Py_None && Py_TYPE(context) != self->context)) {
         PyErr_Clear();
-        return text_put_other(text, self->record, event);
+        return text_put_other(text, self->record, event, -1);
     }
     Py_ssize_t start = text->at - PyBytes_AS_STRING(text->bytes);
     if (lines_put_fields(self, text, event, event_keys, self->event_at, 1) < 0 || lines_put_time(self, text, ns) < 0 ||
@@ -366,7 +371,7 @@ static PyObject *lines_encode(Lines *self, PyObject *records)
     for (Py_ssize_t i = 0; i < count && !failed; i++) {
         PyObject *record = PyTuple_GET_ITEM(items, i);
         failed = (Py_TYPE(record) == self->event ? lines_put_event(self, &text, record)
-                                                 : text_put_other(&text, self->record, record)) < 0 ||
+                                                 : text_put_other(&text, self->record, record, -1)) < 0 ||
                  PUT(&text, "\n") < 0;
     }
     Py_DECREF(items);

@@ -1,0 +1,263 @@
+"""What reading costs: journal bytes to decoded events, and on to lines of JSON; and how that grows.
+
+``python -m benchmarks.reading`` prints the table. The journals are written here, byte by byte as docs/journal-format.md
+says, so that nothing but the reading side is measured. The first rival is the least that a reader of the slots in Python
+could do, the second the fastest encoder there is, given finished dictionaries.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import memwatch_serializer_bytes
+import memwatch_serializer_scalars
+import memwatch_serializer_struct
+import memwatch_sink_jsonl
+import orjson
+
+from benchmarks.table import Row, alternate, markdown, median
+from memwatch_core.host import decoder
+from memwatch_core.host.merge import SessionDecoder
+from memwatch_core.journal import stores
+from memwatch_core.journal.layout import STORE
+from memwatch_core.records import Event, Record
+
+PLUGINS = (memwatch_serializer_scalars, memwatch_serializer_bytes, memwatch_serializer_struct)
+SERIALIZERS = {one.name: one for plugin in PLUGINS for one in plugin.memwatch_serializers()}
+EVENTS = 200_000
+CYCLE = 65_536
+TIME = 1_795_446_245_000_000_000
+CONTEXT = {
+    "driver": "sqlite3",
+    "statement": "SELECT qty, price FROM orders WHERE day = ? AND item = ?",
+    "statement_hash": "9f86d081884c7d65",
+    "parameters": ["2c26b46b68ffc68f", "fcde2b2edba56bf4"],
+}
+
+
+def blob(kind: int, ident: int, payload: bytes, tid: int = 0) -> bytes:
+    """A record with a payload."""
+    slots = 1 + max(0, -(-(len(payload) - 40) // 60))
+    raw = struct.pack("<BBBBIQII", kind, slots, 0, 0, tid, TIME, ident, len(payload)) + payload[:40]
+    parts = [raw.ljust(64, b"\0")]
+    parts += [(b"\2\0\0\0" + payload[at : at + 60]).ljust(64, b"\0") for at in range(40, len(payload), 60)]
+    return b"".join(parts)
+
+
+def head(variables: int, serializer: str = "int64", size: int = 8, options: Any = None) -> bytes:
+    """Variables, threads, sites and contexts; stretched to whole segments, so that any number of stores may follow."""
+    parts = [blob(11, 0, f"worker-{tid}".encode(), tid) for tid in range(4001, 4005)]
+    for site in range(1, 9):
+        names = b"/srv/shop/orders.py", b"add_order"
+        parts.append(blob(8, site, struct.pack("<IIHH", 40 + site, 4, *map(len, names)) + b"".join(names)))
+    parts += [blob(9, context, json.dumps(CONTEXT | {"id": context}).encode()) for context in range(1, 5)]
+    used = sum(map(len, parts)) // 64
+    for ident in range(1, variables + 1):
+        about = {"name": f"total {ident}", "serializer": serializer, "options": options or {}}
+        for part in (
+            struct.pack("<BBBBIQIIQQQQ8x", 4, 1, 0, 0, 4001, TIME, ident, 3, size, 0, 2**64 - 1, 0),
+            blob(5, ident, json.dumps(about).encode()),
+        ):
+            room = -used % 16384
+            if room < len(part) // 64:
+                parts.append(struct.pack("<BBBB60x", 3, 1, 0, 0) * room)
+                used += room
+            parts.append(part)
+            used += len(part) // 64
+    return b"".join([*parts, struct.pack("<BBBB60x", 3, 1, 0, 0) * (-used % 16384)])
+
+
+def cycle(variables: int, form: str = "<q", shuffled: bool = False) -> bytes:
+    """``CYCLE`` stores of 8 bytes that leave each variable as they found it: to be repeated as often as one likes."""
+    rng, parts = random.Random(1), []
+    last = [0] * (variables + 1)
+    order = [rng.randrange(variables) + 1 if shuffled else at % variables + 1 for at in range(CYCLE)]
+    final = {ident: at for at, ident in enumerate(order)}
+    pack = struct.Struct("<BBBBIQIIIII" + form[1:] * 2 + "12x").pack
+    for at, ident in enumerate(order):
+        value = 0 if final[ident] == at else rng.randrange(1, 1 << 40)
+        context = (0, 1, 1, 2)[at % 4]
+        parts.append(
+            pack(1, 1, 1, 0, 4001 + at % 4, TIME + at * 977, ident, 0, 8, 1 + at % 8, context, last[ident], value)
+        )
+        last[ident] = value
+    return b"".join(parts)
+
+
+def journal(folder: Path, pid: int, records: bytes, stores_of: bytes, events: int) -> Path:
+    """A journal of a process that has closed it."""
+    slots = len(records) // 64 + events
+    raw = b"MEMWATCH" + struct.pack("<HHIIIQQ", 1, 0, 4096, 64, 16384, pid, TIME)
+    raw += b"python".ljust(16, b"\0") + b"uffd-sigbus".ljust(16, b"\0") + bytes(16) + struct.pack("<II", 4096, 1)
+    raw = raw.ljust(128, b"\0") + struct.pack("<Q56xQQ", slots, 0, TIME + 10**12)
+    path = folder / f"{pid}-python.mwj"
+    with path.open("wb") as file:
+        file.write(raw.ljust(4096, b"\0") + records)
+        for _ in range(events // CYCLE):
+            file.write(stores_of)
+        file.write(stores_of[: events % CYCLE * 64])
+        file.truncate(4096 + -(-slots // 16384) * 16384 * 64)
+    return path
+
+
+def records_of(path: Path) -> Iterator[list[Record]]:
+    return SessionDecoder(path, SERIALIZERS).batches()
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def read(path: Path) -> int:
+    """Decodes a journal; how many events it had."""
+    return sum(type(record) is Event for record in [record for batch in records_of(path) for record in batch])
+
+
+def drain(path: Path) -> None:
+    """Decodes a journal, batch after batch, as a host does."""
+    for _ in records_of(path):
+        pass
+
+
+def unpack(data: bytes) -> None:
+    """The rival: the fields of each slot, and nothing done with them."""
+    for _ in STORE.iter_unpack(data):
+        pass
+
+
+def plain(event: Event) -> dict[str, Any]:
+    """An event as a dictionary of the schema."""
+    site, context = event.site, event.context
+    names = ("pid", "runtime", "tid", "thread", "variable", "variable_id", "path", "origin", "offset")
+    return {
+        "seq": event.seq,
+        "time": event.time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        **{name: getattr(event, name) for name in names},
+        "before": event.before.hex(),
+        "after": event.after.hex(),
+        "old": event.old,
+        "new": event.new,
+        "changed": event.changed,
+        "exact": event.exact,
+        "site": site and {"file": site.file, "line": site.line, "function": site.function},
+        "context": context
+        and {
+            "id": context.id,
+            "driver": context.driver,
+            "statement": context.statement,
+            "statement_hash": context.statement_hash,
+            "parameters": context.parameters,
+            "outcome": context.outcome,
+        },
+    }
+
+
+def dump(dictionaries: list[dict[str, Any]]) -> None:
+    """The other rival: dictionaries that exist already become JSON, and nothing is done with it."""
+    for dictionary in dictionaries:
+        orjson.dumps(dictionary)
+
+
+def to_sink(path: Path, out: Path) -> None:
+    """Journal to file, through the sink."""
+    sink = memwatch_sink_jsonl.JsonLines(memwatch_sink_jsonl.Settings(path=str(out), append=False))
+    for batch in records_of(path):
+        sink.write(batch)
+    sink.close()
+
+
+def per_event(path: Path, without: Path, events: int, times: int = 5) -> float:
+    """µs an event, what comes before the first one taken off: ``without`` is the same journal with no events."""
+    whole, before = alternate(lambda: timed(lambda: drain(path)), lambda: timed(lambda: drain(without)), times)
+    return (whole - before) / events * 1e6
+
+
+def against_rivals(folder: Path) -> Iterator[Row]:
+    records, repeated = head(10), cycle(10)
+    path = journal(folder, 1, records, repeated, EVENTS)
+    slots = repeated * (EVENTS // CYCLE) + repeated[: EVENTS % CYCLE * 64]
+    assert read(path) == EVENTS
+    scale = 1e6 / EVENTS
+    ours, theirs = alternate(lambda: timed(lambda: drain(path)), lambda: timed(lambda: unpack(slots)))
+    yield Row("journal to decoded events", ours * scale, "µs", "struct.iter_unpack", theirs * scale, 3)
+
+    dictionaries = [plain(record) for batch in records_of(path) for record in batch if isinstance(record, Event)]
+    out = folder / "events.jsonl"
+    to_sink(path, out)
+    lines = [line for line in out.read_bytes().splitlines() if b'"seq"' in line]
+    assert list(map(orjson.loads, lines)) == list(map(orjson.loads, map(orjson.dumps, dictionaries)))
+    ours, theirs = alternate(lambda: timed(lambda: to_sink(path, out)), lambda: timed(lambda: dump(dictionaries)), 7)
+    yield Row("journal to file, through the sink jsonl", ours * scale, "µs", "orjson.dumps alone", theirs * scale, 2.5)
+
+    whole, parts = head(0), [journal(folder, pid, records, repeated, EVENTS // 4) for pid in range(2, 6)]
+    assert whole
+    folder_of_four = folder / "four"
+    folder_of_four.mkdir()
+    for part in parts:
+        part.rename(folder_of_four / part.name)
+    yield Row("the same, four processes merged", median(lambda: timed(lambda: drain(folder_of_four))) * scale, "µs")
+
+
+def growth(folder: Path) -> Iterator[Row]:
+    records, repeated = head(1), cycle(1)
+    without = journal(folder, 1, records, repeated, 0)
+    costs = {}
+    for power in range(3, 8):
+        path = journal(folder, 2, records, repeated, 10**power)
+        costs[power] = per_event(path, without, 10**power, times=2000 if power == 3 else 100 if power == 4 else 5)
+        path.unlink()
+    for power in range(4, 8):
+        yield Row(f"an event of 10^{power}", costs[power], "µs", "of 10^3", costs[3], 1.25)
+    one = costs[6]
+    for variables in (100, 10_000, 100_000):
+        records, repeated = head(variables), cycle(variables, shuffled=True)
+        without = journal(folder, 1, records, repeated, 0)
+        path = journal(folder, 2, records, repeated, 10**6)
+        cost = per_event(path, without, 10**6, 3)
+        yield Row(f"an event of {variables:,} variables, at random", cost, "µs", "of 1 variable", one, 2)
+        if variables == 100_000:
+            yield Row("registering one, with its metadata", timed(lambda at=without: drain(at)) / variables * 1e6, "µs")
+
+
+def kinds(folder: Path) -> Iterator[Row]:
+    for serializer, size, options, form in (
+        ("float64", 8, None, "<d"),
+        ("struct", 16, {"format": "<qd", "fields": ["qty", "price"]}, "<q"),
+        ("bytearray", 64, {"capacity": 56}, "<q"),
+    ):
+        records, repeated = head(10, serializer, size, options), cycle(10, form)
+        without = journal(folder, 1, records, repeated, 0)
+        path = journal(folder, 2, records, repeated, EVENTS)
+        yield Row(f"an event of a {serializer}", per_event(path, without, EVENTS), "µs")
+    fast, decoder.Stores = decoder.Stores, stores.PythonStores
+    try:
+        records, repeated = head(10), cycle(10)
+        path = journal(folder, 1, records, repeated, 20_000)
+        yield Row(
+            "an event, with the loop in Python", median(lambda: timed(lambda: drain(path)), 3) / 20_000 * 1e6, "µs"
+        )
+    finally:
+        decoder.Stores = fast
+
+
+def rows() -> list[Row]:
+    """All figures of this file, in one process."""
+    found = []
+    for measure in (against_rivals, growth, kinds):
+        with tempfile.TemporaryDirectory() as folder:
+            found += list(measure(Path(folder)))
+    return found
+
+
+if __name__ == "__main__":
+    print(markdown(rows()))
