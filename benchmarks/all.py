@@ -49,8 +49,8 @@ def write(tables: dict[str, str]) -> None:
     """Puts machine and tables between the marks of docs/performance.md."""
     text = PAGE.read_text()
     for name, body in {"machine": machine(), **tables}.items():
-        mark = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
-        text = re.sub(mark, lambda found, body=body: found[1] + body + found[2], text, flags=re.DOTALL)
+        head, rest = text.split(f"<!-- {name} -->\n", 1)
+        text = f"{head}<!-- {name} -->\n{body}\n{rest[rest.index('<!-- end -->') :]}"
     PAGE.write_text(text)
 
 

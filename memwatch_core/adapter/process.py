@@ -8,9 +8,9 @@ configured folder. The core closes the journal when the process ends, after the 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,10 +40,19 @@ _journal: Journal | None = None
 _closed: Path | None = None
 
 
-def current() -> Journal:
-    """The open journal; opens one if there was none yet. Raises SessionError if it was closed, or can't be opened."""
-    journal = _journal
-    return journal if journal is not None else _open_by_default()
+def journal() -> Journal | None:
+    """The open journal."""
+    return _journal
+
+
+def closed() -> Path | None:
+    """The journal that this process has closed, if none is open now."""
+    return _closed
+
+
+def opening() -> AbstractContextManager[bool]:
+    """Held while a journal is opened or closed."""
+    return _lock
 
 
 def is_open() -> bool:
@@ -69,7 +78,7 @@ def open_journal(
                 "end that one first"
             )
         if serializers is None:
-            from ..host.discovery import load
+            from ..loading.discovery import load
 
             serializers = load(config, ("serializers",)).serializers
         where = Path(folder)
@@ -120,25 +129,3 @@ def _free_name(folder: Path) -> Path:
         again += 1
         path = folder / f"{os.getpid()}-{RUNTIME}.{again}.mwj"
     return path
-
-
-def _open_by_default() -> Journal:
-    from .. import config as configuration
-    from ..host.join import join
-    from ..journal.session import create_session
-
-    with _lock:
-        if _journal is not None:
-            return _journal
-        if _closed is not None:
-            raise SessionError(
-                f"closed session: this process has closed its journal {_closed}; watch inside `with "
-                "memwatch_core.session():`, or before it ends"
-            )
-        folder = os.environ.get("MEMWATCH_SESSION")
-        if folder:
-            return join(folder).journal
-        config = configuration.load()
-        made = create_session(config.journal.folder, sys.orig_argv)
-        configuration.save(config, made)
-        return join(made, config).journal

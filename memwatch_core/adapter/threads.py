@@ -8,7 +8,6 @@ more.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,18 +18,14 @@ from ..native import core
 
 _Thread: Any = threading.Thread
 _active = False
-_follows_forks = False
 _originals: tuple[Callable[[Any], None], property] | None = None
 _wrappers: tuple[Callable[[Any], None], property] | None = None
 
 
 def install() -> None:
     """Names the threads that run, and those that will."""
-    global _active, _follows_forks, _originals, _wrappers
+    global _active, _originals, _wrappers
     _active = True
-    if not _follows_forks:
-        _follows_forks = True
-        os.register_at_fork(after_in_child=_name_child)
     if _wrappers is None or _Thread._set_native_id is not _wrappers[0]:
         set_id, name = _originals = (_Thread._set_native_id, _Thread.name)
 
@@ -57,16 +52,10 @@ def uninstall() -> None:
         _Thread._set_native_id, _Thread.name = _originals
 
 
-def _name_child() -> None:
-    """A forked child has a journal of its own, and one thread, which keeps its name."""
-    if _active:
-        with suppress(CoreError):
-            core.name_thread(0, threading.current_thread().name)
-
-
 def _record(thread: Any) -> None:
     native_id = thread.native_id
     if not _active or not native_id:
         return
     with suppress(CoreError):  # the journal was closed just now, or the disk is full: writes will say so
-        core.name_thread(native_id, thread.name)
+        # In a forked child threading still has the parent's native id: there, "the caller" is right.
+        core.name_thread(0 if thread.ident == threading.get_ident() else native_id, thread.name)

@@ -15,7 +15,7 @@ import msgspec
 from ..errors import WatchError
 from ..native import core, proxy
 from ..records import Layout, Serializer, Site, Variable
-from . import process
+from . import join, process
 from .names import infer_name
 from .structs import fields_of
 
@@ -74,7 +74,7 @@ def watch(
         raise WatchError(
             f"'{name}': the value is watched already; use it as it is, or watch a copy of it: watch(x.value)"
         )
-    journal = process.current()
+    journal = join.current()
     settings = journal.config.watch
     flags = core.TRACK_THREADS if (settings.track_threads if track_threads is None else track_threads) else 0
     if settings.track_sql if track_sql is None else track_sql:

@@ -27,8 +27,8 @@ def command(checked: str | None, file: str | None, as_json: bool) -> None:
     memwatch config --check memwatch.toml      exit status 2 and a message if anything is wrong with it
     MEMWATCH_CORE_TRACKER=readonly memwatch config
     """
-    from ..host.discovery import load
     from ..host.pipeline import check_settings
+    from ..loading.discovery import load
 
     effective = configuration.load(checked or file)
     plugins = load(effective)  # unknown plugins, tables of none, wrong settings of a sink

@@ -8,7 +8,7 @@ import json
 import click
 
 from .. import config as configuration
-from ..host.discovery import load
+from ..loading.discovery import load
 from .columns import columns
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from ..config import Config
 from ..errors import MemWatchError
-from .discovery import load
+from ..loading.discovery import load
 
 State = Literal["ok", "note", "warning", "problem"]
 """``warning``: something is less than it could be; ``problem``: MemWatch, or a plugin that is asked for, can't work."""

@@ -11,8 +11,8 @@ from .. import config as configuration
 from ..config import Config, suggest
 from ..errors import SessionError
 from ..journal import session as folders
+from ..loading.discovery import load
 from ..records import Record, Serializer
-from .discovery import load
 from .merge import SessionDecoder
 
 

@@ -42,8 +42,8 @@ def main() -> None:
 
 
 def _join(folder: str) -> None:
+    from ..adapter.join import join
     from ..errors import MemWatchError
-    from .join import join
 
     try:
         join(folder)

@@ -18,8 +18,8 @@ from .. import config as configuration
 from ..config import Config
 from ..errors import ConfigError, MemWatchError, SessionError
 from ..journal.session import create_session
+from ..loading.discovery import Plugins, load
 from .child import Child, end_like
-from .discovery import Plugins, load
 from .follow import Follow
 from .launch import COMMAND
 from .pipeline import Pipeline, open_sinks

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import config as configuration
+from ..adapter.join import join
 from ..config import Config
 from ..errors import ConfigError, SessionError
 from ..journal.session import create_session
+from ..loading.discovery import load
 from ..records import RecordSink
-from .discovery import load
 from .follow import Follow
-from .join import join
 from .pipeline import Pipeline, open_sinks
 from .runner import refuse_unsupported, say
 from .summary import Summary

@@ -12,8 +12,8 @@ import pytest
 from memwatch_core import config as configuration
 from memwatch_core.config import Config
 from memwatch_core.errors import ConfigError, PluginError
-from memwatch_core.host.discovery import Plugins, load
 from memwatch_core.host.pipeline import check_settings, open_sinks
+from memwatch_core.loading.discovery import Plugins, load
 from memwatch_core.records import Serializer
 
 Install = Callable[..., None]

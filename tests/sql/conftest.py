@@ -13,11 +13,11 @@ from memwatch_sql_sqlite3 import driver
 from sql_support import INT64, KEY, Records, Session
 
 from memwatch_core.adapter.contexts import SqlContexts
+from memwatch_core.adapter.join import join
 from memwatch_core.config import Config
-from memwatch_core.host.discovery import Plugins
-from memwatch_core.host.join import join
-from memwatch_core.host.report import LoadReport
 from memwatch_core.journal.session import create_session
+from memwatch_core.loading.discovery import Plugins
+from memwatch_core.loading.report import LoadReport
 
 
 @pytest.fixture

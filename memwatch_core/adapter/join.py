@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 from .. import config as configuration
-from ..adapter import process
-from ..adapter.contexts import SqlContexts
 from ..config import Config
-from ..journal.session import read_session
+from ..errors import SessionError
+from ..journal.session import create_session, read_session
+from ..loading.discovery import Plugins, load
 from ..native import core, proxy
 from ..records import SqlDriver
-from .discovery import Plugins, load
+from . import process
+from .contexts import SqlContexts
 
 
 class _Journal:
@@ -69,6 +70,34 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
         else:
             installed.append(driver)
     return Membership(journal, tracer, installed)
+
+
+def current() -> process.Journal:
+    """The open journal; opens one if there was none yet, in the session that ``MEMWATCH_SESSION`` names or a new one.
+
+    Raises SessionError if it was closed, or can't be opened.
+    """
+    return process.journal() or _join_by_default()
+
+
+def _join_by_default() -> process.Journal:
+    with process.opening():
+        journal = process.journal()
+        if journal is not None:
+            return journal
+        closed = process.closed()
+        if closed is not None:
+            raise SessionError(
+                f"closed session: this process has closed its journal {closed}; watch inside `with "
+                "memwatch_core.session():`, or before it ends"
+            )
+        folder = os.environ.get("MEMWATCH_SESSION")
+        if folder:
+            return join(folder).journal
+        config = configuration.load()
+        made = create_session(config.journal.folder, sys.orig_argv)
+        configuration.save(config, made)
+        return join(made, config).journal
 
 
 def _say(text: str) -> None:
