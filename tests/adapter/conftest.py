@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import journals
 import pytest
+from journals import Opened
 
 from memwatch_core import config
 from memwatch_core.adapter import process
-from memwatch_core.adapter.watch import variable
 from memwatch_core.journal.session import create_session
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The open journal, and what is in it."""
-
-    path: Path
-
-    def read(self) -> journals.Contents:
-        return journals.read(self.path)
-
-    def stores(self, watched: Any) -> list[journals.Store]:
-        return self.read().of(variable(watched).id)
 
 
 @pytest.fixture

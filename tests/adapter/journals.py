@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from memwatch_core.adapter.watch import variable
+
 STORE, PAD, VARIABLE, METADATA, CONTENT, UNREGISTERED, SITE, THREAD = 1, 3, 4, 5, 6, 7, 8, 11
 ORIGINS = {1: "announced", 2: "store", 3: "syscall", 4: "kernel"}
 
@@ -110,3 +112,16 @@ def read(path: Path) -> Contents:
 def _payload(data: bytes, at: int, slots: int, start: int) -> bytes:
     first = data[at + start : at + 64]
     return first + b"".join(data[at + 64 * i + 4 : at + 64 * i + 64] for i in range(1, slots))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The open journal, and what is in it."""
+
+    path: Path
+
+    def read(self) -> Contents:
+        return read(self.path)
+
+    def stores(self, watched: Any) -> list[Store]:
+        return self.read().of(variable(watched).id)

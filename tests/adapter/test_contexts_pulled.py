@@ -8,9 +8,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from conftest import Opened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from journals import Opened
 
 from memwatch_core.adapter.watch import watch
 from memwatch_core.native import core, proxy

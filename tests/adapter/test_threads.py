@@ -11,7 +11,7 @@ from typing import Any
 import journals
 import numpy as np
 import pytest
-from conftest import Opened
+from journals import Opened
 
 from memwatch_core import config
 from memwatch_core.adapter import process

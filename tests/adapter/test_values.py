@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from conftest import Opened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from journals import Opened
 
 from memwatch_core.adapter.watch import unwatch, watch
 

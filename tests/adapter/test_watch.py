@@ -17,7 +17,7 @@ from typing import Any
 
 import journals
 import pytest
-from conftest import Opened
+from journals import Opened
 
 from memwatch_core import config
 from memwatch_core.adapter import process
