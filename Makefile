@@ -52,7 +52,7 @@ format: setup ## put every source into the project's format
 wheels: setup ## build every distribution into dist/
 	@rm -rf dist && mkdir -p dist/raw
 	@for d in . $(dir $(PLUGINS)); do $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist/raw $$d || exit 1; done
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel --quiet repair --wheel-dir dist dist/raw/memwatch-[0-9]*.whl 2>&1 | grep -v "^$$" || true
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist dist/raw/memwatch-[0-9]*.whl >dist/raw/log 2>&1 || { cat dist/raw/log; exit 1; }
 	@mv dist/raw/*-py3-none-any.whl dist/ && rm -r dist/raw && ls dist
 
 clean: ## remove what was built

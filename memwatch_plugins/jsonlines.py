@@ -44,9 +44,9 @@ def record_json(record: object) -> bytes:
     return _dumps(_record(record))
 
 
-def value_json(value: object) -> bytes:
-    """Any value as JSON. Never raises."""
-    return _dumps(_plain(value, 0))
+def value_json(value: object, depth: int = 0) -> bytes:
+    """Any value as JSON; ``depth``: in how many others it lies. Never raises."""
+    return _dumps(_plain(value, depth))
 
 
 def _dumps(plain: Any) -> bytes:
@@ -55,10 +55,10 @@ def _dumps(plain: Any) -> bytes:
 
 def _record(record: object) -> dict[str, Any]:
     if isinstance(record, Event):
-        line = {name: _plain(getattr(record, name), 0) for name in _EVENT_FIELDS}
-        line["time"] = time_text(record.time_ns)
-        line["site"], line["context"] = _site(record.site), _context(record.context)
-        return line
+        head, *plain = _EVENT_FIELDS
+        line = {head: _plain(record.seq, 0), "time": time_text(record.time_ns)}
+        line |= {name: _plain(getattr(record, name), 0) for name in plain}
+        return line | {"site": _site(record.site), "context": _context(record.context)}
     if not isinstance(record, Watched | Unwatched | Lost | Notice):
         raise TypeError(f"not a record: {type(record).__name__}")
     line = {"event": type(record).__name__.lower(), "time": time_text(record.time_ns)}
@@ -70,8 +70,8 @@ def _record(record: object) -> dict[str, Any]:
 
 
 _EVENT_FIELDS = (
-    "seq", "time", "pid", "runtime", "tid", "thread", "variable", "variable_id", "path", "origin", "offset", "before",
-    "after", "old", "new", "changed", "exact", "site", "context",
+    "seq", "pid", "runtime", "tid", "thread", "variable", "variable_id", "path", "origin", "offset", "before", "after",
+    "old", "new", "changed", "exact",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import resource
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
+from operator import attrgetter
 from pathlib import Path
 from time import sleep, time_ns
 
@@ -18,6 +19,9 @@ from .decoder import JournalDecoder
 
 DELAY_NS = 50_000_000
 """How long a record waits for earlier ones of other processes that are still running."""
+
+
+_time = attrgetter("time_ns")
 
 
 class _Source:
@@ -34,13 +38,26 @@ class _Source:
 
     def refill(self) -> None:
         """Decodes the next batch, if the last one was given out."""
-        if self.records or self.decoder.ended:
+        if not self.records and not self.decoder.ended:
+            self.read_at = time_ns()
+            self.records = self.decoder.poll()
+
+    def sort(self) -> None:
+        """Finds the key of each record."""
+        if len(self.keys) == len(self.records):
             return
-        self.read_at = time_ns()
-        self.records = self.decoder.poll()
-        # A clock that was set back must not reorder a process: its order is the journal's.
-        self.keys = list(accumulate((record.time_ns for record in self.records), max, initial=self.last))[1:]
-        self.last = self.keys[-1] if self.keys else self.last
+        self.keys = list(map(_time, self.records))
+        if self.keys[0] < self.last or self.keys != sorted(self.keys):
+            # A clock that was set back must not reorder a process: its order is the journal's.
+            self.keys = list(accumulate(self.keys, max, initial=self.last))[1:]
+        self.last = self.keys[-1]
+
+    def take_all(self) -> list[Record]:
+        """Gives out everything."""
+        records, self.records, self.keys = self.records, [], []
+        if records:
+            self.last = max(self.last, records[-1].time_ns)
+        return records
 
     def frontier(self) -> int | None:
         """Up to when everything of this process is known; None: for ever."""
@@ -92,12 +109,15 @@ class SessionDecoder:
         out, self._notices = self._notices, []
         for source in self._sources:
             source.refill()
-        frontiers = [source.frontier() for source in self._sources]
-        bounds = [bound for bound in frontiers if bound is not None]
-        alone = len(self._sources) == 1
-        taken = [source.take(None if alone or not bounds else min(bounds)) for source in self._sources]
+        if len(self._sources) == 1:
+            out += self._sources[0].take_all()
+        elif self._sources:
+            for source in self._sources:
+                source.sort()
+            bounds = [bound for source in self._sources if (bound := source.frontier()) is not None]
+            out += _merge([source.take(min(bounds, default=None)) for source in self._sources])
         self._sources = [source for source in self._sources if source.records or not source.decoder.ended]
-        return out + _merge([part for part in taken if part[0]])
+        return out
 
     def batches(self) -> Iterator[list[Record]]:
         """Everything that the session holds now, in batches, none of them empty; doesn't wait for more."""
@@ -142,8 +162,7 @@ class SessionDecoder:
 
 
 def _merge(parts: list[tuple[list[Record], list[int]]]) -> list[Record]:
-    if not parts:
-        return []
+    parts = [part for part in parts if part[0]]
     if len(parts) == 1:
         return parts[0][0]
     records = [record for part in parts for record in part[0]]

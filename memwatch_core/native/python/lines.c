@@ -3,8 +3,8 @@
  *     Lines(event, site, context, record, value).encode(records) -> bytes
  *
  * event, site, context: the three types of memwatch_core/records.py, read by the offsets of their fields. Events and
- * plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any other value. Both are
- * Python, in memwatch_plugins/jsonlines.py, which is what this file must agree with to the byte. */
+ * plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any other value.
+ * Both are Python, in memwatch_plugins/jsonlines.py, which is what this file must agree with to the byte. */
 #include "reader.h"
 
 #include <math.h>
@@ -22,19 +22,18 @@ typedef struct key {
 } Key;
 
 static const Key event_keys[] = {
-    KEY("seq"),      KEY("pid"),         KEY("runtime"), KEY("tid"),    KEY("thread"),
-    KEY("variable"), KEY("variable_id"), KEY("path"),    KEY("origin"), KEY("offset"),
-    KEY("before"),   KEY("after"),       KEY("old"),     KEY("new"),    KEY("changed"),
-    KEY("exact"),    KEY("site"),        KEY("context"), KEY("time_ns"),
+    KEY("seq"),     KEY("pid"),    KEY("runtime"), KEY("tid"),     KEY("thread"),  KEY("variable"), KEY("variable_id"),
+    KEY("path"),    KEY("origin"), KEY("offset"),  KEY("before"),  KEY("after"),   KEY("old"),      KEY("new"),
+    KEY("changed"), KEY("exact"),  KEY("site"),    KEY("context"), KEY("time_ns"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("function")};
-static const Key context_keys[] = {KEY("id"),         KEY("driver"),  KEY("statement"), KEY("statement_hash"),
+static const Key context_keys[] = {KEY("id"),         KEY("driver"), KEY("statement"), KEY("statement_hash"),
                                    KEY("parameters"), KEY("outcome")};
 enum { EVENT_PLAIN = 16, EVENT_SITE = 16, EVENT_CONTEXT = 17, EVENT_TIME = 18, EVENT_FIELDS = 19 };
 enum { SITE_FIELDS = 3, CONTEXT_FIELDS = 6 };
 
 typedef struct lines {
-    PyObject_HEAD
+    PyObject ob_base;
     PyTypeObject *event, *site, *context;
     PyObject *record, *value;
     Py_ssize_t event_at[EVENT_FIELDS], site_at[SITE_FIELDS], context_at[CONTEXT_FIELDS];
@@ -48,30 +47,25 @@ typedef struct text {
     char *at, *end;
 } Text;
 
-static int text_grow(Text *text, size_t more)
-{
+static int text_grow(Text *text, size_t more) {
     Py_ssize_t used = text->at - PyBytes_AS_STRING(text->bytes), size = PyBytes_GET_SIZE(text->bytes);
     if (more > (size_t)(PY_SSIZE_T_MAX / 4) || size > PY_SSIZE_T_MAX / 4) {
         PyErr_NoMemory();
         return -1;
     }
     size = size * 2 + (Py_ssize_t)more;
-    if (_PyBytes_Resize(&text->bytes, size) < 0)
-        return -1; /* text->bytes is NULL now */
+    if (_PyBytes_Resize(&text->bytes, size) < 0) return -1; /* text->bytes is NULL now */
     text->at = PyBytes_AS_STRING(text->bytes) + used;
     text->end = PyBytes_AS_STRING(text->bytes) + size;
     return 0;
 }
 
-static inline int text_room(Text *text, size_t more)
-{
+static inline int text_room(Text *text, size_t more) {
     return (size_t)(text->end - text->at) >= more ? 0 : text_grow(text, more);
 }
 
-static int text_put(Text *text, const char *chars, size_t count)
-{
-    if (text_room(text, count) < 0)
-        return -1;
+static int text_put(Text *text, const char *chars, size_t count) {
+    if (text_room(text, count) < 0) return -1;
     memcpy(text->at, chars, count);
     text->at += count;
     return 0;
@@ -79,20 +73,16 @@ static int text_put(Text *text, const char *chars, size_t count)
 
 #define PUT(text, literal) text_put(text, literal, sizeof(literal) - 1)
 
-static int text_put_u64(Text *text, uint64_t number)
-{
+static int text_put_u64(Text *text, uint64_t number) {
     char digits[20], *at = digits + sizeof digits;
-    do
-        *--at = (char)('0' + number % 10);
+    do *--at = (char)('0' + number % 10);
     while ((number /= 10) != 0);
     return text_put(text, at, (size_t)(digits + sizeof digits - at));
 }
 
-static int text_put_hex(Text *text, const unsigned char *bytes, Py_ssize_t count)
-{
+static int text_put_hex(Text *text, const unsigned char *bytes, Py_ssize_t count) {
     static const char digits[] = "0123456789abcdef";
-    if ((size_t)count > (SIZE_MAX >> 2) || text_room(text, 2 * (size_t)count + 2) < 0)
-        return -1;
+    if ((size_t)count > (SIZE_MAX >> 2) || text_room(text, 2 * (size_t)count + 2) < 0) return -1;
     char *at = text->at;
     *at++ = '"';
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -105,8 +95,7 @@ static int text_put_hex(Text *text, const unsigned char *bytes, Py_ssize_t count
 }
 
 /* One character of a string, at most 7 bytes. A lone surrogate, which UTF-8 can't carry, becomes the text \udc80. */
-static char *put_character(char *at, Py_UCS4 c)
-{
+static char *put_character(char *at, Py_UCS4 c) {
     static const char escapes[] = "btn\0fr"; /* for 8 to 13 */
     static const char hex[] = "0123456789abcdef";
     if (c == '"' || c == '\\') {
@@ -132,8 +121,7 @@ static char *put_character(char *at, Py_UCS4 c)
         *at++ = '\\';
         *at++ = '\\';
         *at++ = 'u';
-        for (int shift = 12; shift >= 0; shift -= 4)
-            *at++ = hex[c >> shift & 15];
+        for (int shift = 12; shift >= 0; shift -= 4) *at++ = hex[c >> shift & 15];
     } else if (c < 0x10000) {
         *at++ = (char)(0xe0 | c >> 12);
         *at++ = (char)(0x80 | (c >> 6 & 63));
@@ -148,8 +136,7 @@ static char *put_character(char *at, Py_UCS4 c)
 }
 
 /* How many characters from data on can be copied as they are: 8 at a time, by the classical test for bytes below n. */
-static size_t plain_prefix(const unsigned char *data, size_t length)
-{
+static size_t plain_prefix(const unsigned char *data, size_t length) {
     const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
     size_t at = 0;
     for (; length - at >= 8; at += 8) {
@@ -160,18 +147,15 @@ static size_t plain_prefix(const unsigned char *data, size_t length)
         if (((word - ones * 0x20) | (quotes - ones) | (slashes - ones) | word) & tops) /* over-cautious, never wrong */
             break;
     }
-    while (at < length && data[at] >= 0x20 && data[at] < 0x80 && data[at] != '"' && data[at] != '\\')
-        at++;
+    while (at < length && data[at] >= 0x20 && data[at] < 0x80 && data[at] != '"' && data[at] != '\\') at++;
     return at;
 }
 
-static int text_put_string(Text *text, PyObject *string)
-{
+static int text_put_string(Text *text, PyObject *string) {
     size_t length = (size_t)PyUnicode_GET_LENGTH(string), i = 0;
     int kind = PyUnicode_KIND(string);
     const void *data = PyUnicode_DATA(string);
-    if (length > (SIZE_MAX >> 4) || text_room(text, 7 * length + 2) < 0)
-        return -1;
+    if (length > (SIZE_MAX >> 4) || text_room(text, 7 * length + 2) < 0) return -1;
     char *at = text->at;
     *at++ = '"';
     if (kind == PyUnicode_1BYTE_KIND) {
@@ -179,38 +163,30 @@ static int text_put_string(Text *text, PyObject *string)
         memcpy(at, data, i);
         at += i;
     }
-    for (; i < length; i++)
-        at = put_character(at, PyUnicode_READ(kind, data, (Py_ssize_t)i));
+    for (; i < length; i++) at = put_character(at, PyUnicode_READ(kind, data, (Py_ssize_t)i));
     *at++ = '"';
     text->at = at;
     return 0;
 }
 
-static int text_put_float(Text *text, double number)
-{
-    if (isnan(number))
-        return PUT(text, "\"NaN\"");
-    if (isinf(number))
-        return number < 0 ? PUT(text, "\"-Infinity\"") : PUT(text, "\"Infinity\"");
+static int text_put_float(Text *text, double number) {
+    if (isnan(number)) return PUT(text, "\"NaN\"");
+    if (isinf(number)) return number < 0 ? PUT(text, "\"-Infinity\"") : PUT(text, "\"Infinity\"");
     char *digits = PyOS_double_to_string(number, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
-    if (digits == NULL)
-        return -1;
+    if (digits == NULL) return -1;
     int done = text_put(text, digits, strlen(digits));
     PyMem_Free(digits);
     return done;
 }
 
 /* What a Python function writes: record(r), or value(v, depth) for a depth that isn't negative. */
-static int text_put_other(Text *text, PyObject *function, PyObject *object, int depth)
-{
+static int text_put_other(Text *text, PyObject *function, PyObject *object, int depth) {
     PyObject *number = depth < 0 ? NULL : PyLong_FromLong(depth);
     PyObject *arguments[] = {object, number};
-    PyObject *written = depth >= 0 && number == NULL
-                            ? NULL
-                            : PyObject_Vectorcall(function, arguments, number == NULL ? 1 : 2, NULL);
+    PyObject *written =
+        depth >= 0 && number == NULL ? NULL : PyObject_Vectorcall(function, arguments, number == NULL ? 1 : 2, NULL);
     Py_XDECREF(number);
-    if (written == NULL)
-        return -1;
+    if (written == NULL) return -1;
     int done = -1;
     if (PyBytes_Check(written))
         done = text_put(text, PyBytes_AS_STRING(written), (size_t)PyBytes_GET_SIZE(written));
@@ -222,58 +198,46 @@ static int text_put_other(Text *text, PyObject *function, PyObject *object, int 
 
 static int lines_put_value(Lines *self, Text *text, PyObject *value, int depth);
 
-static int lines_put_items(Lines *self, Text *text, PyObject *items, int depth)
-{
+static int lines_put_items(Lines *self, Text *text, PyObject *items, int depth) {
     int list = PyList_CheckExact(items);
-    if (PUT(text, "[") < 0)
-        return -1;
+    if (PUT(text, "[") < 0) return -1;
     for (Py_ssize_t i = 0; i < (list ? PyList_GET_SIZE(items) : PyTuple_GET_SIZE(items)); i++) {
         PyObject *item = Py_NewRef(list ? PyList_GET_ITEM(items, i) : PyTuple_GET_ITEM(items, i));
         int done = i > 0 && PUT(text, ",") < 0 ? -1 : lines_put_value(self, text, item, depth + 1);
         Py_DECREF(item);
-        if (done < 0)
-            return -1;
+        if (done < 0) return -1;
     }
     return PUT(text, "]");
 }
 
-static int lines_put_value(Lines *self, Text *text, PyObject *value, int depth)
-{
-    if (value == Py_None)
-        return PUT(text, "null");
-    if (value == Py_True)
-        return PUT(text, "true");
-    if (value == Py_False)
-        return PUT(text, "false");
+static int lines_put_value(Lines *self, Text *text, PyObject *value, int depth) {
+    if (value == Py_None) return PUT(text, "null");
+    if (value == Py_True) return PUT(text, "true");
+    if (value == Py_False) return PUT(text, "false");
     if (PyLong_CheckExact(value)) {
         int overflow;
         long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
-        if (overflow != 0)
-            return text_put_other(text, self->value, value, depth);
-        if (number < 0 && PUT(text, "-") < 0)
-            return -1;
+        if (overflow != 0) return text_put_other(text, self->value, value, depth);
+        if (number < 0 && PUT(text, "-") < 0) return -1;
         return text_put_u64(text, number < 0 ? -(uint64_t)number : (uint64_t)number);
     }
-    if (PyUnicode_CheckExact(value))
-        return text_put_string(text, value);
+    if (PyUnicode_CheckExact(value)) return text_put_string(text, value);
     if (PyBytes_CheckExact(value))
         return text_put_hex(text, (const unsigned char *)PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value));
-    if (PyFloat_CheckExact(value))
-        return text_put_float(text, PyFloat_AS_DOUBLE(value));
+    if (PyFloat_CheckExact(value)) return text_put_float(text, PyFloat_AS_DOUBLE(value));
     if ((PyTuple_CheckExact(value) || PyList_CheckExact(value)) && depth < DEPTH_MAX)
         return lines_put_items(self, text, value, depth);
     return text_put_other(text, self->value, value, depth);
 }
 
 /* The field of a record at an offset; None where it was never set. */
-static PyObject *field(PyObject *record, Py_ssize_t offset)
-{
+static PyObject *field(PyObject *record, Py_ssize_t offset) {
     PyObject *value = *(PyObject **)((char *)record + offset);
     return value != NULL ? value : Py_None;
 }
 
-static int lines_put_fields(Lines *self, Text *text, PyObject *record, const Key *keys, const Py_ssize_t *at, int count)
-{
+static int lines_put_fields(Lines *self, Text *text, PyObject *record, const Key *keys, const Py_ssize_t *at,
+                            int count) {
     for (int i = 0; i < count; i++)
         if (text_put(text, keys[i].text, keys[i].length) < 0 ||
             lines_put_value(self, text, field(record, at[i]), 0) < 0)
@@ -282,26 +246,21 @@ static int lines_put_fields(Lines *self, Text *text, PyObject *record, const Key
 }
 
 /* An object of a known type, or null: its fields, the comma before the first of them turned into its brace. */
-static int lines_put_object(Lines *self, Text *text, PyObject *object, const Key *keys, const Py_ssize_t *at, int count)
-{
-    if (object == Py_None)
-        return PUT(text, "null");
+static int lines_put_object(Lines *self, Text *text, PyObject *object, const Key *keys, const Py_ssize_t *at,
+                            int count) {
+    if (object == Py_None) return PUT(text, "null");
     Py_ssize_t start = text->at - PyBytes_AS_STRING(text->bytes);
-    if (lines_put_fields(self, text, object, keys, at, count) < 0)
-        return -1;
+    if (lines_put_fields(self, text, object, keys, at, count) < 0) return -1;
     PyBytes_AS_STRING(text->bytes)[start] = '{';
     return PUT(text, "}");
 }
 
-static void put_digits(char *at, unsigned number, int count)
-{
-    for (; count > 0; number /= 10)
-        at[--count] = (char)('0' + number % 10);
+static void put_digits(char *at, unsigned number, int count) {
+    for (; count > 0; number /= 10) at[--count] = (char)('0' + number % 10);
 }
 
 /* The date of a day since 1970 by the proleptic Gregorian calendar, in years that begin in March. */
-static void lines_find_second(Lines *self, uint64_t second)
-{
+static void lines_find_second(Lines *self, uint64_t second) {
     uint64_t day = second / 86400 + 719468, of_day = second % 86400;
     unsigned era = (unsigned)(day / 146097), of_era = (unsigned)(day % 146097);
     unsigned year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
@@ -318,11 +277,9 @@ static void lines_find_second(Lines *self, uint64_t second)
     self->second_of = second;
 }
 
-static int lines_put_time(Lines *self, Text *text, uint64_t ns)
-{
+static int lines_put_time(Lines *self, Text *text, uint64_t ns) {
     char micro[8] = "000000Z";
-    if (ns / 1000000000 != self->second_of)
-        lines_find_second(self, ns / 1000000000);
+    if (ns / 1000000000 != self->second_of) lines_find_second(self, ns / 1000000000);
     put_digits(micro, (unsigned)(ns % 1000000000 / 1000), 6);
     return PUT(text, ",\"time\":\"") < 0 || text_put(text, self->second, 19) < 0 || PUT(text, ".") < 0 ||
                    text_put(text, micro, 7) < 0 || PUT(text, "\"") < 0
@@ -330,8 +287,7 @@ static int lines_put_time(Lines *self, Text *text, uint64_t ns)
                : 0;
 }
 
-static int lines_put_event(Lines *self, Text *text, PyObject *event)
-{
+static int lines_put_event(Lines *self, Text *text, PyObject *event) {
     PyObject *site = field(event, self->event_at[EVENT_SITE]), *context = field(event, self->event_at[EVENT_CONTEXT]);
     PyObject *time = field(event, self->event_at[EVENT_TIME]);
     uint64_t ns = PyLong_CheckExact(time) ? PyLong_AsUnsignedLongLong(time) : UINT64_MAX;
@@ -343,8 +299,7 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event)
     Py_ssize_t start = text->at - PyBytes_AS_STRING(text->bytes);
     if (lines_put_fields(self, text, event, event_keys, self->event_at, 1) < 0 || lines_put_time(self, text, ns) < 0 ||
         lines_put_fields(self, text, event, event_keys + 1, self->event_at + 1, EVENT_PLAIN - 1) < 0 ||
-        PUT(text, ",\"site\":") < 0 ||
-        lines_put_object(self, text, site, site_keys, self->site_at, SITE_FIELDS) < 0 ||
+        PUT(text, ",\"site\":") < 0 || lines_put_object(self, text, site, site_keys, self->site_at, SITE_FIELDS) < 0 ||
         PUT(text, ",\"context\":") < 0 ||
         lines_put_object(self, text, context, context_keys, self->context_at, CONTEXT_FIELDS) < 0)
         return -1;
@@ -352,15 +307,13 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event)
     return PUT(text, "}");
 }
 
-static PyObject *lines_encode(Lines *self, PyObject *records)
-{
+static PyObject *lines_encode(Lines *self, PyObject *records) {
     if (self->value == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "Lines was not initialised");
         return NULL;
     }
     PyObject *items = PySequence_Tuple(records); /* ours: no callback can change it under our feet */
-    if (items == NULL)
-        return NULL;
+    if (items == NULL) return NULL;
     Py_ssize_t count = PyTuple_GET_SIZE(items), size = 1024 + (count < 65536 ? count : 65536) * 384;
     Text text = {.bytes = PyBytes_FromStringAndSize(NULL, size)};
     if (text.bytes != NULL) {
@@ -383,14 +336,12 @@ static PyObject *lines_encode(Lines *self, PyObject *records)
 }
 
 /* Where a type keeps its fields: they are plain members, as those of a class with __slots__ are. */
-static int find_fields(PyTypeObject *type, const Key *keys, Py_ssize_t *at, int count)
-{
+static int find_fields(PyTypeObject *type, const Key *keys, Py_ssize_t *at, int count) {
     for (int i = 0; i < count; i++) {
         PyObject *name = PyUnicode_FromStringAndSize(keys[i].text + 2, (Py_ssize_t)keys[i].length - 4);
         PyObject *found = name == NULL ? NULL : PyObject_GetAttr((PyObject *)type, name);
         Py_XDECREF(name);
-        if (found == NULL)
-            return -1;
+        if (found == NULL) return -1;
         int member = Py_IS_TYPE(found, &PyMemberDescr_Type) && PyDescr_TYPE(found) == type &&
                      ((PyMemberDescrObject *)found)->d_member->type == T_OBJECT_EX;
         if (member)
@@ -398,14 +349,12 @@ static int find_fields(PyTypeObject *type, const Key *keys, Py_ssize_t *at, int 
         else
             PyErr_Format(PyExc_TypeError, "%s: the field for %s is not a member", type->tp_name, keys[i].text);
         Py_DECREF(found);
-        if (!member)
-            return -1;
+        if (!member) return -1;
     }
     return 0;
 }
 
-static int lines_init(Lines *self, PyObject *args, PyObject *keywords)
-{
+static int lines_init(Lines *self, PyObject *args, PyObject *keywords) {
     PyObject *event, *site, *context, *record, *value;
     (void)keywords;
     if (self->event != NULL || !PyArg_ParseTuple(args, "O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site,
@@ -424,8 +373,7 @@ static int lines_init(Lines *self, PyObject *args, PyObject *keywords)
     return 0;
 }
 
-static void lines_dealloc(Lines *self)
-{
+static void lines_dealloc(Lines *self) {
     PyTypeObject *type = Py_TYPE(self);
     Py_CLEAR(self->event);
     Py_CLEAR(self->site);
@@ -442,8 +390,10 @@ static PyMethodDef lines_methods[] = {
 };
 
 static PyType_Slot lines_slots[] = {
-    {Py_tp_init, lines_init},       {Py_tp_dealloc, lines_dealloc},
-    {Py_tp_methods, lines_methods}, {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, lines_init},
+    {Py_tp_dealloc, lines_dealloc},
+    {Py_tp_methods, lines_methods},
+    {Py_tp_new, PyType_GenericNew},
     {0, NULL},
 };
 
@@ -454,8 +404,7 @@ static PyType_Spec lines_spec = {
     .slots = lines_slots,
 };
 
-int lines_add(PyObject *module)
-{
+int lines_add(PyObject *module) {
     PyObject *type = PyType_FromModuleAndSpec(module, &lines_spec, NULL);
     int failed = type == NULL || PyModule_AddObjectRef(module, "Lines", type) < 0;
     Py_XDECREF(type);

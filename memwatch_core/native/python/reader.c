@@ -1,9 +1,9 @@
 /* reader.c - memwatch_core.native._reader: runs of STORE records -> events, and events -> lines of JSON.
  *
- * Stores is PythonStores of memwatch_core/journal/stores.py, which says what each method means; a differential test holds
- * the two together. It knows nothing of the core: the bytes come from a file that nobody vouches for, so every number
- * read from them is checked before it is used. Calls need the GIL; a serializer's decode may run any Python code, and
- * finds this object busy. */
+ * Stores is PythonStores of memwatch_core/journal/stores.py, which says what each method means; a differential test
+ * holds the two together. It knows nothing of the core: the bytes come from a file that nobody vouches for, so every
+ * number read from them is checked before it is used. Calls need the GIL; a serializer's decode may run any Python
+ * code, and finds this object busy. */
 #include "reader.h"
 
 #include <stddef.h>
@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <structmember.h>
-#include <sys/random.h>
 
 #include "../journal_format.h"
+#include "reader_table.h"
+#include "reader_variable.h"
 
 #define FIRST_PAYLOAD (MWJ_SLOT_SIZE - offsetof(struct mwj_slot, store.payload))
 #define NEXT_PAYLOAD (MWJ_SLOT_SIZE - offsetof(struct mwj_continuation, payload))
@@ -21,184 +22,10 @@
 
 enum stop { STOP_END, STOP_OTHER, STOP_UNKNOWN, STOP_UNANNOUNCED, STOP_GAP, STOP_FULL };
 
-/* ---- a table from ids to pointers: ids are a writer's, so any u32 ------------------------------------------------- */
-
-typedef struct table {
-    struct {
-        uint32_t key;
-        void *value; /* NULL: free */
-    } *rows;
-    size_t count;
-    uint64_t seed; /* odd and secret: nobody can choose ids that all fall into one row */
-    unsigned bits;
-} Table;
-
-static inline size_t table_slot(const Table *table, uint32_t key)
-{
-    return (key * table->seed) >> (64 - table->bits);
-}
-
-static size_t table_at(const Table *table, uint32_t key)
-{
-    size_t mask = ((size_t)1 << table->bits) - 1, at = table_slot(table, key);
-    while (table->rows[at].value != NULL && table->rows[at].key != key)
-        at = (at + 1) & mask;
-    return at;
-}
-
-static void *table_get(const Table *table, uint32_t key)
-{
-    return table->rows == NULL ? NULL : table->rows[table_at(table, key)].value;
-}
-
-static int table_grow(Table *table)
-{
-    Table grown = {.bits = table->rows == NULL ? 6 : table->bits + 1, .count = table->count};
-    if (getrandom(&grown.seed, sizeof grown.seed, 0) != sizeof grown.seed)
-        return -1;
-    grown.seed |= 1;
-    if (grown.bits > 31 || (grown.rows = calloc((size_t)1 << grown.bits, sizeof *grown.rows)) == NULL)
-        return -1;
-    for (size_t i = 0; table->rows != NULL && i < (size_t)1 << table->bits; i++)
-        if (table->rows[i].value != NULL)
-            grown.rows[table_at(&grown, table->rows[i].key)] = table->rows[i];
-    free(table->rows);
-    *table = grown;
-    return 0;
-}
-
-/* The old value, if any, is put into *old. */
-static int table_put(Table *table, uint32_t key, void *value, void **old)
-{
-    if ((table->rows == NULL || table->count * 2 >= (size_t)1 << table->bits) && table_grow(table) < 0)
-        return -1;
-    size_t at = table_at(table, key);
-    *old = table->rows[at].value;
-    table->count += *old == NULL;
-    table->rows[at].key = key;
-    table->rows[at].value = value;
-    return 0;
-}
-
-static void *table_take(Table *table, uint32_t key)
-{
-    if (table->rows == NULL)
-        return NULL;
-    size_t mask = ((size_t)1 << table->bits) - 1, hole = table_at(table, key);
-    void *taken = table->rows[hole].value;
-    if (taken == NULL)
-        return NULL;
-    table->rows[hole].value = NULL;
-    table->count--;
-    /* rows behind the hole that were displaced past it move up, so that no search ends there too early */
-    for (size_t at = (hole + 1) & mask; table->rows[at].value != NULL; at = (at + 1) & mask) {
-        uint32_t key_there = table->rows[at].key;
-        void *value = table->rows[at].value;
-        table->rows[at].value = NULL;
-        size_t better = table_at(table, key_there);
-        table->rows[better].key = key_there;
-        table->rows[better].value = value;
-    }
-    return taken;
-}
-
-/* ---- a variable --------------------------------------------------------------------------------------------------- */
-
-/* The first line of the cache is all that a store to a number needs. A number's value is not kept but made again from
- * its bytes: kept objects would lie anywhere in memory, and cost more to touch and to free than to make. */
-typedef struct state {
-    unsigned char *shadow; /* its bytes; NULL: not followed */
-    PyObject *name, *path;
-    uint64_t size, checked_start, checked_stop;
-    unsigned char small[8]; /* the shadow of a variable that fits */
-    char letter;            /* struct letter of one number; 0: call decode */
-    char provisional, failed;
-    _Alignas(64) PyObject *value; /* decoded from the shadow; NULL: not yet; never kept for a number */
-    PyObject *decode, *options;
-    uint32_t ident;
-} State;
-
-static State *state_new(uint32_t ident)
-{
-    State *state = aligned_alloc(_Alignof(State), sizeof *state);
-    if (state != NULL)
-        *state = (State){.ident = ident};
-    return state;
-}
-
-static void state_free(State *state)
-{
-    if (state == NULL)
-        return;
-    if (state->shadow != state->small)
-        free(state->shadow);
-    Py_XDECREF(state->value);
-    Py_XDECREF(state->name);
-    Py_XDECREF(state->path);
-    Py_XDECREF(state->decode);
-    Py_XDECREF(state->options);
-    free(state);
-}
-
-static int state_resize(State *state, uint64_t size, int follow)
-{
-    unsigned char *grown = NULL;
-    if (follow && (grown = calloc(size + 8, 1)) == NULL)
-        return -1;
-    if (follow && state->shadow != NULL)
-        memcpy(grown, state->shadow, size < state->size ? size : state->size);
-    if (state->shadow != state->small)
-        free(state->shadow);
-    state->shadow = grown;
-    if (follow && size <= sizeof state->small) {
-        memcpy(state->small, grown, sizeof state->small);
-        free(grown);
-        state->shadow = state->small;
-    }
-    state->size = size;
-    Py_CLEAR(state->value);
-    return 0;
-}
-
-static char number_letter(const char *format, uint64_t size)
-{
-    static const char letters[] = "?bBhHiIqQfd";
-    static const unsigned char sizes[] = {1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
-    for (const char *order = "<=@"; *order != 0; order++) /* one of each, as the Python class takes them off */
-        if (format[0] == *order)
-            format++;
-    const char *found = format[0] != 0 && format[1] == 0 ? strchr(letters, format[0]) : NULL;
-    return found != NULL && sizes[found - letters] == size ? *found : 0;
-}
-
-#define NUMBER(type, make)                                                                                             \
-    {                                                                                                                  \
-        type number;                                                                                                   \
-        memcpy(&number, bytes, sizeof number);                                                                         \
-        return make(number);                                                                                           \
-    }
-
-static PyObject *number_from(char letter, const unsigned char *bytes)
-{
-    switch (letter) {
-    case 'q': NUMBER(int64_t, PyLong_FromLongLong)
-    case 'd': NUMBER(double, PyFloat_FromDouble)
-    case 'Q': NUMBER(uint64_t, PyLong_FromUnsignedLongLong)
-    case 'i': NUMBER(int32_t, PyLong_FromLong)
-    case 'I': NUMBER(uint32_t, PyLong_FromUnsignedLong)
-    case 'h': NUMBER(int16_t, PyLong_FromLong)
-    case 'H': NUMBER(uint16_t, PyLong_FromLong)
-    case 'b': NUMBER(int8_t, PyLong_FromLong)
-    case '?': return PyBool_FromLong(*bytes != 0);
-    case 'B': NUMBER(uint8_t, PyLong_FromLong)
-    default: NUMBER(float, PyFloat_FromDouble)
-    }
-}
-
-/* ---- Stores ------------------------------------------------------------------------------------------------------- */
+/* ---- Stores ---- */
 
 typedef struct stores {
-    PyObject_HEAD
+    PyObject ob_base;
     Table variables, sites, contexts, threads; /* State *, then objects */
     PyObject *make, *pid, *runtime, *no_name, *failures;
     PyObject *origins[256];
@@ -209,8 +36,7 @@ typedef struct stores {
 } Stores;
 
 /* Each method runs between enter and leave: decode, and whatever its values do when they are freed, is Python code. */
-static int stores_enter(Stores *self)
-{
+static int stores_enter(Stores *self) {
     if (self->make == NULL || self->busy) {
         PyErr_SetString(PyExc_RuntimeError, self->busy ? "Stores is in use: a serializer's decode must not call it"
                                                        : "Stores was not initialised");
@@ -220,14 +46,12 @@ static int stores_enter(Stores *self)
     return 0;
 }
 
-static PyObject *stores_leave(Stores *self, PyObject *result)
-{
+static PyObject *stores_leave(Stores *self, PyObject *result) {
     self->busy = 0;
     return result;
 }
 
-static void table_clear(Table *table, int objects)
-{
+static void table_clear(Table *table, int objects) {
     for (size_t i = 0; table->rows != NULL && i < (size_t)1 << table->bits; i++) {
         if (objects)
             Py_XDECREF((PyObject *)table->rows[i].value);
@@ -238,15 +62,13 @@ static void table_clear(Table *table, int objects)
     *table = (Table){0};
 }
 
-static void stores_dealloc(Stores *self)
-{
+static void stores_dealloc(Stores *self) {
     PyTypeObject *type = Py_TYPE(self);
     table_clear(&self->variables, 0);
     table_clear(&self->sites, 1);
     table_clear(&self->contexts, 1);
     table_clear(&self->threads, 1);
-    for (size_t i = 0; i < 256; i++)
-        Py_CLEAR(self->origins[i]);
+    for (size_t i = 0; i < 256; i++) Py_CLEAR(self->origins[i]);
     Py_CLEAR(self->make);
     Py_CLEAR(self->pid);
     Py_CLEAR(self->runtime);
@@ -258,8 +80,7 @@ static void stores_dealloc(Stores *self)
     Py_DECREF(type);
 }
 
-static int stores_init(Stores *self, PyObject *args, PyObject *keywords)
-{
+static int stores_init(Stores *self, PyObject *args, PyObject *keywords) {
     static char *names[] = {"event", "pid", "runtime", "origins", NULL};
     PyObject *make, *pid, *runtime, *origins;
     if (self->make != NULL) {
@@ -273,79 +94,21 @@ static int stores_init(Stores *self, PyObject *args, PyObject *keywords)
         PyObject *number = PyLong_FromLong(i);
         PyObject *name = number == NULL ? NULL : PyDict_GetItemWithError(origins, number);
         Py_XDECREF(number);
-        if (name == NULL && PyErr_Occurred())
-            return -1;
+        if (name == NULL && PyErr_Occurred()) return -1;
         Py_XSETREF(self->origins[i], name != NULL ? Py_NewRef(name) : PyUnicode_InternFromString("store"));
-        if (self->origins[i] == NULL)
-            return -1;
+        if (self->origins[i] == NULL) return -1;
     }
-    if ((self->failures = PyList_New(0)) == NULL || (self->no_name = PyUnicode_FromString("")) == NULL)
-        return -1;
+    if ((self->failures = PyList_New(0)) == NULL || (self->no_name = PyUnicode_FromString("")) == NULL) return -1;
     self->pid = Py_NewRef(pid);
     self->runtime = Py_NewRef(runtime);
     self->make = Py_NewRef(make);
     return 0;
 }
 
-static int number_attribute(PyObject *object, const char *name, unsigned long long *out)
-{
-    PyObject *number = PyObject_GetAttrString(object, name);
-    if (number == NULL)
-        return -1;
-    *out = PyLong_AsUnsignedLongLong(number);
-    Py_DECREF(number);
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-static int object_attribute(PyObject *object, const char *name, PyObject **out)
-{
-    PyObject *value = PyObject_GetAttrString(object, name);
-    if (value == NULL)
-        return -1;
-    Py_XSETREF(*out, value);
-    return 0;
-}
-
-static int state_define(State *state, PyObject *variable, PyObject *path, PyObject *decode, const char *format,
-                        int follow, int provisional)
-{
-    unsigned long long size, start, stop;
-    PyObject *depth = NULL;
-    if (number_attribute(variable, "size", &size) < 0 || object_attribute(variable, "depth", &depth) < 0)
-        return -1;
-    int ok = depth == Py_None || (PyTuple_Check(depth) && PyArg_ParseTuple(depth, "KK", &start, &stop));
-    if (depth == Py_None) {
-        start = 0;
-        stop = size;
-    }
-    Py_DECREF(depth);
-    if (!ok || object_attribute(variable, "name", &state->name) < 0 ||
-        object_attribute(variable, "options", &state->options) < 0)
-        return -1;
-    if (size > PY_SSIZE_T_MAX / 2 && follow) {
-        PyErr_SetString(PyExc_OverflowError, "the variable is too large to be followed");
-        return -1;
-    }
-    if ((state->size != size || (state->shadow != NULL) != follow) && state_resize(state, size, follow) < 0) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    Py_CLEAR(state->value);
-    Py_XSETREF(state->path, Py_NewRef(path));
-    Py_XSETREF(state->decode, Py_NewRef(decode));
-    state->checked_start = start;
-    state->checked_stop = stop;
-    state->letter = decode != Py_None && format != NULL ? number_letter(format, size) : 0;
-    state->provisional = (char)provisional;
-    return 0;
-}
-
-static State *stores_new_state(Stores *self, uint32_t ident)
-{
+static State *stores_new_state(Stores *self, uint32_t ident) {
     void *old;
     State *state = table_get(&self->variables, ident);
-    if (state == NULL && ((state = state_new(ident)) == NULL ||
-                          table_put(&self->variables, ident, state, &old) < 0)) {
+    if (state == NULL && ((state = state_new(ident)) == NULL || table_put(&self->variables, ident, state, &old) < 0)) {
         free(state);
         PyErr_NoMemory();
         return NULL;
@@ -353,8 +116,7 @@ static State *stores_new_state(Stores *self, uint32_t ident)
     return state;
 }
 
-static PyObject *stores_define(Stores *self, PyObject *args)
-{
+static PyObject *stores_define(Stores *self, PyObject *args) {
     PyObject *variable, *path, *decode, *done = NULL;
     const char *format;
     int follow, provisional;
@@ -370,48 +132,29 @@ static PyObject *stores_define(Stores *self, PyObject *args)
     return stores_leave(self, done);
 }
 
-static PyObject *stores_forget(Stores *self, PyObject *args)
-{
+static PyObject *stores_forget(Stores *self, PyObject *args) {
     unsigned int ident;
-    if (!PyArg_ParseTuple(args, "I", &ident) || stores_enter(self) < 0)
-        return NULL;
+    if (!PyArg_ParseTuple(args, "I", &ident) || stores_enter(self) < 0) return NULL;
     state_free(table_take(&self->variables, ident));
     return stores_leave(self, Py_NewRef(Py_None));
 }
 
-/* Writes to the shadow what of data lies inside the variable; the value is decoded anew if that changed it. */
-static void state_put(State *state, uint64_t offset, const unsigned char *data, uint64_t length)
-{
-    if (state->shadow == NULL || offset >= state->size)
-        return;
-    if (length > state->size - offset)
-        length = state->size - offset;
-    if (memcmp(state->shadow + offset, data, length) != 0) {
-        memcpy(state->shadow + offset, data, length);
-        Py_CLEAR(state->value);
-    }
-}
-
-static PyObject *stores_fill(Stores *self, PyObject *args)
-{
+static PyObject *stores_fill(Stores *self, PyObject *args) {
     unsigned int ident;
     unsigned long long offset;
     Py_buffer data;
-    if (!PyArg_ParseTuple(args, "IKy*", &ident, &offset, &data))
-        return NULL;
+    if (!PyArg_ParseTuple(args, "IKy*", &ident, &offset, &data)) return NULL;
     PyObject *done = NULL;
     if (stores_enter(self) == 0) {
         State *state = table_get(&self->variables, ident);
-        if (state != NULL)
-            state_put(state, offset, data.buf, (uint64_t)data.len);
+        if (state != NULL) state_put(state, offset, data.buf, (uint64_t)data.len);
         done = stores_leave(self, Py_NewRef(Py_None));
     }
     PyBuffer_Release(&data);
     return done;
 }
 
-static int stores_note_failure(Stores *self, uint32_t ident)
-{
+static int stores_note_failure(Stores *self, uint32_t ident) {
     PyObject *number = PyLong_FromUnsignedLong(ident);
     int done = number == NULL ? -1 : PyList_Append(self->failures, number);
     Py_XDECREF(number);
@@ -419,48 +162,37 @@ static int stores_note_failure(Stores *self, uint32_t ident)
 }
 
 /* The variable's value, a new reference; NULL with an exception that is none of decode's (KeyboardInterrupt, ...). */
-static PyObject *stores_value_of(Stores *self, State *state)
-{
-    if (state->value != NULL)
-        return Py_NewRef(state->value);
-    if (state->shadow == NULL || state->decode == Py_None)
-        return Py_NewRef(Py_None);
-    if (state->letter != 0)
-        return number_from(state->letter, state->shadow);
+static PyObject *stores_value_of(Stores *self, State *state) {
+    if (state->value != NULL) return Py_NewRef(state->value);
+    if (state->shadow == NULL || state->decode == Py_None) return Py_NewRef(Py_None);
+    if (state->letter != 0) return number_from(state->letter, state->shadow);
     PyObject *bytes = PyBytes_FromStringAndSize((const char *)state->shadow, (Py_ssize_t)state->size);
-    if (bytes == NULL)
-        return NULL;
+    if (bytes == NULL) return NULL;
     PyObject *arguments[] = {bytes, state->options};
     PyObject *value = PyObject_Vectorcall(state->decode, arguments, 2, NULL);
     Py_DECREF(bytes);
     if (value == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
         PyErr_Clear();
-        if (!state->failed && stores_note_failure(self, state->ident) < 0)
-            return NULL;
+        if (!state->failed && stores_note_failure(self, state->ident) < 0) return NULL;
         state->failed = 1;
         value = Py_NewRef(Py_None);
     }
-    if (value != NULL)
-        Py_XSETREF(state->value, Py_NewRef(value));
+    if (value != NULL) Py_XSETREF(state->value, Py_NewRef(value));
     return value;
 }
 
-static PyObject *stores_value(Stores *self, PyObject *args)
-{
+static PyObject *stores_value(Stores *self, PyObject *args) {
     unsigned int ident;
-    if (!PyArg_ParseTuple(args, "I", &ident) || stores_enter(self) < 0)
-        return NULL;
+    if (!PyArg_ParseTuple(args, "I", &ident) || stores_enter(self) < 0) return NULL;
     State *state = table_get(&self->variables, ident);
     return stores_leave(self, state == NULL ? Py_NewRef(Py_None) : stores_value_of(self, state));
 }
 
-static PyObject *stores_name_object(Stores *self, Table *table, PyObject *args)
-{
+static PyObject *stores_name_object(Stores *self, Table *table, PyObject *args) {
     unsigned int ident;
     PyObject *object;
     void *old;
-    if (!PyArg_ParseTuple(args, "IO", &ident, &object) || stores_enter(self) < 0)
-        return NULL;
+    if (!PyArg_ParseTuple(args, "IO", &ident, &object) || stores_enter(self) < 0) return NULL;
     Py_CLEAR(self->tid_object); /* so that the thread's name is looked up again */
     if (object == Py_None) {
         Py_XDECREF((PyObject *)table_take(table, ident));
@@ -474,23 +206,15 @@ static PyObject *stores_name_object(Stores *self, Table *table, PyObject *args)
     return stores_leave(self, Py_NewRef(Py_None));
 }
 
-static PyObject *stores_site(Stores *self, PyObject *args)
-{
-    return stores_name_object(self, &self->sites, args);
-}
+static PyObject *stores_site(Stores *self, PyObject *args) { return stores_name_object(self, &self->sites, args); }
 
-static PyObject *stores_context(Stores *self, PyObject *args)
-{
+static PyObject *stores_context(Stores *self, PyObject *args) {
     return stores_name_object(self, &self->contexts, args);
 }
 
-static PyObject *stores_thread(Stores *self, PyObject *args)
-{
-    return stores_name_object(self, &self->threads, args);
-}
+static PyObject *stores_thread(Stores *self, PyObject *args) { return stores_name_object(self, &self->threads, args); }
 
-static PyObject *stores_failures(Stores *self, PyObject *unused)
-{
+static PyObject *stores_failures(Stores *self, PyObject *unused) {
     (void)unused;
     PyObject *failures = NULL, *list = PyList_New(0);
     if (list != NULL && stores_enter(self) == 0) {
@@ -502,10 +226,9 @@ static PyObject *stores_failures(Stores *self, PyObject *unused)
     return NULL;
 }
 
-/* ---- run ---------------------------------------------------------------------------------------------------------- */
+/* ---- run ---- */
 
-static uint32_t u32_at(const unsigned char *bytes, size_t offset)
-{
+static uint32_t u32_at(const unsigned char *bytes, size_t offset) {
     uint32_t number;
     memcpy(&number, bytes + offset, sizeof number);
     return number;
@@ -516,34 +239,21 @@ static uint32_t u32_at(const unsigned char *bytes, size_t offset)
 /* The payload of a record whose slots have been counted, in one piece: in its head or in room[PAYLOAD_MAX]. NULL: its
  * other slots are no CONTINUATION. */
 static const unsigned char *record_payload(const unsigned char *slot, const unsigned char *head, uint32_t slots,
-                                           unsigned char *room)
-{
+                                           unsigned char *room) {
     const unsigned char *payload = head + offsetof(struct mwj_slot, store.payload);
-    if (slots == 1)
-        return payload;
+    if (slots == 1) return payload;
     memcpy(room, payload, FIRST_PAYLOAD);
     for (uint32_t i = 1; i < slots; i++) {
         const unsigned char *next = slot + (size_t)i * MWJ_SLOT_SIZE;
-        if (next[0] != MWJ_CONTINUATION)
-            return NULL;
+        if (next[0] != MWJ_CONTINUATION) return NULL;
         memcpy(room + FIRST_PAYLOAD + (i - 1) * NEXT_PAYLOAD, next + offsetof(struct mwj_continuation, payload),
                NEXT_PAYLOAD);
     }
     return room;
 }
 
-static int state_agrees(const State *state, uint64_t offset, const unsigned char *before, uint64_t length)
-{
-    uint64_t start = offset > state->checked_start ? offset : state->checked_start, stop = offset + length;
-    stop = stop < state->checked_stop ? stop : state->checked_stop;
-    stop = stop < state->size ? stop : state->size;
-    return start >= stop || memcmp(state->shadow + start, before + (start - offset), stop - start) == 0;
-}
-
-static int stores_find_thread(Stores *self, uint32_t tid)
-{
-    if (self->tid_object != NULL && self->tid == tid)
-        return 0;
+static int stores_find_thread(Stores *self, uint32_t tid) {
+    if (self->tid_object != NULL && self->tid == tid) return 0;
     PyObject *name = tid == 0 ? NULL : table_get(&self->threads, tid);
     Py_XSETREF(self->tid_name, Py_NewRef(name != NULL ? name : self->no_name));
     self->tid = tid;
@@ -551,22 +261,19 @@ static int stores_find_thread(Stores *self, uint32_t tid)
     return self->tid_object == NULL ? -1 : 0;
 }
 
-static PyObject *found_or_none(const Table *table, uint32_t ident)
-{
+static PyObject *found_or_none(const Table *table, uint32_t ident) {
     PyObject *found = ident == 0 ? NULL : table_get(table, ident);
     return found != NULL ? found : Py_None;
 }
 
 /* Makes one event and appends it. */
 static int stores_emit(Stores *self, State *state, const unsigned char *slot, const unsigned char *before,
-                       PyObject *old, PyObject *new, PyObject *out)
-{
+                       PyObject *old, PyObject *new, PyObject *out) {
     uint32_t word = FIELD(slot, word), length = FIELD(slot, store.length);
     const unsigned char *after = before + length;
     uint64_t time;
     memcpy(&time, slot + offsetof(struct mwj_slot, time), sizeof time);
-    if (stores_find_thread(self, FIELD(slot, tid)) < 0)
-        return -1;
+    if (stores_find_thread(self, FIELD(slot, tid)) < 0) return -1;
     PyObject *made[6] = {
         PyLong_FromUnsignedLongLong(self->seq + 1),
         PyLong_FromUnsignedLongLong(time),
@@ -580,16 +287,29 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
     if (made[0] != NULL && made[1] != NULL && made[2] != NULL && made[3] != NULL && made[4] != NULL &&
         made[5] != NULL) {
         PyObject *fields[] = {
-            made[0], made[1], self->pid, self->runtime, self->tid_object, self->tid_name, state->name, made[5],
-            state->path, self->origins[word >> 16 & 255], made[2], made[3], made[4], old, new,
-            changed ? Py_True : Py_False, exact ? Py_True : Py_False,
+            made[0],
+            made[1],
+            self->pid,
+            self->runtime,
+            self->tid_object,
+            self->tid_name,
+            state->name,
+            made[5],
+            state->path,
+            self->origins[word >> 16 & 255],
+            made[2],
+            made[3],
+            made[4],
+            old,
+            new,
+            changed ? Py_True : Py_False,
+            exact ? Py_True : Py_False,
             found_or_none(&self->sites, FIELD(slot, store.site)),
             found_or_none(&self->contexts, FIELD(slot, store.context)),
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
     }
-    for (size_t i = 0; i < 6; i++)
-        Py_XDECREF(made[i]);
+    for (size_t i = 0; i < 6; i++) Py_XDECREF(made[i]);
     int failed = event == NULL || PyList_Append(out, event) < 0;
     Py_XDECREF(event);
     self->seq += !failed;
@@ -599,32 +319,26 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
 /* One record: an enum stop (STOP_END: taken), or -1 with an exception. head: a copy of its first slot, so that what was
  * checked is what is used, whoever else can write to the buffer. */
 static int stores_take(Stores *self, const unsigned char *slot, const unsigned char *head, uint64_t slots_left,
-                       int resync, PyObject *out, uint64_t *made)
-{
+                       int resync, PyObject *out, uint64_t *made) {
     unsigned char room[PAYLOAD_MAX];
     uint32_t word = FIELD(head, word), slots = word >> 8 & 255, length = FIELD(head, store.length);
     if ((word & 255) != MWJ_STORE || slots == 0 || slots > slots_left ||
         2 * (uint64_t)length > FIRST_PAYLOAD + NEXT_PAYLOAD * (slots - 1))
         return STOP_OTHER;
     const unsigned char *before = record_payload(slot, head, slots, room);
-    if (before == NULL)
-        return STOP_OTHER;
+    if (before == NULL) return STOP_OTHER;
     State *state = table_get(&self->variables, FIELD(head, id));
-    if (state == NULL)
-        return STOP_UNKNOWN;
-    if (state->provisional)
-        return STOP_UNANNOUNCED;
+    if (state == NULL) return STOP_UNKNOWN;
+    if (state->provisional) return STOP_UNANNOUNCED;
     PyObject *old = NULL, *new = NULL;
     if (state->shadow == NULL) {
         old = Py_NewRef(Py_None);
         new = Py_NewRef(Py_None);
     } else {
         uint64_t offset = FIELD(head, store.offset);
-        if (!resync && !state_agrees(state, offset, before, length))
-            return STOP_GAP;
+        if (!resync && !state_agrees(state, offset, before, length)) return STOP_GAP;
         state_put(state, offset, before, length);
-        if ((old = stores_value_of(self, state)) == NULL)
-            return -1;
+        if ((old = stores_value_of(self, state)) == NULL) return -1;
         state_put(state, offset, before + length, length);
         new = stores_value_of(self, state);
         *made += state->size;
@@ -638,22 +352,20 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
 
 /* With 100,000 variables each step on the way to one misses the cache, and the ids of the next records are known: asks
  * for the row of the one 12 ahead, the variable of the one 8 ahead, its name 4 ahead. Only hints: any bytes will do. */
-__attribute__((always_inline)) /* gcc takes a function that only prefetches for one without effect, and drops the call */
-static inline void stores_look_ahead(const Table *table, const unsigned char *slot, uint64_t left)
-{
+__attribute__((
+    always_inline)) /* gcc takes a function that only prefetches for one without effect, and drops the call */
+static inline void
+stores_look_ahead(const Table *table, const unsigned char *slot, uint64_t left) {
     enum { ROW = 12, STATE = 8, NAME = 4 };
-    if (left <= ROW || table->count < 256)
-        return;
+    if (left <= ROW || table->count < 256) return;
     __builtin_prefetch(&table->rows[table_slot(table, FIELD(slot + ROW * MWJ_SLOT_SIZE, id))]);
     __builtin_prefetch(table->rows[table_slot(table, FIELD(slot + STATE * MWJ_SLOT_SIZE, id))].value, 1);
     const State *state = table->rows[table_slot(table, FIELD(slot + NAME * MWJ_SLOT_SIZE, id))].value;
-    if (state != NULL)
-        __builtin_prefetch(state->name, 1);
+    if (state != NULL) __builtin_prefetch(state->name, 1);
 }
 
 static int stores_loop(Stores *self, const unsigned char *bytes, Py_ssize_t *index, Py_ssize_t stop, uint64_t first,
-                       PyObject *out, uint64_t limit, int resync)
-{
+                       PyObject *out, uint64_t limit, int resync) {
     uint64_t made = 0;
     while (*index < stop) {
         const unsigned char *slot = bytes + *index * (Py_ssize_t)MWJ_SLOT_SIZE;
@@ -663,18 +375,15 @@ static int stores_loop(Stores *self, const unsigned char *bytes, Py_ssize_t *ind
         memcpy(head, slot, sizeof head);
         stores_look_ahead(&self->variables, slot, left);
         int why = stores_take(self, slot, head, left < room ? left : room, resync, out, &made);
-        if (why != STOP_END)
-            return why;
+        if (why != STOP_END) return why;
         resync = 0;
         *index += head[1];
-        if (made >= limit)
-            return STOP_FULL;
+        if (made >= limit) return STOP_FULL;
     }
     return STOP_END;
 }
 
-static PyObject *stores_run(Stores *self, PyObject *args)
-{
+static PyObject *stores_run(Stores *self, PyObject *args) {
     Py_buffer view;
     Py_ssize_t index, stop;
     unsigned long long first, limit;
@@ -724,8 +433,7 @@ static PyType_Spec stores_spec = {
     .slots = stores_slots,
 };
 
-static int reader_exec(PyObject *module)
-{
+static int reader_exec(PyObject *module) {
     PyObject *type = PyType_FromModuleAndSpec(module, &stores_spec, NULL);
     int failed = type == NULL || PyModule_AddObjectRef(module, "Stores", type) < 0;
     Py_XDECREF(type);
@@ -740,7 +448,4 @@ static PyModuleDef reader_module = {
     .m_slots = reader_slots,
 };
 
-PyMODINIT_FUNC PyInit__reader(void)
-{
-    return PyModuleDef_Init(&reader_module);
-}
+PyMODINIT_FUNC PyInit__reader(void) { return PyModuleDef_Init(&reader_module); }

@@ -1,0 +1,341 @@
+"""Raw records of one journal -> the frozen records that sinks get.
+
+For each variable the decoder keeps the bytes that it had (from CONTENT, then from each STORE), so that ``old`` and
+``new`` are the whole decoded variable even if a store touched one byte of it, and so that bytes that changed without an
+event are found out: a :class:`~memwatch_core.records.Lost` record says so, and decoding goes on from the new bytes.
+Nothing in a journal can make the decoder raise: what makes no sense is counted and reported as ``Lost``.
+
+What an adapter writes as JSON
+------------------------------
+Unknown keys are ignored, each key may be left out.
+
+METADATA (the last one counts; a variable is announced when its first one comes, or at its first store)::
+
+    {"name": "total",                 # "variable <id>" if left out
+     "serializer": "int64",           # name of a Serializer; "" (or left out): the value is its bytes
+     "options": {},                   # Layout.options, handed to Serializer.decode
+     "size": 8,                       # bytes of the value, if it doesn't fill what was registered
+     "path": null,                    # of an object that is watched field by field: "orders[0].qty"
+     "thread_ident": 140241, "thread": "MainThread",                     # who called watch()
+     "site": {"file": "orders.py", "line": 41, "function": "main"}}      # from where; or null
+
+CONTEXT and OUTCOME are described in docs/journal-format.md: an event carries a context only while its outcome is
+``open``; what becomes of it later is in :attr:`JournalDecoder.contexts`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from ..journal.layout import DEPTH_FULL, FLAGS, ORIGINS, SITE, Flag, Kind
+from ..journal.layout import VARIABLE as VARIABLE_SLOT
+from ..journal.reader import Block, JournalReader, RawRecord
+from ..journal.stores import Stop, Stores
+from ..records import Event, Lost, Notice, Record, Serializer, Site, Unwatched, Variable, Watched
+from .statements import Contexts
+
+VALUE_LIMIT = 1 << 16
+"""Variables larger than this are reported by the bytes that changed alone: ``old`` and ``new`` are None."""
+SHADOW_LIMIT = 1 << 30
+"""Bytes kept of all variables of a journal together; those registered beyond it are treated like large ones."""
+BATCH_BYTES = 1 << 23
+"""A batch of records ends when its values came to this many bytes."""
+_MORE, _MORE_LIMIT = int(Flag.MORE), 1 << 20
+_MAY_BE_UNDONE = ("ended", "closed")
+
+
+class _Metadata(msgspec.Struct):
+    name: str = ""
+    serializer: str = ""
+    options: dict[str, Any] = {}
+    size: int | None = None
+    path: str | None = None
+    thread_ident: int = 0
+    thread: str = ""
+    site: Site | None = None
+
+
+class _Watch:
+    """A registered variable, and whether sinks know of it."""
+
+    __slots__ = ("announced", "depth", "flags", "followed", "metadata", "shown", "size", "time")
+
+    def __init__(self, time: int, size: int, flags: int, depth: tuple[int, int]) -> None:
+        self.time, self.size, self.flags, self.depth = time, size, flags, depth
+        self.metadata = _Metadata()
+        self.announced = False
+        self.followed = 0
+        self.shown: Variable | None = None
+
+
+_HEAD = bytes(20)
+_metadata = msgspec.json.Decoder(_Metadata)
+
+
+class JournalDecoder:
+    """One journal's records, in journal order: call :meth:`poll` until ``ended``.
+
+    ``serializers``: by name; one that isn't there leaves values None. Raises JournalError if the file is no journal.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], serializers: Mapping[str, Serializer], buffer: bytearray | None = None
+    ) -> None:
+        self.reader = JournalReader(path, buffer)
+        header = self.reader.header
+        self.pid, self.runtime = header.pid, header.runtime
+        self._serializers = serializers
+        self._stores = Stores(Event, self.pid, self.runtime, ORIGINS)
+        self._watches: dict[int, _Watch] = {}
+        self.contexts = Contexts(self._stores)
+        self._named: set[int] = set()
+        self._more: dict[tuple[int, int], bytes] = {}
+        self._followed = 0
+        self._lost_told = self._skipped_told = self._damaged_told = 0
+        self._time = header.started
+        self._text = f"{self.reader.path.name}: {self.runtime} process {self.pid}, tracker {header.tracker}"
+        self._begun = self.ended = False
+
+    @property
+    def live(self) -> bool:
+        """Whether the process may still add to the journal."""
+        return self.reader.live
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.reader.close()
+
+    def poll(self) -> list[Record]:
+        """The next records: some thousands at most; empty if there are none now (or, when ``ended``, at all)."""
+        out: list[Record] = []
+        if not self._begun:
+            self._begun = True
+            out.append(Notice(self._time, self.pid, self._text))
+        while not self.ended and (block := self.reader.read()) is not None:
+            self._take_block(block, out)
+            if out or self.reader.position == block.first:
+                break
+        self._tell_counters(out)
+        if self.reader.ended and not self.ended:
+            self.ended = True
+            self._finish(out)
+            self.close()
+        return out
+
+    def _take_block(self, block: Block, out: list[Record]) -> None:
+        index, stop, resync = 0, block.slots, False
+        view, first, run = block.view, block.first, self._stores.run
+        while index < stop:
+            index, why = run(view, index, stop, first, out, BATCH_BYTES, resync)
+            resync = False
+            if why == Stop.END or why == Stop.FULL:
+                break
+            record, following = self.reader.parse(block, index)
+            if why == Stop.OTHER:
+                if following <= index:
+                    break  # not whole in this block
+                index = following
+                if record is not None:
+                    self._take(record, out)
+            elif record is not None:
+                if why == Stop.GAP:
+                    self._tell_gap(record, out)
+                    resync = True
+                else:
+                    self._introduce(record, out)
+        self.reader.position = first + index
+        if out:
+            self._time = out[-1].time_ns
+        for ident in self._stores.failures():
+            shown = self._watches[ident].shown if ident in self._watches else None
+            if shown is not None:
+                what = f"serializer {shown.serializer!r} can't decode {shown.name}; its values are left out"
+                out.append(Notice(self._time, self.pid, what))
+
+    def _take(self, record: RawRecord, out: list[Record]) -> None:
+        """A record that is not a STORE."""
+        payload = record.payload
+        if (self._more or record.flags & _MORE) and record.kind not in (Kind.VARIABLE, Kind.UNREGISTERED):
+            key = (record.kind, record.id)
+            payload = self._more.pop(key, b"") + payload
+            if record.flags & _MORE and len(payload) <= _MORE_LIMIT:
+                self._more[key] = payload
+                return
+        try:
+            self._act(record, payload, out)
+        except (msgspec.MsgspecError, ValueError, RecursionError, IndexError) as error:
+            name = Kind(record.kind).name
+            out.append(Lost(record.time, self.pid, 1, f"{name} record {record.id} can't be read: {_short(error)}"))
+
+    def _act(self, record: RawRecord, payload: bytes, out: list[Record]) -> None:
+        ident, kind = record.id, record.kind
+        if kind == Kind.VARIABLE:
+            self._register(record)
+        elif kind == Kind.CONTENT:
+            self._stores.fill(ident, int.from_bytes(payload[:8], "little"), payload[8:])
+        elif kind == Kind.METADATA:
+            self._describe(record, _metadata.decode(payload), out)
+        elif kind == Kind.UNREGISTERED:
+            self._unregister(record, out)
+        elif kind == Kind.SITE:
+            self._stores.site(ident, self._site(payload))
+        elif kind == Kind.CONTEXT:
+            self.contexts.open(ident, payload)
+        elif kind == Kind.OUTCOME:
+            self.contexts.update(ident, payload)
+        elif kind == Kind.THREAD:
+            self._name_thread(record, payload.decode("utf-8", "replace"))
+        elif kind == Kind.LOST:
+            count = int.from_bytes(payload[:8], "little")
+            watch = self._watches.get(ident)
+            name = watch.shown.name if watch is not None and watch.shown is not None else None
+            out.append(Lost(record.time, self.pid, count, "stores that ran and were not recorded", name))
+
+    # ---- variables --------------------------------------------------------------------------------------------------
+
+    def _register(self, record: RawRecord) -> None:
+        flags, size, start, stop, _ = VARIABLE_SLOT.unpack(_HEAD + record.payload)[4:]
+        self._forget(record.id)
+        watch = self._watches[record.id] = _Watch(record.time, size, flags, (start, stop))
+        self._define(record.id, watch, provisional=True)
+
+    def _define(self, ident: int, watch: _Watch, *, provisional: bool) -> Variable:
+        """Tells the store loop what is known of a variable."""
+        meta = watch.metadata
+        size = watch.size if meta.size is None else max(0, min(meta.size, watch.size))
+        start, stop = min(watch.depth[0], size), min(watch.depth[1], size)
+        site = meta.site
+        variable = Variable(
+            ident, meta.name or f"variable {ident}", self.pid, self.runtime, size, meta.serializer, meta.options,
+            _flag_names(watch.flags),
+            None if watch.depth == DEPTH_FULL or (start, stop) == (0, size) else (start, stop),
+            site, meta.thread_ident, meta.thread,
+        )  # fmt: skip
+        serializer = self._serializers.get(meta.serializer)
+        decode = serializer.decode if serializer is not None else None if meta.serializer or not size else _as_bytes
+        fits = size <= VALUE_LIMIT and self._followed - watch.followed + size <= SHADOW_LIMIT
+        self._followed += (size if fits else 0) - watch.followed
+        watch.followed = size if fits else 0
+        form = serializer.format if serializer is not None else None
+        self._stores.define(variable, meta.path, decode, form, fits, provisional)
+        watch.shown = variable
+        return variable
+
+    def _describe(self, record: RawRecord, metadata: _Metadata, out: list[Record]) -> None:
+        watch = self._watches.get(record.id)
+        if watch is None:
+            raise ValueError("no such variable")
+        watch.metadata = metadata
+        before = watch.shown
+        if self._define(record.id, watch, provisional=False) != before or not watch.announced:
+            self._announce(record.id, watch, record.time if watch.announced else watch.time, out)
+
+    def _announce(self, ident: int, watch: _Watch, time: int, out: list[Record]) -> None:
+        if watch.shown is not None:
+            watch.announced = True
+            out.append(Watched(time, watch.shown, self._stores.value(ident)))
+
+    def _introduce(self, record: RawRecord, out: list[Record]) -> None:
+        """A STORE to a variable that has not been announced, or is not even known."""
+        watch = self._watches.get(record.id)
+        if watch is None:
+            watch = self._watches[record.id] = _Watch(record.time, 0, 0, DEPTH_FULL)
+            reason = "the record that registers it can't be read: values unknown"
+            out.append(Lost(record.time, self.pid, 1, reason, f"variable {record.id}"))
+            watch.announced = True  # nothing can be said of it
+            self._define(record.id, watch, provisional=False)
+        else:
+            self._define(record.id, watch, provisional=False)
+            self._announce(record.id, watch, watch.time, out)
+
+    def _unregister(self, record: RawRecord, out: list[Record]) -> None:
+        watch = self._watches.get(record.id)
+        if watch is None:
+            raise ValueError("no such variable")
+        if not watch.announced:
+            self._announce(record.id, watch, watch.time, out)
+        name = watch.shown.name if watch.shown is not None else f"variable {record.id}"
+        out.append(Unwatched(record.time, self.pid, name, record.id))
+        self._forget(record.id)
+
+    def _forget(self, ident: int) -> None:
+        watch = self._watches.pop(ident, None)
+        if watch is not None:
+            self._followed -= watch.followed
+            self._stores.forget(ident)
+
+    def _tell_gap(self, record: RawRecord, out: list[Record]) -> None:
+        shown = self._watches[record.id].shown if record.id in self._watches else None
+        where = f"bytes {record.offset} to {record.offset + len(record.payload) // 2 - 1}"
+        reason = f"a change without an event: {where} are not what the last event left"
+        out.append(Lost(record.time, self.pid, 1, reason, shown.name if shown is not None else None))
+
+    # ---- names ------------------------------------------------------------------------------------------------------
+
+    def _name_thread(self, record: RawRecord, name: str) -> None:
+        """A name that the kernel had (inexact) doesn't replace one that an adapter gave."""
+        if record.flags & Flag.INEXACT == 0:
+            self._named.add(record.tid)
+        elif record.tid in self._named:
+            return
+        self._stores.thread(record.tid, name)
+
+    def _site(self, payload: bytes) -> Site:
+        line, column, file, function = SITE.unpack_from(payload.ljust(SITE.size, b"\0"))
+        if SITE.size + file + function > len(payload):
+            raise ValueError("names longer than the record")
+        names = payload[SITE.size :]
+        # a file name may be any bytes; a surrogate stands for each that is no UTF-8
+        where = names[:file].decode("utf-8", "surrogateescape")
+        return Site(where, line, names[file : file + function].decode("utf-8", "replace"), column)
+
+    # ---- what was lost ----------------------------------------------------------------------------------------------
+
+    def _tell_counters(self, out: list[Record]) -> None:
+        reader = self.reader
+        if reader.lost > self._lost_told:
+            reason = "stores that ran and couldn't be recorded: the disk was full"
+            out.append(Lost(self._time, self.pid, reader.lost - self._lost_told, reason))
+            self._lost_told = reader.lost
+        if reader.damaged > self._damaged_told:
+            reason = "damaged slots of the journal were stepped over"
+            out.append(Lost(self._time, self.pid, reader.damaged - self._damaged_told, reason))
+            self._damaged_told = reader.damaged
+        if reader.skipped > self._skipped_told:
+            reason = "slots that were being written when the process ended"
+            out.append(Lost(self._time, self.pid, reader.skipped - self._skipped_told, reason))
+            self._skipped_told = reader.skipped
+
+    def _finish(self, out: list[Record]) -> None:
+        reader, name = self.reader, self.reader.path.name
+        for ident, watch in self._watches.items():
+            if not watch.announced:
+                self._announce(ident, watch, watch.time, out)
+        if self._more:
+            out.append(Lost(self._time, self.pid, len(self._more), "records whose second half is missing"))
+        if reader.missing:
+            out.append(Lost(self._time, self.pid, reader.missing, f"slots at the end of {name}: the file is cut short"))
+        if reader.unknown:
+            kinds = ", ".join(f"{count} of kind {kind}" for kind, count in sorted(reader.unknown.items()))
+            text = f"{name}: records of unknown kinds were left out ({kinds}): a newer MemWatch wrote them"
+            out.append(Notice(self._time, self.pid, text))
+        end = "closed" if reader.closed else "the process ended without closing it"
+        out.append(Notice(max(self._time, reader.closed), self.pid, f"{name}: {end}"))
+
+
+@lru_cache(maxsize=64)
+def _flag_names(flags: int) -> tuple[str, ...]:
+    return tuple(name for bit, name in FLAGS.items() if flags & bit)
+
+
+def _as_bytes(data: bytes, options: Mapping[str, Any]) -> bytes:
+    return data
+
+
+def _short(error: Exception) -> str:
+    return str(error)[:200]

@@ -1,0 +1,82 @@
+"""The bytes of a journal, as docs/journal-format.md describes them and journal_format.h defines them for the writer."""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+from struct import Struct
+
+from ..records import Origin
+
+MAGIC = b"MEMWATCH"
+VERSION_MAJOR = 1
+VERSION_MINOR = 0
+HEADER_SIZE = 4096
+SLOT_SIZE = 64
+SEGMENT_SLOTS = 16384
+SEGMENT_SIZE = SEGMENT_SLOTS * SLOT_SIZE
+RECORD_SLOTS_MAX = 255
+
+
+class Kind(IntEnum):
+    """First byte of a slot."""
+
+    FREE = 0
+    STORE = 1
+    CONTINUATION = 2
+    PAD = 3
+    VARIABLE = 4
+    METADATA = 5
+    CONTENT = 6
+    UNREGISTERED = 7
+    SITE = 8
+    CONTEXT = 9
+    OUTCOME = 10
+    THREAD = 11
+    LOST = 12
+
+
+class Flag(IntFlag):
+    """Fourth byte of a slot."""
+
+    INEXACT = 1
+    SITE_INEXACT = 2
+    MORE = 128
+
+
+ORIGINS: dict[int, Origin] = {1: "announced", 2: "store", 3: "syscall", 4: "kernel"}
+"""Third byte of a STORE; a number that isn't here reads as ``store``."""
+
+FLAGS = {1: "track_threads", 2: "track_sql", 4: "track_all_vars", 8: "track_locals"}
+"""Bits of VARIABLE.flags -> names in :attr:`memwatch_core.records.Variable.flags`."""
+
+HEADER = Struct("<8sHHIIIQQ16s16s16sII")
+"""magic, version major, minor, header_size, slot_size, segment_slots, pid, started, runtime, tracker, session,
+page_size, abi_version."""
+HEADER_RESERVED, HEADER_LOST, HEADER_CLOSED = 128, 192, 200
+"""Offsets of the three u64 that change while the journal is written."""
+COUNTERS = Struct("<Q56xQQ")
+"""reserved, lost, closed, from ``HEADER_RESERVED`` on."""
+
+WORD = Struct("<I")
+"""kind | slots << 8 | origin << 16 | flags << 24."""
+STORE = Struct("<IIQIIIII28s")
+"""word, tid, time, variable, offset, length, site, context, payload of the first slot."""
+BLOB = Struct("<IIQII40s")
+"""word, tid, time, id, length, payload of the first slot: METADATA, CONTENT, SITE, CONTEXT, OUTCOME, THREAD, LOST."""
+VARIABLE = Struct("<IIQIIQQQQ8x")
+"""word, tid, time, id, flags, size, depth_start, depth_stop, address."""
+SITE = Struct("<IIHH")
+"""Head of a SITE's payload: line, column, length of file, length of function."""
+
+STORE_PAYLOAD = 36
+BLOB_PAYLOAD = 24
+CONTINUATION_PAYLOAD = 4
+DEPTH_FULL = (0, 2**64 - 1)
+BLOB_KINDS = frozenset(
+    {Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST},
+)
+
+
+def word(kind: int, slots: int = 1, origin: int = 0, flags: int = 0) -> int:
+    """The first four bytes of a slot as a number."""
+    return kind | slots << 8 | origin << 16 | flags << 24

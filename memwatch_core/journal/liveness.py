@@ -1,0 +1,80 @@
+"""Whether the process that writes a journal still runs.
+
+The journal's header has its process id, but ids are used again. So the process counts as the writer only if it has the
+journal mapped (``/proc/<pid>/maps``): evidence that no clock can spoil. That is looked up once; from then on a pidfd
+stands for this very process, whatever happens to its number. A lock on the file would need no /proc, but a forked child
+would hold on to it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from pathlib import Path
+
+
+class Writer:
+    """The process that writes one journal.
+
+    A process in another pid namespace, or one whose /proc entry is hidden, can't be seen: it counts as gone.
+    """
+
+    def __init__(self, pid: int, journal: Path) -> None:
+        self.pid = pid
+        self._journal = journal
+        self._pidfd: int | None = None
+        self._gone = False
+
+    def alive(self) -> bool:
+        """True while the process runs and has the journal mapped. Once False, always False."""
+        if self._gone:
+            return False
+        self._gone = not self._find() if self._pidfd is None else self._ended()
+        if self._gone:
+            self.close()
+        return not self._gone
+
+    def close(self) -> None:
+        """Lets go of the pidfd; :meth:`alive` must not be asked any more."""
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    def _ended(self) -> bool:
+        poll = select.poll()
+        poll.register(self._pidfd or 0, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _find(self) -> bool:
+        if not 0 < self.pid < 2**31:
+            return False
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            self._pidfd = None  # a sandbox without pidfd_open: look the process up each time
+        return self._maps_journal()
+
+    def _maps_journal(self) -> bool:
+        try:
+            inode = os.stat(self._journal).st_ino
+        except OSError:
+            inode = 0  # deleted meanwhile: its path in the maps says so
+        path = os.fsencode(self._journal.resolve())
+        try:
+            with open(f"/proc/{self.pid}/maps", "rb") as maps:
+                for line in maps:
+                    fields = line.split(maxsplit=5)
+                    if len(fields) < 6:
+                        continue
+                    mapped = fields[5].rstrip(b"\n").removesuffix(b" (deleted)")
+                    # overlay file systems show another inode, moved folders another path: either will do
+                    named = os.path.basename(mapped) == os.path.basename(path)
+                    if mapped == path or (named and int(fields[4]) == inode):
+                        return True
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        except PermissionError:
+            return True  # it exists, and we can't tell: wait for it rather than skip what it is writing
+        return False

@@ -1,0 +1,316 @@
+"""Reads one journal file: raw records in slot order, from a process that runs, has ended or was killed.
+
+Nothing in the file is trusted. A file that isn't a journal is a JournalError; anything wrong behind a good header is
+counted and stepped over. The file is read with ``pread``, not mapped: a file that is cut short while it is mapped kills
+the reader with SIGBUS. What the counters mean is decided by :mod:`memwatch_core.host.decoder`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import JournalError
+from . import layout
+from .layout import BLOB_KINDS, Kind
+from .liveness import Writer
+
+BLOCK_SLOTS = 4096
+"""Slots read at once: 256 KiB, so that a block stays in the processor's cache while it is decoded."""
+BLOCK_SIZE = BLOCK_SLOTS * layout.SLOT_SIZE
+GRACE = 0.1
+"""Seconds that a process which has closed its journal, and still runs, has to commit what it had begun."""
+_ZEROS = bytes(BLOCK_SIZE)
+
+
+class NotBegun(JournalError):
+    """The file may become a journal: its header isn't written yet, or it can't be opened now."""
+
+
+class Header(NamedTuple):
+    """What doesn't change in a journal's header."""
+
+    version: tuple[int, int]
+    pid: int
+    started: int
+    """ns since 1970, UTC."""
+    runtime: str
+    tracker: str
+    session: bytes
+    page_size: int
+    abi_version: int
+
+
+class RawRecord(NamedTuple):
+    """One record of a journal, taken apart and not interpreted."""
+
+    slot: int
+    kind: int
+    slots: int
+    origin: int
+    flags: int
+    tid: int
+    time: int
+    id: int
+    payload: bytes
+    """STORE: bytes before, bytes after. VARIABLE: its 44 bytes. Otherwise ``length`` bytes."""
+    offset: int = 0
+    site: int = 0
+    context: int = 0
+
+
+class Block(NamedTuple):
+    """Slots that are committed, from the start of a record on."""
+
+    view: memoryview
+    first: int
+    """Number of its first slot in the journal."""
+    slots: int
+    last: bool
+    """Nothing comes after it, ever."""
+
+
+class JournalReader:
+    """One journal. ``position`` is the next slot to read; whoever takes a block advances it.
+
+    Raises JournalError: the file isn't there, can't be read, is not a journal, or is of another major version.
+    ``buffer`` (``BLOCK_SIZE`` bytes) may be shared by readers of which one at a time is in use. Not thread-safe.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], buffer: bytearray | None = None) -> None:
+        self.path = Path(path)
+        self.position = 0
+        self.skipped = 0
+        """Slots that were reserved and never committed."""
+        self.damaged = 0
+        """Slots that make no sense: wrong counts, lengths longer than their record, stray continuations."""
+        self.missing = 0
+        """Slots that were handed out and that the file, cut short, doesn't have."""
+        self.unknown: Counter[int] = Counter()
+        """Kind -> records of kinds that this version doesn't know."""
+        self.reserved = self.lost = self.closed = 0
+        self.ended = False
+        """Everything was read, and nothing will be added."""
+        try:
+            self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            kind = NotBegun if error.errno in (errno.EMFILE, errno.ENFILE) else JournalError
+            raise kind(f"{self.path}: can't be read ({error.strerror}); check the path and its mode") from error
+        try:
+            self.header = self._read_header()
+        except BaseException:
+            os.close(self._file)
+            raise
+        self._writer = Writer(self.header.pid, self.path)
+        self._buffer = bytearray(BLOCK_SIZE) if buffer is None else buffer
+        self._view = memoryview(self._buffer)
+        self._final = False
+        self._closed_at = 0.0
+        self._given = (-1, 0)
+
+    def close(self) -> None:
+        """Closes the file. Idempotent."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+            self._writer.close()
+
+    @property
+    def live(self) -> bool:
+        """Whether the writer may still add to the journal."""
+        return not self._final
+
+    def read(self) -> Block | None:
+        """The committed slots from ``position`` on, a block at most; None if there are no more of them now, or none
+        will come (``ended``). The block's memory is used again by the next call."""
+        if self.ended:
+            return None
+        if not self._final:
+            self._read_counters()
+            block = self._read_live()
+            if block is not None and (block.first, block.slots) != self._given:
+                self._given = block.first, block.slots
+                return block  # but not one that holds no whole record a second time: is its writer still there?
+            # The order counts: once the writer is gone or done, whatever it committed is there to be read.
+            if self._writer.alive() and not (self.closed and self._settled()):
+                return None
+            self._final = True
+            self._read_counters()
+        return self._read_final()
+
+    def parse(self, block: Block, index: int) -> tuple[RawRecord | None, int]:
+        """The record at slot ``index`` of a block and the index behind it.
+
+        None for what isn't a record (a PAD, slots never committed, damage, unknown kinds: counted). An index that is
+        not greater than the one given: the record isn't whole in this block, read on from here.
+        """
+        view, word = block.view, layout.WORD.unpack_from(block.view, index * 64)[0]
+        kind, slots = word & 255, word >> 8 & 255
+        if kind in (Kind.FREE, Kind.CONTINUATION):
+            return None, self._skip(block, index, kind)
+        first = block.first + index
+        room = layout.SEGMENT_SLOTS - first % layout.SEGMENT_SLOTS
+        if kind == Kind.PAD:
+            return None, index + min(max(slots, 1), room)  # its other slots need not be written
+        stop = index + slots
+        if slots == 0 or slots > room or (stop > block.slots and block.last):
+            return None, self._damage(block, index)
+        if stop > block.slots:
+            return None, index
+        if slots > 1 and any(view[at] != Kind.CONTINUATION for at in range((index + 1) * 64, stop * 64, 64)):
+            return None, self._damage(block, index)
+        record = self._take(view[index * 64 : stop * 64], first, word)
+        if record is None and (kind == Kind.STORE or kind in BLOB_KINDS):
+            return None, self._damage(block, index)
+        return record, stop
+
+    def records(self) -> Iterator[RawRecord]:
+        """Every record that is there now, in slot order; call it again to go on. Advances ``position``."""
+        while (block := self.read()) is not None:
+            index = 0
+            while index < block.slots:
+                record, following = self.parse(block, index)
+                if following <= index:
+                    if index == 0:
+                        return  # a record that is not whole yet, though it says so
+                    break
+                self.position = block.first + following
+                index = following
+                if record is not None:
+                    yield record
+
+    def _read_header(self) -> Header:
+        regular = stat.S_ISREG(os.fstat(self._file).st_mode)
+        raw = os.pread(self._file, layout.HEADER_SIZE, 0) if regular else b""
+        if regular and not any(raw[: len(layout.MAGIC)]):  # the magic is written last
+            raise NotBegun(f"{self.path}: not a MemWatch journal, or one that was only just created")
+        if len(raw) < layout.HEADER_SIZE or not raw.startswith(layout.MAGIC):
+            raise JournalError(f"{self.path}: not a MemWatch journal; give a .mwj file of a session folder")
+        _, major, minor, header_size, slot_size, segment, pid, started, runtime, tracker, session, page, abi = (
+            layout.HEADER.unpack_from(raw)
+        )
+        if major != layout.VERSION_MAJOR:
+            raise JournalError(
+                f"{self.path}: journal format {major}.{minor}, and this MemWatch reads {layout.VERSION_MAJOR}.x; "
+                "read it with the version of MemWatch that wrote it"
+            )
+        if (header_size, slot_size, segment) != (layout.HEADER_SIZE, layout.SLOT_SIZE, layout.SEGMENT_SLOTS):
+            raise JournalError(f"{self.path}: damaged header (sizes {header_size}, {slot_size}, {segment})")
+
+        def text(name: bytes) -> str:
+            return name.split(b"\0")[0].decode("utf-8", "replace")
+
+        return Header((major, minor), pid, started, text(runtime), text(tracker), session, page, abi)
+
+    def _read_counters(self) -> None:
+        raw = os.pread(self._file, layout.COUNTERS.size, layout.HEADER_RESERVED)
+        if len(raw) == layout.COUNTERS.size:
+            self.reserved, self.lost, self.closed = layout.COUNTERS.unpack(raw)
+
+    def _pread(self, slots: int) -> int:
+        """Fills the buffer with ``slots`` slots from ``position`` on; how many whole ones the file had."""
+        offset = layout.HEADER_SIZE + self.position * layout.SLOT_SIZE
+        try:
+            return os.preadv(self._file, [self._view[: slots * layout.SLOT_SIZE]], offset) // layout.SLOT_SIZE
+        except (OSError, OverflowError):  # EIO of a bad disk, or a position beyond what the kernel can count
+            return 0
+
+    def _settled(self) -> bool:
+        """Whether the threads that were writing when the journal was closed must have come to an end."""
+        if self.position >= self.reserved:
+            return True
+        now = time.monotonic()
+        self._closed_at = self._closed_at or now
+        return now - self._closed_at > GRACE
+
+    def _read_live(self) -> Block | None:
+        count = self._pread(max(0, min(BLOCK_SLOTS, self.reserved - self.position)))
+        if count == 0:
+            return None
+        words = self._view[: count * layout.SLOT_SIZE].cast("I")[::16].tolist()
+        if 0 in words:
+            count = words.index(0)
+        # The first reading may have copied a slot's payload before it was written and its word after: read again.
+        count = min(count, self._pread(count)) if count else 0
+        return Block(self._view, self.position, count, last=False) if count else None
+
+    def _read_final(self) -> Block | None:
+        while not self.ended:
+            count = self._pread(BLOCK_SLOTS)
+            size = count * layout.SLOT_SIZE
+            if count and self._buffer[:size] != _ZEROS[:size]:
+                return Block(self._view, self.position, count, last=count < BLOCK_SLOTS)
+            following = self._next_data(self.position + count) if count else None
+            present = max(0, os.fstat(self._file).st_size - layout.HEADER_SIZE) // layout.SLOT_SIZE
+            self._count_skipped(self.position, present if following is None else following)
+            if following is None:
+                self.missing = max(0, self.reserved - max(present, self.position))
+                self.ended = True
+            else:
+                self.position = following
+        return None
+
+    def _next_data(self, slot: int) -> int | None:
+        """The slot from ``slot`` on where the file has data, over a hole of any size; None if there is none."""
+        try:
+            offset = os.lseek(self._file, layout.HEADER_SIZE + slot * layout.SLOT_SIZE, os.SEEK_DATA)
+        except (OSError, OverflowError):
+            return None
+        return max(slot, (offset - layout.HEADER_SIZE) // layout.SLOT_SIZE)
+
+    def _count_skipped(self, first: int, stop: int) -> None:
+        self.skipped += max(0, min(stop, self.reserved) - first)
+
+    def _skip(self, block: Block, index: int, kind: int) -> int:
+        """Steps over one slot that was not committed, and the CONTINUATION slots behind it."""
+        if kind == Kind.FREE:
+            self._count_skipped(block.first + index, block.first + index + 1)
+        else:
+            self.damaged += 1
+        index += 1
+        while index < block.slots and block.view[index * 64] == Kind.CONTINUATION:
+            index += 1
+        return index
+
+    def _damage(self, block: Block, index: int) -> int:
+        self.damaged += 1
+        index += 1
+        while index < block.slots and block.view[index * 64] == Kind.CONTINUATION:
+            index += 1
+        return index
+
+    def _take(self, raw: memoryview, first: int, word: int) -> RawRecord | None:
+        """A whole record; None if its length doesn't fit, or its kind isn't known (counted)."""
+        kind, slots = word & 255, word >> 8 & 255
+        head = (first, kind, slots, word >> 16 & 255, word >> 24)
+        if kind == Kind.STORE:
+            _, tid, time, variable, offset, length, site, context, _ = layout.STORE.unpack_from(raw)
+            if 2 * length > 28 + 60 * (slots - 1):
+                return None
+            payload = _payload(raw, layout.STORE_PAYLOAD, 2 * length)
+            return RawRecord(*head, tid, time, variable, payload, offset, site, context)
+        if kind in BLOB_KINDS:
+            _, tid, time, ident, length, _ = layout.BLOB.unpack_from(raw)
+            if length > 40 + 60 * (slots - 1):
+                return None
+            return RawRecord(*head, tid, time, ident, _payload(raw, layout.BLOB_PAYLOAD, length))
+        if kind in (Kind.VARIABLE, Kind.UNREGISTERED):
+            _, tid, time, ident = layout.BLOB.unpack_from(raw)[:4]
+            return RawRecord(*head, tid, time, ident, bytes(raw[20:64]))
+        self.unknown[kind] += 1
+        return None
+
+
+def _payload(raw: memoryview, start: int, length: int) -> bytes:
+    """The payload of a record: from ``start`` in its first slot, then 60 bytes of each CONTINUATION."""
+    if start + length <= layout.SLOT_SIZE:
+        return bytes(raw[start : start + length])
+    parts = [raw[start : layout.SLOT_SIZE]]
+    parts += [raw[at + layout.CONTINUATION_PAYLOAD : at + 64] for at in range(64, len(raw), 64)]
+    return b"".join(parts)[:length]

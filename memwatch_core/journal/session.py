@@ -1,0 +1,144 @@
+"""A session's folder: made, opened, and the journals in it.
+
+``<base>/<when>-<part of the session's id>/`` (0700) holds ``session.json``, ``key`` and a journal for each process
+(0600 each): docs/journal-format.md.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from ..errors import SessionError
+
+FORMAT = 1
+DESCRIPTION = "session.json"
+KEY = "key"
+KEY_SIZE = 32
+JOURNAL_SUFFIX = ".mwj"
+
+
+class Session(msgspec.Struct, frozen=True):
+    """What a session's folder says of it."""
+
+    folder: Path
+    id: bytes
+    """16 bytes, the same in each of its journals."""
+    started: datetime
+    command: tuple[str, ...]
+    version: str
+    """Of MemWatch."""
+    key: bytes = b""
+    """Key of the hashes of SQL statements and parameters; empty if the folder hasn't one."""
+
+
+class _Description(msgspec.Struct):
+    format: int
+    session: str
+    started: datetime
+    command: list[str]
+    memwatch: str = ""
+
+
+def create_session(base: str | os.PathLike[str], command: Sequence[str]) -> Path:
+    """Makes the folder of a new session in ``base`` (made if need be); its path.
+
+    Raises SessionError: the folder can't be made or written to.
+    """
+    from .. import __version__
+
+    ident, now = secrets.token_bytes(16), datetime.now(UTC)
+    folder = Path(base).absolute() / f"{now:%Y%m%d-%H%M%S}-{ident.hex()[:6]}"
+    description = {
+        "format": FORMAT,
+        "session": ident.hex(),
+        "started": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        # an argument may be any bytes: what is no UTF-8 is kept readable, not exact
+        "command": [argument.encode("utf-8", "backslashreplace").decode() for argument in command],
+        "memwatch": __version__,
+    }
+    try:
+        Path(base).mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)
+        _write(folder / KEY, secrets.token_bytes(KEY_SIZE))
+        _write(folder / DESCRIPTION, msgspec.json.encode(description) + b"\n")
+    except OSError as error:
+        where = error.filename or folder
+        raise SessionError(
+            f"{where}: the session's folder can't be made ({error.strerror}); "
+            "set journal.folder (or --folder) to a folder that you can write to"
+        ) from error
+    return folder
+
+
+def read_session(folder: str | os.PathLike[str]) -> Session:
+    """The session in a folder. Raises SessionError: there is none, or its description or key can't be read."""
+    folder = Path(folder)
+    file = folder / DESCRIPTION
+    try:
+        description = msgspec.json.decode(_read(file, 1 << 20), type=_Description)
+        ident = bytes.fromhex(description.session)
+        key = _read(folder / KEY, KEY_SIZE) if (folder / KEY).exists() else b""
+    except FileNotFoundError as error:
+        raise SessionError(
+            f"{folder}: no session (it has no {DESCRIPTION}); `memwatch run` makes one, in the folder journal.folder"
+        ) from error
+    except OSError as error:
+        raise SessionError(f"{error.filename or file}: can't be read ({error.strerror}); check its mode") from error
+    except (ValueError, RecursionError) as error:
+        raise SessionError(f"{file}: not the description of a session ({error})") from error
+    if description.format != FORMAT or len(ident) != 16:
+        raise SessionError(f"{file}: a session of format {description.format}; this MemWatch reads format {FORMAT}")
+    started = description.started if description.started.tzinfo else description.started.replace(tzinfo=UTC)
+    return Session(folder, ident, started, tuple(description.command), description.memwatch, key)
+
+
+def journals(folder: str | os.PathLike[str]) -> list[Path]:
+    """The journals in a session's folder now, oldest name first; call it again to find those of new processes.
+
+    Raises SessionError if the folder can't be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.name.endswith(JOURNAL_SUFFIX)]
+    except OSError as error:
+        raise SessionError(f"{folder}: can't be listed ({error.strerror}); give the folder of a session") from error
+    return [Path(folder) / name for name in sorted(names)]
+
+
+def sessions(base: str | os.PathLike[str]) -> list[Path]:
+    """The folders of sessions in ``base``, oldest first; none if there is no such folder."""
+    try:
+        with os.scandir(base) as entries:
+            folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        found = [folder for folder in folders if (folder / DESCRIPTION).is_file()]
+        # the name has the second; within one, the order in which they were described
+        return sorted(found, key=lambda folder: (folder.name[:15], (folder / DESCRIPTION).stat().st_mtime_ns))
+    except OSError:
+        return []
+
+
+def latest_session(base: str | os.PathLike[str]) -> Path:
+    """The newest session in ``base``. Raises SessionError if there is none."""
+    found = sessions(base)
+    if not found:
+        raise SessionError(f"{base}: no session there yet; `memwatch run script.py` makes one")
+    return found[-1]
+
+
+def _write(path: Path, data: bytes) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(data)
+
+
+def _read(path: Path, limit: int) -> bytes:
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("not a regular file")
+        return file.read(limit)

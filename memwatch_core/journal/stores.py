@@ -1,0 +1,236 @@
+"""Runs of STORE records -> events: the one loop of the reading side that is taken for every event.
+
+Two implementations of one class, held together by a differential test: :class:`PythonStores` here, which says what is
+meant, and ``memwatch_core.native._reader.Stores`` in C, several times faster. ``Stores`` is the one in use.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from ..records import Context, Event, Origin, Site, Variable
+from . import layout
+from .layout import Flag, Kind
+
+Decode = Callable[[bytes, Mapping[str, Any]], Any]
+
+
+class Stop(IntEnum):
+    """Why :meth:`PythonStores.run` stopped at a slot."""
+
+    END = 0
+    """All slots were taken."""
+    OTHER = 1
+    """The slot is not a whole, sound STORE record."""
+    UNKNOWN = 2
+    """A STORE to a variable that was never defined."""
+    UNANNOUNCED = 3
+    """The first STORE to a variable whose definition is provisional: say who it is first."""
+    GAP = 4
+    """The bytes before the store aren't those that the last one left."""
+    FULL = 5
+    """The batch is large enough."""
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of one variable."""
+
+    variable: Variable
+    path: str | None = None
+    decode: Decode | None = None
+    shadow: bytearray | None = None
+    provisional: bool = False
+    value: Any = None
+    fresh: bool = False
+    """``value`` is that of the bytes in ``shadow``."""
+    failed: bool = False
+
+    @property
+    def size(self) -> int:
+        return self.variable.size
+
+    @property
+    def checked(self) -> tuple[int, int]:
+        """The bytes of which every change makes an event."""
+        return self.variable.depth or (0, self.size)
+
+
+class PythonStores:
+    """What STORE records need: the bytes and the last value of each variable, sites, contexts and thread names by id.
+
+    Not thread-safe, and not re-entrant from a serializer's ``decode``.
+    """
+
+    def __init__(self, event: type[Event], pid: int, runtime: str, origins: Mapping[int, Origin]) -> None:
+        self.seq = 0
+        """STORE records seen so far."""
+        self._make, self._pid, self._runtime, self._origins = event, pid, runtime, origins
+        self._variables: dict[int, _State] = {}
+        self._sites: dict[int, Site] = {}
+        self._contexts: dict[int, Context] = {}
+        self._threads: dict[int, str] = {}
+        self._failures: list[int] = []
+
+    def define(
+        self,
+        variable: Variable,
+        path: str | None,
+        decode: Decode | None,
+        format: str | None,
+        shadow: bool,
+        provisional: bool,
+    ) -> None:
+        """Adds a variable, or says more of one (its bytes are kept). ``decode`` None: its values are None. ``format``:
+        the value is one number. Without ``shadow`` its bytes are not followed: values are None, gaps not found."""
+        state = self._variables.setdefault(variable.id, _State(variable))
+        state.variable, state.path, state.decode, state.provisional = variable, path, decode, provisional
+        if decode is not None and _is_number(format, variable.size):
+            unpack = struct.Struct(_number(format)).unpack
+            state.decode = lambda data, options: unpack(data)[0]
+        state.value, state.fresh = None, False
+        if not shadow:
+            state.shadow = None
+        elif state.shadow is None:
+            state.shadow = bytearray(variable.size)
+        elif len(state.shadow) != variable.size:
+            state.shadow = state.shadow[: variable.size].ljust(variable.size, b"\0")
+
+    def forget(self, ident: int) -> None:
+        """The variable is gone; its id is not used again."""
+        self._variables.pop(ident, None)
+
+    def fill(self, ident: int, offset: int, data: bytes) -> None:
+        """The variable held ``data`` at ``offset``; what lies outside of it is ignored."""
+        state = self._variables.get(ident)
+        if state is not None and state.shadow is not None and offset < state.size:
+            data = data[: state.size - offset]
+            state.shadow[offset : offset + len(data)] = data
+            state.fresh = False
+
+    def value(self, ident: int) -> Any:
+        """The variable's value now; None if it can't be decoded."""
+        state = self._variables.get(ident)
+        return None if state is None else self._value(state)
+
+    def site(self, ident: int, site: Site) -> None:
+        """What STORE records call site ``ident`` from now on."""
+        self._sites[ident] = site
+
+    def context(self, ident: int, context: Context | None) -> None:
+        """What STORE records call context ``ident`` from now on; None: it is forgotten."""
+        if context is None:
+            self._contexts.pop(ident, None)
+        else:
+            self._contexts[ident] = context
+
+    def thread(self, tid: int, name: str) -> None:
+        """The name of thread ``tid`` from now on."""
+        self._threads[tid] = name
+
+    def failures(self) -> list[int]:
+        """Ids of variables whose ``decode`` has raised since the last call; each id is given once."""
+        failures, self._failures = self._failures, []
+        return failures
+
+    def run(
+        self, view: memoryview, index: int, stop: int, first: int, out: list[Any], limit: int, resync: bool
+    ) -> tuple[int, int]:
+        """Decodes STORE records from slot ``index`` of ``view`` on, appends their events to ``out``, and stops at slot
+        ``stop``, at the first slot that isn't for it, or when ``limit`` bytes of values were made: (slot,
+        :class:`Stop`).
+
+        ``first`` is the number of slot 0 of the view in its journal. With ``resync``, the first record may disagree
+        with the bytes known: they are then taken from it.
+        """
+        made = 0
+        while index < stop:
+            word, tid, time, ident, offset, length, site, context, payload = layout.STORE.unpack_from(view, index * 64)
+            slots = word >> 8 & 255
+            if word & 255 != Kind.STORE or slots == 0 or 2 * length > 28 + 60 * (slots - 1):
+                return index, Stop.OTHER
+            if slots > stop - index or slots > layout.SEGMENT_SLOTS - (first + index) % layout.SEGMENT_SLOTS:
+                return index, Stop.OTHER
+            if slots > 1:
+                rest = range((index + 1) * 64, (index + slots) * 64, 64)
+                if any(view[at] != Kind.CONTINUATION for at in rest):
+                    return index, Stop.OTHER
+                payload += b"".join(view[at + layout.CONTINUATION_PAYLOAD : at + 64] for at in rest)
+            state = self._variables.get(ident)
+            if state is None:
+                return index, Stop.UNKNOWN
+            if state.provisional:
+                return index, Stop.UNANNOUNCED
+            before, after = payload[:length], payload[length : 2 * length]
+            old = new = None
+            if state.shadow is not None:
+                if not self._agrees(state, offset, before) and not resync:
+                    return index, Stop.GAP
+                self._put(state, offset, before)
+                old = self._value(state)
+                self._put(state, offset, after)
+                new = self._value(state)
+                made += state.size
+            resync = False
+            variable = state.variable
+            self.seq += 1
+            event = self._make(
+                self.seq, time, self._pid, self._runtime, tid, self._threads.get(tid, "") if tid else "",
+                variable.name, ident, state.path, self._origins.get(word >> 16 & 255, "store"),
+                offset, before, after, old, new, before != after,
+                not word >> 24 & (Flag.INEXACT | Flag.SITE_INEXACT),
+                self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
+            )  # fmt: skip
+            out.append(event)
+            made += 2 * length
+            index += slots
+            if made >= limit:
+                return index, Stop.FULL
+        return index, Stop.END
+
+    def _agrees(self, state: _State, offset: int, before: bytes) -> bool:
+        """Whether the bytes before the store are those known, as far as every change of them makes an event."""
+        start, stop = max(offset, state.checked[0]), min(offset + len(before), state.checked[1], state.size)
+        known = b"" if state.shadow is None else state.shadow[start:stop]
+        return start >= stop or known == before[start - offset : stop - offset]
+
+    def _put(self, state: _State, offset: int, data: bytes) -> None:
+        stop = min(offset + len(data), state.size)
+        if state.shadow is not None and offset < stop and state.shadow[offset:stop] != data[: stop - offset]:
+            state.shadow[offset:stop] = data[: stop - offset]
+            state.fresh = False
+
+    def _value(self, state: _State) -> Any:
+        if not state.fresh:
+            state.value, state.fresh = None, True
+            if state.decode is not None and state.shadow is not None:
+                try:
+                    state.value = state.decode(bytes(state.shadow), state.variable.options)
+                except Exception:
+                    if not state.failed:
+                        self._failures.append(state.variable.id)
+                    state.failed = True
+        return state.value
+
+
+def _number(format: str | None) -> str:
+    """A struct format of one little-endian or native number as ``"<" + letter``, or ``""``."""
+    letter = (format or "").removeprefix("<").removeprefix("=").removeprefix("@")
+    sizes = {"?": 1, "b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8, "f": 4, "d": 8}
+    return "<" + letter if letter in sizes else ""
+
+
+def _is_number(format: str | None, size: int) -> bool:
+    form = _number(format)
+    return bool(form) and struct.calcsize(form) == size
+
+
+Stores: type[PythonStores]
+try:
+    from memwatch_core.native._reader import Stores as Stores
+except ImportError:  # not built: slower, the same events
+    Stores = PythonStores

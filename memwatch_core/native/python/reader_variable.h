@@ -1,0 +1,153 @@
+/* reader_variable.h - part of reader.c: a variable's bytes, and the numbers that can be made of them. */
+#ifndef MEMWATCH_READER_VARIABLE_H
+#define MEMWATCH_READER_VARIABLE_H
+#include "reader.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The first line of the cache is all that a store to a number needs. A number's value is not kept but made again
+ * from its bytes: kept objects would lie anywhere in memory, and cost more to touch and to free than to make. */
+typedef struct state {
+    unsigned char *shadow; /* its bytes; NULL: not followed */
+    PyObject *name, *path;
+    uint64_t size, checked_start, checked_stop;
+    unsigned char small[8]; /* the shadow of a variable that fits */
+    char letter;            /* struct letter of one number; 0: call decode */
+    char provisional, failed;
+    _Alignas(64) PyObject *value; /* decoded from the shadow; NULL: not yet; never kept for a number */
+    PyObject *decode, *options;
+    uint32_t ident;
+} State;
+
+static State *state_new(uint32_t ident) {
+    State *state = aligned_alloc(_Alignof(State), sizeof *state);
+    if (state != NULL) *state = (State){.ident = ident};
+    return state;
+}
+
+static void state_free(State *state) {
+    if (state == NULL) return;
+    if (state->shadow != state->small) free(state->shadow);
+    Py_XDECREF(state->value);
+    Py_XDECREF(state->name);
+    Py_XDECREF(state->path);
+    Py_XDECREF(state->decode);
+    Py_XDECREF(state->options);
+    free(state);
+}
+
+static int state_resize(State *state, uint64_t size, int follow) {
+    unsigned char *grown = NULL;
+    if (follow && (grown = calloc(size + 8, 1)) == NULL) return -1;
+    if (follow && state->shadow != NULL) memcpy(grown, state->shadow, size < state->size ? size : state->size);
+    if (state->shadow != state->small) free(state->shadow);
+    state->shadow = grown;
+    if (follow && size <= sizeof state->small) {
+        memcpy(state->small, grown, sizeof state->small);
+        free(grown);
+        state->shadow = state->small;
+    }
+    state->size = size;
+    Py_CLEAR(state->value);
+    return 0;
+}
+
+static char number_letter(const char *format, uint64_t size) {
+    static const char letters[] = "?bBhHiIqQfd";
+    static const unsigned char sizes[] = {1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
+    for (const char *order = "<=@"; *order != 0; order++) /* one of each, as the Python class takes them off */
+        if (format[0] == *order) format++;
+    const char *found = format[0] != 0 && format[1] == 0 ? strchr(letters, format[0]) : NULL;
+    return found != NULL && sizes[found - letters] == size ? *found : 0;
+}
+
+#define NUMBER(type, make)                                                                                             \
+    {                                                                                                                  \
+        type number;                                                                                                   \
+        memcpy(&number, bytes, sizeof number);                                                                         \
+        return make(number);                                                                                           \
+    }
+
+static PyObject *number_from(char letter, const unsigned char *bytes) {
+    switch (letter) {
+    case 'q': NUMBER(int64_t, PyLong_FromLongLong)
+    case 'd': NUMBER(double, PyFloat_FromDouble)
+    case 'Q': NUMBER(uint64_t, PyLong_FromUnsignedLongLong)
+    case 'i': NUMBER(int32_t, PyLong_FromLong)
+    case 'I': NUMBER(uint32_t, PyLong_FromUnsignedLong)
+    case 'h': NUMBER(int16_t, PyLong_FromLong)
+    case 'H': NUMBER(uint16_t, PyLong_FromLong)
+    case 'b': NUMBER(int8_t, PyLong_FromLong)
+    case '?': return PyBool_FromLong(*bytes != 0);
+    case 'B': NUMBER(uint8_t, PyLong_FromLong)
+    default: NUMBER(float, PyFloat_FromDouble)
+    }
+}
+
+static int number_attribute(PyObject *object, const char *name, unsigned long long *out) {
+    PyObject *number = PyObject_GetAttrString(object, name);
+    if (number == NULL) return -1;
+    *out = PyLong_AsUnsignedLongLong(number);
+    Py_DECREF(number);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int object_attribute(PyObject *object, const char *name, PyObject **out) {
+    PyObject *value = PyObject_GetAttrString(object, name);
+    if (value == NULL) return -1;
+    Py_XSETREF(*out, value);
+    return 0;
+}
+
+static int state_define(State *state, PyObject *variable, PyObject *path, PyObject *decode, const char *format,
+                        int follow, int provisional) {
+    unsigned long long size, start, stop;
+    PyObject *depth = NULL;
+    if (number_attribute(variable, "size", &size) < 0 || object_attribute(variable, "depth", &depth) < 0) return -1;
+    int ok = depth == Py_None || (PyTuple_Check(depth) && PyArg_ParseTuple(depth, "KK", &start, &stop));
+    if (depth == Py_None) {
+        start = 0;
+        stop = size;
+    }
+    Py_DECREF(depth);
+    if (!ok || object_attribute(variable, "name", &state->name) < 0 ||
+        object_attribute(variable, "options", &state->options) < 0)
+        return -1;
+    if (size > PY_SSIZE_T_MAX / 2 && follow) {
+        PyErr_SetString(PyExc_OverflowError, "the variable is too large to be followed");
+        return -1;
+    }
+    if ((state->size != size || (state->shadow != NULL) != follow) && state_resize(state, size, follow) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    Py_CLEAR(state->value);
+    Py_XSETREF(state->path, Py_NewRef(path));
+    Py_XSETREF(state->decode, Py_NewRef(decode));
+    state->checked_start = start;
+    state->checked_stop = stop;
+    state->letter = decode != Py_None && format != NULL ? number_letter(format, size) : 0;
+    state->provisional = (char)provisional;
+    return 0;
+}
+
+/* Writes to the shadow what of data lies inside the variable; the value is decoded anew if that changed it. */
+static void state_put(State *state, uint64_t offset, const unsigned char *data, uint64_t length) {
+    if (state->shadow == NULL || offset >= state->size) return;
+    if (length > state->size - offset) length = state->size - offset;
+    if (memcmp(state->shadow + offset, data, length) != 0) {
+        memcpy(state->shadow + offset, data, length);
+        Py_CLEAR(state->value);
+    }
+}
+
+static int state_agrees(const State *state, uint64_t offset, const unsigned char *before, uint64_t length) {
+    uint64_t start = offset > state->checked_start ? offset : state->checked_start, stop = offset + length;
+    stop = stop < state->checked_stop ? stop : state->checked_stop;
+    stop = stop < state->size ? stop : state->size;
+    return start >= stop || memcmp(state->shadow + start, before + (start - offset), stop - start) == 0;
+}
+
+#endif

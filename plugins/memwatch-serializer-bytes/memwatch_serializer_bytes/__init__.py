@@ -1,0 +1,73 @@
+"""``bytes`` and ``bytearray``: their length in 8 bytes, little-endian, then ``capacity`` bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from memwatch_core.hookspecs import hookimpl
+from memwatch_core.records import Layout, Serializer
+
+HEADER = 8
+LINE = 64
+CAPACITY_MAX = 1 << 30
+
+
+def default_capacity(length: int) -> int:
+    """The length, rounded up so that it fills whole lines together with the header: 56, 120, 184, ..."""
+    return -(-max(length + HEADER, LINE) // LINE) * LINE - HEADER
+
+
+def _layout(value: bytes | bytearray, options: Mapping[str, Any]) -> Layout:
+    kind: Literal["bytes", "bytearray"] = "bytes" if isinstance(value, bytes) else "bytearray"
+    unknown = [name for name in options if name != "capacity"]
+    if unknown:
+        raise TypeError(f"unknown option {unknown[0]!r}: {kind} has capacity")
+    capacity = options.get("capacity", default_capacity(len(value)))
+    if not isinstance(capacity, int) or isinstance(capacity, bool):
+        raise TypeError(f"capacity is a number of bytes, not {capacity!r}")
+    if not 1 <= capacity <= CAPACITY_MAX:
+        raise ValueError(f"capacity={capacity} is not between 1 and {CAPACITY_MAX}")
+    _check(value, capacity)
+    return Layout(kind, HEADER + capacity, {"capacity": capacity})
+
+
+def _check(value: bytes | bytearray, capacity: int) -> None:
+    if len(value) > capacity:
+        raise ValueError(
+            f"{len(value)} bytes don't fit into a capacity of {capacity}: watch(..., capacity={len(value)})"
+        )
+
+
+def _encode(value: bytes | bytearray, options: Mapping[str, Any]) -> bytes:
+    if not isinstance(value, bytes | bytearray):
+        raise TypeError(f"bytes or a bytearray is expected, not {type(value).__name__}")
+    capacity: int = options["capacity"]
+    _check(value, capacity)
+    return len(value).to_bytes(HEADER, "little") + bytes(value).ljust(capacity, b"\0")
+
+
+def _content(data: bytes) -> bytes:
+    """What the length says, as far as there are bytes."""
+    return data[HEADER : HEADER + min(int.from_bytes(data[:HEADER], "little"), len(data))]
+
+
+@hookimpl
+def memwatch_serializers() -> Iterator[Serializer]:
+    """The two of them; they differ in what they give back."""
+    yield Serializer(
+        name="bytes",
+        summary="bytes, up to a capacity",
+        accepts=lambda value: type(value) is bytes,
+        layout=_layout,
+        encode=_encode,
+        decode=lambda data, options: _content(data),
+    )
+    yield Serializer(
+        name="bytearray",
+        summary="bytearray, up to a capacity",
+        accepts=lambda value: type(value) is bytearray,
+        layout=_layout,
+        encode=_encode,
+        decode=lambda data, options: bytearray(_content(data)),
+    )

@@ -1,0 +1,96 @@
+"""``jsonl``: one record a line, as docs/events.md of MemWatch describes them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from memwatch_core.hookspecs import hookimpl
+from memwatch_core.records import Record, Sink
+from memwatch_plugins.jsonlines import encode
+
+PART = 256
+"""Records that are encoded at once: about 128 KiB of text, which fits a processor's cache."""
+
+
+class Settings(BaseModel):
+    """The table ``[sinks.jsonl]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Annotated[str, Field(min_length=1)] = "events.jsonl"
+    """The file; ``-``: standard output."""
+    append: bool = True
+    """Whether lines are added to those that the file holds, or take their place."""
+
+
+class _File:
+    """A file, written without a buffer of our own. Raises OSError."""
+
+    def __init__(self, path: str, append: bool) -> None:
+        self.path = os.path.expanduser(path)
+        flags = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | (0 if append else os.O_TRUNC)
+        try:
+            self._file = os.open(self.path, flags | os.O_RDWR, 0o600)
+        except PermissionError:
+            self._file = os.open(self.path, flags | os.O_WRONLY, 0o600)  # one that we may write, not read
+        if append and self._ends_within_line():
+            self.write(b"\n")
+
+    def _ends_within_line(self) -> bool:
+        try:
+            size = os.lseek(self._file, 0, os.SEEK_END)
+            return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+        except OSError:
+            return False  # a pipe, or a file that can only be written to
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class JsonLines:
+    """The open sink."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._file = None if settings.path == "-" else _File(settings.path, settings.append)
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Writes the records, in whole lines. Raises OSError."""
+        write: Callable[[bytes], object] = sys.stdout.buffer.write if self._file is None else self._file.write
+        for start in range(0, len(records), PART):
+            write(encode(records[start : start + PART]))
+
+    def flush(self) -> None:
+        """Hands on what standard output holds back; of a file, nothing is. Raises OSError."""
+        if self._file is None:
+            sys.stdout.flush()
+
+    def close(self) -> None:
+        """Closes the file; standard output stays open. Idempotent."""
+        if self._file is not None:
+            self._file.close()
+
+
+@hookimpl
+def memwatch_sinks() -> Iterator[Sink]:
+    """The one sink of this distribution."""
+    yield Sink(
+        name="jsonl",
+        summary="one line of JSON for each event, to a file or standard output",
+        open=JsonLines,
+        settings=Settings,
+    )

@@ -1,0 +1,125 @@
+"""The page, the header file and the reader say the same about every byte of a journal."""
+
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import Path
+
+from memwatch_core.journal import layout
+
+ROOT = Path(__file__).parents[2]
+HEADER_FILE = (ROOT / "memwatch_core/native/journal_format.h").read_text()
+PAGE = (ROOT / "docs/journal-format.md").read_text()
+SIZES = {"char": 1, "uint8_t": 1, "uint16_t": 2, "uint32_t": 4, "uint64_t": 8}
+
+
+def offsets(name: str) -> tuple[dict[str, int], int]:
+    """Offsets of the fields of a C struct and its size, by the rules of the x86-64 ABI, unions laid flat."""
+    body = re.search(rf"struct {name} {{(.*?)\n}};", HEADER_FILE, re.DOTALL)
+    assert body, name
+    found: dict[str, int] = {}
+    at, biggest = 0, 1
+    text = re.sub(r"/\*.*?\*/", "", body[1], flags=re.DOTALL)
+    text = re.sub(r"struct {([^}]*)} (\w+);", lambda m: re.sub(r"(\w+)(\[\d+\])?([,;])", r"\1\2\3", m[1]), text)
+    for line in re.findall(r"(_Alignas\(\d+\) )?(?:_Atomic )?(\w+) ([^;{}]+);", text):
+        alignas, kind, names = line
+        if kind not in SIZES:
+            continue
+        size = SIZES[kind]
+        aligned = int(alignas[9:-2]) if alignas else size
+        biggest = max(biggest, aligned)
+        for field in names.split(","):
+            found_name, count = re.fullmatch(r"\s*(\w+)(?:\[(\d+)\])?\s*", field).groups()  # type: ignore[union-attr]
+            at = -(-at // aligned) * aligned
+            found[found_name] = at
+            at += size * int(count or 1)
+            aligned = size
+    return found, -(-at // biggest) * biggest
+
+
+def table(heading: str) -> list[list[str]]:
+    """Rows of the first table behind a heading of the page."""
+    part = PAGE.split(f"\n{heading}\n", 1)[1]
+    rows = re.search(r"(\n\|.*)+", part)
+    assert rows
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[0].strip().splitlines()[2:]]
+
+
+def test_constants_agree_in_the_header_file_the_page_and_the_reader() -> None:
+    defined = dict(re.findall(r"#define MWJ_(\w+) (\d+)u?\n", HEADER_FILE))
+    for name, value in defined.items():
+        assert getattr(layout, name) == int(value), name
+    assert len(defined) >= 6
+    assert f'"{layout.MAGIC.decode()}"' in HEADER_FILE
+    rows = {row[2]: row for row in table("## File")}
+    assert rows["magic"][3] == f"`{layout.MAGIC.decode()}`"
+    assert f"major {layout.VERSION_MAJOR}, minor {layout.VERSION_MINOR}" in rows["version"][3]
+    for name in ("header_size", "slot_size", "segment_slots"):
+        assert int(rows[name][3]) == getattr(layout, name.upper())
+    assert f"{layout.SEGMENT_SLOTS:,}" in PAGE
+    assert f"({layout.SEGMENT_SIZE >> 20} MiB)" in PAGE
+    assert f"1 to {layout.RECORD_SLOTS_MAX}" in PAGE
+
+
+def test_kinds_flags_and_origins_agree() -> None:
+    kinds = {name: int(n) for name, n in re.findall(r"MWJ_(\w+) = (\d+),", HEADER_FILE.split("enum mwj_kind")[1])}
+    in_header = {kind.name: int(kind) for kind in layout.Kind}
+    assert {name: kinds[name] for name in in_header} == in_header
+    rows = table(re.findall(r"\nreader waits there.*", PAGE)[0].strip())
+    assert {row[1]: int(row[0]) for row in rows} == {k: v for k, v in in_header.items() if k != "FREE"}
+    origins = re.search(r"enum mwj_origin {(.*)}", HEADER_FILE)
+    assert origins
+    assert sorted(map(int, re.findall(r"= (\d+)", origins[1]))) == sorted(layout.ORIGINS)
+    for number, name in layout.ORIGINS.items():
+        assert f"{number} {name}" in PAGE
+    flags = re.search(r"enum mwj_flag {(.*)}", HEADER_FILE)
+    assert flags
+    assert {name: int(n) for name, n in re.findall(r"MWJ_(\w+) = (\d+)", flags[1])} == {
+        flag.name: int(flag) for flag in layout.Flag
+    }
+    for flag in layout.Flag:
+        assert re.search(rf"bit {flag.bit_length() - 1} {flag.name}", PAGE), flag
+
+
+def test_header_fields_lie_where_page_and_header_file_say() -> None:
+    fields, size = offsets("mwj_header")
+    by_page = {row[2]: int(row[0]) for row in table("## File")}
+    names = ["magic", "version_major", "version_minor", "header_size", "slot_size", "segment_slots", "pid", "started",
+             "runtime", "tracker", "session", "page_size", "abi_version"]  # fmt: skip
+    raw = bytearray(layout.HEADER.size)
+    for number, name in enumerate(names):
+        raw[fields[name]] = 255 - number
+    unpacked = layout.HEADER.unpack(raw)
+    for number, (name, value) in enumerate(zip(names, unpacked, strict=True)):
+        assert (value if isinstance(value, int) else value[0]) == 255 - number, name
+        assert (
+            by_page["version" if name == "version_major" else name] == fields[name] if name != "version_minor" else True
+        )
+    counters = {"reserved": layout.HEADER_RESERVED, "lost": layout.HEADER_LOST, "closed": layout.HEADER_CLOSED}
+    for name, offset in counters.items():
+        assert fields[name] == by_page[name] == offset
+    assert size <= layout.HEADER_SIZE
+    raw = bytearray(layout.COUNTERS.size)
+    for number, name in enumerate(counters):
+        raw[fields[name] - layout.HEADER_RESERVED] = number + 1
+    assert layout.COUNTERS.unpack(raw) == (1, 2, 3)
+
+
+def test_slot_fields_lie_where_the_header_file_says() -> None:
+    assert f"offsetof(struct mwj_slot, store.payload) == {layout.STORE_PAYLOAD}" in HEADER_FILE
+    assert f"offsetof(struct mwj_slot, blob.payload) == {layout.BLOB_PAYLOAD}" in HEADER_FILE
+    slot, _ = offsets("mwj_slot")
+    assert (slot["word"], slot["tid"], slot["time"], slot["id"], slot["offset"]) == (0, 4, 8, 16, 20)
+    for form in (layout.STORE, layout.BLOB, layout.VARIABLE):
+        assert form.size == layout.SLOT_SIZE
+    variable, size = offsets("mwj_variable")
+    assert list(variable.values()) == [0, 4, 12, 20, 28, 36]
+    assert 20 + size == layout.SLOT_SIZE
+    raw = bytearray(64)
+    for number, name in enumerate(("flags", "size", "depth_start", "depth_stop", "address")):
+        raw[20 + variable[name]] = number + 1
+    assert layout.VARIABLE.unpack(raw)[4:] == (1, 2, 3, 4, 5)
+    continuation, _ = offsets("mwj_continuation")
+    assert continuation["payload"] == layout.CONTINUATION_PAYLOAD
+    assert layout.word(1, 2, 3, 128) == struct.unpack("<I", b"\1\2\3\x80")[0]

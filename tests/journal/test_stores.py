@@ -1,0 +1,199 @@
+"""The loop in C and the loop in Python agree on everything: events, where they stop, and why."""
+
+from __future__ import annotations
+
+import gc
+import random
+import struct
+import sys
+from typing import Any
+
+import pytest
+from conftest import SERIALIZERS, q
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from journal_writer import JournalWriter
+
+from memwatch_core.journal.layout import ORIGINS
+from memwatch_core.journal.stores import PythonStores, Stop, Stores
+from memwatch_core.records import Context, Event, Site, Variable
+
+KINDS: list[tuple[int, str | None, Any]] = [
+    (8, "<q", SERIALIZERS["int64"].decode),
+    (8, "<d", SERIALIZERS["float64"].decode),
+    (1, "<?", SERIALIZERS["bool"].decode),
+    *[(struct.calcsize("<" + c), c, lambda data, options, c=c: struct.unpack("<" + c, data)[0]) for c in "bBhHiIQf"],
+    (8, ">q", lambda data, options: struct.unpack(">q", data)[0]),
+    (64, None, SERIALIZERS["bytearray"].decode),
+    (100, None, lambda data, options: data),
+    (12, None, lambda data, options: 1 // data[0]),
+    (16, None, None),
+]
+
+
+def both() -> tuple[PythonStores, PythonStores]:
+    if Stores is PythonStores:
+        pytest.fail("memwatch_core.native._reader isn't built: run `python setup.py build_ext --inplace`")
+    return PythonStores(Event, 9, "python", ORIGINS), Stores(Event, 9, "python", ORIGINS)
+
+
+def run(stores: PythonStores, view: memoryview, slots: int, first: int, limit: int) -> tuple[list[Event], list[int]]:
+    """Runs to the end, as the decoder does: stepping over what is no STORE, resynchronising at gaps."""
+    out: list[Event] = []
+    reasons: list[int] = []
+    index, resync = 0, False
+    while index < slots:
+        index, why = stores.run(view, index, slots, first, out, limit, resync)
+        reasons.append(why * 100_000 + index)
+        resync = why == Stop.GAP
+        index += why in (Stop.OTHER, Stop.UNKNOWN, Stop.UNANNOUNCED)
+    return out, reasons
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.integers(0, 2**64))
+def test_both_loops_agree_on_random_journals(seed: int) -> None:
+    rng, pair = random.Random(seed), both()
+    variables: dict[int, tuple[int, bytearray]] = {}
+    for ident, (size, form, decode) in enumerate(KINDS, 1):
+        depth = (size // 4, size // 2 + 1) if rng.random() < 0.3 else None
+        variable = Variable(ident, f"v{ident}", 9, "python", size, "", {}, depth=depth)
+        content = rng.randbytes(size)
+        follow, provisional = rng.random() < 0.9, rng.random() < 0.1
+        variables[ident] = size, bytearray(content)
+        for stores in pair:
+            stores.define(variable, None if ident % 2 else "a.b", decode, form, follow, provisional)
+            stores.fill(ident, 0, content)
+            stores.fill(ident, size, b"outside")
+    for stores in pair:
+        stores.site(3, Site("a.py", 1, "f"))
+        stores.context(4, Context(4, "sqlite3", "SELECT", "h"))
+        stores.context(5, Context(5, "sqlite3", "SELECT", "h"))
+        stores.context(5, None)
+        stores.thread(7, "worker")
+    writer = JournalWriter()
+    for _ in range(200):
+        ident = rng.randrange(1, len(KINDS) + 3)
+        size, shadow = variables.get(ident, (8, bytearray(8)))
+        offset = rng.randrange(size + 3)
+        length = rng.choice([1, 2, 8, size, rng.randrange(80)])
+        room = max(0, min(length, size - offset))
+        before = bytes(shadow[offset : offset + room]) + rng.randbytes(length - room)
+        if rng.random() < 0.05:
+            before = rng.randbytes(length)
+        after = before if rng.random() < 0.1 else rng.randbytes(length)
+        writer.store(ident, offset, before, after, site=rng.randrange(5), context=rng.randrange(7),
+                     tid=rng.choice([0, 7, 8]), origin=rng.randrange(6), flags=rng.randrange(4))  # fmt: skip
+        shadow[offset : offset + room] = after[:room]
+    for _ in range(rng.randrange(6)):
+        writer.slots[rng.randrange(len(writer.slots))] = rng.randrange(256)
+    view, slots = memoryview(bytes(writer.slots)), writer.position
+    limit = rng.choice([1, 500, 1 << 30])
+    first = rng.choice([0, 16384 - rng.randrange(100)])
+    results = [run(stores, view, slots, first, limit) for stores in pair]
+    assert repr(results[0]) == repr(results[1])
+    assert pair[0].seq == pair[1].seq
+    assert sorted(pair[0].failures()) == sorted(pair[1].failures())
+    assert pair[1].failures() == []
+    for ident in variables:
+        assert repr(pair[0].value(ident)) == repr(pair[1].value(ident))
+        for stores in pair:
+            stores.forget(ident)
+            assert stores.value(ident) is None
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 40) | st.integers(0, 2**32 - 1)), max_size=400))
+def test_variables_come_and_go_without_being_mixed_up(steps: list[tuple[bool, int]]) -> None:
+    """The table of the C loop: growth, collisions, removal."""
+    pair = both()
+    known: set[int] = set()
+    for add, ident in steps:
+        for stores in pair:
+            if add:
+                variable = Variable(ident, str(ident), 9, "python", 4, "", {})
+                stores.define(variable, None, lambda data, options: data, "<I", True, False)
+                stores.fill(ident, 0, struct.pack("<I", ident))
+            else:
+                stores.forget(ident)
+        known = known | {ident} if add else known - {ident}
+    for _, ident in steps:
+        expected = ident if ident in known else None
+        assert [stores.value(ident) for stores in pair] == [expected, expected]
+
+
+def test_bytes_of_a_variable_are_kept_when_more_becomes_known_of_it() -> None:
+    for stores in both():
+        stores.define(Variable(1, "variable 1", 9, "python", 4096, "", {}), None, None, None, True, True)
+        stores.fill(1, 0, q(77) + b"rest")
+        stores.define(Variable(1, "x", 9, "python", 8, "int64", {}), None, print, "<q", True, False)
+        assert stores.value(1) == 77
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_interrupt_in_decode_is_passed_on_and_nothing_else(which: int) -> None:
+    stores = both()[which]
+    writer = JournalWriter()
+    writer.store(1, 0, b"\0", b"\1")
+
+    def interrupted(data: bytes, options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    stores.define(Variable(1, "x", 9, "python", 1, "", {}), None, interrupted, None, True, False)
+    with pytest.raises(KeyboardInterrupt):
+        stores.run(memoryview(bytes(writer.slots)), 0, 1, 0, [], 1 << 20, False)
+    stores.define(Variable(1, "x", 9, "python", 1, "", {}), None, lambda data, options: data[0], None, True, False)
+    out: list[Any] = []
+    assert stores.run(memoryview(bytes(writer.slots)), 0, 1, 0, out, 1 << 20, True) == (1, Stop.END)
+    assert out[0].new == 1
+
+
+def test_decode_that_calls_back_finds_the_loop_busy() -> None:
+    stores = both()[1]
+    said: list[str] = []
+
+    def meddles(data: bytes, options: Any) -> Any:
+        for call in (lambda: stores.forget(1), lambda: stores.fill(1, 0, b"x"), lambda: stores.value(1)):
+            try:
+                call()
+            except RuntimeError as error:
+                said.append(str(error))
+        return data
+
+    stores.define(Variable(1, "x", 9, "python", 100, "", {}), None, meddles, None, True, False)
+    assert stores.value(1) == bytes(100)
+    assert len(said) == 3
+    assert "decode must not call it" in said[0]
+
+
+def test_slots_outside_of_the_buffer_are_refused() -> None:
+    stores = both()[1]
+    for index, stop in ((0, 2), (-1, 1), (0, 2**40)):
+        with pytest.raises(ValueError, match="outside"):
+            stores.run(memoryview(bytes(64)), index, stop, 0, [], 1, False)
+
+
+def test_nothing_leaks_over_many_runs() -> None:
+    writer = JournalWriter()
+    for number in range(1000):
+        writer.store(1 + number % 3, 0, bytes(8), q(number), site=1, context=1)
+    view = memoryview(bytes(writer.slots))
+
+    def once() -> None:
+        stores = both()[1]
+        stores.site(1, Site("a.py", 1, "f"))
+        number, broken = SERIALIZERS["int64"].decode, SERIALIZERS["struct"].decode
+        decoders: list[tuple[str | None, Any]] = [("<q", number), (None, lambda data, options: [data]), (None, broken)]
+        for ident, (form, decode) in enumerate(decoders, 1):
+            variable = Variable(ident, "x" * 50, 9, "python", 8, "", {"a": 1})
+            stores.define(variable, "p", decode, form, True, False)
+        run(stores, view, 1000, 0, 1 << 30)
+        stores.failures()
+
+    once()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for _ in range(20):
+        once()
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 200
