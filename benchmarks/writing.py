@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import tempfile
 import threading
 import time
@@ -121,6 +122,32 @@ def writing_into(folder: str) -> Iterator[None]:
     process.close_journal()
 
 
+def spread(targets: list[Any]) -> Callable[[], float]:
+    """ns for each write, one to each of many targets, in an order that no cache foresees."""
+    order = random.sample(targets, len(targets))
+
+    def measure() -> float:
+        start = time.perf_counter_ns()
+        for target in order:
+            target.value = 7
+        return (time.perf_counter_ns() - start) / len(order)
+
+    return measure
+
+
+def among_many() -> Iterator[Row]:
+    """What more variables cost: caches and address translation, for proxies and plain objects alike."""
+    kept: list[Any] = []
+    for count in (1_000, 10_000, 100_000):
+        kept += [watch(0, name="x") for _ in range(count - len(kept))]
+        a, b, ratio = in_turn(spread(kept), spread([Plain() for _ in range(count)]))
+        yield Row(f"p.value = i, {count:,} variables at random", a, "ns", "as many properties", b, 2.5, ratio)
+    kept.clear()
+    kept += [watch(0, name="x", share_page=True) for _ in range(100_000)]
+    a, b, ratio = in_turn(spread(kept), spread([Plain() for _ in range(100_000)]))
+    yield Row("the same, with share_page", a, "ns", "as many properties", b, 2.5, ratio)
+
+
 def rows() -> list[Row]:
     """All figures of this file, in one process."""
     with tempfile.TemporaryDirectory() as folder, writing_into(folder):
@@ -140,6 +167,7 @@ def rows() -> list[Row]:
         for name, target, bound in (("p.value = i", number, 1), ("a plain property", Plain(), None)):
             a, b, ratio = in_turn(partial(together, target, THREADS), partial(together, target, 1), 9)
             found.append(Row(f"{name}, {THREADS} threads, each write", a, "ns", "1 thread", b, bound, ratio))
+        found += among_many()
     return found
 
 

@@ -1,4 +1,4 @@
-"""A full disk: a value that changes without an event, a program that dies of it, records that were there and are gone."""
+"""A full disk: a value that changes without an event, a program that dies of it, records that are gone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_full_disk_is_one_clear_error_and_loses_nothing_that_was_recorded(tmp_pa
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert ran.stderr.count("disk full") == 1, "said once"
-    written = int([line for line in ran.stdout.splitlines() if line.isdigit()][0])
+    written = int(next(line for line in ran.stdout.splitlines() if line.isdigit()))
     log = subprocess.run(
         [*memwatch, "log", "--json", *folder], capture_output=True, text=True, cwd=tmp_path, check=True
     )

@@ -51,6 +51,7 @@ typedef struct mwpy_slab {
     size_t used, live;
 } slab;
 static slab *filling;
+enum { CACHE_LINE = 64 };
 enum { SHARED_MAX = MW_PAGE_SIZE / 4, SHARED_ALIGNMENT = 8 };
 
 static void leave_slab(slab *s) {
@@ -77,12 +78,19 @@ static unsigned char *enter_slab(mwpy_proxy *self) {
     return place;
 }
 
+/* Where in a page of its own a value lies: all at the beginning would mean all in the same few sets of every cache. */
+static size_t place_in_page(const unsigned char *page, size_t size) {
+    size_t lines = (MW_PAGE_SIZE - size) / CACHE_LINE + 1;
+    return ((uintptr_t)page / MW_PAGE_SIZE) % lines * CACHE_LINE;
+}
+
 static int take_memory(mwpy_proxy *self, bool share) {
     if (share && self->size <= SHARED_MAX) {
         self->bytes = enter_slab(self);
     } else {
         self->pages = (self->size + MW_PAGE_SIZE - 1) / MW_PAGE_SIZE;
         self->bytes = mw_page_alloc(self->pages);
+        if (self->bytes && self->pages == 1) self->bytes += place_in_page(self->bytes, self->size);
     }
     return self->bytes ? 0 : mwpy_raise(MW_ERR_NO_MEMORY, self->name);
 }
@@ -91,7 +99,7 @@ static void give_memory_back(mwpy_proxy *self) {
     if (self->slab)
         leave_slab(self->slab);
     else if (self->bytes)
-        mw_page_free(self->bytes, self->pages);
+        mw_page_free((void *)((uintptr_t)self->bytes & ~(uintptr_t)(MW_PAGE_SIZE - 1)), self->pages);
     self->bytes = NULL;
 }
 

@@ -24,13 +24,19 @@ enum stop { STOP_END, STOP_OTHER, STOP_UNKNOWN, STOP_UNANNOUNCED, STOP_GAP, STOP
 
 /* ---- Stores ---- */
 
+#define RECENT_THREADS 16
+
+struct thread {
+    PyObject *number, *name; /* NULL: not seen yet */
+    uint32_t tid;
+};
+
 typedef struct stores {
     PyObject ob_base;
     Table variables, sites, contexts, threads; /* State *, then objects */
     PyObject *make, *pid, *runtime, *no_name, *failures;
     PyObject *origins[256];
-    PyObject *tid_object, *tid_name; /* of the thread seen last */
-    uint32_t tid;
+    struct thread recent[RECENT_THREADS];
     unsigned long long seq;
     int busy;
 } Stores;
@@ -49,6 +55,13 @@ static int stores_enter(Stores *self) {
 static PyObject *stores_leave(Stores *self, PyObject *result) {
     self->busy = 0;
     return result;
+}
+
+static void stores_forget_threads(Stores *self) {
+    for (size_t i = 0; i < RECENT_THREADS; i++) {
+        Py_CLEAR(self->recent[i].number);
+        Py_CLEAR(self->recent[i].name);
+    }
 }
 
 static void table_clear(Table *table, int objects) {
@@ -74,8 +87,7 @@ static void stores_dealloc(Stores *self) {
     Py_CLEAR(self->runtime);
     Py_CLEAR(self->no_name);
     Py_CLEAR(self->failures);
-    Py_CLEAR(self->tid_object);
-    Py_CLEAR(self->tid_name);
+    stores_forget_threads(self);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
@@ -165,7 +177,11 @@ static int stores_note_failure(Stores *self, uint32_t ident) {
 static PyObject *stores_value_of(Stores *self, State *state) {
     if (state->value != NULL) return Py_NewRef(state->value);
     if (state->shadow == NULL || state->decode == Py_None) return Py_NewRef(Py_None);
-    if (state->letter != 0) return number_from(state->letter, state->shadow);
+    if (state->letter != 0) {
+        PyObject *number = number_from(state->letter, state->shadow);
+        if (number != NULL && self->variables.count < FEW_VARIABLES) state->value = Py_NewRef(number);
+        return number;
+    }
     PyObject *bytes = PyBytes_FromStringAndSize((const char *)state->shadow, (Py_ssize_t)state->size);
     if (bytes == NULL) return NULL;
     PyObject *arguments[] = {bytes, state->options};
@@ -193,7 +209,7 @@ static PyObject *stores_name_object(Stores *self, Table *table, PyObject *args) 
     PyObject *object;
     void *old;
     if (!PyArg_ParseTuple(args, "IO", &ident, &object) || stores_enter(self) < 0) return NULL;
-    Py_CLEAR(self->tid_object); /* so that the thread's name is looked up again */
+    stores_forget_threads(self); /* so that names are looked up again */
     if (object == Py_None) {
         Py_XDECREF((PyObject *)table_take(table, ident));
         return stores_leave(self, Py_NewRef(Py_None));
@@ -252,13 +268,22 @@ static const unsigned char *record_payload(const unsigned char *slot, const unsi
     return room;
 }
 
-static int stores_find_thread(Stores *self, uint32_t tid) {
-    if (self->tid_object != NULL && self->tid == tid) return 0;
+static struct thread *stores_find_thread(Stores *self, uint32_t tid) {
+    struct thread *thread = &self->recent[tid % RECENT_THREADS];
+    if (thread->number != NULL && thread->tid == tid) return thread;
     PyObject *name = tid == 0 ? NULL : table_get(&self->threads, tid);
-    Py_XSETREF(self->tid_name, Py_NewRef(name != NULL ? name : self->no_name));
-    self->tid = tid;
-    Py_XSETREF(self->tid_object, PyLong_FromUnsignedLong(tid));
-    return self->tid_object == NULL ? -1 : 0;
+    Py_XSETREF(thread->name, Py_NewRef(name != NULL ? name : self->no_name));
+    Py_XSETREF(thread->number, PyLong_FromUnsignedLong(tid));
+    thread->tid = tid;
+    return thread->number == NULL ? NULL : thread;
+}
+
+/* The bytes before a store: as a rule the very object that the store before it left. */
+static PyObject *state_before(const State *state, const unsigned char *before, uint32_t length) {
+    if (state->last != NULL && PyBytes_GET_SIZE(state->last) == (Py_ssize_t)length &&
+        memcmp(PyBytes_AS_STRING(state->last), before, length) == 0)
+        return Py_NewRef(state->last);
+    return PyBytes_FromStringAndSize((const char *)before, (Py_ssize_t)length);
 }
 
 static PyObject *found_or_none(const Table *table, uint32_t ident) {
@@ -273,12 +298,13 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
     const unsigned char *after = before + length;
     uint64_t time;
     memcpy(&time, slot + offsetof(struct mwj_slot, time), sizeof time);
-    if (stores_find_thread(self, FIELD(slot, tid)) < 0) return -1;
+    const struct thread *thread = stores_find_thread(self, FIELD(slot, tid));
+    if (thread == NULL) return -1;
     PyObject *made[6] = {
         PyLong_FromUnsignedLongLong(self->seq + 1),
         PyLong_FromUnsignedLongLong(time),
         PyLong_FromUnsignedLong(FIELD(slot, store.offset)),
-        PyBytes_FromStringAndSize((const char *)before, (Py_ssize_t)length),
+        state_before(state, before, length),
         PyBytes_FromStringAndSize((const char *)after, (Py_ssize_t)length),
         PyLong_FromUnsignedLong(state->ident),
     };
@@ -291,8 +317,8 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             made[1],
             self->pid,
             self->runtime,
-            self->tid_object,
-            self->tid_name,
+            thread->number,
+            thread->name,
             state->name,
             made[5],
             state->path,
@@ -308,6 +334,7 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             found_or_none(&self->contexts, FIELD(slot, store.context)),
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
+        if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));
     }
     for (size_t i = 0; i < 6; i++) Py_XDECREF(made[i]);
     int failed = event == NULL || PyList_Append(out, event) < 0;

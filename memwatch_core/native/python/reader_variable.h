@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The first line of the cache is all that a store to a number needs. A number's value is not kept but made again
- * from its bytes: kept objects would lie anywhere in memory, and cost more to touch and to free than to make. */
+/* The first line of the cache is all that a store to a number needs where there are many variables: then its value is
+ * not kept but made again from its bytes. Kept objects would lie anywhere in memory, and cost more to touch and to free
+ * than to make. */
+#define FEW_VARIABLES 1024
 typedef struct state {
     unsigned char *shadow; /* its bytes; NULL: not followed */
     PyObject *name, *path;
@@ -16,7 +18,8 @@ typedef struct state {
     unsigned char small[8]; /* the shadow of a variable that fits */
     char letter;            /* struct letter of one number; 0: call decode */
     char provisional, failed;
-    _Alignas(64) PyObject *value; /* decoded from the shadow; NULL: not yet; never kept for a number */
+    _Alignas(64) PyObject *value; /* decoded from the shadow; NULL: not yet, or not kept */
+    PyObject *last;               /* the bytes after the last store: most likely those before the next; or NULL */
     PyObject *decode, *options;
     uint32_t ident;
 } State;
@@ -31,6 +34,7 @@ static void state_free(State *state) {
     if (state == NULL) return;
     if (state->shadow != state->small) free(state->shadow);
     Py_XDECREF(state->value);
+    Py_XDECREF(state->last);
     Py_XDECREF(state->name);
     Py_XDECREF(state->path);
     Py_XDECREF(state->decode);
