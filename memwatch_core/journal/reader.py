@@ -21,8 +21,8 @@ from . import layout
 from .layout import BLOB_KINDS, Kind
 from .liveness import Writer
 
-BLOCK_SLOTS = 4096
-"""Slots read at once: 256 KiB, so that a block stays in the processor's cache while it is decoded."""
+BLOCK_SLOTS = 1024
+"""Slots read at once: few enough for a block's records to stay in the processor's cache until they are freed."""
 BLOCK_SIZE = BLOCK_SLOTS * layout.SLOT_SIZE
 GRACE = 0.1
 """Seconds that a process which has closed its journal, and still runs, has to commit what it had begun."""

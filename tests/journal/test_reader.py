@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from journal_writer import CONTENT, CONTEXT, METADATA, OUTCOME, PAD, SEGMENT, SITE, STORE, THREAD, JournalWriter
 
 from memwatch_core.errors import JournalError
-from memwatch_core.journal.reader import JournalReader, NotBegun, RawRecord
+from memwatch_core.journal.reader import BLOCK_SLOTS, JournalReader, NotBegun, RawRecord
 from memwatch_core.records import Event, Lost, Notice
 
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -331,13 +331,13 @@ def test_process_that_has_the_number_of_the_writer_is_not_taken_for_it(tmp_path:
 
 def test_file_cut_short_while_it_is_read_does_no_harm(tmp_path: Path) -> None:
     writer = JournalWriter()
-    for number in range(3 * 4096):
+    for number in range(3 * BLOCK_SLOTS):
         writer.store(1, 0, q(number), q(number + 1))
     path = writer.save(tmp_path)
     reader = JournalReader(path)
     records = reader.records()
     next(records)
     os.truncate(path, 4096 + 64 * 100)
-    assert sum(1 for _ in records) == 4095
-    assert reader.missing == 2 * 4096
+    assert sum(1 for _ in records) == BLOCK_SLOTS - 1
+    assert reader.missing == 2 * BLOCK_SLOTS
     reader.close()
