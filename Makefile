@@ -6,7 +6,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 # What is needed to build and test, as Debian calls it; asked for only if something is missing.
 PACKAGES := gcc make python3-dev python3-venv libzydis-dev
 PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
-SOURCES  := pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch]) $(PLUGINS)
+SOURCES  := pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch] memwatch_core/journal/native/*.[ch]) $(PLUGINS)
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help

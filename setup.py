@@ -41,7 +41,7 @@ class BuildChanged(build_ext):
     def build_extension(self, ext: Any) -> None:
         compile_one = self.compiler._compile
         newest_header = max(
-            (path.stat().st_mtime for path in (ROOT / "memwatch_core/native").rglob("*.h")), default=float("inf")
+            (path.stat().st_mtime for path in (ROOT / "memwatch_core").rglob("*.h")), default=float("inf")
         )
         newest_header = max(newest_header, (ROOT / "setup.py").stat().st_mtime)
         newest_header = max(newest_header, (ROOT / "memwatch_core/native/ffi_build.py").stat().st_mtime)
@@ -61,8 +61,9 @@ class BuildChanged(build_ext):
 check_platform()
 settings = runpy.run_path(str(ROOT / "memwatch_core/native/ffi_build.py"))
 reader = Extension(
-    "memwatch_core.native._reader",
-    [f"memwatch_core/native/python/{name}" for name in settings["READER"]],
+    "memwatch_core.journal._reader",
+    sorted(str(path.relative_to(ROOT)) for path in (ROOT / "memwatch_core/journal/native").glob("*.c")),
+    include_dirs=["memwatch_core/native"],
     extra_compile_args=settings["FLAGS"],
     extra_link_args=settings["LINK_FLAGS"],
 )

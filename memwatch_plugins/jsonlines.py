@@ -142,7 +142,7 @@ def _encode_in_python(records: Sequence[Record]) -> bytes:
 
 _encode: Callable[[Sequence[Record]], bytes]
 try:
-    from memwatch_core.native._reader import Lines
+    from memwatch_core.journal._reader import Lines
 except ImportError:  # not built: slower, the same lines
     _encode = _encode_in_python
 else:

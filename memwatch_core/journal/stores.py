@@ -1,7 +1,7 @@
 """Runs of STORE records -> events: the one loop of the reading side that is taken for every event.
 
 Two implementations of one class, held together by a differential test: :class:`PythonStores` here, which says what is
-meant, and ``memwatch_core.native._reader.Stores`` in C, several times faster. ``Stores`` is the one in use.
+meant, and ``memwatch_core.journal._reader.Stores`` in C, several times faster. ``Stores`` is the one in use.
 """
 
 from __future__ import annotations
@@ -231,6 +231,6 @@ def _is_number(format: str | None, size: int) -> bool:
 
 Stores: type[PythonStores]
 try:
-    from memwatch_core.native._reader import Stores as Stores
+    from memwatch_core.journal._reader import Stores as Stores
 except ImportError:  # not built: slower, the same events
     Stores = PythonStores

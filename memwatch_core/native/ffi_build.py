@@ -14,8 +14,6 @@ from cffi import FFI
 NATIVE = Path(__file__).parent
 INSTALL = "int mwpy_install(const char *module);"
 """The one function that isn't in memwatch.h: it makes the proxy types (see ``python/adapter.h``)."""
-READER = ("lines.c", "reader.c")
-"""In the same folder, but of the reading side: setup.py makes them an extension of their own."""
 FLAGS = ["-std=gnu11", "-O2", "-g", "-D_GNU_SOURCE", "-fvisibility=hidden", "-fno-strict-aliasing"]
 FLAGS += ["-Wall", "-Wextra", "-Werror"]
 LINK_FLAGS = ["-Wl,-z,now"]  # no symbol is looked up while a signal is handled
@@ -40,7 +38,7 @@ def make() -> FFI:
     builder.cdef(INSTALL)
     here = "memwatch_core/native"
     core = sorted(f"{here}/{path.name}" for path in NATIVE.glob("*.c") if path.name != "_core.c")
-    python = sorted(f"{here}/python/{path.name}" for path in (NATIVE / "python").glob("*.c") if path.name not in READER)
+    python = sorted(f"{here}/python/{path.name}" for path in (NATIVE / "python").glob("*.c"))
     quiet = "\n".join(f'#pragma GCC diagnostic ignored "-W{name}"' for name in UNCHECKED)
     builder.set_source(
         "memwatch_core.native._core",

@@ -1,52 +1,18 @@
-"""What the tests of the reading side share: journals made by the page, serializers, both loops."""
+"""Both loops of the reading side: in C, and in Python."""
 
 from __future__ import annotations
 
-import struct
-from pathlib import Path
-from typing import Any
-
-import memwatch_serializer_bytes
-import memwatch_serializer_scalars
-import memwatch_serializer_struct
 import pytest
-from journal_writer import JournalWriter
 
 from memwatch_core.host import decoder
-from memwatch_core.host.decoder import JournalDecoder
 from memwatch_core.journal import stores
-from memwatch_core.records import Record, Serializer
-
-SERIALIZERS: dict[str, Serializer] = {
-    serializer.name: serializer
-    for plugin in (memwatch_serializer_scalars, memwatch_serializer_bytes, memwatch_serializer_struct)
-    for serializer in plugin.memwatch_serializers()
-}
-
-
-def q(number: int) -> bytes:
-    """A 64-bit number as its variable holds it."""
-    return struct.pack("<q", number)
-
-
-def decode_file(path: Path, serializers: dict[str, Serializer] = SERIALIZERS) -> list[Record]:
-    """All records of a journal whose process has ended."""
-    records: list[Record] = []
-    journal = JournalDecoder(path, serializers)
-    while not journal.ended:
-        records += journal.poll()
-    return records
-
-
-def decode(writer: JournalWriter, folder: Path, **options: Any) -> list[Record]:
-    return decode_file(writer.save(folder, **options))
 
 
 @pytest.fixture(params=["C", "Python"])
 def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Runs a test with the loop in C and with the one in Python."""
     if request.param == "C" and stores.Stores is stores.PythonStores:
-        pytest.fail("memwatch_core.native._reader isn't built: run `python setup.py build_ext --inplace`")
+        pytest.fail("memwatch_core.journal._reader isn't built: run `python setup.py build_ext --inplace`")
     if request.param == "Python":
         monkeypatch.setattr(decoder, "Stores", stores.PythonStores)
     return str(request.param)

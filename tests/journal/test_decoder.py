@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SERIALIZERS, decode, decode_file, q
+from decoding import SERIALIZERS, decode, decode_file, q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from journal_writer import CONTENT, CONTEXT, LOST, METADATA, OUTCOME, STORE, JournalWriter

@@ -6,7 +6,7 @@ import resource
 from pathlib import Path
 
 import pytest
-from conftest import SERIALIZERS, q
+from decoding import SERIALIZERS, q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from journal_writer import TIME, JournalWriter

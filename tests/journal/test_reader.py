@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import decode_file, q
+from decoding import decode_file, q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from journal_writer import CONTENT, CONTEXT, METADATA, OUTCOME, PAD, SEGMENT, SITE, STORE, THREAD, JournalWriter
@@ -161,7 +161,7 @@ def test_hostile_sizes_cost_no_memory_and_no_time(tmp_path: Path) -> None:
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        f"from conftest import decode_file; print(len(decode_file(__import__('pathlib').Path({str(path)!r}))))"
+        f"from decoding import decode_file; print(len(decode_file(__import__('pathlib').Path({str(path)!r}))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr

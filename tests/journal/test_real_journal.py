@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SERIALIZERS
+from decoding import SERIALIZERS
 
 from memwatch_core import config
 from memwatch_core.host.merge import SessionDecoder

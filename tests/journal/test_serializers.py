@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import SERIALIZERS
+from decoding import SERIALIZERS
 from hypothesis import given
 from hypothesis import strategies as st
 from memwatch_serializer_bytes import default_capacity

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import SERIALIZERS, q
+from decoding import SERIALIZERS, q
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_writer import JournalWriter
@@ -33,7 +33,7 @@ KINDS: list[tuple[int, str | None, Any]] = [
 
 def both() -> tuple[PythonStores, PythonStores]:
     if Stores is PythonStores:
-        pytest.fail("memwatch_core.native._reader isn't built: run `python setup.py build_ext --inplace`")
+        pytest.fail("memwatch_core.journal._reader isn't built: run `python setup.py build_ext --inplace`")
     return PythonStores(Event, 9, "python", ORIGINS), Stores(Event, 9, "python", ORIGINS)
 
 

@@ -1,4 +1,4 @@
-/* reader.c - memwatch_core.native._reader: runs of STORE records -> events, and events -> lines of JSON.
+/* reader.c - memwatch_core.journal._reader: runs of STORE records -> events, and events -> lines of JSON.
  *
  * Stores is PythonStores of memwatch_core/journal/stores.py, which says what each method means; a differential test
  * holds the two together. It knows nothing of the core: the bytes come from a file that nobody vouches for, so every
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <structmember.h>
 
-#include "../journal_format.h"
+#include "journal_format.h"
 #include "reader_table.h"
 #include "reader_variable.h"
 
@@ -454,7 +454,7 @@ static PyType_Slot stores_slots[] = {
 
 /* Not tracked by the garbage collector: what it holds are leaves, and walking them would cost each collection. */
 static PyType_Spec stores_spec = {
-    .name = "memwatch_core.native._reader.Stores",
+    .name = "memwatch_core.journal._reader.Stores",
     .basicsize = sizeof(Stores),
     .flags = Py_TPFLAGS_DEFAULT,
     .slots = stores_slots,
@@ -471,7 +471,7 @@ static PyModuleDef_Slot reader_slots[] = {{Py_mod_exec, reader_exec}, {0, NULL}}
 
 static PyModuleDef reader_module = {
     PyModuleDef_HEAD_INIT,
-    .m_name = "memwatch_core.native._reader",
+    .m_name = "memwatch_core.journal._reader",
     .m_slots = reader_slots,
 };
 

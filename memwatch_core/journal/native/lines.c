@@ -1,4 +1,4 @@
-/* lines.c - memwatch_core.native._reader.Lines: records -> lines of JSON.
+/* lines.c - memwatch_core.journal._reader.Lines: records -> lines of JSON.
  *
  *     Lines(event, site, context, record, value).encode(records) -> bytes
  *
@@ -398,7 +398,7 @@ static PyType_Slot lines_slots[] = {
 };
 
 static PyType_Spec lines_spec = {
-    .name = "memwatch_core.native._reader.Lines",
+    .name = "memwatch_core.journal._reader.Lines",
     .basicsize = sizeof(Lines),
     .flags = Py_TPFLAGS_DEFAULT,
     .slots = lines_slots,
