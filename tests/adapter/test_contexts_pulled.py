@@ -28,7 +28,7 @@ def pulled() -> Iterator[None]:
 
 def test_both_kinds_of_write_carry_the_context(journal: Opened) -> None:
     p = watch(0, track_sql=True)
-    view = memoryview(p)
+    view = memoryview(p).cast("B").cast("q")
     written = []
     for number in (1, 2**30 - 1, 2**30, 2**32 - 1, 0, 7):
         token = CURRENT.set(number)
@@ -47,7 +47,7 @@ def test_values_that_are_no_ids_leave_the_threads_own(journal: Opened) -> None:
     for odd in (0, -1, 2**32, 2**64, 2**200, "x", None, True):
         CURRENT.set(odd)  # type: ignore[arg-type]
         p += 1
-        memoryview(p)[0] = 1
+        memoryview(p).cast("B").cast("q")[0] = 1
     CURRENT.set(9)
     p += 1
     assert [store.context for store in journal.stores(p)] == [41] * 16 + [9]
@@ -57,13 +57,13 @@ def test_variable_without_track_sql_has_none(journal: Opened) -> None:
     p = watch(0, track_sql=False)
     CURRENT.set(5)
     p += 1
-    memoryview(p)[0] = 1
+    memoryview(p).cast("B").cast("q")[0] = 1
     assert [store.context for store in journal.stores(p)] == [0, 0]
 
 
 def test_tasks_do_not_mix(journal: Opened) -> None:
     shared = watch([0][0], track_sql=True, name="shared")
-    view = memoryview(shared)
+    view = memoryview(shared).cast("B").cast("q")
 
     async def task(n: int) -> None:
         nonlocal shared
@@ -85,7 +85,7 @@ def test_tasks_do_not_mix(journal: Opened) -> None:
 
 def test_threads_do_not_mix(journal: Opened) -> None:
     shared = watch(0, track_sql=True)
-    view = memoryview(shared)
+    view = memoryview(shared).cast("B").cast("q")
 
     def work(n: int) -> None:
         CURRENT.set(n)
@@ -115,7 +115,7 @@ def test_any_shape_of_the_context_tree_is_walked(journal: Opened, others: int, n
         tokens += [variable.set(variable) for variable in crowd[others // 2 :]]
         for token in tokens[:: drop + 1]:
             token.var.reset(token)
-        memoryview(p)[0] = 1
+        memoryview(p).cast("B").cast("q")[0] = 1
         p.value = 2
 
     contextvars.copy_context().run(inside)

@@ -111,7 +111,7 @@ def test_stores_of_threads_without_the_lock_name_their_own_lines(journal: Opened
 
 def test_announced_writes_and_stores_of_one_page_are_in_one_order(journal: Opened) -> None:
     p = watch(0)
-    view = memoryview(p)
+    view = memoryview(p).cast("B").cast("q")
 
     def work(i: int) -> None:
         nonlocal p

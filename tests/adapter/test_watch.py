@@ -154,7 +154,7 @@ def test_shared_page_keeps_variables_apart(journal: Opened) -> None:
     shared = [watch(i, share_page=True) for i in range(100)]
     assert core.stats().pages - before <= 1
     for i, p in enumerate(shared):
-        memoryview(p)[0] = 1000 + i
+        memoryview(p).cast("B").cast("q")[0] = 1000 + i
         p += 1
     for i, p in enumerate(shared):
         afters = [int.from_bytes(store.after, "little") for store in journal.stores(p)]
@@ -438,7 +438,7 @@ def test_forked_child_writes_a_journal_of_its_own(tmp_path: Path) -> None:
         child = os.fork()
         if not child:
             x += 10
-            memoryview(x)[0] = 7
+            memoryview(x).cast("B").cast("q")[0] = 7
             sys.exit(0)
         assert os.waitpid(child, 0)[1] == 0
         x += 100

@@ -177,7 +177,7 @@ def struct_augmented_field(p):
 
 @way("int", origin="store", events=1)
 def memoryview_item(p):
-    memoryview(p)[0] = 5  # <-
+    memoryview(p).cast("B").cast("q")[0] = 5  # <-
 
 
 @way("bytearray", origin="store")
@@ -403,7 +403,7 @@ def generator_expression(p):
 
 @way("int", "<lambda>")
 def in_lambda(p):
-    (lambda: memoryview(p).__setitem__(0, 4))()  # <-
+    (lambda: memoryview(p).cast("B").cast("q").__setitem__(0, 4))()  # <-
 
 
 @way("int", "innermost")
@@ -436,7 +436,7 @@ def through_decorator(p):
 
     @twice
     def decorated(n):
-        memoryview(p)[0] = cached(n)  # <-
+        memoryview(p).cast("B").cast("q")[0] = cached(n)  # <-
 
     decorated(3)
 
@@ -450,7 +450,7 @@ def in_property_setter(p):
 
         @it.setter
         def setter(self, v):
-            memoryview(p)[0] = v  # <-
+            memoryview(p).cast("B").cast("q")[0] = v  # <-
 
     Holder().setter = 3
 
@@ -458,7 +458,7 @@ def in_property_setter(p):
 @way("int", "Body")
 def in_class_body(p):
     class Body:
-        memoryview(p)[0] = 1  # <-
+        memoryview(p).cast("B").cast("q")[0] = 1  # <-
 
 
 @way("int")
@@ -466,7 +466,7 @@ def in_except_clause(p):
     try:
         raise KeyError
     except KeyError:
-        memoryview(p)[0] = 1  # <-
+        memoryview(p).cast("B").cast("q")[0] = 1  # <-
 
 
 @way("int")
@@ -480,7 +480,7 @@ def in_finally_clause(p):
 
 @way("int")
 def in_with_block(p):
-    with memoryview(p) as view:
+    with memoryview(p).cast("B").cast("q") as view:
         view[0] = 4  # <-
 
 
@@ -489,7 +489,7 @@ def in_exit_of_context_manager(p):
     @contextlib.contextmanager
     def leave():
         yield
-        memoryview(p)[0] = 8  # <-
+        memoryview(p).cast("B").cast("q")[0] = 8  # <-
 
     with leave():
         pass
@@ -498,14 +498,14 @@ def in_exit_of_context_manager(p):
 @way("int")
 def in_match(p):
     match p:
-        case int() if memoryview(p).__setitem__(0, 3) is None:  # <-
+        case int() if memoryview(p).cast("B").cast("q").__setitem__(0, 3) is None:  # <-
             pass
 
 
 @way("int", "key", events=3)
 def in_sort_key(p):
     def key(n):
-        memoryview(p)[0] = n  # <-
+        memoryview(p).cast("B").cast("q")[0] = n  # <-
         return n
 
     sorted([3, 1, 2], key=key)
@@ -527,7 +527,7 @@ def through_partial(p):
 def in_generator(p):
     def generator():
         yield 1
-        memoryview(p)[0] = 2  # <-
+        memoryview(p).cast("B").cast("q")[0] = 2  # <-
         yield 2
 
     list(generator())
@@ -551,7 +551,7 @@ def in_generator_after_throw(p):
 def in_coroutine(p):
     async def coroutine():
         await asyncio.sleep(0)
-        memoryview(p)[0] = 2  # <-
+        memoryview(p).cast("B").cast("q")[0] = 2  # <-
 
     asyncio.run(coroutine())
 
@@ -560,7 +560,7 @@ def in_coroutine(p):
 def in_concurrent_tasks(p):
     async def task(n):
         for _ in range(5):
-            memoryview(p)[0] = n  # <-
+            memoryview(p).cast("B").cast("q")[0] = n  # <-
             await asyncio.sleep(0)
 
     async def main():
@@ -573,7 +573,7 @@ def in_concurrent_tasks(p):
 def in_destructor(p):
     class Dying:
         def __del__(self):
-            memoryview(p)[0] = 4  # <-
+            memoryview(p).cast("B").cast("q")[0] = 4  # <-
 
     dying = Dying()
     del dying
@@ -600,7 +600,7 @@ def in_destructor_run_by_the_collector(p):
             self.me = self
 
         def __del__(self):
-            memoryview(p)[0] = 4  # <-
+            memoryview(p).cast("B").cast("q")[0] = 4  # <-
 
     Cycle()
     gc.collect()
@@ -613,7 +613,7 @@ def under_a_tracer(p):
 
     def traced():
         q = 1
-        memoryview(p)[0] = q  # <-
+        memoryview(p).cast("B").cast("q")[0] = q  # <-
 
     before = sys.gettrace()
     sys.settrace(tracer)
@@ -627,7 +627,7 @@ def under_a_tracer(p):
 def in_a_tracer(p):
     def tracer(frame, event, arg):
         if event == "line" and frame.f_code.co_name == "traced":
-            memoryview(p)[0] = 5  # <-
+            memoryview(p).cast("B").cast("q")[0] = 5  # <-
         return tracer
 
     def traced():
@@ -658,7 +658,7 @@ def in_a_profiler(p):
 @way("int", "worker", events=50)
 def in_thread(p):
     def worker():
-        view = memoryview(p)
+        view = memoryview(p).cast("B").cast("q")
         for n in range(50):
             view[0] = n  # <-
 
@@ -683,7 +683,7 @@ def in_thread_without_the_interpreter_lock(p):
 @way("int", "in_context")
 def in_copied_context(p):
     def in_context():
-        memoryview(p)[0] = 3  # <-
+        memoryview(p).cast("B").cast("q")[0] = 3  # <-
 
     contextvars.copy_context().run(in_context)
 
@@ -694,19 +694,19 @@ def deep_recursion(p):
         if n:
             deep(n - 1)
         else:
-            memoryview(p)[0] = 1  # <-
+            memoryview(p).cast("B").cast("q")[0] = 1  # <-
 
     deep(500)
 
 
 @way("int", "<module>", file="made.py", line=4)
 def in_exec(p):
-    exec(compile("\n\n\nmemoryview(p)[0] = 1", "made.py", "exec"), {"p": p})
+    exec(compile("\n\n\nmemoryview(p).cast('B').cast('q')[0] = 1", "made.py", "exec"), {"p": p})
 
 
 @way("int", "f", file="long.py", line=3002)
 def far_down_in_a_long_function(p):
-    lines = ["def f(p):"] + [f"    x{i} = {i}" for i in range(3000)] + ["    memoryview(p)[0] = p.value = 1"]
+    lines = ["def f(p):"] + [f"    x{i} = {i}" for i in range(3000)] + ["    memoryview(p).cast('B').cast('q')[0] = p.value = 1"]
     names: dict[str, Any] = {}
     exec(compile("\n".join(lines), "long.py", "exec"), names)
     for _ in range(3):
@@ -716,7 +716,7 @@ def far_down_in_a_long_function(p):
 @way("int", "измени", file="данные/πρόγραμμα.py", line=2)
 def names_that_are_not_ascii(p):
     names: dict[str, Any] = {}
-    exec(compile("def измени(p):\n    memoryview(p)[0] = p.value = 1", "данные/πρόγραμμα.py", "exec"), names)
+    exec(compile("def измени(p):\n    memoryview(p).cast('B').cast('q')[0] = p.value = 1", "данные/πρόγραμμα.py", "exec"), names)
     names["измени"](p)
 
 
@@ -754,7 +754,7 @@ def reused_addresses(path: Path, read: Callable[[Path], Any]) -> dict[str, int]:
         for n in range(300):
             code = compile("\n" * (n % 50) + statement, "made.py", "exec")
             addresses.add(id(code))
-            exec(code, {"p": p, "m": memoryview(p)})
+            exec(code, {"p": p, "m": memoryview(p).cast("B").cast("q")})
         del code
         stores = read(path).of(variable(p).id)
         lines = [store.line for store in stores]

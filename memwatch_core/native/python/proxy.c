@@ -289,18 +289,20 @@ int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, unsigned char *sta
         return -1;
     }
     *shape = n / itemsize;
+    bool number =
+        self->kind == &mwpy_int || self->kind == &mwpy_float; /* no array of one: numpy takes it as a scalar */
     *view = (Py_buffer){
         .buf = start,
         .obj = Py_NewRef((PyObject *)self),
         .len = n,
         .itemsize = itemsize,
         .readonly = readonly,
-        .ndim = 1,
+        .ndim = number ? 0 : 1,
         .format = flags & PyBUF_FORMAT ? (char *)format : NULL,
-        .shape = flags & PyBUF_ND ? shape : NULL,
+        .shape = flags & PyBUF_ND && !number ? shape : NULL,
         .internal = shape,
     };
-    if ((flags & PyBUF_STRIDES) == PyBUF_STRIDES) view->strides = &view->itemsize;
+    if ((flags & PyBUF_STRIDES) == PyBUF_STRIDES && !number) view->strides = &view->itemsize;
     self->exports++;
     return 0;
 }

@@ -256,6 +256,7 @@ static PyObject *array_ufunc(PyObject *self, PyObject *args, PyObject *keywords)
 static PyMethodDef methods[] = {
     {"__copy__", copy_value, METH_NOARGS, "The plain value."},
     {"__deepcopy__", copy_value, METH_O, "The plain value."},
+    {"__conform__", copy_value, METH_O, "sqlite3 binds the plain value (PEP 246), not the proxy's buffer."},
     {"__reduce_ex__", reduce_value, METH_VARARGS, "Pickles as the plain value."},
     {"__format__", format_value, METH_VARARGS, NULL},
     {"__dir__", list_attributes, METH_VARARGS, NULL},
