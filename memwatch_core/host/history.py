@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from memwatch_plugins.text import clean
 
 from .. import config as configuration
 from ..config import Config, suggest
@@ -33,7 +36,7 @@ def sessions(base: Path) -> Iterator[Listed]:
         try:
             found = folders.read_session(path)
             started = f"{found.started.astimezone():%Y-%m-%d %H:%M:%S}"
-            yield Listed(path.name, started, str(len(folders.journals(path))), " ".join(found.command))
+            yield Listed(path.name, started, str(len(folders.journals(path))), clean(shlex.join(found.command)))
         except SessionError as error:
             yield Listed(path.name, "?", "?", str(error))
 

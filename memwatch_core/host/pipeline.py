@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from memwatch_plugins.text import clean
+
 from ..config import Config, suggest
 from ..errors import ConfigError, PluginError
 from ..records import Record, RecordSink, Sink
@@ -66,7 +68,7 @@ class Pipeline:
             getattr(output.sink, method)(*arguments)
             return True
         except Exception as error:
-            output.failure = f"{type(error).__name__}: {error}".removesuffix(": ")
+            output.failure = clean(f"{type(error).__name__}: {error}".removesuffix(": "))
             rest = " and gets nothing more; the other sinks go on" if method != "close" else ""
             if not isinstance(error, BrokenPipeError):  # whoever read it has seen enough: no news
                 self._report(f"sink {output.name!r} failed in {method}() ({output.failure}){rest}")
@@ -89,7 +91,7 @@ def open_sinks(sinks: Iterable[Sink], config: Config) -> list[tuple[str, RecordS
             try:
                 opened.append((sink.name, sink.open(settings)))
             except Exception as error:
-                cause = f"{type(error).__name__}: {error}".removesuffix(": ")
+                cause = clean(f"{type(error).__name__}: {error}".removesuffix(": "))
                 raise PluginError(f"sink {sink.name!r} couldn't be opened: {cause}") from error
     except BaseException:
         Pipeline(opened, lambda text: None).close()

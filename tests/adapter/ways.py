@@ -706,7 +706,11 @@ def in_exec(p):
 
 @way("int", "f", file="long.py", line=3002)
 def far_down_in_a_long_function(p):
-    lines = ["def f(p):"] + [f"    x{i} = {i}" for i in range(3000)] + ["    memoryview(p).cast('B').cast('q')[0] = p.value = 1"]
+    lines = (
+        ["def f(p):"]
+        + [f"    x{i} = {i}" for i in range(3000)]
+        + ["    memoryview(p).cast('B').cast('q')[0] = p.value = 1"]
+    )
     names: dict[str, Any] = {}
     exec(compile("\n".join(lines), "long.py", "exec"), names)
     for _ in range(3):
@@ -716,7 +720,12 @@ def far_down_in_a_long_function(p):
 @way("int", "измени", file="данные/πρόγραμμα.py", line=2)
 def names_that_are_not_ascii(p):
     names: dict[str, Any] = {}
-    exec(compile("def измени(p):\n    memoryview(p).cast('B').cast('q')[0] = p.value = 1", "данные/πρόγραμμα.py", "exec"), names)
+    exec(
+        compile(
+            "def измени(p):\n    memoryview(p).cast('B').cast('q')[0] = p.value = 1", "данные/πρόγραμμα.py", "exec"
+        ),
+        names,
+    )
     names["измени"](p)
 
 
