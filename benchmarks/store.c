@@ -36,8 +36,8 @@ static void step_over(int number, siginfo_t *info, void *context) {
     ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] += 3;
 }
 
-/* The rival: the same stores to a read-only page, with a handler that does nothing but step over. By raw system calls, so
- * that nobody's view of the signal changes but for this loop. */
+/* The rival: the same stores to a read-only page, with a handler that does nothing but step over. By raw system calls,
+ * so that nobody's view of the signal changes but for this loop. */
 double bare_faults(uint64_t n) {
     struct kernel_sigaction mine = {step_over, SA_SIGINFO | 0x04000000 /* SA_RESTORER */, restorer, ~0ull}, before;
     uint64_t *p = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
