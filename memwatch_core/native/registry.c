@@ -226,7 +226,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
     uint32_t first = v->page + (uint32_t)(in_pages >> PAGE_SHIFT),
              room = MW_PAGE_SIZE - (uint32_t)(in_pages & PAGE_MASK);
     uint32_t self = thread_id(), count = length > room ? 2 : 1;
-    bool nested[2];
+    bool nested[2] = {false};
     for (uint32_t i = 0; i < count; i++) {
         mw_lock *lock = &mw.pages[first + i].lock;
         nested[i] = lock_held_by(lock, self);
@@ -245,7 +245,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
             .site = origin->site,
             .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
             .how = MWJ_ANNOUNCED,
-            .flags = (nested[0] ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0),
+            .flags = (nested[0] || nested[1] ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0),
         };
         error = journal_store(&store, target, bytes);
     }
