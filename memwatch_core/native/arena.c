@@ -24,7 +24,7 @@
 #define RESERVE_MAX ((uint64_t)1 << 34)
 #define RESERVE_MIN ((uint64_t)1 << 26)
 
-static void *table(size_t size) {
+void *arena_table(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
@@ -43,9 +43,9 @@ int arena_open(void) {
         break;
     }
     if (!mw.watched) return MW_ERR_NO_MEMORY;
-    mw.pages = table((mw.reserved >> PAGE_SHIFT) * sizeof *mw.pages);
-    mw.variables = table((uint64_t)VARIABLES_MAX * sizeof *mw.variables);
-    mw.adopted = table(ADOPTED_MAX * sizeof *mw.adopted);
+    mw.pages = arena_table((mw.reserved >> PAGE_SHIFT) * sizeof *mw.pages);
+    mw.variables = arena_table((uint64_t)VARIABLES_MAX * sizeof *mw.variables);
+    mw.adopted = arena_table(ADOPTED_MAX * sizeof *mw.adopted);
     for (int i = 0; i < ARENA_ORDERS; i++) mw.free_head[i] = NO_PAGE;
     return mw.pages && mw.variables && mw.adopted ? MW_OK : MW_ERR_NO_MEMORY;
 }

@@ -232,6 +232,7 @@ static inline uint32_t thread_id(void) { return likely(mw_thread.tid) ? mw_threa
 
 /* ---- arena.c ---- */
 MW_HIDDEN int arena_open(void);
+MW_HIDDEN void *arena_table(size_t size); /* zeroed, for good, paid for as it is touched; NULL if refused */
 MW_HIDDEN void arena_take_down(void);
 MW_HIDDEN int arena_copy(void);      /* a memfd with the contents of all pages in use; caller holds every page lock */
 MW_HIDDEN int arena_replace(int fd); /* maps and arms it in place of the present one */

@@ -6,7 +6,6 @@
 #include "core.h"
 
 #include <Zydis/Zydis.h>
-#include <sys/mman.h>
 
 #define BUCKETS 16384u
 #define XSTATE_X87 1u
@@ -14,15 +13,10 @@
 #define XSTATE_VECTOR 0xe6u /* SSE, AVX, opmask, ZMM_Hi256, Hi16_ZMM */
 #define XSTATE_ALL UINT32_MAX
 
-static void *table(size_t size) {
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-
 int form_open(void) {
-    mw.forms = table(FORMS_MAX * sizeof *mw.forms);
-    mw.form_buckets = table(BUCKETS * sizeof *mw.form_buckets);
-    mw.form_cache = table(FORM_CACHE * sizeof *mw.form_cache);
+    mw.forms = arena_table(FORMS_MAX * sizeof *mw.forms);
+    mw.form_buckets = arena_table(BUCKETS * sizeof *mw.form_buckets);
+    mw.form_cache = arena_table(FORM_CACHE * sizeof *mw.form_cache);
     return mw.forms && mw.form_buckets && mw.form_cache ? MW_OK : MW_ERR_NO_MEMORY;
 }
 

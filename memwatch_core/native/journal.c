@@ -279,12 +279,8 @@ int mw_journal_open(const char *path, const char *runtime, const uint8_t session
     } else {
         unmap(j); /* kept since it was closed, for writers that were still on their way out */
         if (!j->segments) {
-            void *p = mmap(NULL, SEGMENTS_MAX * sizeof *j->segments, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-            if (p == MAP_FAILED)
-                error = MW_ERR_NO_MEMORY;
-            else
-                j->segments = p;
+            j->segments = arena_table(SEGMENTS_MAX * sizeof *j->segments);
+            if (!j->segments) error = MW_ERR_NO_MEMORY;
         }
         if (!error) error = open_file(j, path, runtime, session);
         if (error) {

@@ -1,20 +1,13 @@
 /* site.c - places in source code, each with one id. An open-addressed table, read without a lock. */
 #include "core.h"
 
-#include <sys/mman.h>
-
 #define TEXT_MAX ((size_t)256 << 20)
 #define NAME_MAX_BYTES 4096u
 
-static void *table(size_t size) {
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-
 int site_open(void) {
-    mw.sites = table(SITES_MAX * sizeof *mw.sites);
-    mw.site_text = table(TEXT_MAX);
-    mw.site_order = table(SITES_MAX * sizeof *mw.site_order);
+    mw.sites = arena_table(SITES_MAX * sizeof *mw.sites);
+    mw.site_text = arena_table(TEXT_MAX);
+    mw.site_order = arena_table(SITES_MAX * sizeof *mw.site_order);
     return mw.sites && mw.site_text && mw.site_order ? MW_OK : MW_ERR_NO_MEMORY;
 }
 

@@ -101,6 +101,14 @@ PyObject *mwpy_in_place(PyObject *self, PyObject *other, binaryfunc op);
 /* value.method(*args) on the plain value; what the method does to it is lost. */
 PyObject *mwpy_call_on_value(PyObject *self, const char *method, PyObject *args);
 
+/* value[key], `what in value`, iter(value), on the plain value; what is looked for may be a proxy as well. */
+PyObject *mwpy_subscript(PyObject *self, PyObject *key);
+int mwpy_contains(PyObject *self, PyObject *what);
+PyObject *mwpy_iterate(PyObject *self);
+
+/* __round__, __floor__, __ceil__, __trunc__: of the plain value. */
+extern PyMethodDef mwpy_rounding[];
+
 /* Fills a buffer request for `n` bytes at `start` made of items of `itemsize`; counts the export. */
 int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, unsigned char *start, Py_ssize_t n, const char *format,
                 Py_ssize_t itemsize, bool readonly);

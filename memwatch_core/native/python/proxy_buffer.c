@@ -106,28 +106,6 @@ static PyObject *item(PyObject *self, Py_ssize_t i) {
     return NULL;
 }
 
-static PyObject *subscript(PyObject *self, PyObject *key) {
-    PyObject *value = mwpy_plain(self), *plain = value ? mwpy_plain(key) : NULL;
-    PyObject *result = plain ? PyObject_GetItem(value, plain) : NULL;
-    Py_XDECREF(value);
-    Py_XDECREF(plain);
-    return result;
-}
-
-static int contains(PyObject *self, PyObject *what) {
-    PyObject *value = mwpy_plain(self), *plain = value ? mwpy_plain(what) : NULL;
-    int result = plain ? PySequence_Contains(value, plain) : -1;
-    Py_XDECREF(value);
-    Py_XDECREF(plain);
-    return result;
-}
-
-static PyObject *iterate_bytes(PyObject *self) {
-    PyObject *value = mwpy_plain(self), *result = value ? PyObject_GetIter(value) : NULL;
-    Py_XDECREF(value);
-    return result;
-}
-
 static int export_bytes(PyObject *self, Py_buffer *view, int flags) {
     mwpy_proxy *p = (mwpy_proxy *)self;
     return mwpy_export(p, view, flags, content_of(p), (Py_ssize_t)length_of(p), "B", 1, true);
@@ -269,12 +247,12 @@ static PyMethodDef bytes_methods[] = {
 static PyType_Slot bytes_slots[] = {
     {Py_tp_doc, "Watched bytes of at most `capacity`: assign p.value, or p += more."},
     {Py_tp_methods, bytes_methods},
-    {Py_tp_iter, iterate_bytes},
+    {Py_tp_iter, mwpy_iterate},
     {Py_sq_length, length},
     {Py_sq_item, item},
-    {Py_sq_contains, contains},
+    {Py_sq_contains, mwpy_contains},
     {Py_mp_length, length},
-    {Py_mp_subscript, subscript},
+    {Py_mp_subscript, mwpy_subscript},
     {Py_bf_getbuffer, export_bytes},
     {Py_bf_releasebuffer, mwpy_release},
     {0, NULL},
@@ -296,9 +274,9 @@ static PyType_Slot bytearray_slots[] = {
     {Py_tp_iter, PySeqIter_New}, /* as a plain one's: it sees what is written while it runs */
     {Py_sq_length, length},
     {Py_sq_item, item},
-    {Py_sq_contains, contains},
+    {Py_sq_contains, mwpy_contains},
     {Py_mp_length, length},
-    {Py_mp_subscript, subscript},
+    {Py_mp_subscript, mwpy_subscript},
     {Py_mp_ass_subscript, assign_subscript},
     {Py_nb_inplace_add, in_place_concat},
     {Py_nb_inplace_multiply, in_place_repeat},

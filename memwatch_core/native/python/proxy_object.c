@@ -94,12 +94,6 @@ static int set_attribute(PyObject *object, PyObject *name, PyObject *to) {
     return result;
 }
 
-static PyObject *subscript(PyObject *self, PyObject *key) {
-    PyObject *value = mwpy_plain(self), *result = value ? PyObject_GetItem(value, key) : NULL;
-    Py_XDECREF(value);
-    return result;
-}
-
 static int assign_subscript(PyObject *object, PyObject *key, PyObject *to) {
     mwpy_proxy *self = (mwpy_proxy *)object;
     PyObject *value = get_object(self), *plain = to && value ? mwpy_plain(to) : NULL;
@@ -110,19 +104,17 @@ static int assign_subscript(PyObject *object, PyObject *key, PyObject *to) {
     return result;
 }
 
+static PyObject *subscript(PyObject *self, PyObject *key) {
+    PyObject *value = mwpy_plain(self), *result = value ? PyObject_GetItem(value, key) : NULL;
+    Py_XDECREF(value);
+    return result;
+}
+
 static Py_ssize_t length(PyObject *self) {
     PyObject *value = mwpy_plain(self);
     Py_ssize_t n = value ? PyObject_Size(value) : -1;
     Py_XDECREF(value);
     return n;
-}
-
-static int contains(PyObject *self, PyObject *what) {
-    PyObject *value = mwpy_plain(self), *plain = value ? mwpy_plain(what) : NULL;
-    int result = plain ? PySequence_Contains(value, plain) : -1;
-    Py_XDECREF(value);
-    Py_XDECREF(plain);
-    return result;
 }
 
 #define ON_VALUE(name, function)                                                                                       \
@@ -131,24 +123,9 @@ static int contains(PyObject *self, PyObject *what) {
         Py_XDECREF(value);                                                                                             \
         return result;                                                                                                 \
     }
-ON_VALUE(iterate, PyObject_GetIter)
 ON_VALUE(as_int, PyNumber_Long)
 ON_VALUE(as_index, PyNumber_Index)
 ON_VALUE(as_float, PyNumber_Float)
-
-#define METHOD(name, method)                                                                                           \
-    static PyObject *name(PyObject *self, PyObject *args) { return mwpy_call_on_value(self, method, args); }
-METHOD(round_value, "__round__")
-METHOD(floor_value, "__floor__")
-METHOD(ceil_value, "__ceil__")
-METHOD(truncate_value, "__trunc__")
-static PyMethodDef methods[] = {
-    {"__round__", round_value, METH_VARARGS, NULL},
-    {"__floor__", floor_value, METH_VARARGS, NULL},
-    {"__ceil__", ceil_value, METH_VARARGS, NULL},
-    {"__trunc__", truncate_value, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
 
 /* The encoded bytes. */
 static int export_object(PyObject *object, Py_buffer *view, int flags) {
@@ -158,14 +135,14 @@ static int export_object(PyObject *object, Py_buffer *view, int flags) {
 
 static PyType_Slot slots[] = {
     {Py_tp_doc, "A watched value of any type that has a serializer, written as a whole."},
-    {Py_tp_methods, methods},
+    {Py_tp_methods, mwpy_rounding},
     {Py_tp_getattro, get_attribute},
     {Py_tp_setattro, set_attribute},
-    {Py_tp_iter, iterate},
+    {Py_tp_iter, mwpy_iterate},
     {Py_nb_int, as_int},
     {Py_nb_index, as_index},
     {Py_nb_float, as_float},
-    {Py_sq_contains, contains},
+    {Py_sq_contains, mwpy_contains},
     {Py_mp_length, length},
     {Py_mp_subscript, subscript},
     {Py_mp_ass_subscript, assign_subscript},

@@ -125,26 +125,9 @@ static int export_float(PyObject *self, Py_buffer *view, int flags) {
     return mwpy_export((mwpy_proxy *)self, view, flags, ((mwpy_proxy *)self)->bytes, 8, "d", 8, false);
 }
 
-/* ---- methods that the interpreter looks up on the type ------------------------------------------------------------
- */
-
-#define ON_VALUE(name, method)                                                                                         \
-    static PyObject *name(PyObject *self, PyObject *args) { return mwpy_call_on_value(self, method, args); }
-ON_VALUE(round_value, "__round__")
-ON_VALUE(floor_value, "__floor__")
-ON_VALUE(ceil_value, "__ceil__")
-ON_VALUE(truncate_value, "__trunc__")
-static PyMethodDef methods[] = {
-    {"__round__", round_value, METH_VARARGS, NULL},
-    {"__floor__", floor_value, METH_VARARGS, NULL},
-    {"__ceil__", ceil_value, METH_VARARGS, NULL},
-    {"__trunc__", truncate_value, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
 static PyType_Slot int_slots[] = {
     {Py_tp_doc, "A watched int: 8 bytes, signed."},
-    {Py_tp_methods, methods},
+    {Py_tp_methods, mwpy_rounding},
     {Py_nb_int, int_as_index},
     {Py_nb_index, int_as_index},
     {Py_nb_float, int_as_float},
@@ -165,7 +148,7 @@ const mwpy_kind mwpy_int = {"int", &int_spec, check_size, get_int, set_int, NULL
 
 static PyType_Slot float_slots[] = {
     {Py_tp_doc, "A watched float: 8 bytes, IEEE 754."},
-    {Py_tp_methods, methods},
+    {Py_tp_methods, mwpy_rounding},
     {Py_nb_int, float_as_int},
     {Py_nb_float, float_as_float},
     {Py_nb_inplace_add, float_iadd},

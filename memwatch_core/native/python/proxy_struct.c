@@ -289,14 +289,6 @@ static PyObject *item(PyObject *object, Py_ssize_t i) {
     return NULL;
 }
 
-static PyObject *subscript(PyObject *self, PyObject *key) {
-    PyObject *value = mwpy_plain(self), *plain = value ? mwpy_plain(key) : NULL;
-    PyObject *result = plain ? PyObject_GetItem(value, plain) : NULL;
-    Py_XDECREF(value);
-    Py_XDECREF(plain);
-    return result;
-}
-
 static int assign_subscript(PyObject *object, PyObject *key, PyObject *value) {
     mwpy_proxy *self = (mwpy_proxy *)object;
     Py_ssize_t n = layout_of(self)->count, start, stop, step;
@@ -325,20 +317,6 @@ static int assign_subscript(PyObject *object, PyObject *key, PyObject *value) {
     return -1;
 }
 
-static int contains(PyObject *self, PyObject *what) {
-    PyObject *value = mwpy_plain(self), *plain = value ? mwpy_plain(what) : NULL;
-    int result = plain ? PySequence_Contains(value, plain) : -1;
-    Py_XDECREF(value);
-    Py_XDECREF(plain);
-    return result;
-}
-
-static PyObject *iterate(PyObject *self) {
-    PyObject *value = mwpy_plain(self), *result = value ? PyObject_GetIter(value) : NULL;
-    Py_XDECREF(value);
-    return result;
-}
-
 static int export_struct(PyObject *object, Py_buffer *view, int flags) {
     mwpy_proxy *self = (mwpy_proxy *)object;
     return mwpy_export(self, view, flags, self->bytes, (Py_ssize_t)self->size, layout_of(self)->format,
@@ -349,12 +327,12 @@ static PyType_Slot slots[] = {
     {Py_tp_doc, "A watched struct: fields by name and by index."},
     {Py_tp_getattro, get_attribute},
     {Py_tp_setattro, set_attribute},
-    {Py_tp_iter, iterate},
+    {Py_tp_iter, mwpy_iterate},
     {Py_sq_length, length},
     {Py_sq_item, item},
-    {Py_sq_contains, contains},
+    {Py_sq_contains, mwpy_contains},
     {Py_mp_length, length},
-    {Py_mp_subscript, subscript},
+    {Py_mp_subscript, mwpy_subscript},
     {Py_mp_ass_subscript, assign_subscript},
     {Py_bf_getbuffer, export_struct},
     {Py_bf_releasebuffer, mwpy_release},

@@ -185,6 +185,42 @@ ON_VALUE(format_value, "__format__")
 ON_VALUE(list_attributes, "__dir__")
 ON_VALUE(size_of, "__sizeof__")
 
+PyObject *mwpy_subscript(PyObject *self, PyObject *key) {
+    PyObject *value = mwpy_plain(self), *plain = value ? mwpy_plain(key) : NULL;
+    PyObject *result = plain ? PyObject_GetItem(value, plain) : NULL;
+    Py_XDECREF(value);
+    Py_XDECREF(plain);
+    return result;
+}
+
+int mwpy_contains(PyObject *self, PyObject *what) {
+    PyObject *value = mwpy_plain(self), *plain = value ? mwpy_plain(what) : NULL;
+    int result = plain ? PySequence_Contains(value, plain) : -1;
+    Py_XDECREF(value);
+    Py_XDECREF(plain);
+    return result;
+}
+
+PyObject *mwpy_iterate(PyObject *self) {
+    PyObject *value = mwpy_plain(self), *result = value ? PyObject_GetIter(value) : NULL;
+    Py_XDECREF(value);
+    return result;
+}
+
+#define ON_VALUE(name, method)                                                                                         \
+    static PyObject *name(PyObject *self, PyObject *args) { return mwpy_call_on_value(self, method, args); }
+ON_VALUE(round_value, "__round__")
+ON_VALUE(floor_value, "__floor__")
+ON_VALUE(ceil_value, "__ceil__")
+ON_VALUE(truncate_value, "__trunc__")
+PyMethodDef mwpy_rounding[] = {
+    {"__round__", round_value, METH_VARARGS, NULL},
+    {"__floor__", floor_value, METH_VARARGS, NULL},
+    {"__ceil__", ceil_value, METH_VARARGS, NULL},
+    {"__trunc__", truncate_value, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyObject *copy_value(PyObject *self, PyObject *unused) {
     (void)unused;
     return mwpy_plain(self);
