@@ -3,8 +3,8 @@
 Two groups, and nothing else lives here:
 
 * **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`, :class:`Lost`,
-  :class:`Notice`), with the :class:`Site`, :class:`Context` and :class:`Variable` they refer to. Readers of journals
-  make them, sinks receive them.
+  :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context` and :class:`Variable` they refer to.
+  Readers of journals make them, sinks receive them.
 * **What plugins offer**: :class:`Serializer`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`: each hook of
   :mod:`memwatch_core.hookspecs` returns records of one of these.
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -51,9 +51,13 @@ class Context(msgspec.Struct, frozen=True):
     """``open``, ``ended``, ``committed``, ``rolled back``, ``failed: <exception class>``, ``closed``."""
     transaction: int = 0
     """Id of the first context of the transaction that this one belongs to; 0: none, or not known (yet)."""
+    autocommit: bool = False
+    """It ran outside of any transaction: what it changed was committed with it. Known once it was run."""
     connection: int = 0
     thread: str = ""
     database: str = ""
+    server: str = ""
+    """``host:port``, or the path of a socket; ``""`` for a database without a server."""
     rows: int | None = None
     """How many the statement changed, or how many were fetched from it."""
     started: int = 0
@@ -146,6 +150,18 @@ class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="event"):
     variable: str | None = None
 
 
+class Outcome(msgspec.Struct, frozen=True, tag="outcome", tag_field="event"):
+    """What became of statements whose events were reported before: ``committed``, ``rolled back``, ``failed: …``."""
+
+    time_ns: int
+    pid: int
+    outcome: str
+    contexts: tuple[int, ...]
+    """Ids of those statements that events carried, in ascending order."""
+    transaction: int = 0
+    """Id of the first context of the transaction that ended, or went back to a savepoint; 0: a statement alone."""
+
+
 class Notice(msgspec.Struct, frozen=True, tag="notice", tag_field="event"):
     """Something a reader should know: a journal was opened, closed, found cut short; which tracker is in use."""
 
@@ -154,7 +170,7 @@ class Notice(msgspec.Struct, frozen=True, tag="notice", tag_field="event"):
     text: str
 
 
-Record = Event | Watched | Unwatched | Lost | Notice
+Record = Event | Watched | Unwatched | Lost | Outcome | Notice
 """Everything that a sink may be handed."""
 
 
@@ -198,6 +214,14 @@ class Serializer:
     """``struct`` format of a value that is one fixed number (``"<q"``): lets a reader decode without calling back."""
 
 
+class Database(NamedTuple):
+    """What a connection is to, without user, password or path."""
+
+    name: str = ""
+    server: str = ""
+    """``host:port``, or the path of a socket; ``""``: there is no server, or it isn't known."""
+
+
 class SqlTracer(Protocol):
     """What a SQL driver plugin publishes to. No method raises or blocks; any thread may call.
 
@@ -211,7 +235,7 @@ class SqlTracer(Protocol):
         statement: object,
         parameters: object = None,
         connection: object = None,
-        database: str | Callable[[Any], str] = "",
+        database: Database | Callable[[Any], Database] | None = None,
         dialect: str = "",
         many: bool = False,
         previous: Any = None,
@@ -219,7 +243,7 @@ class SqlTracer(Protocol):
         """Before a statement is run: returns its token.
 
         ``connection``: the connection, or what stands for it: an object that allows weak references and lives as long;
-        ``database``: its name, without password, or a function that tells it, which is called with ``connection`` once;
+        ``database``: what it is to, or a function that tells, which is called with ``connection`` once;
         ``dialect`` (``"sqlite"``, ``"postgresql"``, ``"mysql"``, ``""``: unknown) tells how literals are quoted;
         ``many``: parameters is a collection of rows; ``previous``: the token of the statement that the same cursor ran
         before, whose remaining rows are gone now.
@@ -244,6 +268,10 @@ class SqlTracer(Protocol):
 
     def transaction_ends(self, connection: object, outcome: Literal["committed", "rolled back", "closed"]) -> None:
         """After commit, rollback, or close of the connection (which rolls back what is open)."""
+
+    def savepoint(self, connection: object, name: str, what: Literal["set", "released", "rolled back"]) -> None:
+        """After a savepoint was set, released, or rolled back to, by other means than a statement that the driver has
+        published: the texts ``SAVEPOINT x``, ``RELEASE x`` and ``ROLLBACK TO x`` are understood without this."""
 
 
 @dataclass(frozen=True, slots=True)

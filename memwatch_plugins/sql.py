@@ -45,7 +45,7 @@ from typing import Any, ClassVar, Literal, final
 import wrapt
 
 from memwatch_core.errors import PluginError
-from memwatch_core.records import SqlDriver, SqlTracer
+from memwatch_core.records import Database, SqlDriver, SqlTracer
 
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """``wrapper(call, instance, args, kwargs)``, as wrapt has it."""
@@ -95,9 +95,9 @@ class SqlDriverBase(ABC):
         """What stands for the connection: itself, or an object that lives as long, if it allows no weak references."""
         return connection
 
-    def database(self, identity: Any) -> str:
-        """The name of the database, without password or path."""
-        return ""
+    def database(self, identity: Any) -> Database:
+        """What the connection is to, without password or path."""
+        return Database()
 
     def in_transaction(self, connection: Any) -> bool | None:
         """Whether a transaction is open now; None: not known without asking the server."""

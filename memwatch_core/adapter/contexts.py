@@ -30,6 +30,7 @@ from itertools import count
 from time import time_ns
 from typing import Any, Literal, Protocol, get_args
 
+from ..records import Database
 from . import parameters as _parameters
 from .flows import CURRENT, FLOW, Connection, Part, Statement, failure, is_here, is_somewhere, quoted
 from .statements import normalise
@@ -78,7 +79,7 @@ class SqlContexts:
         self._brief = window in ("statement", "fetch")
         self._kept = _parameters.keeper(parameters, key)
         self._connections: dict[int, Connection] = {}
-        self._nowhere = Connection(0, "", None)
+        self._nowhere = Connection(0, Database(), None)
         self._count = count(1)
         self._local = threading.local()
         self._closed = False
@@ -91,7 +92,7 @@ class SqlContexts:
         statement: object,
         parameters: object = None,
         connection: object = None,
-        database: str | Callable[[Any], str] = "",
+        database: Database | Callable[[Any], Database] | None = None,
         dialect: str = "",
         many: bool = False,
         previous: Any = None,
@@ -247,6 +248,9 @@ class SqlContexts:
         except Exception as trouble:
             self._trouble(trouble)
 
+    def savepoint(self, connection: object, name: str, what: Literal["set", "released", "rolled back"]) -> None:
+        pass
+
     # ---- session ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -362,7 +366,7 @@ class SqlContexts:
 
     # ---- pieces -----------------------------------------------------------------------------------------------------
 
-    def _connect(self, connection: object, database: str | Callable[[Any], str]) -> Connection:
+    def _connect(self, connection: object, database: Database | Callable[[Any], Database] | None) -> Connection:
         if connection is None:
             return self._nowhere
         ident = id(connection)
@@ -372,7 +376,7 @@ class SqlContexts:
             ref = None
             while len(self._connections) >= 1024:
                 del self._connections[next(iter(self._connections))]
-        named = database if isinstance(database, str) else database(connection)
+        named = database(connection) if callable(database) else database or Database()
         where = self._connections[ident] = Connection(next(self._count), named, ref)
         return where
 

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from ..records import Database
 from .statements import LIMIT, normalise
 
 CURRENT: ContextVar[int] = ContextVar("memwatch.context", default=0)
@@ -46,9 +47,11 @@ def failure(error: BaseException) -> str:
 class Connection:
     __slots__ = ("database", "heads", "number", "ref", "statements", "told", "transaction", "waiting")
 
-    def __init__(self, number: int, database: str, ref: Callable[[], object] | None) -> None:
+    def __init__(self, number: int, database: Database, ref: Callable[[], object] | None) -> None:
         self.number = number  # 0: none was named
-        self.database = "?" if any(sign in database for sign in ("=", "@", "://")) else database[:200]
+        self.database = Database(
+            *("?" if any(sign in part for sign in ("=", "@", "://")) else part[:200] for part in database)
+        )
         """A connection string, which may hold a password, isn't kept."""
         self.ref = ref  # None: of an object that can't be referred to weakly, and is known by its id alone
         self.heads: dict[str, Head] = {}
@@ -67,7 +70,7 @@ class Connection:
             digest = blake2b(text.encode(), key=key, digest_size=8, person=b"mw-statement").hexdigest()
             json = (
                 f'{{"driver":{quoted(driver)},"statement":{quoted(text)},"statement_hash":"{digest}",'
-                f'"connection":{self.number},"database":{quoted(self.database)},"thread":'
+                f'"connection":{self.number},"database":{quoted(self.database.name)},"server":{quoted(self.database.server)},"thread":'
             )
             if len(self.heads) >= _HEADS:
                 self.heads.clear()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import SqlDriver
+from memwatch_core.records import Database, SqlDriver
 from memwatch_plugins.sql import SqlDriverBase
 
 
@@ -36,8 +36,8 @@ class Sqlite3Driver(SqlDriverBase):
     def identity(self, connection: Any) -> Any:
         return getattr(connection, "_memwatch", None)
 
-    def database(self, identity: Any) -> str:
-        return _database(identity.named)
+    def database(self, identity: Any) -> Database:
+        return Database(_database(identity.named))
 
     def in_transaction(self, connection: Any) -> bool | None:
         return connection.in_transaction  # type: ignore[no-any-return]

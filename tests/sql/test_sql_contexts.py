@@ -20,6 +20,7 @@ from sql_support import KEY, Records
 from memwatch_core.adapter.contexts import SqlContexts
 from memwatch_core.adapter.flows import CURRENT
 from memwatch_core.adapter.parameters import keeper
+from memwatch_core.records import Database
 
 Make = Callable[..., SqlContexts]
 
@@ -29,20 +30,22 @@ class Connection:
 
 
 def run(tracer: SqlContexts, text: str, connection: object = None, /, **ends: Any) -> Any:
-    token = tracer.statement_begins("driver", text, None, connection, "db")
+    token = tracer.statement_begins("driver", text, None, connection, Database("db"))
     tracer.statement_ends(token, **({"fetchable": False, "in_transaction": False} | ends))
     return token
 
 
 def test_context_is_complete(tracer: SqlContexts, records: Records) -> None:
     connection = Connection()
-    token = tracer.statement_begins("driver", "SELECT a FROM t WHERE b = 'x'", (1, "p"), connection, "db", "sqlite")
+    token = tracer.statement_begins(
+        "driver", "SELECT a FROM t WHERE b = 'x'", (1, "p"), connection, Database("db", "h:1"), "sqlite"
+    )
     context = records.contexts[CURRENT.get()]
     assert context["statement"] == "SELECT a FROM t WHERE b = ?"
     assert f',"parameters":{json.dumps(context["parameters"], separators=(",", ":"))}' == keeper("hash", KEY)(
         (1, "p"), False
     )
-    assert (context["driver"], context["database"]) == ("driver", "db")
+    assert (context["driver"], context["database"], context["server"]) == ("driver", "db", "h:1")
     assert context["thread"] == threading.current_thread().name
     assert (context["connection"], context["outcome"], context["transaction"]) == (1, "open", 0)
     tracer.statement_ends(token, in_transaction=False)
@@ -449,5 +452,6 @@ def test_closed_tracer_records_nothing(tracer: SqlContexts, records: Records) ->
     [("orders", "orders"), ("host:5432/a", "host:5432/a"), ("postgresql://u:pw@h/d", "?"), ("host=h password=pw", "?")],
 )
 def test_connection_strings_are_not_kept(tracer: SqlContexts, records: Records, name: str, kept: str) -> None:
-    tracer.statement_begins("driver", "A", None, Connection(), name)
-    assert records.contexts[CURRENT.get()]["database"] == kept
+    tracer.statement_begins("driver", "A", None, Connection(), Database(name, name))
+    context = records.contexts[CURRENT.get()]
+    assert (context["database"], context["server"]) == (kept, kept)
