@@ -12,12 +12,13 @@ from urllib.parse import unquote
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Database, SqlDriver
-from memwatch_plugins.sql import SqlDriverBase
+from memwatch_plugins.sql import DbapiDriverBase
+from memwatch_plugins.sql.around import traced
 
 
-class Sqlite3Driver(SqlDriverBase):
+class Sqlite3Driver(DbapiDriverBase):
     name, summary, target, dialect = "sqlite3", "the standard library's SQLite", "sqlite3", "sqlite"
-    cursor_methods: ClassVar[tuple[str, ...]] = ("execute", "executemany", "executescript")
+    runs: ClassVar[tuple[str, ...]] = ("execute", "executemany", "executescript")
 
     def patch(self) -> None:
         self.replace(self._connect, (sqlite3, "connect"), (sqlite3.dbapi2, "connect"))
@@ -43,7 +44,7 @@ class Sqlite3Driver(SqlDriverBase):
         return connection.in_transaction  # type: ignore[no-any-return]
 
     def cursor_members(self, base: type) -> dict[str, Any]:
-        run = self.running(base, "executescript")
+        run = traced(self, base, "executescript", self.running(), late=True)
 
         def executescript(cursor: Any, *args: Any, **kwargs: Any) -> Any:
             # It commits first, in the transaction control that was the only one before Python 3.12.

@@ -89,17 +89,36 @@ def test_absent_target_is_one_clear_error(tracer: SqlContexts) -> None:
             driver.install(tracer)
 
 
-def test_target_is_not_imported_before_it_is_installed() -> None:
-    code = (
-        "import sys, memwatch_plugins.sql as sql\n"
-        "class D(sql.SqlDriverBase):\n"
-        "    name = summary = 'x'; target = 'wave'\n"
-        "    def patch(self): import wave\n"
-        "d = D(); assert d.record.target == 'wave' and 'wave' not in sys.modules\n"
-        "assert 'sqlite3' not in sys.modules\n"
-        "d.install(object()); assert 'wave' in sys.modules\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+PROGRAM = """
+import sys, memwatch_plugins.sql as sql
+class D(sql.SqlDriverBase):
+    name = summary = 'x'; target = 'wave'; patched = 0
+    def patch(self):
+        import wave
+        self.put(wave, 'open', self); self.patched += 1
+d = D(); assert d.record.target == 'wave'
+assert 'sqlite3' not in sys.modules
+d.install(object())
+"""
+
+
+def test_target_is_imported_by_the_program_alone() -> None:
+    code = "assert 'wave' not in sys.modules; import wave; assert wave.open is d and d.patched == 1\n"
+    code += "d.uninstall(); assert wave.open is not d; d.install(object()); assert d.patched == 2 and wave.open is d\n"
+    subprocess.run([sys.executable, "-c", PROGRAM + code], check=True)
+
+
+def test_import_after_uninstall_patches_nothing() -> None:
+    code = "d.uninstall(); import wave; assert not d.patched and wave.open is not d\n"
+    subprocess.run([sys.executable, "-c", PROGRAM + code], check=True)
+
+
+def test_patch_that_fails_at_import_never_reaches_the_program() -> None:
+    code = "def fails(): d.put(__import__('wave'), 'open', 1); 1 / 0\n"
+    code += "d.uninstall(); d.patch = fails; d.install(object()); import wave\n"
+    code += "assert wave.open != 1 and d.troubles == 1\n"
+    done = subprocess.run([sys.executable, "-c", PROGRAM + code], check=True, capture_output=True, text=True)
+    assert done.stderr.count("ZeroDivisionError") == 1
 
 
 def test_record_of_the_plugin() -> None:

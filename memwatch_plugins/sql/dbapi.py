@@ -1,0 +1,314 @@
+"""Traces a library with connections and cursors (PEP 249, or its like with ``async``).
+
+Two ways, for two kinds of libraries:
+
+* **Composed classes**, for classes written in C: ``connect`` is made to use :meth:`~DbapiDriverBase.traced_connection`
+  and :meth:`~DbapiDriverBase.traced_cursor`, subclasses over whatever class the program asked for, which keep that
+  class's name and add nothing that a program could see but methods around those that run, fetch, close, commit and roll
+  back.
+* **Traced in place**, for classes written in Python: :meth:`~DbapiDriverBase.trace_cursors` and
+  :meth:`~DbapiDriverBase.trace_connections` put such methods into the classes themselves. Connections that exist
+  already are traced as well.
+
+What is peculiar to a library is told by overriding the hooks below; each may raise, which is contained.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from memwatch_core.records import Database
+
+from .around import Around, traced
+from .driver import Outcome, SqlDriverBase
+
+Count = Callable[[Any], tuple[int, bool]]
+"""``count(result)``: how many rows a call has handed out, and whether these were the last."""
+
+
+def one(row: Any) -> tuple[int, bool]:
+    return (0, True) if row is None else (1, False)
+
+
+def some(rows: Any) -> tuple[int, bool]:
+    return len(rows), not rows
+
+
+def rest(rows: Any) -> tuple[int, bool]:
+    return len(rows), True
+
+
+class DbapiDriverBase(SqlDriverBase):
+    """A subclass names itself and writes :meth:`patch`; the rest has defaults for PEP 249."""
+
+    runs: ClassVar[tuple[str, ...]] = ("execute", "executemany", "callproc")
+    """Methods of cursors that run a statement, which is their first argument; those in ``*many`` take rows."""
+    fetches: ClassVar[Mapping[str, Count]] = {
+        "fetchone": one, "fetchmany": some, "fetchall": rest, "__next__": one, "__anext__": one,
+    }  # fmt: skip
+    """Methods of cursors that hand out rows, and what their results tell."""
+    ends: ClassVar[Mapping[str, Outcome]] = {"commit": "committed", "rollback": "rolled back", "close": "closed"}
+    """Methods of connections that end a transaction, and how, if they succeed."""
+    keywords: ClassVar[tuple[str, str]] = ("", "")
+    """What ``runs`` call the statement and its parameters, where these may be passed by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tokens = _Tokens()
+        self.traced_cursor: Callable[[Any], Any] = lru_cache(maxsize=256)(self._traced_cursor)
+        self.traced_connection: Callable[[Any], Any] = lru_cache(maxsize=256)(self._traced_connection)
+
+    # ---- hooks: what is peculiar to a library -----------------------------------------------------------------------
+
+    def connection_of(self, cursor: Any) -> Any:
+        """The connection that a cursor belongs to."""
+        return cursor.connection
+
+    def identity(self, connection: Any) -> Any:
+        """What stands for the connection: itself, or an object that lives as long, if it allows no weak references."""
+        return connection
+
+    def database(self, identity: Any) -> Database:
+        """What the connection is to, without user, password or path. Asked once a connection."""
+        return Database()
+
+    def text(self, cursor: Any, statement: Any) -> Any:
+        """The statement as str or bytes, if the library knows other ways to say it."""
+        return statement
+
+    def in_transaction(self, connection: Any) -> bool | None:
+        """Whether a transaction is open now; None: not known without asking the server."""
+        return None
+
+    def is_closed(self, connection: Any) -> bool:
+        """Whether the connection was closed, or lost."""
+        return False
+
+    def commits(self, connection: Any) -> Outcome:
+        """What a commit would come to now: ``rolled back`` in a transaction that has failed."""
+        return "committed"
+
+    def after(self, cursor: Any) -> tuple[int | None, bool | None]:
+        """After a statement that succeeded: how many rows it changed (None: it gives rows), and ``in_transaction``."""
+        rows = None if cursor.description is not None else cursor.rowcount
+        return rows, self.in_transaction(self.connection_of(cursor))
+
+    def cursor_members(self, base: type) -> dict[str, Any]:
+        """More members for the traced subclass of a cursor class."""
+        return {}
+
+    def connection_members(self, base: type) -> dict[str, Any]:
+        """More members for the traced subclass of a connection class."""
+        return {}
+
+    # ---- what is done around a call ---------------------------------------------------------------------------------
+
+    def running(self, *, many: bool = False) -> Around:
+        """Around a cursor's method that runs a statement."""
+        first, second = self.keywords
+        name, dialect, keep, recall = self.name, self.dialect, self._tokens.set, self._tokens.get
+        as_it_is = type(self).text is DbapiDriverBase.text
+
+        def before(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if not args and first not in kwargs:
+                return None  # the library will say what is missing
+            statement = args[0] if args else kwargs[first]
+            token = self.tracer.statement_begins(  # type: ignore[union-attr]
+                name,
+                statement if as_it_is else self.text(cursor, statement),
+                args[1] if len(args) > 1 else kwargs.get(second),
+                self.identity(self.connection_of(cursor)),
+                self.database,
+                dialect,
+                many,
+                recall(cursor),
+            )
+            keep(cursor, token)
+            return token
+
+        def after(cursor: Any, token: Any, result: Any) -> None:
+            if token is not None:
+                rows, in_transaction = self.after(cursor)
+                self.tracer.statement_ends(token, rows, None, rows is None, in_transaction)  # type: ignore[union-attr]
+
+        return Around(before, after, self.failed)
+
+    def failed(self, cursor: Any, token: Any, error: BaseException) -> None:
+        """Publishes that a statement failed, and that its connection was lost, if it was."""
+        tracer = self.tracer
+        if tracer is None:
+            return
+        connection = _ask(self.connection_of, cursor)
+        lost = connection is None or _ask(self.is_closed, connection)
+        in_transaction = None if lost else _ask(self.in_transaction, connection)
+        tracer.statement_ends(token, error=error, fetchable=False, in_transaction=in_transaction)
+        if lost and connection is not None:
+            tracer.transaction_ends(self.identity(connection), "closed")
+
+    def fetching(self, count: Count) -> Around:
+        """Around a cursor's method that hands out rows."""
+        recall = self._tokens.get
+
+        def before(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return recall(cursor)
+
+        def after(cursor: Any, token: Any, result: Any) -> None:
+            if token is None:
+                return
+            rows, exhausted = count(result)
+            tracer = self.tracer
+            if tracer is not None:
+                tracer.rows_fetched(token, rows, exhausted=exhausted)
+
+        def failed(cursor: Any, token: Any, error: BaseException) -> None:
+            if token is None:
+                return
+            if isinstance(error, StopIteration | StopAsyncIteration):
+                self.tracer.rows_fetched(token, 0, exhausted=True)  # type: ignore[union-attr]
+            elif not isinstance(error, GeneratorExit):
+                self.fetch_failed(cursor, token, error)
+
+        def each(cursor: Any, token: Any, row: Any) -> None:
+            if token is not None:
+                self.tracer.rows_fetched(token, 1)  # type: ignore[union-attr]
+
+        return Around(before, after, failed, each)
+
+    def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
+        """Rows couldn't be had. A lost connection, a timeout, a cancelled task end the statement; a mistake of the
+        program (nothing was run, nothing to fetch) says nothing of it: told apart by the library's own classes."""
+        if not isinstance(error, Exception) or _ask(self.is_closed, _ask(self.connection_of, cursor)):
+            self.failed(cursor, token, error)
+
+    def closing(self) -> Around:
+        """Around a cursor's ``close``."""
+
+        def after(cursor: Any, token: Any, result: Any) -> None:
+            if self.tracer is not None and token is not None:
+                self.tracer.cursor_closed(token)
+
+        return Around(lambda cursor, args, kwargs: self._tokens.get(cursor), after, _nothing)
+
+    def ending(self, outcome: Outcome | None) -> Around:
+        """Around a connection's method that ends its transaction, thus if it succeeds; None: that of a ``with`` block,
+        which commits unless it is left by an exception."""
+
+        def before(connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
+            ends = outcome or ("rolled back" if args[0] else "committed")
+            return self.commits(connection) if ends == "committed" else ends
+
+        def after(connection: Any, token: Outcome, result: Any) -> None:
+            if self.tracer is not None:
+                self.tracer.transaction_ends(self.identity(connection), token)
+
+        def failed(connection: Any, token: Outcome, error: BaseException) -> None:
+            if _ask(self.is_closed, connection) or _ask(self.in_transaction, connection) is False:
+                self.tracer.transaction_ends(self.identity(connection), "rolled back")  # type: ignore[union-attr]
+
+        return Around(before, after, failed)
+
+    def around_cursor(self, names: Callable[[str], bool]) -> dict[str, Around]:
+        """What is traced of a cursor class, by method, of those that it has."""
+        found = {name: self.running(many=name.endswith("many")) for name in self.runs if names(name)}
+        found |= {name: self.fetching(count) for name, count in self.fetches.items() if names(name)}
+        if names("close"):
+            found["close"] = self.closing()
+        return found
+
+    def around_connection(self, names: Callable[[str], bool]) -> dict[str, Around]:
+        """The same of a connection class."""
+        return {name: self.ending(outcome) for name, outcome in self.ends.items() if names(name)}
+
+    # ---- traced in place --------------------------------------------------------------------------------------------
+
+    def trace_cursors(self, *classes: type) -> None:
+        """Traces the methods that these classes have of their own, until uninstall."""
+        for owner in classes:
+            self.trace_methods(owner, self.around_cursor(vars(owner).__contains__))
+
+    def trace_connections(self, *classes: type) -> None:
+        """The same for connections."""
+        for owner in classes:
+            self.trace_methods(owner, self.around_connection(vars(owner).__contains__))
+
+    def trace_methods(self, owner: type, around: Mapping[str, Around]) -> None:
+        """Traces methods of a class, until uninstall."""
+        for name, how in around.items():
+            self.put(owner, name, traced(self, owner, name, how))
+
+    # ---- composed classes -------------------------------------------------------------------------------------------
+
+    def _traced_cursor(self, base: type) -> type:
+        """The subclass of a cursor class that publishes; ``base`` itself if it can't have one. Cached."""
+        if hasattr(base, "_memwatch"):
+            return base
+        around = self.around_cursor(lambda name: hasattr(base, name))
+        return self._compose(base, (base,), self._members(base, around) | self.cursor_members(base))
+
+    def _traced_connection(self, base: type) -> type:
+        """The subclass of a connection class that publishes; ``base`` itself if it can't have one. Cached."""
+        if hasattr(base, "_memwatch"):
+            return base
+        around = self.around_connection(lambda name: hasattr(base, name))
+        if hasattr(base, "__exit__"):
+            around["__exit__"] = self.ending(None)
+        members = self._members(base, around) | self.connection_members(base)
+        return self._compose(base, members.pop("__bases__", (base,)), members)
+
+    def _members(self, base: type, around: Mapping[str, Around]) -> dict[str, Any]:
+        methods = {name: traced(self, base, name, how, late=True) for name, how in around.items()}
+        return {"__slots__": ("_memwatch",), **methods}
+
+    def _compose(self, base: type, bases: tuple[type, ...], members: dict[str, Any]) -> type:
+        members |= {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
+        try:
+            return type(base)(base.__name__, bases, members)
+        except Exception as error:  # final, or with demands on its subclasses
+            self.trouble(error)
+            return base
+
+
+class _Tokens:
+    """The statement that each cursor ran last: in the slot of a composed class, or else beside the cursor, so that
+    nothing can be seen on it."""
+
+    def __init__(self) -> None:
+        self._beside: dict[int, tuple[Any, weakref.ref[Any]]] = {}
+
+    def get(self, cursor: Any) -> Any:
+        try:
+            return cursor._memwatch
+        except AttributeError:
+            found = self._beside.get(id(cursor))
+            return found[0] if found is not None and found[1]() is cursor else None
+
+    def set(self, cursor: Any, token: Any) -> None:
+        if hasattr(type(cursor), "_memwatch"):
+            cursor._memwatch = token
+            return
+        ident = id(cursor)
+        found = self._beside.get(ident)
+        ref = found[1] if found is not None and found[1]() is cursor else weakref.ref(cursor, self._forgetter(ident))
+        self._beside[ident] = (token, ref)
+
+    def _forgetter(self, ident: int) -> Callable[[weakref.ref[Any]], None]:
+        def forget(ref: weakref.ref[Any]) -> None:
+            found = self._beside.get(ident)
+            if found is not None and found[1] is ref:
+                del self._beside[ident]
+
+        return forget
+
+
+def _nothing(*args: Any) -> None: ...
+
+
+def _ask(hook: Callable[[Any], Any], of: Any) -> Any:
+    """What a hook says of a connection that may be gone; None if it can't say."""
+    try:
+        return hook(of)
+    except Exception:
+        return None

@@ -1,0 +1,166 @@
+"""What every SQL driver has: it is installed and undone completely, and its errors never reach the program."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Literal, final
+
+import wrapt
+
+from memwatch_core.errors import PluginError
+from memwatch_core.records import SqlDriver, SqlTracer
+
+Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+"""``wrapper(call, instance, args, kwargs)``, as wrapt has it."""
+Outcome = Literal["committed", "rolled back", "closed"]
+
+_ABSENT: Any = object()
+_log = logging.getLogger("memwatch.sql")
+
+
+class SqlDriverBase(ABC):
+    """Base of SQL drivers: a subclass names itself and writes :meth:`patch`.
+
+    ``install`` and ``uninstall`` may be called from any thread and any number of times; connections that were made in
+    between go on working untraced afterwards.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    target: ClassVar[str]
+    """The module that is traced. It is looked up, never imported: tracing begins when the program imports it."""
+    dialect: ClassVar[str] = ""
+    """``"sqlite"``, ``"postgresql"``, ``"mysql"``: how literals are quoted; ``""``: unknown, so masked with caution."""
+
+    def __init__(self) -> None:
+        self.tracer: SqlTracer | None = None
+        self.troubles = 0
+        self._lock = threading.RLock()
+        self._undo: list[Callable[[], None]] = []
+        self._told: set[str] = set()
+
+    @abstractmethod
+    def patch(self) -> None:
+        """Calls :meth:`replace`, :meth:`put` and :meth:`on_undo`, when the target has been imported. What it replaced
+        is put back if it raises."""
+
+    @property
+    def record(self) -> SqlDriver:
+        """What the plugin's hook yields."""
+        return SqlDriver(self.name, self.summary, self.target, self.install, self.uninstall)
+
+    # ---- install, uninstall -----------------------------------------------------------------------------------------
+
+    @final
+    def install(self, tracer: SqlTracer) -> None:
+        """Publishes to ``tracer`` from now on. Raises PluginError if the target library isn't there; what ``patch``
+        raises if the target has been imported already."""
+        with self._lock:
+            if self.tracer is None:
+                if not _is_there(self.target):
+                    raise PluginError(f"SQL driver {self.name!r}: there is no module {self.target!r}; install it first")
+                self.tracer = tracer
+                try:
+                    self.when_imported(self.target, self.patch)
+                except BaseException:
+                    self.uninstall()
+                    raise
+            self.tracer = tracer
+
+    @final
+    def uninstall(self) -> None:
+        """Puts everything back."""
+        with self._lock:
+            self.tracer = None
+            while self._undo:
+                self._undo.pop()()
+
+    def when_imported(self, module: str, patch: Callable[[], None]) -> None:
+        """Calls ``patch`` now if the module has been imported, otherwise when it is, should that be before uninstall.
+        There, an error of it is contained like any other."""
+        if module in sys.modules:
+            patch()
+            return
+        waiting = True
+
+        def forget() -> None:
+            nonlocal waiting
+            waiting = False
+
+        def imported(_: Any) -> None:
+            with self._lock:
+                if not waiting or self.tracer is None:
+                    return
+                forget()
+                kept = len(self._undo)
+                try:
+                    patch()
+                except Exception as error:
+                    while len(self._undo) > kept:
+                        self._undo.pop()()
+                    self.trouble(error)
+
+        self._undo.append(forget)
+        wrapt.register_post_import_hook(imported, module)
+
+    # ---- patching ---------------------------------------------------------------------------------------------------
+
+    def replace(self, wrapper: Wrapper, *places: tuple[Any, str]) -> None:
+        """Wraps the callable that these attributes, ``(module or class, name)``, have in common.
+
+        On uninstall they are what they were. Where somebody else has wrapped ours in the meantime, theirs stays, and
+        ours hands every call through.
+        """
+        owner, name = places[0]
+        ours = wrapt.FunctionWrapper(getattr(owner, name), wrapper, enabled=lambda: self.tracer is not None)
+        for owner, name in places:
+            self.put(owner, name, ours)
+
+    def put(self, owner: Any, name: str, ours: Any) -> None:
+        """Sets an attribute of a module or class until uninstall, as :meth:`replace` does."""
+        before = vars(owner).get(name, _ABSENT)
+        setattr(owner, name, ours)
+        self._undo.append(partial(_restore, owner, name, ours, before))
+
+    def on_undo(self, call: Callable[[], None]) -> None:
+        """Has ``call`` called on uninstall, in reverse order of registration."""
+        self._undo.append(call)
+
+    # ---- containing -------------------------------------------------------------------------------------------------
+
+    def trouble(self, error: Exception) -> None:
+        """Counts an error of ours that the program must not see, and reports the first of its kind."""
+        self.troubles += 1  # no message: it may hold the program's data
+        self.tell(
+            f"tracing failed ({type(error).__name__}); the program is unaffected, some events lack their statement"
+        )
+
+    def tell(self, text: str) -> None:
+        """Logs a warning, once."""
+        if text not in self._told:
+            self._told.add(text)
+            with contextlib.suppress(Exception):  # of a handler of the program's own
+                _log.warning("SQL driver %s: %s", self.name, text)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return module in sys.modules or importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _restore(owner: Any, name: str, ours: Any, before: Any) -> None:
+    if vars(owner).get(name) is not ours:
+        return
+    if before is _ABSENT:
+        delattr(owner, name)
+    else:
+        setattr(owner, name, before)
