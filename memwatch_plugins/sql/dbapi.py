@@ -104,6 +104,10 @@ class DbapiDriverBase(SqlDriverBase):
         """More members for the traced subclass of a connection class."""
         return {}
 
+    def keep(self, cursor: Any, token: Any) -> None:
+        """Notes what a cursor ran, where it was run by other means than the cursor's own methods."""
+        self._tokens.set(cursor, token)
+
     # ---- what is done around a call ---------------------------------------------------------------------------------
 
     def running(self, *, many: bool = False) -> Around:

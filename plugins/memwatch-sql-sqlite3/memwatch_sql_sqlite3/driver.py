@@ -1,4 +1,4 @@
-"""Traces the standard library's SQLite: publishes what connections do that are made by ``sqlite3.connect``."""
+"""Publishes what connections do that are made by ``sqlite3.connect``."""
 
 from __future__ import annotations
 
@@ -6,26 +6,34 @@ import contextlib
 import os
 import sqlite3
 import sqlite3.dbapi2
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Database, SqlDriver
+from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase
 from memwatch_plugins.sql.around import traced
+
+from .aio import Aiosqlite, Untraced
 
 
 class Sqlite3Driver(DbapiDriverBase):
     name, summary, target, dialect = "sqlite3", "the standard library's SQLite", "sqlite3", "sqlite"
     runs: ClassVar[tuple[str, ...]] = ("execute", "executemany", "executescript")
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.aiosqlite = Aiosqlite(self)
+
     def patch(self) -> None:
         self.replace(self._connect, (sqlite3, "connect"), (sqlite3.dbapi2, "connect"))
+        self.when_imported("aiosqlite", self.aiosqlite.patch)
 
     def _connect(self, call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         at = 5  # its place, where it isn't passed by name
         factory = args[at] if len(args) > at else kwargs.get("factory", sqlite3.Connection)
+        if isinstance(factory, Untraced):
+            return call(*args, **{**kwargs, "factory": factory.factory})
         if not (isinstance(factory, type) and issubclass(factory, sqlite3.Connection)):
             self.tell("connections made by a factory that is no class go untraced")
             return call(*args, **kwargs)
@@ -35,10 +43,11 @@ class Sqlite3Driver(DbapiDriverBase):
         return call(*args, **{**kwargs, "factory": traced})
 
     def identity(self, connection: Any) -> Any:
-        return getattr(connection, "_memwatch", None)
+        return getattr(connection, "_memwatch", None) or self.aiosqlite.owner(connection)
 
     def database(self, identity: Any) -> Database:
-        return Database(_database(identity.named))
+        named = identity.named if isinstance(identity, _Connected) else self.aiosqlite.file(identity)
+        return Database(_database(named))
 
     def in_transaction(self, connection: Any) -> bool | None:
         return connection.in_transaction  # type: ignore[no-any-return]
@@ -47,16 +56,18 @@ class Sqlite3Driver(DbapiDriverBase):
         run = traced(self, base, "executescript", self.running(), late=True)
 
         def executescript(cursor: Any, *args: Any, **kwargs: Any) -> Any:
-            # It commits first, in the transaction control that was the only one before Python 3.12.
-            with contextlib.suppress(Exception):
-                connection = cursor.connection
-                legacy = getattr(connection, "autocommit", -1) == -1
-                if self.tracer is not None and legacy and connection.in_transaction:
-                    self.tracer.transaction_ends(self.identity(connection), "committed")
+            self.script_begins(cursor.connection)
             return run(cursor, *args, **kwargs)
 
         executescript.__doc__, executescript.__qualname__ = run.__doc__, run.__qualname__
         return {"executescript": executescript}
+
+    def script_begins(self, connection: sqlite3.Connection) -> None:
+        """A script commits first, in the transaction control that was the only one before Python 3.12."""
+        with contextlib.suppress(Exception):
+            legacy = getattr(connection, "autocommit", -1) == -1
+            if self.tracer is not None and legacy and connection.in_transaction:
+                self.tracer.transaction_ends(self.identity(connection), "committed")
 
     def connection_members(self, base: type) -> dict[str, Any]:
         def __init__(connection: Any, *args: Any, **kwargs: Any) -> None:
@@ -112,8 +123,3 @@ def _database(named: Any) -> str:
 
 
 driver = Sqlite3Driver()
-
-
-@hookimpl
-def memwatch_sql() -> Iterator[SqlDriver]:
-    yield driver.record
