@@ -15,7 +15,6 @@ What is peculiar to a library is told by overriding the hooks below; each may ra
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -24,6 +23,7 @@ from memwatch_core.records import Database
 
 from .around import Around, traced
 from .driver import Outcome, SqlDriverBase
+from .tokens import Tokens
 
 Count = Callable[[Any], tuple[int, bool]]
 """``count(result)``: how many rows a call has handed out, and whether these were the last."""
@@ -57,7 +57,7 @@ class DbapiDriverBase(SqlDriverBase):
 
     def __init__(self) -> None:
         super().__init__()
-        self._tokens = _Tokens()
+        self._tokens = Tokens()
         self.traced_cursor: Callable[[Any], Any] = lru_cache(maxsize=256)(self._traced_cursor)
         self.traced_connection: Callable[[Any], Any] = lru_cache(maxsize=256)(self._traced_connection)
 
@@ -273,38 +273,6 @@ class DbapiDriverBase(SqlDriverBase):
         except Exception as error:  # final, or with demands on its subclasses
             self.trouble(error)
             return base
-
-
-class _Tokens:
-    """The statement that each cursor ran last: in the slot of a composed class, or else beside the cursor, so that
-    nothing can be seen on it."""
-
-    def __init__(self) -> None:
-        self._beside: dict[int, tuple[Any, weakref.ref[Any]]] = {}
-
-    def get(self, cursor: Any) -> Any:
-        try:
-            return cursor._memwatch
-        except AttributeError:
-            found = self._beside.get(id(cursor))
-            return found[0] if found is not None and found[1]() is cursor else None
-
-    def set(self, cursor: Any, token: Any) -> None:
-        if hasattr(type(cursor), "_memwatch"):
-            cursor._memwatch = token
-            return
-        ident = id(cursor)
-        found = self._beside.get(ident)
-        ref = found[1] if found is not None and found[1]() is cursor else weakref.ref(cursor, self._forgetter(ident))
-        self._beside[ident] = (token, ref)
-
-    def _forgetter(self, ident: int) -> Callable[[weakref.ref[Any]], None]:
-        def forget(ref: weakref.ref[Any]) -> None:
-            found = self._beside.get(ident)
-            if found is not None and found[1] is ref:
-                del self._beside[ident]
-
-        return forget
 
 
 def _nothing(*args: Any) -> None: ...

@@ -133,6 +133,18 @@ class SqlDriverBase(ABC):
         """Has ``call`` called on uninstall, in reverse order of registration."""
         self._undo.append(call)
 
+    def listener(self, call: Callable[..., None]) -> Callable[..., None]:
+        """``call`` as a callback to be handed to the library: silent once uninstalled, and contained."""
+
+        def listen(*args: Any, **kwargs: Any) -> None:
+            if self.tracer is not None:
+                try:
+                    call(*args, **kwargs)
+                except Exception as error:
+                    self.trouble(error)
+
+        return listen
+
     # ---- containing -------------------------------------------------------------------------------------------------
 
     def trouble(self, error: Exception) -> None:
