@@ -225,10 +225,8 @@ class SqlContexts:
             self._trouble(trouble)
 
     def cursor_closed(self, token: Any) -> None:
-        if not isinstance(token, Statement):
-            if type(token) is not Part:
-                return
-            token = token.whole
+        if not isinstance(token, Statement):  # of a Part: an ORM closes its cursors as it likes
+            return
         try:
             token.fetchable = False
             if token.finished or token.running:

@@ -255,6 +255,19 @@ def test_driver_below_an_orm_makes_no_context_of_its_own(tracer: SqlContexts, re
     assert records.contexts[min(records.contexts)]["driver"] == "orm"
 
 
+def test_orm_that_closes_its_cursor_at_once_keeps_its_statement_in_force(tracer: SqlContexts, records: Records) -> None:
+    connection = Connection()
+    outer = tracer.statement_begins("orm", "SELECT a", connection=connection)
+    inner = tracer.statement_begins("driver", "SELECT a", connection=connection)
+    tracer.statement_ends(inner, in_transaction=True)
+    tracer.statement_ends(outer)
+    tracer.rows_fetched(inner, 3, exhausted=True)
+    tracer.cursor_closed(inner)
+    assert records.statement == "SELECT a"
+    tracer.transaction_ends(connection, "committed")
+    assert records.outcomes == [("SELECT a", "committed")]
+
+
 def test_statement_of_a_callback_on_another_connection_is_its_own(tracer: SqlContexts, records: Records) -> None:
     one, other = Connection(), Connection()
     outer = tracer.statement_begins("driver", "OUTER", None, one)
