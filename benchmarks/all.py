@@ -22,6 +22,7 @@ PARTS = {
     "store": "A store, from C",
     "writing": "A write through a proxy",
     "reading": "Reading a journal",
+    "sql": "A SQL statement, traced",
 }
 
 

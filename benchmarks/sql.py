@@ -1,128 +1,100 @@
-"""What tracing costs a SQLite statement, next to OpenTelemetry's instrumentation with an exporter that does nothing.
+"""What tracing costs a SQL statement, next to OpenTelemetry's instrumentation with an exporter that does nothing.
 
-    python benchmarks/sql.py [--statements N] [--rounds N] [--no-opentelemetry]
+    python -m benchmarks.sql [DRIVER ...]
 
-One process a subject and round, in turn, so that drift of the machine hits all alike; the table shows medians of the
-time that the process spent on a CPU, all its threads together. The statements insert into a database in memory, in one
-transaction. MemWatch writes its real journal (in a temporary folder). OpenTelemetry is installed by pip into a virtual
-environment that is thrown away.
+One process a subject and round, in turn, so that drift of the machine hits all alike; what counts is the time that the
+client's process spends on a CPU, all its threads together. The statements run in one transaction, against a database in
+memory (SQLite) or a private server. MemWatch writes its real journal. OpenTelemetry is installed by pip into an
+environment beside ours that shares our drivers, and stays there.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
-import tempfile
+import sysconfig
 import venv
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-MEASURE = """
-import json, sqlite3, sys, time
-def measure(statements):
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE t (a INTEGER, b TEXT)")
-    cursor = connection.cursor()
-    def insert(n):
-        for i in range(n):
-            cursor.execute("INSERT INTO t VALUES (?, ?)", (i, "name"))
-    def without(n):
-        for i in range(n):
-            cursor.execute("INSERT INTO t VALUES (7, 'name')")
-    def rows(n):
-        for row in cursor.execute("SELECT a, b FROM t LIMIT ?", (n,)):
-            pass
-    took = {}
-    for name, run in (("insert, 2 parameters", insert), ("insert, no parameters", without), ("row fetched", rows)):
-        run(statements // 10)
-        begin = time.process_time()
-        run(statements)
-        took[name] = (time.process_time() - begin) / statements * 1e6
-    print(json.dumps(took))
-"""
+from benchmarks.table import Row, markdown
 
-MEMWATCH = """
-import tempfile
-from memwatch_core.adapter.contexts import SqlContexts
-from memwatch_core.config import Config
-from memwatch_core.loading.discovery import Plugins
-from memwatch_core.adapter.join import join
-from memwatch_core.loading.report import LoadReport
-from memwatch_core.journal.session import create_session
-from memwatch_sql_sqlite3 import driver
-folder = tempfile.TemporaryDirectory()
-part = join(create_session(folder.name, ["benchmark"]), Config(), Plugins((), (driver.record,), (), (), LoadReport(())))
-measure(int(sys.argv[1]))
-part.leave()
-"""
-
-OPENTELEMETRY = """
-from opentelemetry import trace
-from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
-class Nothing(SpanExporter):
-    def export(self, spans): return SpanExportResult.SUCCESS
-    def shutdown(self): pass
-provider = TracerProvider()
-provider.add_span_processor(SimpleSpanProcessor(Nothing()))
-trace.set_tracer_provider(provider)
-SQLite3Instrumentor().instrument()
-measure(int(sys.argv[1]))
-"""
+ROOT = Path(__file__).parents[1]
+PROGRAM = str(ROOT / "benchmarks/sql_program.py")
+DRIVERS = {"sqlite3": 20_000, "sqlalchemy": 5_000, "psycopg": 5_000, "psycopg2": 5_000, "mysqlclient": 5_000}
+"""Statements of a round."""
+ROUNDS = 7
+TARGET = 0.15
+PLAIN_INSERT = 5.0
+Took = dict[str, float]
 
 
-def opentelemetry(folder: Path) -> str | None:
-    """The Python of an environment that has it, None if it can't be installed."""
-    venv.create(folder, with_pip=True)
-    python = str(folder / "bin" / "python")
-    packages = ["opentelemetry-sdk", "opentelemetry-instrumentation-sqlite3"]
-    done = subprocess.run(
-        [python, "-m", "pip", "install", "-q", *packages], capture_output=True, text=True, check=False
-    )
+def opentelemetry() -> str:
+    """The Python of an environment that has it and sees our drivers. Raises CalledProcessError if pip can't."""
+    folder = Path(sys.prefix) / "opentelemetry"
+    python = folder / "bin/python"
+    packages = ["opentelemetry-sdk", *(f"opentelemetry-instrumentation-{driver}" for driver in DRIVERS)]
+    if not (folder / "complete").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True, capture_output=True)
+        ours = Path(sysconfig.get_path("purelib"))
+        (next(folder.glob("lib/python*/site-packages")) / "drivers.pth").write_text(f"{ours}\n")
+        (folder / "complete").touch()
+    return str(python)
+
+
+@contextmanager
+def database(driver: str) -> Iterator[dict[str, Any]]:
+    """Keywords for the driver's ``connect``, while the block runs."""
+    if driver in ("sqlite3", "sqlalchemy"):
+        yield {"database": ":memory:"}
+        return
+    sys.path.insert(0, str(ROOT / "tests"))
+    import servers
+
+    with ExitStack() as stack:
+        start = servers.mariadb.private if driver == "mysqlclient" else servers.postgresql.private
+        server = stack.enter_context(start())
+        yield stack.enter_context(server.fresh_database()).connect
+
+
+def run(python: str, driver: str, traced_by: str, connect: dict[str, Any]) -> Took:
+    """One round of one subject."""
+    command = [python, PROGRAM, driver, traced_by, str(DRIVERS[driver]), json.dumps(connect)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
-        print(f"OpenTelemetry can't be installed: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
-        return None
-    return python
-
-
-def run(python: str, code: str, statements: int) -> dict[str, float]:
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path} if python == sys.executable else None
-    command = [python, "-c", MEASURE + code, str(statements)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        raise SystemExit(f"{driver}, {traced_by}: {done.stderr[-2000:]}")
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--statements", type=int, default=20_000)
-    options.add_argument("--rounds", type=int, default=7)
-    options.add_argument("--no-opentelemetry", action="store_true")
-    chosen = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        subjects = {"plain": (sys.executable, "measure(int(sys.argv[1]))"), "MemWatch": (sys.executable, MEMWATCH)}
-        if not chosen.no_opentelemetry and (python := opentelemetry(Path(folder))):
-            subjects["OpenTelemetry"] = (python, OPENTELEMETRY)
-        took: dict[str, list[dict[str, float]]] = {name: [] for name in subjects}
-        for _ in range(chosen.rounds):
-            for name, (python, code) in subjects.items():
-                took[name].append(run(python, code, chosen.statements))
-    print(
-        f"{'µs, medians of ' + str(chosen.rounds):28}" + "".join(f"{name:>16}" for name in subjects) + f"{'on top':>10}"
-    )
-    for what in took["plain"][0]:
-        medians = {name: statistics.median(each[what] for each in rounds) for name, rounds in took.items()}
-        on_top = medians["MemWatch"] - medians["plain"]
-        line = f"{what:28}" + "".join(f"{value:16.2f}" for value in medians.values()) + f"{on_top:10.2f}"
-        if "OpenTelemetry" in medians:
-            line += f"   {on_top / (medians['OpenTelemetry'] - medians['plain']):.2f} x OpenTelemetry's"
-        print(line)
-    print("targets: 5 µs on top of an insert; 0.15 x OpenTelemetry's")
+def of(driver: str) -> list[Row]:
+    """The rows of one driver."""
+    pythons = {"plain": sys.executable, "memwatch": sys.executable, "opentelemetry": opentelemetry()}
+    with database(driver) as connect:
+        rounds = [{by: run(python, driver, by, connect) for by, python in pythons.items()} for _ in range(ROUNDS)]
+    found = []
+    for what in rounds[0]["plain"]:
+        plain = statistics.median(each["plain"][what] for each in rounds)
+        ours = statistics.median(each["memwatch"][what] - each["plain"][what] for each in rounds)
+        theirs = statistics.median(each["opentelemetry"][what] - each["plain"][what] for each in rounds)
+        figure = f"{driver}: on top of {'an ' * what.startswith('i')}{'a ' * what.startswith('r')}{what}"
+        if what == "row fetched":
+            found.append(Row(f"{figure} ({plain:.2f} µs)", ours, "µs"))  # OpenTelemetry doesn't look at rows
+            continue
+        found.append(Row(f"{figure} ({plain:.2f} µs)", ours, "µs", "OpenTelemetry", theirs, TARGET))
+        if driver == "sqlite3":
+            found.append(Row(f"{figure}, by itself", ours, "µs", target=PLAIN_INSERT))
+    return found
+
+
+def rows() -> list[Row]:
+    """What `make bench` prints."""
+    return [row for driver in DRIVERS for row in of(driver)]
 
 
 if __name__ == "__main__":
-    main()
+    print(markdown([row for driver in sys.argv[1:] or DRIVERS for row in of(driver)]))
