@@ -3,11 +3,19 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
-# What is needed to build and test, as Debian calls it; asked for only if something is missing.
+# What is needed to build, and besides to test, as Debian calls it; asked for only if something is missing.
 PACKAGES := gcc make python3-dev python3-venv libzydis-dev
+TEST_PACKAGES := postgresql mariadb-server-core mariadb-client-core libmariadb-dev pkg-config
+NO_CLUSTER := /etc/postgresql-common/createcluster.d/memwatch.conf
 PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
 SOURCES  := pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch] memwatch_core/journal/native/*.[ch]) $(PLUGINS)
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# $(call install,packages)
+define install
+missing=""; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q "install ok" || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then echo "installing$$missing"; $(AS_ROOT) apt-get update -qq && $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test soak bench lint format wheels clean
@@ -15,20 +23,26 @@ PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
 
-setup: $(VENV)/ready ## install everything into .venv, all distributions editable
+setup: $(VENV)/complete ## install everything into .venv, all distributions editable
 
 $(VENV)/ready: $(SOURCES)
-	@missing=""; for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q "install ok" || missing="$$missing $$p"; done; \
-	if [ -n "$$missing" ]; then echo "installing$$missing"; $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	@$(call install,$(PACKAGES))
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "MemWatch needs Python 3.11 or later; set PYTHON=")'
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "building the core, installing the distributions into $(VENV)"
 	@$(PIP) --upgrade pip "setuptools>=77" wheel "cffi>=1.17"
-	@PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --editable ".[dev]"
+	@PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --editable ".[example]"
 	@PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --no-deps $(foreach p,$(PLUGINS),--editable $(dir $(p)))
 	@touch $@
 
-run: setup ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
+# The tests start servers of their own (tests/servers): nothing of ours runs as a service, and no cluster is made.
+$(VENV)/complete: $(VENV)/ready
+	@dpkg-query -W postgresql >/dev/null 2>&1 || { $(AS_ROOT) mkdir -p $(dir $(NO_CLUSTER)) && echo "create_main_cluster = false" | $(AS_ROOT) tee $(NO_CLUSTER) >/dev/null; }
+	@trap '[ ! -f $(NO_CLUSTER) ] || $(AS_ROOT) rm $(NO_CLUSTER)' EXIT; $(call install,$(TEST_PACKAGES))
+	@$(BIN)/python -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"]))' | $(PIP) --requirement /dev/stdin
+	@touch $@
+
+run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
 	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py
 
 test: setup ## all tests

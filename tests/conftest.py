@@ -1,0 +1,42 @@
+"""Servers for whoever asks for them: started at the first request, and gone with the test session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import servers
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[servers.PostgreSql]:
+    """A private PostgreSQL server, shared by the session's tests."""
+    try:
+        with servers.postgresql.private() as server:
+            yield server
+    except servers.ServerMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[servers.MariaDb]:
+    """A private MariaDB server, shared by the session's tests."""
+    try:
+        with servers.mariadb.private() as server:
+            yield server
+    except servers.ServerMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def postgresql_database(postgresql: servers.PostgreSql) -> Iterator[servers.PostgreSql]:
+    """An empty database of the test's own on the private PostgreSQL server."""
+    with postgresql.fresh_database() as database:
+        yield database
+
+
+@pytest.fixture
+def mariadb_database(mariadb: servers.MariaDb) -> Iterator[servers.MariaDb]:
+    """An empty database of the test's own on the private MariaDB server."""
+    with mariadb.fresh_database() as database:
+        yield database
