@@ -21,8 +21,9 @@ import servers
 
 KINDS = {"postgresql": servers.postgresql, "mariadb": servers.mariadb}
 OWNER = """
-import os, sys, time
+import os, signal, sys, time
 import servers
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
 with servers.{kind}.private() as server:
     print(server.socket, flush=True)
     {then}
@@ -56,8 +57,10 @@ def owner(kind: str, then: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         socket = Path(process.stdout.readline().strip())
-        yield process, socket if socket.is_dir() else socket.parent
-        process.kill()
+        try:
+            yield process, socket if socket.is_dir() else socket.parent
+        finally:
+            process.kill()
 
 
 def guard_of(process: subprocess.Popen[str]) -> int:
