@@ -65,7 +65,7 @@ def owner(kind: str, then: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
 
 def guard_of(process: subprocess.Popen[str]) -> int:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    (guard,) = [int(child) for child in children if b"servers" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    (guard,) = [int(child) for child in children if b"\0-m\0servers\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
     return guard
 
 
