@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,7 +26,8 @@ class Around:
     failed: Callable[[Any, Any, BaseException], None]
     """``failed(self, token, error)``: the call raised; ``token`` is None if ``before`` did."""
     each: Callable[[Any, Any, Any], None] | None = None
-    """Of a generator: ``each(self, token, item)``, before the program gets the item."""
+    """Of a generator: ``each(self, token, item)``, before the program gets the item. What ``contextlib.contextmanager``
+    makes counts as the generator that it is: one item, when the block is entered; an exception in it is a failure."""
 
 
 class Host(Protocol):
@@ -51,6 +53,11 @@ def traced(host: Host, owner: type, name: str, around: Around, *, late: bool = F
         shell = _generator
     elif inspect.isasyncgenfunction(call):
         shell = _async_generator
+    elif inspect.isgeneratorfunction(original):
+        return named(contextmanager(_of_block(_generator, host, owner, name, original, around)), call, owner, name)
+    elif inspect.isasyncgenfunction(original):
+        block = _of_block(_async_generator, host, owner, name, original, around)
+        return named(asynccontextmanager(block), call, owner, name)
     else:
         shell = _function
     return named(shell(host, owner, name, fixed, around), call, owner, name)
@@ -62,6 +69,7 @@ def named(function: Any, like: Any, owner: type, name: str) -> Callable[..., Any
     function.__qualname__ = getattr(like, "__qualname__", f"{owner.__qualname__}.{name}")
     function.__code__ = function.__code__.replace(co_name=name, co_qualname=function.__qualname__)
     function.__doc__ = like.__doc__
+    function.__annotations__ = getattr(like, "__annotations__", {})
     function.__module__ = owner.__module__
     function.__wrapped__ = like  # for inspect.signature
     return function  # type: ignore[no-any-return]
@@ -175,6 +183,12 @@ def _async_generator(host: Host, owner: type, name: str, fixed: Any, around: Aro
             raise
 
     return shell
+
+
+def _of_block(
+    shell: Callable[..., Any], host: Host, owner: type, name: str, generator: Any, around: Around
+) -> Callable[..., Any]:
+    return named(shell(host, owner, name, generator, around), generator, owner, name)
 
 
 def _contained(host: Host, call: Callable[..., Any], *args: Any) -> Any:

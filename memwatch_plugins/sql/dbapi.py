@@ -110,9 +110,9 @@ class DbapiDriverBase(SqlDriverBase):
 
     # ---- what is done around a call ---------------------------------------------------------------------------------
 
-    def running(self, *, many: bool = False) -> Around:
-        """Around a cursor's method that runs a statement."""
-        first, second = self.keywords
+    def running(self, *, many: bool = False, keywords: tuple[str, str] | None = None) -> Around:
+        """Around a cursor's method that runs a statement; ``keywords``: its own, if they are others than the rest's."""
+        first, second = keywords or self.keywords
         name, dialect, keep, recall = self.name, self.dialect, self._tokens.set, self._tokens.get
         as_it_is = type(self).text is DbapiDriverBase.text
 
