@@ -70,7 +70,7 @@ def named(function: Any, like: Any, owner: type, name: str) -> Callable[..., Any
     function.__code__ = function.__code__.replace(co_name=name, co_qualname=function.__qualname__)
     function.__doc__ = like.__doc__
     function.__annotations__ = getattr(like, "__annotations__", {})
-    function.__module__ = owner.__module__
+    function.__module__ = getattr(like, "__module__", None) or owner.__module__
     function.__wrapped__ = like  # for inspect.signature
     return function  # type: ignore[no-any-return]
 
@@ -131,7 +131,7 @@ def _generator(host: Host, owner: type, name: str, fixed: Any, around: Around) -
         try:
             item = next(source)
             while True:
-                if around.each is not None:
+                if around.each is not None and host.tracer is not None:
                     _contained(host, around.each, self, token, item)
                 try:
                     sent = yield item

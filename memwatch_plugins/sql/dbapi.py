@@ -134,9 +134,10 @@ class DbapiDriverBase(SqlDriverBase):
             return token
 
         def after(cursor: Any, token: Any, result: Any) -> None:
-            if token is not None:
+            tracer = self.tracer
+            if token is not None and tracer is not None:
                 rows, in_transaction = self.after(cursor)
-                self.tracer.statement_ends(token, rows, None, rows is None, in_transaction)  # type: ignore[union-attr]
+                tracer.statement_ends(token, rows, None, rows is None, in_transaction)
 
         return Around(before, after, self.failed)
 
@@ -168,10 +169,11 @@ class DbapiDriverBase(SqlDriverBase):
                 tracer.rows_fetched(token, rows, exhausted=exhausted)
 
         def failed(cursor: Any, token: Any, error: BaseException) -> None:
-            if token is None:
+            tracer = self.tracer
+            if token is None or tracer is None:
                 return
             if isinstance(error, StopIteration | StopAsyncIteration):
-                self.tracer.rows_fetched(token, 0, exhausted=True)  # type: ignore[union-attr]
+                tracer.rows_fetched(token, 0, exhausted=True)
             elif not isinstance(error, GeneratorExit):
                 self.fetch_failed(cursor, token, error)
 
@@ -209,8 +211,11 @@ class DbapiDriverBase(SqlDriverBase):
                 self.tracer.transaction_ends(self.identity(connection), token)
 
         def failed(connection: Any, token: Outcome, error: BaseException) -> None:
+            tracer = self.tracer
+            if tracer is None:
+                return
             if _ask(self.is_closed, connection) or _ask(self.in_transaction, connection) is False:
-                self.tracer.transaction_ends(self.identity(connection), "rolled back")  # type: ignore[union-attr]
+                tracer.transaction_ends(self.identity(connection), "rolled back")
 
         return Around(before, after, failed)
 
