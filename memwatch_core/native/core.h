@@ -4,10 +4,10 @@
  *   registry.c   variables on pages, announced writes tracker*.c   how a store becomes a signal
  *   form.c       instruction bytes -> struct form     code.c       executable blocks
  *   executor.c   runs a form                          emulate.c    the forms that can't be run elsewhere
- *   fault.c      the signal handler                   signals.c    whose signals they are
- *   interpose.c  import tables of loaded modules      journal.c    the writer
- *   site.c       places in source code                clock.c      the time of day
- *   fork.c       a child with pages and a journal of its own
+ *   exception.c  floating-point exceptions of stores  fault.c      the signal handler
+ *   signals.c    whose signals they are               interpose.c  import tables of loaded modules
+ *   journal.c    the writer                           site.c       places in source code
+ *   clock.c      the time of day                      fork.c       a child with pages and a journal of its own
  *
  * Whatever may run in the signal handler is marked MW_SIGNAL_SAFE: it calls nothing but its like, takes no lock but
  * mw_lock, allocates nothing. A test follows the calls of the built objects and holds us to it. */
@@ -78,6 +78,7 @@ enum form_kind {
     FORM_STRING,      /* movs, stos */
     FORM_SCATTER,     /* several destinations: vpscatter* */
     FORM_MOVDIR64B,   /* destination in a register, without a segment */
+    FORM_CLZERO,      /* destination is the cache line of RAX */
     FORM_PUSH,        /* destination is the stack */
     FORM_CALL,
 };
@@ -93,12 +94,12 @@ struct form {
     uint8_t relative;      /* RIP-relative: `base` is a register the instruction doesn't use, holding the next RIP */
     uint8_t bit_offset;    /* bts and its kind: operand bytes of the bit offset register, else 0 */
     uint8_t source;        /* register operand: bit offset, element mask, value pushed, source of a string operation */
-    uint8_t conditional;   /* cmpxchg: stored nothing if ZF is clear afterwards */
+    uint8_t conditional;   /* enum condition: may store nothing */
     uint8_t masked;        /* a mask says which bytes it stores; 2: the others can fault as well */
     uint8_t repeat;        /* rep prefix */
     uint8_t moves;         /* FORM_STRING: movs, not stos */
     uint8_t source_kind;   /* FORM_PUSH, FORM_CALL: enum operand_kind */
-    uint8_t mxcsr_back;    /* may change MXCSR */
+    uint8_t mxcsr_back;    /* may change MXCSR, or raise an exception that it unmasks */
     uint8_t x87_back;      /* changes the x87 state */
     uint8_t elements;      /* FORM_SCATTER: how many */
     uint8_t index_bytes;   /* FORM_SCATTER: 4 or 8 */
@@ -108,6 +109,11 @@ struct form {
     int64_t displacement;
     int64_t immediate;
     void *block; /* executable copy, GS-prefixed, ending in a jump to the leave thunk */
+};
+enum condition {
+    ALWAYS,
+    IF_EQUAL,  /* cmpxchg: not if ZF is clear afterwards */
+    IF_NUMERIC /* x87: not if it has noted an exception that the program has unmasked */
 };
 enum operand_kind { OPERAND_REGISTER, OPERAND_IMMEDIATE, OPERAND_MEMORY, OPERAND_FLAGS, OPERAND_SEGMENT };
 
@@ -121,8 +127,9 @@ struct thread {
     void *block, *leave;
     uint32_t tid;
     uint32_t context;
-    uint32_t named;  /* journal generation in which this thread's name was recorded */
-    uintptr_t fault; /* where a store that reaches beyond our pages would have faulted by itself; 0: nowhere */
+    uint32_t exceptions; /* of the instruction that ran last, if it may change MXCSR */
+    uint32_t named;      /* journal generation in which this thread's name was recorded */
+    uintptr_t fault;     /* where a store that reaches beyond our pages would have faulted by itself; 0: nowhere */
 };
 
 struct tracker {
@@ -285,6 +292,7 @@ enum run_result {
     RUN_REFUSED,
     RUN_NOT_OURS,
     RUN_FAULT, /* a part of the destination is not ours and can't be written: mw_thread.fault says where */
+    RUN_RAISED /* stored nothing: the program gets a signal at this instruction, which is on its way */
 };
 MW_HIDDEN enum run_result executor_run(ucontext_t *context, uintptr_t address);
 MW_HIDDEN uint64_t register_read(const ucontext_t *context, unsigned reg);
@@ -297,6 +305,16 @@ MW_HIDDEN enum run_result emulate(const struct form *form, ucontext_t *context, 
 MW_HIDDEN bool safe_read(void *to, uintptr_t from, size_t n);
 MW_HIDDEN bool safe_write(uintptr_t to, const void *from, size_t n);
 
+/* ---- exception.c ---- */
+MW_HIDDEN bool exception_x87_stored(const ucontext_t *context);
+/* Around a run of a form with mxcsr_back: no exception may arrive in the handler. `mask` returns what `unmask` takes.
+ */
+MW_HIDDEN uint32_t exception_simd_mask(ucontext_t *context);
+MW_HIDDEN void exception_simd_unmask(ucontext_t *context, uint32_t kept);
+/* Behind it: notes what it found in the interrupted MXCSR. True if the CPU would have raised it, and stored nothing: it
+ * is the program's signal now. */
+MW_HIDDEN bool exception_simd_raised(ucontext_t *context, const uint8_t *result, unsigned size, uint64_t written);
+
 /* ---- fault.c, signals.c, interpose.c ---- */
 MW_HIDDEN void mw_fault_handler(int signal, siginfo_t *info, void *context);
 MW_HIDDEN int executor_open(void);
@@ -305,6 +323,8 @@ MW_HIDDEN int signals_virtual(int signal, const struct sigaction *wanted, struct
 MW_HIDDEN void signals_spare(sigset_t *set);
 /* met_again: the instruction, left as it is, would raise this very signal once more. */
 MW_HIDDEN void signals_chain(int signal, siginfo_t *info, void *context, bool met_again);
+/* The interrupted instruction raises a signal that isn't ours: the program gets it when our handler returns. */
+MW_HIDDEN void signals_raise(int signal, int code, ucontext_t *context);
 MW_HIDDEN int interpose_scan(void);
 
 /* ---- clock.c ---- */

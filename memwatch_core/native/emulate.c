@@ -1,6 +1,6 @@
 /* emulate.c - the stores that can't be run elsewhere, because a segment prefix doesn't move their destination: string
- * instructions (ES:RDI), pushes (SS:RSP), movdir64b (ES:reg), and scatters, which have several destinations.
- * Intel SDM volume 2 is the source for each. Runs in the signal handler. */
+ * instructions (ES:RDI), pushes (SS:RSP), movdir64b (ES:reg), clzero (whole lines), and scatters, which have several
+ * destinations. Intel SDM volume 2 is the source for each, AMD APM volume 3 for clzero. Runs in the signal handler. */
 #include "core.h"
 
 #define FLAG_DIRECTION 0x400u
@@ -111,6 +111,17 @@ MW_SIGNAL_SAFE static enum run_result movdir64b(const struct form *form, ucontex
     return RUN_DONE;
 }
 
+/* ---- clzero ---- */
+
+MW_SIGNAL_SAFE static enum run_result clzero(const struct form *form, ucontext_t *context, const mw_origin *origin) {
+    enum { RAX = 0, LINE = 64 };
+    static const uint8_t zeros[LINE];
+    uintptr_t at = (segment_base(form) + narrowed(form, register_read(context, RAX))) & ~(uintptr_t)(LINE - 1);
+    if (!touches_ours(at, LINE) || !executor_apply(at, zeros, LINE, origin)) return RUN_NOT_OURS;
+    context->uc_mcontext.gregs[REG_RIP] += form->length;
+    return RUN_DONE;
+}
+
 /* ---- scatters ---- */
 
 enum { COMPONENT_YMM = 2, COMPONENT_OPMASK = 5, COMPONENT_ZMM_HIGH = 6, COMPONENT_ZMM_16_31 = 7 };
@@ -163,6 +174,7 @@ MW_SIGNAL_SAFE enum run_result emulate(const struct form *form, ucontext_t *cont
     case FORM_PUSH:
     case FORM_CALL: return push(form, context, origin);
     case FORM_MOVDIR64B: return movdir64b(form, context, origin);
+    case FORM_CLZERO: return clzero(form, context, origin);
     case FORM_SCATTER: return scatter(form, context, origin);
     default: return RUN_REFUSED;
     }

@@ -249,23 +249,26 @@ MW_SIGNAL_SAFE static void run_block(const struct form *form, ucontext_t *contex
     t->block = form->block;
     t->leave = mw.leave;
     uint64_t gs = read_gs_base();
+    uint32_t mxcsr = form->mxcsr_back ? exception_simd_mask(context) : 0;
     write_gs_base(scratch - offset);
     mw.enter(form->restore ? context->uc_mcontext.fpregs : NULL, form->restore);
     write_gs_base(gs);
     for (unsigned r = 0; r < 16; r++)
         if (!(form->relative && r == form->base)) g[greg_of[r]] = (greg_t)t->regs[r];
     if (form->x87_back) keep_x87(context, form, scratch, offset);
-    if (form->mxcsr_back) {
-        uint32_t mxcsr;
-        __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
-        context->uc_mcontext.fpregs->mxcsr = mxcsr;
-    }
+    if (form->mxcsr_back) exception_simd_unmask(context, mxcsr);
 }
 
 MW_SIGNAL_SAFE static void step_over(const struct form *form, ucontext_t *context) {
     greg_t *g = context->uc_mcontext.gregs;
     g[REG_EFL] = (greg_t)(((uint64_t)g[REG_EFL] & ~(uint64_t)FLAGS_MASK) | (mw_thread.flags & FLAGS_MASK));
     g[REG_RIP] += form->length;
+}
+
+MW_SIGNAL_SAFE static bool has_stored(const struct form *form, const ucontext_t *context) {
+    return form->conditional == IF_EQUAL     ? mw_thread.flags & FLAG_ZERO
+           : form->conditional == IF_NUMERIC ? exception_x87_stored(context)
+                                             : true;
 }
 
 /* wrgsbase takes no others; only an FS- or GS-relative operand far from its segment can lead to one. */
@@ -308,7 +311,11 @@ MW_SIGNAL_SAFE static enum run_result run_store(const struct form *form, ucontex
             memcpy(scratch, before, form->size);
             run_block(form, context, (uintptr_t)scratch, offset);
         }
-        if (written && (!form->conditional || mw_thread.flags & FLAG_ZERO)) {
+        if (form->mxcsr_back && exception_simd_raised(context, scratch, form->size, written)) {
+            span_unlock(&span);
+            return RUN_RAISED;
+        }
+        if (written && has_stored(form, context)) {
             done = span_write_beyond(&span, at, scratch, written);
             if (done) {
                 registry_record(at, span.piece, span.count, before, scratch, written, origin, MWJ_BY_STORE, 0);

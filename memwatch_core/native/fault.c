@@ -52,7 +52,7 @@ MW_SIGNAL_SAFE void mw_fault_handler(int signal, siginfo_t *info, void *ucontext
         atomic_fetch_add_explicit(&mw.stores, 1, memory_order_relaxed);
     } else if (result == RUN_FAULT) {
         fault_beyond(info, context);
-    } else {
+    } else if (result != RUN_RAISED) {
         if (result == RUN_REFUSED) report_refusal(context, address);
         signals_chain(signal, info, ucontext, info->si_code > 0);
     }

@@ -35,6 +35,17 @@ MW_SIGNAL_SAFE static bool is_other_prefix(uint8_t b) {
     return b == 0x66 || b == 0x67 || b == 0xf0 || b == 0xf2 || b == 0xf3;
 }
 
+/* The segment of an operand that the instruction's bytes don't spell out: 0 none, 1 fs, 2 gs. */
+MW_SIGNAL_SAFE static uint8_t segment_prefix(const struct form *form) {
+    uint8_t segment = 0;
+    for (unsigned i = 0; i < form->length; i++) {
+        uint8_t b = form->bytes[i];
+        if (!is_segment_prefix(b) && !is_other_prefix(b) && (b & 0xf0) != 0x40) break; /* 4x: REX */
+        if (b == 0x64 || b == 0x65) segment = b == 0x64 ? 1 : 2;
+    }
+    return segment;
+}
+
 /* The B bit that extends ModRM.rm, from whichever prefix carries it: chooses between rax..rdi and r8..r15. */
 MW_SIGNAL_SAFE static bool extends_rm(const uint8_t *behind_prefixes) {
     switch (behind_prefixes[0]) {
@@ -195,11 +206,7 @@ MW_SIGNAL_SAFE static void classify_string(struct form *form, const ZydisDecoded
     case ZYDIS_MNEMONIC_STOSQ: break;
     default: form->kind = FORM_REFUSED;
     }
-    form->segment = 0;
-    for (unsigned i = 0; form->bytes[i] != 0xa4 && form->bytes[i] != 0xa5 && i < form->length; i++) {
-        if (form->bytes[i] == 0x64) form->segment = 1;
-        if (form->bytes[i] == 0x65) form->segment = 2;
-    }
+    form->segment = segment_prefix(form);
 }
 
 MW_SIGNAL_SAFE static void classify(struct form *form, const ZydisDecodedInstruction *in,
@@ -225,6 +232,11 @@ MW_SIGNAL_SAFE static void classify(struct form *form, const ZydisDecodedInstruc
                 operand[i].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
                 take_address(form, in, &operand[i]);
         return;
+    case ZYDIS_MNEMONIC_CLZERO:
+        form->kind = FORM_CLZERO;
+        form->size = 64;
+        form->segment = segment_prefix(form);
+        return;
     case ZYDIS_MNEMONIC_ENTER:
     case ZYDIS_MNEMONIC_ENQCMD:
     case ZYDIS_MNEMONIC_ENQCMDS:
@@ -246,7 +258,13 @@ MW_SIGNAL_SAFE static void classify(struct form *form, const ZydisDecodedInstruc
     switch (in->mnemonic) {
     case ZYDIS_MNEMONIC_CMPXCHG:
     case ZYDIS_MNEMONIC_CMPXCHG8B:
-    case ZYDIS_MNEMONIC_CMPXCHG16B: form->conditional = 1; break;
+    case ZYDIS_MNEMONIC_CMPXCHG16B: form->conditional = IF_EQUAL; break;
+    case ZYDIS_MNEMONIC_FST:
+    case ZYDIS_MNEMONIC_FSTP:
+    case ZYDIS_MNEMONIC_FIST:
+    case ZYDIS_MNEMONIC_FISTP:
+    case ZYDIS_MNEMONIC_FISTTP:
+    case ZYDIS_MNEMONIC_FBSTP: form->conditional = IF_NUMERIC; break;
     case ZYDIS_MNEMONIC_BTS:
     case ZYDIS_MNEMONIC_BTR:
     case ZYDIS_MNEMONIC_BTC:

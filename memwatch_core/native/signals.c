@@ -71,19 +71,35 @@ int signals_virtual(int signal, const struct sigaction *wanted, struct sigaction
     return 0;
 }
 
+struct kernel_action { /* rt_sigaction(2) */
+    void *handler;
+    unsigned long flags;
+    void *restorer;
+    uint64_t mask;
+};
+
 /* The default action, as if we weren't there: a fault is met again by the instruction; a sent signal is sent again. */
 MW_SIGNAL_SAFE static void die(int signal, bool met_again) {
-    struct { /* struct sigaction of the kernel: rt_sigaction(2) */
-        void *handler;
-        unsigned long flags;
-        void *restorer;
-        uint64_t mask;
-    } action = {0};
+    struct kernel_action action = {0};
     raw_syscall4(SYS_rt_sigaction, signal, (long)&action, 0, 8);
     if (met_again) return;
     uint64_t only = 1ull << (signal - 1);
     raw_syscall4(SYS_tgkill, raw_syscall4(SYS_getpid, 0, 0, 0, 0), thread_id(), signal, 0);
     raw_syscall4(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&only, 0, 8);
+}
+
+MW_SIGNAL_SAFE void signals_raise(int signal, int code, ucontext_t *context) {
+    siginfo_t info = {.si_signo = signal, .si_code = code};
+    info.si_addr = (void *)context->uc_mcontext.gregs[REG_RIP];
+    uint64_t only = 1ull << (signal - 1), blocked;
+    struct kernel_action action = {0};
+    memcpy(&blocked, &context->uc_sigmask, 8);
+    raw_syscall4(SYS_rt_sigaction, signal, 0, (long)&action, 8);
+    /* As the kernel does with a fault: one that can't arrive ends the process. */
+    bool arrives = !(blocked & only) && action.handler != (void *)SIG_IGN;
+    if (!arrives ||
+        raw_syscall4(SYS_rt_tgsigqueueinfo, raw_syscall4(SYS_getpid, 0, 0, 0, 0), thread_id(), signal, (long)&info))
+        die(signal, false);
 }
 
 MW_SIGNAL_SAFE void signals_chain(int signal, siginfo_t *info, void *ucontext, bool met_again) {

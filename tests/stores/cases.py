@@ -250,6 +250,20 @@ def make(
         case.written = _intervals([(target + i, 1) for i in range(size) if vector[i] & 0x80])
         case.operand = (target, size)
         return case
+    if mnemonic == "clzero":
+        _set(
+            state, 0, address - (state.gs if 0x65 in prefixes(code) else 0) + rng.randrange(64 - address % 64), numbers
+        )
+        state.pointers |= 1
+        if instruction.addr_size == 4:
+            if layout.base >= 1 << 32:
+                raise Unplaceable("32-bit addresses")
+            state.gpr[0] |= rng.getrandbits(32) << 32
+            state.flags |= NO_ARENA
+        if 0x64 in prefixes(code):
+            state.fs_minus |= 1
+        case.written = ((target // 64 * 64, 64),)
+        return case
     if mnemonic == "movdir64b":
         _set(state, FAMILY[name_of(instruction, operands[0].reg)], address, numbers)
         state.pointers |= 1 << FAMILY[name_of(instruction, operands[0].reg)]

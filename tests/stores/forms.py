@@ -97,6 +97,8 @@ def _integer() -> Iterator[Form]:
         yield Form(f"movdiri {{m}}, {r}", "movdiri")
     yield Form("movdir64b rdi, [rsi]", "movdir64b", align=64)
     yield Form("movdir64b r12, [rbx+rcx*2+16]", "movdir64b", align=64)
+    for prefix in ("", "addr32 ", "fs ", "gs "):
+        yield Form(f"{prefix}clzero", "clzero", align=64)
     for lock in ("", "lock "):
         yield Form(f"{lock}cmpxchg8b {{m}}")
         yield Form(f"{lock}cmpxchg16b {{m}}", "cx16", align=16)
@@ -167,6 +169,8 @@ def _sse() -> Iterator[Form]:
     yield Form("movss dword ptr {m}, xmm3")
     yield Form("movsd qword ptr {m}, xmm3")
     yield Form("movd dword ptr {m}, xmm3")
+    yield Form("movntss dword ptr {m}, xmm3", "sse4a")
+    yield Form("movntsd qword ptr {m}, xmm12", "sse4a")
     yield Form("vmovss dword ptr {m}, xmm3", "avx")
     yield Form("vmovsd qword ptr {m}, xmm3", "avx")
     yield Form("vmovd dword ptr {m}, xmm3", "avx")

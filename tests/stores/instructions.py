@@ -92,7 +92,7 @@ def writes_memory(instruction: Any) -> bool:
     mnemonic = plain_mnemonic(instruction)
     if STACK.match(mnemonic) or is_string(instruction):
         return True
-    if mnemonic in ("maskmovq", "maskmovdqu", "vmaskmovdqu", "movdir64b"):
+    if mnemonic in ("maskmovq", "maskmovdqu", "vmaskmovdqu", "movdir64b", "clzero"):
         return True
     if READS_ONLY.match(mnemonic) and not mnemonic.startswith("cmpxchg"):
         return False

@@ -16,7 +16,8 @@ static uint8_t *page, *forbidden;
 static int64_t id;
 static const char *tracker, *journal;
 static sigjmp_buf back;
-static volatile int reached, last_signal;
+static _Atomic int reached;
+static volatile int last_signal;
 static void *volatile last_address;
 static _Atomic int stop;
 
@@ -210,7 +211,7 @@ static void keeps_errno(void) {
 
 static void on_usr1(int signal) {
     (void)signal;
-    ((volatile uint32_t *)page)[300] += 1;
+    __atomic_fetch_add((uint32_t *)page + 300, 1, __ATOMIC_RELAXED); /* one instruction: SA_NODEFER interrupts it */
     reached++;
 }
 
@@ -227,6 +228,29 @@ static void nested_handlers(void) {
     pthread_join(thread, NULL);
     REQUIRE(((volatile uint32_t *)page)[300] == (uint32_t)reached && reached > 0);
     REQUIRE(events() == n + (uint64_t)reached);
+}
+
+/* vcvtps2ph of a signalling NaN, invalid operations unmasked: its SIGFPE is the program's, wherever the CPU finds it.
+ */
+static void store_that_raises(void) {
+    static const uint32_t nan[4] = {0x7f800001}, unmasked = 0x1f00, ordinary = 0x1f80;
+    __asm__ volatile("ldmxcsr %0; vmovups %1, %%xmm1; vcvtps2ph $4, %%xmm1, %2" ::"m"(unmasked), "m"(nan),
+                     "m"(*(uint64_t *)page)
+                     : "xmm1", "memory");
+    __asm__ volatile("ldmxcsr %0" ::"m"(ordinary));
+}
+
+static void own_exceptions(void) {
+    watch();
+    install(SIGFPE, on_fault, 0);
+    for (int i = 1; i <= 50; i++) {
+        if (!sigsetjmp(back, 1)) {
+            store_that_raises();
+            REQUIRE(!"no SIGFPE");
+        }
+        REQUIRE(reached == i && last_signal == SIGFPE);
+    }
+    REQUIRE(events() == 50 && ((uint64_t *)page)[0] == 0); /* the handler's own stores, and nothing else */
 }
 
 /* A mutation depth of bytes [100, 200): what touches none of them makes no event. */
@@ -260,6 +284,16 @@ static void dies(const char *how) {
         mprotect(two + PAGE, PAGE, PROT_READ);
         check(mw_register_page(two, PAGE, 0, MW_DEPTH_FULL), "mw_register_page");
         *(volatile uint64_t *)(two + PAGE - 4) = 1;
+    }
+    if (!strcmp(how, "exception")) store_that_raises();
+    if (!strcmp(how, "exception-ignored")) signal(SIGFPE, SIG_IGN), store_that_raises();
+    if (!strcmp(how, "exception-blocked")) {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGFPE);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        install(SIGFPE, on_fault, 0);
+        store_that_raises();
     }
     if (!strcmp(how, "bus")) {
         char name[] = "/tmp/memwatch-signals-XXXXXX";
@@ -302,6 +336,8 @@ int main(int argc, char **argv) {
         keeps_errno();
     else if (!strcmp(s, "nested"))
         nested_handlers();
+    else if (!strcmp(s, "own-exceptions"))
+        own_exceptions();
     else if (!strcmp(s, "depth"))
         mutation_depth();
     else if (!strncmp(s, "die-", 4))

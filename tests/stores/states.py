@@ -6,9 +6,11 @@ import ctypes as c
 import random
 from typing import Any
 
+from .forms import cpu_flags
 from .machine import PAGE, Layout, State
 
 MASK64 = 2**64 - 1
+MXCSR_MISALIGNED = 0x20000 if "misalignsse" in cpu_flags() else 0  # AMD's: reserved elsewhere
 
 
 def _x87_stack(rng: random.Random) -> Any:
@@ -51,7 +53,7 @@ def random_state(rng: random.Random, seed: int, layout: Layout) -> State:
     state.fcw = 0x7F | rng.choice((0, 0x200, 0x300)) | rng.choice((0, 0x400, 0x800, 0xC00))
     state.fsw = rng.randrange(8) << 11 | rng.choice((0, 0x4500, 0x3F))
     state.ftw = rng.choice((0xFF, 0xFF, 0xFF, rng.getrandbits(8)))
-    state.mxcsr = 0x1F80 | rng.choice((0, 0x6000, 0x2000, 0x8040, 0x3F))
+    state.mxcsr = 0x1F80 | rng.choice((0, 0x6000, 0x2000, 0x8040, 0x3F | MXCSR_MISALIGNED))
     state.st[:] = rng.choice(_X87)
     for i in range(8):
         kind = rng.randrange(6)

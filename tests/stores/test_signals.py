@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from .conftest import Build
+from .forms import cpu_flags
 
 SURVIVE = (
     "own-before", "own-after", "sent-to-handler", "sent-ignored", "blocked", "full-mask-before", "full-mask-after",
-    "setuid", "cancel", "errno", "nested", "depth",
+    "setuid", "cancel", "errno", "nested", "own-exceptions", "depth",
 )  # fmt: skip
 DIE = {
     "die-fault": signal.SIGSEGV,
@@ -23,12 +24,17 @@ DIE = {
     "die-beyond": signal.SIGSEGV,
     "die-bus": signal.SIGBUS,
     "die-sent-bus": signal.SIGBUS,
+    "die-exception": signal.SIGFPE,
+    "die-exception-ignored": signal.SIGFPE,
+    "die-exception-blocked": signal.SIGFPE,
     "reset-before": signal.SIGSEGV,
     "reset-after": signal.SIGSEGV,
 }
 
 
 def run(build: Build, tracker: str, scenario: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    if "exception" in scenario and "f16c" not in cpu_flags():
+        pytest.skip("the CPU lacks f16c")
     command: list[str | Path] = [build("signals.c"), tracker, folder / "journal", scenario]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
