@@ -2,13 +2,14 @@
  *
  *   corpus_run TRACKER JOURNAL
  *
+ * LEVEL_LIST is given by the compiler's command line: X(table) for each table of functions.
+ *
  * The results must be the same, and the journal's events, replayed over the memory as it was, must add up to the memory
  * as it is: a write that was missed would show. One line for each function that fails; a summary at the end. */
 #include "corpus.h"
 #include "events.h"
 #include "memwatch.h"
 
-#define LEVEL_LIST X(corpus_O0) X(corpus_O2) X(corpus_O3) X(corpus_v1) X(corpus_v3)
 #define X(name) extern const struct corpus_entry name[];
 LEVEL_LIST
 #undef X

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import capstone
@@ -14,32 +15,76 @@ from capstone import x86_const as x
 from . import cases as make_cases
 from . import instructions
 from .conftest import SOAK, Build, gcc
+from .forms import cpu_flags
 from .machine import ONE, PAGE, PAIR, PLAIN, Case
 from .test_forms import require, run_and_judge
 
-LEVELS = {
-    "O0": ("-O0", "-march=native"),
-    "O2": ("-O2", "-march=native"),
-    "O3": ("-O3", "-march=native"),
-    "v1": ("-O2", "-march=x86-64"),
-    "v3": ("-O3", "-march=x86-64-v3"),
-}
+
+@dataclass(frozen=True)
+class Level:
+    """What the corpus is compiled for, and how many stores it must add to those of the levels before it."""
+
+    march: str
+    needs: frozenset[str]
+    """Flags of /proc/cpuinfo."""
+    optimisations: tuple[str, ...]
+    fewest: int
+
+
+# Every level is compiled and counted on every machine, so none becomes small unseen; what the CPU can't run isn't run.
+# The first two are 1600 at least: that is what any x86-64 of the last ten years shows.
+LEVELS = (
+    Level("x86-64", frozenset(), ("O0", "O1", "O2", "O3", "Os"), 1000),
+    Level(
+        "x86-64-v3",
+        frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}),
+        ("O0", "O1", "O2", "O3", "Os"),
+        600,
+    ),
+    Level("x86-64-v4", frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}), ("O2", "O3"), 500),
+    Level("native", frozenset(), ("O2", "O3"), 0),
+)
 HERE = Path(__file__).parent
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """corpus.c at every level of this CPU, by the name of its table, and the stores of all levels."""
+
+    objects: dict[str, Path]
+    stores: dict[str, set[bytes]]
+    """By level, each without those of the levels before it."""
+    absent: tuple[str, ...]
+    """Levels that this CPU can't run."""
+
+    @property
+    def runnable(self) -> list[bytes]:
+        return sorted({code for march, codes in self.stores.items() if march not in self.absent for code in codes})
+
+
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """corpus.c at every level."""
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     folder = tmp_path_factory.mktemp("corpus")
-    out = []
-    for level, flags in LEVELS.items():
-        built = folder / f"corpus_{level}.o"
-        # -w: the corpus reads what it likes; the other programs are compiled without
-        gcc(
-            "-std=gnu11", "-D_GNU_SOURCE", "-w", *flags, f"-DLEVEL=corpus_{level}", "-c", HERE / "corpus.c", "-o", built
-        )
-        out.append(built)
-    return out
+    objects: dict[str, Path] = {}
+    stores: dict[str, set[bytes]] = {}
+    seen: set[bytes] = set()
+    absent = tuple(level.march for level in LEVELS if level.needs - cpu_flags())
+    for level in LEVELS:
+        codes: set[bytes] = set()
+        for optimisation in level.optimisations:
+            table = f"corpus_{level.march}_{optimisation}".replace("-", "_")
+            built = folder / f"{table}.o"
+            # -w: the corpus reads what it likes; the other programs are compiled without
+            flags = ("-std=gnu11", "-D_GNU_SOURCE", "-w", f"-{optimisation}", f"-march={level.march}")
+            gcc(*flags, f"-DLEVEL={table}", "-c", HERE / "corpus.c", "-o", built)
+            codes |= {code for code, writes in instructions_of(built).items() if writes}
+            if level.march not in absent:
+                objects[table] = built
+        stores[level.march] = codes - seen
+        seen |= codes
+    if absent:
+        print("compiled and counted, not run, the CPU lacks them:", ", ".join(absent))
+    return Corpus(objects, stores, absent)
 
 
 def text_section(path: Path) -> list[tuple[int, bytes]]:
@@ -103,13 +148,14 @@ def aligned(code: bytes, target: int) -> int:
     return target // 64 * 64 if any(name in instruction.mnemonic for name in strict) else target
 
 
-def test_every_store_that_gcc_emits(harness: Path, tracker: str, objects: list[Path], workspace: Path) -> None:
+@pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.march)
+def test_corpus_is_large_enough_to_mean_anything(level: Level, corpus: Corpus) -> None:
+    assert len(corpus.stores[level.march]) >= level.fewest, "the corpus has become too small"
+
+
+def test_every_store_that_gcc_emits(harness: Path, tracker: str, corpus: Corpus, workspace: Path) -> None:
     rng = random.Random(23)
-    stores: dict[bytes, bool] = {}
-    for path in objects:
-        stores.update(instructions_of(path))
-    codes = sorted(code for code, writes in stores.items() if writes)
-    assert len(codes) > 1500, "the corpus has become too small to mean anything"
+    codes = corpus.runnable
     targets = []
     for code in codes:
         for _ in range(10 if SOAK else 1):
@@ -124,11 +170,11 @@ def test_every_store_that_gcc_emits(harness: Path, tracker: str, objects: list[P
     assert len(ran) > 0.95 * len(codes), "most must run without a fault, or nothing was tested"
 
 
-def test_what_is_taken_for_a_read_never_writes(harness: Path, objects: list[Path], workspace: Path) -> None:
+def test_what_is_taken_for_a_read_never_writes(harness: Path, corpus: Corpus, workspace: Path) -> None:
     """The other half of the claim `every store`: instructions that are left out of the above leave memory alone."""
     rng = random.Random(29)
     reads: set[bytes] = set()
-    for path in objects:
+    for path in corpus.objects.values():
         reads |= {code for code, writes in instructions_of(path).items() if not writes}
     cases, _ = make_some(
         sorted(reads), [(code, aligned(code, PAGE + 64 * rng.randrange(60))) for code in sorted(reads)], rng
@@ -141,10 +187,11 @@ def test_what_is_taken_for_a_read_never_writes(harness: Path, objects: list[Path
 
 
 def test_functions_do_on_watched_memory_what_they_do_on_plain(
-    build: Build, tracker: str, objects: list[Path], tmp_path: Path
+    build: Build, tracker: str, corpus: Corpus, tmp_path: Path
 ) -> None:
     """Results are the same, and the events, replayed over the bytes before, give the bytes after: no write missed."""
-    program = build("corpus_run.c", *objects)
+    tables = " ".join(f"X({table})" for table in corpus.objects)
+    program = build("corpus_run.c", f"-DLEVEL_LIST={tables}", *corpus.objects.values())
     done = subprocess.run(
         [program, tracker, tmp_path / "journal"], capture_output=True, text=True, check=False, timeout=300
     )
