@@ -71,7 +71,9 @@ def check(records: list[Record], pid: int) -> None:
     assert (names[0].old, names[0].new, names[0].origin) == (b"start", b"Start", "store")
     assert (names[-1].new, names[-1].origin) == (b"Start!", "announced")
     items = [event for event in events if event.variable == "item"]
-    assert [event.new for event in items] == [(4, 9.5), (4, 0.0), (4, 2.5)]  # pack_into fills with zeros first
+    # pack_into fills with zeros first: by memset, which is one store or two of the same bytes, as libc likes the CPU
+    assert [event.new for event in items if event.changed] == [(4, 9.5), (4, 0.0), (4, 2.5)]
+    assert [event.new for event in items if not event.changed] in ([], [(4, 0.0)])
     assert (items[0].new.qty, items[0].origin, items[1].origin) == (4, "announced", "store")
     assert [(event.old, event.new) for event in events if event.variable in ("rate", "flag")] == [
         (1.5, 2.5),
