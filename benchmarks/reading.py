@@ -154,9 +154,12 @@ def plain(event: Event) -> dict[str, Any]:
         and {
             "id": context.id,
             "driver": context.driver,
+            "database": context.database,
+            "server": context.server,
             "statement": context.statement,
             "statement_hash": context.statement_hash,
             "parameters": context.parameters,
+            "transaction": context.transaction,
             "outcome": context.outcome,
         },
     }

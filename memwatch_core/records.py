@@ -160,6 +160,8 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome", tag_field="event"):
     """Ids of those statements that events carried, in ascending order."""
     transaction: int = 0
     """Id of the first context of the transaction that ended, or went back to a savepoint; 0: a statement alone."""
+    events: int = 0
+    """How many events carried them."""
 
 
 class Notice(msgspec.Struct, frozen=True, tag="notice", tag_field="event"):

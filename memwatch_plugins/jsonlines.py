@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from memwatch_core.records import Context, Event, Lost, Notice, Record, Site, Unwatched, Variable, Watched
+from memwatch_core.records import Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Variable, Watched
 
 _DEPTH_MAX = 32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,7 +59,7 @@ def _record(record: object) -> dict[str, Any]:
         line = {head: _plain(record.seq, 0), "time": time_text(record.time_ns)}
         line |= {name: _plain(getattr(record, name), 0) for name in plain}
         return line | {"site": _site(record.site), "context": _context(record.context)}
-    if not isinstance(record, Watched | Unwatched | Lost | Notice):
+    if not isinstance(record, Watched | Unwatched | Lost | Outcome | Notice):
         raise TypeError(f"not a record: {type(record).__name__}")
     line = {"event": type(record).__name__.lower(), "time": time_text(record.time_ns)}
     if isinstance(record, Watched):
@@ -74,14 +74,17 @@ _EVENT_FIELDS = (
     "old", "new", "changed", "exact",
 )  # fmt: skip
 
+_CONTEXT_FIELDS = (
+    "id", "driver", "database", "server", "statement", "statement_hash", "parameters", "transaction", "outcome",
+)  # fmt: skip
+
 
 def _site(site: Site | None) -> dict[str, Any] | None:
     return None if site is None else {name: _plain(getattr(site, name), 0) for name in ("file", "line", "function")}
 
 
 def _context(context: Context | None) -> dict[str, Any] | None:
-    names = ("id", "driver", "statement", "statement_hash", "parameters", "outcome")
-    return None if context is None else {name: _plain(getattr(context, name), 0) for name in names}
+    return None if context is None else {name: _plain(getattr(context, name), 0) for name in _CONTEXT_FIELDS}
 
 
 def _variable(variable: Variable) -> dict[str, Any]:

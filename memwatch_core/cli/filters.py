@@ -1,4 +1,4 @@
-"""Which records a reader wants to see: by variable, thread, SQL, place and time."""
+"""Which records a reader wants to see: by variable, thread, SQL and its outcome, place and time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 
 import click
 
+from ..config import suggest
 from ..records import Event, Lost, Record, Unwatched, Watched
 
 Test = Callable[[Event], bool]
@@ -30,6 +31,7 @@ class Filters:
         statements: Iterable[str] = (),
         places: Iterable[str] = (),
         since: int | None = None,
+        outcomes: Iterable[str] = (),
     ) -> None:
         self._names = tuple(variables)
         self._since = since
@@ -37,6 +39,7 @@ class Filters:
             [_thread(text) for text in threads],
             [_statement(text) for text in statements],
             [_place(text) for text in places],
+            [_outcome(text) for text in outcomes],
         ]
         self._kinds = [kind for kind in kinds if kind]
         self.active = bool(self._kinds or self._names or since is not None)
@@ -81,6 +84,18 @@ def _statement(text: str) -> Test:
         return words == "*" or hashed or words in " ".join(context.statement.split()).casefold()
 
     return test
+
+
+_OUTCOMES = ("open", "committed", "rolled back", "failed")
+
+
+def _outcome(text: str) -> Test:
+    """``committed``, ``rolled back``, ``failed``, ``failed: IntegrityError``; ``open``: none of these, so far."""
+    wanted = " ".join(text.replace("-", " ").split()).casefold()
+    if not wanted.startswith(_OUTCOMES):
+        hint = suggest(wanted, _OUTCOMES)
+        raise click.BadParameter(f"{text!r}: write {', '.join(_OUTCOMES)} or 'failed: ERROR'{hint}", param_hint="--outcome")
+    return lambda event: event.context is not None and event.context.outcome.casefold().startswith(wanted)
 
 
 def _place(text: str) -> Test:

@@ -27,6 +27,7 @@ _COLORS: dict[Role, dict[str, object]] = {
     "site": {"fg": "yellow"},
     "thread": {"fg": "magenta"},
     "sql": {"fg": "blue"},
+    "undone": {"fg": "red", "bold": True},
     "life": {"dim": True},
     "lost": {"fg": "white", "bg": "red", "bold": True},
     "notice": {"dim": True},
@@ -38,6 +39,8 @@ _COLORS: dict[Role, dict[str, object]] = {
 @click.option("--variable", "-v", "variables", multiple=True, metavar="NAME", help="Name, or a pattern such as 'tot*'.")
 @click.option("--thread", "-t", "threads", multiple=True, metavar="NAME|TID", help="Thread that wrote.")
 @click.option("--sql", "statements", multiple=True, metavar="TEXT", help="Part of a statement or its hash; '*': any.")
+@click.option("--rolled-back", is_flag=True, help="Only what was written under SQL that was rolled back in the end.")
+@click.option("--outcome", "outcomes", multiple=True, metavar="TEXT", help="committed, 'rolled back', failed or open.")
 @click.option("--line", "-l", "places", multiple=True, metavar="FILE:LINE", help="Where it was written from.")
 @click.option("--since", metavar="AGO|TIME", help="30s, 5m, 2h, 1d ago, or 2026-11-23T15:04:05.")
 @click.option("--last", "-n", type=click.IntRange(1), metavar="N", help="Only the last N that match.")
@@ -50,6 +53,8 @@ def command(
     variables: tuple[str, ...],
     threads: tuple[str, ...],
     statements: tuple[str, ...],
+    rolled_back: bool,
+    outcomes: tuple[str, ...],
     places: tuple[str, ...],
     since: str | None,
     last: int | None,
@@ -63,10 +68,16 @@ def command(
     Filters narrow it down: an event must pass each kind of filter; a filter may be repeated, and then one match is
     enough. Works while the program runs and after it was killed.
 
+    --outcome goes by what became of a statement in the end: its transaction was committed or rolled back (to a
+    savepoint, perhaps), it failed, or (open) none of these so far. --rolled-back is short for --outcome 'rolled back'.
+    What was written in memory stays as it was written: memory knows no rollback.
+
     \b
     memwatch log --variable total                     who changed total?
     memwatch log --line orders.py:41 --thread worker-1
     memwatch log --sql 'from orders' --last 20
+    memwatch log --rolled-back --variable total       was total left with a value that the database took back?
+    memwatch log --outcome 'failed: IntegrityError'
     memwatch log --since 5m --json | jq .new
     """
     from ..host import history
@@ -78,13 +89,18 @@ def command(
         for line in columns(rows, ("session", "started", "processes", "command")):
             click.echo(line)
         return
-    wanted = Filters(variables, threads, statements, places, None if since is None else moment(since))
+    if rolled_back:
+        outcomes = (*outcomes, "rolled back")
+    wanted = Filters(variables, threads, statements, places, None if since is None else moment(since), outcomes)
     path = history.find(config.journal.folder, session)
     seen = 0
 
+    def say(text: str) -> None:
+        click.echo(f"memwatch: {text}", err=True)
+
     def matching() -> Iterator[Record]:
         nonlocal seen
-        for records in history.read(path, lambda text: click.echo(f"memwatch: {text}", err=True)):
+        for records in history.read(path, say, by_outcome=bool(outcomes)):
             for record in records:
                 seen += isinstance(record, Event)
                 if wanted(record):

@@ -20,7 +20,7 @@ METADATA (the last one counts; a variable is announced when its first one comes,
      "site": {"file": "orders.py", "line": 41, "function": "main"}}      # from where; or null
 
 CONTEXT and OUTCOME are described in docs/journal-format.md: an event carries a context only while its outcome is
-``open``; what becomes of it later is in :attr:`JournalDecoder.contexts`.
+``open``; what becomes of those that events carried is told by :class:`~memwatch_core.records.Outcome` records.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ import msgspec
 
 from ..journal.layout import DEPTH_FULL, FLAGS, ORIGINS, SITE, Flag, Kind
 from ..journal.layout import VARIABLE as VARIABLE_SLOT
-from ..journal.reader import Block, JournalReader, RawRecord
+from ..journal.reader import Block, JournalReader, Payloads, RawRecord
 from ..journal.stores import Stop, Stores
-from ..records import Event, Lost, Notice, Record, Serializer, Site, Unwatched, Variable, Watched
+from ..records import Event, Lost, Notice, Outcome, Record, Serializer, Site, Unwatched, Variable, Watched
+from .outcomes import final_outcomes
 from .statements import Contexts
 
 VALUE_LIMIT = 1 << 16
@@ -45,8 +46,6 @@ SHADOW_LIMIT = 1 << 30
 """Bytes kept of all variables of a journal together; those registered beyond it are treated like large ones."""
 BATCH_BYTES = 1 << 23
 """A batch of records ends when its values came to this many bytes."""
-_MORE, _MORE_LIMIT = int(Flag.MORE), 1 << 20
-_MAY_BE_UNDONE = ("ended", "closed")
 
 
 class _Metadata(msgspec.Struct):
@@ -80,11 +79,17 @@ _metadata = msgspec.json.Decoder(_Metadata)
 class JournalDecoder:
     """One journal's records, in journal order: call :meth:`poll` until ``ended``.
 
-    ``serializers``: by name; one that isn't there leaves values None. Raises JournalError if the file is no journal.
+    ``serializers``: by name; one that isn't there leaves values None. With ``final``, the contexts of events say what
+    became of the statement in the end, as far as the journal knows now. Raises JournalError if the file is no journal.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], serializers: Mapping[str, Serializer], buffer: bytearray | None = None
+        self,
+        path: str | os.PathLike[str],
+        serializers: Mapping[str, Serializer],
+        buffer: bytearray | None = None,
+        *,
+        final: bool = False,
     ) -> None:
         self.reader = JournalReader(path, buffer)
         header = self.reader.header
@@ -92,9 +97,9 @@ class JournalDecoder:
         self._serializers = serializers
         self._stores = Stores(Event, self.pid, self.runtime, ORIGINS)
         self._watches: dict[int, _Watch] = {}
-        self.contexts = Contexts(self._stores)
+        self.contexts = Contexts(self._stores, final_outcomes(path) if final else None)
         self._named: set[int] = set()
-        self._more: dict[tuple[int, int], bytes] = {}
+        self._payloads = Payloads()
         self._followed = 0
         self._lost_told = self._skipped_told = self._damaged_told = 0
         self._time = header.started
@@ -159,13 +164,9 @@ class JournalDecoder:
 
     def _take(self, record: RawRecord, out: list[Record]) -> None:
         """A record that is not a STORE."""
-        payload = record.payload
-        if (self._more or record.flags & _MORE) and record.kind not in (Kind.VARIABLE, Kind.UNREGISTERED):
-            key = (record.kind, record.id)
-            payload = self._more.pop(key, b"") + payload
-            if record.flags & _MORE and len(payload) <= _MORE_LIMIT:
-                self._more[key] = payload
-                return
+        payload = self._payloads.whole(record)
+        if payload is None:
+            return
         try:
             self._act(record, payload, out)
         except (msgspec.MsgspecError, ValueError, RecursionError, IndexError) as error:
@@ -187,7 +188,9 @@ class JournalDecoder:
         elif kind == Kind.CONTEXT:
             self.contexts.open(ident, payload)
         elif kind == Kind.OUTCOME:
-            self.contexts.update(ident, payload)
+            settled = self.contexts.update(ident, payload)
+            if settled is not None:
+                out.append(Outcome(record.time, self.pid, *settled))
         elif kind == Kind.THREAD:
             self._name_thread(record, payload.decode("utf-8", "replace"))
         elif kind == Kind.LOST:
@@ -316,8 +319,8 @@ class JournalDecoder:
         for ident, watch in self._watches.items():
             if not watch.announced:
                 self._announce(ident, watch, watch.time, out)
-        if self._more:
-            out.append(Lost(self._time, self.pid, len(self._more), "records whose second half is missing"))
+        if self._payloads:
+            out.append(Lost(self._time, self.pid, len(self._payloads), "records whose second half is missing"))
         if reader.missing:
             out.append(Lost(self._time, self.pid, reader.missing, f"slots at the end of {name}: the file is cut short"))
         if reader.unknown:

@@ -66,16 +66,19 @@ def _by_age(base: Path) -> list[Path]:
     return sorted(folders.sessions(base), key=lambda path: os.stat(path / folders.DESCRIPTION).st_mtime_ns)
 
 
-def read(path: Path, say: Callable[[str], None]) -> Iterator[list[Record]]:
+def read(path: Path, say: Callable[[str], None], *, by_outcome: bool = False) -> Iterator[list[Record]]:
     """What is recorded in a session's folder, or in one journal, up to now: batches, in order of time.
 
-    Values are decoded by the serializers that the session's settings name; ``say`` gets a sentence about each of them
+    The contexts of events say what became of their statements in the end; ``by_outcome``: the reader selects by that,
+    so ``say`` gets a sentence if it isn't known yet, because a process still runs. Values are decoded by the serializers that the session's settings name; ``say`` gets a sentence about each of them
     that can't be loaded (its values are None). Raises SessionError, JournalError.
     """
     folder = path if path.is_dir() else path.parent
-    decoder = SessionDecoder(path, {serializer.name: serializer for serializer in _serializers(folder, say)})
+    decoder = SessionDecoder(path, {one.name: one for one in _serializers(folder, say)}, final=True)
     try:
         yield from decoder.batches()
+        if by_outcome and not decoder.ended:
+            say("a process of the session still runs: what becomes of statements from now on isn't known yet")
     finally:
         decoder.close()
 

@@ -77,11 +77,14 @@ class SessionDecoder:
     """The records of all journals in a session's folder (or of one journal): call :meth:`poll` again and again.
 
     Journals of processes that start later are found as they appear. One thread at a time. Raises SessionError if the
-    folder can't be listed, JournalError if ``path`` is a file and no journal.
+    folder can't be listed, JournalError if ``path`` is a file and no journal. ``final``: see :class:`JournalDecoder`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], serializers: Mapping[str, Serializer]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], serializers: Mapping[str, Serializer], *, final: bool = False
+    ) -> None:
         self.path = Path(path)
+        self._final = final
         self._serializers = serializers
         self._known: set[Path] = set()
         self._sources: list[_Source] = []
@@ -95,7 +98,7 @@ class SessionDecoder:
             self._discover()
         else:
             self._known.add(self.path)
-            self._sources.append(_Source(JournalDecoder(self.path, serializers, self._buffer)))
+            self._sources.append(_Source(self._decoder(self.path)))
 
     @property
     def ended(self) -> bool:
@@ -146,9 +149,12 @@ class SessionDecoder:
                 break
             self._open(path)
 
+    def _decoder(self, path: Path) -> JournalDecoder:
+        return JournalDecoder(path, self._serializers, self._buffer, final=self._final)
+
     def _open(self, path: Path) -> None:
         try:
-            decoder = JournalDecoder(path, self._serializers, self._buffer)
+            decoder = self._decoder(path)
         except NotBegun as error:
             self.unreadable[path] = str(error)
         except JournalError as error:

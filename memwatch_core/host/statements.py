@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from ..journal.stores import PythonStores
 from ..records import Context
 
 KEPT = 100_000
-"""Contexts that have ended are forgotten when this many have ended after them."""
+"""Contexts that have ended are forgotten when this many have ended after them. Of those in an open transaction that
+events carried, the id and the number of events are kept until its outcome comes: some 200 bytes each."""
+
+UNDECIDED = ("open", "ended", "closed")
+"""Outcomes that the end of a transaction replaces."""
 
 
 class _Outcome(msgspec.Struct):
@@ -18,22 +24,47 @@ class _Outcome(msgspec.Struct):
     rows: int | None = None
     ended: int | None = None
     transaction: int | None = None
+    autocommit: bool | None = None
     scope: str = ""
+    since: int = 0
 
 
 _context = msgspec.json.Decoder(Context)
 _outcome = msgspec.json.Decoder(_Outcome)
 
 
-class Contexts:
-    """What is known of each context, and, told to the store loop, which of them are in force."""
+class InForce(Protocol):
+    """Where stores look up the context that they name."""
 
-    def __init__(self, stores: PythonStores) -> None:
+    def context(self, ident: int, context: Context | None) -> int:
+        """From now on; None: none. Returns how many events have carried it since the last call."""
+
+
+class Settled(NamedTuple):
+    """What became of contexts; the fields of :class:`memwatch_core.records.Outcome`."""
+
+    outcome: str
+    contexts: tuple[int, ...]
+    transaction: int
+    events: int
+
+
+class Contexts:
+    """What is known of each context, and, told to the store loop, which of them are in force.
+
+    ``final``: what will have become of a context, if that is known already (see :mod:`memwatch_core.host.outcomes`):
+    events then carry it with this outcome.
+    """
+
+    def __init__(self, stores: InForce, final: Mapping[int, str] | None = None) -> None:
         self.known: dict[int, Context] = {}
         """By id, as of now: also those that have ended."""
         self._stores = stores
+        self._final: Mapping[int, str] = {} if final is None else final
         self._ended: OrderedDict[int, None] = OrderedDict()
         self._transactions: defaultdict[int, set[int]] = defaultdict(set)
+        self._carried: dict[int, int] = {}  # id -> events whose statement's outcome hasn't been told yet
+        self._reopened: dict[int, str] = {}  # in force again after the end of its transaction, and what that was
         self._texts: dict[str, str] = {}
 
     def _same(self, text: str) -> str:
@@ -48,9 +79,62 @@ class Contexts:
         context = msgspec.structs.replace(
             context, id=ident, driver=self._same(context.driver), statement=self._same(context.statement),
             statement_hash=self._same(context.statement_hash), database=self._same(context.database),
-            thread=self._same(context.thread),
+            server=self._same(context.server), thread=self._same(context.thread),
         )  # fmt: skip
         self._set(ident, context)
+
+    def update(self, ident: int, payload: bytes) -> Settled | None:
+        """An OUTCOME record: what became of contexts that events carried, if it says so. Raises like :meth:`open`."""
+        new = _outcome.decode(payload)
+        if new.scope in ("transaction", "savepoint"):
+            return self._end_transaction(ident, new)
+        context = self.known.get(ident)
+        if context is None:
+            return None  # ended long ago and forgotten, or its record was lost, which has been said
+        names = ("outcome", "rows", "ended", "transaction", "autocommit")
+        said = {name: value for name in names if (value := getattr(new, name)) is not None}
+        after = msgspec.structs.replace(context, **said)
+        if after.outcome == "open" and context.outcome not in UNDECIDED:
+            self._reopened[ident] = context.outcome
+        elif after.outcome != "open" and ident in self._reopened:  # it ends once more; its transaction did before
+            decided = self._reopened.pop(ident)
+            if after.outcome in UNDECIDED:
+                after = msgspec.structs.replace(after, outcome=decided)
+        self._set(ident, after)
+        if after.outcome not in UNDECIDED:
+            return self._settle(after.outcome, (ident,), 0 if after.outcome.startswith("failed") else after.transaction)
+        if after.autocommit and after.outcome != "open":
+            return self._settle("committed", (ident,), 0)
+        return None
+
+    def _end_transaction(self, transaction: int, new: _Outcome) -> Settled | None:
+        if new.outcome is None:
+            return None
+        members = sorted(self._transactions.get(transaction, ()))
+        if new.scope == "savepoint":
+            members = members[bisect_left(members, new.since) :]
+        decided = []
+        for member in members:
+            context = self.known.get(member)
+            if context is None:  # forgotten, but for what is to be told now
+                decided.append(member)
+                self._leave(transaction, member)
+            elif context.outcome in UNDECIDED:
+                decided.append(member)
+                after = msgspec.structs.replace(context, outcome=new.outcome)
+                if context.outcome == "open":
+                    self._set(member, after)
+                else:
+                    self.known[member] = after
+        settled = self._settle(new.outcome, decided, transaction)
+        if new.scope == "transaction":
+            self._transactions.pop(transaction, None)
+        return settled
+
+    def _settle(self, outcome: str, idents: Iterable[int], transaction: int) -> Settled | None:
+        """``idents`` in ascending order. The events that carried them count as told from now on."""
+        events = {ident: count for ident in idents if (count := self._carried.pop(ident, 0))}
+        return Settled(self._same(outcome), tuple(events), transaction, sum(events.values())) if events else None
 
     def _set(self, ident: int, context: Context) -> None:
         """In force, for the stores that name it, only while its outcome is ``open``."""
@@ -58,34 +142,32 @@ class Contexts:
         self.known[ident] = context
         self._ended.pop(ident, None)
         if before is not None and before.transaction != context.transaction:
-            self._leave(before)
+            self._leave(before.transaction, ident)
         if context.transaction:
             self._transactions[context.transaction].add(ident)
         if context.outcome == "open":
-            self._stores.context(ident, context)
+            final = self._final.get(ident)
+            shown = context if final is None else msgspec.structs.replace(context, outcome=final)
+            self._count(ident, self._stores.context(ident, shown))
             return
-        self._stores.context(ident, None)
+        self._count(ident, self._stores.context(ident, None))
         self._ended[ident] = None
         if len(self._ended) > KEPT:
-            self._leave(self.known.pop(self._ended.popitem(last=False)[0]))
+            self._forget(self._ended.popitem(last=False)[0])
 
-    def _leave(self, context: Context) -> None:
-        members = self._transactions.get(context.transaction, set())
-        members.discard(context.id)
-        if not members:
-            self._transactions.pop(context.transaction, None)
+    def _count(self, ident: int, events: int) -> None:
+        if events:
+            self._carried[ident] = self._carried.get(ident, 0) + events
 
-    def update(self, ident: int, payload: bytes) -> None:
-        """An OUTCOME record. Raises like :meth:`open`."""
-        new = _outcome.decode(payload)
-        if new.scope == "transaction":
-            for member in self._transactions.pop(ident, ()):
-                if new.outcome is not None and self.known[member].outcome in ("open", "ended", "closed"):
-                    self.known[member] = msgspec.structs.replace(self.known[member], outcome=new.outcome)
+    def _forget(self, ident: int) -> None:
+        context = self.known.pop(ident)
+        if ident in self._carried and context.transaction and context.outcome in UNDECIDED:
             return
-        context = self.known.get(ident)
-        if context is None:
-            return  # ended long ago and forgotten, or its record was lost, which has been said
-        names = ("outcome", "rows", "ended", "transaction")
-        said = {name: value for name in names if (value := getattr(new, name)) is not None}
-        self._set(ident, msgspec.structs.replace(context, **said))
+        self._carried.pop(ident, None)
+        self._leave(context.transaction, ident)
+
+    def _leave(self, transaction: int, ident: int) -> None:
+        members = self._transactions.get(transaction, set())
+        members.discard(ident)
+        if not members:
+            self._transactions.pop(transaction, None)

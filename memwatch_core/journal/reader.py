@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ..errors import JournalError
 from . import layout
-from .layout import BLOB_KINDS, Kind
+from .layout import BLOB_KINDS, Flag, Kind
 from .liveness import Writer
 
 BLOCK_SLOTS = 1024
@@ -74,6 +74,31 @@ class Block(NamedTuple):
     slots: int
     last: bool
     """Nothing comes after it, ever."""
+
+
+class Payloads:
+    """Puts payloads together that take several records (Flag.MORE)."""
+
+    LIMIT = 1 << 20
+    """Bytes beyond which a payload is taken as it is."""
+
+    def __init__(self) -> None:
+        self._begun: dict[tuple[int, int], bytes] = {}
+
+    def __len__(self) -> int:
+        """How many wait for their second half."""
+        return len(self._begun)
+
+    def whole(self, record: RawRecord) -> bytes | None:
+        """The payload that ends with this record; None: more is to come."""
+        payload, more = record.payload, record.flags & Flag.MORE
+        if (self._begun or more) and record.kind not in (Kind.VARIABLE, Kind.UNREGISTERED):
+            key = (record.kind, record.id)
+            payload = self._begun.pop(key, b"") + payload
+            if more and len(payload) <= self.LIMIT:
+                self._begun[key] = payload
+                return None
+        return payload
 
 
 class JournalReader:

@@ -7,6 +7,7 @@ meant, and ``memwatch_core.journal._reader.Stores`` in C, several times faster. 
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -73,6 +74,7 @@ class PythonStores:
         self._variables: dict[int, _State] = {}
         self._sites: dict[int, Site] = {}
         self._contexts: dict[int, Context] = {}
+        self._carried: Counter[int] = Counter()
         self._threads: dict[int, str] = {}
         self._failures: list[int] = []
 
@@ -121,12 +123,14 @@ class PythonStores:
         """What STORE records call site ``ident`` from now on."""
         self._sites[ident] = site
 
-    def context(self, ident: int, context: Context | None) -> None:
-        """What STORE records call context ``ident`` from now on; None: it is forgotten."""
+    def context(self, ident: int, context: Context | None) -> int:
+        """What STORE records call context ``ident`` from now on; None: it is forgotten. Returns how many events have
+        carried it since the last call."""
         if context is None:
             self._contexts.pop(ident, None)
         else:
             self._contexts[ident] = context
+        return self._carried.pop(ident, 0)
 
     def thread(self, tid: int, name: str) -> None:
         """The name of thread ``tid`` from now on."""
@@ -178,6 +182,8 @@ class PythonStores:
             resync = False
             variable = state.variable
             self.seq += 1
+            if context in self._contexts and context:
+                self._carried[context] += 1
             event = self._make(
                 self.seq, time, self._pid, self._runtime, tid, self._threads.get(tid, "") if tid else "",
                 variable.name, ident, state.path, self._origins.get(word >> 16 & 255, "store"),

@@ -27,10 +27,12 @@ static const Key event_keys[] = {
     KEY("changed"), KEY("exact"),  KEY("site"),    KEY("context"), KEY("time_ns"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("function")};
-static const Key context_keys[] = {KEY("id"),         KEY("driver"), KEY("statement"), KEY("statement_hash"),
-                                   KEY("parameters"), KEY("outcome")};
+static const Key context_keys[] = {
+    KEY("id"),         KEY("driver"),      KEY("database"), KEY("server"), KEY("statement"), KEY("statement_hash"),
+    KEY("parameters"), KEY("transaction"), KEY("outcome"),
+};
 enum { EVENT_PLAIN = 16, EVENT_SITE = 16, EVENT_CONTEXT = 17, EVENT_TIME = 18, EVENT_FIELDS = 19 };
-enum { SITE_FIELDS = 3, CONTEXT_FIELDS = 6 };
+enum { SITE_FIELDS = 3, CONTEXT_FIELDS = 9 };
 
 typedef struct lines {
     PyObject ob_base;

@@ -204,31 +204,37 @@ static PyObject *stores_value(Stores *self, PyObject *args) {
     return stores_leave(self, state == NULL ? Py_NewRef(Py_None) : stores_value_of(self, state));
 }
 
+/* Gives an id its object, or none; returns how often the old one was used, NULL with an exception. */
 static PyObject *stores_name_object(Stores *self, Table *table, PyObject *args) {
     unsigned int ident;
     PyObject *object;
     void *old;
     if (!PyArg_ParseTuple(args, "IO", &ident, &object) || stores_enter(self) < 0) return NULL;
     stores_forget_threads(self); /* so that names are looked up again */
+    uint32_t uses = table_take_uses(table, ident);
     if (object == Py_None) {
-        Py_XDECREF((PyObject *)table_take(table, ident));
-        return stores_leave(self, Py_NewRef(Py_None));
-    }
-    if (table_put(table, ident, Py_NewRef(object), &old) < 0) {
+        old = table_take(table, ident);
+    } else if (table_put(table, ident, Py_NewRef(object), &old) < 0) {
         Py_DECREF(object);
         return stores_leave(self, PyErr_NoMemory());
     }
     Py_XDECREF((PyObject *)old);
-    return stores_leave(self, Py_NewRef(Py_None));
+    return stores_leave(self, PyLong_FromUnsignedLong(uses));
 }
 
-static PyObject *stores_site(Stores *self, PyObject *args) { return stores_name_object(self, &self->sites, args); }
+static PyObject *stores_name_only(Stores *self, Table *table, PyObject *args) {
+    PyObject *uses = stores_name_object(self, table, args);
+    Py_XDECREF(uses);
+    return uses == NULL ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *stores_site(Stores *self, PyObject *args) { return stores_name_only(self, &self->sites, args); }
 
 static PyObject *stores_context(Stores *self, PyObject *args) {
     return stores_name_object(self, &self->contexts, args);
 }
 
-static PyObject *stores_thread(Stores *self, PyObject *args) { return stores_name_object(self, &self->threads, args); }
+static PyObject *stores_thread(Stores *self, PyObject *args) { return stores_name_only(self, &self->threads, args); }
 
 static PyObject *stores_failures(Stores *self, PyObject *unused) {
     (void)unused;
@@ -291,6 +297,11 @@ static PyObject *found_or_none(const Table *table, uint32_t ident) {
     return found != NULL ? found : Py_None;
 }
 
+static PyObject *used_or_none(Table *table, uint32_t ident) {
+    PyObject *found = ident == 0 ? NULL : table_use(table, ident);
+    return found != NULL ? found : Py_None;
+}
+
 /* Makes one event and appends it. */
 static int stores_emit(Stores *self, State *state, const unsigned char *slot, const unsigned char *before,
                        PyObject *old, PyObject *new, PyObject *out) {
@@ -331,7 +342,7 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             changed ? Py_True : Py_False,
             exact ? Py_True : Py_False,
             found_or_none(&self->sites, FIELD(slot, store.site)),
-            found_or_none(&self->contexts, FIELD(slot, store.context)),
+            used_or_none(&self->contexts, FIELD(slot, store.context)),
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
         if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));

@@ -9,7 +9,8 @@
 typedef struct table {
     struct {
         uint32_t key;
-        void *value; /* NULL: free */
+        uint32_t uses; /* counted by whoever looks it up, if at all */
+        void *value;   /* NULL: free */
     } *rows;
     size_t count;
     uint64_t seed; /* odd and secret: nobody can choose ids that all fall into one row */
@@ -46,6 +47,7 @@ static int table_put(Table *table, uint32_t key, void *value, void **old) {
     size_t at = table_at(table, key);
     *old = table->rows[at].value;
     table->count += *old == NULL;
+    if (*old == NULL) table->rows[at].uses = 0;
     table->rows[at].key = key;
     table->rows[at].value = value;
     return 0;
@@ -60,14 +62,32 @@ static void *table_take(Table *table, uint32_t key) {
     table->count--;
     /* rows behind the hole that were displaced past it move up, so that no search ends there too early */
     for (size_t at = (hole + 1) & mask; table->rows[at].value != NULL; at = (at + 1) & mask) {
-        uint32_t key_there = table->rows[at].key;
+        uint32_t key_there = table->rows[at].key, uses = table->rows[at].uses;
         void *value = table->rows[at].value;
         table->rows[at].value = NULL;
         size_t better = table_at(table, key_there);
         table->rows[better].key = key_there;
+        table->rows[better].uses = uses;
         table->rows[better].value = value;
     }
     return taken;
+}
+
+/* As table_get, and counts it. */
+static void *table_use(Table *table, uint32_t key) {
+    if (table->rows == NULL) return NULL;
+    size_t at = table_at(table, key);
+    table->rows[at].uses += table->rows[at].value != NULL && table->rows[at].uses < UINT32_MAX;
+    return table->rows[at].value;
+}
+
+/* How often the key was used since this was asked last. */
+static uint32_t table_take_uses(Table *table, uint32_t key) {
+    if (table->rows == NULL) return 0;
+    size_t at = table_at(table, key);
+    uint32_t uses = table->rows[at].value == NULL ? 0 : table->rows[at].uses;
+    table->rows[at].uses = 0;
+    return uses;
 }
 
 #endif

@@ -1,0 +1,94 @@
+"""What became of the statements of a journal in the end: known before its events are decoded, by reading it twice."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from ..journal.layout import Kind
+from ..journal.reader import JournalReader, Payloads, RawRecord
+from ..records import Context
+from .statements import Contexts
+
+_WANTED = re.compile(b"[%c%c]" % (Kind.CONTEXT, Kind.OUTCOME))
+_PAGE = 256
+
+
+class Outcomes(Mapping[int, str]):
+    """Outcomes by context id: some two bytes each, for ids that are near each other."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, bytearray] = {}
+        self._codes = {"": 0, "failed": 1}
+        self._texts = [*self._codes]
+
+    def put(self, ident: int, outcome: str) -> None:
+        """Beyond 254 different ones, ways to fail aren't told apart any more."""
+        code = self._codes.get(outcome)
+        if code is None and len(self._texts) < 256:
+            code = self._codes[outcome] = len(self._texts)
+            self._texts.append(outcome)
+        page = self._pages.get(ident // _PAGE)
+        if page is None:
+            page = self._pages[ident // _PAGE] = bytearray(_PAGE)
+        page[ident % _PAGE] = code or 1
+
+    def __getitem__(self, ident: int) -> str:
+        page = self._pages.get(ident // _PAGE)
+        if page is None or not page[ident % _PAGE]:
+            raise KeyError(ident)
+        return self._texts[page[ident % _PAGE]]
+
+    def __iter__(self) -> Iterator[int]:
+        for number, page in sorted(self._pages.items()):
+            yield from (number * _PAGE + at for at, code in enumerate(page) if code)
+
+    def __len__(self) -> int:
+        return sum(_PAGE - page.count(0) for page in self._pages.values())
+
+
+class _Everything:
+    """In place of the store loop: every context counts, whether or not an event carried it."""
+
+    def context(self, ident: int, context: Context | None) -> int:
+        return 1
+
+
+def final_outcomes(path: str | os.PathLike[str]) -> Outcomes:
+    """What became of each statement in a journal, as far as it says now. Takes some 20 ns a store, and 10 µs a
+    statement. Raises JournalError."""
+    reader, payloads = JournalReader(path), Payloads()
+    contexts, outcomes = Contexts(_Everything()), Outcomes()
+    try:
+        for record in _statements(reader):
+            payload = payloads.whole(record)
+            if payload is None:
+                continue
+            try:
+                if record.kind == Kind.CONTEXT:
+                    contexts.open(record.id, payload)
+                elif settled := contexts.update(record.id, payload):
+                    for ident in settled.contexts:
+                        outcomes.put(ident, settled.outcome)
+            except (msgspec.MsgspecError, ValueError, RecursionError):
+                continue  # whoever decodes the journal says so
+    finally:
+        reader.close()
+    return outcomes
+
+
+def _statements(reader: JournalReader) -> Iterator[RawRecord]:
+    """The CONTEXT and OUTCOME records that are there now. Each slot says what it is: the others needn't be looked at."""
+    while (block := reader.read()) is not None:
+        stop = block.slots
+        for match in _WANTED.finditer(bytes(block.view[: stop * 64 : 64])):
+            record, following = reader.parse(block, match.start())
+            if following <= match.start():
+                stop = match.start()  # not whole in this block
+                break
+            if record is not None:
+                yield record
+        reader.position = block.first + stop
