@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Literal
 
-from memwatch_core.records import Event, Lost, Notice, Record, Site, Unwatched, Watched
+import msgspec
 
-Role = Literal["time", "variable", "old", "new", "same", "site", "function", "thread", "sql", "life", "lost", "notice"]
+from memwatch_core.records import Event, Lost, Notice, Outcome, Record, Site, Unwatched, Watched
+
+from .written import Writes, WrittenUnder
+
+Role = Literal[
+    "time", "variable", "old", "new", "same", "site", "function", "thread", "sql", "undone", "life", "lost", "notice"
+]
 """What a piece of text is, for whoever paints it."""
+VARIABLES, STATEMENTS = 4, 3
+"""How many are named when a line says what became of statements."""
 
 
 def clean(text: str) -> str:
@@ -39,9 +49,13 @@ def change(event: Event, limit: int) -> tuple[str, str, str]:
     """What changed: (part, before, after), the last two of at most ``limit`` characters each.
 
     ``part`` is ``.field`` or ``[index]`` if a single part of a compound value changed, and its values are then given;
-    of several parts, each with its name. Of a value that has none, the range of bytes and their hexadecimal digits.
+    of several parts, each with its name; of bytes, ``[start:stop]``, the part that the store touched. Of a value that
+    has none, the range of bytes and their hexadecimal digits.
     """
     old, new = event.old, event.new
+    if isinstance(new, bytes | bytearray) and (at := _touched(event)) is not None:
+        part = f"[{at}:{at + len(event.after)}]"
+        return part, *_around(_value(event.before), _value(event.after), limit)
     if old is None and new is None:
         part = f"[{event.offset}:{event.offset + len(event.after)}]"
         return part, shorten(event.before.hex(), limit), shorten(event.after.hex(), limit)
@@ -56,10 +70,29 @@ def change(event: Event, limit: int) -> tuple[str, str, str]:
             before, after = (
                 ", ".join(f"{clean(name.lstrip('.'))}={_value(side[name])}" for name in names) for side in (olds, news)
             )
+    return part, *_around(before, after, limit)
+
+
+def _around(before: str, after: str, limit: int) -> tuple[str, str]:
+    """Both, shortened around the first place where they differ."""
     if len(before) <= limit and len(after) <= limit:
-        return part, before, after
+        return before, after
     differs = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
-    return part, shorten(before, limit, differs), shorten(after, limit, differs)
+    return shorten(before, limit, differs), shorten(after, limit, differs)
+
+
+def _touched(event: Event) -> int | None:
+    """Where in a value of bytes the store's range begins; None if it is the whole value, or not only bytes of it: a
+    length in front of them, which a serializer may have put there, is counted by ``offset``."""
+    old, new, length = event.old, event.new, len(event.after)
+    if type(old) is not type(new) or len(old) != len(new) or not 0 < length < len(new):
+        return None
+    for at in (event.offset - 8, event.offset):
+        stop = at + length
+        fits = at >= 0 and old[at:stop] == event.before and new[at:stop] == event.after
+        if fits and old[:at] == new[:at] and old[stop:] == new[stop:]:
+            return at
+    return None
 
 
 def _parts(value: Any) -> dict[str, Any] | None:
@@ -75,6 +108,14 @@ def _parts(value: Any) -> dict[str, Any] | None:
 
 def _value(value: Any) -> str:
     return clean(repr(value))
+
+
+def _is_undone(outcome: str) -> bool:
+    return outcome.startswith(("rolled back", "failed"))
+
+
+def _end(record: Outcome) -> tuple[int, int, str]:
+    return record.pid, record.transaction, record.outcome
 
 
 @lru_cache(maxsize=4096)
@@ -101,7 +142,7 @@ class Lines:
 
     ``width``: columns of the terminal, None for a pipe (then nothing is cut but long values and statements).
     ``paint``: wraps a piece of text into what makes it bold or coloured. ``show``: ``"changes"`` leaves out stores that
-    wrote what was there already, and the lifecycle of watches. Not thread-safe.
+    wrote what was there already, the lifecycle of watches, and commits. Not thread-safe.
     """
 
     def __init__(
@@ -123,19 +164,38 @@ class Lines:
         self._columns = [0, 0, 0, 0]  # variable, change, site, thread
         self._limits = [24, 26, 36, 20]
         self._pids: set[int] = set()
+        self._written = WrittenUnder()
         self._directory = os.getcwd()
 
     def format(self, records: Sequence[Record]) -> Iterator[str]:
-        """One line each, without its end; two on a terminal that is too narrow for the SQL statement."""
+        """One line each, without its end; two on a terminal that is too narrow for the SQL statement.
+
+        What became of statements is a line of its own if they were rolled back or failed, and if their transaction was
+        committed: with what was written under them, from the first value to the last.
+        """
         rows: list[tuple[Event, list[str], tuple[str, str]] | Record] = []
         for record in records:
             if isinstance(record, Event):
                 if self._all or record.changed:
                     rows.append(self._row(record))
+            elif isinstance(record, Outcome):
+                self._take_outcome(record, rows)
             elif self._all or isinstance(record, Lost):
                 rows.append(record)
         for row in rows:
             yield from self._event(*row) if isinstance(row, tuple) else self._other(row)
+
+    def _take_outcome(self, record: Outcome, rows: list[Any]) -> None:
+        """That a single statement committed itself is no news. One line for each transaction, though the statement that
+        was in force at its end may have a record of its own."""
+        if not (_is_undone(record.outcome) or (self._all and record.transaction)):
+            return
+        last = rows[-1] if rows else None
+        if isinstance(last, Outcome) and record.transaction and _end(last) == _end(record):
+            contexts = tuple(sorted({*last.contexts, *record.contexts}))
+            rows[-1] = msgspec.structs.replace(record, contexts=contexts, events=last.events + record.events)
+        else:
+            rows.append(record)
 
     def _row(self, event: Event) -> tuple[Event, list[str], tuple[str, str]]:
         """The event's cells; widens the columns for them, so that a batch stands in line from its first line on."""
@@ -143,6 +203,8 @@ class Lines:
         what = f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)"
         place, thread = self._place(event.site, event.exact), self._thread(event)
         cells = [self._name(event.variable, event.path) + part, what, place, thread]
+        if event.context is not None:
+            self._written.add(event)
         for i, cell in enumerate(cells):
             self._columns[i] = max(self._columns[i], min(len(cell), self._limits[i]))
         return event, cells, (before, after)
@@ -163,15 +225,62 @@ class Lines:
         if event.context is None:
             yield line
             return
+        outcome = event.context.outcome
+        end = f"{clean(outcome)}: " if _is_undone(outcome) else ""
         statement = clean(f"{event.context.driver}: {event.context.statement}")
         used = 12 + 2 + sum(max(len(c), w) + 2 for c, w in zip(cells, self._columns, strict=True))
-        if self._width is None:
-            yield f"{line}{padding[3]}  {self._paint('sql', shorten(statement, self._max_statement))}"
-        elif self._width - used >= 28:
-            yield f"{line}{padding[3]}  {self._paint('sql', shorten(statement, self._width - used))}"
+        yield from self._with_sql(line, padding[3], used, end, statement, self._max_statement)
+
+    def _with_sql(self, line: str, padding: str, used: int, end: str, statement: str, most: int) -> Iterator[str]:
+        """A line of ``used`` columns and, behind or below it, a statement with what became of it."""
+        below = self._width is not None and self._width - used < 28
+        if self._width is not None:
+            most = max(20, self._width - (14 if below else used))
+        sql = (self._paint("undone", end) if end else "") + self._paint("sql", shorten(statement, most - len(end)))
+        if below:
+            yield line
+            yield f"{'':14}{sql}"
+        else:
+            yield f"{line}{padding}  {sql}"
+
+    def _outcome(self, record: Outcome) -> Iterator[str]:
+        written, undone = self._written.take(record), _is_undone(record.outcome)
+        count = len(record.contexts)
+        head = f"{clean(record.outcome)}: {'1 statement' if count == 1 else f'{count:,} statements'}"
+        shown = [self._net(writes) for writes in islice(written.variables.values(), VARIABLES)]
+        rest = len(written.variables) - len(shown)
+        tail = f", and {rest:,} more" if rest else ""
+        joint = ", under which were written: " if shown else f", under which {record.events:,} events were reported"
+        text = joint + ", ".join(f"{name} {values}{times}" for name, values, times in shown) + tail
+        painted = joint + ", ".join(
+            f"{self._paint('variable', name)} {self._paint('old' if undone else 'same', values)}{times}"
+            for name, values, times in shown
+        )
+        role: Role = "undone" if undone else "life"
+        line = f"{self._paint('time', self._time(record.time_ns))}  {self._paint(role, head)}{painted}{tail}"
+        if written.statements:
+            used = 14 + len(head) + len(text) + 2
+            yield from self._with_sql(line, "", used, "", self._list(written.statements), 2 * self._max_statement)
         else:
             yield line
-            yield f"{'':14}{self._paint('sql', shorten(statement, max(20, self._width - 14)))}"
+
+    def _net(self, writes: Writes) -> tuple[str, str, str]:
+        """(variable, from the first value to the last, how many writes if several)."""
+        event = writes.net()
+        part, before, after = change(event, self._max_value // 2)
+        values = f"{before} {self._arrow} {after}" if event.changed else after
+        times = f" ({writes.count:,} writes)" if writes.count > 1 else ""
+        return self._name(event.variable, event.path) + part, values, times
+
+    def _list(self, statements: Counter[tuple[str, str]]) -> str:
+        """``sqlite3: INSERT INTO orders VALUES (?) x2; DELETE FROM stock``."""
+        texts, before = [], ""
+        for (driver, statement), count in statements.most_common(STATEMENTS):
+            text = shorten(clean(statement), self._max_statement // 2) + (f" x{count:,}" if count > 1 else "")
+            texts.append(text if driver == before else f"{clean(driver)}: {text}")
+            before = driver
+        rest = len(statements) - len(texts)
+        return "; ".join(texts) + (f"; and {rest:,} more" if rest else "")
 
     def _other(self, record: Record) -> Iterator[str]:
         time_ = self._paint("time", self._time(record.time_ns))
@@ -189,6 +298,8 @@ class Lines:
             stores = "1 store" if record.count == 1 else f"{record.count:,} stores"
             whose = f" of {self._name(record.variable)}" if record.variable else ""
             yield f"{time_}  {self._paint('lost', f'LOST {stores}{whose}: {clean(record.reason)}')}"
+        elif isinstance(record, Outcome):
+            yield from self._outcome(record)
         elif isinstance(record, Notice):
             yield f"{time_}  {self._paint('notice', clean(record.text))}"
 

@@ -94,7 +94,9 @@ def _outcome(text: str) -> Test:
     wanted = " ".join(text.replace("-", " ").split()).casefold()
     if not wanted.startswith(_OUTCOMES):
         hint = suggest(wanted, _OUTCOMES)
-        raise click.BadParameter(f"{text!r}: write {', '.join(_OUTCOMES)} or 'failed: ERROR'{hint}", param_hint="--outcome")
+        raise click.BadParameter(
+            f"{text!r}: write {', '.join(_OUTCOMES)} or 'failed: ERROR'{hint}", param_hint="--outcome"
+        )
     return lambda event: event.context is not None and event.context.outcome.casefold().startswith(wanted)
 
 

@@ -69,9 +69,9 @@ def _by_age(base: Path) -> list[Path]:
 def read(path: Path, say: Callable[[str], None], *, by_outcome: bool = False) -> Iterator[list[Record]]:
     """What is recorded in a session's folder, or in one journal, up to now: batches, in order of time.
 
-    The contexts of events say what became of their statements in the end; ``by_outcome``: the reader selects by that,
-    so ``say`` gets a sentence if it isn't known yet, because a process still runs. Values are decoded by the serializers that the session's settings name; ``say`` gets a sentence about each of them
-    that can't be loaded (its values are None). Raises SessionError, JournalError.
+    The contexts of events say what became of their statements in the end. Values are decoded by the serializers that
+    the session's settings name; ``say`` gets a sentence about each of them that can't be loaded (its values are None)
+    and, with ``by_outcome``, if a process still runs, so that the end isn't known. Raises SessionError, JournalError.
     """
     folder = path if path.is_dir() else path.parent
     decoder = SessionDecoder(path, {one.name: one for one in _serializers(folder, say)}, final=True)

@@ -81,7 +81,7 @@ def final_outcomes(path: str | os.PathLike[str]) -> Outcomes:
 
 
 def _statements(reader: JournalReader) -> Iterator[RawRecord]:
-    """The CONTEXT and OUTCOME records that are there now. Each slot says what it is: the others needn't be looked at."""
+    """The CONTEXT and OUTCOME records that are there now. Each slot says what it is, so others needn't be parsed."""
     while (block := reader.read()) is not None:
         stop = block.slots
         for match in _WANTED.finditer(bytes(block.view[: stop * 64 : 64])):

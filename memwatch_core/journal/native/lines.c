@@ -32,6 +32,7 @@ static const Key context_keys[] = {
     KEY("parameters"), KEY("transaction"), KEY("outcome"),
 };
 enum { EVENT_PLAIN = 16, EVENT_SITE = 16, EVENT_CONTEXT = 17, EVENT_TIME = 18, EVENT_FIELDS = 19 };
+enum { RECENT_CONTEXTS = 8 };
 enum { SITE_FIELDS = 3, CONTEXT_FIELDS = 9 };
 
 typedef struct lines {
@@ -39,6 +40,9 @@ typedef struct lines {
     PyTypeObject *event, *site, *context;
     PyObject *record, *value;
     Py_ssize_t event_at[EVENT_FIELDS], site_at[SITE_FIELDS], context_at[CONTEXT_FIELDS];
+    struct {
+        PyObject *context, *text;
+    } recent[RECENT_CONTEXTS]; /* as they were written; NULL: none */
     char second[24]; /* "2026-11-23T15:04:05" of the second below */
     uint64_t second_of;
 } Lines;
@@ -257,6 +261,20 @@ static int lines_put_object(Lines *self, Text *text, PyObject *object, const Key
     return PUT(text, "}");
 }
 
+/* Events in a row carry the same context as a rule, and a context never changes. */
+static int lines_put_context(Lines *self, Text *text, PyObject *context) {
+    size_t at = ((uintptr_t)context >> 5) % RECENT_CONTEXTS;
+    PyObject *known = self->recent[at].context == context ? self->recent[at].text : NULL;
+    if (known != NULL) return text_put(text, PyBytes_AS_STRING(known), (size_t)PyBytes_GET_SIZE(known));
+    Py_ssize_t start = text->at - PyBytes_AS_STRING(text->bytes);
+    if (lines_put_object(self, text, context, context_keys, self->context_at, CONTEXT_FIELDS) < 0) return -1;
+    const char *written = PyBytes_AS_STRING(text->bytes) + start;
+    if ((known = PyBytes_FromStringAndSize(written, text->at - written)) == NULL) return -1;
+    Py_XSETREF(self->recent[at].text, known);
+    Py_XSETREF(self->recent[at].context, Py_NewRef(context));
+    return 0;
+}
+
 static void put_digits(char *at, unsigned number, int count) {
     for (; count > 0; number /= 10) at[--count] = (char)('0' + number % 10);
 }
@@ -302,8 +320,7 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event) {
     if (lines_put_fields(self, text, event, event_keys, self->event_at, 1) < 0 || lines_put_time(self, text, ns) < 0 ||
         lines_put_fields(self, text, event, event_keys + 1, self->event_at + 1, EVENT_PLAIN - 1) < 0 ||
         PUT(text, ",\"site\":") < 0 || lines_put_object(self, text, site, site_keys, self->site_at, SITE_FIELDS) < 0 ||
-        PUT(text, ",\"context\":") < 0 ||
-        lines_put_object(self, text, context, context_keys, self->context_at, CONTEXT_FIELDS) < 0)
+        PUT(text, ",\"context\":") < 0 || lines_put_context(self, text, context) < 0)
         return -1;
     PyBytes_AS_STRING(text->bytes)[start] = '{';
     return PUT(text, "}");
@@ -382,6 +399,10 @@ static void lines_dealloc(Lines *self) {
     Py_CLEAR(self->context);
     Py_CLEAR(self->record);
     Py_CLEAR(self->value);
+    for (int i = 0; i < RECENT_CONTEXTS; i++) {
+        Py_CLEAR(self->recent[i].context);
+        Py_CLEAR(self->recent[i].text);
+    }
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }

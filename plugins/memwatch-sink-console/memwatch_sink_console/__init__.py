@@ -25,6 +25,7 @@ STYLES: dict[Role, str] = {
     "function": "default",
     "thread": "magenta",
     "sql": "blue",
+    "undone": "bold red",
     "life": "dim",
     "lost": "bold white on red",
     "notice": "dim italic",

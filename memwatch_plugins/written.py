@@ -1,0 +1,89 @@
+"""What was written under each SQL statement, until it is known what became of the statement."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+
+import msgspec
+
+from memwatch_core.records import Event, Outcome
+
+MOST = 10_000
+"""Statements that are remembered."""
+
+
+@dataclass(slots=True)
+class Writes:
+    """The writes to one variable."""
+
+    first: Event
+    last: Event
+    count: int
+
+    def net(self) -> Event:
+        """The last write, as if it had been the only one."""
+        first, last = self.first, self.last
+        same = (first.offset, len(first.before)) == (last.offset, len(last.before))
+        before = first.before if same else last.before
+        changed = first.old != last.new or (first.old is None and before != last.after)
+        return msgspec.structs.replace(last, old=first.old, before=before, changed=changed)
+
+    def join(self, other: Writes) -> Writes:
+        """Those of both."""
+        first, last = min(self.first, other.first, key=_seq), max(self.last, other.last, key=_seq)
+        return Writes(first, last, self.count + other.count)
+
+
+@dataclass(slots=True)
+class Written:
+    """What was written under statements that had the same end."""
+
+    variables: dict[tuple[int, str | None], Writes] = field(default_factory=dict)
+    """By variable (id, path), in order of the first write."""
+    statements: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How often each (driver, text) was run."""
+
+
+class WrittenUnder:
+    """Takes events, and gives them back, put together, when their statements' outcome comes. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._statements: dict[tuple[int, int], Written] = {}
+
+    def add(self, event: Event) -> None:
+        """An event that has a context."""
+        context = event.context
+        assert context is not None
+        written = self._statements.get((event.pid, context.id))
+        if written is None:
+            if len(self._statements) >= MOST:
+                for key in [*islice(self._statements, MOST // 10)]:
+                    del self._statements[key]
+            written = self._statements[event.pid, context.id] = Written()
+            written.statements[context.driver, context.statement] = 1
+        key_ = event.variable_id, event.path
+        writes = written.variables.get(key_)
+        if writes is None:
+            written.variables[key_] = Writes(event, event, 1)
+        else:
+            writes.last = event
+            writes.count += 1
+
+    def take(self, outcome: Outcome) -> Written:
+        """What was written under the statements of this record; of those forgotten, nothing is in it."""
+        whole = Written()
+        for ident in outcome.contexts:
+            part = self._statements.pop((outcome.pid, ident), None)
+            if part is None:
+                continue
+            whole.statements += part.statements
+            for key, writes in part.variables.items():
+                known = whole.variables.get(key)
+                whole.variables[key] = writes if known is None else known.join(writes)
+        return whole
+
+
+def _seq(event: Event) -> int:
+    return event.seq
