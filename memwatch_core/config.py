@@ -189,6 +189,8 @@ def _flatten(data: Mapping[str, Any], at: Callable[[str], str]) -> Iterator[tupl
                         f"{at(f'{section}.{key}')}: {section}.{key} must be a table, the settings of the plugin "
                         f"{key!r}: write [{section}.{key}]"
                     )
+                if not value and section in _PLUGIN_TABLES:
+                    yield f"{section}.{key}", {}  # its name may be a mistake
                 yield from ((f"{section}.{key}.{name}", setting) for name, setting in value.items())
             else:
                 yield f"{section}.{key}", value

@@ -13,6 +13,7 @@ from memwatch_plugins.text import clean
 
 from ..config import Config, suggest
 from ..errors import ConfigError, PluginError
+from ..loading.discovery import unused_sinks
 from ..records import Record, RecordSink, Sink
 
 
@@ -84,6 +85,7 @@ def open_sinks(sinks: Iterable[Sink], config: Config) -> list[tuple[str, RecordS
     Raises ConfigError (an unknown or wrong setting, with file and key) or PluginError (the sink couldn't be opened);
     those that were opened before are closed again.
     """
+    check_settings((), config)
     opened: list[tuple[str, RecordSink]] = []
     try:
         for sink in sinks:
@@ -100,8 +102,8 @@ def open_sinks(sinks: Iterable[Sink], config: Config) -> list[tuple[str, RecordS
 
 
 def check_settings(sinks: Iterable[Sink], config: Config) -> None:
-    """Checks the tables of the sinks without opening any. Raises ConfigError."""
-    for sink in sinks:
+    """Checks the tables of these sinks, and of those that aren't in use, without opening any. Raises ConfigError."""
+    for sink in (*sinks, *unused_sinks(config)):
         _settings(sink, config)
 
 

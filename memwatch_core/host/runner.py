@@ -6,6 +6,7 @@ The program pays for writing, for nothing else. Its standard streams, its exit s
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -110,7 +111,7 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     finally:
         child.release()
     if not (quiet or follow.failed):
-        _conclude(summary, folder, config, time.monotonic() - started)
+        _conclude(summary, folder, config, f"{time.monotonic() - started:.2f} s, {_ending(status)}")
     for stream in (sys.stdout, sys.stderr):
         _settle(stream)
     return end_like(status)
@@ -145,8 +146,18 @@ def _bridged(
     return command, environment
 
 
-def _conclude(summary: Summary, folder: Path, config: Config, seconds: float) -> None:
-    say(f"{summary.sentence()} ({seconds:.2f} s)")
+def _ending(status: int) -> str:
+    """``exit status 1``, ``killed by SIGTERM``."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"
+
+
+def _conclude(summary: Summary, folder: Path, config: Config, end: str) -> None:
+    say(f"{summary.sentence()} ({end})")
     for line in summary.lines():
         say(f"  {line}")
     relative = os.path.relpath(folder)

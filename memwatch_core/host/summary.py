@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from memwatch_plugins.text import change, clean, short_path
 
-from ..records import Event, Lost, Record, Watched
+from ..records import Event, Lost, Outcome, Record, Watched
 
 _variable = attrgetter("pid", "variable_id")
 _thread = attrgetter("pid", "tid")
@@ -27,6 +27,9 @@ class Summary:
         self.writes: Counter[tuple[int, int]] = Counter()
         self.threads: set[tuple[int, int]] = set()
         self.statements: set[tuple[int, int]] = set()
+        self.undone: set[tuple[int, int]] = set()
+        """Statements that were rolled back, of those that events carried; and how many events did."""
+        self.events_undone = 0
         self._names: dict[tuple[int, int], str] = {}
         self._last: dict[tuple[int, int], Event] = {}
 
@@ -46,9 +49,13 @@ class Summary:
                 self._names[record.variable.pid, record.variable.id] = record.variable.name
             elif isinstance(record, Lost):
                 self.lost += record.count
+            elif isinstance(record, Outcome) and record.outcome == "rolled back":
+                self.undone.update((record.pid, context) for context in record.contexts)
+                self.events_undone += record.events
 
     def sentence(self) -> str:
-        """``1,204 events on 3 variables by 2 threads, under 17 SQL statements; nothing lost``."""
+        """``1,204 events on 3 variables by 2 threads, under 17 SQL statements; 5 events under 2 that were rolled back;
+        nothing lost``."""
         if not self._names and not self.events:
             return "no variable was watched: the program must call memwatch_core.watch()" + self._loss()
         written, watched = len(self.writes), len(self._names | dict.fromkeys(self.writes, ""))
@@ -57,6 +64,9 @@ class Summary:
         known = {thread for thread in self.threads if thread[1]}
         text += f" by {_count(len(known), 'thread')}" if known else ""
         text += f", under {_count(len(self.statements), 'SQL statement')}" if self.statements else ""
+        if self.undone:
+            text += f"; {_count(self.events_undone, 'event')} under {len(self.undone):,} that "
+            text += f"{'was' if len(self.undone) == 1 else 'were'} rolled back"
         return text + (self._loss() or "; nothing lost")
 
     def _loss(self) -> str:

@@ -83,6 +83,14 @@ def load(config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool 
     return Plugins(**{kind: tuple(found) for kind, found in records.items()}, report=outcome)
 
 
+def unused_sinks(config: Config) -> tuple[Sink, ...]:
+    """The sinks that have a table and aren't in ``plugins.sinks``, imported so that the table can be checked. Without
+    those that can't be loaded: they are in nobody's way."""
+    found = _by_name("sinks")
+    names = [name for name in config.sinks if name in found and name not in config.plugins.sinks]
+    return tuple(sink for name in names for sink in _load_name("sinks", name, found[name])[0])
+
+
 def installed(kind: str) -> list[str]:
     """The names that entry points offer; nothing is imported."""
     return sorted(_by_name(kind))
@@ -230,7 +238,9 @@ def _check_tables(config: Config, kind: str, found: Mapping[str, object]) -> Non
     tables = {"sinks": config.sinks, "serializers": config.serializers, "sql": config.sql.drivers}.get(kind, {})
     known = {*found, *getattr(config.plugins, kind)}
     for name, table in tables.items():
-        where = next((config.source(f"{kind}.{name}.{key}").where for key in table), kind)
+        where = next(
+            (config.source(f"{kind}.{name}.{key}").where for key in table), config.source(f"{kind}.{name}").where
+        )
         if name not in known:
             raise ConfigError(f"{where}: [{kind}.{name}] belongs to no {NOUNS[kind]}{suggest(name, known)}")
         if table and kind == "sql":
@@ -254,4 +264,4 @@ def _raise(report: LoadReport, config: Config) -> None:
         raise PluginError("\n".join(fatal))
 
 
-__all__ = ["DISTRIBUTIONS", "Plugins", "installed", "load"]
+__all__ = ["DISTRIBUTIONS", "Plugins", "installed", "load", "unused_sinks"]
