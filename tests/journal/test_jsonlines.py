@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch_core.records import Context, Event, Lost, Notice, Record, Site, Unwatched, Variable, Watched
+from memwatch_core.records import Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Variable, Watched
 from memwatch_plugins import jsonlines
 from memwatch_plugins.jsonlines import encode, record_json, value_json
 
@@ -34,7 +34,17 @@ TIMES = st.integers(0, 2**64 - 1)
 U32 = st.integers(0, 2**32 - 1)
 SITES = st.none() | st.builds(Site, TEXT, U32, TEXT, U32)
 CONTEXTS = st.none() | st.builds(
-    Context, U32, TEXT, TEXT, TEXT, st.lists(TEXT, max_size=3).map(tuple), TEXT, connection=U32
+    Context,
+    U32,
+    TEXT,
+    TEXT,
+    TEXT,
+    st.lists(TEXT, max_size=3).map(tuple),
+    TEXT,
+    U32,
+    st.booleans(),
+    database=TEXT,
+    server=TEXT,
 )
 EVENTS = st.builds(
     Event, st.integers(1, 2**64), TIMES, U32, TEXT, U32, TEXT, TEXT, U32, st.none() | TEXT,
@@ -50,6 +60,7 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
     st.builds(Watched, TIMES, VARIABLES, VALUES),
     st.builds(Unwatched, TIMES, U32, TEXT, U32),
     st.builds(Lost, TIMES, U32, U32, TEXT, st.none() | TEXT),
+    st.builds(Outcome, TIMES, U32, TEXT, st.lists(U32, max_size=3).map(tuple), U32, U32),
     st.builds(Notice, TIMES, U32, TEXT),
 )
 
@@ -86,8 +97,8 @@ def test_an_event_reads_as_the_design_says() -> None:
         '"variable":"total","variable_id":3,"path":null,"origin":"announced","offset":0,"before":"0500","after":"0700",'
         '"old":5,"new":7,"changed":true,"exact":true,'
         '"site":{"file":"orders.py","line":41,"function":"add_order"},'
-        '"context":{"id":9,"driver":"sqlite3","statement":"SELECT ?","statement_hash":"ab","parameters":["cd"],'
-        '"outcome":"open"}}\n'
+        '"context":{"id":9,"driver":"sqlite3","database":"","server":"","statement":"SELECT ?","statement_hash":"ab",'
+        '"parameters":["cd"],"transaction":0,"outcome":"open"}}\n'
     )
 
 
@@ -114,6 +125,7 @@ KINDS: dict[str, Any] = {
         ('`"event": "watched"`', Watched(1, VARIABLE, 5), None),
         ('`"event": "unwatched"`', Unwatched(1, 2, "n", 3), None),
         ('`"event": "lost"`', Lost(1, 2, 3, "why", "n"), None),
+        ('`"event": "outcome"`', Outcome(1, 2, "rolled back", (3, 4), 3, 7), None),
         ('`"event": "notice"`', Notice(1, 2, "text"), None),
     ],
 )
@@ -156,6 +168,17 @@ def test_value_is_written_as_the_page_says(value: Any, text: str) -> None:
     assert value_json(value).decode() == text
     event = msgspec.structs.replace(EVENT, old=value, new=0, site=None, context=None)
     assert f'"old":{text},"new":0,' in encode([event]).decode()
+
+
+def test_contexts_that_events_have_in_common_are_not_mixed_up() -> None:
+    """More of them, and again and again, than the encoder remembers; some are gone before the next."""
+    for number in range(300):
+        contexts = [Context(at, "d", f"SELECT {number}", "") for at in range(number % 20 + 1)]
+        events = [msgspec.structs.replace(EVENT, context=contexts[at % len(contexts)]) for at in range(40)]
+        lines = [json.loads(line)["context"] for line in encode(events).splitlines()]
+        assert [(line["id"], line["statement"]) for line in lines] == [
+            (at % len(contexts), f"SELECT {number}") for at in range(40)
+        ]
 
 
 def test_huge_and_deep_values_are_written() -> None:

@@ -95,6 +95,10 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:
     assert pair[0].seq == pair[1].seq
     assert sorted(pair[0].failures()) == sorted(pair[1].failures())
     assert pair[1].failures() == []
+    for context in range(7):
+        carried = {stores.context(context, None) for stores in pair}
+        assert carried == {sum(event.context is not None and event.context.id == context for event in results[0][0])}
+        assert [stores.context(context, None) for stores in pair] == [0, 0]
     for ident in variables:
         assert repr(pair[0].value(ident)) == repr(pair[1].value(ident))
         for stores in pair:
