@@ -1,4 +1,4 @@
-"""What became of statements: told once for each event, in the order of the journal, live as afterwards, never silent."""
+"""What became of statements: told once for each event, in the order of the journal, live as afterwards."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Program:
 
     def begin(self, *idents: int, **fields: Any) -> None:
         for ident in idents:
-            self.writer.json(CONTEXT, ident, JSON | fields)
+            self.writer.json(CONTEXT, ident, JSON | {"id": ident} | fields)
 
     def write(self, *contexts: int) -> None:
         for context in contexts:
@@ -256,7 +256,7 @@ def test_journal_is_looked_through_whatever_its_records_are_cut_into(tmp_path: P
     for ident in range(1, 3001):
         program.begin(ident, parameters=["x" * (ident % 700)])
         program.write(*[ident] * 10)
-        program.end(ident, "failed: E%d" % (ident % 300) if ident % 2 else "ended", transaction=ident // 10 + 1)
+        program.end(ident, f"failed: E{ident % 300}" if ident % 2 else "ended", transaction=ident // 10 + 1)
         if ident % 10 == 9:
             program.over(ident // 10 + 1, "rolled back" if ident % 20 == 9 else "committed")
     program.writer.blob(OUTCOME, 2, b"not JSON")
