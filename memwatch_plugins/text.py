@@ -176,6 +176,8 @@ class Lines:
         rows: list[tuple[Event, list[str], tuple[str, str]] | Record] = []
         for record in records:
             if isinstance(record, Event):
+                if record.context is not None:
+                    self._written.add(record)
                 if self._all or record.changed:
                     rows.append(self._row(record))
             elif isinstance(record, Outcome):
@@ -189,6 +191,7 @@ class Lines:
         """That a single statement committed itself is no news. One line for each transaction, though the statement that
         was in force at its end may have a record of its own."""
         if not (_is_undone(record.outcome) or (self._all and record.transaction)):
+            self._written.take(record)
             return
         last = rows[-1] if rows else None
         if isinstance(last, Outcome) and record.transaction and _end(last) == _end(record):
@@ -203,8 +206,6 @@ class Lines:
         what = f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)"
         place, thread = self._place(event.site, event.exact), self._thread(event)
         cells = [self._name(event.variable, event.path) + part, what, place, thread]
-        if event.context is not None:
-            self._written.add(event)
         for i, cell in enumerate(cells):
             self._columns[i] = max(self._columns[i], min(len(cell), self._limits[i]))
         return event, cells, (before, after)
@@ -229,38 +230,44 @@ class Lines:
         end = f"{clean(outcome)}: " if _is_undone(outcome) else ""
         statement = clean(f"{event.context.driver}: {event.context.statement}")
         used = 12 + 2 + sum(max(len(c), w) + 2 for c, w in zip(cells, self._columns, strict=True))
-        yield from self._with_sql(line, padding[3], used, end, statement, self._max_statement)
+        yield from self._with_sql(f"{line}{padding[3]}", used, 28, end, statement, self._max_statement)
 
-    def _with_sql(self, line: str, padding: str, used: int, end: str, statement: str, most: int) -> Iterator[str]:
-        """A line of ``used`` columns and, behind or below it, a statement with what became of it."""
-        below = self._width is not None and self._width - used < 28
+    def _with_sql(self, line: str, used: int, room: int, end: str, statement: str, most: int) -> Iterator[str]:
+        """A line of ``used`` columns and a statement with what became of it: behind it, or below if there is less
+        ``room`` than that."""
+        below = self._width is not None and self._width - used < room
         if self._width is not None:
-            most = max(20, self._width - (14 if below else used))
-        sql = (self._paint("undone", end) if end else "") + self._paint("sql", shorten(statement, most - len(end)))
+            most = self._width - (14 if below else used)
+        statement = shorten(statement, max(20, most - len(end)))
+        sql = (self._paint("undone", end) if end else "") + self._paint("sql", statement)
         if below:
-            yield line
+            yield line.rstrip()
             yield f"{'':14}{sql}"
         else:
-            yield f"{line}{padding}  {sql}"
+            yield f"{line}  {sql}"
 
     def _outcome(self, record: Outcome) -> Iterator[str]:
         written, undone = self._written.take(record), _is_undone(record.outcome)
         count = len(record.contexts)
         head = f"{clean(record.outcome)}: {'1 statement' if count == 1 else f'{count:,} statements'}"
         shown = [self._net(writes) for writes in islice(written.variables.values(), VARIABLES)]
+        middle = ", under which were written: " if shown else f", under which {record.events:,} events were reported"
+        used = 14 + len(head) + len(middle) + sum(len("".join(parts)) + 3 for parts in shown)
+        while self._width is not None and used > self._width - 12 and len(shown) > 1:
+            used -= len("".join(shown.pop())) + 3
         rest = len(written.variables) - len(shown)
         tail = f", and {rest:,} more" if rest else ""
-        joint = ", under which were written: " if shown else f", under which {record.events:,} events were reported"
-        text = joint + ", ".join(f"{name} {values}{times}" for name, values, times in shown) + tail
-        painted = joint + ", ".join(
+        if shown and (known := sum(writes.count for writes in written.variables.values())) < record.events:
+            tail += f" (of the last {known:,} of {record.events:,} events)"
+        painted = ", ".join(
             f"{self._paint('variable', name)} {self._paint('old' if undone else 'same', values)}{times}"
             for name, values, times in shown
         )
         role: Role = "undone" if undone else "life"
-        line = f"{self._paint('time', self._time(record.time_ns))}  {self._paint(role, head)}{painted}{tail}"
+        line = f"{self._paint('time', self._time(record.time_ns))}  {self._paint(role, head)}{middle}{painted}{tail}"
         if written.statements:
-            used = 14 + len(head) + len(text) + 2
-            yield from self._with_sql(line, "", used, "", self._list(written.statements), 2 * self._max_statement)
+            listed = self._list(written.statements)
+            yield from self._with_sql(line, used + len(tail), len(listed), "", listed, 2 * self._max_statement)
         else:
             yield line
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
 
 import msgspec
 
 from memwatch_core.records import Event, Outcome
 
 MOST = 10_000
-"""Statements that are remembered."""
+"""Of how many statements, and variables written under each, something is remembered: the oldest statements go first."""
+LARGE = 1024
+"""Bytes of a value of which only the range that was written is remembered."""
 
 
 @dataclass(slots=True)
@@ -51,31 +52,39 @@ class WrittenUnder:
 
     def __init__(self) -> None:
         self._statements: dict[tuple[int, int], Written] = {}
+        self._kept = 0
 
     def add(self, event: Event) -> None:
         """An event that has a context."""
         context = event.context
         assert context is not None
+        while self._kept >= MOST:
+            self._forget(next(iter(self._statements)))
         written = self._statements.get((event.pid, context.id))
         if written is None:
-            if len(self._statements) >= MOST:
-                for key in [*islice(self._statements, MOST // 10)]:
-                    del self._statements[key]
             written = self._statements[event.pid, context.id] = Written()
             written.statements[context.driver, context.statement] = 1
-        key_ = event.variable_id, event.path
-        writes = written.variables.get(key_)
+        if isinstance(event.new, bytes | bytearray) and len(event.new) > LARGE:
+            event = msgspec.structs.replace(event, old=None, new=None)
+        key = event.variable_id, event.path
+        writes = written.variables.get(key)
         if writes is None:
-            written.variables[key_] = Writes(event, event, 1)
+            written.variables[key] = Writes(event, event, 1)
+            self._kept += 1
         else:
             writes.last = event
             writes.count += 1
+
+    def _forget(self, key: tuple[int, int]) -> Written | None:
+        written = self._statements.pop(key, None)
+        self._kept -= len(written.variables) if written is not None else 0
+        return written
 
     def take(self, outcome: Outcome) -> Written:
         """What was written under the statements of this record; of those forgotten, nothing is in it."""
         whole = Written()
         for ident in outcome.contexts:
-            part = self._statements.pop((outcome.pid, ident), None)
+            part = self._forget((outcome.pid, ident))
             if part is None:
                 continue
             whole.statements += part.statements

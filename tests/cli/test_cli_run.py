@@ -112,6 +112,21 @@ def test_end_of_the_program_passes_through_with_its_messages(
     assert "".join(own) == plain.stderr.decode(), "no frame of ours, no word of ours"
 
 
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        ("pass", "exit status 0"),
+        ("raise SystemExit(7)", "exit status 7"),
+        ("import os; os.abort()", "killed by SIGABRT"),
+    ],
+)
+def test_summary_says_how_the_program_ended(memwatch: Run, tmp_path: Path, ending: str, said: str) -> None:
+    done = memwatch("run", write(tmp_path, ending + "\n"))
+    assert re.search(rf"^memwatch: no variable was watched: .* \(\d+\.\d\d s, {said}\)$", done.stderr, re.M), (
+        done.stderr
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("handled", [True, False])
 def test_signal_reaches_the_program(tmp_path: Path, number: signal.Signals, handled: bool) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memwatch_core.host.summary import MOST, Summary
-from memwatch_core.records import Context, Event, Lost, Record, Site, Variable, Watched
+from memwatch_core.records import Context, Event, Lost, Outcome, Record, Site, Variable, Watched
 
 
 def event(seq: int, pid: int, tid: int, variable: int, context: int) -> Event:
@@ -61,3 +61,14 @@ def test_sentence_says_it_in_words() -> None:
         "v2  1,499 writes, last 1498 -> 1499 at /x/program.py:3 work in t6",
         "v1       1 write, last 0 -> 1 at /x/program.py:3 work in t5",
     ]
+
+
+def test_what_was_rolled_back_is_counted() -> None:
+    summary = Summary()
+    summary.write([event(n, 1, 5, 1, 1 + n % 3) for n in range(1, 7)])
+    summary.write([Outcome(7, 1, "committed", (1,), 1, 2), Outcome(7, 1, "failed: E", (2,), 0, 2)])
+    assert summary.sentence().endswith("under 3 SQL statements; nothing lost")
+    summary.write([Outcome(8, 1, "rolled back", (3,), 3, 2)])
+    assert summary.sentence().endswith("under 3 SQL statements; 2 events under 1 that was rolled back; nothing lost")
+    summary.write([Outcome(8, 2, "rolled back", (3, 4), 3, 1_000), Lost(9, 1, 1, "disk full")])
+    assert summary.sentence().endswith("; 1,002 events under 3 that were rolled back; 1 store LOST")

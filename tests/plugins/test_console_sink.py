@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memwatch_sink_console import ConsoleSink, Settings
 
-from memwatch_core.records import Context, Event, Lost, Notice, Record, Site, Unwatched, Variable, Watched
+from memwatch_core.records import Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Variable, Watched
+from memwatch_plugins import written
 from memwatch_plugins.text import Lines, change, clean, short_path, shorten
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -148,6 +149,91 @@ def test_only_changed_fields_of_a_struct_are_shown() -> None:
     assert "order.price  2.5 -> 3.5" in line
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+@pytest.mark.parametrize("header", [8, 0])
+def test_part_of_a_buffer_is_shown_by_its_range(kind: Any, header: int) -> None:
+    """With the length before the bytes, as the serializer puts it, and without."""
+    old = bytes(range(40))
+    for start, after in ((24, b"abcdefgh"), (0, b"x"), (39, b"\0"), (8, old[8:16])):
+        stop = start + len(after)
+        new = old[:start] + after + old[stop:]
+        written = event(
+            variable="buf", offset=start + header, before=old[start:stop], after=after, old=kind(old), new=kind(new),
+            changed=old != new,
+        )  # fmt: skip
+        assert change(written, 60) == (f"[{start}:{stop}]", repr(old[start:stop]), repr(after))
+    whole = event(offset=8, before=old, after=old[::-1], old=kind(old), new=kind(old[::-1]))
+    assert change(whole, 400) == ("", repr(kind(old)), repr(kind(old[::-1])))
+    longer = event(offset=0, before=b"\2" + bytes(7), after=b"\3" + bytes(7), old=kind(b"ab"), new=kind(b"abc"))
+    assert change(longer, 40) == ("", repr(kind(b"ab")), repr(kind(b"abc")))
+    assert "buf[24:32]  b'\\x18" in printed(
+        event(variable="buf", offset=32, before=old[24:32], after=b"a" * 8, old=kind(old),
+              new=kind(old[:24] + b"a" * 8 + old[32:]))
+    )  # fmt: skip
+
+
+def under(ident: int, statement: str = "INSERT INTO orders VALUES (?)", **changes: Any) -> Event:
+    return event(context=Context(ident, "sqlite3", statement, "ab"), **changes)
+
+
+BACK = [
+    under(4, old=5, new=7, seq=1),
+    under(5, old=7, new=12, seq=2),
+    under(6, "UPDATE orders SET price = ?", variable="price", variable_id=4, old=1.5, new=3.0, seq=3),
+]
+
+
+def test_rollback_says_what_was_written_under_what() -> None:
+    back = Outcome(NOW, 7, "rolled back", (4, 5, 6), 4, 3)
+    assert printed(*BACK, back).splitlines()[-1][14:] == (
+        "rolled back: 3 statements, under which were written: total 5 -> 12 (2 writes), price 1.5 -> 3.0"
+        "  sqlite3: INSERT INTO orders VALUES (?) x2; UPDATE orders SET price = ?"
+    )
+    parts = [Outcome(NOW, 7, "rolled back", (6,), 4, 1), Outcome(NOW, 7, "rolled back", (4, 5), 4, 2)]
+    assert printed(*BACK, *parts) == printed(*BACK, back), "the statement in force at the end has a record of its own"
+    assert len(printed(*BACK, *parts, show="changes").splitlines()) == 4
+
+
+def test_failure_is_shown_and_commits_only_if_all_is() -> None:
+    failed = Outcome(NOW, 7, "failed: IntegrityError", (4,), 0, 1)
+    assert "failed: IntegrityError: 1 statement, under which were written: total 5 -> 7" in printed(BACK[0], failed)
+    committed = Outcome(NOW, 7, "committed", (4, 5), 4, 2)
+    assert "committed: 2 statements, under which" in printed(*BACK, committed)
+    assert "committed" not in printed(*BACK, committed, show="changes")
+    assert "committed" not in printed(BACK[0], Outcome(NOW, 7, "committed", (4,), 0, 1)), "nobody rolls that back"
+
+
+def test_rollback_of_much_stays_one_line_and_of_the_forgotten_says_how_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [under(n, f"INSERT {n}", variable=f"v{n}", variable_id=n, seq=n) for n in range(1, 31)]
+    line = printed(*many, Outcome(NOW, 7, "rolled back", tuple(range(1, 31)), 1, 30)).splitlines()[-1]
+    assert "v3 5 -> 7, v4 5 -> 7, and 26 more  sqlite3: INSERT 1; INSERT 2; INSERT 3; and 27 more" in line
+    many += [under(30, variable="v30", variable_id=30, old=7, new=9, seq=31)] * 3
+    monkeypatch.setattr(written, "MOST", 10)
+    line = printed(*many, Outcome(NOW, 7, "rolled back", (1, 30), 1, 5), show="changes").splitlines()[-1]
+    assert "v30 5 -> 9 (4 writes) (of the last 4 of 5 events)" in line
+    line = printed(*many, Outcome(NOW, 7, "rolled back", (1, 2), 1, 12)).splitlines()[-1]
+    assert line.endswith("rolled back: 2 statements, under which 12 events were reported")
+
+
+def test_rollback_on_a_terminal_puts_statements_below_and_nothing_is_wider(terminal: Terminal) -> None:
+    back = Outcome(NOW, 7, "rolled back", (4, 5, 6), 4, 3)
+    lines = ESCAPE.sub("", printed(*BACK, back, stream=terminal)).splitlines()
+    assert lines[-1] == " " * 14 + "sqlite3: INSERT INTO orders VALUES (?) x2; UPDATE orders SET price = ?"
+    assert lines[-2].endswith("total 5 → 12 (2 writes), price 1.5 → 3.0")
+    assert all(len(line) <= 140 for line in lines)
+
+
+def test_event_of_a_log_says_what_became_of_its_statement() -> None:
+    for outcome, mark in (
+        ("rolled back", "rolled back: "),
+        ("failed: E", "failed: E: "),
+        ("committed", ""),
+        ("open", ""),
+    ):
+        context = Context(4, "sqlite3", "INSERT", "", outcome=outcome)
+        assert printed(event(context=context)).endswith(f"worker-1  {mark}sqlite3: INSERT\n")
+
+
 def test_stream_that_can_not_encode_gets_escapes() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii", write_through=True)
@@ -180,6 +266,8 @@ def test_no_control_character_of_the_program_reaches_the_terminal(
         Unwatched(NOW, 7, name, 3),
         Lost(NOW, 7, 1, value, name),
         Notice(NOW, 7, statement),
+        Outcome(NOW, 7, "rolled back", (1,), 1, 1),
+        Outcome(NOW, 7, value, (1,), 1, 1),
     ]  # fmt: skip
     for line in Lines(width=None).format(records):
         assert line.isprintable(), ascii(line)

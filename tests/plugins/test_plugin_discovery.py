@@ -154,6 +154,8 @@ def test_two_plugins_with_one_serializer_name_are_reported(install: Install, tmp
 def test_table_of_no_plugin_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"memwatch.toml:3: \[sinks.consol\] belongs to no sink; did you mean"):
         load(settings(tmp_path, "[sinks.consol]\nshow = 'all'"))
+    with pytest.raises(ConfigError, match=r"memwatch.toml:2: \[sinks.jsnol\] belongs to no sink; did you mean 'jsonl'"):
+        load(settings(tmp_path, "[sinks.jsnol]"))
     with pytest.raises(ConfigError, match="SQL driver 'sqlite3' has no settings of its own"):
         load(settings(tmp_path, "[sql.sqlite3]\nx = 1"))
 
@@ -171,6 +173,16 @@ def test_wrong_setting_of_a_sink_names_file_and_key(install: Install, tmp_path: 
     with pytest.raises(ConfigError) as caught:
         check_settings(load(config, ["sinks"]).sinks, config)
     assert str(caught.value).startswith(message)
+
+
+def test_table_of_a_sink_that_is_not_in_use_is_checked_too(install: Install, tmp_path: Path) -> None:
+    install("success", "raises")
+    config = settings(tmp_path, "[sinks.success]\nlable = 'x'", sinks=["console"])
+    for check in (check_settings, open_sinks):
+        with pytest.raises(ConfigError, match=r"unknown key sinks.success.lable; did you mean 'label'\?"):
+            check(load(config, ["sinks"]).sinks, config)
+    config = settings(tmp_path, "[sinks.success]\nlabel = 'x'\n[sinks.raises]\nany = 1", sinks=["console"])
+    check_settings(load(config, ["sinks"]).sinks, config)  # one that is broken and not in use is in nobody's way
 
 
 def test_sink_that_can_not_be_opened_closes_those_before_it(install: Install, tmp_path: Path) -> None:
