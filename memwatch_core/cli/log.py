@@ -76,7 +76,7 @@ def command(
     memwatch log --variable total                     who changed total?
     memwatch log --line orders.py:41 --thread worker-1
     memwatch log --sql 'from orders' --last 20
-    memwatch log --rolled-back --variable total       was total left with a value that the database took back?
+    memwatch log --rolled-back --variable total       what did a rollback leave in memory?
     memwatch log --outcome 'failed: IntegrityError'
     memwatch log --since 5m --json | jq .new
     """

@@ -91,13 +91,14 @@ class JournalDecoder:
         *,
         final: bool = False,
     ) -> None:
+        outcomes = final_outcomes(path) if final else None
         self.reader = JournalReader(path, buffer)
         header = self.reader.header
         self.pid, self.runtime = header.pid, header.runtime
         self._serializers = serializers
         self._stores = Stores(Event, self.pid, self.runtime, ORIGINS)
         self._watches: dict[int, _Watch] = {}
-        self.contexts = Contexts(self._stores, final_outcomes(path) if final else None)
+        self.contexts = Contexts(self._stores, outcomes)
         self._named: set[int] = set()
         self._payloads = Payloads()
         self._followed = 0
