@@ -43,7 +43,7 @@ typedef struct lines {
     struct {
         PyObject *context, *text;
     } recent[RECENT_CONTEXTS]; /* as they were written; NULL: none */
-    char second[24]; /* "2026-11-23T15:04:05" of the second below */
+    char second[24];           /* "2026-11-23T15:04:05" of the second below */
     uint64_t second_of;
 } Lines;
 
