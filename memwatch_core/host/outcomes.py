@@ -58,7 +58,7 @@ class _Everything:
 
 
 def final_outcomes(path: str | os.PathLike[str]) -> Outcomes:
-    """What became of each statement in a journal, as far as it says now. Takes some 20 ns a store, and 10 µs a
+    """What became of each statement in a journal, as far as it says now. Takes less than 0.1 µs a store, some 10 µs a
     statement. Raises JournalError."""
     reader, payloads = JournalReader(path), Payloads()
     contexts, outcomes = Contexts(_Everything()), Outcomes()
