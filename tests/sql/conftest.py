@@ -18,6 +18,7 @@ from memwatch_core.config import Config
 from memwatch_core.journal.session import create_session
 from memwatch_core.loading.discovery import Plugins
 from memwatch_core.loading.report import LoadReport
+from memwatch_core.records import SqlDriver
 
 
 @pytest.fixture
@@ -61,10 +62,10 @@ def traced(tracer: SqlContexts) -> Iterator[sqlite3.Connection]:
 def session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
     opened: list[Session] = []
 
-    def begin(**sql: str) -> Session:
+    def begin(*drivers: SqlDriver, **sql: str) -> Session:
         config = Config.model_validate({"sql": sql, "watch": {"track_sql": True}})
         folder = create_session(tmp_path, ["pytest"])
-        plugins = Plugins((INT64,), (driver.record,), (), (), LoadReport(()))
+        plugins = Plugins((INT64,), drivers or (driver.record,), (), (), LoadReport(()))
         opened.append(Session(folder, join(folder, config, plugins).leave))
         return opened[-1]
 
