@@ -121,15 +121,30 @@ class PsycopgDriver(DbapiDriverBase):
 
         def after(cursor: Any, token: Any, result: Any) -> None:
             run.after(cursor, token, result)
-            if (pipeline := cursor.connection._pipeline) is not None:
-                queued = self._queued.setdefault(pipeline, {})
-                for entry in reversed(pipeline.result_queue):
-                    if entry is not None:  # that of a command without a cursor
-                        if entry[0] is not cursor or id(entry) in queued:
-                            break
-                        queued[id(entry)] = token
+            if cursor.connection._pipeline is not None:
+                self._sent(cursor, token)
 
-        return replace(run, after=after)
+        def failed(cursor: Any, token: Any, error: BaseException) -> None:
+            # In a pipeline the error may be an earlier statement's, while this one has been sent all the same.
+            connection = cursor.connection
+            if connection._pipeline is None or connection.closed or not self._sent(cursor, token):
+                run.failed(cursor, token, error)
+            else:
+                run.after(cursor, token, None)
+
+        return replace(run, after=after, failed=failed)
+
+    def _sent(self, cursor: Any, token: Any) -> bool:
+        """Notes for which results a pipeline waits since the cursor ran the statement; whether there are any."""
+        pipeline = cursor.connection._pipeline
+        queued = self._queued.setdefault(pipeline, {})
+        known = len(queued)
+        for entry in reversed(pipeline.result_queue):
+            if entry is not None:  # as that of a command without a cursor is
+                if entry[0] is not cursor or id(entry) in queued:
+                    break
+                queued[id(entry)] = token
+        return len(queued) > known
 
     def streaming(self) -> Around:
         """Around a generator of rows: the statement has been run when the first one is there."""
@@ -141,12 +156,16 @@ class PsycopgDriver(DbapiDriverBase):
             return [run.before(cursor, args, kwargs), in_transaction, True]
 
         def each(cursor: Any, state: Any, row: Any) -> None:
+            if state is None or state[0] is None:
+                return
             if state[2]:
                 state[2] = False
                 self.tracer.statement_ends(state[0], in_transaction=state[1])  # type: ignore[union-attr]
             fetch.after(cursor, state[0], row)
 
         def after(cursor: Any, state: Any, result: Any) -> None:
+            if state is None:
+                return
             if state[2]:
                 run.after(cursor, state[0], result)
             fetch.after(cursor, state[0], None)
@@ -208,7 +227,7 @@ class PsycopgDriver(DbapiDriverBase):
     def _returned(self, pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A connection goes back to its pool, which rolls back what is open: before somebody else gets it."""
         connection = args[0] if args else kwargs["conn"]
-        if connection._pool is pool:
+        if getattr(connection, "_pool", None) is pool:
             over = self.in_transaction(connection) is False
             self.tracer.transaction_ends(connection, "committed" if over else "rolled back")  # type: ignore[union-attr]
 
@@ -237,6 +256,8 @@ class PsycopgDriver(DbapiDriverBase):
             self._aborted.discard(pipeline)
             if tracer is None or pipeline not in self._queued:
                 return
+            if not pipeline.level:
+                del self._queued[pipeline]
             if self.is_closed(connection):
                 tracer.transaction_ends(connection, "closed")
             elif self.in_transaction(connection) is False:
@@ -245,13 +266,15 @@ class PsycopgDriver(DbapiDriverBase):
         return Around(_nothing, settle, settle)
 
 
-def _text(statement: Any, cursor: Any) -> str:
+def _text(statement: Any, cursor: Any) -> Any:
     """A composed statement; a literal isn't adapted: that is the program's code, and its data."""
     from psycopg import sql
 
     if isinstance(statement, sql.Composed):
         return "".join(_text(each, cursor) for each in statement)
-    return "?" if isinstance(statement, sql.Literal) else statement.as_string(cursor)  # type: ignore[no-any-return]
+    if isinstance(statement, sql.Literal):
+        return "?"
+    return statement.as_string(cursor) if isinstance(statement, sql.Composable) else statement
 
 
 def _block(data: Any) -> tuple[int, bool]:
