@@ -202,9 +202,11 @@ class PsycopgDriver(DbapiDriverBase):
         """Around the end of a ``transaction()`` block, which ends its transaction or its savepoint."""
         ending = self.ending("committed")
 
+        def before(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
+            return "rolled back" if args[1] or block.force_rollback else self.commits(block.connection)
+
         def after(block: Any, token: Outcome, result: Any) -> None:
-            connection, tracer = block.connection, self.tracer
-            back = block.status != "committed"
+            connection, tracer, back = block.connection, self.tracer, token == "rolled back"
             if tracer is None:
                 return
             if self.is_closed(connection):
@@ -212,17 +214,13 @@ class PsycopgDriver(DbapiDriverBase):
             elif block._outer_transaction:
                 # In a pipeline, whether a commit succeeds is known when it synchronises.
                 if self.in_transaction(connection) is False or (back and connection._pipeline is not None):
-                    tracer.transaction_ends(connection, "rolled back" if back else token)
+                    tracer.transaction_ends(connection, token)
             else:
                 if back:
                     tracer.savepoint(connection, block.savepoint_name, "rolled back")
                 tracer.savepoint(connection, block.savepoint_name, "released")
 
-        return Around(
-            lambda block, args, kwargs: self.commits(block.connection),
-            after,
-            lambda block, token, error: ending.failed(block.connection, token, error),
-        )
+        return Around(before, after, lambda block, token, error: ending.failed(block.connection, token, error))
 
     def _returned(self, pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A connection goes back to its pool, which rolls back what is open: before somebody else gets it."""

@@ -19,7 +19,7 @@ import pytest
 import servers
 from memwatch_sql_psycopg import driver
 from psycopg import pq, sql
-from psycopg.rows import dict_row, scalar_row
+from psycopg.rows import dict_row
 
 from memwatch_core.records import Database
 
@@ -109,6 +109,11 @@ def asynchronous(database: servers.PostgreSql, body: Callable[[Any, Published], 
             await body(connection, published)
 
     asyncio.run(main())
+
+
+def first(cursor: Any) -> Callable[[Any], Any]:
+    """A row factory."""
+    return lambda values: values[0]
 
 
 SELECT = "SELECT a FROM t ORDER BY a"
@@ -260,7 +265,7 @@ def test_several_statements_in_one_query(connection: psycopg.Connection[Any], pu
 def test_rows_are_counted_however_they_are_fetched(
     connection: psycopg.Connection[Any], published: Published, name: str
 ) -> None:
-    cursor: Any = connection.cursor(name, row_factory=scalar_row, **({"scrollable": True} if name else {}))
+    cursor: Any = connection.cursor(name, row_factory=first, **({"scrollable": True} if name else {}))
     with cursor:
         cursor.execute(SELECT)
         assert published.take() == RUN
@@ -667,8 +672,8 @@ def test_database_and_server_without_user_and_password(
 
 def test_installed_version_is_one_that_is_supported() -> None:
     (needs,) = [each for each in importlib.metadata.requires("memwatch-sql-psycopg") or () if "extra" in each]
-    assert needs.startswith("psycopg>=3.1;")
-    assert tuple(map(int, psycopg.__version__.split(".")[:2])) >= (3, 1)
+    assert needs.startswith("psycopg>=3.2;")
+    assert tuple(map(int, psycopg.__version__.split(".")[:2])) >= (3, 2)
 
 
 def test_other_implementation_of_psycopg() -> None:
