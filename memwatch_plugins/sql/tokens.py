@@ -18,21 +18,21 @@ class Tokens:
 
     def get(self, of: Any) -> Any:
         """The token; None if there is none."""
-        try:
-            return of._memwatch
-        except AttributeError:
-            found = self._beside.get(id(of))
-            return found[0] if found is not None and found[1]() is of else None
+        found = self._beside.get(id(of))
+        if found is not None and found[1]() is of:
+            return found[0]
+        return getattr(of, "_memwatch", None)
 
     def set(self, of: Any, token: Any) -> None:
         """Raises TypeError for an object that allows no weak references."""
-        if hasattr(type(of), "_memwatch"):
-            of._memwatch = token
-            return
         ident = id(of)
         found = self._beside.get(ident)
-        ref = found[1] if found is not None and found[1]() is of else weakref.ref(of, self._forgetter(ident))
-        self._beside[ident] = (token, ref)
+        if found is not None and found[1]() is of:
+            self._beside[ident] = (token, found[1])
+        elif hasattr(type(of), "_memwatch"):
+            of._memwatch = token
+        else:
+            self._beside[ident] = (token, weakref.ref(of, self._forgetter(ident)))
 
     def _forgetter(self, ident: int) -> Callable[[weakref.ref[Any]], None]:
         def forget(ref: weakref.ref[Any]) -> None:
