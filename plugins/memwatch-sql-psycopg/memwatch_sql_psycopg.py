@@ -73,10 +73,7 @@ class PsycopgDriver(DbapiDriverBase):
         return Database(info.dbname, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
     def text(self, cursor: Any, statement: Any) -> Any:
-        if isinstance(statement, str | bytes):
-            return statement
-        strings = getattr(statement, "strings", None)  # of a template string
-        return _text(statement, cursor) if strings is None else "?".join(strings)
+        return statement if isinstance(statement, str | bytes) else _text(statement, cursor)
 
     def in_transaction(self, connection: Any) -> bool | None:
         status = connection.pgconn.transaction_status

@@ -227,11 +227,6 @@ def test_literal_of_a_composed_statement_is_adapted_no_more_often(
     assert 0 < traced == Dumper.calls - traced
 
 
-def test_template_string_shows_its_text_and_no_value(published: Published) -> None:
-    template = type("Template", (), {"strings": ("SELECT ", " FROM t WHERE a = ", "")})()
-    assert driver.text(None, template) == "SELECT ? FROM t WHERE a = ?"
-
-
 def test_executemany_is_one_statement(connection: psycopg.Connection[Any], published: Published) -> None:
     cursor = connection.cursor()
     cursor.executemany("INSERT INTO t VALUES (%s)", [(4,), (5,)])
