@@ -109,13 +109,13 @@ def _coroutine(host: Host, owner: type, name: str, fixed: Any, around: Around) -
         call = fixed or getattr(owner, name)
         if host.tracer is None:
             return await call(self, *args, **kwargs)
-        token = _contained(host, around.before, self, args, kwargs)
+        token = contained(host, around.before, self, args, kwargs)
         try:
             result = await call(self, *args, **kwargs)
         except BaseException as error:
-            _contained(host, around.failed, self, token, error)
+            contained(host, around.failed, self, token, error)
             raise
-        _contained(host, around.after, self, token, result)
+        contained(host, around.after, self, token, result)
         return result
 
     return shell
@@ -126,13 +126,13 @@ def _generator(host: Host, owner: type, name: str, fixed: Any, around: Around) -
         call = fixed or getattr(owner, name)
         if host.tracer is None:
             return (yield from call(self, *args, **kwargs))
-        token = _contained(host, around.before, self, args, kwargs)
+        token = contained(host, around.before, self, args, kwargs)
         source = call(self, *args, **kwargs)
         try:
             item = next(source)
             while True:
                 if around.each is not None and host.tracer is not None:
-                    _contained(host, around.each, self, token, item)
+                    contained(host, around.each, self, token, item)
                 try:
                     sent = yield item
                 except GeneratorExit:
@@ -143,13 +143,13 @@ def _generator(host: Host, owner: type, name: str, fixed: Any, around: Around) -
                 else:
                     item = next(source) if sent is None else source.send(sent)
         except StopIteration as end:
-            _contained(host, around.after, self, token, None)
+            contained(host, around.after, self, token, None)
             return end.value
         except GeneratorExit:
-            _contained(host, around.after, self, token, None)
+            contained(host, around.after, self, token, None)
             raise
         except BaseException as error:
-            _contained(host, around.failed, self, token, error)
+            contained(host, around.failed, self, token, error)
             raise
 
     return shell
@@ -158,13 +158,13 @@ def _generator(host: Host, owner: type, name: str, fixed: Any, around: Around) -
 def _async_generator(host: Host, owner: type, name: str, fixed: Any, around: Around) -> Callable[..., Any]:
     async def shell(self: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         call = fixed or getattr(owner, name)
-        token = None if host.tracer is None else _contained(host, around.before, self, args, kwargs)
+        token = None if host.tracer is None else contained(host, around.before, self, args, kwargs)
         source = call(self, *args, **kwargs)
         try:
             item = await anext(source)
             while True:
                 if around.each is not None and host.tracer is not None:
-                    _contained(host, around.each, self, token, item)
+                    contained(host, around.each, self, token, item)
                 try:
                     sent = yield item
                 except GeneratorExit:
@@ -175,11 +175,11 @@ def _async_generator(host: Host, owner: type, name: str, fixed: Any, around: Aro
                 else:
                     item = await source.asend(sent)
         except (StopAsyncIteration, GeneratorExit) as end:
-            _contained(host, around.after, self, token, None)
+            contained(host, around.after, self, token, None)
             if isinstance(end, GeneratorExit):
                 raise
         except BaseException as error:
-            _contained(host, around.failed, self, token, error)
+            contained(host, around.failed, self, token, error)
             raise
 
     return shell
@@ -191,7 +191,8 @@ def _of_block(
     return named(shell(host, owner, name, generator, around), generator, owner, name)
 
 
-def _contained(host: Host, call: Callable[..., Any], *args: Any) -> Any:
+def contained(host: Host, call: Callable[..., Any], *args: Any) -> Any:
+    """``call(*args)``; None if it raised, which is counted and told."""
     try:
         return call(*args)
     except Exception as trouble:

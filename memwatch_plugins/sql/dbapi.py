@@ -16,6 +16,7 @@ What is peculiar to a library is told by overriding the hooks below; each may ra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -58,8 +59,8 @@ class DbapiDriverBase(SqlDriverBase):
     def __init__(self) -> None:
         super().__init__()
         self._tokens = Tokens()
-        self.traced_cursor: Callable[[Any], Any] = lru_cache(maxsize=256)(self._traced_cursor)
-        self.traced_connection: Callable[[Any], Any] = lru_cache(maxsize=256)(self._traced_connection)
+        self.traced_cursor: Callable[[Any], Any] = self._composer(self._traced_cursor)
+        self.traced_connection: Callable[[Any], Any] = self._composer(self._traced_connection)
 
     # ---- hooks: what is peculiar to a library -----------------------------------------------------------------------
 
@@ -140,6 +141,20 @@ class DbapiDriverBase(SqlDriverBase):
                 tracer.statement_ends(token, rows, None, rows is None, in_transaction)
 
         return Around(before, after, self.failed)
+
+    def running_as(self, tell: Callable[..., tuple[Any, ...]], *, many: bool = False) -> Around:
+        """Around a method that runs a statement which isn't its first argument: ``tell``, called with its arguments,
+        returns the statement and perhaps its parameters."""
+        around = self.running(many=many)
+
+        def before(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            try:
+                told = tell(*args, **kwargs)
+            except TypeError:
+                return None  # the library will say what is wrong
+            return around.before(cursor, told, {})
+
+        return replace(around, before=before)
 
     def failed(self, cursor: Any, token: Any, error: BaseException) -> None:
         """Publishes that a statement failed, and that its connection was lost, if it was."""
@@ -250,15 +265,28 @@ class DbapiDriverBase(SqlDriverBase):
 
     # ---- composed classes -------------------------------------------------------------------------------------------
 
+    def _composer(self, compose: Callable[[Any], type]) -> Callable[[Any], Any]:
+        """``compose``, cached; the class that it was given if it raises: one that is final, or has demands on its
+        subclasses."""
+
+        def composed(base: type) -> type:
+            try:
+                return compose(base)
+            except Exception as error:
+                self.trouble(error)
+                return base
+
+        return lru_cache(maxsize=256)(composed)
+
     def _traced_cursor(self, base: type) -> type:
-        """The subclass of a cursor class that publishes; ``base`` itself if it can't have one. Cached."""
+        """The subclass of a cursor class that publishes."""
         if hasattr(base, "_memwatch"):
             return base
         around = self.around_cursor(lambda name: hasattr(base, name))
         return self._compose(base, (base,), self._members(base, around) | self.cursor_members(base))
 
     def _traced_connection(self, base: type) -> type:
-        """The subclass of a connection class that publishes; ``base`` itself if it can't have one. Cached."""
+        """The subclass of a connection class that publishes."""
         if hasattr(base, "_memwatch"):
             return base
         around = self.around_connection(lambda name: hasattr(base, name))
@@ -273,11 +301,7 @@ class DbapiDriverBase(SqlDriverBase):
 
     def _compose(self, base: type, bases: tuple[type, ...], members: dict[str, Any]) -> type:
         members |= {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
-        try:
-            return type(base)(base.__name__, bases, members)
-        except Exception as error:  # final, or with demands on its subclasses
-            self.trouble(error)
-            return base
+        return type(base)(base.__name__, bases, members)
 
 
 def _nothing(*args: Any) -> None: ...

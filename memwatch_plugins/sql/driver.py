@@ -119,7 +119,7 @@ class SqlDriverBase(ABC):
         ours hands every call through.
         """
         owner, name = places[0]
-        ours = wrapt.FunctionWrapper(getattr(owner, name), wrapper, enabled=lambda: self.tracer is not None)
+        ours = _Replaced(getattr(owner, name), wrapper, enabled=lambda: self.tracer is not None)
         for owner, name in places:
             self.put(owner, name, ours)
 
@@ -160,6 +160,19 @@ class SqlDriverBase(ABC):
             self._told.add(text)
             with contextlib.suppress(Exception):  # of a handler of the program's own
                 _log.warning("SQL driver %s: %s", self.name, text)
+
+
+class _Replaced(wrapt.FunctionWrapper):  # type: ignore[type-arg]
+    """Pickled by its name, and not copied, as functions are."""
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        return str(self.__wrapped__.__qualname__)
+
+    def __copy__(self) -> _Replaced:
+        return self
+
+    def __deepcopy__(self, memo: object) -> _Replaced:
+        return self
 
 
 def _is_there(module: str) -> bool:

@@ -21,7 +21,8 @@ class Tokens:
         found = self._beside.get(id(of))
         if found is not None and found[1]() is of:
             return found[0]
-        return getattr(of, "_memwatch", None)
+        # Asked of the class: the object may have a __getattr__.
+        return getattr(of, "_memwatch", None) if hasattr(type(of), "_memwatch") else None
 
     def set(self, of: Any, token: Any) -> None:
         """Raises TypeError for an object that allows no weak references."""
