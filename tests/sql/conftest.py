@@ -19,6 +19,7 @@ from memwatch_core.journal.session import create_session
 from memwatch_core.loading.discovery import Plugins
 from memwatch_core.loading.report import LoadReport
 from memwatch_core.records import SqlDriver
+from memwatch_plugins.sql import SqlDriverBase
 
 
 @pytest.fixture
@@ -62,10 +63,11 @@ def traced(tracer: SqlContexts) -> Iterator[sqlite3.Connection]:
 def session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
     opened: list[Session] = []
 
-    def begin(*drivers: SqlDriver, **sql: str) -> Session:
+    def begin(*drivers: SqlDriver | SqlDriverBase, **sql: str) -> Session:
         config = Config.model_validate({"sql": sql, "watch": {"track_sql": True}})
         folder = create_session(tmp_path, ["pytest"])
-        plugins = Plugins((INT64,), drivers or (driver.record,), (), (), LoadReport(()))
+        traced = tuple(each if isinstance(each, SqlDriver) else each.record for each in drivers or (driver,))
+        plugins = Plugins((INT64,), traced, (), (), LoadReport(()))
         opened.append(Session(folder, join(folder, config, plugins).leave))
         return opened[-1]
 

@@ -1,0 +1,254 @@
+"""Traces psycopg2: publishes what connections do that are made by ``psycopg2.connect``.
+
+Its connections and cursors are C types, and C code checks for them: traced are real subclasses, composed over whatever
+class the program asks for.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+from memwatch_core.records import Database
+from memwatch_plugins.sql import DbapiDriverBase, Outcome, Wrapper
+from memwatch_plugins.sql.around import Around, contained
+
+from .statements import STATEMENTS, composed
+
+# Values of libpq and psycopg2, which is imported by the program alone.
+INTRANS, INERROR, UNKNOWN = 2, 3, 4
+PREPARED = 5
+POLL_OK = 0
+
+
+class Psycopg2Driver(DbapiDriverBase):
+    name, summary, target, dialect = "psycopg2", "psycopg2, for PostgreSQL", "psycopg2", "postgresql"
+    keywords = ("query", "vars")
+    fetches: ClassVar = {**DbapiDriverBase.fetches, "read_message": lambda message: (int(message is not None), False)}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bulks: dict[int, int] = {}  # cursors (by id) in execute_values() or execute_batch(): rows so far
+
+    def patch(self) -> None:
+        import psycopg2
+
+        # What every ``connect`` calls, also one that was imported by name before.
+        self.replace(self._connect, (psycopg2, "_connect"))
+        self.when_imported("psycopg2.extras", self._patch_extras)
+
+    def _connect(self, call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        factory = kwargs.get("connection_factory") or self._plain_connection
+        if isinstance(factory, type) and issubclass(factory, self._plain_connection):
+            return call(*args, **{**kwargs, "connection_factory": self.traced_connection(factory)})
+        self.tell("connections made by a factory that is no class go untraced")
+        return call(*args, **kwargs)
+
+    # ---- connections ------------------------------------------------------------------------------------------------
+
+    def database(self, identity: Any) -> Database:
+        if identity.closed:
+            return Database()
+        info = identity.info
+        host = info.host or ""
+        if host.startswith("/"):
+            return Database(info.dbname, f"{host}/.s.PGSQL.{info.port}")
+        return Database(info.dbname, f"[{host}]:{info.port}" if ":" in host else f"{host}:{info.port}")
+
+    def in_transaction(self, connection: Any) -> bool | None:
+        status = connection.get_transaction_status()  # libpq's: asks nobody
+        if status in (INTRANS, INERROR) or connection.status == PREPARED:
+            return True
+        return None if status == UNKNOWN else False
+
+    def is_closed(self, connection: Any) -> bool:
+        return bool(connection.closed)
+
+    def commits(self, connection: Any) -> Outcome:
+        return "rolled back" if connection.get_transaction_status() == INERROR else "committed"
+
+    def around_connection(self, names: Callable[[str], bool]) -> dict[str, Around]:
+        found = super().around_connection(names)
+        for name in ("reset", "set_isolation_level", "set_client_encoding", "tpc_rollback"):
+            found[name] = self._settling("rolled back")
+        return found | {"tpc_commit": self._settling("committed"), "close": self._leaving(), "poll": self._polling()}
+
+    def _settling(self, outcome: Outcome) -> Around:
+        """Around a method that ends the transaction, if there is one and the arguments are such."""
+
+        def before(connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome | None:
+            if not self.in_transaction(connection):
+                return None
+            return self.commits(connection) if outcome == "committed" else outcome
+
+        def after(connection: Any, token: Outcome | None, result: Any) -> None:
+            if token is not None and self.tracer is not None and self.in_transaction(connection) is False:
+                self.tracer.transaction_ends(connection, token)
+
+        return Around(before, after, lambda connection, token, error: after(connection, token and "rolled back", None))
+
+    def _leaving(self) -> Around:
+        """Around ``close``."""
+
+        def before(connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
+            # What was prepared isn't rolled back by this: it counts as committed, as PREPARE TRANSACTION by text does.
+            return "committed" if connection.status == PREPARED else "closed"
+
+        def after(connection: Any, token: Outcome, result: Any) -> None:
+            if self.tracer is not None:
+                if (pending := self._pending(connection)) is not None:
+                    self.tracer.statement_ends(pending[1], fetchable=False, in_transaction=False)
+                self.tracer.transaction_ends(connection, token)
+
+        return Around(before, after, _nothing)
+
+    # ---- connections with async_=1: a statement is run when poll() says so ------------------------------------------
+
+    def running(self, *, many: bool = False, keywords: tuple[str, str] | None = None) -> Around:
+        def after(cursor: Any, token: Any, result: Any) -> None:
+            if token is None:
+                return
+            if cursor.connection.async_:  # psycopg2 doesn't keep the cursor alive meanwhile, so we don't either
+                cursor.connection._memwatch = (weakref.ref(cursor), token)
+            else:
+                self._ends(cursor, token)
+
+        return replace(super().running(many=many, keywords=keywords), after=after)
+
+    def _ends(self, cursor: Any, token: Any) -> None:
+        if (tracer := self.tracer) is None:
+            return
+        rows, in_transaction = self.after(cursor) if cursor is not None else (None, None)
+        if in_transaction is False and cursor.statusmessage == "ROLLBACK":  # or COMMIT of a transaction that had failed
+            tracer.statement_ends(token, rows, None, False, True)
+            tracer.transaction_ends(cursor.connection, "rolled back")
+        else:
+            tracer.statement_ends(token, rows, None, rows is None, in_transaction)
+
+    def _pending(self, connection: Any) -> tuple[Any, Any] | None:
+        """The statement of an asynchronous connection that isn't known to have been run, once: its cursor, token."""
+        pending = getattr(connection, "_memwatch", None)
+        if pending is None:
+            return None
+        connection._memwatch = None
+        return pending[0](), pending[1]
+
+    def _polling(self) -> Around:
+        def after(connection: Any, token: None, state: int) -> None:
+            if state == POLL_OK and (pending := self._pending(connection)) is not None:
+                self._ends(*pending)
+
+        def failed(connection: Any, token: None, error: BaseException) -> None:
+            if (pending := self._pending(connection)) is not None:
+                self.failed(*pending, error)
+
+        return Around(_nothing, after, failed)
+
+    # ---- cursors ----------------------------------------------------------------------------------------------------
+
+    def connection_members(self, base: type) -> dict[str, Any]:
+        return {"__bases__": (self._makes_cursors,) if base is self._plain_connection else (base, self._makes_cursors)}
+
+    @cached_property
+    def _plain_connection(self) -> Any:
+        from psycopg2.extensions import connection
+
+        return connection
+
+    @cached_property
+    def _makes_cursors(self) -> type:
+        """Comes right before psycopg2's own class, so that the ``cursor()`` of classes of the program, and of
+        psycopg2.extras, gets traced cursors as well."""
+        from psycopg2.extensions import cursor as plain_cursor
+
+        driver, base = self, self._plain_connection
+
+        class MakesCursors(base):  # type: ignore[valid-type,misc]
+            __slots__ = ()
+
+            def cursor(self, *args: Any, **kwargs: Any) -> Any:
+                named = args[1] if len(args) > 1 else kwargs.get("cursor_factory")
+                factory = named or self.cursor_factory or plain_cursor
+                if driver.tracer is None:
+                    pass
+                elif not (isinstance(factory, type) and issubclass(factory, plain_cursor)):
+                    driver.tell("cursors made by a factory that is no class go untraced")
+                elif len(args) > 1:
+                    args = (args[0], driver.traced_cursor(factory), *args[2:])
+                else:
+                    kwargs["cursor_factory"] = driver.traced_cursor(factory)
+                return super().cursor(*args, **kwargs)
+
+            cursor.__doc__ = base.cursor.__doc__
+
+        return MakesCursors
+
+    def text(self, cursor: Any, statement: Any) -> Any:
+        if type(statement) is str:
+            return statement
+        return statement.decode(errors="replace") if isinstance(statement, bytes) else composed(statement)
+
+    def after(self, cursor: Any) -> tuple[int | None, bool | None]:
+        connection = cursor.connection
+        in_transaction = self.in_transaction(connection)
+        rows = None if cursor.description is not None or cursor.name is not None else cursor.rowcount
+        if self._bulks and id(cursor) in self._bulks:
+            self._bulks[id(cursor)] += cursor.rowcount
+            rows = None
+        return rows, in_transaction
+
+    def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
+        if getattr(error, "pgcode", None) is not None:  # the server said so; a named cursor asks it for its rows
+            self.failed(cursor, token, error)
+        else:
+            super().fetch_failed(cursor, token, error)
+
+    def around_cursor(self, names: Callable[[str], bool]) -> dict[str, Around]:
+        told = {
+            name: self.running_as(tell, many=name == "executemany") for name, tell in STATEMENTS.items() if names(name)
+        }
+        return super().around_cursor(names) | told
+
+    # ---- execute_values and execute_batch: one statement, whatever the number of pages ------------------------------
+
+    def _patch_extras(self) -> None:
+        from psycopg2 import extras
+
+        self.replace(self._bulk(counts=True), (extras, "execute_values"))
+        self.replace(self._bulk(counts=False), (extras, "execute_batch"))  # tells only what the last one of a page did
+
+    def _bulk(self, counts: bool) -> Wrapper:
+        around = self.running(many=True)
+
+        def ends(cursor: Any, token: Any, rows: int) -> None:
+            in_transaction = self.in_transaction(cursor.connection)
+            if self.tracer is not None:
+                self.tracer.statement_ends(token, rows if counts else None, in_transaction=in_transaction)
+
+        def wrapper(call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            given = dict(zip(("cur", "sql", "argslist"), args, strict=False)) | kwargs
+            cursor = given.get("cur")
+            if not hasattr(type(cursor), "_memwatch"):
+                return call(*args, **kwargs)
+            token = contained(self, around.before, cursor, (given.get("sql"), given.get("argslist")), {})
+            self._bulks[id(cursor)] = 0
+            try:
+                result = call(*args, **kwargs)
+            except BaseException as error:
+                contained(self, self.failed, cursor, token, error)
+                raise
+            finally:
+                rows = self._bulks.pop(id(cursor), 0)
+            contained(self, ends, cursor, token, rows)
+            return result
+
+        return wrapper
+
+
+def _nothing(*args: Any) -> None: ...
+
+
+driver = Psycopg2Driver()
