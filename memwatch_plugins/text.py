@@ -107,7 +107,10 @@ def _parts(value: Any) -> dict[str, Any] | None:
 
 
 def _value(value: Any) -> str:
-    return clean(repr(value))
+    try:
+        return clean(repr(value))
+    except Exception:  # too deep, an int of too many digits, a repr() of the program's own
+        return f"<{clean(type(value).__name__)}>"
 
 
 def _is_undone(outcome: str) -> bool:

@@ -1,0 +1,144 @@
+"""Records of every kind, with the values that break outputs which never met them."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import namedtuple
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from memwatch_core.records import Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Variable, Watched
+
+NOW = 1_764_000_000_123_456_789
+SURROGATE = "caf\udce9"
+"""A file's name as Python has it if it is no UTF-8."""
+CONTROLS = "a\x1b[31mred\x07\r\n\t\0b"
+
+SITE = Site("/project/orders.py", 41, "add_order")
+CONTEXT = Context(
+    id=9, driver="sqlite3", statement="SELECT price FROM orders WHERE day = ?", statement_hash="1f" * 8,
+    parameters=("ab" * 8,), connection=1, thread="MainThread", database="orders.db", started=NOW,
+)  # fmt: skip
+VARIABLE = Variable(3, "total", 7, "python", 8, "int64", {}, watched_at=SITE, thread_ident=1, thread="MainThread")
+
+
+def event(**changes: Any) -> Event:
+    """An ordinary event, with some fields changed."""
+    return msgspec.structs.replace(_EVENT, **changes)
+
+
+_EVENT = Event(
+    seq=1, time_ns=NOW, pid=7, runtime="python", tid=8, thread="worker-1", variable="total", variable_id=3, path=None,
+    origin="announced", offset=0, before=b"\5" + bytes(7), after=b"\7" + bytes(7), old=5, new=7, changed=True,
+    exact=True, site=SITE, context=None,
+)  # fmt: skip
+
+
+class _Unshowable:
+    """A value of a serializer of the program's own, whose repr() fails."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("this value can't be shown")
+
+
+class _Colour(enum.Enum):
+    RED = "red"
+
+
+def _nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def _circular() -> list[Any]:
+    value: list[Any] = [1]
+    value.append(value)
+    return value
+
+
+_Order = namedtuple("_Order", "qty price")
+
+VALUES: dict[str, Any] = {
+    "none": None,
+    "bool": True,
+    "negative zero": -0.0,
+    "nan": math.nan,
+    "infinity": -math.inf,
+    "int of 64 bits": 2**64 - 1,
+    "int of 5,000 digits": 10**5000,
+    "empty text": "",
+    "lone surrogate": SURROGATE,
+    "control characters": CONTROLS,
+    "text from right to left": "\u202eabc\u2066 \u05d0",
+    "megabyte of text": "x" * 2**20,
+    "bytes": b"\0\xff",
+    "bytearray": bytearray(b"\0\xff"),
+    "memoryview": memoryview(b"\0\xff"),
+    "empty tuple": (),
+    "named tuple": _Order(1, math.nan),
+    "dict": {"qty": 1, 2: SURROGATE, (3, 4): None},
+    "set": {1, 2},
+    "decimal": Decimal("NaN"),
+    "datetime": datetime.max.replace(tzinfo=UTC),
+    "enum": _Colour.RED,
+    "complex": complex(math.nan, math.inf),
+    "nested 100 deep": _nested(100),
+    "nested 5,000 deep": _nested(5000),
+    "circular": _circular(),
+    "unshowable": _Unshowable(),
+}
+"""What a variable may decode to, whatever its serializer; by what is odd about it."""
+
+
+def _records() -> dict[str, Record]:
+    found: dict[str, Record] = {f"event, {name}": event(old=value, new=value) for name, value in VALUES.items()}
+    found |= {
+        "event": event(),
+        "event, one value unknown": event(old=None, new=7),
+        "event, no site": event(site=None),
+        "event, line unknown": event(site=Site("", 0, "")),
+        "event, context": event(context=CONTEXT),
+        "event, context with odd text": event(
+            context=msgspec.structs.replace(
+                CONTEXT, statement=CONTROLS, parameters=(SURROGATE, ""), thread=SURROGATE, database=CONTROLS, rows=2**63
+            )
+        ),
+        "event, context of failure": event(context=msgspec.structs.replace(CONTEXT, outcome="failed: IntegrityError")),
+        "event, odd names": event(
+            variable=CONTROLS, path=SURROGATE, thread=SURROGATE, site=Site(SURROGATE, 1, CONTROLS)
+        ),
+        "event, no names": event(variable="", path="", thread="", tid=0, runtime=""),
+        "event, path": event(path="orders[0].qty"),
+        "event, unchanged": event(new=5, changed=False, exact=False),
+        "event, no bytes": event(before=b"", after=b"", old=b"", new=b""),
+        "event, beginning of time": event(seq=0, time_ns=0, pid=0, offset=0),
+        "event, end of time": event(seq=2**64 - 1, time_ns=2**64 - 1, pid=2**32 - 1, tid=2**64 - 1, offset=2**64 - 1),
+        "watched": Watched(NOW, VARIABLE, 5),
+        "watched, odd": Watched(
+            NOW,
+            msgspec.structs.replace(
+                VARIABLE, name=SURROGATE, serializer=CONTROLS, options={"a": [SURROGATE, {"b": math.nan}]},
+                depth=(0, 8), flags=("track_threads", "track_sql"), watched_at=None, thread=CONTROLS, size=2**40,
+            ),
+            _Unshowable(),
+        ),
+        "unwatched": Unwatched(NOW, 7, "total", 3),
+        "unwatched, odd": Unwatched(0, 0, SURROGATE + CONTROLS, 2**64 - 1),
+        "lost": Lost(NOW, 7, 1200, "the disk was full", "total"),
+        "lost, odd": Lost(0, 0, 2**64 - 1, SURROGATE + CONTROLS),
+        "outcome": Outcome(NOW, 7, "rolled back", (9, 11), 9),
+        "outcome, odd": Outcome(0, 0, f"failed: {SURROGATE}{CONTROLS}", ()),
+        "notice": Notice(NOW, 7, "journal closed"),
+        "notice, odd": Notice(0, 0, SURROGATE + CONTROLS),
+    }  # fmt: skip
+    return found
+
+
+RECORDS: dict[str, Record] = _records()
+"""Every kind of record, by what is odd about it."""

@@ -1,0 +1,78 @@
+"""A real session of this process, with the plugins under test and no others, read back by the host's decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from memwatch_core.adapter.join import Membership, join
+from memwatch_core.config import Config
+from memwatch_core.host.decoder import JournalDecoder
+from memwatch_core.journal.session import create_session
+from memwatch_core.loading.discovery import Plugins
+from memwatch_core.loading.report import LoadReport
+from memwatch_core.records import Event, Layout, Record, Serializer, SqlDriver
+
+INT64 = Serializer(
+    name="int64",
+    summary="64-bit integers",
+    accepts=lambda value: type(value) is int,
+    layout=lambda value, options: Layout("int", 8),
+    encode=lambda value, options: int(value).to_bytes(8, "little", signed=True),
+    decode=lambda data, options: int.from_bytes(data, "little", signed=True),
+    format="<q",
+)
+"""So that a contract needs no serializer but the one it is about."""
+_PAGE, _SLOT, _CONTINUATION = 4096, 64, 2
+
+
+class RealSession:
+    """An open session. :meth:`records`, :meth:`events` and :meth:`bytes` end it."""
+
+    def __init__(self, folder: Path, membership: Membership, serializers: Sequence[Serializer]) -> None:
+        self.folder = folder
+        self._membership = membership
+        self._serializers = {serializer.name: serializer for serializer in serializers}
+
+    def leave(self) -> None:
+        """Ends it. Idempotent."""
+        self._membership.leave()
+
+    def records(self) -> list[Record]:
+        """Everything that its journal has."""
+        self.leave()
+        (journal,) = self.folder.glob("*.mwj")
+        decoder = JournalDecoder(journal, self._serializers)
+        found: list[Record] = []
+        while not decoder.ended:
+            found += decoder.poll()
+        return found
+
+    def events(self) -> list[Event]:
+        return [record for record in self.records() if isinstance(record, Event)]
+
+    def bytes(self) -> bytes:
+        """Every byte of it but its key; what a journal has in several slots, in one piece as well."""
+        self.leave()
+        found = [path.read_bytes() for path in self.folder.iterdir() if path.name != "key"]
+        for journal in self.folder.glob("*.mwj"):
+            data = journal.read_bytes()
+            slots = (data[at : at + _SLOT] for at in range(_PAGE, len(data), _SLOT))
+            found.append(b"".join(slot[4:] if slot[:1] == bytes([_CONTINUATION]) else slot for slot in slots))
+        return b"\n".join(found)
+
+
+@contextmanager
+def real_session(
+    folder: Path, *, serializers: Sequence[Serializer] = (INT64,), drivers: Sequence[SqlDriver] = (), **sql: str
+) -> Iterator[RealSession]:
+    """Values that are watched inside go to a new session below ``folder``, with SQL contexts. ``sql``: its settings."""
+    config = Config.model_validate({"sql": sql, "watch": {"track_sql": True}})
+    where = create_session(folder, ["contract"])
+    plugins = Plugins(tuple(serializers), tuple(drivers), (), (), LoadReport(()))
+    session = RealSession(where, join(where, config, plugins), serializers)
+    try:
+        yield session
+    finally:
+        session.leave()
