@@ -162,7 +162,7 @@ class SerializerContract(PluginContract):
             pytest.skip(f"{type(self).__name__}.refused is empty: it holds every value that it accepts")
         for value in self.refused:
             assert self.record.accepts(value) is True, f"{shown(value)} isn't accepted: it belongs to foreign"
-            error = self._refusal(lambda value=value: self.record.encode(value, self._options_for(value)))
+            error = self._refusal(self._encoded, value)
             assert error is not None, f"refuse {shown(value)}, in layout() or in encode(): it was encoded silently"
             _check_refusal(error, f"a value that doesn't fit, {shown(value)}")
 
@@ -171,7 +171,7 @@ class SerializerContract(PluginContract):
     def test_writing_a_value_of_another_kind_is_not_explained(self, data: st.DataObject) -> None:
         options = self._layout(data.draw(self.values)).options
         for value in (object(), *self.foreign):
-            error = self._refusal(lambda value=value: self.record.encode(value, options))
+            error = self._refusal(self.record.encode, value, options)
             if error is not None:
                 _check_refusal(error, f"encode({shown(value)})")
 
@@ -179,7 +179,7 @@ class SerializerContract(PluginContract):
     @settings(_unhurried, max_examples=5)
     def test_misspelt_keyword_of_watch_is_ignored(self, data: st.DataObject) -> None:
         value = data.draw(self.values)
-        error = self._refusal(lambda: self.record.layout(value, {**self.options, "no_such_option": 1}))
+        error = self._refusal(self.record.layout, value, {**self.options, "no_such_option": 1})
         assert error is not None, "raise TypeError in layout() for an option that it doesn't know: it is misspelt"
         _check_refusal(error, "an unknown option")
         assert "no_such_option" in str(error), f"name the unknown option in the message: {error}"
@@ -237,13 +237,12 @@ class SerializerContract(PluginContract):
         assert layout.size > 0, f"Layout.size is a number of bytes, from 1, not {layout.size!r}"
         return layout
 
-    def _options_for(self, value: Any) -> Mapping[str, Any]:
-        options: Mapping[str, Any] = self.record.layout(value, self.options).options
-        return options
+    def _encoded(self, value: Any) -> object:
+        return self.record.encode(value, self.record.layout(value, self.options).options)
 
-    def _refusal(self, call: Callable[[], object]) -> Exception | None:
+    def _refusal(self, call: Callable[..., object], *arguments: Any) -> Exception | None:
         try:
-            call()
+            call(*arguments)
         except Exception as error:
             return error
         return None
