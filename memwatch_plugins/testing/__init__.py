@@ -14,11 +14,12 @@ pytest and hypothesis, which nothing else needs. The complete one of a sink:
 Each test is named by the risk that it covers, each message says what the plugin has to do, and what a plugin doesn't
 declare among its ``capabilities`` is skipped with the reason. Where things are:
 
-* :class:`SerializerContract` (``serializers.py``), :class:`SinkContract` (``sinks.py``), :class:`SqlDriverContract`
-  (``sql.py``) and :class:`AsyncSqlDriverContract` (``sql_async.py``);
+* :class:`SerializerContract` (``serializers.py``) and :class:`SinkContract` (``sinks.py``);
+* :class:`SqlDriverContract` and :class:`AsyncSqlDriverContract` (``sql.py``, ``sql_async.py``), which consist of how to
+  speak to a library (``library.py``), what is published (``published.py``) and what may not be seen (``unseen.py``);
 * what they share: ``plugin.py`` finds the plugin's record, ``sessions.py`` opens real sessions and reads them back,
-  ``samples.py`` has the records that break sinks, ``tracers.py`` what SQL drivers publish to,
-  ``namespaces.py`` compares a library with what it was.
+  ``samples.py`` has the records that break sinks, ``tracers.py`` what SQL drivers publish to, ``namespaces.py``
+  compares a library with what it was.
 
 Unlike the rest of ``memwatch_plugins``, this package uses the writing and the reading side: a contract that isn't tried
 in a real session proves little.
@@ -26,11 +27,13 @@ in a real session proves little.
 
 import pytest
 
-pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("plugin", "serializers", "sinks", "sql", "sql_async", "tracers"))
-)
+_WITH_ASSERTIONS = ("library", "plugin", "published", "serializers", "sinks", "sql", "sql_async", "unseen")
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _WITH_ASSERTIONS))
 
+from .library import Way  # noqa: E402
 from .serializers import SerializerContract  # noqa: E402
 from .sinks import SinkContract  # noqa: E402
+from .sql import SqlDriverContract  # noqa: E402
+from .sql_async import AsyncSqlDriverContract  # noqa: E402
 
-__all__ = ["SerializerContract", "SinkContract"]
+__all__ = ["AsyncSqlDriverContract", "SerializerContract", "SinkContract", "SqlDriverContract", "Way"]

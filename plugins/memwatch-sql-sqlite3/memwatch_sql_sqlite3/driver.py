@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 import sqlite3.dbapi2
@@ -59,8 +60,7 @@ class Sqlite3Driver(DbapiDriverBase):
             self.script_begins(cursor.connection)
             return run(cursor, *args, **kwargs)
 
-        executescript.__doc__, executescript.__qualname__ = run.__doc__, run.__qualname__
-        return {"executescript": executescript}
+        return {"executescript": functools.update_wrapper(executescript, run)}
 
     def script_begins(self, connection: sqlite3.Connection) -> None:
         """A script commits first, in the transaction control that was the only one before Python 3.12."""
@@ -110,7 +110,7 @@ class _MakesCursors(sqlite3.Connection):
         return _MakesCursors.cursor(self).executescript(*args)
 
     for _method in (cursor, execute, executemany, executescript):
-        _method.__doc__ = getattr(sqlite3.Connection, _method.__name__).__doc__
+        functools.update_wrapper(_method, getattr(sqlite3.Connection, _method.__name__), ("__doc__",), ())
     del _method
 
 
