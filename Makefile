@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+DIST   := dist
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 # What is needed to build, and besides to test, as Debian calls it; asked for only if something is missing.
 PACKAGES := gcc make python3-dev python3-venv libzydis-dev
@@ -64,10 +65,10 @@ format: setup ## put every source into the project's format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/clang-format -i $$(git ls-files '*.c' '*.h')
 
 wheels: setup ## build every distribution into dist/
-	@rm -rf dist && mkdir -p dist/raw
-	@for d in . $(dir $(PLUGINS)); do $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist/raw $$d || exit 1; done
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist dist/raw/memwatch-[0-9]*.whl >dist/raw/log 2>&1 || { cat dist/raw/log; exit 1; }
-	@mv dist/raw/*-py3-none-any.whl dist/ && rm -r dist/raw && ls dist
+	@rm -rf $(DIST) && mkdir -p $(DIST)/raw
+	@for d in . $(dir $(PLUGINS)); do $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir $(DIST)/raw $$d || exit 1; done
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir $(DIST) $(DIST)/raw/memwatch-[0-9]*.whl >$(DIST)/raw/log 2>&1 || { cat $(DIST)/raw/log; exit 1; }
+	@mv $(DIST)/raw/*-py3-none-any.whl $(DIST) && rm -r $(DIST)/raw && ls $(DIST)
 
 clean: ## remove what was built
 	@rm -rf $(VENV) build dist memwatch_core/native/*.so memwatch_core/native/_core.c *.egg-info plugins/*/*.egg-info

@@ -135,12 +135,12 @@ def _load_name(kind: str, name: str, points: Sequence[EntryPoint]) -> tuple[list
         return [], [_report(kind, name, "broken", str(error), point)]
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and _is_target(point.dist, error.name or ""):
-            return [], [_report(kind, name, "target absent", f"{error.name} isn't installed", point)]
+            return [], [_report(kind, name, "target absent", _absent(point.dist, error.name or ""), point)]
         return [], [_report(kind, name, "broken", _explain(error, point), point)]
     summary = "; ".join(record.summary for record in offered)
     for record in offered:
         if isinstance(record, SqlDriver) and not _importable(record.target):
-            return [], [_report(kind, name, "target absent", f"{record.target} isn't installed", point, summary)]
+            return [], [_report(kind, name, "target absent", _absent(point.dist, record.target), point, summary)]
     return offered, [_report(kind, name, "loaded", "", point, summary)]
 
 
@@ -190,11 +190,29 @@ def _importable(target: str) -> bool:
         return False
 
 
+def _extras(distribution: Distribution | None) -> list[tuple[str, str]]:
+    """(extra, first letters of the modules that it brings) of each optional requirement."""
+    found = []
+    for line in (distribution.requires if distribution else None) or []:
+        extra = re.search(r"extra == ['\"]([^'\"]+)", line)
+        if extra:
+            found.append((extra[1], re.split(r"[^\w.-]", line, maxsplit=1)[0].lower().replace("-", "_")))
+    return found
+
+
 def _is_target(distribution: Distribution | None, module: str) -> bool:
     """Whether the module that couldn't be imported is one of the plugin's optional extras."""
-    extras = (line for line in (distribution.requires if distribution else None) or [] if "extra ==" in line)
-    names = (re.split(r"[^\w.-]", line, maxsplit=1)[0].lower().replace("-", "_") for line in extras)
-    return any(name.startswith(module.partition(".")[0].lower()) for name in names) if module else False
+    top = module.partition(".")[0].lower()
+    return bool(top) and any(name.startswith(top) for _, name in _extras(distribution))
+
+
+def _absent(distribution: Distribution | None, module: str) -> str:
+    """What to say of a library that isn't there, and how to get it if the plugin's distribution has an extra for it."""
+    extras, top = _extras(distribution), module.partition(".")[0].lower()
+    known = list(dict.fromkeys(extra for extra, name in extras if name.startswith(top)))
+    known = known or list(dict.fromkeys(extra for extra, _ in extras))  # a module may be called unlike what brings it
+    hint = f": pip install {distribution.name}[{known[0]}]" if distribution is not None and len(known) == 1 else ""
+    return f"{module} isn't installed{hint}"
 
 
 def _explain(error: BaseException, point: EntryPoint) -> str:

@@ -112,7 +112,8 @@ def test_absent_target_library_is_no_error(install: Install, tmp_path: Path, kin
     install("target_absent")
     plugins = load(settings(tmp_path, **{kind: ["absent"]}), [kind])
     report = only(plugins, kind, "absent")
-    assert (report.state, report.reason) == ("target absent", f"{library} isn't installed")
+    remedy = "pip install fake-target-absent[nosuchdb]"
+    assert (report.state, report.reason) == ("target absent", f"{library} isn't installed: {remedy}")
     assert not plugins.sql
     assert not plugins.sinks
 

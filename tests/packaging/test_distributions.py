@@ -1,0 +1,110 @@
+"""Risk: a distribution that is like none of the others. Folder = distribution = entry point = row in the documents."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memwatch_core import __version__
+from memwatch_core.hookspecs import GROUPS
+from memwatch_core.loading.discovery import DISTRIBUTIONS
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = sorted(path for path in (ROOT / "plugins").iterdir() if path.is_dir())
+KINDS = {"serializer": "serializers", "sink": "sinks", "sql": "sql", "bridge": "bridges"}
+IN_PYTHON = {"sqlite3"}
+"""Libraries that come with Python."""
+
+
+def project(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text())
+    return found
+
+
+def words(folder: Path) -> tuple[str, str]:
+    """Kind of plugin and its name, by the folder."""
+    word, name = folder.name.removeprefix("memwatch-").split("-", 1)
+    return KINDS[word], name
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+class TestDistribution:
+    def test_is_named_unlike_its_folder(self, folder: Path) -> None:
+        described = project(folder)["project"]
+        module = folder.name.replace("-", "_")
+        assert described["name"] == folder.name
+        assert (folder / module / "__init__.py").is_file(), "a package of the distribution's name"
+        assert (folder / module / "py.typed").is_file()
+        assert described["description"], "pip shows it"
+        assert described["license"] == "Apache-2.0"
+        assert (folder / described["readme"]).is_file()
+
+    def test_entry_point_is_not_the_name(self, folder: Path) -> None:
+        kind, name = words(folder)
+        points = project(folder)["project"]["entry-points"]
+        assert points == {GROUPS[kind]: {name: folder.name.replace("-", "_")}}
+
+    def test_version_moves_alone(self, folder: Path) -> None:
+        described = project(folder)["project"]
+        assert described["version"] == project(ROOT)["project"]["version"] == __version__
+        assert described["requires-python"] == project(ROOT)["project"]["requires-python"]
+
+    def test_module_is_left_out_of_the_wheel(self, folder: Path) -> None:
+        module, tool = folder.name.replace("-", "_"), project(folder)["tool"]["setuptools"]
+        assert tool["package-data"] == {module: ["py.typed"]}
+        found = (path.parent.relative_to(folder) for path in folder.glob(f"{module}/**/__init__.py"))
+        assert sorted(tool["packages"]) == sorted(str(path).replace("/", ".") for path in found)
+
+    def test_requires_what_it_does_not_import(self, folder: Path) -> None:
+        described = project(folder)["project"]
+        sources = "".join(path.read_text() for path in folder.rglob("*.py"))
+        required = {re.split(r"[^\w-]", line, maxsplit=1)[0] for line in described["dependencies"]}
+        assert "memwatch" in required
+        for name in required - {"memwatch"}:
+            assert re.search(rf"^\s*(?:import|from) {name}\b", sources, re.M), f"{name} is required, and not imported"
+        assert not re.search(r"(?:import|from) memwatch_core\.(?!hookspecs|records|errors)", sources), (
+            "the contract alone"
+        )
+
+    def test_target_library_is_no_optional_extra(self, folder: Path) -> None:
+        kind, name = words(folder)
+        if kind != "sql":
+            pytest.skip(f"{kind} trace no library")
+        extras = project(folder)["project"].get("optional-dependencies", {})
+        if name in IN_PYTHON:
+            assert name not in extras, f"{name} comes with Python"
+        else:
+            assert name in extras, f"pip install {folder.name}[{name}] brings the library"
+
+    def test_is_not_listed_in_the_documents(self, folder: Path) -> None:
+        kind, name = words(folder)
+        rows = (ROOT / "docs/plugins.md").read_text().splitlines()
+        (row,) = [row for row in rows if row.startswith(f"| `memwatch_{kind}()")]
+        assert f"`{name}`" in row.rsplit("|", 2)[1], f"add `{name}` to the row of {kind} in docs/plugins.md"
+
+    def test_nobody_is_told_to_install_it(self, folder: Path) -> None:
+        kind, name = words(folder)
+        assert DISTRIBUTIONS[kind].get(name) == folder.name, "a configuration that names it says what to install"
+
+    def test_has_no_contract_test(self, folder: Path) -> None:
+        kind, _ = words(folder)
+        test = ROOT / "tests" / "contracts" / f"test_{folder.name.replace('-', '_')}.py"
+        if kind == "bridges":
+            pytest.skip("there is no contract of bridges")
+        assert test.is_file(), f"run the contract over it, in {test.relative_to(ROOT)}"
+
+    def test_is_not_what_is_installed(self, folder: Path) -> None:
+        assert distribution(folder.name).version == __version__, "make setup"
+
+
+def test_changelog_has_no_entry_for_the_version() -> None:
+    assert re.search(rf"^## {re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
+
+
+def test_kind_of_plugin_has_no_word_in_names() -> None:
+    assert set(KINDS.values()) == set(GROUPS)
