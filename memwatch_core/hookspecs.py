@@ -53,14 +53,19 @@ def memwatch_serializers() -> Iterable[Serializer]:
 
     .. code-block:: python
 
+        def layout(value, options):
+            if options:
+                raise TypeError(f"decimal2 has no option {', '.join(options)}")
+            return Layout("object", 8)
+
         @hookimpl
         def memwatch_serializers():
             yield Serializer(
                 name="decimal2", summary="Decimal with two places, as a 64-bit count of cents",
                 accepts=lambda value: isinstance(value, Decimal),
-                layout=lambda value, options: Layout("object", 8),
-                encode=lambda value, options: struct.pack("<q", int(value * 100)),
-                decode=lambda data, options: Decimal(struct.unpack("<q", data)[0]) / 100,
+                layout=layout,
+                encode=lambda value, options: int(value * 100).to_bytes(8, "little", signed=True),
+                decode=lambda data, options: Decimal(int.from_bytes(data, "little", signed=True)) / 100,
             )
     """
     raise NotImplementedError

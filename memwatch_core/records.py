@@ -207,7 +207,7 @@ class Serializer:
     """Whether this serializer takes this value; the first in configured order that does is used."""
     layout: Callable[[Any, Mapping[str, Any]], Layout]
     """``layout(value, options)``: where the value's bytes go. ``options`` are the extra keywords of ``watch()``.
-    Raises TypeError, ValueError or OverflowError, with a sentence for the user."""
+    Raises TypeError, ValueError or OverflowError, with a sentence for the user; TypeError for an unknown option."""
     encode: Callable[[Any, Mapping[str, Any]], bytes]
     """``encode(value, layout.options)``: exactly ``layout.size`` bytes. Raises like ``layout``."""
     decode: Callable[[bytes, Mapping[str, Any]], Any]

@@ -25,19 +25,35 @@ def blocks(language: str) -> list[pytest.param]:
     ]
 
 
-@pytest.mark.parametrize("source", blocks("python"))
-def test_example_runs(source: str, tmp_path: Path) -> None:
-    program = tmp_path / "example.py"
-    program.write_text(source)
+def python_blocks() -> list[pytest.param]:
+    """Each with the blocks of its document before it that have a name: a comment with the file's name begins them."""
+    examples = []
+    for document in DOCUMENTS:
+        named: dict[str, str] = {}
+        for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", document.read_text(), re.M | re.S), 1):
+            name = re.match(r"# (\w+\.py)\b", block)
+            examples.append(
+                pytest.param(dict(named), name[1] if name else "example.py", block, id=f"{document.name}-{number}")
+            )
+            if name:
+                named[name[1]] = block
+    return examples
+
+
+@pytest.mark.parametrize(("before", "name", "source"), python_blocks())
+def test_example_runs(before: dict[str, str], name: str, source: str, tmp_path: Path) -> None:
+    for other, text in {**before, name: source}.items():
+        (tmp_path / other).write_text(text)
+    suite = ["-m", "pytest", "-q", "--confcutdir=."] if name.startswith("test_") else []
     run = subprocess.run(
-        [sys.executable, "-W", "error", str(program)],
+        [sys.executable, "-W", "error", *suite, name],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
-    assert run.returncode == 0, run.stderr
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 @pytest.mark.parametrize("text", [b for b in blocks("toml") if "entry-points" not in b.values[0]])
