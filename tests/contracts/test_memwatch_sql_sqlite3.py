@@ -45,8 +45,6 @@ class TestAiosqlite(AsyncSqlDriverContract):
     def connect(self):
         return aiosqlite.connect(self.folder / "kit.db")
 
-    @pytest.mark.xfail(
-        strict=True, reason="async for takes 64 rows at once, and hands 63 out unseen"
-    )
+    @pytest.mark.xfail(strict=True, reason="async for takes 64 rows at once, and hands 63 out unseen")
     def test_write_is_blamed_on_another_statement(self):
         super().test_write_is_blamed_on_another_statement()

@@ -1,0 +1,439 @@
+"""Plugins that are broken in typical ways, each with the tests of its contract that must fail; run by test_kit.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import struct
+import threading
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import memwatch_sql_sqlite3
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
+
+from memwatch_core.hookspecs import hookimpl
+from memwatch_core.records import Database, Event, Layout, Serializer, Sink, SqlDriver
+from memwatch_plugins.testing import SerializerContract, SinkContract, SqlDriverContract
+
+# ---- sinks -----------------------------------------------------------------------------------------------------------
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    path: str = "out.txt"
+
+
+class Lines:
+    """A sink that is in order: the names of variables, one a line."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.file = os.open(settings.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def write(self, records: Any) -> None:
+        names = [record.variable.encode("utf-8", "replace") for record in records if isinstance(record, Event)]
+        self.put(b"".join(name + b"\n" for name in names))
+
+    def put(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self.file, data) :]
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None:
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
+
+
+def plugin_of(sink: type, settings: type[BaseModel] = Settings) -> Any:
+    @hookimpl
+    def memwatch_sinks() -> Any:
+        yield Sink(name="lines", summary="names of variables", open=sink, settings=settings)
+
+    return SimpleNamespace(memwatch_sinks=memwatch_sinks)
+
+
+class SinkCase(SinkContract):
+    fails: ClassVar[tuple[str, ...]] = ()
+    name = "lines"
+    capabilities = ("events", "files")
+    failing = {"path": "/dev/full"}
+
+
+class TestSinkInOrder(SinkCase):
+    plugin = plugin_of(Lines)
+
+
+class KeepsBack(Lines):
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.kept = b""
+
+    def put(self, data: bytes) -> None:
+        self.kept += data
+
+    def close(self) -> None:
+        if self.file >= 0:
+            super().put(self.kept)
+        super().close()
+
+
+class TestSinkThatKeepsBack(SinkCase):
+    plugin = plugin_of(KeepsBack)
+    fails = ("test_flush_keeps_something_back", "test_failure_of_its_own_is_swallowed_or_takes_others")
+
+
+class Picky(Lines):
+    def write(self, records: Any) -> None:
+        for record in records:
+            json.dumps(record.new)
+        super().write(records)
+
+
+class TestSinkThatRaisesOnOddValues(SinkCase):
+    plugin = plugin_of(Picky)
+    fails = ("test_record_makes_it_raise",)
+
+
+class Public(Lines):
+    def __init__(self, settings: Settings) -> None:
+        self.file = os.open(settings.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+
+
+class TestSinkWhoseFileIsPublic(SinkCase):
+    plugin = plugin_of(Public)
+    fails = ("test_files_can_be_read_by_others",)
+
+
+class Backwards(Lines):
+    def write(self, records: Any) -> None:
+        super().write(list(records)[::-1])
+
+
+class TestSinkThatLosesTheOrder(SinkCase):
+    plugin = plugin_of(Backwards)
+    fails = ("test_order_of_events_is_lost",)
+
+
+class Shortens(Lines):
+    def write(self, records: Any) -> None:
+        super().write(list(records)[:1000])
+
+
+class TestSinkThatShortensBatches(SinkCase):
+    plugin = plugin_of(Shortens)
+    fails = ("test_large_batch_is_cut_short",)
+
+
+class ClosesOnce(Lines):
+    def close(self) -> None:
+        os.close(self.file)
+
+
+class TestSinkThatClosesOnce(SinkCase):
+    plugin = plugin_of(ClosesOnce)
+    fails = ("test_closing_twice_raises",)
+
+
+class Swallows(Lines):
+    def put(self, data: bytes) -> None:
+        try:
+            super().put(data)
+        except OSError:
+            pass
+
+
+class TestSinkThatSwallowsItsErrors(SinkCase):
+    plugin = plugin_of(Swallows)
+    fails = ("test_failure_of_its_own_is_swallowed_or_takes_others",)
+
+
+class OfOneThread(Lines):
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.thread = threading.get_ident()
+
+    def put(self, data: bytes) -> None:
+        if threading.get_ident() != self.thread:
+            raise RuntimeError("opened in another thread")
+        super().put(data)
+
+
+class TestSinkOfOneThread(SinkCase):
+    plugin = plugin_of(OfOneThread)
+    fails = ("test_thread_that_writes_is_not_the_one_that_opened",)
+
+
+class Untyped(BaseModel):
+    path: Any = "out.txt"
+
+
+class TestSinkWithUntypedSettings(SinkCase):
+    plugin = plugin_of(Lines, Untyped)
+    fails = ("test_setting_of_another_type_is_not_explained",)
+
+
+class TestSinkWhoseHookIsNoHook(SinkCase):
+    plugin = SimpleNamespace()
+    fails = ("test_plugin_offers_something_else_each_time",)
+
+
+# ---- serializers -----------------------------------------------------------------------------------------------------
+
+
+def takes_no_options(value: Any, options: Any) -> Layout:
+    if options:
+        raise TypeError(f"point has no option {', '.join(options)}")
+    return Layout("object", 8, {"order": "little"})
+
+
+def encode(value: Any, options: Any) -> bytes:
+    if not isinstance(value, complex):
+        raise TypeError(f"a complex number is expected, not {type(value).__name__}")
+    return b"".join(int(part).to_bytes(4, options["order"], signed=True) for part in (value.real, value.imag))
+
+
+def decode(data: bytes, options: Any) -> complex:
+    return complex(*(int.from_bytes(data[at : at + 4], options["order"], signed=True) for at in (0, 4)))
+
+
+class SerializerCase(SerializerContract):
+    """Complex numbers of whole parts, in 8 bytes."""
+
+    fails: ClassVar[tuple[str, ...]] = ()
+    name = "point"
+    values = st.builds(complex, st.integers(-1000, 1000), st.integers(-1000, 1000))
+    refused = (complex(10**10, 0), complex("nan"))
+    foreign = (1, "1")
+    changed: ClassVar[dict[str, Any]] = {}
+
+    @property
+    def plugin(self) -> Any:
+        record = {
+            "accepts": lambda value: type(value) is complex,
+            "layout": takes_no_options,
+            "encode": encode,
+            "decode": decode,
+        }
+
+        @hookimpl
+        def memwatch_serializers() -> Any:
+            yield Serializer(name="point", summary="points", **(record | self.changed))
+
+        return SimpleNamespace(memwatch_serializers=memwatch_serializers)
+
+
+class TestSerializerInOrder(SerializerCase):
+    pass
+
+
+class TestSerializerWhoseDecodeRaises(SerializerCase):
+    changed = {"decode": lambda data, options: decode(data, options) if data[3] in (0, 255) else 1 / 0}
+    fails = ("test_decode_raises_on_the_bytes_of_another_program",)
+
+
+class TestSerializerThatForgets(SerializerCase):
+    changed = {"decode": lambda data, options: complex(decode(data, options).real)}
+    fails = ("test_value_comes_back_as_another", "test_events_show_other_values_than_the_program_had")
+
+
+class TestSerializerOfAnotherSize(SerializerCase):
+    changed = {"encode": lambda value, options: encode(value, options).rstrip(b"\0")}
+    fails = ("test_encoded_value_has_another_size_than_its_page",)
+
+
+class TestSerializerWhoseOptionsAreNoJson(SerializerCase):
+    changed = {
+        "layout": lambda value, options: Layout("object", 8, takes_no_options(value, options).options | {"s": {1}})
+    }
+    fails = ("test_options_do_not_survive_the_journal",)
+
+
+class TestSerializerThatRefusesWithAnErrorOfItsOwn(SerializerCase):
+    changed = {"encode": lambda value, options: struct.pack("<ii", int(value.real), int(value.imag))}
+    fails = ("test_refused_value_is_not_explained", "test_writing_a_value_of_another_kind_is_not_explained")
+
+
+class TestSerializerThatRefusesNothing(SerializerCase):
+    changed = {"encode": lambda value, options: encode(complex(0) if abs(value) > 5000 else value, options)}
+    fails = ("test_refused_value_is_not_explained", "test_refused_value_changes_the_watched_one")
+
+
+class TestSerializerThatLooksAtTheValueFirst(SerializerCase):
+    changed = {"accepts": lambda value: value == value and type(value) is complex}
+    fails = ("test_value_of_another_kind_is_accepted",)
+
+
+class TestSerializerThatIgnoresOptions(SerializerCase):
+    changed = {"layout": lambda value, options: takes_no_options(value, {})}
+    fails = ("test_misspelt_keyword_of_watch_is_ignored",)
+
+
+class TestSerializerWithAFormatOfItsOwn(SerializerCase):
+    changed = {"format": "<q"}
+    fails = ("test_format_shows_other_values_than_decode",)
+
+
+# ---- SQL drivers -----------------------------------------------------------------------------------------------------
+
+good = memwatch_sql_sqlite3.driver
+
+
+class Between:
+    """A tracer between the good driver and the contract's, which a case distorts."""
+
+    def __init__(self, tracer: Any) -> None:
+        self.tracer = tracer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tracer, name)
+
+
+class SqlCase(SqlDriverContract):
+    fails: ClassVar[tuple[str, ...]] = ()
+    name, dialect = "sqlite3", "sqlite"
+    capabilities = ("connection_context", "iterators")
+    between: ClassVar[type] = Between
+
+    def install(self, tracer: Any) -> None:
+        good.install(self.between(tracer))
+
+    def uninstall(self) -> None:
+        good.uninstall()
+
+    def troubles(self) -> int:
+        return good.troubles
+
+    @property
+    def plugin(self) -> Any:
+        @hookimpl
+        def memwatch_sql() -> Any:
+            yield SqlDriver("sqlite3", "SQLite", "sqlite3", self.install, self.uninstall)
+
+        return SimpleNamespace(memwatch_sql=memwatch_sql)
+
+    def connect(self) -> Any:
+        return sqlite3.connect(self.folder / "kit.db")
+
+
+class TestSqlDriverInOrder(SqlCase):
+    pass
+
+
+class TestSqlDriverThatLeaksAPatch(SqlCase):
+    def install(self, tracer: Any) -> None:
+        super().install(tracer)
+        sqlite3.enable_callback_tracebacks = lambda *args: None  # type: ignore[assignment]
+
+    fails = ("test_uninstall_leaves_something_patched",)
+
+
+class TestSqlDriverThatGoesOnAfterUninstall(SqlCase):
+    def uninstall(self) -> None:
+        pass
+
+    fails = ("test_connection_breaks_when_tracing_ends",)
+
+
+class Twice(Between):
+    def statement_begins(self, *args: Any, **kwargs: Any) -> Any:
+        self.tracer.statement_begins(*args, **kwargs)
+        return self.tracer.statement_begins(*args, **kwargs)
+
+
+class TestSqlDriverThatPublishesTwice(SqlCase):
+    between = Twice
+    fails = ("test_query_is_missed_or_published_twice", "test_threads_are_mixed_up")
+
+
+class Misses(Between):
+    def statement_begins(self, *args: Any, **kwargs: Any) -> Any:
+        return None if args[6] else self.tracer.statement_begins(*args, **kwargs)
+
+
+class TestSqlDriverThatMissesExecutemany(SqlCase):
+    between = Misses
+    fails = ("test_change_is_missed_or_published_twice", "test_failure_is_missed_or_published_twice")
+
+
+class CountsNothing(Between):
+    def rows_fetched(self, token: Any, count: int, *, exhausted: bool = False) -> None: ...
+
+
+class TestSqlDriverThatCountsNoRows(SqlCase):
+    between = CountsNothing
+    fails = ("test_fetched_rows_are_miscounted", "test_rows_are_blamed_on_another_cursor")
+
+
+class EndsNothing(Between):
+    def transaction_ends(self, connection: Any, outcome: Any) -> None: ...
+
+
+class TestSqlDriverThatMissesCommit(SqlCase):
+    between = EndsNothing
+    fails = ("test_end_of_transaction_is_missed", "test_with_block_ends_its_transaction_unseen")
+
+
+class HidesErrors(Between):
+    def statement_ends(self, token: Any, rows: Any = None, error: Any = None, *rest: Any, **kwargs: Any) -> None:
+        self.tracer.statement_ends(token, rows, None, *rest, **kwargs)
+
+
+class TestSqlDriverThatHidesErrors(SqlCase):
+    between = HidesErrors
+    fails = ("test_failure_is_missed_or_published_twice",)
+
+
+class TellsParameters(Between):
+    def statement_begins(self, driver: Any, statement: Any, parameters: Any, connection: Any, *rest: Any) -> Any:
+        named = Database(str(parameters))
+        return self.tracer.statement_begins(driver, statement, None, connection, named, *rest[1:])
+
+
+class TestSqlDriverThatTellsParameters(SqlCase):
+    between = TellsParameters
+    fails = ("test_secret_is_in_the_session_or_in_a_log",)
+
+
+class NaiveCursor(sqlite3.Cursor):
+    tracer: ClassVar[Any] = None
+
+    def execute(self, *args: Any) -> Any:
+        token = self.tracer and self.tracer.statement_begins("sqlite3", args[0], None, None, None, "sqlite")
+        try:
+            return super().execute(*args)
+        except sqlite3.Error as error:
+            raise RuntimeError("the statement failed") from error
+        finally:
+            if token:
+                self.tracer.statement_ends(token)
+
+
+class NaiveConnection(sqlite3.Connection):
+    def cursor(self, factory: Any = NaiveCursor) -> Any:
+        return super().cursor(factory)
+
+
+class TestSqlDriverThatContainsNothing(SqlCase):
+    """Written without the base, by somebody in a hurry."""
+
+    real = staticmethod(sqlite3.connect)
+
+    def install(self, tracer: Any) -> None:
+        NaiveCursor.tracer = tracer
+        sqlite3.connect = lambda *args, **kwargs: self.real(*args, factory=NaiveConnection, **kwargs)
+
+    def uninstall(self) -> None:
+        NaiveCursor.tracer = None
+        sqlite3.connect = self.real
+
+    fails = (
+        "test_error_of_tracing_reaches_the_program",
+        "test_error_reaches_the_program_changed",
+        "test_connections_and_cursors_look_otherwise",
+        "test_connections_are_mixed_up",
+        "test_closed_cursor_stays_in_force",
+    )
