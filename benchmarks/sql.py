@@ -57,9 +57,10 @@ def database(driver: str) -> Iterator[dict[str, Any]]:
     import servers
 
     with ExitStack() as stack:
-        start = servers.mariadb.private if driver == "mysqlclient" else servers.postgresql.private
-        server = stack.enter_context(start())
-        yield stack.enter_context(server.fresh_database()).connect
+        if driver == "mysqlclient":
+            yield stack.enter_context(stack.enter_context(servers.mariadb.private()).fresh_database()).connect
+        else:
+            yield stack.enter_context(stack.enter_context(servers.postgresql.private()).fresh_database()).connect
 
 
 def run(python: str, driver: str, traced_by: str, connect: dict[str, Any]) -> Took:

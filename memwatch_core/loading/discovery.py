@@ -211,6 +211,7 @@ def _absent(distribution: Distribution | None, module: str) -> str:
     extras, top = _extras(distribution), module.partition(".")[0].lower()
     known = list(dict.fromkeys(extra for extra, name in extras if name.startswith(top)))
     known = known or list(dict.fromkeys(extra for extra, _ in extras))  # a module may be called unlike what brings it
+    known = [top] if top in known else known
     hint = f": pip install {distribution.name}[{known[0]}]" if distribution is not None and len(known) == 1 else ""
     return f"{module} isn't installed{hint}"
 

@@ -355,7 +355,11 @@ def _facts(thing: Any) -> dict[str, Any]:
     for name in sorted(dir(thing)):
         if not name.startswith("_"):
             member = inspect.getattr_static(kind, name, None)
-            described = (_signature(member), member.__name__, member.__doc__) if inspect.isroutine(member) else True
+            described = (
+                (_signature(member), getattr(member, "__name__", ""), member.__doc__)
+                if inspect.isroutine(member)
+                else True
+            )
             facts[f".{name}"] = described
     facts["a new attribute"] = _outcome(setattr, thing, "kit_attribute", 1)
     return facts

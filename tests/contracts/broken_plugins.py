@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Database, Event, Layout, Serializer, Sink, SqlDriver
+from memwatch_core.records import Event, Layout, Serializer, Sink, SqlDriver
 from memwatch_plugins.testing import SerializerContract, SinkContract, SqlDriverContract
 
 # ---- sinks -----------------------------------------------------------------------------------------------------------
@@ -140,10 +141,8 @@ class TestSinkThatClosesOnce(SinkCase):
 
 class Swallows(Lines):
     def put(self, data: bytes) -> None:
-        try:
+        with contextlib.suppress(OSError):
             super().put(data)
-        except OSError:
-            pass
 
 
 class TestSinkThatSwallowsItsErrors(SinkCase):
@@ -389,8 +388,7 @@ class TestSqlDriverThatHidesErrors(SqlCase):
 
 class TellsParameters(Between):
     def statement_begins(self, driver: Any, statement: Any, parameters: Any, connection: Any, *rest: Any) -> Any:
-        named = Database(str(parameters))
-        return self.tracer.statement_begins(driver, statement, None, connection, named, *rest[1:])
+        return self.tracer.statement_begins(f"{driver} {parameters}", statement, None, connection, *rest)
 
 
 class TestSqlDriverThatTellsParameters(SqlCase):

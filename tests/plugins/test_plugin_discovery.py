@@ -13,6 +13,7 @@ from memwatch_core import config as configuration
 from memwatch_core.config import Config
 from memwatch_core.errors import ConfigError, PluginError
 from memwatch_core.host.pipeline import check_settings, open_sinks
+from memwatch_core.loading import discovery
 from memwatch_core.loading.discovery import Plugins, load
 from memwatch_core.records import Serializer
 
@@ -70,7 +71,14 @@ def test_unknown_plugin_is_one_error_with_file_line_key_and_guess(install: Insta
     assert report.state == "missing"
 
 
-def test_default_name_that_is_not_installed_is_left_out_quietly(tmp_path: Path) -> None:
+def test_default_name_that_is_not_installed_is_left_out_quietly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = discovery.entry_points
+    left = [point for point in installed(group="memwatch.sql") if point.name != "mysqlclient"]
+    monkeypatch.setattr(
+        discovery, "entry_points", lambda group: left if group == "memwatch.sql" else installed(group=group)
+    )
     (tmp_path / "memwatch.toml").write_text("")
     config = configuration.load(directory=tmp_path, environment={})
     names = [plugin.name for plugin in load(config).report.of("sql")]

@@ -7,7 +7,8 @@ driver says of it belongs to SQLAlchemy's.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -29,13 +30,18 @@ class SqlalchemyDriver(SqlDriverBase):
     def __init__(self) -> None:
         super().__init__()
         self._tokens = Tokens()  # by ExecutionContext
+        self._records: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
     def patch(self) -> None:
         from sqlalchemy import event
         from sqlalchemy.engine import Engine
         from sqlalchemy.engine.default import DefaultDialect
 
-        heard = {"before_cursor_execute": self._begins, "after_cursor_execute": self._ends, "handle_error": self._fails}
+        heard: dict[str, Callable[..., None]] = {
+            "before_cursor_execute": self._begins,
+            "after_cursor_execute": self._ends,
+            "handle_error": self._fails,
+        }
         for name, call in heard.items():
             listener = self.listener(call)
             event.listen(Engine, name, listener)
@@ -51,7 +57,7 @@ class SqlalchemyDriver(SqlDriverBase):
             self.name,
             statement,
             parameters,
-            _identity(dialect, connection.connection),
+            self._identity(dialect, connection.connection),
             lambda identity: _database(connection.engine.url),
             _DIALECTS.get(dialect.name, ""),
             executemany,
@@ -72,12 +78,12 @@ class SqlalchemyDriver(SqlDriverBase):
         error = failure.original_exception
         self.tracer.statement_ends(self._tokens.get(ran), error=error, fetchable=False)
         if failure.is_disconnect and failure.connection is not None and not failure.connection.closed:
-            identity = _identity(failure.dialect, failure.connection.connection)
+            identity = self._identity(failure.dialect, failure.connection.connection)
             self.tracer.transaction_ends(identity, "closed")
 
     def _ending(self, outcome: Outcome) -> Around:
         def before(dialect: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return _identity(dialect, args[0] if args else kwargs["dbapi_connection"])
+            return self._identity(dialect, args[0] if args else kwargs["dbapi_connection"])
 
         def after(dialect: Any, identity: Any, result: Any) -> None:
             if self.tracer is not None and identity is not None:
@@ -85,12 +91,20 @@ class SqlalchemyDriver(SqlDriverBase):
 
         return Around(before, after, lambda dialect, identity, error: None)
 
-
-def _identity(dialect: Any, connection: Any) -> Any:
-    """What stands for a connection of the driver's, given it or what the pool hands out: the same that a plugin for the
-    driver names."""
-    below = dialect.get_driver_connection(getattr(connection, "dbapi_connection", connection))
-    return getattr(below, "_memwatch", below)
+    def _identity(self, dialect: Any, connection: Any) -> Any:
+        """What stands for a connection of the driver's, given it or what the pool hands out: the same that a plugin for
+        the driver names. If it allows no weak references, as sqlite3's, the pool's record of it."""
+        raw = getattr(connection, "dbapi_connection", connection)
+        below = dialect.get_driver_connection(raw)
+        below = getattr(below, "_memwatch", below)
+        if type(below).__weakrefoffset__:
+            return below
+        record = getattr(connection, "_connection_record", None)
+        if record is None:
+            record = self._records.get(id(raw))
+            return record if record is not None and record.dbapi_connection is raw else None
+        self._records[id(raw)] = record
+        return record
 
 
 def _in_transaction(connection: Any) -> bool | None:

@@ -1,0 +1,40 @@
+"""The plugin keeps the SQL drivers' contract."""
+
+import memwatch_sql_psycopg2
+import psycopg2
+import pytest
+
+from memwatch_plugins.testing import SqlDriverContract
+
+DIFFERS = {
+    "test_connections_and_cursors_look_otherwise": "inspect.signature finds one for the traced cursor()",
+    "test_end_of_transaction_as_a_statement_is_missed[ROLLBACK]": "told by transaction_ends()",
+}
+
+
+class TestPsycopg2(SqlDriverContract):
+    plugin, name, dialect, mark = memwatch_sql_psycopg2, "psycopg2", "postgresql", "%s"
+    capabilities = ("autocommit", "callproc", "cancel", "connection_context", "connection_classes", "cursor_classes")
+
+    @pytest.fixture
+    def database(self, postgresql_database):
+        return postgresql_database
+
+    @property
+    def secrets(self):
+        return (self.where.password,)
+
+    @pytest.fixture(autouse=True)
+    def differs(self, request):
+        reason = DIFFERS.get(request.node.name)
+        if reason:
+            request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+
+    def connect(self):
+        return psycopg2.connect(**self.where.connect)
+
+    def connect_with(self, kind):
+        return psycopg2.connect(**self.where.connect, connection_factory=kind)
+
+    def cursor_of(self, connection, kind):
+        return connection.cursor(cursor_factory=kind)
