@@ -258,9 +258,12 @@ class SqlTracer(Protocol):
         error: BaseException | None = None,
         fetchable: bool = True,
         in_transaction: bool | None = None,
+        rolled_back: bool = False,
     ) -> None:
         """After it was run, also when it failed (``error``). ``rows``: how many it changed, None if unknown;
-        ``fetchable``: rows may be fetched from it; ``in_transaction``: whether the connection is in one now."""
+        ``fetchable``: rows may be fetched from it; ``in_transaction``: whether the connection is in one now, None if
+        unknown: then what the statement says decides; ``rolled_back``: if it ended its transaction, then by a rollback,
+        whatever it says (PostgreSQL answers ``COMMIT`` so where a statement had failed)."""
 
     def rows_fetched(self, token: Any, count: int, *, exhausted: bool = False) -> None:
         """Rows were handed to the program; ``exhausted``: no more will come."""

@@ -12,17 +12,10 @@ from ..config import Config
 from ..errors import SessionError
 from ..journal.session import create_session, read_session
 from ..loading.discovery import Plugins, load
-from ..native import core, proxy
+from ..native import proxy
 from ..records import SqlDriver
 from . import process
 from .contexts import SqlContexts
-
-
-class _Journal:
-    """Where contexts are written: the journal of this process."""
-
-    context = staticmethod(core.record_context)
-    outcome = staticmethod(core.record_outcome)
 
 
 class Membership:
@@ -59,7 +52,7 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
     plugins = plugins or load(config, ("serializers", "sql"))
     key = read_session(Path(folder)).key
     journal = process.open_journal(folder, config, plugins.serializers)
-    tracer = SqlContexts(_Journal(), key, window=config.sql.window, parameters=config.sql.parameters)
+    tracer = SqlContexts(None, key, window=config.sql.window, parameters=config.sql.parameters)
     proxy.set_context_variable(tracer.variable)
     installed = []
     for driver in plugins.sql:

@@ -1,8 +1,10 @@
 """What is kept of a statement's parameters: keyed hashes, nothing, or the values.
 
-A hash tells that two parameters are equal and nothing else: its key is the session's. Values that Python calls equal
-hash equal (``1``, ``1.0``, ``True``, ``Decimal(1)``). No code of the program is called to find out: of an object of an
-unknown type only the name of the type is kept, as ``<type>``; an iterator is not touched.
+A hash tells that two parameters are equal and nothing else: its key is the session's. It is made in C
+(``native/python/parameters.c``), of the canonical forms that are defined here. Values that Python calls equal hash
+equal (``1``, ``1.0``, ``True``, ``Decimal(1)``), and a watched number or text hashes as what it is. No code of the
+program is called to find out: of an object of an unknown type only the name of the type is kept, as ``<type>``; an
+iterator is not touched.
 
 Functions here may be called from any thread; they can raise on objects that break the promises of their type, which the
 tracer takes care of.
@@ -13,6 +15,8 @@ from __future__ import annotations
 import datetime
 import decimal
 import fractions
+import math
+import struct
 import sys
 import uuid
 import zoneinfo
@@ -21,6 +25,9 @@ from hashlib import blake2b
 from typing import Any, Literal, TypeGuard
 
 import msgspec
+
+from ..native import proxy
+from ..native.tracing import ParameterHash
 
 Keep = Literal["hash", "none", "full"]
 Kept = Callable[[object, bool], str]
@@ -36,8 +43,6 @@ LONGEST = 200
 _SHORT = 4096
 _END = 1 << 20
 _CHUNK = 16
-_WORD = 1 << 64
-_Word = Callable[[object], str]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -46,83 +51,108 @@ def _is(value: object, kind: Any) -> TypeGuard[Any]:
     return issubclass(type(value), kind)
 
 
-def keeper(keep: Keep, key: bytes) -> Kept:
-    """The function that says what is kept. ``key``: at most 64 bytes. Raises ValueError for another ``keep``."""
+def keeper(keep: Keep, key: bytes) -> Kept | None:
+    """The function that says what is kept; None: nothing. ``key``: at most 64 bytes. Raises ValueError for another
+    ``keep``."""
     if keep == "none":
-        return lambda parameters, many: ""
+        return None
     if keep == "hash":
-        return _of_each(_hashed(key))
+        return ParameterHash(blake2b(key=key, digest_size=16, person=b"mw-parameter").digest(), canonical)
     if keep == "full":
-        return _of_each(_shown)
+        return _values
     raise ValueError(f'sql.parameters is {keep!r}; it can be "hash", "none" or "full"')
 
 
-def _of_each(word: _Word) -> Kept:
-    def row(parameters: object) -> list[str]:
-        if _is(parameters, tuple | list):
-            most = [word(value) for value in (parameters if len(parameters) <= MOST else parameters[:MOST])]
-        elif _is(parameters, dict):
-            names, values = _items(parameters)
-            most = [f"{_name(name)}={word(value)}" for name, value in zip(names[:MOST], values, strict=False)]
-        else:
-            return [] if parameters is None else [f"<{type(parameters).__name__}>"]
-        return most if len(parameters) <= MOST else [*most, f"… {len(parameters) - MOST} more"]
+def _values(parameters: object, many: bool = False) -> str:
+    words = _rows(parameters) if many else _row(parameters)
+    return f',"parameters":{_encode(words).decode()}' if words else ""
 
-    def rows(parameters: object) -> list[str]:
-        if not _is(parameters, tuple | list):  # an iterator: looking would consume it
-            return [] if parameters is None else [f"<{type(parameters).__name__}>"]
-        most = [" ".join(row(each)) for each in parameters[:MOST_ROWS]]
-        return most if len(parameters) <= MOST_ROWS else [*most, f"… {len(parameters) - MOST_ROWS} more rows"]
 
-    def kept(parameters: object, many: bool) -> str:
-        if type(parameters) is tuple and len(parameters) <= MOST and not many:  # as below, and in a hurry
-            return f',"parameters":{_encode([word(value) for value in parameters]).decode()}' if parameters else ""
-        words = rows(parameters) if many else row(parameters)
-        return f',"parameters":{_encode(words).decode()}' if words else ""
+def _row(parameters: object) -> list[str]:
+    if _is(parameters, tuple | list):
+        length, most = _length(parameters), [_shown(value) for value in _first(parameters, MOST)]
+    elif _is(parameters, dict):
+        names, values = _items(parameters)
+        length = len(names)
+        most = [f"{_name(name)}={_shown(value)}" for name, value in zip(names[:MOST], values, strict=False)]
+    else:
+        return [] if parameters is None else [f"<{type(parameters).__name__}>"]
+    return most if length <= MOST else [*most, f"… {length - MOST} more"]
 
-    return kept
+
+def _rows(parameters: object) -> list[str]:
+    if not _is(parameters, tuple | list):  # an iterator: looking would consume it
+        return [] if parameters is None else [f"<{type(parameters).__name__}>"]
+    length, most = _length(parameters), [" ".join(_row(each)) for each in _first(parameters, MOST_ROWS)]
+    return most if length <= MOST_ROWS else [*most, f"… {length - MOST_ROWS} more rows"]
 
 
 def _name(name: object) -> str:
-    return name.encode("utf-8", "replace").decode() if type(name) is str else f"<{type(name).__name__}>"
+    return name.encode("utf-8", "replace").decode()[:LONGEST] if type(name) is str else f"<{type(name).__name__}>"
+
+
+# What a subclass of the program's has overridden isn't asked.
+
+
+def _length(sequence: tuple[object, ...] | list[object]) -> int:
+    return tuple.__len__(sequence) if isinstance(sequence, tuple) else list.__len__(sequence)
+
+
+def _first(sequence: tuple[object, ...] | list[object], most: int) -> tuple[object, ...] | list[object]:
+    part = slice(most)
+    return tuple.__getitem__(sequence, part) if isinstance(sequence, tuple) else list.__getitem__(sequence, part)
 
 
 def _items(parameters: dict[object, object]) -> tuple[list[object], list[object]]:
     return list(dict.keys(parameters)), list(dict.values(parameters))
 
 
-def _shown(value: object) -> str:
-    if value is None or _is(value, bool | int | float | str | bytes | bytearray):
-        if _is(value, str | bytes | bytearray) and len(value) > LONGEST:
-            return repr(value[:LONGEST]) + "…"
-        return repr(value)
-    plain = canonical(value)
+def _plain(value: object) -> object:
+    """What a watched value or a scalar of numpy stands for; anything else as it is."""
+    if type(value) in _PLAIN_PROXIES:
+        return value.value  # type: ignore[attr-defined]
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and _is(value, numpy.generic) and type(value).__module__ == "numpy":
+        return value.item()
+    return value
+
+
+_PLAIN_PROXIES = (proxy.Int, proxy.Float, proxy.Bytes, proxy.ByteArray)
+_TEXTUAL: tuple[tuple[Any, Callable[[Any], str]], ...] = (
+    *((kind, kind.__repr__) for kind in (bool, int, float)),
+    (decimal.Decimal, decimal.Decimal.__str__),
+    (fractions.Fraction, fractions.Fraction.__str__),
+)
+
+
+def _shown(value: object, depth: int = 3) -> str:
+    value = _plain(value)
+    if value is None:
+        return "None"
+    for kind in (str, bytes, bytearray):
+        if _is(value, kind):
+            part = kind.__getitem__(value, slice(LONGEST))
+            return kind.__repr__(part) + ("…" if kind.__len__(value) > LONGEST else "")
+    if _is(value, int) and int.bit_length(value) > 4 * LONGEST:
+        return "<int>"
+    for kind, text in _TEXTUAL:
+        if _is(value, kind):
+            return text(value)[:LONGEST]
+    if _is(value, list | tuple) and depth:
+        return f"[{', '.join(_shown(each, depth - 1) for each in _first(value, _CHUNK))}]"[:LONGEST]
+    if _is(value, dict) and depth:
+        pairs = list(zip(*_items(value), strict=False))[:_CHUNK]
+        return f"{{{', '.join(f'{_shown(k, 0)}: {_shown(v, depth - 1)}' for k, v in pairs)}}}"[:LONGEST]
+    plain = canonical(value, 0)
     return f"<{type(value).__name__}>" if plain is None else plain[1:].decode("utf-8", "replace")[:LONGEST]
 
 
-def _hashed(key: bytes) -> _Word:
-    copy = blake2b(key=key, digest_size=8, person=b"mw-parameter").copy
-
-    def word(value: object) -> str:
-        kind = type(value)
-        if kind is int and -_WORD < value < _WORD:  # type: ignore[operator]
-            plain = b"n%d" % value  # type: ignore[str-format]
-        elif kind is str and len(value) < _SHORT and value.isascii():  # type: ignore
-            plain = b"s" + value.encode()  # type: ignore[attr-defined]
-        else:
-            other = canonical(value)
-            if other is None:
-                return f"<{kind.__name__}>"
-            plain = other
-        digest = copy()
-        digest.update(plain)
-        return digest.hexdigest()
-
-    return word
-
-
 def canonical(value: object, depth: int = 3) -> bytes | None:
-    """The same bytes for equal values, None for a value of an unknown type. At most a few KiB, however long it is."""
+    """The same bytes for equal values, None for a value of an unknown type. At most a few KiB, however long it is.
+
+    parameters.c makes the same bytes for what most parameters are.
+    """
+    value = _plain(value)
     if value is None:
         return b"0"
     if _is(value, int | float | decimal.Decimal | fractions.Fraction):
@@ -146,14 +176,10 @@ def canonical(value: object, depth: int = 3) -> bytes | None:
     if _is(value, uuid.UUID):
         return b"u%d" % value.int
     if _is(value, list | tuple) and depth:
-        return _several(b"l", value[:_CHUNK], len(value), depth)
+        return _several(b"l", _first(value, _CHUNK), _length(value), depth)
     if _is(value, dict) and depth:
         keys, values = _items(value)
         return _several(b"m", [*keys[:_CHUNK], *values[:_CHUNK]], len(keys), depth)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and _is(value, numpy.generic):
-        plain = value.item()
-        return None if _is(plain, numpy.generic) else canonical(plain, depth)
     return None
 
 
@@ -181,7 +207,7 @@ def _number(value: int | float | decimal.Decimal | fractions.Fraction) -> bytes:
         value = float.__float__(value)
         if value.is_integer():
             return _number(int(value))
-        return b"n" + repr(value).encode()
+        return b"f" + struct.pack("<d", value) if math.isfinite(value) else b"n" + repr(value).encode()
     if isinstance(value, fractions.Fraction):
         return _number(value.numerator) if value.denominator == 1 else _ratio(value.numerator, value.denominator)
     if not value.is_finite() or abs(value.adjusted()) > 400:

@@ -12,8 +12,8 @@ from pathlib import Path
 from cffi import FFI
 
 NATIVE = Path(__file__).parent
-INSTALL = "int mwpy_install(const char *module);"
-"""The one function that isn't in memwatch.h: it makes the proxy types (see ``python/adapter.h``)."""
+INSTALL = "int mwpy_install(const char *module);\nint mwpy_install_tracer(const char *module);"
+"""The functions that aren't in memwatch.h: they make Python types (see ``python/adapter.h``, ``python/tracer.h``)."""
 FLAGS = ["-std=gnu11", "-O2", "-g", "-D_GNU_SOURCE", "-fvisibility=hidden", "-fno-strict-aliasing"]
 FLAGS += ["-Wall", "-Wextra", "-Werror"]
 LINK_FLAGS = ["-Wl,-z,now"]  # no symbol is looked up while a signal is handled

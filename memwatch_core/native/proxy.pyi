@@ -49,8 +49,8 @@ def end(proxy: object, /) -> Any:
     """Ends the watch and returns the plain value. SessionError if it has ended."""
 
 def is_proxy(value: object, /) -> bool: ...
-def set_context_variable(variable: ContextVar[int] | None, /) -> None:
-    """Names the ContextVar whose int value is the SQL context of every store."""
+def set_context_variable(variable: ContextVar[Any] | None, /) -> None:
+    """Names the ContextVar whose value, an int or a statement of the tracer, is the SQL context of every store."""
 
 def forget_sites() -> None:
     """Lets go of the code objects that the cache of sites holds."""

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memwatch_core.adapter.flows import CURRENT
+from memwatch_core.adapter.contexts import SqlContexts
 from memwatch_core.host.decoder import JournalDecoder
-from memwatch_core.records import Event, Layout, Record, Serializer
+from memwatch_core.native.tracing import in_force
+from memwatch_core.records import Database, Event, Layout, Record, Serializer
 
 CONTINUATION = 2
 KEY = b"a key of 32 bytes, for the tests"
+DEFAULTS = {"outcome": "open", "transaction": 0, "autocommit": False, "database": "", "server": "", "parameters": []}
 
 
 @dataclass
@@ -27,17 +29,18 @@ class Records:
     def context(self, context: int, payload: bytes) -> None:
         if self.fail is not None:
             raise self.fail
-        self.contexts[context] = {"outcome": "open", "transaction": 0, **json.loads(payload)}
+        self.contexts[context] = DEFAULTS | json.loads(payload)
         self.log.append(("context", context, json.loads(payload)))
 
     def outcome(self, context: int, payload: bytes) -> None:
         if self.fail is not None:
             raise self.fail
         new = json.loads(payload)
-        self.log.append(("outcome", context, new))
-        if new.pop("scope", "") == "transaction":
-            for each in self.contexts.values():
-                if each["transaction"] == context and each["outcome"] in ("open", "ended", "closed"):
+        self.log.append(("outcome", context, json.loads(payload)))
+        if new.pop("scope", ""):
+            for ident, each in self.contexts.items():
+                concerned = each["transaction"] == context and ident >= new.get("since", 0)
+                if concerned and each["outcome"] in ("open", "ended", "closed"):
                     each["outcome"] = new["outcome"]
         else:
             self.contexts[context] |= {key: value for key, value in new.items() if value is not None}
@@ -45,7 +48,7 @@ class Records:
     @property
     def current(self) -> dict[str, Any] | None:
         """The context in force here, as somebody who reads the journal now would attribute a store."""
-        context = self.contexts.get(CURRENT.get())
+        context = self.contexts.get(in_force())
         return context if context is not None and context["outcome"] == "open" else None
 
     @property
@@ -56,6 +59,17 @@ class Records:
     def outcomes(self) -> list[tuple[str, str]]:
         """(statement, outcome) in order of beginning."""
         return [(each["statement"], each["outcome"]) for _, each in sorted(self.contexts.items())]
+
+
+class Connection:
+    """Anything that allows weak references will do."""
+
+
+def run(tracer: SqlContexts, text: str, connection: object = None, /, dialect: str = "", **ends: Any) -> Any:
+    """One statement, from its beginning to its end; its token."""
+    token = tracer.statement_begins("driver", text, None, connection, Database("db"), dialect)
+    tracer.statement_ends(token, **({"fetchable": False, "in_transaction": False} | ends))
+    return token
 
 
 INT64 = Serializer(

@@ -15,24 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sql_support import KEY, Records
+from sql_support import KEY, Connection, Records, run
 
 from memwatch_core.adapter.contexts import SqlContexts
-from memwatch_core.adapter.flows import CURRENT
 from memwatch_core.adapter.parameters import keeper
+from memwatch_core.native.tracing import in_force
 from memwatch_core.records import Database
 
 Make = Callable[..., SqlContexts]
-
-
-class Connection:
-    """Anything that allows weak references will do."""
-
-
-def run(tracer: SqlContexts, text: str, connection: object = None, /, **ends: Any) -> Any:
-    token = tracer.statement_begins("driver", text, None, connection, Database("db"))
-    tracer.statement_ends(token, **({"fetchable": False, "in_transaction": False} | ends))
-    return token
 
 
 def test_context_is_complete(tracer: SqlContexts, records: Records) -> None:
@@ -40,7 +30,7 @@ def test_context_is_complete(tracer: SqlContexts, records: Records) -> None:
     token = tracer.statement_begins(
         "driver", "SELECT a FROM t WHERE b = 'x'", (1, "p"), connection, Database("db", "h:1"), "sqlite"
     )
-    context = records.contexts[CURRENT.get()]
+    context = records.contexts[in_force()]
     assert context["statement"] == "SELECT a FROM t WHERE b = ?"
     assert f',"parameters":{json.dumps(context["parameters"], separators=(",", ":"))}' == keeper("hash", KEY)(
         (1, "p"), False
@@ -61,9 +51,9 @@ def test_ids_are_never_used_twice_in_a_process(make_tracer: Make) -> None:
     for _ in range(3):
         tracer = make_tracer()
         run(tracer, "SELECT 1")
-        ids.append(CURRENT.get())
+        ids.append(in_force())
         tracer.close()
-        assert CURRENT.get() == 0
+        assert in_force() == 0
     assert sorted(set(ids)) == ids
 
 
@@ -86,7 +76,7 @@ def trail(tracer: SqlContexts, records: Records) -> list[bool]:
     seen.append(records.statement == "SELECT")
     tracer.transaction_ends(connection, "committed")
     seen.append(records.statement == "SELECT")
-    assert (records.statement is None) == (CURRENT.get() == 0)
+    assert (records.statement is None) == (in_force() == 0)
     return seen
 
 
@@ -129,7 +119,7 @@ def test_next_statement_ends_the_one_before_it(tracer: SqlContexts, records: Rec
 
 def test_failed_statement_is_not_in_force(tracer: SqlContexts, records: Records) -> None:
     run(tracer, "A", error=ZeroDivisionError("secret"))
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     assert records.outcomes == [("A", "failed: ZeroDivisionError")]
 
 
@@ -142,7 +132,7 @@ def test_transaction_marks_all_its_statements_and_no_other(tracer: SqlContexts, 
     run(tracer, "C", one, in_transaction=True, error=ValueError())
     run(tracer, "D", one, in_transaction=True)
     tracer.transaction_ends(one, "rolled back")
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     run(tracer, "after", one)
     tracer.transaction_ends(other, "committed")
     assert records.outcomes == [
@@ -163,7 +153,7 @@ def test_transaction_that_ends_by_text(tracer: SqlContexts, records: Records, te
     connection = Connection()
     run(tracer, "A", connection, in_transaction=True)
     run(tracer, text, connection, in_transaction=False)
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     assert [each[1] for each in records.outcomes] == [outcome, outcome]
 
 
@@ -180,7 +170,7 @@ def test_closed_connection_rolls_back(tracer: SqlContexts, records: Records) -> 
     run(tracer, "B", connection, in_transaction=True)
     tracer.transaction_ends(connection, "closed")
     assert records.outcomes == [("A", "ended"), ("B", "rolled back")]
-    assert CURRENT.get() == 0
+    assert in_force() == 0
 
 
 def test_collected_connection_rolls_back_but_what_was_fetched_lives_on(tracer: SqlContexts, records: Records) -> None:
@@ -189,7 +179,7 @@ def test_collected_connection_rolls_back_but_what_was_fetched_lives_on(tracer: S
     del connection
     gc.collect()
     assert records.outcomes == [("A", "rolled back")]
-    assert CURRENT.get() == 0
+    assert in_force() == 0
 
     def load() -> None:
         connection = Connection()
@@ -232,7 +222,7 @@ def test_fetch_after_commit_reopens_and_keeps_the_last_word(tracer: SqlContexts,
     connection = Connection()
     token = run(tracer, "A", connection, fetchable=True, in_transaction=True)
     tracer.transaction_ends(connection, "committed")
-    assert (records.statement, CURRENT.get()) == (None, 0)
+    assert (records.statement, in_force()) == (None, 0)
     tracer.rows_fetched(token, 1)
     assert records.statement == "A"
     run(tracer, "B", connection)
@@ -292,7 +282,7 @@ def test_threads_never_mix(tracer: SqlContexts, records: Records) -> None:
         for n in range(200):
             token = run(tracer, f"SELECT {name}_{n % 7}", connection, fetchable=True)
             tracer.rows_fetched(token, 1)
-            statement = records.contexts[CURRENT.get()]["statement"]
+            statement = records.contexts[in_force()]["statement"]
             if statement != f"SELECT {name}_{n % 7}":
                 wrong.append(statement)
 
@@ -302,14 +292,14 @@ def test_threads_never_mix(tracer: SqlContexts, records: Records) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     assert {each["thread"] for each in records.contexts.values()} == {f"worker-{n}" for n in range(8)}
 
 
 def test_plain_thread_starts_without_a_statement(tracer: SqlContexts) -> None:
     run(tracer, "A")
     seen = []
-    thread = threading.Thread(target=lambda: seen.append(CURRENT.get()))
+    thread = threading.Thread(target=lambda: seen.append(in_force()))
     thread.start()
     thread.join()
     assert seen == [0]
@@ -412,8 +402,7 @@ def test_abandoned_statements_end_and_are_not_kept(tracer: SqlContexts, records:
         contextvars.Context().run(run, tracer, f"B{n}", connection, fetchable=True)
     gc.collect()
     assert sum(outcome == "open" for _, outcome in records.outcomes) < 50
-    where = tracer._connections[id(connection)]
-    assert len(where.statements) + len(where.waiting) < 100
+    assert tracer.unfinished < 50
 
 
 def test_failing_writer_never_reaches_the_program(
@@ -424,7 +413,7 @@ def test_failing_writer_never_reaches_the_program(
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             run(tracer, "A", Connection(), in_transaction=True)
-        assert CURRENT.get() == 0  # rather none than the one before
+        assert in_force() == 0  # rather none than the one before
     assert tracer.troubles >= 3
     assert len(caplog.records) == 1
     assert "OSError" in caplog.text
@@ -456,7 +445,7 @@ def test_closed_tracer_records_nothing(tracer: SqlContexts, records: Records) ->
     tracer.rows_fetched(token, 1)
     run(tracer, "B")
     tracer.close()
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     assert records.outcomes == [("A", "ended")]
 
 
@@ -466,5 +455,5 @@ def test_closed_tracer_records_nothing(tracer: SqlContexts, records: Records) ->
 )
 def test_connection_strings_are_not_kept(tracer: SqlContexts, records: Records, name: str, kept: str) -> None:
     tracer.statement_begins("driver", "A", None, Connection(), Database(name, name))
-    context = records.contexts[CURRENT.get()]
+    context = records.contexts[in_force()]
     assert (context["database"], context["server"]) == (kept, kept)

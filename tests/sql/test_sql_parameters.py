@@ -8,15 +8,21 @@ import enum
 import fractions
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memwatch_core.adapter.join import join
 from memwatch_core.adapter.parameters import MOST, MOST_ROWS, keeper
+from memwatch_core.adapter.watch import watch
+from memwatch_core.config import Config
+from memwatch_core.journal.session import create_session
+from memwatch_core.native.tracing import ParameterHash
 
-hashed = keeper("hash", b"key")
+hashed: Any = keeper("hash", b"key")
 
 
 def words(kept: str) -> list[str]:
@@ -72,6 +78,36 @@ def test_equal_values_of_other_types_hash_equal() -> None:
     assert len(set.union(*hashes)) == len(equal)
 
 
+def test_hash_is_siphash_2_4() -> None:
+    """The vector of the paper's appendix A."""
+    assert words(ParameterHash(bytes(range(16)), lambda value: bytes(range(15)))((object(),))) == ["a129ca6149be45e5"]
+
+
+def test_watched_value_hashes_as_what_it_is(tmp_path: Path) -> None:
+    part = join(create_session(tmp_path, ["pytest"]), Config())
+    try:
+        for value in (7, 2.5, b"bytes", bytearray(b"bytes")):
+            watched = watch(value, name="value")
+            assert word(watched) == word(value)
+            assert word([watched, 1]) == word([value, 1])
+            assert words(keeper("full", b"")((watched,), False)) == [repr(value)]  # type: ignore[misc]
+    finally:
+        part.leave()
+
+
+def test_what_breaks_the_promises_of_its_type_is_left_out() -> None:
+    class Zone(dt.tzinfo):
+        pass
+
+    class Broken(decimal.Decimal):
+        def as_integer_ratio(self) -> tuple[int, int]:
+            raise ZeroDivisionError
+
+    assert words(hashed((1, Broken(1), dt.datetime(2026, 1, 1, tzinfo=Zone()), 2), False)) == [
+        word(1), "<Broken>", "<datetime>", word(2),
+    ]  # fmt: skip
+
+
 def test_hash_depends_on_the_key() -> None:
     assert hashed(("x",), False) != keeper("hash", b"other")(("x",), False)
 
@@ -112,7 +148,7 @@ def test_named_parameters_keep_their_names() -> None:
 
 
 def test_none_keeps_nothing_and_full_keeps_values() -> None:
-    assert keeper("none", b"")(("x", 1), False) == ""
+    assert keeper("none", b"") is None
     values = ("it's", 1, None, b"\0", 2.5)
     assert words(keeper("full", b"")(values, False)) == [repr(value) for value in values]
     assert words(keeper("full", b"")({"a": dt.date(2026, 1, 2)}, False)) == ["a=2026-01-02"]

@@ -16,7 +16,7 @@ from memwatch_sql_sqlite3 import driver
 from sql_support import Records
 
 from memwatch_core.adapter.contexts import SqlContexts
-from memwatch_core.adapter.flows import CURRENT
+from memwatch_core.native.tracing import in_force
 
 
 def since(records: Records, number: int) -> list[tuple[str, str]]:
@@ -44,7 +44,7 @@ def test_rows_are_counted(traced: sqlite3.Connection, records: Records) -> None:
     def rows(run: Callable[[sqlite3.Cursor], object]) -> int:
         cursor = traced.cursor()
         run(cursor)
-        number = CURRENT.get()
+        number = in_force()
         cursor.execute("SELECT 1")
         return records.contexts[number]["rows"]  # type: ignore[no-any-return]
 
@@ -70,16 +70,16 @@ def test_statement_ends_with_commit_rollback_and_close(traced: sqlite3.Connectio
     start = len(records.contexts)
     traced.execute("INSERT INTO t VALUES (4, '')")
     traced.commit()
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     traced.execute("INSERT INTO t VALUES (5, '')")
     traced.rollback()
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     cursor = traced.execute("SELECT a FROM t")
     cursor.close()
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     traced.execute("INSERT INTO t VALUES (6, '')")
     traced.close()
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     assert [outcome for _, outcome in since(records, start)] == ["committed", "rolled back", "closed", "rolled back"]
 
 
@@ -105,13 +105,13 @@ def test_autocommit_and_transactions_by_text(tracer: SqlContexts, records: Recor
             connection.execute("BEGIN")
             connection.execute("INSERT INTO t VALUES (2)")
             connection.execute(end)
-            assert CURRENT.get() == 0
+            assert in_force() == 0
             connection.execute("DELETE FROM t WHERE a = 2")
         connection.execute("BEGIN")
         connection.execute("INSERT INTO t VALUES (3)")
         with pytest.raises(sqlite3.IntegrityError):
             connection.execute("INSERT OR ROLLBACK INTO t VALUES (1)")
-        assert CURRENT.get() == 0
+        assert in_force() == 0
         connection.close()
     finally:
         driver.uninstall()
@@ -135,7 +135,7 @@ def test_exception_in_a_statement_ends_it(traced: sqlite3.Connection, records: R
     for statement, error in (("SELEC 1", sqlite3.OperationalError), ("SELECT ?", sqlite3.ProgrammingError)):
         with pytest.raises(error):
             traced.execute(statement)
-        assert CURRENT.get() == 0
+        assert in_force() == 0
         assert records.outcomes[-1] == (statement.replace("1", "?"), f"failed: {error.__name__}")
 
     def fail() -> None:
@@ -144,7 +144,7 @@ def test_exception_in_a_statement_ends_it(traced: sqlite3.Connection, records: R
     traced.create_function("fail", 0, fail)
     with pytest.raises(sqlite3.OperationalError):
         traced.execute("SELECT fail()").fetchall()
-    assert CURRENT.get() == 0
+    assert in_force() == 0
 
 
 def test_statement_in_a_callback_belongs_to_the_statement_that_calls(

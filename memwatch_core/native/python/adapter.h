@@ -1,4 +1,5 @@
 /* adapter.h - what the C half of the Python adapter shares: origins (frames.c, context.c) and proxies (proxy*.c).
+ * The tracer of SQL statements has a header of its own, tracer.h.
  *
  * A proxy is a Python object whose value lies in a page of the core's arena. It reads the watched view, and every
  * mutation goes through mwpy_write: an announced write, with the interpreter lock held from the read to the write, so
@@ -42,7 +43,8 @@ void mwpy_forget_sites(void);
  * the calling thread's own state. */
 uint32_t mwpy_context_of(PyThreadState *thread);
 
-/* Takes a ContextVar whose values are ints, or None. -1 with TypeError for anything else. Interpreter lock held. */
+/* Takes a ContextVar whose values are ints or statements (tracer.h), or None. -1 with TypeError for anything else.
+ * Interpreter lock held. */
 int mwpy_set_context_variable(PyObject *variable);
 
 /* ---- proxies ----------------------------------------------------------------------------------------------------- */
@@ -114,8 +116,8 @@ int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, unsigned char *sta
                 Py_ssize_t itemsize, bool readonly);
 void mwpy_release(PyObject *self, Py_buffer *view);
 
-/* Makes the types and puts them, with the functions of proxy.c, into the module of that name. The one function that
- * Python reaches through cffi. 0, or -1 after printing the exception. */
+/* Makes the types and puts them, with the functions of proxy.c, into the module of that name. With
+ * mwpy_install_tracer, what Python reaches through cffi. 0, or -1 after printing the exception. */
 int mwpy_install(const char *module);
 
 #endif

@@ -5,7 +5,7 @@
  * thread's current context and its tree are changed by that thread alone, so they stand still. The variable's own cache
  * (var_cached) is not used: other threads write to it. */
 #define Py_BUILD_CORE_MODULE 1
-#include "adapter.h"
+#include "tracer.h"
 #include "internal/pycore_context.h"
 
 /* Nodes of the tree that CPython's headers keep to themselves: the same in 3.11, 3.12 and 3.13. */
@@ -57,8 +57,13 @@ static PyObject *find(PyObject *node, PyObject *key, uint32_t hash) {
     return NULL;
 }
 
-/* An int in [0, 2**32), otherwise 0: without an exception, which a signal handler can't set. */
-static uint32_t small_int(PyObject *value) {
+/* The id of a statement that isn't finished, or an int in [0, 2**32); otherwise 0: without an exception, which a signal
+ * handler can't set. */
+static uint32_t id_of(PyObject *value) {
+    if (Py_IS_TYPE(value, mwpy_statement_type)) {
+        const mwpy_statement *statement = (mwpy_statement *)value;
+        return statement->finished ? 0 : statement->id;
+    }
     if (!PyLong_CheckExact(value)) return 0;
 #if PY_VERSION_HEX >= 0x030C0000
     const _PyLongValue *v = &((PyLongObject *)value)->long_value;
@@ -79,7 +84,7 @@ uint32_t mwpy_context_of(PyThreadState *thread) {
     if (!variable || !context || !context->ctx_vars) return 0;
     uint32_t hash = reduced_hash(((PyContextVar *)variable)->var_hash);
     PyObject *value = find((PyObject *)context->ctx_vars->h_root, variable, hash);
-    return value ? small_int(value) : 0;
+    return value ? id_of(value) : 0;
 }
 
 int mwpy_set_context_variable(PyObject *variable) {

@@ -233,9 +233,10 @@ static PyObject *is_proxy(PyObject *module, PyObject *object) {
     return PyBool_FromLong(mwpy_check(object));
 }
 
-PyDoc_STRVAR(set_context_variable_doc,
-             "set_context_variable(variable)\n--\n\n"
-             "Names the ContextVar whose int value is the SQL context of every store; None for none.");
+PyDoc_STRVAR(
+    set_context_variable_doc,
+    "set_context_variable(variable)\n--\n\n"
+    "Names the ContextVar whose value (an int, a statement) is the SQL context of every store; None for none.");
 static PyObject *set_context_variable(PyObject *module, PyObject *object) {
     (void)module;
     if (mwpy_set_context_variable(object)) return NULL;

@@ -1,0 +1,326 @@
+/* connection.c - what is known of a connection: its statements without an outcome, its transaction and savepoints. */
+#include "tracer.h"
+
+enum { MOST_UNREFERABLE = 1024 };
+
+PyTypeObject *mwpy_connection_type;
+
+/* ---- known connections ------------------------------------------------------------------------------------------- */
+
+mwpy_connection *mwpy_connection_new(mwpy_tracer *tracer, uint32_t number) {
+    mwpy_connection *c = PyObject_New(mwpy_connection, mwpy_connection_type);
+    if (!c) return NULL;
+    memset((char *)c + sizeof(PyObject), 0, sizeof *c - sizeof(PyObject));
+    c->tracer = tracer;
+    c->number = number;
+    return c;
+}
+
+static bool stands_for(const mwpy_connection *c, PyObject *object) {
+    return !c->ref || ((PyWeakReference *)c->ref)->wr_object == object;
+}
+
+mwpy_connection *mwpy_find_connection(mwpy_tracer *tracer, PyObject *object) {
+    if (!object || object == Py_None) return tracer->nowhere;
+    mwpy_connection *latest = tracer->latest;
+    if (latest && latest->ref && ((PyWeakReference *)latest->ref)->wr_object == object) return latest;
+    PyObject *address = PyLong_FromVoidPtr(object);
+    if (!address) return NULL;
+    mwpy_connection *c = (mwpy_connection *)PyDict_GetItemWithError(tracer->connections, address);
+    Py_DECREF(address);
+    if (!c || !stands_for(c, object)) return NULL;
+    Py_XSETREF(tracer->latest, (mwpy_connection *)Py_NewRef((PyObject *)c));
+    return c;
+}
+
+/* A connection was collected, which rolls back; but its last statement stays in force, as its rows live on. */
+static int collected(mwpy_connection *c) {
+    mwpy_tracer *tracer = c->tracer;
+    PyObject *list = mwpy_unfinished(c);
+    for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) {
+        mwpy_statement *s = (mwpy_statement *)PyList_GET_ITEM(list, i);
+        if (c->transaction && s->transaction == c->transaction) continue;
+        mwpy_unlink(s);
+        Py_SETREF(s->where, (mwpy_connection *)Py_NewRef((PyObject *)tracer->nowhere));
+        mwpy_link(s);
+    }
+    Py_XDECREF(list);
+    return list ? mwpy_over(c, MWPY_ROLLED_BACK, true, NULL) : -1;
+}
+
+static PyObject *gone(PyObject *object, PyObject *ref) {
+    mwpy_connection *c = (mwpy_connection *)object;
+    mwpy_tracer *tracer = c->tracer;
+    if (!tracer || c->ref != ref) Py_RETURN_NONE;
+    Py_INCREF(object), Py_INCREF(tracer);
+    int error = PyDict_GetItemWithError(tracer->connections, c->address) == object
+                    ? PyDict_DelItem(tracer->connections, c->address)
+                    : 0;
+    if (!error && !tracer->closed) error = collected(c);
+    if (error) mwpy_trouble(tracer);
+    mwpy_disconnect(c);
+    Py_DECREF(tracer), Py_DECREF(object);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef gone_method = {"gone", gone, METH_O, NULL};
+
+/* Objects that allow no weak references pile up, because nobody says when one is gone: the oldest makes room. */
+static int make_room(mwpy_tracer *tracer) {
+    PyObject *address, *c;
+    Py_ssize_t at = 0;
+    if (PyDict_GET_SIZE(tracer->connections) < MOST_UNREFERABLE) return 0;
+    while (PyDict_Next(tracer->connections, &at, &address, &c))
+        if (!((mwpy_connection *)c)->ref) {
+            Py_INCREF(address);
+            int error = PyDict_DelItem(tracer->connections, address);
+            Py_DECREF(address);
+            return error;
+        }
+    return 0;
+}
+
+mwpy_connection *mwpy_connect(mwpy_tracer *tracer, PyObject *object) {
+    mwpy_connection *c = mwpy_connection_new(tracer, ++tracer->numbers);
+    PyObject *callback = c ? PyCFunction_New(&gone_method, (PyObject *)c) : NULL;
+    if (!callback) goto failed;
+    c->address = PyLong_FromVoidPtr(object);
+    if (PyType_SUPPORTS_WEAKREFS(Py_TYPE(object))) {
+        c->ref = PyWeakref_NewRef(object, callback);
+        if (!c->ref) goto failed;
+    } else if (make_room(tracer)) {
+        goto failed;
+    }
+    if (!c->address || PyDict_SetItem(tracer->connections, c->address, (PyObject *)c)) goto failed;
+    Py_DECREF(callback);
+    Py_DECREF((PyObject *)c); /* the dict holds it */
+    return c;
+failed:
+    Py_XDECREF(callback);
+    if (c) mwpy_disconnect(c);
+    Py_XDECREF((PyObject *)c);
+    return NULL;
+}
+
+void mwpy_disconnect(mwpy_connection *c) {
+    PyObject *ref = c->ref;
+    c->tracer = NULL;
+    if (!ref) return;
+    c->ref = Py_NewRef(Py_None); /* stands for nothing any more */
+    Py_DECREF(ref);
+}
+
+/* ---- unfinished statements --------------------------------------------------------------------------------------- */
+
+void mwpy_link(mwpy_statement *s) {
+    mwpy_connection *c = s->where;
+    s->previous = c->last;
+    s->next = NULL;
+    *(c->last ? &c->last->next : &c->first) = s;
+    c->last = s;
+    s->tracer->unfinished++;
+}
+
+void mwpy_unlink(mwpy_statement *s) {
+    mwpy_connection *c = s->where;
+    *(s->previous ? &s->previous->next : &c->first) = s->next;
+    *(s->next ? &s->next->previous : &c->last) = s->previous;
+    s->previous = s->next = NULL;
+    s->tracer->unfinished--;
+}
+
+PyObject *mwpy_unfinished(mwpy_connection *c) {
+    PyObject *list = PyList_New(0);
+    for (mwpy_statement *s = c->first; list && s; s = s->next)
+        if (PyList_Append(list, (PyObject *)s)) Py_CLEAR(list);
+    return list;
+}
+
+/* ---- transactions ------------------------------------------------------------------------------------------------ */
+
+static void forget_savepoints(mwpy_connection *c, Py_ssize_t from) {
+    while (c->depth > from) Py_DECREF(c->savepoints[--c->depth].name);
+}
+
+static int write_scope(mwpy_connection *c, mwpy_word word, uint32_t transaction, const char *scope, uint32_t since) {
+    if (!c->tracer) return 0; /* closed */
+    mwpy_text t;
+    mwpy_text_open(&t);
+    if (word == MWPY_COMMITTED)
+        MWPY_PUT(&t, "{\"outcome\":\"committed\",\"scope\":\"");
+    else
+        MWPY_PUT(&t, "{\"outcome\":\"rolled back\",\"scope\":\"");
+    mwpy_put(&t, scope, strlen(scope));
+    MWPY_PUT(&t, "\"");
+    if (since) {
+        MWPY_PUT(&t, ",\"since\":");
+        mwpy_put_number(&t, since);
+    }
+    MWPY_PUT(&t, "}");
+    int error = mwpy_write_record(c->tracer->outcome, mw_outcome_record, transaction, &t);
+    mwpy_text_close(&t);
+    return error;
+}
+
+int mwpy_over(mwpy_connection *c, mwpy_word word, bool closed, mwpy_statement *but) {
+    uint32_t transaction = c->transaction;
+    bool told = c->told;
+    c->transaction = 0;
+    c->told = false;
+    forget_savepoints(c, 0);
+    PyObject *list = mwpy_unfinished(c);
+    int error = list ? 0 : -1;
+    for (Py_ssize_t i = 0; !error && i < PyList_GET_SIZE(list); i++) {
+        mwpy_statement *s = (mwpy_statement *)PyList_GET_ITEM(list, i);
+        if (s->running || s->finished || s == but) continue;
+        if (transaction && s->transaction == transaction && !s->word) s->word = (uint8_t)word;
+        error = mwpy_finish(s, closed ? "closed" : "ended", NULL) || mwpy_leave(s) ? -1 : 0;
+    }
+    Py_XDECREF(list);
+    if (!error && told && word) error = write_scope(c, word, transaction, "transaction", 0);
+    return error;
+}
+
+static bool ends_transaction(mwpy_action action) {
+    return action == MWPY_COMMITS || action == MWPY_ROLLS_BACK || action == MWPY_PREPARES;
+}
+
+static bool commits_before(mwpy_action action) {
+    return action == MWPY_COMMITS_BEFORE || action == MWPY_COMMITS_AND_BEGINS;
+}
+
+/* What SAVEPOINT, RELEASE and ROLLBACK TO do that have succeeded, in a transaction. */
+static int settle_savepoint(mwpy_statement *s, mwpy_action action, int known, bool begins) {
+    mwpy_connection *c = s->where;
+    PyObject *name = PyTuple_GET_ITEM(s->head, 2);
+    if (action == MWPY_SETS_SAVEPOINT) return mwpy_set_savepoint(c, name, s->id + 1, begins);
+    if (action == MWPY_ROLLS_BACK_TO) {
+        int error = mwpy_roll_back_to(c, name, s->id + 1, s);
+        return error ? error : mwpy_finish(s, "ended", NULL) ? -1 : 1;
+    }
+    int over = mwpy_release_savepoint(c, name);
+    if (over <= 0 || known > 0) return over < 0 ? -1 : 0;
+    return mwpy_over(c, MWPY_COMMITTED, false, NULL) ? -1 : 1;
+}
+
+int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back) {
+    mwpy_connection *c = s->where;
+    mwpy_action action = mwpy_action_of(s);
+    if (error && !(known == 0 && commits_before(action))) action = MWPY_NOTHING; /* it did nothing, as far as we know */
+    bool begins = !c->transaction;
+    if (c->transaction && commits_before(action)) {
+        if (mwpy_over(c, MWPY_COMMITTED, false, s)) return -1;
+    } else if (c->transaction && (known == 0 || ends_transaction(action))) {
+        /* COMMIT, ROLLBACK as text, a script, a conflict that rolls back. */
+        s->transaction = c->transaction;
+        if (error) {
+            s->word = MWPY_FAILED;
+            if (mwpy_finish(s, "failed: ", error)) return -1;
+        }
+        bool back = error || rolled_back || action == MWPY_ROLLS_BACK || action == MWPY_MAY_ROLL_BACK;
+        mwpy_word word = action == MWPY_PREPARES ? MWPY_NO_WORD : back ? MWPY_ROLLED_BACK : MWPY_COMMITTED;
+        return mwpy_over(c, word, false, NULL) ? -1 : 1;
+    }
+    if (known == 0) {
+        s->autocommit = !error;
+        forget_savepoints(c, 0);
+        return 0;
+    }
+    /* Unknown counts as open, as PEP 249 has it, unless the text says otherwise. */
+    if (!c->number || ends_transaction(action) || action == MWPY_COMMITS_BEFORE) return 0;
+    if (known < 0 && !c->transaction && error) return 0;
+    if (!c->transaction) c->transaction = s->id;
+    s->transaction = c->transaction;
+    if (action == MWPY_SETS_SAVEPOINT || action == MWPY_RELEASES || action == MWPY_ROLLS_BACK_TO)
+        return settle_savepoint(s, action, known, begins);
+    return 0;
+}
+
+/* ---- savepoints -------------------------------------------------------------------------------------------------- */
+
+static bool speaks(const mwpy_connection *c, const char *dialect) {
+    return c->dialect && PyUnicode_Check(c->dialect) && !PyUnicode_CompareWithASCIIString(c->dialect, dialect);
+}
+
+/* The latest savepoint of that name; -1: none, -2: an exception. */
+static Py_ssize_t find_savepoint(const mwpy_connection *c, PyObject *name) {
+    for (Py_ssize_t i = c->depth - 1; i >= 0; i--) {
+        int order = PyUnicode_Compare(c->savepoints[i].name, name);
+        if (!order) return i;
+        if (order < 0 && PyErr_Occurred()) return -2;
+    }
+    return -1;
+}
+
+int mwpy_set_savepoint(mwpy_connection *c, PyObject *name, uint32_t since, bool begins) {
+    Py_ssize_t before = speaks(c, "mysql") ? find_savepoint(c, name) : -1;
+    if (before < -1) return -1;
+    if (before >= 0) { /* an older one of that name goes; elsewhere it is hidden until this one is released */
+        Py_DECREF(c->savepoints[before].name);
+        c->depth--;
+        memmove(c->savepoints + before, c->savepoints + before + 1,
+                (size_t)(c->depth - before) * sizeof *c->savepoints);
+    }
+    if (c->depth == c->room) {
+        Py_ssize_t room = c->room ? 2 * c->room : 4;
+        mwpy_savepoint *more = PyMem_Realloc(c->savepoints, (size_t)room * sizeof *more);
+        if (!more) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        c->savepoints = more;
+        c->room = room;
+    }
+    c->savepoints[c->depth++] = (mwpy_savepoint){Py_NewRef(name), since, begins && speaks(c, "sqlite")};
+    return 0;
+}
+
+int mwpy_release_savepoint(mwpy_connection *c, PyObject *name) {
+    Py_ssize_t at = find_savepoint(c, name);
+    if (at < 0) return at < -1 ? -1 : 0;
+    bool begins = c->savepoints[at].begins;
+    forget_savepoints(c, at);
+    return begins;
+}
+
+int mwpy_roll_back_to(mwpy_connection *c, PyObject *name, uint32_t next, mwpy_statement *but) {
+    Py_ssize_t at = find_savepoint(c, name);
+    if (at < 0) return at < -1 ? -1 : 0; /* set where nobody told us: what came after it isn't known */
+    forget_savepoints(c, at + 1);        /* itself, it stays */
+    uint32_t since = c->savepoints[at].since, transaction = c->transaction;
+    c->savepoints[at].since = next;
+    if (!transaction) return 0; /* nothing was run in it yet */
+    PyObject *list = mwpy_unfinished(c);
+    int error = list ? 0 : -1;
+    for (Py_ssize_t i = 0; !error && i < PyList_GET_SIZE(list); i++) {
+        mwpy_statement *s = (mwpy_statement *)PyList_GET_ITEM(list, i);
+        if (s->transaction != transaction || s->id < since || s->running || s->finished || s == but) continue;
+        if (!s->word) s->word = MWPY_ROLLED_BACK;
+        error = mwpy_finish(s, "ended", NULL) || mwpy_leave(s) ? -1 : 0;
+    }
+    Py_XDECREF(list);
+    return error ? error : write_scope(c, MWPY_ROLLED_BACK, transaction, "savepoint", since);
+}
+
+/* ---- the type ---------------------------------------------------------------------------------------------------- */
+
+static void dealloc(PyObject *object) {
+    mwpy_connection *c = (mwpy_connection *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    forget_savepoints(c, 0);
+    PyMem_Free(c->savepoints);
+    Py_XDECREF(c->ref);
+    Py_XDECREF(c->address);
+    Py_XDECREF(c->json);
+    Py_XDECREF(c->driver);
+    Py_XDECREF(c->dialect);
+    Py_XDECREF(c->heads);
+    PyObject_Free(object);
+    Py_DECREF(type);
+}
+
+static PyType_Slot slots[] = {{Py_tp_dealloc, dealloc}, {0, NULL}};
+
+PyType_Spec mwpy_connection_spec = {"memwatch_core.native.tracing.Connection", sizeof(mwpy_connection), 0,
+                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+                                    slots};

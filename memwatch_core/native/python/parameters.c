@@ -1,0 +1,252 @@
+/* parameters.c - keyed hashes of a statement's parameters: that two are equal can be told, and nothing else.
+ *
+ * What is hashed is the canonical form of a value, the same for equal values; adapter/parameters.py defines it, and
+ * makes it for the types that are rare here. No code of the program is called: types are told by ob_type, items are
+ * read in place, an iterator isn't touched, and of an object of an unknown type only the name of the type is kept, as
+ * <type>. */
+#include "tracer.h"
+#include "siphash.h"
+
+enum { MOST = 64, MOST_ROWS = 8, MOST_NAME = 200, SHORT = 4096 };
+
+typedef struct hasher {
+    PyObject_HEAD uint64_t key[2];
+    PyObject *canonical; /* canonical(value): bytes, or None for an unknown type */
+} hasher;
+
+PyTypeObject *mwpy_hasher_type;
+
+static void put_hash(const hasher *self, mwpy_text *t, char kind, const void *bytes, size_t n) {
+    unsigned char plain[SHORT];
+    plain[0] = (unsigned char)kind;
+    memcpy(plain + 1, bytes, n);
+    mwpy_put_hex(t, siphash(self->key, plain, n + 1));
+}
+
+static void put_integer(const hasher *self, mwpy_text *t, long long number) {
+    char digits[21];
+    size_t n = 0;
+    if (number < 0) digits[n++] = '-';
+    n += mwpy_digits(digits + n, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
+    put_hash(self, t, 'n', digits, n);
+}
+
+static int put_type(mwpy_text *t, PyObject *value) {
+    PyObject *name = PyType_GetName(Py_TYPE(value));
+    MWPY_PUT(t, "<");
+    int error = name ? mwpy_put_json(t, name, MOST_NAME) : -1;
+    MWPY_PUT(t, ">");
+    Py_XDECREF(name);
+    return error;
+}
+
+static int put_other(const hasher *self, mwpy_text *t, PyObject *value) {
+    PyObject *plain = PyObject_CallOneArg(self->canonical, value);
+    if (!plain) { /* it breaks the promises of its type */
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) return -1;
+        PyErr_Clear();
+    }
+    int error = 0;
+    if (plain && PyBytes_Check(plain))
+        mwpy_put_hex(t, siphash(self->key, (unsigned char *)PyBytes_AS_STRING(plain), (size_t)PyBytes_GET_SIZE(plain)));
+    else
+        error = put_type(t, value);
+    Py_XDECREF(plain);
+    return error;
+}
+
+static int put_float(const hasher *self, mwpy_text *t, PyObject *value) {
+    double number = PyFloat_AS_DOUBLE(value);
+    if (!(number > -9e18 && number < 9e18)) return put_other(self, t, value);
+    if (number == (double)(long long)number)
+        put_integer(self, t, (long long)number);
+    else
+        put_hash(self, t, 'f', &number, sizeof number);
+    return 0;
+}
+
+static int put_str(const hasher *self, mwpy_text *t, PyObject *value) {
+    Py_ssize_t n = PyUnicode_GET_LENGTH(value);
+    if (n + 1 >= SHORT) return put_other(self, t, value);
+    if (PyUnicode_IS_ASCII(value)) {
+        put_hash(self, t, 's', PyUnicode_DATA(value), (size_t)n);
+        return 0;
+    }
+    PyObject *utf8 = PyUnicode_AsUTF8String(value);
+    if (!utf8) PyErr_Clear(); /* lone surrogates */
+    if (!utf8 || PyBytes_GET_SIZE(utf8) + 1 >= SHORT) {
+        Py_XDECREF(utf8);
+        return put_other(self, t, value);
+    }
+    put_hash(self, t, 's', PyBytes_AS_STRING(utf8), (size_t)PyBytes_GET_SIZE(utf8));
+    Py_DECREF(utf8);
+    return 0;
+}
+
+/* A watched number or text counts as what it is; to read any other watched value might run a serializer. */
+static bool is_plain_proxy(PyObject *value) {
+    if (!mwpy_check(value)) return false;
+    const mwpy_kind *kind = ((mwpy_proxy *)value)->kind;
+    return kind == &mwpy_int || kind == &mwpy_float || kind == &mwpy_bytes || kind == &mwpy_bytearray;
+}
+
+static int put_word(const hasher *self, mwpy_text *t, PyObject *value) {
+    if (PyLong_CheckExact(value)) {
+        int overflow;
+        long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+        if (overflow) return put_other(self, t, value);
+        put_integer(self, t, number);
+        return 0;
+    }
+    if (PyUnicode_CheckExact(value)) return put_str(self, t, value);
+    if (value == Py_None) {
+        put_hash(self, t, '0', "", 0);
+        return 0;
+    }
+    if (PyFloat_CheckExact(value)) return put_float(self, t, value);
+    if (PyBool_Check(value)) {
+        put_integer(self, t, value == Py_True);
+        return 0;
+    }
+    if (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) + 1 < SHORT) {
+        put_hash(self, t, 'b', PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value));
+        return 0;
+    }
+    if (is_plain_proxy(value)) {
+        PyObject *plain = mwpy_plain(value);
+        int error = plain ? put_word(self, t, plain) : -1;
+        Py_XDECREF(plain);
+        return error;
+    }
+    return put_other(self, t, value);
+}
+
+static int put_name(mwpy_text *t, PyObject *name) {
+    int error = PyUnicode_CheckExact(name) ? mwpy_put_json(t, name, MOST_NAME) : put_type(t, name);
+    MWPY_PUT(t, "=");
+    return error;
+}
+
+static void put_more(mwpy_text *t, const char *between, Py_ssize_t more, const char *what) {
+    if (more <= 0) return;
+    mwpy_put(t, between, strlen(between));
+    MWPY_PUT(t, "… ");
+    mwpy_put_number(t, (uint64_t)more);
+    mwpy_put(t, what, strlen(what));
+}
+
+static inline Py_ssize_t size_of(PyObject *sequence) {
+    return PyTuple_Check(sequence) ? PyTuple_GET_SIZE(sequence) : PyList_GET_SIZE(sequence);
+}
+
+/* A new reference: while Python code makes a canonical form, another thread may change a list. */
+static inline PyObject *item_of(PyObject *sequence, Py_ssize_t i) {
+    return Py_NewRef(PyTuple_Check(sequence) ? PyTuple_GET_ITEM(sequence, i) : PyList_GET_ITEM(sequence, i));
+}
+
+static int put_row(const hasher *self, mwpy_text *t, PyObject *row, const char *between) {
+    size_t gap = strlen(between);
+    int error = 0;
+    if (PyTuple_Check(row) || PyList_Check(row)) {
+        for (Py_ssize_t i = 0; !error && i < size_of(row) && i < MOST; i++) {
+            if (i) mwpy_put(t, between, gap);
+            PyObject *value = item_of(row, i);
+            error = put_word(self, t, value);
+            Py_DECREF(value);
+        }
+        put_more(t, between, size_of(row) - MOST, " more");
+    } else if (PyDict_Check(row)) {
+        PyObject *name, *value;
+        Py_ssize_t at = 0;
+        for (int i = 0; !error && i < MOST && PyDict_Next(row, &at, &name, &value); i++) {
+            Py_INCREF(name), Py_INCREF(value);
+            if (i) mwpy_put(t, between, gap);
+            error = put_name(t, name) || put_word(self, t, value) ? -1 : 0;
+            Py_DECREF(name), Py_DECREF(value);
+        }
+        put_more(t, between, PyDict_GET_SIZE(row) - MOST, " more");
+    } else if (row != Py_None) {
+        error = put_type(t, row);
+    }
+    return error;
+}
+
+static int put_rows(const hasher *self, mwpy_text *t, PyObject *rows) {
+    if (!PyTuple_Check(rows) && !PyList_Check(rows)) return put_type(t, rows); /* to look into it would consume it */
+    int error = 0;
+    for (Py_ssize_t i = 0; !error && i < size_of(rows) && i < MOST_ROWS; i++) {
+        if (i) MWPY_PUT(t, "\",\"");
+        PyObject *row = item_of(rows, i);
+        error = put_row(self, t, row, " ");
+        Py_DECREF(row);
+    }
+    put_more(t, "\",\"", size_of(rows) - MOST_ROWS, " more rows");
+    return error;
+}
+
+int mwpy_put_hashes(mwpy_text *t, PyObject *object, PyObject *parameters, bool many) {
+    if (parameters == Py_None || ((PyTuple_Check(parameters) || PyList_Check(parameters)) && !size_of(parameters)) ||
+        (!many && PyDict_Check(parameters) && !PyDict_GET_SIZE(parameters)))
+        return 0;
+    const hasher *self = (hasher *)object;
+    MWPY_PUT(t, ",\"parameters\":[\"");
+    int error = many ? put_rows(self, t, parameters) : put_row(self, t, parameters, "\",\"");
+    MWPY_PUT(t, "\"]");
+    return error;
+}
+
+/* ---- the type ---------------------------------------------------------------------------------------------------- */
+
+static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    const char *key;
+    Py_ssize_t n;
+    PyObject *canonical;
+    if (keywords || !PyArg_ParseTuple(args, "y#O", &key, &n, &canonical)) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "ParameterHash() takes no keywords");
+        return NULL;
+    }
+    if (n != sizeof((hasher *)0)->key) {
+        PyErr_Format(PyExc_ValueError, "the key of a ParameterHash has 16 bytes, not %zd", n);
+        return NULL;
+    }
+    hasher *self = (hasher *)type->tp_alloc(type, 0);
+    if (!self) return NULL;
+    memcpy(self->key, key, sizeof self->key);
+    self->canonical = Py_NewRef(canonical);
+    return (PyObject *)self;
+}
+
+static void dealloc(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    Py_XDECREF(((hasher *)object)->canonical);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static PyObject *call(PyObject *self, PyObject *args, PyObject *keywords) {
+    PyObject *parameters;
+    int many = 0;
+    if (keywords || !PyArg_ParseTuple(args, "O|p", &parameters, &many)) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "a ParameterHash takes no keywords");
+        return NULL;
+    }
+    mwpy_text t;
+    mwpy_text_open(&t);
+    PyObject *result = NULL;
+    if (!mwpy_put_hashes(&t, self, parameters, many))
+        result = t.failed ? PyErr_NoMemory() : PyUnicode_DecodeUTF8(t.at, (Py_ssize_t)t.n, NULL);
+    mwpy_text_close(&t);
+    return result;
+}
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "ParameterHash(key, canonical)\n--\n\n"
+                "hash(parameters, many): the member of a CONTEXT record, ',\"parameters\":[...]', or ''."},
+    {Py_tp_new, make},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_call, call},
+    {0, NULL},
+};
+
+PyType_Spec mwpy_hasher_spec = {"memwatch_core.native.tracing.ParameterHash", sizeof(hasher), 0,
+                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, slots};
