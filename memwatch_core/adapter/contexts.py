@@ -82,7 +82,9 @@ class SqlContexts(tracing.Tracer):
         self, connection: object, database: Database | Callable[[Any], Database] | None, number: int
     ) -> bytes:
         """A connection's members of its CONTEXT records."""
-        named = database(connection) if callable(database) else database or Database()
+        if callable(database):
+            database = None if connection is None else database(connection)
+        named = database or Database()
         json = f',"connection":{number}'
         for member, value in zip(Database._fields, named, strict=True):
             if value:  # a connection string, which may hold a password, isn't kept

@@ -92,6 +92,11 @@ class DbapiDriverBase(SqlDriverBase):
         """What a commit would come to now: ``rolled back`` in a transaction that has failed."""
         return "committed"
 
+    def rolled_back(self, cursor: Any) -> bool:
+        """Of a statement behind which no transaction is open: whether it rolled back the one before, by the server's
+        answer. PostgreSQL answers so to COMMIT, where a statement has failed."""
+        return False
+
     def after(self, cursor: Any) -> tuple[int | None, bool | None]:
         """After a statement that succeeded: how many rows it changed (None: it gives rows), and ``in_transaction``."""
         rows = None if cursor.description is not None else cursor.rowcount
@@ -116,6 +121,7 @@ class DbapiDriverBase(SqlDriverBase):
         first, second = keywords or self.keywords
         name, dialect, keep, recall = self.name, self.dialect, self._tokens.set, self._tokens.get
         as_it_is = type(self).text is DbapiDriverBase.text
+        answers = type(self).rolled_back is not DbapiDriverBase.rolled_back
 
         def before(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if not args and first not in kwargs:
@@ -138,7 +144,10 @@ class DbapiDriverBase(SqlDriverBase):
             tracer = self.tracer
             if token is not None and tracer is not None:
                 rows, in_transaction = self.after(cursor)
-                tracer.statement_ends(token, rows, None, rows is None, in_transaction)
+                if answers and in_transaction is False and self.rolled_back(cursor):
+                    tracer.statement_ends(token, rows, None, rows is None, False, True)
+                else:
+                    tracer.statement_ends(token, rows, None, rows is None, in_transaction)
 
         return Around(before, after, self.failed)
 

@@ -124,6 +124,7 @@ class RecordingTracer:
         error: BaseException | None = None,
         fetchable: bool = True,
         in_transaction: bool | None = None,
+        rolled_back: bool = False,
     ) -> None:
         with self._lock:
             if self._is_ours(token, "statement_ends"):

@@ -8,7 +8,6 @@ from memwatch_plugins.testing import SqlDriverContract
 
 DIFFERS = {
     "test_connections_and_cursors_look_otherwise": "inspect.signature finds one for the traced cursor()",
-    "test_end_of_transaction_as_a_statement_is_missed[ROLLBACK]": "told by transaction_ends()",
 }
 
 

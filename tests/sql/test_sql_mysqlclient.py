@@ -18,7 +18,7 @@ from MySQLdb.cursors import Cursor, DictCursor, SSCursor, SSDictCursor
 from sql_support import Records
 
 from memwatch_core.adapter.contexts import SqlContexts
-from memwatch_core.adapter.flows import CURRENT
+from memwatch_core.native.tracing import in_force
 
 Connect = Callable[..., Any]
 CURSORS: list[Any] = [Cursor, DictCursor, SSCursor, SSDictCursor]
@@ -149,7 +149,7 @@ def test_procedure_that_fails_in_its_second_statement(traced: Any, records: Reco
     cursor.callproc("f")
     with pytest.raises(MySQLdb.OperationalError):
         cursor.nextset()
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     assert outcomes(records) == ["failed: OperationalError"]
 
 
@@ -173,7 +173,7 @@ def test_every_end_of_a_transaction(
         (lambda: run().rollback(), "rolled back", 1),
         (lambda: run("COMMIT"), "committed", 2),
         (lambda: run("ROLLBACK"), "rolled back", 2),
-        (lambda: run("CREATE TABLE u (a int)"), "committed", 2),  # commits by itself
+        (lambda: run("CREATE TABLE u (a int)"), "committed", 1),  # commits what was before it
         (lambda: run().begin(), "committed", 1),
         (lambda: run().autocommit(True), "committed", 1),
         (lambda: (traced.begin(), run().rollback()), "rolled back", 1),
@@ -185,8 +185,8 @@ def test_every_end_of_a_transaction(
     for number, (way, outcome, statements) in enumerate(ways):
         start = len(records.contexts)
         way()
-        assert outcomes(records)[start:] == [outcome] * statements, number
-        assert CURRENT.get() == 0
+        assert outcomes(records)[start : start + statements] == [outcome] * statements, number
+        assert in_force() == 0
 
 
 def test_autocommit_and_transactions_by_text(traced: Any, records: Records) -> None:
@@ -202,7 +202,7 @@ def test_autocommit_and_transactions_by_text(traced: Any, records: Records) -> N
         "ROLLBACK",
     ):
         cursor.execute(text)
-        assert (CURRENT.get() == 0) == (text in ("COMMIT", "ROLLBACK"))
+        assert (in_force() == 0) == (text in ("COMMIT", "ROLLBACK"))
     cursor.execute("BEGIN")
     traced.autocommit(True)  # is on: ends nothing
     assert records.statement == "BEGIN"

@@ -24,7 +24,7 @@ from sql_support import Records, Session
 
 from memwatch_core import watch
 from memwatch_core.adapter.contexts import SqlContexts
-from memwatch_core.adapter.flows import CURRENT
+from memwatch_core.native.tracing import in_force
 
 TIMES = 1000 if os.environ.get("MEMWATCH_SOAK") else 100
 
@@ -91,7 +91,7 @@ def test_statement_that_is_cut_short_ends_alone(
     assert raised.value.args[0] in (1317, 1969, 1205)
     if thread is not None:
         thread.join()
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     connection.commit()
     mine = [each["outcome"] for each in records.contexts.values() if each["connection"] == 1]
     assert (mine[0], mine[-1]) == ("committed", "failed: OperationalError")
@@ -124,7 +124,7 @@ def test_killed_connection(connect: Any, records: Records, mariadb_database: ser
         else:
             with pytest.raises(MySQLdb.OperationalError):
                 connection.cursor().execute("SELECT 1")
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     assert outcomes(records) == ["rolled back", *["failed: OperationalError"] * (when != "before close")]
     with contextlib.closing(connect()) as other, other.cursor() as after:
         after.execute("SELECT max(b) FROM t")
@@ -142,7 +142,7 @@ def test_deadlock_victim_is_rolled_back_and_the_other_is_not(connect: Any, recor
         try:
             cursor.execute("UPDATE t SET b = b + 10 WHERE a = %s", (other,))
         except MySQLdb.OperationalError:
-            assert CURRENT.get() == 0
+            assert in_force() == 0
             failed.append(threading.current_thread().name)
             cursor.execute("SELECT b FROM t")  # of another transaction
         connection.commit()
@@ -178,7 +178,7 @@ def test_mistake_of_the_program_while_fetching_says_nothing_of_the_statement(con
     connection.close()
     with pytest.raises(MySQLdb.Error):
         connection.cursor().execute("SELECT 1")
-    assert CURRENT.get() == 0
+    assert in_force() == 0
 
 
 class Fails:

@@ -49,12 +49,19 @@ class Published:
         return [text]
 
     def statement_ends(
-        self, token: Any, rows: Any = None, error: Any = None, fetchable: bool = True, in_transaction: Any = None
+        self,
+        token: Any,
+        rows: Any = None,
+        error: Any = None,
+        fetchable: bool = True,
+        in_transaction: Any = None,
+        rolled_back: bool = False,
     ) -> None:
         if token is None:  # nothing was begun: the statement was missing
             return
         said = [f"rows={rows}"] * (rows is not None) + ["fetchable"] * fetchable
         said += ["in transaction"] * bool(in_transaction) + ["unknown"] * (in_transaction is None)
+        said += ["rolled back"] * rolled_back
         self.log.append(f"end {', '.join(said)}" if error is None else f"failed {token[0]}: {type(error).__name__}")
 
     def rows_fetched(self, token: Any, count: int, *, exhausted: bool = False) -> None:

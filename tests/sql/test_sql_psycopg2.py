@@ -25,7 +25,7 @@ from psycopg2.extras import wait_select
 from sql_support import Records
 
 from memwatch_core.adapter.contexts import SqlContexts
-from memwatch_core.adapter.flows import CURRENT
+from memwatch_core.native.tracing import in_force
 
 Connect = Callable[..., Any]
 FACTORIES = [
@@ -170,7 +170,7 @@ def test_named_cursor_that_is_held_gives_rows_after_the_commit(traced: Any, reco
     assert cursor.fetchall() == [(1,), (2,), (3,)]
     assert records.statement == "SELECT a FROM t"
     cursor.close()
-    assert CURRENT.get() == 0
+    assert in_force() == 0
 
 
 def test_every_end_of_a_transaction(traced: Any, records: Records) -> None:
@@ -207,7 +207,7 @@ def test_every_end_of_a_transaction(traced: Any, records: Records) -> None:
         way()
         assert outcomes(records)[number:] == [outcome], number
         assert list(records.contexts.values())[-1]["transaction"] != 0
-        assert CURRENT.get() == 0
+        assert in_force() == 0
 
 
 def test_prepared_transaction_is_neither_ended_by_what_fails_nor_rolled_back_by_closing(
@@ -244,7 +244,7 @@ def test_autocommit_and_transactions_by_text(traced: Any, records: Records) -> N
         "ROLLBACK",
     ):
         cursor.execute(text)
-        assert (CURRENT.get() == 0) == (text in ("COMMIT", "ROLLBACK"))
+        assert (in_force() == 0) == (text in ("COMMIT", "ROLLBACK"))
     traced.autocommit = False
     cursor.execute("SELECT 1")
     traced.rollback()
@@ -263,7 +263,7 @@ def test_commit_of_a_failed_transaction_rolls_back(traced: Any, records: Records
             cursor.execute("SELECT 1 / 0")
         traced.commit() if commit == "method" else cursor.execute("COMMIT")
     assert outcomes(records)[:2] == ["rolled back", "failed: DivisionByZero"]
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     cursor.execute("SELECT count(*) FROM t WHERE b = 'lost'")
     assert cursor.fetchone() == (0,)
 
@@ -420,7 +420,7 @@ def test_asynchronous_statement_is_run_when_poll_says_so(connect: Connect, recor
     cursor.execute("SELECT 1 / 0")
     with pytest.raises(psycopg2.DataError):
         wait_select(connection)
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     cursor.execute("SELECT pg_sleep(60)")
     connection.close()
     assert [(each["outcome"], each.get("rows")) for each in records.contexts.values()] == [

@@ -20,7 +20,7 @@ from sql_support import Records, Session
 
 from memwatch_core import watch
 from memwatch_core.adapter.contexts import SqlContexts
-from memwatch_core.adapter.flows import CURRENT
+from memwatch_core.native.tracing import in_force
 
 TIMES = 1000 if os.environ.get("MEMWATCH_SOAK") else 100
 
@@ -83,7 +83,7 @@ def test_cancelled_statement_ends_and_its_transaction_goes_on(
         cursor.execute("SELECT pg_sleep(20)")
     if thread is not None:
         thread.join()
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     assert outcomes(records)[2:] == ["failed: QueryCanceled"]
     cursor.execute("ROLLBACK TO s")
     connection.commit()
@@ -113,7 +113,7 @@ def test_lost_connection(connect: Any, records: Records, postgresql_database: se
             with pytest.raises(psycopg2.OperationalError):
                 calls.get(when, lambda: cursor.execute("SELECT 1"))()
     assert connection.closed
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     assert outcomes(records)[0] == "rolled back"
     if when in ("in mid-statement", "between statements", "before fetch"):
         assert outcomes(records)[1].startswith("failed: ")
@@ -137,7 +137,7 @@ def test_deadlock_victim_is_rolled_back_and_the_other_is_not(connect: Any, recor
             cursor.execute(f"UPDATE u SET b = b + 10 WHERE a = %s AND {mine} < 3", (other,))
         except psycopg2.errors.DeadlockDetected:
             failed.append(threading.current_thread().name)
-            assert CURRENT.get() == 0
+            assert in_force() == 0
         connection.commit()
 
     threads = [threading.Thread(target=work, args=pair) for pair in ((1, 2), (2, 1))]
@@ -168,7 +168,7 @@ def test_failure_while_a_named_cursor_fetches(connect: Any, records: Records) ->
     assert next(cursor) == (1,)
     with pytest.raises(psycopg2.DataError):
         next(cursor)
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     assert outcomes(records) == ["failed: DivisionByZero"]
 
 
@@ -195,7 +195,7 @@ def test_failure_of_the_programs_own_in_the_middle_of_a_statement(connect: Any, 
     ):
         with pytest.raises(ZeroDivisionError):
             run()
-        assert CURRENT.get() == 0
+        assert in_force() == 0
     assert outcomes(records)[1:] == ["failed: QueryCanceled", "failed: ZeroDivisionError", "failed: ZeroDivisionError"]
 
 
@@ -217,7 +217,7 @@ def test_timeout_raised_by_the_wait_callback_ends_statement_and_connection(conne
     finally:
         psycopg2.extensions.set_wait_callback(None)
     assert connection.closed
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     assert outcomes(records) == ["rolled back", "failed: Timeout"]
 
 
@@ -228,7 +228,7 @@ def test_lost_asynchronous_connection(connect: Any, records: Records, postgresql
     while_it_sleeps(postgresql_database, connection, lambda: terminate(postgresql_database, connection)).join()
     with pytest.raises(psycopg2.Error):
         wait_select(connection)
-    assert CURRENT.get() == 0
+    assert in_force() == 0
     assert outcomes(records)[0].startswith("failed: ")
 
 

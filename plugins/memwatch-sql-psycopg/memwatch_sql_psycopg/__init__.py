@@ -84,6 +84,9 @@ class PsycopgDriver(DbapiDriverBase):
     def is_closed(self, connection: Any) -> bool:
         return connection.closed  # type: ignore[no-any-return]
 
+    def rolled_back(self, cursor: Any) -> bool:
+        return bool(cursor.statusmessage == "ROLLBACK")
+
     def commits(self, connection: Any) -> Outcome:
         return "rolled back" if connection.pgconn.transaction_status == INERROR else "committed"
 

@@ -67,6 +67,9 @@ class Psycopg2Driver(DbapiDriverBase):
     def is_closed(self, connection: Any) -> bool:
         return bool(connection.closed)
 
+    def rolled_back(self, cursor: Any) -> bool:
+        return bool(cursor.statusmessage == "ROLLBACK")
+
     def commits(self, connection: Any) -> Outcome:
         return "rolled back" if connection.get_transaction_status() == INERROR else "committed"
 
@@ -122,11 +125,8 @@ class Psycopg2Driver(DbapiDriverBase):
         if (tracer := self.tracer) is None:
             return
         rows, in_transaction = self.after(cursor) if cursor is not None else (None, None)
-        if in_transaction is False and cursor.statusmessage == "ROLLBACK":  # or COMMIT of a transaction that had failed
-            tracer.statement_ends(token, rows, None, False, True)
-            tracer.transaction_ends(cursor.connection, "rolled back")
-        else:
-            tracer.statement_ends(token, rows, None, rows is None, in_transaction)
+        rolled_back = in_transaction is False and self.rolled_back(cursor)
+        tracer.statement_ends(token, rows, None, rows is None, in_transaction, rolled_back)
 
     def _pending(self, connection: Any) -> tuple[Any, Any] | None:
         """The statement of an asynchronous connection that isn't known to have been run, once: its cursor, token."""
