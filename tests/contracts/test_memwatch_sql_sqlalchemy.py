@@ -15,7 +15,6 @@ DIFFERS = {
     "test_closed_cursor_stays_in_force": BELOW,
     "test_write_is_blamed_on_another_statement": BELOW,
     "test_end_of_transaction_is_missed[close-closed]": "the pool rolls back before it closes, and both are published",
-    "test_uninstall_leaves_something_patched": "SQLAlchemy's flag that an engine has listeners stays set",
 }
 
 
@@ -27,7 +26,7 @@ class TestSqlalchemy(SqlDriverContract):
         name = request.node.name
         reason = DIFFERS.get(name) or DIFFERS.get(name.partition("[")[0])
         if reason:
-            request.applymarker(pytest.mark.xfail(strict="uninstall" not in name, reason=reason))
+            request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
 
     def connect(self):
         return sqlalchemy.create_engine(f"sqlite:///{self.folder}/kit.db", poolclass=sqlalchemy.NullPool).connect()

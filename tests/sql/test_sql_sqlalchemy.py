@@ -14,6 +14,8 @@ from memwatch_sql_sqlalchemy import driver
 from memwatch_sql_sqlite3 import driver as sqlite
 from sql_support import Records, Session
 from sqlalchemy import event, exc, orm
+from sqlalchemy.dialects.mysql.mysqldb import MySQLDialect_mysqldb
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -169,15 +171,34 @@ def test_asyncio_tasks_never_mix(session: Callable[..., Session], tmp_path: Path
 
 
 def test_nothing_is_left_after_uninstall(tracer: SqlContexts) -> None:
-    before = dict(vars(DefaultDialect))
+    before = {owner: dict(vars(owner)) for owner in (DefaultDialect, MySQLDialect_mysqldb, Engine)}
     driver.install(tracer)
+    assert vars(MySQLDialect_mysqldb)["do_executemany"] is not before[MySQLDialect_mysqldb]["do_executemany"]
     driver.uninstall()
-    assert dict(vars(DefaultDialect)) == before
-    for name in ("before_cursor_execute", "after_cursor_execute"):
-        assert not list(getattr(Engine.dispatch, name)._clslevel.get(Engine, ()))
-    engine = sa.create_engine("sqlite://")
-    assert not list(engine.dialect.dispatch.handle_error)
+    assert {owner: dict(vars(owner)) for owner in before} == before
+
+
+def test_dialect_with_methods_of_its_own_is_not_missed(installed: None, records: Records) -> None:
+    """Defined after tracing began, as by a third party."""
+
+    class Dialect(SQLiteDialect_pysqlite):
+        supports_statement_cache = True
+
+        def do_execute(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
+            cursor.execute(statement, parameters)
+
+        def do_commit(self, dbapi_connection: Any) -> None:
+            dbapi_connection.commit()
+
+    engine = sa.create_engine("sqlite://", _initialize=False)
+    engine.dialect.__class__ = Dialect
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE own (a int)"))
+        connection.execute(sa.text("INSERT INTO own VALUES (1)"))
     engine.dispose()
+    ours = [c for c in records.contexts.values() if c["driver"] == "sqlalchemy"]
+    assert [context["statement"] for context in ours][-2:] == ["CREATE TABLE own (a int)", "INSERT INTO own VALUES (?)"]
+    assert ours[-1]["outcome"] == "committed"
 
 
 def test_listeners_of_the_program_go_on(engine: sa.Engine) -> None:

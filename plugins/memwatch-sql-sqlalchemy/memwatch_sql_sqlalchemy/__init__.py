@@ -1,4 +1,8 @@
-"""Traces SQLAlchemy by listening to all engines, and at the calls by which a dialect ends a transaction.
+"""Traces SQLAlchemy at its dialects, by which every engine runs statements and ends transactions.
+
+Not by events of engines: a listener makes SQLAlchemy itself slower, as much as all that is done here, and can't be
+removed without a trace. Every class of dialects is traced that has such methods of its own, also one that is defined
+later.
 
 The driver below may be traced as well. Both then name the same connection, so that a statement is one context: what the
 driver says of it belongs to SQLAlchemy's.
@@ -9,16 +13,19 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Database, SqlDriver
 from memwatch_plugins.sql import Outcome, SqlDriverBase
 from memwatch_plugins.sql.around import Around, traced
-from memwatch_plugins.sql.tokens import Tokens
 
 _DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+_RUNS: dict[str, Callable[..., tuple[Any, Any, Any, Any]]] = {
+    "do_execute": lambda cursor, statement, parameters, context=None: (cursor, statement, parameters, context),
+    "do_executemany": lambda cursor, statement, parameters, context=None: (cursor, statement, parameters, context),
+    "do_execute_no_params": lambda cursor, statement, context=None: (cursor, statement, None, context),
+}
 _ENDS: dict[str, Outcome] = {
     "do_commit": "committed", "do_rollback": "rolled back", "do_close": "closed", "do_terminate": "closed",
 }  # fmt: skip
@@ -29,57 +36,62 @@ class SqlalchemyDriver(SqlDriverBase):
 
     def __init__(self) -> None:
         super().__init__()
-        self._tokens = Tokens()  # by ExecutionContext
         self._records: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
     def patch(self) -> None:
-        from sqlalchemy import event
-        from sqlalchemy.engine import Engine
         from sqlalchemy.engine.default import DefaultDialect
 
-        heard: dict[str, Callable[..., None]] = {
-            "before_cursor_execute": self._begins,
-            "after_cursor_execute": self._ends,
-            "handle_error": self._fails,
-        }
-        for name, call in heard.items():
-            listener = self.listener(call)
-            event.listen(Engine, name, listener)
-            self.on_undo(partial(event.remove, Engine, name, listener))
-        for name, outcome in _ENDS.items():
-            self.put(DefaultDialect, name, traced(self, DefaultDialect, name, self._ending(outcome)))
+        around = {name: self._running(told, name == "do_executemany") for name, told in _RUNS.items()}
+        around |= {name: self._ending(outcome) for name, outcome in _ENDS.items()}
 
-    def _begins(
-        self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
-    ) -> None:
-        dialect = connection.dialect
-        token = self.tracer.statement_begins(  # type: ignore[union-attr]
-            self.name,
-            statement,
-            parameters,
-            self._identity(dialect, connection.connection),
-            lambda identity: _database(connection.engine.url),
-            _DIALECTS.get(dialect.name, ""),
-            executemany,
-        )
-        self._tokens.set(context or cursor, token)
+        def trace(owner: type) -> None:
+            for name in around.keys() & vars(owner).keys():
+                self.put(owner, name, traced(self, owner, name, around[name]))
+            each: type
+            for each in owner.__subclasses__():
+                trace(each)
 
-    def _ends(
-        self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
-    ) -> None:
-        rows = None if cursor.description is not None else cursor.rowcount
-        token = self._tokens.get(context or cursor)
-        self.tracer.statement_ends(token, rows, None, rows is None, _in_transaction(connection))  # type: ignore[union-attr]
+        def defined(owner: type[Any], /, **options: Any) -> None:
+            super(DefaultDialect, owner).__init_subclass__(**options)  # type: ignore[misc]
+            self.listener(trace)(owner)
 
-    def _fails(self, failure: Any) -> None:
-        ran = failure.execution_context or failure.cursor
-        if ran is None or self.tracer is None:
-            return
-        error = failure.original_exception
-        self.tracer.statement_ends(self._tokens.get(ran), error=error, fetchable=False)
-        if failure.is_disconnect and failure.connection is not None and not failure.connection.closed:
-            identity = self._identity(failure.dialect, failure.connection.connection)
-            self.tracer.transaction_ends(identity, "closed")
+        trace(DefaultDialect)
+        self.put(DefaultDialect, "__init_subclass__", classmethod(defined))
+
+    def _running(self, told: Callable[..., tuple[Any, Any, Any, Any]], many: bool) -> Around:
+        def before(dialect: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            cursor, statement, parameters, context = told(*args, **kwargs)
+            if context is None:
+                return None  # of the dialect's own, on a connection that nobody has yet
+            connection = context.root_connection
+            identity = self._identity(dialect, connection.connection)
+            token = self.tracer.statement_begins(  # type: ignore[union-attr]
+                self.name,
+                statement,
+                parameters,
+                identity,
+                lambda _: _database(connection.engine.url),
+                _DIALECTS.get(dialect.name, ""),
+                many,
+            )
+            return token, cursor, connection, identity
+
+        def after(dialect: Any, ran: Any, result: Any) -> None:
+            if ran is not None and (tracer := self.tracer) is not None:
+                token, cursor, connection, _ = ran
+                rows = None if cursor.description is not None else cursor.rowcount
+                tracer.statement_ends(token, rows, None, rows is None, _in_transaction(connection))
+
+        def failed(dialect: Any, ran: Any, error: BaseException) -> None:
+            if ran is None or (tracer := self.tracer) is None:
+                return
+            token, cursor, connection, identity = ran
+            tracer.statement_ends(token, None, error, False)
+            raw = connection.connection.dbapi_connection
+            if isinstance(error, dialect.loaded_dbapi.Error) and dialect.is_disconnect(error, raw, cursor):
+                tracer.transaction_ends(identity, "closed")
+
+        return Around(before, after, failed)
 
     def _ending(self, outcome: Outcome) -> Around:
         def before(dialect: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -99,11 +111,12 @@ class SqlalchemyDriver(SqlDriverBase):
         below = getattr(below, "_memwatch", below)
         if type(below).__weakrefoffset__:
             return below
+        record = self._records.get(id(raw))
+        if record is not None and record.dbapi_connection is raw:
+            return record
         record = getattr(connection, "_connection_record", None)
-        if record is None:
-            record = self._records.get(id(raw))
-            return record if record is not None and record.dbapi_connection is raw else None
-        self._records[id(raw)] = record
+        if record is not None:
+            self._records[id(raw)] = record
         return record
 
 
