@@ -77,7 +77,7 @@ class DbapiDriverBase(SqlDriverBase):
         return Database()
 
     def text(self, cursor: Any, statement: Any) -> Any:
-        """The statement as str or bytes, if the library knows other ways to say it."""
+        """The statement as str or bytes, if the library knows other ways to say it. Not asked of a str."""
         return statement
 
     def in_transaction(self, connection: Any) -> bool | None:
@@ -119,25 +119,26 @@ class DbapiDriverBase(SqlDriverBase):
     def running(self, *, many: bool = False, keywords: tuple[str, str] | None = None) -> Around:
         """Around a cursor's method that runs a statement; ``keywords``: its own, if they are others than the rest's."""
         first, second = keywords or self.keywords
-        name, dialect, keep, recall = self.name, self.dialect, self._tokens.set, self._tokens.get
-        as_it_is = type(self).text is DbapiDriverBase.text
+        name, dialect, database, held_by = self.name, self.dialect, self.database, self._tokens.held
+        plain = type(self).identity is DbapiDriverBase.identity
+        plain = plain and type(self).connection_of is DbapiDriverBase.connection_of
         answers = type(self).rolled_back is not DbapiDriverBase.rolled_back
 
         def before(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if not args and first not in kwargs:
                 return None  # the library will say what is missing
             statement = args[0] if args else kwargs[first]
-            token = self.tracer.statement_begins(  # type: ignore[union-attr]
+            held = held_by(cursor)
+            token = held[0] = self.tracer.statement_begins(  # type: ignore[union-attr]
                 name,
-                statement if as_it_is else self.text(cursor, statement),
+                statement if type(statement) is str else self.text(cursor, statement),
                 args[1] if len(args) > 1 else kwargs.get(second),
-                self.identity(self.connection_of(cursor)),
-                self.database,
+                cursor.connection if plain else self.identity(self.connection_of(cursor)),
+                database,
                 dialect,
                 many,
-                recall(cursor),
+                held[0],
             )
-            keep(cursor, token)
             return token
 
         def after(cursor: Any, token: Any, result: Any) -> None:

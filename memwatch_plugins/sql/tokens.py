@@ -14,26 +14,33 @@ class Tokens:
     """
 
     def __init__(self) -> None:
-        self._beside: dict[int, tuple[Any, weakref.ref[Any]]] = {}
+        self._beside: dict[int, list[Any]] = {}
+
+    def held(self, of: Any) -> list[Any]:
+        """A list whose first item is the token, to be set there; None at first. Raises TypeError for an object that
+        allows no weak references."""
+        if hasattr(type(of), "_memwatch"):  # asked of the class: the object may have a __getattr__
+            held: list[Any] | None = getattr(of, "_memwatch", None)
+            if held is None:
+                held = of._memwatch = [None]
+            return held
+        ident = id(of)
+        found = self._beside.get(ident)
+        if found is None or found[1]() is not of:
+            found = self._beside[ident] = [None, weakref.ref(of, self._forgetter(ident))]
+        return found
 
     def get(self, of: Any) -> Any:
         """The token; None if there is none."""
+        if hasattr(type(of), "_memwatch"):
+            held = getattr(of, "_memwatch", None)
+            return None if held is None else held[0]
         found = self._beside.get(id(of))
-        if found is not None and found[1]() is of:
-            return found[0]
-        # Asked of the class: the object may have a __getattr__.
-        return getattr(of, "_memwatch", None) if hasattr(type(of), "_memwatch") else None
+        return found[0] if found is not None and found[1]() is of else None
 
     def set(self, of: Any, token: Any) -> None:
-        """Raises TypeError for an object that allows no weak references."""
-        ident = id(of)
-        found = self._beside.get(ident)
-        if found is not None and found[1]() is of:
-            self._beside[ident] = (token, found[1])
-        elif hasattr(type(of), "_memwatch"):
-            of._memwatch = token
-        else:
-            self._beside[ident] = (token, weakref.ref(of, self._forgetter(ident)))
+        """Raises like :meth:`held`."""
+        self.held(of)[0] = token
 
     def _forgetter(self, ident: int) -> Callable[[weakref.ref[Any]], None]:
         def forget(ref: weakref.ref[Any]) -> None:
