@@ -42,13 +42,13 @@ class MySqlClientDriver(DbapiDriverBase):
 
     def database(self, identity: Any) -> Database:
         name, socket = self._chosen.get(identity) or (getattr(identity, "db", ""), "")
-        if not identity.open:
+        if not getattr(identity, "open", False):  # or a stand-in of the program's
             return Database(_text(name))
         host, _, how = identity.get_host_info().partition(" via ")  # kept by the client library
         return Database(_text(name), f"{host}:{identity.port}" if how == "TCP/IP" else _text(socket) or "localhost")
 
     def in_transaction(self, connection: Any) -> bool | None:
-        if self._status_of is None or not connection.open:
+        if self._status_of is None or not getattr(connection, "open", False):
             return None
         status = self._statuses.get(connection)
         if status is None:
