@@ -6,9 +6,7 @@ DIST   := dist
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 # What is needed to build, and besides to test, as Debian calls it; asked for only if something is missing.
 PACKAGES := gcc make python3-dev python3-venv libzydis-dev
-TEST_PACKAGES := postgresql mariadb-server-core mariadb-client-core libmariadb-dev pkg-config
-NO_CLUSTER := /etc/postgresql-common/createcluster.d/memwatch.conf
-PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
+PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml)) node_bridge/pyproject.toml
 SOURCES  := pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch] memwatch_core/journal/native/*.[ch]) $(PLUGINS)
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 

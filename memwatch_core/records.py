@@ -322,3 +322,5 @@ class Bridge:
     """Whether this bridge knows how to start this command line."""
     prepare: Callable[[Sequence[str], Mapping[str, str]], tuple[Sequence[str], Mapping[str, str]]]
     """``prepare(command, environment)``: both as they must be for the runtime to find the session."""
+    environment: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
+    """For every program that is run: what its children of that runtime need to take part; None: nothing."""

@@ -89,7 +89,7 @@ class PluginsSection(Section):
     ``memwatch-sql-psycopg`` is enough to use it. A name that you write must be there.
     """
 
-    serializers: Names = ("scalars", "bytes", "struct")
+    serializers: Names = ("scalars", "bytes", "struct", "typedarray")
     sql: Names = ("sqlite3", "psycopg2", "psycopg", "mysqlclient", "sqlalchemy")
     sinks: Names = ("console",)
     bridges: Names = ("node",)
@@ -103,6 +103,13 @@ class SqlSection(Section):
     fetched; until the next one, even if its cursor is closed while its transaction is open."""
     drivers: Table = {}
     """The tables ``[sql.<driver>]``."""
+
+
+class NodeSection(Section):
+    """Programs of Node.js."""
+
+    exact_lines: bool = True
+    """Run without V8's two middle compilers, whose code carries no lines (``--no-sparkplug --no-maglev``)."""
 
 
 class JournalSection(Section):
@@ -119,6 +126,7 @@ class Config(Section):
     sinks: Table = {}
     serializers: Table = {}
     sql: SqlSection = SqlSection()
+    node: NodeSection = NodeSection()
     journal: JournalSection = JournalSection()
 
     _sources: dict[str, Source] = PrivateAttr(default_factory=dict)

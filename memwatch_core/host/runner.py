@@ -88,7 +88,7 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     plugins = load(config)
     for broken in plugins.report.problems:  # defaults only: what somebody named would have been an error
         say(f"{broken}: {broken.reason}; going on without it")
-    command = target.command()
+    command, environment = _bridged(target, plugins, _environment())
     summary = Summary()
     outputs = open_sinks(plugins.sinks, config)
     pipeline = Pipeline(outputs, say)
@@ -96,7 +96,7 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     try:
         folder = create_session(config.journal.folder, target.shown)
         configuration.save(config, folder)
-        child = Child(*_bridged(target, plugins, command, _environment(folder)))
+        child = Child(command, {**environment, "MEMWATCH_SESSION": str(folder)})
     except BaseException:
         pipeline.close()
         raise
@@ -126,24 +126,27 @@ def _settle(stream: TextIO) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    ours = {name for name in os.environ if name.startswith("MEMWATCH_")}  # they are in the session's settings
-    return {name: value for name, value in os.environ.items() if name not in ours} | {"MEMWATCH_SESSION": str(folder)}
+def _environment() -> dict[str, str]:
+    """Ours without our settings: they are in the session's folder."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MEMWATCH_")}
 
 
 def _bridged(
-    target: Target, plugins: Plugins, command: Sequence[str], environment: Mapping[str, str]
+    target: Target, plugins: Plugins, environment: Mapping[str, str]
 ) -> tuple[Sequence[str], Mapping[str, str]]:
-    if target.kind == "command":
-        for bridge in plugins.bridges:
-            try:
-                if bridge.matches(command):
-                    return bridge.prepare(command, environment)
-            except MemWatchError:
-                raise
-            except Exception as error:
-                raise SessionError(f"bridge {bridge.name!r} failed: {type(error).__name__}: {error}") from error
-    return command, environment
+    """The command line that runs the target, and its environment: as the bridges want them, where one knows it."""
+    command: Sequence[str] | None = None
+    for bridge in plugins.bridges:
+        try:
+            if bridge.environment is not None:
+                environment = bridge.environment(environment)
+            if command is None and target.kind != "module" and bridge.matches(target.arguments):
+                command, environment = bridge.prepare(target.arguments, environment)
+        except MemWatchError:
+            raise
+        except Exception as error:
+            raise SessionError(f"bridge {bridge.name!r} failed: {type(error).__name__}: {error}") from error
+    return command or target.command(), environment
 
 
 def _ending(status: int) -> str:

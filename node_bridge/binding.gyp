@@ -1,0 +1,29 @@
+# The addon: the core's sources, unchanged, and src/. In the repository they are compiled where they are; the packed
+# npm package carries them in core/ (scripts/core.js).
+{
+  "variables": {
+    "core": "<!(node -p \"require('fs').existsSync('core/memwatch.h') ? 'core' : '../memwatch_core/native'\")",
+  },
+  "target_defaults": {"default_configuration": "Release"},
+  "targets": [
+    {
+      "target_name": "memwatch",
+      "sources": [
+        "<!@(node -p \"require('fs').readdirSync('<(core)').filter(f => f.endsWith('.c') && f != '_core.c').map(f => '<(core)/' + f).join(' ')\")",
+        "src/addon.c",
+        "src/blocks.c",
+        "src/isolate.cc",
+      ],
+      "include_dirs": ["<(core)"],
+      "defines": ["_GNU_SOURCE"],
+      "cflags!": ["-fno-omit-frame-pointer", "-O3"],
+      "cflags": ["-O2", "-g", "-fvisibility=hidden", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Werror"],
+      "cflags_c": ["-std=gnu11"],
+      "cflags_cc": ["-Wno-cast-function-type", "-Wno-unused-parameter", "-Wno-attributes"],
+      # No symbol is looked up while a signal is handled; the core stays when the worker that loaded it ends; a prebuilt
+      # addon finds the decoder beside itself.
+      "ldflags": ["-Wl,-z,now", "-Wl,-z,nodelete", "-Wl,--disable-new-dtags,-rpath,'$$ORIGIN'"],
+      "libraries": ["-lZydis"],
+    }
+  ],
+}

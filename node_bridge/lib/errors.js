@@ -1,0 +1,31 @@
+'use strict';
+
+/** The session can't be opened or is over. `code` is "ERR_MEMWATCH_SESSION". */
+class SessionError extends Error {
+  constructor(message, options) {
+    super(message, options);
+    this.name = 'SessionError';
+    this.code = 'ERR_MEMWATCH_SESSION';
+  }
+}
+
+/** The core refused: see its message. `code` is "ERR_MEMWATCH_CORE", `errno` the number in memwatch.h. */
+class CoreError extends Error {
+  constructor(message, options) {
+    super(message, options);
+    this.name = 'CoreError';
+    this.code = 'ERR_MEMWATCH_CORE';
+    this.errno = options?.cause?.errno;
+  }
+}
+
+/** Calls into the core; what it refuses is a CoreError that begins with `what`. */
+function core(what, call) {
+  try {
+    return call();
+  } catch (cause) {
+    throw new CoreError(`${what}: ${cause.message}${cause.reason ? ` (${cause.reason})` : ''}`, { cause });
+  }
+}
+
+module.exports = { SessionError, CoreError, core };

@@ -1,0 +1,7 @@
+'use strict';
+
+const { watch, unwatch, share, receive } = require('./watch');
+const { session } = require('./session');
+const { SessionError, CoreError } = require('./errors');
+
+module.exports = { watch, unwatch, share, receive, session, SessionError, CoreError };

@@ -1,0 +1,54 @@
+// The addon, loaded once for each thread however many copies of this package there are: two cores in one process would
+// each take the other's faults for the program's own.
+//
+//   start(tracker) -> name            open(path, session)  close()  opened() -> [path, still open] | undefined
+//   attach()                          follows this thread's code from now on: lines are known for what is compiled later
+//   learn(name)                       which operations of bytecode store or call, from a function that does nothing else
+//   watch(buffer, offset, length, flags, start, stop) -> [id, buffer]     a copy of the bytes, watched
+//   describe(id, json)  unwatch(id)   share(id)  receive(id) -> buffer
+//   openContext(id, json)  updateContext(id, json)                        records of a SQL statement
+//   contextSlot() -> Uint32Array(1)   the id in force in this thread, where JavaScript mirrors it
+//   pullContexts()  markContext(id)   where the core pulls it from V8 (see contexts.js)
+'use strict';
+
+const { threadId, isMainThread } = require('node:worker_threads');
+const path = require('node:path');
+
+const KEY = Symbol.for('memwatch.native.1');
+
+function load() {
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    throw new Error(`memwatch runs on 64-bit Linux on x86-64 only (its core runs machine instructions); this is ${process.platform} on ${process.arch}`);
+  }
+  let native;
+  try {
+    native = require('node-gyp-build')(path.join(__dirname, '..'));
+  } catch (cause) {
+    throw new Error(
+      `memwatch's addon can't be loaded by Node.js ${process.versions.node} (ABI ${process.versions.modules}). `
+        + 'Build it: apt-get install g++ make libzydis-dev, then npm rebuild memwatch. '
+        + `The reason: ${cause.message}`,
+      { cause },
+    );
+  }
+  native.attach();
+  learn(native);
+  native.threadLabel = isMainThread ? 'main' : `worker ${threadId}`;
+  return native;
+}
+
+function memwatchLearn(a, f, v) {
+  a[0] = v; a[v]++; a.f = v;
+  f(); f(v); f(v, v); f(v, v, v); f(...a.list);
+  a.g(); a.g(v); a.g(v, v); a.g(v, v, v); a.g(...a.list);
+  new f(v); new f(...a.list);
+}
+
+function learn(native) {
+  const f = function () {};
+  memwatchLearn(Object.assign([0], { f, g: f, list: [] }), f, 0);
+  native.learn('memwatchLearn');
+}
+
+if (!process[KEY]) Object.defineProperty(process, KEY, { value: load() });
+module.exports = process[KEY];

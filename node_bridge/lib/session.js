@@ -1,0 +1,110 @@
+// The session that this process writes to: found or made, its settings, the journal opened in it. One journal for the
+// process, whichever of its threads came first. docs/journal-format.md describes the folder.
+'use strict';
+
+const crypto = require('node:crypto');
+const fs = require('node:fs');
+const path = require('node:path');
+const native = require('./native');
+const { SessionError, core } = require('./errors');
+const { version } = require('../package.json');
+
+const TRACKERS = { auto: 0, 'uffd-sigbus': 1, readonly: 2 };
+const DEFAULTS = {
+  core: { tracker: 'auto' },
+  watch: { track_threads: true, track_sql: false, mutation_depth: 'FULL' },
+  sql: { parameters: 'hash', window: 'until-next' },
+  node: { exact_lines: true },
+};
+
+let joined; // what this thread knows of the journal
+
+/** The open session; opens the one that MEMWATCH_SESSION names, or a new one in .memwatch, if there was none yet. */
+function current() {
+  if (joined && native.opened()?.[1]) return joined;
+  const opened = native.opened();
+  if (opened && !opened[1]) {
+    throw new SessionError(`closed session: this process has closed its journal ${opened[0]}; watch before that`);
+  }
+  if (opened) return (joined = member(path.dirname(opened[0])));
+  return join(process.env.MEMWATCH_SESSION || create(process.env.MEMWATCH_JOURNAL_FOLDER || '.memwatch'));
+}
+
+function join(folder) {
+  const session = member(path.resolve(folder));
+  session.tracker = core('memwatch can\'t start', () => native.start(TRACKERS[session.settings.core.tracker] ?? 0));
+  try {
+    native.open(freeName(session.folder), Buffer.from(session.id, 'hex'));
+  } catch (cause) {
+    // a worker of ours may have been faster
+    if (!native.opened()?.[1]) core(`${session.folder}: the journal can't be opened`, () => { throw cause; });
+  }
+  native.nameThread(native.threadLabel);
+  return (joined = session);
+}
+
+function freeName(folder) {
+  const name = (n) => path.join(folder, `${process.pid}-node${n ? `.${n}` : ''}.mwj`);
+  let n = 0;
+  while (fs.existsSync(name(n))) n++;
+  return name(n);
+}
+
+function read(file, what) {
+  try {
+    return JSON.parse(fs.readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new SessionError(`${file}: ${what} can't be read (${cause.message}); \`memwatch run\` makes a session`, { cause });
+  }
+}
+
+function member(folder) {
+  const description = read(path.join(folder, 'session.json'), 'the description of the session');
+  if (description.format !== 1 || !/^[0-9a-f]{32}$/.test(description.session)) {
+    throw new SessionError(`${folder}: a session of format ${description.format}; this MemWatch knows format 1`);
+  }
+  const given = read(path.join(folder, 'settings.json'), 'the session\'s settings').settings ?? {};
+  const settings = {};
+  for (const section of Object.keys(DEFAULTS)) settings[section] = { ...DEFAULTS[section], ...given[section] };
+  return { folder, id: description.session, settings };
+}
+
+/** Makes the folder of a new session in `base`. */
+function create(base) {
+  const id = crypto.randomBytes(16);
+  const now = new Date().toISOString(); // 2026-11-23T15:04:05.123Z
+  const folder = path.resolve(base, `${now.slice(0, 19).replace(/[-:]/g, '').replace('T', '-')}-${id.toString('hex').slice(0, 6)}`);
+  const description = {
+    format: 1,
+    session: id.toString('hex'),
+    started: now,
+    command: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
+    memwatch: version,
+  };
+  const settings = { settings: { ...DEFAULTS, node: undefined, journal: { folder: path.dirname(folder) } }, sources: {}, file: null };
+  try {
+    fs.mkdirSync(path.dirname(folder), { recursive: true, mode: 0o700 });
+    fs.mkdirSync(folder, { mode: 0o700 });
+    for (const [name, content] of [
+      ['key', crypto.randomBytes(32)],
+      ['settings.json', JSON.stringify(settings, null, 1)],
+      ['session.json', `${JSON.stringify(description)}\n`], // last: a folder with it is a session
+    ]) fs.writeFileSync(path.join(folder, name), content, { mode: 0o600, flag: 'wx' });
+  } catch (cause) {
+    throw new SessionError(`${folder}: the session's folder can't be made (${cause.code}); set MEMWATCH_JOURNAL_FOLDER to a folder that you can write to`, { cause });
+  }
+  return folder;
+}
+
+/** The 32 bytes that key the session's hashes of SQL statements and parameters. */
+function key() {
+  return fs.readFileSync(path.join(current().folder, 'key'));
+}
+
+function session() {
+  const { folder } = current();
+  const [journal] = native.opened();
+  return Object.freeze({ folder, journal, tracker: native.start(0), stats: () => native.stats(), close: () => native.close() });
+}
+
+module.exports = { current, key, session };

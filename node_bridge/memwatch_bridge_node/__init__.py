@@ -1,0 +1,102 @@
+"""``node``: starts Node.js programs so that the npm package ``memwatch`` is loaded before their first line.
+
+Node is told by ``NODE_OPTIONS``, which children and workers inherit; everything else the package reads from the session's
+folder. The package is the program's own: it is looked for where ``require("memwatch")`` would look.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from memwatch_core.errors import SessionError
+from memwatch_core.hookspecs import hookimpl
+from memwatch_core.records import Bridge
+
+_SCRIPTS = frozenset((".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"))
+_NODE = re.compile(r"node(js)?([-.]?\d[\d.]*)?")
+REGISTER = Path("node_modules", "memwatch", "register.js")
+
+
+def _is_node(name: str) -> bool:
+    return _NODE.fullmatch(os.path.basename(name)) is not None
+
+
+def _is_script(name: str) -> bool:
+    return os.path.splitext(name)[1] in _SCRIPTS
+
+
+def matches(command: Sequence[str]) -> bool:
+    """``node …``, or a script of JavaScript or TypeScript."""
+    return _is_node(command[0]) or _is_script(command[0])
+
+
+def find_register(folder: str | os.PathLike[str], environment: Mapping[str, str]) -> Path | None:
+    """``register.js`` of the package that a program in ``folder`` would get."""
+    start = Path(folder).resolve()
+    for parent in (start, *start.parents):
+        if (parent / REGISTER).is_file():
+            return parent / REGISTER
+    for entry in environment.get("NODE_PATH", "").split(os.pathsep):
+        if entry and Path(entry, *REGISTER.parts[1:]).is_file():
+            return Path(entry, *REGISTER.parts[1:])
+    return None
+
+
+def _with_register(environment: Mapping[str, str], register: Path) -> Mapping[str, str]:
+    """NODE_OPTIONS with ours before the user's; Node wants double quotes, and backslashes within them doubled."""
+    quoted = str(register).replace("\\", "\\\\").replace('"', '\\"')
+    option = f'--require "{quoted}"'
+    given = environment.get("NODE_OPTIONS", "")
+    if option in given:
+        return environment
+    return {**environment, "NODE_OPTIONS": f"{option} {given}".rstrip()}
+
+
+def environment_of_children(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """For whatever Node.js programs the command starts; as it was if the package isn't installed here."""
+    register = find_register(Path.cwd(), environment)
+    return environment if register is None else _with_register(environment, register)
+
+
+def prepare(command: Sequence[str], environment: Mapping[str, str]) -> tuple[Sequence[str], Mapping[str, str]]:
+    """Raises SessionError if the program couldn't load the package, and so couldn't watch anything."""
+    if not _is_node(command[0]) and not _is_executable(command[0]):
+        command = ["node", *command]
+    script = next((word for word in command if _is_script(word)), None)
+    folder = Path(script).absolute().parent if script else Path.cwd()
+    if script and not Path(script).exists():
+        raise SessionError(f"{script}: no such script")
+    register = find_register(os.path.realpath(folder), environment) or find_register(Path.cwd(), environment)
+    if register is None:
+        raise SessionError(
+            f"{shlex.join(command)}: the npm package memwatch isn't installed where the program would find it: "
+            f"cd {shlex.quote(str(folder))} && npm install memwatch"
+        )
+    return command, _with_register(environment, register)
+
+
+def _is_executable(name: str) -> bool:
+    """A script that says itself which Node it wants (``#!/usr/bin/env node``)."""
+    if os.sep not in name or not os.access(name, os.X_OK):
+        return False
+    try:
+        with open(name, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
+
+
+@hookimpl
+def memwatch_bridges() -> Iterator[Bridge]:
+    """One."""
+    yield Bridge(
+        name="node",
+        summary="Node.js 20, 22 and 24",
+        matches=matches,
+        prepare=prepare,
+        environment=environment_of_children,
+    )

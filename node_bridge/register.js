@@ -1,0 +1,29 @@
+// node --require memwatch/register app.js: follows the program's code before its first line runs, so that every store has
+// its line. `memwatch run` loads it through NODE_OPTIONS, in children and workers too. The journal is opened by the first
+// watch(): a program that watches nothing leaves nothing behind.
+'use strict';
+
+const { isMainThread } = require('node:worker_threads');
+
+try {
+  if (isMainThread && exactLines()) {
+    // Code of these two tiers carries no source positions. What they would have compiled is interpreted, or optimised.
+    const { setFlagsFromString } = require('node:v8');
+    setFlagsFromString('--no-sparkplug');
+    setFlagsFromString('--no-maglev');
+  }
+  require('./lib/index.js');
+} catch (error) {
+  process.stderr.write(`memwatch: ${error.message}\n`); // the program goes on; its watch() will say so again
+}
+
+function exactLines() {
+  const folder = process.env.MEMWATCH_SESSION;
+  if (!folder) return process.env.MEMWATCH_NODE_EXACT_LINES !== 'false';
+  try {
+    const { settings } = JSON.parse(require('node:fs').readFileSync(`${folder}/settings.json`, 'utf8'));
+    return settings.node?.exact_lines !== false;
+  } catch {
+    return true;
+  }
+}

@@ -1,0 +1,90 @@
+/* addon.h - what the Node adapter's files share.
+ *
+ *   addon.c     the functions that lib/ calls (N-API)
+ *   blocks.c    pages behind ArrayBuffers: who holds them, and when they go
+ *   isolate.cc  what N-API has no words for (V8's own API): which line stores, whose async flow it is, external buffers
+ *
+ * One process has one core and one table of blocks; each isolate (the main thread, a worker) has an isolate_state. */
+#ifndef MEMWATCH_ADDON_H
+#define MEMWATCH_ADDON_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef NAPI_VERSION
+#define NAPI_VERSION 8
+#endif
+#include <node_api.h>
+
+#include "memwatch.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- blocks.c ---------------------------------------------------------------------------------------------------- */
+
+/* Pages of one watched variable. Lives as long as an ArrayBuffer over them, in any isolate, or a share. */
+struct block {
+    void *bytes; /* the watched view */
+    size_t size, pages;
+    mw_variable_id id;
+    uint32_t holders; /* ArrayBuffers, and 1 if shared */
+    bool shared;
+    struct block *next, **link; /* the list of all blocks */
+};
+
+/* A block with a copy of `from`, registered; one holder. NULL with *error set. Any thread. */
+struct block *block_new(const void *from, size_t size, uint32_t flags, mw_depth depth, int *error);
+
+/* The block of a variable, with one holder more; NULL if there is none (any more). */
+struct block *block_hold(mw_variable_id id);
+
+/* One holder less; the last one ends the watch and frees the pages. Called by V8 from any thread of its own. */
+void block_release(struct block *block);
+
+/* Keeps the block until block_unshare (or the process ends), so that another thread can hold it. */
+bool block_share(mw_variable_id id);
+void block_unshare(mw_variable_id id);
+
+/* ---- isolate.cc -------------------------------------------------------------------------------------------------- */
+
+/* Starts following this isolate's code. The calling thread's; idempotent. */
+void isolate_attach(void);
+void isolate_detach(void *unused);
+
+/* An ArrayBuffer over a block, which takes over one holder. With it the buffer can be neither transferred nor detached.
+ */
+napi_value isolate_buffer(napi_env env, struct block *block);
+
+/* Whether a buffer's memory can leave it: false for that of a WebAssembly.Memory. */
+bool isolate_is_detachable(napi_value buffer);
+
+/* The context id of this thread's current flow: see lib/contexts.js. A Uint32Array over it, for a mirror in JavaScript.
+ */
+uint32_t *isolate_context(void);
+
+/* Pulls the id from V8's continuation-preserved data instead. False where that isn't how AsyncLocalStorage works. */
+bool isolate_pull_contexts(void);
+/* What is current now stands for `context`. False if nothing is current. */
+bool isolate_mark_context(uint32_t context);
+
+/* Where the lines of a generated file come from. rows: n times {line, column, source, source line, source column}, all
+ * from 0, sorted by the first two. */
+void isolate_source_map(const char *file, const char *const *sources, size_t source_count, const int32_t *rows,
+                        size_t n);
+
+/* Learns which operations of bytecode store or call, from a function of that name that does nothing else. */
+bool isolate_learn_operations(const char *function);
+
+/* The origin provider of the core: async-signal-safe. */
+void isolate_origin(const void *ucontext, mw_origin *origin);
+
+struct line_counts {
+    uint64_t codes, walks, inexact;
+};
+void isolate_counts(struct line_counts *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,584 @@
+/* isolate.cc - what N-API has no words for: which line stores, whose async flow it is, buffers over pages of ours.
+ *
+ * Lines. V8 tells of all code that it makes and moves (SetJitCodeEventHandler): bytecode with the source position of
+ * each instruction, optimised code with that of most machine instructions. From this the isolate keeps a code map. At a
+ * store the thread stands still in our signal handler, so its own map and its own stack do too: the program counter
+ * lies in optimised code, or a frame up the chain of frame pointers is an interpreted one and says how far it has come.
+ * No V8 function runs, nothing is allocated; what was found for an instruction is kept with it.
+ *
+ * Optimised code may contain other functions, inlined, and V8 doesn't say which position belongs to which script. It is
+ * certain if only one script has a store or a call there, or if every position of the code exists in its own script;
+ * what can't be decided is marked inexact, never guessed. */
+#include <link.h>
+#include <node.h>
+#include <pthread.h>
+#include <string.h>
+#include <ucontext.h>
+#include <v8.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "addon.h"
+
+namespace {
+
+struct source_map {
+    struct row {
+        int32_t line, column, source, source_line, source_column; /* from 0 */
+    };
+    std::vector<std::string> sources;
+    std::vector<row> rows;
+};
+
+struct script {
+    std::string file;
+    bool internal; /* Node's own */
+    const source_map *map;
+};
+
+struct place { /* one instruction that has a source position */
+    uint32_t offset;
+    int32_t position;
+    uint32_t line, column; /* from 1; 0 if V8 wasn't asked: optimised code */
+    uint8_t operation;     /* of bytecode */
+    bool known, exact, internal;
+    uint32_t site;
+};
+
+struct code {
+    uintptr_t start;
+    size_t size;
+    bool bytecode;
+    const script *from; /* NULL: not of a script (a builtin, a stub) */
+    std::string function;
+    uint32_t line, column; /* where the function begins */
+    std::vector<place> places;
+    place whole; /* stands for the function where its places aren't known */
+};
+
+struct mark {
+    v8::Global<v8::Value> frame;
+    uint32_t context;
+};
+
+struct range {
+    uintptr_t start, stop;
+};
+
+struct state {
+    v8::Isolate *isolate;
+    std::map<uintptr_t, std::unique_ptr<code>> codes; /* by start */
+    std::unordered_map<int, std::unique_ptr<script>> scripts;
+    std::unordered_map<uintptr_t, std::vector<place>> pending; /* positions come before the code that they belong to */
+    bool operations[256];                                      /* of bytecode: those that store or call */
+    bool operations_known;
+    uintptr_t stack_top;
+    range text[3]; /* where code may lie that isn't in the map */
+    struct {
+        uintptr_t pc;
+        const code *in;
+        place *at;
+    } recent[512];
+    uint32_t context; /* mirrored by JavaScript */
+    bool pulls;
+    std::vector<std::unique_ptr<mark>> marks;
+    line_counts counts;
+};
+
+__thread state *self __attribute__((tls_model("initial-exec")));
+
+pthread_mutex_t maps_lock = PTHREAD_MUTEX_INITIALIZER;
+std::unordered_map<std::string, std::unique_ptr<source_map>> maps; /* by generated file; never removed */
+
+/* ---- names ------------------------------------------------------------------------------------------------------- */
+
+int hexadecimal(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
+
+/* A script's name as people know it: modules go by URLs. */
+std::string file_of(const std::string &name) {
+    if (name.compare(0, 8, "file:///")) return name;
+    std::string path;
+    for (size_t i = 7; i < name.size(); i++) {
+        int high = name[i] == '%' && i + 2 < name.size() ? hexadecimal(name[i + 1]) : -1;
+        int low = high >= 0 ? hexadecimal(name[i + 2]) : -1;
+        path += low >= 0 ? (char)(high << 4 | low) : name[i];
+        if (low >= 0) i += 2;
+    }
+    return path.substr(0, path.find_first_of("?#"));
+}
+
+std::string utf8(v8::Isolate *isolate, v8::Local<v8::Value> value) {
+    if (value.IsEmpty() || !value->IsString()) return "";
+    v8::String::Utf8Value text(isolate, value);
+    return std::string(*text ? *text : "", text.length());
+}
+
+const script *script_of(state *s, const v8::JitCodeEvent *event) {
+    if (event->script.IsEmpty()) return nullptr;
+    std::unique_ptr<script> &known = s->scripts[event->script->GetId()];
+    if (!known) {
+        std::string name = utf8(s->isolate, event->script->GetScriptName());
+        bool internal = !name.compare(0, 5, "node:");
+        known.reset(new script{file_of(name), internal, nullptr});
+        pthread_mutex_lock(&maps_lock);
+        auto found = maps.find(known->file);
+        if (found != maps.end()) known->map = found->second.get();
+        pthread_mutex_unlock(&maps_lock);
+    }
+    return known.get();
+}
+
+/* "JS:~add /app/orders.js:41:12": kind and tier, name, where it begins. */
+void name_code(code *c, const char *text, size_t n) {
+    std::string name(text, n);
+    size_t colon = name.rfind(':'),
+           before = colon == std::string::npos || !colon ? std::string::npos : name.rfind(':', colon - 1);
+    if (before == std::string::npos) return;
+    c->line = (uint32_t)strtoul(name.c_str() + before + 1, nullptr, 10);
+    c->column = (uint32_t)strtoul(name.c_str() + colon + 1, nullptr, 10);
+    size_t from = name.find(':');
+    from = from == std::string::npos ? 0 : name.find_first_not_of("*+^~'", from + 1);
+    size_t stop = name.find(' ', from);
+    std::string ending = " " + c->from->file; /* a name with spaces in it: "get total" */
+    size_t file = name.find(ending, from);
+    if (file == std::string::npos) file = name.find(" file:///", from);
+    if (file != std::string::npos) stop = file;
+    if (from != std::string::npos && stop != std::string::npos && stop > from)
+        c->function = name.substr(from, stop - from);
+    if (c->function.empty()) c->function = c->line == 1 && c->column == 1 ? "<module>" : "<anonymous>";
+}
+
+/* ---- the code map ------------------------------------------------------------------------------------------------ */
+
+code *code_at(state *s, uintptr_t pc) {
+    auto next = s->codes.upper_bound(pc);
+    if (next == s->codes.begin()) return nullptr;
+    code *c = std::prev(next)->second.get();
+    return pc - c->start < c->size ? c : nullptr;
+}
+
+void put_code(state *s, std::unique_ptr<code> c) {
+    auto at = s->codes.upper_bound(c->start + (c->size ? c->size - 1 : 0));
+    while (at != s->codes.begin()) { /* what lay there is gone: addresses are used again */
+        auto before = std::prev(at);
+        if (before->first + before->second->size <= c->start) break;
+        at = s->codes.erase(before);
+    }
+    s->codes[c->start] = std::move(c);
+    memset(s->recent, 0, sizeof s->recent);
+}
+
+void add_code(state *s, const v8::JitCodeEvent *event) {
+    if (event->code_type == v8::JitCodeEvent::WASM_CODE) return;
+    std::unique_ptr<code> c(new code{});
+    c->start = (uintptr_t)event->code_start;
+    c->size = event->code_len;
+    c->bytecode = event->code_type == v8::JitCodeEvent::BYTE_CODE;
+    c->from = script_of(s, event);
+    auto positions = s->pending.find(c->start);
+    if (positions != s->pending.end()) {
+        c->places.swap(positions->second);
+        s->pending.erase(positions);
+    }
+    if (c->from) {
+        name_code(c.get(), event->name.str, event->name.len);
+        if (c->bytecode)
+            for (place &p : c->places) {
+                const uint8_t *operation = (const uint8_t *)event->code_start + p.offset;
+                if (p.offset + 1 < c->size && *operation < 4) operation++; /* a prefix: wide operands */
+                p.operation = p.offset < c->size ? *operation : 0;
+                p.line = (uint32_t)event->script->GetLineNumber(p.position) + 1;
+                p.column = (uint32_t)event->script->GetColumnNumber(p.position) + 1;
+            }
+    }
+    put_code(s, std::move(c));
+    s->counts.codes++;
+}
+
+void on_code(const v8::JitCodeEvent *event) {
+    state *s = self;
+    if (!s || s->isolate != event->isolate) return;
+    switch (event->type) {
+    case v8::JitCodeEvent::CODE_ADDED: add_code(s, event); break;
+    case v8::JitCodeEvent::CODE_MOVED: {
+        auto at = s->codes.find((uintptr_t)event->code_start);
+        if (at == s->codes.end()) break;
+        std::unique_ptr<code> c = std::move(at->second);
+        s->codes.erase(at);
+        c->start = (uintptr_t)event->new_code_start;
+        put_code(s, std::move(c));
+        break;
+    }
+    case v8::JitCodeEvent::CODE_START_LINE_INFO_RECORDING:
+        const_cast<v8::JitCodeEvent *>(event)->user_data = new std::vector<place>;
+        break;
+    case v8::JitCodeEvent::CODE_ADD_LINE_POS_INFO: {
+        auto *places = (std::vector<place> *)event->user_data;
+        if (!places || event->line_info.position_type != v8::JitCodeEvent::POSITION) break;
+        place p{};
+        p.offset = (uint32_t)event->line_info.offset;
+        p.position = (int32_t)event->line_info.pos;
+        places->push_back(p);
+        break;
+    }
+    case v8::JitCodeEvent::CODE_END_LINE_INFO_RECORDING: {
+        std::unique_ptr<std::vector<place>> places((std::vector<place> *)event->user_data);
+        if (places) s->pending[(uintptr_t)event->code_start].swap(*places);
+        break;
+    }
+    default: break;
+    }
+}
+
+/* ---- from an instruction to a line (async-signal-safe from here on) -----------------------------------------------
+ */
+
+place *place_in(code *c, uintptr_t pc) {
+    uint32_t offset = (uint32_t)(pc - c->start);
+    auto next = std::upper_bound(c->places.begin(), c->places.end(), offset,
+                                 [](uint32_t o, const place &p) { return o < p.offset; });
+    return next == c->places.begin() ? &c->whole : &*std::prev(next);
+}
+
+void settle(place *p, const script *from, const std::string &function, uint32_t line, uint32_t column, bool exact) {
+    const std::string *file = &from->file;
+    if (from->map && line) {
+        const auto &rows = from->map->rows;
+        source_map::row wanted{(int32_t)line - 1, (int32_t)column - 1, 0, 0, 0};
+        auto next =
+            std::upper_bound(rows.begin(), rows.end(), wanted, [](const source_map::row &a, const source_map::row &b) {
+                return a.line < b.line || (a.line == b.line && a.column < b.column);
+            });
+        if (next != rows.begin() && std::prev(next)->line == wanted.line && std::prev(next)->source >= 0) {
+            const source_map::row &row = *std::prev(next);
+            file = &from->map->sources[row.source];
+            line = (uint32_t)row.source_line + 1;
+            column = (uint32_t)row.source_column + 1;
+        } else {
+            exact = false; /* a line that no source is known for */
+        }
+    }
+    p->site = mw_intern_site(file->data(), file->size(), function.data(), function.size(), line, column);
+    p->exact = exact;
+    p->internal = from->internal;
+    p->known = p->site != 0;
+}
+
+place *same_position(code *c, int32_t position) {
+    for (place &p : c->places)
+        if (p.position == position) return &p;
+    return nullptr;
+}
+
+/* Whether all positions of optimised code occur in its own script: then nothing of another one was inlined. */
+bool all_of_own_script(state *s, const code *c) {
+    for (const place &p : c->places) {
+        bool found = p.position < 0;
+        for (auto it = s->codes.begin(); !found && it != s->codes.end(); ++it)
+            found = it->second->bytecode && it->second->from == c->from && same_position(it->second.get(), p.position);
+        if (!found) return false;
+    }
+    return true;
+}
+
+void resolve_optimised(state *s, code *c, place *p) {
+    code *own = nullptr, *other = nullptr;
+    bool several = false;
+    for (auto &entry : s->codes) {
+        code *candidate = entry.second.get();
+        if (!candidate->bytecode || !candidate->from || p == &c->whole) continue;
+        for (const place &q : candidate->places) {
+            if (q.position != p->position || (s->operations_known && !s->operations[q.operation])) continue;
+            if (candidate->from == c->from) {
+                own = candidate;
+            } else {
+                several |= other && other->from != candidate->from;
+                other = candidate;
+            }
+        }
+    }
+    code *home = own ? own : other;
+    bool exact = own ? !other || all_of_own_script(s, c) : other && !several;
+    if (exact) {
+        place *q = same_position(home, p->position);
+        settle(p, home->from, home->function, q->line, q->column, true);
+    } else {
+        settle(p, c->from, c->function, c->line, c->column, false);
+    }
+}
+
+/* What is known of the place of `pc` in code of a script. */
+place *resolve(state *s, code *c, uintptr_t pc) {
+    place *p = place_in(c, pc);
+    if (p->known) return p;
+    if (!c->bytecode)
+        resolve_optimised(s, c, p);
+    else if (p == &c->whole)
+        settle(p, c->from, c->function, c->line, c->column, false);
+    else
+        settle(p, c->from, c->function, p->line, p->column, true);
+    return p;
+}
+
+bool is_code(state *s, uintptr_t pc) {
+    for (const range &r : s->text)
+        if (pc - r.start < r.stop - r.start) return true;
+    return code_at(s, pc) != nullptr;
+}
+
+/* A frame of the interpreter holds the bytecode array at -32 and the offset, a small integer, at -40. The array is
+ * believed only if the map knows it. */
+uintptr_t interpreted(state *s, uintptr_t frame, code **in) {
+    uintptr_t array = *(uintptr_t *)(frame - 32), offset = *(uintptr_t *)(frame - 40);
+    if ((array & 3) != 1 || offset & 0xffffffff) return 0;
+    uintptr_t pc = array + (offset >> 32);
+    code *c = code_at(s, pc);
+    if (!c || !c->bytecode || !c->from) return 0;
+    *in = c;
+    return pc;
+}
+
+struct finding {
+    place *best;     /* the innermost place in the program's own source */
+    place *internal; /* the innermost in Node's */
+    bool take(place *p) {
+        if (!p->internal)
+            best = p;
+        else if (!internal)
+            internal = p;
+        return best != nullptr;
+    }
+};
+
+/* Up the chain of frame pointers. False if it broke before a place was found. */
+bool walk(state *s, const ucontext_t *context, finding *found) {
+    uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP], sp = (uintptr_t)context->uc_mcontext.gregs[REG_RSP],
+              frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
+    for (int depth = 0; depth < 64; depth++) {
+        code *c = code_at(s, pc);
+        bool in_stack = frame >= sp && frame + 16 <= s->stack_top && !(frame & 7);
+        if (c && !c->bytecode && c->from) {
+            if (found->take(resolve(s, c, pc))) return true;
+        } else if (in_stack && frame - 40 >= sp - 128) {
+            code *b;
+            uintptr_t at = interpreted(s, frame, &b);
+            if (at && found->take(resolve(s, b, at))) return true;
+        }
+        if (!in_stack) return false;
+        uintptr_t up = *(uintptr_t *)frame;
+        pc = *(uintptr_t *)(frame + 8) - 1; /* the call, not what follows it */
+        if (!is_code(s, pc)) return false;
+        if (up <= frame) return found->internal != nullptr;
+        frame = up;
+    }
+    return false;
+}
+
+/* Where C++ used the frame pointer for something else: V8's own sampler knows where the last JavaScript frame is. */
+void sample(state *s, const ucontext_t *context, finding *found) {
+    v8::RegisterState registers;
+    registers.pc = (void *)context->uc_mcontext.gregs[REG_RIP];
+    registers.sp = (void *)context->uc_mcontext.gregs[REG_RSP];
+    registers.fp = (void *)context->uc_mcontext.gregs[REG_RBP];
+    v8::SampleInfo info;
+    void *frames[32];
+    s->isolate->GetStackSample(registers, frames, 32, &info);
+    for (size_t i = 0; i < info.frames_count && i < 32; i++) {
+        uintptr_t pc = (uintptr_t)frames[i];
+        code *c = code_at(s, pc);
+        if (c && !c->bytecode) c = code_at(s, --pc);
+        if (c && c->from && found->take(resolve(s, c, pc))) return;
+    }
+}
+
+uint32_t context_of(const state *s) {
+#if V8_MAJOR_VERSION >= 12
+    if (s->pulls) {
+        using internals = v8::internal::Internals;
+        uintptr_t frame = *(uintptr_t *)((uintptr_t)s->isolate + internals::kContinuationPreservedEmbedderDataOffset);
+        for (size_t i = s->marks.size(); i--;) {
+            const uintptr_t *slot = *(uintptr_t *const *)&s->marks[i]->frame; /* a Global is a pointer to a slot */
+            if (slot && *slot == frame) return s->marks[i]->context;
+        }
+        return 0;
+    }
+#endif
+    return s->context;
+}
+
+} // namespace
+
+extern "C" void isolate_origin(const void *ucontext, mw_origin *origin) {
+    state *s = self;
+    if (!s || !ucontext) return; /* a thread without JavaScript: no line of the program */
+    const ucontext_t *context = (const ucontext_t *)ucontext;
+    origin->context = context_of(s);
+    uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+    auto &recent = s->recent[(pc * 0x9E3779B97F4A7C15ull) >> 55];
+    finding found{};
+    if (recent.pc == pc) {
+        found.best = recent.at;
+    } else {
+        s->counts.walks++;
+        if (!walk(s, context, &found) && !found.best) sample(s, context, &found);
+        code *c = code_at(s, pc);
+        if (found.best && c && !c->bytecode && c->from) { /* optimised code: the same place whenever it stores here */
+            place *p = place_in(c, pc);
+            if (p == found.best) recent = {pc, c, p};
+        }
+    }
+    place *p = found.best ? found.best : found.internal;
+    origin->site = p ? p->site : 0;
+    origin->inexact = !p || !p->exact;
+    if (origin->inexact) s->counts.inexact++;
+}
+
+/* ---- attaching --------------------------------------------------------------------------------------------------- */
+
+static int find_program(struct dl_phdr_info *info, size_t, void *result) {
+    auto *text = (range *)result;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const auto &segment = info->dlpi_phdr[i];
+        if (segment.p_type == PT_LOAD && segment.p_flags & PF_X) {
+            text->start = std::min(text->start, (uintptr_t)(info->dlpi_addr + segment.p_vaddr));
+            text->stop = std::max(text->stop, (uintptr_t)(info->dlpi_addr + segment.p_vaddr + segment.p_memsz));
+        }
+    }
+    return 1; /* the first is the program itself: node */
+}
+
+void isolate_attach(void) {
+    if (self) return;
+    state *s = new state{};
+    s->isolate = v8::Isolate::GetCurrent();
+    pthread_attr_t attributes;
+    if (!pthread_getattr_np(pthread_self(), &attributes)) {
+        void *bottom;
+        size_t size;
+        pthread_attr_getstack(&attributes, &bottom, &size);
+        s->stack_top = (uintptr_t)bottom + size;
+        pthread_attr_destroy(&attributes);
+    }
+    s->text[0] = {UINTPTR_MAX, 0};
+    dl_iterate_phdr(find_program, &s->text[0]);
+    void *start = nullptr;
+    size_t size = 0;
+    s->isolate->GetCodeRange(&start, &size);
+    s->text[1] = {(uintptr_t)start, (uintptr_t)start + size};
+    const void *embedded = nullptr;
+    s->isolate->GetEmbeddedCodeRange(&embedded, &size);
+    s->text[2] = {(uintptr_t)embedded, (uintptr_t)embedded + size};
+    self = s;
+    s->isolate->SetJitCodeEventHandler(v8::kJitCodeEventEnumExisting, on_code);
+}
+
+void isolate_detach(void *) {
+    state *s = self;
+    if (!s) return;
+    s->isolate->SetJitCodeEventHandler(v8::kJitCodeEventDefault, nullptr);
+    self = nullptr;
+    delete s;
+}
+
+/* The operations of a function that was just compiled and holds nothing but stores and calls. */
+extern "C" bool isolate_learn_operations(const char *function) {
+    state *s = self;
+    if (!s) return false;
+    for (auto &entry : s->codes) {
+        const code *c = entry.second.get();
+        if (!c->bytecode || c->function != function) continue;
+        for (const place &p : c->places) s->operations[p.operation] = s->operations_known = true;
+    }
+    return s->operations_known;
+}
+
+void isolate_counts(struct line_counts *out) { *out = self ? self->counts : line_counts{}; }
+
+void isolate_source_map(const char *file, const char *const *sources, size_t source_count, const int32_t *rows,
+                        size_t n) {
+    std::unique_ptr<source_map> map(new source_map);
+    for (size_t i = 0; i < source_count; i++) map->sources.push_back(sources[i]);
+    for (size_t i = 0; i < n; i++, rows += 5) map->rows.push_back({rows[0], rows[1], rows[2], rows[3], rows[4]});
+    pthread_mutex_lock(&maps_lock);
+    std::unique_ptr<source_map> &known = maps[file_of(file)];
+    if (!known) known = std::move(map); /* a script may refer to the one that is there */
+    pthread_mutex_unlock(&maps_lock);
+}
+
+/* ---- flows ------------------------------------------------------------------------------------------------------- */
+
+uint32_t *isolate_context(void) { return self ? &self->context : nullptr; }
+
+bool isolate_pull_contexts(void) {
+#if V8_MAJOR_VERSION >= 12
+    if (self) return self->pulls = true;
+#endif
+    return false;
+}
+
+bool isolate_mark_context(uint32_t context) {
+#if V8_MAJOR_VERSION >= 12
+    state *s = self;
+    if (!s) return false;
+    v8::HandleScope scope(s->isolate);
+    v8::Local<v8::Value> frame = s->isolate->GetContinuationPreservedEmbedderData();
+    if (!frame->IsObject()) return false;
+    for (auto &known : s->marks)
+        if (known->frame == frame) {
+            known->context = context;
+            return true;
+        }
+    if (!context) return true;
+    std::unique_ptr<mark> m(new mark{v8::Global<v8::Value>(s->isolate, frame), context});
+    m->frame.SetWeak(
+        m.get(),
+        [](const v8::WeakCallbackInfo<mark> &info) {
+            state *of = self;
+            mark *gone = info.GetParameter();
+            gone->frame.Reset();
+            if (!of) return;
+            for (auto &known : of->marks)
+                if (known.get() == gone) {
+                    known.swap(of->marks.back());
+                    of->marks.pop_back();
+                    break;
+                }
+        },
+        v8::WeakCallbackType::kParameter);
+    s->marks.push_back(std::move(m));
+    return true;
+#else
+    (void)context;
+    return false;
+#endif
+}
+
+/* ---- buffers ----------------------------------------------------------------------------------------------------- */
+
+static v8::Local<v8::Value> local(napi_value value) {
+    static_assert(sizeof(v8::Local<v8::Value>) == sizeof value, "what Node's own js_native_api_v8.h does");
+    v8::Local<v8::Value> result;
+    memcpy((void *)&result, &value, sizeof value);
+    return result;
+}
+
+napi_value isolate_buffer(napi_env, struct block *block) {
+    v8::Isolate *isolate = v8::Isolate::GetCurrent();
+    auto store = v8::ArrayBuffer::NewBackingStore(
+        block->bytes, block->size, [](void *, size_t, void *held) { block_release((struct block *)held); }, block);
+    v8::Local<v8::ArrayBuffer> buffer = v8::ArrayBuffer::New(isolate, std::move(store));
+    buffer->SetDetachKey(v8::Symbol::New(isolate));
+    v8::Local<v8::Value> value = buffer;
+    napi_value result;
+    memcpy(&result, (void *)&value, sizeof result);
+    return result;
+}
+
+bool isolate_is_detachable(napi_value buffer) { return local(buffer).As<v8::ArrayBuffer>()->IsDetachable(); }
