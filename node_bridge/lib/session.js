@@ -11,7 +11,7 @@ const { version } = require('../package.json');
 
 const TRACKERS = { auto: 0, 'uffd-sigbus': 1, readonly: 2 };
 const DEFAULTS = {
-  core: { tracker: 'auto' },
+  core: { tracker: process.env.MEMWATCH_CORE_TRACKER ?? 'auto' },
   watch: { track_threads: true, track_sql: false, mutation_depth: 'FULL' },
   sql: { parameters: 'hash', window: 'until-next' },
   node: { exact_lines: true },

