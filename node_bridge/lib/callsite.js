@@ -4,7 +4,7 @@
 const fs = require('node:fs');
 const { fileURLToPath } = require('node:url');
 
-const ASSIGNED = /([A-Za-z_$][\w$]*(?:\.#?[A-Za-z_$][\w$]*)*)\s*(?:(?::[^=]*)?=|:)\s*(?:[\w$]+\.)*$/;
+const ASSIGNED = /([A-Za-z_$][\w$]*(?:\.#?[A-Za-z_$][\w$]*)*)\s*(?:(?::[^=]*)?=|:)\s*(?:(?:[\w$]+|require\([^)]*\))\.)*$/;
 const lines = new Map(); // file -> its lines
 
 /** The caller of the function `below`: {file, line, column, function}, or null where it can't be known. */

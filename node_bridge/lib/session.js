@@ -26,7 +26,7 @@ function current() {
   if (opened && !opened[1]) {
     throw new SessionError(`closed session: this process has closed its journal ${opened[0]}; watch before that`);
   }
-  if (opened) return (joined = member(path.dirname(opened[0])));
+  if (opened) return enter(member(path.dirname(opened[0])));
   return join(process.env.MEMWATCH_SESSION || create(process.env.MEMWATCH_JOURNAL_FOLDER || '.memwatch'));
 }
 
@@ -39,6 +39,10 @@ function join(folder) {
     // a worker of ours may have been faster
     if (!native.opened()?.[1]) core(`${session.folder}: the journal can't be opened`, () => { throw cause; });
   }
+  return enter(session);
+}
+
+function enter(session) {
   native.nameThread(native.threadLabel);
   return (joined = session);
 }

@@ -7,6 +7,7 @@ const native = require('./native');
 const sessions = require('./session');
 const { callSite, assignedName } = require('./callsite');
 const { SessionError, core } = require('./errors');
+const { pin } = require('./pin');
 
 const FLAGS = { trackThreads: 1, trackSQL: 2 };
 const OPTIONS = ['trackThreads', 'trackSQL', 'mutationDepth', 'name'];
@@ -28,7 +29,7 @@ function watch(value, options) {
   const [start, stop] = depthOf(options, settings, value.byteLength, name);
   const [id, pages] = core(`'${name}' can't be watched`, () =>
     native.watch(buffer, value.byteOffset ?? 0, value.byteLength, flags, start, stop));
-  watched.set(pages, { id, name });
+  remember(pages, { id, name });
   native.describe(id, JSON.stringify({
     name,
     serializer: 'typedarray',
@@ -65,10 +66,16 @@ function share(array) {
 function receive(shared) {
   if (shared?.kind !== SHARED) throw new TypeError('receive() takes what share() returned');
   if (shared.process !== process.pid) throw new TypeError(`'${shared.name}' was shared in process ${shared.process}: watched memory can't be passed to another process`);
+  sessions.current();
   const pages = native.receive(shared.id);
   if (!pages) throw new SessionError(`'${shared.name}': its watch has ended`);
-  watched.set(pages, { id: shared.id, name: shared.name });
+  remember(pages, { id: shared.id, name: shared.name });
   return over(pages, shared.class, undefined, shared.offset, shared.length);
+}
+
+function remember(pages, variable) {
+  watched.set(pages, variable);
+  pin(pages);
 }
 
 // ---- what can be watched -------------------------------------------------------------------------------------------

@@ -237,10 +237,7 @@ FUNCTION(describe) {
 FUNCTION(unwatch) {
     napi_value argv[ARGUMENTS];
     arguments(env, info, argv);
-    mw_variable_id id = to_number(env, argv[0]);
-    int error = mw_unregister_page(id);
-    block_unshare(id);
-    return boolean(env, error == MW_OK);
+    return boolean(env, block_end(to_number(env, argv[0])));
 }
 
 FUNCTION(share) {

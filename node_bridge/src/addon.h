@@ -29,22 +29,24 @@ struct block {
     size_t size, pages;
     mw_variable_id id;
     uint32_t holders; /* ArrayBuffers, and 1 if shared */
-    bool shared;
+    bool shared, ended;
     struct block *next, **link; /* the list of all blocks */
 };
 
 /* A block with a copy of `from`, registered; one holder. NULL with *error set. Any thread. */
 struct block *block_new(const void *from, size_t size, uint32_t flags, mw_depth depth, int *error);
 
-/* The block of a variable, with one holder more; NULL if there is none (any more). */
+/* The block of a variable, with one holder more; NULL if its watch has ended. */
 struct block *block_hold(mw_variable_id id);
 
 /* One holder less; the last one ends the watch and frees the pages. Called by V8 from any thread of its own. */
 void block_release(struct block *block);
 
-/* Keeps the block until block_unshare (or the process ends), so that another thread can hold it. */
+/* Keeps the block until block_end (or the process ends), so that another thread can hold it. */
 bool block_share(mw_variable_id id);
-void block_unshare(mw_variable_id id);
+
+/* Ends the watch and the share; buffers that are out stay valid. False if it had ended. */
+bool block_end(mw_variable_id id);
 
 /* ---- isolate.cc -------------------------------------------------------------------------------------------------- */
 

@@ -40,9 +40,10 @@ struct block *block_new(const void *from, size_t size, uint32_t flags, mw_depth 
     return NULL;
 }
 
+/* The one whose watch goes on. */
 static struct block *find(mw_variable_id id) {
     struct block *block = blocks;
-    while (block && block->id != id) block = block->next;
+    while (block && (block->id != id || block->ended)) block = block->next;
     return block;
 }
 
@@ -79,11 +80,14 @@ bool block_share(mw_variable_id id) {
     return block != NULL;
 }
 
-void block_unshare(mw_variable_id id) {
+bool block_end(mw_variable_id id) {
+    if (mw_unregister_page(id)) return false;
     pthread_mutex_lock(&lock);
     struct block *block = find(id);
     bool held = block && block->shared;
+    if (block) block->ended = true;
     if (held) block->shared = false;
     pthread_mutex_unlock(&lock);
     if (held) block_release(block);
+    return true;
 }

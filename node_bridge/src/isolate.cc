@@ -592,7 +592,9 @@ napi_value isolate_buffer(napi_env, struct block *block) {
     auto store = v8::ArrayBuffer::NewBackingStore(
         block->bytes, block->size, [](void *, size_t, void *held) { block_release((struct block *)held); }, block);
     v8::Local<v8::ArrayBuffer> buffer = v8::ArrayBuffer::New(isolate, std::move(store));
+#if V8_MAJOR_VERSION >= 13 /* before, Node aborts when it meets the key: see lib/pin.js */
     buffer->SetDetachKey(v8::Symbol::New(isolate));
+#endif
     v8::Local<v8::Value> value = buffer;
     napi_value result;
     memcpy(&result, (void *)&value, sizeof result);

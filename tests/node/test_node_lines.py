@@ -31,10 +31,12 @@ def test_each_of_many_kinds_of_stores_has_its_exact_line(node: Node) -> None:
 
 def test_without_the_flags_no_line_is_wrong_and_what_is_unknown_says_so(node: Node) -> None:
     """Sparkplug and Maglev carry no lines: the function's first one stands there then."""
-    done = node.run(
-        "--always-sparkplug", str(PROGRAMS / "lines.js"), exact_lines=False, NODE_PATH="node_modules"
-    )
+    done = node.run("--always-sparkplug", str(PROGRAMS / "lines.js"), exact_lines=False, NODE_PATH="node_modules")
     events = {event.seq: event for event in node.read().events}
     claimed = [case for case in json.loads(done.stdout) if events[case["seq"]].exact]
-    assert [(case["case"], place(events[case["seq"]])) for case in claimed if place(events[case["seq"]])[:2] != (case["file"], case["line"])] == []  # type: ignore[index]
+    assert [
+        (case["case"], place(events[case["seq"]]))
+        for case in claimed
+        if place(events[case["seq"]])[:2] != (case["file"], case["line"])
+    ] == []  # type: ignore[index]
     assert any(not event.exact for event in events.values())

@@ -1,0 +1,73 @@
+/// <reference types="node" />
+
+/** What can be watched: a value backed by a buffer. */
+export type BufferLike = NodeJS.ArrayBufferView | ArrayBuffer;
+
+export interface WatchOptions {
+  /** Events say which thread wrote. Default: the session's setting, true. */
+  trackThreads?: boolean;
+  /** Events say which SQL statement was in force. Default: the session's setting, false. */
+  trackSQL?: boolean;
+  /** Which bytes' mutation is reported: all, or those from the first number to below the second. */
+  mutationDepth?: 'FULL' | readonly [start: number, stop: number];
+  /** Default: the name that the call is assigned to. */
+  name?: string;
+}
+
+/**
+ * Watches a value: `let x = watch(new Int32Array(1))`. Returns an array of the same class with the same contents, over
+ * pages that nobody writes to unseen; the one that was given stays as it was, and isn't watched.
+ * @throws TypeError for a value that can't be watched, RangeError for one that is too large,
+ *   SessionError if the session is closed, CoreError if the core refuses.
+ */
+export function watch<T extends BufferLike>(value: T, options?: Readonly<WatchOptions>): T;
+
+/**
+ * Ends a watch; returns a plain copy of what the array holds. Views of the watched one stay valid, unseen from now on.
+ * @throws TypeError for a value that isn't watched, SessionError if its watch has ended.
+ */
+export function unwatch<T extends BufferLike>(value: T): T;
+
+/** A watched array on its way to another thread: plain data, for workerData or postMessage(). */
+export interface Shared<T extends BufferLike = BufferLike> {
+  readonly kind: string;
+  readonly process: number;
+  readonly id: number;
+  readonly name: string;
+  readonly class: string;
+  readonly offset: number;
+  readonly length: number;
+  /** Only for the type: the class of the array. */
+  readonly array?: T;
+}
+
+/** Lets other threads of this process receive() the array. Until unwatch() its pages stay. */
+export function share<T extends BufferLike>(value: T): Shared<T>;
+
+/** The shared array in this thread, over the same memory: every thread's stores are seen. */
+export function receive<T extends BufferLike>(shared: Shared<T>): T;
+
+export interface Session {
+  /** For `memwatch log FOLDER`. */
+  readonly folder: string;
+  readonly journal: string;
+  /** "uffd-sigbus" or "readonly". */
+  readonly tracker: string;
+  stats(): { stores: number; lost: number; forms: number; chained: number; variables: number; pages: number; codes: number; walks: number; inexact: number };
+  /** Ends every watch of the process and completes the journal. */
+  close(): void;
+}
+
+/** The session that this process writes to; opens one if there is none yet. */
+export function session(): Session;
+
+/** The session can't be opened, or is closed. */
+export class SessionError extends Error {
+  readonly code: 'ERR_MEMWATCH_SESSION';
+}
+
+/** The core refused. */
+export class CoreError extends Error {
+  readonly code: 'ERR_MEMWATCH_CORE';
+  readonly errno: number;
+}
