@@ -1,4 +1,4 @@
-"""The serializer only reads: what Node.js wrote. It takes no value of Python, so the contract's round trips aren't for it."""
+"""The serializer only reads what Node.js wrote: it takes no value, so the contract's round trips aren't for it."""
 
 from __future__ import annotations
 

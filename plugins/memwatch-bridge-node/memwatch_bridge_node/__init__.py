@@ -1,7 +1,7 @@
 """``node``: starts Node.js programs so that the npm package ``memwatch`` is loaded before their first line.
 
-Node is told by ``NODE_OPTIONS``, which children and workers inherit; everything else the package reads from the session's
-folder. The package is the program's own: it is looked for where ``require("memwatch")`` would look.
+Node is told by ``NODE_OPTIONS``, which children and workers inherit; everything else the package reads from the
+session's folder. The package is the program's own: it is looked for where ``require("memwatch")`` would look.
 """
 
 from __future__ import annotations

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Layout, Serializer
 
-FORMATS: Mapping[str, str] = {
+Format = Literal["b", "B", "h", "H", "i", "I", "q", "Q", "f", "d"]
+FORMATS: Mapping[str, Format] = {
     "Int8Array": "b",
     "Uint8Array": "B",
     "Uint8ClampedArray": "B",
@@ -30,7 +31,10 @@ def _decode(data: bytes, options: Mapping[str, Any]) -> Any:
     if kind == "Float16Array":  # memoryview has no cast to it
         return [number for (number,) in struct.iter_unpack("<e", data)]
     form = FORMATS.get(kind) if isinstance(kind, str) else None
-    return data if form is None else memoryview(data).cast(form).tolist()
+    if form is None:
+        return data
+    view: Any = memoryview(data)
+    return view.cast(form).tolist()
 
 
 def _encode(value: Any, options: Mapping[str, Any]) -> bytes:

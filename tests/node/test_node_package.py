@@ -1,0 +1,111 @@
+"""The npm package as users get it: packed, installed in an empty folder, typed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from nodejs import PACKAGE, VERSIONS, Node, environment
+
+USES = """\
+import { watch, unwatch, share, receive, session, SessionError } from 'memwatch';
+import type { Shared, WatchOptions } from 'memwatch';
+
+const total: Int32Array = watch(new Int32Array(1), { trackThreads: true, mutationDepth: [0, 4], name: 'total' });
+const options: WatchOptions = Object.freeze({ trackSQL: true, mutationDepth: 'FULL' });
+const buffer: Buffer = watch(Buffer.alloc(4), options);
+const view: DataView = unwatch(watch(new DataView(new ArrayBuffer(8))));
+const passed: Shared<Int32Array> = share(total);
+const again: Int32Array = receive(passed);
+const folder: string = session().folder;
+// @ts-expect-error no such option
+watch(total, { track_threads: true });
+// @ts-expect-error not backed by a buffer
+watch(5);
+export const all = [buffer, view, again, folder, SessionError];
+"""
+
+
+def npm(node: Node, *arguments: str, cwd: Path) -> str:
+    """npm with this Node.js, and no registry: what a package needs must be there."""
+    path = f"{Path(node.path).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["npm", *arguments, "--silent", "--no-audit", "--no-fund"],
+        cwd=cwd,
+        env=environment(PATH=path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def tarball(node: Node) -> Path:
+    """Packed from a copy: packing puts the core's sources into the package's folder."""
+    root = node.folder / "source"
+    ignored = shutil.ignore_patterns("node_modules", "build", "core")
+    shutil.copytree(PACKAGE, root / "node_bridge", ignore=ignored)
+    native = PACKAGE.parent / "memwatch_core" / "native"
+    shutil.copytree(native, root / "memwatch_core" / "native", ignore=shutil.ignore_patterns("*.so", "_core.c"))
+    name = npm(node, "pack", "--pack-destination", str(node.folder), cwd=root / "node_bridge").split()[-1]
+    assert not (root / "node_bridge" / "core").exists(), "packing cleans up"
+    return node.folder / name
+
+
+def test_packed_and_installed_without_scripts_it_watches_and_could_be_built(node: Node, tarball: Path) -> None:
+    away = node.folder / "away"
+    away.mkdir()
+    (away / "package.json").write_text('{"name": "away", "private": true}')
+    dependency = PACKAGE / "node_modules" / "node-gyp-build"
+    npm(node, "install", "--ignore-scripts", "--offline", "--install-links", str(dependency), str(tarball), cwd=away)
+    installed = away / "node_modules" / "memwatch"
+    assert not installed.is_symlink()
+    assert {path.name for path in (installed / "core").glob("*.[ch]")} >= {"memwatch.h", "executor.c", "journal.c"}
+    program = "const x = require('memwatch').watch(new Int32Array(1)); x[0] = 5; console.log(x[0], require.resolve('memwatch'))"
+    done = subprocess.run([node.path, "-e", program], cwd=away, env=environment(), capture_output=True, text=True)
+    assert done.stdout == f"5 {installed / 'lib' / 'index.js'}\n", done.stderr
+    assert list((away / ".memwatch").glob("*/*.mwj"))
+
+
+def test_package_is_built_from_its_sources_where_no_binary_fits(node: Node, tarball: Path) -> None:
+    if node.version != 22:
+        return  # the same for each, and it takes a while
+    subprocess.run(["tar", "-xzf", tarball], cwd=node.folder, check=True)
+    package = node.folder / "package"
+    shutil.rmtree(package / "prebuilds")
+    (package / "node_modules").mkdir()
+    (package / "node_modules" / "node-gyp-build").symlink_to(PACKAGE / "node_modules" / "node-gyp-build")
+    path = f"{Path(node.path).parent}:{package / 'node_modules' / 'node-gyp-build'}:{os.environ['PATH']}"
+    headers = str(Path(node.path).parents[1])
+    done = subprocess.run(
+        ["npm", "exec", "--offline", "-c", "node node_modules/node-gyp-build/bin.js"],
+        cwd=package, env=environment(PATH=path, npm_config_nodedir=headers), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (package / "build" / "Release" / "memwatch.node").is_file()
+    program = "const x = require('./package').watch(new Int8Array(1)); x[0] = 5; console.log(x[0])"
+    done = subprocess.run(
+        [node.path, "-e", program], cwd=node.folder, env=environment(), capture_output=True, text=True
+    )
+    assert done.stdout == "5\n", done.stderr
+
+
+@pytest.mark.parametrize("module", ["node16", "bundler"])
+def test_declarations_say_what_the_functions_take_and_give(tmp_path: Path, module: str) -> None:
+    compiler = PACKAGE / "node_modules" / "typescript" / "bin" / "tsc"
+    if not compiler.exists():
+        pytest.skip("TypeScript isn't here: make node installs it")
+    node = Node(VERSIONS[-1], tmp_path)
+    (node.folder / "uses.mts").write_text(USES)
+    kind = ["--module", "node16"] if module == "node16" else ["--module", "esnext", "--moduleResolution", "bundler"]
+    types = ["--typeRoots", PACKAGE / "node_modules" / "@types", "--types", "node"]
+    done = subprocess.run(
+        [node.path, compiler, "--noEmit", "--strict", "--target", "es2022", *kind, *types, "uses.mts"],
+        cwd=node.folder, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "")
