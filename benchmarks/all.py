@@ -23,6 +23,7 @@ PARTS = {
     "writing": "A write through a proxy",
     "reading": "Reading a journal",
     "sql": "A SQL statement, traced",
+    "node": "A store, from JavaScript",
 }
 
 

@@ -123,6 +123,15 @@ FUNCTION(opened) {
     return pair;
 }
 
+FUNCTION(lines) { /* on or off; benchmarks measure what they cost */
+    napi_value argv[ARGUMENTS];
+    bool on = true;
+    arguments(env, info, argv);
+    napi_get_value_bool(env, argv[0], &on);
+    mw_set_origin_provider(on ? isolate_origin : NULL);
+    return NULL;
+}
+
 FUNCTION(close) {
     (void)info;
     atomic_store(&closed, true);
@@ -304,6 +313,7 @@ NAPI_MODULE_INIT() {
         {"open", open},
         {"close", close},
         {"opened", opened},
+        {"lines", lines},
         {"stats", stats},
         {"attach", attach},
         {"learn", learn},

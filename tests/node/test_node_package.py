@@ -74,7 +74,7 @@ def test_packed_and_installed_without_scripts_it_watches_and_could_be_built(node
 
 def test_package_is_built_from_its_sources_where_no_binary_fits(node: Node, tarball: Path) -> None:
     if node.version != 22:
-        return  # the same for each, and it takes a while
+        pytest.skip("the same for each version, and it takes a while: done with 22")
     subprocess.run(["tar", "-xzf", tarball], cwd=node.folder, check=True)
     package = node.folder / "package"
     shutil.rmtree(package / "prebuilds")

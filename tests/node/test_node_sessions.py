@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodejs import Node, environment, records
+from nodejs import PACKAGE, Node, environment, records
 
 from memwatch_core.records import Event
 
@@ -212,3 +214,12 @@ def test_a_child_that_watches_nothing_leaves_nothing(node: Node) -> None:
     (folder,) = node.sessions()
     assert [record for record in records(folder) if isinstance(record, Event)] == []
     assert not list(folder.glob("*.mwj"))
+
+
+def test_example_shows_who_wrote_each_reading(node: Node) -> None:
+    shutil.copy(PACKAGE.parent / "examples" / "thermometer" / "thermometer.js", node.folder)
+    done = run(node, "thermometer.js")
+    assert re.fullmatch(r"\d+ readings of 10, mean \d\d\.\d\n", done.stdout)
+    writers = {(e["thread"], e["site"]["function"]) for e in lines(node)}
+    assert writers == {("worker 1", "record"), ("worker 2", "record")}
+    assert len(lines(node)) == 20
