@@ -86,5 +86,5 @@ def test_every_plugin_of_ours_is_listed() -> None:
     for folder in (ROOT / "plugins").iterdir():
         kind, name = folder.name.removeprefix("memwatch-").split("-", 1)
         assert (folder / "pyproject.toml").is_file()
-        assert kind in ("serializer", "sink", "sql")
+        assert kind in ("bridge", "serializer", "sink", "sql")
         assert f"`{name}`" in text
