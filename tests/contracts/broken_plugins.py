@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -140,10 +141,8 @@ class TestSinkThatClosesOnce(SinkCase):
 
 class Swallows(Lines):
     def put(self, data: bytes) -> None:
-        try:
+        with contextlib.suppress(OSError):
             super().put(data)
-        except OSError:
-            pass
 
 
 class TestSinkThatSwallowsItsErrors(SinkCase):
