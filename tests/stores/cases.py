@@ -97,6 +97,8 @@ def _solve(
         wanted -= popped
     if index and not vsib:
         i = FAMILY[index]
+        if memory.segment == FS and (not base or FAMILY[base] == i):
+            raise Unplaceable("fs: without a register of its own to take its base off")
         if base and FAMILY[base] == i:
             value = wanted // (1 + memory.scale)
             _set(state, i, value & 0xFFFFFFFF if narrow else value, fixed)
@@ -106,8 +108,6 @@ def _solve(
             value = wanted // memory.scale
             _set(state, i, value & 0xFFFFFFFF if narrow else value, fixed)
             state.flags |= NO_ARENA
-            if memory.segment == FS:
-                raise Unplaceable("fs: with an index only")
             return int(target - (wanted - value * memory.scale))
         small = fixed.get(i, rng.choice((0, 1, 5, -1, -7, 1000, -100000, rng.getrandbits(30))))
         if narrow:

@@ -189,6 +189,8 @@ def is_usable(instruction: object, code: bytes) -> bool:
     mnemonic = instructions.plain_mnemonic(instruction)
     if 0x66 in (found := instructions.prefixes(code)) and found & {0xF2, 0xF3}:
         return False  # capstone takes the operand size from the wrong one of the two
+    if found & {0x64, 0x65} and found & {0x2E, 0x3E, 0x26, 0x36}:
+        return False  # capstone goes by the last one; the CPU ignores the latter in 64-bit mode, wherever they stand
     return instructions.writes_memory(instruction) and not NOT_HERE.match(mnemonic) and not NOT_HERE.match(text)
 
 
