@@ -72,5 +72,48 @@ class Tracer:
     def close(self) -> None:
         """Ends every context, before the journal is closed. Drivers may go on publishing; nothing comes of it."""
 
+class Tokens:
+    """The token of the statement that an object ran last: a cursor, or whatever else runs statements.
+
+    In the slot ``_memwatch`` of a composed class, or else beside the object, so that nothing can be seen on it. Objects
+    need to allow weak references or have the slot; nothing is kept of one that is gone.
+    """
+
+    beside: dict[int, list[Any]]
+    """By address: ``[token, weak reference]``."""
+
+    def get(self, of: Any, /) -> Any:
+        """The token; None if there is none."""
+    def set(self, of: Any, token: Any, /) -> None:
+        """Raises TypeError for an object that allows no weak references and has no slot."""
+
+class Running:
+    """What is done around a cursor's method that runs a statement, for a ``DbapiDriverBase``, whose hooks it asks.
+
+    Methods raise what they meet: the shell around them contains it.
+    """
+
+    def __new__(
+        cls,
+        *,
+        driver: Any,
+        tokens: Tokens,
+        name: str,
+        dialect: str,
+        database: Callable[[Any], Database],
+        statement: str,
+        parameters: str,
+        connection: str | None,
+        many: bool,
+        answers: bool,
+    ) -> Running:
+        """``statement``, ``parameters``: what the method calls its first two arguments, where they may be passed by
+        keyword. ``connection``: the attribute of cursors that is their connection and stands for it; None: the hooks
+        ``connection_of`` and ``identity`` tell. ``answers``: the hook ``rolled_back`` is asked."""
+    def before(self, cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any:
+        """The token of the statement that begins; None if the call lacks one."""
+    def after(self, cursor: Any, token: Any, result: Any, /) -> None:
+        """It has succeeded."""
+
 def in_force() -> int:
     """Id of the statement in force here and now; 0: none."""

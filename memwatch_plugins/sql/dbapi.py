@@ -20,11 +20,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from memwatch_core.native.tracing import Running, Tokens
 from memwatch_core.records import Database
 
 from .around import Around, traced
 from .driver import Outcome, SqlDriverBase
-from .tokens import Tokens
 
 Count = Callable[[Any], tuple[int, bool]]
 """``count(result)``: how many rows a call has handed out, and whether these were the last."""
@@ -56,6 +56,9 @@ class DbapiDriverBase(SqlDriverBase):
     keywords: ClassVar[tuple[str, str]] = ("", "")
     """What ``runs`` call the statement and its parameters, where these may be passed by keyword."""
 
+    connected_by: ClassVar[str] = "connection"
+    """The attribute of cursors that :meth:`connection_of` returns."""
+
     def __init__(self) -> None:
         super().__init__()
         self._tokens = Tokens()
@@ -66,7 +69,7 @@ class DbapiDriverBase(SqlDriverBase):
 
     def connection_of(self, cursor: Any) -> Any:
         """The connection that a cursor belongs to."""
-        return cursor.connection
+        return getattr(cursor, self.connected_by)
 
     def identity(self, connection: Any) -> Any:
         """What stands for the connection: itself, or an object that lives as long, if it allows no weak references."""
@@ -119,38 +122,21 @@ class DbapiDriverBase(SqlDriverBase):
     def running(self, *, many: bool = False, keywords: tuple[str, str] | None = None) -> Around:
         """Around a cursor's method that runs a statement; ``keywords``: its own, if they are others than the rest's."""
         first, second = keywords or self.keywords
-        name, dialect, database, held_by = self.name, self.dialect, self.database, self._tokens.held
-        plain = type(self).identity is DbapiDriverBase.identity
-        plain = plain and type(self).connection_of is DbapiDriverBase.connection_of
-        answers = type(self).rolled_back is not DbapiDriverBase.rolled_back
-
-        def before(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if not args and first not in kwargs:
-                return None  # the library will say what is missing
-            statement = args[0] if args else kwargs[first]
-            held = held_by(cursor)
-            token = held[0] = self.tracer.statement_begins(  # type: ignore[union-attr]
-                name,
-                statement if type(statement) is str else self.text(cursor, statement),
-                args[1] if len(args) > 1 else kwargs.get(second),
-                cursor.connection if plain else self.identity(self.connection_of(cursor)),
-                database,
-                dialect,
-                many,
-                held[0],
-            )
-            return token
-
-        def after(cursor: Any, token: Any, result: Any) -> None:
-            tracer = self.tracer
-            if token is not None and tracer is not None:
-                rows, in_transaction = self.after(cursor)
-                if answers and in_transaction is False and self.rolled_back(cursor):
-                    tracer.statement_ends(token, rows, None, rows is None, False, True)
-                else:
-                    tracer.statement_ends(token, rows, None, rows is None, in_transaction)
-
-        return Around(before, after, self.failed)
+        kind = type(self)
+        plain = kind.identity is DbapiDriverBase.identity and kind.connection_of is DbapiDriverBase.connection_of
+        running = Running(
+            driver=self,
+            tokens=self._tokens,
+            name=self.name,
+            dialect=self.dialect,
+            database=self.database,
+            statement=first,
+            parameters=second,
+            connection=self.connected_by if plain else None,
+            many=many,
+            answers=kind.rolled_back is not DbapiDriverBase.rolled_back,
+        )
+        return Around(running.before, running.after, self.failed)
 
     def running_as(self, tell: Callable[..., tuple[Any, ...]], *, many: bool = False) -> Around:
         """Around a method that runs a statement which isn't its first argument: ``tell``, called with its arguments,

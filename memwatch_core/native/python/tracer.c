@@ -385,7 +385,9 @@ static int fill(PyObject *module) {
         add_type(module, &mwpy_hasher_spec, &mwpy_hasher_type) || add_type(module, &mwpy_part_spec, &mwpy_part_type) ||
         add_type(module, &mwpy_connection_spec, &mwpy_connection_type) ||
         add_type(module, &mwpy_statement_spec, &mwpy_statement_type) ||
-        add_type(module, &mwpy_tracer_spec, &mwpy_tracer_type))
+        add_type(module, &mwpy_tracer_spec, &mwpy_tracer_type) ||
+        add_type(module, &mwpy_tokens_spec, &mwpy_tokens_type) ||
+        add_type(module, &mwpy_running_spec, &mwpy_running_type))
         return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -103,8 +103,17 @@ typedef struct mwpy_part {
     PyObject_HEAD mwpy_statement *whole;
 } mwpy_part;
 
-extern PyTypeObject *mwpy_tracer_type, *mwpy_connection_type, *mwpy_statement_type, *mwpy_part_type, *mwpy_hasher_type;
-extern PyType_Spec mwpy_tracer_spec, mwpy_connection_spec, mwpy_statement_spec, mwpy_part_spec, mwpy_hasher_spec;
+/* Where the tokens of objects are held, each in a list, whose first item it is. In the slot `_memwatch` of a composed
+ * class; otherwise in `beside`, by address, with a weak reference as second item that tells whether the object is still
+ * the same. Objects need to have the slot or allow weak references; nothing is kept of one that is gone. */
+typedef struct mwpy_tokens {
+    PyObject_HEAD PyObject *beside;
+} mwpy_tokens;
+
+extern PyTypeObject *mwpy_tracer_type, *mwpy_connection_type, *mwpy_statement_type, *mwpy_part_type, *mwpy_hasher_type,
+    *mwpy_tokens_type, *mwpy_running_type;
+extern PyType_Spec mwpy_tracer_spec, mwpy_connection_spec, mwpy_statement_spec, mwpy_part_spec, mwpy_hasher_spec,
+    mwpy_tokens_spec, mwpy_running_spec;
 
 static inline mwpy_action mwpy_action_of(const mwpy_statement *s) {
     return (mwpy_action)PyLong_AsLong(PyTuple_GET_ITEM(s->head, 1));
@@ -176,6 +185,12 @@ mwpy_connection *mwpy_connection_of(mwpy_tracer *tracer, PyObject *object);
 /* A statement begins, while `current` (or NULL) is in force. `argument`: those of statement_begins. Returns its token.
  */
 PyObject *mwpy_begin(mwpy_tracer *self, mwpy_statement *current, PyObject *const *argument);
+
+/* ---- tokens.c ---------------------------------------------------------------------------------------------------- */
+
+/* The list that holds an object's token, a new reference. `create` one where there is none; otherwise None. */
+PyObject *mwpy_held(mwpy_tokens *self, PyObject *of, bool create);
+PyObject *mwpy_token_in(PyObject *held); /* a new reference; None if there is none */
 
 /* ---- tracer.c ---------------------------------------------------------------------------------------------------- */
 

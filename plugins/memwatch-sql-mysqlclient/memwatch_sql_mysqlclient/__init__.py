@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from memwatch_core.hookspecs import hookimpl
+from memwatch_core.native.tracing import Tokens
 from memwatch_core.records import Database, SqlDriver
 from memwatch_plugins.sql import DbapiDriverBase
 from memwatch_plugins.sql.around import Around, contained, named
 from memwatch_plugins.sql.dbapi import one, rest, some
-from memwatch_plugins.sql.tokens import Tokens
 
 LOST = {1053, 1927, 2006, 2013, 2055, 4031}  # shut down, killed, gone away, lost, lost while reading, idle for too long
 DEADLOCK, OUT_OF_SYNC = 1213, 2014
@@ -57,6 +57,13 @@ class MySqlClientDriver(DbapiDriverBase):
 
     def is_closed(self, connection: Any) -> bool:
         return not connection.open
+
+    def after(self, cursor: Any) -> tuple[int | None, bool | None]:
+        # With every statement: as in in_transaction(), with fewer calls. It has succeeded, so the connection is open.
+        connection = cursor.connection
+        read = self._statuses.get(connection)
+        in_transaction = self.in_transaction(connection) if read is None else bool(read() & IN_TRANSACTION)
+        return None if cursor.description is not None else cursor.rowcount, in_transaction
 
     def around_connection(self, names: Callable[[str], bool]) -> dict[str, Around]:
         def opened(host=None, user=None, password=None, database="", port=0, unix_socket="", *args, db="", **kwargs):  # type: ignore[no-untyped-def]

@@ -15,6 +15,7 @@ from memwatch_plugins.sql.around import Around
 from memwatch_plugins.sql.dbapi import one
 
 IDLE, ACTIVE, INTRANS, INERROR, UNKNOWN = range(5)  # psycopg.pq.TransactionStatus
+BUSY = (ACTIVE, UNKNOWN)
 COPY_OUT = 3  # psycopg.pq.ExecStatus
 
 
@@ -26,6 +27,8 @@ class PsycopgDriver(DbapiDriverBase):
         "commit": "committed", "rollback": "rolled back", "close": "closed",
         "tpc_commit": "committed", "tpc_rollback": "rolled back",
     }  # fmt: skip
+
+    connected_by: ClassVar[str] = "_conn"
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +82,7 @@ class PsycopgDriver(DbapiDriverBase):
         status = connection.pgconn.transaction_status
         if status == ACTIVE and connection._pipeline is not None:
             return True  # in autocommit: until it synchronises
-        return None if status in (ACTIVE, UNKNOWN) else bool(status != IDLE)
+        return None if status in BUSY else bool(status != IDLE)
 
     def is_closed(self, connection: Any) -> bool:
         return connection.closed  # type: ignore[no-any-return]
@@ -91,12 +94,18 @@ class PsycopgDriver(DbapiDriverBase):
         return "rolled back" if connection.pgconn.transaction_status == INERROR else "committed"
 
     def after(self, cursor: Any) -> tuple[int | None, bool | None]:
-        result, connection = cursor.pgresult, cursor.connection
+        # With every statement: so the attributes behind `connection` and `rowcount`, which are calls in Python.
+        result, connection = cursor.pgresult, cursor._conn
+        pipelined = connection._pipeline is not None
         if result is None:
-            rows = None if connection._pipeline is not None else cursor.rowcount
+            rows = None if pipelined else cursor._rowcount
         else:
-            rows = None if result.nfields and result.status != COPY_OUT else cursor.rowcount
-        return rows, self.in_transaction(connection)
+            rows = None if result.nfields and result.status != COPY_OUT else cursor._rowcount
+        if pipelined:
+            self._sent(cursor, self._tokens.get(cursor))
+            return rows, self.in_transaction(connection)
+        status = connection.pgconn.transaction_status
+        return rows, None if status in BUSY else status != IDLE
 
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
         # The server's word on a FETCH; in a pipeline it may concern another statement, see receiving().
@@ -119,11 +128,6 @@ class PsycopgDriver(DbapiDriverBase):
     def running(self, *, many: bool = False, keywords: tuple[str, str] | None = None) -> Around:
         run = super().running(many=many, keywords=keywords)
 
-        def after(cursor: Any, token: Any, result: Any) -> None:
-            run.after(cursor, token, result)
-            if cursor.connection._pipeline is not None:
-                self._sent(cursor, token)
-
         def failed(cursor: Any, token: Any, error: BaseException) -> None:
             # In a pipeline the error may be an earlier statement's, while this one has been sent all the same.
             connection = cursor.connection
@@ -132,7 +136,7 @@ class PsycopgDriver(DbapiDriverBase):
             else:
                 run.after(cursor, token, None)
 
-        return replace(run, after=after, failed=failed)
+        return replace(run, failed=failed)
 
     def _sent(self, cursor: Any, token: Any) -> bool:
         """Notes for which results a pipeline waits since the cursor ran the statement; whether there are any."""
