@@ -41,7 +41,9 @@ Connections and cursors are never proxied: C code checks their types. Tracing ne
 wrong in it is counted (:attr:`SqlDriverBase.troubles`) and reported once.
 """
 
+from memwatch_core.native.tracing import Tokens
+
 from .dbapi import DbapiDriverBase
 from .driver import Outcome, SqlDriverBase, Wrapper
 
-__all__ = ["DbapiDriverBase", "Outcome", "SqlDriverBase", "Wrapper"]
+__all__ = ["DbapiDriverBase", "Outcome", "SqlDriverBase", "Tokens", "Wrapper"]

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.native.tracing import Tokens
 from memwatch_core.records import Database, SqlDriver
-from memwatch_plugins.sql import DbapiDriverBase
+from memwatch_plugins.sql import DbapiDriverBase, Tokens
 from memwatch_plugins.sql.around import Around, contained, named
 from memwatch_plugins.sql.dbapi import one, rest, some
 
