@@ -7,6 +7,7 @@ import errno
 import mmap
 import os
 import platform
+import resource
 import shutil
 import sys
 import tempfile
@@ -77,22 +78,24 @@ def _platform() -> Iterator[Check]:
 def _memory() -> Iterator[Check]:
     try:
         fd = os.memfd_create("memwatch-doctor", os.MFD_CLOEXEC)
-    except OSError as error:
-        remedy = "the kernel or a sandbox refuses memfd_create: allow it in the seccomp profile"
-        yield Check("memory", "problem", f"memfd_create: {error.strerror}", remedy)
-        return
-    try:
         os.ftruncate(fd, mmap.PAGESIZE)
-        mmap.mmap(fd, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE).close()
-        try:
-            mmap.mmap(fd, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_EXEC).close()
-        except OSError as error:
-            remedy = "SELinux or a sandbox refuses executable mappings of memfds: allow execmem for this program"
-            yield Check("memory", "problem", f"executable mapping of a memfd: {error.strerror}", remedy)
-            return
+        found = "memfd can be mapped twice, and executable"
+    except OSError as error:
+        fd, found = -1, f"memfd_create: {error.strerror}; anonymous memory serves as well, also executable"
+    try:
+        mmap.mmap(fd, mmap.PAGESIZE, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | mmap.PROT_EXEC).close()
+    except OSError as error:
+        remedy = "SELinux or a sandbox refuses executable mappings: allow execmem for this program"
+        yield Check("memory", "problem", f"executable mapping: {error.strerror}", remedy)
+        return
     finally:
-        os.close(fd)
-    yield Check("memory", "ok", "memfd can be mapped twice, and executable")
+        if fd >= 0:
+            os.close(fd)
+    yield Check("memory", "ok", found)
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        remedy = "room for fewer variables; raise it (ulimit -v) if watching says that there are too many"
+        yield Check("address space", "note", f"RLIMIT_AS allows {limit / 2**20:,.0f} MiB", remedy)
 
 
 def _userfaultfd() -> Iterator[Check]:

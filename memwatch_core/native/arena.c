@@ -1,8 +1,8 @@
 /* arena.c - pages and their two views.
  *
- * One memfd, mapped twice at a constant distance: the watched view, which is never writable, and above it the writable
- * view, which is the core's alone. Both are reserved once, at an address that is a multiple of their size and stays for
- * the life of the process; chunks of them are mapped and armed as pages are asked for.
+ * Shared memory, mapped twice at a constant distance: the watched view, which is never writable, and above it the
+ * writable view, which is the core's alone. Both are reserved once, at an address that is a multiple of their size and
+ * stays for the life of the process; chunks of them are mapped and armed as pages are asked for.
  *
  * Memory of an adapter's own is adopted: arena pages take over its contents and are mapped, armed, at its address. */
 #include "core.h"
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_READ
@@ -22,17 +23,28 @@
 #define CHUNK_MIN ((uint64_t)64 << PAGE_SHIFT)
 #define CHUNK_MAX ((uint64_t)1024 << PAGE_SHIFT)
 #define RESERVE_MAX ((uint64_t)1 << 34)
-#define RESERVE_MIN ((uint64_t)1 << 26)
+#define RESERVE_MIN ((uint64_t)1 << 24)
 
 void *arena_table(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
-int arena_open(void) {
-    mw.arena_fd = memfd_create("memwatch", MFD_CLOEXEC);
-    if (mw.arena_fd < 0) return MW_ERR_NO_MEMORY;
-    for (uint64_t size = RESERVE_MAX; size >= RESERVE_MIN; size /= 2) { /* RLIMIT_AS may allow less */
+/* Bytes of address space that RLIMIT_AS leaves to this process. getrlimit(2), proc(5). */
+static uint64_t address_space_left(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    unsigned long long pages = 0;
+    if (statm && fscanf(statm, "%llu", &pages) != 1) pages = 0;
+    if (statm) fclose(statm);
+    return limit.rlim_cur > pages << PAGE_SHIFT ? limit.rlim_cur - (pages << PAGE_SHIFT) : 0;
+}
+
+/* Of the address space that is left, the views take a quarter at most, the tables of variables and of names an eighth. */
+static void reserve(uint64_t left) {
+    for (uint64_t size = RESERVE_MAX; size >= RESERVE_MIN; size /= 2) {
+        if (2 * size > left / 4) continue;
         void *p = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p == MAP_FAILED) continue;
         uintptr_t from = (uintptr_t)p, start = (from + size - 1) & ~(size - 1);
@@ -40,11 +52,23 @@ int arena_open(void) {
         munmap((void *)(start + 2 * size), from + 3 * size - (start + 2 * size));
         mw.watched = start;
         mw.distance = mw.reserved = size;
-        break;
+        return;
     }
-    if (!mw.watched) return MW_ERR_NO_MEMORY;
+}
+
+uint64_t arena_fit(uint64_t most, size_t size) {
+    while (most * size > mw.address_space / 8) most /= 2;
+    return most;
+}
+
+int arena_open(void) {
+    mw.address_space = address_space_left();
+    reserve(mw.address_space);
+    if (!mw.watched || shared_open(&mw.arena, mw.reserved, false)) return MW_ERR_NO_MEMORY;
+    if (mw.arena.base && madvise(mw.arena.base, mw.reserved, MADV_DONTFORK)) return MW_ERR_NO_MEMORY;
+    mw.variables_most = arena_fit(VARIABLES_MOST, sizeof *mw.variables);
     mw.pages = arena_table((mw.reserved >> PAGE_SHIFT) * sizeof *mw.pages);
-    mw.variables = arena_table((uint64_t)VARIABLES_MAX * sizeof *mw.variables);
+    mw.variables = arena_table(mw.variables_most * sizeof *mw.variables);
     mw.adopted = arena_table(ADOPTED_MAX * sizeof *mw.adopted);
     for (int i = 0; i < ARENA_ORDERS; i++) mw.free_head[i] = NO_PAGE;
     return mw.pages && mw.variables && mw.adopted ? MW_OK : MW_ERR_NO_MEMORY;
@@ -52,9 +76,8 @@ int arena_open(void) {
 
 void arena_take_down(void) {
     if (mw.watched) munmap((void *)mw.watched, 2 * mw.reserved);
-    if (mw.arena_fd >= 0) close(mw.arena_fd);
+    shared_close(&mw.arena);
     mw.watched = 0;
-    mw.arena_fd = -1;
 }
 
 /* Maps and arms the next chunk of both views. */
@@ -64,9 +87,9 @@ static int commit(uint64_t at_least) {
     if (from + size > mw.reserved) size = mw.reserved - from;
     if (size < at_least) return MW_ERR_LIMIT;
     char *watched = (char *)mw.watched + from, *writable = watched + mw.distance;
-    if (ftruncate(mw.arena_fd, (off_t)(from + size))) return MW_ERR_NO_MEMORY;
-    if (mmap(writable, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, mw.arena_fd, (off_t)from) == MAP_FAILED ||
-        mmap(watched, size, PROT_READ, MAP_SHARED | MAP_FIXED, mw.arena_fd, (off_t)from) == MAP_FAILED)
+    if (shared_grow(&mw.arena, from + size) ||
+        !shared_view(&mw.arena, writable, from, size, PROT_READ | PROT_WRITE) ||
+        !shared_view(&mw.arena, watched, from, size, PROT_READ))
         return MW_ERR_NO_MEMORY;
     madvise(writable, size, MADV_POPULATE_WRITE);
     madvise(watched, size, MADV_POPULATE_READ);
@@ -241,8 +264,7 @@ int arena_adopt(uintptr_t start, size_t n, uint32_t *first) {
     memcpy(arena_writable(*first), (void *)start, size);
     for (size_t i = 0; i < n; i++)
         if (!adopted_add((start >> PAGE_SHIFT) + i, *first + (uint32_t)i)) error = MW_ERR_LIMIT;
-    if (!error && (mmap((void *)start, size, PROT_READ, MAP_SHARED | MAP_FIXED, mw.arena_fd,
-                        (off_t)*first << PAGE_SHIFT) == MAP_FAILED ||
+    if (!error && (!shared_view(&mw.arena, (void *)start, (uint64_t)*first << PAGE_SHIFT, size, PROT_READ) ||
                    madvise((void *)start, size, MADV_DONTFORK) || mw.tracker->arm((void *)start, size))) {
         error = MW_ERR_NO_MEMORY;
         arena_give_back(start, n, *first);
@@ -271,32 +293,33 @@ int arena_give_back(uintptr_t start, size_t n, uint32_t first) {
 
 /* ---- fork ---- */
 
-int arena_copy(void) {
-    int fd = memfd_create("memwatch", MFD_CLOEXEC);
-    bool done = fd >= 0 && !ftruncate(fd, (off_t)mw.committed);
-    for (uint32_t i = 0; done && i < mw.bump; i++)
+int arena_copy(struct shared *copy) {
+    int error = shared_open(copy, mw.reserved, false);
+    if (!error) error = shared_grow(copy, mw.committed);
+    for (uint32_t i = 0; !error && i < mw.bump; i++)
         if ((mw.pages[i].state & 0xff) == PAGE_USED)
-            done = pwrite(fd, arena_writable(i), MW_PAGE_SIZE, (off_t)i << PAGE_SHIFT) == (ssize_t)MW_PAGE_SIZE;
-    if (!done && fd >= 0) close(fd);
-    return done ? fd : -1;
+            error = shared_write(copy, (uint64_t)i << PAGE_SHIFT, arena_writable(i), MW_PAGE_SIZE);
+    if (error) shared_close(copy);
+    return error;
 }
 
-static bool map_fixed(void *at, size_t size, int protection, off_t offset) {
-    return mmap(at, size, protection, MAP_SHARED | MAP_FIXED, mw.arena_fd, offset) != MAP_FAILED &&
-           !madvise(at, size, MADV_DONTFORK);
+static bool map_fixed(void *at, size_t size, int protection, uint64_t from) {
+    return shared_view(&mw.arena, at, from, size, protection) && !madvise(at, size, MADV_DONTFORK);
 }
 
-int arena_replace(int fd) {
-    close(mw.arena_fd);
-    mw.arena_fd = fd;
+int arena_replace(struct shared *copy) {
+    if (mw.arena.fd >= 0) close(mw.arena.fd); /* anonymous, it hasn't come along */
+    mw.arena = *copy;
+    *copy = (struct shared){.fd = -1};
     char *watched = (char *)mw.watched;
-    if (!map_fixed(watched + mw.distance, mw.committed, PROT_READ | PROT_WRITE, 0) ||
+    if ((mw.arena.base && madvise(mw.arena.base, mw.reserved, MADV_DONTFORK)) ||
+        !map_fixed(watched + mw.distance, mw.committed, PROT_READ | PROT_WRITE, 0) ||
         !map_fixed(watched, mw.committed, PROT_READ, 0) || mw.tracker->arm(watched, mw.committed))
         return MW_ERR_NO_MEMORY;
     for (unsigned i = 0; mw.adopted_count && i < ADOPTED_MAX; i++) {
         if (mw.adopted[i].number <= 1) continue;
         void *at = (void *)(uintptr_t)(mw.adopted[i].number << PAGE_SHIFT);
-        if (!map_fixed(at, MW_PAGE_SIZE, PROT_READ, (off_t)mw.adopted[i].page << PAGE_SHIFT) ||
+        if (!map_fixed(at, MW_PAGE_SIZE, PROT_READ, (uint64_t)mw.adopted[i].page << PAGE_SHIFT) ||
             mw.tracker->arm(at, MW_PAGE_SIZE))
             return MW_ERR_NO_MEMORY;
     }

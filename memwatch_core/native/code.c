@@ -1,6 +1,6 @@
 /* code.c - executable memory: two thunks and a small block for each form.
  *
- * Never writable and executable through one address: one memfd, mapped once read-write and once read-execute.
+ * Never writable and executable through one address: memory that is mapped once read-write and once read-execute.
  *
  *   enter(xstate, mask):  reload the extended state if asked to, save our stack pointer, load flags and all sixteen
  *                         registers from this thread's struct thread (addressed through FS), jump to its `block`
@@ -12,11 +12,7 @@
 
 #include <stddef.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x0010u /* kernel 6.3: wanted where vm.memfd_noexec is set */
-#endif
 #define CODE_SIZE ((size_t)1 << 20)
 #define BLOCK_SIZE 32u
 #define THUNKS_SIZE 2048u
@@ -75,16 +71,18 @@ static void emit_leave(struct emitter *e) {
     BYTES(e, 0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3);
 }
 
-/* Maps both views over a new memfd, at the given addresses if there are any. */
+/* Maps both views of new memory, at the given addresses if there are any, with what is at `write_at` in it. */
 static int map_views(void *write_at, void *run_at) {
-    int fd = memfd_create("memwatch-code", MFD_CLOEXEC | MFD_EXEC), fixed = write_at ? MAP_FIXED : 0;
-    if (fd < 0) fd = memfd_create("memwatch-code", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)CODE_SIZE)) return MW_ERR_NO_MEMORY;
-    if (write_at && pwrite(fd, write_at, mw.code_used, 0) != (ssize_t)mw.code_used) return MW_ERR_NO_MEMORY;
-    void *write_view = mmap(write_at, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | fixed, fd, 0);
-    void *run_view = mmap(run_at, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED | fixed, fd, 0);
-    close(fd);
-    if (write_view == MAP_FAILED || run_view == MAP_FAILED) return MW_ERR_EXECUTABLE;
+    struct shared memory;
+    int error = shared_open(&memory, CODE_SIZE, true);
+    if (error) return error;
+    error = shared_grow(&memory, CODE_SIZE);
+    if (!error && write_at) error = shared_write(&memory, 0, write_at, mw.code_used);
+    void *write_view = error ? NULL : shared_view(&memory, write_at, 0, CODE_SIZE, PROT_READ | PROT_WRITE);
+    void *run_view = error ? NULL : shared_view(&memory, run_at, 0, CODE_SIZE, PROT_READ | PROT_EXEC);
+    shared_close(&memory);
+    if (error) return error;
+    if (!write_view || !run_view) return MW_ERR_EXECUTABLE;
     mw.code_write = write_view;
     mw.code_run = run_view;
     return MW_OK;

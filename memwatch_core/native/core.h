@@ -8,6 +8,7 @@
  *   signals.c    whose signals they are               interpose.c  import tables of loaded modules
  *   journal.c    the writer                           site.c       places in source code
  *   clock.c      the time of day                      fork.c       a child with pages and a journal of its own
+ *   shared.c     memory mapped more than once
  *
  * Whatever may run in the signal handler is marked MW_SIGNAL_SAFE: it calls nothing but its like, takes no lock but
  * mw_lock, allocates nothing. A test follows the calls of the built objects and holds us to it. */
@@ -68,7 +69,7 @@ struct variable {
     void *metadata; /* for a forked child's journal */
     uint32_t metadata_length;
 };
-#define VARIABLES_MAX (1u << 24)
+#define VARIABLES_MOST ((uint64_t)1 << 24) /* RLIMIT_AS may allow less: mw.variables_most */
 
 /* ---- forms (form.c) ---- */
 enum form_kind {
@@ -141,6 +142,12 @@ struct tracker {
     void (*close)(void);
 };
 
+struct shared {    /* shared.c */
+    int fd;        /* a memfd, or -1 */
+    uint8_t *base; /* without a memfd: all of it, read-write, at an address that nobody else uses */
+    uint64_t most; /* bytes that it may grow to */
+};
+
 struct journal {
     _Atomic uint32_t open;
     uint32_t generation;
@@ -180,7 +187,9 @@ struct mw_core {
     uintptr_t watched;
     uint64_t distance, reserved;
     _Atomic uint64_t committed;
-    int arena_fd, uffd;
+    struct shared arena;
+    int uffd;
+    uint64_t address_space; /* bytes of it that RLIMIT_AS had left when the core started */
     struct page *pages;
     uint32_t bump;
     uint32_t free_head[ARENA_ORDERS];
@@ -189,6 +198,7 @@ struct mw_core {
     _Atomic uint32_t adopted_count;
 
     struct variable *variables;
+    uint64_t variables_most;
     uint32_t variable_last;
     uint64_t variables_live;
 
@@ -211,8 +221,8 @@ struct mw_core {
 
     struct sigaction before[2]; /* whom SIGSEGV and SIGBUS belong to in the program's eyes */
     struct {                    /* between the handlers of pthread_atfork, under `lock` */
-        int fd;
-        bool watching;
+        struct shared copy;     /* of the arena; only if `copied` */
+        bool copied, watching;
         uint64_t mask;
     } fork;
     mw_lock signals_lock;
@@ -225,7 +235,7 @@ struct mw_core {
     mw_lock sites_lock;
     struct site *sites;
     char *site_text;
-    size_t site_text_used;
+    size_t site_text_used, site_text_most;
     _Atomic uint32_t site_count;
     uint32_t *site_order; /* id -> slot of sites */
 
@@ -241,8 +251,9 @@ static inline uint32_t thread_id(void) { return likely(mw_thread.tid) ? mw_threa
 MW_HIDDEN int arena_open(void);
 MW_HIDDEN void *arena_table(size_t size); /* zeroed, for good, paid for as it is touched; NULL if refused */
 MW_HIDDEN void arena_take_down(void);
-MW_HIDDEN int arena_copy(void);      /* a memfd with the contents of all pages in use; caller holds every page lock */
-MW_HIDDEN int arena_replace(int fd); /* maps and arms it in place of the present one */
+MW_HIDDEN uint64_t arena_fit(uint64_t most, size_t size); /* entries of a table: less if RLIMIT_AS leaves little */
+MW_HIDDEN int arena_copy(struct shared *copy);    /* the contents of all pages in use; caller holds every page lock */
+MW_HIDDEN int arena_replace(struct shared *copy); /* maps and arms it in place of the present one, and owns it */
 MW_HIDDEN int arena_allocate(size_t n, uint32_t *first); /* caller holds mw.lock */
 MW_HIDDEN void arena_release(uint32_t first);
 MW_HIDDEN int arena_adopt(uintptr_t start, size_t n, uint32_t *first);
@@ -252,6 +263,14 @@ MW_HIDDEN uint32_t arena_page_at(uintptr_t address);
 static inline uint8_t *arena_writable(uint32_t page) {
     return (uint8_t *)(mw.watched + mw.distance + ((uint64_t)page << PAGE_SHIFT));
 }
+
+/* ---- shared.c ---- */
+MW_HIDDEN int shared_open(struct shared *s, uint64_t most, bool executable);
+MW_HIDDEN int shared_grow(const struct shared *s, uint64_t size); /* zeros, at its end */
+/* Maps bytes [from, from + size) over `at`, or where there is room, if that is NULL. NULL if it is refused. */
+MW_HIDDEN void *shared_view(const struct shared *s, void *at, uint64_t from, size_t size, int protection);
+MW_HIDDEN int shared_write(const struct shared *s, uint64_t to, const void *bytes, size_t n);
+MW_HIDDEN void shared_close(struct shared *s); /* views stay */
 
 /* ---- registry.c ---- */
 struct piece { /* the part of a write that lies on one page, or on none of ours */

@@ -34,23 +34,24 @@ static void before_fork(void) {
     for (int i = 0; i < 4; i++) lock_take(outer[i], self);
     mw.fork.mask = mask;
     mw.fork.watching = atomic_load(&mw.journal.open) && mw.committed;
-    mw.fork.fd = mw.committed ? arena_copy() : -1;
+    mw.fork.copied = mw.committed && !arena_copy(&mw.fork.copy);
 }
 
 static void in_parent(void) {
-    if (mw.fork.fd >= 0) close(mw.fork.fd);
-    mw.fork.fd = -1;
+    if (mw.fork.copied) shared_close(&mw.fork.copy);
+    mw.fork.copied = false;
     release_all();
 }
 
 static void in_child(void) {
-    int fd = mw.fork.fd, error = MW_OK;
-    mw.fork.fd = -1;
+    bool copied = mw.fork.copied;
+    int error = MW_OK;
+    mw.fork.copied = false;
     mw_thread.tid = 0;
     mw_thread.context = 0;
     if (mw.committed) {
         mw.tracker->close(); /* the parent's descriptor */
-        error = fd < 0 || mw.tracker->open() ? MW_ERR_NO_TRACKER : arena_replace(fd);
+        error = !copied || mw.tracker->open() ? MW_ERR_NO_TRACKER : arena_replace(&mw.fork.copy);
         if (!error) error = code_replace();
     }
     uint64_t mask = mw.fork.mask, all = ~0ull;

@@ -57,7 +57,7 @@ static int record_content(uint32_t id, const struct variable *v) {
 }
 
 static int64_t add(uintptr_t start, size_t size, uint32_t first, uint32_t flags, mw_depth depth) {
-    if (mw.variable_last + 1 >= VARIABLES_MAX) return MW_ERR_LIMIT;
+    if (mw.variable_last + 1 >= mw.variables_most) return MW_ERR_LIMIT;
     uint32_t id = mw.variable_last + 1;
     struct variable *v = &mw.variables[id];
     *v = (struct variable){.address = start, .size = size, .flags = flags, .page = first};

@@ -6,7 +6,8 @@
 
 int site_open(void) {
     mw.sites = arena_table(SITES_MAX * sizeof *mw.sites);
-    mw.site_text = arena_table(TEXT_MAX);
+    mw.site_text_most = arena_fit(TEXT_MAX, 1);
+    mw.site_text = arena_table(mw.site_text_most);
     mw.site_order = arena_table(SITES_MAX * sizeof *mw.site_order);
     return mw.sites && mw.site_text && mw.site_order ? MW_OK : MW_ERR_NO_MEMORY;
 }
@@ -43,7 +44,7 @@ MW_SIGNAL_SAFE static uint32_t insert(struct site *site, uint64_t hash, const ch
                                       const char *function, size_t function_length, uint32_t line, uint32_t column) {
     uint32_t id = mw.site_count + 1;
     size_t text = file_length + function_length;
-    if (id >= SITES_MAX / 4 * 3 || mw.site_text_used + text > TEXT_MAX) return 0;
+    if (id >= SITES_MAX / 4 * 3 || mw.site_text_used + text > mw.site_text_most) return 0;
     char *at = mw.site_text + mw.site_text_used;
     memcpy(at, file, file_length);
     memcpy(at + file_length, function, function_length);

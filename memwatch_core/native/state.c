@@ -12,7 +12,7 @@
 #define HWCAP2_FSGSBASE (1 << 1) /* asm/hwcap2.h, kernel 5.9 */
 #endif
 
-struct mw_core mw = {.fork.fd = -1, .arena_fd = -1, .uffd = -1, .journal = {.fd = -1}};
+struct mw_core mw = {.arena = {.fd = -1}, .uffd = -1, .journal = {.fd = -1}};
 MW_TLS struct thread mw_thread;
 
 MW_SIGNAL_SAFE uint32_t thread_first(void) { return mw_thread.tid = (uint32_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0); }
@@ -23,7 +23,7 @@ static const char *const sentences[] = {
         "this machine can't run MemWatch: it needs Linux on x86-64 with FSGSBASE (kernel 5.9 or later, "
         "any CPU since 2013)",
     [-MW_ERR_NOT_STARTED] = "the core is not started: call mw_start() first",
-    [-MW_ERR_NO_MEMORY] = "the kernel refused memory or a memfd: raise RLIMIT_AS or RLIMIT_NOFILE, or watch less",
+    [-MW_ERR_NO_MEMORY] = "the kernel refused memory: raise RLIMIT_AS (ulimit -v), or watch less",
     [-MW_ERR_NO_TRACKER] = "the tracker that was asked for doesn't work here: use 'auto', or see 'memwatch doctor'",
     [-MW_ERR_SIGNALS] = "the handlers for SIGSEGV and SIGBUS couldn't be installed",
     [-MW_ERR_EXECUTABLE] = "executable memory was refused (SELinux, a seccomp filter or noexec memfd): allow memfd "
@@ -39,7 +39,7 @@ static const char *const sentences[] = {
     [-MW_ERR_NO_VARIABLE] = "no variable has this id: it was never registered, or its watch has ended",
     [-MW_ERR_RANGE] = "offset and length reach outside the variable",
     [-MW_ERR_FLAGS] = "unknown flag, or a mutation depth that contains no byte of the variable",
-    [-MW_ERR_LIMIT] = "too many variables, or pages, for one process",
+    [-MW_ERR_LIMIT] = "too many variables, or pages, for one process; where RLIMIT_AS (ulimit -v) is set, raising it allows more",
     [-MW_ERR_NO_JOURNAL] = "no journal is open: the session was never opened, or is closed",
     [-MW_ERR_JOURNAL_OPEN] = "the journal couldn't be created, or one is open already",
     [-MW_ERR_JOURNAL_FULL] =

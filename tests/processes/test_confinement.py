@@ -1,0 +1,97 @@
+"""Confined: a sandbox or limit under which writes go unseen, the program breaks, or nobody says what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WATCHES = """
+import json, os, sys
+import memwatch_core, memwatch_core.native.core as core
+from memwatch_core import watch
+import sandbox
+
+{confine}
+events = []
+class Sink:
+    def write(self, records): events.extend(type(each).__name__ for each in records)
+    def flush(self): pass
+    def close(self): pass
+
+with memwatch_core.session(folder=sys.argv[1], sinks=[Sink()]):
+    count, data = watch(0, name="count"), watch(bytearray(8), name="data")
+    for _ in range(10):
+        count += 1                      # announced
+    memoryview(data)[3] = 7             # a store
+    child = os.fork()
+    if not child:
+        count += 1
+        memoryview(data)[4] = 7
+        os._exit(0 if count == 11 and data[3:5] == b"\\x07\\x07" else 1)
+    status = os.waitpid(child, 0)[1]
+    assert (status, count, data[4]) == (0, 10, 0), (status, count, data[4])
+    chosen = core.lib.mw_tracker_name()
+print(json.dumps({{"tracker": core.ffi.string(chosen).decode(), "events": events.count("Event")}}))
+"""
+
+BOTH, FALLBACK = ("uffd-sigbus", "readonly"), ("readonly",)
+CONFINED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "not at all": ("", BOTH),
+    "an ordinary user": ("sandbox.drop_capabilities()", BOTH),
+    "no userfaultfd": ("sandbox.refuse('userfaultfd')", FALLBACK),
+    "no memfd with exec": ("sandbox.refuse('memfd with exec')", BOTH),
+    "no memfd": ("sandbox.refuse('memfd')", BOTH),
+    "neither": ("sandbox.refuse('userfaultfd', 'memfd'); sandbox.drop_capabilities()", FALLBACK),
+    "512 MiB of address space": ("sandbox.limit('AS', 512 << 20)", BOTH),
+    "no locked memory": ("sandbox.limit('MEMLOCK', 0)", BOTH),
+    "a small /dev/shm": ("sandbox.shrink_shm()", BOTH),
+}
+
+
+def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "NO_COLOR": "1", "COLUMNS": "200"}
+    environment["HOME"] = "/proc"  # where nothing can be made
+    command = [sys.executable, "-c", program, str(folder)]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("name", CONFINED)
+def test_write_is_missed_or_auto_picks_another_tracker_than_documented(name: str, tmp_path: Path) -> None:
+    confine, trackers = CONFINED[name]
+    done = run(WATCHES.format(confine=confine), tmp_path)
+    if name == "a small /dev/shm" and "PermissionError" in done.stderr:
+        pytest.skip("mounting needs a privilege that this machine doesn't give")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["events"] >= 11 + 2, "an event of the parent or of the forked child is missing"
+    assert found["tracker"] in trackers
+
+
+def test_refused_executable_memory_is_not_explained(tmp_path: Path) -> None:
+    start = "import memwatch_core.native.core as core, sandbox; sandbox.refuse('executable memory'); core.start('auto')"
+    done = run(start, tmp_path)
+    assert done.returncode == 1
+    assert "executable memory was refused" in done.stderr.splitlines()[-1]
+
+
+def test_too_little_address_space_is_not_explained(tmp_path: Path) -> None:
+    little = "sandbox.limit('AS', 4096 * int(open('/proc/self/statm').read().split()[0]) + (24 << 20))"
+    done = run(WATCHES.format(confine=little), tmp_path)
+    assert done.returncode == 1
+    assert "RLIMIT_AS" in done.stderr, done.stderr
+
+
+def test_doctor_calls_a_machine_unfit_that_serves(tmp_path: Path) -> None:
+    confined = "import sandbox, sys; sandbox.refuse('userfaultfd', 'memfd'); sandbox.limit('AS', 1 << 30); "
+    done = run(confined + "from memwatch_core.cli import main; main(['doctor'])", tmp_path)
+    said = " ".join(done.stdout.split())
+    assert "memfd_create: Operation not permitted; anonymous memory serves" in said
+    assert "RLIMIT_AS allows 1,024 MiB" in said
+    assert "starts, with tracker readonly" in said
+    assert done.returncode == 0, done.stdout
