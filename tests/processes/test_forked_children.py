@@ -73,14 +73,72 @@ if __name__ == "__main__":
     count += 1
 """
 
+STARTED = """
+import multiprocessing, os, sys
+from memwatch_core import watch
 
-def run(source: str, folder: Path, tracker: str) -> list[dict[str, Any]]:
+kept = watch(1, name="kept")
+
+def work(n):
+    global kept
+    mine = watch(n, name="mine")
+    memoryview(mine).cast("B").cast("q")[0] = 10 * n
+    kept += 1
+    return int(mine), int(kept), os.getpid()
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    with context.Pool(2, maxtasksperchild=1) as pool:
+        assert [found[:2] for found in pool.map(work, [3, 4], chunksize=1)] == [(30, 2), (40, 2)]
+    assert kept == 1, "a child wrote to its parent's pages"
+    kept += 5
+"""
+
+HOOKS = """
+import os, subprocess, sys, threading
+from memwatch_core import watch
+
+count = watch(0, name="count")
+calls = []
+names = {"before": "before", "after_in_parent": "parent", "after_in_child": "child"}
+os.register_at_fork(**{hook: lambda name=name: add(name) for hook, name in names.items()})
+
+def add(name):
+    global count
+    calls.append(name)
+    count += 1            # in the hooks themselves
+
+def fork():
+    child = os.fork()
+    if child:
+        assert os.waitpid(child, 0)[1] == 0
+        return
+    grandchild = os.fork()
+    if grandchild:
+        assert os.waitpid(grandchild, 0)[1] == 0
+        assert (calls, count) == (["before", "child", "before", "parent"], 4), (calls, count)
+    else:
+        assert (calls, count) == (["before", "child", "before", "child"], 4), (calls, count)
+    os._exit(0)
+
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+assert (calls, count) == (["before", "parent"], 2), (calls, count)
+# A preexec_fn is a fork with hooks, posix_spawn is none.
+assert subprocess.run([sys.executable, "-c", "pass"], preexec_fn=lambda: os.write(2, b"")).returncode == 0
+os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+count.value = 100
+"""
+
+
+def run(source: str, folder: Path, tracker: str, *arguments: str) -> list[dict[str, Any]]:
     """Runs a program under memwatch, returns the session's lines of JSON."""
     program = folder / "program.py"
     program.write_text(source)
-    memwatch = [sys.executable, "-m", "memwatch_core.cli"]
+    memwatch, sessions = [sys.executable, "-m", "memwatch_core.cli"], str(folder / "sessions")
     ran = subprocess.run(
-        [*memwatch, "run", "--quiet", "--tracker", tracker, "--folder", str(folder / "sessions"), str(program)],
+        [*memwatch, "run", "--quiet", "--tracker", tracker, "--folder", sessions, str(program), *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -88,7 +146,7 @@ def run(source: str, folder: Path, tracker: str) -> list[dict[str, Any]]:
         check=False,
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
-    log = [*memwatch, "log", "--json", "--folder", str(folder / "sessions")]
+    log = [*memwatch, "log", "--json", "--folder", sessions]
     shown = subprocess.run(log, cwd=folder, capture_output=True, text=True, timeout=120, check=True).stdout
     return [json.loads(line) for line in shown.splitlines()]
 
@@ -126,3 +184,20 @@ def test_children_that_touch_nothing_watched_are_unharmed(tmp_path: Path) -> Non
     lines = run(UNTOUCHED, tmp_path, "auto")
     assert [line["new"] for line in events(lines)] == [1]
     assert not [line for line in lines if line.get("event") == "lost"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_children_of_multiprocessing_write_elsewhere_or_unseen(tmp_path: Path, method: str) -> None:
+    found = events(run(STARTED, tmp_path, "auto", method))
+    by_process: dict[int, list[tuple[str, Any]]] = {}
+    for line in found:
+        by_process.setdefault(line["pid"], []).append((line["variable"], line["new"]))
+    assert sorted(by_process.values()) == [[("kept", 6)], [("mine", 30), ("kept", 2)], [("mine", 40), ("kept", 2)]]
+
+
+def test_hooks_around_a_fork_are_disturbed(tmp_path: Path) -> None:
+    found = events(run(HOOKS, tmp_path, "auto"))
+    by_process: dict[int, list[Any]] = {}
+    for line in found:
+        by_process.setdefault(line["pid"], []).append(line["new"])
+    assert sorted(by_process.values()) == [[1, 2, 3, 4, 100], [2, 3, 4], [4], [4]]
