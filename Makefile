@@ -61,8 +61,8 @@ node: .node/ready ## install Node.js 20, 22 and 24 into .node, build the addon f
 run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
 	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py
 
-test: setup node ## all tests
-	@$(BIN)/python -m pytest -q
+test: setup node ## all tests, on up to four cores at once
+	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 
 soak: setup node ## the long tests: more forms, more threads, more events
 	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q
