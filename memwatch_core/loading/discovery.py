@@ -139,7 +139,7 @@ def _load_name(kind: str, name: str, points: Sequence[EntryPoint]) -> tuple[list
         return [], [_report(kind, name, "broken", _explain(error, point), point)]
     summary = "; ".join(record.summary for record in offered)
     for record in offered:
-        if isinstance(record, SqlDriver) and not _importable(record.target):
+        if isinstance(record, SqlDriver) and record.runtime == "python" and not _importable(record.target):
             return [], [_report(kind, name, "target absent", _absent(point.dist, record.target), point, summary)]
     return offered, [_report(kind, name, "loaded", "", point, summary)]
 

@@ -3,6 +3,7 @@
 * :class:`DbapiDriverBase` (``dbapi.py``): for a library with connections and cursors (PEP 249, or its like with
   ``async``). Most of a driver is inherited from it.
 * :class:`SqlDriverBase` (``driver.py``): for anything else, such as an ORM: installing, undoing, containing errors.
+* :func:`node_driver` (``node.py``): for a library of Node.js, traced by a ``driver.js`` beside the Python file.
 * ``around.py``: how a call of the library's is traced, be it a function, a coroutine or a generator.
 
 The smallest driver, for a library whose ``connect`` takes a class to make connections of:
@@ -45,5 +46,6 @@ from memwatch_core.native.tracing import Tokens
 
 from .dbapi import DbapiDriverBase
 from .driver import Outcome, SqlDriverBase, Wrapper
+from .node import node_driver
 
-__all__ = ["DbapiDriverBase", "Outcome", "SqlDriverBase", "Tokens", "Wrapper"]
+__all__ = ["DbapiDriverBase", "Outcome", "SqlDriverBase", "Tokens", "Wrapper", "node_driver"]

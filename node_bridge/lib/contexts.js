@@ -1,76 +1,80 @@
 // SQL contexts, as far as the core is concerned: records in the journal, and which one is in force in this flow.
 //
-// A flow is what AsyncLocalStorage tells apart. The store's value is the context's id, and the core must know it at the
-// moment of a store, when no JavaScript can be asked:
+// A flow is what AsyncLocalStorage tells apart. The store's value is an object with the context's `id` (a context, or what
+// stands for one), and the core must know that id at the moment of a store, when no JavaScript can be asked:
 //   - Node 24, whose AsyncLocalStorage lives in V8's continuation-preserved data: the id is bound to that piece of data
 //     (markContext), and the core looks at which one is current. Whatever makes a new piece binds it again.
 //   - before: a hook mirrors the id into a word that the core reads (contextSlot) whenever another callback begins.
 'use strict';
 
 const { AsyncLocalStorage, createHook } = require('node:async_hooks');
+const { threadId } = require('node:worker_threads');
 const native = require('./native');
 const sessions = require('./session');
 
 const storage = new AsyncLocalStorage();
 let last = 0;
-let follow; // makes the core know `id`; set up with the first context
+let follow; // makes the core know the id; set up with the first context
 
-/** The id in force in this flow; 0: none. */
+/** What is in force in this flow: the object that was entered, or undefined. */
 function current() {
-  return storage.getStore() ?? 0;
+  return storage.getStore();
 }
 
 /**
- * Writes a context to the journal; its id. It is in force nowhere yet: see run() and enter().
+ * Writes a context to the journal: an object with its `id`. It is in force nowhere yet: see run() and enter().
  * `fields` are those of memwatch_core.records.Context but id: driver, statement (normalised), statement_hash,
  * parameters, connection, database, transaction, thread, started (ns since 1970).
  */
 function open(fields) {
   sessions.current();
-  const id = nextId();
+  const id = reserve();
   native.openContext(id, json({ ...fields, id }));
-  return id;
+  return { id };
 }
 
 /** What is known since: any of outcome, rows, ended, transaction, scope (docs/journal-format.md). */
-function update(id, fields) {
+function update({ id }, fields) {
   native.updateContext(id, json(fields));
 }
 
-/** Calls f with the context in force, in it and in what it starts; 0: with none. */
-function run(id, f, ...args) {
+/** Calls f with the context in force, in it and in what it starts; without one: none. */
+function run(context, f, ...args) {
   follow ??= follower();
-  const before = current();
+  const before = storage.getStore();
   try {
-    return storage.run(id, () => {
-      follow(id);
+    return storage.run(context || undefined, () => {
+      follow(context?.id ?? 0);
       return f(...args);
     });
   } finally {
-    follow(before);
+    follow(before?.id ?? 0);
   }
 }
 
-/** Puts the context in force for the rest of this flow; 0 ends it. */
-function enter(id) {
+/** Puts the context in force for the rest of this flow; without one: ends what is. */
+function enter(context) {
   follow ??= follower();
-  storage.enterWith(id);
-  follow(id);
+  storage.enterWith(context || undefined);
+  follow(context?.id ?? 0);
 }
 
-/** f, to be called in the flow in force now: for callbacks that a driver calls from its connection. */
-function bind(f) {
-  const id = current();
+/** f, to be called with the context that is in force now: for callbacks that a driver calls from its connection. */
+function bind(f, context = storage.getStore()) {
   return function bound(...args) {
-    return run(id, () => Reflect.apply(f, this, args));
+    return run(context, () => Reflect.apply(f, this, args));
   };
 }
 
-// Ids of one journal, also when several threads open contexts: a worker's begin with its number.
-function nextId() {
-  const { threadId } = require('node:worker_threads');
+/** An id for a context. Ids of one journal, also when several threads open contexts: a worker's begin with its number. */
+function reserve() {
   if (last >= 0xffffff) throw new RangeError('memwatch: too many contexts in one thread');
   return ((threadId & 0xff) * 0x1000000 + ++last) >>> 0;
+}
+
+/** The id that reserve() returns next. */
+function next() {
+  return ((threadId & 0xff) * 0x1000000 + last + 1) >>> 0;
 }
 
 function follower() {
@@ -80,7 +84,7 @@ function follower() {
     return native.markContext;
   }
   const slot = native.contextSlot();
-  createHook({ before() { slot[0] = storage.getStore() ?? 0; } }).enable();
+  createHook({ before() { slot[0] = storage.getStore()?.id ?? 0; } }).enable();
   return (id) => { slot[0] = id; };
 }
 
@@ -92,7 +96,7 @@ function derive(name) {
       run(store, f, ...args) {
         if (this === storage) return Reflect.apply(original, this, [store, f, ...args]);
         return Reflect.apply(original, this, [store, (...given) => {
-          native.markContext(current());
+          native.markContext(storage.getStore()?.id ?? 0);
           return f(...given);
         }, ...args]);
       },
@@ -100,7 +104,7 @@ function derive(name) {
     : {
       enterWith(store) {
         Reflect.apply(original, this, [store]);
-        if (this !== storage) native.markContext(current());
+        if (this !== storage) native.markContext(storage.getStore()?.id ?? 0);
       },
     };
   Object.defineProperty(AsyncLocalStorage.prototype, name, { value: replacement, writable: true, configurable: true });
@@ -110,4 +114,4 @@ function json(fields) {
   return JSON.stringify(fields, (_, value) => (typeof value === 'bigint' ? JSON.rawJSON?.(value) ?? Number(value) : value));
 }
 
-module.exports = { open, update, current, run, enter, bind };
+module.exports = { open, update, current, run, enter, bind, reserve, next };

@@ -4,4 +4,6 @@ const { watch, unwatch, share, receive } = require('./watch');
 const { session } = require('./session');
 const { SessionError, CoreError } = require('./errors');
 
+require('./sql/drivers').start();
+
 module.exports = { watch, unwatch, share, receive, session, SessionError, CoreError };

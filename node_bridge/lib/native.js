@@ -10,6 +10,7 @@
 //   openContext(id, json)  updateContext(id, json)                        records of a SQL statement
 //   contextSlot() -> Uint32Array(1)   the id in force in this thread, where JavaScript mirrors it
 //   pullContexts()  markContext(id)   where the core pulls it from V8 (see contexts.js)
+//   digest(data, key, size, person) -> Buffer   BLAKE2b      hash(key, data) -> 16 hex digits   SipHash-2-4
 'use strict';
 
 const { threadId, isMainThread } = require('node:worker_threads');

@@ -7,16 +7,19 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import memwatch_serializer_typedarray
+import pytest
 
 from memwatch_core.host.merge import SessionDecoder
-from memwatch_core.records import Event, Lost, Record, Serializer, Watched
+from memwatch_core.records import Context, Event, Lost, Outcome, Record, Serializer, Watched
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "node_bridge"
 PROGRAMS = Path(__file__).parent / "programs"
 VERSIONS = (20, 22, 24)
+DRIVERS = ROOT / ".node" / "drivers" / "node_modules"
 SERIALIZERS: dict[str, Serializer] = {
     serializer.name: serializer for serializer in memwatch_serializer_typedarray.memwatch_serializers()
 }
@@ -48,6 +51,18 @@ class Node:
     @property
     def path(self) -> str:
         return str(executable(self.version))
+
+    def install(self, *drivers: str, plugins: bool = True) -> None:
+        """Drivers from npm, as ``make node`` installed them, and the plugins that trace them."""
+        for package in sorted(DRIVERS.iterdir()) if DRIVERS.is_dir() else ():
+            if not package.name.startswith("."):
+                (self.folder / "node_modules" / package.name).symlink_to(package)
+        for driver in drivers:
+            if not (DRIVERS / driver).is_dir():
+                pytest.skip(f"{driver} isn't here: make node installs it (from the npm registry)")
+            if plugins:
+                plugin = f"memwatch-sql-{driver}"
+                (self.folder / "node_modules" / plugin).symlink_to(ROOT / "plugins" / plugin)
 
     def write(self, text: str, name: str = "program.js") -> str:
         (self.folder / name).write_text(text)
@@ -96,14 +111,28 @@ class Journal:
     events: list[Event] = field(init=False)
     watched: list[Watched] = field(init=False)
     lost: list[Lost] = field(init=False)
+    outcomes: dict[int, str] = field(init=False)
+    """Of the contexts that events carried, as told; by id."""
 
     def __post_init__(self) -> None:
         self.events = [record for record in self.records if isinstance(record, Event)]
         self.watched = [record for record in self.records if isinstance(record, Watched)]
+        told = [record for record in self.records if isinstance(record, Outcome)]
+        self.outcomes = {context: outcome.outcome for outcome in told for context in outcome.contexts}
         self.lost = [record for record in self.records if isinstance(record, Lost)]
 
     def of(self, variable: str) -> list[Event]:
         return [event for event in self.events if event.variable == variable]
+
+    def blamed(self, variable: str = "x") -> list[tuple[Any, str | None]]:
+        """What was written to its first element, and the statement that it is blamed on."""
+        return [(event.new[0], event.context and event.context.statement) for event in self.of(variable)]
+
+    def context(self, value: int, variable: str = "x") -> Context:
+        """The context of the only event that wrote the value to the first element."""
+        (found,) = [event.context for event in self.of(variable) if event.new[0] == value]
+        assert found, f"{value} was written under no statement"
+        return found
 
     def replayed(self, variable: str, size: int) -> bytes:
         """The bytes that the events leave, from zeros on; each must begin with what the one before left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from importlib.metadata import distribution
@@ -32,6 +33,12 @@ def words(folder: Path) -> tuple[str, str]:
     return KINDS[word], name
 
 
+def npm_package(folder: Path) -> dict[str, Any] | None:
+    """Of a plugin that traces a library of Node.js."""
+    file = folder / "package.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 class TestDistribution:
     def test_is_named_unlike_its_folder(self, folder: Path) -> None:
@@ -56,7 +63,8 @@ class TestDistribution:
 
     def test_module_is_left_out_of_the_wheel(self, folder: Path) -> None:
         module, tool = folder.name.replace("-", "_"), project(folder)["tool"]["setuptools"]
-        assert tool["package-data"] == {module: ["py.typed"]}
+        scripts = ["driver.js"] if npm_package(folder) else []
+        assert tool["package-data"] == {module: [*scripts, "py.typed"]}
         found = (path.parent.relative_to(folder) for path in folder.glob(f"{module}/**/__init__.py"))
         assert sorted(tool["packages"]) == sorted(str(path).replace("/", ".") for path in found)
 
@@ -75,11 +83,30 @@ class TestDistribution:
         kind, name = words(folder)
         if kind != "sql":
             pytest.skip(f"{kind} trace no library")
+        if package := npm_package(folder):
+            target = package["peerDependenciesMeta"]
+            assert target == {name.removeprefix("node-"): {"optional": True}}
+            assert set(package["peerDependencies"]) == {"memwatch", *target}
+            return
         extras = project(folder)["project"].get("optional-dependencies", {})
         if name in IN_PYTHON:
             assert name not in extras, f"{name} comes with Python"
         else:
             assert name in extras, f"pip install {folder.name}[{name}] brings the library"
+
+    def test_npm_package_is_another_plugin(self, folder: Path) -> None:
+        package = npm_package(folder)
+        if package is None:
+            pytest.skip("traces no library of Node.js")
+        driver = f"{folder.name.replace('-', '_')}/driver.js"
+        (target,) = package["peerDependenciesMeta"]
+        assert (folder / driver).is_file()
+        assert package["main"] == driver
+        assert package["files"] == [driver, "README.md"]
+        assert package["name"] == f"memwatch-sql-{target}", "found beside the target by this name"
+        described = project(folder)["project"]
+        for field in ("version", "description", "license"):
+            assert package[field] == described[field]
 
     def test_is_not_listed_in_the_documents(self, folder: Path) -> None:
         kind, name = words(folder)
@@ -96,6 +123,8 @@ class TestDistribution:
         test = ROOT / "tests" / "contracts" / f"test_{folder.name.replace('-', '_')}.py"
         if kind == "bridges":
             pytest.skip("there is no contract of bridges")
+        if npm_package(folder):
+            test = ROOT / "tests" / "node" / f"test_node_{'_'.join(words(folder)).replace('-', '_')}.py"
         assert test.is_file(), f"run the contract over it, in {test.relative_to(ROOT)}"
 
     def test_is_not_what_is_installed(self, folder: Path) -> None:

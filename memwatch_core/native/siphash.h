@@ -1,6 +1,6 @@
 /* siphash.h - SipHash-2-4 (Aumasson, Bernstein 2012): a keyed pseudorandom function for short inputs, 64 bits out. */
-#ifndef MEMWATCH_PYTHON_SIPHASH_H
-#define MEMWATCH_PYTHON_SIPHASH_H
+#ifndef MEMWATCH_SIPHASH_H
+#define MEMWATCH_SIPHASH_H
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

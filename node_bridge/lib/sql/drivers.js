@@ -1,0 +1,92 @@
+// Which drivers are traced, and when: a driver plugin is asked to patch its target when the program has loaded it, by
+// require or import, and never loads it by itself.
+//
+// A plugin is a module {name, target, install(exports, tools)}: docs/sql.md, "Writing a driver for Node.js". Under
+// `memwatch run` the configuration names the plugins, and drivers.json in the session's folder says where they are;
+// without the host, the plugin memwatch-sql-<target> is used if it is installed beside the target or the program.
+'use strict';
+
+const fs = require('node:fs');
+const Module = require('node:module');
+const path = require('node:path');
+const { Tracer } = require('./tracer');
+const { replace } = require('./patches');
+
+const PACKAGE = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/s; // the innermost one
+const configured = ofSession(); // name of a target -> the plugin's module; undefined: nobody has said
+const tracer = new Tracer();
+const known = new Map(); // name of a package -> its plugin, or null
+const patched = new WeakSet(); // exports
+const tools = Object.freeze({ tracer, replace });
+let started = false;
+
+/** Follows what the program loads from now on; what it has loaded already is patched at once. */
+function start() {
+  if (started) return;
+  started = true;
+  const { load } = Module.prototype;
+  replace(Module.prototype, 'load', () => function (filename) { // for import as well: it loads CommonJS through here
+    const result = Reflect.apply(load, this, arguments);
+    loaded(filename, this);
+    return result;
+  });
+  for (const filename of Object.keys(require.cache)) loaded(filename, require.cache[filename]);
+}
+
+function loaded(filename, module) {
+  try {
+    const match = typeof filename === 'string' && PACKAGE.exec(filename);
+    if (!match) return;
+    const [, folder, name] = match;
+    if (!known.has(name)) known.set(name, find(name, folder));
+    const plugin = known.get(name);
+    const { exports } = module;
+    if (!plugin || !module.loaded || !isMain(filename, folder, name)) return;
+    if ((typeof exports !== 'object' && typeof exports !== 'function') || exports === null || patched.has(exports)) return;
+    patched.add(exports);
+    plugin.install(exports, tools);
+  } catch (error) {
+    tracer.trouble(error);
+  }
+}
+
+function isMain(filename, folder, name) {
+  try {
+    return Module.createRequire(path.join(folder, 'package.json')).resolve(name) === fs.realpathSync(filename);
+  } catch {
+    return false;
+  }
+}
+
+function find(name, folder) {
+  const file = configured ? configured[name] : beside(name, folder);
+  if (!file) return null;
+  const plugin = require(file);
+  if (plugin?.target === name && typeof plugin.install === 'function') return plugin;
+  process.stderr.write(`memwatch: ${file} is no SQL driver plugin for ${name}; it isn't traced\n`);
+  return null;
+}
+
+function ofSession() {
+  const folder = process.env.MEMWATCH_SESSION;
+  if (!folder) return undefined;
+  try {
+    return JSON.parse(fs.readFileSync(path.join(folder, 'drivers.json'), 'utf8')).node ?? {};
+  } catch {
+    return undefined; // of a session that `memwatch run` hasn't made
+  }
+}
+
+/** The plugin that is installed where the target is, or where the program is. */
+function beside(name, folder) {
+  if (name.startsWith('@') || name.startsWith('memwatch')) return null;
+  for (const from of [folder, process.argv[1], path.join(process.cwd(), 'x')]) {
+    if (typeof from !== 'string' || !path.isAbsolute(from)) continue;
+    try {
+      return Module.createRequire(from).resolve(`memwatch-sql-${name}`);
+    } catch { /* not there */ }
+  }
+  return null;
+}
+
+module.exports = { start, tracer };

@@ -1,0 +1,186 @@
+// What is kept of a statement's parameters: keyed hashes, nothing, or the values. Within a session the same value has the
+// same hash in Python (memwatch_core/adapter/parameters.py defines what is hashed), so that a value can be followed from
+// one program to the other.
+//
+// No code of the program is called to find out: getters and proxies aren't looked into, and of an object of an unknown
+// class only its name is kept, as <Name>.
+'use strict';
+
+const { types } = require('node:util');
+
+const MOST = 64; // parameters that are kept of one statement
+const MOST_ROWS = 8; // rows that are kept of one bulk statement
+const LONGEST = 200; // characters of one value, with "full"
+const SHORT = 4096;
+const END = 1 << 20;
+const CHUNK = 16;
+const NO_PERSON = '';
+
+/** The function (parameters, many) -> strings, one a parameter, or one a row; null: nothing is kept. */
+function keeper(keep, key, native) {
+  if (keep === 'none') return null;
+  if (keep === 'full') return (parameters, many) => kept(parameters, many, shown);
+  const secret = native.digest(Buffer.alloc(0), key, 16, 'mw-parameter');
+  const word = (value) => {
+    const plain = canonical(value, native.digest);
+    return plain === null ? typeName(value) : native.hash(secret, plain);
+  };
+  return (parameters, many) => kept(parameters, many, word);
+}
+
+function kept(parameters, many, word) {
+  if (parameters === null || parameters === undefined) return [];
+  if (!many) return row(parameters, word);
+  if (!isList(parameters)) return [typeName(parameters)];
+  return cut(parameters, MOST_ROWS, (each) => row(each, word).join(' '), ' more rows');
+}
+
+function row(parameters, word) {
+  if (parameters === null || parameters === undefined) return [];
+  if (isList(parameters)) return cut(parameters, MOST, word, ' more');
+  if (!isPlain(parameters)) return [typeName(parameters)];
+  const names = Object.keys(parameters);
+  return cut(names, MOST, (name) => `${wellFormed(name).slice(0, LONGEST)}=${word(own(parameters, name))}`, ' more');
+}
+
+function cut(list, most, word, what) {
+  const found = [];
+  for (let i = 0; i < list.length && i < most; i++) found.push(word(own(list, i)));
+  if (list.length > most) found.push(`… ${list.length - most}${what}`);
+  return found;
+}
+
+// ---- the program's objects, without running its code -----------------------------------------------------------------
+
+const GETTER = Symbol('getter');
+
+function own(object, name) {
+  const property = Object.getOwnPropertyDescriptor(object, name);
+  return property && !('value' in property) ? GETTER : property?.value;
+}
+
+function isList(value) {
+  return Array.isArray(value) && !types.isProxy(value);
+}
+
+function isPlain(value) {
+  if (typeof value !== 'object' || types.isProxy(value)) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}
+
+function typeName(value) {
+  if (value === GETTER) return '<getter>';
+  if (typeof value !== 'object' || value === null) return `<${typeof value}>`;
+  if (types.isProxy(value)) return '<Proxy>';
+  for (let at = value; at && !types.isProxy(at); at = Object.getPrototypeOf(at)) {
+    const constructor = own(at, 'constructor');
+    if (typeof constructor !== 'function' || types.isProxy(constructor)) continue;
+    const name = own(constructor, 'name');
+    if (typeof name === 'string' && name) return `<${wellFormed(name).slice(0, LONGEST)}>`;
+  }
+  return '<Object>';
+}
+
+function wellFormed(text) {
+  return text.replace(/\p{Surrogate}/gu, '?');
+}
+
+function bytesOf(value) {
+  if (types.isProxy(value)) return null;
+  if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  return types.isAnyArrayBuffer(value) ? Buffer.from(value) : null;
+}
+
+// ---- canonical forms -------------------------------------------------------------------------------------------------
+
+/** The same bytes for equal values, null for a value of an unknown class. At most a few KiB, however long it is. */
+function canonical(value, digest, depth = 3) {
+  switch (typeof value) {
+    case 'undefined': return Buffer.from('0');
+    case 'boolean': return Buffer.from(value ? 'n1' : 'n0');
+    case 'number': return ofNumber(value);
+    case 'bigint': return ofInteger(value);
+    case 'string': return ofString(value, digest);
+    case 'object': break;
+    default: return null;
+  }
+  if (value === null) return Buffer.from('0');
+  const bytes = bytesOf(value);
+  if (bytes) return long('b', bytes, digest);
+  if (types.isProxy(value)) return null;
+  if (types.isDate(value)) return ofDate(value);
+  if (!depth) return null;
+  if (isList(value)) {
+    return several('l', Array.from({ length: Math.min(value.length, CHUNK) }, (_, i) => own(value, i)), value.length, digest, depth);
+  }
+  if (!isPlain(value)) return null;
+  const names = Object.keys(value), first = names.slice(0, CHUNK);
+  return several('m', [...first, ...first.map((name) => own(value, name))], names.length, digest, depth);
+}
+
+function several(kind, values, length, digest, depth) {
+  const parts = [Buffer.from(`${kind}${length}`)];
+  for (const value of values) {
+    const part = canonical(value, digest, depth - 1);
+    if (!part) return null;
+    parts.push(Buffer.from(`,${part.length}:`), part);
+  }
+  return Buffer.concat(parts);
+}
+
+function ofNumber(value) {
+  if (Number.isInteger(value)) return Number.isSafeInteger(value) ? Buffer.from(`n${value}`) : ofInteger(BigInt(value));
+  if (!Number.isFinite(value)) return Buffer.from(Number.isNaN(value) ? 'nnan' : value > 0 ? 'ninf' : 'n-inf');
+  const bytes = Buffer.alloc(9, 'f');
+  bytes.writeDoubleLE(value, 1);
+  return bytes;
+}
+
+function ofInteger(value) {
+  const magnitude = value < 0n ? -value : value;
+  return Buffer.from(`n${magnitude >> 64n ? value.toString(16) : value.toString()}`);
+}
+
+function ofString(value, digest) {
+  if (/\p{Surrogate}/u.test(value)) return long('w', Buffer.from(value, 'utf16le'), digest); // half a character: UTF-8 has no bytes for it
+  return long('s', Buffer.from(value), digest);
+}
+
+/** What is longer than 4 KiB is stood for by a digest, what is longer than 2 MiB by that of its two ends. */
+function long(kind, data, digest) {
+  if (data.length < SHORT) return Buffer.concat([Buffer.from(kind), data]);
+  const ends = data.length <= 2 * END ? data : Buffer.concat([data.subarray(0, END), data.subarray(data.length - END)]);
+  return Buffer.concat([Buffer.from(`${kind}${data.length}/`), digest(ends, Buffer.alloc(0), 32, NO_PERSON)]);
+}
+
+/** As Python writes a moment in UTC: 2026-11-24T12:00:00+00:00, with microseconds if there are any. */
+function ofDate(value) {
+  const ms = Date.prototype.getTime.call(value);
+  if (Number.isNaN(ms)) return null;
+  const [seconds, fraction] = new Date(ms).toISOString().slice(0, -1).split('.');
+  return Buffer.from(`d${seconds}${fraction === '000' ? '' : `.${fraction}000`}+00:00`);
+}
+
+// ---- values, if they are asked for -----------------------------------------------------------------------------------
+
+function shown(value, depth = 3) {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'string') return JSON.stringify(wellFormed(value.slice(0, LONGEST))) + (value.length > LONGEST ? '…' : '');
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (typeof value === 'bigint') return String(value).slice(0, LONGEST);
+  if (typeof value !== 'object' || types.isProxy(value)) return typeName(value);
+  const bytes = bytesOf(value);
+  if (bytes) return `0x${bytes.toString('hex', 0, LONGEST / 2)}${bytes.length > LONGEST / 2 ? '…' : ''}`;
+  if (types.isDate(value)) return ofDate(value)?.toString('latin1', 1) ?? '<Date>';
+  if (depth && isList(value)) {
+    return `[${Array.from({ length: Math.min(value.length, CHUNK) }, (_, i) => shown(own(value, i), depth - 1)).join(', ')}]`.slice(0, LONGEST);
+  }
+  if (depth && isPlain(value)) {
+    const pairs = Object.keys(value).slice(0, CHUNK).map((name) => `${shown(name)}: ${shown(own(value, name), depth - 1)}`);
+    return `{${pairs.join(', ')}}`.slice(0, LONGEST);
+  }
+  return typeName(value);
+}
+
+module.exports = { keeper, canonical };

@@ -1,0 +1,25 @@
+// Functions of a library, replaced in place.
+'use strict';
+
+/**
+ * Replaces `owner[name]` by `make(original)`, which gets the same length, name and place; nothing is done if it is no
+ * function. Returns whether it was.
+ */
+function replace(owner, name, make) {
+  const property = owner && Object.getOwnPropertyDescriptor(owner, name);
+  const original = property?.value;
+  if (typeof original !== 'function' || !(property.writable || property.configurable)) return false;
+  const replacement = make(original);
+  for (const each of ['name', 'length']) {
+    const { value } = Object.getOwnPropertyDescriptor(original, each) ?? {};
+    Object.defineProperty(replacement, each, { value, configurable: true });
+  }
+  for (const each of Reflect.ownKeys(original)) {
+    if (Object.hasOwn(replacement, each)) continue;
+    Object.defineProperty(replacement, each, Object.getOwnPropertyDescriptor(original, each));
+  }
+  Object.defineProperty(owner, name, { ...property, value: replacement });
+  return true;
+}
+
+module.exports = { replace };

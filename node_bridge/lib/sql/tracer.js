@@ -1,0 +1,447 @@
+// What SQL drivers publish, given its meaning: statements of connections, in force in execution flows, written to the
+// journal. The rules are those of Python's tracer (memwatch_core/records.py: SqlTracer, memwatch_core/native/python), but
+// for what a flow is: AsyncLocalStorage tells flows apart, and an async function that goes on after its first `await` has
+// one of its own.
+//
+// Lifetimes: the token of a statement is held by the flows that it is in force in and by the driver, as long as rows may
+// come; what is to be written about it is held by its connection. When nobody holds the token any more, the statement
+// ends.
+//
+// Nothing here throws: errors are counted, and the first is reported.
+'use strict';
+
+const contexts = require('../contexts');
+const native = require('../native');
+const sessions = require('../session');
+const { normalise, LIMIT } = require('./statements');
+const { keeper } = require('./parameters');
+const t = require('./transactions');
+
+const MOST_HEADS = 512;
+const FAILED = 'failed', COMMITTED = 'committed', ROLLED_BACK = 'rolled back';
+
+/** A statement in the driver's hands and in flows. `id` is what the core reads. */
+class Token {
+  constructor(id) {
+    this.id = id;
+    this.statement = undefined; // once it has begun
+    this.driver = undefined; // whose name it goes by, if not that of the driver that begins it
+  }
+}
+
+/** The flow inside of a call that runs a statement by means of other drivers' functions. */
+class Inside {
+  constructor(token) {
+    this.id = token.id;
+    this.token = token;
+  }
+}
+
+/** Token of a statement that is a part of another one. */
+class Part {
+  constructor(whole) {
+    this.whole = whole;
+  }
+}
+
+class Statement {
+  running = true;
+  finished = false;
+  fetched = -1;
+  changed = -1;
+  ended = 'null'; // ns since 1970
+  transaction = 0;
+  autocommit = false;
+  word = ''; // the last one about it: what is told whenever it goes out of force again
+  inTransaction; // as a part of it said
+  rolledBack = false;
+
+  constructor(id, where, head) {
+    this.id = id;
+    this.where = where;
+    this.head = head;
+  }
+}
+
+class Connection {
+  unfinished = new Set();
+  transaction = 0; // id of its first context, 0: none open
+  told = false; // a statement of the open transaction has its OUTCOME record already
+  savepoints = []; // {name, since, begins}
+  json = '';
+  dialect = '';
+
+  constructor(number) {
+    this.number = number;
+  }
+}
+
+class Tracer {
+  /** Errors that were swallowed. */
+  troubles = 0;
+  #connections = new WeakMap();
+  #nowhere = new Connection(0);
+  #numbers = 0;
+  #heads = new Map(); // driver and dialect -> statement -> head
+  #unfinished = new Set();
+  #settings; // of the session; known with the first statement
+  #closed = false;
+  #gone = new FinalizationRegistry((statement) => this.#guard(() => this.#collected(statement)));
+  #lost = new FinalizationRegistry((connection) => this.#guard(() => this.#over(connection, ROLLED_BACK, true)));
+
+  // ---- statements ----------------------------------------------------------------------------------------------------
+
+  /**
+   * Before a statement is run: returns its token (null: it isn't traced), and puts it in force in this flow.
+   * `of`: {driver, statement, parameters, connection, database, server, dialect, many}. `statement`: its text;
+   * `connection`: an object that lives as long as it; `database`, `server` (host:port, or a socket's path): strings, or
+   * functions that return them, asked once for each connection; `dialect`: sqlite, postgresql, mysql; `many`: parameters
+   * is an array of rows. Or a function that returns it.
+   */
+  begin(of) {
+    return this.#guard(() => this.#begin(typeof of === 'function' ? of() : of), null, true);
+  }
+
+  /**
+   * Calls f, in which a statement will be run that is in force in this flow from now on, wherever in f it begins: for
+   * pools, and for libraries on top of drivers. `driver`: the name that it goes by, if not the driver's. With `token`, of
+   * a statement that has begun: whatever f runs is a part of it.
+   */
+  within(f, { driver, token } = {}) {
+    const inside = this.#guard(() => {
+      if (token instanceof Part || this.#closed || contexts.current() instanceof Inside) return null;
+      const expected = token ?? new Token(contexts.reserve());
+      expected.driver = driver;
+      contexts.enter(expected);
+      return new Inside(expected);
+    }, null);
+    const own = (callback) => (inside && typeof callback === 'function' ? contexts.bind(callback, inside.token) : callback);
+    return inside ? contexts.run(inside, f, own) : f(own);
+  }
+
+  /** Calls f in the flow of a statement, as the driver calls the program's callbacks; before() told that it has ended. */
+  run(token, f, ...args) {
+    return token instanceof Token ? contexts.run(token, f, ...args) : f(...args);
+  }
+
+  /** Calls f where nothing is in force: what makes connections, which outlive the statement. */
+  outside(f) {
+    return contexts.current() ? contexts.run(undefined, f) : f();
+  }
+
+  /** The function, to be called in the flow in which bind() is: for callbacks of pools. */
+  bind(f) {
+    return typeof f === 'function' ? contexts.bind(f) : f;
+  }
+
+  /**
+   * After a statement was run, also when it failed (`error`). `rows`: how many it changed; `inTransaction`: whether the
+   * connection is in one now, if that is known; `rolledBack`: if that ended the transaction, then by a rollback;
+   * `fetchable`: rows will still come.
+   */
+  end(token, { rows, error, inTransaction, rolledBack = false, fetchable = false } = {}) {
+    this.#guard(() => {
+      if (token instanceof Part) {
+        const { statement } = token.whole;
+        Object.assign(statement, { inTransaction, rolledBack });
+        if (rows >= 0) statement.changed = rows;
+      } else if (token?.statement?.running) {
+        this.#end(token.statement, { rows, error, inTransaction, rolledBack, fetchable });
+      }
+    });
+  }
+
+  /** Rows were handed to the program, in this flow; `exhausted`: no more will come. `enter`: it is in force here again. */
+  fetched(token, count, { exhausted = false, enter = false } = {}) {
+    this.#guard(() => {
+      const { statement } = (token instanceof Part ? token.whole : token) ?? {};
+      if (!statement || this.#settings.window === 'statement') return;
+      if (count > 0) {
+        statement.fetched = Math.max(statement.fetched, 0) + count;
+        if (!this.#closed && statement.word !== FAILED) this.#again(statement);
+      }
+      if (enter && token instanceof Token && !statement.finished) contexts.enter(token);
+      if (exhausted && !statement.running && this.#settings.window === 'fetch') this.#finish(statement, 'ended');
+    });
+  }
+
+  /** The program closed the cursor that ran the statement. */
+  cursorClosed(token) {
+    this.#guard(() => {
+      const { statement } = token ?? {};
+      if (!(token instanceof Token) || !statement || statement.finished || statement.running) return;
+      const open = statement.transaction && statement.transaction === statement.where.transaction;
+      if (this.#settings.window !== 'transaction' || !open) this.#finish(statement, 'closed');
+    });
+  }
+
+  // ---- transactions --------------------------------------------------------------------------------------------------
+
+  /** After commit, rollback or loss of a connection, other than by a statement: "committed", "rolled back", "closed". */
+  transactionEnds(connection, outcome) {
+    this.#guard(() => {
+      const known = this.#connections.get(connection);
+      if (known) this.#over(known, outcome === COMMITTED ? COMMITTED : ROLLED_BACK, outcome === 'closed');
+    });
+  }
+
+  /** After a savepoint was "set", "released" or "rolled back" to, other than by a statement. */
+  savepoint(connection, name, what) {
+    this.#guard(() => {
+      const where = this.#connection(connection);
+      const folded = t.fold(name, where.dialect);
+      if (what === 'set') this.#setSavepoint(where, folded, contexts.next(), false);
+      else if (what === 'released') this.#releaseSavepoint(where, folded);
+      else this.#rollBackTo(where, folded, contexts.next());
+    });
+  }
+
+  /** Ends every context, before the journal is closed. Drivers may go on publishing; nothing comes of it. */
+  close() {
+    this.#guard(() => {
+      if (this.#closed) return;
+      this.#closed = true;
+      for (const statement of this.#unfinished) this.#finish(statement, 'ended');
+    });
+  }
+
+  // ---- what is behind ------------------------------------------------------------------------------------------------
+
+  /** Calls f; what it throws is counted, and undefined returned: for whatever a driver does besides calling its target. */
+  guard(f) {
+    return this.#guard(f);
+  }
+
+  /** `clear`: rather no statement in force than the one before. */
+  #guard(f, otherwise, clear) {
+    try {
+      return f();
+    } catch (error) {
+      if (native.opened()?.[1] === false) this.#closed = true; // the program has closed the session
+      else this.trouble(error);
+      if (clear) try { contexts.enter(undefined); } catch { /* it was said */ }
+      return otherwise;
+    }
+  }
+
+  /** An error of tracing, the driver's or ours. Its message may hold the program's data, so it isn't shown. */
+  trouble(error) {
+    if (this.troubles++) return;
+    const line = /^\s+at .*/m.exec(typeof error?.stack === 'string' ? error.stack : '');
+    const said = error?.name === 'SessionError' ? `: ${error.message}` : ` (${typeof error?.name === 'string' ? error.name : 'error'}${line ? `,${line[0].trimEnd().replace(/^\s+/, ' ')}` : ''})`;
+    process.stderr.write(`memwatch: tracing a SQL statement failed${said}; the program is unaffected, some events will lack their statement; further failures are only counted\n`);
+  }
+
+  #start() {
+    this.#closed = true; // unless all of this succeeds
+    const { settings: { sql } } = sessions.current();
+    const key = sessions.key();
+    this.#settings = { window: sql.window, key, keep: keeper(sql.parameters, key, native) };
+    process.on('exit', () => this.close());
+    this.#closed = false;
+  }
+
+  #begin(of) {
+    if (this.#closed) return null;
+    const here = contexts.current();
+    let token;
+    if (here instanceof Inside) {
+      if (!here.token.statement) token = here.token;
+      else if (here.token.statement.running) return new Part(here.token);
+    }
+    if (!this.#settings) this.#start();
+    const fresh = !token;
+    token ??= new Token(contexts.reserve());
+    const where = this.#connection(of.connection, of);
+    const head = this.#head(token.driver ?? of.driver, of.statement, of.dialect ?? '');
+    const parameters = this.#settings.keep?.(of.parameters, of.many === true);
+    const kept = parameters?.length ? `,"parameters":${JSON.stringify(parameters)}` : '';
+    native.openContext(token.id, `${head.json}${where.json},"thread":${JSON.stringify(native.threadLabel)},"id":${token.id},"started":${now()}${kept}}`);
+    const statement = new Statement(token.id, where, head);
+    token.statement = statement;
+    where.unfinished.add(statement);
+    this.#unfinished.add(statement);
+    this.#gone.register(token, statement);
+    if (fresh) contexts.enter(token);
+    return token;
+  }
+
+  #connection(object, of) {
+    if (!object) return this.#nowhere;
+    let known = this.#connections.get(object);
+    if (!known) {
+      known = new Connection(++this.#numbers);
+      this.#connections.set(object, known);
+      this.#lost.register(object, known);
+    }
+    if (!known.json && of) {
+      known.dialect = of.dialect ?? '';
+      known.json = `,"connection":${known.number}`;
+      for (const member of ['database', 'server']) {
+        const value = typeof of[member] === 'function' ? of[member]() : of[member];
+        if (typeof value !== 'string' || !value) continue;
+        const kept = /[=@]|:\/\//.test(value) ? '?' : value.slice(0, 200); // a connection string may hold a password
+        known.json += `,"${member}":${JSON.stringify(kept)}`;
+      }
+    }
+    return known;
+  }
+
+  /** What is known of a statement before it is run; made once, as long as it is among the last few hundred. */
+  #head(driver, statement, dialect) {
+    const key = `${driver}\0${dialect}`;
+    let heads = this.#heads.get(key);
+    if (!heads) this.#heads.set(key, heads = new Map());
+    const text = typeof statement === 'string' ? statement.slice(0, 2 * LIMIT + 2) : null;
+    let head = heads.get(text);
+    if (head) return head;
+    const normal = text === null ? `<${typeof statement}>` : normalise(text, dialect);
+    const hash = native.digest(Buffer.from(normal), this.#settings.key, 8, 'mw-statement').toString('hex');
+    const [action, savepoint] = text === null ? [t.NOTHING, ''] : t.control(text, normal, dialect);
+    head = { json: `{"driver":${JSON.stringify(driver)},"statement":${JSON.stringify(normal)},"statement_hash":"${hash}"`, action, savepoint };
+    if (heads.size >= MOST_HEADS) heads.clear();
+    heads.set(text, head);
+    return head;
+  }
+
+  #end(s, { rows, error, inTransaction, rolledBack, fetchable }) {
+    s.running = false;
+    s.ended = now();
+    if (rows >= 0) s.changed = rows;
+    const out = this.#settle(s, inTransaction ?? s.inTransaction, error, rolledBack || s.rolledBack);
+    if (error) {
+      s.word = FAILED;
+      this.#finish(s, `failed: ${className(error)}`);
+    } else if (!out && (this.#settings.window === 'statement' || (this.#settings.window === 'fetch' && !fetchable))) {
+      this.#finish(s, 'ended');
+    }
+  }
+
+  /** Nobody can bring it into force any more. */
+  #collected(s) {
+    if (!s.finished && !this.#closed) this.#finish(s, 'ended');
+  }
+
+  #again(s) {
+    if (!s.finished) return;
+    native.updateContext(s.id, '{"outcome":"open"}');
+    s.finished = false;
+    s.where.unfinished.add(s);
+    this.#unfinished.add(s);
+  }
+
+  /** Writes the OUTCOME record. */
+  #finish(s, outcome) {
+    if (s.finished) return;
+    s.finished = true;
+    s.where.unfinished.delete(s);
+    this.#unfinished.delete(s);
+    if (s.word === COMMITTED || s.word === ROLLED_BACK) outcome = s.word;
+    if (s.transaction && s.transaction === s.where.transaction) s.where.told = true;
+    const rows = s.fetched >= 0 ? s.fetched : s.changed;
+    native.updateContext(s.id, `{"outcome":${JSON.stringify(outcome)}${rows >= 0 ? `,"rows":${rows}` : ''},"ended":${s.ended},"transaction":${s.transaction}${s.autocommit ? ',"autocommit":true' : ''}}`);
+  }
+
+  /** It has been run: what that means for the transaction. True if the statement goes out of force with it. */
+  #settle(s, known, error, rolledBack) {
+    const c = s.where;
+    let { action } = s.head;
+    const commitsBefore = (a) => a === t.COMMITS_BEFORE || a === t.COMMITS_AND_BEGINS;
+    const endsTransaction = (a) => a === t.COMMITS || a === t.ROLLS_BACK || a === t.PREPARES;
+    if (error && !(known === false && commitsBefore(action))) action = t.NOTHING; // it did nothing, as far as we know
+    const begins = !c.transaction;
+    if (c.transaction && commitsBefore(action)) {
+      this.#over(c, COMMITTED, false, s);
+    } else if (c.transaction && (known === false || endsTransaction(action))) {
+      s.transaction = c.transaction;
+      if (error) {
+        s.word = FAILED;
+        this.#finish(s, `failed: ${className(error)}`);
+      }
+      const back = error || rolledBack || action === t.ROLLS_BACK || action === t.MAY_ROLL_BACK;
+      this.#over(c, action === t.PREPARES ? '' : back ? ROLLED_BACK : COMMITTED, false);
+      return true;
+    }
+    if (known === false) {
+      s.autocommit = !error;
+      c.savepoints = [];
+      return false;
+    }
+    // Unknown counts as open, unless the text says otherwise.
+    if (!c.number || endsTransaction(action) || action === t.COMMITS_BEFORE) return false;
+    if (known === undefined && !c.transaction && error) return false;
+    c.transaction ||= s.id;
+    s.transaction = c.transaction;
+    if (action === t.SETS_SAVEPOINT) {
+      this.#setSavepoint(c, s.head.savepoint, s.id + 1, begins);
+    } else if (action === t.ROLLS_BACK_TO) {
+      this.#rollBackTo(c, s.head.savepoint, s.id + 1, s);
+      this.#finish(s, 'ended');
+      return true;
+    } else if (action === t.RELEASES && this.#releaseSavepoint(c, s.head.savepoint) && !known) {
+      this.#over(c, COMMITTED, false);
+      return true;
+    }
+    return false;
+  }
+
+  /** The transaction is over, and what is in force on the connection goes out of it. `but`: not this statement. */
+  #over(c, word, closed, but) {
+    const { transaction, told } = c;
+    c.transaction = 0;
+    c.told = false;
+    c.savepoints = [];
+    for (const s of [...c.unfinished]) {
+      if (s.running || s === but) continue;
+      if (transaction && s.transaction === transaction && !s.word) s.word = word;
+      this.#finish(s, closed ? 'closed' : 'ended');
+    }
+    if (told && word) this.#scope(word, transaction, '"transaction"');
+  }
+
+  #scope(word, transaction, scope) {
+    if (!this.#closed) native.updateContext(transaction, `{"outcome":"${word}","scope":${scope}}`);
+  }
+
+  #setSavepoint(c, name, since, begins) {
+    if (c.dialect === 'mysql') c.savepoints = c.savepoints.filter((each) => each.name !== name); // elsewhere it is only hidden
+    c.savepoints.push({ name, since, begins: begins && c.dialect === 'sqlite' });
+  }
+
+  /** True if it began the transaction, which its release commits. */
+  #releaseSavepoint(c, name) {
+    const at = c.savepoints.findLastIndex((each) => each.name === name);
+    return at >= 0 && c.savepoints.splice(at)[0].begins;
+  }
+
+  #rollBackTo(c, name, next, but) {
+    const at = c.savepoints.findLastIndex((each) => each.name === name);
+    if (at < 0) return; // set where nobody told us: what came after it isn't known
+    c.savepoints.length = at + 1; // itself, it stays
+    const { since } = c.savepoints[at];
+    c.savepoints[at].since = next;
+    if (!c.transaction) return;
+    for (const s of [...c.unfinished]) {
+      if (s.transaction !== c.transaction || s.id < since || s.running || s === but) continue;
+      s.word ||= ROLLED_BACK;
+      this.#finish(s, 'ended');
+    }
+    this.#scope(ROLLED_BACK, c.transaction, `"savepoint","since":${since}`);
+  }
+}
+
+/** ns since 1970, as text: more than a number holds. */
+function now() {
+  return `${Math.round((performance.timeOrigin + performance.now()) * 1000)}000`;
+}
+
+/** No message: it may hold the program's data. */
+function className(error) {
+  for (let at = error; at !== null && typeof at === 'object'; at = Object.getPrototypeOf(at)) {
+    const constructor = Object.getOwnPropertyDescriptor(at, 'constructor')?.value;
+    if (typeof constructor === 'function' && typeof constructor.name === 'string' && constructor.name) return constructor.name.slice(0, 200);
+  }
+  return 'Error';
+}
+
+module.exports = { Tracer };

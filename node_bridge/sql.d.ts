@@ -1,0 +1,64 @@
+/** For authors of SQL driver plugins: docs/sql.md, "Writing a driver for Node.js". */
+
+/** A statement, in the driver's hands; null if it isn't traced. */
+export type Token = object | null;
+
+export interface StatementBegins {
+  /** The plugin's name, as events show it. */
+  driver: string;
+  /** How literals are quoted. Left out: unknown, statements are masked with the greatest caution. */
+  dialect?: 'sqlite' | 'postgresql' | 'mysql';
+  statement: unknown;
+  /** An array or a plain object; of anything else only the class is kept. */
+  parameters?: unknown;
+  /** `parameters` is an array of rows. */
+  many?: boolean;
+  /** An object that lives as long as the connection. */
+  connection?: object;
+  /** Of what the connection is to, never with a password. Asked once for each connection. */
+  database?: string | (() => string | undefined);
+  /** "host:port", or the path of a socket. */
+  server?: string | (() => string | undefined);
+}
+
+export interface StatementEnds {
+  /** How many rows it changed or returned. */
+  rows?: number;
+  error?: unknown;
+  /** Whether the connection is in a transaction now, if that is known. */
+  inTransaction?: boolean;
+  /** If it ended its transaction, then by a rollback, whatever it says. */
+  rolledBack?: boolean;
+  /** More rows will come. */
+  fetchable?: boolean;
+}
+
+/** No method throws but what the given function does. */
+export interface Tracer {
+  readonly troubles: number;
+  begin(of: StatementBegins | (() => StatementBegins)): Token;
+  end(token: Token, ends?: StatementEnds): void;
+  run<A extends unknown[], R>(token: Token, f: (...args: A) => R, ...args: A): R;
+  fetched(token: Token, count: number, options?: { exhausted?: boolean; enter?: boolean }): void;
+  cursorClosed(token: Token): void;
+  transactionEnds(connection: object, outcome: 'committed' | 'rolled back' | 'closed'): void;
+  savepoint(connection: object, name: string, what: 'set' | 'released' | 'rolled back'): void;
+  within<R>(f: (own: <T>(callback: T) => T) => R, options?: { driver?: string; token?: Token }): R;
+  outside<R>(f: () => R): R;
+  bind<T>(callback: T): T;
+  guard<R>(f: () => R): R | undefined;
+}
+
+export interface Tools {
+  readonly tracer: Tracer;
+  /** Replaces `owner[name]` by `make(original)`, with the same name, length and place; false if it is no function. */
+  replace(owner: object | null | undefined, name: string, make: (original: Function) => Function): boolean;
+}
+
+export interface DriverPlugin {
+  name: string;
+  /** The npm package that it traces. */
+  target: string;
+  /** Patches the target, which the program has just loaded. */
+  install(exports: any, tools: Tools): void;
+}

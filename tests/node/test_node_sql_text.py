@@ -1,0 +1,134 @@
+"""Risk: Node's contexts say something else than Python's of the same statement, or keep what must not be kept."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import random
+from functools import cache
+from hashlib import blake2b
+from typing import Any
+
+import pytest
+from nodejs import Node
+
+from memwatch_core.adapter.parameters import keeper
+from memwatch_core.adapter.statements import LIMIT, normalise
+from memwatch_core.adapter.transactions import control
+
+DIALECTS = ("sqlite", "postgresql", "mysql", "")
+FRAGMENTS = [
+    *("'", '"', "`", "[", "]", "\\", "\\'", "''", '""', "--", "-- ", "/*", "*/", "/*!", "/*!50000 ", "#", "\n", "\r", " "),
+    *("$", "$$", "$a$", "E'", "x'", "U&'", "q'", ".", ",", "(", ")", "=", "1", "0x1F", "1e5", ":a", "%s", "@v", "$1"),
+    *("FROM", "INTO", "AS", "TABLE", "t", "é", "\0", "²", "٣", "😀", "\x85", "\x1c", "\u2028", ";", "-", "/", "*", "::"),
+    *("DISTINCT", "select", "_utf8", "1_0", ".5", "SET", "WHERE", "?", "?1", "n", '"a"', "'x'", "ß", "\u3000"),
+]  # fmt: skip
+CONTROLS = [
+    *("BEGIN", "START", "TRANSACTION", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE", "XA", "TO"),
+    *("PREPARED", "WORK", "a", '"A"', "`A`", "[A]", "'A'", '"a""b"', ";", "CREATE", "DROP", "TEMPORARY", "TABLE", "FUNCTION"),
+    *("/* c */", "-- c\n", "# c\n", "SELECT", "1", "AND", "CHAIN", "B$"),
+]  # fmt: skip
+BATCH = """
+    const path = require('node:path'), fs = require('node:fs');
+    const folder = path.join(path.dirname(require.resolve('memwatch')), 'sql');
+    const { normalise } = require(path.join(folder, 'statements.js')), { control } = require(path.join(folder, 'transactions.js'));
+    const cases = JSON.parse(fs.readFileSync('cases.json', 'utf8'));
+    console.log(JSON.stringify(cases.map(([text, dialect]) => {
+      const normal = normalise(text, dialect);
+      return [normal, ...control(text, normal, dialect)];
+    })));
+"""
+
+
+def answers(node: Node, cases: list[tuple[str, str]]) -> list[list[Any]]:
+    (node.folder / "cases.json").write_text(json.dumps(cases))
+    node.write(BATCH)
+    return list(json.loads(node.run("program.js", register=False).stdout))
+
+
+@cache  # the same for each version of Node.js
+def expected(text: str, dialect: str) -> list[Any]:
+    normal = normalise(text, dialect)
+    return [normal, *control(text, normal, dialect)]
+
+
+def test_statements_are_normalised_and_understood_as_python_does(node: Node) -> None:
+    draw = random.Random(7)
+    texts = ["", "\ud800", "SELECT '\ud800'", "x" * (LIMIT + 5), "😀" * (LIMIT + 1), "'" + "a" * 40_000, "a😀" * LIMIT]
+    texts += ["".join(draw.choices(FRAGMENTS, k=draw.randrange(1, 25))) for _ in range(900)]
+    texts += [" ".join(draw.choices(CONTROLS, k=draw.randrange(1, 7))) for _ in range(500)]
+    cases = [(text, dialect) for text in texts for dialect in DIALECTS]
+    for case, answer in zip(cases, answers(node, cases), strict=True):
+        assert answer == expected(*case), case
+
+
+KEY = bytes(range(32))
+UTC = datetime.UTC
+VALUES: dict[str, Any] = {
+    "null": None, "undefined": None, "true": True, "0": 0, "-0": 0, "1": 1, "1.5": 1.5, "-2.25e-3": -2.25e-3,
+    "2**53": 2**53, "2**60": 2**60, "1e300": 1e300, "1e22": 1e22, "-1e30": -1e30, "NaN": float("nan"),
+    "-Infinity": float("-inf"), "12345678901234567890n": 12345678901234567890, "-(2n**70n)": -(2**70), "2n**64n": 2**64,
+    "''": "", "'plain'": "plain", "'é😀'": "é😀", "'x'.repeat(4095)": "x" * 4095, "'x'.repeat(4096)": "x" * 4096,
+    "'é'.repeat(2000000)": "é" * 2_000_000, "Buffer.from('bytes')": b"bytes", "new Uint8Array(5000)": bytes(5000),
+    "new Float64Array([1]).buffer": b"\0\0\0\0\0\0\xf0?", "new DataView(new ArrayBuffer(2))": b"\0\0",
+    "new Date(Date.UTC(2026, 10, 24, 12))": datetime.datetime(2026, 11, 24, 12, tzinfo=UTC),
+    "new Date(Date.UTC(2026, 10, 24, 12, 1, 2, 3))": datetime.datetime(2026, 11, 24, 12, 1, 2, 3000, tzinfo=UTC),
+    "[1, 'a', null]": [1, "a", None], "[]": [], "[[1], [2]]": [[1], [2]], "Array(40).fill(1)": [1] * 40,
+    "({ b: 1, a: 'x' })": {"b": 1, "a": "x"}, "({ a: [true] })": {"a": [True]},
+}  # fmt: skip
+
+
+def test_the_same_value_has_the_same_hash_as_in_python(node: Node) -> None:
+    node.write(f"""
+        const path = require('node:path'), lib = path.dirname(require.resolve('memwatch'));
+        const native = require(path.join(lib, 'native.js')), {{ keeper }} = require(path.join(lib, 'sql', 'parameters.js'));
+        const keep = keeper('hash', Buffer.from('{KEY.hex()}', 'hex'), native);
+        const digest = native.digest(Buffer.from('SELECT ?'), Buffer.from('{KEY.hex()}', 'hex'), 8, 'mw-statement').toString('hex');
+        const empty = native.digest(Buffer.alloc(0), Buffer.alloc(0), 64, '').toString('hex');
+        const lengths = [127, 128, 129, 256, 1000].map((n) => native.digest(Buffer.alloc(n, 7), Buffer.alloc(64, 1), 64, 'p').toString('hex'));
+        const values = [{", ".join(VALUES)}];
+        console.log(JSON.stringify({{ hashes: values.map((value) => keep([value])), digest, empty, lengths,
+          named: keep({{ a: 1, b: 'x' }}), rows: keep([[1, 2], [3, null]], true), many: keep(Array(70).fill(0)),
+          many_rows: keep(Array(10).fill([1]), true), nothing: [keep([]), keep(undefined), keep(null), keep([], true)] }}));
+    """)
+    found = json.loads(node.run("program.js", register=False).stdout)
+    keep = keeper("hash", KEY)
+    assert keep
+
+    def python(parameters: Any, many: bool = False) -> list[str]:
+        return list(json.loads("{" + keep(parameters, many)[1:] + "}")["parameters"])
+
+    assert dict(zip(VALUES, found["hashes"], strict=True)) == {name: python([value]) for name, value in VALUES.items()}
+    assert found["digest"] == blake2b(b"SELECT ?", key=KEY, digest_size=8, person=b"mw-statement").hexdigest()
+    assert found["empty"] == blake2b().hexdigest()
+    lengths = [blake2b(b"\7" * n, key=b"\1" * 64, person=b"p").hexdigest() for n in (127, 128, 129, 256, 1000)]
+    assert found["lengths"] == lengths
+    assert found["named"] == python({"a": 1, "b": "x"})
+    assert found["rows"] == python([[1, 2], [3, None]], many=True)
+    assert found["many"] == python([0] * 70)
+    assert found["many_rows"] == python([[1]] * 10, many=True)
+    assert found["nothing"] == [[], [], [], []]
+
+
+@pytest.mark.parametrize("keep", ["hash", "full"])
+def test_looking_at_parameters_runs_no_code_of_the_program(node: Node, keep: str) -> None:
+    node.write(f"""
+        const path = require('node:path'), lib = path.dirname(require.resolve('memwatch'));
+        const native = require(path.join(lib, 'native.js')), {{ keeper }} = require(path.join(lib, 'sql', 'parameters.js'));
+        const keep = keeper('{keep}', Buffer.alloc(32), native);
+        const ran = (name) => () => {{ throw new Error(name); }};
+        const trap = new Proxy({{}}, new Proxy({{}}, {{ get: (_, name) => ran(name) }}));
+        class Money {{ toString() {{ ran('toString')(); }} toJSON() {{ ran('toJSON')(); }} toPostgres() {{ ran('toPostgres')(); }}
+          get value() {{ ran('get')(); }} [Symbol.toPrimitive]() {{ ran('toPrimitive')(); }} [Symbol.iterator]() {{ ran('iterator')(); }} }}
+        class Tricky {{}}
+        Object.defineProperty(Tricky.prototype, 'constructor', {{ get: ran('constructor') }});
+        const list = [1]; Object.defineProperty(list, 0, {{ get: ran('element') }});
+        const date = Object.assign(new Date(5), {{ toISOString: ran('toISOString'), getTime: ran('getTime') }});
+        const bytes = Object.assign(new Uint8Array(1), {{ toString: ran('toString') }});
+        const values = [trap, new Money(), new Tricky(), list, date, bytes, {{ get a() {{ return ran('getter')(); }} }}, Symbol('s'), () => 1];
+        console.log(JSON.stringify([keep(values), keep(trap), keep(new Money()), keep(new Set([1])), keep(trap, true)]));
+    """)
+    values, trap, money, a_set, rows = json.loads(node.run("program.js", register=False).stdout)
+    assert (trap, money, a_set, rows) == (["<Proxy>"], ["<Money>"], ["<Set>"], ["<Proxy>"])
+    assert values[:3] == ["<Proxy>", "<Money>", "<Object>"]
+    assert len(values) == 9
