@@ -59,6 +59,8 @@ export interface DriverPlugin {
   name: string;
   /** The npm package that it traces. */
   target: string;
-  /** Patches the target, which the program has just loaded. */
-  install(exports: any, tools: Tools): void;
+  /** Files of the package that are patched, relative to its folder. Left out: the one that `require(target)` gives. */
+  files?: readonly string[];
+  /** Patches what the program has just loaded: the target's exports, or those of one of `files`. */
+  install(exports: any, tools: Tools, file: string): void;
 }

@@ -306,7 +306,8 @@ FUNCTION(markContext) {
     return boolean(env, isolate_mark_context(to_number(env, argv[0])));
 }
 
-/* ---- hashes ------------------------------------------------------------------------------------------------------- */
+/* ---- hashes -------------------------------------------------------------------------------------------------------
+ */
 
 FUNCTION(digest) { /* data, key, size of the digest, person */
     napi_value argv[ARGUMENTS], result;

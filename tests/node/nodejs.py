@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "node_bridge"
 PROGRAMS = Path(__file__).parent / "programs"
 VERSIONS = (20, 22, 24)
+ONCE = pytest.mark.parametrize("node", [22], indirect=True)
+"""For what is the same in each version."""
 DRIVERS = ROOT / ".node" / "drivers" / "node_modules"
 SERIALIZERS: dict[str, Serializer] = {
     serializer.name: serializer for serializer in memwatch_serializer_typedarray.memwatch_serializers()

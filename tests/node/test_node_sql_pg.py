@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import servers
-from nodejs import Journal, Node
-
-HEAD = """
-    const { watch } = require('memwatch');
-    const pg = require('pg');
-    const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
-    const config = JSON.parse(process.env.DATABASE);
-    const event = (emitter, name) => new Promise((done) => emitter.once(name, done));
-"""
+from nodejs import ONCE, Node
+from sqlprograms import SqlProgram
 
 
 @pytest.fixture
-def program(node: Node, postgresql_database: servers.PostgreSql) -> Program:
-    node.install("pg")
-    return Program(node, postgresql_database)
+def program(node: Node, postgresql_database: servers.PostgreSql) -> SqlProgram:
+    return SqlProgram(node, "pg", postgresql_database)
 
 
-class Program:
-    """Runs programs with pg, `x` watched, and `config` for a connection."""
-
-    def __init__(self, node: Node, database: servers.PostgreSql) -> None:
-        self.node, self.database = node, database
-
-    @property
-    def variable(self) -> str:
-        where = self.database
-        names = {"host": where.host, "port": where.port, "user": where.user, "password": where.password}
-        return json.dumps(names | {"database": where.database})
-
-    def run(self, body: str, register: bool = True, **variables: str) -> str:
-        self.node.write(f"{HEAD}\n(async () => {{\n{body}\n}})();")
-        done = self.node.run("--no-deprecation", "program.js", register=register, DATABASE=self.variable, **variables)
-        assert done.stderr == ""
-        return done.stdout
-
-    def journal(self, body: str) -> Journal:
-        self.run(body)
-        return self.node.read()
-
-
-def test_every_way_to_run_a_statement_is_blamed_for_what_is_written_after_it(program: Program) -> None:
+def test_every_way_to_run_a_statement_is_blamed_for_what_is_written_after_it(program: SqlProgram) -> None:
     journal = program.journal("""
         const client = new pg.Client(config);
         await client.connect();
@@ -57,14 +24,14 @@ def test_every_way_to_run_a_statement_is_blamed_for_what_is_written_after_it(pro
         await client.query({ name: 'named', values: [6] }); x[0] = 6;
         await new Promise((done) => client.query('SELECT 7 AS callback', (error, r) => { x[0] = 7; done(); }));
         await new Promise((done) => client.query('SELECT $1::int AS both', [8], (error, r) => { x[0] = 8; done(); }));
-        const config_ = { text: 'SELECT 9 AS of_config', callback: () => { x[0] = 9; } };
-        client.query(config_); await client.query('SELECT 10'); x[0] = 10;
+        client.query({ text: 'SELECT 9 AS of_config', callback: () => { x[0] = 9; } });
+        await client.query('SELECT 10'); x[0] = 10;
         const query = client.query(new pg.Query('SELECT generate_series(11, 13) AS n'));
         query.on('row', (row) => { x[0] = row.n; }).on('end', () => { x[0] = 14; });
         await event(query, 'end');
         const Cursor = require('pg-cursor'), QueryStream = require('pg-query-stream');
         const cursor = client.query(new Cursor('SELECT generate_series(1, 5) AS cursor'));
-        await client.query; let rows, n = 15;
+        let rows, n = 15;
         while ((rows = await cursor.read(2)).length) x[0] = n++;
         await cursor.close();
         for await (const row of client.query(new QueryStream('SELECT generate_series(20, 22) AS stream'))) x[0] = row.stream;
@@ -99,7 +66,8 @@ def test_every_way_to_run_a_statement_is_blamed_for_what_is_written_after_it(pro
     assert len({journal.context(n).id for n in statements if n not in (50, *range(11, 33))}) == 14
 
 
-def test_transactions_and_savepoints_decide_what_became_of_statements(program: Program) -> None:
+@ONCE
+def test_transactions_and_savepoints_decide_what_became_of_statements(program: SqlProgram) -> None:
     journal = program.journal("""
         const client = new pg.Client(config);
         await client.connect();
@@ -124,7 +92,8 @@ def test_transactions_and_savepoints_decide_what_became_of_statements(program: P
     assert dict(journal.blamed())[101] is None
 
 
-def test_failures_are_the_programs_own_and_end_their_statement(program: Program) -> None:
+@ONCE
+def test_failures_are_the_programs_own_and_end_their_statement(program: SqlProgram) -> None:
     journal = program.journal("""
         const client = new pg.Client(config);
         await client.connect();
@@ -155,7 +124,7 @@ def test_failures_are_the_programs_own_and_end_their_statement(program: Program)
     assert [statement for value, statement in journal.blamed() if value > 100] == [None] * 7
 
 
-def test_a_hundred_interleaved_flows_never_mix(program: Program) -> None:
+def test_a_hundred_interleaved_flows_never_mix(program: SqlProgram) -> None:
     journal = program.journal("""
         const pool = new pg.Pool({ ...config, max: 5 });
         const shared = new pg.Client(config); await shared.connect();

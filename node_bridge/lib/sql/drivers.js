@@ -1,7 +1,7 @@
 // Which drivers are traced, and when: a driver plugin is asked to patch its target when the program has loaded it, by
 // require or import, and never loads it by itself.
 //
-// A plugin is a module {name, target, install(exports, tools)}: docs/sql.md, "Writing a driver for Node.js". Under
+// A plugin is a module {name, target, files, install(exports, tools, file)}: docs/sql.md, "Writing a driver for Node.js". Under
 // `memwatch run` the configuration names the plugins, and drivers.json in the session's folder says where they are;
 // without the host, the plugin memwatch-sql-<target> is used if it is installed beside the target or the program.
 'use strict';
@@ -41,10 +41,12 @@ function loaded(filename, module) {
     if (!known.has(name)) known.set(name, find(name, folder));
     const plugin = known.get(name);
     const { exports } = module;
-    if (!plugin || !module.loaded || !isMain(filename, folder, name)) return;
+    if (!plugin || !module.loaded) return;
+    const file = path.relative(folder, filename);
+    if (plugin.files ? !plugin.files.includes(file) : !isMain(filename, folder, name)) return;
     if ((typeof exports !== 'object' && typeof exports !== 'function') || exports === null || patched.has(exports)) return;
     patched.add(exports);
-    plugin.install(exports, tools);
+    plugin.install(exports, tools, file);
   } catch (error) {
     tracer.trouble(error);
   }

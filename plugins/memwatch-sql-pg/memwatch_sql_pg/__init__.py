@@ -1,4 +1,4 @@
-"""Traces pg in Node.js programs: what it does is in ``driver.js``, which the npm package of the same name has as well."""
+"""Traces pg in Node.js programs, by ``driver.js``, which the npm package of the same name has as well."""
 
 from __future__ import annotations
 

@@ -1,0 +1,181 @@
+// Traces mysql2: publishes what its connections and pools do. The promise interface calls these same functions, in the
+// program's flow.
+//
+// A command is run on a connection, packet by packet, and calls back or emits events. Its callback is replaced by one
+// that publishes the end; of a command without one, the events are.
+'use strict';
+
+const DRIVER = 'mysql2', DIALECT = 'mysql';
+const IN_TRANSACTION = 1; // in the status that the server sends
+const DEADLOCK = 1213; // its victim loses the whole transaction
+const statuses = new WeakMap(); // connection -> what the server said last
+
+/** `mysql2` and `mysql2/promise` have these two files in common, and no other. */
+const FILES = ['lib/connection.js', 'lib/pool.js'];
+
+function install(exported, tools, file) {
+  if (file === FILES[0]) installConnection(exported, tools);
+  else installPool(exported, tools);
+}
+
+function installConnection(Connection, { tracer, replace }) {
+  /** Begins a statement, calls the original with the arguments that `wrapped` makes of it, follows the command. */
+  function traced(connection, describe, call) {
+    const token = tracer.begin(() => ({ ...describe(), ...where(connection) }));
+    if (!token) return call((callback) => callback);
+    const seen = { token, connection, command: null, called: false };
+    tracer.guard(() => attend(connection));
+    try {
+      seen.command = call((callback) => {
+        seen.called ||= typeof callback === 'function';
+        return typeof callback === 'function' ? back(seen, callback) : callback;
+      });
+    } catch (error) {
+      tracer.end(token, { error });
+      throw error;
+    }
+    tracer.guard(() => listen(seen));
+    return seen.command;
+  }
+
+  function back(seen, callback) {
+    return function (error, result) {
+      tracer.guard(() => (error ? failed(seen, error) : ended(seen, result)));
+      return tracer.run(seen.token, () => Reflect.apply(callback, this, arguments));
+    };
+  }
+
+  function failed({ token, connection }, error) {
+    const deadlock = error.errno === DEADLOCK;
+    const status = statuses.get(connection);
+    const inTransaction = deadlock ? false : status === undefined ? undefined : Boolean(status & IN_TRANSACTION);
+    if (deadlock) statuses.set(connection, (status ?? 0) & ~IN_TRANSACTION);
+    tracer.end(token, { error, inTransaction, rolledBack: deadlock });
+  }
+
+  function ended({ token, connection, command }, result) {
+    const results = command?._resultIndex > 0 && Array.isArray(result) ? result : [result];
+    for (const each of results) if (isHeader(each)) statuses.set(connection, each.serverStatus);
+    const status = statuses.get(connection);
+    const counts = results.map((each) => (Array.isArray(each) ? each.length : each?.affectedRows ?? 0));
+    tracer.end(token, {
+      rows: counts.reduce((sum, count) => sum + count, 0),
+      inTransaction: status === undefined ? undefined : Boolean(status & IN_TRANSACTION),
+    });
+  }
+
+  /** Notes the status that comes at the end of rows, and publishes the events of a command that has no callback. */
+  function listen(seen) {
+    const { token, connection, command, called } = seen;
+    if (!command) return;
+    const { execute, emit } = command;
+    define(command, 'execute', function (packet) {
+      tracer.guard(() => packet?.isEOF() && statuses.set(connection, packet.eofStatusFlags()));
+      return Reflect.apply(execute, this, arguments);
+    });
+    if (called) return;
+    define(command, 'emit', function (event, value) {
+      tracer.guard(() => {
+        if (event === 'error') failed(seen, value);
+        else if (event === 'end') ended(seen, null);
+        else if (event === 'result' && isHeader(value)) statuses.set(connection, value.serverStatus);
+        else if (event === 'result') tracer.fetched(token, 1);
+      });
+      return tracer.run(token, () => Reflect.apply(emit, this, arguments));
+    });
+  }
+
+  /** Notes the state that the connection begins with, and its end. */
+  function attend(connection) {
+    if (statuses.has(connection)) return;
+    statuses.set(connection, connection._handshakePacket?.statusFlags);
+    for (const event of ['end', 'close']) connection.stream?.prependOnceListener(event, () => tracer.transactionEnds(connection, 'closed'));
+  }
+
+  replace(owner(Connection, 'query'), 'query', (query) => function (sql, values) {
+    if (!sql) return Reflect.apply(query, this, arguments);
+    const isCommand = typeof sql === 'object' && typeof sql.execute === 'function';
+    const given = Array.from(arguments);
+    return traced(this, () => ofQuery(sql, values), (wrap) => {
+      if (isCommand && typeof sql.onResult === 'function') sql.onResult = wrap(sql.onResult);
+      return Reflect.apply(query, this, isCommand ? given : given.map(wrap));
+    });
+  });
+  replace(owner(Connection, 'execute'), 'execute', (execute) => function (sql, values) {
+    if (!sql) return Reflect.apply(execute, this, arguments);
+    const given = Array.from(arguments);
+    return traced(this, () => ofQuery(sql, values), (wrap) => Reflect.apply(execute, this, given.map(wrap)));
+  });
+  replace(owner(Connection, 'prepare'), 'prepare', (prepare) => function (options, callback) {
+    if (typeof callback !== 'function') return Reflect.apply(prepare, this, arguments);
+    const bound = tracer.bind(callback);
+    return Reflect.apply(prepare, this, [options, function (error, statement) {
+      tracer.guard(() => statement && traceStatements(Object.getPrototypeOf(statement)));
+      return Reflect.apply(bound, this, arguments);
+    }]);
+  });
+
+  const known = new WeakSet(); // prototypes of prepared statements
+  function traceStatements(prototype) {
+    if (known.has(prototype)) return;
+    known.add(prototype);
+    replace(prototype, 'execute', (execute) => function (parameters) {
+      const given = Array.from(arguments);
+      const describe = () => ({ statement: this.query, parameters: typeof parameters === 'function' ? null : parameters });
+      return traced(this._connection, describe, (wrap) => Reflect.apply(execute, this, given.map(wrap)));
+    });
+  }
+
+  for (const name of ['changeUser', 'reset']) { // the server rolls back
+    replace(owner(Connection, name), name, (original) => function () {
+      const command = Reflect.apply(original, this, arguments);
+      tracer.guard(() => command?.once('end', () => tracer.transactionEnds(this, 'rolled back')));
+      return command;
+    });
+  }
+}
+
+function installPool(Pool, { tracer, replace }) {
+  replace(owner(Pool, 'getConnection'), 'getConnection', (getConnection) => function () {
+    const given = Array.from(arguments, (each) => tracer.bind(each));
+    return tracer.outside(() => Reflect.apply(getConnection, this, given));
+  });
+  for (const name of ['query', 'execute']) {
+    replace(owner(Pool, name), name, (original) => function () {
+      return tracer.within((own) => Reflect.apply(original, this, Array.from(arguments, own)));
+    });
+  }
+}
+
+/** The prototype that has the method itself. */
+function owner(constructor, name) {
+  let prototype = constructor?.prototype;
+  while (prototype && !Object.hasOwn(prototype, name)) prototype = Object.getPrototypeOf(prototype);
+  return prototype;
+}
+
+function ofQuery(sql, values) {
+  const given = typeof values === 'function' ? null : values;
+  if (typeof sql !== 'object') return { statement: sql, parameters: given };
+  return { statement: sql.sql, parameters: sql.values ?? given };
+}
+
+function where(connection) {
+  return {
+    driver: DRIVER,
+    dialect: DIALECT,
+    connection,
+    database: () => connection.config.database,
+    server: () => connection.config.socketPath ?? `${connection.config.host}:${connection.config.port}`,
+  };
+}
+
+function isHeader(value) {
+  return value?.constructor?.name === 'ResultSetHeader';
+}
+
+function define(object, name, value) {
+  Object.defineProperty(object, name, { value, writable: true, configurable: true, enumerable: false });
+}
+
+module.exports = { name: 'mysql2', target: 'mysql2', files: FILES, install };

@@ -1,0 +1,57 @@
+"""Programs that run SQL: one of a driver's clients, the array `x` watched, a database of the test's own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import servers
+from nodejs import Journal, Node
+
+HEADS = {
+    "pg": "const pg = require('pg');",
+    "mysql2": "const mysql = require('mysql2'), promise = require('mysql2/promise');",
+}
+
+
+@dataclass
+class SqlProgram:
+    """`body` of a program is an async function's; `config` is there for a connection, and `event(emitter, name)`."""
+
+    node: Node
+    driver: str
+    database: servers.PostgreSql | servers.MariaDb
+
+    def __post_init__(self) -> None:
+        self.node.install(self.driver)
+
+    @property
+    def config(self) -> dict[str, object]:
+        where = self.database
+        names = {"host": where.host, "port": where.port, "user": where.user, "password": where.password}
+        return names | {"database": where.database}
+
+    def write(self, body: str) -> None:
+        self.node.write(f"""
+            const {{ watch }} = require('memwatch');
+            {HEADS[self.driver]}
+            const x = watch(new Int32Array(1), {{ trackSQL: true, name: 'x' }});
+            const config = JSON.parse(process.env.DATABASE);
+            const event = (emitter, name) => new Promise((done) => emitter.once(name, done));
+            (async () => {{ {body} }})();
+        """)
+
+    def run(self, body: str, *, stderr: str = "", **variables: str) -> str:
+        """What it prints."""
+        self.write(body)
+        done = self.node.run("--no-deprecation", "program.js", DATABASE=json.dumps(self.config), **variables)
+        assert done.stderr == stderr
+        return done.stdout
+
+    def journal(self, body: str) -> Journal:
+        self.run(body)
+        return self.node.read()
+
+    def bytes(self) -> bytes:
+        """All that the sessions' folders hold."""
+        return b"".join(file.read_bytes() for folder in self.node.sessions() for file in folder.iterdir())
