@@ -43,12 +43,14 @@ function run(context, f, ...args) {
   follow ??= follower();
   const before = storage.getStore();
   try {
+    if (before === (context || undefined)) return f(...args);
     return storage.run(context || undefined, () => {
       follow(context?.id ?? 0);
       return f(...args);
     });
   } finally {
-    follow(before?.id ?? 0);
+    if (storage.getStore() !== before) enter(before); // f has entered another one
+    else follow(before?.id ?? 0);
   }
 }
 

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "addon.h"
+#include "flows.h"
 
 namespace {
 
@@ -61,11 +62,6 @@ struct code {
     place whole; /* stands for the function where its places aren't known */
 };
 
-struct mark {
-    v8::Global<v8::Value> frame;
-    uint32_t context;
-};
-
 struct range {
     uintptr_t start, stop;
 };
@@ -84,9 +80,8 @@ struct state {
         const code *in;
         place *at;
     } recent[512];
-    uint32_t context; /* mirrored by JavaScript */
-    bool pulls;
-    std::vector<std::unique_ptr<mark>> marks;
+    uint32_t context;             /* mirrored by JavaScript */
+    std::unique_ptr<flows> pulls; /* or found in these */
     line_counts counts;
 };
 
@@ -421,11 +416,7 @@ uint32_t context_of(const state *s) {
     if (s->pulls) {
         using internals = v8::internal::Internals;
         uintptr_t frame = *(uintptr_t *)((uintptr_t)s->isolate + internals::kContinuationPreservedEmbedderDataOffset);
-        for (size_t i = s->marks.size(); i--;) {
-            const uintptr_t *slot = *(uintptr_t *const *)&s->marks[i]->frame; /* a Global is a pointer to a slot */
-            if (slot && *slot == frame) return s->marks[i]->context;
-        }
-        return 0;
+        return s->pulls->of(frame);
     }
 #endif
     return s->context;
@@ -536,7 +527,9 @@ uint32_t *isolate_context(void) { return self ? &self->context : nullptr; }
 
 bool isolate_pull_contexts(void) {
 #if V8_MAJOR_VERSION >= 12
-    if (self) return self->pulls = true;
+    if (!self) return false;
+    if (!self->pulls) self->pulls.reset(new flows(self->isolate));
+    return true;
 #endif
     return false;
 }
@@ -548,29 +541,7 @@ bool isolate_mark_context(uint32_t context) {
     v8::HandleScope scope(s->isolate);
     v8::Local<v8::Value> frame = s->isolate->GetContinuationPreservedEmbedderData();
     if (!frame->IsObject()) return false;
-    for (auto &known : s->marks)
-        if (known->frame == frame) {
-            known->context = context;
-            return true;
-        }
-    if (!context) return true;
-    std::unique_ptr<mark> m(new mark{v8::Global<v8::Value>(s->isolate, frame), context});
-    m->frame.SetWeak(
-        m.get(),
-        [](const v8::WeakCallbackInfo<mark> &info) {
-            state *of = self;
-            mark *gone = info.GetParameter();
-            gone->frame.Reset();
-            if (!of) return;
-            for (auto &known : of->marks)
-                if (known.get() == gone) {
-                    known.swap(of->marks.back());
-                    of->marks.pop_back();
-                    break;
-                }
-        },
-        v8::WeakCallbackType::kParameter);
-    s->marks.push_back(std::move(m));
+    if (s->pulls) s->pulls->set(frame, context);
     return true;
 #else
     (void)context;
