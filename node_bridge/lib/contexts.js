@@ -8,12 +8,11 @@
 'use strict';
 
 const { AsyncLocalStorage, createHook } = require('node:async_hooks');
-const { threadId } = require('node:worker_threads');
 const native = require('./native');
 const sessions = require('./session');
 
 const storage = new AsyncLocalStorage();
-let last = 0;
+let last = 0, ids = 0; // the id that was taken last; the last one of this thread's
 let follow; // makes the core know the id; set up with the first context
 
 /** What is in force in this flow: the object that was entered, or undefined. */
@@ -68,15 +67,15 @@ function bind(f, context = storage.getStore()) {
   };
 }
 
-/** An id for a context. Ids of one journal, also when several threads open contexts: a worker's begin with its number. */
+/** An id for a context: of one journal, also when several threads open contexts. Those of a thread ascend. */
 function reserve() {
-  if (last >= 0xffffff) throw new RangeError('memwatch: too many contexts in one thread');
-  return ((threadId & 0xff) * 0x1000000 + ++last) >>> 0;
-}
-
-/** The id that reserve() returns next. */
-function next() {
-  return ((threadId & 0xff) * 0x1000000 + last + 1) >>> 0;
+  if (last === ids) {
+    const first = native.contextIds();
+    if (first === undefined) throw new RangeError('memwatch: this process has no more ids for contexts');
+    [last, ids] = [first || 1, first + 0xffff]; // 0 is none
+    return last;
+  }
+  return ++last;
 }
 
 function follower() {
@@ -116,4 +115,4 @@ function json(fields) {
   return JSON.stringify(fields, (_, value) => (typeof value === 'bigint' ? JSON.rawJSON?.(value) ?? Number(value) : value));
 }
 
-module.exports = { open, update, current, run, enter, bind, reserve, next };
+module.exports = { open, update, current, run, enter, bind, reserve };

@@ -8,6 +8,7 @@
 //   lines(on)                         without them, for benchmarks
 //   describe(id, json)  unwatch(id)   share(id)  receive(id) -> buffer
 //   openContext(id, json)  updateContext(id, json)                        records of a SQL statement
+//   contextIds() -> the first of 65536 ids that are this thread's
 //   contextSlot() -> Uint32Array(1)   the id in force in this thread, where JavaScript mirrors it
 //   pullContexts()  markContext(id)   where the core pulls it from V8 (see contexts.js)
 //   digest(data, key, size, person) -> Buffer   BLAKE2b      hash(key, data) -> 16 hex digits   SipHash-2-4

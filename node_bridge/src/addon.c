@@ -286,6 +286,18 @@ static napi_value record(napi_env env, napi_callback_info info, int (*write)(uin
 FUNCTION(openContext) { return record(env, info, mw_context_record); }
 FUNCTION(updateContext) { return record(env, info, mw_outcome_record); }
 
+FUNCTION(contextIds) { /* the first of 65536 ids that are this thread's; undefined: there are no more */
+    (void)info;
+    static _Atomic uint32_t blocks;
+    napi_value first;
+    uint32_t block = atomic_load(&blocks);
+    do
+        if (block > UINT16_MAX) return NULL;
+    while (!atomic_compare_exchange_weak(&blocks, &block, block + 1));
+    napi_create_uint32(env, block << 16, &first);
+    return first;
+}
+
 FUNCTION(contextSlot) {
     (void)info;
     napi_value buffer, slot;
@@ -367,6 +379,7 @@ NAPI_MODULE_INIT() {
         {"isDetachable", isDetachable},
         {"openContext", openContext},
         {"updateContext", updateContext},
+        {"contextIds", contextIds},
         {"contextSlot", contextSlot},
         {"pullContexts", pullContexts},
         {"markContext", markContext},

@@ -25,7 +25,22 @@ const folder: string = session().folder;
 watch(total, { track_threads: true });
 // @ts-expect-error not backed by a buffer
 watch(5);
-export const all = [buffer, view, again, folder, SessionError];
+import type { DriverPlugin } from 'memwatch/sql';
+const plugin: DriverPlugin = {
+  name: 'dbx',
+  target: 'dbx',
+  install({ Client }, { tracer, replace }) {
+    replace(Client.prototype, 'query', (query) => function (this: { host: string }, text: string) {
+      const token = tracer.begin(() => ({ driver: 'dbx', statement: text, connection: this, server: this.host }));
+      const n: number = tracer.run(token, (m: number) => m + 1, 1);
+      tracer.end(token, { rows: n, inTransaction: false });
+      return tracer.within((own) => query.call(this, own(text)));
+    });
+    // @ts-expect-error no such outcome
+    tracer.transactionEnds(Client, 'lost');
+  },
+};
+export const all = [buffer, view, again, folder, SessionError, plugin];
 """
 
 

@@ -46,6 +46,10 @@ def test_every_way_to_run_a_statement_is_blamed_for_what_is_written_after_it(pro
         const mine = await pool.promise().getConnection();
         await mine.execute('SELECT 26, 1 AS mine'); x[0] = 26; mine.release();
         await pool.promise().end();
+        const cluster = mysql.createPoolCluster(); cluster.add('A', config);
+        await new Promise((done) => cluster.of('*').query('SELECT 27, 1 AS cluster', (error, rows) => { x[0] = 27; done(); }));
+        await new Promise((done) => cluster.getConnection('A', (error, c) => c.query('SELECT 28, 1 AS node', () => { x[0] = 28; c.release(); done(); })));
+        await new Promise((done) => cluster.end(done));
         const p = await promise.createConnection(config);
         await p.query('SELECT 31, 1 AS p'); x[0] = 31;
         await p.execute('SELECT ?, 1 AS pe', [32]); x[0] = 32;
@@ -61,7 +65,7 @@ def test_every_way_to_run_a_statement_is_blamed_for_what_is_written_after_it(pro
         **dict.fromkeys((15, 16), f"SELECT ? AS n, ? AS stream{union}?, ?"),
         **dict.fromkeys((17, 18), f"SELECT ? AS n, ? AS data{union}?, ?"),
         20: None, 21: "SELECT ? AS n, ? AS pool", 22: "SELECT ? AS n, ? AS pool_executed", 23: "SELECT ? AS n, ? AS got",
-        24: "SELECT ? AS n, ? AS pool_events", 25: "SELECT ?, ? AS promised", 26: "SELECT ?, ? AS mine",
+        24: "SELECT ? AS n, ? AS pool_events", 25: "SELECT ?, ? AS promised", 26: "SELECT ?, ? AS mine", 27: "SELECT ?, ? AS cluster", 28: "SELECT ?, ? AS node",
         31: "SELECT ?, ? AS p", 32: "SELECT ?, ? AS pe", 33: "SELECT ?, ? AS pp",
     }  # fmt: skip
     assert sorted(journal.blamed()) == sorted(statements.items())

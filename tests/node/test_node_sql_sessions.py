@@ -92,6 +92,28 @@ def test_plugin_need_not_be_installed_from_npm_under_the_host(program: SqlProgra
     assert statements(program) == ["SELECT ?"]
 
 
+def test_packed_plugins_hold_what_they_need(program: SqlProgram) -> None:
+    folder = program.node.folder
+    path = f"{Path(program.node.path).parent}:{os.environ['PATH']}"
+    for name in ("memwatch-sql-pg", "memwatch-sql-mysql2"):
+        pack = ["npm", "pack", "--silent", "--pack-destination", str(folder), str(ROOT / "plugins" / name)]
+        tarball = subprocess.run(
+            pack, cwd=folder, env=environment(PATH=path), capture_output=True, text=True, check=True
+        )
+        installed = folder / "node_modules" / name
+        installed.unlink(missing_ok=True)
+        installed.mkdir()
+        subprocess.run(
+            ["tar", "-xzf", tarball.stdout.split()[-1], "--strip-components=1", "-C", installed], cwd=folder, check=True
+        )
+        assert sorted(path.name for path in installed.rglob("*") if path.is_file()) == [
+            "README.md",
+            "driver.js",
+            "package.json",
+        ]
+    assert program.journal(QUERY).blamed() == [(1, "SELECT ?")]
+
+
 def test_python_programs_ignore_the_drivers_of_node(program: SqlProgram) -> None:
     (program.node.folder / "program.py").write_text("import memwatch_core\nx = memwatch_core.watch(1)\nx += 1\n")
     done = memwatch_run(program, '[plugins]\nsql = ["pg", "mysql2", "sqlite3"]\n', "program.py")

@@ -190,9 +190,9 @@ class Tracer {
     this.#guard(() => {
       const where = this.#connection(connection);
       const folded = t.fold(name, where.dialect);
-      if (what === 'set') this.#setSavepoint(where, folded, contexts.next(), false);
-      else if (what === 'released') this.#releaseSavepoint(where, folded);
-      else this.#rollBackTo(where, folded, contexts.next());
+      if (what === 'released') return this.#releaseSavepoint(where, folded);
+      const since = contexts.reserve(); // what comes after it has a later one
+      return what === 'set' ? this.#setSavepoint(where, folded, since, false) : this.#rollBackTo(where, folded, since);
     });
   }
 

@@ -10,12 +10,11 @@ const IN_TRANSACTION = 1; // in the status that the server sends
 const DEADLOCK = 1213; // its victim loses the whole transaction
 const statuses = new WeakMap(); // connection -> what the server said last
 
-/** `mysql2` and `mysql2/promise` have these two files in common, and no other. */
-const FILES = ['lib/connection.js', 'lib/pool.js'];
+/** What `mysql2` and `mysql2/promise` have in common. */
+const FILES = { 'lib/connection.js': installConnection, 'lib/pool.js': installPool, 'lib/pool_cluster.js': installCluster };
 
 function install(exported, tools, file) {
-  if (file === FILES[0]) installConnection(exported, tools);
-  else installPool(exported, tools);
+  FILES[file](exported, tools);
 }
 
 function installConnection(Connection, { tracer, replace }) {
@@ -92,7 +91,7 @@ function installConnection(Connection, { tracer, replace }) {
     for (const event of ['end', 'close']) connection.stream?.prependOnceListener(event, () => tracer.transactionEnds(connection, 'closed'));
   }
 
-  replace(owner(Connection, 'query'), 'query', (query) => function (sql, values) {
+  replace(owner(Connection.prototype, 'query'), 'query', (query) => function (sql, values) {
     if (!sql) return Reflect.apply(query, this, arguments);
     const isCommand = typeof sql === 'object' && typeof sql.execute === 'function';
     const given = Array.from(arguments);
@@ -101,12 +100,12 @@ function installConnection(Connection, { tracer, replace }) {
       return Reflect.apply(query, this, isCommand ? given : given.map(wrap));
     });
   });
-  replace(owner(Connection, 'execute'), 'execute', (execute) => function (sql, values) {
+  replace(owner(Connection.prototype, 'execute'), 'execute', (execute) => function (sql, values) {
     if (!sql) return Reflect.apply(execute, this, arguments);
     const given = Array.from(arguments);
     return traced(this, () => ofQuery(sql, values), (wrap) => Reflect.apply(execute, this, given.map(wrap)));
   });
-  replace(owner(Connection, 'prepare'), 'prepare', (prepare) => function (options, callback) {
+  replace(owner(Connection.prototype, 'prepare'), 'prepare', (prepare) => function (options, callback) {
     if (typeof callback !== 'function') return Reflect.apply(prepare, this, arguments);
     const bound = tracer.bind(callback);
     return Reflect.apply(prepare, this, [options, function (error, statement) {
@@ -127,7 +126,7 @@ function installConnection(Connection, { tracer, replace }) {
   }
 
   for (const name of ['changeUser', 'reset']) { // the server rolls back
-    replace(owner(Connection, name), name, (original) => function () {
+    replace(owner(Connection.prototype, name), name, (original) => function () {
       const command = Reflect.apply(original, this, arguments);
       tracer.guard(() => command?.once('end', () => tracer.transactionEnds(this, 'rolled back')));
       return command;
@@ -136,20 +135,35 @@ function installConnection(Connection, { tracer, replace }) {
 }
 
 function installPool(Pool, { tracer, replace }) {
-  replace(owner(Pool, 'getConnection'), 'getConnection', (getConnection) => function () {
+  replace(owner(Pool.prototype, 'getConnection'), 'getConnection', (getConnection) => function () {
     const given = Array.from(arguments, (each) => tracer.bind(each));
     return tracer.outside(() => Reflect.apply(getConnection, this, given));
   });
+  later(Pool.prototype, { tracer, replace });
+}
+
+function installCluster(Cluster, tools) {
+  const known = new WeakSet();
+  tools.replace(Cluster.prototype, 'of', (of) => function () {
+    const namespace = Reflect.apply(of, this, arguments);
+    const prototype = Object.getPrototypeOf(namespace);
+    if (!known.has(prototype)) later(prototype, tools);
+    known.add(prototype);
+    return namespace;
+  });
+}
+
+/** query() and execute() of what has to find a connection first. */
+function later(prototype, { tracer, replace }) {
   for (const name of ['query', 'execute']) {
-    replace(owner(Pool, name), name, (original) => function () {
+    replace(owner(prototype, name), name, (original) => function () {
       return tracer.within((own) => Reflect.apply(original, this, Array.from(arguments, own)));
     });
   }
 }
 
 /** The prototype that has the method itself. */
-function owner(constructor, name) {
-  let prototype = constructor?.prototype;
+function owner(prototype, name) {
   while (prototype && !Object.hasOwn(prototype, name)) prototype = Object.getPrototypeOf(prototype);
   return prototype;
 }
@@ -178,4 +192,4 @@ function define(object, name, value) {
   Object.defineProperty(object, name, { value, writable: true, configurable: true, enumerable: false });
 }
 
-module.exports = { name: 'mysql2', target: 'mysql2', files: FILES, install };
+module.exports = { name: 'mysql2', target: 'mysql2', files: Object.keys(FILES), install };

@@ -12,7 +12,7 @@ const followed = new WeakSet(); // queries
 function install(pg, { tracer, replace }) {
   const { Client, Pool } = pg;
   replace(Client.prototype, 'query', (query) => function (config, values) {
-    const token = config ? tracer.begin(() => describe(this, config, values)) : null;
+    const token = config && this.connection ? tracer.begin(() => describe(this, config, values)) : null;
     if (!token) return Reflect.apply(query, this, arguments);
     let result;
     try {
