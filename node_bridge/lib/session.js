@@ -17,6 +17,8 @@ const DEFAULTS = {
   node: { exact_lines: true },
 };
 
+const SQL = { parameters: ['hash', 'none', 'full'], window: ['statement', 'fetch', 'until-next', 'transaction'] };
+
 let joined; // what this thread knows of the journal
 
 /** The open session; opens the one that MEMWATCH_SESSION names, or a new one in .memwatch, if there was none yet. */
@@ -73,6 +75,17 @@ function member(folder) {
   return { folder, id: description.session, settings };
 }
 
+/** MEMWATCH_SQL_PARAMETERS and MEMWATCH_SQL_WINDOW, or the defaults. */
+function sqlOfEnvironment() {
+  const chosen = { ...DEFAULTS.sql };
+  for (const [name, known] of Object.entries(SQL)) {
+    const variable = `MEMWATCH_SQL_${name.toUpperCase()}`, value = process.env[variable];
+    if (value && !known.includes(value)) throw new SessionError(`${variable} is ${JSON.stringify(value)}; it can be ${known.join(', ')}`);
+    chosen[name] = value || chosen[name];
+  }
+  return chosen;
+}
+
 /** Makes the folder of a new session in `base`. */
 function create(base) {
   const id = crypto.randomBytes(16);
@@ -85,7 +98,7 @@ function create(base) {
     command: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
     memwatch: version,
   };
-  const settings = { settings: { ...DEFAULTS, node: undefined, journal: { folder: path.dirname(folder) } }, sources: {}, file: null };
+  const settings = { settings: { ...DEFAULTS, sql: sqlOfEnvironment(), node: undefined, journal: { folder: path.dirname(folder) } }, sources: {}, file: null };
   try {
     fs.mkdirSync(path.dirname(folder), { recursive: true, mode: 0o700 });
     fs.mkdirSync(folder, { mode: 0o700 });

@@ -210,6 +210,18 @@ def test_parameters_are_kept_as_the_configuration_says(program: SqlProgram) -> N
     assert len(text) == 16
 
 
+def test_settings_without_a_host_come_from_the_environment(program: SqlProgram) -> None:
+    body = """
+        const client = new pg.Client(config); await client.connect();
+        await client.query('SELECT $1', ["planted"]); x[0] = 1;
+        await client.end();
+    """
+    program.run(body, MEMWATCH_SQL_PARAMETERS="full", MEMWATCH_SQL_WINDOW="until-next")
+    assert program.node.read().context(1).parameters == ('"planted"',)
+    done = program.node.run("program.js", check=1, DATABASE="{}", MEMWATCH_SQL_WINDOW="untilnext")
+    assert 'MEMWATCH_SQL_WINDOW is "untilnext"; it can be statement, fetch, until-next, transaction' in done.stderr
+
+
 def test_no_secret_of_the_program_gets_out(program: SqlProgram) -> None:
     password = program.config["password"]
     body = """

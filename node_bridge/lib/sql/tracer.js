@@ -107,8 +107,9 @@ class Tracer {
    * pools, and for libraries on top of drivers. `driver`: the name that it goes by, if not the driver's. With `token`, of
    * a statement that has begun: whatever f runs is a part of it.
    */
-  within(f, { driver, token } = {}) {
+  within(f, options) {
     const inside = this.#guard(() => {
+      const { driver, token } = options ?? {};
       if (token instanceof Part || this.#closed || contexts.current() instanceof Inside) return null;
       const expected = token ?? new Token(contexts.reserve());
       expected.driver = driver;
@@ -139,8 +140,9 @@ class Tracer {
    * connection is in one now, if that is known; `rolledBack`: if that ended the transaction, then by a rollback;
    * `fetchable`: rows will still come.
    */
-  end(token, { rows, error, inTransaction, rolledBack = false, fetchable = false } = {}) {
+  end(token, ends) {
     this.#guard(() => {
+      const { rows, error, inTransaction, rolledBack = false, fetchable = false } = ends ?? {};
       if (token instanceof Part) {
         const { statement } = token.whole;
         Object.assign(statement, { inTransaction, rolledBack });
@@ -152,8 +154,9 @@ class Tracer {
   }
 
   /** Rows were handed to the program, in this flow; `exhausted`: no more will come. `enter`: it is in force here again. */
-  fetched(token, count, { exhausted = false, enter = false } = {}) {
+  fetched(token, count, options) {
     this.#guard(() => {
+      const { exhausted = false, enter = false } = options ?? {};
       const { statement } = (token instanceof Part ? token.whole : token) ?? {};
       if (!statement || this.#settings.window === 'statement') return;
       if (count > 0) {
