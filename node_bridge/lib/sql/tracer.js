@@ -83,7 +83,7 @@ class Tracer {
   #nowhere = new Connection(0);
   #numbers = 0;
   #heads = new Map(); // driver and dialect -> statement -> head
-  #unfinished = new Set();
+  #busy = new Set(); // connections with unfinished statements
   #settings; // of the session; known with the first statement
   #closed = false;
   #gone = new FinalizationRegistry((statement) => this.#guard(() => this.#collected(statement)));
@@ -204,7 +204,7 @@ class Tracer {
     this.#guard(() => {
       if (this.#closed) return;
       this.#closed = true;
-      for (const statement of this.#unfinished) this.#finish(statement, 'ended');
+      for (const connection of this.#busy) for (const statement of connection.unfinished) this.#finish(statement, 'ended');
     });
   }
 
@@ -262,8 +262,7 @@ class Tracer {
     native.openContext(token.id, `${head.json}${where.json},"thread":${JSON.stringify(native.threadLabel)},"id":${token.id},"started":${now()}${kept}}`);
     const statement = new Statement(token.id, where, head);
     token.statement = statement;
-    where.unfinished.add(statement);
-    this.#unfinished.add(statement);
+    this.#link(statement);
     this.#gone.register(token, statement);
     if (fresh) contexts.enter(token);
     return token;
@@ -329,8 +328,12 @@ class Tracer {
     if (!s.finished) return;
     native.updateContext(s.id, '{"outcome":"open"}');
     s.finished = false;
+    this.#link(s);
+  }
+
+  #link(s) {
+    if (!s.where.unfinished.size) this.#busy.add(s.where);
     s.where.unfinished.add(s);
-    this.#unfinished.add(s);
   }
 
   /** Writes the OUTCOME record. */
@@ -338,7 +341,7 @@ class Tracer {
     if (s.finished) return;
     s.finished = true;
     s.where.unfinished.delete(s);
-    this.#unfinished.delete(s);
+    if (!s.where.unfinished.size) this.#busy.delete(s.where);
     if (s.word === COMMITTED || s.word === ROLLED_BACK) outcome = s.word;
     if (s.transaction && s.transaction === s.where.transaction) s.where.told = true;
     const rows = s.fetched >= 0 ? s.fetched : s.changed;
@@ -433,9 +436,11 @@ class Tracer {
   }
 }
 
+const { timeOrigin } = performance; // ms since 1970; reading it is slow
+
 /** ns since 1970, as text: more than a number holds. */
 function now() {
-  return `${Math.round((performance.timeOrigin + performance.now()) * 1000)}000`;
+  return `${Math.round((timeOrigin + performance.now()) * 1000)}000`;
 }
 
 /** No message: it may hold the program's data. */

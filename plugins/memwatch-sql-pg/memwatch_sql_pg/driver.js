@@ -2,14 +2,16 @@
 //
 // A query is an object that the client calls when messages arrive (a "submittable"): its handle... functions are where
 // rows, the end and errors of a statement become known, and where the program's callbacks are called from. They are
-// replaced on the object itself, so cursors, streams and classes of the program's own are traced in the same way.
+// replaced where they are found, in the object or its class, so cursors, streams and classes of the program's own are
+// traced in the same way.
 'use strict';
 
 const DRIVER = 'pg', DIALECT = 'postgresql';
 const statuses = new WeakMap(); // client -> I, T or E: what the server said last
-const followed = new WeakSet(); // queries
+const statements = new WeakMap(); // query -> what is known of it
 
-function install(pg, { tracer, replace }) {
+function install(pg, tools) {
+  const { tracer, replace } = tools;
   const { Client, Pool } = pg;
   replace(Client.prototype, 'query', (query) => function (config, values) {
     const token = config && this.connection ? tracer.begin(() => describe(this, config, values)) : null;
@@ -24,8 +26,8 @@ function install(pg, { tracer, replace }) {
     tracer.guard(() => {
       attend(this, tracer);
       const submitted = typeof config.submit === 'function' ? config : latest(this);
-      if (!submitted || followed.has(submitted)) tracer.end(token, { error: new Error() }); // the client takes no more
-      else follow(tracer, token, this, submitted, submitted === config);
+      if (!submitted || statements.has(submitted)) tracer.end(token, { error: new Error() }); // the client takes no more
+      else follow(submitted, { token, client: this, own: submitted === config, rows: undefined, fetched: 0, rolledBack: false }, tools);
     });
     return result;
   });
@@ -71,56 +73,69 @@ function attend(client, tracer) {
 function latest(client) {
   const queue = client._queryQueue ?? client.queryQueue;
   const active = '_activeQuery' in client ? client._activeQuery : client.activeQuery;
-  return [queue?.at(-1), client._sentQueryQueue?.at(-1), active].find((query) => query && !followed.has(query));
+  return [queue?.at(-1), client._sentQueryQueue?.at(-1), active].find((query) => query && !statements.has(query));
 }
 
 const inTransaction = (client) => ({ I: false, T: true, E: true })[statuses.get(client)];
 
-function follow(tracer, token, client, query, own) {
-  let rows, fetched = 0, rolledBack = false;
-  followed.add(query);
-  const before = {
-    handleCommandComplete({ text } = {}) {
-      const [command, count] = /^(\w+)(?: .*?)??(?: (\d+))?$/.exec(text)?.slice(1) ?? [];
-      if (count !== undefined) rows = (rows ?? 0) + Number(count);
-      rolledBack ||= command === 'ROLLBACK'; // also the answer to a COMMIT where a statement had failed
-    },
-    handleReadyForQuery() {
-      if (query._canceledDueToError) return; // handleError comes next
-      tracer.end(token, { rows: own && fetched ? undefined : rows, inTransaction: inTransaction(client), rolledBack });
-      if (own && fetched) tracer.fetched(token, 0, { exhausted: true });
-    },
-    handleError(error) {
-      tracer.end(token, { error, inTransaction: inTransaction(client) });
-    },
-    handleDataRow() {
-      fetched++;
-      tracer.fetched(token, 1);
-    },
-  };
-  // One that the client has made is nobody else's: rows and events of it matter to no one.
-  const names = own ? Object.keys(before).concat(HANDLED.filter((name) => !(name in before))) : ['handleCommandComplete', 'handleReadyForQuery', 'handleError'];
-  for (const name of names) {
-    const original = query[name];
-    if (typeof original !== 'function') continue;
-    define(query, name, function () {
-      tracer.guard(() => before[name]?.(...arguments));
-      return tracer.run(token, () => Reflect.apply(original, this, arguments));
+const BEFORE = {
+  handleCommandComplete(s, { text } = {}) {
+    const [command, count] = /^(\w+)(?: .*?)??(?: (\d+))?$/.exec(text)?.slice(1) ?? [];
+    if (count !== undefined) s.rows = (s.rows ?? 0) + Number(count);
+    s.rolledBack ||= command === 'ROLLBACK'; // also the answer to a COMMIT where a statement had failed
+  },
+  handleReadyForQuery(s, _, query, tracer) {
+    if (query._canceledDueToError) return; // handleError comes next
+    tracer.end(s.token, { rows: s.fetched ? undefined : s.rows, inTransaction: inTransaction(s.client), rolledBack: s.rolledBack });
+    if (s.fetched) tracer.fetched(s.token, 0, { exhausted: true });
+  },
+  handleError(s, error, _, tracer) {
+    tracer.end(s.token, { error, inTransaction: inTransaction(s.client) });
+  },
+};
+/** Of a query that the program has in its hands: these may run its code, and bring rows. */
+const OWN = {
+  handleDataRow(s, _, query, tracer) {
+    s.fetched++;
+    tracer.fetched(s.token, 1);
+  },
+  handleRowDescription() {}, handlePortalSuspended() {}, handleEmptyQuery() {}, handleCopyInResponse() {}, handleCopyData() {},
+};
+const OF_CLIENT = Object.entries(BEFORE), OF_PROGRAM = [...OF_CLIENT, ...Object.entries(OWN)];
+const replaced = new WeakMap(); // object or prototype -> names
+
+function follow(query, statement, { tracer, replace }) {
+  statements.set(query, statement);
+  for (const [name, before] of statement.own ? OF_PROGRAM : OF_CLIENT) {
+    const where = owner(query, name);
+    if (!isNew(where, name)) continue;
+    replace(where, name, (original) => function (message) {
+      const s = statements.get(this);
+      if (!s || (before === OWN[name] && !s.own)) return Reflect.apply(original, this, arguments);
+      tracer.guard(() => before(s, message, this, tracer));
+      return tracer.run(s.token, () => Reflect.apply(original, this, arguments));
     });
   }
-  if (own && typeof query.read === 'function' && typeof query.pipe !== 'function') { // a cursor: its rows are fetched
-    const { read } = query;
-    define(query, 'read', function () {
-      tracer.fetched(token, 0, { enter: true });
-      return Reflect.apply(read, this, arguments);
-    });
-  }
+  const reads = statement.own && typeof query.pipe !== 'function' && owner(query, 'read'); // a cursor: its rows are fetched
+  if (!reads || !isNew(reads, 'read')) return;
+  replace(reads, 'read', (read) => function () {
+    tracer.fetched(statements.get(this)?.token, 0, { enter: true });
+    return Reflect.apply(read, this, arguments);
+  });
 }
 
-const HANDLED = ['handleRowDescription', 'handlePortalSuspended', 'handleEmptyQuery', 'handleCopyInResponse', 'handleCopyData'];
+function owner(object, name) {
+  let at = object;
+  while (at && !Object.hasOwn(at, name)) at = Object.getPrototypeOf(at);
+  return at;
+}
 
-function define(object, name, value) {
-  Object.defineProperty(object, name, { value, writable: true, configurable: true, enumerable: false });
+function isNew(where, name) {
+  if (!where) return false;
+  const names = replaced.get(where);
+  if (names?.has(name)) return false;
+  replaced.set(where, (names ?? new Set()).add(name));
+  return true;
 }
 
 module.exports = { name: 'pg', target: 'pg', install };
