@@ -24,26 +24,54 @@ let started = false;
 function start() {
   if (started) return;
   started = true;
-  const { load } = Module.prototype;
-  replace(Module.prototype, 'load', () => function (filename) { // for import as well: it loads CommonJS through here
-    const result = Reflect.apply(load, this, arguments);
-    loaded(filename, this);
-    return result;
+  // Every module enters the cache before it is run, CommonJS that is imported as well. Seen there, no function of ours is
+  // on the stack when the program's modules run: their errors look as ever.
+  Module._cache = new Proxy(Module._cache, {
+    set(cache, filename, module) {
+      cache[filename] = module;
+      expect(filename, module);
+      return true;
+    },
   });
   for (const filename of Object.keys(require.cache)) loaded(filename, require.cache[filename]);
 }
 
+/** A module is about to be run: if it is a driver's, that is the time to wait for its end. */
+function expect(filename, module) {
+  try {
+    if (!module || !target(filename)) return;
+    const { load } = module;
+    Object.defineProperty(module, 'load', {
+      configurable: true,
+      value() {
+        delete this.load;
+        const result = Reflect.apply(load, this, arguments);
+        loaded(filename, this);
+        return result;
+      },
+    });
+  } catch (error) {
+    tracer.trouble(error);
+  }
+}
+
+/** The plugin for a file, and what it calls the file; undefined: there is none. */
+function target(filename) {
+  const match = typeof filename === 'string' && PACKAGE.exec(filename);
+  if (!match) return undefined;
+  const [, folder, name] = match;
+  if (!known.has(name)) known.set(name, find(name, folder));
+  const plugin = known.get(name);
+  if (!plugin) return undefined;
+  const file = path.relative(folder, filename);
+  return (plugin.files ? plugin.files.includes(file) : isMain(filename, folder, name)) ? { plugin, file } : undefined;
+}
+
 function loaded(filename, module) {
   try {
-    const match = typeof filename === 'string' && PACKAGE.exec(filename);
-    if (!match) return;
-    const [, folder, name] = match;
-    if (!known.has(name)) known.set(name, find(name, folder));
-    const plugin = known.get(name);
+    const { plugin, file } = target(filename) ?? {};
     const { exports } = module;
     if (!plugin || !module.loaded) return;
-    const file = path.relative(folder, filename);
-    if (plugin.files ? !plugin.files.includes(file) : !isMain(filename, folder, name)) return;
     if ((typeof exports !== 'object' && typeof exports !== 'function') || exports === null || patched.has(exports)) return;
     patched.add(exports);
     plugin.install(exports, tools, file);
