@@ -151,6 +151,7 @@ def test_failures_are_the_programs_own_and_end_their_statement(program: SqlProgr
     assert [statement for value, statement in journal.blamed() if value > 100] == [None] * 8
 
 
+@pytest.mark.parametrize("node", [20, 24], indirect=True)
 def test_a_hundred_interleaved_flows_never_mix(program: SqlProgram) -> None:
     journal = program.journal("""
         const pool = mysql.createPool({ ...config, connectionLimit: 5 }), pooled = pool.promise();

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 import pytest
-from nodejs import Node
+from nodejs import ONCE, Node
 
 from memwatch_core.adapter.parameters import keeper
 from memwatch_core.adapter.statements import LIMIT, normalise
@@ -110,6 +110,7 @@ def test_the_same_value_has_the_same_hash_as_in_python(node: Node) -> None:
     assert found["nothing"] == [[], [], [], []]
 
 
+@ONCE
 @pytest.mark.parametrize("keep", ["hash", "full"])
 def test_looking_at_parameters_runs_no_code_of_the_program(node: Node, keep: str) -> None:
     node.write(f"""
