@@ -88,6 +88,23 @@ def test_transactions_without_a_word_of_the_server_follow_the_texts(node: Node) 
     assert dict(read.blamed())[9] is None
 
 
+def test_connection_that_is_dropped_rolls_back_and_leaves_its_last_rows(node: Node) -> None:
+    node.write(f"""{HEAD}
+        (async () => {{
+          let mine = {{}}, other = {{}};
+          ran('INSERT 1', {{ inTransaction: true }}, {{ connection: mine }}); x[0] = 1; mine = null;
+          await sleep(1);
+          ran('SELECT 2', {{ inTransaction: false }}, {{ connection: other }}); other = null;
+          for (let i = 0; i < 5; i++) {{ global.gc(); await sleep(5); }}
+          x[0] = 2;
+        }})();
+    """)
+    node.run("--expose-gc", "program.js")
+    read = node.read()
+    assert read.outcomes[read.context(1).id] == "rolled back"
+    assert read.context(2).statement == "SELECT ?"
+
+
 def test_flows_of_callbacks_and_connections(node: Node) -> None:
     read = journal(node, """
         const { EventEmitter } = require('node:events');

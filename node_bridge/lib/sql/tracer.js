@@ -87,7 +87,7 @@ class Tracer {
   #settings; // of the session; known with the first statement
   #closed = false;
   #gone = new FinalizationRegistry((statement) => this.#guard(() => this.#collected(statement)));
-  #lost = new FinalizationRegistry((connection) => this.#guard(() => this.#over(connection, ROLLED_BACK, true)));
+  #lost = new FinalizationRegistry((connection) => this.#guard(() => this.#dropped(connection)));
 
   // ---- statements ----------------------------------------------------------------------------------------------------
 
@@ -324,6 +324,17 @@ class Tracer {
     if (!s.finished && !this.#closed) this.#finish(s, 'ended');
   }
 
+  /** A connection was collected, which rolls back; but its last statement stays in force, as its rows live on. */
+  #dropped(c) {
+    for (const s of [...c.unfinished]) {
+      if (c.transaction && s.transaction === c.transaction) continue;
+      this.#unlink(s);
+      s.where = this.#nowhere;
+      this.#link(s);
+    }
+    this.#over(c, ROLLED_BACK, true);
+  }
+
   #again(s) {
     if (!s.finished) return;
     native.updateContext(s.id, '{"outcome":"open"}');
@@ -336,12 +347,16 @@ class Tracer {
     s.where.unfinished.add(s);
   }
 
+  #unlink(s) {
+    s.where.unfinished.delete(s);
+    if (!s.where.unfinished.size) this.#busy.delete(s.where);
+  }
+
   /** Writes the OUTCOME record. */
   #finish(s, outcome) {
     if (s.finished) return;
     s.finished = true;
-    s.where.unfinished.delete(s);
-    if (!s.where.unfinished.size) this.#busy.delete(s.where);
+    this.#unlink(s);
     if (s.word === COMMITTED || s.word === ROLLED_BACK) outcome = s.word;
     if (s.transaction && s.transaction === s.where.transaction) s.where.told = true;
     const rows = s.fetched >= 0 ? s.fetched : s.changed;
