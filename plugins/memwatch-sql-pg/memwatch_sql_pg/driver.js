@@ -8,7 +8,7 @@
 
 const DRIVER = 'pg', DIALECT = 'postgresql';
 const statuses = new WeakMap(); // client -> I, T or E: what the server said last
-const statements = new WeakMap(); // query -> what is known of it
+const STATEMENT = Symbol('memwatch.statement'); // of a query: what is known of it; a WeakMap of short-lived keys is dear to collect
 
 function install(pg, tools) {
   const { tracer, replace } = tools;
@@ -26,7 +26,7 @@ function install(pg, tools) {
     tracer.guard(() => {
       attend(this, tracer);
       const submitted = typeof config.submit === 'function' ? config : latest(this);
-      if (!submitted || statements.has(submitted)) tracer.end(token, { error: new Error() }); // the client takes no more
+      if (!submitted || submitted[STATEMENT]) tracer.end(token, { error: new Error() }); // the client takes no more
       else follow(submitted, { token, client: this, own: submitted === config, rows: undefined, fetched: 0, rolledBack: false }, tools);
     });
     return result;
@@ -73,7 +73,7 @@ function attend(client, tracer) {
 function latest(client) {
   const queue = client._queryQueue ?? client.queryQueue;
   const active = '_activeQuery' in client ? client._activeQuery : client.activeQuery;
-  return [queue?.at(-1), client._sentQueryQueue?.at(-1), active].find((query) => query && !statements.has(query));
+  return [queue?.at(-1), client._sentQueryQueue?.at(-1), active].find((query) => query && !query[STATEMENT]);
 }
 
 const inTransaction = (client) => ({ I: false, T: true, E: true })[statuses.get(client)];
@@ -105,12 +105,13 @@ const OF_CLIENT = Object.entries(BEFORE), OF_PROGRAM = [...OF_CLIENT, ...Object.
 const replaced = new WeakMap(); // object or prototype -> names
 
 function follow(query, statement, { tracer, replace }) {
-  statements.set(query, statement);
+  if (statement.own) Object.defineProperty(query, STATEMENT, { value: statement });
+  else query[STATEMENT] = statement; // nobody else sees it
   for (const [name, before] of statement.own ? OF_PROGRAM : OF_CLIENT) {
     const where = owner(query, name);
     if (!isNew(where, name)) continue;
     replace(where, name, (original) => function (message) {
-      const s = statements.get(this);
+      const s = this[STATEMENT];
       if (!s || (before === OWN[name] && !s.own)) return Reflect.apply(original, this, arguments);
       tracer.guard(() => before(s, message, this, tracer));
       return tracer.run(s.token, () => Reflect.apply(original, this, arguments));
@@ -119,7 +120,7 @@ function follow(query, statement, { tracer, replace }) {
   const reads = statement.own && typeof query.pipe !== 'function' && owner(query, 'read'); // a cursor: its rows are fetched
   if (!reads || !isNew(reads, 'read')) return;
   replace(reads, 'read', (read) => function () {
-    tracer.fetched(statements.get(this)?.token, 0, { enter: true });
+    tracer.fetched(this[STATEMENT]?.token, 0, { enter: true });
     return Reflect.apply(read, this, arguments);
   });
 }
