@@ -230,9 +230,11 @@ class Tracer {
   /** An error of tracing, the driver's or ours. Its message may hold the program's data, so it isn't shown. */
   trouble(error) {
     if (this.troubles++) return;
-    const line = /^\s+at .*/m.exec(typeof error?.stack === 'string' ? error.stack : '');
-    const said = error?.name === 'SessionError' ? `: ${error.message}` : ` (${typeof error?.name === 'string' ? error.name : 'error'}${line ? `,${line[0].trimEnd().replace(/^\s+/, ' ')}` : ''})`;
-    process.stderr.write(`memwatch: tracing a SQL statement failed${said}; the program is unaffected, some events will lack their statement; further failures are only counted\n`);
+    const [line] = /^\s+at .*/m.exec(typeof error?.stack === 'string' ? error.stack : '') ?? [''];
+    const name = typeof error?.name === 'string' ? error.name : 'error';
+    const said = name === 'SessionError' ? `: ${error.message}` : ` (${name}${line && `, ${line.trim()}`})`;
+    process.stderr.write(`memwatch: tracing a SQL statement failed${said}; the program is unaffected, some events will `
+      + 'lack their statement; further failures are only counted\n');
   }
 
   #start() {
@@ -360,7 +362,8 @@ class Tracer {
     if (s.word === COMMITTED || s.word === ROLLED_BACK) outcome = s.word;
     if (s.transaction && s.transaction === s.where.transaction) s.where.told = true;
     const rows = s.fetched >= 0 ? s.fetched : s.changed;
-    native.updateContext(s.id, `{"outcome":${JSON.stringify(outcome)}${rows >= 0 ? `,"rows":${rows}` : ''},"ended":${s.ended},"transaction":${s.transaction}${s.autocommit ? ',"autocommit":true' : ''}}`);
+    const known = `${rows >= 0 ? `,"rows":${rows}` : ''},"ended":${s.ended},"transaction":${s.transaction}`;
+    native.updateContext(s.id, `{"outcome":${JSON.stringify(outcome)}${known}${s.autocommit ? ',"autocommit":true' : ''}}`);
   }
 
   /** It has been run: what that means for the transaction. True if the statement goes out of force with it. */
