@@ -41,7 +41,8 @@ static uint64_t address_space_left(void) {
     return limit.rlim_cur > pages << PAGE_SHIFT ? limit.rlim_cur - (pages << PAGE_SHIFT) : 0;
 }
 
-/* Of the address space that is left, the views take a quarter at most, the tables of variables and of names an eighth. */
+/* Of the address space that is left, the views take a quarter at most, the tables of variables and of names an eighth.
+ */
 static void reserve(uint64_t left) {
     for (uint64_t size = RESERVE_MAX; size >= RESERVE_MIN; size /= 2) {
         if (2 * size > left / 4) continue;
@@ -87,8 +88,7 @@ static int commit(uint64_t at_least) {
     if (from + size > mw.reserved) size = mw.reserved - from;
     if (size < at_least) return MW_ERR_LIMIT;
     char *watched = (char *)mw.watched + from, *writable = watched + mw.distance;
-    if (shared_grow(&mw.arena, from + size) ||
-        !shared_view(&mw.arena, writable, from, size, PROT_READ | PROT_WRITE) ||
+    if (shared_grow(&mw.arena, from + size) || !shared_view(&mw.arena, writable, from, size, PROT_READ | PROT_WRITE) ||
         !shared_view(&mw.arena, watched, from, size, PROT_READ))
         return MW_ERR_NO_MEMORY;
     madvise(writable, size, MADV_POPULATE_WRITE);

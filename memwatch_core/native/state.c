@@ -39,7 +39,8 @@ static const char *const sentences[] = {
     [-MW_ERR_NO_VARIABLE] = "no variable has this id: it was never registered, or its watch has ended",
     [-MW_ERR_RANGE] = "offset and length reach outside the variable",
     [-MW_ERR_FLAGS] = "unknown flag, or a mutation depth that contains no byte of the variable",
-    [-MW_ERR_LIMIT] = "too many variables, or pages, for one process; where RLIMIT_AS (ulimit -v) is set, raising it allows more",
+    [-MW_ERR_LIMIT] =
+        "too many variables, or pages, for one process; where RLIMIT_AS (ulimit -v) is set, raising it allows more",
     [-MW_ERR_NO_JOURNAL] = "no journal is open: the session was never opened, or is closed",
     [-MW_ERR_JOURNAL_OPEN] = "the journal couldn't be created, or one is open already",
     [-MW_ERR_JOURNAL_FULL] =
