@@ -3,7 +3,8 @@
 Two groups, and nothing else lives here:
 
 * **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`, :class:`Lost`,
-  :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context` and :class:`Variable` they refer to.
+  :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`, :class:`Call` and :class:`Variable` they
+  refer to.
   Readers of journals make them, sinks receive them.
 * **What plugins offer**: :class:`Serializer`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`: each hook of
   :mod:`memwatch_core.hookspecs` returns records of one of these.
@@ -66,6 +67,17 @@ class Context(msgspec.Struct, frozen=True):
     """When it had been run: ``execute()`` returned or raised. It may have stayed in force for longer."""
 
 
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """The libc call that filled a buffer, of which an event's variable is a part."""
+
+    name: str
+    """``read``, ``recv``, ``fread`` for instance: without what only says how it was compiled (``pread64``)."""
+    fd: int
+    """-1 if it has none."""
+    bytes: int
+    """How many it brought, to all its buffers together; of ``recvmmsg``, with this message."""
+
+
 class Variable(msgspec.Struct, frozen=True):
     """A watched value, as its adapter registered it."""
 
@@ -116,6 +128,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     exact: bool
     site: Site | None
     context: Context | None
+    call: Call | None = None
+    """Of an event whose origin is ``syscall``; otherwise None."""
 
     @property
     def time(self) -> datetime:

@@ -19,7 +19,19 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from memwatch_core.records import Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Variable, Watched
+from memwatch_core.records import (
+    Call,
+    Context,
+    Event,
+    Lost,
+    Notice,
+    Outcome,
+    Record,
+    Site,
+    Unwatched,
+    Variable,
+    Watched,
+)
 
 _DEPTH_MAX = 32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,7 +70,7 @@ def _record(record: object) -> dict[str, Any]:
         head, *plain = _EVENT_FIELDS
         line = {head: _plain(record.seq, 0), "time": time_text(record.time_ns)}
         line |= {name: _plain(getattr(record, name), 0) for name in plain}
-        return line | {"site": _site(record.site), "context": _context(record.context)}
+        return line | {"site": _site(record.site), "context": _context(record.context), "call": _call(record.call)}
     if not isinstance(record, Watched | Unwatched | Lost | Outcome | Notice):
         raise TypeError(f"not a record: {type(record).__name__}")
     line = {"event": type(record).__name__.lower(), "time": time_text(record.time_ns)}
@@ -85,6 +97,10 @@ def _site(site: Site | None) -> dict[str, Any] | None:
 
 def _context(context: Context | None) -> dict[str, Any] | None:
     return None if context is None else {name: _plain(getattr(context, name), 0) for name in _CONTEXT_FIELDS}
+
+
+def _call(call: Call | None) -> dict[str, Any] | None:
+    return None if call is None else {name: _plain(getattr(call, name), 0) for name in ("name", "fd", "bytes")}
 
 
 def _variable(variable: Variable) -> dict[str, Any]:
@@ -149,4 +165,4 @@ try:
 except ImportError:  # not built: slower, the same lines
     _encode = _encode_in_python
 else:
-    _encode = Lines(Event, Site, Context, record_json, value_json).encode
+    _encode = Lines(Event, Site, Context, Call, record_json, value_json).encode

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from memwatch_core.records import Event, Lost, Notice, Outcome, Record, Site, Unwatched, Watched
+from memwatch_core.records import Call, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Watched
 
 from .written import Writes, WrittenUnder
 
@@ -117,6 +117,11 @@ def _is_undone(outcome: str) -> bool:
     return outcome.startswith(("rolled back", "failed"))
 
 
+def _call(call: Call) -> str:
+    """As strace writes it, without what isn't recorded: ``read(5) = 100``."""
+    return f"{call.name}({call.fd if call.fd >= 0 else ''}) = {call.bytes}"
+
+
 def _end(record: Outcome) -> tuple[int, int, str]:
     return record.pid, record.transaction, record.outcome
 
@@ -208,6 +213,8 @@ class Lines:
         part, before, after = change(event, self._max_value)
         what = f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)"
         place, thread = self._place(event.site, event.exact), self._thread(event)
+        if event.call is not None:
+            place += f"  {_call(event.call)}"
         cells = [self._name(event.variable, event.path) + part, what, place, thread]
         for i, cell in enumerate(cells):
             self._columns[i] = max(self._columns[i], min(len(cell), self._limits[i]))

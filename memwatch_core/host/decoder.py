@@ -32,7 +32,7 @@ from typing import Any
 
 import msgspec
 
-from ..journal.layout import DEPTH_FULL, FLAGS, ORIGINS, SITE, Flag, Kind
+from ..journal.layout import DEPTH_FULL, FLAGS, ORIGINS, SITE, Flag, Kind, call
 from ..journal.layout import VARIABLE as VARIABLE_SLOT
 from ..journal.reader import Block, JournalReader, Payloads, RawRecord
 from ..journal.stores import Stop, Stores
@@ -96,7 +96,7 @@ class JournalDecoder:
         header = self.reader.header
         self.pid, self.runtime = header.pid, header.runtime
         self._serializers = serializers
-        self._stores = Stores(Event, self.pid, self.runtime, ORIGINS)
+        self._stores = Stores(Event, self.pid, self.runtime, ORIGINS, call)
         self._watches: dict[int, _Watch] = {}
         self.contexts = Contexts(self._stores, outcomes)
         self._named: set[int] = set()

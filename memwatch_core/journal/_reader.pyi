@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ..journal.stores import PythonStores
-from ..records import Context, Event, Record, Site
+from ..records import Call, Context, Event, Record, Site
 
 class Stores(PythonStores): ...
 
@@ -13,6 +13,7 @@ class Lines:
         event: type[Event],
         site: type[Site],
         context: type[Context],
+        call: type[Call],
         record: Callable[[object], bytes],
         value: Callable[[object, int], bytes],
     ) -> None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 from struct import Struct
 
-from ..records import Origin
+from ..records import Call, Origin
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
@@ -46,6 +46,15 @@ class Flag(IntFlag):
 ORIGINS: dict[int, Origin] = {1: "announced", 2: "store", 3: "syscall", 4: "kernel"}
 """Third byte of a STORE; a number that isn't here reads as ``store``."""
 
+SYSCALL = 3
+"""The origin whose records carry a CALL."""
+
+CALLS = {
+    1: "read", 2: "pread", 3: "readv", 4: "preadv", 5: "preadv2", 6: "recv", 7: "recvfrom", 8: "recvmsg", 9: "recvmmsg",
+    10: "getrandom", 11: "fread",
+}  # fmt: skip
+"""The libc call of a STORE whose origin is ``syscall``."""
+
 FLAGS = {1: "track_threads", 2: "track_sql", 4: "track_all_vars", 8: "track_locals"}
 """Bits of VARIABLE.flags -> names in :attr:`memwatch_core.records.Variable.flags`."""
 
@@ -65,6 +74,8 @@ BLOB = Struct("<IIQII40s")
 """word, tid, time, id, length, payload of the first slot: METADATA, CONTENT, SITE, CONTEXT, OUTCOME, THREAD, LOST."""
 VARIABLE = Struct("<IIQIIQQQQ8x")
 """word, tid, time, id, flags, size, depth_start, depth_stop, address."""
+CALL = Struct("<IiI")
+"""number in CALLS, fd, bytes: before the bytes of a STORE whose origin is ``syscall``."""
 SITE = Struct("<IIHH")
 """Head of a SITE's payload: line, column, length of file, length of function."""
 
@@ -75,6 +86,11 @@ DEPTH_FULL = (0, 2**64 - 1)
 BLOB_KINDS = frozenset(
     {Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST},
 )
+
+
+def call(number: int, fd: int, size: int) -> Call:
+    """What a CALL says."""
+    return Call(CALLS.get(number) or f"call {number}", fd, size)
 
 
 def word(kind: int, slots: int = 1, origin: int = 0, flags: int = 0) -> int:

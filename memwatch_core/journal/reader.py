@@ -63,6 +63,8 @@ class RawRecord(NamedTuple):
     offset: int = 0
     site: int = 0
     context: int = 0
+    call: tuple[int, int, int] | None = None
+    """Of a STORE whose origin is ``syscall``: :data:`~memwatch_core.journal.layout.CALL`."""
 
 
 class Block(NamedTuple):
@@ -316,10 +318,12 @@ class JournalReader:
         head = (first, kind, slots, word >> 16 & 255, word >> 24)
         if kind == Kind.STORE:
             _, tid, time, variable, offset, length, site, context, _ = layout.STORE.unpack_from(raw)
-            if 2 * length > 28 + 60 * (slots - 1):
+            skip = layout.CALL.size if head[3] == layout.SYSCALL else 0
+            if skip + 2 * length > 28 + 60 * (slots - 1):
                 return None
-            payload = _payload(raw, layout.STORE_PAYLOAD, 2 * length)
-            return RawRecord(*head, tid, time, variable, payload, offset, site, context)
+            payload = _payload(raw, layout.STORE_PAYLOAD, skip + 2 * length)
+            call = layout.CALL.unpack_from(payload) if skip else None
+            return RawRecord(*head, tid, time, variable, payload[skip:], offset, site, context, call)
         if kind in BLOB_KINDS:
             _, tid, time, ident, length, _ = layout.BLOB.unpack_from(raw)
             if length > 40 + 60 * (slots - 1):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from ..records import Context, Event, Origin, Site, Variable
+from ..records import Call, Context, Event, Origin, Site, Variable
 from . import layout
 from .layout import Flag, Kind
 
@@ -67,10 +67,17 @@ class PythonStores:
     Not thread-safe, and not re-entrant from a serializer's ``decode``.
     """
 
-    def __init__(self, event: type[Event], pid: int, runtime: str, origins: Mapping[int, Origin]) -> None:
+    def __init__(
+        self,
+        event: type[Event],
+        pid: int,
+        runtime: str,
+        origins: Mapping[int, Origin],
+        call: Callable[[int, int, int], Call],
+    ) -> None:
         self.seq = 0
         """STORE records seen so far."""
-        self._make, self._pid, self._runtime, self._origins = event, pid, runtime, origins
+        self._make, self._pid, self._runtime, self._origins, self._call = event, pid, runtime, origins, call
         self._variables: dict[int, _State] = {}
         self._sites: dict[int, Site] = {}
         self._contexts: dict[int, Context] = {}
@@ -154,8 +161,9 @@ class PythonStores:
         made = 0
         while index < stop:
             word, tid, time, ident, offset, length, site, context, payload = layout.STORE.unpack_from(view, index * 64)
-            slots = word >> 8 & 255
-            if word & 255 != Kind.STORE or slots == 0 or 2 * length > 28 + 60 * (slots - 1):
+            slots, origin = word >> 8 & 255, word >> 16 & 255
+            skip = layout.CALL.size if origin == layout.SYSCALL else 0
+            if word & 255 != Kind.STORE or slots == 0 or skip + 2 * length > 28 + 60 * (slots - 1):
                 return index, Stop.OTHER
             if slots > stop - index or slots > layout.SEGMENT_SLOTS - (first + index) % layout.SEGMENT_SLOTS:
                 return index, Stop.OTHER
@@ -169,7 +177,8 @@ class PythonStores:
                 return index, Stop.UNKNOWN
             if state.provisional:
                 return index, Stop.UNANNOUNCED
-            before, after = payload[:length], payload[length : 2 * length]
+            call = self._call(*layout.CALL.unpack_from(payload)) if skip else None
+            before, after = payload[skip : skip + length], payload[skip + length : skip + 2 * length]
             old = new = None
             if state.shadow is not None:
                 if not self._agrees(state, offset, before) and not resync:
@@ -186,10 +195,10 @@ class PythonStores:
                 self._carried[context] += 1
             event = self._make(
                 self.seq, time, self._pid, self._runtime, tid, self._threads.get(tid, "") if tid else "",
-                variable.name, ident, state.path, self._origins.get(word >> 16 & 255, "store"),
+                variable.name, ident, state.path, self._origins.get(origin, "store"),
                 offset, before, after, old, new, before != after,
                 not word >> 24 & (Flag.INEXACT | Flag.SITE_INEXACT),
-                self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
+                self._sites.get(site) if site else None, self._contexts.get(context) if context else None, call,
             )  # fmt: skip
             out.append(event)
             made += 2 * length

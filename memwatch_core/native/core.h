@@ -6,6 +6,7 @@
  *   executor.c   runs a form                          emulate.c    the forms that can't be run elsewhere
  *   exception.c  floating-point exceptions of stores  fault.c      the signal handler
  *   signals.c    whose signals they are               interpose.c  import tables of loaded modules
+ *   calls.c      libc calls that have memory written  bounce.c     memory in which such a call leaves its bytes
  *   journal.c    the writer                           site.c       places in source code
  *   clock.c      the time of day                      fork.c       a child with pages and a journal of its own
  *   shared.c     memory mapped more than once
@@ -18,7 +19,10 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <ucontext.h>
 
 #include "journal_format.h"
@@ -225,9 +229,9 @@ struct mw_core {
         bool copied, watching;
         uint64_t mask;
     } fork;
-    mw_lock signals_lock;
-    unsigned long long modules_seen;
-    _Atomic uint32_t modules_pending; /* the program has called dlopen since the last scan */
+    mw_lock signals_lock, modules_lock;
+    _Atomic uint32_t modules_pending; /* there may be modules that aren't patched yet */
+    bool calls_redirected;            /* those of calls.c; the signals' are from the start */
 
     mw_origin_provider provider;
     struct journal journal;
@@ -284,8 +288,8 @@ struct piece { /* the part of a write that lies on one page, or on none of ours 
  * that leaves bytes out; ALL_WRITTEN otherwise. The caller holds the page locks. Returns 0 or MW_ERR_JOURNAL_FULL. */
 #define ALL_WRITTEN UINT64_MAX
 MW_HIDDEN int registry_record(uintptr_t at, const struct piece *pieces, unsigned count, const uint8_t *before,
-                              const uint8_t *after, uint64_t written, const mw_origin *origin, unsigned how,
-                              unsigned flags);
+                              const uint8_t *after, uint64_t written, const mw_origin *origin,
+                              const struct mwj_call *call); /* NULL: an instruction's store */
 MW_HIDDEN void registry_end_all(void);
 MW_HIDDEN int registry_record_all(void);
 
@@ -317,9 +321,11 @@ MW_HIDDEN enum run_result executor_run(ucontext_t *context, uintptr_t address);
 MW_HIDDEN uint64_t register_read(const ucontext_t *context, unsigned reg);
 MW_HIDDEN void register_write(ucontext_t *context, unsigned reg, uint64_t value);
 MW_HIDDEN uintptr_t form_address(const struct form *form, const ucontext_t *context, uintptr_t *offset);
-/* Applies `after`, what a write leaves at `at`: locks, records, publishes. At most STORE_MAX bytes, or within one page.
- * False if a part of the range that isn't ours can't be written, or is no longer what it was. */
-MW_HIDDEN bool executor_apply(uintptr_t at, const uint8_t *after, unsigned size, const mw_origin *origin);
+/* Applies `after`, what a write leaves at `at`: locks, records, publishes. At most STORE_MAX bytes, or in ours alone:
+ * on one page or two, which lie side by side in the writable view too. `call` made it, or, NULL, an instruction. False
+ * if a part of the range that isn't ours can't be written, or is no longer what it was. */
+MW_HIDDEN bool executor_apply(uintptr_t at, const uint8_t *after, unsigned size, const mw_origin *origin,
+                              const struct mwj_call *call);
 MW_HIDDEN enum run_result emulate(const struct form *form, ucontext_t *context, const mw_origin *origin);
 MW_HIDDEN bool safe_read(void *to, uintptr_t from, size_t n);
 MW_HIDDEN bool safe_write(uintptr_t to, const void *from, size_t n);
@@ -334,7 +340,7 @@ MW_HIDDEN void exception_simd_unmask(ucontext_t *context, uint32_t kept);
  * is the program's signal now. */
 MW_HIDDEN bool exception_simd_raised(ucontext_t *context, const uint8_t *result, unsigned size, uint64_t written);
 
-/* ---- fault.c, signals.c, interpose.c ---- */
+/* ---- fault.c, signals.c ---- */
 MW_HIDDEN void mw_fault_handler(int signal, siginfo_t *info, void *context);
 MW_HIDDEN int executor_open(void);
 MW_HIDDEN int signals_take(void);
@@ -344,7 +350,65 @@ MW_HIDDEN void signals_spare(sigset_t *set);
 MW_HIDDEN void signals_chain(int signal, siginfo_t *info, void *context, bool met_again);
 /* The interrupted instruction raises a signal that isn't ours: the program gets it when our handler returns. */
 MW_HIDDEN void signals_raise(int signal, int code, ucontext_t *context);
+MW_HIDDEN int replaced_sigaction(int signal, const struct sigaction *wanted, struct sigaction *previous);
+MW_HIDDEN sighandler_t replaced_signal(int number, sighandler_t handler);
+MW_HIDDEN sighandler_t replaced_sysv_signal(int number, sighandler_t handler);
+MW_HIDDEN int replaced_sigprocmask(int how, const sigset_t *set, sigset_t *previous);
+MW_HIDDEN int replaced_pthread_sigmask(int how, const sigset_t *set, sigset_t *previous);
+
+/* ---- interpose.c ---- */
+/* Redirects what is loaded now: MW_OK, or MW_ERR_INTERPOSE. Takes the loader's locks: not async-signal-safe. */
 MW_HIDDEN int interpose_scan(void);
+
+/* ---- calls.c: read(2) and its kind, as the program's modules see them ---- */
+MW_HIDDEN ssize_t replaced_read(int fd, void *buffer, size_t size);
+MW_HIDDEN ssize_t replaced_pread(int fd, void *buffer, size_t size, off_t offset);
+MW_HIDDEN ssize_t replaced_readv(int fd, const struct iovec *buffers, int count);
+MW_HIDDEN ssize_t replaced_preadv(int fd, const struct iovec *buffers, int count, off_t offset);
+MW_HIDDEN ssize_t replaced_preadv2(int fd, const struct iovec *buffers, int count, off_t offset, int flags);
+MW_HIDDEN ssize_t replaced_recv(int fd, void *buffer, size_t size, int flags);
+MW_HIDDEN ssize_t replaced_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *from,
+                                    socklen_t *from_size);
+MW_HIDDEN ssize_t replaced_recvmsg(int fd, struct msghdr *message, int flags);
+MW_HIDDEN int replaced_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout);
+MW_HIDDEN ssize_t replaced_getrandom(void *buffer, size_t size, unsigned flags);
+MW_HIDDEN size_t replaced_fread(void *buffer, size_t size, size_t count, FILE *file);
+MW_HIDDEN size_t replaced_fread_unlocked(void *buffer, size_t size, size_t count, FILE *file);
+/* What -D_FORTIFY_SOURCE makes of them. */
+MW_HIDDEN ssize_t replaced_read_chk(int fd, void *buffer, size_t size, size_t room);
+MW_HIDDEN ssize_t replaced_pread_chk(int fd, void *buffer, size_t size, off_t offset, size_t room);
+MW_HIDDEN ssize_t replaced_recv_chk(int fd, void *buffer, size_t size, size_t room, int flags);
+MW_HIDDEN ssize_t replaced_recvfrom_chk(int fd, void *buffer, size_t size, size_t room, int flags,
+                                        struct sockaddr *from, socklen_t *from_size);
+MW_HIDDEN size_t replaced_fread_chk(void *buffer, size_t room, size_t size, size_t count, FILE *file);
+MW_HIDDEN size_t replaced_fread_unlocked_chk(void *buffer, size_t room, size_t size, size_t count, FILE *file);
+
+/* ---- bounce.c ---- */
+#define BOUNCE_SMALL 1536u
+struct bounce {
+    void *mapped; /* NULL: `small` is enough */
+    size_t size;
+    uint8_t *next;
+    uint8_t small[BOUNCE_SMALL] __attribute__((aligned(16)));
+};
+/* Whether a part of [start, start + size) may be watched. For any other memory: two comparisons. */
+MW_HIDDEN bool adopted_within(uintptr_t start, size_t size);
+static inline bool is_watched(const void *start, size_t size) {
+    return (uintptr_t)start - mw.watched < mw.reserved ||
+           (unlikely(atomic_load_explicit(&mw.adopted_count, memory_order_relaxed)) &&
+            adopted_within((uintptr_t)start, size));
+}
+/* Room that these buffers need, then that much of it, then the same buffers with the watched ones replaced. */
+MW_HIDDEN size_t bounce_needs(const struct iovec *buffers, size_t count);
+MW_HIDDEN bool bounce_open(struct bounce *bounce, size_t needs); /* false: errno is ENOMEM */
+MW_HIDDEN void *bounce_take(struct bounce *bounce, size_t size);
+MW_HIDDEN struct iovec *bounce_place(struct bounce *bounce, const struct iovec *buffers, size_t count);
+/* Brings call->bytes that the call has left in `placed` to where the program wanted them, an event for each variable
+ * and MW_EVENT_MAX bytes. Returns how many of them could be brought: fewer if memory behind a watched page can't be
+ * written. Async-signal-safe; keeps errno. */
+MW_HIDDEN size_t bounce_deliver(const struct iovec *buffers, const struct iovec *placed, size_t count,
+                                const struct mwj_call *call);
+MW_HIDDEN void bounce_close(void *bounce);
 
 /* ---- clock.c ---- */
 MW_HIDDEN void clock_open(void);
@@ -354,6 +418,7 @@ MW_HIDDEN uint64_t clock_now(void); /* ns since 1970 */
 struct store {
     uint32_t variable, tid, offset, length, site, context;
     unsigned how, flags;
+    const struct mwj_call *call; /* of MWJ_SYSCALL; otherwise NULL */
 };
 MW_HIDDEN int journal_store(const struct store *store, const uint8_t *before, const uint8_t *after);
 MW_HIDDEN int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uint32_t id, const void *a, size_t a_length,

@@ -200,7 +200,8 @@ MW_SIGNAL_SAFE static bool span_write_beyond(const struct span *span, uintptr_t 
     return true;
 }
 
-MW_SIGNAL_SAFE bool executor_apply(uintptr_t at, const uint8_t *after, unsigned size, const mw_origin *origin) {
+MW_SIGNAL_SAFE bool executor_apply(uintptr_t at, const uint8_t *after, unsigned size, const mw_origin *origin,
+                                   const struct mwj_call *call) {
     uint8_t copy[STORE_MAX];
     struct span span;
     if (!span_lock(&span, at, size)) return false;
@@ -212,7 +213,7 @@ MW_SIGNAL_SAFE bool executor_apply(uintptr_t at, const uint8_t *after, unsigned 
     }
     bool done = before && span_write_beyond(&span, at, after, ALL_WRITTEN);
     if (done) {
-        registry_record(at, span.piece, span.count, before, after, ALL_WRITTEN, origin, MWJ_BY_STORE, 0);
+        registry_record(at, span.piece, span.count, before, after, ALL_WRITTEN, origin, call);
         span_publish(&span, after);
     }
     span_unlock(&span);
@@ -318,7 +319,7 @@ MW_SIGNAL_SAFE static enum run_result run_store(const struct form *form, ucontex
         if (written && has_stored(form, context)) {
             done = span_write_beyond(&span, at, scratch, written);
             if (done) {
-                registry_record(at, span.piece, span.count, before, scratch, written, origin, MWJ_BY_STORE, 0);
+                registry_record(at, span.piece, span.count, before, scratch, written, origin, NULL);
                 span_publish(&span, scratch);
             }
         }
@@ -371,7 +372,7 @@ MW_SIGNAL_SAFE static enum run_result run_wide(const struct form *form, ucontext
             unsigned room = MW_PAGE_SIZE - (unsigned)((at + from) & PAGE_MASK),
                      n = size - from < room ? size - from : room;
             done = arena_page_at(at + from) == NO_PAGE ? safe_write(at + from, scratch + from, n)
-                                                       : executor_apply(at + from, scratch + from, n, origin);
+                                                       : executor_apply(at + from, scratch + from, n, origin, NULL);
             from += n;
         }
     }

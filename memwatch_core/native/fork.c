@@ -10,14 +10,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static mw_lock *const inner[] = {&mw.overflow_lock, &mw.wide_lock};
+static mw_lock *const inner[] = {&mw.modules_lock, &mw.overflow_lock, &mw.wide_lock};
 static mw_lock *const outer[] = {&mw.sites_lock, &mw.forms_lock, &mw.journal.grow, &mw.signals_lock};
 
 static void release_all(void) {
     for (int i = 4; i--;) lock_release(outer[i]);
     for (uint32_t i = mw.bump; i--;)
         if ((mw.pages[i].state & 0xff) == PAGE_USED) lock_release(&mw.pages[i].lock);
-    for (int i = 2; i--;) lock_release(inner[i]);
+    for (int i = 3; i--;) lock_release(inner[i]);
     lock_release(&mw.lock);
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mw.fork.mask, 0, 8);
 }
@@ -28,7 +28,7 @@ static void before_fork(void) {
     uint32_t self = thread_id();
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, 8);
     lock_take(&mw.lock, self);
-    for (int i = 0; i < 2; i++) lock_take(inner[i], self);
+    for (int i = 0; i < 3; i++) lock_take(inner[i], self);
     for (uint32_t i = 0; i < mw.bump; i++)
         if ((mw.pages[i].state & 0xff) == PAGE_USED) lock_take(&mw.pages[i].lock, self);
     for (int i = 0; i < 4; i++) lock_take(outer[i], self);

@@ -153,8 +153,8 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     struct journal *j = &mw.journal;
     if (unlikely(!atomic_load_explicit(&j->open, memory_order_acquire))) return MW_ERR_NO_JOURNAL;
     if (unlikely(mw_thread.named != j->generation)) introduce_thread(j);
-    uint32_t n = store->length;
-    unsigned slots = slots_for(2 * n, FIRST_PAYLOAD_STORE);
+    uint32_t n = store->length, head = store->call ? (uint32_t)sizeof *store->call : 0;
+    unsigned slots = slots_for(head + 2 * n, FIRST_PAYLOAD_STORE);
     struct mwj_slot *slot = reserve(j, slots);
     if (unlikely(!slot)) return full(j, store->how != MWJ_ANNOUNCED); /* announced: it isn't made */
     slot->tid = store->tid;
@@ -164,12 +164,13 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     slot->store.length = n;
     slot->store.site = store->site;
     slot->store.context = store->context;
-    if (likely(n == 8)) {
+    if (likely(n == 8 && !head)) {
         memcpy(slot->store.payload, before, 8);
         memcpy(slot->store.payload + 8, after, 8);
     } else {
-        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, 0, before, n);
-        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, n, after, n);
+        if (head) memcpy(slot->store.payload, store->call, sizeof *store->call);
+        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head, before, n);
+        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head + n, after, n);
     }
     commit(slot, MWJ_STORE, slots, store->how, store->flags);
     return MW_OK;

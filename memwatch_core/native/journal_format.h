@@ -71,6 +71,27 @@ static_assert(sizeof(struct mwj_slot) == MWJ_SLOT_SIZE, "slot layout");
 static_assert(offsetof(struct mwj_slot, store.payload) == 36, "slot layout");
 static_assert(offsetof(struct mwj_slot, blob.payload) == 24, "slot layout");
 
+/* The libc call behind a STORE of origin MWJ_SYSCALL: its payload begins with this. */
+enum mwj_call_name {
+    MWJ_CALL_READ = 1,
+    MWJ_CALL_PREAD = 2,
+    MWJ_CALL_READV = 3,
+    MWJ_CALL_PREADV = 4,
+    MWJ_CALL_PREADV2 = 5,
+    MWJ_CALL_RECV = 6,
+    MWJ_CALL_RECVFROM = 7,
+    MWJ_CALL_RECVMSG = 8,
+    MWJ_CALL_RECVMMSG = 9,
+    MWJ_CALL_GETRANDOM = 10,
+    MWJ_CALL_FREAD = 11,
+};
+struct mwj_call {
+    uint32_t name;  /* enum mwj_call_name */
+    int32_t fd;     /* -1: none */
+    uint32_t bytes; /* that it brought, to all buffers together; of recvmmsg, with this message */
+};
+static_assert(sizeof(struct mwj_call) == 12, "slot layout");
+
 struct mwj_continuation {
     _Atomic uint32_t word;
     uint8_t payload[60];

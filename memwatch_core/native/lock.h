@@ -39,5 +39,10 @@ static inline void lock_take(mw_lock *lock, uint32_t tid) {
         lock_wait(lock, tid);
 }
 
+static inline bool lock_try(mw_lock *lock, uint32_t tid) {
+    uint32_t seen = 0;
+    return atomic_compare_exchange_strong_explicit(lock, &seen, tid, memory_order_acquire, memory_order_relaxed);
+}
+
 static inline void lock_release(mw_lock *lock) { atomic_store_explicit(lock, 0, memory_order_release); }
 #endif

@@ -76,8 +76,12 @@ static int64_t add(uintptr_t start, size_t size, uint32_t first, uint32_t flags,
 
 static int check(const void *start, size_t size, uint32_t flags, mw_depth depth) {
     if (!mw.started) return MW_ERR_NOT_STARTED;
-    if (unlikely(atomic_load_explicit(&mw.modules_pending, memory_order_relaxed))) interpose_scan();
     if (!atomic_load(&mw.journal.open)) return MW_ERR_NO_JOURNAL;
+    if (unlikely(!mw.calls_redirected || atomic_load_explicit(&mw.modules_pending, memory_order_relaxed))) {
+        mw.calls_redirected = true; /* from the first watch on: without one, nothing of ours is in their way */
+        int error = interpose_scan();
+        if (error) return error;
+    }
     if (!size || (uintptr_t)start + size < (uintptr_t)start) return MW_ERR_ALIGNMENT;
     if (flags & ~(uint32_t)MW_FLAGS_ALL || depth.start >= depth.stop || depth.start >= size) return MW_ERR_FLAGS;
     return MW_OK;
@@ -181,8 +185,8 @@ int registry_record_all(void) {
 /* ---- what a write touches ---- */
 
 MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct piece *pieces, unsigned count, const uint8_t *before,
-                                   const uint8_t *after, uint64_t written, const mw_origin *origin, unsigned how,
-                                   unsigned flags) {
+                                   const uint8_t *after, uint64_t written, const mw_origin *origin,
+                                   const struct mwj_call *call) {
     uint64_t length = 0;
     for (unsigned i = 0; i < count; i++) length += pieces[i].length;
     uintptr_t piece_at = at;
@@ -208,8 +212,9 @@ MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct piece *pieces, uns
                 .length = (uint32_t)(stop - start),
                 .site = origin->site,
                 .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
-                .how = how,
-                .flags = flags | (pieces[i].nested ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0),
+                .how = call ? MWJ_SYSCALL : MWJ_BY_STORE,
+                .flags = (pieces[i].nested ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0),
+                .call = call,
             };
             int error = journal_store(&store, before + (start - at), after + (start - at));
             if (error) return error;

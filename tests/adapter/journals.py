@@ -32,6 +32,8 @@ class Store:
     line: int
     function: str
     column: int
+    call: tuple[int, int, int] | None
+    """number of the call, fd, bytes"""
 
 
 @dataclass
@@ -68,6 +70,8 @@ def read(path: Path) -> Contents:
         if kind == STORE:
             offset, length, site, context = struct.unpack_from("<IIII", data, at + 20)
             payload = _payload(data, at, count, 36)
+            call = struct.unpack_from("<IiI", payload) if origin == 3 else None
+            payload = payload[12:] if call else payload
             file_name, line, function, column = sites[site]
             found.stores.append(
                 Store(
@@ -84,6 +88,7 @@ def read(path: Path) -> Contents:
                     line,
                     function,
                     column,
+                    call,
                 )
             )
         elif kind == VARIABLE:

@@ -48,10 +48,12 @@ class JournalWriter:
         return self.clock
 
     def store(self, variable: int, offset: int, before: bytes, after: bytes, *, site: int = 0, context: int = 0,
-              tid: int = 7, time: int | None = None, origin: int = 1, flags: int = 0) -> int:  # fmt: skip
+              tid: int = 7, time: int | None = None, origin: int = 1, flags: int = 0,
+              call: tuple[int, int, int] = (1, 5, 8)) -> int:  # fmt: skip
         assert len(before) == len(after)
         head = struct.pack("<IQIIIII", tid, self.now(time), variable, offset, len(before), site, context)
-        return self.record(STORE, head, 36, before + after, origin, flags)
+        about = struct.pack("<IiI", *call) if origin == 3 else b""
+        return self.record(STORE, head, 36, about + before + after, origin, flags)
 
     def blob(self, kind: int, ident: int, payload: bytes, *, tid: int = 7, time: int | None = None,
              flags: int = 0) -> int:  # fmt: skip

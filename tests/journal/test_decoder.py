@@ -15,7 +15,7 @@ from journal_writer import CONTENT, CONTEXT, LOST, METADATA, OUTCOME, STORE, Jou
 from memwatch_core.host import decoder as module
 from memwatch_core.host import statements
 from memwatch_core.host.decoder import JournalDecoder
-from memwatch_core.records import Event, Lost, Notice, Record, Serializer, Site, Unwatched, Watched
+from memwatch_core.records import Call, Event, Lost, Notice, Record, Serializer, Site, Unwatched, Watched
 
 pytestmark = pytest.mark.usefixtures("loop")
 CONTEXT_JSON = {"id": 1, "driver": "sqlite3", "statement": "SELECT ?", "statement_hash": "ab"}
@@ -35,12 +35,13 @@ def test_event_has_every_field(tmp_path: Path) -> None:
     writer.site(1, "orders.py", 41, "add_order", 7)
     writer.thread(815, "worker-1")
     writer.json(CONTEXT, 9, CONTEXT_JSON | {"parameters": ["cd"], "rows": 3})
-    writer.store(3, 0, q(5), q(7), site=1, context=9, tid=815, time=123, origin=3, flags=1)
+    writer.store(3, 0, q(5), q(7), site=1, context=9, tid=815, time=123, origin=3, flags=1, call=(6, 5, 100))
     (event,) = events(decode(writer, tmp_path))
     assert event.context is not None
     assert (event.seq, event.time_ns, event.pid, event.runtime) == (1, 123, 812, "python")
     assert (event.tid, event.thread, event.variable, event.variable_id) == (815, "worker-1", "total", 3)
     assert (event.path, event.origin, event.offset) == ("a.b", "syscall", 0)
+    assert event.call == Call("recv", 5, 100)
     assert (event.before, event.after, event.old, event.new) == (q(5), q(7), 5, 7)
     assert (event.changed, event.exact, event.site) == (True, False, Site("orders.py", 41, "add_order", 7))
     assert (event.context.id, event.context.parameters, event.context.rows) == (9, ("cd",), 3)

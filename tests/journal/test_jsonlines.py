@@ -16,7 +16,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch_core.records import Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Variable, Watched
+from memwatch_core.records import (
+    Call,
+    Context,
+    Event,
+    Lost,
+    Notice,
+    Outcome,
+    Record,
+    Site,
+    Unwatched,
+    Variable,
+    Watched,
+)
 from memwatch_plugins import jsonlines
 from memwatch_plugins.jsonlines import encode, record_json, value_json
 
@@ -84,9 +96,10 @@ def test_the_encoder_in_c_is_the_one_in_use() -> None:
 
 
 EVENT = Event(
-    17, 1795446245123456789, 812, "python", 815, "worker-1", "total", 3, None, "announced", 0,
+    17, 1795446245123456789, 812, "python", 815, "worker-1", "total", 3, None, "syscall", 0,
     b"\5\0", b"\7\0", 5, 7, True, True, Site("orders.py", 41, "add_order", 8),
     Context(9, "sqlite3", "SELECT ?", "ab", ("cd",), connection=1, rows=5),
+    Call("recv", 4, 2),
 )  # fmt: skip
 VARIABLE = Variable(3, "total", 812, "python", 8, "int64", {}, ("track_threads",), None, EVENT.site, 1, "MainThread")
 
@@ -94,11 +107,12 @@ VARIABLE = Variable(3, "total", 812, "python", 8, "int64", {}, ("track_threads",
 def test_an_event_reads_as_the_design_says() -> None:
     assert encode([EVENT]).decode() == (
         '{"seq":17,"time":"2026-11-23T15:04:05.123456Z","pid":812,"runtime":"python","tid":815,"thread":"worker-1",'
-        '"variable":"total","variable_id":3,"path":null,"origin":"announced","offset":0,"before":"0500","after":"0700",'
+        '"variable":"total","variable_id":3,"path":null,"origin":"syscall","offset":0,"before":"0500","after":"0700",'
         '"old":5,"new":7,"changed":true,"exact":true,'
         '"site":{"file":"orders.py","line":41,"function":"add_order"},'
         '"context":{"id":9,"driver":"sqlite3","database":"","server":"","statement":"SELECT ?","statement_hash":"ab",'
-        '"parameters":["cd"],"transaction":0,"outcome":"open"}}\n'
+        '"parameters":["cd"],"transaction":0,"outcome":"open"},'
+        '"call":{"name":"recv","fd":4,"bytes":2}}\n'
     )
 
 
@@ -122,6 +136,7 @@ KINDS: dict[str, Any] = {
         ("## Events", EVENT, None),
         ("\n`site`:", EVENT, "site"),
         ("\n`context`:", EVENT, "context"),
+        ("\n`call`:", EVENT, "call"),
         ('`"event": "watched"`', Watched(1, VARIABLE, 5), None),
         ('`"event": "unwatched"`', Unwatched(1, 2, "n", 3), None),
         ('`"event": "lost"`', Lost(1, 2, 3, "why", "n"), None),

@@ -11,7 +11,7 @@ from memwatch_core.journal import layout
 ROOT = Path(__file__).parents[2]
 HEADER_FILE = (ROOT / "memwatch_core/native/journal_format.h").read_text()
 PAGE = (ROOT / "docs/journal-format.md").read_text()
-SIZES = {"char": 1, "uint8_t": 1, "uint16_t": 2, "uint32_t": 4, "uint64_t": 8}
+SIZES = {"char": 1, "uint8_t": 1, "uint16_t": 2, "uint32_t": 4, "int32_t": 4, "uint64_t": 8}
 
 
 def offsets(name: str) -> tuple[dict[str, int], int]:
@@ -73,6 +73,11 @@ def test_kinds_flags_and_origins_agree() -> None:
     assert sorted(map(int, re.findall(r"= (\d+)", origins[1]))) == sorted(layout.ORIGINS)
     for number, name in layout.ORIGINS.items():
         assert f"{number} {name}" in PAGE
+    calls = re.search(r"enum mwj_call_name {(.*?)}", HEADER_FILE, re.DOTALL)
+    assert calls
+    assert {int(n): name.lower() for name, n in re.findall(r"MWJ_CALL_(\w+) = (\d+)", calls[1])} == layout.CALLS
+    for number, name in layout.CALLS.items():
+        assert re.search(rf"\b{number}\s+{name}\b", PAGE), name
     flags = re.search(r"enum mwj_flag {(.*)}", HEADER_FILE)
     assert flags
     assert {name: int(n) for name, n in re.findall(r"MWJ_(\w+) = (\d+)", flags[1])} == {
@@ -120,6 +125,12 @@ def test_slot_fields_lie_where_the_header_file_says() -> None:
     for number, name in enumerate(("flags", "size", "depth_start", "depth_stop", "address")):
         raw[20 + variable[name]] = number + 1
     assert layout.VARIABLE.unpack(raw)[4:] == (1, 2, 3, 4, 5)
+    call, size = offsets("mwj_call")
+    assert size == layout.CALL.size
+    raw = bytearray(size)
+    for number, name in enumerate(("name", "fd", "bytes")):
+        raw[call[name]] = number + 1
+    assert layout.CALL.unpack(raw) == (1, 2, 3)
     continuation, _ = offsets("mwj_continuation")
     assert continuation["payload"] == layout.CONTINUATION_PAYLOAD
     assert layout.word(1, 2, 3, 128) == struct.unpack("<I", b"\1\2\3\x80")[0]

@@ -54,25 +54,27 @@ def test_reader_gives_back_arbitrary_records(
         match step:
             case ("store", variable, offset, length, site, context, origin, flags):
                 before, after = rng.randbytes(length), rng.randbytes(length)  # type: ignore[arg-type]
+                call = rng.getrandbits(32), rng.randrange(-1, 2**31), rng.getrandbits(32)
                 at = writer.store(variable, offset, before, after, site=site, context=context, origin=origin,  # type: ignore[arg-type]
-                                  flags=flags, time=rng.getrandbits(64))  # type: ignore[arg-type]  # fmt: skip
-                expected.append((at, STORE, variable, before + after, offset, site, context, origin, flags))
+                                  flags=flags, time=rng.getrandbits(64), call=call)  # type: ignore[arg-type]  # fmt: skip
+                expected.append((at, STORE, variable, before + after, offset, site, context, origin, flags,
+                                 call if origin == 3 else None))  # fmt: skip
             case ("blob", kind, ident, payload):
                 at = writer.blob(kind, ident, payload)  # type: ignore[arg-type]
-                expected.append((at, kind, ident, payload, 0, 0, 0, 0, 0))
+                expected.append((at, kind, ident, payload, 0, 0, 0, 0, 0, None))
             case ("variable", ident, size):
                 at = writer.variable(ident, size, start=1, stop=2)  # type: ignore[arg-type]
                 payload = struct.pack("<IQQQQ8x", 1, size, 1, 2, 0x7F0000000000)
-                expected.append((at, 4, ident, payload, 0, 0, 0, 0, 0))
+                expected.append((at, 4, ident, payload, 0, 0, 0, 0, 0, None))
             case ("unregistered", ident):
                 at = writer.unregistered(ident)  # type: ignore[arg-type]
-                expected.append((at, 7, ident, bytes(44), 0, 0, 0, 0, 0))
+                expected.append((at, 7, ident, bytes(44), 0, 0, 0, 0, 0, None))
             case ("far", slots):  # to the end of the segment, so that records meet its border
                 while SEGMENT - writer.position % SEGMENT > slots:  # type: ignore[operator]
                     left = min(SEGMENT - writer.position % SEGMENT - slots, 255)  # type: ignore[operator]
                     writer.slots += struct.pack("<BBBB60x", PAD, left, 0, 0) + bytes(64 * (left - 1))
     records, reader = read_all(writer.save(tmp_path, whole_segments=whole))
-    got = [(r.slot, r.kind, r.id, r.payload, r.offset, r.site, r.context, r.origin, r.flags) for r in records]
+    got = [(r.slot, r.kind, r.id, r.payload, r.offset, r.site, r.context, r.origin, r.flags, r.call) for r in records]
     assert got == expected
     assert (reader.skipped, reader.damaged, reader.missing) == (0, 0, 0)
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_writer import JournalWriter
 
-from memwatch_core.journal.layout import ORIGINS
+from memwatch_core.journal.layout import ORIGINS, call
 from memwatch_core.journal.stores import PythonStores, Stop, Stores
 from memwatch_core.records import Context, Event, Site, Variable
 
@@ -34,7 +34,7 @@ KINDS: list[tuple[int, str | None, Any]] = [
 def both() -> tuple[PythonStores, PythonStores]:
     if Stores is PythonStores:
         pytest.fail("memwatch_core.journal._reader isn't built: run `python setup.py build_ext --inplace`")
-    return PythonStores(Event, 9, "python", ORIGINS), Stores(Event, 9, "python", ORIGINS)
+    return PythonStores(Event, 9, "python", ORIGINS, call), Stores(Event, 9, "python", ORIGINS, call)
 
 
 def run(stores: PythonStores, view: memoryview, slots: int, first: int, limit: int) -> tuple[list[Event], list[int]]:
@@ -83,7 +83,8 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:
             before = rng.randbytes(length)
         after = before if rng.random() < 0.1 else rng.randbytes(length)
         writer.store(ident, offset, before, after, site=rng.randrange(5), context=rng.randrange(7),
-                     tid=rng.choice([0, 7, 8]), origin=rng.randrange(6), flags=rng.randrange(4))  # fmt: skip
+                     tid=rng.choice([0, 7, 8]), origin=rng.randrange(6), flags=rng.randrange(4),
+                     call=(rng.choice([1, 12]), rng.choice([-1, 2**31 - 1]), rng.getrandbits(32)))  # fmt: skip
         shadow[offset : offset + room] = after[:room]
     for _ in range(rng.randrange(6)):
         writer.slots[rng.randrange(len(writer.slots))] = rng.randrange(256)
@@ -157,9 +158,9 @@ def test_decode_that_calls_back_finds_the_loop_busy() -> None:
     said: list[str] = []
 
     def meddles(data: bytes, options: Any) -> Any:
-        for call in (lambda: stores.forget(1), lambda: stores.fill(1, 0, b"x"), lambda: stores.value(1)):
+        for use in (lambda: stores.forget(1), lambda: stores.fill(1, 0, b"x"), lambda: stores.value(1)):
             try:
-                call()
+                use()
             except RuntimeError as error:
                 said.append(str(error))
         return data

@@ -12,7 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memwatch_sink_console import ConsoleSink, Settings
 
-from memwatch_core.records import Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Variable, Watched
+from memwatch_core.records import (
+    Call,
+    Context,
+    Event,
+    Lost,
+    Notice,
+    Outcome,
+    Record,
+    Site,
+    Unwatched,
+    Variable,
+    Watched,
+)
 from memwatch_plugins import written
 from memwatch_plugins.text import Lines, change, clean, short_path, shorten
 
@@ -125,6 +137,12 @@ def test_second_process_makes_threads_say_which() -> None:
 def test_unknown_place_and_inexact_place_say_so() -> None:
     assert "(unknown place)" in printed(event(site=None))
     assert "orders.py:41?  add_order" in printed(event(exact=False))
+
+
+def test_call_that_filled_a_buffer_stands_behind_the_place() -> None:
+    line = printed(event(origin="syscall", call=Call("read", 5, 100)))
+    assert "orders.py:41  add_order  read(5) = 100  worker-1" in line
+    assert "add_order  getrandom() = 8  worker-1" in printed(event(origin="syscall", call=Call("getrandom", -1, 8)))
 
 
 def test_long_value_is_shortened_around_what_changed() -> None:

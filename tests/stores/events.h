@@ -16,6 +16,7 @@ struct event {
     uint32_t tid, variable, offset, length, site, context;
     uint64_t time;
     unsigned origin, flags;
+    struct mwj_call call;          /* of origin MWJ_SYSCALL */
     const uint8_t *before, *after; /* valid until the next call */
 };
 
@@ -67,9 +68,12 @@ __attribute__((unused)) static int events_next(struct events *e, struct event *o
             if (at[64 * i] != MWJ_CONTINUATION) events_broken("a record without its continuation", e->slot);
             memcpy(e->payload + 28 + 60 * (i - 1), at + 64 * i + 4, 60);
         }
-        if (2 * (size_t)out->length > 28 + 60 * (slots - 1u)) events_broken("a payload longer than its slots", e->slot);
-        out->before = e->payload;
-        out->after = e->payload + out->length;
+        size_t skip = out->origin == MWJ_SYSCALL ? sizeof out->call : 0;
+        if (skip + 2 * (size_t)out->length > 28 + 60 * (slots - 1u))
+            events_broken("a payload longer than its slots", e->slot);
+        memcpy(&out->call, e->payload, skip);
+        out->before = e->payload + skip;
+        out->after = out->before + out->length;
         return 1;
     }
     return 0;

@@ -34,7 +34,7 @@ struct thread {
 typedef struct stores {
     PyObject ob_base;
     Table variables, sites, contexts, threads; /* State *, then objects */
-    PyObject *make, *pid, *runtime, *no_name, *failures;
+    PyObject *make, *pid, *runtime, *no_name, *failures, *call;
     PyObject *origins[256];
     struct thread recent[RECENT_THREADS];
     unsigned long long seq;
@@ -87,20 +87,21 @@ static void stores_dealloc(Stores *self) {
     Py_CLEAR(self->runtime);
     Py_CLEAR(self->no_name);
     Py_CLEAR(self->failures);
+    Py_CLEAR(self->call);
     stores_forget_threads(self);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
 
 static int stores_init(Stores *self, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"event", "pid", "runtime", "origins", NULL};
-    PyObject *make, *pid, *runtime, *origins;
+    static char *names[] = {"event", "pid", "runtime", "origins", "call", NULL};
+    PyObject *make, *pid, *runtime, *origins, *call;
     if (self->make != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "Stores is initialised already");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO!UO!", names, &make, &PyLong_Type, &pid, &runtime, &PyDict_Type,
-                                     &origins))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO!UO!O", names, &make, &PyLong_Type, &pid, &runtime,
+                                     &PyDict_Type, &origins, &call))
         return -1;
     for (long i = 0; i < 256; i++) {
         PyObject *number = PyLong_FromLong(i);
@@ -113,6 +114,7 @@ static int stores_init(Stores *self, PyObject *args, PyObject *keywords) {
     if ((self->failures = PyList_New(0)) == NULL || (self->no_name = PyUnicode_FromString("")) == NULL) return -1;
     self->pid = Py_NewRef(pid);
     self->runtime = Py_NewRef(runtime);
+    self->call = Py_NewRef(call);
     self->make = Py_NewRef(make);
     return 0;
 }
@@ -258,6 +260,11 @@ static uint32_t u32_at(const unsigned char *bytes, size_t offset) {
 
 #define FIELD(slot, name) u32_at(slot, offsetof(struct mwj_slot, name))
 
+/* How much of a record's payload is about the call that it came from. */
+static uint32_t call_size(const unsigned char *slot) {
+    return (FIELD(slot, word) >> 16 & 255) == MWJ_SYSCALL ? (uint32_t)sizeof(struct mwj_call) : 0;
+}
+
 /* The payload of a record whose slots have been counted, in one piece: in its head or in room[PAYLOAD_MAX]. NULL: its
  * other slots are no CONTINUATION. */
 static const unsigned char *record_payload(const unsigned char *slot, const unsigned char *head, uint32_t slots,
@@ -302,27 +309,36 @@ static PyObject *used_or_none(Table *table, uint32_t ident) {
     return found != NULL ? found : Py_None;
 }
 
+/* The call before the bytes of a record, if it has one; a new reference. */
+static PyObject *stores_call(Stores *self, const unsigned char *slot, const unsigned char *payload) {
+    struct mwj_call call;
+    if (!call_size(slot)) return Py_NewRef(Py_None);
+    memcpy(&call, payload, sizeof call);
+    return PyObject_CallFunction(self->call, "IiI", call.name, call.fd, call.bytes);
+}
+
 /* Makes one event and appends it. */
-static int stores_emit(Stores *self, State *state, const unsigned char *slot, const unsigned char *before,
+static int stores_emit(Stores *self, State *state, const unsigned char *slot, const unsigned char *payload,
                        PyObject *old, PyObject *new, PyObject *out) {
     uint32_t word = FIELD(slot, word), length = FIELD(slot, store.length);
-    const unsigned char *after = before + length;
+    const unsigned char *before = payload + call_size(slot), *after = before + length;
     uint64_t time;
     memcpy(&time, slot + offsetof(struct mwj_slot, time), sizeof time);
     const struct thread *thread = stores_find_thread(self, FIELD(slot, tid));
     if (thread == NULL) return -1;
-    PyObject *made[6] = {
+    PyObject *made[7] = {
         PyLong_FromUnsignedLongLong(self->seq + 1),
         PyLong_FromUnsignedLongLong(time),
         PyLong_FromUnsignedLong(FIELD(slot, store.offset)),
         state_before(state, before, length),
         PyBytes_FromStringAndSize((const char *)after, (Py_ssize_t)length),
         PyLong_FromUnsignedLong(state->ident),
+        stores_call(self, slot, payload),
     };
     PyObject *event = NULL;
     int changed = memcmp(before, after, length) != 0, exact = (word >> 24 & (MWJ_INEXACT | MWJ_SITE_INEXACT)) == 0;
     if (made[0] != NULL && made[1] != NULL && made[2] != NULL && made[3] != NULL && made[4] != NULL &&
-        made[5] != NULL) {
+        made[5] != NULL && made[6] != NULL) {
         PyObject *fields[] = {
             made[0],
             made[1],
@@ -343,11 +359,12 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             exact ? Py_True : Py_False,
             found_or_none(&self->sites, FIELD(slot, store.site)),
             used_or_none(&self->contexts, FIELD(slot, store.context)),
+            made[6],
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
         if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));
     }
-    for (size_t i = 0; i < 6; i++) Py_XDECREF(made[i]);
+    for (size_t i = 0; i < 7; i++) Py_XDECREF(made[i]);
     int failed = event == NULL || PyList_Append(out, event) < 0;
     Py_XDECREF(event);
     self->seq += !failed;
@@ -361,10 +378,11 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     unsigned char room[PAYLOAD_MAX];
     uint32_t word = FIELD(head, word), slots = word >> 8 & 255, length = FIELD(head, store.length);
     if ((word & 255) != MWJ_STORE || slots == 0 || slots > slots_left ||
-        2 * (uint64_t)length > FIRST_PAYLOAD + NEXT_PAYLOAD * (slots - 1))
+        call_size(head) + 2 * (uint64_t)length > FIRST_PAYLOAD + NEXT_PAYLOAD * (slots - 1))
         return STOP_OTHER;
-    const unsigned char *before = record_payload(slot, head, slots, room);
-    if (before == NULL) return STOP_OTHER;
+    const unsigned char *payload = record_payload(slot, head, slots, room);
+    if (payload == NULL) return STOP_OTHER;
+    const unsigned char *before = payload + call_size(head);
     State *state = table_get(&self->variables, FIELD(head, id));
     if (state == NULL) return STOP_UNKNOWN;
     if (state->provisional) return STOP_UNANNOUNCED;
@@ -382,7 +400,7 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
         *made += state->size;
     }
     *made += 2 * (uint64_t)length;
-    int failed = new == NULL || stores_emit(self, state, head, before, old, new, out) < 0;
+    int failed = new == NULL || stores_emit(self, state, head, payload, old, new, out) < 0;
     Py_DECREF(old);
     Py_XDECREF(new);
     return failed ? -1 : STOP_END;

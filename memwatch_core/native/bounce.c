@@ -1,0 +1,137 @@
+/* bounce.c - memory in which a libc call leaves what it was told to write into a watched page.
+ *
+ * The kernel can't write to a watched view, and may take as long as it likes: so no lock is held while it writes, and
+ * it writes here. What came is then delivered as any other write: under the page's lock, recorded first and published
+ * second. A call is made once, with room for all that was asked for: a datagram is not cut.
+ *
+ * The calls that use this may be made in signal handlers and in forked children: no malloc. Small room is on the stack,
+ * other is mapped. */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "core.h"
+
+#define KERNEL_MOST 0x7ffff000u /* bytes that the kernel transfers in one call */
+#define ALIGNMENT 16u
+#define BLOCK 512u /* O_DIRECT wants no less, and addresses to match */
+
+bool adopted_within(uintptr_t start, size_t size) {
+    uintptr_t first = start >> PAGE_SHIFT,
+              count = ((start & PAGE_MASK) + (size < KERNEL_MOST ? size : KERNEL_MOST) + PAGE_MASK) >> PAGE_SHIFT;
+    if (count > ADOPTED_MAX) {
+        for (unsigned i = 0; i < ADOPTED_MAX; i++) {
+            uint64_t number = atomic_load_explicit(&mw.adopted[i].number, memory_order_relaxed);
+            if (number > 1 && number - first < count) return true;
+        }
+        return false;
+    }
+    for (uintptr_t i = 0; i < count; i++)
+        if (arena_page_at((first + i) << PAGE_SHIFT) != NO_PAGE) return true;
+    return false;
+}
+
+static size_t most(size_t size) { return size < KERNEL_MOST ? size : KERNEL_MOST; }
+
+size_t bounce_needs(const struct iovec *buffers, size_t count) {
+    size_t needs = count * sizeof *buffers + ALIGNMENT;
+    for (size_t i = 0; i < count; i++)
+        if (is_watched(buffers[i].iov_base, buffers[i].iov_len))
+            needs += most(buffers[i].iov_len) + ALIGNMENT + (buffers[i].iov_len % BLOCK ? 0 : 2 * MW_PAGE_SIZE);
+    return needs;
+}
+
+bool bounce_open(struct bounce *bounce, size_t needs) {
+    bounce->mapped = NULL;
+    bounce->next = bounce->small;
+    if (needs <= BOUNCE_SMALL) return true;
+    long p = raw_syscall6(SYS_mmap, 0, (long)needs, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                          -1, 0);
+    if (p < 0 && p > -4096) {
+        errno = ENOMEM;
+        return false;
+    }
+    bounce->mapped = bounce->next = (void *)p;
+    bounce->size = needs;
+    return true;
+}
+
+void bounce_close(void *opened) {
+    struct bounce *bounce = opened;
+    if (bounce->mapped) raw_syscall4(SYS_munmap, (long)bounce->mapped, (long)bounce->size, 0, 0);
+}
+
+void *bounce_take(struct bounce *bounce, size_t size) {
+    uint8_t *taken = (uint8_t *)(((uintptr_t)bounce->next + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
+    bounce->next = taken + size;
+    return taken;
+}
+
+struct iovec *bounce_place(struct bounce *bounce, const struct iovec *buffers, size_t count) {
+    struct iovec *placed = bounce_take(bounce, count * sizeof *placed);
+    for (size_t i = 0; i < count; i++) {
+        placed[i] = buffers[i];
+        if (!is_watched(buffers[i].iov_base, buffers[i].iov_len)) continue;
+        size_t size = most(buffers[i].iov_len);
+        if (size % BLOCK == 0) { /* at the same place in a page */
+            uintptr_t behind = ((uintptr_t)bounce->next + PAGE_MASK) & ~PAGE_MASK;
+            bounce->next = (uint8_t *)behind + ((uintptr_t)buffers[i].iov_base & PAGE_MASK);
+        }
+        placed[i] = (struct iovec){bounce->next, size};
+        bounce->next += size;
+    }
+    return placed;
+}
+
+/* How many bytes from `at` on can be applied at once: of our pages, side by side in the writable view. */
+MW_SIGNAL_SAFE static size_t at_once(uintptr_t at, size_t size) {
+    uint32_t page = arena_page_at(at);
+    size_t room = MW_PAGE_SIZE - (at & PAGE_MASK);
+    if (size > MW_EVENT_MAX) size = MW_EVENT_MAX;
+    return size <= room || arena_page_at(at + room) == page + 1 ? size : room;
+}
+
+MW_SIGNAL_SAFE static size_t deliver(uintptr_t to, const uint8_t *bytes, size_t size, const mw_origin *origin,
+                                     const struct mwj_call *call) {
+    size_t done = 0;
+    while (done < size) {
+        uintptr_t at = to + done;
+        size_t room = MW_PAGE_SIZE - (at & PAGE_MASK), n = size - done < room ? size - done : room;
+        if (arena_page_at(at) == NO_PAGE) { /* the buffer goes on in other memory, or its watch has ended meanwhile */
+            if (!safe_write(at, bytes + done, n)) break;
+        } else {
+            n = at_once(at, size - done);
+            if (!executor_apply(at, bytes + done, (unsigned)n, origin, call)) continue; /* the page has just changed */
+        }
+        done += n;
+    }
+    return done;
+}
+
+/* The state of this thread, as far as an origin provider looks at it on the fault path. */
+MW_SIGNAL_SAFE static __attribute__((noinline)) void capture(ucontext_t *context) {
+    greg_t *registers = context->uc_mcontext.gregs;
+    registers[REG_RIP] = (greg_t)(uintptr_t)__builtin_return_address(0);
+    __asm__ volatile("movq %%rsp, %0; movq %%rbp, %1" : "=r"(registers[REG_RSP]), "=r"(registers[REG_RBP]));
+}
+
+MW_SIGNAL_SAFE size_t bounce_deliver(const struct iovec *buffers, const struct iovec *placed, size_t count,
+                                     const struct mwj_call *call) {
+    uint64_t all = ~0ull, kept;
+    size_t left = call->bytes, delivered = 0;
+    ucontext_t context;
+    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&kept, 8);
+    mw_origin origin = {.context = mw_thread.context};
+    mw_origin_provider provider = __atomic_load_n(&mw.provider, __ATOMIC_ACQUIRE);
+    memset(&context, 0, sizeof context);
+    capture(&context);
+    if (provider) provider(&context, &origin);
+    for (size_t i = 0; i < count && left; i++) {
+        size_t n = placed[i].iov_len < left ? placed[i].iov_len : left, done = n;
+        if (placed[i].iov_base != buffers[i].iov_base)
+            done = deliver((uintptr_t)buffers[i].iov_base, placed[i].iov_base, n, &origin, call);
+        delivered += done;
+        left = done < n ? 0 : left - n;
+    }
+    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&kept, 0, 8);
+    return delivered;
+}
