@@ -20,6 +20,7 @@ import json
 import operator
 import os
 import random
+import socket
 import struct
 import sys
 import tempfile
@@ -33,6 +34,14 @@ from typing import Any
 import numpy as np
 
 libc = ctypes.CDLL(None)
+selector_events = asyncio.selector_events.__file__
+
+
+def line_of(file: str, text: str) -> int:
+    """The first line of a module of the standard library that holds the text."""
+    return 1 + next(i for i, line in enumerate(Path(file).read_text().splitlines()) if text in line)
+
+
 COMPARE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_ubyte), ctypes.POINTER(ctypes.c_ubyte))
 COMPREHENSION = "inlined" if sys.version_info >= (3, 12) else "<listcomp>"
 
@@ -233,6 +242,126 @@ def array_of_watched(p):
 @way("bytearray", origin="store")
 def bytearray_join_into(p):
     memoryview(p)[:6] = b"".join([b"abc", b"def"])  # <-
+
+
+# ---- filled by the kernel -------------------------------------------------------------------------------------------
+
+
+def zeros() -> int:
+    return os.open("/dev/zero", os.O_RDONLY)
+
+
+def received(kind: int = socket.SOCK_STREAM) -> socket.socket:
+    """A socket at which 40 bytes have arrived."""
+    here, there = socket.socketpair(type=kind)
+    here.send(b"s" * 40)
+    return there
+
+
+@way("bytearray", origin="syscall", events=1)
+def file_readinto(p):
+    with open(zeros(), "rb", buffering=0) as file:
+        file.readinto(p)  # <-
+
+
+@way("bytearray", origin="syscall", events=1)
+def buffered_file_readinto(p):
+    with open(zeros(), "rb", buffering=16) as file:
+        file.readinto(memoryview(p)[:40])  # <-
+
+
+@way("int", origin="syscall", events=1)
+def file_readinto_number(p):
+    with open(zeros(), "rb", buffering=0) as file:
+        file.readinto(p)  # <-
+
+
+@way("bytearray", origin="syscall", events=2)
+def os_readv(p):
+    os.readv(zeros(), [memoryview(p)[:7], bytearray(5), memoryview(p)[20:30]])  # <-
+
+
+@way("bytearray", origin="syscall", events=1)
+def os_preadv(p):
+    os.preadv(zeros(), [memoryview(p)[1:30]], 9)  # <-
+
+
+@way("bytearray", origin="syscall", events=1)
+def recv_into(p):
+    received().recv_into(p)  # <-
+
+
+@way("bytearray", origin="syscall", events=1)
+def recvfrom_into(p):
+    received(socket.SOCK_DGRAM).recvfrom_into(p, 10)  # <-
+
+
+@way("bytearray", origin="syscall", events=2)
+def recvmsg_into(p):
+    received().recvmsg_into([memoryview(p)[:3], bytearray(3), memoryview(p)[9:12]])  # <-
+
+
+@way(
+    "bytearray",
+    "readinto",
+    origin="syscall",
+    events=1,
+    file=socket.__file__,
+    line=line_of(socket.__file__, "return self._sock.recv_into(b)"),
+)
+def socket_file_readinto(p):
+    received().makefile("rb", buffering=0).readinto(p)
+
+
+@way("big", origin="syscall", events=2)
+def readinto_array(p):
+    with open(zeros(), "rb", buffering=0) as file:
+        file.readinto(np.frombuffer(p, dtype=np.float64))  # <-
+
+
+@way("bytearray", origin="syscall", events=1)
+def read_by_ctypes(p):
+    libc.read(zeros(), ctypes.c_void_p(address(p)), 10)  # <-
+
+
+@way("bytearray", origin="syscall", events=1)
+def getrandom_by_ctypes(p):
+    libc.getrandom(ctypes.c_void_p(address(p)), 16, 0)  # <-
+
+
+@way("bytearray", origin="syscall", events=1)
+def fread_by_ctypes(p):
+    libc.fdopen.restype = ctypes.c_void_p
+    file = libc.fdopen(zeros(), b"r")
+    libc.fread(ctypes.c_void_p(address(p)), 4, 5, ctypes.c_void_p(file))  # <-
+
+
+@way("bytearray", "fill", origin="syscall", events=1)
+def readinto_in_thread(p):
+    def fill() -> None:
+        with open(zeros(), "rb", buffering=0) as file:
+            file.readinto(p)  # <-
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    thread.join()
+
+
+@way(
+    "bytearray",
+    "sock_recv_into",
+    origin="syscall",
+    events=1,
+    file=selector_events,
+    line=line_of(selector_events, "return sock.recv_into(buf)"),
+)
+def recv_into_in_a_loop(p):
+    async def fill() -> None:
+        there = received()
+        there.setblocking(False)
+        await asyncio.get_running_loop().sock_recv_into(there, memoryview(p))
+
+    asyncio.run(fill())
 
 
 # ---- ctypes ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""libc calls that have watched memory written succeed as they would have, and every byte that they bring is an event."""
+"""libc calls that have watched memory written succeed as they would have; every byte that they bring is an event."""
 
 from __future__ import annotations
 
