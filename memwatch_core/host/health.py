@@ -50,8 +50,9 @@ def checks(config: Config) -> Iterator[Check]:
     yield Check(
         "system calls",
         "note",
-        "a system call that writes into watched memory (readinto of a file, recv_into) fails with EFAULT",
-        "read into a plain buffer and assign; everything that runs in user space is seen",
+        "read, recv, getrandom, fread and their like of libc fill watched memory and are seen; raw system calls, "
+        "io_uring, ioctl and function pointers fetched before the start fail with EFAULT",
+        "where that happens, read into a plain buffer and assign",
     )
 
 

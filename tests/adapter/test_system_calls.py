@@ -27,7 +27,11 @@ from memwatch_core.adapter.watch import variable
 from memwatch_core.journal.layout import CALLS
 
 SIZE = 9000
-QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(
+    deadline=None,
+    max_examples=300 if os.environ.get("MEMWATCH_SOAK") else 30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 DATA = random.Random(7).randbytes(1 << 16)
 
 

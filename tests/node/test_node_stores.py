@@ -87,23 +87,3 @@ def test_memory_of_webassembly_is_refused(node: Node) -> None:
     """
     )
     assert node.run("program.js").stdout == "true true\n" * 3 + "5\n"
-
-
-def test_system_call_into_watched_memory_fails_as_said_and_harms_nothing(node: Node) -> None:
-    node.write("""
-        const fs = require('node:fs');
-        const { watch } = require('memwatch');
-        const x = watch(Buffer.alloc(8));
-        const file = fs.openSync(__filename);
-        try { fs.readSync(file, x, 0, 8, 0); } catch (e) { console.log(e.code); }
-        fs.read(file, x, 0, 8, 0, (error) => {
-          const plain = Buffer.alloc(8);
-          fs.readSync(file, plain, 0, 8, 1);
-          x.set(plain);
-          console.log(error.code, x.equals(plain));
-        });
-    """)
-    assert node.run("program.js").stdout == "EFAULT\nEFAULT true\n"
-    journal = node.read()
-    assert not journal.lost
-    assert all(event.site for event in journal.events)
