@@ -21,6 +21,7 @@ PAGE = Path(__file__).parents[1] / "docs/performance.md"
 PARTS = {
     "store": "A store, from C",
     "writing": "A write through a proxy",
+    "calls": "A system call",
     "reading": "Reading a journal",
     "sql": "A SQL statement, traced",
     "node": "A store, from JavaScript",

@@ -229,9 +229,13 @@ struct mw_core {
         bool copied, watching;
         uint64_t mask;
     } fork;
-    mw_lock signals_lock, modules_lock;
-    _Atomic uint32_t modules_pending; /* there may be modules that aren't patched yet */
-    bool calls_redirected;            /* those of calls.c; the signals' are from the start */
+    mw_lock signals_lock;
+    struct { /* what of the loaded modules has been patched: the first `patched` of the list, as it was then */
+        mw_lock lock;
+        unsigned patched;
+        unsigned long long loads, unloads;
+    } modules;
+    bool calls_redirected; /* those of calls.c; the signals' are from the start */
 
     mw_origin_provider provider;
     struct journal journal;
@@ -357,8 +361,9 @@ MW_HIDDEN int replaced_sigprocmask(int how, const sigset_t *set, sigset_t *previ
 MW_HIDDEN int replaced_pthread_sigmask(int how, const sigset_t *set, sigset_t *previous);
 
 /* ---- interpose.c ---- */
-/* Redirects what is loaded now: MW_OK, or MW_ERR_INTERPOSE. Takes the loader's locks: not async-signal-safe. */
-MW_HIDDEN int interpose_scan(void);
+/* Redirects what has been loaded since the last time; `calls`: those of calls.c too. MW_OK or MW_ERR_INTERPOSE. Takes
+ * the loader's locks: not async-signal-safe. */
+MW_HIDDEN int interpose_modules(bool calls);
 
 /* ---- calls.c: read(2) and its kind, as the program's modules see them ---- */
 MW_HIDDEN ssize_t replaced_read(int fd, void *buffer, size_t size);

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static mw_lock *const inner[] = {&mw.modules_lock, &mw.overflow_lock, &mw.wide_lock};
+static mw_lock *const inner[] = {&mw.modules.lock, &mw.overflow_lock, &mw.wide_lock};
 static mw_lock *const outer[] = {&mw.sites_lock, &mw.forms_lock, &mw.journal.grow, &mw.signals_lock};
 
 static void release_all(void) {

@@ -2,14 +2,13 @@
  *
  * Two groups: those that could take our signals from us, from mw_start on; and those that have memory written
  * (calls.c), from the first registration on. What a program fetches with dlsym is redirected there. A module that is
- * loaded later is patched at the next dlsym, dlopen or registration behind the dlopen: before anybody can call what is
- * in it, but for its own constructors. Calls inside libc are not seen. A table entry that leads to somebody else's
- * function of that name is left alone, and patches stay for the life of the process: the replacements work without a
- * watched page too.
+ * loaded later is patched at the next dlsym or registration: as a rule, before anybody can call what is in it. Calls
+ * inside libc are not seen. A table entry that leads to somebody else's function of that name is left alone. Patches
+ * stay for the life of the process: the replacements do what they stand for, whether or not anything is watched.
  *
- * A module that another thread is loading now must not be touched: the loader hasn't filled its table yet, or is about
- * to, and closes it itself. dlsym waits for such a load to end; so the modules are counted first, then dlsym is called,
- * and then those that were counted are patched. elf(5), dl_iterate_phdr(3). */
+ * A module that another thread is loading now must not be touched: the loader is about to fill its table, and to
+ * protect it. dlsym waits for such a load to end: so the modules are counted, then dlsym is called, and then those that
+ * were counted are patched. elf(5), dl_iterate_phdr(3). */
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
@@ -18,41 +17,34 @@
 
 #include "core.h"
 
-/* dlopen and dlsym look at their caller (for RUNPATH, RTLD_NEXT and the namespace), so we leave no frame behind. */
-MW_HIDDEN void *(*interpose_dlopen)(const char *, int);
+/* dlsym looks at its caller (for RTLD_NEXT and the namespace), so we leave no frame behind. */
 MW_HIDDEN void *(*interpose_dlsym)(void *, const char *);
-MW_HIDDEN void replaced_dlopen(void);
 MW_HIDDEN void replaced_dlsym(void);
-MW_HIDDEN void *interpose_opening(void);
 MW_HIDDEN void *interpose_look_up(void *handle, const char *name);
-
-#define KEEPING_THE_CALLER(name, first, next)                                                                          \
-    __asm__(".text\n"                                                                                                  \
-            ".hidden " #name "\n"                                                                                      \
-            ".type " #name ", @function\n" #name ":\n"                                                                 \
-            "    .cfi_startproc\n"                                                                                     \
-            "    endbr64\n"                                                                                            \
-            "    push %rdi\n"                                                                                          \
-            "    push %rsi\n"                                                                                          \
-            "    sub $8, %rsp\n"                                                                                       \
-            "    .cfi_adjust_cfa_offset 24\n"                                                                          \
-            "    call " #first "\n"                                                                                    \
-            "    add $8, %rsp\n"                                                                                       \
-            "    pop %rsi\n"                                                                                           \
-            "    pop %rdi\n"                                                                                           \
-            "    .cfi_adjust_cfa_offset -24\n"                                                                         \
-            "    test %rax, %rax\n"                                                                                    \
-            "    jnz 1f\n"                                                                                             \
-            "    jmp *" #next "(%rip)\n"                                                                               \
-            "1:  ret\n"                                                                                                \
-            "    .cfi_endproc\n"                                                                                       \
-            ".size " #name ", . - " #name "\n")
-KEEPING_THE_CALLER(replaced_dlopen, interpose_opening, interpose_dlopen);
-KEEPING_THE_CALLER(replaced_dlsym, interpose_look_up, interpose_dlsym);
+__asm__(".text\n"
+        ".hidden replaced_dlsym\n"
+        ".type replaced_dlsym, @function\n"
+        "replaced_dlsym:\n"
+        "    .cfi_startproc\n"
+        "    endbr64\n"
+        "    push %rdi\n"
+        "    push %rsi\n"
+        "    sub $8, %rsp\n"
+        "    .cfi_adjust_cfa_offset 24\n"
+        "    call interpose_look_up\n"
+        "    add $8, %rsp\n"
+        "    pop %rsi\n"
+        "    pop %rdi\n"
+        "    .cfi_adjust_cfa_offset -24\n"
+        "    test %rax, %rax\n"
+        "    jnz 1f\n"
+        "    jmp *interpose_dlsym(%rip)\n"
+        "1:  ret\n"
+        "    .cfi_endproc\n"
+        ".size replaced_dlsym, . - replaced_dlsym\n");
 
 #define ENTRY(name_, replacement_, writes_)                                                                            \
     {.name = #name_, .replacement = (void *)replaced_##replacement_, .writes = writes_}
-#define LOADER(name) ENTRY(name, name, false)
 #define SIGNALS(name, replacement) ENTRY(name, replacement, false)
 #define CALLS(name, replacement) ENTRY(name, replacement, true)
 static struct {
@@ -62,8 +54,7 @@ static struct {
     void *own;   /* where calls of our own module lead: libc's function, or that of a library that comes before it */
     void *libc;
 } entries[] = {
-    LOADER(dlopen),
-    LOADER(dlsym),
+    ENTRY(dlsym, dlsym, false), /* the first */
     SIGNALS(sigaction, sigaction),
     SIGNALS(__sigaction, sigaction),
     SIGNALS(signal, signal),
@@ -173,8 +164,9 @@ static bool open_table(struct module *m, uintptr_t slot) {
     return m->opened;
 }
 
-static int patch(struct module *m, const ElfW(Rela) * table, size_t n) {
-    bool ours = is_ours(m);
+/* What the tables of our own module lead to, or what those of another one lead to from now on. *unbound: some entries
+ * weren't bound yet. */
+static int patch(struct module *m, const ElfW(Rela) * table, size_t n, bool *unbound) {
     for (size_t i = 0; i < n; i++) {
         unsigned type = ELF64_R_TYPE(table[i].r_info);
         if (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT && type != R_X86_64_64) continue;
@@ -184,10 +176,11 @@ static int patch(struct module *m, const ElfW(Rela) * table, size_t n) {
         if (k < 0) continue;
         uintptr_t *slot = (uintptr_t *)(m->base + table[i].r_offset);
         uintptr_t target = __atomic_load_n(slot, __ATOMIC_RELAXED);
-        if (ours) {
+        if (is_ours(m)) {
             if (type == R_X86_64_JUMP_SLOT) entries[k].own = (void *)target;
         } else if ((!entries[k].writes || mw.calls_redirected) && leads_there(m, type, target, k)) {
             if (!open_table(m, (uintptr_t)slot)) return MW_ERR_INTERPOSE;
+            *unbound |= target - m->start < m->end - m->start;
             __atomic_compare_exchange_n(slot, &target, (uintptr_t)entries[k].replacement, false, __ATOMIC_RELEASE,
                                         __ATOMIC_RELAXED);
         }
@@ -198,88 +191,106 @@ static int patch(struct module *m, const ElfW(Rela) * table, size_t n) {
 /* ---- scanning ---- */
 
 struct scan {
-    unsigned counted, visited;
-    unsigned long long unloads; /* how many modules had been unloaded when they were counted */
-    bool patching, repeat;
+    unsigned long long loads, unloads; /* how many there had been when the modules were counted */
+    unsigned first, counted, visited;
+    bool changed; /* the list of modules isn't any more what was counted */
+    bool unbound;
     int error;
 };
+
+static int look(struct dl_phdr_info *info, size_t size, void *loads) {
+    (void)size;
+    *(unsigned long long *)loads = info->dlpi_adds;
+    return 1;
+}
+
+static int count(struct dl_phdr_info *info, size_t size, void *data) {
+    (void)size;
+    struct scan *scan = data;
+    struct module m = module_of(info);
+    scan->loads = info->dlpi_adds;
+    scan->unloads = info->dlpi_subs;
+    scan->counted++;
+    if (is_ours(&m) && read_dynamic(&m) && m.jumps) patch(&m, m.jumps, m.jump_count, &scan->unbound);
+    return 0;
+}
 
 static int visit(struct dl_phdr_info *info, size_t size, void *data) {
     (void)size;
     struct scan *scan = data;
+    unsigned number = scan->visited++;
+    scan->changed |= info->dlpi_subs != scan->unloads || number >= scan->counted;
+    if (scan->changed) return 1;
+    if (number < scan->first || is_exempt(info)) return 0;
     struct module m = module_of(info);
-    if (!scan->patching) {
-        scan->unloads = info->dlpi_subs;
-        scan->counted++;
-        if (is_ours(&m) && read_dynamic(&m) && m.jumps) patch(&m, m.jumps, m.jump_count);
-        return 0;
-    }
-    if (scan->unloads != info->dlpi_subs || scan->visited++ >= scan->counted) { /* the list has changed meanwhile */
-        scan->repeat = true;
-        return 1;
-    }
-    if (is_ours(&m) || is_exempt(info) || !read_dynamic(&m)) return 0;
-    if (m.jumps) scan->error = patch(&m, m.jumps, m.jump_count);
-    if (m.data && !scan->error) scan->error = patch(&m, m.data, m.data_count);
+    if (is_ours(&m) || !read_dynamic(&m)) return 0;
+    if (m.jumps) scan->error = patch(&m, m.jumps, m.jump_count, &scan->unbound);
+    if (m.data && !scan->error) scan->error = patch(&m, m.data, m.data_count, &scan->unbound);
     if (m.opened) mprotect((void *)m.relro, m.relro_end - m.relro, PROT_READ);
     return scan->error;
 }
 
 /* Waits for a load that is under way in another thread. The addresses are those of libc for good. */
 static void wait_for_loads(void) {
-    static bool known;
-    void *libc = known ? NULL : dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-    for (int k = known ? ENTRIES : 0; k < ENTRIES; k++)
-        entries[k].libc = dlsym(libc ? libc : RTLD_DEFAULT, entries[k].name);
-    if (libc) dlclose(libc);
-    known = true;
+    if (!entries[0].libc) {
+        void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+        for (int k = ENTRIES; k--;) entries[k].libc = dlsym(libc ? libc : RTLD_DEFAULT, entries[k].name);
+        if (libc) dlclose(libc);
+    }
     dlsym(RTLD_DEFAULT, "dlsym"); /* succeeds: no error of ours is left for dlerror */
+}
+
+/* Counted, waited, patched; and patched again if another thread may have been binding an entry meanwhile. */
+static struct scan scan(void) {
+    struct scan found = {0};
+    dl_iterate_phdr(count, &found);
+    if (found.unloads == mw.modules.unloads)
+        found.first = mw.modules.patched; /* new ones come at the end of the list */
+    wait_for_loads();
+    interpose_dlsym = (void *(*)(void *, const char *))(entries[0].own ? entries[0].own : entries[0].libc);
+    for (int pass = 0; pass < 2 && (!pass || found.unbound) && !found.changed && !found.error; pass++) {
+        found.visited = 0;
+        dl_iterate_phdr(visit, &found);
+    }
+    return found;
 }
 
 /* Not for ever: with a load of one's own under way, whoever is at it may be waiting for us. */
 static bool take_turn(void) {
     struct timespec pause = {0, 1000000};
-    for (int i = 0; !lock_try(&mw.modules_lock, thread_id()); i++) {
+    for (int i = 0; !lock_try(&mw.modules.lock, thread_id()); i++) {
         if (i == 50) return false;
         nanosleep(&pause, NULL);
     }
     return true;
 }
 
-int interpose_scan(void) {
-    if (!take_turn()) return MW_OK; /* it stays pending */
-    struct scan scan;
+int interpose_modules(bool calls) {
+    unsigned long long loads;
+    dl_iterate_phdr(look, &loads);
+    if (likely(loads == mw.modules.loads && (!calls || mw.calls_redirected))) return MW_OK;
+    if (!take_turn()) return MW_OK; /* the next one will see to it */
+    if (calls && !mw.calls_redirected) {
+        mw.calls_redirected = true;
+        mw.modules.patched = 0;
+    }
+    struct scan found;
     unsigned attempts = 0;
-    do {
-        atomic_store(&mw.modules_pending, 0);
-        scan = (struct scan){0};
-        dl_iterate_phdr(visit, &scan);
-        wait_for_loads();
-        interpose_dlopen = (void *(*)(const char *, int))(entries[0].own ? entries[0].own : entries[0].libc);
-        interpose_dlsym = (void *(*)(void *, const char *))(entries[1].own ? entries[1].own : entries[1].libc);
-        scan.patching = true;
-        dl_iterate_phdr(visit, &scan);
-    } while (scan.repeat && ++attempts < 3);
-    if (scan.repeat || scan.error) atomic_store(&mw.modules_pending, 1);
-    lock_release(&mw.modules_lock);
-    return scan.error;
-}
-
-static void scan_if_needed(void) {
-    if (unlikely(atomic_load_explicit(&mw.modules_pending, memory_order_relaxed))) interpose_scan();
-}
-
-/* dlopen is about to be called. NULL: go on there. */
-void *interpose_opening(void) {
-    scan_if_needed();
-    atomic_store(&mw.modules_pending, 1);
-    return NULL;
+    do found = scan();
+    while (found.changed && ++attempts < 3);
+    if (!found.changed && !found.error) {
+        mw.modules.loads = found.loads;
+        mw.modules.unloads = found.unloads;
+        mw.modules.patched = found.counted;
+    }
+    lock_release(&mw.modules.lock);
+    return found.error;
 }
 
 /* What dlsym shall return instead of asking; NULL: ask. RTLD_NEXT is for those who stand in for a function themselves:
  * they get what comes next, or we would go round in circles. */
 void *interpose_look_up(void *handle, const char *name) {
-    scan_if_needed();
+    interpose_modules(mw.calls_redirected);
     int k = handle == RTLD_NEXT ? -1 : entry_of(name);
     return k >= 0 && entries[k].libc && dlsym(handle, name) == entries[k].libc ? entries[k].replacement : NULL;
 }

@@ -13,6 +13,10 @@
  *     mw_write(id, offset, bytes, n)               an announced write: no fault, the same event
  *     mw_unregister_page(id); mw_page_free(p, 1)
  *
+ * Calls of libc that have the kernel write (read(2) and its kind, made by any module that is loaded) are redirected
+ * from the first registration on: they fill watched memory too, with events. What bypasses libc fails with EFAULT
+ * there.
+ *
  * Adapter guarantees (the specification's): a page is touched before it is registered; it lives at least as long as its
  * watch; all writes to the watched value hit the page.
  *
@@ -53,7 +57,7 @@ typedef enum mw_error {
     MW_ERR_JOURNAL_FULL = -19, /* the disk is full: nothing was written, nothing recorded before is lost */
     MW_ERR_TOO_LONG = -20,     /* metadata, a name or a record is longer than the journal can carry */
     MW_ERR_PAGE = -21,         /* the pointer is not a page of the arena, or the page still has variables */
-    MW_ERR_INTERPOSE = -22,    /* a loaded module's import table couldn't be read or patched */
+    MW_ERR_INTERPOSE = -22,    /* a loaded module's import table couldn't be patched */
 } mw_error;
 
 /* One sentence: what happened and what to do about it. Never NULL; static storage. Async-signal-safe. */
@@ -116,7 +120,7 @@ typedef uint32_t mw_variable_id; /* 1, 2, 3, ...: never used twice in a process 
  * system call; memory of the adapter's own is adopted in place: same address, same contents, remapped as a watched view
  * (no other thread may write to it during this call). The contents at this moment are recorded.
  * Returns the id (> 0). Errors: NOT_STARTED, NO_JOURNAL, ALIGNMENT, NOT_MAPPED, NOT_TOUCHED, SHARED, REGISTERED, FLAGS,
- * LIMIT, NO_MEMORY, JOURNAL_FULL. */
+ * LIMIT, NO_MEMORY, JOURNAL_FULL, INTERPOSE. */
 int64_t mw_register_page(void *page_base, size_t size, uint32_t flags, mw_depth depth);
 
 /* Registers a part of pages from mw_page_alloc, for adapters that put several variables on one page: a store is known
@@ -148,9 +152,10 @@ typedef struct mw_origin {
     uint32_t inexact; /* set to 1 if the site is not certain */
 } mw_origin;
 
-/* Called in the writing thread for every store and announced write, before the page is locked and the bytes change. On
- * the fault path ucontext is the interrupted state (ucontext_t *), and the provider must be async-signal-safe: no
- * malloc, no lock, no interpreter lock; for an announced write it is NULL. */
+/* Called in the writing thread for every store, announced write and libc call that fills watched memory, before the
+ * page is locked and the bytes change. On the fault path ucontext is the interrupted state (ucontext_t *); of a libc
+ * call it has the instruction, stack and frame pointers alone; for an announced write it is NULL. But for that one, the
+ * provider must be async-signal-safe: no malloc, no lock, no interpreter lock. */
 typedef void (*mw_origin_provider)(const void *ucontext, mw_origin *origin);
 void mw_set_origin_provider(mw_origin_provider provider);
 

@@ -77,14 +77,9 @@ static int64_t add(uintptr_t start, size_t size, uint32_t first, uint32_t flags,
 static int check(const void *start, size_t size, uint32_t flags, mw_depth depth) {
     if (!mw.started) return MW_ERR_NOT_STARTED;
     if (!atomic_load(&mw.journal.open)) return MW_ERR_NO_JOURNAL;
-    if (unlikely(!mw.calls_redirected || atomic_load_explicit(&mw.modules_pending, memory_order_relaxed))) {
-        mw.calls_redirected = true; /* from the first watch on: without one, nothing of ours is in their way */
-        int error = interpose_scan();
-        if (error) return error;
-    }
     if (!size || (uintptr_t)start + size < (uintptr_t)start) return MW_ERR_ALIGNMENT;
     if (flags & ~(uint32_t)MW_FLAGS_ALL || depth.start >= depth.stop || depth.start >= size) return MW_ERR_FLAGS;
-    return MW_OK;
+    return interpose_modules(true); /* from the first watch on: without one, nothing of ours is in their way */
 }
 
 int64_t mw_register_page(void *page_base, size_t size, uint32_t flags, mw_depth depth) {

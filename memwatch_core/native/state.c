@@ -100,8 +100,8 @@ static int start(mw_tracker wanted) {
     int error;
     mw.tracker_reason[0] = 0;
     if ((error = choose_tracker(wanted)) || (error = arena_open()) || (error = code_open()) || (error = form_open()) ||
-        (error = executor_open()) || (error = site_open()) || (error = signals_take()) || (error = interpose_scan()) ||
-        (error = fork_prepare_for())) {
+        (error = executor_open()) || (error = site_open()) || (error = signals_take()) ||
+        (error = interpose_modules(false)) || (error = fork_prepare_for())) {
         if (mw.tracker) mw.tracker->close();
         mw.tracker = NULL;
         arena_take_down();

@@ -617,23 +617,22 @@ static void late(const char *library) {
     REQUIRE(!dlclose(module));
 }
 
-/* Modules come and go in one thread while another watches and reads. */
+/* Modules come and go in two threads, which use them at once, while another one watches and reads. */
 static void *load_and_unload(void *library) {
     for (int i = 0; i < 200; i++) {
         void *module = dlopen(library, i & 1 ? RTLD_NOW : RTLD_LAZY);
         reader_of *late_read = (reader_of *)dlsym(module, "late_read");
-        char plain[20];
-        REQUIRE(late_read(pipes[0], plain, 20) == 20);
+        REQUIRE(late_read(pipes[0], page + 8, 20) == 20);
         dlclose(module);
     }
     return NULL;
 }
 
-static void loading(char *library) {
+static void loading(char *library, char *other) {
     pthread_t thread[2];
     watch();
     REQUIRE((pipes[0] = open("/dev/zero", O_RDONLY)) >= 0);
-    for (int i = 0; i < 2; i++) pthread_create(&thread[i], NULL, load_and_unload, library);
+    for (int i = 0; i < 2; i++) pthread_create(&thread[i], NULL, load_and_unload, i ? other : library);
     for (int i = 0; i < 200; i++) {
         uint8_t *more = mw_page_alloc(1);
         int64_t other = mw_register_page(more, PAGE, 0, MW_DEPTH_FULL);
@@ -671,7 +670,7 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < sizeof data; i++) data[i] = (char)(i * 7 + (i >> 8) + 1);
     alarm(50);
     if (!strcmp(argv[3], "late")) return late(argv[4]), 0;
-    if (!strcmp(argv[3], "loading")) return loading(argv[4]), 0;
+    if (!strcmp(argv[3], "loading")) return loading(argv[4], argv[5]), 0;
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
         if (!strcmp(argv[3], scenarios[i].name)) return scenarios[i].run(), 0;
     return 2;

@@ -118,6 +118,17 @@ static void sent_ignored(void) {
     REQUIRE(events() == 1);
 }
 
+static void sent_to_handler_for_once(void) {
+    struct sigaction seen;
+    watch();
+    REQUIRE(sysv_signal(SIGSEGV, on_simple) == SIG_DFL && sysv_signal(SIGBUS, on_simple) == SIG_DFL);
+    raise(SIGSEGV), raise(SIGBUS);
+    REQUIRE(reached == 2 && last_signal == SIGBUS);
+    REQUIRE(!sigaction(SIGSEGV, NULL, &seen) && seen.sa_handler == SIG_DFL);
+    store(3);
+    REQUIRE(events() == 1);
+}
+
 static void reset_and_raise_again(int number, siginfo_t *info, void *context) {
     (void)info, (void)context;
     signal(number, SIG_DFL); /* what faulthandler does */
@@ -316,6 +327,8 @@ int main(int argc, char **argv) {
         own_faults(0);
     else if (!strcmp(s, "sent-to-handler"))
         sent_to_handler();
+    else if (!strcmp(s, "sent-once"))
+        sent_to_handler_for_once();
     else if (!strcmp(s, "sent-ignored"))
         sent_ignored();
     else if (!strcmp(s, "reset-before"))

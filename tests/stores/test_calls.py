@@ -91,12 +91,13 @@ def test_calls_of_a_program_are_redirected_however_it_is_linked(
 
 @pytest.mark.parametrize("kind", MODULES)
 def test_calls_of_a_module_loaded_later_are_redirected(kind: str, programs: dict[str, Path], tmp_path: Path) -> None:
-    module = tmp_path / "late.so"
-    gcc(*FLAGS, *MODULES[kind], "-shared", "-fPIC", "-o", module, HERE / "late.c")
+    modules = [tmp_path / "late.so", tmp_path / "other.so"]
+    for module in modules:
+        gcc(*FLAGS, *MODULES[kind], "-shared", "-fPIC", "-o", module, HERE / "late.c")
     for scenario in ("late", "loading"):
         folder = tmp_path / scenario
         folder.mkdir()
-        run(programs["PIE, lazy"], "readonly", folder, scenario, module)
+        run(programs["PIE, lazy"], "readonly", folder, scenario, *modules)
 
 
 def test_calls_of_a_preloaded_library_still_go_through_it(programs: dict[str, Path], tmp_path: Path) -> None:

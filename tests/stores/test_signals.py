@@ -12,8 +12,8 @@ from .conftest import Build
 from .forms import cpu_flags
 
 SURVIVE = (
-    "own-before", "own-after", "sent-to-handler", "sent-ignored", "blocked", "full-mask-before", "full-mask-after",
-    "setuid", "cancel", "errno", "nested", "own-exceptions", "depth",
+    "own-before", "own-after", "sent-to-handler", "sent-once", "sent-ignored", "blocked", "full-mask-before",
+    "full-mask-after", "setuid", "cancel", "errno", "nested", "own-exceptions", "depth",
 )  # fmt: skip
 DIE = {
     "die-fault": signal.SIGSEGV,

@@ -1,0 +1,77 @@
+"""What a system call costs: one that has nothing to do with watched memory, and one that fills it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from functools import partial
+
+from benchmarks.table import Row, in_turn
+
+PROGRAM = """
+import os, sys, time
+
+small, large = bytearray(100), bytearray(1 << 16)
+if sys.argv[1:]:
+    from memwatch_core import config, watch
+    from memwatch_core.adapter import process
+    from memwatch_core.journal.session import create_session
+    process.open_journal(create_session(sys.argv[1], []), config.load())
+    small, large = watch(small, name="small"), watch(large, name="large")
+zeros = open("/dev/zero", "rb", buffering=0)
+
+def read(n=50_000, read=os.read, fd=zeros.fileno()):
+    for _ in range(n):
+        read(fd, 1)
+    return n
+
+def fill_small(n=5_000, fill=zeros.readinto):
+    for _ in range(n):
+        fill(small)
+    return n
+
+def fill_large(n=100, fill=zeros.readinto):
+    for _ in range(n):
+        fill(large)
+    return n
+
+def assign_large(n=100, bytes_=bytes(1 << 16)):
+    for _ in range(n):
+        large[:] = bytes_
+    return n
+
+for line in sys.stdin:
+    start = time.perf_counter_ns()
+    turns = globals()[line.strip()]()
+    print((time.perf_counter_ns() - start) / turns, flush=True)
+"""
+
+
+def rows() -> list[Row]:
+    """Measured in a process that watches two buffers and in one that never heard of us, in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        commands = ([sys.executable, "-c", PROGRAM, folder], [sys.executable, "-c", PROGRAM])
+        pipes = [subprocess.Popen(c, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for c in commands]
+
+        def ask(process: subprocess.Popen[str], what: str) -> float:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(f"{what}\n")
+            process.stdin.flush()
+            return float(process.stdout.readline())
+
+        def measure(what: str, times: int) -> tuple[float, float, float]:
+            ours, theirs = (partial(ask, process, what) for process in pipes)
+            ours(), theirs()
+            return in_turn(ours, theirs, times)
+
+        read, small = measure("read", 41), measure("fill_small", 21)
+        large = in_turn(partial(ask, pipes[0], "fill_large"), partial(ask, pipes[0], "assign_large"), 21)
+        for process in pipes:
+            process.communicate()
+    return [
+        Row("os.read of 1 byte into plain memory", read[0], "ns", "without us", read[1], 1.02, read[2]),
+        Row("readinto a watched buffer of 100 bytes", small[0] / 1e3, "µs", "a plain one", small[1] / 1e3),
+        Row("readinto a watched buffer of 64 KiB", large[0] / 1e3, "µs", "b[:] = bytes", large[1] / 1e3, 1.2, large[2]),
+    ]
