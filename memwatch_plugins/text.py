@@ -119,7 +119,7 @@ def _is_undone(outcome: str) -> bool:
 
 def _call(call: Call) -> str:
     """As strace writes it, without what isn't recorded: ``read(5) = 100``."""
-    return f"{call.name}({call.fd if call.fd >= 0 else ''}) = {call.bytes}"
+    return f"{clean(call.name)}({call.fd if call.fd >= 0 else ''}) = {call.bytes}"
 
 
 def _end(record: Outcome) -> tuple[int, int, str]:

@@ -11,7 +11,19 @@ from typing import Any
 
 import msgspec
 
-from memwatch_core.records import Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Variable, Watched
+from memwatch_core.records import (
+    Call,
+    Context,
+    Event,
+    Lost,
+    Notice,
+    Outcome,
+    Record,
+    Site,
+    Unwatched,
+    Variable,
+    Watched,
+)
 
 NOW = 1_764_000_000_123_456_789
 SURROGATE = "caf\udce9"
@@ -114,6 +126,8 @@ def _records() -> dict[str, Record]:
             variable=CONTROLS, path=SURROGATE, thread=SURROGATE, site=Site(SURROGATE, 1, CONTROLS)
         ),
         "event, no names": event(variable="", path="", thread="", tid=0, runtime=""),
+        "event, call": event(origin="syscall", call=Call("recv", 5, 16)),
+        "event, odd call": event(origin="syscall", call=Call(SURROGATE + CONTROLS, -1, 2**64 - 1)),
         "event, path": event(path="orders[0].qty"),
         "event, unchanged": event(new=5, changed=False, exact=False),
         "event, no bytes": event(before=b"", after=b"", old=b"", new=b""),

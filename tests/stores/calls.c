@@ -579,13 +579,15 @@ typedef ssize_t reader_of(int, void *, size_t);
 
 static void pointers(void) {
     int fd = file_of(data, sizeof data);
-    reader_of *early = (reader_of *)dlsym(RTLD_DEFAULT, "read");
+    reader_of *early = (reader_of *)dlsym(RTLD_DEFAULT, "read"), *bound = table[0];
     start();
+    REQUIRE(table[0] == bound && writable_table[0] == bound); /* nothing is in the way while nothing is watched */
     reader_of *before_watch = (reader_of *)dlsym(RTLD_DEFAULT, "read");
     check(id = mw_register_page(page, 2 * PAGE, MW_FLAGS_ALL, MW_DEPTH_FULL), "mw_register_page");
     reader_of *libc = (reader_of *)dlsym(dlopen("libc.so.6", RTLD_LAZY), "__read");
     ssize_t (*vector)(int, const struct iovec *, int, off_t) = dlsym(RTLD_DEFAULT, "preadv64");
     struct iovec one = {page, 10};
+    REQUIRE(bound != early || table[0] != bound);
     REQUIRE(table[0](fd, page, 10) == 10 && writable_table[0](fd, page, 10) == 10);
     REQUIRE(before_watch(fd, page, 10) == 10 && libc(fd, page, 10) == 10 && vector(fd, &one, 1, 40) == 10);
     EXPECT({MWJ_CALL_READ, fd, 10, data, 10}, {MWJ_CALL_READ, fd, 10, data + 10, 10},
