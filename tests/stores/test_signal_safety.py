@@ -32,10 +32,10 @@ class Graph:
     calls: dict[str, set[str]]
     section: dict[str, str]
 
-    def reachable(self) -> dict[str, str]:
-        """Every function that the handler can come to, with one that calls it."""
-        found = {ENTRY: ""}
-        todo = [ENTRY]
+    def reachable(self, *entries: str) -> dict[str, str]:
+        """Every function that the handler, or each of the entries, can come to, with one that calls it."""
+        found = dict.fromkeys(entries or (ENTRY,), "")
+        todo = list(found)
         while todo:
             caller = todo.pop()
             for callee in self.calls[caller]:
@@ -80,6 +80,27 @@ def test_fault_path_calls_only_what_is_async_signal_safe(graph: Graph) -> None:
         if name not in graph.section and name != "__indirect_call" and not ALLOWED.match(name)
     }
     assert not wrong, f"called on the fault path, and not known to be async-signal-safe: {wrong}"
+
+
+def test_redirected_calls_stay_async_signal_safe(graph: Graph) -> None:
+    """read(2) and its kind may be called in a signal handler: what stands in for them may not allocate either."""
+    calls = ("read", "pread", "readv", "preadv", "preadv2", "recv", "recvfrom", "recvmsg", "recvmmsg", "getrandom")
+    themselves = re.compile(
+        rf"^({'|'.join(calls)}|getsockopt|\*?__sigsetjmp|__pthread_\w+|__chk_fail)$"
+    )  # and cancellation
+    entries = [
+        f"replaced_{call}{end}" for call in calls for end in ("", "_chk") if f"replaced_{call}{end}" in graph.section
+    ]
+    assert len(entries) == 14
+    wrong = {
+        name: by
+        for name, by in graph.reachable(*entries).items()
+        if name not in graph.section
+        and name != "__indirect_call"
+        and not ALLOWED.match(name)
+        and not themselves.match(name)
+    }
+    assert not wrong, f"called by a redirected call, and not known to be async-signal-safe: {wrong}"
 
 
 def test_calls_through_pointers_are_the_known_ones(graph: Graph) -> None:
