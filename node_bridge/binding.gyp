@@ -14,6 +14,7 @@
         "src/blocks.c",
         "src/hashes.c",
         "src/isolate.cc",
+        "src/sourcemap.cc",
       ],
       "include_dirs": ["<(core)"],
       "defines": ["_GNU_SOURCE"],

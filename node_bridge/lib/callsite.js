@@ -3,8 +3,10 @@
 
 const fs = require('node:fs');
 const { fileURLToPath } = require('node:url');
+const native = require('./native');
 
-const ASSIGNED = /([A-Za-z_$][\w$]*(?:\.#?[A-Za-z_$][\w$]*)*)\s*(?:(?::[^=]*)?=|:)\s*(?:(?:[\w$]+|require\([^)]*\))\.)*$/;
+// What comes before "watch(", or, where a compiler wrote "(0, memwatch.watch)(", before the last parenthesis.
+const ASSIGNED = /([A-Za-z_$][\w$]*(?:\.#?[A-Za-z_$][\w$]*)*)\s*(?:(?::[^=]*)?=|:)\s*(?:\(0,\s*)?(?:(?:[\w$]+|require\([^)]*\))\.)*(?:[\w$]+\)?)?$/;
 const lines = new Map(); // file -> its lines
 
 /** The caller of the function `below`: {file, line, column, function}, or null where it can't be known. */
@@ -39,6 +41,12 @@ function isWhole(site) {
   return site.getEnclosingLineNumber?.() === 1 && site.getEnclosingColumnNumber?.() === 1;
 }
 
+/** The same place in the source that a compiler's map names; the given one if there is none. */
+function original(site) {
+  const [file, line, column] = (site && native.original(site.file, site.line, site.column)) ?? [];
+  return file ? { ...site, file, line, column } : site;
+}
+
 /** "total" of `const total = watch(`, "this.total", or undefined. */
 function assignedName(site) {
   try {
@@ -50,4 +58,4 @@ function assignedName(site) {
   }
 }
 
-module.exports = { callSite, assignedName };
+module.exports = { callSite, original, assignedName };

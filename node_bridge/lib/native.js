@@ -5,6 +5,7 @@
 //   attach()                          follows this thread's code from now on: lines are known for what is compiled later
 //   learn(name)                       which operations of bytecode store or call, from a function that does nothing else
 //   watch(buffer, offset, length, flags, start, stop) -> [id, buffer]     a copy of the bytes, watched
+//   original(file, line, column) -> [file, line, column] | undefined       where it was written, if it has a source map
 //   lines(on)                         without them, for benchmarks
 //   describe(id, json)  unwatch(id)   share(id)  receive(id) -> buffer
 //   openContext(id, json)  updateContext(id, json)                        records of a SQL statement

@@ -5,7 +5,7 @@ const { types } = require('node:util');
 const { threadId } = require('node:worker_threads');
 const native = require('./native');
 const sessions = require('./session');
-const { callSite, assignedName } = require('./callsite');
+const { callSite, original, assignedName } = require('./callsite');
 const { SessionError, core } = require('./errors');
 const { pin } = require('./pin');
 
@@ -20,8 +20,8 @@ const watched = new WeakMap(); // ArrayBuffer over watched pages -> {id, name}
 function watch(value, options) {
   const kind = kindOf(value);
   const buffer = kind === 'ArrayBuffer' ? value : value.buffer;
-  const site = callSite(watch);
-  const name = nameOf(options, site, kind);
+  const generated = callSite(watch), site = original(generated);
+  const name = nameOf(options, kind, site, generated);
   check(value, buffer, name);
   const { settings } = sessions.current();
   const flags = (flag(options, 'trackThreads', settings.watch.track_threads) ? FLAGS.trackThreads : 0)
@@ -127,7 +127,7 @@ function isDetached(buffer) {
 
 // ---- options -------------------------------------------------------------------------------------------------------
 
-function nameOf(options, site, kind) {
+function nameOf(options, kind, ...sites) {
   if (options !== undefined && (options === null || typeof options !== 'object')) {
     throw new TypeError(`watch(value, options): options is an object such as {name: "total"}, not ${describe(options)}`);
   }
@@ -137,7 +137,7 @@ function nameOf(options, site, kind) {
     throw new TypeError(`watch(value, options): no option '${key}'; ${meant ? `did you mean '${meant}'?` : `there are ${OPTIONS.join(', ')}`}`);
   }
   const name = options?.name;
-  if (name === undefined) return assignedName(site) ?? kind;
+  if (name === undefined) return sites.reduce((found, site) => found ?? assignedName(site), undefined) ?? kind;
   if (typeof name !== 'string' || !name) throw new TypeError(`watch(value, options): name is a string, not ${describe(name)}`);
   return name;
 }

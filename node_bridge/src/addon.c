@@ -191,25 +191,22 @@ FUNCTION(nameThread) {
     return result(env, error);
 }
 
-FUNCTION(sourceMap) { /* file, sources, rows: Int32Array */
-    napi_value argv[ARGUMENTS], item;
-    uint32_t n = 0;
-    size_t length = 0;
-    void *rows = NULL;
+FUNCTION(original) { /* file, line, column -> [file, line, column] | undefined */
+    napi_value argv[ARGUMENTS], found, number;
+    const char *source;
     arguments(env, info, argv);
-    napi_get_array_length(env, argv[1], &n);
-    napi_get_typedarray_info(env, argv[2], NULL, &length, &rows, NULL, NULL);
-    char *file = to_text(env, argv[0], NULL), **sources = calloc(n + 1, sizeof *sources);
-    bool whole = file && sources;
-    for (uint32_t i = 0; whole && i < n; i++) {
-        napi_get_element(env, argv[1], i, &item);
-        whole = (sources[i] = to_text(env, item, NULL)) != NULL;
-    }
-    if (whole) isolate_source_map(file, (const char *const *)sources, n, rows, length / 5);
-    for (uint32_t i = 0; sources && i < n; i++) free(sources[i]);
-    free(sources);
+    uint32_t at[2] = {to_number(env, argv[1]), to_number(env, argv[2])};
+    char *file = to_text(env, argv[0], NULL);
+    bool mapped = file && isolate_original(file, &at[0], &at[1], &source);
     free(file);
-    return NULL;
+    if (!mapped) return NULL;
+    napi_create_array_with_length(env, 3, &found);
+    napi_set_element(env, found, 0, string(env, source));
+    for (uint32_t i = 0; i < 2; i++) {
+        napi_create_uint32(env, at[i], &number);
+        napi_set_element(env, found, i + 1, number);
+    }
+    return found;
 }
 
 /* ---- variables --------------------------------------------------------------------------------------------------- */
@@ -370,7 +367,7 @@ NAPI_MODULE_INIT() {
         {"attach", attach},
         {"learn", learn},
         {"nameThread", nameThread},
-        {"sourceMap", sourceMap},
+        {"original", original},
         {"watch", watch},
         {"describe", describe},
         {"unwatch", unwatch},

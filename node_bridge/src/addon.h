@@ -3,6 +3,7 @@
  *   addon.c     the functions that lib/ calls (N-API)
  *   blocks.c    pages behind ArrayBuffers: who holds them, and when they go
  *   isolate.cc  what N-API has no words for (V8's own API): which line stores, whose async flow it is, external buffers
+ *   sourcemap.cc  the lines of generated files, as their compiler's maps have them
  *
  * One process has one core and one table of blocks; each isolate (the main thread, a worker) has an isolate_state. */
 #ifndef MEMWATCH_ADDON_H
@@ -70,10 +71,9 @@ bool isolate_pull_contexts(void);
 /* What is current now stands for `context`. False if nothing is current. */
 bool isolate_mark_context(uint32_t context);
 
-/* Where the lines of a generated file come from. rows: n times {line, column, source, source line, source column}, all
- * from 0, sorted by the first two. */
-void isolate_source_map(const char *file, const char *const *sources, size_t source_count, const int32_t *rows,
-                        size_t n);
+/* Where a position (from 1) in a generated file comes from, if the file's map says so; *source lives as long as the
+ * isolate. */
+bool isolate_original(const char *file, uint32_t *line, uint32_t *column, const char **source);
 
 /* Learns which operations of bytecode store or call, from a function of that name that does nothing else. */
 bool isolate_learn_operations(const char *function);

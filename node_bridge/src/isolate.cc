@@ -25,21 +25,20 @@
 
 #include "addon.h"
 #include "flows.h"
+#include "sourcemap.h"
 
 namespace {
 
-struct source_map {
-    struct row {
-        int32_t line, column, source, source_line, source_column; /* from 0 */
-    };
-    std::vector<std::string> sources;
-    std::vector<row> rows;
-};
-
 struct script {
-    std::string file;
+    std::string file, map_url;
     bool internal; /* Node's own */
-    const source_map *map;
+    std::unique_ptr<source_map> map;
+
+    /* Once something is watched: reading maps takes time. */
+    void read_map() {
+        if (!map_url.empty()) map = source_map_of(file, map_url);
+        map_url.clear();
+    }
 };
 
 struct place { /* one instruction that has a source position */
@@ -70,6 +69,7 @@ struct state {
     v8::Isolate *isolate;
     std::map<uintptr_t, std::unique_ptr<code>> codes; /* by start */
     std::unordered_map<int, std::unique_ptr<script>> scripts;
+    bool watches;                                              /* maps have been read */
     std::unordered_map<uintptr_t, std::vector<place>> pending; /* positions come before the code that they belong to */
     bool operations[256];                                      /* of bytecode: those that store or call */
     bool operations_known;
@@ -86,9 +86,6 @@ struct state {
 };
 
 __thread state *self __attribute__((tls_model("initial-exec")));
-
-pthread_mutex_t maps_lock = PTHREAD_MUTEX_INITIALIZER;
-std::unordered_map<std::string, std::unique_ptr<source_map>> maps; /* by generated file; never removed */
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
@@ -121,11 +118,8 @@ const script *script_of(state *s, const v8::JitCodeEvent *event) {
     if (!known) {
         std::string name = utf8(s->isolate, event->script->GetScriptName());
         bool internal = !name.compare(0, 5, "node:");
-        known.reset(new script{file_of(name), internal, nullptr});
-        pthread_mutex_lock(&maps_lock);
-        auto found = maps.find(known->file);
-        if (found != maps.end()) known->map = found->second.get();
-        pthread_mutex_unlock(&maps_lock);
+        known.reset(new script{file_of(name), utf8(s->isolate, event->script->GetSourceMappingURL()), internal, {}});
+        if (s->watches) known->read_map();
     }
     return known.get();
 }
@@ -242,27 +236,22 @@ place *place_in(code *c, uintptr_t pc) {
     return next == c->places.begin() ? &c->whole : &*std::prev(next);
 }
 
-void settle(place *p, const script *from, const std::string &function, uint32_t line, uint32_t column, bool exact) {
-    const std::string *file = &from->file;
-    if (from->map && line) {
-        const auto &rows = from->map->rows;
-        source_map::row wanted{(int32_t)line - 1, (int32_t)column - 1, 0, 0, 0};
-        auto next =
-            std::upper_bound(rows.begin(), rows.end(), wanted, [](const source_map::row &a, const source_map::row &b) {
-                return a.line < b.line || (a.line == b.line && a.column < b.column);
-            });
-        if (next != rows.begin() && std::prev(next)->line == wanted.line && std::prev(next)->source >= 0) {
-            const source_map::row &row = *std::prev(next);
-            file = &from->map->sources[row.source];
-            line = (uint32_t)row.source_line + 1;
-            column = (uint32_t)row.source_column + 1;
-        } else {
-            exact = false; /* a line that no source is known for */
+/* A place in a function; in the file that it was written in, if the generated one has a map that knows. */
+void settle(place *p, const code *in, uint32_t line, uint32_t column, bool exact) {
+    const std::string *file = &in->from->file, *function = &in->function;
+    if (const source_map *map = in->from->map.get()) {
+        const source_map::row *row = map->find(line, column);
+        const std::string *name = row ? map->name_before(in->line, in->column, function->size()) : nullptr;
+        if (row) {
+            file = &map->sources[row->source];
+            line = (uint32_t)row->source_line + 1;
+            column = (uint32_t)row->source_column + 1;
         }
+        if (name) function = name;
     }
-    p->site = mw_intern_site(file->data(), file->size(), function.data(), function.size(), line, column);
+    p->site = mw_intern_site(file->data(), file->size(), function->data(), function->size(), line, column);
     p->exact = exact;
-    p->internal = from->internal;
+    p->internal = in->from->internal;
     p->known = p->site != 0;
 }
 
@@ -321,9 +310,9 @@ void resolve_optimised(state *s, code *c, place *p) {
     const code *home = own ? own : other;
     if (own ? !other || all_of_own_script(s, c) : other && !several) {
         const place *q = storing_at(s, home, p->position);
-        settle(p, home->from, home->function, q->line, q->column, true);
+        settle(p, home, q->line, q->column, true);
     } else {
-        settle(p, c->from, c->function, c->line, c->column, false);
+        settle(p, c, c->line, c->column, false);
     }
 }
 
@@ -334,9 +323,9 @@ place *resolve(state *s, code *c, uintptr_t pc) {
     if (!c->bytecode)
         resolve_optimised(s, c, p);
     else if (p == &c->whole)
-        settle(p, c->from, c->function, c->line, c->column, false);
+        settle(p, c, c->line, c->column, false);
     else
-        settle(p, c->from, c->function, p->line, p->column, true);
+        settle(p, c, p->line, p->column, true);
     return p;
 }
 
@@ -510,15 +499,20 @@ extern "C" bool isolate_learn_operations(const char *function) {
 
 void isolate_counts(struct line_counts *out) { *out = self ? self->counts : line_counts{}; }
 
-void isolate_source_map(const char *file, const char *const *sources, size_t source_count, const int32_t *rows,
-                        size_t n) {
-    std::unique_ptr<source_map> map(new source_map);
-    for (size_t i = 0; i < source_count; i++) map->sources.push_back(sources[i]);
-    for (size_t i = 0; i < n; i++, rows += 5) map->rows.push_back({rows[0], rows[1], rows[2], rows[3], rows[4]});
-    pthread_mutex_lock(&maps_lock);
-    std::unique_ptr<source_map> &known = maps[file_of(file)];
-    if (!known) known = std::move(map); /* a script may refer to the one that is there */
-    pthread_mutex_unlock(&maps_lock);
+bool isolate_original(const char *file, uint32_t *line, uint32_t *column, const char **source) {
+    state *s = self;
+    const source_map::row *row = nullptr;
+    if (!s) return false;
+    for (auto &entry : s->scripts) {
+        script *known = entry.second.get();
+        if (known->file == file) known->read_map();
+        if (!known->map || known->file != file || !(row = known->map->find(*line, *column))) continue;
+        *source = known->map->sources[row->source].c_str();
+        *line = (uint32_t)row->source_line + 1;
+        *column = (uint32_t)row->source_column + 1;
+        return true;
+    }
+    return false;
 }
 
 /* ---- flows ------------------------------------------------------------------------------------------------------- */
@@ -560,6 +554,10 @@ static v8::Local<v8::Value> local(napi_value value) {
 
 napi_value isolate_buffer(napi_env, struct block *block) {
     v8::Isolate *isolate = v8::Isolate::GetCurrent();
+    if (self && !self->watches) {
+        self->watches = true;
+        for (auto &entry : self->scripts) entry.second->read_map();
+    }
     auto store = v8::ArrayBuffer::NewBackingStore(
         block->bytes, block->size, [](void *, size_t, void *held) { block_release((struct block *)held); }, block);
     v8::Local<v8::ArrayBuffer> buffer = v8::ArrayBuffer::New(isolate, std::move(store));

@@ -1,0 +1,11 @@
+import { watch } from 'memwatch';
+
+export interface Reading {
+  degrees: number;
+}
+
+export const board: Float64Array = watch(new Float64Array(2));
+
+export function record(reading: Reading, at: number): void {
+  board[at] = reading.degrees;
+}
