@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,41 @@ def test_package_is_built_from_its_sources_where_no_binary_fits(node: Node, tarb
         [node.path, "-e", program], cwd=node.folder, env=environment(), capture_output=True, text=True
     )
     assert done.stdout == "5\n", done.stderr
+
+
+def other_architecture(addon: Path) -> None:
+    image = bytearray(addon.read_bytes())
+    image[18:20] = (183).to_bytes(2, "little")  # e_machine: EM_AARCH64
+    addon.write_bytes(image)
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (other_architecture, "cannot open shared object file"),
+        (lambda addon: addon.write_bytes(b"not an addon"), ""),
+        (Path.unlink, "No native build was found"),
+    ],
+    ids=["another architecture", "no library", "missing"],
+)
+def test_addon_that_cannot_be_loaded_says_how_to_get_one_and_the_program_goes_on(
+    node: Node, harm: Callable[[Path], object], reason: str
+) -> None:
+    package = node.folder / "node_modules" / "memwatch"
+    package.unlink()
+    shutil.copytree(
+        PACKAGE, package, ignore=shutil.ignore_patterns("build", "core", "typescript", "*esbuild", "@types")
+    )
+    for addon in package.glob("prebuilds/*/*.node"):
+        harm(addon)
+    node.write("console.log('goes on'); try { require('memwatch'); } catch (e) { console.log(e.message); }")
+    done = node.run("program.js")
+    goes_on, message = done.stdout.split("\n", 1)
+    assert goes_on == "goes on"
+    for said in (message, done.stderr):
+        assert "addon can't be loaded by Node.js" in said
+        assert "npm rebuild memwatch" in said
+        assert reason in said
 
 
 @pytest.mark.parametrize("module", ["node16", "bundler"])

@@ -146,6 +146,14 @@ ENDS = {
         "process.on('SIGTERM', () => process.exit(9)); process.kill(process.pid, 'SIGTERM'); setTimeout(() => {}, 5000);",
         9,
     ),
+    "fault sent": ("process.kill(process.pid, 'SIGSEGV'); setTimeout(() => {}, 5000);", -signal.SIGSEGV),
+    "bus error sent": ("process.kill(process.pid, 'SIGBUS'); setTimeout(() => {}, 5000);", -signal.SIGBUS),
+    "fault handled": (
+        "process.on('SIGSEGV', () => process.exit(5)); process.kill(process.pid, 'SIGSEGV'); setTimeout(() => {}, 5000);",
+        5,
+    ),
+    "caught late": ("process.on('uncaughtException', (e) => console.log(e.message)); throw new Error('mine');", 0),
+    "exit while exiting": ("process.on('exit', () => process.exit(6));", 6),
 }
 
 
@@ -158,7 +166,8 @@ def test_program_ends_as_it_would_and_what_it_wrote_is_kept(node: Node, end: str
     plain = node.run("plain.js", register=False, check=status)
     watched = node.run("watched.js", check=status)
     assert watched.stdout == plain.stdout
-    assert watched.stderr.replace("watched.js", "plain.js").splitlines()[:1] == plain.stderr.splitlines()[:1]
+    shown = [re.sub(r"0x[0-9a-f]+", "0x", text) for text in (watched.stderr, plain.stderr)]
+    assert shown[0].replace("watched.js", "plain.js") == shown[1]
     journal = node.read()
     assert not journal.lost
     assert [event.new for event in journal.of("x")] == [[1], *([[2]] if "bye" in plain.stdout else [])]
@@ -182,6 +191,24 @@ def test_exit_in_the_middle_of_a_worker_s_writes_keeps_its_events(node: Node) ->
     assert not journal.lost
     assert [event.new[0] for event in journal.of("x")] == list(range(1, len(journal.events) + 1))
     assert len(journal.events) > 500
+
+
+def test_program_killed_in_the_middle_of_its_writes_leaves_each_that_it_made(node: Node) -> None:
+    node.write("""
+        const x = require('memwatch').watch(new Int32Array(1));
+        for (let i = 1; ; i++) {
+          x[0] = i;
+          if (i === 1000) require('node:fs').writeSync(1, 'on');
+        }
+    """)
+    command = [node.path, "--require", "memwatch/register", "program.js"]
+    with subprocess.Popen(command, cwd=node.folder, env=environment(), stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.read(2) == b"on"
+        process.kill()
+    journal = node.read()
+    assert [event.new[0] for event in journal.events] == list(range(1, len(journal.events) + 1))
+    assert len(journal.events) >= 1000
 
 
 def test_closed_session_is_an_error_and_the_arrays_stay_usable(node: Node) -> None:
