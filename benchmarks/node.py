@@ -53,7 +53,8 @@ def lines(figure: str, ask: Callable[[str], float]) -> Row:
 
 def unwatched(figure: str, loop: str, node: Path, folder: str) -> Row:
     """The quickest of several processes with us, and of several without: V8 compiles a little differently in each."""
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     for _ in range(PROCESSES):
         for found, watching in ((ours, True), (theirs, False)):
             with loops(node, folder, watching=watching) as ask:
