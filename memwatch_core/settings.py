@@ -90,7 +90,10 @@ class PluginsSection(Section):
     """
 
     serializers: Names = ("scalars", "bytes", "struct", "typedarray")
-    sql: Names = ("sqlite3", "psycopg2", "psycopg", "mysqlclient", "sqlalchemy", "pg", "mysql2")
+    sql: Names = (
+        *("sqlite3", "psycopg2", "psycopg", "mysqlclient", "sqlalchemy"),
+        *("pg", "mysql2", "better-sqlite3", "node-sqlite3", "sequelize"),
+    )
     sinks: Names = ("console",)
     bridges: Names = ("node",)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -38,6 +40,26 @@ def environment(**variables: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)} | variables
 
 
+def plugin(driver: str) -> Path:
+    """The folder of the npm package ``memwatch-sql-<driver>``."""
+    named = (ROOT / "plugins" / f"memwatch-sql-{kind}{driver}" for kind in ("", "node-"))
+    return next(folder for folder in named if (folder / "package.json").exists())
+
+
+def unfit(package: Path, version: int) -> str:
+    """Why an installed package can't be used by this version of Node.js; empty if it can."""
+    if not package.is_dir():
+        return "isn't here: make node installs it (from the npm registry)"
+    wanted = re.search(r"\d+", json.loads((package / "package.json").read_text()).get("engines", {}).get("node", "0"))
+    if wanted and version < int(wanted[0]):
+        return f"is here in a version for Node.js {wanted[0]} and later only: make soak builds an earlier one"
+    if (package / "binding.gyp").exists() and not list(package.glob("build/Release/*.node")) + list(
+        package.glob("prebuilds/*.node")
+    ):
+        return "isn't compiled here: it takes g++ and libsqlite3-dev"
+    return ""
+
+
 @dataclass
 class Node:
     """One version, and a folder in which ``memwatch`` is installed."""
@@ -56,15 +78,18 @@ class Node:
 
     def install(self, *drivers: str, plugins: bool = True) -> None:
         """Drivers from npm, as ``make node`` installed them, and the plugins that trace them."""
+        modules = self.folder / "node_modules"
         for package in sorted(DRIVERS.iterdir()) if DRIVERS.is_dir() else ():
             if not package.name.startswith("."):
-                (self.folder / "node_modules" / package.name).symlink_to(package)
+                (modules / package.name).symlink_to(package)
         for driver in drivers:
-            if not (DRIVERS / driver).is_dir():
-                pytest.skip(f"{driver} isn't here: make node installs it (from the npm registry)")
+            if (own := ROOT / ".node" / str(self.version) / "drivers" / "node_modules" / driver).is_dir():
+                (modules / driver).unlink()
+                (modules / driver).symlink_to(own)
+            if reason := unfit(modules / driver, self.version):
+                pytest.skip(f"{driver} {reason}")
             if plugins:
-                plugin = f"memwatch-sql-{driver}"
-                (self.folder / "node_modules" / plugin).symlink_to(ROOT / "plugins" / plugin)
+                (modules / f"memwatch-sql-{driver}").symlink_to(plugin(driver))
 
     def write(self, text: str, name: str = "program.js") -> str:
         (self.folder / name).write_text(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import servers
 from nodejs import Journal, Node
@@ -11,6 +12,9 @@ from nodejs import Journal, Node
 HEADS = {
     "pg": "const pg = require('pg');",
     "mysql2": "const mysql = require('mysql2'), promise = require('mysql2/promise');",
+    "better-sqlite3": "const Database = require('better-sqlite3');",
+    "sqlite3": "const sqlite3 = require('sqlite3');",
+    "sequelize": "const { Sequelize, DataTypes } = require('sequelize');",
 }
 
 
@@ -20,14 +24,19 @@ class SqlProgram:
 
     node: Node
     driver: str
-    database: servers.PostgreSql | servers.MariaDb
+    database: servers.PostgreSql | servers.MariaDb | Path
+    """A server's, or SQLite's file."""
+    below: tuple[str, ...] = ()
+    """Drivers that the driver is on top of."""
 
     def __post_init__(self) -> None:
-        self.node.install(self.driver)
+        self.node.install(self.driver, *self.below)
 
     @property
     def config(self) -> dict[str, object]:
         where = self.database
+        if isinstance(where, Path):
+            return {"file": str(where)}
         names = {"host": where.host, "port": where.port, "user": where.user, "password": where.password}
         return names | {"database": where.database}
 
@@ -45,7 +54,7 @@ class SqlProgram:
         """What it prints."""
         self.write(body)
         done = self.node.run("--no-deprecation", "program.js", DATABASE=json.dumps(self.config), **variables)
-        assert done.stderr == stderr
+        assert done.stderr == stderr, done.stderr
         return done.stdout
 
     def journal(self, body: str) -> Journal:

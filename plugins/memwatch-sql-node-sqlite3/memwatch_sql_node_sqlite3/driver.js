@@ -1,0 +1,134 @@
+// Traces sqlite3 (node-sqlite3): publishes what its databases and statements do.
+//
+// A database's run(), get() ... prepare a statement and call its method of the same name, which is where a statement
+// begins. It runs on a thread of the pool, and the addon calls back out of no flow at all: the program's callbacks are run
+// in the statement's. Where the program gives none, ours does what the addon does then: it emits the error.
+'use strict';
+
+const DRIVER = 'sqlite3', DIALECT = 'sqlite';
+const databases = new WeakMap(); // prepared statement -> its database
+const bound = new WeakMap(); // prepared statement -> what bind() was given
+const transactions = new WeakMap(); // database -> Transaction
+
+function install({ Database, Statement }, { tracer, replace }) {
+  let call; // of a method of a database that is going on: {database, token}
+
+  function begin(database, statement, given) {
+    const several = given.length === 1 && typeof given[0] === 'object' && given[0] !== null && !ArrayBuffer.isView(given[0]);
+    return tracer.begin({
+      driver: DRIVER, dialect: DIALECT, statement, parameters: several ? given[0] : given, connection: database,
+      database: database?.filename,
+    });
+  }
+
+  function end(token, database, statement, error, rows) {
+    if (database && !transactions.has(database)) transactions.set(database, new Transaction());
+    const inTransaction = database && transactions.get(database).after(error ? '' : statement);
+    tracer.end(token, { error: error ?? undefined, rows, inTransaction });
+  }
+
+  /** The callback, preceded by what it tells us, in the flow of what `token` returns. */
+  function told(token, callback, before) {
+    return function () {
+      tracer.guard(() => Reflect.apply(before, this, arguments));
+      return callback && tracer.run(token(), () => Reflect.apply(callback, this, arguments));
+    };
+  }
+
+  for (const name of ['run', 'get', 'all', 'each', 'map']) {
+    replace(Database.prototype, name, (original) => function (...args) {
+      const before = call, mine = { database: this, token: null };
+      const failed = (error) => error && tracer.end(mine.token, { error }); // it couldn't be prepared
+      if (typeof args.at(-1) === 'function') args.push(told(() => mine.token, args.pop(), failed));
+      call = mine;
+      try {
+        return Reflect.apply(original, this, args);
+      } finally {
+        call = before;
+      }
+    });
+  }
+
+  for (const name of ['run', 'get', 'all', 'each']) {
+    replace(Statement.prototype, name, (original) => function (...args) {
+      const database = call?.database ?? databases.get(this);
+      const [callback, complete] = functionsAtEnd(args, name === 'each' ? 2 : 1);
+      const token = begin(database, this.sql, args.length ? args : bound.get(this) ?? []);
+      if (call) call.token = token;
+      const done = function (error, result) {
+        if (!error && name === 'all') tracer.fetched(token, result?.length ?? 0);
+        if (!error && name === 'get' && result !== undefined) tracer.fetched(token, 1);
+        end(token, database, this.sql, error, name === 'run' ? this.changes : undefined);
+      };
+      const row = (error) => (error ? end(token, database, this.sql, error) : tracer.fetched(token, 1));
+      const callbacks = name === 'each' ? [[callback ?? emitting, row], [complete, done]] : [[callback ?? emitting, done]];
+      return Reflect.apply(original, this, [...args, ...callbacks.map(([each, before]) => told(() => token, each, before))]);
+    });
+  }
+  replace(Statement.prototype, 'bind', (original) => function (...args) {
+    const result = Reflect.apply(original, this, args);
+    functionsAtEnd(args, 1);
+    bound.set(this, args);
+    return result;
+  });
+
+  replace(Database.prototype, 'prepare', (original) => function () {
+    const statement = Reflect.apply(original, this, arguments);
+    databases.set(statement, this);
+    return statement;
+  });
+  replace(Database.prototype, 'exec', (original) => function (script, ...args) {
+    const [callback = emitting] = functionsAtEnd(args, 1);
+    const token = begin(this, script, []);
+    return Reflect.apply(original, this, [script, ...args, told(() => token, callback, (error) => end(token, this, script, error))]);
+  });
+  replace(Database.prototype, 'close', (original) => function (...args) {
+    const [callback = emitting] = functionsAtEnd(args, 1);
+    const closed = (error) => error || tracer.transactionEnds(this, 'closed');
+    return Reflect.apply(original, this, [...args, told(() => null, callback, closed)]);
+  });
+}
+
+function emitting(error) {
+  if (error) this.emit('error', error);
+}
+
+/** Takes the functions, at most so many, that arguments end with off them. */
+function functionsAtEnd(args, most) {
+  let from = args.length;
+  while (from && args.length - from < most && typeof args[from - 1] === 'function') from--;
+  return args.splice(from);
+}
+
+/** Whether a database is in a transaction: the addon doesn't say, so its statements are followed. */
+class Transaction {
+  #open = false;
+  #savepoints = [];
+
+  after(script) {
+    let trigger = false; // its body has semicolons, and an END of its own
+    for (const each of script.replace(/'(?:[^']|'')*'|--[^\n]*|\/\*[^]*?\*\//g, ' ').split(';')) {
+      const words = each.trim().toUpperCase().split(/\s+/, 4);
+      if (words[0] === 'CREATE') trigger = words.includes('TRIGGER');
+      if (!trigger) this.#follow(words);
+      else if (words[0] === 'END') trigger = false;
+    }
+    return this.#open;
+  }
+
+  #follow([word, ...rest]) {
+    const name = rest.filter((each) => each !== 'SAVEPOINT')[0];
+    if (word === 'SAVEPOINT') {
+      this.#savepoints.push({ name, begins: !this.#open });
+      this.#open = true;
+    } else if (word === 'RELEASE') {
+      const at = this.#savepoints.findLastIndex((savepoint) => savepoint.name === name);
+      if (at >= 0 && this.#savepoints.splice(at)[0].begins) this.#open = false;
+    } else if (word === 'BEGIN' || word === 'COMMIT' || word === 'END' || (word === 'ROLLBACK' && !rest.includes('TO'))) {
+      this.#open = word === 'BEGIN';
+      this.#savepoints = [];
+    }
+  }
+}
+
+module.exports = { name: 'sqlite3', target: 'sqlite3', install };
