@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodejs import PACKAGE, Node, environment, records
+from nodejs import ONCE, PACKAGE, Node, environment, records
 
 from memwatch_core.records import Event
 
@@ -171,6 +171,19 @@ def test_program_ends_as_it_would_and_what_it_wrote_is_kept(node: Node, end: str
     journal = node.read()
     assert not journal.lost
     assert [event.new for event in journal.of("x")] == [[1], *([[2]] if "bye" in plain.stdout else [])]
+
+
+@ONCE
+@pytest.mark.parametrize("end", ["exit", "uncaught", "terminated", "killed", "handled"])
+def test_program_under_the_host_ends_as_alone(node: Node, end: str) -> None:
+    text, status = ENDS[end]
+    node.write(
+        "const x = require('memwatch').watch(new Int32Array(1));\nx[0] = 1; console.log('out');\n" + text, "app.js"
+    )
+    done = run(node, "--", "node", "app.js", check=status)
+    assert done.stdout == "out\n"
+    assert [event["new"] for event in lines(node)] == [[1]]
+    assert ("Error: mine" in done.stderr) == (end == "uncaught")
 
 
 def test_exit_in_the_middle_of_a_worker_s_writes_keeps_its_events(node: Node) -> None:
