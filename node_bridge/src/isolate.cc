@@ -75,11 +75,12 @@ struct state {
     bool operations_known;
     uintptr_t stack_top;
     range text[3]; /* where code may lie that isn't in the map */
-    struct {
-        uintptr_t pc;
+    struct recent {
+        uintptr_t pc; /* of machine code, or of bytecode */
         const code *in;
         place *at;
     } recent[512];
+    struct recent &recent_of(uintptr_t pc) { return recent[(pc * 0x9E3779B97F4A7C15ull) >> 55]; }
     uint32_t context;             /* mirrored by JavaScript */
     std::unique_ptr<flows> pulls; /* or found in these */
     line_counts counts;
@@ -329,22 +330,32 @@ place *resolve(state *s, code *c, uintptr_t pc) {
     return p;
 }
 
+bool within(const range &r, uintptr_t pc) { return pc - r.start < r.stop - r.start; }
+
 bool is_code(state *s, uintptr_t pc) {
     for (const range &r : s->text)
-        if (pc - r.start < r.stop - r.start) return true;
+        if (within(r, pc)) return true;
     return code_at(s, pc) != nullptr;
+}
+
+/* The program's code there; nothing is looked up for node's own and for V8's builtins. */
+code *program_code_at(state *s, uintptr_t pc) {
+    return within(s->text[0], pc) || within(s->text[2], pc) ? nullptr : code_at(s, pc);
 }
 
 /* A frame of the interpreter holds the bytecode array at -32 and the offset, a small integer, at -40. The array is
  * believed only if the map knows it. */
-uintptr_t interpreted(state *s, uintptr_t frame, code **in) {
+place *interpreted(state *s, uintptr_t frame) {
     uintptr_t array = *(uintptr_t *)(frame - 32), offset = *(uintptr_t *)(frame - 40);
-    if ((array & 3) != 1 || offset & 0xffffffff) return 0;
+    if ((array & 3) != 1 || offset & 0xffffffff) return nullptr;
     uintptr_t pc = array + (offset >> 32);
+    auto &recent = s->recent_of(pc);
+    if (recent.pc == pc) return recent.at;
     code *c = code_at(s, pc);
-    if (!c || !c->bytecode || !c->from) return 0;
-    *in = c;
-    return pc;
+    if (!c || !c->bytecode || !c->from) return nullptr;
+    place *p = resolve(s, c, pc);
+    if (p->known) recent = {pc, c, p};
+    return p;
 }
 
 struct finding {
@@ -364,14 +375,13 @@ bool walk(state *s, const ucontext_t *context, finding *found) {
     uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP], sp = (uintptr_t)context->uc_mcontext.gregs[REG_RSP],
               frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
     for (int depth = 0; depth < 64; depth++) {
-        code *c = code_at(s, pc);
+        code *c = program_code_at(s, pc);
         bool in_stack = frame >= sp && frame + 16 <= s->stack_top && !(frame & 7);
         if (c && !c->bytecode && c->from) {
             if (found->take(resolve(s, c, pc))) return true;
         } else if (in_stack && frame - 40 >= sp - 128) {
-            code *b;
-            uintptr_t at = interpreted(s, frame, &b);
-            if (at && found->take(resolve(s, b, at))) return true;
+            place *p = interpreted(s, frame);
+            if (p && found->take(p)) return true;
         }
         if (!in_stack) return false;
         uintptr_t up = *(uintptr_t *)frame;
@@ -419,7 +429,7 @@ extern "C" void isolate_origin(const void *ucontext, mw_origin *origin) {
     const ucontext_t *context = (const ucontext_t *)ucontext;
     origin->context = context_of(s);
     uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
-    auto &recent = s->recent[(pc * 0x9E3779B97F4A7C15ull) >> 55];
+    auto &recent = s->recent_of(pc);
     finding found{};
     if (recent.pc == pc) {
         found.best = recent.at;

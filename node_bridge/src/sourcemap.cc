@@ -19,8 +19,7 @@ constexpr size_t NAME_MAX_BYTES = 4096;
 constexpr int64_t POSITION_MAX = 1 << 30; /* a line, a column; of two the sum fits too */
 constexpr int NESTED_MAX = 64;
 
-/* ---- JSON, as far as maps go ---------------------------------------------------------------------------------------
- */
+/* ---- JSON, as far as maps go ------------------------------------------------------------------------------------- */
 
 class json {
     const char *at, *stop;
@@ -222,8 +221,7 @@ std::string source_name(const std::string &folder, const std::string &root, cons
     return is_presentable(name) ? name : "";
 }
 
-/* ---- mappings ------------------------------------------------------------------------------------------------------
- */
+/* ---- mappings ---------------------------------------------------------------------------------------------------- */
 
 struct mappings {
     source_map *map;
@@ -320,8 +318,7 @@ bool read_map(json &in, const std::string &folder, int64_t line, int64_t column,
     return rows.decode(text, sources.size(), map->names.size() - rows.first_name);
 }
 
-/* ---- where maps are
- * --------------------------------------------------------------------------------------------------- */
+/* ---- where maps are ---------------------------------------------------------------------------------------------- */
 
 bool read_data(const std::string &url, std::string *out) {
     size_t comma = url.find(',');

@@ -20,7 +20,7 @@ function install(Database, { tracer, replace }) {
     try {
       result = call();
     } catch (error) {
-      tracer.end(token, { error, inTransaction: database?.inTransaction });
+      tracer.guard(() => tracer.end(token, { error, inTransaction: database?.inTransaction }));
       throw error;
     }
     tracer.guard(() => {
