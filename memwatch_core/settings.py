@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PrivateAttr
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Source:
 
 
 DEFAULT = Source("default", "default")
+JOURNAL_MIN = 4 << 20
+"""``MW_JOURNAL_MIN`` of memwatch.h: journal.max_bytes is at least this."""
 
 
 def _depth(value: object) -> object:
@@ -115,9 +117,23 @@ class NodeSection(Section):
     """Run without V8's two middle compilers, whose code carries no lines (``--no-sparkplug --no-maglev``)."""
 
 
+def _max_bytes(value: int) -> int:
+    if value == 0 or JOURNAL_MIN <= value < 2**53:  # what JavaScript can count to
+        return value
+    raise ValueError(f"must be a number of bytes, at least {JOURNAL_MIN} (4 MiB), or 0 for no limit")
+
+
+MaxBytes = Annotated[int, AfterValidator(_max_bytes)]
+
+
 class JournalSection(Section):
     folder: Folder = Path(".memwatch")
     """Where sessions are kept. Relative to the file that says so; the default, to the file in use, or to here."""
+    max_bytes: MaxBytes = 0
+    """What the journal of one process may take on disk; 0 for no limit."""
+    policy: Literal["block", "drop", "rotate"] = "block"
+    """At the limit: wait for the reader (if there is none, as ``drop``), leave out and count what comes next, or give
+    up what is oldest."""
 
 
 class Config(Section):

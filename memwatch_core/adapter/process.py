@@ -84,6 +84,7 @@ def open_journal(
         where = Path(folder)
         session = read_session(where).id
         tracker = core.start(config.core.tracker)
+        core.limit_journal(config.journal.max_bytes, config.journal.policy)
         path = _free_name(where)
         core.open_journal(path, session, RUNTIME)
         proxy.provide_origins(True)

@@ -62,10 +62,12 @@ class _Metadata(msgspec.Struct):
 class _Watch:
     """A registered variable, and whether sinks know of it."""
 
-    __slots__ = ("announced", "depth", "flags", "followed", "metadata", "shown", "size", "time")
+    __slots__ = ("announced", "depth", "flags", "followed", "metadata", "repeated", "shown", "size", "time")
 
-    def __init__(self, time: int, size: int, flags: int, depth: tuple[int, int]) -> None:
+    def __init__(self, time: int, size: int, flags: int, depth: tuple[int, int], repeated: bool = False) -> None:
         self.time, self.size, self.flags, self.depth = time, size, flags, depth
+        self.repeated = repeated
+        """What it held at the beginning of the journal is no longer there."""
         self.metadata = _Metadata()
         self.announced = False
         self.followed = 0
@@ -102,7 +104,11 @@ class JournalDecoder:
         self._named: set[int] = set()
         self._payloads = Payloads()
         self._followed = 0
-        self._lost_told = self._skipped_told = self._damaged_told = 0
+        self._skipped_told = self._damaged_told = 0
+        self._lost_told: dict[int, int] = {}
+        self._lossy: set[int] = set()
+        """Variables of which events are known to be missing: bytes that changed without one are explained by that."""
+        self._last = 0
         self._time = header.started
         self._text = f"{self.reader.path.name}: {self.runtime} process {self.pid}, tracker {header.tracker}"
         self._begun = self.ended = False
@@ -122,7 +128,13 @@ class JournalDecoder:
         if not self._begun:
             self._begun = True
             out.append(Notice(self._time, self.pid, self._text))
-        while not self.ended and (block := self.reader.read()) is not None:
+        while not self.ended:
+            block = self.reader.read()
+            if self.reader.jumped is not None:
+                self._jump(self.reader.jumped, out)
+                continue
+            if block is None:
+                break
             self._take_block(block, out)
             if out or self.reader.position == block.first:
                 break
@@ -176,6 +188,8 @@ class JournalDecoder:
 
     def _act(self, record: RawRecord, payload: bytes, out: list[Record]) -> None:
         ident, kind = record.id, record.kind
+        if record.flags & Flag.REPEATED and self._is_known(record):
+            return
         if kind == Kind.VARIABLE:
             self._register(record)
         elif kind == Kind.CONTENT:
@@ -205,13 +219,24 @@ class JournalDecoder:
     def _register(self, record: RawRecord) -> None:
         flags, size, start, stop, _ = VARIABLE_SLOT.unpack(_HEAD + record.payload)[4:]
         self._forget(record.id)
-        watch = self._watches[record.id] = _Watch(record.time, size, flags, (start, stop))
+        repeated = bool(record.flags & Flag.REPEATED)
+        watch = self._watches[record.id] = _Watch(record.time, size, flags, (start, stop), repeated)
+        self._last = max(self._last, record.id)
         self._define(record.id, watch, provisional=True)
+
+    def _is_known(self, record: RawRecord) -> bool:
+        """Whether a record that was copied, because its place was given back to the disk, says nothing new."""
+        if record.kind == Kind.VARIABLE:
+            return record.id <= self._last  # if we don't know it, it has ended
+        if record.kind == Kind.METADATA:
+            watch = self._watches.get(record.id)
+            return watch is None or not watch.repeated or watch.announced
+        return record.kind == Kind.THREAD and record.tid in self._named
 
     def _define(self, ident: int, watch: _Watch, *, provisional: bool) -> Variable:
         """Tells the store loop what is known of a variable."""
         meta = watch.metadata
-        size = watch.size if meta.size is None else max(0, min(meta.size, watch.size))
+        size = self._size(watch)
         start, stop = min(watch.depth[0], size), min(watch.depth[1], size)
         site = meta.site
         variable = Variable(
@@ -222,7 +247,7 @@ class JournalDecoder:
         )  # fmt: skip
         serializer = self._serializers.get(meta.serializer)
         decode = serializer.decode if serializer is not None else None if meta.serializer or not size else _as_bytes
-        fits = size <= VALUE_LIMIT and self._followed - watch.followed + size <= SHADOW_LIMIT
+        fits = size <= VALUE_LIMIT and not watch.repeated and self._followed - watch.followed + size <= SHADOW_LIMIT
         self._followed += (size if fits else 0) - watch.followed
         watch.followed = size if fits else 0
         form = serializer.format if serializer is not None else None
@@ -230,12 +255,20 @@ class JournalDecoder:
         watch.shown = variable
         return variable
 
+    @staticmethod
+    def _size(watch: _Watch) -> int:
+        size = watch.metadata.size
+        return watch.size if size is None else max(0, min(size, watch.size))
+
     def _describe(self, record: RawRecord, metadata: _Metadata, out: list[Record]) -> None:
         watch = self._watches.get(record.id)
         if watch is None:
             raise ValueError("no such variable")
         watch.metadata = metadata
         before = watch.shown
+        if watch.repeated and not watch.announced:
+            self._define(record.id, watch, provisional=True)  # announced by its first store, with the value before
+            return
         if self._define(record.id, watch, provisional=False) != before or not watch.announced:
             self._announce(record.id, watch, record.time if watch.announced else watch.time, out)
 
@@ -254,7 +287,12 @@ class JournalDecoder:
             watch.announced = True  # nothing can be said of it
             self._define(record.id, watch, provisional=False)
         else:
+            before = record.payload[: len(record.payload) // 2]
+            whole = watch.repeated and record.offset == 0 and len(before) >= self._size(watch)
+            watch.repeated = watch.repeated and not whole
             self._define(record.id, watch, provisional=False)
+            if whole:  # all of its bytes are known now
+                self._stores.fill(record.id, 0, before)
             self._announce(record.id, watch, watch.time, out)
 
     def _unregister(self, record: RawRecord, out: list[Record]) -> None:
@@ -263,6 +301,8 @@ class JournalDecoder:
             raise ValueError("no such variable")
         if not watch.announced:
             self._announce(record.id, watch, watch.time, out)
+        if self.reader.lost:
+            self._tell_losses(out, record.id)  # while its name is known
         name = watch.shown.name if watch.shown is not None else f"variable {record.id}"
         out.append(Unwatched(record.time, self.pid, name, record.id))
         self._forget(record.id)
@@ -273,7 +313,31 @@ class JournalDecoder:
             self._followed -= watch.followed
             self._stores.forget(ident)
 
+    def _jump(self, stores: int, out: list[Record]) -> None:
+        """The writer has given back to the disk what we haven't read, or somebody else has."""
+        seen, self._stores.seq = self._stores.seq, stores
+        self.reader.jumped = None
+        self._payloads = Payloads()
+        self._lossy.update(self._watches)
+        name, gone = self.reader.path.name, max(0, stores - seen)
+        unread = self.reader.live and self.reader.acknowledged() < self.reader.front
+        if seen or self._watches or unread:
+            reason = "events that were given up, unread, for newer ones: journal.policy is rotate"
+            out.append(Lost(self._time, self.pid, gone, reason))
+        elif gone:
+            text = f"{name}: its first {gone:,} events are no longer on the disk (journal.max_bytes)"
+            out.append(Notice(self._time, self.pid, text))
+        for record in self.reader.copies():
+            self._take(record, out)
+
     def _tell_gap(self, record: RawRecord, out: list[Record]) -> None:
+        if self.reader.header.max_bytes or self.reader.lost:
+            self._tell_losses(out, record.id)
+            if record.id in self._lossy:
+                watch = self._watches.get(record.id)
+                if watch is not None and record.offset == 0 and len(record.payload) // 2 >= self._size(watch):
+                    self._lossy.discard(record.id)  # all of its bytes are known again
+                return
         shown = self._watches[record.id].shown if record.id in self._watches else None
         where = f"bytes {record.offset} to {record.offset + len(record.payload) // 2 - 1}"
         reason = f"a change without an event: {where} are not what the last event left"
@@ -302,10 +366,8 @@ class JournalDecoder:
 
     def _tell_counters(self, out: list[Record]) -> None:
         reader = self.reader
-        if reader.lost > self._lost_told:
-            reason = "stores that ran and couldn't be recorded: the disk was full"
-            out.append(Lost(self._time, self.pid, reader.lost - self._lost_told, reason))
-            self._lost_told = reader.lost
+        if reader.lost > sum(self._lost_told.values()) and (reader.ended or reader.position >= reader.reserved):
+            self._tell_losses(out)  # by now the names of all variables are known
         if reader.damaged > self._damaged_told:
             reason = "damaged slots of the journal were stepped over"
             out.append(Lost(self._time, self.pid, reader.damaged - self._damaged_told, reason))
@@ -314,6 +376,24 @@ class JournalDecoder:
             reason = "slots that were being written when the process ended"
             out.append(Lost(self._time, self.pid, reader.skipped - self._skipped_told, reason))
             self._skipped_told = reader.skipped
+
+    def _tell_losses(self, out: list[Record], only: int | None = None) -> None:
+        """What the writer has counted, by variable; or for one of them, and for those that share a count."""
+        reason = "stores that ran and couldn't be recorded: "
+        reason += "journal.max_bytes was reached" if self.reader.header.max_bytes else "the disk was full"
+        losses = self.reader.losses()
+        rest = self.reader.lost - sum(losses.values())
+        if rest > 0:  # a journal of format 1.0 counts them all together
+            losses[0] = losses.get(0, 0) + rest
+        for ident, count in losses.items():
+            more = count - self._lost_told.get(ident, 0)
+            if more <= 0 or (only is not None and ident not in (0, only)):
+                continue
+            shown = self._watches[ident].shown if ident in self._watches else None
+            name = None if not ident else shown.name if shown is not None else f"variable {ident}"
+            out.append(Lost(self._time, self.pid, more, reason, name))
+            self._lost_told[ident] = count
+            self._lossy.update([ident] if ident else self._watches)
 
     def _finish(self, out: list[Record]) -> None:
         reader, name = self.reader, self.reader.path.name

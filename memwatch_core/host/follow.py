@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ..journal.claim import Claim
 from ..journal.session import journals
 from ..records import Serializer
 from .merge import DELAY_NS, SessionDecoder
@@ -26,7 +27,8 @@ LAST_WORDS = 4 * DELAY_NS / 1e9
 class Follow(threading.Thread):
     """Reads the session in ``folder`` from its beginning, in a thread of its own once :meth:`start` is called.
 
-    The pipeline is closed at the end. ``say`` gets a sentence about what was left unread. Raises SessionError if the
+    What the sinks have got is acknowledged to the writers, if ``claim`` is held; it is closed at the end, and so is the
+    pipeline. ``say`` gets a sentence about what was left unread. Raises SessionError if the
     folder can't be listed.
     """
 
@@ -37,12 +39,14 @@ class Follow(threading.Thread):
         summary: Summary,
         pipeline: Pipeline,
         say: Callable[[str], None],
+        claim: Claim | None = None,
     ) -> None:
         super().__init__(name="memwatch-host", daemon=True)
         self._decoder = SessionDecoder(folder, {serializer.name: serializer for serializer in serializers})
         self._summary = summary
         self._pipeline = pipeline
         self._say = say
+        self._claim = claim
         self._turn = threading.Lock()
         self._wake = threading.Event()
         self._finishing = self._abandoned = False
@@ -74,6 +78,8 @@ class Follow(threading.Thread):
             with self._turn:
                 if not (self._decoder.ended or self._abandoned or self.failed):
                     self._say("a process of the session still runs: what it writes from now on is in its journal only")
+                if self._claim is not None:
+                    self._claim.close()
                 self._decoder.close()
                 self._pipeline.close()
 
@@ -107,4 +113,6 @@ class Follow(threading.Thread):
                 self._pipeline.write(records)
             if some:
                 self._pipeline.flush()
+                if self._claim is not None and self._claim.held:
+                    self._decoder.acknowledge()
             return some

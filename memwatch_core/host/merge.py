@@ -27,7 +27,7 @@ _time = attrgetter("time_ns")
 class _Source:
     """One journal and what was decoded of it and not yet given out."""
 
-    __slots__ = ("decoder", "keys", "last", "read_at", "records")
+    __slots__ = ("begun", "decoder", "keys", "last", "read_at", "records")
 
     def __init__(self, decoder: JournalDecoder) -> None:
         self.decoder = decoder
@@ -35,11 +35,14 @@ class _Source:
         self.keys: list[int] = []
         self.last = 0
         self.read_at = 0
+        self.begun = 0
+        """Slot at which the records that weren't given out yet begin."""
 
     def refill(self) -> None:
         """Decodes the next batch, if the last one was given out."""
         if not self.records and not self.decoder.ended:
             self.read_at = time_ns()
+            self.begun = self.decoder.reader.position
             self.records = self.decoder.poll()
 
     def sort(self) -> None:
@@ -132,6 +135,12 @@ class SessionDecoder:
                 sleep(DELAY_NS / 1e9 / 10)  # held back for what other processes may have written before
             else:
                 break
+
+    def acknowledge(self) -> None:
+        """Lets the writers give back to the disk what was given out (``journal.max_bytes``)."""
+        for source in self._sources:
+            reader = source.decoder.reader
+            reader.acknowledge(source.begun if source.records else reader.position)
 
     def close(self) -> None:
         """Closes all files. Idempotent."""

@@ -18,6 +18,7 @@ from typing import Literal, TextIO
 from .. import config as configuration
 from ..config import Config
 from ..errors import ConfigError, MemWatchError, SessionError
+from ..journal.claim import Claim
 from ..journal.session import create_session, save_drivers
 from ..loading.discovery import Plugins, load
 from .child import Child, end_like
@@ -97,11 +98,16 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
         folder = create_session(config.journal.folder, target.shown)
         configuration.save(config, folder)
         save_drivers(folder, plugins.sql)
-        child = Child(command, {**environment, "MEMWATCH_SESSION": str(folder)})
+        claim = Claim(folder)  # before there is a writer that could wait for it
+        try:
+            child = Child(command, {**environment, "MEMWATCH_SESSION": str(folder)})
+        except BaseException:
+            claim.close()
+            raise
     except BaseException:
         pipeline.close()
         raise
-    follow = Follow(folder, plugins.serializers, summary, pipeline, say)
+    follow = Follow(folder, plugins.serializers, summary, pipeline, say, claim)
     follow.start()
     try:
         status = child.wait()

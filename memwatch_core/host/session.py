@@ -13,6 +13,7 @@ from .. import config as configuration
 from ..adapter.join import join
 from ..config import Config
 from ..errors import ConfigError, SessionError
+from ..journal.claim import Claim
 from ..journal.session import create_session
 from ..loading.discovery import load
 from ..records import RecordSink
@@ -73,12 +74,17 @@ def session(
     try:
         where = create_session(effective.journal.folder, sys.orig_argv)
         configuration.save(effective, where)
-        membership = join(where, effective, plugins)
+        claim = Claim(where)
+        try:
+            membership = join(where, _never_waiting(effective), plugins)
+        except BaseException:
+            claim.close()
+            raise
     except BaseException:
         pipeline.close()
         raise
     summary = Summary()
-    follow = Follow(where, plugins.serializers, summary, pipeline, say)
+    follow = Follow(where, plugins.serializers, summary, pipeline, say, claim)
     follow.start()
     try:
         yield Session(where, membership.journal.tracker, effective, follow, summary)
@@ -88,6 +94,13 @@ def session(
         finally:
             follow.finish()
             follow.join()
+
+
+def _never_waiting(config: Config) -> Config:
+    """For the process that reads itself: its reader needs the interpreter, which a writer that waited would hold."""
+    if config.journal.policy != "block":
+        return config
+    return config.model_copy(update={"journal": config.journal.model_copy(update={"policy": "drop"})})
 
 
 def _configure(

@@ -9,12 +9,15 @@ from ..records import Call, Origin
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
-VERSION_MINOR = 0
+VERSION_MINOR = 1
 HEADER_SIZE = 4096
 SLOT_SIZE = 64
 SEGMENT_SLOTS = 16384
 SEGMENT_SIZE = SEGMENT_SLOTS * SLOT_SIZE
 RECORD_SLOTS_MAX = 255
+LOSSES = 236
+READER_FILE = "reader"
+"""In a session's folder: whoever frees what it has read holds it locked (:mod:`memwatch_core.journal.claim`)."""
 
 
 class Kind(IntEnum):
@@ -40,6 +43,7 @@ class Flag(IntFlag):
 
     INEXACT = 1
     SITE_INEXACT = 2
+    REPEATED = 64
     MORE = 128
 
 
@@ -61,10 +65,16 @@ FLAGS = {1: "track_threads", 2: "track_sql", 4: "track_all_vars", 8: "track_loca
 HEADER = Struct("<8sHHIIIQQ16s16s16sII")
 """magic, version major, minor, header_size, slot_size, segment_slots, pid, started, runtime, tracker, session,
 page_size, abi_version."""
-HEADER_RESERVED, HEADER_LOST, HEADER_CLOSED = 128, 192, 200
-"""Offsets of the three u64 that change while the journal is written."""
-COUNTERS = Struct("<Q56xQQ")
-"""reserved, lost, closed, from ``HEADER_RESERVED`` on."""
+HEADER_RESERVED, HEADER_LOST, HEADER_CLOSED, HEADER_FRONT, HEADER_STORES_BEFORE = 128, 192, 200, 208, 216
+"""Offsets of the u64 that change while the journal is written."""
+COUNTERS = Struct("<Q56xQQQQQ")
+"""reserved, lost, closed, front, stores_before (two of them), from ``HEADER_RESERVED`` on."""
+HEADER_MAX_BYTES, LIMIT = 232, Struct("<QI")
+"""max_bytes, policy."""
+HEADER_READ, READ = 256, Struct("<QQ")
+"""read, and its complement: written by the reader."""
+HEADER_LOSSES, LOSS = 320, Struct("<I4xQ")
+"""variable, count; ``LOSSES`` of them."""
 
 WORD = Struct("<I")
 """kind | slots << 8 | origin << 16 | flags << 24."""

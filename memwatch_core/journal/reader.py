@@ -26,6 +26,8 @@ BLOCK_SLOTS = 1024
 BLOCK_SIZE = BLOCK_SLOTS * layout.SLOT_SIZE
 GRACE = 0.1
 """Seconds that a process which has closed its journal, and still runs, has to commit what it had begun."""
+COPIES_SEGMENTS = 1 << 20
+"""Segments that are searched for copies, at most: a hostile file may claim any number."""
 _ZEROS = bytes(BLOCK_SIZE)
 
 
@@ -45,6 +47,8 @@ class Header(NamedTuple):
     session: bytes
     page_size: int
     abi_version: int
+    max_bytes: int
+    """What the file may take on disk; 0 for no limit."""
 
 
 class RawRecord(NamedTuple):
@@ -121,7 +125,10 @@ class JournalReader:
         """Slots that were handed out and that the file, cut short, doesn't have."""
         self.unknown: Counter[int] = Counter()
         """Kind -> records of kinds that this version doesn't know."""
-        self.reserved = self.lost = self.closed = 0
+        self.reserved = self.lost = self.closed = self.front = 0
+        self.jumped: int | None = None
+        """Set when ``position`` had to jump to ``front``, the first slot that is still there: the STORE records before
+        it. To be taken (and set to None) by whoever counts them."""
         self.ended = False
         """Everything was read, and nothing will be added."""
         try:
@@ -135,6 +142,9 @@ class JournalReader:
             os.close(self._file)
             raise
         self._writer = Writer(self.header.pid, self.path)
+        self._stores_before = 0
+        self._to_writer: int | None = None
+        self._acknowledged = 0
         self._buffer = bytearray(BLOCK_SIZE) if buffer is None else buffer
         self._view = memoryview(self._buffer)
         self._final = False
@@ -147,6 +157,9 @@ class JournalReader:
             os.close(self._file)
             self._file = -1
             self._writer.close()
+            if self._to_writer is not None:
+                os.close(self._to_writer)
+                self._to_writer = None
 
     @property
     def live(self) -> bool:
@@ -161,6 +174,8 @@ class JournalReader:
         if not self._final:
             self._read_counters()
             block = self._read_live()
+            while self.header.max_bytes and self._overtaken():
+                block = self._read_live()
             if block is not None and (block.first, block.slots) != self._given:
                 self._given = block.first, block.slots
                 return block  # but not one that holds no whole record a second time: is its writer still there?
@@ -170,6 +185,52 @@ class JournalReader:
             self._final = True
             self._read_counters()
         return self._read_final()
+
+    def copies(self) -> Iterator[RawRecord]:
+        """The records at the beginnings of segments that stand for some before ``front``. Blocks become invalid."""
+        position, stop = self.position, min(self.reserved, self.position + COPIES_SEGMENTS * layout.SEGMENT_SLOTS)
+        self._given = (-1, 0)
+        for segment in range(position - position % layout.SEGMENT_SLOTS, stop, layout.SEGMENT_SLOTS):
+            self.position, index = segment, 1
+            while index and (count := self._pread(BLOCK_SLOTS)):
+                block, index = Block(self._view, self.position, count, last=False), 0
+                while index < count and self._view[index * 64] and self._view[index * 64 + 3] & Flag.REPEATED:
+                    record, following = self.parse(block, index)
+                    if following <= index:
+                        break
+                    index = following
+                    if record is not None:
+                        yield record
+                self.position += index
+        self.position = position
+
+    def acknowledge(self, position: int) -> None:
+        """Tells the writer that the slots before ``position`` may be given back to the disk. Only for the reader that
+        holds the session's :class:`~memwatch_core.journal.claim.Claim`; without a limit, nothing is done."""
+        if not self.header.max_bytes or self._file < 0 or position // layout.SEGMENT_SLOTS == self._acknowledged:
+            return
+        try:
+            if self._to_writer is None:
+                self._to_writer = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            os.pwrite(self._to_writer, layout.READ.pack(position, ~position & 2**64 - 1), layout.HEADER_READ)
+            self._acknowledged = position // layout.SEGMENT_SLOTS
+        except OSError:
+            self._to_writer = None  # a journal that we may not write to, or that is gone: the writer drops, and counts
+
+    def acknowledged(self) -> int:
+        """The slots that a reader has acknowledged."""
+        raw = os.pread(self._file, layout.READ.size, layout.HEADER_READ)
+        read, check = layout.READ.unpack(raw.ljust(layout.READ.size, b"\0"))
+        return int(read) if read == ~check & 2**64 - 1 else 0
+
+    def losses(self) -> dict[int, int]:
+        """Stores that ran and couldn't be recorded, by variable; 0 stands for those that have no row of their own."""
+        raw = os.pread(self._file, layout.LOSSES * layout.LOSS.size, layout.HEADER_LOSSES)
+        rows = layout.LOSS.iter_unpack(raw[: len(raw) // layout.LOSS.size * layout.LOSS.size])
+        losses: Counter[int] = Counter()
+        for variable, count in rows:
+            losses[variable] += count
+        return {variable: count for variable, count in losses.items() if count}
 
     def parse(self, block: Block, index: int) -> tuple[RawRecord | None, int]:
         """The record at slot ``index`` of a block and the index behind it.
@@ -233,12 +294,42 @@ class JournalReader:
         def text(name: bytes) -> str:
             return name.split(b"\0")[0].decode("utf-8", "replace")
 
-        return Header((major, minor), pid, started, text(runtime), text(tracker), session, page, abi)
+        max_bytes, _ = layout.LIMIT.unpack_from(raw, layout.HEADER_MAX_BYTES) if minor else (0, 0)
+        return Header((major, minor), pid, started, text(runtime), text(tracker), session, page, abi, max_bytes)
 
     def _read_counters(self) -> None:
         raw = os.pread(self._file, layout.COUNTERS.size, layout.HEADER_RESERVED)
         if len(raw) == layout.COUNTERS.size:
-            self.reserved, self.lost, self.closed = layout.COUNTERS.unpack(raw)
+            self.reserved, self.lost, self.closed, front, *_ = layout.COUNTERS.unpack(raw)
+            if front > self.front and self.header.max_bytes:
+                self._move_front()
+
+    def _move_front(self) -> None:
+        """Reads ``front`` and the count that belongs to it. The writer stores the count first, in the place where that
+        of the segment before last was: it is the right one if ``front`` is the same before and after."""
+        while True:
+            _, _, _, front, *_ = self._counters()
+            _, _, _, _, *before = self._counters()
+            _, _, _, again, *_ = self._counters()
+            if front == again:
+                break
+        if front % layout.SEGMENT_SLOTS or front > self.reserved:
+            self.damaged += 1  # nobody's number
+            self.front = 2**64
+            return
+        self.front, self._stores_before = front, before[front // layout.SEGMENT_SLOTS & 1]
+        if self.position < front:
+            self.position, self.jumped = front, self._stores_before
+
+    def _counters(self) -> tuple[int, ...]:
+        raw = os.pread(self._file, layout.COUNTERS.size, layout.HEADER_RESERVED)
+        return layout.COUNTERS.unpack(raw.ljust(layout.COUNTERS.size, b"\0"))
+
+    def _overtaken(self) -> bool:
+        """Whether the writer has given up what was being read: the position has jumped over it."""
+        before = self.position
+        self._read_counters()
+        return self.position != before
 
     def _pread(self, slots: int) -> int:
         """Fills the buffer with ``slots`` slots from ``position`` on; how many whole ones the file had."""

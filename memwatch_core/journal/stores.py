@@ -76,7 +76,7 @@ class PythonStores:
         call: Callable[[int, int, int], Call],
     ) -> None:
         self.seq = 0
-        """STORE records seen so far."""
+        """STORE records seen so far; may be set when some can't be."""
         self._make, self._pid, self._runtime, self._origins, self._call = event, pid, runtime, origins, call
         self._variables: dict[int, _State] = {}
         self._sites: dict[int, Site] = {}

@@ -7,8 +7,9 @@
  *   exception.c  floating-point exceptions of stores  fault.c      the signal handler
  *   signals.c    whose signals they are               interpose.c  import tables of loaded modules
  *   calls.c      libc calls that have memory written  bounce.c     memory in which such a call leaves its bytes
- *   journal.c    the writer                           site.c       places in source code
- *   clock.c      the time of day                      fork.c       a child with pages and a journal of its own
+ *   journal.c    the writer                           room.c       its segments, their limit, what is lost
+ *   site.c       places in source code                clock.c      the time of day
+ *   fork.c       a child with pages and a journal of its own
  *   shared.c     memory mapped more than once
  *
  * Whatever may run in the signal handler is marked MW_SIGNAL_SAFE: it calls nothing but its like, takes no lock but
@@ -72,6 +73,7 @@ struct variable {
     _Atomic uint32_t live;
     void *metadata; /* for a forked child's journal */
     uint32_t metadata_length;
+    _Atomic uint32_t ended; /* segment of the journal that says so, + 1; 1 if it couldn't */
 };
 #define VARIABLES_MOST ((uint64_t)1 << 24) /* RLIMIT_AS may allow less: mw.variables_most */
 
@@ -158,9 +160,15 @@ struct journal {
     int fd;
     struct mwj_header *header;
     _Atomic(struct mwj_slot *) *segments;
-    _Atomic uint64_t capacity; /* slots that exist */
+    _Atomic uint64_t capacity; /* slots up to here exist; those from `first` segments on still do */
+    _Atomic uint32_t kept;     /* slots at the beginning of the last segment that hold copies */
     mw_lock grow;
-    _Atomic uint32_t full_reported;
+    uint64_t first;        /* under `grow` */
+    uint64_t segments_max; /* 0: no limit */
+    uint64_t max_bytes;    /* of the journals opened from now on */
+    mw_policy policy;
+    int reader; /* the session's file that its reader holds locked; -1 if there is none */
+    _Atomic uint32_t full_reported, waiting_reported;
     char folder[1024]; /* where a forked child opens its own */
     char runtime[16];
     uint8_t session[16];
@@ -419,6 +427,15 @@ MW_HIDDEN void bounce_close(void *bounce);
 MW_HIDDEN void clock_open(void);
 MW_HIDDEN uint64_t clock_now(void); /* ns since 1970 */
 
+/* ---- room.c ---- */
+MW_HIDDEN int room_open(struct journal *journal); /* the file exists, empty but for the header */
+MW_HIDDEN void room_close(struct journal *journal);
+MW_HIDDEN bool room_allocate(int fd, off_t from, off_t size);
+/* Slots up to `end`; may wait for the reader. False: there is no room, on the disk or within the limit. */
+MW_HIDDEN bool room_make(struct journal *journal, uint64_t end);
+MW_HIDDEN void room_lost(struct journal *journal, uint32_t variable); /* counts a store that wasn't recorded */
+MW_HIDDEN void room_report(struct journal *journal);                  /* says once that there is no room */
+
 /* ---- journal.c ---- */
 struct store {
     uint32_t variable, tid, offset, length, site, context;
@@ -429,7 +446,7 @@ MW_HIDDEN int journal_store(const struct store *store, const uint8_t *before, co
 MW_HIDDEN int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uint32_t id, const void *a, size_t a_length,
                            const void *b, size_t b_length);
 MW_HIDDEN int journal_variable(uint32_t id, const struct variable *variable);
-MW_HIDDEN int journal_unregistered(uint32_t id);
+MW_HIDDEN int journal_unregistered(uint32_t id, struct variable *variable);
 MW_HIDDEN int journal_reopen(void); /* in a forked child */
 MW_HIDDEN int site_open(void);
 MW_HIDDEN int site_record_all(void);

@@ -22,6 +22,12 @@ TRACKERS: dict[str, int] = {
     "uffd-sigbus": lib.MW_TRACKER_UFFD_SIGBUS,
     "readonly": lib.MW_TRACKER_READONLY,
 }
+PolicyName = Literal["block", "drop", "rotate"]
+POLICIES: dict[str, int] = {
+    "block": lib.MW_POLICY_BLOCK,
+    "drop": lib.MW_POLICY_DROP,
+    "rotate": lib.MW_POLICY_ROTATE,
+}
 TRACK_THREADS: int = lib.MW_TRACK_THREADS
 TRACK_SQL: int = lib.MW_TRACK_SQL
 TRACK_ALL_VARS: int = lib.MW_TRACK_ALL_VARS
@@ -89,6 +95,11 @@ def probe_tracker(tracker: TrackerName) -> str | None:
     if result >= 0:
         return None
     return f"{explain(result)} ({os.strerror(number)})" if number else explain(result)
+
+
+def limit_journal(max_bytes: int, policy: PolicyName) -> None:
+    """Bounds the journals opened from now on: bytes on disk, 0 for no limit. Raises CoreError: less than 4 MiB."""
+    _check(lib.mw_journal_limit(max_bytes, POLICIES[policy]), "journal.max_bytes")
 
 
 def open_journal(path: os.PathLike[str] | str, session: bytes, runtime: str = "python") -> None:

@@ -1,8 +1,8 @@
 /* journal.c - the writer: appends fixed-size slots to a shared mapping of a file. docs/journal-format.md.
  *
  * Reserving is one compare-and-swap on the header, committing one release store to the slot; a writer that dies in
- * between leaves a slot that readers skip. Space is allocated on disk before it is handed out, so a full disk is an
- * error here and never a SIGBUS in a store. */
+ * between leaves a slot that readers skip. Space is allocated on disk before it is handed out (room.c), so a full disk
+ * is an error here and never a SIGBUS in a store. */
 #include "core.h"
 
 #include <errno.h>
@@ -12,72 +12,27 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* kernel 5.14; where it is refused, pages come on first touch */
-#endif
 #define FIRST_PAYLOAD_STORE 28u
 #define FIRST_PAYLOAD_BLOB 40u
 #define CONTINUATION_PAYLOAD 60u
 #define BLOB_MAX (FIRST_PAYLOAD_BLOB + (MWJ_RECORD_SLOTS_MAX - 1) * CONTINUATION_PAYLOAD)
-
-/* ---- room ---- */
-
-/* Blocks on disk and pages in memory for [from, from + size). Written rather than fallocated: the page cache then makes
- * large folios, and the whole segment is mapped in a few faults instead of one a page. */
-MW_SIGNAL_SAFE static bool allocate(int fd, off_t from, off_t size) {
-    static const char zeros[256 << 10];
-    for (off_t stop = from + size; from < stop;) {
-        size_t n = stop - from < (off_t)sizeof zeros ? (size_t)(stop - from) : sizeof zeros;
-        long done = raw_syscall4(SYS_pwrite64, fd, (long)zeros, (long)n, from);
-        if (done == -EINTR) continue;
-        if (done <= 0) return false;
-        from += done;
-    }
-    return true;
-}
-
-MW_SIGNAL_SAFE static bool open_segment(struct journal *j, uint64_t segment) {
-    off_t from = MWJ_HEADER_SIZE + (off_t)segment * MWJ_SEGMENT_SIZE;
-    if (segment >= SEGMENTS_MAX || !allocate(j->fd, from, MWJ_SEGMENT_SIZE)) return false;
-    long p = raw_syscall6(SYS_mmap, 0, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, j->fd, from);
-    if (p < 0 && p > -4096) return false;
-    raw_syscall4(SYS_madvise, p, MWJ_SEGMENT_SIZE, MADV_POPULATE_WRITE, 0);
-    atomic_store_explicit(&j->segments[segment], (struct mwj_slot *)p, memory_order_release);
-    if (segment >= 2) /* written and read by others only: the pages stay in the page cache */
-        raw_syscall4(SYS_madvise, (long)j->segments[segment - 2], MWJ_SEGMENT_SIZE, MADV_DONTNEED, 0);
-    return true;
-}
-
-/* Makes room up to slot `end`. No signal may arrive while we hold the lock: its handler could store to a watched page.
- */
-MW_SIGNAL_SAFE static bool grow(struct journal *j, uint64_t end) {
-    uint64_t all = ~0ull, kept;
-    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&kept, 8);
-    lock_take(&j->grow, thread_id());
-    bool done = true;
-    while (done && j->capacity < end) {
-        done = open_segment(j, j->capacity / MWJ_SEGMENT_SLOTS);
-        if (done) atomic_fetch_add(&j->capacity, MWJ_SEGMENT_SLOTS);
-    }
-    lock_release(&j->grow);
-    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&kept, 0, 8);
-    return done;
-}
 
 MW_SIGNAL_SAFE static inline struct mwj_slot *slot_at(struct journal *j, uint64_t index) {
     struct mwj_slot *segment = atomic_load_explicit(&j->segments[index / MWJ_SEGMENT_SLOTS], memory_order_acquire);
     return segment + index % MWJ_SEGMENT_SLOTS;
 }
 
-/* n consecutive slots of one segment, or NULL: the disk is full. */
+/* n consecutive slots of one segment, or NULL: no room. */
 MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigned n) {
     uint64_t at = atomic_load_explicit(&j->header->reserved, memory_order_relaxed), start, end;
     for (;;) {
-        uint64_t room = MWJ_SEGMENT_SLOTS - at % MWJ_SEGMENT_SLOTS;
-        start = likely(n <= room) ? at : at + room;
+        uint64_t capacity = atomic_load_explicit(&j->capacity, memory_order_acquire), behind = at % MWJ_SEGMENT_SLOTS;
+        start = at;
+        if (unlikely(!behind || n > MWJ_SEGMENT_SLOTS - behind)) /* the next segment, behind what is copied into it */
+            start = (at + MWJ_SEGMENT_SLOTS - 1) / MWJ_SEGMENT_SLOTS * MWJ_SEGMENT_SLOTS + j->kept;
         end = start + n;
-        if (unlikely(end > atomic_load_explicit(&j->capacity, memory_order_acquire))) {
-            if (!grow(j, end)) return NULL;
+        if (unlikely(end > capacity)) {
+            if (!room_make(j, end)) return NULL;
             at = atomic_load_explicit(&j->header->reserved, memory_order_relaxed);
             continue;
         }
@@ -85,22 +40,13 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigne
                                                          memory_order_relaxed)))
             break;
     }
-    for (; unlikely(at < start); at++)
+    for (; unlikely(at < start && at % MWJ_SEGMENT_SLOTS); at++)
         atomic_store_explicit(&slot_at(j, at)->word, MWJ_WORD(MWJ_PAD, 1, 0, 0), memory_order_release);
     return slot_at(j, start);
 }
 
-MW_SIGNAL_SAFE static int full(struct journal *j, bool store_lost) {
-    if (store_lost) {
-        atomic_fetch_add(&j->header->lost, 1);
-        atomic_fetch_add(&mw.lost, 1);
-    }
-    if (!atomic_exchange(&j->full_reported, 1)) {
-        static const char text[] =
-            "memwatch: the journal can't grow (disk full?): what was recorded is safe, further events are counted as "
-            "lost\n";
-        raw_syscall4(SYS_write, 2, (long)text, sizeof text - 1, 0);
-    }
+MW_SIGNAL_SAFE static int full(struct journal *j) {
+    room_report(j);
     return MW_ERR_JOURNAL_FULL;
 }
 
@@ -142,11 +88,19 @@ MW_SIGNAL_SAFE static inline void commit(struct mwj_slot *slot, unsigned kind, u
 /* The first event of a thread is preceded by the name that the kernel knows it by, unless an adapter has given one. */
 MW_SIGNAL_SAFE static __attribute__((noinline)) void introduce_thread(struct journal *j) {
     char name[16] = "";
-    mw_thread.named = j->generation;
     raw_syscall4(SYS_prctl, PR_GET_NAME, (long)name, 0, 0);
     size_t n = 0;
     while (n < sizeof name && name[n]) n++;
-    journal_blob(MWJ_THREAD, MWJ_INEXACT, thread_id(), 0, NULL, 0, name, n);
+    if (!journal_blob(MWJ_THREAD, MWJ_INEXACT, thread_id(), 0, NULL, 0, name, n)) mw_thread.named = j->generation;
+}
+
+/* A store can't be refused, and with a limit an announced write isn't either: it is made, and counted. On a full disk
+ * an announced write is an error, and not made. */
+MW_SIGNAL_SAFE static __attribute__((noinline)) int unrecorded(struct journal *j, const struct store *store) {
+    if (store->how == MWJ_ANNOUNCED && !j->segments_max) return full(j);
+    room_lost(j, store->variable);
+    room_report(j);
+    return MW_OK;
 }
 
 MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *before, const uint8_t *after) {
@@ -156,7 +110,7 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     uint32_t n = store->length, head = store->call ? (uint32_t)sizeof *store->call : 0;
     unsigned slots = slots_for(head + 2 * n, FIRST_PAYLOAD_STORE);
     struct mwj_slot *slot = reserve(j, slots);
-    if (unlikely(!slot)) return full(j, store->how != MWJ_ANNOUNCED); /* announced: it isn't made */
+    if (unlikely(!slot)) return unrecorded(j, store);
     slot->tid = store->tid;
     slot->time = clock_now();
     slot->id = store->variable;
@@ -185,7 +139,7 @@ MW_SIGNAL_SAFE int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uin
         uint32_t n = (uint32_t)(b_length < BLOB_MAX - a_length ? b_length : BLOB_MAX - a_length);
         unsigned slots = slots_for((uint32_t)a_length + n, FIRST_PAYLOAD_BLOB);
         struct mwj_slot *slot = reserve(j, slots);
-        if (!slot) return full(j, false);
+        if (!slot) return full(j);
         slot->tid = tid;
         slot->time = clock_now();
         slot->id = id;
@@ -201,7 +155,7 @@ MW_SIGNAL_SAFE int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uin
 int journal_variable(uint32_t id, const struct variable *v) {
     struct journal *j = &mw.journal;
     struct mwj_slot *slot = reserve(j, 1);
-    if (!slot) return full(j, false);
+    if (!slot) return full(j);
     struct mwj_variable record = {.flags = v->flags};
     memcpy(record.size, &v->size, 8);
     memcpy(record.depth_start, &v->depth_start, 8);
@@ -215,9 +169,11 @@ int journal_variable(uint32_t id, const struct variable *v) {
     return MW_OK;
 }
 
-int journal_unregistered(uint32_t id) {
+int journal_unregistered(uint32_t id, struct variable *v) {
     struct mwj_slot *slot = reserve(&mw.journal, 1);
-    if (!slot) return full(&mw.journal, false);
+    /* the last segment so far, or the one before it */
+    atomic_store(&v->ended, slot ? (uint32_t)(atomic_load(&mw.journal.capacity) / MWJ_SEGMENT_SLOTS) : 1);
+    if (!slot) return full(&mw.journal);
     slot->tid = thread_id();
     slot->time = clock_now();
     slot->id = id;
@@ -235,19 +191,17 @@ static void remember(struct journal *j, const char *path, const char *runtime, c
 }
 
 static void unmap(struct journal *j) {
-    for (uint64_t i = 0; j->segments && i < j->capacity / MWJ_SEGMENT_SLOTS; i++)
-        munmap(j->segments[i], MWJ_SEGMENT_SIZE);
+    room_close(j);
     if (j->header) munmap(j->header, MWJ_HEADER_SIZE);
     if (j->fd >= 0) close(j->fd);
     j->header = NULL;
     j->fd = -1;
-    j->capacity = 0;
 }
 
 static int open_file(struct journal *j, const char *path, const char *runtime, const uint8_t session[16]) {
     j->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (j->fd < 0) return MW_ERR_JOURNAL_OPEN;
-    if (!allocate(j->fd, 0, MWJ_HEADER_SIZE)) return MW_ERR_JOURNAL_FULL;
+    if (!room_allocate(j->fd, 0, MWJ_HEADER_SIZE)) return MW_ERR_JOURNAL_FULL;
     void *p = mmap(NULL, MWJ_HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, j->fd, 0);
     if (p == MAP_FAILED) return MW_ERR_JOURNAL_OPEN;
     j->header = p;
@@ -263,7 +217,8 @@ static int open_file(struct journal *j, const char *path, const char *runtime, c
     memcpy(j->header->session, session, 16);
     j->header->page_size = MW_PAGE_SIZE;
     j->header->abi_version = MW_ABI_VERSION;
-    if (!grow(j, 1)) return MW_ERR_JOURNAL_FULL;
+    int error = room_open(j);
+    if (error) return error;
     atomic_thread_fence(memory_order_release);
     memcpy(j->header->magic, MWJ_MAGIC, 8); /* last: a reader that sees it sees the rest */
     return MW_OK;
@@ -283,16 +238,17 @@ int mw_journal_open(const char *path, const char *runtime, const uint8_t session
             j->segments = arena_table(SEGMENTS_MAX * sizeof *j->segments);
             if (!j->segments) error = MW_ERR_NO_MEMORY;
         }
-        if (!error) error = open_file(j, path, runtime, session);
+        if (!error) {
+            remember(j, path, runtime, session);
+            error = open_file(j, path, runtime, session);
+        }
         if (error) {
             int why = errno;
             if (j->fd >= 0) unlink(path);
             unmap(j);
             errno = why;
         } else {
-            remember(j, path, runtime, session);
             j->generation++;
-            j->full_reported = 0;
             atomic_store(&j->open, 1);
             error = site_record_all();
         }

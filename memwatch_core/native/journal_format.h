@@ -8,12 +8,14 @@
 
 #define MWJ_MAGIC "MEMWATCH"
 #define MWJ_VERSION_MAJOR 1
-#define MWJ_VERSION_MINOR 0
+#define MWJ_VERSION_MINOR 1
 #define MWJ_HEADER_SIZE 4096u
 #define MWJ_SLOT_SIZE 64u
 #define MWJ_SEGMENT_SLOTS 16384u
 #define MWJ_SEGMENT_SIZE (MWJ_SEGMENT_SLOTS * MWJ_SLOT_SIZE)
 #define MWJ_RECORD_SLOTS_MAX 255u
+#define MWJ_LOSSES 236u
+#define MWJ_READER_FILE "reader"
 
 enum mwj_kind {
     MWJ_FREE = 0,
@@ -31,7 +33,13 @@ enum mwj_kind {
     MWJ_LOST = 12,
 };
 enum mwj_origin { MWJ_ANNOUNCED = 1, MWJ_BY_STORE = 2, MWJ_SYSCALL = 3, MWJ_KERNEL = 4 };
-enum mwj_flag { MWJ_INEXACT = 1, MWJ_SITE_INEXACT = 2, MWJ_MORE = 128 };
+enum mwj_flag { MWJ_INEXACT = 1, MWJ_SITE_INEXACT = 2, MWJ_REPEATED = 64, MWJ_MORE = 128 };
+
+struct mwj_lost { /* stores to one variable that ran and couldn't be recorded */
+    _Atomic uint32_t variable;
+    uint32_t unused;
+    _Atomic uint64_t count;
+};
 
 struct mwj_header {
     char magic[8];
@@ -45,10 +53,19 @@ struct mwj_header {
     _Alignas(64) _Atomic uint64_t reserved;
     _Alignas(64) _Atomic uint64_t lost;
     _Atomic uint64_t closed;
+    _Atomic uint64_t front;            /* the first slot that is still there */
+    _Atomic uint64_t stores_before[2]; /* STORE records before `front`: [segment of `front` & 1] */
+    uint64_t max_bytes;
+    uint32_t policy;
+    _Alignas(64) _Atomic uint64_t read;              /* by the reader: slots that it is done with, */
+    _Atomic uint64_t read_check;                     /* and ~read */
+    _Alignas(64) struct mwj_lost losses[MWJ_LOSSES]; /* the first row: all variables that have none of their own */
 };
 static_assert(offsetof(struct mwj_header, page_size) == 88, "header layout");
 static_assert(offsetof(struct mwj_header, reserved) == 128, "header layout");
 static_assert(offsetof(struct mwj_header, lost) == 192, "header layout");
+static_assert(offsetof(struct mwj_header, read) == 256, "header layout");
+static_assert(sizeof(struct mwj_header) == MWJ_HEADER_SIZE, "header layout");
 
 struct mwj_slot {
     _Atomic uint32_t word; /* kind | slots << 8 | origin << 16 | flags << 24; committed last */

@@ -54,10 +54,11 @@ typedef enum mw_error {
     MW_ERR_LIMIT = -16,        /* too many variables or pages */
     MW_ERR_NO_JOURNAL = -17,   /* no journal is open */
     MW_ERR_JOURNAL_OPEN = -18, /* a journal is open already, or the file couldn't be created: see errno */
-    MW_ERR_JOURNAL_FULL = -19, /* the disk is full: nothing was written, nothing recorded before is lost */
+    MW_ERR_JOURNAL_FULL = -19, /* no room on the disk or within the limit: nothing was written, no record is lost */
     MW_ERR_TOO_LONG = -20,     /* metadata, a name or a record is longer than the journal can carry */
     MW_ERR_PAGE = -21,         /* the pointer is not a page of the arena, or the page still has variables */
     MW_ERR_INTERPOSE = -22,    /* a loaded module's import table couldn't be patched */
+    MW_ERR_POLICY = -23,       /* max_bytes is neither 0 nor at least MW_JOURNAL_MIN, or there is no such policy */
 } mw_error;
 
 /* One sentence: what happened and what to do about it. Never NULL; static storage. Async-signal-safe. */
@@ -176,6 +177,19 @@ int mw_outcome_record(uint32_t context, const void *bytes, size_t length);
 
 /* ---- journal ---------------------------------------------------------------------------------------------------- */
 
+/* What a writer does when its journal has reached the limit and the oldest part of it isn't read yet. Where it doesn't
+ * wait, stores run, announced writes are made, and both are counted for each variable in the journal's header. */
+typedef enum mw_policy {
+    MW_POLICY_BLOCK = 0,  /* waits as long as a reader lives; with none, as DROP */
+    MW_POLICY_DROP = 1,   /* goes on, unrecorded, until the reader has freed room */
+    MW_POLICY_ROTATE = 2, /* gives up the oldest part, read or not */
+} mw_policy;
+
+/* Bounds the journals that are opened from now on, those of forked children too: bytes on disk, 0 for no limit. A
+ * writer may wait while it holds its runtime's lock: the reader must be another process. Errors: POLICY. */
+#define MW_JOURNAL_MIN 4194304u
+int mw_journal_limit(uint64_t max_bytes, mw_policy policy);
+
 /* Creates the file (mode 0600; it must not exist) and starts recording. Errors: NOT_STARTED, JOURNAL_OPEN (errno),
  * JOURNAL_FULL. session: 16 bytes that all processes of a session share. */
 int mw_journal_open(const char *path, const char *runtime, const uint8_t session[16]);
@@ -189,7 +203,7 @@ int mw_journal_close(void);
 typedef struct mw_stats {
     uint64_t stores;    /* faults whose instruction was run */
     uint64_t slots;     /* slots of the journal handed out */
-    uint64_t lost;      /* writes that ran but couldn't be recorded (disk full); also in the journal's header */
+    uint64_t lost;      /* writes that ran but couldn't be recorded; also in the journal's header */
     uint64_t forms;     /* distinct instructions met */
     uint64_t chained;   /* faults that weren't ours, handed to the handler before us */
     uint64_t variables; /* registered now */

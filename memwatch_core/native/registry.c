@@ -128,7 +128,7 @@ static int unregister(mw_variable_id id) {
     mw.variables_live--;
     free(v->metadata);
     v->metadata = NULL;
-    if (atomic_load(&mw.journal.open)) journal_unregistered(id);
+    if (atomic_load(&mw.journal.open)) journal_unregistered(id, v);
     return in_arena(v->address) ? MW_OK : arena_give_back(v->address, pages_of(v), v->page);
 }
 

@@ -12,7 +12,7 @@
 #define HWCAP2_FSGSBASE (1 << 1) /* asm/hwcap2.h, kernel 5.9 */
 #endif
 
-struct mw_core mw = {.arena = {.fd = -1}, .uffd = -1, .journal = {.fd = -1}};
+struct mw_core mw = {.arena = {.fd = -1}, .uffd = -1, .journal = {.fd = -1, .reader = -1}};
 MW_TLS struct thread mw_thread;
 
 MW_SIGNAL_SAFE uint32_t thread_first(void) { return mw_thread.tid = (uint32_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0); }
@@ -44,10 +44,11 @@ static const char *const sentences[] = {
     [-MW_ERR_NO_JOURNAL] = "no journal is open: the session was never opened, or is closed",
     [-MW_ERR_JOURNAL_OPEN] = "the journal couldn't be created, or one is open already",
     [-MW_ERR_JOURNAL_FULL] =
-        "the journal can't grow, the disk is full: nothing was written, and nothing recorded before "
-        "is lost; free some space or set journal.folder to another disk",
+        "the journal can't grow, the disk is full or journal.max_bytes is reached: nothing was written, and nothing "
+        "recorded before is lost; free some space, set journal.folder to another disk, or raise journal.max_bytes",
     [-MW_ERR_TOO_LONG] = "the metadata, name or record is longer than a journal can carry",
     [-MW_ERR_PAGE] = "not a page from mw_page_alloc(), or a variable is still registered on it",
+    [-MW_ERR_POLICY] = "the limit of a journal must be 0 or at least 4194304 bytes, its policy block, drop or rotate",
     [-MW_ERR_INTERPOSE] = "the import table of a loaded module couldn't be read or patched",
 };
 

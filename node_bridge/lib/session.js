@@ -15,9 +15,11 @@ const DEFAULTS = {
   watch: { track_threads: true, track_sql: false, mutation_depth: 'FULL' },
   sql: { parameters: 'hash', window: 'until-next' },
   node: { exact_lines: true },
+  journal: { max_bytes: 0, policy: 'block' },
 };
 
 const SQL = { parameters: ['hash', 'none', 'full'], window: ['statement', 'fetch', 'until-next', 'transaction'] };
+const POLICIES = ['block', 'drop', 'rotate']; // mw_policy of memwatch.h
 
 let joined; // what this thread knows of the journal
 
@@ -35,8 +37,9 @@ function current() {
 function join(folder) {
   const session = member(path.resolve(folder));
   session.tracker = core('memwatch can\'t start', () => native.start(TRACKERS[session.settings.core.tracker] ?? 0));
+  const { max_bytes, policy } = session.settings.journal;
   try {
-    native.open(freeName(session.folder), Buffer.from(session.id, 'hex'));
+    native.open(freeName(session.folder), Buffer.from(session.id, 'hex'), max_bytes, POLICIES.indexOf(policy));
   } catch (cause) {
     // a worker of ours may have been faster
     if (!native.opened()?.[1]) core(`${session.folder}: the journal can't be opened`, () => { throw cause; });
@@ -98,7 +101,7 @@ function create(base) {
     command: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
     memwatch: version,
   };
-  const settings = { settings: { ...DEFAULTS, sql: sqlOfEnvironment(), node: undefined, journal: { folder: path.dirname(folder) } }, sources: {}, file: null };
+  const settings = { settings: { ...DEFAULTS, sql: sqlOfEnvironment(), node: undefined, journal: { ...DEFAULTS.journal, folder: path.dirname(folder) } }, sources: {}, file: null };
   try {
     fs.mkdirSync(path.dirname(folder), { recursive: true, mode: 0o700 });
     fs.mkdirSync(folder, { mode: 0o700 });

@@ -103,7 +103,8 @@ FUNCTION(open) {
     char *path = to_text(env, argv[0], NULL);
     if (!path) return NULL;
     errno = EINVAL;
-    int error = length == 16 ? mw_journal_open(path, "node", session) : MW_ERR_JOURNAL_OPEN;
+    int error = mw_journal_limit((uint64_t)to_double(env, argv[2]), (mw_policy)to_number(env, argv[3]));
+    if (!error) error = length == 16 ? mw_journal_open(path, "node", session) : MW_ERR_JOURNAL_OPEN;
     if (error) {
         free(path);
         return throw_core(env, error);

@@ -102,7 +102,8 @@ MISTAKES = [
     ("core = 1", "memwatch.toml:1: core must be a table"),
     ("[sql]\nwindow = 3", "memwatch.toml:2: sql.window = 3: must be"),
     ("[journal]\nfolder = ''", "journal.folder = \"\": must be the path of a folder"),
-    ("[journal]\nmax_bytes = 3", "unknown key journal.max_bytes; [journal] has folder"),
+    ("[journal]\nlimit = 3", "unknown key journal.limit; [journal] has folder, max_bytes, policy"),
+    ("[journal]\nmax_bytes = 3", "journal.max_bytes = 3: must be a number of bytes, at least 4194304"),
 ]  # fmt: skip
 
 

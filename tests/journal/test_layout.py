@@ -21,6 +21,7 @@ def offsets(name: str) -> tuple[dict[str, int], int]:
     found: dict[str, int] = {}
     at, biggest = 0, 1
     text = re.sub(r"/\*.*?\*/", "", body[1], flags=re.DOTALL)
+    text = re.sub(r"struct mwj_lost (\w+)\[MWJ_LOSSES\]", rf"uint64_t \1[{2 * layout.LOSSES}]", text)
     text = re.sub(r"struct {([^}]*)} (\w+);", lambda m: re.sub(r"(\w+)(\[\d+\])?([,;])", r"\1\2\3", m[1]), text)
     for line in re.findall(r"(_Alignas\(\d+\) )?(?:_Atomic )?(\w+) ([^;{}]+);", text):
         alignas, kind, names = line
@@ -101,14 +102,25 @@ def test_header_fields_lie_where_page_and_header_file_say() -> None:
         assert (
             by_page["version" if name == "version_major" else name] == fields[name] if name != "version_minor" else True
         )
-    counters = {"reserved": layout.HEADER_RESERVED, "lost": layout.HEADER_LOST, "closed": layout.HEADER_CLOSED}
-    for name, offset in counters.items():
+    counters = {
+        "reserved": layout.HEADER_RESERVED,
+        "lost": layout.HEADER_LOST,
+        "closed": layout.HEADER_CLOSED,
+        "front": layout.HEADER_FRONT,
+        "stores_before": layout.HEADER_STORES_BEFORE,
+    }
+    others = {"max_bytes": layout.HEADER_MAX_BYTES, "read": layout.HEADER_READ, "losses": layout.HEADER_LOSSES}
+    for name, offset in (counters | others).items():
         assert fields[name] == by_page[name] == offset
-    assert size <= layout.HEADER_SIZE
+    assert size == layout.HEADER_SIZE
+    assert fields["policy"] - fields["max_bytes"] == 8
+    assert fields["read_check"] - fields["read"] == 8
+    row, size = offsets("mwj_lost")
+    assert (row["variable"], row["count"], size) == (0, 8, layout.LOSS.size)
     raw = bytearray(layout.COUNTERS.size)
     for number, name in enumerate(counters):
         raw[fields[name] - layout.HEADER_RESERVED] = number + 1
-    assert layout.COUNTERS.unpack(raw) == (1, 2, 3)
+    assert layout.COUNTERS.unpack(raw) == (1, 2, 3, 4, 5, 0)
 
 
 def test_slot_fields_lie_where_the_header_file_says() -> None:

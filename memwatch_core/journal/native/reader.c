@@ -472,7 +472,7 @@ static PyMethodDef stores_methods[] = {
 };
 
 static PyMemberDef stores_members[] = {
-    {"seq", T_ULONGLONG, offsetof(Stores, seq), READONLY, NULL},
+    {"seq", T_ULONGLONG, offsetof(Stores, seq), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

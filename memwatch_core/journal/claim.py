@@ -1,0 +1,56 @@
+"""Who reads a session: one process, known to the writers by a lock that the kernel takes away when it dies.
+
+A writer whose journal has reached ``journal.max_bytes`` waits for the reader that holds this lock, and for nobody else
+(``room.c``). Several may read a session; only the one with the claim frees what it has read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import weakref
+from pathlib import Path
+
+from .layout import READER_FILE
+
+_LOCK = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # struct flock of the x86-64 ABI: the whole file
+_claims: weakref.WeakSet[Claim] = weakref.WeakSet()
+
+
+class Claim:
+    """The claim to a session's folder, taken if nobody has it. Any thread may use it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = -1
+        try:
+            file = os.open(folder / READER_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            return  # a folder that we may only read: then nobody is waited for
+        try:
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, _LOCK)
+        except OSError:
+            os.close(file)
+        else:
+            self._file = file
+            _claims.add(self)
+
+    @property
+    def held(self) -> bool:
+        """Whether writers wait for us."""
+        return self._file >= 0
+
+    def close(self) -> None:
+        """Gives it up. Idempotent."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _after_fork() -> None:
+    """The lock belongs to the open file, which a forked child shares: writers must not wait for a child of ours."""
+    for claim in _claims:
+        claim.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
