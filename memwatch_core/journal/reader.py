@@ -188,7 +188,9 @@ class JournalReader:
 
     def copies(self) -> Iterator[RawRecord]:
         """The records at the beginnings of segments that stand for some before ``front``. Blocks become invalid."""
-        position, stop = self.position, min(self.reserved, self.position + COPIES_SEGMENTS * layout.SEGMENT_SLOTS)
+        position = self.position
+        # Not only up to `reserved`: `front` moves when they are there, before the first slot behind them is handed out.
+        stop = min(self._present(), position + COPIES_SEGMENTS * layout.SEGMENT_SLOTS)
         self._given = (-1, 0)
         for segment in range(position - position % layout.SEGMENT_SLOTS, stop, layout.SEGMENT_SLOTS):
             self.position, index = segment, 1
@@ -365,7 +367,7 @@ class JournalReader:
             if count and self._buffer[:size] != _ZEROS[:size]:
                 return Block(self._view, self.position, count, last=count < BLOCK_SLOTS)
             following = self._next_data(self.position + count) if count else None
-            present = max(0, os.fstat(self._file).st_size - layout.HEADER_SIZE) // layout.SLOT_SIZE
+            present = self._present()
             self._count_skipped(self.position, present if following is None else following)
             if following is None:
                 self.missing = max(0, self.reserved - max(present, self.position))
@@ -373,6 +375,10 @@ class JournalReader:
             else:
                 self.position = following
         return None
+
+    def _present(self) -> int:
+        """Slots that the file has room for, holes included."""
+        return max(0, os.fstat(self._file).st_size - layout.HEADER_SIZE) // layout.SLOT_SIZE
 
     def _next_data(self, slot: int) -> int | None:
         """The slot from ``slot`` on where the file has data, over a hole of any size; None if there is none."""

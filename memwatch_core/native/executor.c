@@ -174,6 +174,7 @@ MW_SIGNAL_SAFE static void publish(uint8_t *to, const uint8_t *from, unsigned n)
 }
 
 MW_SIGNAL_SAFE static void span_publish(const struct span *span, const uint8_t *after) {
+    MW_STEP("publish", 0);
     for (unsigned i = 0; i < span->count; after += span->piece[i++].length)
         if (span->piece[i].target) publish(span->piece[i].target, after, span->piece[i].length);
 }

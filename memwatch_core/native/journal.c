@@ -26,6 +26,7 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *slot_at(struct journal *j, uint64_
 MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigned n) {
     uint64_t at = atomic_load_explicit(&j->header->reserved, memory_order_relaxed), start, end;
     for (;;) {
+        MW_STEP("capacity", at);
         uint64_t capacity = atomic_load_explicit(&j->capacity, memory_order_acquire), behind = at % MWJ_SEGMENT_SLOTS;
         start = at;
         if (unlikely(!behind || n > MWJ_SEGMENT_SLOTS - behind)) /* the next segment, behind what is copied into it */
@@ -36,12 +37,15 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigne
             at = atomic_load_explicit(&j->header->reserved, memory_order_relaxed);
             continue;
         }
+        MW_STEP("reserve", at);
         if (likely(atomic_compare_exchange_weak_explicit(&j->header->reserved, &at, end, memory_order_relaxed,
                                                          memory_order_relaxed)))
             break;
     }
-    for (; unlikely(at < start && at % MWJ_SEGMENT_SLOTS); at++)
+    for (; unlikely(at < start && at % MWJ_SEGMENT_SLOTS); at++) {
+        MW_STEP("pad", at);
         atomic_store_explicit(&slot_at(j, at)->word, MWJ_WORD(MWJ_PAD, 1, 0, 0), memory_order_release);
+    }
     return slot_at(j, start);
 }
 
@@ -82,6 +86,7 @@ MW_SIGNAL_SAFE static inline void commit(struct mwj_slot *slot, unsigned kind, u
                                          unsigned flags) {
     for (unsigned i = 1; i < slots; i++)
         atomic_store_explicit(&slot[i].word, MWJ_WORD(MWJ_CONTINUATION, 1, 0, 0), memory_order_relaxed);
+    MW_STEP("commit", 0);
     atomic_store_explicit(&slot->word, MWJ_WORD(kind, slots, origin, flags), memory_order_release);
 }
 

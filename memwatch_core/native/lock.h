@@ -12,6 +12,15 @@
 
 #include "raw.h"
 
+/* Where another thread, a reader or a kill can tell what was done from what wasn't: in tests/journal/protocol.c, which
+ * tries all orders of these points, a call; otherwise nothing. */
+#ifdef MW_STEPS
+void mw_step(const char *what, uint64_t value);
+#define MW_STEP(what, value) mw_step(what, value)
+#else
+#define MW_STEP(what, value) ((void)0)
+#endif
+
 typedef _Atomic uint32_t mw_lock;
 
 static inline bool lock_held_by(mw_lock *lock, uint32_t tid) {
@@ -25,6 +34,7 @@ static inline void lock_wait(mw_lock *lock, uint32_t tid) {
     for (unsigned spins = 0;; spins++) {
         uint32_t seen = 0;
         if (atomic_compare_exchange_weak_explicit(lock, &seen, tid, memory_order_acquire, memory_order_relaxed)) return;
+        MW_STEP("wait", (uintptr_t)lock);
         if (spins < 200)
             __builtin_ia32_pause();
         else if (seen)
@@ -34,6 +44,7 @@ static inline void lock_wait(mw_lock *lock, uint32_t tid) {
 
 static inline void lock_take(mw_lock *lock, uint32_t tid) {
     uint32_t seen = 0;
+    MW_STEP("take", (uintptr_t)lock);
     if (__builtin_expect(
             !atomic_compare_exchange_strong_explicit(lock, &seen, tid, memory_order_acquire, memory_order_relaxed), 0))
         lock_wait(lock, tid);
@@ -44,5 +55,8 @@ static inline bool lock_try(mw_lock *lock, uint32_t tid) {
     return atomic_compare_exchange_strong_explicit(lock, &seen, tid, memory_order_acquire, memory_order_relaxed);
 }
 
-static inline void lock_release(mw_lock *lock) { atomic_store_explicit(lock, 0, memory_order_release); }
+static inline void lock_release(mw_lock *lock) {
+    MW_STEP("release", (uintptr_t)lock);
+    atomic_store_explicit(lock, 0, memory_order_release);
+}
 #endif

@@ -250,6 +250,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
         error = journal_store(&store, target, bytes);
     }
     if (likely(!error)) {
+        MW_STEP("publish", 0);
         if (length == 8 && !((uintptr_t)target & 7)) /* a reader never sees half of a number */
             __atomic_store_n((uint64_t *)target, *(const uint64_t __attribute__((aligned(1), may_alias)) *)bytes,
                              __ATOMIC_RELAXED);

@@ -129,9 +129,12 @@ MW_SIGNAL_SAFE static void free_first(struct journal *j, uint64_t next, uint32_t
     uint64_t stores = j->header->stores_before[j->first & 1];
     survey(j, j->segments[next], kept, &stores);
     j->first++;
+    MW_STEP("stores before", 0);
     atomic_store(&j->header->stores_before[j->first & 1], stores); /* before `front`: who reads that finds this */
+    MW_STEP("front", 0);
     atomic_store(&j->header->front, j->first * MWJ_SEGMENT_SLOTS);
     atomic_store_explicit(&j->segments[j->first - 1], NULL, memory_order_relaxed);
+    MW_STEP("punch", 0);
     raw_syscall4(SYS_munmap, (long)oldest, MWJ_SEGMENT_SIZE, 0, 0);
     punch(j->fd, offset_of(j->first - 1), MWJ_SEGMENT_SIZE);
 }
@@ -145,6 +148,7 @@ MW_SIGNAL_SAFE static enum room add_segment(struct journal *j) {
     uint32_t kept = 0;
     if (at_limit) free_first(j, next, &kept);
     atomic_store_explicit(&j->kept, kept, memory_order_relaxed);
+    MW_STEP("grown", next);
     atomic_fetch_add(&j->capacity, MWJ_SEGMENT_SLOTS);
     return ROOM_MADE;
 }
