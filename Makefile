@@ -15,6 +15,7 @@ NODES    := 20 22 24
 DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3 better-sqlite3@13 sqlite3@6 sequelize@6
 NATIVE   := npm_config_sqlite=/usr CFLAGS=-O0 CXXFLAGS=-O0 JOBS=2
 BRIDGE   := $(filter-out node_bridge/prebuilds% node_bridge/node_modules%,$(wildcard node_bridge/*.* node_bridge/lib/* node_bridge/src/* node_bridge/scripts/*))
+FUZZ_SECONDS ?= 1800
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # $(call install,packages)
@@ -24,7 +25,7 @@ if [ -n "$$missing" ]; then echo "installing$$missing"; $(AS_ROOT) apt-get updat
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node run test soak bench lint format wheels clean
+.PHONY: help setup node run test soak fuzz bench lint format wheels clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -79,6 +80,12 @@ test: setup node ## all tests, on up to four cores at once
 
 soak: setup node .node/20/drivers/ready ## the long tests: more forms, more threads, more events
 	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q
+
+# atheris is for CPython 3.11 to 3.13; what it finds is written to this folder.
+fuzz: setup ## the journal's reader against a coverage-guided fuzzer, for FUZZ_SECONDS
+	@command -v clang >/dev/null || { $(call install,clang libclang-rt-dev); }
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(PIP) atheris
+	@$(BIN)/python tests/fuzz/fuzz.py -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 
 bench: setup node ## every figure in docs/performance.md, measured against its rival in the same run
 	@$(BIN)/python -m benchmarks.all

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from journal_writer import JournalWriter
 
 from memwatch_core.errors import SessionError
@@ -102,3 +105,31 @@ def test_description_that_is_a_pipe_is_refused_without_waiting(tmp_path: Path) -
     os.mkfifo(tmp_path / "session.json")
     with pytest.raises(SessionError, match="not a regular file"):
         read_session(tmp_path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=10,
+)
+FIELDS = st.dictionaries(
+    st.sampled_from(["format", "session", "started", "command", "memwatch", "other"]),
+    JSON | st.just(1) | st.just("0" * 32) | st.just("2026-11-23T15:04:05Z") | st.just(["a"]),
+)
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200) | FIELDS.map(lambda fields: json.dumps(fields).encode()))
+def test_hostile_description_is_a_session_or_one_clear_error(tmp_path: Path, text: bytes) -> None:
+    file = tmp_path / "session.json"
+    file.write_bytes(text)
+    try:
+        session, complaint = read_session(tmp_path), ""
+    except SessionError as error:
+        session, complaint = None, str(error)
+    if session is None:
+        assert str(file) in complaint
+        assert len(complaint) < 1000
+    else:
+        assert len(session.id) == 16
+        assert all(isinstance(argument, str) for argument in session.command)
