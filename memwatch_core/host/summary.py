@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from memwatch_plugins.text import change, clean, short_path
 
-from ..records import Event, Lost, Outcome, Record, Watched
+from ..records import Event, Lost, Outcome, Record, Unwatched, Watched
 
 _variable = attrgetter("pid", "variable_id")
 _thread = attrgetter("pid", "tid")
@@ -16,6 +16,8 @@ _context = attrgetter("context")
 
 MOST = 12
 """Variables that are listed one by one."""
+ENDED = 10_000
+"""Watches that have ended are kept apart up to this many; then only the ``MOST`` that were written most are."""
 
 
 class Summary:
@@ -32,6 +34,8 @@ class Summary:
         self.events_undone = 0
         self._names: dict[tuple[int, int], str] = {}
         self._last: dict[tuple[int, int], Event] = {}
+        self._ended: set[tuple[int, int]] = set()
+        self._gone = self._gone_written = 0
 
     def write(self, records: Sequence[Record]) -> None:
         """Takes a batch into account."""
@@ -47,18 +51,34 @@ class Summary:
         for record in records:
             if isinstance(record, Watched):
                 self._names[record.variable.pid, record.variable.id] = record.variable.name
+            elif isinstance(record, Unwatched):
+                self._ended.add((record.pid, record.variable_id))
             elif isinstance(record, Lost):
                 self.lost += record.count
             elif isinstance(record, Outcome) and record.outcome == "rolled back":
                 self.undone.update((record.pid, context) for context in record.contexts)
                 self.events_undone += record.events
+        if len(self._ended) > ENDED:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Of a program that watches and unwatches for weeks, numbers are kept, not every watch."""
+        by_writes = sorted(self._ended, key=lambda key: self.writes[key])
+        for key in by_writes[:-MOST]:
+            self._gone += 1
+            self._gone_written += self.writes[key] > 0
+            del self.writes[key]
+            self._names.pop(key, None)
+            self._last.pop(key, None)
+        self._ended = set(by_writes[-MOST:])
 
     def sentence(self) -> str:
         """``1,204 events on 3 variables by 2 threads, under 17 SQL statements; 5 events under 2 that were rolled back;
         nothing lost``."""
         if not self._names and not self.events:
             return "no variable was watched: the program must call memwatch_core.watch()" + self._loss()
-        written, watched = len(self.writes), len(self._names | dict.fromkeys(self.writes, ""))
+        written = len(self.writes) + self._gone_written
+        watched = len(self._names | dict.fromkeys(self.writes, "")) + self._gone
         variables = _count(watched, "variable") if written == watched else f"{written:,} of {watched:,} variables"
         text = f"{_count(self.events, 'event')} on {variables}"
         known = {thread for thread in self.threads if thread[1]}
@@ -86,8 +106,9 @@ class Summary:
         widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
         for name, writes, last in rows:
             yield f"{name:<{widths[0]}}  {writes:>{widths[1]}}, {last}"
-        if len(self.writes) > MOST:
-            yield f"and {_count(len(self.writes) - MOST, 'more variable')}"
+        more = len(self.writes) + self._gone_written - MOST
+        if more > 0:
+            yield f"and {_count(more, 'more variable')}"
 
 
 def _count(number: int, noun: str) -> str:

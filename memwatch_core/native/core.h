@@ -177,8 +177,8 @@ struct journal {
 struct clock { /* one sample, guarded by `version`: odd while it is written */
     _Atomic uint32_t version;
     bool usable;
-    uint64_t at, ns;
-    uint64_t rate; /* ns a tick, times 2^32; 0 until it is known */
+    _Atomic uint64_t at, ns;
+    _Atomic uint64_t rate; /* ns a tick, times 2^32; 0 until it is known */
 };
 
 struct site {
@@ -205,18 +205,18 @@ struct mw_core {
     struct page *pages;
     uint32_t bump;
     uint32_t free_head[ARENA_ORDERS];
-    uint64_t pages_used;
+    _Atomic uint64_t pages_used;
     struct adopted *adopted;
     _Atomic uint32_t adopted_count;
 
     struct variable *variables;
     uint64_t variables_most;
-    uint32_t variable_last;
-    uint64_t variables_live;
+    _Atomic uint32_t variable_last;
+    _Atomic uint64_t variables_live;
 
     mw_lock forms_lock;
     struct form *forms;
-    uint32_t form_count;
+    _Atomic uint32_t form_count;
     _Atomic uint32_t *form_buckets;     /* content hash -> form + 1 */
     _Atomic(struct form *) *form_cache; /* instruction address -> form, verified by content */
     uint8_t *code_write, *code_run;     /* two views of the same executable memory */

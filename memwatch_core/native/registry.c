@@ -3,6 +3,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+
+enum { ROWS = MW_PAGE_SIZE / sizeof(struct variable), SWEEP = 1 << 16 };
+static_assert(MW_PAGE_SIZE % sizeof(struct variable) == 0, "whole rows on a page");
 
 static struct variable *variable_of(mw_variable_id id) {
     return id && id <= mw.variable_last && mw.variables[id].live ? &mw.variables[id] : NULL;
@@ -56,6 +60,18 @@ static int record_content(uint32_t id, const struct variable *v) {
     return error;
 }
 
+/* Ids aren't used twice, but the rows of those that have ended need no memory. Of a journal with a limit, a row says
+ * where the end was recorded until that place is given back (room.c). A row that reads as zeros has ended. */
+static void give_back_rows(uint32_t id) {
+    uint32_t first = id / ROWS * ROWS;
+    if (first + ROWS > mw.variable_last) return; /* the next ones go there */
+    for (uint32_t i = first; i < first + ROWS; i++) {
+        const struct variable *v = &mw.variables[i];
+        if (v->live || (mw.journal.segments_max && v->size && v->ended - 1u >= mw.journal.first)) return;
+    }
+    madvise(&mw.variables[first], ROWS * sizeof *mw.variables, MADV_DONTNEED);
+}
+
 static int64_t add(uintptr_t start, size_t size, uint32_t first, uint32_t flags, mw_depth depth) {
     if (mw.variable_last + 1 >= mw.variables_most) return MW_ERR_LIMIT;
     uint32_t id = mw.variable_last + 1;
@@ -71,6 +87,7 @@ static int64_t add(uintptr_t start, size_t size, uint32_t first, uint32_t flags,
     mw.variables_live++;
     v->live = 1;
     link_pages(id, v);
+    for (uint32_t i = 0; mw.journal.segments_max && !(id % SWEEP) && i < id; i += ROWS) give_back_rows(i);
     return id;
 }
 
@@ -129,7 +146,9 @@ static int unregister(mw_variable_id id) {
     free(v->metadata);
     v->metadata = NULL;
     if (atomic_load(&mw.journal.open)) journal_unregistered(id, v);
-    return in_arena(v->address) ? MW_OK : arena_give_back(v->address, pages_of(v), v->page);
+    int error = in_arena(v->address) ? MW_OK : arena_give_back(v->address, pages_of(v), v->page);
+    give_back_rows(id);
+    return error;
 }
 
 int mw_unregister_page(mw_variable_id id) {

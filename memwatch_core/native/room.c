@@ -76,7 +76,7 @@ MW_SIGNAL_SAFE static bool is_kept(const struct journal *j, const struct mwj_slo
     case MWJ_METADATA: {
         const struct variable *v = &mw.variables[slot->id];
         uint32_t ended = atomic_load(&v->ended);
-        return slot->id > mw.variable_last || v->live || !ended || ended - 1 > j->first;
+        return slot->id > mw.variable_last || v->live || (v->size && (!ended || ended - 1 > j->first));
     }
     case MWJ_SITE: return true;
     case MWJ_THREAD: return !(word >> 24 & MWJ_REPEATED) || thread_runs(slot->tid);

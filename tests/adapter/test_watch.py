@@ -308,6 +308,8 @@ def test_page_outlives_every_view(journal: Opened) -> None:
 
 
 def test_a_hundred_thousand_watches_leave_nothing_behind(journal: Opened) -> None:
+    rounds = 1_000_000 if os.environ.get("MEMWATCH_SOAK") else 80_000
+
     def round_of(n: int) -> None:
         for i in range(n // 4):
             unwatch(watch(i))
@@ -321,14 +323,14 @@ def test_a_hundred_thousand_watches_leave_nothing_behind(journal: Opened) -> Non
     round_of(20_000)
     gc.collect()
     objects, resident, stats = len(gc.get_objects()), memory(), core.stats()
-    round_of(80_000)
+    round_of(rounds)
     gc.collect()
     now = core.stats()
     assert (now.pages, now.variables) == (stats.pages, stats.variables)
     assert len(gc.get_objects()) - objects < 100
-    written = (now.slots - stats.slots) * 64  # the journal is mapped: what was written to it is resident for a while
-    assert memory() - resident - written < 20_000_000
-    assert len(journal.read().ended) == 100_000
+    # of the journal, which is mapped, the last segments are resident
+    assert memory() - resident < 6_000_000
+    assert len(journal.read().ended) == rounds + 20_000
 
 
 # ---- sessions -------------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch_core.host.summary import MOST, Summary
-from memwatch_core.records import Context, Event, Lost, Outcome, Record, Site, Variable, Watched
+from memwatch_core.host.summary import ENDED, MOST, Summary
+from memwatch_core.records import Context, Event, Lost, Outcome, Record, Site, Unwatched, Variable, Watched
 
 
 def event(seq: int, pid: int, tid: int, variable: int, context: int) -> Event:
@@ -72,3 +72,20 @@ def test_what_was_rolled_back_is_counted() -> None:
     assert summary.sentence().endswith("under 3 SQL statements; 2 events under 1 that was rolled back; nothing lost")
     summary.write([Outcome(8, 2, "rolled back", (3, 4), 3, 1_000), Lost(9, 1, 1, "disk full")])
     assert summary.sentence().endswith("; 1,002 events under 3 that were rolled back; 1 store LOST")
+
+
+def test_watches_that_have_ended_are_counted_and_not_kept() -> None:
+    summary = Summary()
+    count = 3 * ENDED
+    summary.write([watched(1, 0), *(event(n, 1, 5, 0, 0) for n in range(1, 50))])
+    for variable in range(1, count + 1):
+        records: list[Record] = [watched(1, variable), Unwatched(0, 1, f"v{variable}", variable)]
+        summary.write(records[:1] + [event(n, 1, 5, variable, 0) for n in range(1, variable % 4)] + records[1:])
+    assert len(summary.writes) <= ENDED + MOST
+    events, written = 49 + count // 4 * 3, 1 + sum(variable % 4 > 1 for variable in range(1, count + 1))
+    assert summary.sentence() == (
+        f"{events:,} events on {written:,} of {count + 1:,} variables by 1 thread; nothing lost"
+    )
+    *lines, rest = summary.lines()
+    assert lines[0].startswith("v0 ")
+    assert (len(lines), rest) == (MOST, f"and {written - MOST:,} more variables")

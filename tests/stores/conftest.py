@@ -26,9 +26,25 @@ FLAGS = (
 )
 
 
+SANITIZERS = {  # make sanitize
+    "": (),
+    "address": (
+        "-fsanitize=address,undefined",
+        "-fno-sanitize=alignment",
+        "-fno-sanitize-recover=undefined",
+        "-fno-omit-frame-pointer",
+    ),
+    "thread": ("-fsanitize=thread", "-Wno-tsan", "-fno-omit-frame-pointer"),
+}
+os.environ.setdefault(  # the handlers are the core's
+    "ASAN_OPTIONS",
+    "allow_user_segv_handler=1:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:use_sigaltstack=0:detect_leaks=0",
+)
+
+
 def gcc(*arguments: object) -> None:
     """gcc, its complaint as the error."""
-    command = ["gcc", *map(str, arguments)]
+    command = ["gcc", *map(str, arguments), *SANITIZERS[os.environ.get("MEMWATCH_SANITIZE", "")]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"{' '.join(command)}\n{done.stderr}")

@@ -1,5 +1,5 @@
-"""Bytes that nobody meant as an instruction, at a fault on a watched page: a neighbour that is changed, a change without
-an event, a refusal that has done something, a crash of the executor itself."""
+"""Bytes that nobody meant as an instruction, at a fault on a watched page: a neighbour that is changed, a change
+without an event, a refusal that has done something, a crash of the executor itself."""
 
 from __future__ import annotations
 
