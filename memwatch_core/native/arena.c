@@ -20,6 +20,8 @@
 #define MADV_POPULATE_WRITE 23 /* kernel 5.14; where it is refused, pages come on first touch */
 #endif
 
+#define IDLE_MIN 4096u /* free pages that keep their memory: it is dear to get again */
+#define IDLE_PART 32u  /* and at most this part of all */
 #define CHUNK_MIN ((uint64_t)64 << PAGE_SHIFT)
 #define CHUNK_MAX ((uint64_t)1024 << PAGE_SHIFT)
 #define RESERVE_MAX ((uint64_t)1 << 34)
@@ -114,6 +116,7 @@ int arena_allocate(size_t n, uint32_t *first) {
     if (order >= ARENA_ORDERS) return MW_ERR_LIMIT;
     if (at != NO_PAGE) {
         mw.free_head[order] = mw.pages[at].next_free;
+        if ((mw.pages[at].state & 0xff) == PAGE_FREE) mw.pages_idle -= count;
     } else {
         at = mw.bump;
         uint64_t end = ((uint64_t)at + count) << PAGE_SHIFT;
@@ -132,13 +135,34 @@ int arena_allocate(size_t n, uint32_t *first) {
     return MW_OK;
 }
 
+/* Gives the memory of free pages back. The watched view can't be written to meanwhile, as ever; arming works without
+ * memory behind it, and the next read or write of the core brings zeros. */
+static void return_idle(void) {
+    for (uint32_t i = 0, n; i < mw.bump; i += n) {
+        for (n = 0; i + n < mw.bump && (mw.pages[i + n].state & 0xff) == PAGE_FREE;) n++;
+        if (!n) {
+            n = 1;
+            continue;
+        }
+        char *watched = (char *)mw.watched + ((uint64_t)i << PAGE_SHIFT);
+        size_t size = (size_t)n << PAGE_SHIFT;
+        if (mprotect(watched, size, PROT_READ) || madvise(arena_writable(i), size, MADV_REMOVE) ||
+            mw.tracker->arm(watched, size))
+            break; /* they stay as they are, unwritable and zeroed */
+        for (uint32_t k = i; k < i + n; k++) mw.pages[k].state = PAGE_RETURNED | (mw.pages[k].state & ~0xffu);
+        mw.pages_idle -= n;
+    }
+}
+
 void arena_release(uint32_t first) {
     unsigned order = mw.pages[first].state >> 8;
     memset(arena_writable(first), 0, (size_t)MW_PAGE_SIZE << order);
-    for (uint32_t i = 0; i < 1u << order; i++) mw.pages[first + i].state = PAGE_FREE;
+    for (uint32_t i = 0; i < 1u << order; i++) mw.pages[first + i].state = PAGE_FREE | order << 8;
     mw.pages[first].next_free = mw.free_head[order];
     mw.free_head[order] = first;
     mw.pages_used -= 1u << order;
+    mw.pages_idle += 1u << order;
+    if (mw.pages_idle > IDLE_MIN && mw.pages_idle > mw.bump / IDLE_PART) return_idle();
 }
 
 void *mw_page_alloc(size_t n) {

@@ -48,7 +48,7 @@
 #define WIDE_MAX (1u << 16) /* bytes that xsave and its kind may write */
 
 /* ---- pages (arena.c) ---- */
-enum page_state { PAGE_FREE = 0, PAGE_USED = 1 };
+enum page_state { PAGE_FREE = 0, PAGE_USED = 1, PAGE_RETURNED = 2 /* free, and without memory */ };
 struct page {
     mw_lock lock;
     uint32_t head;      /* first variable on this page, 0 for none */
@@ -206,6 +206,7 @@ struct mw_core {
     uint32_t bump;
     uint32_t free_head[ARENA_ORDERS];
     _Atomic uint64_t pages_used;
+    uint64_t pages_idle; /* free, and still with memory */
     struct adopted *adopted;
     _Atomic uint32_t adopted_count;
 
