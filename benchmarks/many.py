@@ -1,4 +1,4 @@
-"""A million variables, a tenth of them written: what each costs in time and memory, and what is left when all have ended.
+"""A million variables, a tenth of them written: what each costs in time and memory, and what is left when all end.
 
 CPU time; memory is the process's own (its private pages and its part of the arena), without the journal.
 """

@@ -16,7 +16,7 @@ class CoreError(MemWatchError):
 
 
 class JournalFullError(CoreError, OSError):
-    """The journal can't grow (disk full, or journal.max_bytes reached). The value that was being written is unchanged."""
+    """The journal can't grow (disk full, or journal.max_bytes reached). What was being written is unchanged."""
 
 
 class SessionError(MemWatchError):

@@ -15,7 +15,10 @@ const DEFAULTS = {
   watch: { track_threads: true, track_sql: false, mutation_depth: 'FULL' },
   sql: { parameters: 'hash', window: 'until-next' },
   node: { exact_lines: true },
-  journal: { max_bytes: 0, policy: 'block' },
+  journal: {
+    max_bytes: Number(process.env.MEMWATCH_JOURNAL_MAX_BYTES ?? 0),
+    policy: process.env.MEMWATCH_JOURNAL_POLICY ?? 'block',
+  },
 };
 
 const SQL = { parameters: ['hash', 'none', 'full'], window: ['statement', 'fetch', 'until-next', 'transaction'] };
@@ -38,8 +41,9 @@ function join(folder) {
   const session = member(path.resolve(folder));
   session.tracker = core('memwatch can\'t start', () => native.start(TRACKERS[session.settings.core.tracker] ?? 0));
   const { max_bytes, policy } = session.settings.journal;
+  const limit = Number.isSafeInteger(max_bytes) && max_bytes >= 0 ? max_bytes : 1; // 1: what the core refuses
   try {
-    native.open(freeName(session.folder), Buffer.from(session.id, 'hex'), max_bytes, POLICIES.indexOf(policy));
+    native.open(freeName(session.folder), Buffer.from(session.id, 'hex'), limit, POLICIES.indexOf(policy));
   } catch (cause) {
     // a worker of ours may have been faster
     if (!native.opened()?.[1]) core(`${session.folder}: the journal can't be opened`, () => { throw cause; });

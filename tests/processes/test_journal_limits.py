@@ -255,6 +255,40 @@ def test_losses_of_more_variables_than_the_header_has_rows_for_are_counted_toget
     assert lost.total() + events.total() == 40_000 + sum(n % 3 + 1 for n in range(400))
 
 
+FORKS = f"""
+import os, sys
+from memwatch_core import watch
+count = watch(0, name="count")
+word = watch(0, name="word")
+count += 1
+child = os.fork()
+for i in range({WRITES} if not child else 10):
+    count += 1
+if not child:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_forked_child_has_a_limit_and_counts_of_its_own(tmp_path: Path) -> None:
+    folder = create_session(tmp_path, [])
+    process = start(folder, "drop", FORKS)
+    wait_for_done(process)
+    process.communicate()
+    assert all(path.stat().st_blocks * 512 <= LIMIT for path in folder.glob("*.mwj"))
+    records = read_all(folder)
+    written: Counter[bool] = Counter()
+    for record in records:
+        if isinstance(record, Event):
+            written[record.pid == process.pid] += 1
+        elif isinstance(record, Lost):
+            assert record.pid != process.pid
+            written[False] += record.count
+    assert written == {True: 11, False: WRITES}
+
+
 OWN_READER = f"""
 from memwatch_core import session, watch
 from memwatch_core.records import Event, Lost
