@@ -161,7 +161,7 @@ struct journal {
     struct mwj_header *header;
     _Atomic(struct mwj_slot *) *segments;
     _Atomic uint64_t capacity; /* slots up to here exist; those from `first` segments on still do */
-    _Atomic uint32_t kept;     /* slots at the beginning of the last segment that hold copies */
+    _Atomic uint64_t begin;    /* of what can be used in the last segment, behind the copies in it */
     mw_lock grow;
     uint64_t first;        /* under `grow` */
     uint64_t segments_max; /* 0: no limit */

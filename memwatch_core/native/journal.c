@@ -29,8 +29,10 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigne
         MW_STEP("capacity", at);
         uint64_t capacity = atomic_load_explicit(&j->capacity, memory_order_acquire), behind = at % MWJ_SEGMENT_SLOTS;
         start = at;
-        if (unlikely(!behind || n > MWJ_SEGMENT_SLOTS - behind)) /* the next segment, behind what is copied into it */
-            start = (at + MWJ_SEGMENT_SLOTS - 1) / MWJ_SEGMENT_SLOTS * MWJ_SEGMENT_SLOTS + j->kept;
+        if (unlikely(!behind || n > MWJ_SEGMENT_SLOTS - behind)) { /* the next segment, behind the copies in it */
+            uint64_t next = (at + MWJ_SEGMENT_SLOTS - 1) / MWJ_SEGMENT_SLOTS * MWJ_SEGMENT_SLOTS, begin = j->begin;
+            start = begin > next ? begin : next;
+        }
         end = start + n;
         if (unlikely(end > capacity)) {
             if (!room_make(j, end)) return NULL;

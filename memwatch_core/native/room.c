@@ -16,8 +16,6 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* kernel 5.14; where it is refused, pages come on first touch */
 #endif
-/* Copies at the beginning of a segment: with more, freeing would gain little. */
-#define KEPT_MAX (MWJ_SEGMENT_SLOTS / 4 * 3)
 #define COMMIT_PAUSE 50000L /* ns, while a thread is in the middle of a record */
 #define COMMIT_PAUSES 4000u
 #define READER_PAUSE 1000000L
@@ -115,13 +113,12 @@ MW_SIGNAL_SAFE static bool reader_lives(const struct journal *j) {
            lock.l_type != F_UNLCK;
 }
 
-/* Whether the oldest segment can be given back, with `kept` slots at the beginning of the next one in use already. */
-MW_SIGNAL_SAFE static enum room may_free(struct journal *j, uint32_t kept) {
+MW_SIGNAL_SAFE static enum room may_free(struct journal *j) {
+    uint32_t kept = 0;
     uint64_t stores = 0;
     if (j->policy != MW_POLICY_ROTATE && !was_read(j))
         return j->policy == MW_POLICY_BLOCK && reader_lives(j) ? ROOM_UNREAD : ROOM_NONE;
-    if (!survey(j, NULL, &kept, &stores)) return ROOM_UNCOMMITTED;
-    return kept <= KEPT_MAX ? ROOM_MADE : ROOM_NONE;
+    return survey(j, NULL, &kept, &stores) ? ROOM_MADE : ROOM_UNCOMMITTED;
 }
 
 MW_SIGNAL_SAFE static void free_first(struct journal *j, uint64_t next, uint32_t *kept) {
@@ -142,12 +139,14 @@ MW_SIGNAL_SAFE static void free_first(struct journal *j, uint64_t next, uint32_t
 MW_SIGNAL_SAFE static enum room add_segment(struct journal *j) {
     uint64_t next = j->capacity / MWJ_SEGMENT_SLOTS;
     bool at_limit = j->segments_max && next - j->first >= j->segments_max;
-    enum room room = at_limit ? may_free(j, 0) : ROOM_MADE;
+    enum room room = at_limit ? may_free(j) : ROOM_MADE;
     if (room != ROOM_MADE) return room;
     if (!open_segment(j, next)) return ROOM_NONE;
     uint32_t kept = 0;
     if (at_limit) free_first(j, next, &kept);
-    atomic_store_explicit(&j->kept, kept, memory_order_relaxed);
+    if (kept > MWJ_SEGMENT_SLOTS - MWJ_RECORD_SLOTS_MAX) /* not every record would find room: it is full */
+        for (; kept < MWJ_SEGMENT_SLOTS; kept++) j->segments[next][kept].word = MWJ_WORD(MWJ_PAD, 1, 0, 0);
+    atomic_store_explicit(&j->begin, next * MWJ_SEGMENT_SLOTS + kept, memory_order_relaxed);
     MW_STEP("grown", next);
     atomic_fetch_add(&j->capacity, MWJ_SEGMENT_SLOTS);
     return ROOM_MADE;
@@ -159,7 +158,10 @@ MW_SIGNAL_SAFE static enum room grow(struct journal *j, uint64_t end) {
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&kept, 8);
     lock_take(&j->grow, thread_id());
     enum room room = ROOM_MADE;
-    while (room == ROOM_MADE && j->capacity < end) room = add_segment(j);
+    /* A segment in which all is kept moves as it is, and the next one is looked at; if all are like that, it is enough.
+     */
+    for (uint64_t moved = 0; room == ROOM_MADE && (j->capacity < end || j->begin >= j->capacity);)
+        room = moved++ > j->segments_max + 1 ? ROOM_NONE : add_segment(j);
     lock_release(&j->grow);
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&kept, 0, 8);
     return room;
@@ -218,7 +220,7 @@ int room_open(struct journal *j) {
     /* one segment less: while what is kept is copied, the oldest and the new one both exist */
     j->segments_max = j->max_bytes ? (j->max_bytes - MWJ_HEADER_SIZE) / MWJ_SEGMENT_SIZE - 1 : 0;
     j->first = 0;
-    j->kept = 0;
+    j->begin = 0;
     j->full_reported = j->waiting_reported = 0;
     j->header->max_bytes = j->max_bytes;
     j->header->policy = (uint32_t)j->policy;

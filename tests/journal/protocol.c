@@ -177,7 +177,7 @@ static void reset(uint64_t capacity) {
         j->segments[s] = NULL;
     }
     j->capacity = capacity;
-    j->kept = 0;
+    j->begin = 0;
     CHECK(!ftruncate(j->fd, end));
     if (j->first) {
         j->first = 0;

@@ -24,7 +24,7 @@ from memwatch_core.native import core
 from memwatch_core.records import Event, Lost, Record
 from memwatch_core.settings import JOURNAL_MIN
 
-WRITES = 45_000
+WRITES = 36_000
 LIMIT = JOURNAL_MIN
 MEMWATCH = [sys.executable, "-m", "memwatch_core.cli"]
 
@@ -253,6 +253,43 @@ def test_losses_of_more_variables_than_the_header_has_rows_for_are_counted_toget
     assert len(named) == 234, "236 rows: the filler's, and the one for all that have none"
     assert all(count == int(name.split()[1]) % 3 + 1 for name, count in named.items())
     assert lost.total() + events.total() == 40_000 + sum(n % 3 + 1 for n in range(400))
+
+
+MANY = """
+import sys
+from memwatch_core import watch
+many = [watch(0, name=f"number {n}") for n in range(5_000)]   # their descriptions take most of the limit
+for i in range(4):
+    for number in many:
+        number += 1
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_descriptions_that_take_most_of_the_limit_move_on_and_are_not_lost(tmp_path: Path) -> None:
+    folder = create_session(tmp_path, [])
+    claim = Claim(folder)
+    process = start(folder, "block", MANY)
+    session, records = SessionDecoder(folder, {}), []
+    deadline = time.monotonic() + 60
+    try:
+        while events_by_variable(records).total() < 20_000 and time.monotonic() < deadline:
+            records += session.poll()
+            session.acknowledge()
+        wait_for_done(process)
+        late = read_all(folder)
+        process.kill()
+        process.communicate()
+    finally:
+        process.kill()
+        claim.close()
+    assert not lost_by_variable(records)
+    assert events_by_variable(records) == {f"number {n}": 4 for n in range(5_000)}
+    assert 0 < events_by_variable(late).total() < 20_000
+    assert not lost_by_variable(late)
+    assert {e.variable for e in late if isinstance(e, Event)} <= {f"number {n}" for n in range(5_000)}
+    assert on_disk(folder) <= LIMIT
 
 
 FORKS = f"""

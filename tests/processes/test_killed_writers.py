@@ -26,7 +26,7 @@ from memwatch_core.journal.session import create_session, journals
 from memwatch_core.records import Event, Lost, Notice
 
 ROOT = Path(__file__).parents[2]
-RUNS = 250 if os.environ.get("MEMWATCH_SOAK") else 3  # of each runtime
+RUNS = 250 if os.environ.get("MEMWATCH_SOAK") else 2  # of each runtime
 VARIABLES = 4
 
 PYTHON = """
