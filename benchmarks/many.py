@@ -88,10 +88,10 @@ def rows() -> list[Row]:
         figures = json.loads(done.stdout)
         found += [
             Row(f"watch(0), a million, {name}", figures["registering"], "µs", target=15),
-            Row("memory of each", figures["memory"], "bytes"),
-            Row("p.value = i, a tenth of them at random", figures["writing"], "ns"),
-            Row("the end of a watch", figures["ending"], "µs"),
-            Row("memory left of each", figures["left"], "bytes", target=100),
+            Row(f"memory of each, {name}", figures["memory"], "bytes"),
+            Row(f"p.value = i, a tenth of them at random, {name}", figures["writing"], "ns"),
+            Row(f"the end of a watch, {name}", figures["ending"], "µs"),
+            Row(f"memory left of each, {name}", figures["left"], "bytes", target=100),
         ]
     return found
 

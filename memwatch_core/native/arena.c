@@ -21,7 +21,7 @@
 #endif
 
 #define IDLE_MIN 4096u /* free pages that keep their memory: it is dear to get again */
-#define IDLE_PART 32u  /* and at most this part of all */
+#define IDLE_PART 64u  /* and at most this part of all */
 #define CHUNK_MIN ((uint64_t)64 << PAGE_SHIFT)
 #define CHUNK_MAX ((uint64_t)1024 << PAGE_SHIFT)
 #define RESERVE_MAX ((uint64_t)1 << 34)
