@@ -87,6 +87,7 @@ static int64_t add(uintptr_t start, size_t size, uint32_t first, uint32_t flags,
     mw.variables_live++;
     v->live = 1;
     link_pages(id, v);
+    if (!(id % ROWS)) give_back_rows(id - 1); /* if all of them have ended by now, nobody else will look */
     for (uint32_t i = 0; mw.journal.segments_max && !(id % SWEEP) && i < id; i += ROWS) give_back_rows(i);
     return id;
 }

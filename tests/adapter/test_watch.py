@@ -329,7 +329,7 @@ def test_a_hundred_thousand_watches_leave_nothing_behind(journal: Opened) -> Non
     assert (now.pages, now.variables) == (stats.pages, stats.variables)
     assert len(gc.get_objects()) - objects < 100
     # of the journal, which is mapped, the last segments are resident
-    assert memory() - resident < 6_000_000
+    assert memory() - resident < 4_500_000
     assert len(journal.read().ended) == rounds + 20_000
 
 
