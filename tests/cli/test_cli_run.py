@@ -131,7 +131,8 @@ def test_summary_says_how_the_program_ended(memwatch: Run, tmp_path: Path, endin
 @pytest.mark.parametrize("handled", [True, False])
 def test_signal_reaches_the_program(tmp_path: Path, number: signal.Signals, handled: bool) -> None:
     handler = f"signal.signal({int(number)}, lambda *_: sys.exit(5))\n" if handled else ""
-    name = write(tmp_path, f"import signal, sys, time\n{handler}print('ready', flush=True)\ntime.sleep(30)\n")
+    wait = "while True:\n    time.sleep(0.1)\n"  # a signal just before a long sleep would wait for its end
+    name = write(tmp_path, f"import signal, sys, time\n{handler}print('ready', flush=True)\n{wait}")
     process = subprocess.Popen(
         [SCRIPT, "run", "--quiet", name],
         cwd=tmp_path,

@@ -73,7 +73,7 @@ def test_process_that_outlives_the_program_is_not_waited_for(tmp_path: Path) -> 
         begun = time.monotonic()
         follow.finish()
         follow.join(20)
-        assert LAST_WORDS <= time.monotonic() - begun < 10
+        assert LAST_WORDS / 2 <= time.monotonic() - begun < 10  # it may have been quiet before already
         assert said == ["a process of the session still runs: what it writes from now on is in its journal only"]
         assert summary.events == len([r for r in keeper.records if isinstance(r, Event)]) == 1
         assert keeper.closed

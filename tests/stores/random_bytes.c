@@ -20,7 +20,7 @@
 
 enum { PAGES = 3, SIZE = PAGES * 4096, RUNS_MAX = 1 << 28 };
 
-static struct shared { /* with the children */
+static struct common { /* with the children */
     uint8_t bytes[16];
     uint64_t next, done[5], events, trap, refused_at_once;
     int64_t displacement;
