@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
-from functools import partial
 
+from benchmarks.answers import answering
 from benchmarks.table import Row, in_turn
 
 PROGRAM = """
@@ -51,25 +50,15 @@ for line in sys.stdin:
 def rows() -> list[Row]:
     """Measured in a process that watches two buffers and in one that never heard of us, in turn."""
     with tempfile.TemporaryDirectory() as folder:
-        commands = ([sys.executable, "-c", PROGRAM, folder], [sys.executable, "-c", PROGRAM])
-        pipes = [subprocess.Popen(c, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for c in commands]
+        command = [sys.executable, "-c", PROGRAM]
+        with answering([*command, folder]) as ours, answering(command) as theirs:
 
-        def ask(process: subprocess.Popen[str], what: str) -> float:
-            assert process.stdin
-            assert process.stdout
-            process.stdin.write(f"{what}\n")
-            process.stdin.flush()
-            return float(process.stdout.readline())
+            def measure(what: str, times: int) -> tuple[float, float, float]:
+                ours(what), theirs(what)
+                return in_turn(lambda: ours(what), lambda: theirs(what), times)
 
-        def measure(what: str, times: int) -> tuple[float, float, float]:
-            ours, theirs = (partial(ask, process, what) for process in pipes)
-            ours(), theirs()
-            return in_turn(ours, theirs, times)
-
-        read, small = measure("read", 41), measure("fill_small", 21)
-        large = in_turn(partial(ask, pipes[0], "fill_large"), partial(ask, pipes[0], "assign_large"), 21)
-        for process in pipes:
-            process.communicate()
+            read, small = measure("read", 41), measure("fill_small", 21)
+            large = in_turn(lambda: ours("fill_large"), lambda: ours("assign_large"), 21)
     return [
         Row("os.read of 1 byte into plain memory", read[0], "ns", "without us", read[1], 1.02, read[2]),
         Row("readinto a watched buffer of 100 bytes", small[0] / 1e3, "µs", "a plain one", small[1] / 1e3),

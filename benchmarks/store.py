@@ -7,10 +7,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.answers import answering
 from benchmarks.table import Row, in_turn, median
 from benchmarks.writing import writing_into
 from memwatch_core import unwatch, watch
@@ -85,22 +85,10 @@ for line in sys.stdin:
 
 def unwatched_work(folder: str) -> tuple[float, float, float]:
     """ms that ordinary code takes in a process that watches a value, and in one that never heard of us, in turn."""
-    commands = ([sys.executable, "-c", WORK, folder], [sys.executable, "-c", WORK])
-    pipes = [subprocess.Popen(c, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for c in commands]
-
-    def ask(process: subprocess.Popen[str]) -> float:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write("\n")
-        process.stdin.flush()
-        return float(process.stdout.readline())
-
-    ours, theirs = (partial(ask, process) for process in pipes)
-    ours(), theirs()
-    result = in_turn(ours, theirs, times=41)
-    for process in pipes:
-        process.communicate()
-    return result
+    command = [sys.executable, "-c", WORK]
+    with answering([*command, folder]) as ours, answering(command) as theirs:
+        ours(""), theirs("")
+        return in_turn(lambda: ours(""), lambda: theirs(""), times=41)
 
 
 def rows() -> list[Row]:

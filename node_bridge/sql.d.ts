@@ -53,6 +53,8 @@ export interface Tools {
   readonly tracer: Tracer;
   /** Replaces `owner[name]` by `make(original)`, with the same name, length and place; false if it is no function. */
   replace(owner: object | null | undefined, name: string, make: (original: Function) => Function): boolean;
+  /** Of an object and its prototypes, the one that has the property itself: where to replace it. */
+  owner(object: object | null | undefined, name: string): object | null | undefined;
 }
 
 export interface DriverPlugin {

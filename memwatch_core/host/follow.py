@@ -28,8 +28,7 @@ class Follow(threading.Thread):
     """Reads the session in ``folder`` from its beginning, in a thread of its own once :meth:`start` is called.
 
     What the sinks have got is acknowledged to the writers, if ``claim`` is held; it is closed at the end, and so is the
-    pipeline. ``say`` gets a sentence about what was left unread. Raises SessionError if the
-    folder can't be listed.
+    pipeline. ``say`` gets a sentence about what was left unread. Raises SessionError if the folder can't be listed.
     """
 
     def __init__(

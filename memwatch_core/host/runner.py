@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
@@ -94,19 +94,15 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     outputs = open_sinks(plugins.sinks, config)
     pipeline = Pipeline(outputs, say)
     started = time.monotonic()
-    try:
+    with ExitStack() as undo:
+        undo.callback(pipeline.close)
         folder = create_session(config.journal.folder, target.shown)
         configuration.save(config, folder)
         save_drivers(folder, plugins.sql)
         claim = Claim(folder)  # before there is a writer that could wait for it
-        try:
-            child = Child(command, {**environment, "MEMWATCH_SESSION": str(folder)})
-        except BaseException:
-            claim.close()
-            raise
-    except BaseException:
-        pipeline.close()
-        raise
+        undo.callback(claim.close)
+        child = Child(command, {**environment, "MEMWATCH_SESSION": str(folder)})
+        undo.pop_all()
     follow = Follow(folder, plugins.serializers, summary, pipeline, say, claim)
     follow.start()
     try:

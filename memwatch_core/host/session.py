@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +71,14 @@ def session(
     outputs = open_sinks(plugins.sinks, effective)
     objects = [sink for sink in sinks or () if not isinstance(sink, str)]
     pipeline = Pipeline([*outputs, *((type(sink).__name__, sink) for sink in objects)], say)
-    try:
+    with ExitStack() as undo:
+        undo.callback(pipeline.close)
         where = create_session(effective.journal.folder, sys.orig_argv)
         configuration.save(effective, where)
         claim = Claim(where)
-        try:
-            membership = join(where, _never_waiting(effective), plugins)
-        except BaseException:
-            claim.close()
-            raise
-    except BaseException:
-        pipeline.close()
-        raise
+        undo.callback(claim.close)
+        membership = join(where, _never_waiting(effective), plugins)
+        undo.pop_all()
     summary = Summary()
     follow = Follow(where, plugins.serializers, summary, pipeline, say, claim)
     follow.start()

@@ -12,12 +12,13 @@
 
 static mw_lock *const inner[] = {&mw.modules.lock, &mw.overflow_lock, &mw.wide_lock};
 static mw_lock *const outer[] = {&mw.sites_lock, &mw.forms_lock, &mw.journal.grow, &mw.signals_lock};
+enum { INNER = sizeof inner / sizeof *inner, OUTER = sizeof outer / sizeof *outer };
 
 static void release_all(void) {
-    for (int i = 4; i--;) lock_release(outer[i]);
+    for (int i = OUTER; i--;) lock_release(outer[i]);
     for (uint32_t i = mw.bump; i--;)
         if ((mw.pages[i].state & 0xff) == PAGE_USED) lock_release(&mw.pages[i].lock);
-    for (int i = 3; i--;) lock_release(inner[i]);
+    for (int i = INNER; i--;) lock_release(inner[i]);
     lock_release(&mw.lock);
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mw.fork.mask, 0, 8);
 }
@@ -28,10 +29,10 @@ static void before_fork(void) {
     uint32_t self = thread_id();
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, 8);
     lock_take(&mw.lock, self);
-    for (int i = 0; i < 3; i++) lock_take(inner[i], self);
+    for (int i = 0; i < INNER; i++) lock_take(inner[i], self);
     for (uint32_t i = 0; i < mw.bump; i++)
         if ((mw.pages[i].state & 0xff) == PAGE_USED) lock_take(&mw.pages[i].lock, self);
-    for (int i = 0; i < 4; i++) lock_take(outer[i], self);
+    for (int i = 0; i < OUTER; i++) lock_take(outer[i], self);
     mw.fork.mask = mask;
     mw.fork.watching = atomic_load(&mw.journal.open) && mw.committed;
     mw.fork.copied = mw.committed && !arena_copy(&mw.fork.copy);

@@ -85,6 +85,14 @@ def wait_for_done(process: subprocess.Popen[str]) -> None:
     assert process.stdout.readline() == "done\n"
 
 
+def run_unread(folder: Path, program: str) -> int:
+    """A program that writes to the session with nobody reading, to its end. Returns its pid."""
+    process = start(folder, "drop", program)
+    wait_for_done(process)
+    process.communicate()
+    return process.pid
+
+
 def read_all(folder: Path) -> list[Record]:
     return [record for batch in SessionDecoder(folder, {}).batches() for record in batch]
 
@@ -245,9 +253,7 @@ sys.stdin.read()
 
 def test_losses_of_more_variables_than_the_header_has_rows_for_are_counted_together(tmp_path: Path) -> None:
     folder = create_session(tmp_path, [])
-    process = start(folder, "drop", SEVERAL)
-    wait_for_done(process)
-    process.communicate()
+    run_unread(folder, SEVERAL)
     records = read_all(folder)
     lost, events = lost_by_variable(records), events_by_variable(records)
     named = {name: count for name, count in lost.items() if name is not None and name != "filler"}
@@ -312,17 +318,15 @@ sys.stdin.read()
 
 def test_forked_child_has_a_limit_and_counts_of_its_own(tmp_path: Path) -> None:
     folder = create_session(tmp_path, [])
-    process = start(folder, "drop", FORKS)
-    wait_for_done(process)
-    process.communicate()
+    pid = run_unread(folder, FORKS)
     assert all(path.stat().st_blocks * 512 <= LIMIT for path in folder.glob("*.mwj"))
     records = read_all(folder)
     written: Counter[bool] = Counter()
     for record in records:
         if isinstance(record, Event):
-            written[record.pid == process.pid] += 1
+            written[record.pid == pid] += 1
         elif isinstance(record, Lost):
-            assert record.pid != process.pid
+            assert record.pid != pid
             written[False] += record.count
     assert written == {True: 11, False: WRITES}
 

@@ -16,8 +16,8 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include "check.h"
 #include "events.h"
-#include "memwatch.h"
 
 #define PAGE 4096
 static uint8_t *page; /* two of them, one variable */
@@ -38,19 +38,6 @@ ssize_t __pread64(int, void *, size_t, off_t);
 
 static ssize_t (*const volatile table[])(int, void *, size_t) = {read}; /* filled by the loader */
 static ssize_t (*volatile writable_table[])(int, void *, size_t) = {read};
-
-static void check(int64_t result, const char *what) {
-    if (result >= 0) return;
-    fprintf(stderr, "%s: %s\n", what, mw_strerror((int)result));
-    exit(2);
-}
-#define REQUIRE(condition)                                                                                             \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: not so: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno);                  \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 static void start(void) {
     static const uint8_t session[16] = {4};

@@ -6,9 +6,9 @@
  *
  * The results must be the same, and the journal's events, replayed over the memory as it was, must add up to the memory
  * as it is: a write that was missed would show. One line for each function that fails; a summary at the end. */
+#include "check.h"
 #include "corpus.h"
 #include "events.h"
-#include "memwatch.h"
 
 #define X(name) extern const struct corpus_entry name[];
 LEVEL_LIST
@@ -27,12 +27,6 @@ static uint8_t initial[CORPUS_BYTES], plain[CORPUS_BYTES];
 __attribute__((noinline)) static void call(const struct corpus_entry *entry, uint8_t *memory, uint32_t seed) {
     entry->run(memory, seed);
     __asm__ volatile("" ::: "memory");
-}
-
-static void check(int64_t result, const char *what) {
-    if (result >= 0) return;
-    fprintf(stderr, "%s: %s\n", what, mw_strerror((int)result));
-    exit(2);
 }
 
 int main(int argc, char **argv) {

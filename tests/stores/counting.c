@@ -9,8 +9,8 @@
 #include <signal.h>
 #include <sys/time.h>
 
+#include "check.h"
 #include "events.h"
-#include "memwatch.h"
 
 #define THREADS 4
 #define PAGE 4096
@@ -20,12 +20,6 @@ static unsigned long count;
 static _Atomic unsigned long from_handler, failed_writes;
 static pthread_barrier_t together;
 static const char *scenario;
-
-static void check(int64_t result, const char *what) {
-    if (result >= 0) return;
-    fprintf(stderr, "%s: %s\n", what, mw_strerror((int)result));
-    exit(2);
-}
 
 static void *xadd(void *argument) {
     (void)argument;

@@ -8,8 +8,8 @@
 #include <setjmp.h>
 #include <signal.h>
 
+#include "check.h"
 #include "events.h"
-#include "memwatch.h"
 
 #define PAGE 4096
 static uint8_t *page, *forbidden;
@@ -20,19 +20,6 @@ static _Atomic int reached;
 static volatile int last_signal;
 static void *volatile last_address;
 static _Atomic int stop;
-
-static void check(int64_t result, const char *what) {
-    if (result >= 0) return;
-    fprintf(stderr, "%s: %s\n", what, mw_strerror((int)result));
-    exit(2);
-}
-#define REQUIRE(condition)                                                                                             \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                                    \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 static void watch(void) {
     static const uint8_t session[16] = {4};

@@ -10,14 +10,14 @@ const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
 const { Tracer } = require('./tracer');
-const { replace } = require('./patches');
+const { replace, owner } = require('./patches');
 
 const PACKAGE = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/s; // the innermost one
 const configured = ofSession(); // name of a target -> the plugin's module; undefined: nobody has said
 const tracer = new Tracer();
 const known = new Map(); // name of a package -> its plugin, or null
 const patched = new WeakSet(); // exports
-const tools = Object.freeze({ tracer, replace });
+const tools = Object.freeze({ tracer, replace, owner });
 let started = false;
 
 /** Follows what the program loads from now on; what it has loaded already is patched at once. */

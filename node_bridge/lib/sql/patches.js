@@ -22,4 +22,11 @@ function replace(owner, name, make) {
   return true;
 }
 
-module.exports = { replace };
+/** Of an object and its prototypes, the one that has the property itself; null: none. */
+function owner(object, name) {
+  let at = object;
+  while (at && !Object.hasOwn(at, name)) at = Object.getPrototypeOf(at);
+  return at;
+}
+
+module.exports = { replace, owner };

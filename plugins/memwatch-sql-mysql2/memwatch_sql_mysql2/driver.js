@@ -17,7 +17,7 @@ function install(exported, tools, file) {
   FILES[file](exported, tools);
 }
 
-function installConnection(Connection, { tracer, replace }) {
+function installConnection(Connection, { tracer, replace, owner }) {
   /** Begins a statement, calls the original with the arguments that `wrapped` makes of it, follows the command. */
   function traced(connection, describe, call) {
     const token = tracer.begin(() => ({ ...describe(), ...where(connection) }));
@@ -134,12 +134,13 @@ function installConnection(Connection, { tracer, replace }) {
   }
 }
 
-function installPool(Pool, { tracer, replace }) {
+function installPool(Pool, tools) {
+  const { tracer, replace, owner } = tools;
   replace(owner(Pool.prototype, 'getConnection'), 'getConnection', (getConnection) => function () {
     const given = Array.from(arguments, (each) => tracer.bind(each));
     return tracer.outside(() => Reflect.apply(getConnection, this, given));
   });
-  later(Pool.prototype, { tracer, replace });
+  later(Pool.prototype, tools);
 }
 
 function installCluster(Cluster, tools) {
@@ -154,18 +155,12 @@ function installCluster(Cluster, tools) {
 }
 
 /** query() and execute() of what has to find a connection first. */
-function later(prototype, { tracer, replace }) {
+function later(prototype, { tracer, replace, owner }) {
   for (const name of ['query', 'execute']) {
     replace(owner(prototype, name), name, (original) => function () {
       return tracer.within((own) => Reflect.apply(original, this, Array.from(arguments, own)));
     });
   }
-}
-
-/** The prototype that has the method itself. */
-function owner(prototype, name) {
-  while (prototype && !Object.hasOwn(prototype, name)) prototype = Object.getPrototypeOf(prototype);
-  return prototype;
 }
 
 function ofQuery(sql, values) {

@@ -104,7 +104,7 @@ const OWN = {
 const OF_CLIENT = Object.entries(BEFORE), OF_PROGRAM = [...OF_CLIENT, ...Object.entries(OWN)];
 const replaced = new WeakMap(); // object or prototype -> names
 
-function follow(query, statement, { tracer, replace }) {
+function follow(query, statement, { tracer, replace, owner }) {
   if (statement.own) Object.defineProperty(query, STATEMENT, { value: statement });
   else query[STATEMENT] = statement; // nobody else sees it
   for (const [name, before] of statement.own ? OF_PROGRAM : OF_CLIENT) {
@@ -123,12 +123,6 @@ function follow(query, statement, { tracer, replace }) {
     tracer.fetched(this[STATEMENT]?.token, 0, { enter: true });
     return Reflect.apply(read, this, arguments);
   });
-}
-
-function owner(object, name) {
-  let at = object;
-  while (at && !Object.hasOwn(at, name)) at = Object.getPrototypeOf(at);
-  return at;
 }
 
 function isNew(where, name) {
