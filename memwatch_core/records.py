@@ -68,14 +68,15 @@ class Context(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """The libc call that filled a buffer, of which an event's variable is a part."""
+    """The call that filled a buffer, of which an event's variable is a part: libc's, or one of the system."""
 
     name: str
-    """``read``, ``recv``, ``fread`` for instance: without what only says how it was compiled (``pread64``)."""
+    """``read``, ``recv``, ``fread`` for instance: without what only says how it was compiled (``pread64``). Of an event
+    whose origin is ``kernel`` the system's own name; empty if it isn't known."""
     fd: int
     """-1 if it has none."""
     bytes: int
-    """How many it brought, to all its buffers together; of ``recvmmsg``, with this message."""
+    """How many it brought, to all its buffers together; of ``recvmmsg``, with this message. 0 for ``kernel``."""
 
 
 class Variable(msgspec.Struct, frozen=True):
@@ -129,7 +130,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     site: Site | None
     context: Context | None
     call: Call | None = None
-    """Of an event whose origin is ``syscall``; otherwise None."""
+    """Of an event whose origin is ``syscall`` or ``kernel``; otherwise None."""
 
     @property
     def time(self) -> datetime:

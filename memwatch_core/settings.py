@@ -68,10 +68,18 @@ class Section(BaseModel):
 
 
 class CoreSection(Section):
-    tracker: Literal["auto", "uffd-sigbus", "readonly"] = "auto"
+    tracker: Literal["auto", "uffd-sigbus", "readonly", "uffd-queue"] = "auto"
     """How a store is noticed; ``auto`` takes the first that works (``memwatch doctor`` says which, and why)."""
+    kernel_writes: Literal["calls", "all"] = "calls"
+    """Of the kernel's writes, those of libc's calls are seen and others fail; with ``all``, ``auto`` means ``uffd-queue``."""
     share_pages: bool = False
     """Pack small variables into one page instead of giving each its own."""
+
+
+    @property
+    def wanted(self) -> Literal["auto", "uffd-sigbus", "readonly", "uffd-queue"]:
+        """The tracker that the core is asked for."""
+        return "uffd-queue" if self.tracker == "auto" and self.kernel_writes == "all" else self.tracker
 
 
 class WatchSection(Section):

@@ -51,7 +51,7 @@ export interface Session {
   /** For `memwatch log FOLDER`. */
   readonly folder: string;
   readonly journal: string;
-  /** "uffd-sigbus" or "readonly". */
+  /** "uffd-sigbus", "readonly" or "uffd-queue". */
   readonly tracker: string;
   stats(): { stores: number; lost: number; forms: number; chained: number; variables: number; pages: number; codes: number; walks: number; inexact: number };
   /** Ends every watch of the process and completes the journal. */

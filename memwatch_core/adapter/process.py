@@ -83,7 +83,7 @@ def open_journal(
             serializers = load(config, ("serializers",)).serializers
         where = Path(folder)
         session = read_session(where).id
-        tracker = core.start(config.core.tracker)
+        tracker = core.start(config.core.wanted)
         core.limit_journal(config.journal.max_bytes, config.journal.policy)
         path = _free_name(where)
         core.open_journal(path, session, RUNTIME)

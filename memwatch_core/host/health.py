@@ -23,7 +23,8 @@ from ..loading.discovery import load
 State = Literal["ok", "note", "warning", "problem"]
 """``warning``: something is less than it could be; ``problem``: MemWatch, or a plugin that is asked for, can't work."""
 
-TRACKERS: tuple[Literal["uffd-sigbus", "readonly"], ...] = ("uffd-sigbus", "readonly")
+TRACKERS: tuple[Literal["uffd-sigbus", "readonly", "uffd-queue"], ...] = ("uffd-sigbus", "readonly", "uffd-queue")
+_QUEUE = "only for what the kernel writes by itself: needs CAP_SYS_PTRACE, access to /dev/userfaultfd or the sysctl"
 _AT_HWCAP2, _FSGSBASE = 26, 1 << 1
 _SYS_USERFAULTFD, _USER_MODE_ONLY = 323, 1
 _ROOM = 256 << 20
@@ -51,8 +52,8 @@ def checks(config: Config) -> Iterator[Check]:
         "system calls",
         "note",
         "read, recv, getrandom, fread and their like of libc fill watched memory and are seen; raw system calls, "
-        "io_uring, ioctl and function pointers fetched before the start fail with EFAULT",
-        "where that happens, read into a plain buffer and assign",
+        "io_uring, ioctl and function pointers fetched before the start fail with EFAULT, but under uffd-queue",
+        'where that happens, read into a plain buffer and assign, or set core.kernel_writes to "all"',
     )
 
 
@@ -134,12 +135,16 @@ def _trackers(config: Config) -> Iterator[Check]:
     except ImportError as error:
         yield Check("core", "problem", f"the native core can't be loaded: {error}", "reinstall: pip install memwatch")
         return
-    wanted = config.core.tracker
+    wanted = config.core.wanted
     for name in TRACKERS:
         reason = core.probe_tracker(name)
-        state: State = "ok" if reason is None else "problem" if name == wanted else "warning"
-        yield Check(f"tracker {name}", state, reason or "works: it was tried on a page of its own")
-    source = config.source("core.tracker").where
+        lacking: State = "problem" if name == wanted else "note" if name == "uffd-queue" else "warning"
+        remedy = _QUEUE if reason and name == "uffd-queue" else ""
+        yield Check(
+            f"tracker {name}", "ok" if reason is None else lacking, reason or "works: it was tried on a page of its own", remedy
+        )
+    key = "core.tracker" if wanted == config.core.tracker else "core.kernel_writes"
+    source = config.source(key).where
     try:
         chosen = core.start(wanted)
     except MemWatchError as error:

@@ -50,14 +50,25 @@ class Flag(IntFlag):
 ORIGINS: dict[int, Origin] = {1: "announced", 2: "store", 3: "syscall", 4: "kernel"}
 """Third byte of a STORE; a number that isn't here reads as ``store``."""
 
-SYSCALL = 3
-"""The origin whose records carry a CALL."""
+WITH_CALL = frozenset({3, 4})
+"""The origins whose records carry a CALL."""
 
 CALLS = {
     1: "read", 2: "pread", 3: "readv", 4: "preadv", 5: "preadv2", 6: "recv", 7: "recvfrom", 8: "recvmsg", 9: "recvmmsg",
     10: "getrandom", 11: "fread",
 }  # fmt: skip
 """The libc call of a STORE whose origin is ``syscall``."""
+
+KERNEL_CALL, UNKNOWN_CALL = 1 << 16, 0xFFFF
+"""What a system call's number is added to, of a STORE whose origin is ``kernel``; and the number of one not known."""
+
+SYSTEM_CALLS = {
+    0: "read", 5: "fstat", 16: "ioctl", 17: "pread64", 19: "readv", 45: "recvfrom", 47: "recvmsg", 55: "getsockopt",
+    89: "readlink", 208: "io_getevents", 209: "io_submit", 217: "getdents64", 262: "newfstatat", 267: "readlinkat",
+    278: "vmsplice", 295: "preadv", 299: "recvmmsg", 310: "process_vm_readv", 311: "process_vm_writev",
+    318: "getrandom", 327: "preadv2", 332: "statx", 426: "io_uring_enter", 427: "io_uring_register",
+}  # fmt: skip
+"""Numbers of x86-64 (asm/unistd_64.h) -> names, of those that are likely to write to memory."""
 
 FLAGS = {1: "track_threads", 2: "track_sql", 4: "track_all_vars", 8: "track_locals"}
 """Bits of VARIABLE.flags -> names in :attr:`memwatch_core.records.Variable.flags`."""
@@ -100,6 +111,10 @@ BLOB_KINDS = frozenset(
 
 def call(number: int, fd: int, size: int) -> Call:
     """What a CALL says."""
+    if number >= KERNEL_CALL:
+        number -= KERNEL_CALL
+        known = "" if number == UNKNOWN_CALL else f"system call {number}"
+        return Call(SYSTEM_CALLS.get(number, known), fd, size)
     return Call(CALLS.get(number) or f"call {number}", fd, size)
 
 

@@ -68,7 +68,7 @@ class RawRecord(NamedTuple):
     site: int = 0
     context: int = 0
     call: tuple[int, int, int] | None = None
-    """Of a STORE whose origin is ``syscall``: :data:`~memwatch_core.journal.layout.CALL`."""
+    """Of a STORE whose origin is ``syscall`` or ``kernel``: :data:`~memwatch_core.journal.layout.CALL`."""
 
 
 class Block(NamedTuple):
@@ -415,7 +415,7 @@ class JournalReader:
         head = (first, kind, slots, word >> 16 & 255, word >> 24)
         if kind == Kind.STORE:
             _, tid, time, variable, offset, length, site, context, _ = layout.STORE.unpack_from(raw)
-            skip = layout.CALL.size if head[3] == layout.SYSCALL else 0
+            skip = layout.CALL.size if head[3] in layout.WITH_CALL else 0
             if skip + 2 * length > 28 + 60 * (slots - 1):
                 return None
             payload = _payload(raw, layout.STORE_PAYLOAD, skip + 2 * length)

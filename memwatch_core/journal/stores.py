@@ -162,7 +162,7 @@ class PythonStores:
         while index < stop:
             word, tid, time, ident, offset, length, site, context, payload = layout.STORE.unpack_from(view, index * 64)
             slots, origin = word >> 8 & 255, word >> 16 & 255
-            skip = layout.CALL.size if origin == layout.SYSCALL else 0
+            skip = layout.CALL.size if origin in layout.WITH_CALL else 0
             if word & 255 != Kind.STORE or slots == 0 or skip + 2 * length > 28 + 60 * (slots - 1):
                 return index, Stop.OTHER
             if slots > stop - index or slots > layout.SEGMENT_SLOTS - (first + index) % layout.SEGMENT_SLOTS:

@@ -156,6 +156,7 @@ static void return_idle(void) {
 
 void arena_release(uint32_t first) {
     unsigned order = mw.pages[first].state >> 8;
+    for (uint32_t i = 0; kernel_writes() && i < 1u << order; i++) kernel_forget(first + i);
     memset(arena_writable(first), 0, (size_t)MW_PAGE_SIZE << order);
     for (uint32_t i = 0; i < 1u << order; i++) mw.pages[first + i].state = PAGE_FREE | order << 8;
     mw.pages[first].next_free = mw.free_head[order];

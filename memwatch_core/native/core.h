@@ -10,7 +10,8 @@
  *   journal.c    the writer                           room.c       its segments, their limit, what is lost
  *   site.c       places in source code                clock.c      the time of day
  *   fork.c       a child with pages and a journal of its own
- *   shared.c     memory mapped more than once
+ *   shared.c     memory mapped more than once         uffd.c       userfaultfd descriptors
+ *   kernel.c     pages that the kernel writes to by itself
  *
  * Whatever may run in the signal handler is marked MW_SIGNAL_SAFE: it calls nothing but its like, takes no lock but
  * mw_lock, allocates nothing. A test follows the calls of the built objects and holds us to it. */
@@ -133,6 +134,8 @@ struct thread {
     uint64_t handler_rsp;
     void *block, *leave;
     uint32_t tid;
+    uint32_t failures; /* faults in a row that were announced by signal, at `failed`, and couldn't be run */
+    uint64_t failed;
     uint32_t context;
     uint32_t exceptions; /* of the instruction that ran last, if it may change MXCSR */
     uint32_t named;      /* journal generation in which this thread's name was recorded */
@@ -146,6 +149,23 @@ struct tracker {
     int (*open)(void);
     int (*arm)(void *start, size_t size); /* start..size is mapped PROT_READ; afterwards stores to it make signals */
     void (*close)(void);
+    int (*serve)(void); /* once pages can be armed, and again in a forked child; NULL: there is nothing to do */
+};
+
+/* ---- what the kernel writes by itself (kernel.c) ---- */
+struct asker {            /* who wants to write, and in which system call */
+    uint32_t tid;         /* 0: not known */
+    bool holdable;        /* a signal that is pending doesn't cut this call short */
+    struct mwj_call call; /* its name is MWJ_CALL_KERNEL + the number of the system call */
+};
+struct admitted { /* a page that the kernel has been let write to; guarded by the page's lock */
+    struct asker asker;
+    uint64_t moment; /* ns that it was open for, the last time */
+    uint64_t since;  /* ns: when it last asked, or was last seen to have written */
+    uint16_t offset; /* in the page: where it asked to write */
+    bool compared;   /* from time to time, and before anybody else writes */
+    bool listed;     /* the tracker's thread alone */
+    bool unseen;     /* nothing has come of it yet */
 };
 
 struct shared {    /* shared.c */
@@ -232,6 +252,19 @@ struct mw_core {
     } xstate[32];
     uint32_t xstate_enabled; /* XCR0, low half */
 
+    struct {                       /* of uffd-queue: the last store that a thread was told to run */
+        _Atomic uint32_t tid, met; /* met: how many have arrived where they were meant to */
+        _Atomic uintptr_t instruction, address;
+    } announced;
+    struct {                       /* of uffd-queue */
+        _Atomic uint32_t compared; /* pages that are: 0 almost always */
+        struct admitted *pages;    /* by number */
+        uint8_t *known, *fresh;    /* their bytes, as recorded, and room for as many */
+        uint32_t *list, count;     /* of the tracker's thread */
+        _Atomic uint32_t held[64]; /* threads that will meet a signal at the end of their system call, by tid, */
+        struct asker holders[64];  /* and that call */
+    } kernel;
+
     struct sigaction before[2]; /* whom SIGSEGV and SIGBUS belong to in the program's eyes */
     struct {                    /* between the handlers of pthread_atfork, under `lock` */
         struct shared copy;     /* of the arena; only if `copied` */
@@ -303,6 +336,11 @@ struct piece { /* the part of a write that lies on one page, or on none of ours 
 MW_HIDDEN int registry_record(uintptr_t at, const struct piece *pieces, unsigned count, const uint8_t *before,
                               const uint8_t *after, uint64_t written, const mw_origin *origin,
                               const struct mwj_call *call); /* NULL: an instruction's store */
+/* Records by which bytes of the page differ what the kernel did to each variable, and, if `asked` is an offset in the
+ * page and not -1, that it wrote there (0 says little if anything differs: what is pinned is asked for from there on).
+ * The caller holds the page's lock. */
+MW_HIDDEN void registry_record_kernel(uint32_t page, const uint8_t *before, const uint8_t *after, int asked,
+                                      const struct asker *asker);
 MW_HIDDEN void registry_end_all(void);
 MW_HIDDEN int registry_record_all(void);
 
@@ -310,7 +348,44 @@ MW_HIDDEN int registry_record_all(void);
 MW_HIDDEN int fork_prepare_for(void); /* registers with pthread_atfork */
 
 /* ---- trackers ---- */
-extern MW_HIDDEN const struct tracker tracker_uffd_sigbus, tracker_readonly;
+extern MW_HIDDEN const struct tracker tracker_uffd_sigbus, tracker_uffd_queue, tracker_readonly;
+
+/* ---- uffd.c ---- */
+MW_HIDDEN int uffd_open(uint64_t features, bool kernel_too); /* 0, or -1 with errno */
+MW_HIDDEN int uffd_arm(void *start, size_t size);
+MW_HIDDEN int uffd_protect(uintptr_t start, size_t size, bool on); /* off: and wakes who waits there */
+MW_HIDDEN void uffd_close(void);
+/* Codes of the signals that uffd-queue sends: run your store to address si_value, with the low half of the
+ * instruction's in si_errno; don't go on before the page at si_value is protected again. */
+#define STORE_ANNOUNCED (-77)
+#define THREAD_HELD (-78)
+MW_HIDDEN bool uffd_signal(uint32_t tid, int code, uintptr_t address, uintptr_t instruction); /* tracker_uffd_queue.c */
+
+/* ---- kernel.c ---- */
+enum whereabouts {
+    IN_USER_CODE,
+    IN_SYSTEM_CALL,
+    ON_ITS_WAY, /* runs: it may be anywhere */
+    IN_OTHER_PROCESS,
+    GONE,
+};
+/* asker->call for one in a system call, *instruction for one in user code. */
+MW_HIDDEN enum whereabouts kernel_where(struct asker *asker, uintptr_t *instruction);
+MW_HIDDEN bool kernel_waits(uint32_t tid);       /* for a fault to be served, at this moment */
+MW_HIDDEN bool kernel_interrupted(uint32_t tid); /* a signal is pending that it would take, were it in user code */
+static inline _Atomic uint32_t *kernel_hold_of(uint32_t tid) { return &mw.kernel.held[tid % 64]; }
+MW_HIDDEN int kernel_open(void);
+/* Lets who waits at this watched address write to its page, protects it again, and records what came of it. */
+MW_HIDDEN void kernel_admit(uintptr_t address, const struct asker *asker);
+MW_HIDDEN int kernel_compare(void); /* all pages; returns after how many ms to do it again, -1: there are none */
+/* Under a page's lock, before and after anybody else writes to it: records what the kernel has done meanwhile; what
+ * changes now isn't its doing. */
+MW_HIDDEN void kernel_settle(uint32_t page);
+MW_HIDDEN void kernel_except(uint32_t page, uint32_t offset, const uint8_t *bytes, uint32_t length);
+MW_HIDDEN void kernel_forget(uint32_t page); /* it isn't in use any more: takes its lock */
+static inline bool kernel_writes(void) {
+    return unlikely(atomic_load_explicit(&mw.kernel.compared, memory_order_relaxed));
+}
 
 /* ---- form.c, code.c, executor.c, emulate.c ---- */
 MW_HIDDEN int code_open(void);

@@ -16,11 +16,12 @@ from . import _core
 lib: Any = _core.lib
 ffi: Any = _core.ffi
 
-TrackerName = Literal["auto", "uffd-sigbus", "readonly"]
+TrackerName = Literal["auto", "uffd-sigbus", "readonly", "uffd-queue"]
 TRACKERS: dict[str, int] = {
     "auto": lib.MW_TRACKER_AUTO,
     "uffd-sigbus": lib.MW_TRACKER_UFFD_SIGBUS,
     "readonly": lib.MW_TRACKER_READONLY,
+    "uffd-queue": lib.MW_TRACKER_UFFD_QUEUE,
 }
 PolicyName = Literal["block", "drop", "rotate"]
 POLICIES: dict[str, int] = {

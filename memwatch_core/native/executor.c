@@ -90,6 +90,7 @@ MW_SIGNAL_SAFE bool safe_read(void *to, uintptr_t from, size_t n) {
     return copy_checked(SYS_process_vm_readv, (uintptr_t)to, from, n);
 }
 MW_SIGNAL_SAFE bool safe_write(uintptr_t to, const void *from, size_t n) {
+    if (to - mw.watched < mw.reserved) return false; /* a free page: under uffd-queue the kernel would write to it */
     return copy_checked(SYS_process_vm_writev, (uintptr_t)from, to, n);
 }
 
@@ -133,6 +134,8 @@ MW_SIGNAL_SAFE static bool span_lock(struct span *span, uintptr_t at, unsigned s
             span_unlock(span);
             return false;
         }
+    for (unsigned i = 0; kernel_writes() && i < span->count; i++)
+        if (span->piece[i].target && !span->piece[i].nested) kernel_settle(span->piece[i].page);
     return true;
 }
 
@@ -175,8 +178,12 @@ MW_SIGNAL_SAFE static void publish(uint8_t *to, const uint8_t *from, unsigned n)
 
 MW_SIGNAL_SAFE static void span_publish(const struct span *span, const uint8_t *after) {
     MW_STEP("publish", 0);
-    for (unsigned i = 0; i < span->count; after += span->piece[i++].length)
-        if (span->piece[i].target) publish(span->piece[i].target, after, span->piece[i].length);
+    for (unsigned i = 0; i < span->count; after += span->piece[i++].length) {
+        const struct piece *piece = &span->piece[i];
+        if (!piece->target) continue;
+        publish(piece->target, after, piece->length);
+        if (kernel_writes()) kernel_except(piece->page, piece->offset, after, piece->length);
+    }
 }
 
 /* Writes the part that lies beyond our pages, or learns that it can't be: then the whole store must fault. Of a store

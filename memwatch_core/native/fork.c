@@ -58,6 +58,7 @@ static void in_child(void) {
     uint64_t mask = mw.fork.mask, all = ~0ull;
     release_all();
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, 8);
+    if (!error && mw.committed && mw.tracker->serve) error = mw.tracker->serve();
     if (!error && mw.fork.watching) error = journal_reopen();
     if (error) dprintf(2, "memwatch: forked child %d is not watched: %s\n", getpid(), mw_strerror(error));
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, 8);

@@ -8,7 +8,7 @@
 
 #define MWJ_MAGIC "MEMWATCH"
 #define MWJ_VERSION_MAJOR 1
-#define MWJ_VERSION_MINOR 1
+#define MWJ_VERSION_MINOR 2
 #define MWJ_HEADER_SIZE 4096u
 #define MWJ_SLOT_SIZE 64u
 #define MWJ_SEGMENT_SLOTS 16384u
@@ -88,7 +88,8 @@ static_assert(sizeof(struct mwj_slot) == MWJ_SLOT_SIZE, "slot layout");
 static_assert(offsetof(struct mwj_slot, store.payload) == 36, "slot layout");
 static_assert(offsetof(struct mwj_slot, blob.payload) == 24, "slot layout");
 
-/* The libc call behind a STORE of origin MWJ_SYSCALL: its payload begins with this. */
+/* The call behind a STORE of origin MWJ_SYSCALL (of libc) or MWJ_KERNEL (of the system): its payload begins with this.
+ */
 enum mwj_call_name {
     MWJ_CALL_READ = 1,
     MWJ_CALL_PREAD = 2,
@@ -101,11 +102,12 @@ enum mwj_call_name {
     MWJ_CALL_RECVMMSG = 9,
     MWJ_CALL_GETRANDOM = 10,
     MWJ_CALL_FREAD = 11,
+    MWJ_CALL_KERNEL = 1 << 16, /* + the number of the system call, asm/unistd_64.h; + 0xffff: not known */
 };
 struct mwj_call {
     uint32_t name;  /* enum mwj_call_name */
     int32_t fd;     /* -1: none */
-    uint32_t bytes; /* that it brought, to all buffers together; of recvmmsg, with this message */
+    uint32_t bytes; /* that it brought, to all buffers together; of recvmmsg, with this message; of the kernel, 0 */
 };
 static_assert(sizeof(struct mwj_call) == 12, "slot layout");
 

@@ -70,13 +70,15 @@ typedef enum mw_tracker {
     MW_TRACKER_AUTO = 0,        /* the first of the following that works */
     MW_TRACKER_UFFD_SIGBUS = 1, /* userfaultfd write-protect, delivered as SIGBUS in the writing thread */
     MW_TRACKER_READONLY = 2,    /* the watched view is mapped read-only: SIGSEGV in the writing thread */
+    MW_TRACKER_UFFD_QUEUE = 3,  /* userfaultfd messages to a thread of ours, which has the writing thread run its store;
+                                   sees what the kernel writes too. Needs privilege, and is slower: never by AUTO */
 } mw_tracker;
 
 /* Makes the arena, takes SIGSEGV and SIGBUS (chaining to whoever had them), arms the tracker. A second call with the
  * same or MW_TRACKER_AUTO is a no-op. Errors: PLATFORM, NO_MEMORY, NO_TRACKER, SIGNALS, EXECUTABLE. */
 int mw_start(mw_tracker wanted);
 
-/* "uffd-sigbus", "readonly", or "none" before mw_start. Static storage. */
+/* "uffd-sigbus", "uffd-queue", "readonly", or "none" before mw_start. Static storage. */
 const char *mw_tracker_name(void);
 
 /* Why the trackers before the chosen one were passed over; "" if none was. Static storage, one line. */

@@ -27,6 +27,7 @@ static void link_pages(uint32_t id, struct variable *v) {
     for (uint32_t i = 0, n = pages_of(v); i < n; i++) {
         struct page *page = &mw.pages[v->page + i];
         lock_take(&page->lock, thread_id());
+        if (kernel_writes()) kernel_settle(v->page + i);
         if (!i) v->next = page->head;
         page->head = id;
         lock_release(&page->lock);
@@ -37,6 +38,7 @@ static void unlink_pages(uint32_t id, struct variable *v) {
     for (uint32_t i = 0, n = pages_of(v); i < n; i++) {
         struct page *page = &mw.pages[v->page + i];
         lock_take(&page->lock, thread_id());
+        if (kernel_writes()) kernel_settle(v->page + i);
         v->live = 0;
         for (uint32_t *link = &page->head; *link; link = &mw.variables[*link].next)
             if (*link == id) {
@@ -238,6 +240,37 @@ MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct piece *pieces, uns
     return MW_OK;
 }
 
+MW_SIGNAL_SAFE void registry_record_kernel(uint32_t page, const uint8_t *before, const uint8_t *after, int asked,
+                                           const struct asker *asker) {
+    for (uint32_t id = mw.pages[page].head; id; id = mw.variables[id].next) {
+        const struct variable *v = &mw.variables[id];
+        uint64_t base = (v->address & ~(uint64_t)PAGE_MASK) + ((uint64_t)(page - v->page) << PAGE_SHIFT);
+        uint64_t first = v->address > base ? v->address - base : 0, end = v->address + v->size - base;
+        if (end > MW_PAGE_SIZE) end = MW_PAGE_SIZE;
+        uint64_t start = first, stop = end;
+        while (start < stop && before[start] == after[start]) start++;
+        while (start < stop && before[stop - 1] == after[stop - 1]) stop--;
+        if (asked >= (start < stop) && (uint64_t)asked >= first && (uint64_t)asked < end) {
+            if (start == stop) start = stop = (uint64_t)asked;
+            if (start > (uint64_t)asked) start = (uint64_t)asked;
+            if (stop < (uint64_t)asked + 1) stop = (uint64_t)asked + 1;
+        }
+        uint64_t offset = base + start - v->address;
+        if (start == stop || offset + (stop - start) <= v->depth_start || offset >= v->depth_stop) continue;
+        journal_store(
+            &(struct store){
+                .variable = id,
+                .tid = v->flags & MW_TRACK_THREADS ? asker->tid : 0,
+                .offset = (uint32_t)offset,
+                .length = (uint32_t)(stop - start),
+                .how = MWJ_KERNEL,
+                .flags = MWJ_INEXACT | MWJ_SITE_INEXACT,
+                .call = &asker->call,
+            },
+            before + start, after + start);
+    }
+}
+
 /* ---- announced writes ---- */
 
 static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint8_t *bytes, uint32_t length,
@@ -254,6 +287,8 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
     }
     uint8_t *target = arena_writable(first) + (in_pages & PAGE_MASK);
     int error = MW_OK;
+    for (uint32_t i = 0; kernel_writes() && i < count; i++)
+        if (!nested[i]) kernel_settle(first + i);
     if (unlikely(!v->live)) {
         error = MW_ERR_NO_VARIABLE;
     } else if (likely(offset + length > v->depth_start && offset < v->depth_stop)) {
@@ -276,6 +311,11 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
                              __ATOMIC_RELAXED);
         else
             memcpy(target, bytes, length);
+        if (kernel_writes()) {
+            uint32_t here = length < room ? length : room;
+            kernel_except(first, (uint32_t)(in_pages & PAGE_MASK), bytes, here);
+            if (count == 2) kernel_except(first + 1, 0, bytes + here, length - here);
+        }
     }
     for (uint32_t i = count; i--;)
         if (likely(!nested[i])) lock_release(&mw.pages[first + i].lock);

@@ -63,12 +63,12 @@ static bool cpu_and_kernel_serve(void) {
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_OSXSAVE); /* the executor reloads registers with xrstor */
 }
 
-static const struct tracker *const trackers[] = {&tracker_uffd_sigbus, &tracker_readonly};
-enum { TRACKERS = sizeof trackers / sizeof *trackers };
+static const struct tracker *const trackers[] = {&tracker_uffd_sigbus, &tracker_readonly, &tracker_uffd_queue};
+enum { TRACKERS = sizeof trackers / sizeof *trackers, BY_ITSELF = 2 /* AUTO takes the first of so many */ };
 
 static int choose_tracker(mw_tracker wanted) {
     for (int i = 0; i < TRACKERS; i++) {
-        if (wanted != MW_TRACKER_AUTO && trackers[i]->id != wanted) continue;
+        if (wanted == MW_TRACKER_AUTO ? i >= BY_ITSELF : trackers[i]->id != wanted) continue;
         if (trackers[i]->open() == 0) {
             mw.tracker = trackers[i];
             return MW_OK;
@@ -102,7 +102,8 @@ static int start(mw_tracker wanted) {
     mw.tracker_reason[0] = 0;
     if ((error = choose_tracker(wanted)) || (error = arena_open()) || (error = code_open()) || (error = form_open()) ||
         (error = executor_open()) || (error = site_open()) || (error = signals_take()) ||
-        (error = interpose_modules(false)) || (error = fork_prepare_for())) {
+        (error = interpose_modules(false)) || (mw.tracker->serve && (error = mw.tracker->serve())) ||
+        (error = fork_prepare_for())) {
         if (mw.tracker) mw.tracker->close();
         mw.tracker = NULL;
         arena_take_down();

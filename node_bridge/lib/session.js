@@ -9,9 +9,12 @@ const native = require('./native');
 const { SessionError, core } = require('./errors');
 const { version } = require('../package.json');
 
-const TRACKERS = { auto: 0, 'uffd-sigbus': 1, readonly: 2 };
+const TRACKERS = { auto: 0, 'uffd-sigbus': 1, readonly: 2, 'uffd-queue': 3 };
 const DEFAULTS = {
-  core: { tracker: process.env.MEMWATCH_CORE_TRACKER ?? 'auto' },
+  core: {
+    tracker: process.env.MEMWATCH_CORE_TRACKER ?? 'auto',
+    kernel_writes: process.env.MEMWATCH_CORE_KERNEL_WRITES ?? 'calls',
+  },
   watch: { track_threads: true, track_sql: false, mutation_depth: 'FULL' },
   sql: { parameters: 'hash', window: 'until-next' },
   node: { exact_lines: true },
@@ -39,7 +42,9 @@ function current() {
 
 function join(folder) {
   const session = member(path.resolve(folder));
-  session.tracker = core('memwatch can\'t start', () => native.start(TRACKERS[session.settings.core.tracker] ?? 0));
+  const { tracker, kernel_writes } = session.settings.core;
+  const wanted = tracker === 'auto' && kernel_writes === 'all' ? 'uffd-queue' : tracker;
+  session.tracker = core('memwatch can\'t start', () => native.start(TRACKERS[wanted] ?? 0));
   const { max_bytes, policy } = session.settings.journal;
   const limit = Number.isSafeInteger(max_bytes) && max_bytes >= 0 ? max_bytes : 1; // 1: what the core refuses
   try {

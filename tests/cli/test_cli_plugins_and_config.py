@@ -99,7 +99,8 @@ def test_unreadable_configuration_is_one_message(memwatch: Run) -> None:
 def test_doctor_tries_the_trackers_and_names_what_is_missing(memwatch: Run, tmp_path: Path) -> None:
     done = memwatch("doctor", "--json")
     found = {check["name"]: check for check in map(json.loads, done.stdout.splitlines())}
-    for name in ("system", "cpu", "python", "memory", "userfaultfd", "tracker uffd-sigbus", "tracker readonly", "core",
+    for name in ("system", "cpu", "python", "memory", "userfaultfd", "tracker uffd-sigbus", "tracker readonly",
+                 "tracker uffd-queue", "core",
                  "journal folder", "plugins", "system calls"):  # fmt: skip
         assert name in found, done.stdout
     assert done.returncode == (1 if any(c["state"] == "problem" for c in found.values()) else 0)

@@ -9,6 +9,7 @@
 #include "check.h"
 #include "corpus.h"
 #include "events.h"
+#include "tracker.h"
 
 #define X(name) extern const struct corpus_entry name[];
 LEVEL_LIST
@@ -36,7 +37,7 @@ int main(int argc, char **argv) {
     struct events reader;
     struct event event;
     if (argc != 3) return 2;
-    check(mw_start(strcmp(argv[1], "readonly") ? MW_TRACKER_UFFD_SIGBUS : MW_TRACKER_READONLY), "mw_start");
+    check(mw_start(tracker_named(argv[1])), "mw_start");
     check(mw_journal_open(argv[2], "corpus", session), "mw_journal_open");
     uint8_t *memory = mmap(0, CORPUS_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     for (size_t l = 0; l < sizeof levels / sizeof *levels; l++)

@@ -11,6 +11,7 @@
 
 #include "check.h"
 #include "events.h"
+#include "tracker.h"
 
 #define THREADS 4
 #define PAGE 4096
@@ -99,7 +100,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "vectors")) work = vectors;
     if (!strcmp(what, "strings")) work = strings;
 
-    check(mw_start(strcmp(argv[1], "readonly") ? MW_TRACKER_UFFD_SIGBUS : MW_TRACKER_READONLY), "mw_start");
+    check(mw_start(tracker_named(argv[1])), "mw_start");
     check(mw_journal_open(argv[2], "count", session), "mw_journal_open");
     pages = mw_page_alloc(2);
     for (int i = 0; i < 2; i++)

@@ -33,6 +33,7 @@
 
 #include "journal_format.h"
 #include "memwatch.h"
+#include "tracker.h"
 
 #define PAGE 4096u
 #define PAGES 8u
@@ -540,7 +541,7 @@ static void *run_all(void *arguments) {
 
     for (uint32_t i = 0; i < batch->cases; i++) run(i, PLAIN, base);
     if (batch->phases & ~1u) {
-        check(mw_start(strcmp(argv[1], "readonly") ? MW_TRACKER_UFFD_SIGBUS : MW_TRACKER_READONLY), "mw_start");
+        check(mw_start(tracker_named(argv[1])), "mw_start");
         check(mw_journal_open(argv[4], "stores", session), "mw_journal_open");
         journal = open(argv[4], O_RDONLY);
         if (journal < 0) fail("%s: %s", argv[4], strerror(errno));
@@ -568,7 +569,7 @@ static void *run_all(void *arguments) {
 int main(int argc, char **argv) {
     size_t size, results_size;
     if (argc == 3 && !strcmp(argv[1], "--probe")) {
-        mw_tracker tracker = strcmp(argv[2], "readonly") ? MW_TRACKER_UFFD_SIGBUS : MW_TRACKER_READONLY;
+        mw_tracker tracker = tracker_named(argv[2]);
         if (!mw_tracker_probe(tracker)) return 0;
         puts(strerror(errno));
         return 1;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "memwatch.h"
+#include "tracker.h"
 
 enum { PAGE = 4096, KINDS = 5, EACH = 2 };
 static unsigned long count;
@@ -107,7 +108,7 @@ int main(int argc, char **argv) {
     pthread_t threads[KINDS * EACH];
     if (argc != 4) return 2;
     count = strtoul(argv[3], NULL, 10);
-    CHECK(mw_start(strcmp(argv[1], "readonly") ? MW_TRACKER_UFFD_SIGBUS : MW_TRACKER_READONLY));
+    CHECK(mw_start(tracker_named(argv[1])));
     CHECK(mw_journal_limit(MW_JOURNAL_MIN, MW_POLICY_ROTATE));
     CHECK(mw_journal_open(argv[2], "test", session));
     common_id = watch(&common);

@@ -9,6 +9,7 @@
 
 #include "events.h"
 #include "memwatch.h"
+#include "tracker.h"
 
 #define PAGE 4096u
 static int failures;
@@ -93,7 +94,7 @@ static void full_journal(const char *tracker, const char *path) {
 int main(int argc, char **argv) {
     static const uint8_t session[16] = {5};
     if (argc != 4) return 2;
-    mw_tracker wanted = strcmp(argv[1], "readonly") ? MW_TRACKER_UFFD_SIGBUS : MW_TRACKER_READONLY;
+    mw_tracker wanted = tracker_named(argv[1]);
     uint8_t *p = fresh(4, 1);
     for (int error = 0; error >= -22; error--)
         TRUE(mw_strerror(error)[0] && (error == 0 || strlen(mw_strerror(error)) > 20));

@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "events.h"
+#include "tracker.h"
 
 #define PAGE 4096
 static uint8_t *page, *forbidden;
@@ -23,7 +24,7 @@ static _Atomic int stop;
 
 static void watch(void) {
     static const uint8_t session[16] = {4};
-    check(mw_start(strcmp(tracker, "readonly") ? MW_TRACKER_UFFD_SIGBUS : MW_TRACKER_READONLY), "mw_start");
+    check(mw_start(tracker_named(tracker)), "mw_start");
     check(mw_journal_open(journal, "signals", session), "mw_journal_open");
     page = mw_page_alloc(1);
     check(id = mw_register_page(page, PAGE, MW_FLAGS_ALL, MW_DEPTH_FULL), "mw_register_page");

@@ -1,0 +1,289 @@
+/* kernel.c - what the kernel writes to watched pages by itself: in system calls that aren't redirected, for other
+ * processes, by io_uring. Under uffd-queue only; elsewhere it fails with EFAULT.
+ *
+ * The kernel can't be made to write elsewhere. So its page is opened for a moment, under the page's lock, protected
+ * again, and compared with what it held: what differs is the event, its extent is not certain, and a store of another
+ * thread to the same page in that moment is in it. If the kernel hadn't come to write yet, it asks again, and the next
+ * moment is longer.
+ *
+ * It may also have pinned the page, and write later and unasked (direct I/O, io_uring's registered buffers). So the
+ * page goes on being compared: before anybody else writes to it, and from time to time; until the system call is over,
+ * or, of those that outlive their call, as long as it is in use. proc_pid_syscall(5). */
+#include "core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MICROSECOND 1000u
+#define MILLISECOND 1000000u
+#define MOMENT_MIN (200 * MICROSECOND)
+#define MOMENT_MAX (8 * MILLISECOND)
+#define UNKNOWN_CALL (MWJ_CALL_KERNEL + 0xffffu)
+
+static uint64_t now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+MW_SIGNAL_SAFE static uint8_t *known(uint32_t page) { return mw.kernel.known + ((uint64_t)page << PAGE_SHIFT); }
+
+/* ---- who asks ---- */
+
+static bool has_descriptor(long call) { /* as its first argument */
+    static const uint16_t calls[] = {SYS_read,     SYS_pread64,    SYS_readv,     SYS_preadv, SYS_preadv2,
+                                     SYS_recvfrom, SYS_recvmsg,    SYS_recvmmsg,  SYS_ioctl,  SYS_getdents64,
+                                     SYS_fstat,    SYS_getsockopt, SYS_readlinkat};
+    for (unsigned i = 0; i < sizeof calls / sizeof *calls; i++)
+        if (calls[i] == call) return true;
+    return call == 426; /* io_uring_enter */
+}
+
+/* Whether it does what it is about to do, and returns, though a signal is pending. Others would be cut short by one:
+ * those that wait once more after they have written (MSG_WAITALL), or look for signals in between. */
+static bool is_holdable(long call, const unsigned long arguments[6]) {
+    static const uint16_t calls[] = {SYS_read,
+                                     SYS_pread64,
+                                     SYS_readv,
+                                     SYS_preadv,
+                                     SYS_preadv2,
+                                     SYS_getdents64,
+                                     SYS_fstat,
+                                     SYS_stat,
+                                     SYS_lstat,
+                                     SYS_newfstatat,
+                                     SYS_statx,
+                                     SYS_getsockopt,
+                                     SYS_readlink,
+                                     SYS_readlinkat,
+                                     SYS_getcwd,
+                                     SYS_uname,
+                                     SYS_process_vm_readv,
+                                     SYS_process_vm_writev};
+    if (call == SYS_recvfrom) return !(arguments[3] & MSG_WAITALL);
+    if (call == SYS_recvmsg) return !(arguments[2] & MSG_WAITALL);
+    for (unsigned i = 0; i < sizeof calls / sizeof *calls; i++)
+        if (calls[i] == call) return true;
+    return false;
+}
+
+/* Whether memory may stay pinned, or be written to, when the call has returned. */
+static bool outlives(uint32_t name) {
+    return name == UNKNOWN_CALL || name == MWJ_CALL_KERNEL + SYS_io_submit || name == MWJ_CALL_KERNEL + SYS_vmsplice ||
+           name == MWJ_CALL_KERNEL + 426 || name == MWJ_CALL_KERNEL + 427; /* io_uring_enter, io_uring_register */
+}
+
+/* What /proc/self/task/<tid>/<name> says; its length, or less than 1. */
+static ssize_t ask(uint32_t tid, const char *name, char *text, size_t size) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%u/%s", tid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    ssize_t n = read(fd, text, size - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return n;
+}
+
+enum whereabouts kernel_where(struct asker *asker, uintptr_t *instruction) {
+    char text[256], path[32];
+    asker->call = (struct mwj_call){.name = UNKNOWN_CALL, .fd = -1};
+    asker->holdable = false;
+    if (ask(asker->tid, "syscall", text, sizeof text) <= 0) {
+        snprintf(path, sizeof path, "/proc/%u", asker->tid);
+        return !asker->tid || !access(path, F_OK) ? IN_OTHER_PROCESS : GONE;
+    }
+    long call;
+    unsigned long n[6];
+    int found =
+        sscanf(text, "%ld 0x%lx 0x%lx 0x%lx 0x%lx 0x%lx 0x%lx", &call, &n[0], &n[1], &n[2], &n[3], &n[4], &n[5]);
+    if (found < 3) return ON_ITS_WAY; /* "running" */
+    if (call == -1 && n[1]) {         /* behind the stack pointer */
+        *instruction = n[1];
+        return IN_USER_CODE;
+    }
+    if (call == -1 || found < 7) return IN_SYSTEM_CALL; /* a worker of io_uring */
+    asker->call.name = MWJ_CALL_KERNEL + ((uint32_t)call & 0xffff);
+    asker->holdable = is_holdable(call, n);
+    if (has_descriptor(call)) asker->call.fd = (int)n[0];
+    return IN_SYSTEM_CALL;
+}
+
+bool kernel_waits(uint32_t tid) {
+    char text[128];
+    return ask(tid, "wchan", text, sizeof text) > 0 && strstr(text, "userfault");
+}
+
+static uint64_t signals_in(const char *status, const char *which) {
+    const char *at = strstr(status, which);
+    return at ? strtoull(at + strlen(which), NULL, 16) : 0;
+}
+
+bool kernel_interrupted(uint32_t tid) {
+    char text[4096];
+    if (ask(tid, "status", text, sizeof text) <= 0) return false;
+    return (signals_in(text, "SigPnd:") | signals_in(text, "ShdPnd:")) & ~signals_in(text, "SigBlk:");
+}
+
+/* Whether it is known to have returned from the call in which it asked. */
+static bool has_returned(const struct asker *asker) {
+    struct asker present = {.tid = asker->tid};
+    uintptr_t instruction;
+    switch (kernel_where(&present, &instruction)) {
+    case IN_SYSTEM_CALL: return present.call.name != asker->call.name;
+    case ON_ITS_WAY: return false;
+    default: return true;
+    }
+}
+
+/* ---- what it did ---- */
+
+MW_SIGNAL_SAFE void kernel_settle(uint32_t page) {
+    struct admitted *a = &mw.kernel.pages[page];
+    uint8_t *before = known(page), *after = mw.kernel.fresh + ((uint64_t)page << PAGE_SHIFT);
+    if (!a->compared || !memcmp(before, arena_writable(page), MW_PAGE_SIZE)) return;
+    memcpy(after, arena_writable(page), MW_PAGE_SIZE);
+    registry_record_kernel(page, before, after, a->unseen ? a->offset : -1, &a->asker);
+    memcpy(before, after, MW_PAGE_SIZE);
+    a->unseen = false;
+}
+
+MW_SIGNAL_SAFE void kernel_except(uint32_t page, uint32_t offset, const uint8_t *bytes, uint32_t length) {
+    if (mw.kernel.pages[page].compared) memcpy(known(page) + offset, bytes, length);
+}
+
+static void compare_no_more(struct admitted *a) {
+    if (a->compared) atomic_fetch_sub(&mw.kernel.compared, 1);
+    a->compared = a->unseen = false;
+}
+
+void kernel_forget(uint32_t page) {
+    lock_take(&mw.pages[page].lock, thread_id());
+    compare_no_more(&mw.kernel.pages[page]);
+    lock_release(&mw.pages[page].lock);
+}
+
+static void begin_comparing(uint32_t page, struct admitted *a) {
+    if (!a->compared) {
+        memcpy(known(page), arena_writable(page), MW_PAGE_SIZE);
+        atomic_fetch_add(&mw.kernel.compared, 1);
+        a->compared = true;
+    }
+    if (!a->listed) mw.kernel.list[mw.kernel.count++] = page;
+    a->listed = true;
+}
+
+/* What it asked for is done, and has changed nothing. */
+static void record_unseen(uint32_t page, struct admitted *a) {
+    registry_record_kernel(page, known(page), known(page), a->offset, &a->asker);
+    a->unseen = false;
+}
+
+/* Notes who asks; returns for how many ns the page is to be open: longer each time that it was too short. */
+static uint64_t note(uint32_t page, struct admitted *a, uintptr_t address, const struct asker *asker) {
+    uint16_t offset = (uint16_t)(address & PAGE_MASK);
+    begin_comparing(page, a);
+    kernel_settle(page);
+    if (a->unseen && (a->asker.tid != asker->tid || a->offset != offset)) record_unseen(page, a);
+    if (!a->unseen) a->moment = MOMENT_MIN / 2;
+    a->moment = 2 * a->moment < MOMENT_MAX ? 2 * a->moment : MOMENT_MAX;
+    a->asker = *asker;
+    a->offset = offset;
+    a->since = now();
+    a->unseen = true;
+    return a->moment;
+}
+
+/* Until something has been written, or, better, the writer has arrived where it is held; or for so many ns. */
+static void let_write(uint32_t page, const struct asker *asker, bool held, uint64_t most) {
+    for (uint64_t start = now(); now() - start < most;) {
+        bool done = held ? atomic_load(kernel_hold_of(asker->tid)) != asker->tid
+                         : memcmp(known(page), arena_writable(page), MW_PAGE_SIZE) != 0;
+        if (done) return;
+        nanosleep(&(struct timespec){0, 2000}, NULL);
+    }
+}
+
+/* Has the thread meet a signal when its system call is over: it might store to the page before that is protected. */
+static bool hold(uintptr_t address, const struct asker *asker) {
+    _Atomic uint32_t *held = kernel_hold_of(asker->tid);
+    if (atomic_load(held) == asker->tid) return true;
+    if (!asker->holdable) return false;
+    mw.kernel.holders[asker->tid % 64] = *asker;
+    atomic_store(held, asker->tid);
+    if (uffd_signal(asker->tid, THREAD_HELD, address, 0)) return true;
+    atomic_store(held, 0);
+    return false;
+}
+
+void kernel_admit(uintptr_t address, const struct asker *asker) {
+    uint64_t open_for = MOMENT_MIN;
+    uint32_t page = arena_page_at(address);
+    bool used = page != NO_PAGE;
+    uintptr_t start = address & ~PAGE_MASK;
+    if (!used) page = start - mw.watched < mw.reserved ? (uint32_t)((start - mw.watched) >> PAGE_SHIFT) : NO_PAGE;
+    if (page == NO_PAGE) { /* was adopted, and is ordinary memory again */
+        uffd_protect(start, MW_PAGE_SIZE, false);
+        return;
+    }
+    struct admitted *a = &mw.kernel.pages[page];
+    lock_take(&mw.pages[page].lock, thread_id());
+    used = arena_page_at(address) == page;
+    if (used) open_for = note(page, a, address, asker);
+    bool held = hold(address, asker);
+    uffd_protect(start, MW_PAGE_SIZE, false);
+    let_write(page, asker, held, open_for);
+    uffd_protect(start, MW_PAGE_SIZE, true);
+    if (used)
+        kernel_settle(page);
+    else
+        memset(arena_writable(page), 0, MW_PAGE_SIZE); /* free pages are zero */
+    lock_release(&mw.pages[page].lock);
+}
+
+/* One page of the list. False: it needs no further comparing. *age: ns since something happened to it. */
+static bool compare(uint32_t page, uint64_t *age) {
+    struct admitted *a = &mw.kernel.pages[page];
+    lock_take(&mw.pages[page].lock, thread_id());
+    bool returned = a->compared && !outlives(a->asker.call.name) && has_returned(&a->asker);
+    if (a->compared && memcmp(known(page), arena_writable(page), MW_PAGE_SIZE)) a->since = now();
+    kernel_settle(page);
+    *age = now() - a->since;
+    if (a->unseen && (returned || *age > 100 * MILLISECOND)) record_unseen(page, a);
+    if (returned || (!outlives(a->asker.call.name) && *age > 1000 * MILLISECOND)) compare_no_more(a);
+    bool on = a->compared;
+    a->listed = on;
+    lock_release(&mw.pages[page].lock);
+    return on;
+}
+
+int kernel_compare(void) {
+    uint64_t youngest = UINT64_MAX, age;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < mw.kernel.count; i++) {
+        if (!compare(mw.kernel.list[i], &age)) continue;
+        mw.kernel.list[kept++] = mw.kernel.list[i];
+        if (age < youngest) youngest = age;
+    }
+    mw.kernel.count = kept;
+    return !kept ? -1 : youngest < 100 * MILLISECOND ? 1 : youngest < 10000ull * MILLISECOND ? 10 : 100;
+}
+
+int kernel_open(void) {
+    size_t pages = mw.reserved >> PAGE_SHIFT;
+    if (mw.kernel.pages) { /* a forked child: nothing is pinned here */
+        for (uint32_t i = 0; i < mw.kernel.count; i++) mw.kernel.pages[mw.kernel.list[i]] = (struct admitted){0};
+        mw.kernel.count = 0;
+        atomic_store(&mw.kernel.compared, 0);
+        memset(mw.kernel.held, 0, sizeof mw.kernel.held);
+        return MW_OK;
+    }
+    mw.kernel.pages = arena_table(pages * sizeof *mw.kernel.pages);
+    mw.kernel.list = arena_table(pages * sizeof *mw.kernel.list);
+    mw.kernel.known = arena_table(mw.reserved);
+    mw.kernel.fresh = arena_table(mw.reserved);
+    return mw.kernel.pages && mw.kernel.list && mw.kernel.known && mw.kernel.fresh ? MW_OK : MW_ERR_NO_MEMORY;
+}

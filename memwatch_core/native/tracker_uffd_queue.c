@@ -1,0 +1,165 @@
+/* tracker_uffd_queue.c - userfaultfd write-protect, delivered as a message to a thread of ours.
+ *
+ * Who writes waits meanwhile, in user code or in a system call. In user code: it is sent a signal, and runs its store
+ * in the handler, as with the other trackers. In a system call (or another process): the kernel is let write
+ * (kernel.c). Which of the two it is, the message doesn't tell; /proc does.
+ *
+ * All user code that is known to wait is sent for before the kernel is let in anywhere: what waits at an opened page
+ * would go on by itself. */
+#include "core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#ifndef UFFD_FEATURE_EXACT_ADDRESS
+#define UFFD_FEATURE_EXACT_ADDRESS (1 << 11)
+#endif
+
+enum {
+    BATCH = 64,
+    LOOKS = 4,          /* at a thread that is on its way */
+    FUTILE_MOST = 64,   /* signals in a row that don't arrive */
+    DOUBTFUL_MOST = 64, /* messages in a row from one that can't be found waiting */
+};
+
+static int queue_open(void) {
+    char own[64];
+    snprintf(own, sizeof own, "/proc/self/task/%d/syscall", (int)thread_id());
+    int fd = open(own, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    close(fd);
+    return uffd_open(UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS, true);
+}
+
+struct waiting {
+    uintptr_t address;
+    struct asker asker;
+};
+
+/* How often in a row the same thread has asked for the same page, and nothing came of it. */
+struct patience {
+    uint32_t tid, futile, doubtful, met;
+    uintptr_t page;
+};
+
+/* False if it can't be: a sandbox. Where no more signals may be queued (RLIMIT_SIGPENDING), it arrives without what is
+ * sent with it, which is therefore kept. */
+bool uffd_signal(uint32_t tid, int code, uintptr_t address, uintptr_t instruction) {
+    siginfo_t info = {.si_signo = SIGBUS, .si_code = code, .si_errno = (int)(uint32_t)instruction};
+    info.si_pid = getpid();
+    info.si_ptr = (void *)address;
+    atomic_store(&mw.announced.tid, 0);
+    atomic_store(&mw.announced.instruction, instruction);
+    atomic_store(&mw.announced.address, address);
+    atomic_store(&mw.announced.tid, tid);
+    long failed = raw_syscall4(SYS_rt_tgsigqueueinfo, info.si_pid, tid, SIGBUS, (long)&info);
+    return !failed || failed == -ESRCH; /* it has ended */
+}
+
+/* True if the kernel is to be let write; otherwise all that can be done has been. A message may be stale: a signal woke
+ * who waited, and it will ask again, or has gone on to something else. One that a signal finds in a system call is
+ * woken too, but asks again for ever, without waiting. */
+static bool is_kernel(struct waiting *w, struct patience *patience) {
+    struct timespec moment = {0, 20000};
+    uintptr_t instruction;
+    uint32_t met = atomic_load_explicit(&mw.announced.met, memory_order_relaxed);
+    if (patience->tid != w->asker.tid || patience->page != (w->address & ~PAGE_MASK))
+        *patience = (struct patience){.tid = w->asker.tid, .page = w->address & ~PAGE_MASK, .met = met};
+    for (int look = 0; look < LOOKS; look++) switch (kernel_where(&w->asker, &instruction)) {
+        case GONE: return false;
+        case IN_OTHER_PROCESS: return true;
+        case IN_USER_CODE:
+            patience->doubtful = 0;
+            patience->futile = patience->met == met ? patience->futile + 1 : 0;
+            patience->met = met;
+            return patience->futile > FUTILE_MOST ||
+                   !uffd_signal(w->asker.tid, STORE_ANNOUNCED, w->address, instruction);
+        case IN_SYSTEM_CALL: {
+            struct asker again = {.tid = w->asker.tid};
+            if (!kernel_waits(w->asker.tid)) return ++patience->doubtful > DOUBTFUL_MOST;
+            if (kernel_where(&again, &instruction) == IN_SYSTEM_CALL && again.call.name == w->asker.call.name)
+                return true;
+            break;
+        }
+        case ON_ITS_WAY: /* one that is held can't be anywhere but in its system call */
+            if (atomic_load(kernel_hold_of(w->asker.tid)) == w->asker.tid) {
+                w->asker = mw.kernel.holders[w->asker.tid % 64];
+                return true;
+            }
+            nanosleep(&moment, NULL);
+        }
+    patience->doubtful += kernel_interrupted(w->asker.tid);
+    return patience->doubtful > DOUBTFUL_MOST;
+}
+
+static bool next(int fd, struct uffd_msg *message) {
+    ssize_t got;
+    do got = read(fd, message, sizeof *message);
+    while (got < 0 && errno == EINTR);
+    return got == (ssize_t)sizeof *message;
+}
+
+/* One whom a signal finds in a system call asks over and over. */
+static bool is_listed(const struct waiting *list, unsigned count, const struct waiting *w) {
+    while (count--)
+        if (list[count].asker.tid == w->asker.tid && list[count].address == w->address) return true;
+    return false;
+}
+
+static void *take_messages(void *unused) {
+    struct waiting kernel[BATCH];
+    struct patience patience = {0};
+    struct pollfd ready = {.fd = mw.uffd, .events = POLLIN};
+    (void)unused;
+    thread_id();
+    prctl(PR_SET_TIMERSLACK, 1000); /* ns: pauses are short */
+    for (;;) {
+        struct uffd_msg message;
+        unsigned count = 0;
+        poll(&ready, 1, kernel_compare());
+        for (unsigned taken = 0; taken < BATCH && next(ready.fd, &message); taken++) {
+            if (message.event != UFFD_EVENT_PAGEFAULT) continue;
+            struct waiting *w = &kernel[count];
+            *w = (struct waiting){.address = (uintptr_t)message.arg.pagefault.address,
+                                  .asker = {.tid = message.arg.pagefault.feat.ptid}};
+            if (!is_listed(kernel, count, w)) count += is_kernel(w, &patience);
+        }
+        for (unsigned i = 0; i < count; i++) kernel_admit(kernel[i].address, &kernel[i].asker);
+    }
+    return NULL;
+}
+
+static int queue_serve(void) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t kept, all;
+    int error = kernel_open();
+    if (error) return error;
+    memset(&all, 0xff, sizeof all);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 256 << 10);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &all, &kept);
+    int failed = pthread_create(&thread, &attributes, take_messages, NULL);
+    pthread_sigmask(SIG_SETMASK, &kept, NULL);
+    pthread_attr_destroy(&attributes);
+    if (failed) return MW_ERR_NO_MEMORY;
+    pthread_setname_np(thread, "memwatch");
+    return MW_OK;
+}
+
+const struct tracker tracker_uffd_queue = {
+    .name = "uffd-queue",
+    .id = MW_TRACKER_UFFD_QUEUE,
+    .protection = PROT_READ | PROT_WRITE,
+    .open = queue_open,
+    .arm = uffd_arm,
+    .close = uffd_close,
+    .serve = queue_serve,
+};
