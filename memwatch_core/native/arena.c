@@ -21,7 +21,8 @@
 #endif
 
 #define IDLE_MIN 4096u /* free pages that keep their memory: it is dear to get again */
-#define IDLE_PART 64u  /* and at most this part of all */
+#define IDLE_PART 64u  /* or this part of all, if that is more */
+#define IDLE_GAP 16u   /* pages in use between free ones: so many are sooner protected again than left out */
 #define CHUNK_MIN ((uint64_t)64 << PAGE_SHIFT)
 #define CHUNK_MAX ((uint64_t)1024 << PAGE_SHIFT)
 #define RESERVE_MAX ((uint64_t)1 << 34)
@@ -109,14 +110,24 @@ static unsigned order_of(size_t n) {
     return order;
 }
 
+static enum page_state state_of(uint32_t page) { return mw.pages[page].state & 0xff; }
+
+static void set_state(uint32_t first, uint32_t n, enum page_state state) {
+    for (uint32_t i = first; i < first + n; i++) {
+        mw.pages_idle += (uint64_t)(state == PAGE_FREE) - (state_of(i) == PAGE_FREE);
+        mw.pages[i].state = state | (mw.pages[i].state & ~0xffu);
+    }
+}
+
 int arena_allocate(size_t n, uint32_t *first) {
     if (!n || n > mw.reserved >> PAGE_SHIFT) return MW_ERR_LIMIT;
     unsigned order = order_of(n);
     uint32_t count = 1u << order, at = order < ARENA_ORDERS ? mw.free_head[order] : NO_PAGE;
     if (order >= ARENA_ORDERS) return MW_ERR_LIMIT;
     if (at != NO_PAGE) {
+        if (state_of(at) == PAGE_RETURNED) mw.idle_again += count;
         mw.free_head[order] = mw.pages[at].next_free;
-        if ((mw.pages[at].state & 0xff) == PAGE_FREE) mw.pages_idle -= count;
+        set_state(at, count, PAGE_USED);
     } else {
         at = mw.bump;
         uint64_t end = ((uint64_t)at + count) << PAGE_SHIFT;
@@ -135,35 +146,67 @@ int arena_allocate(size_t n, uint32_t *first) {
     return MW_OK;
 }
 
-/* Gives the memory of free pages back. The watched view can't be written to meanwhile, as ever; arming works without
- * memory behind it, and the next read or write of the core brings zeros. */
-static void return_idle(void) {
-    for (uint32_t i = 0, n; i < mw.bump; i += n) {
-        for (n = 0; i + n < mw.bump && (mw.pages[i + n].state & 0xff) == PAGE_FREE;) n++;
-        if (!n) {
-            n = 1;
-            continue;
-        }
-        char *watched = (char *)mw.watched + ((uint64_t)i << PAGE_SHIFT);
-        size_t size = (size_t)n << PAGE_SHIFT;
-        if (mprotect(watched, size, PROT_READ) || madvise(arena_writable(i), size, MADV_REMOVE) ||
-            mw.tracker->arm(watched, size))
-            break; /* they stay as they are, unwritable and zeroed */
-        for (uint32_t k = i; k < i + n; k++) mw.pages[k].state = PAGE_RETURNED | (mw.pages[k].state & ~0xffu);
-        mw.pages_idle -= n;
+/* Gives back the memory of the free ones among pages from..to. The watched view can't be written to meanwhile, as ever;
+ * arming works without memory behind it, and the next read or write of the core brings zeros. */
+static bool return_free(uint32_t from, uint32_t to) {
+    char *watched = (char *)mw.watched + ((uint64_t)from << PAGE_SHIFT);
+    size_t size = (size_t)(to - from) << PAGE_SHIFT;
+    bool done = !mprotect(watched, size, PROT_READ);
+    for (uint32_t i = from, n; done && i < to; i += n + 1) {
+        for (n = 0; i + n < to && state_of(i + n) == PAGE_FREE;) n++;
+        if (n && (done = !madvise(arena_writable(i), (size_t)n << PAGE_SHIFT, MADV_REMOVE)))
+            set_state(i, n, PAGE_RETURNED);
     }
+    return !mw.tracker->arm(watched, size) && done; /* if not, they stay unwritable, and zeroed */
+}
+
+/* How many free pages may keep their memory. More, if some that had been given back were asked for again since the last
+ * time: a program that comes back again and again to some more than are kept has them in the end. Less, if none were.
+ */
+static uint64_t idle_kept(void) {
+    uint64_t kept = mw.bump / IDLE_PART > IDLE_MIN ? mw.bump / IDLE_PART : IDLE_MIN;
+    if (mw.idle_extra > kept) mw.idle_extra = kept;
+    return kept + mw.idle_extra;
+}
+
+static bool idle_too_many(void) {
+    uint64_t kept = idle_kept(); /* in batches; and after a refusal, not before there are twice as many */
+    return mw.pages_idle > kept + kept / 8 && mw.pages_idle / 2 >= mw.idle_refused;
+}
+
+/* Gives back what is too many, going on where it stopped the last time. */
+static void return_idle(void) {
+    mw.idle_extra = mw.idle_again ? mw.idle_extra + mw.idle_again / 8 : mw.idle_extra - mw.idle_extra / 8;
+    mw.idle_again = 0;
+    uint32_t at = mw.idle_hand;
+    uint64_t kept = idle_kept();
+    for (uint64_t walked = 0; mw.pages_idle > kept && walked < mw.bump; walked++, at++) {
+        if (at >= mw.bump) at = 0;
+        if (state_of(at) != PAGE_FREE) continue;
+        uint64_t most = mw.pages_idle - kept;
+        uint32_t end = at;
+        for (uint32_t i = at; i < mw.bump && i - end < IDLE_GAP && most; i++)
+            if (state_of(i) == PAGE_FREE) end = i + 1, most--;
+        if (!return_free(at, end)) {
+            mw.idle_refused = mw.pages_idle;
+            return;
+        }
+        walked += end - 1 - at;
+        at = end - 1;
+    }
+    mw.idle_hand = at;
+    mw.idle_refused = 0;
 }
 
 void arena_release(uint32_t first) {
     unsigned order = mw.pages[first].state >> 8;
     for (uint32_t i = 0; kernel_writes() && i < 1u << order; i++) kernel_forget(first + i);
     memset(arena_writable(first), 0, (size_t)MW_PAGE_SIZE << order);
-    for (uint32_t i = 0; i < 1u << order; i++) mw.pages[first + i].state = PAGE_FREE | order << 8;
+    set_state(first, 1u << order, PAGE_FREE);
     mw.pages[first].next_free = mw.free_head[order];
     mw.free_head[order] = first;
     mw.pages_used -= 1u << order;
-    mw.pages_idle += 1u << order;
-    if (mw.pages_idle > IDLE_MIN && mw.pages_idle > mw.bump / IDLE_PART) return_idle();
+    if (idle_too_many()) return_idle();
 }
 
 void *mw_page_alloc(size_t n) {

@@ -226,7 +226,11 @@ struct mw_core {
     uint32_t bump;
     uint32_t free_head[ARENA_ORDERS];
     _Atomic uint64_t pages_used;
-    uint64_t pages_idle; /* free, and still with memory */
+    uint64_t pages_idle;   /* free, and still with memory */
+    uint64_t idle_refused; /* so many of them there were when the kernel refused to take any */
+    uint64_t idle_again;   /* given back, and asked for again since some were given back */
+    uint64_t idle_extra;   /* more of them that are kept, for that reason */
+    uint32_t idle_hand;    /* the page behind the last that was given back */
     struct adopted *adopted;
     _Atomic uint32_t adopted_count;
 
