@@ -75,7 +75,6 @@ class CoreSection(Section):
     share_pages: bool = False
     """Pack small variables into one page instead of giving each its own."""
 
-
     @property
     def wanted(self) -> Literal["auto", "uffd-sigbus", "readonly", "uffd-queue"]:
         """The tracker that the core is asked for."""

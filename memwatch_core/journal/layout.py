@@ -9,7 +9,7 @@ from ..records import Call, Origin
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
-VERSION_MINOR = 1
+VERSION_MINOR = 2
 HEADER_SIZE = 4096
 SLOT_SIZE = 64
 SEGMENT_SLOTS = 16384
@@ -59,7 +59,7 @@ CALLS = {
 }  # fmt: skip
 """The libc call of a STORE whose origin is ``syscall``."""
 
-KERNEL_CALL, UNKNOWN_CALL = 1 << 16, 0xFFFF
+CALL_KERNEL, UNKNOWN_CALL = 65536, 65535
 """What a system call's number is added to, of a STORE whose origin is ``kernel``; and the number of one not known."""
 
 SYSTEM_CALLS = {
@@ -111,8 +111,8 @@ BLOB_KINDS = frozenset(
 
 def call(number: int, fd: int, size: int) -> Call:
     """What a CALL says."""
-    if number >= KERNEL_CALL:
-        number -= KERNEL_CALL
+    if number >= CALL_KERNEL:
+        number -= CALL_KERNEL
         known = "" if number == UNKNOWN_CALL else f"system call {number}"
         return Call(SYSTEM_CALLS.get(number, known), fd, size)
     return Call(CALLS.get(number) or f"call {number}", fd, size)

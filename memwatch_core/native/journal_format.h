@@ -88,6 +88,9 @@ static_assert(sizeof(struct mwj_slot) == MWJ_SLOT_SIZE, "slot layout");
 static_assert(offsetof(struct mwj_slot, store.payload) == 36, "slot layout");
 static_assert(offsetof(struct mwj_slot, blob.payload) == 24, "slot layout");
 
+/* A system call's number is added to this, 65535 if it isn't known: asm/unistd_64.h. */
+#define MWJ_CALL_KERNEL 65536u
+
 /* The call behind a STORE of origin MWJ_SYSCALL (of libc) or MWJ_KERNEL (of the system): its payload begins with this.
  */
 enum mwj_call_name {
@@ -102,7 +105,6 @@ enum mwj_call_name {
     MWJ_CALL_RECVMMSG = 9,
     MWJ_CALL_GETRANDOM = 10,
     MWJ_CALL_FREAD = 11,
-    MWJ_CALL_KERNEL = 1 << 16, /* + the number of the system call, asm/unistd_64.h; + 0xffff: not known */
 };
 struct mwj_call {
     uint32_t name;  /* enum mwj_call_name */

@@ -52,7 +52,7 @@ class JournalWriter:
               call: tuple[int, int, int] = (1, 5, 8)) -> int:  # fmt: skip
         assert len(before) == len(after)
         head = struct.pack("<IQIIIII", tid, self.now(time), variable, offset, len(before), site, context)
-        about = struct.pack("<IiI", *call) if origin == 3 else b""
+        about = struct.pack("<IiI", *call) if origin in (3, 4) else b""
         return self.record(STORE, head, 36, about + before + after, origin, flags)
 
     def blob(self, kind: int, ident: int, payload: bytes, *, tid: int = 7, time: int | None = None,

@@ -58,7 +58,7 @@ def test_reader_gives_back_arbitrary_records(
                 at = writer.store(variable, offset, before, after, site=site, context=context, origin=origin,  # type: ignore[arg-type]
                                   flags=flags, time=rng.getrandbits(64), call=call)  # type: ignore[arg-type]  # fmt: skip
                 expected.append((at, STORE, variable, before + after, offset, site, context, origin, flags,
-                                 call if origin == 3 else None))  # fmt: skip
+                                 call if origin in (3, 4) else None))  # fmt: skip
             case ("blob", kind, ident, payload):
                 at = writer.blob(kind, ident, payload)  # type: ignore[arg-type]
                 expected.append((at, kind, ident, payload, 0, 0, 0, 0, 0, None))

@@ -22,7 +22,9 @@ INDIRECT = {
     "run_block": "mw.enter: code.c's own block",
     "signals_chain": "the program's own handler",
 }
-INLINE = re.compile(r"^(raw_syscall|lock_|thread_id|arena_writable|read_(fs|gs)_base|write_gs_base|kernel_(writes|hold_of))")  # static inline
+INLINE = re.compile(
+    r"^(raw_syscall|lock_|thread_id|arena_writable|read_(fs|gs)_base|write_gs_base|kernel_(writes|hold_of))"
+)  # static inline
 
 
 @dataclass

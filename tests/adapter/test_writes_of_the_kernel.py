@@ -1,0 +1,54 @@
+"""With core.kernel_writes = "all", a raw system call into a watched buffer succeeds and is an event; or the start fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memwatch_core.native import core
+
+PROGRAM = """
+import ctypes, os, sys
+from memwatch_core import watch
+count = watch(5, name="count")
+data = watch(bytearray(64), name="data")
+libc = ctypes.CDLL(None, use_errno=True)
+read, write = os.pipe()
+os.write(write, b"from the kernel")
+buffer = (ctypes.c_char * 64).from_buffer(data)
+assert libc.syscall(0, read, buffer, 15) == 15
+data[20:23] = b"own"
+count += 1
+memoryview(data)[30] = 7
+assert bytes(data[:31]) == b"from the kernel".ljust(20, b"\\0") + b"own".ljust(10, b"\\0") + b"\\7", bytes(data)
+"""
+
+
+def run(folder: Path, *arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    (folder / "program.py").write_text(before + PROGRAM)
+    command = [sys.executable, "-m", "memwatch_core", "run", *arguments, "program.py"]
+    environment = os.environ | {"MEMWATCH_CORE_KERNEL_WRITES": "all"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_raw_system_call_into_a_buffer_goes_unreported(tmp_path: Path) -> None:
+    reason = core.probe_tracker("uffd-queue")
+    if reason:
+        pytest.skip(f"tracker uffd-queue doesn't work here: {reason}")
+    done = run(tmp_path, "--sink", "jsonl:path=events.jsonl")
+    assert done.returncode == 0, done.stdout + done.stderr
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    stores = [event for event in events if "origin" in event]
+    kernel = [event for event in stores if event["origin"] == "kernel"]
+    assert [(e["variable"], e["offset"], bytes.fromhex(e["after"])) for e in kernel] == [
+        ("data", 0, b"from the kernel")
+    ]
+    assert kernel[0]["call"]["name"] == "read"
+    assert not kernel[0]["exact"]
+    assert {event["exact"] for event in stores if event["origin"] != "kernel"} == {True}
+    assert [event["new"] for event in stores if event["variable"] == "count"] == [6]
