@@ -140,12 +140,8 @@ def _trackers(config: Config) -> Iterator[Check]:
         reason = core.probe_tracker(name)
         lacking: State = "problem" if name == wanted else "note" if name == "uffd-queue" else "warning"
         remedy = _QUEUE if reason and name == "uffd-queue" else ""
-        yield Check(
-            f"tracker {name}",
-            "ok" if reason is None else lacking,
-            reason or "works: it was tried on a page of its own",
-            remedy,
-        )
+        found = reason or "works: it was tried on a page of its own"
+        yield Check(f"tracker {name}", "ok" if reason is None else lacking, found, remedy)
     key = "core.tracker" if wanted == config.core.tracker else "core.kernel_writes"
     source = config.source(key).where
     try:

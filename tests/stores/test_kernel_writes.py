@@ -1,4 +1,4 @@
-"""What the kernel writes to watched pages by itself, on every path that it has: under uffd-queue it succeeds, and is seen."""
+"""What the kernel writes to watched pages by itself, on every path, fails or goes unseen under uffd-queue."""
 
 from __future__ import annotations
 
