@@ -71,7 +71,7 @@ class CoreSection(Section):
     tracker: Literal["auto", "uffd-sigbus", "readonly", "uffd-queue"] = "auto"
     """How a store is noticed; ``auto`` takes the first that works (``memwatch doctor`` says which, and why)."""
     kernel_writes: Literal["calls", "all"] = "calls"
-    """``calls``: those of libc's calls are seen, others fail; ``all``: ``auto`` means ``uffd-queue``, which sees all."""
+    """``calls``: those of libc's calls are seen, others fail; ``all``: ``auto`` means ``uffd-queue``, seeing all."""
     share_pages: bool = False
     """Pack small variables into one page instead of giving each its own."""
 

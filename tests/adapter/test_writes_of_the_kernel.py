@@ -51,7 +51,7 @@ def test_raw_system_call_into_a_buffer_goes_unreported(tmp_path: Path) -> None:
     stores = [event for event in events if "origin" in event]
     kernel = [event for event in stores if event["origin"] == "kernel"]
     found = [(event["variable"], event["offset"], bytes.fromhex(event["after"])) for event in kernel]
-    assert found == [("data", 0, b"from the kernel")]
+    assert found == [("data", 8, b"from the kernel")]  # behind its length
     assert kernel[0]["call"]["name"] == "read"
     assert not kernel[0]["exact"]
     assert {event["exact"] for event in stores if event["origin"] != "kernel"} == {True}
