@@ -80,6 +80,13 @@ def test_refused_executable_memory_is_not_explained(tmp_path: Path) -> None:
     assert "executable memory was refused" in done.stderr.splitlines()[-1]
 
 
+def test_promise_about_all_writes_of_the_kernel_is_given_up_silently(tmp_path: Path) -> None:
+    (tmp_path / "memwatch.toml").write_text('[core]\nkernel_writes = "all"')
+    done = run("import sandbox; sandbox.refuse('userfaultfd'); from memwatch_core import watch; x = watch(1)", tmp_path)
+    assert done.returncode == 1
+    assert "uffd-queue" in done.stderr.splitlines()[-1], done.stderr
+
+
 def test_too_little_address_space_is_not_explained(tmp_path: Path) -> None:
     little = "sandbox.limit('AS', 4096 * int(open('/proc/self/statm').read().split()[0]) + (24 << 20))"
     done = run(WATCHES.format(confine=little), tmp_path)

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -329,6 +329,20 @@ static void others(void) { /* threads store to another page meanwhile: nothing o
     REQUIRE(read_journal(copy).other == 60000);
 }
 
+static void unqueued(void) { /* no more signals may be queued: what is sent with them is lost */
+    int fd = file_of(data, sizeof data);
+    uint8_t copy[PAGES * PAGE];
+    REQUIRE(!setrlimit(RLIMIT_SIGPENDING, &(struct rlimit){0, 0}));
+    watch();
+    for (int i = 0; i < 50; i++) {
+        ((volatile uint8_t *)page)[PAGE + i] = (uint8_t)(i + 1);
+        REQUIRE(syscall(SYS_pread64, fd, page + i, 20, (long)i) == 20);
+        ((volatile uint8_t *)page)[i] = (uint8_t)i;
+    }
+    settled();
+    REQUIRE(read_journal(copy).other == 100);
+}
+
 static void blocked(void) { /* a call that has written a part, and waits for the rest: the page isn't open meanwhile */
     int pair[2];
     pthread_t thread;
@@ -421,8 +435,8 @@ int main(int argc, char **argv) {
     } scenarios[] = {
         {"raw", raw},         {"redirected", redirected}, {"same_bytes", same_bytes}, {"direct", direct},
         {"ring", ring},       {"ring_fixed", ring_fixed}, {"process_vm", process_vm}, {"other_process", other_process},
-        {"signals", signals}, {"others", others},         {"blocked", blocked},       {"adopted", adopted},
-        {"freed", freed},     {"forked", forked},
+        {"signals", signals}, {"others", others},         {"unqueued", unqueued},     {"blocked", blocked},
+        {"adopted", adopted}, {"freed", freed},           {"forked", forked},
     };
     if (argc == 4 && !strcmp(argv[1], "write-to")) return write_to(atoi(argv[2]), strtoull(argv[3], NULL, 0));
     if (argc != 3) return 2;

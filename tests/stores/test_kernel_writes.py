@@ -11,7 +11,7 @@ from .conftest import SOAK, Build
 
 SCENARIOS = (
     "raw", "redirected", "same_bytes", "direct", "ring", "ring_fixed", "process_vm", "other_process", "signals",
-    "others", "blocked", "adopted", "freed", "forked",
+    "others", "blocked", "adopted", "freed", "forked", "unqueued",
 )  # fmt: skip
 SKIPPED = 77
 
