@@ -59,6 +59,7 @@ def _path(value: object) -> object:
 Depth = Annotated[Literal["FULL"] | tuple[int, int], BeforeValidator(_depth)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Folder = Annotated[Path, BeforeValidator(_path)]
+Tracker = Literal["auto", "uffd-sigbus", "readonly", "uffd-queue"]
 Table = Mapping[str, Mapping[str, Any]]
 """Settings of plugins, by plugin: each plugin's own model checks them when it is loaded."""
 
@@ -68,7 +69,7 @@ class Section(BaseModel):
 
 
 class CoreSection(Section):
-    tracker: Literal["auto", "uffd-sigbus", "readonly", "uffd-queue"] = "auto"
+    tracker: Tracker = "auto"
     """How a store is noticed; ``auto`` takes the first that works (``memwatch doctor`` says which, and why)."""
     kernel_writes: Literal["calls", "all"] = "calls"
     """``calls``: those of libc's calls are seen, others fail; ``all``: ``auto`` means ``uffd-queue``, seeing all."""
@@ -76,7 +77,7 @@ class CoreSection(Section):
     """Pack small variables into one page instead of giving each its own."""
 
     @property
-    def wanted(self) -> Literal["auto", "uffd-sigbus", "readonly", "uffd-queue"]:
+    def wanted(self) -> Tracker:
         """The tracker that the core is asked for."""
         return "uffd-queue" if self.tracker == "auto" and self.kernel_writes == "all" else self.tracker
 

@@ -158,6 +158,7 @@ struct asker {            /* who wants to write, and in which system call */
     bool holdable;        /* a signal that is pending doesn't cut this call short */
     struct mwj_call call; /* its name is MWJ_CALL_KERNEL + the number of the system call */
 };
+#define HOLDS 64u
 struct admitted { /* a page that the kernel has been let write to; guarded by the page's lock */
     struct asker asker;
     uint64_t moment; /* ns that it was open for, the last time */
@@ -260,13 +261,13 @@ struct mw_core {
         _Atomic uint32_t tid, met; /* met: how many have arrived where they were meant to */
         _Atomic uintptr_t instruction, address;
     } announced;
-    struct {                       /* of uffd-queue */
-        _Atomic uint32_t compared; /* pages that are: 0 almost always */
-        struct admitted *pages;    /* by number */
-        uint8_t *known, *fresh;    /* their bytes, as recorded, and room for as many */
-        uint32_t *list, count;     /* of the tracker's thread */
-        _Atomic uint32_t held[64]; /* threads that will meet a signal at the end of their system call, by tid, */
-        struct asker holders[64];  /* and that call */
+    struct {                          /* of uffd-queue */
+        _Atomic uint32_t compared;    /* pages that are: 0 almost always */
+        struct admitted *pages;       /* by number */
+        uint8_t *known, *fresh;       /* their bytes, as recorded, and room for as many */
+        uint32_t *list, count;        /* of the tracker's thread */
+        _Atomic uint32_t held[HOLDS]; /* threads that will meet a signal at the end of their system call, by tid, */
+        struct asker holders[HOLDS];  /* and that call */
     } kernel;
 
     struct sigaction before[2]; /* whom SIGSEGV and SIGBUS belong to in the program's eyes */
@@ -377,14 +378,14 @@ enum whereabouts {
 MW_HIDDEN enum whereabouts kernel_where(struct asker *asker, uintptr_t *instruction);
 MW_HIDDEN bool kernel_waits(uint32_t tid);       /* for a fault to be served, at this moment */
 MW_HIDDEN bool kernel_interrupted(uint32_t tid); /* a signal is pending that it would take, were it in user code */
-static inline _Atomic uint32_t *kernel_hold_of(uint32_t tid) { return &mw.kernel.held[tid % 64]; }
+static inline _Atomic uint32_t *kernel_hold_of(uint32_t tid) { return &mw.kernel.held[tid % HOLDS]; }
 MW_HIDDEN int kernel_open(void);
 /* Lets who waits at this watched address write to its page, protects it again, and records what came of it. */
 MW_HIDDEN void kernel_admit(uintptr_t address, const struct asker *asker);
 MW_HIDDEN int kernel_compare(void); /* all pages; returns after how many ms to do it again, -1: there are none */
 /* Under a page's lock, before and after anybody else writes to it: records what the kernel has done meanwhile; what
  * changes now isn't its doing. */
-MW_HIDDEN void kernel_settle(uint32_t page);
+MW_HIDDEN bool kernel_settle(uint32_t page); /* whether there was anything */
 MW_HIDDEN void kernel_except(uint32_t page, uint32_t offset, const uint8_t *bytes, uint32_t length);
 MW_HIDDEN void kernel_forget(uint32_t page); /* it isn't in use any more: takes its lock */
 static inline bool kernel_writes(void) {
@@ -406,8 +407,9 @@ enum run_result {
     RUN_DONE,
     RUN_REFUSED,
     RUN_NOT_OURS,
-    RUN_FAULT, /* a part of the destination is not ours and can't be written: mw_thread.fault says where */
-    RUN_RAISED /* stored nothing: the program gets a signal at this instruction, which is on its way */
+    RUN_FAULT,  /* a part of the destination is not ours and can't be written: mw_thread.fault says where */
+    RUN_RAISED, /* stored nothing: the program gets a signal at this instruction, which is on its way */
+    RUN_LATER   /* stored nothing: if it is to, that will be announced again (uffd-queue) */
 };
 MW_HIDDEN enum run_result executor_run(ucontext_t *context, uintptr_t address);
 MW_HIDDEN uint64_t register_read(const ucontext_t *context, unsigned reg);

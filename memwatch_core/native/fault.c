@@ -52,36 +52,29 @@ MW_SIGNAL_SAFE static void wait_until_protected(uintptr_t address) {
 
 /* uffd-queue: this thread waits in a store, as far as the tracker's thread could see. If another signal came between,
  * the instruction is a different one, and the store will be announced again. Only what fails three times at one place
- * is sure to be what can't be run: false. */
-MW_SIGNAL_SAFE static bool run_announced(siginfo_t *info, ucontext_t *context) {
+ * is sure to be what can't be run: then `info` is what a fault would have brought. */
+MW_SIGNAL_SAFE static enum run_result run_announced(siginfo_t *info, ucontext_t *context) {
     uint64_t ip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
     bool bare = info->si_code == SI_USER; /* no more signals may be queued: what was sent with it is lost */
     uintptr_t address = bare ? atomic_load(&mw.announced.address) : (uintptr_t)info->si_ptr;
     uint32_t meant = bare ? (uint32_t)atomic_load(&mw.announced.instruction) : (uint32_t)info->si_errno;
     if (info->si_code == THREAD_HELD || atomic_load(kernel_hold_of(thread_id())) == thread_id()) {
         wait_until_protected(address);
-        return true;
+        return RUN_LATER;
     }
-    if ((uint32_t)ip != meant) return true;
+    if ((uint32_t)ip != meant) return RUN_LATER;
     atomic_fetch_add_explicit(&mw.announced.met, 1, memory_order_relaxed);
     enum run_result result = arena_page_at(address) == NO_PAGE ? RUN_NOT_OURS : executor_run(context, address);
-    if (result == RUN_DONE) {
-        atomic_fetch_add_explicit(&mw.stores, 1, memory_order_relaxed);
-        mw_thread.failures = 0;
-    } else if (result == RUN_FAULT) {
-        fault_beyond(info, context);
-    } else if (result != RUN_RAISED) {
-        mw_thread.failures = mw_thread.failed == ip ? mw_thread.failures + 1 : 1;
-        mw_thread.failed = ip;
-        if (mw_thread.failures < 3) return true;
-        mw_thread.failures = 0;
-        if (result == RUN_REFUSED) report_refusal(context, address);
-        info->si_code = BUS_ADRERR;
-        info->si_errno = 0;
-        info->si_addr = (void *)address;
-        return false;
-    }
-    return true;
+    if (result == RUN_DONE) mw_thread.failures = 0;
+    if (result != RUN_REFUSED && result != RUN_NOT_OURS) return result;
+    mw_thread.failures = mw_thread.failed == ip ? mw_thread.failures + 1 : 1;
+    mw_thread.failed = ip;
+    if (mw_thread.failures < 3) return RUN_LATER;
+    mw_thread.failures = 0;
+    info->si_code = BUS_ADRERR;
+    info->si_errno = 0;
+    info->si_addr = (void *)address;
+    return result;
 }
 
 MW_SIGNAL_SAFE static bool is_announced(int signal, const siginfo_t *info) {
@@ -90,26 +83,25 @@ MW_SIGNAL_SAFE static bool is_announced(int signal, const siginfo_t *info) {
            (info->si_code == SI_USER && !info->si_pid && atomic_load(&mw.announced.tid) == thread_id());
 }
 
-MW_SIGNAL_SAFE void mw_fault_handler(int signal, siginfo_t *info, void *ucontext) {
-    ucontext_t *context = ucontext;
-    int kept = errno;
-    if (unlikely(info->si_code <= 0 && is_announced(signal, info))) {
-        if (!run_announced(info, context)) signals_chain(signal, info, ucontext, false);
-        errno = kept;
-        return;
-    }
+MW_SIGNAL_SAFE static enum run_result run_faulted(const siginfo_t *info, ucontext_t *context) {
     uintptr_t address = (uintptr_t)info->si_addr;
     bool page_fault = info->si_code > 0 && context->uc_mcontext.gregs[REG_TRAPNO] == TRAP_PAGE_FAULT &&
                       (uint64_t)context->uc_mcontext.gregs[REG_ERR] & PAGE_FAULT_WRITE;
-    enum run_result result = RUN_NOT_OURS;
-    if (likely(page_fault && arena_page_at(address) != NO_PAGE)) result = executor_run(context, address);
+    return likely(page_fault && arena_page_at(address) != NO_PAGE) ? executor_run(context, address) : RUN_NOT_OURS;
+}
+
+MW_SIGNAL_SAFE void mw_fault_handler(int signal, siginfo_t *info, void *ucontext) {
+    ucontext_t *context = ucontext;
+    int kept = errno;
+    bool announced = unlikely(info->si_code <= 0) && is_announced(signal, info);
+    enum run_result result = announced ? run_announced(info, context) : run_faulted(info, context);
     if (likely(result == RUN_DONE)) {
         atomic_fetch_add_explicit(&mw.stores, 1, memory_order_relaxed);
     } else if (result == RUN_FAULT) {
         fault_beyond(info, context);
-    } else if (result != RUN_RAISED) {
-        if (result == RUN_REFUSED) report_refusal(context, address);
-        signals_chain(signal, info, ucontext, info->si_code > 0);
+    } else if (result == RUN_REFUSED || result == RUN_NOT_OURS) {
+        if (result == RUN_REFUSED) report_refusal(context, (uintptr_t)info->si_addr);
+        signals_chain(signal, info, ucontext, !announced && info->si_code > 0);
     }
     errno = kept;
 }

@@ -88,6 +88,8 @@ static_assert(sizeof(struct mwj_slot) == MWJ_SLOT_SIZE, "slot layout");
 static_assert(offsetof(struct mwj_slot, store.payload) == 36, "slot layout");
 static_assert(offsetof(struct mwj_slot, blob.payload) == 24, "slot layout");
 
+#define MWJ_HAS_CALL(origin) ((origin) == MWJ_SYSCALL || (origin) == MWJ_KERNEL)
+
 /* A system call's number is added to this, 65535 if it isn't known: asm/unistd_64.h. */
 #define MWJ_CALL_KERNEL 65536u
 

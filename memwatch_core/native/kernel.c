@@ -34,46 +34,62 @@ MW_SIGNAL_SAFE static uint8_t *known(uint32_t page) { return mw.kernel.known + (
 /* ---- who asks ---- */
 
 static bool has_descriptor(long call) { /* as its first argument */
-    static const uint16_t calls[] = {SYS_read,     SYS_pread64,    SYS_readv,     SYS_preadv, SYS_preadv2,
-                                     SYS_recvfrom, SYS_recvmsg,    SYS_recvmmsg,  SYS_ioctl,  SYS_getdents64,
-                                     SYS_fstat,    SYS_getsockopt, SYS_readlinkat};
-    for (unsigned i = 0; i < sizeof calls / sizeof *calls; i++)
-        if (calls[i] == call) return true;
-    return call == 426; /* io_uring_enter */
+    switch (call) {
+    case SYS_read:
+    case SYS_pread64:
+    case SYS_readv:
+    case SYS_preadv:
+    case SYS_preadv2:
+    case SYS_recvfrom:
+    case SYS_recvmsg:
+    case SYS_recvmmsg:
+    case SYS_ioctl:
+    case SYS_getdents64:
+    case SYS_fstat:
+    case SYS_getsockopt:
+    case SYS_readlinkat:
+    case SYS_io_uring_enter: return true;
+    default: return false;
+    }
 }
 
 /* Whether it does what it is about to do, and returns, though a signal is pending. Others would be cut short by one:
  * those that wait once more after they have written (MSG_WAITALL), or look for signals in between. */
 static bool is_holdable(long call, const unsigned long arguments[6]) {
-    static const uint16_t calls[] = {SYS_read,
-                                     SYS_pread64,
-                                     SYS_readv,
-                                     SYS_preadv,
-                                     SYS_preadv2,
-                                     SYS_getdents64,
-                                     SYS_fstat,
-                                     SYS_stat,
-                                     SYS_lstat,
-                                     SYS_newfstatat,
-                                     SYS_statx,
-                                     SYS_getsockopt,
-                                     SYS_readlink,
-                                     SYS_readlinkat,
-                                     SYS_getcwd,
-                                     SYS_uname,
-                                     SYS_process_vm_readv,
-                                     SYS_process_vm_writev};
-    if (call == SYS_recvfrom) return !(arguments[3] & MSG_WAITALL);
-    if (call == SYS_recvmsg) return !(arguments[2] & MSG_WAITALL);
-    for (unsigned i = 0; i < sizeof calls / sizeof *calls; i++)
-        if (calls[i] == call) return true;
-    return false;
+    switch (call) {
+    case SYS_recvfrom: return !(arguments[3] & MSG_WAITALL);
+    case SYS_recvmsg: return !(arguments[2] & MSG_WAITALL);
+    case SYS_read:
+    case SYS_pread64:
+    case SYS_readv:
+    case SYS_preadv:
+    case SYS_preadv2:
+    case SYS_getdents64:
+    case SYS_fstat:
+    case SYS_stat:
+    case SYS_lstat:
+    case SYS_newfstatat:
+    case SYS_statx:
+    case SYS_getsockopt:
+    case SYS_readlink:
+    case SYS_readlinkat:
+    case SYS_getcwd:
+    case SYS_uname:
+    case SYS_process_vm_readv:
+    case SYS_process_vm_writev: return true;
+    default: return false;
+    }
 }
 
 /* Whether memory may stay pinned, or be written to, when the call has returned. */
 static bool outlives(uint32_t name) {
-    return name == UNKNOWN_CALL || name == MWJ_CALL_KERNEL + SYS_io_submit || name == MWJ_CALL_KERNEL + SYS_vmsplice ||
-           name == MWJ_CALL_KERNEL + 426 || name == MWJ_CALL_KERNEL + 427; /* io_uring_enter, io_uring_register */
+    switch (name - MWJ_CALL_KERNEL) {
+    case SYS_io_submit:
+    case SYS_vmsplice:
+    case SYS_io_uring_enter:
+    case SYS_io_uring_register: return true;
+    default: return name == UNKNOWN_CALL;
+    }
 }
 
 /* What /proc/self/task/<tid>/<name> says; its length, or less than 1. */
@@ -141,14 +157,15 @@ static bool has_returned(const struct asker *asker) {
 
 /* ---- what it did ---- */
 
-MW_SIGNAL_SAFE void kernel_settle(uint32_t page) {
+MW_SIGNAL_SAFE bool kernel_settle(uint32_t page) {
     struct admitted *a = &mw.kernel.pages[page];
     uint8_t *before = known(page), *after = mw.kernel.fresh + ((uint64_t)page << PAGE_SHIFT);
-    if (!a->compared || !memcmp(before, arena_writable(page), MW_PAGE_SIZE)) return;
+    if (!a->compared || !memcmp(before, arena_writable(page), MW_PAGE_SIZE)) return false;
     memcpy(after, arena_writable(page), MW_PAGE_SIZE);
     registry_record_kernel(page, before, after, a->unseen ? a->offset : -1, &a->asker);
     memcpy(before, after, MW_PAGE_SIZE);
     a->unseen = false;
+    return true;
 }
 
 MW_SIGNAL_SAFE void kernel_except(uint32_t page, uint32_t offset, const uint8_t *bytes, uint32_t length) {
@@ -212,7 +229,7 @@ static bool hold(uintptr_t address, const struct asker *asker) {
     _Atomic uint32_t *held = kernel_hold_of(asker->tid);
     if (atomic_load(held) == asker->tid) return true;
     if (!asker->holdable) return false;
-    mw.kernel.holders[asker->tid % 64] = *asker;
+    mw.kernel.holders[asker->tid % HOLDS] = *asker;
     atomic_store(held, asker->tid);
     if (uffd_signal(asker->tid, THREAD_HELD, address, 0)) return true;
     atomic_store(held, 0);
@@ -249,8 +266,7 @@ static bool compare(uint32_t page, uint64_t *age) {
     struct admitted *a = &mw.kernel.pages[page];
     lock_take(&mw.pages[page].lock, thread_id());
     bool returned = a->compared && !outlives(a->asker.call.name) && has_returned(&a->asker);
-    if (a->compared && memcmp(known(page), arena_writable(page), MW_PAGE_SIZE)) a->since = now();
-    kernel_settle(page);
+    if (kernel_settle(page)) a->since = now();
     *age = now() - a->since;
     if (a->unseen && (returned || *age > 100 * MILLISECOND)) record_unseen(page, a);
     if (returned || (!outlives(a->asker.call.name) && *age > 1000 * MILLISECOND)) compare_no_more(a);

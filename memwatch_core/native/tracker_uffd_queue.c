@@ -9,7 +9,6 @@
 #include "core.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -29,11 +28,9 @@ enum {
 };
 
 static int queue_open(void) {
-    char own[64];
-    snprintf(own, sizeof own, "/proc/self/task/%d/syscall", (int)thread_id());
-    int fd = open(own, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return -1;
-    close(fd);
+    struct asker self = {.tid = thread_id()};
+    uintptr_t instruction;
+    if (kernel_where(&self, &instruction) != IN_SYSTEM_CALL) return -1; /* that of asking; else /proc can't be asked */
     return uffd_open(UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS, true);
 }
 
@@ -89,7 +86,7 @@ static bool is_kernel(struct waiting *w, struct patience *patience) {
         }
         case ON_ITS_WAY: /* one that is held can't be anywhere but in its system call */
             if (atomic_load(kernel_hold_of(w->asker.tid)) == w->asker.tid) {
-                w->asker = mw.kernel.holders[w->asker.tid % 64];
+                w->asker = mw.kernel.holders[w->asker.tid % HOLDS];
                 return true;
             }
             nanosleep(&moment, NULL);

@@ -30,10 +30,10 @@ import pytest
 _WITH_ASSERTIONS = ("library", "plugin", "published", "serializers", "sinks", "sql", "sql_async", "unseen")
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _WITH_ASSERTIONS))
 
-from .library import Way  # noqa: E402
 from .serializers import SerializerContract  # noqa: E402
 from .sinks import SinkContract  # noqa: E402
 from .sql import SqlDriverContract  # noqa: E402
 from .sql_async import AsyncSqlDriverContract  # noqa: E402
+from .target import Way  # noqa: E402
 
 __all__ = ["AsyncSqlDriverContract", "SerializerContract", "SinkContract", "SqlDriverContract", "Way"]

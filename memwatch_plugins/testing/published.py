@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .library import ROWS, Library, Way, done, driven, rows_of
+from .target import ROWS, Library, Way, done, driven, rows_of
 from .tracers import Published, RecordingTracer
 
 SELECT = "SELECT a, b FROM {table} ORDER BY a"

@@ -10,9 +10,9 @@ import pytest
 
 from memwatch_core import unwatch, watch
 
-from .library import ROWS, done, driven, rows_of
 from .published import INSERT, NO_TABLE, SELECT, Publishes
 from .sessions import real_session
+from .target import ROWS, done, driven, rows_of
 from .unseen import Unseen
 
 PLANTED = ("planted-literal-7c1e", "planted-parameter-93ab", "planted-row-5d02")
@@ -32,7 +32,7 @@ class SqlDriverContract(Publishes, Unseen):
             def connect(self):
                 return dbx.connect("postgresql://localhost/test")
 
-    What differs from PEP 249 is told by overriding a step of :class:`~memwatch_plugins.testing.library.Library`:
+    What differs from PEP 249 is told by overriding a step of :class:`~memwatch_plugins.testing.target.Library`:
     ``run``, ``fetch_one``, ``commit``, ``savepoint`` ... The tests make, fill and drop a table of their own in the
     database that ``connect`` leads to. For a library that is awaited there is :class:`AsyncSqlDriverContract`.
     """

@@ -11,10 +11,10 @@ import pytest
 
 from memwatch_core import unwatch, watch
 
-from .library import ROWS, done, driven, rows_of
 from .published import SELECT
 from .sessions import real_session
 from .sql import SqlDriverContract
+from .target import ROWS, done, driven, rows_of
 
 T = TypeVar("T")
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from .library import ROWS, Library, done, driven, rows_of
 from .namespaces import differences, snapshot
 from .published import INSERT, NO_TABLE, SELECT, entered
+from .target import ROWS, Library, done, driven, rows_of
 from .tracers import METHODS, BrokenTracer
 
 _OF_CURSORS = ("description", "rowcount", "arraysize", "lastrowid", "rownumber")

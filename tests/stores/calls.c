@@ -18,6 +18,7 @@
 
 #include "check.h"
 #include "events.h"
+#include "file.h"
 #include "tracker.h"
 
 #define PAGE 4096
@@ -105,15 +106,6 @@ static unsigned replay(void) {
     events_close(&reader);
     REQUIRE(!memcmp(copy, page, sizeof copy));
     return n;
-}
-
-static int file_of(const void *bytes, size_t n) {
-    char name[] = "/tmp/memwatch-calls-XXXXXX";
-    int fd = mkstemp(name);
-    unlink(name);
-    REQUIRE(write(fd, bytes, n) == (ssize_t)n);
-    REQUIRE(lseek(fd, 0, SEEK_SET) == 0);
-    return fd;
 }
 
 static void pair_of(int kind, int pair[2]) { REQUIRE(!socketpair(AF_UNIX, kind, 0, pair)); }

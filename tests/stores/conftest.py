@@ -91,14 +91,18 @@ def harness(build: Build) -> Path:
     return build("harness.c")
 
 
+def need(tracker: str, harness: Path) -> str:
+    """The tracker, if it works here; otherwise the test is skipped with the core's reason."""
+    probe = subprocess.run([harness, "--probe", tracker], capture_output=True, text=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"tracker {tracker} doesn't work here: {probe.stdout.strip()}")
+    return tracker
+
+
 @pytest.fixture(params=TRACKERS)
 def tracker(request: pytest.FixtureRequest, harness: Path, tmp_path: Path) -> str:
-    """Each tracker in turn; one that doesn't work here is skipped with the core's reason."""
-    name = str(request.param)
-    probe = subprocess.run([harness, "--probe", name], capture_output=True, text=True, check=False)
-    if probe.returncode:
-        pytest.skip(f"tracker {name} doesn't work here: {probe.stdout.strip()}")
-    return name
+    """Each tracker in turn."""
+    return need(str(request.param), harness)
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ __attribute__((unused)) static int events_next(struct events *e, struct event *o
             if (at[64 * i] != MWJ_CONTINUATION) events_broken("a record without its continuation", e->slot);
             memcpy(e->payload + 28 + 60 * (i - 1), at + 64 * i + 4, 60);
         }
-        size_t skip = out->origin >= MWJ_SYSCALL ? sizeof out->call : 0;
+        size_t skip = MWJ_HAS_CALL(out->origin) ? sizeof out->call : 0;
         if (skip + 2 * (size_t)out->length > 28 + 60 * (slots - 1u))
             events_broken("a payload longer than its slots", e->slot);
         memcpy(&out->call, e->payload, skip);

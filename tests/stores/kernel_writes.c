@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -18,11 +17,11 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "events.h"
+#include "file.h"
 #include "memwatch.h"
 
 enum { PAGE = 4096, PAGES = 4, SKIPPED = 77 };
@@ -37,8 +36,6 @@ static void watch(void) {
     page = mw_page_alloc(PAGES);
     check(id = (mw_variable_id)mw_register_page(page, PAGES * PAGE, MW_FLAGS_ALL, MW_DEPTH_FULL), "mw_register_page");
 }
-
-static void pause_ms(long ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL); }
 
 struct sum {
     unsigned kernel, other, unchanged;
@@ -81,20 +78,11 @@ static struct sum read_journal(uint8_t copy[PAGES * PAGE]) {
 static struct sum settled(void) {
     uint8_t copy[PAGES * PAGE];
     for (int i = 0;; i++) {
-        pause_ms(5);
+        usleep(5000);
         struct sum sum = read_journal(copy);
         if (sum.kernel && !memcmp(copy, page, sizeof copy)) return sum;
         REQUIRE(i < 2000);
     }
-}
-
-static int file_of(const void *bytes, size_t n) {
-    char name[] = "/tmp/memwatch-kernel-XXXXXX";
-    int fd = mkstemp(name);
-    unlink(name);
-    REQUIRE(write(fd, bytes, n) == (ssize_t)n);
-    REQUIRE(lseek(fd, 0, SEEK_SET) == 0);
-    return fd;
 }
 
 static void raw(void) {
@@ -126,7 +114,7 @@ static void redirected(void) {
     struct event event;
     watch();
     REQUIRE(read(fd, page + 100, 50) == 50);
-    pause_ms(20);
+    usleep(20000);
     events_open(&reader, journal, 0);
     REQUIRE(events_next(&reader, &event) && event.origin == MWJ_SYSCALL && !event.flags && event.length == 50);
     REQUIRE(!events_next(&reader, &event));
@@ -172,11 +160,8 @@ static void process_vm(void) {
 }
 
 static void other_process(void) { /* one that isn't a child, so that it has nothing of ours: as a debugger would */
-    int ready[2];
-    char go;
-    REQUIRE(!pipe(ready));
     watch();
-    pid_t ours = getpid(), child = vfork(), theirs;
+    pid_t ours = getpid(), child = vfork();
     if (!child) { /* shares our memory until it is replaced */
         char pid[16], at[32];
         snprintf(pid, sizeof pid, "%d", ours);
@@ -184,13 +169,11 @@ static void other_process(void) { /* one that isn't a child, so that it has noth
         execl("/proc/self/exe", "kernel_writes", "write-to", pid, at, NULL);
         _exit(1);
     }
-    (void)go;
-    theirs = child;
     int status;
     REQUIRE(waitpid(child, &status, 0) == child && !status);
     REQUIRE(!memcmp(page + 10, "from outside", 12));
     struct sum sum = settled();
-    REQUIRE(sum.tid == (uint32_t)theirs && sum.first == 10 && sum.last == 22);
+    REQUIRE(sum.tid == (uint32_t)child && sum.first == 10 && sum.last == 22);
 }
 
 static int write_to(pid_t pid, uintptr_t at) {
@@ -269,8 +252,8 @@ static void ring_fixed(void) { /* pinned ahead: the kernel never asks again */
             .opcode = IORING_OP_READ_FIXED, .fd = fd, .off = 100 * i, .addr = (uintptr_t)page + 64 * i, .len = 200};
         REQUIRE(ring_do(&r, entry) == 200);
         REQUIRE(!memcmp(page + 64 * i, data + 100 * i, 200));
-        if (i % 10 == 0) pause_ms(300); /* compared less often by then */
-        page[PAGE + i] = (uint8_t)i;    /* a store settles what was there before it */
+        if (i % 10 == 0) usleep(300000); /* compared less often by then */
+        page[PAGE + i] = (uint8_t)i;     /* a store settles what was there before it */
         settled();
     }
 }
@@ -284,7 +267,7 @@ static void *bother(void *unused) {
     (void)unused;
     while (!stop) {
         pthread_kill(main_thread, SIGUSR1);
-        pause_ms(1);
+        usleep(1000);
     }
     return NULL;
 }
@@ -350,7 +333,7 @@ static void blocked(void) { /* a call that has written a part, and waits for the
     REQUIRE(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
     pid_t child = fork();
     if (!child) {
-        pause_ms(300);
+        usleep(300000);
         _exit(write(pair[0], "second", 6) != 6);
     }
     REQUIRE(write(pair[0], "first-", 6) == 6);
@@ -393,7 +376,7 @@ static void freed(void) { /* a page that was let go: the next one to get it find
     uint8_t *gone = mw_page_alloc(1);
     check(mw_page_free(gone, 1), "mw_page_free");
     REQUIRE(syscall(SYS_read, fd, gone, 100) == 100);
-    pause_ms(50);
+    usleep(50000);
     uint8_t *next = mw_page_alloc(1);
     REQUIRE(next == gone);
     for (int i = 0; i < PAGE; i++) REQUIRE(!next[i]);
@@ -411,7 +394,7 @@ static void forked(void) {
         snprintf(slash + 1, sizeof path - (size_t)(slash + 1 - path), "%d-kernel.mwj", getpid());
         REQUIRE(syscall(SYS_pread64, fd, page + 200, 100, 200L) == 100);
         page[5] = 77;
-        pause_ms(50);
+        usleep(50000);
         struct events reader;
         struct event event;
         unsigned kernel = 0, stores = 0;

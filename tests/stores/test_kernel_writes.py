@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import SOAK, Build
+from .conftest import SOAK, Build, need
 
 SCENARIOS = (
     "raw", "redirected", "same_bytes", "direct", "ring", "ring_fixed", "process_vm", "other_process", "signals",
@@ -18,9 +18,7 @@ SKIPPED = 77
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_kernel_writes_succeed_and_are_events(scenario: str, harness: Path, build: Build, tmp_path: Path) -> None:
-    probe = subprocess.run([harness, "--probe", "uffd-queue"], capture_output=True, text=True, check=False)
-    if probe.returncode:
-        pytest.skip(f"tracker uffd-queue doesn't work here: {probe.stdout.strip()}")
+    need("uffd-queue", harness)
     program = build("kernel_writes.c")
     for round in range(10 if SOAK else 1):
         journal = tmp_path / f"{round}"

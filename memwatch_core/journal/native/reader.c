@@ -262,8 +262,7 @@ static uint32_t u32_at(const unsigned char *bytes, size_t offset) {
 
 /* How much of a record's payload is about the call that it came from. */
 static uint32_t call_size(const unsigned char *slot) {
-    uint32_t origin = FIELD(slot, word) >> 16 & 255;
-    return origin == MWJ_SYSCALL || origin == MWJ_KERNEL ? (uint32_t)sizeof(struct mwj_call) : 0;
+    return MWJ_HAS_CALL(FIELD(slot, word) >> 16 & 255) ? (uint32_t)sizeof(struct mwj_call) : 0;
 }
 
 /* The payload of a record whose slots have been counted, in one piece: in its head or in room[PAYLOAD_MAX]. NULL: its
