@@ -319,7 +319,9 @@ class JournalReader:
             self.damaged += 1  # nobody's number
             self.front = 2**64
             return
-        self.front, self._stores_before = front, before[front // layout.SEGMENT_SLOTS & 1]
+        stores = before[front // layout.SEGMENT_SLOTS & 1]
+        self.damaged += stores > front  # each of them took a slot
+        self.front, self._stores_before = front, min(stores, front)
         if self.position < front:
             self.position, self.jumped = front, self._stores_before
 

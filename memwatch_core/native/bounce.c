@@ -7,6 +7,7 @@
  * The calls that use this may be made in signal handlers and in forked children: no malloc. Small room is on the stack,
  * other is mapped. */
 #include <errno.h>
+#include <limits.h>
 #include <sys/mman.h>
 
 #include "core.h"
@@ -33,16 +34,22 @@ bool adopted_within(uintptr_t start, size_t size) {
 static size_t most(size_t size) { return size < KERNEL_MOST ? size : KERNEL_MOST; }
 
 size_t bounce_needs(const struct iovec *buffers, size_t count) {
-    size_t needs = count * sizeof *buffers + ALIGNMENT;
-    for (size_t i = 0; i < count; i++)
-        if (is_watched(buffers[i].iov_base, buffers[i].iov_len))
-            needs += most(buffers[i].iov_len) + ALIGNMENT + (buffers[i].iov_len % BLOCK ? 0 : 2 * MW_PAGE_SIZE);
+    size_t needs = 2 * (count * sizeof *buffers + ALIGNMENT), sum = 0;
+    struct iovec buffer;
+    if (count > IOV_MAX) return 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!guarded_copy(&buffer, buffers + i, sizeof buffer)) return 0;
+        if (buffer.iov_len > SSIZE_MAX || (sum += buffer.iov_len) > SSIZE_MAX) return 0;
+        if (is_watched(buffer.iov_base, buffer.iov_len))
+            needs += most(buffer.iov_len) + ALIGNMENT + (buffer.iov_len % BLOCK ? 0 : 2 * MW_PAGE_SIZE);
+    }
     return needs;
 }
 
 bool bounce_open(struct bounce *bounce, size_t needs) {
     bounce->mapped = NULL;
     bounce->next = bounce->small;
+    bounce->end = bounce->small + BOUNCE_SMALL;
     if (needs <= BOUNCE_SMALL) return true;
     long p = raw_syscall6(SYS_mmap, 0, (long)needs, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                           -1, 0);
@@ -52,6 +59,7 @@ bool bounce_open(struct bounce *bounce, size_t needs) {
     }
     bounce->mapped = bounce->next = (void *)p;
     bounce->size = needs;
+    bounce->end = bounce->next + needs;
     return true;
 }
 
@@ -66,20 +74,27 @@ void *bounce_take(struct bounce *bounce, size_t size) {
     return taken;
 }
 
-struct iovec *bounce_place(struct bounce *bounce, const struct iovec *buffers, size_t count) {
+bool bounce_place(struct bounce *bounce, const struct iovec *buffers, size_t count, struct placement *out) {
+    size_t tables = 2 * (count * sizeof *buffers + ALIGNMENT), needs;
+    if (count > IOV_MAX || tables > (size_t)(bounce->end - bounce->next)) return false;
+    struct iovec *wanted = bounce_take(bounce, count * sizeof *wanted);
     struct iovec *placed = bounce_take(bounce, count * sizeof *placed);
+    if (!guarded_copy(wanted, buffers, count * sizeof *wanted) || !(needs = bounce_needs(wanted, count)) ||
+        needs - tables > (size_t)(bounce->end - bounce->next))
+        return false;
     for (size_t i = 0; i < count; i++) {
-        placed[i] = buffers[i];
-        if (!is_watched(buffers[i].iov_base, buffers[i].iov_len)) continue;
-        size_t size = most(buffers[i].iov_len);
+        placed[i] = wanted[i];
+        if (!is_watched(wanted[i].iov_base, wanted[i].iov_len)) continue;
+        size_t size = most(wanted[i].iov_len);
         if (size % BLOCK == 0) { /* at the same place in a page */
             uintptr_t behind = ((uintptr_t)bounce->next + PAGE_MASK) & ~PAGE_MASK;
-            bounce->next = (uint8_t *)behind + ((uintptr_t)buffers[i].iov_base & PAGE_MASK);
+            bounce->next = (uint8_t *)behind + ((uintptr_t)wanted[i].iov_base & PAGE_MASK);
         }
         placed[i] = (struct iovec){bounce->next, size};
         bounce->next += size;
     }
-    return placed;
+    *out = (struct placement){wanted, placed, count};
+    return true;
 }
 
 /* How many bytes from `at` on can be applied at once: of our pages, side by side in the writable view. */
@@ -114,8 +129,8 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) void capture(ucontext_t *context
     __asm__ volatile("movq %%rsp, %0; movq %%rbp, %1" : "=r"(registers[REG_RSP]), "=r"(registers[REG_RBP]));
 }
 
-MW_SIGNAL_SAFE size_t bounce_deliver(const struct iovec *buffers, const struct iovec *placed, size_t count,
-                                     const struct mwj_call *call) {
+MW_SIGNAL_SAFE size_t bounce_deliver(const struct placement *placement, const struct mwj_call *call) {
+    const struct iovec *wanted = placement->wanted, *placed = placement->placed;
     uint64_t all = ~0ull, kept;
     size_t left = call->bytes, delivered = 0;
     ucontext_t context;
@@ -125,10 +140,10 @@ MW_SIGNAL_SAFE size_t bounce_deliver(const struct iovec *buffers, const struct i
     memset(&context, 0, sizeof context);
     capture(&context);
     if (provider) provider(&context, &origin);
-    for (size_t i = 0; i < count && left; i++) {
+    for (size_t i = 0; i < placement->count && left; i++) {
         size_t n = placed[i].iov_len < left ? placed[i].iov_len : left, done = n;
-        if (placed[i].iov_base != buffers[i].iov_base)
-            done = deliver((uintptr_t)buffers[i].iov_base, placed[i].iov_base, n, &origin, call);
+        if (placed[i].iov_base != wanted[i].iov_base)
+            done = deliver((uintptr_t)wanted[i].iov_base, placed[i].iov_base, n, &origin, call);
         delivered += done;
         left = done < n ? 0 : left - n;
     }

@@ -64,26 +64,34 @@ static size_t total(const struct iovec *buffers, size_t count) {
 }
 
 /* Delivers a result of `got` bytes (with MSG_TRUNC, it may be larger than the buffers). What the call returns. */
-static ssize_t deliver(struct mwj_call *call, const struct iovec *buffers, const struct iovec *placed, size_t count,
-                       ssize_t got) {
+static ssize_t deliver(struct mwj_call *call, const struct placement *placement, ssize_t got) {
     if (got <= 0) return got;
-    size_t room = total(placed, count), came = (size_t)got < room ? (size_t)got : room;
+    size_t room = total(placement->placed, placement->count), came = (size_t)got < room ? (size_t)got : room;
     call->bytes = (uint32_t)came;
-    size_t delivered = bounce_deliver(buffers, placed, count, call);
+    size_t delivered = bounce_deliver(placement, call);
     if (delivered == came) return got;
     if (!delivered) errno = EFAULT; /* as the kernel does where a buffer ends before what came */
     return delivered ? (ssize_t)delivered : -1;
 }
 
-/* Makes the call by `make`, with bounce memory in place of what is watched of `buffers`. */
+/* Makes the call by `make`, with bounce memory in place of what is watched of `buffers`; as it is if the kernel will
+ * refuse it. */
 static SLOW ssize_t bounced(struct request *r, const struct iovec *buffers, int count, make *make) {
     struct bounce bounce;
+    struct placement placement;
     ssize_t result;
-    if (!bounce_open(&bounce, bounce_needs(buffers, (size_t)count))) return -1;
-    pthread_cleanup_push(bounce_close, &bounce);
-    r->into = bounce_place(&bounce, buffers, (size_t)count);
+    size_t needs = bounce_needs(buffers, (size_t)count);
+    r->into = buffers;
     r->count = count;
-    result = deliver(&r->call, buffers, r->into, (size_t)count, make(r));
+    if (!needs) return make(r);
+    if (!bounce_open(&bounce, needs)) return -1;
+    pthread_cleanup_push(bounce_close, &bounce);
+    if (bounce_place(&bounce, buffers, (size_t)count, &placement)) {
+        r->into = placement.placed;
+        result = deliver(&r->call, &placement, make(r));
+    } else {
+        result = make(r);
+    }
     pthread_cleanup_pop(1);
     return result;
 }
@@ -150,25 +158,19 @@ ssize_t replaced_getrandom(void *buffer, size_t size, unsigned flags) {
 /* ---- several buffers ---- */
 
 static bool are_watched(const struct iovec *buffers, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (is_watched(buffers[i].iov_base, buffers[i].iov_len)) return true;
+    struct iovec buffer;
+    for (size_t i = 0; i < count; i++) {
+        if (unlikely(!guarded_copy(&buffer, buffers + i, sizeof buffer))) return false;
+        if (is_watched(buffer.iov_base, buffer.iov_len)) return true;
+    }
     return false;
-}
-
-/* Buffers that the kernel would not refuse as they are: their number and their length in all. */
-static bool are_sound(const struct iovec *buffers, size_t count) {
-    size_t sum = 0;
-    if (!count || count > IOV_MAX || !buffers) return false;
-    for (size_t i = 0; i < count; i++)
-        if (buffers[i].iov_len > SSIZE_MAX || (sum += buffers[i].iov_len) > SSIZE_MAX) return false;
-    return true;
 }
 
 #define CONCERN_US(buffers, count) (count > 0 && count <= IOV_MAX && unlikely(are_watched(buffers, (size_t)(count))))
 
 static SLOW ssize_t bounced_readv(int fd, const struct iovec *buffers, int count) {
     struct request r = REQUEST(READV, fd);
-    return are_sound(buffers, (size_t)count) ? bounced(&r, buffers, count, make_readv) : readv(fd, buffers, count);
+    return bounced(&r, buffers, count, make_readv);
 }
 ssize_t replaced_readv(int fd, const struct iovec *buffers, int count) {
     return CONCERN_US(buffers, count) ? bounced_readv(fd, buffers, count) : readv(fd, buffers, count);
@@ -176,8 +178,7 @@ ssize_t replaced_readv(int fd, const struct iovec *buffers, int count) {
 
 static SLOW ssize_t bounced_preadv(int fd, const struct iovec *buffers, int count, off_t offset) {
     struct request r = REQUEST(PREADV, fd, .offset = offset);
-    return are_sound(buffers, (size_t)count) ? bounced(&r, buffers, count, make_preadv)
-                                             : preadv(fd, buffers, count, offset);
+    return bounced(&r, buffers, count, make_preadv);
 }
 ssize_t replaced_preadv(int fd, const struct iovec *buffers, int count, off_t offset) {
     return CONCERN_US(buffers, count) ? bounced_preadv(fd, buffers, count, offset) : preadv(fd, buffers, count, offset);
@@ -185,8 +186,7 @@ ssize_t replaced_preadv(int fd, const struct iovec *buffers, int count, off_t of
 
 static SLOW ssize_t bounced_preadv2(int fd, const struct iovec *buffers, int count, off_t offset, int flags) {
     struct request r = REQUEST(PREADV2, fd, .offset = offset, .flags = flags);
-    return are_sound(buffers, (size_t)count) ? bounced(&r, buffers, count, make_preadv2)
-                                             : preadv2(fd, buffers, count, offset, flags);
+    return bounced(&r, buffers, count, make_preadv2);
 }
 ssize_t replaced_preadv2(int fd, const struct iovec *buffers, int count, off_t offset, int flags) {
     return CONCERN_US(buffers, count) ? bounced_preadv2(fd, buffers, count, offset, flags)
@@ -196,29 +196,40 @@ ssize_t replaced_preadv2(int fd, const struct iovec *buffers, int count, off_t o
 /* ---- messages ---- */
 
 static bool concerns_us(const struct msghdr *message) {
-    return message && message->msg_iov && message->msg_iovlen <= IOV_MAX &&
-           unlikely(are_watched(message->msg_iov, message->msg_iovlen));
+    struct msghdr header;
+    return guarded_copy(&header, message, sizeof header) && header.msg_iovlen <= IOV_MAX &&
+           unlikely(are_watched(header.msg_iov, header.msg_iovlen));
 }
 
-/* What the kernel has written to a copy of the program's header. */
-static void return_header(struct msghdr *to, const struct msghdr *from) {
-    to->msg_namelen = from->msg_namelen;
-    to->msg_controllen = from->msg_controllen;
-    to->msg_flags = from->msg_flags;
+/* To the program's header, what the kernel has written to a copy of it: 8 bytes at a time, paddings among them. */
+static bool return_header(struct msghdr *to, const struct msghdr *from) {
+    if (guarded_copy(&to->msg_namelen, &from->msg_namelen, 8) &&
+        guarded_copy(&to->msg_controllen, &from->msg_controllen, 16))
+        return true;
+    errno = EFAULT;
+    return false;
 }
 
 static SLOW ssize_t bounced_recvmsg(int fd, struct msghdr *message, int flags) {
     struct bounce bounce;
+    struct placement placement;
     struct mwj_call call = {.name = MWJ_CALL_RECVMSG, .fd = fd};
-    struct msghdr copy = *message;
+    struct msghdr header, copy;
     ssize_t result;
-    if (throws_away(fd, flags) || !are_sound(message->msg_iov, message->msg_iovlen)) return recvmsg(fd, message, flags);
-    if (!bounce_open(&bounce, bounce_needs(message->msg_iov, message->msg_iovlen))) return -1;
+    size_t needs = 0;
+    if (!throws_away(fd, flags) && guarded_copy(&header, message, sizeof header))
+        needs = bounce_needs(header.msg_iov, header.msg_iovlen);
+    if (!needs) return recvmsg(fd, message, flags);
+    if (!bounce_open(&bounce, needs)) return -1;
     pthread_cleanup_push(bounce_close, &bounce);
-    copy.msg_iov = bounce_place(&bounce, message->msg_iov, message->msg_iovlen);
-    ssize_t got = recvmsg(fd, &copy, flags);
-    if (got >= 0) return_header(message, &copy);
-    result = deliver(&call, message->msg_iov, copy.msg_iov, message->msg_iovlen, got);
+    copy = header;
+    if (bounce_place(&bounce, header.msg_iov, header.msg_iovlen, &placement)) {
+        copy.msg_iov = (struct iovec *)placement.placed;
+        result = deliver(&call, &placement, recvmsg(fd, &copy, flags));
+        if (result >= 0 && !return_header(message, &copy)) result = -1;
+    } else {
+        result = recvmsg(fd, message, flags);
+    }
     pthread_cleanup_pop(1);
     return result;
 }
@@ -226,42 +237,66 @@ ssize_t replaced_recvmsg(int fd, struct msghdr *message, int flags) {
     return concerns_us(message) ? bounced_recvmsg(fd, message, flags) : recvmsg(fd, message, flags);
 }
 
+/* How many messages there are before one that the kernel will refuse: it returns those. *needs: room for them. */
+static unsigned sound_messages(const struct mmsghdr *messages, unsigned count, size_t *needs) {
+    struct mmsghdr one;
+    size_t more;
+    *needs = count * (sizeof *messages + sizeof(struct placement)) + 32;
+    for (unsigned i = 0; i < count; i++, *needs += more)
+        if (!guarded_copy(&one, &messages[i], sizeof one) ||
+            !(more = bounce_needs(one.msg_hdr.msg_iov, one.msg_hdr.msg_iovlen)))
+            return i;
+    return count;
+}
+
+/* Copies of the program's messages, and where each is to bring what comes. Returns for how many of them. */
+static unsigned place_messages(struct bounce *bounce, const struct mmsghdr *messages, unsigned count,
+                               struct mmsghdr *copies, struct placement *placements) {
+    for (unsigned i = 0; i < count; i++) {
+        struct msghdr *header = &copies[i].msg_hdr;
+        if (!guarded_copy(&copies[i], &messages[i], sizeof *copies) ||
+            !bounce_place(bounce, header->msg_iov, header->msg_iovlen, &placements[i]))
+            return i;
+        header->msg_iov = (struct iovec *)placements[i].placed;
+    }
+    return count;
+}
+
+/* The first message that can't be returned ends the call: -1 if none was before it. */
+static int return_messages(struct mmsghdr *messages, const struct mmsghdr *copies, const struct placement *placements,
+                           int got, int fd) {
+    for (int i = 0; i < got; i++) {
+        struct mwj_call call = {.name = MWJ_CALL_RECVMMSG, .fd = fd};
+        if (deliver(&call, &placements[i], copies[i].msg_len) >= 0 &&
+            return_header(&messages[i].msg_hdr, &copies[i].msg_hdr) &&
+            guarded_copy(&messages[i].msg_len, &copies[i].msg_len, 8))
+            continue;
+        errno = EFAULT;
+        return i ? i : -1;
+    }
+    return got;
+}
+
 static SLOW int bounced_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
                                  struct timespec *timeout) {
     struct bounce bounce;
-    size_t needs = count * sizeof *messages + 16;
+    size_t needs;
+    const unsigned sound = sound_messages(messages, count, &needs);
     int got;
-    for (unsigned i = 0; i < count; i++) {
-        const struct msghdr *message = &messages[i].msg_hdr;
-        if (message->msg_iovlen && !are_sound(message->msg_iov, message->msg_iovlen))
-            return recvmmsg(fd, messages, count, flags, timeout);
-        needs += bounce_needs(message->msg_iov, message->msg_iovlen);
-    }
-    if (throws_away(fd, flags)) return recvmmsg(fd, messages, count, flags, timeout);
+    if (!sound || throws_away(fd, flags)) return recvmmsg(fd, messages, count, flags, timeout);
     if (!bounce_open(&bounce, needs)) return -1;
     pthread_cleanup_push(bounce_close, &bounce);
-    struct mmsghdr *copies = bounce_take(&bounce, count * sizeof *copies);
-    for (unsigned i = 0; i < count; i++) {
-        copies[i] = messages[i];
-        copies[i].msg_hdr.msg_iov = bounce_place(&bounce, messages[i].msg_hdr.msg_iov, messages[i].msg_hdr.msg_iovlen);
-    }
-    got = recvmmsg(fd, copies, count, flags, timeout);
-    for (int i = 0; i < got; i++) {
-        struct msghdr *message = &messages[i].msg_hdr;
-        struct mwj_call call = {.name = MWJ_CALL_RECVMMSG, .fd = fd};
-        return_header(message, &copies[i].msg_hdr);
-        messages[i].msg_len = copies[i].msg_len;
-        if (deliver(&call, message->msg_iov, copies[i].msg_hdr.msg_iov, message->msg_iovlen, copies[i].msg_len) < 0) {
-            got = i ? i : -1;
-            break;
-        }
-    }
+    struct mmsghdr *copies = bounce_take(&bounce, sound * sizeof *copies);
+    struct placement *placements = bounce_take(&bounce, sound * sizeof *placements);
+    unsigned placed = place_messages(&bounce, messages, sound, copies, placements);
+    got = placed ? recvmmsg(fd, copies, placed, flags, timeout) : recvmmsg(fd, messages, count, flags, timeout);
+    if (placed) got = return_messages(messages, copies, placements, got, fd);
     pthread_cleanup_pop(1);
     return got;
 }
 int replaced_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout) {
     if (count > IOV_MAX) count = IOV_MAX; /* as the kernel does */
-    for (unsigned i = 0; messages && i < count; i++)
+    for (unsigned i = 0; i < count; i++)
         if (concerns_us(&messages[i].msg_hdr)) return bounced_recvmmsg(fd, messages, count, flags, timeout);
     return recvmmsg(fd, messages, count, flags, timeout);
 }

@@ -409,7 +409,7 @@ enum run_result {
     RUN_NOT_OURS,
     RUN_FAULT,  /* a part of the destination is not ours and can't be written: mw_thread.fault says where */
     RUN_RAISED, /* stored nothing: the program gets a signal at this instruction, which is on its way */
-    RUN_LATER   /* stored nothing: if it is to, that will be announced again (uffd-queue) */
+    RUN_LATER   /* stored nothing: the program goes on, and if it is to store, comes back (uffd-queue, guard.c) */
 };
 MW_HIDDEN enum run_result executor_run(ucontext_t *context, uintptr_t address);
 MW_HIDDEN uint64_t register_read(const ucontext_t *context, unsigned reg);
@@ -478,12 +478,18 @@ MW_HIDDEN ssize_t replaced_recvfrom_chk(int fd, void *buffer, size_t size, size_
 MW_HIDDEN size_t replaced_fread_chk(void *buffer, size_t room, size_t size, size_t count, FILE *file);
 MW_HIDDEN size_t replaced_fread_unlocked_chk(void *buffer, size_t room, size_t size, size_t count, FILE *file);
 
+/* ---- guard.c ---- */
+/* Copies `size` bytes, a multiple of 8; false if a part of them can't be read, or written. Async-signal-safe, but not
+ * for the fault path. */
+MW_HIDDEN bool guarded_copy(void *to, const void *from, size_t size);
+MW_HIDDEN bool guard_returns(ucontext_t *context); /* a fault in guarded_copy(): it returns false */
+
 /* ---- bounce.c ---- */
 #define BOUNCE_SMALL 1536u
 struct bounce {
     void *mapped; /* NULL: `small` is enough */
     size_t size;
-    uint8_t *next;
+    uint8_t *next, *end;
     uint8_t small[BOUNCE_SMALL] __attribute__((aligned(16)));
 };
 /* Whether a part of [start, start + size) may be watched. For any other memory: two comparisons. */
@@ -493,16 +499,22 @@ static inline bool is_watched(const void *start, size_t size) {
            (unlikely(atomic_load_explicit(&mw.adopted_count, memory_order_relaxed)) &&
             adopted_within((uintptr_t)start, size));
 }
-/* Room that these buffers need, then that much of it, then the same buffers with the watched ones replaced. */
+/* Room that the program's buffers need; 0: the kernel would refuse them as they are (what tells their places can't be
+ * read, too many, too long). Then that much room, and in it a copy of what tells their places, and that again with the
+ * watched ones replaced. */
 MW_HIDDEN size_t bounce_needs(const struct iovec *buffers, size_t count);
 MW_HIDDEN bool bounce_open(struct bounce *bounce, size_t needs); /* false: errno is ENOMEM */
 MW_HIDDEN void *bounce_take(struct bounce *bounce, size_t size);
-MW_HIDDEN struct iovec *bounce_place(struct bounce *bounce, const struct iovec *buffers, size_t count);
-/* Brings call->bytes that the call has left in `placed` to where the program wanted them, an event for each variable
+struct placement {
+    const struct iovec *wanted, *placed; /* where the program wants it, and where the call brings it */
+    size_t count;
+};
+/* False: another thread has changed them meanwhile, and there is no room for what they are now. */
+MW_HIDDEN bool bounce_place(struct bounce *bounce, const struct iovec *buffers, size_t count, struct placement *out);
+/* Brings call->bytes that the call has left in `placed` to where the program wants them, an event for each variable
  * and MW_EVENT_MAX bytes. Returns how many of them could be brought: fewer if memory behind a watched page can't be
  * written. Async-signal-safe; keeps errno. */
-MW_HIDDEN size_t bounce_deliver(const struct iovec *buffers, const struct iovec *placed, size_t count,
-                                const struct mwj_call *call);
+MW_HIDDEN size_t bounce_deliver(const struct placement *placement, const struct mwj_call *call);
 MW_HIDDEN void bounce_close(void *bounce);
 
 /* ---- clock.c ---- */

@@ -87,7 +87,8 @@ MW_SIGNAL_SAFE static enum run_result run_faulted(const siginfo_t *info, ucontex
     uintptr_t address = (uintptr_t)info->si_addr;
     bool page_fault = info->si_code > 0 && context->uc_mcontext.gregs[REG_TRAPNO] == TRAP_PAGE_FAULT &&
                       (uint64_t)context->uc_mcontext.gregs[REG_ERR] & PAGE_FAULT_WRITE;
-    return likely(page_fault && arena_page_at(address) != NO_PAGE) ? executor_run(context, address) : RUN_NOT_OURS;
+    if (likely(page_fault && arena_page_at(address) != NO_PAGE)) return executor_run(context, address);
+    return info->si_code > 0 && guard_returns(context) ? RUN_LATER : RUN_NOT_OURS;
 }
 
 MW_SIGNAL_SAFE void mw_fault_handler(int signal, siginfo_t *info, void *ucontext) {

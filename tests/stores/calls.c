@@ -249,6 +249,96 @@ static void errors(void) {
     for (int i = 0; i < 10; i++) REQUIRE(page[2 * PAGE - 10 + i] == (uint8_t)data[i]);
 }
 
+/* Places of buffers that can't be read, as EFAULT of the kernel, and never a crash; in front of them, what may be watched
+ * and what isn't. */
+static void unreadable(void) {
+    int fd = file_of(data, sizeof data), pair[2];
+    uint8_t plain[16];
+    const size_t size = 2 * PAGE;
+    uint8_t *hole = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *end = hole + PAGE; /* from here on, nobody can read or write */
+    REQUIRE(hole != MAP_FAILED);
+    int empty = file_of("", 0); /* a page of its own, behind the end: SIGBUS */
+    void *behind = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, empty, 0);
+    REQUIRE(behind != MAP_FAILED && !mprotect(end, PAGE, PROT_NONE));
+    watch();
+    pair_of(SOCK_DGRAM, pair);
+    void *bad[] = {(void *)8, end, behind, (void *)(1ull << 63), (void *)-16};
+    for (int i = 0; i < 5; i++) {
+        FAILS(readv(fd, bad[i], 1), EFAULT);
+        FAILS(preadv(fd, bad[i], 1, 0), EFAULT);
+        FAILS(preadv2(fd, bad[i], 2, 0, 0), EFAULT);
+        FAILS(recvmsg(pair[0], bad[i], MSG_DONTWAIT), EFAULT);
+        FAILS(recvmmsg(pair[0], bad[i], 1, MSG_DONTWAIT, NULL), EFAULT);
+        struct msghdr header = {.msg_iov = bad[i], .msg_iovlen = 1};
+        FAILS(recvmsg(pair[0], &header, MSG_DONTWAIT), EFAULT);
+    }
+    const struct iovec first[] = {{page, 5}, {plain, 5}};
+    for (int i = 0; i < 2; i++) { /* the first can be read, and the second not */
+        struct iovec *last = (struct iovec *)end - 1;
+        *last = first[i];
+        FAILS(readv(fd, last, 2), EFAULT);
+        FAILS(preadv(fd, last, 2, 0), EFAULT);
+        FAILS(recvmsg(pair[0], &(struct msghdr){.msg_iov = last, .msg_iovlen = 2}, MSG_DONTWAIT), EFAULT);
+    }
+    EXPECT_NONE();
+
+    /* What came before the message that can't be read is returned. */
+    struct iovec into = {page, 8}, to_plain = {plain, 8};
+    struct mmsghdr *messages = (struct mmsghdr *)end - 2;
+    messages[0] = (struct mmsghdr){.msg_hdr = {.msg_iov = &into, .msg_iovlen = 1}};
+    messages[1] = (struct mmsghdr){.msg_hdr = {.msg_iov = &to_plain, .msg_iovlen = 1}};
+    REQUIRE(send(pair[1], "one", 3, 0) == 3 && send(pair[1], "two", 3, 0) == 3 && send(pair[1], "three", 5, 0) == 5);
+    REQUIRE(recvmmsg(pair[0], messages, 3, MSG_DONTWAIT, NULL) == 2 && messages[0].msg_len == 3);
+    REQUIRE(!memcmp(page, "one", 3) && !memcmp(plain, "two", 3));
+    EXPECT({MWJ_CALL_RECVMMSG, pair[0], 3, page, 3});
+    messages[1].msg_hdr.msg_iov = bad[1];
+    REQUIRE(recvmmsg(pair[0], messages, 2, MSG_DONTWAIT, NULL) == 1 && !memcmp(page, "three", 5));
+    EXPECT({MWJ_CALL_RECVMMSG, pair[0], 5, page, 5});
+
+    /* A header that nobody can write: what came is there, and the call has failed. */
+    struct msghdr *header = (struct msghdr *)hole;
+    *header = (struct msghdr){.msg_iov = &into, .msg_iovlen = 1};
+    REQUIRE(!mprotect(hole, PAGE, PROT_READ) && send(pair[1], "four", 4, 0) == 4);
+    FAILS(recvmsg(pair[0], header, MSG_DONTWAIT), EFAULT);
+    EXPECT({MWJ_CALL_RECVMSG, pair[0], 4, page, 4});
+
+    /* A fault of the program's own still is one. */
+    pid_t pid = fork();
+    if (!pid) {
+        *(volatile uint8_t *)end = 1;
+        _exit(0);
+    }
+    int status;
+    REQUIRE(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+}
+
+/* Another thread changes the places of the buffers all the time: what the call does is one of both, and no crash. */
+static struct iovec changing[64];
+static volatile int changes = 1;
+static void *change(void *unused) {
+    static uint8_t plain[PAGE];
+    while (changes)
+        for (int i = 0; i < 64; i++)
+            *(struct iovec volatile *)&changing[i] =
+                changing[i].iov_base == page ? (struct iovec){plain, 8} : (struct iovec){page, PAGE};
+    return unused;
+}
+static void changed(void) {
+    int fd = file_of(data, sizeof data);
+    pthread_t thread;
+    watch();
+    for (int i = 0; i < 64; i++) changing[i] = (struct iovec){page, 8};
+    REQUIRE(!pthread_create(&thread, NULL, change, NULL));
+    for (int i = 0; i < 2000; i++) {
+        ssize_t got = preadv(fd, changing, 64, 0);
+        REQUIRE(got >= 0 || errno == EFAULT); /* placed as it is, if it has outgrown the room */
+    }
+    changes = 0;
+    REQUIRE(!pthread_join(thread, NULL));
+    replay();
+}
+
 /* ---- what a call touches ---- */
 
 static void several(void) {
@@ -647,6 +737,7 @@ int main(int argc, char **argv) {
         {"adopted", adopted}, {"datagrams", datagrams}, {"tcp", tcp},           {"interrupted", interrupted},
         {"left", left},       {"cancelled", cancelled}, {"threads", threads},   {"forked", forked},
         {"nested", nested},   {"direct", direct},       {"pointers", pointers}, {"ended", ended},
+        {"unreadable", unreadable}, {"changed", changed},
     };
     if (argc < 4) return 2;
     tracker = argv[1], journal = argv[2];

@@ -12,7 +12,7 @@ from .machine import HERE
 
 SCENARIOS = (
     "each", "errors", "several", "large", "adopted", "datagrams", "tcp", "interrupted", "left", "cancelled", "threads",
-    "forked", "nested", "direct", "pointers", "ended",
+    "forked", "nested", "direct", "pointers", "ended", "unreadable", "changed",
 )  # fmt: skip
 PROGRAMS = {
     "PIE, lazy": ("-pie", "-fPIE", "-Wl,-z,lazy"),
