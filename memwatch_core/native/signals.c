@@ -111,14 +111,18 @@ struct kernel_action { /* rt_sigaction(2) */
     uint64_t mask;
 };
 
-/* The default action, as if we weren't there: a fault is met again by the instruction; a sent signal is sent again. */
-MW_SIGNAL_SAFE static void die(int signal, bool met_again) {
+MW_SIGNAL_SAFE static bool queue(int signal, const siginfo_t *info) {
+    return raw_syscall4(SYS_rt_tgsigqueueinfo, raw_syscall4(SYS_getpid, 0, 0, 0, 0), thread_id(), signal, (long)info) ==
+           0;
+}
+
+MW_SIGNAL_SAFE static void take_default_action(int signal) {
     struct kernel_action action = {0};
     raw_syscall4(SYS_rt_sigaction, signal, (long)&action, 0, 8);
-    if (met_again) return;
-    uint64_t only = 1ull << (signal - 1);
+}
+
+MW_SIGNAL_SAFE static void send_again(int signal) {
     raw_syscall4(SYS_tgkill, raw_syscall4(SYS_getpid, 0, 0, 0, 0), thread_id(), signal, 0);
-    raw_syscall4(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&only, 0, 8);
 }
 
 MW_SIGNAL_SAFE void signals_raise(int signal, int code, ucontext_t *context) {
@@ -128,11 +132,17 @@ MW_SIGNAL_SAFE void signals_raise(int signal, int code, ucontext_t *context) {
     struct kernel_action action = {0};
     memcpy(&blocked, &context->uc_sigmask, 8);
     raw_syscall4(SYS_rt_sigaction, signal, 0, (long)&action, 8);
-    /* As the kernel does with a fault: one that can't arrive ends the process. */
-    bool arrives = !(blocked & only) && action.handler != (void *)SIG_IGN;
-    if (!arrives ||
-        raw_syscall4(SYS_rt_tgsigqueueinfo, raw_syscall4(SYS_getpid, 0, 0, 0, 0), thread_id(), signal, (long)&info))
-        die(signal, false);
+    if (!(blocked & only) && action.handler != (void *)SIG_IGN && queue(signal, &info)) return;
+    take_default_action(signal); /* as the kernel does with a fault: one that can't arrive ends the process */
+    send_again(signal);
+    raw_syscall4(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&only, 0, 8);
+}
+
+/* The default action, as if we weren't there: at the interrupted instruction, once the handler has returned. It meets a
+ * fault again; a sent signal is sent again, by the sender that it had. */
+MW_SIGNAL_SAFE static void die(int signal, const siginfo_t *info, bool met_again) {
+    take_default_action(signal);
+    if (!met_again && !queue(signal, info)) send_again(signal);
 }
 
 MW_SIGNAL_SAFE void signals_chain(int signal, siginfo_t *info, void *ucontext, bool met_again) {
@@ -145,7 +155,7 @@ MW_SIGNAL_SAFE void signals_chain(int signal, siginfo_t *info, void *ucontext, b
     if (entered) lock_release(&mw.signals_lock);
     if (action.sa_handler == SIG_IGN && info->si_code <= 0) return; /* a fault can't be ignored: signal(7) */
     if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN || action.sa_sigaction == mw_fault_handler) {
-        die(signal, met_again);
+        die(signal, info, met_again);
         return;
     }
     /* As the kernel would call it: with the interrupted mask and the handler's own. */

@@ -77,9 +77,15 @@ def limit(name: str, size: int) -> None:
 
 def shrink_shm() -> None:
     """A /dev/shm of 64 KiB, of this process only. Raises OSError where mounting isn't allowed."""
+    small_folder("/dev/shm", 64 << 10)
+
+
+def small_folder(path: str, size: int) -> None:
+    """Mounts a file system of ``size`` bytes there, for this process and its children only. Raises OSError where
+    mounting isn't allowed."""
     _check(_libc.unshare(0x00020000))  # CLONE_NEWNS
     _check(_libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None))  # MS_REC | MS_PRIVATE
-    _check(_libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, b"size=64k"))
+    _check(_libc.mount(b"tmpfs", path.encode(), b"tmpfs", 0, f"size={size}".encode()))
 
 
 def _check(result: int) -> None:

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-TRACKERS = ("uffd-sigbus", "readonly")
-
 OWN_VALUES = """
 import os
 from memwatch_core import watch
@@ -155,7 +153,6 @@ def events(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line for line in lines if "before" in line]
 
 
-@pytest.mark.parametrize("tracker", TRACKERS)
 def test_parent_and_child_keep_their_own_values_and_both_are_watched(tmp_path: Path, tracker: str) -> None:
     found = events(run(OWN_VALUES, tmp_path, tracker))
     parent = {line["pid"] for line in found if line["variable"] == "pair" and line["new"] == {"a": 1, "b": 9}}
@@ -169,7 +166,6 @@ def test_parent_and_child_keep_their_own_values_and_both_are_watched(tmp_path: P
     assert {line["thread"] for line in in_child} == {"MainThread"}
 
 
-@pytest.mark.parametrize("tracker", TRACKERS)
 def test_fork_while_another_thread_writes(tmp_path: Path, tracker: str) -> None:
     found = events(run(THREAD_WRITES, tmp_path, tracker))
     by_process: dict[int, list[dict[str, Any]]] = {}

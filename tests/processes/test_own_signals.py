@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,22 +121,24 @@ FATAL = {
     ),
     "ignored": ("watching(); signal.signal(11, signal.SIG_IGN); store(); crash()", signal.SIGSEGV, ""),
 }
-TRACKERS = ("uffd-sigbus", "readonly")
+TRACKERS = ("uffd-sigbus", "readonly", "uffd-queue")
 ALWAYS = {
     "faulthandler disabled": "readonly",
     "handler before": "uffd-sigbus",
     "handler after": "readonly",
     "pointer by dlsym": "uffd-sigbus",
+    "blocked in a thread": "uffd-queue",
     "plain": "readonly",
     "plain, sent": "uffd-sigbus",
     "faulthandler before": "readonly",
     "faulthandler after": "uffd-sigbus",
-    "faulthandler, of a file": "uffd-sigbus",
+    "faulthandler, of a file": "uffd-queue",
+    "plain, of a file": "uffd-queue",
 }
 
 
 def chosen(scenarios: Iterable[str]) -> list[tuple[str, str]]:
-    """What differs most, each under one of the trackers; with MEMWATCH_SOAK everything under both."""
+    """What differs most, each under one of the trackers; with MEMWATCH_SOAK everything under all."""
     if os.environ.get("MEMWATCH_SOAK"):
         return [(name, tracker) for name in scenarios for tracker in TRACKERS]
     return [(name, ALWAYS[name]) for name in scenarios if name in ALWAYS]
@@ -157,13 +162,13 @@ def run(tracker: str, what: str, folder: Path) -> subprocess.CompletedProcess[st
     return done
 
 
-@pytest.mark.parametrize(("scenario", "tracker"), chosen(FINE))
+@pytest.mark.parametrize(("scenario", "tracker"), chosen(FINE), indirect=["tracker"])
 def test_program_goes_on_with_its_own_signals(scenario: str, tracker: str, tmp_path: Path) -> None:
     done = run(tracker, FINE[scenario], tmp_path)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("scenario", "tracker"), chosen(FATAL))
+@pytest.mark.parametrize(("scenario", "tracker"), chosen(FATAL), indirect=["tracker"])
 def test_crash_of_the_program_stays_its_crash(scenario: str, tracker: str, tmp_path: Path) -> None:
     what, number, said = FATAL[scenario]
     done = run(tracker, what, tmp_path)
@@ -172,3 +177,49 @@ def test_crash_of_the_program_stays_its_crash(scenario: str, tracker: str, tmp_p
     assert ("Current thread" in done.stderr) == bool(said)
     if said and "sent" not in scenario:
         assert "in crash" in done.stderr
+
+
+ON_WATCH = "resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2); watching(); store(); "
+DUMPED = {
+    "plain": "crash()",
+    "of a file": "crash_of_a_file()",
+    "sent": "os.kill(os.getpid(), signal.SIGSEGV); time.sleep(5)",
+    "faulthandler": "faulthandler.enable(); crash()",
+}
+ASKED = (
+    "p $_siginfo.si_signo", "p $_siginfo.si_code",
+    "p $_siginfo.si_code > 0 ? $_siginfo._sifields._sigfault.si_addr : 0",
+    "info symbol $pc", "x/i $pc",
+)  # fmt: skip
+
+
+def dumped(what: str, folder: Path, environment: dict[str, str]) -> list[str]:
+    """What gdb says of the core dump that a crash leaves, without what differs in each process."""
+    folder.mkdir()
+    (folder / "program.py").write_text(f"import resource\n{PROGRAM}\n{what}")
+    command = [sys.executable, "program.py"]
+    subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
+    dumps = list(folder.glob("core*"))
+    assert len(dumps) == 1, f"no core dump: {os.listdir(folder)}"
+    asked = [part for question in ASKED for part in ("-ex", question)]
+    gdb = ["gdb", "-batch", "-nx", *asked, sys.executable, str(dumps[0])]
+    said = subprocess.run(gdb, capture_output=True, text=True, timeout=120, check=True).stdout.splitlines()
+    answers = [line for line in said if line.startswith(("$", "=>")) or " in section " in line]
+    assert len(answers) == len(ASKED), said
+    return [re.sub(r"0x[0-9a-f]{6,}|\+ \d+", "…", answer) for answer in answers]
+
+
+@pytest.mark.parametrize("what", DUMPED)
+def test_core_dump_shows_another_crash(what: str, tmp_path: Path) -> None:
+    """The same signal, code, address and instruction as without a watch."""
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    if pattern != "core" or resource.getrlimit(resource.RLIMIT_CORE)[1] != resource.RLIM_INFINITY:
+        pytest.skip(f"core dumps don't go to files here: core_pattern {pattern!r}, or RLIMIT_CORE is limited")
+    if shutil.which("gdb") is None:
+        pytest.skip("gdb isn't installed here")
+    session = create_session(tmp_path / "sessions", ["program"])
+    config.save(config.load(), session)
+    environment = {"MEMWATCH_SESSION": str(session), "PATH": "/usr/bin:/bin"}
+    unwatched = "def watching(): pass\ndef store(): pass\n"
+    plain = dumped(unwatched + ON_WATCH + DUMPED[what], tmp_path / "plain", environment)
+    assert dumped(ON_WATCH + DUMPED[what], tmp_path / "watched", environment) == plain

@@ -249,8 +249,8 @@ static void errors(void) {
     for (int i = 0; i < 10; i++) REQUIRE(page[2 * PAGE - 10 + i] == (uint8_t)data[i]);
 }
 
-/* Places of buffers that can't be read, as EFAULT of the kernel, and never a crash; in front of them, what may be watched
- * and what isn't. */
+/* Places of buffers that can't be read, as EFAULT of the kernel, and never a crash; in front of them, what may be
+ * watched and what isn't. */
 static void unreadable(void) {
     int fd = file_of(data, sizeof data), pair[2];
     uint8_t plain[16];
@@ -733,11 +733,24 @@ int main(int argc, char **argv) {
         const char *name;
         void (*run)(void);
     } scenarios[] = {
-        {"each", each},       {"errors", errors},       {"several", several},   {"large", large},
-        {"adopted", adopted}, {"datagrams", datagrams}, {"tcp", tcp},           {"interrupted", interrupted},
-        {"left", left},       {"cancelled", cancelled}, {"threads", threads},   {"forked", forked},
-        {"nested", nested},   {"direct", direct},       {"pointers", pointers}, {"ended", ended},
-        {"unreadable", unreadable}, {"changed", changed},
+        {"each", each},
+        {"errors", errors},
+        {"several", several},
+        {"large", large},
+        {"adopted", adopted},
+        {"datagrams", datagrams},
+        {"tcp", tcp},
+        {"interrupted", interrupted},
+        {"left", left},
+        {"cancelled", cancelled},
+        {"threads", threads},
+        {"forked", forked},
+        {"nested", nested},
+        {"direct", direct},
+        {"pointers", pointers},
+        {"ended", ended},
+        {"unreadable", unreadable},
+        {"changed", changed},
     };
     if (argc < 4) return 2;
     tracker = argv[1], journal = argv[2];
