@@ -7,25 +7,8 @@ const fs = require('node:fs');
 const path = require('node:path');
 const native = require('./native');
 const { SessionError, core } = require('./errors');
+const { TRACKERS, POLICIES, ofEnvironment, ofFile } = require('./settings');
 const { version } = require('../package.json');
-
-const TRACKERS = { auto: 0, 'uffd-sigbus': 1, readonly: 2, 'uffd-queue': 3 };
-const DEFAULTS = {
-  core: {
-    tracker: process.env.MEMWATCH_CORE_TRACKER ?? 'auto',
-    kernel_writes: process.env.MEMWATCH_CORE_KERNEL_WRITES ?? 'calls',
-  },
-  watch: { track_threads: true, track_sql: false, mutation_depth: 'FULL' },
-  sql: { parameters: 'hash', window: 'until-next' },
-  node: { exact_lines: true },
-  journal: {
-    max_bytes: Number(process.env.MEMWATCH_JOURNAL_MAX_BYTES ?? 0),
-    policy: process.env.MEMWATCH_JOURNAL_POLICY ?? 'block',
-  },
-};
-
-const SQL = { parameters: ['hash', 'none', 'full'], window: ['statement', 'fetch', 'until-next', 'transaction'] };
-const POLICIES = ['block', 'drop', 'rotate']; // mw_policy of memwatch.h
 
 let joined; // what this thread knows of the journal
 
@@ -44,11 +27,10 @@ function join(folder) {
   const session = member(path.resolve(folder));
   const { tracker, kernel_writes } = session.settings.core;
   const wanted = tracker === 'auto' && kernel_writes === 'all' ? 'uffd-queue' : tracker;
-  session.tracker = core('memwatch can\'t start', () => native.start(TRACKERS[wanted] ?? 0));
+  session.tracker = core('memwatch can\'t start', () => native.start(TRACKERS.indexOf(wanted)));
   const { max_bytes, policy } = session.settings.journal;
-  const limit = Number.isSafeInteger(max_bytes) && max_bytes >= 0 ? max_bytes : 1; // 1: what the core refuses
   try {
-    native.open(freeName(session.folder), Buffer.from(session.id, 'hex'), limit, POLICIES.indexOf(policy));
+    native.open(freeName(session.folder), Buffer.from(session.id, 'hex'), max_bytes, POLICIES.indexOf(policy));
   } catch (cause) {
     // a worker of ours may have been faster
     if (!native.opened()?.[1]) core(`${session.folder}: the journal can't be opened`, () => { throw cause; });
@@ -81,21 +63,8 @@ function member(folder) {
   if (description.format !== 1 || !/^[0-9a-f]{32}$/.test(description.session)) {
     throw new SessionError(`${folder}: a session of format ${description.format}; this MemWatch knows format 1`);
   }
-  const given = read(path.join(folder, 'settings.json'), 'the session\'s settings').settings ?? {};
-  const settings = {};
-  for (const section of Object.keys(DEFAULTS)) settings[section] = { ...DEFAULTS[section], ...given[section] };
-  return { folder, id: description.session, settings };
-}
-
-/** MEMWATCH_SQL_PARAMETERS and MEMWATCH_SQL_WINDOW, or the defaults. */
-function sqlOfEnvironment() {
-  const chosen = { ...DEFAULTS.sql };
-  for (const [name, known] of Object.entries(SQL)) {
-    const variable = `MEMWATCH_SQL_${name.toUpperCase()}`, value = process.env[variable];
-    if (value && !known.includes(value)) throw new SessionError(`${variable} is ${JSON.stringify(value)}; it can be ${known.join(', ')}`);
-    chosen[name] = value || chosen[name];
-  }
-  return chosen;
+  const file = path.join(folder, 'settings.json');
+  return { folder, id: description.session, settings: ofFile(file, read(file, 'the session\'s settings').settings) };
 }
 
 /** Makes the folder of a new session in `base`. */
@@ -110,7 +79,8 @@ function create(base) {
     command: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
     memwatch: version,
   };
-  const settings = { settings: { ...DEFAULTS, sql: sqlOfEnvironment(), node: undefined, journal: { ...DEFAULTS.journal, folder: path.dirname(folder) } }, sources: {}, file: null };
+  const { node, ...shared } = ofEnvironment(); // node: of this language alone
+  const settings = { settings: { ...shared, journal: { ...shared.journal, folder: path.dirname(folder) } }, sources: {}, file: null };
   try {
     fs.mkdirSync(path.dirname(folder), { recursive: true, mode: 0o700 });
     fs.mkdirSync(folder, { mode: 0o700 });

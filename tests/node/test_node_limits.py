@@ -40,7 +40,28 @@ def test_limit_holds_and_what_is_missing_is_counted(node: Node, policy: str) -> 
         assert events["other"] + lost["other"] == WRITES // 10
 
 
-def test_wrong_limit_is_one_error(node: Node) -> None:
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("JOURNAL_MAX_BYTES", "5", "MEMWATCH_JOURNAL_MAX_BYTES is 5; it must be 0, for no limit, or at least 4194304"),
+        ("JOURNAL_MAX_BYTES", "1GB", 'MEMWATCH_JOURNAL_MAX_BYTES is "1GB"; it must be 0'),
+        ("JOURNAL_MAX_BYTES", "-1", 'MEMWATCH_JOURNAL_MAX_BYTES is "-1"'),
+        ("JOURNAL_POLICY", "wait", 'MEMWATCH_JOURNAL_POLICY is "wait"; it can be block, drop, rotate'),
+        ("CORE_TRACKER", "uffd", 'MEMWATCH_CORE_TRACKER is "uffd"; it can be auto, uffd-sigbus, readonly, uffd-queue'),
+        ("CORE_KERNEL_WRITES", "some", 'MEMWATCH_CORE_KERNEL_WRITES is "some"; it can be calls, all'),
+    ],
+)
+def test_wrong_setting_is_one_error(node: Node, variable: str, value: str, said: str) -> None:
     node.write("require('memwatch').watch(new Int32Array(1));")
-    ran = node.run("program.js", check=1, MEMWATCH_JOURNAL_MAX_BYTES="5")
-    assert "at least 4194304 bytes" in ran.stderr
+    ran = node.run("program.js", check=1, **{f"MEMWATCH_{variable}": value})
+    assert said in ran.stderr
+
+
+def test_wrong_setting_of_a_session_is_an_error_that_names_its_file(node: Node) -> None:
+    node.write("require('memwatch').watch(new Int32Array(1));")
+    node.run("program.js")
+    (session,) = node.sessions()
+    settings = session / "settings.json"
+    settings.write_text(settings.read_text().replace('"policy": "block"', '"policy": "__proto__"'))
+    ran = node.run("program.js", check=1, MEMWATCH_SESSION=str(session))
+    assert f'{settings}: journal.policy is "__proto__"; it can be block, drop, rotate' in ran.stderr

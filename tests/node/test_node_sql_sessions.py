@@ -215,7 +215,7 @@ def test_settings_without_a_host_come_from_the_environment(program: SqlProgram) 
     program.run(body, MEMWATCH_SQL_PARAMETERS="full", MEMWATCH_SQL_WINDOW="until-next")
     assert program.node.read().context(1).parameters == ('"planted"',)
     done = program.node.run("program.js", check=1, DATABASE="{}", MEMWATCH_SQL_WINDOW="untilnext")
-    assert 'MEMWATCH_SQL_WINDOW is "untilnext"; it can be statement, fetch, until-next, transaction' in done.stderr
+    assert 'MEMWATCH_SQL_WINDOW is "untilnext"; it can be until-next, statement, fetch, transaction' in done.stderr
 
 
 def test_no_secret_of_the_program_gets_out(program: SqlProgram) -> None:

@@ -1,0 +1,58 @@
+// The settings of a session: those of the folder, or, for one that this process makes, of the environment. What a setting
+// can't be is an error that names where it stands.
+'use strict';
+
+const { SessionError } = require('./errors');
+
+const TRACKERS = ['auto', 'uffd-sigbus', 'readonly', 'uffd-queue']; // mw_tracker of memwatch.h, by number
+const POLICIES = ['block', 'drop', 'rotate']; // mw_policy
+const SMALLEST = 4194304; // bytes: MW_JOURNAL_MIN of memwatch.h
+
+/** What a setting can be, the first the default: one of a list, or a number of bytes. */
+const KNOWN = {
+  core: { tracker: TRACKERS, kernel_writes: ['calls', 'all'] },
+  sql: { window: ['until-next', 'statement', 'fetch', 'transaction'], parameters: ['hash', 'none', 'full'] },
+  journal: { max_bytes: 0, policy: POLICIES },
+};
+const DEFAULTS = {
+  ...Object.fromEntries(Object.entries(KNOWN).map(([section, keys]) =>
+    [section, Object.fromEntries(Object.entries(keys).map(([key, known]) => [key, Array.isArray(known) ? known[0] : known]))])),
+  watch: { track_threads: true, track_sql: false, mutation_depth: 'FULL' },
+  node: { exact_lines: true },
+};
+
+function check(where, known, value) {
+  const shown = `${where} is ${JSON.stringify(value)}; it`;
+  if (Array.isArray(known)) {
+    if (!known.includes(value)) throw new SessionError(`${shown} can be ${known.join(', ')}`);
+  } else if (!Number.isSafeInteger(value) || (value !== 0 && value < SMALLEST)) {
+    throw new SessionError(`${shown} must be 0, for no limit, or at least ${SMALLEST} bytes`);
+  }
+  return value;
+}
+
+/** The defaults, with MEMWATCH_CORE_TRACKER and its like in their place. Throws SessionError. */
+function ofEnvironment() {
+  const settings = structuredClone(DEFAULTS);
+  for (const [section, keys] of Object.entries(KNOWN)) {
+    for (const [key, known] of Object.entries(keys)) {
+      const variable = `MEMWATCH_${section}_${key}`.toUpperCase(), text = process.env[variable];
+      if (!text) continue;
+      const number = /^\d[\d_]*$/.test(text) ? Number(text.replaceAll('_', '')) : text;
+      settings[section][key] = check(variable, known, Array.isArray(known) ? text : number);
+    }
+  }
+  return settings;
+}
+
+/** The settings that `file` gives, with defaults for what it leaves out. Throws SessionError. */
+function ofFile(file, given) {
+  const settings = {};
+  for (const section of Object.keys(DEFAULTS)) settings[section] = { ...DEFAULTS[section], ...given?.[section] };
+  for (const [section, keys] of Object.entries(KNOWN)) {
+    for (const [key, known] of Object.entries(keys)) check(`${file}: ${section}.${key}`, known, settings[section][key]);
+  }
+  return settings;
+}
+
+module.exports = { TRACKERS, POLICIES, ofEnvironment, ofFile };
