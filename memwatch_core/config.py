@@ -183,6 +183,8 @@ def _flatten(data: Mapping[str, Any], at: Callable[[str], str]) -> Iterator[tupl
         if not isinstance(content, Mapping):
             raise ConfigError(f"{at(section)}: {section} must be a table: write [{section}] above its settings")
         for key, value in content.items():
+            if "." in key:  # dotted keys say where a setting stands
+                raise ConfigError(f'{at(section)}: [{section}] "{key}": no setting or plugin has a dot in its name')
             if section in _PLUGIN_TABLES or (section == "sql" and isinstance(value, Mapping)):
                 if not isinstance(value, Mapping):
                     raise ConfigError(

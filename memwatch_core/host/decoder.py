@@ -320,7 +320,8 @@ class JournalDecoder:
         self._payloads = Payloads()
         self._lossy.update(self._watches)
         name, gone = self.reader.path.name, max(0, stores - seen)
-        unread = self.reader.live and self.reader.acknowledged() < self.reader.front
+        read = self.reader.acknowledged()  # once the writer has ended: whether anybody has followed it at all
+        unread = read < self.reader.front if self.reader.live else not read
         if seen or self._watches or unread:
             reason = "events that were given up, unread, for newer ones: journal.policy is rotate"
             out.append(Lost(self._time, self.pid, gone, reason))

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import sleep, time_ns
 
 from ..errors import JournalError
-from ..journal.reader import BLOCK_SIZE, NotBegun
+from ..journal.reader import BLOCK_SIZE, JournalReader, NotBegun
 from ..journal.session import journals
 from ..records import Notice, Record, Serializer
 from .decoder import JournalDecoder
@@ -91,6 +91,8 @@ class SessionDecoder:
         self._serializers = serializers
         self._known: set[Path] = set()
         self._sources: list[_Source] = []
+        self._over: list[JournalReader] = []
+        """Journals with a limit that were read to their end, until that is acknowledged."""
         self._notices: list[Record] = []
         self._more = False
         self._room = max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
@@ -122,7 +124,10 @@ class SessionDecoder:
                 source.sort()
             bounds = [bound for source in self._sources if (bound := source.frontier()) is not None]
             out += _merge([source.take(min(bounds, default=None)) for source in self._sources])
-        self._sources = [source for source in self._sources if source.records or not source.decoder.ended]
+        over = [source for source in self._sources if source.decoder.ended and not source.records]
+        if over:
+            self._sources = [source for source in self._sources if source not in over]
+            self._over += [source.decoder.reader for source in over if source.decoder.reader.header.max_bytes]
         return out
 
     def batches(self) -> Iterator[list[Record]]:
@@ -141,6 +146,10 @@ class SessionDecoder:
         for source in self._sources:
             reader = source.decoder.reader
             reader.acknowledge(source.begun if source.records else reader.position)
+        for reader in self._over:  # nobody waits for it, but whoever reads later knows that this has been read
+            reader.acknowledge(reader.position)
+            reader.close()
+        self._over = []
 
     def close(self) -> None:
         """Closes all files. Idempotent."""

@@ -157,9 +157,9 @@ class JournalReader:
             os.close(self._file)
             self._file = -1
             self._writer.close()
-            if self._to_writer is not None:
-                os.close(self._to_writer)
-                self._to_writer = None
+        if self._to_writer is not None:
+            os.close(self._to_writer)
+            self._to_writer = None
 
     @property
     def live(self) -> bool:
@@ -209,7 +209,7 @@ class JournalReader:
     def acknowledge(self, position: int) -> None:
         """Tells the writer that the slots before ``position`` may be given back to the disk. Only for the reader that
         holds the session's :class:`~memwatch_core.journal.claim.Claim`; without a limit, nothing is done."""
-        if not self.header.max_bytes or self._file < 0 or position // layout.SEGMENT_SLOTS == self._acknowledged:
+        if not self.header.max_bytes or position // layout.SEGMENT_SLOTS == self._acknowledged:
             return
         try:
             if self._to_writer is None:
@@ -217,7 +217,7 @@ class JournalReader:
             os.pwrite(self._to_writer, layout.READ.pack(position, ~position & 2**64 - 1), layout.HEADER_READ)
             self._acknowledged = position // layout.SEGMENT_SLOTS
         except OSError:
-            self._to_writer = None  # a journal that we may not write to, or that is gone: the writer drops, and counts
+            pass  # a journal that we may not write to, or that is gone: the writer drops, and counts
 
     def acknowledged(self) -> int:
         """The slots that a reader has acknowledged."""

@@ -92,6 +92,7 @@ MISTAKES = [
     ("[kore]\n", "memwatch.toml:1: unknown section [kore]; did you mean 'core'?"),
     ("track_sql = true", "memwatch.toml:1: unknown section [track_sql]; track_sql belongs in [watch]"),
     ("[core]\ntracker = 'readnly'", "did you mean 'readonly'?"),
+    ("[core]\n'a.b' = 3", '1: [core] "a.b": no setting or plugin has a dot in its name'),
     ("[core]\ntracker = 3", "2: core.tracker = 3: must be 'auto', 'uffd-sigbus', 'readonly' or 'uffd-queue'"),
     ("[watch]\ntrack_sql = 'yes'", "watch.track_sql = \"yes\": must be true or false"),
     ("[watch]\nmutation_depth = [8, 0]", "must be \"FULL\" or a range of bytes"),
