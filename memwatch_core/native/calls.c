@@ -36,8 +36,12 @@ static ssize_t make_read(const struct request *r) { return read(r->call.fd, r->i
 static ssize_t make_pread(const struct request *r) {
     return pread(r->call.fd, r->into->iov_base, r->into->iov_len, r->offset);
 }
+static ssize_t make_pread64(const struct request *r) {
+    return pread64(r->call.fd, r->into->iov_base, r->into->iov_len, r->offset);
+}
 static ssize_t make_readv(const struct request *r) { return readv(r->call.fd, r->into, r->count); }
 static ssize_t make_preadv(const struct request *r) { return preadv(r->call.fd, r->into, r->count, r->offset); }
+static ssize_t make_preadv64(const struct request *r) { return preadv64(r->call.fd, r->into, r->count, r->offset); }
 static ssize_t make_preadv2(const struct request *r) {
     return preadv2(r->call.fd, r->into, r->count, r->offset, r->flags);
 }
@@ -108,13 +112,18 @@ ssize_t replaced_read(int fd, void *buffer, size_t size) {
     return unlikely(is_watched(buffer, size)) ? bounced_read(fd, buffer, size) : read(fd, buffer, size);
 }
 
-static SLOW ssize_t bounced_pread(int fd, void *buffer, size_t size, off_t offset) {
+static SLOW ssize_t bounced_pread(int fd, void *buffer, size_t size, off_t offset, make *make) {
     struct request r = REQUEST(PREAD, fd, .offset = offset);
-    return bounced(&r, &(struct iovec){buffer, size}, 1, make_pread);
+    return bounced(&r, &(struct iovec){buffer, size}, 1, make);
 }
 ssize_t replaced_pread(int fd, void *buffer, size_t size, off_t offset) {
-    return unlikely(is_watched(buffer, size)) ? bounced_pread(fd, buffer, size, offset)
+    return unlikely(is_watched(buffer, size)) ? bounced_pread(fd, buffer, size, offset, make_pread)
                                               : pread(fd, buffer, size, offset);
+}
+/* The same, but for whoever stands between us and libc (LD_PRELOAD, a sanitizer), and knows one of both. */
+ssize_t replaced_pread64(int fd, void *buffer, size_t size, off_t offset) {
+    return unlikely(is_watched(buffer, size)) ? bounced_pread(fd, buffer, size, offset, make_pread64)
+                                              : pread64(fd, buffer, size, offset);
 }
 
 /* recv(2), MSG_TRUNC: TCP throws away what came, and writes nothing. */
@@ -176,12 +185,17 @@ ssize_t replaced_readv(int fd, const struct iovec *buffers, int count) {
     return CONCERN_US(buffers, count) ? bounced_readv(fd, buffers, count) : readv(fd, buffers, count);
 }
 
-static SLOW ssize_t bounced_preadv(int fd, const struct iovec *buffers, int count, off_t offset) {
+static SLOW ssize_t bounced_preadv(int fd, const struct iovec *buffers, int count, off_t offset, make *make) {
     struct request r = REQUEST(PREADV, fd, .offset = offset);
-    return bounced(&r, buffers, count, make_preadv);
+    return bounced(&r, buffers, count, make);
 }
 ssize_t replaced_preadv(int fd, const struct iovec *buffers, int count, off_t offset) {
-    return CONCERN_US(buffers, count) ? bounced_preadv(fd, buffers, count, offset) : preadv(fd, buffers, count, offset);
+    return CONCERN_US(buffers, count) ? bounced_preadv(fd, buffers, count, offset, make_preadv)
+                                      : preadv(fd, buffers, count, offset);
+}
+ssize_t replaced_preadv64(int fd, const struct iovec *buffers, int count, off_t offset) {
+    return CONCERN_US(buffers, count) ? bounced_preadv(fd, buffers, count, offset, make_preadv64)
+                                      : preadv64(fd, buffers, count, offset);
 }
 
 static SLOW ssize_t bounced_preadv2(int fd, const struct iovec *buffers, int count, off_t offset, int flags) {

@@ -458,8 +458,10 @@ MW_HIDDEN int interpose_modules(bool calls);
 /* ---- calls.c: read(2) and its kind, as the program's modules see them ---- */
 MW_HIDDEN ssize_t replaced_read(int fd, void *buffer, size_t size);
 MW_HIDDEN ssize_t replaced_pread(int fd, void *buffer, size_t size, off_t offset);
+MW_HIDDEN ssize_t replaced_pread64(int fd, void *buffer, size_t size, off_t offset);
 MW_HIDDEN ssize_t replaced_readv(int fd, const struct iovec *buffers, int count);
 MW_HIDDEN ssize_t replaced_preadv(int fd, const struct iovec *buffers, int count, off_t offset);
+MW_HIDDEN ssize_t replaced_preadv64(int fd, const struct iovec *buffers, int count, off_t offset);
 MW_HIDDEN ssize_t replaced_preadv2(int fd, const struct iovec *buffers, int count, off_t offset, int flags);
 MW_HIDDEN ssize_t replaced_recv(int fd, void *buffer, size_t size, int flags);
 MW_HIDDEN ssize_t replaced_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *from,

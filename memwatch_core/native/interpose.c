@@ -68,13 +68,13 @@ static struct {
     CALLS(__read, read),
     CALLS(__read_chk, read_chk),
     CALLS(pread, pread),
-    CALLS(pread64, pread),
+    CALLS(pread64, pread64),
     CALLS(__pread64, pread),
     CALLS(__pread_chk, pread_chk),
     CALLS(__pread64_chk, pread_chk),
     CALLS(readv, readv),
     CALLS(preadv, preadv),
-    CALLS(preadv64, preadv),
+    CALLS(preadv64, preadv64),
     CALLS(preadv2, preadv2),
     CALLS(preadv64v2, preadv2),
     CALLS(recv, recv),
@@ -292,5 +292,7 @@ int interpose_modules(bool calls) {
 void *interpose_look_up(void *handle, const char *name) {
     interpose_modules(mw.calls_redirected);
     int k = handle == RTLD_NEXT ? -1 : entry_of(name);
-    return k >= 0 && entries[k].libc && dlsym(handle, name) == entries[k].libc ? entries[k].replacement : NULL;
+    if (k < 0 || !entries[k].libc) return NULL;
+    void *found = dlsym(handle, name);
+    return found == entries[k].libc || (found && found == entries[k].own) ? entries[k].replacement : NULL;
 }
