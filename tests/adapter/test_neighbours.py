@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sqlite3
 from typing import Any
 
@@ -36,3 +37,18 @@ def test_numpy_takes_a_number_as_a_scalar(journal: Opened, call: Any, value: flo
     ours, plain = call(watch(value)), call(value)
     assert np.shape(ours) == np.shape(plain)
     assert np.array_equal(ours, plain)
+
+
+def test_copy_that_a_library_keeps_is_not_the_value(journal: Opened) -> None:
+    """A limit, not a promise: what C code hides in memory of its own can't be seen, and doesn't reach the value."""
+    prices = watch(bytearray(b"1234"), name="prices")
+    kept = ctypes.create_string_buffer(4)
+    ctypes.memmove(kept, (ctypes.c_char * 4).from_buffer(prices), 4)
+    array = np.array(np.frombuffer(prices, np.uint8))  # a copy
+    kept[0], array[1] = b"9", 9
+    assert prices == b"1234"
+    assert not journal.stores(prices)
+    shared = np.frombuffer(prices, np.uint8)  # the page itself
+    shared[1] = ord("9")
+    assert prices == b"1934"
+    assert len(journal.stores(prices)) == 1

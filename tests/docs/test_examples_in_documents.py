@@ -88,3 +88,13 @@ def test_every_plugin_of_ours_is_listed() -> None:
         assert (folder / "pyproject.toml").is_file()
         assert kind in ("bridge", "serializer", "sink", "sql")
         assert f"`{name}`" in text
+
+
+def test_every_promise_has_a_test_that_is_there() -> None:
+    text = (ROOT / "docs/guarantees.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text)
+    missing = [f"{path}::{name}" for path, name in named if f"def {name}" not in (ROOT / path).read_text()]
+    assert not missing
+    rows = [line for line in text.splitlines() if line.startswith("| **")]
+    assert len(rows) > 25
+    assert not [row for row in rows if "`tests/" not in row]
