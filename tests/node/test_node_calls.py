@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from nodejs import Node
+from nodejs import Node, need
 
 FILES = """
     const fs = require('node:fs');
@@ -33,8 +33,9 @@ FILES = """
 """
 
 
-@pytest.mark.parametrize("tracker", ["auto", "readonly"] if os.environ.get("MEMWATCH_SOAK") else ["auto"])
+@pytest.mark.parametrize("tracker", ["auto", "readonly", "uffd-queue"] if os.environ.get("MEMWATCH_SOAK") else ["auto"])
 def test_files_are_read_into_watched_buffers(node: Node, tracker: str) -> None:
+    need(tracker)
     node.write(FILES)
     fd, count, x, y = node.run("program.js", MEMWATCH_CORE_TRACKER=tracker).stdout.split()
     journal = node.read()
@@ -64,6 +65,27 @@ def test_files_are_read_into_watched_buffers(node: Node, tracker: str) -> None:
     ]
     assert [event.call.fd for event in journal.events if event.call][:3] == [int(fd)] * 3
     assert all(event.origin == ("syscall" if event.call else "store") for event in journal.events)
+
+
+def test_io_uring_that_reads_into_a_watched_buffer_is_seen_where_all_is_asked_for(node: Node) -> None:
+    """libuv uses it for files if it is told to, and its threads where there is none: both are events."""
+    need("uffd-queue")
+    node.write("""
+        const fs = require('node:fs');
+        const { watch } = require('memwatch');
+        const x = watch(new Uint8Array(5000), { name: 'x' });
+        fs.writeFileSync('data', Buffer.alloc(5000, 7));
+        fs.read(fs.openSync('data'), x, 0, 5000, 0, (error, n) => {
+          x[0] = 8;
+          console.log(error, n, Buffer.from(x).equals(Buffer.concat([Buffer.from([8]), Buffer.alloc(4999, 7)])));
+        });
+    """)
+    done = node.run("program.js", MEMWATCH_CORE_KERNEL_WRITES="all", UV_USE_IO_URING="1")
+    assert done.stdout == "null 5000 true\n"
+    journal = node.read()
+    assert not journal.lost
+    assert journal.replayed("x", 5000) == b"\x08" + b"\x07" * 4999
+    assert {event.origin for event in journal.of("x")} in ({"kernel", "store"}, {"syscall", "store"})
 
 
 def test_socket_reads_into_a_watched_buffer(node: Node) -> None:

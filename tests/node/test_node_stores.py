@@ -6,7 +6,7 @@ import hashlib
 import os
 
 import pytest
-from nodejs import PROGRAMS, Node
+from nodejs import PROGRAMS, Node, need
 
 TIERS = {
     "as it comes": (),
@@ -19,8 +19,11 @@ TIERS = {
 }
 
 
-@pytest.mark.parametrize(("tier", "tracker"), [*((tier, "auto") for tier in TIERS), ("as it comes", "readonly")])
+@pytest.mark.parametrize(
+    ("tier", "tracker"), [*((tier, "auto") for tier in TIERS), ("as it comes", "readonly"), ("as it comes", "uffd-queue")]
+)
 def test_every_way_to_write_is_seen_in_every_tier(node: Node, tier: str, tracker: str) -> None:
+    need(tracker)
     n = "200" if tier in ("turbofan", "no jit") else "1000"
     arguments = ("--expose-gc", *TIERS[tier], str(PROGRAMS / "stores.js"), n)
     done = node.run(*arguments, exact_lines=False, NODE_PATH="node_modules", MEMWATCH_CORE_TRACKER=tracker)
