@@ -91,6 +91,31 @@ def unwatched_work(folder: str) -> tuple[float, float, float]:
         return in_turn(lambda: ours(""), lambda: theirs(""), times=41)
 
 
+UNDER_QUEUE = """
+import ctypes, sys
+from memwatch_core import config, watch
+from memwatch_core.adapter import process
+from memwatch_core.journal.session import create_session
+settings = config.load(overrides={"core": {"tracker": "uffd-queue"}})
+process.open_journal(create_session(sys.argv[2], []), settings)
+value = watch(0, name="value")
+address = ctypes.addressof(ctypes.c_char.from_buffer(value))
+loaded = ctypes.CDLL(sys.argv[1])
+loaded.stores.argtypes, loaded.stores.restype = [ctypes.c_void_p, ctypes.c_uint64], ctypes.c_double
+for line in sys.stdin:
+    print(loaded.stores(address, 2_000), flush=True)
+"""
+
+
+def under_queue(loaded: Any, address: int, folder: str) -> list[Row]:
+    """The same store under uffd-queue, where that can be had, against this process's tracker."""
+    if core.probe_tracker("uffd-queue"):
+        return []
+    with answering([sys.executable, "-c", UNDER_QUEUE, loaded._name, folder]) as ask:
+        ours, theirs, ratio = in_turn(lambda: ask(""), lambda: loaded.stores(address, STORES), 11)
+    return [Row("store, under uffd-queue", ours / 1e3, "µs", core.tracker_name(), theirs / 1e3, pairwise=ratio)]
+
+
 def rows() -> list[Row]:
     """All figures of this file, in one process."""
     with tempfile.TemporaryDirectory() as folder, writing_into(folder):
@@ -99,6 +124,7 @@ def rows() -> list[Row]:
         buffer: Any = value
         address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
         ours, theirs, ratio = in_turn(lambda: loaded.stores(address, STORES), lambda: loaded.bare_faults(STORES), 21)
+        queue = under_queue(loaded, address, folder)
         registration = median(lambda: register_pages(loaded)) / 1e3
         each_watch = median(watch_one)
         work, plain, slower = unwatched_work(folder)
@@ -112,6 +138,7 @@ def rows() -> list[Row]:
             1.3,
             ratio,
         ),
+        *queue,
         Row("registering a page", registration, "µs", target=2),
         Row("watch(0)", each_watch, "µs", target=15),
         Row(
