@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from memwatch_plugins.text import change, clean, short_path
@@ -20,6 +20,26 @@ ENDED = 10_000
 """Watches that have ended are kept apart up to this many; then only the ``MOST`` that were written most are."""
 
 
+class Numbers:
+    """A set of (process, number) that only grows. Numbers that are given one after the other take a bit each."""
+
+    def __init__(self) -> None:
+        self._bits: dict[tuple[int, int], int] = {}
+        self._count = 0
+
+    def update(self, numbers: Iterable[tuple[int, int]]) -> None:
+        """Adds all of them."""
+        for pid, number in numbers:
+            key, bit = (pid, number >> 9), 1 << (number & 511)
+            bits = self._bits.get(key, 0)
+            if not bits & bit:
+                self._bits[key] = bits | bit
+                self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+
 class Summary:
     """Counts records. Takes about half a microsecond an event; one thread at a time."""
 
@@ -28,8 +48,8 @@ class Summary:
         self.lost = 0
         self.writes: Counter[tuple[int, int]] = Counter()
         self.threads: set[tuple[int, int]] = set()
-        self.statements: set[tuple[int, int]] = set()
-        self.undone: set[tuple[int, int]] = set()
+        self.statements = Numbers()
+        self.undone = Numbers()
         """Statements that were rolled back, of those that events carried; and how many events did."""
         self.events_undone = 0
         self._names: dict[tuple[int, int], str] = {}

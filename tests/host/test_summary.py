@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch_core.host.summary import ENDED, MOST, Summary
+from memwatch_core.host.summary import ENDED, MOST, Numbers, Summary
 from memwatch_core.records import Context, Event, Lost, Outcome, Record, Site, Unwatched, Variable, Watched
 
 
@@ -39,7 +40,7 @@ def test_counts_are_those_of_a_plain_count(batches: list[list[tuple[int, int, in
     assert summary.events == len(flat)
     assert summary.writes == Counter((pid, variable) for pid, _, variable, _ in flat)
     assert summary.threads == {(pid, tid) for pid, tid, _, _ in flat}
-    assert summary.statements == {(pid, context) for pid, _, _, context in flat if context}
+    assert len(summary.statements) == len({(pid, context) for pid, _, _, context in flat if context})
     assert summary.lost == 2 * lost * len(batches)
     lines = list(summary.lines())
     variables = len(summary.writes)
@@ -72,6 +73,23 @@ def test_what_was_rolled_back_is_counted() -> None:
     assert summary.sentence().endswith("under 3 SQL statements; 2 events under 1 that was rolled back; nothing lost")
     summary.write([Outcome(8, 2, "rolled back", (3, 4), 3, 1_000), Lost(9, 1, 1, "disk full")])
     assert summary.sentence().endswith("; 1,002 events under 3 that were rolled back; 1 store LOST")
+
+
+def test_a_million_statements_are_counted_and_not_kept() -> None:
+    statements = Numbers()
+    before = sys.getallocatedblocks()
+    for first in range(1, 1_000_001, 1000):
+        statements.update((7, number) for number in range(first, first + 1000))
+    assert len(statements) == 1_000_000
+    assert sys.getallocatedblocks() - before < 20_000
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2_000) | st.integers(0, 2**32 - 1))))
+def test_distinct_numbers_are_counted_once(pairs: list[tuple[int, int]]) -> None:
+    numbers = Numbers()
+    numbers.update(pairs[: len(pairs) // 2])
+    numbers.update(pairs)
+    assert len(numbers) == len(set(pairs))
 
 
 def test_watches_that_have_ended_are_counted_and_not_kept() -> None:

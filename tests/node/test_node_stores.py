@@ -20,7 +20,8 @@ TIERS = {
 
 
 @pytest.mark.parametrize(
-    ("tier", "tracker"), [*((tier, "auto") for tier in TIERS), ("as it comes", "readonly"), ("as it comes", "uffd-queue")]
+    ("tier", "tracker"),
+    [*((tier, "auto") for tier in TIERS), ("as it comes", "readonly"), ("as it comes", "uffd-queue")],
 )
 def test_every_way_to_write_is_seen_in_every_tier(node: Node, tier: str, tracker: str) -> None:
     need(tracker)
