@@ -316,6 +316,18 @@ def test_descriptions_that_take_most_of_the_limit_move_on_and_are_not_lost(tmp_p
     assert on_disk(folder) <= LIMIT
 
 
+def test_description_longer_than_a_record_moves_on_in_all_its_parts(tmp_path: Path) -> None:
+    folder, name = create_session(tmp_path, []), "ä" * 25_000
+    process = start(folder, "rotate", PROGRAM.replace('name="count"', f"name={name!r}"))
+    wait_for_done(process)
+    process.kill()
+    process.communicate()
+    assert on_disk(folder) <= LIMIT
+    records = read_all(folder)
+    assert lost_by_variable(records).total() > WRITES // 4, "its first description is still there: nothing is shown"
+    assert events_by_variable(records).keys() == {name, "word"}
+
+
 FORKS = f"""
 import os, sys
 from memwatch_core import watch
