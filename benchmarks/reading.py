@@ -150,6 +150,7 @@ def plain(event: Event) -> dict[str, Any]:
         "changed": event.changed,
         "exact": event.exact,
         "site": site and {"file": site.file, "line": site.line, "function": site.function},
+        "call": event.call and {"name": event.call.name, "fd": event.call.fd, "bytes": event.call.bytes},
         "context": context
         and {
             "id": context.id,
