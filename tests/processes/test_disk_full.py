@@ -53,8 +53,9 @@ import sandbox
 if sys.argv[1] == "a file system that is full":
     sandbox.small_folder("sessions", 5 << 20)
 out = []
-for command in ["run", "--sink", "jsonl", "--folder", "sessions", "program.py"], ["log", "--json", "--folder", "sessions"]:
-    done = subprocess.run([sys.executable, "-m", "memwatch_core.cli", *command], capture_output=True, text=True)
+for name, *options in ["run", "--sink", "jsonl", "program.py"], ["log", "--json"]:
+    command = [sys.executable, "-m", "memwatch_core.cli", name, "--folder", "sessions", *options]
+    done = subprocess.run(command, capture_output=True, text=True)
     out.append([done.returncode, done.stdout, done.stderr])
 print(json.dumps(out))
 """
