@@ -82,8 +82,8 @@ soak: setup node .node/20/drivers/ready ## the long tests: more forms, more thre
 	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q
 
 # The corpus of compiled functions isn't run: it overflows integers on purpose; nor what looks at the built objects. And
-# ThreadSanitizer runs the program's handlers with every signal blocked, so that a store in one of them kills. AddressSanitizer's
-# own library wants to be the first that is preloaded.
+# ThreadSanitizer runs the program's handlers with every signal blocked, so that a store in one of them kills.
+# AddressSanitizer's own library wants to be the first that is preloaded.
 sanitize: setup ## the core under AddressSanitizer, UBSan and ThreadSanitizer, the reader under valgrind
 	@$(call install,valgrind)
 	@MEMWATCH_SANITIZE=address $(BIN)/python -m pytest -q tests/stores tests/fuzz --ignore tests/stores/test_corpus.py --ignore tests/stores/test_signal_safety.py -k "not preloaded"

@@ -27,7 +27,7 @@ in a real session proves little.
 
 import pytest
 
-_WITH_ASSERTIONS = ("library", "plugin", "published", "serializers", "sinks", "sql", "sql_async", "unseen")
+_WITH_ASSERTIONS = ("plugin", "published", "serializers", "sinks", "sql", "sql_async", "target", "unseen")
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _WITH_ASSERTIONS))
 
 from .serializers import SerializerContract  # noqa: E402
