@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from memwatch_core.native import core
+from trackers import need
 
 PROGRAM = """
 import ctypes, os, sys
@@ -39,9 +37,7 @@ path = "events.jsonl"
 
 
 def test_raw_system_call_into_a_buffer_goes_unreported(tmp_path: Path) -> None:
-    reason = core.probe_tracker("uffd-queue")
-    if reason:
-        pytest.skip(f"tracker uffd-queue doesn't work here: {reason}")
+    need("uffd-queue")
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "memwatch.toml").write_text(CONFIG)
     command = [Path(sys.executable).with_name("memwatch"), "run", "program.py"]

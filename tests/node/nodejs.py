@@ -15,7 +15,6 @@ import memwatch_serializer_typedarray
 import pytest
 
 from memwatch_core.host.merge import SessionDecoder
-from memwatch_core.native import core
 from memwatch_core.records import Context, Event, Lost, Outcome, Record, Serializer, Watched
 
 ROOT = Path(__file__).parents[2]
@@ -39,12 +38,6 @@ def environment(**variables: str) -> dict[str, str]:
     """Ours without what could change a program's course."""
     prefixes = ("MEMWATCH_", "NODE_", "npm_", "PYTHON")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)} | variables
-
-
-def need(tracker: str) -> None:
-    """Skips the test, with the reason, where a tracker doesn't work."""
-    if tracker != "auto" and (reason := core.probe_tracker(tracker)):
-        pytest.skip(f"tracker {tracker} doesn't work here: {reason}")
 
 
 def plugin(driver: str) -> Path:

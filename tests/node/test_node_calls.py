@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from nodejs import Node, need
+from nodejs import Node
+from trackers import need
 
 FILES = """
     const fs = require('node:fs');

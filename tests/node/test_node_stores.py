@@ -6,7 +6,8 @@ import hashlib
 import os
 
 import pytest
-from nodejs import PROGRAMS, Node, need
+from nodejs import PROGRAMS, Node
+from trackers import need
 
 TIERS = {
     "as it comes": (),
