@@ -1,4 +1,5 @@
-"""Servers for whoever asks for them: started at the first request, and gone with the test session."""
+"""Servers for whoever asks for them: started at the first request, and gone with the test session. Tables of what was
+tried (``matrix``), at its end."""
 
 from __future__ import annotations
 
@@ -6,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 import servers
+from matrix import pytest_runtest_protocol, pytest_terminal_summary
+
+__all__ = ["pytest_runtest_protocol", "pytest_terminal_summary"]
 
 
 @pytest.fixture(scope="session")
