@@ -2,7 +2,7 @@
  *
  * Shared memory, mapped twice at a constant distance: the watched view, which is never writable, and above it the
  * writable view, which is the core's alone. Both are reserved once, at an address that is a multiple of their size and
- * stays for the life of the process; chunks of them are mapped and armed as pages are asked for.
+ * stays for the life of the process; chunks of them are opened and armed as pages are asked for.
  *
  * Memory of an adapter's own is adopted: arena pages take over its contents and are mapped, armed, at its address. */
 #include "core.h"
@@ -44,20 +44,28 @@ static uint64_t address_space_left(void) {
     return limit.rlim_cur > pages << PAGE_SHIFT ? limit.rlim_cur - (pages << PAGE_SHIFT) : 0;
 }
 
+/* Both views, at a multiple of their size: the watched one as a mere reservation, the writable one as the memory. */
+static bool reserve_both(uint64_t size) {
+    void *p = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) return false;
+    uintptr_t from = (uintptr_t)p, start = (from + size - 1) & ~(size - 1);
+    if (start > from) munmap(p, start - from);
+    munmap((void *)(start + 2 * size), from + 3 * size - (start + 2 * size));
+    if (shared_open(&mw.arena, (void *)(start + size), size)) {
+        munmap((void *)start, 2 * size);
+        return false;
+    }
+    mw.watched = start;
+    mw.distance = mw.reserved = size;
+    return true;
+}
+
 /* Of the address space that is left, the views take a quarter at most, the tables of variables and of names an eighth.
  */
-static void reserve(uint64_t left) {
-    for (uint64_t size = RESERVE_MAX; size >= RESERVE_MIN; size /= 2) {
-        if (2 * size > left / 4) continue;
-        void *p = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (p == MAP_FAILED) continue;
-        uintptr_t from = (uintptr_t)p, start = (from + size - 1) & ~(size - 1);
-        if (start > from) munmap(p, start - from);
-        munmap((void *)(start + 2 * size), from + 3 * size - (start + 2 * size));
-        mw.watched = start;
-        mw.distance = mw.reserved = size;
-        return;
-    }
+static bool reserve(uint64_t left) {
+    for (uint64_t size = RESERVE_MAX; size >= RESERVE_MIN; size /= 2)
+        if (2 * size <= left / 4 && reserve_both(size)) return true;
+    return false;
 }
 
 uint64_t arena_fit(uint64_t most, size_t size) {
@@ -67,9 +75,7 @@ uint64_t arena_fit(uint64_t most, size_t size) {
 
 int arena_open(void) {
     mw.address_space = address_space_left();
-    reserve(mw.address_space);
-    if (!mw.watched || shared_open(&mw.arena, mw.reserved, false)) return MW_ERR_NO_MEMORY;
-    if (mw.arena.base && madvise(mw.arena.base, mw.reserved, MADV_DONTFORK)) return MW_ERR_NO_MEMORY;
+    if (!reserve(mw.address_space)) return MW_ERR_NO_MEMORY;
     mw.variables_most = arena_fit(VARIABLES_MOST, sizeof *mw.variables);
     mw.pages = arena_table((mw.reserved >> PAGE_SHIFT) * sizeof *mw.pages);
     mw.variables = arena_table(mw.variables_most * sizeof *mw.variables);
@@ -80,7 +86,7 @@ int arena_open(void) {
 
 void arena_take_down(void) {
     if (mw.watched) munmap((void *)mw.watched, 2 * mw.reserved);
-    shared_close(&mw.arena);
+    mw.arena = (struct shared){0};
     mw.watched = 0;
 }
 
@@ -88,15 +94,13 @@ void arena_take_down(void) {
 static int commit(uint64_t at_least) {
     uint64_t from = mw.committed, size = from < CHUNK_MIN ? CHUNK_MIN : from > CHUNK_MAX ? CHUNK_MAX : from;
     while (size < at_least) size *= 2;
-    if (from + size > mw.reserved) size = mw.reserved - from;
+    if (from + size > mw.arena.size) size = mw.arena.size - from;
     if (size < at_least) return MW_ERR_LIMIT;
     char *watched = (char *)mw.watched + from, *writable = watched + mw.distance;
-    if (shared_grow(&mw.arena, from + size) || !shared_view(&mw.arena, writable, from, size, PROT_READ | PROT_WRITE) ||
-        !shared_view(&mw.arena, watched, from, size, PROT_READ))
+    if (shared_use(&mw.arena, from, size) || !shared_view(&mw.arena, watched, from, size, PROT_READ))
         return MW_ERR_NO_MEMORY;
     madvise(writable, size, MADV_POPULATE_WRITE);
     madvise(watched, size, MADV_POPULATE_READ);
-    madvise(writable, size, MADV_DONTDUMP); /* once is enough: the watched view is in the dump */
     madvise(watched, size, MADV_DONTFORK);
     madvise(writable, size, MADV_DONTFORK);
     if (mw.tracker->arm(watched, size)) return MW_ERR_NO_MEMORY;
@@ -362,32 +366,32 @@ int arena_give_back(uintptr_t start, size_t n, uint32_t first) {
 /* ---- fork ---- */
 
 int arena_copy(struct shared *copy) {
-    int error = shared_open(copy, mw.reserved, false);
-    if (!error) error = shared_grow(copy, mw.committed);
+    int error = shared_open(copy, NULL, mw.arena.size);
+    if (error) error = shared_open(copy, NULL, mw.committed); /* the child can watch no more than its parent does */
+    if (!error) error = shared_use(copy, 0, mw.committed);
     for (uint32_t i = 0; !error && i < mw.bump; i++)
         if ((mw.pages[i].state & 0xff) == PAGE_USED)
-            error = shared_write(copy, (uint64_t)i << PAGE_SHIFT, arena_writable(i), MW_PAGE_SIZE);
+            memcpy(copy->base + ((uint64_t)i << PAGE_SHIFT), arena_writable(i), MW_PAGE_SIZE);
     if (error) shared_close(copy);
     return error;
 }
 
-static bool map_fixed(void *at, size_t size, int protection, uint64_t from) {
-    return shared_view(&mw.arena, at, from, size, protection) && !madvise(at, size, MADV_DONTFORK);
+static bool map_fixed(void *at, size_t size, uint64_t from) {
+    return shared_view(&mw.arena, at, from, size, PROT_READ) && !madvise(at, size, MADV_DONTFORK);
 }
 
 int arena_replace(struct shared *copy) {
-    if (mw.arena.fd >= 0) close(mw.arena.fd); /* anonymous, it hasn't come along */
+    char *watched = (char *)mw.watched, *writable = watched + mw.distance;
+    if (shared_move(copy, writable)) return MW_ERR_NO_MEMORY;
     mw.arena = *copy;
-    *copy = (struct shared){.fd = -1};
-    char *watched = (char *)mw.watched;
-    if ((mw.arena.base && madvise(mw.arena.base, mw.reserved, MADV_DONTFORK)) ||
-        !map_fixed(watched + mw.distance, mw.committed, PROT_READ | PROT_WRITE, 0) ||
-        !map_fixed(watched, mw.committed, PROT_READ, 0) || mw.tracker->arm(watched, mw.committed))
+    *copy = (struct shared){0};
+    if (madvise(writable, mw.committed, MADV_DONTFORK) || !map_fixed(watched, mw.committed, 0) ||
+        mw.tracker->arm(watched, mw.committed))
         return MW_ERR_NO_MEMORY;
     for (unsigned i = 0; mw.adopted_count && i < ADOPTED_MAX; i++) {
         if (mw.adopted[i].number <= 1) continue;
         void *at = (void *)(uintptr_t)(mw.adopted[i].number << PAGE_SHIFT);
-        if (!map_fixed(at, MW_PAGE_SIZE, PROT_READ, (uint64_t)mw.adopted[i].page << PAGE_SHIFT) ||
+        if (!map_fixed(at, MW_PAGE_SIZE, (uint64_t)mw.adopted[i].page << PAGE_SHIFT) ||
             mw.tracker->arm(at, MW_PAGE_SIZE))
             return MW_ERR_NO_MEMORY;
     }

@@ -71,19 +71,19 @@ static void emit_leave(struct emitter *e) {
     BYTES(e, 0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3);
 }
 
-/* Maps both views of new memory, at the given addresses if there are any, with what is at `write_at` in it. */
+/* New memory, seen twice, at the given addresses if there are any, and then with what is at `write_at` in it. */
 static int map_views(void *write_at, void *run_at) {
     struct shared memory;
-    int error = shared_open(&memory, CODE_SIZE, true);
+    int error = shared_open(&memory, NULL, CODE_SIZE);
+    if (!error) error = shared_use(&memory, 0, CODE_SIZE);
     if (error) return error;
-    error = shared_grow(&memory, CODE_SIZE);
-    if (!error && write_at) error = shared_write(&memory, 0, write_at, mw.code_used);
-    void *write_view = error ? NULL : shared_view(&memory, write_at, 0, CODE_SIZE, PROT_READ | PROT_WRITE);
-    void *run_view = error ? NULL : shared_view(&memory, run_at, 0, CODE_SIZE, PROT_READ | PROT_EXEC);
-    shared_close(&memory);
-    if (error) return error;
-    if (!write_view || !run_view) return MW_ERR_EXECUTABLE;
-    mw.code_write = write_view;
+    if (write_at) memcpy(memory.base, write_at, mw.code_used);
+    void *run_view = shared_view(&memory, run_at, 0, CODE_SIZE, PROT_READ | PROT_EXEC);
+    if (!run_view || (write_at && shared_move(&memory, write_at))) {
+        shared_close(&memory);
+        return MW_ERR_EXECUTABLE;
+    }
+    mw.code_write = memory.base;
     mw.code_run = run_view;
     return MW_OK;
 }

@@ -12,6 +12,7 @@
  *   fork.c       a child with pages and a journal of its own
  *   shared.c     memory mapped more than once         uffd.c       userfaultfd descriptors
  *   kernel.c     pages that the kernel writes to by itself
+ *   descriptors.c  what stays open, and isn't mistaken for something else
  *
  * Whatever may run in the signal handler is marked MW_SIGNAL_SAFE: it calls nothing but its like, takes no lock but
  * mw_lock, allocates nothing. A test follows the calls of the built objects and holds us to it. */
@@ -139,6 +140,7 @@ struct thread {
     uint32_t context;
     uint32_t exceptions; /* of the instruction that ran last, if it may change MXCSR */
     uint32_t named;      /* journal generation in which this thread's name was recorded */
+    uint32_t written;    /* announced writes */
     uintptr_t fault;     /* where a store that reaches beyond our pages would have faulted by itself; 0: nowhere */
 };
 
@@ -169,16 +171,22 @@ struct admitted { /* a page that the kernel has been let write to; guarded by th
     bool unseen;     /* nothing has come of it yet */
 };
 
-struct shared {    /* shared.c */
-    int fd;        /* a memfd, or -1 */
-    uint8_t *base; /* without a memfd: all of it, read-write, at an address that nobody else uses */
-    uint64_t most; /* bytes that it may grow to */
+struct shared { /* shared.c */
+    uint8_t *base;
+    uint64_t size;
 };
+
+struct own { /* a descriptor (descriptors.c) */
+    _Atomic int number;
+    int flags;
+    uint64_t device, inode;
+    char path[1100]; /* where it can be opened again; empty: nowhere */
+};
+enum own_kind { OWN_UFFD, OWN_JOURNAL, OWN_READER, OWN_PUT_ASIDE, OWN_KEPT, OWNS = OWN_KEPT + 16 };
 
 struct journal {
     _Atomic uint32_t open;
     uint32_t generation;
-    int fd;
     struct mwj_header *header;
     _Atomic(struct mwj_slot *) *segments;
     _Atomic uint64_t capacity; /* slots up to here exist; those from `first` segments on still do */
@@ -188,8 +196,8 @@ struct journal {
     uint64_t segments_max; /* 0: no limit */
     uint64_t max_bytes;    /* of the journals opened from now on */
     mw_policy policy;
-    int reader; /* the session's file that its reader holds locked; -1 if there is none */
     _Atomic uint32_t full_reported, waiting_reported;
+    bool unreachable; /* it can't grow because the program has closed its descriptor */
     char folder[1024]; /* where a forked child opens its own */
     char runtime[16];
     uint8_t session[16];
@@ -221,7 +229,6 @@ struct mw_core {
     uint64_t distance, reserved;
     _Atomic uint64_t committed;
     struct shared arena;
-    int uffd;
     uint64_t address_space; /* bytes of it that RLIMIT_AS had left when the core started */
     struct page *pages;
     uint32_t bump;
@@ -277,6 +284,10 @@ struct mw_core {
         uint64_t mask;
     } fork;
     mw_lock signals_lock;
+    mw_lock own_lock;
+    struct own own[OWNS];
+    int own_pid;            /* whose numbers they are */
+    bool without_uffd;      /* pages are protected by mprotect from now on, whatever the tracker */
     struct { /* what of the loaded modules has been patched: the first `patched` of the list, as it was then */
         mw_lock lock;
         unsigned patched;
@@ -320,12 +331,37 @@ static inline uint8_t *arena_writable(uint32_t page) {
 }
 
 /* ---- shared.c ---- */
-MW_HIDDEN int shared_open(struct shared *s, uint64_t most, bool executable);
-MW_HIDDEN int shared_grow(const struct shared *s, uint64_t size); /* zeros, at its end */
-/* Maps bytes [from, from + size) over `at`, or where there is room, if that is NULL. NULL if it is refused. */
+MW_HIDDEN int shared_open(struct shared *s, void *at, uint64_t size); /* over `at`, or, if that is NULL, anywhere */
+MW_HIDDEN int shared_use(const struct shared *s, uint64_t from, size_t size); /* before, it can't even be read */
+/* Maps bytes [from, from + size), which are in use, over `at`, or anywhere. NULL if it is refused. */
 MW_HIDDEN void *shared_view(const struct shared *s, void *at, uint64_t from, size_t size, int protection);
-MW_HIDDEN int shared_write(const struct shared *s, uint64_t to, const void *bytes, size_t n);
+MW_HIDDEN int shared_move(struct shared *s, void *at);
 MW_HIDDEN void shared_close(struct shared *s); /* views stay */
+
+/* ---- descriptors.c ---- */
+struct own_turn {
+    uint64_t mask;
+    int number; /* -1: it is gone */
+};
+/* Its number; until it is let go, it stays there. Signals must be blocked: a handler of the program's may need it. */
+MW_HIDDEN int own_hold(enum own_kind kind);
+MW_HIDDEN void own_let_go(void);
+/* The same, and blocks them. */
+MW_HIDDEN struct own_turn own_enter(enum own_kind kind);
+MW_HIDDEN void own_leave(const struct own_turn *turn);
+/* From now on it is ours, at another number. False: it isn't what is at `path`, if that is given; errno. */
+MW_HIDDEN bool own_take(enum own_kind kind, int number, const char *path, int flags);
+MW_HIDDEN void own_close(enum own_kind kind);
+MW_HIDDEN void own_rename(enum own_kind from, enum own_kind to);
+MW_HIDDEN void own_forked(void); /* in the child, where the parent's lock is held */
+static inline bool own_any(enum own_kind kind) { return atomic_load(&mw.own[kind].number) >= 0; }
+MW_HIDDEN int replaced_close(int number);
+MW_HIDDEN int replaced_dup2(int from, int to);
+MW_HIDDEN int replaced_dup3(int from, int to, int flags);
+MW_HIDDEN int replaced_close_range(unsigned first, unsigned last, int flags);
+MW_HIDDEN void replaced_closefrom(int first);
+MW_HIDDEN FILE *replaced_fdopen(int number, const char *mode);
+MW_HIDDEN long replaced_syscall(long number, ...);
 
 /* ---- registry.c ---- */
 struct piece { /* the part of a write that lies on one page, or on none of ours */
@@ -348,6 +384,7 @@ MW_HIDDEN void registry_record_kernel(uint32_t page, const uint8_t *before, cons
                                       const struct asker *asker);
 MW_HIDDEN void registry_end_all(void);
 MW_HIDDEN int registry_record_all(void);
+MW_HIDDEN void registry_record_unseen(const char *why); /* stores may have gone unseen: what there is now */
 
 /* ---- fork.c ---- */
 MW_HIDDEN int fork_prepare_for(void); /* registers with pthread_atfork */
@@ -360,6 +397,8 @@ MW_HIDDEN int uffd_open(uint64_t features, bool kernel_too); /* 0, or -1 with er
 MW_HIDDEN int uffd_arm(void *start, size_t size);
 MW_HIDDEN int uffd_protect(uintptr_t start, size_t size, bool on); /* off: and wakes who waits there */
 MW_HIDDEN void uffd_close(void);
+MW_HIDDEN void uffd_look(void);       /* whether it is still there; caller holds mw.lock */
+MW_HIDDEN bool uffd_do_without(void); /* from now on; false: not now */
 /* Codes of the signals that uffd-queue sends: run your store to address si_value, with the low half of the
  * instruction's in si_errno; don't go on before the page at si_value is protected again. */
 #define STORE_ANNOUNCED (-77)

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 static mw_lock *const inner[] = {&mw.modules.lock, &mw.overflow_lock, &mw.wide_lock};
-static mw_lock *const outer[] = {&mw.sites_lock, &mw.forms_lock, &mw.journal.grow, &mw.signals_lock};
+static mw_lock *const outer[] = {&mw.sites_lock, &mw.forms_lock, &mw.journal.grow, &mw.signals_lock, &mw.own_lock};
 enum { INNER = sizeof inner / sizeof *inner, OUTER = sizeof outer / sizeof *outer };
 
 static void release_all(void) {
@@ -50,9 +50,11 @@ static void in_child(void) {
     mw.fork.copied = false;
     mw_thread.tid = 0;
     mw_thread.context = 0;
+    own_forked();
     if (mw.committed) {
         mw.tracker->close(); /* the parent's descriptor */
-        error = !copied || mw.tracker->open() ? MW_ERR_NO_TRACKER : arena_replace(&mw.fork.copy);
+        if (mw.tracker->open()) mw.without_uffd = true; /* the program has no descriptor left for it: mprotect will do */
+        error = !copied ? MW_ERR_NO_TRACKER : arena_replace(&mw.fork.copy);
         if (!error) error = code_replace();
     }
     uint64_t mask = mw.fork.mask, all = ~0ull;

@@ -1,7 +1,7 @@
 /* interpose.c - redirects calls of the loaded modules to a few libc functions, by patching their import tables (GOT).
  *
- * Two groups: those that could take our signals from us, from mw_start on; and those that have memory written
- * (calls.c), from the first registration on. What a program fetches with dlsym is redirected there. A module that is
+ * Two groups: those that could take our signals or descriptors from us, from mw_start on; and those that have memory
+ * written (calls.c), from the first registration on. What a program fetches with dlsym is redirected there. A module that is
  * loaded later is patched at the next dlsym or registration: as a rule, before anybody can call what is in it. Calls
  * inside libc are not seen. A table entry that leads to somebody else's function of that name is left alone. Patches
  * stay for the life of the process: the replacements do what they stand for, whether or not anything is watched.
@@ -64,6 +64,15 @@ static struct {
     SIGNALS(__sysv_signal, sysv_signal),
     SIGNALS(sigprocmask, sigprocmask),
     SIGNALS(pthread_sigmask, pthread_sigmask),
+    ENTRY(close, close, false),
+    ENTRY(__close, close, false),
+    ENTRY(close_range, close_range, false),
+    ENTRY(closefrom, closefrom, false),
+    ENTRY(dup2, dup2, false),
+    ENTRY(__dup2, dup2, false),
+    ENTRY(dup3, dup3, false),
+    ENTRY(fdopen, fdopen, false),
+    ENTRY(syscall, syscall, false),
     CALLS(read, read),
     CALLS(__read, read),
     CALLS(__read_chk, read_chk),

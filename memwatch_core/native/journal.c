@@ -101,10 +101,10 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) void introduce_thread(struct jou
     if (!journal_blob(MWJ_THREAD, MWJ_INEXACT, thread_id(), 0, NULL, 0, name, n)) mw_thread.named = j->generation;
 }
 
-/* A store can't be refused, and with a limit an announced write isn't either: it is made, and counted. On a full disk
- * an announced write is an error, and not made. */
+/* A store can't be refused, and with a limit an announced write isn't either: it is made, and counted. So it is if the
+ * program has closed the journal. On a full disk an announced write is an error, and not made. */
 MW_SIGNAL_SAFE static __attribute__((noinline)) int unrecorded(struct journal *j, const struct store *store) {
-    if (store->how == MWJ_ANNOUNCED && !j->segments_max) return full(j);
+    if (store->how == MWJ_ANNOUNCED && !j->segments_max && !j->unreachable) return full(j);
     room_lost(j, store->variable);
     room_report(j);
     return MW_OK;
@@ -200,16 +200,19 @@ static void remember(struct journal *j, const char *path, const char *runtime, c
 static void unmap(struct journal *j) {
     room_close(j);
     if (j->header) munmap(j->header, MWJ_HEADER_SIZE);
-    if (j->fd >= 0) close(j->fd);
+    own_close(OWN_JOURNAL);
     j->header = NULL;
-    j->fd = -1;
 }
 
 static int open_file(struct journal *j, const char *path, const char *runtime, const uint8_t session[16]) {
-    j->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (j->fd < 0) return MW_ERR_JOURNAL_OPEN;
-    if (!room_allocate(j->fd, 0, MWJ_HEADER_SIZE)) return MW_ERR_JOURNAL_FULL;
-    void *p = mmap(NULL, MWJ_HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, j->fd, 0);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || !own_take(OWN_JOURNAL, fd, path, O_RDWR)) return MW_ERR_JOURNAL_OPEN;
+    struct own_turn turn = own_enter(OWN_JOURNAL);
+    bool allocated = turn.number >= 0 && room_allocate(turn.number, 0, MWJ_HEADER_SIZE);
+    void *p = MAP_FAILED;
+    if (allocated) p = mmap(NULL, MWJ_HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, turn.number, 0);
+    own_leave(&turn);
+    if (!allocated) return MW_ERR_JOURNAL_FULL;
     if (p == MAP_FAILED) return MW_ERR_JOURNAL_OPEN;
     j->header = p;
     j->header->version_major = MWJ_VERSION_MAJOR;
@@ -251,7 +254,7 @@ int mw_journal_open(const char *path, const char *runtime, const uint8_t session
         }
         if (error) {
             int why = errno;
-            if (j->fd >= 0) unlink(path);
+            if (own_any(OWN_JOURNAL)) unlink(path);
             unmap(j);
             errno = why;
         } else {
@@ -268,6 +271,7 @@ int mw_journal_close(void) {
     struct journal *j = &mw.journal;
     if (!mw.started || !atomic_load(&j->open)) return MW_ERR_NO_JOURNAL;
     lock_take(&mw.lock, thread_id());
+    uffd_look();
     registry_end_all();
     atomic_store(&j->open, 0);
     atomic_store(&j->header->closed, clock_now());

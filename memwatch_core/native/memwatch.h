@@ -59,6 +59,7 @@ typedef enum mw_error {
     MW_ERR_PAGE = -21,         /* the pointer is not a page of the arena, or the page still has variables */
     MW_ERR_INTERPOSE = -22,    /* a loaded module's import table couldn't be patched */
     MW_ERR_POLICY = -23,       /* max_bytes is neither 0 nor at least MW_JOURNAL_MIN, or there is no such policy */
+    MW_ERR_DESCRIPTOR = -24,   /* no such descriptor */
 } mw_error;
 
 /* One sentence: what happened and what to do about it. Never NULL; static storage. Async-signal-safe. */
@@ -199,6 +200,16 @@ int mw_journal_open(const char *path, const char *runtime, const uint8_t session
 /* Marks the journal as complete and stops recording; registered variables are unregistered first. Stores to their
  * pages still run; they make no events. Errors: NO_JOURNAL. */
 int mw_journal_close(void);
+
+/* ---- descriptors -------------------------------------------------------------------------------------------------
+ * A program that closes what it hasn't opened would have the adapter's files too, and their numbers given to its own. */
+
+/* Moves a descriptor to a high number, where calls of libc spare it (close, close_range, closefrom); from then on it is
+ * the core's. Returns that number. dup2 onto it takes it away: compare device and inode before use. Errors: DESCRIPTOR,
+ * LIMIT (16 are kept). */
+int mw_descriptor_keep(int number);
+/* Closes one that is kept, if it is still there. Errors: DESCRIPTOR. */
+int mw_descriptor_close(int number);
 
 /* ---- counters --------------------------------------------------------------------------------------------------- */
 

@@ -49,14 +49,14 @@ static void unlink_pages(uint32_t id, struct variable *v) {
     }
 }
 
-static int record_content(uint32_t id, const struct variable *v) {
+static int record_content(uint32_t id, const struct variable *v, bool whole) {
     int error = MW_OK;
     const uint8_t *bytes = arena_writable(v->page) + (v->address & PAGE_MASK);
     static const uint8_t zeros[64];
     for (uint64_t at = 0; at < v->size && !error; at += MW_EVENT_MAX) {
         uint64_t n = v->size - at < MW_EVENT_MAX ? v->size - at : MW_EVENT_MAX;
-        while (n >= 64 && !memcmp(bytes + at + n - 64, zeros, 64)) n -= 64; /* bytes without a record are 0 */
-        while (n && !bytes[at + n - 1]) n--;
+        while (!whole && n >= 64 && !memcmp(bytes + at + n - 64, zeros, 64)) n -= 64; /* without a record, they are 0 */
+        while (!whole && n && !bytes[at + n - 1]) n--;
         if (n) error = journal_blob(MWJ_CONTENT, 0, thread_id(), id, &at, 8, bytes + at, n);
     }
     return error;
@@ -82,7 +82,7 @@ static int64_t add(uintptr_t start, size_t size, uint32_t first, uint32_t flags,
     v->depth_start = depth.start;
     v->depth_stop = depth.stop < size ? depth.stop : size;
     int error = journal_variable(id, v);
-    if (!error) error = record_content(id, v);
+    if (!error) error = record_content(id, v, false);
     if (error) return error;
     v->metadata = NULL;
     mw.variable_last = id;
@@ -109,6 +109,7 @@ int64_t mw_register_page(void *page_base, size_t size, uint32_t flags, mw_depth 
     if ((start | size) & PAGE_MASK) return MW_ERR_ALIGNMENT;
     size_t n = size >> PAGE_SHIFT;
     lock_take(&mw.lock, thread_id());
+    uffd_look();
     uint32_t first = arena_page_at(start);
     for (size_t i = 0; i < n && !result; i++) {
         uint32_t page = arena_page_at(start + (i << PAGE_SHIFT));
@@ -132,6 +133,7 @@ int64_t mw_register_range(void *start, size_t size, uint32_t flags, mw_depth dep
     int64_t result = check(start, size, flags, depth);
     if (result) return result;
     lock_take(&mw.lock, thread_id());
+    uffd_look();
     uint32_t page = in_arena(at) ? arena_page_at(at) : NO_PAGE;
     if (page == NO_PAGE || (at & PAGE_MASK) + size > MW_PAGE_SIZE) result = MW_ERR_NOT_ARENA;
     for (uint32_t id = result ? 0 : mw.pages[page].head; id; id = mw.variables[id].next)
@@ -156,6 +158,7 @@ static int unregister(mw_variable_id id) {
 
 int mw_unregister_page(mw_variable_id id) {
     lock_take(&mw.lock, thread_id());
+    uffd_look();
     int error = unregister(id);
     lock_release(&mw.lock);
     return error;
@@ -192,11 +195,19 @@ int registry_record_all(void) {
         const struct variable *v = &mw.variables[id];
         if (!v->live) continue;
         error = journal_variable(id, v);
-        if (!error) error = record_content(id, v);
+        if (!error) error = record_content(id, v, false);
         if (!error && v->metadata)
             error = journal_blob(MWJ_METADATA, 0, thread_id(), id, NULL, 0, v->metadata, v->metadata_length);
     }
     return error;
+}
+
+void registry_record_unseen(const char *why) {
+    uint64_t some = 1;
+    if (!atomic_load(&mw.journal.open)) return;
+    journal_blob(MWJ_LOST, 0, thread_id(), 0, &some, 8, why, strlen(why));
+    for (uint32_t id = 1; id <= mw.variable_last; id++)
+        if (mw.variables[id].live) record_content(id, &mw.variables[id], true);
 }
 
 /* ---- what a write touches ---- */
@@ -322,9 +333,18 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
     return error;
 }
 
+/* A program that only stores needs nothing of us until the end: one that also announces comes by here. */
+static __attribute__((noinline)) void look_now_and_then(void) {
+    if (lock_held_by(&mw.lock, thread_id())) return;
+    lock_take(&mw.lock, thread_id());
+    uffd_look();
+    lock_release(&mw.lock);
+}
+
 int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t length) {
     struct variable *v = variable_of(id);
     if (unlikely(!v)) return MW_ERR_NO_VARIABLE;
+    if (unlikely(!(++mw_thread.written % 256))) look_now_and_then();
     if (unlikely(offset > v->size || length > v->size - offset)) return MW_ERR_RANGE;
     mw_origin origin = {.context = mw_thread.context};
     mw_origin_provider provider = __atomic_load_n(&mw.provider, __ATOMIC_ACQUIRE);

@@ -49,8 +49,12 @@ MW_SIGNAL_SAFE static bool punch(int fd, off_t from, off_t size) {
 
 MW_SIGNAL_SAFE static bool open_segment(struct journal *j, uint64_t segment) {
     off_t from = offset_of(segment);
-    if (segment >= SEGMENTS_MAX || !room_allocate(j->fd, from, MWJ_SEGMENT_SIZE)) return false;
-    long p = raw_syscall6(SYS_mmap, 0, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, j->fd, from);
+    int fd = own_hold(OWN_JOURNAL);
+    long p = -1;
+    j->unreachable = fd < 0;
+    if (fd >= 0 && segment < SEGMENTS_MAX && room_allocate(fd, from, MWJ_SEGMENT_SIZE))
+        p = raw_syscall6(SYS_mmap, 0, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, from);
+    own_let_go();
     if (p < 0 && p > -4096) return false;
     raw_syscall4(SYS_madvise, p, MWJ_SEGMENT_SIZE, MADV_POPULATE_WRITE, 0);
     atomic_store_explicit(&j->segments[segment], (struct mwj_slot *)p, memory_order_release);
@@ -107,17 +111,19 @@ MW_SIGNAL_SAFE static bool was_read(const struct journal *j) {
 }
 
 /* The reader holds a lock on a file of the session: the kernel takes it away from one that has died. */
-MW_SIGNAL_SAFE static bool reader_lives(const struct journal *j) {
+MW_SIGNAL_SAFE static bool reader_lives(void) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    return j->reader >= 0 && raw_syscall4(SYS_fcntl, j->reader, F_OFD_GETLK, (long)&lock, 0) == 0 &&
-           lock.l_type != F_UNLCK;
+    int fd = own_hold(OWN_READER);
+    bool lives = fd >= 0 && !raw_syscall4(SYS_fcntl, fd, F_OFD_GETLK, (long)&lock, 0) && lock.l_type != F_UNLCK;
+    own_let_go();
+    return lives;
 }
 
 MW_SIGNAL_SAFE static enum room may_free(struct journal *j) {
     uint32_t kept = 0;
     uint64_t stores = 0;
     if (j->policy != MW_POLICY_ROTATE && !was_read(j))
-        return j->policy == MW_POLICY_BLOCK && reader_lives(j) ? ROOM_UNREAD : ROOM_NONE;
+        return j->policy == MW_POLICY_BLOCK && reader_lives() ? ROOM_UNREAD : ROOM_NONE;
     return survey(j, NULL, &kept, &stores) ? ROOM_MADE : ROOM_UNCOMMITTED;
 }
 
@@ -133,7 +139,9 @@ MW_SIGNAL_SAFE static void free_first(struct journal *j, uint64_t next, uint32_t
     atomic_store_explicit(&j->segments[j->first - 1], NULL, memory_order_relaxed);
     MW_STEP("punch", 0);
     raw_syscall4(SYS_munmap, (long)oldest, MWJ_SEGMENT_SIZE, 0, 0);
-    punch(j->fd, offset_of(j->first - 1), MWJ_SEGMENT_SIZE);
+    int fd = own_hold(OWN_JOURNAL);
+    if (fd >= 0) punch(fd, offset_of(j->first - 1), MWJ_SEGMENT_SIZE);
+    own_let_go();
 }
 
 MW_SIGNAL_SAFE static enum room add_segment(struct journal *j) {
@@ -197,7 +205,10 @@ MW_SIGNAL_SAFE void room_lost(struct journal *j, uint32_t variable) {
 
 MW_SIGNAL_SAFE void room_report(struct journal *j) {
     if (atomic_exchange(&j->full_reported, 1)) return;
-    if (j->segments_max)
+    if (j->unreachable)
+        SAY("memwatch: the program has closed the journal's descriptor, and the file isn't at its path any more: what "
+            "was recorded is safe, further events are counted as lost\n");
+    else if (j->segments_max)
         SAY("memwatch: the journal has reached journal.max_bytes, or the disk is full: what was recorded is safe, "
             "further events are counted as lost\n");
     else
@@ -216,30 +227,39 @@ int mw_journal_limit(uint64_t max_bytes, mw_policy policy) {
     return MW_OK;
 }
 
+static bool can_punch(void) {
+    struct own_turn turn = own_enter(OWN_JOURNAL);
+    bool can = turn.number >= 0 && room_allocate(turn.number, MWJ_HEADER_SIZE, MW_PAGE_SIZE) &&
+               punch(turn.number, MWJ_HEADER_SIZE, MW_PAGE_SIZE);
+    own_leave(&turn);
+    return can;
+}
+
 int room_open(struct journal *j) {
     /* one segment less: while what is kept is copied, the oldest and the new one both exist */
     j->segments_max = j->max_bytes ? (j->max_bytes - MWJ_HEADER_SIZE) / MWJ_SEGMENT_SIZE - 1 : 0;
     j->first = 0;
     j->begin = 0;
     j->full_reported = j->waiting_reported = 0;
+    j->unreachable = false;
     j->header->max_bytes = j->max_bytes;
     j->header->policy = (uint32_t)j->policy;
-    if (j->segments_max &&
-        (!room_allocate(j->fd, MWJ_HEADER_SIZE, MW_PAGE_SIZE) || !punch(j->fd, MWJ_HEADER_SIZE, MW_PAGE_SIZE))) {
+    if (j->segments_max && !can_punch()) {
         errno = EOPNOTSUPP; /* a file system that can't give back a part of a file */
         return MW_ERR_JOURNAL_OPEN;
     }
     char path[sizeof j->folder + sizeof "/" MWJ_READER_FILE];
+    const int flags = O_RDONLY | O_NONBLOCK;
     snprintf(path, sizeof path, "%s/" MWJ_READER_FILE, j->folder);
-    j->reader = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int reader = open(path, flags | O_CLOEXEC | O_NOFOLLOW);
+    if (reader >= 0) own_take(OWN_READER, reader, path, flags);
     return grow(j, 1) == ROOM_MADE ? MW_OK : MW_ERR_JOURNAL_FULL;
 }
 
 void room_close(struct journal *j) {
     for (uint64_t i = j->first; j->segments && i < j->capacity / MWJ_SEGMENT_SLOTS; i++)
         munmap(j->segments[i], MWJ_SEGMENT_SIZE);
-    if (j->reader >= 0) close(j->reader);
-    j->reader = -1;
+    own_close(OWN_READER);
     j->capacity = 0;
     j->first = 0;
 }

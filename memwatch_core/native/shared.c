@@ -1,57 +1,69 @@
-/* shared.c - memory that can be mapped at several addresses.
+/* shared.c - memory that can be mapped at several addresses, and needs no descriptor for it.
  *
- * A memfd; where a sandbox refuses that, an anonymous shared mapping, of which further views are made by mremap(2) with
- * an old size of 0. A view is never more permissive at its address than it was asked to be, not for a moment. */
+ * An anonymous shared mapping, of which further views are made by mremap(2) with an old size of 0. Where that is
+ * refused (vm.overcommit_memory = 2 counts all of it as used), a memfd, which is closed as soon as it is mapped: a
+ * descriptor that stays open could be closed by the program, and its number be the program's file by the time that we
+ * use it. A view is never more permissive at its address than it was asked to be, not for a moment. */
 #include "core.h"
 
-#include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010u /* kernel 6.3: wanted where vm.memfd_noexec is set */
 #endif
 
-int shared_open(struct shared *s, uint64_t most, bool executable) {
-    *s = (struct shared){.fd = memfd_create("memwatch", MFD_CLOEXEC | (executable ? MFD_EXEC : 0)), .most = most};
-    if (s->fd < 0 && executable) s->fd = memfd_create("memwatch", MFD_CLOEXEC);
-    if (s->fd >= 0) return MW_OK;
-    void *base = mmap(NULL, most, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) return MW_ERR_NO_MEMORY;
-    madvise(base, most, MADV_DONTDUMP);
-    s->base = base;
-    return MW_OK;
+/* That this is the memfd, just made, and not what another thread has put in its place. And beyond RLIMIT_FSIZE there
+ * would be a SIGXFSZ. */
+static bool enlarge(int fd, uint64_t size) {
+    struct rlimit limit;
+    struct stat file;
+    return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur >= size && !fstat(fd, &file) && S_ISREG(file.st_mode) &&
+           !file.st_nlink && !file.st_size && !ftruncate(fd, (off_t)size);
 }
 
-int shared_grow(const struct shared *s, uint64_t size) {
-    if (s->fd < 0) return size <= s->most ? MW_OK : MW_ERR_NO_MEMORY;
-    return ftruncate(s->fd, (off_t)size) ? MW_ERR_NO_MEMORY : MW_OK;
+static void *map_memfd(void *at, uint64_t size) {
+    void *p = MAP_FAILED;
+    int fd = memfd_create("memwatch", MFD_CLOEXEC | MFD_EXEC);
+    if (fd < 0) fd = memfd_create("memwatch", MFD_CLOEXEC);
+    if (fd < 0) return p;
+    if (enlarge(fd, size)) p = mmap(at, size, PROT_NONE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
+    close(fd);
+    return p;
+}
+
+int shared_open(struct shared *s, void *at, uint64_t size) {
+    void *base = mmap(at, size, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
+    if (base == MAP_FAILED) base = map_memfd(at, size);
+    if (base == MAP_FAILED) return MW_ERR_NO_MEMORY;
+    *s = (struct shared){.base = base, .size = size};
+    return madvise(base, size, MADV_DONTDUMP) ? MW_ERR_NO_MEMORY : MW_OK;
+}
+
+int shared_use(const struct shared *s, uint64_t from, size_t size) {
+    if (from + size > s->size) return MW_ERR_NO_MEMORY;
+    return mprotect(s->base + from, size, PROT_READ | PROT_WRITE) ? MW_ERR_NO_MEMORY : MW_OK;
 }
 
 void *shared_view(const struct shared *s, void *at, uint64_t from, size_t size, int protection) {
-    void *view;
-    if (s->fd >= 0) {
-        view = mmap(at, size, protection, MAP_SHARED | (at ? MAP_FIXED : 0), s->fd, (off_t)from);
-        return view == MAP_FAILED ? NULL : view;
-    }
-    view = mremap(s->base + from, 0, size, MREMAP_MAYMOVE);
+    void *view = mremap(s->base + from, 0, size, MREMAP_MAYMOVE);
     if (view == MAP_FAILED) return NULL;
-    bool done = !mprotect(view, size, protection);
+    bool done = !mprotect(view, size, protection) && !madvise(view, size, MADV_DODUMP);
     if (done && at) done = mremap(view, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, at) != MAP_FAILED;
     if (!done) munmap(view, size);
     return done ? at ? at : view : NULL;
 }
 
-int shared_write(const struct shared *s, uint64_t to, const void *bytes, size_t n) {
-    if (s->fd < 0)
-        memcpy(s->base + to, bytes, n);
-    else if (pwrite(s->fd, bytes, n, (off_t)to) != (ssize_t)n)
-        return MW_ERR_NO_MEMORY;
+int shared_move(struct shared *s, void *at) {
+    void *base = mremap(s->base, s->size, s->size, MREMAP_MAYMOVE | MREMAP_FIXED, at);
+    if (base == MAP_FAILED) return MW_ERR_NO_MEMORY;
+    s->base = base;
     return MW_OK;
 }
 
 void shared_close(struct shared *s) {
-    if (s->fd >= 0) close(s->fd);
-    if (s->base) munmap(s->base, s->most);
-    *s = (struct shared){.fd = -1};
+    if (s->base) munmap(s->base, s->size);
+    *s = (struct shared){0};
 }

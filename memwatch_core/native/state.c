@@ -12,7 +12,7 @@
 #define HWCAP2_FSGSBASE (1 << 1) /* asm/hwcap2.h, kernel 5.9 */
 #endif
 
-struct mw_core mw = {.arena = {.fd = -1}, .uffd = -1, .journal = {.fd = -1, .reader = -1}};
+struct mw_core mw = {.own = {[0 ... OWNS - 1] = {.number = -1}}};
 MW_TLS struct thread mw_thread;
 
 MW_SIGNAL_SAFE uint32_t thread_first(void) { return mw_thread.tid = (uint32_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0); }
@@ -43,6 +43,7 @@ static const char *const sentences[] = {
         "too many variables, or pages, for one process; where RLIMIT_AS (ulimit -v) is set, raising it allows more",
     [-MW_ERR_NO_JOURNAL] = "no journal is open: the session was never opened, or is closed",
     [-MW_ERR_JOURNAL_OPEN] = "the journal couldn't be created, or one is open already",
+    [-MW_ERR_DESCRIPTOR] = "there is no such descriptor",
     [-MW_ERR_JOURNAL_FULL] =
         "the journal can't grow, the disk is full or journal.max_bytes is reached: nothing was written, and nothing "
         "recorded before is lost; free some space, set journal.folder to another disk, or raise journal.max_bytes",
@@ -84,11 +85,16 @@ int mw_tracker_probe(mw_tracker tracker) {
     for (int i = 0; i < TRACKERS; i++)
         if (trackers[i]->id == tracker) {
             if (mw.tracker == trackers[i]) return MW_OK;
-            int kept = mw.uffd;
-            if (trackers[i]->open()) return MW_ERR_NO_TRACKER;
-            trackers[i]->close();
-            mw.uffd = kept;
-            return MW_OK;
+            lock_take(&mw.lock, thread_id());
+            bool without = mw.without_uffd;
+            own_rename(OWN_UFFD, OWN_PUT_ASIDE);
+            int failed = trackers[i]->open(), why = errno;
+            if (!failed) trackers[i]->close();
+            own_rename(OWN_PUT_ASIDE, OWN_UFFD);
+            mw.without_uffd = without;
+            lock_release(&mw.lock);
+            errno = why;
+            return failed ? MW_ERR_NO_TRACKER : MW_OK;
         }
     errno = EINVAL;
     return MW_ERR_NO_TRACKER;

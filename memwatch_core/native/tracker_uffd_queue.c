@@ -95,11 +95,12 @@ static bool is_kernel(struct waiting *w, struct patience *patience) {
     return patience->doubtful > DOUBTFUL_MOST;
 }
 
-static bool next(int fd, struct uffd_msg *message) {
-    ssize_t got;
-    do got = read(fd, message, sizeof *message);
-    while (got < 0 && errno == EINTR);
-    return got == (ssize_t)sizeof *message;
+/* How many of the messages that wait have been taken. The thread blocks all signals. */
+static unsigned take(struct uffd_msg *messages, unsigned most) {
+    int fd = own_hold(OWN_UFFD);
+    ssize_t got = fd < 0 ? -1 : read(fd, messages, most * sizeof *messages);
+    own_let_go();
+    return got < 0 ? 0 : (unsigned)((size_t)got / sizeof *messages);
 }
 
 /* One whom a signal finds in a system call asks over and over. */
@@ -109,26 +110,37 @@ static bool is_listed(const struct waiting *list, unsigned count, const struct w
     return false;
 }
 
+/* False: userfaultfd is gone. While we wait, the kernel keeps it for us, even if the program closes it. */
+static bool wait_for_messages(void) {
+    int timeout = kernel_compare();
+    struct pollfd ready = {.fd = own_hold(OWN_UFFD), .events = POLLIN};
+    own_let_go();
+    if (ready.fd >= 0) poll(&ready, 1, timeout);
+    return ready.fd >= 0;
+}
+
 static void *take_messages(void *unused) {
+    struct uffd_msg messages[BATCH];
     struct waiting kernel[BATCH];
     struct patience patience = {0};
-    struct pollfd ready = {.fd = mw.uffd, .events = POLLIN};
     (void)unused;
     thread_id();
     prctl(PR_SET_TIMERSLACK, 1000); /* ns: pauses are short */
-    for (;;) {
-        struct uffd_msg message;
+    while (wait_for_messages()) {
         unsigned count = 0;
-        poll(&ready, 1, kernel_compare());
-        for (unsigned taken = 0; taken < BATCH && next(ready.fd, &message); taken++) {
-            if (message.event != UFFD_EVENT_PAGEFAULT) continue;
-            struct waiting *w = &kernel[count];
-            *w = (struct waiting){.address = (uintptr_t)message.arg.pagefault.address,
-                                  .asker = {.tid = message.arg.pagefault.feat.ptid}};
-            if (!is_listed(kernel, count, w)) count += is_kernel(w, &patience);
-        }
+        for (unsigned taken = 0, more; taken < BATCH && (more = take(messages, BATCH - taken)); taken += more)
+            for (unsigned i = 0; i < more; i++) {
+                if (messages[i].event != UFFD_EVENT_PAGEFAULT) continue;
+                struct waiting *w = &kernel[count];
+                *w = (struct waiting){.address = (uintptr_t)messages[i].arg.pagefault.address,
+                                      .asker = {.tid = messages[i].arg.pagefault.feat.ptid}};
+                if (!is_listed(kernel, count, w)) count += is_kernel(w, &patience);
+            }
         for (unsigned i = 0; i < count; i++) kernel_admit(kernel[i].address, &kernel[i].asker);
     }
+    lock_take(&mw.lock, thread_id());
+    uffd_look();
+    lock_release(&mw.lock);
     return NULL;
 }
 
@@ -137,7 +149,7 @@ static int queue_serve(void) {
     pthread_t thread;
     sigset_t kept, all;
     int error = kernel_open();
-    if (error) return error;
+    if (error || mw.without_uffd) return error;
     memset(&all, 0xff, sizeof all);
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 256 << 10);

@@ -1,4 +1,4 @@
-/* uffd.c - userfaultfd: a descriptor, and write-protection of watched views by it.
+/* uffd.c - userfaultfd: a descriptor, write-protection of watched views by it, and what takes over if it is lost.
  *
  * Documentation/admin-guide/mm/userfaultfd.rst, ioctl_userfaultfd(2). Needs kernel 5.19: write-protected shared
  * memory. */
@@ -45,30 +45,66 @@ int uffd_open(uint64_t features, bool kernel_too) {
         errno = why;
         return -1;
     }
-    mw.uffd = fd;
-    return 0;
+    mw.without_uffd = !own_take(OWN_UFFD, fd, NULL, 0);
+    return -mw.without_uffd;
+}
+
+static int control(unsigned long request, void *argument) {
+    struct own_turn turn = own_enter(OWN_UFFD);
+    int result = turn.number < 0 ? -1 : ioctl(turn.number, request, argument), why = turn.number < 0 ? EBADF : errno;
+    own_leave(&turn);
+    errno = why;
+    return result;
 }
 
 int uffd_protect(uintptr_t start, size_t size, bool on) {
     struct uffdio_writeprotect protect = {.range = {start, size}, .mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0};
     int failed;
-    do failed = ioctl(mw.uffd, UFFDIO_WRITEPROTECT, &protect);
-    while (failed && errno == EAGAIN); /* the address space is just changing */
-    if (failed && !on)
-        ioctl(mw.uffd, UFFDIO_WAKE, &protect.range); /* no longer armed: it goes on in what is there now */
+    do failed = control(UFFDIO_WRITEPROTECT, &protect);
+    while (failed && errno == EAGAIN);                             /* the address space is just changing */
+    if (failed && !on) control(UFFDIO_WAKE, &protect.range); /* no longer armed: it goes on in what is there now */
     return failed;
 }
 
 int uffd_arm(void *start, size_t size) {
     struct uffdio_register reg = {.range = {(uintptr_t)start, size}, .mode = UFFDIO_REGISTER_MODE_WP};
     /* Only when the pages are protected may the mapping become writable: there is no moment in between. */
-    return ioctl(mw.uffd, UFFDIO_REGISTER, &reg) || uffd_protect((uintptr_t)start, size, true) ||
-                   mprotect(start, size, PROT_READ | PROT_WRITE)
-               ? -1
-               : 0;
+    if (!mw.without_uffd &&
+        (control(UFFDIO_REGISTER, &reg) || uffd_protect((uintptr_t)start, size, true) ||
+         mprotect(start, size, PROT_READ | PROT_WRITE))) {
+        if (errno == EBADF) uffd_look();
+        if (!mw.without_uffd) return -1;
+    }
+    return 0; /* without it: mapped PROT_READ, as for the tracker `readonly` */
 }
 
-void uffd_close(void) {
-    if (mw.uffd >= 0) close(mw.uffd);
-    mw.uffd = -1;
+void uffd_close(void) { own_close(OWN_UFFD); }
+
+/* ---- without it ---- */
+
+static void protect_all(void) {
+    mw.without_uffd = true;
+    mprotect((void *)mw.watched, mw.committed, PROT_READ);
+    for (unsigned i = 0; mw.adopted_count && i < ADOPTED_MAX; i++)
+        if (mw.adopted[i].number > 1)
+            mprotect((void *)(uintptr_t)(mw.adopted[i].number << PAGE_SHIFT), MW_PAGE_SIZE, PROT_READ);
+}
+
+void uffd_look(void) {
+    if (mw.without_uffd || mw.tracker->protection == PROT_READ) return;
+    struct own_turn turn = own_enter(OWN_UFFD);
+    own_leave(&turn);
+    if (turn.number >= 0) return;
+    protect_all();
+    dprintf(2, "memwatch: the program has closed MemWatch's userfaultfd: stores since then went unseen; from now on they "
+               "are seen again\n");
+    registry_record_unseen("the program closed MemWatch's userfaultfd: stores went unseen until that was found");
+}
+
+bool uffd_do_without(void) {
+    if (lock_held_by(&mw.lock, thread_id())) return false; /* a signal handler of the program's */
+    lock_take(&mw.lock, thread_id());
+    if (mw.tracker && !mw.without_uffd) protect_all();
+    lock_release(&mw.lock);
+    return true;
 }
