@@ -193,7 +193,10 @@ class JournalDecoder:
         if kind == Kind.VARIABLE:
             self._register(record)
         elif kind == Kind.CONTENT:
-            self._stores.fill(ident, int.from_bytes(payload[:8], "little"), payload[8:])
+            offset = int.from_bytes(payload[:8], "little")
+            known = self._stores.fill(ident, offset, payload[8:])
+            if not known and ident in self._watches and self._watches[ident].announced:
+                self._tell_change(record, offset, len(payload) - 8, out)
         elif kind == Kind.METADATA:
             self._describe(record, _metadata.decode(payload), out)
         elif kind == Kind.UNREGISTERED:
@@ -212,7 +215,8 @@ class JournalDecoder:
             count = int.from_bytes(payload[:8], "little")
             watch = self._watches.get(ident)
             name = watch.shown.name if watch is not None and watch.shown is not None else None
-            out.append(Lost(record.time, self.pid, count, "stores that ran and were not recorded", name))
+            reason = payload[8:208].decode("utf-8", "replace") or "stores that ran and were not recorded"
+            out.append(Lost(record.time, self.pid, count, reason, name))
 
     # ---- variables --------------------------------------------------------------------------------------------------
 
@@ -339,8 +343,11 @@ class JournalDecoder:
                 if watch is not None and record.offset == 0 and len(record.payload) // 2 >= self._size(watch):
                     self._lossy.discard(record.id)  # all of its bytes are known again
                 return
+        self._tell_change(record, record.offset, len(record.payload) // 2, out)
+
+    def _tell_change(self, record: RawRecord, offset: int, length: int, out: list[Record]) -> None:
         shown = self._watches[record.id].shown if record.id in self._watches else None
-        where = f"bytes {record.offset} to {record.offset + len(record.payload) // 2 - 1}"
+        where = f"bytes {offset} to {offset + length - 1}"
         reason = f"a change without an event: {where} are not what the last event left"
         out.append(Lost(record.time, self.pid, 1, reason, shown.name if shown is not None else None))
 

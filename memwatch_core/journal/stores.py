@@ -113,13 +113,17 @@ class PythonStores:
         """The variable is gone; its id is not used again."""
         self._variables.pop(ident, None)
 
-    def fill(self, ident: int, offset: int, data: bytes) -> None:
-        """The variable held ``data`` at ``offset``; what lies outside of it is ignored."""
+    def fill(self, ident: int, offset: int, data: bytes) -> bool:
+        """The variable held ``data`` at ``offset``; what lies outside of it is ignored. Returns whether that is what was
+        known, or nothing is."""
         state = self._variables.get(ident)
-        if state is not None and state.shadow is not None and offset < state.size:
-            data = data[: state.size - offset]
-            state.shadow[offset : offset + len(data)] = data
-            state.fresh = False
+        if state is None or state.shadow is None or offset >= state.size:
+            return True
+        agrees = self._agrees(state, offset, data)
+        data = data[: state.size - offset]
+        state.shadow[offset : offset + len(data)] = data
+        state.fresh = False
+        return agrees
 
     def value(self, ident: int) -> Any:
         """The variable's value now; None if it can't be decoded."""

@@ -335,7 +335,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
 
 /* A program that only stores needs nothing of us until the end: one that also announces comes by here. */
 static __attribute__((noinline)) void look_now_and_then(void) {
-    if (lock_held_by(&mw.lock, thread_id())) return;
+    if (mw.tracker->id == MW_TRACKER_READONLY || mw.without_uffd || lock_held_by(&mw.lock, thread_id())) return;
     lock_take(&mw.lock, thread_id());
     uffd_look();
     lock_release(&mw.lock);

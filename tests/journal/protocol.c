@@ -69,7 +69,7 @@ static void look(void) {
     struct journal *j = &mw.journal;
     memset(&now, 0, sizeof now);
     now.reserved = j->header->reserved;
-    now.size = (uint64_t)lseek(j->fd, 0, SEEK_END);
+    now.size = (uint64_t)lseek(mw.own[OWN_JOURNAL].number, 0, SEEK_END);
     now.capacity = j->capacity;
     now.front = j->header->front;
     now.stores_before[0] = j->header->stores_before[0];
@@ -178,12 +178,12 @@ static void reset(uint64_t capacity) {
     }
     j->capacity = capacity;
     j->begin = 0;
-    CHECK(!ftruncate(j->fd, end));
+    CHECK(!ftruncate(mw.own[OWN_JOURNAL].number, end));
     if (j->first) {
         j->first = 0;
         j->header->front = j->header->stores_before[0] = j->header->stores_before[1] = 0;
-        CHECK(pwrite(j->fd, oldest, MWJ_SEGMENT_SIZE, MWJ_HEADER_SIZE) == (ssize_t)MWJ_SEGMENT_SIZE);
-        void *p = mmap(NULL, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, j->fd, MWJ_HEADER_SIZE);
+        CHECK(pwrite(mw.own[OWN_JOURNAL].number, oldest, MWJ_SEGMENT_SIZE, MWJ_HEADER_SIZE) == (ssize_t)MWJ_SEGMENT_SIZE);
+        void *p = mmap(NULL, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, mw.own[OWN_JOURNAL].number, MWJ_HEADER_SIZE);
         CHECK(p != MAP_FAILED);
         j->segments[0] = p;
     }

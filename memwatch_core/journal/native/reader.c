@@ -161,8 +161,12 @@ static PyObject *stores_fill(Stores *self, PyObject *args) {
     PyObject *done = NULL;
     if (stores_enter(self) == 0) {
         State *state = table_get(&self->variables, ident);
-        if (state != NULL) state_put(state, offset, data.buf, (uint64_t)data.len);
-        done = stores_leave(self, Py_NewRef(Py_None));
+        int agrees = 1;
+        if (state != NULL && state->shadow != NULL && offset < state->size) {
+            agrees = state_agrees(state, offset, data.buf, (uint64_t)data.len);
+            state_put(state, offset, data.buf, (uint64_t)data.len);
+        }
+        done = stores_leave(self, PyBool_FromLong(agrees));
     }
     PyBuffer_Release(&data);
     return done;
