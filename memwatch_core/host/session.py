@@ -13,9 +13,11 @@ from .. import config as configuration
 from ..adapter.join import join
 from ..config import Config
 from ..errors import ConfigError, SessionError
+from ..files import keep_with
 from ..journal.claim import Claim
 from ..journal.session import create_session
 from ..loading.discovery import load
+from ..native import core
 from ..records import RecordSink
 from .follow import Follow
 from .pipeline import Pipeline, open_sinks
@@ -63,6 +65,7 @@ def session(
     Raises ConfigError, PluginError, SessionError (this process writes to a session already, the folder can't be made),
     CoreError (this machine can't; see ``memwatch doctor``).
     """
+    keep_with(core.keep_descriptor, core.close_descriptor)
     effective = _configure(config, folder, sinks, sections)
     refuse_unsupported(effective)
     plugins = load(effective, ("serializers", "sql", "sinks"))

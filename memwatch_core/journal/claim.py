@@ -12,6 +12,7 @@ import struct
 import weakref
 from pathlib import Path
 
+from ..files import OwnFile
 from .layout import READER_FILE
 
 _LOCK = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # struct flock of the x86-64 ABI: the whole file
@@ -22,7 +23,7 @@ class Claim:
     """The claim to a session's folder, taken if nobody has it. Any thread may use it."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = -1
+        self._file: OwnFile | None = None
         try:
             file = os.open(folder / READER_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError:
@@ -32,19 +33,19 @@ class Claim:
         except OSError:
             os.close(file)
         else:
-            self._file = file
+            self._file = OwnFile(file)
             _claims.add(self)
 
     @property
     def held(self) -> bool:
         """Whether writers wait for us."""
-        return self._file >= 0
+        return self._file is not None
 
     def close(self) -> None:
         """Gives it up. Idempotent."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def _after_fork() -> None:

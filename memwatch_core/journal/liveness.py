@@ -12,6 +12,8 @@ import os
 import select
 from pathlib import Path
 
+from ..files import OwnFile
+
 
 class Writer:
     """The process that writes one journal.
@@ -22,7 +24,7 @@ class Writer:
     def __init__(self, pid: int, journal: Path) -> None:
         self.pid = pid
         self._journal = journal
-        self._pidfd: int | None = None
+        self._pidfd: OwnFile | None = None
         self._gone = False
 
     def alive(self) -> bool:
@@ -37,19 +39,23 @@ class Writer:
     def close(self) -> None:
         """Lets go of the pidfd; :meth:`alive` must not be asked any more."""
         if self._pidfd is not None:
-            os.close(self._pidfd)
+            self._pidfd.close()
             self._pidfd = None
 
     def _ended(self) -> bool:
         poll = select.poll()
-        poll.register(self._pidfd or 0, select.POLLIN)
+        try:
+            poll.register(self._pidfd.number if self._pidfd is not None else -1, select.POLLIN)
+        except OSError:  # a reader within the program, which has closed it
+            self._pidfd = None
+            return not self._find()
         return bool(poll.poll(0))
 
     def _find(self) -> bool:
         if not 0 < self.pid < 2**31:
             return False
         try:
-            self._pidfd = os.pidfd_open(self.pid)
+            self._pidfd = OwnFile(os.pidfd_open(self.pid))
         except ProcessLookupError:
             return False
         except OSError:

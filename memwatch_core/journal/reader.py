@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import JournalError
+from ..files import OwnFile
 from . import layout
 from .layout import BLOB_KINDS, Flag, Kind
 from .liveness import Writer
@@ -132,18 +133,18 @@ class JournalReader:
         self.ended = False
         """Everything was read, and nothing will be added."""
         try:
-            self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._own = OwnFile(self._open(), self._open)
         except OSError as error:
             kind = NotBegun if error.errno in (errno.EMFILE, errno.ENFILE) else JournalError
             raise kind(f"{self.path}: can't be read ({error.strerror}); check the path and its mode") from error
         try:
             self.header = self._read_header()
         except BaseException:
-            os.close(self._file)
+            self._own.close()
             raise
         self._writer = Writer(self.header.pid, self.path)
         self._stores_before = 0
-        self._to_writer: int | None = None
+        self._to_writer: OwnFile | None = None
         self._acknowledged = 0
         self._buffer = bytearray(BLOCK_SIZE) if buffer is None else buffer
         self._view = memoryview(self._buffer)
@@ -153,13 +154,18 @@ class JournalReader:
 
     def close(self) -> None:
         """Closes the file. Idempotent."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-            self._writer.close()
+        self._own.close()
+        self._writer.close()
         if self._to_writer is not None:
-            os.close(self._to_writer)
+            self._to_writer.close()
             self._to_writer = None
+
+    @property
+    def _file(self) -> int:
+        return self._own.number
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
     @property
     def live(self) -> bool:
@@ -213,8 +219,8 @@ class JournalReader:
             return
         try:
             if self._to_writer is None:
-                self._to_writer = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            os.pwrite(self._to_writer, layout.READ.pack(position, ~position & 2**64 - 1), layout.HEADER_READ)
+                self._to_writer = OwnFile(os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+            os.pwrite(self._to_writer.number, layout.READ.pack(position, ~position & 2**64 - 1), layout.HEADER_READ)
             self._acknowledged = position // layout.SEGMENT_SLOTS
         except OSError:
             pass  # a journal that we may not write to, or that is gone: the writer drops, and counts

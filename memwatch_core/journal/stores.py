@@ -114,8 +114,8 @@ class PythonStores:
         self._variables.pop(ident, None)
 
     def fill(self, ident: int, offset: int, data: bytes) -> bool:
-        """The variable held ``data`` at ``offset``; what lies outside of it is ignored. Returns whether that is what was
-        known, or nothing is."""
+        """The variable held ``data`` at ``offset``; what lies outside of it is ignored. Returns whether that
+        is what was known of it."""
         state = self._variables.get(ident)
         if state is None or state.shadow is None or offset >= state.size:
             return True

@@ -115,6 +115,17 @@ def close_journal() -> None:
     _check(lib.mw_journal_close(), "closing the journal")
 
 
+def keep_descriptor(number: int) -> int:
+    """Moves a descriptor to where the program's calls spare it; its new number, or the same: no more can be kept."""
+    kept: int = lib.mw_descriptor_keep(number)
+    return kept if kept >= 0 else number
+
+
+def close_descriptor(number: int) -> bool:
+    """Closes one that is kept; False if none of this number is."""
+    return bool(lib.mw_descriptor_close(number) >= 0)
+
+
 def name_thread(native_id: int, name: str) -> None:
     """Names a thread in the journal (cut at 255 bytes). Raises CoreError if no journal is open."""
     data = name.encode("utf-8", "replace")[:255].decode("utf-8", "ignore").encode()

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from memwatch_core.files import OwnFile
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Record, Sink
 from memwatch_plugins.jsonlines import encode
@@ -35,31 +36,30 @@ class _File:
         self.path = os.path.expanduser(path)
         flags = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | (0 if append else os.O_TRUNC)
         try:
-            self._file = os.open(self.path, flags | os.O_RDWR, 0o600)
+            file = os.open(self.path, flags | os.O_RDWR, 0o600)
         except PermissionError:
-            self._file = os.open(self.path, flags | os.O_WRONLY, 0o600)  # one that we may write, not read
+            file = os.open(self.path, flags | os.O_WRONLY, 0o600)  # one that we may write, not read
+        self._file = OwnFile(file, lambda: os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY))
         if append and self._ends_within_line():
             self.write(b"\n")
 
     def _ends_within_line(self) -> bool:
         try:
-            size = os.lseek(self._file, 0, os.SEEK_END)
-            return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+            size = os.lseek(self._file.number, 0, os.SEEK_END)
+            return size > 0 and os.pread(self._file.number, 1, size - 1) != b"\n"
         except OSError:
             return False  # a pipe, or a file that can only be written to
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            view = view[os.write(self._file, view) :]
+            view = view[os.write(self._file.number, view) :]
 
     def flush(self) -> None:
         """Nothing is held back."""
 
     def close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._file.close()
 
 
 class JsonLines:

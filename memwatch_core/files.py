@@ -1,0 +1,62 @@
+"""Files that are ours in a process that isn't: the program may close what it hasn't opened (daemons do, with
+everything), and open files of its own, which then get those numbers."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+
+_keep: Callable[[int], int] | None = None
+_close: Callable[[int], bool] | None = None
+
+
+def keep_with(keep: Callable[[int], int], close: Callable[[int], bool]) -> None:
+    """For a process that is watched: ``keep`` moves a descriptor to where the program's calls spare it, and returns its
+    new number, ``close`` closes it, or returns False: it keeps none of that number."""
+    global _keep, _close
+    _keep, _close = keep, close
+
+
+class OwnFile:
+    """An open descriptor, taken over; looked at before each use.
+
+    ``open_again`` is asked for another one of the same file when the program has closed this one. Any thread may use
+    it; close it once.
+    """
+
+    __slots__ = ("_again", "_number", "_what")
+
+    def __init__(self, number: int, open_again: Callable[[], int] | None = None) -> None:
+        self._again = open_again
+        self._what = _identity(number)
+        self._number = number if _keep is None else _keep(number)
+
+    @property
+    def number(self) -> int:
+        """The descriptor. Raises OSError (EBADF): it was closed, and can't be opened again."""
+        if self._number < 0 or _identity(self._number) != self._what:
+            self._number = self._found_again()
+        return self._number
+
+    def close(self) -> None:
+        """Closes it, if it is still there. Idempotent."""
+        number, self._number, self._again = self._number, -1, None
+        if number >= 0 and _identity(number) == self._what and not (_close is not None and _close(number)):
+            os.close(number)
+
+    def _found_again(self) -> int:
+        if self._again is not None:
+            number = self._again()
+            if _identity(number) == self._what:
+                return number if _keep is None else _keep(number)
+            os.close(number)
+        raise OSError(errno.EBADF, "the program has closed this file")
+
+
+def _identity(number: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
