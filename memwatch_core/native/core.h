@@ -269,6 +269,7 @@ struct mw_core {
         _Atomic uintptr_t instruction, address;
     } announced;
     struct {                          /* of uffd-queue */
+        _Atomic uint32_t thread;      /* that takes the messages; 0: there is none */
         _Atomic uint32_t compared;    /* pages that are: 0 almost always */
         struct admitted *pages;       /* by number */
         uint8_t *known, *fresh;       /* their bytes, as recorded, and room for as many */
@@ -403,7 +404,9 @@ MW_HIDDEN bool uffd_do_without(void); /* from now on; false: not now */
  * instruction's in si_errno; don't go on before the page at si_value is protected again. */
 #define STORE_ANNOUNCED (-77)
 #define THREAD_HELD (-78)
+#define NUMBER_MOVED (-79) /* to the tracker's own thread: userfaultfd has another number now */
 MW_HIDDEN bool uffd_signal(uint32_t tid, int code, uintptr_t address, uintptr_t instruction); /* tracker_uffd_queue.c */
+MW_HIDDEN void queue_look_again(void); /* its number has changed */
 
 /* ---- kernel.c ---- */
 enum whereabouts {

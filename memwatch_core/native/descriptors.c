@@ -219,6 +219,7 @@ static int put(int from, int to, int flags, bool with_flags) {
         return -1;
     }
     int result = with_flags ? dup3(from, to, flags) : dup2(from, to);
+    if (which == OWN_UFFD) queue_look_again();
     if (unlikely(which >= 0) && result < 0 && number_of(&mw.own[which]) != to && is_it(&mw.own[which], to)) {
         int why = errno;
         close(to); /* where ours was: without us, there would be nothing either */

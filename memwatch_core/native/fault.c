@@ -58,6 +58,7 @@ MW_SIGNAL_SAFE static enum run_result run_announced(siginfo_t *info, ucontext_t 
     bool bare = info->si_code == SI_USER; /* no more signals may be queued: what was sent with it is lost */
     uintptr_t address = bare ? atomic_load(&mw.announced.address) : (uintptr_t)info->si_ptr;
     uint32_t meant = bare ? (uint32_t)atomic_load(&mw.announced.instruction) : (uint32_t)info->si_errno;
+    if (info->si_code == NUMBER_MOVED) return RUN_LATER;
     if (info->si_code == THREAD_HELD || atomic_load(kernel_hold_of(thread_id())) == thread_id()) {
         wait_until_protected(address);
         return RUN_LATER;
@@ -79,7 +80,7 @@ MW_SIGNAL_SAFE static enum run_result run_announced(siginfo_t *info, ucontext_t 
 
 MW_SIGNAL_SAFE static bool is_announced(int signal, const siginfo_t *info) {
     if (mw.tracker->id != MW_TRACKER_UFFD_QUEUE || signal != SIGBUS) return false;
-    return info->si_code == STORE_ANNOUNCED || info->si_code == THREAD_HELD ||
+    return info->si_code == STORE_ANNOUNCED || info->si_code == THREAD_HELD || info->si_code == NUMBER_MOVED ||
            (info->si_code == SI_USER && !info->si_pid && atomic_load(&mw.announced.tid) == thread_id());
 }
 

@@ -110,13 +110,24 @@ static bool is_listed(const struct waiting *list, unsigned count, const struct w
     return false;
 }
 
-/* False: userfaultfd is gone. While we wait, the kernel keeps it for us, even if the program closes it. */
+/* False: userfaultfd is gone. While we wait, the kernel keeps it for us, even if the program closes it. If its number
+ * has changed before we wait, we are waiting for something else, and a signal tells. */
 static bool wait_for_messages(void) {
-    int timeout = kernel_compare();
+    int most = kernel_compare();
+    struct timespec timeout = {most / 1000, most % 1000 * 1000000L};
     struct pollfd ready = {.fd = own_hold(OWN_UFFD), .events = POLLIN};
+    sigset_t mask;
     own_let_go();
-    if (ready.fd >= 0) poll(&ready, 1, timeout);
+    memset(&mask, 0xff, sizeof mask);
+    sigdelset(&mask, SIGBUS);
+    if (ready.fd >= 0) ppoll(&ready, 1, most < 0 ? NULL : &timeout, &mask);
     return ready.fd >= 0;
+}
+
+void queue_look_again(void) {
+    siginfo_t info = {.si_signo = SIGBUS, .si_code = NUMBER_MOVED};
+    uint32_t thread = atomic_load(&mw.kernel.thread);
+    if (thread) raw_syscall4(SYS_rt_tgsigqueueinfo, raw_syscall4(SYS_getpid, 0, 0, 0, 0), thread, SIGBUS, (long)&info);
 }
 
 static void *take_messages(void *unused) {
@@ -124,7 +135,7 @@ static void *take_messages(void *unused) {
     struct waiting kernel[BATCH];
     struct patience patience = {0};
     (void)unused;
-    thread_id();
+    atomic_store(&mw.kernel.thread, thread_id());
     prctl(PR_SET_TIMERSLACK, 1000); /* ns: pauses are short */
     while (wait_for_messages()) {
         unsigned count = 0;
@@ -138,6 +149,7 @@ static void *take_messages(void *unused) {
             }
         for (unsigned i = 0; i < count; i++) kernel_admit(kernel[i].address, &kernel[i].asker);
     }
+    atomic_store(&mw.kernel.thread, 0);
     lock_take(&mw.lock, thread_id());
     uffd_look();
     lock_release(&mw.lock);
@@ -149,6 +161,7 @@ static int queue_serve(void) {
     pthread_t thread;
     sigset_t kept, all;
     int error = kernel_open();
+    atomic_store(&mw.kernel.thread, 0); /* the parent's */
     if (error || mw.without_uffd) return error;
     memset(&all, 0xff, sizeof all);
     pthread_attr_init(&attributes);
