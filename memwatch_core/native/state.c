@@ -108,8 +108,8 @@ static int start(mw_tracker wanted) {
     mw.tracker_reason[0] = 0;
     if ((error = choose_tracker(wanted)) || (error = arena_open()) || (error = code_open()) || (error = form_open()) ||
         (error = executor_open()) || (error = site_open()) || (error = signals_take()) ||
-        (error = interpose_modules(false)) || (mw.tracker->serve && (error = mw.tracker->serve())) ||
-        (error = fork_prepare_for())) {
+        (error = interpose_modules(false)) || (error = fork_open()) ||
+        (mw.tracker->serve && (error = mw.tracker->serve()))) {
         if (mw.tracker) mw.tracker->close();
         mw.tracker = NULL;
         arena_take_down();
@@ -120,6 +120,7 @@ static int start(mw_tracker wanted) {
 }
 
 int mw_start(mw_tracker wanted) {
+    if (mw.started) fork_notice();
     lock_take(&mw.lock, thread_id());
     int error = MW_OK;
     if (!mw.started)
@@ -140,7 +141,7 @@ void mw_set_origin_provider(mw_origin_provider provider) { __atomic_store_n(&mw.
 void mw_get_stats(mw_stats *out) {
     *out = (mw_stats){
         .stores = mw.stores,
-        .slots = mw.journal.header ? mw.journal.header->reserved : 0,
+        .slots = mw.process && atomic_load(&mw.process->made) ? mw.journal.header->reserved : 0,
         .lost = mw.lost,
         .forms = mw.form_count,
         .chained = mw.chained,
