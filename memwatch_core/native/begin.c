@@ -215,7 +215,6 @@ MW_SIGNAL_SAFE void begin_anew(struct journal *j) {
     mw.lost = 0;
     j->generation++;
     reset(j);
-    if (!j->stem) return;
     size_t n = 0;
     for (; j->folder[n]; n++) j->path[n] = j->folder[n];
     j->path[n++] = '/';

@@ -404,7 +404,7 @@ MW_HIDDEN bool own_take(enum own_kind kind, int number, const char *path, int fl
 MW_HIDDEN void own_close(enum own_kind kind);
 MW_HIDDEN void own_rename(enum own_kind from, enum own_kind to);
 MW_HIDDEN void own_forked(void); /* in the child, where the parent's lock is held */
-static inline bool own_any(enum own_kind kind) { return atomic_load(&mw.own[kind].number) >= 0; }
+MW_SIGNAL_SAFE static inline bool own_any(enum own_kind kind) { return atomic_load(&mw.own[kind].number) >= 0; }
 MW_HIDDEN int replaced_close(int number);
 MW_HIDDEN int replaced_dup2(int from, int to);
 MW_HIDDEN int replaced_dup3(int from, int to, int flags);

@@ -108,16 +108,10 @@ struct own_turn own_enter(enum own_kind kind) {
 
 void own_leave(const struct own_turn *turn) { unlock_own(turn->mask); }
 
-MW_SIGNAL_SAFE static size_t length_of(const char *path) {
-    size_t n = 0;
-    while (path && path[n]) n++;
-    return n;
-}
-
 MW_SIGNAL_SAFE bool own_take(enum own_kind kind, int number, const char *path, int flags) {
     struct own *own = &mw.own[kind];
     struct stat file, named;
-    size_t length = length_of(path);
+    size_t length = path ? strlen(path) : 0;
     if (raw_syscall4(SYS_fstat, number, (long)&file, 0, 0)) return false;
     /* Between its opening and now, another thread may have closed it, and opened something else. */
     bool taken = !path || (!raw_syscall4(SYS_lstat, (long)path, (long)&named, 0, 0) && named.st_dev == file.st_dev &&

@@ -113,12 +113,10 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) int unrecorded(struct journal *j
     bool none = !atomic_load(&mw.process->made) && j->refused != ENOSPC;
     if (store->how == MWJ_ANNOUNCED && !j->segments_max && !j->unreachable && !none) return full(j);
     room_lost(j, store->variable);
-    if (none) {
+    if (none)
         begin_report(j);
-        return MW_OK;
-    }
-    room_lost(j, store->variable);
-    room_report(j);
+    else
+        room_report(j);
     return MW_OK;
 }
 

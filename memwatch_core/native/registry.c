@@ -152,8 +152,10 @@ static int unregister(mw_variable_id id) {
     if (!v) return MW_ERR_NO_VARIABLE;
     bool told = unlink_pages(id, v);
     mw.variables_live--;
-    v->ended = 1;
-    if (told && atomic_load(&mw.journal.open)) journal_unregistered(id, v); /* waits for who is describing it */
+    if (told && atomic_load(&mw.journal.open))
+        journal_unregistered(id, v); /* waits for who is describing it */
+    else
+        v->ended = 1;
     free(v->metadata);
     v->metadata = NULL;
     int error = in_arena(v->address) ? MW_OK : arena_give_back(v->address, pages_of(v), v->page);

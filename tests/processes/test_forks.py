@@ -42,9 +42,7 @@ def run(state: str, methods: list[str], tracker: str, folder: Path) -> tuple[Pat
         session = create_session(sessions, command)
         configuration.save(settings, session)
         environment["MEMWATCH_SESSION"] = str(session)
-    ran = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]
     (session,) = sessions.iterdir()
     return session, [json.loads(line) for line in results.read_text().splitlines()], ran.stderr
