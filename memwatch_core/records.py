@@ -100,8 +100,8 @@ class Variable(msgspec.Struct, frozen=True):
     """``threading.get_ident()`` (Node: ``threadId``) of the thread that called ``watch``."""
     thread: str = ""
     journal: str = ""
-    """Name of the file that it is recorded in, without ``.mwj``. Ids are those of one journal: a process has several if it
-    has run one program after the other (exec)."""
+    """Name of the file that it is recorded in, without ``.mwj``. Ids are those of one journal: a process has several if
+    it has run one program after the other (exec)."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

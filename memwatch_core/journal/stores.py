@@ -204,7 +204,8 @@ class PythonStores:
                 variable.name, ident, state.path, self._origins.get(origin, "store"),
                 offset, before, after, old, new, before != after,
                 not word >> 24 & (Flag.INEXACT | Flag.SITE_INEXACT),
-                self._sites.get(site) if site else None, self._contexts.get(context) if context else None, call, self._journal,
+                self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
+                call, self._journal,
             )  # fmt: skip
             out.append(event)
             made += 2 * length

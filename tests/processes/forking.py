@@ -2,8 +2,9 @@
 
     RESULTS=FILE python forking.py STATE METHOD...
 
-Each child watches a value of its own and writes to it, and to the value that it has inherited, if there is one. Who wrote
-what, and what it holds then, is appended to RESULTS as lines of JSON; test_forks.py compares them with the journals.
+Each child watches a value of its own and writes to it, and to the value that it has inherited, if there is one. Who
+wrote what, and what it holds then, is appended to RESULTS as lines of JSON; test_forks.py compares them with the
+journals.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SYS_CLONE, SYS_FORK = 56, 57
 
 kept: Any = None
 method_now = ""
+together: Any = None
 libc = ctypes.PyDLL(None, use_errno=True)
 
 
@@ -72,7 +74,14 @@ def work_and_end(number: int, inherits: bool = True) -> None:
 def work_of(task: tuple[int, str]) -> None:
     global method_now
     number, method_now = task
+    if together is not None:
+        together.wait()  # one each
     work(number)
+
+
+def set_together(barrier: Any) -> None:
+    global together
+    together = barrier
 
 
 # ---- methods -------------------------------------------------------------------------------------------------------
@@ -86,7 +95,8 @@ def forks(fork: Callable[[], int], inherits: bool = True) -> None:
             work_and_end(number, inherits)
         children.append(child)
     for child in children:
-        assert child > 0 and os.waitpid(child, 0)[1] == 0, "a child has failed"
+        assert child > 0
+        assert os.waitpid(child, 0)[1] == 0, "a child has failed"
 
 
 def processes(context: str) -> None:
@@ -105,7 +115,9 @@ def pool() -> None:
 
 
 def executor() -> None:
-    with ProcessPoolExecutor(CHILDREN, multiprocessing.get_context("fork"), max_tasks_per_child=None) as workers:
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(CHILDREN)
+    with ProcessPoolExecutor(CHILDREN, context, initializer=set_together, initargs=(barrier,)) as workers:
         list(workers.map(work_of, [(n, method_now) for n in range(CHILDREN)]))
 
 
@@ -161,7 +173,11 @@ METHODS: dict[str, Callable[[], None]] = {
     "posix_spawn": spawned,
     "vfork": vforked,
 }
-QUICK = tuple(name for name in METHODS if name not in ("mp forkserver", "mp spawn", "posix_spawn", "vfork"))
+BY_PYTHON = ("os.fork", "mp fork", "Pool", "Executor")
+"""Forks that CPython prepares for: others must not be made while several threads run Python code."""
+ALONE = ("mp forkserver", "mp spawn", "posix_spawn", "vfork")
+"""Methods whose children are programs of their own."""
+QUICK = tuple(name for name in METHODS if name not in ALONE)
 
 
 def start(methods: list[str]) -> None:

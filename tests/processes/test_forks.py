@@ -1,4 +1,4 @@
-"""Forks: a child that writes to its parent's values or journal, or whose writes go unseen, whoever forked it and when."""
+"""Forks: a child that writes to its parent's values or journal, or goes unseen, whoever forked it and when."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import matrix
 import pytest
-from forking import KEPT, METHODS, NEW, QUICK, STATES, WITHOUT_RUN
+from forking import ALONE, BY_PYTHON, KEPT, METHODS, NEW, QUICK, STATES, WITHOUT_RUN
 
 from memwatch_core import config as configuration
 from memwatch_core.host import history
@@ -25,8 +25,6 @@ PROGRAM = Path(__file__).with_name("forking.py")
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
 QUEUE = ("journal open", "watches live", "while threads write")
 """States that are tried under ``uffd-queue``, which is slow, at the short size."""
-ALONE = ("mp forkserver", "mp spawn", "posix_spawn", "vfork")
-"""Methods whose children are programs of their own: a session that isn't in the environment is none of theirs."""
 
 
 def run(state: str, methods: list[str], tracker: str, folder: Path) -> tuple[Path, list[dict[str, Any]], str]:
@@ -48,17 +46,25 @@ def run(state: str, methods: list[str], tracker: str, folder: Path) -> tuple[Pat
     return session, [json.loads(line) for line in results.read_text().splitlines()], ran.stderr
 
 
-def by_process(session: Path) -> tuple[dict[int, dict[str, list[Event]]], list[Record]]:
-    """Events by process and name of the variable; and what was lost."""
-    events: dict[int, dict[str, list[Event]]] = {}
+def by_journal(session: Path) -> tuple[dict[str, dict[str, list[Event]]], list[Record]]:
+    """Events by journal and name of the variable; and what was lost."""
+    events: dict[str, dict[str, list[Event]]] = {}
     lost: list[Record] = []
     for batch in history.read(session, lambda text: None):
         for record in batch:
             if isinstance(record, Event):
-                events.setdefault(record.pid, {}).setdefault(record.variable, []).append(record)
+                events.setdefault(record.journal, {}).setdefault(record.variable, []).append(record)
             elif isinstance(record, Lost):
                 lost.append(record)
     return events, lost
+
+
+def by_process(session: Path) -> tuple[dict[int, dict[str, list[Event]]], list[Record]]:
+    """The same by process: each has one journal."""
+    events, lost = by_journal(session)
+    found = {int(journal.split("-")[0]): of for journal, of in events.items()}
+    assert len(found) == len(events)
+    return found, lost
 
 
 def assert_chain(events: list[Event], start: int | None, end: int, by_one: bool = True) -> None:
@@ -75,7 +81,9 @@ def test_every_process_has_its_own_values_and_journal(state: str, tracker: str, 
         pytest.skip("with MEMWATCH_SOAK=1")
     methods = list(METHODS if SOAK or (tracker == "uffd-sigbus" and state == "watches live") else QUICK)
     if state == "in session()":
-        methods = [method for method in methods if method not in ALONE]
+        methods = [method for method in methods if method not in ALONE]  # the session isn't in the environment
+    if state == "while threads write":
+        methods = [method for method in methods if method in BY_PYTHON + ALONE]
     for method in methods:
         matrix.record("forks: state, tracker / how the child was started", f"{state}, {tracker}", method)
 
@@ -85,10 +93,10 @@ def test_every_process_has_its_own_values_and_journal(state: str, tracker: str, 
     assert not wrong, (wrong, errors[-2000:])
     children = [line for line in said if "child" in line]
     assert Counter(line["method"] for line in children) == dict.fromkeys(methods, 2)
-    events, lost = by_process(session)
+    events, lost = by_journal(session)
     assert not lost
     for line in children:
-        of_child = dict(events.pop(line["pid"], {}))
+        of_child = events.pop(f"{line['pid']}-python", {})
         where = line["method"]
         assert line["mine"] == 2 * NEW, where
         mine = of_child.pop("mine")
@@ -104,11 +112,10 @@ def test_every_process_has_its_own_values_and_journal(state: str, tracker: str, 
         assert not of_child, (where, "events of variables that it hasn't written to")
     (parent,) = [line for line in said if "parent" in line]
     if parent["kept"] is not None:
-        of_parent = events[parent["pid"]]["kept"]
+        of_parent = events[f"{parent['pid']}-python{'.1' * (state == 'after exec')}"]["kept"]
         assert_chain(of_parent, None, parent["kept"])
     for left in events.values():  # of the parent, and of its own
         for chain in left.values():
             assert_chain(chain, None, chain[-1].new, by_one=state != "while threads write")
-    pids = [JournalReader(path).header.pid for path in journals(session)]
-    twice = [parent["pid"]] if state == "after exec" else []
-    assert Counter(pids) == Counter([line["pid"] for line in children] + [*events] + twice)
+    assert {path.stem for path in journals(session)} == {f"{line['pid']}-python" for line in children} | {*events}
+    assert all(path.name.startswith(f"{JournalReader(path).header.pid}-") for path in journals(session))
