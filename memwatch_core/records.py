@@ -99,13 +99,16 @@ class Variable(msgspec.Struct, frozen=True):
     thread_ident: int = 0
     """``threading.get_ident()`` (Node: ``threadId``) of the thread that called ``watch``."""
     thread: str = ""
+    journal: str = ""
+    """Name of the file that it is recorded in, without ``.mwj``. Ids are those of one journal: a process has several if
+    it has run one program after the other (exec)."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
     """What one store did to one variable."""
 
     seq: int
-    """Number of the event in its process, from 1: the order in which the bytes changed."""
+    """Number of the event in its journal, from 1: the order in which the bytes changed."""
     time_ns: int
     """ns since 1970, UTC."""
     pid: int
@@ -131,6 +134,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     context: Context | None
     call: Call | None = None
     """Of an event whose origin is ``syscall`` or ``kernel``; otherwise None."""
+    journal: str = ""
+    """As a variable's."""
 
     @property
     def time(self) -> datetime:
@@ -153,6 +158,7 @@ class Unwatched(msgspec.Struct, frozen=True, tag="unwatched", tag_field="event")
     pid: int
     variable: str
     variable_id: int
+    journal: str = ""
 
 
 class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="event"):
@@ -177,6 +183,7 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome", tag_field="event"):
     """Id of the first context of the transaction that ended, or went back to a savepoint; 0: a statement alone."""
     events: int = 0
     """How many events carried them."""
+    journal: str = ""
 
 
 class Notice(msgspec.Struct, frozen=True, tag="notice", tag_field="event"):

@@ -83,7 +83,7 @@ def _record(record: object) -> dict[str, Any]:
 
 _EVENT_FIELDS = (
     "seq", "pid", "runtime", "tid", "thread", "variable", "variable_id", "path", "origin", "offset", "before", "after",
-    "old", "new", "changed", "exact",
+    "old", "new", "changed", "exact", "journal",
 )  # fmt: skip
 
 _CONTEXT_FIELDS = (
@@ -117,6 +117,7 @@ def _variable(variable: Variable) -> dict[str, Any]:
         "site": _site(variable.watched_at),
         "thread_ident": variable.thread_ident,
         "thread": variable.thread,
+        "journal": variable.journal,
     }
     return {name: _plain(value, 0) for name, value in plain.items()}
 

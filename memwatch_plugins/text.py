@@ -122,8 +122,14 @@ def _call(call: Call) -> str:
     return f"{clean(call.name)}({call.fd if call.fd >= 0 else ''}) = {call.bytes}"
 
 
-def _end(record: Outcome) -> tuple[int, int, str]:
-    return record.pid, record.transaction, record.outcome
+def _process(event: Event) -> str:
+    """``4711``; of a process that has several journals, ``4711.1`` for the second."""
+    _, _, number = event.journal.partition(".")
+    return f"{event.pid}.{number}" if number.isdecimal() and number.isascii() else str(event.pid)
+
+
+def _end(record: Outcome) -> tuple[int, str, int, str]:
+    return record.pid, record.journal, record.transaction, record.outcome
 
 
 @lru_cache(maxsize=4096)
@@ -171,7 +177,7 @@ class Lines:
         self._all = show == "all"
         self._columns = [0, 0, 0, 0]  # variable, change, site, thread
         self._limits = [24, 26, 36, 20]
-        self._pids: set[int] = set()
+        self._processes: set[tuple[int, str]] = set()
         self._written = WrittenUnder()
         self._directory = os.getcwd()
 
@@ -335,6 +341,6 @@ class Lines:
         return f"{path}{line}{'' if exact else '?'}  {clean(site.function)}".rstrip()
 
     def _thread(self, event: Event) -> str:
-        self._pids.add(event.pid)
+        self._processes.add((event.pid, event.journal))
         name = clean(event.thread) or (f"thread {event.tid}" if event.tid else "-")
-        return f"{event.pid}/{name}" if len(self._pids) > 1 else name
+        return f"{_process(event)}/{name}" if len(self._processes) > 1 else name

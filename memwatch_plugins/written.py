@@ -51,7 +51,7 @@ class WrittenUnder:
     """Takes events, and gives them back, put together, when their statements' outcome comes. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._statements: dict[tuple[int, int], Written] = {}
+        self._statements: dict[tuple[int, str, int], Written] = {}
         self._kept = 0
 
     def add(self, event: Event) -> None:
@@ -60,9 +60,9 @@ class WrittenUnder:
         assert context is not None
         while self._kept >= MOST:
             self._forget(next(iter(self._statements)))
-        written = self._statements.get((event.pid, context.id))
+        written = self._statements.get((event.pid, event.journal, context.id))
         if written is None:
-            written = self._statements[event.pid, context.id] = Written()
+            written = self._statements[event.pid, event.journal, context.id] = Written()
             written.statements[context.driver, context.statement] = 1
         if isinstance(event.new, bytes | bytearray) and len(event.new) > LARGE:
             event = msgspec.structs.replace(event, old=None, new=None)
@@ -75,7 +75,7 @@ class WrittenUnder:
             writes.last = event
             writes.count += 1
 
-    def _forget(self, key: tuple[int, int]) -> Written | None:
+    def _forget(self, key: tuple[int, str, int]) -> Written | None:
         written = self._statements.pop(key, None)
         self._kept -= len(written.variables) if written is not None else 0
         return written
@@ -84,7 +84,7 @@ class WrittenUnder:
         """What was written under the statements of this record; of those forgotten, nothing is in it."""
         whole = Written()
         for ident in outcome.contexts:
-            part = self._forget((outcome.pid, ident))
+            part = self._forget((outcome.pid, outcome.journal, ident))
             if part is None:
                 continue
             whole.statements += part.statements

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import Config
@@ -27,12 +27,16 @@ RUNTIME = "python"
 class Journal:
     """The journal that this process writes to."""
 
-    path: Path
     folder: Path
     config: Config
     serializers: tuple[Serializer, ...]
     """In configured order."""
     tracker: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or will be once something is recorded."""
+        return Path(core.journal_path())
 
 
 _lock = threading.RLock()
@@ -63,10 +67,11 @@ def is_open() -> bool:
 def open_journal(
     folder: str | os.PathLike[str], config: Config, serializers: Sequence[Serializer] | None = None
 ) -> Journal:
-    """Starts the core and opens ``<folder>/<pid>-python.mwj``, in a session's folder that exists.
+    """Starts the core and opens ``<folder>/<pid>-python.mwj``, in a session's folder that exists. The file is made at
+    the first record; where there is one of that name, it is called ``<pid>-python.1.mwj`` and so on.
 
     ``serializers`` default to those that ``config`` names. Raises SessionError: one is open, or the folder is no
-    session; CoreError: the core can't start or the file can't be made; ConfigError, PluginError: a serializer.
+    session; CoreError: the core can't start or the folder can't be written to; ConfigError, PluginError: a serializer.
     """
     global _journal, _closed
     from ..journal.session import read_session
@@ -85,10 +90,9 @@ def open_journal(
         session = read_session(where).id
         tracker = core.start(config.core.wanted)
         core.limit_journal(config.journal.max_bytes, config.journal.policy)
-        path = _free_name(where)
-        core.open_journal(path, session, RUNTIME)
+        core.open_journal(where / f"{os.getpid()}-{RUNTIME}.mwj", session, RUNTIME)
         proxy.provide_origins(True)
-        _journal = Journal(path, where, config, tuple(serializers), tracker)
+        _journal = Journal(where, config, tuple(serializers), tracker)
         _closed = None
         threads.install()
         return _journal
@@ -111,22 +115,11 @@ def close_journal() -> None:
 
 
 def _after_fork() -> None:
-    """The core has given the child pages and a journal of its own; what Python knows of them follows."""
-    global _journal, _lock
+    """The core gives the child pages and a journal of its own; what Python knows follows."""
+    global _lock
     _lock = threading.RLock()
     if _journal is not None:
-        _journal = replace(_journal, path=_journal.folder / f"{os.getpid()}-{RUNTIME}.mwj")
         threads.install()
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def _free_name(folder: Path) -> Path:
-    """``<pid>-python.mwj``; a process that comes back to a session it has left gets ``<pid>-python.1.mwj``."""
-    path = folder / f"{os.getpid()}-{RUNTIME}.mwj"
-    again = 0
-    while path.exists():
-        again += 1
-        path = folder / f"{os.getpid()}-{RUNTIME}.{again}.mwj"
-    return path

@@ -35,6 +35,7 @@ import msgspec
 from ..journal.layout import DEPTH_FULL, FLAGS, ORIGINS, SITE, Flag, Kind, call
 from ..journal.layout import VARIABLE as VARIABLE_SLOT
 from ..journal.reader import Block, JournalReader, Payloads, RawRecord
+from ..journal.session import JOURNAL_SUFFIX
 from ..journal.stores import Stop, Stores
 from ..records import Event, Lost, Notice, Outcome, Record, Serializer, Site, Unwatched, Variable, Watched
 from .outcomes import final_outcomes
@@ -98,7 +99,8 @@ class JournalDecoder:
         header = self.reader.header
         self.pid, self.runtime = header.pid, header.runtime
         self._serializers = serializers
-        self._stores = Stores(Event, self.pid, self.runtime, ORIGINS, call)
+        self.journal = self.reader.path.name.removesuffix(JOURNAL_SUFFIX)
+        self._stores = Stores(Event, self.pid, self.runtime, ORIGINS, call, self.journal)
         self._watches: dict[int, _Watch] = {}
         self.contexts = Contexts(self._stores, outcomes)
         self._named: set[int] = set()
@@ -208,7 +210,7 @@ class JournalDecoder:
         elif kind == Kind.OUTCOME:
             settled = self.contexts.update(ident, payload)
             if settled is not None:
-                out.append(Outcome(record.time, self.pid, *settled))
+                out.append(Outcome(record.time, self.pid, *settled, journal=self.journal))
         elif kind == Kind.THREAD:
             self._name_thread(record, payload.decode("utf-8", "replace"))
         elif kind == Kind.LOST:
@@ -247,7 +249,7 @@ class JournalDecoder:
             ident, meta.name or f"variable {ident}", self.pid, self.runtime, size, meta.serializer, meta.options,
             _flag_names(watch.flags),
             None if watch.depth == DEPTH_FULL or (start, stop) == (0, size) else (start, stop),
-            site, meta.thread_ident, meta.thread,
+            site, meta.thread_ident, meta.thread, self.journal,
         )  # fmt: skip
         serializer = self._serializers.get(meta.serializer)
         decode = serializer.decode if serializer is not None else None if meta.serializer or not size else _as_bytes
@@ -308,7 +310,7 @@ class JournalDecoder:
         if self.reader.lost:
             self._tell_losses(out, record.id)  # while its name is known
         name = watch.shown.name if watch.shown is not None else f"variable {record.id}"
-        out.append(Unwatched(record.time, self.pid, name, record.id))
+        out.append(Unwatched(record.time, self.pid, name, record.id, self.journal))
         self._forget(record.id)
 
     def _forget(self, ident: int) -> None:

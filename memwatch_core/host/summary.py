@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from memwatch_plugins.text import change, clean, short_path
 
 from ..records import Event, Lost, Outcome, Record, Unwatched, Watched
 
-_variable = attrgetter("pid", "variable_id")
+_variable = attrgetter("pid", "journal", "variable_id")
+_Key = tuple[int, str, int]
+"""A variable: its process, its journal (of which a process that runs another program has two), its id."""
 _thread = attrgetter("pid", "tid")
 _context = attrgetter("context")
 
@@ -21,16 +23,16 @@ ENDED = 10_000
 
 
 class Numbers:
-    """A set of (process, number) that only grows. Numbers that are given one after the other take a bit each."""
+    """A set of (owner, number) that only grows. Numbers that are given one after the other take a bit each."""
 
     def __init__(self) -> None:
-        self._bits: dict[tuple[int, int], int] = {}
+        self._bits: dict[tuple[Hashable, int], int] = {}
         self._count = 0
 
-    def update(self, numbers: Iterable[tuple[int, int]]) -> None:
+    def update(self, numbers: Iterable[tuple[Hashable, int]]) -> None:
         """Adds all of them."""
-        for pid, number in numbers:
-            key, bit = (pid, number >> 9), 1 << (number & 511)
+        for owner, number in numbers:
+            key, bit = (owner, number >> 9), 1 << (number & 511)
             bits = self._bits.get(key, 0)
             if not bits & bit:
                 self._bits[key] = bits | bit
@@ -46,15 +48,15 @@ class Summary:
     def __init__(self) -> None:
         self.events = 0
         self.lost = 0
-        self.writes: Counter[tuple[int, int]] = Counter()
+        self.writes: Counter[_Key] = Counter()
         self.threads: set[tuple[int, int]] = set()
         self.statements = Numbers()
         self.undone = Numbers()
         """Statements that were rolled back, of those that events carried; and how many events did."""
         self.events_undone = 0
-        self._names: dict[tuple[int, int], str] = {}
-        self._last: dict[tuple[int, int], Event] = {}
-        self._ended: set[tuple[int, int]] = set()
+        self._names: dict[_Key, str] = {}
+        self._last: dict[_Key, Event] = {}
+        self._ended: set[_Key] = set()
         self._gone = self._gone_written = 0
 
     def write(self, records: Sequence[Record]) -> None:
@@ -65,18 +67,21 @@ class Summary:
         self.threads.update(map(_thread, events))
         self._last.update(zip(map(_variable, events), events, strict=True))
         contexts = {id(context): event for event, context in zip(events, map(_context, events), strict=True) if context}
-        self.statements.update((event.pid, event.context.id) for event in contexts.values() if event.context)
+        self.statements.update(
+            ((event.pid, event.journal), event.context.id) for event in contexts.values() if event.context
+        )
         if len(events) == len(records):
             return
         for record in records:
             if isinstance(record, Watched):
-                self._names[record.variable.pid, record.variable.id] = record.variable.name
+                variable = record.variable
+                self._names[variable.pid, variable.journal, variable.id] = variable.name
             elif isinstance(record, Unwatched):
-                self._ended.add((record.pid, record.variable_id))
+                self._ended.add((record.pid, record.journal, record.variable_id))
             elif isinstance(record, Lost):
                 self.lost += record.count
             elif isinstance(record, Outcome) and record.outcome == "rolled back":
-                self.undone.update((record.pid, context) for context in record.contexts)
+                self.undone.update(((record.pid, record.journal), context) for context in record.contexts)
                 self.events_undone += record.events
         if len(self._ended) > ENDED:
             self._forget()

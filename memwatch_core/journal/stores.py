@@ -74,10 +74,12 @@ class PythonStores:
         runtime: str,
         origins: Mapping[int, Origin],
         call: Callable[[int, int, int], Call],
+        journal: str,
     ) -> None:
         self.seq = 0
         """STORE records seen so far; may be set when some can't be."""
-        self._make, self._pid, self._runtime, self._origins, self._call = event, pid, runtime, origins, call
+        self._make, self._pid, self._runtime, self._journal = event, pid, runtime, journal
+        self._origins, self._call = origins, call
         self._variables: dict[int, _State] = {}
         self._sites: dict[int, Site] = {}
         self._contexts: dict[int, Context] = {}
@@ -202,7 +204,8 @@ class PythonStores:
                 variable.name, ident, state.path, self._origins.get(origin, "store"),
                 offset, before, after, old, new, before != after,
                 not word >> 24 & (Flag.INEXACT | Flag.SITE_INEXACT),
-                self._sites.get(site) if site else None, self._contexts.get(context) if context else None, call,
+                self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
+                call, self._journal,
             )  # fmt: skip
             out.append(event)
             made += 2 * length

@@ -219,9 +219,12 @@ void *mw_page_alloc(size_t n) {
         return NULL;
     }
     uint32_t first;
-    lock_take(&mw.lock, thread_id());
-    int error = arena_allocate(n, &first);
-    lock_release(&mw.lock);
+    int error = fork_settle();
+    if (!error) {
+        lock_take(&mw.lock, thread_id());
+        error = arena_allocate(n, &first);
+        lock_release(&mw.lock);
+    }
     if (error) {
         errno = ENOMEM;
         return NULL;
@@ -231,7 +234,7 @@ void *mw_page_alloc(size_t n) {
 
 int mw_page_free(void *page, size_t n) {
     uintptr_t offset = (uintptr_t)page - mw.watched;
-    if (!mw.started || offset >= mw.committed || offset & PAGE_MASK) return MW_ERR_PAGE;
+    if (!mw.started || !process_is_whole() || offset >= mw.committed || offset & PAGE_MASK) return MW_ERR_PAGE;
     uint32_t first = (uint32_t)(offset >> PAGE_SHIFT);
     int error = MW_OK;
     lock_take(&mw.lock, thread_id());
@@ -380,13 +383,31 @@ static bool map_fixed(void *at, size_t size, uint64_t from) {
     return shared_view(&mw.arena, at, from, size, PROT_READ) && !madvise(at, size, MADV_DONTFORK);
 }
 
+/* What would be read there are zeros, and not what the program had. */
+static int hide_gone(void) {
+    for (uint32_t i = 0; i < mw.bump; i++)
+        if (state_of(i) == PAGE_GONE && mprotect((char *)mw.watched + ((uint64_t)i << PAGE_SHIFT), MW_PAGE_SIZE, PROT_NONE))
+            return MW_ERR_NO_MEMORY;
+    return MW_OK;
+}
+
+MW_SIGNAL_SAFE uint32_t arena_lose(void) {
+    uint32_t lost = 0;
+    for (uint32_t i = 0; i < mw.bump; i++)
+        if ((mw.pages[i].state & 0xff) == PAGE_USED) mw.pages[i].state = PAGE_GONE, lost++;
+    for (unsigned i = 0; mw.adopted_count && i < ADOPTED_MAX; i++) mw.adopted[i].number = 0;
+    mw.adopted_count = 0;
+    mw.pages_used = 0;
+    return lost;
+}
+
 int arena_replace(struct shared *copy) {
     char *watched = (char *)mw.watched, *writable = watched + mw.distance;
     if (shared_move(copy, writable)) return MW_ERR_NO_MEMORY;
     mw.arena = *copy;
     *copy = (struct shared){0};
-    if (madvise(writable, mw.committed, MADV_DONTFORK) || !map_fixed(watched, mw.committed, 0) ||
-        mw.tracker->arm(watched, mw.committed))
+    if (mw.committed && (madvise(writable, mw.committed, MADV_DONTFORK) || !map_fixed(watched, mw.committed, 0) ||
+                         mw.tracker->arm(watched, mw.committed)))
         return MW_ERR_NO_MEMORY;
     for (unsigned i = 0; mw.adopted_count && i < ADOPTED_MAX; i++) {
         if (mw.adopted[i].number <= 1) continue;
@@ -395,5 +416,5 @@ int arena_replace(struct shared *copy) {
             mw.tracker->arm(at, MW_PAGE_SIZE))
             return MW_ERR_NO_MEMORY;
     }
-    return MW_OK;
+    return hide_gone();
 }

@@ -130,6 +130,7 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) void capture(ucontext_t *context
 }
 
 MW_SIGNAL_SAFE size_t bounce_deliver(const struct placement *placement, const struct mwj_call *call) {
+    if (unlikely(!process_is_whole())) return 0; /* fork.c: it isn't there */
     const struct iovec *wanted = placement->wanted, *placed = placement->placed;
     uint64_t all = ~0ull, kept;
     size_t left = call->bytes, delivered = 0;

@@ -8,9 +8,10 @@
  *   signals.c    whose signals they are               interpose.c  import tables of loaded modules
  *   calls.c      libc calls that have memory written  bounce.c     memory in which such a call leaves its bytes
  *   journal.c    the writer                           room.c       its segments, their limit, what is lost
+ *   begin.c      its file, made at the first record   fork.c       what is a process's own, after a fork too
  *   site.c       places in source code                clock.c      the time of day
- *   fork.c       a child with pages and a journal of its own
- *   shared.c     memory mapped more than once         uffd.c       userfaultfd descriptors
+ *   process.c    libc calls that fork, or change user  shared.c     memory mapped more than once
+ *   uffd.c       userfaultfd descriptors
  *   kernel.c     pages that the kernel writes to by itself
  *   descriptors.c  what stays open, and isn't mistaken for something else
  *
@@ -50,7 +51,12 @@
 #define WIDE_MAX (1u << 16) /* bytes that xsave and its kind may write */
 
 /* ---- pages (arena.c) ---- */
-enum page_state { PAGE_FREE = 0, PAGE_USED = 1, PAGE_RETURNED = 2 /* free, and without memory */ };
+enum page_state {
+    PAGE_FREE = 0,
+    PAGE_USED = 1,
+    PAGE_RETURNED = 2, /* free, and without memory */
+    PAGE_GONE = 3      /* was in use in the parent of this process, and didn't come along: fork.c */
+};
 struct page {
     mw_lock lock;
     uint32_t head;      /* first variable on this page, 0 for none */
@@ -72,11 +78,12 @@ struct variable {
     uint32_t page; /* first page */
     uint32_t next; /* next variable on a shared page */
     uint32_t flags;
-    _Atomic uint32_t live;
-    void *metadata; /* for a forked child's journal */
+    _Atomic uint32_t live; /* enum life */
+    void *metadata;        /* for a forked child's journal */
     uint32_t metadata_length;
     _Atomic uint32_t ended; /* segment of the journal that says so, + 1; 1 if it couldn't */
 };
+enum life { ENDED = 0, LIVE = 1, LIVE_UNTOLD = 2 /* in a forked child, whose journal doesn't describe it yet */ };
 #define VARIABLES_MOST ((uint64_t)1 << 24) /* RLIMIT_AS may allow less: mw.variables_most */
 
 /* ---- forms (form.c) ---- */
@@ -141,6 +148,7 @@ struct thread {
     uint32_t exceptions; /* of the instruction that ran last, if it may change MXCSR */
     uint32_t named;      /* journal generation in which this thread's name was recorded */
     uint32_t written;    /* announced writes */
+    uint32_t forking;    /* bit 0: whether the fork that is under way was prepared; the bits above: those around it */
     uintptr_t fault;     /* where a store that reaches beyond our pages would have faulted by itself; 0: nowhere */
 };
 
@@ -196,11 +204,36 @@ struct journal {
     uint64_t segments_max; /* 0: no limit */
     uint64_t max_bytes;    /* of the journals opened from now on */
     mw_policy policy;
-    _Atomic uint32_t full_reported, waiting_reported;
-    bool unreachable; /* it can't grow because the program has closed its descriptor */
-    char folder[1024]; /* where a forked child opens its own */
+    _Atomic uint32_t full_reported, waiting_reported, refusal_reported;
+    bool unreachable;         /* it can't grow because the program has closed its descriptor */
+    mw_lock make;             /* held by who makes the file */
+    _Atomic uint32_t refused; /* errno: why it couldn't be made, the last time */
+    char folder[1024];        /* where a forked child makes its own */
+    char path[1024 + 64];     /* of the file, or of what it would be now */
+    char reader_path[1024 + 16];
+    uint32_t stem;            /* length of `path` before its number and its end */
+    uint32_t number;          /* of journals of a process with this id that were there before */
     char runtime[16];
     uint8_t session[16];
+};
+
+#define NAMES_MOST 1024u
+struct thread_name { /* told before the journal was made */
+    uint32_t tid;
+    uint32_t length;
+    char text[256];
+};
+
+/* On a page that reads as zeros in every forked child, whoever forked it and how: MADV_WIPEONFORK. */
+struct process {
+    _Atomic uint32_t state; /* enum process_state */
+    _Atomic uint32_t made;  /* the journal of this very process has a file, and describes what is watched */
+    mw_lock lock;           /* held while `state` changes */
+};
+enum process_state {
+    PROCESS_UNNOTICED = 0, /* forked behind our back: all that we hold is the parent's */
+    PROCESS_BARE = 1,   /* the parent's is let go; what is our own is made when it is needed */
+    PROCESS_WHOLE = 2,
 };
 
 struct clock { /* one sample, guarded by `version`: odd while it is written */
@@ -220,6 +253,7 @@ struct site {
 
 struct mw_core {
     _Atomic uint32_t started;
+    struct process *process;
     mw_lock lock; /* start, page allocation, registration, adoption, journal open and close */
     const struct tracker *tracker;
     char tracker_reason[256];
@@ -281,7 +315,7 @@ struct mw_core {
     struct sigaction before[2]; /* whom SIGSEGV and SIGBUS belong to in the program's eyes */
     struct {                    /* between the handlers of pthread_atfork, under `lock` */
         struct shared copy;     /* of the arena; only if `copied` */
-        bool copied, watching;
+        bool copied;
         uint64_t mask;
     } fork;
     mw_lock signals_lock;
@@ -298,6 +332,11 @@ struct mw_core {
 
     mw_origin_provider provider;
     struct journal journal;
+    struct {
+        mw_lock lock;
+        uint32_t count;
+        struct thread_name *rows;
+    } names;
     struct clock clock;
     mw_lock sites_lock;
     struct site *sites;
@@ -311,6 +350,16 @@ struct mw_core {
 extern MW_HIDDEN struct mw_core mw;
 extern MW_HIDDEN MW_TLS struct thread mw_thread;
 
+/* Around what a handler that interrupts it must not meet half done. */
+MW_SIGNAL_SAFE static inline uint64_t mask_signals(void) {
+    uint64_t all = ~0ull, kept;
+    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&kept, 8);
+    return kept;
+}
+MW_SIGNAL_SAFE static inline void unmask_signals(uint64_t kept) {
+    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&kept, 0, 8);
+}
+
 MW_HIDDEN uint32_t thread_first(void);
 static inline uint32_t thread_id(void) { return likely(mw_thread.tid) ? mw_thread.tid : thread_first(); }
 
@@ -321,6 +370,7 @@ MW_HIDDEN void arena_take_down(void);
 MW_HIDDEN uint64_t arena_fit(uint64_t most, size_t size); /* entries of a table: less if RLIMIT_AS leaves little */
 MW_HIDDEN int arena_copy(struct shared *copy);    /* the contents of all pages in use; caller holds every page lock */
 MW_HIDDEN int arena_replace(struct shared *copy); /* maps and arms it in place of the present one, and owns it */
+MW_HIDDEN uint32_t arena_lose(void);               /* what is in use isn't there any more; how many pages */
 MW_HIDDEN int arena_allocate(size_t n, uint32_t *first); /* caller holds mw.lock */
 MW_HIDDEN void arena_release(uint32_t first);
 MW_HIDDEN int arena_adopt(uintptr_t start, size_t n, uint32_t *first);
@@ -355,7 +405,7 @@ MW_HIDDEN bool own_take(enum own_kind kind, int number, const char *path, int fl
 MW_HIDDEN void own_close(enum own_kind kind);
 MW_HIDDEN void own_rename(enum own_kind from, enum own_kind to);
 MW_HIDDEN void own_forked(void); /* in the child, where the parent's lock is held */
-static inline bool own_any(enum own_kind kind) { return atomic_load(&mw.own[kind].number) >= 0; }
+MW_SIGNAL_SAFE static inline bool own_any(enum own_kind kind) { return atomic_load(&mw.own[kind].number) >= 0; }
 MW_HIDDEN int replaced_close(int number);
 MW_HIDDEN int replaced_dup2(int from, int to);
 MW_HIDDEN int replaced_dup3(int from, int to, int flags);
@@ -384,11 +434,20 @@ MW_HIDDEN int registry_record(uintptr_t at, const struct piece *pieces, unsigned
 MW_HIDDEN void registry_record_kernel(uint32_t page, const uint8_t *before, const uint8_t *after, int asked,
                                       const struct asker *asker);
 MW_HIDDEN void registry_end_all(void);
-MW_HIDDEN int registry_record_all(void);
 MW_HIDDEN void registry_record_unseen(const char *why); /* stores may have gone unseen: what there is now */
+MW_HIDDEN void registry_untell(void); /* the journal doesn't describe any variable */
+MW_HIDDEN int registry_tell(void);    /* it does now */
+MW_HIDDEN void registry_lose(void);   /* they went with their pages */
 
 /* ---- fork.c ---- */
-MW_HIDDEN int fork_prepare_for(void); /* registers with pthread_atfork */
+MW_HIDDEN int fork_open(void);    /* at the start: what is here is ours */
+MW_HIDDEN int fork_settle(void);  /* what we hold is this process's own from here on: before anything is asked for */
+MW_HIDDEN void fork_begins(void); /* as pthread_atfork's handlers, around a fork that they aren't called for; */
+MW_HIDDEN pid_t fork_ended(pid_t result); /* returns its argument, keeps errno */
+MW_HIDDEN void fork_notice(void); /* lets go of what is the parent's, in a child that was forked behind our back */
+MW_SIGNAL_SAFE static inline bool process_is_whole(void) {
+    return likely(atomic_load_explicit(&mw.process->state, memory_order_relaxed) == PROCESS_WHOLE);
+}
 
 /* ---- trackers ---- */
 extern MW_HIDDEN const struct tracker tracker_uffd_sigbus, tracker_uffd_queue, tracker_readonly;
@@ -497,6 +556,15 @@ MW_HIDDEN int replaced_pthread_sigmask(int how, const sigset_t *set, sigset_t *p
  * the loader's locks: not async-signal-safe. */
 MW_HIDDEN int interpose_modules(bool calls);
 
+/* ---- process.c ---- */
+MW_HIDDEN pid_t replaced__Fork(void);
+extern MW_HIDDEN pid_t (*process_Fork)(void); /* libc's */
+MW_HIDDEN int replaced_clone(int (*function)(void *), void *stack, int flags, void *argument, ...);
+MW_HIDDEN int replaced_setuid(uid_t user);
+MW_HIDDEN int replaced_seteuid(uid_t user);
+MW_HIDDEN int replaced_setreuid(uid_t real, uid_t effective);
+MW_HIDDEN int replaced_setresuid(uid_t real, uid_t effective, uid_t saved);
+
 /* ---- calls.c: read(2) and its kind, as the program's modules see them ---- */
 MW_HIDDEN ssize_t replaced_read(int fd, void *buffer, size_t size);
 MW_HIDDEN ssize_t replaced_pread(int fd, void *buffer, size_t size, off_t offset);
@@ -566,8 +634,10 @@ MW_HIDDEN void clock_open(void);
 MW_HIDDEN uint64_t clock_now(void); /* ns since 1970 */
 
 /* ---- room.c ---- */
-MW_HIDDEN int room_open(struct journal *journal); /* the file exists, empty but for the header */
+MW_HIDDEN int room_open(struct journal *journal); /* the file exists, empty but for the header; 0 or errno */
+MW_HIDDEN void room_limit(struct journal *journal);
 MW_HIDDEN void room_close(struct journal *journal);
+MW_HIDDEN void room_lost_before(struct journal *journal, uint64_t count); /* while there was no file */
 MW_HIDDEN bool room_allocate(int fd, off_t from, off_t size);
 /* Slots up to `end`; may wait for the reader. False: there is no room, on the disk or within the limit. */
 MW_HIDDEN bool room_make(struct journal *journal, uint64_t end);
@@ -585,7 +655,18 @@ MW_HIDDEN int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uint32_t
                            const void *b, size_t b_length);
 MW_HIDDEN int journal_variable(uint32_t id, const struct variable *variable);
 MW_HIDDEN int journal_unregistered(uint32_t id, struct variable *variable);
-MW_HIDDEN int journal_reopen(void); /* in a forked child */
+MW_HIDDEN int journal_open_file(struct journal *journal); /* 0 or errno */
+MW_HIDDEN int journal_begin_file(struct journal *journal); /* its header, and room for the first records; 0 or errno */
+MW_HIDDEN void journal_unmap(struct journal *journal);
+
+/* ---- begin.c ---- */
+MW_HIDDEN bool begin_make(struct journal *journal); /* the file, if there is none; false: journal->refused */
+MW_HIDDEN void begin_report(struct journal *journal); /* says once that there is none, and why */
+MW_HIDDEN void begin_reserve(void);                 /* the file's place in the folder, while we may write to that */
+MW_HIDDEN int begin_open(const char *path, const char *runtime, const uint8_t session[16]); /* no file yet */
+MW_HIDDEN bool begin_keep_name(uint32_t tid, const char *name, size_t length); /* false: it is to be recorded */
+MW_HIDDEN void begin_anew(struct journal *journal); /* in a forked child: the parent's is let go */
+MW_HIDDEN void begin_end(struct journal *journal);  /* of the file, or of what was to become one */
 MW_HIDDEN int site_open(void);
 MW_HIDDEN int site_record_all(void);
 #endif

@@ -104,10 +104,17 @@ def limit_journal(max_bytes: int, policy: PolicyName) -> None:
 
 
 def open_journal(path: os.PathLike[str] | str, session: bytes, runtime: str = "python") -> None:
-    """Creates the journal file of this process and starts recording. Raises CoreError, JournalFullError."""
+    """Starts recording; the file is made at the first record. Raises CoreError."""
     if len(session) != 16:
         raise ValueError(f"a session is 16 bytes, not {len(session)}")
     _check(lib.mw_journal_open(os.fsencode(path), runtime.encode(), session), f"journal {os.fspath(path)}")
+
+
+def journal_path() -> str:
+    """Where this process's journal is, or will be once something is recorded. Raises CoreError: none was opened."""
+    out = ffi.new("char[2048]")
+    _check(lib.mw_journal_path(out, len(out)), "the journal")
+    return os.fsdecode(ffi.string(out))
 
 
 def close_journal() -> None:

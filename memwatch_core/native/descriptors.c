@@ -108,13 +108,15 @@ struct own_turn own_enter(enum own_kind kind) {
 
 void own_leave(const struct own_turn *turn) { unlock_own(turn->mask); }
 
-bool own_take(enum own_kind kind, int number, const char *path, int flags) {
+MW_SIGNAL_SAFE bool own_take(enum own_kind kind, int number, const char *path, int flags) {
     struct own *own = &mw.own[kind];
     struct stat file, named;
-    if (fstat(number, &file)) return false;
+    size_t length = path ? strlen(path) : 0;
+    if (raw_syscall4(SYS_fstat, number, (long)&file, 0, 0)) return false;
     /* Between its opening and now, another thread may have closed it, and opened something else. */
-    bool taken = !path || (!lstat(path, &named) && named.st_dev == file.st_dev && named.st_ino == file.st_ino);
-    taken &= !path || strlen(path) < sizeof own->path;
+    bool taken = !path || (!raw_syscall4(SYS_lstat, (long)path, (long)&named, 0, 0) && named.st_dev == file.st_dev &&
+                           named.st_ino == file.st_ino);
+    taken &= length < sizeof own->path;
     if (!taken) {
         errno = EBADF;
         return false;
@@ -123,13 +125,13 @@ bool own_take(enum own_kind kind, int number, const char *path, int flags) {
     own->device = file.st_dev;
     own->inode = file.st_ino;
     own->flags = flags;
-    strcpy(own->path, path ? path : "");
+    memcpy(own->path, path ? path : "", length + 1);
     move_high(own, number);
     unlock_own(mask);
     return true;
 }
 
-void own_close(enum own_kind kind) {
+MW_SIGNAL_SAFE void own_close(enum own_kind kind) {
     struct own *own = &mw.own[kind];
     uint64_t mask = lock_own();
     int number = atomic_exchange(&own->number, -1);
@@ -144,9 +146,9 @@ void own_rename(enum own_kind from, enum own_kind to) {
     unlock_own(mask);
 }
 
-void own_forked(void) {
+MW_SIGNAL_SAFE void own_forked(void) {
     lock_release(&mw.own_lock); /* the parent's */
-    mw.own_pid = getpid();
+    mw.own_pid = (int)raw_syscall4(SYS_getpid, 0, 0, 0, 0);
 }
 
 /* ---- what an adapter asks to be kept ---- */
@@ -275,6 +277,7 @@ void replaced_closefrom(int first) {
 
 /* syscall(2) with one of these numbers is redirected by the code below, which leaves no frame behind: other calls may
  * return twice. */
+MW_HIDDEN void process_system_call(void); /* process.c */
 MW_HIDDEN long own_system_call(long number, long a, long b, long c);
 long own_system_call(long number, long a, long b, long c) {
     switch (number) {
@@ -300,7 +303,7 @@ __asm__(".text\n"
         "    je 1f\n"
         "    cmp $436, %rdi\n" /* SYS_close_range */
         "    je 1f\n"
-        "    jmp *syscall@GOTPCREL(%rip)\n"
+        "    jmp process_system_call\n"
         "1:  jmp own_system_call\n"
         "    .cfi_endproc\n"
         ".size replaced_syscall, . - replaced_syscall\n");

@@ -84,8 +84,21 @@ MW_SIGNAL_SAFE static bool is_announced(int signal, const siginfo_t *info) {
            (info->si_code == SI_USER && !info->si_pid && atomic_load(&mw.announced.tid) == thread_id());
 }
 
+/* The views aren't mapped in a child that was forked behind our back, nor are pages that it hasn't got. */
+MW_SIGNAL_SAFE static bool is_gone(uintptr_t address) {
+    uint64_t offset = address - mw.watched;
+    if (offset >= 2 * mw.reserved) return false;
+    return !process_is_whole() || (offset < mw.committed && (mw.pages[offset >> PAGE_SHIFT].state & 0xff) == PAGE_GONE);
+}
+
 MW_SIGNAL_SAFE static enum run_result run_faulted(const siginfo_t *info, ucontext_t *context) {
+    static const char gone[] = "memwatch: this process was forked by a system call, not by libc's fork(): the watched "
+                               "value that it uses is its parent's (docs/guarantees.md, 'Forks')\n";
     uintptr_t address = (uintptr_t)info->si_addr;
+    if (unlikely(info->si_code > 0 && is_gone(address))) {
+        raw_syscall4(SYS_write, 2, (long)gone, sizeof gone - 1, 0);
+        return RUN_NOT_OURS;
+    }
     bool page_fault = info->si_code > 0 && context->uc_mcontext.gregs[REG_TRAPNO] == TRAP_PAGE_FAULT &&
                       (uint64_t)context->uc_mcontext.gregs[REG_ERR] & PAGE_FAULT_WRITE;
     if (likely(page_fault && arena_page_at(address) != NO_PAGE)) return executor_run(context, address);

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -24,6 +23,7 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *slot_at(struct journal *j, uint64_
 
 /* n consecutive slots of one segment, or NULL: no room. */
 MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigned n) {
+    if (unlikely(!atomic_load_explicit(&mw.process->made, memory_order_acquire)) && !begin_make(j)) return NULL;
     uint64_t at = atomic_load_explicit(&j->header->reserved, memory_order_relaxed), start, end;
     for (;;) {
         MW_STEP("capacity", at);
@@ -52,6 +52,11 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigne
 }
 
 MW_SIGNAL_SAFE static int full(struct journal *j) {
+    uint32_t refused = atomic_load(&mw.process->made) ? 0 : atomic_load(&j->refused);
+    if (refused && refused != ENOSPC) {
+        errno = (int)refused;
+        return MW_ERR_JOURNAL_OPEN;
+    }
     room_report(j);
     return MW_ERR_JOURNAL_FULL;
 }
@@ -101,12 +106,17 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) void introduce_thread(struct jou
     if (!journal_blob(MWJ_THREAD, MWJ_INEXACT, thread_id(), 0, NULL, 0, name, n)) mw_thread.named = j->generation;
 }
 
-/* A store can't be refused, and with a limit an announced write isn't either: it is made, and counted. So it is if the
- * program has closed the journal. On a full disk an announced write is an error, and not made. */
+/* A store can't be refused, and with a limit, or without a journal that could be made or reached, an announced write
+ * isn't either: it is made, and counted. On a full disk an announced write is an error, and not made. */
 MW_SIGNAL_SAFE static __attribute__((noinline)) int unrecorded(struct journal *j, const struct store *store) {
-    if (store->how == MWJ_ANNOUNCED && !j->segments_max && !j->unreachable) return full(j);
+    if (!mw.variables[store->variable].live) return MW_ERR_NO_VARIABLE; /* fork_notice() */
+    bool none = !atomic_load(&mw.process->made) && j->refused != ENOSPC;
+    if (store->how == MWJ_ANNOUNCED && !j->segments_max && !j->unreachable && !none) return full(j);
     room_lost(j, store->variable);
-    room_report(j);
+    if (none)
+        begin_report(j);
+    else
+        room_report(j);
     return MW_OK;
 }
 
@@ -159,7 +169,7 @@ MW_SIGNAL_SAFE int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uin
     return MW_OK;
 }
 
-int journal_variable(uint32_t id, const struct variable *v) {
+MW_SIGNAL_SAFE int journal_variable(uint32_t id, const struct variable *v) {
     struct journal *j = &mw.journal;
     struct mwj_slot *slot = reserve(j, 1);
     if (!slot) return full(j);
@@ -190,77 +200,83 @@ int journal_unregistered(uint32_t id, struct variable *v) {
 
 /* ---- open and close ---- */
 
-static void remember(struct journal *j, const char *path, const char *runtime, const uint8_t session[16]) {
-    const char *slash = strrchr(path, '/');
-    snprintf(j->folder, sizeof j->folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
-    snprintf(j->runtime, sizeof j->runtime, "%s", runtime);
-    memcpy(j->session, session, 16);
+MW_SIGNAL_SAFE static void put_text(char *to, size_t room, const char *from) {
+    size_t n = 0;
+    while (n + 1 < room && from[n]) to[n] = from[n], n++;
+    memset(to + n, 0, room - n);
 }
 
-static void unmap(struct journal *j) {
+MW_SIGNAL_SAFE void journal_unmap(struct journal *j) {
+    atomic_store(&mw.process->made, 0);
     room_close(j);
-    if (j->header) munmap(j->header, MWJ_HEADER_SIZE);
+    if (j->header) raw_syscall4(SYS_munmap, (long)j->header, MWJ_HEADER_SIZE, 0, 0);
     own_close(OWN_JOURNAL);
     j->header = NULL;
 }
 
-static int open_file(struct journal *j, const char *path, const char *runtime, const uint8_t session[16]) {
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || !own_take(OWN_JOURNAL, fd, path, O_RDWR)) return MW_ERR_JOURNAL_OPEN;
-    struct own_turn turn = own_enter(OWN_JOURNAL);
-    bool allocated = turn.number >= 0 && room_allocate(turn.number, 0, MWJ_HEADER_SIZE);
-    void *p = MAP_FAILED;
-    if (allocated) p = mmap(NULL, MWJ_HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, turn.number, 0);
-    own_leave(&turn);
-    if (!allocated) return MW_ERR_JOURNAL_FULL;
-    if (p == MAP_FAILED) return MW_ERR_JOURNAL_OPEN;
-    j->header = p;
+MW_SIGNAL_SAFE int journal_open_file(struct journal *j) {
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, reading = O_RDONLY | O_NONBLOCK;
+    long fd = raw_syscall4(SYS_openat, AT_FDCWD, (long)j->path, flags, 0600);
+    if (fd < 0) return (int)-fd;
+    if (!own_take(OWN_JOURNAL, (int)fd, j->path, O_RDWR)) return EBADF;
+    fd = raw_syscall4(SYS_openat, AT_FDCWD, (long)j->reader_path, reading | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd >= 0) own_take(OWN_READER, (int)fd, j->reader_path, reading);
+    return 0;
+}
+
+MW_SIGNAL_SAFE static long map_header(void) {
+    int fd = own_hold(OWN_JOURNAL);
+    long p = fd < 0                                  ? -EBADF
+             : !room_allocate(fd, 0, MWJ_HEADER_SIZE) ? -ENOSPC
+                                                      : raw_syscall6(SYS_mmap, 0, MWJ_HEADER_SIZE,
+                                                                     PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    own_let_go();
+    return p;
+}
+
+MW_SIGNAL_SAFE int journal_begin_file(struct journal *j) {
+    long p = map_header();
+    if (p < 0 && p > -4096) return (int)-p;
+    raw_syscall4(SYS_madvise, p, MWJ_HEADER_SIZE, MADV_DONTFORK, 0);
+    j->header = (struct mwj_header *)p;
     j->header->version_major = MWJ_VERSION_MAJOR;
     j->header->version_minor = MWJ_VERSION_MINOR;
     j->header->header_size = MWJ_HEADER_SIZE;
     j->header->slot_size = MWJ_SLOT_SIZE;
     j->header->segment_slots = MWJ_SEGMENT_SLOTS;
-    j->header->pid = (uint64_t)getpid();
+    j->header->pid = (uint64_t)raw_syscall4(SYS_getpid, 0, 0, 0, 0);
     j->header->started = clock_now();
-    strncpy(j->header->runtime, runtime, sizeof j->header->runtime - 1);
-    strncpy(j->header->tracker, mw_tracker_name(), sizeof j->header->tracker - 1);
-    memcpy(j->header->session, session, 16);
+    put_text(j->header->runtime, sizeof j->header->runtime, j->runtime);
+    put_text(j->header->tracker, sizeof j->header->tracker, mw.tracker->name);
+    memcpy(j->header->session, j->session, 16);
     j->header->page_size = MW_PAGE_SIZE;
     j->header->abi_version = MW_ABI_VERSION;
-    int error = room_open(j);
-    if (error) return error;
+    int why = room_open(j);
+    if (why) return why;
     atomic_thread_fence(memory_order_release);
     memcpy(j->header->magic, MWJ_MAGIC, 8); /* last: a reader that sees it sees the rest */
-    return MW_OK;
+    return 0;
 }
 
 int mw_journal_open(const char *path, const char *runtime, const uint8_t session[16]) {
     struct journal *j = &mw.journal;
     if (!mw.started) return MW_ERR_NOT_STARTED;
+    int error = fork_settle();
+    if (error) return error;
     lock_take(&mw.lock, thread_id());
-    int error = MW_OK;
     if (atomic_load(&j->open)) {
         errno = EBUSY;
         error = MW_ERR_JOURNAL_OPEN;
     } else {
-        unmap(j); /* kept since it was closed, for writers that were still on their way out */
+        journal_unmap(j); /* kept since it was closed, for writers that were still on their way out */
         if (!j->segments) {
             j->segments = arena_table(SEGMENTS_MAX * sizeof *j->segments);
             if (!j->segments) error = MW_ERR_NO_MEMORY;
         }
+        if (!error) error = begin_open(path, runtime, session);
         if (!error) {
-            remember(j, path, runtime, session);
-            error = open_file(j, path, runtime, session);
-        }
-        if (error) {
-            int why = errno;
-            if (own_any(OWN_JOURNAL)) unlink(path);
-            unmap(j);
-            errno = why;
-        } else {
             j->generation++;
             atomic_store(&j->open, 1);
-            error = site_record_all();
         }
     }
     lock_release(&mw.lock);
@@ -270,32 +286,23 @@ int mw_journal_open(const char *path, const char *runtime, const uint8_t session
 int mw_journal_close(void) {
     struct journal *j = &mw.journal;
     if (!mw.started || !atomic_load(&j->open)) return MW_ERR_NO_JOURNAL;
+    fork_notice();
     lock_take(&mw.lock, thread_id());
     uffd_look();
     registry_end_all();
-    atomic_store(&j->open, 0);
-    atomic_store(&j->header->closed, clock_now());
+    begin_end(j);
     lock_release(&mw.lock);
     return MW_OK;
 }
 
-int journal_reopen(void) {
-    struct journal *j = &mw.journal;
-    char path[sizeof j->folder + 64], runtime[sizeof j->runtime];
-    uint8_t session[16];
-    unmap(j);
-    atomic_store(&j->open, 0);
-    snprintf(path, sizeof path, "%s/%d-%s.mwj", j->folder, getpid(), j->runtime);
-    memcpy(runtime, j->runtime, sizeof runtime);
-    memcpy(session, j->session, sizeof session);
-    int error = mw_journal_open(path, runtime, session);
-    return error ? error : registry_record_all();
-}
-
 int mw_thread_name(uint32_t tid, const char *name, size_t length) {
+    struct journal *j = &mw.journal;
     if (length > 255) return MW_ERR_TOO_LONG;
-    if (!tid || tid == thread_id()) mw_thread.named = mw.journal.generation;
-    return journal_blob(MWJ_THREAD, 0, tid ? tid : thread_id(), 0, NULL, 0, name, length);
+    if (!mw.started || !atomic_load(&j->open)) return MW_ERR_NO_JOURNAL;
+    fork_notice();
+    if (!tid) tid = thread_id();
+    if (tid == thread_id()) mw_thread.named = j->generation;
+    return begin_keep_name(tid, name, length) ? MW_OK : journal_blob(MWJ_THREAD, 0, tid, 0, NULL, 0, name, length);
 }
 
 int mw_context_record(uint32_t context, const void *bytes, size_t length) {

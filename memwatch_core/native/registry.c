@@ -34,12 +34,14 @@ static void link_pages(uint32_t id, struct variable *v) {
     }
 }
 
-static void unlink_pages(uint32_t id, struct variable *v) {
+/* Returns whether the journal describes it, or is about to. */
+static bool unlink_pages(uint32_t id, struct variable *v) {
+    bool told = false;
     for (uint32_t i = 0, n = pages_of(v); i < n; i++) {
         struct page *page = &mw.pages[v->page + i];
         lock_take(&page->lock, thread_id());
         if (kernel_writes()) kernel_settle(v->page + i);
-        v->live = 0;
+        told |= atomic_exchange(&v->live, ENDED) == LIVE;
         for (uint32_t *link = &page->head; *link; link = &mw.variables[*link].next)
             if (*link == id) {
                 *link = v->next;
@@ -47,9 +49,10 @@ static void unlink_pages(uint32_t id, struct variable *v) {
             }
         lock_release(&page->lock);
     }
+    return told;
 }
 
-static int record_content(uint32_t id, const struct variable *v, bool whole) {
+MW_SIGNAL_SAFE static int record_content(uint32_t id, const struct variable *v, bool whole) {
     int error = MW_OK;
     const uint8_t *bytes = arena_writable(v->page) + (v->address & PAGE_MASK);
     static const uint8_t zeros[64];
@@ -87,7 +90,7 @@ static int64_t add(uintptr_t start, size_t size, uint32_t first, uint32_t flags,
     v->metadata = NULL;
     mw.variable_last = id;
     mw.variables_live++;
-    v->live = 1;
+    v->live = LIVE;
     link_pages(id, v);
     if (!(id % ROWS)) give_back_rows(id - 1); /* if all of them have ended by now, nobody else will look */
     for (uint32_t i = 0; mw.journal.segments_max && !(id % SWEEP) && i < id; i += ROWS) give_back_rows(i);
@@ -99,7 +102,8 @@ static int check(const void *start, size_t size, uint32_t flags, mw_depth depth)
     if (!atomic_load(&mw.journal.open)) return MW_ERR_NO_JOURNAL;
     if (!size || (uintptr_t)start + size < (uintptr_t)start) return MW_ERR_ALIGNMENT;
     if (flags & ~(uint32_t)MW_FLAGS_ALL || depth.start >= depth.stop || depth.start >= size) return MW_ERR_FLAGS;
-    return interpose_modules(true); /* from the first watch on: without one, nothing of ours is in their way */
+    int error = fork_settle();
+    return error ? error : interpose_modules(true); /* from the first watch on: without one, nothing of ours is in their way */
 }
 
 int64_t mw_register_page(void *page_base, size_t size, uint32_t flags, mw_depth depth) {
@@ -146,17 +150,21 @@ int64_t mw_register_range(void *start, size_t size, uint32_t flags, mw_depth dep
 static int unregister(mw_variable_id id) {
     struct variable *v = variable_of(id);
     if (!v) return MW_ERR_NO_VARIABLE;
-    unlink_pages(id, v);
+    bool told = unlink_pages(id, v);
     mw.variables_live--;
+    if (told && atomic_load(&mw.journal.open))
+        journal_unregistered(id, v); /* waits for who is describing it */
+    else
+        v->ended = 1;
     free(v->metadata);
     v->metadata = NULL;
-    if (atomic_load(&mw.journal.open)) journal_unregistered(id, v);
     int error = in_arena(v->address) ? MW_OK : arena_give_back(v->address, pages_of(v), v->page);
     give_back_rows(id);
     return error;
 }
 
 int mw_unregister_page(mw_variable_id id) {
+    if (!mw.started || !process_is_whole()) return MW_ERR_NO_VARIABLE;
     lock_take(&mw.lock, thread_id());
     uffd_look();
     int error = unregister(id);
@@ -171,6 +179,7 @@ void registry_end_all(void) {
 
 int mw_update_metadata(mw_variable_id id, const void *meta, size_t length) {
     if (length > MW_METADATA_MAX) return MW_ERR_TOO_LONG;
+    if (!mw.started || !process_is_whole()) return MW_ERR_NO_VARIABLE;
     void *copy = malloc(length ? length : 1); /* a forked child writes it to its own journal */
     if (!copy) return MW_ERR_NO_MEMORY;
     memcpy(copy, meta, length);
@@ -188,18 +197,37 @@ int mw_update_metadata(mw_variable_id id, const void *meta, size_t length) {
     return error;
 }
 
-/* Writes everything that is registered to a journal that has just been opened. */
-int registry_record_all(void) {
+/* ---- in a forked child ---- */
+
+MW_SIGNAL_SAFE void registry_untell(void) {
+    for (uint32_t page = 0; page < mw.bump; page++)
+        for (uint32_t id = mw.pages[page].head; id; id = mw.variables[id].next) {
+            uint32_t live = LIVE;
+            atomic_compare_exchange_strong(&mw.variables[id].live, &live, LIVE_UNTOLD);
+        }
+}
+
+/* To a journal that was just made. */
+MW_SIGNAL_SAFE int registry_tell(void) {
     int error = MW_OK;
     for (uint32_t id = 1; id <= mw.variable_last && !error; id++) {
-        const struct variable *v = &mw.variables[id];
-        if (!v->live) continue;
+        struct variable *v = &mw.variables[id];
+        uint32_t live = LIVE_UNTOLD;
+        if (!atomic_compare_exchange_strong(&v->live, &live, LIVE)) continue;
         error = journal_variable(id, v);
         if (!error) error = record_content(id, v, false);
         if (!error && v->metadata)
             error = journal_blob(MWJ_METADATA, 0, thread_id(), id, NULL, 0, v->metadata, v->metadata_length);
     }
     return error;
+}
+
+MW_SIGNAL_SAFE void registry_lose(void) {
+    for (uint32_t page = 0; page < mw.bump; page++) {
+        for (uint32_t id = mw.pages[page].head; id; id = mw.variables[id].next) mw.variables[id].live = ENDED;
+        mw.pages[page].head = 0;
+    }
+    mw.variables_live = 0;
 }
 
 void registry_record_unseen(const char *why) {
@@ -335,7 +363,8 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
 
 /* A program that only stores needs nothing of us until the end: one that also announces comes by here. */
 static __attribute__((noinline)) void look_now_and_then(void) {
-    if (mw.tracker->id == MW_TRACKER_READONLY || mw.without_uffd || lock_held_by(&mw.lock, thread_id())) return;
+    if (mw.tracker->id == MW_TRACKER_READONLY || mw.without_uffd) return;
+    if (!process_is_whole() || lock_held_by(&mw.lock, thread_id())) return;
     lock_take(&mw.lock, thread_id());
     uffd_look();
     lock_release(&mw.lock);

@@ -56,6 +56,7 @@ MW_SIGNAL_SAFE static bool open_segment(struct journal *j, uint64_t segment) {
         p = raw_syscall6(SYS_mmap, 0, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, from);
     own_let_go();
     if (p < 0 && p > -4096) return false;
+    raw_syscall4(SYS_madvise, p, MWJ_SEGMENT_SIZE, MADV_DONTFORK, 0);
     raw_syscall4(SYS_madvise, p, MWJ_SEGMENT_SIZE, MADV_POPULATE_WRITE, 0);
     atomic_store_explicit(&j->segments[segment], (struct mwj_slot *)p, memory_order_release);
     if (segment >= j->first + 2) /* written and read by others only: the pages stay in the page cache */
@@ -190,6 +191,8 @@ MW_SIGNAL_SAFE bool room_make(struct journal *j, uint64_t end) {
 /* ---- what finds no room ---- */
 
 MW_SIGNAL_SAFE void room_lost(struct journal *j, uint32_t variable) {
+    atomic_fetch_add(&mw.lost, 1);
+    if (!atomic_load(&mw.process->made)) return; /* told at the end: begin.c */
     struct mwj_lost *lost = j->header->losses;
     for (unsigned i = 1; i < MWJ_LOSSES; i++) {
         uint32_t seen = 0;
@@ -200,7 +203,11 @@ MW_SIGNAL_SAFE void room_lost(struct journal *j, uint32_t variable) {
     } /* none free: the first row, which stands for all other variables */
     atomic_fetch_add(&lost->count, 1);
     atomic_fetch_add(&j->header->lost, 1);
-    atomic_fetch_add(&mw.lost, 1);
+}
+
+void room_lost_before(struct journal *j, uint64_t count) {
+    atomic_fetch_add(&j->header->losses[0].count, count);
+    atomic_fetch_add(&j->header->lost, count);
 }
 
 MW_SIGNAL_SAFE void room_report(struct journal *j) {
@@ -227,38 +234,32 @@ int mw_journal_limit(uint64_t max_bytes, mw_policy policy) {
     return MW_OK;
 }
 
-static bool can_punch(void) {
-    struct own_turn turn = own_enter(OWN_JOURNAL);
-    bool can = turn.number >= 0 && room_allocate(turn.number, MWJ_HEADER_SIZE, MW_PAGE_SIZE) &&
-               punch(turn.number, MWJ_HEADER_SIZE, MW_PAGE_SIZE);
-    own_leave(&turn);
+MW_SIGNAL_SAFE static bool can_punch(void) {
+    int fd = own_hold(OWN_JOURNAL);
+    bool can = fd >= 0 && room_allocate(fd, MWJ_HEADER_SIZE, MW_PAGE_SIZE) && punch(fd, MWJ_HEADER_SIZE, MW_PAGE_SIZE);
+    own_let_go();
     return can;
 }
 
-int room_open(struct journal *j) {
-    /* one segment less: while what is kept is copied, the oldest and the new one both exist */
+/* One segment less: while what is kept is copied, the oldest and the new one both exist. */
+MW_SIGNAL_SAFE void room_limit(struct journal *j) {
     j->segments_max = j->max_bytes ? (j->max_bytes - MWJ_HEADER_SIZE) / MWJ_SEGMENT_SIZE - 1 : 0;
+}
+
+MW_SIGNAL_SAFE int room_open(struct journal *j) {
+    room_limit(j);
     j->first = 0;
     j->begin = 0;
-    j->full_reported = j->waiting_reported = 0;
     j->unreachable = false;
     j->header->max_bytes = j->max_bytes;
     j->header->policy = (uint32_t)j->policy;
-    if (j->segments_max && !can_punch()) {
-        errno = EOPNOTSUPP; /* a file system that can't give back a part of a file */
-        return MW_ERR_JOURNAL_OPEN;
-    }
-    char path[sizeof j->folder + sizeof "/" MWJ_READER_FILE];
-    const int flags = O_RDONLY | O_NONBLOCK;
-    snprintf(path, sizeof path, "%s/" MWJ_READER_FILE, j->folder);
-    int reader = open(path, flags | O_CLOEXEC | O_NOFOLLOW);
-    if (reader >= 0) own_take(OWN_READER, reader, path, flags);
-    return grow(j, 1) == ROOM_MADE ? MW_OK : MW_ERR_JOURNAL_FULL;
+    if (j->segments_max && !can_punch()) return EOPNOTSUPP; /* a file system that can't give back a part of a file */
+    return grow(j, 1) == ROOM_MADE ? 0 : ENOSPC;
 }
 
-void room_close(struct journal *j) {
+MW_SIGNAL_SAFE void room_close(struct journal *j) {
     for (uint64_t i = j->first; j->segments && i < j->capacity / MWJ_SEGMENT_SLOTS; i++)
-        munmap(j->segments[i], MWJ_SEGMENT_SIZE);
+        raw_syscall4(SYS_munmap, (long)j->segments[i], MWJ_SEGMENT_SIZE, 0, 0);
     own_close(OWN_READER);
     j->capacity = 0;
     j->first = 0;

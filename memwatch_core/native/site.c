@@ -21,8 +21,8 @@ MW_SIGNAL_SAFE static int record(const struct site *site, uint32_t id) {
                         (size_t)site->file_length + site->function_length);
 }
 
-/* A journal is complete in itself: one that is opened later begins with the places known so far. */
-int site_record_all(void) {
+/* A journal is complete in itself: it begins with the places known so far. */
+MW_SIGNAL_SAFE int site_record_all(void) {
     int error = MW_OK;
     for (uint32_t id = 1; id <= mw.site_count && !error; id++) error = record(&mw.sites[mw.site_order[id]], id);
     return error;

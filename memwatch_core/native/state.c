@@ -42,7 +42,8 @@ static const char *const sentences[] = {
     [-MW_ERR_LIMIT] =
         "too many variables, or pages, for one process; where RLIMIT_AS (ulimit -v) is set, raising it allows more",
     [-MW_ERR_NO_JOURNAL] = "no journal is open: the session was never opened, or is closed",
-    [-MW_ERR_JOURNAL_OPEN] = "the journal couldn't be created, or one is open already",
+    [-MW_ERR_JOURNAL_OPEN] = "the journal couldn't be created, or one is open already: it needs a session's folder that "
+                             "this process's user may write to",
     [-MW_ERR_DESCRIPTOR] = "there is no such descriptor",
     [-MW_ERR_JOURNAL_FULL] =
         "the journal can't grow, the disk is full or journal.max_bytes is reached: nothing was written, and nothing "
@@ -108,8 +109,8 @@ static int start(mw_tracker wanted) {
     mw.tracker_reason[0] = 0;
     if ((error = choose_tracker(wanted)) || (error = arena_open()) || (error = code_open()) || (error = form_open()) ||
         (error = executor_open()) || (error = site_open()) || (error = signals_take()) ||
-        (error = interpose_modules(false)) || (mw.tracker->serve && (error = mw.tracker->serve())) ||
-        (error = fork_prepare_for())) {
+        (error = interpose_modules(false)) || (error = fork_open()) ||
+        (mw.tracker->serve && (error = mw.tracker->serve()))) {
         if (mw.tracker) mw.tracker->close();
         mw.tracker = NULL;
         arena_take_down();
@@ -120,6 +121,7 @@ static int start(mw_tracker wanted) {
 }
 
 int mw_start(mw_tracker wanted) {
+    if (mw.started) fork_notice();
     lock_take(&mw.lock, thread_id());
     int error = MW_OK;
     if (!mw.started)
@@ -140,7 +142,7 @@ void mw_set_origin_provider(mw_origin_provider provider) { __atomic_store_n(&mw.
 void mw_get_stats(mw_stats *out) {
     *out = (mw_stats){
         .stores = mw.stores,
-        .slots = mw.journal.header ? mw.journal.header->reserved : 0,
+        .slots = mw.process && atomic_load(&mw.process->made) ? mw.journal.header->reserved : 0,
         .lost = mw.lost,
         .forms = mw.form_count,
         .chained = mw.chained,

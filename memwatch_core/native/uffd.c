@@ -91,7 +91,7 @@ static void protect_all(void) {
 }
 
 void uffd_look(void) {
-    if (mw.without_uffd || mw.tracker->id == MW_TRACKER_READONLY) return;
+    if (!process_is_whole() || mw.without_uffd || mw.tracker->id == MW_TRACKER_READONLY) return;
     struct own_turn turn = own_enter(OWN_UFFD);
     own_leave(&turn);
     if (turn.number >= 0) return;

@@ -30,7 +30,7 @@ function join(folder) {
   session.tracker = core('memwatch can\'t start', () => native.start(TRACKERS.indexOf(wanted)));
   const { max_bytes, policy } = session.settings.journal;
   try {
-    native.open(freeName(session.folder), Buffer.from(session.id, 'hex'), max_bytes, POLICIES.indexOf(policy));
+    native.open(path.join(session.folder, `${process.pid}-node.mwj`), Buffer.from(session.id, 'hex'), max_bytes, POLICIES.indexOf(policy));
   } catch (cause) {
     // a worker of ours may have been faster
     if (!native.opened()?.[1]) core(`${session.folder}: the journal can't be opened`, () => { throw cause; });
@@ -41,13 +41,6 @@ function join(folder) {
 function enter(session) {
   native.nameThread(native.threadLabel);
   return (joined = session);
-}
-
-function freeName(folder) {
-  const name = (n) => path.join(folder, `${process.pid}-node${n ? `.${n}` : ''}.mwj`);
-  let n = 0;
-  while (fs.existsSync(name(n))) n++;
-  return name(n);
 }
 
 function read(file, what) {

@@ -56,6 +56,8 @@ class Contents:
 def read(path: Path) -> Contents:
     """What was committed so far."""
     found = Contents([], {}, {}, {}, [], [], 0)
+    if not path.exists():  # it is made at the first record
+        return found
     sites: dict[int, tuple[str, int, str, int]] = {0: ("", 0, "", 0)}
     with path.open("rb") as file:
         header = file.read(4096)

@@ -134,7 +134,9 @@ def test_announced_writes_and_stores_of_one_page_are_in_one_order(journal: Opene
 # ---- names ----------------------------------------------------------------------------------------------------------
 
 
-def test_names_of_threads_reach_the_journal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("watched", ["before", "after"])
+def test_names_of_threads_reach_the_journal(tmp_path: Path, watched: str) -> None:
+    """Those that are told before anything is watched too: the journal is made only then."""
     started, go = threading.Event(), threading.Event()
     ids: dict[str, int] = {}
 
@@ -148,6 +150,7 @@ def test_names_of_threads_reach_the_journal(tmp_path: Path) -> None:
     started.wait(20)
     opened = process.open_journal(create_session(tmp_path, []), config.load())
     try:
+        values = [watch(1)] if watched == "before" else []
 
         def late() -> None:
             ids["late"] = threading.get_native_id()
@@ -158,12 +161,16 @@ def test_names_of_threads_reach_the_journal(tmp_path: Path) -> None:
         after.join()
         go.set()
         before.join()
+        assert opened.path.exists() == (watched == "before")
+        values.append(watch(2))
         names = journals.read(opened.path).threads
     finally:
         process.close_journal()
     assert (threading.get_native_id(), "MainThread") in names
     assert (ids["early"], "was there before") in names
-    assert names.index((ids["late"], "came later")) < names.index((ids["late"], "renamed €"))
+    assert (ids["late"], "renamed €") in names
+    if watched == "before":
+        assert names.index((ids["late"], "came later")) < names.index((ids["late"], "renamed €"))
 
 
 def test_threading_is_as_it_was_after_close(tmp_path: Path) -> None:

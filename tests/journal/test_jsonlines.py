@@ -99,7 +99,7 @@ EVENT = Event(
     17, 1795446245123456789, 812, "python", 815, "worker-1", "total", 3, None, "syscall", 0,
     b"\5\0", b"\7\0", 5, 7, True, True, Site("orders.py", 41, "add_order", 8),
     Context(9, "sqlite3", "SELECT ?", "ab", ("cd",), connection=1, rows=5),
-    Call("recv", 4, 2),
+    Call("recv", 4, 2), "812-python",
 )  # fmt: skip
 VARIABLE = Variable(3, "total", 812, "python", 8, "int64", {}, ("track_threads",), None, EVENT.site, 1, "MainThread")
 
@@ -108,7 +108,7 @@ def test_an_event_reads_as_the_design_says() -> None:
     assert encode([EVENT]).decode() == (
         '{"seq":17,"time":"2026-11-23T15:04:05.123456Z","pid":812,"runtime":"python","tid":815,"thread":"worker-1",'
         '"variable":"total","variable_id":3,"path":null,"origin":"syscall","offset":0,"before":"0500","after":"0700",'
-        '"old":5,"new":7,"changed":true,"exact":true,'
+        '"old":5,"new":7,"changed":true,"exact":true,"journal":"812-python",'
         '"site":{"file":"orders.py","line":41,"function":"add_order"},'
         '"context":{"id":9,"driver":"sqlite3","database":"","server":"","statement":"SELECT ?","statement_hash":"ab",'
         '"parameters":["cd"],"transaction":0,"outcome":"open"},'

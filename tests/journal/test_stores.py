@@ -34,7 +34,8 @@ KINDS: list[tuple[int, str | None, Any]] = [
 def both() -> tuple[PythonStores, PythonStores]:
     if Stores is PythonStores:
         pytest.fail("memwatch_core.journal._reader isn't built: run `python setup.py build_ext --inplace`")
-    return PythonStores(Event, 9, "python", ORIGINS, call), Stores(Event, 9, "python", ORIGINS, call)
+    arguments = Event, 9, "python", ORIGINS, call, "9-python"
+    return PythonStores(*arguments), Stores(*arguments)
 
 
 def run(stores: PythonStores, view: memoryview, slots: int, first: int, limit: int) -> tuple[list[Event], list[int]]:

@@ -35,6 +35,7 @@ static uint64_t used(const char *journal) { /* events so far */
     struct events reader;
     struct event event;
     uint64_t n = 0;
+    if (access(journal, F_OK)) return 0; /* it is made at the first record */
     events_open(&reader, journal, 0);
     while (events_next(&reader, &event)) n++;
     events_close(&reader);

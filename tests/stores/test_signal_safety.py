@@ -16,7 +16,7 @@ from .conftest import FLAGS, gcc
 from .machine import NATIVE
 
 ENTRY = "mw_fault_handler"
-ALLOWED = re.compile(r"^(mem(cpy|move|set|cmp)|__errno_location|clock_gettime|Zydis\w+|Zyan\w+)$")
+ALLOWED = re.compile(r"^(mem(cpy|move|set|cmp)|strlen|__errno_location|clock_gettime|Zydis\w+|Zyan\w+)$")
 INDIRECT = {
     "executor_run": "the origin provider: memwatch.h demands that it be async-signal-safe",
     "run_block": "mw.enter: code.c's own block",

@@ -24,7 +24,7 @@ typedef struct key {
 static const Key event_keys[] = {
     KEY("seq"),     KEY("pid"),    KEY("runtime"), KEY("tid"),     KEY("thread"),  KEY("variable"), KEY("variable_id"),
     KEY("path"),    KEY("origin"), KEY("offset"),  KEY("before"),  KEY("after"),   KEY("old"),      KEY("new"),
-    KEY("changed"), KEY("exact"),  KEY("site"),    KEY("context"), KEY("time_ns"), KEY("call"),
+    KEY("changed"), KEY("exact"),  KEY("journal"), KEY("site"),    KEY("context"), KEY("time_ns"),  KEY("call"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("function")};
 static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
@@ -32,7 +32,7 @@ static const Key context_keys[] = {
     KEY("id"),         KEY("driver"),      KEY("database"), KEY("server"), KEY("statement"), KEY("statement_hash"),
     KEY("parameters"), KEY("transaction"), KEY("outcome"),
 };
-enum { EVENT_PLAIN = 16, EVENT_SITE = 16, EVENT_CONTEXT = 17, EVENT_TIME = 18, EVENT_CALL = 19, EVENT_FIELDS = 20 };
+enum { EVENT_PLAIN = 17, EVENT_SITE = 17, EVENT_CONTEXT = 18, EVENT_TIME = 19, EVENT_CALL = 20, EVENT_FIELDS = 21 };
 enum { RECENT_CONTEXTS = 8 };
 enum { SITE_FIELDS = 3, CONTEXT_FIELDS = 9, CALL_FIELDS = 3 };
 

@@ -34,7 +34,7 @@ struct thread {
 typedef struct stores {
     PyObject ob_base;
     Table variables, sites, contexts, threads; /* State *, then objects */
-    PyObject *make, *pid, *runtime, *no_name, *failures, *call;
+    PyObject *make, *pid, *runtime, *no_name, *failures, *call, *journal;
     PyObject *origins[256];
     struct thread recent[RECENT_THREADS];
     unsigned long long seq;
@@ -88,20 +88,21 @@ static void stores_dealloc(Stores *self) {
     Py_CLEAR(self->no_name);
     Py_CLEAR(self->failures);
     Py_CLEAR(self->call);
+    Py_CLEAR(self->journal);
     stores_forget_threads(self);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
 
 static int stores_init(Stores *self, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"event", "pid", "runtime", "origins", "call", NULL};
-    PyObject *make, *pid, *runtime, *origins, *call;
+    static char *names[] = {"event", "pid", "runtime", "origins", "call", "journal", NULL};
+    PyObject *make, *pid, *runtime, *origins, *call, *journal;
     if (self->make != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "Stores is initialised already");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO!UO!O", names, &make, &PyLong_Type, &pid, &runtime,
-                                     &PyDict_Type, &origins, &call))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO!UO!OU", names, &make, &PyLong_Type, &pid, &runtime,
+                                     &PyDict_Type, &origins, &call, &journal))
         return -1;
     for (long i = 0; i < 256; i++) {
         PyObject *number = PyLong_FromLong(i);
@@ -115,6 +116,7 @@ static int stores_init(Stores *self, PyObject *args, PyObject *keywords) {
     self->pid = Py_NewRef(pid);
     self->runtime = Py_NewRef(runtime);
     self->call = Py_NewRef(call);
+    self->journal = Py_NewRef(journal);
     self->make = Py_NewRef(make);
     return 0;
 }
@@ -364,6 +366,7 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             found_or_none(&self->sites, FIELD(slot, store.site)),
             used_or_none(&self->contexts, FIELD(slot, store.context)),
             made[6],
+            self->journal,
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
         if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));

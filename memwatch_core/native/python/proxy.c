@@ -1,5 +1,6 @@
 /* proxy.c - the life of a proxy: page, registration, announced writes, exported buffers, end of the watch; and the
  * functions that Python gets. What a proxy does as a value is in proxy_value.c and in one file for each kind. */
+#include <errno.h>
 #include <string.h>
 
 #include "adapter.h"
@@ -15,6 +16,13 @@ static PyObject *core_error, *journal_full_error, *session_error;
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
 
+static PyObject *no_journal(void) {
+    const char *why = strerror(errno);
+    char path[2048] = "";
+    mw_journal_path(path, sizeof path);
+    return PyUnicode_FromFormat("%s: %s (%s)", path, mw_strerror(MW_ERR_JOURNAL_OPEN), why);
+}
+
 int mwpy_raise(int error, PyObject *name) {
     if (name && (error == MW_ERR_NO_VARIABLE || error == MW_ERR_NO_JOURNAL)) {
         PyErr_Format(session_error,
@@ -24,8 +32,9 @@ int mwpy_raise(int error, PyObject *name) {
         return -1;
     }
     PyObject *type = error == MW_ERR_JOURNAL_FULL ? journal_full_error : core_error;
-    PyObject *args = name ? Py_BuildValue("(iN)", error, PyUnicode_FromFormat("'%U': %s", name, mw_strerror(error)))
-                          : Py_BuildValue("(is)", error, mw_strerror(error));
+    PyObject *text = error == MW_ERR_JOURNAL_OPEN ? no_journal() : PyUnicode_FromString(mw_strerror(error));
+    if (text && name) Py_SETREF(text, PyUnicode_FromFormat("'%U': %U", name, text));
+    PyObject *args = text ? Py_BuildValue("(iN)", error, text) : NULL;
     if (args) {
         PyErr_SetObject(type, args);
         Py_DECREF(args);

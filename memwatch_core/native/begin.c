@@ -1,0 +1,261 @@
+/* begin.c - the life of a journal's file: named when the journal is opened, made at its first record, complete at once.
+ *
+ * A process that records nothing leaves no file. The first record may be that of a store in a forked child, on the fault
+ * path: so whatever makes the file is async-signal-safe. Before any record it writes what records refer to: the places
+ * that are known, the names of threads, and in a forked child the variables that are watched. Everybody else who has
+ * something to record waits for that, under `make`; the pages whose locks they hold haven't changed yet. */
+#include "core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#define END ".mwj"
+#define END_LENGTH 4u
+#define NUMBER_MOST 9999u
+
+struct text {
+    char bytes[384];
+    size_t length;
+};
+
+MW_SIGNAL_SAFE static void add_text(struct text *t, const char *from) {
+    while (*from && t->length < sizeof t->bytes) t->bytes[t->length++] = *from++;
+}
+
+MW_SIGNAL_SAFE static size_t put_number(char *to, uint64_t number) { /* returns its length: at most 20 */
+    char digits[20];
+    size_t n = 0;
+    do digits[n++] = (char)('0' + number % 10);
+    while (number /= 10);
+    for (size_t i = 0; i < n; i++) to[i] = digits[n - 1 - i];
+    return n;
+}
+
+MW_SIGNAL_SAFE static void add_number(struct text *t, uint64_t number) {
+    char digits[21];
+    digits[put_number(digits, number)] = 0;
+    add_text(t, digits);
+}
+
+MW_SIGNAL_SAFE static void say(struct text *t) { raw_syscall4(SYS_write, 2, (long)t->bytes, (long)t->length, 0); }
+
+/* ---- its name ---- */
+
+/* "<stem>.mwj"; "<stem>.1.mwj" where there is such a journal: of the program that this process ran before (exec), of a
+ * session that it has left, of a process that had the same id. */
+MW_SIGNAL_SAFE static void put_path(struct journal *j) {
+    char *at = j->path + j->stem;
+    if (j->number) {
+        *at++ = '.';
+        at += put_number(at, j->number);
+    }
+    memcpy(at, END, END_LENGTH + 1);
+}
+
+MW_SIGNAL_SAFE static int open_file(struct journal *j) {
+    int why = journal_open_file(j);
+    for (; why == EEXIST && j->stem && j->number < NUMBER_MOST; why = journal_open_file(j)) {
+        j->number++;
+        put_path(j);
+    }
+    return why;
+}
+
+/* ---- what records refer to ---- */
+
+bool begin_keep_name(uint32_t tid, const char *name, size_t length) {
+    uint64_t kept = mask_signals();
+    lock_take(&mw.names.lock, thread_id());
+    uint32_t at = 0;
+    while (at < mw.names.count && mw.names.rows[at].tid != tid) at++;
+    bool keep = !atomic_load(&mw.process->made) && at < NAMES_MOST;
+    if (keep) {
+        struct thread_name *row = &mw.names.rows[at];
+        row->tid = tid;
+        row->length = (uint32_t)length;
+        memcpy(row->text, name, length);
+        if (at == mw.names.count) mw.names.count++;
+    }
+    lock_release(&mw.names.lock);
+    unmask_signals(kept);
+    return keep;
+}
+
+MW_SIGNAL_SAFE static int record_names(void) {
+    int error = MW_OK;
+    for (uint32_t i = 0; i < mw.names.count && !error; i++) {
+        const struct thread_name *row = &mw.names.rows[i];
+        error = journal_blob(MWJ_THREAD, 0, row->tid, 0, NULL, 0, row->text, row->length);
+    }
+    return error;
+}
+
+/* ---- made ---- */
+
+MW_SIGNAL_SAFE static void withdraw(struct journal *j) {
+    if (own_any(OWN_JOURNAL)) raw_syscall4(SYS_unlinkat, AT_FDCWD, (long)j->path, 0, 0);
+    journal_unmap(j);
+}
+
+MW_SIGNAL_SAFE static bool make(struct journal *j) {
+    int why = own_any(OWN_JOURNAL) ? 0 : open_file(j);
+    if (!why) why = journal_begin_file(j);
+    lock_take(&mw.names.lock, thread_id());
+    if (!why && (site_record_all() || record_names() || registry_tell())) why = ENOSPC;
+    if (!why) {
+        mw.names.count = 0;
+        atomic_store_explicit(&mw.process->made, 1, memory_order_release);
+    }
+    lock_release(&mw.names.lock);
+    if (why) {
+        registry_untell();
+        withdraw(j);
+    }
+    atomic_store(&j->refused, (uint32_t)why);
+    return !why;
+}
+
+/* What another attempt may not meet. */
+MW_SIGNAL_SAFE static bool passes(uint32_t why) {
+    return why == ENOSPC || why == EDQUOT || why == EMFILE || why == ENFILE || why == ENOMEM || why == EINTR;
+}
+
+MW_SIGNAL_SAFE bool begin_make(struct journal *j) {
+    if (atomic_load(&mw.process->state) == PROCESS_UNNOTICED) {
+        fork_notice();
+        return false; /* whatever was to be recorded is the parent's */
+    }
+    uint32_t self = thread_id(), refused = atomic_load(&j->refused);
+    if (lock_held_by(&j->make, self)) return true; /* it is being made, by us */
+    if (refused && !passes(refused)) return false;
+    uint64_t kept = mask_signals(); /* a handler could store to a watched page */
+    lock_take(&j->make, self);
+    bool made = atomic_load(&mw.process->made) || make(j);
+    lock_release(&j->make);
+    unmask_signals(kept);
+    return made;
+}
+
+void begin_reserve(void) {
+    struct journal *j = &mw.journal;
+    if (!mw.started || !atomic_load(&j->open) || atomic_load(&mw.process->made)) return;
+    fork_notice();
+    uint64_t kept = mask_signals();
+    if (!lock_held_by(&j->make, thread_id())) {
+        lock_take(&j->make, thread_id());
+        if (!atomic_load(&mw.process->made) && !own_any(OWN_JOURNAL)) open_file(j);
+        lock_release(&j->make);
+    }
+    unmask_signals(kept);
+}
+
+MW_SIGNAL_SAFE void begin_report(struct journal *j) {
+    if (atomic_exchange(&j->refusal_reported, 1)) return;
+    uint32_t why = atomic_load(&j->refused);
+    struct text t = {.length = 0};
+    add_text(&t, "memwatch: process ");
+    add_number(&t, (uint64_t)raw_syscall4(SYS_getpid, 0, 0, 0, 0));
+    add_text(&t, " can't make its journal (");
+    add_text(&t, why == EACCES || why == EPERM ? "permission denied: its user isn't the one that the session belongs to"
+                 : why == ENOENT               ? "the session's folder is gone"
+                 : why == EROFS                ? "a read-only file system"
+                 : why == EMFILE               ? "too many open files"
+                                               : "error ");
+    if (t.bytes[t.length - 1] == ' ') add_number(&t, why);
+    add_text(&t, "): its values are as usable as ever, what it writes to them isn't recorded but counted as lost\n");
+    say(&t);
+}
+
+/* ---- opened, forked, closed ---- */
+
+static void remember(struct journal *j, const char *path, const char *runtime, const uint8_t session[16]) {
+    const char *slash = strrchr(path, '/');
+    size_t length = strlen(path);
+    bool ends = length > END_LENGTH && !strcmp(path + length - END_LENGTH, END);
+    snprintf(j->folder, sizeof j->folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    snprintf(j->path, sizeof j->path, "%s", path);
+    snprintf(j->reader_path, sizeof j->reader_path, "%s/" MWJ_READER_FILE, j->folder);
+    snprintf(j->runtime, sizeof j->runtime, "%s", runtime);
+    memcpy(j->session, session, 16);
+    j->stem = ends ? (uint32_t)(length - END_LENGTH) : 0; /* 0: it has this name or none */
+}
+
+MW_SIGNAL_SAFE static void reset(struct journal *j) {
+    j->number = 0;
+    j->full_reported = j->waiting_reported = j->refusal_reported = 0;
+    atomic_store(&j->refused, 0);
+    mw.names.count = 0;
+}
+
+/* Looks whether it can be made, so that whoever opens it learns at once if it can't. */
+int begin_open(const char *path, const char *runtime, const uint8_t session[16]) {
+    struct journal *j = &mw.journal;
+    if (!mw.names.rows && !(mw.names.rows = arena_table(NAMES_MOST * sizeof *mw.names.rows))) return MW_ERR_NO_MEMORY;
+    errno = ENAMETOOLONG;
+    if (strlen(path) >= sizeof j->folder) return MW_ERR_JOURNAL_OPEN;
+    remember(j, path, runtime, session);
+    reset(j);
+    room_limit(j);
+    if (faccessat(AT_FDCWD, *j->folder ? j->folder : "/", W_OK | X_OK, AT_EACCESS)) return MW_ERR_JOURNAL_OPEN;
+    while (!access(j->path, F_OK)) {
+        errno = EEXIST;
+        if (!j->stem || j->number == NUMBER_MOST) return MW_ERR_JOURNAL_OPEN;
+        j->number++;
+        put_path(j);
+    }
+    return MW_OK;
+}
+
+MW_SIGNAL_SAFE void begin_anew(struct journal *j) {
+    for (uint64_t i = j->first; j->segments && i < j->capacity / MWJ_SEGMENT_SLOTS; i++) j->segments[i] = NULL;
+    j->header = NULL; /* not mapped here: MADV_DONTFORK */
+    j->capacity = j->begin = j->first = 0;
+    j->make = j->grow = mw.names.lock = 0;
+    mw.lost = 0;
+    j->generation++;
+    reset(j);
+    size_t n = 0;
+    for (; j->folder[n]; n++) j->path[n] = j->folder[n];
+    j->path[n++] = '/';
+    n += put_number(j->path + n, (uint64_t)raw_syscall4(SYS_getpid, 0, 0, 0, 0));
+    j->path[n++] = '-';
+    for (const char *c = j->runtime; *c; c++) j->path[n++] = *c;
+    j->stem = (uint32_t)n;
+    put_path(j);
+}
+
+/* All watches have ended. If nothing could be recorded, it may be possible now to say at least how much is missing. */
+void begin_end(struct journal *j) {
+    uint64_t lost = mw.lost;
+    if (lost && !atomic_load(&mw.process->made)) {
+        atomic_store(&j->refused, 0);
+        if (begin_make(j)) room_lost_before(j, lost);
+    }
+    atomic_store(&j->open, 0);
+    if (atomic_load(&mw.process->made)) {
+        atomic_store(&j->header->closed, clock_now());
+        return;
+    }
+    withdraw(j);
+    if (!lost) return;
+    struct text t = {.length = 0};
+    add_text(&t, "memwatch: process ");
+    add_number(&t, (uint64_t)getpid());
+    add_text(&t, " had no journal: writes that are lost: ");
+    add_number(&t, lost);
+    add_text(&t, "\n");
+    say(&t);
+}
+
+int mw_journal_path(char *path, size_t size) {
+    struct journal *j = &mw.journal;
+    if (!mw.started || !*j->path) return MW_ERR_NO_JOURNAL;
+    fork_notice();
+    uint64_t kept = mask_signals();
+    lock_take(&j->make, thread_id());
+    int n = snprintf(path, size, "%s", j->path);
+    lock_release(&j->make);
+    unmask_signals(kept);
+    return n < 0 || (size_t)n >= size ? MW_ERR_TOO_LONG : MW_OK;
+}

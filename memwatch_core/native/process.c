@@ -1,0 +1,79 @@
+/* process.c - calls that change what a process is, as the program's modules see them (interpose.c): forks that
+ * pthread_atfork(3) isn't told of, and changes of its user.
+ *
+ * _Fork(), clone() with memory of its own, and both system calls by syscall(): the child gets what a child of fork()
+ * gets. One that shares its parent's memory, or runs on a stack of its own after a bare system call, is none of ours.
+ * A process that gives up its user may no longer make a file in the session's folder: it is made before. */
+#include <sched.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#include "core.h"
+
+pid_t (*process_Fork)(void); /* glibc 2.34 */
+pid_t replaced__Fork(void) {
+    fork_begins();
+    return fork_ended(process_Fork());
+}
+
+/* A bare system call, from descriptors.c: what it is told goes through as it is, but for a fork. */
+MW_HIDDEN void process_system_call(void);
+MW_HIDDEN long process_forks(long number, unsigned long flags, void *stack, void *parent, void *child, void *tls);
+__asm__(".text\n"
+        ".globl process_system_call\n"
+        ".hidden process_system_call\n"
+        ".type process_system_call, @function\n"
+        "process_system_call:\n"
+        "    .cfi_startproc\n"
+        "    endbr64\n"
+        "    cmp $57, %rdi\n" /* SYS_fork */
+        "    je process_forks\n"
+        "    cmp $56, %rdi\n" /* SYS_clone */
+        "    jne 1f\n"
+        "    test $0x100, %rsi\n" /* CLONE_VM */
+        "    jnz 1f\n"
+        "    test %rdx, %rdx\n" /* a stack: it wouldn't find its way back through ours */
+        "    jz process_forks\n"
+        "1:  jmp *syscall@GOTPCREL(%rip)\n"
+        "    .cfi_endproc\n"
+        ".size process_system_call, . - process_system_call\n");
+static_assert(SYS_fork == 57 && SYS_clone == 56 && CLONE_VM == 0x100, "as in the code above");
+
+long process_forks(long number, unsigned long flags, void *stack, void *parent, void *child, void *tls) {
+    fork_begins();
+    return fork_ended((pid_t)syscall(number, flags, stack, parent, child, tls));
+}
+
+struct start {
+    int (*function)(void *);
+    void *argument;
+};
+
+static int run_child(void *data) {
+    struct start *start = data; /* on the parent's stack, of which this is a copy */
+    fork_ended(0);
+    return start->function(start->argument);
+}
+
+int replaced_clone(int (*function)(void *), void *stack, int flags, void *argument, ...) {
+    struct start start = {function, argument};
+    va_list more;
+    va_start(more, argument);
+    pid_t *parent = va_arg(more, pid_t *);
+    void *tls = va_arg(more, void *);
+    pid_t *child = va_arg(more, pid_t *);
+    va_end(more);
+    if (flags & CLONE_VM || !function || !stack) return clone(function, stack, flags, argument, parent, tls, child);
+    fork_begins();
+    return fork_ended(clone(run_child, stack, flags, &start, parent, tls, child));
+}
+
+#define CHANGES_USER(name, parameters, arguments)                                                                      \
+    int replaced_##name parameters {                                                                                   \
+        begin_reserve();                                                                                               \
+        return name arguments;                                                                                         \
+    }
+CHANGES_USER(setuid, (uid_t user), (user))
+CHANGES_USER(seteuid, (uid_t user), (user))
+CHANGES_USER(setreuid, (uid_t real, uid_t effective), (real, effective))
+CHANGES_USER(setresuid, (uid_t real, uid_t effective, uid_t saved), (real, effective, saved))
