@@ -121,6 +121,11 @@ static inline mwpy_action mwpy_action_of(const mwpy_statement *s) {
 
 uint64_t mwpy_now(void);
 
+/* ---- context.c --------------------------------------------------------------------------------------------------- */
+
+PyObject *mwpy_flow_value(void);     /* of mwpy_flow in this flow, borrowed; NULL: none */
+int mwpy_set_flow(PyObject *value); /* may end the statement that was in force */
+
 /* ---- statement.c ------------------------------------------------------------------------------------------------- */
 
 int mwpy_make_flow(void);   /* creates the ContextVar, once */
@@ -128,7 +133,7 @@ extern PyObject *mwpy_flow; /* values: a statement, or None */
 mwpy_statement *mwpy_statement_new(mwpy_tracer *tracer, uint32_t id, PyObject *head, mwpy_connection *where);
 PyObject *mwpy_part_new(mwpy_statement *whole);
 
-/* The statement that this flow shows as in force; a new reference, NULL: none (or an exception). */
+/* The statement that this flow shows as in force; a new reference, NULL: none. */
 mwpy_statement *mwpy_in_force(void);
 
 /* Whether the flow that the code runs in has put it in force itself, and not inherited it; whether any flow has. */
