@@ -79,6 +79,7 @@ def watch(
     flags = core.TRACK_THREADS if (settings.track_threads if track_threads is None else track_threads) else 0
     if settings.track_sql if track_sql is None else track_sql:
         flags |= core.TRACK_SQL
+        join.trace_sql()
     serializer = _choose(journal.serializers, value, name)
     try:
         layout = serializer.layout(value, options)
