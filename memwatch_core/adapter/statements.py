@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import re
 
+from .names import type_name
+
 LIMIT = 16_384
 """Characters of a statement that are looked at."""
 MARK = " …"
@@ -77,13 +79,7 @@ def normalise(statement: object, dialect: str = "") -> str:
     statement longer than :data:`LIMIT` is cut, and ends in :data:`MARK`. Bytes are read as UTF-8; of any other object
     only the name of its type is kept, as ``<type>``. Idempotent for text. Cost: about 0.5 µs a token.
     """
-    if type(statement) is not str:
-        if isinstance(statement, str):
-            statement = str.__str__(statement)
-        elif isinstance(statement, bytes | bytearray):
-            statement = bytes(statement[: LIMIT + 1]).decode("utf-8", "replace")
-        else:
-            return f"<{type(statement).__name__}>"
+    statement = _text(statement)
     text, cut = statement, len(statement) > LIMIT
     if cut:
         text = text[: LIMIT - len(MARK)]
@@ -91,6 +87,20 @@ def normalise(statement: object, dialect: str = "") -> str:
         text = text.encode("utf-8", "replace").decode()
     tokens = _tokens(text, dialect if dialect in _PATTERNS else "")
     return "".join(tokens) + MARK if cut else "".join(tokens)
+
+
+def _text(statement: object) -> str:
+    """Without calling anything of a class of the program's."""
+    kind = type(statement)
+    if kind is str:
+        return statement  # type: ignore[return-value]
+    if issubclass(kind, str):
+        return str.__str__(statement)
+    if issubclass(kind, bytes):
+        return bytes.__getitem__(statement, slice(LIMIT + 1)).decode("utf-8", "replace")  # type: ignore[arg-type]
+    if issubclass(kind, bytearray):
+        return bytearray.__getitem__(statement, slice(LIMIT + 1)).decode("utf-8", "replace")  # type: ignore[arg-type]
+    return type_name(statement)
 
 
 def _tokens(text: str, dialect: str) -> list[str]:

@@ -117,3 +117,10 @@ class Running:
 
 def in_force() -> int:
     """Id of the statement in force here and now; 0: none."""
+
+def clock_types() -> tuple[Any, Any, Any, Any, Any, Any]:
+    """The interpreter's own ``date``, ``datetime``, ``time``, ``timedelta``, ``timezone``, and UTC, whatever has been put
+    into the module ``datetime`` since."""
+
+def ends_of(buffer: Any, most: int, /) -> tuple[bytes, int]:
+    """The bytes of a contiguous buffer, or ``most`` from each end of it; its length. Raises BufferError."""

@@ -371,6 +371,8 @@ static PyObject *in_force(PyObject *module, PyObject *unused) {
 
 static PyMethodDef functions[] = {
     {"in_force", in_force, METH_NOARGS, "in_force()\n--\n\nId of the statement in force here and now; 0: none."},
+    {"clock_types", mwpy_clock_types, METH_NOARGS, "clock_types()\n--\n\nThe interpreter's own types of datetime."},
+    {"ends_of", mwpy_ends_of, METH_VARARGS, "ends_of(buffer, most)\n--\n\nThe ends of a buffer, and its length."},
     {NULL, NULL, 0, NULL},
 };
 

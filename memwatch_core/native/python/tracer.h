@@ -180,6 +180,9 @@ int mwpy_roll_back_to(mwpy_connection *c, PyObject *name, uint32_t next, mwpy_st
 /* ,"parameters":[...] or nothing; one string a parameter, or one a row, if `many`. */
 int mwpy_put_hashes(mwpy_text *t, PyObject *hasher, PyObject *parameters, bool many);
 
+PyObject *mwpy_clock_types(PyObject *module, PyObject *unused);
+PyObject *mwpy_ends_of(PyObject *module, PyObject *args);
+
 /* ---- beginning.c ------------------------------------------------------------------------------------------------- */
 
 uint32_t mwpy_next_id(void); /* of the statement that begins next */

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase, Outcome, Wrapper
 from memwatch_plugins.sql.around import Around, contained
+from memwatch_plugins.sql.plain import is_a, plain
 
 from .statements import STATEMENTS, composed
 
@@ -41,8 +42,9 @@ class Psycopg2Driver(DbapiDriverBase):
         self.when_imported("psycopg2.extras", self._patch_extras)
 
     def _connect(self, call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        factory = kwargs.get("connection_factory") or self._plain_connection
-        if isinstance(factory, type) and issubclass(factory, self._plain_connection):
+        factory = kwargs.get("connection_factory")
+        factory = self._plain_connection if factory is None else factory
+        if is_a(factory, type) and issubclass(factory, self._plain_connection):
             return call(*args, **{**kwargs, "connection_factory": self.traced_connection(factory)})
         self.tell("connections made by a factory that is no class go untraced")
         return call(*args, **kwargs)
@@ -159,6 +161,12 @@ class Psycopg2Driver(DbapiDriverBase):
         return connection
 
     @cached_property
+    def _error(self) -> Any:
+        from psycopg2 import Error
+
+        return Error
+
+    @cached_property
     def _makes_cursors(self) -> type:
         """Comes right before psycopg2's own class, so that the ``cursor()`` of classes of the program, and of
         psycopg2.extras, gets traced cursors as well."""
@@ -174,7 +182,7 @@ class Psycopg2Driver(DbapiDriverBase):
                 factory = named or self.cursor_factory or plain_cursor
                 if driver.tracer is None:
                     pass
-                elif not (isinstance(factory, type) and issubclass(factory, plain_cursor)):
+                elif not (is_a(factory, type) and issubclass(factory, plain_cursor)):
                     driver.tell("cursors made by a factory that is no class go untraced")
                 elif len(args) > 1:
                     args = (args[0], driver.traced_cursor(factory), *args[2:])
@@ -187,9 +195,7 @@ class Psycopg2Driver(DbapiDriverBase):
         return MakesCursors
 
     def text(self, cursor: Any, statement: Any) -> Any:
-        if type(statement) is str:
-            return statement
-        return statement.decode(errors="replace") if isinstance(statement, bytes) else composed(statement)
+        return plain(composed(statement))
 
     def after(self, cursor: Any) -> tuple[int | None, bool | None]:
         connection = cursor.connection
@@ -201,7 +207,7 @@ class Psycopg2Driver(DbapiDriverBase):
         return rows, in_transaction
 
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        if getattr(error, "pgcode", None) is not None:  # the server said so; a named cursor asks it for its rows
+        if is_a(error, self._error) and error.pgcode is not None:  # the server said so; a named cursor asks it for its rows
             self.failed(cursor, token, error)
         else:
             super().fetch_failed(cursor, token, error)
