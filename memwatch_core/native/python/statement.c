@@ -78,11 +78,11 @@ bool mwpy_is_here(const mwpy_statement *s) { return s->place && referent(s->plac
 bool mwpy_is_somewhere(const mwpy_statement *s) { return s->place && referent(s->place) != Py_None; }
 
 int mwpy_enter(mwpy_statement *s) {
-    if (mwpy_set_flow((PyObject *)s)) return -1;
+    if (mwpy_set_flow((PyObject *)s)) return -1; /* makes the context, if there was none */
     if (mwpy_is_here(s)) return 0;
-    PyObject *place = PyWeakref_NewRef(context_here(), NULL);
+    PyObject *place = PyWeakref_NewRef(context_here(), NULL); /* may collect: another one may be in force now */
     Py_XSETREF(s->place, place);
-    return place ? 0 : -1;
+    return !place ? -1 : mwpy_flow_value() == (PyObject *)s ? 0 : mwpy_set_flow((PyObject *)s);
 }
 
 int mwpy_supersede(mwpy_statement *current) {

@@ -3,6 +3,7 @@ perhaps its parameters."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -51,18 +52,17 @@ def _quoted(name: Any) -> str:
 
 def composed(statement: Any) -> Any:
     """The text of a :class:`psycopg2.sql.Composable`, its literals left out; anything else as it is."""
-    from psycopg2 import sql
-
+    sql = sys.modules.get("psycopg2.sql")
+    if sql is None:
+        return statement
     kinds = (sql.Composed, sql.SQL, sql.Identifier, sql.Placeholder, sql.Literal)
-    return _part(statement) if any(type(statement) is kind for kind in kinds) else statement
+    return _part(sql, statement) if any(type(statement) is kind for kind in kinds) else statement
 
 
-def _part(part: Any) -> str:
-    from psycopg2 import sql
-
+def _part(sql: Any, part: Any) -> str:
     kind = type(part)
     if kind is sql.Composed:
-        return "".join(map(_part, part.seq))
+        return "".join(_part(sql, each) for each in part.seq)
     if kind is sql.SQL:
         return shown(part.string)
     if kind is sql.Identifier:

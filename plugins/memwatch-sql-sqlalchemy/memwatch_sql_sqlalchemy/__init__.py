@@ -84,7 +84,10 @@ class SqlalchemyDriver(SqlDriverBase):
                 tracer.statement_ends(token, rows, None, rows is None, _in_transaction(connection))
 
         def failed(dialect: Any, ran: Any, error: BaseException) -> None:
-            if ran is None or (tracer := self.tracer) is None:
+            if (tracer := self.tracer) is None:
+                return
+            if ran is None:
+                tracer.statement_ends(None, None, error, False)
                 return
             token, cursor, connection, identity = ran
             tracer.statement_ends(token, None, error, False)
