@@ -18,6 +18,7 @@ from ..records import Layout, Serializer, Site, Variable
 from . import join, process
 from .names import infer_name
 from .structs import fields_of
+from .threads import name_here
 
 T = TypeVar("T")
 Depth = Literal["FULL"] | tuple[int, int] | Sequence[int]
@@ -101,7 +102,6 @@ def watch(
         journal.config.core.share_pages if share_page is None else share_page,
         _codec(serializer, layout, value),
     )
-    thread = threading.current_thread()
     code = frame.f_code
     info = _Info(
         name,
@@ -111,7 +111,7 @@ def watch(
         depth,
         Site(code.co_filename, frame.f_lineno or 0, code.co_name),
         threading.get_ident(),
-        thread.name,
+        name_here(),
     )
     proxy.describe(watched, _metadata(info, len(data)), info)
     result: T = watched

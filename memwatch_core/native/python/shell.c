@@ -49,15 +49,19 @@ static int contain(const mwpy_shell *self) {
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* The program gets `r`; what is raised on the way is of less weight. */
+enum { MOST_TRIES = 8 };
+
+/* The program gets `r`, or what a signal raises on the way: then the statement hasn't been ended yet. */
 static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token, raised r) {
-    PyObject *args[] = {object, token, r.error ? r.error : Py_None};
-    PyObject *result = PyObject_Vectorcall(self->failed, args, 3, NULL);
-    Py_XDECREF(result);
-    if (contain(self))
+    for (int tries = 0; tries < MOST_TRIES; tries++) {
+        PyObject *args[] = {object, token, r.error ? r.error : Py_None};
+        PyObject *result = PyObject_Vectorcall(self->failed, args, 3, NULL);
+        Py_XDECREF(result);
+        if (!contain(self)) break;
         drop(r);
-    else
-        PyErr_Restore(r.kind, r.error, r.traceback);
+        r = take();
+    }
+    PyErr_Restore(r.kind, r.error, r.traceback);
 }
 
 /* ---- the pieces, each contained ---------------------------------------------------------------------------------- */
@@ -164,13 +168,19 @@ static PyObject *each(PyObject *shell, PyObject *const *argument, Py_ssize_t n) 
 
 static PyObject *failed(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
     const mwpy_shell *self = (mwpy_shell *)shell;
-    if (n != 3) return wrong("failed()");
+    if (n != 3 || !PyExceptionInstance_Check(argument[2])) return wrong("failed()");
+    PyObject *error = argument[2];
+    raised r = {Py_NewRef((PyObject *)Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error)};
     mwpy_hush();
-    PyObject *result = PyObject_Vectorcall(self->failed, argument, 3, NULL);
-    int error = result ? 0 : contain(self);
-    Py_XDECREF(result);
+    end_failed(self, argument[0], argument[1], r);
     mwpy_unhush();
-    return told(error);
+    r = take();
+    if (r.error != error) {
+        PyErr_Restore(r.kind, r.error, r.traceback);
+        return NULL;
+    }
+    drop(r);
+    Py_RETURN_NONE;
 }
 
 /* ---- the type ---------------------------------------------------------------------------------------------------- */
