@@ -12,7 +12,6 @@ from ..config import Config
 from ..errors import SessionError
 from ..journal.session import create_session, read_session
 from ..loading.discovery import Plugins, load
-from ..native import proxy
 from . import process
 
 if TYPE_CHECKING:
@@ -103,5 +102,3 @@ def _join_by_default() -> process.Journal:
         made = create_session(config.journal.folder, sys.orig_argv)
         configuration.save(config, made)
         return join(made, config).journal
-
-

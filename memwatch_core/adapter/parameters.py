@@ -170,14 +170,14 @@ def canonical(value: Any, depth: int = 3) -> bytes | None:
     if kind is known.datetime:
         zone = value.tzinfo
         if zone is None:
-            return b"d" + value.isoformat().encode()
+            return _iso(b"d", value)
         if type(zone) is not known.timezone and type(zone) is not known.zone:
             return None
-        return b"d" + value.astimezone(known.utc).isoformat().encode()
+        return _iso(b"d", value.astimezone(known.utc))
     if kind is known.date:
-        return b"d" + value.isoformat().encode()
+        return _iso(b"d", value)
     if kind is known.time:
-        return None if value.tzinfo is not None else b"t" + value.isoformat().encode()
+        return None if value.tzinfo is not None else _iso(b"t", value)
     if kind is known.timedelta:
         return b"i%d/%d/%d" % (value.days, value.seconds, value.microseconds)
     if kind is known.uuid:
@@ -189,6 +189,11 @@ def canonical(value: Any, depth: int = 3) -> bytes | None:
         length, pairs = _pairs(value, _CHUNK)
         return _several(b"m", [*(key for key, _ in pairs), *(each for _, each in pairs)], length, depth)
     return None
+
+
+def _iso(kind: bytes, value: Any) -> bytes:
+    text: str = value.isoformat()
+    return kind + text.encode()
 
 
 def _several(kind: bytes, values: list[object] | tuple[object, ...], length: int, depth: int) -> bytes | None:

@@ -14,6 +14,7 @@ All functions may be called from any thread and never raise, whatever they are g
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from .names import type_name
 
@@ -89,17 +90,15 @@ def normalise(statement: object, dialect: str = "") -> str:
     return "".join(tokens) + MARK if cut else "".join(tokens)
 
 
-def _text(statement: object) -> str:
+def _text(statement: Any) -> str:
     """Without calling anything of a class of the program's."""
     kind = type(statement)
-    if kind is str:
-        return statement  # type: ignore[return-value]
     if issubclass(kind, str):
         return str.__str__(statement)
-    if issubclass(kind, bytes):
-        return bytes.__getitem__(statement, slice(LIMIT + 1)).decode("utf-8", "replace")  # type: ignore[arg-type]
-    if issubclass(kind, bytearray):
-        return bytearray.__getitem__(statement, slice(LIMIT + 1)).decode("utf-8", "replace")  # type: ignore[arg-type]
+    for binary in (bytes, bytearray):
+        if issubclass(kind, binary):
+            part: bytes | bytearray = binary.__getitem__(statement, slice(LIMIT + 1))
+            return part.decode("utf-8", "replace")
     return type_name(statement)
 
 

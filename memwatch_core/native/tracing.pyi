@@ -117,8 +117,8 @@ class Running:
 
 class Shell:
     """What is done around a library's function, contained: an Exception goes to ``host.trouble``. What else is raised
-    (KeyboardInterrupt, by a signal) is the program's: ``failed`` is told, and it goes on. The program's trace and profile
-    functions aren't called meanwhile."""
+    (KeyboardInterrupt, by a signal) is the program's: ``failed`` is told, and it goes on. The program's trace and
+    profile functions aren't called meanwhile."""
 
     host: Any
 
@@ -136,8 +136,8 @@ def in_force() -> int:
     """Id of the statement in force here and now; 0: none."""
 
 def clock_types() -> tuple[Any, Any, Any, Any, Any, Any]:
-    """The interpreter's own ``date``, ``datetime``, ``time``, ``timedelta``, ``timezone``, and UTC, whatever has been put
-    into the module ``datetime`` since."""
+    """The interpreter's own ``date``, ``datetime``, ``time``, ``timedelta``, ``timezone``, and UTC, whatever has been
+    put into the module ``datetime`` since."""
 
 def ends_of(buffer: Any, most: int, /) -> tuple[bytes, int]:
     """The bytes of a contiguous buffer, or ``most`` from each end of it; its length. Raises BufferError."""

@@ -172,9 +172,7 @@ def _async_generator(shell: Shell, owner: type, name: str, fixed: Any) -> Callab
     return traced
 
 
-def _of_block(
-    kind: Callable[..., Any], shell: Shell, owner: type, name: str, generator: Any
-) -> Callable[..., Any]:
+def _of_block(kind: Callable[..., Any], shell: Shell, owner: type, name: str, generator: Any) -> Callable[..., Any]:
     return named(kind(shell, owner, name, generator), generator, owner, name)
 
 

@@ -36,7 +36,8 @@ _LEFT = {"__new__", "__init__", "__init_subclass__", "__subclasshook__", "__clas
          "__dict__", "__slots__", "__doc__", "__module__", "__weakref__", "__abstractmethods__"}  # fmt: skip
 _OPTIONAL = {"__getattr__", "__conform__", "__adapt__", "__bool__", "__len__", "__iter__", "__fspath__", "__index__",
              "__int__", "__float__", "__bytes__", "__getitem__", "__array__", "__html__", "__clause_element__",
-             "__getquoted__", "getquoted", "prepare", "as_string", "as_bytes", "keys", "items", "encode", "decode"}  # fmt: skip
+             "__getquoted__", "getquoted", "prepare", "as_string", "as_bytes", "keys", "items", "encode",
+             "decode"}  # fmt: skip
 
 
 class Calls(Counter[str]):
@@ -64,11 +65,14 @@ class Calls(Counter[str]):
             members[name] = self._method(name, _refuse)
         if base is uuid.UUID:
             members["__slots__"] = ()
-        told = {name: self._method(f"metaclass.{name}", getattr(type, name)) for name in ("__eq__", "__hash__")}
+        told: dict[str, Any] = {
+            name: self._method(f"metaclass.{name}", getattr(type, name)) for name in ("__eq__", "__hash__")
+        }
         told |= {name: self._method(f"metaclass.{name}", getattr(type, name)) for name in ("__call__", "__repr__")}
         told["__name__"] = property(lambda kind: self._tell("metaclass.__name__", "Telling"))
         told["__module__"] = property(lambda kind: self._tell("metaclass.__module__", "telling"))
-        return type("Meta", (type(base),), told)(f"Telling{base.__name__}", (base,), members)
+        made: type = type("Meta", (type(base),), told)(f"Telling{base.__name__}", (base,), members)
+        return made
 
     def _tell(self, name: str, answer: Any) -> Any:
         self[name] += 1

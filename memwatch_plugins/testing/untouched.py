@@ -61,8 +61,9 @@ class Untouched(Library):
         endless: list[Any] = [value]
         endless.append(endless)
         given = {
-            "as a parameter": (value,), "in a list": [value], "by name": {"b": value}, "in a list in a tuple": ([value],),
-            "in a dict in a tuple": ({"k": value},), "in a list in itself": (endless,), "as all parameters": value,
+            "as a parameter": (value,), "in a list": [value], "by name": {"b": value},
+            "in a list in a tuple": ([value],), "in a dict in a tuple": ({"k": value},),
+            "in a list in itself": (endless,), "as all parameters": value,
         }  # fmt: skip
         for what, parameters in given.items():
             yield what, lambda parameters=parameters: self.run(connection, one, parameters)  # type: ignore[misc]

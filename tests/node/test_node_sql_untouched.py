@@ -46,7 +46,9 @@ def _same(program: SqlProgram, body: str) -> None:
     """With the driver traced, in each way to keep parameters, the program prints what it prints without."""
     program.write(HOSTILE + body)
     text = (program.node.folder / "program.js").read_text()
-    (program.node.folder / "program.js").write_text(text.replace("trackSQL: true", "trackSQL: Boolean(process.env.TRACKED)"))
+    (program.node.folder / "program.js").write_text(
+        text.replace("trackSQL: true", "trackSQL: Boolean(process.env.TRACKED)")
+    )
     printed = {}
     for keep in ("", "hash", "full", "none"):
         variables = {"TRACKED": "1", "MEMWATCH_SQL_PARAMETERS": keep} if keep else {}
@@ -60,7 +62,9 @@ def _same(program: SqlProgram, body: str) -> None:
 
 
 def test_better_sqlite3_has_nothing_of_the_program_called(node: Node) -> None:
-    _same(SqlProgram(node, "better-sqlite3", node.folder / "test.db"), """
+    _same(
+        SqlProgram(node, "better-sqlite3", node.folder / "test.db"),
+        """
         const db = new Database(config.file);
         db.exec('CREATE TABLE IF NOT EXISTS t (a)');
         VALUES().forEach((value, i) => { // no BYTES: with some of these it crashes, traced or not
@@ -73,11 +77,14 @@ def test_better_sqlite3_has_nothing_of_the_program_called(node: Node) -> None:
           }
           console.log(i, JSON.stringify(calls));
         });
-    """)
+    """,
+    )
 
 
 def test_pg_has_nothing_of_the_program_called(node: Node, postgresql_database: servers.PostgreSql) -> None:
-    _same(SqlProgram(node, "pg", postgresql_database), """
+    _same(
+        SqlProgram(node, "pg", postgresql_database),
+        """
         const client = new pg.Client(config); await client.connect();
         let i = 0;
         for (const value of [...VALUES(), ...BYTES()]) {
@@ -91,7 +98,8 @@ def test_pg_has_nothing_of_the_program_called(node: Node, postgresql_database: s
           console.log(i++, JSON.stringify(calls));
         }
         await client.end();
-    """)
+    """,
+    )
 
 
 @pytest.mark.parametrize("first", ["", "const early = watch(new Int32Array(1));"])

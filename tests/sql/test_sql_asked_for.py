@@ -13,7 +13,7 @@ PATCHED = "print(type(sqlite3.connect(':memory:')) is not sqlite3.Connection, 'm
 IMPORTS = "import sqlite3, sys\nfrom memwatch_core import watch\n"
 PLAIN = f"{IMPORTS}x = watch(0)\nx += 1\n{PATCHED}"
 LATER = f"{IMPORTS}x = watch(0)\n{PATCHED}y = watch(0, track_sql=True)\n{PATCHED}"
-SESSION = "import sqlite3, sys\nfrom memwatch_core import session, watch\nwith session({}):\n    x = watch(0{})\n    {}{}"
+SESSION = f"{IMPORTS}from memwatch_core import session\nwith session({{}}):\n    x = watch(0{{}})\n    {{}}{{}}"
 NO, YES = "False False\n", "True True\n"
 
 

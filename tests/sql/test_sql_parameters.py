@@ -118,12 +118,16 @@ def test_hash_depends_on_the_key() -> None:
     assert hashed(("x",), False) != keeper("hash", b"other")(("x",), False)
 
 
-leaves = st.deferred(lambda: st.sampled_from(BASES).map(lambda each: ("hostile", each)) | st.none() | st.text() | numbers)
+leaves = st.deferred(
+    lambda: st.sampled_from(BASES).map(lambda each: ("hostile", each)) | st.none() | st.text() | numbers
+)
 nested = st.recursive(
     leaves,
-    lambda inner: st.lists(inner, max_size=4).map(lambda items: ("list", items))
-    | st.lists(inner, max_size=4).map(lambda items: ("tuple", items))
-    | st.lists(inner, max_size=4).map(lambda items: ("dict", items)),
+    lambda inner: (
+        st.lists(inner, max_size=4).map(lambda items: ("list", items))
+        | st.lists(inner, max_size=4).map(lambda items: ("tuple", items))
+        | st.lists(inner, max_size=4).map(lambda items: ("dict", items))
+    ),
     max_leaves=12,
 )
 

@@ -193,7 +193,7 @@ for i in range(ROUNDS):
         signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 2e-4))
         try:
             while True:
-                c.execute(f"select {i} as name_{i % 997}, ?", (Rows(), [1, {"k": 2.5}][0:0] and 1) if i % 3 else (i,)).fetchone()
+                c.execute(f"select {i} as name_{i % 997}, ?", (Rows(),) if i % 3 else (i,)).fetchone()
         except sqlite3.Error:
             while True:
                 with c:

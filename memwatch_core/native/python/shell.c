@@ -1,8 +1,8 @@
 /* shell.c - what stands between the program and a library's function: tracing before it, after it, or when it failed.
  *
  * An Exception of ours is counted and goes no further; the program's own goes on as it was. Whatever else is raised
- * while our code runs came from outside, a signal's KeyboardInterrupt: the program gets it, and the statement ends. In C
- * no signal can come between a statement's beginning and the token's being kept, and the program's trace and profile
+ * while our code runs came from outside, a signal's KeyboardInterrupt: the program gets it, and the statement ends. In
+ * C no signal can come between a statement's beginning and the token's being kept, and the program's trace and profile
  * functions aren't called for what is ours (one that raises, as a debugger's does to quit, would raise into us). */
 #include "tracer.h"
 #include <stddef.h>

@@ -128,7 +128,7 @@ static inline void mwpy_unhush(void) { PyThreadState_LeaveTracing(PyThreadState_
 
 /* ---- context.c --------------------------------------------------------------------------------------------------- */
 
-PyObject *mwpy_flow_value(void);     /* of mwpy_flow in this flow, borrowed; NULL: none */
+PyObject *mwpy_flow_value(void);    /* of mwpy_flow in this flow, borrowed; NULL: none */
 int mwpy_set_flow(PyObject *value); /* may end the statement that was in force */
 
 /* ---- statement.c ------------------------------------------------------------------------------------------------- */

@@ -207,7 +207,8 @@ class Psycopg2Driver(DbapiDriverBase):
         return rows, in_transaction
 
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        if is_a(error, self._error) and error.pgcode is not None:  # the server said so; a named cursor asks it for its rows
+        # If the server said so: a named cursor asks it for its rows.
+        if is_a(error, self._error) and error.pgcode is not None:
             self.failed(cursor, token, error)
         else:
             super().fetch_failed(cursor, token, error)
