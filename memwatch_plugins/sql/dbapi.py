@@ -36,11 +36,17 @@ def one(row: Any) -> tuple[int, bool]:
 
 
 def some(rows: Any) -> tuple[int, bool]:
-    return len(rows), not rows
+    count = _length(rows)
+    return count, not count
 
 
 def rest(rows: Any) -> tuple[int, bool]:
-    return len(rows), True
+    return _length(rows), True
+
+
+def _length(rows: Any) -> int:
+    """What a method of the program's has made of the rows isn't asked: some, then."""
+    return len(rows) if type(rows) is list or type(rows) is tuple else 1
 
 
 class DbapiDriverBase(SqlDriverBase):

@@ -12,9 +12,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
+from memwatch_core.native.tracing import Shell
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase, Outcome, Wrapper
-from memwatch_plugins.sql.around import Around, contained
+from memwatch_plugins.sql.around import Around
 from memwatch_plugins.sql.plain import is_a, plain
 
 from .statements import STATEMENTS, composed
@@ -228,28 +229,29 @@ class Psycopg2Driver(DbapiDriverBase):
         self.replace(self._bulk(counts=False), (extras, "execute_batch"))  # tells only what the last one of a page did
 
     def _bulk(self, counts: bool) -> Wrapper:
-        around = self.running(many=True)
-
         def ends(cursor: Any, token: Any, rows: int) -> None:
             in_transaction = self.in_transaction(cursor.connection)
             if self.tracer is not None:
                 self.tracer.statement_ends(token, rows if counts else None, in_transaction=in_transaction)
+
+        shell = Shell(self, self.running(many=True).before, ends, self.failed, None)
 
         def wrapper(call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             given = dict(zip(("cur", "sql", "argslist"), args, strict=False)) | kwargs
             cursor = given.get("cur")
             if not hasattr(type(cursor), "_memwatch"):
                 return call(*args, **kwargs)
-            token = contained(self, around.before, cursor, (given.get("sql"), given.get("argslist")), {})
             self._bulks[id(cursor)] = 0
+            token = None
             try:
+                token = shell.before(cursor, (given.get("sql"), given.get("argslist")), {})
                 result = call(*args, **kwargs)
             except BaseException as error:
-                contained(self, self.failed, cursor, token, error)
+                shell.failed(cursor, token, error)
                 raise
             finally:
                 rows = self._bulks.pop(id(cursor), 0)
-            contained(self, ends, cursor, token, rows)
+            shell.after(cursor, token, rows)
             return result
 
         return wrapper
