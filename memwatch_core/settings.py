@@ -164,6 +164,11 @@ class Config(Section):
         """The file that was read, None if there is none."""
         return self._file
 
+    @property
+    def asks_for_sql(self) -> bool:
+        """Whether SQL drivers are traced from the beginning, and not only from the first watch that tracks SQL."""
+        return self.watch.track_sql or (self.chosen("plugins.sql") and bool(self.plugins.sql))
+
     def source(self, key: str) -> Source:
         """Where ``section.key`` came from."""
         return self._sources.get(key, DEFAULT)

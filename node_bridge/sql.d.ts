@@ -55,6 +55,8 @@ export interface Tools {
   replace(owner: object | null | undefined, name: string, make: (original: Function) => Function): boolean;
   /** Of an object and its prototypes, the one that has the property itself: where to replace it. */
   owner(object: object | null | undefined, name: string): object | null | undefined;
+  /** A property of what the program has passed, without running its code: of a getter or a proxy, undefined. */
+  peek(object: unknown, name: PropertyKey): any;
 }
 
 export interface DriverPlugin {

@@ -7,7 +7,6 @@ with an underscore here for what it doesn't know yet.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Literal, Protocol, get_args
@@ -18,6 +17,7 @@ from ..native import tracing
 from ..records import Database
 from . import parameters as _parameters
 from .statements import normalise
+from .threads import name_here
 from .transactions import control, fold
 
 Window = Literal["statement", "fetch", "until-next", "transaction"]
@@ -93,7 +93,7 @@ class SqlContexts(tracing.Tracer):
         return json.encode()
 
     def _thread(self) -> bytes:
-        return f',"thread":{_quoted(threading.current_thread().name)}'.encode()
+        return f',"thread":{_quoted(name_here())}'.encode()
 
     def _savepoint(self, name: str, dialect: str | None) -> str:
         return fold(name, dialect or "")

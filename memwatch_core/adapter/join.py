@@ -2,69 +2,78 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import config as configuration
 from ..config import Config
 from ..errors import SessionError
 from ..journal.session import create_session, read_session
 from ..loading.discovery import Plugins, load
-from ..native import proxy
-from ..records import SqlDriver
 from . import process
-from .contexts import SqlContexts
+
+if TYPE_CHECKING:
+    from .sql import Tracing  # and what it needs: only when SQL is traced
 
 
 class Membership:
     """What :func:`join` set up, to be undone by :meth:`leave`."""
 
-    def __init__(self, journal: process.Journal, tracer: SqlContexts, drivers: list[SqlDriver]) -> None:
+    def __init__(self, journal: process.Journal, key: bytes, plugins: Plugins) -> None:
         self.journal = journal
-        self._tracer = tracer
-        self._drivers = drivers
-        atexit.register(tracer.close)
+        self._key = key
+        self._plugins = plugins
+        self._tracing: Tracing | None = None
+
+    def trace_sql(self) -> None:
+        """Has SQL drivers traced from now on, if they aren't yet."""
+        if self._tracing is not None:
+            return
+        with process.opening():
+            if self._tracing is None and process.is_open():
+                from . import sql
+
+                config = self.journal.config
+                drivers = self._plugins.sql if "sql" in self._plugins.kinds else sql.drivers(config)
+                self._tracing = sql.Tracing(self._key, config.sql, drivers)
 
     def leave(self) -> None:
         """Undoes it all: drivers are as they were, every watch has ended, the journal is complete. Idempotent."""
-        while self._drivers:
-            driver = self._drivers.pop()
-            try:
-                driver.uninstall()
-            except Exception as error:
-                _say(f"SQL driver {driver.name!r} couldn't be uninstalled: {type(error).__name__}: {error}")
-        atexit.unregister(self._tracer.close)
-        self._tracer.close()
-        proxy.set_context_variable(None)
+        global _member
+        if self._tracing is not None:
+            self._tracing.leave()
+        if _member is self:
+            _member = None
         process.close_journal()
 
 
-def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: Plugins | None = None) -> Membership:
-    """Opens this process's journal in a session's folder and installs what the session's settings name.
+_member: Membership | None = None
+"""Of the open journal."""
 
-    ``config`` defaults to the settings in the folder, ``plugins`` to what they name. A SQL driver that can't be
-    installed is reported on standard error and left out: the program must not suffer. Raises SessionError (a journal is
+
+def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: Plugins | None = None) -> Membership:
+    """Opens this process's journal in a session's folder, and installs what the session's settings ask for.
+
+    ``config`` defaults to the settings in the folder, ``plugins`` to what they name. Raises SessionError (a journal is
     open already, or the folder is no session), CoreError, ConfigError, PluginError.
     """
+    global _member
     config = config or configuration.of_session(folder)
-    plugins = plugins or load(config, ("serializers", "sql"))
+    asked = config.asks_for_sql
+    plugins = plugins or load(config, ("serializers", "sql") if asked else ("serializers",))
     key = read_session(Path(folder)).key
-    journal = process.open_journal(folder, config, plugins.serializers)
-    tracer = SqlContexts(None, key, window=config.sql.window, parameters=config.sql.parameters)
-    proxy.set_context_variable(tracer.variable)
-    installed = []
-    for driver in plugins.sql:
-        if driver.runtime != "python":
-            continue
-        try:
-            driver.install(tracer)
-        except Exception as error:
-            _say(f"SQL driver {driver.name!r} can't be traced: {type(error).__name__}: {error}")
-        else:
-            installed.append(driver)
-    return Membership(journal, tracer, installed)
+    member = _member = Membership(process.open_journal(folder, config, plugins.serializers), key, plugins)
+    if asked:
+        member.trace_sql()
+    return member
+
+
+def trace_sql() -> None:
+    """Has SQL drivers traced from now on, if they aren't yet: a value is watched with its SQL."""
+    if _member is not None:
+        _member.trace_sql()
 
 
 def current() -> process.Journal:
@@ -93,7 +102,3 @@ def _join_by_default() -> process.Journal:
         made = create_session(config.journal.folder, sys.orig_argv)
         configuration.save(config, made)
         return join(made, config).journal
-
-
-def _say(text: str) -> None:
-    print(f"memwatch: {text}", file=sys.stderr)

@@ -54,3 +54,12 @@ def _target(code: CodeType, at: int) -> str:
         else:
             return UNNAMED
     return UNNAMED
+
+
+def type_name(value: object) -> str:
+    """``<type>``, without asking the type's metaclass."""
+    return f"<{str.__str__(_name_of(type(value)))[:_LONGEST].encode('utf-8', 'replace').decode()}>"
+
+
+_name_of = type.__dict__["__name__"].__get__
+_LONGEST = 200

@@ -2,32 +2,36 @@
 
 A hash tells that two parameters are equal and nothing else: its key is the session's. It is made in C
 (``native/python/parameters.c``), of the canonical forms that are defined here. Values that Python calls equal hash
-equal (``1``, ``1.0``, ``True``, ``Decimal(1)``), and a watched number or text hashes as what it is. No code of the
-program is called to find out: of an object of an unknown type only the name of the type is kept, as ``<type>``; an
-iterator is not touched.
+equal (``1``, ``1.0``, ``True``, ``Decimal(1)``), and a watched number or text hashes as what it is.
 
-Functions here may be called from any thread; they can raise on objects that break the promises of their type, which the
-tracer takes care of.
+No code of the program is called to find out. Looked into are values of exactly these types, of which the program can
+change nothing; of any other, a subclass included, only the name of the type is kept, as ``<type>``; an iterator is not
+touched. So types are compared by ``is`` (a metaclass may have ``__eq__``), and their methods are those that they had
+when this module was imported, whatever the program has put into ``datetime`` since.
+
+Functions here may be called from any thread; they can raise on what another thread changes meanwhile, which the tracer
+takes care of.
 """
 
 from __future__ import annotations
 
-import datetime
 import decimal
 import fractions
 import math
 import struct
-import sys
 import uuid
 import zoneinfo
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any, Literal, TypeGuard
+from itertools import islice
+from types import MemberDescriptorType
+from typing import Any, Literal
 
 import msgspec
 
-from ..native import proxy
+from ..native import proxy, tracing
 from ..native.tracing import ParameterHash
+from .names import type_name
 
 Keep = Literal["hash", "none", "full"]
 Kept = Callable[[object, bool], str]
@@ -43,12 +47,27 @@ LONGEST = 200
 _SHORT = 4096
 _END = 1 << 20
 _CHUNK = 16
+_IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 _encode = msgspec.json.Encoder().encode
 
 
-def _is(value: object, kind: Any) -> TypeGuard[Any]:
-    """``isinstance``, but by the object's real type: asking for ``__class__`` may run code of the program."""
-    return issubclass(type(value), kind)
+def _slot(owner: type, name: str) -> Callable[[Any], Any]:
+    """Reads a slot of a class that is written in Python, past whatever the program has put into the class."""
+    member = owner.__dict__.get(name)
+    return member.__get__ if type(member) is MemberDescriptorType else lambda value: None
+
+
+class _Known:
+    """The types that are looked into, out of reach of what replaces the contents of modules."""
+
+    date, datetime, time, timedelta, timezone, utc = tracing.clock_types()
+    decimal = decimal.Decimal if decimal.Decimal.__flags__ & _IMMUTABLE else None
+    zone = zoneinfo.ZoneInfo if zoneinfo.ZoneInfo.__flags__ & _IMMUTABLE else None
+    fraction, numerator, denominator = (
+        fractions.Fraction, _slot(fractions.Fraction, "_numerator"), _slot(fractions.Fraction, "_denominator"),
+    )  # fmt: skip
+    uuid, uuid_int = uuid.UUID, _slot(uuid.UUID, "int")
+    proxies = (proxy.Int, proxy.Float, proxy.Bytes, proxy.ByteArray)
 
 
 def keeper(keep: Keep, key: bytes) -> Kept | None:
@@ -69,158 +88,211 @@ def _values(parameters: object, many: bool = False) -> str:
 
 
 def _row(parameters: object) -> list[str]:
-    if _is(parameters, tuple | list):
-        length, most = _length(parameters), [_shown(value) for value in _first(parameters, MOST)]
-    elif _is(parameters, dict):
-        names, values = _items(parameters)
-        length = len(names)
-        most = [f"{_name(name)}={_shown(value)}" for name, value in zip(names[:MOST], values, strict=False)]
+    kind = type(parameters)
+    if kind is tuple or kind is list:
+        length, most = len(parameters), [_shown(value) for value in parameters[:MOST]]  # type: ignore[arg-type,index]
+    elif kind is dict:
+        length, pairs = _pairs(parameters, MOST)  # type: ignore[arg-type]
+        most = [f"{_name(name)}={_shown(value)}" for name, value in pairs]
     else:
-        return [] if parameters is None else [f"<{type(parameters).__name__}>"]
+        return [] if parameters is None else [type_name(parameters)]
     return most if length <= MOST else [*most, f"… {length - MOST} more"]
 
 
 def _rows(parameters: object) -> list[str]:
-    if not _is(parameters, tuple | list):  # an iterator: looking would consume it
-        return [] if parameters is None else [f"<{type(parameters).__name__}>"]
-    length, most = _length(parameters), [" ".join(_row(each)) for each in _first(parameters, MOST_ROWS)]
+    kind = type(parameters)
+    if kind is not tuple and kind is not list:  # an iterator: looking would consume it
+        return [] if parameters is None else [type_name(parameters)]
+    rows: Any = parameters
+    length, most = len(rows), [" ".join(_row(each)) for each in rows[:MOST_ROWS]]
     return most if length <= MOST_ROWS else [*most, f"… {length - MOST_ROWS} more rows"]
 
 
-def _name(name: object) -> str:
-    return name.encode("utf-8", "replace").decode()[:LONGEST] if type(name) is str else f"<{type(name).__name__}>"
+def _name(name: Any) -> str:
+    return name[:LONGEST].encode("utf-8", "replace").decode() if type(name) is str else type_name(name)
 
 
-# What a subclass of the program's has overridden isn't asked.
+def _pairs(of: dict[object, object], most: int) -> tuple[int, list[tuple[object, object]]]:
+    """How many there are, and the first; read in place: a key's ``__hash__`` isn't asked."""
+    return len(of), list(islice(of.items(), most))
 
 
-def _length(sequence: tuple[object, ...] | list[object]) -> int:
-    return tuple.__len__(sequence) if isinstance(sequence, tuple) else list.__len__(sequence)
+def _plain(value: Any) -> Any:
+    """What a watched value stands for; anything else as it is."""
+    kind = type(value)
+    return value.value if any(kind is each for each in _Known.proxies) else value
 
 
-def _first(sequence: tuple[object, ...] | list[object], most: int) -> tuple[object, ...] | list[object]:
-    part = slice(most)
-    return tuple.__getitem__(sequence, part) if isinstance(sequence, tuple) else list.__getitem__(sequence, part)
-
-
-def _items(parameters: dict[object, object]) -> tuple[list[object], list[object]]:
-    return list(dict.keys(parameters)), list(dict.values(parameters))
-
-
-def _plain(value: object) -> object:
-    """What a watched value or a scalar of numpy stands for; anything else as it is."""
-    if type(value) in _PLAIN_PROXIES:
-        return value.value  # type: ignore[attr-defined]
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and _is(value, numpy.generic) and type(value).__module__ == "numpy":
-        return value.item()
-    return value
-
-
-_PLAIN_PROXIES = (proxy.Int, proxy.Float, proxy.Bytes, proxy.ByteArray)
-_TEXTUAL: tuple[tuple[Any, Callable[[Any], str]], ...] = (
-    *((kind, kind.__repr__) for kind in (bool, int, float)),
-    (decimal.Decimal, decimal.Decimal.__str__),
-    (fractions.Fraction, fractions.Fraction.__str__),
-)
-
-
-def _shown(value: object, depth: int = 3) -> str:
+def _shown(value: Any, depth: int = 3) -> str:
     value = _plain(value)
-    if value is None:
-        return "None"
-    for kind in (str, bytes, bytearray):
-        if _is(value, kind):
-            part = kind.__getitem__(value, slice(LONGEST))
-            return kind.__repr__(part) + ("…" if kind.__len__(value) > LONGEST else "")
-    if _is(value, int) and int.bit_length(value) > 4 * LONGEST:
-        return "<int>"
-    for kind, text in _TEXTUAL:
-        if _is(value, kind):
-            return text(value)[:LONGEST]
-    if _is(value, list | tuple) and depth:
-        return f"[{', '.join(_shown(each, depth - 1) for each in _first(value, _CHUNK))}]"[:LONGEST]
-    if _is(value, dict) and depth:
-        pairs = list(zip(*_items(value), strict=False))[:_CHUNK]
+    kind = type(value)
+    if value is None or kind is bool or kind is float:
+        return repr(value)
+    if kind is str or kind is bytes or kind is bytearray:
+        return repr(value[:LONGEST]) + ("…" if len(value) > LONGEST else "")
+    if kind is int:
+        return repr(value)[:LONGEST] if value.bit_length() <= 4 * LONGEST else "<int>"
+    if (kind is list or kind is tuple) and depth:
+        return f"[{', '.join(_shown(each, depth - 1) for each in value[:_CHUNK])}]"[:LONGEST]
+    if kind is dict and depth:
+        pairs = _pairs(value, _CHUNK)[1]
         return f"{{{', '.join(f'{_shown(k, 0)}: {_shown(v, depth - 1)}' for k, v in pairs)}}}"[:LONGEST]
-    plain = canonical(value, 0)
-    return f"<{type(value).__name__}>" if plain is None else plain[1:].decode("utf-8", "replace")[:LONGEST]
+    if kind is _Known.decimal:
+        return _decimal_text(value) or type_name(value)
+    if kind is _Known.fraction and (ratio := _fraction(value)) is not None:
+        return (f"{ratio[0]}" if ratio[1] == 1 else f"{ratio[0]}/{ratio[1]}")[:LONGEST]
+    plain = None if kind is memoryview else canonical(value, 0)
+    return type_name(value) if plain is None else plain[1:].decode("utf-8", "replace")[:LONGEST]
 
 
-def canonical(value: object, depth: int = 3) -> bytes | None:
+def canonical(value: Any, depth: int = 3) -> bytes | None:
     """The same bytes for equal values, None for a value of an unknown type. At most a few KiB, however long it is.
 
     parameters.c makes the same bytes for what most parameters are.
     """
     value = _plain(value)
+    kind, known = type(value), _Known
     if value is None:
         return b"0"
-    if _is(value, int | float | decimal.Decimal | fractions.Fraction):
-        return _number(value)
-    if _is(value, str):
-        return _long(b"s", str.encode(value, "utf-8", "surrogatepass"))
-    if _is(value, bytes | bytearray | memoryview):
-        return _long(b"b", value if _is(value, bytes) else bytes(value))
-    if _is(value, datetime.datetime):
-        zone = datetime.datetime.tzinfo.__get__(value)
-        if zone is not None and type(zone) not in (datetime.timezone, zoneinfo.ZoneInfo):
+    if kind is int or kind is bool:
+        return _integer(value)
+    if kind is float:
+        return _float(value)
+    if kind is str:
+        return _long(b"s", value.encode("utf-8", "surrogatepass"))
+    if kind is bytes or kind is bytearray or kind is memoryview:
+        return _long(b"b", *tracing.ends_of(value, _END))
+    if kind is known.decimal:
+        return _decimal(value)
+    if kind is known.fraction:
+        ratio = _fraction(value)
+        return None if ratio is None else _ratio(*ratio)
+    if kind is known.datetime:
+        zone = value.tzinfo
+        if zone is None:
+            return _iso(b"d", value)
+        if type(zone) is not known.timezone and type(zone) is not known.zone:
             return None
-        moment = value if zone is None else datetime.datetime.astimezone(value, datetime.UTC)
-        return b"d" + datetime.datetime.isoformat(moment).encode()
-    if _is(value, datetime.date):
-        return b"d" + datetime.date.isoformat(value).encode()
-    if _is(value, datetime.time):
-        return None if value.tzinfo is not None else b"t" + datetime.time.isoformat(value).encode()
-    if _is(value, datetime.timedelta):
+        return _iso(b"d", value.astimezone(known.utc))
+    if kind is known.date:
+        return _iso(b"d", value)
+    if kind is known.time:
+        return None if value.tzinfo is not None else _iso(b"t", value)
+    if kind is known.timedelta:
         return b"i%d/%d/%d" % (value.days, value.seconds, value.microseconds)
-    if _is(value, uuid.UUID):
-        return b"u%d" % value.int
-    if _is(value, list | tuple) and depth:
-        return _several(b"l", _first(value, _CHUNK), _length(value), depth)
-    if _is(value, dict) and depth:
-        keys, values = _items(value)
-        return _several(b"m", [*keys[:_CHUNK], *values[:_CHUNK]], len(keys), depth)
+    if kind is known.uuid:
+        number = known.uuid_int(value)
+        return b"u%d" % number if type(number) is int and number.bit_length() <= 128 else None
+    if (kind is list or kind is tuple) and depth:
+        return _several(b"l", value[:_CHUNK], len(value), depth)
+    if kind is dict and depth:
+        length, pairs = _pairs(value, _CHUNK)
+        return _several(b"m", [*(key for key, _ in pairs), *(each for _, each in pairs)], length, depth)
     return None
 
 
+def _iso(kind: bytes, value: Any) -> bytes:
+    text: str = value.isoformat()
+    return kind + text.encode()
+
+
 def _several(kind: bytes, values: list[object] | tuple[object, ...], length: int, depth: int) -> bytes | None:
-    parts = [canonical(value, depth - 1) for value in values]
-    if None in parts:
-        return None
-    return kind + b"%d" % length + b"".join(b",%d:%b" % (len(part), part) for part in parts if part is not None)
+    parts = [kind + b"%d" % length]
+    for value in values:
+        part = canonical(value, depth - 1)
+        if part is None:
+            return None
+        parts.append(b",%d:%b" % (len(part), part))
+    return b"".join(parts)
 
 
-def _long(kind: bytes, data: bytes) -> bytes:
+def _long(kind: bytes, data: bytes, length: int | None = None) -> bytes:
     """What is longer than 4 KiB is stood for by a digest, what is longer than 2 MiB by that of its two ends."""
-    if len(data) < _SHORT:
+    length = len(data) if length is None else length
+    if length < _SHORT:
         return kind + data
-    digest = blake2b(data[:_END], digest_size=32)
-    digest.update(data[max(_END, len(data) - _END) :])
-    return kind + b"%d/" % len(data) + digest.digest()
+    if len(data) > 2 * _END:
+        data = data[:_END] + data[-_END:]
+    return kind + b"%d/" % length + blake2b(data, digest_size=32).digest()
 
 
-def _number(value: int | float | decimal.Decimal | fractions.Fraction) -> bytes:
-    if isinstance(value, int):
-        whole = int.__index__(value)
-        return b"n%x" % whole if whole.bit_length() > 64 else b"n%d" % whole
-    if isinstance(value, float):
-        value = float.__float__(value)
-        if value.is_integer():
-            return _number(int(value))
-        return b"f" + struct.pack("<d", value) if math.isfinite(value) else b"n" + repr(value).encode()
-    if isinstance(value, fractions.Fraction):
-        return _number(value.numerator) if value.denominator == 1 else _ratio(value.numerator, value.denominator)
-    if not value.is_finite() or abs(value.adjusted()) > 400:
-        return b"n" + str(value).lower().replace("infinity", "inf").encode()
-    numerator, denominator = value.as_integer_ratio()
-    return _number(numerator) if denominator == 1 else _ratio(numerator, denominator)
+def _integer(value: int) -> bytes:
+    return _long(b"n", b"%x" % value) if value.bit_length() > 64 else b"n%d" % value
+
+
+def _float(value: float) -> bytes:
+    if value.is_integer():
+        return _integer(int(value))
+    return b"f" + struct.pack("<d", value) if math.isfinite(value) else b"n" + repr(value).encode()
+
+
+_MOST_DIGITS = 600
+_MOST_BITS = 4096
+
+
+def _parts(value: decimal.Decimal) -> tuple[int, str, int | str] | None:
+    """Sign, digits and exponent; None if there are very many. Most methods of a Decimal would ask for the flow's
+    decimal context, and so make it, in the flow's variables: not these."""
+    if value.__sizeof__() > 1024:
+        return None
+    sign, digits, exponent = value.as_tuple()
+    return (sign, "".join(map(repr, digits)), exponent) if len(digits) <= _MOST_DIGITS else None
+
+
+def _decimal(value: decimal.Decimal) -> bytes | None:
+    parts = _parts(value)
+    if parts is None:
+        return None
+    sign, digits, exponent = parts
+    if isinstance(exponent, str):
+        return b"n" + _special(sign, digits, exponent).lower().replace("infinity", "inf").encode()
+    kept = digits.rstrip("0")
+    if not kept:
+        return b"n0"
+    number = -int(kept) if sign else int(kept)
+    exponent += len(digits) - len(kept)
+    if not -1000 < exponent < 1000:
+        return b"n%de%d" % (number, exponent)
+    return _ratio(number * 10**exponent, 1) if exponent >= 0 else _ratio(*_reduced(number, 10**-exponent))
+
+
+def _special(sign: int, digits: str, exponent: str) -> str:
+    name = {"F": "Infinity", "n": f"NaN{digits}", "N": f"sNaN{digits}"}[exponent]
+    return f"-{name}" if sign else name
+
+
+def _decimal_text(value: decimal.Decimal) -> str | None:
+    parts = _parts(value)
+    if parts is None:
+        return None
+    sign, digits, exponent = parts
+    if isinstance(exponent, str):
+        return _special(sign, digits, exponent)
+    if -100 < exponent < 0:
+        digits = digits.rjust(1 - exponent, "0")
+        digits = f"{digits[:exponent]}.{digits[exponent:]}"
+    elif exponent:
+        digits = f"{digits}E{exponent:+}"
+    return f"{'-' * sign}{digits}"[:LONGEST]
+
+
+def _reduced(numerator: int, denominator: int) -> tuple[int, int]:
+    common = math.gcd(numerator, denominator)
+    return numerator // common, denominator // common
+
+
+def _fraction(value: fractions.Fraction) -> tuple[int, int] | None:
+    ratio = _Known.numerator(value), _Known.denominator(value)
+    return ratio if all(type(each) is int and each.bit_length() <= _MOST_BITS for each in ratio) else None
 
 
 def _ratio(numerator: int, denominator: int) -> bytes:
+    if denominator == 1:
+        return _integer(numerator)
     try:
         near = numerator / denominator
         if near.as_integer_ratio() == (numerator, denominator):
-            return _number(near)
+            return _float(near)
     except OverflowError:
         pass
     return b"n%x/%x" % (numerator, denominator)

@@ -17,6 +17,7 @@ from ..errors import CoreError
 from ..native import core
 
 _Thread: Any = threading.Thread
+_by_ident: dict[int, Any] = threading._active  # type: ignore[attr-defined]
 _active = False
 _originals: tuple[Callable[[Any], None], property] | None = None
 _wrappers: tuple[Callable[[Any], None], property] | None = None
@@ -52,10 +53,23 @@ def uninstall() -> None:
         _Thread._set_native_id, _Thread.name = _originals
 
 
+def name_here() -> str:
+    """Of the calling thread. Makes no stand-in for one that isn't threading's, as ``current_thread()`` would."""
+    thread = _by_ident.get(threading.get_ident())
+    name = None if thread is None else _own(thread, "_name")
+    return str.__str__(name) if name is not None else f"Thread-{threading.get_native_id()}"
+
+
+def _own(thread: Any, name: str) -> Any:
+    """What threading keeps in a thread, past the properties that the program's class may have."""
+    return object.__getattribute__(thread, "__dict__").get(name)
+
+
 def _record(thread: Any) -> None:
-    native_id = thread.native_id
-    if not _active or not native_id:
+    native_id, name = _own(thread, "_native_id"), _own(thread, "_name")
+    if not _active or not native_id or name is None:
         return
     with suppress(CoreError):  # the journal was closed just now, or the disk is full: writes will say so
         # In a forked child threading still has the parent's native id: there, "the caller" is right.
-        core.name_thread(0 if thread.ident == threading.get_ident() else native_id, thread.name)
+        here = _own(thread, "_ident") == threading.get_ident()
+        core.name_thread(0 if here else native_id, str.__str__(name))

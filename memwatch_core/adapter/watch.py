@@ -18,6 +18,7 @@ from ..records import Layout, Serializer, Site, Variable
 from . import join, process
 from .names import infer_name
 from .structs import fields_of
+from .threads import name_here
 
 T = TypeVar("T")
 Depth = Literal["FULL"] | tuple[int, int] | Sequence[int]
@@ -79,6 +80,7 @@ def watch(
     flags = core.TRACK_THREADS if (settings.track_threads if track_threads is None else track_threads) else 0
     if settings.track_sql if track_sql is None else track_sql:
         flags |= core.TRACK_SQL
+        join.trace_sql()
     serializer = _choose(journal.serializers, value, name)
     try:
         layout = serializer.layout(value, options)
@@ -100,7 +102,6 @@ def watch(
         journal.config.core.share_pages if share_page is None else share_page,
         _codec(serializer, layout, value),
     )
-    thread = threading.current_thread()
     code = frame.f_code
     info = _Info(
         name,
@@ -110,7 +111,7 @@ def watch(
         depth,
         Site(code.co_filename, frame.f_lineno or 0, code.co_name),
         threading.get_ident(),
-        thread.name,
+        name_here(),
     )
     proxy.describe(watched, _metadata(info, len(data)), info)
     result: T = watched

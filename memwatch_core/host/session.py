@@ -68,7 +68,7 @@ def session(
     keep_with(core.keep_descriptor, core.close_descriptor)
     effective = _configure(config, folder, sinks, sections)
     refuse_unsupported(effective)
-    plugins = load(effective, ("serializers", "sql", "sinks"))
+    plugins = load(effective, ("serializers", "sinks", *(("sql",) if effective.asks_for_sql else ())))
     for broken in plugins.report.problems:
         say(f"{broken}: {broken.reason}; going on without it")
     outputs = open_sinks(plugins.sinks, effective)

@@ -46,6 +46,8 @@ class Plugins:
     sinks: tuple[Sink, ...]
     bridges: tuple[Bridge, ...]
     report: LoadReport
+    kinds: frozenset[str] = frozenset(RECORDS)
+    """What was asked for: of the others nothing was imported."""
 
 
 def load(config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool = True) -> Plugins:
@@ -55,6 +57,7 @@ def load(config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool 
     is installed or a table belongs to no plugin, PluginError if it is broken or offered twice (twice is an error for a
     default name too). Without, the report says it all. A plugin whose target library is absent is never an error.
     """
+    kinds = tuple(kinds)
     records: dict[str, list[Any]] = {kind: [] for kind in RECORDS}
     report: list[PluginReport] = []
     for kind in kinds:
@@ -80,7 +83,7 @@ def load(config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool 
     outcome = LoadReport(tuple(report))
     if strict:
         _raise(outcome, config)
-    return Plugins(**{kind: tuple(found) for kind, found in records.items()}, report=outcome)
+    return Plugins(**{kind: tuple(found) for kind, found in records.items()}, report=outcome, kinds=frozenset(kinds))
 
 
 def unused_sinks(config: Config) -> tuple[Sink, ...]:

@@ -115,5 +115,29 @@ class Running:
     def after(self, cursor: Any, token: Any, result: Any, /) -> None:
         """It has succeeded."""
 
+class Shell:
+    """What is done around a library's function, contained: an Exception goes to ``host.trouble``. What else is raised
+    (KeyboardInterrupt, by a signal) is the program's: ``failed`` is told, and it goes on. The program's trace and
+    profile functions aren't called meanwhile."""
+
+    host: Any
+
+    def __new__(cls, host: Any, before: Any, after: Any, failed: Any, each: Any) -> Shell:
+        """``host``: a driver. The others as ``memwatch_plugins.sql.around.Around`` has them."""
+    def call(self, function: Any, of: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any:
+        """``function(of, *args, **kwargs)``, traced if ``host.tracer`` isn't None."""
+    def before(self, of: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any:
+        """A token; None if it raised."""
+    def after(self, of: Any, token: Any, result: Any, /) -> None: ...
+    def each(self, of: Any, token: Any, item: Any, /) -> None: ...
+    def failed(self, of: Any, token: Any, error: BaseException, /) -> None: ...
+
 def in_force() -> int:
     """Id of the statement in force here and now; 0: none."""
+
+def clock_types() -> tuple[Any, Any, Any, Any, Any, Any]:
+    """The interpreter's own ``date``, ``datetime``, ``time``, ``timedelta``, ``timezone``, and UTC, whatever has been
+    put into the module ``datetime`` since."""
+
+def ends_of(buffer: Any, most: int, /) -> tuple[bytes, int]:
+    """The bytes of a contiguous buffer, or ``most`` from each end of it; its length. Raises BufferError."""

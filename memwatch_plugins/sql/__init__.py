@@ -4,6 +4,7 @@
   ``async``). Most of a driver is inherited from it.
 * :class:`SqlDriverBase` (``driver.py``): for anything else, such as an ORM: installing, undoing, containing errors.
 * :func:`node_driver` (``node.py``): for a library of Node.js, traced by a ``driver.js`` beside the Python file.
+* ``plain.py``: looking at what the program has passed without calling its code.
 * ``around.py``: how a call of the library's is traced, be it a function, a coroutine or a generator.
 
 The smallest driver, for a library whose ``connect`` takes a class to make connections of:

@@ -1,7 +1,8 @@
 """Tracing around a call of the library's: before it, after it, or when it failed; whatever kind of function it is.
 
-Each kind has a shell of its own, and nothing but these shells stands between the program and the library. What they
-call is contained: an exception of ours is counted, and the program's own goes on as it was, with one frame more.
+Each kind has a function of its own, and nothing but these stands between the program and the library. What they call is
+contained by a :class:`~memwatch_core.native.tracing.Shell`: an Exception of ours is counted, and the program's own goes
+on as it was, with one frame more. A KeyboardInterrupt that a signal raises while our code runs is the program's.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from memwatch_core.native.tracing import Shell
+
+from .plain import is_a
 
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 
@@ -47,20 +52,21 @@ def traced(host: Host, owner: type, name: str, around: Around, *, late: bool = F
     call = getattr(owner, name)
     fixed = None if late and not owner.__flags__ & _IMMUTABLE else call
     original = getattr(call, "__wrapped__", call)
+    shell = Shell(host, around.before, around.after, around.failed, around.each)
     if inspect.iscoroutinefunction(original):
-        shell = _coroutine
+        kind = _coroutine
     elif inspect.isgeneratorfunction(call):
-        shell = _generator
+        kind = _generator
     elif inspect.isasyncgenfunction(call):
-        shell = _async_generator
+        kind = _async_generator
     elif inspect.isgeneratorfunction(original):
-        return named(contextmanager(_of_block(_generator, host, owner, name, original, around)), call, owner, name)
+        return named(contextmanager(_of_block(_generator, shell, owner, name, original)), call, owner, name)
     elif inspect.isasyncgenfunction(original):
-        block = _of_block(_async_generator, host, owner, name, original, around)
+        block = _of_block(_async_generator, shell, owner, name, original)
         return named(asynccontextmanager(block), call, owner, name)
     else:
-        shell = _function
-    return named(shell(host, owner, name, fixed, around), call, owner, name)
+        kind = _function
+    return named(kind(shell, owner, name, fixed), call, owner, name)
 
 
 def named(function: Any, like: Any, owner: type, name: str) -> Callable[..., Any]:
@@ -75,64 +81,45 @@ def named(function: Any, like: Any, owner: type, name: str) -> Callable[..., Any
     return function  # type: ignore[no-any-return]
 
 
-def _function(host: Host, owner: type, name: str, fixed: Any, around: Around) -> Callable[..., Any]:
-    before, after, failed = around.before, around.after, around.failed
+def _function(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[..., Any]:
+    run = shell.call
 
-    def shell(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return run(fixed or getattr(owner, name), self, args, kwargs)
+
+    return traced
+
+
+def _coroutine(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[..., Any]:
+    async def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
         call = fixed or getattr(owner, name)
-        if host.tracer is None:
-            return call(self, *args, **kwargs)
+        if shell.host.tracer is None:
+            return await call(self, *args, **kwargs)
         token = None
         try:
-            token = before(self, args, kwargs)
-        except Exception as trouble:
-            host.trouble(trouble)
-        try:
-            result = call(self, *args, **kwargs)
-        except BaseException as error:
-            try:
-                failed(self, token, error)
-            except Exception as trouble:
-                host.trouble(trouble)
-            raise
-        try:
-            after(self, token, result)
-        except Exception as trouble:
-            host.trouble(trouble)
-        return result
-
-    return shell
-
-
-def _coroutine(host: Host, owner: type, name: str, fixed: Any, around: Around) -> Callable[..., Any]:
-    async def shell(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = fixed or getattr(owner, name)
-        if host.tracer is None:
-            return await call(self, *args, **kwargs)
-        token = contained(host, around.before, self, args, kwargs)
-        try:
+            token = shell.before(self, args, kwargs)
             result = await call(self, *args, **kwargs)
         except BaseException as error:
-            contained(host, around.failed, self, token, error)
+            shell.failed(self, token, error)
             raise
-        contained(host, around.after, self, token, result)
+        shell.after(self, token, result)
         return result
 
-    return shell
+    return traced
 
 
-def _generator(host: Host, owner: type, name: str, fixed: Any, around: Around) -> Callable[..., Any]:
-    def shell(self: Any, *args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+def _generator(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[..., Any]:
+    def traced(self: Any, *args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         call = fixed or getattr(owner, name)
-        if host.tracer is None:
+        if shell.host.tracer is None:
             return (yield from call(self, *args, **kwargs))
-        token = contained(host, around.before, self, args, kwargs)
-        source = call(self, *args, **kwargs)
+        token = None
         try:
+            token = shell.before(self, args, kwargs)
+            source = call(self, *args, **kwargs)
             item = next(source)
             while True:
-                if around.each is not None and host.tracer is not None:
-                    contained(host, around.each, self, token, item)
+                shell.each(self, token, item)
                 try:
                     sent = yield item
                 except GeneratorExit:
@@ -143,28 +130,28 @@ def _generator(host: Host, owner: type, name: str, fixed: Any, around: Around) -
                 else:
                     item = next(source) if sent is None else source.send(sent)
         except StopIteration as end:
-            contained(host, around.after, self, token, None)
+            shell.after(self, token, None)
             return end.value
         except GeneratorExit:
-            contained(host, around.after, self, token, None)
+            shell.after(self, token, None)
             raise
         except BaseException as error:
-            contained(host, around.failed, self, token, error)
+            shell.failed(self, token, error)
             raise
 
-    return shell
+    return traced
 
 
-def _async_generator(host: Host, owner: type, name: str, fixed: Any, around: Around) -> Callable[..., Any]:
-    async def shell(self: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+def _async_generator(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[..., Any]:
+    async def traced(self: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         call = fixed or getattr(owner, name)
-        token = None if host.tracer is None else contained(host, around.before, self, args, kwargs)
-        source = call(self, *args, **kwargs)
+        token = None
         try:
+            token = None if shell.host.tracer is None else shell.before(self, args, kwargs)
+            source = call(self, *args, **kwargs)
             item = await anext(source)
             while True:
-                if around.each is not None and host.tracer is not None:
-                    contained(host, around.each, self, token, item)
+                shell.each(self, token, item)
                 try:
                     sent = yield item
                 except GeneratorExit:
@@ -175,20 +162,18 @@ def _async_generator(host: Host, owner: type, name: str, fixed: Any, around: Aro
                 else:
                     item = await source.asend(sent)
         except (StopAsyncIteration, GeneratorExit) as end:
-            contained(host, around.after, self, token, None)
-            if isinstance(end, GeneratorExit):
+            shell.after(self, token, None)
+            if is_a(end, GeneratorExit):
                 raise
         except BaseException as error:
-            contained(host, around.failed, self, token, error)
+            shell.failed(self, token, error)
             raise
 
-    return shell
+    return traced
 
 
-def _of_block(
-    shell: Callable[..., Any], host: Host, owner: type, name: str, generator: Any, around: Around
-) -> Callable[..., Any]:
-    return named(shell(host, owner, name, generator, around), generator, owner, name)
+def _of_block(kind: Callable[..., Any], shell: Shell, owner: type, name: str, generator: Any) -> Callable[..., Any]:
+    return named(kind(shell, owner, name, generator), generator, owner, name)
 
 
 def contained(host: Host, call: Callable[..., Any], *args: Any) -> Any:

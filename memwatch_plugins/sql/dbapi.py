@@ -25,6 +25,7 @@ from memwatch_core.records import Database
 
 from .around import Around, traced
 from .driver import Outcome, SqlDriverBase
+from .plain import is_a
 
 Count = Callable[[Any], tuple[int, bool]]
 """``count(result)``: how many rows a call has handed out, and whether these were the last."""
@@ -35,11 +36,17 @@ def one(row: Any) -> tuple[int, bool]:
 
 
 def some(rows: Any) -> tuple[int, bool]:
-    return len(rows), not rows
+    count = _length(rows)
+    return count, not count
 
 
 def rest(rows: Any) -> tuple[int, bool]:
-    return len(rows), True
+    return _length(rows), True
+
+
+def _length(rows: Any) -> int:
+    """What a method of the program's has made of the rows isn't asked: some, then."""
+    return len(rows) if type(rows) is list or type(rows) is tuple else 1
 
 
 class DbapiDriverBase(SqlDriverBase):
@@ -183,9 +190,9 @@ class DbapiDriverBase(SqlDriverBase):
             tracer = self.tracer
             if token is None or tracer is None:
                 return
-            if isinstance(error, StopIteration | StopAsyncIteration):
+            if is_a(error, (StopIteration, StopAsyncIteration)):
                 tracer.rows_fetched(token, 0, exhausted=True)
-            elif not isinstance(error, GeneratorExit):
+            elif not is_a(error, GeneratorExit):
                 self.fetch_failed(cursor, token, error)
 
         def each(cursor: Any, token: Any, row: Any) -> None:
@@ -197,7 +204,7 @@ class DbapiDriverBase(SqlDriverBase):
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
         """Rows couldn't be had. A lost connection, a timeout, a cancelled task end the statement; a mistake of the
         program (nothing was run, nothing to fetch) says nothing of it: told apart by the library's own classes."""
-        if not isinstance(error, Exception) or _ask(self.is_closed, _ask(self.connection_of, cursor)):
+        if not is_a(error, Exception) or _ask(self.is_closed, _ask(self.connection_of, cursor)):
             self.failed(cursor, token, error)
 
     def closing(self) -> Around:

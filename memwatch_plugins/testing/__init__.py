@@ -16,7 +16,8 @@ declare among its ``capabilities`` is skipped with the reason. Where things are:
 
 * :class:`SerializerContract` (``serializers.py``) and :class:`SinkContract` (``sinks.py``);
 * :class:`SqlDriverContract` and :class:`AsyncSqlDriverContract` (``sql.py``, ``sql_async.py``), which consist of how to
-  speak to a library (``library.py``), what is published (``published.py``) and what may not be seen (``unseen.py``);
+  speak to a library (``library.py``), what is published (``published.py``), what may not be seen (``unseen.py``) and
+  not be called (``untouched.py``);
 * what they share: ``plugin.py`` finds the plugin's record, ``sessions.py`` opens real sessions and reads them back,
   ``samples.py`` has the records that break sinks, ``tracers.py`` what SQL drivers publish to, ``namespaces.py``
   compares a library with what it was.
@@ -27,7 +28,7 @@ in a real session proves little.
 
 import pytest
 
-_WITH_ASSERTIONS = ("plugin", "published", "serializers", "sinks", "sql", "sql_async", "target", "unseen")
+_WITH_ASSERTIONS = ("plugin", "published", "serializers", "sinks", "sql", "sql_async", "target", "unseen", "untouched")
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _WITH_ASSERTIONS))
 
 from .serializers import SerializerContract  # noqa: E402

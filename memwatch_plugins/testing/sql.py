@@ -14,12 +14,13 @@ from .published import INSERT, NO_TABLE, SELECT, Publishes
 from .sessions import real_session
 from .target import ROWS, done, driven, rows_of
 from .unseen import Unseen
+from .untouched import Untouched
 
 PLANTED = ("planted-literal-7c1e", "planted-parameter-93ab", "planted-row-5d02")
 UPDATE = "UPDATE {table} SET b = b"
 
 
-class SqlDriverContract(Publishes, Unseen):
+class SqlDriverContract(Publishes, Unseen, Untouched):
     """A SQL driver's suite: say how to connect, and what the library can do.
 
     .. code-block:: python

@@ -4,6 +4,7 @@
 const { types } = require('node:util');
 const { threadId } = require('node:worker_threads');
 const native = require('./native');
+const drivers = require('./sql/drivers');
 const sessions = require('./session');
 const { callSite, original, assignedName } = require('./callsite');
 const { SessionError, core } = require('./errors');
@@ -15,7 +16,7 @@ const SIZE_MAX = 256 * 2 ** 20; // its contents go into the journal when the wat
 const TAG = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag).get;
 const SHARED = 'memwatch shared array';
 
-const watched = new WeakMap(); // ArrayBuffer over watched pages -> {id, name}
+const watched = new WeakMap(); // ArrayBuffer over watched pages -> {id, name, sql}
 
 function watch(value, options) {
   const kind = kindOf(value);
@@ -26,10 +27,11 @@ function watch(value, options) {
   const { settings } = sessions.current();
   const flags = (flag(options, 'trackThreads', settings.watch.track_threads) ? FLAGS.trackThreads : 0)
     | (flag(options, 'trackSQL', settings.watch.track_sql) ? FLAGS.trackSQL : 0);
+  if (flags & FLAGS.trackSQL) drivers.start();
   const [start, stop] = depthOf(options, settings, value.byteLength, name);
   const [id, pages] = core(`'${name}' can't be watched`, () =>
     native.watch(buffer, value.byteOffset ?? 0, value.byteLength, flags, start, stop));
-  remember(pages, { id, name });
+  remember(pages, { id, name, sql: Boolean(flags & FLAGS.trackSQL) });
   native.describe(id, JSON.stringify({
     name,
     serializer: 'typedarray',
@@ -59,7 +61,7 @@ function share(array) {
   if (!variable) throw new TypeError('share() takes what watch() returned, or a view of it; this value isn\'t watched');
   if (!native.share(variable.id)) throw new SessionError(`'${variable.name}': its watch has ended`);
   const length = kind === 'ArrayBuffer' || kind === 'DataView' || kind === 'Buffer' ? array.byteLength : array.length;
-  return { kind: SHARED, process: process.pid, id: variable.id, name: variable.name, class: kind, offset: array.byteOffset ?? 0, length };
+  return { kind: SHARED, process: process.pid, id: variable.id, name: variable.name, sql: variable.sql, class: kind, offset: array.byteOffset ?? 0, length };
 }
 
 /** The array that share() was given, in this thread: over the same pages. */
@@ -69,7 +71,8 @@ function receive(shared) {
   sessions.current();
   const pages = native.receive(shared.id);
   if (!pages) throw new SessionError(`'${shared.name}': its watch has ended`);
-  remember(pages, { id: shared.id, name: shared.name });
+  remember(pages, { id: shared.id, name: shared.name, sql: shared.sql });
+  if (shared.sql) drivers.start();
   return over(pages, shared.class, undefined, shared.offset, shared.length);
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import datetime as dt
 import decimal
 import enum
 import fractions
 import json
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from memwatch_core.adapter.watch import watch
 from memwatch_core.config import Config
 from memwatch_core.journal.session import create_session
 from memwatch_core.native.tracing import ParameterHash
+from memwatch_plugins.testing.hostile import BASES, Calls
 
 hashed: Any = keeper("hash", b"key")
 
@@ -64,7 +67,7 @@ def test_texts_and_bytes_hash_equal_exactly_when_they_are_equal(one: object, oth
 def test_equal_values_of_other_types_hash_equal() -> None:
     now = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
     equal = [
-        (Colour.RED, 1),
+        (True, 1),
         (bytearray(b"x"), b"x", memoryview(b"x")),
         (now, now.astimezone(dt.timezone(dt.timedelta(hours=5)))),
         (uuid.UUID(int=7), uuid.UUID(int=7)),
@@ -95,43 +98,131 @@ def test_watched_value_hashes_as_what_it_is(tmp_path: Path) -> None:
         part.leave()
 
 
-def test_what_breaks_the_promises_of_its_type_is_left_out() -> None:
+def test_value_that_is_not_exactly_of_a_known_type_is_its_type() -> None:
     class Zone(dt.tzinfo):
         pass
 
-    class Broken(decimal.Decimal):
-        def as_integer_ratio(self) -> tuple[int, int]:
-            raise ZeroDivisionError
+    class Money(decimal.Decimal):
+        pass
 
-    assert words(hashed((1, Broken(1), dt.datetime(2026, 1, 1, tzinfo=Zone()), 2), False)) == [
-        word(1), "<Broken>", "<datetime>", word(2),
-    ]  # fmt: skip
+    class Point(tuple[int, int]):
+        __slots__ = ()
+
+    values = (1, Money(1), dt.datetime(2026, 1, 1, tzinfo=Zone()), Colour.RED, Point((1, 2)), [Money(1)], [[Zone()]], 2)
+    shown = [word(1), "<Money>", "<datetime>", "<Colour>", "<Point>", "<list>", "<list>", word(2)]
+    assert words(hashed(values, False)) == shown
+    assert words(hashed(Point((1, 2)), False)) == ["<Point>"]
 
 
 def test_hash_depends_on_the_key() -> None:
     assert hashed(("x",), False) != keeper("hash", b"other")(("x",), False)
 
 
-def test_no_code_of_the_program_is_called() -> None:
-    class Hostile:
-        def __getattribute__(self, name: str) -> Any:
-            raise AssertionError(f"{name} was asked for")
+leaves = st.deferred(
+    lambda: st.sampled_from(BASES).map(lambda each: ("hostile", each)) | st.none() | st.text() | numbers
+)
+nested = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=4).map(lambda items: ("list", items))
+        | st.lists(inner, max_size=4).map(lambda items: ("tuple", items))
+        | st.lists(inner, max_size=4).map(lambda items: ("dict", items))
+    ),
+    max_leaves=12,
+)
 
-        __repr__ = __str__ = __eq__ = __hash__ = __bool__ = __len__ = __iter__ = None  # type: ignore[assignment]
 
-    class Text(str):
-        __slots__ = ()
+@given(nested, st.booleans(), st.sampled_from(("hash", "full")))
+def test_nothing_of_a_value_is_called(plan: Any, many: bool, keep: Any) -> None:
+    calls = Calls()
 
-        def encode(self, *args: object) -> bytes:
-            raise AssertionError("encode() was called")
+    def build(plan: Any) -> Any:
+        if type(plan) is not tuple:
+            return plan
+        kind, parts = plan
+        if kind == "hostile":
+            return calls.value(parts[0], *parts[1])
+        items = [build(part) for part in parts]
+        return items if kind == "list" else tuple(items) if kind == "tuple" else dict(enumerate(items))
 
+    value = build(plan)
+    kept: Any = keeper(keep, b"key")
+    for parameters in ((value,), [value], {"name": value}, [(value,), [value]], value):
+        calls.clear()
+        kept(parameters, many)
+        assert not calls
+
+
+def test_keys_and_types_of_the_program_are_not_compared_or_hashed() -> None:
+    calls = Calls()
+    key = calls.value(str, "key")
+    parameters = {key: key, 1: 2}
+    calls.clear()
+    for keep in ("hash", "full"):
+        kept: Any = keeper(keep, b"key")
+        assert words(kept(parameters, False))[0] == "<Tellingstr>=<Tellingstr>"
+    assert not calls
+
+
+def test_whatever_is_in_the_module_datetime_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As freezegun does it."""
+    moment, expected = dt.datetime(2026, 1, 2, tzinfo=dt.UTC), word(dt.datetime(2026, 1, 2, tzinfo=dt.UTC))
+    for name in ("datetime", "date", "time", "timedelta", "timezone", "tzinfo"):
+        monkeypatch.setattr(dt, name, None)
+    assert word(moment) == expected
+
+
+def test_decimal_makes_no_context_in_the_flow() -> None:
+    values = tuple(map(decimal.Decimal, ("1.25", "1E+5", "Infinity", "-NaN1", "1E+1000000", "-0.00")))
+
+    def kept() -> int:
+        for keep in ("hash", "full"):
+            words(keeper(keep, b"key")(values, False))  # type: ignore[misc]
+        return len(contextvars.copy_context())
+
+    assert contextvars.Context().run(kept) == 0
+
+
+def test_what_is_strange_is_bounded_and_ends() -> None:
+    endless: list[Any] = [1]
+    endless.append(endless)
+    mapping: dict[str, Any] = {}
+    mapping["k"] = mapping
+    wide = [[[list(range(10**5))] * 50] * 50] * 50
+    values = (endless, mapping, wide, "\ud800", 10**10**5, decimal.Decimal("1" * 5000), memoryview(bytes(10**7))[::2])
+    for keep in ("hash", "full"):
+        found = words(keeper(keep, b"key")(values, False))  # type: ignore[misc]
+        assert len(found) == len(values)
+        assert max(map(len, found)) <= 250
+    assert word(memoryview(bytes(10**7))) == word(bytes(10**7))
+    assert word(fractions.Fraction(1, 10**5000)) == "<Fraction>"
+
+
+def test_iterator_is_left_alone() -> None:
     rows = iter([(1,), (2,)])
     for keep in ("hash", "full"):
-        kept = keeper(keep, b"key")
-        assert words(kept((Hostile(),), False)) == ["<Hostile>"]
-        assert words(kept(rows, True)) == ["<list_iterator>"]
+        assert words(keeper(keep, b"key")(rows, True)) == ["<list_iterator>"]  # type: ignore[misc]
     assert list(rows) == [(1,), (2,)]
-    assert word(Text("a")) == word("a")
+
+
+def test_list_that_another_thread_changes_is_read_to_an_end() -> None:
+    changing: list[Any] = [[1]] * 60
+    over = threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            changing.clear()
+            changing.extend([[dt.date(2026, 1, 1)]] * 60)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    for keep in ("hash", "full"):
+        kept: Any = keeper(keep, b"key")
+        for _ in range(300):
+            assert len(words(kept(changing, False))) <= 60
+            kept((changing, {"k": changing}), False)
+    over.set()
+    thread.join()
 
 
 def test_kept_parameters_are_bounded() -> None:

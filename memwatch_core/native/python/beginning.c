@@ -25,7 +25,9 @@ static PyObject *quoted_thread(mwpy_tracer *self) {
     }
     PyObject *name = PyDict_GetItemWithError(of_thread, key);
     if (name || PyErr_Occurred()) return name;
+    mwpy_hush();
     name = PyObject_CallMethod((PyObject *)self, "_thread", NULL);
+    mwpy_unhush();
     if (name && (!PyBytes_Check(name) || PyDict_SetItem(of_thread, key, name))) Py_CLEAR(name);
     if (!name && !PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "_thread() returns bytes");
     Py_XDECREF(name); /* the dict holds it */
@@ -54,13 +56,15 @@ static PyObject *head_of(mwpy_tracer *self, mwpy_connection *c, PyObject *driver
                          PyObject *dialect) {
     if ((c->driver != driver || c->dialect != dialect || !c->heads) && choose_heads(self, c, driver, dialect))
         return NULL;
+    PyObject *heads = Py_NewRef(c->heads); /* what is called may choose others */
     PyObject *text;
+    mwpy_hush();
     if (PyUnicode_Check(statement)) /* a plain str, without asking a subclass of the program's */
         text = PyUnicode_GET_LENGTH(statement) > MOST_CHARACTERS ? PyUnicode_Substring(statement, 0, MOST_CHARACTERS)
                                                                  : PyUnicode_FromObject(statement);
     else
         text = PyObject_CallMethod((PyObject *)self, "_text", "OO", statement, dialect);
-    PyObject *head = text ? Py_XNewRef(PyDict_GetItemWithError(c->heads, text)) : NULL;
+    PyObject *head = text ? Py_XNewRef(PyDict_GetItemWithError(heads, text)) : NULL;
     if (head || !text || PyErr_Occurred()) goto finished;
     head = PyObject_CallMethod((PyObject *)self, "_head", "OOO", driver, text, dialect);
     if (!head) goto finished;
@@ -70,9 +74,11 @@ static PyObject *head_of(mwpy_tracer *self, mwpy_connection *c, PyObject *driver
         Py_CLEAR(head);
         goto finished;
     }
-    if (PyDict_GET_SIZE(c->heads) >= MOST_HEADS) PyDict_Clear(c->heads);
-    if (PyDict_SetItem(c->heads, text, head)) Py_CLEAR(head);
+    if (PyDict_GET_SIZE(heads) >= MOST_HEADS) PyDict_Clear(heads);
+    if (PyDict_SetItem(heads, text, head)) Py_CLEAR(head);
 finished:
+    mwpy_unhush();
+    Py_DECREF(heads);
     Py_XDECREF(text);
     return head;
 }
@@ -83,8 +89,10 @@ mwpy_connection *mwpy_connection_of(mwpy_tracer *self, PyObject *object) {
 }
 
 static int describe(mwpy_tracer *self, mwpy_connection *c, PyObject *connection, PyObject *database) {
+    mwpy_hush();
     PyObject *json = PyObject_CallMethod((PyObject *)self, "_connection", "OOI", connection ? connection : Py_None,
                                          database ? database : Py_None, c->number);
+    mwpy_unhush();
     if (json && !PyBytes_Check(json)) {
         PyErr_SetString(PyExc_TypeError, "_connection() returns bytes");
         Py_CLEAR(json);
@@ -117,7 +125,9 @@ static int record(mwpy_tracer *self, mwpy_connection *c, PyObject *head, uint32_
     mwpy_put_number(&t, id);
     MWPY_PUT(&t, ",\"started\":");
     mwpy_put_number(&t, mwpy_now());
+    mwpy_hush();
     int error = put_parameters(self, &t, parameters, many);
+    mwpy_unhush();
     MWPY_PUT(&t, "}");
     if (!error) error = mwpy_write_record(self->context, mw_context_record, id, &t);
     mwpy_text_close(&t);
@@ -176,7 +186,9 @@ PyObject *mwpy_begin(mwpy_tracer *self, mwpy_statement *current, PyObject *const
     s = mwpy_statement_new(self, id, head, c);
     if (!s) goto finished;
     s->outer = (mwpy_statement *)Py_XNewRef((PyObject *)outer);
-    if ((previous && replaced(previous, current)) || mwpy_enter_after(s, current)) Py_CLEAR(s);
+    mwpy_statement *now = mwpy_in_force(); /* not `current`, if a finalizer has run another one meanwhile */
+    if ((previous && replaced(previous, now)) || mwpy_enter_after(s, now)) Py_CLEAR(s);
+    Py_XDECREF((PyObject *)now);
 finished:
     Py_XDECREF(head);
     Py_DECREF((PyObject *)c);

@@ -91,6 +91,13 @@ mwpy_connection *mwpy_connect(mwpy_tracer *tracer, PyObject *object) {
     } else if (make_room(tracer)) {
         goto failed;
     }
+    mwpy_connection *meanwhile = mwpy_find_connection(tracer, object); /* a finalizer has used it */
+    if (meanwhile || PyErr_Occurred()) {
+        Py_DECREF(callback);
+        mwpy_disconnect(c);
+        Py_DECREF((PyObject *)c);
+        return meanwhile;
+    }
     if (!c->address || PyDict_SetItem(tracer->connections, c->address, (PyObject *)c)) goto failed;
     Py_DECREF(callback);
     Py_DECREF((PyObject *)c); /* the dict holds it */

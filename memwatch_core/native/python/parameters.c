@@ -1,10 +1,11 @@
 /* parameters.c - keyed hashes of a statement's parameters: that two are equal can be told, and nothing else.
  *
  * What is hashed is the canonical form of a value, the same for equal values; adapter/parameters.py defines it, and
- * makes it for the types that are rare here. No code of the program is called: types are told by ob_type, items are
- * read in place, an iterator isn't touched, and of an object of an unknown type only the name of the type is kept, as
- * <type>. */
+ * makes it for the types that are rare here. No code of the program is called: types are told by ob_type and must be
+ * exactly the builtin ones, items are read in place, an iterator isn't touched, and of an object of any other type only
+ * the name of the type is kept, as <type>. */
 #include "tracer.h"
+#include <datetime.h>
 #include "siphash.h"
 
 enum { MOST = 64, MOST_ROWS = 8, MOST_NAME = 200, SHORT = 4096 };
@@ -42,7 +43,7 @@ static int put_type(mwpy_text *t, PyObject *value) {
 
 static int put_other(const hasher *self, mwpy_text *t, PyObject *value) {
     PyObject *plain = PyObject_CallOneArg(self->canonical, value);
-    if (!plain) { /* it breaks the promises of its type */
+    if (!plain) { /* another thread has changed it meanwhile */
         if (!PyErr_ExceptionMatches(PyExc_Exception)) return -1;
         PyErr_Clear();
     }
@@ -135,19 +136,21 @@ static void put_more(mwpy_text *t, const char *between, Py_ssize_t more, const c
     mwpy_put(t, what, strlen(what));
 }
 
+static inline bool is_sequence(PyObject *object) { return PyTuple_CheckExact(object) || PyList_CheckExact(object); }
+
 static inline Py_ssize_t size_of(PyObject *sequence) {
-    return PyTuple_Check(sequence) ? PyTuple_GET_SIZE(sequence) : PyList_GET_SIZE(sequence);
+    return PyTuple_CheckExact(sequence) ? PyTuple_GET_SIZE(sequence) : PyList_GET_SIZE(sequence);
 }
 
 /* A new reference: while Python code makes a canonical form, another thread may change a list. */
 static inline PyObject *item_of(PyObject *sequence, Py_ssize_t i) {
-    return Py_NewRef(PyTuple_Check(sequence) ? PyTuple_GET_ITEM(sequence, i) : PyList_GET_ITEM(sequence, i));
+    return Py_NewRef(PyTuple_CheckExact(sequence) ? PyTuple_GET_ITEM(sequence, i) : PyList_GET_ITEM(sequence, i));
 }
 
 static int put_row(const hasher *self, mwpy_text *t, PyObject *row, const char *between) {
     size_t gap = strlen(between);
     int error = 0;
-    if (PyTuple_Check(row) || PyList_Check(row)) {
+    if (is_sequence(row)) {
         for (Py_ssize_t i = 0; !error && i < size_of(row) && i < MOST; i++) {
             if (i) mwpy_put(t, between, gap);
             PyObject *value = item_of(row, i);
@@ -155,7 +158,7 @@ static int put_row(const hasher *self, mwpy_text *t, PyObject *row, const char *
             Py_DECREF(value);
         }
         put_more(t, between, size_of(row) - MOST, " more");
-    } else if (PyDict_Check(row)) {
+    } else if (PyDict_CheckExact(row)) {
         PyObject *name, *value;
         Py_ssize_t at = 0;
         for (int i = 0; !error && i < MOST && PyDict_Next(row, &at, &name, &value); i++) {
@@ -172,7 +175,7 @@ static int put_row(const hasher *self, mwpy_text *t, PyObject *row, const char *
 }
 
 static int put_rows(const hasher *self, mwpy_text *t, PyObject *rows) {
-    if (!PyTuple_Check(rows) && !PyList_Check(rows)) return put_type(t, rows); /* to look into it would consume it */
+    if (!is_sequence(rows)) return put_type(t, rows); /* to look into it would consume it */
     int error = 0;
     for (Py_ssize_t i = 0; !error && i < size_of(rows) && i < MOST_ROWS; i++) {
         if (i) MWPY_PUT(t, "\",\"");
@@ -185,14 +188,46 @@ static int put_rows(const hasher *self, mwpy_text *t, PyObject *rows) {
 }
 
 int mwpy_put_hashes(mwpy_text *t, PyObject *object, PyObject *parameters, bool many) {
-    if (parameters == Py_None || ((PyTuple_Check(parameters) || PyList_Check(parameters)) && !size_of(parameters)) ||
-        (!many && PyDict_Check(parameters) && !PyDict_GET_SIZE(parameters)))
+    if (parameters == Py_None || (is_sequence(parameters) && !size_of(parameters)) ||
+        (!many && PyDict_CheckExact(parameters) && !PyDict_GET_SIZE(parameters)))
         return 0;
     const hasher *self = (hasher *)object;
     MWPY_PUT(t, ",\"parameters\":[\"");
     int error = many ? put_rows(self, t, parameters) : put_row(self, t, parameters, "\",\"");
     MWPY_PUT(t, "\"]");
     return error;
+}
+
+/* ---- for parameters.py ------------------------------------------------------------------------------------------- */
+
+/* The interpreter's own types, whatever has been put into the module datetime: (date, datetime, time, timedelta,
+ * timezone, UTC). */
+PyObject *mwpy_clock_types(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    PyDateTime_IMPORT;
+    if (!PyDateTimeAPI) return NULL;
+    PyObject *utc = PyDateTimeAPI->TimeZone_UTC;
+    return PyTuple_Pack(6, PyDateTimeAPI->DateType, PyDateTimeAPI->DateTimeType, PyDateTimeAPI->TimeType,
+                        PyDateTimeAPI->DeltaType, Py_TYPE(utc), utc);
+}
+
+/* ends_of(buffer, most): (its bytes, or `most` from each end; its length). In one go: an export that another thread
+ * meets would be an error of the program's. */
+PyObject *mwpy_ends_of(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object;
+    Py_ssize_t most;
+    Py_buffer view;
+    if (!PyArg_ParseTuple(args, "On", &object, &most) || PyObject_GetBuffer(object, &view, PyBUF_SIMPLE)) return NULL;
+    bool whole = view.len <= 2 * most;
+    PyObject *data = PyBytes_FromStringAndSize(NULL, whole ? view.len : 2 * most), *result = NULL;
+    if (data) {
+        memcpy(PyBytes_AS_STRING(data), view.buf, (size_t)(whole ? view.len : most));
+        if (!whole) memcpy(PyBytes_AS_STRING(data) + most, (char *)view.buf + view.len - most, (size_t)most);
+        result = Py_BuildValue("Nn", data, view.len);
+    }
+    PyBuffer_Release(&view);
+    return result;
 }
 
 /* ---- the type ---------------------------------------------------------------------------------------------------- */

@@ -35,7 +35,10 @@ static PyObject *connection_of(const mwpy_running *self, PyObject *cursor) {
 /* An argument, by place or by name; a new reference. NULL without an exception: not given. */
 static PyObject *argument(PyObject *args, PyObject *keywords, Py_ssize_t place, PyObject *name) {
     if (place < PyTuple_GET_SIZE(args)) return Py_NewRef(PyTuple_GET_ITEM(args, place));
-    return Py_XNewRef(PyDict_GetItemWithError(keywords, name));
+    PyObject *key, *value; /* compared by what they are: a key of a class of the program's has an __eq__ */
+    for (Py_ssize_t at = 0; PyDict_Next(keywords, &at, &key, &value);)
+        if (key == name || (PyUnicode_Check(key) && !PyUnicode_Compare(key, name))) return Py_NewRef(value);
+    return NULL;
 }
 
 static PyObject *text_of(const mwpy_running *self, PyObject *cursor, PyObject *statement) {
@@ -53,7 +56,7 @@ static PyObject *before(PyObject *object, PyObject *const *args, Py_ssize_t n) {
         return PyErr_Format(PyExc_TypeError, "before() takes a cursor, a tuple and a dict");
     PyObject *cursor = args[0];
     PyObject *statement = argument(args[1], args[2], 0, self->statement);
-    if (!statement && !PyErr_Occurred()) Py_RETURN_NONE; /* the library will say what is missing */
+    if (!statement) Py_RETURN_NONE; /* the library will say what is missing */
     statement = text_of(self, cursor, statement);
     PyObject *parameters = statement ? argument(args[1], args[2], 1, self->parameters) : NULL;
     PyObject *connection = NULL, *held = NULL, *tracer = NULL, *token = NULL;

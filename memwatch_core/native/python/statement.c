@@ -65,11 +65,8 @@ static void dealloc(PyObject *object) {
 /* ---- in force ---------------------------------------------------------------------------------------------------- */
 
 mwpy_statement *mwpy_in_force(void) {
-    PyObject *value;
-    if (PyContextVar_Get(mwpy_flow, NULL, &value)) return NULL;
-    if (value && Py_IS_TYPE(value, mwpy_statement_type)) return (mwpy_statement *)value;
-    Py_XDECREF(value);
-    return NULL;
+    PyObject *value = mwpy_flow_value();
+    return value && Py_IS_TYPE(value, mwpy_statement_type) ? (mwpy_statement *)Py_NewRef(value) : NULL;
 }
 
 /* What a weak reference refers to; None if it is gone. For comparing only. */
@@ -80,18 +77,12 @@ static inline PyObject *context_here(void) { return _PyThreadState_UncheckedGet(
 bool mwpy_is_here(const mwpy_statement *s) { return s->place && referent(s->place) == context_here(); }
 bool mwpy_is_somewhere(const mwpy_statement *s) { return s->place && referent(s->place) != Py_None; }
 
-static int set_flow(PyObject *value) {
-    PyObject *token = PyContextVar_Set(mwpy_flow, value); /* lets go of what was there: may end a statement */
-    Py_XDECREF(token);
-    return token ? 0 : -1;
-}
-
 int mwpy_enter(mwpy_statement *s) {
-    if (set_flow((PyObject *)s)) return -1;
+    if (mwpy_set_flow((PyObject *)s)) return -1; /* makes the context, if there was none */
     if (mwpy_is_here(s)) return 0;
-    PyObject *place = PyWeakref_NewRef(context_here(), NULL);
+    PyObject *place = PyWeakref_NewRef(context_here(), NULL); /* may collect: another one may be in force now */
     Py_XSETREF(s->place, place);
-    return place ? 0 : -1;
+    return !place ? -1 : mwpy_flow_value() == (PyObject *)s ? 0 : mwpy_set_flow((PyObject *)s);
 }
 
 int mwpy_supersede(mwpy_statement *current) {
@@ -110,7 +101,7 @@ int mwpy_enter_after(mwpy_statement *s, mwpy_statement *current) {
     return mwpy_enter(s);
 }
 
-int mwpy_clear_flow(void) { return set_flow(Py_None); }
+int mwpy_clear_flow(void) { return mwpy_set_flow(Py_None); }
 
 int mwpy_leave(mwpy_statement *s) {
     mwpy_statement *outer = s->outer, *current = mwpy_in_force();

@@ -35,12 +35,13 @@ static PyObject *hold_beside(mwpy_tokens *self, PyObject *address, PyObject *of)
     return held;
 }
 
-/* The object's attribute of that name, if its class has one: the object may have a __getattr__. A new reference; NULL
+/* The slot, if the object's class has one: read past whatever __getattribute__ the program has. A new reference; NULL
  * with `*has` false: the class has none. */
 static PyObject *in_slot(PyObject *of, bool *has) {
-    *has = _PyType_Lookup(Py_TYPE(of), slot_name) != NULL;
+    PyObject *slot = _PyType_Lookup(Py_TYPE(of), slot_name);
+    *has = slot && Py_IS_TYPE(slot, &PyMemberDescr_Type);
     if (!*has) return NULL;
-    PyObject *held = PyObject_GetAttr(of, slot_name);
+    PyObject *held = PyMemberDescr_Type.tp_descr_get(slot, of, (PyObject *)Py_TYPE(of));
     if (!held && PyErr_ExceptionMatches(PyExc_AttributeError)) {
         PyErr_Clear();
         return Py_NewRef(Py_None);
@@ -56,7 +57,7 @@ PyObject *mwpy_held(mwpy_tokens *self, PyObject *of, bool create) {
         Py_SETREF(held, PyList_New(1));
         if (!held) return NULL;
         PyList_SET_ITEM(held, 0, Py_NewRef(Py_None));
-        if (PyObject_SetAttr(of, slot_name, held)) Py_CLEAR(held);
+        if (PyMemberDescr_Type.tp_descr_set(_PyType_Lookup(Py_TYPE(of), slot_name), of, held)) Py_CLEAR(held);
         return held;
     }
     PyObject *address = PyLong_FromVoidPtr(of);

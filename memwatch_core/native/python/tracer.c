@@ -14,14 +14,24 @@ void mwpy_trouble(mwpy_tracer *self) {
     PyErr_Fetch(&kind, &error, &traceback);
     PyErr_NormalizeException(&kind, &error, &traceback);
     if (traceback && error) PyException_SetTraceback(error, traceback);
-    if (!self->troubles++ && error) {
-        PyObject *result = PyObject_CallMethod((PyObject *)self, "_report", "O", error);
-        Py_XDECREF(result);
-        PyErr_Clear(); /* of a handler of the program's own */
-    }
+    if (!self->troubles++) Py_XSETREF(self->unreported, Py_XNewRef(error));
     Py_XDECREF(kind);
     Py_XDECREF(error);
     Py_XDECREF(traceback);
+}
+
+/* Tells of the first trouble. 0, or -1 with an exception that isn't ours. */
+static int report(mwpy_tracer *self) {
+    PyObject *error = self->unreported;
+    if (!error) return 0;
+    self->unreported = NULL;
+    mwpy_hush();
+    PyObject *result = PyObject_CallMethod((PyObject *)self, "_report", "O", error);
+    mwpy_unhush();
+    Py_DECREF(error);
+    Py_XDECREF(result);
+    if (!result && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear(); /* of a handler of the program's own */
+    return PyErr_Occurred() ? -1 : 0;
 }
 
 /* What an exception becomes: nothing that the program sees, unless it isn't ours (a KeyboardInterrupt that came in
@@ -29,11 +39,13 @@ void mwpy_trouble(mwpy_tracer *self) {
 static PyObject *swallow(mwpy_tracer *self) {
     if (!PyErr_ExceptionMatches(PyExc_Exception)) return NULL;
     mwpy_trouble(self);
+    if (report(self)) return NULL;
     Py_RETURN_NONE;
 }
 
 static PyObject *done(mwpy_tracer *self, int error) {
     if (error) return swallow(self);
+    if (self->unreported && report(self)) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -85,6 +97,14 @@ static int end(mwpy_tracer *self, mwpy_statement *s, int64_t rows, PyObject *err
     return mwpy_leave(s);
 }
 
+/* A KeyboardInterrupt came while a driver's own code began a statement, so nobody has its token: it runs no more. */
+static int interrupted(mwpy_tracer *self, PyObject *error) {
+    mwpy_statement *s = mwpy_in_force();
+    int failed = s && s->running && mwpy_is_here(s) ? end(self, s, -1, error, false, -1, false) : 0;
+    Py_XDECREF((PyObject *)s);
+    return failed;
+}
+
 static mwpy_signature ends = {
     "statement_ends", 1, {"token", "rows", "error", "fetchable", "in_transaction", "rolled_back", NULL}, {NULL}};
 
@@ -99,6 +119,8 @@ static PyObject *statement_ends(PyObject *object, PyObject *const *args, Py_ssiz
     if (fetchable == -2 || known == -2 || rolled_back == -2) return swallow(self);
     if (Py_IS_TYPE(token, mwpy_statement_type))
         return done(self, end(self, (mwpy_statement *)token, rows, error, fetchable, known, rolled_back));
+    if (token == Py_None && error && !PyObject_TypeCheck(error, (PyTypeObject *)PyExc_Exception))
+        return done(self, interrupted(self, error));
     if (Py_IS_TYPE(token, mwpy_part_type)) {
         mwpy_statement *whole = ((mwpy_part *)token)->whole;
         whole->in_transaction = (int8_t)known;
@@ -182,16 +204,18 @@ static PyObject *transaction_ends(PyObject *object, PyObject *const *args, Py_ss
 static int savepoint_is(mwpy_tracer *self, PyObject *connection, PyObject *name, PyObject *what) {
     mwpy_connection *c = mwpy_connection_of(self, connection);
     if (!c) return -1;
+    Py_INCREF((PyObject *)c); /* what is called may forget the connection */
+    int error = -1;
+    mwpy_hush();
     PyObject *folded =
         PyObject_CallMethod((PyObject *)self, "_savepoint", "OO", name, c->dialect ? c->dialect : Py_None);
+    mwpy_unhush();
     if (folded && !PyUnicode_Check(folded)) {
         PyErr_SetString(PyExc_TypeError, "a savepoint's name is a str");
         Py_CLEAR(folded);
     }
-    if (!folded) return -1;
+    if (!folded) goto finished;
     uint32_t next = mwpy_next_id();
-    int error = -1;
-    Py_INCREF((PyObject *)c);
     if (is_text(what, "set"))
         error = mwpy_set_savepoint(c, folded, next, false);
     else if (is_text(what, "released"))
@@ -200,8 +224,9 @@ static int savepoint_is(mwpy_tracer *self, PyObject *connection, PyObject *name,
         error = mwpy_roll_back_to(c, folded, next, NULL);
     else
         PyErr_SetString(PyExc_ValueError, "a savepoint is 'set', 'released' or 'rolled back'");
+finished:
     Py_DECREF((PyObject *)c);
-    Py_DECREF(folded);
+    Py_XDECREF(folded);
     return error;
 }
 
@@ -248,6 +273,7 @@ static int traverse(PyObject *object, visitproc visit, void *arg) {
     mwpy_tracer *self = (mwpy_tracer *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->parameters);
+    Py_VISIT(self->unreported);
     Py_VISIT(self->context);
     Py_VISIT(self->outcome);
     Py_VISIT(self->heads);
@@ -263,6 +289,7 @@ static int clear(PyObject *object) {
         mwpy_disconnect((mwpy_connection *)c);
     if (self->nowhere) mwpy_disconnect(self->nowhere);
     Py_CLEAR(self->parameters);
+    Py_CLEAR(self->unreported);
     Py_CLEAR(self->context);
     Py_CLEAR(self->outcome);
     Py_CLEAR(self->heads);
@@ -371,6 +398,8 @@ static PyObject *in_force(PyObject *module, PyObject *unused) {
 
 static PyMethodDef functions[] = {
     {"in_force", in_force, METH_NOARGS, "in_force()\n--\n\nId of the statement in force here and now; 0: none."},
+    {"clock_types", mwpy_clock_types, METH_NOARGS, "clock_types()\n--\n\nThe interpreter's own types of datetime."},
+    {"ends_of", mwpy_ends_of, METH_VARARGS, "ends_of(buffer, most)\n--\n\nThe ends of a buffer, and its length."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -387,7 +416,8 @@ static int fill(PyObject *module) {
         add_type(module, &mwpy_statement_spec, &mwpy_statement_type) ||
         add_type(module, &mwpy_tracer_spec, &mwpy_tracer_type) ||
         add_type(module, &mwpy_tokens_spec, &mwpy_tokens_type) ||
-        add_type(module, &mwpy_running_spec, &mwpy_running_type))
+        add_type(module, &mwpy_running_spec, &mwpy_running_type) ||
+        add_type(module, &mwpy_shell_spec, &mwpy_shell_type))
         return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -59,6 +59,7 @@ struct mwpy_tracer {
     PyObject *connections;       /* dict: address -> connection */
     mwpy_connection *latest;     /* that was asked for; may be NULL */
     mwpy_connection *nowhere;    /* of statements that named none */
+    PyObject *unreported;        /* the first error that was swallowed, until it is told of; or NULL */
     mwpy_window window;
     bool closed;
     uint32_t numbers;      /* of connections */
@@ -111,15 +112,24 @@ typedef struct mwpy_tokens {
 } mwpy_tokens;
 
 extern PyTypeObject *mwpy_tracer_type, *mwpy_connection_type, *mwpy_statement_type, *mwpy_part_type, *mwpy_hasher_type,
-    *mwpy_tokens_type, *mwpy_running_type;
+    *mwpy_tokens_type, *mwpy_running_type, *mwpy_shell_type;
 extern PyType_Spec mwpy_tracer_spec, mwpy_connection_spec, mwpy_statement_spec, mwpy_part_spec, mwpy_hasher_spec,
-    mwpy_tokens_spec, mwpy_running_spec;
+    mwpy_tokens_spec, mwpy_running_spec, mwpy_shell_spec;
 
 static inline mwpy_action mwpy_action_of(const mwpy_statement *s) {
     return (mwpy_action)PyLong_AsLong(PyTuple_GET_ITEM(s->head, 1));
 }
 
 uint64_t mwpy_now(void);
+
+/* In between, the program's trace and profile functions aren't called. */
+static inline void mwpy_hush(void) { PyThreadState_EnterTracing(PyThreadState_Get()); }
+static inline void mwpy_unhush(void) { PyThreadState_LeaveTracing(PyThreadState_Get()); }
+
+/* ---- context.c --------------------------------------------------------------------------------------------------- */
+
+PyObject *mwpy_flow_value(void);    /* of mwpy_flow in this flow, borrowed; NULL: none */
+int mwpy_set_flow(PyObject *value); /* may end the statement that was in force */
 
 /* ---- statement.c ------------------------------------------------------------------------------------------------- */
 
@@ -128,7 +138,7 @@ extern PyObject *mwpy_flow; /* values: a statement, or None */
 mwpy_statement *mwpy_statement_new(mwpy_tracer *tracer, uint32_t id, PyObject *head, mwpy_connection *where);
 PyObject *mwpy_part_new(mwpy_statement *whole);
 
-/* The statement that this flow shows as in force; a new reference, NULL: none (or an exception). */
+/* The statement that this flow shows as in force; a new reference, NULL: none. */
 mwpy_statement *mwpy_in_force(void);
 
 /* Whether the flow that the code runs in has put it in force itself, and not inherited it; whether any flow has. */
@@ -175,6 +185,9 @@ int mwpy_roll_back_to(mwpy_connection *c, PyObject *name, uint32_t next, mwpy_st
 /* ,"parameters":[...] or nothing; one string a parameter, or one a row, if `many`. */
 int mwpy_put_hashes(mwpy_text *t, PyObject *hasher, PyObject *parameters, bool many);
 
+PyObject *mwpy_clock_types(PyObject *module, PyObject *unused);
+PyObject *mwpy_ends_of(PyObject *module, PyObject *args);
+
 /* ---- beginning.c ------------------------------------------------------------------------------------------------- */
 
 uint32_t mwpy_next_id(void); /* of the statement that begins next */
@@ -194,7 +207,8 @@ PyObject *mwpy_token_in(PyObject *held); /* a new reference; None if there is no
 
 /* ---- tracer.c ---------------------------------------------------------------------------------------------------- */
 
-void mwpy_trouble(mwpy_tracer *tracer); /* clears the exception, counts it, reports the first */
+/* Clears the exception and counts it. The first is told of, at the next occasion at which code in Python may run. */
+void mwpy_trouble(mwpy_tracer *tracer);
 
 /* Makes the types and puts them into the module of that name. 0, or -1 after printing the exception. */
 int mwpy_install_tracer(const char *module);

@@ -1,4 +1,4 @@
-// Which drivers are traced, and when: a driver plugin is asked to patch its target when the program has loaded it, by
+// Which drivers are traced, and when: none before something asks for SQL. Then a driver plugin is asked to patch its target when the program has loaded it, by
 // require or import, and never loads it by itself.
 //
 // A plugin is a module {name, target, files, install(exports, tools, file)}: docs/sql.md, "Writing a driver for Node.js". Under
@@ -10,15 +10,21 @@ const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
 const { Tracer } = require('./tracer');
-const { replace, owner } = require('./patches');
+const { replace, owner, peek } = require('./patches');
 
 const PACKAGE = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/s; // the innermost one
-const configured = ofSession(); // name of a target -> the plugin's module; undefined: nobody has said
+const configured = ofSession('drivers.json')?.node; // name of a target -> the plugin's module; undefined: nobody has said
 const tracer = new Tracer();
 const known = new Map(); // name of a package -> its plugin, or null
 const patched = new WeakSet(); // exports
-const tools = Object.freeze({ tracer, replace, owner });
+const tools = Object.freeze({ tracer, replace, owner, peek });
 let started = false;
+
+/** From the beginning, if the session's settings say so; otherwise the first watch() with trackSQL starts it. */
+function startIfAsked() {
+  const { settings, sources } = ofSession('settings.json') ?? {};
+  if (settings?.watch?.track_sql || (sources?.['plugins.sql'] && settings?.plugins?.sql?.length)) start();
+}
 
 /** Follows what the program loads from now on; what it has loaded already is patched at once. */
 function start() {
@@ -97,11 +103,11 @@ function find(name, folder) {
   return null;
 }
 
-function ofSession() {
+function ofSession(file) {
   const folder = process.env.MEMWATCH_SESSION;
   if (!folder) return undefined;
   try {
-    return JSON.parse(fs.readFileSync(path.join(folder, 'drivers.json'), 'utf8')).node ?? {};
+    return JSON.parse(fs.readFileSync(path.join(folder, file), 'utf8'));
   } catch {
     return undefined; // of a session that `memwatch run` hasn't made
   }
@@ -119,4 +125,4 @@ function beside(name, folder) {
   return null;
 }
 
-module.exports = { start, tracer };
+module.exports = { start, startIfAsked, tracer };

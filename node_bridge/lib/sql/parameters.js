@@ -60,7 +60,7 @@ function own(object, name) {
 }
 
 function isList(value) {
-  return Array.isArray(value) && !types.isProxy(value);
+  return !types.isProxy(value) && Array.isArray(value);
 }
 
 function isPlain(value) {
@@ -71,25 +71,45 @@ function isPlain(value) {
 
 function typeName(value) {
   if (value === GETTER) return '<getter>';
-  if (typeof value !== 'object' || value === null) return `<${typeof value}>`;
-  if (types.isProxy(value)) return '<Proxy>';
+  return `<${typeof value !== 'object' || value === null ? typeof value : className(value) ?? 'Object'}>`;
+}
+
+/** Undefined if none is known. */
+function className(value) {
+  if (types.isProxy(value)) return 'Proxy';
   for (let at = value; at && !types.isProxy(at); at = Object.getPrototypeOf(at)) {
     const constructor = own(at, 'constructor');
     if (typeof constructor !== 'function' || types.isProxy(constructor)) continue;
     const name = own(constructor, 'name');
-    if (typeof name === 'string' && name) return `<${wellFormed(name).slice(0, LONGEST)}>`;
+    if (typeof name === 'string' && name) return wellFormed(name).slice(0, LONGEST);
   }
-  return '<Object>';
+  return undefined;
 }
 
 function wellFormed(text) {
   return text.replace(/\p{Surrogate}/gu, '?');
 }
 
+/** The built-in getter of a property: a class of the program's may have another. */
+function builtin(prototype, name) {
+  const { get } = Object.getOwnPropertyDescriptor(prototype, name);
+  return (value) => Reflect.apply(get, value, []);
+}
+
+const GETTERS = [Object.getPrototypeOf(Uint8Array.prototype), DataView.prototype].map((prototype) =>
+  ['buffer', 'byteOffset', 'byteLength'].map((name) => builtin(prototype, name)));
+
 function bytesOf(value) {
   if (types.isProxy(value)) return null;
-  if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  return types.isAnyArrayBuffer(value) ? Buffer.from(value) : null;
+  if (types.isAnyArrayBuffer(value)) return bytesIn(value, 0);
+  if (!ArrayBuffer.isView(value)) return null;
+  const [buffer, byteOffset, byteLength] = GETTERS[types.isDataView(value) ? 1 : 0].map((get) => get(value));
+  return bytesIn(buffer, byteOffset, byteLength);
+}
+
+/** Not by Buffer.from(), which asks the buffer for its length. */
+function bytesIn(buffer, ...range) {
+  return Object.setPrototypeOf(new Uint8Array(buffer, ...range), Buffer.prototype);
 }
 
 // ---- canonical forms -------------------------------------------------------------------------------------------------
@@ -99,8 +119,8 @@ function canonical(value, digest, depth = 3) {
   switch (typeof value) {
     case 'undefined': return Buffer.from('0');
     case 'boolean': return Buffer.from(value ? 'n1' : 'n0');
-    case 'number': return ofNumber(value);
-    case 'bigint': return ofInteger(value);
+    case 'number': return ofNumber(value, digest);
+    case 'bigint': return ofInteger(value, digest);
     case 'string': return ofString(value, digest);
     case 'object': break;
     default: return null;
@@ -129,17 +149,17 @@ function several(kind, values, length, digest, depth) {
   return Buffer.concat(parts);
 }
 
-function ofNumber(value) {
-  if (Number.isInteger(value)) return Number.isSafeInteger(value) ? Buffer.from(`n${value}`) : ofInteger(BigInt(value));
+function ofNumber(value, digest) {
+  if (Number.isInteger(value)) return Number.isSafeInteger(value) ? Buffer.from(`n${value}`) : ofInteger(BigInt(value), digest);
   if (!Number.isFinite(value)) return Buffer.from(Number.isNaN(value) ? 'nnan' : value > 0 ? 'ninf' : 'n-inf');
   const bytes = Buffer.alloc(9, 'f');
   bytes.writeDoubleLE(value, 1);
   return bytes;
 }
 
-function ofInteger(value) {
+function ofInteger(value, digest) {
   const magnitude = value < 0n ? -value : value;
-  return Buffer.from(`n${magnitude >> 64n ? value.toString(16) : value.toString()}`);
+  return magnitude >> 64n ? long('n', Buffer.from(value.toString(16)), digest) : Buffer.from(`n${value}`);
 }
 
 function ofString(value, digest) {
@@ -154,11 +174,13 @@ function long(kind, data, digest) {
   return Buffer.concat([Buffer.from(`${kind}${data.length}/`), digest(ends, Buffer.alloc(0), 32, NO_PERSON)]);
 }
 
+const { getTime, toISOString } = Date.prototype;
+
 /** As Python writes a moment in UTC: 2026-11-24T12:00:00+00:00, with microseconds if there are any. */
 function ofDate(value) {
-  const ms = Date.prototype.getTime.call(value);
+  const ms = getTime.call(value);
   if (Number.isNaN(ms)) return null;
-  const [seconds, fraction] = new Date(ms).toISOString().slice(0, -1).split('.');
+  const [seconds, fraction] = toISOString.call(value).slice(0, -1).split('.');
   return Buffer.from(`d${seconds}${fraction === '000' ? '' : `.${fraction}000`}+00:00`);
 }
 
@@ -183,4 +205,4 @@ function shown(value, depth = 3) {
   return typeName(value);
 }
 
-module.exports = { keeper, canonical };
+module.exports = { keeper, canonical, className };

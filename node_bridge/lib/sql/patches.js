@@ -1,6 +1,8 @@
 // Functions of a library, replaced in place.
 'use strict';
 
+const { types } = require('node:util');
+
 /**
  * Replaces `owner[name]` by `make(original)`, which gets the same length, name and place; nothing is done if it is no
  * function. Returns whether it was.
@@ -29,4 +31,15 @@ function owner(object, name) {
   return at;
 }
 
-module.exports = { replace, owner };
+/** A property of an object of the program's, without running its code: of a getter or a proxy, undefined. */
+function peek(object, name) {
+  let at = object;
+  while ((typeof at === 'object' || typeof at === 'function') && at !== null && !types.isProxy(at)) {
+    const property = Object.getOwnPropertyDescriptor(at, name);
+    if (property) return property.value;
+    at = Object.getPrototypeOf(at);
+  }
+  return undefined;
+}
+
+module.exports = { replace, owner, peek };

@@ -14,7 +14,7 @@ const contexts = require('../contexts');
 const native = require('../native');
 const sessions = require('../session');
 const { normalise, LIMIT } = require('./statements');
-const { keeper } = require('./parameters');
+const { keeper, className } = require('./parameters');
 const t = require('./transactions');
 
 const MOST_HEADS = 512;
@@ -260,7 +260,7 @@ class Tracer {
     const where = this.#connection(of.connection, of);
     const head = this.#head(token.driver ?? of.driver, of.statement, of.dialect ?? '');
     const parameters = this.#settings.keep?.(of.parameters, of.many === true);
-    const kept = parameters?.length ? `,"parameters":${JSON.stringify(parameters)}` : '';
+    const kept = parameters?.length ? `,"parameters":[${parameters.map((each) => JSON.stringify(each)).join(',')}]` : '';
     native.openContext(token.id, `${head.json}${where.json},"thread":${JSON.stringify(native.threadLabel)},"id":${token.id},"started":${now()}${kept}}`);
     const statement = new Statement(token.id, where, head);
     token.statement = statement;
@@ -315,7 +315,7 @@ class Tracer {
     const out = this.#settle(s, inTransaction ?? s.inTransaction, error, rolledBack || s.rolledBack);
     if (error) {
       s.word = FAILED;
-      this.#finish(s, `failed: ${className(error)}`);
+      this.#finish(s, outcomeOf(error));
     } else if (!out && (this.#settings.window === 'statement' || (this.#settings.window === 'fetch' && !fetchable))) {
       this.#finish(s, 'ended');
     }
@@ -380,7 +380,7 @@ class Tracer {
       s.transaction = c.transaction;
       if (error) {
         s.word = FAILED;
-        this.#finish(s, `failed: ${className(error)}`);
+        this.#finish(s, outcomeOf(error));
       }
       const back = error || rolledBack || action === t.ROLLS_BACK || action === t.MAY_ROLL_BACK;
       this.#over(c, action === t.PREPARES ? '' : back ? ROLLED_BACK : COMMITTED, false);
@@ -462,12 +462,8 @@ function now() {
 }
 
 /** No message: it may hold the program's data. */
-function className(error) {
-  for (let at = error; at !== null && typeof at === 'object'; at = Object.getPrototypeOf(at)) {
-    const constructor = Object.getOwnPropertyDescriptor(at, 'constructor')?.value;
-    if (typeof constructor === 'function' && typeof constructor.name === 'string' && constructor.name) return constructor.name.slice(0, 200);
-  }
-  return 'Error';
+function outcomeOf(error) {
+  return `failed: ${(error !== null && typeof error === 'object' && className(error)) || 'Error'}`;
 }
 
 module.exports = { Tracer };

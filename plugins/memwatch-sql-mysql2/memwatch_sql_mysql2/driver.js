@@ -17,7 +17,7 @@ function install(exported, tools, file) {
   FILES[file](exported, tools);
 }
 
-function installConnection(Connection, { tracer, replace, owner }) {
+function installConnection(Connection, { tracer, replace, owner, peek }) {
   /** Begins a statement, calls the original with the arguments that `wrapped` makes of it, follows the command. */
   function traced(connection, describe, call) {
     const token = tracer.begin(() => ({ ...describe(), ...where(connection) }));
@@ -93,17 +93,17 @@ function installConnection(Connection, { tracer, replace, owner }) {
 
   replace(owner(Connection.prototype, 'query'), 'query', (query) => function (sql, values) {
     if (!sql) return Reflect.apply(query, this, arguments);
-    const isCommand = typeof sql === 'object' && typeof sql.execute === 'function';
+    const isCommand = typeof sql === 'object' && typeof peek(sql, 'execute') === 'function';
     const given = Array.from(arguments);
-    return traced(this, () => ofQuery(sql, values), (wrap) => {
-      if (isCommand && typeof sql.onResult === 'function') sql.onResult = wrap(sql.onResult);
+    return traced(this, () => ofQuery(sql, values, peek), (wrap) => {
+      if (isCommand && typeof peek(sql, 'onResult') === 'function') sql.onResult = wrap(peek(sql, 'onResult'));
       return Reflect.apply(query, this, isCommand ? given : given.map(wrap));
     });
   });
   replace(owner(Connection.prototype, 'execute'), 'execute', (execute) => function (sql, values) {
     if (!sql) return Reflect.apply(execute, this, arguments);
     const given = Array.from(arguments);
-    return traced(this, () => ofQuery(sql, values), (wrap) => Reflect.apply(execute, this, given.map(wrap)));
+    return traced(this, () => ofQuery(sql, values, peek), (wrap) => Reflect.apply(execute, this, given.map(wrap)));
   });
   replace(owner(Connection.prototype, 'prepare'), 'prepare', (prepare) => function (options, callback) {
     if (typeof callback !== 'function') return Reflect.apply(prepare, this, arguments);
@@ -163,10 +163,10 @@ function later(prototype, { tracer, replace, owner }) {
   }
 }
 
-function ofQuery(sql, values) {
+function ofQuery(sql, values, peek) {
   const given = typeof values === 'function' ? null : values;
   if (typeof sql !== 'object') return { statement: sql, parameters: given };
-  return { statement: sql.sql, parameters: sql.values ?? given };
+  return { statement: peek(sql, 'sql'), parameters: peek(sql, 'values') ?? given };
 }
 
 function where(connection) {

@@ -11,6 +11,7 @@ from memwatch_core.records import Database, SqlDriver
 from memwatch_plugins.sql import DbapiDriverBase, Tokens
 from memwatch_plugins.sql.around import Around, contained, named
 from memwatch_plugins.sql.dbapi import one, rest, some
+from memwatch_plugins.sql.plain import is_a, shown
 
 LOST = {1053, 1927, 2006, 2013, 2055, 4031}  # shut down, killed, gone away, lost, lost while reading, idle for too long
 DEADLOCK, OUT_OF_SYNC = 1213, 2014
@@ -42,9 +43,9 @@ class MySqlClientDriver(DbapiDriverBase):
     def database(self, identity: Any) -> Database:
         name, socket = self._chosen.get(identity) or (getattr(identity, "db", ""), "")
         if not getattr(identity, "open", False):  # or a stand-in of the program's
-            return Database(_text(name))
+            return Database(shown(name))
         host, _, how = identity.get_host_info().partition(" via ")  # kept by the client library
-        return Database(_text(name), f"{host}:{identity.port}" if how == "TCP/IP" else _text(socket) or "localhost")
+        return Database(shown(name), f"{host}:{identity.port}" if how == "TCP/IP" else shown(socket) or "localhost")
 
     def in_transaction(self, connection: Any) -> bool | None:
         if self._status_of is None or not getattr(connection, "open", False):
@@ -105,7 +106,7 @@ class MySqlClientDriver(DbapiDriverBase):
     def around_cursor(self, names: Callable[[str], bool]) -> dict[str, Around]:
         found = super().around_cursor(names)
         if names("callproc"):
-            found["callproc"] = self.running_as(lambda procname, args=(): (f"CALL {_text(procname)}", args))
+            found["callproc"] = self.running_as(lambda procname, args=(): (f"CALL {shown(procname)}", args))
         if names("nextset"):
             found["nextset"] = self._next_result()
         return found
@@ -193,12 +194,10 @@ def _status_of(library: str) -> Callable[[Any], Callable[[], int]] | None:
 
 def _code(error: BaseException) -> int:
     """The number of an error of the server or the client library; 0 for any other."""
-    code = error.args[0] if error.args and type(error).__module__.startswith("MySQLdb") else 0
-    return code if isinstance(code, int) else 0
+    from MySQLdb import MySQLError
 
-
-def _text(name: Any) -> str:
-    return name.decode(errors="replace") if isinstance(name, bytes) else str(name or "")
+    args = BaseException.args.__get__(error) if is_a(error, MySQLError) else ()  # type: ignore[attr-defined]
+    return args[0] if args and type(args[0]) is int else 0
 
 
 def _nothing(*args: Any) -> None: ...

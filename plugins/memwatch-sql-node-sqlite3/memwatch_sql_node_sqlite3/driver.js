@@ -23,7 +23,7 @@ function install({ Database, Statement }, { tracer, replace }) {
 
   function end(token, database, statement, error, rows) {
     if (database && !transactions.has(database)) transactions.set(database, new Transaction());
-    const inTransaction = database && transactions.get(database).after(error ? '' : statement);
+    const inTransaction = database && transactions.get(database).after(error || typeof statement !== 'string' ? '' : statement);
     tracer.end(token, { error: error ?? undefined, rows, inTransaction });
   }
 

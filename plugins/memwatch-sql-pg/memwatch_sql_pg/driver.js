@@ -6,15 +6,17 @@
 // traced in the same way.
 'use strict';
 
+const { types } = require('node:util');
+
 const DRIVER = 'pg', DIALECT = 'postgresql';
 const statuses = new WeakMap(); // client -> I, T or E: what the server said last
 const STATEMENT = Symbol('memwatch.statement'); // of a query: what is known of it; a WeakMap of short-lived keys is dear to collect
 
 function install(pg, tools) {
-  const { tracer, replace } = tools;
+  const { tracer, replace, peek } = tools;
   const { Client, Pool } = pg;
   replace(Client.prototype, 'query', (query) => function (config, values) {
-    const token = config && this.connection ? tracer.begin(() => describe(this, config, values)) : null;
+    const token = config && this.connection ? tracer.begin(() => describe(this, config, values, peek)) : null;
     if (!token) return Reflect.apply(query, this, arguments);
     let result;
     try {
@@ -25,8 +27,8 @@ function install(pg, tools) {
     }
     tracer.guard(() => {
       attend(this, tracer);
-      const submitted = typeof config.submit === 'function' ? config : latest(this);
-      if (!submitted || submitted[STATEMENT]) tracer.end(token, { error: new Error() }); // the client takes no more
+      const submitted = typeof peek(config, 'submit') === 'function' ? config : latest(this);
+      if (!submitted || types.isProxy(submitted) || submitted[STATEMENT]) tracer.end(token, { error: new Error() }); // the client takes no more
       else follow(submitted, { token, client: this, own: submitted === config, rows: undefined, fetched: 0, rolledBack: false }, tools);
     });
     return result;
@@ -47,14 +49,14 @@ function around(tracer, connect) {
   };
 }
 
-function describe(client, config, values) {
-  const query = typeof config === 'string' ? { text: config } : config;
-  const { name, text = query.cursor?.text } = query;
+function describe(client, config, values, peek) {
+  const query = typeof config === 'string' ? { text: config } : config; // the program's own: nothing of it is run
+  const cursor = peek(query, 'cursor'), name = peek(query, 'name'), text = peek(query, 'text') ?? peek(cursor, 'text');
   return {
     driver: DRIVER,
     dialect: DIALECT,
-    statement: text ?? client.connection?.parsedStatements?.[name],
-    parameters: (typeof values === 'function' ? null : values) ?? query.values ?? query.cursor?.values,
+    statement: text ?? (typeof name === 'string' ? client.connection?.parsedStatements?.[name] : undefined),
+    parameters: (typeof values === 'function' ? null : values) ?? peek(query, 'values') ?? peek(cursor, 'values'),
     connection: client,
     database: client.database,
     server: () => (client.host?.startsWith('/') ? client.host : `${client.host}:${client.port}`),
@@ -73,7 +75,7 @@ function attend(client, tracer) {
 function latest(client) {
   const queue = client._queryQueue ?? client.queryQueue;
   const active = '_activeQuery' in client ? client._activeQuery : client.activeQuery;
-  return [queue?.at(-1), client._sentQueryQueue?.at(-1), active].find((query) => query && !query[STATEMENT]);
+  return [queue?.at(-1), client._sentQueryQueue?.at(-1), active].find((query) => query && (types.isProxy(query) || !query[STATEMENT]));
 }
 
 const inTransaction = (client) => ({ I: false, T: true, E: true })[statuses.get(client)];

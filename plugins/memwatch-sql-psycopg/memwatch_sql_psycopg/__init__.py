@@ -13,10 +13,12 @@ from memwatch_core.records import Database, SqlDriver
 from memwatch_plugins.sql import DbapiDriverBase, Outcome
 from memwatch_plugins.sql.around import Around
 from memwatch_plugins.sql.dbapi import one
+from memwatch_plugins.sql.plain import is_a, plain, shown
 
 IDLE, ACTIVE, INTRANS, INERROR, UNKNOWN = range(5)  # psycopg.pq.TransactionStatus
 BUSY = (ACTIVE, UNKNOWN)
 COPY_OUT = 3  # psycopg.pq.ExecStatus
+QUOTE = '"'
 
 
 class PsycopgDriver(DbapiDriverBase):
@@ -76,7 +78,7 @@ class PsycopgDriver(DbapiDriverBase):
         return Database(info.dbname, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
     def text(self, cursor: Any, statement: Any) -> Any:
-        return statement if isinstance(statement, str | bytes) else _text(statement, cursor)
+        return _text(statement)
 
     def in_transaction(self, connection: Any) -> bool | None:
         status = connection.pgconn.transaction_status
@@ -109,7 +111,9 @@ class PsycopgDriver(DbapiDriverBase):
 
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
         # The server's word on a FETCH; in a pipeline it may concern another statement, see receiving().
-        if getattr(error, "sqlstate", None) and cursor.connection._pipeline is None:
+        from psycopg import Error
+
+        if is_a(error, Error) and error.sqlstate and cursor.connection._pipeline is None:
             self.failed(cursor, token, error)
         else:
             super().fetch_failed(cursor, token, error)
@@ -268,15 +272,29 @@ class PsycopgDriver(DbapiDriverBase):
         return Around(_nothing, settle, settle)
 
 
-def _text(statement: Any, cursor: Any) -> Any:
-    """A composed statement; a literal isn't adapted: that is the program's code, and its data."""
+def _text(statement: Any) -> Any:
+    """A statement, perhaps composed. Literals aren't adapted: that is the program's code, and its data."""
     from psycopg import sql
 
-    if isinstance(statement, sql.Composed):
-        return "".join(_text(each, cursor) for each in statement)
-    if isinstance(statement, sql.Literal):
-        return "?"
-    return statement.as_string(cursor) if isinstance(statement, sql.Composable) else statement
+    kind = type(statement)
+    kinds = (sql.Composed, sql.SQL, sql.Identifier, sql.Placeholder, sql.Literal)
+    return _part(statement) if any(kind is each for each in kinds) else plain(statement)
+
+
+def _part(part: Any) -> str:
+    from psycopg import sql
+
+    kind = type(part)
+    if kind is sql.Composed:
+        return "".join(map(_part, part._obj))
+    if kind is sql.SQL:
+        return shown(part._obj)
+    if kind is sql.Identifier:
+        return ".".join(f'"{shown(name).replace(QUOTE, QUOTE * 2)}"' for name in part._obj)
+    if kind is sql.Placeholder:
+        name, code = shown(part._obj), part._format.value
+        return f"%({name}){code}" if name else f"%{code}"
+    return "?"  # a literal, or the program's own
 
 
 def _block(data: Any) -> tuple[int, bool]:

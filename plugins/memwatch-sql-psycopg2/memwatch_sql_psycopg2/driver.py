@@ -12,9 +12,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
+from memwatch_core.native.tracing import Shell
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase, Outcome, Wrapper
-from memwatch_plugins.sql.around import Around, contained
+from memwatch_plugins.sql.around import Around
+from memwatch_plugins.sql.plain import is_a, plain
 
 from .statements import STATEMENTS, composed
 
@@ -41,8 +43,9 @@ class Psycopg2Driver(DbapiDriverBase):
         self.when_imported("psycopg2.extras", self._patch_extras)
 
     def _connect(self, call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        factory = kwargs.get("connection_factory") or self._plain_connection
-        if isinstance(factory, type) and issubclass(factory, self._plain_connection):
+        factory = kwargs.get("connection_factory")
+        factory = self._plain_connection if factory is None else factory
+        if is_a(factory, type) and issubclass(factory, self._plain_connection):
             return call(*args, **{**kwargs, "connection_factory": self.traced_connection(factory)})
         self.tell("connections made by a factory that is no class go untraced")
         return call(*args, **kwargs)
@@ -159,6 +162,12 @@ class Psycopg2Driver(DbapiDriverBase):
         return connection
 
     @cached_property
+    def _error(self) -> Any:
+        from psycopg2 import Error
+
+        return Error
+
+    @cached_property
     def _makes_cursors(self) -> type:
         """Comes right before psycopg2's own class, so that the ``cursor()`` of classes of the program, and of
         psycopg2.extras, gets traced cursors as well."""
@@ -174,7 +183,7 @@ class Psycopg2Driver(DbapiDriverBase):
                 factory = named or self.cursor_factory or plain_cursor
                 if driver.tracer is None:
                     pass
-                elif not (isinstance(factory, type) and issubclass(factory, plain_cursor)):
+                elif not (is_a(factory, type) and issubclass(factory, plain_cursor)):
                     driver.tell("cursors made by a factory that is no class go untraced")
                 elif len(args) > 1:
                     args = (args[0], driver.traced_cursor(factory), *args[2:])
@@ -187,9 +196,7 @@ class Psycopg2Driver(DbapiDriverBase):
         return MakesCursors
 
     def text(self, cursor: Any, statement: Any) -> Any:
-        if type(statement) is str:
-            return statement
-        return statement.decode(errors="replace") if isinstance(statement, bytes) else composed(statement)
+        return plain(composed(statement))
 
     def after(self, cursor: Any) -> tuple[int | None, bool | None]:
         connection = cursor.connection
@@ -201,7 +208,8 @@ class Psycopg2Driver(DbapiDriverBase):
         return rows, in_transaction
 
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        if getattr(error, "pgcode", None) is not None:  # the server said so; a named cursor asks it for its rows
+        # If the server said so: a named cursor asks it for its rows.
+        if is_a(error, self._error) and error.pgcode is not None:
             self.failed(cursor, token, error)
         else:
             super().fetch_failed(cursor, token, error)
@@ -221,28 +229,29 @@ class Psycopg2Driver(DbapiDriverBase):
         self.replace(self._bulk(counts=False), (extras, "execute_batch"))  # tells only what the last one of a page did
 
     def _bulk(self, counts: bool) -> Wrapper:
-        around = self.running(many=True)
-
         def ends(cursor: Any, token: Any, rows: int) -> None:
             in_transaction = self.in_transaction(cursor.connection)
             if self.tracer is not None:
                 self.tracer.statement_ends(token, rows if counts else None, in_transaction=in_transaction)
+
+        shell = Shell(self, self.running(many=True).before, ends, self.failed, None)
 
         def wrapper(call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             given = dict(zip(("cur", "sql", "argslist"), args, strict=False)) | kwargs
             cursor = given.get("cur")
             if not hasattr(type(cursor), "_memwatch"):
                 return call(*args, **kwargs)
-            token = contained(self, around.before, cursor, (given.get("sql"), given.get("argslist")), {})
             self._bulks[id(cursor)] = 0
+            token = None
             try:
+                token = shell.before(cursor, (given.get("sql"), given.get("argslist")), {})
                 result = call(*args, **kwargs)
             except BaseException as error:
-                contained(self, self.failed, cursor, token, error)
+                shell.failed(cursor, token, error)
                 raise
             finally:
                 rows = self._bulks.pop(id(cursor), 0)
-            contained(self, ends, cursor, token, rows)
+            shell.after(cursor, token, rows)
             return result
 
         return wrapper

@@ -3,8 +3,11 @@ perhaps its parameters."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
+
+from memwatch_plugins.sql.plain import shown
 
 
 def _executemany(query: Any, vars_list: Any = None, vars: Any = None) -> tuple[Any, ...]:
@@ -13,8 +16,9 @@ def _executemany(query: Any, vars_list: Any = None, vars: Any = None) -> tuple[A
 
 def _callproc(procname: Any, parameters: Any = None, vars: Any = None) -> tuple[Any, ...]:
     given = parameters if vars is None else vars
-    marks = ", ".join(["%s"] * len(given)) if isinstance(given, list | tuple | dict) else ""
-    return f"SELECT * FROM {procname}({marks})", given
+    kind = type(given)
+    marks = ", ".join(["%s"] * len(given)) if kind is list or kind is tuple or kind is dict else ""
+    return f"SELECT * FROM {shown(procname)}({marks})", given
 
 
 def _copy_from(
@@ -38,24 +42,31 @@ STATEMENTS: dict[str, Callable[..., tuple[Any, ...]]] = {
 
 
 def _table(table: str, columns: Any) -> str:
-    listed = ", ".join(map(_quoted, columns)) if isinstance(columns, list | tuple) else ""
+    listed = ", ".join(map(_quoted, columns)) if type(columns) is list or type(columns) is tuple else ""
     return f"{_quoted(table)} ({listed})" if listed else _quoted(table)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _quoted(name: Any) -> str:
+    return '"' + shown(name).replace('"', '""') + '"'
 
 
 def composed(statement: Any) -> Any:
     """The text of a :class:`psycopg2.sql.Composable`, its literals left out; anything else as it is."""
-    from psycopg2 import sql
+    sql = sys.modules.get("psycopg2.sql")
+    if sql is None:
+        return statement
+    kinds = (sql.Composed, sql.SQL, sql.Identifier, sql.Placeholder, sql.Literal)
+    return _part(sql, statement) if any(type(statement) is kind for kind in kinds) else statement
 
-    if isinstance(statement, sql.Composed):
-        return "".join(map(composed, statement.seq))
-    if isinstance(statement, sql.SQL):
-        return statement.string
-    if isinstance(statement, sql.Identifier):
-        return ".".join(map(_quoted, statement.strings))
-    if isinstance(statement, sql.Placeholder):
-        return statement.as_string(None)  # type: ignore[arg-type]
-    return "?" if isinstance(statement, sql.Composable) else statement
+
+def _part(sql: Any, part: Any) -> str:
+    kind = type(part)
+    if kind is sql.Composed:
+        return "".join(_part(sql, each) for each in part.seq)
+    if kind is sql.SQL:
+        return shown(part.string)
+    if kind is sql.Identifier:
+        return ".".join(map(_quoted, part.strings))
+    if kind is sql.Placeholder:
+        return f"%({shown(part.name)})s" if part.name is not None else "%s"
+    return "?"  # a literal, or the program's own

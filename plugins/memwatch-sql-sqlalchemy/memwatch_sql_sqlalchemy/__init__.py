@@ -19,6 +19,7 @@ from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Database, SqlDriver
 from memwatch_plugins.sql import Outcome, SqlDriverBase
 from memwatch_plugins.sql.around import Around, traced
+from memwatch_plugins.sql.plain import is_a
 
 _DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 _RUNS: dict[str, Callable[..., tuple[Any, Any, Any, Any]]] = {
@@ -83,12 +84,15 @@ class SqlalchemyDriver(SqlDriverBase):
                 tracer.statement_ends(token, rows, None, rows is None, _in_transaction(connection))
 
         def failed(dialect: Any, ran: Any, error: BaseException) -> None:
-            if ran is None or (tracer := self.tracer) is None:
+            if (tracer := self.tracer) is None:
+                return
+            if ran is None:
+                tracer.statement_ends(None, None, error, False)
                 return
             token, cursor, connection, identity = ran
             tracer.statement_ends(token, None, error, False)
             raw = connection.connection.dbapi_connection
-            if isinstance(error, dialect.loaded_dbapi.Error) and dialect.is_disconnect(error, raw, cursor):
+            if is_a(error, dialect.loaded_dbapi.Error) and dialect.is_disconnect(error, raw, cursor):
                 tracer.transaction_ends(identity, "closed")
 
         return Around(before, after, failed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import pathlib
 import sqlite3
 import sqlite3.dbapi2
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from urllib.parse import unquote
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase
 from memwatch_plugins.sql.around import traced
+from memwatch_plugins.sql.plain import is_a, plain
 
 from .aio import Aiosqlite, Untraced
 
@@ -33,9 +35,9 @@ class Sqlite3Driver(DbapiDriverBase):
     def _connect(self, call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         at = 5  # its place, where it isn't passed by name
         factory = args[at] if len(args) > at else kwargs.get("factory", sqlite3.Connection)
-        if isinstance(factory, Untraced):
+        if type(factory) is Untraced:
             return call(*args, **{**kwargs, "factory": factory.factory})
-        if not (isinstance(factory, type) and issubclass(factory, sqlite3.Connection)):
+        if not (is_a(factory, type) and issubclass(factory, sqlite3.Connection)):
             self.tell("connections made by a factory that is no class go untraced")
             return call(*args, **kwargs)
         traced = self.traced_connection(factory)
@@ -95,7 +97,7 @@ class _MakesCursors(sqlite3.Connection):
     __slots__ = ()
 
     def cursor(self, factory: Any = sqlite3.Cursor) -> Any:
-        if driver.tracer is not None and isinstance(factory, type) and issubclass(factory, sqlite3.Cursor):
+        if driver.tracer is not None and is_a(factory, type) and issubclass(factory, sqlite3.Cursor):
             factory = driver.traced_cursor(factory)
         return super().cursor(factory)
 
@@ -114,9 +116,12 @@ class _MakesCursors(sqlite3.Connection):
     del _method
 
 
+_PATH = type(pathlib.Path())  # any other class may be the program's
+
+
 def _database(named: Any) -> str:
     """The base name of the file: the folders above it are nobody's business."""
-    path = os.fsdecode(named)
+    path = os.fsdecode(plain(named)) if is_a(named, str | bytes) else str(named) if type(named) is _PATH else ""
     if path.startswith("file:"):
         path = unquote(path[5:].partition("?")[0])
     return os.path.basename(path)

@@ -1,0 +1,67 @@
+"""SQL drivers, traced: only once somebody asks for it, so that who doesn't runs none of this."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from collections.abc import Iterable
+
+from ..config import Config
+from ..errors import MemWatchError
+from ..loading.discovery import load
+from ..native import proxy
+from ..records import SqlDriver
+from ..settings import SqlSection
+from .contexts import SqlContexts
+
+
+class Tracing:
+    """A tracer, and the drivers that publish to it. One that can't be installed is reported and left out: the program
+    must not suffer."""
+
+    def __init__(self, key: bytes, settings: SqlSection, drivers: Iterable[SqlDriver]) -> None:
+        self._tracer = SqlContexts(None, key, window=settings.window, parameters=settings.parameters)
+        self._drivers: list[SqlDriver] = []
+        proxy.set_context_variable(self._tracer.variable)
+        atexit.register(self._tracer.close)
+        try:
+            self._install(drivers)
+        except BaseException:  # a signal's: all or none
+            self.leave()
+            raise
+
+    def _install(self, drivers: Iterable[SqlDriver]) -> None:
+        for driver in drivers:
+            if driver.runtime != "python":
+                continue
+            try:
+                driver.install(self._tracer)
+            except Exception as error:
+                _say(f"SQL driver {driver.name!r} can't be traced: {type(error).__name__}: {error}")
+            else:
+                self._drivers.append(driver)
+
+    def leave(self) -> None:
+        """Drivers are as they were. Idempotent."""
+        while self._drivers:
+            driver = self._drivers.pop()
+            try:
+                driver.uninstall()
+            except Exception as error:
+                _say(f"SQL driver {driver.name!r} couldn't be uninstalled: {type(error).__name__}: {error}")
+        atexit.unregister(self._tracer.close)
+        self._tracer.close()
+        proxy.set_context_variable(None)
+
+
+def drivers(config: Config) -> tuple[SqlDriver, ...]:
+    """Those that the settings name; none, and a line that says why, if they can't be loaded: the program has begun."""
+    try:
+        return load(config, ("sql",)).sql
+    except MemWatchError as error:
+        _say(f"SQL can't be traced: {error}")
+        return ()
+
+
+def _say(text: str) -> None:
+    print(f"memwatch: {text}", file=sys.stderr)

@@ -1,0 +1,29 @@
+"""Looking at what the program has passed without calling its code: ``isinstance`` would ask for ``__class__``, a
+subclass of str may override every method that one could call."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+
+def is_a(value: object, kind: Any) -> TypeGuard[Any]:
+    """``isinstance`` by the object's real type."""
+    return issubclass(type(value), kind)
+
+
+def plain(text: Any) -> Any:
+    """A str or bytes of a class derived from it as what it is underneath; anything else as it is."""
+    kind = type(text)
+    if kind is str or kind is bytes:
+        return text
+    if issubclass(kind, str):
+        return str.__str__(text)
+    return bytes.__getitem__(text, slice(None)) if issubclass(kind, bytes) else text
+
+
+def shown(text: Any) -> str:
+    """A name, which may be text or bytes; ``""`` for anything else."""
+    text = plain(text)
+    if type(text) is bytes:
+        return text.decode(errors="replace")
+    return text if type(text) is str else ""

@@ -1,0 +1,85 @@
+"""The contract's third part: tracing calls nothing of the program's, whatever it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from memwatch_core import unwatch, watch
+
+from .hostile import BASES, Calls
+from .published import SELECT
+from .sessions import real_session
+from .target import Library, done, driven
+
+_ONE = "SELECT a FROM {table} WHERE b = ?"
+_KEYWORDS = ("query", "sql", "operation", "statement", "parameters", "params", "vars", "args", "nothing_of_this_name")
+
+
+class Untouched(Library):
+    """Tests with values whose classes tell whenever a method of theirs is called."""
+
+    @pytest.mark.parametrize("keep", ["hash", "full", "none"])
+    @driven
+    async def test_tracing_calls_a_method_of_the_program(self, keep: str) -> None:
+        await self._called()  # what the library does when it is first used is done now
+        untraced = await self._called()
+        with real_session(self.folder / "sessions", drivers=[self.record], parameters=keep):
+            total = watch(0, name="total")
+            traced = await self._called()
+            unwatch(total)
+        for (way, got, calls), (_, before, expected) in zip(traced, untraced, strict=True):
+            more = {name: count - expected[name] for name, count in calls.items() if count > expected[name]}
+            assert not more, f"{way}: call no method of the program's: {more} times more than untraced"
+            assert got == before, f"{way}: the program gets {got}, and untraced {before}"
+
+    async def _called(self) -> list[tuple[str, str, Calls]]:
+        """Of each way to hand a library something strange: what came of it, and what was called."""
+        found = []
+        connection = await done(self.connect())
+        for base, arguments in BASES:
+            calls = Calls()
+            for name, run in self._strange(connection, calls.value(base, *arguments)):
+                calls.clear()
+                try:
+                    got = repr(await done(self.fetch_all(await done(run()))))
+                except BaseException as error:
+                    got = type(error).__name__
+                found.append((f"a subclass of {base.__name__} {name}", got, Calls(calls)))
+                await self._calm(connection)
+        await done(self.close(connection))
+        return found
+
+    async def _calm(self, connection: Any) -> None:
+        """A failure may have left a transaction that takes no more statements."""
+        await done(self.rollback(connection))
+
+    def _strange(self, connection: Any, value: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+        one, select = self.sql(_ONE), self.sql(SELECT)
+        endless: list[Any] = [value]
+        endless.append(endless)
+        given = {
+            "as a parameter": (value,), "in a list": [value], "by name": {"b": value},
+            "in a list in a tuple": ([value],), "in a dict in a tuple": ({"k": value},),
+            "in a list in itself": (endless,), "as all parameters": value,
+        }  # fmt: skip
+        for what, parameters in given.items():
+            yield what, lambda parameters=parameters: self.run(connection, one, parameters)  # type: ignore[misc]
+            yield f"{what}, of many", lambda parameters=parameters: self.run_many(connection, one, [parameters])  # type: ignore[misc]
+        yield "as rows", lambda: self.run_many(connection, one, value)
+        yield "as the statement", lambda: self.run(connection, value)
+        yield "as the statement of many", lambda: self.run_many(connection, value, [(1,)])
+        for way in self.ways:
+            if not way.many:
+                yield f"as the statement of {way.name}", lambda way=way: way.run(connection, value, None)  # type: ignore[misc]
+                yield f"given to {way.name}", lambda way=way: way.run(connection, one, (value,))  # type: ignore[misc]
+        for keyword in _KEYWORDS:
+            yield f"as {keyword}=", lambda keyword=keyword: self._by_keyword(connection, (select,), {keyword: value})  # type: ignore[misc]
+            yield f"as {keyword}= alone", lambda keyword=keyword: self._by_keyword(connection, (), {keyword: value})  # type: ignore[misc]
+
+    async def _by_keyword(self, connection: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        cursor = await done(connection.cursor())
+        await done(cursor.execute(*args, **keywords))
+        return cursor
