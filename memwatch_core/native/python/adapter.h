@@ -14,11 +14,11 @@
 
 #include "../memwatch.h"
 
-#if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x030E0000
-#error "MemWatch reads the interpreter's frames, whose layout it knows for CPython 3.11, 3.12 and 3.13 only"
+#if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x03100000
+#error "MemWatch reads the interpreter's frames, whose layout it knows for CPython 3.11 to 3.15 only"
 #endif
 #ifdef Py_GIL_DISABLED
-#error "MemWatch needs CPython with its global interpreter lock (python3.13t has none)"
+#error "MemWatch needs CPython with its global interpreter lock (a free-threaded build, python3.14t for instance, has none)"
 #endif
 
 /* initial-exec: the first access in a thread must not allocate, because it may be made by a signal handler. */

@@ -8,7 +8,7 @@
 #include "tracer.h"
 #include "internal/pycore_context.h"
 
-/* Nodes of the tree that CPython's headers keep to themselves: the same in 3.11, 3.12 and 3.13. */
+/* Nodes of the tree that CPython's headers keep to themselves: the same in 3.11 to 3.15. */
 typedef struct bitmap_node {
     PyObject_VAR_HEAD uint32_t bitmap;
     PyObject *pairs[1]; /* key, value; or NULL, node */
