@@ -433,7 +433,6 @@ def test_forked_child_writes_a_journal_of_its_own(tmp_path: Path) -> None:
         """
         import os, sys, threading, warnings
         from memwatch_core import watch
-
         warnings.simplefilter("ignore")  # 3.14 takes a renamed thread for a second one when it forks
         x = watch(1)
         x += 1

@@ -23,8 +23,7 @@ static bool is_incomplete(const mwpy_frame *f) {
     PyObject *code = mwpy_frame_executable(f);
     if (!code || !PyCode_Check(code)) return true;
     return f->owner != FRAME_OWNED_BY_GENERATOR &&
-           mwpy_frame_instruction(f) <
-               _PyCode_CODE((PyCodeObject *)code) + ((PyCodeObject *)code)->_co_firsttraceable;
+           mwpy_frame_instruction(f) < _PyCode_CODE((PyCodeObject *)code) + ((PyCodeObject *)code)->_co_firsttraceable;
 }
 
 typedef struct place {
