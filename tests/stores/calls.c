@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
