@@ -25,6 +25,16 @@
 /* initial-exec: the first access in a thread must not allocate, because it may be made by a signal handler. */
 #define MWPY_THREAD static __thread __attribute__((tls_model("initial-exec")))
 
+/* The state that the calling thread runs under; NULL if it holds no interpreter lock. Since 3.12 it is the thread's
+ * own, before that it is whoever's holds the lock. */
+static inline PyThreadState *mwpy_current_thread(void) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked();
+#else
+    return _PyThreadState_UncheckedGet();
+#endif
+}
+
 /* ---- origins (frames.c, context.c) ------------------------------------------------------------------------------- */
 
 /* Looks up the site (and, if sql, the context) of the calling thread's Python frame for the next announced write.

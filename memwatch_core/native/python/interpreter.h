@@ -67,14 +67,4 @@ static inline bool mwpy_is_finalizing(void) {
 #endif
 }
 
-/* The state that the calling thread runs under; NULL if it holds no interpreter lock. Since 3.12 it is the thread's
- * own, before that it is whoever's holds the lock. */
-static inline PyThreadState *mwpy_current_thread(void) {
-#if PY_VERSION_HEX >= 0x030D0000
-    return PyThreadState_GetUnchecked();
-#else
-    return _PyThreadState_UncheckedGet();
-#endif
-}
-
 #endif
