@@ -16,6 +16,10 @@ DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3 better-sqlite3@13 sqlite
 NATIVE   := npm_config_sqlite=/usr CFLAGS=-O0 CXXFLAGS=-O0 JOBS=2
 BRIDGE   := $(filter-out node_bridge/prebuilds% node_bridge/node_modules%,$(wildcard node_bridge/*.* node_bridge/lib/* node_bridge/src/* node_bridge/scripts/*))
 FUZZ_SECONDS ?= 1800
+# CPython of Debian's sid, laid beside the system's.
+SID      := .python
+SID_PYTHONS := 3.14 3.15
+NEWEST   := $(lastword $(SID_PYTHONS))
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # $(call install,packages)
@@ -24,8 +28,9 @@ missing=""; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | gr
 if [ -n "$$missing" ]; then echo "installing$$missing"; $(AS_ROOT) apt-get update -qq && $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
+export MEMWATCH_WARNINGS := error
 .DEFAULT_GOAL := help
-.PHONY: help setup node run test soak sanitize fuzz bench lint format wheels clean
+.PHONY: help setup node run test python newest pythons soak sanitize fuzz bench lint format wheels clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -68,8 +73,25 @@ node: .node/ready ## install Node.js 20, 22 and 24 and SQL drivers into .node, b
 run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
 	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py
 
-test: setup node ## all tests, on up to four cores at once
+test: setup node ## all tests, on up to four cores at once; on the newest Python as well, where 'make python' has laid it
 	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+	@[ ! -e $(SID)/ready ] || $(MAKE) --no-print-directory newest
+
+python: $(SID)/ready ## CPython 3.14 and 3.15, of Debian's sid, into .python: as root, 5 minutes, 2 GB
+
+$(SID)/ready: tests/pythons/sid.sh setup.py pyproject.toml
+	@[ "$$(id -u)" = 0 ] || { echo "laying Debian's sid takes root: sudo make python"; exit 1; }
+	@$(call install,debootstrap)
+	@[ -x $(SID)/usr/bin/python$(NEWEST) ] || { echo "laying Debian's sid into $(SID)"; mkdir -p $(SID); tests/pythons/sid.sh create $(SID) >$(SID).log 2>&1 || { tail -5 $(SID).log; exit 1; }; }
+	@for v in $(SID_PYTHONS); do echo "building for CPython $$v"; tests/pythons/sid.sh venv $(SID) . $$v || exit 1; done
+	@touch $@
+
+newest: python ## adapter, stores and SQLite on the newest Python of .python
+	@tests/pythons/sid.sh venv $(SID) . $(NEWEST)
+	@tests/pythons/sid.sh run $(SID) . /venv/$(NEWEST)/bin/python -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadfile tests/adapter tests/stores tests/sql/test_sql_sqlite3.py tests/sql/test_sql_aiosqlite.py
+
+pythons: python ## all tests but Node's, on each Python of .python
+	@for v in $(SID_PYTHONS); do tests/pythons/sid.sh venv $(SID) . $$v && tests/pythons/sid.sh run $(SID) . /venv/$$v/bin/python -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadfile --ignore tests/node --ignore tests/packaging || exit 1; done
 
 # The last better-sqlite3 for Node.js 20 has to be compiled, which takes a minute.
 .node/20/drivers/ready: .node/ready

@@ -12,6 +12,7 @@ import os
 import platform
 import runpy
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ def check_platform() -> None:
         raise SystemExit(
             f"memwatch runs on 64-bit Linux on x86-64 only (its core runs machine instructions); this is {where}"
         )
-    if platform.python_implementation() != "CPython" or not (3, 11) <= sys.version_info[:2] <= (3, 13):
+    if platform.python_implementation() != "CPython" or not (3, 11) <= sys.version_info[:2] <= (3, 15):
         where = f"{platform.python_implementation()} {platform.python_version()}"
-        raise SystemExit(f"memwatch reads the frames of CPython 3.11, 3.12 and 3.13; this is {where}")
+        raise SystemExit(f"memwatch reads the frames of CPython 3.11 to 3.15; this is {where}")
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        raise SystemExit("memwatch needs CPython with its global interpreter lock; this is a free-threaded build")
     if not Path("/usr/include/Zydis/Zydis.h").exists() and "C_INCLUDE_PATH" not in os.environ:
         raise SystemExit("memwatch needs the instruction decoder Zydis to be built: apt-get install libzydis-dev")
 

@@ -202,6 +202,16 @@ Record = Event | Watched | Unwatched | Lost | Outcome | Notice
 
 
 @dataclass(frozen=True, slots=True)
+class Buffer:
+    """What the buffer protocol shows of an ``object`` proxy, so that numpy and C code take it for what it is."""
+
+    format: str
+    """Of one item, as in the ``struct`` module, and understood by ``memoryview``: ``"d"``, ``"?"``."""
+    shape: tuple[int, ...] = ()
+    """Lengths of up to 8 dimensions, items in the order of C; ``()``: one item, a scalar. In all ``size`` bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """How one value lies in its page: made by a serializer when a value is watched.
 
@@ -216,6 +226,9 @@ class Layout:
     """Bytes that the value takes in its page(s)."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able; stored with the variable and handed to :attr:`Serializer.decode` when a journal is read."""
+    buffer: Buffer | None = None
+    """Of an ``object``: what its page holds, seen as a buffer. ``None``: it has none, and who asks for one is refused.
+    A value that has a buffer of its own must have the same one when it is watched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ The assignment matters: whoever still holds the plain value holds another object
 
 from __future__ import annotations
 
+import struct
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -181,7 +182,8 @@ def _codec(serializer: Serializer, layout: Layout, value: object) -> Any:
             make = getattr(serializer.decode(bytes(layout.size), layout.options), "_make", None)
         return layout.options["format"], fields_of(layout.options["format"], layout.options.get("fields")), make
     if layout.proxy == "object":
-        return serializer.encode, serializer.decode, layout.options
+        shown = layout.buffer and (layout.buffer.format, struct.calcsize(layout.buffer.format), layout.buffer.shape)
+        return serializer.encode, serializer.decode, layout.options, shown
     return None
 
 

@@ -73,8 +73,8 @@ def _platform() -> Iterator[Check]:
         "" if fsgsbase else "needs a CPU from 2013 or later, and a kernel booted without nofsgsbase",
     )
     python = f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"
-    good = platform.python_implementation() == "CPython" and (3, 11) <= sys.version_info[:2] <= (3, 13)
-    yield Check("python", "ok" if good else "problem", python, "" if good else "needs CPython 3.11, 3.12 or 3.13")
+    good = platform.python_implementation() == "CPython" and (3, 11) <= sys.version_info[:2] <= (3, 15)
+    yield Check("python", "ok" if good else "problem", python, "" if good else "needs CPython 3.11 to 3.15")
 
 
 def _memory() -> Iterator[Check]:

@@ -20,8 +20,12 @@ StructField = tuple[str | None, str, int, int, bool]
 """Name, letter of the struct module, offset, size in bytes, little-endian."""
 StructCodec = tuple[str, tuple[StructField, ...], Callable[[tuple[Any, ...]], Any] | None]
 ObjectCodec = tuple[
-    Callable[[Any, Mapping[str, Any]], bytes], Callable[[bytes, Mapping[str, Any]], Any], Mapping[str, Any]
+    Callable[[Any, Mapping[str, Any]], bytes],
+    Callable[[bytes, Mapping[str, Any]], Any],
+    Mapping[str, Any],
+    tuple[str, int, tuple[int, ...]] | None,
 ]
+"""encode, decode, options; and of the buffer: format, bytes of an item, shape."""
 
 def create(
     kind: Literal["int", "float", "bytes", "bytearray", "struct", "object"],

@@ -59,8 +59,9 @@ class SerializerContract(PluginContract):
     """Values that are not for it."""
 
     def same(self, value: Any, back: Any) -> bool:
-        """Whether what came back is the value. Of the same type and equal, or not even equal to itself (nan)."""
-        return type(value) is type(back) and (value == back or (value != value and back != back))
+        """Whether what came back is the value: of the same type, and equal or not even equal to itself (nan). What
+        answers a comparison item by item, an array, is the same if all its items are."""
+        return type(value) is type(back) and (_all(value == back) or (_all(value != value) and _all(back != back)))
 
     # ---- the value and its bytes ------------------------------------------------------------------------------------
 
@@ -184,6 +185,32 @@ class SerializerContract(PluginContract):
         _check_refusal(error, "an unknown option")
         assert "no_such_option" in str(error), f"name the unknown option in the message: {error}"
 
+    @given(data=st.data())
+    @settings(_unhurried, max_examples=10)
+    def test_buffer_shows_other_items_than_the_value_has(self, data: st.DataObject) -> None:
+        value = data.draw(self.values)
+        layout = self._layout(value)
+        own = _buffer_of(value)
+        with real_session(self.folder / "sessions", serializers=[self.record]):
+            watched: Any = watch(value, name="watched", **self.options)
+            shown_buffer = _buffer_of(watched)
+            unwatch(watched)
+        if layout.proxy != "object":
+            return
+        if layout.buffer is None:
+            assert shown_buffer is None
+        elif own is not None:
+            assert shown_buffer == own, (
+                f"the value's own buffer is {own}, and Layout.buffer shows {shown_buffer}: numpy would take it for "
+                "something else. Leave Layout.buffer out, or make both the same"
+            )
+        elif layout.buffer.shape == ():
+            encoded = self.record.encode(value, layout.options)
+            (number,) = struct.unpack(layout.buffer.format, encoded)
+            assert self.same(value, number), (
+                f"Layout.buffer {layout.buffer.format!r} shows {number!r}, and the value is {shown(value)}"
+            )
+
     # ---- in a real session ------------------------------------------------------------------------------------------
 
     @given(data=st.data())
@@ -254,6 +281,21 @@ class SerializerContract(PluginContract):
         except REFUSALS:
             return False
         return True
+
+
+def _all(answer: Any) -> bool:
+    """The answer of a comparison: one truth, or one for each item of an array."""
+    every = getattr(answer, "all", None)
+    return bool(every() if callable(every) else answer)
+
+
+def _buffer_of(value: object) -> tuple[str, tuple[int, ...] | None] | None:
+    """Format and shape; None: it has no buffer."""
+    try:
+        with memoryview(value) as view:  # type: ignore[arg-type]
+            return view.format, view.shape
+    except (TypeError, BufferError):
+        return None
 
 
 class _Hostile:

@@ -63,7 +63,7 @@ report = {
     "argv": sys.argv, "path0": sys.path[0], "file": __file__, "name": __name__, "doc": __doc__, "spec": str(__spec__),
     "package": __package__, "globals": sorted(globals()), "main": __main__.__dict__ is globals(), "cwd": os.getcwd(),
     "helper": helper.HERE, "stdin": sys.stdin.read(), "loader": type(__loader__).__name__,
-    "builtins": __builtins__ is __import__("builtins"), "annotations": __annotations__,
+    "builtins": __builtins__ is __import__("builtins"), "annotations": globals().get("__annotations__"),
 }
 atexit.register(lambda: print("exit", __name__, json is not None))
 threading.Timer(0.05, lambda: print("late", __name__)).start()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import sqlite3.dbapi2
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -289,7 +290,12 @@ def test_cursor_classes_of_the_program_are_composed(records: Records, installed:
         assert type(connection.cursor(type(cursor))) is type(cursor)
 
 
-@pytest.mark.parametrize("by_position", [False, True])
+BY_POSITION = pytest.param(
+    True, marks=pytest.mark.skipif(sys.version_info >= (3, 15), reason="3.15 takes keywords only")
+)
+
+
+@pytest.mark.parametrize("by_position", [False, BY_POSITION])
 @pytest.mark.filterwarnings("ignore:Passing more than 1 positional argument:DeprecationWarning")
 def test_connection_classes_of_the_program_are_composed(records: Records, installed: None, by_position: bool) -> None:
     positional = (5.0, 0, "DEFERRED", True, LoudConnection)

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -652,6 +653,7 @@ static void direct(void) {
 /* ---- whose calls are redirected ---- */
 
 typedef ssize_t reader_of(int, void *, size_t);
+extern const char __executable_start, etext; /* end(3) */
 
 static void pointers(void) {
     int fd = file_of(data, sizeof data);
@@ -663,7 +665,9 @@ static void pointers(void) {
     reader_of *libc = (reader_of *)dlsym(dlopen("libc.so.6", RTLD_LAZY), "__read");
     ssize_t (*vector)(int, const struct iovec *, int, off_t) = dlsym(RTLD_DEFAULT, "preadv64");
     struct iovec one = {page, 10};
-    REQUIRE(bound != early || table[0] != bound);
+    /* a pointer into our own text is an entry of the PLT, and leads through the import table */
+    bool in_plt = (uintptr_t)bound >= (uintptr_t)&__executable_start && (uintptr_t)bound < (uintptr_t)&etext;
+    REQUIRE(bound != early || table[0] != bound || in_plt);
     REQUIRE(table[0](fd, page, 10) == 10 && writable_table[0](fd, page, 10) == 10);
     REQUIRE(before_watch(fd, page, 10) == 10 && libc(fd, page, 10) == 10 && vector(fd, &one, 1, 40) == 10);
     EXPECT({MWJ_CALL_READ, fd, 10, data, 10}, {MWJ_CALL_READ, fd, 10, data + 10, 10},

@@ -123,7 +123,7 @@ int main(int argc, char **argv) {
 
     struct events reader;
     struct event event;
-    uint64_t seen[2] = {0, 0}, announced = 0, handled = 0, broken = 0, inexact = 0, tids[THREADS + 2] = {0}, stores = 0;
+    uint64_t seen[2] = {0, 0}, announced = 0, handled = 0, broken = 0, inexact = 0, tids[THREADS + 2] = {0};
     events_open(&reader, argv[2], 0);
     while (events_next(&reader, &event)) {
         int page = event.variable == ids[1];
@@ -132,7 +132,6 @@ int main(int argc, char **argv) {
         memcpy(at, event.after, event.length);
         seen[page]++;
         announced += event.origin == MWJ_ANNOUNCED;
-        stores += event.origin == MWJ_BY_STORE;
         handled += event.offset == 512 && !page && event.length == 8;
         inexact += event.flags != 0;
         for (unsigned i = 0; i < THREADS + 2 && event.offset != 512; i++) {

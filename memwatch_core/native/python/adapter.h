@@ -14,15 +14,26 @@
 
 #include "../memwatch.h"
 
-#if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x030E0000
-#error "MemWatch reads the interpreter's frames, whose layout it knows for CPython 3.11, 3.12 and 3.13 only"
+#if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x03100000
+#error "MemWatch reads the interpreter's frames, whose layout it knows for CPython 3.11 to 3.15 only"
 #endif
 #ifdef Py_GIL_DISABLED
-#error "MemWatch needs CPython with its global interpreter lock (python3.13t has none)"
+#error                                                                                                                 \
+    "MemWatch needs CPython with its global interpreter lock (a free-threaded build, python3.14t for instance, has none)"
 #endif
 
 /* initial-exec: the first access in a thread must not allocate, because it may be made by a signal handler. */
 #define MWPY_THREAD static __thread __attribute__((tls_model("initial-exec")))
+
+/* The state that the calling thread runs under; NULL if it holds no interpreter lock. Since 3.12 it is the thread's
+ * own, before that it is whoever's holds the lock. */
+static inline PyThreadState *mwpy_current_thread(void) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked();
+#else
+    return _PyThreadState_UncheckedGet();
+#endif
+}
 
 /* ---- origins (frames.c, context.c) ------------------------------------------------------------------------------- */
 
@@ -108,12 +119,21 @@ PyObject *mwpy_subscript(PyObject *self, PyObject *key);
 int mwpy_contains(PyObject *self, PyObject *what);
 PyObject *mwpy_iterate(PyObject *self);
 
-/* __round__, __floor__, __ceil__, __trunc__: of the plain value. */
-extern PyMethodDef mwpy_rounding[];
+/* __round__, __floor__, __ceil__, __trunc__, __bytes__: of the plain value. */
+extern PyMethodDef mwpy_conversions[];
+PyObject *mwpy_to_bytes(PyObject *self, PyObject *unused); /* __bytes__ */
 
-/* Fills a buffer request for `n` bytes at `start` made of items of `itemsize`; counts the export. */
-int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, unsigned char *start, Py_ssize_t n, const char *format,
-                Py_ssize_t itemsize, bool readonly);
+/* What a buffer shows: items in the order of C. One number has no dimension, so that numpy takes it for a scalar. */
+enum { MWPY_DIMENSIONS = 8 };
+typedef struct mwpy_array {
+    unsigned char *start;
+    const char *format; /* of an item, as in the struct module; lives as long as the proxy */
+    Py_ssize_t itemsize, shape[MWPY_DIMENSIONS];
+    int ndim;
+} mwpy_array;
+
+/* Fills a buffer request and counts the export. 0, or -1 with BufferError or MemoryError. */
+int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, const mwpy_array *array, bool readonly);
 void mwpy_release(PyObject *self, Py_buffer *view);
 
 /* Makes the types and puts them, with the functions of proxy.c, into the module of that name. With

@@ -16,7 +16,7 @@
 #endif
 #pragma GCC diagnostic pop
 
-/* Nodes of the tree that CPython's headers keep to themselves: the same in 3.11, 3.12 and 3.13. */
+/* Nodes of the tree that CPython's headers keep to themselves: the same in 3.11 to 3.15. */
 typedef struct bitmap_node {
     PyObject_VAR_HEAD uint32_t bitmap;
     PyObject *pairs[1]; /* key, value; or NULL, node */

@@ -15,35 +15,15 @@
 #include <unistd.h>
 
 #define Py_BUILD_CORE_MODULE 1
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-#pragma GCC diagnostic ignored "-Wsign-compare"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#include "adapter.h"
-#include "internal/pycore_frame.h"
-#pragma GCC diagnostic pop
-
-typedef struct _PyInterpreterFrame frame;
-
-#if PY_VERSION_HEX >= 0x030D0000
-static inline frame *top_frame(PyThreadState *thread) { return thread->current_frame; }
-static inline PyObject *executable(const frame *f) { return f->f_executable; }
-static inline const _Py_CODEUNIT *instruction(const frame *f) { return f->instr_ptr; }
-#else
-static inline frame *top_frame(PyThreadState *thread) { return thread->cframe ? thread->cframe->current_frame : NULL; }
-static inline PyObject *executable(const frame *f) { return (PyObject *)f->f_code; }
-static inline const _Py_CODEUNIT *instruction(const frame *f) { return f->prev_instr; }
-#endif
+#include "interpreter.h"
 
 /* Frames that run no line of a program: entries from C, and those that are still being set up. */
-static bool is_incomplete(const frame *f) {
-#if PY_VERSION_HEX >= 0x030C0000
-    if (f->owner == FRAME_OWNED_BY_CSTACK) return true;
-#endif
-    PyObject *code = executable(f);
+static bool is_incomplete(const mwpy_frame *f) {
+    if (mwpy_frame_is_entry(f)) return true;
+    PyObject *code = mwpy_frame_executable(f);
     if (!code || !PyCode_Check(code)) return true;
     return f->owner != FRAME_OWNED_BY_GENERATOR &&
-           instruction(f) < _PyCode_CODE((PyCodeObject *)code) + ((PyCodeObject *)code)->_co_firsttraceable;
+           mwpy_frame_instruction(f) < _PyCode_CODE((PyCodeObject *)code) + ((PyCodeObject *)code)->_co_firsttraceable;
 }
 
 typedef struct place {
@@ -52,11 +32,11 @@ typedef struct place {
 } place;
 
 static bool find_place(PyThreadState *thread, place *at) {
-    const frame *f = top_frame(thread);
+    const mwpy_frame *f = mwpy_top_frame(thread);
     while (f && is_incomplete(f)) f = f->previous;
     if (!f) return false;
-    at->code = (PyCodeObject *)executable(f);
-    at->unit = (int)(instruction(f) - _PyCode_CODE(at->code));
+    at->code = (PyCodeObject *)mwpy_frame_executable(f);
+    at->unit = (int)(mwpy_frame_instruction(f) - _PyCode_CODE(at->code));
     return true;
 }
 
@@ -204,7 +184,7 @@ static __attribute__((noinline)) uint32_t hold(const place *at, struct held *slo
 }
 
 void mwpy_announce(bool sql) {
-    PyThreadState *thread = _PyThreadState_UncheckedGet();
+    PyThreadState *thread = mwpy_current_thread();
     place at;
     uint32_t site = 0;
     if (find_place(thread, &at)) {
@@ -305,17 +285,11 @@ static uint32_t site_of(const place *at) {
     return site;
 }
 
-#if PY_VERSION_HEX >= 0x030D0000
-static bool is_finalizing(void) { return Py_IsFinalizing(); }
-#else
-static bool is_finalizing(void) { return _Py_IsFinalizing(); }
-#endif
-
 /* The calling thread's own state, whether or not it holds the interpreter lock; NULL for a thread unknown to Python. */
 static PyThreadState *this_thread(mw_origin *origin) {
 #if PY_VERSION_HEX >= 0x030C0000
     (void)origin;
-    PyThreadState *current = _PyThreadState_UncheckedGet(); /* thread-local since 3.12 */
+    PyThreadState *current = mwpy_current_thread();
     return current ? current : PyGILState_GetThisThreadState();
 #else
     /* A thread that runs a sub-interpreter still shows the main interpreter's state here. */
@@ -331,7 +305,7 @@ void mwpy_origin(const void *ucontext, mw_origin *origin) {
         return;
     }
     /* While the interpreter ends, it frees the states of daemon threads, which go on in C. */
-    if (is_finalizing() && syscall(SYS_gettid) != getpid()) return;
+    if (mwpy_is_finalizing() && syscall(SYS_gettid) != getpid()) return;
     PyThreadState *thread = this_thread(origin);
     place at;
     if (!thread) return;

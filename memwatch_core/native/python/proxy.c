@@ -144,7 +144,8 @@ static int find_kind(const char *name) {
 
 PyDoc_STRVAR(create_doc, "create(kind, name, data, flags, depth_start, depth_stop, share, codec)\n--\n\n"
                          "A proxy of that kind whose page holds data, registered with the core.\n\n"
-                         "codec: None; for struct (format, fields, make); for object (encode, decode, options).\n"
+                         "codec: None; for struct (format, fields, make); for object (encode,\n"
+                         "decode, options, buffer), buffer being None or (format, bytes of an item, shape).\n"
                          "Raises CoreError, JournalFullError; ValueError if data doesn't have the kind's layout.");
 static PyObject *create(PyObject *module, PyObject *args) {
     (void)module;
@@ -283,8 +284,7 @@ static PyMethodDef functions[] = {
 
 /* ---- buffers ----------------------------------------------------------------------------------------------------- */
 
-int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, unsigned char *start, Py_ssize_t n, const char *format,
-                Py_ssize_t itemsize, bool readonly) {
+int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, const mwpy_array *array, bool readonly) {
     view->obj = NULL;
     if (readonly && (flags & PyBUF_WRITABLE) == PyBUF_WRITABLE) {
         PyErr_Format(PyExc_BufferError,
@@ -293,26 +293,29 @@ int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, unsigned char *sta
                      self->name);
         return -1;
     }
-    Py_ssize_t *shape = PyMem_Malloc(sizeof *shape); /* for the life of the view: the length may change after it */
+    /* For the life of the view: the length may change after it. */
+    Py_ssize_t *shape = PyMem_Calloc(2 * MWPY_DIMENSIONS, sizeof *shape), *strides = shape + MWPY_DIMENSIONS;
     if (!shape) {
         PyErr_NoMemory();
         return -1;
     }
-    *shape = n / itemsize;
-    bool number =
-        self->kind == &mwpy_int || self->kind == &mwpy_float; /* no array of one: numpy takes it as a scalar */
+    Py_ssize_t n = array->itemsize;
+    for (int i = array->ndim; i--; n *= shape[i]) {
+        shape[i] = array->shape[i];
+        strides[i] = n;
+    }
     *view = (Py_buffer){
-        .buf = start,
+        .buf = array->start,
         .obj = Py_NewRef((PyObject *)self),
         .len = n,
-        .itemsize = itemsize,
+        .itemsize = array->itemsize,
         .readonly = readonly,
-        .ndim = number ? 0 : 1,
-        .format = flags & PyBUF_FORMAT ? (char *)format : NULL,
-        .shape = flags & PyBUF_ND && !number ? shape : NULL,
+        .ndim = array->ndim,
+        .format = flags & PyBUF_FORMAT ? (char *)array->format : NULL,
+        .shape = flags & PyBUF_ND && array->ndim ? shape : NULL,
+        .strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES && array->ndim ? strides : NULL,
         .internal = shape,
     };
-    if ((flags & PyBUF_STRIDES) == PyBUF_STRIDES && !number) view->strides = &view->itemsize;
     self->exports++;
     return 0;
 }

@@ -106,13 +106,14 @@ static PyObject *item(PyObject *self, Py_ssize_t i) {
     return NULL;
 }
 
-static int export_bytes(PyObject *self, Py_buffer *view, int flags) {
+static int export_content(PyObject *self, Py_buffer *view, int flags, bool readonly) {
     mwpy_proxy *p = (mwpy_proxy *)self;
-    return mwpy_export(p, view, flags, content_of(p), (Py_ssize_t)length_of(p), "B", 1, true);
+    mwpy_array array = {content_of(p), "B", 1, {(Py_ssize_t)length_of(p)}, 1};
+    return mwpy_export(p, view, flags, &array, readonly);
 }
+static int export_bytes(PyObject *self, Py_buffer *view, int flags) { return export_content(self, view, flags, true); }
 static int export_bytearray(PyObject *self, Py_buffer *view, int flags) {
-    mwpy_proxy *p = (mwpy_proxy *)self;
-    return mwpy_export(p, view, flags, content_of(p), (Py_ssize_t)length_of(p), "B", 1, false);
+    return export_content(self, view, flags, false);
 }
 
 static PyObject *bytes_of(PyObject *self, PyObject *unused) {

@@ -1,20 +1,37 @@
 /* proxy_object.c - any value that a serializer can turn into bytes of fixed extent, read and written as a whole.
  *
- * codec is (encode, decode, options). A read decodes; a change of any part (p.name = ..., p[key] = ..., a method) is
- * made on the decoded value, which is then encoded and stored by one write if its bytes have changed. What is taken out
- * of the value is a copy: changing it further down (p.part.name = ...) changes the copy only. */
+ * codec is (encode, decode, options, buffer); buffer is None, or the (format, shape) that the buffer protocol shows. A
+ * read decodes; a change of any part (p.name = ..., p[key] = ..., a method) is made on the decoded value, which is then
+ * encoded and stored by one write if its bytes have changed. What is taken out of the value is a copy: changing it
+ * further down (p.part.name = ...) changes the copy only. */
 #include <string.h>
 
 #include "adapter.h"
 
 static int init(mwpy_proxy *self, PyObject *codec) {
-    (void)self;
-    if (PyTuple_Check(codec) && PyTuple_GET_SIZE(codec) == 3 && PyCallable_Check(PyTuple_GET_ITEM(codec, 0)) &&
-        PyCallable_Check(PyTuple_GET_ITEM(codec, 1)))
-        return 0;
-    PyErr_SetString(PyExc_TypeError, "the codec of an object is (encode, decode, options)");
+    PyObject *encode, *decode, *options, *buffer, *shape;
+    if (!PyArg_ParseTuple(codec, "OOOO", &encode, &decode, &options, &buffer)) return -1;
+    if (buffer == Py_None) return 0;
+    mwpy_array *array = self->extra = PyMem_Calloc(1, sizeof *array);
+    if (!array) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (!PyArg_ParseTuple(buffer, "snO!", &array->format, &array->itemsize, &PyTuple_Type, &shape)) return -1;
+    Py_ssize_t n = array->itemsize;
+    for (Py_ssize_t i = 0; n > 0 && i < PyTuple_GET_SIZE(shape); i++) {
+        Py_ssize_t length = PyLong_AsSsize_t(PyTuple_GET_ITEM(shape, i));
+        if (length == -1 && PyErr_Occurred()) return -1;
+        if (i >= MWPY_DIMENSIONS || length < 1 || __builtin_mul_overflow(n, length, &n)) n = 0;
+        if (n) array->shape[array->ndim++] = length;
+    }
+    if (n == (Py_ssize_t)self->size) return 0;
+    PyErr_Format(PyExc_ValueError, "'%U': the layout's buffer, %R, doesn't cover its %zu bytes", self->name, buffer,
+                 self->size);
     return -1;
 }
+
+static void clear(mwpy_proxy *self) { PyMem_Free(self->extra); }
 
 static PyObject *get_object(mwpy_proxy *self) {
     PyObject *data = PyBytes_FromStringAndSize((char *)self->bytes, (Py_ssize_t)self->size);
@@ -127,15 +144,22 @@ ON_VALUE(as_int, PyNumber_Long)
 ON_VALUE(as_index, PyNumber_Index)
 ON_VALUE(as_float, PyNumber_Float)
 
-/* The encoded bytes. */
 static int export_object(PyObject *object, Py_buffer *view, int flags) {
     mwpy_proxy *self = (mwpy_proxy *)object;
-    return mwpy_export(self, view, flags, self->bytes, (Py_ssize_t)self->size, "B", 1, false);
+    mwpy_array *array = self->extra;
+    if (!array) {
+        view->obj = NULL;
+        PyErr_Format(PyExc_BufferError, "'%U' shows no buffer: its serializer's layout names no format; take p.value",
+                     self->name);
+        return -1;
+    }
+    array->start = self->bytes;
+    return mwpy_export(self, view, flags, array, false);
 }
 
 static PyType_Slot slots[] = {
     {Py_tp_doc, "A watched value of any type that has a serializer, written as a whole."},
-    {Py_tp_methods, mwpy_rounding},
+    {Py_tp_methods, mwpy_conversions},
     {Py_tp_getattro, get_attribute},
     {Py_tp_setattro, set_attribute},
     {Py_tp_iter, mwpy_iterate},
@@ -152,4 +176,4 @@ static PyType_Slot slots[] = {
 };
 static PyType_Spec spec = {"memwatch_core.native.proxy.Object", sizeof(mwpy_proxy), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, slots};
-const mwpy_kind mwpy_object = {"object", &spec, init, get_object, set_object, NULL};
+const mwpy_kind mwpy_object = {"object", &spec, init, get_object, set_object, clear};

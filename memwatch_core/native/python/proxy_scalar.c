@@ -85,7 +85,8 @@ static PyObject *int_as_float(PyObject *self) { return PyFloat_FromDouble((doubl
 static PyObject *int_as_index(PyObject *self) { return get_int((mwpy_proxy *)self); }
 
 static int export_int(PyObject *self, Py_buffer *view, int flags) {
-    return mwpy_export((mwpy_proxy *)self, view, flags, ((mwpy_proxy *)self)->bytes, 8, "q", 8, false);
+    mwpy_array number = {((mwpy_proxy *)self)->bytes, "q", 8, {0}, 0};
+    return mwpy_export((mwpy_proxy *)self, view, flags, &number, false);
 }
 
 /* ---- float ------------------------------------------------------------------------------------------------------- */
@@ -122,12 +123,13 @@ static PyObject *float_imultiply(PyObject *a, PyObject *b) {
 }
 
 static int export_float(PyObject *self, Py_buffer *view, int flags) {
-    return mwpy_export((mwpy_proxy *)self, view, flags, ((mwpy_proxy *)self)->bytes, 8, "d", 8, false);
+    mwpy_array number = {((mwpy_proxy *)self)->bytes, "d", 8, {0}, 0};
+    return mwpy_export((mwpy_proxy *)self, view, flags, &number, false);
 }
 
 static PyType_Slot int_slots[] = {
     {Py_tp_doc, "A watched int: 8 bytes, signed."},
-    {Py_tp_methods, mwpy_rounding},
+    {Py_tp_methods, mwpy_conversions},
     {Py_nb_int, int_as_index},
     {Py_nb_index, int_as_index},
     {Py_nb_float, int_as_float},
@@ -148,7 +150,7 @@ const mwpy_kind mwpy_int = {"int", &int_spec, check_size, get_int, set_int, NULL
 
 static PyType_Slot float_slots[] = {
     {Py_tp_doc, "A watched float: 8 bytes, IEEE 754."},
-    {Py_tp_methods, mwpy_rounding},
+    {Py_tp_methods, mwpy_conversions},
     {Py_nb_int, float_as_int},
     {Py_nb_float, float_as_float},
     {Py_nb_inplace_add, float_iadd},

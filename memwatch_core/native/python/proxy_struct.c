@@ -319,12 +319,17 @@ static int assign_subscript(PyObject *object, PyObject *key, PyObject *value) {
 
 static int export_struct(PyObject *object, Py_buffer *view, int flags) {
     mwpy_proxy *self = (mwpy_proxy *)object;
-    return mwpy_export(self, view, flags, self->bytes, (Py_ssize_t)self->size, layout_of(self)->format,
-                       (Py_ssize_t)self->size, false);
+    mwpy_array record = {self->bytes, layout_of(self)->format, (Py_ssize_t)self->size, {1}, 1};
+    return mwpy_export(self, view, flags, &record, false);
 }
 
+static PyMethodDef methods[] = {
+    {"__bytes__", mwpy_to_bytes, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
 static PyType_Slot slots[] = {
     {Py_tp_doc, "A watched struct: fields by name and by index."},
+    {Py_tp_methods, methods},
     {Py_tp_getattro, get_attribute},
     {Py_tp_setattro, set_attribute},
     {Py_tp_iter, mwpy_iterate},
@@ -338,6 +343,8 @@ static PyType_Slot slots[] = {
     {Py_bf_releasebuffer, mwpy_release},
     {0, NULL},
 };
-static PyType_Spec spec = {"memwatch_core.native.proxy.Struct", sizeof(mwpy_proxy), 0,
-                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, slots};
+/* SEQUENCE: `case [a, *rest]` matches it, as it matches a tuple. */
+static PyType_Spec spec = {
+    "memwatch_core.native.proxy.Struct", sizeof(mwpy_proxy), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_SEQUENCE, slots};
 const mwpy_kind mwpy_struct = {"struct", &spec, init, get_struct, set_struct, clear};

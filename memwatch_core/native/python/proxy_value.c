@@ -207,18 +207,24 @@ PyObject *mwpy_iterate(PyObject *self) {
     return result;
 }
 
-#define ON_VALUE(name, method)                                                                                         \
-    static PyObject *name(PyObject *self, PyObject *args) { return mwpy_call_on_value(self, method, args); }
 ON_VALUE(round_value, "__round__")
 ON_VALUE(floor_value, "__floor__")
 ON_VALUE(ceil_value, "__ceil__")
 ON_VALUE(truncate_value, "__trunc__")
-PyMethodDef mwpy_rounding[] = {
-    {"__round__", round_value, METH_VARARGS, NULL},
-    {"__floor__", floor_value, METH_VARARGS, NULL},
-    {"__ceil__", ceil_value, METH_VARARGS, NULL},
-    {"__trunc__", truncate_value, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
+
+/* bytes(5) is five zeros, and bytes(5.0) an error: neither looks for a buffer, which the proxy has. */
+PyObject *mwpy_to_bytes(PyObject *self, PyObject *unused) {
+    (void)unused;
+    PyObject *value = mwpy_plain(self);
+    PyObject *result = value ? PyObject_CallOneArg((PyObject *)&PyBytes_Type, value) : NULL;
+    Py_XDECREF(value);
+    return result;
+}
+
+PyMethodDef mwpy_conversions[] = {
+    {"__bytes__", mwpy_to_bytes, METH_NOARGS, NULL},   {"__round__", round_value, METH_VARARGS, NULL},
+    {"__floor__", floor_value, METH_VARARGS, NULL},    {"__ceil__", ceil_value, METH_VARARGS, NULL},
+    {"__trunc__", truncate_value, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL},
 };
 
 static PyObject *copy_value(PyObject *self, PyObject *unused) {

@@ -72,7 +72,7 @@ mwpy_statement *mwpy_in_force(void) {
 /* What a weak reference refers to; None if it is gone. For comparing only. */
 static inline PyObject *referent(PyObject *ref) { return ((PyWeakReference *)ref)->wr_object; }
 
-static inline PyObject *context_here(void) { return _PyThreadState_UncheckedGet()->context; }
+static inline PyObject *context_here(void) { return mwpy_current_thread()->context; }
 
 bool mwpy_is_here(const mwpy_statement *s) { return s->place && referent(s->place) == context_here(); }
 bool mwpy_is_somewhere(const mwpy_statement *s) { return s->place && referent(s->place) != Py_None; }

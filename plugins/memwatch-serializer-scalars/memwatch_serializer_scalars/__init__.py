@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Layout, Serializer
+from memwatch_core.records import Buffer, Layout, Serializer
 
 _int, _float = struct.Struct("<q"), struct.Struct("<d")
 
@@ -43,7 +43,7 @@ def _serializer(
     def layout(value: Any, options: Mapping[str, Any]) -> Layout:
         if options:
             raise TypeError(f"unknown option {next(iter(options))!r}: {name} has none")
-        return Layout(proxy, size)
+        return Layout(proxy, size, buffer=Buffer(form[-1]) if proxy == "object" else None)
 
     return Serializer(
         name=name,

@@ -10,13 +10,14 @@ from __future__ import annotations
 import sqlite3
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memwatch_plugins.sql.around import Around, traced
 
 if TYPE_CHECKING:
     from .driver import Sqlite3Driver
 
+_LEGACY = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL, Python 3.12
 _HELPERS = ("_execute_insert", "_execute_fetchall")  # run a statement and hand out its rows in one call
 
 
@@ -28,6 +29,14 @@ class Untraced:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.factory(*args, **kwargs)
+
+
+class _Made(NamedTuple):
+    """How a connection of aiosqlite was made."""
+
+    database: Any
+    legacy: bool
+    """In sqlite3's old transaction control. Its getter raises in any thread but aiosqlite's, and nothing sets it there."""
 
 
 class _Call:
@@ -42,7 +51,7 @@ class Aiosqlite:
 
     def __init__(self, driver: Sqlite3Driver) -> None:
         self._driver = driver
-        self._files: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._made: weakref.WeakKeyDictionary[Any, _Made] = weakref.WeakKeyDictionary()
         self._owners: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
     def patch(self) -> None:
@@ -63,25 +72,28 @@ class Aiosqlite:
 
     def file(self, owner: Any) -> Any:
         """What one of aiosqlite's connections was made to; None if it isn't known."""
-        return self._files.get(owner)
+        made = self._made.get(owner)
+        return made and made.database
 
     def _connect(self, call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         made = call(*args, **{**kwargs, "factory": Untraced(kwargs.get("factory", sqlite3.Connection))})
-        self._files[made] = args[0] if args else kwargs["database"]
+        legacy = kwargs.get("autocommit", _LEGACY) == _LEGACY
+        self._made[made] = _Made(args[0] if args else kwargs["database"], legacy)
         return made
 
     def _before(self, owner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         method, *rest = args
         on, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
         below = owner._connection
-        if owner not in self._files or below is None:
+        made = self._made.get(owner)
+        if made is None or below is None:
             return None
         self._owners[id(below)] = owner
         around = (self._of_cursors if isinstance(on, sqlite3.Cursor) else self._of_connections).get(name)
         if around is None:
             return None
         if name == "executescript":
-            self._driver.script_begins(below)
+            self._driver.script_begins(below, made.legacy)
         if on is owner or (on is below and name in self._driver.runs):
             on = _Call(below)
         return around, on, around.before(on, tuple(rest), kwargs), name

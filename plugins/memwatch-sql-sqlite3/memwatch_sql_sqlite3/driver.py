@@ -64,10 +64,12 @@ class Sqlite3Driver(DbapiDriverBase):
 
         return {"executescript": functools.update_wrapper(executescript, run)}
 
-    def script_begins(self, connection: sqlite3.Connection) -> None:
-        """A script commits first, in the transaction control that was the only one before Python 3.12."""
+    def script_begins(self, connection: sqlite3.Connection, legacy: bool | None = None) -> None:
+        """A script commits first, in the transaction control that was the only one before Python 3.12: asked of the
+        connection, unless the caller knows."""
         with contextlib.suppress(Exception):
-            legacy = getattr(connection, "autocommit", -1) == -1
+            if legacy is None:
+                legacy = getattr(connection, "autocommit", -1) == -1
             if self.tracer is not None and legacy and connection.in_transaction:
                 self.tracer.transaction_ends(self.identity(connection), "committed")
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 import dbapi20
 import dbapi20_tpc
 import psycopg
+import unittest_names  # noqa: F401
 
 
 class TestPsycopg(dbapi20.DatabaseAPI20Test):

@@ -5,6 +5,7 @@ import sqlite3
 from typing import ClassVar
 
 import dbapi20
+import unittest_names  # noqa: F401
 
 
 class TestSqlite3(dbapi20.DatabaseAPI20Test):

@@ -1,0 +1,70 @@
+/* interpreter.h - what differs between the versions of CPython: its frames, and the calling thread's state.
+ *
+ * Everything here reads in place: no reference is taken, nothing is allocated, no lock. So it serves the signal handler
+ * as well, for the calling thread's own frames. Only for files that define Py_BUILD_CORE_MODULE before Python.h. */
+#ifndef MEMWATCH_PYTHON_INTERPRETER_H
+#define MEMWATCH_PYTHON_INTERPRETER_H
+#include "adapter.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#if PY_VERSION_HEX >= 0x030E0000
+#include "internal/pycore_interpframe.h"
+#else
+#include "internal/pycore_frame.h"
+#endif
+#pragma GCC diagnostic pop
+
+typedef struct _PyInterpreterFrame mwpy_frame;
+
+/* The frame of the Python code that runs, or an entry from C above it; NULL if the thread runs no Python. */
+static inline mwpy_frame *mwpy_top_frame(PyThreadState *thread) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return thread->current_frame;
+#else
+    return thread->cframe ? thread->cframe->current_frame : NULL;
+#endif
+}
+
+/* A code object, or what stands in its place in a frame that runs none. Borrowed. */
+static inline PyObject *mwpy_frame_executable(const mwpy_frame *f) {
+#if PY_VERSION_HEX >= 0x030E0000
+    return PyStackRef_AsPyObjectBorrow(f->f_executable); /* a tagged reference */
+#elif PY_VERSION_HEX >= 0x030D0000
+    return f->f_executable;
+#else
+    return (PyObject *)f->f_code;
+#endif
+}
+
+static inline const _Py_CODEUNIT *mwpy_frame_instruction(const mwpy_frame *f) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return f->instr_ptr;
+#else
+    return f->prev_instr;
+#endif
+}
+
+/* Whether the interpreter made the frame for itself, where C calls Python. */
+static inline bool mwpy_frame_is_entry(const mwpy_frame *f) {
+#if PY_VERSION_HEX >= 0x030E0000
+    return f->owner >= FRAME_OWNED_BY_INTERPRETER;
+#elif PY_VERSION_HEX >= 0x030C0000
+    return f->owner == FRAME_OWNED_BY_CSTACK;
+#else
+    (void)f;
+    return false;
+#endif
+}
+
+static inline bool mwpy_is_finalizing(void) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+#endif
