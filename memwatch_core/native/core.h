@@ -12,6 +12,7 @@
  *   fork.c       a child with pages and a journal of its own
  *   shared.c     memory mapped more than once         uffd.c       userfaultfd descriptors
  *   kernel.c     pages that the kernel writes to by itself
+ *   breakpoint.c the instruction beneath a breakpoint
  *
  * Whatever may run in the signal handler is marked MW_SIGNAL_SAFE: it calls nothing but its like, takes no lock but
  * mw_lock, allocates nothing. A test follows the calls of the built objects and holds us to it. */
@@ -402,6 +403,12 @@ MW_HIDDEN int form_open(void);
  * form_overflow_done() when it has run the form. */
 MW_HIDDEN struct form *form_at(uintptr_t ip, bool *overflow);
 MW_HIDDEN void form_overflow_done(void);
+
+/* ---- breakpoint.c ---- */
+#define INT3 0xccu
+/* The first byte of the instruction at ip, where INT3 stands over it. False if it can't be known: the text is no
+ * file's, or isn't as it is there, or the file can't be read. */
+MW_HIDDEN bool breakpoint_lift(uintptr_t ip, uint8_t *first);
 
 enum run_result {
     RUN_DONE,

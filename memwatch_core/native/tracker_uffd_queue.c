@@ -59,6 +59,18 @@ bool uffd_signal(uint32_t tid, int code, uintptr_t address, uintptr_t instructio
     return !failed || failed == -ESRCH; /* it has ended */
 }
 
+/* Whether it is a copy of an instruction that a uprobe is on: it takes no signal before it has stored. */
+static bool is_uprobed(uintptr_t instruction) {
+    char line[512];
+    unsigned long from, to;
+    bool found = false;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (maps && !found && fgets(line, sizeof line, maps))
+        found = strstr(line, "[uprobes]") && sscanf(line, "%lx-%lx", &from, &to) == 2 && instruction - from < to - from;
+    if (maps) fclose(maps);
+    return found;
+}
+
 /* True if the kernel is to be let write; otherwise all that can be done has been. A message may be stale: a signal woke
  * who waited, and it will ask again, or has gone on to something else. One that a signal finds in a system call is
  * woken too, but asks again for ever, without waiting. */
@@ -75,7 +87,7 @@ static bool is_kernel(struct waiting *w, struct patience *patience) {
             patience->doubtful = 0;
             patience->futile = patience->met == met ? patience->futile + 1 : 0;
             patience->met = met;
-            return patience->futile > FUTILE_MOST ||
+            return patience->futile > FUTILE_MOST || (patience->futile > 1 && is_uprobed(instruction)) ||
                    !uffd_signal(w->asker.tid, STORE_ANNOUNCED, w->address, instruction);
         case IN_SYSTEM_CALL: {
             struct asker again = {.tid = w->asker.tid};
