@@ -1,8 +1,9 @@
 /* arena.c - pages and their two views.
  *
- * Shared memory, mapped twice at a constant distance: the watched view, which is never writable, and above it the
- * writable view, which is the core's alone. Both are reserved once, at an address that is a multiple of their size and
- * stays for the life of the process; chunks of them are mapped and armed as pages are asked for.
+ * Shared memory, mapped twice: the watched view, which is never writable, at an address that is a multiple of its size,
+ * and the writable view, which is the core's alone. Each is reserved once, at a place drawn at random for the life of
+ * the process (forked children keep it), so that neither leads to the other; chunks are mapped and armed as pages are
+ * asked for.
  *
  * Memory of an adapter's own is adopted: arena pages take over its contents and are mapped, armed, at its address. */
 #include "core.h"
@@ -11,7 +12,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -27,6 +30,11 @@
 #define CHUNK_MAX ((uint64_t)1024 << PAGE_SHIFT)
 #define RESERVE_MAX ((uint64_t)1 << 34)
 #define RESERVE_MIN ((uint64_t)1 << 24)
+#define HUGE_PAGE ((uint64_t)1 << 21)  /* views that differ by less couldn't share one */
+#define LOWEST ((uint64_t)1 << 40)     /* random places: below are programs that need low addresses, */
+#define HIGHEST ((uint64_t)0x7d << 40) /* above are libraries and stacks, */
+#define PROGRAM 0x55u                  /* and in these four TiB position-independent programs and their heaps */
+#define TRIES 32
 
 void *arena_table(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -44,19 +52,47 @@ static uint64_t address_space_left(void) {
     return limit.rlim_cur > pages << PAGE_SHIFT ? limit.rlim_cur - (pages << PAGE_SHIFT) : 0;
 }
 
+static uint64_t random_number(void) {
+    uint64_t number;
+    if (raw_syscall4(SYS_getrandom, (long)&number, sizeof number, GRND_NONBLOCK, 0) == sizeof number) return number;
+    memcpy(&number, (const void *)getauxval(AT_RANDOM), sizeof number); /* refused; it was drawn for this process */
+    return number * (__builtin_ia32_rdtsc() | 1);
+}
+
+static void *map_nothing(void *at, uint64_t size) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *p = mmap(at, size, PROT_NONE, flags | (at ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+    if (p != MAP_FAILED && at && p != at) munmap(p, size); /* before kernel 4.17, it is but a wish */
+    return p == MAP_FAILED || (at && p != at) ? NULL : p;
+}
+
+void *arena_place(uint64_t size, uint64_t alignment) {
+    for (int i = 0; i < TRIES; i++) {
+        uint64_t at = (LOWEST + random_number() % (HIGHEST - LOWEST)) & ~(alignment - 1);
+        void *p = (at >> 40 | 3) == (PROGRAM | 3) ? NULL : map_nothing((void *)at, size);
+        if (p) return p;
+    }
+    void *p = map_nothing(NULL, size + alignment); /* where the kernel likes */
+    if (!p) return NULL;
+    uintptr_t from = (uintptr_t)p, start = (from + alignment - 1) & ~(alignment - 1);
+    if (start > from) munmap(p, start - from);
+    munmap((void *)(start + size), from + alignment - start);
+    return (void *)start;
+}
+
 /* Of the address space that is left, the views take a quarter at most, the tables of variables and of names an eighth.
  */
 static void reserve(uint64_t left) {
     for (uint64_t size = RESERVE_MAX; size >= RESERVE_MIN; size /= 2) {
         if (2 * size > left / 4) continue;
-        void *p = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (p == MAP_FAILED) continue;
-        uintptr_t from = (uintptr_t)p, start = (from + size - 1) & ~(size - 1);
-        if (start > from) munmap(p, start - from);
-        munmap((void *)(start + 2 * size), from + 3 * size - (start + 2 * size));
-        mw.watched = start;
-        mw.distance = mw.reserved = size;
-        return;
+        void *watched = arena_place(size, size), *writable = watched ? arena_place(size, HUGE_PAGE) : NULL;
+        if (writable) {
+            mw.watched = (uintptr_t)watched;
+            mw.distance = (uintptr_t)writable - mw.watched;
+            mw.reserved = size;
+            return;
+        }
+        if (watched) munmap(watched, size);
     }
 }
 
@@ -79,7 +115,10 @@ int arena_open(void) {
 }
 
 void arena_take_down(void) {
-    if (mw.watched) munmap((void *)mw.watched, 2 * mw.reserved);
+    if (mw.watched) {
+        munmap((void *)mw.watched, mw.reserved);
+        munmap((void *)(mw.watched + mw.distance), mw.reserved);
+    }
     shared_close(&mw.arena);
     mw.watched = 0;
 }
@@ -91,7 +130,9 @@ static int commit(uint64_t at_least) {
     if (from + size > mw.reserved) size = mw.reserved - from;
     if (size < at_least) return MW_ERR_LIMIT;
     char *watched = (char *)mw.watched + from, *writable = watched + mw.distance;
-    if (shared_grow(&mw.arena, from + size) || !shared_view(&mw.arena, writable, from, size, PROT_READ | PROT_WRITE) ||
+    int error = shared_grow(&mw.arena, from + size);
+    if (error) return error;
+    if (!shared_view(&mw.arena, writable, from, size, PROT_READ | PROT_WRITE) ||
         !shared_view(&mw.arena, watched, from, size, PROT_READ))
         return MW_ERR_NO_MEMORY;
     madvise(writable, size, MADV_POPULATE_WRITE);
@@ -219,7 +260,7 @@ void *mw_page_alloc(size_t n) {
     int error = arena_allocate(n, &first);
     lock_release(&mw.lock);
     if (error) {
-        errno = ENOMEM;
+        errno = error == MW_ERR_FILE_SIZE ? EFBIG : ENOMEM;
         return NULL;
     }
     return (void *)(mw.watched + ((uint64_t)first << PAGE_SHIFT));

@@ -1,6 +1,8 @@
 /* code.c - executable memory: two thunks and a small block for each form.
  *
- * Never writable and executable through one address: memory that is mapped once read-write and once read-execute.
+ * Never writable and executable through one address: memory that is mapped once read-write and once read-execute, each
+ * at a random place. (Mapped for writing only while a block is written, it would take system calls on the fault path:
+ * dear, and what a sandbox that the program enters later may kill for.)
  *
  *   enter(xstate, mask):  reload the extended state if asked to, save our stack pointer, load flags and all sixteen
  *                         registers from this thread's struct thread (addressed through FS), jump to its `block`
@@ -71,13 +73,14 @@ static void emit_leave(struct emitter *e) {
     BYTES(e, 0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3);
 }
 
-/* Maps both views of new memory, at the given addresses if there are any, with what is at `write_at` in it. */
+/* Maps both views of new memory, with what is at `write_at` in it. */
 static int map_views(void *write_at, void *run_at) {
     struct shared memory;
+    if (!write_at || !run_at) return MW_ERR_NO_MEMORY;
     int error = shared_open(&memory, CODE_SIZE, true);
     if (error) return error;
     error = shared_grow(&memory, CODE_SIZE);
-    if (!error && write_at) error = shared_write(&memory, 0, write_at, mw.code_used);
+    if (!error) error = shared_write(&memory, 0, write_at, mw.code_used);
     void *write_view = error ? NULL : shared_view(&memory, write_at, 0, CODE_SIZE, PROT_READ | PROT_WRITE);
     void *run_view = error ? NULL : shared_view(&memory, run_at, 0, CODE_SIZE, PROT_READ | PROT_EXEC);
     shared_close(&memory);
@@ -89,8 +92,13 @@ static int map_views(void *write_at, void *run_at) {
 }
 
 int code_open(void) {
-    int error = map_views(NULL, NULL);
-    if (error) return error;
+    void *write_at = arena_place(CODE_SIZE, MW_PAGE_SIZE), *run_at = arena_place(CODE_SIZE, MW_PAGE_SIZE);
+    int error = map_views(write_at, run_at);
+    if (error) {
+        if (write_at) munmap(write_at, CODE_SIZE);
+        if (run_at) munmap(run_at, CODE_SIZE);
+        return error;
+    }
     struct emitter e = {mw.code_write};
     emit_enter(&e);
     size_t enter_size = (size_t)(e.at - mw.code_write);

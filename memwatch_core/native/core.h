@@ -196,6 +196,13 @@ struct journal {
     uint8_t session[16];
 };
 
+struct latest { /* of the names of a thread or a variable in the oldest segment (room.c) */
+    uint32_t kind, id;
+    uint32_t first, last; /* slots */
+    bool open;            /* the last one goes on in the next segment */
+};
+#define LATEST 1024u
+
 struct clock { /* one sample, guarded by `version`: odd while it is written */
     _Atomic uint32_t version;
     bool usable;
@@ -217,7 +224,7 @@ struct mw_core {
     const struct tracker *tracker;
     char tracker_reason[256];
 
-    /* arena: [watched, watched + reserved) is what the program sees, + distance is what the core writes */
+    /* arena: [watched, watched + reserved) is what the program sees, + distance (modulo 2^64) what the core writes */
     uintptr_t watched;
     uint64_t distance, reserved;
     _Atomic uint64_t committed;
@@ -275,6 +282,7 @@ struct mw_core {
     struct {                    /* between the handlers of pthread_atfork, under `lock` */
         struct shared copy;     /* of the arena; only if `copied` */
         bool copied, watching;
+        int error; /* why they aren't */
         uint64_t mask;
     } fork;
     mw_lock signals_lock;
@@ -287,6 +295,7 @@ struct mw_core {
 
     mw_origin_provider provider;
     struct journal journal;
+    struct latest latest[LATEST]; /* under journal.grow */
     struct clock clock;
     mw_lock sites_lock;
     struct site *sites;
@@ -306,6 +315,8 @@ static inline uint32_t thread_id(void) { return likely(mw_thread.tid) ? mw_threa
 /* ---- arena.c ---- */
 MW_HIDDEN int arena_open(void);
 MW_HIDDEN void *arena_table(size_t size); /* zeroed, for good, paid for as it is touched; NULL if refused */
+/* Address space at a random place, or where the kernel likes if none is found; alignment: a power of two. */
+MW_HIDDEN void *arena_place(uint64_t size, uint64_t alignment);
 MW_HIDDEN void arena_take_down(void);
 MW_HIDDEN uint64_t arena_fit(uint64_t most, size_t size); /* entries of a table: less if RLIMIT_AS leaves little */
 MW_HIDDEN int arena_copy(struct shared *copy);    /* the contents of all pages in use; caller holds every page lock */

@@ -35,7 +35,8 @@ static void before_fork(void) {
     for (int i = 0; i < OUTER; i++) lock_take(outer[i], self);
     mw.fork.mask = mask;
     mw.fork.watching = atomic_load(&mw.journal.open) && mw.committed;
-    mw.fork.copied = mw.committed && !arena_copy(&mw.fork.copy);
+    mw.fork.error = mw.committed ? arena_copy(&mw.fork.copy) : MW_OK;
+    mw.fork.copied = mw.committed && !mw.fork.error;
 }
 
 static void in_parent(void) {
@@ -52,7 +53,7 @@ static void in_child(void) {
     mw_thread.context = 0;
     if (mw.committed) {
         mw.tracker->close(); /* the parent's descriptor */
-        error = !copied || mw.tracker->open() ? MW_ERR_NO_TRACKER : arena_replace(&mw.fork.copy);
+        error = !copied ? mw.fork.error : mw.tracker->open() ? MW_ERR_NO_TRACKER : arena_replace(&mw.fork.copy);
         if (!error) error = code_replace();
     }
     uint64_t mask = mw.fork.mask, all = ~0ull;

@@ -4,8 +4,10 @@
  * an old size of 0. A view is never more permissive at its address than it was asked to be, not for a moment. */
 #include "core.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
@@ -25,7 +27,12 @@ int shared_open(struct shared *s, uint64_t most, bool executable) {
 
 int shared_grow(const struct shared *s, uint64_t size) {
     if (s->fd < 0) return size <= s->most ? MW_OK : MW_ERR_NO_MEMORY;
-    return ftruncate(s->fd, (off_t)size) ? MW_ERR_NO_MEMORY : MW_OK;
+    struct rlimit limit; /* asked before: whoever goes beyond gets SIGXFSZ */
+    if (!getrlimit(RLIMIT_FSIZE, &limit) && size > limit.rlim_cur) {
+        errno = EFBIG;
+        return MW_ERR_FILE_SIZE;
+    }
+    return ftruncate(s->fd, (off_t)size) ? MW_ERR_FILE_SIZE : MW_OK;
 }
 
 void *shared_view(const struct shared *s, void *at, uint64_t from, size_t size, int protection) {
