@@ -10,7 +10,8 @@
 
 #include <fcntl.h>
 
-#define AROUND 32u /* bytes of text on either side that must be the file's */
+#define AROUND 32u    /* bytes of text on either side: the file's, */
+#define CHANGED_MAX 8 /* but for an instruction or so that somebody has patched */
 #define PATH 512u
 
 struct source {
@@ -35,7 +36,11 @@ MW_SIGNAL_SAFE static bool take_line(struct source *source, const char *line, ui
     if (ip - from >= to - from) return false;
     char *end = source->by_mapping + sizeof folder - 1;
     memcpy(source->by_mapping, folder, sizeof folder - 1);
-    while (line < at) *end++ = *line++;
+    for (bool leading = true; line < at; line++) { /* without zeros in front, there */
+        if (leading && *line == '0') continue;
+        leading = *line == '-';
+        *end++ = *line;
+    }
     *end = 0;
     at += sizeof permissions - 1;
     source->offset = number(&at) + (ip - from);
@@ -84,8 +89,8 @@ MW_SIGNAL_SAFE bool breakpoint_lift(uintptr_t ip, uint8_t *first) {
     if (!read_source(source.by_mapping, source.offset - before, bytes, n) &&
         !read_source(source.by_name, source.offset - before, bytes, n))
         return false;
-    for (unsigned i = 0; i < n; i++) /* another file of this name, or text that was changed since: not to be trusted */
-        if (text[i] != bytes[i] && text[i] != INT3) return false;
+    unsigned changed = 0;
+    for (unsigned i = 0; i < n; i++) changed += text[i] != bytes[i] && text[i] != INT3;
     *first = bytes[before];
-    return *first != INT3;
+    return changed <= CHANGED_MAX && *first != INT3; /* else, it is another file of this name, or was no instruction */
 }

@@ -5,6 +5,8 @@
 
 #define PAGE_FAULT_WRITE 2u /* error code of #PF, in REG_ERR: Intel SDM volume 3, 4.7 */
 #define TRAP_PAGE_FAULT 14
+#define FAILURES 3u
+#define FAILURES_ELSEWHERE 64u /* beneath a breakpoint: it may be another instruction's signal that came late */
 #define FLAG_TRAP 0x100u
 #define FLAG_RESUME 0x10000u
 
@@ -58,7 +60,7 @@ MW_SIGNAL_SAFE static void wait_until_protected(uintptr_t address) {
 }
 
 /* uffd-queue: this thread waits in a store, as far as the tracker's thread could see. If another signal came between,
- * the instruction is a different one, and the store will be announced again. Only what fails three times at one place
+ * the instruction is a different one, and the store will be announced again. Only what fails several times at one place
  * is sure to be what can't be run: then `info` is what a fault would have brought. */
 MW_SIGNAL_SAFE static enum run_result run_announced(siginfo_t *info, ucontext_t *context) {
     uint64_t ip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
@@ -70,14 +72,15 @@ MW_SIGNAL_SAFE static enum run_result run_announced(siginfo_t *info, ucontext_t 
         return RUN_LATER;
     }
     /* Where a breakpoint is, what waited may have been a copy of the instruction, which was then given up. */
-    if ((uint32_t)ip != meant && *(const uint8_t *)ip != INT3) return RUN_LATER;
+    bool elsewhere = (uint32_t)ip != meant;
+    if (elsewhere && *(const uint8_t *)ip != INT3) return RUN_LATER;
     atomic_fetch_add_explicit(&mw.announced.met, 1, memory_order_relaxed);
     enum run_result result = arena_page_at(address) == NO_PAGE ? RUN_NOT_OURS : executor_run(context, address);
     if (result == RUN_DONE) mw_thread.failures = 0;
     if (result != RUN_REFUSED && result != RUN_NOT_OURS) return result;
     mw_thread.failures = mw_thread.failed == ip ? mw_thread.failures + 1 : 1;
     mw_thread.failed = ip;
-    if (mw_thread.failures < 3) return RUN_LATER;
+    if (mw_thread.failures < (elsewhere ? FAILURES_ELSEWHERE : FAILURES)) return RUN_LATER;
     mw_thread.failures = 0;
     info->si_code = BUS_ADRERR;
     info->si_errno = 0;
