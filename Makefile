@@ -6,7 +6,7 @@ DIST   := dist
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 # What is needed to build, and besides to test, as Debian calls it; asked for only if something is missing.
 PACKAGES := gcc make python3-dev python3-venv libzydis-dev
-TEST_PACKAGES := g++ postgresql mariadb-server-core mariadb-client-core libmariadb-dev pkg-config libsqlite3-dev
+TEST_PACKAGES := g++ postgresql mariadb-server-core mariadb-client-core libmariadb-dev pkg-config libsqlite3-dev gdb
 NO_CLUSTER := /etc/postgresql-common/createcluster.d/memwatch.conf
 PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
 SOURCES  := pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch] memwatch_core/journal/native/*.[ch]) $(PLUGINS)
@@ -101,7 +101,7 @@ pythons: python ## all tests but Node's, on each Python of .python
 	  echo "better-sqlite3 can't be built here for Node.js 20: its tests will be skipped"
 
 soak: setup node .node/20/drivers/ready ## the long tests: more forms, more threads, more events
-	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q
+	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 
 # The corpus of compiled functions isn't run: it overflows integers on purpose; nor what looks at the built objects. And
 # ThreadSanitizer runs the program's handlers with every signal blocked, so that a store in one of them kills.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import re
 import tomllib
@@ -224,6 +225,8 @@ class _Collector:
             value = self.check(section, name, value, where, lax)
             if isinstance(value, Path):
                 value = base / value
+        elif _holds_infinity(value):  # other processes get the settings as JSON, which has neither
+            raise ConfigError(f"{where}: {key} = {_shown(value)}: neither inf nor nan can be a setting")
         self.values[key] = value
         self.sources[key] = source
 
@@ -284,6 +287,14 @@ class _Collector:
         config = Config.model_validate(nested)
         config._sources.update(self.sources)
         return config
+
+
+def _holds_infinity(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_infinity, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_infinity, value))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _shown(value: object) -> str:

@@ -63,13 +63,16 @@ class _Metadata(msgspec.Struct):
 class _Watch:
     """A registered variable, and whether sinks know of it."""
 
-    __slots__ = ("announced", "depth", "flags", "followed", "metadata", "repeated", "shown", "size", "time")
+    __slots__ = (
+        "announced", "depth", "described", "flags", "followed", "metadata", "repeated", "shown", "size", "time",
+    )  # fmt: skip
 
     def __init__(self, time: int, size: int, flags: int, depth: tuple[int, int], repeated: bool = False) -> None:
         self.time, self.size, self.flags, self.depth = time, size, flags, depth
         self.repeated = repeated
         """What it held at the beginning of the journal is no longer there."""
         self.metadata = _Metadata()
+        self.described = 0
         self.announced = False
         self.followed = 0
         self.shown: Variable | None = None
@@ -103,7 +106,8 @@ class JournalDecoder:
         self._stores = Stores(Event, self.pid, self.runtime, ORIGINS, call, self.journal)
         self._watches: dict[int, _Watch] = {}
         self.contexts = Contexts(self._stores, outcomes)
-        self._named: set[int] = set()
+        self._named: dict[int, int] = {}
+        """Threads, and when each got its name from an adapter."""
         self._payloads = Payloads()
         self._followed = 0
         self._skipped_told = self._damaged_told = 0
@@ -236,8 +240,8 @@ class JournalDecoder:
             return record.id <= self._last  # if we don't know it, it has ended
         if record.kind == Kind.METADATA:
             watch = self._watches.get(record.id)
-            return watch is None or not watch.repeated or watch.announced
-        return record.kind == Kind.THREAD and record.tid in self._named
+            return watch is None or not watch.repeated or watch.announced or record.time < watch.described
+        return record.kind == Kind.THREAD and record.time <= self._named.get(record.tid, -1)
 
     def _define(self, ident: int, watch: _Watch, *, provisional: bool) -> Variable:
         """Tells the store loop what is known of a variable."""
@@ -270,7 +274,7 @@ class JournalDecoder:
         watch = self._watches.get(record.id)
         if watch is None:
             raise ValueError("no such variable")
-        watch.metadata = metadata
+        watch.metadata, watch.described = metadata, record.time
         before = watch.shown
         if watch.repeated and not watch.announced:
             self._define(record.id, watch, provisional=True)  # announced by its first store, with the value before
@@ -358,7 +362,7 @@ class JournalDecoder:
     def _name_thread(self, record: RawRecord, name: str) -> None:
         """A name that the kernel had (inexact) doesn't replace one that an adapter gave."""
         if record.flags & Flag.INEXACT == 0:
-            self._named.add(record.tid)
+            self._named[record.tid] = record.time
         elif record.tid in self._named:
             return
         self._stores.thread(record.tid, name)

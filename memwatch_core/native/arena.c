@@ -1,8 +1,9 @@
 /* arena.c - pages and their two views.
  *
- * Shared memory, mapped twice at a constant distance: the watched view, which is never writable, and above it the
- * writable view, which is the core's alone. Both are reserved once, at an address that is a multiple of their size and
- * stays for the life of the process; chunks of them are opened and armed as pages are asked for.
+ * Shared memory, mapped twice: the watched view, which is never writable, at an address that is a multiple of its size,
+ * and the writable view, which is the core's alone. Each is reserved once, at a place drawn at random for the life of
+ * the process (forked children keep it), so that neither leads to the other; chunks are opened and armed as pages are
+ * asked for.
  *
  * Memory of an adapter's own is adopted: arena pages take over its contents and are mapped, armed, at its address. */
 #include "core.h"
@@ -11,7 +12,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -27,6 +30,11 @@
 #define CHUNK_MAX ((uint64_t)1024 << PAGE_SHIFT)
 #define RESERVE_MAX ((uint64_t)1 << 34)
 #define RESERVE_MIN ((uint64_t)1 << 24)
+#define HUGE_PAGE ((uint64_t)1 << 21)  /* views that differ by less couldn't share one */
+#define LOWEST ((uint64_t)1 << 40)     /* random places: below are programs that need low addresses, */
+#define HIGHEST ((uint64_t)0x7d << 40) /* above are libraries and stacks, */
+#define PROGRAM 0x55u                  /* and in these four TiB position-independent programs and their heaps */
+#define TRIES 32
 
 void *arena_table(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -44,28 +52,51 @@ static uint64_t address_space_left(void) {
     return limit.rlim_cur > pages << PAGE_SHIFT ? limit.rlim_cur - (pages << PAGE_SHIFT) : 0;
 }
 
-/* Both views, at a multiple of their size: the watched one as a mere reservation, the writable one as the memory. */
-static bool reserve_both(uint64_t size) {
-    void *p = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) return false;
-    uintptr_t from = (uintptr_t)p, start = (from + size - 1) & ~(size - 1);
-    if (start > from) munmap(p, start - from);
-    munmap((void *)(start + 2 * size), from + 3 * size - (start + 2 * size));
-    if (shared_open(&mw.arena, (void *)(start + size), size)) {
-        munmap((void *)start, 2 * size);
-        return false;
+static uint64_t random_number(void) {
+    uint64_t number;
+    if (raw_syscall4(SYS_getrandom, (long)&number, sizeof number, GRND_NONBLOCK, 0) == sizeof number) return number;
+    memcpy(&number, (const void *)getauxval(AT_RANDOM), sizeof number); /* refused; it was drawn for this process */
+    return number * (__builtin_ia32_rdtsc() | 1);
+}
+
+static void *map_nothing(void *at, uint64_t size) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *p = mmap(at, size, PROT_NONE, flags | (at ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+    if (p != MAP_FAILED && at && p != at) munmap(p, size); /* before kernel 4.17, it is but a wish */
+    return p == MAP_FAILED || (at && p != at) ? NULL : p;
+}
+
+void *arena_place(uint64_t size, uint64_t alignment) {
+    for (int i = 0; i < TRIES; i++) {
+        uint64_t at = (LOWEST + random_number() % (HIGHEST - LOWEST)) & ~(alignment - 1);
+        void *p = (at >> 40 | 3) == (PROGRAM | 3) ? NULL : map_nothing((void *)at, size);
+        if (p) return p;
     }
-    mw.watched = start;
-    mw.distance = mw.reserved = size;
-    return true;
+    void *p = map_nothing(NULL, size + alignment); /* where the kernel likes */
+    if (!p) return NULL;
+    uintptr_t from = (uintptr_t)p, start = (from + alignment - 1) & ~(alignment - 1);
+    if (start > from) munmap(p, start - from);
+    munmap((void *)(start + size), from + alignment - start);
+    return (void *)start;
 }
 
 /* Of the address space that is left, the views take a quarter at most, the tables of variables and of names an eighth.
  */
-static bool reserve(uint64_t left) {
-    for (uint64_t size = RESERVE_MAX; size >= RESERVE_MIN; size /= 2)
-        if (2 * size <= left / 4 && reserve_both(size)) return true;
-    return false;
+static int reserve(uint64_t left) {
+    int error = MW_ERR_NO_MEMORY;
+    for (uint64_t size = RESERVE_MAX; size >= RESERVE_MIN; size /= 2) {
+        if (2 * size > left / 4) continue;
+        void *watched = arena_place(size, size), *writable = watched ? arena_place(size, HUGE_PAGE) : NULL;
+        if (writable && !(error = shared_open(&mw.arena, writable, size))) {
+            mw.watched = (uintptr_t)watched;
+            mw.distance = (uintptr_t)writable - mw.watched;
+            mw.reserved = size;
+            return MW_OK;
+        }
+        if (writable) munmap(writable, size);
+        if (watched) munmap(watched, size);
+    }
+    return error;
 }
 
 uint64_t arena_fit(uint64_t most, size_t size) {
@@ -75,7 +106,8 @@ uint64_t arena_fit(uint64_t most, size_t size) {
 
 int arena_open(void) {
     mw.address_space = address_space_left();
-    if (!reserve(mw.address_space)) return MW_ERR_NO_MEMORY;
+    int error = reserve(mw.address_space);
+    if (error) return error;
     mw.variables_most = arena_fit(VARIABLES_MOST, sizeof *mw.variables);
     mw.pages = arena_table((mw.reserved >> PAGE_SHIFT) * sizeof *mw.pages);
     mw.variables = arena_table(mw.variables_most * sizeof *mw.variables);
@@ -85,8 +117,8 @@ int arena_open(void) {
 }
 
 void arena_take_down(void) {
-    if (mw.watched) munmap((void *)mw.watched, 2 * mw.reserved);
-    mw.arena = (struct shared){0};
+    if (mw.watched) munmap((void *)mw.watched, mw.reserved);
+    shared_close(&mw.arena);
     mw.watched = 0;
 }
 
@@ -226,7 +258,7 @@ void *mw_page_alloc(size_t n) {
         lock_release(&mw.lock);
     }
     if (error) {
-        errno = ENOMEM;
+        errno = error == MW_ERR_FILE_SIZE ? EFBIG : ENOMEM;
         return NULL;
     }
     return (void *)(mw.watched + ((uint64_t)first << PAGE_SHIFT));

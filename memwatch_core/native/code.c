@@ -1,6 +1,8 @@
 /* code.c - executable memory: two thunks and a small block for each form.
  *
- * Never writable and executable through one address: memory that is mapped once read-write and once read-execute.
+ * Never writable and executable through one address: memory that is mapped once read-write and once read-execute, each
+ * at a random place. (Mapped for writing only while a block is written, it would take system calls on the fault path:
+ * dear, and what a sandbox that the program enters later may kill for.)
  *
  *   enter(xstate, mask):  reload the extended state if asked to, save our stack pointer, load flags and all sixteen
  *                         registers from this thread's struct thread (addressed through FS), jump to its `block`
@@ -71,16 +73,17 @@ static void emit_leave(struct emitter *e) {
     BYTES(e, 0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3);
 }
 
-/* New memory, seen twice, at the given addresses if there are any, and then with what is at `write_at` in it. */
-static int map_views(void *write_at, void *run_at) {
+/* New memory, seen twice, at places that are reserved, with what is at `contents` in it. */
+static int map_views(void *write_at, void *run_at, const void *contents) {
     struct shared memory;
-    int error = shared_open(&memory, NULL, CODE_SIZE);
+    if (!write_at || !run_at) return MW_ERR_NO_MEMORY;
+    int error = shared_open(&memory, contents ? NULL : write_at, CODE_SIZE);
     if (!error) error = shared_use(&memory, 0, CODE_SIZE);
     if (error) return error;
-    if (write_at) memcpy(memory.base, write_at, mw.code_used);
+    if (contents) memcpy(memory.base, contents, mw.code_used);
     void *run_view = shared_view(&memory, run_at, 0, CODE_SIZE, PROT_READ | PROT_EXEC);
-    if (!run_view || (write_at && shared_move(&memory, write_at))) {
-        shared_close(&memory);
+    if (!run_view || (contents && shared_move(&memory, write_at))) {
+        if (contents) shared_close(&memory);
         return MW_ERR_EXECUTABLE;
     }
     mw.code_write = memory.base;
@@ -89,8 +92,13 @@ static int map_views(void *write_at, void *run_at) {
 }
 
 int code_open(void) {
-    int error = map_views(NULL, NULL);
-    if (error) return error;
+    void *write_at = arena_place(CODE_SIZE, MW_PAGE_SIZE), *run_at = arena_place(CODE_SIZE, MW_PAGE_SIZE);
+    int error = map_views(write_at, run_at, NULL);
+    if (error) {
+        if (write_at) munmap(write_at, CODE_SIZE);
+        if (run_at) munmap(run_at, CODE_SIZE);
+        return error;
+    }
     struct emitter e = {mw.code_write};
     emit_enter(&e);
     size_t enter_size = (size_t)(e.at - mw.code_write);
@@ -102,7 +110,7 @@ int code_open(void) {
 }
 
 /* A forked child shares the memory of the blocks with its parent, and both would append to it. */
-int code_replace(void) { return map_views(mw.code_write, mw.code_run); }
+int code_replace(void) { return map_views(mw.code_write, mw.code_run, mw.code_write); }
 
 MW_SIGNAL_SAFE static void emit_block(uint8_t *at, const uint8_t *instruction, unsigned length) {
     struct emitter e = {at};

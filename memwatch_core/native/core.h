@@ -14,6 +14,7 @@
  *   uffd.c       userfaultfd descriptors
  *   kernel.c     pages that the kernel writes to by itself
  *   descriptors.c  what stays open, and isn't mistaken for something else
+ *   breakpoint.c the instruction beneath a breakpoint
  *
  * Whatever may run in the signal handler is marked MW_SIGNAL_SAFE: it calls nothing but its like, takes no lock but
  * mw_lock, allocates nothing. A test follows the calls of the built objects and holds us to it. */
@@ -235,6 +236,12 @@ enum process_state {
     PROCESS_BARE = 1,   /* the parent's is let go; what is our own is made when it is needed */
     PROCESS_WHOLE = 2,
 };
+struct latest { /* of the names of a thread or a variable in the oldest segment (room.c) */
+    uint32_t kind, id;
+    uint32_t first, last; /* slots */
+    bool open;            /* the last one goes on in the next segment */
+};
+#define LATEST 1024u
 
 struct clock { /* one sample, guarded by `version`: odd while it is written */
     _Atomic uint32_t version;
@@ -258,7 +265,7 @@ struct mw_core {
     const struct tracker *tracker;
     char tracker_reason[256];
 
-    /* arena: [watched, watched + reserved) is what the program sees, + distance is what the core writes */
+    /* arena: [watched, watched + reserved) is what the program sees, + distance (modulo 2^64) what the core writes */
     uintptr_t watched;
     uint64_t distance, reserved;
     _Atomic uint64_t committed;
@@ -316,6 +323,7 @@ struct mw_core {
     struct {                    /* between the handlers of pthread_atfork, under `lock` */
         struct shared copy;     /* of the arena; only if `copied` */
         bool copied;
+        int error; /* why they aren't */
         uint64_t mask;
     } fork;
     mw_lock signals_lock;
@@ -337,6 +345,7 @@ struct mw_core {
         uint32_t count;
         struct thread_name *rows;
     } names;
+    struct latest latest[LATEST]; /* under journal.grow */
     struct clock clock;
     mw_lock sites_lock;
     struct site *sites;
@@ -366,6 +375,8 @@ static inline uint32_t thread_id(void) { return likely(mw_thread.tid) ? mw_threa
 /* ---- arena.c ---- */
 MW_HIDDEN int arena_open(void);
 MW_HIDDEN void *arena_table(size_t size); /* zeroed, for good, paid for as it is touched; NULL if refused */
+/* Address space at a random place, or where the kernel likes if none is found; alignment: a power of two. */
+MW_HIDDEN void *arena_place(uint64_t size, uint64_t alignment);
 MW_HIDDEN void arena_take_down(void);
 MW_HIDDEN uint64_t arena_fit(uint64_t most, size_t size); /* entries of a table: less if RLIMIT_AS leaves little */
 MW_HIDDEN int arena_copy(struct shared *copy);    /* the contents of all pages in use; caller holds every page lock */
@@ -503,6 +514,12 @@ MW_HIDDEN int form_open(void);
  * form_overflow_done() when it has run the form. */
 MW_HIDDEN struct form *form_at(uintptr_t ip, bool *overflow);
 MW_HIDDEN void form_overflow_done(void);
+
+/* ---- breakpoint.c ---- */
+#define INT3 0xccu
+/* The first byte of the instruction at ip, where INT3 stands over it. False if it can't be known: the text is no
+ * file's, or isn't as it is there, or the file can't be read. */
+MW_HIDDEN bool breakpoint_lift(uintptr_t ip, uint8_t *first);
 
 enum run_result {
     RUN_DONE,

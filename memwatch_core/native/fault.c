@@ -5,6 +5,10 @@
 
 #define PAGE_FAULT_WRITE 2u /* error code of #PF, in REG_ERR: Intel SDM volume 3, 4.7 */
 #define TRAP_PAGE_FAULT 14
+#define FAILURES 3u
+#define FAILURES_ELSEWHERE 64u /* beneath a breakpoint: it may be another instruction's signal that came late */
+#define FLAG_TRAP 0x100u
+#define FLAG_RESUME 0x10000u
 
 MW_SIGNAL_SAFE static char *hexadecimal(char *to, uint64_t value, unsigned digits) {
     while (digits--) *to++ = "0123456789abcdef"[value >> 4 * digits & 15];
@@ -14,8 +18,9 @@ MW_SIGNAL_SAFE static char *hexadecimal(char *to, uint64_t value, unsigned digit
 /* Loud: what can't be run safely on watched memory is named before the program gets its SIGSEGV. */
 MW_SIGNAL_SAFE static void report_refusal(const ucontext_t *context, uintptr_t address) {
     static const char head[] = "memwatch: an instruction that can't be run on watched memory stores to 0x",
-                      middle[] = "; its bytes: ", tail[] = " (docs/guarantees.md, 'Instructions that are refused')\n";
-    char text[256], *at = text;
+                      middle[] = "; its bytes: ", beneath[] = ", a breakpoint over an instruction that can't be known",
+                      tail[] = " (docs/guarantees.md, 'Instructions that are refused')\n";
+    char text[320], *at = text;
     memcpy(at, head, sizeof head - 1);
     at = hexadecimal(at + sizeof head - 1, address, 12);
     memcpy(at, middle, sizeof middle - 1);
@@ -23,6 +28,10 @@ MW_SIGNAL_SAFE static void report_refusal(const ucontext_t *context, uintptr_t a
     uintptr_t ip = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
     unsigned room = MW_PAGE_SIZE - (unsigned)(ip & PAGE_MASK);
     for (unsigned i = 0; i < 15 && i < room; i++) at = hexadecimal(at, ((const uint8_t *)ip)[i], 2);
+    if (*(const uint8_t *)ip == INT3) {
+        memcpy(at, beneath, sizeof beneath - 1);
+        at += sizeof beneath - 1;
+    }
     memcpy(at, tail, sizeof tail - 1);
     at += sizeof tail - 1;
     raw_syscall4(SYS_write, 2, (long)text, at - text, 0);
@@ -51,7 +60,7 @@ MW_SIGNAL_SAFE static void wait_until_protected(uintptr_t address) {
 }
 
 /* uffd-queue: this thread waits in a store, as far as the tracker's thread could see. If another signal came between,
- * the instruction is a different one, and the store will be announced again. Only what fails three times at one place
+ * the instruction is a different one, and the store will be announced again. Only what fails several times at one place
  * is sure to be what can't be run: then `info` is what a fault would have brought. */
 MW_SIGNAL_SAFE static enum run_result run_announced(siginfo_t *info, ucontext_t *context) {
     uint64_t ip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
@@ -63,14 +72,16 @@ MW_SIGNAL_SAFE static enum run_result run_announced(siginfo_t *info, ucontext_t 
         wait_until_protected(address);
         return RUN_LATER;
     }
-    if ((uint32_t)ip != meant) return RUN_LATER;
+    /* Where a breakpoint is, what waited may have been a copy of the instruction, which was then given up. */
+    bool elsewhere = (uint32_t)ip != meant;
+    if (elsewhere && *(const uint8_t *)ip != INT3) return RUN_LATER;
     atomic_fetch_add_explicit(&mw.announced.met, 1, memory_order_relaxed);
     enum run_result result = arena_page_at(address) == NO_PAGE ? RUN_NOT_OURS : executor_run(context, address);
     if (result == RUN_DONE) mw_thread.failures = 0;
     if (result != RUN_REFUSED && result != RUN_NOT_OURS) return result;
     mw_thread.failures = mw_thread.failed == ip ? mw_thread.failures + 1 : 1;
     mw_thread.failed = ip;
-    if (mw_thread.failures < 3) return RUN_LATER;
+    if (mw_thread.failures < (elsewhere ? FAILURES_ELSEWHERE : FAILURES)) return RUN_LATER;
     mw_thread.failures = 0;
     info->si_code = BUS_ADRERR;
     info->si_errno = 0;
@@ -87,8 +98,15 @@ MW_SIGNAL_SAFE static bool is_announced(int signal, const siginfo_t *info) {
 /* The views aren't mapped in a child that was forked behind our back, nor are pages that it hasn't got. */
 MW_SIGNAL_SAFE static bool is_gone(uintptr_t address) {
     uint64_t offset = address - mw.watched;
-    if (offset >= 2 * mw.reserved) return false;
+    if (offset >= mw.reserved && offset - mw.distance >= mw.reserved) return false;
     return !process_is_whole() || (offset < mw.committed && (mw.pages[offset >> PAGE_SHIFT].state & 0xff) == PAGE_GONE);
+}
+
+/* Beneath a uprobe, a copy of the instruction has faulted, and the kernel has put back the number of an older trap. */
+MW_SIGNAL_SAFE static bool is_write(const ucontext_t *context) {
+    const greg_t *g = context->uc_mcontext.gregs;
+    return (uint64_t)g[REG_ERR] & PAGE_FAULT_WRITE &&
+           (likely(g[REG_TRAPNO] == TRAP_PAGE_FAULT) || *(const uint8_t *)g[REG_RIP] == INT3);
 }
 
 MW_SIGNAL_SAFE static enum run_result run_faulted(const siginfo_t *info, ucontext_t *context) {
@@ -99,18 +117,27 @@ MW_SIGNAL_SAFE static enum run_result run_faulted(const siginfo_t *info, ucontex
         raw_syscall4(SYS_write, 2, (long)gone, sizeof gone - 1, 0);
         return RUN_NOT_OURS;
     }
-    bool page_fault = info->si_code > 0 && context->uc_mcontext.gregs[REG_TRAPNO] == TRAP_PAGE_FAULT &&
-                      (uint64_t)context->uc_mcontext.gregs[REG_ERR] & PAGE_FAULT_WRITE;
-    if (likely(page_fault && arena_page_at(address) != NO_PAGE)) return executor_run(context, address);
+    if (likely(info->si_code > 0 && arena_page_at(address) != NO_PAGE && is_write(context)))
+        return executor_run(context, address);
     return info->si_code > 0 && guard_returns(context) ? RUN_LATER : RUN_NOT_OURS;
+}
+
+/* What the CPU does behind an instruction that it has completed. The fault had set RF, so that a hardware breakpoint at
+ * this instruction isn't met again: it is for the next one now. */
+MW_SIGNAL_SAFE static void complete(ucontext_t *context) {
+    greg_t *flags = &context->uc_mcontext.gregs[REG_EFL];
+    *flags &= ~(greg_t)FLAG_RESUME;
+    if (unlikely(*flags & FLAG_TRAP)) signals_raise(SIGTRAP, TRAP_TRACE, context);
 }
 
 MW_SIGNAL_SAFE void mw_fault_handler(int signal, siginfo_t *info, void *ucontext) {
     ucontext_t *context = ucontext;
     int kept = errno;
+    greg_t ip = context->uc_mcontext.gregs[REG_RIP];
     bool announced = unlikely(info->si_code <= 0) && is_announced(signal, info);
     enum run_result result = announced ? run_announced(info, context) : run_faulted(info, context);
     if (likely(result == RUN_DONE)) {
+        if (likely(context->uc_mcontext.gregs[REG_RIP] != ip)) complete(context);
         atomic_fetch_add_explicit(&mw.stores, 1, memory_order_relaxed);
     } else if (result == RUN_FAULT) {
         fault_beyond(info, context);

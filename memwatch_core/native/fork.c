@@ -133,7 +133,8 @@ static void before_fork(void) {
     }
     take_all(self);
     mw.fork.mask = mask;
-    mw.fork.copied = mw.pages_used && !arena_copy(&mw.fork.copy);
+    mw.fork.error = mw.pages_used ? arena_copy(&mw.fork.copy) : MW_OK;
+    mw.fork.copied = mw.pages_used && !mw.fork.error;
 }
 
 static bool was_prepared(void) {
@@ -163,7 +164,7 @@ static void in_child(void) {
     registry_untell();
     begin_anew(&mw.journal);
     atomic_store(&mw.process->state, PROCESS_BARE);
-    int error = copied ? become_whole(&mw.fork.copy) : MW_OK;
+    int error = copied ? become_whole(&mw.fork.copy) : mw.fork.error;
     if (!copied || error) lose_values();
     if (error) dprintf(2, "memwatch: forked child %d is not watched: %s\n", getpid(), mw_strerror(error));
     unmask_signals(mask);

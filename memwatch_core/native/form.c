@@ -360,16 +360,22 @@ MW_SIGNAL_SAFE static struct form *known(const struct form *fresh, uint32_t buck
     return NULL;
 }
 
-MW_SIGNAL_SAFE static __attribute__((noinline)) struct form *learn(uintptr_t ip, bool *overflow) {
-    uint8_t copy[16], bytes[15];
-    unsigned copy_length, room = MW_PAGE_SIZE - (unsigned)(ip & PAGE_MASK), have = room < 15 ? room : 15;
+MW_SIGNAL_SAFE static bool decode_at(uintptr_t ip, struct form *form, uint8_t copy[16], unsigned *copy_length) {
+    uint8_t bytes[15];
+    unsigned room = MW_PAGE_SIZE - (unsigned)(ip & PAGE_MASK), have = room < 15 ? room : 15;
     memcpy(bytes, (const void *)ip, have);
+    if (bytes[0] == INT3 && !breakpoint_lift(ip, bytes)) return false; /* int3 itself stores nothing */
+    if (decode(form, bytes, have, copy, copy_length)) return true;
+    if (have == 15) return false;
+    memcpy(bytes + have, (const uint8_t *)ip + have, 15 - have); /* it goes on on the next page, which must be there */
+    return decode(form, bytes, 15, copy, copy_length);
+}
+
+MW_SIGNAL_SAFE static __attribute__((noinline)) struct form *learn(uintptr_t ip, bool *overflow) {
+    uint8_t copy[16];
+    unsigned copy_length;
     struct form fresh;
-    if (!decode(&fresh, bytes, have, copy, &copy_length)) {
-        if (have == 15) return NULL;
-        memcpy(bytes, (const void *)ip, 15); /* it goes on on the next page, which must then be there */
-        if (!decode(&fresh, bytes, 15, copy, &copy_length)) return NULL;
-    }
+    if (!decode_at(ip, &fresh, copy, &copy_length)) return NULL;
     uint32_t bucket = content_hash(&fresh);
     lock_take(&mw.forms_lock, thread_id());
     struct form *form = known(&fresh, bucket);

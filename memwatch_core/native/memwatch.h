@@ -60,6 +60,8 @@ typedef enum mw_error {
     MW_ERR_INTERPOSE = -22,    /* a loaded module's import table couldn't be patched */
     MW_ERR_POLICY = -23,       /* max_bytes is neither 0 nor at least MW_JOURNAL_MIN, or there is no such policy */
     MW_ERR_DESCRIPTOR = -24,   /* no such descriptor */
+    MW_ERR_FILE_SIZE = -25,    /* the memfd behind the pages may not grow: RLIMIT_FSIZE, or ftruncate refused */
+    MW_ERR_EMULATED = -26,     /* valgrind runs the program, on a CPU of its own */
 } mw_error;
 
 /* One sentence: what happened and what to do about it. Never NULL; static storage. Async-signal-safe. */
@@ -76,7 +78,8 @@ typedef enum mw_tracker {
 } mw_tracker;
 
 /* Makes the arena, takes SIGSEGV and SIGBUS (chaining to whoever had them), arms the tracker. A second call with the
- * same or MW_TRACKER_AUTO is a no-op. Errors: PLATFORM, NO_MEMORY, NO_TRACKER, SIGNALS, EXECUTABLE. */
+ * same or MW_TRACKER_AUTO is a no-op. Errors: PLATFORM, EMULATED, NO_MEMORY, FILE_SIZE, NO_TRACKER, SIGNALS,
+ * EXECUTABLE. */
 int mw_start(mw_tracker wanted);
 
 /* "uffd-sigbus", "uffd-queue", "readonly", or "none" before mw_start. Static storage. */
@@ -90,8 +93,8 @@ int mw_tracker_probe(mw_tracker tracker);
 
 /* ---- pages ------------------------------------------------------------------------------------------------------ */
 
-/* n contiguous zeroed pages of the arena: the WATCHED address, or NULL (errno ENOMEM). Until a page is registered, a
- * store to it runs and makes no event. No system call, but for the first page of a chunk. */
+/* n contiguous zeroed pages of the arena: the WATCHED address, or NULL (errno ENOMEM; EFBIG for FILE_SIZE). Until a
+ * page is registered, a store to it runs and makes no event. No system call, but for the first page of a chunk. */
 void *mw_page_alloc(size_t n);
 
 /* Gives back what mw_page_alloc gave. Errors: PAGE (not such a pointer, or a variable is still registered on it). */
@@ -124,7 +127,7 @@ typedef uint32_t mw_variable_id; /* 1, 2, 3, ...: never used twice in a process 
  * system call; memory of the adapter's own is adopted in place: same address, same contents, remapped as a watched view
  * (no other thread may write to it during this call). The contents at this moment are recorded.
  * Returns the id (> 0). Errors: NOT_STARTED, NO_JOURNAL, ALIGNMENT, NOT_MAPPED, NOT_TOUCHED, SHARED, REGISTERED, FLAGS,
- * LIMIT, NO_MEMORY, JOURNAL_FULL, INTERPOSE. */
+ * LIMIT, NO_MEMORY, FILE_SIZE, JOURNAL_FULL, INTERPOSE. */
 int64_t mw_register_page(void *page_base, size_t size, uint32_t flags, mw_depth depth);
 
 /* Registers a part of pages from mw_page_alloc, for adapters that put several variables on one page: a store is known

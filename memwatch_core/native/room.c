@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -31,6 +32,9 @@ enum room { ROOM_MADE, ROOM_NONE, ROOM_UNREAD, ROOM_UNCOMMITTED };
  * large folios, and the whole segment is mapped in a few faults instead of one a page. */
 MW_SIGNAL_SAFE bool room_allocate(int fd, off_t from, off_t size) {
     static const char zeros[256 << 10];
+    struct rlimit limit; /* asked before: whoever goes beyond gets SIGXFSZ */
+    if (!raw_syscall4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit) && (uint64_t)(from + size) > limit.rlim_cur)
+        return false;
     for (off_t stop = from + size; from < stop;) {
         size_t n = stop - from < (off_t)sizeof zeros ? (size_t)(stop - from) : sizeof zeros;
         long done = raw_syscall4(SYS_pwrite64, fd, (long)zeros, (long)n, from);
@@ -71,39 +75,75 @@ MW_SIGNAL_SAFE static bool thread_runs(uint32_t tid) {
     return raw_syscall4(SYS_tgkill, pid, tid, 0, 0) == 0;
 }
 
+/* A thread or a variable that is named over and over: of its names in the oldest segment, only the last counts. A name
+ * that only the kernel knows (inexact) replaces none. */
+MW_SIGNAL_SAFE static struct latest *latest_of(uint32_t kind, uint32_t id) {
+    return &mw.latest[(id * 2 + (kind == MWJ_THREAD)) % LATEST];
+}
+
+MW_SIGNAL_SAFE static void note(const struct mwj_slot *slot, uint32_t word, uint32_t at) {
+    uint32_t kind = word & 0xff, id = kind == MWJ_THREAD ? slot->tid : slot->id;
+    struct latest *l = latest_of(kind, id);
+    if (!l->kind) *l = (struct latest){.kind = kind, .id = id, .first = at};
+    if (l->kind != kind || l->id != id) return; /* no room for it: all of its names are kept */
+    if (!l->open) l->last = at;
+    l->open = word >> 24 & MWJ_MORE;
+}
+
+/* The first description of a variable may be the end of one that began in a segment before, and is kept with it. */
+MW_SIGNAL_SAFE static bool is_superseded(const struct mwj_slot *slot, uint32_t word, uint32_t at) {
+    uint32_t kind = word & 0xff, id = kind == MWJ_THREAD ? slot->tid : slot->id;
+    const struct latest *l = latest_of(kind, id);
+    return l->kind == kind && l->id == id && !l->open && at < l->last && (kind == MWJ_THREAD || at > l->first);
+}
+
 /* Whether records behind the oldest segment may refer to this one of it. A variable that is being registered isn't live
  * yet; the end of one may be recorded further on, or be about to be. */
-MW_SIGNAL_SAFE static bool is_kept(const struct journal *j, const struct mwj_slot *slot, uint32_t word) {
+MW_SIGNAL_SAFE static bool is_kept(const struct journal *j, const struct mwj_slot *slot, uint32_t word, uint32_t at) {
     switch (word & 0xff) {
-    case MWJ_VARIABLE:
-    case MWJ_METADATA: {
+    case MWJ_METADATA:
+        if (is_superseded(slot, word, at)) return false;
+        __attribute__((fallthrough));
+    case MWJ_VARIABLE: {
         const struct variable *v = &mw.variables[slot->id];
         uint32_t ended = atomic_load(&v->ended);
         return slot->id > mw.variable_last || v->live || (v->size && (!ended || ended - 1 > j->first));
     }
     case MWJ_SITE: return true;
-    case MWJ_THREAD: return !(word >> 24 & MWJ_REPEATED) || thread_runs(slot->tid);
+    case MWJ_THREAD: return !is_superseded(slot, word, at) && (!(word >> 24 & MWJ_REPEATED) || thread_runs(slot->tid));
     default: return false;
     }
 }
 
-/* Goes through the oldest segment; copies what is kept behind `to`, if given. False: a slot isn't committed yet. */
-MW_SIGNAL_SAFE static bool survey(struct journal *j, struct mwj_slot *to, uint32_t *kept, uint64_t *stores) {
-    struct mwj_slot *from = j->segments[j->first];
+/* Goes through the oldest segment. False: a slot isn't committed yet. */
+MW_SIGNAL_SAFE static bool survey(struct journal *j) {
+    const struct mwj_slot *from = j->segments[j->first];
+    memset(mw.latest, 0, sizeof mw.latest);
     for (uint32_t i = 0; i < MWJ_SEGMENT_SLOTS;) {
-        uint32_t word = atomic_load_explicit(&from[i].word, memory_order_acquire), n = word >> 8 & 0xff;
+        uint32_t word = atomic_load_explicit(&from[i].word, memory_order_acquire);
         if (!word) return false;
-        if (is_kept(j, from + i, word)) {
-            if (to) {
-                memcpy(to + *kept, from + i, n * MWJ_SLOT_SIZE);
-                atomic_store_explicit(&to[*kept].word, word | (uint32_t)MWJ_REPEATED << 24, memory_order_relaxed);
-            }
-            *kept += n;
+        bool names = (word & 0xff) == MWJ_THREAD || (word & 0xff) == MWJ_METADATA;
+        if (names && !(word >> 24 & MWJ_INEXACT)) note(from + i, word, i);
+        i += word >> 8 & 0xff;
+    }
+    return true;
+}
+
+/* Copies what is kept of the oldest segment, once it has been gone through. Returns how many slots that takes. */
+MW_SIGNAL_SAFE static uint32_t copy_kept(const struct journal *j, struct mwj_slot *to, uint64_t *stores) {
+    const struct mwj_slot *from = j->segments[j->first];
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < MWJ_SEGMENT_SLOTS;) {
+        uint32_t word = atomic_load_explicit(&from[i].word, memory_order_relaxed), n = word >> 8 & 0xff;
+        if (is_kept(j, from + i, word, i)) {
+            memcpy(to + kept, from + i, n * MWJ_SLOT_SIZE);
+            atomic_store_explicit(&to[kept].word, word | (uint32_t)MWJ_REPEATED << 24, memory_order_relaxed);
+            kept += n;
         }
         *stores += (word & 0xff) == MWJ_STORE;
         i += n;
     }
-    return true;
+    return kept;
 }
 
 MW_SIGNAL_SAFE static bool was_read(const struct journal *j) {
@@ -121,17 +161,15 @@ MW_SIGNAL_SAFE static bool reader_lives(void) {
 }
 
 MW_SIGNAL_SAFE static enum room may_free(struct journal *j) {
-    uint32_t kept = 0;
-    uint64_t stores = 0;
     if (j->policy != MW_POLICY_ROTATE && !was_read(j))
         return j->policy == MW_POLICY_BLOCK && reader_lives() ? ROOM_UNREAD : ROOM_NONE;
-    return survey(j, NULL, &kept, &stores) ? ROOM_MADE : ROOM_UNCOMMITTED;
+    return survey(j) ? ROOM_MADE : ROOM_UNCOMMITTED;
 }
 
-MW_SIGNAL_SAFE static void free_first(struct journal *j, uint64_t next, uint32_t *kept) {
+MW_SIGNAL_SAFE static uint32_t free_first(struct journal *j, uint64_t next) {
     struct mwj_slot *oldest = j->segments[j->first];
     uint64_t stores = j->header->stores_before[j->first & 1];
-    survey(j, j->segments[next], kept, &stores);
+    uint32_t kept = copy_kept(j, j->segments[next], &stores);
     j->first++;
     MW_STEP("stores before", 0);
     atomic_store(&j->header->stores_before[j->first & 1], stores); /* before `front`: who reads that finds this */
@@ -143,6 +181,7 @@ MW_SIGNAL_SAFE static void free_first(struct journal *j, uint64_t next, uint32_t
     int fd = own_hold(OWN_JOURNAL);
     if (fd >= 0) punch(fd, offset_of(j->first - 1), MWJ_SEGMENT_SIZE);
     own_let_go();
+    return kept;
 }
 
 MW_SIGNAL_SAFE static enum room add_segment(struct journal *j) {
@@ -151,8 +190,7 @@ MW_SIGNAL_SAFE static enum room add_segment(struct journal *j) {
     enum room room = at_limit ? may_free(j) : ROOM_MADE;
     if (room != ROOM_MADE) return room;
     if (!open_segment(j, next)) return ROOM_NONE;
-    uint32_t kept = 0;
-    if (at_limit) free_first(j, next, &kept);
+    uint32_t kept = at_limit ? free_first(j, next) : 0;
     if (kept > MWJ_SEGMENT_SLOTS - MWJ_RECORD_SLOTS_MAX) /* not every record would find room: it is full */
         for (; kept < MWJ_SEGMENT_SLOTS; kept++) j->segments[next][kept].word = MWJ_WORD(MWJ_PAD, 1, 0, 0);
     atomic_store_explicit(&j->begin, next * MWJ_SEGMENT_SLOTS + kept, memory_order_relaxed);
@@ -219,7 +257,8 @@ MW_SIGNAL_SAFE void room_report(struct journal *j) {
         SAY("memwatch: the journal has reached journal.max_bytes, or the disk is full: what was recorded is safe, "
             "further events are counted as lost\n");
     else
-        SAY("memwatch: the journal can't grow (disk full?): what was recorded is safe, further events are counted as "
+        SAY("memwatch: the journal can't grow (disk full, or ulimit -f?): what was recorded is safe, further events "
+            "are counted as "
             "lost\n");
 }
 

@@ -6,6 +6,7 @@
  * use it. A view is never more permissive at its address than it was asked to be, not for a moment. */
 #include "core.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -20,8 +21,12 @@
 static bool enlarge(int fd, uint64_t size) {
     struct rlimit limit;
     struct stat file;
-    return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur >= size && !fstat(fd, &file) && S_ISREG(file.st_mode) &&
-           !file.st_nlink && !file.st_size && !ftruncate(fd, (off_t)size);
+    if (!getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur < size) {
+        errno = EFBIG;
+        return false;
+    }
+    return !fstat(fd, &file) && S_ISREG(file.st_mode) && !file.st_nlink && !file.st_size &&
+           !ftruncate(fd, (off_t)size);
 }
 
 static void *map_memfd(void *at, uint64_t size) {
@@ -37,7 +42,7 @@ static void *map_memfd(void *at, uint64_t size) {
 int shared_open(struct shared *s, void *at, uint64_t size) {
     void *base = mmap(at, size, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
     if (base == MAP_FAILED) base = map_memfd(at, size);
-    if (base == MAP_FAILED) return MW_ERR_NO_MEMORY;
+    if (base == MAP_FAILED) return errno == EFBIG ? MW_ERR_FILE_SIZE : MW_ERR_NO_MEMORY;
     *s = (struct shared){.base = base, .size = size};
     return madvise(base, size, MADV_DONTDUMP) ? MW_ERR_NO_MEMORY : MW_OK;
 }

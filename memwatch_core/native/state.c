@@ -21,7 +21,7 @@ static const char *const sentences[] = {
     [-MW_OK] = "no error",
     [-MW_ERR_PLATFORM] =
         "this machine can't run MemWatch: it needs Linux on x86-64 with FSGSBASE (kernel 5.9 or later, "
-        "any CPU since 2013)",
+        "any CPU since 2013), which emulators of a CPU don't bring",
     [-MW_ERR_NOT_STARTED] = "the core is not started: call mw_start() first",
     [-MW_ERR_NO_MEMORY] = "the kernel refused memory: raise RLIMIT_AS (ulimit -v), or watch less",
     [-MW_ERR_NO_TRACKER] = "the tracker that was asked for doesn't work here: use 'auto', or see 'memwatch doctor'",
@@ -46,11 +46,18 @@ static const char *const sentences[] = {
                              "this process's user may write to",
     [-MW_ERR_DESCRIPTOR] = "there is no such descriptor",
     [-MW_ERR_JOURNAL_FULL] =
-        "the journal can't grow, the disk is full or journal.max_bytes is reached: nothing was written, and nothing "
-        "recorded before is lost; free some space, set journal.folder to another disk, or raise journal.max_bytes",
+        "the journal can't grow, the disk is full or journal.max_bytes or RLIMIT_FSIZE (ulimit -f) is reached: nothing "
+        "was written, and nothing "
+        "recorded before is lost; free some space, set journal.folder to another disk, or raise the limit",
     [-MW_ERR_TOO_LONG] = "the metadata, name or record is longer than a journal can carry",
     [-MW_ERR_PAGE] = "not a page from mw_page_alloc(), or a variable is still registered on it",
     [-MW_ERR_POLICY] = "the limit of a journal must be 0 or at least 4194304 bytes, its policy block, drop or rotate",
+    [-MW_ERR_FILE_SIZE] = "the file in memory that watched pages are in may not grow: raise RLIMIT_FSIZE (ulimit -f), "
+                          "which counts for it "
+                          "too, or let the sandbox allow ftruncate",
+    [-MW_ERR_EMULATED] =
+        "valgrind runs this program on a CPU of its own, without FSGSBASE and the faults that MemWatch needs: watch "
+        "without valgrind",
     [-MW_ERR_INTERPOSE] = "the import table of a loaded module couldn't be read or patched",
 };
 
@@ -59,10 +66,22 @@ MW_SIGNAL_SAFE const char *mw_strerror(int error) {
     return i < sizeof sentences / sizeof *sentences && sentences[i] ? sentences[i] : "unknown error";
 }
 
-static bool cpu_and_kernel_serve(void) {
+/* Asked as valgrind.h asks: instructions that do nothing anywhere else. */
+static bool on_valgrind(void) {
+    uint64_t running_on_valgrind[6] = {0x1001}, answer = 0;
+    __asm__ volatile("rolq $3, %%rdi\n rolq $13, %%rdi\n rolq $61, %%rdi\n rolq $51, %%rdi\n xchgq %%rbx, %%rbx"
+                     : "+d"(answer)
+                     : "a"(running_on_valgrind)
+                     : "cc", "memory");
+    return answer != 0;
+}
+
+static int cpu_and_kernel_serve(void) {
     unsigned a, b, c, d;
-    if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)) return false;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_OSXSAVE); /* the executor reloads registers with xrstor */
+    if (on_valgrind()) return MW_ERR_EMULATED;
+    /* the executor reloads registers with xrstor */
+    bool saves = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_OSXSAVE);
+    return saves && getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE ? MW_OK : MW_ERR_PLATFORM;
 }
 
 static const struct tracker *const trackers[] = {&tracker_uffd_sigbus, &tracker_readonly, &tracker_uffd_queue};
@@ -102,10 +121,10 @@ int mw_tracker_probe(mw_tracker tracker) {
 }
 
 static int start(mw_tracker wanted) {
-    if (!cpu_and_kernel_serve()) return MW_ERR_PLATFORM;
+    int error = cpu_and_kernel_serve();
+    if (error) return error;
     thread_first();
     clock_open();
-    int error;
     mw.tracker_reason[0] = 0;
     if ((error = choose_tracker(wanted)) || (error = arena_open()) || (error = code_open()) || (error = form_open()) ||
         (error = executor_open()) || (error = site_open()) || (error = signals_take()) ||

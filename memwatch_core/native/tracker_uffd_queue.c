@@ -12,6 +12,7 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -59,6 +60,20 @@ bool uffd_signal(uint32_t tid, int code, uintptr_t address, uintptr_t instructio
     return !failed || failed == -ESRCH; /* it has ended */
 }
 
+/* Whether it is a copy of an instruction that a uprobe is on: it takes no signal before it has stored. The kernel keeps
+ * those above the stack, if there is room; `futile`: a signal hasn't arrived. */
+static bool is_uprobed(uintptr_t instruction, bool futile) {
+    char line[512];
+    unsigned long from, to;
+    bool found = false;
+    if (!futile && instruction < getauxval(AT_RANDOM)) return false;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (maps && !found && fgets(line, sizeof line, maps))
+        found = strstr(line, "[uprobes]") && sscanf(line, "%lx-%lx", &from, &to) == 2 && instruction - from < to - from;
+    if (maps) fclose(maps);
+    return found;
+}
+
 /* True if the kernel is to be let write; otherwise all that can be done has been. A message may be stale: a signal woke
  * who waited, and it will ask again, or has gone on to something else. One that a signal finds in a system call is
  * woken too, but asks again for ever, without waiting. */
@@ -67,7 +82,7 @@ static bool is_kernel(struct waiting *w, struct patience *patience) {
     uintptr_t instruction;
     uint32_t met = atomic_load_explicit(&mw.announced.met, memory_order_relaxed);
     if (patience->tid != w->asker.tid || patience->page != (w->address & ~PAGE_MASK))
-        *patience = (struct patience){.tid = w->asker.tid, .page = w->address & ~PAGE_MASK, .met = met};
+        *patience = (struct patience){.tid = w->asker.tid, .page = w->address & ~PAGE_MASK, .met = met - 1};
     for (int look = 0; look < LOOKS; look++) switch (kernel_where(&w->asker, &instruction)) {
         case GONE: return false;
         case IN_OTHER_PROCESS: return true;
@@ -75,7 +90,7 @@ static bool is_kernel(struct waiting *w, struct patience *patience) {
             patience->doubtful = 0;
             patience->futile = patience->met == met ? patience->futile + 1 : 0;
             patience->met = met;
-            return patience->futile > FUTILE_MOST ||
+            return patience->futile > FUTILE_MOST || is_uprobed(instruction, patience->futile) ||
                    !uffd_signal(w->asker.tid, STORE_ANNOUNCED, w->address, instruction);
         case IN_SYSTEM_CALL: {
             struct asker again = {.tid = w->asker.tid};

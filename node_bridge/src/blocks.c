@@ -1,6 +1,7 @@
 /* blocks.c - pages behind ArrayBuffers: who holds them, and when they go. */
 #include "addon.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ struct block *block_new(const void *from, size_t size, uint32_t flags, mw_depth 
     block->pages = (size + MW_PAGE_SIZE - 1) / MW_PAGE_SIZE;
     block->holders = 1;
     block->bytes = mw_page_alloc(block->pages);
+    if (!block->bytes && errno == EFBIG) *error = MW_ERR_FILE_SIZE;
     if (block->bytes) {
         memcpy(mw_write_view(block->bytes), from, size);
         int64_t id = mw_register_page(block->bytes, block->pages * MW_PAGE_SIZE, flags, depth);

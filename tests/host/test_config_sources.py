@@ -102,6 +102,8 @@ MISTAKES = [
     ("[sinks]\njsonl = 3", "memwatch.toml:2: sinks.jsonl must be a table"),
     ("core = 1", "memwatch.toml:1: core must be a table"),
     ("[sql]\nwindow = 3", "memwatch.toml:2: sql.window = 3: must be"),
+    ("[sinks.jsonl]\nrate = inf", "memwatch.toml:2: sinks.jsonl.rate = Infinity: neither inf nor nan can be a setting"),
+    ("[sql.psycopg]\nlist = [1, {a = nan}]", 'memwatch.toml:2: sql.psycopg.list = [1, {"a": NaN}]: neither inf'),
     ("[journal]\nfolder = ''", "journal.folder = \"\": must be the path of a folder"),
     ("[journal]\nlimit = 3", "unknown key journal.limit; [journal] has folder, max_bytes, policy"),
     ("[journal]\nmax_bytes = 3", "journal.max_bytes = 3: must be a number of bytes, at least 4194304"),

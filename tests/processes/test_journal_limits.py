@@ -19,6 +19,7 @@ from memwatch_core import config
 from memwatch_core.errors import ConfigError
 from memwatch_core.host.merge import SessionDecoder
 from memwatch_core.journal.claim import Claim
+from memwatch_core.journal.layout import SEGMENT_SLOTS
 from memwatch_core.journal.session import create_session
 from memwatch_core.native import core
 from memwatch_core.records import Event, Lost, Record
@@ -326,6 +327,37 @@ def test_description_longer_than_a_record_moves_on_in_all_its_parts(tmp_path: Pa
     records = read_all(folder)
     assert lost_by_variable(records).total() > WRITES // 4, "its first description is still there: nothing is shown"
     assert events_by_variable(records).keys() == {name, "word"}
+
+
+RENAMED = """
+import sys
+from memwatch_core import watch
+from memwatch_core.native._core import lib
+count = watch(0, name="count")
+for i in range(1, 60_001):
+    name = f"name {i}".encode()
+    assert lib.mw_thread_name(0, name, len(name)) == 0, i
+    if i % 2:
+        metadata = b'{"name": "count %d", "serializer": "int"}' % i
+        assert lib.mw_update_metadata(1, metadata, len(metadata)) == 0, i
+for i in range(WRITES):     # until each of them has moved on
+    count += 1
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("writes", [60_000, 60_000 + SEGMENT_SLOTS])  # either of the last two names comes first
+def test_names_that_were_replaced_take_no_room(tmp_path: Path, writes: int) -> None:
+    """A thread and a variable that are renamed more often than the limit has room for: the last names stay."""
+    folder = create_session(tmp_path, [])
+    process = start(folder, "rotate", RENAMED.replace("WRITES", str(writes)))
+    wait_for_done(process)
+    process.kill()
+    process.communicate()
+    assert on_disk(folder) <= LIMIT
+    events = [record for record in read_all(folder) if isinstance(record, Event)]
+    assert {(event.variable, event.thread) for event in events} == {("count 59999", "name 60000")}
 
 
 FORKS = f"""

@@ -122,14 +122,20 @@ def element_size(mnemonic: str, operand: int) -> int:
     raise KeyError(f"{mnemonic}: how wide is an element? Add it to element_size() (operand of {operand} bytes)")
 
 
+def is_data16(instruction: Any) -> bool:
+    """Whether prefix 66 counts: with REX.W it doesn't, which capstone forgets for pop and the x87 state."""
+    return instruction.prefix[2] == 0x66 and not instruction.rex & 8
+
+
 def operand_size(instruction: Any) -> int:
     """Bytes that the memory operand spans, where capstone has another opinion than the manual."""
     mnemonic = plain_mnemonic(instruction)
-    data16 = instruction.prefix[2] == 0x66
     if mnemonic == "fnsave":
-        return 94 if data16 else 108
+        return 94 if is_data16(instruction) else 108
     if mnemonic == "fnstenv":
-        return 14 if data16 else 28
+        return 14 if is_data16(instruction) else 28
+    if mnemonic == "pop":
+        return 2 if is_data16(instruction) else 8
     if mnemonic.startswith("fxsave"):
         return 512
     if mnemonic.startswith("xsave"):
@@ -145,7 +151,7 @@ def pushed(instruction: Any) -> int:
         return 2
     if mnemonic == "enter":
         return 8
-    return 2 if instruction.prefix[2] == 0x66 and not mnemonic.startswith("call") else 8
+    return 2 if is_data16(instruction) and not mnemonic.startswith("call") else 8
 
 
 def vector_number(name: str) -> int:

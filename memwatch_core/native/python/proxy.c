@@ -101,7 +101,7 @@ static int take_memory(mwpy_proxy *self, bool share) {
         self->bytes = mw_page_alloc(self->pages);
         if (self->bytes && self->pages == 1) self->bytes += place_in_page(self->bytes, self->size);
     }
-    return self->bytes ? 0 : mwpy_raise(MW_ERR_NO_MEMORY, self->name);
+    return self->bytes ? 0 : mwpy_raise(errno == EFBIG ? MW_ERR_FILE_SIZE : MW_ERR_NO_MEMORY, self->name);
 }
 
 static void give_memory_back(mwpy_proxy *self) {
