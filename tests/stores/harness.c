@@ -296,6 +296,7 @@ static struct snapshot {
 } *plain;
 static uint8_t *base, *code, initial[PAGES * PAGE];
 static uint64_t fs_base;
+static const char *journal_path = "";
 static int journal = -1;
 static mw_variable_id ids[8];
 
@@ -362,8 +363,11 @@ static void set_code(const struct case_in *in) {
 
 /* ---- the journal ------------------------------------------------------------------------------------------------- */
 
+/* The file comes with the first record. */
 static uint64_t slots_used(void) {
     uint64_t n = 0;
+    if (journal < 0) journal = open(journal_path, O_RDONLY);
+    if (journal < 0 && errno != ENOENT) fail("%s: %s", journal_path, strerror(errno));
     if (journal >= 0 && pread(journal, &n, 8, offsetof(struct mwj_header, reserved)) != 8) fail("journal header");
     return n;
 }
@@ -543,8 +547,7 @@ static void *run_all(void *arguments) {
     if (batch->phases & ~1u) {
         check(mw_start(tracker_named(argv[1])), "mw_start");
         check(mw_journal_open(argv[4], "stores", session), "mw_journal_open");
-        journal = open(argv[4], O_RDONLY);
-        if (journal < 0) fail("%s: %s", argv[4], strerror(errno));
+        journal_path = argv[4];
     }
     if (batch->phases & 1u << ADOPTED) {
         watch(base);
