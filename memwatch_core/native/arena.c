@@ -51,7 +51,7 @@ static bool reserve_both(uint64_t size) {
     uintptr_t from = (uintptr_t)p, start = (from + size - 1) & ~(size - 1);
     if (start > from) munmap(p, start - from);
     munmap((void *)(start + 2 * size), from + 3 * size - (start + 2 * size));
-    if (shared_open(&mw.arena, (void *)(start + size), size)) {
+    if (shared_open(&mw.arena, (void *)(start + size), size, false)) {
         munmap((void *)start, 2 * size);
         return false;
     }
@@ -366,8 +366,9 @@ int arena_give_back(uintptr_t start, size_t n, uint32_t first) {
 /* ---- fork ---- */
 
 int arena_copy(struct shared *copy) {
-    int error = shared_open(copy, NULL, mw.arena.size);
-    if (error) error = shared_open(copy, NULL, mw.committed); /* the child can watch no more than its parent does */
+    int error = shared_open(copy, NULL, mw.arena.size, false);
+    if (error)
+        error = shared_open(copy, NULL, mw.committed, false); /* the child can watch no more than its parent does */
     if (!error) error = shared_use(copy, 0, mw.committed);
     for (uint32_t i = 0; !error && i < mw.bump; i++)
         if ((mw.pages[i].state & 0xff) == PAGE_USED)

@@ -72,9 +72,9 @@ static void emit_leave(struct emitter *e) {
 }
 
 /* New memory, seen twice, at the given addresses if there are any, and then with what is at `write_at` in it. */
-static int map_views(void *write_at, void *run_at) {
+static int map_views_of(void *write_at, void *run_at, bool memfd) {
     struct shared memory;
-    int error = shared_open(&memory, NULL, CODE_SIZE);
+    int error = shared_open(&memory, NULL, CODE_SIZE, memfd);
     if (!error) error = shared_use(&memory, 0, CODE_SIZE);
     if (error) return error;
     if (write_at) memcpy(memory.base, write_at, mw.code_used);
@@ -86,6 +86,11 @@ static int map_views(void *write_at, void *run_at) {
     mw.code_write = memory.base;
     mw.code_run = run_view;
     return MW_OK;
+}
+
+static int map_views(void *write_at, void *run_at) {
+    int error = map_views_of(write_at, run_at, false);
+    return error == MW_ERR_EXECUTABLE ? map_views_of(write_at, run_at, true) : error;
 }
 
 int code_open(void) {

@@ -197,7 +197,7 @@ struct journal {
     uint64_t max_bytes;    /* of the journals opened from now on */
     mw_policy policy;
     _Atomic uint32_t full_reported, waiting_reported;
-    bool unreachable; /* it can't grow because the program has closed its descriptor */
+    bool unreachable;  /* it can't grow because the program has closed its descriptor */
     char folder[1024]; /* where a forked child opens its own */
     char runtime[16];
     uint8_t session[16];
@@ -287,8 +287,8 @@ struct mw_core {
     mw_lock signals_lock;
     mw_lock own_lock;
     struct own own[OWNS];
-    int own_pid;            /* whose numbers they are */
-    bool without_uffd;      /* pages are protected by mprotect from now on, whatever the tracker */
+    int own_pid;       /* whose numbers they are */
+    bool without_uffd; /* pages are protected by mprotect from now on, whatever the tracker */
     struct { /* what of the loaded modules has been patched: the first `patched` of the list, as it was then */
         mw_lock lock;
         unsigned patched;
@@ -332,7 +332,8 @@ static inline uint8_t *arena_writable(uint32_t page) {
 }
 
 /* ---- shared.c ---- */
-MW_HIDDEN int shared_open(struct shared *s, void *at, uint64_t size); /* over `at`, or, if that is NULL, anywhere */
+/* Over `at`, or, if that is NULL, anywhere. */
+MW_HIDDEN int shared_open(struct shared *s, void *at, uint64_t size, bool memfd);
 MW_HIDDEN int shared_use(const struct shared *s, uint64_t from, size_t size); /* before, it can't even be read */
 /* Maps bytes [from, from + size), which are in use, over `at`, or anywhere. NULL if it is refused. */
 MW_HIDDEN void *shared_view(const struct shared *s, void *at, uint64_t from, size_t size, int protection);

@@ -53,7 +53,8 @@ static void in_child(void) {
     own_forked();
     if (mw.committed) {
         mw.tracker->close(); /* the parent's descriptor */
-        if (mw.tracker->open()) mw.without_uffd = true; /* the program has no descriptor left for it: mprotect will do */
+        if (mw.tracker->open())
+            mw.without_uffd = true; /* the program has no descriptor left for it: mprotect will do */
         error = !copied ? MW_ERR_NO_TRACKER : arena_replace(&mw.fork.copy);
         if (!error) error = code_replace();
     }
