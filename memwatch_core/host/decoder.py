@@ -394,7 +394,8 @@ class JournalDecoder:
     def _tell_losses(self, out: list[Record], only: int | None = None) -> None:
         """What the writer has counted, by variable; or for one of them, and for those that share a count."""
         reason = "stores that ran and couldn't be recorded: "
-        reason += "journal.max_bytes was reached" if self.reader.header.max_bytes else "the disk was full"
+        limited = self.reader.header.max_bytes
+        reason += "journal.max_bytes was reached" if limited else "the disk was full, or the program closed the file"
         losses = self.reader.losses()
         rest = self.reader.lost - sum(losses.values())
         if rest > 0:  # a journal of format 1.0 counts them all together

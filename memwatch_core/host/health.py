@@ -77,22 +77,27 @@ def _platform() -> Iterator[Check]:
     yield Check("python", "ok" if good else "problem", python, "" if good else "needs CPython 3.11 to 3.15")
 
 
+def _memfd_serves(prot: int) -> bool:
+    try:
+        with open(os.memfd_create("memwatch-doctor", os.MFD_CLOEXEC), "wb", buffering=0) as file:
+            file.truncate(mmap.PAGESIZE)
+            mmap.mmap(file.fileno(), mmap.PAGESIZE, flags=mmap.MAP_SHARED, prot=prot).close()
+    except OSError:
+        return False
+    return True
+
+
 def _memory() -> Iterator[Check]:
+    prot = mmap.PROT_READ | mmap.PROT_EXEC
+    found = "anonymous memory can be shared, and executable"
     try:
-        fd = os.memfd_create("memwatch-doctor", os.MFD_CLOEXEC)
-        os.ftruncate(fd, mmap.PAGESIZE)
-        found = "memfd can be mapped twice, and executable"
+        mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS, prot=prot).close()
     except OSError as error:
-        fd, found = -1, f"memfd_create: {error.strerror}; anonymous memory serves as well, also executable"
-    try:
-        mmap.mmap(fd, mmap.PAGESIZE, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | mmap.PROT_EXEC).close()
-    except OSError as error:
-        remedy = "SELinux or a sandbox refuses executable mappings: allow execmem for this program"
-        yield Check("memory", "problem", f"executable mapping: {error.strerror}", remedy)
-        return
-    finally:
-        if fd >= 0:
-            os.close(fd)
+        if not _memfd_serves(prot):
+            remedy = "SELinux or a sandbox refuses executable mappings: allow execmem for this program"
+            yield Check("memory", "problem", f"executable mapping: {error.strerror}", remedy)
+            return
+        found = f"executable anonymous memory: {error.strerror}; a memfd serves as well"
     yield Check("memory", "ok", found)
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:

@@ -87,7 +87,7 @@ static int reserve(uint64_t left) {
     for (uint64_t size = RESERVE_MAX; size >= RESERVE_MIN; size /= 2) {
         if (2 * size > left / 4) continue;
         void *watched = arena_place(size, size), *writable = watched ? arena_place(size, HUGE_PAGE) : NULL;
-        if (writable && !(error = shared_open(&mw.arena, writable, size))) {
+        if (writable && !(error = shared_open(&mw.arena, writable, size, false))) {
             mw.watched = (uintptr_t)watched;
             mw.distance = (uintptr_t)writable - mw.watched;
             mw.reserved = size;
@@ -401,8 +401,9 @@ int arena_give_back(uintptr_t start, size_t n, uint32_t first) {
 /* ---- fork ---- */
 
 int arena_copy(struct shared *copy) {
-    int error = shared_open(copy, NULL, mw.arena.size);
-    if (error) error = shared_open(copy, NULL, mw.committed); /* the child can watch no more than its parent does */
+    int error = shared_open(copy, NULL, mw.arena.size, false);
+    if (error)
+        error = shared_open(copy, NULL, mw.committed, false); /* the child can watch no more than its parent does */
     if (!error) error = shared_use(copy, 0, mw.committed);
     for (uint32_t i = 0; !error && i < mw.bump; i++)
         if ((mw.pages[i].state & 0xff) == PAGE_USED)

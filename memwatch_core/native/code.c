@@ -74,10 +74,10 @@ static void emit_leave(struct emitter *e) {
 }
 
 /* New memory, seen twice, at places that are reserved, with what is at `contents` in it. */
-static int map_views(void *write_at, void *run_at, const void *contents) {
+static int map_views_of(void *write_at, void *run_at, const void *contents, bool memfd) {
     struct shared memory;
     if (!write_at || !run_at) return MW_ERR_NO_MEMORY;
-    int error = shared_open(&memory, contents ? NULL : write_at, CODE_SIZE);
+    int error = shared_open(&memory, contents ? NULL : write_at, CODE_SIZE, memfd);
     if (!error) error = shared_use(&memory, 0, CODE_SIZE);
     if (error) return error;
     if (contents) memcpy(memory.base, contents, mw.code_used);
@@ -89,6 +89,11 @@ static int map_views(void *write_at, void *run_at, const void *contents) {
     mw.code_write = memory.base;
     mw.code_run = run_view;
     return MW_OK;
+}
+
+static int map_views(void *write_at, void *run_at, const void *contents) {
+    int error = map_views_of(write_at, run_at, contents, false);
+    return error == MW_ERR_EXECUTABLE ? map_views_of(write_at, run_at, contents, true) : error;
 }
 
 int code_open(void) {

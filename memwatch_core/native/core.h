@@ -329,8 +329,8 @@ struct mw_core {
     mw_lock signals_lock;
     mw_lock own_lock;
     struct own own[OWNS];
-    int own_pid;            /* whose numbers they are */
-    bool without_uffd;      /* pages are protected by mprotect from now on, whatever the tracker */
+    int own_pid;       /* whose numbers they are */
+    bool without_uffd; /* pages are protected by mprotect from now on, whatever the tracker */
     struct { /* what of the loaded modules has been patched: the first `patched` of the list, as it was then */
         mw_lock lock;
         unsigned patched;
@@ -393,7 +393,8 @@ static inline uint8_t *arena_writable(uint32_t page) {
 }
 
 /* ---- shared.c ---- */
-MW_HIDDEN int shared_open(struct shared *s, void *at, uint64_t size); /* over `at`, or, if that is NULL, anywhere */
+/* Over `at`, or, if that is NULL, anywhere. */
+MW_HIDDEN int shared_open(struct shared *s, void *at, uint64_t size, bool memfd);
 MW_HIDDEN int shared_use(const struct shared *s, uint64_t from, size_t size); /* before, it can't even be read */
 /* Maps bytes [from, from + size), which are in use, over `at`, or anywhere. NULL if it is refused. */
 MW_HIDDEN void *shared_view(const struct shared *s, void *at, uint64_t from, size_t size, int protection);

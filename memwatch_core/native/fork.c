@@ -86,7 +86,7 @@ MW_SIGNAL_SAFE void fork_notice(void) {
 /* ---- one's own ---- */
 
 static int empty_pages(struct shared *pages) {
-    int error = shared_open(pages, NULL, mw.arena.size);
+    int error = shared_open(pages, NULL, mw.arena.size, false);
     return !error && mw.committed ? shared_use(pages, 0, mw.committed) : error;
 }
 

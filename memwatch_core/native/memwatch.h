@@ -211,7 +211,8 @@ int mw_journal_path(char *path, size_t size);
 int mw_journal_close(void);
 
 /* ---- descriptors -------------------------------------------------------------------------------------------------
- * A program that closes what it hasn't opened would have the adapter's files too, and their numbers given to its own. */
+ * A program that closes what it hasn't opened would have the adapter's files too, and their numbers given to its own.
+ */
 
 /* Moves a descriptor to a high number, where calls of libc spare it (close, close_range, closefrom); from then on it is
  * the core's. Returns that number. dup2 onto it takes it away: compare device and inode before use. Errors: DESCRIPTOR,

@@ -1,9 +1,10 @@
 /* shared.c - memory that can be mapped at several addresses, and needs no descriptor for it.
  *
  * An anonymous shared mapping, of which further views are made by mremap(2) with an old size of 0. Where that is
- * refused (vm.overcommit_memory = 2 counts all of it as used), a memfd, which is closed as soon as it is mapped: a
- * descriptor that stays open could be closed by the program, and its number be the program's file by the time that we
- * use it. A view is never more permissive at its address than it was asked to be, not for a moment. */
+ * refused (vm.overcommit_memory = 2 counts all of it as used; SELinux may not let it be executable), a memfd, which is
+ * closed as soon as it is mapped: a descriptor that stays open could be closed by the program, and its number be the
+ * program's file by the time that we use it. A view is never more permissive at its address than it was asked to be,
+ * not for a moment. */
 #include "core.h"
 
 #include <errno.h>
@@ -39,8 +40,10 @@ static void *map_memfd(void *at, uint64_t size) {
     return p;
 }
 
-int shared_open(struct shared *s, void *at, uint64_t size) {
-    void *base = mmap(at, size, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
+int shared_open(struct shared *s, void *at, uint64_t size, bool memfd) {
+    void *base = MAP_FAILED;
+    if (!memfd)
+        base = mmap(at, size, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
     if (base == MAP_FAILED) base = map_memfd(at, size);
     if (base == MAP_FAILED) return errno == EFBIG ? MW_ERR_FILE_SIZE : MW_ERR_NO_MEMORY;
     *s = (struct shared){.base = base, .size = size};

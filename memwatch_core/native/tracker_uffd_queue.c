@@ -133,7 +133,7 @@ static bool wait_for_messages(void) {
     struct pollfd ready = {.fd = own_hold(OWN_UFFD), .events = POLLIN};
     sigset_t mask;
     own_let_go();
-    memset(&mask, 0xff, sizeof mask);
+    sigfillset(&mask); /* but for those by which libc has every thread change its user */
     sigdelset(&mask, SIGBUS);
     if (ready.fd >= 0) ppoll(&ready, 1, most < 0 ? NULL : &timeout, &mask);
     return ready.fd >= 0;

@@ -182,8 +182,10 @@ static void reset(uint64_t capacity) {
     if (j->first) {
         j->first = 0;
         j->header->front = j->header->stores_before[0] = j->header->stores_before[1] = 0;
-        CHECK(pwrite(mw.own[OWN_JOURNAL].number, oldest, MWJ_SEGMENT_SIZE, MWJ_HEADER_SIZE) == (ssize_t)MWJ_SEGMENT_SIZE);
-        void *p = mmap(NULL, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, mw.own[OWN_JOURNAL].number, MWJ_HEADER_SIZE);
+        CHECK(pwrite(mw.own[OWN_JOURNAL].number, oldest, MWJ_SEGMENT_SIZE, MWJ_HEADER_SIZE) ==
+              (ssize_t)MWJ_SEGMENT_SIZE);
+        void *p = mmap(NULL, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, mw.own[OWN_JOURNAL].number,
+                       MWJ_HEADER_SIZE);
         CHECK(p != MAP_FAILED);
         j->segments[0] = p;
     }

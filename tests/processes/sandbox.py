@@ -14,6 +14,7 @@ _MMAP, _MPROTECT, _IOCTL, _MADVISE, _MEMFD_CREATE, _USERFAULTFD = 9, 10, 16, 28,
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06  # linux/bpf_common.h
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000  # linux/seccomp.h
 _PROT_EXEC, _MFD_EXEC, _MADV_REMOVE = 0x4, 0x10, 9
+_ANONYMOUS, _MAP_FIXED = 0x4021, 0x10  # MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE
 _USERFAULTFD_IOC_NEW = 0xAA00  # of /dev/userfaultfd
 _NO_NEW_PRIVS, _SECCOMP, _CAPBSET_DROP = 38, 22, 24  # linux/prctl.h
 
@@ -34,6 +35,7 @@ class Rule(NamedTuple):
 RULES: dict[str, tuple[Rule, ...]] = {
     "userfaultfd": (Rule(_USERFAULTFD), Rule(_IOCTL, 1, _EQUAL, _USERFAULTFD_IOC_NEW)),
     "memfd": (Rule(_MEMFD_CREATE),),
+    "anonymous shared memory": (Rule(_MMAP, 3, _EQUAL, _ANONYMOUS), Rule(_MMAP, 3, _EQUAL, _ANONYMOUS | _MAP_FIXED)),
     "memfd with exec": (Rule(_MEMFD_CREATE, 1, _ANY_BIT, _MFD_EXEC),),
     "giving memory back": (Rule(_MADVISE, 2, _EQUAL, _MADV_REMOVE),),
     "executable memory": (Rule(_MMAP, 2, _ANY_BIT, _PROT_EXEC), Rule(_MPROTECT, 2, _ANY_BIT, _PROT_EXEC)),

@@ -46,6 +46,8 @@ CONFINED: dict[str, tuple[str, tuple[str, ...]]] = {
     "an ordinary user": ("sandbox.drop_capabilities()", BOTH),
     "no userfaultfd": ("sandbox.refuse('userfaultfd')", FALLBACK),
     "no memfd with exec": ("sandbox.refuse('memfd with exec')", BOTH),
+    "no anonymous shared memory": ("sandbox.refuse('anonymous shared memory')", BOTH),
+    "nor a memfd with exec": ("sandbox.refuse('anonymous shared memory', 'memfd with exec')", BOTH),
     "no memfd": ("sandbox.refuse('memfd')", BOTH),
     "neither": ("sandbox.refuse('userfaultfd', 'memfd'); sandbox.drop_capabilities()", FALLBACK),
     "512 MiB of address space": ("sandbox.limit('AS', 512 << 20)", BOTH),
@@ -98,7 +100,7 @@ def test_doctor_calls_a_machine_unfit_that_serves(tmp_path: Path) -> None:
     confined = "import sandbox, sys; sandbox.refuse('userfaultfd', 'memfd'); sandbox.limit('AS', 1 << 30); "
     done = run(confined + "from memwatch_core.cli import main; main(['doctor'])", tmp_path)
     said = " ".join(done.stdout.split())
-    assert "memfd_create: Operation not permitted; anonymous memory serves" in said
+    assert "anonymous memory can be shared, and executable" in said
     assert "RLIMIT_AS allows 1,024 MiB" in said
     assert "starts, with tracker readonly" in said
     assert done.returncode == 0, done.stdout

@@ -244,6 +244,29 @@ def test_files_of_the_program_are_its_own_and_every_event_is_there_or_told(
     assert events[-1].after == bytes([STORES - 1])
 
 
+@pytest.mark.parametrize("tracker", TRACKERS)
+def test_journal_that_cannot_be_opened_again_counts_what_is_lost(tracker: str, tmp_path: Path, library: Path) -> None:
+    gone = """
+os.rename("sessions", "moved")
+raw(CLOSE_RANGE, 3, EVERYTHING, 0)
+files = [open(f"own {n}", "w+b", buffering=0) for n in range(8)]
+for file in files: file.write(b"own" * 20_000)
+write()
+for file in files:
+    file.seek(0)
+    assert file.read() == b"own" * 20_000
+"""
+    done = run(gone, need(tracker), tmp_path, library)
+    assert done.returncode == 0, done.stderr
+    assert "closed the journal's descriptor" in done.stderr
+    (tmp_path / "moved").rename(tmp_path / "sessions")
+    records = read(tmp_path)
+    events = sum(isinstance(each, Event) for each in records)
+    lost = sum(each.count for each in records if isinstance(each, Lost) and "couldn't be recorded" in each.reason)
+    assert 2 < events < EVENTS
+    assert events + lost == EVENTS
+
+
 SCARCE = """
 import os, resource, sys
 from memwatch_core import watch

@@ -118,6 +118,18 @@ def test_redirected_calls_stay_async_signal_safe(graph: Graph) -> None:
     assert not wrong, f"called by a redirected call, and not known to be async-signal-safe: {wrong}"
 
 
+def test_redirected_calls_on_descriptors_stay_async_signal_safe(graph: Graph) -> None:
+    """A child closes and copies descriptors between vfork and exec, in its parent's memory."""
+    themselves = re.compile(r"^(close|dup2|dup3|mprotect)$")
+    entries = [f"replaced_{call}" for call in ("close", "dup2", "dup3", "close_range")]
+    wrong = {
+        name: by
+        for name, by in graph.reachable(*entries).items()
+        if name not in graph.section and not ALLOWED.match(name) and not themselves.match(name)
+    }
+    assert not wrong, f"called by a redirected call, and not known to be async-signal-safe: {wrong}"
+
+
 def test_calls_through_pointers_are_the_known_ones(graph: Graph) -> None:
     callers = {name_of(node) for node in graph.reachable() if "__indirect_call" in graph.calls[node]}
     # What gcc has inlined one of them into makes its call.

@@ -13,6 +13,6 @@ int main(int argc, char **argv) {
     printf("watched %p writable %p\n", (void *)page, mw_write_view(page));
     FILE *maps = fopen("/proc/self/maps", "re");
     while (fgets(line, sizeof line, maps))
-        if (strstr(line, "/memfd:memwatch")) fputs(line, stdout);
+        if (strstr(line, "/dev/zero (deleted)") || strstr(line, "/memfd:memwatch")) fputs(line, stdout);
     return 0;
 }
