@@ -120,7 +120,7 @@ def _run(suite: Suite, databases: Databases, traced: bool, more: Sequence[str]) 
         (folder / "memwatch.toml").write_text(CONFIG)
         python = [sys.executable]
         if traced:
-            options = ["--quiet", "--config", folder / "memwatch.toml", "--folder", folder / "sessions"]
+            options = ["--quiet", "--track-sql", "--config", folder / "memwatch.toml", "--folder", folder / "sessions"]
             python = [Path(sys.executable).parent / "memwatch", "run", *options]
         pytest = ["-m", "pytest", "-q", "-p", "suites.recorder", "-o", f"cache_dir={folder}/cache"]
         path = [str(Path(__file__).parents[1]), prepared.environment.get("PYTHONPATH", "")]
