@@ -10,10 +10,10 @@
  *     have mapped, or what protects our pages, can't have its inode used again meanwhile;
  *   - where ours is gone, it is opened again by its path, if the same file is there; if not, the journal counts what is
  *     lost, and in place of userfaultfd pages are protected by mprotect (uffd.c).
- * A thread with a table of its own could hold them where no program gets at them. None is made for this: Python warns of
- * threads at each fork, unshare(2) and setns(2) are refused to a process that has any, and setuid would leave one that
- * libc doesn't know behind with its rights. An io_uring that is mapped could hold userfaultfd without any descriptor;
- * sandboxes refuse it, and watchers of machines take it for an attack.
+ * A thread with a table of its own could hold them where no program gets at them. None is made for this: Python warns
+ * of threads at each fork, unshare(2) and setns(2) are refused to a process that has any, and setuid would leave one
+ * that libc doesn't know behind with its rights. An io_uring that is mapped could hold userfaultfd without any
+ * descriptor; sandboxes refuse it, and watchers of machines take it for an attack.
  *
  * A child of vfork runs in our memory, with descriptors of its own: whatever it does to them is let through, and
  * nothing is written down. close_range(2), dup(2), vfork(2). */
@@ -294,9 +294,9 @@ __asm__(".text\n"
         "replaced_syscall:\n"
         "    .cfi_startproc\n"
         "    endbr64\n"
-        "    cmp $3, %rdi\n"   /* SYS_close */
+        "    cmp $3, %rdi\n" /* SYS_close */
         "    je 1f\n"
-        "    cmp $33, %rdi\n"  /* SYS_dup2 */
+        "    cmp $33, %rdi\n" /* SYS_dup2 */
         "    je 1f\n"
         "    cmp $292, %rdi\n" /* SYS_dup3 */
         "    je 1f\n"

@@ -196,8 +196,8 @@ int mw_journal_limit(uint64_t max_bytes, mw_policy policy);
 /* Starts recording. The file (mode 0600) is made at the first record, or never if there is none; where there is one of
  * this name already, a number is put before the end ".mwj". A forked child goes on in "<pid>-<runtime>.mwj" in the same
  * folder. Errors: NOT_STARTED, JOURNAL_OPEN (errno: the folder can't be written to). What makes the first record may
- * return JOURNAL_OPEN or JOURNAL_FULL; a write is then made, and counted as lost. session: 16 bytes that all processes of
- * a session share. */
+ * return JOURNAL_OPEN or JOURNAL_FULL; a write is then made, and counted as lost. session: 16 bytes that all processes
+ * of a session share. */
 int mw_journal_open(const char *path, const char *runtime, const uint8_t session[16]);
 
 /* The path of this process's journal; before its first record, what it would be now. Errors: NO_JOURNAL, TOO_LONG. */
@@ -208,7 +208,8 @@ int mw_journal_path(char *path, size_t size);
 int mw_journal_close(void);
 
 /* ---- descriptors -------------------------------------------------------------------------------------------------
- * A program that closes what it hasn't opened would have the adapter's files too, and their numbers given to its own. */
+ * A program that closes what it hasn't opened would have the adapter's files too, and their numbers given to its own.
+ */
 
 /* Moves a descriptor to a high number, where calls of libc spare it (close, close_range, closefrom); from then on it is
  * the core's. Returns that number. dup2 onto it takes it away: compare device and inode before use. Errors: DESCRIPTOR,

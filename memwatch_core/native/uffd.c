@@ -61,7 +61,7 @@ int uffd_protect(uintptr_t start, size_t size, bool on) {
     struct uffdio_writeprotect protect = {.range = {start, size}, .mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0};
     int failed;
     do failed = control(UFFDIO_WRITEPROTECT, &protect);
-    while (failed && errno == EAGAIN);                             /* the address space is just changing */
+    while (failed && errno == EAGAIN); /* the address space is just changing */
     if (failed && !on) control(UFFDIO_WAKE, &protect.range); /* no longer armed: it goes on in what is there now */
     return failed;
 }
@@ -69,9 +69,8 @@ int uffd_protect(uintptr_t start, size_t size, bool on) {
 int uffd_arm(void *start, size_t size) {
     struct uffdio_register reg = {.range = {(uintptr_t)start, size}, .mode = UFFDIO_REGISTER_MODE_WP};
     /* Only when the pages are protected may the mapping become writable: there is no moment in between. */
-    if (!mw.without_uffd &&
-        (control(UFFDIO_REGISTER, &reg) || uffd_protect((uintptr_t)start, size, true) ||
-         mprotect(start, size, PROT_READ | PROT_WRITE))) {
+    if (!mw.without_uffd && (control(UFFDIO_REGISTER, &reg) || uffd_protect((uintptr_t)start, size, true) ||
+                             mprotect(start, size, PROT_READ | PROT_WRITE))) {
         if (errno == EBADF) uffd_look();
         if (!mw.without_uffd) return -1;
     }
@@ -96,8 +95,9 @@ void uffd_look(void) {
     own_leave(&turn);
     if (turn.number >= 0) return;
     protect_all();
-    dprintf(2, "memwatch: the program has closed MemWatch's userfaultfd: stores since then went unseen; from now on they "
-               "are seen again\n");
+    dprintf(2,
+            "memwatch: the program has closed MemWatch's userfaultfd: stores since then went unseen; from now on they "
+            "are seen again\n");
     registry_record_unseen("the program closed MemWatch's userfaultfd: stores went unseen until that was found");
 }
 
