@@ -419,7 +419,8 @@ static bool map_fixed(void *at, size_t size, uint64_t from) {
 /* What would be read there are zeros, and not what the program had. */
 static int hide_gone(void) {
     for (uint32_t i = 0; i < mw.bump; i++)
-        if (state_of(i) == PAGE_GONE && mprotect((char *)mw.watched + ((uint64_t)i << PAGE_SHIFT), MW_PAGE_SIZE, PROT_NONE))
+        if (state_of(i) == PAGE_GONE &&
+            mprotect((char *)mw.watched + ((uint64_t)i << PAGE_SHIFT), MW_PAGE_SIZE, PROT_NONE))
             return MW_ERR_NO_MEMORY;
     return MW_OK;
 }

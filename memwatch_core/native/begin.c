@@ -1,9 +1,9 @@
 /* begin.c - the life of a journal's file: named when the journal is opened, made at its first record, complete at once.
  *
- * A process that records nothing leaves no file. The first record may be that of a store in a forked child, on the fault
- * path: so whatever makes the file is async-signal-safe. Before any record it writes what records refer to: the places
- * that are known, the names of threads, and in a forked child the variables that are watched. Everybody else who has
- * something to record waits for that, under `make`; the pages whose locks they hold haven't changed yet. */
+ * A process that records nothing leaves no file. The first record may be that of a store in a forked child, on the
+ * fault path: so whatever makes the file is async-signal-safe. Before any record it writes what records refer to: the
+ * places that are known, the names of threads, and in a forked child the variables that are watched. Everybody else who
+ * has something to record waits for that, under `make`; the pages whose locks they hold haven't changed yet. */
 #include "core.h"
 
 #include <errno.h>

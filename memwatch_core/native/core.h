@@ -212,8 +212,8 @@ struct journal {
     char folder[1024];        /* where a forked child makes its own */
     char path[1024 + 64];     /* of the file, or of what it would be now */
     char reader_path[1024 + 16];
-    uint32_t stem;            /* length of `path` before its number and its end */
-    uint32_t number;          /* of journals of a process with this id that were there before */
+    uint32_t stem;   /* length of `path` before its number and its end */
+    uint32_t number; /* of journals of a process with this id that were there before */
     char runtime[16];
     uint8_t session[16];
 };
@@ -233,7 +233,7 @@ struct process {
 };
 enum process_state {
     PROCESS_UNNOTICED = 0, /* forked behind our back: all that we hold is the parent's */
-    PROCESS_BARE = 1,   /* the parent's is let go; what is our own is made when it is needed */
+    PROCESS_BARE = 1,      /* the parent's is let go; what is our own is made when it is needed */
     PROCESS_WHOLE = 2,
 };
 struct latest { /* of the names of a thread or a variable in the oldest segment (room.c) */
@@ -381,7 +381,7 @@ MW_HIDDEN void arena_take_down(void);
 MW_HIDDEN uint64_t arena_fit(uint64_t most, size_t size); /* entries of a table: less if RLIMIT_AS leaves little */
 MW_HIDDEN int arena_copy(struct shared *copy);    /* the contents of all pages in use; caller holds every page lock */
 MW_HIDDEN int arena_replace(struct shared *copy); /* maps and arms it in place of the present one, and owns it */
-MW_HIDDEN uint32_t arena_lose(void);               /* what is in use isn't there any more; how many pages */
+MW_HIDDEN uint32_t arena_lose(void);              /* what is in use isn't there any more; how many pages */
 MW_HIDDEN int arena_allocate(size_t n, uint32_t *first); /* caller holds mw.lock */
 MW_HIDDEN void arena_release(uint32_t first);
 MW_HIDDEN int arena_adopt(uintptr_t start, size_t n, uint32_t *first);
@@ -447,9 +447,9 @@ MW_HIDDEN void registry_record_kernel(uint32_t page, const uint8_t *before, cons
                                       const struct asker *asker);
 MW_HIDDEN void registry_end_all(void);
 MW_HIDDEN void registry_record_unseen(const char *why); /* stores may have gone unseen: what there is now */
-MW_HIDDEN void registry_untell(void); /* the journal doesn't describe any variable */
-MW_HIDDEN int registry_tell(void);    /* it does now */
-MW_HIDDEN void registry_lose(void);   /* they went with their pages */
+MW_HIDDEN void registry_untell(void);                   /* the journal doesn't describe any variable */
+MW_HIDDEN int registry_tell(void);                      /* it does now */
+MW_HIDDEN void registry_lose(void);                     /* they went with their pages */
 
 /* ---- fork.c ---- */
 MW_HIDDEN int fork_open(void);    /* at the start: what is here is ours */
@@ -673,14 +673,14 @@ MW_HIDDEN int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uint32_t
                            const void *b, size_t b_length);
 MW_HIDDEN int journal_variable(uint32_t id, const struct variable *variable);
 MW_HIDDEN int journal_unregistered(uint32_t id, struct variable *variable);
-MW_HIDDEN int journal_open_file(struct journal *journal); /* 0 or errno */
+MW_HIDDEN int journal_open_file(struct journal *journal);  /* 0 or errno */
 MW_HIDDEN int journal_begin_file(struct journal *journal); /* its header, and room for the first records; 0 or errno */
 MW_HIDDEN void journal_unmap(struct journal *journal);
 
 /* ---- begin.c ---- */
-MW_HIDDEN bool begin_make(struct journal *journal); /* the file, if there is none; false: journal->refused */
+MW_HIDDEN bool begin_make(struct journal *journal);   /* the file, if there is none; false: journal->refused */
 MW_HIDDEN void begin_report(struct journal *journal); /* says once that there is none, and why */
-MW_HIDDEN void begin_reserve(void);                 /* the file's place in the folder, while we may write to that */
+MW_HIDDEN void begin_reserve(void);                   /* the file's place in the folder, while we may write to that */
 MW_HIDDEN int begin_open(const char *path, const char *runtime, const uint8_t session[16]); /* no file yet */
 MW_HIDDEN bool begin_keep_name(uint32_t tid, const char *name, size_t length); /* false: it is to be recorded */
 MW_HIDDEN void begin_anew(struct journal *journal); /* in a forked child: the parent's is let go */

@@ -1,8 +1,8 @@
 /* fork.c - what a process holds is its own: pages, userfaultfd, executable memory, journal. A forked child never uses
  * its parent's.
  *
- * Whose they are stands on a page that reads as zeros in every child, whoever forked it (MADV_WIPEONFORK); nothing of it
- * is written to before that has been looked at. The views and the journal's mappings are MADV_DONTFORK: there is no
+ * Whose they are stands on a page that reads as zeros in every child, whoever forked it (MADV_WIPEONFORK); nothing of
+ * it is written to before that has been looked at. The views and the journal's mappings are MADV_DONTFORK: there is no
  * moment in which a child could write to its parent's.
  *
  * A child of libc's fork() gets copies of the pages that are in use: made before the fork, under all page locks, since
@@ -61,8 +61,9 @@ MW_SIGNAL_SAFE static void let_go(void) {
 }
 
 MW_SIGNAL_SAFE static void lose_values(void) {
-    static const char text[] = "memwatch: a forked child has no copies of the watched values (out of memory, or forked by "
-                               "a system call and not by libc's fork()): using one of them ends it\n";
+    static const char text[] =
+        "memwatch: a forked child has no copies of the watched values (out of memory, or forked by "
+        "a system call and not by libc's fork()): using one of them ends it\n";
     registry_lose();
     if (arena_lose()) raw_syscall4(SYS_write, 2, (long)text, sizeof text - 1, 0);
 }
@@ -96,7 +97,8 @@ static void open_tracker(void) {
     if (!mw.tracker->open()) return;
     mw.without_uffd = true;
     if (mw.tracker->serve)
-        dprintf(2, "memwatch: forked child %d: %s doesn't work here (%s): what the kernel writes by itself isn't seen\n",
+        dprintf(2,
+                "memwatch: forked child %d: %s doesn't work here (%s): what the kernel writes by itself isn't seen\n",
                 getpid(), mw.tracker->name, strerror(errno));
 }
 
@@ -123,9 +125,10 @@ int fork_settle(void) {
 /* ---- around a fork ---- */
 
 static void before_fork(void) {
+    fork_notice();
     uint64_t mask = mask_signals();
     uint32_t self = thread_id();
-    bool prepared = process_is_whole() && !holds_any(self);
+    bool prepared = !holds_any(self);
     mw_thread.forking = mw_thread.forking << 1 | prepared;
     if (!prepared) {
         unmask_signals(mask);
@@ -153,7 +156,7 @@ static void in_parent(void) {
 }
 
 static void in_child(void) {
-    if (!was_prepared()) return; /* noticed when it matters */
+    if (!was_prepared()) return; /* noticed when it matters: no copies, and locks that nobody here holds */
     bool copied = mw.fork.copied;
     uint64_t mask = mw.fork.mask;
     mw.fork.copied = false;

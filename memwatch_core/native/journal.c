@@ -226,10 +226,10 @@ MW_SIGNAL_SAFE int journal_open_file(struct journal *j) {
 
 MW_SIGNAL_SAFE static long map_header(void) {
     int fd = own_hold(OWN_JOURNAL);
-    long p = fd < 0                                  ? -EBADF
-             : !room_allocate(fd, 0, MWJ_HEADER_SIZE) ? -ENOSPC
-                                                      : raw_syscall6(SYS_mmap, 0, MWJ_HEADER_SIZE,
-                                                                     PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    long p = fd < 0 ? -EBADF
+             : !room_allocate(fd, 0, MWJ_HEADER_SIZE)
+                 ? -ENOSPC
+                 : raw_syscall6(SYS_mmap, 0, MWJ_HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     own_let_go();
     return p;
 }

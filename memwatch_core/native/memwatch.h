@@ -199,8 +199,8 @@ int mw_journal_limit(uint64_t max_bytes, mw_policy policy);
 /* Starts recording. The file (mode 0600) is made at the first record, or never if there is none; where there is one of
  * this name already, a number is put before the end ".mwj". A forked child goes on in "<pid>-<runtime>.mwj" in the same
  * folder. Errors: NOT_STARTED, JOURNAL_OPEN (errno: the folder can't be written to). What makes the first record may
- * return JOURNAL_OPEN or JOURNAL_FULL; a write is then made, and counted as lost. session: 16 bytes that all processes of
- * a session share. */
+ * return JOURNAL_OPEN or JOURNAL_FULL; a write is then made, and counted as lost. session: 16 bytes that all processes
+ * of a session share. */
 int mw_journal_open(const char *path, const char *runtime, const uint8_t session[16]);
 
 /* The path of this process's journal; before its first record, what it would be now. Errors: NO_JOURNAL, TOO_LONG. */

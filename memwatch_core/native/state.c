@@ -42,8 +42,9 @@ static const char *const sentences[] = {
     [-MW_ERR_LIMIT] =
         "too many variables, or pages, for one process; where RLIMIT_AS (ulimit -v) is set, raising it allows more",
     [-MW_ERR_NO_JOURNAL] = "no journal is open: the session was never opened, or is closed",
-    [-MW_ERR_JOURNAL_OPEN] = "the journal couldn't be created, or one is open already: it needs a session's folder that "
-                             "this process's user may write to",
+    [-MW_ERR_JOURNAL_OPEN] =
+        "the journal couldn't be created, or one is open already: it needs a session's folder that "
+        "this process's user may write to",
     [-MW_ERR_DESCRIPTOR] = "there is no such descriptor",
     [-MW_ERR_JOURNAL_FULL] =
         "the journal can't grow, the disk is full or journal.max_bytes or RLIMIT_FSIZE (ulimit -f) is reached: nothing "

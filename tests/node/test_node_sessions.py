@@ -50,6 +50,13 @@ def lines(node: Node) -> list[dict[str, Any]]:
     return [line for line in found if "seq" in line]
 
 
+def test_program_that_watches_nothing_leaves_no_journal(node: Node) -> None:
+    (node.folder / "app.js").write_text("require('memwatch').session(); console.log('done')")
+    done = run(node, "--", "node", "app.js")
+    assert done.stdout == "done\n"
+    assert not list(node.folder.glob(".memwatch/*/*.mwj"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "name", "text"),
     [

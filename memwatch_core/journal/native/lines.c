@@ -22,9 +22,9 @@ typedef struct key {
 } Key;
 
 static const Key event_keys[] = {
-    KEY("seq"),     KEY("pid"),    KEY("runtime"), KEY("tid"),     KEY("thread"),  KEY("variable"), KEY("variable_id"),
-    KEY("path"),    KEY("origin"), KEY("offset"),  KEY("before"),  KEY("after"),   KEY("old"),      KEY("new"),
-    KEY("changed"), KEY("exact"),  KEY("journal"), KEY("site"),    KEY("context"), KEY("time_ns"),  KEY("call"),
+    KEY("seq"),     KEY("pid"),    KEY("runtime"), KEY("tid"),    KEY("thread"),  KEY("variable"), KEY("variable_id"),
+    KEY("path"),    KEY("origin"), KEY("offset"),  KEY("before"), KEY("after"),   KEY("old"),      KEY("new"),
+    KEY("changed"), KEY("exact"),  KEY("journal"), KEY("site"),   KEY("context"), KEY("time_ns"),  KEY("call"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("function")};
 static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
