@@ -19,7 +19,9 @@ static const int greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG
                                 REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
 int executor_open(void) {
-    void *p = mmap(NULL, WIDE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    void *p = mmap(NULL, WIDE_MAX, protection, flags | MAP_32BIT, -1, 0); /* low: see gs_base_valid() */
+    if (p == MAP_FAILED) p = mmap(NULL, WIDE_MAX, protection, flags, -1, 0);
     if (p == MAP_FAILED) return MW_ERR_NO_MEMORY;
     mw.wide = p;
     uint32_t a, b, c, d;
@@ -280,7 +282,8 @@ MW_SIGNAL_SAFE static bool has_stored(const struct form *form, const ucontext_t 
                                              : true;
 }
 
-/* wrgsbase takes no others; only an FS- or GS-relative operand far from its segment can lead to one. */
+/* wrgsbase takes no others. An FS- or GS-relative operand far from its segment can lead to one, if the scratch area
+ * lies high, as stacks do; hardly ever if it lies below the operand, as mw.wide does. */
 MW_SIGNAL_SAFE static bool gs_base_valid(uint64_t base) { return (uint64_t)((int64_t)(base << 16) >> 16) == base; }
 
 /* Runs a masked store and finds out which bytes it wrote, whatever kind of mask it has: what it leaves alone differs
@@ -298,19 +301,11 @@ MW_SIGNAL_SAFE static uint64_t written_bytes(const struct form *form, ucontext_t
     return written;
 }
 
-MW_SIGNAL_SAFE static enum run_result run_store(const struct form *form, ucontext_t *context, uintptr_t address,
-                                                const mw_origin *origin) {
-    uint8_t area[64 + STORE_MAX] __attribute__((aligned(64))), before[STORE_MAX];
-    uintptr_t offset, at = form_address(form, context, &offset);
-    if (address - (at & ~PAGE_MASK) >= 2 * MW_PAGE_SIZE) return RUN_NOT_OURS; /* the fault was some other operand's */
+MW_SIGNAL_SAFE static enum run_result run_store_at(const struct form *form, ucontext_t *context, uintptr_t at,
+                                                   uintptr_t offset, uint8_t *scratch, const mw_origin *origin) {
+    uint8_t before[STORE_MAX];
     struct span span;
     if (!span_lock(&span, at, form->size)) return RUN_DONE; /* the watch has just ended: let it run as it is */
-    /* Vector stores insist on an alignment; locked ones would stop the whole machine across two cache lines. */
-    uint8_t *scratch = area + (form->restore ? at & 63 : 0);
-    if (!gs_base_valid((uintptr_t)scratch - offset)) {
-        span_unlock(&span);
-        return RUN_REFUSED;
-    }
     span_read(&span, at, before);
     /* Before anything has changed: would the CPU let this store go beyond our pages? */
     bool done = form->masked == 1 || span_write_beyond(&span, at, before, ALL_WRITTEN);
@@ -336,6 +331,22 @@ MW_SIGNAL_SAFE static enum run_result run_store(const struct form *form, ucontex
     if (!done) return RUN_NOT_OURS;
     step_over(form, context);
     return RUN_DONE;
+}
+
+MW_SIGNAL_SAFE static enum run_result run_store(const struct form *form, ucontext_t *context, uintptr_t address,
+                                                const mw_origin *origin) {
+    uint8_t area[64 + STORE_MAX] __attribute__((aligned(64)));
+    uintptr_t offset, at = form_address(form, context, &offset);
+    if (address - (at & ~PAGE_MASK) >= 2 * MW_PAGE_SIZE) return RUN_NOT_OURS; /* the fault was some other operand's */
+    /* Vector stores insist on an alignment; locked ones would stop the whole machine across two cache lines. */
+    unsigned aligned = form->restore ? at & 63 : 0;
+    bool far = unlikely(!gs_base_valid((uintptr_t)area + aligned - offset));
+    uint8_t *scratch = (far ? mw.wide : area) + aligned;
+    if (far && !gs_base_valid((uintptr_t)scratch - offset)) return RUN_REFUSED;
+    if (far) lock_take(&mw.wide_lock, thread_id());
+    enum run_result result = run_store_at(form, context, at, offset, scratch, origin);
+    if (far) lock_release(&mw.wide_lock);
+    return result;
 }
 
 /* ---- state saves: larger than a vector, and some of them know their size only now ---- */

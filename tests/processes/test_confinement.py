@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,28 @@ def test_too_little_address_space_is_not_explained(tmp_path: Path) -> None:
     done = run(WATCHES.format(confine=little), tmp_path)
     assert done.returncode == 1
     assert "RLIMIT_AS" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("most", [100 << 10, 3 << 20])  # the core can't start; not all pages can be had
+def test_limit_of_file_sizes_is_not_explained(most: int, tmp_path: Path) -> None:
+    pages = "; kept = [watch(bytearray(1 << 20), name='x') for _ in range(8)]"
+    program = f"import sandbox; sandbox.limit('FSIZE', {most}); from memwatch_core import watch" + pages
+    done = run(program, tmp_path)
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "RLIMIT_FSIZE (ulimit -f)" in last, done.stderr
+    assert "RLIMIT_AS" not in last
+
+
+def test_valgrind_is_not_named(tmp_path: Path) -> None:
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        pytest.skip("valgrind isn't installed here")
+    command = [valgrind, "-q", sys.executable, "-c", "import memwatch_core.native.core as core; core.start('auto')"]
+    environment = os.environ | {"PYTHONMALLOC": "malloc"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "valgrind runs this program" in done.stderr
 
 
 def test_doctor_calls_a_machine_unfit_that_serves(tmp_path: Path) -> None:

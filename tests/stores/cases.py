@@ -95,6 +95,7 @@ def _solve(
     if plain_mnemonic(instruction) == "pop" and base == "rsp":
         popped = operand_size(instruction)
         wanted -= popped
+        state.flags |= NO_ARENA  # what is popped lies far away then, where another memory may have other neighbours
     if index and not vsib:
         i = FAMILY[index]
         if memory.segment == FS and (not base or FAMILY[base] == i):
