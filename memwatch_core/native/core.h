@@ -12,6 +12,7 @@
  *   fork.c       a child with pages and a journal of its own
  *   shared.c     memory mapped more than once         uffd.c       userfaultfd descriptors
  *   kernel.c     pages that the kernel writes to by itself
+ *   folder.c     files of a session, in a folder that is this user's alone
  *
  * Whatever may run in the signal handler is marked MW_SIGNAL_SAFE: it calls nothing but its like, takes no lock but
  * mw_lock, allocates nothing. A test follows the calls of the built objects and holds us to it. */
@@ -190,7 +191,7 @@ struct journal {
     mw_policy policy;
     int reader; /* the session's file that its reader holds locked; -1 if there is none */
     _Atomic uint32_t full_reported, waiting_reported;
-    char folder[1024]; /* where a forked child opens its own */
+    char folder[4096]; /* where a forked child opens its own */
     char runtime[16];
     uint8_t session[16];
 };
@@ -531,6 +532,12 @@ MW_HIDDEN bool room_allocate(int fd, off_t from, off_t size);
 MW_HIDDEN bool room_make(struct journal *journal, uint64_t end);
 MW_HIDDEN void room_lost(struct journal *journal, uint32_t variable); /* counts a store that wasn't recorded */
 MW_HIDDEN void room_report(struct journal *journal);                  /* says once that there is no room */
+
+/* ---- folder.c ---- */
+/* Opens `name` in a folder that belongs to this process's user and that nobody else may write to; flags are open(2)'s,
+ * what is made has mode 0600. The descriptor or -errno; -EPERM: it is no such folder, or no regular file in it. */
+MW_HIDDEN int private_open(const char *folder, const char *name, int flags);
+MW_HIDDEN void private_remove(const char *folder, const char *name); /* where private_open would find it */
 
 /* ---- journal.c ---- */
 struct store {

@@ -190,11 +190,19 @@ int journal_unregistered(uint32_t id, struct variable *v) {
 
 /* ---- open and close ---- */
 
-static void remember(struct journal *j, const char *path, const char *runtime, const uint8_t session[16]) {
-    const char *slash = strrchr(path, '/');
-    snprintf(j->folder, sizeof j->folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+/* The name of the file in j->folder; NULL, with errno: the path is too long. */
+static const char *remember(struct journal *j, const char *path, const char *runtime, const uint8_t session[16]) {
+    const char *slash = strrchr(path, '/'), *folder = slash ? path : ".";
+    size_t n = slash && slash > path ? (size_t)(slash - path) : 1; /* "/" or "." */
+    if (n >= sizeof j->folder) {
+        errno = ENAMETOOLONG;
+        return NULL;
+    }
+    memcpy(j->folder, folder, n);
+    j->folder[n] = 0;
     snprintf(j->runtime, sizeof j->runtime, "%s", runtime);
     memcpy(j->session, session, 16);
+    return slash ? slash + 1 : path;
 }
 
 static void unmap(struct journal *j) {
@@ -205,9 +213,14 @@ static void unmap(struct journal *j) {
     j->fd = -1;
 }
 
-static int open_file(struct journal *j, const char *path, const char *runtime, const uint8_t session[16]) {
-    j->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (j->fd < 0) return MW_ERR_JOURNAL_OPEN;
+static int open_file(struct journal *j, const char *name, const char *runtime, const uint8_t session[16]) {
+    int fd = private_open(j->folder, name, O_RDWR | O_CREAT | O_EXCL);
+    if (fd == -EPERM) return MW_ERR_FOLDER;
+    if (fd < 0) {
+        errno = -fd;
+        return MW_ERR_JOURNAL_OPEN;
+    }
+    j->fd = fd;
     if (!room_allocate(j->fd, 0, MWJ_HEADER_SIZE)) return MW_ERR_JOURNAL_FULL;
     void *p = mmap(NULL, MWJ_HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, j->fd, 0);
     if (p == MAP_FAILED) return MW_ERR_JOURNAL_OPEN;
@@ -245,13 +258,11 @@ int mw_journal_open(const char *path, const char *runtime, const uint8_t session
             j->segments = arena_table(SEGMENTS_MAX * sizeof *j->segments);
             if (!j->segments) error = MW_ERR_NO_MEMORY;
         }
-        if (!error) {
-            remember(j, path, runtime, session);
-            error = open_file(j, path, runtime, session);
-        }
+        const char *name = error ? NULL : remember(j, path, runtime, session);
+        if (!error) error = name ? open_file(j, name, runtime, session) : MW_ERR_JOURNAL_OPEN;
         if (error) {
             int why = errno;
-            if (j->fd >= 0) unlink(path);
+            if (j->fd >= 0) private_remove(j->folder, name);
             unmap(j);
             errno = why;
         } else {

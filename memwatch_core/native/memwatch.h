@@ -59,6 +59,7 @@ typedef enum mw_error {
     MW_ERR_PAGE = -21,         /* the pointer is not a page of the arena, or the page still has variables */
     MW_ERR_INTERPOSE = -22,    /* a loaded module's import table couldn't be patched */
     MW_ERR_POLICY = -23,       /* max_bytes is neither 0 nor at least MW_JOURNAL_MIN, or there is no such policy */
+    MW_ERR_FOLDER = -24,       /* the folder is another user's, or others may write to it, or it is a symbolic link */
 } mw_error;
 
 /* One sentence: what happened and what to do about it. Never NULL; static storage. Async-signal-safe. */
@@ -192,8 +193,9 @@ typedef enum mw_policy {
 #define MW_JOURNAL_MIN 4194304u
 int mw_journal_limit(uint64_t max_bytes, mw_policy policy);
 
-/* Creates the file (mode 0600; it must not exist) and starts recording. Errors: NOT_STARTED, JOURNAL_OPEN (errno),
- * JOURNAL_FULL. session: 16 bytes that all processes of a session share. */
+/* Creates the file (mode 0600; it must not exist), in a folder that belongs to this process's user and that nobody else
+ * may write to, and starts recording. Errors: NOT_STARTED, FOLDER, JOURNAL_OPEN (errno), JOURNAL_FULL. session: 16
+ * bytes that all processes of a session share. */
 int mw_journal_open(const char *path, const char *runtime, const uint8_t session[16]);
 
 /* Marks the journal as complete and stops recording; registered variables are unregistered first. Stores to their

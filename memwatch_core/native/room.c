@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -229,9 +228,7 @@ int room_open(struct journal *j) {
         errno = EOPNOTSUPP; /* a file system that can't give back a part of a file */
         return MW_ERR_JOURNAL_OPEN;
     }
-    char path[sizeof j->folder + sizeof "/" MWJ_READER_FILE];
-    snprintf(path, sizeof path, "%s/" MWJ_READER_FILE, j->folder);
-    j->reader = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    j->reader = private_open(j->folder, MWJ_READER_FILE, O_RDONLY);
     return grow(j, 1) == ROOM_MADE ? MW_OK : MW_ERR_JOURNAL_FULL;
 }
 

@@ -49,6 +49,9 @@ static const char *const sentences[] = {
     [-MW_ERR_TOO_LONG] = "the metadata, name or record is longer than a journal can carry",
     [-MW_ERR_PAGE] = "not a page from mw_page_alloc(), or a variable is still registered on it",
     [-MW_ERR_POLICY] = "the limit of a journal must be 0 or at least 4194304 bytes, its policy block, drop or rotate",
+    [-MW_ERR_FOLDER] =
+        "the session's folder must be a folder, no symbolic link, that belongs to the user who runs this "
+        "process and that nobody else may write to: set journal.folder to one of your own",
     [-MW_ERR_INTERPOSE] = "the import table of a loaded module couldn't be read or patched",
 };
 
