@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from pathlib import Path
 
 from .. import config as configuration
 from ..config import Config
@@ -48,9 +47,9 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
     installed is reported on standard error and left out: the program must not suffer. Raises SessionError (a journal is
     open already, or the folder is no session), CoreError, ConfigError, PluginError.
     """
-    config = config or configuration.of_session(folder)
+    config = config or configuration.of_session(folder, own=True)
     plugins = plugins or load(config, ("serializers", "sql"))
-    key = read_session(Path(folder)).key
+    key = read_session(folder, own=True).key
     journal = process.open_journal(folder, config, plugins.serializers)
     tracer = SqlContexts(None, key, window=config.sql.window, parameters=config.sql.parameters)
     proxy.set_context_variable(tracer.variable)
