@@ -10,7 +10,9 @@ group may write to everything).
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -57,13 +59,24 @@ def owned(status: os.stat_result) -> str:
     return f"can be written to by others (mode {mode:04o})" if mode & 0o022 else ""
 
 
+def stranger(path: str | os.PathLike[str]) -> str:
+    """Whose a file is, if it is neither this user's nor root's; otherwise empty, also if it can't be looked at."""
+    with suppress(OSError):
+        uid = os.stat(path).st_uid
+        return "" if uid in (0, os.geteuid()) else _user(uid)
+    return ""
+
+
 def read(folder: int | None, name: str | os.PathLike[str], limit: int, *, follow: bool = False) -> bytes:
     """The contents of a file, in an open folder; never waits. Raises OSError: it is none, or longer than ``limit``."""
     descriptor = os.open(name, READ | (0 if follow else os.O_NOFOLLOW), dir_fd=folder)
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(name))
-        data = file.read(limit + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"longer than {limit} bytes", os.fspath(name))
     return data
@@ -176,28 +189,25 @@ class Found:
 
 
 def _is_nobody_else(group: int) -> bool:
-    import grp
-    import pwd
-
     us = {0, os.geteuid()}
     try:
-        members = {pwd.getpwnam(member).pw_uid for member in grp.getgrgid(group).gr_mem}
-    except KeyError:  # a group or member that this machine doesn't know
+        names = grp.getgrgid(group).gr_mem
+    except KeyError:  # in a container, say: nobody is in it but who runs with it
+        return group == os.getegid()
+    try:
+        members = {pwd.getpwnam(name).pw_uid for name in names}
+    except KeyError:
         return False
     return members <= us and all(user.pw_uid in us for user in pwd.getpwall() if user.pw_gid == group)
 
 
 def _user(uid: int) -> str:
-    import pwd
-
     with suppress(KeyError):
         return f"{pwd.getpwuid(uid).pw_name} (user {uid})"
     return f"user {uid}"
 
 
 def _group(gid: int) -> str:
-    import grp
-
     with suppress(KeyError):
         return grp.getgrgid(gid).gr_name
     return str(gid)

@@ -47,3 +47,5 @@ MW_SIGNAL_SAFE void private_remove(const char *path, const char *name) {
     raw_syscall4(SYS_unlinkat, folder, (long)name, 0, 0);
     close_raw(folder);
 }
+
+int mw_private_open(const char *folder, const char *name, int flags) { return private_open(folder, name, flags); }

@@ -198,6 +198,11 @@ int mw_journal_limit(uint64_t max_bytes, mw_policy policy);
  * bytes that all processes of a session share. */
 int mw_journal_open(const char *path, const char *runtime, const uint8_t session[16]);
 
+/* Opens a file of a session, which mw_journal_open's folder rules hold for as well: settings that somebody else may
+ * have put there aren't read. flags: open(2)'s; what is made has mode 0600. Never waits. Returns a descriptor, or
+ * -errno, which is -EPERM if it is no such folder, or no regular file. */
+int mw_private_open(const char *folder, const char *name, int flags);
+
 /* Marks the journal as complete and stops recording; registered variables are unregistered first. Stores to their
  * pages still run; they make no events. Errors: NO_JOURNAL. */
 int mw_journal_close(void);

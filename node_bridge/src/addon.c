@@ -115,6 +115,16 @@ FUNCTION(open) {
     return NULL;
 }
 
+FUNCTION(openPrivate) { /* (folder, name, flags) -> descriptor or -errno */
+    napi_value argv[ARGUMENTS], number = NULL;
+    arguments(env, info, argv);
+    char *folder = to_text(env, argv[0], NULL), *name = folder ? to_text(env, argv[1], NULL) : NULL;
+    if (name) napi_create_int32(env, mw_private_open(folder, name, (int)to_number(env, argv[2])), &number);
+    free(folder);
+    free(name);
+    return number;
+}
+
 FUNCTION(opened) {
     (void)info;
     napi_value pair;
@@ -363,6 +373,7 @@ NAPI_MODULE_INIT() {
         {"open", open},
         {"close", close},
         {"opened", opened},
+        {"openPrivate", openPrivate},
         {"lines", lines},
         {"stats", stats},
         {"attach", attach},

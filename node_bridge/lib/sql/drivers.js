@@ -9,6 +9,7 @@
 const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
+const files = require('../files');
 const { Tracer } = require('./tracer');
 const { replace, owner } = require('./patches');
 
@@ -101,20 +102,26 @@ function ofSession() {
   const folder = process.env.MEMWATCH_SESSION;
   if (!folder) return undefined;
   try {
-    return JSON.parse(fs.readFileSync(path.join(folder, 'drivers.json'), 'utf8')).node ?? {};
+    return JSON.parse(files.read(path.resolve(folder), 'drivers.json').toString()).node ?? {};
   } catch {
     return undefined; // of a session that `memwatch run` hasn't made
   }
 }
 
-/** The plugin that is installed where the target is, or where the program is. */
+/** The plugin that is installed where the target is, or where the program is; not one that others may have put there. */
 function beside(name, folder) {
   if (name.startsWith('@') || name.startsWith('memwatch')) return null;
-  for (const from of [folder, process.argv[1], path.join(process.cwd(), 'x')]) {
+  for (const from of [folder, process.argv[1]]) {
     if (typeof from !== 'string' || !path.isAbsolute(from)) continue;
+    let file, why;
     try {
-      return Module.createRequire(from).resolve(`memwatch-sql-${name}`);
-    } catch { /* not there */ }
+      file = fs.realpathSync(Module.createRequire(from).resolve(`memwatch-sql-${name}`));
+      why = files.distrust(file);
+    } catch {
+      continue; // not there
+    }
+    if (!why) return file;
+    process.stderr.write(`memwatch: ${file} is not used: ${why}; npm install memwatch-sql-${name} in a folder of your own\n`);
   }
   return null;
 }
