@@ -103,7 +103,9 @@ class Found:
     shared: bool = field(default=False, init=False)
     """Others may have put there what is there, or may yet."""
     planted: str = field(default="", init=False)
-    """The reason, if it is a symbolic link of somebody else's."""
+    """The reason, if it is a symbolic link that somebody else has made, or may have put into its place."""
+    _loose: bool = field(default=False, init=False)
+    """Others may rename what is in the folder, whoever owns it."""
 
     def __post_init__(self) -> None:
         path = os.fspath(self.path)
@@ -167,9 +169,12 @@ class Found:
         mode = status.st_mode
         others = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not _is_nobody_else(status.st_gid))
         self.shared = bool(self.reason) or bool(others)
+        self._loose = bool(doubt(status))
 
     def _weigh(self, path: str, status: os.stat_result) -> None:
         why = doubt(status)
+        if stat.S_ISLNK(status.st_mode) and self._loose and not why:
+            why = "others may have put there"
         if why and stat.S_ISLNK(status.st_mode) and not self.planted:
             self.planted = f"{path} is a symbolic link that {why}"
         if why and not self.reason:

@@ -8,38 +8,22 @@ const path = require('node:path');
 const { getSystemErrorName } = require('node:util');
 const native = require('./native');
 
-const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW } = fs.constants;
+const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = fs.constants;
 const MOST = 16 << 20; // bytes of a file
 const GROUP = 0o020, OTHERS = 0o002, STICKY = 0o1000;
 
-function open(folder, name, flags) {
-  const fd = native.openPrivate(folder, name, flags);
-  if (fd >= 0) return fd;
-  const code = getSystemErrorName(fd);
+function checked(result) {
+  if (typeof result !== 'number' || result === 0) return result;
+  const code = getSystemErrorName(result);
   const own = 'it must be an ordinary file in a folder, no symbolic link, that belongs to you and that nobody else may write to';
   throw Object.assign(new Error(code === 'EPERM' ? own : code), { code });
 }
 
 /** The contents of a session's file. Throws an Error with a `code`. */
-function read(folder, name) {
-  const fd = open(folder, name, O_RDONLY);
-  try {
-    if (fs.fstatSync(fd).size > MOST) throw Object.assign(new Error(`longer than ${MOST} bytes`), { code: 'EFBIG' });
-    return fs.readFileSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
-}
+const read = (folder, name) => checked(native.readFile(folder, name, MOST));
 
 /** Makes a file in a session's folder. Throws an Error with a `code`. */
-function write(folder, name, content) {
-  const fd = open(folder, name, O_WRONLY | O_CREAT | O_EXCL);
-  try {
-    fs.writeFileSync(fd, content);
-  } finally {
-    fs.closeSync(fd);
-  }
-}
+const write = (folder, name, content) => checked(native.makeFile(folder, name, Buffer.from(content)));
 
 const known = (uid) => uid === 0 || uid === process.geteuid();
 const octal = (mode) => (mode & 0o7777).toString(8).padStart(4, '0');

@@ -115,14 +115,36 @@ FUNCTION(open) {
     return NULL;
 }
 
-FUNCTION(openPrivate) { /* (folder, name, flags) -> descriptor or -errno */
-    napi_value argv[ARGUMENTS], number = NULL;
+FUNCTION(readFile) { /* (folder, name, most) -> Buffer or -errno */
+    napi_value argv[ARGUMENTS], result = NULL;
+    uint8_t *bytes = NULL;
+    size_t length;
     arguments(env, info, argv);
     char *folder = to_text(env, argv[0], NULL), *name = folder ? to_text(env, argv[1], NULL) : NULL;
-    if (name) napi_create_int32(env, mw_private_open(folder, name, (int)to_number(env, argv[2])), &number);
+    if (name) {
+        int error = file_read(folder, name, to_number(env, argv[2]), &bytes, &length);
+        if (error)
+            napi_create_int32(env, error, &result);
+        else
+            napi_create_buffer_copy(env, length, bytes, NULL, &result);
+    }
+    free(bytes);
     free(folder);
     free(name);
-    return number;
+    return result;
+}
+
+FUNCTION(makeFile) { /* (folder, name, Buffer) -> 0 or -errno */
+    napi_value argv[ARGUMENTS], result = NULL;
+    void *bytes;
+    size_t length;
+    arguments(env, info, argv);
+    napi_get_buffer_info(env, argv[2], &bytes, &length);
+    char *folder = to_text(env, argv[0], NULL), *name = folder ? to_text(env, argv[1], NULL) : NULL;
+    if (name) napi_create_int32(env, file_make(folder, name, bytes, length), &result);
+    free(folder);
+    free(name);
+    return result;
 }
 
 FUNCTION(opened) {
@@ -373,7 +395,8 @@ NAPI_MODULE_INIT() {
         {"open", open},
         {"close", close},
         {"opened", opened},
-        {"openPrivate", openPrivate},
+        {"readFile", readFile},
+        {"makeFile", makeFile},
         {"lines", lines},
         {"stats", stats},
         {"attach", attach},
