@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import struct
 import weakref
 from pathlib import Path
@@ -31,6 +32,8 @@ class Claim:
         except OSError:
             return  # a folder that we may only read: then nobody is waited for
         try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise OSError
             fcntl.fcntl(file, fcntl.F_OFD_SETLK, _LOCK)
         except OSError:
             os.close(file)
