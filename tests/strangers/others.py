@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import memwatch_plugins.text  # noqa: F401 - nothing is imported while acting as a user who can't read this Python
+
 ME, STRANGER = 64998, 64999
 """Users that nobody is."""
 OWNERS = {"me": ME, "root": 0, "stranger": STRANGER}

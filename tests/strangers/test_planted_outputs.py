@@ -13,11 +13,11 @@ from others import KINDS, ME, MODES, OWNERS, SECRET, Place, acting_as
 
 from memwatch_core.records import Notice
 
+(SINK,) = next(iter(entry_points(group="memwatch.sinks", name="jsonl"))).load().memwatch_sinks()
+
 
 def write(path: Path, append: bool) -> None:
-    (point,) = entry_points(group="memwatch.sinks", name="jsonl")
-    (sink,) = point.load().memwatch_sinks()
-    out = sink.open(sink.settings(path=str(path), append=append))
+    out = SINK.open(SINK.settings(path=str(path), append=append))
     try:
         out.write([Notice(1, 2, "written")])
     finally:

@@ -18,7 +18,7 @@ from pathlib import Path
 from memwatch_core.errors import SessionError
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Bridge
-from memwatch_core.trust import distrust
+from memwatch_plugins.files import distrust
 from memwatch_plugins.text import clean
 
 _SCRIPTS = frozenset((".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"))

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Record, Sink
+from memwatch_plugins.files import open_output
 from memwatch_plugins.jsonlines import encode
-from memwatch_plugins.output import open_output
 
 PART = 256
 """Records that are encoded at once: about 128 KiB of text, which fits a processor's cache."""

@@ -1,4 +1,7 @@
-"""Files that sinks write to: private, and none that a stranger has put in their place."""
+"""Files that sinks write to: private, and none that a stranger has put in their place.
+
+For bridges, :func:`distrust`: why a file isn't to be run.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import stat
 
 from memwatch_core.trust import Found
+from memwatch_core.trust import distrust as distrust
 
 
 def open_output(path: str, *, append: bool = True) -> int:
