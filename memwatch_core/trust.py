@@ -71,8 +71,10 @@ def read(folder: int | None, name: str | os.PathLike[str], limit: int, *, follow
     """The contents of a file, in an open folder; never waits. Raises OSError: it is none, or longer than ``limit``."""
     descriptor = os.open(name, READ | (0 if follow else os.O_NOFOLLOW), dir_fd=folder)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", os.fspath(name))
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            why = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "not a regular file"
+            raise OSError(errno.EINVAL, why, os.fspath(name))
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read(limit + 1)
     finally:

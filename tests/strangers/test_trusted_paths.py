@@ -127,7 +127,7 @@ def test_reading_never_waits_and_takes_an_ordinary_file_only(place: Place, kind:
             with pytest.raises(OSError, match="longer than 3 bytes"):
                 trust.read(folder, "x", 3)
         else:
-            with pytest.raises(OSError, match=r"not a regular file|symbolic links"):
+            with pytest.raises(OSError, match=r"not a regular file|Is a directory|symbolic links"):
                 trust.read(folder, "x", 100)
     finally:
         os.close(folder)
