@@ -231,6 +231,7 @@ def test_folder_that_is_swapped_meanwhile_brings_nothing_into_another(place: Pla
     traps = place.make(around / "theirs", 7, 0o777)
     for name in ("session.json", "settings.json", "drivers.json", "key", "reader"):
         (traps / name).symlink_to(place.precious)
+    theirs = os.open(traps, os.O_RDONLY)  # by whatever name it goes in the end
     (around / "link").symlink_to(place.precious.parent)
     os.lchown(around / "link", 7, 7)
     os.mkfifo(around / "pipe")
@@ -257,6 +258,8 @@ def test_folder_that_is_swapped_meanwhile_brings_nothing_into_another(place: Pla
         stranger.kill()
         stranger.wait()
     assert place.unharmed()
-    assert sorted(os.listdir(traps)) == ["drivers.json", "key", "reader", "session.json", "settings.json"]
+    found = sorted(os.listdir(theirs))
+    os.close(theirs)
+    assert found == ["drivers.json", "key", "reader", "session.json", "settings.json"]
     assert failed <= {"SessionError", "ConfigError", "CoreError"}
     assert failed or begun == TIMES
