@@ -18,13 +18,17 @@ import json
 import math
 import os
 import re
+import stat
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from . import folders, trust
 from .errors import ConfigError
 from .settings import Config as Config
 from .settings import JournalSection, Section, Source
@@ -32,6 +36,9 @@ from .settings import PluginsSection as PluginsSection
 
 SETTINGS_FILE = "settings.json"
 """In a session's folder: the effective settings, for the processes that write into the session."""
+
+FILE_MAX = 1 << 20
+"""Bytes that a configuration file may have."""
 
 NO_SETTINGS = frozenset({"MEMWATCH_SESSION", "MEMWATCH_CONFIG", "MEMWATCH_SOAK"})
 """Variables that begin with ``MEMWATCH_`` and are no settings: a process's session, the file to read, long tests."""
@@ -50,19 +57,20 @@ def loads(text: str, where: str = SETTINGS_FILE) -> Config:
 
 
 def save(config: Config, folder: str | os.PathLike[str]) -> Path:
-    """Writes the settings into a session's folder, mode 0600. Raises OSError."""
-    path = Path(folder, SETTINGS_FILE)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(config.dumps())
-    return path
+    """Writes the settings into a session's folder, mode 0600. Raises SessionError."""
+    folders.save(folder, SETTINGS_FILE, config.dumps().encode())
+    return Path(folder, SETTINGS_FILE)
 
 
-def of_session(folder: str | os.PathLike[str]) -> Config:
-    """The settings that :func:`save` put into a session's folder. Raises ConfigError."""
+def of_session(folder: str | os.PathLike[str], *, own: bool = False) -> Config:
+    """The settings that :func:`save` put into a session's folder. ``own``: for who takes part in it.
+
+    Raises ConfigError.
+    """
     path = Path(folder, SETTINGS_FILE)
     try:
-        return loads(path.read_text(encoding="utf-8"), str(path))
+        with folders.open_folder(folder, own=own) as opened:
+            return loads(trust.read(opened, SETTINGS_FILE, folders.FILE_MAX).decode(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: the session's settings can't be read: {_cause(error)}") from error
 
@@ -84,10 +92,10 @@ def load(
     here = Path(directory or Path.cwd()).absolute()
     environment = os.environ if environment is None else environment
     named = file or environment.get("MEMWATCH_CONFIG")
-    path = here / Path(named).expanduser() if named else find_file(here)
+    path, text = _named(here / Path(named).expanduser()) if named else _found(here)
     collector = _Collector()
     if path:
-        data, text = _read(path)
+        data = _parse(path, text)
         lines = dict(_lines(text, "tool.memwatch." if path.name == "pyproject.toml" else ""))
         shown = os.path.relpath(path, here) if path.is_relative_to(here) else str(path)
 
@@ -122,18 +130,8 @@ def override(
 
 
 def find_file(directory: Path) -> Path | None:
-    """The configuration file for a program that runs in ``directory``. Raises ConfigError if it can't be read."""
-    for folder in (directory, *directory.parents):
-        own = folder / "memwatch.toml"
-        if own.is_file():
-            return own
-        project = folder / "pyproject.toml"
-        try:
-            if project.is_file() and re.search(r"^\s*\[+\s*tool\s*\.\s*memwatch\b", project.read_text("utf-8"), re.M):
-                return project
-        except (OSError, UnicodeDecodeError):
-            continue  # somebody else's project file: not ours to complain about
-    return None
+    """The configuration file for a program that runs in ``directory``."""
+    return _found(directory)[0]
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -151,18 +149,68 @@ def _cause(error: BaseException) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str]:
+def _named(path: Path) -> tuple[Path, str]:
+    """A file that somebody has named is obeyed, whoever owns it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path, trust.read(None, path, FILE_MAX, follow=True).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: the configuration can't be read: {_cause(error)}") from error
+
+
+def _found(directory: Path) -> tuple[Path | None, str]:
+    """The nearest file and its text. One that somebody else may have put there is passed over, and that is said."""
+    for folder in (directory, *directory.parents):
+        for name in ("memwatch.toml", "pyproject.toml"):
+            text = _look(folder, name)
+            if text is not None:
+                return folder / name, text
+    return None, ""
+
+
+def _look(folder: Path, name: str) -> str | None:
+    path = folder / name
+    if not os.path.lexists(path):
+        return None
     try:
-        data = tomllib.loads(text)
+        with trust.Found(name, within=folder) as found:
+            if found.status is None or (name == "pyproject.toml" and not stat.S_ISREG(found.status.st_mode)):
+                return None
+            if found.reason and name == "memwatch.toml":
+                _pass_over(path, found.reason)
+                return None
+            text = trust.read(found.folder, found.name, FILE_MAX).decode()
+            if name == "pyproject.toml" and not re.search(r"^\s*\[+\s*tool\s*\.\s*memwatch\b", text, re.M):
+                return None
+            if not found.reason:
+                return text
+            _pass_over(path, found.reason)
+            return None
+    except (OSError, UnicodeDecodeError) as error:
+        if name == "pyproject.toml":
+            return None  # somebody else's project file: not ours to complain about
+        raise ConfigError(f"{path}: the configuration can't be read: {_cause(error)}") from error
+
+
+_passed_over: set[Path] = set()
+
+
+def _pass_over(path: Path, reason: str) -> None:
+    if path in _passed_over:
+        return
+    _passed_over.add(path)
+    from memwatch_plugins.text import clean
+
+    hint = "if you trust it, name it: --config FILE, or MEMWATCH_CONFIG=FILE"
+    with suppress(OSError, ValueError, AttributeError):  # nobody listens
+        print(f"memwatch: {clean(str(path))} is ignored: {clean(reason)}; {hint}", file=sys.stderr)
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    if path.name == "pyproject.toml":
-        data = data.get("tool", {}).get("memwatch", {})
-    return data, text
+    return data.get("tool", {}).get("memwatch", {}) if path.name == "pyproject.toml" else data
 
 
 def _lines(text: str, prefix: str) -> Iterator[tuple[str, int]]:

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import msgspec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydantic import BaseModel
 
 Origin = Literal["announced", "store", "syscall", "kernel"]
@@ -361,5 +363,6 @@ class Bridge:
     """Whether this bridge knows how to start this command line."""
     prepare: Callable[[Sequence[str], Mapping[str, str]], tuple[Sequence[str], Mapping[str, str]]]
     """``prepare(command, environment)``: both as they must be for the runtime to find the session."""
-    environment: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
-    """For every program that is run: what its children of that runtime need to take part; None: nothing."""
+    environment: Callable[[Path, Mapping[str, str]], Mapping[str, str]] | None = None
+    """``environment(folder, environment)`` for every program that is run: what its children of that runtime need to
+    take part; None: nothing. The folder is a script's own, otherwise the working folder."""

@@ -12,6 +12,7 @@
         "<!@(node -p \"require('fs').readdirSync('<(core)').filter(f => f.endsWith('.c') && f != '_core.c').map(f => '<(core)/' + f).join(' ')\")",
         "src/addon.c",
         "src/blocks.c",
+        "src/files.c",
         "src/hashes.c",
         "src/isolate.cc",
         "src/sourcemap.cc",

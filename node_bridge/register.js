@@ -21,7 +21,7 @@ function exactLines() {
   const folder = process.env.MEMWATCH_SESSION;
   if (!folder) return process.env.MEMWATCH_NODE_EXACT_LINES !== 'false';
   try {
-    const { settings } = JSON.parse(require('node:fs').readFileSync(`${folder}/settings.json`, 'utf8'));
+    const { settings } = JSON.parse(require('./lib/files').read(folder, 'settings.json').toString());
     return settings.node?.exact_lines !== false;
   } catch {
     return true;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import config as configuration
@@ -60,10 +59,10 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
     open already, or the folder is no session), CoreError, ConfigError, PluginError.
     """
     global _member
-    config = config or configuration.of_session(folder)
+    config = config or configuration.of_session(folder, own=True)
     asked = config.asks_for_sql
     plugins = plugins or load(config, ("serializers", "sql") if asked else ("serializers",))
-    key = read_session(Path(folder)).key
+    key = read_session(folder, own=True).key
     member = _member = Membership(process.open_journal(folder, config, plugins.serializers), key, plugins)
     if asked:
         member.trace_sql()

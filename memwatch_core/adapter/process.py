@@ -87,7 +87,7 @@ def open_journal(
 
             serializers = load(config, ("serializers",)).serializers
         where = Path(folder)
-        session = read_session(where).id
+        session = read_session(where, own=True).id
         tracker = core.start(config.core.wanted)
         core.limit_journal(config.journal.max_bytes, config.journal.policy)
         core.open_journal(where / f"{os.getpid()}-{RUNTIME}.mwj", session, RUNTIME)

@@ -96,9 +96,10 @@ class JournalDecoder:
         buffer: bytearray | None = None,
         *,
         final: bool = False,
+        folder: int | None = None,
     ) -> None:
-        outcomes = final_outcomes(path) if final else None
-        self.reader = JournalReader(path, buffer)
+        outcomes = final_outcomes(path, folder) if final else None
+        self.reader = JournalReader(path, buffer, folder)
         header = self.reader.header
         self.pid, self.runtime = header.pid, header.runtime
         self._serializers = serializers

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..journal.claim import Claim
-from ..journal.session import journals
 from ..records import Serializer
 from .merge import DELAY_NS, SessionDecoder
 from .pipeline import Pipeline
@@ -41,7 +40,7 @@ class Follow(threading.Thread):
         claim: Claim | None = None,
     ) -> None:
         super().__init__(name="memwatch-host", daemon=True)
-        self._decoder = SessionDecoder(folder, {serializer.name: serializer for serializer in serializers})
+        self._decoder = SessionDecoder(folder, {one.name: one for one in serializers}, own=True)
         self._summary = summary
         self._pipeline = pipeline
         self._say = say
@@ -86,7 +85,7 @@ class Follow(threading.Thread):
         """Returns when everything that was committed before the call has been handed to the sinks, and they have
         flushed. Any thread may call it."""
         self._catch_up()
-        if self._several():
+        if self._decoder.several:
             time.sleep(2 * DELAY_NS / 1e9)  # records of several processes wait for each other, to be put in order
             self._catch_up()
 
@@ -99,9 +98,6 @@ class Follow(threading.Thread):
         """Lets the thread end after the batch that it is at."""
         self._abandoned = True
         self.finish()
-
-    def _several(self) -> bool:
-        return len(journals(self._decoder.path)) > 1
 
     def _catch_up(self) -> bool:
         with self._turn:

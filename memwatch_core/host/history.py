@@ -11,6 +11,7 @@ from pathlib import Path
 from memwatch_plugins.text import clean
 
 from .. import config as configuration
+from .. import trust
 from ..config import Config, suggest
 from ..errors import SessionError
 from ..journal import session as folders
@@ -51,7 +52,7 @@ def find(base: Path, name: str | None) -> Path:
         return known[-1]
     path = Path(name).expanduser()
     if path.is_file() or (path / folders.DESCRIPTION).is_file() or (path.is_dir() and folders.journals(path)):
-        return path
+        return Path(os.path.realpath(path)) if path.is_symlink() else path  # who names a link means what it leads to
     matching = [folder for folder in known if folder.name == name] or [f for f in known if name in f.name]
     if len(matching) == 1:
         return matching[0]
@@ -70,10 +71,13 @@ def read(path: Path, say: Callable[[str], None], *, by_outcome: bool = False) ->
     """What is recorded in a session's folder, or in one journal, up to now: batches, in order of time.
 
     The contexts of events say what became of their statements in the end. Values are decoded by the serializers that
-    the session's settings name; ``say`` gets a sentence about each of them that can't be loaded (its values are None)
-    and, with ``by_outcome``, if a process still runs, so that the end isn't known. Raises SessionError, JournalError.
+    the session's settings name; ``say`` gets a sentence about each of them that can't be loaded (its values are None),
+    if the session is somebody else's and, with ``by_outcome``, if a process still runs, so that the end isn't known.
+    Raises SessionError, JournalError.
     """
     folder = path if path.is_dir() else path.parent
+    if whose := trust.stranger(path):
+        say(f"{clean(str(path))} belongs to {whose}: what it says is what they have put there")
     decoder = SessionDecoder(path, {one.name: one for one in _serializers(folder, say)}, final=True)
     try:
         yield from decoder.batches()
@@ -84,7 +88,7 @@ def read(path: Path, say: Callable[[str], None], *, by_outcome: bool = False) ->
 
 
 def _serializers(folder: Path, say: Callable[[str], None]) -> tuple[Serializer, ...]:
-    config = configuration.of_session(folder) if (folder / configuration.SETTINGS_FILE).exists() else Config()
+    config = configuration.of_session(folder) if os.path.lexists(folder / configuration.SETTINGS_FILE) else Config()
     plugins = load(config, ("serializers",), strict=False)
     for problem in plugins.report.problems:
         say(f"{problem}: {problem.reason}; values that it would decode are left out")

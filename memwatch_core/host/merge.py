@@ -11,7 +11,8 @@ from operator import attrgetter
 from pathlib import Path
 from time import sleep, time_ns
 
-from ..errors import JournalError
+from ..errors import JournalError, SessionError
+from ..folders import open_folder
 from ..journal.reader import BLOCK_SIZE, JournalReader, NotBegun
 from ..journal.session import journals
 from ..records import Notice, Record, Serializer
@@ -80,14 +81,22 @@ class SessionDecoder:
     """The records of all journals in a session's folder (or of one journal): call :meth:`poll` again and again.
 
     Journals of processes that start later are found as they appear. One thread at a time. Raises SessionError if the
-    folder can't be listed, JournalError if ``path`` is a file and no journal. ``final``: see :class:`JournalDecoder`.
+    folder can't be listed, JournalError if ``path`` is a file and no journal. ``final``: see :class:`JournalDecoder`;
+    ``own``: nothing is read of a folder that isn't this user's own, see :func:`open_folder`.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], serializers: Mapping[str, Serializer], *, final: bool = False
+        self,
+        path: str | os.PathLike[str],
+        serializers: Mapping[str, Serializer],
+        *,
+        final: bool = False,
+        own: bool = False,
     ) -> None:
         self.path = Path(path)
         self._final = final
+        self._own = own
+        self._taken_away = False
         self._serializers = serializers
         self._known: set[Path] = set()
         self._sources: list[_Source] = []
@@ -99,8 +108,14 @@ class SessionDecoder:
         self._buffer = bytearray(BLOCK_SIZE)
         self.unreadable: dict[Path, str] = {}
         """Files that are no journals yet, and why: of a process that is about to begin, or that died before it did."""
-        if self.path.is_dir():
-            self._discover()
+        self._is_folder = self.path.is_dir()
+        if self._is_folder:
+            try:
+                self._discover()
+            except OSError as error:
+                raise SessionError(
+                    f"{self.path}: can't be read ({error.strerror}); check its owner and mode"
+                ) from error
         else:
             self._known.add(self.path)
             self._sources.append(_Source(self._decoder(self.path)))
@@ -110,10 +125,15 @@ class SessionDecoder:
         """Every journal found so far was read to its end, and its process is gone or done."""
         return not self._sources and not self._notices and not self._more
 
+    @property
+    def several(self) -> bool:
+        """Whether more than one journal was found."""
+        return len(self._known) + len(self.unreadable) > 1
+
     def poll(self) -> list[Record]:
         """The records that can be given out now: some thousands at most; empty if there are none now."""
-        if self.path.is_dir():
-            self._discover()
+        if self._is_folder:
+            self._look_again()
         out, self._notices = self._notices, []
         for source in self._sources:
             source.refill()
@@ -157,22 +177,33 @@ class SessionDecoder:
             source.decoder.close()
         self._sources = []
 
+    def _look_again(self) -> None:
+        try:
+            self._discover()
+        except FileNotFoundError:
+            pass  # the program has removed it: what is open is read to its end
+        except OSError as error:
+            if not self._taken_away:
+                self._notices.append(Notice(time_ns(), 0, f"{self.path}: isn't looked at any more ({error.strerror})"))
+            self._taken_away = True
+
     def _discover(self) -> None:
         self._more = False
-        for path in journals(self.path):
-            if path in self._known:
-                continue
-            if len(self._sources) >= self._room:  # each takes two files: its turn comes when another one has ended
-                self._more = True
-                break
-            self._open(path)
+        with open_folder(self.path, own=self._own) as folder:
+            for path in journals(self.path, folder):
+                if path in self._known:
+                    continue
+                if len(self._sources) >= self._room:  # each takes two files: its turn comes when another one has ended
+                    self._more = True
+                    break
+                self._open(path, folder)
 
-    def _decoder(self, path: Path) -> JournalDecoder:
-        return JournalDecoder(path, self._serializers, self._buffer, final=self._final)
+    def _decoder(self, path: Path, folder: int | None = None) -> JournalDecoder:
+        return JournalDecoder(path, self._serializers, self._buffer, final=self._final, folder=folder)
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Path, folder: int) -> None:
         try:
-            decoder = self._decoder(path)
+            decoder = self._decoder(path, folder)
         except NotBegun as error:
             self.unreadable[path] = str(error)
         except JournalError as error:

@@ -41,6 +41,14 @@ class Target:
         """What the session is remembered by."""
         return ["-m", *self.arguments] if self.kind == "module" else list(self.arguments)
 
+    @property
+    def folder(self) -> Path:
+        """Where what belongs to it is looked for: as Python does, a script's folder, otherwise the working folder."""
+        if self.kind != "script":
+            return Path.cwd()
+        script = Path(os.path.realpath(self.arguments[0]))
+        return script if script.is_dir() else script.parent
+
     def command(self) -> list[str]:
         """The command line that runs it. Raises SessionError if there is no such script."""
         if self.kind == "command":
@@ -142,7 +150,7 @@ def _bridged(
     for bridge in plugins.bridges:
         try:
             if bridge.environment is not None:
-                environment = bridge.environment(environment)
+                environment = bridge.environment(target.folder, environment)
             if command is None and target.kind != "module" and bridge.matches(target.arguments):
                 command, environment = bridge.prepare(target.arguments, environment)
         except MemWatchError:

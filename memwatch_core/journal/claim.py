@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import struct
 import weakref
 from pathlib import Path
 
 from ..files import OwnFile
+from ..folders import open_folder
 from .layout import READER_FILE
 
 _LOCK = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # struct flock of the x86-64 ABI: the whole file
@@ -25,10 +27,14 @@ class Claim:
     def __init__(self, folder: Path) -> None:
         self._file: OwnFile | None = None
         try:
-            file = os.open(folder / READER_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with open_folder(folder, own=True) as opened:
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+                file = os.open(READER_FILE, flags, 0o600, dir_fd=opened)
         except OSError:
             return  # a folder that we may only read: then nobody is waited for
         try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise OSError
             fcntl.fcntl(file, fcntl.F_OFD_SETLK, _LOCK)
         except OSError:
             os.close(file)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from .. import trust
 from ..errors import JournalError
 from ..files import OwnFile
 from . import layout
@@ -112,10 +113,13 @@ class JournalReader:
     """One journal. ``position`` is the next slot to read; whoever takes a block advances it.
 
     Raises JournalError: the file isn't there, can't be read, is not a journal, or is of another major version.
-    ``buffer`` (``BLOCK_SIZE`` bytes) may be shared by readers of which one at a time is in use. Not thread-safe.
+    ``buffer`` (``BLOCK_SIZE`` bytes) may be shared by readers of which one at a time is in use; ``folder`` is the
+    descriptor of the folder that the file is in, to find it there whatever the path leads to. Not thread-safe.
     """
 
-    def __init__(self, path: str | os.PathLike[str], buffer: bytearray | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], buffer: bytearray | None = None, folder: int | None = None
+    ) -> None:
         self.path = Path(path)
         self.position = 0
         self.skipped = 0
@@ -133,7 +137,7 @@ class JournalReader:
         self.ended = False
         """Everything was read, and nothing will be added."""
         try:
-            self._own = OwnFile(self._open(), self._open)
+            self._own = OwnFile(self._open(trust.READ, folder), lambda: self._open(trust.READ, None))
         except OSError as error:
             kind = NotBegun if error.errno in (errno.EMFILE, errno.ENFILE) else JournalError
             raise kind(f"{self.path}: can't be read ({error.strerror}); check the path and its mode") from error
@@ -160,12 +164,12 @@ class JournalReader:
             self._to_writer.close()
             self._to_writer = None
 
+    def _open(self, flags: int, folder: int | None) -> int:
+        return os.open(self.path if folder is None else self.path.name, flags | os.O_NOFOLLOW, dir_fd=folder)
+
     @property
     def _file(self) -> int:
         return self._own.number
-
-    def _open(self) -> int:
-        return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
     @property
     def live(self) -> bool:
@@ -219,7 +223,11 @@ class JournalReader:
             return
         try:
             if self._to_writer is None:
-                self._to_writer = OwnFile(os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+                opened = self._open(os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK, None)
+                if not os.path.sameopenfile(opened, self._file):
+                    os.close(opened)
+                    return  # another file has taken its place
+                self._to_writer = OwnFile(opened)
             os.pwrite(self._to_writer.number, layout.READ.pack(position, ~position & 2**64 - 1), layout.HEADER_READ)
             self._acknowledged = position // layout.SEGMENT_SLOTS
         except OSError:

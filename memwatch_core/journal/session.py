@@ -1,21 +1,24 @@
 """A session's folder: made, opened, and the journals in it.
 
 ``<base>/<when>-<part of the session's id>/`` (0700) holds ``session.json``, ``key`` and a journal for each process
-(0600 each): docs/journal-format.md.
+(0600 each): docs/journal-format.md. The folder is opened, and its files relative to it: whatever takes its place
+meanwhile isn't written to, and a process takes part in a session only if its folder is its user's alone.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-import stat
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from .. import trust
 from ..errors import SessionError
+from ..folders import FILE_MAX, open_base, open_folder, save, write_file
 from ..records import SqlDriver
 
 FORMAT = 1
@@ -67,32 +70,40 @@ def create_session(base: str | os.PathLike[str], command: Sequence[str]) -> Path
     }
     try:
         Path(base).mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700)
-        _write(folder / KEY, secrets.token_bytes(KEY_SIZE))
-        _write(folder / DESCRIPTION, msgspec.json.encode(description) + b"\n")
+        with open_base(base) as parent:
+            os.mkdir(folder.name, mode=0o700, dir_fd=parent)
+            with open_folder(folder.name, own=True, parent=parent) as made:
+                write_file(made, KEY, secrets.token_bytes(KEY_SIZE))
+                write_file(made, DESCRIPTION, msgspec.json.encode(description) + b"\n")
     except OSError as error:
-        where = error.filename or folder
         raise SessionError(
-            f"{where}: the session's folder can't be made ({error.strerror}); "
-            "set journal.folder (or --folder) to a folder that you can write to"
+            f"{base}: the session's folder can't be made there ({error.strerror}); "
+            "set journal.folder (or --folder) to a folder of your own"
         ) from error
     return folder
 
 
-def read_session(folder: str | os.PathLike[str]) -> Session:
-    """The session in a folder. Raises SessionError: there is none, or its description or key can't be read."""
+def read_session(folder: str | os.PathLike[str], *, own: bool = False) -> Session:
+    """The session in a folder. ``own``: for who takes part in it, see :func:`open_folder`.
+
+    Raises SessionError: there is none, or its description or key can't be read.
+    """
     folder = Path(folder)
-    file = folder / DESCRIPTION
+    file, key = folder / DESCRIPTION, b""
     try:
-        description = msgspec.json.decode(_read(file, 1 << 20), type=_Description)
+        with open_folder(folder, own=own) as opened:
+            text = trust.read(opened, DESCRIPTION, FILE_MAX)
+            with suppress(FileNotFoundError):
+                key = trust.read(opened, KEY, KEY_SIZE)
+        description = msgspec.json.decode(text, type=_Description)
         ident = bytes.fromhex(description.session)
-        key = _read(folder / KEY, KEY_SIZE) if (folder / KEY).exists() else b""
     except FileNotFoundError as error:
         raise SessionError(
             f"{folder}: no session (it has no {DESCRIPTION}); `memwatch run` makes one, in the folder journal.folder"
         ) from error
     except OSError as error:
-        raise SessionError(f"{error.filename or file}: can't be read ({error.strerror}); check its mode") from error
+        where = folder / (error.filename or DESCRIPTION)
+        raise SessionError(f"{where}: can't be read ({error.strerror}); check its owner and mode") from error
     except (ValueError, RecursionError) as error:
         raise SessionError(f"{file}: not the description of a session ({error})") from error
     if description.format != FORMAT or len(ident) != 16:
@@ -102,22 +113,21 @@ def read_session(folder: str | os.PathLike[str]) -> Session:
 
 
 def save_drivers(folder: str | os.PathLike[str], drivers: Iterable[SqlDriver]) -> None:
-    """Tells the programs of other runtimes than Python which SQL drivers to trace. Raises OSError."""
+    """Tells the programs of other runtimes than Python which SQL drivers to trace. Raises SessionError."""
     modules: dict[str, dict[str, str]] = {}
     for driver in drivers:
         if driver.runtime != "python":
             modules.setdefault(driver.runtime, {})[driver.target] = driver.module
-    _write(Path(folder) / DRIVERS, msgspec.json.encode(modules) + b"\n")
+    save(folder, DRIVERS, msgspec.json.encode(modules) + b"\n")
 
 
-def journals(folder: str | os.PathLike[str]) -> list[Path]:
+def journals(folder: str | os.PathLike[str], opened: int | None = None) -> list[Path]:
     """The journals in a session's folder now, oldest name first; call it again to find those of new processes.
 
-    Raises SessionError if the folder can't be listed.
+    ``opened``: the folder's descriptor, if there is one. Raises SessionError if the folder can't be listed.
     """
     try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.name.endswith(JOURNAL_SUFFIX)]
+        names = [name for name in os.listdir(folder if opened is None else opened) if name.endswith(JOURNAL_SUFFIX)]
     except OSError as error:
         raise SessionError(f"{folder}: can't be listed ({error.strerror}); give the folder of a session") from error
     return [Path(folder) / name for name in sorted(names)]
@@ -141,15 +151,3 @@ def latest_session(base: str | os.PathLike[str]) -> Path:
     if not found:
         raise SessionError(f"{base}: no session there yet; `memwatch run script.py` makes one")
     return found[-1]
-
-
-def _write(path: Path, data: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(data)
-
-
-def _read(path: Path, limit: int) -> bytes:
-    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("not a regular file")
-        return file.read(limit)

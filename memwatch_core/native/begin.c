@@ -94,7 +94,7 @@ MW_SIGNAL_SAFE static int record_names(void) {
 /* ---- made ---- */
 
 MW_SIGNAL_SAFE static void withdraw(struct journal *j) {
-    if (own_any(OWN_JOURNAL)) raw_syscall4(SYS_unlinkat, AT_FDCWD, (long)j->path, 0, 0);
+    if (own_any(OWN_JOURNAL)) private_remove(j->folder, j->path + j->name);
     journal_unmap(j);
 }
 
@@ -171,13 +171,14 @@ MW_SIGNAL_SAFE void begin_report(struct journal *j) {
 
 static void remember(struct journal *j, const char *path, const char *runtime, const uint8_t session[16]) {
     const char *slash = strrchr(path, '/');
-    size_t length = strlen(path);
+    size_t length = strlen(path), folder = slash && slash > path ? (size_t)(slash - path) : 1; /* "/" or "." */
     bool ends = length > END_LENGTH && !strcmp(path + length - END_LENGTH, END);
-    snprintf(j->folder, sizeof j->folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    snprintf(j->folder, sizeof j->folder, "%.*s", (int)folder, slash ? path : ".");
     snprintf(j->path, sizeof j->path, "%s", path);
     snprintf(j->reader_path, sizeof j->reader_path, "%s/" MWJ_READER_FILE, j->folder);
     snprintf(j->runtime, sizeof j->runtime, "%s", runtime);
     memcpy(j->session, session, 16);
+    j->name = slash ? (uint32_t)(slash - path) + 1 : 0;
     j->stem = ends ? (uint32_t)(length - END_LENGTH) : 0; /* 0: it has this name or none */
 }
 
@@ -197,7 +198,10 @@ int begin_open(const char *path, const char *runtime, const uint8_t session[16])
     remember(j, path, runtime, session);
     reset(j);
     room_limit(j);
-    if (faccessat(AT_FDCWD, *j->folder ? j->folder : "/", W_OK | X_OK, AT_EACCESS)) return MW_ERR_JOURNAL_OPEN;
+    int private = private_check(j->folder);
+    errno = -private;
+    if (private) return private == -EPERM ? MW_ERR_FOLDER : MW_ERR_JOURNAL_OPEN;
+    if (faccessat(AT_FDCWD, j->folder, W_OK | X_OK, AT_EACCESS)) return MW_ERR_JOURNAL_OPEN;
     while (!access(j->path, F_OK)) {
         errno = EEXIST;
         if (!j->stem || j->number == NUMBER_MOST) return MW_ERR_JOURNAL_OPEN;
@@ -218,6 +222,7 @@ MW_SIGNAL_SAFE void begin_anew(struct journal *j) {
     size_t n = 0;
     for (; j->folder[n]; n++) j->path[n] = j->folder[n];
     j->path[n++] = '/';
+    j->name = (uint32_t)n;
     n += put_number(j->path + n, (uint64_t)raw_syscall4(SYS_getpid, 0, 0, 0, 0));
     j->path[n++] = '-';
     for (const char *c = j->runtime; *c; c++) j->path[n++] = *c;

@@ -15,6 +15,7 @@
  *   kernel.c     pages that the kernel writes to by itself
  *   descriptors.c  what stays open, and isn't mistaken for something else
  *   breakpoint.c the instruction beneath a breakpoint
+ *   folder.c     files of a session, in a folder that is this user's alone
  *
  * Whatever may run in the signal handler is marked MW_SIGNAL_SAFE: it calls nothing but its like, takes no lock but
  * mw_lock, allocates nothing. A test follows the calls of the built objects and holds us to it. */
@@ -48,6 +49,7 @@
 #define FORM_CACHE 8192u
 #define SEGMENTS_MAX (1u << 20)
 #define SITES_MAX (1u << 20)
+#define PATH_LONGEST 4096u
 #define STORE_MAX 64u       /* bytes that an instruction of the ordinary kind writes */
 #define WIDE_MAX (1u << 16) /* bytes that xsave and its kind may write */
 
@@ -189,7 +191,7 @@ struct own { /* a descriptor (descriptors.c) */
     _Atomic int number;
     int flags;
     uint64_t device, inode;
-    char path[1100]; /* where it can be opened again; empty: nowhere */
+    char path[PATH_LONGEST + 64]; /* where it can be opened again; empty: nowhere */
 };
 enum own_kind { OWN_UFFD, OWN_JOURNAL, OWN_READER, OWN_PUT_ASIDE, OWN_KEPT, OWNS = OWN_KEPT + 16 };
 
@@ -206,12 +208,13 @@ struct journal {
     uint64_t max_bytes;    /* of the journals opened from now on */
     mw_policy policy;
     _Atomic uint32_t full_reported, waiting_reported, refusal_reported;
-    bool unreachable;         /* it can't grow because the program has closed its descriptor */
-    mw_lock make;             /* held by who makes the file */
-    _Atomic uint32_t refused; /* errno: why it couldn't be made, the last time */
-    char folder[1024];        /* where a forked child makes its own */
-    char path[1024 + 64];     /* of the file, or of what it would be now */
-    char reader_path[1024 + 16];
+    bool unreachable;             /* it can't grow because the program has closed its descriptor */
+    mw_lock make;                 /* held by who makes the file */
+    _Atomic uint32_t refused;     /* errno: why it couldn't be made, the last time */
+    char folder[PATH_LONGEST];    /* where a forked child makes its own */
+    char path[PATH_LONGEST + 64]; /* of the file, or of what it would be now */
+    char reader_path[PATH_LONGEST + 16];
+    uint32_t name;   /* where the file's name begins in `path` */
     uint32_t stem;   /* length of `path` before its number and its end */
     uint32_t number; /* of journals of a process with this id that were there before */
     char runtime[16];
@@ -661,6 +664,13 @@ MW_HIDDEN bool room_allocate(int fd, off_t from, off_t size);
 MW_HIDDEN bool room_make(struct journal *journal, uint64_t end);
 MW_HIDDEN void room_lost(struct journal *journal, uint32_t variable); /* counts a store that wasn't recorded */
 MW_HIDDEN void room_report(struct journal *journal);                  /* says once that there is no room */
+
+/* ---- folder.c ---- */
+/* Opens `name` in a folder that belongs to this process's user and that nobody else may write to; flags are open(2)'s,
+ * what is made has mode 0600. The descriptor or -errno; -EPERM: it is no such folder, or no regular file in it. */
+MW_HIDDEN int private_open(const char *folder, const char *name, int flags);
+MW_HIDDEN void private_remove(const char *folder, const char *name); /* where private_open would find it */
+MW_HIDDEN int private_check(const char *folder);                     /* 0 or -errno, as private_open */
 
 /* ---- journal.c ---- */
 struct store {

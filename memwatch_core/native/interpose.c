@@ -1,11 +1,11 @@
 /* interpose.c - redirects calls of the loaded modules to a few libc functions, by patching their import tables (GOT).
  *
  * Two groups: those that could take our signals or descriptors from us, fork, or change the user (process.c), from
- * mw_start on; and those that have memory written (calls.c), from the first registration on. What a program fetches with
- * dlsym is redirected there. A module that is loaded later is patched at the next dlsym or registration: as a rule,
- * before anybody can call what is in it. Calls inside libc are not seen. A table entry that leads to somebody else's
- * function of that name is left alone. Patches stay for the life of the process: the replacements do what they stand
- * for, whether or not anything is watched.
+ * mw_start on; and those that have memory written (calls.c), from the first registration on. What a program fetches
+ * with dlsym is redirected there. A module that is loaded later is patched at the next dlsym or registration: as a
+ * rule, before anybody can call what is in it. Calls inside libc are not seen. A table entry that leads to somebody
+ * else's function of that name is left alone. Patches stay for the life of the process: the replacements do what they
+ * stand for, whether or not anything is watched.
  *
  * A module that another thread is loading now must not be touched: the loader is about to fill its table, and to
  * protect it. dlsym waits for such a load to end: so the modules are counted, then dlsym is called, and then those that

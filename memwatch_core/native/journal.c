@@ -214,13 +214,13 @@ MW_SIGNAL_SAFE void journal_unmap(struct journal *j) {
     j->header = NULL;
 }
 
+/* 0 or errno; EPERM: the folder isn't this user's alone. */
 MW_SIGNAL_SAFE int journal_open_file(struct journal *j) {
-    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, reading = O_RDONLY | O_NONBLOCK;
-    long fd = raw_syscall4(SYS_openat, AT_FDCWD, (long)j->path, flags, 0600);
-    if (fd < 0) return (int)-fd;
-    if (!own_take(OWN_JOURNAL, (int)fd, j->path, O_RDWR)) return EBADF;
-    fd = raw_syscall4(SYS_openat, AT_FDCWD, (long)j->reader_path, reading | O_CLOEXEC | O_NOFOLLOW, 0);
-    if (fd >= 0) own_take(OWN_READER, (int)fd, j->reader_path, reading);
+    int fd = private_open(j->folder, j->path + j->name, O_RDWR | O_CREAT | O_EXCL);
+    if (fd < 0) return -fd;
+    if (!own_take(OWN_JOURNAL, fd, j->path, O_RDWR)) return EBADF;
+    fd = private_open(j->folder, MWJ_READER_FILE, O_RDONLY);
+    if (fd >= 0) own_take(OWN_READER, fd, j->reader_path, O_RDONLY | O_NONBLOCK);
     return 0;
 }
 

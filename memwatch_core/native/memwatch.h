@@ -62,6 +62,7 @@ typedef enum mw_error {
     MW_ERR_DESCRIPTOR = -24,   /* no such descriptor */
     MW_ERR_FILE_SIZE = -25,    /* the memfd behind the pages may not grow: RLIMIT_FSIZE, or ftruncate refused */
     MW_ERR_EMULATED = -26,     /* valgrind runs the program, on a CPU of its own */
+    MW_ERR_FOLDER = -27,       /* the folder is another user's, or others may write to it, or it is a symbolic link */
 } mw_error;
 
 /* One sentence: what happened and what to do about it. Never NULL; static storage. Async-signal-safe. */
@@ -198,13 +199,19 @@ int mw_journal_limit(uint64_t max_bytes, mw_policy policy);
 
 /* Starts recording. The file (mode 0600) is made at the first record, or never if there is none; where there is one of
  * this name already, a number is put before the end ".mwj". A forked child goes on in "<pid>-<runtime>.mwj" in the same
- * folder. Errors: NOT_STARTED, JOURNAL_OPEN (errno: the folder can't be written to). What makes the first record may
+ * folder. Errors: NOT_STARTED, FOLDER (it isn't this user's alone), JOURNAL_OPEN (errno: it can't be written
+ * to). What makes the first record may
  * return JOURNAL_OPEN or JOURNAL_FULL; a write is then made, and counted as lost. session: 16 bytes that all processes
  * of a session share. */
 int mw_journal_open(const char *path, const char *runtime, const uint8_t session[16]);
 
 /* The path of this process's journal; before its first record, what it would be now. Errors: NO_JOURNAL, TOO_LONG. */
 int mw_journal_path(char *path, size_t size);
+
+/* Opens a file of a session, which mw_journal_open's folder rules hold for as well: settings that somebody else may
+ * have put there aren't read. flags: open(2)'s; what is made has mode 0600. Never waits. Returns a descriptor, or
+ * -errno, which is -EPERM if it is no such folder, or no regular file. */
+int mw_private_open(const char *folder, const char *name, int flags);
 
 /* Marks the journal as complete and stops recording; registered variables are unregistered first. Stores to their
  * pages still run; they make no events. Errors: NO_JOURNAL. */

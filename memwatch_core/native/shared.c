@@ -26,8 +26,7 @@ static bool enlarge(int fd, uint64_t size) {
         errno = EFBIG;
         return false;
     }
-    return !fstat(fd, &file) && S_ISREG(file.st_mode) && !file.st_nlink && !file.st_size &&
-           !ftruncate(fd, (off_t)size);
+    return !fstat(fd, &file) && S_ISREG(file.st_mode) && !file.st_nlink && !file.st_size && !ftruncate(fd, (off_t)size);
 }
 
 static void *map_memfd(void *at, uint64_t size) {

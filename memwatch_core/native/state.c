@@ -59,6 +59,9 @@ static const char *const sentences[] = {
     [-MW_ERR_EMULATED] =
         "valgrind runs this program on a CPU of its own, without FSGSBASE and the faults that MemWatch needs: watch "
         "without valgrind",
+    [-MW_ERR_FOLDER] =
+        "the session's folder must be a folder, no symbolic link, that belongs to the user who runs this "
+        "process and that nobody else may write to: set journal.folder to one of your own",
     [-MW_ERR_INTERPOSE] = "the import table of a loaded module couldn't be read or patched",
 };
 

@@ -2,6 +2,7 @@
 // each take the other's faults for the program's own.
 //
 //   start(tracker) -> name            open(path, session)  close()  opened() -> [path, still open] | undefined
+//   readFile(folder, name, most) -> Buffer   makeFile(folder, name, Buffer)   or -errno: a session's file, see files.js
 //   attach()                          follows this thread's code from now on: lines are known for what is compiled later
 //   learn(name)                       which operations of bytecode store or call, from a function that does nothing else
 //   watch(buffer, offset, length, flags, start, stop) -> [id, buffer]     a copy of the bytes, watched

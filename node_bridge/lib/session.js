@@ -5,6 +5,7 @@
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
+const files = require('./files');
 const native = require('./native');
 const { SessionError, core } = require('./errors');
 const { TRACKERS, POLICIES, ofEnvironment, ofFile } = require('./settings');
@@ -43,21 +44,21 @@ function enter(session) {
   return (joined = session);
 }
 
-function read(file, what) {
+function read(folder, name, what) {
   try {
-    return JSON.parse(fs.readFileSync(file, 'utf8'));
+    return JSON.parse(files.read(folder, name).toString());
   } catch (cause) {
-    throw new SessionError(`${file}: ${what} can't be read (${cause.message}); \`memwatch run\` makes a session`, { cause });
+    throw new SessionError(`${path.join(folder, name)}: ${what} can't be read (${cause.message}); \`memwatch run\` makes a session`, { cause });
   }
 }
 
 function member(folder) {
-  const description = read(path.join(folder, 'session.json'), 'the description of the session');
+  const description = read(folder, 'session.json', 'the description of the session');
   if (description.format !== 1 || !/^[0-9a-f]{32}$/.test(description.session)) {
     throw new SessionError(`${folder}: a session of format ${description.format}; this MemWatch knows format 1`);
   }
-  const file = path.join(folder, 'settings.json');
-  return { folder, id: description.session, settings: ofFile(file, read(file, 'the session\'s settings').settings) };
+  const { settings } = read(folder, 'settings.json', 'the session\'s settings');
+  return { folder, id: description.session, settings: ofFile(path.join(folder, 'settings.json'), settings) };
 }
 
 /** Makes the folder of a new session in `base`. */
@@ -75,13 +76,13 @@ function create(base) {
   const { node, ...shared } = ofEnvironment(); // node: of this language alone
   const settings = { settings: { ...shared, journal: { ...shared.journal, folder: path.dirname(folder) } }, sources: {}, file: null };
   try {
-    fs.mkdirSync(path.dirname(folder), { recursive: true, mode: 0o700 });
+    files.base(path.dirname(folder));
     fs.mkdirSync(folder, { mode: 0o700 });
     for (const [name, content] of [
       ['key', crypto.randomBytes(32)],
       ['settings.json', JSON.stringify(settings, null, 1)],
       ['session.json', `${JSON.stringify(description)}\n`], // last: a folder with it is a session
-    ]) fs.writeFileSync(path.join(folder, name), content, { mode: 0o600, flag: 'wx' });
+    ]) files.write(folder, name, content);
   } catch (cause) {
     throw new SessionError(`${folder}: the session's folder can't be made (${cause.code}); set MEMWATCH_JOURNAL_FOLDER to a folder that you can write to`, { cause });
   }
@@ -90,7 +91,7 @@ function create(base) {
 
 /** The 32 bytes that key the session's hashes of SQL statements and parameters. */
 function key() {
-  return fs.readFileSync(path.join(current().folder, 'key'));
+  return files.read(current().folder, 'key');
 }
 
 function session() {

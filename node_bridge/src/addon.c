@@ -115,6 +115,38 @@ FUNCTION(open) {
     return NULL;
 }
 
+FUNCTION(readFile) { /* (folder, name, most) -> Buffer or -errno */
+    napi_value argv[ARGUMENTS], result = NULL;
+    uint8_t *bytes = NULL;
+    size_t length;
+    arguments(env, info, argv);
+    char *folder = to_text(env, argv[0], NULL), *name = folder ? to_text(env, argv[1], NULL) : NULL;
+    if (name) {
+        int error = file_read(folder, name, to_number(env, argv[2]), &bytes, &length);
+        if (error)
+            napi_create_int32(env, error, &result);
+        else
+            napi_create_buffer_copy(env, length, bytes, NULL, &result);
+    }
+    free(bytes);
+    free(folder);
+    free(name);
+    return result;
+}
+
+FUNCTION(makeFile) { /* (folder, name, Buffer) -> 0 or -errno */
+    napi_value argv[ARGUMENTS], result = NULL;
+    void *bytes;
+    size_t length;
+    arguments(env, info, argv);
+    napi_get_buffer_info(env, argv[2], &bytes, &length);
+    char *folder = to_text(env, argv[0], NULL), *name = folder ? to_text(env, argv[1], NULL) : NULL;
+    if (name) napi_create_int32(env, file_make(folder, name, bytes, length), &result);
+    free(folder);
+    free(name);
+    return result;
+}
+
 FUNCTION(opened) {
     (void)info;
     napi_value pair;
@@ -363,6 +395,8 @@ NAPI_MODULE_INIT() {
         {"open", open},
         {"close", close},
         {"opened", opened},
+        {"readFile", readFile},
+        {"makeFile", makeFile},
         {"lines", lines},
         {"stats", stats},
         {"attach", attach},

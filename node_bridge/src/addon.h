@@ -1,6 +1,7 @@
 /* addon.h - what the Node adapter's files share.
  *
  *   addon.c     the functions that lib/ calls (N-API)
+ *   files.c     small files of a session, where nobody else can have put them
  *   blocks.c    pages behind ArrayBuffers: who holds them, and when they go
  *   isolate.cc  what N-API has no words for (V8's own API): which line stores, whose async flow it is, external buffers
  *   sourcemap.cc  the lines of generated files, as their compiler's maps have them
@@ -21,6 +22,12 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ---- files.c ----------------------------------------------------------------------------------------------------- */
+
+/* 0 or -errno, as mw_private_open says. *bytes is to be freed. */
+int file_read(const char *folder, const char *name, size_t most, uint8_t **bytes, size_t *length);
+int file_make(const char *folder, const char *name, const uint8_t *bytes, size_t length);
 
 /* ---- blocks.c ---------------------------------------------------------------------------------------------------- */
 

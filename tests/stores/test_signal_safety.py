@@ -130,6 +130,15 @@ def test_redirected_calls_on_descriptors_stay_async_signal_safe(graph: Graph) ->
     assert not wrong, f"called by a redirected call, and not known to be async-signal-safe: {wrong}"
 
 
+def test_a_session_s_files_are_opened_async_signal_safe(graph: Graph) -> None:
+    """A journal may be made at its first record, in a signal handler or a child that was just forked."""
+    reached = graph.reachable("private_open", "private_remove")
+    wrong = {name for name in reached if name not in graph.section and not ALLOWED.match(name)}
+    assert not wrong, f"called to open a file, and not known to be async-signal-safe: {wrong}"
+    bare = {n for n in reached if graph.section.get(n, "") not in ("", ".text.mw_signal_safe")}
+    assert not {name_of(node) for node in bare if not INLINE.match(name_of(node))}
+
+
 def test_calls_through_pointers_are_the_known_ones(graph: Graph) -> None:
     callers = {name_of(node) for node in graph.reachable() if "__indirect_call" in graph.calls[node]}
     # What gcc has inlined one of them into makes its call.

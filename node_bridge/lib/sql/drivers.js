@@ -9,11 +9,13 @@
 const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
+const files = require('../files');
 const { Tracer } = require('./tracer');
 const { replace, owner, peek } = require('./patches');
 
 const PACKAGE = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/s; // the innermost one
-const configured = ofSession('drivers.json')?.node; // name of a target -> the plugin's module; undefined: nobody has said
+const named = ofSession('drivers.json');
+const configured = named && (named.node ?? {}); // name of a target -> the plugin's module; undefined: nobody has said
 const tracer = new Tracer();
 const known = new Map(); // name of a package -> its plugin, or null
 const patched = new WeakSet(); // exports
@@ -107,20 +109,26 @@ function ofSession(file) {
   const folder = process.env.MEMWATCH_SESSION;
   if (!folder) return undefined;
   try {
-    return JSON.parse(fs.readFileSync(path.join(folder, file), 'utf8'));
+    return JSON.parse(files.read(path.resolve(folder), file).toString());
   } catch {
     return undefined; // of a session that `memwatch run` hasn't made
   }
 }
 
-/** The plugin that is installed where the target is, or where the program is. */
+/** The plugin that is installed where the target is, or where the program is; not one that others may have put there. */
 function beside(name, folder) {
   if (name.startsWith('@') || name.startsWith('memwatch')) return null;
-  for (const from of [folder, process.argv[1], path.join(process.cwd(), 'x')]) {
+  for (const from of [folder, process.argv[1]]) {
     if (typeof from !== 'string' || !path.isAbsolute(from)) continue;
+    let file, why;
     try {
-      return Module.createRequire(from).resolve(`memwatch-sql-${name}`);
-    } catch { /* not there */ }
+      file = fs.realpathSync(Module.createRequire(from).resolve(`memwatch-sql-${name}`));
+      why = files.distrust(file);
+    } catch {
+      continue; // not there
+    }
+    if (!why) return file;
+    process.stderr.write(`memwatch: ${file} is not used: ${why}; npm install memwatch-sql-${name} in a folder of your own\n`);
   }
   return null;
 }

@@ -1,7 +1,8 @@
 """``node``: starts Node.js programs so that the npm package ``memwatch`` is loaded before their first line.
 
 Node is told by ``NODE_OPTIONS``, which children and workers inherit; everything else the package reads from the
-session's folder. The package is the program's own: it is looked for where ``require("memwatch")`` would look.
+session's folder. The package is the program's own: it is looked for where ``require("memwatch")`` would look, from the
+program's folder upwards, then in ``NODE_PATH``. What somebody else may have put there isn't run.
 """
 
 from __future__ import annotations
@@ -9,16 +10,22 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from memwatch_core.errors import SessionError
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Bridge
+from memwatch_plugins.files import distrust
+from memwatch_plugins.text import clean
 
 _SCRIPTS = frozenset((".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"))
 _NODE = re.compile(r"node(js)?([-.]?\d[\d.]*)?")
-REGISTER = Path("node_modules", "memwatch", "register.js")
+PACKAGE = "memwatch"
+"""The npm package."""
+REGISTER = Path(PACKAGE, "register.js")
 
 
 def _is_node(name: str) -> bool:
@@ -35,15 +42,24 @@ def matches(command: Sequence[str]) -> bool:
 
 
 def find_register(folder: str | os.PathLike[str], environment: Mapping[str, str]) -> Path | None:
-    """``register.js`` of the package that a program in ``folder`` would get."""
+    """``register.js`` of the package that a program in ``folder`` would get, if only this user or root can have
+    installed it: it is run in every Node.js program that is started."""
     start = Path(folder).resolve()
-    for parent in (start, *start.parents):
-        if (parent / REGISTER).is_file():
-            return parent / REGISTER
-    for entry in environment.get("NODE_PATH", "").split(os.pathsep):
-        if entry and Path(entry, *REGISTER.parts[1:]).is_file():
-            return Path(entry, *REGISTER.parts[1:])
-    return None
+    places = [parent / "node_modules" for parent in (start, *start.parents)]
+    places += [Path(entry).absolute() for entry in environment.get("NODE_PATH", "").split(os.pathsep) if entry]
+    return next((file for place in places if os.path.isfile(file := place / REGISTER) and _is_trusted(file)), None)
+
+
+@cache
+def _is_trusted(file: Path) -> bool:
+    try:
+        reason = distrust(file)
+    except OSError as error:
+        reason = f"it can't be looked at ({error.strerror})"
+    if reason:
+        remedy = f"npm install {PACKAGE} beside the program, in folders of your own"
+        print(f"memwatch: {clean(f'{file} is not used: {reason}')}; {remedy}", file=sys.stderr)
+    return not reason
 
 
 def _with_register(environment: Mapping[str, str], register: Path) -> Mapping[str, str]:
@@ -56,9 +72,9 @@ def _with_register(environment: Mapping[str, str], register: Path) -> Mapping[st
     return {**environment, "NODE_OPTIONS": f"{option} {given}".rstrip()}
 
 
-def environment_of_children(environment: Mapping[str, str]) -> Mapping[str, str]:
+def environment_of_children(folder: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
     """For whatever Node.js programs the command starts; as it was if the package isn't installed here."""
-    register = find_register(Path.cwd(), environment)
+    register = find_register(folder, environment)
     return environment if register is None else _with_register(environment, register)
 
 
@@ -67,14 +83,15 @@ def prepare(command: Sequence[str], environment: Mapping[str, str]) -> tuple[Seq
     if not _is_node(command[0]) and not _is_executable(command[0]):
         command = ["node", *command]
     script = next((word for word in command if _is_script(word)), None)
-    folder = Path(script).absolute().parent if script else Path.cwd()
     if script and not Path(script).exists():
         raise SessionError(f"{script}: no such script")
-    register = find_register(os.path.realpath(folder), environment) or find_register(Path.cwd(), environment)
+    folder = Path(script).absolute().parent if script else Path.cwd()
+    real = Path(os.path.realpath(script)).parent if script else folder
+    register = find_register(real, environment) or find_register(folder, environment)
     if register is None:
         raise SessionError(
-            f"{shlex.join(command)}: the npm package memwatch isn't installed where the program would find it: "
-            f"cd {shlex.quote(str(folder))} && npm install memwatch"
+            f"{shlex.join(command)}: the npm package {PACKAGE} isn't installed where the program would find it: "
+            f"cd {shlex.quote(str(folder))} && npm install {PACKAGE}"
         )
     return command, _with_register(environment, register)
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from memwatch_core.files import OwnFile
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Record, Sink
+from memwatch_plugins.files import open_output
 from memwatch_plugins.jsonlines import encode
 
 PART = 256
@@ -24,7 +25,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: Annotated[str, Field(min_length=1)] = "events.jsonl"
-    """The file; ``-``: standard output."""
+    """The file; ``-``: standard output. In a folder that others may write to, only a file of the user's own."""
     append: bool = True
     """Whether lines are added to those that the file holds, or take their place."""
 
@@ -34,12 +35,7 @@ class _File:
 
     def __init__(self, path: str, append: bool) -> None:
         self.path = os.path.expanduser(path)
-        flags = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | (0 if append else os.O_TRUNC)
-        try:
-            file = os.open(self.path, flags | os.O_RDWR, 0o600)
-        except PermissionError:
-            file = os.open(self.path, flags | os.O_WRONLY, 0o600)  # one that we may write, not read
-        self._file = OwnFile(file, lambda: os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY))
+        self._file = OwnFile(open_output(self.path, append=append), lambda: open_output(self.path))
         if append and self._ends_within_line():
             self.write(b"\n")
 

@@ -36,7 +36,7 @@ class _Made(NamedTuple):
 
     database: Any
     legacy: bool
-    """In sqlite3's old transaction control. Its getter raises in any thread but aiosqlite's, and nothing sets it there."""
+    """In sqlite3's old transaction control. Its getter raises in any thread but aiosqlite's; nothing sets it there."""
 
 
 class _Call:
