@@ -6,7 +6,6 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 import click
 
@@ -98,13 +97,11 @@ def command(
     def say(text: str) -> None:
         click.echo(f"memwatch: {text}", err=True)
 
-    def matching() -> Iterator[Record]:
+    def matching() -> Iterator[list[Record]]:
         nonlocal seen
         for records in history.read(path, say, by_outcome=bool(outcomes)):
-            for record in records:
-                seen += isinstance(record, Event)
-                if wanted(record):
-                    yield record
+            seen += sum(isinstance(record, Event) for record in records)
+            yield [record for record in records if wanted(record)]
 
     shown = _show(_last(matching(), last) if last else matching(), as_json)
     if not shown:
@@ -112,23 +109,26 @@ def command(
         click.echo(f"memwatch: session {path.name}: {what}", err=True)
 
 
-def _last(records: Iterable[Record], count: int) -> Iterable[Record]:
-    return deque((record for record in records if isinstance(record, Event)), count)
+def _last(batches: Iterable[list[Record]], count: int) -> Iterator[list[Record]]:
+    kept = deque((record for batch in batches for record in batch if isinstance(record, Event)), count)
+    while kept:
+        yield [kept.popleft() for _ in range(min(BATCH, len(kept)))]
 
 
-def _show(records: Iterable[Record], as_json: bool) -> int:
+def _show(batches: Iterable[list[Record]], as_json: bool) -> int:
+    """Batches as they come: their reader knows how much of them fits into memory."""
+    shown = 0
     if as_json:
-        from memwatch_plugins.jsonlines import encode
+        from memwatch_plugins.jsonlines import parts
 
-        shown = 0
-        for batch in _batches(records):
-            sys.stdout.buffer.write(encode(batch))
+        for batch in batches:
+            for part in parts(batch):
+                sys.stdout.buffer.write(part)
             shown += len(batch)
         sys.stdout.buffer.flush()
         return shown
     lines = _lines()
-    shown = 0
-    for batch in _batches(records):
+    for batch in batches:
         click.echo("".join(f"{line}\n" for line in lines.format(batch)), nl=False)
         shown += len(batch)
     return shown
@@ -145,9 +145,3 @@ def _lines() -> Lines:
         return click.style(text, **_COLORS.get(role, {}))  # type: ignore[arg-type]
 
     return Lines(width=width or None, paint=paint, arrow="→" if utf8 else "->")
-
-
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    source = iter(records)
-    while batch := list(islice(source, BATCH)):
-        yield batch

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
+import msgspec
+
 from memwatch_plugins.text import change, clean, short_path
+from memwatch_plugins.written import is_large
 
 from ..records import Event, Lost, Outcome, Record, Unwatched, Watched
 
@@ -54,6 +58,8 @@ class Summary:
         self.events_undone = 0
         self._names: dict[tuple[int, int], str] = {}
         self._last: dict[tuple[int, int], Event] = {}
+        self._large: set[tuple[int, int]] = set()
+        """Of these, the last event has a value that is large."""
         self._ended: set[tuple[int, int]] = set()
         self._gone = self._gone_written = 0
 
@@ -63,7 +69,11 @@ class Summary:
         self.events += len(events)
         self.writes.update(map(_variable, events))
         self.threads.update(map(_thread, events))
-        self._last.update(zip(map(_variable, events), events, strict=True))
+        last = dict(zip(map(_variable, events), events, strict=True))
+        self._last.update(last)
+        self._large.update(key for key, event in last.items() if is_large(event.new) or is_large(event.old))
+        if len(self._large) > 2 * MOST:
+            self._lighten()
         contexts = {id(context): event for event, context in zip(events, map(_context, events), strict=True) if context}
         self.statements.update((event.pid, event.context.id) for event in contexts.values() if event.context)
         if len(events) == len(records):
@@ -91,6 +101,14 @@ class Summary:
             self._names.pop(key, None)
             self._last.pop(key, None)
         self._ended = set(by_writes[-MOST:])
+
+    def _lighten(self) -> None:
+        """Only the variables that are written most will be shown, so only their values need be kept."""
+        most = heapq.nlargest(MOST, self._large, key=lambda key: self.writes[key])
+        for key in self._large.difference(most):
+            if key in self._last:
+                self._last[key] = msgspec.structs.replace(self._last[key], old=None, new=None)
+        self._large = set(most)
 
     def sentence(self) -> str:
         """``1,204 events on 3 variables by 2 threads, under 17 SQL statements; 5 events under 2 that were rolled back;

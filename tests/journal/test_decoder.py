@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from journal_writer import CONTENT, CONTEXT, LOST, METADATA, OUTCOME, STORE, JournalWriter
 
 from memwatch_core.host import decoder as module
-from memwatch_core.host import statements
+from memwatch_core.host import kept, statements
 from memwatch_core.host.decoder import JournalDecoder
+from memwatch_core.journal.reader import JournalReader
 from memwatch_core.records import Call, Event, Lost, Notice, Record, Serializer, Site, Unwatched, Watched
 
 pytestmark = pytest.mark.usefixtures("loop")
@@ -294,7 +295,8 @@ def test_journal_of_a_killed_process_says_so(tmp_path: Path) -> None:
 
 
 def test_variables_too_large_are_reported_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SHADOW_LIMIT", 100)
+    monkeypatch.setattr(kept, "KEPT_LIMIT", 100)
+    monkeypatch.setattr(JournalReader, "occupied", lambda reader: 0)
     writer = JournalWriter()
     writer.watch(1, bytes(1 << 17), "large", "")
     writer.watch(2, b"ab", "small", "")
