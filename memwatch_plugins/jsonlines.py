@@ -7,6 +7,7 @@ the two together. Every line is valid JSON, whatever the value:
 * bytes, bytearray, memoryview: a string of hexadecimal digits, as ``before`` and ``after`` are;
 * nan and the infinities: the strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``;
 * ints of any size: a number (of more than 4,300 digits: a string ``"0x…"``);
+* what would steer a terminal (controls from U+007F on, marks of direction, separators of lines): ``\\u009b``;
 * lone surrogates, in file names for instance: the text ``\\udc80``, so that every reader accepts the line;
 * named tuples and mappings: an object; other sequences: an array; anything else: its ``repr``, a string.
 """
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from memwatch_core.printed import escape_json
 from memwatch_core.records import (
     Call,
     Context,
@@ -70,7 +72,7 @@ def value_json(value: object, depth: int = 0) -> bytes:
 
 
 def _dumps(plain: Any) -> bytes:
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return escape_json(json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)).encode()
 
 
 def _record(record: object) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from memwatch_core.printed import clean as clean
 from memwatch_core.records import Call, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Watched
 
 from .written import Writes, WrittenUnder
@@ -27,13 +28,6 @@ Role = Literal[
 VARIABLES, STATEMENTS = 4, 3
 """How many are named when a line says what became of statements."""
 _CHUNK = 256
-
-
-def clean(text: str) -> str:
-    """One line that a terminal shows as it is: line breaks and tabs as blanks, what isn't printable as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in text)
 
 
 def brief(text: str, limit: int) -> str:

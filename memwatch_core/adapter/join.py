@@ -13,6 +13,7 @@ from ..errors import SessionError
 from ..journal.session import create_session, read_session
 from ..loading.discovery import Plugins, load
 from ..native import proxy
+from ..printed import say
 from ..records import SqlDriver
 from . import process
 from .contexts import SqlContexts
@@ -34,7 +35,7 @@ class Membership:
             try:
                 driver.uninstall()
             except Exception as error:
-                _say(f"SQL driver {driver.name!r} couldn't be uninstalled: {type(error).__name__}: {error}")
+                say(f"SQL driver {driver.name!r} couldn't be uninstalled: {type(error).__name__}: {error}")
         atexit.unregister(self._tracer.close)
         self._tracer.close()
         proxy.set_context_variable(None)
@@ -61,7 +62,7 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
         try:
             driver.install(tracer)
         except Exception as error:
-            _say(f"SQL driver {driver.name!r} can't be traced: {type(error).__name__}: {error}")
+            say(f"SQL driver {driver.name!r} can't be traced: {type(error).__name__}: {error}")
         else:
             installed.append(driver)
     return Membership(journal, tracer, installed)
@@ -93,7 +94,3 @@ def _join_by_default() -> process.Journal:
         made = create_session(config.journal.folder, sys.orig_argv)
         configuration.save(config, made)
         return join(made, config).journal
-
-
-def _say(text: str) -> None:
-    print(f"memwatch: {text}", file=sys.stderr)

@@ -12,6 +12,7 @@ import click
 from memwatch_plugins.text import Lines, Role
 
 from .. import config as configuration
+from ..printed import put, put_bytes, say, shows_colours, write
 from ..records import Event, Record
 from .columns import columns
 from .filters import Filters, moment
@@ -67,6 +68,9 @@ def command(
     Filters narrow it down: an event must pass each kind of filter; a filter may be repeated, and then one match is
     enough. Works while the program runs and after it was killed.
 
+    A filter for what isn't there at all is named, as it may be a mistake. Exit status 1 if nothing passed then, and if a
+    journal can't be read.
+
     --outcome goes by what became of a statement in the end: its transaction was committed or rolled back (to a
     savepoint, perhaps), it failed, or (open) none of these so far. --rolled-back is short for --outcome 'rolled back'.
     What was written in memory stays as it was written: memory knows no rollback.
@@ -86,27 +90,30 @@ def command(
     if listing:
         rows = [(s.name, s.started, s.processes, s.command) for s in history.sessions(config.journal.folder)]
         for line in columns(rows, ("session", "started", "processes", "command")):
-            click.echo(line)
+            put(line)
         return
     if rolled_back:
         outcomes = (*outcomes, "rolled back")
     wanted = Filters(variables, threads, statements, places, None if since is None else moment(since), outcomes)
     path = history.find(config.journal.folder, session)
     seen = 0
-
-    def say(text: str) -> None:
-        click.echo(f"memwatch: {text}", err=True)
+    damaged: list[str] = []
 
     def matching() -> Iterator[list[Record]]:
         nonlocal seen
-        for records in history.read(path, say, by_outcome=bool(outcomes)):
+        for records in history.read(path, say, damaged.append, by_outcome=bool(outcomes)):
             seen += sum(isinstance(record, Event) for record in records)
             yield [record for record in records if wanted(record)]
 
     shown = _show(_last(matching(), last) if last else matching(), as_json)
     if not shown:
         what = f"none of its {seen:,} events matches" if seen else "it has no events"
-        click.echo(f"memwatch: session {path.name}: {what}", err=True)
+        if not damaged or seen:
+            say(f"session {path.name}: {what}")
+    failed = wanted.failed() if seen else []
+    for text in (*failed, *damaged):
+        say(text)
+    raise SystemExit(1 if damaged or (failed and not shown) else 0)
 
 
 def _last(batches: Iterable[list[Record]], count: int) -> Iterator[list[Record]]:
@@ -123,22 +130,21 @@ def _show(batches: Iterable[list[Record]], as_json: bool) -> int:
 
         for batch in batches:
             for part in parts(batch):
-                sys.stdout.buffer.write(part)
+                put_bytes(part)
             shown += len(batch)
         sys.stdout.buffer.flush()
         return shown
     lines = _lines()
     for batch in batches:
-        click.echo("".join(f"{line}\n" for line in lines.format(batch)), nl=False)
+        write(sys.stdout, "".join(f"{line}\n" for line in lines.format(batch)), coloured=True)
         shown += len(batch)
     return shown
 
 
 def _lines() -> Lines:
-    terminal = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
-    if not terminal:
+    if not shows_colours(sys.stdout):
         return Lines(width=width or None)
 
     def paint(role: Role, text: str) -> str:

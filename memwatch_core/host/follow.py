@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..journal.claim import Claim
-from ..journal.session import journals
 from ..records import Serializer
 from .merge import DELAY_NS, SessionDecoder
 from .pipeline import Pipeline
@@ -72,7 +71,7 @@ class Follow(threading.Thread):
             self.failed = True
             what = f"{type(error).__name__}: {error}"
             self._say(f"reading stopped, a mistake in MemWatch ({what}); the journals are whole: try memwatch log")
-            traceback.print_exc()
+            self._say(traceback.format_exc().rstrip())
         finally:
             with self._turn:
                 if not (self._decoder.ended or self._abandoned or self.failed):
@@ -100,8 +99,13 @@ class Follow(threading.Thread):
         self._abandoned = True
         self.finish()
 
+    @property
+    def gone(self) -> bool:
+        """Whether the session's folder was removed meanwhile."""
+        return self._decoder.gone
+
     def _several(self) -> bool:
-        return len(journals(self._decoder.path)) > 1
+        return self._decoder.known > 1
 
     def _catch_up(self) -> bool:
         with self._turn:

@@ -118,6 +118,8 @@ class SessionDecoder:
         self._buffer = bytearray(BLOCK_SIZE)
         self.unreadable: dict[Path, str] = {}
         """Files that are no journals yet, and why: of a process that is about to begin, or that died before it did."""
+        self.damaged: list[str] = []
+        """A sentence about each file that is none, and never will be."""
         self._folder = self.path.is_dir()
         if self._folder:
             self._discover()
@@ -130,9 +132,14 @@ class SessionDecoder:
         """Every journal found so far was read to its end, and its process is gone or done."""
         return not self._sources and not self._notices and not self._found
 
+    @property
+    def known(self) -> int:
+        """How many journals were found so far."""
+        return len(self._known)
+
     def poll(self) -> list[Record]:
         """The records that can be given out now: some thousands at most; empty if there are none now."""
-        if self._folder:
+        if self._folder and not self.gone:
             self._discover()
         out, self._notices = self._notices, []
         for source in self._sources:
@@ -213,6 +220,7 @@ class SessionDecoder:
         except JournalError as error:
             self._known.add(path)
             self.unreadable.pop(path, None)
+            self.damaged.append(str(error))
             self._notices.append(Notice(time_ns(), 0, str(error)))
         else:
             self._known.add(path)

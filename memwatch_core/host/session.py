@@ -16,10 +16,11 @@ from ..errors import ConfigError, SessionError
 from ..journal.claim import Claim
 from ..journal.session import create_session
 from ..loading.discovery import load
+from ..printed import say
 from ..records import RecordSink
 from .follow import Follow
 from .pipeline import Pipeline, open_sinks
-from .runner import refuse_unsupported, say
+from .runner import refuse_unsupported
 from .summary import Summary
 
 

@@ -50,6 +50,8 @@ class Summary:
     def __init__(self) -> None:
         self.events = 0
         self.lost = 0
+        self.unread = False
+        """Whether there may have been journals that nobody could read."""
         self.writes: Counter[tuple[int, int]] = Counter()
         self.threads: set[tuple[int, int]] = set()
         self.statements = Numbers()
@@ -114,6 +116,8 @@ class Summary:
         """``1,204 events on 3 variables by 2 threads, under 17 SQL statements; 5 events under 2 that were rolled back;
         nothing lost``."""
         if not self._names and not self.events:
+            if self.unread:
+                return "nothing is known of this run" + self._loss()
             return "no variable was watched: the program must call memwatch_core.watch()" + self._loss()
         written = len(self.writes) + self._gone_written
         watched = len(self._names | dict.fromkeys(self.writes, "")) + self._gone
@@ -128,7 +132,10 @@ class Summary:
         return text + (self._loss() or "; nothing lost")
 
     def _loss(self) -> str:
-        return f"; {_count(self.lost, 'store')} LOST" if self.lost else ""
+        lost = f"; {_count(self.lost, 'store')} LOST" if self.lost else ""
+        return lost + (
+            "; the session's folder was removed while it was in use: EVENTS MAY BE MISSING" if self.unread else ""
+        )
 
     def lines(self) -> Iterator[str]:
         """One for each of the variables that were written most: how often, and by whom last."""

@@ -314,6 +314,8 @@ class JournalReader:
         raw = os.pread(self._file, layout.HEADER_SIZE, 0) if regular else b""
         if regular and not any(raw[: len(layout.MAGIC)]):  # the magic is written last
             raise NotBegun(f"{self.path}: not a MemWatch journal, or one that was only just created")
+        if not regular:
+            raise JournalError(f"{self.path}: not a regular file, so no MemWatch journal")
         if len(raw) < layout.HEADER_SIZE or not raw.startswith(layout.MAGIC):
             raise JournalError(f"{self.path}: not a MemWatch journal; give a .mwj file of a session folder")
         _, major, minor, header_size, slot_size, segment, pid, started, runtime, tracker, session, page, abi = (

@@ -81,7 +81,7 @@ def large_variables(folder: Path) -> None:
     """64 bytes of a file that say: I am 64 KiB."""
     for pid in range(4):
         writer = JournalWriter(pid=5000 + pid)
-        for ident in range(1, 4_000 * SOAK + 1):
+        for ident in range(1, 1_500 * SOAK + 1):
             writer.variable(ident, 65_536)
         writer.save(folder)
 
@@ -90,7 +90,7 @@ def large_variables_written(folder: Path) -> None:
     """And each of them is written to, as arrays of numbers."""
     for pid in range(2):
         writer = JournalWriter(pid=5000 + pid, runtime="node")
-        for ident in range(1, 2_100 * SOAK + 1):
+        for ident in range(1, 1_100 * SOAK + 1):
             writer.variable(ident, 65_536)
             writer.metadata(ident, name=f"v{ident}", serializer="typedarray", options={"class": "Uint16Array"})
             writer.store(ident, 0, b"\0", b"\1")
@@ -109,7 +109,7 @@ def long_names(folder: Path) -> None:
         long_blob(writer, CONTEXT, ident, json.dumps(fields).encode())
     long_blob(writer, 8, 1, struct.pack("<IIHH", 1, 0, 65_000, 65_000) + b"f" * 130_000)
     long_blob(writer, 8, 2, struct.pack("<IIHH", 1, 0, 4_000, 4_000) + b"f" * 8_000)
-    for number in range(3_000 * SOAK):
+    for number in range(1_000 * SOAK):
         writer.store(number % 5 + 1, 0, b"\0", b"\0", context=number % 3, site=number % 3)
     writer.save(folder)
 
@@ -117,9 +117,9 @@ def long_names(folder: Path) -> None:
 def parts_of_a_byte(folder: Path) -> None:
     """A payload in a hundred thousand parts that never ends, and many that never end."""
     writer = JournalWriter()
-    for _ in range(30_000 * SOAK):
+    for _ in range(10_000 * SOAK):
         writer.blob(CONTEXT, 1, b"{" * 40, flags=128)
-    for ident in range(20_000):
+    for ident in range(3_000):
         writer.blob(METADATA, ident, b"{", flags=128)
     writer.save(folder)
 
@@ -156,7 +156,7 @@ def savepoints(folder: Path) -> None:
     """One transaction of many statements, and a savepoint's end for each of them."""
     writer = JournalWriter()
     writer.watch(1, bytes(8), "n")
-    count = 6_000 * SOAK
+    count = 3_000 * SOAK
     for ident in range(1, count):
         fields = {"id": ident, "driver": "d", "statement": "s", "statement_hash": "", "transaction": 1}
         writer.json(CONTEXT, ident, fields)
@@ -174,7 +174,7 @@ def of_another_process(folder: Path) -> None:
     writer.save(folder)
     writer = JournalWriter(pid=5000, started=FAR)
     writer.watch(1, bytes(8), "ahead")
-    for number in range(3_000):
+    for number in range(1_500):
         writer.store(1, 0, struct.pack("<q", number), struct.pack("<q", number + 1))
     writer.save(folder)
 

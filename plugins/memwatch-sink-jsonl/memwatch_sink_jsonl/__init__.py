@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from memwatch_core.hookspecs import hookimpl
+from memwatch_core.printed import put_bytes
 from memwatch_core.records import Record, Sink
 from memwatch_plugins.jsonlines import parts
 
@@ -67,7 +68,7 @@ class JsonLines:
 
     def write(self, records: Sequence[Record]) -> None:
         """Writes the records, in whole lines. Raises OSError."""
-        write: Callable[[bytes], object] = sys.stdout.buffer.write if self._file is None else self._file.write
+        write: Callable[[bytes], object] = put_bytes if self._file is None else self._file.write
         for part in parts(records):
             write(part)
 
