@@ -68,8 +68,8 @@ def command(
     Filters narrow it down: an event must pass each kind of filter; a filter may be repeated, and then one match is
     enough. Works while the program runs and after it was killed.
 
-    A filter for what isn't there at all is named, as it may be a mistake. Exit status 1 if nothing passed then, and if a
-    journal can't be read.
+    A filter for what isn't there at all is named, as it may be a mistake. Exit status 1 if nothing passed then, and if
+    a journal can't be read.
 
     --outcome goes by what became of a statement in the end: its transaction was committed or rolled back (to a
     savepoint, perhaps), it failed, or (open) none of these so far. --rolled-back is short for --outcome 'rolled back'.

@@ -133,9 +133,8 @@ class Summary:
 
     def _loss(self) -> str:
         lost = f"; {_count(self.lost, 'store')} LOST" if self.lost else ""
-        return lost + (
-            "; the session's folder was removed while it was in use: EVENTS MAY BE MISSING" if self.unread else ""
-        )
+        gone = "; the session's folder was removed while it was in use: EVENTS MAY BE MISSING"
+        return lost + (gone if self.unread else "")
 
     def lines(self) -> Iterator[str]:
         """One for each of the variables that were written most: how often, and by whom last."""

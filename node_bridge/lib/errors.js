@@ -1,9 +1,11 @@
 'use strict';
 
+const { clean } = require('./printed');
+
 /** The session can't be opened or is over. `code` is "ERR_MEMWATCH_SESSION". */
 class SessionError extends Error {
   constructor(message, options) {
-    super(message, options);
+    super(clean(message), options);
     this.name = 'SessionError';
     this.code = 'ERR_MEMWATCH_SESSION';
   }
@@ -12,7 +14,7 @@ class SessionError extends Error {
 /** The core refused: see its message. `code` is "ERR_MEMWATCH_CORE", `errno` the number in memwatch.h. */
 class CoreError extends Error {
   constructor(message, options) {
-    super(message, options);
+    super(clean(message), options);
     this.name = 'CoreError';
     this.code = 'ERR_MEMWATCH_CORE';
     this.errno = options?.cause?.errno;

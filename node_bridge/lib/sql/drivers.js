@@ -10,6 +10,7 @@ const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
 const { Tracer } = require('./tracer');
+const { say } = require('../printed');
 const { replace, owner } = require('./patches');
 
 const PACKAGE = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/s; // the innermost one
@@ -93,7 +94,7 @@ function find(name, folder) {
   if (!file) return null;
   const plugin = require(file);
   if (plugin?.target === name && typeof plugin.install === 'function') return plugin;
-  process.stderr.write(`memwatch: ${file} is no SQL driver plugin for ${name}; it isn't traced\n`);
+  say(`${file} is no SQL driver plugin for ${name}; it isn't traced`);
   return null;
 }
 
