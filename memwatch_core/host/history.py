@@ -75,14 +75,14 @@ def _local(moment: datetime) -> str:
 
 
 def read(
-    path: Path, say: Callable[[str], None], damaged: Callable[[str], object], *, by_outcome: bool = False
+    path: Path, say: Callable[[str], None], damaged: Callable[[str], object] | None = None, *, by_outcome: bool = False
 ) -> Iterator[list[Record]]:
     """What is recorded in a session's folder, or in one journal, up to now: batches, in order of time.
 
     The contexts of events say what became of their statements in the end. Values are decoded by the serializers that
     the session's settings name; ``say`` gets a sentence about each of them that can't be loaded (its values are None),
     about files that are no journals yet, and, with ``by_outcome``, if a process still runs: then the end isn't known.
-    ``damaged`` gets one about each file that is no journal. Raises SessionError, JournalError.
+    ``damaged`` (or ``say``) gets one about each file that is no journal. Raises SessionError, JournalError.
     """
     folder = path if path.is_dir() else path.parent
     decoder = SessionDecoder(path, {one.name: one for one in _serializers(folder, say)}, final=True)
@@ -93,7 +93,7 @@ def read(
         for text in decoder.unreadable.values():
             say(text)
         for text in decoder.damaged:
-            damaged(text)
+            (damaged or say)(text)
     finally:
         decoder.close()
 
