@@ -157,9 +157,7 @@ def test_what_a_writer_adds_while_a_session_is_read_is_not_waited_for(
     assert not session.ended, "the process may still write"
 
 
-def test_folder_of_many_journals_is_not_listed_for_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_of_many_journals_is_not_listed_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for pid in range(1, 301):
         journal(tmp_path, pid, [TIME + pid])
     os.utime(tmp_path, (1, 1))

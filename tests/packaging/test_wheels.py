@@ -93,10 +93,11 @@ def test_license_and_types_are_left_out(installed: Environment) -> None:
 def test_decoder_comes_without_its_license(installed: Environment) -> None:
     (site,) = (installed.prefix / "lib").glob("python3*/site-packages")
     carried = {path.name.split("-")[0] for path in site.glob("memwatch.libs/*.so*")}
-    assert carried == {"libZydis", "libZycore"}, "each needs a license here"
+    assert "libZydis" in carried
+    assert carried <= {"libZydis", "libZycore"}, "each needs a license here"
     (licenses,) = site.glob("memwatch-0*.dist-info/licenses/licenses")
-    for name in carried:
-        text = (licenses / f"{name.removeprefix('lib')}.txt").read_text()
+    for name in ("Zydis", "Zycore"):  # of the second, at least what its headers have inline
+        text = (licenses / f"{name}.txt").read_text()
         assert "Permission is hereby granted, free of charge" in text
         assert "Florian Bernd" in text
 

@@ -163,7 +163,8 @@ static size_t plain_prefix(const unsigned char *data, size_t length) {
         quotes = word ^ ones * '"';
         slashes = word ^ ones * '\\';
         deletes = word ^ ones * 0x7f;
-        if (((word - ones * 0x20) | (quotes - ones) | (slashes - ones) | (deletes - ones) | word) & tops) /* over-cautious, never wrong */
+        if (((word - ones * 0x20) | (quotes - ones) | (slashes - ones) | (deletes - ones) | word) &
+            tops) /* over-cautious, never wrong */
             break;
     }
     while (at < length && data[at] >= 0x20 && data[at] < 0x7f && data[at] != '"' && data[at] != '\\') at++;
