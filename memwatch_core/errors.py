@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from .printed import clean_lines
+
 
 class MemWatchError(Exception):
-    """Base of all."""
+    """Base of all. What its text quotes can't steer the terminal that a traceback is printed to."""
+
+    def __str__(self) -> str:
+        return clean_lines(super().__str__())
 
 
 class CoreError(MemWatchError):

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+NAME_MAX = 1024
+"""Characters of a variable's name: ``watch()`` takes no longer one, and readers cut it."""
+
 Origin = Literal["announced", "store", "syscall", "kernel"]
 """How a write came about: a proxy announced it, an instruction stored, a libc call filled a buffer, or the kernel."""
 

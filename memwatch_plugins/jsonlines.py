@@ -7,6 +7,7 @@ the two together. Every line is valid JSON, whatever the value:
 * bytes, bytearray, memoryview: a string of hexadecimal digits, as ``before`` and ``after`` are;
 * nan and the infinities: the strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``;
 * ints of any size: a number (of more than 4,300 digits: a string ``"0x…"``);
+* what would steer a terminal (controls from U+007F on, marks of direction, separators of lines): ``\\u009b``;
 * lone surrogates, in file names for instance: the text ``\\udc80``, so that every reader accepts the line;
 * named tuples and mappings: an object; other sequences: an array; anything else: its ``repr``, a string.
 """
@@ -15,10 +16,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from memwatch_core.printed import escape_json
 from memwatch_core.records import (
     Call,
     Context,
@@ -33,6 +35,8 @@ from memwatch_core.records import (
     Watched,
 )
 
+PART = 64
+"""Records that are encoded at once: as a rule 32 KiB of text."""
 _DEPTH_MAX = 32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,6 +44,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def encode(records: Sequence[Record]) -> bytes:
     """One line for each record, each ended by a newline. Thread-safe, keeps no state between calls."""
     return _encode(records)
+
+
+def parts(records: Sequence[Record]) -> Iterator[bytes]:
+    """The same in pieces that stay small even if each record has a large value, or a long statement."""
+    for start in range(0, len(records), PART):
+        yield encode(records[start : start + PART])
 
 
 def time_text(time_ns: int) -> str:
@@ -62,7 +72,7 @@ def value_json(value: object, depth: int = 0) -> bytes:
 
 
 def _dumps(plain: Any) -> bytes:
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return escape_json(json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)).encode()
 
 
 def _record(record: object) -> dict[str, Any]:
@@ -151,9 +161,19 @@ def _plain_of(value: Any, depth: int) -> Any:
         value = dict(zip(value._fields, value, strict=True))
     if isinstance(value, Mapping):
         return {str(_plain(str(key), depth)): _plain(item, depth + 1) for key, item in value.items()}
+    if type(value) is list and _is_numbers(value):
+        return value
     if isinstance(value, Sequence | Set):
         return [_plain(item, depth + 1) for item in value]
     return _plain(repr(value), depth)
+
+
+def _is_numbers(values: list[Any]) -> bool:
+    """Whether these are what an array of numbers is decoded to, which is JSON already."""
+    kinds = set(map(type, values))
+    return (kinds == {int} and min(values) >= -(2**63) and max(values) < 2**64) or (
+        kinds == {float} and all(map(math.isfinite, values))
+    )
 
 
 def _encode_in_python(records: Sequence[Record]) -> bytes:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from memwatch_core.printed import clean as clean
 from memwatch_core.records import Call, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Watched
 
 from .written import Writes, WrittenUnder
@@ -26,13 +27,12 @@ Role = Literal[
 """What a piece of text is, for whoever paints it."""
 VARIABLES, STATEMENTS = 4, 3
 """How many are named when a line says what became of statements."""
+_CHUNK = 256
 
 
-def clean(text: str) -> str:
-    """One line that a terminal shows as it is: line breaks and tabs as blanks, what isn't printable as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in text)
+def brief(text: str, limit: int) -> str:
+    """:func:`clean` text of at most ``limit`` characters, however long it was."""
+    return shorten(clean(text if len(text) <= limit else text[: limit + 1]), limit)
 
 
 def shorten(text: str, limit: int, around: int = 0) -> str:
@@ -59,18 +59,16 @@ def change(event: Event, limit: int) -> tuple[str, str, str]:
     if old is None and new is None:
         part = f"[{event.offset}:{event.offset + len(event.after)}]"
         return part, shorten(event.before.hex(), limit), shorten(event.after.hex(), limit)
-    olds, news = _parts(old), _parts(new)
-    part = ""
-    before, after = _value(old), _value(new)
-    if olds and news and olds.keys() == news.keys():
-        names = [name for name in news if olds[name] is not news[name] and olds[name] != news[name]]
-        if len(names) == 1:
-            part, before, after = clean(names[0]), _value(olds[names[0]]), _value(news[names[0]])
-        elif names:
-            before, after = (
-                ", ".join(f"{clean(name.lstrip('.'))}={_value(side[name])}" for name in names) for side in (olds, news)
-            )
-    return part, *_around(before, after, limit)
+    parts = _changed_parts(old, new, limit)
+    if not parts:
+        return "", *_around(_value(old, limit), _value(new, limit), limit)
+    if len(parts) == 1:
+        part, before, after = parts[0]
+        return clean(part), *_around(_value(before, limit), _value(after, limit), limit)
+    olds, news = (
+        ", ".join(f"{clean(part[0].lstrip('.'))}={_value(part[side], limit)}" for part in parts) for side in (1, 2)
+    )
+    return "", *_around(olds, news, limit)
 
 
 def _around(before: str, after: str, limit: int) -> tuple[str, str]:
@@ -95,19 +93,36 @@ def _touched(event: Event) -> int | None:
     return None
 
 
-def _parts(value: Any) -> dict[str, Any] | None:
-    """The parts of a compound value by the text that names them: ``.qty``, ``[0]``; None for any other."""
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {f".{name}": part for name, part in zip(value._fields, value, strict=False)}
-    if isinstance(value, Mapping):
-        return {f".{name}" if isinstance(name, str) else f"[{name!r}]": part for name, part in value.items()}
-    if isinstance(value, tuple | list):
-        return {f"[{i}]": part for i, part in enumerate(value)}
-    return None
+def _changed_parts(old: Any, new: Any, most: int) -> list[tuple[str, Any, Any]]:
+    """The first parts of a compound value that differ, each with the text that names it: ``.qty``, ``[0]``; none, if
+    the two haven't the same parts."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping) and old.keys() == new.keys():
+        names = (name for name in new if _differ(old[name], new[name]))
+        return [(f".{n}" if isinstance(n, str) else f"[{n!r}]", old[n], new[n]) for n in islice(names, most)]
+    fields = getattr(new, "_fields", None) if isinstance(new, tuple) else None
+    alike = isinstance(old, tuple | list) and isinstance(new, tuple | list) and len(old) == len(new)
+    if not alike or getattr(old, "_fields", None) != fields:
+        return []
+    places = islice(_places(old, new), most)
+    return [(f"[{i}]" if fields is None else f".{fields[i]}", old[i], new[i]) for i in places]
 
 
-def _value(value: Any) -> str:
+def _places(old: Sequence[Any], new: Sequence[Any]) -> Iterator[int]:
+    """Where two sequences differ; what is the same is compared many at a time."""
+    for start in range(0, len(new), _CHUNK):
+        if old[start : start + _CHUNK] != new[start : start + _CHUNK]:
+            yield from (i for i in range(start, min(start + _CHUNK, len(new))) if _differ(old[i], new[i]))
+
+
+def _differ(old: Any, new: Any) -> bool:
+    return old is not new and bool(old != new)
+
+
+def _value(value: Any, limit: int = 1 << 16) -> str:
+    """As Python writes it; of a long sequence, what there is to see of it."""
     try:
+        if isinstance(value, list | tuple) and len(value) > limit and not hasattr(value, "_fields"):
+            return clean(repr(value[:limit])[:-1] + ", …")
         return clean(repr(value))
     except Exception:  # too deep, an int of too many digits, a repr() of the program's own
         return f"<{clean(type(value).__name__)}>"
@@ -244,7 +259,7 @@ class Lines:
             return
         outcome = event.context.outcome
         end = f"{clean(outcome)}: " if _is_undone(outcome) else ""
-        statement = clean(f"{event.context.driver}: {event.context.statement}")
+        statement = brief(f"{event.context.driver}: {event.context.statement}", max(1000, self._max_statement))
         used = 12 + 2 + sum(max(len(c), w) + 2 for c, w in zip(cells, self._columns, strict=True))
         yield from self._with_sql(f"{line}{padding[3]}", used, 28, end, statement, self._max_statement)
 
@@ -299,7 +314,7 @@ class Lines:
         """``sqlite3: INSERT INTO orders VALUES (?) x2; DELETE FROM stock``."""
         texts, before = [], ""
         for (driver, statement), count in statements.most_common(STATEMENTS):
-            text = shorten(clean(statement), self._max_statement // 2) + (f" x{count:,}" if count > 1 else "")
+            text = brief(statement, self._max_statement // 2) + (f" x{count:,}" if count > 1 else "")
             texts.append(text if driver == before else f"{clean(driver)}: {text}")
             before = driver
         rest = len(statements) - len(texts)
@@ -311,7 +326,7 @@ class Lines:
             variable = record.variable
             kind = clean(variable.serializer or "bytes")
             place = self._place(variable.watched_at, True)
-            value = shorten(_value(record.value), self._max_value)
+            value = shorten(_value(record.value, self._max_value), self._max_value)
             text = f"{self._paint('variable', self._name(variable.name))} is watched: {value}  ({kind})"
             yield f"{time_}  {text}  {self._paint('site', place)}".rstrip()
         elif isinstance(record, Unwatched):

@@ -12,7 +12,12 @@ from memwatch_core.records import Event, Outcome
 MOST = 10_000
 """Of how many statements, and variables written under each, something is remembered: the oldest statements go first."""
 LARGE = 1024
-"""Bytes of a value of which only the range that was written is remembered."""
+"""Bytes, or items, of a value of which only the range that was written is remembered."""
+
+
+def is_large(value: object) -> bool:
+    """Whether a value takes so much memory that only a few of its kind may be kept."""
+    return isinstance(value, bytes | bytearray | str | list | tuple | dict) and len(value) > LARGE
 
 
 @dataclass(slots=True)
@@ -64,7 +69,7 @@ class WrittenUnder:
         if written is None:
             written = self._statements[event.pid, event.journal, context.id] = Written()
             written.statements[context.driver, context.statement] = 1
-        if isinstance(event.new, bytes | bytearray) and len(event.new) > LARGE:
+        if is_large(event.new) or is_large(event.old):
             event = msgspec.structs.replace(event, old=None, new=None)
         key = event.variable_id, event.path
         writes = written.variables.get(key)

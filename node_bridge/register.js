@@ -14,7 +14,7 @@ try {
   }
   require('./lib/index.js');
 } catch (error) {
-  process.stderr.write(`memwatch: ${error.message}\n`); // the program goes on; its watch() will say so again
+  require('./lib/printed').say(error.message); // the program goes on; its watch() will say so again
 }
 
 function exactLines() {

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dis
 from types import CodeType, FrameType
 
+from ..records import NAME_MAX
+
 UNNAMED = "value"
 _KEPT = 4096
 _found: dict[tuple[int, int], tuple[CodeType, str]] = {}
@@ -21,7 +23,7 @@ def infer_name(frame: FrameType) -> str:
     known = _found.get((id(code), at))
     if known is not None:
         return known[1]
-    name = _target(code, at)
+    name = _target(code, at)[:NAME_MAX]  # the key of an item may be any constant
     if len(_found) >= _KEPT:
         _found.clear()
     _found[id(code), at] = (code, name)

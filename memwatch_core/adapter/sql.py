@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import sys
 from collections.abc import Iterable
 
 from ..config import Config
 from ..errors import MemWatchError
 from ..loading.discovery import load
 from ..native import proxy
+from ..printed import say
 from ..records import SqlDriver
 from ..settings import SqlSection
 from .contexts import SqlContexts
@@ -37,7 +37,7 @@ class Tracing:
             try:
                 driver.install(self._tracer)
             except Exception as error:
-                _say(f"SQL driver {driver.name!r} can't be traced: {type(error).__name__}: {error}")
+                say(f"SQL driver {driver.name!r} can't be traced: {type(error).__name__}: {error}")
             else:
                 self._drivers.append(driver)
 
@@ -48,7 +48,7 @@ class Tracing:
             try:
                 driver.uninstall()
             except Exception as error:
-                _say(f"SQL driver {driver.name!r} couldn't be uninstalled: {type(error).__name__}: {error}")
+                say(f"SQL driver {driver.name!r} couldn't be uninstalled: {type(error).__name__}: {error}")
         atexit.unregister(self._tracer.close)
         self._tracer.close()
         proxy.set_context_variable(None)
@@ -59,9 +59,5 @@ def drivers(config: Config) -> tuple[SqlDriver, ...]:
     try:
         return load(config, ("sql",)).sql
     except MemWatchError as error:
-        _say(f"SQL can't be traced: {error}")
+        say(f"SQL can't be traced: {error}")
         return ()
-
-
-def _say(text: str) -> None:
-    print(f"memwatch: {text}", file=sys.stderr)

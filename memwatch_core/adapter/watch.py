@@ -15,7 +15,7 @@ import msgspec
 
 from ..errors import WatchError
 from ..native import core, proxy
-from ..records import Layout, Serializer, Site, Variable
+from ..records import NAME_MAX, Layout, Serializer, Site, Variable
 from . import join, process
 from .names import infer_name
 from .structs import fields_of
@@ -72,6 +72,8 @@ def watch(
     frame = sys._getframe(1)
     if name is None:
         name = infer_name(frame)
+    if isinstance(name, str) and len(name) > NAME_MAX:
+        raise ValueError(f"name={name[:20]!r}...: {len(name)} characters; a name has at most {NAME_MAX}")
     if proxy.is_proxy(value):
         raise WatchError(
             f"'{name}': the value is watched already; use it as it is, or watch a copy of it: watch(x.value)"

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from ..printed import clean
+
 
 def columns(
     rows: Sequence[Sequence[str]], heading: Sequence[str] = (), colors: Sequence[str | None] = ()
 ) -> Iterator[str]:
     """Lines in which each column is as wide as its widest cell; the last is not padded. ``colors`` go by column."""
-    every = [list(heading), *map(list, rows)] if heading else [*map(list, rows)]
+    every = [[clean(cell) for cell in row] for row in ([heading, *rows] if heading else rows)]
     widths = [max(map(len, cells)) for cells in zip(*every, strict=True)]
     for number, row in enumerate(every):
         cells = []

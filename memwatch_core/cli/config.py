@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from .. import config as configuration
+from ..printed import clean, escape_json, put
 from .columns import columns
 
 
@@ -34,16 +35,18 @@ def command(checked: str | None, file: str | None, as_json: bool) -> None:
     plugins = load(effective)  # unknown plugins, tables of none, wrong settings of a sink
     check_settings(plugins.sinks, effective)
     if checked:
-        click.echo(f"{checked}: OK")
+        put(clean(f"{checked}: OK"))
         return
     if as_json:
-        click.echo(json.dumps({key: {"value": _plain(value), "source": source.where} for key, value, source in
-                               effective.items()}))  # fmt: skip
+        settings = effective.items()
+        shown = {key: {"value": _plain(value), "source": source.where} for key, value, source in settings}
+        put(escape_json(json.dumps(shown)))
         return
-    click.echo(f"file: {effective.file or 'none (no memwatch.toml, no [tool.memwatch] in a pyproject.toml)'}\n")
+    file_used = clean(str(effective.file or "none (no memwatch.toml, no [tool.memwatch] in a pyproject.toml)"))
+    put(f"file: {file_used}\n")
     rows = [(key, _text(value), source.where) for key, value, source in effective.items()]
     for line in columns(rows, ("setting", "value", "source"), ("cyan", None, None)):
-        click.echo(line)
+        put(line)
 
 
 def _plain(value: Any) -> Any:

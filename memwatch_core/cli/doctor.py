@@ -8,6 +8,7 @@ import json
 import click
 
 from .. import config as configuration
+from ..printed import clean, escape_json, put
 
 MARKS = {"ok": ("ok", "green"), "note": ("note", None), "warning": ("warning", "yellow"), "problem": ("PROBLEM", "red")}
 
@@ -31,13 +32,13 @@ def command(file: str | None, as_json: bool) -> None:
     for check in checks(configuration.load(file)):
         problems += check.state == "problem"
         if as_json:
-            click.echo(json.dumps(dataclasses.asdict(check)))
+            put(escape_json(json.dumps(dataclasses.asdict(check))))
             continue
         mark, color = MARKS[check.state]
-        click.echo(f"{click.style(f'{mark:7}', fg=color)}  {check.name:19}  {check.found}")
+        put(f"{click.style(f'{mark:7}', fg=color)}  {clean(check.name):19}  {clean(check.found)}")
         if check.remedy:
-            click.echo(f"{'':30}-> {check.remedy}")
+            put(f"{'':30}-> {clean(check.remedy)}")
     if problems:
         count = "1 problem" if problems == 1 else f"{problems} problems"
-        click.echo(f"\n{count}: MemWatch, or what you asked of it, can't work.", err=True)
+        put(f"\n{count}: MemWatch, or what you asked of it, can't work.", err=True)
     raise SystemExit(1 if problems else 0)

@@ -33,39 +33,106 @@ class Filters:
         since: int | None = None,
         outcomes: Iterable[str] = (),
     ) -> None:
-        self._names = tuple(variables)
+        self._variables = [_Wanted("--variable", text, _variable(text), _full_name) for text in variables]
         self._since = since
         kinds = [
-            [_thread(text) for text in threads],
-            [_statement(text) for text in statements],
-            [_place(text) for text in places],
-            [_outcome(text) for text in outcomes],
+            self._variables,
+            [
+                _Wanted("--thread", text, _thread(text), lambda event: event.thread or str(event.tid))
+                for text in threads
+            ],
+            [_Wanted("--sql", text, _statement(text), _statement_of) for text in statements],
+            [_Wanted("--line", text, _place(text), _file_of) for text in places],
+            [_Wanted("--outcome", text, _outcome(text), _statement_of) for text in outcomes],
         ]
         self._kinds = [kind for kind in kinds if kind]
-        self.active = bool(self._kinds or self._names or since is not None)
+        self.active = bool(self._kinds or since is not None)
 
     def __call__(self, record: Record) -> bool:
         if isinstance(record, Lost):
             return True
-        if self._since is not None and record.time_ns < self._since:
-            return False
+        recent = self._since is None or record.time_ns >= self._since
         if isinstance(record, Event):
-            return self._named(record.variable, record.path) and all(
-                any(test(record) for test in kind) for kind in self._kinds
-            )
-        if self._kinds:
-            return False
-        if isinstance(record, Watched):
-            return self._named(record.variable.name, None)
-        if isinstance(record, Unwatched):
-            return self._named(record.variable, None)
-        return not self.active
+            return self._passes(record) and recent
+        if isinstance(record, Watched | Unwatched):
+            name = record.variable.name if isinstance(record, Watched) else record.variable
+            named = sum([wanted.names(name) for wanted in self._variables]) > 0
+            return recent and (not self._kinds or (named and len(self._kinds) == 1))
+        return recent and not self._kinds
 
-    def _named(self, name: str, path: str | None) -> bool:
-        if not self._names:
-            return True
-        full = name if not path else f"{name}{path}" if path.startswith("[") else f"{name}.{path}"
-        return any(text in (name, full) or fnmatchcase(full, text) for text in self._names)
+    def _passes(self, event: Event) -> bool:
+        """Whether each kind lets it pass. Who has let nothing pass so far is asked even if that is decided already."""
+        passes = True
+        for kind in self._kinds:
+            found = False
+            for wanted in kind:
+                if (passes and not found) or not wanted.hit:
+                    found |= wanted(event)
+            passes &= found
+        return passes
+
+    def failed(self) -> list[str]:
+        """Sentences about the filters that let nothing pass whatever else was asked for: mistakes, as a rule."""
+        return [said for kind in self._kinds for wanted in kind if not wanted.hit and (said := wanted.failure())]
+
+
+class _Wanted:
+    """One filter, and what it could have been meant for."""
+
+    MOST = 1000
+
+    def __init__(self, option: str, text: str, test: Test, seen: Callable[[Event], str]) -> None:
+        self._option, self._text, self._test, self._seen_of = option, text, test, seen
+        self.hit = False
+        self._seen: dict[str, None] = {}
+
+    def __call__(self, event: Event) -> bool:
+        passes = self._test(event)
+        if passes:
+            self.hit = True
+        elif not self.hit and len(self._seen) < self.MOST:
+            self._seen[self._seen_of(event)] = None
+        return passes
+
+    def names(self, variable: str) -> bool:
+        """Whether it is for this variable, written to or not."""
+        passes = variable == self._text or fnmatchcase(variable, self._text)
+        self.hit |= passes
+        if not passes and len(self._seen) < self.MOST:
+            self._seen[variable] = None
+        return passes
+
+    def failure(self) -> str:
+        seen = [name for name in self._seen if name]
+        listed = suggest(self._text, seen) or (
+            f"; there are {', '.join(seen[:8])}{', …' if seen[8:] else ''}" if seen else ""
+        )
+        start = f"{self._option} {self._text!r}: "
+        if self._option == "--variable":
+            return f"{start}no variable has this name{listed}"
+        if self._option == "--thread":
+            return f"{start}no thread of this name, or id, wrote anything{listed}"
+        if self._option == "--line":
+            return f"{start}nothing was written from there; write FILE:LINE, FILE or :LINE{listed}"
+        # a text is looked for in statements, and an outcome among them: to find none is an answer
+        return "" if seen else f"{start}no event carries a statement: was SQL tracked? (memwatch run --track-sql)"
+
+
+def _full_name(event: Event) -> str:
+    name, path = event.variable, event.path
+    return name if not path else f"{name}{path}" if path.startswith("[") else f"{name}.{path}"
+
+
+def _statement_of(event: Event) -> str:
+    return "" if event.context is None else event.context.statement_hash or "?"
+
+
+def _file_of(event: Event) -> str:
+    return "" if event.site is None else event.site.file.rpartition("/")[2]
+
+
+def _variable(text: str) -> Test:
+    return lambda event: text in (event.variable, full := _full_name(event)) or fnmatchcase(full, text)
 
 
 def _thread(text: str) -> Test:
@@ -102,10 +169,9 @@ def _outcome(text: str) -> Test:
 
 def _place(text: str) -> Test:
     """``FILE:LINE``, ``FILE`` or ``:LINE``; FILE may be the end of a path."""
-    match = re.fullmatch(r"(.*?)(?::(\d+)(?:-(\d+))?)?", text)
-    assert match is not None
-    file, first, last = match[1], int(match[2] or 0), int(match[3] or match[2] or 0)
-    if not file and not first:
+    match = re.fullmatch(r"([^:]*)(?::(\d{1,9})(?:-(\d{1,9}))?)?", text)
+    file, first, last = (match[1], int(match[2] or 0), int(match[3] or match[2] or 0)) if match else ("", 0, 0)
+    if (not file and not first) or last < first or (match and match[2] and not first):
         raise click.BadParameter(f"{text!r}: write FILE:LINE, FILE:FIRST-LAST, FILE or :LINE", param_hint="--line")
     tail = "/" + file.removeprefix("./").lstrip("/")
 
@@ -120,11 +186,11 @@ def _place(text: str) -> Test:
 
 def moment(text: str) -> int:
     """``10s``, ``5m``, ``2h``, ``1d`` ago, or an ISO time (local, unless it says otherwise), as ns since 1970."""
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)", text.strip()):
+    if match := re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d|)", text.strip()):
         return time.time_ns() - int(float(match[1]) * _UNITS[match[2]])
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1e6) * 1000
-    except ValueError:
+    except (ValueError, OverflowError):
         raise click.BadParameter(
             f"{text!r}: write how long ago (30s, 5m, 2h, 1d) or a time (2026-11-23T15:04:05)", param_hint="--since"
         ) from None

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from io import StringIO
 from typing import NoReturn
 
 import click
 
 from .. import __version__
 from ..errors import MemWatchError
+from ..printed import clean_lines, put, say
 
 COMMANDS = {
     "run": "Run a program and report every write to its watched values.",
@@ -62,11 +65,24 @@ def group() -> None:
 
 
 def call(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs a command and ends the process with its exit status; errors become messages."""
+    """Runs a command and ends the process with its exit status; errors become messages, which click would print as they
+    are."""
+    sys.excepthook = lambda *error: put(clean_lines("".join(traceback.format_exception(*error)).rstrip()), err=True)
+    status: object = 0
     try:
-        group.main(arguments, prog_name="memwatch")
+        status = group.main(arguments, prog_name="memwatch", standalone_mode=False)
     except MemWatchError as error:
-        for line in str(error).splitlines():
-            click.echo(f"memwatch: {line}", err=True)
-        sys.exit(getattr(error, "status", 2))
-    sys.exit(0)
+        say(str(error))
+        status = getattr(error, "status", 2)
+    except click.ClickException as error:
+        text = StringIO()
+        error.show(text)
+        put(clean_lines(text.getvalue().rstrip("\n")), err=True)
+        status = error.exit_code
+    except click.Abort:
+        put("Aborted!", err=True)
+        status = 1
+    except BrokenPipeError:  # whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status if isinstance(status, int) else 0)

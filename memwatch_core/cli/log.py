@@ -6,13 +6,13 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 import click
 
 from memwatch_plugins.text import Lines, Role
 
 from .. import config as configuration
+from ..printed import put, put_bytes, say, shows_colours, write
 from ..records import Event, Record
 from .columns import columns
 from .filters import Filters, moment
@@ -68,6 +68,9 @@ def command(
     Filters narrow it down: an event must pass each kind of filter; a filter may be repeated, and then one match is
     enough. Works while the program runs and after it was killed.
 
+    A filter for what isn't there at all is named, as it may be a mistake. Exit status 1 if nothing passed then, and if
+    a journal can't be read.
+
     --outcome goes by what became of a statement in the end: its transaction was committed or rolled back (to a
     savepoint, perhaps), it failed, or (open) none of these so far. --rolled-back is short for --outcome 'rolled back'.
     What was written in memory stays as it was written: memory knows no rollback.
@@ -87,67 +90,64 @@ def command(
     if listing:
         rows = [(s.name, s.started, s.processes, s.command) for s in history.sessions(config.journal.folder)]
         for line in columns(rows, ("session", "started", "processes", "command")):
-            click.echo(line)
+            put(line)
         return
     if rolled_back:
         outcomes = (*outcomes, "rolled back")
     wanted = Filters(variables, threads, statements, places, None if since is None else moment(since), outcomes)
     path = history.find(config.journal.folder, session)
     seen = 0
+    damaged: list[str] = []
 
-    def say(text: str) -> None:
-        click.echo(f"memwatch: {text}", err=True)
-
-    def matching() -> Iterator[Record]:
+    def matching() -> Iterator[list[Record]]:
         nonlocal seen
-        for records in history.read(path, say, by_outcome=bool(outcomes)):
-            for record in records:
-                seen += isinstance(record, Event)
-                if wanted(record):
-                    yield record
+        for records in history.read(path, say, damaged.append, by_outcome=bool(outcomes)):
+            seen += sum(isinstance(record, Event) for record in records)
+            yield [record for record in records if wanted(record)]
 
     shown = _show(_last(matching(), last) if last else matching(), as_json)
     if not shown:
         what = f"none of its {seen:,} events matches" if seen else "it has no events"
-        click.echo(f"memwatch: session {path.name}: {what}", err=True)
+        if not damaged or seen:
+            say(f"session {path.name}: {what}")
+    failed = wanted.failed() if seen else []
+    for text in (*failed, *damaged):
+        say(text)
+    raise SystemExit(1 if damaged or (failed and not shown) else 0)
 
 
-def _last(records: Iterable[Record], count: int) -> Iterable[Record]:
-    return deque((record for record in records if isinstance(record, Event)), count)
+def _last(batches: Iterable[list[Record]], count: int) -> Iterator[list[Record]]:
+    kept = deque((record for batch in batches for record in batch if isinstance(record, Event)), count)
+    while kept:
+        yield [kept.popleft() for _ in range(min(BATCH, len(kept)))]
 
 
-def _show(records: Iterable[Record], as_json: bool) -> int:
+def _show(batches: Iterable[list[Record]], as_json: bool) -> int:
+    """Batches as they come: their reader knows how much of them fits into memory."""
+    shown = 0
     if as_json:
-        from memwatch_plugins.jsonlines import encode
+        from memwatch_plugins.jsonlines import parts
 
-        shown = 0
-        for batch in _batches(records):
-            sys.stdout.buffer.write(encode(batch))
+        for batch in batches:
+            for part in parts(batch):
+                put_bytes(part)
             shown += len(batch)
         sys.stdout.buffer.flush()
         return shown
     lines = _lines()
-    shown = 0
-    for batch in _batches(records):
-        click.echo("".join(f"{line}\n" for line in lines.format(batch)), nl=False)
+    for batch in batches:
+        write(sys.stdout, "".join(f"{line}\n" for line in lines.format(batch)), coloured=True)
         shown += len(batch)
     return shown
 
 
 def _lines() -> Lines:
-    terminal = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
-    if not terminal:
+    if not shows_colours(sys.stdout):
         return Lines(width=width or None)
 
     def paint(role: Role, text: str) -> str:
         return click.style(text, **_COLORS.get(role, {}))  # type: ignore[arg-type]
 
     return Lines(width=width or None, paint=paint, arrow="→" if utf8 else "->")
-
-
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    source = iter(records)
-    while batch := list(islice(source, BATCH)):
-        yield batch

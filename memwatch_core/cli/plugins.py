@@ -9,6 +9,7 @@ import click
 
 from .. import config as configuration
 from ..loading.discovery import load
+from ..printed import escape_json, put
 from .columns import columns
 
 
@@ -28,14 +29,14 @@ def command(file: str | None, as_json: bool) -> None:
     report = load(configuration.load(file), strict=False).report
     if as_json:
         for plugin in report.plugins:
-            click.echo(json.dumps(dataclasses.asdict(plugin)))
+            put(escape_json(json.dumps(dataclasses.asdict(plugin))))
     elif not report.plugins:
-        click.echo("No plugin is installed. pip install memwatch[standard] brings the usual ones.")
+        put("No plugin is installed. pip install memwatch[standard] brings the usual ones.")
     else:
         rows = [
             (p.kind, p.name, p.distribution or "-", p.version or "-", p.state, p.reason or p.summary)
             for p in report.plugins
         ]
         for line in columns(rows, ("kind", "name", "distribution", "version", "state", "reason, or what it is")):
-            click.echo(line)
+            put(line)
     raise SystemExit(1 if report.problems else 0)

@@ -26,7 +26,7 @@ CONTEXT and OUTCOME are described in docs/journal-format.md: an event carries a 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -36,17 +36,17 @@ from ..journal.layout import DEPTH_FULL, FLAGS, ORIGINS, SITE, Flag, Kind, call
 from ..journal.layout import VARIABLE as VARIABLE_SLOT
 from ..journal.reader import Block, JournalReader, Payloads, RawRecord
 from ..journal.session import JOURNAL_SUFFIX
-from ..journal.stores import Stop, Stores
+from ..journal.stores import DECODED, Stop, Stores
 from ..records import Event, Lost, Notice, Outcome, Record, Serializer, Site, Unwatched, Variable, Watched
+from .kept import Kept, Share, cut
 from .outcomes import final_outcomes
 from .statements import Contexts
 
 VALUE_LIMIT = 1 << 16
 """Variables larger than this are reported by the bytes that changed alone: ``old`` and ``new`` are None."""
-SHADOW_LIMIT = 1 << 30
-"""Bytes kept of all variables of a journal together; those registered beyond it are treated like large ones."""
 BATCH_BYTES = 1 << 23
 """A batch of records ends when its values came to this many bytes."""
+BATCH_RECORDS = 4096
 
 
 class _Metadata(msgspec.Struct):
@@ -65,6 +65,7 @@ class _Watch:
 
     __slots__ = (
         "announced", "depth", "described", "flags", "followed", "metadata", "repeated", "shown", "size", "time",
+        "weight",
     )  # fmt: skip
 
     def __init__(self, time: int, size: int, flags: int, depth: tuple[int, int], repeated: bool = False) -> None:
@@ -74,7 +75,8 @@ class _Watch:
         self.metadata = _Metadata()
         self.described = 0
         self.announced = False
-        self.followed = 0
+        self.followed = self.weight = 0
+        """Bytes that its value, and its metadata, take of what may be kept."""
         self.shown: Variable | None = None
 
 
@@ -86,7 +88,8 @@ class JournalDecoder:
     """One journal's records, in journal order: call :meth:`poll` until ``ended``.
 
     ``serializers``: by name; one that isn't there leaves values None. With ``final``, the contexts of events say what
-    became of the statement in the end, as far as the journal knows now. Raises JournalError if the file is no journal.
+    became of the statement in the end, as far as the journal knows now, and what is added to it from now on isn't read.
+    ``kept`` is shared by the decoders of a session. Raises JournalError if the file is no journal.
     """
 
     def __init__(
@@ -97,9 +100,16 @@ class JournalDecoder:
         *,
         final: bool = False,
         folder: int | None = None,
+        kept: Kept | None = None,
     ) -> None:
         outcomes = final_outcomes(path, folder) if final else None
         self.reader = JournalReader(path, buffer, folder)
+        if final:
+            self.reader.freeze()
+        self.batch_bytes = BATCH_BYTES
+        self._made = 0
+        self._share = Share(Kept() if kept is None else kept, self.reader)
+        self._unannounced: Iterator[tuple[int, _Watch]] | None = None
         header = self.reader.header
         self.pid, self.runtime = header.pid, header.runtime
         self._serializers = serializers
@@ -110,8 +120,8 @@ class JournalDecoder:
         self._named: dict[int, int] = {}
         """Threads, and when each got its name from an adapter."""
         self._payloads = Payloads()
-        self._followed = 0
         self._skipped_told = self._damaged_told = 0
+        self._unfollowed_told = False
         self._lost_told: dict[int, int] = {}
         self._lossy: set[int] = set()
         """Variables of which events are known to be missing: bytes that changed without one are explained by that."""
@@ -130,8 +140,10 @@ class JournalDecoder:
         self.reader.close()
 
     def poll(self) -> list[Record]:
-        """The next records: some thousands at most; empty if there are none now (or, when ``ended``, at all)."""
+        """The next records: some thousands at most, their values some megabytes; empty if there are none now (or, when
+        ``ended``, at all)."""
         out: list[Record] = []
+        self._made = 0
         if not self._begun:
             self._begun = True
             out.append(Notice(self._time, self.pid, self._text))
@@ -146,7 +158,7 @@ class JournalDecoder:
             if out or self.reader.position == block.first:
                 break
         self._tell_counters(out)
-        if self.reader.ended and not self.ended:
+        if self.reader.ended and not self.ended and self._announce_rest(out):
             self.ended = True
             self._finish(out)
             self.close()
@@ -156,7 +168,7 @@ class JournalDecoder:
         index, stop, resync = 0, block.slots, False
         view, first, run = block.view, block.first, self._stores.run
         while index < stop:
-            index, why = run(view, index, stop, first, out, BATCH_BYTES, resync)
+            index, why = run(view, index, stop, first, out, self.batch_bytes, resync)
             resync = False
             if why == Stop.END or why == Stop.FULL:
                 break
@@ -173,6 +185,8 @@ class JournalDecoder:
                     resync = True
                 else:
                     self._introduce(record, out)
+            if self._made > self.batch_bytes:
+                break
         self.reader.position = first + index
         if out:
             self._time = out[-1].time_ns
@@ -184,11 +198,10 @@ class JournalDecoder:
 
     def _take(self, record: RawRecord, out: list[Record]) -> None:
         """A record that is not a STORE."""
-        payload = self._payloads.whole(record)
-        if payload is None:
-            return
         try:
-            self._act(record, payload, out)
+            payload = self._payloads.whole(record)
+            if payload is not None:
+                self._act(record, payload, out)
         except (msgspec.MsgspecError, ValueError, RecursionError, IndexError) as error:
             name = Kind(record.kind).name
             out.append(Lost(record.time, self.pid, 1, f"{name} record {record.id} can't be read: {_short(error)}"))
@@ -205,7 +218,7 @@ class JournalDecoder:
             if not known and ident in self._watches and self._watches[ident].announced:
                 self._tell_change(record, offset, len(payload) - 8, out)
         elif kind == Kind.METADATA:
-            self._describe(record, _metadata.decode(payload), out)
+            self._describe(record, payload, out)
         elif kind == Kind.UNREGISTERED:
             self._unregister(record, out)
         elif kind == Kind.SITE:
@@ -217,7 +230,7 @@ class JournalDecoder:
             if settled is not None:
                 out.append(Outcome(record.time, self.pid, *settled, journal=self.journal))
         elif kind == Kind.THREAD:
-            self._name_thread(record, payload.decode("utf-8", "replace"))
+            self._name_thread(record, cut(payload.decode("utf-8", "replace")))
         elif kind == Kind.LOST:
             count = int.from_bytes(payload[:8], "little")
             watch = self._watches.get(ident)
@@ -251,18 +264,18 @@ class JournalDecoder:
         start, stop = min(watch.depth[0], size), min(watch.depth[1], size)
         site = meta.site
         variable = Variable(
-            ident, meta.name or f"variable {ident}", self.pid, self.runtime, size, meta.serializer, meta.options,
+            ident, cut(meta.name) or f"variable {ident}", self.pid, self.runtime, size, meta.serializer, meta.options,
             _flag_names(watch.flags),
             None if watch.depth == DEPTH_FULL or (start, stop) == (0, size) else (start, stop),
             site, meta.thread_ident, meta.thread, self.journal,
         )  # fmt: skip
         serializer = self._serializers.get(meta.serializer)
         decode = serializer.decode if serializer is not None else None if meta.serializer or not size else _as_bytes
-        fits = size <= VALUE_LIMIT and not watch.repeated and self._followed - watch.followed + size <= SHADOW_LIMIT
-        self._followed += (size if fits else 0) - watch.followed
-        watch.followed = size if fits else 0
+        large = size > VALUE_LIMIT or watch.repeated
+        watch.followed = self._share.follow(0 if large else size, watch.followed)
         form = serializer.format if serializer is not None else None
-        self._stores.define(variable, meta.path, decode, form, fits, provisional)
+        path = None if meta.path is None else cut(meta.path)
+        self._stores.define(variable, path, decode, form, not large and watch.followed == size, provisional)
         watch.shown = variable
         return variable
 
@@ -271,11 +284,13 @@ class JournalDecoder:
         size = watch.metadata.size
         return watch.size if size is None else max(0, min(size, watch.size))
 
-    def _describe(self, record: RawRecord, metadata: _Metadata, out: list[Record]) -> None:
+    def _describe(self, record: RawRecord, payload: bytes, out: list[Record]) -> None:
         watch = self._watches.get(record.id)
         if watch is None:
             raise ValueError("no such variable")
-        watch.metadata, watch.described = metadata, record.time
+        watch.weight = self._share.describe(len(payload), watch.weight)
+        watch.metadata = _metadata.decode(payload)
+        watch.described = record.time
         before = watch.shown
         if watch.repeated and not watch.announced:
             self._define(record.id, watch, provisional=True)  # announced by its first store, with the value before
@@ -286,6 +301,7 @@ class JournalDecoder:
     def _announce(self, ident: int, watch: _Watch, time: int, out: list[Record]) -> None:
         if watch.shown is not None:
             watch.announced = True
+            self._made += DECODED * watch.followed
             out.append(Watched(time, watch.shown, self._stores.value(ident)))
 
     def _introduce(self, record: RawRecord, out: list[Record]) -> None:
@@ -321,7 +337,7 @@ class JournalDecoder:
     def _forget(self, ident: int) -> None:
         watch = self._watches.pop(ident, None)
         if watch is not None:
-            self._followed -= watch.followed
+            self._share.take(-watch.followed - watch.weight)
             self._stores.forget(ident)
 
     def _jump(self, stores: int, out: list[Record]) -> None:
@@ -375,7 +391,8 @@ class JournalDecoder:
         names = payload[SITE.size :]
         # a file name may be any bytes; a surrogate stands for each that is no UTF-8
         where = names[:file].decode("utf-8", "surrogateescape")
-        return Site(where, line, names[file : file + function].decode("utf-8", "replace"), column)
+        function_name = cut(names[file : file + function].decode("utf-8", "replace"))
+        return Site(where, line, function_name, column)
 
     # ---- what was lost ----------------------------------------------------------------------------------------------
 
@@ -391,6 +408,10 @@ class JournalDecoder:
             reason = "slots that were being written when the process ended"
             out.append(Lost(self._time, self.pid, reader.skipped - self._skipped_told, reason))
             self._skipped_told = reader.skipped
+        if self._share.refused and not self._unfollowed_told:
+            self._unfollowed_told = True
+            text = f"{reader.path.name}: some variables take too much memory to be followed: of these, only the bytes "
+            out.append(Notice(self._time, self.pid, text + "that stores touched are known, not the values"))
 
     def _tell_losses(self, out: list[Record], only: int | None = None) -> None:
         """What the writer has counted, by variable; or for one of them, and for those that share a count."""
@@ -411,11 +432,19 @@ class JournalDecoder:
             self._lost_told[ident] = count
             self._lossy.update([ident] if ident else self._watches)
 
-    def _finish(self, out: list[Record]) -> None:
-        reader, name = self.reader, self.reader.path.name
-        for ident, watch in self._watches.items():
+    def _announce_rest(self, out: list[Record]) -> bool:
+        """Announces what never was, as much as fits into a batch; whether that is all."""
+        if self._unannounced is None:
+            self._unannounced = iter(self._watches.items())
+        for ident, watch in self._unannounced:
             if not watch.announced:
                 self._announce(ident, watch, watch.time, out)
+                if self._made > self.batch_bytes or len(out) > BATCH_RECORDS:
+                    return False
+        return True
+
+    def _finish(self, out: list[Record]) -> None:
+        reader, name = self.reader, self.reader.path.name
         if self._payloads:
             out.append(Lost(self._time, self.pid, len(self._payloads), "records whose second half is missing"))
         if reader.missing:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..journal.claim import Claim
+from ..printed import say
 from ..records import Serializer
 from .merge import DELAY_NS, SessionDecoder
 from .pipeline import Pipeline
@@ -71,7 +72,7 @@ class Follow(threading.Thread):
             self.failed = True
             what = f"{type(error).__name__}: {error}"
             self._say(f"reading stopped, a mistake in MemWatch ({what}); the journals are whole: try memwatch log")
-            traceback.print_exc()
+            say(traceback.format_exc().rstrip())
         finally:
             with self._turn:
                 if not (self._decoder.ended or self._abandoned or self.failed):
@@ -98,6 +99,11 @@ class Follow(threading.Thread):
         """Lets the thread end after the batch that it is at."""
         self._abandoned = True
         self.finish()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the session's folder was removed meanwhile."""
+        return self._decoder.gone
 
     def _catch_up(self) -> bool:
         with self._turn:

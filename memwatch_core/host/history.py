@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from memwatch_plugins.text import clean
@@ -36,7 +38,7 @@ def sessions(base: Path) -> Iterator[Listed]:
     for path in _by_age(base):
         try:
             found = folders.read_session(path)
-            started = f"{found.started.astimezone():%Y-%m-%d %H:%M:%S}"
+            started = _local(found.started)
             yield Listed(path.name, started, str(len(folders.journals(path))), clean(shlex.join(found.command)))
         except SessionError as error:
             yield Listed(path.name, "?", "?", str(error))
@@ -67,13 +69,22 @@ def _by_age(base: Path) -> list[Path]:
     return sorted(folders.sessions(base), key=lambda path: os.stat(path / folders.DESCRIPTION).st_mtime_ns)
 
 
-def read(path: Path, say: Callable[[str], None], *, by_outcome: bool = False) -> Iterator[list[Record]]:
+def _local(moment: datetime) -> str:
+    with suppress(OverflowError, ValueError):  # a year that no time zone knows
+        moment = moment.astimezone()
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def read(
+    path: Path, say: Callable[[str], None], damaged: Callable[[str], object] | None = None, *, by_outcome: bool = False
+) -> Iterator[list[Record]]:
     """What is recorded in a session's folder, or in one journal, up to now: batches, in order of time.
 
     The contexts of events say what became of their statements in the end. Values are decoded by the serializers that
     the session's settings name; ``say`` gets a sentence about each of them that can't be loaded (its values are None),
-    if the session is somebody else's and, with ``by_outcome``, if a process still runs, so that the end isn't known.
-    Raises SessionError, JournalError.
+    about files that are no journals yet, if the session is somebody else's and, with ``by_outcome``, if a process still
+    runs: then the end isn't known. ``damaged`` (or ``say``) gets one about each file that is no journal. Raises
+    SessionError, JournalError.
     """
     folder = path if path.is_dir() else path.parent
     if whose := trust.stranger(path):
@@ -83,6 +94,10 @@ def read(path: Path, say: Callable[[str], None], *, by_outcome: bool = False) ->
         yield from decoder.batches()
         if by_outcome and not decoder.ended:
             say("a process of the session still runs: what becomes of statements from now on isn't known yet")
+        for text in decoder.unreadable.values():
+            say(text)
+        for text in decoder.damaged:
+            (damaged or say)(text)
     finally:
         decoder.close()
 

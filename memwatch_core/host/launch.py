@@ -44,12 +44,13 @@ def main() -> None:
 def _join(folder: str) -> None:
     from ..adapter.join import join
     from ..errors import MemWatchError
+    from ..printed import say
 
     try:
         join(folder)
     except MemWatchError as error:
         # before the program's first line: nothing of it has run, so stopping is safe and silence would not be
-        print(f"memwatch: {error}", file=sys.stderr)
+        say(str(error))
         raise SystemExit(2) from None
 
 
@@ -82,7 +83,9 @@ def _module(name: str, finder: Any = None) -> tuple[CodeType, dict[str, Any]]:
     code = loader.get_code(spec.name) if spec and hasattr(loader, "get_code") else None
     if spec is None or code is None:
         where = f"in {sys.path[0]}" if finder else f"named {name}"
-        print(f"{sys.executable}: No module {where} that can be run", file=sys.stderr)
+        from ..printed import clean, put
+
+        put(clean(f"{sys.executable}: No module {where} that can be run"), err=True)
         raise SystemExit(1)
     if finder is None:
         sys.argv[0] = spec.origin or name

@@ -5,22 +5,30 @@ from __future__ import annotations
 import os
 import resource
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from operator import attrgetter
 from pathlib import Path
-from time import sleep, time_ns
+from time import monotonic, sleep, time_ns
 
 from ..errors import JournalError, SessionError
 from ..folders import open_folder
-from ..journal.reader import BLOCK_SIZE, JournalReader, NotBegun
+from ..journal.layout import RECORD_SLOTS_MAX
+from ..journal.reader import BLOCK_SIZE, BLOCK_SLOTS, JournalReader, NotBegun
 from ..journal.session import journals
 from ..records import Notice, Record, Serializer
-from .decoder import JournalDecoder
+from .decoder import BATCH_BYTES, JournalDecoder
+from .kept import Kept
 
 DELAY_NS = 50_000_000
 """How long a record waits for earlier ones of other processes that are still running."""
-
+SOURCES = 256
+"""Journals that are open at once, at most."""
+SLOTS = 32 * BLOCK_SLOTS
+"""Slots of all journals together that are decoded before any of them is given out."""
+SETTLED = 1.0
+"""Seconds after which a folder is looked through again though it seems to be the same."""
 
 _time = attrgetter("time_ns")
 
@@ -39,11 +47,13 @@ class _Source:
         self.begun = 0
         """Slot at which the records that weren't given out yet begin."""
 
-    def refill(self) -> None:
-        """Decodes the next batch, if the last one was given out."""
+    def refill(self, sources: int) -> None:
+        """Decodes the next batch, if the last one was given out: its part of what ``sources`` may hold together."""
         if not self.records and not self.decoder.ended:
             self.read_at = time_ns()
             self.begun = self.decoder.reader.position
+            self.decoder.batch_bytes = BATCH_BYTES // sources
+            self.decoder.reader.block_slots = max(RECORD_SLOTS_MAX, min(BLOCK_SLOTS, SLOTS // sources))
             self.records = self.decoder.poll()
 
     def sort(self) -> None:
@@ -51,6 +61,9 @@ class _Source:
         if len(self.keys) == len(self.records):
             return
         self.keys = list(map(_time, self.records))
+        if max(self.keys) > (now := time_ns()):
+            # Nothing was written after it was read: a clock that is wrong. To wait for that moment would be for ever.
+            self.keys = [key if key <= now else 0 for key in self.keys]
         if self.keys[0] < self.last or self.keys != sorted(self.keys):
             # A clock that was set back must not reorder a process: its order is the journal's.
             self.keys = list(accumulate(self.keys, max, initial=self.last))[1:]
@@ -59,7 +72,7 @@ class _Source:
     def take_all(self) -> list[Record]:
         """Gives out everything."""
         records, self.records, self.keys = self.records, [], []
-        if records:
+        if records and records[-1].time_ns <= time_ns():
             self.last = max(self.last, records[-1].time_ns)
         return records
 
@@ -103,11 +116,19 @@ class SessionDecoder:
         self._over: list[JournalReader] = []
         """Journals with a limit that were read to their end, until that is acknowledged."""
         self._notices: list[Record] = []
-        self._more = False
-        self._room = max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+        self._room = max(16, min(SOURCES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+        self._kept = Kept()
+        self._found: deque[Path] = deque()
+        """Files that were found and not opened yet."""
+        self._looked: tuple[int | None, float] = (None, 0.0)
+        """The folder's time of change, and the clock, when it was looked through last."""
+        self.gone = False
+        """The folder was removed: what its open journals hold is read, there is nothing else any more."""
         self._buffer = bytearray(BLOCK_SIZE)
         self.unreadable: dict[Path, str] = {}
         """Files that are no journals yet, and why: of a process that is about to begin, or that died before it did."""
+        self.damaged: list[str] = []
+        """A sentence about each file that is none, and never will be."""
         self._is_folder = self.path.is_dir()
         if self._is_folder:
             try:
@@ -123,7 +144,12 @@ class SessionDecoder:
     @property
     def ended(self) -> bool:
         """Every journal found so far was read to its end, and its process is gone or done."""
-        return not self._sources and not self._notices and not self._more
+        return not self._sources and not self._notices and not self._found
+
+    @property
+    def known(self) -> int:
+        """How many journals were found so far."""
+        return len(self._known)
 
     @property
     def several(self) -> bool:
@@ -132,11 +158,11 @@ class SessionDecoder:
 
     def poll(self) -> list[Record]:
         """The records that can be given out now: some thousands at most; empty if there are none now."""
-        if self._is_folder:
+        if self._is_folder and not self.gone:
             self._look_again()
         out, self._notices = self._notices, []
         for source in self._sources:
-            source.refill()
+            source.refill(len(self._sources))
         if len(self._sources) == 1:
             out += self._sources[0].take_all()
         elif self._sources:
@@ -181,25 +207,43 @@ class SessionDecoder:
         try:
             self._discover()
         except FileNotFoundError:
-            pass  # the program has removed it: what is open is read to its end
+            self.gone = True  # the program has removed it
         except OSError as error:
             if not self._taken_away:
                 self._notices.append(Notice(time_ns(), 0, f"{self.path}: isn't looked at any more ({error.strerror})"))
             self._taken_away = True
 
     def _discover(self) -> None:
-        self._more = False
+        due = self._is_due()
+        if not due and not self._found:
+            return
         with open_folder(self.path, own=self._own) as folder:
-            for path in journals(self.path, folder):
-                if path in self._known:
-                    continue
-                if len(self._sources) >= self._room:  # each takes two files: its turn comes when another one has ended
-                    self._more = True
-                    break
-                self._open(path, folder)
+            if due:
+                self._found = deque(path for path in journals(self.path, folder) if path not in self._known)
+            while self._found and len(self._sources) < self._room:  # each takes two files: one ends, another one begins
+                self._open(self._found.popleft(), folder)
+
+    def _is_due(self) -> bool:
+        """Whether there may be journals that aren't known. A folder's time is coarse: one that changed a moment ago may
+        have changed once more. Who reads what there is now looks once."""
+        try:
+            changed = os.stat(self.path).st_mtime_ns
+        except FileNotFoundError:
+            if self._looked[0] is None:
+                raise SessionError(f"{self.path}: the session's folder is gone") from None
+            self.gone = True
+            return False
+        now = monotonic()
+        before, then = self._looked
+        if self._final and before is not None:
+            return False
+        if changed == before and abs(time_ns() - changed) > SETTLED * 1e9 and now - then < SETTLED:
+            return False
+        self._looked = changed, now
+        return True
 
     def _decoder(self, path: Path, folder: int | None = None) -> JournalDecoder:
-        return JournalDecoder(path, self._serializers, self._buffer, final=self._final, folder=folder)
+        return JournalDecoder(path, self._serializers, self._buffer, final=self._final, folder=folder, kept=self._kept)
 
     def _open(self, path: Path, folder: int) -> None:
         try:
@@ -209,6 +253,7 @@ class SessionDecoder:
         except JournalError as error:
             self._known.add(path)
             self.unreadable.pop(path, None)
+            self.damaged.append(str(error))
             self._notices.append(Notice(time_ns(), 0, str(error)))
         else:
             self._known.add(path)

@@ -64,10 +64,10 @@ def final_outcomes(path: str | os.PathLike[str], folder: int | None = None) -> O
     contexts, outcomes = Contexts(_Everything()), Outcomes()
     try:
         for record in _statements(reader):
-            payload = payloads.whole(record)
-            if payload is None:
-                continue
             try:
+                payload = payloads.whole(record)
+                if payload is None:
+                    continue
                 if record.kind == Kind.CONTEXT:
                     contexts.open(record.id, payload)
                 elif settled := contexts.update(record.id, payload):

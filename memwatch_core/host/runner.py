@@ -21,6 +21,7 @@ from ..errors import ConfigError, MemWatchError, SessionError
 from ..journal.claim import Claim
 from ..journal.session import create_session, save_drivers
 from ..loading.discovery import Plugins, load
+from ..printed import say
 from .child import Child, end_like
 from .follow import Follow
 from .launch import COMMAND
@@ -81,12 +82,6 @@ def refuse_unsupported(config: Config) -> None:
             )
 
 
-def say(text: str) -> None:
-    """A line of our own, to standard error: standard output belongs to the program."""
-    with suppress(OSError):  # nobody listens
-        print(f"memwatch: {text}", file=sys.stderr, flush=True)
-
-
 def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     """Runs the target to its end; the exit status for this process (which may instead die by the target's signal).
 
@@ -121,6 +116,9 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
             say("interrupted: what the journal holds beyond this was not shown; memwatch log shows it all")
     finally:
         child.release()
+    summary.unread = follow.gone
+    if follow.gone and quiet:
+        say(f"{folder}: the session's folder was removed while it was in use: events may be missing")
     if not (quiet or follow.failed):
         _conclude(summary, folder, config, f"{time.monotonic() - started:.2f} s, {_ending(status)}")
     for stream in (sys.stdout, sys.stderr):
@@ -174,6 +172,9 @@ def _conclude(summary: Summary, folder: Path, config: Config, end: str) -> None:
     say(f"{summary.sentence()} ({end})")
     for line in summary.lines():
         say(f"  {line}")
+    if summary.unread:
+        say(f"session {folder} is gone: it can't be read again")
+        return
     relative = os.path.relpath(folder)
     shown = str(folder) if relative.startswith("..") else relative
     say(f"session {shown}; read it again with: memwatch log{'' if _is_found(config) else f' {shown}'}")

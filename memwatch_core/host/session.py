@@ -18,10 +18,11 @@ from ..journal.claim import Claim
 from ..journal.session import create_session
 from ..loading.discovery import load
 from ..native import core
+from ..printed import say
 from ..records import RecordSink
 from .follow import Follow
 from .pipeline import Pipeline, open_sinks
-from .runner import refuse_unsupported, say
+from .runner import refuse_unsupported
 from .summary import Summary
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import OrderedDict, defaultdict
+from bisect import bisect_left, insort
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from ..records import Context
+from ..records import NAME_MAX, Context
 
 KEPT = 100_000
 """Contexts that have ended are forgotten when this many have ended after them. Of those in an open transaction that
 events carried, the id and the number of events are kept until its outcome comes: some 200 bytes each."""
+
+STATEMENT_MAX = 1 << 16
+"""Characters of a statement; a writer cuts it before."""
 
 UNDECIDED = ("open", "ended", "closed")
 """Outcomes that the end of a transaction replaces."""
@@ -29,6 +32,7 @@ class _Outcome(msgspec.Struct):
     since: int = 0
 
 
+_NAMES = ("driver", "statement_hash", "database", "server", "thread", "outcome")
 _context = msgspec.json.Decoder(Context)
 _outcome = msgspec.json.Decoder(_Outcome)
 
@@ -62,13 +66,15 @@ class Contexts:
         self._stores = stores
         self._final: Mapping[int, str] = {} if final is None else final
         self._ended: OrderedDict[int, None] = OrderedDict()
-        self._transactions: defaultdict[int, set[int]] = defaultdict(set)
+        self._transactions: dict[int, list[int]] = {}
+        """Id -> ids of its contexts whose outcome it may still replace, in ascending order."""
         self._carried: dict[int, int] = {}  # id -> events whose statement's outcome hasn't been told yet
         self._reopened: dict[int, str] = {}  # in force again after the end of its transaction, and what that was
         self._texts: dict[str, str] = {}
 
-    def _same(self, text: str) -> str:
-        """One object for equal texts: a program runs few statements, often."""
+    def _same(self, text: str, most: int = NAME_MAX) -> str:
+        """One object for equal texts: a program runs few statements, often. What is too long is cut."""
+        text = text if len(text) <= most else text[: most - 1] + "…"
         if len(self._texts) > 10_000:
             self._texts.clear()
         return self._texts.setdefault(text, text)
@@ -77,15 +83,15 @@ class Contexts:
         """A CONTEXT record. Raises msgspec.MsgspecError, ValueError, RecursionError."""
         context = _context.decode(payload)
         context = msgspec.structs.replace(
-            context, id=ident, driver=self._same(context.driver), statement=self._same(context.statement),
-            statement_hash=self._same(context.statement_hash), database=self._same(context.database),
-            server=self._same(context.server), thread=self._same(context.thread),
+            context, id=ident, statement=self._same(context.statement, STATEMENT_MAX),
+            **{name: self._same(getattr(context, name)) for name in _NAMES},
         )  # fmt: skip
         self._set(ident, context)
 
     def update(self, ident: int, payload: bytes) -> Settled | None:
         """An OUTCOME record: what became of contexts that events carried, if it says so. Raises like :meth:`open`."""
         new = _outcome.decode(payload)
+        new.outcome = None if new.outcome is None else self._same(new.outcome)
         if new.scope in ("transaction", "savepoint"):
             return self._end_transaction(ident, new)
         context = self.known.get(ident)
@@ -110,15 +116,13 @@ class Contexts:
     def _end_transaction(self, transaction: int, new: _Outcome) -> Settled | None:
         if new.outcome is None:
             return None
-        members = sorted(self._transactions.get(transaction, ()))
-        if new.scope == "savepoint":
-            members = members[bisect_left(members, new.since) :]
+        members = self._transactions.pop(transaction, [])
+        first = bisect_left(members, new.since) if new.scope == "savepoint" else 0
         decided = []
-        for member in members:
+        for member in members[first:]:
             context = self.known.get(member)
             if context is None:  # forgotten, but for what is to be told now
                 decided.append(member)
-                self._leave(transaction, member)
             elif context.outcome in UNDECIDED:
                 decided.append(member)
                 after = msgspec.structs.replace(context, outcome=new.outcome)
@@ -126,10 +130,11 @@ class Contexts:
                     self._set(member, after)
                 else:
                     self.known[member] = after
-        settled = self._settle(new.outcome, decided, transaction)
-        if new.scope == "transaction":
-            self._transactions.pop(transaction, None)
-        return settled
+        # Only those before the savepoint stay: what is behind it has its outcome, for good unless it is opened again.
+        self._transactions.pop(transaction, None)
+        if first:
+            self._transactions[transaction] = members[:first]
+        return self._settle(new.outcome, decided, transaction)
 
     def _settle(self, outcome: str, idents: Iterable[int], transaction: int) -> Settled | None:
         """``idents`` in ascending order. The events that carried them count as told from now on."""
@@ -144,7 +149,11 @@ class Contexts:
         if before is not None and before.transaction != context.transaction:
             self._leave(before.transaction, ident)
         if context.transaction:
-            self._transactions[context.transaction].add(ident)
+            members = self._transactions.setdefault(context.transaction, [])
+            if not members or members[-1] < ident:
+                members.append(ident)
+            elif members[bisect_left(members, ident)] != ident:
+                insort(members, ident)
         if context.outcome == "open":
             final = self._final.get(ident)
             shown = context if final is None else msgspec.structs.replace(context, outcome=final)
@@ -167,7 +176,9 @@ class Contexts:
         self._leave(context.transaction, ident)
 
     def _leave(self, transaction: int, ident: int) -> None:
-        members = self._transactions.get(transaction, set())
-        members.discard(ident)
+        members = self._transactions.get(transaction, [])
+        at = bisect_left(members, ident)
+        if at < len(members) and members[at] == ident:
+            del members[at]
         if not members:
             self._transactions.pop(transaction, None)

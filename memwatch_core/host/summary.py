@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
+import msgspec
+
 from memwatch_plugins.text import change, clean, short_path
+from memwatch_plugins.written import is_large
 
 from ..records import Event, Lost, Outcome, Record, Unwatched, Watched
 
@@ -48,6 +52,8 @@ class Summary:
     def __init__(self) -> None:
         self.events = 0
         self.lost = 0
+        self.unread = False
+        """Whether there may have been journals that nobody could read."""
         self.writes: Counter[_Key] = Counter()
         self.threads: set[tuple[int, int]] = set()
         self.statements = Numbers()
@@ -56,6 +62,8 @@ class Summary:
         self.events_undone = 0
         self._names: dict[_Key, str] = {}
         self._last: dict[_Key, Event] = {}
+        self._large: set[_Key] = set()
+        """Of these, the last event has a value that is large."""
         self._ended: set[_Key] = set()
         self._gone = self._gone_written = 0
 
@@ -65,7 +73,11 @@ class Summary:
         self.events += len(events)
         self.writes.update(map(_variable, events))
         self.threads.update(map(_thread, events))
-        self._last.update(zip(map(_variable, events), events, strict=True))
+        last = dict(zip(map(_variable, events), events, strict=True))
+        self._last.update(last)
+        self._large.update(key for key, event in last.items() if is_large(event.new) or is_large(event.old))
+        if len(self._large) > 2 * MOST:
+            self._lighten()
         contexts = {id(context): event for event, context in zip(events, map(_context, events), strict=True) if context}
         self.statements.update(
             ((event.pid, event.journal), event.context.id) for event in contexts.values() if event.context
@@ -97,10 +109,20 @@ class Summary:
             self._last.pop(key, None)
         self._ended = set(by_writes[-MOST:])
 
+    def _lighten(self) -> None:
+        """Only the variables that are written most will be shown, so only their values need be kept."""
+        most = heapq.nlargest(MOST, self._large, key=lambda key: self.writes[key])
+        for key in self._large.difference(most):
+            if key in self._last:
+                self._last[key] = msgspec.structs.replace(self._last[key], old=None, new=None)
+        self._large = set(most)
+
     def sentence(self) -> str:
         """``1,204 events on 3 variables by 2 threads, under 17 SQL statements; 5 events under 2 that were rolled back;
         nothing lost``."""
         if not self._names and not self.events:
+            if self.unread:
+                return "nothing is known of this run" + self._loss()
             return "no variable was watched: the program must call memwatch_core.watch()" + self._loss()
         written = len(self.writes) + self._gone_written
         watched = len(self._names | dict.fromkeys(self.writes, "")) + self._gone
@@ -115,7 +137,9 @@ class Summary:
         return text + (self._loss() or "; nothing lost")
 
     def _loss(self) -> str:
-        return f"; {_count(self.lost, 'store')} LOST" if self.lost else ""
+        lost = f"; {_count(self.lost, 'store')} LOST" if self.lost else ""
+        gone = "; the session's folder was removed while it was in use: EVENTS MAY BE MISSING"
+        return lost + (gone if self.unread else "")
 
     def lines(self) -> Iterator[str]:
         """One for each of the variables that were written most: how often, and by whom last."""

@@ -104,6 +104,14 @@ STORE_PAYLOAD = 36
 BLOB_PAYLOAD = 24
 CONTINUATION_PAYLOAD = 4
 DEPTH_FULL = (0, 2**64 - 1)
+PAYLOAD_MAX: dict[int, int] = {
+    Kind.METADATA: 1 << 16,
+    Kind.CONTEXT: 1 << 18,
+    Kind.OUTCOME: 1 << 18,
+    Kind.SITE: 12 + 2 * 4096,
+    Kind.THREAD: 4096,
+}
+"""Bytes of a payload that a writer makes at most (memwatch.h, site.c); 16 KiB for the kinds that aren't named."""
 BLOB_KINDS = frozenset(
     {Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST},
 )

@@ -18,7 +18,8 @@ from ..files import OwnFile
 class Writer:
     """The process that writes one journal.
 
-    A process in another pid namespace, or one whose /proc entry is hidden, can't be seen: it counts as gone.
+    A process in another pid namespace, or one whose /proc entry is hidden, can't be seen: it counts as gone. One whose
+    maps we may not read counts as the writer if its user is the journal's owner.
     """
 
     def __init__(self, pid: int, journal: Path) -> None:
@@ -64,9 +65,10 @@ class Writer:
 
     def _maps_journal(self) -> bool:
         try:
-            inode = os.stat(self._journal).st_ino
+            found = os.stat(self._journal)
+            inode, owner = found.st_ino, found.st_uid
         except OSError:
-            inode = 0  # deleted meanwhile: its path in the maps says so
+            inode, owner = 0, -1  # deleted meanwhile: its path in the maps says so
         path = os.fsencode(self._journal.resolve())
         try:
             with open(f"/proc/{self.pid}/maps", "rb") as maps:
@@ -82,5 +84,13 @@ class Writer:
         except (FileNotFoundError, ProcessLookupError):
             return False
         except PermissionError:
-            return True  # it exists, and we can't tell: wait for it rather than skip what it is writing
+            return owner in self._users()  # wait for it rather than skip what it may be writing
         return False
+
+    def _users(self) -> list[int]:
+        """Real, effective, saved and file system user of the process, which anybody may know."""
+        try:
+            with open(f"/proc/{self.pid}/status", "rb") as status:
+                return [int(user) for line in status if line.startswith(b"Uid:") for user in line.split()[1:]]
+        except (OSError, ValueError):
+            return []

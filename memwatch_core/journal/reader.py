@@ -30,6 +30,8 @@ GRACE = 0.1
 """Seconds that a process which has closed its journal, and still runs, has to commit what it had begun."""
 COPIES_SEGMENTS = 1 << 20
 """Segments that are searched for copies, at most: a hostile file may claim any number."""
+TRIES = 1000
+"""How often what changes while it is read is read again: whoever changes it for ever is no writer of ours."""
 _ZEROS = bytes(BLOCK_SIZE)
 
 
@@ -87,25 +89,32 @@ class Block(NamedTuple):
 class Payloads:
     """Puts payloads together that take several records (Flag.MORE)."""
 
-    LIMIT = 1 << 20
-    """Bytes beyond which a payload is taken as it is."""
-
     def __init__(self) -> None:
-        self._begun: dict[tuple[int, int], bytes] = {}
+        self._begun: dict[tuple[int, int], bytearray] = {}
 
     def __len__(self) -> int:
         """How many wait for their second half."""
         return len(self._begun)
 
     def whole(self, record: RawRecord) -> bytes | None:
-        """The payload that ends with this record; None: more is to come."""
-        payload, more = record.payload, record.flags & Flag.MORE
-        if (self._begun or more) and record.kind not in (Kind.VARIABLE, Kind.UNREGISTERED):
-            key = (record.kind, record.id)
-            payload = self._begun.pop(key, b"") + payload
-            if more and len(payload) <= self.LIMIT:
-                self._begun[key] = payload
+        """The payload that ends with this record; None: more is to come. Raises ValueError if it is longer than any
+        writer makes it."""
+        payload, more, kind = record.payload, record.flags & Flag.MORE, record.kind
+        if kind in (Kind.VARIABLE, Kind.UNREGISTERED):
+            return payload
+        most = layout.PAYLOAD_MAX.get(kind, 1 << 14)
+        begun = self._begun.get((kind, record.id)) if self._begun else None
+        if begun is None and more:
+            begun = self._begun[kind, record.id] = bytearray()
+        if begun is not None:
+            if len(begun) <= most:
+                begun += payload  # in place: many small parts must not cost the square of their number
+            if more:
                 return None
+            del self._begun[kind, record.id]
+            payload = bytes(begun)
+        if len(payload) > most:
+            raise ValueError(f"longer than {most:,} bytes")
         return payload
 
 
@@ -136,6 +145,9 @@ class JournalReader:
         it. To be taken (and set to None) by whoever counts them."""
         self.ended = False
         """Everything was read, and nothing will be added."""
+        self.block_slots = BLOCK_SLOTS
+        """How many slots :meth:`read` gives at most: at least those of the longest record."""
+        self._until = 2**63
         try:
             self._own = OwnFile(self._open(trust.READ, folder), lambda: self._open(trust.READ, None))
         except OSError as error:
@@ -176,6 +188,15 @@ class JournalReader:
         """Whether the writer may still add to the journal."""
         return not self._final
 
+    def freeze(self) -> None:
+        """From now on, what the file doesn't hold yet isn't read: a writer may be faster than whoever reads it."""
+        self._until = self._present()
+
+    def occupied(self) -> int:
+        """Bytes that the file takes on disk: what somebody has really written, whatever it claims."""
+        found = os.fstat(self._file)
+        return min(found.st_size, found.st_blocks * 512)
+
     def read(self) -> Block | None:
         """The committed slots from ``position`` on, a block at most; None if there are no more of them now, or none
         will come (``ended``). The block's memory is used again by the next call."""
@@ -184,7 +205,9 @@ class JournalReader:
         if not self._final:
             self._read_counters()
             block = self._read_live()
-            while self.header.max_bytes and self._overtaken():
+            for _ in range(TRIES):
+                if not (self.header.max_bytes and self._overtaken()):
+                    break
                 block = self._read_live()
             if block is not None and (block.first, block.slots) != self._given:
                 self._given = block.first, block.slots
@@ -200,10 +223,10 @@ class JournalReader:
         """The records at the beginnings of segments that stand for some before ``front``. Blocks become invalid."""
         position = self.position
         # Not only up to `reserved`: `front` moves when they are there, before the first slot behind them is handed out.
-        stop = min(self._present(), position + COPIES_SEGMENTS * layout.SEGMENT_SLOTS)
         self._given = (-1, 0)
-        for segment in range(position - position % layout.SEGMENT_SLOTS, stop, layout.SEGMENT_SLOTS):
-            self.position, index = segment, 1
+        for segment in self._segments(position - position % layout.SEGMENT_SLOTS, self._present()):
+            self.position = segment
+            index = int(self._pread(1) and self._view[0] and self._view[3] & Flag.REPEATED)  # as a rule there is none
             while index and (count := self._pread(BLOCK_SLOTS)):
                 block, index = Block(self._view, self.position, count, last=False), 0
                 while index < count and self._view[index * 64] and self._view[index * 64 + 3] & Flag.REPEATED:
@@ -215,6 +238,17 @@ class JournalReader:
                         yield record
                 self.position += index
         self.position = position
+
+    def _segments(self, segment: int, stop: int) -> Iterator[int]:
+        """The first slots of those from ``segment`` to ``stop`` that begin with data: holes are stepped over."""
+        for _ in range(COPIES_SEGMENTS):
+            data = self._next_data(segment) if segment < stop else None
+            if data is None:
+                return
+            if data == segment:
+                yield segment
+            segment = max(data, segment + 1)
+            segment += -segment % layout.SEGMENT_SLOTS
 
     def acknowledge(self, position: int) -> None:
         """Tells the writer that the slots before ``position`` may be given back to the disk. Only for the reader that
@@ -294,6 +328,8 @@ class JournalReader:
         raw = os.pread(self._file, layout.HEADER_SIZE, 0) if regular else b""
         if regular and not any(raw[: len(layout.MAGIC)]):  # the magic is written last
             raise NotBegun(f"{self.path}: not a MemWatch journal, or one that was only just created")
+        if not regular:
+            raise JournalError(f"{self.path}: not a regular file, so no MemWatch journal")
         if len(raw) < layout.HEADER_SIZE or not raw.startswith(layout.MAGIC):
             raise JournalError(f"{self.path}: not a MemWatch journal; give a .mwj file of a session folder")
         _, major, minor, header_size, slot_size, segment, pid, started, runtime, tracker, session, page, abi = (
@@ -323,7 +359,7 @@ class JournalReader:
     def _move_front(self) -> None:
         """Reads ``front`` and the count that belongs to it. The writer stores the count first, in the place where that
         of the segment before last was: it is the right one if ``front`` is the same before and after."""
-        while True:
+        for _ in range(TRIES):
             _, _, _, front, *_ = self._counters()
             _, _, _, _, *before = self._counters()
             _, _, _, again, *_ = self._counters()
@@ -335,7 +371,7 @@ class JournalReader:
             return
         stores = before[front // layout.SEGMENT_SLOTS & 1]
         self.damaged += stores > front  # each of them took a slot
-        self.front, self._stores_before = front, min(stores, front)
+        self.front, self._stores_before = front, min(stores, front, 2**63)
         if self.position < front:
             self.position, self.jumped = front, self._stores_before
 
@@ -366,7 +402,7 @@ class JournalReader:
         return now - self._closed_at > GRACE
 
     def _read_live(self) -> Block | None:
-        count = self._pread(max(0, min(BLOCK_SLOTS, self.reserved - self.position)))
+        count = self._pread(max(0, min(self.block_slots, min(self.reserved, self._until) - self.position)))
         if count == 0:
             return None
         words = self._view[: count * layout.SLOT_SIZE].cast("I")[::16].tolist()
@@ -378,15 +414,15 @@ class JournalReader:
 
     def _read_final(self) -> Block | None:
         while not self.ended:
-            count = self._pread(BLOCK_SLOTS)
+            count = self._pread(max(0, min(self.block_slots, self._until - self.position)))
             size = count * layout.SLOT_SIZE
             if count and self._buffer[:size] != _ZEROS[:size]:
-                return Block(self._view, self.position, count, last=count < BLOCK_SLOTS)
+                return Block(self._view, self.position, count, last=count < self.block_slots)
             following = self._next_data(self.position + count) if count else None
             present = self._present()
             self._count_skipped(self.position, present if following is None else following)
             if following is None:
-                self.missing = max(0, self.reserved - max(present, self.position))
+                self.missing = max(0, min(self.reserved, self._until) - max(present, self.position))
                 self.ended = True
             else:
                 self.position = following
@@ -394,7 +430,8 @@ class JournalReader:
 
     def _present(self) -> int:
         """Slots that the file has room for, holes included."""
-        return max(0, os.fstat(self._file).st_size - layout.HEADER_SIZE) // layout.SLOT_SIZE
+        slots = (os.fstat(self._file).st_size - layout.HEADER_SIZE) // layout.SLOT_SIZE
+        return min(max(0, slots), self._until)
 
     def _next_data(self, slot: int) -> int | None:
         """The slot from ``slot`` on where the file has data, over a hole of any size; None if there is none."""

@@ -17,6 +17,11 @@ from ..records import Call, Context, Event, Origin, Site, Variable
 from . import layout
 from .layout import Flag, Kind
 
+DECODED = 16
+"""A value that a serializer made takes up to this many times the bytes that it was made of: a list of numbers does."""
+LARGE = 1 << 14
+"""Bytes of a value that isn't kept from one batch to the next."""
+
 Decode = Callable[[bytes, Mapping[str, Any]], Any]
 
 
@@ -50,6 +55,13 @@ class _State:
     fresh: bool = False
     """``value`` is that of the bytes in ``shadow``."""
     failed: bool = False
+    weight: int = 1
+    """Bytes that a value takes, for each of the variable's."""
+
+    @property
+    def large(self) -> bool:
+        """Whether its value is kept only while it is made again and again."""
+        return self.size * self.weight > LARGE
 
     @property
     def size(self) -> int:
@@ -86,6 +98,8 @@ class PythonStores:
         self._carried: Counter[int] = Counter()
         self._threads: dict[int, str] = {}
         self._failures: list[int] = []
+        self._large: set[int] = set()
+        """Variables whose value is large, and known."""
 
     def define(
         self,
@@ -100,7 +114,9 @@ class PythonStores:
         the value is one number. Without ``shadow`` its bytes are not followed: values are None, gaps not found."""
         state = self._variables.setdefault(variable.id, _State(variable))
         state.variable, state.path, state.decode, state.provisional = variable, path, decode, provisional
+        state.weight = DECODED
         if decode is not None and _is_number(format, variable.size):
+            state.weight = 1
             unpack = struct.Struct(_number(format)).unpack
             state.decode = lambda data, options: unpack(data)[0]
         state.value, state.fresh = None, False
@@ -130,7 +146,9 @@ class PythonStores:
     def value(self, ident: int) -> Any:
         """The variable's value now; None if it can't be decoded."""
         state = self._variables.get(ident)
-        return None if state is None else self._value(state)
+        value = None if state is None else self._value(state)
+        self._drop_large()
+        return value
 
     def site(self, ident: int, site: Site) -> None:
         """What STORE records call site ``ident`` from now on."""
@@ -158,12 +176,20 @@ class PythonStores:
         self, view: memoryview, index: int, stop: int, first: int, out: list[Any], limit: int, resync: bool
     ) -> tuple[int, int]:
         """Decodes STORE records from slot ``index`` of ``view`` on, appends their events to ``out``, and stops at slot
-        ``stop``, at the first slot that isn't for it, or when ``limit`` bytes of values were made: (slot,
-        :class:`Stop`).
+        ``stop``, at the first slot that isn't for it, or when ``limit`` bytes of values were made (those of a
+        serializer count :data:`DECODED` times): (slot, :class:`Stop`).
 
         ``first`` is the number of slot 0 of the view in its journal. With ``resync``, the first record may disagree
         with the bytes known: they are then taken from it.
         """
+        try:
+            return self._run(view, index, stop, first, out, limit, resync)
+        finally:
+            self._drop_large()
+
+    def _run(
+        self, view: memoryview, index: int, stop: int, first: int, out: list[Any], limit: int, resync: bool
+    ) -> tuple[int, int]:
         made = 0
         while index < stop:
             word, tid, time, ident, offset, length, site, context, payload = layout.STORE.unpack_from(view, index * 64)
@@ -193,7 +219,7 @@ class PythonStores:
                 old = self._value(state)
                 self._put(state, offset, after)
                 new = self._value(state)
-                made += state.size
+                made += state.size * state.weight
             resync = False
             variable = state.variable
             self.seq += 1
@@ -214,6 +240,12 @@ class PythonStores:
                 return index, Stop.FULL
         return index, Stop.END
 
+    def _drop_large(self) -> None:
+        for ident in self._large:
+            if (state := self._variables.get(ident)) is not None:
+                state.value, state.fresh = None, False
+        self._large.clear()
+
     def _agrees(self, state: _State, offset: int, before: bytes) -> bool:
         """Whether the bytes before the store are those known, as far as every change of them makes an event."""
         start, stop = max(offset, state.checked[0]), min(offset + len(before), state.checked[1], state.size)
@@ -229,6 +261,8 @@ class PythonStores:
     def _value(self, state: _State) -> Any:
         if not state.fresh:
             state.value, state.fresh = None, True
+            if state.large:
+                self._large.add(state.variable.id)
             if state.decode is not None and state.shadow is not None:
                 try:
                     state.value = state.decode(bytes(state.shadow), state.variable.options)

@@ -1,9 +1,19 @@
 'use strict';
 
+const { clean } = require('./printed');
+
+/** Node prints the cause of an error that nobody catches, with the name of the file that it is about. */
+function harmless(options) {
+  for (const key of ['message', 'stack', 'path']) {
+    if (typeof options?.cause?.[key] === 'string') options.cause[key] = clean(options.cause[key]);
+  }
+  return options;
+}
+
 /** The session can't be opened or is over. `code` is "ERR_MEMWATCH_SESSION". */
 class SessionError extends Error {
   constructor(message, options) {
-    super(message, options);
+    super(clean(message), harmless(options));
     this.name = 'SessionError';
     this.code = 'ERR_MEMWATCH_SESSION';
   }
@@ -12,7 +22,7 @@ class SessionError extends Error {
 /** The core refused: see its message. `code` is "ERR_MEMWATCH_CORE", `errno` the number in memwatch.h. */
 class CoreError extends Error {
   constructor(message, options) {
-    super(message, options);
+    super(clean(message), harmless(options));
     this.name = 'CoreError';
     this.code = 'ERR_MEMWATCH_CORE';
     this.errno = options?.cause?.errno;

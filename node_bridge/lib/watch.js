@@ -12,6 +12,7 @@ const { pin } = require('./pin');
 
 const FLAGS = { trackThreads: 1, trackSQL: 2 };
 const OPTIONS = ['trackThreads', 'trackSQL', 'mutationDepth', 'name'];
+const NAME_MAX = 1024; // characters: as memwatch_core/records.py
 const SIZE_MAX = 256 * 2 ** 20; // its contents go into the journal when the watch begins
 const TAG = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag).get;
 const SHARED = 'memwatch shared array';
@@ -140,8 +141,9 @@ function nameOf(options, kind, ...sites) {
     throw new TypeError(`watch(value, options): no option '${key}'; ${meant ? `did you mean '${meant}'?` : `there are ${OPTIONS.join(', ')}`}`);
   }
   const name = options?.name;
-  if (name === undefined) return sites.reduce((found, site) => found ?? assignedName(site), undefined) ?? kind;
+  if (name === undefined) return sites.reduce((found, site) => found ?? assignedName(site), undefined)?.slice(0, NAME_MAX) ?? kind;
   if (typeof name !== 'string' || !name) throw new TypeError(`watch(value, options): name is a string, not ${describe(name)}`);
+  if (name.length > NAME_MAX) throw new RangeError(`watch(value, options): a name of ${name.length} characters; at most ${NAME_MAX}`);
   return name;
 }
 

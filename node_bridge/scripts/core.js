@@ -1,4 +1,5 @@
-// The packed package carries the core's sources in core/; in the repository they are compiled where they are.
+// The packed package carries the core's sources in core/, with the licenses of all that it carries; in the repository they
+// are compiled where they are.
 'use strict';
 const fs = require('node:fs');
 const path = require('node:path');
@@ -13,4 +14,6 @@ if (process.argv[2] === 'copy') {
   for (const name of fs.readdirSync(native)) {
     if (/\.[ch]$/.test(name) && name !== '_core.c') fs.copyFileSync(path.join(native, name), path.join(core, name));
   }
+  fs.copyFileSync(path.join(here, '..', 'LICENSE'), path.join(core, 'LICENSE'));
+  fs.cpSync(path.join(here, '..', 'licenses'), path.join(core, 'licenses'), { recursive: true });
 }

@@ -25,6 +25,7 @@ for (const line of execFileSync('ldd', [built], { encoding: 'utf8' }).split('\n'
   const [, name, file] = /^\s*(lib(?:Zydis|Zycore)\S*) => (\S+)/.exec(line) ?? [];
   if (name) fs.copyFileSync(fs.realpathSync(file), path.join(target, name));
 }
+fs.cpSync(path.join(here, '..', 'licenses'), path.join(target, 'licenses'), { recursive: true }); // the decoder's
 fs.rmSync(path.join(here, 'build'), { recursive: true });
 console.log(path.relative(process.cwd(), addon));
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -97,7 +98,6 @@ FIRST, SECOND, PRICE = ("total", 0, 4, 12), ("total", 4, 9, 12), ("price", 1.5, 
         (["--sql", "customers"], []),
         (["--line", "program.py:16"], [PRICE]),
         (["--line", ":12"], [FIRST, SECOND]),
-        (["--line", "gram.py:16"], []),
         (["--line", "program.py:10-15"], [FIRST, SECOND]),
         (["--last", "1"], [PRICE]),
         (["--last", "1", "--variable", "total"], [SECOND]),
@@ -112,6 +112,66 @@ def test_filters_keep_what_was_asked_for(
     done = CliRunner().invoke(group, ["log", "--json", *filters])  # in this process: there are many
     assert done.exit_code == 0, done.output
     assert changes(done.stdout) == expected
+
+
+def test_session_whose_key_was_deleted_reads_the_same(recorded: Path, tmp_path: Path) -> None:
+    shutil.copytree(recorded, tmp_path / "copy")
+    (key,) = (tmp_path / "copy").glob(".memwatch/*/key")
+    before = log(tmp_path / "copy", "--json")
+    key.unlink()
+    after = log(tmp_path / "copy", "--json")
+    assert (after.returncode, after.stderr, after.stdout) == (0, "", before.stdout)
+    assert after.stdout.count("statement_hash") == 2
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        (["--variable", "totel"], "--variable 'totel': no variable has this name; did you mean 'total'?"),
+        (["--variable", "zzz"], "--variable 'zzz': no variable has this name; there are total, price"),
+        (["--thread", "worker-7"], "--thread 'worker-7': no thread of this name, or id, wrote anything; did you mean"),
+        (["--line", "foo"], "--line 'foo': nothing was written from there; write FILE:LINE, FILE or :LINE; there are"),
+        (["--line", "gram.py:16"], "did you mean 'program.py'?"),
+        (["--line", "program.py:99"], "--line 'program.py:99': nothing was written from there"),
+        (["--line", "foo", "--variable", "price"], "--line 'foo': nothing was written from there"),
+    ],
+)
+def test_filter_for_what_is_not_there_is_named(recorded: Path, filters: list[str], said: str) -> None:
+    done = log(recorded, *filters)
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert said in done.stderr
+
+
+def test_filter_for_what_is_not_there_is_named_besides_what_was_found(recorded: Path) -> None:
+    done = log(recorded, "--json", "--variable", "totel", "--variable", "price")
+    assert (done.returncode, changes(done.stdout)) == (0, [PRICE])
+    assert done.stderr == "memwatch: --variable 'totel': no variable has this name; did you mean 'total'?\n"
+
+
+@pytest.mark.parametrize("wrong", ["", "a:b", "a.py:0", "a.py:9-8", ":", "a.py:1:2", "a.py:99999999999"])
+def test_line_that_is_none_is_an_error_with_the_format(recorded: Path, wrong: str) -> None:
+    done = log(recorded, "--line", wrong)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"--line: {wrong!r}: write FILE:LINE, FILE:FIRST-LAST, FILE or :LINE" in done.stderr
+
+
+def test_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    session.mkdir()
+    (session / "session.json").write_text(
+        '{"format": 1, "session": "' + "0" * 32 + '", "started": "2026-11-29T10:00:00Z", "command": []}'
+    )
+    os.mkfifo(session / "1-python.mwj")
+    done = log(tmp_path, str(session))
+    assert (done.returncode, done.stdout.count("\n")) == (1, 1)
+    assert done.stderr == f"memwatch: {session}/1-python.mwj: not a regular file, so no MemWatch journal\n"
+    (session / "1-python.mwj").unlink()
+    (session / "1-python.mwj").write_bytes(b"garbage" * 1000)
+    assert f"memwatch: {session}/1-python.mwj: not a MemWatch journal; give" in log(tmp_path, str(session)).stderr
+    (session / "1-python.mwj").write_bytes(b"")
+    done = log(tmp_path, str(session))
+    assert done.returncode == 0
+    assert f"{session}/1-python.mwj: not a MemWatch journal, or one that was only just created" in done.stderr
 
 
 def test_filters_work_from_the_console_script(recorded: Path) -> None:
@@ -134,8 +194,8 @@ def test_table_is_what_the_run_showed(recorded: Path) -> None:
 
 
 def test_nothing_found_says_how_much_there_was(recorded: Path) -> None:
-    done = log(recorded, "--variable", "totel")
-    assert done.stdout == ""
+    done = log(recorded, "--variable", "price", "--thread", "MainThread")
+    assert (done.returncode, done.stdout) == (0, "")
     assert re.fullmatch(r"memwatch: session \S+: none of its 3 events matches\n", done.stderr)
 
 

@@ -340,3 +340,36 @@ def test_events_arrive_while_the_program_runs(tmp_path: Path) -> None:
         assert process.poll() is None
     finally:
         process.communicate(timeout=20)
+
+
+GONE = """\
+import shutil, sys, time
+from memwatch_core import watch
+total = watch(0, name="total")
+total += 1
+if "seen" in sys.argv:
+    import json, os
+    from pathlib import Path
+    while '"seq"' not in (Path("events.jsonl").read_text() if os.path.exists("events.jsonl") else ""):
+        time.sleep(0.01)  # now the reader has the journal open
+shutil.rmtree(".memwatch")
+for _ in range(500):
+    total += 1
+sys.exit(5)
+"""
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_program_that_removes_the_session_is_not_said_to_have_watched_nothing(
+    memwatch: Run, tmp_path: Path, seen: bool
+) -> None:
+    done = memwatch("run", "--sink", "jsonl", write(tmp_path, GONE), *(["seen"] if seen else []))
+    assert done.returncode == 5, "the exit status is the program's"
+    (first, *_, last) = [line for line in done.stderr.splitlines() if line.startswith("memwatch: ")]
+    if seen:  # what is open can be read to its end
+        assert first.startswith("memwatch: 501 events on 1 variable by 1 thread; ")
+        lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+        assert [line["new"] for line in lines if "seq" in line] == [*range(1, 502)]
+    assert "the session's folder was removed while it was in use: EVENTS MAY BE MISSING" in first
+    assert "no variable was watched" not in done.stderr
+    assert re.fullmatch(r"memwatch: session \S+ is gone: it can't be read again", last)

@@ -73,7 +73,7 @@ def main() -> None:
         journal_target.run(data, file)
 
     (WORK / "corpus").mkdir(exist_ok=True)
-    options = ["-max_len=4096", "-timeout=10", "-rss_limit_mb=2048"]
+    options = ["-max_len=8192", "-timeout=10", "-rss_limit_mb=2048"]
     atheris.Setup([sys.argv[0], *options, *sys.argv[1:], str(WORK / "corpus"), str(HERE / "corpus")], one)
     atheris.Fuzz()
 

@@ -9,6 +9,7 @@ from typing import Any
 import memwatch_serializer_bytes
 import memwatch_serializer_scalars
 import memwatch_serializer_struct
+import memwatch_serializer_typedarray
 from journal_writer import JournalWriter
 
 from memwatch_core.host.decoder import JournalDecoder
@@ -16,7 +17,12 @@ from memwatch_core.records import Record, Serializer
 
 SERIALIZERS: dict[str, Serializer] = {
     serializer.name: serializer
-    for plugin in (memwatch_serializer_scalars, memwatch_serializer_bytes, memwatch_serializer_struct)
+    for plugin in (
+        memwatch_serializer_scalars,
+        memwatch_serializer_bytes,
+        memwatch_serializer_struct,
+        memwatch_serializer_typedarray,
+    )
     for serializer in plugin.memwatch_serializers()
 }
 

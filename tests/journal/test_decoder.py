@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 from decoding import SERIALIZERS, decode, decode_file, q
+from hostile_journals import long_blob
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from journal_writer import CONTENT, CONTEXT, LOST, METADATA, OUTCOME, STORE, JournalWriter
 
 from memwatch_core.host import decoder as module
-from memwatch_core.host import statements
+from memwatch_core.host import kept, statements
 from memwatch_core.host.decoder import JournalDecoder
+from memwatch_core.journal.reader import JournalReader
 from memwatch_core.records import Call, Event, Lost, Notice, Record, Serializer, Site, Unwatched, Watched
 
 pytestmark = pytest.mark.usefixtures("loop")
@@ -294,7 +297,8 @@ def test_journal_of_a_killed_process_says_so(tmp_path: Path) -> None:
 
 
 def test_variables_too_large_are_reported_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SHADOW_LIMIT", 100)
+    monkeypatch.setattr(kept, "KEPT_LIMIT", 100)
+    monkeypatch.setattr(JournalReader, "occupied", lambda reader: 0)
     writer = JournalWriter()
     writer.watch(1, bytes(1 << 17), "large", "")
     writer.watch(2, b"ab", "small", "")
@@ -312,6 +316,50 @@ def test_variables_too_large_are_reported_by_their_bytes(tmp_path: Path, monkeyp
         ("room again", False),
     ]
     assert [lost.variable for lost in losses(records)] == ["small"]
+    told = [record.text for record in records if isinstance(record, Notice) and "too much memory" in record.text]
+    assert told == [
+        "4242-python.mwj: some variables take too much memory to be followed: of these, only the bytes that stores "
+        "touched are known, not the values"
+    ]
+
+
+def test_metadata_for_which_there_is_no_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "KEPT_LIMIT", 100_000)
+    monkeypatch.setattr(JournalReader, "occupied", lambda reader: 0)
+    writer = JournalWriter()
+    for ident in range(1, 6):
+        writer.variable(ident, 8)
+        writer.metadata(ident, name=f"v{ident}", options={"a": "x" * 3000})
+        if ident == 4:
+            writer.unregistered(1)
+    records = decode(writer, tmp_path)
+    assert [record.variable.name for record in records if isinstance(record, Watched)] == [
+        "v1",
+        "v2",
+        "v5",
+        "variable 3",
+        "variable 4",
+    ]
+    assert [lost.reason for lost in losses(records)] == [
+        f"METADATA record {ident} can't be read: what describes the variables of this session takes too much memory"
+        for ident in (3, 4)
+    ]
+
+
+def test_names_that_no_writer_makes_are_cut(tmp_path: Path) -> None:
+    writer = JournalWriter()
+    writer.watch(1, q(0), "n" * 5_000, path="p" * 5_000)
+    fields = {"id": 1, "driver": "d" * 5_000, "statement": "s" * 100_000, "statement_hash": ""}
+    long_blob(writer, CONTEXT, 1, json.dumps(fields).encode())
+    writer.blob(11, 0, b"t" * 4_000, tid=7)
+    writer.site(1, "f", 1, "g" * 4_000)
+    writer.store(1, 0, q(0), q(1), context=1, site=1)
+    (event,) = events(decode(writer, tmp_path))
+    assert event.context is not None
+    assert event.site is not None
+    cut = [event.variable, event.path, event.thread, event.site.function, event.context.driver]
+    assert [(len(text or ""), (text or "")[-1:]) for text in cut] == [(1024, "…")] * 5
+    assert len(event.context.statement) == 1 << 16
 
 
 def test_name_that_an_adapter_gave_is_kept_and_untracked_threads_have_none(tmp_path: Path) -> None:

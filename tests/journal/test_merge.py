@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from pathlib import Path
+from time import monotonic, time_ns
 
 import pytest
 from decoding import SERIALIZERS, q
@@ -12,7 +14,9 @@ from hypothesis import strategies as st
 from journal_writer import TIME, JournalWriter
 
 from memwatch_core.errors import JournalError, SessionError
+from memwatch_core.host import merge
 from memwatch_core.host.merge import SessionDecoder
+from memwatch_core.journal.liveness import Writer
 from memwatch_core.journal.session import create_session
 from memwatch_core.records import Event, Notice, Record
 
@@ -108,3 +112,80 @@ def test_one_journal_or_a_whole_folder(tmp_path: Path) -> None:
     (tmp_path / "base" / "gone").rmdir()
     with pytest.raises((SessionError, JournalError)):
         session.path.joinpath("x").stat() if session.path.exists() else SessionDecoder(session.path, SERIALIZERS)
+
+
+def test_clock_that_is_ahead_holds_nothing_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Writer, "alive", lambda writer: writer.pid == 1)
+    ahead = time_ns() + 10**18
+    journal(tmp_path, 2, [ahead + number for number in range(5_000)])
+    writer = JournalWriter(pid=1)
+    writer.closed = 0
+    writer.watch(1, q(0), "open")
+    writer.save(tmp_path)
+    session, begun, rounds = SessionDecoder(tmp_path, SERIALIZERS), monotonic(), 0
+    found: list[Record] = []
+    while len(found) < 5_000 and rounds < 1_000:  # not one of them waits for the other process
+        found += [record for record in session.poll() if isinstance(record, Event)]
+        rounds += 1
+    assert len(found) == 5_000, monotonic() - begun
+    session.close()
+
+
+def test_what_a_writer_adds_while_a_session_is_read_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Writer, "alive", lambda writer: True)
+    writer = JournalWriter()
+    writer.closed, size = 0, 0
+    writer.watch(1, q(0), "n")
+    session: SessionDecoder | None = None
+    seen = 0
+    for number in range(2_000):
+        writer.store(1, 0, q(number), q(number + 1))
+        if number % 1_000 == 999:
+            while writer.position % (16_384) and session is None:
+                writer.thread(7, "x")  # the file ends with a segment
+            path = writer.save(tmp_path)
+            if session is None:
+                size = path.stat().st_size
+                session = SessionDecoder(tmp_path, SERIALIZERS, final=True)
+                batches = session.batches()
+                seen += sum(isinstance(record, Event) for record in next(batches))
+    assert size < path.stat().st_size
+    seen += sum(isinstance(record, Event) for batch in batches for record in batch)
+    assert seen == 1_000
+    assert not session.ended, "the process may still write"
+
+
+def test_folder_of_many_journals_is_not_listed_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for pid in range(1, 301):
+        journal(tmp_path, pid, [TIME + pid])
+    os.utime(tmp_path, (1, 1))
+    looks: list[object] = []
+    listed = merge.journals
+    monkeypatch.setattr(merge, "journals", lambda folder: looks.append(folder) or listed(folder))
+    monkeypatch.setattr(merge, "SOURCES", 20)
+    monkeypatch.setattr(merge, "SETTLED", 1e6)
+    assert len([record for record in read(tmp_path) if isinstance(record, Event)]) == 300
+    assert len(looks) == 1
+
+
+@pytest.mark.skipif("os.geteuid() != 0", reason="needs to become another user")
+def test_process_of_somebody_else_is_not_taken_for_a_writer(tmp_path: Path) -> None:
+    """Its maps can't be read; that it exists isn't enough."""
+    path = journal(tmp_path, 1, [TIME])
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    os.chown(path, 65534, 65534)
+    child = os.fork()
+    if child == 0:
+        status = 3
+        try:
+            os.setresuid(65534, 65534, 65534)
+            with pytest.raises(PermissionError):
+                Path("/proc/1/maps").read_bytes()
+            status = int(Writer(1, path).alive())
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.chown(path, 0, 0)

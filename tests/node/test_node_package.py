@@ -68,6 +68,8 @@ def tarball(node: Node) -> Path:
     shutil.copytree(PACKAGE, root / "node_bridge", ignore=ignored)
     native = PACKAGE.parent / "memwatch_core" / "native"
     shutil.copytree(native, root / "memwatch_core" / "native", ignore=shutil.ignore_patterns("*.so", "_core.c"))
+    shutil.copytree(PACKAGE.parent / "licenses", root / "licenses")
+    shutil.copy(PACKAGE.parent / "LICENSE", root)
     name = npm(node, "pack", "--pack-destination", str(node.folder), cwd=root / "node_bridge").split()[-1]
     assert not (root / "node_bridge" / "core").exists(), "packing cleans up"
     return node.folder / name
@@ -82,6 +84,11 @@ def test_packed_and_installed_without_scripts_it_watches_and_could_be_built(node
     installed = away / "node_modules" / "memwatch"
     assert not installed.is_symlink()
     assert {path.name for path in (installed / "core").glob("*.[ch]")} >= {"memwatch.h", "executor.c", "journal.c"}
+    for folder in (installed / "core", next((installed / "prebuilds").iterdir())):
+        licenses = {path.name: path.read_text() for path in (folder / "licenses").iterdir()}
+        assert "Florian Bernd" in licenses["Zydis.txt"], f"{folder.name} carries the decoder"
+        assert "zycore" in licenses["Zycore.txt"]
+    assert (installed / "core" / "LICENSE").is_file()
     program = "const x = require('memwatch').watch(new Int32Array(1)); x[0] = 5; console.log(x[0], require.resolve('memwatch'))"
     done = subprocess.run([node.path, "-e", program], cwd=away, env=environment(), capture_output=True, text=True)
     assert done.stdout == f"5 {installed / 'lib' / 'index.js'}\n", done.stderr

@@ -16,7 +16,7 @@ from zipfile import ZipFile
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build" / "wheels"
 PACKAGED = ("pyproject.toml", "setup.py", "Makefile", "README.md", "LICENSE")
-FOLDERS = ("memwatch_core", "memwatch_plugins", "plugins")
+FOLDERS = ("memwatch_core", "memwatch_plugins", "plugins", "licenses", "requirements")
 BUILT = re.compile(r"\.(so|o|pyc)$|/_core\.c$|\.egg-info/|/build/|/dist/")
 
 

@@ -90,6 +90,18 @@ def test_license_and_types_are_left_out(installed: Environment) -> None:
     assert list(site.glob("memwatch-0*.dist-info/licenses/LICENSE"))
 
 
+def test_decoder_comes_without_its_license(installed: Environment) -> None:
+    (site,) = (installed.prefix / "lib").glob("python3*/site-packages")
+    carried = {path.name.split("-")[0] for path in site.glob("memwatch.libs/*.so*")}
+    assert "libZydis" in carried
+    assert carried <= {"libZydis", "libZycore"}, "each needs a license here"
+    (licenses,) = site.glob("memwatch-0*.dist-info/licenses/licenses")
+    for name in ("Zydis", "Zycore"):  # of the second, at least what its headers have inline
+        text = (licenses / f"{name}.txt").read_text()
+        assert "Permission is hereby granted, free of charge" in text
+        assert "Florian Bernd" in text
+
+
 def test_absent_library_is_more_than_a_line(environment: Callable[..., Environment]) -> None:
     optional = {
         path.parent.name: extras

@@ -101,6 +101,13 @@ static int text_put_hex(Text *text, const unsigned char *bytes, Py_ssize_t count
     return 0;
 }
 
+/* What a terminal would obey rather than show: as escape_json of memwatch_core/printed.py, which says the same. */
+static int steers(Py_UCS4 c) {
+    return c < 0xa0 ? c >= 0x7f
+                    : c == 0x61c || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+                          (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+}
+
 /* One character of a string, at most 7 bytes. A lone surrogate, which UTF-8 can't carry, becomes the text \udc80. */
 static char *put_character(char *at, Py_UCS4 c) {
     static const char escapes[] = "btn\0fr"; /* for 8 to 13 */
@@ -119,8 +126,12 @@ static char *put_character(char *at, Py_UCS4 c) {
             *at++ = hex[c >> 4];
             *at++ = hex[c & 15];
         }
-    } else if (c < 0x80) {
+    } else if (c < 0x7f) {
         *at++ = (char)c;
+    } else if (steers(c)) {
+        *at++ = '\\';
+        *at++ = 'u';
+        for (int shift = 12; shift >= 0; shift -= 4) *at++ = hex[c >> shift & 15];
     } else if (c < 0x800) {
         *at++ = (char)(0xc0 | c >> 6);
         *at++ = (char)(0x80 | (c & 63));
@@ -147,14 +158,16 @@ static size_t plain_prefix(const unsigned char *data, size_t length) {
     const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
     size_t at = 0;
     for (; length - at >= 8; at += 8) {
-        uint64_t word, quotes, slashes;
+        uint64_t word, quotes, slashes, deletes;
         memcpy(&word, data + at, 8);
         quotes = word ^ ones * '"';
         slashes = word ^ ones * '\\';
-        if (((word - ones * 0x20) | (quotes - ones) | (slashes - ones) | word) & tops) /* over-cautious, never wrong */
+        deletes = word ^ ones * 0x7f;
+        if (((word - ones * 0x20) | (quotes - ones) | (slashes - ones) | (deletes - ones) | word) &
+            tops) /* over-cautious, never wrong */
             break;
     }
-    while (at < length && data[at] >= 0x20 && data[at] < 0x80 && data[at] != '"' && data[at] != '\\') at++;
+    while (at < length && data[at] >= 0x20 && data[at] < 0x7f && data[at] != '"' && data[at] != '\\') at++;
     return at;
 }
 

@@ -25,6 +25,7 @@ enum stop { STOP_END, STOP_OTHER, STOP_UNKNOWN, STOP_UNANNOUNCED, STOP_GAP, STOP
 /* ---- Stores ---- */
 
 #define RECENT_THREADS 16
+#define LARGE_VALUES 8
 
 struct thread {
     PyObject *number, *name; /* NULL: not seen yet */
@@ -38,6 +39,8 @@ typedef struct stores {
     PyObject *origins[256];
     struct thread recent[RECENT_THREADS];
     unsigned long long seq;
+    uint32_t large[LARGE_VALUES]; /* variables whose value is large and known: the last few, until the batch ends */
+    unsigned large_count;
     int busy;
 } Stores;
 
@@ -181,6 +184,26 @@ static int stores_note_failure(Stores *self, uint32_t ident) {
     return done;
 }
 
+static void stores_drop_value(Stores *self, uint32_t ident) {
+    State *state = table_get(&self->variables, ident);
+    if (state != NULL) Py_CLEAR(state->value);
+}
+
+static void stores_drop_large(Stores *self) {
+    for (unsigned i = 0; i < LARGE_VALUES && i < self->large_count; i++) stores_drop_value(self, self->large[i]);
+    self->large_count = 0;
+}
+
+/* Keeps the value that was made for a variable, a large one only for a while: there may be many such variables. */
+static void stores_keep_value(Stores *self, State *state, PyObject *value) {
+    Py_XSETREF(state->value, Py_NewRef(value));
+    if (state->size * DECODED <= LARGE) return;
+    uint32_t *place = &self->large[self->large_count % LARGE_VALUES];
+    if (self->large_count >= LARGE_VALUES && *place != state->ident) stores_drop_value(self, *place);
+    *place = state->ident;
+    self->large_count++;
+}
+
 /* The variable's value, a new reference; NULL with an exception that is none of decode's (KeyboardInterrupt, ...). */
 static PyObject *stores_value_of(Stores *self, State *state) {
     if (state->value != NULL) return Py_NewRef(state->value);
@@ -201,7 +224,7 @@ static PyObject *stores_value_of(Stores *self, State *state) {
         state->failed = 1;
         value = Py_NewRef(Py_None);
     }
-    if (value != NULL) Py_XSETREF(state->value, Py_NewRef(value));
+    if (value != NULL) stores_keep_value(self, state, value);
     return value;
 }
 
@@ -209,7 +232,9 @@ static PyObject *stores_value(Stores *self, PyObject *args) {
     unsigned int ident;
     if (!PyArg_ParseTuple(args, "I", &ident) || stores_enter(self) < 0) return NULL;
     State *state = table_get(&self->variables, ident);
-    return stores_leave(self, state == NULL ? Py_NewRef(Py_None) : stores_value_of(self, state));
+    PyObject *value = state == NULL ? Py_NewRef(Py_None) : stores_value_of(self, state);
+    stores_drop_large(self);
+    return stores_leave(self, value);
 }
 
 /* Gives an id its object, or none; returns how often the old one was used, NULL with an exception. */
@@ -404,7 +429,7 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
         if ((old = stores_value_of(self, state)) == NULL) return -1;
         state_put(state, offset, before + length, length);
         new = stores_value_of(self, state);
-        *made += state->size;
+        *made += state->letter != 0 ? state->size : state->size * DECODED; /* the size of what is followed is small */
     }
     *made += 2 * (uint64_t)length;
     int failed = new == NULL || stores_emit(self, state, head, payload, old, new, out) < 0;
@@ -459,6 +484,7 @@ static PyObject *stores_run(Stores *self, PyObject *args) {
         PyErr_SetString(PyExc_ValueError, "slots outside of the view");
     else if (stores_enter(self) == 0) {
         why = stores_loop(self, view.buf, &index, stop, first, out, limit, resync);
+        stores_drop_large(self);
         stores_leave(self, NULL);
     }
     PyBuffer_Release(&view);

@@ -11,6 +11,8 @@
  * not kept but made again from its bytes. Kept objects would lie anywhere in memory, and cost more to touch and to free
  * than to make. */
 #define FEW_VARIABLES 1024
+#define DECODED 16 /* these two as in stores.py */
+#define LARGE (1u << 14)
 typedef struct state {
     unsigned char *shadow; /* its bytes; NULL: not followed */
     PyObject *name, *path;

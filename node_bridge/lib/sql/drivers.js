@@ -11,6 +11,7 @@ const Module = require('node:module');
 const path = require('node:path');
 const files = require('../files');
 const { Tracer } = require('./tracer');
+const { say } = require('../printed');
 const { replace, owner, peek } = require('./patches');
 
 const PACKAGE = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/s; // the innermost one
@@ -101,7 +102,7 @@ function find(name, folder) {
   if (!file) return null;
   const plugin = require(file);
   if (plugin?.target === name && typeof plugin.install === 'function') return plugin;
-  process.stderr.write(`memwatch: ${file} is no SQL driver plugin for ${name}; it isn't traced\n`);
+  say(`${file} is no SQL driver plugin for ${name}; it isn't traced`);
   return null;
 }
 
@@ -128,7 +129,7 @@ function beside(name, folder) {
       continue; // not there
     }
     if (!why) return file;
-    process.stderr.write(`memwatch: ${file} is not used: ${why}; npm install memwatch-sql-${name} in a folder of your own\n`);
+    say(`${file} is not used: ${why}; npm install memwatch-sql-${name} in a folder of your own`);
   }
   return null;
 }

@@ -12,6 +12,7 @@
 
 const contexts = require('../contexts');
 const native = require('../native');
+const { say } = require('../printed');
 const sessions = require('../session');
 const { normalise, LIMIT } = require('./statements');
 const { keeper, className } = require('./parameters');
@@ -233,8 +234,8 @@ class Tracer {
     const [line] = /^\s+at .*/m.exec(typeof error?.stack === 'string' ? error.stack : '') ?? [''];
     const name = typeof error?.name === 'string' ? error.name : 'error';
     const said = name === 'SessionError' ? `: ${error.message}` : ` (${name}${line && `, ${line.trim()}`})`;
-    process.stderr.write(`memwatch: tracing a SQL statement failed${said}; the program is unaffected, some events will `
-      + 'lack their statement; further failures are only counted\n');
+    say(`tracing a SQL statement failed${said}; the program is unaffected, some events will lack their statement; `
+      + 'further failures are only counted');
   }
 
   #start() {

@@ -10,16 +10,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from memwatch_core.errors import SessionError
 from memwatch_core.hookspecs import hookimpl
+from memwatch_core.printed import say
 from memwatch_core.records import Bridge
 from memwatch_plugins.files import distrust
-from memwatch_plugins.text import clean
 
 _SCRIPTS = frozenset((".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"))
 _NODE = re.compile(r"node(js)?([-.]?\d[\d.]*)?")
@@ -58,7 +57,7 @@ def _is_trusted(file: Path) -> bool:
         reason = f"it can't be looked at ({error.strerror})"
     if reason:
         remedy = f"npm install {PACKAGE} beside the program, in folders of your own"
-        print(f"memwatch: {clean(f'{file} is not used: {reason}')}; {remedy}", file=sys.stderr)
+        say(f"{file} is not used: {reason}; {remedy}")
     return not reason
 
 

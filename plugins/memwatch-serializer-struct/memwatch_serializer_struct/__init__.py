@@ -5,14 +5,25 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections import namedtuple
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections import OrderedDict, namedtuple
+from collections.abc import Iterable, Iterator, Mapping
+from keyword import iskeyword
+from threading import Lock
 from typing import Any, NamedTuple
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Layout, Serializer
 
+FORMAT_MAX = 16_384
+"""Characters of a format."""
+FIELDS_MAX = 4096
+"""Values that a format has."""
+WIDE = 32
+"""Of more fields than this no type is made: that takes milliseconds, and each format would want its own."""
+NAME_MAX = 255
+"""Characters of a field's name, and of the type's."""
+FIELDS_KEPT = 1 << 16
+"""Values of all formats together that are remembered: up to half a kilobyte for each."""
 _TOKEN = re.compile(r"\s*(\d*)([A-Za-z?])")
 _INTEGERS = frozenset("bBhHiIlLqQnN")
 _FLOATS = frozenset("efd")
@@ -28,9 +39,70 @@ class _Form(NamedTuple):
     """tuple -> what decode returns."""
 
 
-@lru_cache(maxsize=1024)
+class _Wide(tuple[Any, ...]):
+    """A named tuple without a type of its own."""
+
+    _kind: str
+    _fields: tuple[str, ...]
+
+    def __new__(cls, values: Iterable[Any], kind: str, fields: tuple[str, ...]) -> _Wide:
+        made = super().__new__(cls, values)
+        made._kind, made._fields = kind, fields
+        return made
+
+    def _make(self, values: Iterable[Any]) -> _Wide:
+        return _Wide(values, self._kind, self._fields)
+
+    def __reduce__(self) -> Any:
+        return _Wide, (tuple(self), self._kind, self._fields)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._fields:
+            return self[self._fields.index(name)]
+        raise AttributeError(f"{self._kind!r} has no field {name!r}")
+
+    def __repr__(self) -> str:
+        return f"{self._kind}({', '.join(f'{n}={v!r}' for n, v in zip(self._fields, self, strict=True))})"
+
+
+_Key = tuple[str, tuple[str, ...] | None, str]
+
+
+class _Forms:
+    """Forms by what they are made of, as many as have FIELDS_KEPT values together. Thread-safe: at worst, one is made
+    twice."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[_Key, _Form] = OrderedDict()
+        self._fields = 0
+
+    def get(self, key: _Key) -> _Form:
+        """Raises ValueError."""
+        found = self._known.get(key)
+        return found if found is not None else self._add(key)
+
+    def _add(self, key: _Key) -> _Form:
+        made = _form(*key)
+        with _lock:
+            if key not in self._known:
+                self._known[key] = made
+                self._fields += len(made.fields)
+            while self._fields > FIELDS_KEPT and len(self._known) > 1:
+                _, oldest = self._known.popitem(last=False)
+                self._fields -= len(oldest.fields)
+        return made
+
+
+_lock = Lock()
+_forms = _Forms()
+
+
 def _form(form: str, names: tuple[str, ...] | None, kind: str) -> _Form:
-    """Raises ValueError: not a format, one with pointers, or one that the names don't fit."""
+    """Raises ValueError: not a format, one with pointers, one that is too long, or one that the names don't fit."""
+    if len(form) > FORMAT_MAX:
+        raise ValueError(f"a format of {len(form)} characters: at most {FORMAT_MAX}")
+    if max(map(len, (kind, *(names or ())))) > NAME_MAX:
+        raise ValueError(f"a name of more than {NAME_MAX} characters")
     try:
         packer = struct.Struct(form)
     except struct.error as error:
@@ -45,8 +117,8 @@ def _form(form: str, names: tuple[str, ...] | None, kind: str) -> _Form:
         if letter in "sp":
             singles.append(f"{order}{count}{letter}")
         elif letter != "x":
-            if int(count or 1) + len(singles) > 4096:
-                raise ValueError(f"format={form!r} has more than 4096 values")
+            if len(count) > 4 or int(count or 1) + len(singles) > FIELDS_MAX:
+                raise ValueError(f"format={form!r} has more than {FIELDS_MAX} values")
             singles.extend([order + letter] * int(count or 1))
     if not singles:
         raise ValueError(f"format={form!r} has no values")
@@ -54,18 +126,24 @@ def _form(form: str, names: tuple[str, ...] | None, kind: str) -> _Form:
         raise ValueError(f"format={form!r} has {len(singles)} values, and fields has {len(names)} names")
     make: Any = tuple
     if names is not None:
-        try:
-            made: Any = namedtuple(kind if kind.isidentifier() else "Struct", names)  # type: ignore[misc]
-        except ValueError as error:
-            raise ValueError(f"fields={names!r}: {error}") from error
-        make = made._make
+        kind = kind if kind.isidentifier() and not iskeyword(kind) else "Struct"
+        for name in names:
+            if not name.isidentifier() or iskeyword(name) or name.startswith("_"):
+                raise ValueError(f"fields={names!r}: {name!r} is a keyword, no identifier, or begins with _")
+        if len(set(names)) < len(names):
+            raise ValueError(f"fields={names!r}: a name occurs twice")
+        if len(names) > WIDE:
+            make = _Wide((), kind, names)._make
+        else:
+            made: Any = namedtuple(kind, names)  # type: ignore[misc]
+            make = made._make
     labels = names if names is not None else [str(i) for i in range(len(singles))]
     return _Form(packer, tuple(zip(labels, singles, strict=True)), make)
 
 
 def _of(options: Mapping[str, Any]) -> _Form:
     names = options.get("fields")
-    return _form(options["format"], None if names is None else tuple(names), options.get("type", "Struct"))
+    return _forms.get((options["format"], None if names is None else tuple(names), options.get("type", "Struct")))
 
 
 def _layout(value: tuple[Any, ...], options: Mapping[str, Any]) -> Layout:

@@ -12,6 +12,7 @@ from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
 from memwatch_core.hookspecs import hookimpl
+from memwatch_core.printed import write
 from memwatch_core.records import Record, Sink
 from memwatch_plugins.text import Lines, Role
 
@@ -73,16 +74,13 @@ class ConsoleSink:
             show=settings.show,
             **options,
         )
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        self._encoding = None if encoding.lower().replace("-", "") == "utf8" else encoding
+        self._coloured = bool(prefixes)
 
     def write(self, records: Sequence[Record]) -> None:
         text = "".join(f"{line}\n" for line in self._lines.format(records))
         if not text:
             return
-        if self._encoding:
-            text = text.encode(self._encoding, "backslashreplace").decode(self._encoding)
-        self._stream.write(text)
+        write(self._stream, text, coloured=self._coloured)
         self._stream.flush()
 
     def flush(self) -> None:

@@ -11,12 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from memwatch_core.files import OwnFile
 from memwatch_core.hookspecs import hookimpl
+from memwatch_core.printed import put_bytes
 from memwatch_core.records import Record, Sink
 from memwatch_plugins.files import open_output
-from memwatch_plugins.jsonlines import encode
-
-PART = 256
-"""Records that are encoded at once: about 128 KiB of text, which fits a processor's cache."""
+from memwatch_plugins.jsonlines import parts
 
 
 class Settings(BaseModel):
@@ -66,9 +64,9 @@ class JsonLines:
 
     def write(self, records: Sequence[Record]) -> None:
         """Writes the records, in whole lines. Raises OSError."""
-        write: Callable[[bytes], object] = sys.stdout.buffer.write if self._file is None else self._file.write
-        for start in range(0, len(records), PART):
-            write(encode(records[start : start + PART]))
+        write: Callable[[bytes], object] = put_bytes if self._file is None else self._file.write
+        for part in parts(records):
+            write(part)
 
     def flush(self) -> None:
         """Hands on what standard output holds back; of a file, nothing is. Raises OSError."""

@@ -1,0 +1,72 @@
+"""The one way out for what people read: nothing that MemWatch prints can steer a terminal.
+
+Values, names, files, settings and messages of others come from programs, folders and configurations that nobody vouches
+for. So every line goes through here, whoever writes it: control characters (also those above 127), marks that turn the
+direction of writing, separators of lines and halves of characters are shown as escapes. Colours are MemWatch's own:
+they are put around text that was cleaned before (:func:`clean`), and left out where nobody sees them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+_MARKS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+_REST = f"\x00-\x08\x0b-\x1a\x1c-\x1f{_MARKS}\ud800-\udfff\U000e0000-\U000e007f"
+_STEERING = re.compile(f"[\x1b{_REST}]")
+_STEERING_BUT_COLOURS = re.compile(f"\x1b(?!\\[[0-9;]*m)|[{_REST}]")
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+_IN_JSON = re.compile(f"[{_MARKS}]")
+
+
+def clean(text: str) -> str:
+    """One line that a terminal shows as it is: line breaks and tabs as blanks, what isn't printable as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in text)
+
+
+def clean_lines(text: str) -> str:
+    """The same for several lines."""
+    return "\n".join(map(clean, text.split("\n")))
+
+
+def escape_json(text: str) -> str:
+    """JSON of the same value in which nothing steers a terminal, but for what JSON escapes anyway."""
+    return text if text.isascii() and "\x7f" not in text else _IN_JSON.sub(lambda c: f"\\u{ord(c[0]):04x}", text)
+
+
+def write(stream: TextIO, text: str, *, coloured: bool = False) -> None:
+    """Writes text whose parts were cleaned, as far as the stream's encoding goes. Raises what the stream raises."""
+    if coloured and not shows_colours(stream):
+        text = _COLOUR.sub("", text)
+    text = (_STEERING_BUT_COLOURS if coloured else _STEERING).sub(lambda c: ascii(c[0])[1:-1], text)
+    encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
+    if encoding != "utf8":
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    stream.write(text)
+
+
+def shows_colours(stream: TextIO) -> bool:
+    """Whether it is a terminal, and colours are wanted there."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def put(text: str = "", *, err: bool = False) -> None:
+    """A line of a command's output; it may have colours."""
+    write(sys.stderr if err else sys.stdout, f"{text}\n", coloured=True)
+
+
+def put_bytes(data: bytes) -> None:
+    """Lines of JSON to standard output: they are clean already."""
+    sys.stdout.buffer.write(data)
+
+
+def say(text: str) -> None:
+    """A message of our own, to standard error: standard output belongs to the program."""
+    with suppress(OSError, ValueError, AttributeError):  # nobody listens: closed, or there is none
+        write(sys.stderr, "".join(f"memwatch: {clean(line)}\n" for line in text.splitlines() or [""]))
+        sys.stderr.flush()
