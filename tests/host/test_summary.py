@@ -38,7 +38,7 @@ def test_counts_are_those_of_a_plain_count(batches: list[list[tuple[int, int, in
         summary.write(records + [Lost(0, 1, 2, "disk full")] * lost)
     flat = [numbers for batch in batches for numbers in batch]
     assert summary.events == len(flat)
-    assert summary.writes == Counter((pid, variable) for pid, _, variable, _ in flat)
+    assert summary.writes == Counter((pid, "", variable) for pid, _, variable, _ in flat)
     assert summary.threads == {(pid, tid) for pid, tid, _, _ in flat}
     assert len(summary.statements) == len({(pid, context) for pid, _, _, context in flat if context})
     assert summary.lost == 2 * lost * len(batches)

@@ -163,7 +163,7 @@ def test_folder_of_many_journals_is_not_listed_for_each(tmp_path: Path, monkeypa
     os.utime(tmp_path, (1, 1))
     looks: list[object] = []
     listed = merge.journals
-    monkeypatch.setattr(merge, "journals", lambda folder: looks.append(folder) or listed(folder))
+    monkeypatch.setattr(merge, "journals", lambda folder, opened: looks.append(folder) or listed(folder, opened))
     monkeypatch.setattr(merge, "SOURCES", 20)
     monkeypatch.setattr(merge, "SETTLED", 1e6)
     assert len([record for record in read(tmp_path) if isinstance(record, Event)]) == 300
