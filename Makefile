@@ -34,7 +34,7 @@ missing=""; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | gr
 if [ -n "$$missing" ]; then echo "installing$$missing"; $(AS_ROOT) apt-get update -qq && $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-export MEMWATCH_WARNINGS := error
+export C_WARNINGS := error
 .DEFAULT_GOAL := help
 .PHONY: help setup node run test python newest pythons soak sanitize fuzz bench lint format wheels lock clean
 

@@ -22,7 +22,7 @@
       "cflags!": ["-fno-omit-frame-pointer", "-O3"],
       "cflags": ["-O2", "-g", "-fvisibility=hidden", "-fno-strict-aliasing", "-Wall", "-Wextra"],
       # In the project's own builds: a user's compiler may know more warnings.
-      "conditions": [["'<!(echo $MEMWATCH_WARNINGS)' == 'error'", {"cflags": ["-Werror"]}]],
+      "conditions": [["'<!(echo $C_WARNINGS)' == 'error'", {"cflags": ["-Werror"]}]],
       "cflags_c": ["-std=gnu11"],
       "cflags_cc": ["-Wno-cast-function-type", "-Wno-unused-parameter", "-Wno-attributes"],
       # No symbol is looked up while a signal is handled; the core stays when the worker that loaded it ends; a prebuilt

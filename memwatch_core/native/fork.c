@@ -110,7 +110,7 @@ static int become_whole(struct shared *copy) {
     open_tracker();
     if ((error = arena_replace(copy ? copy : &empty)) || (error = code_replace())) return error;
     atomic_store(&mw.process->state, PROCESS_WHOLE);
-    return mw.tracker->serve && !mw.without_uffd ? mw.tracker->serve() : MW_OK;
+    return mw.tracker->serve ? mw.tracker->serve() : MW_OK;
 }
 
 int fork_settle(void) {

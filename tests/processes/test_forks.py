@@ -80,10 +80,10 @@ def test_every_process_has_its_own_values_and_journal(state: str, tracker: str, 
     if tracker == "uffd-queue" and not SOAK and state not in QUEUE:
         pytest.skip("with MEMWATCH_SOAK=1")
     methods = list(METHODS if SOAK or (tracker == "uffd-sigbus" and state == "watches live") else QUICK)
-    if state == "in session()":
-        methods = [method for method in methods if method not in ALONE]  # the session isn't in the environment
-    if state == "while threads write":
+    if state in ("in session()", "while threads write"):  # which run Python code
         methods = [method for method in methods if method in BY_PYTHON + ALONE]
+    if state == "in session()":
+        methods = [method for method in methods if method not in ALONE]  # the session isn't in their environment
     for method in methods:
         matrix.record("forks: state, tracker / how the child was started", f"{state}, {tracker}", method)
 
