@@ -39,6 +39,10 @@ class OwnFile:
             self._number = self._found_again()
         return self._number
 
+    def is_of(self, number: int) -> bool:
+        """Whether another descriptor is of the same file; also asked when this one is closed."""
+        return _identity(number) == self._what
+
     def close(self) -> None:
         """Closes it, if it is still there. Idempotent."""
         number, self._number, self._again = self._number, -1, None

@@ -1,6 +1,7 @@
 """Files that sinks write to: private, and none that a stranger has put in their place.
 
-For bridges, :func:`distrust`: why a file isn't to be run.
+For bridges, :func:`distrust`: why a file isn't to be run. :class:`OwnFile`: a descriptor in a process that may close
+what it hasn't opened.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import errno
 import os
 import stat
 
+from memwatch_core.files import OwnFile as OwnFile
 from memwatch_core.trust import Found
 from memwatch_core.trust import distrust as distrust
 

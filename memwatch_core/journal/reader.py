@@ -258,7 +258,7 @@ class JournalReader:
         try:
             if self._to_writer is None:
                 opened = self._open(os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK, None)
-                if not os.path.sameopenfile(opened, self._file):
+                if not self._own.is_of(opened):
                     os.close(opened)
                     return  # another file has taken its place
                 self._to_writer = OwnFile(opened)

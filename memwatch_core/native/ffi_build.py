@@ -17,9 +17,7 @@ INSTALL = "int mwpy_install(const char *module);\nint mwpy_install_tracer(const 
 """The functions that aren't in memwatch.h: they make Python types (see ``python/adapter.h``, ``python/tracer.h``)."""
 FLAGS = ["-std=gnu11", "-O2", "-g", "-D_GNU_SOURCE", "-fvisibility=hidden", "-fno-strict-aliasing"]
 FLAGS += ["-Wall", "-Wextra"]
-if (
-    os.environ.get("C_WARNINGS") == "error"
-):  # in the project's own builds: a user's compiler may know more warnings
+if os.environ.get("C_WARNINGS") == "error":  # in the project's own builds: a user's compiler may know more warnings
     FLAGS += ["-Werror"]
 LINK_FLAGS = ["-Wl,-z,now"]  # no symbol is looked up while a signal is handled
 # What cffi generates isn't ours to keep free of warnings.

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from memwatch_core.native.tracing import Shell
+from memwatch_core.native.tracing import Shell as Shell
 
 from .plain import is_a
 

@@ -165,7 +165,8 @@ def test_plugin_of_a_driver_is_run_if_nobody_else_can_have_put_it_there(root_pla
     ):
         root_place.make(folder, owner if "sql" in folder.name else 0, 0o755)
         (folder / "index.js").write_text(text)
-    (home / "app.js").write_text("console.log('pg', require('pg').query);")
+    ask = "require('memwatch').watch(new Int32Array(1), { trackSQL: true });"
+    (home / "app.js").write_text(f"{ask} console.log('pg', require('pg').query);")
     command = [str(NODE / "node"), "--require", "memwatch/register", "app.js"]
     done = subprocess.run(
         command, cwd=home, env={"PRECIOUS": str(root_place.precious)}, capture_output=True, text=True, timeout=60

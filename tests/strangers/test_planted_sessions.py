@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -168,8 +169,10 @@ def test_what_is_no_ordinary_file_is_neither_journal_nor_claim(place: Place, kin
         notices = [record for batch in decoder.batches() for record in batch] + list(decoder.unreadable)
         decoder.close()
         assert "1-python.mwj" in str(notices)
-        with pytest.raises(CoreError, match="File exists"):
-            core.open_journal(made / "1-python.mwj", bytes(16))
+        core.open_journal(made / "1-python.mwj", bytes(16))
+        core.record_context(1, b"x")  # the file comes with the first record
+        core.close_journal()
+        assert stat.S_ISREG((made / "1-python.1.mwj").lstat().st_mode), "beside what is there"
     assert place.unharmed()
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from memwatch_core.errors import SessionError
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.printed import say
 from memwatch_core.records import Bridge
 from memwatch_plugins.files import distrust
+from memwatch_plugins.printed import say
 
 _SCRIPTS = frozenset((".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"))
 _NODE = re.compile(r"node(js)?([-.]?\d[\d.]*)?")

@@ -12,8 +12,8 @@ from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.printed import write
 from memwatch_core.records import Record, Sink
+from memwatch_plugins.printed import write
 from memwatch_plugins.text import Lines, Role
 
 STYLES: dict[Role, str] = {

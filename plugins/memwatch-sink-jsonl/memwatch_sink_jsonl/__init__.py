@@ -9,12 +9,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from memwatch_core.files import OwnFile
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.printed import put_bytes
 from memwatch_core.records import Record, Sink
-from memwatch_plugins.files import open_output
+from memwatch_plugins.files import OwnFile, open_output
 from memwatch_plugins.jsonlines import parts
+from memwatch_plugins.printed import put_bytes
 
 
 class Settings(BaseModel):

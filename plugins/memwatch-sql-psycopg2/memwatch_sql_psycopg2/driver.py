@@ -12,10 +12,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-from memwatch_core.native.tracing import Shell
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase, Outcome, Wrapper
-from memwatch_plugins.sql.around import Around
+from memwatch_plugins.sql.around import Around, Shell
 from memwatch_plugins.sql.plain import is_a, plain
 
 from .statements import STATEMENTS, composed

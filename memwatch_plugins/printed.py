@@ -1,0 +1,8 @@
+"""The one way out for what a plugin prints: nothing in it can steer a terminal.
+
+:func:`say` is for messages to standard error, :func:`write` for lines that may have colours, :func:`put_bytes` for JSON.
+"""
+
+from memwatch_core.printed import put_bytes as put_bytes
+from memwatch_core.printed import say as say
+from memwatch_core.printed import write as write
