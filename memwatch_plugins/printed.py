@@ -1,6 +1,7 @@
 """The one way out for what a plugin prints: nothing in it can steer a terminal.
 
-:func:`say` is for messages to standard error, :func:`write` for lines that may have colours, :func:`put_bytes` for JSON.
+:func:`say` is for messages to standard error, :func:`write` for lines that may have colours, :func:`put_bytes` for
+JSON.
 """
 
 from memwatch_core.printed import put_bytes as put_bytes
