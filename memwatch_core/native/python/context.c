@@ -100,7 +100,7 @@ uint32_t mwpy_context_of(PyThreadState *thread) {
 
 /* ---- the flow's own value ---------------------------------------------------------------------------------------- */
 
-PyObject *mwpy_flow_value(void) { return value_of(mwpy_flow, _PyThreadState_UncheckedGet()); }
+PyObject *mwpy_flow_value(void) { return value_of(mwpy_flow, mwpy_current_thread()); }
 
 /* Before Python 3.12 an allocation may collect garbage, and a collection runs the program's code: in the middle of
  * PyContextVar_Set, which then reads a map that a second PyContextVar_Set has freed. Both happen: ours may be the
@@ -135,7 +135,7 @@ static void let_go(void) {
 }
 
 static PyObject *set_uncollected(PyObject *value) {
-    PyContext *context = (PyContext *)_PyThreadState_UncheckedGet()->context;
+    PyContext *context = (PyContext *)mwpy_current_thread()->context;
     if (context && is_collecting()) keep_map(Py_XNewRef((PyObject *)context->ctx_vars));
     int enabled = PyGC_Disable();
     PyObject *token = PyContextVar_Set(mwpy_flow, value);
