@@ -134,7 +134,7 @@ with memwatch_core.session(folder=sys.argv[1], sinks=[sink], core={"tracker": sy
     for n in range(1, 21):
         view[0] = n
     assert total == 20
-print("events", sink.events)
+sys.exit(sink.events != 20)  # what it printed, gdb would write into
 """
 
 
@@ -146,6 +146,5 @@ def test_breakpoint_on_a_store_of_the_interpreter(tracker: str, tmp_path: Path) 
         program=[sys.executable, "-c", PYTHON, str(tmp_path / "sessions"), tracker], folder=tmp_path,
     )  # fmt: skip
     assert f"received signal {signal}" in said, said
-    assert "events 20" in said, said
     assert "exited normally" in said, said
     assert re.search(r"already hit \d+ times", said), said

@@ -39,6 +39,9 @@ X87_STORES = tuple(
 )
 FLTOVF, FLTUND, FLTRES, FLTINV = 4, 5, 6, 7  # si_code of SIGFPE
 SHOWN = 12
+RERUNS = 3
+"""Of state saves that differ: whether a component that holds its initial value is in use is the CPU's to say (Intel SDM,
+vol. 1, 13.6), and a thread that is preempted between the two runs may find it otherwise."""
 
 
 def run_and_judge(
@@ -49,7 +52,14 @@ def run_and_judge(
     for start in range(0, len(cases), BATCH):
         some = cases[start : start + BATCH]
         run_batch(harness, tracker, layout, some, folder, plain_only)
-        reports += judge(some, layout, tracker, plain_only)
+        found = judge(some, layout, tracker, plain_only)
+        saves = [case for case in some if case.text.startswith("xsave")]
+        for _ in range(RERUNS):
+            if not found or not all(report.startswith("xsave") for report in found):
+                break
+            run_batch(harness, tracker, layout, saves, folder, plain_only)
+            found = judge(saves, layout, tracker, plain_only)
+        reports += found
     return reports
 
 
