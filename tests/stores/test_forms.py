@@ -40,8 +40,8 @@ X87_STORES = tuple(
 FLTOVF, FLTUND, FLTRES, FLTINV = 4, 5, 6, 7  # si_code of SIGFPE
 SHOWN = 12
 RERUNS = 3
-"""Of state saves that differ: whether a component that holds its initial value is in use is the CPU's to say (Intel SDM,
-vol. 1, 13.6), and a thread that is preempted between the two runs may find it otherwise."""
+"""Of state saves that differ: whether a component that holds its initial value is in use is the CPU's to say (Intel
+SDM, vol. 1, 13.6), and a thread that is preempted between the two runs may find it otherwise."""
 
 
 def run_and_judge(
