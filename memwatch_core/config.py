@@ -176,11 +176,13 @@ def _look(folder: Path, name: str) -> str | None:
     if not os.path.lexists(path):
         return None
     try:
-        with trust.Found(name, within=folder) as found:
-            if found.status is None or (name == "pyproject.toml" and not stat.S_ISREG(found.status.st_mode)):
-                return None
-            if found.reason and name == "memwatch.toml":
+        with trust.Found(name, within=folder, lenient=True) as found:
+            if found.reason and name == "memwatch.toml" and (found.status or found.error):
                 _pass_over(path, found.reason)
+                return None
+            if found.error:
+                raise found.error
+            if found.status is None or (name == "pyproject.toml" and not stat.S_ISREG(found.status.st_mode)):
                 return None
             text = trust.read(found.folder, found.name, FILE_MAX).decode()
             if name == "pyproject.toml" and not re.search(r"^\s*\[+\s*tool\s*\.\s*memwatch\b", text, re.M):
