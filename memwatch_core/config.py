@@ -93,7 +93,7 @@ def load(
     where one of them came from (``{"plugins.sinks": "--sink"}``). ``directory`` and ``environment`` are for tests; they
     default to the process's. Raises ConfigError.
     """
-    here = Path(directory or Path.cwd()).absolute()
+    here = Path(directory).absolute() if directory else _working_folder()
     environment = os.environ if environment is None else environment
     named = file or environment.get("MEMWATCH_CONFIG")
     path, text = _named(here / Path(named).expanduser()) if named else _found(here)
@@ -126,9 +126,10 @@ def override(
     for key, value, source in config.items():
         if config.chosen(key):
             collector.values[key], collector.sources[key] = value, source
-    collector.add_caller(overrides, labels or {}, Path.cwd())
+    here = _working_folder()
+    collector.add_caller(overrides, labels or {}, here)
     collector.values.setdefault("journal.folder", config.journal.folder)
-    changed = collector.build(Path.cwd())
+    changed = collector.build(here)
     changed._file = config._file
     return changed
 
@@ -151,6 +152,13 @@ _PLUGIN_TABLES = ("sinks", "serializers")
 
 def _cause(error: BaseException) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigError(f"the working folder can't be used: {_cause(error)}; change to one that is there") from error
 
 
 def _named(path: Path) -> tuple[Path, str]:

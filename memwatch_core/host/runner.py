@@ -175,8 +175,10 @@ def _conclude(summary: Summary, folder: Path, config: Config, end: str) -> None:
     if summary.unread:
         say(f"session {folder} is gone: it can't be read again")
         return
-    relative = os.path.relpath(folder)
-    shown = str(folder) if relative.startswith("..") else relative
+    shown = str(folder)
+    with suppress(OSError):  # the working folder may be gone
+        relative = os.path.relpath(folder)
+        shown = shown if relative.startswith("..") else relative
     say(f"session {shown}; read it again with: memwatch log{'' if _is_found(config) else f' {shown}'}")
 
 
