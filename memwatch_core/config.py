@@ -220,7 +220,11 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         data: dict[str, Any] = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    return data.get("tool", {}).get("memwatch", {}) if path.name == "pyproject.toml" else data
+    for key in ("tool", "tool.memwatch") if path.name == "pyproject.toml" else ():
+        data = data.get(key.rpartition(".")[2], {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"{path}: {key} must be a table: write [tool.memwatch.core], say, above its settings")
+    return data
 
 
 def _lines(text: str, prefix: str) -> Iterator[tuple[str, int]]:

@@ -105,7 +105,7 @@ def command(
             seen += sum(isinstance(record, Event) for record in records)
             yield [record for record in records if wanted(record)]
 
-    shown = _show(_last(matching(), last) if last else matching(), as_json)
+    shown = _show(_last(matching(), min(last, sys.maxsize)) if last else matching(), as_json)
     if not shown:
         what = f"none of its {seen:,} events matches" if seen else "it has no events"
         if not damaged or seen:
