@@ -95,7 +95,9 @@ def load(
     """
     here = Path(directory).absolute() if directory else _working_folder()
     environment = os.environ if environment is None else environment
-    named = file or environment.get("MEMWATCH_CONFIG")
+    named = environment.get("MEMWATCH_CONFIG") if file is None else file
+    if named == "" and file is not None:
+        raise ConfigError("the configuration's file has an empty name: name one, or none at all")
     path, text = _named(here / Path(named).expanduser()) if named else _found(here)
     collector = _Collector()
     if path:

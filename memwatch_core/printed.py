@@ -65,10 +65,13 @@ def put_bytes(data: bytes) -> None:
     sys.stdout.buffer.write(data)
 
 
-def say(text: str) -> None:
-    """A message of our own, to standard error: standard output belongs to the program."""
+def say(*lines: str) -> None:
+    """A message of our own, to standard error: standard output belongs to the program.
+
+    A line break within a line is a value's: it begins no line that would look like ours.
+    """
     with suppress(OSError, ValueError, AttributeError):  # nobody listens: closed, or there is none
-        write(sys.stderr, "".join(f"memwatch: {clean(line)}\n" for line in text.splitlines() or [""]))
+        write(sys.stderr, "".join(f"memwatch: {clean(line)}\n" for line in lines))
         sys.stderr.flush()
 
 

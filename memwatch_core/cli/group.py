@@ -77,7 +77,7 @@ def call(arguments: Sequence[str] | None = None) -> NoReturn:
     except SystemExit as end:
         status = end.code
     except MemWatchError as error:
-        say(str(error))
+        say(*error.lines)
         status = getattr(error, "status", 2)
     except click.ClickException as error:
         text = StringIO()

@@ -85,7 +85,7 @@ def command(
     """
     from ..host import history
 
-    overrides = {"journal": {"folder": folder}} if folder else None
+    overrides = {"journal": {"folder": folder}} if folder is not None else None
     config = configuration.load(file, overrides=overrides, labels={"journal.folder": "--folder"})
     if listing:
         rows = [(s.name, s.started, s.processes, s.command) for s in history.sessions(config.journal.folder)]
