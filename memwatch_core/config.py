@@ -93,9 +93,11 @@ def load(
     where one of them came from (``{"plugins.sinks": "--sink"}``). ``directory`` and ``environment`` are for tests; they
     default to the process's. Raises ConfigError.
     """
-    here = Path(directory or Path.cwd()).absolute()
+    here = Path(directory).absolute() if directory else _working_folder()
     environment = os.environ if environment is None else environment
-    named = file or environment.get("MEMWATCH_CONFIG")
+    named = environment.get("MEMWATCH_CONFIG") if file is None else file
+    if named == "" and file is not None:
+        raise ConfigError("the configuration's file has an empty name: name one, or none at all")
     path, text = _named(here / Path(named).expanduser()) if named else _found(here)
     collector = _Collector()
     if path:
@@ -126,9 +128,10 @@ def override(
     for key, value, source in config.items():
         if config.chosen(key):
             collector.values[key], collector.sources[key] = value, source
-    collector.add_caller(overrides, labels or {}, Path.cwd())
+    here = _working_folder()
+    collector.add_caller(overrides, labels or {}, here)
     collector.values.setdefault("journal.folder", config.journal.folder)
-    changed = collector.build(Path.cwd())
+    changed = collector.build(here)
     changed._file = config._file
     return changed
 
@@ -151,6 +154,13 @@ _PLUGIN_TABLES = ("sinks", "serializers")
 
 def _cause(error: BaseException) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigError(f"the working folder can't be used: {_cause(error)}; change to one that is there") from error
 
 
 def _named(path: Path) -> tuple[Path, str]:
@@ -176,11 +186,13 @@ def _look(folder: Path, name: str) -> str | None:
     if not os.path.lexists(path):
         return None
     try:
-        with trust.Found(name, within=folder) as found:
-            if found.status is None or (name == "pyproject.toml" and not stat.S_ISREG(found.status.st_mode)):
-                return None
-            if found.reason and name == "memwatch.toml":
+        with trust.Found(name, within=folder, lenient=True) as found:
+            if found.reason and name == "memwatch.toml" and (found.status or found.error):
                 _pass_over(path, found.reason)
+                return None
+            if found.error:
+                raise found.error
+            if found.status is None or (name == "pyproject.toml" and not stat.S_ISREG(found.status.st_mode)):
                 return None
             text = trust.read(found.folder, found.name, FILE_MAX).decode()
             if name == "pyproject.toml" and not re.search(r"^\s*\[+\s*tool\s*\.\s*memwatch\b", text, re.M):
@@ -210,7 +222,11 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         data: dict[str, Any] = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    return data.get("tool", {}).get("memwatch", {}) if path.name == "pyproject.toml" else data
+    for key in ("tool", "tool.memwatch") if path.name == "pyproject.toml" else ():
+        data = data.get(key.rpartition(".")[2], {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"{path}: {key} must be a table: write [tool.memwatch.core], say, above its settings")
+    return data
 
 
 def _lines(text: str, prefix: str) -> Iterator[tuple[str, int]]:

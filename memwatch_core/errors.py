@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from .printed import clean_lines
+from .printed import clean
 
 
 class MemWatchError(Exception):
-    """Base of all. What its text quotes can't steer the terminal that a traceback is printed to."""
+    """Base of all. Its text is one line, or as many as it has arguments: what it quotes can neither steer the terminal
+    that a traceback is printed to, nor begin a line."""
 
     def __str__(self) -> str:
-        return clean_lines(super().__str__())
+        return "\n".join(map(clean, self.lines))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Of the text, not cleaned yet."""
+        return self.args if len(self.args) > 1 else (super().__str__(),)
 
 
 class CoreError(MemWatchError):

@@ -65,8 +65,34 @@ def put_bytes(data: bytes) -> None:
     sys.stdout.buffer.write(data)
 
 
-def say(text: str) -> None:
-    """A message of our own, to standard error: standard output belongs to the program."""
+def say(*lines: str) -> None:
+    """A message of our own, to standard error: standard output belongs to the program.
+
+    A line break within a line is a value's: it begins no line that would look like ours.
+    """
     with suppress(OSError, ValueError, AttributeError):  # nobody listens: closed, or there is none
-        write(sys.stderr, "".join(f"memwatch: {clean(line)}\n" for line in text.splitlines() or [""]))
+        write(sys.stderr, "".join(f"memwatch: {clean(line)}\n" for line in lines))
         sys.stderr.flush()
+
+
+def settle(stream: TextIO) -> OSError | None:
+    """Flushes a stream. If nothing more can be written to it, lets it go, and returns why."""
+    try:
+        stream.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
+
+
+def open_closed() -> None:
+    """Standard streams that are closed go nowhere from now on; programs that this one starts find them closed."""
+    for descriptor in range(3):
+        with suppress(OSError):
+            os.fstat(descriptor)
+            continue
+        os.open(os.devnull, os.O_RDWR)  # it gets the lowest number: this one
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)

@@ -88,12 +88,15 @@ def read(folder: int | None, name: str | os.PathLike[str], limit: int, *, follow
 class Found:
     """What a path leads to, gone to step by step: each is looked at through a descriptor, so nobody can swap it.
 
-    ``within``: a folder that ``path`` is relative to; those above it are taken as they are. Raises OSError. A context
-    manager.
+    ``within``: a folder that ``path`` is relative to; those above it are taken as they are. Raises OSError, or with
+    ``lenient`` keeps it. A context manager.
     """
 
     path: str | os.PathLike[str]
     within: str | os.PathLike[str] | None = None
+    lenient: bool = False
+    error: OSError | None = field(default=None, init=False)
+    """Why it can't be reached; ``reason`` is of what was on the way."""
     folder: int = field(default=-1, init=False)
     """Descriptor of the folder that it is in."""
     name: str = field(default="", init=False)
@@ -115,7 +118,12 @@ class Found:
             if self.within is not None:
                 self._go(os.fspath(self.within), path.split("/"))
             else:
-                self._go("/", os.path.join(os.getcwd(), path).split("/"))
+                self._go("/", (path if path.startswith("/") else os.path.join(os.getcwd(), path)).split("/"))
+        except OSError as error:
+            self.close()
+            if not self.lenient:
+                raise
+            self.error = error
         except BaseException:
             self.close()
             raise

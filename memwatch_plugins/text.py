@@ -147,10 +147,18 @@ def _end(record: Outcome) -> tuple[int, str, int, str]:
     return record.pid, record.journal, record.transaction, record.outcome
 
 
+def _here() -> str:
+    """The working folder, as the start of a path; of one that was removed, what no path begins with."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return "(removed)"
+
+
 @lru_cache(maxsize=4096)
 def short_path(path: str, directory: str = "", full: bool = False) -> str:
     """A file as one would name it from ``directory``: relative if below it, else (unless ``full``) its last parts."""
-    directory = directory or os.getcwd()
+    directory = directory or _here()
     if path.startswith(directory.rstrip("/") + "/"):
         return clean(path[len(directory.rstrip("/")) + 1 :])
     parts = path.split("/")
@@ -194,7 +202,7 @@ class Lines:
         self._limits = [24, 26, 36, 20]
         self._processes: set[tuple[int, str]] = set()
         self._written = WrittenUnder()
-        self._directory = os.getcwd()
+        self._directory = _here()
 
     def format(self, records: Sequence[Record]) -> Iterator[str]:
         """One line each, without its end; two on a terminal that is too narrow for the SQL statement.

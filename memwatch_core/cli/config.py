@@ -31,10 +31,10 @@ def command(checked: str | None, file: str | None, as_json: bool) -> None:
     from ..host.pipeline import check_settings
     from ..loading.discovery import load
 
-    effective = configuration.load(checked or file)
+    effective = configuration.load(file if checked is None else checked)
     plugins = load(effective)  # unknown plugins, tables of none, wrong settings of a sink
     check_settings(plugins.sinks, effective)
-    if checked:
+    if checked is not None:
         put(clean(f"{checked}: OK"))
         return
     if as_json:

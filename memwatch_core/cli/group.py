@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from io import StringIO
 from typing import NoReturn
 
@@ -14,7 +15,7 @@ import click
 
 from .. import __version__
 from ..errors import MemWatchError
-from ..printed import clean_lines, put, say
+from ..printed import clean_lines, open_closed, put, say, settle
 
 COMMANDS = {
     "run": "Run a program and report every write to its watched values.",
@@ -67,22 +68,35 @@ def group() -> None:
 def call(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs a command and ends the process with its exit status; errors become messages, which click would print as they
     are."""
+    open_closed()
     sys.excepthook = lambda *error: put(clean_lines("".join(traceback.format_exception(*error)).rstrip()), err=True)
     status: object = 0
+    unwritten: OSError | None = None
     try:
         status = group.main(arguments, prog_name="memwatch", standalone_mode=False)
+    except SystemExit as end:
+        status = end.code
     except MemWatchError as error:
-        say(str(error))
+        say(*error.lines)
         status = getattr(error, "status", 2)
     except click.ClickException as error:
         text = StringIO()
         error.show(text)
-        put(clean_lines(text.getvalue().rstrip("\n")), err=True)
+        with suppress(OSError):
+            put(clean_lines(text.getvalue().rstrip("\n")), err=True)
         status = error.exit_code
     except click.Abort:
-        put("Aborted!", err=True)
+        with suppress(OSError):
+            put("Aborted!", err=True)
         status = 1
-    except BrokenPipeError:  # whoever read it has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is not None:  # not of a stream
+            raise
+        unwritten = error
+    unwritten = settle(sys.stdout) or unwritten
+    if unwritten:
         status = 1
+        if not isinstance(unwritten, BrokenPipeError):  # whoever read it has seen enough
+            say(f"what there is to say can't be written: {unwritten.strerror or unwritten}")
+    settle(sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)

@@ -85,7 +85,7 @@ def command(
     """
     from ..host import history
 
-    overrides = {"journal": {"folder": folder}} if folder else None
+    overrides = {"journal": {"folder": folder}} if folder is not None else None
     config = configuration.load(file, overrides=overrides, labels={"journal.folder": "--folder"})
     if listing:
         rows = [(s.name, s.started, s.processes, s.command) for s in history.sessions(config.journal.folder)]
@@ -105,7 +105,7 @@ def command(
             seen += sum(isinstance(record, Event) for record in records)
             yield [record for record in records if wanted(record)]
 
-    shown = _show(_last(matching(), last) if last else matching(), as_json)
+    shown = _show(_last(matching(), min(last, sys.maxsize)) if last else matching(), as_json)
     if not shown:
         what = f"none of its {seen:,} events matches" if seen else "it has no events"
         if not damaged or seen:

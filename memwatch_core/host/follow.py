@@ -72,7 +72,7 @@ class Follow(threading.Thread):
             self.failed = True
             what = f"{type(error).__name__}: {error}"
             self._say(f"reading stopped, a mistake in MemWatch ({what}); the journals are whole: try memwatch log")
-            say(traceback.format_exc().rstrip())
+            say(*traceback.format_exc().rstrip().splitlines())
         finally:
             with self._turn:
                 if not (self._decoder.ended or self._abandoned or self.failed):

@@ -52,6 +52,8 @@ def find(base: Path, name: str | None) -> Path:
         if not known:
             raise SessionError(f"{base}: no session there yet; make one with: memwatch run script.py")
         return known[-1]
+    if not name:
+        raise SessionError("the session's name is empty: leave it out for the latest one")
     path = Path(name).expanduser()
     if path.is_file() or (path / folders.DESCRIPTION).is_file() or (path.is_dir() and folders.journals(path)):
         return Path(os.path.realpath(path)) if path.is_symlink() else path  # who names a link means what it leads to

@@ -50,7 +50,7 @@ def _join(folder: str) -> None:
         join(folder)
     except MemWatchError as error:
         # before the program's first line: nothing of it has run, so stopping is safe and silence would not be
-        say(str(error))
+        say(*error.lines)
         raise SystemExit(2) from None
 
 

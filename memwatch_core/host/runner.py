@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 from .. import config as configuration
 from ..config import Config
@@ -21,7 +21,7 @@ from ..errors import ConfigError, MemWatchError, SessionError
 from ..journal.claim import Claim
 from ..journal.session import create_session, save_drivers
 from ..loading.discovery import Plugins, load
-from ..printed import say
+from ..printed import say, settle
 from .child import Child, end_like
 from .follow import Follow
 from .launch import COMMAND
@@ -122,17 +122,8 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     if not (quiet or follow.failed):
         _conclude(summary, folder, config, f"{time.monotonic() - started:.2f} s, {_ending(status)}")
     for stream in (sys.stdout, sys.stderr):
-        _settle(stream)
+        settle(stream)  # whatever comes of it: the exit status is the program's
     return end_like(status)
-
-
-def _settle(stream: TextIO) -> None:
-    """Flushes a stream; if nobody reads it any more, lets it go quietly: the exit status is the program's."""
-    try:
-        stream.flush()
-    except OSError:
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _environment() -> dict[str, str]:
@@ -175,8 +166,10 @@ def _conclude(summary: Summary, folder: Path, config: Config, end: str) -> None:
     if summary.unread:
         say(f"session {folder} is gone: it can't be read again")
         return
-    relative = os.path.relpath(folder)
-    shown = str(folder) if relative.startswith("..") else relative
+    shown = str(folder)
+    with suppress(OSError):  # the working folder may be gone
+        relative = os.path.relpath(folder)
+        shown = shown if relative.startswith("..") else relative
     say(f"session {shown}; read it again with: memwatch log{'' if _is_found(config) else f' {shown}'}")
 
 

@@ -276,14 +276,14 @@ def _raise(report: LoadReport, config: Config) -> None:
         if plugin.state == "missing"
     ]
     if missing:
-        raise ConfigError("\n".join(missing))
+        raise ConfigError(*missing)
     fatal = {
         f"{plugin if plugin.state == 'broken' else f'{NOUNS[plugin.kind]} {plugin.name!r}'}: {plugin.reason}": None
         for plugin in report.problems
         if plugin.state == "duplicate" or config.chosen(f"plugins.{plugin.kind}")
     }
     if fatal:
-        raise PluginError("\n".join(fatal))
+        raise PluginError(*fatal)
 
 
 __all__ = ["DISTRIBUTIONS", "Plugins", "installed", "load", "unused_sinks"]

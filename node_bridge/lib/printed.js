@@ -11,9 +11,9 @@ function clean(text) {
   });
 }
 
-/** A message of our own, to standard error. */
+/** A message of our own, to standard error: one line, whatever it quotes. */
 function say(text) {
-  process.stderr.write(`memwatch: ${clean(text)}\n`);
+  process.stderr.write(`memwatch: ${clean(text).replaceAll('\n', ' ')}\n`);
 }
 
 module.exports = { clean, say };

@@ -90,6 +90,26 @@ def test_checking_a_file_finds_what_is_wrong(memwatch: Run, tmp_path: Path, text
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["config", "--config", ""], "the configuration's file has an empty name"),
+        (["config", "--check", ""], "the configuration's file has an empty name"),
+        (["run", "--config", "", "p.py"], "the configuration's file has an empty name"),
+        (["log", "--folder", ""], '--folder: journal.folder = "": must be the path of a folder'),
+        (["run", "--folder", "", "p.py"], '--folder: journal.folder = "": must be the path of a folder'),
+        (["log", ""], "the session's name is empty"),
+    ],
+)
+def test_empty_name_is_an_error(memwatch: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "p.py").write_text("")
+    assert memwatch("run", "p.py").returncode == 0
+    done = memwatch(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"memwatch: {message}")
+    assert done.stderr.count("\n") == 1
+
+
 def test_unreadable_configuration_is_one_message(memwatch: Run) -> None:
     done = memwatch("plugins", "--config", "nosuch.toml")
     assert done.returncode == 2

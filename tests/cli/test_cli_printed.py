@@ -147,6 +147,24 @@ def test_arguments_and_environment_cannot_steer_the_terminal(tmp_path: Path) -> 
     check(run(folder, "config", terminal=True), terminal=True)
 
 
+FORGED = "a\nmemwatch: 0 events, nothing was lost"
+
+
+def test_line_break_of_a_value_begins_no_line_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_text(f"from memwatch_core import watch\nx = watch(0, name={FORGED!r})\nx += 1\n")
+    session = journal(tmp_path, FORGED.replace("\n", "\x85"))
+    for arguments in (
+        ["run", "p.py"], ["log", "-v", "zz"], ["log"], ["log", "--list"], ["log", str(session)], ["run", FORGED],
+        ["run", "--", FORGED], ["run", "--sink", FORGED, "p.py"], ["log", FORGED], ["log", "--config", FORGED],
+        ["run", "--tracker", FORGED, "p.py"], ["log", "--folder", "/dev/null/" + FORGED],
+    ):  # fmt: skip
+        assert not re.search(rb"^(memwatch: )+0 events, nothing", run(tmp_path, *arguments), re.M), arguments
+    text = f"[core]\n{toml(FORGED)} = 1"
+    (tmp_path / "memwatch.toml").write_text(text)
+    assert run(tmp_path, "config").count(b"\n") == 1
+    assert str(ConfigError("a\nb", FORGED)) == "a b\n" + FORGED.replace("\n", " ")
+
+
 def test_uncaught_error_in_the_program_cannot_steer_the_terminal(tmp_path: Path) -> None:
     (tmp_path / "p.py").write_text("from memwatch_core import watch\nwatch(0)\n")
     (tmp_path / "memwatch.toml").write_text(CONFIGURATIONS["wrong value"]("".join(HOSTILE.values())))

@@ -118,6 +118,25 @@ def test_mistake_is_one_message_with_file_line_and_key(tmp_path: Path, text: str
     assert str(caught.value).startswith("memwatch.toml:")
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "searched"),
+    [
+        ("[[tool.memwatch]]", "tool.memwatch", True),
+        ("tool.memwatch = []", "tool.memwatch", False),
+        ("[tool]\nmemwatch = 5", "tool.memwatch", False),
+        ("tool = 5", "tool", False),
+        ("[[tool]]\nmemwatch = 5", "tool", False),
+    ],
+)
+def test_project_file_whose_settings_are_no_table_is_told(tmp_path: Path, text: str, key: str, searched: bool) -> None:
+    file = tmp_path / "pyproject.toml"
+    file.write_text(text)
+    for named in [file, None] if searched else [file]:
+        with pytest.raises(ConfigError) as caught:
+            configuration.load(named, directory=tmp_path, environment={})
+        assert str(caught.value).startswith(f"{file}: {key} must be a table")
+
+
 def test_bad_toml_says_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"memwatch\.toml: not valid TOML: .*line 2"):
         load(tmp_path, "[core]\ntracker = = 3")

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from others import KINDS, ME, MODES, OWNERS, Place, acting_as, python
+from others import KINDS, ME, MODES, OWNERS, STRANGER, Place, acting_as, python
 
 from memwatch_core import config as configuration
 from memwatch_core.errors import ConfigError
@@ -67,6 +67,27 @@ def test_file_of_whose_is_obeyed(
     assert looked_up(shared) == (owner != "stranger" and not mode & 0o022 and not unreadable)
     silent = unreadable and name == "pyproject.toml"
     assert ("is ignored" in capsys.readouterr().err) == ((owner == "stranger" or bool(mode & 0o022)) and not silent)
+
+
+@pytest.mark.parametrize("target", ["memwatch.toml", "/etc/passwd/x", "/proc/1/root/x", "mine/precious"])
+@pytest.mark.parametrize("owner", OWNERS)
+def test_link_that_leads_nowhere_is_an_error_only_to_whoever_made_it(
+    place: Place, owner: str, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A loop, a file as a folder, what may not be entered: a stranger's link stops nobody who works below it."""
+    shared = place.make(place.folder / "tmp", 0, 0o1777)
+    private = place.make(shared / "mine", STRANGER, 0o700)
+    place.plant(private / "precious", "file", STRANGER)
+    (shared / "memwatch.toml").symlink_to(target)
+    os.lchown(shared / "memwatch.toml", OWNERS[owner], OWNERS[owner])
+    foreign = owner == "stranger" or target == "mine/precious"
+    if not foreign:
+        with pytest.raises(ConfigError, match=r"memwatch\.toml: the configuration can't be read"):
+            looked_up(shared)
+        return
+    assert not looked_up(shared)
+    said = capsys.readouterr().err
+    assert said.count("\n") == said.count(f"{shared / 'memwatch.toml'} is ignored: ") == 1
 
 
 def test_nearest_trusted_file_is_found_beyond_a_planted_one(place: Place) -> None:
