@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from contextlib import suppress
 from typing import TextIO
@@ -65,12 +66,41 @@ def put_bytes(data: bytes) -> None:
     sys.stdout.buffer.write(data)
 
 
+def _standard_error() -> os.stat_result | None:
+    """What has its number, if it came by inheritance or ``dup2``, or is a terminal: what Python opens is closed by
+    exec."""
+    try:
+        file = os.fstat(2)
+        return file if os.get_inheritable(2) or stat.S_ISCHR(file.st_mode) else None
+    except OSError:
+        return None
+
+
+_at_first = _standard_error()
+
+
+def _is_covered(stream: TextIO) -> bool:
+    """Whether it writes to a file that got the number of standard error after the program had closed that."""
+    try:
+        if stream.fileno() != 2:
+            return False
+        if _at_first and os.path.samestat(_at_first, os.fstat(2)):
+            return False
+    except (OSError, ValueError, AttributeError):
+        return False  # of the program's own making, or closed
+    now = _standard_error()
+    return now is None or stat.S_ISREG(now.st_mode)
+
+
 def say(*lines: str) -> None:
-    """A message of our own, to standard error: standard output belongs to the program.
+    """A message of our own, to standard error: standard output belongs to the program. Nothing is said where another
+    file has the number of standard error.
 
     A line break within a line is a value's: it begins no line that would look like ours.
     """
     with suppress(OSError, ValueError, AttributeError):  # nobody listens: closed, or there is none
+        if _is_covered(sys.stderr):
+            return
         write(sys.stderr, "".join(f"memwatch: {clean(line)}\n" for line in lines))
         sys.stderr.flush()
 
