@@ -116,8 +116,8 @@ class Running:
         """It has succeeded."""
 
 class Shell:
-    """What is done around a library's function, contained: an Exception goes to ``host.trouble``. What else is raised
-    (KeyboardInterrupt, by a signal) is the program's: ``failed`` is told, and it goes on. The program's trace and
+    """What is done around a library's function, contained: an Exception goes to ``host.trouble``. What else is raised,
+    and whatever a signal's handler raises, is the program's: ``failed`` is told, and it goes on. The program's trace and
     profile functions aren't called meanwhile."""
 
     host: Any
@@ -134,6 +134,9 @@ class Shell:
 
 def in_force() -> int:
     """Id of the statement in force here and now; 0: none."""
+
+def raise_unless_ours(error: BaseException, /) -> None:
+    """Raises it if it isn't ours to swallow: no Exception, or what a signal's handler has raised while our code ran."""
 
 def clock_types() -> tuple[Any, Any, Any, Any, Any, Any]:
     """The interpreter's own ``date``, ``datetime``, ``time``, ``timedelta``, ``timezone``, and UTC, whatever has been

@@ -2,7 +2,7 @@
 
 Each kind has a function of its own, and nothing but these stands between the program and the library. What they call is
 contained by a :class:`~memwatch_core.native.tracing.Shell`: an Exception of ours is counted, and the program's own goes
-on as it was, with one frame more. A KeyboardInterrupt that a signal raises while our code runs is the program's.
+on as it was, with one frame more. What a signal's handler raises while our code runs is the program's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from memwatch_core.native.tracing import Shell as Shell
+from memwatch_core.native.tracing import raise_unless_ours
 
 from .plain import is_a
 
@@ -181,5 +182,6 @@ def contained(host: Host, call: Callable[..., Any], *args: Any) -> Any:
     try:
         return call(*args)
     except Exception as trouble:
+        raise_unless_ours(trouble)
         host.trouble(trouble)
         return None

@@ -20,7 +20,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from memwatch_core.native.tracing import Running, Tokens
+from memwatch_core.native.tracing import Running, Tokens, raise_unless_ours
 from memwatch_core.records import Database
 
 from .around import Around, traced
@@ -276,6 +276,7 @@ class DbapiDriverBase(SqlDriverBase):
             try:
                 return compose(base)
             except Exception as error:
+                raise_unless_ours(error)
                 self.trouble(error)
                 return base
 
@@ -314,5 +315,6 @@ def _ask(hook: Callable[[Any], Any], of: Any) -> Any:
     """What a hook says of a connection that may be gone; None if it can't say."""
     try:
         return hook(of)
-    except Exception:
+    except Exception as error:
+        raise_unless_ours(error)
         return None

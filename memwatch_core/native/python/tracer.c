@@ -30,14 +30,14 @@ static int report(mwpy_tracer *self) {
     mwpy_unhush();
     Py_DECREF(error);
     Py_XDECREF(result);
-    if (!result && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear(); /* of a handler of the program's own */
+    if (!result && mwpy_is_ours()) PyErr_Clear(); /* of a handler of the program's own */
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* What an exception becomes: nothing that the program sees, unless it isn't ours (a KeyboardInterrupt that came in
+/* What an exception becomes: nothing that the program sees, unless it isn't ours (a signal's, that came in
  * between). Returns what the method returns. */
 static PyObject *swallow(mwpy_tracer *self) {
-    if (!PyErr_ExceptionMatches(PyExc_Exception)) return NULL;
+    if (!mwpy_is_ours()) return NULL;
     mwpy_trouble(self);
     if (report(self)) return NULL;
     Py_RETURN_NONE;
@@ -400,6 +400,8 @@ static PyMethodDef functions[] = {
     {"in_force", in_force, METH_NOARGS, "in_force()\n--\n\nId of the statement in force here and now; 0: none."},
     {"clock_types", mwpy_clock_types, METH_NOARGS, "clock_types()\n--\n\nThe interpreter's own types of datetime."},
     {"ends_of", mwpy_ends_of, METH_VARARGS, "ends_of(buffer, most)\n--\n\nThe ends of a buffer, and its length."},
+    {"raise_unless_ours", mwpy_raise_unless_ours, METH_O,
+     "raise_unless_ours(error)\n--\n\nRaises it if it isn't ours to swallow."},
     {NULL, NULL, 0, NULL},
 };
 

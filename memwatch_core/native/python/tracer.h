@@ -120,6 +120,10 @@ static inline mwpy_action mwpy_action_of(const mwpy_statement *s) {
     return (mwpy_action)PyLong_AsLong(PyTuple_GET_ITEM(s->head, 1));
 }
 
+/* Whether the exception that is set is ours to swallow: an Exception that no handler of a signal has raised. */
+bool mwpy_is_ours(void);
+PyObject *mwpy_raise_unless_ours(PyObject *module, PyObject *error);
+
 uint64_t mwpy_now(void);
 
 /* In between, the program's trace and profile functions aren't called. */

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import pathlib
@@ -14,7 +13,7 @@ from urllib.parse import unquote
 
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase
-from memwatch_plugins.sql.around import traced
+from memwatch_plugins.sql.around import contained, traced
 from memwatch_plugins.sql.plain import is_a, plain
 
 from .aio import Aiosqlite, Untraced
@@ -67,11 +66,13 @@ class Sqlite3Driver(DbapiDriverBase):
     def script_begins(self, connection: sqlite3.Connection, legacy: bool | None = None) -> None:
         """A script commits first, in the transaction control that was the only one before Python 3.12: asked of the
         connection, unless the caller knows."""
-        with contextlib.suppress(Exception):
-            if legacy is None:
-                legacy = getattr(connection, "autocommit", -1) == -1
-            if self.tracer is not None and legacy and connection.in_transaction:
-                self.tracer.transaction_ends(self.identity(connection), "committed")
+        contained(self, self._script_begins, connection, legacy)
+
+    def _script_begins(self, connection: sqlite3.Connection, legacy: bool | None) -> None:
+        if legacy is None:
+            legacy = getattr(connection, "autocommit", -1) == -1
+        if self.tracer is not None and legacy and connection.in_transaction:
+            self.tracer.transaction_ends(self.identity(connection), "committed")
 
     def connection_members(self, base: type) -> dict[str, Any]:
         def __init__(connection: Any, *args: Any, **kwargs: Any) -> None:
