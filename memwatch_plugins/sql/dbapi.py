@@ -76,7 +76,12 @@ class DbapiDriverBase(SqlDriverBase):
 
     def connection_of(self, cursor: Any) -> Any:
         """The connection that a cursor belongs to."""
-        return getattr(cursor, self.connected_by)
+        by = self.connected()
+        return getattr(cursor, by) if type(by) is str else by.__get__(cursor)
+
+    def connected(self) -> Any:
+        """``connected_by``, or the descriptor that reads it: of a class written in C, past the program's subclasses."""
+        return self.connected_by
 
     def identity(self, connection: Any) -> Any:
         """What stands for the connection: itself, or an object that lives as long, if it allows no weak references."""
@@ -139,7 +144,7 @@ class DbapiDriverBase(SqlDriverBase):
             database=self.database,
             statement=first,
             parameters=second,
-            connection=self.connected_by if plain else None,
+            connection=self.connected() if plain else None,
             many=many,
             answers=kind.rolled_back is not DbapiDriverBase.rolled_back,
         )

@@ -3,6 +3,7 @@ subclass of str may override every method that one could call."""
 
 from __future__ import annotations
 
+from inspect import isdatadescriptor
 from typing import Any, TypeGuard
 
 
@@ -27,3 +28,17 @@ def shown(text: Any) -> str:
     if type(text) is bytes:
         return text.decode(errors="replace")
     return text if type(text) is str else ""
+
+
+class Own:
+    """The members that a library's class has itself, past whatever a subclass of the program's has in their place:
+    ``Own(Cursor).rowcount(cursor)``, ``Own(Connection).cancel(connection)``."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._kind, name)
+        found = member.__get__ if isdatadescriptor(member) else member
+        setattr(self, name, found)
+        return found

@@ -400,6 +400,8 @@ static PyMethodDef functions[] = {
     {"in_force", in_force, METH_NOARGS, "in_force()\n--\n\nId of the statement in force here and now; 0: none."},
     {"clock_types", mwpy_clock_types, METH_NOARGS, "clock_types()\n--\n\nThe interpreter's own types of datetime."},
     {"ends_of", mwpy_ends_of, METH_VARARGS, "ends_of(buffer, most)\n--\n\nThe ends of a buffer, and its length."},
+    {"slot", mwpy_slot, METH_O, "slot(object)\n--\n\nWhat is in its slot _memwatch; None: nothing, or no slot."},
+    {"set_slot", (PyCFunction)(void (*)(void))mwpy_set_slot, METH_FASTCALL, "set_slot(object, value)\n--\n\n"},
     {"raise_unless_ours", mwpy_raise_unless_ours, METH_O,
      "raise_unless_ours(error)\n--\n\nRaises it if it isn't ours to swallow."},
     {NULL, NULL, 0, NULL},
@@ -411,8 +413,8 @@ static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type) {
 }
 
 static int fill(PyObject *module) {
-    if (mwpy_make_flow() || mwpy_intern_names(&begins) || mwpy_intern_names(&ends) || mwpy_intern_names(&fetched) ||
-        mwpy_intern_names(&transaction) || mwpy_intern_names(&savepoint_signature) ||
+    if (mwpy_make_flow() || mwpy_intern_slot() || mwpy_intern_names(&begins) || mwpy_intern_names(&ends) ||
+        mwpy_intern_names(&fetched) || mwpy_intern_names(&transaction) || mwpy_intern_names(&savepoint_signature) ||
         add_type(module, &mwpy_hasher_spec, &mwpy_hasher_type) || add_type(module, &mwpy_part_spec, &mwpy_part_type) ||
         add_type(module, &mwpy_connection_spec, &mwpy_connection_type) ||
         add_type(module, &mwpy_statement_spec, &mwpy_statement_type) ||

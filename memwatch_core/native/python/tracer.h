@@ -111,6 +111,11 @@ typedef struct mwpy_tokens {
     PyObject_HEAD PyObject *beside;
 } mwpy_tokens;
 
+/* What is in the slot `_memwatch` of an object of a composed class, past whatever attributes the program has. */
+int mwpy_intern_slot(void);
+PyObject *mwpy_slot(PyObject *module, PyObject *of);
+PyObject *mwpy_set_slot(PyObject *module, PyObject *const *args, Py_ssize_t n);
+
 extern PyTypeObject *mwpy_tracer_type, *mwpy_connection_type, *mwpy_statement_type, *mwpy_part_type, *mwpy_hasher_type,
     *mwpy_tokens_type, *mwpy_running_type, *mwpy_shell_type;
 extern PyType_Spec mwpy_tracer_spec, mwpy_connection_spec, mwpy_statement_spec, mwpy_part_spec, mwpy_hasher_spec,
