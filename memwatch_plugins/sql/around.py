@@ -18,7 +18,7 @@ from memwatch_core.native.tracing import raise_unless_ours
 
 from .plain import is_a
 
-_IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
+IMMUTABLE = 1 << 8  # Py_TPFLAGSIMMUTABLETYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def traced(host: Host, owner: type, name: str, around: Around, *, late: bool = F
     patch there later.
     """
     call = getattr(owner, name)
-    fixed = None if late and not owner.__flags__ & _IMMUTABLE else call
+    fixed = None if late and not owner.__flags__ & IMMUTABLE else call
     original = getattr(call, "__wrapped__", call)
     shell = Shell(host, around.before, around.after, around.failed, around.each)
     if inspect.iscoroutinefunction(original):

@@ -15,17 +15,19 @@ What is peculiar to a library is told by overriding the hooks below; each may ra
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import partial
 from typing import Any, ClassVar
+from weakref import ref
 
 from memwatch_core.native.tracing import Running, Tokens, raise_unless_ours
 from memwatch_core.records import Database
 
-from .around import Around, traced
+from .around import IMMUTABLE, Around, traced
 from .driver import Outcome, SqlDriverBase
-from .plain import is_a
+from .plain import has, is_a, mro, own_member
 
 Count = Callable[[Any], tuple[int, bool]]
 """``count(result)``: how many rows a call has handed out, and whether these were the last."""
@@ -69,6 +71,8 @@ class DbapiDriverBase(SqlDriverBase):
     def __init__(self) -> None:
         super().__init__()
         self._tokens = Tokens()
+        self._composed: dict[type, tuple[Any, type]] = {}
+        self._marked: dict[int, ref[type]] = {}
         self.traced_cursor: Callable[[Any], Any] = self._composer(self._traced_cursor)
         self.traced_connection: Callable[[Any], Any] = self._composer(self._traced_connection)
 
@@ -274,32 +278,57 @@ class DbapiDriverBase(SqlDriverBase):
     # ---- composed classes -------------------------------------------------------------------------------------------
 
     def _composer(self, compose: Callable[[Any], type]) -> Callable[[Any], Any]:
-        """``compose``, cached; the class that it was given if it raises: one that is final, or has demands on its
-        subclasses."""
+        """``compose``, once for each class; the class that it was given if it raises: one that is final, or has demands
+        on its subclasses."""
 
         def composed(base: type) -> type:
-            try:
-                return compose(base)
-            except Exception as error:
-                raise_unless_ours(error)
-                self.trouble(error)
-                return base
+            known = self._composed.get(base) if base.__flags__ & IMMUTABLE else own_member(base, _COMPOSED)
+            if known is None or known[0] is not self:
+                known = self, self._try(compose, base)
+                self._keep(base, known)
+            return known[1]
 
-        return lru_cache(maxsize=256)(composed)
+        return composed
+
+    def _try(self, compose: Callable[[Any], type], base: type) -> type:
+        try:
+            return compose(base)
+        except Exception as error:
+            raise_unless_ours(error)
+            self.trouble(error)
+            return base
+
+    def _keep(self, base: type, composed: tuple[Any, type]) -> None:
+        """In the class itself: a table of ours that leads to the composed class would keep its base as well, and all
+        that the program has in there. Classes written in C stay anyway."""
+        if base.__flags__ & IMMUTABLE:
+            self._composed[base] = composed
+            return
+        if not self._marked:
+            self.on_undo(self._forget)
+        marked, address = self._marked, id(base)
+        marked[address] = ref(base, lambda _: marked.pop(address, None))
+        type.__setattr__(base, _COMPOSED, composed)
+
+    def _forget(self) -> None:
+        while self._marked:
+            base = self._marked.popitem()[1]()
+            if base is not None and (known := own_member(base, _COMPOSED)) is not None and known[0] is self:
+                type.__delattr__(base, _COMPOSED)
 
     def _traced_cursor(self, base: type) -> type:
         """The subclass of a cursor class that publishes."""
-        if hasattr(base, "_memwatch"):
+        if is_composed(base):
             return base
-        around = self.around_cursor(lambda name: hasattr(base, name))
+        around = self.around_cursor(partial(has, base))
         return self._compose(base, (base,), self._members(base, around) | self.cursor_members(base))
 
     def _traced_connection(self, base: type) -> type:
         """The subclass of a connection class that publishes."""
-        if hasattr(base, "_memwatch"):
+        if is_composed(base):
             return base
-        around = self.around_connection(lambda name: hasattr(base, name))
-        if hasattr(base, "__exit__"):
+        around = self.around_connection(partial(has, base))
+        if has(base, "__exit__"):
             around["__exit__"] = self.ending(None)
         members = self._members(base, around) | self.connection_members(base)
         return self._compose(base, members.pop("__bases__", (base,)), members)
@@ -310,7 +339,27 @@ class DbapiDriverBase(SqlDriverBase):
 
     def _compose(self, base: type, bases: tuple[type, ...], members: dict[str, Any]) -> type:
         members |= {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
-        return type(base)(base.__name__, bases, members)
+        if is_a(base, ABCMeta):  # what isinstance() has found of it is its own, as if its metaclass had been called
+            members["_abc_impl"] = vars(ABCMeta("", (), {}))["_abc_impl"]
+        return type.__new__(type(base), base.__name__, (_Silent, *bases), members)
+
+
+def is_composed(kind: type) -> bool:
+    return any(each is _Silent for each in mro(kind))
+
+
+class _Silent:
+    """First base of the composed classes."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Doesn't tell the program's classes of a composed one; of the program's own, derived from that, it does."""
+        if type.__dict__["__bases__"].__get__(cls)[0] is not _Silent:
+            super().__init_subclass__(**keywords)
+
+
+_COMPOSED = "_memwatch_composed"  # (driver, class), in the class that it was composed over
 
 
 def _nothing(*args: Any) -> None: ...

@@ -30,6 +30,20 @@ def shown(text: Any) -> str:
     return text if type(text) is str else ""
 
 
+mro = type.__dict__["__mro__"].__get__
+_members = type.__dict__["__dict__"].__get__
+
+
+def has(kind: type, name: str) -> bool:
+    """Whether instances have such a member by their class, which may have a metaclass of the program's."""
+    return any(name in _members(each) for each in mro(kind))
+
+
+def own_member(kind: type, name: str) -> Any:
+    """A member of the class's own, as it is in there; None if there is none."""
+    return _members(kind).get(name)
+
+
 class Own:
     """The members that a library's class has itself, past whatever a subclass of the program's has in their place:
     ``Own(Cursor).rowcount(cursor)``, ``Own(Connection).cancel(connection)``."""
@@ -39,6 +53,6 @@ class Own:
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._kind, name)
-        found = member.__get__ if isdatadescriptor(member) else member
+        found = getattr(member, "__get__") if isdatadescriptor(member) else member  # noqa: B009
         setattr(self, name, found)
         return found

@@ -16,6 +16,7 @@ from memwatch_core.native.tracing import set_slot, slot
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase, Outcome, Wrapper
 from memwatch_plugins.sql.around import Around, Shell
+from memwatch_plugins.sql.dbapi import is_composed
 from memwatch_plugins.sql.plain import Own, is_a, plain
 
 from .statements import STATEMENTS, composed
@@ -256,7 +257,7 @@ class Psycopg2Driver(DbapiDriverBase):
         def wrapper(call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             given = dict(zip(("cur", "sql", "argslist"), args, strict=False)) | kwargs
             cursor = given.get("cur")
-            if not hasattr(type(cursor), "_memwatch"):
+            if not is_composed(type(cursor)):
                 return call(*args, **kwargs)
             self._bulks[id(cursor)] = 0
             token = None

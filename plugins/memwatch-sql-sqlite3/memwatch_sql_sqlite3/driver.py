@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _sqlite3
 import functools
 import os
 import pathlib
@@ -32,7 +33,10 @@ class Sqlite3Driver(DbapiDriverBase):
         self.aiosqlite = Aiosqlite(self)
 
     def patch(self) -> None:
-        self.replace(self._connect, (sqlite3, "connect"), (sqlite3.dbapi2, "connect"))
+        places: list[tuple[Any, str]] = [(sqlite3, "connect"), (sqlite3.dbapi2, "connect")]
+        if _sqlite3.connect is sqlite3.connect:  # it is pickled by this name
+            places.append((_sqlite3, "connect"))
+        self.replace(self._connect, *places)
         self.when_imported("aiosqlite", self.aiosqlite.patch)
 
     def _connect(self, call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
