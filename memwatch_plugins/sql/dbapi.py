@@ -173,9 +173,9 @@ class DbapiDriverBase(SqlDriverBase):
         tracer = self.tracer
         if tracer is None:
             return
-        connection = _ask(self.connection_of, cursor)
-        lost = connection is None or _ask(self.is_closed, connection)
-        in_transaction = None if lost else _ask(self.in_transaction, connection)
+        connection = ask(self.connection_of, cursor)
+        lost = connection is None or ask(self.is_closed, connection)
+        in_transaction = None if lost else ask(self.in_transaction, connection)
         tracer.statement_ends(token, error=error, fetchable=False, in_transaction=in_transaction)
         if lost and connection is not None:
             tracer.transaction_ends(self.identity(connection), "closed")
@@ -213,7 +213,7 @@ class DbapiDriverBase(SqlDriverBase):
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
         """Rows couldn't be had. A lost connection, a timeout, a cancelled task end the statement; a mistake of the
         program (nothing was run, nothing to fetch) says nothing of it: told apart by the library's own classes."""
-        if not is_a(error, Exception) or _ask(self.is_closed, _ask(self.connection_of, cursor)):
+        if not is_a(error, Exception) or ask(self.is_closed, ask(self.connection_of, cursor)):
             self.failed(cursor, token, error)
 
     def closing(self) -> Around:
@@ -241,7 +241,7 @@ class DbapiDriverBase(SqlDriverBase):
             tracer = self.tracer
             if tracer is None:
                 return
-            if _ask(self.is_closed, connection) or _ask(self.in_transaction, connection) is False:
+            if ask(self.is_closed, connection) or ask(self.in_transaction, connection) is False:
                 tracer.transaction_ends(self.identity(connection), "rolled back")
 
         return Around(before, after, failed)
@@ -365,7 +365,7 @@ _COMPOSED = "_memwatch_composed"  # (driver, class), in the class that it was co
 def _nothing(*args: Any) -> None: ...
 
 
-def _ask(hook: Callable[[Any], Any], of: Any) -> Any:
+def ask(hook: Callable[[Any], Any], of: Any) -> Any:
     """What a hook says of a connection that may be gone; None if it can't say."""
     try:
         return hook(of)

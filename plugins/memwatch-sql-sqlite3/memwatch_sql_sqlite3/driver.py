@@ -15,7 +15,8 @@ from urllib.parse import unquote
 from memwatch_core.native.tracing import set_slot, slot
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase
-from memwatch_plugins.sql.around import contained, traced
+from memwatch_plugins.sql.around import traced
+from memwatch_plugins.sql.dbapi import ask
 from memwatch_plugins.sql.plain import Own, is_a, plain
 
 from .aio import LEGACY, Aiosqlite, Call, Untraced
@@ -73,14 +74,14 @@ class Sqlite3Driver(DbapiDriverBase):
         run = traced(self, base, "executescript", self.running(), late=True)
 
         def executescript(cursor: Any, *args: Any, **kwargs: Any) -> Any:
-            contained(self, self._script_begins, cursor)
+            ask(self._script_begins, cursor)
             return run(cursor, *args, **kwargs)
 
         return {"executescript": functools.update_wrapper(executescript, run)}
 
     def script_begins(self, connection: sqlite3.Connection, legacy: bool) -> None:
         """A script commits first, in the transaction control that was the only one before Python 3.12."""
-        if self.tracer is not None and legacy and self.in_transaction(connection):
+        if self.tracer is not None and legacy and ask(self.in_transaction, connection):
             self.tracer.transaction_ends(self.identity(connection), "committed")
 
     def _script_begins(self, cursor: sqlite3.Cursor) -> None:
