@@ -27,7 +27,7 @@ from memwatch_core.records import Database
 
 from .around import IMMUTABLE, Around, traced
 from .driver import Outcome, SqlDriverBase
-from .plain import has, is_a, mro, own_member
+from .plain import has, is_a, member, mro, own_member
 
 Count = Callable[[Any], tuple[int, bool]]
 """``count(result)``: how many rows a call has handed out, and whether these were the last."""
@@ -282,7 +282,7 @@ class DbapiDriverBase(SqlDriverBase):
         on its subclasses."""
 
         def composed(base: type) -> type:
-            known = self._composed.get(base) if base.__flags__ & IMMUTABLE else own_member(base, _COMPOSED)
+            known = self._composed.get(base) if member(base, "__flags__") & IMMUTABLE else own_member(base, _COMPOSED)
             if known is None or known[0] is not self:
                 known = self, self._try(compose, base)
                 self._keep(base, known)
@@ -301,7 +301,7 @@ class DbapiDriverBase(SqlDriverBase):
     def _keep(self, base: type, composed: tuple[Any, type]) -> None:
         """In the class itself: a table of ours that leads to the composed class would keep its base as well, and all
         that the program has in there. Classes written in C stay anyway."""
-        if base.__flags__ & IMMUTABLE:
+        if member(base, "__flags__") & IMMUTABLE:
             self._composed[base] = composed
             return
         if not self._marked:
@@ -338,10 +338,10 @@ class DbapiDriverBase(SqlDriverBase):
         return {"__slots__": ("_memwatch",), **methods}
 
     def _compose(self, base: type, bases: tuple[type, ...], members: dict[str, Any]) -> type:
-        members |= {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
+        members |= {name: member(base, name) for name in ("__module__", "__qualname__", "__doc__")}
         if is_a(base, ABCMeta):  # what isinstance() has found of it is its own, as if its metaclass had been called
             members["_abc_impl"] = vars(ABCMeta("", (), {}))["_abc_impl"]
-        return type.__new__(type(base), base.__name__, (_Silent, *bases), members)
+        return type.__new__(type(base), member(base, "__name__"), (_Silent, *bases), members)
 
 
 def is_composed(kind: type) -> bool:

@@ -3,6 +3,7 @@ subclass of str may override every method that one could call."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import isdatadescriptor
 from typing import Any, TypeGuard
 
@@ -32,6 +33,10 @@ def shown(text: Any) -> str:
 
 mro = type.__dict__["__mro__"].__get__
 _members = type.__dict__["__dict__"].__get__
+
+
+member: Callable[[type, str], Any] = type.__getattribute__
+"""``getattr`` of a class, past what its metaclass has."""
 
 
 def has(kind: type, name: str) -> bool:

@@ -7,6 +7,7 @@ import abc
 import gc
 import pickle
 import sqlite3
+import sys
 import weakref
 from typing import Any, ClassVar
 
@@ -82,6 +83,11 @@ class Meta(abc.ABCMeta):
     def __getattr__(cls, name: str) -> Any:
         cls.made.append(name)
         raise AttributeError(name)
+
+    def __getattribute__(cls, name: str) -> Any:
+        if sys._getframe(1).f_code.co_filename != __file__:
+            type.__getattribute__(cls, "made").append(name)
+        return super().__getattribute__(name)
 
     def __setattr__(cls, name: str, value: Any) -> None:
         cls.made.append(name)

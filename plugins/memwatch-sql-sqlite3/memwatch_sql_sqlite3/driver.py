@@ -17,7 +17,7 @@ from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase
 from memwatch_plugins.sql.around import traced
 from memwatch_plugins.sql.dbapi import ask
-from memwatch_plugins.sql.plain import Own, is_a, plain
+from memwatch_plugins.sql.plain import Own, is_a, member, plain
 
 from .aio import LEGACY, Aiosqlite, Call, Untraced
 
@@ -92,7 +92,7 @@ class Sqlite3Driver(DbapiDriverBase):
         def __init__(connection: Any, *args: Any, **kwargs: Any) -> None:
             connected = _Connected(args[0] if args else kwargs.get("database"))
             set_slot(connection, connected)
-            base.__init__(connection, *args, **kwargs)  # type: ignore[misc]
+            member(base, "__init__")(connection, *args, **kwargs)
             set_slot(connection, connected)  # sqlite3 clears it, if the object was a connection before
 
         # _MakesCursors comes right before sqlite3.Connection, so that the cursor() of a class of the program's own gets
