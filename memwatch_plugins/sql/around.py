@@ -2,7 +2,7 @@
 
 Each kind has a function of its own, and nothing but these stands between the program and the library. What they call is
 contained by a :class:`~memwatch_core.native.tracing.Shell`: an Exception of ours is counted, and the program's own goes
-on as it was, with one frame more. A KeyboardInterrupt that a signal raises while our code runs is the program's.
+on as it was, with one frame more. What a signal's handler raises while our code runs is the program's.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from memwatch_core.native.tracing import Shell as Shell
+from memwatch_core.native.tracing import raise_unless_ours
 
-from .plain import is_a
+from .plain import is_a, member
 
-_IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
+IMMUTABLE = 1 << 8  # Py_TPFLAGSIMMUTABLETYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ def traced(host: Host, owner: type, name: str, around: Around, *, late: bool = F
     ``late``: it is for a subclass of ``owner``, and finds the method at each call, so that it respects what others
     patch there later.
     """
-    call = getattr(owner, name)
-    fixed = None if late and not owner.__flags__ & _IMMUTABLE else call
+    call = member(owner, name)
+    fixed = None if late and not member(owner, "__flags__") & IMMUTABLE else call
     original = getattr(call, "__wrapped__", call)
     shell = Shell(host, around.before, around.after, around.failed, around.each)
     if inspect.iscoroutinefunction(original):
@@ -72,11 +73,11 @@ def traced(host: Host, owner: type, name: str, around: Around, *, late: bool = F
 def named(function: Any, like: Any, owner: type, name: str) -> Callable[..., Any]:
     """Makes a function look like the one that it stands for, in tracebacks as well."""
     function.__name__ = name
-    function.__qualname__ = getattr(like, "__qualname__", f"{owner.__qualname__}.{name}")
+    function.__qualname__ = getattr(like, "__qualname__", f"{member(owner, '__qualname__')}.{name}")
     function.__code__ = function.__code__.replace(co_name=name, co_qualname=function.__qualname__)
     function.__doc__ = like.__doc__
     function.__annotations__ = getattr(like, "__annotations__", {})
-    function.__module__ = getattr(like, "__module__", None) or owner.__module__
+    function.__module__ = getattr(like, "__module__", None) or member(owner, "__module__")
     function.__wrapped__ = like  # for inspect.signature
     return function  # type: ignore[no-any-return]
 
@@ -85,14 +86,14 @@ def _function(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[...,
     run = shell.call
 
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return run(fixed or getattr(owner, name), self, args, kwargs)
+        return run(fixed or member(owner, name), self, args, kwargs)
 
     return traced
 
 
 def _coroutine(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[..., Any]:
     async def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = fixed or getattr(owner, name)
+        call = fixed or member(owner, name)
         if shell.host.tracer is None:
             return await call(self, *args, **kwargs)
         token = None
@@ -110,7 +111,7 @@ def _coroutine(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[...
 
 def _generator(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[..., Any]:
     def traced(self: Any, *args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        call = fixed or getattr(owner, name)
+        call = fixed or member(owner, name)
         if shell.host.tracer is None:
             return (yield from call(self, *args, **kwargs))
         token = None
@@ -144,7 +145,7 @@ def _generator(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[...
 
 def _async_generator(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[..., Any]:
     async def traced(self: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        call = fixed or getattr(owner, name)
+        call = fixed or member(owner, name)
         token = None
         try:
             token = None if shell.host.tracer is None else shell.before(self, args, kwargs)
@@ -181,5 +182,6 @@ def contained(host: Host, call: Callable[..., Any], *args: Any) -> Any:
     try:
         return call(*args)
     except Exception as trouble:
+        raise_unless_ours(trouble)
         host.trouble(trouble)
         return None

@@ -15,17 +15,19 @@ What is peculiar to a library is told by overriding the hooks below; each may ra
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import partial
 from typing import Any, ClassVar
+from weakref import ref
 
-from memwatch_core.native.tracing import Running, Tokens
+from memwatch_core.native.tracing import Running, Tokens, raise_unless_ours
 from memwatch_core.records import Database
 
-from .around import Around, traced
+from .around import IMMUTABLE, Around, traced
 from .driver import Outcome, SqlDriverBase
-from .plain import is_a
+from .plain import has, is_a, member, mro, own_member
 
 Count = Callable[[Any], tuple[int, bool]]
 """``count(result)``: how many rows a call has handed out, and whether these were the last."""
@@ -69,6 +71,8 @@ class DbapiDriverBase(SqlDriverBase):
     def __init__(self) -> None:
         super().__init__()
         self._tokens = Tokens()
+        self._composed: dict[type, tuple[Any, type]] = {}
+        self._marked: dict[int, ref[type]] = {}
         self.traced_cursor: Callable[[Any], Any] = self._composer(self._traced_cursor)
         self.traced_connection: Callable[[Any], Any] = self._composer(self._traced_connection)
 
@@ -76,7 +80,12 @@ class DbapiDriverBase(SqlDriverBase):
 
     def connection_of(self, cursor: Any) -> Any:
         """The connection that a cursor belongs to."""
-        return getattr(cursor, self.connected_by)
+        by = self.connected()
+        return getattr(cursor, by) if type(by) is str else by.__get__(cursor)
+
+    def connected(self) -> Any:
+        """``connected_by``, or the descriptor that reads it: of a class written in C, past the program's subclasses."""
+        return self.connected_by
 
     def identity(self, connection: Any) -> Any:
         """What stands for the connection: itself, or an object that lives as long, if it allows no weak references."""
@@ -139,7 +148,7 @@ class DbapiDriverBase(SqlDriverBase):
             database=self.database,
             statement=first,
             parameters=second,
-            connection=self.connected_by if plain else None,
+            connection=self.connected() if plain else None,
             many=many,
             answers=kind.rolled_back is not DbapiDriverBase.rolled_back,
         )
@@ -164,9 +173,9 @@ class DbapiDriverBase(SqlDriverBase):
         tracer = self.tracer
         if tracer is None:
             return
-        connection = _ask(self.connection_of, cursor)
-        lost = connection is None or _ask(self.is_closed, connection)
-        in_transaction = None if lost else _ask(self.in_transaction, connection)
+        connection = ask(self.connection_of, cursor)
+        lost = connection is None or ask(self.is_closed, connection)
+        in_transaction = None if lost else ask(self.in_transaction, connection)
         tracer.statement_ends(token, error=error, fetchable=False, in_transaction=in_transaction)
         if lost and connection is not None:
             tracer.transaction_ends(self.identity(connection), "closed")
@@ -204,7 +213,7 @@ class DbapiDriverBase(SqlDriverBase):
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
         """Rows couldn't be had. A lost connection, a timeout, a cancelled task end the statement; a mistake of the
         program (nothing was run, nothing to fetch) says nothing of it: told apart by the library's own classes."""
-        if not is_a(error, Exception) or _ask(self.is_closed, _ask(self.connection_of, cursor)):
+        if not is_a(error, Exception) or ask(self.is_closed, ask(self.connection_of, cursor)):
             self.failed(cursor, token, error)
 
     def closing(self) -> Around:
@@ -232,7 +241,7 @@ class DbapiDriverBase(SqlDriverBase):
             tracer = self.tracer
             if tracer is None:
                 return
-            if _ask(self.is_closed, connection) or _ask(self.in_transaction, connection) is False:
+            if ask(self.is_closed, connection) or ask(self.in_transaction, connection) is False:
                 tracer.transaction_ends(self.identity(connection), "rolled back")
 
         return Around(before, after, failed)
@@ -269,31 +278,57 @@ class DbapiDriverBase(SqlDriverBase):
     # ---- composed classes -------------------------------------------------------------------------------------------
 
     def _composer(self, compose: Callable[[Any], type]) -> Callable[[Any], Any]:
-        """``compose``, cached; the class that it was given if it raises: one that is final, or has demands on its
-        subclasses."""
+        """``compose``, once for each class; the class that it was given if it raises: one that is final, or has demands
+        on its subclasses."""
 
         def composed(base: type) -> type:
-            try:
-                return compose(base)
-            except Exception as error:
-                self.trouble(error)
-                return base
+            known = self._composed.get(base) if member(base, "__flags__") & IMMUTABLE else own_member(base, _COMPOSED)
+            if known is None or known[0] is not self:
+                known = self, self._try(compose, base)
+                self._keep(base, known)
+            return known[1]
 
-        return lru_cache(maxsize=256)(composed)
+        return composed
+
+    def _try(self, compose: Callable[[Any], type], base: type) -> type:
+        try:
+            return compose(base)
+        except Exception as error:
+            raise_unless_ours(error)
+            self.trouble(error)
+            return base
+
+    def _keep(self, base: type, composed: tuple[Any, type]) -> None:
+        """In the class itself: a table of ours that leads to the composed class would keep its base as well, and all
+        that the program has in there. Classes written in C stay anyway."""
+        if member(base, "__flags__") & IMMUTABLE:
+            self._composed[base] = composed
+            return
+        if not self._marked:
+            self.on_undo(self._forget)
+        marked, address = self._marked, id(base)
+        marked[address] = ref(base, lambda _: marked.pop(address, None))
+        type.__setattr__(base, _COMPOSED, composed)
+
+    def _forget(self) -> None:
+        while self._marked:
+            base = self._marked.popitem()[1]()
+            if base is not None and (known := own_member(base, _COMPOSED)) is not None and known[0] is self:
+                type.__delattr__(base, _COMPOSED)
 
     def _traced_cursor(self, base: type) -> type:
         """The subclass of a cursor class that publishes."""
-        if hasattr(base, "_memwatch"):
+        if is_composed(base):
             return base
-        around = self.around_cursor(lambda name: hasattr(base, name))
+        around = self.around_cursor(partial(has, base))
         return self._compose(base, (base,), self._members(base, around) | self.cursor_members(base))
 
     def _traced_connection(self, base: type) -> type:
         """The subclass of a connection class that publishes."""
-        if hasattr(base, "_memwatch"):
+        if is_composed(base):
             return base
-        around = self.around_connection(lambda name: hasattr(base, name))
-        if hasattr(base, "__exit__"):
+        around = self.around_connection(partial(has, base))
+        if has(base, "__exit__"):
             around["__exit__"] = self.ending(None)
         members = self._members(base, around) | self.connection_members(base)
         return self._compose(base, members.pop("__bases__", (base,)), members)
@@ -303,16 +338,37 @@ class DbapiDriverBase(SqlDriverBase):
         return {"__slots__": ("_memwatch",), **methods}
 
     def _compose(self, base: type, bases: tuple[type, ...], members: dict[str, Any]) -> type:
-        members |= {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
-        return type(base)(base.__name__, bases, members)
+        members |= {name: member(base, name) for name in ("__module__", "__qualname__", "__doc__")}
+        if is_a(base, ABCMeta):  # what isinstance() has found of it is its own, as if its metaclass had been called
+            members["_abc_impl"] = vars(ABCMeta("", (), {}))["_abc_impl"]
+        return type.__new__(type(base), member(base, "__name__"), (_Silent, *bases), members)
+
+
+def is_composed(kind: type) -> bool:
+    return any(each is _Silent for each in mro(kind))
+
+
+class _Silent:
+    """First base of the composed classes."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Doesn't tell the program's classes of a composed one; of the program's own, derived from that, it does."""
+        if type.__dict__["__bases__"].__get__(cls)[0] is not _Silent:
+            super().__init_subclass__(**keywords)
+
+
+_COMPOSED = "_memwatch_composed"  # (driver, class), in the class that it was composed over
 
 
 def _nothing(*args: Any) -> None: ...
 
 
-def _ask(hook: Callable[[Any], Any], of: Any) -> Any:
+def ask(hook: Callable[[Any], Any], of: Any) -> Any:
     """What a hook says of a connection that may be gone; None if it can't say."""
     try:
         return hook(of)
-    except Exception:
+    except Exception as error:
+        raise_unless_ours(error)
         return None

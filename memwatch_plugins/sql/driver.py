@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import logging
 import sys
@@ -15,6 +14,7 @@ from typing import Any, ClassVar, Literal, final
 import wrapt
 
 from memwatch_core.errors import PluginError
+from memwatch_core.native.tracing import raise_unless_ours
 from memwatch_core.records import SqlDriver, SqlTracer
 
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -105,6 +105,7 @@ class SqlDriverBase(ABC):
                 except Exception as error:
                     while len(self._undo) > kept:
                         self._undo.pop()()
+                    raise_unless_ours(error)
                     self.trouble(error)
 
         self._undo.append(forget)
@@ -141,6 +142,7 @@ class SqlDriverBase(ABC):
                 try:
                     call(*args, **kwargs)
                 except Exception as error:
+                    raise_unless_ours(error)
                     self.trouble(error)
 
         return listen
@@ -158,8 +160,10 @@ class SqlDriverBase(ABC):
         """Logs a warning, once."""
         if text not in self._told:
             self._told.add(text)
-            with contextlib.suppress(Exception):  # of a handler of the program's own
+            try:
                 _log.warning("SQL driver %s: %s", self.name, text)
+            except Exception as error:  # of a logging handler of the program's own
+                raise_unless_ours(error)
 
 
 class _Replaced(wrapt.FunctionWrapper):  # type: ignore[type-arg]

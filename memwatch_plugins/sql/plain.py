@@ -3,6 +3,8 @@ subclass of str may override every method that one could call."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import isdatadescriptor
 from typing import Any, TypeGuard
 
 
@@ -27,3 +29,35 @@ def shown(text: Any) -> str:
     if type(text) is bytes:
         return text.decode(errors="replace")
     return text if type(text) is str else ""
+
+
+mro = type.__dict__["__mro__"].__get__
+_members = type.__dict__["__dict__"].__get__
+
+
+member: Callable[[type, str], Any] = type.__getattribute__
+"""``getattr`` of a class, past what its metaclass has."""
+
+
+def has(kind: type, name: str) -> bool:
+    """Whether instances have such a member by their class, which may have a metaclass of the program's."""
+    return any(name in _members(each) for each in mro(kind))
+
+
+def own_member(kind: type, name: str) -> Any:
+    """A member of the class's own, as it is in there; None if there is none."""
+    return _members(kind).get(name)
+
+
+class Own:
+    """The members that a library's class has itself, past whatever a subclass of the program's has in their place:
+    ``Own(Cursor).rowcount(cursor)``, ``Own(Connection).cancel(connection)``."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._kind, name)
+        found = getattr(member, "__get__") if isdatadescriptor(member) else member  # noqa: B009
+        setattr(self, name, found)
+        return found

@@ -175,7 +175,7 @@ value = watch(0, track_sql=True)
 class Rows(dict):
     pass
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(KIND):
     pass
 
 raised = caught = 0
@@ -186,7 +186,11 @@ def handler(number, frame):
 
 c = sqlite3.connect(":memory:", isolation_level=None)
 c.execute("create table log (a)")
-signal.signal(signal.SIGALRM, handler)
+class Handlers:
+    def method(self, number, frame): handler(number, frame)
+    def __call__(self, *args): handler(*args)
+
+signal.signal(signal.SIGALRM, HANDLER)
 before = 0
 for i in range(ROUNDS):
     try:
@@ -211,8 +215,19 @@ print("done")
 """
 
 
-def test_signal_reaches_the_program_and_leaves_no_statement_running(tmp_path: Path) -> None:
-    assert run(tmp_path, f"ROUNDS = {20_000 if SOAK else 1500}\n{SIGNALS}") == "done\n"
+@pytest.mark.parametrize(
+    ("kind", "handler"),
+    [
+        ("KeyboardInterrupt", "handler"),
+        ("Exception", "handler"),
+        ("Exception", "Handlers().method"),
+        ("TimeoutError", "Handlers()"),
+    ],
+)
+def test_signal_reaches_the_program_and_leaves_no_statement_running(tmp_path: Path, kind: str, handler: str) -> None:
+    rounds = 20_000 if SOAK else 1500
+    program = SIGNALS.replace("KIND", kind).replace("HANDLER", handler)
+    assert run(tmp_path, f"ROUNDS = {rounds}\n{program}") == "done\n"
 
 
 TRACE_FUNCTION = """

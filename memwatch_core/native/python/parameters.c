@@ -44,7 +44,7 @@ static int put_type(mwpy_text *t, PyObject *value) {
 static int put_other(const hasher *self, mwpy_text *t, PyObject *value) {
     PyObject *plain = PyObject_CallOneArg(self->canonical, value);
     if (!plain) { /* another thread has changed it meanwhile */
-        if (!PyErr_ExceptionMatches(PyExc_Exception)) return -1;
+        if (!mwpy_is_ours()) return -1;
         PyErr_Clear();
     }
     int error = 0;

@@ -18,13 +18,17 @@ typedef struct mwpy_running {
     mwpy_tokens *tokens;                 /* of its cursors */
     PyObject *name, *dialect, *database; /* as statement_begins has them */
     PyObject *statement, *parameters;    /* keywords of the method */
-    PyObject *connection;                /* attribute of cursors; NULL: the driver's hooks are asked */
-    PyObject *many;                      /* True or False */
-    bool answers;                        /* the driver has a hook that reads the server's answer */
+    PyObject *connection; /* attribute of cursors, or its descriptor; NULL: the driver's hooks are asked */
+    PyObject *many;       /* True or False */
+    bool answers;         /* the driver has a hook that reads the server's answer */
 } mwpy_running;
 
 static PyObject *connection_of(const mwpy_running *self, PyObject *cursor) {
-    if (self->connection) return PyObject_GetAttr(cursor, self->connection);
+    if (self->connection) {
+        descrgetfunc read = Py_TYPE(self->connection)->tp_descr_get;
+        return read ? read(self->connection, cursor, (PyObject *)Py_TYPE(cursor))
+                    : PyObject_GetAttr(cursor, self->connection);
+    }
     PyObject *connection = PyObject_CallMethodOneArg(self->driver, names.connection_of, cursor);
     if (!connection) return NULL;
     PyObject *identity = PyObject_CallMethodOneArg(self->driver, names.identity, connection);

@@ -1,10 +1,12 @@
 /* shell.c - what stands between the program and a library's function: tracing before it, after it, or when it failed.
  *
  * An Exception of ours is counted and goes no further; the program's own goes on as it was. Whatever else is raised
- * while our code runs came from outside, a signal's KeyboardInterrupt: the program gets it, and the statement ends. In
- * C no signal can come between a statement's beginning and the token's being kept, and the program's trace and profile
- * functions aren't called for what is ours (one that raises, as a debugger's does to quit, would raise into us). */
+ * while our code runs came from outside, a signal's KeyboardInterrupt, and so did whatever a signal's handler raised:
+ * the program gets it, and the statement ends. In C no signal can come between a statement's beginning and the token's
+ * being kept, and the program's trace and profile functions aren't called for what is ours (one that raises, as a
+ * debugger's does to quit, would raise into us). */
 #include "tracer.h"
+#include <frameobject.h>
 #include <stddef.h>
 #include <structmember.h>
 
@@ -37,14 +39,60 @@ static void drop(raised r) {
     Py_XDECREF(r.traceback);
 }
 
-/* The exception that is set is counted, if it is an Exception. Returns -1 if it stays set. */
+/* Whether `what`, a variable of a function, is `frame`, or a tuple (of *args) that has it. */
+static bool holds(PyObject *what, PyObject *frame) {
+    if (!PyTuple_CheckExact(what)) return what == frame;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(what); i++)
+        if (PyTuple_GET_ITEM(what, i) == frame) return true;
+    return false;
+}
+
+/* Nobody but the interpreter calls a function with the frame that is interrupted: the one below. */
+static bool handles_signal(PyFrameObject *frame) {
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    bool is_function = code->co_flags & CO_OPTIMIZED; /* of others the variables may be an object of the program's */
+    Py_DECREF(code);
+    if (!is_function) return false;
+    PyObject *below = (PyObject *)PyFrame_GetBack(frame);
+    PyObject *locals = below ? PyFrame_GetLocals(frame) : NULL;
+    PyObject *values = locals ? PyMapping_Values(locals) : NULL;
+    bool found = false;
+    for (Py_ssize_t i = 0; values && !found && i < PyList_GET_SIZE(values); i++)
+        found = holds(PyList_GET_ITEM(values, i), below);
+    PyErr_Clear();
+    Py_XDECREF(values);
+    Py_XDECREF(locals);
+    Py_XDECREF(below);
+    return found;
+}
+
+bool mwpy_is_ours(void) {
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) return false;
+    raised r = take();
+    bool ours = true;
+    for (PyTracebackObject *at = (PyTracebackObject *)r.traceback; at && ours; at = at->tb_next)
+        ours = !handles_signal(at->tb_frame);
+    PyErr_Restore(r.kind, r.error, r.traceback);
+    return ours;
+}
+
+PyObject *mwpy_raise_unless_ours(PyObject *module, PyObject *error) {
+    (void)module;
+    if (!PyExceptionInstance_Check(error)) return PyErr_Format(PyExc_TypeError, "an exception is wanted");
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error));
+    if (!mwpy_is_ours()) return NULL;
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
+/* The exception that is set is counted, if it is ours. Returns -1 if it stays set. */
 static int contain(const mwpy_shell *self) {
     if (!PyErr_Occurred()) return 0;
-    if (!PyErr_ExceptionMatches(PyExc_Exception)) return -1;
+    if (!mwpy_is_ours()) return -1;
     raised r = take();
     PyObject *result = PyObject_CallMethodOneArg(self->host, name_trouble, r.error ? r.error : Py_None);
     drop(r);
-    if (!result && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
+    if (!result && mwpy_is_ours()) PyErr_Clear();
     Py_XDECREF(result);
     return PyErr_Occurred() ? -1 : 0;
 }

@@ -5,7 +5,9 @@
 
 PyTypeObject *mwpy_tokens_type;
 
-static PyObject *slot_name;
+static PyObject *slot_name; /* "_memwatch" */
+
+int mwpy_intern_slot(void) { return (slot_name = PyUnicode_InternFromString("_memwatch")) ? 0 : -1; }
 
 /* The object is gone. `object`: (beside, address). */
 static PyObject *forget(PyObject *object, PyObject *ref) {
@@ -49,6 +51,26 @@ static PyObject *in_slot(PyObject *of, bool *has) {
     return held;
 }
 
+PyObject *mwpy_slot(PyObject *module, PyObject *of) {
+    (void)module;
+    bool has;
+    PyObject *value = in_slot(of, &has);
+    return has ? value : Py_NewRef(Py_None);
+}
+
+static int fill_slot(PyObject *of, PyObject *value) {
+    return PyMemberDescr_Type.tp_descr_set(_PyType_Lookup(Py_TYPE(of), slot_name), of, value);
+}
+
+PyObject *mwpy_set_slot(PyObject *module, PyObject *const *args, Py_ssize_t n) {
+    (void)module;
+    bool has = false;
+    if (n == 2) Py_XDECREF(in_slot(args[0], &has));
+    if (!has) return PyErr_Format(PyExc_TypeError, "set_slot() takes an object of a composed class, and a value");
+    if (fill_slot(args[0], args[1])) return NULL;
+    Py_RETURN_NONE;
+}
+
 PyObject *mwpy_held(mwpy_tokens *self, PyObject *of, bool create) {
     bool has;
     PyObject *held = in_slot(of, &has);
@@ -57,7 +79,7 @@ PyObject *mwpy_held(mwpy_tokens *self, PyObject *of, bool create) {
         Py_SETREF(held, PyList_New(1));
         if (!held) return NULL;
         PyList_SET_ITEM(held, 0, Py_NewRef(Py_None));
-        if (PyMemberDescr_Type.tp_descr_set(_PyType_Lookup(Py_TYPE(of), slot_name), of, held)) Py_CLEAR(held);
+        if (fill_slot(of, held)) Py_CLEAR(held);
         return held;
     }
     PyObject *address = PyLong_FromVoidPtr(of);
@@ -97,7 +119,6 @@ static PyObject *set(PyObject *self, PyObject *const *args, Py_ssize_t n) {
 }
 
 static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    if (!slot_name && !(slot_name = PyUnicode_InternFromString("_memwatch"))) return NULL;
     if (PyTuple_GET_SIZE(args) || keywords) return PyErr_Format(PyExc_TypeError, "Tokens() takes no arguments");
     mwpy_tokens *self = (mwpy_tokens *)type->tp_alloc(type, 0);
     if (self && !(self->beside = PyDict_New())) Py_CLEAR(self);

@@ -30,14 +30,14 @@ static int report(mwpy_tracer *self) {
     mwpy_unhush();
     Py_DECREF(error);
     Py_XDECREF(result);
-    if (!result && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear(); /* of a handler of the program's own */
+    if (!result && mwpy_is_ours()) PyErr_Clear(); /* of a handler of the program's own */
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* What an exception becomes: nothing that the program sees, unless it isn't ours (a KeyboardInterrupt that came in
+/* What an exception becomes: nothing that the program sees, unless it isn't ours (a signal's, that came in
  * between). Returns what the method returns. */
 static PyObject *swallow(mwpy_tracer *self) {
-    if (!PyErr_ExceptionMatches(PyExc_Exception)) return NULL;
+    if (!mwpy_is_ours()) return NULL;
     mwpy_trouble(self);
     if (report(self)) return NULL;
     Py_RETURN_NONE;
@@ -400,6 +400,10 @@ static PyMethodDef functions[] = {
     {"in_force", in_force, METH_NOARGS, "in_force()\n--\n\nId of the statement in force here and now; 0: none."},
     {"clock_types", mwpy_clock_types, METH_NOARGS, "clock_types()\n--\n\nThe interpreter's own types of datetime."},
     {"ends_of", mwpy_ends_of, METH_VARARGS, "ends_of(buffer, most)\n--\n\nThe ends of a buffer, and its length."},
+    {"slot", mwpy_slot, METH_O, "slot(object)\n--\n\nWhat is in its slot _memwatch; None: nothing, or no slot."},
+    {"set_slot", (PyCFunction)(void (*)(void))mwpy_set_slot, METH_FASTCALL, "set_slot(object, value)\n--\n\n"},
+    {"raise_unless_ours", mwpy_raise_unless_ours, METH_O,
+     "raise_unless_ours(error)\n--\n\nRaises it if it isn't ours to swallow."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -409,8 +413,8 @@ static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type) {
 }
 
 static int fill(PyObject *module) {
-    if (mwpy_make_flow() || mwpy_intern_names(&begins) || mwpy_intern_names(&ends) || mwpy_intern_names(&fetched) ||
-        mwpy_intern_names(&transaction) || mwpy_intern_names(&savepoint_signature) ||
+    if (mwpy_make_flow() || mwpy_intern_slot() || mwpy_intern_names(&begins) || mwpy_intern_names(&ends) ||
+        mwpy_intern_names(&fetched) || mwpy_intern_names(&transaction) || mwpy_intern_names(&savepoint_signature) ||
         add_type(module, &mwpy_hasher_spec, &mwpy_hasher_type) || add_type(module, &mwpy_part_spec, &mwpy_part_type) ||
         add_type(module, &mwpy_connection_spec, &mwpy_connection_type) ||
         add_type(module, &mwpy_statement_spec, &mwpy_statement_type) ||

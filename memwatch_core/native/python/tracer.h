@@ -111,6 +111,11 @@ typedef struct mwpy_tokens {
     PyObject_HEAD PyObject *beside;
 } mwpy_tokens;
 
+/* What is in the slot `_memwatch` of an object of a composed class, past whatever attributes the program has. */
+int mwpy_intern_slot(void);
+PyObject *mwpy_slot(PyObject *module, PyObject *of);
+PyObject *mwpy_set_slot(PyObject *module, PyObject *const *args, Py_ssize_t n);
+
 extern PyTypeObject *mwpy_tracer_type, *mwpy_connection_type, *mwpy_statement_type, *mwpy_part_type, *mwpy_hasher_type,
     *mwpy_tokens_type, *mwpy_running_type, *mwpy_shell_type;
 extern PyType_Spec mwpy_tracer_spec, mwpy_connection_spec, mwpy_statement_spec, mwpy_part_spec, mwpy_hasher_spec,
@@ -119,6 +124,10 @@ extern PyType_Spec mwpy_tracer_spec, mwpy_connection_spec, mwpy_statement_spec, 
 static inline mwpy_action mwpy_action_of(const mwpy_statement *s) {
     return (mwpy_action)PyLong_AsLong(PyTuple_GET_ITEM(s->head, 1));
 }
+
+/* Whether the exception that is set is ours to swallow: an Exception that no handler of a signal has raised. */
+bool mwpy_is_ours(void);
+PyObject *mwpy_raise_unless_ours(PyObject *module, PyObject *error);
 
 uint64_t mwpy_now(void);
 

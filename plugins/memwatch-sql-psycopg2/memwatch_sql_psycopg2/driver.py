@@ -12,10 +12,12 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
+from memwatch_core.native.tracing import set_slot, slot
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase, Outcome, Wrapper
 from memwatch_plugins.sql.around import Around, Shell
-from memwatch_plugins.sql.plain import is_a, plain
+from memwatch_plugins.sql.dbapi import is_composed
+from memwatch_plugins.sql.plain import Own, is_a, plain
 
 from .statements import STATEMENTS, composed
 
@@ -51,29 +53,45 @@ class Psycopg2Driver(DbapiDriverBase):
 
     # ---- connections ------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _own(self) -> Own:
+        """What psycopg2's connections have, whatever the program's subclasses of them."""
+        return Own(self._plain_connection)
+
+    @cached_property
+    def _cursors_own(self) -> Own:
+        from psycopg2.extensions import cursor
+
+        return Own(cursor)
+
+    def connected(self) -> Any:
+        from psycopg2.extensions import cursor
+
+        return cursor.connection
+
     def database(self, identity: Any) -> Database:
-        if identity.closed:
+        if self._own.closed(identity):
             return Database()
-        info = identity.info
+        info = self._own.info(identity)
         host = info.host or ""
         if host.startswith("/"):
             return Database(info.dbname, f"{host}/.s.PGSQL.{info.port}")
         return Database(info.dbname, f"[{host}]:{info.port}" if ":" in host else f"{host}:{info.port}")
 
     def in_transaction(self, connection: Any) -> bool | None:
-        status = connection.get_transaction_status()  # libpq's: asks nobody
-        if status in (INTRANS, INERROR) or connection.status == PREPARED:
+        status = self._own.get_transaction_status(connection)  # libpq's: asks nobody
+        if status in (INTRANS, INERROR) or self._own.status(connection) == PREPARED:
             return True
         return None if status == UNKNOWN else False
 
     def is_closed(self, connection: Any) -> bool:
-        return bool(connection.closed)
+        return bool(self._own.closed(connection))
 
     def rolled_back(self, cursor: Any) -> bool:
-        return bool(cursor.statusmessage == "ROLLBACK")
+        return bool(self._cursors_own.statusmessage(cursor) == "ROLLBACK")
 
     def commits(self, connection: Any) -> Outcome:
-        return "rolled back" if connection.get_transaction_status() == INERROR else "committed"
+        return "rolled back" if self._own.get_transaction_status(connection) == INERROR else "committed"
 
     def around_connection(self, names: Callable[[str], bool]) -> dict[str, Around]:
         found = super().around_connection(names)
@@ -100,7 +118,7 @@ class Psycopg2Driver(DbapiDriverBase):
 
         def before(connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
             # What was prepared isn't rolled back by this: it counts as committed, as PREPARE TRANSACTION by text does.
-            return "committed" if connection.status == PREPARED else "closed"
+            return "committed" if self._own.status(connection) == PREPARED else "closed"
 
         def after(connection: Any, token: Outcome, result: Any) -> None:
             if self.tracer is not None:
@@ -116,8 +134,9 @@ class Psycopg2Driver(DbapiDriverBase):
         def after(cursor: Any, token: Any, result: Any) -> None:
             if token is None:
                 return
-            if cursor.connection.async_:  # psycopg2 doesn't keep the cursor alive meanwhile, so we don't either
-                cursor.connection._memwatch = (weakref.ref(cursor), token)
+            connection = self.connection_of(cursor)
+            if self._own.async_(connection):  # psycopg2 doesn't keep the cursor alive meanwhile, so we don't either
+                set_slot(connection, (weakref.ref(cursor), token))
             else:
                 self._ends(cursor, token)
 
@@ -132,10 +151,10 @@ class Psycopg2Driver(DbapiDriverBase):
 
     def _pending(self, connection: Any) -> tuple[Any, Any] | None:
         """The statement of an asynchronous connection that isn't known to have been run, once: its cursor, token."""
-        pending = getattr(connection, "_memwatch", None)
+        pending = slot(connection)
         if pending is None:
             return None
-        connection._memwatch = None
+        set_slot(connection, None)
         return pending[0](), pending[1]
 
     def _polling(self) -> Around:
@@ -179,7 +198,7 @@ class Psycopg2Driver(DbapiDriverBase):
 
             def cursor(self, *args: Any, **kwargs: Any) -> Any:
                 named = args[1] if len(args) > 1 else kwargs.get("cursor_factory")
-                factory = named or self.cursor_factory or plain_cursor
+                factory = named or driver._own.cursor_factory(self) or plain_cursor
                 if driver.tracer is None:
                     pass
                 elif not (is_a(factory, type) and issubclass(factory, plain_cursor)):
@@ -198,11 +217,11 @@ class Psycopg2Driver(DbapiDriverBase):
         return plain(composed(statement))
 
     def after(self, cursor: Any) -> tuple[int | None, bool | None]:
-        connection = cursor.connection
-        in_transaction = self.in_transaction(connection)
-        rows = None if cursor.description is not None or cursor.name is not None else cursor.rowcount
+        own = self._cursors_own
+        in_transaction = self.in_transaction(own.connection(cursor))
+        rows = None if own.description(cursor) is not None or own.name(cursor) is not None else own.rowcount(cursor)
         if self._bulks and id(cursor) in self._bulks:
-            self._bulks[id(cursor)] += cursor.rowcount
+            self._bulks[id(cursor)] += own.rowcount(cursor)
             rows = None
         return rows, in_transaction
 
@@ -229,7 +248,7 @@ class Psycopg2Driver(DbapiDriverBase):
 
     def _bulk(self, counts: bool) -> Wrapper:
         def ends(cursor: Any, token: Any, rows: int) -> None:
-            in_transaction = self.in_transaction(cursor.connection)
+            in_transaction = self.in_transaction(self.connection_of(cursor))
             if self.tracer is not None:
                 self.tracer.statement_ends(token, rows if counts else None, in_transaction=in_transaction)
 
@@ -238,7 +257,7 @@ class Psycopg2Driver(DbapiDriverBase):
         def wrapper(call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             given = dict(zip(("cur", "sql", "argslist"), args, strict=False)) | kwargs
             cursor = given.get("cur")
-            if not hasattr(type(cursor), "_memwatch"):
+            if not is_composed(type(cursor)):
                 return call(*args, **kwargs)
             self._bulks[id(cursor)] = 0
             token = None

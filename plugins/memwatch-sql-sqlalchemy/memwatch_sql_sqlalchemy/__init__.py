@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from memwatch_core.hookspecs import hookimpl
+from memwatch_core.native.tracing import slot
 from memwatch_core.records import Database, SqlDriver
 from memwatch_plugins.sql import Outcome, SqlDriverBase
 from memwatch_plugins.sql.around import Around, traced
@@ -112,7 +113,7 @@ class SqlalchemyDriver(SqlDriverBase):
         the driver names. If it allows no weak references, as sqlite3's, the pool's record of it."""
         raw = getattr(connection, "dbapi_connection", connection)
         below = dialect.get_driver_connection(raw)
-        below = getattr(below, "_memwatch", below)
+        below = slot(below) or below
         if type(below).__weakrefoffset__:
             return below
         record = self._records.get(id(raw))

@@ -17,7 +17,7 @@ from memwatch_plugins.sql.around import Around, traced
 if TYPE_CHECKING:
     from .driver import Sqlite3Driver
 
-_LEGACY = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL, Python 3.12
+LEGACY = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL, Python 3.12
 _HELPERS = ("_execute_insert", "_execute_fetchall")  # run a statement and hand out its rows in one call
 
 
@@ -39,7 +39,7 @@ class _Made(NamedTuple):
     """In sqlite3's old transaction control. Its getter raises in any thread but aiosqlite's; nothing sets it there."""
 
 
-class _Call:
+class Call:
     """Stands for the cursor that a method of a connection is about to make."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -77,7 +77,7 @@ class Aiosqlite:
 
     def _connect(self, call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         made = call(*args, **{**kwargs, "factory": Untraced(kwargs.get("factory", sqlite3.Connection))})
-        legacy = kwargs.get("autocommit", _LEGACY) == _LEGACY
+        legacy = kwargs.get("autocommit", LEGACY) == LEGACY
         self._made[made] = _Made(args[0] if args else kwargs["database"], legacy)
         return made
 
@@ -95,7 +95,7 @@ class Aiosqlite:
         if name == "executescript":
             self._driver.script_begins(below, made.legacy)
         if on is owner or (on is below and name in self._driver.runs):
-            on = _Call(below)
+            on = Call(below)
         return around, on, around.before(on, tuple(rest), kwargs), name
 
     def _after(self, owner: Any, state: Any, result: Any) -> None:
@@ -104,11 +104,11 @@ class Aiosqlite:
         around, on, token, name = state
         tracer = self._driver.tracer
         if name in _HELPERS and tracer is not None:
-            tracer.statement_ends(token, None, None, True, on.connection.in_transaction)
+            tracer.statement_ends(token, None, None, True, self._driver.in_transaction(on.connection))
             rows = len(result) if name == "_execute_fetchall" else int(result is not None)
             tracer.rows_fetched(token, rows, exhausted=True)
             return
-        if isinstance(on, _Call):
+        if isinstance(on, Call):
             on = result
             self._driver.keep(on, token)
         around.after(on, token, result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import _sqlite3
 import functools
 import os
 import pathlib
@@ -12,12 +12,17 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
+from memwatch_core.native.tracing import set_slot, slot
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase
 from memwatch_plugins.sql.around import traced
-from memwatch_plugins.sql.plain import is_a, plain
+from memwatch_plugins.sql.dbapi import ask
+from memwatch_plugins.sql.plain import Own, is_a, member, plain
 
-from .aio import Aiosqlite, Untraced
+from .aio import LEGACY, Aiosqlite, Call, Untraced
+
+_CONNECTION, _CURSOR = Own(sqlite3.Connection), Own(sqlite3.Cursor)
+_HAS_AUTOCOMMIT = hasattr(sqlite3.Connection, "autocommit")  # Python 3.12
 
 
 class Sqlite3Driver(DbapiDriverBase):
@@ -29,7 +34,10 @@ class Sqlite3Driver(DbapiDriverBase):
         self.aiosqlite = Aiosqlite(self)
 
     def patch(self) -> None:
-        self.replace(self._connect, (sqlite3, "connect"), (sqlite3.dbapi2, "connect"))
+        places: list[tuple[Any, str]] = [(sqlite3, "connect"), (sqlite3.dbapi2, "connect")]
+        if _sqlite3.connect is sqlite3.connect:  # it is pickled by this name
+            places.append((_sqlite3, "connect"))
+        self.replace(self._connect, *places)
         self.when_imported("aiosqlite", self.aiosqlite.patch)
 
     def _connect(self, call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -46,39 +54,46 @@ class Sqlite3Driver(DbapiDriverBase):
         return call(*args, **{**kwargs, "factory": traced})
 
     def identity(self, connection: Any) -> Any:
-        return getattr(connection, "_memwatch", None) or self.aiosqlite.owner(connection)
+        return slot(connection) or self.aiosqlite.owner(connection)
 
     def database(self, identity: Any) -> Database:
         named = identity.named if isinstance(identity, _Connected) else self.aiosqlite.file(identity)
         return Database(_database(named))
 
     def in_transaction(self, connection: Any) -> bool | None:
-        return connection.in_transaction  # type: ignore[no-any-return]
+        return _CONNECTION.in_transaction(connection)  # type: ignore[no-any-return]
+
+    def connection_of(self, cursor: Any) -> Any:
+        return cursor.connection if type(cursor) is Call else _CURSOR.connection(cursor)
+
+    def after(self, cursor: Any) -> tuple[int | None, bool | None]:
+        rows = None if _CURSOR.description(cursor) is not None else _CURSOR.rowcount(cursor)
+        return rows, _CONNECTION.in_transaction(_CURSOR.connection(cursor))
 
     def cursor_members(self, base: type) -> dict[str, Any]:
         run = traced(self, base, "executescript", self.running(), late=True)
 
         def executescript(cursor: Any, *args: Any, **kwargs: Any) -> Any:
-            self.script_begins(cursor.connection)
+            ask(self._script_begins, cursor)
             return run(cursor, *args, **kwargs)
 
         return {"executescript": functools.update_wrapper(executescript, run)}
 
-    def script_begins(self, connection: sqlite3.Connection, legacy: bool | None = None) -> None:
-        """A script commits first, in the transaction control that was the only one before Python 3.12: asked of the
-        connection, unless the caller knows."""
-        with contextlib.suppress(Exception):
-            if legacy is None:
-                legacy = getattr(connection, "autocommit", -1) == -1
-            if self.tracer is not None and legacy and connection.in_transaction:
-                self.tracer.transaction_ends(self.identity(connection), "committed")
+    def script_begins(self, connection: sqlite3.Connection, legacy: bool) -> None:
+        """A script commits first, in the transaction control that was the only one before Python 3.12."""
+        if self.tracer is not None and legacy and ask(self.in_transaction, connection):
+            self.tracer.transaction_ends(self.identity(connection), "committed")
+
+    def _script_begins(self, cursor: sqlite3.Cursor) -> None:
+        connection = self.connection_of(cursor)
+        self.script_begins(connection, not _HAS_AUTOCOMMIT or _CONNECTION.autocommit(connection) == LEGACY)
 
     def connection_members(self, base: type) -> dict[str, Any]:
         def __init__(connection: Any, *args: Any, **kwargs: Any) -> None:
             connected = _Connected(args[0] if args else kwargs.get("database"))
-            connection._memwatch = connected
-            base.__init__(connection, *args, **kwargs)  # type: ignore[misc]
-            connection._memwatch = connected  # sqlite3 clears it, if the object was a connection before
+            set_slot(connection, connected)
+            member(base, "__init__")(connection, *args, **kwargs)
+            set_slot(connection, connected)  # sqlite3 clears it, if the object was a connection before
 
         # _MakesCursors comes right before sqlite3.Connection, so that the cursor() of a class of the program's own gets
         # traced cursors as well.
