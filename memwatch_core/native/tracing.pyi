@@ -108,8 +108,8 @@ class Running:
         answers: bool,
     ) -> Running:
         """``statement``, ``parameters``: what the method calls its first two arguments, where they may be passed by
-        keyword. ``connection``: the attribute of cursors, or its descriptor, that is their connection and stands for it; None: the hooks
-        ``connection_of`` and ``identity`` tell. ``answers``: the hook ``rolled_back`` is asked."""
+        keyword. ``connection``: the attribute of cursors, or its descriptor, that is their connection and stands for
+        it; None: the hooks ``connection_of`` and ``identity`` tell. ``answers``: the hook ``rolled_back`` is asked."""
     def before(self, cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any:
         """The token of the statement that begins; None if the call lacks one."""
     def after(self, cursor: Any, token: Any, result: Any, /) -> None:
@@ -117,8 +117,8 @@ class Running:
 
 class Shell:
     """What is done around a library's function, contained: an Exception goes to ``host.trouble``. What else is raised,
-    and whatever a signal's handler raises, is the program's: ``failed`` is told, and it goes on. The program's trace and
-    profile functions aren't called meanwhile."""
+    and whatever a signal's handler raises, is the program's: ``failed`` is told, and it goes on. The program's trace
+    and profile functions aren't called meanwhile."""
 
     host: Any
 
@@ -136,8 +136,8 @@ def in_force() -> int:
     """Id of the statement in force here and now; 0: none."""
 
 def slot(of: Any, /) -> Any:
-    """What is in the slot ``_memwatch`` of an object of a composed class; None: nothing, or there is no slot. Nothing of
-    the program's is called."""
+    """What is in the slot ``_memwatch`` of an object of a composed class; None: nothing, or there is no slot. Nothing
+    of the program's is called."""
 
 def set_slot(of: Any, value: Any, /) -> None:
     """Raises TypeError for an object without the slot."""
