@@ -318,6 +318,7 @@ struct mw_core {
         struct admitted *pages;       /* by number */
         uint8_t *known, *fresh;       /* their bytes, as recorded, and room for as many */
         uint32_t *list, count;        /* of the tracker's thread */
+        _Atomic bool not_told;        /* recorded: it couldn't learn who stores */
         _Atomic uint32_t held[HOLDS]; /* threads that will meet a signal at the end of their system call, by tid, */
         struct asker holders[HOLDS];  /* and that call */
     } kernel;
@@ -332,7 +333,10 @@ struct mw_core {
     mw_lock signals_lock;
     mw_lock own_lock;
     struct own own[OWNS];
-    int own_pid;       /* whose numbers they are */
+    int own_pid; /* whose numbers they are */
+    struct {     /* what standard error is */
+        _Atomic uint64_t device, inode;
+    } told;
     bool without_uffd; /* pages are protected by mprotect from now on, whatever the tracker */
     struct { /* what of the loaded modules has been patched: the first `patched` of the list, as it was then */
         mw_lock lock;
@@ -429,6 +433,13 @@ MW_HIDDEN void replaced_closefrom(int first);
 MW_HIDDEN FILE *replaced_fdopen(int number, const char *mode);
 MW_HIDDEN long replaced_syscall(long number, ...);
 
+/* ---- tell.c ---- */
+MW_HIDDEN void tell_open(void);
+MW_HIDDEN void tell_redirected(void);                  /* the program has put a file of its choice there */
+MW_HIDDEN void tell(const char *text, size_t length);  /* to standard error; nothing if that isn't there any more */
+MW_HIDDEN void tell_formatted(const char *format, ...) /* at most 511 bytes; not async-signal-safe */
+    __attribute__((format(printf, 1, 2)));
+
 /* ---- registry.c ---- */
 struct piece { /* the part of a write that lies on one page, or on none of ours */
     uint32_t page;
@@ -474,6 +485,7 @@ MW_HIDDEN int uffd_protect(uintptr_t start, size_t size, bool on); /* off: and w
 MW_HIDDEN void uffd_close(void);
 MW_HIDDEN void uffd_look(void);       /* whether it is still there; caller holds mw.lock */
 MW_HIDDEN bool uffd_do_without(void); /* from now on; false: not now */
+MW_HIDDEN void uffd_give_up(void);    /* the same, and closes it; nobody else uses it yet; keeps errno */
 /* Codes of the signals that uffd-queue sends: run your store to address si_value, with the low half of the
  * instruction's in si_errno; don't go on before the page at si_value is protected again. */
 #define STORE_ANNOUNCED (-77)
@@ -488,6 +500,7 @@ enum whereabouts {
     IN_SYSTEM_CALL,
     ON_ITS_WAY, /* runs: it may be anywhere */
     IN_OTHER_PROCESS,
+    NOT_TOLD, /* no descriptor is left to ask with */
     GONE,
 };
 /* asker->call for one in a system call, *instruction for one in user code. */

@@ -222,6 +222,8 @@ static int put(int from, int to, int flags, bool with_flags) {
     }
     int result = with_flags ? dup3(from, to, flags) : dup2(from, to);
     if (which == OWN_UFFD) queue_look_again();
+    if (unlikely(to == 2) && from != 2 && result == 2 && raw_syscall4(SYS_getpid, 0, 0, 0, 0) == mw.own_pid)
+        tell_redirected();
     if (unlikely(which >= 0) && result < 0 && number_of(&mw.own[which]) != to && is_it(&mw.own[which], to)) {
         int why = errno;
         close(to); /* where ours was: without us, there would be nothing either */

@@ -34,7 +34,7 @@ MW_SIGNAL_SAFE static void report_refusal(const ucontext_t *context, uintptr_t a
     }
     memcpy(at, tail, sizeof tail - 1);
     at += sizeof tail - 1;
-    raw_syscall4(SYS_write, 2, (long)text, at - text, 0);
+    tell(text, (size_t)(at - text));
 }
 
 /* A store reached from a watched page into memory that can't be written: the fault that the CPU would have raised. */
@@ -114,7 +114,7 @@ MW_SIGNAL_SAFE static enum run_result run_faulted(const siginfo_t *info, ucontex
                                "value that it uses is its parent's (docs/guarantees.md, 'Forks')\n";
     uintptr_t address = (uintptr_t)info->si_addr;
     if (unlikely(info->si_code > 0 && is_gone(address))) {
-        raw_syscall4(SYS_write, 2, (long)gone, sizeof gone - 1, 0);
+        tell(gone, sizeof gone - 1);
         return RUN_NOT_OURS;
     }
     if (likely(info->si_code > 0 && arena_page_at(address) != NO_PAGE && is_write(context)))

@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -65,7 +64,7 @@ MW_SIGNAL_SAFE static void lose_values(void) {
         "memwatch: a forked child has no copies of the watched values (out of memory, or forked by "
         "a system call and not by libc's fork()): using one of them ends it\n";
     registry_lose();
-    if (arena_lose()) raw_syscall4(SYS_write, 2, (long)text, sizeof text - 1, 0);
+    if (arena_lose()) tell(text, sizeof text - 1);
 }
 
 MW_SIGNAL_SAFE void fork_notice(void) {
@@ -91,15 +90,26 @@ static int empty_pages(struct shared *pages) {
     return !error && mw.committed ? shared_use(pages, 0, mw.committed) : error;
 }
 
+static void say_without(void) {
+    if (mw.tracker->serve)
+        tell_formatted(
+            "memwatch: forked child %d: %s doesn't work here (%s): what the kernel writes by itself isn't seen\n",
+            getpid(), mw.tracker->name, strerror(errno));
+}
+
 /* Without userfaultfd (no descriptor is left, privileges were dropped) mprotect will do. */
 static void open_tracker(void) {
     mw.without_uffd = false;
     if (!mw.tracker->open()) return;
     mw.without_uffd = true;
-    if (mw.tracker->serve)
-        dprintf(2,
-                "memwatch: forked child %d: %s doesn't work here (%s): what the kernel writes by itself isn't seen\n",
-                getpid(), mw.tracker->name, strerror(errno));
+    say_without();
+}
+
+/* So it will where our thread is refused (RLIMIT_NPROC, pids.max). */
+static void serve_tracker(void) {
+    if (!mw.tracker->serve || !mw.tracker->serve()) return;
+    uffd_give_up();
+    say_without();
 }
 
 /* Takes `copy`, or makes pages that are empty. */
@@ -110,7 +120,8 @@ static int become_whole(struct shared *copy) {
     open_tracker();
     if ((error = arena_replace(copy ? copy : &empty)) || (error = code_replace())) return error;
     atomic_store(&mw.process->state, PROCESS_WHOLE);
-    return mw.tracker->serve ? mw.tracker->serve() : MW_OK;
+    serve_tracker();
+    return MW_OK;
 }
 
 int fork_settle(void) {
@@ -169,7 +180,7 @@ static void in_child(void) {
     atomic_store(&mw.process->state, PROCESS_BARE);
     int error = copied ? become_whole(&mw.fork.copy) : mw.fork.error;
     if (!copied || error) lose_values();
-    if (error) dprintf(2, "memwatch: forked child %d is not watched: %s\n", getpid(), mw_strerror(error));
+    if (error) tell_formatted("memwatch: forked child %d is not watched: %s\n", getpid(), mw_strerror(error));
     unmask_signals(mask);
 }
 

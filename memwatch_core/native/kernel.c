@@ -92,12 +92,12 @@ static bool outlives(uint32_t name) {
     }
 }
 
-/* What /proc/self/task/<tid>/<name> says; its length, or less than 1. */
+/* What /proc/self/task/<tid>/<name> says; its length, or less than 1: -errno if it can't be opened. */
 static ssize_t ask(uint32_t tid, const char *name, char *text, size_t size) {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%u/%s", tid, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return -1;
+    if (fd < 0) return -errno;
     ssize_t n = read(fd, text, size - 1);
     close(fd);
     text[n > 0 ? n : 0] = 0;
@@ -108,7 +108,9 @@ enum whereabouts kernel_where(struct asker *asker, uintptr_t *instruction) {
     char text[256], path[32];
     asker->call = (struct mwj_call){.name = UNKNOWN_CALL, .fd = -1};
     asker->holdable = false;
-    if (ask(asker->tid, "syscall", text, sizeof text) <= 0) {
+    ssize_t length = ask(asker->tid, "syscall", text, sizeof text);
+    if (length == -EMFILE || length == -ENFILE) return NOT_TOLD;
+    if (length <= 0) {
         snprintf(path, sizeof path, "/proc/%u", asker->tid);
         return !asker->tid || !access(path, F_OK) ? IN_OTHER_PROCESS : GONE;
     }
@@ -295,6 +297,7 @@ int kernel_open(void) {
         mw.kernel.count = 0;
         atomic_store(&mw.kernel.compared, 0);
         memset(mw.kernel.held, 0, sizeof mw.kernel.held);
+        mw.kernel.not_told = false;
         return MW_OK;
     }
     mw.kernel.pages = arena_table(pages * sizeof *mw.kernel.pages);

@@ -63,6 +63,7 @@ typedef enum mw_error {
     MW_ERR_FILE_SIZE = -25,    /* the memfd behind the pages may not grow: RLIMIT_FSIZE, or ftruncate refused */
     MW_ERR_EMULATED = -26,     /* valgrind runs the program, on a CPU of its own */
     MW_ERR_FOLDER = -27,       /* the folder is another user's, or others may write to it, or it is a symbolic link */
+    MW_ERR_THREAD = -28,       /* the tracker's thread couldn't be started: see errno */
 } mw_error;
 
 /* One sentence: what happened and what to do about it. Never NULL; static storage. Async-signal-safe. */

@@ -23,7 +23,7 @@
 
 enum room { ROOM_MADE, ROOM_NONE, ROOM_UNREAD, ROOM_UNCOMMITTED };
 
-#define SAY(text) raw_syscall4(SYS_write, 2, (long)(text), sizeof(text) - 1, 0)
+#define SAY(text) tell(text, sizeof(text) - 1)
 
 /* ---- segments ---- */
 

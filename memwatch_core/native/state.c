@@ -62,6 +62,9 @@ static const char *const sentences[] = {
     [-MW_ERR_FOLDER] =
         "the session's folder must be a folder, no symbolic link, that belongs to the user who runs this "
         "process and that nobody else may write to: set journal.folder to one of your own",
+    [-MW_ERR_THREAD] =
+        "the tracker needs a thread of its own, which was refused: raise RLIMIT_NPROC (ulimit -u) or pids.max, or "
+        "choose another tracker (core.tracker)",
     [-MW_ERR_INTERPOSE] = "the import table of a loaded module couldn't be read or patched",
 };
 
@@ -128,6 +131,8 @@ static int start(mw_tracker wanted) {
     int error = cpu_and_kernel_serve();
     if (error) return error;
     thread_first();
+    mw.own_pid = getpid();
+    tell_open();
     clock_open();
     mw.tracker_reason[0] = 0;
     if ((error = choose_tracker(wanted)) || (error = arena_open()) || (error = code_open()) || (error = form_open()) ||

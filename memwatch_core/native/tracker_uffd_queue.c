@@ -8,10 +8,12 @@
  * would go on by itself. */
 #include "core.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -23,6 +25,7 @@
 
 enum {
     BATCH = 64,
+    LONGEST_WAIT = 100, /* ms */
     LOOKS = 4,          /* at a thread that is on its way */
     FUTILE_MOST = 64,   /* signals in a row that don't arrive */
     DOUBTFUL_MOST = 64, /* messages in a row from one that can't be found waiting */
@@ -74,6 +77,15 @@ static bool is_uprobed(uintptr_t instruction, bool futile) {
     return found;
 }
 
+/* Its store goes unseen as such: what it leaves is compared. */
+static void record_not_told(void) {
+    static const char why[] = "no descriptor was left to ask who stores: stores were let through, and several of them "
+                              "may be one event";
+    uint64_t some = 1;
+    if (!atomic_exchange(&mw.kernel.not_told, true))
+        journal_blob(MWJ_LOST, 0, thread_id(), 0, &some, 8, why, sizeof why - 1);
+}
+
 /* True if the kernel is to be let write; otherwise all that can be done has been. A message may be stale: a signal woke
  * who waited, and it will ask again, or has gone on to something else. One that a signal finds in a system call is
  * woken too, but asks again for ever, without waiting. */
@@ -86,6 +98,7 @@ static bool is_kernel(struct waiting *w, struct patience *patience) {
     for (int look = 0; look < LOOKS; look++) switch (kernel_where(&w->asker, &instruction)) {
         case GONE: return false;
         case IN_OTHER_PROCESS: return true;
+        case NOT_TOLD: record_not_told(); return true;
         case IN_USER_CODE:
             patience->doubtful = 0;
             patience->futile = patience->met == met ? patience->futile + 1 : 0;
@@ -126,16 +139,17 @@ static bool is_listed(const struct waiting *list, unsigned count, const struct w
 }
 
 /* False: userfaultfd is gone. While we wait, the kernel keeps it for us, even if the program closes it. If its number
- * has changed before we wait, we are waiting for something else, and a signal tells. */
+ * has changed, a signal tells; but not if a raw system call has put another file there: woken, ppoll looks at that, and
+ * goes on waiting. So it never waits for long. */
 static bool wait_for_messages(void) {
     int most = kernel_compare();
-    struct timespec timeout = {most / 1000, most % 1000 * 1000000L};
+    struct timespec timeout = {0, (most < 0 ? LONGEST_WAIT : most) * 1000000L};
     struct pollfd ready = {.fd = own_hold(OWN_UFFD), .events = POLLIN};
     sigset_t mask;
     own_let_go();
     sigfillset(&mask); /* but for those by which libc has every thread change its user */
     sigdelset(&mask, SIGBUS);
-    if (ready.fd >= 0) ppoll(&ready, 1, most < 0 ? NULL : &timeout, &mask);
+    if (ready.fd >= 0) ppoll(&ready, 1, &timeout, &mask);
     return ready.fd >= 0;
 }
 
@@ -143,6 +157,16 @@ void queue_look_again(void) {
     siginfo_t info = {.si_signo = SIGBUS, .si_code = NUMBER_MOVED};
     uint32_t thread = atomic_load(&mw.kernel.thread);
     if (thread) raw_syscall4(SYS_rt_tgsigqueueinfo, raw_syscall4(SYS_getpid, 0, 0, 0, 0), thread, SIGBUS, (long)&info);
+}
+
+/* Who waits for us still does if another process has a copy of userfaultfd. What a signal wakes stores once more. */
+static void wake_all(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *task; tasks && (task = readdir(tasks));) {
+        uint32_t tid = (uint32_t)strtoul(task->d_name, NULL, 10);
+        if (tid && kernel_waits(tid)) uffd_signal(tid, NUMBER_MOVED, 0, 0);
+    }
+    if (tasks) closedir(tasks);
 }
 
 static void *take_messages(void *unused) {
@@ -168,6 +192,7 @@ static void *take_messages(void *unused) {
     lock_take(&mw.lock, thread_id());
     uffd_look();
     lock_release(&mw.lock);
+    wake_all();
     return NULL;
 }
 
@@ -186,7 +211,10 @@ static int queue_serve(void) {
     int failed = pthread_create(&thread, &attributes, take_messages, NULL);
     pthread_sigmask(SIG_SETMASK, &kept, NULL);
     pthread_attr_destroy(&attributes);
-    if (failed) return MW_ERR_NO_MEMORY;
+    if (failed) {
+        errno = failed;
+        return MW_ERR_THREAD;
+    }
     pthread_setname_np(thread, "memwatch");
     return MW_OK;
 }

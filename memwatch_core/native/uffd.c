@@ -90,14 +90,14 @@ static void protect_all(void) {
 }
 
 void uffd_look(void) {
+    static const char unseen[] = "memwatch: the program has closed MemWatch's userfaultfd: stores since then went "
+                                 "unseen; from now on they are seen again\n";
     if (!process_is_whole() || mw.without_uffd || mw.tracker->id == MW_TRACKER_READONLY) return;
     struct own_turn turn = own_enter(OWN_UFFD);
     own_leave(&turn);
     if (turn.number >= 0) return;
     protect_all();
-    dprintf(2,
-            "memwatch: the program has closed MemWatch's userfaultfd: stores since then went unseen; from now on they "
-            "are seen again\n");
+    tell(unseen, sizeof unseen - 1);
     registry_record_unseen("the program closed MemWatch's userfaultfd: stores went unseen until that was found");
 }
 
@@ -107,4 +107,11 @@ bool uffd_do_without(void) {
     if (mw.tracker && !mw.without_uffd) protect_all();
     lock_release(&mw.lock);
     return true;
+}
+
+void uffd_give_up(void) {
+    int why = errno;
+    protect_all();
+    own_close(OWN_UFFD);
+    errno = why;
 }
