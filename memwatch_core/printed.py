@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from contextlib import suppress
 from typing import TextIO
@@ -65,8 +66,34 @@ def put_bytes(data: bytes) -> None:
     sys.stdout.buffer.write(data)
 
 
+def _standard_error() -> tuple[int, int] | None:
+    """What has its number, as far as it came by inheritance or ``dup2``: what Python opens is closed by exec."""
+    try:
+        file = os.fstat(2)
+        return (file.st_dev, file.st_ino) if os.get_inheritable(2) else None
+    except OSError:
+        return None
+
+
+_at_first = _standard_error()
+
+
+def _is_covered(stream: TextIO) -> bool:
+    """Whether it writes to a file that got the number of standard error after the program had closed that."""
+    try:
+        if stream.fileno() != 2:
+            return False
+    except (OSError, ValueError, AttributeError):
+        return False  # of the program's own making
+    now = _standard_error()
+    return now is None or (now != _at_first and stat.S_ISREG(os.fstat(2).st_mode))
+
+
 def say(text: str) -> None:
-    """A message of our own, to standard error: standard output belongs to the program."""
+    """A message of our own, to standard error: standard output belongs to the program. Nothing is said where another
+    file has the number of standard error."""
     with suppress(OSError, ValueError, AttributeError):  # nobody listens: closed, or there is none
+        if _is_covered(sys.stderr):
+            return
         write(sys.stderr, "".join(f"memwatch: {clean(line)}\n" for line in text.splitlines() or [""]))
         sys.stderr.flush()

@@ -90,9 +90,12 @@ def _join_by_default() -> process.Journal:
             return journal
         closed = process.closed()
         if closed is not None:
+            who = "has closed its journal"
+            if process.closed_by() != os.getpid():
+                who = f"was forked when process {process.closed_by()} had closed its journal"
             raise SessionError(
-                f"closed session: this process has closed its journal {closed}; watch inside `with "
-                "memwatch_core.session():`, or before it ends"
+                f"closed session: this process {who} {closed}; watch inside `with memwatch_core.session():`, or before "
+                "it ends"
             )
         folder = os.environ.get("MEMWATCH_SESSION")
         if folder:

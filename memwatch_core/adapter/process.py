@@ -42,6 +42,7 @@ class Journal:
 _lock = threading.RLock()
 _journal: Journal | None = None
 _closed: Path | None = None
+_closed_by: int | None = None
 
 
 def journal() -> Journal | None:
@@ -50,8 +51,13 @@ def journal() -> Journal | None:
 
 
 def closed() -> Path | None:
-    """The journal that this process has closed, if none is open now."""
+    """The journal that this process has closed, or that its parent had before it forked, if none is open now."""
     return _closed
+
+
+def closed_by() -> int | None:
+    """The process that has closed it."""
+    return _closed_by
 
 
 def opening() -> AbstractContextManager[bool]:
@@ -103,7 +109,7 @@ def close_journal() -> None:
 
     Watched values can still be read, and unwatched for their plain value; writing one is a SessionError.
     """
-    global _journal, _closed
+    global _journal, _closed, _closed_by
     with _lock:
         if _journal is None:
             return
@@ -111,7 +117,7 @@ def close_journal() -> None:
         core.close_journal()
         proxy.provide_origins(False)
         proxy.forget_sites()
-        _closed, _journal = _journal.path, None
+        _closed, _closed_by, _journal = _journal.path, os.getpid(), None
 
 
 def _after_fork() -> None:

@@ -36,7 +36,14 @@ TRACK_LOCALS: int = lib.MW_TRACK_LOCALS
 METADATA_MAX: int = lib.MW_METADATA_MAX
 ABI_VERSION: int = lib.MW_ABI_VERSION
 _WITH_ERRNO = frozenset(
-    {lib.MW_ERR_JOURNAL_OPEN, lib.MW_ERR_NO_TRACKER, lib.MW_ERR_NO_MEMORY, lib.MW_ERR_EXECUTABLE, lib.MW_ERR_FILE_SIZE}
+    {
+        lib.MW_ERR_JOURNAL_OPEN,
+        lib.MW_ERR_NO_TRACKER,
+        lib.MW_ERR_NO_MEMORY,
+        lib.MW_ERR_EXECUTABLE,
+        lib.MW_ERR_FILE_SIZE,
+        lib.MW_ERR_THREAD,
+    }
 )
 
 
