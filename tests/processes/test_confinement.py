@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trackers import need
 
 WATCHES = """
 import json, os, sys
@@ -124,3 +125,50 @@ def test_doctor_calls_a_machine_unfit_that_serves(tmp_path: Path) -> None:
     assert "RLIMIT_AS allows 1,024 MiB" in said
     assert "starts, with tracker readonly" in said
     assert done.returncode == 0, done.stdout
+
+
+NO_THREAD = """
+import os, sys
+import memwatch_core, sandbox
+from memwatch_core import watch
+
+events, lost = [], []
+class Sink:
+    def write(self, records):
+        events.extend(each for each in records if type(each).__name__ == "Event")
+        lost.extend(each for each in records if type(each).__name__ == "Lost")
+    def flush(self): pass
+    def close(self): pass
+
+with memwatch_core.session(folder=sys.argv[1], sinks=[Sink()]):
+    count, data = watch(0, name="count"), watch(bytearray(8), name="data")
+    count += 1
+    sandbox.refuse("threads")
+    child = os.fork()
+    if not child:
+        count += 1
+        memoryview(data)[4] = 7
+        more = watch(5, name="more")
+        more += 1
+        os._exit(0 if (count, data[4], more) == (2, 7, 6) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert (count, data[4]) == (1, 0)
+assert not lost
+assert [each.variable for each in events if each.pid == child] == ["count", "data", "more"], events
+"""
+
+
+def test_a_child_that_may_not_start_the_tracker_s_thread_keeps_its_values(tmp_path: Path) -> None:
+    need("uffd-queue")
+    done = run("import os; os.environ['MEMWATCH_CORE_TRACKER'] = 'uffd-queue'" + NO_THREAD, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "uffd-queue doesn't work here (Operation not permitted): what the kernel writes" in done.stderr
+    assert "not watched" not in done.stderr
+
+
+def test_refused_thread_is_named_as_such(tmp_path: Path) -> None:
+    need("uffd-queue")
+    start = "import memwatch_core.native.core as core, sandbox; sandbox.refuse('threads'); core.start('uffd-queue')"
+    done = run(start, tmp_path)
+    assert "a thread of its own, which was refused: raise RLIMIT_NPROC" in done.stderr
+    assert "Operation not permitted" in done.stderr

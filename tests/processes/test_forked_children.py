@@ -197,3 +197,32 @@ def test_hooks_around_a_fork_are_disturbed(tmp_path: Path) -> None:
     for line in found:
         by_process.setdefault(line["pid"], []).append(line["new"])
     assert sorted(by_process.values()) == [[1, 2, 3, 4, 100], [2, 3, 4], [4], [4]]
+
+
+LEFT = """
+import os
+import memwatch_core
+
+with memwatch_core.session(sinks=[]):
+    x = memwatch_core.watch(1, name="x")
+    x += 1
+child = os.fork()
+try:
+    memwatch_core.watch(2)
+except memwatch_core.errors.SessionError as error:
+    forked = f"was forked when process {os.getppid()} had closed its journal " in str(error)
+    own = "this process has closed its journal " in str(error)
+    assert (forked, own) == ((False, True) if child else (True, False)), error
+else:
+    raise AssertionError("a journal was opened")
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    with memwatch_core.session(sinks=[]):
+        assert memwatch_core.watch(3) == 3
+"""
+
+
+def test_child_of_a_process_that_has_left_its_session_is_told_whose_it_was(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LEFT], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
