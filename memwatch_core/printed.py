@@ -66,11 +66,12 @@ def put_bytes(data: bytes) -> None:
     sys.stdout.buffer.write(data)
 
 
-def _standard_error() -> tuple[int, int] | None:
-    """What has its number, as far as it came by inheritance or ``dup2``: what Python opens is closed by exec."""
+def _standard_error() -> os.stat_result | None:
+    """What has its number, if it came by inheritance or ``dup2``, or is a terminal: what Python opens is closed by
+    exec."""
     try:
         file = os.fstat(2)
-        return (file.st_dev, file.st_ino) if os.get_inheritable(2) else None
+        return file if os.get_inheritable(2) or stat.S_ISCHR(file.st_mode) else None
     except OSError:
         return None
 
@@ -83,10 +84,12 @@ def _is_covered(stream: TextIO) -> bool:
     try:
         if stream.fileno() != 2:
             return False
+        if _at_first and os.path.samestat(_at_first, os.fstat(2)):
+            return False
     except (OSError, ValueError, AttributeError):
-        return False  # of the program's own making
+        return False  # of the program's own making, or closed
     now = _standard_error()
-    return now is None or (now != _at_first and stat.S_ISREG(os.fstat(2).st_mode))
+    return now is None or stat.S_ISREG(now.st_mode)
 
 
 def say(text: str) -> None:

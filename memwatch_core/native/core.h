@@ -318,7 +318,7 @@ struct mw_core {
         struct admitted *pages;       /* by number */
         uint8_t *known, *fresh;       /* their bytes, as recorded, and room for as many */
         uint32_t *list, count;        /* of the tracker's thread */
-        _Atomic bool not_told;        /* recorded: it couldn't learn who stores */
+        uint32_t not_told;            /* generation of the journal that says: it couldn't learn who stores */
         _Atomic uint32_t held[HOLDS]; /* threads that will meet a signal at the end of their system call, by tid, */
         struct asker holders[HOLDS];  /* and that call */
     } kernel;

@@ -297,7 +297,6 @@ int kernel_open(void) {
         mw.kernel.count = 0;
         atomic_store(&mw.kernel.compared, 0);
         memset(mw.kernel.held, 0, sizeof mw.kernel.held);
-        mw.kernel.not_told = false;
         return MW_OK;
     }
     mw.kernel.pages = arena_table(pages * sizeof *mw.kernel.pages);

@@ -3,8 +3,8 @@
  * A program may close it, as daemons do; the next file that it opens has the number then, and nothing of ours may get
  * into that. So device and inode are remembered when the core starts, and again when the program redirects it (dup2,
  * dup3). What has come there in another way is the program's, whatever it is: then only the journal and the counts
- * tell. At the start, it is standard error unless it is closed by exec: what a process inherits never is, what Python
- * and Node.js open always is. */
+ * tell. At the start, it is standard error unless it is closed by exec: what a process inherits never is (but for a
+ * terminal that libuv has opened anew), what Python and Node.js open always is. */
 #include "core.h"
 
 #include <fcntl.h>
@@ -18,16 +18,20 @@ MW_SIGNAL_SAFE static bool look(struct stat *file) {
     return !raw_syscall4(SYS_fstat, STANDARD_ERROR, (long)file, 0, 0);
 }
 
+MW_SIGNAL_SAFE static void remember(const struct stat *file) {
+    atomic_store(&mw.told.device, file->st_dev);
+    atomic_store(&mw.told.inode, file->st_ino);
+}
+
 MW_SIGNAL_SAFE void tell_redirected(void) {
     struct stat file;
-    bool there = look(&file);
-    atomic_store(&mw.told.device, there ? file.st_dev : 0);
-    atomic_store(&mw.told.inode, there ? file.st_ino : 0); /* 0: no file's */
+    if (look(&file)) remember(&file);
 }
 
 void tell_open(void) {
-    long flags = raw_syscall4(SYS_fcntl, STANDARD_ERROR, F_GETFD, 0, 0);
-    if (flags >= 0 && !(flags & FD_CLOEXEC)) tell_redirected();
+    struct stat file;
+    bool inherited = !(raw_syscall4(SYS_fcntl, STANDARD_ERROR, F_GETFD, 0, 0) & FD_CLOEXEC);
+    if (look(&file) && (inherited || S_ISCHR(file.st_mode))) remember(&file);
 }
 
 MW_SIGNAL_SAFE void tell(const char *text, size_t length) {

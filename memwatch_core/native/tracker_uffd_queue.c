@@ -82,8 +82,9 @@ static void record_not_told(void) {
     static const char why[] = "no descriptor was left to ask who stores: stores were let through, and several of them "
                               "may be one event";
     uint64_t some = 1;
-    if (!atomic_exchange(&mw.kernel.not_told, true))
-        journal_blob(MWJ_LOST, 0, thread_id(), 0, &some, 8, why, sizeof why - 1);
+    if (!atomic_load(&mw.journal.open) || mw.kernel.not_told == mw.journal.generation) return;
+    mw.kernel.not_told = mw.journal.generation;
+    journal_blob(MWJ_LOST, 0, thread_id(), 0, &some, 8, why, sizeof why - 1);
 }
 
 /* True if the kernel is to be let write; otherwise all that can be done has been. A message may be stale: a signal woke
