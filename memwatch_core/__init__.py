@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .turns import turn
+
 if TYPE_CHECKING:
     from .adapter.watch import unwatch as unwatch
     from .adapter.watch import watch as watch
@@ -35,7 +37,8 @@ __all__ = ["Event", "MemWatchError", "__version__", "session", "unwatch", "watch
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name], __name__), name)
+    with turn():
+        value = getattr(import_module(_HOMES[name], __name__), name)
     globals()[name] = value
     return value
 

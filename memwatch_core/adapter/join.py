@@ -11,6 +11,7 @@ from ..config import Config
 from ..errors import SessionError
 from ..journal.session import create_session, read_session
 from ..loading.discovery import Plugins, load
+from ..turns import turn
 from . import process
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Membership:
         """Has SQL drivers traced from now on, if they aren't yet."""
         if self._tracing is not None:
             return
-        with process.opening():
+        with turn():
             if self._tracing is None and process.is_open():
                 from . import sql
 
@@ -59,14 +60,15 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
     open already, or the folder is no session), CoreError, ConfigError, PluginError.
     """
     global _member
-    config = config or configuration.of_session(folder, own=True)
-    asked = config.asks_for_sql
-    plugins = plugins or load(config, ("serializers", "sql") if asked else ("serializers",))
-    key = read_session(folder, own=True).key
-    member = _member = Membership(process.open_journal(folder, config, plugins.serializers), key, plugins)
-    if asked:
-        member.trace_sql()
-    return member
+    with turn():
+        config = config or configuration.of_session(folder, own=True)
+        asked = config.asks_for_sql
+        plugins = plugins or load(config, ("serializers", "sql") if asked else ("serializers",))
+        key = read_session(folder, own=True).key
+        member = _member = Membership(process.open_journal(folder, config, plugins.serializers), key, plugins)
+        if asked:
+            member.trace_sql()
+        return member
 
 
 def trace_sql() -> None:
@@ -84,7 +86,7 @@ def current() -> process.Journal:
 
 
 def _join_by_default() -> process.Journal:
-    with process.opening():
+    with turn():
         journal = process.journal()
         if journal is not None:
             return journal

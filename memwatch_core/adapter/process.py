@@ -8,9 +8,7 @@ configured folder. The core closes the journal when the process ends, after the 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from ..config import Config
 from ..errors import SessionError
 from ..native import core, proxy
 from ..records import Serializer
+from ..turns import turn
 from . import threads
 
 RUNTIME = "python"
@@ -39,7 +38,6 @@ class Journal:
         return Path(core.journal_path())
 
 
-_lock = threading.RLock()
 _journal: Journal | None = None
 _closed: Path | None = None
 
@@ -52,11 +50,6 @@ def journal() -> Journal | None:
 def closed() -> Path | None:
     """The journal that this process has closed, if none is open now."""
     return _closed
-
-
-def opening() -> AbstractContextManager[bool]:
-    """Held while a journal is opened or closed."""
-    return _lock
 
 
 def is_open() -> bool:
@@ -76,7 +69,7 @@ def open_journal(
     global _journal, _closed
     from ..journal.session import read_session
 
-    with _lock:
+    with turn():
         if _journal is not None:
             raise SessionError(
                 f"this process already writes to {_journal.path}; a process takes part in one session at a time: "
@@ -104,7 +97,7 @@ def close_journal() -> None:
     Watched values can still be read, and unwatched for their plain value; writing one is a SessionError.
     """
     global _journal, _closed
-    with _lock:
+    with turn():
         if _journal is None:
             return
         threads.uninstall()
@@ -116,8 +109,6 @@ def close_journal() -> None:
 
 def _after_fork() -> None:
     """The core gives the child pages and a journal of its own; what Python knows follows."""
-    global _lock
-    _lock = threading.RLock()
     if _journal is not None:
         threads.install()
 

@@ -255,9 +255,9 @@ void *mw_page_alloc(size_t n) {
     uint32_t first;
     int error = fork_settle();
     if (!error) {
-        lock_take(&mw.lock, thread_id());
+        bool taken = core_take();
         error = arena_allocate(n, &first);
-        lock_release(&mw.lock);
+        core_release(taken);
     }
     if (error) {
         errno = error == MW_ERR_FILE_SIZE ? EFBIG : ENOMEM;
@@ -271,12 +271,12 @@ int mw_page_free(void *page, size_t n) {
     if (!mw.started || !process_is_whole() || offset >= mw.committed || offset & PAGE_MASK) return MW_ERR_PAGE;
     uint32_t first = (uint32_t)(offset >> PAGE_SHIFT);
     int error = MW_OK;
-    lock_take(&mw.lock, thread_id());
+    bool taken = core_take();
     if ((mw.pages[first].state & 0xff) != PAGE_USED || order_of(n) != mw.pages[first].state >> 8) error = MW_ERR_PAGE;
     for (uint32_t i = 0; !error && i < n; i++)
         if (mw.pages[first + i].head) error = MW_ERR_PAGE;
     if (!error) arena_release(first);
-    lock_release(&mw.lock);
+    core_release(taken);
     return error;
 }
 

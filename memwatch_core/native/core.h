@@ -326,8 +326,11 @@ struct mw_core {
     struct {                    /* between the handlers of pthread_atfork, under `lock` */
         struct shared copy;     /* of the arena; only if `copied` */
         bool copied;
-        int error; /* why they aren't */
-        uint64_t mask;
+        int error;                  /* why they aren't */
+        _Atomic uint32_t prepared;  /* forks of the thread that holds `lock`, one in a handler of the other */
+        struct sigaction before[2]; /* as of the copy */
+        void (*arrive)(void);
+        int unwatched; /* why pthread_atfork refused */
     } fork;
     mw_lock signals_lock;
     mw_lock own_lock;
@@ -419,6 +422,7 @@ MW_HIDDEN void own_leave(const struct own_turn *turn);
 MW_HIDDEN bool own_take(enum own_kind kind, int number, const char *path, int flags);
 MW_HIDDEN void own_close(enum own_kind kind);
 MW_HIDDEN void own_rename(enum own_kind from, enum own_kind to);
+MW_HIDDEN void own_forget(enum own_kind kind); /* without closing it */
 MW_HIDDEN void own_forked(void); /* in the child, where the parent's lock is held */
 MW_SIGNAL_SAFE static inline bool own_any(enum own_kind kind) { return atomic_load(&mw.own[kind].number) >= 0; }
 MW_HIDDEN int replaced_close(int number);
@@ -458,10 +462,30 @@ MW_HIDDEN void registry_lose(void);                     /* they went with their 
 MW_HIDDEN int fork_open(void);    /* at the start: what is here is ours */
 MW_HIDDEN int fork_settle(void);  /* what we hold is this process's own from here on: before anything is asked for */
 MW_HIDDEN void fork_begins(void); /* as pthread_atfork's handlers, around a fork that they aren't called for; */
-MW_HIDDEN pid_t fork_ended(pid_t result); /* returns its argument, keeps errno */
+/* Returns its argument, keeps errno. shares_files: the child has its parent's table of descriptors, by CLONE_FILES. */
+MW_HIDDEN pid_t fork_ended(pid_t result, bool shares_files);
+MW_HIDDEN void fork_copy(void); /* caller holds mw.lock */
+/* In a child that another library's handler of pthread_atfork uses before ours has run: true if it is ready now. */
+MW_HIDDEN bool fork_arrives(void);
 MW_HIDDEN void fork_notice(void); /* lets go of what is the parent's, in a child that was forked behind our back */
 MW_SIGNAL_SAFE static inline bool process_is_whole(void) {
     return likely(atomic_load_explicit(&mw.process->state, memory_order_relaxed) == PROCESS_WHOLE);
+}
+
+/* Whether this thread holds mw.lock because it is about to fork: in handlers of others, it may go on as if it didn't. */
+static inline bool core_prepared(void) {
+    return unlikely(mw.fork.prepared) && lock_held_by(&mw.lock, thread_id());
+}
+static inline bool core_take(void) { /* mw.lock; returns what core_release() takes */
+    if (core_prepared()) return false;
+    lock_take(&mw.lock, thread_id());
+    return true;
+}
+static inline void core_release(bool taken) {
+    if (likely(taken))
+        lock_release(&mw.lock);
+    else
+        fork_copy(); /* pages may have come and gone */
 }
 
 /* ---- trackers ---- */

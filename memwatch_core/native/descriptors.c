@@ -139,6 +139,8 @@ MW_SIGNAL_SAFE void own_close(enum own_kind kind) {
     unlock_own(mask);
 }
 
+MW_SIGNAL_SAFE void own_forget(enum own_kind kind) { atomic_store(&mw.own[kind].number, -1); }
+
 void own_rename(enum own_kind from, enum own_kind to) {
     uint64_t mask = lock_own();
     mw.own[to] = mw.own[from];

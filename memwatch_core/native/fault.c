@@ -113,6 +113,7 @@ MW_SIGNAL_SAFE static enum run_result run_faulted(const siginfo_t *info, ucontex
     static const char gone[] = "memwatch: this process was forked by a system call, not by libc's fork(): the watched "
                                "value that it uses is its parent's (docs/guarantees.md, 'Forks')\n";
     uintptr_t address = (uintptr_t)info->si_addr;
+    if (unlikely(info->si_code > 0 && fork_arrives())) return RUN_LATER;
     if (unlikely(info->si_code > 0 && is_gone(address))) {
         raw_syscall4(SYS_write, 2, (long)gone, sizeof gone - 1, 0);
         return RUN_NOT_OURS;

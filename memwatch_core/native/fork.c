@@ -6,7 +6,13 @@
  * moment in which a child could write to its parent's.
  *
  * A child of libc's fork() gets copies of the pages that are in use: made before the fork, under all page locks, since
- * the parent's threads go on writing afterwards. Everything else of its own is made when it is asked for. A child that
+ * the parent's threads go on writing afterwards. Between that and the fork, and after it, handlers of other libraries
+ * run: they may store to watched pages, join threads that do, start some. So only those locks stay taken that no store
+ * needs: what they guard can't be half changed in the child. What the others guard may be, by a thread that isn't
+ * there any more: forms and sites are counted once they are complete, journal and names begin anew, the handlers of
+ * signals are put back.
+ *
+ * Everything else of its own is made when it is asked for. A child that
  * was forked behind libc's back has no copies: its watched values are gone, and using one ends it, with a sentence.
  * vfork, posix_spawn and exec are not concerned. pthread_atfork(3), madvise(2). */
 #include "core.h"
@@ -17,7 +23,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static mw_lock *const inner[] = {&mw.modules.lock, &mw.overflow_lock, &mw.wide_lock};
+static mw_lock *const inner[] = {&mw.overflow_lock, &mw.wide_lock};
 static mw_lock *const outer[] = {&mw.sites_lock,   &mw.forms_lock,   &mw.journal.make, &mw.names.lock,
                                  &mw.journal.grow, &mw.signals_lock, &mw.own_lock};
 enum { INNER = sizeof inner / sizeof *inner, OUTER = sizeof outer / sizeof *outer };
@@ -26,25 +32,22 @@ MW_SIGNAL_SAFE static bool in_use(uint32_t page) { return (mw.pages[page].state 
 
 /* ---- locks ---- */
 
-MW_SIGNAL_SAFE static void release_all(void) {
-    for (int i = OUTER; i--;) lock_release(outer[i]);
+MW_SIGNAL_SAFE static void release_pages(void) {
     for (uint32_t i = mw.bump; i--;)
         if (in_use(i)) lock_release(&mw.pages[i].lock);
-    for (int i = INNER; i--;) lock_release(inner[i]);
-    lock_release(&mw.lock);
 }
 
-static void take_all(uint32_t self) { /* in the order in which the rest of the core takes them */
-    lock_take(&mw.lock, self);
-    for (int i = 0; i < INNER; i++) lock_take(inner[i], self);
-    for (uint32_t i = 0; i < mw.bump; i++)
-        if (in_use(i)) lock_take(&mw.pages[i].lock, self);
-    for (int i = 0; i < OUTER; i++) lock_take(outer[i], self);
+MW_SIGNAL_SAFE static void release_all(void) {
+    for (int i = OUTER; i--;) lock_release(outer[i]);
+    release_pages();
+    for (int i = INNER; i--;) lock_release(inner[i]);
+    lock_release(&mw.modules.lock);
+    lock_release(&mw.lock);
 }
 
 /* A signal handler, or another handler of pthread_atfork, forks where this thread was inside of the core. */
 static bool holds_any(uint32_t self) {
-    bool any = lock_held_by(&mw.lock, self);
+    bool any = !core_prepared() && (lock_held_by(&mw.lock, self) || lock_held_by(&mw.modules.lock, self));
     for (int i = 0; i < INNER; i++) any |= lock_held_by(inner[i], self);
     for (int i = 0; i < OUTER; i++) any |= lock_held_by(outer[i], self);
     for (uint32_t i = 0; i < mw.bump && !any; i++) any = in_use(i) && lock_held_by(&mw.pages[i].lock, self);
@@ -53,11 +56,16 @@ static bool holds_any(uint32_t self) {
 
 /* ---- the parent's is let go ---- */
 
-MW_SIGNAL_SAFE static void let_go(void) {
+static const enum own_kind parents[] = {OWN_UFFD, OWN_JOURNAL, OWN_READER};
+
+/* shares_files: the table of descriptors is the parent's too, who goes on using them. */
+MW_SIGNAL_SAFE static void let_go(bool shares_files) {
     own_forked();
-    own_close(OWN_UFFD);
-    own_close(OWN_JOURNAL);
-    own_close(OWN_READER);
+    for (unsigned i = 0; i < sizeof parents / sizeof *parents; i++)
+        if (shares_files)
+            own_forget(parents[i]);
+        else
+            own_close(parents[i]);
 }
 
 MW_SIGNAL_SAFE static void lose_values(void) {
@@ -69,13 +77,15 @@ MW_SIGNAL_SAFE static void lose_values(void) {
 }
 
 MW_SIGNAL_SAFE void fork_notice(void) {
-    if (likely(atomic_load(&mw.process->state) != PROCESS_UNNOTICED)) return;
+    if (likely(atomic_load(&mw.process->state) != PROCESS_UNNOTICED) || fork_arrives()) return;
     uint64_t kept = mask_signals();
     uint32_t self = thread_first();
     lock_take(&mw.process->lock, self);
     if (mw.process->state == PROCESS_UNNOTICED) {
         release_all(); /* held by nobody who is here */
-        let_go();
+        mw.fork.prepared = mw_thread.forking = 0;
+        mw.fork.copied = false;
+        let_go(false);
         lose_values();
         begin_anew(&mw.journal);
         atomic_store(&mw.process->state, PROCESS_BARE);
@@ -124,73 +134,119 @@ int fork_settle(void) {
 
 /* ---- around a fork ---- */
 
+static void drop_copy(void) {
+    if (mw.fork.copied) shared_close(&mw.fork.copy);
+    mw.fork.copied = false;
+}
+
+void fork_copy(void) {
+    uint64_t mask = mask_signals();
+    uint32_t self = thread_id();
+    drop_copy();
+    for (uint32_t i = 0; i < mw.bump; i++)
+        if (in_use(i)) lock_take(&mw.pages[i].lock, self);
+    mw.fork.error = mw.pages_used ? arena_copy(&mw.fork.copy) : MW_OK;
+    mw.fork.copied = mw.pages_used && !mw.fork.error;
+    release_pages();
+    lock_take(&mw.signals_lock, self);
+    memcpy(mw.fork.before, mw.before, sizeof mw.before);
+    lock_release(&mw.signals_lock);
+    unmask_signals(mask);
+}
+
 static void before_fork(void) {
-    fork_notice();
+    if (mw.started) fork_notice();
     uint64_t mask = mask_signals();
     uint32_t self = thread_id();
     bool prepared = !holds_any(self);
     mw_thread.forking = mw_thread.forking << 1 | prepared;
-    if (!prepared) {
-        unmask_signals(mask);
-        return;
+    if (prepared) {
+        if (!core_prepared()) {
+            lock_take(&mw.lock, self); /* waits for a start to end */
+            lock_take(&mw.modules.lock, self);
+        }
+        mw.fork.prepared++;
+        fork_copy();
     }
-    take_all(self);
-    mw.fork.mask = mask;
-    mw.fork.error = mw.pages_used ? arena_copy(&mw.fork.copy) : MW_OK;
-    mw.fork.copied = mw.pages_used && !mw.fork.error;
-}
-
-static bool was_prepared(void) {
-    bool prepared = mw_thread.forking & 1;
-    mw_thread.forking >>= 1;
-    return prepared;
+    unmask_signals(mask);
 }
 
 static void in_parent(void) {
-    if (!was_prepared()) return;
-    uint64_t mask = mw.fork.mask;
-    if (mw.fork.copied) shared_close(&mw.fork.copy);
-    mw.fork.copied = false;
-    release_all();
+    bool prepared = mw_thread.forking & 1;
+    mw_thread.forking >>= 1;
+    if (!prepared) return;
+    uint64_t mask = mask_signals();
+    drop_copy();
+    if (--mw.fork.prepared) { /* a handler forked: its child has the copy now */
+        fork_copy();
+    } else {
+        lock_release(&mw.modules.lock);
+        lock_release(&mw.lock);
+    }
     unmask_signals(mask);
 }
 
-static void in_child(void) {
-    if (!was_prepared()) return; /* noticed when it matters: no copies, and locks that nobody here holds */
+/* The rest of what the child is given, after its handlers or in the midst of them. */
+static void arrive(bool shares_files) {
+    uint64_t mask = mask_signals();
     bool copied = mw.fork.copied;
-    uint64_t mask = mw.fork.mask;
+    mw_thread.forking = mw.fork.prepared = 0;
     mw.fork.copied = false;
-    mw_thread.context = 0;
     thread_first();
-    let_go();
+    if (mw.signals_lock) memcpy(mw.before, mw.fork.before, sizeof mw.before); /* half changed by who isn't here */
     release_all();
-    registry_untell();
-    begin_anew(&mw.journal);
-    atomic_store(&mw.process->state, PROCESS_BARE);
-    int error = copied ? become_whole(&mw.fork.copy) : mw.fork.error;
-    if (!copied || error) lose_values();
-    if (error) dprintf(2, "memwatch: forked child %d is not watched: %s\n", getpid(), mw_strerror(error));
+    if (mw.started) {
+        mw_thread.context = 0;
+        let_go(shares_files);
+        registry_untell();
+        begin_anew(&mw.journal);
+        atomic_store(&mw.process->state, PROCESS_BARE);
+        int error = copied ? become_whole(&mw.fork.copy) : mw.fork.error;
+        if (!copied || error) lose_values();
+        if (error) dprintf(2, "memwatch: forked child %d is not watched: %s\n", getpid(), mw_strerror(error));
+    }
     unmask_signals(mask);
 }
+
+static void arrive_in_handler(void) { arrive(false); }
+
+MW_SIGNAL_SAFE bool fork_arrives(void) {
+    if (!(mw_thread.forking & 1) || atomic_load(&mw.process->state) != PROCESS_UNNOTICED) return false;
+    mw.fork.arrive();
+    return true;
+}
+
+static void in_child_of(bool shares_files) {
+    if (mw_thread.forking & 1) arrive(shares_files);
+    mw_thread.forking = 0; /* if not: noticed when it matters: no copies, and locks that nobody here holds */
+}
+
+static void in_child(void) { in_child_of(false); }
 
 void fork_begins(void) { before_fork(); }
 
-pid_t fork_ended(pid_t result) {
+pid_t fork_ended(pid_t result, bool shares_files) {
     int kept = errno;
     if (result)
         in_parent();
     else
-        in_child();
+        in_child_of(shares_files);
     errno = kept;
     return result;
 }
 
+/* As soon as we are loaded: a fork must wait for the first start, and that can't tell one that has just begun. */
+__attribute__((constructor)) static void watch_forks(void) {
+    mw.fork.arrive = arrive_in_handler;
+    mw.fork.unwatched = pthread_atfork(before_fork, in_parent, in_child);
+}
+
 int fork_open(void) {
     struct process *process = mw.process;
+    if (mw.fork.unwatched) return MW_ERR_NO_MEMORY;
     if (!process) {
         process = arena_table(MW_PAGE_SIZE);
         if (!process || madvise(process, MW_PAGE_SIZE, MADV_WIPEONFORK)) return MW_ERR_NO_MEMORY;
-        if (pthread_atfork(before_fork, in_parent, in_child)) return MW_ERR_NO_MEMORY;
         mw.process = process;
     }
     atomic_store(&process->state, PROCESS_WHOLE);

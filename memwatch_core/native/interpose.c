@@ -276,6 +276,7 @@ static struct scan scan(void) {
 /* Not for ever: with a load of one's own under way, whoever is at it may be waiting for us. */
 static bool take_turn(void) {
     struct timespec pause = {0, 1000000};
+    if (lock_held_by(&mw.modules.lock, thread_id())) return false; /* about to fork, in somebody's handler */
     for (int i = 0; !lock_try(&mw.modules.lock, thread_id()); i++) {
         if (i == 50) return false;
         nanosleep(&pause, NULL);

@@ -263,7 +263,7 @@ int mw_journal_open(const char *path, const char *runtime, const uint8_t session
     if (!mw.started) return MW_ERR_NOT_STARTED;
     int error = fork_settle();
     if (error) return error;
-    lock_take(&mw.lock, thread_id());
+    bool taken = core_take();
     if (atomic_load(&j->open)) {
         errno = EBUSY;
         error = MW_ERR_JOURNAL_OPEN;
@@ -279,7 +279,7 @@ int mw_journal_open(const char *path, const char *runtime, const uint8_t session
             atomic_store(&j->open, 1);
         }
     }
-    lock_release(&mw.lock);
+    core_release(taken);
     return error;
 }
 
@@ -287,11 +287,11 @@ int mw_journal_close(void) {
     struct journal *j = &mw.journal;
     if (!mw.started || !atomic_load(&j->open)) return MW_ERR_NO_JOURNAL;
     fork_notice();
-    lock_take(&mw.lock, thread_id());
+    bool taken = core_take();
     uffd_look();
     registry_end_all();
     begin_end(j);
-    lock_release(&mw.lock);
+    core_release(taken);
     return MW_OK;
 }
 

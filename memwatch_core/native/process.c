@@ -13,7 +13,7 @@
 pid_t (*process_Fork)(void); /* glibc 2.34 */
 pid_t replaced__Fork(void) {
     fork_begins();
-    return fork_ended(process_Fork());
+    return fork_ended(process_Fork(), false);
 }
 
 /* A bare system call, from descriptors.c: what it is told goes through as it is, but for a fork. */
@@ -41,22 +41,24 @@ static_assert(SYS_fork == 57 && SYS_clone == 56 && CLONE_VM == 0x100, "as in the
 
 long process_forks(long number, unsigned long flags, void *stack, void *parent, void *child, void *tls) {
     fork_begins();
-    return fork_ended((pid_t)syscall(number, flags, stack, parent, child, tls));
+    pid_t result = (pid_t)syscall(number, flags, stack, parent, child, tls);
+    return fork_ended(result, number == SYS_clone && flags & CLONE_FILES);
 }
 
 struct start {
     int (*function)(void *);
     void *argument;
+    bool shares_files;
 };
 
 static int run_child(void *data) {
     struct start *start = data; /* on the parent's stack, of which this is a copy */
-    fork_ended(0);
+    fork_ended(0, start->shares_files);
     return start->function(start->argument);
 }
 
 int replaced_clone(int (*function)(void *), void *stack, int flags, void *argument, ...) {
-    struct start start = {function, argument};
+    struct start start = {function, argument, flags & CLONE_FILES};
     va_list more;
     va_start(more, argument);
     pid_t *parent = va_arg(more, pid_t *);
@@ -65,7 +67,7 @@ int replaced_clone(int (*function)(void *), void *stack, int flags, void *argume
     va_end(more);
     if (flags & CLONE_VM || !function || !stack) return clone(function, stack, flags, argument, parent, tls, child);
     fork_begins();
-    return fork_ended(clone(run_child, stack, flags, &start, parent, tls, child));
+    return fork_ended(clone(run_child, stack, flags, &start, parent, tls, child), false);
 }
 
 #define CHANGES_USER(name, parameters, arguments)                                                                      \

@@ -113,7 +113,7 @@ int64_t mw_register_page(void *page_base, size_t size, uint32_t flags, mw_depth 
     if (result) return result;
     if ((start | size) & PAGE_MASK) return MW_ERR_ALIGNMENT;
     size_t n = size >> PAGE_SHIFT;
-    lock_take(&mw.lock, thread_id());
+    bool taken = core_take();
     uffd_look();
     uint32_t first = arena_page_at(start);
     for (size_t i = 0; i < n && !result; i++) {
@@ -129,7 +129,7 @@ int64_t mw_register_page(void *page_base, size_t size, uint32_t flags, mw_depth 
         result = add(start, size, first, flags, depth);
         if (result < 0 && adopted) arena_give_back(start, n, first);
     }
-    lock_release(&mw.lock);
+    core_release(taken);
     return result;
 }
 
@@ -137,14 +137,14 @@ int64_t mw_register_range(void *start, size_t size, uint32_t flags, mw_depth dep
     uintptr_t at = (uintptr_t)start;
     int64_t result = check(start, size, flags, depth);
     if (result) return result;
-    lock_take(&mw.lock, thread_id());
+    bool taken = core_take();
     uffd_look();
     uint32_t page = in_arena(at) ? arena_page_at(at) : NO_PAGE;
     if (page == NO_PAGE || (at & PAGE_MASK) + size > MW_PAGE_SIZE) result = MW_ERR_NOT_ARENA;
     for (uint32_t id = result ? 0 : mw.pages[page].head; id; id = mw.variables[id].next)
         if (overlaps(&mw.variables[id], at, size)) result = MW_ERR_REGISTERED;
     if (!result) result = add(at, size, page, flags, depth);
-    lock_release(&mw.lock);
+    core_release(taken);
     return result;
 }
 
@@ -166,10 +166,10 @@ static int unregister(mw_variable_id id) {
 
 int mw_unregister_page(mw_variable_id id) {
     if (!mw.started || !process_is_whole()) return MW_ERR_NO_VARIABLE;
-    lock_take(&mw.lock, thread_id());
+    bool taken = core_take();
     uffd_look();
     int error = unregister(id);
-    lock_release(&mw.lock);
+    core_release(taken);
     return error;
 }
 
@@ -184,7 +184,7 @@ int mw_update_metadata(mw_variable_id id, const void *meta, size_t length) {
     void *copy = malloc(length ? length : 1); /* a forked child writes it to its own journal */
     if (!copy) return MW_ERR_NO_MEMORY;
     memcpy(copy, meta, length);
-    lock_take(&mw.lock, thread_id());
+    bool taken = core_take();
     struct variable *v = variable_of(id);
     int error = v ? journal_blob(MWJ_METADATA, 0, thread_id(), id, NULL, 0, meta, length) : MW_ERR_NO_VARIABLE;
     if (!error) {
@@ -193,7 +193,7 @@ int mw_update_metadata(mw_variable_id id, const void *meta, size_t length) {
         v->metadata_length = (uint32_t)length;
         copy = before;
     }
-    lock_release(&mw.lock);
+    core_release(taken);
     free(copy);
     return error;
 }
@@ -365,8 +365,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
 /* A program that only stores needs nothing of us until the end: one that also announces comes by here. */
 static __attribute__((noinline)) void look_now_and_then(void) {
     if (mw.tracker->id == MW_TRACKER_READONLY || mw.without_uffd) return;
-    if (!process_is_whole() || lock_held_by(&mw.lock, thread_id())) return;
-    lock_take(&mw.lock, thread_id());
+    if (!process_is_whole() || !lock_try(&mw.lock, thread_id())) return; /* not now: a fork may wait for this thread */
     uffd_look();
     lock_release(&mw.lock);
 }

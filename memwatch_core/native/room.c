@@ -265,10 +265,10 @@ MW_SIGNAL_SAFE void room_report(struct journal *j) {
 
 int mw_journal_limit(uint64_t max_bytes, mw_policy policy) {
     if ((max_bytes && max_bytes < MW_JOURNAL_MIN) || (unsigned)policy > MW_POLICY_ROTATE) return MW_ERR_POLICY;
-    lock_take(&mw.lock, thread_id());
+    bool taken = core_take();
     mw.journal.max_bytes = max_bytes;
     mw.journal.policy = policy;
-    lock_release(&mw.lock);
+    core_release(taken);
     return MW_OK;
 }
 

@@ -109,14 +109,14 @@ int mw_tracker_probe(mw_tracker tracker) {
     for (int i = 0; i < TRACKERS; i++)
         if (trackers[i]->id == tracker) {
             if (mw.tracker == trackers[i]) return MW_OK;
-            lock_take(&mw.lock, thread_id());
+            bool taken = core_take();
             bool without = mw.without_uffd;
             own_rename(OWN_UFFD, OWN_PUT_ASIDE);
             int failed = trackers[i]->open(), why = errno;
             if (!failed) trackers[i]->close();
             own_rename(OWN_PUT_ASIDE, OWN_UFFD);
             mw.without_uffd = without;
-            lock_release(&mw.lock);
+            core_release(taken);
             errno = why;
             return failed ? MW_ERR_NO_TRACKER : MW_OK;
         }
@@ -130,9 +130,9 @@ static int start(mw_tracker wanted) {
     thread_first();
     clock_open();
     mw.tracker_reason[0] = 0;
-    if ((error = choose_tracker(wanted)) || (error = arena_open()) || (error = code_open()) || (error = form_open()) ||
+    if ((error = fork_open()) || (error = choose_tracker(wanted)) || (error = arena_open()) || (error = code_open()) || (error = form_open()) ||
         (error = executor_open()) || (error = site_open()) || (error = signals_take()) ||
-        (error = interpose_modules(false)) || (error = fork_open()) ||
+        (error = interpose_modules(false)) ||
         (mw.tracker->serve && (error = mw.tracker->serve()))) {
         if (mw.tracker) mw.tracker->close();
         mw.tracker = NULL;
@@ -145,13 +145,13 @@ static int start(mw_tracker wanted) {
 
 int mw_start(mw_tracker wanted) {
     if (mw.started) fork_notice();
-    lock_take(&mw.lock, thread_id());
+    bool taken = core_take();
     int error = MW_OK;
     if (!mw.started)
         error = start(wanted);
     else if (wanted != MW_TRACKER_AUTO && wanted != mw.tracker->id)
         error = MW_ERR_NO_TRACKER;
-    lock_release(&mw.lock);
+    core_release(taken);
     return error;
 }
 
