@@ -327,6 +327,8 @@ struct mw_core {
         struct shared copy;     /* of the arena; only if `copied` */
         bool copied;
         int error;                  /* why they aren't */
+        uint8_t *later;             /* pages that were written to since */
+        bool stale;                 /* some were, and couldn't be kept */
         _Atomic uint32_t prepared;  /* forks of the thread that holds `lock`, one in a handler of the other */
         struct sigaction before[2]; /* as of the copy */
         void (*arrive)(void);
@@ -423,7 +425,7 @@ MW_HIDDEN bool own_take(enum own_kind kind, int number, const char *path, int fl
 MW_HIDDEN void own_close(enum own_kind kind);
 MW_HIDDEN void own_rename(enum own_kind from, enum own_kind to);
 MW_HIDDEN void own_forget(enum own_kind kind); /* without closing it */
-MW_HIDDEN void own_forked(void); /* in the child, where the parent's lock is held */
+MW_HIDDEN void own_forked(void);               /* in the child, where the parent's lock is held */
 MW_SIGNAL_SAFE static inline bool own_any(enum own_kind kind) { return atomic_load(&mw.own[kind].number) >= 0; }
 MW_HIDDEN int replaced_close(int number);
 MW_HIDDEN int replaced_dup2(int from, int to);
@@ -472,10 +474,16 @@ MW_SIGNAL_SAFE static inline bool process_is_whole(void) {
     return likely(atomic_load_explicit(&mw.process->state, memory_order_relaxed) == PROCESS_WHOLE);
 }
 
-/* Whether this thread holds mw.lock because it is about to fork: in handlers of others, it may go on as if it didn't. */
-static inline bool core_prepared(void) {
-    return unlikely(mw.fork.prepared) && lock_held_by(&mw.lock, thread_id());
+MW_HIDDEN void fork_follow(uint32_t page);
+/* Of a page that may have been written to. */
+static inline void page_release(uint32_t page) {
+    if (unlikely(atomic_load_explicit(&mw.fork.prepared, memory_order_relaxed))) fork_follow(page);
+    lock_release(&mw.pages[page].lock);
 }
+
+/* Whether this thread holds mw.lock because it is about to fork: in handlers of others, it may go on as if it didn't.
+ */
+static inline bool core_prepared(void) { return unlikely(mw.fork.prepared) && lock_held_by(&mw.lock, thread_id()); }
 static inline bool core_take(void) { /* mw.lock; returns what core_release() takes */
     if (core_prepared()) return false;
     lock_take(&mw.lock, thread_id());

@@ -106,7 +106,7 @@ struct span {
 
 MW_SIGNAL_SAFE static void span_unlock(struct span *span) {
     for (unsigned i = span->count; i--;)
-        if (span->piece[i].page != NO_PAGE && !span->piece[i].nested) lock_release(&mw.pages[span->piece[i].page].lock);
+        if (span->piece[i].page != NO_PAGE && !span->piece[i].nested) page_release(span->piece[i].page);
 }
 
 /* Locks the pages of [at, at + size), in the order of their numbers. False if one of them was unregistered meanwhile.

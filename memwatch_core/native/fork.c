@@ -7,10 +7,11 @@
  *
  * A child of libc's fork() gets copies of the pages that are in use: made before the fork, under all page locks, since
  * the parent's threads go on writing afterwards. Between that and the fork, and after it, handlers of other libraries
- * run: they may store to watched pages, join threads that do, start some. So only those locks stay taken that no store
- * needs: what they guard can't be half changed in the child. What the others guard may be, by a thread that isn't
- * there any more: forms and sites are counted once they are complete, journal and names begin anew, the handlers of
- * signals are put back.
+ * run: they may store to watched pages, join threads that do, start some. What is stored until the fork is the child's
+ * too: it is kept in memory that isn't shared, of which the fork takes what is there at that moment. And only those
+ * locks stay taken that no store needs: what they guard can't be half changed in the child. What the others guard may
+ * be, by a thread that isn't there any more: forms and sites are counted once they are complete, journal and names
+ * begin anew, the handlers of signals are put back.
  *
  * Everything else of its own is made when it is asked for. A child that
  * was forked behind libc's back has no copies: its watched values are gone, and using one ends it, with a sentence.
@@ -134,24 +135,70 @@ int fork_settle(void) {
 
 /* ---- around a fork ---- */
 
+/* The pages that were written to since they were copied, at their places, and behind them a mark for each: memory that
+ * fork(2) itself copies. NULL: there is no room for it. */
+static uint8_t *open_later(uint64_t committed) {
+    size_t size = committed + (committed >> PAGE_SHIFT);
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    madvise(p, size, MADV_NOHUGEPAGE);
+    return p;
+}
+
+static void close_later(void) {
+    if (mw.fork.later) munmap(mw.fork.later, mw.committed + (mw.committed >> PAGE_SHIFT));
+    mw.fork.later = NULL;
+}
+
+static void take_pages(uint32_t self) {
+    for (uint32_t i = 0; i < mw.bump; i++)
+        if (in_use(i)) lock_take(&mw.pages[i].lock, self);
+}
+
 static void drop_copy(void) {
-    if (mw.fork.copied) shared_close(&mw.fork.copy);
+    if (!mw.fork.copied) return;
+    take_pages(thread_id()); /* another thread may be at fork_follow() */
     mw.fork.copied = false;
+    release_pages();
+    close_later();
+    shared_close(&mw.fork.copy);
 }
 
 void fork_copy(void) {
     uint64_t mask = mask_signals();
     uint32_t self = thread_id();
     drop_copy();
-    for (uint32_t i = 0; i < mw.bump; i++)
-        if (in_use(i)) lock_take(&mw.pages[i].lock, self);
+    take_pages(self);
     mw.fork.error = mw.pages_used ? arena_copy(&mw.fork.copy) : MW_OK;
     mw.fork.copied = mw.pages_used && !mw.fork.error;
+    mw.fork.later = mw.fork.copied ? open_later(mw.committed) : NULL;
+    mw.fork.stale = false;
     release_pages();
     lock_take(&mw.signals_lock, self);
     memcpy(mw.fork.before, mw.before, sizeof mw.before);
     lock_release(&mw.signals_lock);
     unmask_signals(mask);
+}
+
+MW_SIGNAL_SAFE void fork_follow(uint32_t page) {
+    if (!mw.fork.copied) return;
+    if (!mw.fork.later) {
+        mw.fork.stale = true;
+        return;
+    }
+    memcpy(mw.fork.later + ((uint64_t)page << PAGE_SHIFT), arena_writable(page), MW_PAGE_SIZE);
+    atomic_thread_fence(memory_order_release);
+    mw.fork.later[mw.committed + page] = 1;
+}
+
+/* The copy is as the pages were when the child was made. False: it can't be known. */
+static bool bring_up_to_date(void) {
+    for (uint32_t i = 0; mw.fork.later && i < mw.bump; i++) {
+        uint64_t at = (uint64_t)i << PAGE_SHIFT;
+        if (mw.fork.later[mw.committed + i]) memcpy(mw.fork.copy.base + at, mw.fork.later + at, MW_PAGE_SIZE);
+    }
+    close_later();
+    return !mw.fork.stale;
 }
 
 static void before_fork(void) {
@@ -201,7 +248,7 @@ static void arrive(bool shares_files) {
         registry_untell();
         begin_anew(&mw.journal);
         atomic_store(&mw.process->state, PROCESS_BARE);
-        int error = copied ? become_whole(&mw.fork.copy) : mw.fork.error;
+        int error = !copied ? mw.fork.error : bring_up_to_date() ? become_whole(&mw.fork.copy) : MW_ERR_NO_MEMORY;
         if (!copied || error) lose_values();
         if (error) dprintf(2, "memwatch: forked child %d is not watched: %s\n", getpid(), mw_strerror(error));
     }

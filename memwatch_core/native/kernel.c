@@ -258,7 +258,7 @@ void kernel_admit(uintptr_t address, const struct asker *asker) {
         kernel_settle(page);
     else
         memset(arena_writable(page), 0, MW_PAGE_SIZE); /* free pages are zero */
-    lock_release(&mw.pages[page].lock);
+    page_release(page);
 }
 
 /* One page of the list. False: it needs no further comparing. *age: ns since something happened to it. */
@@ -272,7 +272,7 @@ static bool compare(uint32_t page, uint64_t *age) {
     if (returned || (!outlives(a->asker.call.name) && *age > 1000 * MILLISECOND)) compare_no_more(a);
     bool on = a->compared;
     a->listed = on;
-    lock_release(&mw.pages[page].lock);
+    page_release(page);
     return on;
 }
 

@@ -358,7 +358,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
         }
     }
     for (uint32_t i = count; i--;)
-        if (likely(!nested[i])) lock_release(&mw.pages[first + i].lock);
+        if (likely(!nested[i])) page_release(first + i);
     return error;
 }
 

@@ -130,10 +130,9 @@ static int start(mw_tracker wanted) {
     thread_first();
     clock_open();
     mw.tracker_reason[0] = 0;
-    if ((error = fork_open()) || (error = choose_tracker(wanted)) || (error = arena_open()) || (error = code_open()) || (error = form_open()) ||
-        (error = executor_open()) || (error = site_open()) || (error = signals_take()) ||
-        (error = interpose_modules(false)) ||
-        (mw.tracker->serve && (error = mw.tracker->serve()))) {
+    if ((error = fork_open()) || (error = choose_tracker(wanted)) || (error = arena_open()) || (error = code_open()) ||
+        (error = form_open()) || (error = executor_open()) || (error = site_open()) || (error = signals_take()) ||
+        (error = interpose_modules(false)) || (mw.tracker->serve && (error = mw.tracker->serve()))) {
         if (mw.tracker) mw.tracker->close();
         mw.tracker = NULL;
         arena_take_down();
