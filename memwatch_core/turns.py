@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from _thread import RLock
+from contextlib import suppress
 
 PATIENCE = 10.0
 """Seconds that a fork waits."""
@@ -26,10 +27,8 @@ def _before() -> None:
 
 
 def _in_parent() -> None:
-    try:
+    with suppress(RuntimeError):  # it wasn't to be had
         _lock.release()
-    except RuntimeError:  # it wasn't to be had
-        pass
 
 
 def _in_child() -> None:
