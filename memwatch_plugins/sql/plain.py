@@ -7,6 +7,9 @@ from collections.abc import Callable
 from inspect import isdatadescriptor
 from typing import Any, TypeGuard
 
+from memwatch_core.native.tracing import set_slot as set_slot
+from memwatch_core.native.tracing import slot as slot
+
 
 def is_a(value: object, kind: Any) -> TypeGuard[Any]:
     """``isinstance`` by the object's real type."""

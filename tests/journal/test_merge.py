@@ -92,7 +92,8 @@ def test_more_journals_than_files_may_be_open(tmp_path: Path) -> None:
     for pid in range(1, 121):
         journal(tmp_path, pid, [TIME + 10**6])
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (60, hard))
+    used = sum(int(number) < 900 for number in os.listdir("/proc/self/fd"))  # the core's own are high
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 40, hard))
     try:
         records = read(tmp_path)
     finally:

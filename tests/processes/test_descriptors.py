@@ -406,4 +406,5 @@ def test_userfaultfd_that_is_covered_by_a_quiet_file_holds_nobody_up(tracker: st
         assert len(events) == 201
     else:
         assert "has closed MemWatch's userfaultfd" in done.stderr
-    assert len(events) >= (199 if tracker == "uffd-queue" else 1)
+    # without a copy, the kernel lets stores through until the thread has looked
+    assert len(events) >= (199 if tracker == "uffd-queue" and keep else 1)

@@ -19,6 +19,7 @@ ENTRY = "mw_fault_handler"
 ALLOWED = re.compile(r"^(mem(cpy|move|set|cmp)|strlen|__errno_location|clock_gettime|Zydis\w+|Zyan\w+)$")
 INDIRECT = {
     "fork_arrives": "a forked child gets what is its own, in a handler of pthread_atfork, before all else",
+    "fork_notice": "the same, where the compiler has put it into its caller",
     "executor_run": "the origin provider: memwatch.h demands that it be async-signal-safe",
     "run_block": "mw.enter: code.c's own block",
     "signals_chain": "the program's own handler",

@@ -12,12 +12,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-from memwatch_core.native.tracing import set_slot, slot
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase, Outcome, Wrapper
 from memwatch_plugins.sql.around import Around, Shell
 from memwatch_plugins.sql.dbapi import is_composed
-from memwatch_plugins.sql.plain import Own, is_a, plain
+from memwatch_plugins.sql.plain import Own, is_a, plain, set_slot, slot
 
 from .statements import STATEMENTS, composed
 

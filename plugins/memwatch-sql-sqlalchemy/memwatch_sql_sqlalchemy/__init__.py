@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.native.tracing import slot
 from memwatch_core.records import Database, SqlDriver
 from memwatch_plugins.sql import Outcome, SqlDriverBase
 from memwatch_plugins.sql.around import Around, traced
-from memwatch_plugins.sql.plain import is_a
+from memwatch_plugins.sql.plain import is_a, slot
 
 _DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 _RUNS: dict[str, Callable[..., tuple[Any, Any, Any, Any]]] = {

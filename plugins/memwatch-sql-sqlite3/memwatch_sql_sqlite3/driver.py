@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from memwatch_core.native.tracing import set_slot, slot
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase
 from memwatch_plugins.sql.around import traced
 from memwatch_plugins.sql.dbapi import ask
-from memwatch_plugins.sql.plain import Own, is_a, member, plain
+from memwatch_plugins.sql.plain import Own, is_a, member, plain, set_slot, slot
 
 from .aio import LEGACY, Aiosqlite, Call, Untraced
 
