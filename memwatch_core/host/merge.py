@@ -147,11 +147,6 @@ class SessionDecoder:
         return not self._sources and not self._notices and not self._found
 
     @property
-    def known(self) -> int:
-        """How many journals were found so far."""
-        return len(self._known)
-
-    @property
     def several(self) -> bool:
         """Whether more than one journal was found."""
         return len(self._known) + len(self.unreadable) > 1
