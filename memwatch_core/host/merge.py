@@ -15,8 +15,8 @@ from time import monotonic, sleep, time_ns
 from ..errors import JournalError, SessionError
 from ..folders import open_folder
 from ..journal.layout import RECORD_SLOTS_MAX
-from ..journal.reader import BLOCK_SIZE, BLOCK_SLOTS, JournalReader, NotBegun
-from ..journal.session import journals
+from ..journal.reader import BLOCK_SIZE, BLOCK_SLOTS, NONE_FREE, JournalReader, NoneFree, NotBegun
+from ..journal.session import listed
 from ..records import Notice, Record, Serializer
 from .decoder import BATCH_BYTES, JournalDecoder
 from .kept import Kept
@@ -116,7 +116,7 @@ class SessionDecoder:
         self._over: list[JournalReader] = []
         """Journals with a limit that were read to their end, until that is acknowledged."""
         self._notices: list[Record] = []
-        self._room = max(16, min(SOURCES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+        self._room = _room()
         self._kept = Kept()
         self._found: deque[Path] = deque()
         """Files that were found and not opened yet."""
@@ -204,9 +204,11 @@ class SessionDecoder:
         except FileNotFoundError:
             self.gone = True  # the program has removed it
         except OSError as error:
-            if not self._taken_away:
+            if error.errno in NONE_FREE and self._sources:
+                self._looked = None, 0.0  # once more when one of them has ended
+            elif not self._taken_away:
                 self._notices.append(Notice(time_ns(), 0, f"{self.path}: isn't looked at any more ({error.strerror})"))
-            self._taken_away = True
+                self._taken_away = True
 
     def _discover(self) -> None:
         due = self._is_due()
@@ -214,8 +216,8 @@ class SessionDecoder:
             return
         with open_folder(self.path, own=self._own) as folder:
             if due:
-                self._found = deque(path for path in journals(self.path, folder) if path not in self._known)
-            while self._found and len(self._sources) < self._room:  # each takes two files: one ends, another one begins
+                self._found = deque(path for path in listed(self.path, folder) if path not in self._known)
+            while self._found and len(self._sources) < self._room:
                 self._open(self._found.popleft(), folder)
 
     def _is_due(self) -> bool:
@@ -243,6 +245,12 @@ class SessionDecoder:
     def _open(self, path: Path, folder: int) -> None:
         try:
             decoder = self._decoder(path, folder)
+        except NoneFree as error:
+            if self._sources:  # one of them will end
+                self._found.appendleft(path)
+                self._room = len(self._sources)
+            else:
+                self.unreadable[path] = str(error)
         except NotBegun as error:
             self.unreadable[path] = str(error)
         except JournalError as error:
@@ -254,6 +262,16 @@ class SessionDecoder:
             self._known.add(path)
             self.unreadable.pop(path, None)
             self._sources.append(_Source(decoder))
+
+
+def _room() -> int:
+    """How many journals may be open at once. Each takes up to three descriptors, and others than us take some too."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        taken = sum(int(number) < limit for number in os.listdir("/proc/self/fd"))
+    except OSError:
+        taken = limit // 2
+    return max(1, min(SOURCES, (limit - taken) // 4))
 
 
 def _merge(parts: list[tuple[list[Record], list[int]]]) -> list[Record]:

@@ -85,6 +85,8 @@ class Writer:
             return False
         except PermissionError:
             return owner in self._users()  # wait for it rather than skip what it may be writing
+        except OSError:
+            return True  # no descriptor is free: look again
         return False
 
     def _users(self) -> list[int]:

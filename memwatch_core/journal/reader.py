@@ -35,8 +35,16 @@ TRIES = 1000
 _ZEROS = bytes(BLOCK_SIZE)
 
 
+NONE_FREE = (errno.EMFILE, errno.ENFILE)
+"""What a call says when there is no descriptor left."""
+
+
 class NotBegun(JournalError):
     """The file may become a journal: its header isn't written yet, or it can't be opened now."""
+
+
+class NoneFree(NotBegun):
+    """There is no descriptor left to open the file with."""
 
 
 class Header(NamedTuple):
@@ -151,7 +159,7 @@ class JournalReader:
         try:
             self._own = OwnFile(self._open(trust.READ, folder), lambda: self._open(trust.READ, None))
         except OSError as error:
-            kind = NotBegun if error.errno in (errno.EMFILE, errno.ENFILE) else JournalError
+            kind = NoneFree if error.errno in NONE_FREE else JournalError
             raise kind(f"{self.path}: can't be read ({error.strerror}); check the path and its mode") from error
         try:
             self.header = self._read_header()

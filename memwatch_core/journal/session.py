@@ -121,16 +121,20 @@ def save_drivers(folder: str | os.PathLike[str], drivers: Iterable[SqlDriver]) -
     save(folder, DRIVERS, msgspec.json.encode(modules) + b"\n")
 
 
-def journals(folder: str | os.PathLike[str], opened: int | None = None) -> list[Path]:
+def journals(folder: str | os.PathLike[str]) -> list[Path]:
     """The journals in a session's folder now, oldest name first; call it again to find those of new processes.
 
-    ``opened``: the folder's descriptor, if there is one. Raises SessionError if the folder can't be listed.
+    Raises SessionError if the folder can't be listed.
     """
     try:
-        names = [name for name in os.listdir(folder if opened is None else opened) if name.endswith(JOURNAL_SUFFIX)]
+        return listed(folder, folder)
     except OSError as error:
         raise SessionError(f"{folder}: can't be listed ({error.strerror}); give the folder of a session") from error
-    return [Path(folder) / name for name in sorted(names)]
+
+
+def listed(folder: str | os.PathLike[str], opened: int | str | os.PathLike[str]) -> list[Path]:
+    """As :func:`journals`, of a folder that is ``opened``: its descriptor. Raises OSError."""
+    return [Path(folder) / name for name in sorted(os.listdir(opened)) if name.endswith(JOURNAL_SUFFIX)]
 
 
 def sessions(base: str | os.PathLike[str]) -> list[Path]:

@@ -88,16 +88,46 @@ def test_file_that_is_no_journal_is_told_and_the_others_are_read(tmp_path: Path)
     )
 
 
-def test_more_journals_than_files_may_be_open(tmp_path: Path) -> None:
+@pytest.mark.parametrize("taken", [0, 600])  # by whoever else is in the process
+@pytest.mark.parametrize("free", [6, 12, 40, 200])
+def test_more_journals_than_files_may_be_open(tmp_path: Path, free: int, taken: int) -> None:
     for pid in range(1, 121):
         journal(tmp_path, pid, [TIME + 10**6])
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(taken)]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = sum(int(number) < 900 for number in os.listdir("/proc/self/fd"))  # the core's own are high
-    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 40, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + free, hard))
     try:
         records = read(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for number in others:
+            os.close(number)
+    assert sum(isinstance(record, Event) for record in records) == 120
+
+
+def test_descriptors_that_are_taken_while_a_session_is_read_leave_nothing_out(tmp_path: Path) -> None:
+    for pid in range(1, 121):
+        journal(tmp_path, pid, [TIME + 10**6])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    others: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
+    session = SessionDecoder(tmp_path, SERIALIZERS)
+    try:
+        records = session.poll()
+        for _ in range(400):
+            try:
+                others.append(os.open(os.devnull, os.O_RDONLY))
+            except OSError:
+                break
+        records += [record for _ in range(10) for record in session.poll()]
+        while len(others) > 200:
+            os.close(others.pop())
+        records += [record for batch in session.batches() for record in batch]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for number in others:
+            os.close(number)
     assert sum(isinstance(record, Event) for record in records) == 120
 
 
@@ -163,8 +193,8 @@ def test_folder_of_many_journals_is_not_listed_for_each(tmp_path: Path, monkeypa
         journal(tmp_path, pid, [TIME + pid])
     os.utime(tmp_path, (1, 1))
     looks: list[object] = []
-    listed = merge.journals
-    monkeypatch.setattr(merge, "journals", lambda folder, opened: looks.append(folder) or listed(folder, opened))
+    listed = merge.listed
+    monkeypatch.setattr(merge, "listed", lambda folder, opened: looks.append(folder) or listed(folder, opened))
     monkeypatch.setattr(merge, "SOURCES", 20)
     monkeypatch.setattr(merge, "SETTLED", 1e6)
     assert len([record for record in read(tmp_path) if isinstance(record, Event)]) == 300
