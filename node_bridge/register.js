@@ -1,4 +1,4 @@
-// node --require memwatch/register app.js: follows the program's code before its first line runs, so that every store has
+// node --require @memwatch/node/register app.js: follows the program's code before its first line runs, so that every store has
 // its line. `memwatch run` loads it through NODE_OPTIONS, in children and workers too. The journal is opened by the first
 // watch(), or the first statement of a SQL driver that is traced: a program that does neither leaves nothing behind.
 'use strict';

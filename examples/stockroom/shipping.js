@@ -2,7 +2,7 @@
 'use strict';
 const readline = require('node:readline');
 const { Client } = require('pg');
-const { watch } = require('memwatch');
+const { watch } = require('@memwatch/node');
 
 const left = watch(new Int32Array(1));
 

@@ -2,7 +2,7 @@
 // wrote what, and where?  npm install && memwatch run thermometer.js
 'use strict';
 const { Worker, isMainThread, workerData, threadId } = require('node:worker_threads');
-const { watch, share, receive } = require('memwatch');
+const { watch, share, receive } = require('@memwatch/node');
 
 const READINGS = 5;
 

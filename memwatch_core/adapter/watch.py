@@ -160,7 +160,7 @@ def _choose(serializers: Sequence[Serializer], value: object, name: str) -> Seri
     kind = type(value)
     text = f"'{name}' can't be watched: no serializer takes a {kind.__module__}.{kind.__qualname__}. "
     if not loaded:
-        raise WatchError(text + "None is loaded: pip install memwatch[standard], and see [plugins] serializers")
+        raise WatchError(text + "None is loaded: pip install memwatch, and see [plugins] serializers")
     raise WatchError(
         f"{text}Watch its parts one by one (numbers, bytes, structs), or name a plugin for it in [plugins] "
         f"serializers. Loaded: {loaded}"

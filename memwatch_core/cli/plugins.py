@@ -31,7 +31,7 @@ def command(file: str | None, as_json: bool) -> None:
         for plugin in report.plugins:
             put(escape_json(json.dumps(dataclasses.asdict(plugin))))
     elif not report.plugins:
-        put("No plugin is installed. pip install memwatch[standard] brings the usual ones.")
+        put("No plugin is installed. pip install memwatch brings the usual ones.")
     else:
         rows = [
             (p.kind, p.name, p.distribution or "-", p.version or "-", p.state, p.reason or p.summary)

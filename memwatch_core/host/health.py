@@ -179,7 +179,7 @@ def _plugins(config: Config) -> Iterator[Check]:
     loaded = [plugin for plugin in report.plugins if plugin.state == "loaded"]
     names = ", ".join(f"{plugin.name}" for plugin in loaded)
     if not any(plugin.kind == "serializers" for plugin in loaded):
-        remedy = "pip install memwatch[standard], or name one in [plugins] serializers"
+        remedy = "pip install memwatch, or name one in [plugins] serializers"
         yield Check("plugins", "problem", "no serializer is loaded: no value can be watched", remedy)
     else:
         yield Check("plugins", "ok", f"loaded: {names}")

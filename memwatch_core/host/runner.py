@@ -6,6 +6,7 @@ The program pays for writing, for nothing else. Its standard streams, its exit s
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -27,6 +28,9 @@ from .follow import Follow
 from .launch import COMMAND
 from .pipeline import Pipeline, open_sinks
 from .summary import Summary
+
+
+_OF_NODE = re.compile(r"node(js)?([-.]?\d[\d.]*)?|.+\.[cm]?[jt]s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     """
     refuse_unsupported(config)
     plugins = load(config)
+    _check_installed(target, plugins, config)
     for broken in plugins.report.problems:  # defaults only: what somebody named would have been an error
         say(f"{broken}: {broken.reason}; going on without it")
     command, environment = _bridged(target, plugins, _environment())
@@ -124,6 +129,22 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     for stream in (sys.stdout, sys.stderr):
         settle(stream)  # whatever comes of it: the exit status is the program's
     return end_like(status)
+
+
+def _check_installed(target: Target, plugins: Plugins, config: Config) -> None:
+    """Raises SessionError, with what to install, if nothing could be watched because nothing but the core is here; says
+    so if only the sinks are missing. What the configuration leaves out was left out on purpose."""
+    if not plugins.bridges and target.kind != "module" and not config.chosen("plugins.bridges"):
+        program = target.arguments[0]
+        if _OF_NODE.fullmatch(os.path.basename(program)):
+            raise SessionError(f'{program}: to watch programs of Node.js: pip install "memwatch[node]"')
+    if not plugins.serializers and not config.chosen("plugins.serializers"):
+        raise SessionError(
+            "no serializer is installed, so no value can be watched: pip install memwatch brings the usual plugins "
+            "(memwatch-core is the core alone)"
+        )
+    if not plugins.sinks and not config.chosen("plugins.sinks"):
+        say("no sink is installed: events are kept in the session, and shown by none; pip install memwatch-sink-console")
 
 
 def _environment() -> dict[str, str]:

@@ -2,7 +2,7 @@
 //
 // A flow is what AsyncLocalStorage tells apart. The store's value is an object with the context's `id` (a context, or what
 // stands for one), and the core must know that id at the moment of a store, when no JavaScript can be asked:
-//   - Node 24, whose AsyncLocalStorage lives in V8's continuation-preserved data: the id is bound to that piece of data
+//   - From Node 24 on, AsyncLocalStorage lives in V8's continuation-preserved data: the id is bound to that piece of data
 //     (markContext), and the core looks at which one is current. Whatever makes a new piece binds it again.
 //   - before: a hook mirrors the id into a word that the core reads (contextSlot) whenever another callback begins.
 'use strict';

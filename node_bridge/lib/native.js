@@ -17,7 +17,7 @@
 'use strict';
 
 const { threadId, isMainThread } = require('node:worker_threads');
-const path = require('node:path');
+const { binary } = require('./binary');
 
 const KEY = Symbol.for('memwatch.native.1');
 
@@ -27,11 +27,11 @@ function load() {
   }
   let native;
   try {
-    native = require('node-gyp-build')(path.join(__dirname, '..'));
+    native = require(binary());
   } catch (cause) {
     throw new Error(
       `memwatch's addon can't be loaded by Node.js ${process.versions.node} (ABI ${process.versions.modules}). `
-        + 'Build it: apt-get install g++ make libzydis-dev, then npm rebuild memwatch. '
+        + 'Build it: apt-get install g++ make libzydis-dev, then npm rebuild @memwatch/node. '
         + `The reason: ${cause.message}`,
       { cause },
     );

@@ -1,5 +1,5 @@
 // Watched pages can't move: a buffer that is transferred would go on as a copy that nobody watches, without a word. In
-// Node 24 the addon gives it a key, and whoever tries gets a TypeError. Earlier versions abort the process when they meet
+// Node 24 and later the addon gives it a key, and whoever tries gets a TypeError. Earlier versions abort the process when they meet
 // such a key, so there Node is told, and the two methods that don't ask Node are replaced.
 'use strict';
 

@@ -1,33 +1,50 @@
-// Builds the addon for the Node.js that runs this, and puts it where node-gyp-build finds it: one binary for each ABI,
-// with the decoder beside it.
+// Builds the addon for the Node.js that runs this: prebuilds/linux-x64/node.abi<number>.node, with the decoder beside it.
+// One file for each ABI, so that none stands in another's way.
 'use strict';
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
+const { binary } = require('../lib/binary');
 
 const here = path.join(__dirname, '..');
-const target = path.join(here, 'prebuilds', `${process.platform}-${process.arch}`);
+const { node, modules } = process.versions;
 const prefix = path.dirname(path.dirname(fs.realpathSync(process.execPath)));
 
-const env = { ...process.env };
-const headers = path.join(prefix, 'include', 'node', 'node_version.h');
-if (fs.existsSync(headers)) env.npm_config_nodedir = prefix; // those of this very Node: nothing is downloaded
-const output = execFileSync(process.execPath, [gyp(), 'rebuild', '--release', '--silent', '-j', '2'], {
-  cwd: here, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'],
-});
-if (process.env.npm_config_loglevel === 'verbose') process.stdout.write(output);
+function build() {
+  const env = { ...process.env };
+  if (abiOf(prefix)) env.npm_config_nodedir = prefix; // the headers of this very Node: nothing is downloaded
+  const headers = env.npm_config_nodedir && abiOf(env.npm_config_nodedir);
+  if (headers && headers !== modules) {
+    throw new Error(`npm_config_nodedir=${env.npm_config_nodedir} has headers of another Node.js (ABI ${headers}), and this is ${node} (ABI ${modules}): `
+      + 'name a folder with its own, or leave it out, then they are downloaded');
+  }
+  const options = ['rebuild', '--release', '--silent', '-j', '2', '--', `-Dabi=${modules}`];
+  const output = execFileSync(process.execPath, [gyp(), ...options], { cwd: here, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  if (env.npm_config_loglevel === 'verbose') process.stdout.write(output);
 
-const built = path.join(here, 'build', 'Release', 'memwatch.node');
-const addon = path.join(target, `node.abi${process.versions.modules}.node`);
-fs.mkdirSync(target, { recursive: true });
-execFileSync('strip', ['--strip-debug', '-o', addon, built]);
-for (const line of execFileSync('ldd', [built], { encoding: 'utf8' }).split('\n')) {
-  const [, name, file] = /^\s*(lib(?:Zydis|Zycore)\S*) => (\S+)/.exec(line) ?? [];
-  if (name) fs.copyFileSync(fs.realpathSync(file), path.join(target, name));
+  const built = path.join(here, 'build', 'Release', 'memwatch.node');
+  const target = path.dirname(binary());
+  fs.mkdirSync(target, { recursive: true });
+  fs.rmSync(binary(), { force: true }); // not written into: a process may have it mapped
+  execFileSync('strip', ['--strip-debug', '-o', binary(), built]);
+  for (const line of execFileSync('ldd', [built], { encoding: 'utf8' }).split('\n')) {
+    const [, name, file] = /^\s*(lib(?:Zydis|Zycore)\S*) => (\S+)/.exec(line) ?? [];
+    if (name) fs.copyFileSync(fs.realpathSync(file), path.join(target, name));
+  }
+  const packed = path.join(here, 'core', 'licenses');
+  const licenses = fs.existsSync(packed) ? packed : path.join(here, '..', 'licenses'); // the decoder's
+  fs.cpSync(licenses, path.join(target, 'licenses'), { recursive: true });
+  fs.rmSync(path.join(here, 'build'), { recursive: true });
 }
-fs.cpSync(path.join(here, '..', 'licenses'), path.join(target, 'licenses'), { recursive: true }); // the decoder's
-fs.rmSync(path.join(here, 'build'), { recursive: true });
-console.log(path.relative(process.cwd(), addon));
+
+/** NODE_MODULE_VERSION of the headers below a folder. */
+function abiOf(folder) {
+  try {
+    return /#define NODE_MODULE_VERSION (\d+)/.exec(fs.readFileSync(path.join(folder, 'include', 'node', 'node_version.h'), 'utf8'))?.[1];
+  } catch {
+    return undefined;
+  }
+}
 
 /** node-gyp as npm carries it. */
 function gyp() {
@@ -43,4 +60,15 @@ function gyp() {
   const found = candidates.find((file) => file && fs.existsSync(file));
   if (!found) throw new Error('node-gyp not found: run this as npm run prebuild');
   return found;
+}
+
+module.exports = { build };
+if (require.main === module) {
+  try {
+    build();
+    console.log(path.relative(process.cwd(), binary()));
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
 }

@@ -27,6 +27,10 @@
 #include "flows.h"
 #include "sourcemap.h"
 
+#if NODE_MODULE_VERSION != MW_NODE_ABI
+#error "these headers are of another Node.js than the one that builds: npm_config_nodedir names the folder of its own"
+#endif
+
 namespace {
 
 struct script {
@@ -543,7 +547,13 @@ bool isolate_mark_context(uint32_t context) {
     state *s = self;
     if (!s) return false;
     v8::HandleScope scope(s->isolate);
+#if V8_MAJOR_VERSION >= 14
+    v8::Local<v8::Data> data = s->isolate->GetContinuationPreservedEmbedderDataV2();
+    if (!data->IsValue()) return false;
+    v8::Local<v8::Value> frame = data.As<v8::Value>();
+#else
     v8::Local<v8::Value> frame = s->isolate->GetContinuationPreservedEmbedderData();
+#endif
     if (!frame->IsObject()) return false;
     if (s->pulls) s->pulls->set(frame, context);
     return true;

@@ -34,5 +34,5 @@ def test_python_is_told_where_typed_arrays_are_watched() -> None:
     serializer: Serializer = TYPEDARRAY
     assert not any(serializer.accepts(value) for value in (array.array("i"), [1], b"", memoryview(b""), None))
     for call in (lambda: serializer.layout([1], {}), lambda: serializer.encode([1], {})):
-        with pytest.raises(TypeError, match="npm package memwatch"):
+        with pytest.raises(TypeError, match="npm package @memwatch/node"):
             call()

@@ -20,7 +20,7 @@ from memwatch_core.records import Context, Event, Lost, Outcome, Record, Seriali
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "node_bridge"
 PROGRAMS = Path(__file__).parent / "programs"
-VERSIONS = (20, 22, 24)
+VERSIONS = (20, 22, 24, 26)
 ONCE = pytest.mark.parametrize("node", [22], indirect=True)
 """For what is the same in each version."""
 DRIVERS = ROOT / ".node" / "drivers" / "node_modules"
@@ -41,9 +41,9 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def plugin(driver: str) -> Path:
-    """The folder of the npm package ``memwatch-sql-<driver>``."""
-    named = (ROOT / "plugins" / f"memwatch-sql-{kind}{driver}" for kind in ("", "node-"))
-    return next(folder for folder in named if (folder / "package.json").exists())
+    """The folder of the npm package that traces this one."""
+    found = ((path, json.loads(path.read_text())) for path in ROOT.glob("plugins/*/package.json"))
+    return next(path.parent for path, package in found if driver in package["peerDependencies"])
 
 
 def unfit(package: Path, version: int) -> str:
@@ -62,15 +62,15 @@ def unfit(package: Path, version: int) -> str:
 
 @dataclass
 class Node:
-    """One version, and a folder in which ``memwatch`` is installed."""
+    """One version, and a folder in which ``@memwatch/node`` is installed."""
 
     version: int
     folder: Path
 
     def __post_init__(self) -> None:
-        modules = self.folder / "node_modules"
-        modules.mkdir(exist_ok=True)
-        (modules / "memwatch").symlink_to(PACKAGE)
+        scope = self.folder / "node_modules" / "@memwatch"
+        scope.mkdir(parents=True, exist_ok=True)
+        (scope / "node").symlink_to(PACKAGE)
 
     @property
     def path(self) -> str:
@@ -89,7 +89,8 @@ class Node:
             if reason := unfit(modules / driver, self.version):
                 pytest.skip(f"{driver} {reason}")
             if plugins:
-                (modules / f"memwatch-sql-{driver}").symlink_to(plugin(driver))
+                folder = plugin(driver)
+                (modules / json.loads((folder / "package.json").read_text())["name"]).symlink_to(folder)
 
     def write(self, text: str, name: str = "program.js") -> str:
         (self.folder / name).write_text(text)
@@ -105,7 +106,7 @@ class Node:
         **variables: str,
     ) -> subprocess.CompletedProcess[str]:
         """``node arguments``, in the folder; it must end with the status ``check``."""
-        command = [self.path, *(["--require", "memwatch/register"] if register else []), *arguments]
+        command = [self.path, *(["--require", "@memwatch/node/register"] if register else []), *arguments]
         if not exact_lines:
             variables["MEMWATCH_NODE_EXACT_LINES"] = "false"
         done = subprocess.run(

@@ -42,7 +42,7 @@ class SqlProgram:
 
     def write(self, body: str) -> None:
         self.node.write(f"""
-            const {{ watch }} = require('memwatch');
+            const {{ watch }} = require('@memwatch/node');
             {HEADS[self.driver]}
             const x = watch(new Int32Array(1), {{ trackSQL: true, name: 'x' }});
             const config = JSON.parse(process.env.DATABASE);

@@ -24,7 +24,7 @@ def foreign(node: Node) -> Node:
 
 def test_every_store_of_a_native_addon_is_seen_on_whatever_thread(foreign: Node) -> None:
     foreign.write("""
-        const { watch } = require('memwatch');
+        const { watch } = require('@memwatch/node');
         const addon = require('./foreign.node');
         const x = watch(new Int32Array(100));
         addon.count(x);
@@ -46,7 +46,7 @@ def test_every_store_of_a_native_addon_is_seen_on_whatever_thread(foreign: Node)
 
 
 def test_crash_of_an_addon_is_the_crash_it_was_and_events_before_it_are_kept(foreign: Node) -> None:
-    for name, watching in (("plain.js", "new"), ("watched.js", "require('memwatch').watch(new")):
+    for name, watching in (("plain.js", "new"), ("watched.js", "require('@memwatch/node').watch(new")):
         end = ")" if name == "watched.js" else ""
         foreign.write(f"const x = {watching} Int32Array(1){end}; x[0] = 1; require('./foreign.node').crash();", name)
         foreign.run(name, check=-signal.SIGSEGV)

@@ -10,7 +10,7 @@ from trackers import need
 
 FILES = """
     const fs = require('node:fs');
-    const { watch } = require('memwatch');
+    const { watch } = require('@memwatch/node');
     const x = watch(new Uint8Array(64), { name: 'x' });
     const y = watch(Buffer.alloc(16), { name: 'y' });
     const data = Buffer.from(Array.from({ length: 256 }, (_, i) => i + 1));
@@ -73,7 +73,7 @@ def test_io_uring_that_reads_into_a_watched_buffer_is_seen_where_all_is_asked_fo
     need("uffd-queue")
     node.write("""
         const fs = require('node:fs');
-        const { watch } = require('memwatch');
+        const { watch } = require('@memwatch/node');
         const x = watch(new Uint8Array(5000), { name: 'x' });
         fs.writeFileSync('data', Buffer.alloc(5000, 7));
         fs.read(fs.openSync('data'), x, 0, 5000, 0, (error, n) => {
@@ -92,7 +92,7 @@ def test_io_uring_that_reads_into_a_watched_buffer_is_seen_where_all_is_asked_fo
 def test_socket_reads_into_a_watched_buffer(node: Node) -> None:
     node.write("""
         const net = require('node:net');
-        const { watch } = require('memwatch');
+        const { watch } = require('@memwatch/node');
         const buffer = watch(Buffer.alloc(32), { name: 'buffer' });
         const server = net.createServer((socket) => { socket.end('a packet'); }).listen(0, '127.0.0.1', () => {
           const onread = { buffer, callback: (n, same) => { console.log(n, same === buffer, buffer.toString('latin1', 0, n)); return true; } };
@@ -108,7 +108,7 @@ def test_socket_reads_into_a_watched_buffer(node: Node) -> None:
 def test_errors_and_ends_of_files_stay_what_they_are(node: Node) -> None:
     node.write("""
         const fs = require('node:fs');
-        const { watch } = require('memwatch');
+        const { watch } = require('@memwatch/node');
         const x = watch(Buffer.alloc(8), { name: 'x' });
         try { fs.readSync(9999, x); } catch (error) { console.log(error.code); }
         fs.read(9999, x, (error) => console.log(error.code));

@@ -7,8 +7,8 @@ from nodejs import Node
 FLOWS = """
     const fs = require('node:fs');
     const { AsyncLocalStorage, AsyncResource } = require('node:async_hooks');
-    const { watch } = require('memwatch');
-    const contexts = require(require('node:path').join(require.resolve('memwatch'), '..', 'contexts.js'));
+    const { watch } = require('@memwatch/node');
+    const contexts = require(require('node:path').join(require.resolve('@memwatch/node'), '..', 'contexts.js'));
     const x = watch(new Int32Array(2), { trackSQL: true });
     const other = new AsyncLocalStorage();
     const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -64,8 +64,8 @@ def test_a_hundred_interleaved_flows_never_mix(node: Node) -> None:
 
 def test_context_is_left_out_where_it_is_not_asked_for_and_ends_with_its_outcome(node: Node) -> None:
     node.write("""
-        const { watch } = require('memwatch');
-        const contexts = require(require('node:path').join(require.resolve('memwatch'), '..', 'contexts.js'));
+        const { watch } = require('@memwatch/node');
+        const contexts = require(require('node:path').join(require.resolve('@memwatch/node'), '..', 'contexts.js'));
         const plain = watch(new Int32Array(1)), traced = watch(new Int32Array(1), { trackSQL: true });
         const id = contexts.open({ driver: 'test', statement: 'SELECT ?', statement_hash: 'h', parameters: ['p'], started: 5n });
         contexts.enter(id);

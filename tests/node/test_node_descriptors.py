@@ -25,7 +25,7 @@ def test_files_of_the_program_are_its_own_and_every_event_is_there(node: Node, w
     node.write(f"""
         const fs = require('fs');
         const {{ spawnSync }} = require('child_process');
-        const {{ watch }} = require('memwatch');
+        const {{ watch }} = require('@memwatch/node');
         const x = watch(new Int32Array(1), {{ name: 'x' }});
         const big = watch(Buffer.alloc(4000), {{ name: 'big' }});
         const attempt = (call) => {{ try {{ return call(); }} catch {{ return undefined; }} }};

@@ -9,7 +9,7 @@ from nodejs import Node
 
 WRITES = 50_000
 PROGRAM = f"""
-    const {{ watch }} = require('memwatch');
+    const {{ watch }} = require('@memwatch/node');
     const count = watch(new BigInt64Array(1)), other = watch(new BigInt64Array(1));
     for (let i = 1; i <= {WRITES}; i++) {{
       count[0] = BigInt(i);
@@ -52,13 +52,13 @@ def test_limit_holds_and_what_is_missing_is_counted(node: Node, policy: str) -> 
     ],
 )
 def test_wrong_setting_is_one_error(node: Node, variable: str, value: str, said: str) -> None:
-    node.write("require('memwatch').watch(new Int32Array(1));")
+    node.write("require('@memwatch/node').watch(new Int32Array(1));")
     ran = node.run("program.js", check=1, **{f"MEMWATCH_{variable}": value})
     assert said in ran.stderr
 
 
 def test_wrong_setting_of_a_session_is_an_error_that_names_its_file(node: Node) -> None:
-    node.write("require('memwatch').watch(new Int32Array(1));")
+    node.write("require('@memwatch/node').watch(new Int32Array(1));")
     node.run("program.js")
     (session,) = node.sessions()
     settings = session / "settings.json"

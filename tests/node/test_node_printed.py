@@ -15,7 +15,7 @@ TEXT = "".join(HOSTILE.values())
 
 @ONCE
 def test_message_steers_the_terminal(node: Node) -> None:
-    program = "try { require('memwatch').watch(new Int32Array(1)) } catch (error) { console.error(error.message); throw error }"
+    program = "try { require('@memwatch/node').watch(new Int32Array(1)) } catch (error) { console.error(error.message); throw error }"
     node.write(program)
     for variables in ({"MEMWATCH_CORE_TRACKER": TEXT}, {"MEMWATCH_SESSION": f"/nowhere/{TEXT}"}):
         done = node.run("program.js", check=1, **variables)
@@ -26,7 +26,7 @@ def test_message_steers_the_terminal(node: Node) -> None:
 @ONCE
 def test_name_is_longer_than_readers_show(node: Node) -> None:
     node.write("""
-        const { watch } = require('memwatch');
+        const { watch } = require('@memwatch/node');
         try { watch(new Int32Array(1), { name: 'n'.repeat(1025) }) } catch (error) { console.log(`${error}`) }
         watch(new Int32Array(1), { name: 'n'.repeat(1024) })[0] = 1;
     """)

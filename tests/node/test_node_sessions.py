@@ -19,7 +19,7 @@ from memwatch_core.records import Event
 
 MEMWATCH = str(Path(sys.executable).with_name("memwatch"))
 TOTAL = """\
-const { watch } = require('memwatch');
+const { watch } = require('@memwatch/node');
 function add(n) {
   total[0] += n;
 }
@@ -28,7 +28,7 @@ add(5);
 total[0] = 7;
 console.log('total', total[0], process.execArgv.length, ...process.argv.slice(2));
 """
-MODULE = TOTAL.replace("const { watch } = require('memwatch');", "import { watch } from 'memwatch';")
+MODULE = TOTAL.replace("const { watch } = require('@memwatch/node');", "import { watch } from '@memwatch/node';")
 
 
 def run(node: Node, *arguments: str, check: int | None = 0, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -51,7 +51,7 @@ def lines(node: Node) -> list[dict[str, Any]]:
 
 
 def test_program_that_watches_nothing_leaves_no_journal(node: Node) -> None:
-    (node.folder / "app.js").write_text("require('memwatch').session(); console.log('done')")
+    (node.folder / "app.js").write_text("require('@memwatch/node').session(); console.log('done')")
     done = run(node, "--", "node", "app.js")
     assert done.stdout == "done\n"
     assert not list(node.folder.glob(".memwatch/*/*.mwj"))
@@ -87,10 +87,10 @@ def test_program_is_watched_without_a_change_to_it(
 
 def test_program_that_could_not_load_the_package_is_not_started(node: Node) -> None:
     node.write("console.log('ran')", "app.js")
-    (node.folder / "node_modules" / "memwatch").unlink()
+    (node.folder / "node_modules" / "@memwatch" / "node").unlink()
     done = run(node, "app.js", check=None)
     assert done.returncode != 0
-    assert "npm install memwatch" in done.stderr
+    assert "npm install @memwatch/node" in done.stderr
     assert done.stdout == ""
 
 
@@ -169,7 +169,7 @@ def test_program_ends_as_it_would_and_what_it_wrote_is_kept(node: Node, end: str
     text, status = ENDS[end]
     body = "x[0] = 1;\nprocess.on('exit', () => { x[0] = 2; console.log('bye'); });\n" + text
     node.write("const x = new Int32Array(1);\n" + body, "plain.js")
-    node.write("const x = require('memwatch').watch(new Int32Array(1));\n" + body, "watched.js")
+    node.write("const x = require('@memwatch/node').watch(new Int32Array(1));\n" + body, "watched.js")
     plain = node.run("plain.js", register=False, check=status)
     watched = node.run("watched.js", check=status)
     assert watched.stdout == plain.stdout
@@ -185,7 +185,7 @@ def test_program_ends_as_it_would_and_what_it_wrote_is_kept(node: Node, end: str
 def test_program_under_the_host_ends_as_alone(node: Node, end: str) -> None:
     text, status = ENDS[end]
     node.write(
-        "const x = require('memwatch').watch(new Int32Array(1));\nx[0] = 1; console.log('out');\n" + text, "app.js"
+        "const x = require('@memwatch/node').watch(new Int32Array(1));\nx[0] = 1; console.log('out');\n" + text, "app.js"
     )
     done = run(node, "--", "node", "app.js", check=status)
     assert done.stdout == "out\n"
@@ -196,7 +196,7 @@ def test_program_under_the_host_ends_as_alone(node: Node, end: str) -> None:
 def test_exit_in_the_middle_of_a_worker_s_writes_keeps_its_events(node: Node) -> None:
     node.write("""
         const { Worker, isMainThread, workerData } = require('node:worker_threads');
-        const { watch, share, receive } = require('memwatch');
+        const { watch, share, receive } = require('@memwatch/node');
         if (isMainThread) {
           const x = watch(new Int32Array(1));
           new Worker(__filename, { workerData: share(x) });
@@ -215,13 +215,13 @@ def test_exit_in_the_middle_of_a_worker_s_writes_keeps_its_events(node: Node) ->
 
 def test_program_killed_in_the_middle_of_its_writes_leaves_each_that_it_made(node: Node) -> None:
     node.write("""
-        const x = require('memwatch').watch(new Int32Array(1));
+        const x = require('@memwatch/node').watch(new Int32Array(1));
         for (let i = 1; ; i++) {
           x[0] = i;
           if (i === 1000) require('node:fs').writeSync(1, 'on');
         }
     """)
-    command = [node.path, "--require", "memwatch/register", "program.js"]
+    command = [node.path, "--require", "@memwatch/node/register", "program.js"]
     with subprocess.Popen(command, cwd=node.folder, env=environment(), stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.read(2) == b"on"
@@ -233,7 +233,7 @@ def test_program_killed_in_the_middle_of_its_writes_leaves_each_that_it_made(nod
 
 def test_closed_session_is_an_error_and_the_arrays_stay_usable(node: Node) -> None:
     node.write("""
-        const { watch, session } = require('memwatch');
+        const { watch, session } = require('@memwatch/node');
         const x = watch(new Int32Array(1));
         x[0] = 1;
         const { close, tracker, folder } = session();
@@ -248,7 +248,7 @@ def test_closed_session_is_an_error_and_the_arrays_stay_usable(node: Node) -> No
 
 
 def test_a_session_that_is_not_there_is_named(node: Node) -> None:
-    node.write("try { require('memwatch').watch(new Int8Array(1)); } catch (e) { console.log(e.name, e.message); }")
+    node.write("try { require('@memwatch/node').watch(new Int8Array(1)); } catch (e) { console.log(e.name, e.message); }")
     said = node.run("program.js", MEMWATCH_SESSION="nowhere").stdout
     assert said.startswith("SessionError")
     assert "nowhere" in said

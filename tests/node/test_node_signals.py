@@ -14,7 +14,7 @@ def test_handlers_of_the_program_are_called_and_stores_go_on(node: Node, tracker
     node.write("""
         const seen = [];
         process.on('SIGSEGV', (name) => seen.push(name));
-        const { watch } = require('memwatch');
+        const { watch } = require('@memwatch/node');
         const x = watch(new Int32Array(1));
         process.on('SIGBUS', (name) => seen.push(name));
         const sleep = () => new Promise((done) => setTimeout(done, 20));
@@ -35,7 +35,7 @@ def test_handlers_of_the_program_are_called_and_stores_go_on(node: Node, tracker
 
 def test_signal_without_a_handler_ends_the_program(node: Node) -> None:
     node.write("""
-        const { watch } = require('memwatch');
+        const { watch } = require('@memwatch/node');
         const x = watch(new Int32Array(1));
         process.on('SIGSEGV', () => {});
         x[0] = 1;

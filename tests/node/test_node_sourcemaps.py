@@ -52,7 +52,7 @@ def test_store_of_a_compiled_program_has_the_line_that_was_written(node: Node, c
 
 
 EVALUATED = """\
-const { watch } = require('memwatch');
+const { watch } = require('@memwatch/node');
 const vm = require('node:vm');
 const total = watch(new Int32Array(4));
 globalThis.total = total;
@@ -85,7 +85,7 @@ def test_maps_of_evaluated_code_and_of_sections_are_followed_and_unmapped_lines_
 
 
 UNSOUND = """\
-const { watch } = require('memwatch');
+const { watch } = require('@memwatch/node');
 const fs = require('node:fs');
 const vm = require('node:vm');
 const total = watch(new Int32Array(1));

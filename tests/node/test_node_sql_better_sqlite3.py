@@ -108,6 +108,6 @@ SAME = """
 def test_library_behaves_as_it_does_alone(program: SqlProgram) -> None:
     traced = program.run(SAME)
     (program.node.folder / "test.db").unlink()
-    (program.node.folder / "node_modules" / "memwatch-sql-better-sqlite3").unlink()
+    (program.node.folder / "node_modules" / "@memwatch" / "sql-better-sqlite3").unlink()
     assert program.run(SAME) == traced
     assert traced.count("\n") > 20

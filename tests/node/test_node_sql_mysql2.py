@@ -82,7 +82,7 @@ def test_every_way_to_run_a_statement_is_blamed_for_what_is_written_after_it(pro
 @ONCE
 def test_promises_alone_are_traced(program: SqlProgram) -> None:
     program.node.write("""
-        import { watch } from 'memwatch';
+        import { watch } from '@memwatch/node';
         import { createConnection } from 'mysql2/promise';
         const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
         const c = await createConnection(JSON.parse(process.env.DATABASE));

@@ -47,7 +47,7 @@ def test_every_way_to_run_a_statement_is_blamed_for_what_is_written_after_it(pro
         (40, "INSERT INTO t VALUES (?, ?)"), (41, "SELECT ? AS later"), (50, None), (51, None),
     ]  # fmt: skip
     context = journal.context(2)
-    assert (context.driver, context.database, context.connection) == ("sqlite3", str(program.database), 1)
+    assert (context.driver, context.database, context.connection) == ("node-sqlite3", str(program.database), 1)
     assert [len(journal.context(n).parameters) for n in (1, 2, 3, 10, 20, 30, 31)] == [0, 2, 2, 1, 1, 1, 1]
     assert len({journal.context(n).id for n in range(30, 34)}) == 4
 
@@ -143,6 +143,6 @@ SAME = """
 def test_library_behaves_as_it_does_alone(program: SqlProgram) -> None:
     traced = program.run(SAME)
     (program.node.folder / "test.db").unlink()
-    (program.node.folder / "node_modules" / "memwatch-sql-sqlite3").unlink()
+    (program.node.folder / "node_modules" / "@memwatch" / "sql-node-sqlite3").unlink()
     assert program.run(SAME) == traced
     assert traced.count("\n") > 30

@@ -137,7 +137,7 @@ SAME = """
 @ONCE
 def test_library_behaves_as_it_does_alone(program: SqlProgram) -> None:
     traced = program.run(connected(program) + SAME)
-    for plugin in (program.node.folder / "node_modules").glob("memwatch-sql-*"):
+    for plugin in (program.node.folder / "node_modules").glob("@memwatch/sql-*"):
         plugin.unlink()
     if isinstance(program.database, Path):
         program.database.unlink()

@@ -79,7 +79,7 @@ QUERY = """
 
 def test_configuration_selects_which_drivers_are_traced(program: SqlProgram) -> None:
     """By the Python distributions alone: nothing is installed from npm."""
-    (program.node.folder / "node_modules" / "memwatch-sql-pg").unlink()
+    (program.node.folder / "node_modules" / "@memwatch" / "sql-pg").unlink()
     program.write(QUERY)
     for chosen, expected in (('"sqlite3"', None), ('"sqlite3", "pg", "mysql2"', "SELECT ?")):
         memwatch_run(program, f"[plugins]\nsql = [{chosen}]\n")
@@ -89,7 +89,7 @@ def test_configuration_selects_which_drivers_are_traced(program: SqlProgram) -> 
 
 def test_packed_plugins_hold_what_they_need(program: SqlProgram) -> None:
     folder = program.node.folder
-    names = ("memwatch-sql-pg", "memwatch-sql-mysql2")
+    names = ("@memwatch" / "sql-pg", "memwatch-sql-mysql2")
     path = f"{Path(program.node.path).parent}:{os.environ['PATH']}"
     pack = [
         "npm",
@@ -118,14 +118,14 @@ def test_python_programs_ignore_the_drivers_of_node(program: SqlProgram) -> None
 
 
 def test_without_its_plugin_a_driver_is_left_alone(program: SqlProgram) -> None:
-    (program.node.folder / "node_modules" / "memwatch-sql-pg").unlink()
+    (program.node.folder / "node_modules" / "@memwatch" / "sql-pg").unlink()
     assert program.journal(QUERY).blamed() == [(1, None)]
 
 
 def test_driver_that_was_loaded_before_memwatch_is_traced(program: SqlProgram) -> None:
     program.node.write(f"""
         const pg = require('pg'), config = JSON.parse(process.env.DATABASE);
-        const x = require('memwatch').watch(new Int32Array(1), {{ trackSQL: true, name: 'x' }});
+        const x = require('@memwatch/node').watch(new Int32Array(1), {{ trackSQL: true, name: 'x' }});
         (async () => {{ {QUERY} }})();
     """)
     program.node.run("program.js", register=False, DATABASE=json.dumps(program.config))
@@ -135,7 +135,7 @@ def test_driver_that_was_loaded_before_memwatch_is_traced(program: SqlProgram) -
 @pytest.mark.parametrize("source", ["import pg from 'pg'", "import { Client } from 'pg'; const pg = { Client }"])
 def test_driver_that_is_imported_is_traced(program: SqlProgram, source: str) -> None:
     program.node.write(
-        f"import {{ watch }} from 'memwatch'; {source}; const config = JSON.parse(process.env.DATABASE);"
+        f"import {{ watch }} from '@memwatch/node'; {source}; const config = JSON.parse(process.env.DATABASE);"
         f"const x = watch(new Int32Array(1), {{ trackSQL: true, name: 'x' }}); {QUERY}",
         "program.mjs",
     )
@@ -146,7 +146,7 @@ def test_driver_that_is_imported_is_traced(program: SqlProgram, source: str) -> 
 def test_workers_have_statements_of_their_own(program: SqlProgram) -> None:
     journal = program.journal("""
         const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
-        const { share, receive } = require('memwatch');
+        const { share, receive } = require('@memwatch/node');
         const y = isMainThread ? x : receive(workerData);
         const client = new pg.Client(config); await client.connect();
         for (let i = 1; i <= 20; i++) {
@@ -270,7 +270,7 @@ BROKEN = """
 
 @pytest.mark.parametrize("at_install", ["", "throw new RangeError('s3cret');"])
 def test_failure_in_tracing_stays_inside_and_is_said_once(program: SqlProgram, at_install: str) -> None:
-    link = program.node.folder / "node_modules" / "memwatch-sql-pg"
+    link = program.node.folder / "node_modules" / "@memwatch" / "sql-pg"
     link.unlink()
     link.mkdir()
     (link / "index.js").write_text(BROKEN % at_install)
@@ -287,7 +287,7 @@ def test_program_that_closes_its_session_goes_on(program: SqlProgram) -> None:
     out = program.run("""
         const client = new pg.Client(config); await client.connect();
         await client.query('BEGIN'); await client.query('SELECT 1'); x[0] = 1;
-        require('memwatch').session().close();
+        require('@memwatch/node').session().close();
         await client.query('SELECT 2'); await client.query('COMMIT');
         console.log((await client.query('SELECT 3 AS n')).rows[0].n); await client.end();
     """)
@@ -302,4 +302,4 @@ def test_plugins_are_listed_with_the_others(node: Node) -> None:
     listed = {each["name"]: each for each in map(json.loads, done.stdout.splitlines()) if each["kind"] == "sql"}
     for name in ("pg", "mysql2"):
         assert (listed[name]["state"], listed[name]["distribution"]) == ("loaded", f"memwatch-sql-{name}")
-    assert (ROOT / "plugins" / "memwatch-sql-pg" / "memwatch_sql_pg" / "driver.js").is_file()
+    assert (ROOT / "plugins" / "@memwatch" / "sql-pg" / "memwatch_sql_pg" / "driver.js").is_file()

@@ -30,7 +30,7 @@ CONTROLS = [
 ]  # fmt: skip
 BATCH = """
     const path = require('node:path'), fs = require('node:fs');
-    const folder = path.join(path.dirname(require.resolve('memwatch')), 'sql');
+    const folder = path.join(path.dirname(require.resolve('@memwatch/node')), 'sql');
     const { normalise } = require(path.join(folder, 'statements.js')), { control } = require(path.join(folder, 'transactions.js'));
     const cases = JSON.parse(fs.readFileSync('cases.json', 'utf8'));
     console.log(JSON.stringify(cases.map(([text, dialect]) => {
@@ -80,7 +80,7 @@ VALUES: dict[str, Any] = {
 
 def test_the_same_value_has_the_same_hash_as_in_python(node: Node) -> None:
     node.write(f"""
-        const path = require('node:path'), lib = path.dirname(require.resolve('memwatch'));
+        const path = require('node:path'), lib = path.dirname(require.resolve('@memwatch/node'));
         const native = require(path.join(lib, 'native.js')), {{ keeper }} = require(path.join(lib, 'sql', 'parameters.js'));
         const keep = keeper('hash', Buffer.from('{KEY.hex()}', 'hex'), native);
         const digest = native.digest(Buffer.from('SELECT ?'), Buffer.from('{KEY.hex()}', 'hex'), 8, 'mw-statement').toString('hex');
@@ -114,7 +114,7 @@ def test_the_same_value_has_the_same_hash_as_in_python(node: Node) -> None:
 @pytest.mark.parametrize("keep", ["hash", "full"])
 def test_looking_at_parameters_runs_no_code_of_the_program(node: Node, keep: str) -> None:
     node.write(f"""
-        const path = require('node:path'), lib = path.dirname(require.resolve('memwatch'));
+        const path = require('node:path'), lib = path.dirname(require.resolve('@memwatch/node'));
         const native = require(path.join(lib, 'native.js')), {{ keeper }} = require(path.join(lib, 'sql', 'parameters.js'));
         const keep = keeper('{keep}', Buffer.alloc(32), native);
         const ran = (name) => () => {{ throw new Error(name); }};

@@ -9,9 +9,9 @@ from nodejs import ONCE, Journal, Node
 
 pytestmark = ONCE
 HEAD = """
-    const { watch } = require('memwatch');
+    const { watch } = require('@memwatch/node');
     const path = require('node:path');
-    const { tracer } = require(path.join(path.dirname(require.resolve('memwatch')), 'sql', 'drivers.js'));
+    const { tracer } = require(path.join(path.dirname(require.resolve('@memwatch/node')), 'sql', 'drivers.js'));
     const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
     const connection = { name: 'mine' }, sleep = (ms) => new Promise((done) => setTimeout(done, ms));
     const begin = (statement, more = {}) => tracer.begin({ driver: 'dbx', statement, connection, dialect: 'postgresql', ...more });

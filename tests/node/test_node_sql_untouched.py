@@ -108,7 +108,7 @@ def test_driver_is_patched_when_sql_is_asked_for_and_not_before(node: Node, firs
     program.write("")
     (node.folder / "program.js").write_text(f"""
         const Module = require('node:module'), {{ types }} = require('node:util');
-        const {{ watch }} = require('memwatch');
+        const {{ watch }} = require('@memwatch/node');
         const Database = require('better-sqlite3');
         {first}
         const before = Database.prototype.exec;

@@ -26,8 +26,11 @@ TIERS = {
 )
 def test_every_way_to_write_is_seen_in_every_tier(node: Node, tier: str, tracker: str) -> None:
     need(tracker)
+    options = TIERS[tier]
+    if tier == "turbofan" and node.version >= 26:  # which doesn't know the option any more
+        options = ("--no-sparkplug", "--no-maglev", "--invocation-count-for-turbofan=1")
     n = "200" if tier in ("turbofan", "no jit") else "1000"
-    arguments = ("--expose-gc", *TIERS[tier], str(PROGRAMS / "stores.js"), n)
+    arguments = ("--expose-gc", *options, str(PROGRAMS / "stores.js"), n)
     done = node.run(*arguments, exact_lines=False, NODE_PATH="node_modules", MEMWATCH_CORE_TRACKER=tracker)
     assert done.stdout.startswith("0 failed; holds "), done.stdout
     journal = node.read()
@@ -38,7 +41,7 @@ def test_every_way_to_write_is_seen_in_every_tier(node: Node, tier: str, tracker
 def test_hot_loop_is_one_event_a_store_with_the_right_values_across_optimisation(node: Node) -> None:
     count = 1_000_000 if os.environ.get("MEMWATCH_SOAK") else 100_000
     node.write("""
-        const { watch } = require('memwatch');
+        const { watch } = require('@memwatch/node');
         const x = watch(new Int32Array(1));
         function hot(a, n) { for (let i = 1; i <= n; i++) a[0] = i; }
         hot(x, Number(process.argv[2]));
@@ -68,7 +71,7 @@ def test_traps_of_webassembly_stay_v8s_own_between_watched_stores(node: Node) ->
         WASM
         + """
         const before = traps(10);
-        const { watch } = require('memwatch');
+        const { watch } = require('@memwatch/node');
         const x = watch(new Int32Array(2));
         let caught = 0;
         for (let i = 0; i < 2000; i++) { x[0] = i; if (i % 20 === 0) { caught += traps(1); x[1] = i; } }
@@ -83,7 +86,7 @@ def test_memory_of_webassembly_is_refused(node: Node) -> None:
     node.write(
         WASM
         + """
-        const { watch } = require('memwatch');
+        const { watch } = require('@memwatch/node');
         for (const value of [memory, memory.buffer, new Uint8Array(memory.buffer)]) {
           try { watch(value, { name: 'm' }); } catch (e) { console.log(e instanceof TypeError, /WebAssembly/.test(e.message)); }
         }

@@ -9,7 +9,7 @@ import pytest
 from nodejs import Node
 
 CLASSES = """
-    const { watch, unwatch } = require('memwatch');
+    const { watch, unwatch } = require('@memwatch/node');
     class Money extends Float64Array { total() { return this.reduce((a, b) => a + b, 0); } }
     const values = {
       Int8Array: new Int8Array([1, -2]), Uint8Array: new Uint8Array([1, 2]), Uint8ClampedArray: new Uint8ClampedArray([1, 2]),
@@ -101,7 +101,7 @@ def test_what_cannot_be_watched_is_refused_with_a_sentence_that_says_what_to_do(
     calls += ["unwatch(new Int32Array(1))", "unwatch(5)", "share(new Int32Array(1))", "receive({})", "unwatch(ended)"]
     node.write(
         """
-        const { watch, unwatch, share, receive } = require('memwatch');
+        const { watch, unwatch, share, receive } = require('@memwatch/node');
         function detached() { const b = new ArrayBuffer(8); structuredClone(b, { transfer: [b] }); return b; }
         const ended = watch(new Int32Array(1));
         unwatch(ended);
@@ -124,7 +124,7 @@ def test_what_cannot_be_watched_is_refused_with_a_sentence_that_says_what_to_do(
 
 def test_options_may_be_frozen_and_do_what_they_say(node: Node) -> None:
     node.write("""
-        const { watch } = require('memwatch');
+        const { watch } = require('@memwatch/node');
         const quiet = watch(new Int32Array(2), Object.freeze({ trackThreads: false, name: 'quiet' }));
         const half = watch(new Int32Array(2), { mutationDepth: [4, 8] });
         quiet[0] = 1; half[0] = 2; half[1] = 3;
@@ -156,7 +156,7 @@ def test_pages_live_as_long_as_any_view_and_a_hundred_thousand_watches_leak_noth
     count = 100_000 if os.environ.get("MEMWATCH_SOAK") else 10_000
     node.write(
         """
-        const { watch, unwatch, session } = require('memwatch');
+        const { watch, unwatch, session } = require('@memwatch/node');
         const { stats } = session();
         let view = watch(new Int32Array(4)).subarray(1, 2);
         gc();
@@ -197,7 +197,7 @@ def test_a_watched_buffer_is_never_moved_away_in_silence(node: Node, how: str) -
     if node.version == 20 and "transfer" in how.partition("(")[0]:
         how = "structuredClone(x.buffer)"  # Node 20 has no such method; a copy is a copy
     node.write(f"""
-        const {{ watch }} = require('memwatch');
+        const {{ watch }} = require('@memwatch/node');
         const port = new MessageChannel().port1;
         const x = watch(new Int32Array([7]));
         try {{ {how}; }} catch (e) {{ console.log(e.name); }}

@@ -9,7 +9,7 @@ from nodejs import Node
 
 ADDING = """
     const { Worker, isMainThread, workerData, threadId } = require('node:worker_threads');
-    const { watch, share, receive } = require('memwatch');
+    const { watch, share, receive } = require('@memwatch/node');
     const N = Number(process.argv[2]);
     function add(a, n) {
       for (let i = 0; i < n; i++) Atomics.add(a, 0, 1);
@@ -43,7 +43,7 @@ def test_atomic_additions_of_four_workers_are_all_seen_with_thread_and_line(node
 def test_main_thread_and_workers_write_one_array_and_each_its_own(node: Node) -> None:
     node.write("""
         const { Worker, isMainThread, workerData, parentPort, threadId } = require('node:worker_threads');
-        const { watch, share, receive, unwatch } = require('memwatch');
+        const { watch, share, receive, unwatch } = require('@memwatch/node');
         if (isMainThread) {
           const board = watch(new Float64Array(8));
           const worker = new Worker(__filename, { workerData: share(board.subarray(2, 4)) });
@@ -77,7 +77,7 @@ def test_main_thread_and_workers_write_one_array_and_each_its_own(node: Node) ->
 def test_worker_ended_in_the_middle_of_its_stores_leaves_everything_in_order(node: Node) -> None:
     node.write("""
         const { Worker, isMainThread, workerData } = require('node:worker_threads');
-        const { watch, share, receive } = require('memwatch');
+        const { watch, share, receive } = require('@memwatch/node');
         if (isMainThread) {
           const x = watch(new Int32Array(2));
           const worker = new Worker(__filename, { workerData: share(x) });

@@ -15,8 +15,8 @@ from zipfile import ZipFile
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build" / "wheels"
-PACKAGED = ("pyproject.toml", "setup.py", "Makefile", "README.md", "LICENSE")
-FOLDERS = ("memwatch_core", "memwatch_plugins", "plugins", "licenses", "requirements")
+PACKAGED = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "tests/pythons/wheels.py")
+FOLDERS = ("memwatch_core", "memwatch_plugins", "plugins", "metapackage", "licenses")
 BUILT = re.compile(r"\.(so|o|pyc)$|/_core\.c$|\.egg-info/|/build/|/dist/")
 
 
@@ -50,7 +50,7 @@ def run(*command: object, **options: object) -> str:
 
 
 def build() -> Wheels:
-    """Built by ``make wheels`` in a copy of the source, so that nothing of the checkout gets in."""
+    """Built as ``make wheels`` does it, in a copy of the source, so that nothing of the checkout gets in."""
     digest = hashlib.sha256(sys.version.encode())
     for path in sources():
         content = (ROOT / path).read_bytes()
@@ -63,9 +63,8 @@ def build() -> Wheels:
             target = making / "source" / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / path, target)
-        # what `make setup` would do has been done: these tests run in its environment
-        settings = [f"VENV={sys.prefix}", f"DIST={making / 'ours'}"]
-        run("make", "-C", making / "source", "--assume-old=setup", "wheels", *settings)
+        script = [sys.executable, "tests/pythons/wheels.py", "build", making / "ours"]
+        run(*script, cwd=making / "source", env={**os.environ, "C_WARNINGS": "error"})
         made = Wheels(making / "ours", making / "theirs")
         needed = {
             line

@@ -17,7 +17,7 @@ def wheels() -> Wheels:
 
 @pytest.fixture(scope="module")
 def environment(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Environment]]:
-    """``environment("memwatch", ...)``: one with these distributions, outside of the checkout."""
+    """``environment("memwatch-core", ...)``: one with these distributions, outside of the checkout."""
     made: list[Path] = []
 
     def make(*distributions: str) -> Environment:

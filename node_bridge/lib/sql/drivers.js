@@ -3,7 +3,7 @@
 //
 // A plugin is a module {name, target, files, install(exports, tools, file)}: docs/sql.md, "Writing a driver for Node.js". Under
 // `memwatch run` the configuration names the plugins, and drivers.json in the session's folder says where they are;
-// without the host, the plugin memwatch-sql-<target> is used if it is installed beside the target or the program.
+// without the host, a plugin is used if it is installed beside the target or the program: see `packages`.
 'use strict';
 
 const fs = require('node:fs');
@@ -116,20 +116,31 @@ function ofSession(file) {
   }
 }
 
+/**
+ * The npm packages that can hold the plugin for a target: ours, then others'. `node-` stands where a library of Python has
+ * the target's name, and in whatever isn't ours: so none is called as what PyPI has for another library.
+ */
+function packages(name) {
+  return [`@memwatch/sql-${name}`, `@memwatch/sql-node-${name}`, `memwatch-sql-node-${name}`];
+}
+
 /** The plugin that is installed where the target is, or where the program is; not one that others may have put there. */
 function beside(name, folder) {
   if (name.startsWith('@') || name.startsWith('memwatch')) return null;
   for (const from of [folder, process.argv[1]]) {
     if (typeof from !== 'string' || !path.isAbsolute(from)) continue;
-    let file, why;
-    try {
-      file = fs.realpathSync(Module.createRequire(from).resolve(`memwatch-sql-${name}`));
-      why = files.distrust(file);
-    } catch {
-      continue; // not there
+    const { resolve } = Module.createRequire(from);
+    for (const wanted of packages(name)) {
+      let file, why;
+      try {
+        file = fs.realpathSync(resolve(wanted));
+        why = files.distrust(file);
+      } catch {
+        continue; // not there
+      }
+      if (!why) return file;
+      say(`${file} is not used: ${why}; npm install ${wanted} in a folder of your own`);
     }
-    if (!why) return file;
-    say(`${file} is not used: ${why}; npm install memwatch-sql-${name} in a folder of your own`);
   }
   return null;
 }

@@ -1,8 +1,8 @@
-"""``node``: starts Node.js programs so that the npm package ``memwatch`` is loaded before their first line.
+"""``node``: starts Node.js programs so that the npm package ``@memwatch/node`` is loaded before their first line.
 
 Node is told by ``NODE_OPTIONS``, which children and workers inherit; everything else the package reads from the
-session's folder. The package is the program's own: it is looked for where ``require("memwatch")`` would look, from the
-program's folder upwards, then in ``NODE_PATH``. What somebody else may have put there isn't run.
+session's folder. The package is the program's own: it is looked for where ``require("@memwatch/node")`` would look, from
+the program's folder upwards, then in ``NODE_PATH``. What somebody else may have put there isn't run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from memwatch_plugins.printed import say
 
 _SCRIPTS = frozenset((".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"))
 _NODE = re.compile(r"node(js)?([-.]?\d[\d.]*)?")
-PACKAGE = "memwatch"
-"""The npm package."""
+PACKAGE = "@memwatch/node"
+"""The npm package. (`memwatch` is a stranger's.)"""
 REGISTER = Path(PACKAGE, "register.js")
 
 
@@ -111,7 +111,7 @@ def memwatch_bridges() -> Iterator[Bridge]:
     """One."""
     yield Bridge(
         name="node",
-        summary="Node.js 20, 22 and 24",
+        summary="Node.js 20, 22, 24 and 26",
         matches=matches,
         prepare=prepare,
         environment=environment_of_children,

@@ -38,11 +38,11 @@ def _decode(data: bytes, options: Mapping[str, Any]) -> Any:
 
 
 def _encode(value: Any, options: Mapping[str, Any]) -> bytes:
-    raise TypeError("typed arrays are watched in Node.js, by the npm package memwatch")
+    raise TypeError("typed arrays are watched in Node.js, by the npm package @memwatch/node")
 
 
 def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
-    raise TypeError("typed arrays are watched in Node.js, by the npm package memwatch")
+    raise TypeError("typed arrays are watched in Node.js, by the npm package @memwatch/node")
 
 
 @hookimpl

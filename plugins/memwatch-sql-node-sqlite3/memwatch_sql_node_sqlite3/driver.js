@@ -5,7 +5,7 @@
 // in the statement's. Where the program gives none, ours does what the addon does then: it emits the error.
 'use strict';
 
-const DRIVER = 'sqlite3', DIALECT = 'sqlite';
+const DRIVER = 'node-sqlite3', DIALECT = 'sqlite';
 const databases = new WeakMap(); // prepared statement -> its database
 const bound = new WeakMap(); // prepared statement -> what bind() was given
 const transactions = new WeakMap(); // database -> Transaction
@@ -131,4 +131,4 @@ class Transaction {
   }
 }
 
-module.exports = { name: 'sqlite3', target: 'sqlite3', install };
+module.exports = { name: DRIVER, target: 'sqlite3', install };

@@ -1,7 +1,7 @@
 // Stores of every kind and tier; after each, the test is told where the last one came from: show(case, its source text).
 'use strict';
 const fs = require('node:fs');
-const { watch, session } = require('memwatch');
+const { watch, session } = require('@memwatch/node');
 const other = require('./lines_other.js');
 
 const { stats } = session();

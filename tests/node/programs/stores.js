@@ -1,7 +1,7 @@
 // Every way of JavaScript and of Node to write to a buffer. Counts what must be one store each, looks at the values, and
 // ends with what the buffer holds, for whoever replays the events.
 'use strict';
-const { watch, session } = require('memwatch');
+const { watch, session } = require('@memwatch/node');
 const crypto = require('node:crypto');
 
 const N = Number(process.argv[2] ?? 3000);

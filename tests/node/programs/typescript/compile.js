@@ -28,7 +28,7 @@ tsc('commonjs', 'cjs', { sourceMap: true });
 tsc('module', 'esm', { sourceMap: true });
 tsc('root', 'cjs', { sourceMap: true, sourceRoot: '../src/' }, (name) => name);
 
-const bundled = { entryPoints: ['src/program.ts'], bundle: true, minify: true, platform: 'node', external: ['memwatch'] };
+const bundled = { entryPoints: ['src/program.ts'], bundle: true, minify: true, platform: 'node', external: ['@memwatch/node'] };
 esbuild.buildSync({ ...bundled, sourcemap: true, outfile: 'bundle/program.js' });
 esbuild.buildSync({ ...bundled, sourcemap: 'inline', format: 'esm', outfile: 'bundle/program.mjs' });
 esbuild.buildSync({ ...bundled, bundle: false, external: undefined, minify: false, entryPoints: sources.map((n) => `src/${n}`),

@@ -1,4 +1,4 @@
-import { watch } from 'memwatch';
+import { watch } from '@memwatch/node';
 
 export interface Reading {
   degrees: number;
