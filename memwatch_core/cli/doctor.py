@@ -41,4 +41,6 @@ def command(file: str | None, as_json: bool) -> None:
     if problems:
         count = "1 problem" if problems == 1 else f"{problems} problems"
         put(f"\n{count}: MemWatch, or what you asked of it, can't work.", err=True)
+    elif not as_json:
+        put("\nMemWatch works here.")
     raise SystemExit(1 if problems else 0)

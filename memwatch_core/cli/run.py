@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import click
+from click.shell_completion import CompletionItem
 
 from .. import config as configuration
 
@@ -20,19 +21,33 @@ class RunCommand(click.Command):
         return rest
 
 
+def _file(context: click.Context, parameter: click.Parameter, word: str) -> list[CompletionItem]:
+    return [CompletionItem(word, type="file")]
+
+
+def _sinks(context: click.Context, parameter: click.Parameter, word: str) -> list[str]:
+    from ..loading.discovery import installed
+
+    return [name for name in installed("sinks") if name.startswith(word)]
+
+
+def _trackers(context: click.Context, parameter: click.Parameter, word: str) -> list[str]:
+    return [name for name in ("auto", "uffd-sigbus", "readonly", "uffd-queue") if name.startswith(word)]
+
+
 @click.command("run", cls=RunCommand, context_settings={"allow_interspersed_args": False})
 @click.option("--track-threads/--no-track-threads", default=None, help="Say which thread wrote.  [default: yes]")
 @click.option("--track-sql/--no-track-sql", default=None, help="Say which SQL statement was in force.  [default: no]")
 @click.option("--track-all-vars/--no-track-all-vars", default=None, help="Watch every variable. Not implemented yet.")
 @click.option("--track-locals/--no-track-locals", default=None, help="Watch local variables. Not implemented yet.")
 @click.option("--mutation-depth", metavar="FULL|START:STOP", help="Bytes whose mutation counts.  [default: FULL]")
-@click.option("--tracker", metavar="NAME", help="auto, uffd-sigbus, readonly or uffd-queue.  [default: auto]")
-@click.option("--sink", "sinks", multiple=True, metavar="NAME", help="Where events go; may be repeated.")
+@click.option("--tracker", shell_complete=_trackers, metavar="NAME", help="auto, uffd-sigbus, readonly or uffd-queue.  [default: auto]")
+@click.option("--sink", "sinks", multiple=True, shell_complete=_sinks, metavar="NAME", help="Where events go; may be repeated.")
 @click.option("--config", "file", type=click.Path(dir_okay=False), metavar="FILE", help="Read FILE; search none.")
 @click.option("--folder", metavar="DIR", help="Where sessions are kept.  [default: .memwatch]")
 @click.option("--quiet", "-q", is_flag=True, help="No summary at the end.")
 @click.option("-m", "module", is_flag=True, help="The program is a module, as for python -m.")
-@click.argument("program", nargs=-1, type=click.UNPROCESSED, required=True)
+@click.argument("program", nargs=-1, type=click.UNPROCESSED, shell_complete=_file, required=True)
 @click.pass_context
 def command(
     context: click.Context,

@@ -24,7 +24,11 @@ State = Literal["ok", "note", "warning", "problem"]
 """``warning``: something is less than it could be; ``problem``: MemWatch, or a plugin that is asked for, can't work."""
 
 TRACKERS: tuple[Literal["uffd-sigbus", "readonly", "uffd-queue"], ...] = ("uffd-sigbus", "readonly", "uffd-queue")
-_QUEUE = "only for what the kernel writes by itself: needs CAP_SYS_PTRACE, access to /dev/userfaultfd or the sysctl"
+_NEEDED = {"uffd-sigbus": "readonly sees the same", "uffd-queue": 'only core.kernel_writes = "all" takes it'}
+_NEEDS = {
+    "uffd-sigbus": 'allow userfaultfd in the seccomp profile of the container, or set core.tracker to "auto"',
+    "uffd-queue": "it needs CAP_SYS_PTRACE, access to /dev/userfaultfd, or the sysctl vm.unprivileged_userfaultfd = 1",
+}
 _AT_HWCAP2, _FSGSBASE = 26, 1 << 1
 _SYS_USERFAULTFD, _USER_MODE_ONLY = 323, 1
 _ROOM = 256 << 20
@@ -48,13 +52,6 @@ def checks(config: Config) -> Iterator[Check]:
     yield from _trackers(config)
     yield _folder(config)
     yield from _plugins(config)
-    yield Check(
-        "system calls",
-        "note",
-        "read, recv, getrandom, fread and their like of libc fill watched memory and are seen; raw system calls, "
-        "io_uring, ioctl and function pointers fetched before the start fail with EFAULT, but under uffd-queue",
-        'where that happens, read into a plain buffer and assign, or set core.kernel_writes to "all"',
-    )
 
 
 def _platform() -> Iterator[Check]:
@@ -106,22 +103,21 @@ def _memory() -> Iterator[Check]:
 
 
 def _userfaultfd() -> Iterator[Check]:
-    ways = [f"/dev/userfaultfd: {_device()}", f"system call (user mode only): {_system_call()}"]
-    try:
-        ways.append(f"vm.unprivileged_userfaultfd={Path('/proc/sys/vm/unprivileged_userfaultfd').read_text().strip()}")
-    except OSError:
-        ways.append("vm.unprivileged_userfaultfd: not there")
-    works = any(way.endswith(": works") for way in ways)
-    remedy = "" if works else "allow userfaultfd in the container's seccomp profile, or leave it: readonly does without"
-    yield Check("userfaultfd", "ok" if works else "warning", ", ".join(ways), remedy)
+    ways = {"/dev/userfaultfd": _device(), "system call": _system_call()}
+    if works := [way for way, reason in ways.items() if not reason]:
+        yield Check("userfaultfd", "ok", f"works ({works[0]})")
+        return
+    found = ", ".join(f"{way}: {reason}" for way, reason in ways.items())
+    yield Check("userfaultfd", "note", f"not needed, and not here: {found}")
 
 
 def _device() -> str:
+    """Why it can't be had; empty if it can."""
     try:
         os.close(os.open("/dev/userfaultfd", os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         return (error.strerror or str(error)).lower()
-    return "works"
+    return ""
 
 
 def _system_call() -> str:
@@ -131,7 +127,7 @@ def _system_call() -> str:
         number = ctypes.get_errno()
         return {errno.ENOSYS: "not in this kernel, or hidden by a sandbox"}.get(number, os.strerror(number).lower())
     os.close(fd)
-    return "works"
+    return ""
 
 
 def _trackers(config: Config) -> Iterator[Check]:
@@ -141,19 +137,28 @@ def _trackers(config: Config) -> Iterator[Check]:
         yield Check("core", "problem", f"the native core can't be loaded: {error}", "reinstall: pip install memwatch")
         return
     wanted = config.core.wanted
-    for name in TRACKERS:
-        reason = core.probe_tracker(name)
-        lacking: State = "problem" if name == wanted else "note" if name == "uffd-queue" else "warning"
-        remedy = _QUEUE if reason and name == "uffd-queue" else ""
-        found = reason or "works: it was tried on a page of its own"
-        yield Check(f"tracker {name}", "ok" if reason is None else lacking, found, remedy)
     key = "core.tracker" if wanted == config.core.tracker else "core.kernel_writes"
     source = config.source(key).where
+    refused = False
+    for name in TRACKERS:
+        reason = core.probe_tracker(name)
+        if reason is None:
+            yield Check(f"tracker {name}", "ok", "works: it was tried on a page of its own")
+        elif name == wanted:
+            refused = True
+            found = f"doesn't work here: {reason}; asked for by {key}, which was set by {source}"
+            yield Check(f"tracker {name}", "problem", found, _NEEDS.get(name, 'set core.tracker to "auto"'))
+        elif name in _NEEDED:
+            yield Check(f"tracker {name}", "note", f"not needed, and not here: {reason}; {_NEEDED[name]}")
+        else:
+            yield Check(f"tracker {name}", "warning", f"doesn't work here: {reason}")
+    if refused:
+        return  # it can't start, for this reason
     try:
         chosen = core.start(wanted)
     except MemWatchError as error:
         remedy = 'set core.tracker to "auto"' if wanted != "auto" else "see above what each of them needs"
-        yield Check("core", "problem", f"{error}; core.tracker = {wanted!r}, set by {source}", remedy)
+        yield Check("core", "problem", f"{error}; {key} = {getattr(config.core, key[5:])!r}, set by {source}", remedy)
         return
     why = f"set by {source}" if wanted != "auto" else core.tracker_reason() or "the first choice of core.tracker = auto"
     yield Check("core", "ok", f"starts, with tracker {chosen}: {why}")

@@ -104,7 +104,7 @@ def probe_tracker(tracker: TrackerName) -> str | None:
     number = ffi.errno
     if result >= 0:
         return None
-    return f"{explain(result)} ({os.strerror(number)})" if number else explain(result)
+    return os.strerror(number).lower() if number else explain(result)
 
 
 def limit_journal(max_bytes: int, policy: PolicyName) -> None:

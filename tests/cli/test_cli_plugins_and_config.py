@@ -121,7 +121,7 @@ def test_doctor_tries_the_trackers_and_names_what_is_missing(memwatch: Run, tmp_
     found = {check["name"]: check for check in map(json.loads, done.stdout.splitlines())}
     for name in ("system", "cpu", "python", "memory", "userfaultfd", "tracker uffd-sigbus", "tracker readonly",
                  "tracker uffd-queue", "core",
-                 "journal folder", "plugins", "system calls"):  # fmt: skip
+                 "journal folder", "plugins"):  # fmt: skip
         assert name in found, done.stdout
     assert done.returncode == (1 if any(c["state"] == "problem" for c in found.values()) else 0)
     assert found["tracker readonly"]["state"] == "ok", "works wherever there is mprotect"

@@ -153,7 +153,8 @@ def test_binary_is_built_where_none_fits_and_stands_beside_the_others(node: Node
     others = {path: path.stat() for path in own.parent.glob("*.node") if path != own}
     assert len(others) == len(VERSIONS) - 1
     own.write_bytes(b"for another libc")
-    (unpacked / "src" / "hashes.c").open("a").write("#warning a warning that ours doesn't have\n")
+    warned = unpacked / "src" / "hashes.c"
+    warned.write_text(f"#warning a warning that ours doesn't have\n{warned.read_text()}")
     done = npm(node.path, "run", "install", cwd=unpacked, JOBS="2", CFLAGS="-O0", CXXFLAGS="-O0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "#warning a warning" in done.stderr

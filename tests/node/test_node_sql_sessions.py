@@ -89,7 +89,7 @@ def test_configuration_selects_which_drivers_are_traced(program: SqlProgram) -> 
 
 def test_packed_plugins_hold_what_they_need(program: SqlProgram) -> None:
     folder = program.node.folder
-    names = ("@memwatch" / "sql-pg", "memwatch-sql-mysql2")
+    names = ("sql-pg", "sql-mysql2")
     path = f"{Path(program.node.path).parent}:{os.environ['PATH']}"
     pack = [
         "npm",
@@ -97,11 +97,11 @@ def test_packed_plugins_hold_what_they_need(program: SqlProgram) -> None:
         "--silent",
         "--pack-destination",
         str(folder),
-        *(str(ROOT / "plugins" / name) for name in names),
+        *(str(ROOT / "plugins" / f"memwatch-{name}") for name in names),
     ]
     packed = subprocess.run(pack, cwd=folder, env=environment(PATH=path), capture_output=True, text=True, check=True)
     for name, tarball in zip(names, packed.stdout.split(), strict=True):
-        installed = folder / "node_modules" / name
+        installed = folder / "node_modules" / "@memwatch" / name
         installed.unlink(missing_ok=True)
         installed.mkdir()
         subprocess.run(["tar", "-xzf", tarball, "--strip-components=1", "-C", installed], cwd=folder, check=True)
@@ -302,4 +302,4 @@ def test_plugins_are_listed_with_the_others(node: Node) -> None:
     listed = {each["name"]: each for each in map(json.loads, done.stdout.splitlines()) if each["kind"] == "sql"}
     for name in ("pg", "mysql2"):
         assert (listed[name]["state"], listed[name]["distribution"]) == ("loaded", f"memwatch-sql-{name}")
-    assert (ROOT / "plugins" / "@memwatch" / "sql-pg" / "memwatch_sql_pg" / "driver.js").is_file()
+    assert (ROOT / "plugins" / "memwatch-sql-pg" / "memwatch_sql_pg" / "driver.js").is_file()

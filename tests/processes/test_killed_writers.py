@@ -173,7 +173,7 @@ def test_what_was_seen_before_a_kill_is_in_the_journal(tmp_path: Path, runtime: 
         else:
             command, environment = node_command(tmp_path, (24, 20, 22, 26)[run % 4])
         folder = create_session(tmp_path / "sessions", [])
-        config.save(config.load(overrides={"core": {"tracker": ("uffd-sigbus", "readonly")[run % 2]}}), folder)
+        config.save(config.load(overrides={"core": {"tracker": ("uffd-sigbus", "readonly")[run // 4 % 2]}}), folder)
         seen = run_and_kill(command, folder, environment, rng.choice([0, rng.random() * 0.03, rng.random() * 0.2]))
         values += check(folder, seen)
         for path in journals(folder):

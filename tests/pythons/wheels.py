@@ -46,7 +46,11 @@ point.y = 3.5
 print(total, bytes(name), tuple(point))
 """
 PRINTED = "7 b'cb' (1, 3.5)\n"
-EVENTS = [("total", 0, 7, 9, "SELECT ?"), ("name", "b'ab'", "b'cb'", 10, ""), ("point", [1, 2.5], [1, 3.5], 11, "")]
+EVENTS = [
+    ("total", 0, 7, 9, "SELECT ?"),
+    ("name", "6162", "6362", 10, "SELECT ?"),
+    ("point", {"x": 1, "y": 2.5}, {"x": 1, "y": 3.5}, 11, "SELECT ?"),
+]
 
 
 class Facts(NamedTuple):
@@ -205,7 +209,8 @@ def every(dist: Path, asked: str = "") -> int:
             print(f"{python.facts.shown}: no wheel: {reason}", flush=True)
             continue
         before = set(dist.glob("*.whl"))
-        subprocess.run([*python.command, __file__, "one", dist], check=False).check_returncode()
+        if subprocess.run([*python.command, __file__, "one", dist], check=False).returncode:
+            sys.exit(f"{python.facts.shown}: failed")
         wheels = [path.name for path in sorted({*dist.glob("memwatch_core-*.whl")} - before)]
         print(f"{python.facts.shown}: built, installed alone, tried: {' '.join(wheels)}", flush=True)
         built += 1
