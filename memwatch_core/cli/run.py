@@ -41,8 +41,15 @@ def _trackers(context: click.Context, parameter: click.Parameter, word: str) -> 
 @click.option("--track-all-vars/--no-track-all-vars", default=None, help="Watch every variable. Not implemented yet.")
 @click.option("--track-locals/--no-track-locals", default=None, help="Watch local variables. Not implemented yet.")
 @click.option("--mutation-depth", metavar="FULL|START:STOP", help="Bytes whose mutation counts.  [default: FULL]")
-@click.option("--tracker", shell_complete=_trackers, metavar="NAME", help="auto, uffd-sigbus, readonly or uffd-queue.  [default: auto]")
-@click.option("--sink", "sinks", multiple=True, shell_complete=_sinks, metavar="NAME", help="Where events go; may be repeated.")
+@click.option(
+    "--tracker",
+    shell_complete=_trackers,
+    metavar="NAME",
+    help="auto, uffd-sigbus, readonly or uffd-queue.  [default: auto]",
+)
+@click.option(
+    "--sink", "sinks", multiple=True, shell_complete=_sinks, metavar="NAME", help="Where events go; may be repeated."
+)
 @click.option("--config", "file", type=click.Path(dir_okay=False), metavar="FILE", help="Read FILE; search none.")
 @click.option("--folder", metavar="DIR", help="Where sessions are kept.  [default: .memwatch]")
 @click.option("--quiet", "-q", is_flag=True, help="No summary at the end.")

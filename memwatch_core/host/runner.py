@@ -29,7 +29,6 @@ from .launch import COMMAND
 from .pipeline import Pipeline, open_sinks
 from .summary import Summary
 
-
 _OF_NODE = re.compile(r"node(js)?([-.]?\d[\d.]*)?|.+\.[cm]?[jt]s")
 
 
@@ -144,7 +143,7 @@ def _check_installed(target: Target, plugins: Plugins, config: Config) -> None:
             "(memwatch-core is the core alone)"
         )
     if not plugins.sinks and not config.chosen("plugins.sinks"):
-        say("no sink is installed: events are kept in the session, and shown by none; pip install memwatch-sink-console")
+        say("no sink is installed, so no event is shown: pip install memwatch-sink-console; memwatch log shows them")
 
 
 def _environment() -> dict[str, str]:

@@ -185,7 +185,8 @@ def test_program_ends_as_it_would_and_what_it_wrote_is_kept(node: Node, end: str
 def test_program_under_the_host_ends_as_alone(node: Node, end: str) -> None:
     text, status = ENDS[end]
     node.write(
-        "const x = require('@memwatch/node').watch(new Int32Array(1));\nx[0] = 1; console.log('out');\n" + text, "app.js"
+        "const x = require('@memwatch/node').watch(new Int32Array(1));\nx[0] = 1; console.log('out');\n" + text,
+        "app.js",
     )
     done = run(node, "--", "node", "app.js", check=status)
     assert done.stdout == "out\n"
@@ -248,7 +249,9 @@ def test_closed_session_is_an_error_and_the_arrays_stay_usable(node: Node) -> No
 
 
 def test_a_session_that_is_not_there_is_named(node: Node) -> None:
-    node.write("try { require('@memwatch/node').watch(new Int8Array(1)); } catch (e) { console.log(e.name, e.message); }")
+    node.write(
+        "try { require('@memwatch/node').watch(new Int8Array(1)); } catch (e) { console.log(e.name, e.message); }"
+    )
     said = node.run("program.js", MEMWATCH_SESSION="nowhere").stdout
     assert said.startswith("SessionError")
     assert "nowhere" in said

