@@ -31,7 +31,7 @@ function load() {
   } catch (cause) {
     throw new Error(
       `memwatch's addon can't be loaded by Node.js ${process.versions.node} (ABI ${process.versions.modules}). `
-        + 'Build it: apt-get install g++ make libzydis-dev, then npm rebuild @memwatch/node. '
+        + 'Build it, in the program\'s folder: apt-get install g++ make libzydis-dev, npm explore @memwatch/node -- npm run prebuild. '
         + `The reason: ${cause.message}`,
       { cause },
     );

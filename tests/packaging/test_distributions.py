@@ -133,6 +133,37 @@ class TestDistribution:
         assert distribution(folder.name).version == __version__, "make setup"
 
 
+def test_what_users_install_requires_what_is_here_and_names_the_rest() -> None:
+    described = project(ROOT / "metapackage")["project"]
+    assert (described["name"], described["version"]) == ("memwatch", __version__)
+    assert described["requires-python"] == project(ROOT)["project"]["requires-python"]
+    names = {folder.name for folder in FOLDERS}
+    extras = described["optional-dependencies"]
+    assert set(described["dependencies"]) - {project(ROOT)["project"]["name"]} <= names
+    assert set(extras["node"]) <= names
+    readme = (ROOT / "metapackage" / "README.md").read_text()
+    for name in names - {*described["dependencies"], *extras["node"]}:
+        assert f"`{name}`" in readme, "who needs it should find it"
+
+
+def test_versions_of_node_are_the_same_everywhere() -> None:
+    """Where binaries are built, packed and tested, and where users are told."""
+    (built,) = re.findall(r"^NODES +:= (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    versions = built.split()
+    (packed,) = re.findall(r"^const ABIS = \{(.*?)\}", (ROOT / "node_bridge/scripts/pack.js").read_text(), re.M)
+    assert re.findall(r"(\d+):", packed) == versions
+    (tested,) = re.findall(r"^VERSIONS = \((.*)\)", (ROOT / "tests/node/nodejs.py").read_text(), re.M)
+    assert tested.split(", ") == versions
+    said = f"{', '.join(versions[:-1])} {{}} {versions[-1]}"
+    for document, word in (
+        ("README.md", "or"),
+        ("docs/guide.md", "and"),
+        ("docs/node.md", "and"),
+        ("CHANGELOG.md", "and"),
+    ):
+        assert f"Node.js {said.format(word)}" in (ROOT / document).read_text()
+
+
 def test_changelog_has_no_entry_for_the_version() -> None:
     assert re.search(rf"^## {re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
 

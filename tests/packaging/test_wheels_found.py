@@ -76,7 +76,12 @@ def candidates() -> list[str]:
 def test_wheels_of_every_interpreter_are_built_and_tried(tmp_path: Path) -> None:
     if not os.environ.get("MEMWATCH_SOAK"):
         pytest.skip("minutes: in the long tests (make soak)")
-    for path in (*sources(), Path("requirements/wheels.txt"), Path("requirements/run.txt"), Path("tests/pythons/sid.sh")):
+    for path in (
+        *sources(),
+        Path("requirements/wheels.txt"),
+        Path("requirements/run.txt"),
+        Path("tests/pythons/sid.sh"),
+    ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / path, tmp_path / path)
     command = [sys.executable, "tests/pythons/wheels.py", "all", "dist"]
