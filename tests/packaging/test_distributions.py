@@ -155,13 +155,9 @@ def test_versions_of_node_are_the_same_everywhere() -> None:
     (tested,) = re.findall(r"^VERSIONS = \((.*)\)", (ROOT / "tests/node/nodejs.py").read_text(), re.M)
     assert tested.split(", ") == versions
     said = f"{', '.join(versions[:-1])} {{}} {versions[-1]}"
-    for document, word in (
-        ("README.md", "or"),
-        ("docs/guide.md", "and"),
-        ("docs/node.md", "and"),
-        ("CHANGELOG.md", "and"),
-    ):
-        assert f"Node.js {said.format(word)}" in (ROOT / document).read_text()
+    for document in ("README.md", "CHANGELOG.md", "docs/guide.md", "docs/node.md"):
+        text = (ROOT / document).read_text()
+        assert f"Node.js {said.format('and')}" in text or f"Node.js {said.format('or')}" in text
 
 
 def test_changelog_has_no_entry_for_the_version() -> None:

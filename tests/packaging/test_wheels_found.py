@@ -47,8 +47,8 @@ def test_interpreters_are_found_once_for_each_version() -> None:
     for python in found:
         facts = python.facts
         assert python.command[-1] == facts.executable
-        done = subprocess.run([*python.command, "-c", "import sys; print(sys.prefix == sys.base_prefix, sys.version_info[1])"],
-                              cwd=ROOT, capture_output=True, text=True)  # fmt: skip
+        ask = "import sys; print(sys.prefix == sys.base_prefix, sys.version_info[1])"
+        done = subprocess.run([*python.command, "-c", ask], cwd=ROOT, capture_output=True, text=True)
         assert done.stdout == f"True {facts.version[1]}\n", done.stderr
 
 
