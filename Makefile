@@ -49,6 +49,7 @@ $(VENV)/ready: $(SOURCES) requirements/run.txt
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "building the core, installing the distributions into $(VENV)"
 	@$(LOCKED) requirements/run.txt
+	@# First this: with it goes what an earlier `memwatch` had put here, its script too.
 	@$(PIP) --no-build-isolation --no-deps ./metapackage
 	@PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --no-deps --editable . $(foreach p,$(PLUGINS),--editable $(dir $(p)))
 	@touch $@

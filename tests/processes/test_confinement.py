@@ -127,6 +127,24 @@ def test_doctor_calls_a_machine_unfit_that_serves(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize("asked", ["", "tracker = 'uffd-sigbus'", "kernel_writes = 'all'"])
+def test_doctor_alarms_only_where_what_was_asked_for_can_t_work(tmp_path: Path, asked: str) -> None:
+    (tmp_path / "memwatch.toml").write_text(f"[core]\n{asked}\n")
+    confined = "import sandbox; sandbox.refuse('userfaultfd'); "
+    done = run(confined + "from memwatch_core.cli import main; main(['doctor'])", tmp_path)
+    states = [line.split()[0] for line in done.stdout.splitlines() if line and not line.startswith(" ")]
+    if not asked:
+        assert {*states} <= {"ok", "note", "MemWatch"}
+        assert states.count("note") >= 2, "what isn't there is told"
+        assert "->" not in done.stdout
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "MemWatch works here.")
+    else:
+        assert states.count("PROBLEM") == 1, "one cause, one problem"
+        assert f"asked for by core.{asked.split()[0]}, which was set by" in done.stdout
+        assert "-> " in done.stdout
+        assert done.returncode == 1
+
+
 NO_THREAD = """
 import os, sys
 import memwatch_core, sandbox
