@@ -170,15 +170,30 @@ def test_what_is_no_ordinary_file_in_a_session_is_an_error_at_once(root_place: P
     assert root_place.unharmed()
 
 
-@pytest.mark.parametrize("owner", [0, 7])
-def test_plugin_of_a_driver_is_run_if_nobody_else_can_have_put_it_there(root_place: Place, owner: int) -> None:
+@pytest.mark.parametrize(
+    ("owner", "package"),
+    [
+        (0, "@memwatch/sql-pg"),
+        (7, "@memwatch/sql-pg"),
+        (0, "@memwatch/sql-node-pg"),
+        (0, "memwatch-sql-node-pg"),
+        (7, "memwatch-sql-node-pg"),
+    ],
+)
+def test_plugin_of_a_driver_is_run_if_nobody_else_can_have_put_it_there(
+    root_place: Place, owner: int, package: str
+) -> None:
     node(root_place)
     home = root_place.make(root_place.folder / "home", 0, 0o755)
     for folder, text in (
         (home / "node_modules" / "pg", "exports.query = 1;"),
-        (root_place.folder / "node_modules" / "@memwatch" / "sql-pg", EVIL),
+        (root_place.folder / "node_modules" / package, EVIL),
+        (
+            root_place.folder / "node_modules" / "memwatch-sql-pg",
+            EVIL,
+        ),  # no name of a plugin: never run, though it's root's
     ):
-        root_place.make(folder, owner if "sql" in folder.name else 0, 0o755)
+        root_place.make(folder, owner if folder.match(package) else 0, 0o755)
         (folder / "index.js").write_text(text)
     ask = "require('@memwatch/node').watch(new Int32Array(1), { trackSQL: true });"
     (home / "app.js").write_text(f"{ask} console.log('pg', require('pg').query);")
