@@ -191,7 +191,7 @@ def test_plugin_of_a_driver_is_run_if_nobody_else_can_have_put_it_there(
         (
             root_place.folder / "node_modules" / "memwatch-sql-pg",
             EVIL,
-        ),  # no name of a plugin: never run, though it's root's
+        ),  # no plugin of this name is run
     ):
         root_place.make(folder, owner if folder.match(package) else 0, 0o755)
         (folder / "index.js").write_text(text)
