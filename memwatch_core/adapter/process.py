@@ -84,7 +84,7 @@ def open_journal(
         if serializers is None:
             from ..loading.discovery import load
 
-            serializers = load(config, ("serializers",)).serializers
+            serializers = load(config, ("serializers",), light=True).serializers
         where = Path(folder)
         session = read_session(where, own=True).id
         tracker = core.start(config.core.wanted)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ def session(
     keep_with(core.keep_descriptor, core.close_descriptor)
     effective = _configure(config, folder, sinks, sections)
     refuse_unsupported(effective)
-    plugins = load(effective, ("serializers", "sinks", *(("sql",) if effective.asks_for_sql else ())))
+    kinds = ("serializers", "sinks", *(("sql",) if effective.asks_for_sql else ()))
+    plugins = load(effective, kinds, light=True)
     for broken in plugins.report.problems:
         say(f"{broken}: {broken.reason}; going on without it")
     outputs = open_sinks(plugins.sinks, effective)
@@ -100,7 +102,7 @@ def _never_waiting(config: Config) -> Config:
     """For the process that reads itself: its reader needs the interpreter, which a writer that waited would hold."""
     if config.journal.policy != "block":
         return config
-    return config.model_copy(update={"journal": config.journal.model_copy(update={"policy": "drop"})})
+    return replace(config, journal=replace(config.journal, policy="drop"))
 
 
 def _configure(

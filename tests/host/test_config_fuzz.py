@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from memwatch_core import config as configuration
 from memwatch_core.errors import ConfigError
+from memwatch_core.settings import ALL_SECTIONS
 
 EXAMPLES = 20_000 if os.environ.get("MEMWATCH_SOAK") else 150
 HYPOTHESIS = settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-SECTIONS = st.sampled_from([*configuration.Config.model_fields, "kore", "tool"])
+SECTIONS = st.sampled_from([*ALL_SECTIONS, "kore", "tool"])
 NAMES = st.sampled_from(
     [
         *("tracker", "share_pages", "track_sql", "mutation_depth", "serializers", "sql", "sinks", "parameters"),

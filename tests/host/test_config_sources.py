@@ -173,7 +173,7 @@ def test_wrong_variable_is_named(tmp_path: Path, name: str, message: str) -> Non
 
 
 def test_configuration_can_not_be_changed_afterwards() -> None:
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(AttributeError, match="cannot assign"):
         Config().core.tracker = "readonly"
 
 
