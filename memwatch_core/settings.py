@@ -7,18 +7,15 @@ which also hands out what is here.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 SourceKind = Literal["default", "file", "environment", "caller"]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where an effective value came from."""
 
     kind: SourceKind
@@ -32,13 +29,20 @@ JOURNAL_MIN = 4 << 20
 
 # ---- what a value may be --------------------------------------------------------------------------------------------
 
+Table = Mapping[str, Mapping[str, Any]]
+"""Settings of plugins, by plugin: each plugin's own model checks them when it is loaded."""
 Check = Callable[[Any, bool], Any]
 """``check(value, lax)``: the setting that a value of a file says, or (``lax``) one that was written as text. Raises
 ValueError with the end of a sentence: ``must be …``."""
 
 
+class _Setting(NamedTuple):
+    default: Any
+    check: Check
+
+
 def _setting(default: Any, check: Check) -> Any:
-    return field(default=default, metadata={"check": check})
+    return _Setting(default, check)
 
 
 def _one_of(words: Any) -> Check:
@@ -106,6 +110,16 @@ def _max_bytes(value: Any, lax: bool) -> int:
     raise ValueError(f"must be a number of bytes, at least {JOURNAL_MIN} (4 MiB), or 0 for no limit")
 
 
+def _table(value: Any) -> Table:
+    if isinstance(value, Mapping) and all(isinstance(each, Mapping) for each in value.values()):
+        return {str(name): dict(each) for name, each in value.items()}
+    raise ValueError("must be tables of plugins' settings")
+
+
+def _unchecked(value: Any, lax: bool) -> Any:
+    return value
+
+
 Depth = Literal["FULL"] | tuple[int, int]
 Names = tuple[str, ...]
 Tracker = Literal["auto", "uffd-sigbus", "readonly", "uffd-queue"]
@@ -113,14 +127,48 @@ KernelWrites = Literal["calls", "all"]
 Parameters = Literal["hash", "none", "full"]
 Window = Literal["until-next", "statement", "fetch", "transaction"]
 Policy = Literal["block", "drop", "rotate"]
-Table = Mapping[str, Mapping[str, Any]]
-"""Settings of plugins, by plugin: each plugin's own model checks them when it is loaded."""
 
 # ---- the settings ---------------------------------------------------------------------------------------------------
 
+S = TypeVar("S", bound="Section")
 
-@dataclass(frozen=True)
-class CoreSection:
+
+class Section:
+    """Settings that belong together. Immutable; a keyword that isn't given has its default. It does what a frozen
+    dataclass would, of which the making takes a hundred times as long."""
+
+    settings: Mapping[str, _Setting] = {}
+    """By key, in the order of the documentation."""
+
+    def __init_subclass__(cls) -> None:
+        cls.settings = {key: value for key, value in vars(cls).items() if isinstance(value, _Setting)}
+
+    def __init__(self, **values: Any) -> None:
+        """Of values that were checked. Raises TypeError for one that is no setting."""
+        if unknown := values.keys() - self.settings.keys():
+            raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
+        vars(self).update({key: setting.default for key, setting in self.settings.items()} | values)
+
+    def but(self: S, **values: Any) -> S:
+        """With some of them replaced."""
+        return type(self)(**vars(self) | values)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"cannot assign to {name!r}: settings are frozen")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"cannot delete {name!r}: settings are frozen")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in vars(self).items())})"
+
+
+class CoreSection(Section):
     tracker: Tracker = _setting("auto", _one_of(Tracker))
     """How a store is noticed; ``auto`` takes the first that works (``memwatch doctor`` says which, and why)."""
     kernel_writes: KernelWrites = _setting("calls", _one_of(KernelWrites))
@@ -134,8 +182,7 @@ class CoreSection:
         return "uffd-queue" if self.tracker == "auto" and self.kernel_writes == "all" else self.tracker
 
 
-@dataclass(frozen=True)
-class WatchSection:
+class WatchSection(Section):
     """Defaults of ``watch()``; its own keywords win."""
 
     track_threads: bool = _setting(True, _flag)
@@ -145,8 +192,7 @@ class WatchSection:
     mutation_depth: Depth = _setting("FULL", _depth)
 
 
-@dataclass(frozen=True)
-class PluginsSection:
+class PluginsSection(Section):
     """What is loaded, in this order; nothing else is imported.
 
     The defaults name our own plugins: of these, what isn't installed is silently left out, so that installing
@@ -165,27 +211,24 @@ class PluginsSection:
     bridges: Names = _setting(("node",), _names)
 
 
-@dataclass(frozen=True)
-class SqlSection:
+class SqlSection(Section):
     parameters: Parameters = _setting("hash", _one_of(Parameters))
     """What is kept of a statement's parameters: keyed hashes, nothing, or the values themselves."""
     window: Window = _setting("until-next", _one_of(Window))
     """How long a statement is in force: until the next one (or commit, or close); while it runs; until its last row is
     fetched; until the next one, even if its cursor is closed while its transaction is open."""
-    drivers: Table = field(default_factory=dict)
+    drivers: Table = _setting({}, lambda value, lax: _table(value))
     """The tables ``[sql.<driver>]``."""
 
 
-@dataclass(frozen=True)
-class NodeSection:
+class NodeSection(Section):
     """Programs of Node.js."""
 
     exact_lines: bool = _setting(True, _flag)
     """Run without V8's two middle compilers, whose code carries no lines (``--no-sparkplug --no-maglev``)."""
 
 
-@dataclass(frozen=True)
-class JournalSection:
+class JournalSection(Section):
     folder: Path = _setting(Path(".memwatch"), _folder)
     """Where sessions are kept. Relative to the file that says so; the default, to the file in use, or to here."""
     max_bytes: int = _setting(0, _max_bytes)
@@ -195,24 +238,20 @@ class JournalSection:
     up what is oldest."""
 
 
-Section = CoreSection | WatchSection | PluginsSection | SqlSection | NodeSection | JournalSection
-
-
-@dataclass(frozen=True)
-class Config:
+class Config(Section):
     """The effective settings. Immutable."""
 
-    core: CoreSection = CoreSection()
-    watch: WatchSection = WatchSection()
-    plugins: PluginsSection = PluginsSection()
-    sinks: Table = field(default_factory=dict)
-    serializers: Table = field(default_factory=dict)
-    sql: SqlSection = field(default_factory=SqlSection)
-    node: NodeSection = NodeSection()
-    journal: JournalSection = JournalSection()
-    file: Path | None = None
+    core: CoreSection = _setting(CoreSection(), _unchecked)
+    watch: WatchSection = _setting(WatchSection(), _unchecked)
+    plugins: PluginsSection = _setting(PluginsSection(), _unchecked)
+    sinks: Table = _setting({}, _unchecked)
+    serializers: Table = _setting({}, _unchecked)
+    sql: SqlSection = _setting(SqlSection(), _unchecked)
+    node: NodeSection = _setting(NodeSection(), _unchecked)
+    journal: JournalSection = _setting(JournalSection(), _unchecked)
+    file: Path | None = _setting(None, _unchecked)
     """The file that was read, None if there is none."""
-    sources: Mapping[str, Source] = field(default_factory=dict, repr=False)
+    sources: Mapping[str, Source] = _setting({}, _unchecked)
     """Where each setting that somebody wrote came from."""
 
     @classmethod
@@ -228,10 +267,8 @@ class Config:
             if name in PLUGIN_TABLES:
                 made[name] = _table(values)
                 continue
-            checked = {key: CHECKS[name][key](value, False) for key, value in values.items() if key != "drivers"}
-            if name == "sql" and "drivers" in values:
-                checked["drivers"] = _table(values["drivers"])
-            made[name] = SECTIONS[name](**checked)
+            section = SECTIONS[name]
+            made[name] = section(**{key: section.settings[key].check(value, False) for key, value in values.items()})
         return cls(**made, file=file, sources=dict(sources or {}))
 
     @property
@@ -273,26 +310,15 @@ class Config:
 
 
 PLUGIN_TABLES = ("sinks", "serializers")
-SECTIONS: Mapping[str, Any] = {
-    "core": CoreSection,
-    "watch": WatchSection,
-    "plugins": PluginsSection,
-    "sql": SqlSection,
-    "node": NodeSection,
-    "journal": JournalSection,
+ALL_SECTIONS = tuple(name for name in Config.settings if name not in ("file", "sources"))
+SECTIONS: Mapping[str, type[Section]] = {
+    name: type(Config.settings[name].default) for name in ALL_SECTIONS if name not in PLUGIN_TABLES
 }
 CHECKS: Mapping[str, Mapping[str, Check]] = {
-    name: {one.name: one.metadata["check"] for one in dataclasses.fields(section) if one.metadata}
+    name: {key: setting.check for key, setting in section.settings.items() if key != "drivers"}
     for name, section in SECTIONS.items()
 }
 """Section -> key -> its check. What sections are there besides are :data:`PLUGIN_TABLES`."""
-ALL_SECTIONS = tuple(one.name for one in dataclasses.fields(Config) if one.name in SECTIONS or one.name in PLUGIN_TABLES)
-
-
-def _table(value: Any) -> Table:
-    if not isinstance(value, Mapping) or not all(isinstance(each, Mapping) for each in value.values()):
-        raise ValueError("must be tables of plugins' settings")
-    return {str(name): dict(each) for name, each in value.items()}
 
 
 def _as_text(value: Any) -> str:

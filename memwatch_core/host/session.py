@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,7 @@ def _never_waiting(config: Config) -> Config:
     """For the process that reads itself: its reader needs the interpreter, which a writer that waited would hold."""
     if config.journal.policy != "block":
         return config
-    return replace(config, journal=replace(config.journal, policy="drop"))
+    return config.but(journal=config.journal.but(policy="drop"))
 
 
 def _configure(

@@ -14,9 +14,8 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from .. import hookspecs
 from ..config import Config, PluginsSection, suggest
@@ -43,8 +42,7 @@ DISTRIBUTIONS = {
 """The distributions of this project: the only ones that a message tells anybody to install."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plugins:
+class Plugins(NamedTuple):
     """What was loaded, each kind in configured order."""
 
     serializers: tuple[Serializer, ...]

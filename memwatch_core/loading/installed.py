@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-_PLAIN = re.compile(r"[\w.]+(:[\w.]+)?")
+_PLAIN = r"[\w.]+(:[\w.]+)?"
 
 
 class Point(NamedTuple):
@@ -98,6 +98,6 @@ def _listed(folder: str, group: str) -> Iterator[Point]:
             section = line.strip("[]")
         elif section == group and not line.startswith("#"):
             name, _, value = (part.strip() for part in line.partition("="))
-            if not _PLAIN.fullmatch(value):
+            if not re.fullmatch(_PLAIN, value):
                 raise _Unclear
             yield Point(name, value, group, folder)
