@@ -15,7 +15,7 @@ All are immutable and may be shared between threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ def __getattr__(name: str) -> Any:
 # ---- what plugins offer ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Buffer:
+class Buffer(NamedTuple):
     """What the buffer protocol shows of an ``object`` proxy, so that numpy and C code take it for what it is."""
 
     format: str
@@ -69,8 +68,7 @@ class Buffer:
     """Lengths of up to 8 dimensions, items in the order of C; ``()``: one item, a scalar. In all ``size`` bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """How one value lies in its page: made by a serializer when a value is watched.
 
     ``proxy`` names the proxy class of the adapter that gives the value its behaviour:
@@ -82,15 +80,14 @@ class Layout:
     proxy: Literal["int", "float", "bytes", "bytearray", "struct", "object"]
     size: int
     """Bytes that the value takes in its page(s)."""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = MappingProxyType({})
     """JSON-able; stored with the variable and handed to :attr:`Serializer.decode` when a journal is read."""
     buffer: Buffer | None = None
     """Of an ``object``: what its page holds, seen as a buffer. ``None``: it has none, and who asks for one is refused.
     A value that has a buffer of its own must have the same one when it is watched."""
 
 
-@dataclass(frozen=True, slots=True)
-class Serializer:
+class Serializer(NamedTuple):
     """Turns values of some types into bytes of fixed extent, and back."""
 
     name: str
@@ -172,8 +169,7 @@ class SqlTracer(Protocol):
         published: the texts ``SAVEPOINT x``, ``RELEASE x`` and ``ROLLBACK TO x`` are understood without this."""
 
 
-@dataclass(frozen=True, slots=True)
-class SqlDriver:
+class SqlDriver(NamedTuple):
     """Traces one database driver by publishing what its connections do."""
 
     name: str
@@ -198,8 +194,7 @@ class RecordSink(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Sink:
+class Sink(NamedTuple):
     """An output. ``open(settings)`` is called once per run, with an instance of ``settings``."""
 
     name: str
@@ -209,8 +204,7 @@ class Sink:
     """Model of the table ``[sinks.<name>]``; None if there is nothing to set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bridge:
+class Bridge(NamedTuple):
     """Makes a command of another runtime write into the session."""
 
     name: str

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dis
 from json.encoder import encode_basestring
 from types import CodeType, FrameType
 
@@ -32,6 +31,8 @@ def infer_name(frame: FrameType) -> str:
 
 
 def _target(code: CodeType, at: int) -> str:
+    import dis
+
     after = [step for step in dis.get_instructions(code) if step.offset > at and step.opname not in ("CACHE", "NOP")]
     stack: list[str] = []
     for step in after:

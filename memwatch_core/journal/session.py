@@ -11,10 +11,9 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import trust
 from ..errors import SessionError
@@ -29,8 +28,7 @@ DRIVERS = "drivers.json"
 JOURNAL_SUFFIX = ".mwj"
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """What a session's folder says of it."""
 
     folder: Path
