@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
@@ -61,16 +61,27 @@ def load(
 
     With ``strict``, a name that somebody wrote and that can't be used is an error: ConfigError if nothing of that name
     is installed or a table belongs to no plugin, PluginError if it is broken or offered twice (twice is an error for a
-    default name too). Without, the report says it all. A plugin whose target library is absent is never an error.
-    ``light``: for a process that is watched; then the report has the problems alone.
+    default name too), with a line for each. Without, the report says it all. A plugin whose target library is absent is
+    never an error. ``light``: for a process that is watched; then the report has the problems alone.
     """
+    plugins, unknown, unusable = examine(config, kinds, light=light)
+    if strict and (unknown or unusable):
+        raise (ConfigError if unknown else PluginError)(*unknown, *unusable)
+    return plugins
+
+
+def examine(
+    config: Config, kinds: Iterable[str] = tuple(RECORDS), *, light: bool = False
+) -> tuple[Plugins, list[str], list[str]]:
+    """As :func:`load`: what can be loaded, and a sentence about each mistake of the configuration and each plugin that
+    it names and that can't be used."""
     kinds = tuple(kinds)
     records: dict[str, list[Any]] = {kind: [] for kind in RECORDS}
     report: list[PluginReport] = []
+    unknown: list[str] = []
     for kind in kinds:
         found = _by_name(kind, light)
-        if strict:
-            _check_tables(config, kind, found)
+        unknown += _check_tables(config, kind, found)
         for name in getattr(config.plugins, kind):
             points = found.pop(name, [])
             if not points and not config.chosen(f"plugins.{kind}"):
@@ -88,9 +99,9 @@ def load(
                 reason += f"; offered by {listing(map(_origin, points))}: uninstall one of them before using it"
             report += (_report(kind, name, "disabled", reason, point) for point in points)
     outcome = LoadReport(tuple(report))
-    if strict:
-        _raise(outcome, config)
-    return Plugins(**{kind: tuple(found) for kind, found in records.items()}, report=outcome, kinds=frozenset(kinds))
+    loaded = {kind: tuple(found) for kind, found in records.items()}
+    plugins = Plugins(**loaded, report=outcome, kinds=frozenset(kinds))
+    return plugins, [*_missing_ones(outcome, config), *unknown], _unusable_ones(outcome, config)
 
 
 def unused_sinks(config: Config) -> tuple[Sink, ...]:
@@ -294,7 +305,7 @@ def _have(kind: str) -> str:
     return f"; installed: {', '.join(names)}" if names else f"; no {NOUNS[kind]} at all is installed"
 
 
-def _check_tables(config: Config, kind: str, found: Mapping[str, object]) -> None:
+def _check_tables(config: Config, kind: str, found: Mapping[str, object]) -> Iterator[str]:
     tables = {"sinks": config.sinks, "serializers": config.serializers, "sql": config.sql.drivers}.get(kind, {})
     known = {*found, *getattr(config.plugins, kind)}
     for name, table in tables.items():
@@ -302,26 +313,27 @@ def _check_tables(config: Config, kind: str, found: Mapping[str, object]) -> Non
             (config.source(f"{kind}.{name}.{key}").where for key in table), config.source(f"{kind}.{name}").where
         )
         if name not in known:
-            raise ConfigError(f"{where}: [{kind}.{name}] belongs to no {NOUNS[kind]}{suggest(name, known)}")
-        if table and kind == "sql":
-            raise ConfigError(f"{where}: the SQL driver {name!r} has no settings of its own; remove [sql.{name}]")
+            hint = suggest(name, known) or "; remove it, or install the plugin"
+            yield f"{where}: [{kind}.{name}] belongs to no {NOUNS[kind]}{hint}"
+        elif table and kind == "sql":
+            yield f"{where}: the SQL driver {name!r} has no settings of its own; remove [sql.{name}]"
 
 
-def _raise(report: LoadReport, config: Config) -> None:
-    missing = [
+def _missing_ones(report: LoadReport, config: Config) -> list[str]:
+    return [
         f"{config.source(f'plugins.{plugin.kind}').where}: plugins.{plugin.kind} names {plugin.name!r}: {plugin.reason}"
         for plugin in report.problems
         if plugin.state == "missing"
     ]
-    if missing:
-        raise ConfigError(*missing)
+
+
+def _unusable_ones(report: LoadReport, config: Config) -> list[str]:
     fatal = {
         f"{plugin if plugin.state == 'broken' else f'{NOUNS[plugin.kind]} {plugin.name!r}'}: {plugin.reason}": None
         for plugin in report.problems
-        if plugin.state == "duplicate" or config.chosen(f"plugins.{plugin.kind}")
+        if plugin.state == "duplicate" or (plugin.state == "broken" and config.chosen(f"plugins.{plugin.kind}"))
     }
-    if fatal:
-        raise PluginError(*fatal)
+    return list(fatal)
 
 
-__all__ = ["DISTRIBUTIONS", "Plugins", "installed", "load", "unused_sinks"]
+__all__ = ["DISTRIBUTIONS", "Plugins", "examine", "installed", "load", "unused_sinks"]
