@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from memwatch_plugins.text import clean
 
@@ -18,7 +20,8 @@ from ..config import Config, suggest
 from ..errors import SessionError
 from ..journal import session as folders
 from ..loading.discovery import load
-from ..records import Record, Serializer
+from ..records import Event, Record, Serializer
+from .decoder import Sieve
 from .merge import SessionDecoder
 
 
@@ -88,25 +91,86 @@ def read(
     runs: then the end isn't known. ``damaged`` (or ``say``) gets one about each file that is no journal. Raises
     SessionError, JournalError.
     """
-    folder = path if path.is_dir() else path.parent
-    if whose := trust.stranger(path):
-        say(f"{clean(str(path))} belongs to {whose}: what it says is what they have put there")
-    decoder = SessionDecoder(path, {one.name: one for one in _serializers(folder, say)}, final=True)
+    decoder = SessionDecoder(path, _serializers(path, say), final=True)
     try:
         yield from decoder.batches()
-        if by_outcome and not decoder.ended:
-            say("a process of the session still runs: what becomes of statements from now on isn't known yet")
-        for text in decoder.unreadable.values():
-            say(text)
-        for text in decoder.damaged:
-            (damaged or say)(text)
+        _conclude(decoder, say, damaged or say, by_outcome)
     finally:
         decoder.close()
 
 
-def _serializers(folder: Path, say: Callable[[str], None]) -> tuple[Serializer, ...]:
+class Tail(NamedTuple):
+    """The last events of a session that were wanted, and what else there is to say of it."""
+
+    events: list[Event]
+    seen: int
+    """Events that the session has in all."""
+    said: list[str]
+    damaged: list[str]
+
+
+def last(
+    path: Path,
+    most: int,
+    wanted: Callable[[Event], bool] | None,
+    since: int,
+    aside: Callable[[Record], object],
+    *,
+    by_outcome: bool = False,
+) -> Tail | None:
+    """The last ``most`` events that :func:`read` gives and that are ``wanted`` (None: all) and not older than ``since``,
+    in the same order, at a tenth of the cost: the others are followed, and not made. ``aside`` gets the records that are
+    none, perhaps twice.
+
+    What ``wanted`` says may depend on variable, path, thread, site and context alone. None if what is found can't be
+    relied on: then read it all.
+    """
+    said: list[str] = []
+    damaged: list[str] = []
+    serializers, begin = _serializers(path, said.append), None
+    if wanted is not None:
+        looking = SessionDecoder(path, serializers, final=True, sieve=Sieve(wanted, since, most, None, aside))
+        _drain(looking, 0)
+        begin = {one.journal: one.matches[0][0] if one.matches else one.reader.position for one in looking.decoders}
+    decoder = SessionDecoder(path, serializers, final=True, sieve=Sieve(wanted, since, most, begin, aside))
+    found, events = _drain(decoder, most)
+    _conclude(decoder, said.append, damaged.append, by_outcome)
+    early = sum(one.matched for one in decoder.decoders)
+    if decoder.uncertain or (early and len(events) < most):
+        return None
+    return Tail(events, found + sum(one.skipped for one in decoder.decoders), said, damaged)
+
+
+def _drain(decoder: SessionDecoder, most: int) -> tuple[int, list[Event]]:
+    """How many events were given out, and the last of them."""
+    found, kept = 0, deque[Event](maxlen=most)
+    try:
+        for batch in decoder.batches():
+            found += len(batch)
+            kept.extend(record for record in batch if isinstance(record, Event))
+    finally:
+        decoder.close()
+    return found, list(kept)
+
+
+def _conclude(
+    decoder: SessionDecoder, say: Callable[[str], None], damaged: Callable[[str], object], by_outcome: bool
+) -> None:
+    if by_outcome and not decoder.ended:
+        say("a process of the session still runs: what becomes of statements from now on isn't known yet")
+    for text in decoder.unreadable.values():
+        say(text)
+    for text in decoder.damaged:
+        damaged(text)
+
+
+def _serializers(path: Path, say: Callable[[str], None]) -> Mapping[str, Serializer]:
+    """By name. Whose the session is, is said first."""
+    folder = path if path.is_dir() else path.parent
+    if whose := trust.stranger(path):
+        say(f"{clean(str(path))} belongs to {whose}: what it says is what they have put there")
     config = configuration.of_session(folder) if os.path.lexists(folder / configuration.SETTINGS_FILE) else Config()
     plugins = load(config, ("serializers",), strict=False)
     for problem in plugins.report.problems:
         say(f"{problem}: {problem.reason}; values that it would decode are left out")
-    return plugins.serializers
+    return {one.name: one for one in plugins.serializers}
