@@ -105,7 +105,7 @@ class JournalDecoder:
 
     ``serializers``: by name; one that isn't there leaves values None. With ``final``, the contexts of events say what
     became of the statement in the end, as far as the journal knows now, and what is added to it from now on isn't read.
-    ``kept`` is shared by the decoders of a session. Raises JournalError if the file is no journal.
+    Without ``judged``, contexts say what was known then. ``kept`` is shared by the decoders of a session. Raises JournalError if the file is no journal.
     """
 
     def __init__(
@@ -117,8 +117,9 @@ class JournalDecoder:
         final: bool = False,
         folder: int | None = None,
         kept: Kept | None = None,
+        judged: bool = True,
     ) -> None:
-        outcomes = final_outcomes(path, folder) if final else None
+        outcomes = final_outcomes(path, folder) if final and judged else None
         self.reader = JournalReader(path, buffer, folder)
         if final:
             self.reader.freeze()

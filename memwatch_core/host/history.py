@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from memwatch_plugins.text import clean
 
@@ -23,6 +26,7 @@ from ..loading.discovery import load
 from ..records import Event, Record, Serializer
 from .decoder import Sieve
 from .merge import SessionDecoder
+from .outcomes import final_outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,30 +131,62 @@ def last(
     """
     said: list[str] = []
     damaged: list[str] = []
-    serializers, begin = _serializers(path, said.append), None
-    if wanted is not None:
-        looking = SessionDecoder(path, serializers, final=True, sieve=Sieve(wanted, since, most, None, aside))
+    serializers = _serializers(path, said.append)
+
+    def sieved(begin: Mapping[str, int] | None) -> SessionDecoder:
+        sieve = Sieve(wanted, since, most, begin, aside)
+        return SessionDecoder(path, serializers, final=True, sieve=sieve, judged=by_outcome)
+
+    decoder = sieved({})  # as a rule a filter lets few of them pass
+    drained = _drain(decoder, most, MANY + 4 * most)
+    if drained is None:
+        looking = sieved(None)
         _drain(looking, 0)
-        begin = {one.journal: one.matches[0][0] if one.matches else one.reader.position for one in looking.decoders}
-    decoder = SessionDecoder(path, serializers, final=True, sieve=Sieve(wanted, since, most, begin, aside))
-    found, events = _drain(decoder, most)
+        decoder = sieved(
+            {one.journal: one.matches[0][0] if one.matches else one.reader.position for one in looking.decoders}
+        )
+        drained = _drain(decoder, most)
+    assert drained is not None
+    found, events = drained
     _conclude(decoder, said.append, damaged.append, by_outcome)
     early = sum(one.matched for one in decoder.decoders)
     if decoder.uncertain or (early and len(events) < most):
         return None
-    return Tail(events, found + sum(one.skipped for one in decoder.decoders), said, damaged)
+    seen = found + sum(one.skipped for one in decoder.decoders)
+    return Tail(events if by_outcome else _judge(events, decoder), seen, said, damaged)
 
 
-def _drain(decoder: SessionDecoder, most: int) -> tuple[int, list[Event]]:
-    """How many events were given out, and the last of them."""
+MANY = 20_000
+"""Events that are made and not shown, before the place from which on they are is looked for."""
+
+
+def _drain(decoder: SessionDecoder, most: int, limit: int = sys.maxsize) -> tuple[int, list[Event]] | None:
+    """How many events were given out, and the last of them. None: they are more than ``limit``."""
     found, kept = 0, deque[Event](maxlen=most)
     try:
         for batch in decoder.batches():
             found += len(batch)
             kept.extend(record for record in batch if isinstance(record, Event))
+            if found > limit:
+                return None
     finally:
         decoder.close()
     return found, list(kept)
+
+
+def _judge(events: list[Event], decoder: SessionDecoder) -> list[Event]:
+    """The events, whose contexts say what became of the statement in the end: looked up for journals that have any."""
+    outcomes: dict[str, Mapping[int, str]] = {}
+    paths = {one.journal: one.reader.path for one in decoder.decoders}
+    for at, event in enumerate(events):
+        if event.context is None:
+            continue
+        if event.journal not in outcomes:
+            outcomes[event.journal] = final_outcomes(paths[event.journal])
+        final = outcomes[event.journal].get(event.context.id)
+        if final is not None:
+            events[at] = msgspec.structs.replace(event, context=msgspec.structs.replace(event.context, outcome=final))
+    return events
 
 
 def _conclude(

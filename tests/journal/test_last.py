@@ -186,7 +186,9 @@ def test_last_events_are_the_tail_of_all(tmp_path: Path, seed: int) -> None:
         for _ in range(4):
             most, asked = rng.choice((1, 2, 10, 100, 10**9)), filters(rng)
             wanted = Filters(**asked)
-            tail = history.last(path, most, wanted.wanted, wanted.since, wanted)
+            patch.setattr(history, "MANY", rng.choice((0, 5, 20_000)))
+            judged = "outcomes" in asked
+            tail = history.last(path, most, wanted.wanted, wanted.since, wanted, by_outcome=judged)
             expected = whole(path, most, Filters(**asked))
             if tail is None:
                 continue
@@ -246,6 +248,7 @@ def test_few_events_are_made_where_few_are_wanted(tmp_path: Path, monkeypatch: p
     from memwatch_core.host import decoder
 
     monkeypatch.setattr(decoder, "Event", Counted)
+    monkeypatch.setattr(history, "MANY", 100)
     wanted = Filters(variables=["n2"])
     for passes in (None, wanted.wanted):
         made = 0

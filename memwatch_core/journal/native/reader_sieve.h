@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define VERDICTS 4096 /* kept at once; one that is forgotten is asked for again */
+#define VERDICTS 8192 /* kept at once; one that is forgotten is asked for again */
 
 typedef struct verdict {
     PyObject *thread, *site, *context; /* held, so that nothing else gets their addresses; thread NULL: free */
@@ -40,10 +40,13 @@ static void sieve_clear(Sieve *sieve) {
     *sieve = (Sieve){0};
 }
 
+static uint64_t verdict_mix(uint64_t number) { return (number ^ number >> 32) * 0x9E3779B97F4A7C15u; }
+
+/* The first of the two places where it may stand; the other one differs in the last bit. */
 static size_t verdict_place(const Verdict *key) {
-    uint64_t mixed = (uint64_t)(uintptr_t)key->site ^ (uint64_t)(uintptr_t)key->context << 7;
-    mixed = (mixed ^ key->variable ^ (uint64_t)key->tid << 32) * 0x9E3779B97F4A7C15u;
-    return mixed >> 52; /* of VERDICTS */
+    uint64_t mixed = verdict_mix((uint64_t)key->tid << 32 | key->variable);
+    mixed = verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->site);
+    return verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->context) >> 51; /* of VERDICTS */
 }
 
 static int verdict_is_of(const Verdict *verdict, const Verdict *key) {
@@ -54,8 +57,9 @@ static int verdict_is_of(const Verdict *verdict, const Verdict *key) {
 /* What is known of a combination: 1 wanted, 0 not, -1 nobody was asked yet. */
 static int sieve_knows(const Sieve *sieve, const Verdict *key) {
     if (sieve->wanted == Py_None) return 1;
-    const Verdict *verdict = &sieve->verdicts[verdict_place(key)];
-    return verdict_is_of(verdict, key) ? verdict->wanted : -1;
+    size_t place = verdict_place(key);
+    if (verdict_is_of(&sieve->verdicts[place], key)) return sieve->verdicts[place].wanted;
+    return verdict_is_of(&sieve->verdicts[place ^ 1], key) ? sieve->verdicts[place ^ 1].wanted : -1;
 }
 
 /* Asks about an event, and remembers the answer: 1, 0, or -1 with an exception. */
@@ -64,7 +68,9 @@ static int sieve_ask(Sieve *sieve, const Verdict *key, PyObject *event) {
     int wanted = answer == NULL ? -1 : PyObject_IsTrue(answer);
     Py_XDECREF(answer);
     if (wanted < 0) return -1;
-    Verdict *verdict = &sieve->verdicts[verdict_place(key)], old = *verdict;
+    size_t place = verdict_place(key);
+    if (sieve->verdicts[place].round == key->round) place ^= 1; /* taken, and it still counts */
+    Verdict *verdict = &sieve->verdicts[place], old = *verdict;
     *verdict = *key;
     verdict->wanted = wanted;
     Py_INCREF(key->thread);
