@@ -58,7 +58,11 @@ def _examine(file: str | None) -> Config:
     for environment in (named, os.environ):
         config, mistakes = configuration.examine(file, environment=environment)
         plugins, unknown, unusable = examine(config)
-        found |= dict.fromkeys((*mistakes, *unknown, *unusable, *settings_mistakes(plugins.sinks, config)))
+        broken = (
+            f"{config.source(f'plugins.{plugin.kind}').where}: plugins.{plugin.kind}: {text}; repair it, or leave it out"
+            for plugin, text in unusable.items()
+        )
+        found |= dict.fromkeys((*mistakes, *unknown, *broken, *settings_mistakes(plugins.sinks, config)))
     if found:
         raise ConfigError(*found)
     return config

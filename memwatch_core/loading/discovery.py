@@ -66,15 +66,15 @@ def load(
     """
     plugins, unknown, unusable = examine(config, kinds, light=light)
     if strict and (unknown or unusable):
-        raise (ConfigError if unknown else PluginError)(*unknown, *unusable)
+        raise (ConfigError if unknown else PluginError)(*unknown, *unusable.values())
     return plugins
 
 
 def examine(
     config: Config, kinds: Iterable[str] = tuple(RECORDS), *, light: bool = False
-) -> tuple[Plugins, list[str], list[str]]:
-    """As :func:`load`: what can be loaded, and a sentence about each mistake of the configuration and each plugin that
-    it names and that can't be used."""
+) -> tuple[Plugins, list[str], dict[PluginReport, str]]:
+    """As :func:`load`: what can be loaded, a sentence about each mistake of the configuration, and one about each plugin
+    that it names and that can't be used."""
     kinds = tuple(kinds)
     records: dict[str, list[Any]] = {kind: [] for kind in RECORDS}
     report: list[PluginReport] = []
@@ -327,13 +327,13 @@ def _missing_ones(report: LoadReport, config: Config) -> list[str]:
     ]
 
 
-def _unusable_ones(report: LoadReport, config: Config) -> list[str]:
-    fatal = {
-        f"{plugin if plugin.state == 'broken' else f'{NOUNS[plugin.kind]} {plugin.name!r}'}: {plugin.reason}": None
-        for plugin in report.problems
-        if plugin.state == "duplicate" or (plugin.state == "broken" and config.chosen(f"plugins.{plugin.kind}"))
-    }
-    return list(fatal)
+def _unusable_ones(report: LoadReport, config: Config) -> dict[PluginReport, str]:
+    fatal: dict[str, PluginReport] = {}  # two of one name are told once
+    for plugin in report.problems:
+        if plugin.state == "duplicate" or (plugin.state == "broken" and config.chosen(f"plugins.{plugin.kind}")):
+            who = plugin if plugin.state == "broken" else f"{NOUNS[plugin.kind]} {plugin.name!r}"
+            fatal.setdefault(f"{who}: {plugin.reason}", plugin)
+    return {plugin: text for text, plugin in fatal.items()}
 
 
 __all__ = ["DISTRIBUTIONS", "Plugins", "examine", "installed", "load", "unused_sinks"]
