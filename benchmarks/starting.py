@@ -1,4 +1,4 @@
-"""What a start costs: processor time of all processes, in user mode and in the kernel, against a Python that does nothing.
+"""What a start costs: processor time of all processes, kernel included, against a Python that does nothing.
 
 ``python -m benchmarks.starting`` prints the table.
 """

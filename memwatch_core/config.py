@@ -154,6 +154,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 # ---- inside ---------------------------------------------------------------------------------------------------------
 
+
 def _cause(error: BaseException) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 

@@ -59,7 +59,7 @@ def _examine(file: str | None) -> Config:
         config, mistakes = configuration.examine(file, environment=environment)
         plugins, unknown, unusable = examine(config)
         broken = (
-            f"{config.source(f'plugins.{plugin.kind}').where}: plugins.{plugin.kind}: {text}; repair it, or leave it out"
+            f"{config.source(key := f'plugins.{plugin.kind}').where}: {key}: {text}; repair it, or leave it out"
             for plugin, text in unusable.items()
         )
         found |= dict.fromkeys((*mistakes, *unknown, *broken, *settings_mistakes(plugins.sinks, config)))

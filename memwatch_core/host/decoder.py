@@ -105,7 +105,8 @@ class JournalDecoder:
 
     ``serializers``: by name; one that isn't there leaves values None. With ``final``, the contexts of events say what
     became of the statement in the end, as far as the journal knows now, and what is added to it from now on isn't read.
-    Without ``judged``, contexts say what was known then. ``kept`` is shared by the decoders of a session. Raises JournalError if the file is no journal.
+    Without ``judged``, contexts say what was known then. ``kept`` is shared by the decoders of a session. Raises
+    JournalError if the file is no journal.
     """
 
     def __init__(

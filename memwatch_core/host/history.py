@@ -122,9 +122,9 @@ def last(
     *,
     by_outcome: bool = False,
 ) -> Tail | None:
-    """The last ``most`` events that :func:`read` gives and that are ``wanted`` (None: all) and not older than ``since``,
-    in the same order, at a tenth of the cost: the others are followed, and not made. ``aside`` gets the records that are
-    none, perhaps twice.
+    """The last ``most`` events of those that :func:`read` gives and that are ``wanted`` (None: all) and not older than
+    ``since``, in the same order, for less: the others are followed, and not made. ``aside`` gets the records that are
+    no events, perhaps twice.
 
     What ``wanted`` says may depend on variable, path, thread, site and context alone. None if what is found can't be
     relied on: then read it all.

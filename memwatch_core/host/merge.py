@@ -97,9 +97,10 @@ class SessionDecoder:
     """The records of all journals in a session's folder (or of one journal): call :meth:`poll` again and again.
 
     Journals of processes that start later are found as they appear. One thread at a time. Raises SessionError if the
-    folder can't be listed, JournalError if ``path`` is a file and no journal. ``final``, ``judged``: see :class:`JournalDecoder`;
-    ``own``: nothing is read of a folder that isn't this user's own, see :func:`open_folder`. ``sieve``: only some events
-    are given out, see :class:`~memwatch_core.host.decoder.Sieve`; then check :attr:`uncertain`.
+    folder can't be listed, JournalError if ``path`` is a file and no journal. ``final``, ``judged``: see
+    :class:`JournalDecoder`; ``own``: nothing is read of a folder that isn't this user's own, see :func:`open_folder`.
+    ``sieve``: only some events are given out, see :class:`~memwatch_core.host.decoder.Sieve`; then check
+    :attr:`uncertain`.
     """
 
     def __init__(
@@ -263,7 +264,13 @@ class SessionDecoder:
 
     def _decoder(self, path: Path, folder: int | None = None) -> JournalDecoder:
         decoder = JournalDecoder(
-            path, self._serializers, self._buffer, final=self._final, folder=folder, kept=self._kept, judged=self._judged
+            path,
+            self._serializers,
+            self._buffer,
+            final=self._final,
+            folder=folder,
+            kept=self._kept,
+            judged=self._judged,
         )
         if self._sieve is not None:
             decoder.sieve(self._sieve)

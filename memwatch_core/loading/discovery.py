@@ -54,9 +54,7 @@ class Plugins(NamedTuple):
     """What was asked for: of the others nothing was imported."""
 
 
-def load(
-    config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool = True, light: bool = False
-) -> Plugins:
+def load(config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool = True, light: bool = False) -> Plugins:
     """Loads the plugins of these kinds that ``config`` names.
 
     With ``strict``, a name that somebody wrote and that can't be used is an error: ConfigError if nothing of that name
@@ -73,8 +71,8 @@ def load(
 def examine(
     config: Config, kinds: Iterable[str] = tuple(RECORDS), *, light: bool = False
 ) -> tuple[Plugins, list[str], dict[PluginReport, str]]:
-    """As :func:`load`: what can be loaded, a sentence about each mistake of the configuration, and one about each plugin
-    that it names and that can't be used."""
+    """As :func:`load`: what can be loaded, a sentence about each mistake of the configuration, and one about each
+    plugin that it names and that can't be used."""
     kinds = tuple(kinds)
     records: dict[str, list[Any]] = {kind: [] for kind in RECORDS}
     report: list[PluginReport] = []

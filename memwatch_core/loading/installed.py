@@ -1,8 +1,8 @@
 """What ``importlib.metadata.entry_points`` lists, for a process that is watched: without importing it.
 
 It brings the standard library's packages for mail and archives with it, and takes as long as all else that a first
-``watch()`` does. So folders of ``sys.path`` are looked through here as it does; wherever one could see more than folders
-of metadata (an archive, an egg, somebody's own finder, a value that isn't plain), it is asked after all.
+``watch()`` does. So folders of ``sys.path`` are looked through here as it does; wherever one could see more than
+folders of metadata (an archive, an egg, somebody's own finder, a value that isn't plain), it is asked after all.
 """
 
 from __future__ import annotations

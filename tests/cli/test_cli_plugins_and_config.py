@@ -112,7 +112,7 @@ def test_checking_a_file_tells_everything_that_is_wrong(memwatch: Run, tmp_path:
         "other.toml:11: sinks.jsonl.path = ''",
         "other.toml:13: [sinks.nobody] belongs to no sink",
         "other.toml:15: the SQL driver 'sqlite3' has no settings of its own",
-        "environment variable MEMWATCH_CORE_TRACKER: core.tracker = \"good\": must be",
+        'environment variable MEMWATCH_CORE_TRACKER: core.tracker = "good": must be',
         "MEMWATCH_SINKS_CONSOLE_SHOW: sinks.console.show = 'few': must be",
     ]
     lines = done.stderr.splitlines()

@@ -124,8 +124,8 @@ def test_all_mistakes_are_told_each_with_its_place(tmp_path: Path) -> None:
              "[plugins]\nsinks = 'console'", "[sinks]\njsonl = 3", "[journal]\nmax_bytes = 3\nfolder = ''"]  # fmt: skip
     environment = {"MEMWATCH_CORE_TRAKER": "x", "MEMWATCH_FOO": "1", "MEMWATCH_SQL_WINDOW": "soon"}
     overrides: dict[str, Any] = {"node": {"exact_lines": 7}, "kore": {}}
+    (tmp_path / "memwatch.toml").write_text("\n".join(texts))
     with pytest.raises(ConfigError) as caught:
-        (tmp_path / "memwatch.toml").write_text("\n".join(texts))
         configuration.load(directory=tmp_path, environment=environment, overrides=overrides)
     expected = [
         "memwatch.toml:2: unknown key core.traker", "memwatch.toml:3: core.share_pages = 3: must be true or false",
@@ -133,7 +133,8 @@ def test_all_mistakes_are_told_each_with_its_place(tmp_path: Path) -> None:
         "memwatch.toml:9: plugins.sinks", "memwatch.toml:11: sinks.jsonl must be a table",
         "memwatch.toml:13: journal.max_bytes = 3", 'memwatch.toml:14: journal.folder = ""',
         "environment variable MEMWATCH_CORE_TRAKER", "environment variable MEMWATCH_FOO: no setting",
-        'environment variable MEMWATCH_SQL_WINDOW: sql.window = "soon"', "node.exact_lines", "settings of the caller: unknown",
+        'environment variable MEMWATCH_SQL_WINDOW: sql.window = "soon"', "node.exact_lines",
+        "settings of the caller: unknown",
     ]  # fmt: skip
     assert len(caught.value.lines) == len(expected)
     for start in expected:

@@ -34,11 +34,10 @@ class Program:
         self.rng, self.writer = rng, JournalWriter(pid=pid)
         self.values: dict[int, bytes] = {}
         self.contexts: list[int] = []
-        self.named = 0
-        kinds = (self.store,) * 30 + (self.watch, self.unwatch, self.site, self.open, self.settle, self.rename, self.lose)
+        others = self.watch, self.unwatch, self.site, self.open, self.settle, self.rename, self.lose
         self.watch()
         for _ in range(steps):
-            rng.choice(kinds)()
+            rng.choice((self.store,) * 30 + others)()
 
     def time(self) -> int:
         """Few different ones: many records of several processes have the same. One in a hundred is of the future."""

@@ -1,4 +1,4 @@
-"""A watched program finds and loads plugins without importlib.metadata and pluggy: the same ones, with the same words."""
+"""A watched program finds and loads plugins without importlib.metadata and pluggy: the same, with the same words."""
 
 from __future__ import annotations
 

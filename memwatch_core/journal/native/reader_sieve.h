@@ -1,5 +1,6 @@
-/* reader_sieve.h - part of reader.c: which stores become events, where not all are wanted. What decides is a function in
- * Python; it goes by who wrote what from where under which statement, so it is asked once for each such combination. */
+/* reader_sieve.h - part of reader.c: which stores become events, where not all are wanted. What decides is a function
+ * in Python; it goes by who wrote what from where under which statement, so it is asked once for each such combination.
+ */
 #ifndef MEMWATCH_READER_SIEVE_H
 #define MEMWATCH_READER_SIEVE_H
 #include "reader.h"
