@@ -48,7 +48,8 @@ class Filters:
         self._kinds = [kind for kind in kinds if kind]
         self.since = since or 0
         self.wanted = self.passes if self._kinds else None
-        """Tells of an event whether it passes, but for its time; None: all do."""
+        """Tells of an event whether it passes, but for its time, and by its variable, path, thread, site and context
+        alone (:func:`memwatch_core.host.history.last` relies on that); None: all do."""
 
     def __call__(self, record: Record) -> bool:
         if isinstance(record, Lost):
