@@ -19,6 +19,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs/performance.md"
 PARTS = {
+    "starting": "A start",
     "store": "A store, from C",
     "writing": "A write through a proxy",
     "calls": "A system call",

@@ -38,7 +38,7 @@ def memwatch(driver: str) -> Callable[[], None]:
     from memwatch_core.config import Config
     from memwatch_core.journal.session import create_session
 
-    config = Config.model_validate({"plugins": {"serializers": [], "sql": [driver]}, "watch": {"track_sql": True}})
+    config = Config.of({"plugins": {"serializers": [], "sql": [driver]}, "watch": {"track_sql": True}})
     folder = tempfile.TemporaryDirectory()
     member = join(create_session(folder.name, ["benchmark"]), config)
 

@@ -7,30 +7,28 @@ directory; where a folder has both, ``memwatch.toml`` wins. Files are never merg
 ``--config``) names one instead. A setting's variable is ``MEMWATCH_<SECTION>_<KEY>``:
 ``MEMWATCH_CORE_TRACKER=readonly``, ``MEMWATCH_PLUGINS_SINKS=console,jsonl``, ``MEMWATCH_SINKS_JSONL_PATH=a.jsonl``.
 
-Nothing is evaluated, and nothing is guessed: an unknown key, a wrong type, a file that can't be read is one
-:class:`ConfigError` that names the file, the line and the key. All functions may be called from any thread.
+Nothing is evaluated, and nothing is guessed: each unknown key, each wrong type, a file that can't be read is a line of
+one :class:`ConfigError`, which names the file, the line and the key. All functions may be called from any thread.
+Processes that are watched run this too: it takes the standard library alone, and imports late what few need.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any, get_args
 
 from . import folders, trust
 from .errors import ConfigError
 from .printed import say
+from .settings import ALL_SECTIONS, CHECKS, PLUGIN_TABLES, JournalSection, Source, SourceKind
 from .settings import Config as Config
-from .settings import JournalSection, Section, Source
 from .settings import PluginsSection as PluginsSection
 
 SETTINGS_FILE = "settings.json"
@@ -43,21 +41,17 @@ NO_SETTINGS = frozenset({"MEMWATCH_SESSION", "MEMWATCH_CONFIG", "MEMWATCH_SOAK"}
 """Variables that begin with ``MEMWATCH_`` and are no settings: a process's session, the file to read, long tests."""
 
 
-_Sources = TypeAdapter(dict[str, tuple[Literal["default", "file", "environment", "caller"], str]])
-
-
 def loads(text: str, where: str = SETTINGS_FILE) -> Config:
     """The inverse of :meth:`Config.dumps`. Raises ConfigError, naming ``where``."""
     try:
         data = json.loads(text)
-        config = Config.model_validate(data["settings"])
-        sources = _Sources.validate_python(data["sources"])
-        config._sources.update((key, Source(kind, label)) for key, (kind, label) in sources.items())
-        config._file = Path(data["file"]) if data["file"] else None
+        sources = {key: Source(kind, label) for key, (kind, label) in data["sources"].items()}
+        if not all(one.kind in get_args(SourceKind) and isinstance(one.where, str) for one in sources.values()):
+            raise ValueError("a setting that comes from nowhere")
+        return Config.of(data["settings"], sources, Path(data["file"]) if data["file"] else None)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         cause = f"{type(error).__name__}: {error}"[:200]
         raise ConfigError(f"{where}: not the settings of a session ({cause})") from error
-    return config
 
 
 def save(config: Config, folder: str | os.PathLike[str]) -> Path:
@@ -91,33 +85,42 @@ def load(
 
     ``file`` is read instead of searching one; ``overrides`` are sections that win over everything, and ``labels`` say
     where one of them came from (``{"plugins.sinks": "--sink"}``). ``directory`` and ``environment`` are for tests; they
-    default to the process's. Raises ConfigError.
+    default to the process's. Raises ConfigError, with a line for each mistake.
     """
+    config, mistakes = examine(file, overrides, labels, directory, environment)
+    if mistakes:
+        raise ConfigError(*mistakes)
+    return config
+
+
+def examine(
+    file: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    labels: Mapping[str, str] | None = None,
+    directory: str | os.PathLike[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[Config, tuple[str, ...]]:
+    """As :func:`load`: the configuration without what is wrong, and a sentence about each thing that is."""
     here = Path(directory).absolute() if directory else _working_folder()
     environment = os.environ if environment is None else environment
     named = environment.get("MEMWATCH_CONFIG") if file is None else file
     if named == "" and file is not None:
         raise ConfigError("the configuration's file has an empty name: name one, or none at all")
-    path, text = _named(here / Path(named).expanduser()) if named else _found(here)
     collector = _Collector()
+    path: Path | None = None
+    with collector.noting():
+        path, text = _named(here / Path(named).expanduser()) if named else _found(here)
     if path:
-        data = _parse(path, text)
-        lines = dict(_lines(text, "tool.memwatch." if path.name == "pyproject.toml" else ""))
-        shown = os.path.relpath(path, here) if path.is_relative_to(here) else str(path)
-
-        def at(key: str) -> str:
-            return f"{shown}:{lines[key]}" if key in lines else shown
-
-        for key, value in _flatten(data, at):
-            collector.add(key, value, Source("file", at(key)), at(key), base=path.parent)
+        with collector.noting():
+            collector.add_file(path, text, here)
     for name, value in sorted(environment.items()):
         if name.startswith("MEMWATCH_") and name not in NO_SETTINGS:
-            key = collector.variable_key(name)
-            collector.add(key, value, Source("environment", name), f"environment variable {name}", base=here, lax=True)
+            with collector.noting():
+                key = collector.variable_key(name)
+                source = Source("environment", name)
+                collector.add(key, value, source, f"environment variable {name}", base=here, lax=True)
     collector.add_caller(overrides or {}, labels or {}, here)
-    config = collector.build(path.parent if path else here)
-    config._file = path
-    return config
+    return collector.build(path.parent if path else here, path), tuple(collector.mistakes)
 
 
 def override(
@@ -131,9 +134,9 @@ def override(
     here = _working_folder()
     collector.add_caller(overrides, labels or {}, here)
     collector.values.setdefault("journal.folder", config.journal.folder)
-    changed = collector.build(here)
-    changed._file = config._file
-    return changed
+    if collector.mistakes:
+        raise ConfigError(*collector.mistakes)
+    return collector.build(here, config.file)
 
 
 def find_file(directory: Path) -> Path | None:
@@ -143,13 +146,13 @@ def find_file(directory: Path) -> Path | None:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?``, or nothing."""
+    import difflib
+
     close = difflib.get_close_matches(word, list(known), 1, 0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 # ---- inside ---------------------------------------------------------------------------------------------------------
-
-_PLUGIN_TABLES = ("sinks", "serializers")
 
 
 def _cause(error: BaseException) -> str:
@@ -218,6 +221,8 @@ def _pass_over(path: Path, reason: str) -> None:
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
+    import tomllib
+
     try:
         data: dict[str, Any] = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -240,39 +245,11 @@ def _lines(text: str, prefix: str) -> Iterator[tuple[str, int]]:
             yield (table + entry[1]).removeprefix(prefix), number
 
 
-def _flatten(data: Mapping[str, Any], at: Callable[[str], str]) -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of all settings: two levels, three for the tables of plugins."""
-    for section, content in data.items():
-        if section not in Config.model_fields:
-            raise ConfigError(f"{at(section)}: unknown section [{section}]{_section_hint(section)}")
-        if not isinstance(content, Mapping):
-            raise ConfigError(f"{at(section)}: {section} must be a table: write [{section}] above its settings")
-        for key, value in content.items():
-            if "." in key:  # dotted keys say where a setting stands
-                raise ConfigError(f'{at(section)}: [{section}] "{key}": no setting or plugin has a dot in its name')
-            if section in _PLUGIN_TABLES or (section == "sql" and isinstance(value, Mapping)):
-                if not isinstance(value, Mapping):
-                    raise ConfigError(
-                        f"{at(f'{section}.{key}')}: {section}.{key} must be a table, the settings of the plugin "
-                        f"{key!r}: write [{section}.{key}]"
-                    )
-                if not value and section in _PLUGIN_TABLES:
-                    yield f"{section}.{key}", {}  # its name may be a mistake
-                yield from ((f"{section}.{key}.{name}", setting) for name, setting in value.items())
-            else:
-                yield f"{section}.{key}", value
-
-
 def _section_hint(word: str) -> str:
-    homes = [name for name, model in _sections() if word in model.model_fields]
+    homes = [name for name, checks in CHECKS.items() if word in checks]
     if homes:
         return f"; {word} belongs in [{homes[0]}]"
-    return suggest(word, Config.model_fields) or f"; the sections are {', '.join(Config.model_fields)}"
-
-
-def _sections() -> list[tuple[str, type[Section]]]:
-    annotations = ((name, field.annotation) for name, field in Config.model_fields.items())
-    return [(name, model) for name, model in annotations if isinstance(model, type) and issubclass(model, Section)]
+    return suggest(word, ALL_SECTIONS) or f"; the sections are {', '.join(ALL_SECTIONS)}"
 
 
 class _Collector:
@@ -281,50 +258,94 @@ class _Collector:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.sources: dict[str, Source] = {}
-        self.models = dict(_sections())
+        self.mistakes: list[str] = []
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """What is wrong within is noted, and the rest goes on."""
+        try:
+            yield
+        except ConfigError as error:
+            self.mistakes += error.lines
+
+    def add_file(self, path: Path, text: str, here: Path) -> None:
+        data = _parse(path, text)
+        lines = dict(_lines(text, "tool.memwatch." if path.name == "pyproject.toml" else ""))
+        shown = os.path.relpath(path, here) if path.is_relative_to(here) else str(path)
+
+        def at(key: str) -> str:
+            return f"{shown}:{lines[key]}" if key in lines else shown
+
+        for key, value in self.flatten(data, at):
+            with self.noting():
+                self.add(key, value, Source("file", at(key)), at(key), base=path.parent)
+
+    def add_caller(self, overrides: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str], base: Path) -> None:
+        for key, value in self.flatten(overrides, lambda key: labels.get(key, "settings of the caller")):
+            where = labels.get(key, key)
+            with self.noting():
+                self.add(key, value, Source("caller", where), where, base=base, lax=isinstance(value, str))
+
+    def flatten(self, data: Mapping[str, Any], at: Callable[[str], str]) -> Iterator[tuple[str, Any]]:
+        """(dotted key, value) of all settings: two levels, three for the tables of plugins. Notes what is neither."""
+        for section, content in data.items():
+            if section not in ALL_SECTIONS:
+                self.mistakes.append(f"{at(section)}: unknown section [{section}]{_section_hint(section)}")
+                continue
+            if not isinstance(content, Mapping):
+                self.mistakes.append(f"{at(section)}: {section} must be a table: write [{section}] above its settings")
+                continue
+            for key, value in content.items():
+                if "." in key:  # dotted keys say where a setting stands
+                    self.mistakes.append(
+                        f'{at(section)}: [{section}] "{key}": no setting or plugin has a dot in its name; '
+                        "write it without quotes, or leave it out"
+                    )
+                elif section in PLUGIN_TABLES or (section == "sql" and isinstance(value, Mapping)):
+                    if not isinstance(value, Mapping):
+                        self.mistakes.append(
+                            f"{at(f'{section}.{key}')}: {section}.{key} must be a table, the settings of the plugin "
+                            f"{key!r}: write [{section}.{key}]"
+                        )
+                        continue
+                    if not value and section in PLUGIN_TABLES:
+                        yield f"{section}.{key}", {}  # its name may be a mistake
+                    yield from ((f"{section}.{key}.{name}", setting) for name, setting in value.items())
+                else:
+                    yield f"{section}.{key}", value
 
     def add(self, key: str, value: Any, source: Source, where: str, *, base: Path, lax: bool = False) -> None:
         section, name = key.split(".", 1)
-        if section in self.models and "." not in name:
+        if section in CHECKS and "." not in name:
             value = self.check(section, name, value, where, lax)
             if isinstance(value, Path):
                 value = base / value
         elif _holds_infinity(value):  # other processes get the settings as JSON, which has neither
-            raise ConfigError(f"{where}: {key} = {_shown(value)}: neither inf nor nan can be a setting")
+            raise ConfigError(f"{where}: {key} = {_shown(value)}: neither inf nor nan can be a setting; write a number")
         self.values[key] = value
         self.sources[key] = source
 
-    def add_caller(self, overrides: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str], base: Path) -> None:
-        for key, value in _flatten(overrides, lambda key: labels.get(key, "settings of the caller")):
-            where = labels.get(key, key)
-            self.add(key, value, Source("caller", where), where, base=base, lax=isinstance(value, str))
-
     def check(self, section: str, name: str, value: Any, where: str, lax: bool) -> Any:
-        fields = {key: field for key, field in self.models[section].model_fields.items() if key != "drivers"}
-        field = fields.get(name)
-        if field is None:
-            homes = [other for other, model in self.models.items() if name in model.model_fields and other != section]
-            hint = f"; {name} belongs in [{homes[0]}]" if homes else suggest(name, fields)
-            hint = hint or f"; [{section}] has {', '.join(fields)}"
+        check = CHECKS[section].get(name)
+        if check is None:
+            homes = [other for other, checks in CHECKS.items() if name in checks and other != section]
+            hint = f"; {name} belongs in [{homes[0]}]" if homes else suggest(name, CHECKS[section])
+            hint = hint or f"; [{section}] has {', '.join(CHECKS[section])}"
             raise ConfigError(f"{where}: unknown key {section}.{name}{hint}")
-        if lax and isinstance(value, str) and section == "plugins":
-            value = [item.strip() for item in value.split(",") if item.strip()]
-        kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
         try:
-            return TypeAdapter(kind).validate_python(value, strict=not lax)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-            reason = "must be true or false" if "valid boolean" in reason else reason
-            hint = suggest(value, re.findall(r"'([^']+)'", reason)) if isinstance(value, str) else ""
-            raise ConfigError(f"{where}: {section}.{name} = {_shown(value)}: {reason}{hint}") from None
+            return check(value, lax)
+        except ValueError as error:
+            hint = suggest(value, re.findall(r"'([^']+)'", str(error))) if isinstance(value, str) else ""
+            raise ConfigError(f"{where}: {section}.{name} = {_shown(value)}: {error}{hint}") from None
 
     def variable_key(self, variable: str) -> str:
         """``MEMWATCH_SINKS_JSONL_PATH`` -> ``sinks.jsonl.path``."""
         section, _, rest = variable.removeprefix("MEMWATCH_").lower().partition("_")
-        if section not in Config.model_fields:
-            known = (f"MEMWATCH_{s}_{k}".upper() for s, model in self.models.items() for k in model.model_fields)
-            raise ConfigError(f"environment variable {variable}: no setting{suggest(variable, known)}")
-        if section in self.models and (rest in self.models[section].model_fields or section != "sql"):
+        if section not in ALL_SECTIONS:
+            known = [f"MEMWATCH_{s}_{k}".upper() for s, checks in CHECKS.items() for k in checks]
+            hint = suggest(variable, known) or "; memwatch config lists them: MEMWATCH_<SECTION>_<KEY>"
+            raise ConfigError(f"environment variable {variable}: no setting{hint}")
+        if section in CHECKS and (rest in CHECKS[section] or section != "sql"):
             return f"{section}.{rest}"
         chosen = self.values.get(f"plugins.{section}", getattr(PluginsSection(), section))
         tables = {key.split(".")[1] for key in self.values if key.startswith(f"{section}.") and key.count(".") == 2}
@@ -333,10 +354,12 @@ class _Collector:
                 return f"{section}.{plugin}.{rest[len(plugin) + 1 :]}"
         plugin, underscore, key = rest.partition("_")
         if section == "sql" or not underscore:
-            raise ConfigError(f"environment variable {variable}: no setting{suggest(rest, ['parameters', 'window'])}")
+            known = [*CHECKS["sql"]] if section == "sql" else []
+            hint = suggest(rest, known) or f"; write MEMWATCH_{section.upper()}_<PLUGIN>_<KEY>"
+            raise ConfigError(f"environment variable {variable}: no setting{hint}")
         return f"{section}.{plugin}.{key}"
 
-    def build(self, base: Path) -> Config:
+    def build(self, base: Path, file: Path | None) -> Config:
         nested: dict[str, Any] = {}
         for key, value in self.values.items():
             section, *middle, name = key.split(".") if key.count(".") < 2 else key.split(".", 2)
@@ -348,9 +371,7 @@ class _Collector:
             table[name] = value
         journal = nested.setdefault("journal", {})
         journal["folder"] = base / journal.get("folder", JournalSection().folder)
-        config = Config.model_validate(nested)
-        config._sources.update(self.sources)
-        return config
+        return Config.of(nested, self.sources, file)
 
 
 def _holds_infinity(value: object) -> bool:

@@ -29,14 +29,38 @@ The same noun names a hook, its entry-point group, its table in the configuratio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import pluggy
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, overload
 
 from .records import Bridge, Serializer, Sink, SqlDriver
 
-hookspec = pluggy.HookspecMarker("memwatch")
-hookimpl = pluggy.HookimplMarker("memwatch")
+F = TypeVar("F", bound=Callable[..., object])
+
+
+@overload
+def hookimpl(function: F) -> F: ...
+
+
+@overload
+def hookimpl(**options: Any) -> Callable[[F], F]: ...
+
+
+def hookimpl(function: Any = None, **options: Any) -> Any:
+    """Marks a plugin's hook, as ``pluggy.HookimplMarker("memwatch")`` does, which need not be imported for it: a
+    watched program is spared that. ``options`` are pluggy's."""
+    if function is None or options:
+        import pluggy
+
+        return pluggy.HookimplMarker("memwatch")(function, **options)
+    function.memwatch_impl = {}
+    return function
+
+
+def hookspec(function: F) -> F:
+    """Marks what can be implemented, as ``pluggy.HookspecMarker("memwatch")`` does."""
+    function.memwatch_spec = {}  # type: ignore[attr-defined]
+    return function
+
 
 GROUPS = {
     "serializers": "memwatch.serializers",

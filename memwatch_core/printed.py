@@ -17,10 +17,11 @@ from typing import TextIO
 
 _MARKS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 _REST = f"\x00-\x08\x0b-\x1a\x1c-\x1f{_MARKS}\ud800-\udfff\U000e0000-\U000e007f"
-_STEERING = re.compile(f"[\x1b{_REST}]")
-_STEERING_BUT_COLOURS = re.compile(f"\x1b(?!\\[[0-9;]*m)|[{_REST}]")
-_COLOUR = re.compile("\x1b\\[[0-9;]*m")
-_IN_JSON = re.compile(f"[{_MARKS}]")
+# compiled when they are first needed, which in most watched programs is never
+_STEERING = f"[\x1b{_REST}]"
+_STEERING_BUT_COLOURS = f"\x1b(?!\\[[0-9;]*m)|[{_REST}]"
+_COLOUR = "\x1b\\[[0-9;]*m"
+_IN_JSON = f"[{_MARKS}]"
 
 
 def clean(text: str) -> str:
@@ -37,14 +38,14 @@ def clean_lines(text: str) -> str:
 
 def escape_json(text: str) -> str:
     """JSON of the same value in which nothing steers a terminal, but for what JSON escapes anyway."""
-    return text if text.isascii() and "\x7f" not in text else _IN_JSON.sub(lambda c: f"\\u{ord(c[0]):04x}", text)
+    return text if text.isascii() and "\x7f" not in text else re.sub(_IN_JSON, lambda c: f"\\u{ord(c[0]):04x}", text)
 
 
 def write(stream: TextIO, text: str, *, coloured: bool = False) -> None:
     """Writes text whose parts were cleaned, as far as the stream's encoding goes. Raises what the stream raises."""
     if coloured and not shows_colours(stream):
-        text = _COLOUR.sub("", text)
-    text = (_STEERING_BUT_COLOURS if coloured else _STEERING).sub(lambda c: ascii(c[0])[1:-1], text)
+        text = re.sub(_COLOUR, "", text)
+    text = re.sub(_STEERING_BUT_COLOURS if coloured else _STEERING, lambda c: ascii(c[0])[1:-1], text)
     encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
     if encoding != "utf8":
         text = text.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,24 +1,24 @@
 """The settings themselves: what each is called, may be and defaults to, and where an effective value came from.
 
-How they are found and checked is the business of :mod:`memwatch_core.config`, which also hands out what is here.
+This is the one place that knows them, for who configures a host and for the watched process, which imports no more than
+this: so it takes the standard library alone. How settings are found is the business of :mod:`memwatch_core.config`,
+which also hands out what is here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PrivateAttr
+SourceKind = Literal["default", "file", "environment", "caller"]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where an effective value came from."""
 
-    kind: Literal["default", "file", "environment", "caller"]
+    kind: SourceKind
     where: str
     """For people: ``memwatch.toml:12``, ``MEMWATCH_CORE_TRACKER``, ``--sink``; ``default``."""
 
@@ -27,21 +27,67 @@ DEFAULT = Source("default", "default")
 JOURNAL_MIN = 4 << 20
 """``MW_JOURNAL_MIN`` of memwatch.h: journal.max_bytes is at least this."""
 
+# ---- what a value may be --------------------------------------------------------------------------------------------
 
-def _depth(value: object) -> object:
+Table = Mapping[str, Mapping[str, Any]]
+"""Settings of plugins, by plugin: each plugin's own model checks them when it is loaded."""
+Check = Callable[[Any, bool], Any]
+"""``check(value, lax)``: the setting that a value of a file says, or (``lax``) one that was written as text. Raises
+ValueError with the end of a sentence: ``must be …``."""
+
+
+class _Setting(NamedTuple):
+    default: Any
+    check: Check
+
+
+def _setting(default: Any, check: Check) -> Any:
+    return _Setting(default, check)
+
+
+def _one_of(words: Any) -> Check:
+    *first, last = map(repr, get_args(words))
+    reason = f"must be {', '.join(first)} or {last}"
+
+    def check(value: Any, lax: bool) -> Any:
+        if isinstance(value, str) and value in get_args(words):
+            return value
+        raise ValueError(reason)
+
+    return check
+
+
+_WORDS = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
+}
+
+
+def _flag(value: Any, lax: bool) -> bool:
+    if lax and isinstance(value, str):
+        value = _WORDS.get(value.lower())
+    if isinstance(value, bool):
+        return value
+    raise ValueError("must be true or false")
+
+
+def _depth(value: Any, lax: bool) -> object:
     """``"FULL"``, ``"0:8"``, ``[0, 8]`` -> ``"FULL"`` or ``(0, 8)``."""
     if isinstance(value, str):
         if value.upper() == "FULL":
             return "FULL"
         start, colon, stop = value.partition(":")
-        value = (int(start), int(stop)) if colon and start.isdigit() and stop.isdigit() else value
+        digits = colon and all(text.isdecimal() and len(text) < 20 for text in (start, stop))
+        value = (int(start), int(stop)) if digits else value
     numbers = isinstance(value, list | tuple) and len(value) == 2 and all(type(n) is int for n in value)
-    if numbers and isinstance(value, list | tuple) and 0 <= value[0] < value[1] < 2**63:
+    if numbers and 0 <= value[0] < value[1] < 2**63:
         return tuple(value)
     raise ValueError('must be "FULL" or a range of bytes such as "0:8" or [0, 8], the first below the second')
 
 
-def _names(value: object) -> object:
+def _names(value: Any, lax: bool) -> tuple[str, ...]:
+    if lax and isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
     if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
         twice = {name for name in value if value.count(name) > 1}
         if twice:
@@ -50,30 +96,84 @@ def _names(value: object) -> object:
     raise ValueError('must be a list of names, such as ["console"]')
 
 
-def _path(value: object) -> object:
+def _folder(value: Any, lax: bool) -> Path:
     if isinstance(value, str | Path) and str(value):
         return Path(value).expanduser()
     raise ValueError("must be the path of a folder")
 
 
-Depth = Annotated[Literal["FULL"] | tuple[int, int], BeforeValidator(_depth)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
-Folder = Annotated[Path, BeforeValidator(_path)]
+def _max_bytes(value: Any, lax: bool) -> int:
+    if lax and isinstance(value, str) and len(value) < 40 and value.replace("_", "").isdecimal():
+        value = int(value.replace("_", ""))
+    if type(value) is int and (value == 0 or JOURNAL_MIN <= value < 2**53):  # what JavaScript can count to
+        return value
+    raise ValueError(f"must be a number of bytes, at least {JOURNAL_MIN} (4 MiB), or 0 for no limit")
+
+
+def _table(value: Any) -> Table:
+    if isinstance(value, Mapping) and all(isinstance(each, Mapping) for each in value.values()):
+        return {str(name): dict(each) for name, each in value.items()}
+    raise ValueError("must be tables of plugins' settings")
+
+
+def _unchecked(value: Any, lax: bool) -> Any:
+    return value
+
+
+Depth = Literal["FULL"] | tuple[int, int]
+Names = tuple[str, ...]
 Tracker = Literal["auto", "uffd-sigbus", "readonly", "uffd-queue"]
-Table = Mapping[str, Mapping[str, Any]]
-"""Settings of plugins, by plugin: each plugin's own model checks them when it is loaded."""
+KernelWrites = Literal["calls", "all"]
+Parameters = Literal["hash", "none", "full"]
+Window = Literal["until-next", "statement", "fetch", "transaction"]
+Policy = Literal["block", "drop", "rotate"]
+
+# ---- the settings ---------------------------------------------------------------------------------------------------
+
+S = TypeVar("S", bound="Section")
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Section:
+    """Settings that belong together. Immutable; a keyword that isn't given has its default. It does what a frozen
+    dataclass would, of which the making takes a hundred times as long."""
+
+    settings: Mapping[str, _Setting] = {}
+    """By key, in the order of the documentation."""
+
+    def __init_subclass__(cls) -> None:
+        cls.settings = {key: value for key, value in vars(cls).items() if isinstance(value, _Setting)}
+
+    def __init__(self, **values: Any) -> None:
+        """Of values that were checked. Raises TypeError for one that is no setting."""
+        if unknown := values.keys() - self.settings.keys():
+            raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
+        vars(self).update({key: setting.default for key, setting in self.settings.items()} | values)
+
+    def but(self: S, **values: Any) -> S:
+        """With some of them replaced."""
+        return type(self)(**vars(self) | values)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"cannot assign to {name!r}: settings are frozen")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"cannot delete {name!r}: settings are frozen")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in vars(self).items())})"
 
 
 class CoreSection(Section):
-    tracker: Tracker = "auto"
+    tracker: Tracker = _setting("auto", _one_of(Tracker))
     """How a store is noticed; ``auto`` takes the first that works (``memwatch doctor`` says which, and why)."""
-    kernel_writes: Literal["calls", "all"] = "calls"
+    kernel_writes: KernelWrites = _setting("calls", _one_of(KernelWrites))
     """``calls``: those of libc's calls are seen, others fail; ``all``: ``auto`` means ``uffd-queue``, seeing all."""
-    share_pages: bool = False
+    share_pages: bool = _setting(False, _flag)
     """Pack small variables into one page instead of giving each its own."""
 
     @property
@@ -85,11 +185,11 @@ class CoreSection(Section):
 class WatchSection(Section):
     """Defaults of ``watch()``; its own keywords win."""
 
-    track_threads: bool = True
-    track_sql: bool = False
-    track_all_vars: bool = False
-    track_locals: bool = False
-    mutation_depth: Depth = "FULL"
+    track_threads: bool = _setting(True, _flag)
+    track_sql: bool = _setting(False, _flag)
+    track_all_vars: bool = _setting(False, _flag)
+    track_locals: bool = _setting(False, _flag)
+    mutation_depth: Depth = _setting("FULL", _depth)
 
 
 class PluginsSection(Section):
@@ -99,47 +199,41 @@ class PluginsSection(Section):
     ``memwatch-sql-psycopg`` is enough to use it. A name that you write must be there.
     """
 
-    serializers: Names = ("scalars", "bytes", "struct", "typedarray")
-    sql: Names = (
-        *("sqlite3", "psycopg2", "psycopg", "mysqlclient", "sqlalchemy"),
-        *("pg", "mysql2", "better-sqlite3", "node-sqlite3", "sequelize"),
+    serializers: Names = _setting(("scalars", "bytes", "struct", "typedarray"), _names)
+    sql: Names = _setting(
+        (
+            *("sqlite3", "psycopg2", "psycopg", "mysqlclient", "sqlalchemy"),
+            *("pg", "mysql2", "better-sqlite3", "node-sqlite3", "sequelize"),
+        ),
+        _names,
     )
-    sinks: Names = ("console",)
-    bridges: Names = ("node",)
+    sinks: Names = _setting(("console",), _names)
+    bridges: Names = _setting(("node",), _names)
 
 
 class SqlSection(Section):
-    parameters: Literal["hash", "none", "full"] = "hash"
+    parameters: Parameters = _setting("hash", _one_of(Parameters))
     """What is kept of a statement's parameters: keyed hashes, nothing, or the values themselves."""
-    window: Literal["until-next", "statement", "fetch", "transaction"] = "until-next"
+    window: Window = _setting("until-next", _one_of(Window))
     """How long a statement is in force: until the next one (or commit, or close); while it runs; until its last row is
     fetched; until the next one, even if its cursor is closed while its transaction is open."""
-    drivers: Table = {}
+    drivers: Table = _setting({}, lambda value, lax: _table(value))
     """The tables ``[sql.<driver>]``."""
 
 
 class NodeSection(Section):
     """Programs of Node.js."""
 
-    exact_lines: bool = True
+    exact_lines: bool = _setting(True, _flag)
     """Run without V8's two middle compilers, whose code carries no lines (``--no-sparkplug --no-maglev``)."""
 
 
-def _max_bytes(value: int) -> int:
-    if value == 0 or JOURNAL_MIN <= value < 2**53:  # what JavaScript can count to
-        return value
-    raise ValueError(f"must be a number of bytes, at least {JOURNAL_MIN} (4 MiB), or 0 for no limit")
-
-
-MaxBytes = Annotated[int, AfterValidator(_max_bytes)]
-
-
 class JournalSection(Section):
-    folder: Folder = Path(".memwatch")
+    folder: Path = _setting(Path(".memwatch"), _folder)
     """Where sessions are kept. Relative to the file that says so; the default, to the file in use, or to here."""
-    max_bytes: MaxBytes = 0
+    max_bytes: int = _setting(0, _max_bytes)
     """What the journal of one process may take on disk; 0 for no limit."""
-    policy: Literal["block", "drop", "rotate"] = "block"
+    policy: Policy = _setting("block", _one_of(Policy))
     """At the limit: wait for the reader (if there is none, as ``drop``), leave out and count what comes next, or give
     up what is oldest."""
 
@@ -147,22 +241,35 @@ class JournalSection(Section):
 class Config(Section):
     """The effective settings. Immutable."""
 
-    core: CoreSection = CoreSection()
-    watch: WatchSection = WatchSection()
-    plugins: PluginsSection = PluginsSection()
-    sinks: Table = {}
-    serializers: Table = {}
-    sql: SqlSection = SqlSection()
-    node: NodeSection = NodeSection()
-    journal: JournalSection = JournalSection()
+    core: CoreSection = _setting(CoreSection(), _unchecked)
+    watch: WatchSection = _setting(WatchSection(), _unchecked)
+    plugins: PluginsSection = _setting(PluginsSection(), _unchecked)
+    sinks: Table = _setting({}, _unchecked)
+    serializers: Table = _setting({}, _unchecked)
+    sql: SqlSection = _setting(SqlSection(), _unchecked)
+    node: NodeSection = _setting(NodeSection(), _unchecked)
+    journal: JournalSection = _setting(JournalSection(), _unchecked)
+    file: Path | None = _setting(None, _unchecked)
+    """The file that was read, None if there is none."""
+    sources: Mapping[str, Source] = _setting({}, _unchecked)
+    """Where each setting that somebody wrote came from."""
 
-    _sources: dict[str, Source] = PrivateAttr(default_factory=dict)
-    _file: Path | None = PrivateAttr(default=None)
-
-    @property
-    def file(self) -> Path | None:
-        """The file that was read, None if there is none."""
-        return self._file
+    @classmethod
+    def of(
+        cls,
+        sections: Mapping[str, Mapping[str, Any]],
+        sources: Mapping[str, Source] | None = None,
+        file: Path | None = None,
+    ) -> Config:
+        """Of values by section and key, each checked as one of a file is. Raises ValueError, TypeError."""
+        made: dict[str, Any] = {}
+        for name, values in sections.items():
+            if name in PLUGIN_TABLES:
+                made[name] = _table(values)
+                continue
+            section = SECTIONS[name]
+            made[name] = section(**{key: section.settings[key].check(value, False) for key, value in values.items()})
+        return cls(**made, file=file, sources=dict(sources or {}))
 
     @property
     def asks_for_sql(self) -> bool:
@@ -171,17 +278,15 @@ class Config(Section):
 
     def source(self, key: str) -> Source:
         """Where ``section.key`` came from."""
-        return self._sources.get(key, DEFAULT)
+        return self.sources.get(key, DEFAULT)
 
     def chosen(self, key: str) -> bool:
         """Whether somebody wrote this setting, as opposed to a default."""
-        return key in self._sources
+        return key in self.sources
 
     def items(self) -> Iterator[tuple[str, Any, Source]]:
         """Every effective setting as (``section.key``, value, source), in the order of the documentation."""
-        for section in Config.model_fields:
-            part = getattr(self, section)
-            values = part if isinstance(part, Mapping) else {k: getattr(part, k) for k in type(part).model_fields}
+        for section, values in self._sections():
             for key, value in values.items():
                 if key == "drivers" and section == "sql":
                     for name, table in value.items():
@@ -193,7 +298,28 @@ class Config(Section):
                     yield f"{section}.{key}", value, self.source(f"{section}.{key}")
 
     def dumps(self) -> str:
-        """The settings and their sources as JSON, for :func:`loads`."""
-        sources = {key: [source.kind, source.where] for key, source in self._sources.items()}
-        data = {"settings": self.model_dump(mode="json"), "sources": sources, "file": self._file and str(self._file)}
-        return json.dumps(data, indent=1, default=str)
+        """The settings and their sources as JSON, for :func:`memwatch_core.config.loads`."""
+        sources = {key: [source.kind, source.where] for key, source in self.sources.items()}
+        data = {"settings": dict(self._sections()), "sources": sources, "file": self.file and str(self.file)}
+        return json.dumps(data, indent=1, default=_as_text)
+
+    def _sections(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for section in ALL_SECTIONS:
+            part = getattr(self, section)
+            yield section, dict(part) if isinstance(part, Mapping) else dict(vars(part))
+
+
+PLUGIN_TABLES = ("sinks", "serializers")
+ALL_SECTIONS = tuple(name for name in Config.settings if name not in ("file", "sources"))
+SECTIONS: Mapping[str, type[Section]] = {
+    name: type(Config.settings[name].default) for name in ALL_SECTIONS if name not in PLUGIN_TABLES
+}
+CHECKS: Mapping[str, Mapping[str, Check]] = {
+    name: {key: setting.check for key, setting in section.settings.items() if key != "drivers"}
+    for name, section in SECTIONS.items()
+}
+"""Section -> key -> its check. What sections are there besides are :data:`PLUGIN_TABLES`."""
+
+
+def _as_text(value: Any) -> str:
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -15,7 +15,6 @@ import os
 import pwd
 import stat
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import TracebackType
 
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -84,7 +83,6 @@ def read(folder: int | None, name: str | os.PathLike[str], limit: int, *, follow
     return data
 
 
-@dataclass
 class Found:
     """What a path leads to, gone to step by step: each is looked at through a descriptor, so nobody can swap it.
 
@@ -92,36 +90,35 @@ class Found:
     ``lenient`` keeps it. A context manager.
     """
 
-    path: str | os.PathLike[str]
-    within: str | os.PathLike[str] | None = None
-    lenient: bool = False
-    error: OSError | None = field(default=None, init=False)
+    error: OSError | None = None
     """Why it can't be reached; ``reason`` is of what was on the way."""
-    folder: int = field(default=-1, init=False)
+    folder: int = -1
     """Descriptor of the folder that it is in."""
-    name: str = field(default="", init=False)
+    name: str = ""
     """Its name there."""
-    status: os.stat_result | None = field(default=None, init=False)
+    status: os.stat_result | None = None
     """None: nothing is there yet. Of a link in ``/proc``, which doesn't lead where its text says, its own."""
-    reason: str = field(default="", init=False)
+    reason: str = ""
     """Why not to trust it: what is wrong with the first part of its path that isn't this user's or root's alone."""
-    shared: bool = field(default=False, init=False)
+    shared: bool = False
     """Others may have put there what is there, or may yet."""
-    planted: str = field(default="", init=False)
+    planted: str = ""
     """The reason, if it is a symbolic link that somebody else has made, or may have put into its place."""
-    _loose: bool = field(default=False, init=False)
+    _loose: bool = False
     """Others may rename what is in the folder, whoever owns it."""
 
-    def __post_init__(self) -> None:
-        path = os.fspath(self.path)
+    def __init__(
+        self, path: str | os.PathLike[str], within: str | os.PathLike[str] | None = None, lenient: bool = False
+    ) -> None:
+        path = os.fspath(path)
         try:
-            if self.within is not None:
-                self._go(os.fspath(self.within), path.split("/"))
+            if within is not None:
+                self._go(os.fspath(within), path.split("/"))
             else:
                 self._go("/", (path if path.startswith("/") else os.path.join(os.getcwd(), path)).split("/"))
         except OSError as error:
             self.close()
-            if not self.lenient:
+            if not lenient:
                 raise
             self.error = error
         except BaseException:

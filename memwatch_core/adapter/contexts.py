@@ -11,11 +11,10 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Literal, Protocol, get_args
 
-import msgspec
-
 from ..native import tracing
 from ..records import Database
 from . import parameters as _parameters
+from .names import quoted
 from .statements import normalise
 from .threads import name_here
 from .transactions import control, fold
@@ -75,7 +74,7 @@ class SqlContexts(tracing.Tracer):
         text = normalise(statement, dialect)
         digest = blake2b(text.encode(), key=self._key, digest_size=8, person=b"mw-statement").hexdigest()
         action, savepoint = control(statement, text, dialect)
-        json = f'{{"driver":{_quoted(driver)},"statement":{_quoted(text)},"statement_hash":"{digest}"'
+        json = f'{{"driver":{quoted(driver)},"statement":{quoted(text)},"statement_hash":"{digest}"'
         return json.encode(), action, savepoint
 
     def _connection(
@@ -89,11 +88,11 @@ class SqlContexts(tracing.Tracer):
         for member, value in zip(Database._fields, named, strict=True):
             if value:  # a connection string, which may hold a password, isn't kept
                 kept = "?" if any(sign in value for sign in ("=", "@", "://")) else value[:200]
-                json += f',"{"database" if member == "name" else member}":{_quoted(kept)}'
+                json += f',"{"database" if member == "name" else member}":{quoted(kept)}'
         return json.encode()
 
     def _thread(self) -> bytes:
-        return f',"thread":{_quoted(name_here())}'.encode()
+        return f',"thread":{quoted(name_here())}'.encode()
 
     def _savepoint(self, name: str, dialect: str | None) -> str:
         return fold(name, dialect or "")
@@ -111,8 +110,3 @@ class SqlContexts(tracing.Tracer):
             type(error).__name__,
             line,
         )
-
-
-def _quoted(text: str) -> str:
-    """As JSON."""
-    return msgspec.json.encode(text if text.isascii() else text.encode("utf-8", "replace").decode()).decode()

@@ -63,7 +63,7 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
     with turn():
         config = config or configuration.of_session(folder, own=True)
         asked = config.asks_for_sql
-        plugins = plugins or load(config, ("serializers", "sql") if asked else ("serializers",))
+        plugins = plugins or load(config, ("serializers", "sql") if asked else ("serializers",), light=True)
         key = read_session(folder, own=True).key
         member = _member = Membership(process.open_journal(folder, config, plugins.serializers), key, plugins)
         if asked:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import dis
+from json.encoder import encode_basestring
 from types import CodeType, FrameType
 
 from ..records import NAME_MAX
@@ -31,6 +31,8 @@ def infer_name(frame: FrameType) -> str:
 
 
 def _target(code: CodeType, at: int) -> str:
+    import dis
+
     after = [step for step in dis.get_instructions(code) if step.offset > at and step.opname not in ("CACHE", "NOP")]
     stack: list[str] = []
     for step in after:
@@ -56,6 +58,11 @@ def _target(code: CodeType, at: int) -> str:
         else:
             return UNNAMED
     return UNNAMED
+
+
+def quoted(text: str) -> str:
+    """As JSON; what UTF-8 can't hold (the bytes of an undecodable file name) as question marks."""
+    return encode_basestring(text if text.isascii() else text.encode("utf-8", "replace").decode())
 
 
 def type_name(value: object) -> str:

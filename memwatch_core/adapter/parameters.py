@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import decimal
 import fractions
+import json
 import math
 import struct
 import uuid
@@ -26,8 +27,6 @@ from hashlib import blake2b
 from itertools import islice
 from types import MemberDescriptorType
 from typing import Any, Literal
-
-import msgspec
 
 from ..native import proxy, tracing
 from ..native.tracing import ParameterHash
@@ -48,7 +47,7 @@ _SHORT = 4096
 _END = 1 << 20
 _CHUNK = 16
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
-_encode = msgspec.json.Encoder().encode
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _slot(owner: type, name: str) -> Callable[[Any], Any]:
@@ -84,7 +83,7 @@ def keeper(keep: Keep, key: bytes) -> Kept | None:
 
 def _values(parameters: object, many: bool = False) -> str:
     words = _rows(parameters) if many else _row(parameters)
-    return f',"parameters":{_encode(words).decode()}' if words else ""
+    return f',"parameters":{_encode(words)}' if words else ""
 
 
 def _row(parameters: object) -> list[str]:

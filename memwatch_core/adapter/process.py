@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..config import Config
 from ..errors import SessionError
@@ -22,8 +22,7 @@ from . import threads
 RUNTIME = "python"
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(NamedTuple):
     """The journal that this process writes to."""
 
     folder: Path
@@ -84,7 +83,7 @@ def open_journal(
         if serializers is None:
             from ..loading.discovery import load
 
-            serializers = load(config, ("serializers",)).serializers
+            serializers = load(config, ("serializers",), light=True).serializers
         where = Path(folder)
         session = read_session(where, own=True).id
         tracker = core.start(config.core.wanted)

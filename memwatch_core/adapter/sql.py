@@ -57,7 +57,7 @@ class Tracing:
 def drivers(config: Config) -> tuple[SqlDriver, ...]:
     """Those that the settings name; none, and a line that says why, if they can't be loaded: the program has begun."""
     try:
-        return load(config, ("sql",)).sql
+        return load(config, ("sql",), light=True).sql
     except MemWatchError as error:
         say(f"SQL can't be traced: {error}")
         return ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..native.proxy import StructField
 
-_TOKEN = re.compile(r"\s*(\d*)([A-Za-z?])")
+_TOKEN = r"\s*(\d*)([A-Za-z?])"
 
 
 def fields_of(form: str, names: Sequence[str] | None = None) -> tuple[StructField, ...]:
@@ -45,7 +45,7 @@ def _fields(form: str, names: tuple[str, ...] | None) -> tuple[StructField, ...]
 def _places(form: str) -> Iterable[tuple[str, int, int]]:
     order, rest = (form[0], form[1:]) if form[:1] in tuple("@=<>!") else ("@", form)
     before = order
-    for count, letter in _TOKEN.findall(rest):
+    for count, letter in re.findall(_TOKEN, rest):
         if letter in "sp":
             size = int(count or 1)
             before += f"{size}{letter}"

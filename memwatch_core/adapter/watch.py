@@ -5,21 +5,23 @@ The assignment matters: whoever still holds the plain value holds another object
 
 from __future__ import annotations
 
+import json
 import struct
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from ..errors import WatchError
 from ..native import core, proxy
-from ..records import NAME_MAX, Layout, Serializer, Site, Variable
+from ..records import NAME_MAX, Layout, Serializer
 from . import join, process
-from .names import infer_name
+from .names import infer_name, quoted
 from .structs import fields_of
 from .threads import name_here
+
+if TYPE_CHECKING:
+    from ..records import Variable
 
 T = TypeVar("T")
 Depth = Literal["FULL"] | tuple[int, int] | Sequence[int]
@@ -32,7 +34,7 @@ _FLAGS = {
     "track_all_vars": core.TRACK_ALL_VARS,
     "track_locals": core.TRACK_LOCALS,
 }
-_encode = msgspec.json.Encoder().encode
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 class _Info(NamedTuple):
@@ -43,7 +45,8 @@ class _Info(NamedTuple):
     options: Mapping[str, Any]
     flags: int
     depth: tuple[int, int] | None
-    site: Site
+    site: tuple[str, int, str]
+    """File, line, function."""
     thread_ident: int
     thread: str
 
@@ -112,7 +115,7 @@ def watch(
         layout.options,
         flags,
         depth,
-        Site(code.co_filename, frame.f_lineno or 0, code.co_name),
+        (code.co_filename, frame.f_lineno or 0, code.co_name),
         threading.get_ident(),
         name_here(),
     )
@@ -135,6 +138,8 @@ def variable(watched: object) -> Variable:
     """How a value is watched. Raises TypeError for a plain value. ``id`` is 0 once the watch has ended."""
     import os
 
+    from ..records import Site, Variable
+
     number, size, _, info = proxy.get_info(watched)
     return Variable(
         id=number,
@@ -146,7 +151,7 @@ def variable(watched: object) -> Variable:
         options=info.options,
         flags=tuple(name for name, bit in _FLAGS.items() if info.flags & bit),
         depth=info.depth,
-        watched_at=info.site,
+        watched_at=Site(*info.site),
         thread_ident=info.thread_ident,
         thread=info.thread,
     )
@@ -191,19 +196,10 @@ def _codec(serializer: Serializer, layout: Layout, value: object) -> Any:
 
 def _metadata(info: _Info, size: int) -> bytes:
     """What the reading side knows a variable by: see memwatch_core/host/decoder.py."""
-    return _encode(
-        {
-            "name": _clean(info.name),
-            "serializer": info.serializer,
-            "options": info.options,
-            "size": size,
-            "site": {"file": _clean(info.site.file), "line": info.site.line, "function": info.site.function},
-            "thread_ident": info.thread_ident,
-            "thread": _clean(info.thread),
-        }
-    )
-
-
-def _clean(text: str) -> str:
-    """What UTF-8 can't hold (the bytes of an undecodable file name) as question marks."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    file, line, function = info.site
+    options = _encode(dict(info.options)) if info.options else "{}"
+    return (
+        f'{{"name":{quoted(info.name)},"serializer":{quoted(info.serializer)},"options":{options},"size":{size},'
+        f'"site":{{"file":{quoted(file)},"line":{line},"function":{quoted(function)}}},'
+        f'"thread_ident":{info.thread_ident},"thread":{quoted(info.thread)}}}'
+    ).encode()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .. import config as configuration
+from ..config import Config
+from ..errors import ConfigError
 from ..printed import clean, escape_json, put
 from .columns import columns
 
@@ -25,15 +28,10 @@ def command(checked: str | None, file: str | None, as_json: bool) -> None:
 
     \b
     memwatch config
-    memwatch config --check memwatch.toml      exit status 2 and a message if anything is wrong with it
+    memwatch config --check memwatch.toml      exit status 2, and a line for each thing that is wrong
     MEMWATCH_CORE_TRACKER=readonly memwatch config
     """
-    from ..host.pipeline import check_settings
-    from ..loading.discovery import load
-
-    effective = configuration.load(file if checked is None else checked)
-    plugins = load(effective)  # unknown plugins, tables of none, wrong settings of a sink
-    check_settings(plugins.sinks, effective)
+    effective = _examine(file if checked is None else checked)
     if checked is not None:
         put(clean(f"{checked}: OK"))
         return
@@ -47,6 +45,27 @@ def command(checked: str | None, file: str | None, as_json: bool) -> None:
     rows = [(key, _text(value), source.where) for key, value, source in effective.items()]
     for line in columns(rows, ("setting", "value", "source"), ("cyan", None, None)):
         put(line)
+
+
+def _examine(file: str | None) -> Config:
+    """The settings; or ConfigError, with everything that is wrong in them. What the environment overrides is looked at
+    as well: it is wrong nevertheless."""
+    from ..host.pipeline import settings_mistakes
+    from ..loading.discovery import examine
+
+    found: dict[str, None] = {}
+    named = {name: value for name, value in os.environ.items() if name == "MEMWATCH_CONFIG"}
+    for environment in (named, os.environ):
+        config, mistakes = configuration.examine(file, environment=environment)
+        plugins, unknown, unusable = examine(config)
+        broken = (
+            f"{config.source(key := f'plugins.{plugin.kind}').where}: {key}: {text}; repair it, or leave it out"
+            for plugin, text in unusable.items()
+        )
+        found |= dict.fromkeys((*mistakes, *unknown, *broken, *settings_mistakes(plugins.sinks, config)))
+    if found:
+        raise ConfigError(*found)
+    return config
 
 
 def _plain(value: Any) -> Any:

@@ -46,21 +46,24 @@ class Filters:
             [_Wanted("--outcome", text, _outcome(text), _statement_of) for text in outcomes],
         ]
         self._kinds = [kind for kind in kinds if kind]
-        self.active = bool(self._kinds or since is not None)
+        self.since = since or 0
+        self.wanted = self.passes if self._kinds else None
+        """Tells of an event whether it passes, but for its time, and by its variable, path, thread, site and context
+        alone (:func:`memwatch_core.host.history.last` relies on that); None: all do."""
 
     def __call__(self, record: Record) -> bool:
         if isinstance(record, Lost):
             return True
         recent = self._since is None or record.time_ns >= self._since
         if isinstance(record, Event):
-            return self._passes(record) and recent
+            return self.passes(record) and recent
         if isinstance(record, Watched | Unwatched):
             name = record.variable.name if isinstance(record, Watched) else record.variable
             named = sum([wanted.names(name) for wanted in self._variables]) > 0
             return recent and (not self._kinds or (named and len(self._kinds) == 1))
         return recent and not self._kinds
 
-    def _passes(self, event: Event) -> bool:
+    def passes(self, event: Event) -> bool:
         """Whether each kind lets it pass. Who has let nothing pass so far is asked even if that is decided already."""
         passes = True
         for kind in self._kinds:

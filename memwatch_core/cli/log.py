@@ -6,6 +6,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import click
 
@@ -94,10 +95,18 @@ def command(
         return
     if rolled_back:
         outcomes = (*outcomes, "rolled back")
-    wanted = Filters(variables, threads, statements, places, None if since is None else moment(since), outcomes)
+    oldest = None if since is None else moment(since)
+    wanted = Filters(variables, threads, statements, places, oldest, outcomes)
     path = history.find(config.journal.folder, session)
     seen = 0
     damaged: list[str] = []
+    tail = None
+    if last:
+        last = min(last, sys.maxsize)
+        tail = history.last(path, last, wanted.wanted, wanted.since, wanted, by_outcome=bool(outcomes))
+        if tail is None or (tail.seen and wanted.failed()):
+            tail = None  # what it could have been meant for is listed in the order of time
+            wanted = Filters(variables, threads, statements, places, oldest, outcomes)
 
     def matching() -> Iterator[list[Record]]:
         nonlocal seen
@@ -105,7 +114,13 @@ def command(
             seen += sum(isinstance(record, Event) for record in records)
             yield [record for record in records if wanted(record)]
 
-    shown = _show(_last(matching(), min(last, sys.maxsize)) if last else matching(), as_json)
+    if tail is not None:
+        for text in tail.said:
+            say(text)
+        seen, damaged = tail.seen, tail.damaged
+        shown = _show(_batches(tail.events), as_json)
+    else:
+        shown = _show(_last(matching(), last) if last else matching(), as_json)
     if not shown:
         what = f"none of its {seen:,} events matches" if seen else "it has no events"
         if not damaged or seen:
@@ -118,8 +133,13 @@ def command(
 
 def _last(batches: Iterable[list[Record]], count: int) -> Iterator[list[Record]]:
     kept = deque((record for batch in batches for record in batch if isinstance(record, Event)), count)
-    while kept:
-        yield [kept.popleft() for _ in range(min(BATCH, len(kept)))]
+    return _batches(kept)
+
+
+def _batches(events: Iterable[Event]) -> Iterator[list[Record]]:
+    rest = iter(events)
+    while batch := list[Record](islice(rest, BATCH)):
+        yield batch
 
 
 def _show(batches: Iterable[list[Record]], as_json: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import click
@@ -29,7 +28,7 @@ def command(file: str | None, as_json: bool) -> None:
     report = load(configuration.load(file), strict=False).report
     if as_json:
         for plugin in report.plugins:
-            put(escape_json(json.dumps(dataclasses.asdict(plugin))))
+            put(escape_json(json.dumps(plugin._asdict())))
     elif not report.plugins:
         put("No plugin is installed. pip install memwatch brings the usual ones.")
     else:

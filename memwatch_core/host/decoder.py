@@ -26,9 +26,11 @@ CONTEXT and OUTCOME are described in docs/journal-format.md: an event carries a 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from time import time_ns
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -60,6 +62,20 @@ class _Metadata(msgspec.Struct):
     site: Site | None = None
 
 
+class Sieve(NamedTuple):
+    """Which events of a journal are given out, if not all: see :meth:`PythonStores.sieve`."""
+
+    wanted: Callable[[Event], bool] | None
+    since: int
+    most: int
+    """The last so many are to be found."""
+    begin: Mapping[str, int] | None
+    """Journal -> the slot from which on to give them out, 0 if it isn't there; None: look where that would be, give out
+    nothing. Not asked if all are wanted: then each journal is looked at from its end."""
+    aside: Callable[[Record], object]
+    """Gets the records that are no events."""
+
+
 class _Watch:
     """A registered variable, and whether sinks know of it."""
 
@@ -89,7 +105,8 @@ class JournalDecoder:
 
     ``serializers``: by name; one that isn't there leaves values None. With ``final``, the contexts of events say what
     became of the statement in the end, as far as the journal knows now, and what is added to it from now on isn't read.
-    ``kept`` is shared by the decoders of a session. Raises JournalError if the file is no journal.
+    Without ``judged``, contexts say what was known then. ``kept`` is shared by the decoders of a session. Raises
+    JournalError if the file is no journal.
     """
 
     def __init__(
@@ -101,8 +118,9 @@ class JournalDecoder:
         final: bool = False,
         folder: int | None = None,
         kept: Kept | None = None,
+        judged: bool = True,
     ) -> None:
-        outcomes = final_outcomes(path, folder) if final else None
+        outcomes = final_outcomes(path, folder) if final and judged else None
         self.reader = JournalReader(path, buffer, folder)
         if final:
             self.reader.freeze()
@@ -129,6 +147,32 @@ class JournalDecoder:
         self._time = header.started
         self._text = f"{self.reader.path.name}: {self.runtime} process {self.pid}, tracker {header.tracker}"
         self._begun = self.ended = False
+        self.floors: list[int] = []
+        """With a sieve: for each event of the last batch, the time of what came before it and was left out."""
+        self._sieve: Sieve | None = None
+        self._noted = 0
+        self.matches: deque[tuple[int, int]] = deque()
+        """With a sieve that shows nothing: (slot, wanted events from there on), of the last ones that there are."""
+
+    def sieve(self, sieve: Sieve) -> None:
+        """From now on only events are given out, and of these only what passes. Before the first :meth:`poll`."""
+        self._sieve = sieve
+        if sieve.wanted is None:
+            until = self.reader.begin_of_last(sieve.most)
+        else:
+            until = 2**64 - 1 if sieve.begin is None else sieve.begin.get(self.journal, 0)
+        since = max(0, min(sieve.since, 2**64 - 1))
+        self._stores.sieve(until, since, time_ns(), sieve.wanted, self.floors)
+
+    @property
+    def skipped(self) -> int:
+        """Events that the sieve has left out."""
+        return self._stores.skipped
+
+    @property
+    def matched(self) -> int:
+        """Those of them that were wanted, and too early."""
+        return self._stores.matched
 
     @property
     def live(self) -> bool:
@@ -144,35 +188,64 @@ class JournalDecoder:
         ``ended``, at all)."""
         out: list[Record] = []
         self._made = 0
+        self.floors.clear()
         if not self._begun:
             self._begun = True
             out.append(Notice(self._time, self.pid, self._text))
+            self._set_aside(out, 0)
         while not self.ended:
             block = self.reader.read()
             if self.reader.jumped is not None:
+                kept = len(out)
                 self._jump(self.reader.jumped, out)
+                self._set_aside(out, kept)
                 continue
             if block is None:
                 break
             self._take_block(block, out)
-            if out or self.reader.position == block.first:
+            if out:
                 break
+            # A block without a whole record isn't given again: then the writer has gone, and what is there is damaged,
+            # or there is nothing to be read now.
+            self._made = 0
+        kept = len(out)
         self._tell_counters(out)
         if self.reader.ended and not self.ended and self._announce_rest(out):
             self.ended = True
             self._finish(out)
             self.close()
+        self._set_aside(out, kept)
         return out
+
+    def _set_aside(self, out: list[Record], kept: int) -> None:
+        """With a sieve, takes what is no event off again: it counts for the order of time, and for who looks on."""
+        if self._sieve is not None and len(out) > kept:
+            now = time_ns()
+            self._stores.high = max(self._stores.high, *(each.time_ns for each in out[kept:] if each.time_ns <= now), 0)
+            for record in out[kept:]:
+                self._sieve.aside(record)
+            del out[kept:]
+
+    def _count_matches(self, first: int, before: int) -> None:
+        """Notes how many wanted events a block had, as long as fewer than are asked for come after it."""
+        assert self._sieve is not None
+        if count := self.matched - before:
+            self.matches.append((first, count))
+            self._noted += count
+            while self._noted - self.matches[0][1] >= self._sieve.most:
+                self._noted -= self.matches.popleft()[1]
 
     def _take_block(self, block: Block, out: list[Record]) -> None:
         index, stop, resync = 0, block.slots, False
         view, first, run = block.view, block.first, self._stores.run
+        matched = self.matched if self._sieve is not None else 0
         while index < stop:
             index, why = run(view, index, stop, first, out, self.batch_bytes, resync)
             resync = False
             if why == Stop.END or why == Stop.FULL:
                 break
             record, following = self.reader.parse(block, index)
+            kept = len(out)
             if why == Stop.OTHER:
                 if following <= index:
                     break  # not whole in this block
@@ -185,16 +258,21 @@ class JournalDecoder:
                     resync = True
                 else:
                     self._introduce(record, out)
+            self._set_aside(out, kept)
             if self._made > self.batch_bytes:
                 break
+        if self._sieve is not None:
+            self._count_matches(first, matched)
         self.reader.position = first + index
         if out:
             self._time = out[-1].time_ns
+        kept = len(out)
         for ident in self._stores.failures():
             shown = self._watches[ident].shown if ident in self._watches else None
             if shown is not None:
                 what = f"serializer {shown.serializer!r} can't decode {shown.name}; its values are left out"
                 out.append(Notice(self._time, self.pid, what))
+        self._set_aside(out, kept)
 
     def _take(self, record: RawRecord, out: list[Record]) -> None:
         """A record that is not a STORE."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from memwatch_plugins.text import clean
 
@@ -18,8 +23,10 @@ from ..config import Config, suggest
 from ..errors import SessionError
 from ..journal import session as folders
 from ..loading.discovery import load
-from ..records import Record, Serializer
+from ..records import Event, Record, Serializer
+from .decoder import Sieve
 from .merge import SessionDecoder
+from .outcomes import final_outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +95,118 @@ def read(
     runs: then the end isn't known. ``damaged`` (or ``say``) gets one about each file that is no journal. Raises
     SessionError, JournalError.
     """
-    folder = path if path.is_dir() else path.parent
-    if whose := trust.stranger(path):
-        say(f"{clean(str(path))} belongs to {whose}: what it says is what they have put there")
-    decoder = SessionDecoder(path, {one.name: one for one in _serializers(folder, say)}, final=True)
+    decoder = SessionDecoder(path, _serializers(path, say), final=True)
     try:
         yield from decoder.batches()
-        if by_outcome and not decoder.ended:
-            say("a process of the session still runs: what becomes of statements from now on isn't known yet")
-        for text in decoder.unreadable.values():
-            say(text)
-        for text in decoder.damaged:
-            (damaged or say)(text)
+        _conclude(decoder, say, damaged or say, by_outcome)
     finally:
         decoder.close()
 
 
-def _serializers(folder: Path, say: Callable[[str], None]) -> tuple[Serializer, ...]:
+class Tail(NamedTuple):
+    """The last events of a session that were wanted, and what else there is to say of it."""
+
+    events: list[Event]
+    seen: int
+    """Events that the session has in all."""
+    said: list[str]
+    damaged: list[str]
+
+
+def last(
+    path: Path,
+    most: int,
+    wanted: Callable[[Event], bool] | None,
+    since: int,
+    aside: Callable[[Record], object],
+    *,
+    by_outcome: bool = False,
+) -> Tail | None:
+    """The last ``most`` events of those that :func:`read` gives and that are ``wanted`` (None: all) and not older than
+    ``since``, in the same order, for less: the others are followed, and not made. ``aside`` gets the records that are
+    no events, perhaps twice.
+
+    What ``wanted`` says may depend on variable, path, thread, site and context alone. None if what is found can't be
+    relied on: then read it all.
+    """
+    said: list[str] = []
+    damaged: list[str] = []
+    serializers = _serializers(path, said.append)
+
+    def sieved(begin: Mapping[str, int] | None) -> SessionDecoder:
+        sieve = Sieve(wanted, since, most, begin, aside)
+        return SessionDecoder(path, serializers, final=True, sieve=sieve, judged=by_outcome)
+
+    decoder = sieved({})  # as a rule a filter lets few of them pass
+    drained = _drain(decoder, most, MANY + 4 * most)
+    if drained is None:
+        looking = sieved(None)
+        _drain(looking, 0)
+        decoder = sieved(
+            {one.journal: one.matches[0][0] if one.matches else one.reader.position for one in looking.decoders}
+        )
+        drained = _drain(decoder, most)
+    assert drained is not None
+    found, events = drained
+    _conclude(decoder, said.append, damaged.append, by_outcome)
+    early = sum(one.matched for one in decoder.decoders)
+    if decoder.uncertain or (early and len(events) < most):
+        return None
+    seen = found + sum(one.skipped for one in decoder.decoders)
+    return Tail(events if by_outcome else _judge(events, decoder), seen, said, damaged)
+
+
+MANY = 20_000
+"""Events that are made and not shown, before the place from which on they are is looked for."""
+
+
+def _drain(decoder: SessionDecoder, most: int, limit: int = sys.maxsize) -> tuple[int, list[Event]] | None:
+    """How many events were given out, and the last of them. None: they are more than ``limit``."""
+    found, kept = 0, deque[Event](maxlen=most)
+    try:
+        for batch in decoder.batches():
+            found += len(batch)
+            kept.extend(record for record in batch if isinstance(record, Event))
+            if found > limit:
+                return None
+    finally:
+        decoder.close()
+    return found, list(kept)
+
+
+def _judge(events: list[Event], decoder: SessionDecoder) -> list[Event]:
+    """The events, whose contexts say what became of the statement in the end: looked up for journals that have any."""
+    outcomes: dict[str, Mapping[int, str]] = {}
+    paths = {one.journal: one.reader.path for one in decoder.decoders}
+    for at, event in enumerate(events):
+        if event.context is None:
+            continue
+        if event.journal not in outcomes:
+            outcomes[event.journal] = final_outcomes(paths[event.journal])
+        final = outcomes[event.journal].get(event.context.id)
+        if final is not None:
+            events[at] = msgspec.structs.replace(event, context=msgspec.structs.replace(event.context, outcome=final))
+    return events
+
+
+def _conclude(
+    decoder: SessionDecoder, say: Callable[[str], None], damaged: Callable[[str], object], by_outcome: bool
+) -> None:
+    if by_outcome and not decoder.ended:
+        say("a process of the session still runs: what becomes of statements from now on isn't known yet")
+    for text in decoder.unreadable.values():
+        say(text)
+    for text in decoder.damaged:
+        damaged(text)
+
+
+def _serializers(path: Path, say: Callable[[str], None]) -> Mapping[str, Serializer]:
+    """By name. Whose the session is, is said first."""
+    folder = path if path.is_dir() else path.parent
+    if whose := trust.stranger(path):
+        say(f"{clean(str(path))} belongs to {whose}: what it says is what they have put there")
     config = configuration.of_session(folder) if os.path.lexists(folder / configuration.SETTINGS_FILE) else Config()
     plugins = load(config, ("serializers",), strict=False)
     for problem in plugins.report.problems:
         say(f"{problem}: {problem.reason}; values that it would decode are left out")
-    return plugins.serializers
+    return {one.name: one for one in plugins.serializers}

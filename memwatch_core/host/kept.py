@@ -20,6 +20,8 @@ class Kept:
 
     def __init__(self) -> None:
         self.left = KEPT_LIMIT
+        self.short = False
+        """Something wasn't kept: what that is depends on the order in which the journals were read."""
 
 
 class Share:
@@ -39,6 +41,7 @@ class Share:
             kept.left += max(0, occupied - self._occupied)
             self._occupied = max(occupied, self._occupied)
         if size > kept.left:
+            kept.short = True
             return False
         kept.left -= size
         return True

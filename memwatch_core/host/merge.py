@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
@@ -18,7 +18,7 @@ from ..journal.layout import RECORD_SLOTS_MAX
 from ..journal.reader import BLOCK_SIZE, BLOCK_SLOTS, NONE_FREE, JournalReader, NoneFree, NotBegun
 from ..journal.session import listed
 from ..records import Notice, Record, Serializer
-from .decoder import BATCH_BYTES, JournalDecoder
+from .decoder import BATCH_BYTES, JournalDecoder, Sieve
 from .kept import Kept
 
 DELAY_NS = 50_000_000
@@ -64,6 +64,8 @@ class _Source:
         if max(self.keys) > (now := time_ns()):
             # Nothing was written after it was read: a clock that is wrong. To wait for that moment would be for ever.
             self.keys = [key if key <= now else 0 for key in self.keys]
+        if self.decoder.floors:
+            self.keys = list(map(max, self.keys, self.decoder.floors))
         if self.keys[0] < self.last or self.keys != sorted(self.keys):
             # A clock that was set back must not reorder a process: its order is the journal's.
             self.keys = list(accumulate(self.keys, max, initial=self.last))[1:]
@@ -82,9 +84,10 @@ class _Source:
             return None
         return self.last if self.records else self.read_at - DELAY_NS
 
-    def take(self, until: int | None) -> tuple[list[Record], list[int]]:
-        """Gives out what is not later than ``until``."""
-        cut = len(self.keys) if until is None else bisect_right(self.keys, until)
+    def take(self, until: int | None, inclusive: bool) -> tuple[list[Record], list[int]]:
+        """Gives out what is earlier than ``until``, or (``inclusive``) not later; None: everything."""
+        bisect = bisect_right if inclusive else bisect_left
+        cut = len(self.keys) if until is None else bisect(self.keys, until)
         taken = self.records[:cut], self.keys[:cut]
         self.records, self.keys = self.records[cut:], self.keys[cut:]
         return taken
@@ -94,8 +97,10 @@ class SessionDecoder:
     """The records of all journals in a session's folder (or of one journal): call :meth:`poll` again and again.
 
     Journals of processes that start later are found as they appear. One thread at a time. Raises SessionError if the
-    folder can't be listed, JournalError if ``path`` is a file and no journal. ``final``: see :class:`JournalDecoder`;
-    ``own``: nothing is read of a folder that isn't this user's own, see :func:`open_folder`.
+    folder can't be listed, JournalError if ``path`` is a file and no journal. ``final``, ``judged``: see
+    :class:`JournalDecoder`; ``own``: nothing is read of a folder that isn't this user's own, see :func:`open_folder`.
+    ``sieve``: only some events are given out, see :class:`~memwatch_core.host.decoder.Sieve`; then check
+    :attr:`uncertain`.
     """
 
     def __init__(
@@ -105,9 +110,15 @@ class SessionDecoder:
         *,
         final: bool = False,
         own: bool = False,
+        sieve: Sieve | None = None,
+        judged: bool = True,
     ) -> None:
         self.path = Path(path)
+        self._judged = judged
         self._final = final
+        self._sieve = sieve
+        self.decoders: list[JournalDecoder] = []
+        """With a sieve: those of all journals."""
         self._own = own
         self._taken_away = False
         self._serializers = serializers
@@ -129,6 +140,7 @@ class SessionDecoder:
         """Files that are no journals yet, and why: of a process that is about to begin, or that died before it did."""
         self.damaged: list[str] = []
         """A sentence about each file that is none, and never will be."""
+        self._waited = False
         self._is_folder = self.path.is_dir()
         if self._is_folder:
             try:
@@ -137,6 +149,7 @@ class SessionDecoder:
                 raise SessionError(
                     f"{self.path}: can't be read ({error.strerror}); check its owner and mode"
                 ) from error
+            self._waited = bool(self._found)
         else:
             self._known.add(self.path)
             self._sources.append(_Source(self._decoder(self.path)))
@@ -145,6 +158,12 @@ class SessionDecoder:
     def ended(self) -> bool:
         """Every journal found so far was read to its end, and its process is gone or done."""
         return not self._sources and not self._notices and not self._found
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the order or the values of events may depend on how much of each journal is given out at once: some
+        journals wait for others to end, or there is too little memory for all values."""
+        return self._waited or self._kept.short
 
     @property
     def several(self) -> bool:
@@ -163,8 +182,12 @@ class SessionDecoder:
         elif self._sources:
             for source in self._sources:
                 source.sort()
-            bounds = [bound for source in self._sources if (bound := source.frontier()) is not None]
-            out += _merge([source.take(min(bounds, default=None)) for source in self._sources])
+            fronts = (source.frontier() for source in self._sources)
+            bounds = [(bound, at) for at, bound in enumerate(fronts) if bound is not None]
+            # At equal times the order is that of the journals, however they fall into batches: what comes behind the
+            # one that isn't known any further waits.
+            until, last = min(bounds, default=(None, 0))
+            out += _merge([source.take(until, at <= last) for at, source in enumerate(self._sources)])
         over = [source for source in self._sources if source.decoder.ended and not source.records]
         if over:
             self._sources = [source for source in self._sources if source not in over]
@@ -240,7 +263,19 @@ class SessionDecoder:
         return True
 
     def _decoder(self, path: Path, folder: int | None = None) -> JournalDecoder:
-        return JournalDecoder(path, self._serializers, self._buffer, final=self._final, folder=folder, kept=self._kept)
+        decoder = JournalDecoder(
+            path,
+            self._serializers,
+            self._buffer,
+            final=self._final,
+            folder=folder,
+            kept=self._kept,
+            judged=self._judged,
+        )
+        if self._sieve is not None:
+            decoder.sieve(self._sieve)
+            self.decoders.append(decoder)
+        return decoder
 
     def _open(self, path: Path, folder: int) -> None:
         try:

@@ -7,8 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from memwatch_plugins.text import clean
 
 from ..config import Config, suggest
@@ -103,29 +101,52 @@ def open_sinks(sinks: Iterable[Sink], config: Config) -> list[tuple[str, RecordS
 
 def check_settings(sinks: Iterable[Sink], config: Config) -> None:
     """Checks the tables of these sinks, and of those that aren't in use, without opening any. Raises ConfigError."""
+    if mistakes := settings_mistakes(sinks, config):
+        raise ConfigError(*mistakes)
+
+
+def settings_mistakes(sinks: Iterable[Sink], config: Config) -> list[str]:
+    """A sentence about each setting that is wrong in these tables."""
+    found: list[str] = []
     for sink in (*sinks, *unused_sinks(config)):
-        _settings(sink, config)
+        try:
+            _settings(sink, config)
+        except ConfigError as error:
+            found += error.lines
+    return found
 
 
 def _settings(sink: Sink, config: Config) -> Any:
     table: Mapping[str, Any] = config.sinks.get(sink.name, {})
     model = sink.settings
     known = {} if model is None else model.model_fields
-    for key in table:
-        if key not in known and (model is None or model.model_config.get("extra") != "allow"):
-            name = f"sinks.{sink.name}.{key}"
-            hint = suggest(key, known) or (f"; it has {', '.join(known)}" if known else "; it has no settings")
-            raise ConfigError(f"{config.source(name).where}: unknown key {name}{hint}")
-    if model is None:
-        return None
-    try:
-        return model.model_validate(dict(table))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        name = f"sinks.{sink.name}.{key}".rstrip(".")
-        reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-        missing = first["type"] == "missing"
-        where = "configuration" if missing else config.source(name).where
-        value = "" if missing else f" = {first['input']!r}"
-        raise ConfigError(f"{where}: {name}{value}: {reason}") from None
+    unknown = [key for key in table if key not in known]
+    if model is not None and model.model_config.get("extra") == "allow":
+        unknown = []
+    mistakes = []
+    for key in unknown:
+        name = f"sinks.{sink.name}.{key}"
+        hint = suggest(key, known) or (f"; it has {', '.join(known)}" if known else "; it has no settings")
+        mistakes.append(f"{config.source(name).where}: unknown key {name}{hint}")
+    settings = None
+    if model is not None:
+        from pydantic import ValidationError
+
+        try:
+            settings = model.model_validate({key: value for key, value in table.items() if key not in unknown})
+        except ValidationError as error:
+            mistakes += (_mistake(sink.name, one, config) for one in error.errors())
+    if mistakes:
+        raise ConfigError(*mistakes)
+    return settings
+
+
+def _mistake(sink: str, error: Mapping[str, Any], config: Config) -> str:
+    """What pydantic says of one value."""
+    key = ".".join(map(str, error["loc"]))
+    name = f"sinks.{sink}.{key}".rstrip(".")
+    reason = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    missing = error["type"] == "missing"
+    where = "configuration" if missing else config.source(name).where
+    value = "" if missing else f" = {error['input']!r}"
+    return f"{where}: {name}{value}: {reason}"

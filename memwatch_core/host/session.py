@@ -69,7 +69,8 @@ def session(
     keep_with(core.keep_descriptor, core.close_descriptor)
     effective = _configure(config, folder, sinks, sections)
     refuse_unsupported(effective)
-    plugins = load(effective, ("serializers", "sinks", *(("sql",) if effective.asks_for_sql else ())))
+    kinds = ("serializers", "sinks", *(("sql",) if effective.asks_for_sql else ()))
+    plugins = load(effective, kinds, light=True)
     for broken in plugins.report.problems:
         say(f"{broken}: {broken.reason}; going on without it")
     outputs = open_sinks(plugins.sinks, effective)
@@ -100,7 +101,7 @@ def _never_waiting(config: Config) -> Config:
     """For the process that reads itself: its reader needs the interpreter, which a writer that waited would hold."""
     if config.journal.policy != "block":
         return config
-    return config.model_copy(update={"journal": config.journal.model_copy(update={"policy": "drop"})})
+    return config.but(journal=config.journal.but(policy="drop"))
 
 
 def _configure(

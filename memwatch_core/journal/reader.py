@@ -32,6 +32,8 @@ COPIES_SEGMENTS = 1 << 20
 """Segments that are searched for copies, at most: a hostile file may claim any number."""
 TRIES = 1000
 """How often what changes while it is read is read again: whoever changes it for ever is no writer of ours."""
+TAIL_BLOCKS = 1 << 16
+"""Blocks that are looked through backwards, at most: a hostile file may have any number of empty ones."""
 _ZEROS = bytes(BLOCK_SIZE)
 
 
@@ -199,6 +201,21 @@ class JournalReader:
     def freeze(self) -> None:
         """From now on, what the file doesn't hold yet isn't read: a writer may be faster than whoever reads it."""
         self._until = self._present()
+
+    def begin_of_last(self, stores: int) -> int:
+        """A slot from which on there are so many STORE slots: found from the end of the file backwards, 0 if it isn't
+        found soon. Blocks become invalid."""
+        self._read_counters()
+        stop = min(self.reserved, self._present())
+        for _ in range(TAIL_BLOCKS):
+            self.position, before = max(0, stop - BLOCK_SLOTS), self.position
+            count = self._pread(stop - self.position)
+            found, self.position = self.position, before
+            stores -= bytes(self._view[: count * layout.SLOT_SIZE : layout.SLOT_SIZE]).count(Kind.STORE)
+            if stores <= 0 or found == 0:
+                return found
+            stop = found
+        return 0
 
     def occupied(self) -> int:
         """Bytes that the file takes on disk: what somebody has really written, whatever it claims."""
@@ -413,9 +430,10 @@ class JournalReader:
         count = self._pread(max(0, min(self.block_slots, min(self.reserved, self._until) - self.position)))
         if count == 0:
             return None
-        words = self._view[: count * layout.SLOT_SIZE].cast("I")[::16].tolist()
-        if 0 in words:
-            count = words.index(0)
+        used = self._view[: count * layout.SLOT_SIZE]
+        if 0 in bytes(used[:: layout.SLOT_SIZE]):  # as a rule none is, and the bytes are looked through faster
+            words = used.cast("I")[::16].tolist()
+            count = words.index(0) if 0 in words else count
         # The first reading may have copied a slot's payload before it was written and its word after: read again.
         count = min(count, self._pread(count)) if count else 0
         return Block(self._view, self.position, count, last=False) if count else None

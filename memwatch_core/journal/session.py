@@ -7,14 +7,13 @@ meanwhile isn't written to, and a process takes part in a session only if its fo
 
 from __future__ import annotations
 
+import json
 import os
-import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-
-import msgspec
+from typing import Any, NamedTuple
 
 from .. import trust
 from ..errors import SessionError
@@ -29,7 +28,7 @@ DRIVERS = "drivers.json"
 JOURNAL_SUFFIX = ".mwj"
 
 
-class Session(msgspec.Struct, frozen=True):
+class Session(NamedTuple):
     """What a session's folder says of it."""
 
     folder: Path
@@ -43,14 +42,6 @@ class Session(msgspec.Struct, frozen=True):
     """Key of the hashes of SQL statements and parameters; empty if the folder hasn't one."""
 
 
-class _Description(msgspec.Struct):
-    format: int
-    session: str
-    started: datetime
-    command: list[str]
-    memwatch: str = ""
-
-
 def create_session(base: str | os.PathLike[str], command: Sequence[str]) -> Path:
     """Makes the folder of a new session in ``base`` (made if need be); its path.
 
@@ -58,7 +49,7 @@ def create_session(base: str | os.PathLike[str], command: Sequence[str]) -> Path
     """
     from .. import __version__
 
-    ident, now = secrets.token_bytes(16), datetime.now(UTC)
+    ident, now = os.urandom(16), datetime.now(UTC)
     folder = Path(base).absolute() / f"{now:%Y%m%d-%H%M%S}-{ident.hex()[:6]}"
     description = {
         "format": FORMAT,
@@ -73,8 +64,8 @@ def create_session(base: str | os.PathLike[str], command: Sequence[str]) -> Path
         with open_base(base) as parent:
             os.mkdir(folder.name, mode=0o700, dir_fd=parent)
             with open_folder(folder.name, own=True, parent=parent) as made:
-                write_file(made, KEY, secrets.token_bytes(KEY_SIZE))
-                write_file(made, DESCRIPTION, msgspec.json.encode(description) + b"\n")
+                write_file(made, KEY, os.urandom(KEY_SIZE))
+                write_file(made, DESCRIPTION, _json(description))
     except OSError as error:
         raise SessionError(
             f"{base}: the session's folder can't be made there ({error.strerror}); "
@@ -95,8 +86,7 @@ def read_session(folder: str | os.PathLike[str], *, own: bool = False) -> Sessio
             text = trust.read(opened, DESCRIPTION, FILE_MAX)
             with suppress(FileNotFoundError):
                 key = trust.read(opened, KEY, KEY_SIZE)
-        description = msgspec.json.decode(text, type=_Description)
-        ident = bytes.fromhex(description.session)
+        number, ident, started, command, version = _parse(text)
     except FileNotFoundError as error:
         raise SessionError(
             f"{folder}: no session (it has no {DESCRIPTION}); `memwatch run` makes one, in the folder journal.folder"
@@ -106,10 +96,27 @@ def read_session(folder: str | os.PathLike[str], *, own: bool = False) -> Sessio
         raise SessionError(f"{where}: can't be read ({error.strerror}); check its owner and mode") from error
     except (ValueError, RecursionError) as error:
         raise SessionError(f"{file}: not the description of a session ({error})") from error
-    if description.format != FORMAT or len(ident) != 16:
-        raise SessionError(f"{file}: a session of format {description.format}; this MemWatch reads format {FORMAT}")
-    started = description.started if description.started.tzinfo else description.started.replace(tzinfo=UTC)
-    return Session(folder, ident, started, tuple(description.command), description.memwatch, key)
+    if number != FORMAT or len(ident) != 16:
+        raise SessionError(f"{file}: a session of format {number}; this MemWatch reads format {FORMAT}")
+    return Session(folder, ident, started, command, version, key)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _parse(text: bytes) -> tuple[int, bytes, datetime, tuple[str, ...], str]:
+    """Format, id, moment of the start, command and MemWatch's version. Raises ValueError, RecursionError."""
+    said: Any = json.loads(text.decode())
+    kinds = {"format": int, "session": str, "started": str, "command": list, "memwatch": str}
+    for name, kind in kinds.items():
+        if type(said) is not dict or type(said.get(name, "" if name == "memwatch" else None)) is not kind:
+            raise ValueError(f"its {name!r} is no {kind.__name__}")
+    if not all(type(word) is str for word in said["command"]):
+        raise ValueError("its 'command' has other words than text")
+    started = datetime.fromisoformat(said["started"])
+    started = started if started.tzinfo else started.replace(tzinfo=UTC)
+    return said["format"], bytes.fromhex(said["session"]), started, tuple(said["command"]), said.get("memwatch", "")
 
 
 def save_drivers(folder: str | os.PathLike[str], drivers: Iterable[SqlDriver]) -> None:
@@ -118,7 +125,7 @@ def save_drivers(folder: str | os.PathLike[str], drivers: Iterable[SqlDriver]) -
     for driver in drivers:
         if driver.runtime != "python":
             modules.setdefault(driver.runtime, {})[driver.target] = driver.module
-    save(folder, DRIVERS, msgspec.json.encode(modules) + b"\n")
+    save(folder, DRIVERS, _json(modules))
 
 
 def journals(folder: str | os.PathLike[str]) -> list[Path]:

@@ -23,6 +23,7 @@ LARGE = 1 << 14
 """Bytes of a value that isn't kept from one batch to the next."""
 
 Decode = Callable[[bytes, Mapping[str, Any]], Any]
+Wanted = Callable[[Event], bool]
 
 
 class Stop(IntEnum):
@@ -100,6 +101,11 @@ class PythonStores:
         self._failures: list[int] = []
         self._large: set[int] = set()
         """Variables whose value is large, and known."""
+        self._sieve: tuple[int, int, int, Wanted | None, list[int]] | None = None
+        self.skipped = self.matched = 0
+        """Since :meth:`sieve`: stores that became no event, and how many of these were wanted."""
+        self.high = 0
+        """The latest time of a store that was skipped; may be set."""
 
     def define(
         self,
@@ -172,6 +178,17 @@ class PythonStores:
         failures, self._failures = self._failures, []
         return failures
 
+    def sieve(self, until: int, since: int, now: int, wanted: Wanted | None, floors: list[int]) -> None:
+        """From now on a store becomes an event only if it is ``wanted`` (None: all are), not written before ``since``
+        and not recorded before slot ``until``. All else is as if the others became events too.
+
+        What ``wanted`` says of an event may depend on variable, path, thread, site and context alone: it isn't asked
+        each time. ``floors`` gets, for each event, the latest time of those skipped before it, as far as that isn't
+        beyond ``now``.
+        """
+        self._sieve = until, since, now, wanted, floors
+        self.skipped = self.matched = self.high = 0
+
     def run(
         self, view: memoryview, index: int, stop: int, first: int, out: list[Any], limit: int, resync: bool
     ) -> tuple[int, int]:
@@ -233,12 +250,27 @@ class PythonStores:
                 self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
                 call, self._journal,
             )  # fmt: skip
+            number, index = first + index, index + slots
+            if self._sieve is not None and not self._is_shown(event, number):
+                continue
             out.append(event)
             made += 2 * length
-            index += slots
             if made >= limit:
                 return index, Stop.FULL
         return index, Stop.END
+
+    def _is_shown(self, event: Event, number: int) -> bool:
+        assert self._sieve is not None
+        until, since, now, wanted, floors = self._sieve
+        matches = (wanted is None or bool(wanted(event))) and event.time_ns >= since
+        if matches and number >= until:
+            floors.append(self.high)
+            return True
+        self.skipped += 1
+        self.matched += matches
+        if event.time_ns <= now:
+            self.high = max(self.high, event.time_ns)
+        return False
 
     def _drop_large(self) -> None:
         for ident in self._large:

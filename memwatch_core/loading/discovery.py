@@ -4,25 +4,30 @@ stevedore selects and loads an entry point, pluggy checks the plugin against the
 plugin has a plugin manager of its own, so one that fails takes no other with it. The entry points are read from the
 installed metadata directly: stevedore's own list comes from a cache in the home directory that has forgotten the
 distributions, and drops the duplicates that must be reported.
+
+A watched program is spared these libraries (``light``): a plugin that is marked as the documentation shows is called as
+pluggy would call it, and pluggy is asked about any other.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import Distribution, EntryPoint, entry_points
-from typing import Any
-
-import pluggy
-from stevedore.named import NamedExtensionManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from .. import hookspecs
 from ..config import Config, PluginsSection, suggest
 from ..errors import ConfigError, PluginError
 from ..records import Bridge, Serializer, Sink, SqlDriver
+from . import installed as lightly
 from .report import NOUNS, LoadReport, PluginReport, State, listing
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
+    AnyPoint = Union[EntryPoint, lightly.Point]  # noqa: UP007
 
 RECORDS: Mapping[str, type[Any]] = {"serializers": Serializer, "sql": SqlDriver, "sinks": Sink, "bridges": Bridge}
 DISTRIBUTIONS = {
@@ -37,8 +42,7 @@ DISTRIBUTIONS = {
 """The distributions of this project: the only ones that a message tells anybody to install."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plugins:
+class Plugins(NamedTuple):
     """What was loaded, each kind in configured order."""
 
     serializers: tuple[Serializer, ...]
@@ -50,40 +54,52 @@ class Plugins:
     """What was asked for: of the others nothing was imported."""
 
 
-def load(config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool = True) -> Plugins:
+def load(config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool = True, light: bool = False) -> Plugins:
     """Loads the plugins of these kinds that ``config`` names.
 
     With ``strict``, a name that somebody wrote and that can't be used is an error: ConfigError if nothing of that name
     is installed or a table belongs to no plugin, PluginError if it is broken or offered twice (twice is an error for a
-    default name too). Without, the report says it all. A plugin whose target library is absent is never an error.
+    default name too), with a line for each. Without, the report says it all. A plugin whose target library is absent is
+    never an error. ``light``: for a process that is watched; then the report has the problems alone.
     """
+    plugins, unknown, unusable = examine(config, kinds, light=light)
+    if strict and (unknown or unusable):
+        raise (ConfigError if unknown else PluginError)(*unknown, *unusable.values())
+    return plugins
+
+
+def examine(
+    config: Config, kinds: Iterable[str] = tuple(RECORDS), *, light: bool = False
+) -> tuple[Plugins, list[str], dict[PluginReport, str]]:
+    """As :func:`load`: what can be loaded, a sentence about each mistake of the configuration, and one about each
+    plugin that it names and that can't be used."""
     kinds = tuple(kinds)
     records: dict[str, list[Any]] = {kind: [] for kind in RECORDS}
     report: list[PluginReport] = []
+    unknown: list[str] = []
     for kind in kinds:
-        found = _by_name(kind)
-        if strict:
-            _check_tables(config, kind, found)
+        found = _by_name(kind, light)
+        unknown += _check_tables(config, kind, found)
         for name in getattr(config.plugins, kind):
             points = found.pop(name, [])
             if not points and not config.chosen(f"plugins.{kind}"):
                 continue  # a default that isn't installed
-            offered, outcomes = _load_name(kind, name, points)
+            offered, outcomes = _load_name(kind, name, points, light)
             taken = {record.name for record in records[kind]} & {record.name for record in offered}
             if taken:
                 reason = f"offers {listing(map(repr, sorted(taken)))}, which a plugin named before it offers already"
                 offered, outcomes = [], [_report(kind, name, "broken", reason, points[0])]
             records[kind] += offered
             report += outcomes
-        for name, points in sorted(found.items()):
+        for name, points in [] if light else sorted(found.items()):
             reason = f"not named in plugins.{kind}"
             if len(points) > 1:
                 reason += f"; offered by {listing(map(_origin, points))}: uninstall one of them before using it"
             report += (_report(kind, name, "disabled", reason, point) for point in points)
     outcome = LoadReport(tuple(report))
-    if strict:
-        _raise(outcome, config)
-    return Plugins(**{kind: tuple(found) for kind, found in records.items()}, report=outcome, kinds=frozenset(kinds))
+    loaded = {kind: tuple(found) for kind, found in records.items()}
+    plugins = Plugins(**loaded, report=outcome, kinds=frozenset(kinds))
+    return plugins, [*_missing_ones(outcome, config), *unknown], _unusable_ones(outcome, config)
 
 
 def unused_sinks(config: Config) -> tuple[Sink, ...]:
@@ -99,32 +115,27 @@ def installed(kind: str) -> list[str]:
     return sorted(_by_name(kind))
 
 
-def _by_name(kind: str) -> dict[str, list[EntryPoint]]:
-    found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=hookspecs.GROUPS[kind]):
+def entry_points(group: str) -> Iterable[AnyPoint]:
+    """Those of all installed distributions."""
+    import importlib.metadata
+
+    return importlib.metadata.entry_points(group=group)
+
+
+def _by_name(kind: str, light: bool = False) -> dict[str, list[AnyPoint]]:
+    found: dict[str, list[AnyPoint]] = {}
+    for point in (lightly.entry_points if light else entry_points)(group=hookspecs.GROUPS[kind]):
         found.setdefault(point.name, []).append(point)
     return found
-
-
-class _Manager(NamedExtensionManager[Any]):
-    def __init__(self, point: EntryPoint, failed: Callable[[BaseException], None]) -> None:
-        self._point = point
-        super().__init__(
-            point.group,
-            [point.name],
-            on_load_failure_callback=lambda manager, point, error: failed(error),
-            on_missing_entrypoints_callback=None,
-        )
-
-    def list_entry_points(self) -> list[EntryPoint]:
-        return [self._point]
 
 
 class _Unusable(Exception):
     """The plugin was loaded and isn't one."""
 
 
-def _load_name(kind: str, name: str, points: Sequence[EntryPoint]) -> tuple[list[Any], list[PluginReport]]:
+def _load_name(
+    kind: str, name: str, points: Sequence[AnyPoint], light: bool = False
+) -> tuple[list[Any], list[PluginReport]]:
     if not points:
         return [], [_report(kind, name, "missing", _missing(kind, name))]
     if len(points) > 1:
@@ -133,7 +144,7 @@ def _load_name(kind: str, name: str, points: Sequence[EntryPoint]) -> tuple[list
         return [], [_report(kind, name, "duplicate", reason, point) for point in points]
     point = points[0]
     try:
-        offered = _offers(kind, point)
+        offered = _offers(kind, point, light)
     except _Unusable as error:
         return [], [_report(kind, name, "broken", str(error), point)]
     except (Exception, SystemExit) as error:
@@ -144,24 +155,14 @@ def _load_name(kind: str, name: str, points: Sequence[EntryPoint]) -> tuple[list
     for record in offered:
         if isinstance(record, SqlDriver) and record.runtime == "python" and not _importable(record.target):
             return [], [_report(kind, name, "target absent", _absent(point.dist, record.target), point, summary)]
-    return offered, [_report(kind, name, "loaded", "", point, summary)]
+    return offered, [] if light else [_report(kind, name, "loaded", "", point, summary)]
 
 
-def _offers(kind: str, point: EntryPoint) -> list[Any]:
-    """The records of one plugin. Raises whatever it raises, _Unusable, or pluggy's validation errors."""
-    failures: list[BaseException] = []
-    extensions = _Manager(point, failures.append)
-    if failures:
-        raise failures[0]
-    manager = pluggy.PluginManager("memwatch")
-    manager.add_hookspecs(hookspecs)
-    try:
-        manager.register(extensions[point.name].plugin, name=point.name)
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise _Unusable(f"{error}{_other_hooks(extensions[point.name].plugin)}") from error
+def _offers(kind: str, point: AnyPoint, light: bool) -> list[Any]:
+    """The records of one plugin. Raises whatever it raises, or _Unusable."""
     hook = f"memwatch_{kind}"
-    answers = getattr(manager.hook, hook)()
+    plugin = point.load() if light else None
+    answers = [getattr(plugin, hook)()] if light and _is_plain(plugin, hook) else _asked(hook, point)
     if not answers:
         raise _Unusable(f"{point.value} implements no hook {hook}: decorate it with memwatch_core.hookspecs.hookimpl")
     offered = [record for answer in answers for record in answer]
@@ -176,6 +177,52 @@ def _offers(kind: str, point: EntryPoint) -> list[Any]:
         names = listing(repr(record.name) for record in offered) or "nothing"
         raise _Unusable(f"{hook} offers {names}: exactly one must have the entry point's name, {point.name!r}")
     return named
+
+
+def _is_plain(plugin: object, hook: str) -> bool:
+    """Whether pluggy would find nothing wrong with a module, and nothing to do but call its hook."""
+    if not isinstance(plugin, ModuleType):
+        return False
+    found = vars(plugin).items()
+    marked = {name: value for name, value in found if isinstance(getattr(value, "memwatch_impl", None), dict)}
+    return hook in marked and all(
+        name.removeprefix("memwatch_") in RECORDS
+        and isinstance(value, FunctionType)
+        and vars(value)["memwatch_impl"] == {}
+        and value.__code__.co_argcount == 0
+        for name, value in marked.items()
+    )
+
+
+def _asked(hook: str, point: AnyPoint) -> list[Any]:
+    """What stevedore loads, checked and called by pluggy. Raises whatever the plugin raises, or _Unusable."""
+    from importlib.metadata import EntryPoint
+
+    import pluggy
+    from stevedore.named import NamedExtensionManager
+
+    class Manager(NamedExtensionManager[Any]):
+        def list_entry_points(self) -> list[EntryPoint]:
+            return [EntryPoint(point.name, point.value, point.group)]
+
+    failures: list[BaseException] = []
+    extensions = Manager(
+        point.group,
+        [point.name],
+        on_load_failure_callback=lambda manager, point, error: failures.append(error),
+        on_missing_entrypoints_callback=None,
+    )
+    if failures:
+        raise failures[0]
+    manager = pluggy.PluginManager("memwatch")
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(extensions[point.name].plugin, name=point.name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise _Unusable(f"{error}{_other_hooks(extensions[point.name].plugin)}") from error
+    answers: list[Any] = getattr(manager.hook, hook)()
+    return answers
 
 
 def _other_hooks(plugin: object) -> str:
@@ -219,7 +266,7 @@ def _absent(distribution: Distribution | None, module: str) -> str:
     return f"{module} isn't installed{hint}"
 
 
-def _explain(error: BaseException, point: EntryPoint) -> str:
+def _explain(error: BaseException, point: AnyPoint) -> str:
     """What the plugin raised, and where in it."""
     step, place = error.__traceback__, ""
     top = point.module.partition(".")[0]
@@ -230,12 +277,12 @@ def _explain(error: BaseException, point: EntryPoint) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def _origin(point: EntryPoint) -> str:
+def _origin(point: AnyPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
 def _report(
-    kind: str, name: str, state: State, reason: str, point: EntryPoint | None = None, summary: str = ""
+    kind: str, name: str, state: State, reason: str, point: AnyPoint | None = None, summary: str = ""
 ) -> PluginReport:
     dist = point.dist if point else None
     location = point.value if point else ""
@@ -256,7 +303,7 @@ def _have(kind: str) -> str:
     return f"; installed: {', '.join(names)}" if names else f"; no {NOUNS[kind]} at all is installed"
 
 
-def _check_tables(config: Config, kind: str, found: Mapping[str, object]) -> None:
+def _check_tables(config: Config, kind: str, found: Mapping[str, object]) -> Iterator[str]:
     tables = {"sinks": config.sinks, "serializers": config.serializers, "sql": config.sql.drivers}.get(kind, {})
     known = {*found, *getattr(config.plugins, kind)}
     for name, table in tables.items():
@@ -264,26 +311,27 @@ def _check_tables(config: Config, kind: str, found: Mapping[str, object]) -> Non
             (config.source(f"{kind}.{name}.{key}").where for key in table), config.source(f"{kind}.{name}").where
         )
         if name not in known:
-            raise ConfigError(f"{where}: [{kind}.{name}] belongs to no {NOUNS[kind]}{suggest(name, known)}")
-        if table and kind == "sql":
-            raise ConfigError(f"{where}: the SQL driver {name!r} has no settings of its own; remove [sql.{name}]")
+            hint = suggest(name, known) or "; remove it, or install the plugin"
+            yield f"{where}: [{kind}.{name}] belongs to no {NOUNS[kind]}{hint}"
+        elif table and kind == "sql":
+            yield f"{where}: the SQL driver {name!r} has no settings of its own; remove [sql.{name}]"
 
 
-def _raise(report: LoadReport, config: Config) -> None:
-    missing = [
+def _missing_ones(report: LoadReport, config: Config) -> list[str]:
+    return [
         f"{config.source(f'plugins.{plugin.kind}').where}: plugins.{plugin.kind} names {plugin.name!r}: {plugin.reason}"
         for plugin in report.problems
         if plugin.state == "missing"
     ]
-    if missing:
-        raise ConfigError(*missing)
-    fatal = {
-        f"{plugin if plugin.state == 'broken' else f'{NOUNS[plugin.kind]} {plugin.name!r}'}: {plugin.reason}": None
-        for plugin in report.problems
-        if plugin.state == "duplicate" or config.chosen(f"plugins.{plugin.kind}")
-    }
-    if fatal:
-        raise PluginError(*fatal)
 
 
-__all__ = ["DISTRIBUTIONS", "Plugins", "installed", "load", "unused_sinks"]
+def _unusable_ones(report: LoadReport, config: Config) -> dict[PluginReport, str]:
+    fatal: dict[str, PluginReport] = {}  # two of one name are told once
+    for plugin in report.problems:
+        if plugin.state == "duplicate" or (plugin.state == "broken" and config.chosen(f"plugins.{plugin.kind}")):
+            who = plugin if plugin.state == "broken" else f"{NOUNS[plugin.kind]} {plugin.name!r}"
+            fatal.setdefault(f"{who}: {plugin.reason}", plugin)
+    return {plugin: text for text, plugin in fatal.items()}
+
+
+__all__ = ["DISTRIBUTIONS", "Plugins", "examine", "installed", "load", "unused_sinks"]

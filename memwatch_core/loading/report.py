@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 State = Literal["loaded", "disabled", "missing", "broken", "target absent", "duplicate"]
 """``disabled``: installed, and the configuration doesn't name it. ``target absent``: the library that it traces isn't
@@ -14,8 +13,7 @@ NOUNS = {"serializers": "serializer", "sql": "SQL driver", "sinks": "sink", "bri
 """Kind of plugin -> what one of them is called in a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class PluginReport:
+class PluginReport(NamedTuple):
     """One plugin: what it is, where it is from, what became of it and why."""
 
     kind: str
@@ -33,8 +31,7 @@ class PluginReport:
         return f"{NOUNS.get(self.kind, self.kind)} {self.name!r}{origin}"
 
 
-@dataclass(frozen=True, slots=True)
-class LoadReport:
+class LoadReport(NamedTuple):
     """Every plugin that is installed or asked for."""
 
     plugins: tuple[PluginReport, ...]

@@ -7,8 +7,7 @@ but in C (``python/proxy*.c``).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..errors import CoreError, JournalFullError
 from . import _core
@@ -47,8 +46,7 @@ _WITH_ERRNO = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(NamedTuple):
     """The core's counters, as ``mw_stats`` in memwatch.h explains them."""
 
     stores: int
@@ -177,4 +175,4 @@ def stats() -> Stats:
     """The counters at this moment."""
     out = ffi.new("mw_stats *")
     lib.mw_get_stats(out)
-    return Stats(*(int(getattr(out, name)) for name in Stats.__dataclass_fields__))
+    return Stats(*(int(getattr(out, name)) for name in Stats._fields))

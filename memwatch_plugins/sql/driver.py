@@ -8,10 +8,8 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, Literal, final
-
-import wrapt
 
 from memwatch_core.errors import PluginError
 from memwatch_core.native.tracing import raise_unless_ours
@@ -109,6 +107,8 @@ class SqlDriverBase(ABC):
                     self.trouble(error)
 
         self._undo.append(forget)
+        import wrapt
+
         wrapt.register_post_import_hook(imported, module)
 
     # ---- patching ---------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class SqlDriverBase(ABC):
         ours hands every call through.
         """
         owner, name = places[0]
-        ours = _Replaced(getattr(owner, name), wrapper, enabled=lambda: self.tracer is not None)
+        ours = _replaced()(getattr(owner, name), wrapper, enabled=lambda: self.tracer is not None)
         for owner, name in places:
             self.put(owner, name, ours)
 
@@ -166,17 +166,25 @@ class SqlDriverBase(ABC):
                 raise_unless_ours(error)
 
 
-class _Replaced(wrapt.FunctionWrapper):  # type: ignore[type-arg]
-    """Pickled by its name, and not copied, as functions are."""
+@cache
+def _replaced() -> Any:
+    """The class of what stands in for a function. Made when the first driver is traced: a process that only reads which
+    drivers there are need not import wrapt, and asyncio with it."""
+    import wrapt
 
-    def __reduce_ex__(self, protocol: object) -> str:
-        return str(self.__wrapped__.__qualname__)
+    class _Replaced(wrapt.FunctionWrapper):  # type: ignore[type-arg]
+        """Pickled by its name, and not copied, as functions are."""
 
-    def __copy__(self) -> _Replaced:
-        return self
+        def __reduce_ex__(self, protocol: object) -> str:
+            return str(self.__wrapped__.__qualname__)
 
-    def __deepcopy__(self, memo: object) -> _Replaced:
-        return self
+        def __copy__(self) -> _Replaced:
+            return self
+
+        def __deepcopy__(self, memo: object) -> _Replaced:
+            return self
+
+    return _Replaced
 
 
 def _is_there(module: str) -> bool:

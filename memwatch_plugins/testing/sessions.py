@@ -68,7 +68,7 @@ def real_session(
     folder: Path, *, serializers: Sequence[Serializer] = (INT64,), drivers: Sequence[SqlDriver] = (), **sql: str
 ) -> Iterator[RealSession]:
     """Values that are watched inside go to a new session below ``folder``, with SQL contexts. ``sql``: its settings."""
-    config = Config.model_validate({"sql": sql, "watch": {"track_sql": True}})
+    config = Config.of({"sql": sql, "watch": {"track_sql": True}})
     where = create_session(folder, ["contract"])
     plugins = Plugins(tuple(serializers), tuple(drivers), (), (), LoadReport(()))
     session = RealSession(where, join(where, config, plugins), serializers)

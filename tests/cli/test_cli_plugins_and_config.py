@@ -90,6 +90,37 @@ def test_checking_a_file_finds_what_is_wrong(memwatch: Run, tmp_path: Path, text
     assert done.stdout == ""
 
 
+def test_checking_a_file_tells_everything_that_is_wrong(memwatch: Run, tmp_path: Path) -> None:
+    """Of the core's settings, of plugins that aren't there, of plugins' own settings, of what the environment
+    overrides, and of the environment."""
+    (tmp_path / "other.toml").write_text(
+        "[core]\ntraker = 'auto'\ntracker = 'best'\n[plugins]\nsinks = ['console', 'nosuch', 'raises']\n"
+        "[sinks.console]\nmaxvalue = 1\nmax_value = 'long'\nshow = 'some'\n[sinks.jsonl]\npath = ''\n"
+        "[sinks.nobody]\na = 1\n[sql.sqlite3]\nx = 1\n"
+    )
+    done = memwatch("config", "--check", "other.toml", fakes=("raises",), MEMWATCH_SINKS_CONSOLE_SHOW="few",
+                    MEMWATCH_CORE_TRACKER="good")  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    expected = [
+        "other.toml:2: unknown key core.traker; did you mean 'tracker'?",
+        "other.toml:3: core.tracker = \"best\": must be 'auto'",
+        "other.toml:5: plugins.sinks names 'nosuch': no installed distribution offers a sink",
+        "other.toml:5: plugins.sinks: sink 'raises' (fake-raises 1.3): LookupError: no sink today",
+        "other.toml:7: unknown key sinks.console.maxvalue; did you mean 'max_value'?",
+        "other.toml:8: sinks.console.max_value = 'long': must be a valid integer",
+        "other.toml:9: sinks.console.show = 'some': must be 'changes' or 'all'",
+        "other.toml:11: sinks.jsonl.path = ''",
+        "other.toml:13: [sinks.nobody] belongs to no sink",
+        "other.toml:15: the SQL driver 'sqlite3' has no settings of its own",
+        'environment variable MEMWATCH_CORE_TRACKER: core.tracker = "good": must be',
+        "MEMWATCH_SINKS_CONSOLE_SHOW: sinks.console.show = 'few': must be",
+    ]
+    lines = done.stderr.splitlines()
+    for start in expected:
+        assert sum(line.startswith(f"memwatch: {start}") for line in lines) == 1, (start, done.stderr)
+    assert len(lines) == len(expected)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

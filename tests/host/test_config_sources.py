@@ -118,6 +118,38 @@ def test_mistake_is_one_message_with_file_line_and_key(tmp_path: Path, text: str
     assert str(caught.value).startswith("memwatch.toml:")
 
 
+def test_all_mistakes_are_told_each_with_its_place(tmp_path: Path) -> None:
+    """Any of them alone gives the same line, and none hides another."""
+    texts = ["[core]\ntraker = 'auto'\nshare_pages = 3", "[kore]", "[watch]\ntrack_sql = 'yes'\n'a.b' = 1",
+             "[plugins]\nsinks = 'console'", "[sinks]\njsonl = 3", "[journal]\nmax_bytes = 3\nfolder = ''"]  # fmt: skip
+    environment = {"MEMWATCH_CORE_TRAKER": "x", "MEMWATCH_FOO": "1", "MEMWATCH_SQL_WINDOW": "soon"}
+    overrides: dict[str, Any] = {"node": {"exact_lines": 7}, "kore": {}}
+    (tmp_path / "memwatch.toml").write_text("\n".join(texts))
+    with pytest.raises(ConfigError) as caught:
+        configuration.load(directory=tmp_path, environment=environment, overrides=overrides)
+    expected = [
+        "memwatch.toml:2: unknown key core.traker", "memwatch.toml:3: core.share_pages = 3: must be true or false",
+        "memwatch.toml:4: unknown section [kore]", "memwatch.toml:6: watch.track_sql", 'memwatch.toml:5: [watch] "a.b"',
+        "memwatch.toml:9: plugins.sinks", "memwatch.toml:11: sinks.jsonl must be a table",
+        "memwatch.toml:13: journal.max_bytes = 3", 'memwatch.toml:14: journal.folder = ""',
+        "environment variable MEMWATCH_CORE_TRAKER", "environment variable MEMWATCH_FOO: no setting",
+        'environment variable MEMWATCH_SQL_WINDOW: sql.window = "soon"', "node.exact_lines",
+        "settings of the caller: unknown",
+    ]  # fmt: skip
+    assert len(caught.value.lines) == len(expected)
+    for start in expected:
+        assert sum(line.startswith(start) for line in caught.value.lines) == 1, (start, caught.value.lines)
+
+
+def test_file_that_is_no_toml_hides_no_mistake_of_the_environment(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "[core", MEMWATCH_CORE_TRACKER="x")
+    assert [line.partition(": ")[0] for line in caught.value.lines] == [
+        str(tmp_path / "memwatch.toml"),
+        "environment variable MEMWATCH_CORE_TRACKER",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "key", "searched"),
     [
@@ -173,7 +205,7 @@ def test_wrong_variable_is_named(tmp_path: Path, name: str, message: str) -> Non
 
 
 def test_configuration_can_not_be_changed_afterwards() -> None:
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(AttributeError, match="cannot assign"):
         Config().core.tracker = "readonly"
 
 

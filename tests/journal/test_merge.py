@@ -16,6 +16,7 @@ from journal_writer import TIME, JournalWriter
 from memwatch_core.errors import JournalError, SessionError
 from memwatch_core.host import merge
 from memwatch_core.host.merge import SessionDecoder
+from memwatch_core.journal import reader
 from memwatch_core.journal.liveness import Writer
 from memwatch_core.journal.session import create_session
 from memwatch_core.records import Event, Notice, Record
@@ -52,6 +53,18 @@ def test_processes_are_merged_by_time_and_keep_their_own_order(tmp_path: Path, p
         keys[event.pid] = max(keys.get(event.pid, 0), event.time_ns)
         order.append(keys[event.pid])
     assert order == sorted(order)
+
+
+@pytest.mark.parametrize("slots", [2, 200, 255])
+def test_last_record_that_claims_to_be_longer_than_the_journal_hides_nothing(tmp_path: Path, slots: int) -> None:
+    """It is read together with those before it, or alone: the block before it ended there."""
+    for before in (1, reader.BLOCK_SLOTS - 3, 2 * reader.BLOCK_SLOTS - 3):
+        path = journal(tmp_path, 3_999_999, [TIME + 10**6] * (before + 3))
+        data = bytearray(path.read_bytes())
+        data[4096 + 64 * (before + 2) + 1] = slots  # behind two slots that register the variable
+        path.write_bytes(data)
+        events = [record for record in read(tmp_path) if isinstance(record, Event)]
+        assert len(events) == before + 2
 
 
 def test_large_journals_are_merged_batch_by_batch(tmp_path: Path) -> None:

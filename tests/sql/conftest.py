@@ -64,7 +64,7 @@ def session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
     opened: list[Session] = []
 
     def begin(*drivers: SqlDriver | SqlDriverBase, **sql: str) -> Session:
-        config = Config.model_validate({"sql": sql, "watch": {"track_sql": True}})
+        config = Config.of({"sql": sql, "watch": {"track_sql": True}})
         folder = create_session(tmp_path, ["pytest"])
         traced = tuple(each if isinstance(each, SqlDriver) else each.record for each in drivers or (driver,))
         plugins = Plugins((INT64,), traced, (), (), LoadReport(()))

@@ -13,6 +13,7 @@
 #include <structmember.h>
 
 #include "journal_format.h"
+#include "reader_sieve.h"
 #include "reader_table.h"
 #include "reader_variable.h"
 
@@ -38,6 +39,7 @@ typedef struct stores {
     PyObject *make, *pid, *runtime, *no_name, *failures, *call, *journal;
     PyObject *origins[256];
     struct thread recent[RECENT_THREADS];
+    Sieve sieve;
     unsigned long long seq;
     uint32_t large[LARGE_VALUES]; /* variables whose value is large and known: the last few, until the batch ends */
     unsigned large_count;
@@ -93,6 +95,7 @@ static void stores_dealloc(Stores *self) {
     Py_CLEAR(self->call);
     Py_CLEAR(self->journal);
     stores_forget_threads(self);
+    sieve_clear(&self->sieve);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
@@ -143,6 +146,7 @@ static PyObject *stores_define(Stores *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "OOOzpp", &variable, &path, &decode, &format, &follow, &provisional) ||
         number_attribute(variable, "id", &ident) < 0 || stores_enter(self) < 0)
         return NULL;
+    self->sieve.round++;
     State *state = stores_new_state(self, (uint32_t)ident);
     if (state != NULL && state_define(state, variable, path, decode, format, follow, provisional) == 0)
         done = Py_NewRef(Py_None);
@@ -154,6 +158,7 @@ static PyObject *stores_define(Stores *self, PyObject *args) {
 static PyObject *stores_forget(Stores *self, PyObject *args) {
     unsigned int ident;
     if (!PyArg_ParseTuple(args, "I", &ident) || stores_enter(self) < 0) return NULL;
+    self->sieve.round++;
     state_free(table_take(&self->variables, ident));
     return stores_leave(self, Py_NewRef(Py_None));
 }
@@ -403,10 +408,59 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
     return failed ? -1 : 0;
 }
 
+static uint64_t time_of(const unsigned char *slot) {
+    uint64_t time;
+    memcpy(&time, slot + offsetof(struct mwj_slot, time), sizeof time);
+    return time;
+}
+
+/* What decides whether a store is wanted: all that its event would carry but bytes, values and time. -1: no memory. */
+static int stores_key(Stores *self, const State *state, const unsigned char *head, Verdict *key) {
+    if (self->sieve.wanted == Py_None) return 0;
+    const struct thread *thread = stores_find_thread(self, FIELD(head, tid));
+    if (thread == NULL) return -1;
+    *key = (Verdict){.thread = thread->name,
+                     .site = found_or_none(&self->sites, FIELD(head, store.site)),
+                     .context = found_or_none(&self->contexts, FIELD(head, store.context)),
+                     .round = self->sieve.round,
+                     .variable = state->ident,
+                     .tid = FIELD(head, tid)};
+    return 0;
+}
+
+/* A store that becomes no event: all that follows is as if it had. */
+static int stores_skip(Stores *self, State *state, const unsigned char *head, const unsigned char *before, int resync,
+                       int wanted) {
+    uint64_t offset = FIELD(head, store.offset), length = FIELD(head, store.length);
+    if (state->shadow != NULL && !resync && !state_agrees(state, offset, before, (uint32_t)length)) return STOP_GAP;
+    state_put(state, offset, before, length);
+    state_put(state, offset, before + length, length);
+    used_or_none(&self->contexts, FIELD(head, store.context));
+    self->seq++;
+    sieve_skip(&self->sieve, wanted, time_of(head));
+    return STOP_END;
+}
+
+/* The event that was appended last stays, with its floor, or is taken off again; -1 with an exception. */
+static int stores_settle(Stores *self, const Verdict *key, int wanted, const unsigned char *head, uint64_t number,
+                         PyObject *out) {
+    Py_ssize_t last = PyList_GET_SIZE(out) - 1;
+    uint64_t time = time_of(head);
+    if (wanted < 0 && (wanted = sieve_ask(&self->sieve, key, PyList_GET_ITEM(out, last))) < 0) return -1;
+    if (!wanted || !sieve_shows(&self->sieve, number, time)) {
+        sieve_skip(&self->sieve, wanted, time);
+        return PyList_SetSlice(out, last, last + 1, NULL);
+    }
+    PyObject *floor = PyLong_FromUnsignedLongLong(self->sieve.high);
+    int failed = floor == NULL || PyList_Append(self->sieve.floors, floor) < 0;
+    Py_XDECREF(floor);
+    return failed ? -1 : 0;
+}
+
 /* One record: an enum stop (STOP_END: taken), or -1 with an exception. head: a copy of its first slot, so that what was
- * checked is what is used, whoever else can write to the buffer. */
-static int stores_take(Stores *self, const unsigned char *slot, const unsigned char *head, uint64_t slots_left,
-                       int resync, PyObject *out, uint64_t *made) {
+ * checked is what is used, whoever else can write to the buffer. number: of its slot in the journal. */
+static int stores_take(Stores *self, const unsigned char *slot, const unsigned char *head, uint64_t number,
+                       uint64_t slots_left, int resync, PyObject *out, uint64_t *made) {
     unsigned char room[PAYLOAD_MAX];
     uint32_t word = FIELD(head, word), slots = word >> 8 & 255, length = FIELD(head, store.length);
     if ((word & 255) != MWJ_STORE || slots == 0 || slots > slots_left ||
@@ -418,6 +472,14 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     State *state = table_get(&self->variables, FIELD(head, id));
     if (state == NULL) return STOP_UNKNOWN;
     if (state->provisional) return STOP_UNANNOUNCED;
+    Verdict key = {0};
+    int wanted = 1;
+    if (self->sieve.wanted != NULL) {
+        if (stores_key(self, state, head, &key) < 0) return -1;
+        wanted = sieve_knows(&self->sieve, &key);
+        if (wanted == 0 || (wanted > 0 && !sieve_shows(&self->sieve, number, time_of(head))))
+            return stores_skip(self, state, head, before, resync, wanted);
+    }
     PyObject *old = NULL, *new = NULL;
     if (state->shadow == NULL) {
         old = Py_NewRef(Py_None);
@@ -433,6 +495,7 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     }
     *made += 2 * (uint64_t)length;
     int failed = new == NULL || stores_emit(self, state, head, payload, old, new, out) < 0;
+    if (!failed && self->sieve.wanted != NULL) failed = stores_settle(self, &key, wanted, head, number, out) < 0;
     Py_DECREF(old);
     Py_XDECREF(new);
     return failed ? -1 : STOP_END;
@@ -462,7 +525,8 @@ static int stores_loop(Stores *self, const unsigned char *bytes, Py_ssize_t *ind
         unsigned char head[MWJ_SLOT_SIZE];
         memcpy(head, slot, sizeof head);
         stores_look_ahead(&self->variables, slot, left);
-        int why = stores_take(self, slot, head, left < room ? left : room, resync, out, &made);
+        uint64_t number = first + (uint64_t)*index;
+        int why = stores_take(self, slot, head, number, left < room ? left : room, resync, out, &made);
         if (why != STOP_END) return why;
         resync = 0;
         *index += head[1];
@@ -491,6 +555,25 @@ static PyObject *stores_run(Stores *self, PyObject *args) {
     return why < 0 ? NULL : Py_BuildValue("ni", index, why);
 }
 
+static PyObject *stores_sieve(Stores *self, PyObject *args) {
+    PyObject *wanted, *floors;
+    unsigned long long until, since, now;
+    if (!PyArg_ParseTuple(args, "KKKOO!", &until, &since, &now, &wanted, &PyList_Type, &floors) ||
+        stores_enter(self) < 0)
+        return NULL;
+    Verdict *verdicts = calloc(VERDICTS, sizeof *verdicts);
+    if (verdicts == NULL) return stores_leave(self, PyErr_NoMemory());
+    sieve_clear(&self->sieve);
+    self->sieve = (Sieve){.wanted = Py_NewRef(wanted),
+                          .floors = Py_NewRef(floors),
+                          .verdicts = verdicts,
+                          .until = until,
+                          .since = since,
+                          .now = now,
+                          .round = 1};
+    return stores_leave(self, Py_NewRef(Py_None));
+}
+
 static PyMethodDef stores_methods[] = {
     {"define", (PyCFunction)stores_define, METH_VARARGS, NULL},
     {"forget", (PyCFunction)stores_forget, METH_VARARGS, NULL},
@@ -501,11 +584,15 @@ static PyMethodDef stores_methods[] = {
     {"thread", (PyCFunction)stores_thread, METH_VARARGS, NULL},
     {"failures", (PyCFunction)stores_failures, METH_NOARGS, NULL},
     {"run", (PyCFunction)stores_run, METH_VARARGS, NULL},
+    {"sieve", (PyCFunction)stores_sieve, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef stores_members[] = {
     {"seq", T_ULONGLONG, offsetof(Stores, seq), 0, NULL},
+    {"skipped", T_ULONGLONG, offsetof(Stores, sieve.skipped), READONLY, NULL},
+    {"matched", T_ULONGLONG, offsetof(Stores, sieve.matched), READONLY, NULL},
+    {"high", T_ULONGLONG, offsetof(Stores, sieve.high), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

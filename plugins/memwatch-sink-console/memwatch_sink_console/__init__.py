@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, TextIO
 
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import COLOR_SYSTEMS, Console
-from rich.style import Style
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Record, Sink
@@ -53,13 +51,7 @@ class ConsoleSink:
 
     def __init__(self, settings: Settings, stream: TextIO | None = None) -> None:
         self._stream = stream if stream is not None else getattr(sys, settings.stream)
-        console = Console(file=self._stream)
-        system = None if console.no_color or os.environ.get("NO_COLOR") else console.color_system
-        prefixes: dict[Role, tuple[str, str]] = {}
-        if console.is_terminal and system:
-            for role, style in STYLES.items():
-                start, _, end = Style.parse(style).render("\0", color_system=COLOR_SYSTEMS[system]).partition("\0")
-                prefixes[role] = (start, end)
+        width, prefixes = _terminal(self._stream) if _may_be_terminal(self._stream) else (None, {})
 
         def paint(role: Role, text: str) -> str:
             start, end = prefixes[role]
@@ -67,8 +59,8 @@ class ConsoleSink:
 
         options = {"paint": paint} if prefixes else {}
         self._lines = Lines(
-            width=console.width if console.is_terminal else None,
-            arrow="→" if console.is_terminal and _can("→", self._stream) else "->",
+            width=width,
+            arrow="→" if width is not None and _can("→", self._stream) else "->",
             max_value=settings.max_value,
             max_statement=settings.max_statement,
             show=settings.show,
@@ -88,6 +80,27 @@ class ConsoleSink:
 
     def close(self) -> None:
         """The stream belongs to the process and stays open."""
+
+
+def _may_be_terminal(stream: TextIO) -> bool:
+    """False only if rich takes it for none: rich costs more than all else that the first lines of a run do."""
+    return stream.isatty() or bool(os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE"))
+
+
+def _terminal(stream: TextIO) -> tuple[int | None, dict[Role, tuple[str, str]]]:
+    """A terminal's width, and what is written before and after a text of each role; (None, {}) if it isn't one."""
+    from rich.console import COLOR_SYSTEMS, Console
+    from rich.style import Style
+
+    console = Console(file=stream)
+    if not console.is_terminal:
+        return None, {}
+    prefixes: dict[Role, tuple[str, str]] = {}
+    system = None if console.no_color or os.environ.get("NO_COLOR") else console.color_system
+    for role, style in STYLES.items() if system else ():
+        start, _, end = Style.parse(style).render("\0", color_system=COLOR_SYSTEMS[system or ""]).partition("\0")
+        prefixes[role] = (start, end)
+    return console.width, prefixes
 
 
 def _can(text: str, stream: TextIO) -> bool:

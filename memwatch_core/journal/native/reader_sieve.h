@@ -1,0 +1,95 @@
+/* reader_sieve.h - part of reader.c: which stores become events, where not all are wanted. What decides is a function
+ * in Python; it goes by who wrote what from where under which statement, so it is asked once for each such combination.
+ */
+#ifndef MEMWATCH_READER_SIEVE_H
+#define MEMWATCH_READER_SIEVE_H
+#include "reader.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#define VERDICTS 8192 /* kept at once; one that is forgotten is asked for again */
+
+typedef struct verdict {
+    PyObject *thread, *site, *context; /* held, so that nothing else gets their addresses; thread NULL: free */
+    uint64_t round;
+    uint32_t variable, tid;
+    int wanted;
+} Verdict;
+
+typedef struct sieve {
+    PyObject *wanted; /* the function, or None: all are; NULL: nothing is sieved */
+    PyObject *floors; /* a list: for each event that is made, what high was */
+    Verdict *verdicts;
+    uint64_t until, since, now;
+    uint64_t round;                            /* verdicts of an earlier one don't count: a variable was defined anew */
+    unsigned long long skipped, matched, high; /* high: the latest time of a store that was skipped, not beyond now */
+} Sieve;
+
+static void verdict_clear(Verdict *verdict) {
+    Py_XDECREF(verdict->thread);
+    Py_XDECREF(verdict->site);
+    Py_XDECREF(verdict->context);
+    *verdict = (Verdict){0};
+}
+
+static void sieve_clear(Sieve *sieve) {
+    for (size_t i = 0; sieve->verdicts != NULL && i < VERDICTS; i++) verdict_clear(&sieve->verdicts[i]);
+    free(sieve->verdicts);
+    Py_XDECREF(sieve->wanted);
+    Py_XDECREF(sieve->floors);
+    *sieve = (Sieve){0};
+}
+
+static uint64_t verdict_mix(uint64_t number) { return (number ^ number >> 32) * 0x9E3779B97F4A7C15u; }
+
+/* The first of the two places where it may stand; the other one differs in the last bit. */
+static size_t verdict_place(const Verdict *key) {
+    uint64_t mixed = verdict_mix((uint64_t)key->tid << 32 | key->variable);
+    mixed = verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->site);
+    return verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->context) >> 51; /* of VERDICTS */
+}
+
+static int verdict_is_of(const Verdict *verdict, const Verdict *key) {
+    return verdict->thread == key->thread && verdict->site == key->site && verdict->context == key->context &&
+           verdict->variable == key->variable && verdict->tid == key->tid && verdict->round == key->round;
+}
+
+/* What is known of a combination: 1 wanted, 0 not, -1 nobody was asked yet. */
+static int sieve_knows(const Sieve *sieve, const Verdict *key) {
+    if (sieve->wanted == Py_None) return 1;
+    size_t place = verdict_place(key);
+    if (verdict_is_of(&sieve->verdicts[place], key)) return sieve->verdicts[place].wanted;
+    return verdict_is_of(&sieve->verdicts[place ^ 1], key) ? sieve->verdicts[place ^ 1].wanted : -1;
+}
+
+/* Asks about an event, and remembers the answer: 1, 0, or -1 with an exception. */
+static int sieve_ask(Sieve *sieve, const Verdict *key, PyObject *event) {
+    PyObject *answer = PyObject_CallOneArg(sieve->wanted, event);
+    int wanted = answer == NULL ? -1 : PyObject_IsTrue(answer);
+    Py_XDECREF(answer);
+    if (wanted < 0) return -1;
+    size_t place = verdict_place(key);
+    if (sieve->verdicts[place].round == key->round) place ^= 1; /* taken, and it still counts */
+    Verdict *verdict = &sieve->verdicts[place], old = *verdict;
+    *verdict = *key;
+    verdict->wanted = wanted;
+    Py_INCREF(key->thread);
+    Py_INCREF(key->site);
+    Py_INCREF(key->context);
+    verdict_clear(&old);
+    return wanted;
+}
+
+/* Whether a store that is wanted, in slot `number`, is to become an event. */
+static int sieve_shows(const Sieve *sieve, uint64_t number, uint64_t time) {
+    return number >= sieve->until && time >= sieve->since;
+}
+
+static void sieve_skip(Sieve *sieve, int wanted, uint64_t time) {
+    sieve->skipped++;
+    sieve->matched += wanted && time >= sieve->since;
+    if (time <= sieve->now && time > sieve->high) sieve->high = time;
+}
+
+#endif
