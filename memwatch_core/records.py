@@ -84,6 +84,17 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """How many it brought, to all its buffers together; of ``recvmmsg``, with this message. 0 for ``kernel``."""
 
 
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """The part of a value that a store touched, counted as the program counts: in elements, fields, bytes of a
+    ``bytearray``."""
+
+    name: str
+    """What to write behind the variable's name: ``[3]``, ``[0:16]``, ``.qty``, ``.tag[0:4]``; ``len()``: its length."""
+    old: Any
+    """What it was; None if that isn't known."""
+    new: Any
+
+
 class Variable(msgspec.Struct, frozen=True):
     """A watched value, as its adapter registered it."""
 
@@ -130,7 +141,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     before: bytes
     after: bytes
     old: Any
-    """The decoded variable before the store; ``None`` if it couldn't be decoded (see ``before``)."""
+    """The decoded variable before the store; ``None`` if it couldn't be decoded, or is large (see ``part``)."""
     new: Any
     changed: bool
     """False for a store that wrote what was there already."""
@@ -141,6 +152,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """Of an event whose origin is ``syscall`` or ``kernel``; otherwise None."""
     journal: str = ""
     """As a variable's."""
+    part: Part | None = None
+    """What of the value the store touched; None: all of it, or its serializer knows no parts."""
 
     @property
     def time(self) -> datetime:
@@ -154,6 +167,9 @@ class Watched(msgspec.Struct, frozen=True, tag="watched", tag_field="event"):
     time_ns: int
     variable: Variable
     value: Any
+    """None if it couldn't be decoded, or is large (see ``part``)."""
+    part: Part | None = None
+    """The beginning of a large value, as ``new``."""
 
 
 class Unwatched(msgspec.Struct, frozen=True, tag="unwatched", tag_field="event"):
@@ -236,6 +252,18 @@ class Layout:
     A value that has a buffer of its own must have the same one when it is watched."""
 
 
+class Extent(NamedTuple):
+    """Where a part of a value lies."""
+
+    name: str
+    """As :attr:`Part.name`."""
+    start: int
+    stop: int
+    """Its bytes: [start, stop)."""
+    decode: Callable[[bytes], Any]
+    """Those bytes -> what the program sees there. Must not raise on any bytes of that length."""
+
+
 @dataclass(frozen=True, slots=True)
 class Serializer:
     """Turns values of some types into bytes of fixed extent, and back."""
@@ -254,6 +282,9 @@ class Serializer:
     """``decode(data, options)``: inverse of ``encode``. Must not raise on any bytes of the right length."""
     format: str | None = None
     """``struct`` format of a value that is one fixed number (``"<q"``): lets a reader decode without calling back."""
+    part: Callable[[int, int, Mapping[str, Any]], Extent | None] | None = None
+    """``part(start, stop, options)``: the smallest part that the bytes [start, stop) lie in; None: only the value as a
+    whole. Values of more than 64 KiB are shown by such parts alone; without it, by their bytes."""
 
 
 class Database(NamedTuple):

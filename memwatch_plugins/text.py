@@ -7,6 +7,7 @@ characters are shown as escapes, and what is long is shortened around the place 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,18 +51,15 @@ def change(event: Event, limit: int) -> tuple[str, str, str]:
 
     ``part`` is ``.field`` or ``[index]`` if a single part of a compound value changed, and its values are then given;
     of several parts, each with its name; of bytes, ``[start:stop]``, the part that the store touched. Of a value that
-    has none, the range of bytes and their hexadecimal digits.
+    isn't known, the range of bytes and their hexadecimal digits.
     """
-    old, new = event.old, event.new
-    if isinstance(new, bytes | bytearray) and (at := _touched(event)) is not None:
-        part = f"[{at}:{at + len(event.after)}]"
-        return part, *_around(_value(event.before), _value(event.after), limit)
+    part, old, new, first = _shown(event, limit)
     if old is None and new is None:
-        part = f"[{event.offset}:{event.offset + len(event.after)}]"
-        return part, shorten(event.before.hex(), limit), shorten(event.after.hex(), limit)
-    parts = _changed_parts(old, new, limit)
+        part = event.part.name if event.part is not None else f"[{event.offset}:{event.offset + len(event.after)}]"
+        return clean(part), *_around(event.before.hex(), event.after.hex(), limit)
+    parts = _changed_parts(old, new, limit, first)
     if not parts:
-        return "", *_around(_value(old, limit), _value(new, limit), limit)
+        return clean(part), *_around(_value(old, limit), _value(new, limit), limit)
     if len(parts) == 1:
         part, before, after = parts[0]
         return clean(part), *_around(_value(before, limit), _value(after, limit), limit)
@@ -69,6 +67,29 @@ def change(event: Event, limit: int) -> tuple[str, str, str]:
         ", ".join(f"{clean(part[0].lstrip('.'))}={_value(part[side], limit)}" for part in parts) for side in (1, 2)
     )
     return "", *_around(olds, news, limit)
+
+
+def _shown(event: Event, limit: int) -> tuple[str, Any, Any, int]:
+    """What of an event is shown: the part that was touched, or the whole value if that says more; and the number of the
+    first of its items."""
+    part, whole = event.part, ("", event.old, event.new, 0)
+    if part is None or (part.old is None and part.new is None):
+        return whole
+    several = re.fullmatch(r"\[(\d+):\d+\]", part.name)
+    if isinstance(event.new, tuple) and several is not None:
+        return whole  # a struct's fields have names
+    if isinstance(event.old, bytes | bytearray) and isinstance(event.new, bytes | bytearray):
+        before, after = len(event.old), len(event.new)
+        if part.name == f"[0:{before}]" and before == after:
+            return whole
+        if before != after and max(before, after) <= limit:
+            return whole  # more than where it grew
+    return part.name, part.old, part.new, int(several[1]) if several is not None else 0
+
+
+def named(variable: str, part: str) -> str:
+    """A variable with the part that :func:`change` gives: ``order.qty``, ``len(buffer)``."""
+    return f"len({variable})" if part == "len()" else variable + part
 
 
 def _around(before: str, after: str, limit: int) -> tuple[str, str]:
@@ -79,23 +100,9 @@ def _around(before: str, after: str, limit: int) -> tuple[str, str]:
     return shorten(before, limit, differs), shorten(after, limit, differs)
 
 
-def _touched(event: Event) -> int | None:
-    """Where in a value of bytes the store's range begins; None if it is the whole value, or not only bytes of it: a
-    length in front of them, which a serializer may have put there, is counted by ``offset``."""
-    old, new, length = event.old, event.new, len(event.after)
-    if type(old) is not type(new) or len(old) != len(new) or not 0 < length < len(new):
-        return None
-    for at in (event.offset - 8, event.offset):
-        stop = at + length
-        fits = at >= 0 and old[at:stop] == event.before and new[at:stop] == event.after
-        if fits and old[:at] == new[:at] and old[stop:] == new[stop:]:
-            return at
-    return None
-
-
-def _changed_parts(old: Any, new: Any, most: int) -> list[tuple[str, Any, Any]]:
+def _changed_parts(old: Any, new: Any, most: int, first: int = 0) -> list[tuple[str, Any, Any]]:
     """The first parts of a compound value that differ, each with the text that names it: ``.qty``, ``[0]``; none, if
-    the two haven't the same parts."""
+    the two haven't the same parts. ``first``: the number of the first one."""
     if isinstance(old, Mapping) and isinstance(new, Mapping) and old.keys() == new.keys():
         names = (name for name in new if _differ(old[name], new[name]))
         return [(f".{n}" if isinstance(n, str) else f"[{n!r}]", old[n], new[n]) for n in islice(names, most)]
@@ -104,7 +111,7 @@ def _changed_parts(old: Any, new: Any, most: int) -> list[tuple[str, Any, Any]]:
     if not alike or getattr(old, "_fields", None) != fields:
         return []
     places = islice(_places(old, new), most)
-    return [(f"[{i}]" if fields is None else f".{fields[i]}", old[i], new[i]) for i in places]
+    return [(f"[{first + i}]" if fields is None else f".{fields[i]}", old[i], new[i]) for i in places]
 
 
 def _places(old: Sequence[Any], new: Sequence[Any]) -> Iterator[int]:
@@ -244,7 +251,7 @@ class Lines:
         place, thread = self._place(event.site, event.exact), self._thread(event)
         if event.call is not None:
             place += f"  {_call(event.call)}"
-        cells = [self._name(event.variable, event.path) + part, what, place, thread]
+        cells = [named(self._name(event.variable, event.path), part), what, place, thread]
         for i, cell in enumerate(cells):
             self._columns[i] = max(self._columns[i], min(len(cell), self._limits[i]))
         return event, cells, (before, after)
@@ -316,7 +323,7 @@ class Lines:
         part, before, after = change(event, self._max_value // 2)
         values = f"{before} {self._arrow} {after}" if event.changed else after
         times = f" ({writes.count:,} writes)" if writes.count > 1 else ""
-        return self._name(event.variable, event.path) + part, values, times
+        return named(self._name(event.variable, event.path), part), values, times
 
     def _list(self, statements: Counter[tuple[str, str]]) -> str:
         """``sqlite3: INSERT INTO orders VALUES (?) x2; DELETE FROM stock``."""

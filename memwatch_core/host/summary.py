@@ -7,10 +7,8 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
-import msgspec
-
 from memwatch_plugins.text import change, clean, short_path
-from memwatch_plugins.written import is_large
+from memwatch_plugins.written import is_heavy, lightened
 
 from ..records import Event, Lost, Outcome, Record, Unwatched, Watched
 
@@ -75,7 +73,7 @@ class Summary:
         self.threads.update(map(_thread, events))
         last = dict(zip(map(_variable, events), events, strict=True))
         self._last.update(last)
-        self._large.update(key for key, event in last.items() if is_large(event.new) or is_large(event.old))
+        self._large.update(key for key, event in last.items() if is_heavy(event))
         if len(self._large) > 2 * MOST:
             self._lighten()
         contexts = {id(context): event for event, context in zip(events, map(_context, events), strict=True) if context}
@@ -114,7 +112,7 @@ class Summary:
         most = heapq.nlargest(MOST, self._large, key=lambda key: self.writes[key])
         for key in self._large.difference(most):
             if key in self._last:
-                self._last[key] = msgspec.structs.replace(self._last[key], old=None, new=None)
+                self._last[key] = lightened(self._last[key])
         self._large = set(most)
 
     def sentence(self) -> str:
