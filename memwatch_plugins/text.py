@@ -341,8 +341,12 @@ class Lines:
             variable = record.variable
             kind = clean(variable.serializer or "bytes")
             place = self._place(variable.watched_at, True)
-            value = shorten(_value(record.value, self._max_value), self._max_value)
-            text = f"{self._paint('variable', self._name(variable.name))} is watched: {value}  ({kind})"
+            value, whose = record.value, self._name(variable.name)
+            if value is None and record.part is not None:
+                value, whose = record.part.new, named(whose, clean(record.part.name))
+                kind += f", {variable.size:,} bytes"
+            shown = shorten(_value(value, self._max_value), self._max_value)
+            text = f"{self._paint('variable', whose)} is watched: {shown}  ({kind})"
             yield f"{time_}  {text}  {self._paint('site', place)}".rstrip()
         elif isinstance(record, Unwatched):
             text = f"watch of {self._name(record.variable)} ended"

@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 
 import click
 
+from memwatch_plugins.text import named
+
 from ..config import suggest
 from ..records import Event, Lost, Record, Unwatched, Watched
 
@@ -109,6 +111,9 @@ class _Wanted:
         )
         start = f"{self._option} {self._text!r}: "
         if self._option == "--variable":
+            of = max((name for name in self._seen if self._text.startswith((f"{name}.", f"{name}["))), default="")
+            if of:
+                return f"{start}nothing was written to this part of {of}"
             return f"{start}no variable has this name{listed}"
         if self._option == "--thread":
             return f"{start}no thread of this name, or id, wrote anything{listed}"
@@ -131,8 +136,43 @@ def _file_of(event: Event) -> str:
     return "" if event.site is None else event.site.file.rpartition("/")[2]
 
 
+_RANGE = re.compile(r"(.+)\[(\d{1,18})(?::(\d{1,18}))?\]")
+"""``grid[3]``, ``buffer[0:16]``, ``order.tag[0:4]``."""
+
+
 def _variable(text: str) -> Test:
-    return lambda event: text in (event.variable, full := _full_name(event)) or fnmatchcase(full, text)
+    """A variable's name, a pattern, or a part of it as events show it: all that wrote to a byte, element or field of it."""
+    wanted = _span(text)
+
+    def test(event: Event) -> bool:
+        full = _full_name(event)
+        if text in (event.variable, full) or fnmatchcase(full, text):
+            return True
+        part = event.part
+        if part is not None and named(full, part.name) == text:
+            return True
+        if not text.startswith(full + ".") and not text.startswith(full + "["):
+            return False
+        if part is None:  # all of it was written
+            return hasattr(event.new, "__len__")
+        touched = full + part.name
+        if touched.startswith(text + "[") or text.startswith(touched + "["):
+            return True  # one lies in the other
+        name, first, last = _span(touched)
+        if name == full and text.startswith(full + "."):  # several fields of a struct
+            fields, field = getattr(event.new, "_fields", ()), wanted[0][len(full) + 1 :]
+            return first <= fields.index(field) < last if field in fields else event.new is None
+        return name == wanted[0] and first < wanted[2] and wanted[1] < last
+
+    return test
+
+
+def _span(text: str) -> tuple[str, int, int]:
+    """``grid[3]`` is ("grid", 3, 4); what has no number is nowhere."""
+    place = _RANGE.fullmatch(text)
+    if place is None:
+        return text, 0, 0
+    return place[1], int(place[2]), int(place[3] or int(place[2]) + 1)
 
 
 def _thread(text: str) -> Test:
