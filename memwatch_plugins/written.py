@@ -23,7 +23,9 @@ def is_large(value: object) -> bool:
 def is_heavy(event: Event) -> bool:
     """Whether an event has such values."""
     part = event.part
-    return is_large(event.new) or is_large(event.old) or (part is not None and (is_large(part.new) or is_large(part.old)))
+    return (
+        is_large(event.new) or is_large(event.old) or (part is not None and (is_large(part.new) or is_large(part.old)))
+    )
 
 
 def lightened(event: Event) -> Event:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
 
@@ -155,16 +155,17 @@ def _variable(text: str) -> Test:
             return False
         if part is None:  # all of it was written
             return hasattr(event.new, "__len__")
-        touched = full + part.name
-        if touched.startswith(text + "[") or text.startswith(touched + "["):
-            return True  # one lies in the other
-        name, first, last = _span(touched)
-        if name == full and text.startswith(full + "."):  # several fields of a struct
-            fields, field = getattr(event.new, "_fields", ()), wanted[0][len(full) + 1 :]
-            return first <= fields.index(field) < last if field in fields else event.new is None
-        return name == wanted[0] and first < wanted[2] and wanted[1] < last
+        fields = [f".{name}" for name in part.new] if isinstance(part.new, Mapping) else [part.name]
+        return any(_overlap(full + name, text, wanted) for name in fields)
 
     return test
+
+
+def _overlap(touched: str, text: str, wanted: tuple[str, int, int]) -> bool:
+    if touched == text or touched.startswith(text + "[") or text.startswith(touched + "["):
+        return True  # one lies in the other
+    name, first, last = _span(touched)
+    return any(name == of and first < stop and start < last for of, start, stop in (wanted, _span(wanted[0])))
 
 
 def _span(text: str) -> tuple[str, int, int]:

@@ -164,7 +164,9 @@ class PythonStores:
         extent = None if state is None else self._extent(state, start, stop - start)
         if state is None or extent is None or state.shadow is None:
             return None
-        return self._make_part(extent.name, None, self._decoded(state, extent, state.shadow[extent.start : extent.stop]))
+        return self._make_part(
+            extent.name, None, self._decoded(state, extent, state.shadow[extent.start : extent.stop])
+        )
 
     def site(self, ident: int, site: Site) -> None:
         """What STORE records call site ``ident`` from now on."""
@@ -312,7 +314,7 @@ class PythonStores:
         old = self._decoded(state, extent, before)
         return self._make_part(extent.name, old, old if after == before else self._decoded(state, extent, after))
 
-    def _decoded(self, state: _State, extent: Extent, data: bytes | None) -> Any:
+    def _decoded(self, state: _State, extent: Extent, data: bytes | bytearray | None) -> Any:
         try:
             return None if data is None else extent.decode(bytes(data))
         except Exception:

@@ -154,6 +154,25 @@ def test_bytes_of_a_variable_are_kept_when_more_becomes_known_of_it() -> None:
         assert stores.value(1) == 77
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.sampled_from([1, 8, 9, 4096, 65_536, 65_537, 65_600, 70_000, 200_001]), min_size=2, max_size=6))
+def test_what_was_beyond_a_smaller_size_is_zero_again(sizes: list[int]) -> None:
+    """On both sides of the size from which on a shadow is mapped."""
+    for stores in both():
+        known = b""
+        for size in sizes:
+            variable = Variable(1, "x", 9, "python", size, "", {})
+            stores.define(
+                variable, None, None, None, lambda start, stop, _: Extent("", start, stop, bytes), True, False
+            )
+            known = known[:size].ljust(size, b"\0")
+            part = stores.part(1, 0, size)
+            assert part is not None
+            assert part.new == known
+            known = random.Random(size).randbytes(size)
+            stores.fill(1, 0, known)
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_interrupt_in_decode_is_passed_on_and_nothing_else(which: int) -> None:
     stores = both()[which]
@@ -166,7 +185,9 @@ def test_interrupt_in_decode_is_passed_on_and_nothing_else(which: int) -> None:
     stores.define(Variable(1, "x", 9, "python", 1, "", {}), None, interrupted, None, None, True, False)
     with pytest.raises(KeyboardInterrupt):
         stores.run(memoryview(bytes(writer.slots)), 0, 1, 0, [], 1 << 20, False)
-    stores.define(Variable(1, "x", 9, "python", 1, "", {}), None, lambda data, options: data[0], None, None, True, False)
+    stores.define(
+        Variable(1, "x", 9, "python", 1, "", {}), None, lambda data, options: data[0], None, None, True, False
+    )
     out: list[Any] = []
     assert stores.run(memoryview(bytes(writer.slots)), 0, 1, 0, out, 1 << 20, True) == (1, Stop.END)
     assert out[0].new == 1

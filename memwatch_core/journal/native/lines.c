@@ -2,9 +2,9 @@
  *
  *     Lines(event, site, context, call, part, record, value).encode(records) -> bytes
  *
- * event, site, context, call, part: the types of memwatch_core/records.py, read by the offsets of their fields. Events and
- * plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any other value.
- * Both are Python, in memwatch_plugins/jsonlines.py, which is what this file must agree with to the byte. */
+ * event, site, context, call, part: the types of memwatch_core/records.py, read by the offsets of their fields. Events
+ * and plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any other
+ * value. Both are Python, in memwatch_plugins/jsonlines.py, which is what this file must agree with to the byte. */
 #include "reader.h"
 
 #include <math.h>
@@ -22,10 +22,10 @@ typedef struct key {
 } Key;
 
 static const Key event_keys[] = {
-    KEY("seq"),     KEY("pid"),    KEY("runtime"), KEY("tid"),    KEY("thread"),  KEY("variable"), KEY("variable_id"),
-    KEY("path"),    KEY("origin"), KEY("offset"),  KEY("before"), KEY("after"),   KEY("old"),      KEY("new"),
-    KEY("changed"), KEY("exact"),  KEY("journal"), KEY("site"),   KEY("context"), KEY("time_ns"),  KEY("call"),
-    KEY("part"),
+    KEY("seq"),         KEY("pid"),     KEY("runtime"), KEY("tid"),    KEY("thread"),  KEY("variable"),
+    KEY("variable_id"), KEY("path"),    KEY("origin"),  KEY("offset"), KEY("before"),  KEY("after"),
+    KEY("old"),         KEY("new"),     KEY("changed"), KEY("exact"),  KEY("journal"), KEY("site"),
+    KEY("context"),     KEY("time_ns"), KEY("call"),    KEY("part"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("function")};
 static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
@@ -398,9 +398,9 @@ static int find_fields(PyTypeObject *type, const Key *keys, Py_ssize_t *at, int 
 static int lines_init(Lines *self, PyObject *args, PyObject *keywords) {
     PyObject *event, *site, *context, *call, *part, *record, *value;
     (void)keywords;
-    if (self->event != NULL || !PyArg_ParseTuple(args, "O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site,
-                                                 &PyType_Type, &context, &PyType_Type, &call, &PyType_Type, &part,
-                                                 &record, &value))
+    if (self->event != NULL ||
+        !PyArg_ParseTuple(args, "O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site, &PyType_Type, &context,
+                          &PyType_Type, &call, &PyType_Type, &part, &record, &value))
         return -1;
     if (find_fields((PyTypeObject *)event, event_keys, self->event_at, EVENT_FIELDS) < 0 ||
         find_fields((PyTypeObject *)site, site_keys, self->site_at, SITE_FIELDS) < 0 ||

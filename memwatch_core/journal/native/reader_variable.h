@@ -19,11 +19,11 @@ typedef struct state {
     unsigned char *shadow; /* its bytes; NULL: not followed */
     PyObject *name, *path;
     uint64_t size, checked_start, checked_stop;
-    unsigned char small[8]; /* the shadow of a variable that fits */
-    char letter;            /* struct letter of one number; 0: call decode */
+    unsigned char small[8];           /* the shadow of a variable that fits */
+    char letter;                      /* struct letter of one number; 0: call decode */
     char provisional, failed, parted; /* parted: its serializer knows parts */
-    _Alignas(64) PyObject *value; /* decoded from the shadow; NULL: not yet, or not kept */
-    PyObject *last;               /* the bytes after the last store: most likely those before the next; or NULL */
+    _Alignas(64) PyObject *value;     /* decoded from the shadow; NULL: not yet, or not kept */
+    PyObject *last;                   /* the bytes after the last store: most likely those before the next; or NULL */
     PyObject *decode, *options;
     PyObject *part;   /* tells an extent; None */
     PyObject *extent; /* the last one, or None, of the bytes [extent_at, extent_at + extent_length); NULL: not asked */

@@ -237,6 +237,14 @@ def _piece(form: _Form, number: int, start: int, stop: int) -> _Piece:
     return _Piece(f"{name}[{first - at}:{last - at}]", first, max(first, last), "")
 
 
+def _several(pieces: list[_Piece], data: bytes, first: int) -> Any:
+    """By name, if they have names."""
+    values = [piece.decode(data, first) for piece in pieces]
+    if not pieces[0].name.startswith("."):
+        return tuple(values)
+    return {piece.name[1:]: value for piece, value in zip(pieces, values, strict=True)}
+
+
 def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent | None:
     """The field that the bytes lie in; of several, their numbers."""
     form = _of(options)
@@ -248,9 +256,7 @@ def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent | None:
     begin, end = min(start, pieces[0].start), max(stop, pieces[-1].stop)
     if len(pieces) == 1:
         return Extent(pieces[0].name, begin, end, lambda data: pieces[0].decode(data, begin))
-    return Extent(
-        f"[{first}:{last}]", begin, end, lambda data: tuple(piece.decode(data, begin) for piece in pieces)
-    )
+    return Extent(f"[{first}:{last}]", begin, end, lambda data: _several(pieces, data, begin))
 
 
 @hookimpl
