@@ -141,7 +141,7 @@ _RANGE = re.compile(r"(.+)\[(\d{1,18})(?::(\d{1,18}))?\]")
 
 
 def _variable(text: str) -> Test:
-    """A variable's name, a pattern, or a part of it as events show it: all that wrote to a byte, element or field of it."""
+    """A variable's name, a pattern, or a part as events show it: then all that wrote to a byte or element of it."""
     wanted = _span(text)
 
     def test(event: Event) -> bool:

@@ -22,7 +22,7 @@ from memwatch_plugins.testing.sessions import real_session
 from memwatch_plugins.text import Lines
 
 SIZES = (100, 4_084, 65_528, 65_535, 65_536, 65_537, 1 << 20)
-"""Shown whole and in part, in one record and in several, decoded as a whole and not: each on both sides of its limit."""
+"""Shown whole and in part, in one record and in several, decoded as a whole and not: both sides of each limit."""
 SERIALIZERS: Sequence[Serializer] = (
     *memwatch_serializer_bytes.memwatch_serializers(),
     *memwatch_serializer_struct.memwatch_serializers(),

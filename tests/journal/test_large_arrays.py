@@ -1,4 +1,4 @@
-"""Elements stay elements: stores to arrays of any size, read back by number and value, with and without what was known."""
+"""Elements stay elements: stores to arrays of any size, read back by number and value, the rest known or not."""
 
 from __future__ import annotations
 
