@@ -10,7 +10,7 @@ import click
 
 from .. import config as configuration
 from ..printed import clean, escape_json, put
-from .columns import columns
+from .columns import columns, hanging
 
 
 @click.command("config")
@@ -43,7 +43,9 @@ def command(checked: str | None, file: str | None, as_json: bool) -> None:
         put(escape_json(json.dumps(shown)))
         return
     file_used = clean(str(effective.file or "none (no memwatch.toml, no [tool.memwatch] in a pyproject.toml)"))
-    put(f"file: {file_used}\n")
+    for line in hanging("file: ", file_used, len("file: ")):
+        put(line)
+    put()
     rows = [(key, _text(value), source.where) for key, value, source in effective.items()]
     for line in columns(rows, ("setting", "value", "source"), ("cyan", None, None)):
         put(line)

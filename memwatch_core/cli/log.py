@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 
 import click
 
+from memwatch_plugins.layout import terminal_width
 from memwatch_plugins.text import Lines, Role
 
 from .. import config as configuration
@@ -143,11 +143,11 @@ def _show(batches: Iterable[list[Record]], as_json: bool) -> int:
 
 def _lines() -> Lines:
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+    width = terminal_width(sys.stdout)
     if not shows_colours(sys.stdout):
-        return Lines(width=width or None)
+        return Lines(width=width)
 
     def paint(role: Role, text: str) -> str:
         return click.style(text, **_COLORS.get(role, {}))  # type: ignore[arg-type]
 
-    return Lines(width=width or None, paint=paint, arrow="→" if utf8 else "->")
+    return Lines(width=width, paint=paint, arrow="→" if utf8 else "->")

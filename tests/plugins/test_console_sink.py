@@ -27,6 +27,7 @@ from memwatch_core.records import (
     Watched,
 )
 from memwatch_plugins import written
+from memwatch_plugins.layout import width
 from memwatch_plugins.text import Lines, change, clean, short_path, shorten
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -314,8 +315,8 @@ def test_no_control_character_of_the_program_reaches_the_terminal(
 def test_shortened_text_keeps_limit_and_place(text: str, limit: int, around: int) -> None:
     text = text.replace("…", ".")
     short = shorten(text, limit, around)
-    assert len(short) <= limit
-    if len(text) <= limit:
+    assert width(short) <= limit
+    if width(text) <= limit:
         assert short == text
     else:
         assert short.strip("…") in text

@@ -13,6 +13,7 @@ from rich.style import Style
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Record, Sink
+from memwatch_plugins.layout import terminal_width
 from memwatch_plugins.printed import write
 from memwatch_plugins.text import Lines, Role
 
@@ -42,7 +43,7 @@ class Settings(BaseModel):
     """Standard error by default: standard output belongs to the program."""
     show: Literal["changes", "all"] = "all"
     max_value: int = Field(default=40, ge=8)
-    max_statement: int = Field(default=160, ge=20)
+    max_statement: int = Field(default=4000, ge=20)
 
 
 class ConsoleSink:
@@ -67,7 +68,7 @@ class ConsoleSink:
 
         options = {"paint": paint} if prefixes else {}
         self._lines = Lines(
-            width=console.width if console.is_terminal else None,
+            width=terminal_width(self._stream),
             arrow="→" if console.is_terminal and _can("→", self._stream) else "->",
             max_value=settings.max_value,
             max_statement=settings.max_statement,
