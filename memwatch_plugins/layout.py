@@ -33,7 +33,7 @@ def shorten(text: str, limit: int, around: int = 0) -> str:
     cut where a word ends, if there is such a place near."""
     if width(text) <= limit:
         return text
-    start = max(0, min(around - limit // 3, len(text) - limit + 1))
+    start = max(0, min(around - limit // 3, len(text) - limit + 1)) if around >= limit - limit // 3 else 0
     if start:
         start = next((m.end() for m in _ENDS.finditer(text, start, min(around, start + limit // 3))), start)
     while start < around and width(text[start : around + 1]) > limit - 2:  # wide characters

@@ -209,7 +209,7 @@ class Lines:
             return
         pads = []
         for size, column in zip(sizes, self._fitted, strict=True):
-            pad = max(0, min(column - size, left))
+            pad = column - size if 0 < column - size <= left else 0
             left -= pad
             pads.append(" " * pad)
         where, _, function = place.partition("  ")
@@ -234,7 +234,7 @@ class Lines:
         event, left = row.event, self._width - INDENT - 4 - sum(sizes[:3])
         aligned = []
         for size, column in zip(sizes, self._fitted, strict=True):
-            pad = max(0, min(column - size, left))
+            pad = column - size if 0 < column - size <= left else 0
             left -= pad
             aligned.append(size + pad)
         cells = [
@@ -315,7 +315,7 @@ class Lines:
     def _list(self, statements: Counter[tuple[str, str]]) -> str:
         """``sqlite3: INSERT INTO orders VALUES (?) x2; DELETE FROM stock``."""
         texts, before = [], ""
-        limit = self._room // 2 if self._terminal else min(160, self._max_statement)
+        limit = self._max_statement if not self._terminal else self._room // 2 if len(statements) > 1 else self._room - 16
         for (driver, statement), count in statements.most_common(STATEMENTS):
             text = brief(statement, limit) + (f" x{count:,}" if count > 1 else "")
             texts.append(text if driver == before else f"{clean(driver)}: {text}")

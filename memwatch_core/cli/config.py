@@ -25,7 +25,7 @@ def command(checked: str | None, file: str | None, as_json: bool) -> None:
 
     \b
     memwatch config
-    memwatch config --check memwatch.toml      exit status 2 and a message if anything is wrong with it
+    memwatch config --check memwatch.toml     exit status 2 if something is wrong
     MEMWATCH_CORE_TRACKER=readonly memwatch config
     """
     from ..host.pipeline import check_settings

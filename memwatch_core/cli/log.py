@@ -36,7 +36,7 @@ _COLORS: dict[Role, dict[str, object]] = {
 
 @click.command("log")
 @click.argument("session", required=False)
-@click.option("--variable", "-v", "variables", multiple=True, metavar="NAME", help="Name, or a pattern such as 'tot*'.")
+@click.option("--variable", "-v", "variables", multiple=True, metavar="NAME", help="Name, pattern ('tot*') or part ('grid[3]').")
 @click.option("--thread", "-t", "threads", multiple=True, metavar="NAME|TID", help="Thread that wrote.")
 @click.option("--sql", "statements", multiple=True, metavar="TEXT", help="Part of a statement or its hash; '*': any.")
 @click.option("--rolled-back", is_flag=True, help="Only what was written under SQL that was rolled back in the end.")
@@ -76,12 +76,13 @@ def command(
     What was written in memory stays as it was written: memory knows no rollback.
 
     \b
-    memwatch log --variable total                     who changed total?
+    memwatch log --variable total                 who changed total?
+    memwatch log --variable 'grid[8191]'          and who this element?
     memwatch log --line orders.py:41 --thread worker-1
     memwatch log --sql 'from orders' --last 20
-    memwatch log --rolled-back --variable total       what did a rollback leave in memory?
+    memwatch log --rolled-back --variable total   what did a rollback leave?
     memwatch log --outcome 'failed: IntegrityError'
-    memwatch log --since 5m --json | jq .new
+    memwatch log --since 5m --json | jq 'select(.seq) | .new'
     """
     from ..host import history
 
@@ -144,10 +145,11 @@ def _show(batches: Iterable[list[Record]], as_json: bool) -> int:
 def _lines() -> Lines:
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     width = terminal_width(sys.stdout)
+    arrow = "→" if utf8 and width is not None else "->"
     if not shows_colours(sys.stdout):
-        return Lines(width=width)
+        return Lines(width=width, arrow=arrow)
 
     def paint(role: Role, text: str) -> str:
         return click.style(text, **_COLORS.get(role, {}))  # type: ignore[arg-type]
 
-    return Lines(width=width, paint=paint, arrow="→" if utf8 else "->")
+    return Lines(width=width, paint=paint, arrow=arrow)

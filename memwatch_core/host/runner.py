@@ -160,7 +160,8 @@ def _ending(status: int) -> str:
 
 
 def _conclude(summary: Summary, folder: Path, config: Config, end: str) -> None:
-    say(f"{summary.sentence()} ({end})")
+    together = f"({end})".replace(" ", "\t")
+    say(f"{summary.sentence()} {together}")
     for line in summary.lines():
         say(f"  {line}")
     if summary.unread:

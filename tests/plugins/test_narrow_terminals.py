@@ -47,7 +47,8 @@ CONTEXTS = (
     None,
     Context(1, "sqlite3", "SELECT qty FROM orders", "ab"),
     Context(2, "psycopg", "SELECT o.id, o.customer, sum(p.price * p.qty) FROM orders o JOIN positions p ON "
-            "p.order_id = o.id WHERE o.day BETWEEN ? AND ? GROUP BY o.id, o.customer ORDER BY o.id", "cd", outcome="rolled back"),
+            "p.order_id = o.id WHERE o.day BETWEEN ? AND ? GROUP BY o.id, o.customer ORDER BY o.id", "cd",
+            outcome="rolled back"),
 )  # fmt: skip
 
 
