@@ -315,7 +315,9 @@ class Lines:
     def _list(self, statements: Counter[tuple[str, str]]) -> str:
         """``sqlite3: INSERT INTO orders VALUES (?) x2; DELETE FROM stock``."""
         texts, before = [], ""
-        limit = self._max_statement if not self._terminal else self._room // 2 if len(statements) > 1 else self._room - 16
+        limit = (
+            self._max_statement if not self._terminal else self._room // 2 if len(statements) > 1 else self._room - 16
+        )
         for (driver, statement), count in statements.most_common(STATEMENTS):
             text = brief(statement, limit) + (f" x{count:,}" if count > 1 else "")
             texts.append(text if driver == before else f"{clean(driver)}: {text}")

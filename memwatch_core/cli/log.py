@@ -36,7 +36,9 @@ _COLORS: dict[Role, dict[str, object]] = {
 
 @click.command("log")
 @click.argument("session", required=False)
-@click.option("--variable", "-v", "variables", multiple=True, metavar="NAME", help="Name, pattern ('tot*') or part ('grid[3]').")
+@click.option(
+    "--variable", "-v", "variables", multiple=True, metavar="NAME", help="Name, pattern ('tot*') or part ('grid[3]')."
+)
 @click.option("--thread", "-t", "threads", multiple=True, metavar="NAME|TID", help="Thread that wrote.")
 @click.option("--sql", "statements", multiple=True, metavar="TEXT", help="Part of a statement or its hash; '*': any.")
 @click.option("--rolled-back", is_flag=True, help="Only what was written under SQL that was rolled back in the end.")
