@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata  # noqa: F401 - width() needs it, perhaps when nothing can be imported any more
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
