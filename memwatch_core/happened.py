@@ -67,6 +67,17 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """How many it brought, to all its buffers together; of ``recvmmsg``, with this message. 0 for ``kernel``."""
 
 
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """The part of a value that a store touched, counted as the program counts: in elements, fields, bytes of a
+    ``bytearray``."""
+
+    name: str
+    """What to write behind the variable's name: ``[3]``, ``[0:16]``, ``.qty``, ``.tag[0:4]``; ``len()``: its length."""
+    old: Any
+    """What it was; None if that isn't known."""
+    new: Any
+
+
 class Variable(msgspec.Struct, frozen=True):
     """A watched value, as its adapter registered it."""
 
@@ -113,7 +124,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     before: bytes
     after: bytes
     old: Any
-    """The decoded variable before the store; ``None`` if it couldn't be decoded (see ``before``)."""
+    """The decoded variable before the store; ``None`` if it couldn't be decoded, or is large (see ``part``)."""
     new: Any
     changed: bool
     """False for a store that wrote what was there already."""
@@ -124,6 +135,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """Of an event whose origin is ``syscall`` or ``kernel``; otherwise None."""
     journal: str = ""
     """As a variable's."""
+    part: Part | None = None
+    """What of the value the store touched; None: all of it, or its serializer knows no parts."""
 
     @property
     def time(self) -> datetime:
@@ -137,6 +150,9 @@ class Watched(msgspec.Struct, frozen=True, tag="watched", tag_field="event"):
     time_ns: int
     variable: Variable
     value: Any
+    """None if it couldn't be decoded, or is large (see ``part``)."""
+    part: Part | None = None
+    """The beginning of a large value, as ``new``."""
 
 
 class Unwatched(msgspec.Struct, frozen=True, tag="unwatched", tag_field="event"):

@@ -12,7 +12,9 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from typing import TextIO
 
 _MARKS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
@@ -22,6 +24,10 @@ _STEERING = f"[\x1b{_REST}]"
 _STEERING_BUT_COLOURS = f"\x1b(?!\\[[0-9;]*m)|[{_REST}]"
 _COLOUR = "\x1b\\[[0-9;]*m"
 _IN_JSON = f"[{_MARKS}]"
+
+
+NARROWEST = 40
+"""Columns; narrower terminals break lines as they like."""
 
 
 def clean(text: str) -> str:
@@ -55,6 +61,49 @@ def write(stream: TextIO, text: str, *, coloured: bool = False) -> None:
 def shows_colours(stream: TextIO) -> bool:
     """Whether it is a terminal, and colours are wanted there."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Columns of the terminal that a stream writes to, as COLUMNS says or the terminal; None: it is none."""
+    try:
+        if not stream.isatty():
+            return None
+    except ValueError:  # closed
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and 0 < int(columns) < 1 << 16:
+        return int(columns)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def width(text: str) -> int:
+    """Columns of a terminal that it takes: a Chinese character takes two, a combining one none."""
+    return len(text) if text.isascii() else sum(map(character_width, text))
+
+
+@lru_cache(maxsize=4096)
+def character_width(character: str) -> int:
+    """Of one character."""
+    import unicodedata
+
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def wrap(text: str, most: int) -> Iterator[str]:
+    """A sentence as lines of at most ``most`` columns, broken between words. A word that is wider is left whole."""
+    line = ""
+    for number, word in enumerate(text.split(" ")):
+        if line.strip() and width(line) + 1 + width(word) > most:
+            yield line.rstrip()
+            line = word
+        else:
+            line = f"{line} {word}" if number else word
+    yield line
 
 
 def put(text: str = "", *, err: bool = False) -> None:
@@ -97,13 +146,26 @@ def say(*lines: str) -> None:
     """A message of our own, to standard error: standard output belongs to the program. Nothing is said where another
     file has the number of standard error.
 
-    A line break within a line is a value's: it begins no line that would look like ours.
+    A line break within a line is a value's: it begins no line that would look like ours. A terminal's lines end between
+    words, and a tab is a blank at which none ends.
     """
     with suppress(OSError, ValueError, AttributeError):  # nobody listens: closed, or there is none
         if _is_covered(sys.stderr):
             return
-        write(sys.stderr, "".join(f"memwatch: {clean(line)}\n" for line in lines))
+        columns = terminal_width(sys.stderr)
+        write(sys.stderr, "".join(f"memwatch: {part}\n" for line in lines for part in _parts(line, columns)))
         sys.stderr.flush()
+
+
+def _parts(line: str, columns: int | None) -> Iterator[str]:
+    """A message as lines of a terminal, of which all but the first are indented."""
+    if columns is None:
+        yield clean(line)
+        return
+    line = "\t".join(map(clean, line.split("\t")))
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    for number, part in enumerate(wrap(line, max(columns, NARROWEST) - len("memwatch: ") - len(indent))):
+        yield (indent + part if number else part).replace("\t", " ")
 
 
 def settle(stream: TextIO) -> OSError | None:

@@ -3,8 +3,8 @@
 Two groups, and nothing else lives here:
 
 * **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`, :class:`Lost`,
-  :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`, :class:`Call` and :class:`Variable` they
-  refer to.
+  :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`, :class:`Call`, :class:`Part` and
+  :class:`Variable` they refer to.
   Readers of journals make them, sinks receive them. They are imported when they are first asked for.
 * **What plugins offer**: :class:`Serializer`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`: each hook of
   :mod:`memwatch_core.hookspecs` returns records of one of these.
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .happened import Notice as Notice
     from .happened import Origin as Origin
     from .happened import Outcome as Outcome
+    from .happened import Part as Part
     from .happened import Record as Record
     from .happened import Site as Site
     from .happened import Unwatched as Unwatched
@@ -41,7 +42,7 @@ NAME_MAX = 1024
 
 _HAPPENED = frozenset(
     {
-        *("Origin", "Site", "Context", "Call", "Variable", "Event", "Watched", "Unwatched"),
+        *("Origin", "Site", "Context", "Call", "Part", "Variable", "Event", "Watched", "Unwatched"),
         *("Lost", "Outcome", "Notice", "Record"),
     }
 )
@@ -87,6 +88,18 @@ class Layout(NamedTuple):
     A value that has a buffer of its own must have the same one when it is watched."""
 
 
+class Extent(NamedTuple):
+    """Where a part of a value lies."""
+
+    name: str
+    """As :attr:`Part.name`."""
+    start: int
+    stop: int
+    """Its bytes: [start, stop)."""
+    decode: Callable[[bytes], Any]
+    """Those bytes -> what the program sees there. Must not raise on any bytes of that length."""
+
+
 class Serializer(NamedTuple):
     """Turns values of some types into bytes of fixed extent, and back."""
 
@@ -104,6 +117,9 @@ class Serializer(NamedTuple):
     """``decode(data, options)``: inverse of ``encode``. Must not raise on any bytes of the right length."""
     format: str | None = None
     """``struct`` format of a value that is one fixed number (``"<q"``): lets a reader decode without calling back."""
+    part: Callable[[int, int, Mapping[str, Any]], Extent | None] | None = None
+    """``part(start, stop, options)``: the smallest part that the bytes [start, stop) lie in; None: only the value as a
+    whole. Values of more than 64 KiB are shown by such parts alone; without it, by their bytes."""
 
 
 class Database(NamedTuple):

@@ -28,6 +28,7 @@ from memwatch_core.records import (
     Lost,
     Notice,
     Outcome,
+    Part,
     Record,
     Site,
     Unwatched,
@@ -80,12 +81,14 @@ def _record(record: object) -> dict[str, Any]:
         head, *plain = _EVENT_FIELDS
         line = {head: _plain(record.seq, 0), "time": time_text(record.time_ns)}
         line |= {name: _plain(getattr(record, name), 0) for name in plain}
-        return line | {"site": _site(record.site), "context": _context(record.context), "call": _call(record.call)}
+        line |= {"site": _site(record.site), "context": _context(record.context), "call": _call(record.call)}
+        return line | {"part": _part(record.part)}
     if not isinstance(record, Watched | Unwatched | Lost | Outcome | Notice):
         raise TypeError(f"not a record: {type(record).__name__}")
     line = {"event": type(record).__name__.lower(), "time": time_text(record.time_ns)}
     if isinstance(record, Watched):
-        return line | _variable(record.variable) | {"value": _plain(record.value, 0)}
+        line |= _variable(record.variable)
+        return line | {"value": _plain(record.value, 0), "part": _part(record.part)}
     for name in record.__struct_fields__[1:]:
         line[name] = _plain(getattr(record, name), 0)
     return line
@@ -111,6 +114,10 @@ def _context(context: Context | None) -> dict[str, Any] | None:
 
 def _call(call: Call | None) -> dict[str, Any] | None:
     return None if call is None else {name: _plain(getattr(call, name), 0) for name in ("name", "fd", "bytes")}
+
+
+def _part(part: Part | None) -> dict[str, Any] | None:
+    return None if part is None else {name: _plain(getattr(part, name), 0) for name in ("name", "old", "new")}
 
 
 def _variable(variable: Variable) -> dict[str, Any]:
@@ -186,4 +193,4 @@ try:
 except ImportError:  # not built: slower, the same lines
     _encode = _encode_in_python
 else:
-    _encode = Lines(Event, Site, Context, Call, record_json, value_json).encode
+    _encode = Lines(Event, Site, Context, Call, Part, record_json, value_json).encode

@@ -1,7 +1,8 @@
-"""Records as aligned lines of text, for outputs that people read: the console sink and ``memwatch log``.
+"""Records as lines of text, for outputs that people read: the console sink and ``memwatch log``.
 
 Values, names and statements come from the watched program, so nothing of them reaches a terminal unescaped: control
-characters are shown as escapes, and what is long is shortened around the place that changed.
+characters are shown as escapes, and what is long is shortened around the place that changed. On a terminal no line is
+wider than it: what doesn't fit goes on below, and nothing is broken within a word.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from memwatch_core.printed import clean as clean
-from memwatch_core.records import Call, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Watched
+from memwatch_core.records import Call, Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Watched
 
+from .changes import change as change
+from .changes import named as named
+from .changes import value_text
+from .layout import NARROWEST, Cell, both_ends, flow, last_part, width, wrap
+from .layout import shorten as shorten
 from .written import Writes, WrittenUnder
 
 Role = Literal[
@@ -27,105 +33,17 @@ Role = Literal[
 """What a piece of text is, for whoever paints it."""
 VARIABLES, STATEMENTS = 4, 3
 """How many are named when a line says what became of statements."""
-_CHUNK = 256
+INDENT = 14
+"""What goes on below begins under the variable's name."""
+ENDLESS = 1 << 30
+"""Columns of a pipe."""
+SQL_LEAST = 48
+"""Columns that must be left for a statement; else it goes below."""
 
 
 def brief(text: str, limit: int) -> str:
-    """:func:`clean` text of at most ``limit`` characters, however long it was."""
+    """:func:`clean` text of at most ``limit`` columns, however long it was."""
     return shorten(clean(text if len(text) <= limit else text[: limit + 1]), limit)
-
-
-def shorten(text: str, limit: int, around: int = 0) -> str:
-    """At most ``limit`` characters of the text, the one at ``around`` among them; ``…`` stands for the rest."""
-    if len(text) <= limit:
-        return text
-    start = max(0, min(around - limit // 3, len(text) - limit + 1))
-    head = "…" if start else ""
-    stop = start + limit - len(head)
-    return head + (text[start:stop] if stop >= len(text) else text[start : stop - 1] + "…")
-
-
-def change(event: Event, limit: int) -> tuple[str, str, str]:
-    """What changed: (part, before, after), the last two of at most ``limit`` characters each.
-
-    ``part`` is ``.field`` or ``[index]`` if a single part of a compound value changed, and its values are then given;
-    of several parts, each with its name; of bytes, ``[start:stop]``, the part that the store touched. Of a value that
-    has none, the range of bytes and their hexadecimal digits.
-    """
-    old, new = event.old, event.new
-    if isinstance(new, bytes | bytearray) and (at := _touched(event)) is not None:
-        part = f"[{at}:{at + len(event.after)}]"
-        return part, *_around(_value(event.before), _value(event.after), limit)
-    if old is None and new is None:
-        part = f"[{event.offset}:{event.offset + len(event.after)}]"
-        return part, shorten(event.before.hex(), limit), shorten(event.after.hex(), limit)
-    parts = _changed_parts(old, new, limit)
-    if not parts:
-        return "", *_around(_value(old, limit), _value(new, limit), limit)
-    if len(parts) == 1:
-        part, before, after = parts[0]
-        return clean(part), *_around(_value(before, limit), _value(after, limit), limit)
-    olds, news = (
-        ", ".join(f"{clean(part[0].lstrip('.'))}={_value(part[side], limit)}" for part in parts) for side in (1, 2)
-    )
-    return "", *_around(olds, news, limit)
-
-
-def _around(before: str, after: str, limit: int) -> tuple[str, str]:
-    """Both, shortened around the first place where they differ."""
-    if len(before) <= limit and len(after) <= limit:
-        return before, after
-    differs = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
-    return shorten(before, limit, differs), shorten(after, limit, differs)
-
-
-def _touched(event: Event) -> int | None:
-    """Where in a value of bytes the store's range begins; None if it is the whole value, or not only bytes of it: a
-    length in front of them, which a serializer may have put there, is counted by ``offset``."""
-    old, new, length = event.old, event.new, len(event.after)
-    if type(old) is not type(new) or len(old) != len(new) or not 0 < length < len(new):
-        return None
-    for at in (event.offset - 8, event.offset):
-        stop = at + length
-        fits = at >= 0 and old[at:stop] == event.before and new[at:stop] == event.after
-        if fits and old[:at] == new[:at] and old[stop:] == new[stop:]:
-            return at
-    return None
-
-
-def _changed_parts(old: Any, new: Any, most: int) -> list[tuple[str, Any, Any]]:
-    """The first parts of a compound value that differ, each with the text that names it: ``.qty``, ``[0]``; none, if
-    the two haven't the same parts."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping) and old.keys() == new.keys():
-        names = (name for name in new if _differ(old[name], new[name]))
-        return [(f".{n}" if isinstance(n, str) else f"[{n!r}]", old[n], new[n]) for n in islice(names, most)]
-    fields = getattr(new, "_fields", None) if isinstance(new, tuple) else None
-    alike = isinstance(old, tuple | list) and isinstance(new, tuple | list) and len(old) == len(new)
-    if not alike or getattr(old, "_fields", None) != fields:
-        return []
-    places = islice(_places(old, new), most)
-    return [(f"[{i}]" if fields is None else f".{fields[i]}", old[i], new[i]) for i in places]
-
-
-def _places(old: Sequence[Any], new: Sequence[Any]) -> Iterator[int]:
-    """Where two sequences differ; what is the same is compared many at a time."""
-    for start in range(0, len(new), _CHUNK):
-        if old[start : start + _CHUNK] != new[start : start + _CHUNK]:
-            yield from (i for i in range(start, min(start + _CHUNK, len(new))) if _differ(old[i], new[i]))
-
-
-def _differ(old: Any, new: Any) -> bool:
-    return old is not new and bool(old != new)
-
-
-def _value(value: Any, limit: int = 1 << 16) -> str:
-    """As Python writes it; of a long sequence, what there is to see of it."""
-    try:
-        if isinstance(value, list | tuple) and len(value) > limit and not hasattr(value, "_fields"):
-            return clean(repr(value[:limit])[:-1] + ", …")
-        return clean(repr(value))
-    except Exception:  # too deep, an int of too many digits, a repr() of the program's own
-        return f"<{clean(type(value).__name__)}>"
 
 
 def _is_undone(outcome: str) -> bool:
@@ -174,6 +92,18 @@ def _plain(role: Role, text: str) -> str:
     return text
 
 
+class _Row(NamedTuple):
+    """The texts of an event's line."""
+
+    event: Event
+    before: str
+    after: str
+    variable: str
+    what: str
+    place: str
+    thread: str
+
+
 class Lines:
     """Turns records into lines. Columns keep their places from line to line, and widen when they must.
 
@@ -189,28 +119,33 @@ class Lines:
         paint: Callable[[Role, str], str] = _plain,
         arrow: str = "->",
         max_value: int = 40,
-        max_statement: int = 160,
+        max_statement: int = 4000,
         show: Literal["changes", "all"] = "all",
     ) -> None:
-        self._width = width
+        self._terminal = width is not None
+        self._width = max(width, NARROWEST) if width is not None else ENDLESS
+        self._room = self._width - INDENT
         self._paint = paint
         self._arrow = arrow
         self._max_value = max_value
+        self._max_side = min(max_value, (self._room - 2 - len(arrow)) // 2)
+        self._max_same = min(max_value, self._room - len(" (unchanged)"))
         self._max_statement = max_statement
         self._all = show == "all"
         self._columns = [0, 0, 0, 0]  # variable, change, site, thread
+        self._fitted = [0, 0, 0, 0]
         self._limits = [24, 26, 36, 20]
         self._processes: set[tuple[int, str]] = set()
         self._written = WrittenUnder()
         self._directory = _here()
 
     def format(self, records: Sequence[Record]) -> Iterator[str]:
-        """One line each, without its end; two on a terminal that is too narrow for the SQL statement.
+        """One line each, without its end; on a terminal several where one is too narrow.
 
         What became of statements is a line of its own if they were rolled back or failed, and if their transaction was
         committed: with what was written under them, from the first value to the last.
         """
-        rows: list[tuple[Event, list[str], tuple[str, str]] | Record] = []
+        rows: list[_Row | Record] = []
         for record in records:
             if isinstance(record, Event):
                 if record.context is not None:
@@ -222,7 +157,7 @@ class Lines:
             elif self._all or isinstance(record, Lost):
                 rows.append(record)
         for row in rows:
-            yield from self._event(*row) if isinstance(row, tuple) else self._other(row)
+            yield from self._event(row) if isinstance(row, _Row) else self._other(row)
 
     def _take_outcome(self, record: Outcome, rows: list[Any]) -> None:
         """That a single statement committed itself is no news. One line for each transaction, though the statement that
@@ -237,117 +172,193 @@ class Lines:
         else:
             rows.append(record)
 
-    def _row(self, event: Event) -> tuple[Event, list[str], tuple[str, str]]:
-        """The event's cells; widens the columns for them, so that a batch stands in line from its first line on."""
-        part, before, after = change(event, self._max_value)
-        what = f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)"
-        place, thread = self._place(event.site, event.exact), self._thread(event)
-        if event.call is not None:
-            place += f"  {_call(event.call)}"
-        cells = [self._name(event.variable, event.path) + part, what, place, thread]
-        for i, cell in enumerate(cells):
-            self._columns[i] = max(self._columns[i], min(len(cell), self._limits[i]))
-        return event, cells, (before, after)
+    # ---- events -----------------------------------------------------------------------------------------------------
 
-    def _event(self, event: Event, cells: list[str], sides: tuple[str, str]) -> Iterator[str]:
-        variable, what, place, thread = cells
-        padding = [" " * max(0, width - len(cell)) for width, cell in zip(self._columns, cells, strict=True)]
-        if event.changed:
-            what = f"{self._paint('old', sides[0])} {self._arrow} {self._paint('new', sides[1])}"
-        else:
-            what = self._paint("same", what)
+    def _row(self, event: Event) -> _Row:
+        """The event's texts; widens the columns for them, so that a batch stands in line from its first line on."""
+        part, before, after = change(event, self._max_side if event.changed else self._max_same)
+        row = _Row(
+            event, before, after, named(self._name(event.variable, event.path), part),
+            f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)",
+            "  ".join(text for _, text in self._place(event.site, event.exact, event.call)), self._thread(event),
+        )  # fmt: skip
+        columns = self._columns
+        for i, text in enumerate(row[3:]):
+            if len(text) > columns[i] < self._limits[i]:
+                columns[i] = min(width(text), self._limits[i])
+                self._fit_columns()
+        return row
+
+    def _fit_columns(self) -> None:
+        """What is left of them where a line has less room: first the change gets narrower, then name and place."""
+        fitted = list(self._columns)
+        more = INDENT + sum(fitted) + 6 - self._width
+        for i in (1, 0, 2):
+            less = max(0, min(more, fitted[i] - 10))
+            fitted[i] -= less
+            more -= less
+        self._fitted = fitted
+
+    def _event(self, row: _Row) -> Iterator[str]:
+        """One line if it fits: variable, change, place, thread, and the statement or the beginning of it."""
+        event, _, _, variable, what, place, thread = row
+        sizes = [width(text) for text in (variable, what, place, thread)]
+        left = self._width - INDENT - 6 - sum(sizes)
+        if left < 0:
+            yield from self._flow(event.time_ns, self._cells(row, sizes))
+            return
+        pads = []
+        for size, column in zip(sizes, self._fitted, strict=True):
+            pad = column - size if 0 < column - size <= left else 0
+            left -= pad
+            pads.append(" " * pad)
         where, _, function = place.partition("  ")
-        place = self._paint("site", where) + (f"  {self._paint('function', function)}" if function else "")
+        said = f"  {self._paint('function', function)}" if function else ""
         line = (
-            f"{self._paint('time', self._time(event.time_ns))}  {self._paint('variable', variable)}{padding[0]}  "
-            f"{what}{padding[1]}  {place}{padding[2]}  {self._paint('thread', thread)}"
+            f"{self._paint('time', self._time(event.time_ns))}  {self._paint('variable', variable)}{pads[0]}  "
+            f"{self._changed(row)}{pads[1]}  {self._paint('site', where)}{said}{pads[2]}  "
+            f"{self._paint('thread', thread)}"
         )
         if event.context is None:
             yield line
             return
-        outcome = event.context.outcome
-        end = f"{clean(outcome)}: " if _is_undone(outcome) else ""
-        statement = brief(f"{event.context.driver}: {event.context.statement}", max(1000, self._max_statement))
-        used = 12 + 2 + sum(max(len(c), w) + 2 for c, w in zip(cells, self._columns, strict=True))
-        yield from self._with_sql(f"{line}{padding[3]}", used, 28, end, statement, self._max_statement)
-
-    def _with_sql(self, line: str, used: int, room: int, end: str, statement: str, most: int) -> Iterator[str]:
-        """A line of ``used`` columns and a statement with what became of it: behind it, or below if there is less
-        ``room`` than that."""
-        below = self._width is not None and self._width - used < room
-        if self._width is not None:
-            most = self._width - (14 if below else used)
-        statement = shorten(statement, max(20, most - len(end)))
-        sql = (self._paint("undone", end) if end else "") + self._paint("sql", statement)
-        if below:
-            yield line.rstrip()
-            yield f"{'':14}{sql}"
+        end, statement = self._statement(event.context, max(left - 2, self._room))
+        if left - 2 >= min(SQL_LEAST, width(end + statement)):
+            yield f"{line}{pads[3]}  {self._sql(end, statement).fitted(left - 2)}"
         else:
-            yield f"{line}  {sql}"
+            yield line
+            yield " " * INDENT + self._sql(end, statement).fitted(self._room)
+
+    def _cells(self, row: _Row, sizes: list[int]) -> list[Cell]:
+        """The same for several lines."""
+        event, left = row.event, self._width - INDENT - 4 - sum(sizes[:3])
+        aligned = []
+        for size, column in zip(sizes, self._fitted, strict=True):
+            pad = column - size if 0 < column - size <= left else 0
+            left -= pad
+            aligned.append(size + pad)
+        cells = [
+            Cell(row.variable, self._painter("variable"), both_ends, aligned[0]),
+            Cell(row.what, lambda text: self._changed(row), column=aligned[1]),
+            *self._places(self._place(event.site, event.exact, event.call), aligned[2]),
+            Cell(row.thread, self._painter("thread"), both_ends),
+        ]
+        if event.context is not None:
+            cells.append(self._sql(*self._statement(event.context, self._room)))
+        return cells
+
+    def _changed(self, row: _Row) -> str:
+        if not row.event.changed:
+            return self._paint("same", row.what)
+        return f"{self._paint('old', row.before)} {self._arrow} {self._paint('new', row.after)}"
+
+    def _statement(self, context: Context, limit: int) -> tuple[str, str]:
+        """What became of a statement, if that must be said, and the statement."""
+        end = f"{clean(context.outcome)}: " if _is_undone(context.outcome) else ""
+        return end, brief(f"{context.driver}: {context.statement}", min(self._max_statement, limit))
+
+    def _sql(self, end: str, statement: str) -> Cell:
+        """A statement, with what became of it."""
+
+        def paint(text: str) -> str:
+            undone = self._paint("undone", text[: len(end)]) if end else ""
+            return undone + self._paint("sql", text[len(end) :])
+
+        return Cell(end + statement, paint, least=SQL_LEAST)
+
+    def _flow(self, time_ns: int, cells: Sequence[Cell]) -> Iterator[str]:
+        return flow([Cell(self._time(time_ns), self._painter("time")), *cells], self._width, INDENT)
+
+    def _painter(self, role: Role) -> Callable[[str], str]:
+        return lambda text: self._paint(role, text)
+
+    # ---- what became of statements ----------------------------------------------------------------------------------
 
     def _outcome(self, record: Outcome) -> Iterator[str]:
         written, undone = self._written.take(record), _is_undone(record.outcome)
         count = len(record.contexts)
         head = f"{clean(record.outcome)}: {'1 statement' if count == 1 else f'{count:,} statements'}"
-        shown = [self._net(writes) for writes in islice(written.variables.values(), VARIABLES)]
-        middle = ", under which were written: " if shown else f", under which {record.events:,} events were reported"
-        used = 14 + len(head) + len(middle) + sum(len("".join(parts)) + 3 for parts in shown)
-        while self._width is not None and used > self._width - 12 and len(shown) > 1:
-            used -= len("".join(shown.pop())) + 3
-        rest = len(written.variables) - len(shown)
-        tail = f", and {rest:,} more" if rest else ""
-        if shown and (known := sum(writes.count for writes in written.variables.values())) < record.events:
-            tail += f" (of the last {known:,} of {record.events:,} events)"
-        painted = ", ".join(
-            f"{self._paint('variable', name)} {self._paint('old' if undone else 'same', values)}{times}"
-            for name, values, times in shown
-        )
+        shown = [self._net(writes, undone) for writes in islice(written.variables.values(), VARIABLES)]
+        middle = "under which were written:" if shown else f"under which {record.events:,} events were reported"
         role: Role = "undone" if undone else "life"
-        line = f"{self._paint('time', self._time(record.time_ns))}  {self._paint(role, head)}{middle}{painted}{tail}"
+        cells = [Cell(head + ",", lambda text: self._paint(role, text[:-1]) + text[-1:], both_ends)]
+        cells += [Cell(middle, gap=1), *shown]
+        rest = len(written.variables) - VARIABLES
+        if rest > 0:
+            cells.append(Cell(f"and {rest:,} more", gap=1))
+        if shown and (known := sum(writes.count for writes in written.variables.values())) < record.events:
+            cells.append(Cell(f"(of the last {known:,} of {record.events:,} events)", gap=1))
+        cells[2 : 2 + len(shown)] = [
+            cell._replace(text=f"{cell.text},") if number + 1 < len(shown) or rest > 0 else cell
+            for number, cell in enumerate(shown)
+        ]
         if written.statements:
             listed = self._list(written.statements)
-            yield from self._with_sql(line, used + len(tail), len(listed), "", listed, 2 * self._max_statement)
-        else:
-            yield line
+            cells.append(Cell(listed, self._painter("sql"), least=min(width(listed), self._room)))
+        yield from self._flow(record.time_ns, cells)
 
-    def _net(self, writes: Writes) -> tuple[str, str, str]:
-        """(variable, from the first value to the last, how many writes if several)."""
+    def _net(self, writes: Writes, undone: bool) -> Cell:
+        """A variable, from the first value to the last, and how many writes if several."""
         event = writes.net()
-        part, before, after = change(event, self._max_value // 2)
+        part, before, after = change(event, self._max_side // 2)
+        name = named(self._name(event.variable, event.path), part)
         values = f"{before} {self._arrow} {after}" if event.changed else after
         times = f" ({writes.count:,} writes)" if writes.count > 1 else ""
-        return self._name(event.variable, event.path) + part, values, times
+        name = both_ends(name, max(8, self._room - width(values) - len(times) - 2))
+
+        def paint(text: str) -> str:
+            rest = text[len(name) + 1 + len(values) :]
+            return f"{self._paint('variable', name)} {self._paint('old' if undone else 'same', values)}{rest}"
+
+        return Cell(f"{name} {values}{times}", paint, gap=1)
 
     def _list(self, statements: Counter[tuple[str, str]]) -> str:
         """``sqlite3: INSERT INTO orders VALUES (?) x2; DELETE FROM stock``."""
         texts, before = [], ""
+        limit = (
+            self._max_statement if not self._terminal else self._room // 2 if len(statements) > 1 else self._room - 16
+        )
         for (driver, statement), count in statements.most_common(STATEMENTS):
-            text = brief(statement, self._max_statement // 2) + (f" x{count:,}" if count > 1 else "")
+            text = brief(statement, limit) + (f" x{count:,}" if count > 1 else "")
             texts.append(text if driver == before else f"{clean(driver)}: {text}")
             before = driver
         rest = len(statements) - len(texts)
         return "; ".join(texts) + (f"; and {rest:,} more" if rest else "")
 
+    # ---- everything else --------------------------------------------------------------------------------------------
+
     def _other(self, record: Record) -> Iterator[str]:
-        time_ = self._paint("time", self._time(record.time_ns))
         if isinstance(record, Watched):
-            variable = record.variable
-            kind = clean(variable.serializer or "bytes")
-            place = self._place(variable.watched_at, True)
-            value = shorten(_value(record.value, self._max_value), self._max_value)
-            text = f"{self._paint('variable', self._name(variable.name))} is watched: {value}  ({kind})"
-            yield f"{time_}  {text}  {self._paint('site', place)}".rstrip()
+            yield from self._watched(record)
         elif isinstance(record, Unwatched):
-            text = f"watch of {self._name(record.variable)} ended"
-            yield f"{time_}  {self._paint('life', text)}"
+            yield from self._sentence(record.time_ns, "life", f"watch of {self._short_name(record.variable)} ended")
         elif isinstance(record, Lost):
             stores = "1 store" if record.count == 1 else f"{record.count:,} stores"
-            whose = f" of {self._name(record.variable)}" if record.variable else ""
-            yield f"{time_}  {self._paint('lost', f'LOST {stores}{whose}: {clean(record.reason)}')}"
+            whose = f" of {self._short_name(record.variable)}" if record.variable else ""
+            yield from self._sentence(record.time_ns, "lost", f"LOST {stores}{whose}: {clean(record.reason)}")
         elif isinstance(record, Outcome):
             yield from self._outcome(record)
         elif isinstance(record, Notice):
-            yield f"{time_}  {self._paint('notice', clean(record.text))}"
+            yield from self._sentence(record.time_ns, "notice", clean(record.text))
+
+    def _watched(self, record: Watched) -> Iterator[str]:
+        variable, value = record.variable, record.value
+        kind, whose = clean(variable.serializer or "bytes"), self._name(variable.name)
+        if value is None and record.part is not None:
+            value, whose = record.part.new, named(whose, clean(record.part.name))
+            kind += f", {variable.size:,} bytes"
+        said = " is watched:"
+        whose = both_ends(whose, self._room - len(said))
+        name = Cell(whose + said, lambda text: self._paint("variable", whose) + said)
+        shown = shorten(value_text(value, self._max_value), self._max_value)
+        cells = [name, Cell(shown, gap=1), Cell(f"({kind})", shorten=both_ends)]
+        yield from self._flow(record.time_ns, [*cells, *self._places(self._place(variable.watched_at, True))])
+
+    def _sentence(self, time_ns: int, role: Role, text: str) -> Iterator[str]:
+        head = f"{self._paint('time', self._time(time_ns))}  "
+        for line in wrap(text, self._room):
+            yield head + self._paint(role, line)
+            head = " " * INDENT
 
     def _time(self, time_ns: int) -> str:
         return f"{_clock(time_ns // 1_000_000_000)}.{time_ns // 1_000_000 % 1000:03d}"
@@ -356,12 +367,30 @@ class Lines:
         joint = "" if not path or path.startswith("[") else "."
         return clean(f"{variable}{joint}{path or ''}")
 
-    def _place(self, site: Site | None, exact: bool) -> str:
+    def _short_name(self, variable: str) -> str:
+        return both_ends(self._name(variable), self._room)
+
+    def _place(self, site: Site | None, exact: bool, call: Call | None = None) -> list[tuple[Role, str]]:
+        """File and line, function, call; those that there are."""
+        found: list[tuple[Role, str]] = []
         if site is None or not site.file:
-            return "(unknown place)"
-        path = short_path(site.file, self._directory, self._width is None)
-        line = f":{site.line}" if site.line else ""
-        return f"{path}{line}{'' if exact else '?'}  {clean(site.function)}".rstrip()
+            found.append(("site", "(unknown place)"))
+        else:
+            path = short_path(site.file, self._directory, not self._terminal)
+            found.append(("site", f"{path}{f':{site.line}' if site.line else ''}{'' if exact else '?'}"))
+            if site.function:
+                found.append(("function", clean(site.function)))
+        if call is not None:
+            found.append(("function", _call(call)))
+        return found
+
+    def _places(self, pieces: list[tuple[Role, str]], column: int = 0) -> list[Cell]:
+        """One cell, or several if together they are wider than a line."""
+        together = "  ".join(text for _, text in pieces)
+        if width(together) <= self._room:
+            painted = "  ".join(self._paint(role, text) for role, text in pieces)
+            return [Cell(together, lambda text: painted, column=column)]
+        return [Cell(text, self._painter(role), last_part if role == "site" else both_ends) for role, text in pieces]
 
     def _thread(self, event: Event) -> str:
         self._processes.add((event.pid, event.journal))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from memwatch_core.records import Event, Outcome
+from memwatch_core.records import Event, Outcome, Part
 
 MOST = 10_000
 """Of how many statements, and variables written under each, something is remembered: the oldest statements go first."""
@@ -18,6 +18,22 @@ LARGE = 1024
 def is_large(value: object) -> bool:
     """Whether a value takes so much memory that only a few of its kind may be kept."""
     return isinstance(value, bytes | bytearray | str | list | tuple | dict) and len(value) > LARGE
+
+
+def is_heavy(event: Event) -> bool:
+    """Whether an event has such values."""
+    part = event.part
+    return (
+        is_large(event.new) or is_large(event.old) or (part is not None and (is_large(part.new) or is_large(part.old)))
+    )
+
+
+def lightened(event: Event) -> Event:
+    """The event without values but those of a small part."""
+    part = event.part
+    if part is not None and (is_large(part.new) or is_large(part.old)):
+        part = Part(part.name, None, None)
+    return msgspec.structs.replace(event, old=None, new=None, part=part)
 
 
 @dataclass(slots=True)
@@ -34,7 +50,12 @@ class Writes:
         same = (first.offset, len(first.before)) == (last.offset, len(last.before))
         before = first.before if same else last.before
         changed = first.old != last.new or (first.old is None and before != last.after)
-        return msgspec.structs.replace(last, old=first.old, before=before, changed=changed)
+        part = last.part
+        if part is not None and first.part is not None and first.part.name == part.name:
+            part = Part(part.name, first.part.old, part.new)
+        elif first.old is not None and last.new is not None:
+            part = None  # the values show all that changed
+        return msgspec.structs.replace(last, old=first.old, before=before, changed=changed, part=part)
 
     def join(self, other: Writes) -> Writes:
         """Those of both."""
@@ -69,8 +90,8 @@ class WrittenUnder:
         if written is None:
             written = self._statements[event.pid, event.journal, context.id] = Written()
             written.statements[context.driver, context.statement] = 1
-        if is_large(event.new) or is_large(event.old):
-            event = msgspec.structs.replace(event, old=None, new=None)
+        if is_heavy(event):
+            event = lightened(event)
         key = event.variable_id, event.path
         writes = written.variables.get(key)
         if writes is None:

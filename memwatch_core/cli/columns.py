@@ -1,12 +1,19 @@
-"""Aligned columns, as plain in a pipe as on a terminal."""
+"""Aligned columns: in a pipe one line a row, on a terminal as many as it takes, none of them broken within a word."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
-from ..printed import clean
+from ..printed import NARROWEST, clean, terminal_width, width, wrap
+
+INDENT = 4
+"""Of what goes on below."""
+LEAST = 24
+"""Columns in which a text that is too long for one line is put behind the others; with fewer, it goes below."""
 
 
 def columns(
@@ -14,14 +21,60 @@ def columns(
 ) -> Iterator[str]:
     """Lines in which each column is as wide as its widest cell; the last is not padded. ``colors`` go by column."""
     every = [[clean(cell) for cell in row] for row in ([heading, *rows] if heading else rows)]
-    widths = [max(map(len, cells)) for cells in zip(*every, strict=True)]
+    widths = [max(map(width, cells)) for cells in zip(*every, strict=True)]
+    most = terminal_width(sys.stdout)
+    if most is not None:
+        ends = sorted(width(row[-1]) for row in every)
+        widths = _fitted(widths, max(most, NARROWEST), ends[len(ends) // 2])
     for number, row in enumerate(every):
-        cells = []
-        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            text = cell if i == len(row) - 1 else cell.ljust(width)
-            if heading and number == 0:
-                text = click.style(text, bold=True)
-            elif i < len(colors) and colors[i]:
-                text = click.style(text, fg=colors[i])
-            cells.append(text)
-        yield "  ".join(cells).rstrip()
+        plain: list[dict[str, Any]] = [{"fg": color} for color in (*colors, *[None] * len(row))]
+        styles = [{"bold": True}] * len(row) if heading and number == 0 else plain
+        yield from _row(row, widths, styles, None if most is None else max(most, NARROWEST))
+
+
+def _fitted(widths: list[int], most: int, usual: int) -> list[int]:
+    """Narrower columns, the widest first, if together they are wider than a line. The first stays, and so does the last
+    as wide as it is as a rule; if that is much, it goes below."""
+    widths, last = list(widths), usual + 2 if usual < LEAST else 0
+    while len(widths) > 2 and sum(widths[:-1]) + 2 * (len(widths) - 2) + last > most:
+        widest = max(range(1, len(widths) - 1), key=lambda i: widths[i])
+        if widths[widest] <= 8:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def _row(
+    row: Sequence[str], widths: Sequence[int], styles: Sequence[dict[str, Any]], most: int | None
+) -> Iterator[str]:
+    line, used, at = "", 0, 0
+    for i, cell in enumerate(row):
+        start = max(at, used + 2) if i else 0
+        at += widths[i] + 2
+        pieces = [cell]
+        if most is not None and cell and start + width(cell) > most:
+            least = max(LEAST, *map(width, cell.split(" ")))
+            if i and INDENT + width(cell) <= most and (i < len(row) - 1 or most - start < least):
+                yield line.rstrip()
+                line, used, start = "", 0, INDENT
+            elif i and most - start < least:
+                yield line.rstrip()
+                line, used, start = "", 0, INDENT
+                pieces = list(wrap(cell, most - INDENT))
+            else:
+                pieces = list(wrap(cell, most - start))
+        for number, piece in enumerate(pieces):
+            if number:
+                yield line.rstrip()
+                line, used = "", 0
+            line += " " * (start - used) + (click.style(piece, **styles[i]) if piece else "")
+            used = start + width(piece)
+    yield line.rstrip()
+
+
+def hanging(head: str, text: str, indent: int) -> Iterator[str]:
+    """A text behind what is ``indent`` columns wide, its further lines below its beginning."""
+    most = terminal_width(sys.stdout)
+    parts = [text] if most is None else wrap(text, max(most, NARROWEST, indent + LEAST) - indent)
+    for number, part in enumerate(parts):
+        yield (" " * indent if number else head) + part

@@ -13,7 +13,7 @@ from .. import config as configuration
 from ..config import Config
 from ..errors import ConfigError
 from ..printed import clean, escape_json, put
-from .columns import columns
+from .columns import columns, hanging
 
 
 @click.command("config")
@@ -28,7 +28,7 @@ def command(checked: str | None, file: str | None, as_json: bool) -> None:
 
     \b
     memwatch config
-    memwatch config --check memwatch.toml      exit status 2, and a line for each thing that is wrong
+    memwatch config --check memwatch.toml     exit status 2, a line for each thing that is wrong
     MEMWATCH_CORE_TRACKER=readonly memwatch config
     """
     effective = _examine(file if checked is None else checked)
@@ -41,7 +41,9 @@ def command(checked: str | None, file: str | None, as_json: bool) -> None:
         put(escape_json(json.dumps(shown)))
         return
     file_used = clean(str(effective.file or "none (no memwatch.toml, no [tool.memwatch] in a pyproject.toml)"))
-    put(f"file: {file_used}\n")
+    for line in hanging("file: ", file_used, len("file: ")):
+        put(line)
+    put()
     rows = [(key, _text(value), source.where) for key, value, source in effective.items()]
     for line in columns(rows, ("setting", "value", "source"), ("cyan", None, None)):
         put(line)

@@ -9,6 +9,7 @@ import click
 
 from .. import config as configuration
 from ..printed import clean, escape_json, put
+from .columns import hanging
 
 MARKS = {"ok": ("ok", "green"), "note": ("note", None), "warning": ("warning", "yellow"), "problem": ("PROBLEM", "red")}
 
@@ -35,9 +36,11 @@ def command(file: str | None, as_json: bool) -> None:
             put(escape_json(json.dumps(dataclasses.asdict(check))))
             continue
         mark, color = MARKS[check.state]
-        put(f"{click.style(f'{mark:7}', fg=color)}  {clean(check.name):19}  {clean(check.found)}")
-        if check.remedy:
-            put(f"{'':30}-> {clean(check.remedy)}")
+        head = f"{click.style(f'{mark:7}', fg=color)}  {clean(check.name):19}  "
+        for line in hanging(head, clean(check.found), 30):
+            put(line)
+        for line in hanging(f"{'':30}-> ", clean(check.remedy), 33) if check.remedy else ():
+            put(line)
     if problems:
         count = "1 problem" if problems == 1 else f"{problems} problems"
         put(f"\n{count}: MemWatch, or what you asked of it, can't work.", err=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
 
 import click
+
+from memwatch_plugins.text import named
 
 from ..config import suggest
 from ..records import Event, Lost, Record, Unwatched, Watched
@@ -33,8 +35,11 @@ class Filters:
         since: int | None = None,
         outcomes: Iterable[str] = (),
     ) -> None:
+        variables = tuple(variables)
         self._variables = [_Wanted("--variable", text, _variable(text), _full_name) for text in variables]
         self._since = since
+        self.by_part = any("." in text or "[" in text for text in variables)
+        """A filter may be for a part of a value: then :attr:`wanted` goes by what a store touched, too."""
         kinds = [
             self._variables,
             [
@@ -112,6 +117,9 @@ class _Wanted:
         )
         start = f"{self._option} {self._text!r}: "
         if self._option == "--variable":
+            of = max((name for name in self._seen if self._text.startswith((f"{name}.", f"{name}["))), default="")
+            if of:
+                return f"{start}nothing was written to this part of {of}"
             return f"{start}no variable has this name{listed}"
         if self._option == "--thread":
             return f"{start}no thread of this name, or id, wrote anything{listed}"
@@ -134,8 +142,44 @@ def _file_of(event: Event) -> str:
     return "" if event.site is None else event.site.file.rpartition("/")[2]
 
 
+_RANGE = re.compile(r"(.+)\[(\d{1,18})(?::(\d{1,18}))?\]")
+"""``grid[3]``, ``buffer[0:16]``, ``order.tag[0:4]``."""
+
+
 def _variable(text: str) -> Test:
-    return lambda event: text in (event.variable, full := _full_name(event)) or fnmatchcase(full, text)
+    """A variable's name, a pattern, or a part as events show it: then all that wrote to a byte or element of it."""
+    wanted = _span(text)
+
+    def test(event: Event) -> bool:
+        full = _full_name(event)
+        if text in (event.variable, full) or fnmatchcase(full, text):
+            return True
+        part = event.part
+        if part is not None and named(full, part.name) == text:
+            return True
+        if not text.startswith(full + ".") and not text.startswith(full + "["):
+            return False
+        if part is None:  # all of it was written
+            return hasattr(event.new, "__len__")
+        fields = [f".{name}" for name in part.new] if isinstance(part.new, Mapping) else [part.name]
+        return any(_overlap(full + name, text, wanted) for name in fields)
+
+    return test
+
+
+def _overlap(touched: str, text: str, wanted: tuple[str, int, int]) -> bool:
+    if touched == text or touched.startswith(text + "[") or text.startswith(touched + "["):
+        return True  # one lies in the other
+    name, first, last = _span(touched)
+    return any(name == of and first < stop and start < last for of, start, stop in (wanted, _span(wanted[0])))
+
+
+def _span(text: str) -> tuple[str, int, int]:
+    """``grid[3]`` is ("grid", 3, 4); what has no number is nowhere."""
+    place = _RANGE.fullmatch(text)
+    if place is None:
+        return text, 0, 0
+    return place[1], int(place[2]), int(place[3] or int(place[2]) + 1)
 
 
 def _thread(text: str) -> Test:

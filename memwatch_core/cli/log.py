@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -10,6 +9,7 @@ from itertools import islice
 
 import click
 
+from memwatch_plugins.layout import terminal_width
 from memwatch_plugins.text import Lines, Role
 
 from .. import config as configuration
@@ -37,7 +37,9 @@ _COLORS: dict[Role, dict[str, object]] = {
 
 @click.command("log")
 @click.argument("session", required=False)
-@click.option("--variable", "-v", "variables", multiple=True, metavar="NAME", help="Name, or a pattern such as 'tot*'.")
+@click.option(
+    "--variable", "-v", "variables", multiple=True, metavar="NAME", help="Name, pattern ('tot*') or part ('grid[3]')."
+)
 @click.option("--thread", "-t", "threads", multiple=True, metavar="NAME|TID", help="Thread that wrote.")
 @click.option("--sql", "statements", multiple=True, metavar="TEXT", help="Part of a statement or its hash; '*': any.")
 @click.option("--rolled-back", is_flag=True, help="Only what was written under SQL that was rolled back in the end.")
@@ -77,12 +79,13 @@ def command(
     What was written in memory stays as it was written: memory knows no rollback.
 
     \b
-    memwatch log --variable total                     who changed total?
+    memwatch log --variable total                 who changed total?
+    memwatch log --variable 'grid[8191]'          and who this element?
     memwatch log --line orders.py:41 --thread worker-1
     memwatch log --sql 'from orders' --last 20
-    memwatch log --rolled-back --variable total       what did a rollback leave in memory?
+    memwatch log --rolled-back --variable total   what did a rollback leave?
     memwatch log --outcome 'failed: IntegrityError'
-    memwatch log --since 5m --json | jq .new
+    memwatch log --since 5m --json | jq 'select(.seq) | .new'
     """
     from ..host import history
 
@@ -101,8 +104,8 @@ def command(
     seen = 0
     damaged: list[str] = []
     tail = None
-    if last:
-        last = min(last, sys.maxsize)
+    last = min(last, sys.maxsize) if last else None
+    if last and not wanted.by_part:
         tail = history.last(path, last, wanted.wanted, wanted.since, wanted, by_outcome=bool(outcomes))
         if tail is None or (tail.seen and wanted.failed()):
             tail = None  # what it could have been meant for is listed in the order of time
@@ -163,11 +166,12 @@ def _show(batches: Iterable[list[Record]], as_json: bool) -> int:
 
 def _lines() -> Lines:
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+    width = terminal_width(sys.stdout)
+    arrow = "→" if utf8 and width is not None else "->"
     if not shows_colours(sys.stdout):
-        return Lines(width=width or None)
+        return Lines(width=width, arrow=arrow)
 
     def paint(role: Role, text: str) -> str:
         return click.style(text, **_COLORS.get(role, {}))  # type: ignore[arg-type]
 
-    return Lines(width=width or None, paint=paint, arrow="→" if utf8 else "->")
+    return Lines(width=width, paint=paint, arrow=arrow)

@@ -38,8 +38,8 @@ def _trackers(context: click.Context, parameter: click.Parameter, word: str) -> 
 @click.command("run", cls=RunCommand, context_settings={"allow_interspersed_args": False})
 @click.option("--track-threads/--no-track-threads", default=None, help="Say which thread wrote.  [default: yes]")
 @click.option("--track-sql/--no-track-sql", default=None, help="Say which SQL statement was in force.  [default: no]")
-@click.option("--track-all-vars/--no-track-all-vars", default=None, help="Watch every variable. Not implemented yet.")
-@click.option("--track-locals/--no-track-locals", default=None, help="Watch local variables. Not implemented yet.")
+@click.option("--track-all-vars/--no-track-all-vars", default=None, hidden=True)
+@click.option("--track-locals/--no-track-locals", default=None, hidden=True)
 @click.option("--mutation-depth", metavar="FULL|START:STOP", help="Bytes whose mutation counts.  [default: FULL]")
 @click.option(
     "--tracker",

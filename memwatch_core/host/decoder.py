@@ -39,13 +39,15 @@ from ..journal.layout import VARIABLE as VARIABLE_SLOT
 from ..journal.reader import Block, JournalReader, Payloads, RawRecord
 from ..journal.session import JOURNAL_SUFFIX
 from ..journal.stores import DECODED, Stop, Stores
-from ..records import Event, Lost, Notice, Outcome, Record, Serializer, Site, Unwatched, Variable, Watched
+from ..records import Event, Extent, Lost, Notice, Outcome, Part, Record, Serializer, Site, Unwatched, Variable, Watched
 from .kept import Kept, Share, cut
 from .outcomes import final_outcomes
 from .statements import Contexts
 
 VALUE_LIMIT = 1 << 16
-"""Variables larger than this are reported by the bytes that changed alone: ``old`` and ``new`` are None."""
+"""Values of more bytes than this are never decoded as a whole, but by the part that a store touched."""
+BEGINNING = 1024
+"""Bytes of such a value that are decoded when it is announced."""
 BATCH_BYTES = 1 << 23
 """A batch of records ends when its values came to this many bytes."""
 BATCH_RECORDS = 4096
@@ -132,7 +134,7 @@ class JournalDecoder:
         self.pid, self.runtime = header.pid, header.runtime
         self._serializers = serializers
         self.journal = self.reader.path.name.removesuffix(JOURNAL_SUFFIX)
-        self._stores = Stores(Event, self.pid, self.runtime, ORIGINS, call, self.journal)
+        self._stores = Stores(Event, Part, self.pid, self.runtime, ORIGINS, call, self.journal)
         self._watches: dict[int, _Watch] = {}
         self.contexts = Contexts(self._stores, outcomes)
         self._named: dict[int, int] = {}
@@ -348,12 +350,16 @@ class JournalDecoder:
             site, meta.thread_ident, meta.thread, self.journal,
         )  # fmt: skip
         serializer = self._serializers.get(meta.serializer)
-        decode = serializer.decode if serializer is not None else None if meta.serializer or not size else _as_bytes
-        large = size > VALUE_LIMIT or watch.repeated
-        watch.followed = self._share.follow(0 if large else size, watch.followed)
-        form = serializer.format if serializer is not None else None
+        if serializer is None:
+            serializer = None if meta.serializer or not size else _AS_BYTES
+        follow = 0 if watch.repeated else size
+        watch.followed = self._share.follow(follow, watch.followed)
+        decode, form, part = (serializer.decode, serializer.format, serializer.part) if serializer else (None,) * 3
+        if size > VALUE_LIMIT:
+            decode = None
         path = None if meta.path is None else cut(meta.path)
-        self._stores.define(variable, path, decode, form, not large and watch.followed == size, provisional)
+        followed = not watch.repeated and watch.followed == size
+        self._stores.define(variable, path, decode, form, part, followed, provisional)
         watch.shown = variable
         return variable
 
@@ -379,8 +385,10 @@ class JournalDecoder:
     def _announce(self, ident: int, watch: _Watch, time: int, out: list[Record]) -> None:
         if watch.shown is not None:
             watch.announced = True
-            self._made += DECODED * watch.followed
-            out.append(Watched(time, watch.shown, self._stores.value(ident)))
+            large = watch.shown.size > VALUE_LIMIT
+            self._made += DECODED * min(watch.followed, BEGINNING if large else VALUE_LIMIT)
+            part = self._stores.part(ident, 0, BEGINNING) if large else None
+            out.append(Watched(time, watch.shown, self._stores.value(ident), part))
 
     def _introduce(self, record: RawRecord, out: list[Record]) -> None:
         """A STORE to a variable that has not been announced, or is not even known."""
@@ -540,8 +548,15 @@ def _flag_names(flags: int) -> tuple[str, ...]:
     return tuple(name for bit, name in FLAGS.items() if flags & bit)
 
 
-def _as_bytes(data: bytes, options: Mapping[str, Any]) -> bytes:
-    return data
+def _refuse(*args: Any) -> Any:
+    raise TypeError("only for reading")
+
+
+_AS_BYTES = Serializer(
+    "", "bytes that no serializer is named for", lambda value: False, _refuse, _refuse,
+    decode=lambda data, options: data,
+    part=lambda start, stop, options: Extent(f"[{start}:{stop}]", start, stop, bytes),
+)  # fmt: skip
 
 
 def _short(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """How much of a session is kept in memory: as much as its journals take on disk, and a fixed number of bytes more.
 
-A variable takes 64 bytes of a journal, and may claim to have 64 KiB. What is kept of values is therefore counted, for
+A variable takes 64 bytes of a journal, and may claim to have any size. What is kept of values is therefore counted, for
 all journals of a session together; a variable for which there is no room is followed by the bytes that stores touch.
 """
 

@@ -180,7 +180,8 @@ def _ending(status: int) -> str:
 
 
 def _conclude(summary: Summary, folder: Path, config: Config, end: str) -> None:
-    say(f"{summary.sentence()} ({end})")
+    together = f"({end})".replace(" ", "\t")
+    say(f"{summary.sentence()} {together}")
     for line in summary.lines():
         say(f"  {line}")
     if summary.unread:
@@ -190,7 +191,7 @@ def _conclude(summary: Summary, folder: Path, config: Config, end: str) -> None:
     with suppress(OSError):  # the working folder may be gone
         relative = os.path.relpath(folder)
         shown = shown if relative.startswith("..") else relative
-    say(f"session {shown}; read it again with: memwatch log{'' if _is_found(config) else f' {shown}'}")
+    say(f"session {shown}; read it again with: memwatch\tlog{'' if _is_found(config) else f' {shown}'}")
 
 
 def _is_found(config: Config) -> bool:

@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
-import msgspec
-
+from memwatch_plugins.layout import both_ends
 from memwatch_plugins.text import change, clean, short_path
-from memwatch_plugins.written import is_large
+from memwatch_plugins.written import is_heavy, lightened
 
 from ..records import Event, Lost, Outcome, Record, Unwatched, Watched
 
@@ -22,6 +21,8 @@ _context = attrgetter("context")
 
 MOST = 12
 """Variables that are listed one by one."""
+NAME = 40
+"""Columns of a name."""
 ENDED = 10_000
 """Watches that have ended are kept apart up to this many; then only the ``MOST`` that were written most are."""
 
@@ -75,7 +76,7 @@ class Summary:
         self.threads.update(map(_thread, events))
         last = dict(zip(map(_variable, events), events, strict=True))
         self._last.update(last)
-        self._large.update(key for key, event in last.items() if is_large(event.new) or is_large(event.old))
+        self._large.update(key for key, event in last.items() if is_heavy(event))
         if len(self._large) > 2 * MOST:
             self._lighten()
         contexts = {id(context): event for event, context in zip(events, map(_context, events), strict=True) if context}
@@ -114,7 +115,7 @@ class Summary:
         most = heapq.nlargest(MOST, self._large, key=lambda key: self.writes[key])
         for key in self._large.difference(most):
             if key in self._last:
-                self._last[key] = msgspec.structs.replace(self._last[key], old=None, new=None)
+                self._last[key] = lightened(self._last[key])
         self._large = set(most)
 
     def sentence(self) -> str:
@@ -142,16 +143,17 @@ class Summary:
         return lost + (gone if self.unread else "")
 
     def lines(self) -> Iterator[str]:
-        """One for each of the variables that were written most: how often, and by whom last."""
+        """One for each of the variables that were written most: how often, and by whom last. A tab is a blank at which
+        no line ends."""
         rows: list[tuple[str, str, str]] = []
         for key, count in self.writes.most_common(MOST):
             event = self._last[key]
             part, before, after = change(event, 32)
             what = f"{part.removeprefix('.')} {before} -> {after}".lstrip() if event.changed else f"{after} (unchanged)"
             site, thread = event.site, clean(event.thread)
-            place = f" at {short_path(site.file)}:{site.line} {clean(site.function)}" if site else ""
-            who = f" in {thread}" if thread else ""
-            rows.append((clean(event.variable), _count(count, "write"), f"last {what}{place}{who}"))
+            place = f" at {short_path(site.file)}:{site.line}\t{clean(site.function)}" if site else ""
+            who = f" in\t{thread}" if thread else ""
+            rows.append((both_ends(clean(event.variable), NAME), _count(count, "write"), f"last {what}{place}{who}"))
         widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
         for name, writes, last in rows:
             yield f"{name:<{widths[0]}}  {writes:>{widths[1]}}, {last}"

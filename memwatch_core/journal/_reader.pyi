@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ..journal.stores import PythonStores
-from ..records import Call, Context, Event, Record, Site
+from ..records import Call, Context, Event, Part, Record, Site
 
 class Stores(PythonStores): ...
 
@@ -14,6 +14,7 @@ class Lines:
         site: type[Site],
         context: type[Context],
         call: type[Call],
+        part: type[Part],
         record: Callable[[object], bytes],
         value: Callable[[object, int], bytes],
     ) -> None: ...

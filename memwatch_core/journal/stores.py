@@ -6,6 +6,7 @@ meant, and ``memwatch_core.journal._reader.Stores`` in C, several times faster. 
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from ..records import Call, Context, Event, Origin, Site, Variable
+from ..records import Call, Context, Event, Extent, Origin, Part, Site, Variable
 from . import layout
 from .layout import Flag, Kind
 
@@ -21,9 +22,12 @@ DECODED = 16
 """A value that a serializer made takes up to this many times the bytes that it was made of: a list of numbers does."""
 LARGE = 1 << 14
 """Bytes of a value that isn't kept from one batch to the next."""
+MAPPED = 1 << 16
+"""Bytes of a variable from which on its shadow takes memory only where something was written to it."""
 
 Decode = Callable[[bytes, Mapping[str, Any]], Any]
 Wanted = Callable[[Event], bool]
+FindPart = Callable[[int, int, Mapping[str, Any]], Extent | None]
 
 
 class Stop(IntEnum):
@@ -50,7 +54,8 @@ class _State:
     variable: Variable
     path: str | None = None
     decode: Decode | None = None
-    shadow: bytearray | None = None
+    part: FindPart | None = None
+    shadow: bytearray | mmap.mmap | None = None
     provisional: bool = False
     value: Any = None
     fresh: bool = False
@@ -83,6 +88,7 @@ class PythonStores:
     def __init__(
         self,
         event: type[Event],
+        part: type[Part],
         pid: int,
         runtime: str,
         origins: Mapping[int, Origin],
@@ -91,7 +97,8 @@ class PythonStores:
     ) -> None:
         self.seq = 0
         """STORE records seen so far; may be set when some can't be."""
-        self._make, self._pid, self._runtime, self._journal = event, pid, runtime, journal
+        self._make, self._make_part = event, part
+        self._pid, self._runtime, self._journal = pid, runtime, journal
         self._origins, self._call = origins, call
         self._variables: dict[int, _State] = {}
         self._sites: dict[int, Site] = {}
@@ -113,13 +120,16 @@ class PythonStores:
         path: str | None,
         decode: Decode | None,
         format: str | None,
+        part: FindPart | None,
         shadow: bool,
         provisional: bool,
     ) -> None:
         """Adds a variable, or says more of one (its bytes are kept). ``decode`` None: its values are None. ``format``:
-        the value is one number. Without ``shadow`` its bytes are not followed: values are None, gaps not found."""
+        the value is one number. ``part``: what tells the part that a store touched. Without ``shadow`` its bytes are
+        not followed: values are None (of a part as well, unless the store covers it), gaps not found."""
         state = self._variables.setdefault(variable.id, _State(variable))
         state.variable, state.path, state.decode, state.provisional = variable, path, decode, provisional
+        state.part = part
         state.weight = DECODED
         if decode is not None and _is_number(format, variable.size):
             state.weight = 1
@@ -128,10 +138,8 @@ class PythonStores:
         state.value, state.fresh = None, False
         if not shadow:
             state.shadow = None
-        elif state.shadow is None:
-            state.shadow = bytearray(variable.size)
-        elif len(state.shadow) != variable.size:
-            state.shadow = state.shadow[: variable.size].ljust(variable.size, b"\0")
+        else:
+            state.shadow = _resized(state.shadow, variable.size)
 
     def forget(self, ident: int) -> None:
         """The variable is gone; its id is not used again."""
@@ -155,6 +163,16 @@ class PythonStores:
         value = None if state is None else self._value(state)
         self._drop_large()
         return value
+
+    def part(self, ident: int, start: int, stop: int) -> Part | None:
+        """The part of a variable that the bytes [start, stop) lie in, as it is now; None if it has none."""
+        state = self._variables.get(ident)
+        extent = None if state is None else self._extent(state, start, stop - start)
+        if state is None or extent is None or state.shadow is None:
+            return None
+        return self._make_part(
+            extent.name, None, self._decoded(state, extent, state.shadow[extent.start : extent.stop])
+        )
 
     def site(self, ident: int, site: Site) -> None:
         """What STORE records call site ``ident`` from now on."""
@@ -229,14 +247,19 @@ class PythonStores:
             call = self._call(*layout.CALL.unpack_from(payload)) if skip else None
             before, after = payload[skip : skip + length], payload[skip + length : skip + 2 * length]
             old = new = None
-            if state.shadow is not None:
-                if not self._agrees(state, offset, before) and not resync:
-                    return index, Stop.GAP
-                self._put(state, offset, before)
-                old = self._value(state)
-                self._put(state, offset, after)
-                new = self._value(state)
+            if state.shadow is not None and not self._agrees(state, offset, before) and not resync:
+                return index, Stop.GAP
+            extent = self._extent(state, offset, length)
+            self._put(state, offset, before)
+            was = self._bytes_of(state, extent, offset, before)
+            old = self._value(state)
+            self._put(state, offset, after)
+            part = self._part(state, extent, was, self._bytes_of(state, extent, offset, after))
+            new = self._value(state)
+            if state.shadow is not None and state.decode is not None:
                 made += state.size * state.weight
+            if extent is not None:
+                made += 2 * DECODED * (extent.stop - extent.start)
             resync = False
             variable = state.variable
             self.seq += 1
@@ -248,7 +271,7 @@ class PythonStores:
                 offset, before, after, old, new, before != after,
                 not word >> 24 & (Flag.INEXACT | Flag.SITE_INEXACT),
                 self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
-                call, self._journal,
+                call, self._journal, part,
             )  # fmt: skip
             number, index = first + index, index + slots
             if self._sieve is not None and not self._is_shown(event, number):
@@ -290,6 +313,51 @@ class PythonStores:
             state.shadow[offset:stop] = data[: stop - offset]
             state.fresh = False
 
+    def _extent(self, state: _State, offset: int, length: int) -> Extent | None:
+        """Where the part lies that the bytes are of, if its serializer says so and can be right."""
+        stop = min(offset + length, state.size)
+        if state.part is None or offset >= stop:
+            return None
+        try:
+            found = state.part(offset, stop, state.variable.options)
+            if found is None:
+                return None
+            extent = Extent(*found)
+            if type(extent.name) is str and 0 <= extent.start <= offset and stop <= extent.stop <= state.size:
+                return extent
+        except Exception:
+            pass
+        self._fail(state)
+        return None
+
+    @staticmethod
+    def _bytes_of(state: _State, extent: Extent | None, offset: int, data: bytes) -> bytes | None:
+        """The bytes of a part; ``data`` is what a store at ``offset`` left (or found) there."""
+        if extent is None:
+            return None
+        if state.shadow is not None:
+            return bytes(state.shadow[extent.start : extent.stop])
+        covered = offset <= extent.start and extent.stop <= offset + len(data)
+        return data[extent.start - offset : extent.stop - offset] if covered else None
+
+    def _part(self, state: _State, extent: Extent | None, before: bytes | None, after: bytes | None) -> Part | None:
+        if extent is None:
+            return None
+        old = self._decoded(state, extent, before)
+        return self._make_part(extent.name, old, old if after == before else self._decoded(state, extent, after))
+
+    def _decoded(self, state: _State, extent: Extent, data: bytes | bytearray | None) -> Any:
+        try:
+            return None if data is None else extent.decode(bytes(data))
+        except Exception:
+            self._fail(state)
+            return None
+
+    def _fail(self, state: _State) -> None:
+        if not state.failed:
+            self._failures.append(state.variable.id)
+        state.failed = True
+
     def _value(self, state: _State) -> Any:
         if not state.fresh:
             state.value, state.fresh = None, True
@@ -299,10 +367,25 @@ class PythonStores:
                 try:
                     state.value = state.decode(bytes(state.shadow), state.variable.options)
                 except Exception:
-                    if not state.failed:
-                        self._failures.append(state.variable.id)
-                    state.failed = True
+                    self._fail(state)
         return state.value
+
+
+def _resized(shadow: bytearray | mmap.mmap | None, size: int) -> bytearray | mmap.mmap:
+    """A shadow of that size which holds what the old one did, and zeros behind it."""
+    if shadow is not None and len(shadow) == size:
+        return shadow
+    if isinstance(shadow, mmap.mmap) and size > MAPPED:
+        if size < len(shadow):
+            page = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+            shadow[size : min(page, len(shadow))] = bytes(min(page, len(shadow)) - size)
+        shadow.resize(size)
+        return shadow
+    made = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) if size > MAPPED else bytearray(size)
+    if shadow is not None:
+        kept = min(len(shadow), size)
+        made[:kept] = shadow[:kept]
+    return made
 
 
 def _number(format: str | None) -> str:

@@ -141,6 +141,30 @@ class SerializerContract(PluginContract):
             f"readers use format in place of decode: {record.format!r} gives {short[0]!r}, decode gives {shown(called)}"
         )
 
+    @given(data=st.data())
+    @_unhurried
+    def test_part_is_not_where_the_bytes_are(self, data: st.DataObject) -> None:
+        record = self.record
+        if record.part is None:
+            pytest.skip(
+                "the serializer has no part: stores are shown by the whole value, and large values by their bytes"
+            )
+        layout = self._layout(data.draw(self.values))
+        start = data.draw(st.integers(0, layout.size - 1))
+        stop = data.draw(st.integers(start + 1, layout.size))
+        extent = record.part(start, stop, json.loads(json.dumps(dict(layout.options))))
+        if extent is None:
+            return
+        name, first, last, decode = extent
+        where = f"part({start}, {stop}) of {layout.size} bytes gave {name!r}, bytes {first} to {last}"
+        assert type(name) is str, f"name the part by text: {where}"
+        assert 0 <= first <= start < stop <= last <= layout.size, f"the part must hold the bytes asked for: {where}"
+        made = data.draw(st.binary(min_size=1, max_size=last - first)) * (last - first)
+        try:
+            decode(made[: last - first])
+        except Exception as error:
+            pytest.fail(f"a part's decode must not raise on any {last - first} bytes: {error!r}; {where}")
+
     # ---- what it takes and what it refuses --------------------------------------------------------------------------
 
     @given(data=st.data())

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Event, Layout, Serializer, Sink, SqlDriver
+from memwatch_core.records import Event, Extent, Layout, Serializer, Sink, SqlDriver
 from memwatch_plugins.testing import SerializerContract, SinkContract, SqlDriverContract
 
 # ---- sinks -----------------------------------------------------------------------------------------------------------
@@ -232,6 +232,11 @@ class TestSerializerInOrder(SerializerCase):
 class TestSerializerWhoseDecodeRaises(SerializerCase):
     changed = {"decode": lambda data, options: decode(data, options) if data[3] in (0, 255) else 1 / 0}
     fails = ("test_decode_raises_on_the_bytes_of_another_program",)
+
+
+class TestSerializerWhosePartIsElsewhere(SerializerCase):
+    changed = {"part": lambda start, stop, options: Extent("[0]", 0, 4, bytes)}
+    fails = ("test_part_is_not_where_the_bytes_are",)
 
 
 class TestSerializerThatForgets(SerializerCase):

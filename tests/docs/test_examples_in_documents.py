@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import os
+import pty
 import re
+import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -98,3 +103,83 @@ def test_every_promise_has_a_test_that_is_there() -> None:
     rows = [line for line in text.splitlines() if line.startswith("| **")]
     assert len(rows) > 25
     assert not [row for row in rows if "`tests/" not in row]
+
+
+# ---- commands, and what they show ------------------------------------------------------------------------------------
+
+COLUMNS = 80
+CHANGING = (
+    (r"\b\d\d:\d\d:\d\d\.\d{3}\b", "12:00:00.000"),
+    (r"\b\d{8}-\d{6}-[0-9a-f]{6}\b", "20260101-120000-0a1b2c"),
+    (r"\b\d+-(python|node)\.mwj", r"42-\1.mwj"),
+    (r"\bprocess \d+", "process 42"),
+    (r"\(\d+\.\d\d s,", "(0.00 s,"),
+    (r"\bat 0x[0-9a-f]+", "at 0x0"),
+    (r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+Z)?", "2026-01-01 12:00:00"),
+    (r"uffd-sigbus|readonly", "uffd-sigbus"),
+    (r"preadv2", "preadv"),
+    (r"(?<=\S) {2,}", "  "),  # columns widen with what is there when the first line is written
+)
+"""What differs from run to run, and from machine to machine."""
+
+
+def sessions_of(document: Path) -> list[tuple[str, str]]:
+    """The files (name, text) and consoles ("", commands with what they show) of a document, in order."""
+    found = []
+    for language, block in re.findall(r"^```(python|toml|console)\n(.*?)^```", document.read_text(), re.M | re.S):
+        name = re.match(r"# ([\w-]+\.(?:py|toml))\b", block)
+        if language == "console":
+            found.append(("", block))
+        elif name:
+            found.append((name[1], block))
+    return found
+
+
+def shown(text: str) -> list[str]:
+    for pattern, instead in CHANGING:
+        text = re.sub(pattern, instead, text)
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def on_a_terminal(command: str, folder: Path) -> str:
+    """What a shell shows for it on a terminal of 80 columns, without colours."""
+    main, other = pty.openpty()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MEMWATCH_", "PYTHON"))}
+    child = subprocess.Popen(
+        ["sh", "-c", command], cwd=folder, stdin=subprocess.DEVNULL, stdout=other, stderr=other,
+        env=plain | {"PATH": path, "COLUMNS": str(COLUMNS), "NO_COLOR": "1", "TERM": "xterm", "LC_ALL": "C.UTF-8"},
+    )  # fmt: skip
+    os.close(other)
+    data = b""
+    with suppress(OSError):  # nobody has it open any more
+        while part := os.read(main, 1 << 16):
+            data += part
+    os.close(main)
+    child.wait(60)
+    return re.sub(r"\x1b\[[0-9;]*[mK]", "", data.decode().replace("\r", ""))
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if any(not name for name, _ in sessions_of(d))], ids=str)
+def test_commands_show_what_the_document_says(document: Path, tmp_path: Path) -> None:
+    for name, text in sessions_of(document):
+        if name:
+            (tmp_path / name).write_text(text)
+            continue
+        for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.M):
+            if "jq" in command and shutil.which("jq") is None:
+                continue
+            got, wanted = shown(on_a_terminal(command, tmp_path)), shown(expected)
+            assert got == wanted, f"{document.name}: $ {command}\n" + "\n".join(difflib.unified_diff(wanted, got))
+            assert all(len(line) <= COLUMNS for line in got), command
+
+
+def test_every_option_is_there_and_every_help_fits_eighty_columns(tmp_path: Path) -> None:
+    """And no option says that it isn't there yet."""
+    options = dict.fromkeys(["run", "log", "plugins", "config", "doctor"])
+    for command in options:
+        text = on_a_terminal(f"memwatch {command} --help", tmp_path)
+        assert all(len(line) <= COLUMNS for line in text.splitlines()), text
+        assert "not implemented" not in text.lower()
+        assert "track-all-vars" not in text
+        assert len(re.findall(r"^  .*?--[\w-]+", text, re.M)) >= 3

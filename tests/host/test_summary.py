@@ -59,8 +59,8 @@ def test_sentence_says_it_in_words() -> None:
     summary.write([Lost(0, 1, 3, "disk full")])
     assert summary.sentence().endswith("under 1 SQL statement; 3 stores LOST")
     assert list(summary.lines()) == [
-        "v2  1,499 writes, last 1498 -> 1499 at /x/program.py:3 work in t6",
-        "v1       1 write, last 0 -> 1 at /x/program.py:3 work in t5",
+        "v2  1,499 writes, last 1498 -> 1499 at /x/program.py:3\twork in\tt6",
+        "v1       1 write, last 0 -> 1 at /x/program.py:3\twork in\tt5",
     ]
 
 

@@ -77,6 +77,38 @@ def stores_to_halves(folder: Path) -> None:
         writer.save(folder)
 
 
+def stores_to_large_arrays(folder: Path) -> None:
+    """Of a gigabyte, says the file: small stores all over them, and sizes that change with each record."""
+    for pid, kind in ((5000, "Int8Array"), (5001, "Float64Array"), (5002, "DataView")):
+        writer = JournalWriter(pid=pid, runtime="node")
+        for ident, size in ((1, 1 << 30), (2, 100 << 20), (3, 1 << 17)):
+            describe(writer, ident, size, name=f"array{ident}", serializer="typedarray", options={"class": kind})
+            for at in range(2_000 * SOAK):
+                writer.store(ident, at * 50_001 % size, b"\0", b"\1")
+            writer.store(ident, size - 3_000, bytes(3_000), b"\1" * 3_000)
+        for number in range(1_000 * SOAK):
+            size = (100 << 20, 70_000, 8)[number % 3]
+            writer.metadata(2, name="array2", serializer="typedarray", size=size, options={"class": kind})
+            writer.store(2, size - 1, b"\0", b"\1")
+        for ident in range(10, 1_000 * SOAK):
+            describe(writer, ident, 100 << 20, name="x", serializer="typedarray", options={"class": kind})
+            writer.unregistered(ident)
+        writer.save(folder)
+
+
+def stores_to_long_fields(folder: Path) -> None:
+    """Stores at the borders of fields of a hundred megabytes, and to each of thousands of fields in turn."""
+    writer = JournalWriter()
+    size = 100 << 20
+    describe(writer, 1, size + 16, name="s", serializer="struct", options={"format": f"<q{size}sq"})
+    describe(writer, 2, 32_768, name="t", serializer="struct", options={"format": "<4096q"})
+    for number in range(2_000 * SOAK):
+        writer.store(1, size + 7, bytes(2), b"\1\2")
+        writer.store(1, 7, bytes(2), b"\1\2")
+        writer.store(2, number * 8 % 32_768, b"\0", b"\1")
+    writer.save(folder)
+
+
 def large_variables(folder: Path) -> None:
     """64 bytes of a file that say: I am 64 KiB."""
     for pid in range(4):
@@ -218,7 +250,8 @@ def settings_of_nonsense(folder: Path) -> None:
 SHAPES: dict[str, Callable[[Path], None]] = {
     shape.__name__: shape
     for shape in (
-        wide_format, many_formats, stores_to_an_array, stores_to_halves, large_variables, large_variables_written,
+        wide_format, many_formats, stores_to_an_array, stores_to_halves, stores_to_large_arrays,
+        stores_to_long_fields, large_variables, large_variables_written,
         long_names, parts_of_a_byte, deep_and_huge, savepoints, of_another_process, sparse, thousands,
         settings_of_nonsense,
     )

@@ -23,6 +23,7 @@ from memwatch_core.records import (
     Lost,
     Notice,
     Outcome,
+    Part,
     Record,
     Site,
     Unwatched,
@@ -58,10 +59,11 @@ CONTEXTS = st.none() | st.builds(
     database=TEXT,
     server=TEXT,
 )
+PARTS = st.none() | st.builds(Part, TEXT, VALUES, VALUES)
 EVENTS = st.builds(
     Event, st.integers(1, 2**64), TIMES, U32, TEXT, U32, TEXT, TEXT, U32, st.none() | TEXT,
     st.sampled_from(["announced", "store", "syscall", "kernel"]), U32, st.binary(max_size=40), st.binary(max_size=40),
-    VALUES, VALUES, st.booleans(), st.booleans(), SITES, CONTEXTS,
+    VALUES, VALUES, st.booleans(), st.booleans(), SITES, CONTEXTS, part=PARTS,
 )  # fmt: skip
 VARIABLES = st.builds(
     Variable, U32, TEXT, U32, TEXT, U32, TEXT, st.dictionaries(TEXT, VALUES, max_size=2), st.tuples(TEXT),
@@ -69,7 +71,7 @@ VARIABLES = st.builds(
 )  # fmt: skip
 RECORDS: st.SearchStrategy[Record] = st.one_of(
     EVENTS,
-    st.builds(Watched, TIMES, VARIABLES, VALUES),
+    st.builds(Watched, TIMES, VARIABLES, VALUES, PARTS),
     st.builds(Unwatched, TIMES, U32, TEXT, U32),
     st.builds(Lost, TIMES, U32, U32, TEXT, st.none() | TEXT),
     st.builds(Outcome, TIMES, U32, TEXT, st.lists(U32, max_size=3).map(tuple), U32, U32),
@@ -99,7 +101,7 @@ EVENT = Event(
     17, 1795446245123456789, 812, "python", 815, "worker-1", "total", 3, None, "syscall", 0,
     b"\5\0", b"\7\0", 5, 7, True, True, Site("orders.py", 41, "add_order", 8),
     Context(9, "sqlite3", "SELECT ?", "ab", ("cd",), connection=1, rows=5),
-    Call("recv", 4, 2), "812-python",
+    Call("recv", 4, 2), "812-python", Part("[0]", 5, 7),
 )  # fmt: skip
 VARIABLE = Variable(3, "total", 812, "python", 8, "int64", {}, ("track_threads",), None, EVENT.site, 1, "MainThread")
 
@@ -112,7 +114,7 @@ def test_an_event_reads_as_the_design_says() -> None:
         '"site":{"file":"orders.py","line":41,"function":"add_order"},'
         '"context":{"id":9,"driver":"sqlite3","database":"","server":"","statement":"SELECT ?","statement_hash":"ab",'
         '"parameters":["cd"],"transaction":0,"outcome":"open"},'
-        '"call":{"name":"recv","fd":4,"bytes":2}}\n'
+        '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7}}\n'
     )
 
 
@@ -137,6 +139,7 @@ KINDS: dict[str, Any] = {
         ("\n`site`:", EVENT, "site"),
         ("\n`context`:", EVENT, "context"),
         ("\n`call`:", EVENT, "call"),
+        ("\n`part`:", EVENT, "part"),
         ('`"event": "watched"`', Watched(1, VARIABLE, 5), None),
         ('`"event": "unwatched"`', Unwatched(1, 2, "n", 3), None),
         ('`"event": "lost"`', Lost(1, 2, 3, "why", "n"), None),

@@ -16,7 +16,7 @@ from journal_writer import JournalWriter
 
 from memwatch_core.journal.layout import ORIGINS, call
 from memwatch_core.journal.stores import PythonStores, Stop, Stores
-from memwatch_core.records import Context, Event, Site, Variable
+from memwatch_core.records import Context, Event, Extent, Part, Site, Variable
 
 KINDS: list[tuple[int, str | None, Any]] = [
     (8, "<q", SERIALIZERS["int64"].decode),
@@ -28,13 +28,29 @@ KINDS: list[tuple[int, str | None, Any]] = [
     (100, None, lambda data, options: data),
     (12, None, lambda data, options: 1 // data[0]),
     (16, None, None),
+    (70_000, None, None),
 ]
+
+
+def tenth(start: int, stop: int, options: Any) -> Extent | None:
+    """Of one byte in ten nothing, of some a lie, of some what raises, of the others a part with its neighbours."""
+    if start % 10 < 4:
+        lies: list[Any] = [None, Extent("[5]", start + 1, stop, bytes), ("name", 0), 1 // (start % 10 - 3)]
+        return lies[start % 10]
+    decode = bytes if start % 3 else lambda data: 1 // data[0]
+    return Extent(f"[{start}:{stop}]", start - start % 4, stop, decode)
+
+
+PARTS: list[Any] = [
+    *[None] * (len(KINDS) - 6), None, SERIALIZERS["bytearray"].part, tenth,
+    lambda start, stop, options: Extent("all", 0, 12, len), tenth, tenth,
+]  # fmt: skip
 
 
 def both() -> tuple[PythonStores, PythonStores]:
     if Stores is PythonStores:
         pytest.fail("memwatch_core.journal._reader isn't built: run `python setup.py build_ext --inplace`")
-    arguments = Event, 9, "python", ORIGINS, call, "9-python"
+    arguments = Event, Part, 9, "python", ORIGINS, call, "9-python"
     return PythonStores(*arguments), Stores(*arguments)
 
 
@@ -62,14 +78,14 @@ def wanted(event: Event) -> bool:
 def test_both_loops_agree_on_random_journals(seed: int) -> None:
     rng, pair = random.Random(seed), both()
     variables: dict[int, tuple[int, bytearray]] = {}
-    for ident, (size, form, decode) in enumerate(KINDS, 1):
+    for ident, ((size, form, decode), part) in enumerate(zip(KINDS, PARTS, strict=True), 1):
         depth = (size // 4, size // 2 + 1) if rng.random() < 0.3 else None
         variable = Variable(ident, f"v{ident}", 9, "python", size, "", {}, depth=depth)
         content = rng.randbytes(size)
         follow, provisional = rng.random() < 0.9, rng.random() < 0.1
         variables[ident] = size, bytearray(content)
         for stores in pair:
-            stores.define(variable, None if ident % 2 else "a.b", decode, form, follow, provisional)
+            stores.define(variable, None if ident % 2 else "a.b", decode, form, part, follow, provisional)
             stores.fill(ident, 0, content)
             stores.fill(ident, size, b"outside")
     for stores in pair:
@@ -83,7 +99,7 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:
         ident = rng.randrange(1, len(KINDS) + 3)
         size, shadow = variables.get(ident, (8, bytearray(8)))
         offset = rng.randrange(size + 3)
-        length = rng.choice([1, 2, 8, size, rng.randrange(80)])
+        length = rng.choice([1, 2, 8, min(size, 4096), rng.randrange(80)])
         room = max(0, min(length, size - offset))
         before = bytes(shadow[offset : offset + room]) + rng.randbytes(length - room)
         if rng.random() < 0.05:
@@ -121,6 +137,8 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:
         assert [stores.context(context, None) for stores in pair] == [0, 0]
     for ident in variables:
         assert repr(pair[0].value(ident)) == repr(pair[1].value(ident))
+        for start in range(3):
+            assert repr(pair[0].part(ident, start, 9)) == repr(pair[1].part(ident, start, 9))
         for stores in pair:
             stores.forget(ident)
             assert stores.value(ident) is None
@@ -136,7 +154,7 @@ def test_variables_come_and_go_without_being_mixed_up(steps: list[tuple[bool, in
         for stores in pair:
             if add:
                 variable = Variable(ident, str(ident), 9, "python", 4, "", {})
-                stores.define(variable, None, lambda data, options: data, "<I", True, False)
+                stores.define(variable, None, lambda data, options: data, "<I", None, True, False)
                 stores.fill(ident, 0, struct.pack("<I", ident))
             else:
                 stores.forget(ident)
@@ -148,10 +166,29 @@ def test_variables_come_and_go_without_being_mixed_up(steps: list[tuple[bool, in
 
 def test_bytes_of_a_variable_are_kept_when_more_becomes_known_of_it() -> None:
     for stores in both():
-        stores.define(Variable(1, "variable 1", 9, "python", 4096, "", {}), None, None, None, True, True)
+        stores.define(Variable(1, "variable 1", 9, "python", 4096, "", {}), None, None, None, None, True, True)
         stores.fill(1, 0, q(77) + b"rest")
-        stores.define(Variable(1, "x", 9, "python", 8, "int64", {}), None, print, "<q", True, False)
+        stores.define(Variable(1, "x", 9, "python", 8, "int64", {}), None, print, "<q", None, True, False)
         assert stores.value(1) == 77
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.sampled_from([1, 8, 9, 4096, 65_536, 65_537, 65_600, 70_000, 200_001]), min_size=2, max_size=6))
+def test_what_was_beyond_a_smaller_size_is_zero_again(sizes: list[int]) -> None:
+    """On both sides of the size from which on a shadow is mapped."""
+    for stores in both():
+        known = b""
+        for size in sizes:
+            variable = Variable(1, "x", 9, "python", size, "", {})
+            stores.define(
+                variable, None, None, None, lambda start, stop, _: Extent("", start, stop, bytes), True, False
+            )
+            known = known[:size].ljust(size, b"\0")
+            part = stores.part(1, 0, size)
+            assert part is not None
+            assert part.new == known
+            known = random.Random(size).randbytes(size)
+            stores.fill(1, 0, known)
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -163,10 +200,12 @@ def test_interrupt_in_decode_is_passed_on_and_nothing_else(which: int) -> None:
     def interrupted(data: bytes, options: Any) -> Any:
         raise KeyboardInterrupt
 
-    stores.define(Variable(1, "x", 9, "python", 1, "", {}), None, interrupted, None, True, False)
+    stores.define(Variable(1, "x", 9, "python", 1, "", {}), None, interrupted, None, None, True, False)
     with pytest.raises(KeyboardInterrupt):
         stores.run(memoryview(bytes(writer.slots)), 0, 1, 0, [], 1 << 20, False)
-    stores.define(Variable(1, "x", 9, "python", 1, "", {}), None, lambda data, options: data[0], None, True, False)
+    stores.define(
+        Variable(1, "x", 9, "python", 1, "", {}), None, lambda data, options: data[0], None, None, True, False
+    )
     out: list[Any] = []
     assert stores.run(memoryview(bytes(writer.slots)), 0, 1, 0, out, 1 << 20, True) == (1, Stop.END)
     assert out[0].new == 1
@@ -184,7 +223,7 @@ def test_decode_that_calls_back_finds_the_loop_busy() -> None:
                 said.append(str(error))
         return data
 
-    stores.define(Variable(1, "x", 9, "python", 100, "", {}), None, meddles, None, True, False)
+    stores.define(Variable(1, "x", 9, "python", 100, "", {}), None, meddles, None, None, True, False)
     assert stores.value(1) == bytes(100)
     assert len(said) == 3
     assert "decode must not call it" in said[0]
@@ -210,7 +249,7 @@ def test_nothing_leaks_over_many_runs() -> None:
         decoders: list[tuple[str | None, Any]] = [("<q", number), (None, lambda data, options: [data]), (None, broken)]
         for ident, (form, decode) in enumerate(decoders, 1):
             variable = Variable(ident, "x" * 50, 9, "python", 8, "", {"a": 1})
-            stores.define(variable, "p", decode, form, True, False)
+            stores.define(variable, "p", decode, form, tenth, True, False)
         run(stores, view, 1000, 0, 1 << 30)
         stores.failures()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 
 import pytest
-from nodejs import Node
+from memwatch_serializer_typedarray import FORMATS
+from nodejs import ONCE, Node
 
 CLASSES = """
     const { watch, unwatch } = require('@memwatch/node');
@@ -209,3 +211,36 @@ def test_a_watched_buffer_is_never_moved_away_in_silence(node: Node, how: str) -
     assert last == "1 8 8"
     assert refusal in ([["TypeError"], ["DataCloneError"]] if node.version > 20 else [[]])
     assert [event.new for event in node.read().of("x")] == [[8]]
+
+
+LARGE = """\
+const { watch } = require('memwatch');
+for (const bytes of [65528, 65536, 65544, 1 << 20])
+  for (const Class of [Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array,
+                       Float32Array, Float64Array, BigInt64Array, BigUint64Array]) {
+    const length = bytes / Class.BYTES_PER_ELEMENT, of = Class.name.startsWith('Big') ? BigInt : Number;
+    const array = watch(new Class(length), { name: `${Class.name} ${bytes}` });
+    array[0] = of(1);
+    array[length - 1] = of(2);
+    array[512] = of(3);
+    new DataView(array.buffer, array.byteOffset).setUint8(0, 0);
+  }
+"""
+
+
+@ONCE
+def test_element_of_an_array_of_any_size_is_shown_by_its_number_and_value(node: Node) -> None:
+    node.write(LARGE)
+    node.run("program.js")
+    journal = node.read()
+    assert not journal.lost
+    assert len(journal.watched) == 4 * 11
+    for watched in journal.watched:
+        kind, size = watched.variable.name.split()
+        width = struct.calcsize(FORMATS[kind])
+        first, last, middle, *_, byte = [e for e in journal.events if e.variable == watched.variable.name]
+        parts = [e.part and (e.part.name, e.part.old, e.part.new) for e in (first, last, middle)]
+        assert parts == [("[0]", 0, 1), (f"[{int(size) // width - 1}]", 0, 2), ("[512]", 0, 3)], watched.variable.name
+        assert byte.part is not None
+        assert byte.part.name == "[0]"
+        assert (first.new is None) == (int(size) > 65_536)

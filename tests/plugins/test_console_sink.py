@@ -19,6 +19,7 @@ from memwatch_core.records import (
     Lost,
     Notice,
     Outcome,
+    Part,
     Record,
     Site,
     Unwatched,
@@ -26,6 +27,7 @@ from memwatch_core.records import (
     Watched,
 )
 from memwatch_plugins import written
+from memwatch_plugins.layout import width
 from memwatch_plugins.text import Lines, change, clean, short_path, shorten
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -168,26 +170,43 @@ def test_only_changed_fields_of_a_struct_are_shown() -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray])
-@pytest.mark.parametrize("header", [8, 0])
-def test_part_of_a_buffer_is_shown_by_its_range(kind: Any, header: int) -> None:
-    """With the length before the bytes, as the serializer puts it, and without."""
+def test_part_of_a_buffer_is_shown_by_its_range(kind: Any) -> None:
     old = bytes(range(40))
     for start, after in ((24, b"abcdefgh"), (0, b"x"), (39, b"\0"), (8, old[8:16])):
         stop = start + len(after)
         new = old[:start] + after + old[stop:]
-        written = event(
-            variable="buf", offset=start + header, before=old[start:stop], after=after, old=kind(old), new=kind(new),
-            changed=old != new,
-        )  # fmt: skip
+        part = Part(f"[{start}:{stop}]", old[start:stop], after)
+        written = event(variable="buf", old=kind(old), new=kind(new), changed=old != new, part=part)
         assert change(written, 60) == (f"[{start}:{stop}]", repr(old[start:stop]), repr(after))
-    whole = event(offset=8, before=old, after=old[::-1], old=kind(old), new=kind(old[::-1]))
+        large = event(variable="buf", old=None, new=None, changed=old != new, part=part)
+        assert change(large, 60) == change(written, 60), "a value that isn't decoded as a whole looks the same"
+    whole = event(old=kind(old), new=kind(old[::-1]), part=Part("[0:40]", old, old[::-1]))
     assert change(whole, 400) == ("", repr(kind(old)), repr(kind(old[::-1])))
-    longer = event(offset=0, before=b"\2" + bytes(7), after=b"\3" + bytes(7), old=kind(b"ab"), new=kind(b"abc"))
+    longer = event(old=kind(b"ab"), new=kind(b"abc"), part=Part("[0:3]", b"ab", b"abc"))
     assert change(longer, 40) == ("", repr(kind(b"ab")), repr(kind(b"abc")))
-    assert "buf[24:32]  b'\\x18" in printed(
-        event(variable="buf", offset=32, before=old[24:32], after=b"a" * 8, old=kind(old),
-              new=kind(old[:24] + b"a" * 8 + old[32:]))
-    )  # fmt: skip
+    shorter = event(variable="buf", old=None, new=None, part=Part("len()", 7, 6))
+    assert "len(buf)  7 -> 6" in printed(shorter)
+
+
+def test_elements_of_an_array_are_shown_by_their_numbers() -> None:
+    one = event(variable="a", old=None, new=None, part=Part("[8191]", 0.0, 1.5))
+    assert "a[8191]  0.0 -> 1.5" in printed(one)
+    some = event(variable="a", old=None, new=None, part=Part("[4:7]", [1, 2, 3], [1, 5, 6]))
+    assert change(some, 40) == ("", "[5]=2, [6]=3", "[5]=5, [6]=6")
+    same = event(variable="a", old=None, new=None, changed=False, part=Part("[4:7]", [1, 2, 3], [1, 2, 3]))
+    assert "a[4:7]  [1, 2, 3] (unchanged)" in printed(same)
+    unknown = event(variable="a", old=None, new=None, before=b"\0", after=b"\1", part=Part("[3]", None, None))
+    assert "a[3]  00 -> 01" in printed(unknown)
+
+
+def test_what_was_written_to_a_part_under_statements_is_put_together() -> None:
+    parts = [Part("[3]", 1, 2), Part("[3]", 2, 9)]
+    written = [under(4, variable="a", old=None, new=None, seq=seq, part=part) for seq, part in enumerate(parts, 1)]
+    back = Outcome(NOW, 7, "rolled back", (4,), 4, 2)
+    assert "under which were written: a[3] 1 -> 9 (2 writes)" in printed(*written, back)
+    written = [under(4, variable="a", old=[1, 1], new=[2, 1], seq=1, part=Part("[0]", 1, 2)),
+               under(4, variable="a", old=[2, 1], new=[2, 5], seq=2, part=Part("[1]", 1, 5))]  # fmt: skip
+    assert "under which were written: a [0]=1, [1]=1 -> [0]=2, [1]=5 (2 writes)" in printed(*written, back)
 
 
 def under(ident: int, statement: str = "INSERT INTO orders VALUES (?)", **changes: Any) -> Event:
@@ -296,8 +315,8 @@ def test_no_control_character_of_the_program_reaches_the_terminal(
 def test_shortened_text_keeps_limit_and_place(text: str, limit: int, around: int) -> None:
     text = text.replace("…", ".")
     short = shorten(text, limit, around)
-    assert len(short) <= limit
-    if len(text) <= limit:
+    assert width(short) <= limit
+    if width(text) <= limit:
         assert short == text
     else:
         assert short.strip("…") in text

@@ -1,10 +1,10 @@
 /* lines.c - memwatch_core.journal._reader.Lines: records -> lines of JSON.
  *
- *     Lines(event, site, context, call, record, value).encode(records) -> bytes
+ *     Lines(event, site, context, call, part, record, value).encode(records) -> bytes
  *
- * event, site, context, call: the types of memwatch_core/records.py, read by the offsets of their fields. Events and
- * plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any other value.
- * Both are Python, in memwatch_plugins/jsonlines.py, which is what this file must agree with to the byte. */
+ * event, site, context, call, part: the types of memwatch_core/records.py, read by the offsets of their fields. Events
+ * and plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any other
+ * value. Both are Python, in memwatch_plugins/jsonlines.py, which is what this file must agree with to the byte. */
 #include "reader.h"
 
 #include <math.h>
@@ -22,25 +22,29 @@ typedef struct key {
 } Key;
 
 static const Key event_keys[] = {
-    KEY("seq"),     KEY("pid"),    KEY("runtime"), KEY("tid"),    KEY("thread"),  KEY("variable"), KEY("variable_id"),
-    KEY("path"),    KEY("origin"), KEY("offset"),  KEY("before"), KEY("after"),   KEY("old"),      KEY("new"),
-    KEY("changed"), KEY("exact"),  KEY("journal"), KEY("site"),   KEY("context"), KEY("time_ns"),  KEY("call"),
+    KEY("seq"),         KEY("pid"),     KEY("runtime"), KEY("tid"),    KEY("thread"),  KEY("variable"),
+    KEY("variable_id"), KEY("path"),    KEY("origin"),  KEY("offset"), KEY("before"),  KEY("after"),
+    KEY("old"),         KEY("new"),     KEY("changed"), KEY("exact"),  KEY("journal"), KEY("site"),
+    KEY("context"),     KEY("time_ns"), KEY("call"),    KEY("part"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("function")};
 static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
+static const Key part_keys[] = {KEY("name"), KEY("old"), KEY("new")};
 static const Key context_keys[] = {
     KEY("id"),         KEY("driver"),      KEY("database"), KEY("server"), KEY("statement"), KEY("statement_hash"),
     KEY("parameters"), KEY("transaction"), KEY("outcome"),
 };
-enum { EVENT_PLAIN = 17, EVENT_SITE = 17, EVENT_CONTEXT = 18, EVENT_TIME = 19, EVENT_CALL = 20, EVENT_FIELDS = 21 };
+enum { EVENT_PLAIN = 17, EVENT_SITE = 17, EVENT_CONTEXT = 18, EVENT_TIME = 19, EVENT_CALL = 20, EVENT_PART = 21 };
+enum { EVENT_FIELDS = 22 };
 enum { RECENT_CONTEXTS = 8 };
-enum { SITE_FIELDS = 3, CONTEXT_FIELDS = 9, CALL_FIELDS = 3 };
+enum { SITE_FIELDS = 3, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 3 };
 
 typedef struct lines {
     PyObject ob_base;
-    PyTypeObject *event, *site, *context, *call;
+    PyTypeObject *event, *site, *context, *call, *part;
     PyObject *record, *value;
-    Py_ssize_t event_at[EVENT_FIELDS], site_at[SITE_FIELDS], context_at[CONTEXT_FIELDS], call_at[CALL_FIELDS];
+    Py_ssize_t event_at[EVENT_FIELDS], site_at[SITE_FIELDS], context_at[CONTEXT_FIELDS], call_at[CALL_FIELDS],
+        part_at[PART_FIELDS];
     struct {
         PyObject *context, *text;
     } recent[RECENT_CONTEXTS]; /* as they were written; NULL: none */
@@ -324,9 +328,11 @@ static int lines_put_time(Lines *self, Text *text, uint64_t ns) {
 static int lines_put_event(Lines *self, Text *text, PyObject *event) {
     PyObject *site = field(event, self->event_at[EVENT_SITE]), *context = field(event, self->event_at[EVENT_CONTEXT]);
     PyObject *time = field(event, self->event_at[EVENT_TIME]), *call = field(event, self->event_at[EVENT_CALL]);
+    PyObject *part = field(event, self->event_at[EVENT_PART]);
     uint64_t ns = PyLong_CheckExact(time) ? PyLong_AsUnsignedLongLong(time) : UINT64_MAX;
     if (ns == UINT64_MAX || (site != Py_None && Py_TYPE(site) != self->site) ||
-        (context != Py_None && Py_TYPE(context) != self->context) || (call != Py_None && Py_TYPE(call) != self->call)) {
+        (context != Py_None && Py_TYPE(context) != self->context) || (call != Py_None && Py_TYPE(call) != self->call) ||
+        (part != Py_None && Py_TYPE(part) != self->part)) {
         PyErr_Clear();
         return text_put_other(text, self->record, event, -1);
     }
@@ -335,7 +341,8 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event) {
         lines_put_fields(self, text, event, event_keys + 1, self->event_at + 1, EVENT_PLAIN - 1) < 0 ||
         PUT(text, ",\"site\":") < 0 || lines_put_object(self, text, site, site_keys, self->site_at, SITE_FIELDS) < 0 ||
         PUT(text, ",\"context\":") < 0 || lines_put_context(self, text, context) < 0 || PUT(text, ",\"call\":") < 0 ||
-        lines_put_object(self, text, call, call_keys, self->call_at, CALL_FIELDS) < 0)
+        lines_put_object(self, text, call, call_keys, self->call_at, CALL_FIELDS) < 0 || PUT(text, ",\"part\":") < 0 ||
+        lines_put_object(self, text, part, part_keys, self->part_at, PART_FIELDS) < 0)
         return -1;
     PyBytes_AS_STRING(text->bytes)[start] = '{';
     return PUT(text, "}");
@@ -389,20 +396,23 @@ static int find_fields(PyTypeObject *type, const Key *keys, Py_ssize_t *at, int 
 }
 
 static int lines_init(Lines *self, PyObject *args, PyObject *keywords) {
-    PyObject *event, *site, *context, *call, *record, *value;
+    PyObject *event, *site, *context, *call, *part, *record, *value;
     (void)keywords;
-    if (self->event != NULL || !PyArg_ParseTuple(args, "O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site,
-                                                 &PyType_Type, &context, &PyType_Type, &call, &record, &value))
+    if (self->event != NULL ||
+        !PyArg_ParseTuple(args, "O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site, &PyType_Type, &context,
+                          &PyType_Type, &call, &PyType_Type, &part, &record, &value))
         return -1;
     if (find_fields((PyTypeObject *)event, event_keys, self->event_at, EVENT_FIELDS) < 0 ||
         find_fields((PyTypeObject *)site, site_keys, self->site_at, SITE_FIELDS) < 0 ||
         find_fields((PyTypeObject *)context, context_keys, self->context_at, CONTEXT_FIELDS) < 0 ||
-        find_fields((PyTypeObject *)call, call_keys, self->call_at, CALL_FIELDS) < 0)
+        find_fields((PyTypeObject *)call, call_keys, self->call_at, CALL_FIELDS) < 0 ||
+        find_fields((PyTypeObject *)part, part_keys, self->part_at, PART_FIELDS) < 0)
         return -1;
     self->event = (PyTypeObject *)Py_NewRef(event);
     self->site = (PyTypeObject *)Py_NewRef(site);
     self->context = (PyTypeObject *)Py_NewRef(context);
     self->call = (PyTypeObject *)Py_NewRef(call);
+    self->part = (PyTypeObject *)Py_NewRef(part);
     self->record = Py_NewRef(record);
     self->value = Py_NewRef(value);
     lines_find_second(self, 0);
@@ -415,6 +425,7 @@ static void lines_dealloc(Lines *self) {
     Py_CLEAR(self->site);
     Py_CLEAR(self->context);
     Py_CLEAR(self->call);
+    Py_CLEAR(self->part);
     Py_CLEAR(self->record);
     Py_CLEAR(self->value);
     for (int i = 0; i < RECENT_CONTEXTS; i++) {

@@ -36,7 +36,7 @@ struct thread {
 typedef struct stores {
     PyObject ob_base;
     Table variables, sites, contexts, threads; /* State *, then objects */
-    PyObject *make, *pid, *runtime, *no_name, *failures, *call, *journal;
+    PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *journal;
     PyObject *origins[256];
     struct thread recent[RECENT_THREADS];
     Sieve sieve;
@@ -88,6 +88,7 @@ static void stores_dealloc(Stores *self) {
     table_clear(&self->threads, 1);
     for (size_t i = 0; i < 256; i++) Py_CLEAR(self->origins[i]);
     Py_CLEAR(self->make);
+    Py_CLEAR(self->make_part);
     Py_CLEAR(self->pid);
     Py_CLEAR(self->runtime);
     Py_CLEAR(self->no_name);
@@ -101,13 +102,13 @@ static void stores_dealloc(Stores *self) {
 }
 
 static int stores_init(Stores *self, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"event", "pid", "runtime", "origins", "call", "journal", NULL};
-    PyObject *make, *pid, *runtime, *origins, *call, *journal;
+    static char *names[] = {"event", "part", "pid", "runtime", "origins", "call", "journal", NULL};
+    PyObject *make, *part, *pid, *runtime, *origins, *call, *journal;
     if (self->make != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "Stores is initialised already");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO!UO!OU", names, &make, &PyLong_Type, &pid, &runtime,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO!UO!OU", names, &make, &part, &PyLong_Type, &pid, &runtime,
                                      &PyDict_Type, &origins, &call, &journal))
         return -1;
     for (long i = 0; i < 256; i++) {
@@ -119,6 +120,7 @@ static int stores_init(Stores *self, PyObject *args, PyObject *keywords) {
         if (self->origins[i] == NULL) return -1;
     }
     if ((self->failures = PyList_New(0)) == NULL || (self->no_name = PyUnicode_FromString("")) == NULL) return -1;
+    self->make_part = Py_NewRef(part);
     self->pid = Py_NewRef(pid);
     self->runtime = Py_NewRef(runtime);
     self->call = Py_NewRef(call);
@@ -139,16 +141,16 @@ static State *stores_new_state(Stores *self, uint32_t ident) {
 }
 
 static PyObject *stores_define(Stores *self, PyObject *args) {
-    PyObject *variable, *path, *decode, *done = NULL;
+    PyObject *variable, *path, *decode, *part, *done = NULL;
     const char *format;
     int follow, provisional;
     unsigned long long ident;
-    if (!PyArg_ParseTuple(args, "OOOzpp", &variable, &path, &decode, &format, &follow, &provisional) ||
+    if (!PyArg_ParseTuple(args, "OOOzOpp", &variable, &path, &decode, &format, &part, &follow, &provisional) ||
         number_attribute(variable, "id", &ident) < 0 || stores_enter(self) < 0)
         return NULL;
     self->sieve.round++;
     State *state = stores_new_state(self, (uint32_t)ident);
-    if (state != NULL && state_define(state, variable, path, decode, format, follow, provisional) == 0)
+    if (state != NULL && state_define(state, variable, path, decode, format, part, follow, provisional) == 0)
         done = Py_NewRef(Py_None);
     else if (state != NULL && state->options == NULL) /* never defined: it has nothing that run could use */
         state_free(table_take(&self->variables, (uint32_t)ident));
@@ -189,6 +191,15 @@ static int stores_note_failure(Stores *self, uint32_t ident) {
     return done;
 }
 
+/* After an exception of a serializer's: it is told once. -1: it is none that a serializer may raise. */
+static int stores_take_failure(Stores *self, State *state) {
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) return -1;
+    PyErr_Clear();
+    if (!state->failed && stores_note_failure(self, state->ident) < 0) return -1;
+    state->failed = 1;
+    return 0;
+}
+
 static void stores_drop_value(Stores *self, uint32_t ident) {
     State *state = table_get(&self->variables, ident);
     if (state != NULL) Py_CLEAR(state->value);
@@ -223,12 +234,7 @@ static PyObject *stores_value_of(Stores *self, State *state) {
     PyObject *arguments[] = {bytes, state->options};
     PyObject *value = PyObject_Vectorcall(state->decode, arguments, 2, NULL);
     Py_DECREF(bytes);
-    if (value == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
-        PyErr_Clear();
-        if (!state->failed && stores_note_failure(self, state->ident) < 0) return NULL;
-        state->failed = 1;
-        value = Py_NewRef(Py_None);
-    }
+    if (value == NULL && stores_take_failure(self, state) == 0) value = Py_NewRef(Py_None);
     if (value != NULL) stores_keep_value(self, state, value);
     return value;
 }
@@ -240,6 +246,100 @@ static PyObject *stores_value(Stores *self, PyObject *args) {
     PyObject *value = state == NULL ? Py_NewRef(Py_None) : stores_value_of(self, state);
     stores_drop_large(self);
     return stores_leave(self, value);
+}
+
+/* ---- parts ---- */
+
+/* A part of a variable: what the serializer's Extent says, checked. name is borrowed from the state. */
+typedef struct part {
+    PyObject *name, *decode; /* NULL: none */
+    uint64_t start, stop;
+} Part;
+
+static int part_from(const State *state, uint64_t offset, uint64_t stop, Part *part) {
+    long long start, end;
+    if (!PyTuple_Check(state->extent) ||
+        !PyArg_ParseTuple(state->extent, "ULLO", &part->name, &start, &end, &part->decode) || start < 0 ||
+        (uint64_t)start > offset || end < 0 || (uint64_t)end < stop || (uint64_t)end > state->size)
+        return -1;
+    part->start = (uint64_t)start;
+    part->stop = (uint64_t)end;
+    return 0;
+}
+
+/* Finds the part that the bytes [offset, offset + length) lie in: the last one is remembered. -1 with an exception. */
+static int stores_find_part(Stores *self, State *state, uint64_t offset, uint64_t length, Part *part) {
+    *part = (Part){0};
+    if (!state->parted || offset >= state->size || length == 0) return 0;
+    uint64_t stop = length < state->size - offset ? offset + length : state->size;
+    if (state->extent == NULL || state->extent_at != offset || state->extent_length != length) {
+        PyObject *extent = PyObject_CallFunction(state->part, "KKO", offset, stop, state->options);
+        if (extent == NULL) {
+            if (stores_take_failure(self, state) < 0) return -1;
+            extent = Py_NewRef(Py_None);
+        }
+        Py_XSETREF(state->extent, extent);
+        state->extent_at = offset;
+        state->extent_length = length;
+    }
+    if (state->extent == Py_None || part_from(state, offset, stop, part) == 0) return 0;
+    *part = (Part){0};
+    if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "not an Extent that the bytes lie in");
+    Py_XSETREF(state->extent, Py_NewRef(Py_None));
+    return stores_take_failure(self, state);
+}
+
+/* The bytes of a part: known, or those that a store at offset touched; a new reference, None: neither. */
+static PyObject *part_bytes(const State *state, const Part *part, uint64_t offset, const unsigned char *data,
+                            uint64_t length) {
+    Py_ssize_t count = (Py_ssize_t)(part->stop - part->start);
+    if (state->shadow != NULL) return PyBytes_FromStringAndSize((const char *)state->shadow + part->start, count);
+    if (part->start < offset || part->stop > offset + length) return Py_NewRef(Py_None);
+    return PyBytes_FromStringAndSize((const char *)data + (part->start - offset), count);
+}
+
+/* What the program sees in those bytes, a new reference; takes theirs. */
+static PyObject *stores_decode_part(Stores *self, State *state, const Part *part, PyObject *bytes) {
+    if (bytes == NULL || bytes == Py_None) return bytes;
+    PyObject *value = PyObject_CallOneArg(part->decode, bytes);
+    Py_DECREF(bytes);
+    return value != NULL || stores_take_failure(self, state) < 0 ? value : Py_NewRef(Py_None);
+}
+
+static PyObject *stores_make_part(Stores *self, const Part *part, PyObject *old, PyObject *new) {
+    return PyObject_CallFunctionObjArgs(self->make_part, part->name, old, new, NULL);
+}
+
+/* What a store came to, as a part; a new reference. Takes old, the decoded bytes before it, which may be NULL. */
+static PyObject *stores_changed_part(Stores *self, State *state, const Part *part, PyObject *old, int changed,
+                                     uint64_t offset, const unsigned char *after, uint64_t length) {
+    if (part->name == NULL || old == NULL) return old;
+    PyObject *new = !changed ? Py_NewRef(old)
+                             : stores_decode_part(self, state, part, part_bytes(state, part, offset, after, length));
+    PyObject *made = new == NULL ? NULL : stores_make_part(self, part, old, new);
+    Py_DECREF(old);
+    Py_XDECREF(new);
+    return made;
+}
+
+static PyObject *stores_part(Stores *self, PyObject *args) {
+    unsigned int ident;
+    unsigned long long start, stop;
+    if (!PyArg_ParseTuple(args, "IKK", &ident, &start, &stop) || stores_enter(self) < 0) return NULL;
+    State *state = table_get(&self->variables, ident);
+    PyObject *made = Py_NewRef(Py_None);
+    Part part;
+    if (state == NULL || state->shadow == NULL || stop < start) return stores_leave(self, made);
+    int found = stores_find_part(self, state, start, stop - start, &part);
+    if (found == 0 && part.name != NULL) {
+        PyObject *none = made, *value = stores_decode_part(self, state, &part, part_bytes(state, &part, 0, NULL, 0));
+        made = value == NULL ? NULL : stores_make_part(self, &part, none, value);
+        Py_XDECREF(value);
+        Py_DECREF(none);
+    } else if (found < 0) {
+        Py_CLEAR(made);
+    }
+    return stores_leave(self, made);
 }
 
 /* Gives an id its object, or none; returns how often the old one was used, NULL with an exception. */
@@ -355,7 +455,7 @@ static PyObject *stores_call(Stores *self, const unsigned char *slot, const unsi
 
 /* Makes one event and appends it. */
 static int stores_emit(Stores *self, State *state, const unsigned char *slot, const unsigned char *payload,
-                       PyObject *old, PyObject *new, PyObject *out) {
+                       PyObject *old, PyObject *new, PyObject *part, PyObject *out) {
     uint32_t word = FIELD(slot, word), length = FIELD(slot, store.length);
     const unsigned char *before = payload + call_size(slot), *after = before + length;
     uint64_t time;
@@ -397,6 +497,7 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             used_or_none(&self->contexts, FIELD(slot, store.context)),
             made[6],
             self->journal,
+            part,
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
         if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));
@@ -480,24 +581,28 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
         if (wanted == 0 || (wanted > 0 && !sieve_shows(&self->sieve, number, time_of(head))))
             return stores_skip(self, state, head, before, resync, wanted);
     }
-    PyObject *old = NULL, *new = NULL;
-    if (state->shadow == NULL) {
-        old = Py_NewRef(Py_None);
-        new = Py_NewRef(Py_None);
-    } else {
-        uint64_t offset = FIELD(head, store.offset);
-        if (!resync && !state_agrees(state, offset, before, length)) return STOP_GAP;
-        state_put(state, offset, before, length);
-        if ((old = stores_value_of(self, state)) == NULL) return -1;
-        state_put(state, offset, before + length, length);
-        new = stores_value_of(self, state);
-        *made += state->letter != 0 ? state->size : state->size * DECODED; /* the size of what is followed is small */
-    }
-    *made += 2 * (uint64_t)length;
-    int failed = new == NULL || stores_emit(self, state, head, payload, old, new, out) < 0;
+    const unsigned char *after = before + length;
+    uint64_t offset = FIELD(head, store.offset);
+    PyObject *old = NULL, *new = NULL, *part = NULL;
+    Part where;
+    if (state->shadow != NULL && !resync && !state_agrees(state, offset, before, length)) return STOP_GAP;
+    if (stores_find_part(self, state, offset, length, &where) < 0) return -1;
+    state_put(state, offset, before, length);
+    if ((old = stores_value_of(self, state)) == NULL) return -1;
+    PyObject *was = where.name == NULL
+                        ? Py_NewRef(Py_None)
+                        : stores_decode_part(self, state, &where, part_bytes(state, &where, offset, before, length));
+    state_put(state, offset, after, length);
+    part = stores_changed_part(self, state, &where, was, memcmp(before, after, length) != 0, offset, after, length);
+    if (part != NULL) new = stores_value_of(self, state);
+    if (state->shadow != NULL && state->decode != Py_None) /* the size of what is decoded as a whole is small */
+        *made += state->letter != 0 ? state->size : state->size * DECODED;
+    *made += 2 * ((uint64_t)length + DECODED * (where.stop - where.start));
+    int failed = new == NULL || stores_emit(self, state, head, payload, old, new, part, out) < 0;
     if (!failed && self->sieve.wanted != NULL) failed = stores_settle(self, &key, wanted, head, number, out) < 0;
     Py_DECREF(old);
     Py_XDECREF(new);
+    Py_XDECREF(part);
     return failed ? -1 : STOP_END;
 }
 
@@ -579,6 +684,7 @@ static PyMethodDef stores_methods[] = {
     {"forget", (PyCFunction)stores_forget, METH_VARARGS, NULL},
     {"fill", (PyCFunction)stores_fill, METH_VARARGS, NULL},
     {"value", (PyCFunction)stores_value, METH_VARARGS, NULL},
+    {"part", (PyCFunction)stores_part, METH_VARARGS, NULL},
     {"site", (PyCFunction)stores_site, METH_VARARGS, NULL},
     {"context", (PyCFunction)stores_context, METH_VARARGS, NULL},
     {"thread", (PyCFunction)stores_thread, METH_VARARGS, NULL},

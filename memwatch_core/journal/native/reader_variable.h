@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* The first line of the cache is all that a store to a number needs where there are many variables: then its value is
  * not kept but made again from its bytes. Kept objects would lie anywhere in memory, and cost more to touch and to free
@@ -13,16 +14,20 @@
 #define FEW_VARIABLES 1024
 #define DECODED 16 /* these two as in stores.py */
 #define LARGE (1u << 14)
+#define MAPPED (1u << 16)
 typedef struct state {
     unsigned char *shadow; /* its bytes; NULL: not followed */
     PyObject *name, *path;
     uint64_t size, checked_start, checked_stop;
-    unsigned char small[8]; /* the shadow of a variable that fits */
-    char letter;            /* struct letter of one number; 0: call decode */
-    char provisional, failed;
-    _Alignas(64) PyObject *value; /* decoded from the shadow; NULL: not yet, or not kept */
-    PyObject *last;               /* the bytes after the last store: most likely those before the next; or NULL */
+    unsigned char small[8];           /* the shadow of a variable that fits */
+    char letter;                      /* struct letter of one number; 0: call decode */
+    char provisional, failed, parted; /* parted: its serializer knows parts */
+    _Alignas(64) PyObject *value;     /* decoded from the shadow; NULL: not yet, or not kept */
+    PyObject *last;                   /* the bytes after the last store: most likely those before the next; or NULL */
     PyObject *decode, *options;
+    PyObject *part;   /* tells an extent; None */
+    PyObject *extent; /* the last one, or None, of the bytes [extent_at, extent_at + extent_length); NULL: not asked */
+    uint64_t extent_at, extent_length;
     uint32_t ident;
 } State;
 
@@ -32,23 +37,52 @@ static State *state_new(uint32_t ident) {
     return state;
 }
 
+/* A shadow of more than MAPPED bytes takes memory only where something was written to it, and is made longer or shorter
+ * without a copy: what a journal says of a variable's size costs nothing. */
+static void shadow_free(State *state) {
+    if (state->shadow == NULL || state->shadow == state->small) return;
+    if (state->size > MAPPED)
+        munmap(state->shadow, state->size);
+    else
+        free(state->shadow);
+}
+
+static unsigned char *shadow_new(uint64_t size) {
+    if (size <= MAPPED) return calloc(size + 8, 1);
+    void *made = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return made == MAP_FAILED ? NULL : made;
+}
+
+/* Of one mapped shadow another: the rest of the last page that is kept becomes zero, as pages behind it are. */
+static unsigned char *shadow_remap(const State *state, uint64_t size) {
+    void *moved = mremap(state->shadow, state->size, size, MREMAP_MAYMOVE);
+    if (moved == MAP_FAILED) return NULL;
+    if (size < state->size && size % 4096 != 0) memset((unsigned char *)moved + size, 0, 4096 - size % 4096);
+    return moved;
+}
+
 static void state_free(State *state) {
     if (state == NULL) return;
-    if (state->shadow != state->small) free(state->shadow);
+    shadow_free(state);
     Py_XDECREF(state->value);
     Py_XDECREF(state->last);
     Py_XDECREF(state->name);
     Py_XDECREF(state->path);
     Py_XDECREF(state->decode);
     Py_XDECREF(state->options);
+    Py_XDECREF(state->part);
+    Py_XDECREF(state->extent);
     free(state);
 }
 
 static int state_resize(State *state, uint64_t size, int follow) {
     unsigned char *grown = NULL;
-    if (follow && (grown = calloc(size + 8, 1)) == NULL) return -1;
-    if (follow && state->shadow != NULL) memcpy(grown, state->shadow, size < state->size ? size : state->size);
-    if (state->shadow != state->small) free(state->shadow);
+    int mapped = state->shadow != NULL && state->size > MAPPED && size > MAPPED;
+    if (follow && (grown = mapped ? shadow_remap(state, size) : shadow_new(size)) == NULL) return -1;
+    if (!follow || !mapped) {
+        if (follow && state->shadow != NULL) memcpy(grown, state->shadow, size < state->size ? size : state->size);
+        shadow_free(state);
+    }
     state->shadow = grown;
     if (follow && size <= sizeof state->small) {
         memcpy(state->small, grown, sizeof state->small);
@@ -108,7 +142,7 @@ static int object_attribute(PyObject *object, const char *name, PyObject **out) 
 }
 
 static int state_define(State *state, PyObject *variable, PyObject *path, PyObject *decode, const char *format,
-                        int follow, int provisional) {
+                        PyObject *part, int follow, int provisional) {
     unsigned long long size, start, stop;
     PyObject *depth = NULL;
     if (number_attribute(variable, "size", &size) < 0 || object_attribute(variable, "depth", &depth) < 0) return -1;
@@ -132,6 +166,9 @@ static int state_define(State *state, PyObject *variable, PyObject *path, PyObje
     Py_CLEAR(state->value);
     Py_XSETREF(state->path, Py_NewRef(path));
     Py_XSETREF(state->decode, Py_NewRef(decode));
+    Py_XSETREF(state->part, Py_NewRef(part));
+    state->parted = part != Py_None;
+    Py_CLEAR(state->extent);
     state->checked_start = start;
     state->checked_stop = stop;
     state->letter = decode != Py_None && format != NULL ? number_letter(format, size) : 0;

@@ -1,9 +1,9 @@
 /* proxy_buffer.c - bytes and bytearray: 8 bytes of length (little-endian), then room for `capacity` bytes.
  *
  * A mutation that keeps the length is one write of the bytes that it assigns; one that changes the length is one write
- * from the length field to the last byte that it moves, so that no event shows a length without its bytes. Whatever has
- * no short way is tried on a plain copy first: the copy's exception is the exception, and only then is the page
- * written.
+ * from the length field to the last byte that it moves, so that no event shows a length without its bytes. Where that
+ * is more than an event carries, it is the bytes that it moves, and then the length. Whatever has no short way is tried
+ * on a plain copy first: the copy's exception is the exception, and only then is the page written.
  *
  * The buffer protocol exports the content, never the length field. As with a plain bytearray, the length can't change
  * while a buffer is out. */
@@ -51,8 +51,19 @@ static int refuse_length(mwpy_proxy *self, size_t n) {
     return -1;
 }
 
-/* Stores length n and the first `moved` of n bytes at `content`, in one write. */
-static int write_resized(mwpy_proxy *self, const char *content, size_t n, size_t moved) {
+/* Stores bytes [first, moved) of n at `content`, and then the length n; one site for both. */
+static int write_long(mwpy_proxy *self, const char *content, size_t n, size_t first, size_t moved) {
+    uint64_t length = n;
+    mwpy_announce(self->flags & MW_TRACK_SQL);
+    int error = mw_write(self->id, HEADER + first, content + first, moved - first);
+    if (!error) error = mw_write(self->id, 0, &length, HEADER);
+    mwpy_announced();
+    return error ? mwpy_raise(error, self->name) : 0;
+}
+
+/* Stores length n and the first `moved` of n bytes at `content`, in one write; the first `same` of them are there. */
+static int write_resized(mwpy_proxy *self, const char *content, size_t n, size_t same, size_t moved) {
+    if (moved + HEADER > MW_EVENT_MAX) return write_long(self, content, n, same, moved);
     char room[512], *record = moved + HEADER <= sizeof room ? room : PyMem_Malloc(moved + HEADER);
     if (!record) {
         PyErr_NoMemory();
@@ -71,10 +82,12 @@ static int store(mwpy_proxy *self, const char *content, size_t n, size_t first, 
     size_t old = length_of(self);
     if (n == old) return first < last ? mwpy_write(self, HEADER + first, content + first, last - first) : 0;
     if (n > capacity_of(self) || self->exports) return refuse_length(self, n);
-    size_t moved = n;
+    size_t moved = n, same = 0;
+    while (same < old && same < n && content_of(self)[same] == (unsigned char)content[same]) same++;
     if (n < old) /* bytes that stay where they are aren't written */
-        while (moved && content_of(self)[moved - 1] == (unsigned char)content[moved - 1]) moved--;
-    return write_resized(self, content, n, moved);
+        while (moved > same && content_of(self)[moved - 1] == (unsigned char)content[moved - 1]) moved--;
+    if (moved == same) moved = 0;
+    return write_resized(self, content, n, same, moved);
 }
 
 static int set_buffer(mwpy_proxy *self, PyObject *value) {
@@ -87,10 +100,10 @@ static int set_buffer(mwpy_proxy *self, PyObject *value) {
     if (!copy) return -1;
     const char *content = PyBytes_AS_STRING(copy);
     size_t n = (size_t)PyBytes_GET_SIZE(copy);
-    int result = n == 0 && length_of(self) == 0 ? write_resized(self, content, 0, 0) : /* assigned, so an event */
+    int result = n == 0 && length_of(self) == 0 ? write_resized(self, content, 0, 0, 0) : /* assigned, so an event */
                      n == length_of(self)                 ? store(self, content, n, 0, n)
                  : n > capacity_of(self) || self->exports ? refuse_length(self, n)
-                                                          : write_resized(self, content, n, n);
+                                                          : write_resized(self, content, n, 0, n);
     Py_DECREF(copy);
     return result;
 }

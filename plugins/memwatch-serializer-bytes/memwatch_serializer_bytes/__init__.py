@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Layout, Serializer
+from memwatch_core.records import Extent, Layout, Serializer
 
 HEADER = 8
 LINE = 64
@@ -52,6 +52,19 @@ def _content(data: bytes) -> bytes:
     return data[HEADER : HEADER + min(int.from_bytes(data[:HEADER], "little"), len(data))]
 
 
+def _length(data: bytes) -> int:
+    return int.from_bytes(data, "little")
+
+
+def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent:
+    """Bytes are counted as the program counts them; the length in front of them is ``len()``."""
+    if stop <= HEADER:
+        return Extent("len()", 0, HEADER, _length)
+    if start < HEADER:
+        return Extent(f"[0:{stop - HEADER}]", 0, stop, _content)
+    return Extent(f"[{start - HEADER}:{stop - HEADER}]", start, stop, bytes)
+
+
 @hookimpl
 def memwatch_serializers() -> Iterator[Serializer]:
     """The two of them; they differ in what they give back."""
@@ -62,6 +75,7 @@ def memwatch_serializers() -> Iterator[Serializer]:
         layout=_layout,
         encode=_encode,
         decode=lambda data, options: _content(data),
+        part=_part,
     )
     yield Serializer(
         name="bytearray",
@@ -70,4 +84,5 @@ def memwatch_serializers() -> Iterator[Serializer]:
         layout=_layout,
         encode=_encode,
         decode=lambda data, options: bytearray(_content(data)),
+        part=_part,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict, namedtuple
 from collections.abc import Iterable, Iterator, Mapping
 from keyword import iskeyword
@@ -12,7 +13,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Layout, Serializer
+from memwatch_core.records import Extent, Layout, Serializer
 
 FORMAT_MAX = 16_384
 """Characters of a format."""
@@ -24,6 +25,8 @@ NAME_MAX = 255
 """Characters of a field's name, and of the type's."""
 FIELDS_KEPT = 1 << 16
 """Values of all formats together that are remembered: up to half a kilobyte for each."""
+TEXT = 256
+"""Bytes of a field of text (``s``, ``p``) of which a store is shown as a part of the field."""
 _TOKEN = re.compile(r"\s*(\d*)([A-Za-z?])")
 _INTEGERS = frozenset("bBhHiIlLqQnN")
 _FLOATS = frozenset("efd")
@@ -35,6 +38,8 @@ class _Form(NamedTuple):
     packer: struct.Struct
     fields: tuple[tuple[str, str], ...]
     """Name (or number) and single format of each value."""
+    starts: tuple[int, ...]
+    """The first byte of each value."""
     make: Any
     """tuple -> what decode returns."""
 
@@ -109,17 +114,25 @@ def _form(form: str, names: tuple[str, ...] | None, kind: str) -> _Form:
         raise ValueError(f"format={form!r}: {error}") from error
     order = form[0] if form[:1] in tuple("@=<>!") else "@"
     singles: list[str] = []
+    starts: list[int] = []
+    at = 0
     for count, letter in _TOKEN.findall(form.removeprefix(order)):
         if letter == "P":
             raise ValueError(
                 f"format={form!r}: a pointer (P) means nothing outside of its process; use Q for its number"
             )
+        size = struct.calcsize(order + letter)
+        times = int(count or 1)
+        at += -at % size if order == "@" else 0
         if letter in "sp":
             singles.append(f"{order}{count}{letter}")
+            starts.append(at)
         elif letter != "x":
-            if len(count) > 4 or int(count or 1) + len(singles) > FIELDS_MAX:
+            if len(count) > 4 or times + len(singles) > FIELDS_MAX:
                 raise ValueError(f"format={form!r} has more than {FIELDS_MAX} values")
-            singles.extend([order + letter] * int(count or 1))
+            singles.extend([order + letter] * times)
+            starts.extend(range(at, at + size * times, size))
+        at += size * times
     if not singles:
         raise ValueError(f"format={form!r} has no values")
     if names is not None and len(names) != len(singles):
@@ -138,7 +151,7 @@ def _form(form: str, names: tuple[str, ...] | None, kind: str) -> _Form:
             made: Any = namedtuple(kind, names)  # type: ignore[misc]
             make = made._make
     labels = names if names is not None else [str(i) for i in range(len(singles))]
-    return _Form(packer, tuple(zip(labels, singles, strict=True)), make)
+    return _Form(packer, tuple(zip(labels, singles, strict=True)), tuple(starts), make)
 
 
 def _of(options: Mapping[str, Any]) -> _Form:
@@ -198,6 +211,54 @@ def _decode(data: bytes, options: Mapping[str, Any]) -> Any:
     return form.make(form.packer.unpack(data))
 
 
+class _Piece(NamedTuple):
+    """What of a value some bytes are."""
+
+    name: str
+    start: int
+    stop: int
+    single: str
+    """Its format; ``""``: bytes of a long text."""
+
+    def decode(self, data: bytes, first: int) -> Any:
+        """From bytes that begin at ``first``."""
+        mine = data[self.start - first : self.stop - first]
+        return struct.unpack(self.single, mine)[0] if self.single else mine
+
+
+def _piece(form: _Form, number: int, start: int, stop: int) -> _Piece:
+    label, single = form.fields[number]
+    at = form.starts[number]
+    end = at + struct.calcsize(single)
+    name = f"[{label}]" if label.isdecimal() else f".{label}"
+    if single[-1] not in "sp" or end - at <= TEXT:
+        return _Piece(name, at, end, single)
+    first, last = max(at, start), min(end, stop)
+    return _Piece(f"{name}[{first - at}:{last - at}]", first, max(first, last), "")
+
+
+def _several(pieces: list[_Piece], data: bytes, first: int) -> Any:
+    """By name, if they have names."""
+    values = [piece.decode(data, first) for piece in pieces]
+    if not pieces[0].name.startswith("."):
+        return tuple(values)
+    return {piece.name[1:]: value for piece, value in zip(pieces, values, strict=True)}
+
+
+def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent | None:
+    """The field that the bytes lie in; of several, their numbers."""
+    form = _of(options)
+    first = max(0, bisect_right(form.starts, start) - 1)
+    last = max(first + 1, bisect_left(form.starts, stop))
+    if last - first == len(form.fields) > 1:
+        return None
+    pieces = [_piece(form, number, start, stop) for number in range(first, last)]
+    begin, end = min(start, pieces[0].start), max(stop, pieces[-1].stop)
+    if len(pieces) == 1:
+        return Extent(pieces[0].name, begin, end, lambda data: pieces[0].decode(data, begin))
+    return Extent(f"[{first}:{last}]", begin, end, lambda data: _several(pieces, data, begin))
+
+
 @hookimpl
 def memwatch_serializers() -> Iterator[Serializer]:
     """One, for every tuple."""
@@ -208,4 +269,5 @@ def memwatch_serializers() -> Iterator[Serializer]:
         layout=_layout,
         encode=_encode,
         decode=_decode,
+        part=_part,
     )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Layout, Serializer
+from memwatch_core.records import Extent, Layout, Serializer
 
-Format = Literal["b", "B", "h", "H", "i", "I", "q", "Q", "f", "d"]
+Format = Literal["b", "B", "e", "h", "H", "i", "I", "q", "Q", "f", "d"]
 FORMATS: Mapping[str, Format] = {
     "Int8Array": "b",
     "Uint8Array": "B",
     "Uint8ClampedArray": "B",
+    "Float16Array": "e",
     "Int16Array": "h",
     "Uint16Array": "H",
     "Int32Array": "i",
@@ -26,15 +28,35 @@ FORMATS: Mapping[str, Format] = {
 """Class -> format of the struct module, of one element. Any other class (Buffer, DataView, ArrayBuffer) is bytes."""
 
 
-def _decode(data: bytes, options: Mapping[str, Any]) -> Any:
+def _format(options: Mapping[str, Any]) -> str | None:
     kind = options.get("class")
-    if kind == "Float16Array":  # memoryview has no cast to it
-        return [number for (number,) in struct.iter_unpack("<e", data)]
-    form = FORMATS.get(kind) if isinstance(kind, str) else None
+    return FORMATS.get(kind) if isinstance(kind, str) else None
+
+
+def _decode(data: bytes, options: Mapping[str, Any]) -> Any:
+    form = _format(options)
     if form is None:
         return data
+    if form == "e":  # memoryview has no cast to it
+        return [number for (number,) in struct.iter_unpack("<e", data)]
     view: Any = memoryview(data)
     return view.cast(form).tolist()
+
+
+def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent:
+    """The elements that the bytes lie in; of what has none, the bytes."""
+    form = _format(options)
+    if form is None:
+        return Extent(f"[{start}:{stop}]", start, stop, bytes)
+    size = struct.calcsize(form)
+    first, last = start // size, -(-stop // size)
+    if last - first == 1:
+        return Extent(f"[{first}]", first * size, last * size, partial(_first, f"<{form}"))
+    return Extent(f"[{first}:{last}]", first * size, last * size, lambda data: _decode(data, options))
+
+
+def _first(form: str, data: bytes) -> Any:
+    return struct.unpack(form, data)[0]
 
 
 def _encode(value: Any, options: Mapping[str, Any]) -> bytes:
@@ -55,4 +77,5 @@ def memwatch_serializers() -> Iterator[Serializer]:
         layout=_layout,
         encode=_encode,
         decode=_decode,
+        part=_part,
     )

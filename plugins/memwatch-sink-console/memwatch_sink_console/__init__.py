@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Record, Sink
+from memwatch_plugins.layout import terminal_width
 from memwatch_plugins.printed import write
 from memwatch_plugins.text import Lines, Role
 
@@ -40,7 +41,7 @@ class Settings(BaseModel):
     """Standard error by default: standard output belongs to the program."""
     show: Literal["changes", "all"] = "all"
     max_value: int = Field(default=40, ge=8)
-    max_statement: int = Field(default=160, ge=20)
+    max_statement: int = Field(default=4000, ge=20)
 
 
 class ConsoleSink:
@@ -51,7 +52,7 @@ class ConsoleSink:
 
     def __init__(self, settings: Settings, stream: TextIO | None = None) -> None:
         self._stream = stream if stream is not None else getattr(sys, settings.stream)
-        width, prefixes = _terminal(self._stream) if _may_be_terminal(self._stream) else (None, {})
+        is_terminal, prefixes = _terminal(self._stream) if _may_be_terminal(self._stream) else (False, {})
 
         def paint(role: Role, text: str) -> str:
             start, end = prefixes[role]
@@ -59,8 +60,8 @@ class ConsoleSink:
 
         options = {"paint": paint} if prefixes else {}
         self._lines = Lines(
-            width=width,
-            arrow="→" if width is not None and _can("→", self._stream) else "->",
+            width=terminal_width(self._stream),
+            arrow="→" if is_terminal and _can("→", self._stream) else "->",
             max_value=settings.max_value,
             max_statement=settings.max_statement,
             show=settings.show,
@@ -87,20 +88,20 @@ def _may_be_terminal(stream: TextIO) -> bool:
     return stream.isatty() or bool(os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE"))
 
 
-def _terminal(stream: TextIO) -> tuple[int | None, dict[Role, tuple[str, str]]]:
-    """A terminal's width, and what is written before and after a text of each role; (None, {}) if it isn't one."""
+def _terminal(stream: TextIO) -> tuple[bool, dict[Role, tuple[str, str]]]:
+    """Whether it is a terminal, and what is written before and after a text of each role; {}: nothing."""
     from rich.console import COLOR_SYSTEMS, Console
     from rich.style import Style
 
     console = Console(file=stream)
     if not console.is_terminal:
-        return None, {}
+        return False, {}
     prefixes: dict[Role, tuple[str, str]] = {}
     system = None if console.no_color or os.environ.get("NO_COLOR") else console.color_system
     for role, style in STYLES.items() if system else ():
         start, _, end = Style.parse(style).render("\0", color_system=COLOR_SYSTEMS[system or ""]).partition("\0")
         prefixes[role] = (start, end)
-    return console.width, prefixes
+    return True, prefixes
 
 
 def _can(text: str, stream: TextIO) -> bool:

@@ -1,0 +1,104 @@
+"""What a store changed, in words: which part of a value, what it was and what it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from memwatch_core.printed import clean
+from memwatch_core.records import Event
+
+from .layout import shorten
+
+_CHUNK = 256
+
+
+def change(event: Event, limit: int) -> tuple[str, str, str]:
+    """What changed: (part, before, after), the last two of at most ``limit`` characters each.
+
+    ``part`` is ``.field`` or ``[index]`` if a single part of a compound value changed, and its values are then given;
+    of several parts, each with its name; of bytes, ``[start:stop]``, the part that the store touched. Of a value that
+    isn't known, the range of bytes and their hexadecimal digits.
+    """
+    part, old, new, first = _shown(event, limit)
+    if old is None and new is None:
+        part = event.part.name if event.part is not None else f"[{event.offset}:{event.offset + len(event.after)}]"
+        return clean(part), *_around(event.before.hex(), event.after.hex(), limit)
+    parts = _changed_parts(old, new, limit, first)
+    if not parts:
+        return clean(part), *_around(value_text(old, limit), value_text(new, limit), limit)
+    if len(parts) == 1:
+        part, before, after = parts[0]
+        return clean(part), *_around(value_text(before, limit), value_text(after, limit), limit)
+    olds, news = (
+        ", ".join(f"{clean(part[0].lstrip('.'))}={value_text(part[side], limit)}" for part in parts) for side in (1, 2)
+    )
+    return "", *_around(olds, news, limit)
+
+
+def _shown(event: Event, limit: int) -> tuple[str, Any, Any, int]:
+    """What of an event is shown: the part that was touched, or the whole value if that says more; and the number of the
+    first of its items."""
+    part, whole = event.part, ("", event.old, event.new, 0)
+    if part is None or (part.old is None and part.new is None):
+        return whole
+    several = re.fullmatch(r"\[(\d+):\d+\]", part.name)
+    if isinstance(event.new, tuple) and several is not None:
+        return whole  # a struct's fields have names
+    if isinstance(event.old, bytes | bytearray) and isinstance(event.new, bytes | bytearray):
+        before, after = len(event.old), len(event.new)
+        if part.name == f"[0:{before}]" and before == after:
+            return whole
+        if before != after and max(before, after) <= limit:
+            return whole  # more than where it grew
+    return part.name, part.old, part.new, int(several[1]) if several is not None else 0
+
+
+def named(variable: str, part: str) -> str:
+    """A variable with the part that :func:`change` gives: ``order.qty``, ``len(buffer)``."""
+    return f"len({variable})" if part == "len()" else variable + part
+
+
+def _around(before: str, after: str, limit: int) -> tuple[str, str]:
+    """Both, shortened around the first place where they differ."""
+    if len(before) <= limit and len(after) <= limit:
+        return before, after
+    differs = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
+    return shorten(before, limit, differs), shorten(after, limit, differs)
+
+
+def _changed_parts(old: Any, new: Any, most: int, first: int = 0) -> list[tuple[str, Any, Any]]:
+    """The first parts of a compound value that differ, each with the text that names it: ``.qty``, ``[0]``; none, if
+    the two haven't the same parts. ``first``: the number of the first one."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping) and old.keys() == new.keys():
+        names = (name for name in new if _differ(old[name], new[name]))
+        return [(f".{n}" if isinstance(n, str) else f"[{n!r}]", old[n], new[n]) for n in islice(names, most)]
+    fields = getattr(new, "_fields", None) if isinstance(new, tuple) else None
+    alike = isinstance(old, tuple | list) and isinstance(new, tuple | list) and len(old) == len(new)
+    if not alike or getattr(old, "_fields", None) != fields:
+        return []
+    places = islice(_places(old, new), most)
+    return [(f"[{first + i}]" if fields is None else f".{fields[i]}", old[i], new[i]) for i in places]
+
+
+def _places(old: Sequence[Any], new: Sequence[Any]) -> Iterator[int]:
+    """Where two sequences differ; what is the same is compared many at a time."""
+    for start in range(0, len(new), _CHUNK):
+        if old[start : start + _CHUNK] != new[start : start + _CHUNK]:
+            yield from (i for i in range(start, min(start + _CHUNK, len(new))) if _differ(old[i], new[i]))
+
+
+def _differ(old: Any, new: Any) -> bool:
+    return old is not new and bool(old != new)
+
+
+def value_text(value: Any, limit: int = 1 << 16) -> str:
+    """As Python writes it; of a long sequence, what there is to see of it."""
+    try:
+        if isinstance(value, list | tuple) and len(value) > limit and not hasattr(value, "_fields"):
+            return clean(repr(value[:limit])[:-1] + ", …")
+        return clean(repr(value))
+    except Exception:  # too deep, an int of too many digits, a repr() of the program's own
+        return f"<{clean(type(value).__name__)}>"
