@@ -35,6 +35,8 @@ class Published:
     fetches: list[tuple[int, bool]] = field(default_factory=list)
     """(count, exhausted) of each call."""
     closed: int = 0
+    all_fetched: bool = False
+    """So was said when the cursor was closed."""
 
     @property
     def text(self) -> str:
@@ -141,10 +143,11 @@ class RecordingTracer:
                     self.wrong.append(f"rows_fetched() takes a count of rows, not {count!r}")
                 token.fetches.append((count, exhausted))
 
-    def cursor_closed(self, token: Any) -> None:
+    def cursor_closed(self, token: Any, all_fetched: bool = False) -> None:
         with self._lock:
             if self._is_ours(token, "cursor_closed"):
                 token.closed += 1
+                token.all_fetched |= all_fetched
 
     def transaction_ends(self, connection: object, outcome: str) -> None:
         with self._lock:

@@ -16,7 +16,7 @@ from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase, Outcome, Wrapper
 from memwatch_plugins.sql.around import Around, Shell
 from memwatch_plugins.sql.dbapi import is_composed
-from memwatch_plugins.sql.plain import Own, is_a, plain, set_slot, slot
+from memwatch_plugins.sql.plain import Own, is_a, peek, plain, set_slot, slot
 
 from .statements import STATEMENTS, composed
 
@@ -224,9 +224,13 @@ class Psycopg2Driver(DbapiDriverBase):
             rows = None
         return rows, in_transaction
 
+    def all_fetched(self, cursor: Any) -> bool:
+        own = self._cursors_own  # of a named cursor, the server alone knows
+        return own.name(cursor) is None and own.rownumber(cursor) >= own.rowcount(cursor)
+
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
         # If the server said so: a named cursor asks it for its rows.
-        if is_a(error, self._error) and error.pgcode is not None:
+        if is_a(error, self._error) and peek(error, "pgcode") is not None:
             self.failed(cursor, token, error)
         else:
             super().fetch_failed(cursor, token, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _sqlite3
 import functools
+import gc
 import os
 import pathlib
 import sqlite3
@@ -14,7 +15,7 @@ from urllib.parse import unquote
 
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase
-from memwatch_plugins.sql.around import traced
+from memwatch_plugins.sql.around import IMMUTABLE, traced
 from memwatch_plugins.sql.dbapi import ask
 from memwatch_plugins.sql.plain import Own, is_a, member, plain, set_slot, slot
 
@@ -68,6 +69,10 @@ class Sqlite3Driver(DbapiDriverBase):
     def after(self, cursor: Any) -> tuple[int | None, bool | None]:
         rows = None if _CURSOR.description(cursor) is not None else _CURSOR.rowcount(cursor)
         return rows, _CONNECTION.in_transaction(_CURSOR.connection(cursor))
+
+    def all_fetched(self, cursor: Any) -> bool:
+        # It lets go of its statement with the last row, and says so to the garbage collector alone.
+        return not any(_is_statement(type(each)) for each in gc.get_referents(cursor))
 
     def cursor_members(self, base: type) -> dict[str, Any]:
         run = traced(self, base, "executescript", self.running(), late=True)
@@ -130,6 +135,14 @@ class _MakesCursors(sqlite3.Connection):
     for _method in (cursor, execute, executemany, executescript):
         functools.update_wrapper(_method, getattr(sqlite3.Connection, _method.__name__), ("__doc__",), ())
     del _method
+
+
+_name_of = type.__dict__["__name__"].__get__
+
+
+def _is_statement(kind: type) -> bool:
+    """Whether it is sqlite3's type of statements, which has no name that one could import."""
+    return _name_of(kind) == "Statement" and bool(member(kind, "__flags__") & IMMUTABLE)
 
 
 _PATH = type(pathlib.Path())  # any other class may be the program's
