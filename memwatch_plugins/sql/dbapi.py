@@ -370,7 +370,8 @@ class _Silent:
             super().__init_subclass__(**keywords)
 
 
-_COMPOSED = "memwatch.composed"  # (driver, class), in the class that it was composed over; no name of the program's
+del _Silent.__slots__
+_COMPOSED = "_memwatch.composed"  # (driver, class), in the class that it was composed over; no name of the program's
 
 
 def _nothing(*args: Any) -> None: ...

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import MySQLdb
+import MySQLdb.converters  # else imported by the first connection
 import MySQLdb.connections
 import MySQLdb.cursors
 import pytest

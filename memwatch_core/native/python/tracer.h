@@ -117,7 +117,7 @@ PyObject *mwpy_slot(PyObject *module, PyObject *of);
 PyObject *mwpy_set_slot(PyObject *module, PyObject *const *args, Py_ssize_t n);
 
 /* Its name: no identifier, so that no attribute of the program's is called so. */
-#define MWPY_SLOT "memwatch.slot"
+#define MWPY_SLOT "_memwatch.slot"
 
 /* ---- unseen.c ---------------------------------------------------------------------------------------------------- */
 

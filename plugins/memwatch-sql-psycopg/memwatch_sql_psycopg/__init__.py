@@ -34,6 +34,7 @@ class PsycopgDriver(DbapiDriverBase):
     def __init__(self) -> None:
         super().__init__()
         self._own: Any = None  # what psycopg's connections of libpq have
+        self._of_servers: Any = ()
         # What a pipeline has sent, and awaits results for: the statement, by the id of the entry in psycopg's queue.
         self._queued: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()
         self._aborted: WeakSet[Any] = WeakSet()  # pipelines in which something has failed since they synchronised
@@ -42,6 +43,7 @@ class PsycopgDriver(DbapiDriverBase):
         import psycopg
 
         self._own = Own(psycopg.pq.PGconn)
+        self._of_servers = (psycopg.ServerCursor, psycopg.AsyncServerCursor)
         for cursor in (psycopg.Cursor, psycopg.AsyncCursor, psycopg.ServerCursor, psycopg.AsyncServerCursor):
             self.trace_cursors(cursor)
             for name in ("__iter__", "__aiter__"):  # before psycopg 3.3 generators, since then the cursor itself
@@ -119,14 +121,22 @@ class PsycopgDriver(DbapiDriverBase):
         if pipelined:
             self._sent(cursor, self._tokens.get(cursor))
             return rows, self.in_transaction(connection)
-        status = connection.pgconn.transaction_status
+        status = self._status(connection)
         return rows, None if status in BUSY else status != IDLE
+
+    def all_fetched(self, cursor: Any) -> bool:
+        result, position = peek(cursor, "pgresult"), peek(cursor, "_pos")
+        if result is None or is_a(cursor, self._of_servers):  # of these, the server alone knows
+            return False
+        others = peek(cursor, "_results")
+        return bool(position >= result.ntuples and (not others or others[-1] is result))
 
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
         # The server's word on a FETCH; in a pipeline it may concern another statement, see receiving().
         from psycopg import Error
 
-        if is_a(error, Error) and error.sqlstate and cursor.connection._pipeline is None:
+        said = is_a(error, Error) and peek(error, "sqlstate") is not None
+        if said and peek(peek(cursor, "_conn"), "_pipeline") is None:
             self.failed(cursor, token, error)
         else:
             super().fetch_failed(cursor, token, error)
