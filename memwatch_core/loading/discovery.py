@@ -64,7 +64,7 @@ def load(config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool 
         found = _by_name(kind)
         if strict:
             _check_tables(config, kind, found)
-        for name in getattr(config.plugins, kind):
+        for name in (_plain(kind, name) for name in getattr(config.plugins, kind)):
             points = found.pop(name, [])
             if not points and not config.chosen(f"plugins.{kind}"):
                 continue  # a default that isn't installed
@@ -97,6 +97,11 @@ def unused_sinks(config: Config) -> tuple[Sink, ...]:
 def installed(kind: str) -> list[str]:
     """The names that entry points offer; nothing is imported."""
     return sorted(_by_name(kind))
+
+
+def _plain(kind: str, name: str) -> str:
+    """A plugin's name, which may be given as that of its distribution: ``memwatch-sql-psycopg``."""
+    return name.removeprefix(f"memwatch-{kind.removesuffix('s')}-")
 
 
 def _by_name(kind: str) -> dict[str, list[EntryPoint]]:

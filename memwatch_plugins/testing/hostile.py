@@ -1,6 +1,6 @@
 """Values of a program that tell whenever one of their methods is called: subclasses of whatever can be a parameter or a
-statement, with every method and attribute that there is overridden, of a metaclass that tells as well; and subclasses of a
-library's connections and cursors that tell whenever something is read from them."""
+statement, with every method and attribute that there is overridden, of a metaclass that tells as well; and subclasses
+of a library's connections and cursors that tell whenever something is read from them."""
 
 from __future__ import annotations
 
@@ -99,6 +99,7 @@ class Calls(Counter[str]):
 
     def _kept(self, name: str) -> property:
         """In the object's dict, where the library would keep it."""
+
         def get(it: Any) -> Any:
             self[name] += 1
             kept = _dict_of(it)

@@ -13,6 +13,7 @@ from .hostile import BASES, Calls
 from .published import INSERT, NO_TABLE, SELECT
 from .sessions import real_session
 from .target import Library, done, driven
+from .tracers import Published
 
 _ONE = "SELECT a FROM {table} WHERE b = ?"
 _KEYWORDS = ("query", "sql", "operation", "statement", "parameters", "params", "vars", "args", "nothing_of_this_name")
@@ -47,10 +48,10 @@ class Untouched(Library):
         untraced = await self._used(*kinds, calls)
         with self.traced() as tracer:
             traced = await self._used(*kinds, calls)
-            published = [(each.text, [(end.rows, end.in_transaction) for end in each.ends]) for each in tracer.statements]
+            published = [_told(each) for each in tracer.statements]
             tracer.clear()
             await self._used(type(before), type(cursor), Calls())
-            plain = [(each.text, [(end.rows, end.in_transaction) for end in each.ends]) for each in tracer.statements]
+            plain = [_told(each) for each in tracer.statements]
         more = {name: count - untraced[name] for name, count in traced.items() if count > untraced[name]}
         assert not more, f"look at what the library keeps, past the program's classes: read were {more} times more"
         assert self.troubles() == 0, "of a class of the program's, something of the library's couldn't be read"
@@ -125,3 +126,8 @@ class Untouched(Library):
         cursor = await done(connection.cursor())
         await done(cursor.execute(*args, **keywords))
         return cursor
+
+
+def _told(published: Published) -> tuple[Any, ...]:
+    ends = [(end.rows, end.in_transaction) for end in published.ends]
+    return published.text, ends, published.fetches, published.closed, published.all_fetched

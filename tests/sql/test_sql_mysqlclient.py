@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import MySQLdb
-import MySQLdb.converters  # else imported by the first connection
 import MySQLdb.connections
+import MySQLdb.converters  # else imported by the first connection
 import MySQLdb.cursors
 import pytest
 import servers

@@ -1,8 +1,8 @@
-"""Risk: an ORM fetches all rows and closes its cursor at once, and what the program then does with them has no statement, or
-another thread's.
+"""Risk: an ORM fetches all rows and closes its cursor at once, and what the program then does with them has no
+statement, or another thread's.
 
-Real projects, each a process of its own: six threads, each with a table and a value of its own. What is written tells at
-which step of the program, and so under which statement; the journal is replayed against that."""
+Real projects, each a process of its own: six threads, each with a table and a value of its own. What is written tells
+at which step of the program, and so under which statement; the journal is replayed against that."""
 
 from __future__ import annotations
 

@@ -427,8 +427,9 @@ static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type) {
 
 static int fill(PyObject *module) {
     if (mwpy_make_flow() || mwpy_intern_slot() || mwpy_intern_names(&begins) || mwpy_intern_names(&ends) ||
-        mwpy_intern_names(&fetched) || mwpy_intern_names(&transaction) || mwpy_intern_names(&savepoint_signature) || mwpy_intern_names(&closes) ||
-        add_type(module, &mwpy_hasher_spec, &mwpy_hasher_type) || add_type(module, &mwpy_part_spec, &mwpy_part_type) ||
+        mwpy_intern_names(&fetched) || mwpy_intern_names(&transaction) || mwpy_intern_names(&savepoint_signature) ||
+        mwpy_intern_names(&closes) || add_type(module, &mwpy_hasher_spec, &mwpy_hasher_type) ||
+        add_type(module, &mwpy_part_spec, &mwpy_part_type) ||
         add_type(module, &mwpy_connection_spec, &mwpy_connection_type) ||
         add_type(module, &mwpy_statement_spec, &mwpy_statement_type) ||
         add_type(module, &mwpy_tracer_spec, &mwpy_tracer_type) ||

@@ -103,7 +103,7 @@ class MySqlClientDriver(DbapiDriverBase):
         return Around(lambda connection, args, kwargs: tell(*args, **kwargs), after, _nothing)
 
     def _committing(self, may_commit: Callable[[Any], bool], commits: Callable[[Any], bool]) -> Around:
-        """Around a method that commits what is open: if ``may_commit``, asked before, and ``commits``, after, say so."""
+        """Around a method that commits what is open if ``may_commit``, asked before, and ``commits``, after, say so."""
 
         def after(connection: Any, token: bool, result: Any) -> None:
             if token and commits(connection) and self.tracer is not None:

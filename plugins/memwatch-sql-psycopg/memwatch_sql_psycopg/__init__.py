@@ -76,7 +76,7 @@ class PsycopgDriver(DbapiDriverBase):
     def connected(self) -> Any:
         from psycopg import Cursor
 
-        return Cursor._conn
+        return Cursor._conn  # type: ignore[misc]  # a descriptor of its __slots__
 
     def database(self, identity: Any) -> Database:
         from psycopg import ConnectionInfo
@@ -210,7 +210,11 @@ class PsycopgDriver(DbapiDriverBase):
     def reading(self, count: Callable[[Any], tuple[int, bool]]) -> Around:
         """Around a method of a COPY that hands out rows. An error leaves the block, and is published there."""
         fetch = self.fetching(count)
-        return Around(lambda copy, args, kwargs: fetch.before(peek(copy, "cursor"), args, kwargs), fetch.after, _nothing)
+
+        def before(copy: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return fetch.before(peek(copy, "cursor"), args, kwargs)
+
+        return Around(before, fetch.after, _nothing)
 
     # ---- transactions -----------------------------------------------------------------------------------------------
 
