@@ -105,8 +105,9 @@ pythons: python ## all tests but Node's, on each Python of .python
 	  (cd .node/20/drivers/node_modules/better-sqlite3 && npm_config_nodedir=$$home $(NATIVE) npm run --silent build-release >/dev/null 2>&1) && touch $@ || \
 	  echo "better-sqlite3 can't be built here for Node.js 20: its tests will be skipped"
 
-soak: setup node .node/20/drivers/ready ## the long tests: more forms, more threads, more events
+soak: setup node .node/20/drivers/ready python ## the long tests: more forms, more threads, more events; then all of them on the newest Pythons
 	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+	@$(MAKE) --no-print-directory pythons
 
 # The corpus of compiled functions isn't run: it overflows integers on purpose; nor what looks at the built objects. And
 # ThreadSanitizer runs the program's handlers with every signal blocked, so that a store in one of them kills.

@@ -418,6 +418,8 @@ struct own_turn {
     uint64_t mask;
     int number; /* -1: it is gone */
 };
+/* Whether it is still open, at this moment. */
+MW_HIDDEN bool own_sound(enum own_kind kind);
 /* Its number; until it is let go, it stays there. Signals must be blocked: a handler of the program's may need it. */
 MW_HIDDEN int own_hold(enum own_kind kind);
 MW_HIDDEN void own_let_go(void);

@@ -89,6 +89,8 @@ MW_SIGNAL_SAFE static int open_again(struct own *own) {
     return -1;
 }
 
+bool own_sound(enum own_kind kind) { return is_it(&mw.own[kind], number_of(&mw.own[kind])); }
+
 MW_SIGNAL_SAFE int own_hold(enum own_kind kind) {
     struct own *own = &mw.own[kind];
     lock_take(&mw.own_lock, thread_id());

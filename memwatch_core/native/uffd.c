@@ -93,6 +93,7 @@ void uffd_look(void) {
     static const char unseen[] = "memwatch: the program has closed MemWatch's userfaultfd: stores since then went "
                                  "unseen; from now on they are seen again\n";
     if (!process_is_whole() || mw.without_uffd || mw.tracker->id == MW_TRACKER_READONLY) return;
+    if (likely(own_sound(OWN_UFFD))) return;
     struct own_turn turn = own_enter(OWN_UFFD);
     own_leave(&turn);
     if (turn.number >= 0) return;
