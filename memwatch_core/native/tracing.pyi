@@ -143,8 +143,8 @@ def set_slot(of: Any, value: Any, /) -> None:
     """Raises TypeError for an object without the slot."""
 
 def peek(of: Any, name: str, /) -> Any:
-    """The attribute that a library keeps in its object: in the object's dict, or by a descriptor of ``__slots__`` or of a
-    class written in C; None if there is none. A property, or any other code in its place, isn't called."""
+    """The attribute that a library keeps in its object: in the object's dict, or by a descriptor of ``__slots__`` or of
+    a class written in C; None if there is none. A property, or any other code in its place, isn't called."""
 
 def disguise(kind: type, base: type, /) -> None:
     """Makes a composed class look like its base: its slot ``_memwatch`` gets a name that no attribute has; over a class
