@@ -174,8 +174,9 @@ class SqlTracer(Protocol):
     def rows_fetched(self, token: Any, count: int, *, exhausted: bool = False) -> None:
         """Rows were handed to the program; ``exhausted``: no more will come."""
 
-    def cursor_closed(self, token: Any) -> None:
-        """The program closed the cursor that ran the statement."""
+    def cursor_closed(self, token: Any, all_fetched: bool = False) -> None:
+        """The program closed the cursor that ran the statement. ``all_fetched``: no row was left, though no fetch has
+        said ``exhausted``: one row was fetched of one, and the library knows how many there were."""
 
     def transaction_ends(self, connection: object, outcome: Literal["committed", "rolled back", "closed"]) -> None:
         """After commit, rollback, or close of the connection (which rolls back what is open)."""

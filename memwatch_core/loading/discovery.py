@@ -80,7 +80,7 @@ def examine(
     for kind in kinds:
         found = _by_name(kind, light)
         unknown += _check_tables(config, kind, found)
-        for name in getattr(config.plugins, kind):
+        for name in (_plain(kind, name) for name in getattr(config.plugins, kind)):
             points = found.pop(name, [])
             if not points and not config.chosen(f"plugins.{kind}"):
                 continue  # a default that isn't installed
@@ -120,6 +120,11 @@ def entry_points(group: str) -> Iterable[AnyPoint]:
     import importlib.metadata
 
     return importlib.metadata.entry_points(group=group)
+
+
+def _plain(kind: str, name: str) -> str:
+    """A plugin's name, which may be given as that of its distribution: ``memwatch-sql-psycopg``."""
+    return name.removeprefix(f"memwatch-{kind.removesuffix('s')}-")
 
 
 def _by_name(kind: str, light: bool = False) -> dict[str, list[AnyPoint]]:

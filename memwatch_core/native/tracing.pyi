@@ -66,7 +66,7 @@ class Tracer:
         rolled_back: bool = False,
     ) -> None: ...
     def rows_fetched(self, token: Any, count: int, *, exhausted: bool = False) -> None: ...
-    def cursor_closed(self, token: Any) -> None: ...
+    def cursor_closed(self, token: Any, all_fetched: bool = False) -> None: ...
     def transaction_ends(self, connection: object, outcome: Literal["committed", "rolled back", "closed"]) -> None: ...
     def savepoint(self, connection: object, name: str, what: Literal["set", "released", "rolled back"]) -> None: ...
     def close(self) -> None:
@@ -75,7 +75,7 @@ class Tracer:
 class Tokens:
     """The token of the statement that an object ran last: a cursor, or whatever else runs statements.
 
-    In the slot ``_memwatch`` of a composed class, or else beside the object, so that nothing can be seen on it. Objects
+    In the slot of a composed class, or else beside the object, so that nothing can be seen on it. Objects
     need to allow weak references or have the slot; nothing is kept of one that is gone.
     """
 
@@ -136,11 +136,19 @@ def in_force() -> int:
     """Id of the statement in force here and now; 0: none."""
 
 def slot(of: Any, /) -> Any:
-    """What is in the slot ``_memwatch`` of an object of a composed class; None: nothing, or there is no slot. Nothing
-    of the program's is called."""
+    """What is in the slot of an object of a composed class; None: nothing, or there is no slot. Nothing of the
+    program's is called. No attribute of the program's has its name, which is no identifier."""
 
 def set_slot(of: Any, value: Any, /) -> None:
     """Raises TypeError for an object without the slot."""
+
+def peek(of: Any, name: str, /) -> Any:
+    """The attribute that a library keeps in its object: in the object's dict, or by a descriptor of ``__slots__`` or of
+    a class written in C; None if there is none. A property, or any other code in its place, isn't called."""
+
+def disguise(kind: type, base: type, /) -> None:
+    """Makes a composed class look like its base: its slot ``_memwatch`` gets a name that no attribute has; over a class
+    that can't be changed it can't be changed either, and messages call it by the same name."""
 
 def raise_unless_ours(error: BaseException, /) -> None:
     """Raises it if it isn't ours to swallow: no Exception, or what a signal's handler has raised while our code ran."""

@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, ClassVar
 from weakref import ref
 
-from memwatch_core.native.tracing import Running, Tokens, raise_unless_ours
+from memwatch_core.native.tracing import Running, Tokens, disguise, raise_unless_ours
 from memwatch_core.records import Database
 
 from .around import IMMUTABLE, Around, traced
@@ -120,6 +120,11 @@ class DbapiDriverBase(SqlDriverBase):
         """After a statement that succeeded: how many rows it changed (None: it gives rows), and ``in_transaction``."""
         rows = None if cursor.description is not None else cursor.rowcount
         return rows, self.in_transaction(self.connection_of(cursor))
+
+    def all_fetched(self, cursor: Any) -> bool:
+        """Whether no row is left of what the cursor ran, by what the library knows without asking the server. Asked
+        before the cursor is closed; no need to tell what fetching has told by giving no row."""
+        return False
 
     def cursor_members(self, base: type) -> dict[str, Any]:
         """More members for the traced subclass of a cursor class."""
@@ -219,18 +224,22 @@ class DbapiDriverBase(SqlDriverBase):
     def closing(self) -> Around:
         """Around a cursor's ``close``."""
 
-        def after(cursor: Any, token: Any, result: Any) -> None:
-            if self.tracer is not None and token is not None:
-                self.tracer.cursor_closed(token)
+        def before(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            token = self._tokens.get(cursor)
+            return None if token is None else (token, bool(ask(self.all_fetched, cursor)))
 
-        return Around(lambda cursor, args, kwargs: self._tokens.get(cursor), after, _nothing)
+        def after(cursor: Any, closed: tuple[Any, bool] | None, result: Any) -> None:
+            if self.tracer is not None and closed is not None:
+                self.tracer.cursor_closed(*closed)
+
+        return Around(before, after, _nothing)
 
     def ending(self, outcome: Outcome | None) -> Around:
         """Around a connection's method that ends its transaction, thus if it succeeds; None: that of a ``with`` block,
         which commits unless it is left by an exception."""
 
         def before(connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
-            ends = outcome or ("rolled back" if args[0] else "committed")
+            ends = outcome or ("committed" if args[0] is None else "rolled back")
             return self.commits(connection) if ends == "committed" else ends
 
         def after(connection: Any, token: Outcome, result: Any) -> None:
@@ -341,7 +350,9 @@ class DbapiDriverBase(SqlDriverBase):
         members |= {name: member(base, name) for name in ("__module__", "__qualname__", "__doc__")}
         if is_a(base, ABCMeta):  # what isinstance() has found of it is its own, as if its metaclass had been called
             members["_abc_impl"] = vars(ABCMeta("", (), {}))["_abc_impl"]
-        return type.__new__(type(base), member(base, "__name__"), (_Silent, *bases), members)
+        composed = type.__new__(type(base), member(base, "__name__"), (_Silent, *bases), members)
+        disguise(composed, base)
+        return composed
 
 
 def is_composed(kind: type) -> bool:
@@ -359,7 +370,8 @@ class _Silent:
             super().__init_subclass__(**keywords)
 
 
-_COMPOSED = "_memwatch_composed"  # (driver, class), in the class that it was composed over
+del _Silent.__slots__
+_COMPOSED = "_memwatch.composed"  # (driver, class), in the class that it was composed over; no name of the program's
 
 
 def _nothing(*args: Any) -> None: ...

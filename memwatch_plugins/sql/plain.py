@@ -7,6 +7,7 @@ from collections.abc import Callable
 from inspect import isdatadescriptor
 from typing import Any, TypeGuard
 
+from memwatch_core.native.tracing import peek as peek
 from memwatch_core.native.tracing import set_slot as set_slot
 from memwatch_core.native.tracing import slot as slot
 
@@ -57,10 +58,10 @@ class Own:
     ``Own(Cursor).rowcount(cursor)``, ``Own(Connection).cancel(connection)``."""
 
     def __init__(self, kind: type) -> None:
-        self._kind = kind
+        self.kind = kind
 
     def __getattr__(self, name: str) -> Any:
-        member = getattr(self._kind, name)
+        member = getattr(self.kind, name)
         found = getattr(member, "__get__") if isdatadescriptor(member) else member  # noqa: B009
         setattr(self, name, found)
         return found

@@ -1,5 +1,6 @@
 """Values of a program that tell whenever one of their methods is called: subclasses of whatever can be a parameter or a
-statement, with every method and attribute that there is overridden, of a metaclass that tells as well."""
+statement, with every method and attribute that there is overridden, of a metaclass that tells as well; and subclasses
+of a library's connections and cursors that tell whenever something is read from them."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import fractions
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from inspect import getattr_static, isdatadescriptor
 from typing import Any
 
 BASES: tuple[tuple[type, tuple[Any, ...]], ...] = (
@@ -74,6 +76,41 @@ class Calls(Counter[str]):
         made: type = type("Meta", (type(base),), told)(f"Telling{base.__name__}", (base,), members)
         return made
 
+    def subclass(self, base: Any, sample: Any) -> Any:
+        """A class of the program's own, derived from one of a library's, of which ``sample`` is an instance: whatever
+        is read from it or compared with it tells, and all of it works as before."""
+        members: dict[str, Any] = {"__module__": __name__, "__bool__": lambda it: self._tell("__bool__", True)}
+        for name in ("__getattribute__", "__setattr__", "__eq__", "__hash__", "__repr__"):
+            members[name] = self._naming(name, getattr(base, name))
+        for name in dir(base):
+            member = getattr_static(base, name)
+            if not name.startswith("__") and isdatadescriptor(member):
+                members[name] = self._attribute(name, member)
+        for name in getattr(sample, "__dict__", {}):
+            members[name] = self._kept(name)
+        return type(f"Telling{base.__name__}", (base,), members)
+
+    def _naming(self, what: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def method(it: Any, *args: Any) -> Any:
+            self[f"{what} {args[0] if args and type(args[0]) is str else ''}"] += 1
+            return original(it, *args)
+
+        return method
+
+    def _kept(self, name: str) -> property:
+        """In the object's dict, where the library would keep it."""
+
+        def get(it: Any) -> Any:
+            self[name] += 1
+            kept = _dict_of(it)
+            return kept[name] if name in kept else getattr(super(type(it), it), name)  # a class's default, or an error
+
+        def put(it: Any, value: Any) -> None:
+            self[name] += 1
+            _dict_of(it)[name] = value
+
+        return property(get, put)
+
     def _tell(self, name: str, answer: Any) -> Any:
         self[name] += 1
         return answer
@@ -90,6 +127,11 @@ class Calls(Counter[str]):
             return self._tell(name, descriptor.__get__(value))
 
         return property(get, lambda value, to: descriptor.__set__(value, to))
+
+
+def _dict_of(it: Any) -> dict[str, Any]:
+    found: dict[str, Any] = object.__getattribute__(it, "__dict__")
+    return found
 
 
 def _refuse(*args: Any, **kwargs: Any) -> Any:

@@ -81,6 +81,7 @@ class Publishes(Library):
             await done(how.run(connection, self.sql(text), rows if how.parameters else None))
             published = self.only(tracer, self.sql(text), how.name)
             await done(self.rollback(connection))
+        assert all(part.ends for part in published.parts), f"publish the end of each part: {published.parts}"
         self._check_parameters(published, how, rows if how.parameters else None)
         assert published.many == how.many, f"{how.name} takes {'rows' if how.many else 'no rows'}: publish many="
         (end,) = published.ends
@@ -186,6 +187,31 @@ class Publishes(Library):
             await done(self.close_result(await self.run_sql(connection, SELECT)))
             published = self.only(tracer, self.sql(SELECT), "a query")
         assert published.closed, "publish cursor_closed() with the token of the statement that the cursor ran last"
+        assert not published.exhausted, f"no row was fetched, and published was {published.fetches}"
+        assert not published.all_fetched, "no row was fetched: publish cursor_closed(token) without all_fetched"
+
+    @pytest.mark.parametrize("how", ["fetch_one", "fetch_some", "fetch_all", "each"])
+    @driven
+    async def test_closed_cursor_without_rows_left_is_not_known(self, how: str) -> None:
+        async with self.open() as (tracer, connection):
+            result = await self.run_sql(connection, SELECT)
+            await self._fetch(result, how)
+            await done(self.close_result(result))
+            published = self.only(tracer, self.sql(SELECT), "a query")
+        assert published.exhausted, f"publish exhausted=True when {how}() finds no more rows: not {published.fetches}"
+        assert published.closed, "publish cursor_closed() with the token of the statement that the cursor ran last"
+
+    @pytest.mark.parametrize("where", ["a = 2", "a > 1"])
+    @driven
+    async def test_last_row_is_not_known_to_be_the_last(self, where: str) -> None:
+        self.needs("row_counts")
+        async with self.open() as (tracer, connection):
+            result = await self.run_sql(connection, f"SELECT a FROM {{table}} WHERE {where}")
+            await done(self.fetch_one(result))
+            await done(self.close_result(result))
+            (published,) = tracer.statements
+        told, one = published.exhausted or published.all_fetched, where == "a = 2"
+        assert told == one, f"{1 if one else 2} rows were there, 1 was fetched: publish all_fetched={one} in close()"
 
     # ---- transactions -----------------------------------------------------------------------------------------------
 

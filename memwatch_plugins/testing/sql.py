@@ -50,6 +50,7 @@ class SqlDriverContract(Publishes, Unseen, Untouched):
         "iterators": "executemany takes any iterator of rows",
         "named_cursors": "there are cursors of the server's: run_named()",
         "nextset": "a statement can have several results: next_result(), two_results",
+        "row_counts": "a cursor knows, when it is closed, whether rows are left, also where one was fetched of one",
         "savepoints": "the library has a way of its own to set savepoints: savepoint()",
         "two_phase": "transactions can be committed in two phases: tpc_begin() and so on",
     }

@@ -35,6 +35,12 @@ class Published:
     fetches: list[tuple[int, bool]] = field(default_factory=list)
     """(count, exhausted) of each call."""
     closed: int = 0
+    all_fetched: bool = False
+    """So was said when the cursor was closed."""
+    whole: Published | None = None
+    """The statement that this one is a part of."""
+    parts: list[Published] = field(default_factory=list)
+    """What was begun on the connection while this one ran, as an ``executemany`` does that calls ``execute``."""
 
     @property
     def text(self) -> str:
@@ -49,6 +55,11 @@ class Published:
     @property
     def exhausted(self) -> bool:
         return any(exhausted for _, exhausted in self.fetches)
+
+    def is_within(self, other: Published) -> bool:
+        """Whether it began while the other one ran: it is a part of that, and no statement of its own."""
+        here = (self.connection, self.thread, self.task)
+        return not other.ends and here == (other.connection, other.thread, other.task)
 
     def __repr__(self) -> str:
         ends = ", ".join(map(repr, self.ends)) or "not ended"
@@ -114,7 +125,8 @@ class RecordingTracer:
                 threading.get_ident(),
                 _task(),
             )
-            self.statements.append(token)
+            token.whole = next(filter(token.is_within, reversed(self.statements)), None)
+            (self.statements if token.whole is None else token.whole.parts).append(token)
             return token
 
     def statement_ends(
@@ -139,12 +151,13 @@ class RecordingTracer:
             if self._is_ours(token, "rows_fetched"):
                 if type(count) is not int or count < 0:
                     self.wrong.append(f"rows_fetched() takes a count of rows, not {count!r}")
-                token.fetches.append((count, exhausted))
+                (token.whole or token).fetches.append((count, exhausted))
 
-    def cursor_closed(self, token: Any) -> None:
+    def cursor_closed(self, token: Any, all_fetched: bool = False) -> None:
         with self._lock:
             if self._is_ours(token, "cursor_closed"):
                 token.closed += 1
+                token.all_fetched |= all_fetched
 
     def transaction_ends(self, connection: object, outcome: str) -> None:
         with self._lock:

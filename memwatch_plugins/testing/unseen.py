@@ -24,6 +24,8 @@ from .target import ROWS, Library, done, driven, rows_of
 from .tracers import METHODS, BrokenTracer
 
 _OF_CURSORS = ("description", "rowcount", "arraysize", "lastrowid", "rownumber")
+MINE = {"kit_method": lambda self: "mine", "__module__": __name__, "_memwatch": "mine"}
+"""What a class of the program's has of its own."""
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
@@ -173,26 +175,30 @@ class Unseen(Library):
     async def test_connection_class_of_the_program_is_replaced(self) -> None:
         self.needs("connection_classes")
         base = await self._class_of(lambda connection: connection)
-        kind: Any = type("Mine", (base,), {"kit_method": lambda self: "mine", "__module__": __name__})
+        kind: Any = type("Mine", (base,), MINE)
         with self.traced() as tracer:
             connection = await done(self.connect_with(kind))
-            tracer.clear()
-            assert isinstance(connection, kind), f"a connection of the program's class is a {type(connection).__mro__}"
-            assert (type(connection).__name__, connection.kit_method()) == ("Mine", "mine")
-            await done(self.fetch_all(await self.run_sql(connection, SELECT)))
-            await done(self.close(connection))
+            try:
+                tracer.clear()
+                assert isinstance(connection, kind), f"a connection of the program's class: {type(connection).__mro__}"
+                assert (type(connection).__name__, connection.kit_method()) == ("Mine", "mine")
+                await done(self.fetch_all(await self.run_sql(connection, SELECT)))
+                _check_attributes(connection)
+            finally:
+                await done(self.close(connection))
         assert tracer.texts() == [self.sql(SELECT)], f"trace connections of the program's classes: {tracer.statements}"
 
     @driven
     async def test_cursor_class_of_the_program_is_replaced(self) -> None:
         self.needs("cursor_classes")
         base = await self._class_of(lambda connection: connection.cursor())
-        kind: Any = type("Mine", (base,), {"kit_method": lambda self: "mine", "__module__": __name__})
+        kind: Any = type("Mine", (base,), MINE)
         async with self.open() as (tracer, connection):
             cursor = await done(self.cursor_of(connection, kind))
             assert isinstance(cursor, kind), f"a cursor of the program's class is a {type(cursor).__mro__}"
             assert (type(cursor).__name__, cursor.kit_method()) == ("Mine", "mine")
             await done(cursor.execute(self.sql(SELECT)))
+            _check_attributes(cursor)
             rows = await done(cursor.fetchall())
             assert tracer.texts() == [self.sql(SELECT)], f"trace cursors of the program's classes: {tracer.statements}"
             assert tracer.statements[0].rows == len(rows) == len(ROWS)
@@ -338,6 +344,14 @@ class Unseen(Library):
         finally:
             self.plugin = ours  # type: ignore[misc]
             sys.modules.update(kept)
+
+
+def _check_attributes(thing: Any) -> None:
+    """The program's own names are its own."""
+    assert thing._memwatch == "mine", f"an attribute of the program's class is {thing._memwatch!r} instead"
+    thing._memwatch = ours = object()
+    assert thing._memwatch is ours
+    assert type(thing)._memwatch == "mine"
 
 
 def _facts(thing: Any) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import pytest
 from memwatch_core import unwatch, watch
 
 from .hostile import BASES, Calls
-from .published import SELECT
+from .published import INSERT, NO_TABLE, SELECT
 from .sessions import real_session
 from .target import Library, done, driven
+from .tracers import Published
 
 _ONE = "SELECT a FROM {table} WHERE b = ?"
 _KEYWORDS = ("query", "sql", "operation", "statement", "parameters", "params", "vars", "args", "nothing_of_this_name")
@@ -34,6 +35,48 @@ class Untouched(Library):
             more = {name: count - expected[name] for name, count in calls.items() if count > expected[name]}
             assert not more, f"{way}: call no method of the program's: {more} times more than untraced"
             assert got == before, f"{way}: the program gets {got}, and untraced {before}"
+
+    @driven
+    async def test_tracing_reads_a_member_that_the_program_overrides(self) -> None:
+        for capability in ("connection_classes", "cursor_classes"):
+            self.needs(capability)
+        calls, before = Calls(), await done(self.connect())
+        cursor = await done(before.cursor())
+        kinds = calls.subclass(type(before), before), calls.subclass(type(cursor), cursor)
+        await done(before.close())
+        await self._used(*kinds, calls)  # what the library does when it is first used is done now
+        untraced = await self._used(*kinds, calls)
+        with self.traced() as tracer:
+            traced = await self._used(*kinds, calls)
+            published = [_told(each) for each in tracer.statements]
+            tracer.clear()
+            await self._used(type(before), type(cursor), Calls())
+            plain = [_told(each) for each in tracer.statements]
+        more = {name: count - untraced[name] for name, count in traced.items() if count > untraced[name]}
+        assert not more, f"look at what the library keeps, past the program's classes: read were {more} times more"
+        assert self.troubles() == 0, "of a class of the program's, something of the library's couldn't be read"
+        assert published == plain, f"of the program's classes {published} was published, and of plain ones {plain}"
+
+    async def _used(self, connection_kind: Any, cursor_kind: Any, calls: Calls) -> Calls:
+        """What is called of the program's classes while they are used a bit."""
+        calls.clear()
+        connection = await done(self.connect_with(connection_kind))
+        try:
+            cursor = await done(self.cursor_of(connection, cursor_kind))
+            for text in (SELECT, "SELECT a FROM {table} WHERE a = 2"):
+                await done(cursor.execute(self.sql(text)))
+                await done(cursor.fetchone())
+            await done(cursor.executemany(self.sql(INSERT), [(4, "four"), (5, "five")]))
+            with pytest.raises(Exception):  # noqa: B017, PT011  (each library has its own)
+                await done(cursor.execute(self.sql(NO_TABLE)))
+            await done(connection.rollback())
+            await done(cursor.execute("SELECT 1"))
+            await done(cursor.fetchall())
+            await done(cursor.close())
+            await done(connection.commit())
+        finally:
+            await done(connection.close())
+        return Calls(calls)
 
     async def _called(self) -> list[tuple[str, str, Calls]]:
         """Of each way to hand a library something strange: what came of it, and what was called."""
@@ -83,3 +126,8 @@ class Untouched(Library):
         cursor = await done(connection.cursor())
         await done(cursor.execute(*args, **keywords))
         return cursor
+
+
+def _told(published: Published) -> tuple[Any, ...]:
+    ends = [(end.rows, end.in_transaction) for end in published.ends]
+    return published.text, ends, published.fetches, published.closed, published.all_fetched

@@ -9,7 +9,7 @@ from memwatch_plugins.testing import SqlDriverContract
 
 class TestMysqlclient(SqlDriverContract):
     plugin, name, dialect, mark = memwatch_sql_mysqlclient, "mysqlclient", "mysql", "%s"
-    capabilities = ("autocommit", "callproc")
+    capabilities = ("autocommit", "callproc", "connection_classes", "cursor_classes", "row_counts")
 
     @pytest.fixture
     def database(self, mariadb_database):
@@ -19,15 +19,14 @@ class TestMysqlclient(SqlDriverContract):
     def secrets(self):
         return (self.where.password,)
 
-    @pytest.fixture(autouse=True)
-    def differs(self, request):
-        name = request.node.name
-        if name.endswith("_is_missed_or_published_twice[run_many()]"):
-            reason = "executemany calls execute, which the tracer makes a part of it (tests/sql)"
-            request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-
     def connect(self):
         return MySQLdb.connect(**self.where.connect)
+
+    def connect_with(self, kind):
+        return kind(**self.where.connect)
+
+    def cursor_of(self, connection, kind):
+        return connection.cursor(kind)
 
     def autocommit(self, connection):
         connection.autocommit(True)

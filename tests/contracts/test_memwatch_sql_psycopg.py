@@ -6,12 +6,13 @@ import pytest
 
 from memwatch_plugins.testing import AsyncSqlDriverContract, SqlDriverContract, Way
 
+CLASSES = ("connection_classes", "cursor_classes", "row_counts")
 WAYS = (Way("Connection.execute", lambda connection, sql, values: connection.execute(sql, values)),)
 
 
 class TestPsycopg(SqlDriverContract):
     plugin, name, dialect, mark = memwatch_sql_psycopg, "psycopg", "postgresql", "%s"
-    capabilities = ("autocommit", "cancel", "copy", "executemany_returning", "named_cursors", "savepoints")
+    capabilities = ("autocommit", "cancel", "copy", "executemany_returning", "named_cursors", "savepoints", *CLASSES)
     ways = WAYS
 
     @pytest.fixture
@@ -25,12 +26,20 @@ class TestPsycopg(SqlDriverContract):
     def connect(self):
         return psycopg.connect(**self.where.connect)
 
+    def connect_with(self, kind):
+        return kind.connect(**self.where.connect)
+
+    def cursor_of(self, connection, kind):
+        connection.cursor_factory = kind
+        return connection.cursor()
+
     def savepoint(self, connection):
         return connection.transaction()
 
 
 class TestAsyncPsycopg(AsyncSqlDriverContract):
     plugin, name, dialect, mark = memwatch_sql_psycopg, "psycopg", "postgresql", "%s"
+    capabilities = CLASSES
     ways = WAYS
 
     @pytest.fixture
@@ -43,3 +52,10 @@ class TestAsyncPsycopg(AsyncSqlDriverContract):
 
     def connect(self):
         return psycopg.AsyncConnection.connect(**self.where.connect)
+
+    def connect_with(self, kind):
+        return kind.connect(**self.where.connect)
+
+    def cursor_of(self, connection, kind):
+        connection.cursor_factory = kind
+        return connection.cursor()

@@ -13,7 +13,8 @@ DIFFERS = {
 
 class TestPsycopg2(SqlDriverContract):
     plugin, name, dialect, mark = memwatch_sql_psycopg2, "psycopg2", "postgresql", "%s"
-    capabilities = ("autocommit", "callproc", "cancel", "connection_context", "connection_classes", "cursor_classes")
+    capabilities = ("autocommit", "callproc", "cancel", "connection_context", "connection_classes", "cursor_classes",
+                    "row_counts")  # fmt: skip
 
     @pytest.fixture
     def database(self, postgresql_database):

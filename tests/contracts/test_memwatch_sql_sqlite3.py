@@ -11,7 +11,8 @@ from memwatch_plugins.testing import AsyncSqlDriverContract, SqlDriverContract, 
 
 class TestSqlite3(SqlDriverContract):
     plugin, name, dialect = memwatch_sql_sqlite3, "sqlite3", "sqlite"
-    capabilities = ("autocommit", "cancel", "connection_classes", "connection_context", "cursor_classes", "iterators")
+    capabilities = ("autocommit", "cancel", "connection_classes", "connection_context", "cursor_classes", "iterators",
+                    "row_counts")  # fmt: skip
     ways = (
         Way("Connection.execute", lambda connection, sql, values: connection.execute(sql, values or ())),
         Way("Connection.executemany", lambda connection, sql, rows: connection.executemany(sql, rows), many=True),

@@ -12,11 +12,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 from memwatch_core import hookspecs
 from memwatch_core.config import load
+from memwatch_core.records import Layout
+from memwatch_plugins.testing import AsyncSqlDriverContract, SinkContract, SqlDriverContract
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -93,6 +96,14 @@ def test_every_plugin_of_ours_is_listed() -> None:
         assert (folder / "pyproject.toml").is_file()
         assert kind in ("bridge", "serializer", "sink", "sql")
         assert f"`{name}`" in text
+
+
+def test_every_capability_and_every_kind_of_layout_is_described() -> None:
+    text = (ROOT / "docs/plugins.md").read_text()
+    kinds = get_args(get_type_hints(Layout)["proxy"])
+    names = AsyncSqlDriverContract.known.keys() | SqlDriverContract.known.keys() | SinkContract.known.keys()
+    assert not [name for name in names if f"`{name}`" not in text]
+    assert not [kind for kind in kinds if f'`"{kind}"`' not in text]
 
 
 def test_every_promise_has_a_test_that_is_there() -> None:

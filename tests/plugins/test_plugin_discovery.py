@@ -45,6 +45,26 @@ def test_named_plugins_are_loaded_with_distribution_and_version(install: Install
         report.state = "broken"
 
 
+def test_plugin_may_be_named_as_its_distribution(tmp_path: Path) -> None:
+    """As pip, ``memwatch plugins`` and the documents call it."""
+    config = settings(
+        tmp_path,
+        serializers=["memwatch-serializer-scalars"],
+        sql=["memwatch-sql-sqlite3", "psycopg"],
+        sinks=["memwatch-sink-jsonl"],
+        bridges=["memwatch-bridge-node"],
+        text="[sinks.jsonl]\npath = 'x.jsonl'\n",
+    )
+    plugins = load(config)
+    states = {(report.kind, report.name) for report in plugins.report.plugins if report.state == "loaded"}
+    assert states == {
+        *(("serializers", "scalars"), ("sql", "sqlite3"), ("sql", "psycopg")),
+        *(("sinks", "jsonl"), ("bridges", "node")),
+    }
+    with pytest.raises(ConfigError, match=r"names 'sqlite': no installed distribution .* did you mean 'sqlite3'"):
+        load(settings(tmp_path, sql=["memwatch-sql-sqlite"]))
+
+
 def test_plugin_that_no_configuration_names_is_never_imported(install: Install, tmp_path: Path) -> None:
     install("bystander", "success")
     config = settings(tmp_path, serializers=[], sql=[], sinks=["success"], bridges=[])

@@ -76,12 +76,15 @@ def test_commit_rollback_and_failure_end_the_statement(records: Records) -> None
             async with connection.execute("SELECT a FROM t") as cursor:
                 assert [a async for (a,) in cursor] == [1, 2, 3, 5]
                 assert records.statement == "SELECT a FROM t"
-            assert records.statement is None
+            assert records.statement == "SELECT a FROM t"  # to its last row
+            async with connection.execute("SELECT a FROM t") as cursor:
+                assert await cursor.fetchone() == (1,)
+            assert records.statement is None  # rows were left
 
     asyncio.run(main())
     outcomes = [outcome for _, outcome in records.outcomes[2:]]
-    assert outcomes == ["rolled back", "committed", "failed: OperationalError", "closed"]
-    assert list(records.contexts.values())[-1]["rows"] == 4
+    assert outcomes == ["rolled back", "committed", "failed: OperationalError", "ended", "closed"]
+    assert [each.get("rows") for each in records.contexts.values()][-2:] == [4, 1]
 
 
 @pytest.mark.usefixtures("installed")
@@ -111,6 +114,7 @@ def test_interleaved_tasks_on_one_connection_never_mix(session: Callable[..., Se
                     value.value = n
                     await asyncio.sleep(0)
                     memoryview(value).cast("B").cast("q")[0] = -n
+            await connection.execute(f"SELECT 0 AS {name}")
             value.value = 0
 
     async def main() -> None:
@@ -123,7 +127,7 @@ def test_interleaved_tasks_on_one_connection_never_mix(session: Callable[..., Se
     assert len(events) == 20 * 10 * 7
     for event in events:
         statement = event.context.statement if event.context else None
-        assert statement == (f"SELECT ?, a AS {event.variable} FROM t" if event.new else None)
+        assert statement == f"SELECT ?{', a' * bool(event.new)} AS {event.variable}{' FROM t' * bool(event.new)}"
 
 
 def test_program_gets_its_own_classes_and_nothing_stays_patched(tracer: SqlContexts) -> None:

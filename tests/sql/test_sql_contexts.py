@@ -60,8 +60,9 @@ def test_ids_are_never_used_twice_in_a_process(make_tracer: Make) -> None:
 # ---- windows --------------------------------------------------------------------------------------------------------
 
 
-def trail(tracer: SqlContexts, records: Records) -> list[bool]:
-    """Whether a SELECT is in force: running, run, fetched, fetched all, cursor closed, committed."""
+def trail(tracer: SqlContexts, records: Records, *, left: bool) -> list[bool]:
+    """Whether a SELECT is in force: running, run, fetched, fetched all (unless rows are left), cursor closed,
+    committed."""
     connection = Connection()
     seen = []
     token = tracer.statement_begins("driver", "SELECT", None, connection)
@@ -70,7 +71,7 @@ def trail(tracer: SqlContexts, records: Records) -> list[bool]:
     seen.append(records.statement == "SELECT")
     tracer.rows_fetched(token, 1)
     seen.append(records.statement == "SELECT")
-    tracer.rows_fetched(token, 3, exhausted=True)
+    tracer.rows_fetched(token, 3, exhausted=not left)
     seen.append(records.statement == "SELECT")
     tracer.cursor_closed(token)
     seen.append(records.statement == "SELECT")
@@ -81,17 +82,89 @@ def trail(tracer: SqlContexts, records: Records) -> list[bool]:
 
 
 @pytest.mark.parametrize(
-    ("window", "expected", "outcome"),
+    ("window", "expected", "with_rows_left"),
     [
-        ("statement", "1.....", "committed"),
-        ("fetch", "111...", "committed"),
-        ("until-next", "1111..", "committed"),
-        ("transaction", "11111.", "committed"),
+        ("statement", "1.....", "1....."),
+        ("fetch", "111...", "1111.."),
+        ("until-next", "11111.", "1111.."),
+        ("transaction", "11111.", "11111."),
     ],
 )
-def test_window_says_how_long(make_tracer: Make, records: Records, window: str, expected: str, outcome: str) -> None:
-    assert "".join("1" if each else "." for each in trail(make_tracer(window=window), records)) == expected
-    assert records.outcomes == [("SELECT", outcome)]
+def test_window_says_how_long(
+    make_tracer: Make, records: Records, window: str, expected: str, with_rows_left: str
+) -> None:
+    for left, trace in ((False, expected), (True, with_rows_left)):
+        seen = trail(make_tracer(window=window), records, left=left)
+        assert "".join("1" if each else "." for each in seen) == trace
+    assert records.outcomes == [("SELECT", "committed")] * 2
+
+
+WITHOUT_ROWS = dict.fromkeys(("fetchable",), False)
+
+
+@pytest.mark.parametrize("window", ["until-next", "transaction"])
+@pytest.mark.parametrize(
+    ("ends", "fetches", "all_fetched", "stays"),
+    [
+        ({}, [], False, False),  # nothing was fetched
+        ({}, [(1, False)], False, False),
+        ({}, [(1, False)], True, True),  # the library knows that this was the only one
+        ({}, [], True, True),  # there was none
+        ({}, [(1, True)], False, True),
+        ({}, [(1, False), (0, True)], False, True),
+        (WITHOUT_ROWS, [], False, True),
+    ],
+)
+@pytest.mark.parametrize("then", ["next", "committed", "closed"])
+def test_closing_a_cursor_ends_its_statement_only_if_rows_are_left(
+    make_tracer: Make,
+    records: Records,
+    window: str,
+    ends: dict[str, Any],
+    fetches: list[tuple[int, bool]],
+    all_fetched: bool,
+    stays: bool,
+    then: str,
+) -> None:
+    tracer, connection = make_tracer(window=window), Connection()
+    token = tracer.statement_begins("driver", "ONE", None, connection)
+    tracer.statement_ends(token, in_transaction=False, **ends)
+    for count, exhausted in fetches:
+        tracer.rows_fetched(token, count, exhausted=exhausted)
+    tracer.cursor_closed(token, all_fetched)
+    assert (records.statement == "ONE") == stays
+    tracer.cursor_closed(token)  # again
+    assert (records.statement == "ONE") == stays
+    del token
+    if then == "next":
+        run(tracer, "TWO", connection)
+        assert records.statement == "TWO"
+    else:
+        tracer.transaction_ends(connection, then)  # type: ignore[arg-type]
+        assert records.statement is None
+    kinds = [(ident, new["outcome"]) for kind, ident, new in records.log if kind == "outcome" and "scope" not in new]
+    assert kinds[0] == (1 + min(records.contexts) - 1, "ended" if stays and then != "closed" else "closed")
+    assert tracer.troubles == 0
+
+
+def test_closing_a_cursor_ends_its_statement_wherever_it_is_in_force(tracer: SqlContexts, records: Records) -> None:
+    """In the task that runs it, and by another task or thread; one that is in force nowhere any more is finished."""
+
+    async def main() -> None:
+        for fetched in (True, False):
+            token = tracer.statement_begins("driver", "ONE", None, Connection())
+            tracer.statement_ends(token, in_transaction=False)
+            tracer.rows_fetched(token, 1, exhausted=fetched)
+            await asyncio.to_thread(contextvars.Context().run, tracer.cursor_closed, token)
+            assert records.statement == ("ONE" if fetched else None)
+
+    asyncio.run(main())
+    closed = tracer.statement_begins("driver", "TWO", None, Connection())
+    tracer.statement_ends(closed, in_transaction=False)
+    run(tracer, "THREE")
+    tracer.cursor_closed(closed, True)
+    assert records.statement == "THREE"
+    assert dict(records.outcomes)["TWO"] == "closed"
 
 
 @pytest.mark.parametrize("window", ["fetch", "until-next", "transaction"])

@@ -203,7 +203,7 @@ def test_window_of_the_settings_counts(session: Begin, table: Callable[[], sqlit
     value.value = 8
     connection.close()
     seen = [event.context is not None for event in opened.events()]
-    expected = {"statement": 1, "fetch": 2, "until-next": 3, "transaction": 4}[window]
+    expected = {"statement": 1, "fetch": 2, "until-next": 4, "transaction": 4}[window]
     assert seen == [n < expected for n in range(5)]
 
 

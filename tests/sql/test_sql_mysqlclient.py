@@ -10,6 +10,7 @@ from typing import Any
 
 import MySQLdb
 import MySQLdb.connections
+import MySQLdb.converters  # else imported by the first connection
 import MySQLdb.cursors
 import pytest
 import servers
@@ -103,7 +104,9 @@ def test_rows_are_counted(traced: Any, records: Records, kind: type) -> None:
             cursor.execute("SELECT a, b FROM t")
             fetch(cursor)
             assert records.statement == "SELECT a, b FROM t"
-        return [each["rows"] for each in records.contexts.values()][-1]  # type: ignore[no-any-return]
+        with traced.cursor() as cursor:
+            cursor.execute("SELECT 0")
+        return [each["rows"] for each in records.contexts.values() if "rows" in each][-1]  # type: ignore[no-any-return]
 
     assert rows(lambda cursor: cursor.fetchall()) == 3
     assert rows(lambda cursor: cursor.fetchmany(2)) == 2
@@ -186,7 +189,7 @@ def test_every_end_of_a_transaction(
         start = len(records.contexts)
         way()
         assert outcomes(records)[start : start + statements] == [outcome] * statements, number
-        assert in_force() == 0
+        assert records.statement in (None, "CREATE TABLE u (a int)")
 
 
 def test_autocommit_and_transactions_by_text(traced: Any, records: Records) -> None:

@@ -174,3 +174,73 @@ def test_connect_is_pickled_as_untraced() -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert pickle.loads(pickle.dumps(sqlite3.connect, protocol)) is sqlite3.connect
     assert sqlite3.connect.__module__ == "_sqlite3"
+
+
+WRONG = {
+    "execute(sql=)": lambda c, r: c.execute(sql="SELECT 1"),
+    "execute()": lambda c, r: c.execute(),
+    "execute(3 arguments)": lambda c, r: c.execute("SELECT 1", (), 3),
+    "executemany(1 argument)": lambda c, r: c.executemany("SELECT 1"),
+    "executescript(2 arguments)": lambda c, r: c.executescript("SELECT 1", "SELECT 1"),
+    "executescript()": lambda c, r: c.executescript(),
+    "cursor(nothing=)": lambda c, r: c.cursor(nothing=1),
+    "cursor(2 arguments)": lambda c, r: c.cursor(sqlite3.Cursor, 2),
+    "cursor(no class)": lambda c, r: c.cursor(5),
+    "cursor of nothing": lambda c, r: type(c).cursor(),
+    "cursor of an int": lambda c, r: type(c).cursor(5),
+    "execute of an int": lambda c, r: type(c).execute(5, "SELECT 1"),
+    "cursor.execute(sql=)": lambda c, r: r.execute(sql="SELECT 1"),
+    "cursor.fetchmany(nothing=)": lambda c, r: r.fetchmany(nothing=1),
+    "cursor.fetchone(1 argument)": lambda c, r: r.fetchone(1),
+    "cursor.close(1 argument)": lambda c, r: r.close(1),
+    "no such attribute": lambda c, r: r.nothing,
+    "no such attribute of the class": lambda c, r: type(r).nothing,
+    "a new attribute": lambda c, r: setattr(r, "nothing", 1),
+    "a new attribute of the class": lambda c, r: setattr(type(r), "nothing", 1),
+    "a new attribute of the connection's class": lambda c, r: setattr(type(c), "nothing", 1),
+    "a method of the class, deleted": lambda c, r: delattr(type(r), "execute"),
+    "another class": lambda c, r: setattr(r, "__class__", int),
+    "called": lambda c, r: r(),
+    "added": lambda c, r: r + 1,
+    "a cursor of no connection": lambda c, r: type(r)(5),
+    "its slots": lambda c, r: type(r).__slots__,
+}
+
+
+def told(wrong: Any) -> str:
+    connection = sqlite3.connect(":memory:")
+    try:
+        return repr(wrong(connection, connection.cursor()))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_mistake_of_the_program_is_told_as_untraced(tracer: SqlContexts, wrong: Any) -> None:
+    traced = told(wrong)
+    driver.uninstall()
+    assert traced == told(wrong)
+    assert type(sqlite3.connect(":memory:")) is sqlite3.Connection
+    driver.install(tracer)
+
+
+def test_attributes_of_the_program_are_its_own(records: Records) -> None:
+    """Those with names that ours could have as well."""
+
+    class Mine(sqlite3.Connection):
+        __slots__ = ("_memwatch",)
+        _memwatch_composed = "mine"
+
+    class Rows(sqlite3.Cursor):
+        _memwatch = "mine"
+
+    connection = sqlite3.connect(":memory:", factory=Mine)
+    cursor = connection.cursor(Rows)
+    assert (connection._memwatch_composed, cursor._memwatch) == ("mine", "mine")
+    connection._memwatch = cursor._memwatch = 5
+    cursor.execute("SELECT 5")
+    assert (connection._memwatch, cursor._memwatch, records.statement) == (5, 5, "SELECT ?")
+    connection.close()
+    assert records.outcomes[-1] == ("SELECT ?", "closed")

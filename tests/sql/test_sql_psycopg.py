@@ -67,7 +67,7 @@ class Published:
     def rows_fetched(self, token: Any, count: int, *, exhausted: bool = False) -> None:
         self.log.append(f"fetched {count}" + exhausted * ", the last")
 
-    def cursor_closed(self, token: Any) -> None:
+    def cursor_closed(self, token: Any, all_fetched: bool = False) -> None:
         self.log.append("cursor closed")
 
     def transaction_ends(self, connection: object, outcome: str) -> None:

@@ -224,3 +224,39 @@ def test_asynchronous_statement_whose_cursor_is_gone(postgresql_database: server
     with pytest.raises(psycopg2.InterfaceError, match="disappeared"):
         psycopg2.extras.wait_select(asynchronous)
     asynchronous.close()
+
+
+WRONG: dict[str, Callable[[Any, Any], Any]] = {
+    "cursor(nothing=)": lambda connection, cursor: connection.cursor(nothing=1),
+    "cursor(no factory)": lambda connection, cursor: connection.cursor(cursor_factory=5),
+    "cursor(twice)": lambda connection, cursor: connection.cursor("a", None, cursor_factory=None),
+    "cursor of nothing": lambda connection, cursor: type(connection).cursor(),
+    "cursor of an int": lambda connection, cursor: type(connection).cursor(5),
+    "execute()": lambda connection, cursor: cursor.execute(),
+    "fetchone(1 argument)": lambda connection, cursor: cursor.fetchone(1),
+    "no such attribute": lambda connection, cursor: cursor.nothing,
+    "a new attribute": lambda connection, cursor: setattr(cursor, "nothing", 1),
+    "a new attribute of the class": lambda connection, cursor: setattr(type(cursor), "nothing", 1),
+    "another class": lambda connection, cursor: setattr(cursor, "__class__", int),
+    "its slots": lambda connection, cursor: type(cursor).__slots__,
+}
+
+
+def test_mistakes_of_the_program_are_told_as_untraced(
+    tracer: SqlContexts, postgresql_database: servers.PostgreSql
+) -> None:
+    def told() -> dict[str, str]:
+        found = {}
+        with contextlib.closing(psycopg2.connect(**postgresql_database.connect)) as connection:
+            for name, wrong in WRONG.items():
+                try:
+                    found[name] = repr(wrong(connection, connection.cursor()))
+                except Exception as error:
+                    found[name] = f"{type(error).__name__}: {error}"
+        return found
+
+    untraced = told()
+    driver.install(tracer)
+    traced = told()
+    driver.uninstall()
+    assert traced == untraced

@@ -5,9 +5,9 @@
 
 PyTypeObject *mwpy_tokens_type;
 
-static PyObject *slot_name; /* "_memwatch" */
+static PyObject *slot_name;
 
-int mwpy_intern_slot(void) { return (slot_name = PyUnicode_InternFromString("_memwatch")) ? 0 : -1; }
+int mwpy_intern_slot(void) { return (slot_name = PyUnicode_InternFromString(MWPY_SLOT)) ? 0 : -1; }
 
 /* The object is gone. `object`: (beside, address). */
 static PyObject *forget(PyObject *object, PyObject *ref) {

@@ -166,13 +166,24 @@ static PyObject *rows_fetched(PyObject *object, PyObject *const *args, Py_ssize_
     return done(self, exhausted == -2 ? -1 : fetch(self, s, mwpy_row_count(argument[1]), exhausted));
 }
 
-static PyObject *cursor_closed(PyObject *object, PyObject *token) {
+static mwpy_signature closes = {"cursor_closed", 1, {"token", "all_fetched", NULL}, {NULL}};
+
+/* Who has fetched all rows closes the cursor at once, as ORMs do, and uses them afterwards. */
+static PyObject *cursor_closed(PyObject *object, PyObject *const *args, Py_ssize_t n, PyObject *keywords) {
     mwpy_tracer *self = (mwpy_tracer *)object;
-    mwpy_statement *s = (mwpy_statement *)token;
-    if (!Py_IS_TYPE(token, mwpy_statement_type)) Py_RETURN_NONE; /* of a part: an ORM closes its cursors as it likes */
+    PyObject *argument[MWPY_ARGUMENTS];
+    if (mwpy_bind(&closes, args, n, keywords, argument)) return swallow(self);
+    mwpy_statement *s = (mwpy_statement *)argument[0];
+    if (!Py_IS_TYPE(argument[0], mwpy_statement_type)) Py_RETURN_NONE; /* of a part: its whole goes on */
+    int all = mwpy_truth(argument[1], 0);
+    if (all == -2) return swallow(self);
+    all |= !s->fetchable;
     s->fetchable = false;
     if (s->finished || s->running) Py_RETURN_NONE;
-    if (self->window == MWPY_TRANSACTION && s->transaction && s->transaction == s->where->transaction) Py_RETURN_NONE;
+    bool is_open = s->transaction && s->transaction == s->where->transaction;
+    if ((self->window == MWPY_TRANSACTION && is_open) ||
+        (self->window >= MWPY_UNTIL_NEXT && all && mwpy_is_somewhere(s)))
+        Py_RETURN_NONE;
     return done(self, mwpy_finish(s, "closed", NULL) || mwpy_leave(s));
 }
 
@@ -351,7 +362,7 @@ static PyMethodDef methods[] = {
     FAST(statement_begins),
     FAST(statement_ends),
     FAST(rows_fetched),
-    {"cursor_closed", cursor_closed, METH_O, NULL},
+    FAST(cursor_closed),
     FAST(transaction_ends),
     FAST(savepoint),
     {"close", tracer_close, METH_NOARGS, NULL},
@@ -400,7 +411,9 @@ static PyMethodDef functions[] = {
     {"in_force", in_force, METH_NOARGS, "in_force()\n--\n\nId of the statement in force here and now; 0: none."},
     {"clock_types", mwpy_clock_types, METH_NOARGS, "clock_types()\n--\n\nThe interpreter's own types of datetime."},
     {"ends_of", mwpy_ends_of, METH_VARARGS, "ends_of(buffer, most)\n--\n\nThe ends of a buffer, and its length."},
-    {"slot", mwpy_slot, METH_O, "slot(object)\n--\n\nWhat is in its slot _memwatch; None: nothing, or no slot."},
+    {"peek", (PyCFunction)(void (*)(void))mwpy_peek, METH_FASTCALL, "peek(object, name)\n--\n\n"},
+    {"disguise", (PyCFunction)(void (*)(void))mwpy_disguise, METH_FASTCALL, "disguise(kind, base)\n--\n\n"},
+    {"slot", mwpy_slot, METH_O, "slot(object)\n--\n\nWhat is in its slot; None: nothing, or no slot."},
     {"set_slot", (PyCFunction)(void (*)(void))mwpy_set_slot, METH_FASTCALL, "set_slot(object, value)\n--\n\n"},
     {"raise_unless_ours", mwpy_raise_unless_ours, METH_O,
      "raise_unless_ours(error)\n--\n\nRaises it if it isn't ours to swallow."},
@@ -415,7 +428,8 @@ static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type) {
 static int fill(PyObject *module) {
     if (mwpy_make_flow() || mwpy_intern_slot() || mwpy_intern_names(&begins) || mwpy_intern_names(&ends) ||
         mwpy_intern_names(&fetched) || mwpy_intern_names(&transaction) || mwpy_intern_names(&savepoint_signature) ||
-        add_type(module, &mwpy_hasher_spec, &mwpy_hasher_type) || add_type(module, &mwpy_part_spec, &mwpy_part_type) ||
+        mwpy_intern_names(&closes) || add_type(module, &mwpy_hasher_spec, &mwpy_hasher_type) ||
+        add_type(module, &mwpy_part_spec, &mwpy_part_type) ||
         add_type(module, &mwpy_connection_spec, &mwpy_connection_type) ||
         add_type(module, &mwpy_statement_spec, &mwpy_statement_type) ||
         add_type(module, &mwpy_tracer_spec, &mwpy_tracer_type) ||

@@ -22,7 +22,7 @@ typedef struct mwpy_statement mwpy_statement;
 typedef enum mwpy_window {
     MWPY_STATEMENT,   /* while it is run */
     MWPY_FETCH,       /* until its last row was fetched */
-    MWPY_UNTIL_NEXT,  /* until the next one, or the closing of its cursor */
+    MWPY_UNTIL_NEXT,  /* until the next one, or the closing of its cursor while rows are left */
     MWPY_TRANSACTION, /* likewise, but closing the cursor doesn't end it as long as its transaction is open */
 } mwpy_window;
 
@@ -111,10 +111,18 @@ typedef struct mwpy_tokens {
     PyObject_HEAD PyObject *beside;
 } mwpy_tokens;
 
-/* What is in the slot `_memwatch` of an object of a composed class, past whatever attributes the program has. */
+/* What is in the slot of an object of a composed class, past whatever attributes the program has. */
 int mwpy_intern_slot(void);
 PyObject *mwpy_slot(PyObject *module, PyObject *of);
 PyObject *mwpy_set_slot(PyObject *module, PyObject *const *args, Py_ssize_t n);
+
+/* Its name: no identifier, so that no attribute of the program's is called so. */
+#define MWPY_SLOT "_memwatch.slot"
+
+/* ---- unseen.c ---------------------------------------------------------------------------------------------------- */
+
+PyObject *mwpy_peek(PyObject *module, PyObject *const *args, Py_ssize_t n);
+PyObject *mwpy_disguise(PyObject *module, PyObject *const *args, Py_ssize_t n);
 
 extern PyTypeObject *mwpy_tracer_type, *mwpy_connection_type, *mwpy_statement_type, *mwpy_part_type, *mwpy_hasher_type,
     *mwpy_tokens_type, *mwpy_running_type, *mwpy_shell_type;

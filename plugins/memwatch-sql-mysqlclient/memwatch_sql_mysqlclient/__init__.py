@@ -11,7 +11,7 @@ from memwatch_core.records import Database, SqlDriver
 from memwatch_plugins.sql import DbapiDriverBase, Tokens
 from memwatch_plugins.sql.around import Around, contained, named
 from memwatch_plugins.sql.dbapi import one, rest, some
-from memwatch_plugins.sql.plain import is_a, shown
+from memwatch_plugins.sql.plain import Own, is_a, peek, shown
 
 LOST = {1053, 1927, 2006, 2013, 2055, 4031}  # shut down, killed, gone away, lost, lost while reading, idle for too long
 DEADLOCK, OUT_OF_SYNC = 1213, 2014
@@ -25,6 +25,7 @@ class MySqlClientDriver(DbapiDriverBase):
 
     def __init__(self) -> None:
         super().__init__()
+        self._own: Any = None  # what MySQLdb's connections have, whatever the program's subclasses of them
         self._chosen = Tokens()  # by connection: database and socket, as the program has said
         self._status_of: Callable[[Any], Callable[[], int]] | None = None
         self._statuses = Tokens()  # by connection: what reads its status
@@ -32,7 +33,8 @@ class MySqlClientDriver(DbapiDriverBase):
     def patch(self) -> None:
         from MySQLdb import _mysql, connections, cursors
 
-        self._status_of = _status_of(_mysql.__file__)
+        self._own = Own(_mysql.connection)
+        self._status_of = _status_of(_mysql.__file__, self._own)
         self.trace_cursors(cursors.BaseCursor, cursors.CursorStoreResultMixIn, cursors.CursorUseResultMixIn)
         if "__iter__" in vars(cursors.CursorStoreResultMixIn):  # before 2.3: past fetchone
             self._trace_iteration(cursors.CursorStoreResultMixIn)
@@ -40,15 +42,19 @@ class MySqlClientDriver(DbapiDriverBase):
 
     # ---- connections ------------------------------------------------------------------------------------------------
 
+    def connected(self) -> Any:
+        return _CONNECTED
+
     def database(self, identity: Any) -> Database:
-        name, socket = self._chosen.get(identity) or (getattr(identity, "db", ""), "")
-        if not getattr(identity, "open", False):  # or a stand-in of the program's
+        name, socket = self._chosen.get(identity) or (peek(identity, "db"), "")
+        if self.is_closed(identity):
             return Database(shown(name))
-        host, _, how = identity.get_host_info().partition(" via ")  # kept by the client library
-        return Database(shown(name), f"{host}:{identity.port}" if how == "TCP/IP" else shown(socket) or "localhost")
+        host, _, how = self._own.get_host_info(identity).partition(" via ")  # kept by the client library
+        port = self._own.port(identity)
+        return Database(shown(name), f"{host}:{port}" if how == "TCP/IP" else shown(socket) or "localhost")
 
     def in_transaction(self, connection: Any) -> bool | None:
-        if self._status_of is None or not getattr(connection, "open", False):
+        if self._status_of is None or self.is_closed(connection):
             return None
         status = self._statuses.get(connection)
         if status is None:
@@ -56,31 +62,35 @@ class MySqlClientDriver(DbapiDriverBase):
         return bool(status() & IN_TRANSACTION)
 
     def is_closed(self, connection: Any) -> bool:
-        return not connection.open
+        return not (is_a(connection, self._own.kind) and self._own.open(connection))  # it may be a stand-in
 
     def after(self, cursor: Any) -> tuple[int | None, bool | None]:
         # With every statement: as in in_transaction(), with fewer calls. It has succeeded, so the connection is open.
-        connection = cursor.connection
-        read = self._statuses.get(connection)
+        connection = peek(cursor, "connection")
+        read = None if connection is None else self._statuses.get(connection)
         in_transaction = self.in_transaction(connection) if read is None else bool(read() & IN_TRANSACTION)
-        return None if cursor.description is not None else cursor.rowcount, in_transaction
+        return None if peek(cursor, "description") is not None else peek(cursor, "rowcount"), in_transaction
+
+    def all_fetched(self, cursor: Any) -> bool:
+        rows, at = peek(cursor, "_rows"), peek(cursor, "rownumber")  # none of a cursor that leaves them on the server
+        return type(rows) is tuple and type(at) is int and at >= len(rows)
 
     def around_connection(self, names: Callable[[str], bool]) -> dict[str, Around]:
-        def opened(host=None, user=None, password=None, database="", port=0, unix_socket="", *args, db="", **kwargs):  # type: ignore[no-untyped-def]
-            return database or db, unix_socket
+        def opened(host=None, user=None, password=None, database="", port=0, unix_socket="", *args, db=None, **kwargs):  # type: ignore[no-untyped-def]
+            return database if db is None else db, unix_socket
 
         def begins(connection: Any) -> bool:
             return self.in_transaction(connection) is not False
 
-        def every_statement_commits(connection: Any, on: Any) -> bool:
-            return bool(on) and not connection.get_autocommit() and begins(connection)
+        def may_commit(connection: Any) -> bool:
+            return not self._own.get_autocommit(connection) and begins(connection)
 
         return super().around_connection(names) | {
             "__init__": self._choosing(opened),
             "select_db": self._choosing(lambda name: (name, "")),
             "change_user": self.ending("rolled back"),
-            "begin": self._committing(begins),
-            "autocommit": self._committing(every_statement_commits),
+            "begin": self._committing(begins, lambda connection: True),
+            "autocommit": self._committing(may_commit, self._own.get_autocommit),
         }
 
     def _choosing(self, tell: Callable[..., tuple[Any, Any]]) -> Around:
@@ -92,14 +102,14 @@ class MySqlClientDriver(DbapiDriverBase):
 
         return Around(lambda connection, args, kwargs: tell(*args, **kwargs), after, _nothing)
 
-    def _committing(self, commits: Callable[..., bool]) -> Around:
-        """Around a method that commits what is open, if ``commits``, which is asked before, says so."""
+    def _committing(self, may_commit: Callable[[Any], bool], commits: Callable[[Any], bool]) -> Around:
+        """Around a method that commits what is open if ``may_commit``, asked before, and ``commits``, after, say so."""
 
         def after(connection: Any, token: bool, result: Any) -> None:
-            if token and self.tracer is not None:
+            if token and commits(connection) and self.tracer is not None:
                 self.tracer.transaction_ends(connection, "committed")
 
-        return Around(lambda connection, args, kwargs: commits(connection, *args, **kwargs), after, _nothing)
+        return Around(lambda connection, args, kwargs: may_commit(connection), after, _nothing)
 
     # ---- cursors ----------------------------------------------------------------------------------------------------
 
@@ -162,7 +172,17 @@ class MySqlClientDriver(DbapiDriverBase):
             super().fetch_failed(cursor, token, error)
 
 
-def _status_of(library: str) -> Callable[[Any], Callable[[], int]] | None:
+class _Connected:
+    """The connection of a cursor, as a descriptor."""
+
+    def __get__(self, cursor: Any, owner: object = None) -> Any:
+        return peek(cursor, "connection")
+
+
+_CONNECTED = _Connected()
+
+
+def _status_of(library: str, own: Own) -> Callable[[Any], Callable[[], int]] | None:
     """Finds what the client library keeps of a connection: the status that the server sent with its last success.
 
     ``library``: MySQLdb's extension, through which the client library that it uses is found. None if that isn't
@@ -178,7 +198,7 @@ def _status_of(library: str) -> Callable[[Any], Callable[[], int]] | None:
 
     def status_of(connection: Any) -> Callable[[], int]:
         """To be called only while the connection lives."""
-        handle = connection._get_native_connection()
+        handle = own._get_native_connection(connection)
         pointer = ctypes.c_void_p(pointer_in(handle, b"_mysql.connection.native_connection"))
         status = ctypes.c_uint()
         place = ctypes.byref(status)

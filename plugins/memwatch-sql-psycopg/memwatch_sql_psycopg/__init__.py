@@ -13,9 +13,10 @@ from memwatch_core.records import Database, SqlDriver
 from memwatch_plugins.sql import DbapiDriverBase, Outcome
 from memwatch_plugins.sql.around import Around
 from memwatch_plugins.sql.dbapi import one
-from memwatch_plugins.sql.plain import is_a, plain, shown
+from memwatch_plugins.sql.plain import Own, is_a, peek, plain, shown
 
 IDLE, ACTIVE, INTRANS, INERROR, UNKNOWN = range(5)  # psycopg.pq.TransactionStatus
+BAD = 1  # psycopg.pq.ConnStatus
 BUSY = (ACTIVE, UNKNOWN)
 COPY_OUT = 3  # psycopg.pq.ExecStatus
 QUOTE = '"'
@@ -30,10 +31,10 @@ class PsycopgDriver(DbapiDriverBase):
         "tpc_commit": "committed", "tpc_rollback": "rolled back",
     }  # fmt: skip
 
-    connected_by: ClassVar[str] = "_conn"
-
     def __init__(self) -> None:
         super().__init__()
+        self._own: Any = None  # what psycopg's connections of libpq have
+        self._of_servers: Any = ()
         # What a pipeline has sent, and awaits results for: the statement, by the id of the entry in psycopg's queue.
         self._queued: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()
         self._aborted: WeakSet[Any] = WeakSet()  # pipelines in which something has failed since they synchronised
@@ -41,6 +42,8 @@ class PsycopgDriver(DbapiDriverBase):
     def patch(self) -> None:
         import psycopg
 
+        self._own = Own(psycopg.pq.PGconn)
+        self._of_servers = (psycopg.ServerCursor, psycopg.AsyncServerCursor)
         for cursor in (psycopg.Cursor, psycopg.AsyncCursor, psycopg.ServerCursor, psycopg.AsyncServerCursor):
             self.trace_cursors(cursor)
             for name in ("__iter__", "__aiter__"):  # before psycopg 3.3 generators, since then the cursor itself
@@ -68,10 +71,19 @@ class PsycopgDriver(DbapiDriverBase):
 
     # ---- what is peculiar to psycopg --------------------------------------------------------------------------------
 
+    # Connections and cursors may be of classes of the program's: only what psycopg keeps in them is looked at.
+
+    def connected(self) -> Any:
+        from psycopg import Cursor
+
+        return Cursor._conn  # type: ignore[misc]  # a descriptor of its __slots__
+
     def database(self, identity: Any) -> Database:
-        if identity.closed:
+        from psycopg import ConnectionInfo
+
+        if self.is_closed(identity):
             return Database()
-        info = identity.info
+        info = ConnectionInfo(peek(identity, "pgconn"))
         host, port = info.host, info.port
         if host.startswith("/"):
             return Database(info.dbname, f"{host}/.s.PGSQL.{port}")
@@ -81,39 +93,50 @@ class PsycopgDriver(DbapiDriverBase):
         return _text(statement)
 
     def in_transaction(self, connection: Any) -> bool | None:
-        status = connection.pgconn.transaction_status
-        if status == ACTIVE and connection._pipeline is not None:
+        status = self._status(connection)
+        if status == ACTIVE and peek(connection, "_pipeline") is not None:
             return True  # in autocommit: until it synchronises
         return None if status in BUSY else bool(status != IDLE)
 
+    def _status(self, connection: Any) -> int:
+        return self._own.transaction_status(peek(connection, "pgconn"))  # type: ignore[no-any-return]
+
     def is_closed(self, connection: Any) -> bool:
-        return connection.closed  # type: ignore[no-any-return]
+        return bool(self._own.status(peek(connection, "pgconn")) == BAD)
 
     def rolled_back(self, cursor: Any) -> bool:
-        return bool(cursor.statusmessage == "ROLLBACK")
+        result = peek(cursor, "pgresult")
+        return result is not None and result.command_status == b"ROLLBACK"
 
     def commits(self, connection: Any) -> Outcome:
-        return "rolled back" if connection.pgconn.transaction_status == INERROR else "committed"
+        return "rolled back" if self._status(connection) == INERROR else "committed"
 
     def after(self, cursor: Any) -> tuple[int | None, bool | None]:
-        # With every statement: so the attributes behind `connection` and `rowcount`, which are calls in Python.
-        result, connection = cursor.pgresult, cursor._conn
-        pipelined = connection._pipeline is not None
+        result, connection = peek(cursor, "pgresult"), peek(cursor, "_conn")
+        pipelined = peek(connection, "_pipeline") is not None
         if result is None:
-            rows = None if pipelined else cursor._rowcount
+            rows = None if pipelined else peek(cursor, "_rowcount")
         else:
-            rows = None if result.nfields and result.status != COPY_OUT else cursor._rowcount
+            rows = None if result.nfields and result.status != COPY_OUT else peek(cursor, "_rowcount")
         if pipelined:
             self._sent(cursor, self._tokens.get(cursor))
             return rows, self.in_transaction(connection)
-        status = connection.pgconn.transaction_status
+        status = self._status(connection)
         return rows, None if status in BUSY else status != IDLE
+
+    def all_fetched(self, cursor: Any) -> bool:
+        result, position = peek(cursor, "pgresult"), peek(cursor, "_pos")
+        if result is None or is_a(cursor, self._of_servers):  # of these, the server alone knows
+            return False
+        others = peek(cursor, "_results")
+        return bool(position >= result.ntuples and (not others or others[-1] is result))
 
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
         # The server's word on a FETCH; in a pipeline it may concern another statement, see receiving().
         from psycopg import Error
 
-        if is_a(error, Error) and error.sqlstate and cursor.connection._pipeline is None:
+        said = is_a(error, Error) and peek(error, "sqlstate") is not None
+        if said and peek(peek(cursor, "_conn"), "_pipeline") is None:
             self.failed(cursor, token, error)
         else:
             super().fetch_failed(cursor, token, error)
@@ -134,8 +157,9 @@ class PsycopgDriver(DbapiDriverBase):
 
         def failed(cursor: Any, token: Any, error: BaseException) -> None:
             # In a pipeline the error may be an earlier statement's, while this one has been sent all the same.
-            connection = cursor.connection
-            if connection._pipeline is None or connection.closed or not self._sent(cursor, token):
+            connection = peek(cursor, "_conn")
+            pipelined = peek(connection, "_pipeline") is not None
+            if not pipelined or self.is_closed(connection) or not self._sent(cursor, token):
                 run.failed(cursor, token, error)
             else:
                 run.after(cursor, token, None)
@@ -144,10 +168,10 @@ class PsycopgDriver(DbapiDriverBase):
 
     def _sent(self, cursor: Any, token: Any) -> bool:
         """Notes for which results a pipeline waits since the cursor ran the statement; whether there are any."""
-        pipeline = cursor.connection._pipeline
+        pipeline = peek(peek(cursor, "_conn"), "_pipeline")
         queued = self._queued.setdefault(pipeline, {})
         known = len(queued)
-        for entry in reversed(pipeline.result_queue):
+        for entry in reversed(peek(pipeline, "result_queue")):
             if entry is not None:  # as that of a command without a cursor is
                 if entry[0] is not cursor or id(entry) in queued:
                     break
@@ -159,8 +183,8 @@ class PsycopgDriver(DbapiDriverBase):
         run, fetch = self.running(), self.fetching(one)
 
         def before(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-            connection = cursor.connection  # its status says little while rows are coming
-            in_transaction = not connection.autocommit or self.in_transaction(connection)
+            connection = peek(cursor, "_conn")  # its status says little while rows are coming
+            in_transaction = not peek(connection, "_autocommit") or self.in_transaction(connection)
             return [run.before(cursor, args, kwargs), in_transaction, True]
 
         def each(cursor: Any, state: Any, row: Any) -> None:
@@ -186,7 +210,11 @@ class PsycopgDriver(DbapiDriverBase):
     def reading(self, count: Callable[[Any], tuple[int, bool]]) -> Around:
         """Around a method of a COPY that hands out rows. An error leaves the block, and is published there."""
         fetch = self.fetching(count)
-        return Around(lambda copy, args, kwargs: fetch.before(copy.cursor, args, kwargs), fetch.after, _nothing)
+
+        def before(copy: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return fetch.before(peek(copy, "cursor"), args, kwargs)
+
+        return Around(before, fetch.after, _nothing)
 
     # ---- transactions -----------------------------------------------------------------------------------------------
 
@@ -203,37 +231,40 @@ class PsycopgDriver(DbapiDriverBase):
         return found | {"close": replace(close, after=closed), "tpc_prepare": prepare}
 
     def _block_begun(self, block: Any, token: Any, result: Any) -> None:
-        if block.savepoint_name:
-            self.tracer.savepoint(block.connection, block.savepoint_name, "set")  # type: ignore[union-attr]
+        if name := _savepoint(block):
+            self.tracer.savepoint(peek(block, "_conn"), name, "set")  # type: ignore[union-attr]
 
     def leaving(self) -> Around:
         """Around the end of a ``transaction()`` block, which ends its transaction or its savepoint."""
         ending = self.ending("committed")
 
         def before(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
-            return "rolled back" if args[1] or block.force_rollback else self.commits(block.connection)
+            if args[1] is not None or peek(block, "force_rollback") not in (False, None):
+                return "rolled back"
+            return self.commits(peek(block, "_conn"))
 
         def after(block: Any, token: Outcome, result: Any) -> None:
-            connection, tracer, back = block.connection, self.tracer, token == "rolled back"
+            connection, tracer, back = peek(block, "_conn"), self.tracer, token == "rolled back"
             if tracer is None:
                 return
             if self.is_closed(connection):
                 tracer.transaction_ends(connection, "closed")
-            elif block._outer_transaction:
+            elif peek(block, "_outer_transaction"):
                 # In a pipeline, whether a commit succeeds is known when it synchronises.
-                if self.in_transaction(connection) is False or (back and connection._pipeline is not None):
+                pipelined = peek(connection, "_pipeline") is not None
+                if self.in_transaction(connection) is False or (back and pipelined):
                     tracer.transaction_ends(connection, token)
             else:
                 if back:
-                    tracer.savepoint(connection, block.savepoint_name, "rolled back")
-                tracer.savepoint(connection, block.savepoint_name, "released")
+                    tracer.savepoint(connection, _savepoint(block), "rolled back")
+                tracer.savepoint(connection, _savepoint(block), "released")
 
-        return Around(before, after, lambda block, token, error: ending.failed(block.connection, token, error))
+        return Around(before, after, lambda block, token, error: ending.failed(peek(block, "_conn"), token, error))
 
     def _returned(self, pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A connection goes back to its pool, which rolls back what is open: before somebody else gets it."""
         connection = args[0] if args else kwargs["conn"]
-        if getattr(connection, "_pool", None) is pool:
+        if peek(connection, "_pool") is pool:
             over = self.in_transaction(connection) is False
             self.tracer.transaction_ends(connection, "committed" if over else "rolled back")  # type: ignore[union-attr]
 
@@ -248,7 +279,7 @@ class PsycopgDriver(DbapiDriverBase):
         def failed(pipeline: Any, token: Any, error: BaseException) -> None:
             self._aborted.add(pipeline)
             if token is not None and (tracer := self.tracer) is not None:
-                open = self.in_transaction(pipeline._conn)
+                open = self.in_transaction(peek(pipeline, "_conn"))
                 tracer.statement_ends(token, error=error, fetchable=False, in_transaction=open)
 
         return Around(before, _nothing, failed)
@@ -257,12 +288,12 @@ class PsycopgDriver(DbapiDriverBase):
         """Around synchronising, which ends the transaction if none was begun explicitly."""
 
         def settle(pipeline: Any, token: Any, result: Any) -> None:
-            connection, tracer = pipeline._conn, self.tracer
+            connection, tracer = peek(pipeline, "_conn"), self.tracer
             aborted = pipeline in self._aborted
             self._aborted.discard(pipeline)
             if tracer is None or pipeline not in self._queued:
                 return
-            if not pipeline.level:
+            if not peek(pipeline, "level"):
                 del self._queued[pipeline]
             if self.is_closed(connection):
                 tracer.transaction_ends(connection, "closed")
@@ -270,6 +301,11 @@ class PsycopgDriver(DbapiDriverBase):
                 tracer.transaction_ends(connection, "rolled back" if aborted else "committed")
 
         return Around(_nothing, settle, settle)
+
+
+def _savepoint(block: Any) -> Any:
+    name = peek(block, "_savepoint_name")
+    return plain(name) if is_a(name, str) else ""
 
 
 def _text(statement: Any) -> Any:

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase, Outcome, Wrapper
-from memwatch_plugins.sql.around import Around, Shell
+from memwatch_plugins.sql.around import Around, Shell, named
 from memwatch_plugins.sql.dbapi import is_composed
-from memwatch_plugins.sql.plain import Own, is_a, plain, set_slot, slot
+from memwatch_plugins.sql.plain import Own, is_a, peek, plain, set_slot, slot
 
 from .statements import STATEMENTS, composed
 
@@ -190,27 +190,26 @@ class Psycopg2Driver(DbapiDriverBase):
         psycopg2.extras, gets traced cursors as well."""
         from psycopg2.extensions import cursor as plain_cursor
 
-        driver, base = self, self._plain_connection
+        base = self._plain_connection
 
-        class MakesCursors(base):  # type: ignore[valid-type,misc]
-            __slots__ = ()
+        def cursor(*args: Any, **kwargs: Any) -> Any:
+            if self.tracer is None or not args or not is_a(args[0], base):
+                return base.cursor(*args, **kwargs)
+            factory = args[2] if len(args) > 2 else kwargs.get("cursor_factory")
+            factory = self._own.cursor_factory(args[0]) if factory is None else factory
+            factory = plain_cursor if factory is None else factory
+            if not (is_a(factory, type) and issubclass(factory, plain_cursor)):
+                self.tell("cursors made by a factory that is no class go untraced")
+            elif len(args) > 2:
+                args = (*args[:2], self.traced_cursor(factory), *args[3:])
+            else:
+                kwargs["cursor_factory"] = self.traced_cursor(factory)
+            return base.cursor(*args, **kwargs)
 
-            def cursor(self, *args: Any, **kwargs: Any) -> Any:
-                named = args[1] if len(args) > 1 else kwargs.get("cursor_factory")
-                factory = named or driver._own.cursor_factory(self) or plain_cursor
-                if driver.tracer is None:
-                    pass
-                elif not (is_a(factory, type) and issubclass(factory, plain_cursor)):
-                    driver.tell("cursors made by a factory that is no class go untraced")
-                elif len(args) > 1:
-                    args = (args[0], driver.traced_cursor(factory), *args[2:])
-                else:
-                    kwargs["cursor_factory"] = driver.traced_cursor(factory)
-                return super().cursor(*args, **kwargs)
-
-            cursor.__doc__ = base.cursor.__doc__
-
-        return MakesCursors
+        members = {"__slots__": (), "cursor": named(cursor, base.cursor, base, "cursor")}
+        made = type("MakesCursors", (base,), members)
+        del made.__slots__  # type: ignore[attr-defined]
+        return made
 
     def text(self, cursor: Any, statement: Any) -> Any:
         return plain(composed(statement))
@@ -224,9 +223,13 @@ class Psycopg2Driver(DbapiDriverBase):
             rows = None
         return rows, in_transaction
 
+    def all_fetched(self, cursor: Any) -> bool:
+        own = self._cursors_own  # of a named cursor, the server alone knows
+        return own.name(cursor) is None and own.rownumber(cursor) >= own.rowcount(cursor)
+
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
         # If the server said so: a named cursor asks it for its rows.
-        if is_a(error, self._error) and error.pgcode is not None:
+        if is_a(error, self._error) and peek(error, "pgcode") is not None:
             self.failed(cursor, token, error)
         else:
             super().fetch_failed(cursor, token, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _sqlite3
 import functools
+import gc
 import os
 import pathlib
 import sqlite3
@@ -14,7 +15,7 @@ from urllib.parse import unquote
 
 from memwatch_core.records import Database
 from memwatch_plugins.sql import DbapiDriverBase
-from memwatch_plugins.sql.around import traced
+from memwatch_plugins.sql.around import IMMUTABLE, named, traced
 from memwatch_plugins.sql.dbapi import ask
 from memwatch_plugins.sql.plain import Own, is_a, member, plain, set_slot, slot
 
@@ -69,6 +70,10 @@ class Sqlite3Driver(DbapiDriverBase):
         rows = None if _CURSOR.description(cursor) is not None else _CURSOR.rowcount(cursor)
         return rows, _CONNECTION.in_transaction(_CURSOR.connection(cursor))
 
+    def all_fetched(self, cursor: Any) -> bool:
+        # It lets go of its statement with the last row, and says so to the garbage collector alone.
+        return not any(_is_statement(type(each)) for each in gc.get_referents(cursor))
+
     def cursor_members(self, base: type) -> dict[str, Any]:
         run = traced(self, base, "executescript", self.running(), late=True)
 
@@ -110,26 +115,49 @@ class _Connected:
 
 
 class _MakesCursors(sqlite3.Connection):
+    """The originals make a plain cursor, whatever ``cursor()`` does, and call its method. They get every call that they
+    would refuse, so that the program is told in their words."""
+
     __slots__ = ()
 
-    def cursor(self, factory: Any = sqlite3.Cursor) -> Any:
-        if driver.tracer is not None and is_a(factory, type) and issubclass(factory, sqlite3.Cursor):
-            factory = driver.traced_cursor(factory)
-        return super().cursor(factory)
 
-    # The originals make a plain cursor, whatever cursor() does, and call its method.
-    def execute(self, *args: Any) -> Any:
-        return _MakesCursors.cursor(self).execute(*args)
+def _cursor(*args: Any, **kwargs: Any) -> Any:
+    if driver.tracer is not None and args and is_a(args[0], sqlite3.Connection):
+        at = len(args)
+        factory = args[1] if at == 2 else sqlite3.Cursor if at == 1 and not kwargs else kwargs.get("factory")
+        if is_a(factory, type) and issubclass(factory, sqlite3.Cursor):
+            if "factory" in kwargs:
+                kwargs["factory"] = driver.traced_cursor(factory)
+            else:
+                args = args[0], driver.traced_cursor(factory), *args[2:]
+    return sqlite3.Connection.cursor(*args, **kwargs)
 
-    def executemany(self, *args: Any) -> Any:
-        return _MakesCursors.cursor(self).executemany(*args)
 
-    def executescript(self, *args: Any) -> Any:
-        return _MakesCursors.cursor(self).executescript(*args)
+def _runs(name: str, *counts: int) -> Callable[..., Any]:
+    original = getattr(sqlite3.Connection, name)
 
-    for _method in (cursor, execute, executemany, executescript):
-        functools.update_wrapper(_method, getattr(sqlite3.Connection, _method.__name__), ("__doc__",), ())
-    del _method
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) not in counts or not is_a(args[0], sqlite3.Connection):
+            return original(*args, **kwargs)
+        return getattr(_cursor(args[0]), name)(*args[1:])
+
+    return run
+
+
+for _name, _method in {
+    "cursor": _cursor, "execute": _runs("execute", 2, 3), "executemany": _runs("executemany", 3),
+    "executescript": _runs("executescript", 2),
+}.items():  # fmt: skip
+    setattr(_MakesCursors, _name, named(_method, getattr(sqlite3.Connection, _name), sqlite3.Connection, _name))
+del _name, _method, _MakesCursors.__slots__
+
+
+_name_of = type.__dict__["__name__"].__get__
+
+
+def _is_statement(kind: type) -> bool:
+    """Whether it is sqlite3's type of statements, which has no name that one could import."""
+    return _name_of(kind) == "Statement" and bool(member(kind, "__flags__") & IMMUTABLE)
 
 
 _PATH = type(pathlib.Path())  # any other class may be the program's
