@@ -6,10 +6,6 @@ import pytest
 
 from memwatch_plugins.testing import SqlDriverContract
 
-DIFFERS = {
-    "test_connections_and_cursors_look_otherwise": "inspect.signature finds one for the traced cursor()",
-}
-
 
 class TestPsycopg2(SqlDriverContract):
     plugin, name, dialect, mark = memwatch_sql_psycopg2, "psycopg2", "postgresql", "%s"
@@ -23,12 +19,6 @@ class TestPsycopg2(SqlDriverContract):
     @property
     def secrets(self):
         return (self.where.password,)
-
-    @pytest.fixture(autouse=True)
-    def differs(self, request):
-        reason = DIFFERS.get(request.node.name)
-        if reason:
-            request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
 
     def connect(self):
         return psycopg2.connect(**self.where.connect)
