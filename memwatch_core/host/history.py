@@ -156,7 +156,7 @@ def last(
     return Tail(events if by_outcome else _judge(events, decoder), seen, said, damaged)
 
 
-MANY = 20_000
+MANY = 200_000
 """Events that are made and not shown, before the place from which on they are is looked for."""
 
 
