@@ -215,8 +215,8 @@ class SqlSection(Section):
     parameters: Parameters = _setting("hash", _one_of(Parameters))
     """What is kept of a statement's parameters: keyed hashes, nothing, or the values themselves."""
     window: Window = _setting("until-next", _one_of(Window))
-    """How long a statement is in force: until the next one (or commit, or a close with rows left); while it runs; until its last row is
-    fetched; until the next one, even if its cursor is closed while its transaction is open."""
+    """How long a statement is in force: until the next one (or commit, or a close with rows left); while it runs; until
+    its last row is fetched; until the next one, even if its cursor is closed while its transaction is open."""
     drivers: Table = _setting({}, lambda value, lax: _table(value))
     """The tables ``[sql.<driver>]``."""
 
