@@ -115,8 +115,7 @@ function mirrored() {
     made: (promise) => promise[key] ?? storage.getStore(), // Node may hear of it after us
     of: (promise) => promise[key],
     take(promise, context) {
-      promise[key] = context;
-      slot[0] = context.id; // Node may have told of the job before
+      if (Reflect.set(promise, key, context)) slot[0] = context.id; // Node may have told of the job before; a frozen one keeps its own
     },
   };
 }

@@ -148,8 +148,16 @@ BATCHER = """
       }
     }
     if (process.argv[2]) batches(tracer, new Batcher(), 'load');
-    const batcher = new Batcher(), gate = sleep(50);
-    Promise.all([1, 2, 3].map(async (i) => { await query(`own${i}`); await gate; await batcher.load(); x[0] = i; }));
+    const batcher = new Batcher();
+    let here = 0, open;
+    const gate = new Promise((done) => { open = done; });
+    Promise.all([1, 2, 3].map(async (i) => {
+      await query(`own${i}`);
+      if (++here === 3) open();
+      await gate;
+      await batcher.load();
+      x[0] = i;
+    }));
 """
 
 
@@ -161,6 +169,57 @@ def test_batch_is_the_statement_of_all_that_await_it_if_a_plugin_says_so(
     node.write(BATCHER)
     node.run("program.js", *([declared] if declared else []))
     assert dict(node.read().blamed()) == dict.fromkeys((1, 2, 3), statement)
+
+
+LIMITS = """
+    const { watch } = require('memwatch');
+    const path = require('node:path');
+    const { tracer } = require(path.join(path.dirname(require.resolve('memwatch')), 'sql', 'drivers.js'));
+    const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
+    const connection = {}, sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+    const query = async (name) => {
+      const token = tracer.begin({ driver: 'dbx', statement: `SELECT ${name}`, connection, dialect: 'sqlite' });
+      await sleep(1);
+      tracer.end(token, { inTransaction: false });
+    };
+    const load = async (name) => { await sleep(1); return query(name); };
+    let tail = Promise.resolve();
+    async function locked(f) { // a chain of promises: each flow awaits what the one before has made
+      const before = tail;
+      let free;
+      tail = new Promise((done) => { free = done; });
+      await before;
+      try { return await f(); } finally { free(); }
+    }
+    const callback = (done) => setTimeout(() => load('callback').then(done), 1); // neither a driver nor a promise calls
+    const flow = async (i) => {
+      await null; // all of them begin in one piece of code
+      await locked(async () => { x[0] = 100 + i; await load(`own${i}`); x[0] = 200 + i; });
+    };
+    (async () => {
+      await query('older');
+      for await (const _ of [load('listed'), load('listed')]) ; x[0] = 1;
+      for (const each of [load('looped'), load('looped')]) await each; x[0] = 2;
+      await new Promise(callback); x[0] = 3;
+      await sleep(1); await load('callback'); x[0] = 4;
+      await (class Theirs extends Promise {}).resolve().then(() => load('subclass')); x[0] = 5;
+      await (async () => { await (class Theirs extends Promise {}).resolve(); await load('subclass'); })(); x[0] = 6;
+      await query('older');
+      await Promise.all([1, 2, 3, 4, 5].map((i) => flow(i)));
+    })();
+"""
+
+
+@EVERY
+def test_limits_are_as_documented_and_so_is_what_to_write_instead(node: Node) -> None:
+    node.write(LIMITS)
+    node.run("program.js")
+    seen = dict(node.read().blamed())
+    assert {n: seen[n] for n in range(1, 7)} == {
+        1: "SELECT older", 2: "SELECT looped", 3: None, 4: "SELECT callback", 5: None, 6: "SELECT subclass",
+    }  # fmt: skip
+    assert {n: seen[n] for n in range(201, 206)} == {200 + i: f"SELECT own{i}" for i in range(1, 6)}
+    assert {seen[n] for n in range(101, 106)} <= {"SELECT older", None}
 
 
 WATCHER = """

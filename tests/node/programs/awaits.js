@@ -271,6 +271,7 @@ if (driver === 'better-sqlite3') { // so fast that the stream has asked for more
   const numbers = Array.from({ length: flows }, (_, i) => i);
   const apart = (f) => tracer.outside(f); // as each request has a flow of its own
   const together = (f) => f(); // or all are branches of one
+  const arriving = (f) => new Promise((done) => setImmediate(() => done(f()))); // or callbacks, with what was in force before
   const called = (way) => (name) => way(() => query(name), name, database);
   let n = 0;
   for (const [ways, others] of [[WAYS, () => []], [MAYBE, () => [null]], [OLDER, (name) => [null, `${name}_older`]]]) {
@@ -281,9 +282,9 @@ if (driver === 'better-sqlite3') { // so fast that the stream has asked for more
       }
     }
   }
-  for (const begin of [apart, together]) {
+  for (const begin of [apart, together, arriving]) {
     await query('common'); // what they inherit
-    await Promise.all(numbers.map((i) => begin(async () => {
+    if (begin !== arriving) await Promise.all(numbers.map((i) => begin(async () => {
       for (const [label, way] of Object.entries(WAYS)) {
         const name = `f${++n}`, note = noting(`${label}, at once, ${begin.name}`);
         await called(way)(name);
