@@ -7,10 +7,10 @@
 // Promises may be settled by anybody: a semaphore by the flow that leaves it. Then the context there has nothing to do with
 // the promise. So code is followed by pieces: what runs in one go, between two awaits. A promise that resolve functions can
 // settle believes only a flow that began in the piece which made the promise, after that and before the promise was awaited:
-// `await new Promise((done) => begin(done))`. Another's context isn't
-// taken over; if it came into force while the promise was pending, nobody knows what the promise stands for, and that
-// (Unknown) goes up as a context does. The same where the promise that is awaited was made in an unrelated piece: a lock
-// that is a chain of promises, a batch for several flows.
+// `await new Promise((done) => begin(done))`. Another's context isn't taken over; if it came into force while the promise was
+// pending, nobody knows what the promise stands for, and that (Unknown) goes up as a context does. The same where the promise
+// that is awaited was made in a piece that neither led to this one nor came from it, or led to it by a callback: a lock that
+// is a chain of promises, a batch for several flows, what a server made when it started.
 'use strict';
 
 const { types } = require('node:util');
@@ -40,9 +40,10 @@ class Unknown {
 /** What runs in one go: the job of a promise, or a callback. */
 class Piece {
   open = 0; // promises that it made, anybody may settle, and are pending: without any, nobody asks for it
-  constructor(up, at) {
+  constructor(up, at, called) {
     this.up = up; // the piece that it branched off
     this.at = at; // when
+    this.called = called; // it is a callback
     this.depth = up === undefined ? 0 : up.depth + 1;
     if (this.depth > 0 && this.depth % SHORTEN === 0) shorten(this);
   }
@@ -55,6 +56,7 @@ function shorten(piece) {
     if (n >= SHORTEN) {
       while (at.up && !at.up.open) {
         at.at = at.up.at;
+        at.called ||= at.up.called;
         at.up = at.up.up;
       }
     }
@@ -67,8 +69,8 @@ function shorten(piece) {
   }
 }
 
-const ANY = new Piece(undefined, 0); // made the promises that are everybody's
-const STRANGER = new Piece(undefined, 0);
+const ANY = new Piece(undefined, 0, true); // made the promises that are everybody's
+const STRANGER = new Piece(undefined, 0, true);
 
 /** What is known of a promise. */
 class State {
@@ -107,11 +109,11 @@ const callbacks = new Map(); // context -> piece
 
 /** The piece that runs, in the flow of that context. */
 function here(context) {
-  if (context === jobContext || context === jobBegan) return jobPiece ??= new Piece(jobUp, jobAt);
+  if (context === jobContext || context === jobBegan) return jobPiece ??= new Piece(jobUp, jobAt, false);
   let piece = callbacks.get(context);
   if (piece === undefined) {
     if (!callbacks.size && jobContext === NOWHERE) queueMicrotask(forget);
-    callbacks.set(context, piece = new Piece(context?.up, context?.at ?? 0));
+    callbacks.set(context, piece = new Piece(context?.up, context?.at ?? 0, true));
   }
   return piece;
 }
@@ -218,15 +220,19 @@ function related(one, other) {
   return one === ANY || other === ANY || below(one, other) || below(other, one);
 }
 
+/** A callback is no branch: what a program makes when it starts may be awaited by every request. */
 function below(piece, top) {
-  for (let most = SEARCHED; most && piece; most--, piece = piece.up) if (piece === top) return true;
+  for (let most = SEARCHED; most && piece; most--, piece = piece.up) {
+    if (piece === top) return true;
+    if (piece.called) return false;
+  }
   return false;
 }
 
 /** In the job that begins. */
 function unknown(stamp) {
   const context = new Unknown(stamp);
-  context.up = jobPiece = new Piece(jobUp, jobAt);
+  context.up = jobPiece = new Piece(jobUp, jobAt, false);
   context.at = ++clock;
   return context;
 }
@@ -241,14 +247,15 @@ function isSubclass(promise) {
 
 /** Puts the context in force for the rest of this flow; without one: nobody's. */
 function enter(context = new Unknown(0)) {
-  const before = plain(flows.current());
+  const before = plain(flows.current()), piece = here(before);
   if (!context.stamp) {
-    context.up = here(before);
+    context.up = piece;
     context.at = ++clock;
   }
   context.stamp = ++clock;
   flows.put(context);
   if (jobContext === before) jobContext = context;
+  else callbacks.set(context, piece);
 }
 
 /** Promises of which several flows await one, and which others settle for all of them: whoever settles it is believed. */

@@ -83,6 +83,51 @@ def test_repository_function_leaves_its_statement_to_the_caller(program: SqlProg
     assert dict(journal.blamed()) == {1: "SELECT ? AS outer_one", 2: inner, 3: inner, 4: inner, 5: outer, 6: outer}
 
 
+REQUESTS = f"""{REPOSITORY}
+    const http = require('node:http');
+    const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+    const noted = [];
+    const note = (...statements) => {{ noted.push([noted.length + 1, statements.map((name) => name && `SELECT ? AS ${{name}}`)]); x[0] = noted.length; }};
+    const waiting = []; // for the next message, as a long poll does
+    await pool.query('SELECT 1 AS started'); // before the server listens: every request inherits it
+    const server = http.createServer(async (request, response) => {{
+      const i = request.url.slice(1);
+      note('started');
+      await repository(`r${{i}}_a`); note(`r${{i}}_a`);
+      await sleep(i % 3); note(`r${{i}}_a`);
+      await Promise.all([repository(`r${{i}}_b`), repository(`r${{i}}_b`)]); note(`r${{i}}_b`);
+      const client = await pool.connect(); note(`r${{i}}_b`);
+      await client.query('BEGIN');
+      await client.query(`SELECT 1 AS r${{i}}_c`); note(`r${{i}}_c`);
+      await client.query('ROLLBACK'); note(null);
+      client.release();
+      await repository(`r${{i}}_d`); note(`r${{i}}_d`);
+      for (const done of waiting.splice(0)) done();
+      if (i % 2) await new Promise((done) => {{ waiting.push(done); setTimeout(done, 200); }});
+      note(`r${{i}}_d`, null);
+      response.end();
+    }});
+    await new Promise((done) => server.listen(0, done));
+    const {{ port }} = server.address();
+    const agent = new http.Agent({{ keepAlive: true, maxSockets: 20 }});
+    const get = (i) => new Promise((done, failed) => http.get({{ port, agent, path: `/${{i}}` }}, (response) => response.resume().on('end', done)).on('error', failed));
+    await Promise.all(Array.from({{ length: Number(process.env.REQUESTS) }}, (_, i) => get(i)));
+    agent.destroy();
+    server.close();
+    await pool.end();
+    console.log(JSON.stringify(noted));
+"""
+
+
+@NEWEST
+def test_requests_of_a_server_never_mix(program: SqlProgram) -> None:
+    requests = 500 if SOAK else 50
+    noted = json.loads(program.run(REQUESTS, REQUESTS=str(requests)))
+    seen = dict(program.node.read().blamed())
+    assert len(seen) == len(noted) == 9 * requests
+    assert [(seen[n], right) for n, right in noted if seen[n] not in right] == []
+
+
 @NEWEST
 def test_connection_that_comes_from_another_flow_takes_no_statement_away(program: SqlProgram) -> None:
     journal = program.journal("""

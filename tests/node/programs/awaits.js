@@ -300,6 +300,13 @@ if (driver === 'better-sqlite3') { // so fast that the stream has asked for more
     let started;
     const cached = () => started ??= (async () => { await sleep(3); await query('shared'); })();
     await Promise.all(numbers.map((i) => begin(() => shared(`s${++n}_${i}`, query, cached, noting(`shared, ${begin.name}`)))));
+    const ready = (async () => { await sleep(20); await query('ready'); })(); // one that all wait for: no request has asked for it
+    const right = begin === together ? ['ready'] : ['common', null];
+    await Promise.all(numbers.map(() => begin(async () => {
+      await null;
+      await ready;
+      noting(`made before, ${begin.name}`)(...right);
+    })));
     const waiting = []; // for an event of another flow's
     const waits = Promise.all(numbers.map((i) => begin(async () => {
       await query(`e${n}_${i}`);
