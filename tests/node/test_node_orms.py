@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 import servers
-from nodejs import EVERY_NODE, ORMS, PROGRAMS, Node
+from nodejs import DRIVERS, EVERY_NODE, ORMS, PROGRAMS, Node
 from sqlprograms import SqlProgram
 
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
@@ -19,7 +20,7 @@ NEWEST = pytest.mark.parametrize("node", EVERY_NODE if SOAK else EVERY_NODE[-1:]
 """Of each version in the long tests."""
 
 
-def check(program: SqlProgram, *libraries: str) -> None:
+def check(program: SqlProgram, *libraries: str, **variables: str) -> None:
     program.node.write((PROGRAMS / "orms.js").read_text())
     done = program.node.run(
         "--no-deprecation",
@@ -29,6 +30,7 @@ def check(program: SqlProgram, *libraries: str) -> None:
         *libraries,
         timeout=300,
         DATABASE=json.dumps(program.config),
+        **variables,
     )
     seen = dict(program.node.read().blamed())
     told: list[tuple[int, str | None, str]] = json.loads(done.stdout)
@@ -54,6 +56,14 @@ def test_writes_are_under_the_statement_of_their_flow_with_postgresql(
 def test_writes_are_under_the_statement_of_their_flow_with_mysql(node: Node, mariadb_database: servers.MariaDb) -> None:
     program = SqlProgram(node, "mysql2", mariadb_database, ("sequelize",), ORMS)
     check(program, *LIBRARIES[: LIBRARIES.index("pg-promise")])
+
+
+@pytest.mark.skipif(not SOAK, reason="the same as with servers: in the long tests (make soak)")
+@NEWEST
+def test_writes_are_under_the_statement_of_their_flow_with_sqlite(node: Node, tmp_path: Path) -> None:
+    (node.folder / "node_modules" / "better-sqlite3").symlink_to(DRIVERS / "better-sqlite3")
+    program = SqlProgram(node, "better-sqlite3", tmp_path / "file.db", packages=ORMS)
+    check(program, "knex", "knex.raw", "drizzle", "kysely", "typeorm", NODE_PATH=str(DRIVERS))
 
 
 BATCHES = """

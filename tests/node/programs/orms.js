@@ -1,5 +1,5 @@
 // ORMs and query builders, used as their documentation shows, over a pool of 2: flows that each write after a statement of
-// their own. argv: the driver (pg, mysql2); how many flows; which libraries. Prints [[number, name in its statement or null, label]].
+// their own. argv: the driver (pg, mysql2, better-sqlite3); how many flows; which libraries. Prints [[number, name in its statement or null, label]].
 'use strict';
 const { watch } = require('memwatch');
 require('reflect-metadata');
@@ -7,7 +7,8 @@ require('reflect-metadata');
 const [driver, flows, ...chosen] = process.argv.slice(2);
 const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
 const config = JSON.parse(process.env.DATABASE), { host, port, user, password, database } = config;
-const pg = driver === 'pg';
+const pg = driver === 'pg', sqlite = driver === 'better-sqlite3';
+const knexed = { client: driver, ...(sqlite ? { connection: { filename: config.file }, useNullAsDefault: true } : { connection: config, pool: { min: 0, max: 2 } }) };
 const noted = [];
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -15,7 +16,7 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 // says that f runs in a transaction, with one(name) of it; close().
 const LIBRARIES = {
   knex() {
-    const knex = require('knex')({ client: driver, connection: config, pool: { min: 0, max: 2 } });
+    const knex = require('knex')(knexed);
     return {
       one: (name) => knex(`items as ${name}`).where(`${name}.id`, '<', 10),
       transaction: (f) => knex.transaction((trx) => f((name) => trx.from(`items as ${name}`).select('*'))),
@@ -23,12 +24,12 @@ const LIBRARIES = {
     };
   },
   'knex.raw'() {
-    const knex = require('knex')({ client: driver, connection: config, pool: { min: 0, max: 2 } });
+    const knex = require('knex')(knexed);
     return { one: (name) => knex.raw(`SELECT ? AS ${name}`, [1]), close: () => knex.destroy() };
   },
   objection() {
     const { Model } = require('objection');
-    const knex = require('knex')({ client: driver, connection: config, pool: { min: 0, max: 2 } });
+    const knex = require('knex')(knexed);
     class Item extends Model { static tableName = 'items'; }
     Item.knex(knex);
     return {
@@ -38,26 +39,39 @@ const LIBRARIES = {
     };
   },
   drizzle() {
+    const { lt } = require('drizzle-orm');
+    if (sqlite) { // its transactions are synchronous
+      const { drizzle } = require('drizzle-orm/better-sqlite3'), { sqliteTable, integer, alias } = require('drizzle-orm/sqlite-core');
+      const items = sqliteTable('items', { id: integer('id').primaryKey() }), client = new (require('better-sqlite3'))(config.file);
+      const db = drizzle({ client });
+      return { one: async (name) => { const item = alias(items, name); return db.select().from(item).where(lt(item.id, 10)); }, close: () => client.close() };
+    }
     const pool = pg ? new (require('pg').Pool)({ ...config, max: 2 }) : require('mysql2/promise').createPool({ ...config, connectionLimit: 2 });
     const { drizzle } = require(pg ? 'drizzle-orm/node-postgres' : 'drizzle-orm/mysql2');
     const core = require(pg ? 'drizzle-orm/pg-core' : 'drizzle-orm/mysql-core');
     const items = (pg ? core.pgTable : core.mysqlTable)('items', { id: core[pg ? 'integer' : 'int']('id').primaryKey() });
-    const { lt } = require('drizzle-orm');
     const db = drizzle({ client: pool });
     const one = (on) => (name) => { const item = core.alias(items, name); return on.select().from(item).where(lt(item.id, 10)); };
     return { one: one(db), transaction: (f) => db.transaction((tx) => f(one(tx))), close: () => pool.end() };
   },
   kysely() {
-    const { Kysely, PostgresDialect, MysqlDialect } = require('kysely');
-    const pool = pg ? new (require('pg').Pool)({ ...config, max: 2 }) : require('mysql2').createPool({ ...config, connectionLimit: 2 });
-    const db = new Kysely({ dialect: new (pg ? PostgresDialect : MysqlDialect)({ pool }) });
+    const { Kysely, PostgresDialect, MysqlDialect, SqliteDialect } = require('kysely');
+    const dialects = {
+      pg: () => new PostgresDialect({ pool: new (require('pg').Pool)({ ...config, max: 2 }) }),
+      mysql2: () => new MysqlDialect({ pool: require('mysql2').createPool({ ...config, connectionLimit: 2 }) }),
+      'better-sqlite3': () => new SqliteDialect({ database: new (require('better-sqlite3'))(config.file) }),
+    };
+    const db = new Kysely({ dialect: dialects[driver]() });
     const one = (on) => (name) => on.selectFrom(`items as ${name}`).selectAll().where(`${name}.id`, '<', 10).execute();
     return { one: one(db), transaction: (f) => db.transaction().execute((trx) => f(one(trx))), close: () => db.destroy() };
   },
   async typeorm() {
     const { DataSource, EntitySchema } = require('typeorm');
     const Item = new EntitySchema({ name: 'items', columns: { id: { type: Number, primary: true } } });
-    const source = new DataSource({ type: pg ? 'postgres' : 'mysql', host, port, username: user, password, database, entities: [Item], poolSize: 2 });
+    const source = new DataSource({
+      entities: [Item],
+      ...(sqlite ? { type: driver, database: config.file } : { type: pg ? 'postgres' : 'mysql', host, port, username: user, password, database, poolSize: 2 }),
+    });
     await source.initialize();
     return {
       one: (name) => source.getRepository(Item).createQueryBuilder(name).where(`${name}.id < :id`, { id: 10 }).getMany(),
@@ -131,6 +145,10 @@ async function run(label, { one, transaction, close }) {
 }
 
 async function prepare() {
+  if (sqlite) {
+    new (require('better-sqlite3'))(config.file).exec('CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items VALUES (1), (2)').close();
+    return;
+  }
   const client = pg ? new (require('pg').Client)(config) : require('mysql2').createConnection(config).promise();
   if (pg) await client.connect();
   await client.query('CREATE TABLE IF NOT EXISTS items (id int PRIMARY KEY)');
