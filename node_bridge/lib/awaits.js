@@ -17,7 +17,7 @@ const { types } = require('node:util');
 const { promiseHooks } = require('node:v8');
 const { replace } = require('./sql/patches');
 
-const { queueMicrotask } = globalThis; // a test's clock may replace it
+const { queueMicrotask, Promise } = globalThis; // the program may replace them
 const SHORTEN = 64, LONGEST = 256, SEARCHED = 1000; // pieces
 const BY_V8 = -1, BY_ANYBODY = -2; // who settles a promise that is pending
 const ADOPTS = -3; // V8, for a promise that is resolved with the parent

@@ -37,7 +37,7 @@ def matrix(node: Node, driver: str, flows: int, **variables: str) -> None:
 
 @EVERY
 def test_every_way_to_await_brings_the_statement_back_in_every_shape(node: Node) -> None:
-    matrix(node, "tracer", 100 if SOAK else 20)
+    matrix(node, "tracer", 100 if SOAK else 15)
 
 
 @NEWEST

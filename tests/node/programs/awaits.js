@@ -177,10 +177,13 @@ const SHAPES = {
 class Semaphore {
   #free = 2;
   #waiting = [];
-  constructor(next) { this.next = next; }
+  constructor(next, wait = (begin) => new Promise(begin)) {
+    this.next = next;
+    this.wait = wait;
+  }
   async run(f) {
     if (this.#free) this.#free--;
-    else await new Promise((done) => this.#waiting.push(done));
+    else await this.wait((done) => this.#waiting.push(done));
     try {
       return await f();
     } finally {
@@ -194,6 +197,14 @@ class Semaphore {
 const LOCKS = {
   semaphore: () => new Semaphore((waiting) => waiting.shift()),
   'semaphore, the last first': () => new Semaphore((waiting) => waiting.pop()),
+  'semaphore of thenables': () => new Semaphore((waiting) => waiting.pop(), (begin) => ({ then: begin })),
+  'semaphore of emitters': () => new Semaphore((waiting) => waiting.pop(), (begin) => {
+    const emitter = new EventEmitter();
+    begin(() => emitter.emit('free'));
+    return once(emitter, 'free');
+  }),
+  'semaphore, waited for in a function': () => new Semaphore((waiting) => waiting.shift(), async (begin) => { await new Promise(begin); }),
+  'semaphore, raced': () => new Semaphore((waiting) => waiting.shift(), (begin) => Promise.race([new Promise(begin), new Promise(() => {})])),
   'chain of promises, awaited'() {
     let tail = Promise.resolve();
     return { async run(f) {
