@@ -60,7 +60,7 @@ $(VENV)/complete: $(VENV)/ready requirements/dev.txt
 	@$(LOCKED) requirements/dev.txt --no-build-isolation
 	@touch $@
 
-node: .node/ready ## install Node.js 20, 22 and 24 and SQL drivers into .node, build the addon for each
+node: .node/ready ## install Node.js 20, 22 and 24, SQL drivers and ORMs into .node, build the addon for each
 
 .node/ready: $(VENV)/complete $(BRIDGE) $(wildcard memwatch_core/native/*.[ch])
 	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(LOCKED) requirements/npm.txt; }
