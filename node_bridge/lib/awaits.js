@@ -6,11 +6,11 @@
 //
 // Promises may be settled by anybody: a semaphore by the flow that leaves it. Then the context there has nothing to do with
 // the promise. So code is followed by pieces: what runs in one go, between two awaits. A promise that resolve functions can
-// settle believes only a flow that began in the piece which made the promise, after that and before the promise was awaited:
-// `await new Promise((done) => begin(done))`. Another's context isn't taken over; if it came into force while the promise was
-// pending, nobody knows what the promise stands for, and that (Unknown) goes up as a context does. The same where the promise
-// that is awaited was made in a piece that neither led to this one nor came from it, or led to it by a callback: a lock that
-// is a chain of promises, a batch for several flows, what a server made when it started.
+// settle believes only a flow that began in the piece which made the promise, after that and before the promise was
+// awaited: `await new Promise((done) => begin(done))`. Another's context isn't taken over; if it came into force while the
+// promise was pending, nobody knows what the promise stands for, and that (Unknown) goes up as a context does. The same
+// where the promise that is awaited was made in a piece that neither led to this one nor came from it, or led to it by a
+// callback: a lock that is a chain of promises, a batch for several flows, what a server made when it started.
 'use strict';
 
 const { types } = require('node:util');
@@ -193,7 +193,10 @@ function settled(promise) {
       context = context.stamp > state.at ? new Unknown(context.stamp) : undefined;
     }
     if (state.from !== undefined) {
-      for (let i = 0; i < state.from.length; i++) if (state.from[i].stamp > (context?.stamp ?? 0)) ({ context } = state.from[i]);
+      for (let i = 0; i < state.from.length; i++) {
+        const each = state.from[i];
+        if (each.stamp > (context?.stamp ?? 0)) ({ context } = each);
+      }
       state.from = undefined;
     }
   } else if (state.from !== undefined) { // `await 1`: its parent is the promise of the async function
