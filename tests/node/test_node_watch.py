@@ -214,7 +214,7 @@ def test_a_watched_buffer_is_never_moved_away_in_silence(node: Node, how: str) -
 
 
 LARGE = """\
-const { watch } = require('memwatch');
+const { watch } = require('@memwatch/node');
 for (const bytes of [65528, 65536, 65544, 1 << 20])
   for (const Class of [Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array,
                        Float32Array, Float64Array, BigInt64Array, BigUint64Array]) {
