@@ -170,9 +170,9 @@ def test_commit_of_another_flow_ends_the_statements_of_its_transaction_alone(pro
 
 
 BATCHER = """
-    const { watch } = require('memwatch');
+    const { watch } = require('@memwatch/node');
     const path = require('node:path');
-    const sql = path.join(path.dirname(require.resolve('memwatch')), 'sql');
+    const sql = path.join(path.dirname(require.resolve('@memwatch/node')), 'sql');
     const { tracer } = require(path.join(sql, 'drivers.js')), { batches } = require(path.join(sql, 'batchers.js'));
     const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
     const connection = {}, sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -217,9 +217,9 @@ def test_batch_is_the_statement_of_all_that_await_it_if_a_plugin_says_so(
 
 
 LIMITS = """
-    const { watch } = require('memwatch');
+    const { watch } = require('@memwatch/node');
     const path = require('node:path');
-    const { tracer } = require(path.join(path.dirname(require.resolve('memwatch')), 'sql', 'drivers.js'));
+    const { tracer } = require(path.join(path.dirname(require.resolve('@memwatch/node')), 'sql', 'drivers.js'));
     const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
     const connection = {}, sleep = (ms) => new Promise((done) => setTimeout(done, ms));
     const query = async (name) => {
@@ -268,7 +268,7 @@ def test_limits_are_as_documented_and_so_is_what_to_write_instead(node: Node) ->
 
 
 WATCHER = """
-    const { watch } = require('memwatch');
+    const { watch } = require('@memwatch/node');
     const show = (what) => console.log(what, Promise.all.toString().includes('[native code]'));
 """
 
@@ -309,15 +309,17 @@ PROMISES = """
 def test_promises_are_the_same_to_the_program(program: SqlProgram) -> None:
     program.node.write(PROMISES)
     plain = program.node.run("program.js", register=False).stdout
-    program.node.write(f"require('memwatch').watch(new Int32Array(1), {{ trackSQL: true }}); require('pg'); {PROMISES}")
+    program.node.write(
+        f"require('@memwatch/node').watch(new Int32Array(1), {{ trackSQL: true }}); require('pg'); {PROMISES}"
+    )
     assert program.node.run("program.js").stdout == plain
     assert plain.count("\n") == 11
 
 
 GROWTH = """
-    const { watch } = require('memwatch');
+    const { watch } = require('@memwatch/node');
     const path = require('node:path');
-    const { tracer } = require(path.join(path.dirname(require.resolve('memwatch')), 'sql', 'drivers.js'));
+    const { tracer } = require(path.join(path.dirname(require.resolve('@memwatch/node')), 'sql', 'drivers.js'));
     watch(new Int32Array(1), { trackSQL: true });
     const connection = {};
     const ran = () => tracer.end(tracer.begin({ driver: 'dbx', statement: 'SELECT 1', connection, dialect: 'sqlite' }), { inTransaction: false });

@@ -1,7 +1,7 @@
 // Ways to await what ran a statement, in every shape: writes a number to `x` and notes which statement it is to be blamed on.
 // argv: the driver; how many flows go on at once. Prints [[number, statements that are right, null for none]].
 'use strict';
-const { watch } = require('memwatch');
+const { watch } = require('@memwatch/node');
 const path = require('node:path');
 const { EventEmitter, once } = require('node:events');
 const { AsyncLocalStorage, AsyncResource } = require('node:async_hooks');
@@ -12,7 +12,7 @@ const util = require('node:util');
 
 const driver = process.argv[2], flows = Number(process.argv[3]);
 const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
-const { tracer } = require(path.join(path.dirname(require.resolve('memwatch')), 'sql', 'drivers.js'));
+const { tracer } = require(path.join(path.dirname(require.resolve('@memwatch/node')), 'sql', 'drivers.js'));
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const text = (name) => `SELECT 1 AS ${name}`, seen = (name) => name && `SELECT ? AS ${name}`;
 const noted = [];

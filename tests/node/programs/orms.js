@@ -1,7 +1,7 @@
 // ORMs and query builders, used as their documentation shows, over a pool of 2: flows that each write after a statement of
 // their own. argv: the driver (pg, mysql2, better-sqlite3); how many flows; which libraries. Prints [[number, name in its statement or null, label]].
 'use strict';
-const { watch } = require('memwatch');
+const { watch } = require('@memwatch/node');
 require('reflect-metadata');
 
 const [driver, flows, ...chosen] = process.argv.slice(2);
