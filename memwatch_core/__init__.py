@@ -9,10 +9,16 @@ costs next to nothing:
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .turns import turn
+_kept: dict[str, Any] = vars(sys).setdefault("_memwatch_modules", {})
+"""What was imported of this package. A process has one core, and one state: if somebody takes modules out of
+``sys.modules`` (pytester, reloaders), these come back as they were."""
+sys.modules.update(_kept)
+
+from .turns import turn  # noqa: E402
 
 if TYPE_CHECKING:
     from .adapter.watch import unwatch as unwatch
@@ -39,8 +45,14 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with turn():
         value = getattr(import_module(_HOMES[name], __name__), name)
+        keep_modules()
     globals()[name] = value
     return value
+
+
+def keep_modules() -> None:
+    """Remembers what is imported of this package now."""
+    _kept.update({name: module for name, module in [*sys.modules.items()] if name.startswith(f"{__name__}.")})
 
 
 def __dir__() -> list[str]:

@@ -32,12 +32,19 @@ class Membership:
         if self._tracing is not None:
             return
         with turn():
-            if self._tracing is None and process.is_open():
+            if self._tracing is not None or not process.is_open():
+                return
+            config = self.journal.config
+            try:
                 from . import sql
 
-                config = self.journal.config
                 drivers = self._plugins.sql if "sql" in self._plugins.kinds else sql.drivers(config)
-                self._tracing = sql.Tracing(self._key, config.sql, drivers)
+            except (ImportError, AttributeError) as error:  # the program has a `platform.py` of its own, or no path
+                raise SessionError(
+                    f"SQL can't be traced: what that needs can't be imported any more ({error}); ask for it before the "
+                    "program starts: memwatch run --track-sql, or track_sql = true in [watch]"
+                ) from error
+            self._tracing = sql.Tracing(self._key, config.sql, drivers)
 
     def leave(self) -> None:
         """Undoes it all: drivers are as they were, every watch has ended, the journal is complete. Idempotent."""

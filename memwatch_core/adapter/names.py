@@ -11,6 +11,11 @@ from types import CodeType, FrameType
 
 from ..records import NAME_MAX
 
+try:
+    import dis
+except Exception:  # the program's folder has an `opcode.py` or `dis.py` of its own
+    dis = None  # type: ignore[assignment]
+
 UNNAMED = "value"
 _KEPT = 4096
 _found: dict[tuple[int, int], tuple[CodeType, str]] = {}
@@ -31,8 +36,8 @@ def infer_name(frame: FrameType) -> str:
 
 
 def _target(code: CodeType, at: int) -> str:
-    import dis
-
+    if dis is None or not hasattr(dis, "get_instructions"):
+        return UNNAMED
     after = [step for step in dis.get_instructions(code) if step.offset > at and step.opname not in ("CACHE", "NOP")]
     stack: list[str] = []
     for step in after:

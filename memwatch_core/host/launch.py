@@ -42,12 +42,14 @@ def main() -> None:
 
 
 def _join(folder: str) -> None:
+    from .. import keep_modules
     from ..adapter.join import join
     from ..errors import MemWatchError
     from ..printed import say
 
     try:
         join(folder)
+        keep_modules()
     except MemWatchError as error:
         # before the program's first line: nothing of it has run, so stopping is safe and silence would not be
         say(*error.lines)

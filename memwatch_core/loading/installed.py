@@ -69,7 +69,7 @@ def _folders() -> Iterator[str]:
     """Of the metadata of each distribution: the first of a name wins."""
     seen = set()
     for root in sys.path:
-        if root.lower().endswith(".egg") or os.path.isfile(root):
+        if not isinstance(root, str) or root.lower().endswith(".egg") or os.path.isfile(root):
             raise _Unclear
         try:
             children = os.listdir(root or ".")

@@ -634,6 +634,7 @@ MW_HIDDEN int replaced_setuid(uid_t user);
 MW_HIDDEN int replaced_seteuid(uid_t user);
 MW_HIDDEN int replaced_setreuid(uid_t real, uid_t effective);
 MW_HIDDEN int replaced_setresuid(uid_t real, uid_t effective, uid_t saved);
+MW_HIDDEN int replaced_chroot(const char *path);
 
 /* ---- calls.c: read(2) and its kind, as the program's modules see them ---- */
 MW_HIDDEN ssize_t replaced_read(int fd, void *buffer, size_t size);

@@ -81,6 +81,7 @@ static struct {
     ENTRY(seteuid, seteuid, false),
     ENTRY(setreuid, setreuid, false),
     ENTRY(setresuid, setresuid, false),
+    ENTRY(chroot, chroot, false),
     CALLS(read, read),
     CALLS(__read, read),
     CALLS(__read_chk, read_chk),

@@ -3,7 +3,8 @@
  *
  * _Fork(), clone() with memory of its own, and both system calls by syscall(): the child gets what a child of fork()
  * gets. One that shares its parent's memory, or runs on a stack of its own after a bare system call, is none of ours.
- * A process that gives up its user may no longer make a file in the session's folder: it is made before. */
+ * A process that gives up its user, or changes its root, may no longer make a file in the session's folder: it is made
+ * before. */
 #include <sched.h>
 #include <stdarg.h>
 #include <unistd.h>
@@ -70,12 +71,13 @@ int replaced_clone(int (*function)(void *), void *stack, int flags, void *argume
     return fork_ended(clone(run_child, stack, flags, &start, parent, tls, child), false);
 }
 
-#define CHANGES_USER(name, parameters, arguments)                                                                      \
+#define LEAVES_THE_FOLDER(name, parameters, arguments)                                                                      \
     int replaced_##name parameters {                                                                                   \
         begin_reserve();                                                                                               \
         return name arguments;                                                                                         \
     }
-CHANGES_USER(setuid, (uid_t user), (user))
-CHANGES_USER(seteuid, (uid_t user), (user))
-CHANGES_USER(setreuid, (uid_t real, uid_t effective), (real, effective))
-CHANGES_USER(setresuid, (uid_t real, uid_t effective, uid_t saved), (real, effective, saved))
+LEAVES_THE_FOLDER(setuid, (uid_t user), (user))
+LEAVES_THE_FOLDER(seteuid, (uid_t user), (user))
+LEAVES_THE_FOLDER(setreuid, (uid_t real, uid_t effective), (real, effective))
+LEAVES_THE_FOLDER(setresuid, (uid_t real, uid_t effective, uid_t saved), (real, effective, saved))
+LEAVES_THE_FOLDER(chroot, (const char *path), (path))

@@ -350,6 +350,23 @@ def test_a_process_that_gives_up_its_user_before_its_first_record_has_a_journal(
     assert [line["new"] for line in events(lines)] == [1, 2, 3, 4, 5], said
 
 
+CONFINED = """
+import os
+from memwatch_core import watch
+os.makedirs("root", exist_ok=True)
+os.chroot("root")
+os.chdir("/")
+x = watch(1, name="x")
+x += 1
+"""
+
+
+@pytest.mark.usefixtures("root")
+def test_a_process_that_changes_its_root_before_its_first_record_has_a_journal(tmp_path: Path) -> None:
+    _, lines, _, said = run(CONFINED, tmp_path)
+    assert [line["new"] for line in events(lines)] == [2], said
+
+
 WITHDRAWN = """
 import os
 import memwatch_core
