@@ -4,7 +4,7 @@
 const { types } = require('node:util');
 const { threadId } = require('node:worker_threads');
 const native = require('./native');
-const drivers = require('./sql/drivers');
+const drivers = require('./drivers');
 const sessions = require('./session');
 const { callSite, original, assignedName } = require('./callsite');
 const { SessionError, core } = require('./errors');
@@ -17,13 +17,13 @@ const SIZE_MAX = 256 * 2 ** 20; // its contents go into the journal when the wat
 const TAG = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag).get;
 const SHARED = 'memwatch shared array';
 
-const watched = new WeakMap(); // ArrayBuffer over watched pages -> {id, name, sql}
+const { watched } = native.common; // ArrayBuffer over watched pages -> {id, name, sql}
 
 function watch(value, options) {
   const kind = kindOf(value);
   const buffer = kind === 'ArrayBuffer' ? value : value.buffer;
   const generated = callSite(watch), site = original(generated);
-  const name = nameOf(options, kind, site, generated);
+  const name = nameOf(options, kind, ...(site ? [site, generated] : []));
   check(value, buffer, name);
   const { settings } = sessions.current();
   const flags = (flag(options, 'trackThreads', settings.watch.track_threads) ? FLAGS.trackThreads : 0)
