@@ -22,7 +22,15 @@ const { threadId, isMainThread } = require('node:worker_threads');
 const { binary } = require('./binary');
 const common = require('./common');
 
+/** What runs this, if it isn't Node.js, though it may show itself as one. */
+function other() {
+  const { bun, deno } = process.versions;
+  if (bun) return `Bun ${bun}`;
+  return deno && `Deno ${deno}`;
+}
+
 function load() {
+  if (other()) throw new Error(`memwatch runs in Node.js only, and this is ${other()}, which lacks the parts of V8's interface that tell the line of a store: run the program with node`);
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new Error(`memwatch runs on 64-bit Linux on x86-64 only (its core runs machine instructions); this is ${process.platform} on ${process.arch}`);
   }

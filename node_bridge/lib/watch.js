@@ -107,8 +107,11 @@ function refusal(what) {
   }
   if (what.includes('(Memory)')) return 'a WebAssembly.Memory can\'t be watched: its code has the address of the memory built in';
   const number = what === 'a number' || what === 'a bigint' || what === 'a boolean';
+  const field = what.startsWith('an object') || what.startsWith('a function');
   return `${what} can't be watched: only values backed by a buffer can (typed arrays, Buffer, DataView, ArrayBuffer). `
-    + (number ? 'Keep a number in an array: let x = watch(new Float64Array(1)); x[0] = 5' : 'Keep its numbers in a typed array');
+    + (number ? 'Keep a number in an array: let x = watch(new Float64Array(1)); x[0] = 5'
+      : field ? 'Keep the field that matters in one: this.total = watch(new Float64Array(1)); then this.total[0] = 5, or an accessor, get total() and set total(n) over it (docs/node.md, "Objects")'
+        : 'Keep its numbers in a typed array');
 }
 
 function check(value, buffer, name) {

@@ -71,7 +71,9 @@ REFUSED = {
     "'text'": "TypeError a string can't be watched: only values backed by a buffer",
     "null": "TypeError null can't be watched",
     "undefined": "TypeError undefined can't be watched",
-    "{}": "TypeError an object (Object) can't be watched",
+    "{}": "TypeError an object (Object) can't be watched.*this.total = watch(new Float64Array(1)).*an accessor",
+    "new Map()": "TypeError an object (Map) can't be watched.*Keep the field that matters",
+    "function () {}": "TypeError a function can't be watched.*Keep the field that matters",
     "[1]": "TypeError an object (Array) can't be watched",
     "new Int32Array(0)": "TypeError .*length 0",
     "new ArrayBuffer(0)": "TypeError .*length 0",
@@ -214,7 +216,7 @@ def test_a_watched_buffer_is_never_moved_away_in_silence(node: Node, how: str) -
 
 
 LARGE = """\
-const { watch } = require('memwatch');
+const { watch } = require('@memwatch/node');
 for (const bytes of [65528, 65536, 65544, 1 << 20])
   for (const Class of [Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array,
                        Float32Array, Float64Array, BigInt64Array, BigUint64Array]) {
