@@ -44,7 +44,7 @@ struct script {
     void read_files(v8::Isolate *isolate) {
         if (!map_url.empty()) map = source_map_of(file, map_url);
         map_url.clear();
-        text.compare(isolate, file);
+        text.compare(isolate);
     }
 };
 
@@ -130,8 +130,12 @@ const script *script_of(state *s, const v8::JitCodeEvent *event) {
                     url = utf8(s->isolate, event->script->GetSourceURL());
         bool internal = !name.compare(0, 5, "node:");
         std::string file = url.empty() ? name : url;
-        known.reset(new script{name, file.empty() ? "<eval>" : file_of(file),
-                               utf8(s->isolate, event->script->GetSourceMappingURL()), internal, {}, {}});
+        known.reset(new script{name,
+                               file.empty() ? "<eval>" : file_of(file),
+                               utf8(s->isolate, event->script->GetSourceMappingURL()),
+                               internal,
+                               {},
+                               {}});
         if (!internal) known->text.note(s->isolate, event->script, known->file);
         if (s->watches) known->read_files(s->isolate);
     }

@@ -3,13 +3,14 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "sourcemap.h"
 
 namespace {
 
-constexpr int LENGTH_MAX = 1 << 29;  /* units of a string of V8's */
+constexpr int LENGTH_MAX = 1 << 29;   /* units of a string of V8's */
 constexpr int APPENDED_LINES_MAX = 3; /* by whoever wraps a module in a function */
 
 using unbound = v8::Local<v8::UnboundScript>;
@@ -74,32 +75,47 @@ bool same_lines(unbound script, int length, const file_lines &file) {
     return last || length >= file.length;
 }
 
-bool is_path(const std::string &name) { return name.find(':') == std::string::npos && name[0] != '<'; }
+bool is_path(const std::string &name) {
+    return name[0] == '/' || (name.find(':') == std::string::npos && name[0] != '<');
+}
+
+bool is_file(const std::string &path, off_t *size) {
+    struct stat info;
+    if (stat(path.c_str(), &info) || !S_ISREG(info.st_mode)) return false;
+    *size = info.st_size;
+    return true;
+}
 
 /* "webpack://app/./a.js": what a bundler calls a source that it has compiled. */
 bool is_bundlers_name(const std::string &name) {
     size_t scheme = name.find("://");
-    return scheme != std::string::npos && scheme > 1 && name.find_first_of("/?# ") > scheme && name.compare(0, 5, "data:");
+    return scheme != std::string::npos && scheme > 1 && name.find_first_of("/?# ") > scheme &&
+           name.compare(0, 5, "data:");
 }
 
 } // namespace
 
 void script_text::note(v8::Isolate *isolate, unbound script, const std::string &file) {
-    struct stat info;
+    off_t size;
     if (is_bundlers_name(file)) lines_ = columns_ = false;
-    if (!is_path(file) || stat(file.c_str(), &info) || !S_ISREG(info.st_mode)) return;
+    if (!is_path(file)) return;
+    path_ = file;
+    if (!is_file(path_, &size)) { /* "/app/a.vue?type=script" */
+        path_.resize(std::min(path_.find('?'), path_.size()));
+        if (path_.size() == file.size() || !is_file(path_, &size)) return;
+    }
     length_ = length_of(script);
-    if (length_ == info.st_size) return; /* nearly always, and nothing has to be read */
+    if (length_ == size) return; /* nearly always, and nothing has to be read */
     suspect_ = true;
     script_.Reset(isolate, script);
     script_.SetWeak();
 }
 
-void script_text::compare(v8::Isolate *isolate, const std::string &file) {
+void script_text::compare(v8::Isolate *isolate) {
     std::string text;
     if (!suspect_) return;
     suspect_ = false;
-    if (read_source(file, &text)) {
+    if (read_source(path_, &text)) {
         v8::HandleScope scope(isolate);
         file_lines lines = lines_of(text);
         columns_ = lines.length == length_;

@@ -23,7 +23,9 @@ LOAD = "const load = (name) => require(`./${name}/node_modules/@memwatch/node`);
 
 
 def test_what_one_copy_watches_another_knows(copies: Node) -> None:
-    copies.write(LOAD + """
+    copies.write(
+        LOAD
+        + """
         const [a, b] = [load('a'), load('b')];
         console.log(a.watch !== b.watch, a.session().journal === b.session().journal);
         const one = a.watch(new Int32Array(1)), two = b.watch(new Int32Array(1));
@@ -32,7 +34,8 @@ def test_what_one_copy_watches_another_knows(copies: Node) -> None:
           try { watching.watch(array); } catch (error) { console.log(error.message); }
         }
         console.log(b.unwatch(one)[0], a.share(two).name);
-    """)
+    """
+    )
     assert copies.run("program.js", register=False).stdout.splitlines() == [
         "true true",
         "'Int32Array' is watched already: use it as it is; views of it are watched too",
@@ -46,7 +49,9 @@ def test_what_one_copy_watches_another_knows(copies: Node) -> None:
 
 
 def test_worker_with_another_copy_writes_to_the_same_pages(copies: Node) -> None:
-    copies.write(LOAD + """
+    copies.write(
+        LOAD
+        + """
         const { Worker, isMainThread, workerData } = require('node:worker_threads');
         if (isMainThread) {
           const a = load('a'), total = a.watch(new Int32Array(1));
@@ -55,7 +60,8 @@ def test_worker_with_another_copy_writes_to_the_same_pages(copies: Node) -> None
         } else {
           load('b').receive(workerData)[0]++;
         }
-    """)
+    """
+    )
     copies.run("program.js", register=False)
     events = copies.read().of("total")
     assert [(event.new[0], event.thread, event.exact) for event in events] == [

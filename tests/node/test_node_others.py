@@ -20,7 +20,9 @@ def test_another_runtime_is_named_in_one_sentence(node: Node, key: str, name: st
     node.write("try { require('@memwatch/node'); } catch (error) { console.log(error.message); }")
     done = node.run("--require", "./shows.js", "program.js", register=False)
     assert done.stdout == SENTENCE.format(f"{name} 9.8.7") + "\n"
-    registered = node.run("--require", "./shows.js", "--require", "@memwatch/node/register", "program.js", register=False)
+    registered = node.run(
+        "--require", "./shows.js", "--require", "@memwatch/node/register", "program.js", register=False
+    )
     assert registered.stderr == f"memwatch: {SENTENCE.format(f'{name} 9.8.7')}\n", "and the program goes on"
 
 

@@ -79,7 +79,13 @@ WAYS = {
     )
 }
 LOADED = ("by the tests alone", "register", "memwatch run")
-FILES = {"jest": "{}.test.js", "vitest": "{}.test.ts", "test": "{}.test.js", "mocha": "{}.test.js", "ava": "{}.test.mjs"}
+FILES = {
+    "jest": "{}.test.js",
+    "vitest": "{}.test.ts",
+    "test": "{}.test.js",
+    "mocha": "{}.test.js",
+    "ava": "{}.test.mjs",
+}
 IMPORTS = {
     "jest": "",
     "vitest": "import { expect, test } from 'vitest';",
@@ -98,10 +104,15 @@ def suite(node: Node, runner: str, names: tuple[str, ...]) -> list[str]:
     (node.folder / "package.json").write_text('{"name": "suite", "jest": {"cacheDirectory": "<rootDir>/cache"}}')
     source = ORDERS.format(types=TYPES if typed else "", array=": Int32Array" if typed else "",
                            numbers=": number[]" if typed else "")  # fmt: skip
-    node.write(source + ("export { add };" if typed else "module.exports = { add };"), f"orders.{'ts' if typed else 'js'}")
+    node.write(
+        source + ("export { add };" if typed else "module.exports = { add };"), f"orders.{'ts' if typed else 'js'}"
+    )
     (node.folder / "tests").mkdir()
     for name in names:
-        loads = ["import { watch } from '@memwatch/node';", f"import {{ add }} from '../orders{'' if typed else '.js'}';"]
+        loads = [
+            "import { watch } from '@memwatch/node';",
+            f"import {{ add }} from '../orders{'' if typed else '.js'}';",
+        ]
         if not esm:
             loads = ["const { watch } = require('@memwatch/node');", "const { add } = require('../orders');"]
         text = TEST.format(

@@ -51,6 +51,7 @@ for (const filename of ['nowhere.js', '/nowhere/at/all.js', __dirname]) { // no 
   cases.push([filename, LINE, vm.runInThisContext(source, { filename })]);
 }
 cases.push(['by its URL', 0, (0, eval)(`// more\\n${source}\\n//# sourceURL=${__dirname}/same.js`)]);
+cases.push(['with a query', 0, (0, eval)(`// more\\n${source}\\n//# sourceURL=${__dirname}/same.js?type=script`)]);
 cases.push(['a bundler\\'s', 0, (0, eval)(`${source}\\n//# sourceURL=webpack:///./src/same.js?`)]);
 total ??= watch(new Int32Array(1), { name: 'total' });
 cases.forEach(([, , store], i) => store(total, i + 1));
@@ -64,9 +65,11 @@ def test_line_is_exact_where_the_script_says_what_the_file_says_and_nowhere_else
     cases = json.loads(node.run("program.js", when).stdout)
     events = node.read().of("total")
     assert [event.new for event in events] == [[n + 1] for n in range(len(cases))]
-    found = {name: (e.exact, e.site.line if e.exact and e.site else 0) for (name, _), e in zip(cases, events, strict=True)}
+    found = {
+        name: (e.exact, e.site.line if e.exact and e.site else 0) for (name, _), e in zip(cases, events, strict=True)
+    }
     assert found == {name: (bool(line), line) for name, line in cases}
-    assert len(cases) == 25
+    assert len(cases) == 26
     assert {event.site.function for event in events if event.site} == {"store"}
 
 

@@ -64,8 +64,8 @@ def _is_trusted(file: Path) -> bool:
 def _with_register(environment: Mapping[str, str], register: Path) -> Mapping[str, str]:
     """NODE_OPTIONS with ours before the user's; Node wants double quotes, and backslashes within them doubled.
 
-    And no compile cache: of functions that come out of one V8 doesn't tell the lines; and under the flags that keep lines
-    exact it would reject, and Node then replace, what the program's ordinary runs have put there.
+    And no compile cache: of functions that come out of one V8 doesn't tell the lines; and under the flags that keep
+    lines exact it would reject, and Node then replace, what the program's ordinary runs have put there.
     """
     quoted = str(register).replace("\\", "\\\\").replace('"', '\\"')
     option = f'--require "{quoted}"'
