@@ -23,6 +23,7 @@ _LINKS = 40
 """Links on a path, at most: as the kernel."""
 READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """For opening what may be anything: it doesn't wait for a pipe's writer."""
+BLOCK = 1 << 16
 
 
 def distrust(path: str | os.PathLike[str]) -> str:
@@ -74,13 +75,14 @@ def read(folder: int | None, name: str | os.PathLike[str], limit: int, *, follow
         if not stat.S_ISREG(mode):
             why = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "not a regular file"
             raise OSError(errno.EINVAL, why, os.fspath(name))
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(limit + 1)
+        data = bytearray()
+        while len(data) <= limit and (block := os.read(descriptor, BLOCK)):
+            data += block
     finally:
         os.close(descriptor)
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"longer than {limit} bytes", os.fspath(name))
-    return data
+    return bytes(data)
 
 
 class Found:

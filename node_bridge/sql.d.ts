@@ -45,6 +45,7 @@ export interface Tracer {
   savepoint(connection: object, name: string, what: 'set' | 'released' | 'rolled back'): void;
   within<R>(f: (own: <T>(callback: T) => T) => R, options?: { driver?: string; token?: Token }): R;
   outside<R>(f: () => R): R;
+  shared<T>(promise: T): T;
   bind<T>(callback: T): T;
   guard<R>(f: () => R): R | undefined;
 }
@@ -55,6 +56,8 @@ export interface Tools {
   replace(owner: object | null | undefined, name: string, make: (original: Function) => Function): boolean;
   /** Of an object and its prototypes, the one that has the property itself: where to replace it. */
   owner(object: object | null | undefined, name: string): object | null | undefined;
+  /** Promises that `object[name]` returns are settled for several flows at once: each that awaits one has the statement. */
+  batches(object: object | null | undefined, name: string): boolean;
   /** A property of what the program has passed, without running its code: of a getter or a proxy, undefined. */
   peek(object: unknown, name: PropertyKey): any;
 }

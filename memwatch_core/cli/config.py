@@ -28,7 +28,7 @@ def command(checked: str | None, file: str | None, as_json: bool) -> None:
 
     \b
     memwatch config
-    memwatch config --check memwatch.toml     exit status 2, a line for each thing that is wrong
+    memwatch config --check memwatch.toml     status 2, a line for each mistake
     MEMWATCH_CORE_TRACKER=readonly memwatch config
     """
     effective = _examine(file if checked is None else checked)

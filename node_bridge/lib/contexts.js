@@ -7,18 +7,15 @@
 //   - before: a hook mirrors the id into a word that the core reads (contextSlot) whenever another callback begins.
 'use strict';
 
-const { AsyncLocalStorage, createHook } = require('node:async_hooks');
+const { AsyncLocalStorage, createHook, executionAsyncResource } = require('node:async_hooks');
+const awaits = require('./awaits');
 const native = require('./native');
 const sessions = require('./session');
 
 const storage = new AsyncLocalStorage();
 let last = 0, ids = 0; // the id that was taken last; the last one of this thread's
-let follow; // makes the core know the id; set up with the first context
-
-/** What is in force in this flow: the object that was entered, or undefined. */
-function current() {
-  return storage.getStore();
-}
+let follow; // makes the core know the id; set up with the first driver that is traced, or the first context
+let current = () => storage.getStore();
 
 /**
  * Writes a context to the journal: an object with its `id`. It is in force nowhere yet: see run() and enter().
@@ -39,7 +36,7 @@ function update({ id }, fields) {
 
 /** Calls f with the context in force, in it and in what it starts; without one: none. */
 function run(context, f, ...args) {
-  follow ??= follower();
+  start();
   const before = storage.getStore();
   try {
     if (before === (context || undefined)) return f(...args);
@@ -48,15 +45,19 @@ function run(context, f, ...args) {
       return f(...args);
     });
   } finally {
-    if (storage.getStore() !== before) enter(before); // f has entered another one
+    if (storage.getStore() !== before) put(before); // f has entered another one
     else follow(before?.id ?? 0);
   }
 }
 
-/** Puts the context in force for the rest of this flow; without one: ends what is. */
+/** Puts the context in force for the rest of this flow, and of those that await it; without one: ends what is. */
 function enter(context) {
-  follow ??= follower();
-  storage.enterWith(context || undefined);
+  start();
+  awaits.enter(context || undefined);
+}
+
+function put(context) {
+  storage.enterWith(context);
   follow(context?.id ?? 0);
 }
 
@@ -78,15 +79,45 @@ function reserve() {
   return ++last;
 }
 
-function follower() {
-  if (storage.run(1, () => native.markContext(0)) && native.pullContexts()) {
-    derive('run');
-    derive('enterWith');
-    return native.markContext;
+/** From here on, what comes into force comes back to whoever awaits it. */
+function start() {
+  if (follow) return;
+  const flows = storage.run(1, () => native.markContext(0)) && native.pullContexts() ? pulled() : mirrored();
+  current = flows?.current ?? current;
+  awaits.start({ put, current, ...flows });
+}
+
+function pulled() {
+  derive('run');
+  derive('enterWith');
+  follow = native.markContext;
+  // Asking takes 20 ns; the piece of data is the same as long as it lies where it lay and nothing was collected.
+  const [frame, collected] = native.contextFrame();
+  let low = 0, high = 0, collections = -1, known;
+  function current() {
+    if (frame[0] === low && frame[1] === high && collected[0] === collections) return known; // in this order: asking may collect
+    collections = collected[0];
+    high = frame[1];
+    low = frame[0];
+    return known = storage.getStore();
   }
-  const slot = native.contextSlot();
+  return { current, made: current, of: current, take: (_, context) => put(context) };
+}
+
+/** A resource, which a promise is too, has a property for what is in force where it runs. */
+function mirrored() {
+  const slot = native.contextSlot(), { kResourceStore: key } = storage;
+  follow = (id) => { slot[0] = id; };
   createHook({ before() { slot[0] = storage.getStore()?.id ?? 0; } }).enable();
-  return (id) => { slot[0] = id; };
+  if (!storage.run(storage, () => executionAsyncResource()[key] === storage)) return null;
+  return {
+    current: () => storage.getStore(),
+    made: (promise) => promise[key] ?? storage.getStore(), // Node may hear of it after us
+    of: (promise) => promise[key],
+    take(promise, context) {
+      if (Reflect.set(promise, key, context)) slot[0] = context.id; // Node may have told of the job before; a frozen one keeps its own
+    },
+  };
 }
 
 /** Another AsyncLocalStorage makes a new piece of data, in which ours is the same. */
@@ -115,4 +146,4 @@ function json(fields) {
   return JSON.stringify(fields, (_, value) => (typeof value === 'bigint' ? JSON.rawJSON?.(value) ?? Number(value) : value));
 }
 
-module.exports = { open, update, current, run, enter, bind, reserve };
+module.exports = { start, open, update, current: () => current(), run, enter, bind, reserve };

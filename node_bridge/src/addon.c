@@ -335,13 +335,30 @@ FUNCTION(contextIds) { /* the first of 65536 ids that are this thread's; undefin
     return first;
 }
 
+static napi_value words(napi_env env, napi_typedarray_type type, void *at, size_t n) {
+    napi_value buffer, array;
+    if (!at || napi_create_external_arraybuffer(env, at, n * sizeof(uint32_t), NULL, NULL, &buffer) != napi_ok)
+        return NULL;
+    napi_create_typedarray(env, type, n, buffer, 0, &array);
+    return array;
+}
+
 FUNCTION(contextSlot) {
     (void)info;
-    napi_value buffer, slot;
-    uint32_t *at = isolate_context();
-    if (!at || napi_create_external_arraybuffer(env, at, sizeof *at, NULL, NULL, &buffer) != napi_ok) return NULL;
-    napi_create_typedarray(env, napi_uint32_array, 1, buffer, 0, &slot);
-    return slot;
+    return words(env, napi_uint32_array, isolate_context(), 1);
+}
+
+FUNCTION(contextFrame) {
+    (void)info;
+    napi_value pair, frame, collected;
+    uint32_t *collections;
+    frame = words(env, napi_int32_array, isolate_context_frame(&collections), 2);
+    collected = frame ? words(env, napi_int32_array, collections, 1) : NULL;
+    if (!collected) return NULL;
+    napi_create_array_with_length(env, 2, &pair);
+    napi_set_element(env, pair, 0, frame);
+    napi_set_element(env, pair, 1, collected);
+    return pair;
 }
 
 FUNCTION(pullContexts) {
@@ -421,6 +438,7 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
         {"updateContext", updateContext},
         {"contextIds", contextIds},
         {"contextSlot", contextSlot},
+        {"contextFrame", contextFrame},
         {"pullContexts", pullContexts},
         {"markContext", markContext},
         {"digest", digest},

@@ -88,6 +88,8 @@ uint32_t *isolate_context(void);
 
 /* Pulls the id from V8's continuation-preserved data instead. False where that isn't how AsyncLocalStorage works. */
 bool isolate_pull_contexts(void);
+/* Where V8 has the address of what is current; and how often a collection may have moved that. NULL if not pulled. */
+void *isolate_context_frame(uint32_t **collections);
 /* What is current now stands for `context`. False if nothing is current. */
 bool isolate_mark_context(uint32_t context);
 

@@ -40,6 +40,8 @@ class flows {
         return found.of ? found.of->context : 0;
     }
 
+    uint32_t collections = 0; /* until now */
+
   private:
     struct mark {
         v8::Global<v8::Value> frame;
@@ -75,7 +77,10 @@ class flows {
         for (const auto &m : marks_) put(*m);
     }
 
-    static void on_collected(v8::Isolate *, v8::GCType, v8::GCCallbackFlags, void *data) { ((flows *)data)->build(); }
+    static void on_collected(v8::Isolate *, v8::GCType, v8::GCCallbackFlags, void *data) {
+        ((flows *)data)->collections++;
+        ((flows *)data)->build();
+    }
 
     static void on_dead(const v8::WeakCallbackInfo<mark> &info) {
         mark *gone = info.GetParameter();

@@ -431,13 +431,15 @@ void sample(state *s, const ucontext_t *context, finding *found) {
     }
 }
 
+#if V8_MAJOR_VERSION >= 12
+uintptr_t *frame_of(const state *s) {
+    return (uintptr_t *)((uintptr_t)s->isolate + v8::internal::Internals::kContinuationPreservedEmbedderDataOffset);
+}
+#endif
+
 uint32_t context_of(const state *s) {
 #if V8_MAJOR_VERSION >= 12
-    if (s->pulls) {
-        using internals = v8::internal::Internals;
-        uintptr_t frame = *(uintptr_t *)((uintptr_t)s->isolate + internals::kContinuationPreservedEmbedderDataOffset);
-        return s->pulls->of(frame);
-    }
+    if (s->pulls) return s->pulls->of(*frame_of(s));
 #endif
     return s->context;
 }
@@ -562,6 +564,17 @@ bool isolate_pull_contexts(void) {
     return true;
 #endif
     return false;
+}
+
+void *isolate_context_frame(uint32_t **collections) {
+#if V8_MAJOR_VERSION >= 12
+    if (!self || !self->pulls) return nullptr;
+    *collections = &self->pulls->collections;
+    return frame_of(self);
+#else
+    (void)collections;
+    return nullptr;
+#endif
 }
 
 bool isolate_mark_context(uint32_t context) {

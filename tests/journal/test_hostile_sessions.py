@@ -4,7 +4,6 @@ no more memory than a fixed amount and some times what the session takes on disk
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -33,9 +32,10 @@ WAYS = {
 
 def read(how: str, folder: Path, out: Path) -> tuple[int, int, str]:
     """(exit status, peak memory in bytes, standard error) of reading a session; hangs are cut off by their CPU time."""
-    with out.open("wb") as stdout, (out.parent / "err").open("w+b") as stderr:
-        child = subprocess.Popen(
-            [sys.executable, *READERS[how], str(folder)],
+    peak, errors = out.parent / "peak", out.parent / "err"
+    with out.open("wb") as stdout, errors.open("wb") as stderr:
+        subprocess.run(
+            [sys.executable, str(HERE / "peak.py"), str(peak), sys.executable, *READERS[how], str(folder)],
             stdout=stdout,
             stderr=stderr,
             cwd=out.parent,
@@ -43,11 +43,10 @@ def read(how: str, folder: Path, out: Path) -> tuple[int, int, str]:
                 resource.setrlimit(resource.RLIMIT_CPU, (300, 300)),
                 resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30)),
             ),
+            check=True,
         )
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        stderr.seek(0)
-        return child.returncode, usage.ru_maxrss << 10, stderr.read().decode()
+    status, memory = map(int, peak.read_text().split())
+    return status, memory << 10, errors.read_text()
 
 
 @pytest.mark.parametrize("shape", hostile_journals.SHAPES)

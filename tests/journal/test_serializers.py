@@ -32,7 +32,7 @@ def round_trip(name: str, value: Any, **options: Any) -> Any:
     layout = serializer.layout(value, options)
     data = serializer.encode(value, layout.options)
     assert len(data) == layout.size
-    return serializer.decode(data, json.loads(json.dumps(layout.options)))
+    return serializer.decode(data, json.loads(json.dumps(dict(layout.options))))
 
 
 @given(I64)

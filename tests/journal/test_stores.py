@@ -127,7 +127,8 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:
     assert told[0] == told[1]
     assert repr(results[0]) == repr(results[1])
     assert pair[0].seq == pair[1].seq
-    assert sorted(pair[0].failures()) == sorted(pair[1].failures())
+    failures = [set(stores.failures()) for stores in pair]
+    assert failures[0] == failures[1] or (sieved and failures[0] > failures[1])  # what isn't shown isn't decoded
     assert pair[1].failures() == []
     for context in range(7):
         carried = {stores.context(context, None) for stores in pair}

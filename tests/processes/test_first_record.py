@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,8 @@ def test_a_process_id_that_is_used_again_is_another_journal(tmp_path: Path) -> N
     session, lines, _, _ = run(TAKEN, tmp_path)
     (event,) = events(lines)
     assert event["journal"] == f"{event['pid']}-python.1"
-    assert JournalReader(session / f"{event['journal']}.mwj").header.pid == event["pid"]
+    with closing(JournalReader(session / f"{event['journal']}.mwj")) as reader:
+        assert reader.header.pid == event["pid"]
 
 
 EXEC = """

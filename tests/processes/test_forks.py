@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -118,4 +119,6 @@ def test_every_process_has_its_own_values_and_journal(state: str, tracker: str, 
         for chain in left.values():
             assert_chain(chain, None, chain[-1].new, by_one=state != "while threads write")
     assert {path.stem for path in journals(session)} == {f"{line['pid']}-python" for line in children} | {*events}
-    assert all(path.name.startswith(f"{JournalReader(path).header.pid}-") for path in journals(session))
+    for path in journals(session):
+        with closing(JournalReader(path)) as reader:
+            assert path.name.startswith(f"{reader.header.pid}-")

@@ -9,7 +9,9 @@
 const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
+const contexts = require('../contexts');
 const files = require('../files');
+const { batches, batchers } = require('./batchers');
 const { Tracer } = require('./tracer');
 const { say } = require('../printed');
 const { replace, owner, peek } = require('./patches');
@@ -20,7 +22,7 @@ const configured = named && (named.node ?? {}); // name of a target -> the plugi
 const tracer = new Tracer();
 const known = new Map(); // name of a package -> its plugin, or null
 const patched = new WeakSet(); // exports
-const tools = Object.freeze({ tracer, replace, owner, peek });
+const tools = Object.freeze({ tracer, replace, owner, peek, batches: (object, name) => batches(tracer, object, name) });
 let started = false;
 
 /** From the beginning, if the session's settings say so; otherwise the first watch() with trackSQL starts it. */
@@ -83,6 +85,7 @@ function loaded(filename, module) {
     if (!plugin || !module.loaded) return;
     if ((typeof exports !== 'object' && typeof exports !== 'function') || exports === null || patched.has(exports)) return;
     patched.add(exports);
+    if (!batchers.has(plugin.target)) contexts.start();
     plugin.install(exports, tools, file);
   } catch (error) {
     tracer.trouble(error);
@@ -99,7 +102,7 @@ function isMain(filename, folder, name) {
 
 function find(name, folder) {
   const file = configured ? configured[name] : beside(name, folder);
-  if (!file) return null;
+  if (!file) return batchers.get(name) ?? null;
   const plugin = require(file);
   if (plugin?.target === name && typeof plugin.install === 'function') return plugin;
   say(`${file} is no SQL driver plugin for ${name}; it isn't traced`);

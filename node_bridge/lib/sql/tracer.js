@@ -10,6 +10,7 @@
 // Nothing here throws: errors are counted, and the first is reported.
 'use strict';
 
+const awaits = require('../awaits');
 const contexts = require('../contexts');
 const native = require('../native');
 const { say } = require('../printed');
@@ -23,6 +24,9 @@ const FAILED = 'failed', COMMITTED = 'committed', ROLLED_BACK = 'rolled back';
 
 /** A statement in the driver's hands and in flows. `id` is what the core reads. */
 class Token {
+  up = undefined; // these are for awaits.js
+  at = 0;
+  stamp = 0;
   constructor(id) {
     this.id = id;
     this.statement = undefined; // once it has begun
@@ -32,6 +36,7 @@ class Token {
 
 /** The flow inside of a call that runs a statement by means of other drivers' functions. */
 class Inside {
+  stamp = Infinity; // for awaits.js: nothing takes its place
   constructor(token) {
     this.id = token.id;
     this.token = token;
@@ -128,7 +133,15 @@ class Tracer {
 
   /** Calls f where nothing is in force: what makes connections, which outlive the statement. */
   outside(f) {
-    return contexts.current() ? contexts.run(undefined, f) : f();
+    const result = contexts.current() ? contexts.run(undefined, f) : f();
+    this.#guard(() => awaits.ignore(result));
+    return result;
+  }
+
+  /** The promise, which others settle for several flows at once, as a batch does: each that awaits it gets its statement. */
+  shared(promise) {
+    this.#guard(() => awaits.share(promise));
+    return promise;
   }
 
   /** The function, to be called in the flow in which bind() is: for callbacks of pools. */
@@ -410,15 +423,16 @@ class Tracer {
     return false;
   }
 
-  /** The transaction is over, and what is in force on the connection goes out of it. `but`: not this statement. */
+  /** The transaction is over, and its statements go out of force; with the connection, all of it. `but`: not this one. */
   #over(c, word, closed, but) {
     const { transaction, told } = c;
     c.transaction = 0;
     c.told = false;
     c.savepoints = [];
     for (const s of [...c.unfinished]) {
-      if (s.running || s === but) continue;
-      if (transaction && s.transaction === transaction && !s.word) s.word = word;
+      const inside = transaction && s.transaction === transaction;
+      if (s.running || s === but || (!inside && !closed)) continue; // others are of flows that had the connection before
+      if (inside && !s.word) s.word = word;
       this.#finish(s, closed ? 'closed' : 'ended');
     }
     if (told && word) this.#scope(word, transaction, '"transaction"');

@@ -1,0 +1,25 @@
+// Libraries that settle promises for several flows at once, with what one statement brought: each flow that awaits such a
+// promise gets the batch's statement. Of any other promise that several flows await, one of them has it.
+'use strict';
+
+const { replace, owner } = require('./patches');
+
+/** Says that of what an object's method returns. */
+function batches(tracer, object, name) {
+  return replace(owner(object, name), name, (original) => function () {
+    return tracer.shared(Reflect.apply(original, this, arguments));
+  });
+}
+
+/** For plugins of batchers that have none of their own: package -> methods of its class. */
+const METHODS = { dataloader: ['load'] }; // the others call it
+
+const batchers = new Map(Object.entries(METHODS).map(([target, names]) => [target, {
+  name: target,
+  target,
+  install(exported, tools) {
+    for (const name of names) tools.batches((exported.default ?? exported).prototype, name);
+  },
+}]));
+
+module.exports = { batches, batchers };

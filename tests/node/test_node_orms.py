@@ -1,0 +1,99 @@
+"""ORMs and query builders, as their documentation shows them: each write is under the statement of its own flow."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+import servers
+from nodejs import DRIVERS, EVERY_NODE, ORMS, PROGRAMS, Node
+from sqlprograms import SqlProgram
+
+SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
+LIBRARIES = ("knex", "knex.raw", "objection", "drizzle", "kysely", "typeorm", "sequelize", "pg-promise", "mikro-orm")
+FLOWS = 20
+WRITES = 6 * FLOWS
+NEWEST = pytest.mark.parametrize("node", EVERY_NODE if SOAK else EVERY_NODE[-1:], indirect=True)
+"""Of each version in the long tests."""
+
+
+def check(program: SqlProgram, *libraries: str, **variables: str) -> None:
+    program.node.write((PROGRAMS / "orms.js").read_text())
+    done = program.node.run(
+        "--no-deprecation",
+        "program.js",
+        program.driver,
+        str(FLOWS),
+        *libraries,
+        timeout=300,
+        DATABASE=json.dumps(program.config),
+        **variables,
+    )
+    seen = dict(program.node.read().blamed())
+    told: list[tuple[int, str | None, str]] = json.loads(done.stdout)
+    wrong = [
+        f"{label}: {seen[n]}, not {name}"
+        for n, name, label in told
+        if (re.search(rf"\b{name}\b", seen[n] or "") is None if name else seen[n] is not None)
+    ]
+    assert wrong == []
+    assert done.stderr == ""
+    counts = {label: sum(label == other for *_, other in told) for label in libraries}
+    assert {label: count for label, count in counts.items() if count < WRITES} == {}
+
+
+@NEWEST
+def test_writes_are_under_the_statement_of_their_flow_with_postgresql(
+    node: Node, postgresql_database: servers.PostgreSql
+) -> None:
+    check(SqlProgram(node, "pg", postgresql_database, ("sequelize",), ORMS), *LIBRARIES)
+
+
+@NEWEST
+def test_writes_are_under_the_statement_of_their_flow_with_mysql(node: Node, mariadb_database: servers.MariaDb) -> None:
+    program = SqlProgram(node, "mysql2", mariadb_database, ("sequelize",), ORMS)
+    check(program, *LIBRARIES[: LIBRARIES.index("pg-promise")])
+
+
+@pytest.mark.skipif(not SOAK, reason="the same as with servers: in the long tests (make soak)")
+@NEWEST
+def test_writes_are_under_the_statement_of_their_flow_with_sqlite(node: Node, tmp_path: Path) -> None:
+    (node.folder / "node_modules" / "better-sqlite3").symlink_to(DRIVERS / "better-sqlite3")
+    program = SqlProgram(node, "better-sqlite3", tmp_path / "file.db", packages=ORMS)
+    check(program, "knex", "knex.raw", "drizzle", "kysely", "typeorm", NODE_PATH=str(DRIVERS))
+
+
+BATCHES = """
+    const Loader = require('dataloader');
+    const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+    const pool = new pg.Pool({ ...config, max: 2 });
+    let batches = 0;
+    const batch = async (keys) => { batches++; await sleep(1); await pool.query('SELECT 1 AS batch'); return keys; };
+    const loader = new Loader(batch);
+    const barrier = () => { // all three go on at once
+      let here = 0, open;
+      const gate = new Promise((done) => { open = done; });
+      return () => { if (++here === 3) open(); return gate; };
+    };
+    const first = barrier(), second = barrier();
+    await Promise.all([1, 2, 3].map(async (i) => {
+      await pool.query(`SELECT 1 AS own${i}`); x[0] = 10 + i;
+      await first();
+      await loader.load(i % 2); x[0] = 20 + i;
+      await second();
+      await loader.loadMany([i, 7]); x[0] = 30 + i;
+    }));
+    console.log(batches);
+    await pool.end();
+"""
+
+
+@NEWEST
+def test_all_that_await_a_batch_have_its_statement(node: Node, postgresql_database: servers.PostgreSql) -> None:
+    program = SqlProgram(node, "pg", postgresql_database, packages=ORMS)
+    assert program.run(BATCHES) == "2\n"
+    batch = dict.fromkeys((21, 22, 23, 31, 32, 33), "SELECT ? AS batch")
+    assert dict(program.node.read().blamed()) == {10 + i: f"SELECT ? AS own{i}" for i in (1, 2, 3)} | batch
