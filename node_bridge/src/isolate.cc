@@ -40,11 +40,10 @@ struct script {
     std::unique_ptr<source_map> map;
     script_text text;
 
-    /* Once something is watched: reading files takes time. */
-    void read_files(v8::Isolate *isolate) {
+    /* Once something is watched: reading maps takes time. */
+    void read_map() {
         if (!map_url.empty()) map = source_map_of(file, map_url);
         map_url.clear();
-        text.compare(isolate);
     }
 };
 
@@ -136,8 +135,8 @@ const script *script_of(state *s, const v8::JitCodeEvent *event) {
                                internal,
                                {},
                                {}});
-        if (!internal) known->text.note(s->isolate, event->script, known->file);
-        if (s->watches) known->read_files(s->isolate);
+        if (!internal) known->text = text_of(event->script, known->file);
+        if (s->watches) known->read_map();
     }
     return known.get();
 }
@@ -268,8 +267,8 @@ void settle(place *p, const code *in, uint32_t line, uint32_t column, bool exact
         if (name) function = name;
     }
     if (!row) { /* the script's own line: of the file only if that is what the file says */
-        exact = exact && in->from->text.has_lines_of_file();
-        if (line == 1 && !in->from->text.has_columns_of_file()) column = 0;
+        exact = exact && in->from->text.has_lines_of_file;
+        if (line == 1 && !in->from->text.has_columns_of_file) column = 0;
     }
     p->site = mw_intern_site(file->data(), file->size(), function->data(), function->size(), line, column);
     p->exact = exact;
@@ -541,14 +540,14 @@ enum original isolate_original(const char *file, uint32_t *line, uint32_t *colum
     for (auto &entry : s->scripts) {
         script *known = entry.second.get();
         if (known->file != file) continue;
-        known->read_files(s->isolate);
+        known->read_map();
         if (known->map && (row = known->map->find(*line, *column))) {
             *source = known->map->sources[row->source].c_str();
             *line = (uint32_t)row->source_line + 1;
             *column = (uint32_t)row->source_column + 1;
             return ORIGINAL_FOUND;
         }
-        if (!known->text.has_lines_of_file()) found = ORIGINAL_UNKNOWN;
+        if (!known->text.has_lines_of_file) found = ORIGINAL_UNKNOWN;
     }
     return found;
 }
@@ -625,7 +624,7 @@ napi_value isolate_buffer(napi_env, struct block *block) {
     v8::Isolate *isolate = v8::Isolate::GetCurrent();
     if (self && !self->watches) {
         self->watches = true;
-        for (auto &entry : self->scripts) entry.second->read_files(isolate);
+        for (auto &entry : self->scripts) entry.second->read_map();
     }
     auto store = v8::ArrayBuffer::NewBackingStore(
         block->bytes, block->size, [](void *, size_t, void *held) { block_release((struct block *)held); }, block);

@@ -62,17 +62,16 @@ file_lines lines_of(const std::string &text) {
 /* Whether each line but the first, in which a wrapper may begin, lies where the file has it. */
 bool same_lines(unbound script, int length, const file_lines &file) {
     auto line = [&](int position) { return script->GetLineNumber(position); };
-    int last = (int)file.starts.size(), from = 0, end = length;
-    if (last) {
-        from = first_of(0, length, [&](int at) { return line(at) >= 1; });
-        end = from + file.length - file.starts[0];
-    }
-    if (from > length || end > length || line(length) > last + APPENDED_LINES_MAX) return false;
+    int last = (int)file.starts.size(),
+        from = first_of(0, length, [&](int at) { return line(at) >= 1; }); /* the second */
+    if (line(length) > last + APPENDED_LINES_MAX) return false;
+    if (!last) return from > file.length;
+    if (from + file.length - file.starts[0] > length) return false;
     for (int i = 0; i < last; i++) {
         int start = from + file.starts[i] - file.starts[0];
         if (line(start) != i + 1 || (start && line(start - 1) != i)) return false;
     }
-    return last || length >= file.length;
+    return true;
 }
 
 bool is_path(const std::string &name) {
@@ -95,31 +94,20 @@ bool is_bundlers_name(const std::string &name) {
 
 } // namespace
 
-void script_text::note(v8::Isolate *isolate, unbound script, const std::string &file) {
+script_text text_of(unbound script, const std::string &file) {
+    script_text is;
+    std::string path = file, text;
     off_t size;
-    if (is_bundlers_name(file)) lines_ = columns_ = false;
-    if (!is_path(file)) return;
-    path_ = file;
-    if (!is_file(path_, &size)) { /* "/app/a.vue?type=script" */
-        path_.resize(std::min(path_.find('?'), path_.size()));
-        if (path_.size() == file.size() || !is_file(path_, &size)) return;
+    if (is_bundlers_name(file)) is.has_lines_of_file = is.has_columns_of_file = false;
+    if (!is_path(file)) return is;
+    if (!is_file(path, &size)) { /* "/app/a.vue?type=script" */
+        path.resize(std::min(path.find('?'), path.size()));
+        if (path.size() == file.size() || !is_file(path, &size)) return is;
     }
-    length_ = length_of(script);
-    if (length_ == size) return; /* nearly always, and nothing has to be read */
-    suspect_ = true;
-    script_.Reset(isolate, script);
-    script_.SetWeak();
-}
-
-void script_text::compare(v8::Isolate *isolate) {
-    std::string text;
-    if (!suspect_) return;
-    suspect_ = false;
-    if (read_source(path_, &text)) {
-        v8::HandleScope scope(isolate);
-        file_lines lines = lines_of(text);
-        columns_ = lines.length == length_;
-        lines_ = columns_ || (!script_.IsEmpty() && same_lines(script_.Get(isolate), length_, lines));
-    }
-    script_.Reset();
+    int length = length_of(script);
+    if (length == size || !read_source(path, &text)) return is; /* nearly always the same */
+    file_lines lines = lines_of(text);
+    is.has_columns_of_file = lines.length == length;
+    is.has_lines_of_file = is.has_columns_of_file || same_lines(script, length, lines);
+    return is;
 }

@@ -7,23 +7,13 @@
 
 #include <v8.h>
 
-class script_text {
-  public:
-    /* When the script is met; reads nothing. */
-    void note(v8::Isolate *isolate, v8::Local<v8::UnboundScript> script, const std::string &file);
-
-    /* Reads the file if need be; the first call counts. */
-    void compare(v8::Isolate *isolate);
-
-    /* Until compared, or where there is no such file: true. Async-signal-safe. */
-    bool has_lines_of_file() const { return lines_; }
-    bool has_columns_of_file() const { return columns_; } /* of the first line */
-
-  private:
-    v8::Global<v8::UnboundScript> script_; /* weak; until compared */
-    std::string path_;
-    int length_ = -1; /* UTF-16 units */
-    bool suspect_ = false, lines_ = true, columns_ = true;
+struct script_text {
+    bool has_lines_of_file = true;   /* also where there is no such file */
+    bool has_columns_of_file = true; /* of the first line */
 };
+
+/* When V8 tells of a script: later its text may be gone, and the file another one. Reads the file only if their lengths
+ * differ. */
+script_text text_of(v8::Local<v8::UnboundScript> script, const std::string &file);
 
 #endif

@@ -93,9 +93,12 @@ IMPORTS = {
     "mocha": "",
     "ava": "import test from 'ava';",
 }
-CHECKS = {"jest": "expect([...{name}]).toEqual([3, 7]);\n  expect({name}).toBeInstanceOf(Int32Array);\n"
-                  "  expect(() => watch({name})).toThrow(TypeError);",
-          "vitest": "expect([...{name}]).toEqual([3, 7]);", "ava": "t.deepEqual([...{name}], [3, 7]);"}  # fmt: skip
+CHECKS = {
+    "jest": "expect([...{name}]).toEqual([3, 7]); expect({name}).toBeInstanceOf(Int32Array);"
+    " expect(() => watch({name})).toThrow(TypeError);",
+    "vitest": "expect([...{name}]).toEqual([3, 7]);",
+    "ava": "t.deepEqual([...{name}], [3, 7]);",
+}
 
 
 def suite(node: Node, runner: str, names: tuple[str, ...]) -> list[str]:
@@ -134,7 +137,7 @@ def suite(node: Node, runner: str, names: tuple[str, ...]) -> list[str]:
     return [f"tests/{FILES[runner].format(name)}" for name in names]
 
 
-def run(node: Node, way: Way, files: list[str], loaded: str) -> str:
+def run(node: Node, way: Way, files: list[str], loaded: str) -> None:
     program, *options = way.command
     command = [node.path if program == "node" else f"node_modules/.bin/{program}", *options, *files]
     if loaded == "memwatch run":
@@ -150,7 +153,6 @@ def run(node: Node, way: Way, files: list[str], loaded: str) -> str:
         timeout=120,
     )
     assert done.returncode == 0, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
 
 
 def marked(path: Path, mark: str) -> int:
@@ -159,29 +161,20 @@ def marked(path: Path, mark: str) -> int:
 
 def cells() -> Iterator[object]:
     """Every way with every Node.js and loaded in every way; outside of make soak, each way once and what once failed."""
-    for version, (name, way), loaded in product(VERSIONS, WAYS.items(), LOADED):
+    for version, (name, way), loaded, files in product(VERSIONS, WAYS.items(), LOADED, (("one", "two"), ("one",))):
         if version < way.oldest:
             continue
         main = version == 24 and loaded == LOADED[[*WAYS].index(name) % 3]
         failed = name == "jest --runInBand" and loaded == LOADED[0] and version in (VERSIONS[0], 24)
-        if SOAK or main or failed:
-            yield pytest.param(version, name, loaded, id=f"{name}-node{version}-{loaded.replace(' ', '-')}")
+        if SOAK or (len(files) > 1 and (main or failed)):
+            described = f"{name}-node{version}-{loaded}-{len(files)}".replace(" ", "-")
+            yield pytest.param(version, way, loaded, files, id=described)
 
 
-@pytest.mark.parametrize(("node", "way", "loaded"), list(cells()), indirect=["node"])
-def test_two_files_of_tests_leave_the_events_of_their_own_lines(node: Node, way: str, loaded: str) -> None:
-    check(node, WAYS[way], loaded, ("one", "two"))
-
-
-@pytest.mark.skipif(not SOAK, reason="two files are harder: make soak runs one alone too")
-@pytest.mark.parametrize("way", WAYS)
-def test_one_file_of_tests_leaves_the_events_of_its_own_lines(node: Node, way: str) -> None:
-    if node.version < WAYS[way].oldest:
-        pytest.skip(f"that option came with Node.js {WAYS[way].oldest}")
-    check(node, WAYS[way], LOADED[0], ("one",))
-
-
-def check(node: Node, way: Way, loaded: str, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("node", "way", "loaded", "names"), list(cells()), indirect=["node"])
+def test_files_of_tests_leave_the_events_of_their_own_lines(
+    node: Node, way: Way, loaded: str, names: tuple[str, ...]
+) -> None:
     if way.runner != "test" and (reason := unfit(RUNNERS / way.runner, node.version)):
         pytest.skip(f"{way.runner} {reason}")
     files = suite(node, way.runner, names)

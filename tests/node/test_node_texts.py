@@ -15,6 +15,7 @@ const vm = require('node:vm');
 const { watch } = require('@memwatch/node');
 
 const source = 'function keep(a, b) {\\n  return a; // é\\n}\\n\\nfunction store(t, n) {\\n  t[0] = n;\\n}\\nstore';
+const flat = source.replace('// é', ';').replaceAll('\\n', ' ');
 const LINE = 6;
 const many = `// one\\n${'keep(1, 2); // ö\\n'.repeat(3000)}`;
 const files = { // name -> what the file says, what the script says, the line of the store if the file has it
@@ -35,6 +36,8 @@ const files = { // name -> what the file says, what the script says, the line of
   'another line is longer': [source, source.replace('return a;', 'return a + b;'), 0],
   'lines taken out below': [source.replace('\\nstore', '\\n\\n\\nstore'), source, 0],
   'much longer': [source, source.replace('\\nstore', '\\n\\n\\n\\n\\n\\n\\nstore'), 0],
+  'one line made three': [flat, flat.replace('{   t[0]', '{\\n\\nt[0]'), 0],
+  'one line, wrapped': [flat, `(() => {${flat.replace(/store$/, ';return store')}\\n})()`, 1],
   'nothing in the file': ['', source, 0],
   'many lines': [many.replace('// one', source.replace(/store$/, '')) + 'store'],
   'many lines, wrapped': [source.replace(/store$/, '') + many + 'store', `(() => {${source.replace(/store$/, '')}${many}return store\\n})()`],
@@ -69,7 +72,7 @@ def test_line_is_exact_where_the_script_says_what_the_file_says_and_nowhere_else
         name: (e.exact, e.site.line if e.exact and e.site else 0) for (name, _), e in zip(cases, events, strict=True)
     }
     assert found == {name: (bool(line), line) for name, line in cases}
-    assert len(cases) == 26
+    assert len(cases) == 28
     assert {event.site.function for event in events if event.site} == {"store"}
 
 
@@ -104,6 +107,30 @@ def test_evaluated_code_goes_by_its_url_and_counts_as_stack_traces_do(node: Node
         ("a-file.js", 2, 11, "get_it"),
         ("<eval>", 2, 11, "get it"),
     ]
+
+
+TYPED = """\
+import { watch } from '@memwatch/node';
+
+interface Row { readonly näme: 'é' | 'ü' }
+
+const total: Int32Array = watch(new Int32Array(1));
+
+function add(n: number, ö?: Row): void {
+  total[0] += n;
+}
+add(5);
+"""
+
+
+def test_types_that_node_blanks_out_itself_move_no_line(node: Node) -> None:
+    if node.version < 24:
+        pytest.skip("Node.js runs TypeScript from 24 on without a flag")
+    node.write(TYPED, "program.ts")
+    node.run("program.ts")
+    (event,) = node.read().of("total")
+    assert event.site
+    assert (event.site.line, event.site.function, event.exact) == (8, "add", True)
 
 
 BOARD = "// the board\n\nexport const unused = 1;\nexport function record(board, n) {\n  board[0] = n;\n}\n"
