@@ -151,6 +151,7 @@ struct thread {
     uint32_t exceptions; /* of the instruction that ran last, if it may change MXCSR */
     uint32_t named;      /* journal generation in which this thread's name was recorded */
     uint32_t written;    /* announced writes */
+    uint32_t not_waited; /* the turn at the modules that this thread doesn't wait for any more: interpose.c */
     uint32_t forking;    /* bit 0: whether the fork that is under way was prepared; the bits above: those around it */
     uintptr_t fault;     /* where a store that reaches beyond our pages would have faulted by itself; 0: nowhere */
 };
@@ -347,6 +348,7 @@ struct mw_core {
         mw_lock lock;
         unsigned patched;
         unsigned long long loads, unloads;
+        uint32_t turn; /* the number of the one that holds the lock, or held it last */
     } modules;
     bool calls_redirected; /* those of calls.c; the signals' are from the start */
 

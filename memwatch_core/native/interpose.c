@@ -106,7 +106,7 @@ static struct {
     CALLS(__fread_chk, fread_chk),
     CALLS(__fread_unlocked_chk, fread_unlocked_chk),
 };
-enum { ENTRIES = sizeof entries / sizeof *entries };
+enum { ENTRIES = sizeof entries / sizeof *entries, PATIENCE = 1000 /* ms */ };
 
 static int entry_of(const char *name) {
     for (int k = 0; k < ENTRIES; k++)
@@ -273,14 +273,18 @@ static struct scan scan(void) {
     return found;
 }
 
-/* Not for ever: with a load of one's own under way, whoever is at it may be waiting for us. */
+/* Not for ever: with a load of one's own under way, whoever is at it may be waiting for us. Then its turn is waited for
+ * once, not at each dlsym of that load. */
 static bool take_turn(void) {
     struct timespec pause = {0, 1000000};
     if (lock_held_by(&mw.modules.lock, thread_id())) return false; /* about to fork, in somebody's handler */
     for (int i = 0; !lock_try(&mw.modules.lock, thread_id()); i++) {
-        if (i == 50) return false;
+        uint32_t turn = __atomic_load_n(&mw.modules.turn, __ATOMIC_RELAXED);
+        if (mw_thread.not_waited == turn) return false;
+        if (i == PATIENCE) mw_thread.not_waited = turn;
         nanosleep(&pause, NULL);
     }
+    __atomic_add_fetch(&mw.modules.turn, 1, __ATOMIC_RELAXED);
     return true;
 }
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from nodejs import PACKAGE, VERSIONS, Node, executable
+
+SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
+LONG = ("test_node_stores.py", "test_node_lines.py", "test_node_pair.py", "test_node_workers.py")
+"""In a short run, these are for the oldest and the newest version."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves versions out."""
+    between = [f"node{version}" for version in VERSIONS[1:-1]]
+    out = {item for item in items if not SOAK and item.path.name in LONG and any(one in item.name for one in between)}
+    config.hook.pytest_deselected(items=list(out))
+    items[:] = [item for item in items if item not in out]
 
 
 @pytest.fixture(params=VERSIONS, ids=lambda version: f"node{version}")

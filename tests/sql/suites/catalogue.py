@@ -114,5 +114,5 @@ SUITES = {
         ),
         Suite("psycopg", ("psycopg",), "postgresql", _psycopg, tests=4000, contexts=5000),
     )
-    if (suite.name != "psycopg" or CHECKOUT in os.environ) and (suite.name != "sqlalchemy_psycopg" or SOAK)
+    if (suite.name != "psycopg" or CHECKOUT in os.environ) and (not suite.name.startswith("sqlalchemy") or SOAK)
 }  # fmt: skip
