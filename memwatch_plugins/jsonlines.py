@@ -99,13 +99,15 @@ _EVENT_FIELDS = (
     "old", "new", "changed", "exact", "journal",
 )  # fmt: skip
 
+_SITE_FIELDS = ("file", "line", "column", "function")
+
 _CONTEXT_FIELDS = (
     "id", "driver", "database", "server", "statement", "statement_hash", "parameters", "transaction", "outcome",
 )  # fmt: skip
 
 
 def _site(site: Site | None) -> dict[str, Any] | None:
-    return None if site is None else {name: _plain(getattr(site, name), 0) for name in ("file", "line", "function")}
+    return None if site is None else {name: _plain(getattr(site, name), 0) for name in _SITE_FIELDS}
 
 
 def _context(context: Context | None) -> dict[str, Any] | None:

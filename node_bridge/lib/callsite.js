@@ -18,7 +18,7 @@ function callSite(below) {
     Error.prepareStackTrace = (_, sites) => sites;
     Error.captureStackTrace(holder, below);
     const [site] = holder.stack;
-    const name = site?.getFileName();
+    const name = site?.getScriptNameOrSourceURL();
     if (!name) return null;
     return {
       file: name.startsWith('file://') ? fileURLToPath(name) : name,
@@ -41,10 +41,12 @@ function isWhole(site) {
   return site.getEnclosingLineNumber?.() === 1 && site.getEnclosingColumnNumber?.() === 1;
 }
 
-/** The same place in the source that a compiler's map names; the given one if there is none. */
+/** The same place in the source that a compiler's map names; the given one if there is none; null where it can't be known. */
 function original(site) {
-  const [file, line, column] = (site && native.original(site.file, site.line, site.column)) ?? [];
-  return file ? { ...site, file, line, column } : site;
+  const found = site && native.original(site.file, site.line, site.column);
+  if (!found) return found === null ? null : site;
+  const [file, line, column] = found;
+  return { ...site, file, line, column };
 }
 
 /** "total" of `const total = watch(`, "this.total", or undefined. */

@@ -4,6 +4,6 @@ const { watch, unwatch, share, receive } = require('./watch');
 const { session } = require('./session');
 const { SessionError, CoreError } = require('./errors');
 
-require('./sql/drivers').startIfAsked();
+require('./drivers').startIfAsked();
 
 module.exports = { watch, unwatch, share, receive, session, SessionError, CoreError };

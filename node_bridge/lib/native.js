@@ -1,12 +1,14 @@
-// The addon, loaded once for each thread however many copies of this package there are: two cores in one process would
-// each take the other's faults for the program's own.
+// The addon: one for the process, started once for each thread, however many copies of this package there are (several are
+// installed, or a test runner loads it anew, in a realm of its own, for each test file).
 //
 //   start(tracker) -> name            open(path, session)  close()  opened() -> [path, still open] | undefined
 //   readFile(folder, name, most) -> Buffer   makeFile(folder, name, Buffer)   or -errno: a session's file, see files.js
 //   attach()                          follows this thread's code from now on: lines are known for what is compiled later
+//   shared(expression)                its value, evaluated once in a thread, in the main realm; all copies get the same
 //   learn(name)                       which operations of bytecode store or call, from a function that does nothing else
 //   watch(buffer, offset, length, flags, start, stop) -> [id, buffer]     a copy of the bytes, watched
-//   original(file, line, column) -> [file, line, column] | undefined       where it was written, if it has a source map
+//   original(file, line, column) -> [file, line, column] | undefined | null   where it was written, if it has a source map;
+//                                     null: nobody knows, the file says something else than the script of its name
 //   lines(on)                         without them, for benchmarks
 //   describe(id, json)  unwatch(id)   share(id)  receive(id) -> buffer
 //   openContext(id, json)  updateContext(id, json)                        records of a SQL statement
@@ -19,10 +21,17 @@
 
 const { threadId, isMainThread } = require('node:worker_threads');
 const { binary } = require('./binary');
+const common = require('./common');
 
-const KEY = Symbol.for('memwatch.native.1');
+/** What runs this, if it isn't Node.js, though it may show itself as one. */
+function other() {
+  const { bun, deno } = process.versions;
+  if (bun) return `Bun ${bun}`;
+  return deno && `Deno ${deno}`;
+}
 
 function load() {
+  if (other()) throw new Error(`memwatch runs in Node.js only, and this is ${other()}, which lacks the parts of V8's interface that tell the line of a store: run the program with node`);
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new Error(`memwatch runs on 64-bit Linux on x86-64 only (its core runs machine instructions); this is ${process.platform} on ${process.arch}`);
   }
@@ -38,7 +47,8 @@ function load() {
     );
   }
   native.attach();
-  learn(native);
+  native.common = native.shared(common);
+  if (!native.common.learnt) native.common.learnt = learn(native);
   native.threadLabel = isMainThread ? 'main' : `worker ${threadId}`;
   return native;
 }
@@ -53,8 +63,7 @@ function memwatchLearn(a, f, v) {
 function learn(native) {
   const f = function () {};
   memwatchLearn(Object.assign([0], { f, g: f, list: [] }), f, 0);
-  native.learn('memwatchLearn');
+  return native.learn('memwatchLearn');
 }
 
-if (!process[KEY]) Object.defineProperty(process, KEY, { value: load() });
-module.exports = process[KEY];
+module.exports = load();

@@ -4,7 +4,7 @@
 const { types } = require('node:util');
 const { threadId } = require('node:worker_threads');
 const native = require('./native');
-const drivers = require('./sql/drivers');
+const drivers = require('./drivers');
 const sessions = require('./session');
 const { callSite, original, assignedName } = require('./callsite');
 const { SessionError, core } = require('./errors');
@@ -17,13 +17,13 @@ const SIZE_MAX = 256 * 2 ** 20; // its contents go into the journal when the wat
 const TAG = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag).get;
 const SHARED = 'memwatch shared array';
 
-const watched = new WeakMap(); // ArrayBuffer over watched pages -> {id, name, sql}
+const { watched } = native.common; // ArrayBuffer over watched pages -> {id, name, sql}
 
 function watch(value, options) {
   const kind = kindOf(value);
   const buffer = kind === 'ArrayBuffer' ? value : value.buffer;
   const generated = callSite(watch), site = original(generated);
-  const name = nameOf(options, kind, site, generated);
+  const name = nameOf(options, kind, ...(site ? [site, generated] : []));
   check(value, buffer, name);
   const { settings } = sessions.current();
   const flags = (flag(options, 'trackThreads', settings.watch.track_threads) ? FLAGS.trackThreads : 0)
@@ -107,8 +107,11 @@ function refusal(what) {
   }
   if (what.includes('(Memory)')) return 'a WebAssembly.Memory can\'t be watched: its code has the address of the memory built in';
   const number = what === 'a number' || what === 'a bigint' || what === 'a boolean';
+  const field = what.startsWith('an object') || what.startsWith('a function');
   return `${what} can't be watched: only values backed by a buffer can (typed arrays, Buffer, DataView, ArrayBuffer). `
-    + (number ? 'Keep a number in an array: let x = watch(new Float64Array(1)); x[0] = 5' : 'Keep its numbers in a typed array');
+    + (number ? 'Keep a number in an array: let x = watch(new Float64Array(1)); x[0] = 5'
+      : field ? 'Keep the field that matters in one: this.total = watch(new Float64Array(1)); then this.total[0] = 5, or an accessor, get total() and set total(n) over it (docs/node.md, "Objects")'
+        : 'Keep its numbers in a typed array');
 }
 
 function check(value, buffer, name) {

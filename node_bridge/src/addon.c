@@ -198,9 +198,15 @@ FUNCTION(stats) {
 
 FUNCTION(attach) {
     (void)info;
-    isolate_attach();
-    napi_add_env_cleanup_hook(env, isolate_detach, NULL);
+    if (isolate_attach()) napi_add_env_cleanup_hook(env, isolate_detach, NULL);
     return NULL;
+}
+
+FUNCTION(shared) { /* an expression -> its value, in the main realm: made once an isolate, the same for all that ask */
+    napi_value argv[ARGUMENTS], value = isolate_kept();
+    arguments(env, info, argv);
+    if (!value && napi_run_script(env, argv[0], &value) == napi_ok) isolate_keep(value);
+    return value;
 }
 
 FUNCTION(learn) {
@@ -224,15 +230,16 @@ FUNCTION(nameThread) {
     return result(env, error);
 }
 
-FUNCTION(original) { /* file, line, column -> [file, line, column] | undefined */
+FUNCTION(original) { /* file, line, column -> [file, line, column] | undefined: where it is | null: nobody knows */
     napi_value argv[ARGUMENTS], found, number;
     const char *source;
     arguments(env, info, argv);
     uint32_t at[2] = {to_number(env, argv[1]), to_number(env, argv[2])};
     char *file = to_text(env, argv[0], NULL);
-    bool mapped = file && isolate_original(file, &at[0], &at[1], &source);
+    enum original is = file ? isolate_original(file, &at[0], &at[1], &source) : ORIGINAL_SAME;
     free(file);
-    if (!mapped) return NULL;
+    if (is == ORIGINAL_UNKNOWN) napi_get_null(env, &found);
+    if (is != ORIGINAL_FOUND) return is == ORIGINAL_UNKNOWN ? found : NULL;
     napi_create_array_with_length(env, 3, &found);
     napi_set_element(env, found, 0, string(env, source));
     for (uint32_t i = 0; i < 2; i++) {
@@ -403,7 +410,7 @@ FUNCTION(hash) { /* key (16 bytes), data -> 16 hexadecimal digits */
     return string(env, text);
 }
 
-NAPI_MODULE_INIT() {
+__attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env, napi_value exports) {
     static const struct {
         const char *name;
         napi_callback call;
@@ -417,6 +424,7 @@ NAPI_MODULE_INIT() {
         {"lines", lines},
         {"stats", stats},
         {"attach", attach},
+        {"shared", shared},
         {"learn", learn},
         {"nameThread", nameThread},
         {"original", original},
@@ -444,3 +452,5 @@ NAPI_MODULE_INIT() {
     }
     return exports;
 }
+
+NAPI_MODULE_INIT() { return serving_addon()(env, exports); }

@@ -1,9 +1,11 @@
 /* addon.h - what the Node adapter's files share.
  *
  *   addon.c     the functions that lib/ calls (N-API)
+ *   copies.c    which addon serves, where several copies of the package are installed
  *   files.c     small files of a session, where nobody else can have put them
  *   blocks.c    pages behind ArrayBuffers: who holds them, and when they go
  *   isolate.cc  what N-API has no words for (V8's own API): which line stores, whose async flow it is, external buffers
+ *   text.cc     whether a script is what the file says that it is named after
  *   sourcemap.cc  the lines of generated files, as their compiler's maps have them
  *
  * One process has one core and one table of blocks; each isolate (the main thread, a worker) has an isolate_state. */
@@ -22,6 +24,13 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ---- copies.c ---------------------------------------------------------------------------------------------------- */
+
+typedef napi_value addon_init(napi_env env, napi_value exports);
+
+/* The addon that this process loaded first: this one, or that of another copy of the package. */
+addon_init *serving_addon(void);
 
 /* ---- files.c ----------------------------------------------------------------------------------------------------- */
 
@@ -58,9 +67,13 @@ bool block_end(mw_variable_id id);
 
 /* ---- isolate.cc -------------------------------------------------------------------------------------------------- */
 
-/* Starts following this isolate's code. The calling thread's; idempotent. */
-void isolate_attach(void);
+/* Starts following this isolate's code. The calling thread's; false if it is followed already. */
+bool isolate_attach(void);
 void isolate_detach(void *unused);
+
+/* A value that lives as long as this isolate is followed: NULL until one was kept. */
+napi_value isolate_kept(void);
+void isolate_keep(napi_value value);
 
 /* An ArrayBuffer over a block, which takes over one holder. With it the buffer can be neither transferred nor detached.
  */
@@ -80,9 +93,10 @@ void *isolate_context_frame(uint32_t **collections);
 /* What is current now stands for `context`. False if nothing is current. */
 bool isolate_mark_context(uint32_t context);
 
-/* Where a position (from 1) in a generated file comes from, if the file's map says so; *source lives as long as the
- * isolate. */
-bool isolate_original(const char *file, uint32_t *line, uint32_t *column, const char **source);
+/* Where a position (from 1) in a script comes from: elsewhere, as its map says (*source lives as long as the isolate);
+ * where it is; or nobody knows, since the file says something else than the script that bears its name. */
+enum original { ORIGINAL_SAME, ORIGINAL_FOUND, ORIGINAL_UNKNOWN };
+enum original isolate_original(const char *file, uint32_t *line, uint32_t *column, const char **source);
 
 /* Learns which operations of bytecode store or call, from a function of that name that does nothing else. */
 bool isolate_learn_operations(const char *function);

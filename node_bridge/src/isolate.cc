@@ -26,6 +26,7 @@
 #include "addon.h"
 #include "flows.h"
 #include "sourcemap.h"
+#include "text.h"
 
 #if NODE_MODULE_VERSION != MW_NODE_ABI
 #error "these headers are of another Node.js than the one that builds: npm_config_nodedir names the folder of its own"
@@ -34,9 +35,10 @@
 namespace {
 
 struct script {
-    std::string file, map_url;
-    bool internal; /* Node's own */
+    std::string name, file, map_url; /* as V8 names it; as people know it */
+    bool internal;                   /* Node's own */
     std::unique_ptr<source_map> map;
+    script_text text;
 
     /* Once something is watched: reading maps takes time. */
     void read_map() {
@@ -88,6 +90,7 @@ struct state {
     uint32_t context;             /* mirrored by JavaScript */
     std::unique_ptr<flows> pulls; /* or found in these */
     line_counts counts;
+    v8::Global<v8::Value> kept;
 };
 
 __thread state *self __attribute__((tls_model("initial-exec")));
@@ -98,8 +101,9 @@ int hexadecimal(char c) {
     return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
 }
 
-/* A script's name as people know it: modules go by URLs. */
+/* A script's name as people know it: modules go by URLs, bundlers' too. */
 std::string file_of(const std::string &name) {
+    if (!name.compare(0, 10, "webpack://")) return name.substr(0, name.find('?'));
     if (name.compare(0, 8, "file:///")) return name;
     std::string path;
     for (size_t i = 7; i < name.size(); i++) {
@@ -121,9 +125,17 @@ const script *script_of(state *s, const v8::JitCodeEvent *event) {
     if (event->script.IsEmpty()) return nullptr;
     std::unique_ptr<script> &known = s->scripts[event->script->GetId()];
     if (!known) {
-        std::string name = utf8(s->isolate, event->script->GetScriptName());
+        std::string name = utf8(s->isolate, event->script->GetScriptName()),
+                    url = utf8(s->isolate, event->script->GetSourceURL());
         bool internal = !name.compare(0, 5, "node:");
-        known.reset(new script{file_of(name), utf8(s->isolate, event->script->GetSourceMappingURL()), internal, {}});
+        std::string file = url.empty() ? name : url;
+        known.reset(new script{name,
+                               file.empty() ? "<eval>" : file_of(file),
+                               utf8(s->isolate, event->script->GetSourceMappingURL()),
+                               internal,
+                               {},
+                               {}});
+        if (!internal) known->text = text_of(event->script, known->file);
         if (s->watches) known->read_map();
     }
     return known.get();
@@ -140,10 +152,9 @@ void name_code(code *c, const char *text, size_t n) {
     size_t from = name.find(':');
     from = from == std::string::npos ? 0 : name.find_first_not_of("*+^~'", from + 1);
     size_t stop = name.find(' ', from);
-    std::string ending = " " + c->from->file; /* a name with spaces in it: "get total" */
-    size_t file = name.find(ending, from);
-    if (file == std::string::npos) file = name.find(" file:///", from);
-    if (file != std::string::npos) stop = file;
+    std::string ending = " " + c->from->name; /* a name with spaces in it: "get total" */
+    size_t file = name.rfind(ending, before);
+    if (file != std::string::npos && file + ending.size() == before && file >= from) stop = file;
     if (from != std::string::npos && stop != std::string::npos && stop > from)
         c->function = name.substr(from, stop - from);
     if (c->function.empty()) c->function = c->line == 1 && c->column == 1 ? "<module>" : "<anonymous>";
@@ -244,8 +255,9 @@ place *place_in(code *c, uintptr_t pc) {
 /* A place in a function; in the file that it was written in, if the generated one has a map that knows. */
 void settle(place *p, const code *in, uint32_t line, uint32_t column, bool exact) {
     const std::string *file = &in->from->file, *function = &in->function;
-    if (const source_map *map = in->from->map.get()) {
-        const source_map::row *row = map->find(line, column);
+    const source_map *map = in->from->map.get();
+    const source_map::row *row = map ? map->find(line, column) : nullptr;
+    if (map) {
         const std::string *name = row ? map->name_before(in->line, in->column, function->size()) : nullptr;
         if (row) {
             file = &map->sources[row->source];
@@ -253,6 +265,10 @@ void settle(place *p, const code *in, uint32_t line, uint32_t column, bool exact
             column = (uint32_t)row->source_column + 1;
         }
         if (name) function = name;
+    }
+    if (!row) { /* the script's own line: of the file only if that is what the file says */
+        exact = exact && in->from->text.has_lines_of_file;
+        if (line == 1 && !in->from->text.has_columns_of_file) column = 0;
     }
     p->site = mw_intern_site(file->data(), file->size(), function->data(), function->size(), line, column);
     p->exact = exact;
@@ -468,8 +484,8 @@ static int find_program(struct dl_phdr_info *info, size_t, void *result) {
     return 1; /* the first is the program itself: node */
 }
 
-void isolate_attach(void) {
-    if (self) return;
+bool isolate_attach(void) {
+    if (self) return false;
     state *s = new state{};
     s->isolate = v8::Isolate::GetCurrent();
     pthread_attr_t attributes;
@@ -491,6 +507,7 @@ void isolate_attach(void) {
     s->text[2] = {(uintptr_t)embedded, (uintptr_t)embedded + size};
     self = s;
     s->isolate->SetJitCodeEventHandler(v8::kJitCodeEventEnumExisting, on_code);
+    return true;
 }
 
 void isolate_detach(void *) {
@@ -515,20 +532,24 @@ extern "C" bool isolate_learn_operations(const char *function) {
 
 void isolate_counts(struct line_counts *out) { *out = self ? self->counts : line_counts{}; }
 
-bool isolate_original(const char *file, uint32_t *line, uint32_t *column, const char **source) {
+enum original isolate_original(const char *file, uint32_t *line, uint32_t *column, const char **source) {
     state *s = self;
     const source_map::row *row = nullptr;
-    if (!s) return false;
+    enum original found = ORIGINAL_SAME;
+    if (!s) return found;
     for (auto &entry : s->scripts) {
         script *known = entry.second.get();
-        if (known->file == file) known->read_map();
-        if (!known->map || known->file != file || !(row = known->map->find(*line, *column))) continue;
-        *source = known->map->sources[row->source].c_str();
-        *line = (uint32_t)row->source_line + 1;
-        *column = (uint32_t)row->source_column + 1;
-        return true;
+        if (known->file != file) continue;
+        known->read_map();
+        if (known->map && (row = known->map->find(*line, *column))) {
+            *source = known->map->sources[row->source].c_str();
+            *line = (uint32_t)row->source_line + 1;
+            *column = (uint32_t)row->source_column + 1;
+            return ORIGINAL_FOUND;
+        }
+        if (!known->text.has_lines_of_file) found = ORIGINAL_UNKNOWN;
     }
-    return false;
+    return found;
 }
 
 /* ---- flows ------------------------------------------------------------------------------------------------------- */
@@ -585,6 +606,20 @@ static v8::Local<v8::Value> local(napi_value value) {
     return result;
 }
 
+static napi_value of_node(v8::Local<v8::Value> value) {
+    napi_value result;
+    memcpy(&result, (void *)&value, sizeof result);
+    return result;
+}
+
+napi_value isolate_kept(void) {
+    return self && !self->kept.IsEmpty() ? of_node(self->kept.Get(self->isolate)) : nullptr;
+}
+
+void isolate_keep(napi_value value) {
+    if (self) self->kept.Reset(self->isolate, local(value));
+}
+
 napi_value isolate_buffer(napi_env, struct block *block) {
     v8::Isolate *isolate = v8::Isolate::GetCurrent();
     if (self && !self->watches) {
@@ -597,10 +632,7 @@ napi_value isolate_buffer(napi_env, struct block *block) {
 #if V8_MAJOR_VERSION >= 13 /* before, Node aborts when it meets the key: see lib/pin.js */
     buffer->SetDetachKey(v8::Symbol::New(isolate));
 #endif
-    v8::Local<v8::Value> value = buffer;
-    napi_value result;
-    memcpy(&result, (void *)&value, sizeof result);
-    return result;
+    return of_node(buffer);
 }
 
 bool isolate_is_detachable(napi_value buffer) { return local(buffer).As<v8::ArrayBuffer>()->IsDetachable(); }

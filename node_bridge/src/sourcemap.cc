@@ -216,6 +216,7 @@ std::string source_name(const std::string &folder, const std::string &root, cons
     std::string name = source;
     if (!root.empty() && !has_scheme(source) && source[0] != '/')
         name = root + (root.back() == '/' ? "" : "/") + source;
+    if (has_scheme(name)) name.resize(std::min(name.find_first_of("?#"), name.size())); /* "?066e" of webpack's */
     if (!name.compare(0, 7, "file://")) name = name.substr(std::min(name.find('/', 7), name.size()));
     if (!has_scheme(name)) name = within(folder, percent_decoded(name));
     return is_presentable(name) ? name : "";
@@ -329,7 +330,9 @@ bool read_data(const std::string &url, std::string *out) {
     return !encoded || base64(body, out);
 }
 
-bool read_file(const std::string &path, std::string *out) {
+} // namespace
+
+bool read_source(const std::string &path, std::string *out) {
     struct stat info;
     int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (file < 0) return false;
@@ -346,8 +349,6 @@ bool read_file(const std::string &path, std::string *out) {
     return whole;
 }
 
-} // namespace
-
 std::unique_ptr<source_map> source_map_of(const std::string &file, const std::string &url) {
     std::unique_ptr<source_map> map(new source_map);
     std::string text, folder = folder_of(file);
@@ -356,7 +357,7 @@ std::unique_ptr<source_map> source_map_of(const std::string &file, const std::st
         if (!read_data(url, &text)) return nullptr;
     } else {
         std::string path = source_name(folder, "", url);
-        if (path.empty() || path[0] != '/' || !read_file(path, &text)) return nullptr;
+        if (path.empty() || path[0] != '/' || !read_source(path, &text)) return nullptr;
         folder = folder_of(path);
     }
     if (!text.compare(0, 3, ")]}")) text.erase(0, text.find('\n')); /* against inclusion as a script */

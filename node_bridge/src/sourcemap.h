@@ -30,4 +30,7 @@ struct source_map {
  * regular file. */
 std::unique_ptr<source_map> source_map_of(const std::string &file, const std::string &url);
 
+/* The contents of a regular file of at most 64 MiB. */
+bool read_source(const std::string &path, std::string *out);
+
 #endif

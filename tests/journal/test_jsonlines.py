@@ -111,7 +111,7 @@ def test_an_event_reads_as_the_design_says() -> None:
         '{"seq":17,"time":"2026-11-23T15:04:05.123456Z","pid":812,"runtime":"python","tid":815,"thread":"worker-1",'
         '"variable":"total","variable_id":3,"path":null,"origin":"syscall","offset":0,"before":"0500","after":"0700",'
         '"old":5,"new":7,"changed":true,"exact":true,"journal":"812-python",'
-        '"site":{"file":"orders.py","line":41,"function":"add_order"},'
+        '"site":{"file":"orders.py","line":41,"column":8,"function":"add_order"},'
         '"context":{"id":9,"driver":"sqlite3","database":"","server":"","statement":"SELECT ?","statement_hash":"ab",'
         '"parameters":["cd"],"transaction":0,"outcome":"open"},'
         '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7}}\n'

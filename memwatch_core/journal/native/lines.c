@@ -27,7 +27,7 @@ static const Key event_keys[] = {
     KEY("old"),         KEY("new"),     KEY("changed"), KEY("exact"),  KEY("journal"), KEY("site"),
     KEY("context"),     KEY("time_ns"), KEY("call"),    KEY("part"),
 };
-static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("function")};
+static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("column"), KEY("function")};
 static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
 static const Key part_keys[] = {KEY("name"), KEY("old"), KEY("new")};
 static const Key context_keys[] = {
@@ -37,7 +37,7 @@ static const Key context_keys[] = {
 enum { EVENT_PLAIN = 17, EVENT_SITE = 17, EVENT_CONTEXT = 18, EVENT_TIME = 19, EVENT_CALL = 20, EVENT_PART = 21 };
 enum { EVENT_FIELDS = 22 };
 enum { RECENT_CONTEXTS = 8 };
-enum { SITE_FIELDS = 3, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 3 };
+enum { SITE_FIELDS = 4, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 3 };
 
 typedef struct lines {
     PyObject ob_base;

@@ -62,13 +62,17 @@ def _is_trusted(file: Path) -> bool:
 
 
 def _with_register(environment: Mapping[str, str], register: Path) -> Mapping[str, str]:
-    """NODE_OPTIONS with ours before the user's; Node wants double quotes, and backslashes within them doubled."""
+    """NODE_OPTIONS with ours before the user's; Node wants double quotes, and backslashes within them doubled.
+
+    And no compile cache: of functions that come out of one V8 doesn't tell the lines; and under the flags that keep
+    lines exact it would reject, and Node then replace, what the program's ordinary runs have put there.
+    """
     quoted = str(register).replace("\\", "\\\\").replace('"', '\\"')
     option = f'--require "{quoted}"'
     given = environment.get("NODE_OPTIONS", "")
     if option in given:
         return environment
-    return {**environment, "NODE_OPTIONS": f"{option} {given}".rstrip()}
+    return {**environment, "NODE_OPTIONS": f"{option} {given}".rstrip(), "NODE_DISABLE_COMPILE_CACHE": "1"}
 
 
 def environment_of_children(folder: Path, environment: Mapping[str, str]) -> Mapping[str, str]:

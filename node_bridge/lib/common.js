@@ -1,0 +1,35 @@
+// What the copies of this package in one thread have in common: the value of this expression, evaluated once, in the main
+// realm. So nothing in it keeps the realm of a test file alive, or ends with it.
+//
+//   learnt    whether the addon knows V8's operations
+//   watched   ArrayBuffer over watched pages -> {id, name, sql}
+//   drivers   the class Module by which the program loads its modules -> what traces their drivers
+//   refuseTransfers()   see pin.js
+'use strict';
+
+module.exports = `(() => {
+  'use strict';
+  const watched = new WeakMap();
+  let refused = !ArrayBuffer.prototype.transfer;
+
+  function refuse(name) {
+    const original = ArrayBuffer.prototype[name];
+    const { [name]: value } = {
+      [name](...args) {
+        if (watched.has(this)) throw new TypeError('ArrayBuffer.prototype.' + name + ': this buffer is watched by memwatch and can\\'t move; unwatch() it first');
+        return Reflect.apply(original, this, args);
+      },
+    };
+    Object.defineProperty(value, 'length', { value: original.length, configurable: true });
+    Object.defineProperty(ArrayBuffer.prototype, name, { value });
+  }
+
+  function refuseTransfers() {
+    if (refused) return;
+    refused = true;
+    refuse('transfer');
+    refuse('transferToFixedLength');
+  }
+
+  return { learnt: false, watched, drivers: new WeakMap(), refuseTransfers };
+})()`;

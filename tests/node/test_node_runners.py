@@ -1,0 +1,207 @@
+"""Under each test runner, in each of its ways to share out test files, events are those of the tests' own lines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import pytest
+from nodejs import PACKAGE, ROOT, VERSIONS, Journal, Node, environment, records, unfit
+
+MEMWATCH = str(Path(sys.executable).with_name("memwatch"))
+RUNNERS = ROOT / ".node" / "runners" / "node_modules"
+SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
+
+ORDERS = """\
+{types}function add(total{array}, prices{numbers}) {{
+  for (const price of prices) {{
+    total[0] += price; // added
+  }}
+}}
+"""
+TEST = """\
+{imports}
+{types}{test}('adds up to {name}', ({argument}) => {{
+
+  const {name} = watch(new Int32Array(
+    2), {options}); // watched
+  for (let n = 0; n < 3; n++)
+    add({name}, [n]);
+  {name}[1] = 7; // set
+  {check}
+}});
+"""
+TYPES = "interface Row {\n  readonly price: number;\n}\n\n"
+"""What a compiler takes out: the lines below move."""
+ASSERTED = "require('node:assert').deepEqual([...{name}], [3, 7]);"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a runner is called, and where it then runs two files of tests."""
+
+    runner: str
+    command: tuple[str, ...]
+    processes: int = 1
+    workers: bool = False
+    oldest: int = 20
+
+    def __str__(self) -> str:
+        return " ".join(self.command)
+
+
+WAYS = {
+    str(way): way
+    for way in (
+        Way("jest", ("jest", "--runInBand")),
+        Way("jest", ("jest", "--runInBand", "--resetModules")),
+        Way("jest", ("jest", "--runInBand", "--detectLeaks")),
+        Way("jest", ("jest", "--maxWorkers=2"), processes=2),
+        Way("jest", ("jest", "--maxWorkers=2", "--workerThreads"), workers=True),
+        Way("vitest", ("vitest", "run", "--pool=forks"), processes=2),
+        Way("vitest", ("vitest", "run", "--pool=forks", "--execArgv=--inspect=0"), processes=2),
+        Way("vitest", ("vitest", "run", "--pool=forks", "--no-isolate", "--maxWorkers=1")),
+        Way("vitest", ("vitest", "run", "--pool=threads"), workers=True),
+        Way("vitest", ("vitest", "run", "--pool=vmForks", "--maxWorkers=1")),
+        Way("vitest", ("vitest", "run", "--pool=vmThreads"), workers=True),
+        Way("test", ("node", "--test"), processes=2),
+        Way("test", ("node", "--test", "--test-isolation=none"), oldest=24),
+        Way("mocha", ("mocha",)),
+        Way("mocha", ("mocha", "--parallel", "--jobs=2"), processes=2),
+        Way("ava", ("ava",), workers=True),
+        Way("ava", ("ava", "--no-worker-threads"), processes=2),
+    )
+}
+LOADED = ("by the tests alone", "register", "memwatch run")
+FILES = {
+    "jest": "{}.test.js",
+    "vitest": "{}.test.ts",
+    "test": "{}.test.js",
+    "mocha": "{}.test.js",
+    "ava": "{}.test.mjs",
+}
+IMPORTS = {
+    "jest": "",
+    "vitest": "import { expect, test } from 'vitest';",
+    "test": "const { test } = require('node:test');",
+    "mocha": "",
+    "ava": "import test from 'ava';",
+}
+CHECKS = {
+    "jest": "expect([...{name}]).toEqual([3, 7]); expect({name}).toBeInstanceOf(Int32Array);"
+    " expect(() => watch({name})).toThrow(TypeError);",
+    "vitest": "expect([...{name}]).toEqual([3, 7]);",
+    "ava": "t.deepEqual([...{name}], [3, 7]);",
+}
+
+
+def suite(node: Node, runner: str, names: tuple[str, ...]) -> list[str]:
+    """Tests for this runner, which use one module, in the folder."""
+    typed, esm = runner == "vitest", runner in ("vitest", "ava")
+    (node.folder / "package.json").write_text('{"name": "suite", "jest": {"cacheDirectory": "<rootDir>/cache"}}')
+    source = ORDERS.format(types=TYPES if typed else "", array=": Int32Array" if typed else "",
+                           numbers=": number[]" if typed else "")  # fmt: skip
+    node.write(
+        source + ("export { add };" if typed else "module.exports = { add };"), f"orders.{'ts' if typed else 'js'}"
+    )
+    (node.folder / "tests").mkdir()
+    for name in names:
+        loads = [
+            "import { watch } from '@memwatch/node';",
+            f"import {{ add }} from '../orders{'' if typed else '.js'}';",
+        ]
+        if not esm:
+            loads = ["const { watch } = require('@memwatch/node');", "const { add } = require('../orders');"]
+        text = TEST.format(
+            imports="\n".join([*loads, IMPORTS[runner]]),
+            types=TYPES if typed else "",
+            test="it" if runner == "mocha" else "test",
+            argument="t" if runner == "ava" else "",
+            options=f"{{ name: '{name}' }}" if typed else "{}",
+            name=name,
+            check=CHECKS.get(runner, ASSERTED).format(name=name),
+        )
+        node.write(text, f"tests/{FILES[runner].format(name)}")
+    package = node.folder / "node_modules" / "@memwatch" / "node"
+    package.unlink()  # as users have it: no link, so Jest compiles none of it
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("node_modules", "build", "src", "core", "scripts"))
+    if runner != "test":
+        (node.folder / "node_modules" / runner).symlink_to(RUNNERS / runner)
+        (node.folder / "node_modules" / ".bin").symlink_to(RUNNERS / ".bin")
+    return [f"tests/{FILES[runner].format(name)}" for name in names]
+
+
+def run(node: Node, way: Way, files: list[str], loaded: str) -> None:
+    program, *options = way.command
+    command = [node.path if program == "node" else f"node_modules/.bin/{program}", *options, *files]
+    if loaded == "memwatch run":
+        command = [MEMWATCH, "run", "--", *command]
+    path = f"{Path(node.path).parent}:{os.environ['PATH']}"
+    variables = {"NODE_OPTIONS": "--require=@memwatch/node/register"} if loaded == "register" else {}
+    done = subprocess.run(
+        command,
+        cwd=node.folder,
+        env=environment(PATH=path, CI="1", NO_COLOR="1", **variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+
+
+def marked(path: Path, mark: str) -> int:
+    return 1 + next(number for number, line in enumerate(path.read_text().splitlines()) if f"// {mark}" in line)
+
+
+def cells() -> Iterator[object]:
+    """Every way with every Node.js and loaded in every way; outside of make soak, each way once and what once failed."""
+    for version, (name, way), loaded, files in product(VERSIONS, WAYS.items(), LOADED, (("one", "two"), ("one",))):
+        if version < way.oldest:
+            continue
+        main = version == 24 and loaded == LOADED[[*WAYS].index(name) % 3]
+        failed = name == "jest --runInBand" and loaded == LOADED[0] and version in (VERSIONS[0], 24)
+        if SOAK or (len(files) > 1 and (main or failed)):
+            described = f"{name}-node{version}-{loaded}-{len(files)}".replace(" ", "-")
+            yield pytest.param(version, way, loaded, files, id=described)
+
+
+@pytest.mark.parametrize(("node", "way", "loaded", "names"), list(cells()), indirect=["node"])
+def test_files_of_tests_leave_the_events_of_their_own_lines(
+    node: Node, way: Way, loaded: str, names: tuple[str, ...]
+) -> None:
+    if way.runner != "test" and (reason := unfit(RUNNERS / way.runner, node.version)):
+        pytest.skip(f"{way.runner} {reason}")
+    files = suite(node, way.runner, names)
+    run(node, way, files, loaded)
+    journal = Journal([record for folder in node.sessions() for record in records(folder)])
+    assert not journal.lost
+    orders = next(node.folder.glob("orders.*"))
+    added = (str(orders), marked(orders, "added"), "add")
+    # Vitest 5 keeps its maps to itself, unless a debugger may want them
+    mapped = way.runner != "vitest" or "--execArgv=--inspect=0" in way.command
+    for name, file in zip(names, files, strict=True):
+        own = node.folder / file
+        events = journal.of(name)
+        assert [event.new for event in events] == [[0, 0], [1, 0], [3, 0], [3, 7]]
+        expected = [added, added, added, (str(own), marked(own, "set"), "<anonymous>")]
+        for event, place in zip(events, expected, strict=True):
+            site = event.site
+            assert site
+            assert event.exact == mapped, "exact, where the line can be known"
+            if mapped:
+                assert (site.file, site.line, site.function) == place
+            assert site.file == place[0]
+        (watched,) = (w.variable for w in journal.watched if w.variable.name == name)
+        assert (watched.watched_at is not None) == mapped
+        if mapped and watched.watched_at:
+            assert (watched.watched_at.file, watched.watched_at.line) == (str(own), marked(own, "watched") - 1)
+    assert len(journal.events) == 4 * len(names)
+    assert len({event.pid for event in journal.events}) == min(way.processes, len(names))
+    in_workers = way.workers and (way.runner != "jest" or len(names) > 1)  # Jest takes one file itself
+    assert {event.thread.startswith("worker") for event in journal.events} == {in_workers}
