@@ -63,7 +63,7 @@ $(VENV)/complete: $(VENV)/ready requirements/dev.txt
 	@$(LOCKED) requirements/dev.txt --no-build-isolation
 	@touch $@
 
-node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers, ORMs and test runners into .node, build the addon for each
+node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers and ORMs into .node, build the addon for each
 
 .node/ready: $(VENV)/complete $(BRIDGE) $(wildcard memwatch_core/native/*.[ch])
 	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(LOCKED) requirements/npm.txt; }
@@ -79,9 +79,7 @@ node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers, ORMs and te
 	    { (cd .node/drivers/node_modules/sqlite3 && PATH="$$home/bin:$$PATH" npm_config_nodedir=$$home $(NATIVE) npm run --silent rebuild >/dev/null 2>&1) || echo "sqlite3 can't be built here: its tests will be skipped"; } && \
 	    echo "$(DRIVERS)" >.node/drivers/list; }; } && \
 	  { [ "$$(cat .node/orms/list 2>/dev/null)" = "$(ORMS)" ] || { echo "installing ORMs: $(ORMS)"; mkdir -p .node/orms && cp requirements/npm/orms/*.json .node/orms && (cd .node/orms && $(NPM_CI)) && \
-	    echo "$(ORMS)" >.node/orms/list || echo "ORMs can't be installed here: their tests will be skipped"; }; } && \
-	  { [ "$$(cat .node/runners/list 2>/dev/null)" = "$(RUNNERS)" ] || { echo "installing test runners: $(RUNNERS)"; mkdir -p .node/runners && cp requirements/npm/runners/*.json .node/runners && (cd .node/runners && $(NPM_CI)) && \
-	    echo "$(RUNNERS)" >.node/runners/list || echo "test runners can't be installed here: their tests will be skipped"; }; }; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
+	    echo "$(ORMS)" >.node/orms/list || echo "ORMs can't be installed here: their tests will be skipped"; }; }; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
 
 run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
 	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py
@@ -113,7 +111,11 @@ pythons: python ## all tests but Node's, on each Python of .python
 	  (cd .node/20/drivers/node_modules/better-sqlite3 && npm_config_nodedir=$$home $(NATIVE) npm run --silent build-release >/dev/null 2>&1) && touch $@ || \
 	  echo "better-sqlite3 can't be built here for Node.js 20: its tests will be skipped"
 
-soak: setup node .node/20/drivers/ready python ## the long tests: more forms, more threads, more events; then all of them on the newest Pythons
+.node/runners/ready: .node/ready requirements/npm/runners/package-lock.json
+	@echo "installing test runners: $(RUNNERS)"; PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node/runners && cp requirements/npm/runners/*.json .node/runners && \
+	  (cd .node/runners && $(NPM_CI)) && touch $@ || echo "test runners can't be installed here: their tests will be skipped"
+
+soak: setup node .node/20/drivers/ready .node/runners/ready python ## the long tests: more forms, more threads, more events; then all of them on the newest Pythons
 	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	@$(MAKE) --no-print-directory pythons
 

@@ -29,6 +29,8 @@ def main() -> None:
         _join(folder)
     try:
         code, names = _script(name) if kind == "script" else _module(name)
+        if sys.version_info >= (3, 15):
+            del names["__cached__"]
         program = sys.modules["__main__"].__dict__
         program.clear()
         program.update({"__name__": "__main__", "__doc__": None, "__builtins__": sys.modules["builtins"]}, **names)

@@ -18,7 +18,7 @@ READING = CORE | {"msgspec": "records", "typing_extensions": "msgspec takes it w
 FOREIGN = """
 import json, sys
 names = {name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names) - {"__main__"}
-ours = "memwatch_", "__editable__", "_sysconfigdata"
+ours = "memwatch_", "__editable__", "_sysconfigdata", "_missing_stdlib_info"  # the last: Debian's
 print(json.dumps(sorted(name for name in names if not name.startswith(ours))))
 """
 WATCHES = "from memwatch_core import watch\nx = watch(0, name='x')\nx += 1\n"

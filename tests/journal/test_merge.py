@@ -215,6 +215,7 @@ def test_folder_of_many_journals_is_not_listed_for_each(tmp_path: Path, monkeypa
 
 
 @pytest.mark.skipif("os.geteuid() != 0", reason="needs to become another user")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_process_of_somebody_else_is_not_taken_for_a_writer(tmp_path: Path) -> None:
     """Its maps can't be read; that it exists isn't enough."""
     path = journal(tmp_path, 1, [TIME])

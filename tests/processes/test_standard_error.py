@@ -78,6 +78,8 @@ y = watch(1, name="y")
 """, "has closed MemWatch's userfaultfd"),
     "no thread in a child": ("uffd-queue", """
 sandbox.refuse("threads")
+import warnings
+warnings.simplefilter("ignore")  # Python's, of the tracker's thread
 child = os.fork()
 if not child: os._exit(0)
 os.waitpid(child, 0)
