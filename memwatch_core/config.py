@@ -27,7 +27,7 @@ from typing import Any, get_args
 from . import folders, trust
 from .errors import ConfigError
 from .printed import say
-from .settings import ALL_SECTIONS, CHECKS, PLUGIN_TABLES, JournalSection, Source, SourceKind
+from .settings import ALL_SECTIONS, CHECKS, PLUGIN_TABLES, JournalSection, Source, SourceKind, path_of
 from .settings import Config as Config
 from .settings import PluginsSection as PluginsSection
 
@@ -109,7 +109,7 @@ def examine(
     collector = _Collector()
     path: Path | None = None
     with collector.noting():
-        path, text = _named(here / Path(named).expanduser()) if named else _found(here)
+        path, text = _named(here, named) if named else _found(here)
     if path:
         with collector.noting():
             collector.add_file(path, text, here)
@@ -144,12 +144,13 @@ def find_file(directory: Path) -> Path | None:
     return _found(directory)[0]
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?``, or nothing."""
+def suggest(word: str, known: Iterable[str], names: Mapping[str, str] | None = None) -> str:
+    """``; did you mean 'x'?``, or nothing. ``names`` has what is said for one that is compared by a part of its name:
+    what all begin with would make them alike."""
     import difflib
 
     close = difflib.get_close_matches(word, list(known), 1, 0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean {(names or {}).get(close[0], close[0])!r}?" if close else ""
 
 
 # ---- inside ---------------------------------------------------------------------------------------------------------
@@ -166,10 +167,14 @@ def _working_folder() -> Path:
         raise ConfigError(f"the working folder can't be used: {_cause(error)}; change to one that is there") from error
 
 
-def _named(path: Path) -> tuple[Path, str]:
+def _named(here: Path, name: str | os.PathLike[str]) -> tuple[Path, str]:
     """A file that somebody has named is obeyed, whoever owns it."""
     try:
-        return path, trust.read(None, path, FILE_MAX, follow=True).decode()
+        path = here / path_of(os.fspath(name))
+    except ValueError as error:
+        raise ConfigError(f"the configuration's file {os.fspath(name)!r}: {error}") from None
+    try:
+        return path, trust.read(None, path, FILE_MAX, follow=True).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: the configuration can't be read: {_cause(error)}") from error
 
@@ -197,8 +202,8 @@ def _look(folder: Path, name: str) -> str | None:
                 raise found.error
             if found.status is None or (name == "pyproject.toml" and not stat.S_ISREG(found.status.st_mode)):
                 return None
-            text = trust.read(found.folder, found.name, FILE_MAX).decode()
-            if name == "pyproject.toml" and not re.search(r"^\s*\[+\s*tool\s*\.\s*memwatch\b", text, re.M):
+            text = trust.read(found.folder, found.name, FILE_MAX).decode("utf-8-sig")
+            if name == "pyproject.toml" and not _is_ours(text):
                 return None
             if not found.reason:
                 return text
@@ -208,6 +213,19 @@ def _look(folder: Path, name: str) -> str | None:
         if name == "pyproject.toml":
             return None  # somebody else's project file: not ours to complain about
         raise ConfigError(f"{path}: the configuration can't be read: {_cause(error)}") from error
+
+
+def _is_ours(project: str) -> bool:
+    """Whether a pyproject.toml has settings of ours, in any of TOML's spellings; a broken one, a header of ours."""
+    import tomllib
+
+    if "memwatch" not in project:
+        return False
+    try:
+        tool = tomllib.loads(project).get("tool")
+    except (ValueError, RecursionError):
+        return re.search(r"^\s*\[+\s*tool\s*\.\s*memwatch\b", project, re.M) is not None
+    return isinstance(tool, dict) and "memwatch" in tool
 
 
 _passed_over: set[Path] = set()
@@ -225,7 +243,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
 
     try:
         data: dict[str, Any] = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number may have too many digits for Python
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     for key in ("tool", "tool.memwatch") if path.name == "pyproject.toml" else ():
         data = data.get(key.rpartition(".")[2], {})
@@ -335,15 +353,18 @@ class _Collector:
         try:
             return check(value, lax)
         except ValueError as error:
-            hint = suggest(value, re.findall(r"'([^']+)'", str(error))) if isinstance(value, str) else ""
+            words = re.findall(r"'([^']+)'", str(error)) if str(error).startswith("must be '") else []
+            hint = suggest(value, words) if isinstance(value, str) else ""
             raise ConfigError(f"{where}: {section}.{name} = {_shown(value)}: {error}{hint}") from None
 
     def variable_key(self, variable: str) -> str:
         """``MEMWATCH_SINKS_JSONL_PATH`` -> ``sinks.jsonl.path``."""
-        section, _, rest = variable.removeprefix("MEMWATCH_").lower().partition("_")
+        written = variable.removeprefix("MEMWATCH_").lower()
+        section, _, rest = written.partition("_")
         if section not in ALL_SECTIONS:
-            known = [f"MEMWATCH_{s}_{k}".upper() for s, checks in CHECKS.items() for k in checks]
-            hint = suggest(variable, known) or "; memwatch config lists them: MEMWATCH_<SECTION>_<KEY>"
+            keys = [(s, k) for s, checks in CHECKS.items() for k in checks]
+            names = {word: f"MEMWATCH_{s}_{k}".upper() for s, k in keys for word in (k, f"{s}_{k}")}
+            hint = suggest(written, names, names) or "; memwatch config lists them: MEMWATCH_<SECTION>_<KEY>"
             raise ConfigError(f"environment variable {variable}: no setting{hint}")
         if section in CHECKS and (rest in CHECKS[section] or section != "sql"):
             return f"{section}.{rest}"

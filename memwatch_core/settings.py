@@ -8,6 +8,7 @@ which also hands out what is here.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
@@ -85,20 +86,43 @@ def _depth(value: Any, lax: bool) -> object:
     raise ValueError('must be "FULL" or a range of bytes such as "0:8" or [0, 8], the first below the second')
 
 
-def _names(value: Any, lax: bool) -> tuple[str, ...]:
-    if lax and isinstance(value, str):
-        value = [item.strip() for item in value.split(",") if item.strip()]
-    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
-        twice = {name for name in value if value.count(name) > 1}
-        if twice:
-            raise ValueError(f"names {sorted(twice)[0]!r} twice")
-        return tuple(value)
-    raise ValueError('must be a list of names, such as ["console"]')
+def _plugins(word: str) -> Check:
+    """Names of plugins; the name of one's distribution, ``memwatch-<word>-<name>``, stands for the plugin's."""
+    prefix = f"memwatch-{word}-"
+
+    def check(value: Any, lax: bool) -> Names:
+        if lax and isinstance(value, str):
+            value = [item.strip() for item in value.split(",") if item.strip()]
+        if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+            raise ValueError('must be a list of names, such as ["console"]')
+        names = tuple(name.removeprefix(prefix) for name in value)
+        for name in sorted(set(names)):
+            if names.count(name) > 1:
+                also = f" ({prefix + name!r} is its distribution)" if prefix + name in value else ""
+                raise ValueError(f"names {name!r} twice{also}; leave one out")
+        return names
+
+    return check
+
+
+def path_of(value: str | Path) -> Path:
+    """The path that somebody has written, ``~`` and ``~user`` replaced. Raises ValueError with the end of a sentence
+    for what can be none."""
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        raise ValueError("can't be a path: it has a character that no name of a file has; leave it out") from None
+    if "\0" in str(value):
+        raise ValueError("can't be a path: it has a NUL character; leave it out")
+    path = os.path.expanduser(value)
+    if (user := str(path).partition("/")[0]).startswith("~"):
+        raise ValueError(f"{user!r} is no user's home folder; write the path in full, or ./{user} for a name")
+    return Path(path)
 
 
 def _folder(value: Any, lax: bool) -> Path:
     if isinstance(value, str | Path) and str(value):
-        return Path(value).expanduser()
+        return path_of(value)
     raise ValueError("must be the path of a folder")
 
 
@@ -199,16 +223,16 @@ class PluginsSection(Section):
     ``memwatch-sql-psycopg`` is enough to use it. A name that you write must be there.
     """
 
-    serializers: Names = _setting(("scalars", "bytes", "struct", "typedarray"), _names)
+    serializers: Names = _setting(("scalars", "bytes", "struct", "typedarray"), _plugins("serializer"))
     sql: Names = _setting(
         (
             *("sqlite3", "psycopg2", "psycopg", "mysqlclient", "sqlalchemy"),
             *("pg", "mysql2", "better-sqlite3", "node-sqlite3", "sequelize"),
         ),
-        _names,
+        _plugins("sql"),
     )
-    sinks: Names = _setting(("console",), _names)
-    bridges: Names = _setting(("node",), _names)
+    sinks: Names = _setting(("console",), _plugins("sink"))
+    bridges: Names = _setting(("node",), _plugins("bridge"))
 
 
 class SqlSection(Section):

@@ -119,6 +119,9 @@ class _Wanted:
         if self._option == "--variable":
             of = max((name for name in self._seen if self._text.startswith((f"{name}.", f"{name}["))), default="")
             if of:
+                numbers = re.findall(r"\[[-+\d:,\s]*(?:\]|$)", self._text[len(of) :])
+                if odd := next((each for each in numbers if not _is_index(each)), ""):
+                    return f"{start}{odd} is no part: elements and bytes count from 0; write {of}[3] or {of}[0:16], say"
                 return f"{start}nothing was written to this part of {of}"
             return f"{start}no variable has this name{listed}"
         if self._option == "--thread":
@@ -144,6 +147,12 @@ def _file_of(event: Event) -> str:
 
 _RANGE = re.compile(r"(.+)\[(\d{1,18})(?::(\d{1,18}))?\]")
 """``grid[3]``, ``buffer[0:16]``, ``order.tag[0:4]``."""
+
+
+def _is_index(text: str) -> bool:
+    """``[3]``, ``[0:16]``: what names an element, or some of them."""
+    place = _RANGE.fullmatch("x" + text)
+    return place is not None and (place[3] is None or int(place[2]) < int(place[3]))
 
 
 def _variable(text: str) -> Test:

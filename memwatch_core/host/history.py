@@ -24,6 +24,7 @@ from ..errors import SessionError
 from ..journal import session as folders
 from ..loading.discovery import load
 from ..records import Event, Record, Serializer
+from ..settings import path_of
 from .decoder import Sieve
 from .merge import SessionDecoder
 from .outcomes import final_outcomes
@@ -61,7 +62,10 @@ def find(base: Path, name: str | None) -> Path:
         return known[-1]
     if not name:
         raise SessionError("the session's name is empty: leave it out for the latest one")
-    path = Path(name).expanduser()
+    try:
+        path = path_of(name)
+    except ValueError as error:
+        raise SessionError(f"the session {name!r}: {error}") from None
     if path.is_file() or (path / folders.DESCRIPTION).is_file() or (path.is_dir() and folders.journals(path)):
         return Path(os.path.realpath(path)) if path.is_symlink() else path  # who names a link means what it leads to
     matching = [folder for folder in known if folder.name == name] or [f for f in known if name in f.name]

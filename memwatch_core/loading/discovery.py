@@ -80,7 +80,7 @@ def examine(
     for kind in kinds:
         found = _by_name(kind, light)
         unknown += _check_tables(config, kind, found)
-        for name in (_plain(kind, name) for name in getattr(config.plugins, kind)):
+        for name in getattr(config.plugins, kind):
             points = found.pop(name, [])
             if not points and not config.chosen(f"plugins.{kind}"):
                 continue  # a default that isn't installed
@@ -120,11 +120,6 @@ def entry_points(group: str) -> Iterable[AnyPoint]:
     import importlib.metadata
 
     return importlib.metadata.entry_points(group=group)
-
-
-def _plain(kind: str, name: str) -> str:
-    """A plugin's name, which may be given as that of its distribution: ``memwatch-sql-psycopg``."""
-    return name.removeprefix(f"memwatch-{kind.removesuffix('s')}-")
 
 
 def _by_name(kind: str, light: bool = False) -> dict[str, list[AnyPoint]]:
@@ -231,9 +226,10 @@ def _asked(hook: str, point: AnyPoint) -> list[Any]:
 
 
 def _other_hooks(plugin: object) -> str:
-    known = [name for name in vars(hookspecs) if name.startswith("memwatch_")]
-    names = (name for name in dir(plugin) if name.startswith("memwatch") and name not in known)
-    return next((hint for name in names if (hint := suggest(name, known))), "")
+    known = {name.removeprefix("memwatch_"): name for name in vars(hookspecs) if name.startswith("memwatch_")}
+    names = (name for name in dir(plugin) if name.startswith("memwatch") and name not in known.values())
+    rests = (name.removeprefix("memwatch").lstrip("_") for name in names)  # what they have in common says nothing
+    return next((hint for rest in rests if (hint := suggest(rest, known, known))), "")
 
 
 def _importable(target: str) -> bool:

@@ -75,6 +75,15 @@ def test_config_shows_the_source_of_each_setting(memwatch: Run, tmp_path: Path) 
         ),
         ("[sinks.console]\nmaxvalue = 3", "unknown key sinks.console.maxvalue; did you mean 'max_value'?"),
         ("[core", "other.toml: not valid TOML: "),
+        ('[journal]\nfolder = "a\\u0000b"', "other.toml:2: journal.folder = "),
+        (
+            '[sinks.jsonl]\npath = "a\\u0000b"',
+            "other.toml:2: sinks.jsonl.path = 'a\\x00b': can't be a path",
+        ),
+        (
+            "[sinks.jsonl]\npath = '~nosuchuser/b'",
+            "sinks.jsonl.path = '~nosuchuser/b': '~nosuchuser' is no user's",
+        ),
     ],
 )
 def test_checking_a_file_finds_what_is_wrong(memwatch: Run, tmp_path: Path, text: str, message: str) -> None:
@@ -130,15 +139,29 @@ def test_checking_a_file_tells_everything_that_is_wrong(memwatch: Run, tmp_path:
         (["log", "--folder", ""], '--folder: journal.folder = "": must be the path of a folder'),
         (["run", "--folder", "", "p.py"], '--folder: journal.folder = "": must be the path of a folder'),
         (["log", ""], "the session's name is empty"),
+        (["log", "~nosuchuser"], "the session '~nosuchuser': '~nosuchuser' is no user's home folder; write "),
+        (["log", "--folder", "~nosuchuser"], "--folder: journal.folder = \"~nosuchuser\": '~nosuchuser' is no"),
+        (
+            ["run", "--folder", "~nosuchuser/x", "p.py"],
+            "--folder: journal.folder = \"~nosuchuser/x\": '~nosuchuser' is no",
+        ),
+        (["config", "--check", "~nosuchuser/x"], "the configuration's file '~nosuchuser/x': '~nosuchuser' is no"),
+        (
+            ["run", "--config", "~nosuchuser/x", "p.py"],
+            "the configuration's file '~nosuchuser/x': '~nosuchuser' is no",
+        ),
+        (["run", "-q", "--sink", "jsonl", "--sink", "memwatch-sink-jsonl", "p.py"], "--sink: plugins.sinks"),
     ],
 )
-def test_empty_name_is_an_error(memwatch: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_name_that_can_mean_nothing_is_one_error(
+    memwatch: Run, tmp_path: Path, arguments: list[str], message: str
+) -> None:
     (tmp_path / "p.py").write_text("")
     assert memwatch("run", "p.py").returncode == 0
     done = memwatch(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"memwatch: {message}")
-    assert done.stderr.count("\n") == 1
+    assert (done.stderr.count("\n"), done.stderr.count("did you mean")) == (1, 0)
 
 
 def test_unreadable_configuration_is_one_message(memwatch: Run) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from memwatch_core import config as configuration
 from memwatch_core.config import Config
-from memwatch_core.errors import ConfigError
+from memwatch_core.errors import ConfigError, SessionError
+from memwatch_core.host import history
 
 
 def load(tmp_path: Path, text: str | None = None, /, **environment: str) -> Config:
@@ -98,7 +99,15 @@ MISTAKES = [
     ("[watch]\nmutation_depth = [8, 0]", "must be \"FULL\" or a range of bytes"),
     ("[watch]\nmutation_depth = '0:'", "must be \"FULL\" or a range of bytes"),
     ("[plugins]\nsinks = 'console'", "plugins.sinks = \"console\": must be a list of names"),
-    ("[plugins]\nsinks = ['a', 'a']", "names 'a' twice"),
+    ("[plugins]\nsinks = ['a', 'a']", "names 'a' twice; leave one out"),
+    ("[plugins]\nsql = ['memwatch-sql-psycopg', 'psycopg']",
+     "plugins.sql = [\"memwatch-sql-psycopg\", \"psycopg\"]: names 'psycopg' twice ('memwatch-sql-psycopg' is its"),
+    ("[plugins]\nsinks = ['memwatch-sink-jsonl', 'memwatch-sink-jsonl']", "names 'jsonl' twice"),
+    ("[plugins]\nserializers = ['bytes', 'memwatch-serializer-bytes']", "names 'bytes' twice"),
+    ("[plugins]\nbridges = ['node', 'memwatch-bridge-node']", "names 'node' twice"),
+    ("[journal]\nfolder = '~nosuchuser/x'",
+     "memwatch.toml:2: journal.folder = \"~nosuchuser/x\": '~nosuchuser' is no user's home"),
+    ("[journal]\nfolder = \"a\\u0000b\"", "can't be a path: it has a NUL character; leave it out"),
     ("[sinks]\njsonl = 3", "memwatch.toml:2: sinks.jsonl must be a table"),
     ("core = 1", "memwatch.toml:1: core must be a table"),
     ("[sql]\nwindow = 3", "memwatch.toml:2: sql.window = 3: must be"),
@@ -174,6 +183,84 @@ def test_bad_toml_says_file_and_line(tmp_path: Path) -> None:
         load(tmp_path, "[core]\ntracker = = 3")
 
 
+def test_number_that_python_does_not_read_is_no_toml(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"memwatch\.toml: not valid TOML: "):
+        load(tmp_path, f"[journal]\nmax_bytes = {'1' * 5000}")
+
+
+@pytest.mark.parametrize("name", ["memwatch.toml", "pyproject.toml"])
+@pytest.mark.parametrize("named", [False, True], ids=["found", "named"])
+def test_mark_of_utf_8_is_no_mistake(tmp_path: Path, name: str, named: bool) -> None:
+    """Editors on Windows write one."""
+    header = "[core]" if name == "memwatch.toml" else "[tool.memwatch.core]"
+    (tmp_path / name).write_text(f"{header}\ntracker = 'readonly'\n", encoding="utf-8-sig")
+    config = configuration.load(tmp_path / name if named else None, directory=tmp_path, environment={})
+    assert (config.core.tracker, config.source("core.tracker").where) == ("readonly", f"{name}:2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool]\nmemwatch = {core = {tracker = 'readonly'}}",
+        "tool = {memwatch = {core.tracker = 'readonly'}}",
+        "[tool]\nmemwatch.core.tracker = 'readonly'",
+        "tool.memwatch.core.tracker = 'readonly'",
+        "[tool.'memwatch'.core]\ntracker = 'readonly'",
+        '["tool"."memwatch"]\ncore = {tracker = "readonly"}',
+        "[ tool . memwatch . core ]\ntracker = 'readonly'",
+        "[tool]\n[tool.memwatch.core]\ntracker = 'readonly'",
+    ],
+)
+def test_project_file_has_settings_however_toml_writes_them(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    config = configuration.load(directory=tmp_path, environment={})
+    assert (config.file, config.core.tracker) == (tmp_path / "pyproject.toml", "readonly")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "# memwatch", "[project]\nname = 'memwatch'", "[tool.memwatcher]\na = 1", "tool = 'x' # memwatch",
+     "= memwatch", "[project]\ndescription = '''\n[tool.memwatch]\n'''", f"memwatch = {'1' * 5000}"],
+)  # fmt: skip
+def test_project_file_that_only_mentions_us_is_not_ours(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert configuration.load(directory=tmp_path, environment={}).file is None
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("~nosuchuser/a.toml", "'~nosuchuser' is no user's home folder; write the path in full"),
+        ("a\0b", "can't be a path: it has a NUL character; leave it out"),
+        ("a\ud800", "can't be a path: it has a character that no name of a file has"),
+    ],
+)
+def test_name_that_can_be_no_path_is_one_error_however_it_is_given(tmp_path: Path, name: str, cause: str) -> None:
+    variables: dict[str, str]
+    for file, variables, overrides, where in (
+        (name, {}, None, f"the configuration's file {name!r}: "),
+        (None, {"MEMWATCH_CONFIG": name}, None, f"the configuration's file {name!r}: "),
+        (None, {"MEMWATCH_JOURNAL_FOLDER": name}, None, "environment variable MEMWATCH_JOURNAL_FOLDER: journal.folder"),
+        (None, {}, {"journal": {"folder": name}}, "--folder: journal.folder"),
+        (None, {}, {"journal": {"folder": Path(name)}}, "--folder: journal.folder"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            configuration.load(file, overrides=overrides, labels={"journal.folder": "--folder"}, directory=tmp_path,
+                               environment=variables)  # fmt: skip
+        (line,) = caught.value.lines
+        assert line.startswith(where)
+        assert cause in line
+    with pytest.raises(SessionError, match="the session ") as refused:
+        history.find(tmp_path, name)
+    assert cause in str(refused.value)
+
+
+def test_home_folders_are_found_and_a_name_may_begin_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for written, meant in (("~/x", tmp_path / "home" / "x"), ("./~nosuchuser", tmp_path / "~nosuchuser")):
+        assert load(tmp_path, None, MEMWATCH_JOURNAL_FOLDER=written).journal.folder == meant
+
+
 def test_unreadable_file_says_why(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nosuch\.toml: the configuration can't be read: No such file"):
         configuration.load("nosuch.toml", directory=tmp_path, environment={})
@@ -194,6 +281,10 @@ def test_unreadable_file_says_why(tmp_path: Path) -> None:
         ("MEMWATCH_CORE_TRAKER", "unknown key core.traker; did you mean 'tracker'?"),
         ("MEMWATCH_COER_TRACKER", "did you mean 'MEMWATCH_CORE_TRACKER'?"),
         ("MEMWATCH_SQL_PARAMETER", "did you mean 'parameters'?"),
+        ("MEMWATCH_SINK", "did you mean 'MEMWATCH_PLUGINS_SINKS'?"),
+        ("MEMWATCH_TRACKER", "did you mean 'MEMWATCH_CORE_TRACKER'?"),
+        ("MEMWATCH_FOO", "no setting; memwatch config lists them: MEMWATCH_<SECTION>_<KEY>"),
+        ("MEMWATCH_VERBOSE", "no setting; memwatch config lists them: MEMWATCH_<SECTION>_<KEY>"),
         ("MEMWATCH_CORE_SHARE_PAGES", 'core.share_pages = "x": must be true or false'),
     ],
 )

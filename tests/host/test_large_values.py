@@ -45,6 +45,23 @@ def passing(records: Sequence[Record], text: str) -> list[int]:
     return [record.seq for record in records if isinstance(record, Event) and wanted(record)]
 
 
+def test_part_that_can_be_none_is_named_as_such(tmp_path: Path) -> None:
+    with real_session(tmp_path, serializers=SERIALIZERS) as session:
+        grid = watch(bytearray(8), name="grid")
+        grid[7] = 1
+        records = session.records()
+    odd = ("[-1]", "[-8:-1]", "[0:-1]", "[:4]", "[4:]", "[3:3]", "[5:2]", "[1:8:2]", "[1, 2]", "[+1]", "[", "[7")
+    for part in (*odd, "[6]", "[0:7]", ".x", "['a']"):
+        wanted = Filters([f"grid{part}"])
+        assert not [record for record in events_of(records) if wanted(record)]
+        (said,) = wanted.failed()
+        assert (" is no part: elements and bytes count from 0; write grid[3] or grid[0:16]" in said) == (part in odd), (
+            said
+        )
+        assert said.startswith(f"--variable {f'grid{part}'!r}: ")
+    assert passing(records, "grid[7]") == passing(records, "grid[0:8]") == [1]
+
+
 def events_of(records: Sequence[Record]) -> list[Event]:
     assert not [record for record in records if isinstance(record, Lost)]
     return [record for record in records if isinstance(record, Event)]

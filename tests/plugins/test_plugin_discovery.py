@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -133,6 +134,19 @@ def test_broken_plugin_is_reported_and_takes_no_other_with_it(
     with pytest.raises(PluginError) as caught:
         load(config, ["sinks"])
     assert f"sink {name!r} ({report.distribution} {report.version}): {report.reason}" == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("memwatch_sink", "; did you mean 'memwatch_sinks'?"),
+        ("memwatchsql", "; did you mean 'memwatch_sql'?"),
+        ("memwatch_cmd", ""),
+        ("memwatch", ""),
+    ],
+)
+def test_hook_is_suggested_for_what_is_its_own_in_a_name(name: str, hint: str) -> None:
+    assert discovery._other_hooks(SimpleNamespace(**{name: None})) == hint
 
 
 @pytest.mark.parametrize(("kind", "library"), [("sql", "nosuchdb"), ("sinks", "nosuchdb_eager")])

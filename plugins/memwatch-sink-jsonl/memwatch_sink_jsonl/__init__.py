@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Record, Sink
@@ -16,12 +16,22 @@ from memwatch_plugins.jsonlines import parts
 from memwatch_plugins.printed import put_bytes
 
 
+def _path(value: str) -> str:
+    """The path, ``~`` and ``~user`` replaced. Raises ValueError for what can be none."""
+    if "\0" in value:
+        raise ValueError("can't be a path: it has a NUL character; leave it out")
+    path = os.path.expanduser(value)
+    if (user := path.partition("/")[0]).startswith("~"):
+        raise ValueError(f"{user!r} is no user's home folder; write the path in full, or ./{user} for a name")
+    return path
+
+
 class Settings(BaseModel):
     """The table ``[sinks.jsonl]``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Annotated[str, Field(min_length=1)] = "events.jsonl"
+    path: Annotated[str, Field(min_length=1), AfterValidator(_path)] = "events.jsonl"
     """The file; ``-``: standard output. In a folder that others may write to, only a file of the user's own."""
     append: bool = True
     """Whether lines are added to those that the file holds, or take their place."""
@@ -31,7 +41,7 @@ class _File:
     """A file, written without a buffer of our own. Raises OSError."""
 
     def __init__(self, path: str, append: bool) -> None:
-        self.path = os.path.expanduser(path)
+        self.path = path
         self._file = OwnFile(open_output(self.path, append=append), lambda: open_output(self.path))
         if append and self._ends_within_line():
             self.write(b"\n")
