@@ -319,6 +319,7 @@ LIMITS = """
       tracer.end(token, { inTransaction: false });
     };
     const load = async (name) => { await sleep(1); return query(name); };
+    const rows = async function* (name) { for (const i of [1, 2, 3]) { await query(name + i); yield i; } };
     let tail = Promise.resolve();
     async function locked(f) { // a chain of promises: each flow awaits what the one before has made
       const before = tail;
@@ -340,6 +341,8 @@ LIMITS = """
       await sleep(1); await load('callback'); x[0] = 4;
       await (class Theirs extends Promise {}).resolve().then(() => load('subclass')); x[0] = 5;
       await (async () => { await (class Theirs extends Promise {}).resolve(); await load('subclass'); })(); x[0] = 6;
+      for await (const row of require('node:stream').Readable.from(rows('ahead'))) { x[0] = 10 + row; await sleep(20); } x[0] = 14;
+      for await (const row of rows('row')) { x[0] = 20 + row; await sleep(20); } x[0] = 24;
       await query('older');
       await Promise.all([1, 2, 3, 4, 5].map((i) => flow(i)));
     })();
@@ -354,6 +357,8 @@ def test_limits_are_as_documented_and_so_is_what_to_write_instead(node: Node) ->
     assert {n: seen[n] for n in range(1, 7)} == {
         1: "SELECT older", 2: "SELECT looped", 3: None, 4: "SELECT callback", 5: None, 6: "SELECT subclass",
     }  # fmt: skip
+    assert {seen[n] for n in range(11, 15)} <= {None, *(f"SELECT ahead{i}" for i in (1, 2, 3))}
+    assert {n: seen[n] for n in range(21, 25)} == {20 + i: f"SELECT row{min(i, 3)}" for i in range(1, 5)}
     assert {n: seen[n] for n in range(201, 206)} == {200 + i: f"SELECT own{i}" for i in range(1, 6)}
     assert {seen[n] for n in range(101, 106)} <= {"SELECT older", None}
 
