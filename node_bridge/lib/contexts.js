@@ -4,10 +4,11 @@
 // stands for one), and the core must know that id at the moment of a store, when no JavaScript can be asked:
 //   - From Node 24 on, AsyncLocalStorage lives in V8's continuation-preserved data: the id is bound to that piece of data
 //     (markContext), and the core looks at which one is current. Whatever makes a new piece binds it again.
-//   - before: a hook mirrors the id into a word that the core reads (contextSlot) whenever another callback begins.
+//   - before: a hook mirrors the id into a word that the core reads (contextSlot) whenever another callback begins or ends.
 'use strict';
 
 const { AsyncLocalStorage, createHook, executionAsyncResource } = require('node:async_hooks');
+const { types } = require('node:util');
 const awaits = require('./awaits');
 const native = require('./native');
 const sessions = require('./session');
@@ -104,12 +105,33 @@ function pulled() {
   return { current, made: current, of: current, take: (_, context) => put(context) };
 }
 
-/** A resource, which a promise is too, has a property for what is in force where it runs. */
+/**
+ * A resource, which a promise is too, has a property for what is in force where it runs. A socket, an interval, a port run
+ * again and again: what comes into force in one of their callbacks ends with it, as it does from Node 24 on.
+ */
 function mirrored() {
-  const slot = native.contextSlot(), { kResourceStore: key } = storage;
+  const slot = native.contextSlot(), { kResourceStore: key } = storage, running = []; // of each callback: id, store, slot's outside
+  const known = storage.run(storage, () => executionAsyncResource()[key] === storage);
   follow = (id) => { slot[0] = id; };
-  createHook({ before() { slot[0] = storage.getStore()?.id ?? 0; } }).enable();
-  if (!storage.run(storage, () => executionAsyncResource()[key] === storage)) return null;
+  createHook({
+    before(id) {
+      const store = storage.getStore();
+      running.push(id, store, slot[0]);
+      slot[0] = store?.id ?? 0;
+    },
+    after(id) {
+      let began, store, outside = 0; // of one that began before us
+      while (began !== id && running.length) {
+        outside = running.pop();
+        store = running.pop();
+        began = running.pop();
+      }
+      slot[0] = outside;
+      const resource = executionAsyncResource();
+      if (known && resource[key] !== store && !types.isPromise(resource)) Reflect.set(resource, key, store); // promises: awaits.js
+    },
+  }).enable();
+  if (!known) return null;
   return {
     current: () => storage.getStore(),
     made: (promise) => promise[key] ?? storage.getStore(), // Node may hear of it after us

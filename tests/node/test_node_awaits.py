@@ -128,6 +128,97 @@ def test_requests_of_a_server_never_mix(program: SqlProgram) -> None:
     assert [(seen[n], right) for n, right in noted if seen[n] not in right] == []
 
 
+REPEATED = """
+    const { watch } = require('@memwatch/node');
+    const path = require('node:path'), http = require('node:http'), net = require('node:net');
+    const { AsyncResource } = require('node:async_hooks'), { MessageChannel } = require('node:worker_threads');
+    const { tracer } = require(path.join(path.dirname(require.resolve('@memwatch/node')), 'sql', 'drivers.js'));
+    const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
+    const connection = {}, sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+    const query = async (name) => {
+      const token = tracer.begin({ driver: 'dbx', statement: `SELECT ${name}`, connection, dialect: 'sqlite' });
+      await sleep(1);
+      tracer.end(token, { inTransaction: false });
+    };
+    const noted = [];
+    const note = (label, statement) => { noted.push([noted.length + 1, label, statement && `SELECT ${statement}`]); x[0] = noted.length; };
+    const calls = { // each calls one function three times, from one and the same resource
+      async request(each) {
+        const server = http.createServer(async (request, response) => { await each(); response.end(); });
+        await new Promise((done) => server.listen(0, done));
+        const agent = new http.Agent({ keepAlive: true, maxSockets: 1 }), { port } = server.address();
+        for (let i = 0; i < 3; i++) {
+          await new Promise((done) => http.get({ port, agent }, (response) => response.resume().on('end', done)));
+        }
+        agent.destroy();
+        server.close();
+      },
+      async interval(each) {
+        const timer = setInterval(each, 20);
+        await sleep(100);
+        clearInterval(timer);
+      },
+      async throwing(each) {
+        const timer = setInterval(() => { each(); throw new Error('theirs'); }, 20);
+        await sleep(100);
+        clearInterval(timer);
+      },
+      async socket(each) {
+        const server = net.createServer((socket) => socket.on('data', async () => { await each(); socket.write('.'); }));
+        await new Promise((done) => server.listen(0, done));
+        const socket = net.connect(server.address().port);
+        for (let i = 0; i < 3; i++) {
+          socket.write('.');
+          await new Promise((done) => socket.once('data', done));
+        }
+        socket.destroy();
+        server.close();
+      },
+      async port(each) {
+        const { port1, port2 } = new MessageChannel();
+        port1.on('message', async () => { await each(); port1.postMessage(0); });
+        for (let i = 0; i < 3; i++) {
+          port2.postMessage(0);
+          await new Promise((done) => port2.once('message', done));
+        }
+        port1.close();
+      },
+      async scope(each) {
+        const resource = new AsyncResource('theirs');
+        for (let i = 0; i < 3; i++) {
+          resource.runInAsyncScope(each);
+          note('outside', 'before_scope');
+          await sleep(5);
+        }
+      },
+    };
+    process.on('uncaughtException', (error) => { if (error.message !== 'theirs') throw error; });
+    (async () => {
+      for (const [name, call] of Object.entries(calls)) {
+        const before = `before_${name}`;
+        let i = 0;
+        await query(before);
+        await call(async () => {
+          const mine = `${name}${++i}`;
+          note(`${mine} begins`, name === 'socket' ? null : before); // accepted by the server, in nobody's flow
+          const ran = query(mine); note(`${mine} ran`, mine);
+          await ran; await sleep(1); note(`${mine} goes on`, mine);
+        });
+      }
+      console.log(JSON.stringify(noted));
+    })();
+"""
+
+
+@EVERY
+def test_callback_that_is_called_again_begins_without_what_it_ran_the_last_time(node: Node) -> None:
+    node.write(REPEATED)
+    noted = json.loads(node.run("program.js").stdout)
+    seen = dict(node.read().blamed())
+    assert [f"{label}: {seen[n]}, not {right}" for n, label, right in noted if seen[n] != right] == []
+    assert len(noted) >= 6 * 3 * 3 + 3
+
+
 @NEWEST
 def test_connection_that_comes_from_another_flow_takes_no_statement_away(program: SqlProgram) -> None:
     journal = program.journal("""
@@ -228,6 +319,7 @@ LIMITS = """
       tracer.end(token, { inTransaction: false });
     };
     const load = async (name) => { await sleep(1); return query(name); };
+    const rows = async function* (name) { for (const i of [1, 2, 3]) { await query(name + i); yield i; } };
     let tail = Promise.resolve();
     async function locked(f) { // a chain of promises: each flow awaits what the one before has made
       const before = tail;
@@ -249,6 +341,8 @@ LIMITS = """
       await sleep(1); await load('callback'); x[0] = 4;
       await (class Theirs extends Promise {}).resolve().then(() => load('subclass')); x[0] = 5;
       await (async () => { await (class Theirs extends Promise {}).resolve(); await load('subclass'); })(); x[0] = 6;
+      for await (const row of require('node:stream').Readable.from(rows('ahead'))) { x[0] = 10 + row; await sleep(20); } x[0] = 14;
+      for await (const row of rows('row')) { x[0] = 20 + row; await sleep(20); } x[0] = 24;
       await query('older');
       await Promise.all([1, 2, 3, 4, 5].map((i) => flow(i)));
     })();
@@ -263,6 +357,8 @@ def test_limits_are_as_documented_and_so_is_what_to_write_instead(node: Node) ->
     assert {n: seen[n] for n in range(1, 7)} == {
         1: "SELECT older", 2: "SELECT looped", 3: None, 4: "SELECT callback", 5: None, 6: "SELECT subclass",
     }  # fmt: skip
+    assert {seen[n] for n in range(11, 15)} <= {None, *(f"SELECT ahead{i}" for i in (1, 2, 3))}
+    assert {n: seen[n] for n in range(21, 25)} == {20 + i: f"SELECT row{min(i, 3)}" for i in range(1, 5)}
     assert {n: seen[n] for n in range(201, 206)} == {200 + i: f"SELECT own{i}" for i in range(1, 6)}
     assert {seen[n] for n in range(101, 106)} <= {"SELECT older", None}
 
