@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import memwatch_serializer_bytes
+import memwatch_serializer_scalars
 import pytest
 
 from memwatch_core import watch
@@ -15,7 +16,10 @@ from memwatch_core.records import Event, Lost, Part, Watched
 from memwatch_plugins.testing.sessions import real_session
 from memwatch_plugins.text import Lines
 
-SERIALIZERS = list(memwatch_serializer_bytes.memwatch_serializers())
+SERIALIZERS = [
+    *memwatch_serializer_bytes.memwatch_serializers(),
+    *memwatch_serializer_scalars.memwatch_serializers(),
+]
 CAPACITIES = (64, 4_000, 9_000, 65_528, 65_529, 200_000)
 """In one record and in several; told as a whole and not."""
 
