@@ -99,7 +99,7 @@ class Extent(NamedTuple):
     decode: Callable[[bytes], Any]
     """Those bytes -> what the program sees there. Must not raise on any bytes of that length."""
     decode_old: Callable[[bytes], Any] | None = None
-    """The same of the bytes before the store, where that is something else: a value was shorter then. None: ``decode``."""
+    """The same of the bytes before the store, where the value was shorter for instance. None: ``decode``."""
 
 
 class Serializer(NamedTuple):

@@ -269,8 +269,8 @@ static int part_from(const State *state, uint64_t offset, uint64_t stop, Part *p
     return 0;
 }
 
-/* Finds the part that the bytes [offset, offset + length) lie in, which a store changed from before to after (NULL: none
- * did): the last one is remembered. -1 with an exception. */
+/* Finds the part that the bytes [offset, offset + length) lie in, which a store changed from before to after (NULL:
+ * none did): the last one is remembered. -1 with an exception. */
 static int stores_find_part(Stores *self, State *state, uint64_t offset, uint64_t length, const unsigned char *before,
                             const unsigned char *after, Part *part) {
     *part = (Part){0};

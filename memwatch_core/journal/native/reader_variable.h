@@ -29,7 +29,7 @@ typedef struct state {
     PyObject *part;   /* tells an extent; None */
     PyObject *extent; /* the last one, or None, of the bytes [extent_at, extent_at + extent_length); NULL: not asked */
     uint64_t extent_at, extent_length;
-    unsigned char *heads; /* those that it was asked with: `head` bytes before the store, and as many after it */
+    unsigned char *heads;       /* those that it was asked with: `head` bytes before the store, and as many after it */
     uint32_t head, extent_head; /* bytes of the value that part is given; that it was given */
     uint32_t ident;
 } State;

@@ -3,8 +3,9 @@
  * A mutation that keeps the length is one write of the bytes that it assigns; one that changes the length is one write
  * from the length field to the last byte that it moves, so that no event shows a length without its bytes. Where that
  * is more than an event carries, it is the bytes that it moves, and then the length; so it is where a value that is too
- * large to be told as a whole gets shorter: one event would have to tell all that is moved and all that is gone. Whatever has no short way is tried
- * on a plain copy first: the copy's exception is the exception, and only then is the page written.
+ * large to be told as a whole gets shorter: one event would have to tell all that is moved and all that is gone.
+ * Whatever has no short way is tried on a plain copy first: the copy's exception is the exception, and only then is the
+ * page written.
  *
  * The buffer protocol exports the content, never the length field. As with a plain bytearray, the length can't change
  * while a buffer is out. */

@@ -60,7 +60,7 @@ def _part(start: int, stop: int, options: Mapping[str, Any], before: bytes = b""
     """Bytes are counted as the program counts them; the length in front of them is ``len()``.
 
     A part is read like an assignment to a slice: ``[0:6]`` that becomes two bytes are all six that there were, and the
-    length is two. So what changes the length along with bytes is as wide as the longer of the two values, and bytes that
+    length is two. So what changes the length along with bytes is as wide as the longer of the two values. Bytes that
     weren't there before the store aren't shown: what lies behind the value is left from a longer one.
     """
     if stop <= HEADER:
