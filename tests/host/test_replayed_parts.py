@@ -33,8 +33,8 @@ def replay(value: bytearray, part: Part) -> None:
         value[start:stop] = part.new
 
 
-def undo(value: bytearray, part: Part) -> None:
-    """What ``old`` says, the other way round, as far as the bytes are told."""
+def check_old(value: bytearray, part: Part) -> None:
+    """``old`` is what was there, and no more than that."""
     if part.name != "len()":
         start, stop = (int(number) for number in part.name.strip("[]").split(":"))
         assert bytes(value[start:stop]) == part.old
@@ -99,7 +99,7 @@ def test_a_bytearray_is_told_by_the_parts_of_its_events(capacity: int, seed: int
             assert (event.new, bytes(told)) == (turn, value)
             continue
         assert event.part is not None
-        undo(told, event.part)
+        check_old(told, event.part)
         replay(told, event.part)
         if event.new is not None and event.part.name.startswith("[0:") and event.offset < 8:
             assert bytes(event.new) == told
