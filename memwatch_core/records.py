@@ -98,6 +98,8 @@ class Extent(NamedTuple):
     """Its bytes: [start, stop)."""
     decode: Callable[[bytes], Any]
     """Those bytes -> what the program sees there. Must not raise on any bytes of that length."""
+    decode_old: Callable[[bytes], Any] | None = None
+    """The same of the bytes before the store, where the value was shorter for instance. None: ``decode``."""
 
 
 class Serializer(NamedTuple):
@@ -117,9 +119,13 @@ class Serializer(NamedTuple):
     """``decode(data, options)``: inverse of ``encode``. Must not raise on any bytes of the right length."""
     format: str | None = None
     """``struct`` format of a value that is one fixed number (``"<q"``): lets a reader decode without calling back."""
-    part: Callable[[int, int, Mapping[str, Any]], Extent | None] | None = None
+    part: Callable[..., Extent | None] | None = None
     """``part(start, stop, options)``: the smallest part that the bytes [start, stop) lie in; None: only the value as a
     whole. Values of more than 64 KiB are shown by such parts alone; without it, by their bytes."""
+    head: int = 0
+    """Of a value whose first bytes say what the others are (a length): how many, at most 64. ``part(start, stop,
+    options, before, after)`` is then given them as they were before the store and after it, or twice ``b""`` if they
+    aren't known."""
 
 
 class Database(NamedTuple):

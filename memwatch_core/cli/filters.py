@@ -13,7 +13,7 @@ import click
 from memwatch_plugins.text import named
 
 from ..config import suggest
-from ..records import Event, Lost, Record, Unwatched, Watched
+from ..records import Event, Lost, Part, Record, Unwatched, Watched
 
 Test = Callable[[Event], bool]
 _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "": 10**9}
@@ -166,14 +166,27 @@ def _variable(text: str) -> Test:
         part = event.part
         if part is not None and named(full, part.name) == text:
             return True
+        if part is not None and text == named(full, "len()"):  # told along with the bytes that were moved
+            return part.name.startswith("[0:") and _length(part.old) != _length(part.new)
         if not text.startswith(full + ".") and not text.startswith(full + "["):
             return False
         if part is None:  # all of it was written
             return hasattr(event.new, "__len__")
-        fields = [f".{name}" for name in part.new] if isinstance(part.new, Mapping) else [part.name]
+        fields = [f".{name}" for name in part.new] if isinstance(part.new, Mapping) else [_touched(part)]
         return any(_overlap(full + name, text, wanted) for name in fields)
 
     return test
+
+
+def _length(value: object) -> int | None:
+    return len(value) if isinstance(value, bytes) else None
+
+
+def _touched(part: Part) -> str:
+    """Of a value that becomes shorter, what is gone."""
+    if part.name == "len()" and isinstance(part.old, int) and isinstance(part.new, int) and part.new < part.old:
+        return f"[{part.new}:{part.old}]"
+    return part.name
 
 
 def _overlap(touched: str, text: str, wanted: tuple[str, int, int]) -> bool:

@@ -355,11 +355,12 @@ class JournalDecoder:
         follow = 0 if watch.repeated else size
         watch.followed = self._share.follow(follow, watch.followed)
         decode, form, part = (serializer.decode, serializer.format, serializer.part) if serializer else (None,) * 3
+        head = serializer.head if serializer else 0
         if size > VALUE_LIMIT:
             decode = None
         path = None if meta.path is None else cut(meta.path)
         followed = not watch.repeated and watch.followed == size
-        self._stores.define(variable, path, decode, form, part, followed, provisional)
+        self._stores.define(variable, path, decode, form, part, followed, provisional, head)
         watch.shown = variable
         return variable
 

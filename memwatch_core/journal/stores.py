@@ -24,10 +24,12 @@ LARGE = 1 << 14
 """Bytes of a value that isn't kept from one batch to the next."""
 MAPPED = 1 << 16
 """Bytes of a variable from which on its shadow takes memory only where something was written to it."""
+HEAD = 64
+"""The most that a serializer's ``part`` is given of a value's beginning."""
 
 Decode = Callable[[bytes, Mapping[str, Any]], Any]
 Wanted = Callable[[Event], bool]
-FindPart = Callable[[int, int, Mapping[str, Any]], Extent | None]
+FindPart = Callable[..., Extent | None]
 
 
 class Stop(IntEnum):
@@ -55,6 +57,7 @@ class _State:
     path: str | None = None
     decode: Decode | None = None
     part: FindPart | None = None
+    head: int = 0
     shadow: bytearray | mmap.mmap | None = None
     provisional: bool = False
     value: Any = None
@@ -123,13 +126,15 @@ class PythonStores:
         part: FindPart | None,
         shadow: bool,
         provisional: bool,
+        head: int = 0,
     ) -> None:
         """Adds a variable, or says more of one (its bytes are kept). ``decode`` None: its values are None. ``format``:
-        the value is one number. ``part``: what tells the part that a store touched. Without ``shadow`` its bytes are
+        the value is one number. ``part``: what tells the part that a store touched, from ``head`` bytes of the value if
+        that isn't 0. Without ``shadow`` its bytes are
         not followed: values are None (of a part as well, unless the store covers it), gaps not found."""
         state = self._variables.setdefault(variable.id, _State(variable))
         state.variable, state.path, state.decode, state.provisional = variable, path, decode, provisional
-        state.part = part
+        state.part, state.head = part, max(0, min(head, HEAD, variable.size))
         state.weight = DECODED
         if decode is not None and _is_number(format, variable.size):
             state.weight = 1
@@ -249,7 +254,7 @@ class PythonStores:
             old = new = None
             if state.shadow is not None and not self._agrees(state, offset, before) and not resync:
                 return index, Stop.GAP
-            extent = self._extent(state, offset, length)
+            extent = self._extent(state, offset, length, before, after)
             self._put(state, offset, before)
             was = self._bytes_of(state, extent, offset, before)
             old = self._value(state)
@@ -313,13 +318,16 @@ class PythonStores:
             state.shadow[offset:stop] = data[: stop - offset]
             state.fresh = False
 
-    def _extent(self, state: _State, offset: int, length: int) -> Extent | None:
+    def _extent(
+        self, state: _State, offset: int, length: int, before: bytes = b"", after: bytes = b""
+    ) -> Extent | None:
         """Where the part lies that the bytes are of, if its serializer says so and can be right."""
         stop = min(offset + length, state.size)
         if state.part is None or offset >= stop:
             return None
         try:
-            found = state.part(offset, stop, state.variable.options)
+            heads = [self._head(state, offset, data) for data in (before, after)] if state.head else []
+            found = state.part(offset, stop, state.variable.options, *heads)
             if found is None:
                 return None
             extent = Extent(*found)
@@ -329,6 +337,15 @@ class PythonStores:
             pass
         self._fail(state)
         return None
+
+    @staticmethod
+    def _head(state: _State, offset: int, data: bytes) -> bytes:
+        """The value's first bytes, where a store left (or found) ``data`` at ``offset``; none if they aren't known."""
+        if state.shadow is None:
+            return data[: state.head] if offset == 0 and len(data) >= state.head else b""
+        head = bytearray(state.shadow[: state.head])
+        head[offset : offset + len(data)] = data[: max(0, state.head - offset)]
+        return bytes(head)
 
     @staticmethod
     def _bytes_of(state: _State, extent: Extent | None, offset: int, data: bytes) -> bytes | None:
@@ -343,12 +360,14 @@ class PythonStores:
     def _part(self, state: _State, extent: Extent | None, before: bytes | None, after: bytes | None) -> Part | None:
         if extent is None:
             return None
-        old = self._decoded(state, extent, before)
-        return self._make_part(extent.name, old, old if after == before else self._decoded(state, extent, after))
+        old = self._decoded(state, extent, before, old=True)
+        same = after == before and extent.decode_old is None
+        return self._make_part(extent.name, old, old if same else self._decoded(state, extent, after))
 
-    def _decoded(self, state: _State, extent: Extent, data: bytes | bytearray | None) -> Any:
+    def _decoded(self, state: _State, extent: Extent, data: bytes | bytearray | None, old: bool = False) -> Any:
+        decode = extent.decode_old if old and extent.decode_old is not None else extent.decode
         try:
-            return None if data is None else extent.decode(bytes(data))
+            return None if data is None else decode(bytes(data))
         except Exception:
             self._fail(state)
             return None

@@ -215,6 +215,7 @@ MW_SIGNAL_SAFE void begin_anew(struct journal *j) {
     for (uint64_t i = j->first; j->segments && i < j->capacity / MWJ_SEGMENT_SLOTS; i++) j->segments[i] = NULL;
     j->header = NULL; /* not mapped here: MADV_DONTFORK */
     j->capacity = j->begin = j->first = 0;
+    j->promised = mw_thread.promised = 0;
     j->make = j->grow = mw.names.lock = 0;
     mw.lost = 0;
     j->generation++;

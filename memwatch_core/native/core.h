@@ -151,6 +151,7 @@ struct thread {
     uint32_t exceptions; /* of the instruction that ran last, if it may change MXCSR */
     uint32_t named;      /* journal generation in which this thread's name was recorded */
     uint32_t written;    /* announced writes */
+    uint64_t promised;   /* of journal.promised, this thread's */
     uint32_t not_waited; /* the turn at the modules that this thread doesn't wait for any more: interpose.c */
     uint32_t forking;    /* bit 0: whether the fork that is under way was prepared; the bits above: those around it */
     uintptr_t fault;     /* where a store that reaches beyond our pages would have faulted by itself; 0: nowhere */
@@ -202,7 +203,8 @@ struct journal {
     struct mwj_header *header;
     _Atomic(struct mwj_slot *) *segments;
     _Atomic uint64_t capacity; /* slots up to here exist; those from `first` segments on still do */
-    _Atomic uint64_t begin;    /* of what can be used in the last segment, behind the copies in it */
+    _Atomic uint64_t begin;    /* with a limit: of what can be used in the last segment, behind the copies in it */
+    _Atomic uint64_t promised; /* slots that writes of several records may still need: journal_promise() */
     mw_lock grow;
     uint64_t first;        /* under `grow` */
     uint64_t segments_max; /* 0: no limit */
@@ -729,6 +731,11 @@ struct store {
     const struct mwj_call *call; /* of MWJ_SYSCALL; otherwise NULL */
 };
 MW_HIDDEN int journal_store(const struct store *store, const uint8_t *before, const uint8_t *after);
+/* Room for the records of a write of so many bytes; and for all records of one write, so that they find it whoever else
+ * writes, until journal_release(). Without a limit only: with one, nothing is refused. *slots: those promised. */
+MW_HIDDEN uint64_t journal_slots_for(uint64_t length);
+MW_HIDDEN int journal_promise(uint64_t *slots);
+MW_HIDDEN void journal_release(uint64_t slots);
 MW_HIDDEN int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uint32_t id, const void *a, size_t a_length,
                            const void *b, size_t b_length);
 MW_HIDDEN int journal_variable(uint32_t id, const struct variable *variable);

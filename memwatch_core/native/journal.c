@@ -21,10 +21,10 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *slot_at(struct journal *j, uint64_
     return segment + index % MWJ_SEGMENT_SLOTS;
 }
 
-/* n consecutive slots of one segment, or NULL: no room. */
-MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigned n) {
+/* n consecutive slots of one segment, or NULL: no room. own: what is promised to who asks. */
+MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigned n, uint64_t own) {
     if (unlikely(!atomic_load_explicit(&mw.process->made, memory_order_acquire)) && !begin_make(j)) return NULL;
-    uint64_t at = atomic_load_explicit(&j->header->reserved, memory_order_relaxed), start, end;
+    uint64_t at = atomic_load_explicit(&j->header->reserved, memory_order_acquire), start, end;
     for (;;) {
         MW_STEP("capacity", at);
         uint64_t capacity = atomic_load_explicit(&j->capacity, memory_order_acquire), behind = at % MWJ_SEGMENT_SLOTS;
@@ -34,14 +34,15 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigne
             start = begin > next ? begin : next;
         }
         end = start + n;
-        if (unlikely(end > capacity)) {
-            if (!room_make(j, end)) return NULL;
-            at = atomic_load_explicit(&j->header->reserved, memory_order_relaxed);
+        uint64_t needed = end + atomic_load_explicit(&j->promised, memory_order_acquire) - own;
+        if (unlikely(needed > capacity)) {
+            if (!room_make(j, needed)) return NULL;
+            at = atomic_load_explicit(&j->header->reserved, memory_order_acquire);
             continue;
         }
         MW_STEP("reserve", at);
-        if (likely(atomic_compare_exchange_weak_explicit(&j->header->reserved, &at, end, memory_order_relaxed,
-                                                         memory_order_relaxed)))
+        if (likely(atomic_compare_exchange_weak_explicit(&j->header->reserved, &at, end, memory_order_acq_rel,
+                                                         memory_order_acquire)))
             break;
     }
     for (; unlikely(at < start && at % MWJ_SEGMENT_SLOTS); at++) {
@@ -106,14 +107,19 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) void introduce_thread(struct jou
     if (!journal_blob(MWJ_THREAD, MWJ_INEXACT, thread_id(), 0, NULL, 0, name, n)) mw_thread.named = j->generation;
 }
 
+MW_SIGNAL_SAFE static bool has_none(struct journal *j) {
+    return !atomic_load(&mw.process->made) && j->refused != ENOSPC;
+}
+
+MW_SIGNAL_SAFE static bool refuses(struct journal *j) { return !j->segments_max && !j->unreachable && !has_none(j); }
+
 /* A store can't be refused, and with a limit, or without a journal that could be made or reached, an announced write
  * isn't either: it is made, and counted. On a full disk an announced write is an error, and not made. */
 MW_SIGNAL_SAFE static __attribute__((noinline)) int unrecorded(struct journal *j, const struct store *store) {
     if (!mw.variables[store->variable].live) return MW_ERR_NO_VARIABLE; /* fork_notice() */
-    bool none = !atomic_load(&mw.process->made) && j->refused != ENOSPC;
-    if (store->how == MWJ_ANNOUNCED && !j->segments_max && !j->unreachable && !none) return full(j);
+    if (store->how == MWJ_ANNOUNCED && refuses(j)) return full(j);
     room_lost(j, store->variable);
-    if (none)
+    if (has_none(j))
         begin_report(j);
     else
         room_report(j);
@@ -126,7 +132,7 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     if (unlikely(mw_thread.named != j->generation)) introduce_thread(j);
     uint32_t n = store->length, head = store->call ? (uint32_t)sizeof *store->call : 0;
     unsigned slots = slots_for(head + 2 * n, FIRST_PAYLOAD_STORE);
-    struct mwj_slot *slot = reserve(j, slots);
+    struct mwj_slot *slot = reserve(j, slots, store->how == MWJ_ANNOUNCED ? mw_thread.promised : 0);
     if (unlikely(!slot)) return unrecorded(j, store);
     slot->tid = store->tid;
     slot->time = clock_now();
@@ -147,6 +153,41 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     return MW_OK;
 }
 
+uint64_t journal_slots_for(uint64_t length) {
+    uint64_t whole = length / MW_EVENT_MAX, rest = length % MW_EVENT_MAX;
+    return whole * slots_for(2 * MW_EVENT_MAX, FIRST_PAYLOAD_STORE) +
+           (rest ? slots_for(2 * (uint32_t)rest, FIRST_PAYLOAD_STORE) : 0);
+}
+
+int journal_promise(uint64_t *slots) {
+    struct journal *j = &mw.journal;
+    uint64_t n = *slots + (*slots / (MWJ_SEGMENT_SLOTS - MWJ_RECORD_SLOTS_MAX) + 2) * MWJ_RECORD_SLOTS_MAX;
+    *slots = 0;
+    if (!atomic_load_explicit(&j->open, memory_order_acquire)) return MW_ERR_NO_JOURNAL;
+    if (unlikely(mw_thread.named != j->generation)) introduce_thread(j);
+    if (!atomic_load_explicit(&mw.process->made, memory_order_acquire) && !begin_make(j))
+        return refuses(j) ? full(j) : MW_OK;
+    if (j->segments_max) return MW_OK; /* nothing is refused */
+    mw_thread.promised += n;
+    atomic_fetch_add(&j->promised, n);
+    *slots = n;
+    /* Who has looked at `promised` before that, and not reserved yet, must look again: for that, a slot is used up. */
+    struct mwj_slot *slot = reserve(j, 1, 0);
+    if (slot) {
+        atomic_store_explicit(&slot->word, MWJ_WORD(MWJ_PAD, 1, 0, 0), memory_order_release);
+        return MW_OK;
+    }
+    journal_release(*slots);
+    *slots = 0;
+    return refuses(j) ? full(j) : MW_OK;
+}
+
+void journal_release(uint64_t slots) {
+    if (slots > mw_thread.promised) slots = mw_thread.promised; /* forked in the midst of it: none */
+    mw_thread.promised -= slots;
+    atomic_fetch_sub(&mw.journal.promised, slots);
+}
+
 MW_SIGNAL_SAFE int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uint32_t id, const void *a,
                                 size_t a_length, const void *b, size_t b_length) {
     struct journal *j = &mw.journal;
@@ -155,7 +196,7 @@ MW_SIGNAL_SAFE int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uin
     do {
         uint32_t n = (uint32_t)(b_length < BLOB_MAX - a_length ? b_length : BLOB_MAX - a_length);
         unsigned slots = slots_for((uint32_t)a_length + n, FIRST_PAYLOAD_BLOB);
-        struct mwj_slot *slot = reserve(j, slots);
+        struct mwj_slot *slot = reserve(j, slots, 0);
         if (!slot) return full(j);
         slot->tid = tid;
         slot->time = clock_now();
@@ -171,7 +212,7 @@ MW_SIGNAL_SAFE int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uin
 
 MW_SIGNAL_SAFE int journal_variable(uint32_t id, const struct variable *v) {
     struct journal *j = &mw.journal;
-    struct mwj_slot *slot = reserve(j, 1);
+    struct mwj_slot *slot = reserve(j, 1, 0);
     if (!slot) return full(j);
     struct mwj_variable record = {.flags = v->flags};
     memcpy(record.size, &v->size, 8);
@@ -187,7 +228,7 @@ MW_SIGNAL_SAFE int journal_variable(uint32_t id, const struct variable *v) {
 }
 
 int journal_unregistered(uint32_t id, struct variable *v) {
-    struct mwj_slot *slot = reserve(&mw.journal, 1);
+    struct mwj_slot *slot = reserve(&mw.journal, 1, 0);
     /* the last segment so far, or the one before it */
     atomic_store(&v->ended, slot ? (uint32_t)(atomic_load(&mw.journal.capacity) / MWJ_SEGMENT_SLOTS) : 1);
     if (!slot) return full(&mw.journal);

@@ -148,6 +148,14 @@ int mw_update_metadata(mw_variable_id id, const void *meta, size_t length);
  * makes, at a twentieth of the cost. On an error nothing was written. Errors: NO_VARIABLE, RANGE, JOURNAL_FULL. */
 int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t length);
 
+/* Several of them, in this order and from one site: room for the records of all is found before the first. */
+typedef struct mw_piece {
+    uint64_t offset;
+    const void *bytes;
+    size_t length;
+} mw_piece;
+int mw_write_pieces(mw_variable_id id, const mw_piece *pieces, size_t count);
+
 /* ---- where and why ---------------------------------------------------------------------------------------------- */
 
 /* This thread's context id (a SQL statement), 0 for none; used where no origin provider says otherwise. */

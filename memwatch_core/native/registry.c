@@ -370,20 +370,32 @@ static __attribute__((noinline)) void look_now_and_then(void) {
     lock_release(&mw.lock);
 }
 
-int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t length) {
+int mw_write_pieces(mw_variable_id id, const mw_piece *pieces, size_t count) {
     struct variable *v = variable_of(id);
     if (unlikely(!v)) return MW_ERR_NO_VARIABLE;
     if (unlikely(!(++mw_thread.written % 256))) look_now_and_then();
-    if (unlikely(offset > v->size || length > v->size - offset)) return MW_ERR_RANGE;
+    uint64_t slots = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (unlikely(pieces[i].offset > v->size || pieces[i].length > v->size - pieces[i].offset)) return MW_ERR_RANGE;
+        if (count > 1 || pieces[i].length > MW_EVENT_MAX) slots += journal_slots_for(pieces[i].length);
+    }
     mw_origin origin = {.context = mw_thread.context};
     mw_origin_provider provider = __atomic_load_n(&mw.provider, __ATOMIC_ACQUIRE);
     if (likely(provider)) provider(NULL, &origin);
-    const uint8_t *from = bytes;
-    int error = MW_OK;
-    while (length && !error) {
-        uint32_t n = length < MW_EVENT_MAX ? (uint32_t)length : MW_EVENT_MAX;
-        error = announce(id, v, offset, from, n, &origin);
-        offset += n, from += n, length -= n;
+    int error = unlikely(slots) ? journal_promise(&slots) : MW_OK; /* several records: all of them, or none */
+    for (size_t i = 0; i < count && !error; i++) {
+        uint64_t offset = pieces[i].offset, length = pieces[i].length;
+        const uint8_t *from = pieces[i].bytes;
+        while (length && !error) {
+            uint32_t n = length < MW_EVENT_MAX ? (uint32_t)length : MW_EVENT_MAX;
+            error = announce(id, v, offset, from, n, &origin);
+            offset += n, from += n, length -= n;
+        }
     }
+    if (unlikely(slots)) journal_release(slots);
     return error;
+}
+
+int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t length) {
+    return mw_write_pieces(id, &(mw_piece){offset, bytes, length}, 1);
 }

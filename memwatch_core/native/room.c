@@ -192,7 +192,8 @@ MW_SIGNAL_SAFE static enum room add_segment(struct journal *j) {
     uint32_t kept = at_limit ? free_first(j, next) : 0;
     if (kept > MWJ_SEGMENT_SLOTS - MWJ_RECORD_SLOTS_MAX) /* not every record would find room: it is full */
         for (; kept < MWJ_SEGMENT_SLOTS; kept++) j->segments[next][kept].word = MWJ_WORD(MWJ_PAD, 1, 0, 0);
-    atomic_store_explicit(&j->begin, next * MWJ_SEGMENT_SLOTS + kept, memory_order_relaxed);
+    if (j->segments_max) /* else several segments may be made at once, and each is used from its first slot on */
+        atomic_store_explicit(&j->begin, next * MWJ_SEGMENT_SLOTS + kept, memory_order_relaxed);
     MW_STEP("grown", next);
     atomic_fetch_add(&j->capacity, MWJ_SEGMENT_SLOTS);
     return ROOM_MADE;

@@ -133,12 +133,12 @@ def test_a_bytearray_that_grows_and_shrinks_makes_as_many_events_at_any_size(siz
         assert len(events[-1].old) == size + 3
         return
     assert squeezed(shown(events)) == [
-        rf"x[{size}:{size + 1}] b'\x00' -> b'\x07'",
+        rf"x[{size}:{size + 1}] b'' -> b'\x07'",
         f"len(x) {size} -> {size + 1}",
-        rf"x[{size + 1}:{size + 3}] b'\x00\x00' -> b'zz'",
+        rf"x[{size + 1}:{size + 3}] b'' -> b'zz'",
         f"len(x) {size + 1} -> {size + 3}",
         f"len(x) {size + 3} -> {size + 2}",
-        rf"x[{size}:{size + 3}] b'\x07zz' -> b'\x05\x07z'",
+        rf"x[{size}:{size + 3}] b'\x07z' -> b'\x05\x07z'",
         f"len(x) {size + 2} -> {size + 3}",
         f"len(x) {size + 3} -> {size}",
     ]
@@ -223,7 +223,7 @@ def test_console_log_and_json_of_a_real_run_count_the_same(tmp_path: Path) -> No
     wanted = [
         r"x[0:1] b'\x00' -> b'\x01' program.py:3",
         r"x[65535:65536] b'\x00' -> b'\x02' program.py:4",
-        r"x[65536:65537] b'\x00' -> b'\x03' program.py:5",
+        r"x[65536:65537] b'' -> b'\x03' program.py:5",
         "len(x) 65536 -> 65537 program.py:5",
     ]
     for said in (run("run", "program.py"), run("log"), run("log", "--variable", "x")):

@@ -87,3 +87,79 @@ def test_full_disk_is_one_clear_error_and_loses_nothing_that_was_recorded(full: 
     assert written > 15_000
     (lost,) = (line for line in lines if line.get("event") == "lost")
     assert (lost["count"], lost["variable"]) == (1, "count")
+
+
+LONG_WRITES = """
+import os, resource, threading
+from memwatch_core import watch
+from memwatch_core.errors import JournalFullError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (5 << 20, resource.RLIM_INFINITY))
+big = watch(bytearray(range(256)) * {SIZE}, capacity=300_000)
+count = watch(0, name="count", track_threads=False)
+for number in range(1000):  # so that it is within a write that the room ends
+    count.value = number
+stop = threading.Event()
+
+def meanwhile():
+    while not stop.is_set():
+        try:
+            count.value = 1
+        except JournalFullError:
+            pass
+
+others = [threading.Thread(target=meanwhile) for _ in range({OTHERS})]
+for other in others:
+    other.start()
+refused = 0
+for turn in range(2000):
+    before = bytes(big)
+    try:
+        {WRITE}
+    except JournalFullError:
+        assert bytes(big) == before, "a part of it was written"
+        refused += 1
+        if refused == 20:
+            break
+stop.set()
+for other in others:
+    other.join()
+assert refused == 20, refused
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+{WRITE}                 # as if nothing had been
+print(bytes(big).hex())
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "write", "others"),
+    [
+        (256, "big.insert(0, 7)", 2),
+        (256, "big[:] = bytes([turn % 256]) * 65536", 0),
+        (1100, "big.value = bytes([turn % 256]) * (281600 + turn % 7)", 0),  # of more than a segment
+        (256, "del big[: 1 + turn % 3]", 0),
+        (17, "big.insert(0, 7)", 0),  # two records, and the length
+    ],
+)
+def test_a_write_of_several_records_is_made_as_a_whole_or_not_at_all(
+    size: int, write: str, others: int, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text(LONG_WRITES.format(SIZE=size, WRITE=write, OTHERS=others))
+    command = [sys.executable, "-m", "memwatch_core.cli"]
+    done = subprocess.run(
+        [*command, "run", "--sink", "jsonl", "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    last = next(line for line in reversed(done.stdout.splitlines()) if not line.startswith("{"))
+    log = subprocess.run([*command, "log", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert log.returncode == 0, log.stderr
+    page = bytearray(300_008)
+    page[:8] = (size * 256).to_bytes(8, "little")
+    page[8 : 8 + size * 256] = bytes(range(256)) * size
+    for line in map(json.loads, log.stdout.splitlines()):
+        assert line.get("event") != "lost", line
+        if "seq" in line and line["variable"] == "big":
+            start, old, new = line["offset"], bytes.fromhex(line["before"]), bytes.fromhex(line["after"])
+            assert page[start : start + len(old)] == old
+            page[start : start + len(new)] = new
+    assert page[8 : 8 + int.from_bytes(page[:8], "little")].hex() == last

@@ -143,14 +143,14 @@ static State *stores_new_state(Stores *self, uint32_t ident) {
 static PyObject *stores_define(Stores *self, PyObject *args) {
     PyObject *variable, *path, *decode, *part, *done = NULL;
     const char *format;
-    int follow, provisional;
+    int follow, provisional, head = 0;
     unsigned long long ident;
-    if (!PyArg_ParseTuple(args, "OOOzOpp", &variable, &path, &decode, &format, &part, &follow, &provisional) ||
+    if (!PyArg_ParseTuple(args, "OOOzOpp|i", &variable, &path, &decode, &format, &part, &follow, &provisional, &head) ||
         number_attribute(variable, "id", &ident) < 0 || stores_enter(self) < 0)
         return NULL;
     self->sieve.round++;
     State *state = stores_new_state(self, (uint32_t)ident);
-    if (state != NULL && state_define(state, variable, path, decode, format, part, follow, provisional) == 0)
+    if (state != NULL && state_define(state, variable, path, decode, format, part, follow, provisional, head) == 0)
         done = Py_NewRef(Py_None);
     else if (state != NULL && state->options == NULL) /* never defined: it has nothing that run could use */
         state_free(table_take(&self->variables, (uint32_t)ident));
@@ -253,27 +253,38 @@ static PyObject *stores_value(Stores *self, PyObject *args) {
 /* A part of a variable: what the serializer's Extent says, checked. name is borrowed from the state. */
 typedef struct part {
     PyObject *name, *decode; /* NULL: none */
+    PyObject *decode_old;    /* NULL: decode */
     uint64_t start, stop;
 } Part;
 
 static int part_from(const State *state, uint64_t offset, uint64_t stop, Part *part) {
     long long start, end;
     if (!PyTuple_Check(state->extent) ||
-        !PyArg_ParseTuple(state->extent, "ULLO", &part->name, &start, &end, &part->decode) || start < 0 ||
-        (uint64_t)start > offset || end < 0 || (uint64_t)end < stop || (uint64_t)end > state->size)
+        !PyArg_ParseTuple(state->extent, "ULLO|O", &part->name, &start, &end, &part->decode, &part->decode_old) ||
+        start < 0 || (uint64_t)start > offset || end < 0 || (uint64_t)end < stop || (uint64_t)end > state->size)
         return -1;
+    if (part->decode_old == Py_None) part->decode_old = NULL;
     part->start = (uint64_t)start;
     part->stop = (uint64_t)end;
     return 0;
 }
 
-/* Finds the part that the bytes [offset, offset + length) lie in: the last one is remembered. -1 with an exception. */
-static int stores_find_part(Stores *self, State *state, uint64_t offset, uint64_t length, Part *part) {
+/* Finds the part that the bytes [offset, offset + length) lie in, which a store changed from before to after (NULL:
+ * none did): the last one is remembered. -1 with an exception. */
+static int stores_find_part(Stores *self, State *state, uint64_t offset, uint64_t length, const unsigned char *before,
+                            const unsigned char *after, Part *part) {
     *part = (Part){0};
     if (!state->parted || offset >= state->size || length == 0) return 0;
     uint64_t stop = length < state->size - offset ? offset + length : state->size;
-    if (state->extent == NULL || state->extent_at != offset || state->extent_length != length) {
-        PyObject *extent = PyObject_CallFunction(state->part, "KKO", offset, stop, state->options);
+    unsigned char heads[2 * HEAD];
+    uint32_t head = state->head == 0 ? 0 : state_head(state, offset, before, length, heads);
+    if (state->head != 0) state_head(state, offset, after, length, heads + head);
+    if (state->extent == NULL || state->extent_at != offset || state->extent_length != length ||
+        state->extent_head != head || (head != 0 && memcmp(state->heads, heads, 2 * head) != 0)) {
+        PyObject *extent = state->head == 0
+                               ? PyObject_CallFunction(state->part, "KKO", offset, stop, state->options)
+                               : PyObject_CallFunction(state->part, "KKOy#y#", offset, stop, state->options, heads,
+                                                       (Py_ssize_t)head, heads + head, (Py_ssize_t)head);
         if (extent == NULL) {
             if (stores_take_failure(self, state) < 0) return -1;
             extent = Py_NewRef(Py_None);
@@ -281,6 +292,8 @@ static int stores_find_part(Stores *self, State *state, uint64_t offset, uint64_
         Py_XSETREF(state->extent, extent);
         state->extent_at = offset;
         state->extent_length = length;
+        state->extent_head = head;
+        if (head != 0) memcpy(state->heads, heads, 2 * head);
     }
     if (state->extent == Py_None || part_from(state, offset, stop, part) == 0) return 0;
     *part = (Part){0};
@@ -299,9 +312,9 @@ static PyObject *part_bytes(const State *state, const Part *part, uint64_t offse
 }
 
 /* What the program sees in those bytes, a new reference; takes theirs. */
-static PyObject *stores_decode_part(Stores *self, State *state, const Part *part, PyObject *bytes) {
+static PyObject *stores_decode_part(Stores *self, State *state, PyObject *decode, PyObject *bytes) {
     if (bytes == NULL || bytes == Py_None) return bytes;
-    PyObject *value = PyObject_CallOneArg(part->decode, bytes);
+    PyObject *value = PyObject_CallOneArg(decode, bytes);
     Py_DECREF(bytes);
     return value != NULL || stores_take_failure(self, state) < 0 ? value : Py_NewRef(Py_None);
 }
@@ -314,8 +327,9 @@ static PyObject *stores_make_part(Stores *self, const Part *part, PyObject *old,
 static PyObject *stores_changed_part(Stores *self, State *state, const Part *part, PyObject *old, int changed,
                                      uint64_t offset, const unsigned char *after, uint64_t length) {
     if (part->name == NULL || old == NULL) return old;
-    PyObject *new = !changed ? Py_NewRef(old)
-                             : stores_decode_part(self, state, part, part_bytes(state, part, offset, after, length));
+    PyObject *new = !changed && part->decode_old == NULL
+                        ? Py_NewRef(old)
+                        : stores_decode_part(self, state, part->decode, part_bytes(state, part, offset, after, length));
     PyObject *made = new == NULL ? NULL : stores_make_part(self, part, old, new);
     Py_DECREF(old);
     Py_XDECREF(new);
@@ -330,9 +344,10 @@ static PyObject *stores_part(Stores *self, PyObject *args) {
     PyObject *made = Py_NewRef(Py_None);
     Part part;
     if (state == NULL || state->shadow == NULL || stop < start) return stores_leave(self, made);
-    int found = stores_find_part(self, state, start, stop - start, &part);
+    int found = stores_find_part(self, state, start, stop - start, NULL, NULL, &part);
     if (found == 0 && part.name != NULL) {
-        PyObject *none = made, *value = stores_decode_part(self, state, &part, part_bytes(state, &part, 0, NULL, 0));
+        PyObject *none = made;
+        PyObject *value = stores_decode_part(self, state, part.decode, part_bytes(state, &part, 0, NULL, 0));
         made = value == NULL ? NULL : stores_make_part(self, &part, none, value);
         Py_XDECREF(value);
         Py_DECREF(none);
@@ -586,12 +601,13 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     PyObject *old = NULL, *new = NULL, *part = NULL;
     Part where;
     if (state->shadow != NULL && !resync && !state_agrees(state, offset, before, length)) return STOP_GAP;
-    if (stores_find_part(self, state, offset, length, &where) < 0) return -1;
+    if (stores_find_part(self, state, offset, length, before, after, &where) < 0) return -1;
     state_put(state, offset, before, length);
     if ((old = stores_value_of(self, state)) == NULL) return -1;
+    PyObject *decode = where.decode_old != NULL ? where.decode_old : where.decode;
     PyObject *was = where.name == NULL
                         ? Py_NewRef(Py_None)
-                        : stores_decode_part(self, state, &where, part_bytes(state, &where, offset, before, length));
+                        : stores_decode_part(self, state, decode, part_bytes(state, &where, offset, before, length));
     state_put(state, offset, after, length);
     part = stores_changed_part(self, state, &where, was, memcmp(before, after, length) != 0, offset, after, length);
     if (part != NULL) new = stores_value_of(self, state);

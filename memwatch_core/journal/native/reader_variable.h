@@ -15,6 +15,7 @@
 #define DECODED 16 /* these two as in stores.py */
 #define LARGE (1u << 14)
 #define MAPPED (1u << 16)
+#define HEAD 64
 typedef struct state {
     unsigned char *shadow; /* its bytes; NULL: not followed */
     PyObject *name, *path;
@@ -28,6 +29,8 @@ typedef struct state {
     PyObject *part;   /* tells an extent; None */
     PyObject *extent; /* the last one, or None, of the bytes [extent_at, extent_at + extent_length); NULL: not asked */
     uint64_t extent_at, extent_length;
+    unsigned char *heads;       /* those that it was asked with: `head` bytes before the store, and as many after it */
+    uint32_t head, extent_head; /* bytes of the value that part is given; that it was given */
     uint32_t ident;
 } State;
 
@@ -72,6 +75,7 @@ static void state_free(State *state) {
     Py_XDECREF(state->options);
     Py_XDECREF(state->part);
     Py_XDECREF(state->extent);
+    free(state->heads);
     free(state);
 }
 
@@ -142,7 +146,7 @@ static int object_attribute(PyObject *object, const char *name, PyObject **out) 
 }
 
 static int state_define(State *state, PyObject *variable, PyObject *path, PyObject *decode, const char *format,
-                        PyObject *part, int follow, int provisional) {
+                        PyObject *part, int follow, int provisional, int head) {
     unsigned long long size, start, stop;
     PyObject *depth = NULL;
     if (number_attribute(variable, "size", &size) < 0 || object_attribute(variable, "depth", &depth) < 0) return -1;
@@ -168,6 +172,12 @@ static int state_define(State *state, PyObject *variable, PyObject *path, PyObje
     Py_XSETREF(state->decode, Py_NewRef(decode));
     Py_XSETREF(state->part, Py_NewRef(part));
     state->parted = part != Py_None;
+    state->head = head <= 0 ? 0 : head < HEAD ? (uint32_t)head : HEAD;
+    if (state->head > size) state->head = (uint32_t)size;
+    if (state->head != 0 && state->heads == NULL && (state->heads = malloc(2 * HEAD)) == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
     Py_CLEAR(state->extent);
     state->checked_start = start;
     state->checked_stop = stop;
@@ -184,6 +194,17 @@ static void state_put(State *state, uint64_t offset, const unsigned char *data, 
         memcpy(state->shadow + offset, data, length);
         Py_CLEAR(state->value);
     }
+}
+
+/* The value's first bytes, where a store left (or found) data at offset (NULL: none did). Returns how many; 0: they
+ * aren't known. */
+static uint32_t state_head(const State *state, uint64_t offset, const unsigned char *data, uint64_t length,
+                           unsigned char *head) {
+    uint32_t n = state->head;
+    if (state->shadow == NULL && (data == NULL || offset != 0 || length < n)) return 0;
+    if (state->shadow != NULL) memcpy(head, state->shadow, n);
+    if (data != NULL && offset < n) memcpy(head + offset, data, length < n - offset ? length : n - offset);
+    return n;
 }
 
 static int state_agrees(const State *state, uint64_t offset, const unsigned char *before, uint64_t length) {

@@ -2,8 +2,10 @@
  *
  * A mutation that keeps the length is one write of the bytes that it assigns; one that changes the length is one write
  * from the length field to the last byte that it moves, so that no event shows a length without its bytes. Where that
- * is more than an event carries, it is the bytes that it moves, and then the length. Whatever has no short way is tried
- * on a plain copy first: the copy's exception is the exception, and only then is the page written.
+ * is more than an event carries, it is the bytes that it moves, and then the length; so it is where a value that is too
+ * large to be told as a whole gets shorter: one event would have to tell all that is moved and all that is gone.
+ * Whatever has no short way is tried on a plain copy first: the copy's exception is the exception, and only then is the
+ * page written.
  *
  * The buffer protocol exports the content, never the length field. As with a plain bytearray, the length can't change
  * while a buffer is out. */
@@ -11,7 +13,7 @@
 
 #include "adapter.h"
 
-enum { HEADER = 8 };
+enum { HEADER = 8, TOLD_WHOLE = 65536 };
 
 static size_t capacity_of(const mwpy_proxy *self) { return self->size - HEADER; }
 static unsigned char *content_of(const mwpy_proxy *self) { return self->bytes + HEADER; }
@@ -54,16 +56,17 @@ static int refuse_length(mwpy_proxy *self, size_t n) {
 /* Stores bytes [first, moved) of n at `content`, and then the length n; one site for both. */
 static int write_long(mwpy_proxy *self, const char *content, size_t n, size_t first, size_t moved) {
     uint64_t length = n;
+    mw_piece pieces[] = {{HEADER + first, content + first, moved - first}, {0, &length, HEADER}};
     mwpy_announce(self->flags & MW_TRACK_SQL);
-    int error = mw_write(self->id, HEADER + first, content + first, moved - first);
-    if (!error) error = mw_write(self->id, 0, &length, HEADER);
+    int error = mw_write_pieces(self->id, pieces, 2);
     mwpy_announced();
     return error ? mwpy_raise(error, self->name) : 0;
 }
 
 /* Stores length n and the first `moved` of n bytes at `content`, in one write; the first `same` of them are there. */
 static int write_resized(mwpy_proxy *self, const char *content, size_t n, size_t same, size_t moved) {
-    if (moved + HEADER > MW_EVENT_MAX) return write_long(self, content, n, same, moved);
+    size_t told = self->size > TOLD_WHOLE && length_of(self) > n ? length_of(self) : moved;
+    if (moved && told + HEADER > MW_EVENT_MAX) return write_long(self, content, n, same, moved);
     char room[512], *record = moved + HEADER <= sizeof room ? room : PyMem_Malloc(moved + HEADER);
     if (!record) {
         PyErr_NoMemory();

@@ -56,13 +56,24 @@ def _length(data: bytes) -> int:
     return int.from_bytes(data, "little")
 
 
-def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent:
-    """Bytes are counted as the program counts them; the length in front of them is ``len()``."""
+def _part(start: int, stop: int, options: Mapping[str, Any], before: bytes = b"", after: bytes = b"") -> Extent:
+    """Bytes are counted as the program counts them; the length in front of them is ``len()``.
+
+    A part is read like an assignment to a slice: ``[0:6]`` that becomes two bytes are all six that there were, and the
+    length is two. So what changes the length along with bytes is as wide as the longer of the two values. Bytes that
+    weren't there before the store aren't shown: what lies behind the value is left from a longer one.
+    """
     if stop <= HEADER:
         return Extent("len()", 0, HEADER, _length)
-    if start < HEADER:
-        return Extent(f"[0:{stop - HEADER}]", 0, stop, _content)
-    return Extent(f"[{start - HEADER}:{stop - HEADER}]", start, stop, bytes)
+    first, last = max(start - HEADER, 0), stop - HEADER
+    capacity = options.get("capacity", last)
+    old, new = (min(_length(head), capacity) if before else last for head in (before, after))
+    if start >= HEADER:
+        held = max(0, old - first)
+        older = (lambda data: bytes(data[:held])) if held < last - first else None
+        return Extent(f"[{first}:{last}]", start, stop, bytes, older)
+    end = min(old, last) if old == new else max(old, new)
+    return Extent(f"[0:{end}]", 0, max(stop, HEADER + end), _content)
 
 
 @hookimpl
@@ -76,6 +87,7 @@ def memwatch_serializers() -> Iterator[Serializer]:
         encode=_encode,
         decode=lambda data, options: _content(data),
         part=_part,
+        head=HEADER,
     )
     yield Serializer(
         name="bytearray",
@@ -85,4 +97,5 @@ def memwatch_serializers() -> Iterator[Serializer]:
         encode=_encode,
         decode=lambda data, options: bytearray(_content(data)),
         part=_part,
+        head=HEADER,
     )
