@@ -71,7 +71,7 @@ int replaced_clone(int (*function)(void *), void *stack, int flags, void *argume
     return fork_ended(clone(run_child, stack, flags, &start, parent, tls, child), false);
 }
 
-#define LEAVES_THE_FOLDER(name, parameters, arguments)                                                                      \
+#define LEAVES_THE_FOLDER(name, parameters, arguments)                                                                 \
     int replaced_##name parameters {                                                                                   \
         begin_reserve();                                                                                               \
         return name arguments;                                                                                         \
