@@ -13,9 +13,9 @@
  * be, by a thread that isn't there any more: forms and sites are counted once they are complete, journal and names
  * begin anew, the handlers of signals are put back.
  *
- * Everything else of its own is made when it is asked for. A child that was forked behind libc's back has no copies: its
- * watched values are gone, and using one ends it, with a sentence.
- * vfork, posix_spawn and exec are not concerned. pthread_atfork(3), madvise(2). */
+ * Everything else of its own is made when it is asked for. A child that was forked behind libc's back has no copies:
+ * its watched values are gone, and using one ends it, with a sentence. vfork, posix_spawn and exec are not concerned.
+ * pthread_atfork(3), madvise(2). */
 #include "core.h"
 
 #include <errno.h>
