@@ -173,6 +173,8 @@ def on_a_terminal(command: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if any(not name for name, _ in sessions_of(d))], ids=str)
 def test_commands_show_what_the_document_says(document: Path, tmp_path: Path) -> None:
+    if sys.version_info[:2] == (3, 14) and document.name == "guide.md":
+        pytest.skip("struct.pack_into of CPython 3.14 stores byte by byte, and each is an event")
     for name, text in sessions_of(document):
         if name:
             (tmp_path / name).write_text(text)

@@ -72,8 +72,12 @@ def check(records: list[Record], pid: int) -> None:
     assert (names[-1].new, names[-1].origin) == (b"Start!", "announced")
     items = [event for event in events if event.variable == "item"]
     # pack_into fills with zeros first: by memset, which is one store or two of the same bytes, as libc likes the CPU
-    assert [event.new for event in items if event.changed] == [(4, 9.5), (4, 0.0), (4, 2.5)]
-    assert [event.new for event in items if not event.changed] in ([], [(4, 0.0)])
+    changed = [event.new for event in items if event.changed]
+    if sys.version_info[:2] == (3, 14):  # its pack_into stores byte by byte
+        assert changed[:1] + changed[-1:] == [(4, 9.5), (4, 2.5)] and (4, 0.0) in changed
+    else:
+        assert changed == [(4, 9.5), (4, 0.0), (4, 2.5)]
+        assert [event.new for event in items if not event.changed] in ([], [(4, 0.0)])
     assert (items[0].new.qty, items[0].origin, items[1].origin) == (4, "announced", "store")
     assert [(event.old, event.new) for event in events if event.variable in ("rate", "flag")] == [
         (1.5, 2.5),
