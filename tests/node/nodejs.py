@@ -42,7 +42,7 @@ EVERY_NODE = sorted({*VERSIONS, *([26] if executable(26).exists() else [])})
 
 def environment(**variables: str) -> dict[str, str]:
     """Ours without what could change a program's course."""
-    prefixes = ("MEMWATCH_", "NODE_", "npm_", "PYTHON")
+    prefixes = ("MEMWATCH_", "NODE_", "npm_", "PYTHON", "C_WARNINGS")  # the last: `make` has them be errors
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)} | variables
 
 
