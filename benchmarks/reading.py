@@ -149,7 +149,9 @@ def plain(event: Event) -> dict[str, Any]:
         "new": event.new,
         "changed": event.changed,
         "exact": event.exact,
-        "site": site and {"file": site.file, "line": site.line, "function": site.function},
+        "journal": event.journal,
+        "site": site and {"file": site.file, "line": site.line, "column": site.column, "function": site.function},
+        "part": event.part and {"name": event.part.name, "old": event.part.old, "new": event.part.new},
         "call": event.call and {"name": event.call.name, "fd": event.call.fd, "bytes": event.call.bytes},
         "context": context
         and {
