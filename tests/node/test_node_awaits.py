@@ -128,11 +128,11 @@ def test_requests_of_a_server_never_mix(program: SqlProgram) -> None:
     assert [(seen[n], right) for n, right in noted if seen[n] not in right] == []
 
 
-REPEATED = """
+FLOW = """
     const { watch } = require('@memwatch/node');
-    const path = require('node:path'), http = require('node:http'), net = require('node:net');
-    const { AsyncResource } = require('node:async_hooks'), { MessageChannel } = require('node:worker_threads');
-    const { tracer } = require(path.join(path.dirname(require.resolve('@memwatch/node')), 'sql', 'drivers.js'));
+    const path = require('node:path');
+    const sql = path.join(path.dirname(require.resolve('@memwatch/node')), 'sql');
+    const { tracer } = require(path.join(sql, 'drivers.js'));
     const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
     const connection = {}, sleep = (ms) => new Promise((done) => setTimeout(done, ms));
     const query = async (name) => {
@@ -140,6 +140,14 @@ REPEATED = """
       await sleep(1);
       tracer.end(token, { inTransaction: false });
     };
+"""
+"""What a program of one file begins with: a watched array, and statements that take a while."""
+
+REPEATED = (
+    FLOW
+    + """
+    const http = require('node:http'), net = require('node:net');
+    const { AsyncResource } = require('node:async_hooks'), { MessageChannel } = require('node:worker_threads');
     const noted = [];
     const note = (label, statement) => { noted.push([noted.length + 1, label, statement && `SELECT ${statement}`]); x[0] = noted.length; };
     const calls = { // each calls one function three times, from one and the same resource
@@ -208,6 +216,7 @@ REPEATED = """
       console.log(JSON.stringify(noted));
     })();
 """
+)
 
 
 @EVERY
@@ -260,18 +269,10 @@ def test_commit_of_another_flow_ends_the_statements_of_its_transaction_alone(pro
     assert journal.outcomes[journal.context(3).id] == "committed"
 
 
-BATCHER = """
-    const { watch } = require('@memwatch/node');
-    const path = require('node:path');
-    const sql = path.join(path.dirname(require.resolve('@memwatch/node')), 'sql');
-    const { tracer } = require(path.join(sql, 'drivers.js')), { batches } = require(path.join(sql, 'batchers.js'));
-    const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
-    const connection = {}, sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-    const query = async (name) => {
-      const token = tracer.begin({ driver: 'dbx', statement: `SELECT ${name}`, connection, dialect: 'sqlite' });
-      await sleep(1);
-      tracer.end(token, { inTransaction: false });
-    };
+BATCHER = (
+    FLOW
+    + """
+    const { batches } = require(path.join(sql, 'batchers.js'));
     class Batcher {
       #waiting = [];
       load() {
@@ -295,6 +296,7 @@ BATCHER = """
       x[0] = i;
     }));
 """
+)
 
 
 @EVERY
@@ -307,17 +309,9 @@ def test_batch_is_the_statement_of_all_that_await_it_if_a_plugin_says_so(
     assert dict(node.read().blamed()) == dict.fromkeys((1, 2, 3), statement)
 
 
-LIMITS = """
-    const { watch } = require('@memwatch/node');
-    const path = require('node:path');
-    const { tracer } = require(path.join(path.dirname(require.resolve('@memwatch/node')), 'sql', 'drivers.js'));
-    const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
-    const connection = {}, sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-    const query = async (name) => {
-      const token = tracer.begin({ driver: 'dbx', statement: `SELECT ${name}`, connection, dialect: 'sqlite' });
-      await sleep(1);
-      tracer.end(token, { inTransaction: false });
-    };
+LIMITS = (
+    FLOW
+    + """
     const load = async (name) => { await sleep(1); return query(name); };
     const rows = async function* (name) { for (const i of [1, 2, 3]) { await query(name + i); yield i; } };
     let tail = Promise.resolve();
@@ -347,6 +341,7 @@ LIMITS = """
       await Promise.all([1, 2, 3, 4, 5].map((i) => flow(i)));
     })();
 """
+)
 
 
 @EVERY
