@@ -39,7 +39,7 @@ class Membership:
                 from . import sql
 
                 drivers = self._plugins.sql if "sql" in self._plugins.kinds else sql.drivers(config)
-            except (ImportError, AttributeError) as error:  # the program has a `platform.py` of its own, or no path
+            except (ImportError, AttributeError) as error:  # the program has a `fractions.py` of its own, or no path
                 raise SessionError(
                     f"SQL can't be traced: what that needs can't be imported any more ({error}); ask for it before the "
                     "program starts: memwatch run --track-sql, or track_sql = true in [watch]"

@@ -77,7 +77,7 @@ def test_modules_that_are_taken_out_and_imported_again_are_the_same(way: str, tm
 
 
 def test_statements_asked_for_too_late_are_one_error_that_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "platform.py").write_text("OWN = 7\n")
+    (tmp_path / "fractions.py").write_text("OWN = 7\n")
     source = """
 from memwatch_core import MemWatchError, watch
 x = watch(0)
