@@ -13,7 +13,7 @@ from memwatch_core import config as configuration
 from memwatch_core.errors import ConfigError
 from memwatch_core.settings import ALL_SECTIONS
 
-EXAMPLES = 20_000 if os.environ.get("MEMWATCH_SOAK") else 150
+EXAMPLES = 4_000 if os.environ.get("MEMWATCH_SOAK") else 150
 HYPOTHESIS = settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 SECTIONS = st.sampled_from([*ALL_SECTIONS, "kore", "tool"])
