@@ -9,7 +9,8 @@ PACKAGES := gcc make python3-dev python3-venv libzydis-dev
 TEST_PACKAGES := g++ postgresql mariadb-server-core mariadb-client-core libmariadb-dev pkg-config libsqlite3-dev gdb
 NO_CLUSTER := /etc/postgresql-common/createcluster.d/memwatch.conf
 PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
-SOURCES  := pyproject.toml metapackage/pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch] memwatch_core/journal/native/*.[ch]) $(PLUGINS)
+NATIVE   := $(wildcard $(addprefix memwatch_core/,core/*.[ch] core/*/*.[ch] python/*.[ch] python/*/*.[ch]))
+SOURCES  := pyproject.toml metapackage/pyproject.toml setup.py $(NATIVE) $(wildcard memwatch_core/native/*.py memwatch_core/journal/native/*.[ch]) $(PLUGINS)
 # Node.js as the tests want it: from npm, each in a folder of its own; npm from PyPI where there is none.
 NODES    := 20 22 24 26
 DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3 better-sqlite3@13 sqlite3@6 sequelize@6
@@ -65,7 +66,7 @@ $(VENV)/complete: $(VENV)/ready requirements/dev.txt
 
 node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers and ORMs into .node, build the addon for each
 
-.node/ready: $(VENV)/complete $(BRIDGE) $(wildcard memwatch_core/native/*.[ch])
+.node/ready: $(VENV)/complete $(BRIDGE) $(NATIVE)
 	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(LOCKED) requirements/npm.txt; }
 	@PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node && { \
 	  (cd node_bridge && $(NPM_CI)) && \
@@ -140,7 +141,7 @@ lint: setup ## ruff, mypy --strict, clang-format, and the C compiler with warnin
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.c' '*.cc' '*.h')
-	@for f in memwatch_core/native/[a-z]*.c; do $(CC) -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -fsyntax-only $$f || exit 1; done
+	@for f in $(filter memwatch_core/core/%.c,$(NATIVE)); do $(CC) -std=gnu11 -D_GNU_SOURCE $(addprefix -I memwatch_core/,core core/base core/journal) -O2 -Wall -Wextra -Werror -fsyntax-only $$f || exit 1; done
 
 format: setup ## put every source into the project's format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/clang-format -i $$(git ls-files '*.c' '*.cc' '*.h')

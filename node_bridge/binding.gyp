@@ -3,14 +3,14 @@
 {
   "variables": {
     "abi%": "<!(node -p process.versions.modules)",
-    "core": "<!(node -p \"require('fs').existsSync('core/memwatch.h') ? 'core' : '../memwatch_core/native'\")",
+    "core": "<!(node -p \"require('fs').existsSync('core/memwatch.h') ? 'core' : '../memwatch_core/core'\")",
   },
   "target_defaults": {"default_configuration": "Release"},
   "targets": [
     {
       "target_name": "memwatch",
       "sources": [
-        "<!@(node -p \"require('fs').readdirSync('<(core)').filter(f => f.endsWith('.c') && f != '_core.c').map(f => '<(core)/' + f).join(' ')\")",
+        "<!@(node -p \"require('fs').readdirSync('<(core)', { recursive: true }).filter(f => f.endsWith('.c')).map(f => '<(core)/' + f).join(' ')\")",
         "src/addon.c",
         "src/blocks.c",
         "src/copies.c",
@@ -20,7 +20,7 @@
         "src/sourcemap.cc",
         "src/text.cc",
       ],
-      "include_dirs": ["<(core)"],
+      "include_dirs": ["<(core)", "<(core)/base", "<(core)/journal"],
       "defines": ["_GNU_SOURCE", "MW_NODE_ABI=<(abi)"],
       "cflags!": ["-fno-omit-frame-pointer", "-O3"],
       "cflags": ["-O2", "-g", "-fvisibility=hidden", "-fno-strict-aliasing", "-Wall", "-Wextra"],

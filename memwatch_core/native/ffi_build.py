@@ -1,4 +1,4 @@
-"""Tells cffi what to build: the core (``*.c``), the adapter's C half (``python/*.c``) and the wrapper, in one object.
+"""Tells cffi what to build: the core (``core/``), the adapter's C half (``python/``) and the wrapper, in one object.
 
 One object, because two would have two copies of the core's state. The declarations are read out of ``memwatch.h``, so
 they can't differ from it; the compiler checks them once more.
@@ -12,13 +12,14 @@ from pathlib import Path
 
 from cffi import FFI
 
-NATIVE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 INSTALL = "int mwpy_install(const char *module);\nint mwpy_install_tracer(const char *module);"
-"""The functions that aren't in memwatch.h: they make Python types (see ``python/adapter.h``, ``python/tracer.h``)."""
+"""What isn't in memwatch.h: it makes Python types (``python/adapter.h``, ``python/sql/tracer.h``)."""
 FLAGS = ["-std=gnu11", "-O2", "-g", "-D_GNU_SOURCE", "-fvisibility=hidden", "-fno-strict-aliasing"]
 FLAGS += ["-Wall", "-Wextra"]
 if os.environ.get("C_WARNINGS") == "error":  # in the project's own builds: a user's compiler may know more warnings
     FLAGS += ["-Werror"]
+FOLDERS = ("core", "core/base", "core/journal", "python", "python/sql")  # of headers
 LINK_FLAGS = ["-Wl,-z,now"]  # no symbol is looked up while a signal is handled
 # What cffi generates isn't ours to keep free of warnings.
 UNCHECKED = ("unused-parameter", "unused-function", "missing-field-initializers", "sign-compare", "cast-function-type")
@@ -37,17 +38,16 @@ def declarations(header: str) -> str:
 def make() -> FFI:
     """The builder. Paths of sources are relative to the project's folder, as setuptools wants them."""
     builder = FFI()
-    builder.cdef(declarations((NATIVE / "memwatch.h").read_text()))
+    builder.cdef(declarations((PACKAGE / "core/memwatch.h").read_text()))
     builder.cdef(INSTALL)
-    here = "memwatch_core/native"
-    core = sorted(f"{here}/{path.name}" for path in NATIVE.glob("*.c") if path.name != "_core.c")
-    python = sorted(f"{here}/python/{path.name}" for path in (NATIVE / "python").glob("*.c"))
+    paths = [path for part in ("core", "python") for path in (PACKAGE / part).rglob("*.c")]
+    sources = sorted(str(path.relative_to(PACKAGE.parent)) for path in paths)
     quiet = "\n".join(f'#pragma GCC diagnostic ignored "-W{name}"' for name in UNCHECKED)
     builder.set_source(
         "memwatch_core.native._core",
         f'{quiet}\n#include "memwatch.h"\n{INSTALL}\n',
-        sources=core + python,
-        include_dirs=[here],
+        sources=sources,
+        include_dirs=[f"memwatch_core/{folder}" for folder in FOLDERS],
         libraries=["Zydis"],
         extra_compile_args=FLAGS,
         extra_link_args=LINK_FLAGS,

@@ -7,7 +7,7 @@ const { binary } = require('../lib/binary');
 
 const ABIS = { 20: 115, 22: 127, 24: 137, 26: 147 }; // of Node.js versions: process.versions.modules
 const here = path.join(__dirname, '..');
-const native = path.join(here, '..', 'memwatch_core', 'native');
+const sources = path.join(here, '..', 'memwatch_core', 'core');
 const core = path.join(here, 'core');
 
 fs.rmSync(core, { recursive: true, force: true });
@@ -18,10 +18,7 @@ if (process.argv[2] === 'before') {
       + `${path.relative(process.cwd(), path.dirname(binary()))} has none. Build them: make node, in the repository's first folder`);
     process.exit(1);
   }
-  fs.mkdirSync(core);
-  for (const name of fs.readdirSync(native)) {
-    if (/\.[ch]$/.test(name) && name !== '_core.c') fs.copyFileSync(path.join(native, name), path.join(core, name));
-  }
+  fs.cpSync(sources, core, { recursive: true });
   fs.copyFileSync(path.join(here, '..', 'LICENSE'), path.join(core, 'LICENSE'));
   fs.cpSync(path.join(here, '..', 'licenses'), path.join(core, 'licenses'), { recursive: true });
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from memwatch_core.journal import layout
 
 ROOT = Path(__file__).parents[2]
-HEADER_FILE = (ROOT / "memwatch_core/native/journal_format.h").read_text()
+HEADER_FILE = (ROOT / "memwatch_core/core/journal/journal_format.h").read_text()
 PAGE = (ROOT / "docs/journal-format.md").read_text()
 SIZES = {"char": 1, "uint8_t": 1, "uint16_t": 2, "uint32_t": 4, "int32_t": 4, "uint64_t": 8}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .machine import HERE, NATIVE, TRACKERS, BuildError
+from .machine import CORE, HERE, TRACKERS, BuildError
 
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
 FLAGS = (
@@ -21,8 +21,7 @@ FLAGS = (
     "-Wextra",
     "-Werror",
     "-fno-strict-aliasing",
-    "-I",
-    str(NATIVE),
+    *(f"-I{folder}" for folder in (CORE, CORE / "base", CORE / "journal")),
 )
 
 
@@ -54,7 +53,7 @@ def gcc(*arguments: object) -> None:
 def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with ``libmwcore.so``: the core's own sources, nothing else (no Python inside)."""
     folder = tmp_path_factory.mktemp("core")
-    sources = sorted(path for path in NATIVE.glob("*.c") if path.name != "_core.c")
+    sources = sorted(CORE.rglob("*.c"))
     gcc(
         *FLAGS,
         "-fPIC",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NATIVE = HERE.parents[1] / "memwatch_core" / "native"
+CORE = HERE.parents[1] / "memwatch_core" / "core"
 PAGE = 4096
 PLAIN, ADOPTED, ARENA = range(3)
 PHASE_NAMES = ("plain", "adopted", "arena")

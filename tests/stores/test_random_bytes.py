@@ -9,14 +9,14 @@ import subprocess
 from pathlib import Path
 
 from .conftest import FLAGS, SOAK, gcc
-from .machine import HERE, NATIVE
+from .machine import CORE, HERE
 
 COUNT = 5_000_000 if SOAK else 40_000
 
 
 def test_random_bytes_change_what_their_events_say_and_nothing_else(tmp_path: Path) -> None:
     program = tmp_path / "random_bytes"
-    sources = [path for path in NATIVE.glob("*.c") if path.name != "_core.c"]  # with what libmwcore.so doesn't export
+    sources = CORE.rglob("*.c")  # with what libmwcore.so doesn't export
     flags = [flag for flag in FLAGS if flag != "-O2"]
     gcc(*flags, "-O1", "-o", program, HERE / "random_bytes.c", *sources, "-lZydis", "-lpthread", "-ldl")
     seed = random.randrange(2**32)

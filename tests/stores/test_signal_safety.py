@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from .conftest import FLAGS, gcc
-from .machine import NATIVE
+from .machine import CORE
 
 GCC = int(subprocess.run(["gcc", "-dumpversion"], capture_output=True, text=True, check=True).stdout.split(".")[0])
 pytestmark = pytest.mark.skipif(
@@ -63,9 +63,7 @@ def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("graph")
     out = Graph(defaultdict(set), {})
     flags = [flag for flag in FLAGS if flag != "-O2"]
-    for source in sorted(NATIVE.glob("*.c")):
-        if source.name == "_core.c":
-            continue
+    for source in sorted(CORE.rglob("*.c")):
         built = folder / f"{source.stem}.o"
         gcc(*flags, request.param, "-fPIC", "-fcallgraph-info", "-c", source, "-o", built)
         text = built.with_suffix(".ci").read_text()
