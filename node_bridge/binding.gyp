@@ -20,7 +20,7 @@
         "src/sourcemap.cc",
         "src/text.cc",
       ],
-      "include_dirs": ["<(core)", "<(core)/base", "<(core)/journal"],
+      "include_dirs": ["<(core)"],
       "defines": ["_GNU_SOURCE", "MW_NODE_ABI=<(abi)"],
       "cflags!": ["-fno-omit-frame-pointer", "-O3"],
       "cflags": ["-O2", "-g", "-fvisibility=hidden", "-fno-strict-aliasing", "-Wall", "-Wextra"],

@@ -19,7 +19,6 @@ FLAGS = ["-std=gnu11", "-O2", "-g", "-D_GNU_SOURCE", "-fvisibility=hidden", "-fn
 FLAGS += ["-Wall", "-Wextra"]
 if os.environ.get("C_WARNINGS") == "error":  # in the project's own builds: a user's compiler may know more warnings
     FLAGS += ["-Werror"]
-FOLDERS = ("core", "core/base", "core/journal", "python", "python/sql")  # of headers
 LINK_FLAGS = ["-Wl,-z,now"]  # no symbol is looked up while a signal is handled
 # What cffi generates isn't ours to keep free of warnings.
 UNCHECKED = ("unused-parameter", "unused-function", "missing-field-initializers", "sign-compare", "cast-function-type")
@@ -47,7 +46,7 @@ def make() -> FFI:
         "memwatch_core.native._core",
         f'{quiet}\n#include "memwatch.h"\n{INSTALL}\n',
         sources=sources,
-        include_dirs=[f"memwatch_core/{folder}" for folder in FOLDERS],
+        include_dirs=["memwatch_core/core", "memwatch_core/python"],
         libraries=["Zydis"],
         extra_compile_args=FLAGS,
         extra_link_args=LINK_FLAGS,

@@ -19,7 +19,6 @@ from memwatch_core.journal.reader import JournalReader, RawRecord
 
 HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "memwatch_core" / "core"
-INCLUDES = [f"-I{folder}" for folder in (CORE, CORE / "base", CORE / "journal")]
 FLAGS = ("-std=gnu11", "-O1", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing")
 LIBRARIES = ("-lZydis", "-lpthread", "-ldl")
 STATE = struct.Struct("<6Q2I40s40s2048s")
@@ -45,7 +44,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``protocol.c`` with the core's own sources."""
     out = tmp_path_factory.mktemp("protocol") / "protocol"
     sources = sorted(map(str, CORE.rglob("*.c")))
-    command = ["gcc", *FLAGS, "-DMW_STEPS", *INCLUDES, "-o", str(out), str(HERE / "protocol.c"), *sources]
+    command = ["gcc", *FLAGS, "-DMW_STEPS", f"-I{CORE}", "-o", str(out), str(HERE / "protocol.c"), *sources]
     done = subprocess.run([*command, *LIBRARIES], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return out

@@ -21,7 +21,7 @@ FLAGS = (
     "-Wextra",
     "-Werror",
     "-fno-strict-aliasing",
-    *(f"-I{folder}" for folder in (CORE, CORE / "base", CORE / "journal")),
+    f"-I{CORE}",
 )
 
 

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "journal_format.h"
+#include "journal/journal_format.h"
 
 struct event {
     uint32_t tid, variable, offset, length, site, context;

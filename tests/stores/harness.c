@@ -31,7 +31,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "journal_format.h"
+#include "journal/journal_format.h"
 #include "memwatch.h"
 #include "tracker.h"
 

@@ -12,11 +12,13 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core.h"
+#include "state.h"
+#include "stores/operands.h"
 
 enum { PAGES = 3, SIZE = PAGES * 4096, RUNS_MAX = 1 << 28 };
 

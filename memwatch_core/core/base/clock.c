@@ -1,9 +1,11 @@
 /* clock.c - the time of day in ns, at half the price: CLOCK_REALTIME is read every millisecond, the time stamp counter
  * in between. Off by less than 0.2 us; the order of events is their order in the journal, not their time. */
-#include "core.h"
+#include "base/clock.h"
 
 #include <cpuid.h>
 #include <time.h>
+
+#include "state.h"
 
 #define TICKS_MEASURED (1u << 19) /* long enough to tell the counter's rate from */
 #define TICKS_TRUSTED (1u << 21)  /* well under 1 ms: further than this we don't extrapolate */

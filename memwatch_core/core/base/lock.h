@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "raw.h"
+#include "base/syscalls.h"
 
 /* Where another thread, a reader or a kill can tell what was done from what wasn't: in tests/journal/protocol.c, which
  * tries all orders of these points, a call; otherwise nothing. */

@@ -1,16 +1,19 @@
-/* tell.c - sentences of ours go to standard error, as long as that is what has the number 2.
+/* messages.c - sentences of ours go to standard error, as long as that is what has the number 2.
  *
  * A program may close it, as daemons do; the next file that it opens has the number then, and nothing of ours may get
  * into that. So device and inode are remembered when the core starts, and again when the program redirects it (dup2,
  * dup3). What has come there in another way is the program's, whatever it is: then only the journal and the counts
  * tell. At the start, it is standard error unless it is closed by exec: what a process inherits never is (but for a
  * terminal that libuv has opened anew), what Python and Node.js open always is. */
-#include "core.h"
+#include "base/messages.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
+
+#include "base/syscalls.h"
+#include "state.h"
 
 #define STANDARD_ERROR 2
 

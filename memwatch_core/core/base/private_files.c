@@ -1,13 +1,16 @@
-/* folder.c - the files of a session, in a folder that is this user's alone.
+/* private_files.c - the files of a session, in a folder that is this user's alone.
  *
  * Where others may write, a folder can be replaced by another one, or by a symbolic link, between any two of our steps.
  * So the folder is opened, looked at through its descriptor, and its files are opened relative to that: whatever its
  * path leads to by then, what is written or believed is in a folder into which only this user can put anything. */
-#include "core.h"
+#include "base/private_files.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+
+#include "base/syscalls.h"
+#include "memwatch.h"
 
 #define OTHERS_WRITE (S_IWGRP | S_IWOTH)
 

@@ -1,21 +1,29 @@
-/* signals.c - SIGSEGV and SIGBUS are ours; what the program does with them is kept in mw.before and honoured.
+/* signals.c - SIGSEGV and SIGBUS are ours; what the program does with them is kept in mw.signals.before and honoured.
  *
  * Programs install handlers for these signals before us and after us (faulthandler, signal.signal, other runtimes), and
  * block them. Both would break the faults that we live on, so calls to sigaction, signal, sigprocmask and
- * pthread_sigmask are redirected here (interpose.c), and a fault that isn't ours goes where the program wanted it. */
-#include "core.h"
+ * pthread_sigmask are redirected here (import_tables.c), and a fault that isn't ours goes where the program wanted it.
+ */
+#include "base/signals.h"
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "base/lock.h"
+#include "base/syscalls.h"
+#include "base/thread.h"
+#include "memwatch.h"
+#include "state.h"
 
 static const int ours[2] = {SIGSEGV, SIGBUS};
 
 MW_SIGNAL_SAFE static int slot_of(int signal) { return signal == SIGSEGV ? 0 : signal == SIGBUS ? 1 : -1; }
 
 MW_SIGNAL_SAFE static bool enter(void) { /* false: this thread was interrupted inside */
-    if (lock_held_by(&mw.signals_lock, thread_id())) return false;
-    lock_take(&mw.signals_lock, thread_id());
+    if (lock_held_by(&mw.signals.lock, thread_id())) return false;
+    lock_take(&mw.signals.lock, thread_id());
     return true;
 }
 
@@ -37,13 +45,14 @@ static void spare_in_masks(void) {
     }
 }
 
-int signals_take(void) {
-    struct sigaction action = {.sa_sigaction = mw_fault_handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+int signals_take(void (*handler)(int, siginfo_t *, void *)) {
+    struct sigaction action = {.sa_sigaction = mw.signals.handler = handler,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
     /* Every bit: sigfillset leaves out glibc's own 32 and 33, and a setuid in another thread would then run a handler
      * on the interrupted program's stack pointer. */
     memset(&action.sa_mask, 0xff, sizeof action.sa_mask);
     for (int i = 0; i < 2; i++)
-        if (sigaction(ours[i], &action, &mw.before[i])) return MW_ERR_SIGNALS;
+        if (sigaction(ours[i], &action, &mw.signals.before[i])) return MW_ERR_SIGNALS;
     spare_in_masks();
     sigset_t unblock;
     sigemptyset(&unblock);
@@ -64,44 +73,11 @@ int signals_virtual(int signal, const struct sigaction *wanted, struct sigaction
         return sigaction(signal, wanted ? &spared : NULL, previous);
     }
     bool entered = enter();
-    struct sigaction kept = mw.before[i];
-    if (wanted) mw.before[i] = *wanted;
-    if (entered) lock_release(&mw.signals_lock);
+    struct sigaction kept = mw.signals.before[i];
+    if (wanted) mw.signals.before[i] = *wanted;
+    if (entered) lock_release(&mw.signals.lock);
     if (previous) *previous = kept;
     return 0;
-}
-
-int replaced_sigaction(int signal, const struct sigaction *wanted, struct sigaction *previous) {
-    return signals_virtual(signal, wanted, previous);
-}
-
-static sighandler_t install(int number, sighandler_t handler, int flags) {
-    struct sigaction wanted = {.sa_handler = handler, .sa_flags = flags}, previous;
-    return signals_virtual(number, &wanted, &previous) ? SIG_ERR : previous.sa_handler;
-}
-
-sighandler_t replaced_signal(int number, sighandler_t handler) {
-    return slot_of(number) < 0 ? signal(number, handler) : install(number, handler, SA_RESTART);
-}
-
-sighandler_t replaced_sysv_signal(int number, sighandler_t handler) {
-    return slot_of(number) < 0 ? sysv_signal(number, handler) : install(number, handler, SA_RESETHAND | SA_NODEFER);
-}
-
-int replaced_pthread_sigmask(int how, const sigset_t *set, sigset_t *previous) {
-    sigset_t spared;
-    if (set && how != SIG_UNBLOCK) {
-        spared = *set;
-        signals_spare(&spared);
-        set = &spared;
-    }
-    return pthread_sigmask(how, set, previous);
-}
-
-int replaced_sigprocmask(int how, const sigset_t *set, sigset_t *previous) {
-    int error = replaced_pthread_sigmask(how, set, previous);
-    if (error) errno = error;
-    return error ? -1 : 0;
 }
 
 struct kernel_action { /* rt_sigaction(2) */
@@ -150,11 +126,11 @@ MW_SIGNAL_SAFE void signals_chain(int signal, siginfo_t *info, void *ucontext, b
     int i = slot_of(signal);
     atomic_fetch_add_explicit(&mw.chained, 1, memory_order_relaxed);
     bool entered = enter();
-    struct sigaction action = mw.before[i];
-    if (action.sa_flags & SA_RESETHAND) mw.before[i].sa_handler = SIG_DFL;
-    if (entered) lock_release(&mw.signals_lock);
+    struct sigaction action = mw.signals.before[i];
+    if (action.sa_flags & SA_RESETHAND) mw.signals.before[i].sa_handler = SIG_DFL;
+    if (entered) lock_release(&mw.signals.lock);
     if (action.sa_handler == SIG_IGN && info->si_code <= 0) return; /* a fault can't be ignored: signal(7) */
-    if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN || action.sa_sigaction == mw_fault_handler) {
+    if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN || action.sa_sigaction == mw.signals.handler) {
         die(signal, info, met_again);
         return;
     }

@@ -1,4 +1,4 @@
-/* bounce.c - memory in which a libc call leaves what it was told to write into a watched page.
+/* bounce_buffers.c - memory in which a libc call leaves what it was told to write into a watched page.
  *
  * The kernel can't write to a watched view, and may take as long as it likes: so no lock is held while it writes, and
  * it writes here. What came is then delivered as any other write: under the page's lock, recorded first and published
@@ -6,11 +6,21 @@
  *
  * The calls that use this may be made in signal handlers and in forked children: no malloc. Small room is on the stack,
  * other is mapped. */
+#include "calls/bounce_buffers.h"
+
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
 #include <sys/mman.h>
 
-#include "core.h"
+#include "base/syscalls.h"
+#include "base/thread.h"
+#include "journal/journal_format.h"
+#include "memory/arena.h"
+#include "memwatch.h"
+#include "state.h"
+#include "stores/guarded_copy.h"
+#include "stores/span.h"
 
 #define KERNEL_MOST 0x7ffff000u /* bytes that the kernel transfers in one call */
 #define ALIGNMENT 16u
@@ -21,7 +31,7 @@ bool adopted_within(uintptr_t start, size_t size) {
               count = ((start & PAGE_MASK) + (size < KERNEL_MOST ? size : KERNEL_MOST) + PAGE_MASK) >> PAGE_SHIFT;
     if (count > ADOPTED_MAX) {
         for (unsigned i = 0; i < ADOPTED_MAX; i++) {
-            uint64_t number = atomic_load_explicit(&mw.adopted[i].number, memory_order_relaxed);
+            uint64_t number = atomic_load_explicit(&mw.arena.adopted[i].number, memory_order_relaxed);
             if (number > 1 && number - first < count) return true;
         }
         return false;
@@ -115,7 +125,7 @@ MW_SIGNAL_SAFE static size_t deliver(uintptr_t to, const uint8_t *bytes, size_t 
             if (!safe_write(at, bytes + done, n)) break;
         } else {
             n = at_once(at, size - done);
-            if (!executor_apply(at, bytes + done, (unsigned)n, origin, call)) continue; /* the page has just changed */
+            if (!span_apply(at, bytes + done, (unsigned)n, origin, call)) continue; /* the page has just changed */
         }
         done += n;
     }

@@ -1,22 +1,34 @@
-/* interpose.c - redirects calls of the loaded modules to a few libc functions, by patching their import tables (GOT).
+/* import_tables.c - redirects calls of the loaded modules to a few libc functions, by patching their import tables
+ * (GOT).
  *
- * Two groups: those that could take our signals or descriptors from us, fork, or change the user (process.c), from
- * mw_start on; and those that have memory written (calls.c), from the first registration on. What a program fetches
- * with dlsym is redirected there. A module that is loaded later is patched at the next dlsym or registration: as a
- * rule, before anybody can call what is in it. Calls inside libc are not seen. A table entry that leads to somebody
- * else's function of that name is left alone. Patches stay for the life of the process: the replacements do what they
- * stand for, whether or not anything is watched.
+ * Two groups: those that could take our signals or descriptors from us, fork, or change the user (process_calls.c),
+ * from mw_start on; and those that have memory written (reading_calls.c), from the first registration on. What a
+ * program fetches with dlsym is redirected there. A module that is loaded later is patched at the next dlsym or
+ * registration: as a rule, before anybody can call what is in it. Calls inside libc are not seen. A table entry that
+ * leads to somebody else's function of that name is left alone. Patches stay for the life of the process: the
+ * replacements do what they stand for, whether or not anything is watched.
  *
  * A module that another thread is loading now must not be touched: the loader is about to fill its table, and to
  * protect it. dlsym waits for such a load to end: so the modules are counted, then dlsym is called, and then those that
  * were counted are patched. elf(5), dl_iterate_phdr(3). */
+#include "calls/import_tables.h"
+
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
-#include "core.h"
+#include "base/lock.h"
+#include "base/thread.h"
+#include "calls/descriptor_calls.h"
+#include "calls/process_calls.h"
+#include "calls/reading_calls.h"
+#include "calls/signal_calls.h"
+#include "memory/arena.h"
+#include "memwatch.h"
+#include "state.h"
 
 /* dlsym looks at its caller (for RTLD_NEXT and the namespace), so we leave no frame behind. */
 MW_HIDDEN void *(*interpose_dlsym)(void *, const char *);
@@ -196,7 +208,7 @@ static int patch(struct module *m, const ElfW(Rela) * table, size_t n, bool *unb
         uintptr_t target = __atomic_load_n(slot, __ATOMIC_RELAXED);
         if (is_ours(m)) {
             if (type == R_X86_64_JUMP_SLOT) entries[k].own = (void *)target;
-        } else if ((!entries[k].writes || mw.calls_redirected) && leads_there(m, type, target, k)) {
+        } else if ((!entries[k].writes || mw.modules.calls_redirected) && leads_there(m, type, target, k)) {
             if (!open_table(m, (uintptr_t)slot)) return MW_ERR_INTERPOSE;
             *unbound |= target - m->start < m->end - m->start;
             __atomic_compare_exchange_n(slot, &target, (uintptr_t)entries[k].replacement, false, __ATOMIC_RELEASE,
@@ -292,10 +304,10 @@ static bool take_turn(void) {
 int interpose_modules(bool calls) {
     unsigned long long loads;
     dl_iterate_phdr(look, &loads);
-    if (likely(loads == mw.modules.loads && (!calls || mw.calls_redirected))) return MW_OK;
+    if (likely(loads == mw.modules.loads && (!calls || mw.modules.calls_redirected))) return MW_OK;
     if (!take_turn()) return MW_OK; /* the next one will see to it */
-    if (calls && !mw.calls_redirected) {
-        mw.calls_redirected = true;
+    if (calls && !mw.modules.calls_redirected) {
+        mw.modules.calls_redirected = true;
         mw.modules.patched = 0;
     }
     struct scan found;
@@ -314,7 +326,7 @@ int interpose_modules(bool calls) {
 /* What dlsym shall return instead of asking; NULL: ask. RTLD_NEXT is for those who stand in for a function themselves:
  * they get what comes next, or we would go round in circles. */
 void *interpose_look_up(void *handle, const char *name) {
-    interpose_modules(mw.calls_redirected);
+    interpose_modules(mw.modules.calls_redirected);
     int k = handle == RTLD_NEXT ? -1 : entry_of(name);
     if (k < 0 || !entries[k].libc) return NULL;
     void *found = dlsym(handle, name);

@@ -1,15 +1,18 @@
-/* process.c - calls that change what a process is, as the program's modules see them (interpose.c): forks that
- * pthread_atfork(3) isn't told of, and changes of its user.
+/* process_calls.c - calls that change what a process is, as the program's modules see them (import_tables.c): forks
+ * that pthread_atfork(3) isn't told of, and changes of its user.
  *
  * _Fork(), clone() with memory of its own, and both system calls by syscall(): the child gets what a child of fork()
  * gets. One that shares its parent's memory, or runs on a stack of its own after a bare system call, is none of ours.
  * A process that gives up its user, or changes its root, may no longer make a file in the session's folder: it is made
  * before. */
+#include "calls/process_calls.h"
+
 #include <sched.h>
 #include <stdarg.h>
 #include <unistd.h>
 
-#include "core.h"
+#include "journal/journal_file.h"
+#include "process/fork.h"
 
 pid_t (*process_Fork)(void); /* glibc 2.34 */
 pid_t replaced__Fork(void) {
@@ -18,7 +21,6 @@ pid_t replaced__Fork(void) {
 }
 
 /* A bare system call, from descriptors.c: what it is told goes through as it is, but for a fork. */
-MW_HIDDEN void process_system_call(void);
 MW_HIDDEN long process_forks(long number, unsigned long flags, void *stack, void *parent, void *child, void *tls);
 __asm__(".text\n"
         ".globl process_system_call\n"

@@ -1,17 +1,23 @@
-/* calls.c - libc calls that have memory written, as the program's modules see them (interpose.c): read(2) and its kind.
+/* reading_calls.c - libc calls that have memory written, as the program's modules see them (import_tables.c): read(2)
+ * and its kind.
  *
  * A buffer outside of watched pages: the call is made as it was meant, and that is all. Otherwise it is made with
- * memory that can be written (bounce.c), and what came is delivered: it returns what it would have returned, with the
- * errno that it left. It is still a cancellation point, still ends early when a signal arrives, and still safe in a
- * signal handler wherever it was before. */
+ * memory that can be written (bounce_buffers.c), and what came is delivered: it returns what it would have returned,
+ * with the errno that it left. It is still a cancellation point, still ends early when a signal arrives, and still safe
+ * in a signal handler wherever it was before. */
+#include "calls/reading_calls.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "core.h"
+#include "calls/bounce_buffers.h"
+#include "journal/journal_format.h"
+#include "stores/guarded_copy.h"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262

@@ -1,15 +1,29 @@
 /* journal.c - the writer: appends fixed-size slots to a shared mapping of a file. docs/journal-format.md.
  *
  * Reserving is one compare-and-swap on the header, committing one release store to the slot; a writer that dies in
- * between leaves a slot that readers skip. Space is allocated on disk before it is handed out (room.c), so a full disk
- * is an error here and never a SIGBUS in a store. */
-#include "core.h"
+ * between leaves a slot that readers skip. Space is allocated on disk before it is handed out (segments.c), so a full
+ * disk is an error here and never a SIGBUS in a store. */
+#include "journal/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+#include "base/clock.h"
+#include "base/descriptors.h"
+#include "base/lock.h"
+#include "base/private_files.h"
+#include "base/syscalls.h"
+#include "base/thread.h"
+#include "journal/journal_file.h"
+#include "journal/journal_format.h"
+#include "journal/registry.h"
+#include "journal/segments.h"
+#include "memwatch.h"
+#include "state.h"
 
 #define FIRST_PAYLOAD_STORE 28u
 #define FIRST_PAYLOAD_BLOB 40u
@@ -116,7 +130,7 @@ MW_SIGNAL_SAFE static bool refuses(struct journal *j) { return !j->segments_max 
 /* A store can't be refused, and with a limit, or without a journal that could be made or reached, an announced write
  * isn't either: it is made, and counted. On a full disk an announced write is an error, and not made. */
 MW_SIGNAL_SAFE static __attribute__((noinline)) int unrecorded(struct journal *j, const struct store *store) {
-    if (!mw.variables[store->variable].live) return MW_ERR_NO_VARIABLE; /* fork_notice() */
+    if (!mw.registry.variables[store->variable].live) return MW_ERR_NO_VARIABLE; /* fork_notice() */
     if (store->how == MWJ_ANNOUNCED && refuses(j)) return full(j);
     room_lost(j, store->variable);
     if (has_none(j))
@@ -297,53 +311,6 @@ MW_SIGNAL_SAFE int journal_begin_file(struct journal *j) {
     atomic_thread_fence(memory_order_release);
     memcpy(j->header->magic, MWJ_MAGIC, 8); /* last: a reader that sees it sees the rest */
     return 0;
-}
-
-int mw_journal_open(const char *path, const char *runtime, const uint8_t session[16]) {
-    struct journal *j = &mw.journal;
-    if (!mw.started) return MW_ERR_NOT_STARTED;
-    int error = fork_settle();
-    if (error) return error;
-    bool taken = core_take();
-    if (atomic_load(&j->open)) {
-        errno = EBUSY;
-        error = MW_ERR_JOURNAL_OPEN;
-    } else {
-        journal_unmap(j); /* kept since it was closed, for writers that were still on their way out */
-        if (!j->segments) {
-            j->segments = arena_table(SEGMENTS_MAX * sizeof *j->segments);
-            if (!j->segments) error = MW_ERR_NO_MEMORY;
-        }
-        if (!error) error = begin_open(path, runtime, session);
-        if (!error) {
-            j->generation++;
-            atomic_store(&j->open, 1);
-        }
-    }
-    core_release(taken);
-    return error;
-}
-
-int mw_journal_close(void) {
-    struct journal *j = &mw.journal;
-    if (!mw.started || !atomic_load(&j->open)) return MW_ERR_NO_JOURNAL;
-    fork_notice();
-    bool taken = core_take();
-    uffd_look();
-    registry_end_all();
-    begin_end(j);
-    core_release(taken);
-    return MW_OK;
-}
-
-int mw_thread_name(uint32_t tid, const char *name, size_t length) {
-    struct journal *j = &mw.journal;
-    if (length > 255) return MW_ERR_TOO_LONG;
-    if (!mw.started || !atomic_load(&j->open)) return MW_ERR_NO_JOURNAL;
-    fork_notice();
-    if (!tid) tid = thread_id();
-    if (tid == thread_id()) mw_thread.named = j->generation;
-    return begin_keep_name(tid, name, length) ? MW_OK : journal_blob(MWJ_THREAD, 0, tid, 0, NULL, 0, name, length);
 }
 
 int mw_context_record(uint32_t context, const void *bytes, size_t length) {

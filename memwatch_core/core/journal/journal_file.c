@@ -1,14 +1,32 @@
-/* begin.c - the life of a journal's file: named when the journal is opened, made at its first record, complete at once.
+/* journal_file.c - the life of a journal's file: named when the journal is opened, made at its first record, complete
+ * at once.
  *
  * A process that records nothing leaves no file. The first record may be that of a store in a forked child, on the
  * fault path: so whatever makes the file is async-signal-safe. Before any record it writes what records refer to: the
  * places that are known, the names of threads, and in a forked child the variables that are watched. Everybody else who
  * has something to record waits for that, under `make`; the pages whose locks they hold haven't changed yet. */
-#include "core.h"
+#include "journal/journal_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "base/clock.h"
+#include "base/descriptors.h"
+#include "base/lock.h"
+#include "base/messages.h"
+#include "base/private_files.h"
+#include "base/process.h"
+#include "base/syscalls.h"
+#include "base/thread.h"
+#include "journal/journal.h"
+#include "journal/journal_format.h"
+#include "journal/segments.h"
+#include "memory/arena.h"
+#include "memwatch.h"
+#include "state.h"
 
 #define END ".mwj"
 #define END_LENGTH 4u
@@ -102,14 +120,14 @@ MW_SIGNAL_SAFE static bool make(struct journal *j) {
     int why = own_any(OWN_JOURNAL) ? 0 : open_file(j);
     if (!why) why = journal_begin_file(j);
     lock_take(&mw.names.lock, thread_id());
-    if (!why && (site_record_all() || record_names() || registry_tell())) why = ENOSPC;
+    if (!why && (record_names() || j->describe())) why = ENOSPC;
     if (!why) {
         mw.names.count = 0;
         atomic_store_explicit(&mw.process->made, 1, memory_order_release);
     }
     lock_release(&mw.names.lock);
     if (why) {
-        registry_untell();
+        j->withdraw();
         withdraw(j);
     }
     atomic_store(&j->refused, (uint32_t)why);
@@ -123,7 +141,7 @@ MW_SIGNAL_SAFE static bool passes(uint32_t why) {
 
 MW_SIGNAL_SAFE bool begin_make(struct journal *j) {
     if (atomic_load(&mw.process->state) == PROCESS_UNNOTICED) {
-        fork_notice();
+        process_notice();
         return false; /* whatever was to be recorded is the parent's */
     }
     uint32_t self = thread_id(), refused = atomic_load(&j->refused);
@@ -140,7 +158,7 @@ MW_SIGNAL_SAFE bool begin_make(struct journal *j) {
 void begin_reserve(void) {
     struct journal *j = &mw.journal;
     if (!mw.started || !atomic_load(&j->open) || atomic_load(&mw.process->made)) return;
-    fork_notice();
+    process_notice();
     uint64_t kept = mask_signals();
     if (!lock_held_by(&j->make, thread_id())) {
         lock_take(&j->make, thread_id());
@@ -252,16 +270,4 @@ void begin_end(struct journal *j) {
     add_number(&t, lost);
     add_text(&t, "\n");
     say(&t);
-}
-
-int mw_journal_path(char *path, size_t size) {
-    struct journal *j = &mw.journal;
-    if (!mw.started || !*j->path) return MW_ERR_NO_JOURNAL;
-    fork_notice();
-    uint64_t kept = mask_signals();
-    lock_take(&j->make, thread_id());
-    int n = snprintf(path, size, "%s", j->path);
-    lock_release(&j->make);
-    unmask_signals(kept);
-    return n < 0 || (size_t)n >= size ? MW_ERR_TOO_LONG : MW_OK;
 }

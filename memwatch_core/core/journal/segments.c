@@ -1,17 +1,29 @@
-/* room.c - where the journal's slots come from: segments on disk, the limit on them, and what is counted when there are
- * none. docs/journal-format.md.
+/* segments.c - where the journal's slots come from: segments on disk, the limit on them, and what is counted when there
+ * are none. docs/journal-format.md.
  *
  * A journal with a limit holds so many segments and no more: the oldest is given back to the disk when the next one is
  * needed. With the policy `rotate` at once; otherwise only if the reader has read it, and until then `block` waits,
  * `drop` goes on without recording. What later records refer to (variables, places, threads) is copied to the beginning
  * of the new segment first, so the file is complete in itself at any time. */
-#include "core.h"
+#include "journal/segments.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "base/descriptors.h"
+#include "base/lock.h"
+#include "base/messages.h"
+#include "base/syscalls.h"
+#include "base/thread.h"
+#include "journal/journal.h"
+#include "journal/journal_format.h"
+#include "journal/registry.h"
+#include "memwatch.h"
+#include "state.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* kernel 5.14; where it is refused, pages come on first touch */
@@ -104,9 +116,9 @@ MW_SIGNAL_SAFE static bool is_kept(const struct journal *j, const struct mwj_slo
         if (is_superseded(slot, word, at)) return false;
         __attribute__((fallthrough));
     case MWJ_VARIABLE: {
-        const struct variable *v = &mw.variables[slot->id];
+        const struct variable *v = &mw.registry.variables[slot->id];
         uint32_t ended = atomic_load(&v->ended);
-        return slot->id > mw.variable_last || v->live || (v->size && (!ended || ended - 1 > j->first));
+        return slot->id > mw.registry.last || v->live || (v->size && (!ended || ended - 1 > j->first));
     }
     case MWJ_SITE: return true;
     case MWJ_THREAD: return !is_superseded(slot, word, at) && (!(word >> 24 & MWJ_REPEATED) || thread_runs(slot->tid));
@@ -230,7 +242,7 @@ MW_SIGNAL_SAFE bool room_make(struct journal *j, uint64_t end) {
 
 MW_SIGNAL_SAFE void room_lost(struct journal *j, uint32_t variable) {
     atomic_fetch_add(&mw.lost, 1);
-    if (!atomic_load(&mw.process->made)) return; /* told at the end: begin.c */
+    if (!atomic_load(&mw.process->made)) return; /* told at the end: journal_file.c */
     struct mwj_lost *lost = j->header->losses;
     for (unsigned i = 1; i < MWJ_LOSSES; i++) {
         uint32_t seen = 0;
@@ -263,15 +275,6 @@ MW_SIGNAL_SAFE void room_report(struct journal *j) {
 }
 
 /* ---- open and close ---- */
-
-int mw_journal_limit(uint64_t max_bytes, mw_policy policy) {
-    if ((max_bytes && max_bytes < MW_JOURNAL_MIN) || (unsigned)policy > MW_POLICY_ROTATE) return MW_ERR_POLICY;
-    bool taken = core_take();
-    mw.journal.max_bytes = max_bytes;
-    mw.journal.policy = policy;
-    core_release(taken);
-    return MW_OK;
-}
 
 MW_SIGNAL_SAFE static bool can_punch(void) {
     int fd = own_hold(OWN_JOURNAL);

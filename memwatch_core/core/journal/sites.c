@@ -1,15 +1,26 @@
-/* site.c - places in source code, each with one id. An open-addressed table, read without a lock. */
-#include "core.h"
+/* sites.c - places in source code, each with one id. An open-addressed table, read without a lock. */
+#include "journal/sites.h"
+
+#include <string.h>
+
+#include "base/lock.h"
+#include "base/syscalls.h"
+#include "base/thread.h"
+#include "journal/journal.h"
+#include "journal/journal_format.h"
+#include "memory/arena.h"
+#include "memwatch.h"
+#include "state.h"
 
 #define TEXT_MAX ((size_t)256 << 20)
 #define NAME_MAX_BYTES 4096u
 
 int site_open(void) {
-    mw.sites = arena_table(SITES_MAX * sizeof *mw.sites);
-    mw.site_text_most = arena_fit(TEXT_MAX, 1);
-    mw.site_text = arena_table(mw.site_text_most);
-    mw.site_order = arena_table(SITES_MAX * sizeof *mw.site_order);
-    return mw.sites && mw.site_text && mw.site_order ? MW_OK : MW_ERR_NO_MEMORY;
+    mw.sites.rows = arena_table(SITES_MAX * sizeof *mw.sites.rows);
+    mw.sites.text_most = arena_fit(TEXT_MAX, 1);
+    mw.sites.text = arena_table(mw.sites.text_most);
+    mw.sites.order = arena_table(SITES_MAX * sizeof *mw.sites.order);
+    return mw.sites.rows && mw.sites.text && mw.sites.order ? MW_OK : MW_ERR_NO_MEMORY;
 }
 
 MW_SIGNAL_SAFE static int record(const struct site *site, uint32_t id) {
@@ -24,7 +35,7 @@ MW_SIGNAL_SAFE static int record(const struct site *site, uint32_t id) {
 /* A journal is complete in itself: it begins with the places known so far. */
 MW_SIGNAL_SAFE int site_record_all(void) {
     int error = MW_OK;
-    for (uint32_t id = 1; id <= mw.site_count && !error; id++) error = record(&mw.sites[mw.site_order[id]], id);
+    for (uint32_t id = 1; id <= mw.sites.count && !error; id++) error = record(&mw.sites.rows[mw.sites.order[id]], id);
     return error;
 }
 
@@ -42,10 +53,10 @@ MW_SIGNAL_SAFE static uint64_t mix(uint64_t hash, const char *bytes, size_t n) {
 
 MW_SIGNAL_SAFE static uint32_t insert(struct site *site, uint64_t hash, const char *file, size_t file_length,
                                       const char *function, size_t function_length, uint32_t line, uint32_t column) {
-    uint32_t id = mw.site_count + 1;
+    uint32_t id = mw.sites.count + 1;
     size_t text = file_length + function_length;
-    if (id >= SITES_MAX / 4 * 3 || mw.site_text_used + text > mw.site_text_most) return 0;
-    char *at = mw.site_text + mw.site_text_used;
+    if (id >= SITES_MAX / 4 * 3 || mw.sites.text_used + text > mw.sites.text_most) return 0;
+    char *at = mw.sites.text + mw.sites.text_used;
     memcpy(at, file, file_length);
     memcpy(at + file_length, function, function_length);
     site->line = line;
@@ -54,9 +65,9 @@ MW_SIGNAL_SAFE static uint32_t insert(struct site *site, uint64_t hash, const ch
     site->function_length = (uint16_t)function_length;
     site->text = at;
     if (atomic_load(&mw.journal.open) && record(site, id)) return 0; /* before any store can name it */
-    mw.site_text_used += text;
-    mw.site_order[id] = (uint32_t)(site - mw.sites);
-    mw.site_count = id;
+    mw.sites.text_used += text;
+    mw.sites.order[id] = (uint32_t)(site - mw.sites.rows);
+    mw.sites.count = id;
     atomic_store_explicit(&site->hash, hash, memory_order_relaxed);
     atomic_store_explicit(&site->id, id, memory_order_release);
     return id;
@@ -66,7 +77,7 @@ MW_SIGNAL_SAFE static uint32_t insert(struct site *site, uint64_t hash, const ch
 MW_SIGNAL_SAFE static struct site *find(uint64_t hash, const char *file, size_t file_length, const char *function,
                                         size_t function_length, uint32_t line, uint32_t column) {
     for (uint32_t i = 0, at = (uint32_t)(hash >> 40) & (SITES_MAX - 1); i < 256; i++, at = (at + 1) & (SITES_MAX - 1)) {
-        struct site *site = &mw.sites[at];
+        struct site *site = &mw.sites.rows[at];
         if (!atomic_load_explicit(&site->id, memory_order_acquire)) return site;
         if (site->hash == hash && site->line == line && site->column == column && site->file_length == file_length &&
             site->function_length == function_length && !memcmp(site->text, file, file_length) &&
@@ -88,12 +99,12 @@ MW_SIGNAL_SAFE uint32_t mw_intern_site(const char *file, size_t file_length, con
     if (id) return id;
     uint64_t all = ~0ull, kept; /* a handler that interrupts us here could want this lock */
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&kept, 8);
-    lock_take(&mw.sites_lock, thread_id());
+    lock_take(&mw.sites.lock, thread_id());
     site = find(hash, file, file_length, function, function_length, line, column);
     id = !site      ? 0
          : site->id ? site->id
                     : insert(site, hash, file, file_length, function, function_length, line, column);
-    lock_release(&mw.sites_lock);
+    lock_release(&mw.sites.lock);
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&kept, 0, 8);
     return id;
 }

@@ -6,17 +6,23 @@
  * asked for.
  *
  * Memory of an adapter's own is adopted: arena pages take over its contents and are mapped, armed, at its address. */
-#include "core.h"
+#include "memory/arena.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "base/syscalls.h"
+#include "memory/shared_memory.h"
+#include "memwatch.h"
+#include "state.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -89,10 +95,10 @@ static int reserve(uint64_t left) {
     for (uint64_t size = RESERVE_MAX; size >= RESERVE_MIN; size /= 2) {
         if (2 * size > left / 4) continue;
         void *watched = arena_place(size, size), *writable = watched ? arena_place(size, HUGE_PAGE) : NULL;
-        if (writable && !(error = shared_open(&mw.arena, writable, size, false))) {
-            mw.watched = (uintptr_t)watched;
-            mw.distance = (uintptr_t)writable - mw.watched;
-            mw.reserved = size;
+        if (writable && !(error = shared_open(&mw.arena.memory, writable, size, false))) {
+            mw.arena.watched = (uintptr_t)watched;
+            mw.arena.distance = (uintptr_t)writable - mw.arena.watched;
+            mw.arena.reserved = size;
             return MW_OK;
         }
         if (writable) munmap(writable, size);
@@ -102,43 +108,41 @@ static int reserve(uint64_t left) {
 }
 
 uint64_t arena_fit(uint64_t most, size_t size) {
-    while (most * size > mw.address_space / 8) most /= 2;
+    while (most * size > mw.arena.address_space / 8) most /= 2;
     return most;
 }
 
 int arena_open(void) {
-    mw.address_space = address_space_left();
-    int error = reserve(mw.address_space);
+    mw.arena.address_space = address_space_left();
+    int error = reserve(mw.arena.address_space);
     if (error) return error;
-    mw.variables_most = arena_fit(VARIABLES_MOST, sizeof *mw.variables);
-    mw.pages = arena_table((mw.reserved >> PAGE_SHIFT) * sizeof *mw.pages);
-    mw.variables = arena_table(mw.variables_most * sizeof *mw.variables);
-    mw.adopted = arena_table(ADOPTED_MAX * sizeof *mw.adopted);
-    for (int i = 0; i < ARENA_ORDERS; i++) mw.free_head[i] = NO_PAGE;
-    return mw.pages && mw.variables && mw.adopted ? MW_OK : MW_ERR_NO_MEMORY;
+    mw.arena.pages = arena_table((mw.arena.reserved >> PAGE_SHIFT) * sizeof *mw.arena.pages);
+    mw.arena.adopted = arena_table(ADOPTED_MAX * sizeof *mw.arena.adopted);
+    for (int i = 0; i < ARENA_ORDERS; i++) mw.arena.free_head[i] = NO_PAGE;
+    return mw.arena.pages && mw.arena.adopted ? MW_OK : MW_ERR_NO_MEMORY;
 }
 
 void arena_take_down(void) {
-    if (mw.watched) munmap((void *)mw.watched, mw.reserved);
-    shared_close(&mw.arena);
-    mw.watched = 0;
+    if (mw.arena.watched) munmap((void *)mw.arena.watched, mw.arena.reserved);
+    shared_close(&mw.arena.memory);
+    mw.arena.watched = 0;
 }
 
 /* Maps and arms the next chunk of both views. */
 static int commit(uint64_t at_least) {
-    uint64_t from = mw.committed, size = from < CHUNK_MIN ? CHUNK_MIN : from > CHUNK_MAX ? CHUNK_MAX : from;
+    uint64_t from = mw.arena.committed, size = from < CHUNK_MIN ? CHUNK_MIN : from > CHUNK_MAX ? CHUNK_MAX : from;
     while (size < at_least) size *= 2;
-    if (from + size > mw.arena.size) size = mw.arena.size - from;
+    if (from + size > mw.arena.memory.size) size = mw.arena.memory.size - from;
     if (size < at_least) return MW_ERR_LIMIT;
-    char *watched = (char *)mw.watched + from, *writable = watched + mw.distance;
-    if (shared_use(&mw.arena, from, size) || !shared_view(&mw.arena, watched, from, size, PROT_READ))
+    char *watched = (char *)mw.arena.watched + from, *writable = watched + mw.arena.distance;
+    if (shared_use(&mw.arena.memory, from, size) || !shared_view(&mw.arena.memory, watched, from, size, PROT_READ))
         return MW_ERR_NO_MEMORY;
     madvise(writable, size, MADV_POPULATE_WRITE);
     madvise(watched, size, MADV_POPULATE_READ);
     madvise(watched, size, MADV_DONTFORK);
     madvise(writable, size, MADV_DONTFORK);
     if (mw.tracker->arm(watched, size)) return MW_ERR_NO_MEMORY;
-    atomic_store_explicit(&mw.committed, from + size, memory_order_release);
+    atomic_store_explicit(&mw.arena.committed, from + size, memory_order_release);
     return MW_OK;
 }
 
@@ -148,38 +152,38 @@ static unsigned order_of(size_t n) {
     return order;
 }
 
-static enum page_state state_of(uint32_t page) { return mw.pages[page].state & 0xff; }
+static enum page_state state_of(uint32_t page) { return mw.arena.pages[page].state & 0xff; }
 
 static void set_state(uint32_t first, uint32_t n, enum page_state state) {
     for (uint32_t i = first; i < first + n; i++) {
-        mw.pages_idle += (uint64_t)(state == PAGE_FREE) - (state_of(i) == PAGE_FREE);
-        mw.pages[i].state = state | (mw.pages[i].state & ~0xffu);
+        mw.arena.idle += (uint64_t)(state == PAGE_FREE) - (state_of(i) == PAGE_FREE);
+        mw.arena.pages[i].state = state | (mw.arena.pages[i].state & ~0xffu);
     }
 }
 
 int arena_allocate(size_t n, uint32_t *first) {
-    if (!n || n > mw.reserved >> PAGE_SHIFT) return MW_ERR_LIMIT;
+    if (!n || n > mw.arena.reserved >> PAGE_SHIFT) return MW_ERR_LIMIT;
     unsigned order = order_of(n);
-    uint32_t count = 1u << order, at = order < ARENA_ORDERS ? mw.free_head[order] : NO_PAGE;
+    uint32_t count = 1u << order, at = order < ARENA_ORDERS ? mw.arena.free_head[order] : NO_PAGE;
     if (order >= ARENA_ORDERS) return MW_ERR_LIMIT;
     if (at != NO_PAGE) {
-        if (state_of(at) == PAGE_RETURNED) mw.idle_again += count;
-        mw.free_head[order] = mw.pages[at].next_free;
+        if (state_of(at) == PAGE_RETURNED) mw.arena.idle_again += count;
+        mw.arena.free_head[order] = mw.arena.pages[at].next_free;
         set_state(at, count, PAGE_USED);
     } else {
-        at = mw.bump;
+        at = mw.arena.bump;
         uint64_t end = ((uint64_t)at + count) << PAGE_SHIFT;
-        if (end > mw.committed) {
-            int error = commit(end - mw.committed);
+        if (end > mw.arena.committed) {
+            int error = commit(end - mw.arena.committed);
             if (error) return error;
         }
-        mw.bump = at + count;
+        mw.arena.bump = at + count;
     }
     for (uint32_t i = 0; i < count; i++) {
-        mw.pages[at + i].head = 0;
-        mw.pages[at + i].state = PAGE_USED | order << 8;
+        mw.arena.pages[at + i].head = 0;
+        mw.arena.pages[at + i].state = PAGE_USED | order << 8;
     }
-    mw.pages_used += count;
+    mw.arena.used += count;
     *first = at;
     return MW_OK;
 }
@@ -187,7 +191,7 @@ int arena_allocate(size_t n, uint32_t *first) {
 /* Gives back the memory of the free ones among pages from..to. The watched view can't be written to meanwhile, as ever;
  * arming works without memory behind it, and the next read or write of the core brings zeros. */
 static bool return_free(uint32_t from, uint32_t to) {
-    char *watched = (char *)mw.watched + ((uint64_t)from << PAGE_SHIFT);
+    char *watched = (char *)mw.arena.watched + ((uint64_t)from << PAGE_SHIFT);
     size_t size = (size_t)(to - from) << PAGE_SHIFT;
     bool done = !mprotect(watched, size, PROT_READ);
     for (uint32_t i = from, n; done && i < to; i += n + 1) {
@@ -202,82 +206,53 @@ static bool return_free(uint32_t from, uint32_t to) {
  * time: a program that comes back again and again to some more than are kept has them in the end. Less, if none were.
  */
 static uint64_t idle_kept(void) {
-    uint64_t kept = mw.bump / IDLE_PART > IDLE_MIN ? mw.bump / IDLE_PART : IDLE_MIN;
-    if (mw.idle_extra > kept) mw.idle_extra = kept;
-    return kept + mw.idle_extra;
+    uint64_t kept = mw.arena.bump / IDLE_PART > IDLE_MIN ? mw.arena.bump / IDLE_PART : IDLE_MIN;
+    if (mw.arena.idle_extra > kept) mw.arena.idle_extra = kept;
+    return kept + mw.arena.idle_extra;
 }
 
 static bool idle_too_many(void) {
     uint64_t kept = idle_kept(); /* in batches; and after a refusal, not before there are twice as many */
-    return mw.pages_idle > kept + kept / 8 && mw.pages_idle / 2 >= mw.idle_refused;
+    return mw.arena.idle > kept + kept / 8 && mw.arena.idle / 2 >= mw.arena.idle_refused;
 }
 
 /* Gives back what is too many, going on where it stopped the last time. */
 static void return_idle(void) {
-    mw.idle_extra = mw.idle_again ? mw.idle_extra + mw.idle_again / 8 : mw.idle_extra - mw.idle_extra / 8;
-    mw.idle_again = 0;
-    uint32_t at = mw.idle_hand;
+    mw.arena.idle_extra = mw.arena.idle_again ? mw.arena.idle_extra + mw.arena.idle_again / 8
+                                              : mw.arena.idle_extra - mw.arena.idle_extra / 8;
+    mw.arena.idle_again = 0;
+    uint32_t at = mw.arena.idle_hand;
     uint64_t kept = idle_kept();
-    for (uint64_t walked = 0; mw.pages_idle > kept && walked < mw.bump; walked++, at++) {
-        if (at >= mw.bump) at = 0;
+    for (uint64_t walked = 0; mw.arena.idle > kept && walked < mw.arena.bump; walked++, at++) {
+        if (at >= mw.arena.bump) at = 0;
         if (state_of(at) != PAGE_FREE) continue;
-        uint64_t most = mw.pages_idle - kept;
+        uint64_t most = mw.arena.idle - kept;
         uint32_t end = at;
-        for (uint32_t i = at; i < mw.bump && i - end < IDLE_GAP && most; i++)
+        for (uint32_t i = at; i < mw.arena.bump && i - end < IDLE_GAP && most; i++)
             if (state_of(i) == PAGE_FREE) end = i + 1, most--;
         if (!return_free(at, end)) {
-            mw.idle_refused = mw.pages_idle;
+            mw.arena.idle_refused = mw.arena.idle;
             return;
         }
         walked += end - 1 - at;
         at = end - 1;
     }
-    mw.idle_hand = at;
-    mw.idle_refused = 0;
+    mw.arena.idle_hand = at;
+    mw.arena.idle_refused = 0;
+}
+
+bool arena_is_block(uint32_t first, size_t n) {
+    return (mw.arena.pages[first].state & 0xff) == PAGE_USED && order_of(n) == mw.arena.pages[first].state >> 8;
 }
 
 void arena_release(uint32_t first) {
-    unsigned order = mw.pages[first].state >> 8;
-    for (uint32_t i = 0; kernel_writes() && i < 1u << order; i++) kernel_forget(first + i);
+    unsigned order = mw.arena.pages[first].state >> 8;
     memset(arena_writable(first), 0, (size_t)MW_PAGE_SIZE << order);
     set_state(first, 1u << order, PAGE_FREE);
-    mw.pages[first].next_free = mw.free_head[order];
-    mw.free_head[order] = first;
-    mw.pages_used -= 1u << order;
+    mw.arena.pages[first].next_free = mw.arena.free_head[order];
+    mw.arena.free_head[order] = first;
+    mw.arena.used -= 1u << order;
     if (idle_too_many()) return_idle();
-}
-
-void *mw_page_alloc(size_t n) {
-    if (!mw.started) {
-        errno = ENODEV;
-        return NULL;
-    }
-    uint32_t first;
-    int error = fork_settle();
-    if (!error) {
-        bool taken = core_take();
-        error = arena_allocate(n, &first);
-        core_release(taken);
-    }
-    if (error) {
-        errno = error == MW_ERR_FILE_SIZE ? EFBIG : ENOMEM;
-        return NULL;
-    }
-    return (void *)(mw.watched + ((uint64_t)first << PAGE_SHIFT));
-}
-
-int mw_page_free(void *page, size_t n) {
-    uintptr_t offset = (uintptr_t)page - mw.watched;
-    if (!mw.started || !process_is_whole() || offset >= mw.committed || offset & PAGE_MASK) return MW_ERR_PAGE;
-    uint32_t first = (uint32_t)(offset >> PAGE_SHIFT);
-    int error = MW_OK;
-    bool taken = core_take();
-    if ((mw.pages[first].state & 0xff) != PAGE_USED || order_of(n) != mw.pages[first].state >> 8) error = MW_ERR_PAGE;
-    for (uint32_t i = 0; !error && i < n; i++)
-        if (mw.pages[first + i].head) error = MW_ERR_PAGE;
-    if (!error) arena_release(first);
-    core_release(taken);
-    return error;
 }
 
 /* ---- adoption ---- */
@@ -288,30 +263,30 @@ MW_SIGNAL_SAFE static unsigned adopted_hash(uint64_t number) {
 
 MW_SIGNAL_SAFE static struct adopted *adopted_find(uint64_t number) {
     for (unsigned i = 0, at = adopted_hash(number); i < ADOPTED_MAX; i++, at = (at + 1) & (ADOPTED_MAX - 1)) {
-        uint64_t seen = atomic_load_explicit(&mw.adopted[at].number, memory_order_acquire);
-        if (seen == number) return &mw.adopted[at];
+        uint64_t seen = atomic_load_explicit(&mw.arena.adopted[at].number, memory_order_acquire);
+        if (seen == number) return &mw.arena.adopted[at];
         if (!seen) return NULL;
     }
     return NULL;
 }
 
 static bool adopted_add(uint64_t number, uint32_t page) {
-    if (mw.adopted_count >= ADOPTED_MAX / 2) return false;
+    if (mw.arena.adopted_count >= ADOPTED_MAX / 2) return false;
     unsigned at = adopted_hash(number);
-    while (mw.adopted[at].number > 1) at = (at + 1) & (ADOPTED_MAX - 1);
-    mw.adopted[at].page = page;
-    atomic_store_explicit(&mw.adopted[at].number, number, memory_order_release);
-    mw.adopted_count++;
+    while (mw.arena.adopted[at].number > 1) at = (at + 1) & (ADOPTED_MAX - 1);
+    mw.arena.adopted[at].page = page;
+    atomic_store_explicit(&mw.arena.adopted[at].number, number, memory_order_release);
+    mw.arena.adopted_count++;
     return true;
 }
 
 MW_SIGNAL_SAFE uint32_t arena_page_at(uintptr_t address) {
-    uint64_t offset = address - mw.watched;
-    if (likely(offset < atomic_load_explicit(&mw.committed, memory_order_acquire))) {
+    uint64_t offset = address - mw.arena.watched;
+    if (likely(offset < atomic_load_explicit(&mw.arena.committed, memory_order_acquire))) {
         uint32_t page = (uint32_t)(offset >> PAGE_SHIFT);
-        return likely((mw.pages[page].state & 0xff) == PAGE_USED) ? page : NO_PAGE;
+        return likely((mw.arena.pages[page].state & 0xff) == PAGE_USED) ? page : NO_PAGE;
     }
-    if (!atomic_load_explicit(&mw.adopted_count, memory_order_acquire)) return NO_PAGE;
+    if (!atomic_load_explicit(&mw.arena.adopted_count, memory_order_acquire)) return NO_PAGE;
     struct adopted *entry = adopted_find(address >> PAGE_SHIFT);
     return entry ? entry->page : NO_PAGE;
 }
@@ -359,7 +334,7 @@ static void adopted_forget(uintptr_t start, size_t n) {
         struct adopted *entry = adopted_find((start >> PAGE_SHIFT) + i);
         if (entry) {
             atomic_store_explicit(&entry->number, 1, memory_order_release);
-            mw.adopted_count--;
+            mw.arena.adopted_count--;
         }
     }
 }
@@ -373,7 +348,7 @@ int arena_adopt(uintptr_t start, size_t n, uint32_t *first) {
     memcpy(arena_writable(*first), (void *)start, size);
     for (size_t i = 0; i < n; i++)
         if (!adopted_add((start >> PAGE_SHIFT) + i, *first + (uint32_t)i)) error = MW_ERR_LIMIT;
-    if (!error && (!shared_view(&mw.arena, (void *)start, (uint64_t)*first << PAGE_SHIFT, size, PROT_READ) ||
+    if (!error && (!shared_view(&mw.arena.memory, (void *)start, (uint64_t)*first << PAGE_SHIFT, size, PROT_READ) ||
                    madvise((void *)start, size, MADV_DONTFORK) || mw.tracker->arm((void *)start, size))) {
         error = MW_ERR_NO_MEMORY;
         arena_give_back(start, n, *first);
@@ -403,52 +378,54 @@ int arena_give_back(uintptr_t start, size_t n, uint32_t first) {
 /* ---- fork ---- */
 
 int arena_copy(struct shared *copy) {
-    int error = shared_open(copy, NULL, mw.arena.size, false);
+    int error = shared_open(copy, NULL, mw.arena.memory.size, false);
     if (error)
-        error = shared_open(copy, NULL, mw.committed, false); /* the child can watch no more than its parent does */
-    if (!error) error = shared_use(copy, 0, mw.committed);
-    for (uint32_t i = 0; !error && i < mw.bump; i++)
-        if ((mw.pages[i].state & 0xff) == PAGE_USED)
+        error =
+            shared_open(copy, NULL, mw.arena.committed, false); /* the child can watch no more than its parent does */
+    if (!error) error = shared_use(copy, 0, mw.arena.committed);
+    for (uint32_t i = 0; !error && i < mw.arena.bump; i++)
+        if ((mw.arena.pages[i].state & 0xff) == PAGE_USED)
             memcpy(copy->base + ((uint64_t)i << PAGE_SHIFT), arena_writable(i), MW_PAGE_SIZE);
     if (error) shared_close(copy);
     return error;
 }
 
 static bool map_fixed(void *at, size_t size, uint64_t from) {
-    return shared_view(&mw.arena, at, from, size, PROT_READ) && !madvise(at, size, MADV_DONTFORK);
+    return shared_view(&mw.arena.memory, at, from, size, PROT_READ) && !madvise(at, size, MADV_DONTFORK);
 }
 
 /* What would be read there are zeros, and not what the program had. */
 static int hide_gone(void) {
-    for (uint32_t i = 0; i < mw.bump; i++)
+    for (uint32_t i = 0; i < mw.arena.bump; i++)
         if (state_of(i) == PAGE_GONE &&
-            mprotect((char *)mw.watched + ((uint64_t)i << PAGE_SHIFT), MW_PAGE_SIZE, PROT_NONE))
+            mprotect((char *)mw.arena.watched + ((uint64_t)i << PAGE_SHIFT), MW_PAGE_SIZE, PROT_NONE))
             return MW_ERR_NO_MEMORY;
     return MW_OK;
 }
 
 MW_SIGNAL_SAFE uint32_t arena_lose(void) {
     uint32_t lost = 0;
-    for (uint32_t i = 0; i < mw.bump; i++)
-        if ((mw.pages[i].state & 0xff) == PAGE_USED) mw.pages[i].state = PAGE_GONE, lost++;
-    for (unsigned i = 0; mw.adopted_count && i < ADOPTED_MAX; i++) mw.adopted[i].number = 0;
-    mw.adopted_count = 0;
-    mw.pages_used = 0;
+    for (uint32_t i = 0; i < mw.arena.bump; i++)
+        if ((mw.arena.pages[i].state & 0xff) == PAGE_USED) mw.arena.pages[i].state = PAGE_GONE, lost++;
+    for (unsigned i = 0; mw.arena.adopted_count && i < ADOPTED_MAX; i++) mw.arena.adopted[i].number = 0;
+    mw.arena.adopted_count = 0;
+    mw.arena.used = 0;
     return lost;
 }
 
 int arena_replace(struct shared *copy) {
-    char *watched = (char *)mw.watched, *writable = watched + mw.distance;
+    char *watched = (char *)mw.arena.watched, *writable = watched + mw.arena.distance;
     if (shared_move(copy, writable)) return MW_ERR_NO_MEMORY;
-    mw.arena = *copy;
+    mw.arena.memory = *copy;
     *copy = (struct shared){0};
-    if (mw.committed && (madvise(writable, mw.committed, MADV_DONTFORK) || !map_fixed(watched, mw.committed, 0) ||
-                         mw.tracker->arm(watched, mw.committed)))
+    if (mw.arena.committed &&
+        (madvise(writable, mw.arena.committed, MADV_DONTFORK) || !map_fixed(watched, mw.arena.committed, 0) ||
+         mw.tracker->arm(watched, mw.arena.committed)))
         return MW_ERR_NO_MEMORY;
-    for (unsigned i = 0; mw.adopted_count && i < ADOPTED_MAX; i++) {
-        if (mw.adopted[i].number <= 1) continue;
-        void *at = (void *)(uintptr_t)(mw.adopted[i].number << PAGE_SHIFT);
-        if (!map_fixed(at, MW_PAGE_SIZE, (uint64_t)mw.adopted[i].page << PAGE_SHIFT) ||
+    for (unsigned i = 0; mw.arena.adopted_count && i < ADOPTED_MAX; i++) {
+        if (mw.arena.adopted[i].number <= 1) continue;
+        void *at = (void *)(uintptr_t)(mw.arena.adopted[i].number << PAGE_SHIFT);
+        if (!map_fixed(at, MW_PAGE_SIZE, (uint64_t)mw.arena.adopted[i].page << PAGE_SHIFT) ||
             mw.tracker->arm(at, MW_PAGE_SIZE))
             return MW_ERR_NO_MEMORY;
     }

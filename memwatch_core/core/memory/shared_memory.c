@@ -1,17 +1,19 @@
-/* shared.c - memory that can be mapped at several addresses, and needs no descriptor for it.
+/* shared_memory.c - memory that can be mapped at several addresses, and needs no descriptor for it.
  *
  * An anonymous shared mapping, of which further views are made by mremap(2) with an old size of 0. Where that is
  * refused (vm.overcommit_memory = 2 counts all of it as used; SELinux may not let it be executable), a memfd, which is
  * closed as soon as it is mapped: a descriptor that stays open could be closed by the program, and its number be the
  * program's file by the time that we use it. A view is never more permissive at its address than it was asked to be,
  * not for a moment. */
-#include "core.h"
+#include "memory/shared_memory.h"
 
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "memwatch.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010u /* kernel 6.3: wanted where vm.memfd_noexec is set */

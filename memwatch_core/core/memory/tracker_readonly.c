@@ -1,8 +1,8 @@
 /* tracker_readonly.c - the watched view is mapped PROT_READ: a store raises SIGSEGV in the writing thread. Needs
  * nothing. */
-#include "core.h"
-
 #include <sys/mman.h>
+
+#include "memory/tracker.h"
 
 static int readonly_open(void) { return 0; }
 

@@ -1,9 +1,10 @@
 /* tracker_uffd_sigbus.c - userfaultfd write-protect, delivered as SIGBUS in the writing thread. Needs no privilege:
  * UFFD_USER_MODE_ONLY. */
-#include "core.h"
-
 #include <linux/userfaultfd.h>
 #include <sys/mman.h>
+
+#include "memory/tracker.h"
+#include "memory/userfaultfd.h"
 
 static int uffd_sigbus_open(void) { return uffd_open(UFFD_FEATURE_SIGBUS, false); }
 

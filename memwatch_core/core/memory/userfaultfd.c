@@ -1,8 +1,9 @@
-/* uffd.c - userfaultfd: a descriptor, write-protection of watched views by it, and what takes over if it is lost.
+/* userfaultfd.c - userfaultfd: a descriptor, write-protection of watched views by it, and what takes over if it is
+ * lost.
  *
  * Documentation/admin-guide/mm/userfaultfd.rst, ioctl_userfaultfd(2). Needs kernel 5.19: write-protected shared
  * memory. */
-#include "core.h"
+#include "memory/userfaultfd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,15 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "base/descriptors.h"
+#include "base/lock.h"
+#include "base/messages.h"
+#include "base/syscalls.h"
+#include "base/thread.h"
+#include "memory/arena.h"
+#include "memwatch.h"
+#include "state.h"
 
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
@@ -45,8 +55,8 @@ int uffd_open(uint64_t features, bool kernel_too) {
         errno = why;
         return -1;
     }
-    mw.without_uffd = !own_take(OWN_UFFD, fd, NULL, 0);
-    return -mw.without_uffd;
+    mw.userfaultfd.without = !own_take(OWN_UFFD, fd, NULL, 0);
+    return -mw.userfaultfd.without;
 }
 
 static int control(unsigned long request, void *argument) {
@@ -69,10 +79,10 @@ int uffd_protect(uintptr_t start, size_t size, bool on) {
 int uffd_arm(void *start, size_t size) {
     struct uffdio_register reg = {.range = {(uintptr_t)start, size}, .mode = UFFDIO_REGISTER_MODE_WP};
     /* Only when the pages are protected may the mapping become writable: there is no moment in between. */
-    if (!mw.without_uffd && (control(UFFDIO_REGISTER, &reg) || uffd_protect((uintptr_t)start, size, true) ||
-                             mprotect(start, size, PROT_READ | PROT_WRITE))) {
+    if (!mw.userfaultfd.without && (control(UFFDIO_REGISTER, &reg) || uffd_protect((uintptr_t)start, size, true) ||
+                                    mprotect(start, size, PROT_READ | PROT_WRITE))) {
         if (errno == EBADF) uffd_look();
-        if (!mw.without_uffd) return -1;
+        if (!mw.userfaultfd.without) return -1;
     }
     return 0; /* without it: mapped PROT_READ, as for the tracker `readonly` */
 }
@@ -82,30 +92,30 @@ void uffd_close(void) { own_close(OWN_UFFD); }
 /* ---- without it ---- */
 
 static void protect_all(void) {
-    mw.without_uffd = true;
-    mprotect((void *)mw.watched, mw.committed, PROT_READ);
-    for (unsigned i = 0; mw.adopted_count && i < ADOPTED_MAX; i++)
-        if (mw.adopted[i].number > 1)
-            mprotect((void *)(uintptr_t)(mw.adopted[i].number << PAGE_SHIFT), MW_PAGE_SIZE, PROT_READ);
+    mw.userfaultfd.without = true;
+    mprotect((void *)mw.arena.watched, mw.arena.committed, PROT_READ);
+    for (unsigned i = 0; mw.arena.adopted_count && i < ADOPTED_MAX; i++)
+        if (mw.arena.adopted[i].number > 1)
+            mprotect((void *)(uintptr_t)(mw.arena.adopted[i].number << PAGE_SHIFT), MW_PAGE_SIZE, PROT_READ);
 }
 
 void uffd_look(void) {
     static const char unseen[] = "memwatch: the program has closed MemWatch's userfaultfd: stores since then went "
                                  "unseen; from now on they are seen again\n";
-    if (!process_is_whole() || mw.without_uffd || mw.tracker->id == MW_TRACKER_READONLY) return;
+    if (!process_is_whole() || mw.userfaultfd.without || mw.tracker->id == MW_TRACKER_READONLY) return;
     if (likely(own_sound(OWN_UFFD))) return;
     struct own_turn turn = own_enter(OWN_UFFD);
     own_leave(&turn);
     if (turn.number >= 0) return;
     protect_all();
     tell(unseen, sizeof unseen - 1);
-    registry_record_unseen("the program closed MemWatch's userfaultfd: stores went unseen until that was found");
+    mw.userfaultfd.lost("the program closed MemWatch's userfaultfd: stores went unseen until that was found");
 }
 
 bool uffd_do_without(void) {
     if (lock_held_by(&mw.lock, thread_id())) return false; /* a signal handler of the program's */
     lock_take(&mw.lock, thread_id());
-    if (mw.tracker && !mw.without_uffd) protect_all();
+    if (mw.tracker && !mw.userfaultfd.without) protect_all();
     lock_release(&mw.lock);
     return true;
 }
@@ -115,4 +125,18 @@ void uffd_give_up(void) {
     protect_all();
     own_close(OWN_UFFD);
     errno = why;
+}
+
+/* False if it can't be: a sandbox. Where no more signals may be queued (RLIMIT_SIGPENDING), it arrives without what is
+ * sent with it, which is therefore kept. */
+bool uffd_signal(uint32_t tid, int code, uintptr_t address, uintptr_t instruction) {
+    siginfo_t info = {.si_signo = SIGBUS, .si_code = code, .si_errno = (int)(uint32_t)instruction};
+    info.si_pid = getpid();
+    info.si_ptr = (void *)address;
+    atomic_store(&mw.announced.tid, 0);
+    atomic_store(&mw.announced.instruction, instruction);
+    atomic_store(&mw.announced.address, address);
+    atomic_store(&mw.announced.tid, tid);
+    long failed = raw_syscall4(SYS_rt_tgsigqueueinfo, info.si_pid, tid, SIGBUS, (long)&info);
+    return !failed || failed == -ESRCH; /* it has ended */
 }

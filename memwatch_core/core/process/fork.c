@@ -16,30 +16,41 @@
  * Everything else of its own is made when it is asked for. A child that was forked behind libc's back has no copies:
  * its watched values are gone, and using one ends it, with a sentence. vfork, posix_spawn and exec are not concerned.
  * pthread_atfork(3), madvise(2). */
-#include "core.h"
+#include "process/fork.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-static mw_lock *const inner[] = {&mw.overflow_lock, &mw.wide_lock};
-static mw_lock *const outer[] = {&mw.sites_lock,   &mw.forms_lock,   &mw.journal.make, &mw.names.lock,
-                                 &mw.journal.grow, &mw.signals_lock, &mw.own_lock};
-enum { INNER = sizeof inner / sizeof *inner, OUTER = sizeof outer / sizeof *outer };
+#include "base/descriptors.h"
+#include "base/lock.h"
+#include "base/messages.h"
+#include "base/process.h"
+#include "base/thread.h"
+#include "journal/journal_file.h"
+#include "journal/registry.h"
+#include "memory/arena.h"
+#include "memory/fork_copy.h"
+#include "memory/shared_memory.h"
+#include "memory/userfaultfd.h"
+#include "memwatch.h"
+#include "state.h"
+#include "stores/code_blocks.h"
 
-MW_SIGNAL_SAFE static bool in_use(uint32_t page) { return (mw.pages[page].state & 0xff) == PAGE_USED; }
+static mw_lock *const inner[] = {&mw.instructions.overflow_lock, &mw.executor.wide_lock};
+static mw_lock *const outer[] = {&mw.sites.lock,   &mw.instructions.lock, &mw.journal.make,    &mw.names.lock,
+                                 &mw.journal.grow, &mw.signals.lock,      &mw.descriptors.lock};
+enum { INNER = sizeof inner / sizeof *inner, OUTER = sizeof outer / sizeof *outer };
 
 /* ---- locks ---- */
 
-MW_SIGNAL_SAFE static void release_pages(void) {
-    for (uint32_t i = mw.bump; i--;)
-        if (in_use(i)) lock_release(&mw.pages[i].lock);
-}
+MW_SIGNAL_SAFE static bool in_use(uint32_t page) { return (mw.arena.pages[page].state & 0xff) == PAGE_USED; }
 
 MW_SIGNAL_SAFE static void release_all(void) {
     for (int i = OUTER; i--;) lock_release(outer[i]);
-    release_pages();
+    pages_release();
     for (int i = INNER; i--;) lock_release(inner[i]);
     lock_release(&mw.modules.lock);
     lock_release(&mw.lock);
@@ -50,7 +61,7 @@ static bool holds_any(uint32_t self) {
     bool any = !core_prepared() && (lock_held_by(&mw.lock, self) || lock_held_by(&mw.modules.lock, self));
     for (int i = 0; i < INNER; i++) any |= lock_held_by(inner[i], self);
     for (int i = 0; i < OUTER; i++) any |= lock_held_by(outer[i], self);
-    for (uint32_t i = 0; i < mw.bump && !any; i++) any = in_use(i) && lock_held_by(&mw.pages[i].lock, self);
+    for (uint32_t i = 0; i < mw.arena.bump && !any; i++) any = in_use(i) && lock_held_by(&mw.arena.pages[i].lock, self);
     return any;
 }
 
@@ -77,7 +88,7 @@ MW_SIGNAL_SAFE static void lose_values(void) {
 }
 
 MW_SIGNAL_SAFE void fork_notice(void) {
-    if (likely(atomic_load(&mw.process->state) != PROCESS_UNNOTICED) || fork_arrives()) return;
+    if (likely(atomic_load(&mw.process->state) != PROCESS_UNNOTICED) || process_arrives()) return;
     uint64_t kept = mask_signals();
     uint32_t self = thread_first();
     lock_take(&mw.process->lock, self);
@@ -97,8 +108,8 @@ MW_SIGNAL_SAFE void fork_notice(void) {
 /* ---- one's own ---- */
 
 static int empty_pages(struct shared *pages) {
-    int error = shared_open(pages, NULL, mw.arena.size, false);
-    return !error && mw.committed ? shared_use(pages, 0, mw.committed) : error;
+    int error = shared_open(pages, NULL, mw.arena.memory.size, false);
+    return !error && mw.arena.committed ? shared_use(pages, 0, mw.arena.committed) : error;
 }
 
 static void say_without(void) {
@@ -110,9 +121,9 @@ static void say_without(void) {
 
 /* Without userfaultfd (no descriptor is left, privileges were dropped) mprotect will do. */
 static void open_tracker(void) {
-    mw.without_uffd = false;
+    mw.userfaultfd.without = false;
     if (!mw.tracker->open()) return;
-    mw.without_uffd = true;
+    mw.userfaultfd.without = true;
     say_without();
 }
 
@@ -146,70 +157,11 @@ int fork_settle(void) {
 
 /* ---- around a fork ---- */
 
-/* The pages that were written to since they were copied, at their places, and behind them a mark for each: memory that
- * fork(2) itself copies. NULL: there is no room for it. */
-static uint8_t *open_later(uint64_t committed) {
-    size_t size = committed + (committed >> PAGE_SHIFT);
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) return NULL;
-    madvise(p, size, MADV_NOHUGEPAGE);
-    return p;
-}
-
-static void close_later(void) {
-    if (mw.fork.later) munmap(mw.fork.later, mw.committed + (mw.committed >> PAGE_SHIFT));
-    mw.fork.later = NULL;
-}
-
-static void take_pages(uint32_t self) {
-    for (uint32_t i = 0; i < mw.bump; i++)
-        if (in_use(i)) lock_take(&mw.pages[i].lock, self);
-}
-
-static void drop_copy(void) {
-    if (!mw.fork.copied) return;
-    take_pages(thread_id()); /* another thread may be at fork_follow() */
-    mw.fork.copied = false;
-    release_pages();
-    close_later();
-    shared_close(&mw.fork.copy);
-}
-
-void fork_copy(void) {
-    uint64_t mask = mask_signals();
-    uint32_t self = thread_id();
-    drop_copy();
-    take_pages(self);
-    mw.fork.error = mw.pages_used ? arena_copy(&mw.fork.copy) : MW_OK;
-    mw.fork.copied = mw.pages_used && !mw.fork.error;
-    mw.fork.later = mw.fork.copied ? open_later(mw.committed) : NULL;
-    mw.fork.stale = false;
-    release_pages();
-    lock_take(&mw.signals_lock, self);
-    memcpy(mw.fork.before, mw.before, sizeof mw.before);
-    lock_release(&mw.signals_lock);
-    unmask_signals(mask);
-}
-
-MW_SIGNAL_SAFE void fork_follow(uint32_t page) {
-    if (!mw.fork.copied) return;
-    if (!mw.fork.later) {
-        mw.fork.stale = true;
-        return;
-    }
-    memcpy(mw.fork.later + ((uint64_t)page << PAGE_SHIFT), arena_writable(page), MW_PAGE_SIZE);
-    atomic_thread_fence(memory_order_release);
-    mw.fork.later[mw.committed + page] = 1;
-}
-
-/* The copy is as the pages were when the child was made. False: it can't be known. */
-static bool bring_up_to_date(void) {
-    for (uint32_t i = 0; mw.fork.later && i < mw.bump; i++) {
-        uint64_t at = (uint64_t)i << PAGE_SHIFT;
-        if (mw.fork.later[mw.committed + i]) memcpy(mw.fork.copy.base + at, mw.fork.later + at, MW_PAGE_SIZE);
-    }
-    close_later();
-    return !mw.fork.stale;
+/* Half changed by a thread that won't be in the child, they couldn't be told from whole ones. */
+static void keep_handlers(uint32_t self) {
+    lock_take(&mw.signals.lock, self);
+    memcpy(mw.signals.at_fork, mw.signals.before, sizeof mw.signals.before);
+    lock_release(&mw.signals.lock);
 }
 
 static void before_fork(void) {
@@ -225,6 +177,7 @@ static void before_fork(void) {
         }
         mw.fork.prepared++;
         fork_copy();
+        keep_handlers(self);
     }
     unmask_signals(mask);
 }
@@ -234,7 +187,7 @@ static void in_parent(void) {
     mw_thread.forking >>= 1;
     if (!prepared) return;
     uint64_t mask = mask_signals();
-    drop_copy();
+    fork_copy_drop();
     if (--mw.fork.prepared) { /* a handler forked: its child has the copy now */
         fork_copy();
     } else {
@@ -251,7 +204,8 @@ static void arrive(bool shares_files) {
     mw_thread.forking = mw.fork.prepared = 0;
     mw.fork.copied = false;
     thread_first();
-    if (mw.signals_lock) memcpy(mw.before, mw.fork.before, sizeof mw.before); /* half changed by who isn't here */
+    if (mw.signals.lock)
+        memcpy(mw.signals.before, mw.signals.at_fork, sizeof mw.signals.before); /* half changed by who isn't here */
     release_all();
     if (mw.started) {
         mw_thread.context = 0;
@@ -259,7 +213,7 @@ static void arrive(bool shares_files) {
         registry_untell();
         begin_anew(&mw.journal);
         atomic_store(&mw.process->state, PROCESS_BARE);
-        int error = !copied ? mw.fork.error : bring_up_to_date() ? become_whole(&mw.fork.copy) : MW_ERR_NO_MEMORY;
+        int error = !copied ? mw.fork.error : fork_copy_complete() ? become_whole(&mw.fork.copy) : MW_ERR_NO_MEMORY;
         if (!copied || error) lose_values();
         if (error) tell_formatted("memwatch: forked child %d is not watched: %s\n", getpid(), mw_strerror(error));
     }
@@ -267,12 +221,6 @@ static void arrive(bool shares_files) {
 }
 
 static void arrive_in_handler(void) { arrive(false); }
-
-MW_SIGNAL_SAFE bool fork_arrives(void) {
-    if (!(mw_thread.forking & 1) || atomic_load(&mw.process->state) != PROCESS_UNNOTICED) return false;
-    mw.fork.arrive();
-    return true;
-}
 
 static void in_child_of(bool shares_files) {
     if (mw_thread.forking & 1) arrive(shares_files);
@@ -295,13 +243,14 @@ pid_t fork_ended(pid_t result, bool shares_files) {
 
 /* As soon as we are loaded: a fork must wait for the first start, and that can't tell one that has just begun. */
 __attribute__((constructor)) static void watch_forks(void) {
-    mw.fork.arrive = arrive_in_handler;
-    mw.fork.unwatched = pthread_atfork(before_fork, in_parent, in_child);
+    mw.forks.arrive = arrive_in_handler;
+    mw.forks.notice = fork_notice;
+    mw.forks.unwatched = pthread_atfork(before_fork, in_parent, in_child);
 }
 
 int fork_open(void) {
     struct process *process = mw.process;
-    if (mw.fork.unwatched) return MW_ERR_NO_MEMORY;
+    if (mw.forks.unwatched) return MW_ERR_NO_MEMORY;
     if (!process) {
         process = arena_table(MW_PAGE_SIZE);
         if (!process || madvise(process, MW_PAGE_SIZE, MADV_WIPEONFORK)) return MW_ERR_NO_MEMORY;

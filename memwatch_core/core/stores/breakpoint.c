@@ -6,9 +6,14 @@
  *
  * Runs in the signal handler, and only where there is an int3. Nothing of it is kept: other text may be mapped there
  * the next time. proc(5), /proc/pid/maps. */
-#include "core.h"
+#include "stores/breakpoint.h"
 
 #include <fcntl.h>
+#include <string.h>
+
+#include "base/syscalls.h"
+#include "memory/arena.h"
+#include "memwatch.h"
 
 #define AROUND 32u    /* bytes of text on either side: the file's, */
 #define CHANGED_MAX 8 /* but for an instruction or so that somebody has patched */

@@ -1,4 +1,4 @@
-/* code.c - executable memory: two thunks and a small block for each form.
+/* code_blocks.c - executable memory: two thunks and a small block for each form.
  *
  * Never writable and executable through one address: memory that is mapped once read-write and once read-execute, each
  * at a random place. (Mapped for writing only while a block is written, it would take system calls on the fault path:
@@ -10,10 +10,17 @@
  *   leave:                store the sixteen registers and the flags, take back our stack, return
  *
  * No signal may arrive in between (the handler masks all of them): the stack pointer is the interrupted program's. */
-#include "core.h"
+#include "stores/code_blocks.h"
 
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
+
+#include "base/thread.h"
+#include "memory/arena.h"
+#include "memory/shared_memory.h"
+#include "memwatch.h"
+#include "state.h"
 
 #define CODE_SIZE ((size_t)1 << 20)
 #define BLOCK_SIZE 32u
@@ -80,14 +87,14 @@ static int map_views_of(void *write_at, void *run_at, const void *contents, bool
     int error = shared_open(&memory, contents ? NULL : write_at, CODE_SIZE, memfd);
     if (!error) error = shared_use(&memory, 0, CODE_SIZE);
     if (error) return error;
-    if (contents) memcpy(memory.base, contents, mw.code_used);
+    if (contents) memcpy(memory.base, contents, mw.code.used);
     void *run_view = shared_view(&memory, run_at, 0, CODE_SIZE, PROT_READ | PROT_EXEC);
     if (!run_view || (contents && shared_move(&memory, write_at))) {
         if (contents) shared_close(&memory);
         return MW_ERR_EXECUTABLE;
     }
-    mw.code_write = memory.base;
-    mw.code_run = run_view;
+    mw.code.write = memory.base;
+    mw.code.run = run_view;
     return MW_OK;
 }
 
@@ -104,18 +111,18 @@ int code_open(void) {
         if (run_at) munmap(run_at, CODE_SIZE);
         return error;
     }
-    struct emitter e = {mw.code_write};
+    struct emitter e = {mw.code.write};
     emit_enter(&e);
-    size_t enter_size = (size_t)(e.at - mw.code_write);
+    size_t enter_size = (size_t)(e.at - mw.code.write);
     emit_leave(&e);
-    mw.enter = (void (*)(void *, uint64_t))(uintptr_t)mw.code_run;
-    mw.leave = mw.code_run + enter_size;
-    mw.code_used = THUNKS_SIZE; /* the thunks, the overflow block; then one block for each form */
-    return (size_t)(e.at - mw.code_write) <= THUNKS_SIZE - BLOCK_SIZE ? MW_OK : MW_ERR_EXECUTABLE;
+    mw.code.enter = (void (*)(void *, uint64_t))(uintptr_t)mw.code.run;
+    mw.code.leave = mw.code.run + enter_size;
+    mw.code.used = THUNKS_SIZE; /* the thunks, the overflow block; then one block for each form */
+    return (size_t)(e.at - mw.code.write) <= THUNKS_SIZE - BLOCK_SIZE ? MW_OK : MW_ERR_EXECUTABLE;
 }
 
 /* A forked child shares the memory of the blocks with its parent, and both would append to it. */
-int code_replace(void) { return map_views(mw.code_write, mw.code_run, mw.code_write); }
+int code_replace(void) { return map_views(mw.code.write, mw.code.run, mw.code.write); }
 
 MW_SIGNAL_SAFE static void emit_block(uint8_t *at, const uint8_t *instruction, unsigned length) {
     struct emitter e = {at};
@@ -124,14 +131,14 @@ MW_SIGNAL_SAFE static void emit_block(uint8_t *at, const uint8_t *instruction, u
 }
 
 MW_SIGNAL_SAFE void *code_block(const uint8_t *instruction, unsigned length) {
-    if (mw.code_used + BLOCK_SIZE > CODE_SIZE) return NULL;
-    emit_block(mw.code_write + mw.code_used, instruction, length);
-    void *block = mw.code_run + mw.code_used;
-    mw.code_used += BLOCK_SIZE;
+    if (mw.code.used + BLOCK_SIZE > CODE_SIZE) return NULL;
+    emit_block(mw.code.write + mw.code.used, instruction, length);
+    void *block = mw.code.run + mw.code.used;
+    mw.code.used += BLOCK_SIZE;
     return block;
 }
 
 MW_SIGNAL_SAFE void *code_overflow_block(const uint8_t *instruction, unsigned length) {
-    emit_block(mw.code_write + THUNKS_SIZE - BLOCK_SIZE, instruction, length);
-    return mw.code_run + THUNKS_SIZE - BLOCK_SIZE;
+    emit_block(mw.code.write + THUNKS_SIZE - BLOCK_SIZE, instruction, length);
+    return mw.code.run + THUNKS_SIZE - BLOCK_SIZE;
 }

@@ -1,7 +1,20 @@
-/* emulate.c - the stores that can't be run elsewhere, because a segment prefix doesn't move their destination: string
+/* emulation.c - the stores that can't be run elsewhere, because a segment prefix doesn't move their destination: string
  * instructions (ES:RDI), pushes (SS:RSP), movdir64b (ES:reg), clzero (whole lines), and scatters, which have several
  * destinations. Intel SDM volume 2 is the source for each, AMD APM volume 3 for clzero. Runs in the signal handler. */
-#include "core.h"
+#include "stores/emulation.h"
+
+#include <string.h>
+
+#include "base/lock.h"
+#include "base/thread.h"
+#include "memory/arena.h"
+#include "memwatch.h"
+#include "state.h"
+#include "stores/executor.h"
+#include "stores/instruction.h"
+#include "stores/operands.h"
+#include "stores/run_result.h"
+#include "stores/span.h"
 
 #define FLAG_DIRECTION 0x400u
 #define FLAGS_PUSHED 0xfcffffu /* RF and VM read as 0 */
@@ -52,19 +65,19 @@ MW_SIGNAL_SAFE static enum run_result string(const struct form *form, ucontext_t
     bool down = (uint64_t)context->uc_mcontext.gregs[REG_EFL] & FLAG_DIRECTION, progress = false;
     uint64_t to = narrowed(form, register_read(context, RDI)), from = narrowed(form, register_read(context, RSI));
     uint64_t count = form->repeat ? narrowed(form, register_read(context, RCX)) : 1, source = segment_base(form);
-    lock_take(&mw.wide_lock, thread_id());
+    lock_take(&mw.executor.wide_lock, thread_id());
     while (count && touches_ours(to, size)) {
         uint64_t n = batch(form, count, to, from, down), bytes = n * size;
         uint64_t back = down ? bytes - size : 0;
-        if (!fill_batch(form, mw.wide, n, source + from - back, register_read(context, RAX)) ||
-            !executor_apply(to - back, mw.wide, (unsigned)bytes, origin, NULL))
+        if (!fill_batch(form, mw.executor.wide, n, source + from - back, register_read(context, RAX)) ||
+            !span_apply(to - back, mw.executor.wide, (unsigned)bytes, origin, NULL))
             break;
         to = narrowed(form, down ? to - bytes : to + bytes);
         if (form->moves) from = narrowed(form, down ? from - bytes : from + bytes);
         count -= n;
         progress = true;
     }
-    lock_release(&mw.wide_lock);
+    lock_release(&mw.executor.wide_lock);
     if (!progress) return RUN_NOT_OURS;
     register_write(context, RDI, to);
     if (form->moves) register_write(context, RSI, from);
@@ -92,7 +105,7 @@ MW_SIGNAL_SAFE static enum run_result push(const struct form *form, ucontext_t *
     uint64_t stack = register_read(context, RSP) - form->size;
     if (!touches_ours(stack, form->size) || !operand(form, context, &value)) return RUN_NOT_OURS;
     uint64_t pushed = form->kind == FORM_CALL ? next : value;
-    if (!executor_apply(stack, (const uint8_t *)&pushed, form->size, origin, NULL)) return RUN_NOT_OURS;
+    if (!span_apply(stack, (const uint8_t *)&pushed, form->size, origin, NULL)) return RUN_NOT_OURS;
     register_write(context, RSP, stack);
     if (form->kind == FORM_CALL) next = form->source_kind == OPERAND_IMMEDIATE ? next + value : value;
     context->uc_mcontext.gregs[REG_RIP] = (greg_t)next;
@@ -105,7 +118,7 @@ MW_SIGNAL_SAFE static enum run_result movdir64b(const struct form *form, ucontex
     uint8_t bytes[64];
     uintptr_t offset, from = form_address(form, context, &offset),
                       to = narrowed(form, register_read(context, form->source));
-    if (!touches_ours(to, 64) || !safe_read(bytes, from, 64) || !executor_apply(to, bytes, 64, origin, NULL))
+    if (!touches_ours(to, 64) || !safe_read(bytes, from, 64) || !span_apply(to, bytes, 64, origin, NULL))
         return RUN_NOT_OURS;
     context->uc_mcontext.gregs[REG_RIP] += form->length;
     return RUN_DONE;
@@ -117,7 +130,7 @@ MW_SIGNAL_SAFE static enum run_result clzero(const struct form *form, ucontext_t
     enum { RAX = 0, LINE = 64 };
     static const uint8_t zeros[LINE];
     uintptr_t at = (segment_base(form) + narrowed(form, register_read(context, RAX))) & ~(uintptr_t)(LINE - 1);
-    if (!touches_ours(at, LINE) || !executor_apply(at, zeros, LINE, origin, NULL)) return RUN_NOT_OURS;
+    if (!touches_ours(at, LINE) || !span_apply(at, zeros, LINE, origin, NULL)) return RUN_NOT_OURS;
     context->uc_mcontext.gregs[REG_RIP] += form->length;
     return RUN_DONE;
 }
@@ -134,9 +147,9 @@ MW_SIGNAL_SAFE static uint64_t vector_element(const uint8_t *frame, unsigned reg
     memcpy(&present, frame + XSTATE_LEGACY_SIZE, 8);
     unsigned component = reg >= 16 ? COMPONENT_ZMM_16_31 : at >= 32 ? COMPONENT_ZMM_HIGH : at >= 16 ? COMPONENT_YMM : 1;
     if (!(present >> component & 1)) return 0;
-    const uint8_t *bytes = reg >= 16  ? frame + mw.xstate[component].offset + (reg - 16) * 64 + at
-                           : at >= 32 ? frame + mw.xstate[component].offset + reg * 32 + (at - 32)
-                           : at >= 16 ? frame + mw.xstate[component].offset + reg * 16 + (at - 16)
+    const uint8_t *bytes = reg >= 16  ? frame + mw.executor.xstate[component].offset + (reg - 16) * 64 + at
+                           : at >= 32 ? frame + mw.executor.xstate[component].offset + reg * 32 + (at - 32)
+                           : at >= 16 ? frame + mw.executor.xstate[component].offset + reg * 16 + (at - 16)
                                       : frame + 160 + reg * 16 + at;
     memcpy(&value, bytes, size);
     return value;
@@ -144,7 +157,7 @@ MW_SIGNAL_SAFE static uint64_t vector_element(const uint8_t *frame, unsigned reg
 
 MW_SIGNAL_SAFE static enum run_result scatter(const struct form *form, ucontext_t *context, const mw_origin *origin) {
     uint8_t *frame = (uint8_t *)context->uc_mcontext.fpregs;
-    uint8_t *mask_bytes = frame + mw.xstate[COMPONENT_OPMASK].offset + 8 * form->source;
+    uint8_t *mask_bytes = frame + mw.executor.xstate[COMPONENT_OPMASK].offset + 8 * form->source;
     uint64_t mask;
     uintptr_t offset, base = form_address(form, context, &offset);
     memcpy(&mask, mask_bytes, 8);
@@ -155,7 +168,7 @@ MW_SIGNAL_SAFE static enum run_result scatter(const struct form *form, ucontext_
         uintptr_t at = base + (uint64_t)index * form->scale;
         if (form->address_bytes == 4) at = base - offset + (uint32_t)(offset + (uint64_t)index * form->scale);
         uint64_t value = vector_element(frame, form->vector, i, form->size);
-        bool done = touches_ours(at, form->size) ? executor_apply(at, (const uint8_t *)&value, form->size, origin, NULL)
+        bool done = touches_ours(at, form->size) ? span_apply(at, (const uint8_t *)&value, form->size, origin, NULL)
                                                  : safe_write(at, &value, form->size);
         if (!done && !mw_thread.fault) mw_thread.fault = at;
         if (!done) return RUN_NOT_OURS; /* elements before this one are done, and their mask bits clear */

@@ -6,231 +6,45 @@
  * the events of a page are in the order in which its bytes changed, and a locked instruction stays atomic.
  *
  * Everything here runs in the signal handler, with all signals masked. */
-#include "core.h"
+#include "stores/executor.h"
 
 #include <cpuid.h>
+#include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
+
+#include "base/lock.h"
+#include "base/thread.h"
+#include "journal/registry.h"
+#include "memory/arena.h"
+#include "memwatch.h"
+#include "state.h"
+#include "stores/emulation.h"
+#include "stores/fpu_exceptions.h"
+#include "stores/instruction.h"
+#include "stores/operands.h"
+#include "stores/run_result.h"
+#include "stores/span.h"
 
 #define FLAGS_MASK 0xcd5u /* CF PF AF ZF SF DF OF: what an instruction reads and writes */
 #define FLAG_ZERO 0x40u
-
-static const int greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-                                REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
 int executor_open(void) {
     const int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
     void *p = mmap(NULL, WIDE_MAX, protection, flags | MAP_32BIT, -1, 0); /* low: see gs_base_valid() */
     if (p == MAP_FAILED) p = mmap(NULL, WIDE_MAX, protection, flags, -1, 0);
     if (p == MAP_FAILED) return MW_ERR_NO_MEMORY;
-    mw.wide = p;
+    mw.executor.wide = p;
     uint32_t a, b, c, d;
-    __asm__("xgetbv" : "=a"(mw.xstate_enabled), "=d"(d) : "c"(0));
+    __asm__("xgetbv" : "=a"(mw.executor.xstate_enabled), "=d"(d) : "c"(0));
     for (unsigned i = 2; i < 32; i++) { /* here, because CPUID is slow on a virtual machine */
-        if (!(mw.xstate_enabled & 1u << i)) continue;
+        if (!(mw.executor.xstate_enabled & 1u << i)) continue;
         __cpuid_count(13, i, a, b, c, d);
-        mw.xstate[i].size = a;
-        mw.xstate[i].offset = b;
-        mw.xstate[i].aligned = c & 2;
+        mw.executor.xstate[i].size = a;
+        mw.executor.xstate[i].offset = b;
+        mw.executor.xstate[i].aligned = c & 2;
     }
     return MW_OK;
 }
-
-MW_SIGNAL_SAFE uint64_t register_read(const ucontext_t *context, unsigned reg) {
-    return reg < 16 ? (uint64_t)context->uc_mcontext.gregs[greg_of[reg]] : 0;
-}
-
-MW_SIGNAL_SAFE void register_write(ucontext_t *context, unsigned reg, uint64_t value) {
-    context->uc_mcontext.gregs[greg_of[reg]] = (greg_t)value;
-}
-
-static inline uint64_t read_fs_base(void) {
-    uint64_t base;
-    __asm__ volatile("rdfsbase %0" : "=r"(base));
-    return base;
-}
-static inline uint64_t read_gs_base(void) {
-    uint64_t base;
-    __asm__ volatile("rdgsbase %0" : "=r"(base));
-    return base;
-}
-static inline void write_gs_base(uint64_t base) { __asm__ volatile("wrgsbase %0" ::"r"(base)); }
-
-/* Linear address of the memory operand; *offset: the same before the segment base. */
-MW_SIGNAL_SAFE uintptr_t form_address(const struct form *form, const ucontext_t *context, uintptr_t *offset) {
-    uint64_t base = form->relative ? (uint64_t)context->uc_mcontext.gregs[REG_RIP] + form->length
-                                   : register_read(context, form->base);
-    uint64_t at = base + register_read(context, form->index) * form->scale + (uint64_t)form->displacement;
-    if (form->bit_offset) {
-        uint64_t raw = register_read(context, form->source);
-        int64_t bits = form->bit_offset == 8 ? (int64_t)raw : form->bit_offset == 4 ? (int32_t)raw : (int16_t)raw;
-        unsigned shift = form->bit_offset == 8 ? 6 : form->bit_offset == 4 ? 5 : 4;
-        at += (uint64_t)((bits >> shift) * form->bit_offset);
-    }
-    if (form->address_bytes == 4) at = (uint32_t)at;
-    *offset = at;
-    return form->segment == 1 ? at + read_fs_base() : form->segment == 2 ? at + read_gs_base() : at;
-}
-
-/* ---- memory that may not be there ---- */
-
-MW_SIGNAL_SAFE static bool copy_checked(long call, uintptr_t ours, uintptr_t theirs, size_t n) {
-    struct iovec local = {(void *)ours, n}, remote = {(void *)theirs, n};
-    long pid = raw_syscall4(SYS_getpid, 0, 0, 0, 0);
-    long done = raw_syscall6(call, pid, (long)&local, 1, (long)&remote, 1, 0);
-    if (done == -38 || done == -1) { /* ENOSYS, EPERM: a sandbox; then without the net */
-        if (call == SYS_process_vm_readv)
-            memcpy((void *)ours, (void *)theirs, n);
-        else
-            memcpy((void *)theirs, (void *)ours, n);
-        return true;
-    }
-    return done == (long)n;
-}
-
-MW_SIGNAL_SAFE bool safe_read(void *to, uintptr_t from, size_t n) {
-    return copy_checked(SYS_process_vm_readv, (uintptr_t)to, from, n);
-}
-MW_SIGNAL_SAFE bool safe_write(uintptr_t to, const void *from, size_t n) {
-    if (to - mw.watched < mw.reserved) return false; /* a free page: under uffd-queue the kernel would write to it */
-    return copy_checked(SYS_process_vm_writev, (uintptr_t)from, to, n);
-}
-
-/* ---- the destination, page by page ---- */
-
-struct span {
-    struct piece piece[2];
-    unsigned count;
-    bool missing[2]; /* a part that isn't ours, and can't be read */
-};
-
-MW_SIGNAL_SAFE static void span_unlock(struct span *span) {
-    for (unsigned i = span->count; i--;)
-        if (span->piece[i].page != NO_PAGE && !span->piece[i].nested) page_release(span->piece[i].page);
-}
-
-/* Locks the pages of [at, at + size), in the order of their numbers. False if one of them was unregistered meanwhile.
- */
-MW_SIGNAL_SAFE static bool span_lock(struct span *span, uintptr_t at, unsigned size) {
-    uint32_t self = thread_id();
-    unsigned room = MW_PAGE_SIZE - (unsigned)(at & PAGE_MASK), done = 0;
-    span->count = 0;
-    while (done < size) {
-        unsigned n = span->count ? size - done : size < room ? size : room;
-        struct piece *piece = &span->piece[span->count++];
-        uintptr_t here = at + done;
-        *piece = (struct piece){.page = arena_page_at(here), .offset = (uint32_t)(here & PAGE_MASK), .length = n};
-        if (piece->page != NO_PAGE) piece->target = arena_writable(piece->page) + piece->offset;
-        done += n;
-    }
-    bool swapped = span->count == 2 && span->piece[1].page < span->piece[0].page;
-    for (unsigned i = 0; i < span->count; i++) {
-        struct piece *piece = &span->piece[swapped ? 1 - i : i];
-        if (piece->page == NO_PAGE) continue;
-        piece->nested = lock_held_by(&mw.pages[piece->page].lock, self);
-        if (!piece->nested) lock_take(&mw.pages[piece->page].lock, self);
-    }
-    uintptr_t here = at;
-    for (unsigned i = 0; i < span->count; here += span->piece[i++].length)
-        if (span->piece[i].page != arena_page_at(here)) {
-            span_unlock(span);
-            return false;
-        }
-    for (unsigned i = 0; kernel_writes() && i < span->count; i++)
-        if (span->piece[i].target && !span->piece[i].nested) kernel_settle(span->piece[i].page);
-    return true;
-}
-
-MW_SIGNAL_SAFE static void span_read(struct span *span, uintptr_t at, uint8_t *to) {
-    for (unsigned i = 0; i < span->count; i++) {
-        const struct piece *piece = &span->piece[i];
-        span->missing[i] = false;
-        if (piece->target)
-            memcpy(to, piece->target, piece->length);
-        else if (!safe_read(to, at, piece->length)) {
-            memset(to, 0, piece->length);
-            span->missing[i] = true;
-        }
-        to += piece->length, at += piece->length;
-    }
-}
-
-/* Whole words are stored whole, so that a reader without a lock never sees half of one. */
-MW_SIGNAL_SAFE static void publish(uint8_t *to, const uint8_t *from, unsigned n) {
-    typedef uint64_t __attribute__((aligned(1), may_alias)) u64;
-    typedef uint32_t __attribute__((aligned(1), may_alias)) u32;
-    typedef uint16_t __attribute__((aligned(1), may_alias)) u16;
-    typedef long long __attribute__((vector_size(16), may_alias)) v16;
-    typedef long long __attribute__((vector_size(16), aligned(1), may_alias)) u128;
-    switch (n) {
-    case 1: *(volatile uint8_t *)to = *from; return;
-    case 2: *(volatile u16 *)to = *(const u16 *)from; return;
-    case 4: *(volatile u32 *)to = *(const u32 *)from; return;
-    case 8: *(volatile u64 *)to = *(const u64 *)from; return;
-    case 16:
-        if (!((uintptr_t)to & 15)) {
-            *(volatile v16 *)to = *(const u128 *)from;
-            return;
-        }
-    }
-    for (; n && (uintptr_t)to & 7; n--) *(volatile uint8_t *)to++ = *from++;
-    for (; n >= 8; n -= 8, to += 8, from += 8) *(volatile u64 *)to = *(const u64 *)from;
-    for (; n; n--) *(volatile uint8_t *)to++ = *from++;
-}
-
-MW_SIGNAL_SAFE static void span_publish(const struct span *span, const uint8_t *after) {
-    MW_STEP("publish", 0);
-    for (unsigned i = 0; i < span->count; after += span->piece[i++].length) {
-        const struct piece *piece = &span->piece[i];
-        if (!piece->target) continue;
-        publish(piece->target, after, piece->length);
-        if (kernel_writes()) kernel_except(piece->page, piece->offset, after, piece->length);
-    }
-}
-
-/* Writes the part that lies beyond our pages, or learns that it can't be: then the whole store must fault. Of a store
- * that leaves bytes out, from the first to the last byte that it writes there. */
-MW_SIGNAL_SAFE static bool span_write_beyond(const struct span *span, uintptr_t at, const uint8_t *bytes,
-                                             uint64_t written) {
-    unsigned from = 0;
-    for (unsigned i = 0; i < span->count; from += span->piece[i++].length) {
-        unsigned start = from, n = span->piece[i].length;
-        if (span->piece[i].target) continue;
-        if (written != ALL_WRITTEN) {
-            uint64_t own = written & ~0ull << from & ~0ull >> (64 - (from + n));
-            if (!own) continue;
-            start = (unsigned)__builtin_ctzll(own);
-            n = 64 - (unsigned)__builtin_clzll(own) - start;
-        }
-        if (span->missing[i] || !safe_write(at + start, bytes + start, n)) {
-            mw_thread.fault = at + start;
-            return false;
-        }
-    }
-    return true;
-}
-
-MW_SIGNAL_SAFE bool executor_apply(uintptr_t at, const uint8_t *after, unsigned size, const mw_origin *origin,
-                                   const struct mwj_call *call) {
-    uint8_t copy[STORE_MAX];
-    struct span span;
-    if (!span_lock(&span, at, size)) return false;
-    const uint8_t *before = span.piece[0].target;
-    span.missing[0] = span.missing[1] = false;
-    if (size <= STORE_MAX) {
-        span_read(&span, at, copy);
-        before = copy;
-    }
-    bool done = before && span_write_beyond(&span, at, after, ALL_WRITTEN);
-    if (done) {
-        registry_record(at, span.piece, span.count, before, after, ALL_WRITTEN, origin, call);
-        span_publish(&span, after);
-    }
-    span_unlock(&span);
-    return done;
-}
-
-/* ---- running ---- */
 
 MW_SIGNAL_SAFE static void keep_x87(ucontext_t *context, const struct form *form, uintptr_t scratch, uintptr_t offset) {
     uint8_t area[XSTATE_LEGACY_SIZE] __attribute__((aligned(16)));
@@ -258,11 +72,11 @@ MW_SIGNAL_SAFE static void run_block(const struct form *form, ucontext_t *contex
     if (form->relative) t->regs[form->base] = (uint64_t)g[REG_RIP] + form->length;
     t->flags = (uint64_t)g[REG_EFL] & FLAGS_MASK;
     t->block = form->block;
-    t->leave = mw.leave;
+    t->leave = mw.code.leave;
     uint64_t gs = read_gs_base();
     uint32_t mxcsr = form->mxcsr_back ? exception_simd_mask(context) : 0;
     write_gs_base(scratch - offset);
-    mw.enter(form->restore ? context->uc_mcontext.fpregs : NULL, form->restore);
+    mw.code.enter(form->restore ? context->uc_mcontext.fpregs : NULL, form->restore);
     write_gs_base(gs);
     for (unsigned r = 0; r < 16; r++)
         if (!(form->relative && r == form->base)) g[greg_of[r]] = (greg_t)t->regs[r];
@@ -283,7 +97,7 @@ MW_SIGNAL_SAFE static bool has_stored(const struct form *form, const ucontext_t 
 }
 
 /* wrgsbase takes no others. An FS- or GS-relative operand far from its segment can lead to one, if the scratch area
- * lies high, as stacks do; hardly ever if it lies below the operand, as mw.wide does. */
+ * lies high, as stacks do; hardly ever if it lies below the operand, as mw.executor.wide does. */
 MW_SIGNAL_SAFE static bool gs_base_valid(uint64_t base) { return (uint64_t)((int64_t)(base << 16) >> 16) == base; }
 
 /* Runs a masked store and finds out which bytes it wrote, whatever kind of mask it has: what it leaves alone differs
@@ -341,11 +155,11 @@ MW_SIGNAL_SAFE static enum run_result run_store(const struct form *form, ucontex
     /* Vector stores insist on an alignment; locked ones would stop the whole machine across two cache lines. */
     unsigned aligned = form->restore ? at & 63 : 0;
     bool far = unlikely(!gs_base_valid((uintptr_t)area + aligned - offset));
-    uint8_t *scratch = (far ? mw.wide : area) + aligned;
+    uint8_t *scratch = (far ? mw.executor.wide : area) + aligned;
     if (far && !gs_base_valid((uintptr_t)scratch - offset)) return RUN_REFUSED;
-    if (far) lock_take(&mw.wide_lock, thread_id());
+    if (far) lock_take(&mw.executor.wide_lock, thread_id());
     enum run_result result = run_store_at(form, context, at, offset, scratch, origin);
-    if (far) lock_release(&mw.wide_lock);
+    if (far) lock_release(&mw.executor.wide_lock);
     return result;
 }
 
@@ -353,15 +167,16 @@ MW_SIGNAL_SAFE static enum run_result run_store(const struct form *form, ucontex
 
 MW_SIGNAL_SAFE static unsigned wide_size(const struct form *form, const ucontext_t *context) {
     if (form->size) return form->size;
-    uint32_t wanted = (uint32_t)register_read(context, 0) & mw.xstate_enabled; /* EDX:EAX, nothing above bit 31 here */
+    uint32_t wanted =
+        (uint32_t)register_read(context, 0) & mw.executor.xstate_enabled; /* EDX:EAX, nothing above bit 31 here */
     unsigned size = XSTATE_LEGACY_SIZE + XSTATE_HEADER_SIZE;
     for (unsigned i = 2; i < 32; i++) {
         if (!(wanted & 1u << i)) continue;
         if (form->moves) { /* compacted */
-            if (mw.xstate[i].aligned) size = (size + 63) & ~63u;
-            size += mw.xstate[i].size;
-        } else if (mw.xstate[i].offset + mw.xstate[i].size > size) {
-            size = mw.xstate[i].offset + mw.xstate[i].size;
+            if (mw.executor.xstate[i].aligned) size = (size + 63) & ~63u;
+            size += mw.executor.xstate[i].size;
+        } else if (mw.executor.xstate[i].offset + mw.executor.xstate[i].size > size) {
+            size = mw.executor.xstate[i].offset + mw.executor.xstate[i].size;
         }
     }
     return size;
@@ -371,10 +186,10 @@ MW_SIGNAL_SAFE static enum run_result run_wide(const struct form *form, ucontext
     uintptr_t offset, at = form_address(form, context, &offset);
     unsigned size = wide_size(form, context);
     if (size + 64 > WIDE_MAX) return RUN_REFUSED;
-    lock_take(&mw.wide_lock, thread_id());
-    uint8_t *scratch = mw.wide + (at & 63);
+    lock_take(&mw.executor.wide_lock, thread_id());
+    uint8_t *scratch = mw.executor.wide + (at & 63);
     if (!gs_base_valid((uintptr_t)scratch - offset)) {
-        lock_release(&mw.wide_lock);
+        lock_release(&mw.executor.wide_lock);
         return RUN_REFUSED;
     }
     bool done = true;
@@ -391,11 +206,11 @@ MW_SIGNAL_SAFE static enum run_result run_wide(const struct form *form, ucontext
             unsigned room = MW_PAGE_SIZE - (unsigned)((at + from) & PAGE_MASK),
                      n = size - from < room ? size - from : room;
             done = arena_page_at(at + from) == NO_PAGE ? safe_write(at + from, scratch + from, n)
-                                                       : executor_apply(at + from, scratch + from, n, origin, NULL);
+                                                       : span_apply(at + from, scratch + from, n, origin, NULL);
             from += n;
         }
     }
-    lock_release(&mw.wide_lock);
+    lock_release(&mw.executor.wide_lock);
     if (!done) return RUN_NOT_OURS;
     step_over(form, context);
     return RUN_DONE;

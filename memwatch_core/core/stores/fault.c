@@ -1,7 +1,23 @@
 /* fault.c - the signal handler: is this fault a store to a watched view? Then run it; else it is somebody else's. */
-#include "core.h"
+#include "stores/fault.h"
 
 #include <errno.h>
+#include <string.h>
+
+#include "base/lock.h"
+#include "base/messages.h"
+#include "base/process.h"
+#include "base/signals.h"
+#include "base/syscalls.h"
+#include "base/thread.h"
+#include "memory/arena.h"
+#include "memory/userfaultfd.h"
+#include "memwatch.h"
+#include "state.h"
+#include "stores/breakpoint.h"
+#include "stores/executor.h"
+#include "stores/guarded_copy.h"
+#include "stores/run_result.h"
 
 #define PAGE_FAULT_WRITE 2u /* error code of #PF, in REG_ERR: Intel SDM volume 3, 4.7 */
 #define TRAP_PAGE_FAULT 14
@@ -54,9 +70,9 @@ MW_SIGNAL_SAFE static void fault_beyond(siginfo_t *info, ucontext_t *context) {
 MW_SIGNAL_SAFE static void wait_until_protected(uintptr_t address) {
     uint32_t page = arena_page_at(address);
     atomic_store(kernel_hold_of(thread_id()), 0);
-    if (page == NO_PAGE || lock_held_by(&mw.pages[page].lock, thread_id())) return;
-    lock_take(&mw.pages[page].lock, thread_id());
-    lock_release(&mw.pages[page].lock);
+    if (page == NO_PAGE || lock_held_by(&mw.arena.pages[page].lock, thread_id())) return;
+    lock_take(&mw.arena.pages[page].lock, thread_id());
+    lock_release(&mw.arena.pages[page].lock);
 }
 
 /* uffd-queue: this thread waits in a store, as far as the tracker's thread could see. If another signal came between,
@@ -97,9 +113,10 @@ MW_SIGNAL_SAFE static bool is_announced(int signal, const siginfo_t *info) {
 
 /* The views aren't mapped in a child that was forked behind our back, nor are pages that it hasn't got. */
 MW_SIGNAL_SAFE static bool is_gone(uintptr_t address) {
-    uint64_t offset = address - mw.watched;
-    if (offset >= mw.reserved && offset - mw.distance >= mw.reserved) return false;
-    return !process_is_whole() || (offset < mw.committed && (mw.pages[offset >> PAGE_SHIFT].state & 0xff) == PAGE_GONE);
+    uint64_t offset = address - mw.arena.watched;
+    if (offset >= mw.arena.reserved && offset - mw.arena.distance >= mw.arena.reserved) return false;
+    return !process_is_whole() ||
+           (offset < mw.arena.committed && (mw.arena.pages[offset >> PAGE_SHIFT].state & 0xff) == PAGE_GONE);
 }
 
 /* Beneath a uprobe, a copy of the instruction has faulted, and the kernel has put back the number of an older trap. */
@@ -113,7 +130,7 @@ MW_SIGNAL_SAFE static enum run_result run_faulted(const siginfo_t *info, ucontex
     static const char gone[] = "memwatch: this process was forked by a system call, not by libc's fork(): the watched "
                                "value that it uses is its parent's (docs/guarantees.md, 'Forks')\n";
     uintptr_t address = (uintptr_t)info->si_addr;
-    if (unlikely(info->si_code > 0 && fork_arrives())) return RUN_LATER;
+    if (unlikely(info->si_code > 0 && process_arrives())) return RUN_LATER;
     if (unlikely(info->si_code > 0 && is_gone(address))) {
         tell(gone, sizeof gone - 1);
         return RUN_NOT_OURS;

@@ -1,8 +1,14 @@
-/* exception.c - floating-point exceptions that the program has unmasked, raised by a store.
+/* fpu_exceptions.c - floating-point exceptions that the program has unmasked, raised by a store.
  *
  * Such a store writes nothing. An Intel CPU finds that out before it looks at the page, and we never hear of it; an AMD
  * CPU raises the page fault first, so that the exception happens while we run the instruction. */
-#include "core.h"
+#include "stores/fpu_exceptions.h"
+
+#include <string.h>
+
+#include "base/signals.h"
+#include "base/thread.h"
+#include "memwatch.h"
 
 #define INVALID 0x01u
 #define DENORMAL 0x02u

@@ -1,9 +1,11 @@
-/* guard.c - memory of the program that may not be there, read and written without a system call.
+/* guarded_copy.c - memory of the program that may not be there, read and written without a system call.
  *
  * A call with a bad pointer returns EFAULT: what stands in for it must not crash where the kernel would not. One
  * function touches such memory, with two instructions that may fault; the handler (fault.c) lets it return false. Not
  * for the fault path itself, where our signals are blocked: there, safe_read() and safe_write(). */
-#include "core.h"
+#include "stores/guarded_copy.h"
+
+#include "memwatch.h"
 
 extern const uint8_t guard_load[], guard_store[], guard_failed[]; /* in guarded_copy() */
 

@@ -1,11 +1,20 @@
-/* form.c - from the bytes of an instruction to what the executor must know of it.
+/* instruction.c - from the bytes of an instruction to what the executor must know of it.
  *
  * Decoding is Zydis's (no allocation, no state). A form depends on nothing but the instruction's bytes, so it is found
  * by content: the address is only a hint, since just-in-time compilers use addresses again. x86 encodings are
  * prefix-free, so comparing a form's bytes one after the other never reads beyond the instruction that is there. */
-#include "core.h"
+#include "stores/instruction.h"
 
 #include <Zydis/Zydis.h>
+#include <string.h>
+
+#include "base/lock.h"
+#include "base/thread.h"
+#include "memory/arena.h"
+#include "memwatch.h"
+#include "state.h"
+#include "stores/breakpoint.h"
+#include "stores/code_blocks.h"
 
 #define BUCKETS 16384u
 #define XSTATE_X87 1u
@@ -14,10 +23,10 @@
 #define XSTATE_ALL UINT32_MAX
 
 int form_open(void) {
-    mw.forms = arena_table(FORMS_MAX * sizeof *mw.forms);
-    mw.form_buckets = arena_table(BUCKETS * sizeof *mw.form_buckets);
-    mw.form_cache = arena_table(FORM_CACHE * sizeof *mw.form_cache);
-    return mw.forms && mw.form_buckets && mw.form_cache ? MW_OK : MW_ERR_NO_MEMORY;
+    mw.instructions.rows = arena_table(INSTRUCTIONS_MAX * sizeof *mw.instructions.rows);
+    mw.instructions.buckets = arena_table(BUCKETS * sizeof *mw.instructions.buckets);
+    mw.instructions.cache = arena_table(INSTRUCTION_CACHE * sizeof *mw.instructions.cache);
+    return mw.instructions.rows && mw.instructions.buckets && mw.instructions.cache ? MW_OK : MW_ERR_NO_MEMORY;
 }
 
 MW_SIGNAL_SAFE static uint8_t general_register(ZydisRegister reg) {
@@ -355,8 +364,9 @@ MW_SIGNAL_SAFE static uint32_t content_hash(const struct form *form) {
 }
 
 MW_SIGNAL_SAFE static struct form *known(const struct form *fresh, uint32_t bucket) {
-    for (uint32_t i = mw.form_buckets[bucket]; i; i = mw.forms[i - 1].next)
-        if (mw.forms[i - 1].length == fresh->length && same(&mw.forms[i - 1], fresh->bytes)) return &mw.forms[i - 1];
+    for (uint32_t i = mw.instructions.buckets[bucket]; i; i = mw.instructions.rows[i - 1].next)
+        if (mw.instructions.rows[i - 1].length == fresh->length && same(&mw.instructions.rows[i - 1], fresh->bytes))
+            return &mw.instructions.rows[i - 1];
     return NULL;
 }
 
@@ -377,29 +387,29 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) struct form *learn(uintptr_t ip,
     struct form fresh;
     if (!decode_at(ip, &fresh, copy, &copy_length)) return NULL;
     uint32_t bucket = content_hash(&fresh);
-    lock_take(&mw.forms_lock, thread_id());
+    lock_take(&mw.instructions.lock, thread_id());
     struct form *form = known(&fresh, bucket);
-    if (!form && mw.form_count < FORMS_MAX) {
+    if (!form && mw.instructions.count < INSTRUCTIONS_MAX) {
         fresh.block = copy_length ? code_block(copy, copy_length) : NULL;
         if (fresh.block || !copy_length) {
-            form = &mw.forms[mw.form_count];
+            form = &mw.instructions.rows[mw.instructions.count];
             *form = fresh;
-            form->next = mw.form_buckets[bucket];
-            mw.form_buckets[bucket] = ++mw.form_count;
+            form->next = mw.instructions.buckets[bucket];
+            mw.instructions.buckets[bucket] = ++mw.instructions.count;
         }
     }
-    lock_release(&mw.forms_lock);
+    lock_release(&mw.instructions.lock);
     if (form) return form;
     /* The table is full, as just-in-time compilers can make it: one form that all threads take turns with. */
-    lock_take(&mw.overflow_lock, thread_id());
+    lock_take(&mw.instructions.overflow_lock, thread_id());
     *overflow = true;
-    mw.overflow_form = fresh;
-    if (copy_length) mw.overflow_form.block = code_overflow_block(copy, copy_length);
-    return &mw.overflow_form;
+    mw.instructions.overflow = fresh;
+    if (copy_length) mw.instructions.overflow.block = code_overflow_block(copy, copy_length);
+    return &mw.instructions.overflow;
 }
 
 MW_SIGNAL_SAFE struct form *form_at(uintptr_t ip, bool *overflow) {
-    _Atomic(struct form *) *slot = &mw.form_cache[(ip * 0x9E3779B97F4A7C15ULL) >> 51];
+    _Atomic(struct form *) *slot = &mw.instructions.cache[(ip * 0x9E3779B97F4A7C15ULL) >> 51];
     struct form *form = atomic_load_explicit(slot, memory_order_acquire);
     *overflow = false;
     if (likely(form && same(form, (const uint8_t *)ip))) return form;
@@ -408,4 +418,4 @@ MW_SIGNAL_SAFE struct form *form_at(uintptr_t ip, bool *overflow) {
     return form;
 }
 
-MW_SIGNAL_SAFE void form_overflow_done(void) { lock_release(&mw.overflow_lock); }
+MW_SIGNAL_SAFE void form_overflow_done(void) { lock_release(&mw.instructions.overflow_lock); }

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <structmember.h>
 
-#include "journal_format.h"
+#include "journal/journal_format.h"
 #include "reader_sieve.h"
 #include "reader_table.h"
 #include "reader_variable.h"

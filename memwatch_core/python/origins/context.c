@@ -9,7 +9,7 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #pragma GCC diagnostic ignored "-Wsign-compare"
-#include "tracer.h"
+#include "sql/tracer.h"
 #include "internal/pycore_context.h"
 #if PY_VERSION_HEX < 0x030C0000
 #include "internal/pycore_interp.h"

@@ -1,5 +1,5 @@
-/* call.c - see call.h. */
-#include "call.h"
+/* arguments.c - see arguments.h. */
+#include "sql/arguments.h"
 
 int mwpy_intern_names(mwpy_signature *s) {
     for (int i = 0; s->names[i]; i++)

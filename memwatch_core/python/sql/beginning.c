@@ -2,8 +2,8 @@
  *
  * A statement that begins while another one runs in the same flow is part of it (an ORM and its driver), unless it is
  * known to run on another connection of the same driver. */
-#include "call.h"
-#include "tracer.h"
+#include "sql/arguments.h"
+#include "sql/tracer.h"
 
 enum {
     MOST_HEADS = 512,

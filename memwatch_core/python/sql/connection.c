@@ -1,5 +1,5 @@
 /* connection.c - what is known of a connection: its statements without an outcome, its transaction and savepoints. */
-#include "tracer.h"
+#include "sql/tracer.h"
 
 enum { MOST_UNREFERABLE = 1024 };
 

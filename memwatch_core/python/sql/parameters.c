@@ -4,9 +4,9 @@
  * makes it for the types that are rare here. No code of the program is called: types are told by ob_type and must be
  * exactly the builtin ones, items are read in place, an iterator isn't touched, and of an object of any other type only
  * the name of the type is kept, as <type>. */
-#include "tracer.h"
+#include "sql/tracer.h"
 #include <datetime.h>
-#include "siphash.h"
+#include "base/siphash.h"
 
 enum { MOST = 64, MOST_ROWS = 8, MOST_NAME = 200, SHORT = 4096 };
 

@@ -3,7 +3,7 @@
  * call of a Python function costs three times what it costs in a loop.
  *
  * Its methods raise what they meet; the shell around them (memwatch_plugins/sql/around.py) contains that. */
-#include "tracer.h"
+#include "sql/tracer.h"
 #include <stddef.h>
 #include <structmember.h>
 

@@ -5,7 +5,7 @@
  * the program gets it, and the statement ends. In C no signal can come between a statement's beginning and the token's
  * being kept, and the program's trace and profile functions aren't called for what is ours (one that raises, as a
  * debugger's does to quit, would raise into us). */
-#include "tracer.h"
+#include "sql/tracer.h"
 #include <frameobject.h>
 #include <stddef.h>
 #include <structmember.h>

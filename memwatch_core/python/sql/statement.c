@@ -8,7 +8,7 @@
  * A task that is started while a statement is in force inherits it, as it inherits every context variable, and so does
  * asyncio.to_thread; a plain threading.Thread starts without. It loses it when the statement goes out of force where it
  * came from: a finished statement counts as none (context.c), and the OUTCOME record says so to the reader. */
-#include "tracer.h"
+#include "sql/tracer.h"
 #include <stddef.h>
 #include <time.h>
 

@@ -1,5 +1,5 @@
 /* text.c - see text.h. */
-#include "text.h"
+#include "sql/text.h"
 
 bool mwpy_text_grow(mwpy_text *t, size_t n) {
     size_t room = t->room * 2 > t->n + n ? t->room * 2 : t->n + n;

@@ -1,5 +1,5 @@
 /* tokens.c - which statement an object ran last: a cursor, or whatever else runs statements. */
-#include "tracer.h"
+#include "sql/tracer.h"
 #include <stddef.h>
 #include <structmember.h>
 

@@ -1,7 +1,7 @@
 /* tracer.c - the type that drivers publish to: memwatch_core.records.SqlTracer, whose docstrings say what each method
  * means. adapter/contexts.py derives from it, and does what is done once a statement, a connection or a thread. */
-#include "call.h"
-#include "tracer.h"
+#include "sql/arguments.h"
+#include "sql/tracer.h"
 #include <stddef.h>
 #include <structmember.h>
 

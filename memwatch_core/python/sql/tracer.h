@@ -12,7 +12,7 @@
  * swallows: nothing here raises into the program. */
 #ifndef MEMWATCH_PYTHON_TRACER_H
 #define MEMWATCH_PYTHON_TRACER_H
-#include "text.h"
+#include "sql/text.h"
 
 typedef struct mwpy_tracer mwpy_tracer;
 typedef struct mwpy_connection mwpy_connection;

@@ -1,6 +1,6 @@
 /* unseen.c - looking at the program's objects without calling its code, and classes of ours that look like those that
  * they stand for. memwatch_core/native/tracing.pyi says what the functions do. */
-#include "tracer.h"
+#include "sql/tracer.h"
 
 /* ---- an attribute, past whatever the program has in its place ---------------------------------------------------- */
 

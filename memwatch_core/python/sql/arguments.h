@@ -1,6 +1,6 @@
-/* call.h - the arguments of a method that is called fast (METH_FASTCALL | METH_KEYWORDS). */
-#ifndef MEMWATCH_PYTHON_CALL_H
-#define MEMWATCH_PYTHON_CALL_H
+/* arguments.h - the arguments of a method that is called fast (METH_FASTCALL | METH_KEYWORDS). */
+#ifndef MEMWATCH_PYTHON_ARGUMENTS_H
+#define MEMWATCH_PYTHON_ARGUMENTS_H
 #include "adapter.h"
 
 enum { MWPY_ARGUMENTS = 8 };

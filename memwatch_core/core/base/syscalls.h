@@ -1,6 +1,7 @@
-/* raw.h - system calls without libc: no errno, no cancellation point, no interposed wrapper. Async-signal-safe. */
-#ifndef MEMWATCH_RAW_H
-#define MEMWATCH_RAW_H
+/* syscalls.h - system calls without libc: no errno, no cancellation point, no interposed wrapper. Async-signal-safe. */
+#ifndef MEMWATCH_SYSCALLS_H
+#define MEMWATCH_SYSCALLS_H
+#include <sys/syscall.h>
 
 static inline long raw_syscall6(long number, long a, long b, long c, long d, long e, long f) {
     long result;

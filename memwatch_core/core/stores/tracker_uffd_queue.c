@@ -2,22 +2,38 @@
  *
  * Who writes waits meanwhile, in user code or in a system call. In user code: it is sent a signal, and runs its store
  * in the handler, as with the other trackers. In a system call (or another process): the kernel is let write
- * (kernel.c). Which of the two it is, the message doesn't tell; /proc does.
+ * (kernel_writes.c). Which of the two it is, the message doesn't tell; /proc does.
  *
  * All user code that is known to wait is sent for before the kernel is let in anywhere: what waits at an opened page
  * would go on by itself. */
-#include "core.h"
+#include "stores/tracker_uffd_queue.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+#include "base/descriptors.h"
+#include "base/lock.h"
+#include "base/syscalls.h"
+#include "base/thread.h"
+#include "journal/journal.h"
+#include "journal/journal_format.h"
+#include "journal/registry.h"
+#include "memory/arena.h"
+#include "memory/tracker.h"
+#include "memory/userfaultfd.h"
+#include "memwatch.h"
+#include "state.h"
+#include "stores/kernel_writes.h"
 
 #ifndef UFFD_FEATURE_EXACT_ADDRESS
 #define UFFD_FEATURE_EXACT_ADDRESS (1 << 11)
@@ -48,20 +64,6 @@ struct patience {
     uint32_t tid, futile, doubtful, met;
     uintptr_t page;
 };
-
-/* False if it can't be: a sandbox. Where no more signals may be queued (RLIMIT_SIGPENDING), it arrives without what is
- * sent with it, which is therefore kept. */
-bool uffd_signal(uint32_t tid, int code, uintptr_t address, uintptr_t instruction) {
-    siginfo_t info = {.si_signo = SIGBUS, .si_code = code, .si_errno = (int)(uint32_t)instruction};
-    info.si_pid = getpid();
-    info.si_ptr = (void *)address;
-    atomic_store(&mw.announced.tid, 0);
-    atomic_store(&mw.announced.instruction, instruction);
-    atomic_store(&mw.announced.address, address);
-    atomic_store(&mw.announced.tid, tid);
-    long failed = raw_syscall4(SYS_rt_tgsigqueueinfo, info.si_pid, tid, SIGBUS, (long)&info);
-    return !failed || failed == -ESRCH; /* it has ended */
-}
 
 /* Whether it is a copy of an instruction that a uprobe is on: it takes no signal before it has stored. The kernel keeps
  * those above the stack, if there is room; `futile`: a signal hasn't arrived. */
@@ -203,7 +205,7 @@ static int queue_serve(void) {
     sigset_t kept, all;
     int error = kernel_open();
     atomic_store(&mw.kernel.thread, 0); /* the parent's */
-    if (error || mw.without_uffd) return error;
+    if (error || mw.userfaultfd.without) return error;
     memset(&all, 0xff, sizeof all);
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 256 << 10);

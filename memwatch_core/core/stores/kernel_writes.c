@@ -1,5 +1,5 @@
-/* kernel.c - what the kernel writes to watched pages by itself: in system calls that aren't redirected, for other
- * processes, by io_uring. Under uffd-queue only; elsewhere it fails with EFAULT.
+/* kernel_writes.c - what the kernel writes to watched pages by itself: in system calls that aren't redirected, for
+ * other processes, by io_uring. Under uffd-queue only; elsewhere it fails with EFAULT.
  *
  * The kernel can't be made to write elsewhere. So its page is opened for a moment, under the page's lock, protected
  * again, and compared with what it held: what differs is the event, its extent is not certain, and a store of another
@@ -9,13 +9,26 @@
  * It may also have pinned the page, and write later and unasked (direct I/O, io_uring's registered buffers). So the
  * page goes on being compared: before anybody else writes to it, and from time to time; until the system call is over,
  * or, of those that outlive their call, as long as it is in use. proc_pid_syscall(5). */
-#include "core.h"
+#include "stores/kernel_writes.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/lock.h"
+#include "base/thread.h"
+#include "journal/journal_format.h"
+#include "journal/registry.h"
+#include "memory/arena.h"
+#include "memory/fork_copy.h"
+#include "memory/userfaultfd.h"
+#include "memwatch.h"
+#include "state.h"
 
 #define MICROSECOND 1000u
 #define MILLISECOND 1000000u
@@ -179,10 +192,12 @@ static void compare_no_more(struct admitted *a) {
     a->compared = a->unseen = false;
 }
 
-void kernel_forget(uint32_t page) {
-    lock_take(&mw.pages[page].lock, thread_id());
-    compare_no_more(&mw.kernel.pages[page]);
-    lock_release(&mw.pages[page].lock);
+void kernel_forget(uint32_t first, size_t n) {
+    for (uint32_t page = first; kernel_writes() && page < first + n; page++) {
+        lock_take(&mw.arena.pages[page].lock, thread_id());
+        compare_no_more(&mw.kernel.pages[page]);
+        lock_release(&mw.arena.pages[page].lock);
+    }
 }
 
 static void begin_comparing(uint32_t page, struct admitted *a) {
@@ -243,13 +258,15 @@ void kernel_admit(uintptr_t address, const struct asker *asker) {
     uint32_t page = arena_page_at(address);
     bool used = page != NO_PAGE;
     uintptr_t start = address & ~PAGE_MASK;
-    if (!used) page = start - mw.watched < mw.reserved ? (uint32_t)((start - mw.watched) >> PAGE_SHIFT) : NO_PAGE;
+    if (!used)
+        page = start - mw.arena.watched < mw.arena.reserved ? (uint32_t)((start - mw.arena.watched) >> PAGE_SHIFT)
+                                                            : NO_PAGE;
     if (page == NO_PAGE) { /* was adopted, and is ordinary memory again */
         uffd_protect(start, MW_PAGE_SIZE, false);
         return;
     }
     struct admitted *a = &mw.kernel.pages[page];
-    lock_take(&mw.pages[page].lock, thread_id());
+    lock_take(&mw.arena.pages[page].lock, thread_id());
     used = arena_page_at(address) == page;
     if (used) open_for = note(page, a, address, asker);
     bool held = hold(address, asker);
@@ -266,7 +283,7 @@ void kernel_admit(uintptr_t address, const struct asker *asker) {
 /* One page of the list. False: it needs no further comparing. *age: ns since something happened to it. */
 static bool compare(uint32_t page, uint64_t *age) {
     struct admitted *a = &mw.kernel.pages[page];
-    lock_take(&mw.pages[page].lock, thread_id());
+    lock_take(&mw.arena.pages[page].lock, thread_id());
     bool returned = a->compared && !outlives(a->asker.call.name) && has_returned(&a->asker);
     if (kernel_settle(page)) a->since = now();
     *age = now() - a->since;
@@ -291,7 +308,7 @@ int kernel_compare(void) {
 }
 
 int kernel_open(void) {
-    size_t pages = mw.reserved >> PAGE_SHIFT;
+    size_t pages = mw.arena.reserved >> PAGE_SHIFT;
     if (mw.kernel.pages) { /* a forked child: nothing is pinned here */
         for (uint32_t i = 0; i < mw.kernel.count; i++) mw.kernel.pages[mw.kernel.list[i]] = (struct admitted){0};
         mw.kernel.count = 0;
@@ -301,7 +318,7 @@ int kernel_open(void) {
     }
     mw.kernel.pages = arena_table(pages * sizeof *mw.kernel.pages);
     mw.kernel.list = arena_table(pages * sizeof *mw.kernel.list);
-    mw.kernel.known = arena_table(mw.reserved);
-    mw.kernel.fresh = arena_table(mw.reserved);
+    mw.kernel.known = arena_table(mw.arena.reserved);
+    mw.kernel.fresh = arena_table(mw.arena.reserved);
     return mw.kernel.pages && mw.kernel.list && mw.kernel.known && mw.kernel.fresh ? MW_OK : MW_ERR_NO_MEMORY;
 }

@@ -1,0 +1,45 @@
+/* pages.c - memwatch.h: pages of the arena, asked for and given back. */
+#include <errno.h>
+
+#include "memory/arena.h"
+#include "memory/fork_copy.h"
+#include "memwatch.h"
+#include "process/fork.h"
+#include "state.h"
+#include "stores/kernel_writes.h"
+
+void *mw_page_alloc(size_t n) {
+    if (!mw.started) {
+        errno = ENODEV;
+        return NULL;
+    }
+    uint32_t first;
+    int error = fork_settle();
+    if (!error) {
+        bool taken = core_take();
+        error = arena_allocate(n, &first);
+        core_release(taken);
+    }
+    if (error) {
+        errno = error == MW_ERR_FILE_SIZE ? EFBIG : ENOMEM;
+        return NULL;
+    }
+    return (void *)(mw.arena.watched + ((uint64_t)first << PAGE_SHIFT));
+}
+
+int mw_page_free(void *page, size_t n) {
+    uintptr_t offset = (uintptr_t)page - mw.arena.watched;
+    if (!mw.started || !process_is_whole() || offset >= mw.arena.committed || offset & PAGE_MASK) return MW_ERR_PAGE;
+    uint32_t first = (uint32_t)(offset >> PAGE_SHIFT);
+    int error = MW_OK;
+    bool taken = core_take();
+    if (!arena_is_block(first, n)) error = MW_ERR_PAGE;
+    for (uint32_t i = 0; !error && i < n; i++)
+        if (mw.arena.pages[first + i].head) error = MW_ERR_PAGE;
+    if (!error) {
+        kernel_forget(first, n);
+        arena_release(first);
+    }
+    core_release(taken);
+    return error;
+}

@@ -1,0 +1,31 @@
+/* process.h - whose the core's memory and files are: this process's, or a parent's that it was forked from. */
+#ifndef MEMWATCH_PROCESS_H
+#define MEMWATCH_PROCESS_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/compiler.h"
+#include "base/lock.h"
+
+/* On a page that reads as zeros in every forked child, whoever forked it and how: MADV_WIPEONFORK. */
+struct process {
+    _Atomic uint32_t state; /* enum process_state */
+    _Atomic uint32_t made;  /* the journal of this very process has a file, and describes what is watched */
+    mw_lock lock;           /* held while `state` changes */
+};
+enum process_state {
+    PROCESS_UNNOTICED = 0, /* forked behind our back: all that we hold is the parent's */
+    PROCESS_BARE = 1,      /* the parent's is let go; what is our own is made when it is needed */
+    PROCESS_WHOLE = 2,
+};
+
+struct forks {
+    void (*arrive)(void); /* makes ready a child whose handlers of pthread_atfork haven't run yet */
+    void (*notice)(void); /* lets go of what is the parent's */
+    int unwatched;        /* why pthread_atfork refused */
+};
+
+/* In a child that another library's handler of pthread_atfork uses before ours has run: true if it is ready now. */
+MW_HIDDEN bool process_arrives(void);
+MW_HIDDEN void process_notice(void); /* lets go of what is the parent's, in a child that was forked behind our back */
+#endif

@@ -1,0 +1,73 @@
+/* arena.h - pages and their two views. */
+#ifndef MEMWATCH_ARENA_H
+#define MEMWATCH_ARENA_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "memwatch.h"
+#include "base/compiler.h"
+#include "base/lock.h"
+#include "memory/shared_memory.h"
+
+#define PAGE_SHIFT 12
+#define PAGE_MASK ((uintptr_t)MW_PAGE_SIZE - 1)
+#define NO_PAGE UINT32_MAX
+#define ARENA_ORDERS 23
+
+enum page_state {
+    PAGE_FREE = 0,
+    PAGE_USED = 1,
+    PAGE_RETURNED = 2, /* free, and without memory */
+    PAGE_GONE = 3      /* was in use in the parent of this process, and didn't come along: fork.c */
+};
+struct page {
+    mw_lock lock;
+    uint32_t head;      /* first variable on this page, 0 for none */
+    uint32_t state;     /* enum page_state | order << 8 */
+    uint32_t next_free; /* free list of its order */
+};
+
+struct adopted {             /* a page of the adapter's own: an entry of an open-addressed hash by page number */
+    _Atomic uint64_t number; /* address >> 12; 0 free, 1 deleted */
+    uint32_t page;           /* its page in the arena */
+};
+#define ADOPTED_MAX (1u << 16)
+
+/* [watched, watched + reserved) is what the program sees, + distance (modulo 2^64) what the core writes. */
+struct arena {
+    uintptr_t watched;
+    uint64_t distance, reserved;
+    _Atomic uint64_t committed;
+    struct shared memory;
+    uint64_t address_space; /* bytes of it that RLIMIT_AS had left when the core started */
+    struct page *pages;
+    uint32_t bump;
+    uint32_t free_head[ARENA_ORDERS];
+    _Atomic uint64_t used; /* pages */
+    uint64_t idle;         /* free, and still with memory */
+    uint64_t idle_refused; /* so many of them there were when the kernel refused to take any */
+    uint64_t idle_again;   /* given back, and asked for again since some were given back */
+    uint64_t idle_extra;   /* more of them that are kept, for that reason */
+    uint32_t idle_hand;    /* the page behind the last that was given back */
+    struct adopted *adopted;
+    _Atomic uint32_t adopted_count;
+};
+
+MW_HIDDEN int arena_open(void);
+MW_HIDDEN void *arena_table(size_t size); /* zeroed, for good, paid for as it is touched; NULL if refused */
+/* Address space at a random place, or where the kernel likes if none is found; alignment: a power of two. */
+MW_HIDDEN void *arena_place(uint64_t size, uint64_t alignment);
+MW_HIDDEN void arena_take_down(void);
+MW_HIDDEN uint64_t arena_fit(uint64_t most, size_t size); /* entries of a table: less if RLIMIT_AS leaves little */
+MW_HIDDEN int arena_copy(struct shared *copy);    /* the contents of all pages in use; caller holds every page lock */
+MW_HIDDEN int arena_replace(struct shared *copy); /* maps and arms it in place of the present one, and owns it */
+MW_HIDDEN uint32_t arena_lose(void);              /* what is in use isn't there any more; how many pages */
+MW_HIDDEN int arena_allocate(size_t n, uint32_t *first); /* caller holds mw.lock */
+MW_HIDDEN bool arena_is_block(uint32_t first, size_t n); /* so many pages were allocated there */
+MW_HIDDEN void arena_release(uint32_t first);
+MW_HIDDEN int arena_adopt(uintptr_t start, size_t n, uint32_t *first);
+MW_HIDDEN int arena_give_back(uintptr_t start, size_t n, uint32_t first);
+/* The page that an address of a watched view belongs to, NO_PAGE if none is in use there. */
+MW_HIDDEN uint32_t arena_page_at(uintptr_t address);
+#endif

@@ -1,0 +1,106 @@
+/* fork_copy.c - the copy of all pages that a child of fork() is given: made before the fork, under all page locks,
+ * since the parent's threads go on writing afterwards. Between that and the fork, and after it, handlers of other
+ * libraries run: they may store to watched pages, join threads that do, start some. What is stored until the fork is
+ * the child's too: it is kept in memory that isn't shared, of which the fork takes what is there at that moment. */
+#include "memory/fork_copy.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/lock.h"
+#include "base/thread.h"
+#include "memory/arena.h"
+#include "memory/shared_memory.h"
+#include "memwatch.h"
+#include "state.h"
+
+MW_SIGNAL_SAFE static bool in_use(uint32_t page) { return (mw.arena.pages[page].state & 0xff) == PAGE_USED; }
+
+MW_SIGNAL_SAFE void pages_release(void) {
+    for (uint32_t i = mw.arena.bump; i--;)
+        if (in_use(i)) lock_release(&mw.arena.pages[i].lock);
+}
+
+/* The pages that were written to since they were copied, at their places, and behind them a mark for each: memory that
+ * fork(2) itself copies. NULL: there is no room for it. */
+static uint8_t *open_later(uint64_t committed) {
+    size_t size = committed + (committed >> PAGE_SHIFT);
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    madvise(p, size, MADV_NOHUGEPAGE);
+    return p;
+}
+
+static void close_later(void) {
+    if (mw.fork.later) munmap(mw.fork.later, mw.arena.committed + (mw.arena.committed >> PAGE_SHIFT));
+    mw.fork.later = NULL;
+}
+
+static void take_pages(uint32_t self) {
+    for (uint32_t i = 0; i < mw.arena.bump; i++)
+        if (in_use(i)) lock_take(&mw.arena.pages[i].lock, self);
+}
+
+void fork_copy_drop(void) {
+    if (!mw.fork.copied) return;
+    take_pages(thread_id()); /* another thread may be at page_release() */
+    mw.fork.copied = false;
+    pages_release();
+    close_later();
+    shared_close(&mw.fork.copy);
+}
+
+void fork_copy(void) {
+    uint64_t mask = mask_signals();
+    uint32_t self = thread_id();
+    fork_copy_drop();
+    take_pages(self);
+    mw.fork.error = mw.arena.used ? arena_copy(&mw.fork.copy) : MW_OK;
+    mw.fork.copied = mw.arena.used && !mw.fork.error;
+    mw.fork.later = mw.fork.copied ? open_later(mw.arena.committed) : NULL;
+    mw.fork.stale = false;
+    pages_release();
+    unmask_signals(mask);
+}
+
+MW_SIGNAL_SAFE static void follow(uint32_t page) {
+    if (!mw.fork.copied) return;
+    if (!mw.fork.later) {
+        mw.fork.stale = true;
+        return;
+    }
+    memcpy(mw.fork.later + ((uint64_t)page << PAGE_SHIFT), arena_writable(page), MW_PAGE_SIZE);
+    atomic_thread_fence(memory_order_release);
+    mw.fork.later[mw.arena.committed + page] = 1;
+}
+
+bool fork_copy_complete(void) {
+    for (uint32_t i = 0; mw.fork.later && i < mw.arena.bump; i++) {
+        uint64_t at = (uint64_t)i << PAGE_SHIFT;
+        if (mw.fork.later[mw.arena.committed + i]) memcpy(mw.fork.copy.base + at, mw.fork.later + at, MW_PAGE_SIZE);
+    }
+    close_later();
+    return !mw.fork.stale;
+}
+
+/* ---- locks ---- */
+
+MW_SIGNAL_SAFE void page_release(uint32_t page) {
+    if (unlikely(atomic_load_explicit(&mw.fork.prepared, memory_order_relaxed))) follow(page);
+    lock_release(&mw.arena.pages[page].lock);
+}
+
+bool core_prepared(void) { return unlikely(mw.fork.prepared) && lock_held_by(&mw.lock, thread_id()); }
+
+bool core_take(void) {
+    if (core_prepared()) return false;
+    lock_take(&mw.lock, thread_id());
+    return true;
+}
+
+void core_release(bool taken) {
+    if (likely(taken))
+        lock_release(&mw.lock);
+    else
+        fork_copy(); /* pages may have come and gone */
+}

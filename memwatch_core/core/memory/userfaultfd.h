@@ -1,0 +1,33 @@
+/* userfaultfd.h - pages that are protected by userfaultfd, and what takes over where it is lost. */
+#ifndef MEMWATCH_USERFAULTFD_H
+#define MEMWATCH_USERFAULTFD_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/compiler.h"
+
+struct announced {             /* under uffd-queue: the last store that a thread was told to run */
+    _Atomic uint32_t tid, met; /* met: how many have arrived where they were meant to */
+    _Atomic uintptr_t instruction, address;
+};
+
+struct userfaultfd {
+    bool without;                  /* pages are protected by mprotect from now on, whatever the tracker */
+    void (*lost)(const char *why); /* is told when it is found out that stores may have gone unseen */
+};
+
+MW_HIDDEN int uffd_open(uint64_t features, bool kernel_too); /* 0, or -1 with errno */
+MW_HIDDEN int uffd_arm(void *start, size_t size);
+MW_HIDDEN int uffd_protect(uintptr_t start, size_t size, bool on); /* off: and wakes who waits there */
+MW_HIDDEN void uffd_close(void);
+MW_HIDDEN void uffd_look(void);       /* whether it is still there; caller holds mw.lock */
+MW_HIDDEN bool uffd_do_without(void); /* from now on; false: not now */
+MW_HIDDEN void uffd_give_up(void);    /* the same, and closes it; nobody else uses it yet; keeps errno */
+/* Codes of the signals that uffd-queue sends: run your store to address si_value, with the low half of the
+ * instruction's in si_errno; don't go on before the page at si_value is protected again. */
+#define STORE_ANNOUNCED (-77)
+#define THREAD_HELD (-78)
+#define NUMBER_MOVED (-79) /* to the tracker's own thread: userfaultfd has another number now */
+MW_HIDDEN bool uffd_signal(uint32_t tid, int code, uintptr_t address, uintptr_t instruction);
+#endif

@@ -1,0 +1,82 @@
+/* state.h - the one struct that holds all state of the core, and the looks into it that every store takes.
+ *
+ * What belongs to a noun is described in the noun's header, and changed by its file. */
+#ifndef MEMWATCH_STATE_H
+#define MEMWATCH_STATE_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "base/descriptors.h"
+#include "base/lock.h"
+#include "base/messages.h"
+#include "base/process.h"
+#include "base/signals.h"
+#include "base/thread.h"
+#include "calls/import_tables.h"
+#include "journal/journal.h"
+#include "journal/journal_file.h"
+#include "journal/registry.h"
+#include "journal/segments.h"
+#include "journal/sites.h"
+#include "memory/arena.h"
+#include "memory/fork_copy.h"
+#include "memory/tracker.h"
+#include "memory/userfaultfd.h"
+#include "memwatch.h"
+#include "stores/code_blocks.h"
+#include "stores/executor.h"
+#include "stores/instruction.h"
+#include "stores/kernel_writes.h"
+
+struct mw_core {
+    _Atomic uint32_t started;
+    mw_lock lock; /* start, page allocation, registration, adoption, journal open and close: core_take() */
+
+    struct process *process;
+    struct forks forks;
+    struct standard_error told;
+    struct clock clock;
+    struct signals signals;
+    struct descriptors descriptors;
+
+    const struct tracker *tracker;
+    char tracker_reason[256];
+    struct arena arena;
+    struct fork_copy fork;
+    struct userfaultfd userfaultfd;
+    struct announced announced;
+
+    struct journal journal;
+    struct thread_names names;
+    struct latest latest[LATEST]; /* under journal.grow */
+    struct sites sites;
+    struct registry registry;
+
+    mw_origin_provider provider;
+    struct instructions instructions;
+    struct code_blocks code;
+    struct executor executor;
+    struct kernel_writes kernel;
+    struct modules modules;
+
+    _Atomic uint64_t stores, lost, chained;
+};
+extern MW_HIDDEN struct mw_core mw;
+
+static inline uint8_t *arena_writable(uint32_t page) {
+    return (uint8_t *)(mw.arena.watched + mw.arena.distance + ((uint64_t)page << PAGE_SHIFT));
+}
+MW_SIGNAL_SAFE static inline bool own_any(enum own_kind kind) {
+    return atomic_load(&mw.descriptors.own[kind].number) >= 0;
+}
+MW_SIGNAL_SAFE static inline bool process_is_whole(void) {
+    return likely(atomic_load_explicit(&mw.process->state, memory_order_relaxed) == PROCESS_WHOLE);
+}
+static inline _Atomic uint32_t *kernel_hold_of(uint32_t tid) { return &mw.kernel.held[tid % HOLDS]; }
+static inline bool kernel_writes(void) {
+    return unlikely(atomic_load_explicit(&mw.kernel.compared, memory_order_relaxed));
+}
+#endif

@@ -1,0 +1,101 @@
+/* announced_writes.c - memwatch.h: writes that an adapter makes through the core, without a fault. */
+#include <string.h>
+
+#include "base/lock.h"
+#include "base/thread.h"
+#include "journal/journal.h"
+#include "journal/journal_format.h"
+#include "journal/registry.h"
+#include "memory/arena.h"
+#include "memory/fork_copy.h"
+#include "memory/userfaultfd.h"
+#include "memwatch.h"
+#include "state.h"
+#include "stores/kernel_writes.h"
+
+static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint8_t *bytes, uint32_t length,
+                    const mw_origin *origin) {
+    uint64_t in_pages = (v->address & PAGE_MASK) + offset;
+    uint32_t first = v->page + (uint32_t)(in_pages >> PAGE_SHIFT),
+             room = MW_PAGE_SIZE - (uint32_t)(in_pages & PAGE_MASK);
+    uint32_t self = thread_id(), count = length > room ? 2 : 1;
+    bool nested[2] = {false};
+    for (uint32_t i = 0; i < count; i++) {
+        mw_lock *lock = &mw.arena.pages[first + i].lock;
+        nested[i] = lock_held_by(lock, self);
+        if (likely(!nested[i])) lock_take(lock, self);
+    }
+    uint8_t *target = arena_writable(first) + (in_pages & PAGE_MASK);
+    int error = MW_OK;
+    for (uint32_t i = 0; kernel_writes() && i < count; i++)
+        if (!nested[i]) kernel_settle(first + i);
+    if (unlikely(!v->live)) {
+        error = MW_ERR_NO_VARIABLE;
+    } else if (likely(offset + length > v->depth_start && offset < v->depth_stop)) {
+        struct store store = {
+            .variable = id,
+            .tid = v->flags & MW_TRACK_THREADS ? self : 0,
+            .offset = (uint32_t)offset,
+            .length = length,
+            .site = origin->site,
+            .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
+            .how = MWJ_ANNOUNCED,
+            .flags = (nested[0] || nested[1] ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0),
+        };
+        error = journal_store(&store, target, bytes);
+    }
+    if (likely(!error)) {
+        MW_STEP("publish", 0);
+        if (length == 8 && !((uintptr_t)target & 7)) /* a reader never sees half of a number */
+            __atomic_store_n((uint64_t *)target, *(const uint64_t __attribute__((aligned(1), may_alias)) *)bytes,
+                             __ATOMIC_RELAXED);
+        else
+            memcpy(target, bytes, length);
+        if (kernel_writes()) {
+            uint32_t here = length < room ? length : room;
+            kernel_except(first, (uint32_t)(in_pages & PAGE_MASK), bytes, here);
+            if (count == 2) kernel_except(first + 1, 0, bytes + here, length - here);
+        }
+    }
+    for (uint32_t i = count; i--;)
+        if (likely(!nested[i])) page_release(first + i);
+    return error;
+}
+
+/* A program that only stores needs nothing of us until the end: one that also announces comes by here. */
+static __attribute__((noinline)) void look_now_and_then(void) {
+    if (mw.tracker->id == MW_TRACKER_READONLY || mw.userfaultfd.without) return;
+    if (!process_is_whole() || !lock_try(&mw.lock, thread_id())) return; /* not now: a fork may wait for this thread */
+    uffd_look();
+    lock_release(&mw.lock);
+}
+
+int mw_write_pieces(mw_variable_id id, const mw_piece *pieces, size_t count) {
+    struct variable *v = registry_find(id);
+    if (unlikely(!v)) return MW_ERR_NO_VARIABLE;
+    if (unlikely(!(++mw_thread.written % 256))) look_now_and_then();
+    uint64_t slots = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (unlikely(pieces[i].offset > v->size || pieces[i].length > v->size - pieces[i].offset)) return MW_ERR_RANGE;
+        if (count > 1 || pieces[i].length > MW_EVENT_MAX) slots += journal_slots_for(pieces[i].length);
+    }
+    mw_origin origin = {.context = mw_thread.context};
+    mw_origin_provider provider = __atomic_load_n(&mw.provider, __ATOMIC_ACQUIRE);
+    if (likely(provider)) provider(NULL, &origin);
+    int error = unlikely(slots) ? journal_promise(&slots) : MW_OK; /* several records: all of them, or none */
+    for (size_t i = 0; i < count && !error; i++) {
+        uint64_t offset = pieces[i].offset, length = pieces[i].length;
+        const uint8_t *from = pieces[i].bytes;
+        while (length && !error) {
+            uint32_t n = length < MW_EVENT_MAX ? (uint32_t)length : MW_EVENT_MAX;
+            error = announce(id, v, offset, from, n, &origin);
+            offset += n, from += n, length -= n;
+        }
+    }
+    if (unlikely(slots)) journal_release(slots);
+    return error;
+}
+
+int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t length) {
+    return mw_write_pieces(id, &(mw_piece){offset, bytes, length}, 1);
+}

@@ -1,0 +1,19 @@
+/* code_blocks.h - executable memory: two thunks, and a block for each instruction. */
+#ifndef MEMWATCH_CODE_BLOCKS_H
+#define MEMWATCH_CODE_BLOCKS_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/compiler.h"
+
+struct code_blocks { /* two views of the same memory */
+    uint8_t *write, *run;
+    size_t used;
+    void (*enter)(void *xstate, uint64_t mask);
+    void *leave;
+};
+
+MW_HIDDEN int code_open(void);
+MW_HIDDEN int code_replace(void);                                                 /* in a forked child */
+MW_HIDDEN void *code_block(const uint8_t *instruction, unsigned length);          /* caller holds mw.forms_lock */
+MW_HIDDEN void *code_overflow_block(const uint8_t *instruction, unsigned length); /* caller holds overflow_lock */
+#endif

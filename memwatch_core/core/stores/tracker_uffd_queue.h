@@ -1,0 +1,7 @@
+/* tracker_uffd_queue.h - the tracker whose messages a thread of ours takes. */
+#ifndef MEMWATCH_TRACKER_UFFD_QUEUE_H
+#define MEMWATCH_TRACKER_UFFD_QUEUE_H
+#include "base/compiler.h"
+
+MW_HIDDEN void queue_look_again(void); /* userfaultfd's number has changed */
+#endif
