@@ -15,6 +15,7 @@
 
 const { types } = require('node:util');
 const { promiseHooks } = require('node:v8');
+const classes = require('./sql/classes');
 const { replace } = require('./sql/patches');
 
 const { queueMicrotask, Promise } = globalThis; // the program may replace them
@@ -132,6 +133,7 @@ function init(promise, parent) {
   if (parent === undefined) {
     piece.open++;
     new Mark(promise, new State(undefined, piece, ++clock, context, BY_ANYBODY));
+    classes.look(promise);
     return;
   }
   const from = Mark.of(parent) ?? UNSEEN;
@@ -302,6 +304,7 @@ function start(of) {
   flows = of;
   if (!of.made) return;
   promiseHooks.createHook({ init, before, after, settled });
+  classes.handOver();
   join('all');
   join('allSettled');
 }

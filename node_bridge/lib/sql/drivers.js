@@ -12,6 +12,7 @@ const path = require('node:path');
 const contexts = require('../contexts');
 const files = require('../files');
 const { batches, batchers } = require('./batchers');
+const classes = require('./classes');
 const { Tracer } = require('./tracer');
 const { say } = require('../printed');
 const { replace, owner, peek } = require('./patches');
@@ -22,6 +23,7 @@ const configured = named && (named.node ?? {}); // name of a target -> the plugi
 const tracer = new Tracer();
 const known = new Map(); // name of a package -> its plugin, or null
 const patched = new WeakSet(); // exports
+const required = new Set(); // files of CommonJS
 const tools = Object.freeze({ tracer, replace, owner, peek, batches: (object, name) => batches(tracer, object, name) });
 let started = false;
 
@@ -45,6 +47,7 @@ function start() {
     },
   });
   for (const filename of Object.keys(require.cache)) loaded(filename, require.cache[filename]);
+  classes.follow(imported);
 }
 
 /** A module is about to be run: if it is a driver's, that is the time to wait for its end. */
@@ -85,8 +88,21 @@ function loaded(filename, module) {
     if (!plugin || !module.loaded) return;
     if ((typeof exports !== 'object' && typeof exports !== 'function') || exports === null || patched.has(exports)) return;
     patched.add(exports);
+    required.add(filename);
     if (!batchers.has(plugin.target)) contexts.start();
     plugin.install(exports, tools, file);
+  } catch (error) {
+    tracer.trouble(error);
+  }
+}
+
+/** The first promise of a class is made, of a file that was imported. */
+function imported(Class, filename) {
+  try {
+    const { plugin, file } = target(filename) ?? {};
+    if (!plugin || required.has(filename)) return;
+    contexts.start();
+    plugin.install({ [Class.name]: Class }, tools, file);
   } catch (error) {
     tracer.trouble(error);
   }
