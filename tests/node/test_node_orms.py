@@ -13,7 +13,8 @@ from nodejs import DRIVERS, EVERY_NODE, ORMS, PROGRAMS, Node
 from sqlprograms import SqlProgram
 
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
-LIBRARIES = ("knex", "knex.raw", "objection", "drizzle", "kysely", "typeorm", "sequelize", "pg-promise", "mikro-orm")
+LIBRARIES = ("knex", "knex.raw", "objection", "drizzle", "kysely", "typeorm", "sequelize")
+OF_POSTGRESQL = ("pg-promise", "mikro-orm", "sequelize 7", "drizzle over postgres.js")
 FLOWS = 20
 WRITES = 6 * FLOWS
 NEWEST = pytest.mark.parametrize("node", EVERY_NODE if SOAK else EVERY_NODE[-1:], indirect=True)
@@ -49,13 +50,13 @@ def check(program: SqlProgram, *libraries: str, **variables: str) -> None:
 def test_writes_are_under_the_statement_of_their_flow_with_postgresql(
     node: Node, postgresql_database: servers.PostgreSql
 ) -> None:
-    check(SqlProgram(node, "pg", postgresql_database, ("sequelize",), ORMS), *LIBRARIES)
+    check(SqlProgram(node, "pg", postgresql_database, ("sequelize", "postgres"), ORMS), *LIBRARIES, *OF_POSTGRESQL)
 
 
 @NEWEST
 def test_writes_are_under_the_statement_of_their_flow_with_mysql(node: Node, mariadb_database: servers.MariaDb) -> None:
     program = SqlProgram(node, "mysql2", mariadb_database, ("sequelize",), ORMS)
-    check(program, *LIBRARIES[: LIBRARIES.index("pg-promise")])
+    check(program, *LIBRARIES)
 
 
 @pytest.mark.skipif(not SOAK, reason="the same as with servers: in the long tests (make soak)")
@@ -64,6 +65,11 @@ def test_writes_are_under_the_statement_of_their_flow_with_sqlite(node: Node, tm
     (node.folder / "node_modules" / "better-sqlite3").symlink_to(DRIVERS / "better-sqlite3")
     program = SqlProgram(node, "better-sqlite3", tmp_path / "file.db", packages=ORMS)
     check(program, "knex", "knex.raw", "drizzle", "kysely", "typeorm", NODE_PATH=str(DRIVERS))
+
+
+@NEWEST
+def test_writes_are_under_the_statement_of_their_flow_with_sqlite3(node: Node, tmp_path: Path) -> None:
+    check(SqlProgram(node, "sqlite3", tmp_path / "file.db", packages=ORMS), "sequelize 7")
 
 
 BATCHES = """
