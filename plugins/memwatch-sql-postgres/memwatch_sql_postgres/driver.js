@@ -69,7 +69,7 @@ function install({ Query }, { tracer, replace, peek }) {
       if (typeof value?.pipe === 'function') return stream(value, s); // COPY: it goes on
       const results = Array.isArray(value) && !Object.hasOwn(value, 'command') ? value : [value];
       const counts = results.map((each) => each?.count).filter(Number.isInteger);
-      const inTransaction = after(query.statement?.string, open.get(query.state) ?? false);
+      const inTransaction = after(textOf(query), open.get(query.state) ?? false);
       open.set(query.state, inTransaction);
       tracer.end(s.token, {
         rows: s.fetched || !counts.length ? undefined : counts.reduce((sum, count) => sum + count),
@@ -79,7 +79,7 @@ function install({ Query }, { tracer, replace, peek }) {
       if (s.fetched) tracer.fetched(s.token, 0, { exhausted: true });
     },
     reject(query, s, error) {
-      if (open.get(query.state) && /^\s*(?:commit|end|prepare\s+transaction)\b/i.test(query.statement?.string)) open.set(query.state, false);
+      if (open.get(query.state) && /^\s*(?:commit|end|prepare\s+transaction)\b/i.test(textOf(query))) open.set(query.state, false);
       tracer.end(s.token, { error: error ?? new Error(), inTransaction: open.get(query.state) ?? false });
     },
     forEachFn(query, s) {
@@ -120,6 +120,10 @@ function install({ Query }, { tracer, replace, peek }) {
 }
 
 const QUOTED = /'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[^]*?\$\1\$|--[^\n]*|\/\*[^]*?\*\//g;
+
+function textOf({ statement }) {
+  return typeof statement?.string === 'string' ? statement.string : ''; // an object of the program's, given to unsafe(), stays one
+}
 
 /** Whether a connection is in a transaction after these statements: the library doesn't let out what the server says. */
 function after(script, isOpen) {
