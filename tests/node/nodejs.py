@@ -26,6 +26,7 @@ ONCE = pytest.mark.parametrize("node", [22], indirect=True)
 DRIVERS = ROOT / ".node" / "drivers" / "node_modules"
 ORMS = ROOT / ".node" / "orms" / "node_modules"
 """With drivers of their own."""
+PRISMA = ROOT / ".node" / "prisma" / "node_modules"
 SERIALIZERS: dict[str, Serializer] = {
     serializer.name: serializer for serializer in memwatch_serializer_typedarray.memwatch_serializers()
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import servers
 from nodejs import ONCE, Node
@@ -182,3 +184,55 @@ def test_fifty_interleaved_flows_never_mix(program: SqlProgram) -> None:
     assert len(blamed) == 50 * 12
     own = [(f'SELECT $1::int AS n, ? AS "f{i}"', f"SELECT ? AS n, ? AS f{i}") for i, _ in blamed]
     assert [pair for pair, statements in zip(blamed, own, strict=True) if pair[1] not in statements] == []
+
+
+@ONCE
+def test_module_that_was_imported_before_sql_is_asked_for_is_traced(program: SqlProgram) -> None:
+    head = "import { watch } from '@memwatch/node'; import postgres from 'postgres';"
+    if program.file == "program.js":
+        head = "const { watch } = require('@memwatch/node'), postgres = require('postgres');"
+    program.node.write(f"""{head}
+        (async () => {{
+          const sql = postgres(JSON.parse(process.env.DATABASE));
+          await sql`SELECT 1 AS untraced`;
+          const x = watch(new Int32Array(1), {{ trackSQL: true, name: 'x' }});
+          x[0] = 1;
+          await sql`SELECT 2 AS traced`; x[0] = 2;
+          await sql.end(); x[0] = 3;
+        }})();
+    """, program.file)  # fmt: skip
+    program.node.run(program.file, register=False, DATABASE=json.dumps(program.config))
+    assert program.node.read().blamed() == [(1, None), (2, "SELECT ? AS traced"), (3, None)]
+
+
+@ONCE
+def test_program_gets_the_same_of_its_own_promises_and_queries(program: SqlProgram) -> None:
+    program.node.write("""
+        class Early extends Promise {} // of the program's: nothing of it is run
+        Object.defineProperty(Early, 'name', { get() { console.log('name'); } });
+        Object.defineProperty(Early.prototype, 'constructor', { get() { console.log('constructor'); return Early; } });
+        const strange = () => Reflect.construct(Promise, [() => {}], new Proxy(Early, { get(...args) { return Reflect.get(...args); } }));
+        const odd = function () {}; odd.prototype = new Proxy({}, { getPrototypeOf() { console.log('prototype'); return null; }, getOwnPropertyDescriptor() { console.log('descriptor'); } });
+        const postgres = (await import('postgres')).default;
+        new Early(() => {}); strange(); Reflect.construct(Promise, [() => {}], odd);
+        const sql = postgres(JSON.parse(process.env.DATABASE));
+        const query = sql`SELECT ${1}::int AS a`, rows = await query;
+        console.log(rows, rows.count, rows.command, Object.getOwnPropertyNames(query), Object.keys(query), query.statement.string);
+        console.log(Object.getOwnPropertyNames(Object.getPrototypeOf(query)), query.handle.name, query.handle.length, query instanceof Promise);
+        console.log(await sql.unsafe({ toString() { console.log('text'); return 'SELECT 1 AS b'; } }), { ...await sql`SELECT ${1}::int AS a`.describe(), name: '' });
+        await sql.unsafe({ toString() { throw new Error('theirs'); } }).catch((error) => console.log(error.message));
+        await sql`SELECT ${{ toString() { console.log('parameter'); return 'c'; } }}`.catch((error) => console.log(error.code));
+        await sql`SELEC`.catch((error) => console.log(error.message, error.query, error.stack.split('\\n').filter((line) => !line.includes('node:internal'))));
+        for (const wrong of [null, 5, {}]) try { console.log(await sql.unsafe(wrong).catch((error) => error.message)); } catch (error) { console.log('thrown', error.message); }
+        await sql.end();
+    """.replace("(await import('postgres')).default", "(await import('postgres')).default" if program.file.endswith(".mjs") else "require('postgres')"), "body.mjs")  # fmt: skip
+    body = (program.node.folder / "body.mjs").read_text()
+    ask = "import('@memwatch/node').then(({ watch }) => watch(new Int32Array(1), { trackSQL: true }))"
+    both = []
+    for traced in (False, True):
+        program.node.write(f"(async () => {{ {f'await {ask};' if traced else ''} {body} }})();", program.file)
+        both.append(program.node.run(program.file, register=traced, DATABASE=json.dumps(program.config)))
+    plain, traced_run = both
+    assert traced_run.stdout == plain.stdout
+    assert traced_run.stderr == plain.stderr == ""
+    assert len(plain.stdout.splitlines()) > 20

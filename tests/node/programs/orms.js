@@ -13,7 +13,8 @@ const noted = [];
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // Each returns one(name), which is awaited and runs a statement that has the name in it; transaction(f), of which the library
-// says that f runs in a transaction, with one(name) of it; close().
+// says that f runs in a transaction, with one(name) of it; close(); told: what all its
+// statements have in them instead; lost: nobody knows which one is in force in f.
 const LIBRARIES = {
   knex() {
     const knex = require('knex')(knexed);
@@ -101,6 +102,18 @@ function sequelize7(dialect, options) {
     close: () => sequelize.close(),
   };
 }
+/** Prisma 7, with a driver adapter; the test has generated the client. It is asked for rows, or for the text that is given. */
+async function prisma(one, told) {
+  const { PrismaClient } = await import(`${process.cwd()}/generated/client.ts`);
+  const adapter = pg ? new (require('@prisma/adapter-pg').PrismaPg)({ ...config, max: 2 })
+    : new (require('@prisma/adapter-better-sqlite3').PrismaBetterSqlite3)({ url: config.file });
+  const client = new PrismaClient({ adapter });
+  return { told, lost: true, one: one(client), transaction: (f) => client.$transaction((tx) => f(one(tx))), close: () => client.$disconnect() };
+}
+const PRISMA = {
+  prisma: () => prisma((client) => () => client.item.findMany({ where: { id: { lt: 10 } } }), 'items'), // its names are its own
+  'prisma.$queryRaw': () => prisma((client) => (name) => client.$queryRawUnsafe(`SELECT 1 AS ${name}`)),
+};
 const POSTGRESQL = { // these know no other
   'pg-promise'() {
     const db = require('pg-promise')()({ ...config, max: 2 });
@@ -131,9 +144,9 @@ const SQLITE3 = { // over the package of this name
   'sequelize 7': () => sequelize7(require('@sequelize/sqlite3').SqliteDialect, { storage: config.file }),
 };
 
-async function run(label, { one, transaction, close }) {
+async function run(label, { one, transaction, close, told, lost }) {
   const note = (name) => {
-    noted.push([noted.length + 1, name, label]);
+    noted.push([noted.length + 1, name && (told ?? name), label]);
     x[0] = noted.length;
   };
   const prefix = label.replace(/\W/g, '_');
@@ -157,9 +170,9 @@ async function run(label, { one, transaction, close }) {
     const name = `${prefix}_inside`;
     await transaction(async (inside) => {
       await inside(`${name}_1`);
-      note(`${name}_1`);
+      note(lost ? null : `${name}_1`);
       await (async () => { await inside(`${name}_2`); })();
-      note(`${name}_2`);
+      note(lost ? null : `${name}_2`);
     });
     note(null); // it is over
   }
@@ -182,7 +195,7 @@ async function prepare() {
 
 (async () => {
   await prepare();
-  const all = driver === 'sqlite3' ? SQLITE3 : pg ? { ...LIBRARIES, ...POSTGRESQL } : LIBRARIES;
+  const all = chosen[0] in PRISMA ? PRISMA : driver === 'sqlite3' ? SQLITE3 : pg ? { ...LIBRARIES, ...POSTGRESQL } : LIBRARIES;
   for (const label of chosen.length ? chosen : Object.keys(all)) await run(label, await all[label]());
   console.log(JSON.stringify(noted));
 })();
