@@ -79,7 +79,11 @@ def generate(program: SqlProgram, provider: str) -> None:
     schema = (PROGRAMS / "schema.prisma").read_text().replace("PROVIDER", provider)
     program.node.write(schema, "schema.prisma")
     command = [program.node.path, str(PRISMA / "prisma" / "build" / "index.js"), "generate", "--schema=schema.prisma"]
-    settings = {"PRISMA_SCHEMA_ENGINE_BINARY": "/bin/true", "CHECKPOINT_DISABLE": "1", "PRISMA_HIDE_UPDATE_MESSAGE": "1"}
+    settings = {
+        "PRISMA_SCHEMA_ENGINE_BINARY": "/bin/true",
+        "CHECKPOINT_DISABLE": "1",
+        "PRISMA_HIDE_UPDATE_MESSAGE": "1",
+    }
     subprocess.run(command, cwd=folder, env=environment(**settings), capture_output=True, check=True, timeout=120)
     (folder / "generated" / "package.json").write_text('{"type": "module"}')
 

@@ -148,7 +148,11 @@ def test_failures_are_the_programs_own_and_end_their_statement(program: SqlProgr
         *("CONNECTION_ENDED", "ECONNREFUSED"),
     ]
     journal = program.node.read()
-    assert [journal.outcomes[journal.context(n).id] for n in (10, 11, 15)] == ["rolled back", "committed", "rolled back"]
+    assert [journal.outcomes[journal.context(n).id] for n in (10, 11, 15)] == [
+        "rolled back",
+        "committed",
+        "rolled back",
+    ]
     failed = (1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 18)
     assert [pair for pair in journal.blamed() if pair[0] > 100] == [(n + 100, None) for n in failed]
     assert {statement for value, statement in journal.blamed() if value == 50} == {None}

@@ -143,6 +143,22 @@ def test_driver_that_is_imported_is_traced(program: SqlProgram, source: str) -> 
     assert program.node.read().blamed() == [(1, "SELECT ?")]
 
 
+def test_driver_that_is_a_module_is_traced_under_the_host(program: SqlProgram) -> None:
+    """In its threads too; no value of a parameter gets out."""
+    program.node.write("""
+        import { watch } from '@memwatch/node'; import postgres from 'postgres'; import { Worker, isMainThread } from 'node:worker_threads';
+        const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' }), sql = postgres(JSON.parse(process.env.DATABASE));
+        await sql`SELECT ${'s3cret'} AS ${sql(isMainThread ? 'main' : 'worker')}`; x[0] = 1;
+        await sql.end();
+        if (isMainThread) await new Promise((done) => new Worker(new URL(import.meta.url)).on('exit', done));
+    """, "program.mjs")  # fmt: skip
+    done = memwatch_run(program, "", "--", "node", "program.mjs")
+    assert statements(program) == [f'SELECT $1 AS "{thread}"' for thread in ("main", "worker")]
+    out = (done.stdout + done.stderr + (program.node.folder / "events.jsonl").read_text()).encode() + program.bytes()
+    for secret in ("s3cret", str(program.config["password"])):
+        assert secret.encode() not in out
+
+
 def test_workers_have_statements_of_their_own(program: SqlProgram) -> None:
     journal = program.journal("""
         const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
@@ -300,6 +316,6 @@ def test_plugins_are_listed_with_the_others(node: Node) -> None:
         [MEMWATCH, "plugins", "--json"], cwd=node.folder, env=environment(), capture_output=True, text=True
     )
     listed = {each["name"]: each for each in map(json.loads, done.stdout.splitlines()) if each["kind"] == "sql"}
-    for name in ("pg", "mysql2"):
+    for name in ("pg", "mysql2", "postgres"):
         assert (listed[name]["state"], listed[name]["distribution"]) == ("loaded", f"memwatch-sql-{name}")
     assert (ROOT / "plugins" / "memwatch-sql-pg" / "memwatch_sql_pg" / "driver.js").is_file()
