@@ -31,7 +31,7 @@ def test_every_way_to_run_a_statement_is_blamed_for_what_is_written_after_it(pro
         await sql`SELECT 10 AS raw`.raw(); x[0] = 10;
         await sql`SELECT 11 AS started`.execute(); x[0] = 11;
         await sql`SELECT 12 AS caught`.catch(() => {}); x[0] = 12;
-        await new Promise((done) => sql`SELECT 13 AS then`.then(() => { x[0] = 10; done(); }));
+        await new Promise((done) => sql`SELECT 13 AS then`.then(() => { x[0] = 13; done(); }));
         await sql`SELECT 14 AS finally`.finally(() => { x[0] = 14; });
         const waiting = sql`SELECT 15 AS later`; await waiting; x[0] = 15;
         writeFileSync('query.sql', 'SELECT 16 AS file');
@@ -158,6 +158,7 @@ def test_failures_are_the_programs_own_and_end_their_statement(program: SqlProgr
     assert {statement for value, statement in journal.blamed() if value == 50} == {None}
 
 
+@pytest.mark.parametrize("node", [20, 26], indirect=True)
 def test_fifty_interleaved_flows_never_mix(program: SqlProgram) -> None:
     journal = program.journal("""
         const sql = postgres({ ...config, max: 3, max_pipeline: 5 });
