@@ -168,9 +168,9 @@ class Journal:
         assert found, f"{value} was written under no statement"
         return found
 
-    def replayed(self, variable: str, size: int) -> bytes:
-        """The bytes that the events leave, from zeros on; each must begin with what the one before left."""
-        data = bytearray(size)
+    def replayed(self, variable: str, size: int, start: bytes = b"") -> bytes:
+        """The bytes that the events leave, from these and zeros on; each must begin with what the one before left."""
+        data = bytearray(start.ljust(size, b"\0"))
         for event in self.of(variable):
             stop = event.offset + len(event.before)
             assert data[event.offset : stop] == event.before, f"event {event.seq}: a write before it is missing"
