@@ -143,6 +143,7 @@ class Journal:
 
     records: list[Record]
     events: list[Event] = field(init=False)
+    by_variable: dict[str, list[Event]] = field(init=False)
     watched: list[Watched] = field(init=False)
     lost: list[Lost] = field(init=False)
     outcomes: dict[int, str] = field(init=False)
@@ -150,13 +151,16 @@ class Journal:
 
     def __post_init__(self) -> None:
         self.events = [record for record in self.records if isinstance(record, Event)]
+        self.by_variable = {}
+        for event in self.events:
+            self.by_variable.setdefault(event.variable, []).append(event)
         self.watched = [record for record in self.records if isinstance(record, Watched)]
         told = [record for record in self.records if isinstance(record, Outcome)]
         self.outcomes = {context: outcome.outcome for outcome in told for context in outcome.contexts}
         self.lost = [record for record in self.records if isinstance(record, Lost)]
 
     def of(self, variable: str) -> list[Event]:
-        return [event for event in self.events if event.variable == variable]
+        return list(self.by_variable.get(variable, ()))
 
     def blamed(self, variable: str = "x") -> list[tuple[Any, str | None]]:
         """What was written to its first element, and the statement that it is blamed on."""
