@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -162,6 +163,23 @@ static SLOW ssize_t bounced_getrandom(void *buffer, size_t size, unsigned flags)
 }
 ssize_t replaced_getrandom(void *buffer, size_t size, unsigned flags) {
     return unlikely(is_watched(buffer, size)) ? bounced_getrandom(buffer, size, flags) : getrandom(buffer, size, flags);
+}
+
+/* Of a large range of the program's (V8 opens the whole memory of WebAssembly anew when it grows), watched pages stay
+ * as they are. */
+static SLOW int mprotect_between(uintptr_t start, size_t size, int protection) {
+    uintptr_t end = start + ((size + PAGE_MASK) & ~(uintptr_t)PAGE_MASK), from = start;
+    for (uintptr_t at = start; at <= end; at += MW_PAGE_SIZE) {
+        if (at < end && arena_page_at(at) == NO_PAGE) continue;
+        if (from < at && mprotect((void *)from, at - from, protection)) return -1;
+        from = at + MW_PAGE_SIZE;
+    }
+    return 0;
+}
+int replaced_mprotect(void *start, size_t size, int protection) {
+    bool between = unlikely(atomic_load_explicit(&mw.adopted_count, memory_order_relaxed)) &&
+                   !((uintptr_t)start & PAGE_MASK) && size <= UINTPTR_MAX - MW_PAGE_SIZE - (uintptr_t)start;
+    return between ? mprotect_between((uintptr_t)start, size, protection) : mprotect(start, size, protection);
 }
 
 /* ---- several buffers ---- */

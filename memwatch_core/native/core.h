@@ -652,6 +652,7 @@ MW_HIDDEN ssize_t replaced_recvfrom(int fd, void *buffer, size_t size, int flags
 MW_HIDDEN ssize_t replaced_recvmsg(int fd, struct msghdr *message, int flags);
 MW_HIDDEN int replaced_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout);
 MW_HIDDEN ssize_t replaced_getrandom(void *buffer, size_t size, unsigned flags);
+MW_HIDDEN int replaced_mprotect(void *start, size_t size, int protection);
 MW_HIDDEN size_t replaced_fread(void *buffer, size_t size, size_t count, FILE *file);
 MW_HIDDEN size_t replaced_fread_unlocked(void *buffer, size_t size, size_t count, FILE *file);
 /* What -D_FORTIFY_SOURCE makes of them. */

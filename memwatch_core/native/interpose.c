@@ -102,6 +102,7 @@ static struct {
     CALLS(recvmsg, recvmsg),
     CALLS(recvmmsg, recvmmsg),
     CALLS(getrandom, getrandom),
+    CALLS(mprotect, mprotect),
     CALLS(fread, fread),
     CALLS(fread_unlocked, fread_unlocked),
     CALLS(__fread_chk, fread_chk),

@@ -7,6 +7,7 @@
 //   shared(expression)                its value, evaluated once in a thread, in the main realm; all copies get the same
 //   learn(name)                       which operations of bytecode store or call, from a function that does nothing else
 //   watch(buffer, offset, length, flags, start, stop) -> [id, buffer]     a copy of the bytes, watched
+//   watchInPlace(…the same…) -> id    inPlace(buffer, offset, length) -> id or 0   endInPlace(id)   memory of WebAssembly
 //   original(file, line, column) -> [file, line, column] | undefined | null   where it was written, if it has a source map;
 //                                     null: nobody knows, the file says something else than the script of its name
 //   lines(on)                         without them, for benchmarks

@@ -144,6 +144,7 @@ class Journal:
 
     records: list[Record]
     events: list[Event] = field(init=False)
+    by_variable: dict[str, list[Event]] = field(init=False)
     watched: list[Watched] = field(init=False)
     lost: list[Lost] = field(init=False)
     outcomes: dict[int, str] = field(init=False)
@@ -151,13 +152,16 @@ class Journal:
 
     def __post_init__(self) -> None:
         self.events = [record for record in self.records if isinstance(record, Event)]
+        self.by_variable = {}
+        for event in self.events:
+            self.by_variable.setdefault(event.variable, []).append(event)
         self.watched = [record for record in self.records if isinstance(record, Watched)]
         told = [record for record in self.records if isinstance(record, Outcome)]
         self.outcomes = {context: outcome.outcome for outcome in told for context in outcome.contexts}
         self.lost = [record for record in self.records if isinstance(record, Lost)]
 
     def of(self, variable: str) -> list[Event]:
-        return [event for event in self.events if event.variable == variable]
+        return list(self.by_variable.get(variable, ()))
 
     def blamed(self, variable: str = "x") -> list[tuple[Any, str | None]]:
         """What was written to its first element, and the statement that it is blamed on."""
@@ -169,9 +173,9 @@ class Journal:
         assert found, f"{value} was written under no statement"
         return found
 
-    def replayed(self, variable: str, size: int) -> bytes:
-        """The bytes that the events leave, from zeros on; each must begin with what the one before left."""
-        data = bytearray(size)
+    def replayed(self, variable: str, size: int, start: bytes = b"") -> bytes:
+        """The bytes that the events leave, from these and zeros on; each must begin with what the one before left."""
+        data = bytearray(start.ljust(size, b"\0"))
         for event in self.of(variable):
             stop = event.offset + len(event.before)
             assert data[event.offset : stop] == event.before, f"event {event.seq}: a write before it is missing"

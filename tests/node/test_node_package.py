@@ -27,7 +27,7 @@ import { watch, unwatch, share, receive, session, SessionError } from '@memwatch
 import type { Shared, WatchOptions } from '@memwatch/node';
 
 const total: Int32Array = watch(new Int32Array(1), { trackThreads: true, mutationDepth: [0, 4], name: 'total' });
-const options: WatchOptions = Object.freeze({ trackSQL: true, mutationDepth: 'FULL' });
+const options: WatchOptions = Object.freeze({ trackSQL: true, mutationDepth: 'FULL', copy: true });
 const buffer: Buffer = watch(Buffer.alloc(4), options);
 const view: DataView = unwatch(watch(new DataView(new ArrayBuffer(8))));
 const passed: Shared<Int32Array> = share(total);
