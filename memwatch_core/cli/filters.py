@@ -54,7 +54,9 @@ class Filters:
         self.since = since or 0
         self.wanted = self.passes if self._kinds else None
         """Tells of an event whether it passes, but for its time, and by its variable, path, thread, site and context
-        alone (:func:`memwatch_core.host.history.last` relies on that); None: all do."""
+        alone (:mod:`memwatch_core.host.history` relies on that); None: all do."""
+        self.possible = self._may_pass if self.by_part else self.wanted
+        """The same, whether it is for a part or not: then it tells whether an event like this one may pass."""
 
     def __call__(self, record: Record) -> bool:
         if isinstance(record, Lost):
@@ -79,6 +81,9 @@ class Filters:
             passes &= found
         return passes
 
+    def _may_pass(self, event: Event) -> bool:
+        return any([_may_be_of(wanted.text, event) for wanted in self._variables]) or self.passes(event)
+
     def failed(self) -> list[str]:
         """Sentences about the filters that let nothing pass whatever else was asked for: mistakes, as a rule."""
         return [said for kind in self._kinds for wanted in kind if not wanted.hit and (said := wanted.failure())]
@@ -90,7 +95,7 @@ class _Wanted:
     MOST = 1000
 
     def __init__(self, option: str, text: str, test: Test, seen: Callable[[Event], str]) -> None:
-        self._option, self._text, self._test, self._seen_of = option, text, test, seen
+        self._option, self.text, self._test, self._seen_of = option, text, test, seen
         self.hit = False
         self._seen: dict[str, None] = {}
 
@@ -104,7 +109,7 @@ class _Wanted:
 
     def names(self, variable: str) -> bool:
         """Whether it is for this variable, written to or not."""
-        passes = variable == self._text or fnmatchcase(variable, self._text)
+        passes = variable == self.text or fnmatchcase(variable, self.text)
         self.hit |= passes
         if not passes and len(self._seen) < self.MOST:
             self._seen[variable] = None
@@ -112,14 +117,14 @@ class _Wanted:
 
     def failure(self) -> str:
         seen = [name for name in self._seen if name]
-        listed = suggest(self._text, seen) or (
+        listed = suggest(self.text, seen) or (
             f"; there are {', '.join(seen[:8])}{', …' if seen[8:] else ''}" if seen else ""
         )
-        start = f"{self._option} {self._text!r}: "
+        start = f"{self._option} {self.text!r}: "
         if self._option == "--variable":
-            of = max((name for name in self._seen if self._text.startswith((f"{name}.", f"{name}["))), default="")
+            of = max((name for name in self._seen if self.text.startswith((f"{name}.", f"{name}["))), default="")
             if of:
-                numbers = re.findall(r"\[[-+\d:,\s]*(?:\]|$)", self._text[len(of) :])
+                numbers = re.findall(r"\[[-+\d:,\s]*(?:\]|$)", self.text[len(of) :])
                 if odd := next((each for each in numbers if not _is_index(each)), ""):
                     return f"{start}{odd} is no part: elements and bytes count from 0; write {of}[3] or {of}[0:16], say"
                 return f"{start}nothing was written to this part of {of}"
@@ -176,6 +181,12 @@ def _variable(text: str) -> Test:
         return any(_overlap(full + name, text, wanted) for name in fields)
 
     return test
+
+
+def _may_be_of(text: str, event: Event) -> bool:
+    """Whether the text may be for some part of the variable, or for all of it."""
+    full = _full_name(event)
+    return text.startswith(full) or text in (event.variable, named(full, "len()")) or fnmatchcase(full, text)
 
 
 def _length(value: object) -> int | None:
