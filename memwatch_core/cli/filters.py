@@ -47,7 +47,7 @@ class Filters:
                 for text in threads
             ],
             [_Wanted("--sql", text, _statement(text), _statement_of) for text in statements],
-            [_Wanted("--line", text, _place(text), _file_of) for text in places],
+            [_Wanted("--line", text, _place(text), _place_of) for text in places],
             [_Wanted("--outcome", text, _outcome(text), _statement_of) for text in outcomes],
         ]
         self._kinds = [kind for kind in kinds if kind]
@@ -57,6 +57,8 @@ class Filters:
         alone (:mod:`memwatch_core.host.history` relies on that); None: all do."""
         self.possible = self._may_pass if self.by_part else self.wanted
         """The same, whether it is for a part or not: then it tells whether an event like this one may pass."""
+        self.possible_since = 0 if self.by_part else self.since
+        """Older ones need not be looked at. Of parts it is told whether they were ever written to."""
 
     def __call__(self, record: Record) -> bool:
         if isinstance(record, Lost):
@@ -82,7 +84,7 @@ class Filters:
         return passes
 
     def _may_pass(self, event: Event) -> bool:
-        return any([_may_be_of(wanted.text, event) for wanted in self._variables]) or self.passes(event)
+        return any(_may_be_of(wanted.text, event) for wanted in self._variables) or self.passes(event)
 
     def failed(self) -> list[str]:
         """Sentences about the filters that let nothing pass whatever else was asked for: mistakes, as a rule."""
@@ -117,9 +119,7 @@ class _Wanted:
 
     def failure(self) -> str:
         seen = [name for name in self._seen if name]
-        listed = suggest(self.text, seen) or (
-            f"; there are {', '.join(seen[:8])}{', …' if seen[8:] else ''}" if seen else ""
-        )
+        listed = suggest(self.text, seen) or _there(seen)
         start = f"{self._option} {self.text!r}: "
         if self._option == "--variable":
             of = max((name for name in self._seen if self.text.startswith((f"{name}.", f"{name}["))), default="")
@@ -132,9 +132,27 @@ class _Wanted:
         if self._option == "--thread":
             return f"{start}no thread of this name, or id, wrote anything{listed}"
         if self._option == "--line":
-            return f"{start}nothing was written from there; write FILE:LINE, FILE or :LINE{listed}"
+            return f"{start}nothing was written from there{_places(self.text, seen)}"
         # a text is looked for in statements, and an outcome among them: to find none is an answer
         return "" if seen else f"{start}no event carries a statement: was SQL tracked? (memwatch run --track-sql)"
+
+
+def _there(names: list[str]) -> str:
+    """``; there are a, b``, or nothing."""
+    listed = f"{', '.join(names[:8])}{', …' if names[8:] else ''}"
+    return f"; there {'is' if len(names) == 1 else 'are'} {listed}" if names else ""
+
+
+def _places(text: str, seen: list[str]) -> str:
+    """What could have been meant by a FILE:LINE: a line of this file that wrote, or a file."""
+    file, _, line = text.partition(":")
+    name = file.rpartition("/")[2]
+    of = [place for place in seen if not name or place.rpartition(":")[0] == name]
+    of.sort(key=lambda place: int(place.rpartition(":")[2]))
+    if of and line:
+        return f", but from {', '.join(of[:8])}{', …' if of[8:] else ''}"
+    files = list(dict.fromkeys(place.rpartition(":")[0] for place in seen))
+    return f"; write FILE:LINE, FILE or :LINE{suggest(name, files) or _there(files)}"
 
 
 def _full_name(event: Event) -> str:
@@ -146,8 +164,8 @@ def _statement_of(event: Event) -> str:
     return "" if event.context is None else event.context.statement_hash or "?"
 
 
-def _file_of(event: Event) -> str:
-    return "" if event.site is None else event.site.file.rpartition("/")[2]
+def _place_of(event: Event) -> str:
+    return "" if event.site is None else f"{event.site.file.rpartition('/')[2]}:{event.site.line}"
 
 
 _RANGE = re.compile(r"(.+)\[(\d{1,18})(?::(\d{1,18}))?\]")

@@ -114,8 +114,8 @@ def read(
     The contexts of events say what became of their statements in the end. Values are decoded by the serializers that
     the session's settings name; ``say`` gets a sentence about each of them that can't be loaded (its values are None),
     about files that are no journals yet, if the session is somebody else's and, with ``by_outcome``, if a process still
-    runs: then the end isn't known. ``damaged`` (or ``say``) gets one about each file that is no journal. Of what isn't in
-    ``only``, no records are made. Raises SessionError, JournalError.
+    runs: then the end isn't known. ``damaged`` (or ``say``) gets one about each file that is no journal. No
+    events are made but those in ``only``. Raises SessionError, JournalError.
     """
     sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, all=True)
     decoder = SessionDecoder(path, _serializers(path, say), final=True, sieve=sieve)

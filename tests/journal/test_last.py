@@ -206,7 +206,7 @@ def given_out(path: Path, asked: dict[str, Any], only: bool) -> tuple[list[str],
         nonlocal seen
         seen += events
 
-    chosen = history.Only(wanted.possible, wanted.since, wanted, left_out) if only else None
+    chosen = history.Only(wanted.possible, wanted.possible_since, wanted, left_out) if only else None
     for batch in history.read(path, lambda _: None, only=chosen):
         left_out(sum(isinstance(record, Event) for record in batch))
         again = wanted.by_part or not only
