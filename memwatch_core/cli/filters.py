@@ -38,7 +38,7 @@ class Filters:
         variables = tuple(variables)
         self._variables = [_Wanted("--variable", text, _variable(text), _full_name) for text in variables]
         self._since = since
-        self.by_part = any("." in text or "[" in text for text in variables)
+        self.by_part = any(character in text for text in variables for character in ".[(")
         """A filter may be for a part of a value: then :attr:`wanted` goes by what a store touched, too."""
         kinds = [
             self._variables,

@@ -211,6 +211,18 @@ def test_one_event_is_told_as_one(tmp_path: Path) -> None:
     assert done.stderr.endswith("wrote anything; there is MainThread\n")
 
 
+@pytest.mark.parametrize("last", [[], ["--last", "9"]], ids=["all", "last"])
+def test_filter_for_a_length_asks_every_event_of_a_line(tmp_path: Path, last: list[str]) -> None:
+    """Whether one passes isn't told by variable, line and thread."""
+    source = "from memwatch_core import watch\nn = watch(bytearray(b'abc'), capacity=100)\n"
+    (tmp_path / "lengths.py").write_text(f"{source}for i in range(3): n[0] = i; n.append(7)\n")
+    subprocess.run([sys.executable, "lengths.py"], cwd=tmp_path, check=True, timeout=60)
+    for asked, parts in (("len(n)", ["[0:4]", "[0:5]", "[0:6]"]), ("n[0]", ["[0:1]", "[0:4]"])):
+        lines = map(json.loads, log(tmp_path, "--json", "--variable", asked, *last).stdout.splitlines())
+        shown = [line["part"]["name"] for line in lines if "seq" in line]
+        assert shown[: len(parts)] == parts
+
+
 def test_sessions_are_listed_and_found_by_name_part_folder_and_file(recorded: Path) -> None:
     listed = log(recorded, "--list").stdout.splitlines()
     assert listed[0].split() == ["session", "started", "processes", "command"]
