@@ -215,7 +215,7 @@ def test_one_event_is_told_as_one(tmp_path: Path) -> None:
 def test_filter_for_a_length_asks_every_event_of_a_line(tmp_path: Path, last: list[str]) -> None:
     """Whether one passes isn't told by variable, line and thread."""
     source = "from memwatch_core import watch\nn = watch(bytearray(b'abc'), capacity=100)\n"
-    (tmp_path / "lengths.py").write_text(f"{source}for i in range(4): n[0:1] = b'xy' if i % 2 else b'z'\n")
+    (tmp_path / "lengths.py").write_text(f"{source}for i in range(4): n[0:1] = b'z' if i % 2 else b'xy'\n")
     subprocess.run([sys.executable, "lengths.py"], cwd=tmp_path, check=True, timeout=60)
     lines = map(json.loads, log(tmp_path, "--json", "--variable", "len(n)", *last).stdout.splitlines())
     assert [line["new"] for line in lines if "seq" in line] == [b"xybc".hex(), b"xyybc".hex()]
