@@ -10,6 +10,7 @@
 //   original(file, line, column) -> [file, line, column] | undefined | null   where it was written, if it has a source map;
 //                                     null: nobody knows, the file says something else than the script of its name
 //   lines(on)                         without them, for benchmarks
+//   setFlag(text)  randomBytes(n) -> Buffer   what node:v8 and node:crypto have, without loading those
 //   describe(id, json)  unwatch(id)   share(id)  receive(id) -> buffer
 //   openContext(id, json)  updateContext(id, json)                        records of a SQL statement
 //   contextIds() -> the first of 65536 ids that are this thread's

@@ -4,7 +4,6 @@
 const { types } = require('node:util');
 const { threadId } = require('node:worker_threads');
 const native = require('./native');
-const drivers = require('./drivers');
 const sessions = require('./session');
 const { callSite, original, assignedName } = require('./callsite');
 const { SessionError, core } = require('./errors');
@@ -28,7 +27,7 @@ function watch(value, options) {
   const { settings } = sessions.current();
   const flags = (flag(options, 'trackThreads', settings.watch.track_threads) ? FLAGS.trackThreads : 0)
     | (flag(options, 'trackSQL', settings.watch.track_sql) ? FLAGS.trackSQL : 0);
-  if (flags & FLAGS.trackSQL) drivers.start();
+  if (flags & FLAGS.trackSQL) require('./drivers').start(); // not before: most programs do without
   const [start, stop] = depthOf(options, settings, value.byteLength, name);
   const [id, pages] = core(`'${name}' can't be watched`, () =>
     native.watch(buffer, value.byteOffset ?? 0, value.byteLength, flags, start, stop));

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum { ARGUMENTS = 6 };
 
@@ -164,6 +165,27 @@ FUNCTION(lines) { /* on or off; benchmarks measure what they cost */
     arguments(env, info, argv);
     napi_get_value_bool(env, argv[0], &on);
     mw_set_origin_provider(on ? isolate_origin : NULL);
+    return NULL;
+}
+
+FUNCTION(setFlag) {
+    napi_value argv[ARGUMENTS];
+    size_t length;
+    arguments(env, info, argv);
+    char *flag = to_text(env, argv[0], &length);
+    if (flag) isolate_flag(flag, length);
+    free(flag);
+    return NULL;
+}
+
+FUNCTION(randomBytes) { /* at most 256 bytes: for keys */
+    napi_value argv[ARGUMENTS], buffer;
+    void *bytes;
+    arguments(env, info, argv);
+    uint32_t n = to_number(env, argv[0]);
+    if (napi_create_buffer(env, n, &bytes, &buffer) != napi_ok) return NULL;
+    if (!getentropy(bytes, n)) return buffer;
+    napi_throw_error(env, NULL, "memwatch: the system gives no random bytes (getrandom is refused)");
     return NULL;
 }
 
@@ -422,6 +444,8 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
         {"readFile", readFile},
         {"makeFile", makeFile},
         {"lines", lines},
+        {"setFlag", setFlag},
+        {"randomBytes", randomBytes},
         {"stats", stats},
         {"attach", attach},
         {"shared", shared},
