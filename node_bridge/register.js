@@ -1,6 +1,6 @@
 // node --require @memwatch/node/register app.js: follows the program's code before its first line runs, so that every store has
-// its line. `memwatch run` loads it through NODE_OPTIONS, in children and workers too. The journal is opened by the first
-// watch(), or the first statement of a SQL driver that is traced: a program that does neither leaves nothing behind.
+// its line. `memwatch run` loads it through NODE_OPTIONS, in children and workers too. The journal is made with the first
+// watch(): a program that never calls it leaves nothing behind.
 //
 // Every program pays for what is loaded here, so that is what it takes to follow code; watch() loads the rest.
 'use strict';

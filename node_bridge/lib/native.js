@@ -5,6 +5,7 @@
 //   readFile(folder, name, most) -> Buffer   makeFile(folder, name, Buffer)   or -errno: a session's file, see files.js
 //   attach()                          follows this thread's code from now on: lines are known for what is compiled later
 //   shared(expression)                its value, evaluated once in a thread, in the main realm; all copies get the same
+//   isFirstThread()                   of the process: no worker, known without loading node:worker_threads
 //   learn(name)                       which operations of bytecode store or call, from a function that does nothing else
 //   watch(buffer, offset, length, flags, start, stop) -> [id, buffer]     a copy of the bytes, watched
 //   original(file, line, column) -> [file, line, column] | undefined | null   where it was written, if it has a source map;
@@ -20,7 +21,6 @@
 //   digest(data, key, size, person) -> Buffer   BLAKE2b      hash(key, data) -> 16 hex digits   SipHash-2-4
 'use strict';
 
-const { threadId, isMainThread } = require('node:worker_threads');
 const { binary } = require('./binary');
 const common = require('./common');
 
@@ -50,6 +50,8 @@ function load() {
   native.attach();
   native.common = native.shared(common);
   if (!native.common.learnt) native.common.learnt = learn(native);
+  const { threadId, isMainThread } = native.isFirstThread() ? { threadId: 0, isMainThread: true } : require('node:worker_threads');
+  native.threadId = threadId;
   native.threadLabel = isMainThread ? 'main' : `worker ${threadId}`;
   return native;
 }

@@ -2,7 +2,6 @@
 'use strict';
 
 const { types } = require('node:util');
-const { threadId } = require('node:worker_threads');
 const native = require('./native');
 const sessions = require('./session');
 const { callSite, original, assignedName } = require('./callsite');
@@ -38,7 +37,7 @@ function watch(value, options) {
     options: { class: kind },
     size: value.byteLength,
     site: site && { file: site.file, line: site.line, function: site.function, column: site.column },
-    thread_ident: threadId,
+    thread_ident: native.threadId,
     thread: native.threadLabel,
   }));
   return over(pages, kind, Object.getPrototypeOf(value));
@@ -72,12 +71,13 @@ function receive(shared) {
   const pages = native.receive(shared.id);
   if (!pages) throw new SessionError(`'${shared.name}': its watch has ended`);
   remember(pages, { id: shared.id, name: shared.name, sql: shared.sql });
-  if (shared.sql) drivers.start();
+  if (shared.sql) require('./drivers').start();
   return over(pages, shared.class, undefined, shared.offset, shared.length);
 }
 
 function remember(pages, variable) {
   watched.set(pages, variable);
+  native.common.begin();
   pin(pages);
 }
 

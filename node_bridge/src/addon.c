@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
+#include <unistd.h>
 
 enum { ARGUMENTS = 6 };
 
@@ -189,7 +189,7 @@ FUNCTION(randomBytes) { /* at most 256 bytes: for keys */
     return NULL;
 }
 
-FUNCTION(close) {
+FUNCTION(closeJournal) {
     (void)info;
     atomic_store(&closed, true);
     int error = mw_journal_close();
@@ -222,6 +222,11 @@ FUNCTION(attach) {
     (void)info;
     if (isolate_attach()) napi_add_env_cleanup_hook(env, isolate_detach, NULL);
     return NULL;
+}
+
+FUNCTION(isFirstThread) {
+    (void)info;
+    return boolean(env, gettid() == getpid());
 }
 
 FUNCTION(shared) { /* an expression -> its value, in the main realm: made once an isolate, the same for all that ask */
@@ -439,7 +444,7 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
     } functions[] = {
         {"start", start},
         {"open", open},
-        {"close", close},
+        {"close", closeJournal},
         {"opened", opened},
         {"readFile", readFile},
         {"makeFile", makeFile},
@@ -448,6 +453,7 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
         {"randomBytes", randomBytes},
         {"stats", stats},
         {"attach", attach},
+        {"isFirstThread", isFirstThread},
         {"shared", shared},
         {"learn", learn},
         {"nameThread", nameThread},
