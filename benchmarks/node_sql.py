@@ -1,7 +1,7 @@
 """What tracing costs a statement of a Node.js driver, next to OpenTelemetry's instrumentation of the same driver.
 
-OpenTelemetry's exporter does nothing; MemWatch writes its real journal, and a value is watched. Three processes in turn:
-what counts is the time that each spends on a CPU, beyond that of the one that nobody traces.
+OpenTelemetry's exporter does nothing; MemWatch writes its journal, and a value is watched. Three processes in turn:
+what counts is the CPU time of each, beyond that of the one that nobody traces.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Ask = Callable[[str], float]
 
 
 def modules(folder: Path) -> None:
-    """A folder of modules: drivers, OpenTelemetry, MemWatch with its plugins. Raises OSError where they aren't installed."""
+    """Drivers, OpenTelemetry, MemWatch with its plugins. Raises OSError where they aren't installed."""
     into = folder / "node_modules"
     (into / "@memwatch").mkdir(parents=True)
     for packages in ("drivers", "opentelemetry"):
