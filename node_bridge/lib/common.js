@@ -4,6 +4,8 @@
 //   learnt    whether the addon knows V8's operations
 //   watched   ArrayBuffer over watched pages -> {id, name, sql}
 //   drivers   the class Module by which the program loads its modules -> what traces their drivers
+//   watching  whether this thread has anything that is watched, or had: since begin()
+//   untold    what is told then, by WeakRef: see sql/untold.js
 //   refuseTransfers()   see pin.js
 'use strict';
 
@@ -31,5 +33,18 @@ module.exports = `(() => {
     refuse('transferToFixedLength');
   }
 
-  return { learnt: false, watched, drivers: new WeakMap(), refuseTransfers };
+  return {
+    learnt: false,
+    watched,
+    drivers: new WeakMap(),
+    watching: false,
+    untold: new Set(),
+    begin() {
+      if (this.watching) return;
+      this.watching = true;
+      for (const each of this.untold) each.deref()?.tell();
+      this.untold.clear();
+    },
+    refuseTransfers,
+  };
 })()`;

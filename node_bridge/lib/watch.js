@@ -2,9 +2,7 @@
 'use strict';
 
 const { types } = require('node:util');
-const { threadId } = require('node:worker_threads');
 const native = require('./native');
-const drivers = require('./drivers');
 const sessions = require('./session');
 const { callSite, original, assignedName } = require('./callsite');
 const { SessionError, core } = require('./errors');
@@ -31,7 +29,7 @@ function watch(value, options) {
   const { settings } = sessions.current();
   const flags = (flag(options, 'trackThreads', settings.watch.track_threads) ? FLAGS.trackThreads : 0)
     | (flag(options, 'trackSQL', settings.watch.track_sql) ? FLAGS.trackSQL : 0);
-  if (flags & FLAGS.trackSQL) drivers.start();
+  if (flags & FLAGS.trackSQL) require('./drivers').start(); // not before: most programs do without
   const [start, stop] = depthOf(options, settings, value.byteLength, name);
   const inPlace = !copy && isWasm(buffer);
   const [from, at] = types.isSharedArrayBuffer(buffer) ? [unshared(value), 0] : [buffer, value.byteOffset ?? 0];
@@ -45,7 +43,7 @@ function watch(value, options) {
     options: { class: kind },
     size: value.byteLength,
     site: site && { file: site.file, line: site.line, function: site.function, column: site.column },
-    thread_ident: threadId,
+    thread_ident: native.threadId,
     thread: native.threadLabel,
   }));
   return inPlace ? value : over(pages, kind, Object.getPrototypeOf(value));
@@ -85,12 +83,13 @@ function receive(shared) {
   const pages = native.receive(shared.id);
   if (!pages) throw new SessionError(`'${shared.name}': its watch has ended`);
   remember(pages, { id: shared.id, name: shared.name, sql: shared.sql });
-  if (shared.sql) drivers.start();
+  if (shared.sql) require('./drivers').start();
   return over(pages, shared.class, undefined, shared.offset, shared.length);
 }
 
 function remember(pages, variable) {
   watched.set(pages, variable);
+  native.common.begin();
   pin(pages);
 }
 

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ARGUMENTS = 6 };
 
@@ -167,7 +168,28 @@ FUNCTION(lines) { /* on or off; benchmarks measure what they cost */
     return NULL;
 }
 
-FUNCTION(close) {
+FUNCTION(setFlag) {
+    napi_value argv[ARGUMENTS];
+    size_t length;
+    arguments(env, info, argv);
+    char *flag = to_text(env, argv[0], &length);
+    if (flag) isolate_flag(flag, length);
+    free(flag);
+    return NULL;
+}
+
+FUNCTION(randomBytes) { /* at most 256 bytes: for keys */
+    napi_value argv[ARGUMENTS], buffer;
+    void *bytes;
+    arguments(env, info, argv);
+    uint32_t n = to_number(env, argv[0]);
+    if (napi_create_buffer(env, n, &bytes, &buffer) != napi_ok) return NULL;
+    if (!getentropy(bytes, n)) return buffer;
+    napi_throw_error(env, NULL, "memwatch: the system gives no random bytes (getrandom is refused)");
+    return NULL;
+}
+
+FUNCTION(closeJournal) {
     (void)info;
     atomic_store(&closed, true);
     int error = mw_journal_close();
@@ -200,6 +222,11 @@ FUNCTION(attach) {
     (void)info;
     if (isolate_attach()) napi_add_env_cleanup_hook(env, isolate_detach, NULL);
     return NULL;
+}
+
+FUNCTION(isFirstThread) {
+    (void)info;
+    return boolean(env, gettid() == getpid());
 }
 
 FUNCTION(shared) { /* an expression -> its value, in the main realm: made once an isolate, the same for all that ask */
@@ -443,13 +470,16 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
     } functions[] = {
         {"start", start},
         {"open", open},
-        {"close", close},
+        {"close", closeJournal},
         {"opened", opened},
         {"readFile", readFile},
         {"makeFile", makeFile},
         {"lines", lines},
+        {"setFlag", setFlag},
+        {"randomBytes", randomBytes},
         {"stats", stats},
         {"attach", attach},
+        {"isFirstThread", isFirstThread},
         {"shared", shared},
         {"learn", learn},
         {"nameThread", nameThread},

@@ -85,6 +85,9 @@ void places_end(void);
 bool isolate_attach(void);
 void isolate_detach(void *unused);
 
+/* Sets a flag of V8's. */
+void isolate_flag(const char *flag, size_t length);
+
 /* A value that lives as long as this isolate is followed: NULL until one was kept. */
 napi_value isolate_kept(void);
 void isolate_keep(napi_value value);

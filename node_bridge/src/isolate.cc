@@ -86,6 +86,11 @@ struct state {
         const code *in;
         place *at;
     } recent[512];
+    bool recent_any; /* a store has put something there: of the thousands of codes of a start, none forgets anything */
+    void keep(struct recent &where, const struct recent &found) {
+        where = found;
+        recent_any = true;
+    }
     struct recent &recent_of(uintptr_t pc) { return recent[(pc * 0x9E3779B97F4A7C15ull) >> 55]; }
     uint32_t context;             /* mirrored by JavaScript */
     std::unique_ptr<flows> pulls; /* or found in these */
@@ -177,7 +182,8 @@ void put_code(state *s, std::unique_ptr<code> c) {
         at = s->codes.erase(before);
     }
     s->codes[c->start] = std::move(c);
-    memset(s->recent, 0, sizeof s->recent);
+    if (s->recent_any) memset(s->recent, 0, sizeof s->recent);
+    s->recent_any = false;
 }
 
 void add_code(state *s, const v8::JitCodeEvent *event) {
@@ -374,7 +380,7 @@ place *interpreted(state *s, uintptr_t frame) {
     code *c = code_at(s, pc);
     if (!c || !c->bytecode || !c->from) return nullptr;
     place *p = resolve(s, c, pc);
-    if (p->known) recent = {pc, c, p};
+    if (p->known) s->keep(recent, {pc, c, p});
     return p;
 }
 
@@ -461,7 +467,7 @@ extern "C" void isolate_origin(const void *ucontext, mw_origin *origin) {
         code *c = code_at(s, pc);
         if (found.best && c && !c->bytecode && c->from) { /* optimised code: the same place whenever it stores here */
             place *p = place_in(c, pc);
-            if (p == found.best) recent = {pc, c, p};
+            if (p == found.best) s->keep(recent, {pc, c, p});
         }
     }
     place *p = found.best ? found.best : found.internal;
@@ -518,6 +524,8 @@ void isolate_detach(void *) {
     self = nullptr;
     delete s;
 }
+
+void isolate_flag(const char *flag, size_t length) { v8::V8::SetFlagsFromString(flag, length); }
 
 /* The operations of a function that was just compiled and holds nothing but stores and calls. */
 extern "C" bool isolate_learn_operations(const char *function) {

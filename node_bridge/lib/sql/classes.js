@@ -4,7 +4,6 @@
 
 const { fileURLToPath } = require('node:url');
 const { types } = require('node:util');
-const { promiseHooks } = require('node:v8');
 
 const { prototype: usual } = Promise;
 const known = new WeakSet(); // prototypes
@@ -13,7 +12,7 @@ let found, stop;
 /** Calls f with each class that is derived from Promise, when its first promise is made, and with the file that it is in. */
 function follow(f) {
   found = f;
-  stop = promiseHooks.onInit((promise, parent) => parent ?? look(promise));
+  stop = require('node:v8').promiseHooks.onInit((promise, parent) => parent ?? look(promise));
 }
 
 /** From now on, somebody who has a hook anyway calls look(). */

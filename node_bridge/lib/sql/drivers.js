@@ -9,6 +9,7 @@
 const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
+const { ofSession } = require('../asked');
 const contexts = require('../contexts');
 const files = require('../files');
 const { batches, batchers } = require('./batchers');
@@ -27,13 +28,10 @@ const required = new Set(); // files of CommonJS
 const tools = Object.freeze({ tracer, replace, owner, peek, batches: (object, name) => batches(tracer, object, name) });
 let started = false;
 
-/** From the beginning, if the session's settings say so; otherwise the first watch() with trackSQL starts it. */
-function startIfAsked() {
-  const { settings, sources } = ofSession('settings.json') ?? {};
-  if (settings?.watch?.track_sql || (sources?.['plugins.sql'] && settings?.plugins?.sql?.length)) start();
-}
-
-/** Follows what the program loads from now on; what it has loaded already is patched at once. */
+/**
+ * Follows what the program loads from now on; what it has loaded already is patched at once. Called before the program's
+ * first line if the session's settings ask for SQL; otherwise by the first watch() with trackSQL.
+ */
 function start() {
   if (started) return;
   started = true;
@@ -125,16 +123,6 @@ function find(name, folder) {
   return null;
 }
 
-function ofSession(file) {
-  const folder = process.env.MEMWATCH_SESSION;
-  if (!folder) return undefined;
-  try {
-    return JSON.parse(files.read(path.resolve(folder), file).toString());
-  } catch {
-    return undefined; // of a session that `memwatch run` hasn't made
-  }
-}
-
 /**
  * The npm packages that can hold the plugin for a target: ours, then others'. `node-` stands where a library of Python has
  * the target's name, and in whatever isn't ours: so none is called as what PyPI has for another library.
@@ -164,4 +152,4 @@ function beside(name, folder) {
   return null;
 }
 
-module.exports = { start, startIfAsked, tracer };
+module.exports = { start, tracer };
