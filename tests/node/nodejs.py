@@ -25,6 +25,7 @@ ONCE = pytest.mark.parametrize("node", [22], indirect=True)
 """For what is the same in each version."""
 DRIVERS = ROOT / ".node" / "drivers" / "node_modules"
 ORMS = ROOT / ".node" / "orms" / "node_modules"
+FRAMEWORKS = ROOT / ".node" / "frameworks" / "node_modules"
 """With drivers of their own."""
 SERIALIZERS: dict[str, Serializer] = {
     serializer.name: serializer for serializer in memwatch_serializer_typedarray.memwatch_serializers()

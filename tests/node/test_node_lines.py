@@ -53,11 +53,13 @@ def test_what_calls_that_have_ended_left_on_the_stack_is_no_line(node: Node) -> 
     for number, (parameters, locals_, calling) in enumerate(shapes):
         names = [f"l{n}" for n in range(locals_)]
         body = "".join(f"let {name} = arguments.length; " for name in names)
-        body += f"const inner = (...given) => [given, {', '.join(names)}]; return {calling};"
+        body += f"const inner = (...given) => [given.length, {', '.join(names)}]; return {calling};"
         functions.append(
             f"exports.f{number} = function ({', '.join(f'p{n}' for n in range(parameters))}) {{ {body} }};"
         )
-        calls.append(f"(async () => {{ await null; other.f{number}({number}); x[0] = {len(calls) + 1}; }})();")
+        calls.append(
+            f"(async () => {{ await null; other.f{number}({', '.join(map(str, range(parameters)))}); x[0] = {len(calls) + 1}; }})();"
+        )
     node.write("\n".join(functions), "other.js")
     node.run(node.write("\n".join(calls)))
     events = node.read().events

@@ -23,6 +23,7 @@ const tracer = new Tracer();
 const known = new Map(); // name of a package -> its plugin, or null
 const patched = new WeakSet(); // exports
 const tools = Object.freeze({ tracer, replace, owner, peek, batches: (object, name) => batches(tracer, object, name) });
+const foreign = require.cache !== Module._cache; // the loader is Jest's, which tells nobody: it is looked at again at each watch()
 let started = false;
 
 /** From the beginning, if the session's settings say so; otherwise the first watch() with trackSQL starts it. */
@@ -33,7 +34,10 @@ function startIfAsked() {
 
 /** Follows what the program loads from now on; what it has loaded already is patched at once. */
 function start() {
-  if (started) return;
+  if (started) {
+    if (foreign) scan();
+    return;
+  }
   started = true;
   // Every module enters the cache before it is run, CommonJS that is imported as well. Seen there, no function of ours is
   // on the stack when the program's modules run: their errors look as ever.
@@ -44,6 +48,10 @@ function start() {
       return true;
     },
   });
+  scan();
+}
+
+function scan() {
   for (const filename of Object.keys(require.cache)) loaded(filename, require.cache[filename]);
 }
 
