@@ -300,10 +300,11 @@ function join(name) {
 /** Promises that were made before have no mark: to be called with the first driver that is traced. */
 function start(of) {
   flows = of;
-  if (!of.made) return;
-  promiseHooks.createHook({ init, before, after, settled });
+  if (!of.made) return undefined;
+  const stop = promiseHooks.createHook({ init, before, after, settled });
   join('all');
   join('allSettled');
+  return stop;
 }
 
 module.exports = { start, enter, share, ignore };

@@ -5,6 +5,7 @@
 //   watched   ArrayBuffer over watched pages -> {id, name, sql}
 //   drivers   the class Module by which the program loads its modules -> what traces their drivers
 //   refuseTransfers()   see pin.js
+//   followsHere(realm, stop)   a test file's copy follows promises; those of the file before, which is over, are stopped
 'use strict';
 
 module.exports = `(() => {
@@ -31,5 +32,12 @@ module.exports = `(() => {
     refuse('transferToFixedLength');
   }
 
-  return { learnt: false, watched, drivers: new WeakMap(), refuseTransfers };
+  let latest, stops = [];
+  function followsHere(realm, stop) {
+    if (realm !== latest) for (const each of stops.splice(0)) each();
+    latest = realm;
+    stops.push(stop);
+  }
+
+  return { learnt: false, watched, drivers: new WeakMap(), refuseTransfers, followsHere };
 })()`;

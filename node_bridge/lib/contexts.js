@@ -11,10 +11,12 @@ const { AsyncLocalStorage, createHook, executionAsyncResource } = require('node:
 const { types } = require('node:util');
 const awaits = require('./awaits');
 const native = require('./native');
+const { foreign } = require('./loader');
 const sessions = require('./session');
 
 const storage = new AsyncLocalStorage();
 let last = 0, ids = 0; // the id that was taken last; the last one of this thread's
+let hook; // of mirrored()
 let follow; // makes the core know the id; set up with the first driver that is traced, or the first context
 let current = () => storage.getStore();
 
@@ -85,7 +87,8 @@ function start() {
   if (follow) return;
   const flows = storage.run(1, () => native.markContext(0)) && native.pullContexts() ? pulled() : mirrored();
   current = flows?.current ?? current;
-  awaits.start({ put, current, ...flows });
+  const stop = awaits.start({ put, current, ...flows });
+  if (foreign) native.common.followsHere(globalThis, () => { stop?.(); hook?.disable(); });
 }
 
 function pulled() {
@@ -113,7 +116,7 @@ function mirrored() {
   const slot = native.contextSlot(), { kResourceStore: key } = storage, running = []; // of each callback: id, store, slot's outside
   const known = storage.run(storage, () => executionAsyncResource()[key] === storage);
   follow = (id) => { slot[0] = id; };
-  createHook({
+  hook = createHook({
     before(id) {
       const store = storage.getStore();
       running.push(id, store, slot[0]);
@@ -130,7 +133,8 @@ function mirrored() {
       const resource = executionAsyncResource();
       if (known && resource[key] !== store && !types.isPromise(resource)) Reflect.set(resource, key, store); // promises: awaits.js
     },
-  }).enable();
+  });
+  hook.enable();
   if (!known) return null;
   return {
     current: () => storage.getStore(),

@@ -151,7 +151,8 @@ def run(node: Node, way: Way, files: list[str], loaded: str) -> None:
     if loaded == "memwatch run":
         command = [MEMWATCH, "run", "--", *command]
     path = f"{Path(node.path).parent}:{os.environ['PATH']}"
-    variables = {"NODE_OPTIONS": "--require=@memwatch/node/register"} if loaded == "register" else {}
+    preloaded = {"register": "@memwatch/node/register"}.get(loaded, loaded if loaded.startswith("./") else "")
+    variables = {"NODE_OPTIONS": f"--require={preloaded}"} if preloaded else {}
     done = subprocess.run(
         command,
         cwd=node.folder,
@@ -252,8 +253,8 @@ def queries() -> Iterator[object]:
             yield pytest.param(version, order, loaded, id=f"{order}-node{version}-{loaded}".replace(" ", "-"))
 
 
-@pytest.mark.parametrize(("node", "order", "loaded"), list(queries()), indirect=["node"])
-def test_statements_of_drivers_that_jest_has_loaded_are_those_of_the_flow(node: Node, order: str, loaded: str) -> None:
+def asking(node: Node, order: str) -> tuple[tuple[str, ...], list[str]]:
+    """Names and files of Jest's tests that run statements."""
     own = ROOT / ".node" / str(node.version) / "drivers" / "node_modules" / "better-sqlite3"
     driver = own if own.is_dir() else DRIVERS / "better-sqlite3"
     for package in (RUNNERS / "jest", driver):
@@ -268,6 +269,12 @@ def test_statements_of_drivers_that_jest_has_loaded_are_those_of_the_flow(node: 
     for each in driver.parent.glob("*"):
         if each.name in ("bindings", "file-uri-to-path"):
             (modules / each.name).symlink_to(each)
+    return names, files
+
+
+@pytest.mark.parametrize(("node", "order", "loaded"), list(queries()), indirect=["node"])
+def test_statements_of_drivers_that_jest_has_loaded_are_those_of_the_flow(node: Node, order: str, loaded: str) -> None:
+    names, files = asking(node, order)
     run(node, WAYS["jest --runInBand"], files, loaded)
     journal = Journal([record for folder in node.sessions() for record in records(folder)])
     for name in names:
@@ -281,3 +288,23 @@ def test_statements_of_drivers_that_jest_has_loaded_are_those_of_the_flow(node: 
             assert event.site
             assert event.exact
             assert f"x[0] = {'n' if event.new[0] > 4 else event.new[0]};" in lines[event.site.line - 1]
+
+
+COUNT = """
+const { promiseHooks } = require('node:v8'), { createHook } = promiseHooks;
+let started = 0, stopped = 0;
+promiseHooks.createHook = (callbacks) => { // Node's own have other names
+  const stop = createHook(callbacks), ours = callbacks.init?.name === 'init';
+  started += ours;
+  return () => { stopped += ours; stop(); };
+};
+process.on('exit', () => require('node:fs').writeFileSync('hooks', `${started} ${stopped}`));
+"""
+
+
+@pytest.mark.parametrize("node", VERSIONS if SOAK else VERSIONS[-1:], indirect=True)
+def test_promises_are_followed_once_however_many_test_files_jest_has_run(node: Node) -> None:
+    _, files = asking(node, "driver first")
+    node.write(COUNT, "count.js")
+    run(node, WAYS["jest --runInBand"], files, "./count.js")
+    assert (node.folder / "hooks").read_text() == "2 1"

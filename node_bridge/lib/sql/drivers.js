@@ -11,6 +11,7 @@ const Module = require('node:module');
 const path = require('node:path');
 const contexts = require('../contexts');
 const files = require('../files');
+const { foreign } = require('../loader');
 const { batches, batchers } = require('./batchers');
 const { Tracer } = require('./tracer');
 const { say } = require('../printed');
@@ -23,7 +24,6 @@ const tracer = new Tracer();
 const known = new Map(); // name of a package -> its plugin, or null
 const patched = new WeakSet(); // exports
 const tools = Object.freeze({ tracer, replace, owner, peek, batches: (object, name) => batches(tracer, object, name) });
-const foreign = require.cache !== Module._cache; // the loader is Jest's, which tells nobody: it is looked at again at each watch()
 let started = false;
 
 /** From the beginning, if the session's settings say so; otherwise the first watch() with trackSQL starts it. */
@@ -35,7 +35,7 @@ function startIfAsked() {
 /** Follows what the program loads from now on; what it has loaded already is patched at once. */
 function start() {
   if (started) {
-    if (foreign) scan();
+    if (foreign) scan(); // what was loaded since the last watch()
     return;
   }
   started = true;
