@@ -304,11 +304,12 @@ function join(name) {
 /** Promises that were made before have no mark: to be called with the first driver that is traced. */
 function start(of) {
   flows = of;
-  if (!of.made) return;
-  promiseHooks.createHook(of.tells ? { init, settled } : { init, before, after, settled });
+  if (!of.made) return undefined;
+  const stop = promiseHooks.createHook(of.tells ? { init, settled } : { init, before, after, settled });
   classes.handOver();
   join('all');
   join('allSettled');
+  return stop;
 }
 
 module.exports = { start, before, after, enter, share, ignore };

@@ -7,6 +7,7 @@
 //   watching  whether this thread has anything that is watched, or had: since begin()
 //   untold    what is told then, by WeakRef: see sql/untold.js
 //   refuseTransfers()   see pin.js
+//   followsHere(realm, stop)   a test file's copy follows promises; those of the file before, which is over, are stopped
 'use strict';
 
 module.exports = `(() => {
@@ -33,6 +34,13 @@ module.exports = `(() => {
     refuse('transferToFixedLength');
   }
 
+  let latest, stops = [];
+  function followsHere(realm, stop) {
+    if (realm !== latest) for (const each of stops.splice(0)) each();
+    latest = realm;
+    stops.push(stop);
+  }
+
   return {
     learnt: false,
     watched,
@@ -46,5 +54,6 @@ module.exports = `(() => {
       this.untold.clear();
     },
     refuseTransfers,
+    followsHere,
   };
 })()`;

@@ -11,10 +11,12 @@ const { AsyncLocalStorage, createHook, executionAsyncResource } = require('node:
 const { types } = require('node:util');
 const awaits = require('./awaits');
 const native = require('./native');
+const { foreign } = require('./loader');
 const sessions = require('./session');
 
 const storage = new AsyncLocalStorage();
 let last = 0, ids = 0; // the id that was taken last; the last one of this thread's
+let hook; // of mirrored()
 let follow; // makes the core know the id; set up with the first driver that is traced, or the first context
 let current = () => storage.getStore();
 
@@ -85,7 +87,8 @@ function start() {
   if (follow) return;
   const flows = storage.run(1, () => native.markContext(0)) && native.pullContexts() ? pulled() : mirrored();
   current = flows?.current ?? current;
-  awaits.start({ put, current, ...flows });
+  const stop = awaits.start({ put, current, ...flows });
+  if (foreign) native.common.followsHere(globalThis, () => { stop?.(); hook?.disable(); });
 }
 
 function pulled() {
@@ -114,7 +117,7 @@ function mirrored() {
   const running = []; // of each callback: id, its store at first, slot's outside, whether awaits.js has been told
   const known = storage.run(storage, () => executionAsyncResource()[key] === storage);
   follow = (id) => { slot[0] = id; };
-  createHook({
+  hook = createHook({
     before(id) {
       const resource = executionAsyncResource(), job = known && awaits.before(resource);
       const store = known ? resource[key] : storage.getStore();
@@ -134,7 +137,8 @@ function mirrored() {
       const resource = executionAsyncResource();
       if (known && resource[key] !== store && !types.isPromise(resource)) Reflect.set(resource, key, store);
     },
-  }).enable();
+  });
+  hook.enable();
   if (!known) return null;
   return {
     current: () => storage.getStore(),

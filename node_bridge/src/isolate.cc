@@ -369,8 +369,12 @@ code *program_code_at(state *s, uintptr_t pc) {
     return within(s->text[0], pc) || within(s->text[2], pc) ? nullptr : code_at(s, pc);
 }
 
+/* V8's builtins: in its own place of node's code, or copied to where optimised code is. */
+bool is_builtin(const state *s, uintptr_t pc) { return within(s->text[2], pc) || within(s->text[1], pc); }
+
 /* A frame of the interpreter holds the bytecode array at -32 and the offset, a small integer, at -40. The array is
- * believed only if the map knows it. */
+ * believed only if the map knows it. Asked of frames of builtins alone: in one of C++, what a frame that is gone has
+ * left may still lie there. */
 place *interpreted(state *s, uintptr_t frame) {
     uintptr_t array = *(uintptr_t *)(frame - 32), offset = *(uintptr_t *)(frame - 40);
     if ((array & 3) != 1 || offset & 0xffffffff) return nullptr;
@@ -405,7 +409,7 @@ bool walk(state *s, const ucontext_t *context, finding *found) {
         bool in_stack = frame >= sp && frame + 16 <= s->stack_top && !(frame & 7);
         if (c && !c->bytecode && c->from) {
             if (found->take(resolve(s, c, pc))) return true;
-        } else if (in_stack && frame - 40 >= sp - 128) {
+        } else if (in_stack && frame - 40 >= sp - 128 && is_builtin(s, pc)) {
             place *p = interpreted(s, frame);
             if (p && found->take(p)) return true;
         }

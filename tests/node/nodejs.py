@@ -25,6 +25,7 @@ ONCE = pytest.mark.parametrize("node", [22], indirect=True)
 """For what is the same in each version."""
 DRIVERS = ROOT / ".node" / "drivers" / "node_modules"
 ORMS = ROOT / ".node" / "orms" / "node_modules"
+FRAMEWORKS = ROOT / ".node" / "frameworks" / "node_modules"
 """With drivers of their own."""
 PRISMA = ROOT / ".node" / "prisma" / "node_modules"
 SERIALIZERS: dict[str, Serializer] = {

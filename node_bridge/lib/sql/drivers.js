@@ -12,6 +12,7 @@ const path = require('node:path');
 const { ofSession } = require('../asked');
 const contexts = require('../contexts');
 const files = require('../files');
+const { foreign } = require('../loader');
 const { batches, batchers } = require('./batchers');
 const classes = require('./classes');
 const { Tracer } = require('./tracer');
@@ -33,7 +34,10 @@ let started = false;
  * first line if the session's settings ask for SQL; otherwise by the first watch() with trackSQL.
  */
 function start() {
-  if (started) return;
+  if (started) {
+    if (foreign) scan(); // what was loaded since the last watch()
+    return;
+  }
   started = true;
   // Every module enters the cache before it is run, CommonJS that is imported as well. Seen there, no function of ours is
   // on the stack when the program's modules run: their errors look as ever.
@@ -44,8 +48,12 @@ function start() {
       return true;
     },
   });
-  for (const filename of Object.keys(require.cache)) loaded(filename, require.cache[filename]);
+  scan();
   classes.follow(imported);
+}
+
+function scan() {
+  for (const filename of Object.keys(require.cache)) loaded(filename, require.cache[filename]);
 }
 
 /** A module is about to be run: if it is a driver's, that is the time to wait for its end. */
