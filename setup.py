@@ -33,7 +33,11 @@ def check_platform() -> None:
         where = f"{platform.python_implementation()} {platform.python_version()}"
         raise SystemExit(f"memwatch reads the frames of CPython 3.11 to 3.15; this is {where}")
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        raise SystemExit("memwatch needs CPython with its global interpreter lock; this is a free-threaded build")
+        usual = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        raise SystemExit(
+            f"memwatch needs CPython with its global interpreter lock; this is a free-threaded build: use {usual}, "
+            f"not {usual}t"
+        )
     if not Path("/usr/include/Zydis/Zydis.h").exists() and "C_INCLUDE_PATH" not in os.environ:
         raise SystemExit("memwatch needs the instruction decoder Zydis to be built: apt-get install libzydis-dev")
 

@@ -26,6 +26,7 @@ PARTS = {
     "reading": "Reading a journal",
     "sql": "A SQL statement, traced",
     "node": "A store, from JavaScript",
+    "node_sql": "A SQL statement in JavaScript, traced",
     "awaits": "An await, in JavaScript",
     "many": "A million variables",
 }

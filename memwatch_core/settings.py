@@ -227,7 +227,7 @@ class PluginsSection(Section):
     sql: Names = _setting(
         (
             *("sqlite3", "psycopg2", "psycopg", "mysqlclient", "sqlalchemy"),
-            *("pg", "mysql2", "better-sqlite3", "node-sqlite3", "sequelize"),
+            *("pg", "mysql2", "better-sqlite3", "node-sqlite3", "sequelize", "postgres"),
         ),
         _plugins("sql"),
     )

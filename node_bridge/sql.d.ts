@@ -68,6 +68,9 @@ export interface DriverPlugin {
   target: string;
   /** Files of the package that are patched, relative to its folder. Left out: the one that `require(target)` gives. */
   files?: readonly string[];
-  /** Patches what the program has just loaded: the target's exports, or those of one of `files`. */
+  /**
+   * Patches what the program has just loaded: the target's exports, or those of one of `files`. Of an ECMAScript module: an object
+   * with a class of promises, of which the first is being made.
+   */
   install(exports: any, tools: Tools, file: string): void;
 }

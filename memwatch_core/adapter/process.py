@@ -78,7 +78,7 @@ def open_journal(
         if _journal is not None:
             raise SessionError(
                 f"this process already writes to {_journal.path}; a process takes part in one session at a time: "
-                "end that one first"
+                "end that one first, or start the program without memwatch run"
             )
         if serializers is None:
             from ..loading.discovery import load

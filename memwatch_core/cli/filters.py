@@ -38,7 +38,7 @@ class Filters:
         variables = tuple(variables)
         self._variables = [_Wanted("--variable", text, _variable(text), _full_name) for text in variables]
         self._since = since
-        self.by_part = any("." in text or "[" in text for text in variables)
+        self.by_part = any(character in text for text in variables for character in ".[(")
         """A filter may be for a part of a value: then :attr:`wanted` goes by what a store touched, too."""
         kinds = [
             self._variables,
@@ -47,14 +47,18 @@ class Filters:
                 for text in threads
             ],
             [_Wanted("--sql", text, _statement(text), _statement_of) for text in statements],
-            [_Wanted("--line", text, _place(text), _file_of) for text in places],
+            [_Wanted("--line", text, _place(text), _place_of) for text in places],
             [_Wanted("--outcome", text, _outcome(text), _statement_of) for text in outcomes],
         ]
         self._kinds = [kind for kind in kinds if kind]
         self.since = since or 0
         self.wanted = self.passes if self._kinds else None
         """Tells of an event whether it passes, but for its time, and by its variable, path, thread, site and context
-        alone (:func:`memwatch_core.host.history.last` relies on that); None: all do."""
+        alone (:mod:`memwatch_core.host.history` relies on that); None: all do."""
+        self.possible = self._may_pass if self.by_part else self.wanted
+        """The same, whether it is for a part or not: then it tells whether an event like this one may pass."""
+        self.possible_since = 0 if self.by_part else self.since
+        """Older ones need not be looked at. Of parts it is told whether they were ever written to."""
 
     def __call__(self, record: Record) -> bool:
         if isinstance(record, Lost):
@@ -79,6 +83,9 @@ class Filters:
             passes &= found
         return passes
 
+    def _may_pass(self, event: Event) -> bool:
+        return any(_may_be_of(wanted.text, event) for wanted in self._variables) or self.passes(event)
+
     def failed(self) -> list[str]:
         """Sentences about the filters that let nothing pass whatever else was asked for: mistakes, as a rule."""
         return [said for kind in self._kinds for wanted in kind if not wanted.hit and (said := wanted.failure())]
@@ -90,7 +97,7 @@ class _Wanted:
     MOST = 1000
 
     def __init__(self, option: str, text: str, test: Test, seen: Callable[[Event], str]) -> None:
-        self._option, self._text, self._test, self._seen_of = option, text, test, seen
+        self._option, self.text, self._test, self._seen_of = option, text, test, seen
         self.hit = False
         self._seen: dict[str, None] = {}
 
@@ -104,7 +111,7 @@ class _Wanted:
 
     def names(self, variable: str) -> bool:
         """Whether it is for this variable, written to or not."""
-        passes = variable == self._text or fnmatchcase(variable, self._text)
+        passes = variable == self.text or fnmatchcase(variable, self.text)
         self.hit |= passes
         if not passes and len(self._seen) < self.MOST:
             self._seen[variable] = None
@@ -112,14 +119,12 @@ class _Wanted:
 
     def failure(self) -> str:
         seen = [name for name in self._seen if name]
-        listed = suggest(self._text, seen) or (
-            f"; there are {', '.join(seen[:8])}{', …' if seen[8:] else ''}" if seen else ""
-        )
-        start = f"{self._option} {self._text!r}: "
+        listed = suggest(self.text, seen) or _there(seen)
+        start = f"{self._option} {self.text!r}: "
         if self._option == "--variable":
-            of = max((name for name in self._seen if self._text.startswith((f"{name}.", f"{name}["))), default="")
+            of = max((name for name in self._seen if self.text.startswith((f"{name}.", f"{name}["))), default="")
             if of:
-                numbers = re.findall(r"\[[-+\d:,\s]*(?:\]|$)", self._text[len(of) :])
+                numbers = re.findall(r"\[[-+\d:,\s]*(?:\]|$)", self.text[len(of) :])
                 if odd := next((each for each in numbers if not _is_index(each)), ""):
                     return f"{start}{odd} is no part: elements and bytes count from 0; write {of}[3] or {of}[0:16], say"
                 return f"{start}nothing was written to this part of {of}"
@@ -127,9 +132,27 @@ class _Wanted:
         if self._option == "--thread":
             return f"{start}no thread of this name, or id, wrote anything{listed}"
         if self._option == "--line":
-            return f"{start}nothing was written from there; write FILE:LINE, FILE or :LINE{listed}"
+            return f"{start}nothing was written from there{_places(self.text, seen)}"
         # a text is looked for in statements, and an outcome among them: to find none is an answer
         return "" if seen else f"{start}no event carries a statement: was SQL tracked? (memwatch run --track-sql)"
+
+
+def _there(names: list[str]) -> str:
+    """``; there are a, b``, or nothing."""
+    listed = f"{', '.join(names[:8])}{', …' if names[8:] else ''}"
+    return f"; there {'is' if len(names) == 1 else 'are'} {listed}" if names else ""
+
+
+def _places(text: str, seen: list[str]) -> str:
+    """What could have been meant by a FILE:LINE: a line of this file that wrote, or a file."""
+    file, _, line = text.partition(":")
+    name = file.rpartition("/")[2]
+    of = [place for place in seen if not name or place.rpartition(":")[0] == name]
+    of.sort(key=lambda place: int(place.rpartition(":")[2]))
+    if of and line:
+        return f", but from {', '.join(of[:8])}{', …' if of[8:] else ''}"
+    files = list(dict.fromkeys(place.rpartition(":")[0] for place in seen))
+    return f"; write FILE:LINE, FILE or :LINE{suggest(name, files) or _there(files)}"
 
 
 def _full_name(event: Event) -> str:
@@ -141,8 +164,8 @@ def _statement_of(event: Event) -> str:
     return "" if event.context is None else event.context.statement_hash or "?"
 
 
-def _file_of(event: Event) -> str:
-    return "" if event.site is None else event.site.file.rpartition("/")[2]
+def _place_of(event: Event) -> str:
+    return "" if event.site is None else f"{event.site.file.rpartition('/')[2]}:{event.site.line}"
 
 
 _RANGE = re.compile(r"(.+)\[(\d{1,18})(?::(\d{1,18}))?\]")
@@ -176,6 +199,12 @@ def _variable(text: str) -> Test:
         return any(_overlap(full + name, text, wanted) for name in fields)
 
     return test
+
+
+def _may_be_of(text: str, event: Event) -> bool:
+    """Whether the text may be for some part of the variable, or for all of it."""
+    full = _full_name(event)
+    return text.startswith(full) or text in (event.variable, named(full, "len()")) or fnmatchcase(full, text)
 
 
 def _length(value: object) -> int | None:

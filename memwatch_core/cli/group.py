@@ -15,7 +15,7 @@ import click
 
 from .. import __version__
 from ..errors import MemWatchError
-from ..printed import clean_lines, open_closed, put, say, settle
+from ..printed import NARROWEST, clean_lines, open_closed, put, say, settle, terminal_width, wrap
 
 COMMANDS = {
     "run": "Run a program and report every write to its watched values.",
@@ -46,8 +46,13 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and (args[0].endswith(".py") or os.path.isfile(args[0])):
-            ctx.fail(f"No such command {args[0]!r}. To run a program: memwatch run {' '.join(args)}")
+        if args and args[0] not in COMMANDS and not ctx.resilient_parsing:
+            if args[0].endswith(".py") or os.path.isfile(args[0]):
+                ctx.fail(f"No such command {args[0]!r}. To run a program: memwatch run {' '.join(args)}")
+            from ..config import suggest
+
+            if hint := suggest(args[0], COMMANDS):
+                ctx.fail(f"No such command {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
 
 
@@ -63,6 +68,14 @@ def group() -> None:
     In the terminal:   memwatch run program.py
                        memwatch log --variable total
     """
+
+
+def _wrapped(text: str) -> str:
+    """Its lines end between words where they are for a terminal."""
+    columns = terminal_width(sys.stderr)
+    if columns is None:
+        return text
+    return "\n".join(part for line in text.split("\n") for part in wrap(line, max(columns, NARROWEST)))
 
 
 def call(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -83,7 +96,7 @@ def call(arguments: Sequence[str] | None = None) -> NoReturn:
         text = StringIO()
         error.show(text)
         with suppress(OSError):
-            put(clean_lines(text.getvalue().rstrip("\n")), err=True)
+            put(_wrapped(clean_lines(text.getvalue().rstrip("\n"))), err=True)
         status = error.exit_code
     except click.Abort:
         with suppress(OSError):

@@ -111,11 +111,18 @@ def command(
             tail = None  # what it could have been meant for is listed in the order of time
             wanted = Filters(variables, threads, statements, places, oldest, outcomes)
 
-    def matching() -> Iterator[list[Record]]:
+    def left_out(events: int) -> None:
         nonlocal seen
-        for records in history.read(path, say, damaged.append, by_outcome=bool(outcomes)):
-            seen += sum(isinstance(record, Event) for record in records)
-            yield [record for record in records if wanted(record)]
+        seen += events
+
+    def matching() -> Iterator[list[Record]]:
+        everything = wanted.wanted is None and oldest is None
+        only = None if everything else history.Only(wanted.possible, wanted.possible_since, wanted, left_out)
+        for records in history.read(path, say, damaged.append, by_outcome=bool(outcomes), only=only):
+            left_out(sum(isinstance(record, Event) for record in records))
+            yield (
+                [each for each in records if not isinstance(each, Event) or wanted(each)] if wanted.by_part else records
+            )
 
     if tail is not None:
         for text in tail.said:
@@ -125,7 +132,8 @@ def command(
     else:
         shown = _show(_last(matching(), last) if last else matching(), as_json)
     if not shown:
-        what = f"none of its {seen:,} events matches" if seen else "it has no events"
+        several = f"none of its {seen:,} events matches" if seen > 1 else "its only event doesn't match"
+        what = several if seen else "it has no events"
         if not damaged or seen:
             say(f"session {path.name}: {what}")
     failed = wanted.failed() if seen else []

@@ -48,7 +48,12 @@ def _trackers(context: click.Context, parameter: click.Parameter, word: str) -> 
     help="auto, uffd-sigbus, readonly or uffd-queue.  [default: auto]",
 )
 @click.option(
-    "--sink", "sinks", multiple=True, shell_complete=_sinks, metavar="NAME", help="Where events go; may be repeated."
+    "--sink",
+    "sinks",
+    multiple=True,
+    shell_complete=_sinks,
+    metavar="NAME",
+    help="Where events go: console (standard error), jsonl (events.jsonl) or a plugin's; may be repeated.",
 )
 @click.option("--config", "file", type=click.Path(dir_okay=False), metavar="FILE", help="Read FILE; search none.")
 @click.option("--folder", metavar="DIR", help="Where sessions are kept.  [default: .memwatch]")

@@ -76,6 +76,8 @@ class Sieve(NamedTuple):
     nothing. Not asked if all are wanted: then each journal is looked at from its end."""
     aside: Callable[[Record], object]
     """Gets the records that are no events."""
+    all: bool = False
+    """Not the last ones are to be found, but all: and with them each other record for which ``aside`` is true."""
 
 
 class _Watch:
@@ -150,16 +152,18 @@ class JournalDecoder:
         self._text = f"{self.reader.path.name}: {self.runtime} process {self.pid}, tracker {header.tracker}"
         self._begun = self.ended = False
         self.floors: list[int] = []
-        """With a sieve: for each event of the last batch, the time of what came before it and was left out."""
+        """With a sieve: for each record of the last batch, the time of what came before it and was left out."""
         self._sieve: Sieve | None = None
         self._noted = 0
         self.matches: deque[tuple[int, int]] = deque()
         """With a sieve that shows nothing: (slot, wanted events from there on), of the last ones that there are."""
 
     def sieve(self, sieve: Sieve) -> None:
-        """From now on only events are given out, and of these only what passes. Before the first :meth:`poll`."""
+        """From now on only what passes is given out. Before the first :meth:`poll`."""
         self._sieve = sieve
-        if sieve.wanted is None:
+        if sieve.all:
+            until = 0
+        elif sieve.wanted is None:
             until = self.reader.begin_of_last(sieve.most)
         else:
             until = 2**64 - 1 if sieve.begin is None else sieve.begin.get(self.journal, 0)
@@ -205,6 +209,10 @@ class JournalDecoder:
             if block is None:
                 break
             self._take_block(block, out)
+            if self._sieve is not None:  # now, as without one
+                kept = len(out)
+                self._tell_counters(out)
+                self._set_aside(out, kept)
             if out:
                 break
             # A block without a whole record isn't given again: then the writer has gone, and what is there is damaged,
@@ -220,13 +228,19 @@ class JournalDecoder:
         return out
 
     def _set_aside(self, out: list[Record], kept: int) -> None:
-        """With a sieve, takes what is no event off again: it counts for the order of time, and for who looks on."""
-        if self._sieve is not None and len(out) > kept:
-            now = time_ns()
-            self._stores.high = max(self._stores.high, *(each.time_ns for each in out[kept:] if each.time_ns <= now), 0)
-            for record in out[kept:]:
-                self._sieve.aside(record)
-            del out[kept:]
+        """With a sieve, takes what is no event off again, unless it passes: it counts for the order of time, and for
+        who looks on."""
+        if self._sieve is None or len(out) == kept:
+            return
+        now, others = time_ns(), out[kept:]
+        del out[kept:]
+        self._stores.time = others[-1].time_ns
+        for record in others:
+            if self._sieve.aside(record) and self._sieve.all:
+                out.append(record)
+                self.floors.append(self._stores.high)
+            elif record.time_ns <= now:
+                self._stores.high = max(self._stores.high, record.time_ns)
 
     def _count_matches(self, first: int, before: int) -> None:
         """Notes how many wanted events a block had, as long as fewer than are asked for come after it."""
@@ -266,7 +280,9 @@ class JournalDecoder:
         if self._sieve is not None:
             self._count_matches(first, matched)
         self.reader.position = first + index
-        if out:
+        if self._sieve is not None:
+            self._time = self._stores.time
+        elif out:
             self._time = out[-1].time_ns
         kept = len(out)
         for ident in self._stores.failures():

@@ -88,20 +88,41 @@ def _local(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
+class Only(NamedTuple):
+    """What is given out of a session, if not everything."""
+
+    wanted: Callable[[Event], bool] | None
+    """Which events (None: all). It may go by variable, path, thread, site and context alone."""
+    since: int
+    """And not older than this."""
+    others: Callable[[Record], bool]
+    """Which of the other records; called for each of them, in the order in which they are found."""
+    left_out: Callable[[int], object]
+    """Gets the number of events that aren't given out, at the end."""
+
+
 def read(
-    path: Path, say: Callable[[str], None], damaged: Callable[[str], object] | None = None, *, by_outcome: bool = False
+    path: Path,
+    say: Callable[[str], None],
+    damaged: Callable[[str], object] | None = None,
+    *,
+    by_outcome: bool = False,
+    only: Only | None = None,
 ) -> Iterator[list[Record]]:
     """What is recorded in a session's folder, or in one journal, up to now: batches, in order of time.
 
     The contexts of events say what became of their statements in the end. Values are decoded by the serializers that
     the session's settings name; ``say`` gets a sentence about each of them that can't be loaded (its values are None),
     about files that are no journals yet, if the session is somebody else's and, with ``by_outcome``, if a process still
-    runs: then the end isn't known. ``damaged`` (or ``say``) gets one about each file that is no journal. Raises
-    SessionError, JournalError.
+    runs: then the end isn't known. ``damaged`` (or ``say``) gets one about each file that is no journal. No
+    events are made but those in ``only``. Raises SessionError, JournalError.
     """
-    decoder = SessionDecoder(path, _serializers(path, say), final=True)
+    sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, all=True)
+    decoder = SessionDecoder(path, _serializers(path, say), final=True, sieve=sieve)
     try:
         yield from decoder.batches()
+        if only is not None:
+            only.left_out(sum(one.skipped for one in decoder.decoders))
         _conclude(decoder, say, damaged or say, by_outcome)
     finally:
         decoder.close()

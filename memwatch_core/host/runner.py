@@ -184,6 +184,8 @@ def _conclude(summary: Summary, folder: Path, config: Config, end: str) -> None:
     say(f"{summary.sentence()} {together}")
     for line in summary.lines():
         say(f"  {line}")
+    if summary.empty:
+        return
     if summary.unread:
         say(f"session {folder} is gone: it can't be read again")
         return

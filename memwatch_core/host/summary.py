@@ -118,6 +118,11 @@ class Summary:
                 self._last[key] = lightened(self._last[key])
         self._large = set(most)
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to be read again."""
+        return not (self._names or self.events or self.lost or self.unread)
+
     def sentence(self) -> str:
         """``1,204 events on 3 variables by 2 threads, under 17 SQL statements; 5 events under 2 that were rolled back;
         nothing lost``."""

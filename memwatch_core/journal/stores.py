@@ -116,6 +116,8 @@ class PythonStores:
         """Since :meth:`sieve`: stores that became no event, and how many of these were wanted."""
         self.high = 0
         """The latest time of a store that was skipped; may be set."""
+        self.time = 0
+        """Since :meth:`sieve`: the time of the last store, skipped or not; may be set."""
 
     def define(
         self,
@@ -210,7 +212,7 @@ class PythonStores:
         beyond ``now``.
         """
         self._sieve = until, since, now, wanted, floors
-        self.skipped = self.matched = self.high = 0
+        self.skipped = self.matched = self.high = self.time = 0
 
     def run(
         self, view: memoryview, index: int, stop: int, first: int, out: list[Any], limit: int, resync: bool
@@ -290,6 +292,7 @@ class PythonStores:
     def _is_shown(self, event: Event, number: int) -> bool:
         assert self._sieve is not None
         until, since, now, wanted, floors = self._sieve
+        self.time = event.time_ns
         matches = (wanted is None or bool(wanted(event))) and event.time_ns >= since
         if matches and number >= until:
             floors.append(self.high)

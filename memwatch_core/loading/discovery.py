@@ -40,6 +40,8 @@ DISTRIBUTIONS = {
     )
 }
 """The distributions of this project: the only ones that a message tells anybody to install."""
+OFFERED = {"int64": "scalars", "float64": "scalars", "bool": "scalars", "bytearray": "bytes"}
+"""Serializers of ours that events show by another name than their plugin has: it may be named by these as well."""
 
 
 class Plugins(NamedTuple):
@@ -80,7 +82,8 @@ def examine(
     for kind in kinds:
         found = _by_name(kind, light)
         unknown += _check_tables(config, kind, found)
-        for name in getattr(config.plugins, kind):
+        names = dict.fromkeys(_plugin_of(kind, name, found) for name in getattr(config.plugins, kind))
+        for name in names:
             points = found.pop(name, [])
             if not points and not config.chosen(f"plugins.{kind}"):
                 continue  # a default that isn't installed
@@ -127,6 +130,11 @@ def _by_name(kind: str, light: bool = False) -> dict[str, list[AnyPoint]]:
     for point in (lightly.entry_points if light else entry_points)(group=hookspecs.GROUPS[kind]):
         found.setdefault(point.name, []).append(point)
     return found
+
+
+def _plugin_of(kind: str, name: str, found: Mapping[str, object]) -> str:
+    """The name of the plugin that is meant; an entry point of this very name comes first."""
+    return OFFERED.get(name, name) if kind == "serializers" and name not in found else name
 
 
 class _Unusable(Exception):

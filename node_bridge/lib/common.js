@@ -4,7 +4,10 @@
 //   learnt    whether the addon knows V8's operations
 //   watched   ArrayBuffer over watched pages -> {id, name, sql}
 //   drivers   the class Module by which the program loads its modules -> what traces their drivers
+//   watching  whether this thread has anything that is watched, or had: since begin()
+//   untold    what is told then, by WeakRef: see sql/untold.js
 //   refuseTransfers()   see pin.js
+//   followsHere(realm, stop)   a test file's copy follows promises; those of the file before, which is over, are stopped
 'use strict';
 
 module.exports = `(() => {
@@ -31,5 +34,26 @@ module.exports = `(() => {
     refuse('transferToFixedLength');
   }
 
-  return { learnt: false, watched, drivers: new WeakMap(), refuseTransfers };
+  let latest, stops = [];
+  function followsHere(realm, stop) {
+    if (realm !== latest) for (const each of stops.splice(0)) each();
+    latest = realm;
+    stops.push(stop);
+  }
+
+  return {
+    learnt: false,
+    watched,
+    drivers: new WeakMap(),
+    watching: false,
+    untold: new Set(),
+    begin() {
+      if (this.watching) return;
+      this.watching = true;
+      for (const each of this.untold) each.deref()?.tell();
+      this.untold.clear();
+    },
+    refuseTransfers,
+    followsHere,
+  };
 })()`;

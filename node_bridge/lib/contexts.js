@@ -11,10 +11,12 @@ const { AsyncLocalStorage, createHook, executionAsyncResource } = require('node:
 const { types } = require('node:util');
 const awaits = require('./awaits');
 const native = require('./native');
+const { foreign } = require('./loader');
 const sessions = require('./session');
 
 const storage = new AsyncLocalStorage();
 let last = 0, ids = 0; // the id that was taken last; the last one of this thread's
+let hook; // of mirrored()
 let follow; // makes the core know the id; set up with the first driver that is traced, or the first context
 let current = () => storage.getStore();
 
@@ -85,7 +87,8 @@ function start() {
   if (follow) return;
   const flows = storage.run(1, () => native.markContext(0)) && native.pullContexts() ? pulled() : mirrored();
   current = flows?.current ?? current;
-  awaits.start({ put, current, ...flows });
+  const stop = awaits.start({ put, current, ...flows });
+  if (foreign) native.common.followsHere(globalThis, () => { stop?.(); hook?.disable(); });
 }
 
 function pulled() {
@@ -110,35 +113,39 @@ function pulled() {
  * again and again: what comes into force in one of their callbacks ends with it, as it does from Node 24 on.
  */
 function mirrored() {
-  const slot = native.contextSlot(), { kResourceStore: key } = storage, running = []; // of each callback: id, store, slot's outside
+  const slot = native.contextSlot(), { kResourceStore: key } = storage;
+  const running = []; // of each callback: id, its store at first, slot's outside, whether awaits.js has been told
   const known = storage.run(storage, () => executionAsyncResource()[key] === storage);
   follow = (id) => { slot[0] = id; };
-  createHook({
+  hook = createHook({
     before(id) {
-      const store = storage.getStore();
-      running.push(id, store, slot[0]);
+      const resource = executionAsyncResource(), job = known && awaits.before(resource);
+      const store = known ? resource[key] : storage.getStore();
+      running.push(id, store, slot[0], job);
       slot[0] = store?.id ?? 0;
     },
     after(id) {
-      let began, store, outside = 0; // of one that began before us
+      let began, store, outside = 0, job = false; // of one that began before us
       while (began !== id && running.length) {
+        job = running.pop();
         outside = running.pop();
         store = running.pop();
         began = running.pop();
       }
       slot[0] = outside;
+      if (job) return awaits.after();
       const resource = executionAsyncResource();
-      if (known && resource[key] !== store && !types.isPromise(resource)) Reflect.set(resource, key, store); // promises: awaits.js
+      if (known && resource[key] !== store && !types.isPromise(resource)) Reflect.set(resource, key, store);
     },
-  }).enable();
+  });
+  hook.enable();
   if (!known) return null;
   return {
     current: () => storage.getStore(),
     made: (promise) => promise[key] ?? storage.getStore(), // Node may hear of it after us
     of: (promise) => promise[key],
-    take(promise, context) {
-      if (Reflect.set(promise, key, context)) slot[0] = context.id; // Node may have told of the job before; a frozen one keeps its own
-    },
+    take: (promise, context) => Reflect.set(promise, key, context), // a frozen one keeps its own
+    tells: true,
   };
 }
 

@@ -4,6 +4,6 @@ const { watch, unwatch, share, receive } = require('./watch');
 const { session } = require('./session');
 const { SessionError, CoreError } = require('./errors');
 
-require('./drivers').startIfAsked();
+if (require('./asked').sql) require('./drivers').start();
 
 module.exports = { watch, unwatch, share, receive, session, SessionError, CoreError };

@@ -5,11 +5,14 @@
 //   readFile(folder, name, most) -> Buffer   makeFile(folder, name, Buffer)   or -errno: a session's file, see files.js
 //   attach()                          follows this thread's code from now on: lines are known for what is compiled later
 //   shared(expression)                its value, evaluated once in a thread, in the main realm; all copies get the same
+//   isFirstThread()                   of the process: no worker, known without loading node:worker_threads
 //   learn(name)                       which operations of bytecode store or call, from a function that does nothing else
 //   watch(buffer, offset, length, flags, start, stop) -> [id, buffer]     a copy of the bytes, watched
+//   watchInPlace(…the same…) -> id    inPlace(buffer, offset, length) -> id or 0   endInPlace(id)   memory of WebAssembly
 //   original(file, line, column) -> [file, line, column] | undefined | null   where it was written, if it has a source map;
 //                                     null: nobody knows, the file says something else than the script of its name
 //   lines(on)                         without them, for benchmarks
+//   setFlag(text)  randomBytes(n) -> Buffer   what node:v8 and node:crypto have, without loading those
 //   describe(id, json)  unwatch(id)   share(id)  receive(id) -> buffer
 //   openContext(id, json)  updateContext(id, json)                        records of a SQL statement
 //   contextIds() -> the first of 65536 ids that are this thread's
@@ -19,7 +22,6 @@
 //   digest(data, key, size, person) -> Buffer   BLAKE2b      hash(key, data) -> 16 hex digits   SipHash-2-4
 'use strict';
 
-const { threadId, isMainThread } = require('node:worker_threads');
 const { binary } = require('./binary');
 const common = require('./common');
 
@@ -49,6 +51,8 @@ function load() {
   native.attach();
   native.common = native.shared(common);
   if (!native.common.learnt) native.common.learnt = learn(native);
+  const { threadId, isMainThread } = native.isFirstThread() ? { threadId: 0, isMainThread: true } : require('node:worker_threads');
+  native.threadId = threadId;
   native.threadLabel = isMainThread ? 'main' : `worker ${threadId}`;
   return native;
 }

@@ -3,14 +3,13 @@
 // they meet such a key, so there Node is told, and the two methods that don't ask Node are replaced.
 'use strict';
 
-const { markAsUntransferable } = require('node:worker_threads');
 const { common } = require('./native');
 
 const [v8] = process.versions.v8.split('.').map(Number);
 
 function pin(buffer) {
   if (v8 >= 13) return;
-  markAsUntransferable(buffer);
+  require('node:worker_threads').markAsUntransferable(buffer);
   common.refuseTransfers();
 }
 

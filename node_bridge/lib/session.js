@@ -2,7 +2,6 @@
 // process, whichever of its threads came first. docs/journal-format.md describes the folder.
 'use strict';
 
-const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 const files = require('./files');
@@ -63,7 +62,7 @@ function member(folder) {
 
 /** Makes the folder of a new session in `base`. */
 function create(base) {
-  const id = crypto.randomBytes(16);
+  const id = native.randomBytes(16);
   const now = new Date().toISOString(); // 2026-11-23T15:04:05.123Z
   const folder = path.resolve(base, `${now.slice(0, 19).replace(/[-:]/g, '').replace('T', '-')}-${id.toString('hex').slice(0, 6)}`);
   const description = {
@@ -79,7 +78,7 @@ function create(base) {
     files.base(path.dirname(folder));
     fs.mkdirSync(folder, { mode: 0o700 });
     for (const [name, content] of [
-      ['key', crypto.randomBytes(32)],
+      ['key', native.randomBytes(32)],
       ['settings.json', JSON.stringify(settings, null, 1)],
       ['session.json', `${JSON.stringify(description)}\n`], // last: a folder with it is a session
     ]) files.write(folder, name, content);

@@ -2,20 +2,20 @@
 'use strict';
 
 const { types } = require('node:util');
-const { threadId } = require('node:worker_threads');
 const native = require('./native');
-const drivers = require('./drivers');
 const sessions = require('./session');
 const { callSite, original, assignedName } = require('./callsite');
 const { SessionError, core } = require('./errors');
 const { pin } = require('./pin');
 
 const FLAGS = { trackThreads: 1, trackSQL: 2 };
-const OPTIONS = ['trackThreads', 'trackSQL', 'mutationDepth', 'name'];
+const OPTIONS = ['trackThreads', 'trackSQL', 'mutationDepth', 'name', 'copy'];
 const NAME_MAX = 1024; // characters: as memwatch_core/records.py
 const SIZE_MAX = 256 * 2 ** 20; // its contents go into the journal when the watch begins
 const TAG = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag).get;
 const SHARED = 'memwatch shared array';
+const { Memory } = globalThis.WebAssembly ?? {}; // node --jitless has none
+const SHARING = 'other threads would go on writing to it unseen. Watch an ordinary array and pass it to workers with share() and receive()';
 
 const { watched } = native.common; // ArrayBuffer over watched pages -> {id, name, sql}
 
@@ -24,30 +24,39 @@ function watch(value, options) {
   const buffer = kind === 'ArrayBuffer' ? value : value.buffer;
   const generated = callSite(watch), site = original(generated);
   const name = nameOf(options, kind, ...(site ? [site, generated] : []));
-  check(value, buffer, name);
+  const copy = flag(options, 'copy', false);
+  check(value, kind, buffer, name, copy);
   const { settings } = sessions.current();
   const flags = (flag(options, 'trackThreads', settings.watch.track_threads) ? FLAGS.trackThreads : 0)
     | (flag(options, 'trackSQL', settings.watch.track_sql) ? FLAGS.trackSQL : 0);
-  if (flags & FLAGS.trackSQL) drivers.start();
+  if (flags & FLAGS.trackSQL) require('./drivers').start(); // not before: most programs do without
   const [start, stop] = depthOf(options, settings, value.byteLength, name);
-  const [id, pages] = core(`'${name}' can't be watched`, () =>
-    native.watch(buffer, value.byteOffset ?? 0, value.byteLength, flags, start, stop));
-  remember(pages, { id, name, sql: Boolean(flags & FLAGS.trackSQL) });
+  const inPlace = !copy && isWasm(buffer);
+  const [from, at] = types.isSharedArrayBuffer(buffer) ? [unshared(value), 0] : [buffer, value.byteOffset ?? 0];
+  const begin = inPlace ? native.watchInPlace : native.watch;
+  const begun = core(`'${name}' can't be watched`, () => begin(from, at, value.byteLength, flags, start, stop));
+  const [id, pages] = inPlace ? [begun] : begun;
+  if (pages) remember(pages, { id, name, sql: Boolean(flags & FLAGS.trackSQL) });
   native.describe(id, JSON.stringify({
     name,
     serializer: 'typedarray',
     options: { class: kind },
     size: value.byteLength,
     site: site && { file: site.file, line: site.line, function: site.function, column: site.column },
-    thread_ident: threadId,
+    thread_ident: native.threadId,
     thread: native.threadLabel,
   }));
-  return over(pages, kind, Object.getPrototypeOf(value));
+  return inPlace ? value : over(pages, kind, Object.getPrototypeOf(value));
 }
 
 function unwatch(array) {
   const kind = kindOf(array);
   const buffer = kind === 'ArrayBuffer' ? array : array.buffer;
+  const place = isWasm(buffer) && native.inPlace(buffer, array.byteOffset ?? 0, array.byteLength);
+  if (place) {
+    if (!native.endInPlace(place)) throw new SessionError(`${kind}: its watch has ended already`);
+    return array;
+  }
   const variable = watched.get(buffer);
   if (!variable) throw new TypeError('unwatch() takes what watch() returned, or a view of it; this value isn\'t watched');
   if (!native.unwatch(variable.id)) throw new SessionError(`'${variable.name}': its watch has ended already`);
@@ -58,7 +67,8 @@ function unwatch(array) {
 /** What postMessage() or workerData can carry to another thread, for receive(). */
 function share(array) {
   const kind = kindOf(array);
-  const variable = watched.get(kind === 'ArrayBuffer' ? array : array.buffer);
+  const buffer = kind === 'ArrayBuffer' ? array : array.buffer, variable = watched.get(buffer);
+  if (isWasm(buffer)) throw new TypeError('share() can\'t pass on memory of WebAssembly, which only its own thread has: share a copy, watch(x, { copy: true })');
   if (!variable) throw new TypeError('share() takes what watch() returned, or a view of it; this value isn\'t watched');
   if (!native.share(variable.id)) throw new SessionError(`'${variable.name}': its watch has ended`);
   const length = kind === 'ArrayBuffer' || kind === 'DataView' || kind === 'Buffer' ? array.byteLength : array.length;
@@ -73,12 +83,13 @@ function receive(shared) {
   const pages = native.receive(shared.id);
   if (!pages) throw new SessionError(`'${shared.name}': its watch has ended`);
   remember(pages, { id: shared.id, name: shared.name, sql: shared.sql });
-  if (shared.sql) drivers.start();
+  if (shared.sql) require('./drivers').start();
   return over(pages, shared.class, undefined, shared.offset, shared.length);
 }
 
 function remember(pages, variable) {
   watched.set(pages, variable);
+  native.common.begin();
   pin(pages);
 }
 
@@ -86,12 +97,11 @@ function remember(pages, variable) {
 
 /** "Int32Array", "Buffer", "DataView", "ArrayBuffer"; a TypeError for anything else. */
 function kindOf(value) {
-  if (ArrayBuffer.isView(value)) {
-    if (types.isSharedArrayBuffer(value.buffer)) throw new TypeError(refusal('a view of a SharedArrayBuffer'));
-    return Buffer.isBuffer(value) ? 'Buffer' : TAG.call(value) ?? 'DataView';
-  }
+  if (ArrayBuffer.isView(value)) return Buffer.isBuffer(value) ? 'Buffer' : TAG.call(value) ?? 'DataView';
   if (types.isArrayBuffer(value)) return 'ArrayBuffer';
-  throw new TypeError(refusal(types.isSharedArrayBuffer(value) ? 'a SharedArrayBuffer' : describe(value)));
+  if (types.isSharedArrayBuffer(value)) throw new TypeError(`a SharedArrayBuffer can't be watched: ${SHARING}. Or watch a copy: watch(new Uint8Array(buffer), { copy: true })`);
+  if (Memory && value instanceof Memory) throw new TypeError('a WebAssembly.Memory can\'t be watched as such: watch a view of the bytes that matter: watch(new Uint8Array(memory.buffer, at, length))');
+  throw new TypeError(refusal(describe(value)));
 }
 
 function describe(value) {
@@ -101,11 +111,6 @@ function describe(value) {
 }
 
 function refusal(what) {
-  if (what.includes('SharedArrayBuffer')) {
-    return `${what} can't be watched: it has other users who would go on writing to it unseen. Watch an ordinary array and `
-      + 'pass it to workers with share() and receive()';
-  }
-  if (what.includes('(Memory)')) return 'a WebAssembly.Memory can\'t be watched: its code has the address of the memory built in';
   const number = what === 'a number' || what === 'a bigint' || what === 'a boolean';
   const field = what.startsWith('an object') || what.startsWith('a function');
   return `${what} can't be watched: only values backed by a buffer can (typed arrays, Buffer, DataView, ArrayBuffer). `
@@ -114,13 +119,46 @@ function refusal(what) {
         : 'Keep its numbers in a typed array');
 }
 
-function check(value, buffer, name) {
+function check(value, kind, buffer, name, copy) {
+  const cannot = `'${name}' can't be watched`, size = sizeOf(value);
   if (watched.has(buffer)) throw new TypeError(`'${name}' is watched already: use it as it is; views of it are watched too`);
-  if (buffer.resizable) throw new TypeError(`'${name}' can't be watched: its buffer is resizable, and watched pages can't move. Copy it: watch(value.slice())`);
-  if (!native.isDetachable(buffer)) throw new TypeError(`'${name}' can't be watched: it is the memory of WebAssembly, whose code has its address built in. Copy it: watch(value.slice())`);
-  if (isDetached(buffer)) throw new TypeError(`'${name}' can't be watched: its buffer is detached (it was transferred)`);
-  if (value.byteLength === 0) throw new TypeError(`'${name}' can't be watched: it has length 0, so nothing can be written to it`);
-  if (value.byteLength > SIZE_MAX) throw new RangeError(`'${name}' can't be watched: ${value.byteLength} bytes are more than ${SIZE_MAX}. Watch the part that matters: watch(value.slice(from, to))`);
+  if (isDetached(buffer)) throw new TypeError(`${cannot}: its buffer is detached (it was transferred)`);
+  if (size === 0) throw new TypeError(`${cannot}: it has length 0, so nothing can be written to it`);
+  if (size > SIZE_MAX) throw new RangeError(`${cannot}: ${size} bytes are more than ${SIZE_MAX}. Watch a copy of the part that matters: watch(x.subarray(from, to), { copy: true })`);
+  const why = copy ? undefined : staying(value, kind, buffer);
+  if (why) throw new TypeError(`${cannot} where it is: ${why}. Or go on with a copy: x = watch(x, { copy: true })`);
+}
+
+/**
+ * Why a value's memory stays where others write to it, and what to do about that; undefined if the value is all of an
+ * ordinary buffer. V8 can't give a buffer other memory. Nor can its pages be protected where they are: malloc has other
+ * things on them. (Those of WebAssembly's memory can.)
+ */
+function staying(value, kind, buffer) {
+  if (types.isSharedArrayBuffer(buffer)) return `it is a view of a SharedArrayBuffer, and ${SHARING}`;
+  if (buffer.resizable) return 'its buffer is resizable, and watched pages can\'t move. Watch an array over an ordinary one';
+  if (value.byteLength === buffer.byteLength || isWasm(buffer)) return undefined;
+  const pool = kind === 'Buffer' ? ' (Node\'s small Buffers share one; Buffer.alloc() makes one of its own)' : '';
+  return `it is bytes ${value.byteOffset} to ${value.byteOffset + value.byteLength} of an ArrayBuffer of ${buffer.byteLength}, and other views `
+    + `of that would go on writing to them unseen${pool}. Watch all of the ArrayBuffer first, and make the views of what that returns`;
+}
+
+/** Whether it is memory of WebAssembly: on pages of its own, which stay where they are, so it is watched in place. */
+function isWasm(buffer) {
+  return types.isArrayBuffer(buffer) && !native.isDetachable(buffer);
+}
+
+/** An ordinary ArrayBuffer with the bytes of a view. */
+function unshared(view) {
+  return new Uint8Array(new Uint8Array(view.buffer, view.byteOffset, view.byteLength)).buffer;
+}
+
+function sizeOf(value) {
+  try {
+    return value.byteLength;
+  } catch {
+    return 0; // a DataView that its buffer has become too short for
+  }
 }
 
 function isDetached(buffer) {

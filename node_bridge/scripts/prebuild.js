@@ -29,7 +29,10 @@ function build() {
   execFileSync('strip', ['--strip-debug', '-o', binary(), built]);
   for (const line of execFileSync('ldd', [built], { encoding: 'utf8' }).split('\n')) {
     const [, name, file] = /^\s*(lib(?:Zydis|Zycore)\S*) => (\S+)/.exec(line) ?? [];
-    if (name) fs.copyFileSync(fs.realpathSync(file), path.join(target, name));
+    if (!name) continue;
+    const beside = path.join(target, name);
+    fs.copyFileSync(fs.realpathSync(file), `${beside}.new`);
+    fs.renameSync(`${beside}.new`, beside); // not written into either
   }
   const packed = path.join(here, 'core', 'licenses');
   const licenses = fs.existsSync(packed) ? packed : path.join(here, '..', 'licenses'); // the decoder's

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ARGUMENTS = 6 };
 
@@ -167,7 +168,28 @@ FUNCTION(lines) { /* on or off; benchmarks measure what they cost */
     return NULL;
 }
 
-FUNCTION(close) {
+FUNCTION(setFlag) {
+    napi_value argv[ARGUMENTS];
+    size_t length;
+    arguments(env, info, argv);
+    char *flag = to_text(env, argv[0], &length);
+    if (flag) isolate_flag(flag, length);
+    free(flag);
+    return NULL;
+}
+
+FUNCTION(randomBytes) { /* at most 256 bytes: for keys */
+    napi_value argv[ARGUMENTS], buffer;
+    void *bytes;
+    arguments(env, info, argv);
+    uint32_t n = to_number(env, argv[0]);
+    if (napi_create_buffer(env, n, &bytes, &buffer) != napi_ok) return NULL;
+    if (!getentropy(bytes, n)) return buffer;
+    napi_throw_error(env, NULL, "memwatch: the system gives no random bytes (getrandom is refused)");
+    return NULL;
+}
+
+FUNCTION(closeJournal) {
     (void)info;
     atomic_store(&closed, true);
     int error = mw_journal_close();
@@ -200,6 +222,11 @@ FUNCTION(attach) {
     (void)info;
     if (isolate_attach()) napi_add_env_cleanup_hook(env, isolate_detach, NULL);
     return NULL;
+}
+
+FUNCTION(isFirstThread) {
+    (void)info;
+    return boolean(env, gettid() == getpid());
 }
 
 FUNCTION(shared) { /* an expression -> its value, in the main realm: made once an isolate, the same for all that ask */
@@ -269,6 +296,32 @@ FUNCTION(watch) { /* buffer, offset, length, flags, depth start, depth stop (-1:
     napi_set_element(env, pair, 0, id);
     napi_set_element(env, pair, 1, isolate_buffer(env, block));
     return pair;
+}
+
+FUNCTION(watchInPlace) { /* as watch -> id */
+    napi_value argv[ARGUMENTS], id;
+    arguments(env, info, argv);
+    double stop = to_double(env, argv[5]);
+    mw_depth depth = {(uint64_t)to_double(env, argv[4]), stop < 0 ? UINT64_MAX : (uint64_t)stop};
+    isolate_watches();
+    int64_t result = place_watch(argv[0], (size_t)to_double(env, argv[1]), (size_t)to_double(env, argv[2]),
+                                 to_number(env, argv[3]), depth);
+    if (result < 0) return throw_core(env, (int)result);
+    napi_create_uint32(env, (uint32_t)result, &id);
+    return id;
+}
+
+FUNCTION(inPlace) { /* buffer, offset, length -> id; 0: not watched */
+    napi_value argv[ARGUMENTS], id;
+    arguments(env, info, argv);
+    napi_create_uint32(env, place_of(argv[0], (size_t)to_double(env, argv[1]), (size_t)to_double(env, argv[2])), &id);
+    return id;
+}
+
+FUNCTION(endInPlace) {
+    napi_value argv[ARGUMENTS];
+    arguments(env, info, argv);
+    return boolean(env, place_end(to_number(env, argv[0])));
 }
 
 FUNCTION(describe) {
@@ -417,18 +470,24 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
     } functions[] = {
         {"start", start},
         {"open", open},
-        {"close", close},
+        {"close", closeJournal},
         {"opened", opened},
         {"readFile", readFile},
         {"makeFile", makeFile},
         {"lines", lines},
+        {"setFlag", setFlag},
+        {"randomBytes", randomBytes},
         {"stats", stats},
         {"attach", attach},
+        {"isFirstThread", isFirstThread},
         {"shared", shared},
         {"learn", learn},
         {"nameThread", nameThread},
         {"original", original},
         {"watch", watch},
+        {"watchInPlace", watchInPlace},
+        {"inPlace", inPlace},
+        {"endInPlace", endInPlace},
         {"describe", describe},
         {"unwatch", unwatch},
         {"share", share},

@@ -86,6 +86,11 @@ struct state {
         const code *in;
         place *at;
     } recent[512];
+    bool recent_any; /* a store has put something there: of the thousands of codes of a start, none forgets anything */
+    void keep(struct recent &where, const struct recent &found) {
+        where = found;
+        recent_any = true;
+    }
     struct recent &recent_of(uintptr_t pc) { return recent[(pc * 0x9E3779B97F4A7C15ull) >> 55]; }
     uint32_t context;             /* mirrored by JavaScript */
     std::unique_ptr<flows> pulls; /* or found in these */
@@ -177,7 +182,8 @@ void put_code(state *s, std::unique_ptr<code> c) {
         at = s->codes.erase(before);
     }
     s->codes[c->start] = std::move(c);
-    memset(s->recent, 0, sizeof s->recent);
+    if (s->recent_any) memset(s->recent, 0, sizeof s->recent);
+    s->recent_any = false;
 }
 
 void add_code(state *s, const v8::JitCodeEvent *event) {
@@ -363,8 +369,12 @@ code *program_code_at(state *s, uintptr_t pc) {
     return within(s->text[0], pc) || within(s->text[2], pc) ? nullptr : code_at(s, pc);
 }
 
+/* V8's builtins: in its own place of node's code, or copied to where optimised code is. */
+bool is_builtin(const state *s, uintptr_t pc) { return within(s->text[2], pc) || within(s->text[1], pc); }
+
 /* A frame of the interpreter holds the bytecode array at -32 and the offset, a small integer, at -40. The array is
- * believed only if the map knows it. */
+ * believed only if the map knows it. Asked of frames of builtins alone: in one of C++, what a frame that is gone has
+ * left may still lie there. */
 place *interpreted(state *s, uintptr_t frame) {
     uintptr_t array = *(uintptr_t *)(frame - 32), offset = *(uintptr_t *)(frame - 40);
     if ((array & 3) != 1 || offset & 0xffffffff) return nullptr;
@@ -374,7 +384,7 @@ place *interpreted(state *s, uintptr_t frame) {
     code *c = code_at(s, pc);
     if (!c || !c->bytecode || !c->from) return nullptr;
     place *p = resolve(s, c, pc);
-    if (p->known) recent = {pc, c, p};
+    if (p->known) s->keep(recent, {pc, c, p});
     return p;
 }
 
@@ -399,7 +409,7 @@ bool walk(state *s, const ucontext_t *context, finding *found) {
         bool in_stack = frame >= sp && frame + 16 <= s->stack_top && !(frame & 7);
         if (c && !c->bytecode && c->from) {
             if (found->take(resolve(s, c, pc))) return true;
-        } else if (in_stack && frame - 40 >= sp - 128) {
+        } else if (in_stack && frame - 40 >= sp - 128 && is_builtin(s, pc)) {
             place *p = interpreted(s, frame);
             if (p && found->take(p)) return true;
         }
@@ -461,7 +471,7 @@ extern "C" void isolate_origin(const void *ucontext, mw_origin *origin) {
         code *c = code_at(s, pc);
         if (found.best && c && !c->bytecode && c->from) { /* optimised code: the same place whenever it stores here */
             place *p = place_in(c, pc);
-            if (p == found.best) recent = {pc, c, p};
+            if (p == found.best) s->keep(recent, {pc, c, p});
         }
     }
     place *p = found.best ? found.best : found.internal;
@@ -512,11 +522,14 @@ bool isolate_attach(void) {
 
 void isolate_detach(void *) {
     state *s = self;
+    places_end();
     if (!s) return;
     s->isolate->SetJitCodeEventHandler(v8::kJitCodeEventDefault, nullptr);
     self = nullptr;
     delete s;
 }
+
+void isolate_flag(const char *flag, size_t length) { v8::V8::SetFlagsFromString(flag, length); }
 
 /* The operations of a function that was just compiled and holds nothing but stores and calls. */
 extern "C" bool isolate_learn_operations(const char *function) {
@@ -620,12 +633,15 @@ void isolate_keep(napi_value value) {
     if (self) self->kept.Reset(self->isolate, local(value));
 }
 
+void isolate_watches(void) {
+    if (!self || self->watches) return;
+    self->watches = true;
+    for (auto &entry : self->scripts) entry.second->read_map();
+}
+
 napi_value isolate_buffer(napi_env, struct block *block) {
     v8::Isolate *isolate = v8::Isolate::GetCurrent();
-    if (self && !self->watches) {
-        self->watches = true;
-        for (auto &entry : self->scripts) entry.second->read_map();
-    }
+    isolate_watches();
     auto store = v8::ArrayBuffer::NewBackingStore(
         block->bytes, block->size, [](void *, size_t, void *held) { block_release((struct block *)held); }, block);
     v8::Local<v8::ArrayBuffer> buffer = v8::ArrayBuffer::New(isolate, std::move(store));

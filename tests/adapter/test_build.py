@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from memwatch_core.adapter.structs import fields_of
 from memwatch_core.native import core
 
+ROOT = Path(__file__).parents[2]
 NATIVE = Path(core.__file__).parent
 BUILD = runpy.run_path(str(NATIVE / "ffi_build.py"))
 
@@ -42,6 +46,19 @@ def test_one_object_exports_nothing_but_its_module() -> None:
         ["nm", "-D", "--defined-only", core._core.__file__], capture_output=True, text=True, check=True
     )
     assert [text.split()[-1] for text in done.stdout.splitlines()] == ["PyInit__core"]
+
+
+def test_build_for_a_free_threaded_python_ends_with_what_to_use(tmp_path: Path) -> None:
+    described = {**sysconfig.get_config_vars(), "Py_GIL_DISABLED": 1}
+    (tmp_path / "_sysconfigdata_free.py").write_text(f"build_time_vars = {described!r}\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "_PYTHON_SYSCONFIGDATA_NAME": "_sysconfigdata_free"}
+    build = [sys.executable, "setup.py", "--version"]
+    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    python = f"python3.{sys.version_info[1]}"
+    assert (done.returncode, done.stderr.splitlines()) == (1, [
+        "memwatch needs CPython with its global interpreter lock; this is a free-threaded build: "
+        f"use {python}, not {python}t"
+    ])  # fmt: skip
 
 
 def test_stats_and_errors_follow_the_header() -> None:

@@ -131,9 +131,11 @@ def test_session_whose_key_was_deleted_reads_the_same(recorded: Path, tmp_path: 
         (["--variable", "totel"], "--variable 'totel': no variable has this name; did you mean 'total'?"),
         (["--variable", "zzz"], "--variable 'zzz': no variable has this name; there are total, price"),
         (["--thread", "worker-7"], "--thread 'worker-7': no thread of this name, or id, wrote anything; did you mean"),
-        (["--line", "foo"], "--line 'foo': nothing was written from there; write FILE:LINE, FILE or :LINE; there are"),
+        (["--line", "foo"], "--line 'foo': nothing was written from there; write FILE:LINE, FILE or :LINE; there is"),
         (["--line", "gram.py:16"], "did you mean 'program.py'?"),
-        (["--line", "program.py:99"], "--line 'program.py:99': nothing was written from there"),
+        (["--line", "program.py:99"], "program.py:99': nothing was written from there, but from program.py:"),
+        (["--line", ":99"], "--line ':99': nothing was written from there, but from program.py:"),
+        (["--thread", "zzz"], "--thread 'zzz': no thread of this name, or id, wrote anything; there"),
         (["--line", "foo", "--variable", "price"], "--line 'foo': nothing was written from there"),
     ],
 )
@@ -198,6 +200,25 @@ def test_nothing_found_says_how_much_there_was(recorded: Path) -> None:
     done = log(recorded, "--variable", "price", "--thread", "MainThread")
     assert (done.returncode, done.stdout) == (0, "")
     assert re.fullmatch(r"memwatch: session \S+: none of its 3 events matches\n", done.stderr)
+
+
+def test_one_event_is_told_as_one(tmp_path: Path) -> None:
+    program = "from memwatch_core import watch\nonly = watch(0)\nonly += 1\n"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60)
+    done = log(tmp_path, "--variable", "olny", "--thread", "zzz")
+    assert done.stderr.splitlines()[0].endswith(": its only event doesn't match")
+    assert "did you mean 'only'?" in done.stderr
+    assert done.stderr.endswith("wrote anything; there is MainThread\n")
+
+
+@pytest.mark.parametrize("last", [[], ["--last", "9"]], ids=["all", "last"])
+def test_filter_for_a_length_asks_every_event_of_a_line(tmp_path: Path, last: list[str]) -> None:
+    """Whether one passes isn't told by variable, line and thread."""
+    source = "from memwatch_core import watch\nn = watch(bytearray(b'abc'), capacity=100)\n"
+    (tmp_path / "lengths.py").write_text(f"{source}for i in range(4): n[0:1] = b'z' if i % 2 else b'xy'\n")
+    subprocess.run([sys.executable, "lengths.py"], cwd=tmp_path, check=True, timeout=60)
+    lines = map(json.loads, log(tmp_path, "--json", "--variable", "len(n)", *last).stdout.splitlines())
+    assert [line["new"] for line in lines if "seq" in line] == [b"xybc".hex(), b"xyybc".hex()]
 
 
 def test_sessions_are_listed_and_found_by_name_part_folder_and_file(recorded: Path) -> None:

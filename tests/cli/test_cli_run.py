@@ -200,6 +200,7 @@ def test_command_after_two_dashes_takes_part_at_its_first_watch(memwatch: Run, t
     done = memwatch("run", "--", "sh", "-c", "exit 9")
     assert done.returncode == 9
     assert "memwatch: no variable was watched: the program must call memwatch_core.watch()" in done.stderr
+    assert "read it again" not in done.stderr, "there is nothing to be read"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -69,6 +70,16 @@ def test_configuration_example_is_valid(text: str, tmp_path: Path) -> None:
     file = tmp_path / "memwatch.toml"
     file.write_text(text)
     load(file=file)
+
+
+def test_configuration_of_the_guide_names_only_what_pip_install_memwatch_brings() -> None:
+    brought = tomllib.loads((ROOT / "metapackage/pyproject.toml").read_text())["project"]["dependencies"]
+    (text,) = re.findall(r"^```toml\n(.*?)^```", (ROOT / "docs/guide.md").read_text(), re.M | re.S)
+    named = tomllib.loads(text)["plugins"]
+    kinds = {"serializers": "serializer", "sql": "sql", "sinks": "sink"}
+    distributions = {f"memwatch-{kinds[kind]}-{name}" for kind in named for name in named[kind]}
+    assert distributions
+    assert distributions <= {re.split(r"[^\w-]", requirement)[0] for requirement in brought}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
@@ -173,8 +184,6 @@ def on_a_terminal(command: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if any(not name for name, _ in sessions_of(d))], ids=str)
 def test_commands_show_what_the_document_says(document: Path, tmp_path: Path) -> None:
-    if sys.version_info[:2] == (3, 14) and document.name == "guide.md":
-        pytest.skip("struct.pack_into of CPython 3.14 stores byte by byte, and each is an event")
     for name, text in sessions_of(document):
         if name:
             (tmp_path / name).write_text(text)

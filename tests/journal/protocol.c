@@ -81,7 +81,7 @@ static void look(void) {
     }
     for (uint64_t i = 0; i < SLOTS; i++) {
         struct mwj_slot *segment = j->segments[(base + i) / MWJ_SEGMENT_SLOTS];
-        if (!segment) continue;
+        if (!segment || MWJ_HEADER_SIZE + (base + i + 1) * MWJ_SLOT_SIZE > now.size) continue;
         memcpy(now.slots[i], segment + (base + i) % MWJ_SEGMENT_SLOTS, MWJ_SLOT_SIZE);
         if (now.slots[i][0] != MWJ_CONTINUATION) memset(now.slots[i] + 8, 0, 8); /* the time differs from run to run */
     }
@@ -173,7 +173,7 @@ static void reset(uint64_t capacity) {
     struct journal *j = &mw.journal;
     off_t end = MWJ_HEADER_SIZE + (off_t)capacity * MWJ_SLOT_SIZE;
     for (int i = 0; i < WRITERS; i++) memset(mw_write_view(writers[i].page), 0x10, LONGEST);
-    for (uint64_t s = capacity / MWJ_SEGMENT_SLOTS; s < j->capacity / MWJ_SEGMENT_SLOTS; s++) {
+    for (uint64_t s = (capacity + MWJ_SEGMENT_SLOTS - 1) / MWJ_SEGMENT_SLOTS; s < journal_segments(j); s++) {
         munmap(j->segments[s], MWJ_SEGMENT_SIZE);
         j->segments[s] = NULL;
     }
@@ -290,6 +290,7 @@ int main(int argc, char **argv) {
     }
     uint64_t end = !strcmp(scenario, "border") ? 1 : !strcmp(scenario, "rotate") ? 2 : 0;
     if (end) fill(end * MWJ_SEGMENT_SLOTS - 1);
+    if (!strcmp(scenario, "piece")) fill(mw.journal.capacity - 1);
     base = mw.journal.header->reserved;
     capacity = mw.journal.capacity;
     if (end == 2) {

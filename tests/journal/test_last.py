@@ -24,6 +24,7 @@ from memwatch_core.records import Event
 pytestmark = pytest.mark.usefixtures("loop")
 EXAMPLES = 3000 if os.environ.get("MEMWATCH_SOAK") else 25
 NAMES = ("total", "total 2", "price", "order.qty", "tag")
+PARTS = ("tag[3]", "tag[0:40]", "len(tag)", "order.qty", "nosuch[1]")
 STATEMENTS = ("SELECT a FROM orders", "UPDATE orders SET a = ?", "DELETE FROM x")
 
 
@@ -198,6 +199,42 @@ def test_last_events_are_the_tail_of_all(tmp_path: Path, seed: int) -> None:
             assert tail.seen == expected[1]
 
 
+def given_out(path: Path, asked: dict[str, Any], only: bool) -> tuple[list[str], int, list[str]]:
+    """What passes, how many events there are, and what is said of filters that were mistakes."""
+    wanted, seen, shown = Filters(**asked), 0, []
+
+    def left_out(events: int) -> None:
+        nonlocal seen
+        seen += events
+
+    chosen = history.Only(wanted.possible, wanted.possible_since, wanted, left_out) if only else None
+    for batch in history.read(path, lambda _: None, only=chosen):
+        left_out(sum(isinstance(record, Event) for record in batch))
+        again = wanted.by_part or not only
+        shown += [repr(each) for each in batch if (only and not isinstance(each, Event)) or not again or wanted(each)]
+    return shown, seen, wanted.failed()
+
+
+@settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**64))
+def test_what_passes_a_filter_is_what_passes_it_of_everything(tmp_path: Path, seed: int) -> None:
+    """Events, losses, beginnings and ends of watches, in one order, though the others were never made."""
+    rng = random.Random(seed)
+    with ExitStack() as held, pytest.MonkeyPatch.context() as patch:
+        slots = rng.choice((255, 300, reader.BLOCK_SLOTS))
+        patch.setattr(merge, "BLOCK_SLOTS", slots)
+        patch.setattr(reader, "BLOCK_SLOTS", slots)
+        path = session(tmp_path, rng, held)
+        for _ in range(4):
+            asked = filters(rng)
+            if rng.random() < 0.3:
+                asked["variables"] = rng.sample(PARTS, rng.randrange(1, 3))
+            fast, slow = given_out(path, asked, only=True), given_out(path, asked, only=False)
+            assert fast[0] == slow[0], asked
+            assert fast[1] == slow[1]
+            assert bool(fast[2]) == bool(slow[2])
+
+
 @pytest.mark.parametrize("asked", [{}, {"variables": ["n1"]}], ids=["all", "one variable"])
 def test_events_of_one_moment_are_in_the_order_of_their_journals(tmp_path: Path, asked: dict[str, Any]) -> None:
     for pid in (1, 2, 3):
@@ -252,6 +289,11 @@ def test_few_events_are_made_where_few_are_wanted(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(decoder, "Event", Counted)
     monkeypatch.setattr(history, "MANY", 100)
     wanted = Filters(variables=["n2"])
+    for asked in ({"places": ["nosuch"]}, {"variables": ["n3[3]"]}, {"since": 2**62}):
+        made = 0
+        assert given_out(path, asked, only=True)[:2] == ([], 20_000)
+        if decoder.Stores.__module__.endswith("_reader"):
+            assert made < 100, "one for each combination"
     for passes in (None, wanted.wanted):
         made = 0
         tail = history.last(path, 20, passes, 0, wanted)

@@ -120,7 +120,7 @@ def check(state: State, stores: list[RawRecord], scenario: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [
-    ("apart",), ("same",), ("store",), ("border",), ("rotate",), ("-i", "apart"),
+    ("apart",), ("same",), ("store",), ("piece",), ("border",), ("rotate",), ("-i", "apart"),
 ], ids=" ".join)  # fmt: skip
 def test_in_every_order_a_kill_loses_nothing_visible_and_adds_nothing(
     program: Path, tmp_path: Path, arguments: tuple[str, ...]

@@ -25,7 +25,9 @@ ONCE = pytest.mark.parametrize("node", [22], indirect=True)
 """For what is the same in each version."""
 DRIVERS = ROOT / ".node" / "drivers" / "node_modules"
 ORMS = ROOT / ".node" / "orms" / "node_modules"
+FRAMEWORKS = ROOT / ".node" / "frameworks" / "node_modules"
 """With drivers of their own."""
+PRISMA = ROOT / ".node" / "prisma" / "node_modules"
 SERIALIZERS: dict[str, Serializer] = {
     serializer.name: serializer for serializer in memwatch_serializer_typedarray.memwatch_serializers()
 }
@@ -143,6 +145,7 @@ class Journal:
 
     records: list[Record]
     events: list[Event] = field(init=False)
+    by_variable: dict[str, list[Event]] = field(init=False)
     watched: list[Watched] = field(init=False)
     lost: list[Lost] = field(init=False)
     outcomes: dict[int, str] = field(init=False)
@@ -150,13 +153,16 @@ class Journal:
 
     def __post_init__(self) -> None:
         self.events = [record for record in self.records if isinstance(record, Event)]
+        self.by_variable = {}
+        for event in self.events:
+            self.by_variable.setdefault(event.variable, []).append(event)
         self.watched = [record for record in self.records if isinstance(record, Watched)]
         told = [record for record in self.records if isinstance(record, Outcome)]
         self.outcomes = {context: outcome.outcome for outcome in told for context in outcome.contexts}
         self.lost = [record for record in self.records if isinstance(record, Lost)]
 
     def of(self, variable: str) -> list[Event]:
-        return [event for event in self.events if event.variable == variable]
+        return list(self.by_variable.get(variable, ()))
 
     def blamed(self, variable: str = "x") -> list[tuple[Any, str | None]]:
         """What was written to its first element, and the statement that it is blamed on."""
@@ -168,9 +174,9 @@ class Journal:
         assert found, f"{value} was written under no statement"
         return found
 
-    def replayed(self, variable: str, size: int) -> bytes:
-        """The bytes that the events leave, from zeros on; each must begin with what the one before left."""
-        data = bytearray(size)
+    def replayed(self, variable: str, size: int, start: bytes = b"") -> bytes:
+        """The bytes that the events leave, from these and zeros on; each must begin with what the one before left."""
+        data = bytearray(start.ljust(size, b"\0"))
         for event in self.of(variable):
             stop = event.offset + len(event.before)
             assert data[event.offset : stop] == event.before, f"event {event.seq}: a write before it is missing"

@@ -15,7 +15,10 @@ HEADS = {
     "better-sqlite3": "const Database = require('better-sqlite3');",
     "sqlite3": "const sqlite3 = require('sqlite3');",
     "sequelize": "const { Sequelize, DataTypes } = require('sequelize');",
+    "postgres": "const postgres = require('postgres');",
 }
+WATCH = "const { watch } = require('@memwatch/node');"
+IMPORTS = "import { watch } from '@memwatch/node'; import postgres from 'postgres';"
 
 
 @dataclass
@@ -29,6 +32,8 @@ class SqlProgram:
     below: tuple[str, ...] = ()
     """Drivers that the driver is on top of."""
     packages: Path = DRIVERS
+    file: str = "program.js"
+    """An ECMAScript module, if its name is that of one: for drivers that are some."""
 
     def __post_init__(self) -> None:
         self.node.install(self.driver, *self.below, packages=self.packages)
@@ -42,19 +47,20 @@ class SqlProgram:
         return names | {"database": where.database}
 
     def write(self, body: str) -> None:
-        self.node.write(f"""
-            const {{ watch }} = require('@memwatch/node');
-            {HEADS[self.driver]}
+        head = IMPORTS if self.file.endswith(".mjs") else f"{WATCH} {HEADS[self.driver]}"
+        program = f"""
+            {head}
             const x = watch(new Int32Array(1), {{ trackSQL: true, name: 'x' }});
             const config = JSON.parse(process.env.DATABASE);
             const event = (emitter, name) => new Promise((done) => emitter.once(name, done));
             (async () => {{ {body} }})();
-        """)
+        """
+        self.node.write(program, self.file)
 
     def run(self, body: str, *, stderr: str = "", **variables: str) -> str:
         """What it prints."""
         self.write(body)
-        done = self.node.run("--no-deprecation", "program.js", DATABASE=json.dumps(self.config), **variables)
+        done = self.node.run("--no-deprecation", self.file, DATABASE=json.dumps(self.config), **variables)
         assert done.stderr == stderr, done.stderr
         return done.stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 from nodejs import PROGRAMS, Node
@@ -40,3 +41,30 @@ def test_without_the_flags_no_line_is_wrong_and_what_is_unknown_says_so(node: No
         if place(events[case["seq"]])[:2] != (case["file"], case["line"])
     ] == []  # type: ignore[index]
     assert any(not event.exact for event in events.values())
+
+
+def test_what_calls_that_have_ended_left_on_the_stack_is_no_line(node: Node) -> None:
+    """Each store is the first at its place, which V8 makes in C++; before it, a function of another file has run there."""
+    shapes = list(
+        product(range(9), range(10), ("Reflect.apply(inner, this, arguments)", "inner(arguments)", "[1].map(inner)"))
+    )
+    calls, functions = ["const { watch } = require('@memwatch/node'), other = require('./other');"], []
+    calls.append("const x = watch(new Int32Array(1), { name: 'x' });")
+    for number, (parameters, locals_, calling) in enumerate(shapes):
+        names = [f"l{n}" for n in range(locals_)]
+        body = "".join(f"let {name} = arguments.length; " for name in names)
+        body += f"const inner = (...given) => [given.length, {', '.join(names)}]; return {calling};"
+        functions.append(
+            f"exports.f{number} = function ({', '.join(f'p{n}' for n in range(parameters))}) {{ {body} }};"
+        )
+        calls.append(
+            f"(async () => {{ await null; other.f{number}({', '.join(map(str, range(parameters)))}); x[0] = {len(calls) + 1}; }})();"
+        )
+    node.write("\n".join(functions), "other.js")
+    node.run(node.write("\n".join(calls)))
+    events = node.read().events
+    assert len(events) == len(shapes)
+    assert [
+        (event.new, place(event)) for event in events if (place(event) or ())[:2] != ("program.js", event.new[0])
+    ] == []
+    assert all(event.exact for event in events)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import servers
-from nodejs import DRIVERS, EVERY_NODE, ORMS, PROGRAMS, Node
+from nodejs import DRIVERS, EVERY_NODE, ORMS, PRISMA, PROGRAMS, Node, environment
 from sqlprograms import SqlProgram
 
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
-LIBRARIES = ("knex", "knex.raw", "objection", "drizzle", "kysely", "typeorm", "sequelize", "pg-promise", "mikro-orm")
+LIBRARIES = ("knex", "knex.raw", "objection", "drizzle", "kysely", "typeorm", "sequelize")
+OF_POSTGRESQL = ("pg-promise", "mikro-orm", "sequelize 7", "drizzle over postgres.js")
 FLOWS = 20
 WRITES = 6 * FLOWS
 NEWEST = pytest.mark.parametrize("node", EVERY_NODE if SOAK else EVERY_NODE[-1:], indirect=True)
@@ -49,13 +51,13 @@ def check(program: SqlProgram, *libraries: str, **variables: str) -> None:
 def test_writes_are_under_the_statement_of_their_flow_with_postgresql(
     node: Node, postgresql_database: servers.PostgreSql
 ) -> None:
-    check(SqlProgram(node, "pg", postgresql_database, ("sequelize",), ORMS), *LIBRARIES)
+    check(SqlProgram(node, "pg", postgresql_database, ("sequelize", "postgres"), ORMS), *LIBRARIES, *OF_POSTGRESQL)
 
 
 @NEWEST
 def test_writes_are_under_the_statement_of_their_flow_with_mysql(node: Node, mariadb_database: servers.MariaDb) -> None:
     program = SqlProgram(node, "mysql2", mariadb_database, ("sequelize",), ORMS)
-    check(program, *LIBRARIES[: LIBRARIES.index("pg-promise")])
+    check(program, *LIBRARIES)
 
 
 @pytest.mark.skipif(not SOAK, reason="the same as with servers: in the long tests (make soak)")
@@ -64,6 +66,48 @@ def test_writes_are_under_the_statement_of_their_flow_with_sqlite(node: Node, tm
     (node.folder / "node_modules" / "better-sqlite3").symlink_to(DRIVERS / "better-sqlite3")
     program = SqlProgram(node, "better-sqlite3", tmp_path / "file.db", packages=ORMS)
     check(program, "knex", "knex.raw", "drizzle", "kysely", "typeorm", NODE_PATH=str(DRIVERS))
+
+
+@NEWEST
+def test_writes_are_under_the_statement_of_their_flow_with_sqlite3(node: Node, tmp_path: Path) -> None:
+    check(SqlProgram(node, "sqlite3", tmp_path / "file.db", packages=ORMS), "sequelize 7")
+
+
+def generate(program: SqlProgram, provider: str) -> None:
+    """Prisma's client. The engine of its command line, which isn't on npm, has no part in this."""
+    folder = program.node.folder
+    schema = (PROGRAMS / "schema.prisma").read_text().replace("PROVIDER", provider)
+    program.node.write(schema, "schema.prisma")
+    command = [program.node.path, str(PRISMA / "prisma" / "build" / "index.js"), "generate", "--schema=schema.prisma"]
+    settings = {
+        "PRISMA_SCHEMA_ENGINE_BINARY": "/bin/true",
+        "CHECKPOINT_DISABLE": "1",
+        "PRISMA_HIDE_UPDATE_MESSAGE": "1",
+    }
+    subprocess.run(command, cwd=folder, env=environment(**settings), capture_output=True, check=True, timeout=120)
+    (folder / "generated" / "package.json").write_text('{"type": "module"}')
+
+
+WITH_PRISMA = pytest.mark.skipif(not SOAK or not PRISMA.is_dir(), reason="in the long tests: make soak installs Prisma")
+STRIPS_TYPES = pytest.mark.parametrize("node", [version for version in EVERY_NODE if version >= 22], indirect=True)
+
+
+@WITH_PRISMA
+@STRIPS_TYPES
+def test_writes_are_under_the_statement_of_their_flow_with_prisma_and_postgresql(
+    node: Node, postgresql_database: servers.PostgreSql
+) -> None:
+    program = SqlProgram(node, "pg", postgresql_database, packages=PRISMA)
+    generate(program, "postgresql")
+    check(program, "prisma", "prisma.$queryRaw", NODE_NO_WARNINGS="1", NODE_PATH=str(ORMS))
+
+
+@WITH_PRISMA
+@STRIPS_TYPES
+def test_writes_are_under_the_statement_of_their_flow_with_prisma_and_sqlite(node: Node, tmp_path: Path) -> None:
+    program = SqlProgram(node, "better-sqlite3", tmp_path / "file.db", packages=PRISMA)
+    generate(program, "sqlite")
+    check(program, "prisma", "prisma.$queryRaw", NODE_NO_WARNINGS="1", NODE_PATH=str(ORMS))
 
 
 BATCHES = """

@@ -27,7 +27,7 @@ import { watch, unwatch, share, receive, session, SessionError } from '@memwatch
 import type { Shared, WatchOptions } from '@memwatch/node';
 
 const total: Int32Array = watch(new Int32Array(1), { trackThreads: true, mutationDepth: [0, 4], name: 'total' });
-const options: WatchOptions = Object.freeze({ trackSQL: true, mutationDepth: 'FULL' });
+const options: WatchOptions = Object.freeze({ trackSQL: true, mutationDepth: 'FULL', copy: true });
 const buffer: Buffer = watch(Buffer.alloc(4), options);
 const view: DataView = unwatch(watch(new DataView(new ArrayBuffer(8))));
 const passed: Shared<Int32Array> = share(total);
@@ -153,6 +153,8 @@ def test_binary_is_built_where_none_fits_and_stands_beside_the_others(node: Node
     (own,) = [path for path in unpacked.glob("prebuilds/*/*.node") if "abi127" in path.name]
     others = {path: path.stat() for path in own.parent.glob("*.node") if path != own}
     assert len(others) == len(VERSIONS) - 1
+    (decoder,) = own.parent.glob("libZydis*")
+    mapped = decoder.stat().st_ino
     own.write_bytes(b"for another libc")
     warned = unpacked / "src" / "hashes.c"
     warned.write_text(f"#warning a warning that ours doesn't have\n{warned.read_text()}")
@@ -162,6 +164,7 @@ def test_binary_is_built_where_none_fits_and_stands_beside_the_others(node: Node
     assert "#warning a warning" in done.stderr
     assert not (unpacked / "build").exists()
     assert others == {path: path.stat() for path in others}
+    assert decoder.stat().st_ino != mapped, "a process that has the decoder mapped dies if it is written into"
     for version in (22, 24):
         node.write(LOADED)
         done = subprocess.run(

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from nodejs import PACKAGE, ROOT, VERSIONS, Journal, Node, environment, records, unfit
+from nodejs import DRIVERS, PACKAGE, ROOT, VERSIONS, Journal, Node, environment, plugin, records, unfit
 
 MEMWATCH = str(Path(sys.executable).with_name("memwatch"))
 RUNNERS = ROOT / ".node" / "runners" / "node_modules"
@@ -101,6 +101,14 @@ CHECKS = {
 }
 
 
+def copy(package: Path, to: Path) -> None:
+    """As users have it: no link, so Jest compiles none of it, and finds what lies beside it."""
+    ignored = shutil.ignore_patterns(
+        "node_modules", "build" if package == PACKAGE else "obj*", "src", "deps", "core", "scripts"
+    )
+    shutil.copytree(package, to, ignore=ignored)
+
+
 def suite(node: Node, runner: str, names: tuple[str, ...]) -> list[str]:
     """Tests for this runner, which use one module, in the folder."""
     typed, esm = runner == "vitest", runner in ("vitest", "ava")
@@ -129,8 +137,8 @@ def suite(node: Node, runner: str, names: tuple[str, ...]) -> list[str]:
         )
         node.write(text, f"tests/{FILES[runner].format(name)}")
     package = node.folder / "node_modules" / "@memwatch" / "node"
-    package.unlink()  # as users have it: no link, so Jest compiles none of it
-    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("node_modules", "build", "src", "core", "scripts"))
+    package.unlink()
+    copy(PACKAGE, package)
     if runner != "test":
         (node.folder / "node_modules" / runner).symlink_to(RUNNERS / runner)
         (node.folder / "node_modules" / ".bin").symlink_to(RUNNERS / ".bin")
@@ -143,7 +151,8 @@ def run(node: Node, way: Way, files: list[str], loaded: str) -> None:
     if loaded == "memwatch run":
         command = [MEMWATCH, "run", "--", *command]
     path = f"{Path(node.path).parent}:{os.environ['PATH']}"
-    variables = {"NODE_OPTIONS": "--require=@memwatch/node/register"} if loaded == "register" else {}
+    preloaded = {"register": "@memwatch/node/register"}.get(loaded, loaded if loaded.startswith("./") else "")
+    variables = {"NODE_OPTIONS": f"--require={preloaded}"} if preloaded else {}
     done = subprocess.run(
         command,
         cwd=node.folder,
@@ -205,3 +214,97 @@ def test_files_of_tests_leave_the_events_of_their_own_lines(
     assert len({event.pid for event in journal.events}) == min(way.processes, len(names))
     in_workers = way.workers and (way.runner != "jest" or len(names) > 1)  # Jest takes one file itself
     assert {event.thread.startswith("worker") for event in journal.events} == {in_workers}
+
+
+QUERIES = """\
+{first}
+{second}
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+{early}
+for (const number of [1, 2]) test(`asks ${{number}}`, async () => {{
+  {late}
+  const x = watch(new Int32Array(1), {{ trackSQL: true, name: '{name}' }});
+  const db = new Database(':memory:');
+  const ask = async (name) => {{ await null; return db.prepare(`SELECT 1 AS ${{name}}`).get(); }};
+  x[0] = 1;
+  await ask('{name}_a'); x[0] = 2;
+  await sleep(2); x[0] = 3;
+  await Promise.all([ask('{name}_b'), sleep(1)]); x[0] = 4;
+  await Promise.all([5, 6, 7].map(async (n) => {{ await sleep(n % 3); await ask(`{name}_${{n}}`); await sleep(n % 2); x[0] = n; }}));
+  db.close();
+}});
+"""
+DRIVER = "{} Database = require('better-sqlite3');"
+BRIDGE = "const { watch } = require('@memwatch/node');"
+ORDERS_OF_LOADING = {
+    "driver first": {"first": DRIVER.format("const"), "second": BRIDGE},
+    "driver second": {"first": BRIDGE, "second": DRIVER.format("const")},
+    "driver in a test": {"first": BRIDGE, "second": "let Database;", "late": DRIVER.format("")},
+    "driver after another watch": {
+        "first": BRIDGE, "second": "watch(new Int32Array(1), { trackSQL: true });", "early": DRIVER.format("const"),
+    },
+}  # fmt: skip
+
+
+def queries() -> Iterator[object]:
+    """Of all; in a short run, those with a driver that is loaded late."""
+    for (n, order), version, loaded in product(enumerate(ORDERS_OF_LOADING), VERSIONS, LOADED):
+        if SOAK or (version, loaded) == {2: (22, LOADED[2]), 3: (24, LOADED[0])}.get(n):
+            yield pytest.param(version, order, loaded, id=f"{order}-node{version}-{loaded}".replace(" ", "-"))
+
+
+def asking(node: Node, order: str) -> tuple[tuple[str, ...], list[str]]:
+    """Names and files of Jest's tests that run statements."""
+    own = ROOT / ".node" / str(node.version) / "drivers" / "node_modules" / "better-sqlite3"
+    driver = own if own.is_dir() else DRIVERS / "better-sqlite3"
+    for package in (RUNNERS / "jest", driver):
+        if reason := unfit(package, node.version):
+            pytest.skip(f"{package.name} {reason}")
+    files = suite(node, "jest", names := ("one", "two"))
+    for name, file in zip(names, files, strict=True):
+        node.write(QUERIES.format(**{"early": "", "late": ""} | ORDERS_OF_LOADING[order], name=name), file)
+    modules = node.folder / "node_modules"
+    copy(driver, modules / "better-sqlite3")
+    copy(plugin("better-sqlite3"), modules / "@memwatch" / "sql-better-sqlite3")
+    for each in driver.parent.glob("*"):
+        if each.name in ("bindings", "file-uri-to-path"):
+            (modules / each.name).symlink_to(each)
+    return names, files
+
+
+@pytest.mark.parametrize(("node", "order", "loaded"), list(queries()), indirect=["node"])
+def test_statements_of_drivers_that_jest_has_loaded_are_those_of_the_flow(node: Node, order: str, loaded: str) -> None:
+    names, files = asking(node, order)
+    run(node, WAYS["jest --runInBand"], files, loaded)
+    journal = Journal([record for folder in node.sessions() for record in records(folder)])
+    for name in names:
+        named = {2: "a", 3: "a", 4: "b", 5: "5", 6: "6", 7: "7"}
+        expected = [(1, None), *((n, f"SELECT ? AS {name}_{what}") for n, what in named.items())]
+        assert sorted(journal.blamed(name), key=lambda blamed: blamed[0]) == sorted(
+            expected * 2, key=lambda blamed: blamed[0]
+        )
+        lines = (node.folder / f"tests/{name}.test.js").read_text().splitlines()
+        for event in journal.of(name):
+            assert event.site
+            assert event.exact
+            assert f"x[0] = {'n' if event.new[0] > 4 else event.new[0]};" in lines[event.site.line - 1]
+
+
+COUNT = """
+const { promiseHooks } = require('node:v8'), { createHook } = promiseHooks;
+let started = 0, stopped = 0;
+promiseHooks.createHook = (callbacks) => { // Node's own have other names
+  const stop = createHook(callbacks), ours = callbacks.init?.name === 'init';
+  started += ours;
+  return () => { stopped += ours; stop(); };
+};
+process.on('exit', () => require('node:fs').writeFileSync('hooks', `${started} ${stopped}`));
+"""
+
+
+@pytest.mark.parametrize("node", VERSIONS if SOAK else VERSIONS[-1:], indirect=True)
+def test_promises_are_followed_once_however_many_test_files_jest_has_run(node: Node) -> None:
+    _, files = asking(node, "driver first")
+    node.write(COUNT, "count.js")
+    run(node, WAYS["jest --runInBand"], files, "./count.js")
+    assert (node.folder / "hooks").read_text() == "2 1"

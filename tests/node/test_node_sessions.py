@@ -57,6 +57,14 @@ def test_program_that_watches_nothing_leaves_no_journal(node: Node) -> None:
     assert not list(node.folder.glob(".memwatch/*/*.mwj"))
 
 
+def test_small_journal_takes_64_kib_of_disk_at_most(node: Node) -> None:
+    node.write(TOTAL)
+    node.run("program.js")
+    (journal,) = node.folder.glob(".memwatch/*/*.mwj")
+    assert journal.stat().st_blocks * 512 <= 64 << 10
+    assert [event.new for event in node.read().of("total")] == [[5], [7]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "name", "text"),
     [

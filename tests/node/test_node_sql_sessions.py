@@ -143,6 +143,22 @@ def test_driver_that_is_imported_is_traced(program: SqlProgram, source: str) -> 
     assert program.node.read().blamed() == [(1, "SELECT ?")]
 
 
+def test_driver_that_is_a_module_is_traced_under_the_host(program: SqlProgram) -> None:
+    """In its threads too; no value of a parameter gets out."""
+    program.node.write("""
+        import { watch } from '@memwatch/node'; import postgres from 'postgres'; import { Worker, isMainThread } from 'node:worker_threads';
+        const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' }), sql = postgres(JSON.parse(process.env.DATABASE));
+        await sql`SELECT ${'s3cret'} AS ${sql(isMainThread ? 'main' : 'worker')}`; x[0] = 1;
+        await sql.end();
+        if (isMainThread) await new Promise((done) => new Worker(new URL(import.meta.url)).on('exit', done));
+    """, "program.mjs")  # fmt: skip
+    done = memwatch_run(program, "", "--", "node", "program.mjs")
+    assert statements(program) == [f'SELECT $1 AS "{thread}"' for thread in ("main", "worker")]
+    out = (done.stdout + done.stderr + (program.node.folder / "events.jsonl").read_text()).encode() + program.bytes()
+    for secret in ("s3cret", str(program.config["password"])):
+        assert secret.encode() not in out
+
+
 def test_workers_have_statements_of_their_own(program: SqlProgram) -> None:
     journal = program.journal("""
         const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
@@ -185,6 +201,77 @@ def test_window_sets_when_a_statement_ends_at_the_latest(
         await client.end(); x[0] = 4;
     """)  # fmt: skip
     assert dict(journal.blamed()) == expected
+
+
+LATE = """
+    const { AsyncResource } = require('node:async_hooks');
+    const { watch } = require('@memwatch/node');
+    const pg = require('pg'), Cursor = require('pg-cursor');
+    const config = JSON.parse(process.env.DATABASE), [, , when] = process.argv;
+    const begin = () => watch(new Int32Array(1), { name: 'x' });
+    let x = when === 'early' ? begin() : undefined;
+    const flows = [], later = (n) => flows.push(AsyncResource.bind(() => { x[0] = n; }));
+    (async () => {
+      const client = new pg.Client(config); await client.connect();
+      const insert = async (n) => { await client.query('INSERT INTO t VALUES ($1)', [n]); later(n); };
+      await client.query('CREATE TABLE t (a int PRIMARY KEY)'); later(1);
+      await insert(2);
+      await client.query('BEGIN'); await insert(3); await client.query('SAVEPOINT a'); await insert(4);
+      await client.query('ROLLBACK TO a'); await insert(5); await client.query('COMMIT'); later(6);
+      await client.query('BEGIN'); await insert(7); await client.query('ROLLBACK'); later(8);
+      await client.query('SELECT 1/0').catch(() => later(9));
+      const cursor = client.query(new Cursor('SELECT generate_series(1, 5) AS n'));
+      await cursor.read(2); later(10);
+      await cursor.close();
+      const other = new pg.Client(config); await other.connect();
+      const open = other.query(new Cursor('SELECT generate_series(1, 5) AS later'));
+      await open.read(2);
+      for (let n = 0; n < 300; n++) await client.query('SELECT 1'); // nobody holds them
+      await client.query('BEGIN'); await insert(11);
+      if (when !== 'never') {
+        x ??= begin();
+        for (const flow of flows) flow();
+        x[0] = 12;
+      }
+      await client.query('COMMIT');
+      await insert(13);
+      if (when !== 'never') flows.pop()();
+      await open.read(1);
+      if (when !== 'never') x[0] = 14;
+      await other.end(); await client.end();
+    })();
+"""
+
+
+def watched(program: SqlProgram, when: str, window: str) -> tuple[list[Any], list[Path]]:
+    """What the program's writes are blamed on, and what became of that; the journals."""
+    folder = program.node.folder
+    made = create_session(folder / when, ["test"])
+    settings: dict[str, dict[str, Any]] = {"watch": {"track_sql": True}, "sql": {"window": window}}
+    configuration.save(configuration.load(overrides=settings, directory=folder, environment={}), made)
+    program.database.administer("DROP TABLE IF EXISTS t")  # type: ignore[union-attr]
+    program.node.write(LATE)
+    done = program.node.run("program.js", when, DATABASE=json.dumps(program.config), MEMWATCH_SESSION=str(made))
+    assert not done.stderr
+    journal = Journal(list(records(made)))
+    found = [
+        (event.new[0], event.context and (event.context.statement, journal.outcomes.get(event.context.id)))
+        for event in journal.events
+    ]
+    return found, list(made.glob("*.mwj"))
+
+
+@pytest.mark.parametrize("window", ["until-next", "statement", "fetch", "transaction"])
+def test_what_was_run_before_the_first_watch_is_told_with_it(program: SqlProgram, window: str) -> None:
+    late, _ = watched(program, "late", window)
+    assert len(late) == 14
+    assert late == watched(program, "early", window)[0]
+    assert window == "statement" or late[-1][1], "whose rows were fetched after the watch"
+    assert window in ("statement", "fetch") or sum(what is not None for _, what in late) >= 7
+
+
+def test_program_that_runs_sql_and_never_watches_leaves_no_journal(program: SqlProgram) -> None:
+    assert watched(program, "never", "until-next") == ([], [])
 
 
 def test_parameters_are_kept_as_the_configuration_says(program: SqlProgram) -> None:
@@ -300,6 +387,6 @@ def test_plugins_are_listed_with_the_others(node: Node) -> None:
         [MEMWATCH, "plugins", "--json"], cwd=node.folder, env=environment(), capture_output=True, text=True
     )
     listed = {each["name"]: each for each in map(json.loads, done.stdout.splitlines()) if each["kind"] == "sql"}
-    for name in ("pg", "mysql2"):
+    for name in ("pg", "mysql2", "postgres"):
         assert (listed[name]["state"], listed[name]["distribution"]) == ("loaded", f"memwatch-sql-{name}")
     assert (ROOT / "plugins" / "memwatch-sql-pg" / "memwatch_sql_pg" / "driver.js").is_file()

@@ -29,12 +29,12 @@ CLASSES = """
       const plain = unwatch(x);
       console.log(name, same, plain.constructor === value.constructor && plain[0] === x[1], value[0] !== x[0] || name);
     }
-    const buffer = watch(Buffer.from('hello'), { name: 'Buffer' });
+    const buffer = watch(Buffer.from('hello'), { name: 'Buffer', copy: true });
     buffer.write('J');
     const part = new Int16Array([1, 2, 3, 4]).subarray(1, 3);
-    const watchedPart = watch(part, { name: 'part' });
+    const watchedPart = watch(part, { name: 'part', copy: true });
     watchedPart[1] = 9;
-    const view = watch(new DataView(new ArrayBuffer(8), 2, 4), { name: 'DataView' });
+    const view = watch(new DataView(new ArrayBuffer(4)), { name: 'DataView' });
     view.setInt16(0, 258);
     const ab = watch(new ArrayBuffer(4), { name: 'ArrayBuffer' });
     new Uint8Array(ab)[3] = 7;
@@ -77,10 +77,15 @@ REFUSED = {
     "[1]": "TypeError an object (Array) can't be watched",
     "new Int32Array(0)": "TypeError .*length 0",
     "new ArrayBuffer(0)": "TypeError .*length 0",
-    "new ArrayBuffer(8, { maxByteLength: 16 })": "TypeError .*resizable.*watch(value.slice())",
-    "new Uint8Array(new ArrayBuffer(8, { maxByteLength: 16 }))": "TypeError .*resizable",
-    "new SharedArrayBuffer(8)": "TypeError a SharedArrayBuffer can't be watched.*share() and receive()",
-    "new Int32Array(new SharedArrayBuffer(8))": "TypeError a view of a SharedArrayBuffer",
+    "new ArrayBuffer(8, { maxByteLength: 16 })": "TypeError .*resizable.*{ copy: true }",
+    "new Uint8Array(new ArrayBuffer(8, { maxByteLength: 16 }))": "TypeError .*resizable.*{ copy: true }",
+    "outside()": "TypeError .*length 0",
+    "new SharedArrayBuffer(8)": "TypeError a SharedArrayBuffer can't be watched.*share() and receive().*{ copy: true }",
+    "new Int32Array(new SharedArrayBuffer(8))": "TypeError .*view of a SharedArrayBuffer.*share() and receive().*{ copy: true }",
+    "new WebAssembly.Memory({ initial: 1 })": "TypeError a WebAssembly.Memory.*a view of the bytes that matter",
+    "new (class Memory {})()": "TypeError an object (Memory) can't be watched.*Keep the field that matters",
+    "Buffer.from('text')": "TypeError .*Buffer.alloc().*{ copy: true }",
+    "new Int32Array(4).subarray(1, 3)": "TypeError 'it' can't be watched where it is: it is bytes 4 to 12 of an ArrayBuffer of 16",
     "detached()": "TypeError .*detached",
     "new Uint8Array(1 << 30)": "RangeError .*1073741824 bytes are more than 268435456",
     "watch(new Int32Array(1))": "TypeError .*watched already",
@@ -91,6 +96,7 @@ REFUSED_OPTIONS = {
     "null": "TypeError .*options is an object",
     "{ track_threads: true }": "TypeError .*no option 'track_threads'; did you mean 'trackThreads'",
     "{ trackThreads: 1 }": "TypeError .*trackThreads is true or false, not a number",
+    "{ copy: 1 }": "TypeError .*copy is true or false, not a number",
     "{ name: 5 }": "TypeError .*name is a string",
     "{ name: '' }": "TypeError .*name is a string",
     "{ mutationDepth: 'half' }": 'TypeError .*mutationDepth is "FULL" or a range',
@@ -106,6 +112,7 @@ def test_what_cannot_be_watched_is_refused_with_a_sentence_that_says_what_to_do(
     node.write(
         """
         const { watch, unwatch, share, receive } = require('@memwatch/node');
+        function outside() { const b = new ArrayBuffer(8, { maxByteLength: 16 }), v = new DataView(b, 4, 4); b.resize(2); return v; }
         function detached() { const b = new ArrayBuffer(8); structuredClone(b, { transfer: [b] }); return b; }
         const ended = watch(new Int32Array(1));
         unwatch(ended);
@@ -154,6 +161,17 @@ def test_options_may_be_frozen_and_do_what_they_say(node: Node) -> None:
     ]
     sites = [watched.variable.watched_at for watched in journal.watched]
     assert [site.line for site in sites if site] == [3, 4, 6, 8, 9]
+
+
+@ONCE
+def test_name_is_that_of_the_declaration_and_not_of_a_key_before_it(node: Node) -> None:
+    node.write("""
+        const { watch } = require('@memwatch/node');
+        const options = { trackSQL: false }, one = watch(new Int8Array(1), options);
+        const holder = { a: [1, 2], two: watch(new Int8Array(1)) };
+    """)
+    node.run("program.js")
+    assert [watched.variable.name for watched in node.read().watched] == ["one", "two"]
 
 
 def test_pages_live_as_long_as_any_view_and_a_hundred_thousand_watches_leak_nothing(node: Node) -> None:

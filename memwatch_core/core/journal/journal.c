@@ -244,7 +244,7 @@ MW_SIGNAL_SAFE int journal_variable(uint32_t id, const struct variable *v) {
 int journal_unregistered(uint32_t id, struct variable *v) {
     struct mwj_slot *slot = reserve(&mw.journal, 1, 0);
     /* the last segment so far, or the one before it */
-    atomic_store(&v->ended, slot ? (uint32_t)(atomic_load(&mw.journal.capacity) / MWJ_SEGMENT_SLOTS) : 1);
+    atomic_store(&v->ended, slot ? (uint32_t)journal_segments(&mw.journal) : 1);
     if (!slot) return full(&mw.journal);
     slot->tid = thread_id();
     slot->time = clock_now();

@@ -43,6 +43,11 @@ struct journal {
     uint8_t session[16];
 };
 
+/* So many were begun, those that were given back to the disk included. */
+MW_SIGNAL_SAFE static inline uint64_t journal_segments(const struct journal *j) {
+    return (j->capacity + MWJ_SEGMENT_SLOTS - 1) / MWJ_SEGMENT_SLOTS;
+}
+
 struct store {
     uint32_t variable, tid, offset, length, site, context;
     unsigned how, flags;

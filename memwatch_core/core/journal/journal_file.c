@@ -230,7 +230,7 @@ int begin_open(const char *path, const char *runtime, const uint8_t session[16])
 }
 
 MW_SIGNAL_SAFE void begin_anew(struct journal *j) {
-    for (uint64_t i = j->first; j->segments && i < j->capacity / MWJ_SEGMENT_SLOTS; i++) j->segments[i] = NULL;
+    for (uint64_t i = j->first; j->segments && i < journal_segments(j); i++) j->segments[i] = NULL;
     j->header = NULL; /* not mapped here: MADV_DONTFORK */
     j->capacity = j->begin = j->first = 0;
     j->promised = mw_thread.promised = 0;

@@ -13,6 +13,7 @@
 #define MWJ_SLOT_SIZE 64u
 #define MWJ_SEGMENT_SLOTS 16384u
 #define MWJ_SEGMENT_SIZE (MWJ_SEGMENT_SLOTS * MWJ_SLOT_SIZE)
+#define MWJ_FIRST_SIZE 65536u /* of the file at first, header included */
 #define MWJ_RECORD_SLOTS_MAX 255u
 #define MWJ_LOSSES 236u
 #define MWJ_READER_FILE "reader"

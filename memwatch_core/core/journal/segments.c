@@ -56,23 +56,37 @@ MW_SIGNAL_SAFE bool room_allocate(int fd, off_t from, off_t size) {
     return true;
 }
 
-MW_SIGNAL_SAFE static off_t offset_of(uint64_t segment) { return MWJ_HEADER_SIZE + (off_t)segment * MWJ_SEGMENT_SIZE; }
+MW_SIGNAL_SAFE static off_t offset_of(uint64_t slot) { return MWJ_HEADER_SIZE + (off_t)slot * MWJ_SLOT_SIZE; }
 
 MW_SIGNAL_SAFE static bool punch(int fd, off_t from, off_t size) {
     return raw_syscall4(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, size) == 0;
 }
 
-MW_SIGNAL_SAFE static bool open_segment(struct journal *j, uint64_t segment) {
-    off_t from = offset_of(segment);
+/* Where the file ends once it has grown: the first segment comes in pieces, so that a small journal is one on disk. */
+MW_SIGNAL_SAFE static uint64_t piece_end(uint64_t capacity) {
+    const uint64_t header = MWJ_HEADER_SIZE / MWJ_SLOT_SIZE;
+    uint64_t end = capacity ? 4 * (capacity + header) : MWJ_FIRST_SIZE / MWJ_SLOT_SIZE;
+    return capacity >= MWJ_SEGMENT_SLOTS || end > MWJ_SEGMENT_SLOTS / 2
+               ? (capacity / MWJ_SEGMENT_SLOTS + 1) * MWJ_SEGMENT_SLOTS
+               : end - header;
+}
+
+/* Slots from the journal's end to `end`, in one segment. That is mapped with its first ones; what the file doesn't hold
+ * yet is behind its capacity, and nobody touches it. */
+MW_SIGNAL_SAFE static bool open_slots(struct journal *j, uint64_t end) {
+    uint64_t segment = j->capacity / MWJ_SEGMENT_SLOTS, first = j->capacity % MWJ_SEGMENT_SLOTS;
+    off_t from = offset_of(j->capacity), size = (off_t)(end - j->capacity) * MWJ_SLOT_SIZE;
     int fd = own_hold(OWN_JOURNAL);
     long p = -1;
     j->unreachable = fd < 0;
-    if (fd >= 0 && segment < SEGMENTS_MAX && room_allocate(fd, from, MWJ_SEGMENT_SIZE))
-        p = raw_syscall6(SYS_mmap, 0, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, from);
+    if (fd >= 0 && segment < SEGMENTS_MAX && room_allocate(fd, from, size))
+        p = first ? (long)j->segments[segment]
+                  : raw_syscall6(SYS_mmap, 0, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, from);
     own_let_go();
     if (p < 0 && p > -4096) return false;
-    raw_syscall4(SYS_madvise, p, MWJ_SEGMENT_SIZE, MADV_DONTFORK, 0);
-    raw_syscall4(SYS_madvise, p, MWJ_SEGMENT_SIZE, MADV_POPULATE_WRITE, 0);
+    if (!first) raw_syscall4(SYS_madvise, p, MWJ_SEGMENT_SIZE, MADV_DONTFORK, 0);
+    raw_syscall4(SYS_madvise, p + (long)first * MWJ_SLOT_SIZE, size, MADV_POPULATE_WRITE, 0);
+    if (first) return true;
     atomic_store_explicit(&j->segments[segment], (struct mwj_slot *)p, memory_order_release);
     if (segment >= j->first + 2) /* written and read by others only: the pages stay in the page cache */
         raw_syscall4(SYS_madvise, (long)j->segments[segment - 2], MWJ_SEGMENT_SIZE, MADV_DONTNEED, 0);
@@ -190,24 +204,26 @@ MW_SIGNAL_SAFE static uint32_t free_first(struct journal *j, uint64_t next) {
     MW_STEP("punch", 0);
     raw_syscall4(SYS_munmap, (long)oldest, MWJ_SEGMENT_SIZE, 0, 0);
     int fd = own_hold(OWN_JOURNAL);
-    if (fd >= 0) punch(fd, offset_of(j->first - 1), MWJ_SEGMENT_SIZE);
+    if (fd >= 0) punch(fd, offset_of((j->first - 1) * MWJ_SEGMENT_SLOTS), MWJ_SEGMENT_SIZE);
     own_let_go();
     return kept;
 }
 
 MW_SIGNAL_SAFE static enum room add_segment(struct journal *j) {
-    uint64_t next = j->capacity / MWJ_SEGMENT_SLOTS;
-    bool at_limit = j->segments_max && next - j->first >= j->segments_max;
+    uint64_t next = journal_segments(j), end = piece_end(j->capacity);
+    bool begins = !(j->capacity % MWJ_SEGMENT_SLOTS),
+         at_limit = begins && j->segments_max && next - j->first >= j->segments_max;
     enum room room = at_limit ? may_free(j) : ROOM_MADE;
     if (room != ROOM_MADE) return room;
-    if (!open_segment(j, next)) return ROOM_NONE;
+    if (!open_slots(j, end)) return ROOM_NONE;
     uint32_t kept = at_limit ? free_first(j, next) : 0;
     if (kept > MWJ_SEGMENT_SLOTS - MWJ_RECORD_SLOTS_MAX) /* not every record would find room: it is full */
         for (; kept < MWJ_SEGMENT_SLOTS; kept++) j->segments[next][kept].word = MWJ_WORD(MWJ_PAD, 1, 0, 0);
-    if (j->segments_max) /* else several segments may be made at once, and each is used from its first slot on */
+    if (begins &&
+        j->segments_max) /* else several segments may be made at once, and each is used from its first slot on */
         atomic_store_explicit(&j->begin, next * MWJ_SEGMENT_SLOTS + kept, memory_order_relaxed);
-    MW_STEP("grown", next);
-    atomic_fetch_add(&j->capacity, MWJ_SEGMENT_SLOTS);
+    MW_STEP("grown", end);
+    atomic_store(&j->capacity, end);
     return ROOM_MADE;
 }
 
@@ -300,7 +316,7 @@ MW_SIGNAL_SAFE int room_open(struct journal *j) {
 }
 
 MW_SIGNAL_SAFE void room_close(struct journal *j) {
-    for (uint64_t i = j->first; j->segments && i < j->capacity / MWJ_SEGMENT_SLOTS; i++)
+    for (uint64_t i = j->first; j->segments && i < journal_segments(j); i++)
         raw_syscall4(SYS_munmap, (long)j->segments[i], MWJ_SEGMENT_SIZE, 0, 0);
     own_close(OWN_READER);
     j->capacity = 0;

@@ -567,6 +567,7 @@ static int stores_settle(Stores *self, const Verdict *key, int wanted, const uns
         sieve_skip(&self->sieve, wanted, time);
         return PyList_SetSlice(out, last, last + 1, NULL);
     }
+    self->sieve.time = time;
     PyObject *floor = PyLong_FromUnsignedLongLong(self->sieve.high);
     int failed = floor == NULL || PyList_Append(self->sieve.floors, floor) < 0;
     Py_XDECREF(floor);
@@ -715,6 +716,7 @@ static PyMemberDef stores_members[] = {
     {"skipped", T_ULONGLONG, offsetof(Stores, sieve.skipped), READONLY, NULL},
     {"matched", T_ULONGLONG, offsetof(Stores, sieve.matched), READONLY, NULL},
     {"high", T_ULONGLONG, offsetof(Stores, sieve.high), 0, NULL},
+    {"time", T_ULONGLONG, offsetof(Stores, sieve.time), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -24,6 +24,7 @@ typedef struct sieve {
     uint64_t until, since, now;
     uint64_t round;                            /* verdicts of an earlier one don't count: a variable was defined anew */
     unsigned long long skipped, matched, high; /* high: the latest time of a store that was skipped, not beyond now */
+    unsigned long long time;                   /* of the last store, skipped or not */
 } Sieve;
 
 static void verdict_clear(Verdict *verdict) {
@@ -88,6 +89,7 @@ static int sieve_shows(const Sieve *sieve, uint64_t number, uint64_t time) {
 
 static void sieve_skip(Sieve *sieve, int wanted, uint64_t time) {
     sieve->skipped++;
+    sieve->time = time;
     sieve->matched += wanted && time >= sieve->since;
     if (time <= sieve->now && time > sieve->high) sieve->high = time;
 }

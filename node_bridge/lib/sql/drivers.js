@@ -9,9 +9,12 @@
 const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
+const { ofSession } = require('../asked');
 const contexts = require('../contexts');
 const files = require('../files');
+const { foreign } = require('../loader');
 const { batches, batchers } = require('./batchers');
+const classes = require('./classes');
 const { Tracer } = require('./tracer');
 const { say } = require('../printed');
 const { replace, owner, peek } = require('./patches');
@@ -22,18 +25,19 @@ const configured = named && (named.node ?? {}); // name of a target -> the plugi
 const tracer = new Tracer();
 const known = new Map(); // name of a package -> its plugin, or null
 const patched = new WeakSet(); // exports
+const required = new Set(); // files of CommonJS
 const tools = Object.freeze({ tracer, replace, owner, peek, batches: (object, name) => batches(tracer, object, name) });
 let started = false;
 
-/** From the beginning, if the session's settings say so; otherwise the first watch() with trackSQL starts it. */
-function startIfAsked() {
-  const { settings, sources } = ofSession('settings.json') ?? {};
-  if (settings?.watch?.track_sql || (sources?.['plugins.sql'] && settings?.plugins?.sql?.length)) start();
-}
-
-/** Follows what the program loads from now on; what it has loaded already is patched at once. */
+/**
+ * Follows what the program loads from now on; what it has loaded already is patched at once. Called before the program's
+ * first line if the session's settings ask for SQL; otherwise by the first watch() with trackSQL.
+ */
 function start() {
-  if (started) return;
+  if (started) {
+    if (foreign) scan(); // what was loaded since the last watch()
+    return;
+  }
   started = true;
   // Every module enters the cache before it is run, CommonJS that is imported as well. Seen there, no function of ours is
   // on the stack when the program's modules run: their errors look as ever.
@@ -44,6 +48,11 @@ function start() {
       return true;
     },
   });
+  scan();
+  classes.follow(imported);
+}
+
+function scan() {
   for (const filename of Object.keys(require.cache)) loaded(filename, require.cache[filename]);
 }
 
@@ -85,8 +94,21 @@ function loaded(filename, module) {
     if (!plugin || !module.loaded) return;
     if ((typeof exports !== 'object' && typeof exports !== 'function') || exports === null || patched.has(exports)) return;
     patched.add(exports);
+    required.add(filename);
     if (!batchers.has(plugin.target)) contexts.start();
     plugin.install(exports, tools, file);
+  } catch (error) {
+    tracer.trouble(error);
+  }
+}
+
+/** The first promise of a class is made, of a file that was imported. */
+function imported(Class, filename) {
+  try {
+    const { plugin, file } = target(filename) ?? {};
+    if (!plugin || required.has(filename)) return;
+    contexts.start();
+    plugin.install({ [Class.name]: Class }, tools, file);
   } catch (error) {
     tracer.trouble(error);
   }
@@ -107,16 +129,6 @@ function find(name, folder) {
   if (plugin?.target === name && typeof plugin.install === 'function') return plugin;
   say(`${file} is no SQL driver plugin for ${name}; it isn't traced`);
   return null;
-}
-
-function ofSession(file) {
-  const folder = process.env.MEMWATCH_SESSION;
-  if (!folder) return undefined;
-  try {
-    return JSON.parse(files.read(path.resolve(folder), file).toString());
-  } catch {
-    return undefined; // of a session that `memwatch run` hasn't made
-  }
 }
 
 /**
@@ -148,4 +160,4 @@ function beside(name, folder) {
   return null;
 }
 
-module.exports = { start, startIfAsked, tracer };
+module.exports = { start, tracer };

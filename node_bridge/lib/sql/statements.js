@@ -27,24 +27,26 @@ function pattern(kinds) {
   return new RegExp(Object.entries(all).map(([kind, rule]) => `(?<${kind}>${rule})`).join('|'), 'suy');
 }
 
-const PATTERNS = {
-  sqlite: pattern({
+/** Of a dialect, made when the first statement in it is seen. */
+const KINDS = {
+  sqlite: {
     space: `${S}+|--[^\\n]*|${BLOCK}`, string: `[xX]?${STANDARD}`, double: DOUBLE, name: `${BACKTICK}|${BRACKET}`,
-  }),
-  postgresql: pattern({
+  },
+  postgresql: {
     space: `${S}+|--[^\\n\\r]*`, nested: '\\/\\*', string: `[eE]${ESCAPED}${CONTINUED}|${DOLLAR}`,
     plain: `(?:[bBxXnN]|[uU]&)?${STANDARD}`, name: DOUBLE,
-  }),
-  mysql: pattern({
+  },
+  mysql: {
     // An executable comment, /*!50000 ... */, is a part of the statement: only its brackets go.
     space: `${S}+|--+(?=\\/\\*|\\*\\/|#)|--+(?=[\\s\\x00-\\x1f\\x85]|$)[^\\n]*|#[^\\n]*|\\/\\*![0-9]*|\\*\\/|${BLOCK}`,
     string: `[xXbBnN]?${ESCAPED}`, double: DOUBLE_ESCAPED, name: BACKTICK,
-  }),
-  '': pattern({
+  },
+  '': {
     space: `${S}+`, comment: `--[^\\n]*|${BLOCK}`, doubtful: `#|[qQ]'|${BRACKET}|${DOLLAR}|${BACKTICK}`,
     plain: `(?:[bBxXnNeE]|[uU]&)?${STANDARD}`, double: DOUBLE,
-  }),
+  },
 };
+const patterns = {};
 
 const words = (text) => new Set(text.split(' '));
 const BEFORE_NAME = words('FROM JOIN INTO UPDATE TABLE VIEW INDEX TRIGGER EXISTS REFERENCES COLUMN CONSTRAINT SAVEPOINT '
@@ -65,12 +67,12 @@ function normalise(statement, dialect = '') {
     if (cut) text = points.slice(0, LIMIT - MARK.length).join('');
   }
   text = text.replace(/\p{Surrogate}/gu, '?');
-  const found = tokens(text, Object.hasOwn(PATTERNS, dialect) ? dialect : '').join('');
+  const found = tokens(text, Object.hasOwn(KINDS, dialect) ? dialect : '').join('');
   return cut ? found + MARK : found;
 }
 
 function tokens(text, dialect) {
-  const scan = PATTERNS[dialect];
+  const scan = patterns[dialect] ??= pattern(KINDS[dialect]);
   const found = [];
   const names = new Names(dialect === 'sqlite');
   let space = false, at = 0;

@@ -17,6 +17,7 @@ const { say } = require('../printed');
 const sessions = require('../session');
 const { normalise, LIMIT } = require('./statements');
 const { keeper, className } = require('./parameters');
+const { Untold } = require('./untold');
 const t = require('./transactions');
 
 const MOST_HEADS = 512;
@@ -91,6 +92,7 @@ class Tracer {
   #heads = new Map(); // driver and dialect -> statement -> head
   #busy = new Set(); // connections with unfinished statements
   #settings; // of the session; known with the first statement
+  #untold; // as long as nothing is watched
   #closed = false;
   #gone = new FinalizationRegistry((statement) => this.#guard(() => this.#collected(statement)));
   #lost = new FinalizationRegistry((connection) => this.#guard(() => this.#dropped(connection)));
@@ -256,6 +258,10 @@ class Tracer {
     const { settings: { sql } } = sessions.current();
     const key = sessions.key();
     this.#settings = { window: sql.window, key, keep: keeper(sql.parameters, key, native) };
+    this.#untold = Untold.unlessWatched((records) => {
+      this.#untold = undefined;
+      for (const record of records) this.#guard(() => this.#write(record));
+    });
     process.on('exit', () => this.close());
     this.#closed = false;
   }
@@ -275,8 +281,9 @@ class Tracer {
     const head = this.#head(token.driver ?? of.driver, of.statement, of.dialect ?? '');
     const parameters = this.#settings.keep?.(of.parameters, of.many === true);
     const kept = parameters?.length ? `,"parameters":[${parameters.map((each) => JSON.stringify(each)).join(',')}]` : '';
-    native.openContext(token.id, `${head.json}${where.json},"thread":${JSON.stringify(native.threadLabel)},"id":${token.id},"started":${now()}${kept}}`);
-    const statement = new Statement(token.id, where, head);
+    const { id } = token, { json } = where, started = now(); // what is to be written doesn't hold the token
+    const statement = new Statement(id, where, head);
+    this.#record(statement, () => `${head.json}${json},"thread":${JSON.stringify(native.threadLabel)},"id":${id},"started":${started}${kept}}`);
     token.statement = statement;
     this.#link(statement);
     this.#gone.register(token, statement);
@@ -337,6 +344,7 @@ class Tracer {
 
   /** Nobody can bring it into force any more. */
   #collected(s) {
+    this.#untold?.forget(s);
     if (!s.finished && !this.#closed) this.#finish(s, 'ended');
   }
 
@@ -353,9 +361,21 @@ class Tracer {
 
   #again(s) {
     if (!s.finished) return;
-    native.updateContext(s.id, '{"outcome":"open"}');
+    this.#record(s, '{"outcome":"open"}');
     s.finished = false;
     this.#link(s);
+  }
+
+  /** A record of a statement; if nothing is watched, later. `text`: of its end; of its beginning, a function. */
+  #record(statement, text) {
+    const record = { id: statement.id, text };
+    if (this.#untold) this.#untold.add(statement, record);
+    else this.#write(record);
+  }
+
+  #write({ id, text }) {
+    if (typeof text === 'function') native.openContext(id, text());
+    else native.updateContext(id, text);
   }
 
   #link(s) {
@@ -377,7 +397,7 @@ class Tracer {
     if (s.transaction && s.transaction === s.where.transaction) s.where.told = true;
     const rows = s.fetched >= 0 ? s.fetched : s.changed;
     const known = `${rows >= 0 ? `,"rows":${rows}` : ''},"ended":${s.ended},"transaction":${s.transaction}`;
-    native.updateContext(s.id, `{"outcome":${JSON.stringify(outcome)}${known}${s.autocommit ? ',"autocommit":true' : ''}}`);
+    this.#record(s, `{"outcome":${JSON.stringify(outcome)}${known}${s.autocommit ? ',"autocommit":true' : ''}}`);
   }
 
   /** It has been run: what that means for the transaction. True if the statement goes out of force with it. */
@@ -439,7 +459,10 @@ class Tracer {
   }
 
   #scope(word, transaction, scope) {
-    if (!this.#closed) native.updateContext(transaction, `{"outcome":"${word}","scope":${scope}}`);
+    if (this.#closed) return;
+    const record = { id: transaction, text: `{"outcome":"${word}","scope":${scope}}` };
+    if (this.#untold) this.#untold.scope(record);
+    else this.#write(record);
   }
 
   #setSavepoint(c, name, since, begins) {

@@ -1,5 +1,5 @@
 // ORMs and query builders, used as their documentation shows, over a pool of 2: flows that each write after a statement of
-// their own. argv: the driver (pg, mysql2, better-sqlite3); how many flows; which libraries. Prints [[number, name in its statement or null, label]].
+// their own. argv: the driver (pg, mysql2, better-sqlite3, sqlite3); how many flows; which libraries. Prints [[number, name in its statement or null, label]].
 'use strict';
 const { watch } = require('@memwatch/node');
 require('reflect-metadata');
@@ -7,13 +7,14 @@ require('reflect-metadata');
 const [driver, flows, ...chosen] = process.argv.slice(2);
 const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
 const config = JSON.parse(process.env.DATABASE), { host, port, user, password, database } = config;
-const pg = driver === 'pg', sqlite = driver === 'better-sqlite3';
+const pg = driver === 'pg', sqlite = driver.endsWith('sqlite3');
 const knexed = { client: driver, ...(sqlite ? { connection: { filename: config.file }, useNullAsDefault: true } : { connection: config, pool: { min: 0, max: 2 } }) };
 const noted = [];
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // Each returns one(name), which is awaited and runs a statement that has the name in it; transaction(f), of which the library
-// says that f runs in a transaction, with one(name) of it; close().
+// says that f runs in a transaction, with one(name) of it; close(); told: what all its
+// statements have in them instead; lost: nobody knows which one is in force in f.
 const LIBRARIES = {
   knex() {
     const knex = require('knex')(knexed);
@@ -90,6 +91,29 @@ const LIBRARIES = {
     };
   },
 };
+/** Sequelize 7, with a package for each dialect; SQLite's pool has one connection, which a transaction holds. */
+function sequelize7(dialect, options) {
+  const { Sequelize, DataTypes } = require('@sequelize/core');
+  const sequelize = new Sequelize({ dialect, logging: false, ...options });
+  const Item = sequelize.define('items', { id: { type: DataTypes.INTEGER, primaryKey: true } }, { timestamps: false });
+  return {
+    one: (name) => Item.findAll({ attributes: [['id', name]] }),
+    transaction: (f) => sequelize.transaction((transaction) => f((name) => Item.findAll({ attributes: [['id', name]], transaction }))),
+    close: () => sequelize.close(),
+  };
+}
+/** Prisma 7, with a driver adapter; the test has generated the client. It is asked for rows, or for the text that is given. */
+async function prisma(one, told) {
+  const { PrismaClient } = await import(`${process.cwd()}/generated/client.ts`);
+  const adapter = pg ? new (require('@prisma/adapter-pg').PrismaPg)({ ...config, max: 2 })
+    : new (require('@prisma/adapter-better-sqlite3').PrismaBetterSqlite3)({ url: config.file });
+  const client = new PrismaClient({ adapter });
+  return { told, lost: true, one: one(client), transaction: (f) => client.$transaction((tx) => f(one(tx))), close: () => client.$disconnect() };
+}
+const PRISMA = {
+  prisma: () => prisma((client) => () => client.item.findMany({ where: { id: { lt: 10 } } }), 'items'), // its names are its own
+  'prisma.$queryRaw': () => prisma((client) => (name) => client.$queryRawUnsafe(`SELECT 1 AS ${name}`)),
+};
 const POSTGRESQL = { // these know no other
   'pg-promise'() {
     const db = require('pg-promise')()({ ...config, max: 2 });
@@ -107,11 +131,22 @@ const POSTGRESQL = { // these know no other
       close: () => orm.close(true),
     };
   },
+  'sequelize 7': () => sequelize7(require('@sequelize/postgres').PostgresDialect, { host, port, user, password, database, pool: { max: 2 } }),
+  async 'drizzle over postgres.js'() { // drizzle-orm's own ECMAScript module imports that of postgres.js
+    const { lt } = await import('drizzle-orm'), { drizzle } = await import('drizzle-orm/postgres-js'), core = await import('drizzle-orm/pg-core');
+    const client = (await import('postgres')).default({ ...config, max: 2 });
+    const db = drizzle({ client }), items = core.pgTable('items', { id: core.integer('id').primaryKey() });
+    const one = (on) => (name) => { const item = core.alias(items, name); return on.select().from(item).where(lt(item.id, 10)); };
+    return { one: one(db), transaction: (f) => db.transaction((tx) => f(one(tx))), close: () => client.end() };
+  },
+};
+const SQLITE3 = { // over the package of this name
+  'sequelize 7': () => sequelize7(require('@sequelize/sqlite3').SqliteDialect, { storage: config.file }),
 };
 
-async function run(label, { one, transaction, close }) {
+async function run(label, { one, transaction, close, told, lost }) {
   const note = (name) => {
-    noted.push([noted.length + 1, name, label]);
+    noted.push([noted.length + 1, name && (told ?? name), label]);
     x[0] = noted.length;
   };
   const prefix = label.replace(/\W/g, '_');
@@ -135,9 +170,9 @@ async function run(label, { one, transaction, close }) {
     const name = `${prefix}_inside`;
     await transaction(async (inside) => {
       await inside(`${name}_1`);
-      note(`${name}_1`);
+      note(lost ? null : `${name}_1`);
       await (async () => { await inside(`${name}_2`); })();
-      note(`${name}_2`);
+      note(lost ? null : `${name}_2`);
     });
     note(null); // it is over
   }
@@ -146,7 +181,9 @@ async function run(label, { one, transaction, close }) {
 
 async function prepare() {
   if (sqlite) {
-    new (require('better-sqlite3'))(config.file).exec('CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items VALUES (1), (2)').close();
+    const script = 'CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items VALUES (1), (2)';
+    if (driver === 'better-sqlite3') new (require(driver))(config.file).exec(script).close();
+    else await new Promise((done) => new (require(driver).Database)(config.file).exec(script).close(done));
     return;
   }
   const client = pg ? new (require('pg').Client)(config) : require('mysql2').createConnection(config).promise();
@@ -158,7 +195,7 @@ async function prepare() {
 
 (async () => {
   await prepare();
-  const all = pg ? { ...LIBRARIES, ...POSTGRESQL } : LIBRARIES;
+  const all = chosen[0] in PRISMA ? PRISMA : driver === 'sqlite3' ? SQLITE3 : pg ? { ...LIBRARIES, ...POSTGRESQL } : LIBRARIES;
   for (const label of chosen.length ? chosen : Object.keys(all)) await run(label, await all[label]());
   console.log(JSON.stringify(noted));
 })();

@@ -1,0 +1,7 @@
+// Whether this copy of the package was loaded by another loader than Node's own: Jest's, which tells nobody what it loads, and
+// loads everything anew for each test file.
+'use strict';
+
+const Module = require('node:module');
+
+module.exports = { foreign: require.cache !== Module._cache };

@@ -1,0 +1,145 @@
+// Traces postgres.js: publishes what its queries do.
+//
+// A query is a promise that is run when somebody awaits it, by handle(). It goes to whatever connection is free, at once or
+// later, and that one sets its `state` (an object of the connection's own) and its `statement`: there it begins. The
+// connection calls the query's resolve(), reject(), forEachFn() and cursorFn(), out of no flow of the program's: they are
+// replaced in each query. All else is in closures.
+'use strict';
+
+const { types } = require('node:util');
+
+const DRIVER = 'postgres', DIALECT = 'postgresql';
+const STATEMENT = Symbol('memwatch.statement'); // of a query: what is known of it
+const CALLED = ['resolve', 'reject', 'forEachFn', 'cursorFn'];
+const open = new WeakMap(); // state of a connection -> whether it is in a transaction
+const attended = new WeakSet(); // connections
+const ours = new WeakSet(); // functions
+
+function install({ Query }, { tracer, replace, peek }) {
+  replace(Query.prototype, 'handle', (handle) => function () {
+    const first = peek(this, 'executed') === false;
+    if (first) tracer.guard(() => expect(this, typeof peek(this, 'canceller') === 'function' && !this.onlyDescribe));
+    if (this?.[STATEMENT]) tracer.guard(() => follow(this, this[STATEMENT]));
+    const call = () => Reflect.apply(handle, this, arguments);
+    return first ? tracer.outside(call) : call(); // it may connect: a connection outlives the statement
+  });
+
+  /** Before it is run. Without `traced`, it is a query of the library's own, or is described only. */
+  function expect(query, traced) {
+    const { options, options: { onexecute } } = query;
+    options.onexecute = function (connection) {
+      tracer.guard(() => attend(connection, query.state));
+      return onexecute ? Reflect.apply(onexecute, this, arguments) : true;
+    };
+    if (!traced) return;
+    const s = { token: null, fetched: 0 };
+    Object.defineProperty(query, STATEMENT, { value: s });
+    tracer.within(() => {
+      const begin = tracer.bind(() => tracer.begin({
+        driver: DRIVER, dialect: DIALECT, statement: query.statement.string, parameters: query.parameters, connection: query.state,
+      }));
+      Object.defineProperty(query, 'statement', {
+        configurable: true,
+        enumerable: true,
+        get: () => null,
+        set(value) {
+          Object.defineProperty(query, 'statement', { value, writable: true });
+          tracer.guard(() => { s.token = begin(); });
+        },
+      });
+    });
+  }
+
+  /** What the connection will call. An iteration over a cursor has other functions for each step. */
+  function follow(query, s) {
+    for (const name of CALLED) {
+      const original = query[name];
+      if (typeof original !== 'function' || ours.has(original)) continue;
+      if (name === 'cursorFn') tracer.fetched(s.token, 0, { enter: true });
+      query[name] = function (value) {
+        tracer.guard(() => told[name](query, s, value));
+        return tracer.run(s.token, () => Reflect.apply(original, this, arguments));
+      };
+      ours.add(query[name]);
+    }
+  }
+
+  const told = {
+    resolve(query, s, value) {
+      if (typeof value?.pipe === 'function') return stream(value, s); // COPY: it goes on
+      const results = Array.isArray(value) && !Object.hasOwn(value, 'command') ? value : [value];
+      const counts = results.map((each) => each?.count).filter(Number.isInteger);
+      const inTransaction = after(textOf(query), open.get(query.state) ?? false);
+      open.set(query.state, inTransaction);
+      tracer.end(s.token, {
+        rows: s.fetched || !counts.length ? undefined : counts.reduce((sum, count) => sum + count),
+        inTransaction,
+        rolledBack: results.some((each) => each?.command === 'ROLLBACK'), // also the answer to a COMMIT where a statement had failed
+      });
+      if (s.fetched) tracer.fetched(s.token, 0, { exhausted: true });
+    },
+    reject(query, s, error) {
+      if (open.get(query.state) && /^\s*(?:commit|end|prepare\s+transaction)\b/i.test(textOf(query))) open.set(query.state, false);
+      tracer.end(s.token, { error: error ?? new Error(), inTransaction: open.get(query.state) ?? false });
+    },
+    forEachFn(query, s) {
+      s.fetched++;
+      tracer.fetched(s.token, 1);
+    },
+    cursorFn(query, s, rows) {
+      s.fetched += rows.length;
+      tracer.fetched(s.token, rows.length);
+    },
+  };
+
+  /** Its events come out of the connection's flow. */
+  function stream(of, { token }) {
+    const { emit } = of;
+    const value = function () {
+      return tracer.run(token, () => Reflect.apply(emit, this, arguments));
+    };
+    Object.defineProperty(of, 'emit', { value, writable: true, configurable: true });
+  }
+
+  /** `onclose` is what sql.begin() sets on a connection, to be called when it is lost. */
+  function attend(connection, state) {
+    if (attended.has(connection) || types.isProxy(connection)) return;
+    attended.add(connection);
+    let { onclose } = connection;
+    Object.defineProperty(connection, 'onclose', {
+      configurable: true,
+      enumerable: true,
+      set: (value) => { onclose = value; },
+      get: () => function () {
+        open.delete(state);
+        tracer.transactionEnds(state, 'closed');
+        return typeof onclose === 'function' ? Reflect.apply(onclose, this, arguments) : undefined;
+      },
+    });
+  }
+}
+
+const QUOTED = /'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[^]*?\$\1\$|--[^\n]*|\/\*[^]*?\*\//g;
+
+function textOf({ statement }) {
+  return typeof statement?.string === 'string' ? statement.string : ''; // an object of the program's, given to unsafe(), stays one
+}
+
+/** Whether a connection is in a transaction after these statements: the library doesn't let out what the server says. */
+function after(script, isOpen) {
+  if (!/\b(?:begin|start|commit|end|rollback|abort|transaction)\b/i.test(script)) return isOpen;
+  let body = false; // of a function, between BEGIN ATOMIC and END
+  for (const each of script.replace(QUOTED, ' ? ').toUpperCase().split(';')) {
+    const [word, second, third] = each.trim().split(/[\s?]+/, 3);
+    if (body) body = word !== 'END';
+    else if (/\bBEGIN\s+ATOMIC\b/.test(each)) body = true;
+    else if (word === 'BEGIN' || (word === 'START' && second === 'TRANSACTION')) isOpen = true;
+    else if (word === 'PREPARE' && second === 'TRANSACTION') isOpen = false;
+    else if (/^(?:COMMIT|END|ROLLBACK|ABORT)$/.test(word) && second !== 'PREPARED' && second !== 'TO' && third !== 'TO') {
+      isOpen = /\bAND\s+CHAIN\b/.test(each);
+    }
+  }
+  return isOpen;
+}
+
+module.exports = { name: DRIVER, target: 'postgres', files: ['src/query.js', 'cjs/src/query.js'], install };
