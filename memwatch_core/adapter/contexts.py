@@ -1,6 +1,6 @@
 """The tracer that SQL drivers publish to: what is done once a statement, a connection or a thread.
 
-What is done for each execution is in C (``native/python/tracer.h`` says how it hangs together), and calls the methods
+What is done for each execution is in C (``python/sql/tracer.h`` says how it hangs together), and calls the methods
 with an underscore here for what it doesn't know yet.
 """
 

@@ -1,7 +1,7 @@
 """What is kept of a statement's parameters: keyed hashes, nothing, or the values.
 
 A hash tells that two parameters are equal and nothing else: its key is the session's. It is made in C
-(``native/python/parameters.c``), of the canonical forms that are defined here. Values that Python calls equal hash
+(``python/sql/parameters.c``), of the canonical forms that are defined here. Values that Python calls equal hash
 equal (``1``, ``1.0``, ``True``, ``Decimal(1)``), and a watched number or text hashes as what it is.
 
 No code of the program is called to find out. Looked into are values of exactly these types, of which the program can

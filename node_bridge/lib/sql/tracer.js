@@ -1,5 +1,5 @@
 // What SQL drivers publish, given its meaning: statements of connections, in force in execution flows, written to the
-// journal. The rules are those of Python's tracer (memwatch_core/records.py: SqlTracer, memwatch_core/native/python), but
+// journal. The rules are those of Python's tracer (memwatch_core/records.py: SqlTracer, memwatch_core/python/sql), but
 // for what a flow is: AsyncLocalStorage tells flows apart, and an async function that goes on after its first `await` has
 // one of its own.
 //
