@@ -9,8 +9,8 @@ PACKAGES := gcc make python3-dev python3-venv libzydis-dev
 TEST_PACKAGES := g++ postgresql mariadb-server-core mariadb-client-core libmariadb-dev pkg-config libsqlite3-dev gdb
 NO_CLUSTER := /etc/postgresql-common/createcluster.d/memwatch.conf
 PLUGINS  := $(sort $(wildcard plugins/*/pyproject.toml))
-NATIVE   := $(wildcard $(addprefix memwatch_core/,core/*.[ch] core/*/*.[ch] python/*.[ch] python/*/*.[ch]))
-SOURCES  := pyproject.toml metapackage/pyproject.toml setup.py $(NATIVE) $(wildcard memwatch_core/native/*.py memwatch_core/journal/native/*.[ch]) $(PLUGINS)
+C_FILES  := $(wildcard $(addprefix memwatch_core/,core/*.[ch] core/*/*.[ch] python/*.[ch] python/*/*.[ch]))
+SOURCES  := pyproject.toml metapackage/pyproject.toml setup.py $(C_FILES) $(wildcard memwatch_core/native/*.py memwatch_core/journal/native/*.[ch]) $(PLUGINS)
 # Node.js as the tests want it: from npm, each in a folder of its own; npm from PyPI where there is none.
 NODES    := 20 22 24 26
 DRIVERS  := pg@8 pg-cursor@2 pg-query-stream@4 mysql2@3 better-sqlite3@13 sqlite3@6 sequelize@6 postgres@3
@@ -70,7 +70,7 @@ $(VENV)/complete: $(VENV)/ready requirements/dev.txt
 
 node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers, ORMs and web frameworks into .node, build the addon for each
 
-.node/ready: $(VENV)/complete $(BRIDGE) $(NATIVE)
+.node/ready: $(VENV)/complete $(BRIDGE) $(C_FILES)
 	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(LOCKED) requirements/npm.txt; }
 	@PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node && { \
 	  (cd node_bridge && $(NPM_CI)) && \
@@ -161,7 +161,7 @@ lint: setup ## ruff, mypy --strict, clang-format, and the C compiler with warnin
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.c' '*.cc' '*.h')
-	@for f in $(filter memwatch_core/core/%.c,$(NATIVE)); do $(CC) -std=gnu11 -D_GNU_SOURCE -I memwatch_core/core -O2 -Wall -Wextra -Werror -fsyntax-only $$f || exit 1; done
+	@for f in $(filter memwatch_core/core/%.c,$(C_FILES)); do $(CC) -std=gnu11 -D_GNU_SOURCE -I memwatch_core/core -O2 -Wall -Wextra -Werror -fsyntax-only $$f || exit 1; done
 
 format: setup ## put every source into the project's format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/clang-format -i $$(git ls-files '*.c' '*.cc' '*.h')
