@@ -1,5 +1,5 @@
-/* adapter.h - what the C half of the Python adapter shares: origins (frames.c, context.c) and proxies (proxy*.c).
- * The tracer of SQL statements has a header of its own, tracer.h.
+/* adapter.h - what the C half of the Python adapter shares: errors, origins (origins/) and proxies (values/).
+ * What a SQL statement goes through has a header of its own, sql/tracer.h.
  *
  * A proxy is a Python object whose value lies in a page of the core's arena. It reads the watched view, and every
  * mutation goes through mwpy_write: an announced write, with the interpreter lock held from the read to the write, so
@@ -35,7 +35,15 @@ static inline PyThreadState *mwpy_current_thread(void) {
 #endif
 }
 
-/* ---- origins (frames.c, context.c) ------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
+
+int mwpy_take_errors(void); /* the classes of memwatch_core.errors; 0, or -1 with an exception */
+
+/* Sets the exception for an error of the core; `name` may be NULL. Returns -1. */
+int mwpy_raise(int error, PyObject *name);
+
+/* ---- origins -------------------------------------------------------------------------------------------------------
+ */
 
 /* Looks up the site (and, if sql, the context) of the calling thread's Python frame for the next announced write.
  * Interpreter lock held; runs no Python code, so that nothing comes between the read and the write of an operator. */
@@ -54,7 +62,13 @@ void mwpy_forget_sites(void);
  * the calling thread's own state. */
 uint32_t mwpy_context_of(PyThreadState *thread);
 
-/* Takes a ContextVar whose values are ints or statements (tracer.h), or None. -1 with TypeError for anything else.
+/* The value of a ContextVar in the thread's current context, borrowed; NULL: none. Async-signal-safe, as above. */
+PyObject *mwpy_value_in(PyThreadState *thread, PyObject *variable);
+
+/* Left by sql/: whether a value is a statement, and its id, or 0 if it is finished. Async-signal-safe. */
+extern bool (*mwpy_statement_id)(PyObject *value, uint32_t *id);
+
+/* Takes a ContextVar whose values are ints or statements (sql/tracer.h), or None. -1 with TypeError for anything else.
  * Interpreter lock held. */
 int mwpy_set_context_variable(PyObject *variable);
 
@@ -102,8 +116,10 @@ static inline PyObject *mwpy_plain(PyObject *object) {
  * unchanged. */
 int mwpy_write(mwpy_proxy *self, size_t offset, const void *bytes, size_t n);
 
-/* Sets the exception for an error of the core; `name` may be NULL. Returns -1. */
-int mwpy_raise(int error, PyObject *name);
+/* Takes a page, or a place on a shared one. 0, or -1 with an exception. */
+int mwpy_take_memory(mwpy_proxy *self, bool share);
+void mwpy_end_watch(mwpy_proxy *self); /* the memory stays until the proxy is gone */
+void mwpy_dealloc(PyObject *object);
 
 /* p.name = value on the proxy itself and on nothing below it: "value", or the kind's refusal. */
 int mwpy_set_value(mwpy_proxy *self, PyObject *value);
@@ -136,7 +152,7 @@ typedef struct mwpy_array {
 int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, const mwpy_array *array, bool readonly);
 void mwpy_release(PyObject *self, Py_buffer *view);
 
-/* Makes the types and puts them, with the functions of proxy.c, into the module of that name. With
+/* Makes the types and puts them, with the functions of module.c, into the module of that name. With
  * mwpy_install_tracer, what Python reaches through cffi. 0, or -1 after printing the exception. */
 int mwpy_install(const char *module);
 

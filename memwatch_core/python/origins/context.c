@@ -1,5 +1,4 @@
-/* context.c - the SQL context that is in force where a store happens, pulled from the writing thread's contextvars; and
- * how a statement gets there.
+/* context.c - the SQL context that is in force where a store happens, pulled from the writing thread's contextvars.
  *
  * asyncio changes contexts without telling anyone, so nothing is mirrored: the value is looked up at the moment of the
  * store. PyContextVar_Get takes references and needs the interpreter lock; this is the same look-up without either. The
@@ -9,7 +8,7 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #pragma GCC diagnostic ignored "-Wsign-compare"
-#include "sql/tracer.h"
+#include "adapter.h"
 #include "internal/pycore_context.h"
 #if PY_VERSION_HEX < 0x030C0000
 #include "internal/pycore_interp.h"
@@ -30,6 +29,7 @@ typedef struct collision_node {
     PyObject *pairs[1];
 } collision_node;
 
+bool (*mwpy_statement_id)(PyObject *value, uint32_t *id);
 static PyObject *context_variable; /* strong */
 
 static uint32_t reduced_hash(Py_hash_t hash) {
@@ -68,10 +68,8 @@ static PyObject *find(PyObject *node, PyObject *key, uint32_t hash) {
 /* The id of a statement that isn't finished, or an int in [0, 2**32); otherwise 0: without an exception, which a signal
  * handler can't set. */
 static uint32_t id_of(PyObject *value) {
-    if (Py_IS_TYPE(value, mwpy_statement_type)) {
-        const mwpy_statement *statement = (mwpy_statement *)value;
-        return statement->finished ? 0 : statement->id;
-    }
+    uint32_t id;
+    if (mwpy_statement_id && mwpy_statement_id(value, &id)) return id;
     if (!PyLong_CheckExact(value)) return 0;
 #if PY_VERSION_HEX >= 0x030C0000
     const _PyLongValue *v = &((PyLongObject *)value)->long_value;
@@ -86,7 +84,7 @@ static uint32_t id_of(PyObject *value) {
     return 0;
 }
 
-static PyObject *value_of(PyObject *variable, PyThreadState *thread) {
+PyObject *mwpy_value_in(PyThreadState *thread, PyObject *variable) {
     PyContext *context = (PyContext *)thread->context;
     if (!variable || !context || !context->ctx_vars) return NULL;
     uint32_t hash = reduced_hash(((PyContextVar *)variable)->var_hash);
@@ -94,67 +92,8 @@ static PyObject *value_of(PyObject *variable, PyThreadState *thread) {
 }
 
 uint32_t mwpy_context_of(PyThreadState *thread) {
-    PyObject *value = value_of(context_variable, thread);
+    PyObject *value = mwpy_value_in(thread, context_variable);
     return value ? id_of(value) : 0;
-}
-
-/* ---- the flow's own value ---------------------------------------------------------------------------------------- */
-
-PyObject *mwpy_flow_value(void) { return value_of(mwpy_flow, mwpy_current_thread()); }
-
-/* Before Python 3.12 an allocation may collect garbage, and a collection runs the program's code: in the middle of
- * PyContextVar_Set, which then reads a map that a second PyContextVar_Set has freed. Both happen: ours may be the
- * outer one, so nothing is collected in it; or the inner one, where a finalizer runs SQL while the interpreter sets a
- * variable of the program's, or copies the context for a task. Then the map stays until the collection is over.
- * Since 3.12 collections run between instructions of Python only. */
-#if PY_VERSION_HEX < 0x030C0000
-
-static struct {
-    PyObject **maps;
-    size_t n, room;
-} kept; /* what the interrupted code may be reading */
-
-static bool is_collecting(void) { return PyInterpreterState_Get()->gc.collecting; }
-
-static void keep_map(PyObject *map) {
-    if (kept.n == kept.room) {
-        size_t room = kept.room ? 2 * kept.room : 8;
-        PyObject **more = PyMem_Realloc(kept.maps, room * sizeof *more);
-        if (!more) return; /* rather never freed than too early */
-        kept.maps = more;
-        kept.room = room;
-    }
-    kept.maps[kept.n++] = map;
-}
-
-static void let_go(void) {
-    while (kept.n && !is_collecting()) {
-        PyObject *map = kept.maps[--kept.n];
-        Py_XDECREF(map); /* may run the program's code */
-    }
-}
-
-static PyObject *set_uncollected(PyObject *value) {
-    PyContext *context = (PyContext *)mwpy_current_thread()->context;
-    if (context && is_collecting()) keep_map(Py_XNewRef((PyObject *)context->ctx_vars));
-    int enabled = PyGC_Disable();
-    PyObject *token = PyContextVar_Set(mwpy_flow, value);
-    if (enabled) PyGC_Enable();
-    return token;
-}
-
-#else
-static void let_go(void) {}
-static PyObject *set_uncollected(PyObject *value) { return PyContextVar_Set(mwpy_flow, value); }
-#endif
-
-int mwpy_set_flow(PyObject *value) {
-    PyObject *token = set_uncollected(value);
-    /* The interpreter's own cache holds no reference. It would outlive a map that the interrupted code replaces. */
-    ((PyContextVar *)mwpy_flow)->var_cached = NULL;
-    Py_XDECREF(token); /* lets go of what was there: may end a statement */
-    let_go();
-    return token ? 0 : -1;
 }
 
 int mwpy_set_context_variable(PyObject *variable) {

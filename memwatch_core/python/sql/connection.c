@@ -119,23 +119,6 @@ void mwpy_disconnect(mwpy_connection *c) {
 
 /* ---- unfinished statements --------------------------------------------------------------------------------------- */
 
-void mwpy_link(mwpy_statement *s) {
-    mwpy_connection *c = s->where;
-    s->previous = c->last;
-    s->next = NULL;
-    *(c->last ? &c->last->next : &c->first) = s;
-    c->last = s;
-    s->tracer->unfinished++;
-}
-
-void mwpy_unlink(mwpy_statement *s) {
-    mwpy_connection *c = s->where;
-    *(s->previous ? &s->previous->next : &c->first) = s->next;
-    *(s->next ? &s->next->previous : &c->last) = s->previous;
-    s->previous = s->next = NULL;
-    s->tracer->unfinished--;
-}
-
 PyObject *mwpy_unfinished(mwpy_connection *c) {
     PyObject *list = PyList_New(0);
     for (mwpy_statement *s = c->first; list && s; s = s->next)

@@ -7,13 +7,12 @@
  *
  * A task that is started while a statement is in force inherits it, as it inherits every context variable, and so does
  * asyncio.to_thread; a plain threading.Thread starts without. It loses it when the statement goes out of force where it
- * came from: a finished statement counts as none (context.c), and the OUTCOME record says so to the reader. */
+ * came from: a finished statement counts as none (origins/context.c), and the OUTCOME record says so to the reader. */
 #include "sql/tracer.h"
 #include <stddef.h>
 #include <time.h>
 
 PyTypeObject *mwpy_statement_type, *mwpy_part_type;
-PyObject *mwpy_flow;
 
 uint64_t mwpy_now(void) {
     struct timespec t;
@@ -21,10 +20,35 @@ uint64_t mwpy_now(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-int mwpy_make_flow(void) {
-    if (!mwpy_flow) mwpy_flow = PyContextVar_New("memwatch.statement", Py_None);
-    return mwpy_flow ? 0 : -1;
+/* Asked by the fault path: no reference is taken. */
+bool mwpy_id_of(PyObject *value, uint32_t *id) {
+    if (!Py_IS_TYPE(value, mwpy_statement_type)) return false;
+    const mwpy_statement *s = (mwpy_statement *)value;
+    *id = s->finished ? 0 : s->id;
+    return true;
 }
+
+/* ---- those of a connection that have no OUTCOME record yet ---------------------------------------------------------
+ */
+
+void mwpy_link(mwpy_statement *s) {
+    mwpy_connection *c = s->where;
+    s->previous = c->last;
+    s->next = NULL;
+    *(c->last ? &c->last->next : &c->first) = s;
+    c->last = s;
+    s->tracer->unfinished++;
+}
+
+void mwpy_unlink(mwpy_statement *s) {
+    mwpy_connection *c = s->where;
+    *(s->previous ? &s->previous->next : &c->first) = s->next;
+    *(s->next ? &s->next->previous : &c->last) = s->previous;
+    s->previous = s->next = NULL;
+    s->tracer->unfinished--;
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 mwpy_statement *mwpy_statement_new(mwpy_tracer *tracer, uint32_t id, PyObject *head, mwpy_connection *where) {
     mwpy_statement *s = PyObject_New(mwpy_statement, mwpy_statement_type);

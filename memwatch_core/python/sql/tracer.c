@@ -9,17 +9,6 @@ PyTypeObject *mwpy_tracer_type;
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
 
-void mwpy_trouble(mwpy_tracer *self) {
-    PyObject *kind, *error, *traceback;
-    PyErr_Fetch(&kind, &error, &traceback);
-    PyErr_NormalizeException(&kind, &error, &traceback);
-    if (traceback && error) PyException_SetTraceback(error, traceback);
-    if (!self->troubles++) Py_XSETREF(self->unreported, Py_XNewRef(error));
-    Py_XDECREF(kind);
-    Py_XDECREF(error);
-    Py_XDECREF(traceback);
-}
-
 /* Tells of the first trouble. 0, or -1 with an exception that isn't ours. */
 static int report(mwpy_tracer *self) {
     PyObject *error = self->unreported;
@@ -437,6 +426,7 @@ static int fill(PyObject *module) {
         add_type(module, &mwpy_running_spec, &mwpy_running_type) ||
         add_type(module, &mwpy_shell_spec, &mwpy_shell_type))
         return -1;
+    mwpy_statement_id = mwpy_id_of;
     return PyModule_AddFunctions(module, functions);
 }
 

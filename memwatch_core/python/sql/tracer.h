@@ -2,8 +2,8 @@
  * connections (connection.c), in force in execution flows, written to the journal.
  *
  * A flow is what Python's contextvars tell apart: a thread, an asyncio task. The statement in force is the value of one
- * ContextVar, mwpy_flow, which context.c reads from the writing thread at the moment of each store. Nothing else
- * connects a statement with a store.
+ * ContextVar, mwpy_flow, which origins/context.c reads from the writing thread at the moment of each store. Nothing
+ * else connects a statement with a store.
  *
  * Lifetimes do the rest: a statement is held by its cursor (as the driver's token) and by the flows that it is in force
  * in, never the other way round. When nobody can bring it into force any more, it ends (it is deallocated).
@@ -143,15 +143,21 @@ uint64_t mwpy_now(void);
 static inline void mwpy_hush(void) { PyThreadState_EnterTracing(PyThreadState_Get()); }
 static inline void mwpy_unhush(void) { PyThreadState_LeaveTracing(PyThreadState_Get()); }
 
-/* ---- context.c --------------------------------------------------------------------------------------------------- */
+/* ---- trouble.c --------------------------------------------------------------------------------------------------- */
 
+/* Clears the exception and counts it. The first is told of, at the next occasion at which code in Python may run. */
+void mwpy_trouble(mwpy_tracer *tracer);
+
+/* ---- flow.c ------------------------------------------------------------------------------------------------------ */
+
+int mwpy_make_flow(void);           /* creates the ContextVar, once */
+extern PyObject *mwpy_flow;         /* values: a statement, or None */
 PyObject *mwpy_flow_value(void);    /* of mwpy_flow in this flow, borrowed; NULL: none */
 int mwpy_set_flow(PyObject *value); /* may end the statement that was in force */
 
 /* ---- statement.c ------------------------------------------------------------------------------------------------- */
 
-int mwpy_make_flow(void);   /* creates the ContextVar, once */
-extern PyObject *mwpy_flow; /* values: a statement, or None */
+bool mwpy_id_of(PyObject *value, uint32_t *id); /* mwpy_statement_id */
 mwpy_statement *mwpy_statement_new(mwpy_tracer *tracer, uint32_t id, PyObject *head, mwpy_connection *where);
 PyObject *mwpy_part_new(mwpy_statement *whole);
 
@@ -169,6 +175,10 @@ int mwpy_leave(mwpy_statement *s);                                /* out of forc
 int mwpy_clear_flow(void);
 int mwpy_again(mwpy_statement *s, mwpy_statement *current); /* back into force, because rows of it were fetched */
 
+/* Into and out of its connection's list of those without an OUTCOME record. */
+void mwpy_link(mwpy_statement *s);
+void mwpy_unlink(mwpy_statement *s);
+
 /* Writes the OUTCOME record, once. `error`: what it failed with, or NULL. */
 int mwpy_finish(mwpy_statement *s, const char *outcome, PyObject *error);
 
@@ -182,8 +192,6 @@ mwpy_connection *mwpy_find_connection(mwpy_tracer *tracer, PyObject *object);
 mwpy_connection *mwpy_connect(mwpy_tracer *tracer, PyObject *object);
 void mwpy_disconnect(mwpy_connection *c); /* breaks its cycle of references */
 
-void mwpy_link(mwpy_statement *s);
-void mwpy_unlink(mwpy_statement *s);
 PyObject *mwpy_unfinished(mwpy_connection *c); /* a new list */
 
 /* The statement has been run: what that means for the transaction. `known`: whether one is open now, -1: not known.
@@ -223,9 +231,6 @@ PyObject *mwpy_held(mwpy_tokens *self, PyObject *of, bool create);
 PyObject *mwpy_token_in(PyObject *held); /* a new reference; None if there is none */
 
 /* ---- tracer.c ---------------------------------------------------------------------------------------------------- */
-
-/* Clears the exception and counts it. The first is told of, at the next occasion at which code in Python may run. */
-void mwpy_trouble(mwpy_tracer *tracer);
 
 /* Makes the types and puts them into the module of that name. 0, or -1 after printing the exception. */
 int mwpy_install_tracer(const char *module);

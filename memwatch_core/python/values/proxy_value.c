@@ -312,8 +312,6 @@ static PyMemberDef members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-void mwpy_dealloc(PyObject *object);
-
 static PyType_Slot slots[] = {
     {Py_tp_doc, "A watched value. It behaves as the value does; every change to it is an event."},
     {Py_tp_dealloc, mwpy_dealloc},

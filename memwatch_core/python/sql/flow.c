@@ -1,0 +1,75 @@
+/* flow.c - how a statement gets into force: the value of one ContextVar, mwpy_flow, in the running context. */
+#define Py_BUILD_CORE_MODULE 1
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#include "sql/tracer.h"
+#include "internal/pycore_context.h"
+#if PY_VERSION_HEX < 0x030C0000
+#include "internal/pycore_interp.h"
+#endif
+#pragma GCC diagnostic pop
+
+PyObject *mwpy_flow;
+
+int mwpy_make_flow(void) {
+    if (!mwpy_flow) mwpy_flow = PyContextVar_New("memwatch.statement", Py_None);
+    return mwpy_flow ? 0 : -1;
+}
+
+PyObject *mwpy_flow_value(void) { return mwpy_value_in(mwpy_current_thread(), mwpy_flow); }
+
+/* Before Python 3.12 an allocation may collect garbage, and a collection runs the program's code: in the middle of
+ * PyContextVar_Set, which then reads a map that a second PyContextVar_Set has freed. Both happen: ours may be the
+ * outer one, so nothing is collected in it; or the inner one, where a finalizer runs SQL while the interpreter sets a
+ * variable of the program's, or copies the context for a task. Then the map stays until the collection is over.
+ * Since 3.12 collections run between instructions of Python only. */
+#if PY_VERSION_HEX < 0x030C0000
+
+static struct {
+    PyObject **maps;
+    size_t n, room;
+} kept; /* what the interrupted code may be reading */
+
+static bool is_collecting(void) { return PyInterpreterState_Get()->gc.collecting; }
+
+static void keep_map(PyObject *map) {
+    if (kept.n == kept.room) {
+        size_t room = kept.room ? 2 * kept.room : 8;
+        PyObject **more = PyMem_Realloc(kept.maps, room * sizeof *more);
+        if (!more) return; /* rather never freed than too early */
+        kept.maps = more;
+        kept.room = room;
+    }
+    kept.maps[kept.n++] = map;
+}
+
+static void let_go(void) {
+    while (kept.n && !is_collecting()) {
+        PyObject *map = kept.maps[--kept.n];
+        Py_XDECREF(map); /* may run the program's code */
+    }
+}
+
+static PyObject *set_uncollected(PyObject *value) {
+    PyContext *context = (PyContext *)mwpy_current_thread()->context;
+    if (context && is_collecting()) keep_map(Py_XNewRef((PyObject *)context->ctx_vars));
+    int enabled = PyGC_Disable();
+    PyObject *token = PyContextVar_Set(mwpy_flow, value);
+    if (enabled) PyGC_Enable();
+    return token;
+}
+
+#else
+static void let_go(void) {}
+static PyObject *set_uncollected(PyObject *value) { return PyContextVar_Set(mwpy_flow, value); }
+#endif
+
+int mwpy_set_flow(PyObject *value) {
+    PyObject *token = set_uncollected(value);
+    /* The interpreter's own cache holds no reference. It would outlive a map that the interrupted code replaces. */
+    ((PyContextVar *)mwpy_flow)->var_cached = NULL;
+    Py_XDECREF(token); /* lets go of what was there: may end a statement */
+    let_go();
+    return token ? 0 : -1;
+}
