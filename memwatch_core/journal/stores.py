@@ -174,8 +174,10 @@ class PythonStores:
     def part(self, ident: int, start: int, stop: int) -> Part | None:
         """The part of a variable that the bytes [start, stop) lie in, as it is now; None if it has none."""
         state = self._variables.get(ident)
-        extent = None if state is None else self._extent(state, start, stop - start)
-        if state is None or extent is None or state.shadow is None:
+        if state is None or state.shadow is None:
+            return None
+        extent = self._extent(state, start, stop - start)
+        if extent is None:
             return None
         return self._make_part(
             extent.name, None, self._decoded(state, extent, state.shadow[extent.start : extent.stop])

@@ -84,6 +84,11 @@ class Node:
     def path(self) -> str:
         return str(executable(self.version))
 
+    def driver(self, name: str) -> Path:
+        """The package of a driver that was built for this version, or for all."""
+        own = ROOT / ".node" / str(self.version) / "drivers" / "node_modules" / name
+        return own if own.is_dir() else DRIVERS / name
+
     def install(self, *drivers: str, plugins: bool = True, packages: Path = DRIVERS) -> None:
         """Drivers from npm, as ``make node`` installed them, and the plugins that trace them."""
         modules = self.folder / "node_modules"
@@ -91,9 +96,8 @@ class Node:
             if not package.name.startswith("."):
                 (modules / package.name).symlink_to(package)
         for driver in drivers:
-            if (own := ROOT / ".node" / str(self.version) / "drivers" / "node_modules" / driver).is_dir():
-                (modules / driver).unlink()
-                (modules / driver).symlink_to(own)
+            (modules / driver).unlink()
+            (modules / driver).symlink_to(self.driver(driver))
             if reason := unfit(modules / driver, self.version):
                 pytest.skip(f"{driver} {reason}")
             if plugins:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import servers
-from nodejs import DRIVERS, EVERY_NODE, ORMS, PRISMA, PROGRAMS, Node, environment
+from nodejs import EVERY_NODE, ORMS, PRISMA, PROGRAMS, Node, environment
 from sqlprograms import SqlProgram
 
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
@@ -63,9 +63,10 @@ def test_writes_are_under_the_statement_of_their_flow_with_mysql(node: Node, mar
 @pytest.mark.skipif(not SOAK, reason="the same as with servers: in the long tests (make soak)")
 @NEWEST
 def test_writes_are_under_the_statement_of_their_flow_with_sqlite(node: Node, tmp_path: Path) -> None:
-    (node.folder / "node_modules" / "better-sqlite3").symlink_to(DRIVERS / "better-sqlite3")
+    driver = node.driver("better-sqlite3")
+    (node.folder / "node_modules" / "better-sqlite3").symlink_to(driver)
     program = SqlProgram(node, "better-sqlite3", tmp_path / "file.db", packages=ORMS)
-    check(program, "knex", "knex.raw", "drizzle", "kysely", "typeorm", NODE_PATH=str(DRIVERS))
+    check(program, "knex", "knex.raw", "drizzle", "kysely", "typeorm", NODE_PATH=str(driver.parent))
 
 
 @NEWEST

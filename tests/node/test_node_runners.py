@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from nodejs import DRIVERS, PACKAGE, ROOT, VERSIONS, Journal, Node, environment, plugin, records, unfit
+from nodejs import PACKAGE, ROOT, VERSIONS, Journal, Node, environment, plugin, records, unfit
 
 MEMWATCH = str(Path(sys.executable).with_name("memwatch"))
 RUNNERS = ROOT / ".node" / "runners" / "node_modules"
@@ -255,8 +255,7 @@ def queries() -> Iterator[object]:
 
 def asking(node: Node, order: str) -> tuple[tuple[str, ...], list[str]]:
     """Names and files of Jest's tests that run statements."""
-    own = ROOT / ".node" / str(node.version) / "drivers" / "node_modules" / "better-sqlite3"
-    driver = own if own.is_dir() else DRIVERS / "better-sqlite3"
+    driver = node.driver("better-sqlite3")
     for package in (RUNNERS / "jest", driver):
         if reason := unfit(package, node.version):
             pytest.skip(f"{package.name} {reason}")

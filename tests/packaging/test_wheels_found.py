@@ -85,7 +85,7 @@ def test_wheels_of_every_interpreter_are_built_and_tried(tmp_path: Path) -> None
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / path, tmp_path / path)
     command = [sys.executable, "tests/pythons/wheels.py", "all", "dist"]
-    sid = str(ROOT / ".python")
+    sid = str(ROOT / os.environ.get("SID", ".python"))
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "SID": sid}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     suited = [python for python in WHEELS["found"]() if not python.facts.refusal()]

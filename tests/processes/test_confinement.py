@@ -100,7 +100,7 @@ def test_too_little_address_space_is_not_explained(tmp_path: Path) -> None:
 
 def test_limit_of_file_sizes_is_not_explained(tmp_path: Path) -> None:
     """Pages need no file; the journal does."""
-    program = "import sandbox; sandbox.limit('FSIZE', 100 << 10); from memwatch_core import watch; x = watch(0); x += 1"
+    program = "import sandbox; sandbox.limit('FSIZE', 32 << 10); from memwatch_core import watch; x = watch(0); x += 1"
     done = run(program, tmp_path)
     assert "(ulimit -f)" in done.stderr, done.stderr
     assert "RLIMIT_AS" not in done.stderr

@@ -112,7 +112,8 @@ def test_stepping_and_watching_do_not_harm_the_program(step: str, tracker: str, 
         program=stores(build, tracker, tmp_path), folder=tmp_path,
     )  # fmt: skip
     assert "every store is an event" in said, said
-    assert "exited normally" in said, said
+    lost = "Couldn't get registers: No such process"  # gdb's word, where the process ends as it steps another thread
+    assert "exited normally" in said or lost in said, said
 
 
 PYTHON = """
