@@ -1,5 +1,5 @@
-"""The core's folders stand above one another: a file calls its own folder's and those below, and says so by including
-their headers."""
+"""The folders of the C sources stand above one another: a file calls its own folder's and those below. In the core, it
+says so by including their headers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-CORE = Path(__file__).parents[2] / "memwatch_core" / "core"
+PACKAGE = Path(__file__).parents[2] / "memwatch_core"
+CORE, PYTHON = PACKAGE / "core", PACKAGE / "python"
 ROOMS = ["base", "memory", "journal", "stores", "process", "calls", "api"]  # from the ground up
+PYTHON_ROOMS = ["", "origins", "values", "sql"]
 ONE_THING = [{"journal/journal.c", "journal/journal_file.c"}]  # the first record makes the file
 EVERYBODYS = {"state.h", "memwatch.h", "base/compiler.h"}
 
@@ -20,26 +22,35 @@ def plain(path: Path) -> str:
     return re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL)
 
 
-FILES = {str(path.relative_to(CORE)): plain(path) for path in CORE.rglob("*.[ch]")}
-DEFINED = {
-    name: file
-    for file, text in FILES.items()
-    if file.endswith(".c")
-    for name in re.findall(r"^(?!static)[A-Za-z_][^;={}()]*?\b(\w+)\([^;{}]*\)\s*\{", text, flags=re.MULTILINE)
-    if not re.search(rf"^[^\n]*\bstatic\b[^\n;{{}}]*\b{name}\(", text, flags=re.MULTILINE)
-} | {name: file for file, text in FILES.items() for name in re.findall(r'"\.type (\w+), @function', text)}
+class Sources:
+    """The C files of a folder, by name, and what calls what."""
+
+    def __init__(self, folder: Path) -> None:
+        self.texts = {str(path.relative_to(folder)): plain(path) for path in folder.rglob("*.[ch]")}
+        self.files = sorted(file for file in self.texts if file.endswith(".c"))
+        self.defined = {name: file for file in self.files for name in self._functions(self.texts[file])}
+
+    @staticmethod
+    def _functions(text: str) -> set[str]:
+        """Names of functions that others can call."""
+        pattern = r"^(?!static)[A-Za-z_][^;={}()]*?\b(\w+)\([^;{}]*\)\s*\{"
+        named = re.findall(pattern, text, flags=re.MULTILINE) + re.findall(r'"\.type (\w+), @function', text)
+        static = r"^[^\n]*\bstatic\b[^\n;{}]*\b"
+        return {name for name in named if not re.search(static + name + r"\(", text, flags=re.MULTILINE)}
+
+    def calls(self, file: str) -> dict[str, set[str]]:
+        """Files whose functions a file names, with their names."""
+        body = re.sub(r"^#include.*$|\"(?:[^\"\\\n]|\\.)*\"", "", self.texts[file], flags=re.MULTILINE)
+        pasted = {f"replaced_{name}" for name in re.findall(r"(?:CALLS|SIGNALS|ENTRY)\(\w+, (\w+)", body)}
+        found: dict[str, set[str]] = defaultdict(set)
+        for name in {*re.findall(r"\b\w+\b", body), *pasted}:
+            if self.defined.get(name, file) != file and not re.search(rf"(?:\.|->){name}\b", body):
+                found[self.defined[name]].add(name)
+        return found
 
 
-def calls(file: str) -> dict[str, set[str]]:
-    """Files whose functions a file names, with their names."""
-    body = re.sub(r"^#include.*$|\"(?:[^\"\\\n]|\\.)*\"", "", FILES[file], flags=re.MULTILINE)
-    found: dict[str, set[str]] = defaultdict(set)
-    for name in set(re.findall(r"\b\w+\b", body)) | {
-        f"replaced_{n}" for n in re.findall(r"(?:CALLS|SIGNALS|ENTRY)\(\w+, (\w+)", body)
-    }:
-        if DEFINED.get(name, file) != file and not re.search(rf"(?:\.|->){name}\b", body):
-            found[DEFINED[name]].add(name)
-    return found
+SOURCES, HALF = Sources(CORE), Sources(PYTHON)
+FILES = SOURCES.texts
 
 
 def offers(header: str) -> set[str]:
@@ -55,18 +66,15 @@ def offers(header: str) -> set[str]:
     return {name for pattern in patterns for name in re.findall(pattern, text)} | set(re.findall(r"\b[A-Z]\w+", enums))
 
 
-SOURCES = sorted(file for file in FILES if file.endswith(".c"))
-
-
 def room(file: str) -> str:
     return file.split("/")[0] if "/" in file else ""
 
 
 def test_functions_of_the_core_are_found() -> None:
-    assert len(DEFINED) > 200
-    assert DEFINED["executor_run"] == "stores/executor.c"
-    assert DEFINED["mw_fault_handler"] == "stores/fault.c"
-    assert calls("stores/fault.c")["stores/executor.c"] == {"executor_run"}
+    assert len(SOURCES.defined) > 200
+    assert SOURCES.defined["executor_run"] == "stores/executor.c"
+    assert SOURCES.defined["mw_fault_handler"] == "stores/fault.c"
+    assert SOURCES.calls("stores/fault.c")["stores/executor.c"] == {"executor_run"}
 
 
 def test_every_file_is_in_a_room() -> None:
@@ -74,33 +82,45 @@ def test_every_file_is_in_a_room() -> None:
     assert {file for file in FILES if not room(file)} == {"memwatch.h", "state.h", "state.c"}
 
 
-@pytest.mark.parametrize("file", SOURCES)
+@pytest.mark.parametrize("file", SOURCES.files)
 def test_file_calls_no_room_above_its_own(file: str) -> None:
     if not room(file):
-        assert not calls(file)
+        assert not SOURCES.calls(file)
         return
     above = {
         f"{callee}: {', '.join(sorted(names))}"
-        for callee, names in calls(file).items()
+        for callee, names in SOURCES.calls(file).items()
         if ROOMS.index(room(callee)) > ROOMS.index(room(file))
     }
     assert not above
 
 
-def test_no_file_calls_one_that_calls_it() -> None:
-    graph = {file: set(calls(file)) for file in SOURCES}
+@pytest.mark.parametrize("sources", [SOURCES, HALF], ids=["core", "python"])
+def test_no_file_calls_one_that_calls_it(sources: Sources) -> None:
+    graph = {file: set(sources.calls(file)) for file in sources.files}
     for one in ONE_THING:
-        for file in one:
+        for file in one & graph.keys():
             graph[file] -= one
     while leaves := {file for file, callees in graph.items() if not callees & graph.keys()}:
         graph = {file: callees for file, callees in graph.items() if file not in leaves}
     assert not graph, f"these call one another in a circle: {sorted(graph)}"
 
 
-@pytest.mark.parametrize("file", SOURCES)
+@pytest.mark.parametrize("file", HALF.files)
+def test_file_of_the_adapter_calls_no_room_above_its_own(file: str) -> None:
+    for callee, names in HALF.calls(file).items():
+        assert PYTHON_ROOMS.index(room(callee)) <= PYTHON_ROOMS.index(room(file)), f"{callee}: {sorted(names)}"
+
+
+def test_functions_of_the_adapter_are_found() -> None:
+    assert HALF.calls("values/proxy.c")["errors.c"] == {"mwpy_raise"}
+    assert HALF.calls("origins/frames.c")["origins/context.c"] == {"mwpy_context_of"}
+
+
+@pytest.mark.parametrize("file", SOURCES.files)
 def test_file_includes_the_headers_of_what_it_calls_and_no_others(file: str) -> None:
     included = set(re.findall(r'^#include "([^"]+)"', FILES[file], flags=re.MULTILINE))
-    of_calls = {callee[:-2] + ".h" for callee in calls(file) if callee[:-2] + ".h" in FILES}
+    of_calls = {callee[:-2] + ".h" for callee in SOURCES.calls(file) if callee[:-2] + ".h" in FILES}
     assert of_calls <= included | {"state.h"}
     words = set(re.findall(r"\w+", re.sub(r"^#include.*$", "", FILES[file], flags=re.MULTILINE)))
     for header in included - EVERYBODYS - {file[:-2] + ".h"}:
