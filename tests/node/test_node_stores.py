@@ -94,6 +94,8 @@ def test_memory_of_webassembly_is_watched_by_its_buffer_or_a_view_of_that(node: 
     """
     )
     refused, buffer, value = node.run("program.js").stdout.splitlines()
-    assert refused.startswith("true a WebAssembly.Memory can't be watched as such: watch a view of the bytes that matter")
+    assert refused.startswith(
+        "true a WebAssembly.Memory can't be watched as such: watch a view of the bytes that matter"
+    )
     assert (buffer, value) == ("true", "5")
     assert [event.after for event in node.read().of("b")] == [b"\5\0\0\0"]
