@@ -73,9 +73,7 @@ def source(folder: Path) -> Path:
     """A copy of the package in a copy of what it is packed from: packing writes into its folder."""
     package = folder / "node_bridge"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("node_modules", "build", "core"))
-    native = PACKAGE.parent / "memwatch_core" / "native"
-    copied = folder / "memwatch_core" / "native"
-    shutil.copytree(native, copied, ignore=shutil.ignore_patterns("*.so", "_core.c", "python", "__pycache__"))
+    shutil.copytree(PACKAGE.parent / "memwatch_core" / "core", folder / "memwatch_core" / "core")
     shutil.copytree(PACKAGE.parent / "licenses", folder / "licenses")
     shutil.copy(PACKAGE.parent / "LICENSE", folder)
     return package
@@ -111,7 +109,7 @@ def test_packed_and_installed_without_scripts_it_watches_in_each_version(node: N
     assert "hasInstallScript" not in (away / "package-lock.json").read_text(), "of which npm warns"
     installed = away / "node_modules" / "@memwatch" / "node"
     assert not installed.is_symlink()
-    assert {path.name for path in (installed / "core").glob("*.[ch]")} >= {"memwatch.h", "executor.c", "journal.c"}
+    assert {path.name for path in (installed / "core").rglob("*.[ch]")} >= {"memwatch.h", "executor.c", "journal.c"}
     for folder in (installed / "core", next((installed / "prebuilds").iterdir())):
         licenses = {path.name: path.read_text() for path in (folder / "licenses").iterdir()}
         assert "Florian Bernd" in licenses["Zydis.txt"], f"{folder.name} carries the decoder"
@@ -189,7 +187,7 @@ def test_headers_of_another_version_are_noticed_before_anything_is_built(node: N
 @ONCE
 def test_headers_of_another_version_do_not_compile(node: Node) -> None:
     """Whoever calls node-gyp: Node.js itself would load the result, since addons of Node-API fit every version."""
-    sources = [PACKAGE / "src" / "isolate.cc", "-I", PACKAGE.parent / "memwatch_core" / "native"]
+    sources = [PACKAGE / "src" / "isolate.cc", "-I", PACKAGE.parent / "memwatch_core" / "core"]
     for version, fits in ((22, True), (24, False)):
         headers = executable(version).parents[1] / "include" / "node"
         done = subprocess.run(
