@@ -22,7 +22,7 @@ from memwatch_core.journal import reader
 from memwatch_core.records import Event
 
 pytestmark = pytest.mark.usefixtures("loop")
-EXAMPLES = 3000 if os.environ.get("MEMWATCH_SOAK") else 25
+EXAMPLES = 800 if os.environ.get("MEMWATCH_SOAK") else 25
 NAMES = ("total", "total 2", "price", "order.qty", "tag")
 PARTS = ("tag[3]", "tag[0:40]", "len(tag)", "order.qty", "nosuch[1]")
 STATEMENTS = ("SELECT a FROM orders", "UPDATE orders SET a = ?", "DELETE FROM x")
