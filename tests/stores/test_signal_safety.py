@@ -34,7 +34,7 @@ LEADS_TO = {  # pointers that the core itself has set: calls upwards, which are 
     "begin_make": ("describe", "registry_untell"),  # where the compiler has put it into its caller
 }
 INLINE = re.compile(
-    r"^(raw_syscall|lock_|thread_id|arena_writable|read_(fs|gs)_base|write_gs_base|kernel_(writes|hold_of))"
+    r"^(raw_syscall|lock_|thread_id|arena_writable|read_(fs|gs)_base|write_gs_base|kernel_(writes|hold_of)|page_state_of)"
 )  # static inline
 
 

@@ -25,9 +25,6 @@
 #include "memwatch.h"
 #include "state.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* kernel 5.14; where it is refused, pages come on first touch */
-#endif
 #define COMMIT_PAUSE 50000L /* ns, while a thread is in the middle of a record */
 #define COMMIT_PAUSES 4000u
 #define READER_PAUSE 1000000L

@@ -24,11 +24,6 @@
 #include "memwatch.h"
 #include "state.h"
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23 /* kernel 5.14; where it is refused, pages come on first touch */
-#endif
-
 #define IDLE_MIN 4096u /* free pages that keep their memory: it is dear to get again */
 #define IDLE_PART 64u  /* or this part of all, if that is more */
 #define IDLE_GAP 16u   /* pages in use between free ones: so many are sooner protected again than left out */
@@ -152,11 +147,9 @@ static unsigned order_of(size_t n) {
     return order;
 }
 
-static enum page_state state_of(uint32_t page) { return mw.arena.pages[page].state & 0xff; }
-
 static void set_state(uint32_t first, uint32_t n, enum page_state state) {
     for (uint32_t i = first; i < first + n; i++) {
-        mw.arena.idle += (uint64_t)(state == PAGE_FREE) - (state_of(i) == PAGE_FREE);
+        mw.arena.idle += (uint64_t)(state == PAGE_FREE) - (page_state_of(i) == PAGE_FREE);
         mw.arena.pages[i].state = state | (mw.arena.pages[i].state & ~0xffu);
     }
 }
@@ -167,7 +160,7 @@ int arena_allocate(size_t n, uint32_t *first) {
     uint32_t count = 1u << order, at = order < ARENA_ORDERS ? mw.arena.free_head[order] : NO_PAGE;
     if (order >= ARENA_ORDERS) return MW_ERR_LIMIT;
     if (at != NO_PAGE) {
-        if (state_of(at) == PAGE_RETURNED) mw.arena.idle_again += count;
+        if (page_state_of(at) == PAGE_RETURNED) mw.arena.idle_again += count;
         mw.arena.free_head[order] = mw.arena.pages[at].next_free;
         set_state(at, count, PAGE_USED);
     } else {
@@ -195,7 +188,7 @@ static bool return_free(uint32_t from, uint32_t to) {
     size_t size = (size_t)(to - from) << PAGE_SHIFT;
     bool done = !mprotect(watched, size, PROT_READ);
     for (uint32_t i = from, n; done && i < to; i += n + 1) {
-        for (n = 0; i + n < to && state_of(i + n) == PAGE_FREE;) n++;
+        for (n = 0; i + n < to && page_state_of(i + n) == PAGE_FREE;) n++;
         if (n && (done = !madvise(arena_writable(i), (size_t)n << PAGE_SHIFT, MADV_REMOVE)))
             set_state(i, n, PAGE_RETURNED);
     }
@@ -225,11 +218,11 @@ static void return_idle(void) {
     uint64_t kept = idle_kept();
     for (uint64_t walked = 0; mw.arena.idle > kept && walked < mw.arena.bump; walked++, at++) {
         if (at >= mw.arena.bump) at = 0;
-        if (state_of(at) != PAGE_FREE) continue;
+        if (page_state_of(at) != PAGE_FREE) continue;
         uint64_t most = mw.arena.idle - kept;
         uint32_t end = at;
         for (uint32_t i = at; i < mw.arena.bump && i - end < IDLE_GAP && most; i++)
-            if (state_of(i) == PAGE_FREE) end = i + 1, most--;
+            if (page_state_of(i) == PAGE_FREE) end = i + 1, most--;
         if (!return_free(at, end)) {
             mw.arena.idle_refused = mw.arena.idle;
             return;
@@ -242,7 +235,7 @@ static void return_idle(void) {
 }
 
 bool arena_is_block(uint32_t first, size_t n) {
-    return (mw.arena.pages[first].state & 0xff) == PAGE_USED && order_of(n) == mw.arena.pages[first].state >> 8;
+    return page_state_of(first) == PAGE_USED && order_of(n) == mw.arena.pages[first].state >> 8;
 }
 
 void arena_release(uint32_t first) {
@@ -284,7 +277,7 @@ MW_SIGNAL_SAFE uint32_t arena_page_at(uintptr_t address) {
     uint64_t offset = address - mw.arena.watched;
     if (likely(offset < atomic_load_explicit(&mw.arena.committed, memory_order_acquire))) {
         uint32_t page = (uint32_t)(offset >> PAGE_SHIFT);
-        return likely((mw.arena.pages[page].state & 0xff) == PAGE_USED) ? page : NO_PAGE;
+        return likely(page_state_of(page) == PAGE_USED) ? page : NO_PAGE;
     }
     if (!atomic_load_explicit(&mw.arena.adopted_count, memory_order_acquire)) return NO_PAGE;
     struct adopted *entry = adopted_find(address >> PAGE_SHIFT);
@@ -384,7 +377,7 @@ int arena_copy(struct shared *copy) {
             shared_open(copy, NULL, mw.arena.committed, false); /* the child can watch no more than its parent does */
     if (!error) error = shared_use(copy, 0, mw.arena.committed);
     for (uint32_t i = 0; !error && i < mw.arena.bump; i++)
-        if ((mw.arena.pages[i].state & 0xff) == PAGE_USED)
+        if (page_state_of(i) == PAGE_USED)
             memcpy(copy->base + ((uint64_t)i << PAGE_SHIFT), arena_writable(i), MW_PAGE_SIZE);
     if (error) shared_close(copy);
     return error;
@@ -397,7 +390,7 @@ static bool map_fixed(void *at, size_t size, uint64_t from) {
 /* What would be read there are zeros, and not what the program had. */
 static int hide_gone(void) {
     for (uint32_t i = 0; i < mw.arena.bump; i++)
-        if (state_of(i) == PAGE_GONE &&
+        if (page_state_of(i) == PAGE_GONE &&
             mprotect((char *)mw.arena.watched + ((uint64_t)i << PAGE_SHIFT), MW_PAGE_SIZE, PROT_NONE))
             return MW_ERR_NO_MEMORY;
     return MW_OK;
@@ -406,7 +399,7 @@ static int hide_gone(void) {
 MW_SIGNAL_SAFE uint32_t arena_lose(void) {
     uint32_t lost = 0;
     for (uint32_t i = 0; i < mw.arena.bump; i++)
-        if ((mw.arena.pages[i].state & 0xff) == PAGE_USED) mw.arena.pages[i].state = PAGE_GONE, lost++;
+        if (page_state_of(i) == PAGE_USED) mw.arena.pages[i].state = PAGE_GONE, lost++;
     for (unsigned i = 0; mw.arena.adopted_count && i < ADOPTED_MAX; i++) mw.arena.adopted[i].number = 0;
     mw.arena.adopted_count = 0;
     mw.arena.used = 0;

@@ -5,10 +5,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
+
 #include "memwatch.h"
 #include "base/compiler.h"
 #include "base/lock.h"
 #include "memory/shared_memory.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23 /* kernel 5.14; where it is refused, pages come on first touch */
+#endif
 
 #define PAGE_SHIFT 12
 #define PAGE_MASK ((uintptr_t)MW_PAGE_SIZE - 1)

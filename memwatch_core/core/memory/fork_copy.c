@@ -14,7 +14,7 @@
 #include "memwatch.h"
 #include "state.h"
 
-MW_SIGNAL_SAFE static bool in_use(uint32_t page) { return (mw.arena.pages[page].state & 0xff) == PAGE_USED; }
+MW_SIGNAL_SAFE static bool in_use(uint32_t page) { return page_state_of(page) == PAGE_USED; }
 
 MW_SIGNAL_SAFE void pages_release(void) {
     for (uint32_t i = mw.arena.bump; i--;)

@@ -46,7 +46,7 @@ enum { INNER = sizeof inner / sizeof *inner, OUTER = sizeof outer / sizeof *oute
 
 /* ---- locks ---- */
 
-MW_SIGNAL_SAFE static bool in_use(uint32_t page) { return (mw.arena.pages[page].state & 0xff) == PAGE_USED; }
+MW_SIGNAL_SAFE static bool in_use(uint32_t page) { return page_state_of(page) == PAGE_USED; }
 
 MW_SIGNAL_SAFE static void release_all(void) {
     for (int i = OUTER; i--;) lock_release(outer[i]);

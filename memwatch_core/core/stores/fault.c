@@ -115,8 +115,7 @@ MW_SIGNAL_SAFE static bool is_announced(int signal, const siginfo_t *info) {
 MW_SIGNAL_SAFE static bool is_gone(uintptr_t address) {
     uint64_t offset = address - mw.arena.watched;
     if (offset >= mw.arena.reserved && offset - mw.arena.distance >= mw.arena.reserved) return false;
-    return !process_is_whole() ||
-           (offset < mw.arena.committed && (mw.arena.pages[offset >> PAGE_SHIFT].state & 0xff) == PAGE_GONE);
+    return !process_is_whole() || (offset < mw.arena.committed && page_state_of(offset >> PAGE_SHIFT) == PAGE_GONE);
 }
 
 /* Beneath a uprobe, a copy of the instruction has faulted, and the kernel has put back the number of an older trap. */
