@@ -17,7 +17,6 @@
         "src/files.c",
         "src/hashes.c",
         "src/isolate.cc",
-        "src/places.cc",
         "src/sourcemap.cc",
         "src/text.cc",
       ],

@@ -14,7 +14,7 @@ export interface WatchOptions {
   name?: string;
   /**
    * Watch a copy of what can't be watched where it is: a part of a larger buffer (Node's small Buffers are), resizable and
-   * shared buffers; or of WebAssembly's memory. Only what is written through the returned array is seen. Default: false, an error.
+   * shared buffers, memory of WebAssembly. Only what is written through the returned array is seen. Default: false, an error.
    */
   copy?: boolean;
 }
@@ -22,8 +22,7 @@ export interface WatchOptions {
 /**
  * Watches a value: `let x = watch(new Int32Array(1))`. Returns an array of the same class with the same contents, over
  * pages that nobody writes to unseen; the one that was given stays as it was, and isn't watched. A view of a part of its
- * buffer is an error, unless `copy` is true: the buffer's other views would go on writing to it unseen. Memory of WebAssembly is watched where it is: every view's
- * stores and the code's own; then the array that was given is returned.
+ * buffer is an error, unless `copy` is true: the buffer's other views would go on writing to it unseen.
  * @throws TypeError for a value that can't be watched, RangeError for one that is too large,
  *   SessionError if the session is closed, CoreError if the core refuses.
  */

@@ -136,13 +136,7 @@ int64_t mw_register_page(void *page_base, size_t size, uint32_t flags, mw_depth 
  * to the byte, so nothing is ambiguous. The range lies within one page. Errors as above, and NOT_ARENA. */
 int64_t mw_register_range(void *start, size_t size, uint32_t flags, mw_depth depth);
 
-/* Registers a range of the adapter's own memory in place: the pages on which it lies are adopted as by
- * mw_register_page. They hold nothing but what the adapter answers for. More ranges may lie on a page if none reaches
- * beyond it. From then on mprotect() of libc leaves the page as it is. Errors as of mw_register_page. */
-int64_t mw_register_within(void *start, size_t size, uint32_t flags, mw_depth depth);
-
-/* Ends a watch. An adopted page becomes ordinary memory again, in place, with the last one on it. Errors: NO_VARIABLE.
- */
+/* Ends a watch. An adopted page becomes ordinary memory again, in place. Errors: NO_VARIABLE. */
 int mw_unregister_page(mw_variable_id id);
 
 /* Attaches opaque bytes to a variable; the last one counts. At most MW_METADATA_MAX bytes. Errors: NO_VARIABLE,

@@ -6,7 +6,7 @@ const { fileURLToPath } = require('node:url');
 const native = require('./native');
 
 // What comes before "watch(", or, where a compiler wrote "(0, memwatch.watch)(", before the last parenthesis.
-const ASSIGNED = /([A-Za-z_$][\w$]*(?:\.#?[A-Za-z_$][\w$]*)*)\s*(?:(?::[^=]*(?<!,\s*[\w$]+\s*))?=|:)\s*(?:\(0,\s*)?(?:(?:[\w$]+|require\([^)]*\))\.)*(?:[\w$]+\)?)?$/;
+const ASSIGNED = /([A-Za-z_$][\w$]*(?:\.#?[A-Za-z_$][\w$]*)*)\s*(?:(?::[^=]*)?=|:)\s*(?:\(0,\s*)?(?:(?:[\w$]+|require\([^)]*\))\.)*(?:[\w$]+\)?)?$/;
 const lines = new Map(); // file -> its lines
 
 /** The caller of the function `below`: {file, line, column, function}, or null where it can't be known. */

@@ -8,7 +8,6 @@
 //   isFirstThread()                   of the process: no worker, known without loading node:worker_threads
 //   learn(name)                       which operations of bytecode store or call, from a function that does nothing else
 //   watch(buffer, offset, length, flags, start, stop) -> [id, buffer]     a copy of the bytes, watched
-//   watchInPlace(…the same…) -> id    inPlace(buffer, offset, length) -> id or 0   endInPlace(id)   memory of WebAssembly
 //   original(file, line, column) -> [file, line, column] | undefined | null   where it was written, if it has a source map;
 //                                     null: nobody knows, the file says something else than the script of its name
 //   lines(on)                         without them, for benchmarks

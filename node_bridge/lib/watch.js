@@ -16,6 +16,7 @@ const TAG = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.pro
 const SHARED = 'memwatch shared array';
 const { Memory } = globalThis.WebAssembly ?? {}; // node --jitless has none
 const SHARING = 'other threads would go on writing to it unseen. Watch an ordinary array and pass it to workers with share() and receive()';
+const BUILT_IN = 'its code has the address of the memory built in, and V8 protects the pages anew when it grows';
 
 const { watched } = native.common; // ArrayBuffer over watched pages -> {id, name, sql}
 
@@ -24,19 +25,15 @@ function watch(value, options) {
   const buffer = kind === 'ArrayBuffer' ? value : value.buffer;
   const generated = callSite(watch), site = original(generated);
   const name = nameOf(options, kind, ...(site ? [site, generated] : []));
-  const copy = flag(options, 'copy', false);
-  check(value, kind, buffer, name, copy);
+  check(value, kind, buffer, name, flag(options, 'copy', false));
   const { settings } = sessions.current();
   const flags = (flag(options, 'trackThreads', settings.watch.track_threads) ? FLAGS.trackThreads : 0)
     | (flag(options, 'trackSQL', settings.watch.track_sql) ? FLAGS.trackSQL : 0);
   if (flags & FLAGS.trackSQL) require('./drivers').start(); // not before: most programs do without
   const [start, stop] = depthOf(options, settings, value.byteLength, name);
-  const inPlace = !copy && isWasm(buffer);
   const [from, at] = types.isSharedArrayBuffer(buffer) ? [unshared(value), 0] : [buffer, value.byteOffset ?? 0];
-  const begin = inPlace ? native.watchInPlace : native.watch;
-  const begun = core(`'${name}' can't be watched`, () => begin(from, at, value.byteLength, flags, start, stop));
-  const [id, pages] = inPlace ? [begun] : begun;
-  if (pages) remember(pages, { id, name, sql: Boolean(flags & FLAGS.trackSQL) });
+  const [id, pages] = core(`'${name}' can't be watched`, () => native.watch(from, at, value.byteLength, flags, start, stop));
+  remember(pages, { id, name, sql: Boolean(flags & FLAGS.trackSQL) });
   native.describe(id, JSON.stringify({
     name,
     serializer: 'typedarray',
@@ -46,17 +43,12 @@ function watch(value, options) {
     thread_ident: native.threadId,
     thread: native.threadLabel,
   }));
-  return inPlace ? value : over(pages, kind, Object.getPrototypeOf(value));
+  return over(pages, kind, Object.getPrototypeOf(value));
 }
 
 function unwatch(array) {
   const kind = kindOf(array);
   const buffer = kind === 'ArrayBuffer' ? array : array.buffer;
-  const place = isWasm(buffer) && native.inPlace(buffer, array.byteOffset ?? 0, array.byteLength);
-  if (place) {
-    if (!native.endInPlace(place)) throw new SessionError(`${kind}: its watch has ended already`);
-    return array;
-  }
   const variable = watched.get(buffer);
   if (!variable) throw new TypeError('unwatch() takes what watch() returned, or a view of it; this value isn\'t watched');
   if (!native.unwatch(variable.id)) throw new SessionError(`'${variable.name}': its watch has ended already`);
@@ -67,8 +59,7 @@ function unwatch(array) {
 /** What postMessage() or workerData can carry to another thread, for receive(). */
 function share(array) {
   const kind = kindOf(array);
-  const buffer = kind === 'ArrayBuffer' ? array : array.buffer, variable = watched.get(buffer);
-  if (isWasm(buffer)) throw new TypeError('share() can\'t pass on memory of WebAssembly, which only its own thread has: share a copy, watch(x, { copy: true })');
+  const variable = watched.get(kind === 'ArrayBuffer' ? array : array.buffer);
   if (!variable) throw new TypeError('share() takes what watch() returned, or a view of it; this value isn\'t watched');
   if (!native.share(variable.id)) throw new SessionError(`'${variable.name}': its watch has ended`);
   const length = kind === 'ArrayBuffer' || kind === 'DataView' || kind === 'Buffer' ? array.byteLength : array.length;
@@ -100,7 +91,7 @@ function kindOf(value) {
   if (ArrayBuffer.isView(value)) return Buffer.isBuffer(value) ? 'Buffer' : TAG.call(value) ?? 'DataView';
   if (types.isArrayBuffer(value)) return 'ArrayBuffer';
   if (types.isSharedArrayBuffer(value)) throw new TypeError(`a SharedArrayBuffer can't be watched: ${SHARING}. Or watch a copy: watch(new Uint8Array(buffer), { copy: true })`);
-  if (Memory && value instanceof Memory) throw new TypeError('a WebAssembly.Memory can\'t be watched as such: watch a view of the bytes that matter: watch(new Uint8Array(memory.buffer, at, length))');
+  if (Memory && value instanceof Memory) throw new TypeError(`a WebAssembly.Memory can't be watched: ${BUILT_IN}. Watch a copy of a part: watch(new Uint8Array(memory.buffer, at, length), { copy: true })`);
   throw new TypeError(refusal(describe(value)));
 }
 
@@ -131,21 +122,17 @@ function check(value, kind, buffer, name, copy) {
 
 /**
  * Why a value's memory stays where others write to it, and what to do about that; undefined if the value is all of an
- * ordinary buffer. V8 can't give a buffer other memory. Nor can its pages be protected where they are: malloc has other
- * things on them. (Those of WebAssembly's memory can.)
+ * ordinary buffer. V8 can't give a buffer other memory. Nor can the pages be protected where they are: malloc has other
+ * things on them, or V8 protects them anew.
  */
 function staying(value, kind, buffer) {
   if (types.isSharedArrayBuffer(buffer)) return `it is a view of a SharedArrayBuffer, and ${SHARING}`;
   if (buffer.resizable) return 'its buffer is resizable, and watched pages can\'t move. Watch an array over an ordinary one';
-  if (value.byteLength === buffer.byteLength || isWasm(buffer)) return undefined;
+  if (!native.isDetachable(buffer)) return `it is memory of WebAssembly, and ${BUILT_IN}`;
+  if (value.byteLength === buffer.byteLength) return undefined;
   const pool = kind === 'Buffer' ? ' (Node\'s small Buffers share one; Buffer.alloc() makes one of its own)' : '';
   return `it is bytes ${value.byteOffset} to ${value.byteOffset + value.byteLength} of an ArrayBuffer of ${buffer.byteLength}, and other views `
     + `of that would go on writing to them unseen${pool}. Watch all of the ArrayBuffer first, and make the views of what that returns`;
-}
-
-/** Whether it is memory of WebAssembly: on pages of its own, which stay where they are, so it is watched in place. */
-function isWasm(buffer) {
-  return types.isArrayBuffer(buffer) && !native.isDetachable(buffer);
 }
 
 /** An ordinary ArrayBuffer with the bytes of a view. */

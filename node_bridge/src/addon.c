@@ -298,32 +298,6 @@ FUNCTION(watch) { /* buffer, offset, length, flags, depth start, depth stop (-1:
     return pair;
 }
 
-FUNCTION(watchInPlace) { /* as watch -> id */
-    napi_value argv[ARGUMENTS], id;
-    arguments(env, info, argv);
-    double stop = to_double(env, argv[5]);
-    mw_depth depth = {(uint64_t)to_double(env, argv[4]), stop < 0 ? UINT64_MAX : (uint64_t)stop};
-    isolate_watches();
-    int64_t result = place_watch(argv[0], (size_t)to_double(env, argv[1]), (size_t)to_double(env, argv[2]),
-                                 to_number(env, argv[3]), depth);
-    if (result < 0) return throw_core(env, (int)result);
-    napi_create_uint32(env, (uint32_t)result, &id);
-    return id;
-}
-
-FUNCTION(inPlace) { /* buffer, offset, length -> id; 0: not watched */
-    napi_value argv[ARGUMENTS], id;
-    arguments(env, info, argv);
-    napi_create_uint32(env, place_of(argv[0], (size_t)to_double(env, argv[1]), (size_t)to_double(env, argv[2])), &id);
-    return id;
-}
-
-FUNCTION(endInPlace) {
-    napi_value argv[ARGUMENTS];
-    arguments(env, info, argv);
-    return boolean(env, place_end(to_number(env, argv[0])));
-}
-
 FUNCTION(describe) {
     napi_value argv[ARGUMENTS];
     size_t length;
@@ -485,9 +459,6 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
         {"nameThread", nameThread},
         {"original", original},
         {"watch", watch},
-        {"watchInPlace", watchInPlace},
-        {"inPlace", inPlace},
-        {"endInPlace", endInPlace},
         {"describe", describe},
         {"unwatch", unwatch},
         {"share", share},

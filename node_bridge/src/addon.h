@@ -4,7 +4,6 @@
  *   copies.c    which addon serves, where several copies of the package are installed
  *   files.c     small files of a session, where nobody else can have put them
  *   blocks.c    pages behind ArrayBuffers: who holds them, and when they go
- *   places.cc   memory that is watched where it is: that of WebAssembly
  *   isolate.cc  what N-API has no words for (V8's own API): which line stores, whose async flow it is, external buffers
  *   text.cc     whether a script is what the file says that it is named after
  *   sourcemap.cc  the lines of generated files, as their compiler's maps have them
@@ -66,19 +65,6 @@ bool block_share(mw_variable_id id);
 /* Ends the watch and the share; buffers that are out stay valid. False if it had ended. */
 bool block_end(mw_variable_id id);
 
-/* ---- places.cc --------------------------------------------------------------------------------------------------- */
-
-/* Watches bytes of a WebAssembly.Memory, of this isolate's alone, where they are. The id, or an error. The watch ends
- * with place_end, with the memory, or with the isolate. */
-int64_t place_watch(napi_value buffer, size_t offset, size_t size, uint32_t flags, mw_depth depth);
-
-/* The variable that has all of these bytes; 0: none. */
-mw_variable_id place_of(napi_value buffer, size_t offset, size_t size);
-
-/* False if it had ended, or is another thread's. */
-bool place_end(mw_variable_id id);
-void places_end(void);
-
 /* ---- isolate.cc -------------------------------------------------------------------------------------------------- */
 
 /* Starts following this isolate's code. The calling thread's; false if it is followed already. */
@@ -91,9 +77,6 @@ void isolate_flag(const char *flag, size_t length);
 /* A value that lives as long as this isolate is followed: NULL until one was kept. */
 napi_value isolate_kept(void);
 void isolate_keep(napi_value value);
-
-/* Something is watched in this isolate: from now on lines are asked for. */
-void isolate_watches(void);
 
 /* An ArrayBuffer over a block, which takes over one holder. With it the buffer can be neither transferred nor detached.
  */

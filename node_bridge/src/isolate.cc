@@ -522,7 +522,6 @@ bool isolate_attach(void) {
 
 void isolate_detach(void *) {
     state *s = self;
-    places_end();
     if (!s) return;
     s->isolate->SetJitCodeEventHandler(v8::kJitCodeEventDefault, nullptr);
     self = nullptr;
@@ -633,15 +632,12 @@ void isolate_keep(napi_value value) {
     if (self) self->kept.Reset(self->isolate, local(value));
 }
 
-void isolate_watches(void) {
-    if (!self || self->watches) return;
-    self->watches = true;
-    for (auto &entry : self->scripts) entry.second->read_map();
-}
-
 napi_value isolate_buffer(napi_env, struct block *block) {
     v8::Isolate *isolate = v8::Isolate::GetCurrent();
-    isolate_watches();
+    if (self && !self->watches) {
+        self->watches = true;
+        for (auto &entry : self->scripts) entry.second->read_map();
+    }
     auto store = v8::ArrayBuffer::NewBackingStore(
         block->bytes, block->size, [](void *, size_t, void *held) { block_release((struct block *)held); }, block);
     v8::Local<v8::ArrayBuffer> buffer = v8::ArrayBuffer::New(isolate, std::move(store));

@@ -195,32 +195,6 @@ int main(int argc, char **argv) {
     TRUE(first > second); /* an id is never used twice */
     EXPECT(mw_unregister_page((mw_variable_id)first), 0);
 
-    /* ranges of own memory, in place */
-    first = mw_register_within(own + 8, 8, 0, MW_DEPTH_FULL),
-    second = mw_register_within(own + 16, 4, 0, MW_DEPTH_FULL);
-    TRUE(first > 0 && second > first);
-    int64_t wide = mw_register_within(own + PAGE + 100, PAGE, 0, MW_DEPTH_FULL);
-    TRUE(wide > second);
-    EXPECT(mw_register_within(own + 15, 1, 0, MW_DEPTH_FULL), MW_ERR_REGISTERED);
-    EXPECT(mw_register_within(own + PAGE - 4, 8, 0, MW_DEPTH_FULL), MW_ERR_REGISTERED);
-    EXPECT(mw_register_within(own + 2 * PAGE + 100, 8, 0, MW_DEPTH_FULL), MW_ERR_REGISTERED); /* on a page of `wide` */
-    EXPECT(mw_register_within(own + 2 * PAGE + 100, 2 * PAGE, 0, MW_DEPTH_FULL), MW_ERR_REGISTERED);
-    EXPECT(mw_register_within(arena + 16, 4, 0, MW_DEPTH_FULL), MW_ERR_REGISTERED);
-    EXPECT(mw_register_within(own + 24, 0, 0, MW_DEPTH_FULL), MW_ERR_ALIGNMENT);
-    EXPECT(REGISTER(own, PAGE), MW_ERR_REGISTERED);
-    before = used(argv[2]);
-    for (size_t i = 0; i < 4 * PAGE; i++) *(volatile uint8_t *)(own + i) = 9;
-    TRUE(used(argv[2]) == before + 8 + 4 + PAGE);
-    EXPECT(mw_unregister_page((mw_variable_id)first), 0);
-    before = used(argv[2]);
-    own[8] = 10, own[16] = 11, own[PAGE + 100] = 12;
-    TRUE(used(argv[2]) == before + 2);
-    EXPECT(mw_unregister_page((mw_variable_id)wide), 0);
-    EXPECT(mw_unregister_page((mw_variable_id)second), 0);
-    before = used(argv[2]);
-    own[8] = 13, own[16] = 14, own[PAGE + 100] = 15;
-    TRUE(used(argv[2]) == before && own[0] == 9 && own[8] == 13 && own[4 * PAGE - 1] == 9);
-
     /* ranges */
     EXPECT(mw_register_range(own, 8, 0, MW_DEPTH_FULL), MW_ERR_NOT_ARENA);
     EXPECT(mw_register_range(&failures, 4, 0, MW_DEPTH_FULL), MW_ERR_NOT_ARENA);

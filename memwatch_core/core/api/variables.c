@@ -147,36 +147,6 @@ int64_t mw_register_range(void *start, size_t size, uint32_t flags, mw_depth dep
     return result;
 }
 
-/* Whether a range can join those on its page: variables on several pages have theirs to themselves. */
-static bool can_join(uint32_t page, uintptr_t start, size_t size) {
-    for (uint32_t id = mw.arena.pages[page].head; id; id = mw.registry.variables[id].next) {
-        const struct variable *v = &mw.registry.variables[id];
-        if (pages_of(v) > 1 || variable_overlaps(v, start, size)) return false;
-    }
-    return true;
-}
-
-int64_t mw_register_within(void *start, size_t size, uint32_t flags, mw_depth depth) {
-    uintptr_t at = (uintptr_t)start, base = at & ~(uintptr_t)PAGE_MASK;
-    int64_t result = check(start, size, flags, depth);
-    if (result) return result;
-    size_t n = ((at & PAGE_MASK) + size + PAGE_MASK) >> PAGE_SHIFT;
-    bool taken = core_take();
-    uffd_look();
-    uint32_t first = arena_page_at(base);
-    bool adopted = first == NO_PAGE;
-    if (in_arena(base) || (!adopted && (n > 1 || !can_join(first, at, size)))) result = MW_ERR_REGISTERED;
-    for (size_t i = 1; i < n && !result; i++)
-        if (arena_page_at(base + (i << PAGE_SHIFT)) != NO_PAGE) result = MW_ERR_REGISTERED;
-    if (!result && adopted) result = arena_adopt(base, n, &first);
-    if (!result) {
-        result = add(at, size, first, flags, depth);
-        if (result < 0 && adopted) give_back(base, n, first);
-    }
-    core_release(taken);
-    return result;
-}
-
 static int unregister(mw_variable_id id) {
     struct variable *v = registry_find(id);
     if (!v) return MW_ERR_NO_VARIABLE;
@@ -188,8 +158,7 @@ static int unregister(mw_variable_id id) {
         v->ended = 1;
     free(v->metadata);
     v->metadata = NULL;
-    bool adopted = !in_arena(v->address) && !mw.arena.pages[v->page].head;
-    int error = adopted ? give_back(v->address & ~(uintptr_t)PAGE_MASK, pages_of(v), v->page) : MW_OK;
+    int error = in_arena(v->address) ? MW_OK : give_back(v->address, pages_of(v), v->page);
     give_back_rows(id);
     return error;
 }

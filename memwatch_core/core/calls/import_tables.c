@@ -23,7 +23,6 @@
 #include "base/lock.h"
 #include "base/thread.h"
 #include "calls/descriptor_calls.h"
-#include "calls/memory_calls.h"
 #include "calls/process_calls.h"
 #include "calls/reading_calls.h"
 #include "calls/signal_calls.h"
@@ -115,7 +114,6 @@ static struct {
     CALLS(recvmsg, recvmsg),
     CALLS(recvmmsg, recvmmsg),
     CALLS(getrandom, getrandom),
-    CALLS(mprotect, mprotect),
     CALLS(fread, fread),
     CALLS(fread_unlocked, fread_unlocked),
     CALLS(__fread_chk, fread_chk),

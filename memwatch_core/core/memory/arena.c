@@ -322,13 +322,20 @@ static int touched_check(uintptr_t start, size_t n) {
     return error;
 }
 
+/* A deleted entry before a free one is free: else searches would get longer with all that was ever adopted. */
+static void tidy(unsigned at) {
+    if (mw.arena.adopted[(at + 1) & (ADOPTED_MAX - 1)].number) return;
+    for (; mw.arena.adopted[at].number == 1; at = (at - 1) & (ADOPTED_MAX - 1))
+        atomic_store_explicit(&mw.arena.adopted[at].number, 0, memory_order_release);
+}
+
 static void adopted_forget(uintptr_t start, size_t n) {
     for (size_t i = 0; i < n; i++) {
         struct adopted *entry = adopted_find((start >> PAGE_SHIFT) + i);
-        if (entry) {
-            atomic_store_explicit(&entry->number, 1, memory_order_release);
-            mw.arena.adopted_count--;
-        }
+        if (!entry) continue;
+        atomic_store_explicit(&entry->number, 1, memory_order_release);
+        mw.arena.adopted_count--;
+        tidy((unsigned)(entry - mw.arena.adopted));
     }
 }
 
