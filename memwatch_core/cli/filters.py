@@ -111,7 +111,7 @@ class _Wanted:
 
     def names(self, variable: str) -> bool:
         """Whether it is for this variable, written to or not."""
-        passes = variable == self.text or fnmatchcase(variable, self.text)
+        passes = variable == self.text or _matches(variable, self.text)
         self.hit |= passes
         if not passes and len(self._seen) < self.MOST:
             self._seen[variable] = None
@@ -168,6 +168,11 @@ def _place_of(event: Event) -> str:
     return "" if event.site is None else f"{event.site.file.rpartition('/')[2]}:{event.site.line}"
 
 
+def _matches(name: str, pattern: str) -> bool:
+    """``*`` and ``?`` stand for anything; brackets are those of a part."""
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
 _RANGE = re.compile(r"(.+)\[(\d{1,18})(?::(\d{1,18}))?\]")
 """``grid[3]``, ``buffer[0:16]``, ``order.tag[0:4]``."""
 
@@ -184,7 +189,7 @@ def _variable(text: str) -> Test:
 
     def test(event: Event) -> bool:
         full = _full_name(event)
-        if text in (event.variable, full) or fnmatchcase(full, text):
+        if text in (event.variable, full) or _matches(full, text):
             return True
         part = event.part
         if part is not None and named(full, part.name) == text:
@@ -204,7 +209,7 @@ def _variable(text: str) -> Test:
 def _may_be_of(text: str, event: Event) -> bool:
     """Whether the text may be for some part of the variable, or for all of it."""
     full = _full_name(event)
-    return text.startswith(full) or text in (event.variable, named(full, "len()")) or fnmatchcase(full, text)
+    return text.startswith(full) or text in (event.variable, named(full, "len()")) or _matches(full, text)
 
 
 def _length(value: object) -> int | None:
@@ -222,7 +227,9 @@ def _overlap(touched: str, text: str, wanted: tuple[str, int, int]) -> bool:
     if touched == text or touched.startswith(text + "[") or text.startswith(touched + "["):
         return True  # one lies in the other
     name, first, last = _span(touched)
-    return any(name == of and first < stop and start < last for of, start, stop in (wanted, _span(wanted[0])))
+    return any(
+        name == of and start < stop and first < stop and start < last for of, start, stop in (wanted, _span(wanted[0]))
+    )
 
 
 def _span(text: str) -> tuple[str, int, int]:
@@ -234,7 +241,7 @@ def _span(text: str) -> tuple[str, int, int]:
 
 
 def _thread(text: str) -> Test:
-    return lambda event: event.thread == text or str(event.tid) == text or fnmatchcase(event.thread, text)
+    return lambda event: event.thread == text or str(event.tid) == text or _matches(event.thread, text)
 
 
 def _statement(text: str) -> Test:

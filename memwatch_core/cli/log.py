@@ -14,7 +14,7 @@ from memwatch_plugins.text import Lines, Role
 
 from .. import config as configuration
 from ..printed import put, put_bytes, say, shows_colours, write
-from ..records import Event, Record
+from ..records import Event, Lost, Record
 from .columns import columns
 from .filters import Filters, moment
 
@@ -153,22 +153,23 @@ def _batches(events: Iterable[Event]) -> Iterator[list[Record]]:
         yield batch
 
 
-def _show(batches: Iterable[list[Record]], as_json: bool) -> int:
-    """Batches as they come: their reader knows how much of them fits into memory."""
-    shown = 0
+def _show(batches: Iterable[list[Record]], as_json: bool) -> bool:
+    """Batches as they come: their reader knows how much of them fits into memory. Whether there was anything but what is
+    told whatever is asked for: losses."""
+    shown = False
     if as_json:
         from memwatch_plugins.jsonlines import parts
 
         for batch in batches:
             for part in parts(batch):
                 put_bytes(part)
-            shown += len(batch)
+            shown = shown or any(not isinstance(record, Lost) for record in batch)
         sys.stdout.buffer.flush()
         return shown
     lines = _lines()
     for batch in batches:
         write(sys.stdout, "".join(f"{line}\n" for line in lines.format(batch)), coloured=True)
-        shown += len(batch)
+        shown = shown or any(not isinstance(record, Lost) for record in batch)
     return shown
 
 

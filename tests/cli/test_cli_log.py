@@ -301,3 +301,46 @@ def test_table_on_a_terminal_has_colours_unless_no_color(recorded: Path) -> None
 
     assert b"\x1b[" in on_terminal()
     assert b"\x1b[" not in on_terminal(NO_COLOR="1")
+
+
+BRACKETS = """\
+from memwatch_core import watch
+
+grid = watch(bytearray(9000), name="grid")
+grid1 = watch(0, name="grid1")
+grid[8191] = 1
+grid[2:5] = b"abc"
+grid1 += 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "events", "status"),
+    [("grid[8191]", ["grid"], 0), ("grid[10:5]", [], 1), ("grid[3:3]", [], 1), ("grid?", ["grid1"], 0)],
+)
+@pytest.mark.parametrize("last", [[], ["--last", "9"]], ids=["all", "last"])
+def test_brackets_of_a_part_are_no_pattern(
+    wanted: str, events: list[str], status: int, last: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text(BRACKETS)
+    done = subprocess.run([SCRIPT, "run", "--quiet", "program.py"], cwd=tmp_path, env=environment(), timeout=60)
+    assert done.returncode == 0
+    command = [SCRIPT, "log", "--json", "--variable", wanted, *last]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert ([line["variable"] for line in lines if "seq" in line], done.returncode) == (events, status), done.stderr
+    assert {line["variable"] for line in lines} <= {*events}
+
+
+def test_losses_are_no_match_of_a_filter(tmp_path: Path) -> None:
+    (tmp_path / "memwatch.toml").write_text('[journal]\nmax_bytes = 4194304\npolicy = "rotate"\n')
+    program = "from memwatch_core import watch\nx = watch(0, name='x')\nfor i in range(120_000): x += 1\n"
+    (tmp_path / "program.py").write_text(program)
+    plain = {**environment(), "MEMWATCH_PLUGINS_SINKS": ""}
+    done = subprocess.run([SCRIPT, "run", "--quiet", "program.py"], cwd=tmp_path, env=plain, timeout=60)
+    assert done.returncode == 0
+    for last in ([], ["--last", "2"]):
+        command = [SCRIPT, "log", "--thread", "nobody", *last]
+        done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1, done.stdout
+        assert "matches" in done.stderr
