@@ -154,8 +154,8 @@ def _batches(events: Iterable[Event]) -> Iterator[list[Record]]:
 
 
 def _show(batches: Iterable[list[Record]], as_json: bool) -> bool:
-    """Batches as they come: their reader knows how much of them fits into memory. Whether there was anything but losses,
-    which are told whatever is asked for."""
+    """Batches as they come: their reader knows how much of them fits into memory. Whether there was anything but
+    losses, which are told whatever is asked for."""
     shown = False
     if as_json:
         from memwatch_plugins.jsonlines import parts
