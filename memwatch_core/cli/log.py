@@ -157,20 +157,23 @@ def _show(batches: Iterable[list[Record]], as_json: bool) -> bool:
     """Batches as they come: their reader knows how much of them fits into memory. Whether there was anything but
     losses, which are told whatever is asked for."""
     shown = False
-    if as_json:
-        from memwatch_plugins.jsonlines import parts
-
-        for batch in batches:
-            for part in parts(batch):
-                put_bytes(part)
-            shown = shown or any(not isinstance(record, Lost) for record in batch)
-        sys.stdout.buffer.flush()
-        return shown
-    lines = _lines()
+    lines = None if as_json else _lines()
     for batch in batches:
-        write(sys.stdout, "".join(f"{line}\n" for line in lines.format(batch)), coloured=True)
+        if lines is None:
+            _put_json(batch)
+        else:
+            write(sys.stdout, "".join(f"{line}\n" for line in lines.format(batch)), coloured=True)
         shown = shown or any(not isinstance(record, Lost) for record in batch)
+    if as_json:
+        sys.stdout.buffer.flush()
     return shown
+
+
+def _put_json(batch: list[Record]) -> None:
+    from memwatch_plugins.jsonlines import parts
+
+    for part in parts(batch):
+        put_bytes(part)
 
 
 def _lines() -> Lines:

@@ -1,4 +1,5 @@
-/* interpreter.h - what differs between the versions of CPython: its frames, and the calling thread's state.
+/* interpreter.h - what differs between the versions of CPython: its frames, its contexts, and the calling thread's
+ * state.
  *
  * Everything here reads in place: no reference is taken, nothing is allocated, no lock. So it serves the signal handler
  * as well, for the calling thread's own frames. Only for files that define Py_BUILD_CORE_MODULE before Python.h. */
@@ -14,6 +15,10 @@
 #include "internal/pycore_interpframe.h"
 #else
 #include "internal/pycore_frame.h"
+#endif
+#include "internal/pycore_context.h"
+#if PY_VERSION_HEX < 0x030C0000
+#include "internal/pycore_interp.h"
 #endif
 #pragma GCC diagnostic pop
 

@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nodejs import DRIVERS, PROGRAMS, ROOT, Node, environment, unfit
-
-from memwatch_core.journal.layout import Kind
-from memwatch_core.journal.reader import JournalReader
+from recorded import contexts
 
 CHECKOUTS = "DRIVER_CHECKOUTS"
 """Variable that names a folder with checkouts of node-postgres, node-mysql2, better-sqlite3 and node-sqlite3."""
@@ -169,15 +167,7 @@ def run(suite: Suite, node: Node, database: Any, traced: bool) -> tuple[Ends, in
             test["fullTitle"]: f"failed: {test['err'].get('name', '')}" if test["err"] else "passed"
             for test in ends["tests"]
         } | {test["fullTitle"]: "skipped" for test in ends["pending"]}
-    return ends, sum(map(_contexts, sessions.glob("*/*.mwj")))
-
-
-def _contexts(journal: Path) -> int:
-    reader = JournalReader(journal)
-    try:
-        return sum(record.kind == Kind.CONTEXT for record in reader.records())
-    finally:
-        reader.close()
+    return ends, sum(map(contexts, sessions.glob("*/*.mwj")))
 
 
 def differences(untraced: Ends, traced: Ends) -> dict[str, tuple[str, str]]:

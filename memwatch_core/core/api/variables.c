@@ -26,8 +26,6 @@ static uint32_t pages_of(const struct variable *v) {
     return (uint32_t)(((v->address & PAGE_MASK) + v->size + PAGE_MASK) >> PAGE_SHIFT);
 }
 
-static bool in_arena(uintptr_t address) { return address - mw.arena.watched < mw.arena.reserved; }
-
 /* An adopted page becomes ordinary memory again. */
 static int give_back(uintptr_t start, size_t n, uint32_t first) {
     kernel_forget(first, n);

@@ -67,15 +67,14 @@ MW_SIGNAL_SAFE static void move_high(struct own *own, int number) {
 }
 
 MW_SIGNAL_SAFE uint64_t own_lock(void) {
-    uint64_t all = ~0ull, mask; /* a handler of the program's could ask for the same */
-    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, 8);
+    uint64_t mask = mask_signals(); /* a handler of the program's could ask for the same */
     lock_take(&mw.descriptors.lock, thread_id());
     return mask;
 }
 
 MW_SIGNAL_SAFE void own_unlock(uint64_t mask) {
     lock_release(&mw.descriptors.lock);
-    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, 8);
+    unmask_signals(mask);
 }
 
 /* The program has closed it. */
@@ -103,9 +102,7 @@ MW_SIGNAL_SAFE int own_hold(enum own_kind kind) {
 MW_SIGNAL_SAFE void own_let_go(void) { lock_release(&mw.descriptors.lock); }
 
 struct own_turn own_enter(enum own_kind kind) {
-    uint64_t all = ~0ull;
-    struct own_turn turn;
-    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&turn.mask, 8);
+    struct own_turn turn = {.mask = mask_signals()};
     turn.number = own_hold(kind);
     return turn;
 }

@@ -142,10 +142,9 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) void capture(ucontext_t *context
 MW_SIGNAL_SAFE size_t bounce_deliver(const struct placement *placement, const struct mwj_call *call) {
     if (unlikely(!process_is_whole())) return 0; /* fork.c: it isn't there */
     const struct iovec *wanted = placement->wanted, *placed = placement->placed;
-    uint64_t all = ~0ull, kept;
     size_t left = call->bytes, delivered = 0;
     ucontext_t context;
-    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&kept, 8);
+    uint64_t kept = mask_signals();
     mw_origin origin = {.context = mw_thread.context};
     mw_origin_provider provider = __atomic_load_n(&mw.provider, __ATOMIC_ACQUIRE);
     memset(&context, 0, sizeof context);
@@ -158,6 +157,6 @@ MW_SIGNAL_SAFE size_t bounce_deliver(const struct placement *placement, const st
         delivered += done;
         left = done < n ? 0 : left - n;
     }
-    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&kept, 0, 8);
+    unmask_signals(kept);
     return delivered;
 }

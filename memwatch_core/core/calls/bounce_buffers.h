@@ -36,7 +36,7 @@ MW_HIDDEN void bounce_close(void *bounce);
 /* Whether a part of [start, start + size) may be watched. For any other memory: two comparisons. */
 MW_HIDDEN bool adopted_within(uintptr_t start, size_t size);
 static inline bool is_watched(const void *start, size_t size) {
-    return (uintptr_t)start - mw.arena.watched < mw.arena.reserved ||
+    return in_arena((uintptr_t)start) ||
            (unlikely(atomic_load_explicit(&mw.arena.adopted_count, memory_order_relaxed)) &&
             adopted_within((uintptr_t)start, size));
 }

@@ -226,8 +226,7 @@ MW_SIGNAL_SAFE static enum room add_segment(struct journal *j) {
 
 /* No signal may arrive while we hold the lock: its handler could store to a watched page. */
 MW_SIGNAL_SAFE static enum room grow(struct journal *j, uint64_t end) {
-    uint64_t all = ~0ull, kept;
-    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&kept, 8);
+    uint64_t kept = mask_signals();
     lock_take(&j->grow, thread_id());
     enum room room = ROOM_MADE;
     /* A segment in which all is kept moves as it is, and the next one is looked at; if all are like that, it is enough.
@@ -235,7 +234,7 @@ MW_SIGNAL_SAFE static enum room grow(struct journal *j, uint64_t end) {
     for (uint64_t moved = 0; room == ROOM_MADE && (j->capacity < end || j->begin >= j->capacity);)
         room = moved++ > j->segments_max + 1 ? ROOM_NONE : add_segment(j);
     lock_release(&j->grow);
-    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&kept, 0, 8);
+    unmask_signals(kept);
     return room;
 }
 

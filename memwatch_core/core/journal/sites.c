@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/lock.h"
-#include "base/syscalls.h"
 #include "base/thread.h"
 #include "journal/journal.h"
 #include "journal/journal_format.h"
@@ -97,14 +96,13 @@ MW_SIGNAL_SAFE uint32_t mw_intern_site(const char *file, size_t file_length, con
     if (!site) return 0;
     uint32_t id = atomic_load_explicit(&site->id, memory_order_acquire);
     if (id) return id;
-    uint64_t all = ~0ull, kept; /* a handler that interrupts us here could want this lock */
-    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&kept, 8);
+    uint64_t kept = mask_signals(); /* a handler that interrupts us here could want this lock */
     lock_take(&mw.sites.lock, thread_id());
     site = find(hash, file, file_length, function, function_length, line, column);
     id = !site      ? 0
          : site->id ? site->id
                     : insert(site, hash, file, file_length, function, function_length, line, column);
     lock_release(&mw.sites.lock);
-    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&kept, 0, 8);
+    unmask_signals(kept);
     return id;
 }

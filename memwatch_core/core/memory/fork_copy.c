@@ -14,11 +14,9 @@
 #include "memwatch.h"
 #include "state.h"
 
-MW_SIGNAL_SAFE static bool in_use(uint32_t page) { return page_state_of(page) == PAGE_USED; }
-
 MW_SIGNAL_SAFE void pages_release(void) {
     for (uint32_t i = mw.arena.bump; i--;)
-        if (in_use(i)) lock_release(&mw.arena.pages[i].lock);
+        if (page_state_of(i) == PAGE_USED) lock_release(&mw.arena.pages[i].lock);
 }
 
 /* The pages that were written to since they were copied, at their places, and behind them a mark for each: memory that
@@ -38,7 +36,7 @@ static void close_later(void) {
 
 static void take_pages(uint32_t self) {
     for (uint32_t i = 0; i < mw.arena.bump; i++)
-        if (in_use(i)) lock_take(&mw.arena.pages[i].lock, self);
+        if (page_state_of(i) == PAGE_USED) lock_take(&mw.arena.pages[i].lock, self);
 }
 
 void fork_copy_drop(void) {

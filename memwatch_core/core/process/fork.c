@@ -46,8 +46,6 @@ enum { INNER = sizeof inner / sizeof *inner, OUTER = sizeof outer / sizeof *oute
 
 /* ---- locks ---- */
 
-MW_SIGNAL_SAFE static bool in_use(uint32_t page) { return page_state_of(page) == PAGE_USED; }
-
 MW_SIGNAL_SAFE static void release_all(void) {
     for (int i = OUTER; i--;) lock_release(outer[i]);
     pages_release();
@@ -61,7 +59,8 @@ static bool holds_any(uint32_t self) {
     bool any = !core_prepared() && (lock_held_by(&mw.lock, self) || lock_held_by(&mw.modules.lock, self));
     for (int i = 0; i < INNER; i++) any |= lock_held_by(inner[i], self);
     for (int i = 0; i < OUTER; i++) any |= lock_held_by(outer[i], self);
-    for (uint32_t i = 0; i < mw.arena.bump && !any; i++) any = in_use(i) && lock_held_by(&mw.arena.pages[i].lock, self);
+    for (uint32_t i = 0; i < mw.arena.bump && !any; i++)
+        any = page_state_of(i) == PAGE_USED && lock_held_by(&mw.arena.pages[i].lock, self);
     return any;
 }
 

@@ -258,9 +258,7 @@ void kernel_admit(uintptr_t address, const struct asker *asker) {
     uint32_t page = arena_page_at(address);
     bool used = page != NO_PAGE;
     uintptr_t start = address & ~PAGE_MASK;
-    if (!used)
-        page = start - mw.arena.watched < mw.arena.reserved ? (uint32_t)((start - mw.arena.watched) >> PAGE_SHIFT)
-                                                            : NO_PAGE;
+    if (!used) page = in_arena(start) ? (uint32_t)((start - mw.arena.watched) >> PAGE_SHIFT) : NO_PAGE;
     if (page == NO_PAGE) { /* was adopted, and is ordinary memory again */
         uffd_protect(start, MW_PAGE_SIZE, false);
         return;

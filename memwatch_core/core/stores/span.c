@@ -38,8 +38,7 @@ MW_SIGNAL_SAFE bool safe_read(void *to, uintptr_t from, size_t n) {
     return copy_checked(SYS_process_vm_readv, (uintptr_t)to, from, n);
 }
 MW_SIGNAL_SAFE bool safe_write(uintptr_t to, const void *from, size_t n) {
-    if (to - mw.arena.watched < mw.arena.reserved)
-        return false; /* a free page: under uffd-queue the kernel would write to it */
+    if (in_arena(to)) return false; /* a free page: under uffd-queue the kernel would write to it */
     return copy_checked(SYS_process_vm_writev, (uintptr_t)from, to, n);
 }
 

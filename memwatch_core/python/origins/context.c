@@ -5,15 +5,7 @@
  * thread's current context and its tree are changed by that thread alone, so they stand still. The variable's own cache
  * (var_cached) is not used: other threads write to it. */
 #define Py_BUILD_CORE_MODULE 1
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-#pragma GCC diagnostic ignored "-Wsign-compare"
-#include "adapter.h"
-#include "internal/pycore_context.h"
-#if PY_VERSION_HEX < 0x030C0000
-#include "internal/pycore_interp.h"
-#endif
-#pragma GCC diagnostic pop
+#include "interpreter.h"
 
 /* Nodes of the tree that CPython's headers keep to themselves: the same in 3.11 to 3.15. */
 typedef struct bitmap_node {

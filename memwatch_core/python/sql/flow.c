@@ -1,14 +1,7 @@
 /* flow.c - how a statement gets into force: the value of one ContextVar, mwpy_flow, in the running context. */
 #define Py_BUILD_CORE_MODULE 1
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-#pragma GCC diagnostic ignored "-Wsign-compare"
+#include "interpreter.h"
 #include "sql/tracer.h"
-#include "internal/pycore_context.h"
-#if PY_VERSION_HEX < 0x030C0000
-#include "internal/pycore_interp.h"
-#endif
-#pragma GCC diagnostic pop
 
 PyObject *mwpy_flow;
 

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memwatch_core.journal.layout import Kind
-from memwatch_core.journal.reader import JournalReader
+from recorded import contexts
 
 from .recorder import FILE
 
@@ -135,7 +134,7 @@ def _run(suite: Suite, databases: Databases, traced: bool, more: Sequence[str]) 
                 )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise SuiteError(f"{suite.name} hung ({'traced' if traced else 'untraced'})\n{_tail(folder)}") from None
-        return _ends(suite, folder), sum(map(_contexts, (folder / "sessions").glob("*/*.mwj")))
+        return _ends(suite, folder), sum(map(contexts, (folder / "sessions").glob("*/*.mwj")))
 
 
 def _ends(suite: Suite, folder: Path) -> Ends:
@@ -153,14 +152,6 @@ def _ends(suite: Suite, folder: Path) -> Ends:
         elif phase == "call":
             ends.setdefault(name, "passed")
     return ends
-
-
-def _contexts(journal: Path) -> int:
-    reader = JournalReader(journal)
-    try:
-        return sum(record.kind == Kind.CONTEXT for record in reader.records())
-    finally:
-        reader.close()
 
 
 def _tail(folder: Path) -> str:
