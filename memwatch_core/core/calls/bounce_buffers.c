@@ -20,7 +20,7 @@
 #include "memwatch.h"
 #include "state.h"
 #include "stores/guarded_copy.h"
-#include "stores/span.h"
+#include "stores/page_span.h"
 
 #define KERNEL_MOST 0x7ffff000u /* bytes that the kernel transfers in one call */
 #define ALIGNMENT 16u

@@ -14,7 +14,7 @@
 #include "stores/instruction.h"
 #include "stores/operands.h"
 #include "stores/run_result.h"
-#include "stores/span.h"
+#include "stores/page_span.h"
 
 #define FLAG_DIRECTION 0x400u
 #define FLAGS_PUSHED 0xfcffffu /* RF and VM read as 0 */

@@ -23,7 +23,7 @@
 #include "stores/instruction.h"
 #include "stores/operands.h"
 #include "stores/run_result.h"
-#include "stores/span.h"
+#include "stores/page_span.h"
 
 #define FLAGS_MASK 0xcd5u /* CF PF AF ZF SF DF OF: what an instruction reads and writes */
 #define FLAG_ZERO 0x40u

@@ -1,7 +1,7 @@
 /* span.c - see span.h. The pages of a destination are locked, in the order of their numbers, so the events of a page
  * are in the order in which its bytes changed. What lies beside our pages is read and written through the kernel, which
  * says so if it isn't there. */
-#include "stores/span.h"
+#include "stores/page_span.h"
 
 #include <string.h>
 #include <sys/uio.h>
