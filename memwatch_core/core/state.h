@@ -36,8 +36,8 @@ struct mw_core {
     mw_lock lock; /* start, page allocation, registration, adoption, journal open and close: core_take() */
 
     struct process *process;
-    struct forks forks;
-    struct standard_error told;
+    struct fork_hooks fork_hooks;
+    struct standard_error standard_error;
     struct clock clock;
     struct signals signals;
     struct descriptors descriptors;
@@ -45,21 +45,21 @@ struct mw_core {
     const struct tracker *tracker;
     char tracker_reason[256];
     struct arena arena;
-    struct fork_copy fork;
+    struct fork_copy fork_copy;
     struct userfaultfd userfaultfd;
-    struct announced announced;
+    struct queued_store queued_store;
 
     struct journal journal;
-    struct thread_names names;
-    struct latest latest[LATEST]; /* under journal.grow */
+    struct thread_names thread_names;
+    struct latest_name latest_names[LATEST_NAMES]; /* under journal.grow */
     struct sites sites;
     struct registry registry;
 
-    mw_origin_provider provider;
+    mw_origin_provider origin_provider;
     struct instructions instructions;
-    struct code_blocks code;
+    struct code_blocks code_blocks;
     struct executor executor;
-    struct kernel_writes kernel;
+    struct kernel_writes kernel_writes;
     struct modules modules;
 
     _Atomic uint64_t stores, lost, chained;
@@ -71,14 +71,14 @@ static inline uint8_t *arena_writable(uint32_t page) {
 }
 MW_SIGNAL_SAFE static inline bool in_arena(uintptr_t address) { return address - mw.arena.watched < mw.arena.reserved; }
 static inline enum page_state page_state_of(uint32_t page) { return mw.arena.pages[page].state & 0xff; }
-MW_SIGNAL_SAFE static inline bool own_any(enum own_kind kind) {
+MW_SIGNAL_SAFE static inline bool descriptor_any(enum descriptor_kind kind) {
     return atomic_load(&mw.descriptors.own[kind].number) >= 0;
 }
 MW_SIGNAL_SAFE static inline bool process_is_whole(void) {
     return likely(atomic_load_explicit(&mw.process->state, memory_order_relaxed) == PROCESS_WHOLE);
 }
-static inline _Atomic uint32_t *kernel_hold_of(uint32_t tid) { return &mw.kernel.held[tid % HOLDS]; }
+static inline _Atomic uint32_t *kernel_hold_of(uint32_t tid) { return &mw.kernel_writes.held[tid % HOLDS]; }
 static inline bool kernel_writes(void) {
-    return unlikely(atomic_load_explicit(&mw.kernel.compared, memory_order_relaxed));
+    return unlikely(atomic_load_explicit(&mw.kernel_writes.compared, memory_order_relaxed));
 }
 #endif

@@ -70,7 +70,7 @@ static void look(void) {
     struct journal *j = &mw.journal;
     memset(&now, 0, sizeof now);
     now.reserved = j->header->reserved;
-    now.size = (uint64_t)lseek(mw.descriptors.own[OWN_JOURNAL].number, 0, SEEK_END);
+    now.size = (uint64_t)lseek(mw.descriptors.own[DESCRIPTOR_JOURNAL].number, 0, SEEK_END);
     now.capacity = j->capacity;
     now.front = j->header->front;
     now.stores_before[0] = j->header->stores_before[0];
@@ -179,14 +179,14 @@ static void reset(uint64_t capacity) {
     }
     j->capacity = capacity;
     j->begin = 0;
-    CHECK(!ftruncate(mw.descriptors.own[OWN_JOURNAL].number, end));
+    CHECK(!ftruncate(mw.descriptors.own[DESCRIPTOR_JOURNAL].number, end));
     if (j->first) {
         j->first = 0;
         j->header->front = j->header->stores_before[0] = j->header->stores_before[1] = 0;
-        CHECK(pwrite(mw.descriptors.own[OWN_JOURNAL].number, oldest, MWJ_SEGMENT_SIZE, MWJ_HEADER_SIZE) ==
+        CHECK(pwrite(mw.descriptors.own[DESCRIPTOR_JOURNAL].number, oldest, MWJ_SEGMENT_SIZE, MWJ_HEADER_SIZE) ==
               (ssize_t)MWJ_SEGMENT_SIZE);
         void *p = mmap(NULL, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-                       mw.descriptors.own[OWN_JOURNAL].number, MWJ_HEADER_SIZE);
+                       mw.descriptors.own[DESCRIPTOR_JOURNAL].number, MWJ_HEADER_SIZE);
         CHECK(p != MAP_FAILED);
         j->segments[0] = p;
     }

@@ -17,7 +17,7 @@ from .machine import CORE
 
 GCC = int(subprocess.run(["gcc", "-dumpversion"], capture_output=True, text=True, check=True).stdout.split(".")[0])
 pytestmark = pytest.mark.skipif(
-    GCC > 14, reason="this compiler sees through mw.forks.arrive, which is called in a child's fork handlers only"
+    GCC > 14, reason="this compiler sees through mw.fork_hooks.arrive, which is called in a child's fork handlers only"
 )
 ENTRY = "mw_fault_handler"
 ALLOWED = re.compile(r"^(mem(cpy|move|set|cmp)|strlen|__errno_location|clock_gettime|Zydis\w+|Zyan\w+)$")
@@ -31,7 +31,7 @@ INDIRECT = {
 LEADS_TO = {  # pointers that the core itself has set: calls upwards, which are followed
     "process_notice": ("fork_notice",),
     "make": ("describe", "registry_untell"),
-    "begin_make": ("describe", "registry_untell"),  # where the compiler has put it into its caller
+    "journal_file_make": ("describe", "registry_untell"),  # where the compiler has put it into its caller
 }
 INLINE = re.compile(
     r"^(raw_syscall|lock_|thread_id|arena_writable|read_(fs|gs)_base|write_gs_base|kernel_(writes|hold_of)|page_state_of)"

@@ -19,7 +19,7 @@
 
 /* A journal is complete in itself. */
 MW_SIGNAL_SAFE static int describe(void) {
-    int error = site_record_all();
+    int error = sites_record_all();
     return error ? error : registry_tell();
 }
 
@@ -38,7 +38,7 @@ int mw_journal_open(const char *path, const char *runtime, const uint8_t session
             j->segments = arena_table(SEGMENTS_MAX * sizeof *j->segments);
             if (!j->segments) error = MW_ERR_NO_MEMORY;
         }
-        if (!error) error = begin_open(path, runtime, session);
+        if (!error) error = journal_file_open(path, runtime, session);
         if (!error) {
             j->generation++;
             j->describe = describe;
@@ -57,7 +57,7 @@ int mw_journal_close(void) {
     bool taken = core_take();
     uffd_look();
     variables_end_all();
-    begin_end(j);
+    journal_file_close(j);
     core_release(taken);
     return MW_OK;
 }
@@ -69,7 +69,8 @@ int mw_thread_name(uint32_t tid, const char *name, size_t length) {
     fork_notice();
     if (!tid) tid = thread_id();
     if (tid == thread_id()) mw_thread.named = j->generation;
-    return begin_keep_name(tid, name, length) ? MW_OK : journal_blob(MWJ_THREAD, 0, tid, 0, NULL, 0, name, length);
+    return journal_file_keep_name(tid, name, length) ? MW_OK
+                                                     : journal_blob(MWJ_THREAD, 0, tid, 0, NULL, 0, name, length);
 }
 
 int mw_journal_path(char *path, size_t size) {

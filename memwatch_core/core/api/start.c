@@ -71,10 +71,10 @@ int mw_tracker_probe(mw_tracker tracker) {
             if (mw.tracker == trackers[i]) return MW_OK;
             bool taken = core_take();
             bool without = mw.userfaultfd.without;
-            own_rename(OWN_UFFD, OWN_PUT_ASIDE);
+            descriptor_rename(DESCRIPTOR_UFFD, DESCRIPTOR_PUT_ASIDE);
             int failed = trackers[i]->open(), why = errno;
             if (!failed) trackers[i]->close();
-            own_rename(OWN_PUT_ASIDE, OWN_UFFD);
+            descriptor_rename(DESCRIPTOR_PUT_ASIDE, DESCRIPTOR_UFFD);
             mw.userfaultfd.without = without;
             core_release(taken);
             errno = why;
@@ -94,9 +94,9 @@ static int start(mw_tracker wanted) {
     mw.tracker_reason[0] = 0;
     mw.userfaultfd.lost = registry_record_unseen;
     if ((error = fork_open()) || (error = choose_tracker(wanted)) || (error = arena_open()) ||
-        (error = registry_open()) || (error = code_open()) || (error = form_open()) || (error = executor_open()) ||
-        (error = site_open()) || (error = signals_take(mw_fault_handler)) || (error = interpose_modules(false)) ||
-        (mw.tracker->serve && (error = mw.tracker->serve()))) {
+        (error = registry_open()) || (error = code_blocks_open()) || (error = form_open()) ||
+        (error = executor_open()) || (error = sites_open()) || (error = signals_take(mw_fault_handler)) ||
+        (error = interpose_modules(false)) || (mw.tracker->serve && (error = mw.tracker->serve()))) {
         if (mw.tracker) mw.tracker->close();
         mw.tracker = NULL;
         arena_take_down();
@@ -123,7 +123,9 @@ const char *mw_tracker_reason(void) { return mw.tracker_reason; }
 
 void mw_set_context(uint32_t context) { mw_thread.context = context; }
 uint32_t mw_get_context(void) { return mw_thread.context; }
-void mw_set_origin_provider(mw_origin_provider provider) { __atomic_store_n(&mw.provider, provider, __ATOMIC_RELEASE); }
+void mw_set_origin_provider(mw_origin_provider provider) {
+    __atomic_store_n(&mw.origin_provider, provider, __ATOMIC_RELEASE);
+}
 
 void mw_get_stats(mw_stats *out) {
     *out = (mw_stats){

@@ -36,11 +36,11 @@
 
 /* ---- ours ---- */
 
-MW_SIGNAL_SAFE static int number_of(const struct own *own) {
+MW_SIGNAL_SAFE static int number_of(const struct descriptor *own) {
     return atomic_load_explicit(&own->number, memory_order_acquire);
 }
 
-MW_SIGNAL_SAFE static bool is_it(const struct own *own, int number) {
+MW_SIGNAL_SAFE static bool is_it(const struct descriptor *own, int number) {
     struct stat found;
     return number >= 0 && !raw_syscall4(SYS_fstat, number, (long)&found, 0, 0) && found.st_dev == own->device &&
            found.st_ino == own->inode;
@@ -58,7 +58,7 @@ MW_SIGNAL_SAFE static int copy_high(int number) {
     return -1;
 }
 
-MW_SIGNAL_SAFE static void move_high(struct own *own, int number) {
+MW_SIGNAL_SAFE static void move_high(struct descriptor *own, int number) {
     int copy = copy_high(number);
     atomic_store(&own->number, copy > number ? copy : number);
     if (copy >= 0 && is_it(own, copy > number ? number : copy))
@@ -66,19 +66,19 @@ MW_SIGNAL_SAFE static void move_high(struct own *own, int number) {
     mw.descriptors.pid = (int)raw_syscall4(SYS_getpid, 0, 0, 0, 0);
 }
 
-MW_SIGNAL_SAFE uint64_t own_lock(void) {
+MW_SIGNAL_SAFE uint64_t descriptor_lock(void) {
     uint64_t mask = mask_signals(); /* a handler of the program's could ask for the same */
     lock_take(&mw.descriptors.lock, thread_id());
     return mask;
 }
 
-MW_SIGNAL_SAFE void own_unlock(uint64_t mask) {
+MW_SIGNAL_SAFE void descriptor_unlock(uint64_t mask) {
     lock_release(&mw.descriptors.lock);
     unmask_signals(mask);
 }
 
 /* The program has closed it. */
-MW_SIGNAL_SAFE static int open_again(struct own *own) {
+MW_SIGNAL_SAFE static int open_again(struct descriptor *own) {
     if (!own->path[0]) return -1;
     long number = raw_syscall4(SYS_openat, AT_FDCWD, (long)own->path, own->flags | O_CLOEXEC | O_NOFOLLOW, 0);
     if (number < 0) return -1;
@@ -90,27 +90,29 @@ MW_SIGNAL_SAFE static int open_again(struct own *own) {
     return -1;
 }
 
-bool own_sound(enum own_kind kind) { return is_it(&mw.descriptors.own[kind], number_of(&mw.descriptors.own[kind])); }
+bool descriptor_sound(enum descriptor_kind kind) {
+    return is_it(&mw.descriptors.own[kind], number_of(&mw.descriptors.own[kind]));
+}
 
-MW_SIGNAL_SAFE int own_hold(enum own_kind kind) {
-    struct own *own = &mw.descriptors.own[kind];
+MW_SIGNAL_SAFE int descriptor_hold(enum descriptor_kind kind) {
+    struct descriptor *own = &mw.descriptors.own[kind];
     lock_take(&mw.descriptors.lock, thread_id());
     int number = number_of(own);
     return number < 0 || likely(is_it(own, number)) ? number : open_again(own);
 }
 
-MW_SIGNAL_SAFE void own_let_go(void) { lock_release(&mw.descriptors.lock); }
+MW_SIGNAL_SAFE void descriptor_let_go(void) { lock_release(&mw.descriptors.lock); }
 
-struct own_turn own_enter(enum own_kind kind) {
-    struct own_turn turn = {.mask = mask_signals()};
-    turn.number = own_hold(kind);
+struct descriptor_turn descriptor_enter(enum descriptor_kind kind) {
+    struct descriptor_turn turn = {.mask = mask_signals()};
+    turn.number = descriptor_hold(kind);
     return turn;
 }
 
-void own_leave(const struct own_turn *turn) { own_unlock(turn->mask); }
+void descriptor_leave(const struct descriptor_turn *turn) { descriptor_unlock(turn->mask); }
 
-MW_SIGNAL_SAFE bool own_take(enum own_kind kind, int number, const char *path, int flags) {
-    struct own *own = &mw.descriptors.own[kind];
+MW_SIGNAL_SAFE bool descriptor_take(enum descriptor_kind kind, int number, const char *path, int flags) {
+    struct descriptor *own = &mw.descriptors.own[kind];
     struct stat file, named;
     size_t length = path ? strlen(path) : 0;
     if (raw_syscall4(SYS_fstat, number, (long)&file, 0, 0)) return false;
@@ -122,34 +124,34 @@ MW_SIGNAL_SAFE bool own_take(enum own_kind kind, int number, const char *path, i
         errno = EBADF;
         return false;
     }
-    uint64_t mask = own_lock();
+    uint64_t mask = descriptor_lock();
     own->device = file.st_dev;
     own->inode = file.st_ino;
     own->flags = flags;
     memcpy(own->path, path ? path : "", length + 1);
     move_high(own, number);
-    own_unlock(mask);
+    descriptor_unlock(mask);
     return true;
 }
 
-MW_SIGNAL_SAFE void own_close(enum own_kind kind) {
-    struct own *own = &mw.descriptors.own[kind];
-    uint64_t mask = own_lock();
+MW_SIGNAL_SAFE void descriptor_close(enum descriptor_kind kind) {
+    struct descriptor *own = &mw.descriptors.own[kind];
+    uint64_t mask = descriptor_lock();
     int number = atomic_exchange(&own->number, -1);
     if (is_it(own, number)) raw_syscall4(SYS_close, number, 0, 0, 0);
-    own_unlock(mask);
+    descriptor_unlock(mask);
 }
 
-MW_SIGNAL_SAFE void own_forget(enum own_kind kind) { atomic_store(&mw.descriptors.own[kind].number, -1); }
+MW_SIGNAL_SAFE void descriptor_forget(enum descriptor_kind kind) { atomic_store(&mw.descriptors.own[kind].number, -1); }
 
-void own_rename(enum own_kind from, enum own_kind to) {
-    uint64_t mask = own_lock();
+void descriptor_rename(enum descriptor_kind from, enum descriptor_kind to) {
+    uint64_t mask = descriptor_lock();
     mw.descriptors.own[to] = mw.descriptors.own[from];
     atomic_store(&mw.descriptors.own[from].number, -1);
-    own_unlock(mask);
+    descriptor_unlock(mask);
 }
 
-MW_SIGNAL_SAFE void own_forked(void) {
+MW_SIGNAL_SAFE void descriptor_forked(void) {
     lock_release(&mw.descriptors.lock); /* the parent's */
     mw.descriptors.pid = (int)raw_syscall4(SYS_getpid, 0, 0, 0, 0);
 }
@@ -159,10 +161,10 @@ MW_SIGNAL_SAFE void own_forked(void) {
 int mw_descriptor_keep(int number) {
     struct stat file;
     if (fstat(number, &file)) return MW_ERR_DESCRIPTOR;
-    uint64_t mask = own_lock();
+    uint64_t mask = descriptor_lock();
     int kept = MW_ERR_LIMIT;
-    for (int i = OWN_KEPT; i < OWNS && kept < 0; i++) {
-        struct own *own = &mw.descriptors.own[i];
+    for (int i = DESCRIPTOR_KEPT; i < DESCRIPTORS && kept < 0; i++) {
+        struct descriptor *own = &mw.descriptors.own[i];
         if (number_of(own) >= 0 && is_it(own, number_of(own))) continue;
         own->device = file.st_dev;
         own->inode = file.st_ino;
@@ -170,14 +172,14 @@ int mw_descriptor_keep(int number) {
         move_high(own, number);
         kept = number_of(own);
     }
-    own_unlock(mask);
+    descriptor_unlock(mask);
     return kept;
 }
 
 int mw_descriptor_close(int number) {
-    for (int i = OWN_KEPT; i < OWNS; i++)
+    for (int i = DESCRIPTOR_KEPT; i < DESCRIPTORS; i++)
         if (number >= 0 && number_of(&mw.descriptors.own[i]) == number) {
-            own_close(i);
+            descriptor_close(i);
             return MW_OK;
         }
     return MW_ERR_DESCRIPTOR;
@@ -185,8 +187,8 @@ int mw_descriptor_close(int number) {
 
 /* ---- for calls of the program ---- */
 
-MW_SIGNAL_SAFE int own_find(int number) {
-    for (int i = 0; i < OWNS; i++)
+MW_SIGNAL_SAFE int descriptor_find(int number) {
+    for (int i = 0; i < DESCRIPTORS; i++)
         if (unlikely(number_of(&mw.descriptors.own[i]) == number))
             return number >= 0 && raw_syscall4(SYS_getpid, 0, 0, 0, 0) == mw.descriptors.pid &&
                            is_it(&mw.descriptors.own[i], number)
@@ -195,11 +197,11 @@ MW_SIGNAL_SAFE int own_find(int number) {
     return -1;
 }
 
-MW_SIGNAL_SAFE int own_within(unsigned first, unsigned last, unsigned *spared) {
+MW_SIGNAL_SAFE int descriptor_within(unsigned first, unsigned last, unsigned *spared) {
     int count = 0;
-    for (int i = 0; i < OWNS; i++) {
+    for (int i = 0; i < DESCRIPTORS; i++) {
         int number = number_of(&mw.descriptors.own[i]), at = count;
-        if (number < 0 || (unsigned)number < first || (unsigned)number > last || own_find(number) < 0) continue;
+        if (number < 0 || (unsigned)number < first || (unsigned)number > last || descriptor_find(number) < 0) continue;
         for (; at && spared[at - 1] > (unsigned)number; at--) spared[at] = spared[at - 1];
         spared[at] = (unsigned)number;
         count++;
@@ -207,16 +209,17 @@ MW_SIGNAL_SAFE int own_within(unsigned first, unsigned last, unsigned *spared) {
     return count;
 }
 
-bool own_move(int which, int number) {
-    struct own *own = &mw.descriptors.own[which];
-    uint64_t mask = own_lock();
+bool descriptor_move(int which, int number) {
+    struct descriptor *own = &mw.descriptors.own[which];
+    uint64_t mask = descriptor_lock();
     bool there = number_of(own) == number;
-    int copy = there && which < OWN_KEPT ? copy_high(number) : -1;
-    if (there && (copy >= 0 || which >= OWN_KEPT)) atomic_store(&own->number, copy); /* an adapter opens it again */
-    own_unlock(mask);
+    int copy = there && which < DESCRIPTOR_KEPT ? copy_high(number) : -1;
+    if (there && (copy >= 0 || which >= DESCRIPTOR_KEPT))
+        atomic_store(&own->number, copy); /* an adapter opens it again */
+    descriptor_unlock(mask);
     return !there || copy >= 0;
 }
 
-bool own_was_at(int which, int number) {
+bool descriptor_was_at(int which, int number) {
     return number_of(&mw.descriptors.own[which]) != number && is_it(&mw.descriptors.own[which], number);
 }

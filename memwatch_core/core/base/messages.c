@@ -22,8 +22,8 @@ MW_SIGNAL_SAFE static bool look(struct stat *file) {
 }
 
 MW_SIGNAL_SAFE static void remember(const struct stat *file) {
-    atomic_store(&mw.told.device, file->st_dev);
-    atomic_store(&mw.told.inode, file->st_ino);
+    atomic_store(&mw.standard_error.device, file->st_dev);
+    atomic_store(&mw.standard_error.inode, file->st_ino);
 }
 
 MW_SIGNAL_SAFE void tell_redirected(void) {
@@ -39,8 +39,8 @@ void tell_open(void) {
 
 MW_SIGNAL_SAFE void tell(const char *text, size_t length) {
     struct stat file;
-    if (look(&file) && file.st_ino && file.st_ino == atomic_load(&mw.told.inode) &&
-        file.st_dev == atomic_load(&mw.told.device))
+    if (look(&file) && file.st_ino && file.st_ino == atomic_load(&mw.standard_error.inode) &&
+        file.st_dev == atomic_load(&mw.standard_error.device))
         raw_syscall4(SYS_write, STANDARD_ERROR, (long)text, (long)length, 0);
 }
 

@@ -7,10 +7,10 @@
 
 MW_SIGNAL_SAFE bool process_arrives(void) {
     if (!(mw_thread.forking & 1) || atomic_load(&mw.process->state) != PROCESS_UNNOTICED) return false;
-    mw.forks.arrive();
+    mw.fork_hooks.arrive();
     return true;
 }
 
 MW_SIGNAL_SAFE void process_notice(void) {
-    if (unlikely(atomic_load(&mw.process->state) == PROCESS_UNNOTICED)) mw.forks.notice();
+    if (unlikely(atomic_load(&mw.process->state) == PROCESS_UNNOTICED)) mw.fork_hooks.notice();
 }

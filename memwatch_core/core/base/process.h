@@ -19,7 +19,7 @@ enum process_state {
     PROCESS_WHOLE = 2,
 };
 
-struct forks {
+struct fork_hooks {
     void (*arrive)(void); /* makes ready a child whose handlers of pthread_atfork haven't run yet */
     void (*notice)(void); /* lets go of what is the parent's */
     int unwatched;        /* why pthread_atfork refused */

@@ -125,7 +125,7 @@ MW_SIGNAL_SAFE static size_t deliver(uintptr_t to, const uint8_t *bytes, size_t 
             if (!safe_write(at, bytes + done, n)) break;
         } else {
             n = at_once(at, size - done);
-            if (!span_apply(at, bytes + done, (unsigned)n, origin, call)) continue; /* the page has just changed */
+            if (!page_span_apply(at, bytes + done, (unsigned)n, origin, call)) continue; /* the page has just changed */
         }
         done += n;
     }
@@ -146,7 +146,7 @@ MW_SIGNAL_SAFE size_t bounce_deliver(const struct placement *placement, const st
     ucontext_t context;
     uint64_t kept = mask_signals();
     mw_origin origin = {.context = mw_thread.context};
-    mw_origin_provider provider = __atomic_load_n(&mw.provider, __ATOMIC_ACQUIRE);
+    mw_origin_provider provider = __atomic_load_n(&mw.origin_provider, __ATOMIC_ACQUIRE);
     memset(&context, 0, sizeof context);
     capture(&context);
     if (provider) provider(&context, &origin);

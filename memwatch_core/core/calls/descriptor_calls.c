@@ -22,33 +22,33 @@
 #endif
 
 int replaced_close(int number) {
-    if (likely(own_find(number) < 0)) return close(number);
+    if (likely(descriptor_find(number) < 0)) return close(number);
     errno = EBADF;
     return -1;
 }
 
 FILE *replaced_fdopen(int number, const char *mode) { /* and fclose() would close it */
-    if (likely(own_find(number) < 0)) return fdopen(number, mode);
+    if (likely(descriptor_find(number) < 0)) return fdopen(number, mode);
     errno = EBADF;
     return NULL;
 }
 
 /* Puts ours elsewhere. False: there is no other number, and it can't be done without. */
 static bool move_away(int which, int number) {
-    return own_move(which, number) || which != OWN_UFFD || uffd_do_without();
+    return descriptor_move(which, number) || which != DESCRIPTOR_UFFD || uffd_do_without();
 }
 
 static int put(int from, int to, int flags, bool with_flags) {
-    int which = from == to ? -1 : own_find(to);
+    int which = from == to ? -1 : descriptor_find(to);
     if (unlikely(which >= 0) && !move_away(which, to)) {
         errno = EBUSY;
         return -1;
     }
     int result = with_flags ? dup3(from, to, flags) : dup2(from, to);
-    if (which == OWN_UFFD) queue_look_again();
+    if (which == DESCRIPTOR_UFFD) queue_look_again();
     if (unlikely(to == 2) && from != 2 && result == 2 && raw_syscall4(SYS_getpid, 0, 0, 0, 0) == mw.descriptors.pid)
         tell_redirected();
-    if (unlikely(which >= 0) && result < 0 && own_was_at(which, to)) {
+    if (unlikely(which >= 0) && result < 0 && descriptor_was_at(which, to)) {
         int why = errno;
         close(to); /* where ours was: without us, there would be nothing either */
         errno = why;
@@ -66,18 +66,18 @@ static int close_numbers(unsigned first, unsigned last, unsigned flags) {
 }
 
 int replaced_close_range(unsigned first, unsigned last, int flags) {
-    unsigned spared[OWNS], from = first;
-    if (flags & (int)CLOSE_RANGE_CLOEXEC || !own_within(first, last, spared)) /* ours have that flag */
+    unsigned spared[DESCRIPTORS], from = first;
+    if (flags & (int)CLOSE_RANGE_CLOEXEC || !descriptor_within(first, last, spared)) /* ours have that flag */
         return close_numbers(first, last, (unsigned)flags);
-    uint64_t mask = own_lock();
-    int count = own_within(first, last, spared), failed = 0;
+    uint64_t mask = descriptor_lock();
+    int count = descriptor_within(first, last, spared), failed = 0;
     for (int i = 0; i < count && !failed; from = spared[i++] + 1) {
         if (spared[i] == from) continue;
         failed = close_numbers(from, spared[i] - 1, (unsigned)flags);
         flags = 0; /* the table is this thread's own now, if that was asked for */
     }
     if (!failed && from <= last) failed = close_numbers(from, last, (unsigned)flags);
-    own_unlock(mask);
+    descriptor_unlock(mask);
     return failed;
 }
 

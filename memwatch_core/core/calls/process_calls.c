@@ -75,7 +75,7 @@ int replaced_clone(int (*function)(void *), void *stack, int flags, void *argume
 
 #define LEAVES_THE_FOLDER(name, parameters, arguments)                                                                 \
     int replaced_##name parameters {                                                                                   \
-        begin_reserve();                                                                                               \
+        journal_file_reserve();                                                                                        \
         return name arguments;                                                                                         \
     }
 LEAVES_THE_FOLDER(setuid, (uid_t user), (user))

@@ -37,7 +37,7 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *slot_at(struct journal *j, uint64_
 
 /* n consecutive slots of one segment, or NULL: no room. own: what is promised to who asks. */
 MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigned n, uint64_t own) {
-    if (unlikely(!atomic_load_explicit(&mw.process->made, memory_order_acquire)) && !begin_make(j)) return NULL;
+    if (unlikely(!atomic_load_explicit(&mw.process->made, memory_order_acquire)) && !journal_file_make(j)) return NULL;
     uint64_t at = atomic_load_explicit(&j->header->reserved, memory_order_acquire), start, end;
     for (;;) {
         MW_STEP("capacity", at);
@@ -50,7 +50,7 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigne
         end = start + n;
         uint64_t needed = end + atomic_load_explicit(&j->promised, memory_order_acquire) - own;
         if (unlikely(needed > capacity)) {
-            if (!room_make(j, needed)) return NULL;
+            if (!segments_grow(j, needed)) return NULL;
             at = atomic_load_explicit(&j->header->reserved, memory_order_acquire);
             continue;
         }
@@ -72,7 +72,7 @@ MW_SIGNAL_SAFE static int full(struct journal *j) {
         errno = (int)refused;
         return MW_ERR_JOURNAL_OPEN;
     }
-    room_report(j);
+    segments_report_full(j);
     return MW_ERR_JOURNAL_FULL;
 }
 
@@ -132,11 +132,11 @@ MW_SIGNAL_SAFE static bool refuses(struct journal *j) { return !j->segments_max 
 MW_SIGNAL_SAFE static __attribute__((noinline)) int unrecorded(struct journal *j, const struct store *store) {
     if (!mw.registry.variables[store->variable].live) return MW_ERR_NO_VARIABLE; /* fork_notice() */
     if (store->how == MWJ_ANNOUNCED && refuses(j)) return full(j);
-    room_lost(j, store->variable);
+    segments_count_lost(j, store->variable);
     if (has_none(j))
-        begin_report(j);
+        journal_file_report_refusal(j);
     else
-        room_report(j);
+        segments_report_full(j);
     return MW_OK;
 }
 
@@ -179,7 +179,7 @@ int journal_promise(uint64_t *slots) {
     *slots = 0;
     if (!atomic_load_explicit(&j->open, memory_order_acquire)) return MW_ERR_NO_JOURNAL;
     if (unlikely(mw_thread.named != j->generation)) introduce_thread(j);
-    if (!atomic_load_explicit(&mw.process->made, memory_order_acquire) && !begin_make(j))
+    if (!atomic_load_explicit(&mw.process->made, memory_order_acquire) && !journal_file_make(j))
         return refuses(j) ? full(j) : MW_OK;
     if (j->segments_max) return MW_OK; /* nothing is refused */
     mw_thread.promised += n;
@@ -263,9 +263,9 @@ MW_SIGNAL_SAFE static void put_text(char *to, size_t room, const char *from) {
 
 MW_SIGNAL_SAFE void journal_unmap(struct journal *j) {
     atomic_store(&mw.process->made, 0);
-    room_close(j);
+    segments_close(j);
     if (j->header) raw_syscall4(SYS_munmap, (long)j->header, MWJ_HEADER_SIZE, 0, 0);
-    own_close(OWN_JOURNAL);
+    descriptor_close(DESCRIPTOR_JOURNAL);
     j->header = NULL;
 }
 
@@ -273,19 +273,19 @@ MW_SIGNAL_SAFE void journal_unmap(struct journal *j) {
 MW_SIGNAL_SAFE int journal_open_file(struct journal *j) {
     int fd = private_open(j->folder, j->path + j->name, O_RDWR | O_CREAT | O_EXCL);
     if (fd < 0) return -fd;
-    if (!own_take(OWN_JOURNAL, fd, j->path, O_RDWR)) return EBADF;
+    if (!descriptor_take(DESCRIPTOR_JOURNAL, fd, j->path, O_RDWR)) return EBADF;
     fd = private_open(j->folder, MWJ_READER_FILE, O_RDONLY);
-    if (fd >= 0) own_take(OWN_READER, fd, j->reader_path, O_RDONLY | O_NONBLOCK);
+    if (fd >= 0) descriptor_take(DESCRIPTOR_READER, fd, j->reader_path, O_RDONLY | O_NONBLOCK);
     return 0;
 }
 
 MW_SIGNAL_SAFE static long map_header(void) {
-    int fd = own_hold(OWN_JOURNAL);
+    int fd = descriptor_hold(DESCRIPTOR_JOURNAL);
     long p = fd < 0 ? -EBADF
-             : !room_allocate(fd, 0, MWJ_HEADER_SIZE)
+             : !file_allocate(fd, 0, MWJ_HEADER_SIZE)
                  ? -ENOSPC
                  : raw_syscall6(SYS_mmap, 0, MWJ_HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    own_let_go();
+    descriptor_let_go();
     return p;
 }
 
@@ -306,7 +306,7 @@ MW_SIGNAL_SAFE int journal_begin_file(struct journal *j) {
     memcpy(j->header->session, j->session, 16);
     j->header->page_size = MW_PAGE_SIZE;
     j->header->abi_version = MW_ABI_VERSION;
-    int why = room_open(j);
+    int why = segments_open(j);
     if (why) return why;
     atomic_thread_fence(memory_order_release);
     memcpy(j->header->magic, MWJ_MAGIC, 8); /* last: a reader that sees it sees the rest */

@@ -82,28 +82,28 @@ MW_SIGNAL_SAFE static int open_file(struct journal *j) {
 
 /* ---- what records refer to ---- */
 
-bool begin_keep_name(uint32_t tid, const char *name, size_t length) {
+bool journal_file_keep_name(uint32_t tid, const char *name, size_t length) {
     uint64_t kept = mask_signals();
-    lock_take(&mw.names.lock, thread_id());
+    lock_take(&mw.thread_names.lock, thread_id());
     uint32_t at = 0;
-    while (at < mw.names.count && mw.names.rows[at].tid != tid) at++;
+    while (at < mw.thread_names.count && mw.thread_names.rows[at].tid != tid) at++;
     bool keep = !atomic_load(&mw.process->made) && at < NAMES_MOST;
     if (keep) {
-        struct thread_name *row = &mw.names.rows[at];
+        struct thread_name *row = &mw.thread_names.rows[at];
         row->tid = tid;
         row->length = (uint32_t)length;
         memcpy(row->text, name, length);
-        if (at == mw.names.count) mw.names.count++;
+        if (at == mw.thread_names.count) mw.thread_names.count++;
     }
-    lock_release(&mw.names.lock);
+    lock_release(&mw.thread_names.lock);
     unmask_signals(kept);
     return keep;
 }
 
 MW_SIGNAL_SAFE static int record_names(void) {
     int error = MW_OK;
-    for (uint32_t i = 0; i < mw.names.count && !error; i++) {
-        const struct thread_name *row = &mw.names.rows[i];
+    for (uint32_t i = 0; i < mw.thread_names.count && !error; i++) {
+        const struct thread_name *row = &mw.thread_names.rows[i];
         error = journal_blob(MWJ_THREAD, 0, row->tid, 0, NULL, 0, row->text, row->length);
     }
     return error;
@@ -112,20 +112,20 @@ MW_SIGNAL_SAFE static int record_names(void) {
 /* ---- made ---- */
 
 MW_SIGNAL_SAFE static void withdraw(struct journal *j) {
-    if (own_any(OWN_JOURNAL)) private_remove(j->folder, j->path + j->name);
+    if (descriptor_any(DESCRIPTOR_JOURNAL)) private_remove(j->folder, j->path + j->name);
     journal_unmap(j);
 }
 
 MW_SIGNAL_SAFE static bool make(struct journal *j) {
-    int why = own_any(OWN_JOURNAL) ? 0 : open_file(j);
+    int why = descriptor_any(DESCRIPTOR_JOURNAL) ? 0 : open_file(j);
     if (!why) why = journal_begin_file(j);
-    lock_take(&mw.names.lock, thread_id());
+    lock_take(&mw.thread_names.lock, thread_id());
     if (!why && (record_names() || j->describe())) why = ENOSPC;
     if (!why) {
-        mw.names.count = 0;
+        mw.thread_names.count = 0;
         atomic_store_explicit(&mw.process->made, 1, memory_order_release);
     }
-    lock_release(&mw.names.lock);
+    lock_release(&mw.thread_names.lock);
     if (why) {
         j->withdraw();
         withdraw(j);
@@ -139,7 +139,7 @@ MW_SIGNAL_SAFE static bool passes(uint32_t why) {
     return why == ENOSPC || why == EDQUOT || why == EMFILE || why == ENFILE || why == ENOMEM || why == EINTR;
 }
 
-MW_SIGNAL_SAFE bool begin_make(struct journal *j) {
+MW_SIGNAL_SAFE bool journal_file_make(struct journal *j) {
     if (atomic_load(&mw.process->state) == PROCESS_UNNOTICED) {
         process_notice();
         return false; /* whatever was to be recorded is the parent's */
@@ -155,20 +155,20 @@ MW_SIGNAL_SAFE bool begin_make(struct journal *j) {
     return made;
 }
 
-void begin_reserve(void) {
+void journal_file_reserve(void) {
     struct journal *j = &mw.journal;
     if (!mw.started || !atomic_load(&j->open) || atomic_load(&mw.process->made)) return;
     process_notice();
     uint64_t kept = mask_signals();
     if (!lock_held_by(&j->make, thread_id())) {
         lock_take(&j->make, thread_id());
-        if (!atomic_load(&mw.process->made) && !own_any(OWN_JOURNAL)) open_file(j);
+        if (!atomic_load(&mw.process->made) && !descriptor_any(DESCRIPTOR_JOURNAL)) open_file(j);
         lock_release(&j->make);
     }
     unmask_signals(kept);
 }
 
-MW_SIGNAL_SAFE void begin_report(struct journal *j) {
+MW_SIGNAL_SAFE void journal_file_report_refusal(struct journal *j) {
     if (atomic_exchange(&j->refusal_reported, 1)) return;
     uint32_t why = atomic_load(&j->refused);
     struct text t = {.length = 0};
@@ -204,18 +204,19 @@ MW_SIGNAL_SAFE static void reset(struct journal *j) {
     j->number = 0;
     j->full_reported = j->waiting_reported = j->refusal_reported = 0;
     atomic_store(&j->refused, 0);
-    mw.names.count = 0;
+    mw.thread_names.count = 0;
 }
 
 /* Looks whether it can be made, so that whoever opens it learns at once if it can't. */
-int begin_open(const char *path, const char *runtime, const uint8_t session[16]) {
+int journal_file_open(const char *path, const char *runtime, const uint8_t session[16]) {
     struct journal *j = &mw.journal;
-    if (!mw.names.rows && !(mw.names.rows = arena_table(NAMES_MOST * sizeof *mw.names.rows))) return MW_ERR_NO_MEMORY;
+    if (!mw.thread_names.rows && !(mw.thread_names.rows = arena_table(NAMES_MOST * sizeof *mw.thread_names.rows)))
+        return MW_ERR_NO_MEMORY;
     errno = ENAMETOOLONG;
     if (strlen(path) >= sizeof j->folder) return MW_ERR_JOURNAL_OPEN;
     remember(j, path, runtime, session);
     reset(j);
-    room_limit(j);
+    segments_limit(j);
     int private = private_check(j->folder);
     errno = -private;
     if (private) return private == -EPERM ? MW_ERR_FOLDER : MW_ERR_JOURNAL_OPEN;
@@ -229,12 +230,12 @@ int begin_open(const char *path, const char *runtime, const uint8_t session[16])
     return MW_OK;
 }
 
-MW_SIGNAL_SAFE void begin_anew(struct journal *j) {
+MW_SIGNAL_SAFE void journal_file_forked(struct journal *j) {
     for (uint64_t i = j->first; j->segments && i < journal_segments(j); i++) j->segments[i] = NULL;
     j->header = NULL; /* not mapped here: MADV_DONTFORK */
     j->capacity = j->begin = j->first = 0;
     j->promised = mw_thread.promised = 0;
-    j->make = j->grow = mw.names.lock = 0;
+    j->make = j->grow = mw.thread_names.lock = 0;
     mw.lost = 0;
     j->generation++;
     reset(j);
@@ -250,11 +251,11 @@ MW_SIGNAL_SAFE void begin_anew(struct journal *j) {
 }
 
 /* All watches have ended. If nothing could be recorded, it may be possible now to say at least how much is missing. */
-void begin_end(struct journal *j) {
+void journal_file_close(struct journal *j) {
     uint64_t lost = mw.lost;
     if (lost && !atomic_load(&mw.process->made)) {
         atomic_store(&j->refused, 0);
-        if (begin_make(j)) room_lost_before(j, lost);
+        if (journal_file_make(j)) segments_count_lost_before(j, lost);
     }
     atomic_store(&j->open, 0);
     if (atomic_load(&mw.process->made)) {

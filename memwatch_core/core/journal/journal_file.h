@@ -20,11 +20,11 @@ struct thread_names {
     struct thread_name *rows;
 };
 
-MW_HIDDEN bool begin_make(struct journal *journal);   /* the file, if there is none; false: journal->refused */
-MW_HIDDEN void begin_report(struct journal *journal); /* says once that there is none, and why */
-MW_HIDDEN void begin_reserve(void);                   /* the file's place in the folder, while we may write to that */
-MW_HIDDEN int begin_open(const char *path, const char *runtime, const uint8_t session[16]); /* no file yet */
-MW_HIDDEN bool begin_keep_name(uint32_t tid, const char *name, size_t length); /* false: it is to be recorded */
-MW_HIDDEN void begin_anew(struct journal *journal); /* in a forked child: the parent's is let go */
-MW_HIDDEN void begin_end(struct journal *journal);  /* of the file, or of what was to become one */
+MW_HIDDEN bool journal_file_make(struct journal *journal); /* the file, if there is none; false: journal->refused */
+MW_HIDDEN void journal_file_report_refusal(struct journal *journal); /* says once that there is none, and why */
+MW_HIDDEN void journal_file_reserve(void); /* the file's place in the folder, while we may write to that */
+MW_HIDDEN int journal_file_open(const char *path, const char *runtime, const uint8_t session[16]); /* no file yet */
+MW_HIDDEN bool journal_file_keep_name(uint32_t tid, const char *name, size_t length); /* false: it is to be recorded */
+MW_HIDDEN void journal_file_forked(struct journal *journal); /* in a forked child: the parent's is let go */
+MW_HIDDEN void journal_file_close(struct journal *journal);  /* of the file, or of what was to become one */
 #endif

@@ -80,7 +80,7 @@ void registry_record_unseen(const char *why) {
 
 /* ---- what a write touches ---- */
 
-MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct piece *pieces, unsigned count, const uint8_t *before,
+MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct page_piece *pieces, unsigned count, const uint8_t *before,
                                    const uint8_t *after, uint64_t written, const mw_origin *origin,
                                    const struct mwj_call *call) {
     uint64_t length = 0;
@@ -120,7 +120,7 @@ MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct piece *pieces, uns
 }
 
 MW_SIGNAL_SAFE void registry_record_kernel(uint32_t page, const uint8_t *before, const uint8_t *after, int asked,
-                                           const struct asker *asker) {
+                                           const struct kernel_caller *caller) {
     for (uint32_t id = mw.arena.pages[page].head; id; id = mw.registry.variables[id].next) {
         const struct variable *v = &mw.registry.variables[id];
         uint64_t base = (v->address & ~(uint64_t)PAGE_MASK) + ((uint64_t)(page - v->page) << PAGE_SHIFT);
@@ -139,12 +139,12 @@ MW_SIGNAL_SAFE void registry_record_kernel(uint32_t page, const uint8_t *before,
         journal_store(
             &(struct store){
                 .variable = id,
-                .tid = v->flags & MW_TRACK_THREADS ? asker->tid : 0,
+                .tid = v->flags & MW_TRACK_THREADS ? caller->tid : 0,
                 .offset = (uint32_t)offset,
                 .length = (uint32_t)(stop - start),
                 .how = MWJ_KERNEL,
                 .flags = MWJ_INEXACT | MWJ_SITE_INEXACT,
-                .call = &asker->call,
+                .call = &caller->call,
             },
             before + start, after + start);
     }

@@ -30,7 +30,7 @@
 #define READER_PAUSE 1000000L
 #define READER_PAUSES_TOLD 1000u /* a second: then whoever wonders is told */
 
-enum room { ROOM_MADE, ROOM_NONE, ROOM_UNREAD, ROOM_UNCOMMITTED };
+enum growth { GROWTH_DONE, GROWTH_REFUSED, GROWTH_UNREAD, GROWTH_UNCOMMITTED };
 
 #define SAY(text) tell(text, sizeof(text) - 1)
 
@@ -38,7 +38,7 @@ enum room { ROOM_MADE, ROOM_NONE, ROOM_UNREAD, ROOM_UNCOMMITTED };
 
 /* Blocks on disk and pages in memory for [from, from + size). Written rather than fallocated: the page cache then makes
  * large folios, and the whole segment is mapped in a few faults instead of one a page. */
-MW_SIGNAL_SAFE bool room_allocate(int fd, off_t from, off_t size) {
+MW_SIGNAL_SAFE bool file_allocate(int fd, off_t from, off_t size) {
     static const char zeros[256 << 10];
     struct rlimit limit; /* asked before: whoever goes beyond gets SIGXFSZ */
     if (!raw_syscall4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit) && (uint64_t)(from + size) > limit.rlim_cur)
@@ -73,13 +73,13 @@ MW_SIGNAL_SAFE static uint64_t piece_end(uint64_t capacity) {
 MW_SIGNAL_SAFE static bool open_slots(struct journal *j, uint64_t end) {
     uint64_t segment = j->capacity / MWJ_SEGMENT_SLOTS, first = j->capacity % MWJ_SEGMENT_SLOTS;
     off_t from = offset_of(j->capacity), size = (off_t)(end - j->capacity) * MWJ_SLOT_SIZE;
-    int fd = own_hold(OWN_JOURNAL);
+    int fd = descriptor_hold(DESCRIPTOR_JOURNAL);
     long p = -1;
     j->unreachable = fd < 0;
-    if (fd >= 0 && segment < SEGMENTS_MAX && room_allocate(fd, from, size))
+    if (fd >= 0 && segment < SEGMENTS_MAX && file_allocate(fd, from, size))
         p = first ? (long)j->segments[segment]
                   : raw_syscall6(SYS_mmap, 0, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, from);
-    own_let_go();
+    descriptor_let_go();
     if (p < 0 && p > -4096) return false;
     if (!first) raw_syscall4(SYS_madvise, p, MWJ_SEGMENT_SIZE, MADV_DONTFORK, 0);
     raw_syscall4(SYS_madvise, p + (long)first * MWJ_SLOT_SIZE, size, MADV_POPULATE_WRITE, 0);
@@ -99,14 +99,14 @@ MW_SIGNAL_SAFE static bool thread_runs(uint32_t tid) {
 
 /* A thread or a variable that is named over and over: of its names in the oldest segment, only the last counts. A name
  * that only the kernel knows (inexact) replaces none. */
-MW_SIGNAL_SAFE static struct latest *latest_of(uint32_t kind, uint32_t id) {
-    return &mw.latest[(id * 2 + (kind == MWJ_THREAD)) % LATEST];
+MW_SIGNAL_SAFE static struct latest_name *latest_of(uint32_t kind, uint32_t id) {
+    return &mw.latest_names[(id * 2 + (kind == MWJ_THREAD)) % LATEST_NAMES];
 }
 
 MW_SIGNAL_SAFE static void note(const struct mwj_slot *slot, uint32_t word, uint32_t at) {
     uint32_t kind = word & 0xff, id = kind == MWJ_THREAD ? slot->tid : slot->id;
-    struct latest *l = latest_of(kind, id);
-    if (!l->kind) *l = (struct latest){.kind = kind, .id = id, .first = at};
+    struct latest_name *l = latest_of(kind, id);
+    if (!l->kind) *l = (struct latest_name){.kind = kind, .id = id, .first = at};
     if (l->kind != kind || l->id != id) return; /* no room for it: all of its names are kept */
     if (!l->open) l->last = at;
     l->open = word >> 24 & MWJ_MORE;
@@ -115,7 +115,7 @@ MW_SIGNAL_SAFE static void note(const struct mwj_slot *slot, uint32_t word, uint
 /* The first description of a variable may be the end of one that began in a segment before, and is kept with it. */
 MW_SIGNAL_SAFE static bool is_superseded(const struct mwj_slot *slot, uint32_t word, uint32_t at) {
     uint32_t kind = word & 0xff, id = kind == MWJ_THREAD ? slot->tid : slot->id;
-    const struct latest *l = latest_of(kind, id);
+    const struct latest_name *l = latest_of(kind, id);
     return l->kind == kind && l->id == id && !l->open && at < l->last && (kind == MWJ_THREAD || at > l->first);
 }
 
@@ -140,7 +140,7 @@ MW_SIGNAL_SAFE static bool is_kept(const struct journal *j, const struct mwj_slo
 /* Goes through the oldest segment. False: a slot isn't committed yet. */
 MW_SIGNAL_SAFE static bool survey(struct journal *j) {
     const struct mwj_slot *from = j->segments[j->first];
-    memset(mw.latest, 0, sizeof mw.latest);
+    memset(mw.latest_names, 0, sizeof mw.latest_names);
     for (uint32_t i = 0; i < MWJ_SEGMENT_SLOTS;) {
         uint32_t word = atomic_load_explicit(&from[i].word, memory_order_acquire);
         if (!word) return false;
@@ -176,16 +176,16 @@ MW_SIGNAL_SAFE static bool was_read(const struct journal *j) {
 /* The reader holds a lock on a file of the session: the kernel takes it away from one that has died. */
 MW_SIGNAL_SAFE static bool reader_lives(void) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int fd = own_hold(OWN_READER);
+    int fd = descriptor_hold(DESCRIPTOR_READER);
     bool lives = fd >= 0 && !raw_syscall4(SYS_fcntl, fd, F_OFD_GETLK, (long)&lock, 0) && lock.l_type != F_UNLCK;
-    own_let_go();
+    descriptor_let_go();
     return lives;
 }
 
-MW_SIGNAL_SAFE static enum room may_free(struct journal *j) {
+MW_SIGNAL_SAFE static enum growth may_free(struct journal *j) {
     if (j->policy != MW_POLICY_ROTATE && !was_read(j))
-        return j->policy == MW_POLICY_BLOCK && reader_lives() ? ROOM_UNREAD : ROOM_NONE;
-    return survey(j) ? ROOM_MADE : ROOM_UNCOMMITTED;
+        return j->policy == MW_POLICY_BLOCK && reader_lives() ? GROWTH_UNREAD : GROWTH_REFUSED;
+    return survey(j) ? GROWTH_DONE : GROWTH_UNCOMMITTED;
 }
 
 MW_SIGNAL_SAFE static uint32_t free_first(struct journal *j, uint64_t next) {
@@ -200,19 +200,19 @@ MW_SIGNAL_SAFE static uint32_t free_first(struct journal *j, uint64_t next) {
     atomic_store_explicit(&j->segments[j->first - 1], NULL, memory_order_relaxed);
     MW_STEP("punch", 0);
     raw_syscall4(SYS_munmap, (long)oldest, MWJ_SEGMENT_SIZE, 0, 0);
-    int fd = own_hold(OWN_JOURNAL);
+    int fd = descriptor_hold(DESCRIPTOR_JOURNAL);
     if (fd >= 0) punch(fd, offset_of((j->first - 1) * MWJ_SEGMENT_SLOTS), MWJ_SEGMENT_SIZE);
-    own_let_go();
+    descriptor_let_go();
     return kept;
 }
 
-MW_SIGNAL_SAFE static enum room add_segment(struct journal *j) {
+MW_SIGNAL_SAFE static enum growth add_segment(struct journal *j) {
     uint64_t next = journal_segments(j), end = piece_end(j->capacity);
     bool begins = !(j->capacity % MWJ_SEGMENT_SLOTS),
          at_limit = begins && j->segments_max && next - j->first >= j->segments_max;
-    enum room room = at_limit ? may_free(j) : ROOM_MADE;
-    if (room != ROOM_MADE) return room;
-    if (!open_slots(j, end)) return ROOM_NONE;
+    enum growth growth = at_limit ? may_free(j) : GROWTH_DONE;
+    if (growth != GROWTH_DONE) return growth;
+    if (!open_slots(j, end)) return GROWTH_REFUSED;
     uint32_t kept = at_limit ? free_first(j, next) : 0;
     if (kept > MWJ_SEGMENT_SLOTS - MWJ_RECORD_SLOTS_MAX) /* not every record would find room: it is full */
         for (; kept < MWJ_SEGMENT_SLOTS; kept++) j->segments[next][kept].word = MWJ_WORD(MWJ_PAD, 1, 0, 0);
@@ -221,38 +221,38 @@ MW_SIGNAL_SAFE static enum room add_segment(struct journal *j) {
         atomic_store_explicit(&j->begin, next * MWJ_SEGMENT_SLOTS + kept, memory_order_relaxed);
     MW_STEP("grown", end);
     atomic_store(&j->capacity, end);
-    return ROOM_MADE;
+    return GROWTH_DONE;
 }
 
 /* No signal may arrive while we hold the lock: its handler could store to a watched page. */
-MW_SIGNAL_SAFE static enum room grow(struct journal *j, uint64_t end) {
+MW_SIGNAL_SAFE static enum growth grow(struct journal *j, uint64_t end) {
     uint64_t kept = mask_signals();
     lock_take(&j->grow, thread_id());
-    enum room room = ROOM_MADE;
+    enum growth growth = GROWTH_DONE;
     /* A segment in which all is kept moves as it is, and the next one is looked at; if all are like that, it is enough.
      */
-    for (uint64_t moved = 0; room == ROOM_MADE && (j->capacity < end || j->begin >= j->capacity);)
-        room = moved++ > j->segments_max + 1 ? ROOM_NONE : add_segment(j);
+    for (uint64_t moved = 0; growth == GROWTH_DONE && (j->capacity < end || j->begin >= j->capacity);)
+        growth = moved++ > j->segments_max + 1 ? GROWTH_REFUSED : add_segment(j);
     lock_release(&j->grow);
     unmask_signals(kept);
-    return room;
+    return growth;
 }
 
-MW_SIGNAL_SAFE bool room_make(struct journal *j, uint64_t end) {
+MW_SIGNAL_SAFE bool segments_grow(struct journal *j, uint64_t end) {
     for (unsigned unread = 0, uncommitted = 0;;) {
-        enum room room = grow(j, end);
-        if (room == ROOM_MADE) return true;
-        if (room == ROOM_NONE || (room == ROOM_UNCOMMITTED && uncommitted++ > COMMIT_PAUSES)) return false;
-        if (room == ROOM_UNREAD && ++unread == READER_PAUSES_TOLD && !atomic_exchange(&j->waiting_reported, 1))
+        enum growth growth = grow(j, end);
+        if (growth == GROWTH_DONE) return true;
+        if (growth == GROWTH_REFUSED || (growth == GROWTH_UNCOMMITTED && uncommitted++ > COMMIT_PAUSES)) return false;
+        if (growth == GROWTH_UNREAD && ++unread == READER_PAUSES_TOLD && !atomic_exchange(&j->waiting_reported, 1))
             SAY("memwatch: the journal has reached journal.max_bytes: the program waits for its reader\n");
-        struct timespec pause = {0, room == ROOM_UNREAD ? READER_PAUSE : COMMIT_PAUSE};
+        struct timespec pause = {0, growth == GROWTH_UNREAD ? READER_PAUSE : COMMIT_PAUSE};
         raw_syscall4(SYS_nanosleep, (long)&pause, 0, 0, 0);
     }
 }
 
 /* ---- what finds no room ---- */
 
-MW_SIGNAL_SAFE void room_lost(struct journal *j, uint32_t variable) {
+MW_SIGNAL_SAFE void segments_count_lost(struct journal *j, uint32_t variable) {
     atomic_fetch_add(&mw.lost, 1);
     if (!atomic_load(&mw.process->made)) return; /* told at the end: journal_file.c */
     struct mwj_lost *lost = j->header->losses;
@@ -267,12 +267,12 @@ MW_SIGNAL_SAFE void room_lost(struct journal *j, uint32_t variable) {
     atomic_fetch_add(&j->header->lost, 1);
 }
 
-void room_lost_before(struct journal *j, uint64_t count) {
+void segments_count_lost_before(struct journal *j, uint64_t count) {
     atomic_fetch_add(&j->header->losses[0].count, count);
     atomic_fetch_add(&j->header->lost, count);
 }
 
-MW_SIGNAL_SAFE void room_report(struct journal *j) {
+MW_SIGNAL_SAFE void segments_report_full(struct journal *j) {
     if (atomic_exchange(&j->full_reported, 1)) return;
     if (j->unreachable)
         SAY("memwatch: the program has closed the journal's descriptor, and the file isn't at its path any more: what "
@@ -289,32 +289,32 @@ MW_SIGNAL_SAFE void room_report(struct journal *j) {
 /* ---- open and close ---- */
 
 MW_SIGNAL_SAFE static bool can_punch(void) {
-    int fd = own_hold(OWN_JOURNAL);
-    bool can = fd >= 0 && room_allocate(fd, MWJ_HEADER_SIZE, MW_PAGE_SIZE) && punch(fd, MWJ_HEADER_SIZE, MW_PAGE_SIZE);
-    own_let_go();
+    int fd = descriptor_hold(DESCRIPTOR_JOURNAL);
+    bool can = fd >= 0 && file_allocate(fd, MWJ_HEADER_SIZE, MW_PAGE_SIZE) && punch(fd, MWJ_HEADER_SIZE, MW_PAGE_SIZE);
+    descriptor_let_go();
     return can;
 }
 
 /* One segment less: while what is kept is copied, the oldest and the new one both exist. */
-MW_SIGNAL_SAFE void room_limit(struct journal *j) {
+MW_SIGNAL_SAFE void segments_limit(struct journal *j) {
     j->segments_max = j->max_bytes ? (j->max_bytes - MWJ_HEADER_SIZE) / MWJ_SEGMENT_SIZE - 1 : 0;
 }
 
-MW_SIGNAL_SAFE int room_open(struct journal *j) {
-    room_limit(j);
+MW_SIGNAL_SAFE int segments_open(struct journal *j) {
+    segments_limit(j);
     j->first = 0;
     j->begin = 0;
     j->unreachable = false;
     j->header->max_bytes = j->max_bytes;
     j->header->policy = (uint32_t)j->policy;
     if (j->segments_max && !can_punch()) return EOPNOTSUPP; /* a file system that can't give back a part of a file */
-    return grow(j, 1) == ROOM_MADE ? 0 : ENOSPC;
+    return grow(j, 1) == GROWTH_DONE ? 0 : ENOSPC;
 }
 
-MW_SIGNAL_SAFE void room_close(struct journal *j) {
+MW_SIGNAL_SAFE void segments_close(struct journal *j) {
     for (uint64_t i = j->first; j->segments && i < journal_segments(j); i++)
         raw_syscall4(SYS_munmap, (long)j->segments[i], MWJ_SEGMENT_SIZE, 0, 0);
-    own_close(OWN_READER);
+    descriptor_close(DESCRIPTOR_READER);
     j->capacity = 0;
     j->first = 0;
 }

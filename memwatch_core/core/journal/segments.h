@@ -7,20 +7,21 @@
 #include "base/compiler.h"
 #include "journal/journal.h"
 
-struct latest { /* of the names of a thread or a variable in the oldest segment (segments.c) */
+struct latest_name { /* of the names of a thread or a variable in the oldest segment (segments.c) */
     uint32_t kind, id;
     uint32_t first, last; /* slots */
     bool open;            /* the last one goes on in the next segment */
 };
-#define LATEST 1024u
+#define LATEST_NAMES 1024u
 
-MW_HIDDEN int room_open(struct journal *journal); /* the file exists, empty but for the header; 0 or errno */
-MW_HIDDEN void room_limit(struct journal *journal);
-MW_HIDDEN void room_close(struct journal *journal);
-MW_HIDDEN void room_lost_before(struct journal *journal, uint64_t count); /* while there was no file */
-MW_HIDDEN bool room_allocate(int fd, off_t from, off_t size);
+MW_HIDDEN int segments_open(struct journal *journal); /* the file exists, empty but for the header; 0 or errno */
+MW_HIDDEN void segments_limit(struct journal *journal);
+MW_HIDDEN void segments_close(struct journal *journal);
+MW_HIDDEN void segments_count_lost_before(struct journal *journal, uint64_t count); /* while there was no file */
+MW_HIDDEN bool file_allocate(int fd, off_t from, off_t size);
 /* Slots up to `end`; may wait for the reader. False: there is no room, on the disk or within the limit. */
-MW_HIDDEN bool room_make(struct journal *journal, uint64_t end);
-MW_HIDDEN void room_lost(struct journal *journal, uint32_t variable); /* counts a store that wasn't recorded */
-MW_HIDDEN void room_report(struct journal *journal);                  /* says once that there is no room */
+MW_HIDDEN bool segments_grow(struct journal *journal, uint64_t end);
+MW_HIDDEN void segments_count_lost(struct journal *journal,
+                                   uint32_t variable);        /* counts a store that wasn't recorded */
+MW_HIDDEN void segments_report_full(struct journal *journal); /* says once that there is no room */
 #endif

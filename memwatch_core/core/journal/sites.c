@@ -14,7 +14,7 @@
 #define TEXT_MAX ((size_t)256 << 20)
 #define NAME_MAX_BYTES 4096u
 
-int site_open(void) {
+int sites_open(void) {
     mw.sites.rows = arena_table(SITES_MAX * sizeof *mw.sites.rows);
     mw.sites.text_most = arena_fit(TEXT_MAX, 1);
     mw.sites.text = arena_table(mw.sites.text_most);
@@ -32,7 +32,7 @@ MW_SIGNAL_SAFE static int record(const struct site *site, uint32_t id) {
 }
 
 /* A journal is complete in itself: it begins with the places known so far. */
-MW_SIGNAL_SAFE int site_record_all(void) {
+MW_SIGNAL_SAFE int sites_record_all(void) {
     int error = MW_OK;
     for (uint32_t id = 1; id <= mw.sites.count && !error; id++) error = record(&mw.sites.rows[mw.sites.order[id]], id);
     return error;

@@ -25,6 +25,6 @@ struct sites {
     uint32_t *order; /* id -> row */
 };
 
-MW_HIDDEN int site_open(void);
-MW_HIDDEN int site_record_all(void);
+MW_HIDDEN int sites_open(void);
+MW_HIDDEN int sites_record_all(void);
 #endif

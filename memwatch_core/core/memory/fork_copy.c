@@ -30,8 +30,8 @@ static uint8_t *open_later(uint64_t committed) {
 }
 
 static void close_later(void) {
-    if (mw.fork.later) munmap(mw.fork.later, mw.arena.committed + (mw.arena.committed >> PAGE_SHIFT));
-    mw.fork.later = NULL;
+    if (mw.fork_copy.later) munmap(mw.fork_copy.later, mw.arena.committed + (mw.arena.committed >> PAGE_SHIFT));
+    mw.fork_copy.later = NULL;
 }
 
 static void take_pages(uint32_t self) {
@@ -40,12 +40,12 @@ static void take_pages(uint32_t self) {
 }
 
 void fork_copy_drop(void) {
-    if (!mw.fork.copied) return;
+    if (!mw.fork_copy.copied) return;
     take_pages(thread_id()); /* another thread may be at page_release() */
-    mw.fork.copied = false;
+    mw.fork_copy.copied = false;
     pages_release();
     close_later();
-    shared_close(&mw.fork.copy);
+    shared_close(&mw.fork_copy.copy);
 }
 
 void fork_copy(void) {
@@ -53,42 +53,43 @@ void fork_copy(void) {
     uint32_t self = thread_id();
     fork_copy_drop();
     take_pages(self);
-    mw.fork.error = mw.arena.used ? arena_copy(&mw.fork.copy) : MW_OK;
-    mw.fork.copied = mw.arena.used && !mw.fork.error;
-    mw.fork.later = mw.fork.copied ? open_later(mw.arena.committed) : NULL;
-    mw.fork.stale = false;
+    mw.fork_copy.error = mw.arena.used ? arena_copy(&mw.fork_copy.copy) : MW_OK;
+    mw.fork_copy.copied = mw.arena.used && !mw.fork_copy.error;
+    mw.fork_copy.later = mw.fork_copy.copied ? open_later(mw.arena.committed) : NULL;
+    mw.fork_copy.stale = false;
     pages_release();
     unmask_signals(mask);
 }
 
 MW_SIGNAL_SAFE static void follow(uint32_t page) {
-    if (!mw.fork.copied) return;
-    if (!mw.fork.later) {
-        mw.fork.stale = true;
+    if (!mw.fork_copy.copied) return;
+    if (!mw.fork_copy.later) {
+        mw.fork_copy.stale = true;
         return;
     }
-    memcpy(mw.fork.later + ((uint64_t)page << PAGE_SHIFT), arena_writable(page), MW_PAGE_SIZE);
+    memcpy(mw.fork_copy.later + ((uint64_t)page << PAGE_SHIFT), arena_writable(page), MW_PAGE_SIZE);
     atomic_thread_fence(memory_order_release);
-    mw.fork.later[mw.arena.committed + page] = 1;
+    mw.fork_copy.later[mw.arena.committed + page] = 1;
 }
 
 bool fork_copy_complete(void) {
-    for (uint32_t i = 0; mw.fork.later && i < mw.arena.bump; i++) {
+    for (uint32_t i = 0; mw.fork_copy.later && i < mw.arena.bump; i++) {
         uint64_t at = (uint64_t)i << PAGE_SHIFT;
-        if (mw.fork.later[mw.arena.committed + i]) memcpy(mw.fork.copy.base + at, mw.fork.later + at, MW_PAGE_SIZE);
+        if (mw.fork_copy.later[mw.arena.committed + i])
+            memcpy(mw.fork_copy.copy.base + at, mw.fork_copy.later + at, MW_PAGE_SIZE);
     }
     close_later();
-    return !mw.fork.stale;
+    return !mw.fork_copy.stale;
 }
 
 /* ---- locks ---- */
 
 MW_SIGNAL_SAFE void page_release(uint32_t page) {
-    if (unlikely(atomic_load_explicit(&mw.fork.prepared, memory_order_relaxed))) follow(page);
+    if (unlikely(atomic_load_explicit(&mw.fork_copy.prepared, memory_order_relaxed))) follow(page);
     lock_release(&mw.arena.pages[page].lock);
 }
 
-bool core_prepared(void) { return unlikely(mw.fork.prepared) && lock_held_by(&mw.lock, thread_id()); }
+bool core_prepared(void) { return unlikely(mw.fork_copy.prepared) && lock_held_by(&mw.lock, thread_id()); }
 
 bool core_take(void) {
     if (core_prepared()) return false;

@@ -55,14 +55,14 @@ int uffd_open(uint64_t features, bool kernel_too) {
         errno = why;
         return -1;
     }
-    mw.userfaultfd.without = !own_take(OWN_UFFD, fd, NULL, 0);
+    mw.userfaultfd.without = !descriptor_take(DESCRIPTOR_UFFD, fd, NULL, 0);
     return -mw.userfaultfd.without;
 }
 
 static int control(unsigned long request, void *argument) {
-    struct own_turn turn = own_enter(OWN_UFFD);
+    struct descriptor_turn turn = descriptor_enter(DESCRIPTOR_UFFD);
     int result = turn.number < 0 ? -1 : ioctl(turn.number, request, argument), why = turn.number < 0 ? EBADF : errno;
-    own_leave(&turn);
+    descriptor_leave(&turn);
     errno = why;
     return result;
 }
@@ -87,7 +87,7 @@ int uffd_arm(void *start, size_t size) {
     return 0; /* without it: mapped PROT_READ, as for the tracker `readonly` */
 }
 
-void uffd_close(void) { own_close(OWN_UFFD); }
+void uffd_close(void) { descriptor_close(DESCRIPTOR_UFFD); }
 
 /* ---- without it ---- */
 
@@ -103,9 +103,9 @@ void uffd_look(void) {
     static const char unseen[] = "memwatch: the program has closed MemWatch's userfaultfd: stores since then went "
                                  "unseen; from now on they are seen again\n";
     if (!process_is_whole() || mw.userfaultfd.without || mw.tracker->id == MW_TRACKER_READONLY) return;
-    if (likely(own_sound(OWN_UFFD))) return;
-    struct own_turn turn = own_enter(OWN_UFFD);
-    own_leave(&turn);
+    if (likely(descriptor_sound(DESCRIPTOR_UFFD))) return;
+    struct descriptor_turn turn = descriptor_enter(DESCRIPTOR_UFFD);
+    descriptor_leave(&turn);
     if (turn.number >= 0) return;
     protect_all();
     tell(unseen, sizeof unseen - 1);
@@ -123,7 +123,7 @@ bool uffd_do_without(void) {
 void uffd_give_up(void) {
     int why = errno;
     protect_all();
-    own_close(OWN_UFFD);
+    descriptor_close(DESCRIPTOR_UFFD);
     errno = why;
 }
 
@@ -133,10 +133,10 @@ bool uffd_signal(uint32_t tid, int code, uintptr_t address, uintptr_t instructio
     siginfo_t info = {.si_signo = SIGBUS, .si_code = code, .si_errno = (int)(uint32_t)instruction};
     info.si_pid = getpid();
     info.si_ptr = (void *)address;
-    atomic_store(&mw.announced.tid, 0);
-    atomic_store(&mw.announced.instruction, instruction);
-    atomic_store(&mw.announced.address, address);
-    atomic_store(&mw.announced.tid, tid);
+    atomic_store(&mw.queued_store.tid, 0);
+    atomic_store(&mw.queued_store.instruction, instruction);
+    atomic_store(&mw.queued_store.address, address);
+    atomic_store(&mw.queued_store.tid, tid);
     long failed = raw_syscall4(SYS_rt_tgsigqueueinfo, info.si_pid, tid, SIGBUS, (long)&info);
     return !failed || failed == -ESRCH; /* it has ended */
 }

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include "base/compiler.h"
 
-struct announced {             /* under uffd-queue: the last store that a thread was told to run */
+struct queued_store {          /* under uffd-queue: the last store that a thread was told to run */
     _Atomic uint32_t tid, met; /* met: how many have arrived where they were meant to */
     _Atomic uintptr_t instruction, address;
 };
@@ -26,7 +26,7 @@ MW_HIDDEN bool uffd_do_without(void); /* from now on; false: not now */
 MW_HIDDEN void uffd_give_up(void);    /* the same, and closes it; nobody else uses it yet; keeps errno */
 /* Codes of the signals that uffd-queue sends: run your store to address si_value, with the low half of the
  * instruction's in si_errno; don't go on before the page at si_value is protected again. */
-#define STORE_ANNOUNCED (-77)
+#define STORE_QUEUED (-77)
 #define THREAD_HELD (-78)
 #define NUMBER_MOVED (-79) /* to the tracker's own thread: userfaultfd has another number now */
 MW_HIDDEN bool uffd_signal(uint32_t tid, int code, uintptr_t address, uintptr_t instruction);

@@ -40,7 +40,7 @@
 #include "stores/code_blocks.h"
 
 static mw_lock *const inner[] = {&mw.instructions.overflow_lock, &mw.executor.wide_lock};
-static mw_lock *const outer[] = {&mw.sites.lock,   &mw.instructions.lock, &mw.journal.make,    &mw.names.lock,
+static mw_lock *const outer[] = {&mw.sites.lock,   &mw.instructions.lock, &mw.journal.make,    &mw.thread_names.lock,
                                  &mw.journal.grow, &mw.signals.lock,      &mw.descriptors.lock};
 enum { INNER = sizeof inner / sizeof *inner, OUTER = sizeof outer / sizeof *outer };
 
@@ -66,16 +66,16 @@ static bool holds_any(uint32_t self) {
 
 /* ---- the parent's is let go ---- */
 
-static const enum own_kind parents[] = {OWN_UFFD, OWN_JOURNAL, OWN_READER};
+static const enum descriptor_kind parents[] = {DESCRIPTOR_UFFD, DESCRIPTOR_JOURNAL, DESCRIPTOR_READER};
 
 /* shares_files: the table of descriptors is the parent's too, who goes on using them. */
 MW_SIGNAL_SAFE static void let_go(bool shares_files) {
-    own_forked();
+    descriptor_forked();
     for (unsigned i = 0; i < sizeof parents / sizeof *parents; i++)
         if (shares_files)
-            own_forget(parents[i]);
+            descriptor_forget(parents[i]);
         else
-            own_close(parents[i]);
+            descriptor_close(parents[i]);
 }
 
 MW_SIGNAL_SAFE static void lose_values(void) {
@@ -93,11 +93,11 @@ MW_SIGNAL_SAFE void fork_notice(void) {
     lock_take(&mw.process->lock, self);
     if (mw.process->state == PROCESS_UNNOTICED) {
         release_all(); /* held by nobody who is here */
-        mw.fork.prepared = mw_thread.forking = 0;
-        mw.fork.copied = false;
+        mw.fork_copy.prepared = mw_thread.forking = 0;
+        mw.fork_copy.copied = false;
         let_go(false);
         lose_values();
-        begin_anew(&mw.journal);
+        journal_file_forked(&mw.journal);
         atomic_store(&mw.process->state, PROCESS_BARE);
     }
     lock_release(&mw.process->lock);
@@ -139,7 +139,7 @@ static int become_whole(struct shared *copy) {
     int error = copy ? MW_OK : empty_pages(&empty);
     if (error) return error;
     open_tracker();
-    if ((error = arena_replace(copy ? copy : &empty)) || (error = code_replace())) return error;
+    if ((error = arena_replace(copy ? copy : &empty)) || (error = code_blocks_replace())) return error;
     atomic_store(&mw.process->state, PROCESS_WHOLE);
     serve_tracker();
     return MW_OK;
@@ -174,7 +174,7 @@ static void before_fork(void) {
             lock_take(&mw.lock, self); /* waits for a start to end */
             lock_take(&mw.modules.lock, self);
         }
-        mw.fork.prepared++;
+        mw.fork_copy.prepared++;
         fork_copy();
         keep_handlers(self);
     }
@@ -187,7 +187,7 @@ static void in_parent(void) {
     if (!prepared) return;
     uint64_t mask = mask_signals();
     fork_copy_drop();
-    if (--mw.fork.prepared) { /* a handler forked: its child has the copy now */
+    if (--mw.fork_copy.prepared) { /* a handler forked: its child has the copy now */
         fork_copy();
     } else {
         lock_release(&mw.modules.lock);
@@ -199,9 +199,9 @@ static void in_parent(void) {
 /* The rest of what the child is given, after its handlers or in the midst of them. */
 static void arrive(bool shares_files) {
     uint64_t mask = mask_signals();
-    bool copied = mw.fork.copied;
-    mw_thread.forking = mw.fork.prepared = 0;
-    mw.fork.copied = false;
+    bool copied = mw.fork_copy.copied;
+    mw_thread.forking = mw.fork_copy.prepared = 0;
+    mw.fork_copy.copied = false;
     thread_first();
     if (mw.signals.lock)
         memcpy(mw.signals.before, mw.signals.at_fork, sizeof mw.signals.before); /* half changed by who isn't here */
@@ -210,9 +210,11 @@ static void arrive(bool shares_files) {
         mw_thread.context = 0;
         let_go(shares_files);
         registry_untell();
-        begin_anew(&mw.journal);
+        journal_file_forked(&mw.journal);
         atomic_store(&mw.process->state, PROCESS_BARE);
-        int error = !copied ? mw.fork.error : fork_copy_complete() ? become_whole(&mw.fork.copy) : MW_ERR_NO_MEMORY;
+        int error = !copied                ? mw.fork_copy.error
+                    : fork_copy_complete() ? become_whole(&mw.fork_copy.copy)
+                                           : MW_ERR_NO_MEMORY;
         if (!copied || error) lose_values();
         if (error) tell_formatted("memwatch: forked child %d is not watched: %s\n", getpid(), mw_strerror(error));
     }
@@ -242,14 +244,14 @@ pid_t fork_ended(pid_t result, bool shares_files) {
 
 /* As soon as we are loaded: a fork must wait for the first start, and that can't tell one that has just begun. */
 __attribute__((constructor)) static void watch_forks(void) {
-    mw.forks.arrive = arrive_in_handler;
-    mw.forks.notice = fork_notice;
-    mw.forks.unwatched = pthread_atfork(before_fork, in_parent, in_child);
+    mw.fork_hooks.arrive = arrive_in_handler;
+    mw.fork_hooks.notice = fork_notice;
+    mw.fork_hooks.unwatched = pthread_atfork(before_fork, in_parent, in_child);
 }
 
 int fork_open(void) {
     struct process *process = mw.process;
-    if (mw.forks.unwatched) return MW_ERR_NO_MEMORY;
+    if (mw.fork_hooks.unwatched) return MW_ERR_NO_MEMORY;
     if (!process) {
         process = arena_table(MW_PAGE_SIZE);
         if (!process || madvise(process, MW_PAGE_SIZE, MADV_WIPEONFORK)) return MW_ERR_NO_MEMORY;

@@ -80,7 +80,7 @@ int mw_write_pieces(mw_variable_id id, const mw_piece *pieces, size_t count) {
         if (count > 1 || pieces[i].length > MW_EVENT_MAX) slots += journal_slots_for(pieces[i].length);
     }
     mw_origin origin = {.context = mw_thread.context};
-    mw_origin_provider provider = __atomic_load_n(&mw.provider, __ATOMIC_ACQUIRE);
+    mw_origin_provider provider = __atomic_load_n(&mw.origin_provider, __ATOMIC_ACQUIRE);
     if (likely(provider)) provider(NULL, &origin);
     int error = unlikely(slots) ? journal_promise(&slots) : MW_OK; /* several records: all of them, or none */
     for (size_t i = 0; i < count && !error; i++) {

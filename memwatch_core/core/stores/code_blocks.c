@@ -87,14 +87,14 @@ static int map_views_of(void *write_at, void *run_at, const void *contents, bool
     int error = shared_open(&memory, contents ? NULL : write_at, CODE_SIZE, memfd);
     if (!error) error = shared_use(&memory, 0, CODE_SIZE);
     if (error) return error;
-    if (contents) memcpy(memory.base, contents, mw.code.used);
+    if (contents) memcpy(memory.base, contents, mw.code_blocks.used);
     void *run_view = shared_view(&memory, run_at, 0, CODE_SIZE, PROT_READ | PROT_EXEC);
     if (!run_view || (contents && shared_move(&memory, write_at))) {
         if (contents) shared_close(&memory);
         return MW_ERR_EXECUTABLE;
     }
-    mw.code.write = memory.base;
-    mw.code.run = run_view;
+    mw.code_blocks.write = memory.base;
+    mw.code_blocks.run = run_view;
     return MW_OK;
 }
 
@@ -103,7 +103,7 @@ static int map_views(void *write_at, void *run_at, const void *contents) {
     return error == MW_ERR_EXECUTABLE ? map_views_of(write_at, run_at, contents, true) : error;
 }
 
-int code_open(void) {
+int code_blocks_open(void) {
     void *write_at = arena_place(CODE_SIZE, MW_PAGE_SIZE), *run_at = arena_place(CODE_SIZE, MW_PAGE_SIZE);
     int error = map_views(write_at, run_at, NULL);
     if (error) {
@@ -111,18 +111,18 @@ int code_open(void) {
         if (run_at) munmap(run_at, CODE_SIZE);
         return error;
     }
-    struct emitter e = {mw.code.write};
+    struct emitter e = {mw.code_blocks.write};
     emit_enter(&e);
-    size_t enter_size = (size_t)(e.at - mw.code.write);
+    size_t enter_size = (size_t)(e.at - mw.code_blocks.write);
     emit_leave(&e);
-    mw.code.enter = (void (*)(void *, uint64_t))(uintptr_t)mw.code.run;
-    mw.code.leave = mw.code.run + enter_size;
-    mw.code.used = THUNKS_SIZE; /* the thunks, the overflow block; then one block for each form */
-    return (size_t)(e.at - mw.code.write) <= THUNKS_SIZE - BLOCK_SIZE ? MW_OK : MW_ERR_EXECUTABLE;
+    mw.code_blocks.enter = (void (*)(void *, uint64_t))(uintptr_t)mw.code_blocks.run;
+    mw.code_blocks.leave = mw.code_blocks.run + enter_size;
+    mw.code_blocks.used = THUNKS_SIZE; /* the thunks, the overflow block; then one block for each form */
+    return (size_t)(e.at - mw.code_blocks.write) <= THUNKS_SIZE - BLOCK_SIZE ? MW_OK : MW_ERR_EXECUTABLE;
 }
 
 /* A forked child shares the memory of the blocks with its parent, and both would append to it. */
-int code_replace(void) { return map_views(mw.code.write, mw.code.run, mw.code.write); }
+int code_blocks_replace(void) { return map_views(mw.code_blocks.write, mw.code_blocks.run, mw.code_blocks.write); }
 
 MW_SIGNAL_SAFE static void emit_block(uint8_t *at, const uint8_t *instruction, unsigned length) {
     struct emitter e = {at};
@@ -130,15 +130,15 @@ MW_SIGNAL_SAFE static void emit_block(uint8_t *at, const uint8_t *instruction, u
     emit_fs(&e, 0xff, 4, false, FIELD(leave));
 }
 
-MW_SIGNAL_SAFE void *code_block(const uint8_t *instruction, unsigned length) {
-    if (mw.code.used + BLOCK_SIZE > CODE_SIZE) return NULL;
-    emit_block(mw.code.write + mw.code.used, instruction, length);
-    void *block = mw.code.run + mw.code.used;
-    mw.code.used += BLOCK_SIZE;
+MW_SIGNAL_SAFE void *code_block_make(const uint8_t *instruction, unsigned length) {
+    if (mw.code_blocks.used + BLOCK_SIZE > CODE_SIZE) return NULL;
+    emit_block(mw.code_blocks.write + mw.code_blocks.used, instruction, length);
+    void *block = mw.code_blocks.run + mw.code_blocks.used;
+    mw.code_blocks.used += BLOCK_SIZE;
     return block;
 }
 
-MW_SIGNAL_SAFE void *code_overflow_block(const uint8_t *instruction, unsigned length) {
-    emit_block(mw.code.write + THUNKS_SIZE - BLOCK_SIZE, instruction, length);
-    return mw.code.run + THUNKS_SIZE - BLOCK_SIZE;
+MW_SIGNAL_SAFE void *code_block_overflow(const uint8_t *instruction, unsigned length) {
+    emit_block(mw.code_blocks.write + THUNKS_SIZE - BLOCK_SIZE, instruction, length);
+    return mw.code_blocks.run + THUNKS_SIZE - BLOCK_SIZE;
 }

@@ -12,8 +12,8 @@ struct code_blocks { /* two views of the same memory */
     void *leave;
 };
 
-MW_HIDDEN int code_open(void);
-MW_HIDDEN int code_replace(void);                                                 /* in a forked child */
-MW_HIDDEN void *code_block(const uint8_t *instruction, unsigned length);          /* caller holds mw.forms_lock */
-MW_HIDDEN void *code_overflow_block(const uint8_t *instruction, unsigned length); /* caller holds overflow_lock */
+MW_HIDDEN int code_blocks_open(void);
+MW_HIDDEN int code_blocks_replace(void);                                      /* in a forked child */
+MW_HIDDEN void *code_block_make(const uint8_t *instruction, unsigned length); /* caller holds mw.instructions.lock */
+MW_HIDDEN void *code_block_overflow(const uint8_t *instruction, unsigned length); /* caller holds overflow_lock */
 #endif

@@ -70,7 +70,7 @@ MW_SIGNAL_SAFE static enum run_result string(const struct form *form, ucontext_t
         uint64_t n = batch(form, count, to, from, down), bytes = n * size;
         uint64_t back = down ? bytes - size : 0;
         if (!fill_batch(form, mw.executor.wide, n, source + from - back, register_read(context, RAX)) ||
-            !span_apply(to - back, mw.executor.wide, (unsigned)bytes, origin, NULL))
+            !page_span_apply(to - back, mw.executor.wide, (unsigned)bytes, origin, NULL))
             break;
         to = narrowed(form, down ? to - bytes : to + bytes);
         if (form->moves) from = narrowed(form, down ? from - bytes : from + bytes);
@@ -105,7 +105,7 @@ MW_SIGNAL_SAFE static enum run_result push(const struct form *form, ucontext_t *
     uint64_t stack = register_read(context, RSP) - form->size;
     if (!touches_ours(stack, form->size) || !operand(form, context, &value)) return RUN_NOT_OURS;
     uint64_t pushed = form->kind == FORM_CALL ? next : value;
-    if (!span_apply(stack, (const uint8_t *)&pushed, form->size, origin, NULL)) return RUN_NOT_OURS;
+    if (!page_span_apply(stack, (const uint8_t *)&pushed, form->size, origin, NULL)) return RUN_NOT_OURS;
     register_write(context, RSP, stack);
     if (form->kind == FORM_CALL) next = form->source_kind == OPERAND_IMMEDIATE ? next + value : value;
     context->uc_mcontext.gregs[REG_RIP] = (greg_t)next;
@@ -118,7 +118,7 @@ MW_SIGNAL_SAFE static enum run_result movdir64b(const struct form *form, ucontex
     uint8_t bytes[64];
     uintptr_t offset, from = form_address(form, context, &offset),
                       to = narrowed(form, register_read(context, form->source));
-    if (!touches_ours(to, 64) || !safe_read(bytes, from, 64) || !span_apply(to, bytes, 64, origin, NULL))
+    if (!touches_ours(to, 64) || !safe_read(bytes, from, 64) || !page_span_apply(to, bytes, 64, origin, NULL))
         return RUN_NOT_OURS;
     context->uc_mcontext.gregs[REG_RIP] += form->length;
     return RUN_DONE;
@@ -130,7 +130,7 @@ MW_SIGNAL_SAFE static enum run_result clzero(const struct form *form, ucontext_t
     enum { RAX = 0, LINE = 64 };
     static const uint8_t zeros[LINE];
     uintptr_t at = (segment_base(form) + narrowed(form, register_read(context, RAX))) & ~(uintptr_t)(LINE - 1);
-    if (!touches_ours(at, LINE) || !span_apply(at, zeros, LINE, origin, NULL)) return RUN_NOT_OURS;
+    if (!touches_ours(at, LINE) || !page_span_apply(at, zeros, LINE, origin, NULL)) return RUN_NOT_OURS;
     context->uc_mcontext.gregs[REG_RIP] += form->length;
     return RUN_DONE;
 }
@@ -168,8 +168,9 @@ MW_SIGNAL_SAFE static enum run_result scatter(const struct form *form, ucontext_
         uintptr_t at = base + (uint64_t)index * form->scale;
         if (form->address_bytes == 4) at = base - offset + (uint32_t)(offset + (uint64_t)index * form->scale);
         uint64_t value = vector_element(frame, form->vector, i, form->size);
-        bool done = touches_ours(at, form->size) ? span_apply(at, (const uint8_t *)&value, form->size, origin, NULL)
-                                                 : safe_write(at, &value, form->size);
+        bool done = touches_ours(at, form->size)
+                        ? page_span_apply(at, (const uint8_t *)&value, form->size, origin, NULL)
+                        : safe_write(at, &value, form->size);
         if (!done && !mw_thread.fault) mw_thread.fault = at;
         if (!done) return RUN_NOT_OURS; /* elements before this one are done, and their mask bits clear */
         mask &= ~(1ull << i);

@@ -72,16 +72,16 @@ MW_SIGNAL_SAFE static void run_block(const struct form *form, ucontext_t *contex
     if (form->relative) t->regs[form->base] = (uint64_t)g[REG_RIP] + form->length;
     t->flags = (uint64_t)g[REG_EFL] & FLAGS_MASK;
     t->block = form->block;
-    t->leave = mw.code.leave;
+    t->leave = mw.code_blocks.leave;
     uint64_t gs = read_gs_base();
-    uint32_t mxcsr = form->mxcsr_back ? exception_simd_mask(context) : 0;
+    uint32_t mxcsr = form->mxcsr_back ? fpu_simd_mask(context) : 0;
     write_gs_base(scratch - offset);
-    mw.code.enter(form->restore ? context->uc_mcontext.fpregs : NULL, form->restore);
+    mw.code_blocks.enter(form->restore ? context->uc_mcontext.fpregs : NULL, form->restore);
     write_gs_base(gs);
     for (unsigned r = 0; r < 16; r++)
         if (!(form->relative && r == form->base)) g[greg_of[r]] = (greg_t)t->regs[r];
     if (form->x87_back) keep_x87(context, form, scratch, offset);
-    if (form->mxcsr_back) exception_simd_unmask(context, mxcsr);
+    if (form->mxcsr_back) fpu_simd_unmask(context, mxcsr);
 }
 
 MW_SIGNAL_SAFE static void step_over(const struct form *form, ucontext_t *context) {
@@ -92,7 +92,7 @@ MW_SIGNAL_SAFE static void step_over(const struct form *form, ucontext_t *contex
 
 MW_SIGNAL_SAFE static bool has_stored(const struct form *form, const ucontext_t *context) {
     return form->conditional == IF_EQUAL     ? mw_thread.flags & FLAG_ZERO
-           : form->conditional == IF_NUMERIC ? exception_x87_stored(context)
+           : form->conditional == IF_NUMERIC ? fpu_x87_stored(context)
                                              : true;
 }
 
@@ -118,30 +118,30 @@ MW_SIGNAL_SAFE static uint64_t written_bytes(const struct form *form, ucontext_t
 MW_SIGNAL_SAFE static enum run_result run_store_at(const struct form *form, ucontext_t *context, uintptr_t at,
                                                    uintptr_t offset, uint8_t *scratch, const mw_origin *origin) {
     uint8_t before[STORE_MAX];
-    struct span span;
-    if (!span_lock(&span, at, form->size)) return RUN_DONE; /* the watch has just ended: let it run as it is */
-    span_read(&span, at, before);
+    struct page_span span;
+    if (!page_span_lock(&span, at, form->size)) return RUN_DONE; /* the watch has just ended: let it run as it is */
+    page_span_read(&span, at, before);
     /* Before anything has changed: would the CPU let this store go beyond our pages? */
-    bool done = form->masked == 1 || span_write_beyond(&span, at, before, ALL_WRITTEN);
+    bool done = form->masked == 1 || page_span_write_beyond(&span, at, before, ALL_WRITTEN);
     if (done) {
         uint64_t written = form->masked ? written_bytes(form, context, scratch, offset, before) : ALL_WRITTEN;
         if (!form->masked) {
             memcpy(scratch, before, form->size);
             run_block(form, context, (uintptr_t)scratch, offset);
         }
-        if (form->mxcsr_back && exception_simd_raised(context, scratch, form->size, written)) {
-            span_unlock(&span);
+        if (form->mxcsr_back && fpu_simd_raised(context, scratch, form->size, written)) {
+            page_span_unlock(&span);
             return RUN_RAISED;
         }
         if (written && has_stored(form, context)) {
-            done = span_write_beyond(&span, at, scratch, written);
+            done = page_span_write_beyond(&span, at, scratch, written);
             if (done) {
                 registry_record(at, span.piece, span.count, before, scratch, written, origin, NULL);
-                span_publish(&span, scratch);
+                page_span_publish(&span, scratch);
             }
         }
     }
-    span_unlock(&span);
+    page_span_unlock(&span);
     if (!done) return RUN_NOT_OURS;
     step_over(form, context);
     return RUN_DONE;
@@ -206,7 +206,7 @@ MW_SIGNAL_SAFE static enum run_result run_wide(const struct form *form, ucontext
             unsigned room = MW_PAGE_SIZE - (unsigned)((at + from) & PAGE_MASK),
                      n = size - from < room ? size - from : room;
             done = arena_page_at(at + from) == NO_PAGE ? safe_write(at + from, scratch + from, n)
-                                                       : span_apply(at + from, scratch + from, n, origin, NULL);
+                                                       : page_span_apply(at + from, scratch + from, n, origin, NULL);
             from += n;
         }
     }
@@ -221,7 +221,7 @@ MW_SIGNAL_SAFE enum run_result executor_run(ucontext_t *context, uintptr_t addre
     struct form *form = form_at((uintptr_t)context->uc_mcontext.gregs[REG_RIP], &overflow);
     if (!form) return RUN_REFUSED;
     mw_origin origin = {.context = mw_thread.context};
-    mw_origin_provider provider = __atomic_load_n(&mw.provider, __ATOMIC_ACQUIRE);
+    mw_origin_provider provider = __atomic_load_n(&mw.origin_provider, __ATOMIC_ACQUIRE);
     if (provider) provider(context, &origin);
     enum run_result result;
     mw_thread.fault = 0;

@@ -78,11 +78,11 @@ MW_SIGNAL_SAFE static void wait_until_protected(uintptr_t address) {
 /* uffd-queue: this thread waits in a store, as far as the tracker's thread could see. If another signal came between,
  * the instruction is a different one, and the store will be announced again. Only what fails several times at one place
  * is sure to be what can't be run: then `info` is what a fault would have brought. */
-MW_SIGNAL_SAFE static enum run_result run_announced(siginfo_t *info, ucontext_t *context) {
+MW_SIGNAL_SAFE static enum run_result run_queued(siginfo_t *info, ucontext_t *context) {
     uint64_t ip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
     bool bare = info->si_code == SI_USER; /* no more signals may be queued: what was sent with it is lost */
-    uintptr_t address = bare ? atomic_load(&mw.announced.address) : (uintptr_t)info->si_ptr;
-    uint32_t meant = bare ? (uint32_t)atomic_load(&mw.announced.instruction) : (uint32_t)info->si_errno;
+    uintptr_t address = bare ? atomic_load(&mw.queued_store.address) : (uintptr_t)info->si_ptr;
+    uint32_t meant = bare ? (uint32_t)atomic_load(&mw.queued_store.instruction) : (uint32_t)info->si_errno;
     if (info->si_code == NUMBER_MOVED) return RUN_LATER;
     if (info->si_code == THREAD_HELD || atomic_load(kernel_hold_of(thread_id())) == thread_id()) {
         wait_until_protected(address);
@@ -91,7 +91,7 @@ MW_SIGNAL_SAFE static enum run_result run_announced(siginfo_t *info, ucontext_t 
     /* Where a breakpoint is, what waited may have been a copy of the instruction, which was then given up. */
     bool elsewhere = (uint32_t)ip != meant;
     if (elsewhere && *(const uint8_t *)ip != INT3) return RUN_LATER;
-    atomic_fetch_add_explicit(&mw.announced.met, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&mw.queued_store.met, 1, memory_order_relaxed);
     enum run_result result = arena_page_at(address) == NO_PAGE ? RUN_NOT_OURS : executor_run(context, address);
     if (result == RUN_DONE) mw_thread.failures = 0;
     if (result != RUN_REFUSED && result != RUN_NOT_OURS) return result;
@@ -105,10 +105,10 @@ MW_SIGNAL_SAFE static enum run_result run_announced(siginfo_t *info, ucontext_t 
     return result;
 }
 
-MW_SIGNAL_SAFE static bool is_announced(int signal, const siginfo_t *info) {
+MW_SIGNAL_SAFE static bool is_queued(int signal, const siginfo_t *info) {
     if (mw.tracker->id != MW_TRACKER_UFFD_QUEUE || signal != SIGBUS) return false;
-    return info->si_code == STORE_ANNOUNCED || info->si_code == THREAD_HELD || info->si_code == NUMBER_MOVED ||
-           (info->si_code == SI_USER && !info->si_pid && atomic_load(&mw.announced.tid) == thread_id());
+    return info->si_code == STORE_QUEUED || info->si_code == THREAD_HELD || info->si_code == NUMBER_MOVED ||
+           (info->si_code == SI_USER && !info->si_pid && atomic_load(&mw.queued_store.tid) == thread_id());
 }
 
 /* The views aren't mapped in a child that was forked behind our back, nor are pages that it hasn't got. */
@@ -136,7 +136,7 @@ MW_SIGNAL_SAFE static enum run_result run_faulted(const siginfo_t *info, ucontex
     }
     if (likely(info->si_code > 0 && arena_page_at(address) != NO_PAGE && is_write(context)))
         return executor_run(context, address);
-    return info->si_code > 0 && guard_returns(context) ? RUN_LATER : RUN_NOT_OURS;
+    return info->si_code > 0 && guarded_copy_returns(context) ? RUN_LATER : RUN_NOT_OURS;
 }
 
 /* What the CPU does behind an instruction that it has completed. The fault had set RF, so that a hardware breakpoint at
@@ -151,8 +151,8 @@ MW_SIGNAL_SAFE void mw_fault_handler(int signal, siginfo_t *info, void *ucontext
     ucontext_t *context = ucontext;
     int kept = errno;
     greg_t ip = context->uc_mcontext.gregs[REG_RIP];
-    bool announced = unlikely(info->si_code <= 0) && is_announced(signal, info);
-    enum run_result result = announced ? run_announced(info, context) : run_faulted(info, context);
+    bool announced = unlikely(info->si_code <= 0) && is_queued(signal, info);
+    enum run_result result = announced ? run_queued(info, context) : run_faulted(info, context);
     if (likely(result == RUN_DONE)) {
         if (likely(context->uc_mcontext.gregs[REG_RIP] != ip)) complete(context);
         atomic_fetch_add_explicit(&mw.stores, 1, memory_order_relaxed);

@@ -19,18 +19,18 @@
 #define MXCSR_MASKS (ALL_EXCEPTIONS << 7)
 
 /* x87: noted in the status word, for the next x87 instruction to raise. An inexact result alone is stored. */
-MW_SIGNAL_SAFE bool exception_x87_stored(const ucontext_t *context) {
+MW_SIGNAL_SAFE bool fpu_x87_stored(const ucontext_t *context) {
     uint32_t control = context->uc_mcontext.fpregs->cwd, status = context->uc_mcontext.fpregs->swd;
     return !(status & ~control & (INVALID | OVERFLOW | UNDERFLOW));
 }
 
-MW_SIGNAL_SAFE uint32_t exception_simd_mask(ucontext_t *context) {
+MW_SIGNAL_SAFE uint32_t fpu_simd_mask(ucontext_t *context) {
     uint32_t kept = context->uc_mcontext.fpregs->mxcsr;
     context->uc_mcontext.fpregs->mxcsr = (kept | MXCSR_MASKS) & ~ALL_EXCEPTIONS;
     return kept;
 }
 
-MW_SIGNAL_SAFE void exception_simd_unmask(ucontext_t *context, uint32_t kept) {
+MW_SIGNAL_SAFE void fpu_simd_unmask(ucontext_t *context, uint32_t kept) {
     uint32_t mxcsr;
     __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
     mw_thread.exceptions = mxcsr & ALL_EXCEPTIONS;
@@ -45,7 +45,7 @@ MW_SIGNAL_SAFE static int code_of(uint32_t exceptions) {
     return exceptions & (UNDERFLOW | DENORMAL) ? FPE_FLTUND : FPE_FLTRES;
 }
 
-MW_SIGNAL_SAFE bool exception_simd_raised(ucontext_t *context, const uint8_t *result, unsigned size, uint64_t written) {
+MW_SIGNAL_SAFE bool fpu_simd_raised(ucontext_t *context, const uint8_t *result, unsigned size, uint64_t written) {
     uint32_t *mxcsr = &context->uc_mcontext.fpregs->mxcsr, unmasked = ~(*mxcsr >> 7) & ALL_EXCEPTIONS;
     uint32_t raised = mw_thread.exceptions;
     /* A tiny result that is exact isn't noted while underflow is masked, but raised if it isn't. Intel SDM 1, 4.9.1.5

@@ -35,7 +35,7 @@ __asm__(".pushsection .text.mw_signal_safe, \"ax\", @progbits\n"
         ".size guarded_copy, . - guarded_copy\n"
         ".popsection\n");
 
-MW_SIGNAL_SAFE bool guard_returns(ucontext_t *context) {
+MW_SIGNAL_SAFE bool guarded_copy_returns(ucontext_t *context) {
     greg_t *ip = &context->uc_mcontext.gregs[REG_RIP];
     if (*ip != (greg_t)(uintptr_t)guard_load && *ip != (greg_t)(uintptr_t)guard_store) return false;
     *ip = (greg_t)(uintptr_t)guard_failed;

@@ -9,5 +9,5 @@
 /* Copies `size` bytes, a multiple of 8; false if a part of them can't be read, or written. Async-signal-safe, but not
  * for the fault path. */
 MW_HIDDEN bool guarded_copy(void *to, const void *from, size_t size);
-MW_HIDDEN bool guard_returns(ucontext_t *context); /* a fault in guarded_copy(): it returns false */
+MW_HIDDEN bool guarded_copy_returns(ucontext_t *context); /* a fault in guarded_copy(): it returns false */
 #endif

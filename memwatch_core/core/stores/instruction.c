@@ -390,7 +390,7 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) struct form *learn(uintptr_t ip,
     lock_take(&mw.instructions.lock, thread_id());
     struct form *form = known(&fresh, bucket);
     if (!form && mw.instructions.count < INSTRUCTIONS_MAX) {
-        fresh.block = copy_length ? code_block(copy, copy_length) : NULL;
+        fresh.block = copy_length ? code_block_make(copy, copy_length) : NULL;
         if (fresh.block || !copy_length) {
             form = &mw.instructions.rows[mw.instructions.count];
             *form = fresh;
@@ -404,7 +404,7 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) struct form *learn(uintptr_t ip,
     lock_take(&mw.instructions.overflow_lock, thread_id());
     *overflow = true;
     mw.instructions.overflow = fresh;
-    if (copy_length) mw.instructions.overflow.block = code_overflow_block(copy, copy_length);
+    if (copy_length) mw.instructions.overflow.block = code_block_overflow(copy, copy_length);
     return &mw.instructions.overflow;
 }
 

@@ -42,7 +42,7 @@ static uint64_t now(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-MW_SIGNAL_SAFE static uint8_t *known(uint32_t page) { return mw.kernel.known + ((uint64_t)page << PAGE_SHIFT); }
+MW_SIGNAL_SAFE static uint8_t *known(uint32_t page) { return mw.kernel_writes.known + ((uint64_t)page << PAGE_SHIFT); }
 
 /* ---- who asks ---- */
 
@@ -117,15 +117,15 @@ static ssize_t ask(uint32_t tid, const char *name, char *text, size_t size) {
     return n;
 }
 
-enum whereabouts kernel_where(struct asker *asker, uintptr_t *instruction) {
+enum whereabouts kernel_where(struct kernel_caller *caller, uintptr_t *instruction) {
     char text[256], path[32];
-    asker->call = (struct mwj_call){.name = UNKNOWN_CALL, .fd = -1};
-    asker->holdable = false;
-    ssize_t length = ask(asker->tid, "syscall", text, sizeof text);
+    caller->call = (struct mwj_call){.name = UNKNOWN_CALL, .fd = -1};
+    caller->holdable = false;
+    ssize_t length = ask(caller->tid, "syscall", text, sizeof text);
     if (length == -EMFILE || length == -ENFILE) return NOT_TOLD;
     if (length <= 0) {
-        snprintf(path, sizeof path, "/proc/%u", asker->tid);
-        return !asker->tid || !access(path, F_OK) ? IN_OTHER_PROCESS : GONE;
+        snprintf(path, sizeof path, "/proc/%u", caller->tid);
+        return !caller->tid || !access(path, F_OK) ? IN_OTHER_PROCESS : GONE;
     }
     long call;
     unsigned long n[6];
@@ -137,9 +137,9 @@ enum whereabouts kernel_where(struct asker *asker, uintptr_t *instruction) {
         return IN_USER_CODE;
     }
     if (call == -1 || found < 7) return IN_SYSTEM_CALL; /* a worker of io_uring */
-    asker->call.name = MWJ_CALL_KERNEL + ((uint32_t)call & 0xffff);
-    asker->holdable = is_holdable(call, n);
-    if (has_descriptor(call)) asker->call.fd = (int)n[0];
+    caller->call.name = MWJ_CALL_KERNEL + ((uint32_t)call & 0xffff);
+    caller->holdable = is_holdable(call, n);
+    if (has_descriptor(call)) caller->call.fd = (int)n[0];
     return IN_SYSTEM_CALL;
 }
 
@@ -160,11 +160,11 @@ bool kernel_interrupted(uint32_t tid) {
 }
 
 /* Whether it is known to have returned from the call in which it asked. */
-static bool has_returned(const struct asker *asker) {
-    struct asker present = {.tid = asker->tid};
+static bool has_returned(const struct kernel_caller *caller) {
+    struct kernel_caller present = {.tid = caller->tid};
     uintptr_t instruction;
     switch (kernel_where(&present, &instruction)) {
-    case IN_SYSTEM_CALL: return present.call.name != asker->call.name;
+    case IN_SYSTEM_CALL: return present.call.name != caller->call.name;
     case ON_ITS_WAY: return false;
     default: return true;
     }
@@ -173,58 +173,58 @@ static bool has_returned(const struct asker *asker) {
 /* ---- what it did ---- */
 
 MW_SIGNAL_SAFE bool kernel_settle(uint32_t page) {
-    struct admitted *a = &mw.kernel.pages[page];
-    uint8_t *before = known(page), *after = mw.kernel.fresh + ((uint64_t)page << PAGE_SHIFT);
+    struct admitted_page *a = &mw.kernel_writes.pages[page];
+    uint8_t *before = known(page), *after = mw.kernel_writes.fresh + ((uint64_t)page << PAGE_SHIFT);
     if (!a->compared || !memcmp(before, arena_writable(page), MW_PAGE_SIZE)) return false;
     memcpy(after, arena_writable(page), MW_PAGE_SIZE);
-    registry_record_kernel(page, before, after, a->unseen ? a->offset : -1, &a->asker);
+    registry_record_kernel(page, before, after, a->unseen ? a->offset : -1, &a->caller);
     memcpy(before, after, MW_PAGE_SIZE);
     a->unseen = false;
     return true;
 }
 
 MW_SIGNAL_SAFE void kernel_except(uint32_t page, uint32_t offset, const uint8_t *bytes, uint32_t length) {
-    if (mw.kernel.pages[page].compared) memcpy(known(page) + offset, bytes, length);
+    if (mw.kernel_writes.pages[page].compared) memcpy(known(page) + offset, bytes, length);
 }
 
-static void compare_no_more(struct admitted *a) {
-    if (a->compared) atomic_fetch_sub(&mw.kernel.compared, 1);
+static void compare_no_more(struct admitted_page *a) {
+    if (a->compared) atomic_fetch_sub(&mw.kernel_writes.compared, 1);
     a->compared = a->unseen = false;
 }
 
 void kernel_forget(uint32_t first, size_t n) {
     for (uint32_t page = first; kernel_writes() && page < first + n; page++) {
         lock_take(&mw.arena.pages[page].lock, thread_id());
-        compare_no_more(&mw.kernel.pages[page]);
+        compare_no_more(&mw.kernel_writes.pages[page]);
         lock_release(&mw.arena.pages[page].lock);
     }
 }
 
-static void begin_comparing(uint32_t page, struct admitted *a) {
+static void begin_comparing(uint32_t page, struct admitted_page *a) {
     if (!a->compared) {
         memcpy(known(page), arena_writable(page), MW_PAGE_SIZE);
-        atomic_fetch_add(&mw.kernel.compared, 1);
+        atomic_fetch_add(&mw.kernel_writes.compared, 1);
         a->compared = true;
     }
-    if (!a->listed) mw.kernel.list[mw.kernel.count++] = page;
+    if (!a->listed) mw.kernel_writes.list[mw.kernel_writes.count++] = page;
     a->listed = true;
 }
 
 /* What it asked for is done, and has changed nothing. */
-static void record_unseen(uint32_t page, struct admitted *a) {
-    registry_record_kernel(page, known(page), known(page), a->offset, &a->asker);
+static void record_unseen(uint32_t page, struct admitted_page *a) {
+    registry_record_kernel(page, known(page), known(page), a->offset, &a->caller);
     a->unseen = false;
 }
 
 /* Notes who asks; returns for how many ns the page is to be open: longer each time that it was too short. */
-static uint64_t note(uint32_t page, struct admitted *a, uintptr_t address, const struct asker *asker) {
+static uint64_t note(uint32_t page, struct admitted_page *a, uintptr_t address, const struct kernel_caller *caller) {
     uint16_t offset = (uint16_t)(address & PAGE_MASK);
     begin_comparing(page, a);
     kernel_settle(page);
-    if (a->unseen && (a->asker.tid != asker->tid || a->offset != offset)) record_unseen(page, a);
+    if (a->unseen && (a->caller.tid != caller->tid || a->offset != offset)) record_unseen(page, a);
     if (!a->unseen) a->moment = MOMENT_MIN / 2;
     a->moment = 2 * a->moment < MOMENT_MAX ? 2 * a->moment : MOMENT_MAX;
-    a->asker = *asker;
+    a->caller = *caller;
     a->offset = offset;
     a->since = now();
     a->unseen = true;
@@ -232,9 +232,9 @@ static uint64_t note(uint32_t page, struct admitted *a, uintptr_t address, const
 }
 
 /* Until something has been written, or, better, the writer has arrived where it is held; or for so many ns. */
-static void let_write(uint32_t page, const struct asker *asker, bool held, uint64_t most) {
+static void let_write(uint32_t page, const struct kernel_caller *caller, bool held, uint64_t most) {
     for (uint64_t start = now(); now() - start < most;) {
-        bool done = held ? atomic_load(kernel_hold_of(asker->tid)) != asker->tid
+        bool done = held ? atomic_load(kernel_hold_of(caller->tid)) != caller->tid
                          : memcmp(known(page), arena_writable(page), MW_PAGE_SIZE) != 0;
         if (done) return;
         nanosleep(&(struct timespec){0, 2000}, NULL);
@@ -242,18 +242,18 @@ static void let_write(uint32_t page, const struct asker *asker, bool held, uint6
 }
 
 /* Has the thread meet a signal when its system call is over: it might store to the page before that is protected. */
-static bool hold(uintptr_t address, const struct asker *asker) {
-    _Atomic uint32_t *held = kernel_hold_of(asker->tid);
-    if (atomic_load(held) == asker->tid) return true;
-    if (!asker->holdable) return false;
-    mw.kernel.holders[asker->tid % HOLDS] = *asker;
-    atomic_store(held, asker->tid);
-    if (uffd_signal(asker->tid, THREAD_HELD, address, 0)) return true;
+static bool hold(uintptr_t address, const struct kernel_caller *caller) {
+    _Atomic uint32_t *held = kernel_hold_of(caller->tid);
+    if (atomic_load(held) == caller->tid) return true;
+    if (!caller->holdable) return false;
+    mw.kernel_writes.holders[caller->tid % HOLDS] = *caller;
+    atomic_store(held, caller->tid);
+    if (uffd_signal(caller->tid, THREAD_HELD, address, 0)) return true;
     atomic_store(held, 0);
     return false;
 }
 
-void kernel_admit(uintptr_t address, const struct asker *asker) {
+void kernel_admit(uintptr_t address, const struct kernel_caller *caller) {
     uint64_t open_for = MOMENT_MIN;
     uint32_t page = arena_page_at(address);
     bool used = page != NO_PAGE;
@@ -263,13 +263,13 @@ void kernel_admit(uintptr_t address, const struct asker *asker) {
         uffd_protect(start, MW_PAGE_SIZE, false);
         return;
     }
-    struct admitted *a = &mw.kernel.pages[page];
+    struct admitted_page *a = &mw.kernel_writes.pages[page];
     lock_take(&mw.arena.pages[page].lock, thread_id());
     used = arena_page_at(address) == page;
-    if (used) open_for = note(page, a, address, asker);
-    bool held = hold(address, asker);
+    if (used) open_for = note(page, a, address, caller);
+    bool held = hold(address, caller);
     uffd_protect(start, MW_PAGE_SIZE, false);
-    let_write(page, asker, held, open_for);
+    let_write(page, caller, held, open_for);
     uffd_protect(start, MW_PAGE_SIZE, true);
     if (used)
         kernel_settle(page);
@@ -280,13 +280,13 @@ void kernel_admit(uintptr_t address, const struct asker *asker) {
 
 /* One page of the list. False: it needs no further comparing. *age: ns since something happened to it. */
 static bool compare(uint32_t page, uint64_t *age) {
-    struct admitted *a = &mw.kernel.pages[page];
+    struct admitted_page *a = &mw.kernel_writes.pages[page];
     lock_take(&mw.arena.pages[page].lock, thread_id());
-    bool returned = a->compared && !outlives(a->asker.call.name) && has_returned(&a->asker);
+    bool returned = a->compared && !outlives(a->caller.call.name) && has_returned(&a->caller);
     if (kernel_settle(page)) a->since = now();
     *age = now() - a->since;
     if (a->unseen && (returned || *age > 100 * MILLISECOND)) record_unseen(page, a);
-    if (returned || (!outlives(a->asker.call.name) && *age > 1000 * MILLISECOND)) compare_no_more(a);
+    if (returned || (!outlives(a->caller.call.name) && *age > 1000 * MILLISECOND)) compare_no_more(a);
     bool on = a->compared;
     a->listed = on;
     page_release(page);
@@ -296,27 +296,30 @@ static bool compare(uint32_t page, uint64_t *age) {
 int kernel_compare(void) {
     uint64_t youngest = UINT64_MAX, age;
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < mw.kernel.count; i++) {
-        if (!compare(mw.kernel.list[i], &age)) continue;
-        mw.kernel.list[kept++] = mw.kernel.list[i];
+    for (uint32_t i = 0; i < mw.kernel_writes.count; i++) {
+        if (!compare(mw.kernel_writes.list[i], &age)) continue;
+        mw.kernel_writes.list[kept++] = mw.kernel_writes.list[i];
         if (age < youngest) youngest = age;
     }
-    mw.kernel.count = kept;
+    mw.kernel_writes.count = kept;
     return !kept ? -1 : youngest < 100 * MILLISECOND ? 1 : youngest < 10000ull * MILLISECOND ? 10 : 100;
 }
 
 int kernel_open(void) {
     size_t pages = mw.arena.reserved >> PAGE_SHIFT;
-    if (mw.kernel.pages) { /* a forked child: nothing is pinned here */
-        for (uint32_t i = 0; i < mw.kernel.count; i++) mw.kernel.pages[mw.kernel.list[i]] = (struct admitted){0};
-        mw.kernel.count = 0;
-        atomic_store(&mw.kernel.compared, 0);
-        memset(mw.kernel.held, 0, sizeof mw.kernel.held);
+    if (mw.kernel_writes.pages) { /* a forked child: nothing is pinned here */
+        for (uint32_t i = 0; i < mw.kernel_writes.count; i++)
+            mw.kernel_writes.pages[mw.kernel_writes.list[i]] = (struct admitted_page){0};
+        mw.kernel_writes.count = 0;
+        atomic_store(&mw.kernel_writes.compared, 0);
+        memset(mw.kernel_writes.held, 0, sizeof mw.kernel_writes.held);
         return MW_OK;
     }
-    mw.kernel.pages = arena_table(pages * sizeof *mw.kernel.pages);
-    mw.kernel.list = arena_table(pages * sizeof *mw.kernel.list);
-    mw.kernel.known = arena_table(mw.arena.reserved);
-    mw.kernel.fresh = arena_table(mw.arena.reserved);
-    return mw.kernel.pages && mw.kernel.list && mw.kernel.known && mw.kernel.fresh ? MW_OK : MW_ERR_NO_MEMORY;
+    mw.kernel_writes.pages = arena_table(pages * sizeof *mw.kernel_writes.pages);
+    mw.kernel_writes.list = arena_table(pages * sizeof *mw.kernel_writes.list);
+    mw.kernel_writes.known = arena_table(mw.arena.reserved);
+    mw.kernel_writes.fresh = arena_table(mw.arena.reserved);
+    return mw.kernel_writes.pages && mw.kernel_writes.list && mw.kernel_writes.known && mw.kernel_writes.fresh
+               ? MW_OK
+               : MW_ERR_NO_MEMORY;
 }

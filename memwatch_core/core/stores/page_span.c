@@ -1,6 +1,6 @@
-/* span.c - see span.h. The pages of a destination are locked, in the order of their numbers, so the events of a page
- * are in the order in which its bytes changed. What lies beside our pages is read and written through the kernel, which
- * says so if it isn't there. */
+/* page_span.c - see page_span.h. The pages of a destination are locked, in the order of their numbers, so the events of
+ * a page are in the order in which its bytes changed. What lies beside our pages is read and written through the
+ * kernel, which says so if it isn't there. */
 #include "stores/page_span.h"
 
 #include <string.h>
@@ -44,26 +44,26 @@ MW_SIGNAL_SAFE bool safe_write(uintptr_t to, const void *from, size_t n) {
 
 /* ---- the destination, page by page ---- */
 
-MW_SIGNAL_SAFE void span_unlock(struct span *span) {
+MW_SIGNAL_SAFE void page_span_unlock(struct page_span *span) {
     for (unsigned i = span->count; i--;)
         if (span->piece[i].page != NO_PAGE && !span->piece[i].nested) page_release(span->piece[i].page);
 }
 
-MW_SIGNAL_SAFE bool span_lock(struct span *span, uintptr_t at, unsigned size) {
+MW_SIGNAL_SAFE bool page_span_lock(struct page_span *span, uintptr_t at, unsigned size) {
     uint32_t self = thread_id();
     unsigned room = MW_PAGE_SIZE - (unsigned)(at & PAGE_MASK), done = 0;
     span->count = 0;
     while (done < size) {
         unsigned n = span->count ? size - done : size < room ? size : room;
-        struct piece *piece = &span->piece[span->count++];
+        struct page_piece *piece = &span->piece[span->count++];
         uintptr_t here = at + done;
-        *piece = (struct piece){.page = arena_page_at(here), .offset = (uint32_t)(here & PAGE_MASK), .length = n};
+        *piece = (struct page_piece){.page = arena_page_at(here), .offset = (uint32_t)(here & PAGE_MASK), .length = n};
         if (piece->page != NO_PAGE) piece->target = arena_writable(piece->page) + piece->offset;
         done += n;
     }
     bool swapped = span->count == 2 && span->piece[1].page < span->piece[0].page;
     for (unsigned i = 0; i < span->count; i++) {
-        struct piece *piece = &span->piece[swapped ? 1 - i : i];
+        struct page_piece *piece = &span->piece[swapped ? 1 - i : i];
         if (piece->page == NO_PAGE) continue;
         piece->nested = lock_held_by(&mw.arena.pages[piece->page].lock, self);
         if (!piece->nested) lock_take(&mw.arena.pages[piece->page].lock, self);
@@ -71,7 +71,7 @@ MW_SIGNAL_SAFE bool span_lock(struct span *span, uintptr_t at, unsigned size) {
     uintptr_t here = at;
     for (unsigned i = 0; i < span->count; here += span->piece[i++].length)
         if (span->piece[i].page != arena_page_at(here)) {
-            span_unlock(span);
+            page_span_unlock(span);
             return false;
         }
     for (unsigned i = 0; kernel_writes() && i < span->count; i++)
@@ -79,9 +79,9 @@ MW_SIGNAL_SAFE bool span_lock(struct span *span, uintptr_t at, unsigned size) {
     return true;
 }
 
-MW_SIGNAL_SAFE void span_read(struct span *span, uintptr_t at, uint8_t *to) {
+MW_SIGNAL_SAFE void page_span_read(struct page_span *span, uintptr_t at, uint8_t *to) {
     for (unsigned i = 0; i < span->count; i++) {
-        const struct piece *piece = &span->piece[i];
+        const struct page_piece *piece = &span->piece[i];
         span->missing[i] = false;
         if (piece->target)
             memcpy(to, piece->target, piece->length);
@@ -116,17 +116,18 @@ MW_SIGNAL_SAFE static void publish(uint8_t *to, const uint8_t *from, unsigned n)
     for (; n; n--) *(volatile uint8_t *)to++ = *from++;
 }
 
-MW_SIGNAL_SAFE void span_publish(const struct span *span, const uint8_t *after) {
+MW_SIGNAL_SAFE void page_span_publish(const struct page_span *span, const uint8_t *after) {
     MW_STEP("publish", 0);
     for (unsigned i = 0; i < span->count; after += span->piece[i++].length) {
-        const struct piece *piece = &span->piece[i];
+        const struct page_piece *piece = &span->piece[i];
         if (!piece->target) continue;
         publish(piece->target, after, piece->length);
         if (kernel_writes()) kernel_except(piece->page, piece->offset, after, piece->length);
     }
 }
 
-MW_SIGNAL_SAFE bool span_write_beyond(const struct span *span, uintptr_t at, const uint8_t *bytes, uint64_t written) {
+MW_SIGNAL_SAFE bool page_span_write_beyond(const struct page_span *span, uintptr_t at, const uint8_t *bytes,
+                                           uint64_t written) {
     unsigned from = 0;
     for (unsigned i = 0; i < span->count; from += span->piece[i++].length) {
         unsigned start = from, n = span->piece[i].length;
@@ -145,22 +146,22 @@ MW_SIGNAL_SAFE bool span_write_beyond(const struct span *span, uintptr_t at, con
     return true;
 }
 
-MW_SIGNAL_SAFE bool span_apply(uintptr_t at, const uint8_t *after, unsigned size, const mw_origin *origin,
-                               const struct mwj_call *call) {
+MW_SIGNAL_SAFE bool page_span_apply(uintptr_t at, const uint8_t *after, unsigned size, const mw_origin *origin,
+                                    const struct mwj_call *call) {
     uint8_t copy[STORE_MAX];
-    struct span span;
-    if (!span_lock(&span, at, size)) return false;
+    struct page_span span;
+    if (!page_span_lock(&span, at, size)) return false;
     const uint8_t *before = span.piece[0].target;
     span.missing[0] = span.missing[1] = false;
     if (size <= STORE_MAX) {
-        span_read(&span, at, copy);
+        page_span_read(&span, at, copy);
         before = copy;
     }
-    bool done = before && span_write_beyond(&span, at, after, ALL_WRITTEN);
+    bool done = before && page_span_write_beyond(&span, at, after, ALL_WRITTEN);
     if (done) {
         registry_record(at, span.piece, span.count, before, after, ALL_WRITTEN, origin, call);
-        span_publish(&span, after);
+        page_span_publish(&span, after);
     }
-    span_unlock(&span);
+    page_span_unlock(&span);
     return done;
 }

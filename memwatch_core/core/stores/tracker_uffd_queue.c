@@ -48,7 +48,7 @@ enum {
 };
 
 static int queue_open(void) {
-    struct asker self = {.tid = thread_id()};
+    struct kernel_caller self = {.tid = thread_id()};
     uintptr_t instruction;
     if (kernel_where(&self, &instruction) != IN_SYSTEM_CALL) return -1; /* that of asking; else /proc can't be asked */
     return uffd_open(UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS, true);
@@ -56,7 +56,7 @@ static int queue_open(void) {
 
 struct waiting {
     uintptr_t address;
-    struct asker asker;
+    struct kernel_caller caller;
 };
 
 /* How often in a row the same thread has asked for the same page, and nothing came of it. */
@@ -84,8 +84,8 @@ static void record_not_told(void) {
     static const char why[] = "no descriptor was left to ask who stores: stores were let through, and several of them "
                               "may be one event";
     uint64_t some = 1;
-    if (!atomic_load(&mw.journal.open) || mw.kernel.not_told == mw.journal.generation) return;
-    mw.kernel.not_told = mw.journal.generation;
+    if (!atomic_load(&mw.journal.open) || mw.kernel_writes.not_told == mw.journal.generation) return;
+    mw.kernel_writes.not_told = mw.journal.generation;
     journal_blob(MWJ_LOST, 0, thread_id(), 0, &some, 8, why, sizeof why - 1);
 }
 
@@ -95,10 +95,10 @@ static void record_not_told(void) {
 static bool is_kernel(struct waiting *w, struct patience *patience) {
     struct timespec moment = {0, 20000};
     uintptr_t instruction;
-    uint32_t met = atomic_load_explicit(&mw.announced.met, memory_order_relaxed);
-    if (patience->tid != w->asker.tid || patience->page != (w->address & ~PAGE_MASK))
-        *patience = (struct patience){.tid = w->asker.tid, .page = w->address & ~PAGE_MASK, .met = met - 1};
-    for (int look = 0; look < LOOKS; look++) switch (kernel_where(&w->asker, &instruction)) {
+    uint32_t met = atomic_load_explicit(&mw.queued_store.met, memory_order_relaxed);
+    if (patience->tid != w->caller.tid || patience->page != (w->address & ~PAGE_MASK))
+        *patience = (struct patience){.tid = w->caller.tid, .page = w->address & ~PAGE_MASK, .met = met - 1};
+    for (int look = 0; look < LOOKS; look++) switch (kernel_where(&w->caller, &instruction)) {
         case GONE: return false;
         case IN_OTHER_PROCESS: return true;
         case NOT_TOLD: record_not_told(); return true;
@@ -107,37 +107,37 @@ static bool is_kernel(struct waiting *w, struct patience *patience) {
             patience->futile = patience->met == met ? patience->futile + 1 : 0;
             patience->met = met;
             return patience->futile > FUTILE_MOST || is_uprobed(instruction, patience->futile) ||
-                   !uffd_signal(w->asker.tid, STORE_ANNOUNCED, w->address, instruction);
+                   !uffd_signal(w->caller.tid, STORE_QUEUED, w->address, instruction);
         case IN_SYSTEM_CALL: {
-            struct asker again = {.tid = w->asker.tid};
-            if (!kernel_waits(w->asker.tid)) return ++patience->doubtful > DOUBTFUL_MOST;
-            if (kernel_where(&again, &instruction) == IN_SYSTEM_CALL && again.call.name == w->asker.call.name)
+            struct kernel_caller again = {.tid = w->caller.tid};
+            if (!kernel_waits(w->caller.tid)) return ++patience->doubtful > DOUBTFUL_MOST;
+            if (kernel_where(&again, &instruction) == IN_SYSTEM_CALL && again.call.name == w->caller.call.name)
                 return true;
             break;
         }
         case ON_ITS_WAY: /* one that is held can't be anywhere but in its system call */
-            if (atomic_load(kernel_hold_of(w->asker.tid)) == w->asker.tid) {
-                w->asker = mw.kernel.holders[w->asker.tid % HOLDS];
+            if (atomic_load(kernel_hold_of(w->caller.tid)) == w->caller.tid) {
+                w->caller = mw.kernel_writes.holders[w->caller.tid % HOLDS];
                 return true;
             }
             nanosleep(&moment, NULL);
         }
-    patience->doubtful += kernel_interrupted(w->asker.tid);
+    patience->doubtful += kernel_interrupted(w->caller.tid);
     return patience->doubtful > DOUBTFUL_MOST;
 }
 
 /* How many of the messages that wait have been taken. The thread blocks all signals. */
 static unsigned take(struct uffd_msg *messages, unsigned most) {
-    int fd = own_hold(OWN_UFFD);
+    int fd = descriptor_hold(DESCRIPTOR_UFFD);
     ssize_t got = fd < 0 ? -1 : read(fd, messages, most * sizeof *messages);
-    own_let_go();
+    descriptor_let_go();
     return got < 0 ? 0 : (unsigned)((size_t)got / sizeof *messages);
 }
 
 /* One whom a signal finds in a system call asks over and over. */
 static bool is_listed(const struct waiting *list, unsigned count, const struct waiting *w) {
     while (count--)
-        if (list[count].asker.tid == w->asker.tid && list[count].address == w->address) return true;
+        if (list[count].caller.tid == w->caller.tid && list[count].address == w->address) return true;
     return false;
 }
 
@@ -147,9 +147,9 @@ static bool is_listed(const struct waiting *list, unsigned count, const struct w
 static bool wait_for_messages(void) {
     int most = kernel_compare();
     struct timespec timeout = {0, (most < 0 ? LONGEST_WAIT : most) * 1000000L};
-    struct pollfd ready = {.fd = own_hold(OWN_UFFD), .events = POLLIN};
+    struct pollfd ready = {.fd = descriptor_hold(DESCRIPTOR_UFFD), .events = POLLIN};
     sigset_t mask;
-    own_let_go();
+    descriptor_let_go();
     sigfillset(&mask); /* but for those by which libc has every thread change its user */
     sigdelset(&mask, SIGBUS);
     if (ready.fd >= 0) ppoll(&ready, 1, &timeout, &mask);
@@ -158,7 +158,7 @@ static bool wait_for_messages(void) {
 
 void queue_look_again(void) {
     siginfo_t info = {.si_signo = SIGBUS, .si_code = NUMBER_MOVED};
-    uint32_t thread = atomic_load(&mw.kernel.thread);
+    uint32_t thread = atomic_load(&mw.kernel_writes.thread);
     if (thread) raw_syscall4(SYS_rt_tgsigqueueinfo, raw_syscall4(SYS_getpid, 0, 0, 0, 0), thread, SIGBUS, (long)&info);
 }
 
@@ -177,7 +177,7 @@ static void *take_messages(void *unused) {
     struct waiting kernel[BATCH];
     struct patience patience = {0};
     (void)unused;
-    atomic_store(&mw.kernel.thread, thread_id());
+    atomic_store(&mw.kernel_writes.thread, thread_id());
     prctl(PR_SET_TIMERSLACK, 1000); /* ns: pauses are short */
     while (wait_for_messages()) {
         unsigned count = 0;
@@ -186,12 +186,12 @@ static void *take_messages(void *unused) {
                 if (messages[i].event != UFFD_EVENT_PAGEFAULT) continue;
                 struct waiting *w = &kernel[count];
                 *w = (struct waiting){.address = (uintptr_t)messages[i].arg.pagefault.address,
-                                      .asker = {.tid = messages[i].arg.pagefault.feat.ptid}};
+                                      .caller = {.tid = messages[i].arg.pagefault.feat.ptid}};
                 if (!is_listed(kernel, count, w)) count += is_kernel(w, &patience);
             }
-        for (unsigned i = 0; i < count; i++) kernel_admit(kernel[i].address, &kernel[i].asker);
+        for (unsigned i = 0; i < count; i++) kernel_admit(kernel[i].address, &kernel[i].caller);
     }
-    atomic_store(&mw.kernel.thread, 0);
+    atomic_store(&mw.kernel_writes.thread, 0);
     lock_take(&mw.lock, thread_id());
     uffd_look();
     lock_release(&mw.lock);
@@ -204,7 +204,7 @@ static int queue_serve(void) {
     pthread_t thread;
     sigset_t kept, all;
     int error = kernel_open();
-    atomic_store(&mw.kernel.thread, 0); /* the parent's */
+    atomic_store(&mw.kernel_writes.thread, 0); /* the parent's */
     if (error || mw.userfaultfd.without) return error;
     memset(&all, 0xff, sizeof all);
     pthread_attr_init(&attributes);
