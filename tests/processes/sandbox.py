@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 _MMAP, _MPROTECT, _IOCTL, _MADVISE, _MEMFD_CREATE, _USERFAULTFD = 9, 10, 16, 28, 319, 323  # system calls of x86-64
 _CLONE, _CLONE3, _CLONE_THREAD = 56, 435, 0x10000
+_FSTATFS = 138
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06  # linux/bpf_common.h
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000  # linux/seccomp.h
 _PROT_EXEC, _MFD_EXEC, _MADV_REMOVE = 0x4, 0x10, 9
@@ -38,6 +39,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "memfd": (Rule(_MEMFD_CREATE),),
     "anonymous shared memory": (Rule(_MMAP, 3, _EQUAL, _ANONYMOUS), Rule(_MMAP, 3, _EQUAL, _ANONYMOUS | _MAP_FIXED)),
     "memfd with exec": (Rule(_MEMFD_CREATE, 1, _ANY_BIT, _MFD_EXEC),),
+    "what a disk has left": (Rule(_FSTATFS),),
     "threads": (Rule(_CLONE3), Rule(_CLONE, 0, _ANY_BIT, _CLONE_THREAD)),
     "giving memory back": (Rule(_MADVISE, 2, _EQUAL, _MADV_REMOVE),),
     "executable memory": (Rule(_MMAP, 2, _ANY_BIT, _PROT_EXEC), Rule(_MPROTECT, 2, _ANY_BIT, _PROT_EXEC)),

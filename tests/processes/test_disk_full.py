@@ -50,7 +50,7 @@ FULL = {
 RUN_AND_LOG = """
 import json, subprocess, sys
 import sandbox
-if sys.argv[1] == "a file system that is full":
+if sys.argv[1] != "a limit for files":
     sandbox.small_folder("sessions", 5 << 20)
 out = []
 for name, *options in ["run", "--sink", "jsonl", "program.py"], ["log", "--json"]:
@@ -61,23 +61,31 @@ print(json.dumps(out))
 """
 
 
-@pytest.mark.parametrize("full", FULL)
-def test_full_disk_is_one_clear_error_and_loses_nothing_that_was_recorded(full: str, tmp_path: Path) -> None:
-    fill, make_room = FULL[full]
-    (tmp_path / "program.py").write_text(PROGRAM.format(FILL=fill, MAKE_ROOM=make_room))
-    (tmp_path / "sessions").mkdir(mode=0o700)
+
+
+def run_and_log(program: str, full: str, folder: Path) -> list[tuple[int, str, str]]:
+    """Status, output and standard error of ``memwatch run`` and ``memwatch log``."""
+    (folder / "program.py").write_text(program)
+    (folder / "sessions").mkdir(mode=0o700)
     done = subprocess.run(
         [sys.executable, "-c", RUN_AND_LOG, full],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
         capture_output=True,
         text=True,
-        cwd=tmp_path,
+        cwd=folder,
         check=False,
     )
     if "PermissionError" in done.stderr:
         pytest.skip("mounting needs a privilege that this machine doesn't give")
     assert done.returncode == 0, done.stderr
-    (status, output, said), (log_status, log, complaint) = json.loads(done.stdout)
+    return [(status, output, said) for status, output, said in json.loads(done.stdout)]
+
+
+@pytest.mark.parametrize("full", FULL)
+def test_full_disk_is_one_clear_error_and_loses_nothing_that_was_recorded(full: str, tmp_path: Path) -> None:
+    fill, make_room = FULL[full]
+    program = PROGRAM.format(FILL=fill, MAKE_ROOM=make_room)
+    (status, output, said), (log_status, log, complaint) = run_and_log(program, full, tmp_path)
     assert status == 0, said[-2000:]
     assert said.count("disk full") == 1, "said once"
     written = int(next(line for line in output.splitlines() if line.isdigit()))
@@ -87,6 +95,86 @@ def test_full_disk_is_one_clear_error_and_loses_nothing_that_was_recorded(full: 
     assert written > 15_000
     (lost,) = (line for line in lines if line.get("event") == "lost")
     assert (lost["count"], lost["variable"]) == (1, "count")
+
+
+KEEPS_THE_REST = """
+import glob, os, resource, threading
+import sandbox
+from memwatch_core import watch
+from memwatch_core.errors import JournalFullError
+
+{BEFORE}
+def left():
+    disk = os.statvfs("sessions")
+    return disk.f_bfree * disk.f_frsize
+
+count = watch(0, name="count", track_threads=False)
+view = memoryview(count).cast("B").cast("q")
+(journal,) = glob.glob("sessions/*/*.mwj")
+{FULL}
+try:
+    while True:
+        count += 1
+except JournalFullError:
+    pass
+stop = threading.Event()
+
+def meanwhile():
+    while not stop.is_set():
+        try:
+            view[0] = 1
+            count.value = 1
+        except JournalFullError:
+            pass
+
+def check():
+    size = os.stat(journal)
+    assert size.st_size == size.st_blocks * 512, size
+    assert size.st_size in (65536, 262144) or (size.st_size - 4096) % (1 << 20) == 0, size
+    assert left() >= (512 << 10), left()
+
+check()
+if {OTHERS}:
+    other = threading.Thread(target=meanwhile)
+    other.start()
+    for turn in range(100):
+        with open("sessions/of the program", "wb") as file:
+            file.write(bytes(400 << 10))
+        os.unlink("sessions/of the program")
+    stop.set()
+    other.join()
+    check()
+{MAKE_ROOM}
+count.value = 7
+"""
+ALL_BUT = "open('sessions/ballast', 'wb').write(bytes(left() - ({SEGMENTS} << 20) - (700 << 10)))"
+REFUSED = {
+    "no room for a first segment": ("", ALL_BUT.format(SEGMENTS=0), "os.unlink('sessions/ballast')", True),
+    "no room for a third segment": ("", ALL_BUT.format(SEGMENTS=2), "os.unlink('sessions/ballast')", True),
+    "a disk that doesn't tell what it has": (
+        "sandbox.refuse('what a disk has left')",
+        "open('sessions/ballast', 'wb').write(bytes(1400 << 10))",
+        "os.unlink('sessions/ballast')",
+        False,
+    ),
+    "no address space": (
+        "",
+        "status = open('/proc/self/statm').read().split()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (int(status[0]) * 4096 + (1 << 19), resource.RLIM_INFINITY))",
+        "resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_a_journal_that_cannot_grow_leaves_the_rest_of_the_disk_to_the_program(why: str, tmp_path: Path) -> None:
+    before, full, make_room, others = REFUSED[why]
+    program = KEEPS_THE_REST.format(BEFORE=before, FULL=full, MAKE_ROOM=make_room, OTHERS=others)
+    (status, _, said), (log_status, log, complaint) = run_and_log(program, why, tmp_path)
+    assert status == 0, said[-2000:]
+    assert log_status == 0, complaint
+    assert json.loads([line for line in log.splitlines() if '"before"' in line][-1])["new"] == 7
 
 
 LONG_WRITES = """

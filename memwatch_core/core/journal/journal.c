@@ -282,7 +282,7 @@ MW_SIGNAL_SAFE int journal_open_file(struct journal *j) {
 MW_SIGNAL_SAFE static long map_header(void) {
     int fd = descriptor_hold(DESCRIPTOR_JOURNAL);
     long p = fd < 0 ? -EBADF
-             : !file_allocate(fd, 0, MWJ_HEADER_SIZE)
+             : !file_extend(fd, 0, MWJ_HEADER_SIZE)
                  ? -ENOSPC
                  : raw_syscall6(SYS_mmap, 0, MWJ_HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     descriptor_let_go();

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/descriptors.h"
@@ -36,13 +37,19 @@ enum growth { GROWTH_DONE, GROWTH_REFUSED, GROWTH_UNREAD, GROWTH_UNCOMMITTED };
 
 /* ---- segments ---- */
 
-/* Blocks on disk and pages in memory for [from, from + size). Written rather than fallocated: the page cache then makes
- * large folios, and the whole segment is mapped in a few faults instead of one a page. */
-MW_SIGNAL_SAFE bool file_allocate(int fd, off_t from, off_t size) {
+/* Whether the file system may still have so much, as far as it tells. Asked first, because who writes until nothing is
+ * left takes the last block from the program as well, if only for a moment. statfs(2). */
+MW_SIGNAL_SAFE static bool disk_has(int fd, off_t size) {
+    struct statfs disk;
+    if (raw_syscall4(SYS_fstatfs, fd, (long)&disk, 0, 0) || !disk.f_blocks) return true; /* it doesn't tell */
+    uint64_t blocks = raw_syscall4(SYS_geteuid, 0, 0, 0, 0) ? disk.f_bavail : disk.f_bfree;
+    return blocks >= ((uint64_t)size + (uint64_t)disk.f_bsize - 1) / (uint64_t)disk.f_bsize;
+}
+
+/* Written rather than fallocated: the page cache then makes large folios, and the whole segment is mapped in a few
+ * faults instead of one a page. */
+MW_SIGNAL_SAFE static bool write_zeros(int fd, off_t from, off_t size) {
     static const char zeros[256 << 10];
-    struct rlimit limit; /* asked before: whoever goes beyond gets SIGXFSZ */
-    if (!raw_syscall4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit) && (uint64_t)(from + size) > limit.rlim_cur)
-        return false;
     for (off_t stop = from + size; from < stop;) {
         size_t n = stop - from < (off_t)sizeof zeros ? (size_t)(stop - from) : sizeof zeros;
         long done = raw_syscall4(SYS_pwrite64, fd, (long)zeros, (long)n, from);
@@ -51,6 +58,20 @@ MW_SIGNAL_SAFE bool file_allocate(int fd, off_t from, off_t size) {
         from += done;
     }
     return true;
+}
+
+/* The file ends at `end` again, and what is behind goes back to the disk. Readers read it, and map nothing; of a
+ * segment that a writer has mapped, nobody touches what is behind the journal's capacity. */
+MW_SIGNAL_SAFE static void give_back(int fd, off_t end) { raw_syscall4(SYS_ftruncate, fd, end, 0, 0); }
+
+MW_SIGNAL_SAFE bool file_extend(int fd, off_t from, off_t size) {
+    struct rlimit limit; /* asked before: whoever goes beyond gets SIGXFSZ */
+    if (!raw_syscall4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit) && (uint64_t)(from + size) > limit.rlim_cur)
+        return false;
+    if (!disk_has(fd, size)) return false;
+    bool done = write_zeros(fd, from, size);
+    if (!done) give_back(fd, from);
+    return done;
 }
 
 MW_SIGNAL_SAFE static off_t offset_of(uint64_t slot) { return MWJ_HEADER_SIZE + (off_t)slot * MWJ_SLOT_SIZE; }
@@ -76,9 +97,11 @@ MW_SIGNAL_SAFE static bool open_slots(struct journal *j, uint64_t end) {
     int fd = descriptor_hold(DESCRIPTOR_JOURNAL);
     long p = -1;
     j->unreachable = fd < 0;
-    if (fd >= 0 && segment < SEGMENTS_MAX && file_allocate(fd, from, size))
+    if (fd >= 0 && segment < SEGMENTS_MAX && file_extend(fd, from, size)) {
         p = first ? (long)j->segments[segment]
                   : raw_syscall6(SYS_mmap, 0, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, from);
+        if (p < 0 && p > -4096) give_back(fd, from);
+    }
     descriptor_let_go();
     if (p < 0 && p > -4096) return false;
     if (!first) raw_syscall4(SYS_madvise, p, MWJ_SEGMENT_SIZE, MADV_DONTFORK, 0);
@@ -290,7 +313,7 @@ MW_SIGNAL_SAFE void segments_report_full(struct journal *j) {
 
 MW_SIGNAL_SAFE static bool can_punch(void) {
     int fd = descriptor_hold(DESCRIPTOR_JOURNAL);
-    bool can = fd >= 0 && file_allocate(fd, MWJ_HEADER_SIZE, MW_PAGE_SIZE) && punch(fd, MWJ_HEADER_SIZE, MW_PAGE_SIZE);
+    bool can = fd >= 0 && file_extend(fd, MWJ_HEADER_SIZE, MW_PAGE_SIZE) && punch(fd, MWJ_HEADER_SIZE, MW_PAGE_SIZE);
     descriptor_let_go();
     return can;
 }

@@ -18,7 +18,8 @@ MW_HIDDEN int segments_open(struct journal *journal); /* the file exists, empty 
 MW_HIDDEN void segments_limit(struct journal *journal);
 MW_HIDDEN void segments_close(struct journal *journal);
 MW_HIDDEN void segments_count_lost_before(struct journal *journal, uint64_t count); /* while there was no file */
-MW_HIDDEN bool file_allocate(int fd, off_t from, off_t size);
+/* The file, which ends at `from`, has blocks on disk and pages in memory up to from + size; or is as it was. */
+MW_HIDDEN bool file_extend(int fd, off_t from, off_t size);
 /* Slots up to `end`; may wait for the reader. False: there is no room, on the disk or within the limit. */
 MW_HIDDEN bool segments_grow(struct journal *journal, uint64_t end);
 MW_HIDDEN void segments_count_lost(struct journal *journal,
