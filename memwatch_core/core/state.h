@@ -21,6 +21,7 @@
 #include "journal/registry.h"
 #include "journal/segments.h"
 #include "journal/sites.h"
+#include "memory/adopted_pages.h"
 #include "memory/arena.h"
 #include "memory/fork_copy.h"
 #include "memory/tracker.h"
@@ -45,6 +46,7 @@ struct mw_core {
     const struct tracker *tracker;
     char tracker_reason[256];
     struct arena arena;
+    struct adopted_pages adopted_pages;
     struct fork_copy fork_copy;
     struct userfaultfd userfaultfd;
     struct queued_store queued_store;

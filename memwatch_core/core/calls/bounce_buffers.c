@@ -16,6 +16,7 @@
 #include "base/syscalls.h"
 #include "base/thread.h"
 #include "journal/journal_format.h"
+#include "memory/adopted_pages.h"
 #include "memory/arena.h"
 #include "memwatch.h"
 #include "state.h"
@@ -31,8 +32,8 @@ bool adopted_within(uintptr_t start, size_t size) {
               count = ((start & PAGE_MASK) + (size < KERNEL_MOST ? size : KERNEL_MOST) + PAGE_MASK) >> PAGE_SHIFT;
     if (count > ADOPTED_MAX) {
         for (unsigned i = 0; i < ADOPTED_MAX; i++) {
-            uint64_t number = atomic_load_explicit(&mw.arena.adopted[i].number, memory_order_relaxed);
-            if (number > 1 && number - first < count) return true;
+            uint64_t number = atomic_load_explicit(&mw.adopted_pages.rows[i].number, memory_order_relaxed);
+            if (number > ADOPTED_DELETED && number - first < count) return true;
         }
         return false;
     }

@@ -37,7 +37,7 @@ MW_HIDDEN void bounce_close(void *bounce);
 MW_HIDDEN bool adopted_within(uintptr_t start, size_t size);
 static inline bool is_watched(const void *start, size_t size) {
     return in_arena((uintptr_t)start) ||
-           (unlikely(atomic_load_explicit(&mw.arena.adopted_count, memory_order_relaxed)) &&
+           (unlikely(atomic_load_explicit(&mw.adopted_pages.count, memory_order_relaxed)) &&
             adopted_within((uintptr_t)start, size));
 }
 #endif

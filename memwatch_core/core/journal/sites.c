@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/thread.h"
 #include "journal/journal.h"
@@ -43,7 +44,7 @@ MW_SIGNAL_SAFE static uint64_t mix(uint64_t hash, const char *bytes, size_t n) {
     for (; i + 8 <= n; i += 8) {
         uint64_t word;
         memcpy(&word, bytes + i, 8);
-        hash = (hash ^ word) * 0x9E3779B97F4A7C15ULL;
+        hash = (hash ^ word) * HASH_FACTOR;
         hash ^= hash >> 32;
     }
     for (; i < n; i++) hash = (hash ^ (uint8_t)bytes[i]) * 0x100000001B3ULL;

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/syscalls.h"
+#include "memory/adopted_pages.h"
 #include "memory/shared_memory.h"
 #include "memwatch.h"
 #include "state.h"
@@ -112,9 +113,9 @@ int arena_open(void) {
     int error = reserve(mw.arena.address_space);
     if (error) return error;
     mw.arena.pages = arena_table((mw.arena.reserved >> PAGE_SHIFT) * sizeof *mw.arena.pages);
-    mw.arena.adopted = arena_table(ADOPTED_MAX * sizeof *mw.arena.adopted);
+    mw.adopted_pages.rows = arena_table(ADOPTED_MAX * sizeof *mw.adopted_pages.rows);
     for (int i = 0; i < ARENA_ORDERS; i++) mw.arena.free_head[i] = NO_PAGE;
-    return mw.arena.pages && mw.arena.adopted ? MW_OK : MW_ERR_NO_MEMORY;
+    return mw.arena.pages && mw.adopted_pages.rows ? MW_OK : MW_ERR_NO_MEMORY;
 }
 
 void arena_take_down(void) {
@@ -250,38 +251,14 @@ void arena_release(uint32_t first) {
 
 /* ---- adoption ---- */
 
-MW_SIGNAL_SAFE static unsigned adopted_hash(uint64_t number) {
-    return (unsigned)((number * 0x9E3779B97F4A7C15ULL) >> 48) & (ADOPTED_MAX - 1);
-}
-
-MW_SIGNAL_SAFE static struct adopted *adopted_find(uint64_t number) {
-    for (unsigned i = 0, at = adopted_hash(number); i < ADOPTED_MAX; i++, at = (at + 1) & (ADOPTED_MAX - 1)) {
-        uint64_t seen = atomic_load_explicit(&mw.arena.adopted[at].number, memory_order_acquire);
-        if (seen == number) return &mw.arena.adopted[at];
-        if (!seen) return NULL;
-    }
-    return NULL;
-}
-
-static bool adopted_add(uint64_t number, uint32_t page) {
-    if (mw.arena.adopted_count >= ADOPTED_MAX / 2) return false;
-    unsigned at = adopted_hash(number);
-    while (mw.arena.adopted[at].number > 1) at = (at + 1) & (ADOPTED_MAX - 1);
-    mw.arena.adopted[at].page = page;
-    atomic_store_explicit(&mw.arena.adopted[at].number, number, memory_order_release);
-    mw.arena.adopted_count++;
-    return true;
-}
-
 MW_SIGNAL_SAFE uint32_t arena_page_at(uintptr_t address) {
     uint64_t offset = address - mw.arena.watched;
     if (likely(offset < atomic_load_explicit(&mw.arena.committed, memory_order_acquire))) {
         uint32_t page = (uint32_t)(offset >> PAGE_SHIFT);
         return likely(page_state_of(page) == PAGE_USED) ? page : NO_PAGE;
     }
-    if (!atomic_load_explicit(&mw.arena.adopted_count, memory_order_acquire)) return NO_PAGE;
-    struct adopted *entry = adopted_find(address >> PAGE_SHIFT);
-    return entry ? entry->page : NO_PAGE;
+    if (!atomic_load_explicit(&mw.adopted_pages.count, memory_order_acquire)) return NO_PAGE;
+    return adopted_find(address >> PAGE_SHIFT);
 }
 
 void *mw_write_view(const void *watched) {
@@ -320,23 +297,6 @@ static int touched_check(uintptr_t start, size_t n) {
     }
     close(fd);
     return error;
-}
-
-/* A deleted entry before a free one is free: else searches would get longer with all that was ever adopted. */
-static void tidy(unsigned at) {
-    if (mw.arena.adopted[(at + 1) & (ADOPTED_MAX - 1)].number) return;
-    for (; mw.arena.adopted[at].number == 1; at = (at - 1) & (ADOPTED_MAX - 1))
-        atomic_store_explicit(&mw.arena.adopted[at].number, 0, memory_order_release);
-}
-
-static void adopted_forget(uintptr_t start, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        struct adopted *entry = adopted_find((start >> PAGE_SHIFT) + i);
-        if (!entry) continue;
-        atomic_store_explicit(&entry->number, 1, memory_order_release);
-        mw.arena.adopted_count--;
-        tidy((unsigned)(entry - mw.arena.adopted));
-    }
 }
 
 int arena_adopt(uintptr_t start, size_t n, uint32_t *first) {
@@ -407,8 +367,7 @@ MW_SIGNAL_SAFE uint32_t arena_lose(void) {
     uint32_t lost = 0;
     for (uint32_t i = 0; i < mw.arena.bump; i++)
         if (page_state_of(i) == PAGE_USED) mw.arena.pages[i].state = PAGE_GONE, lost++;
-    for (unsigned i = 0; mw.arena.adopted_count && i < ADOPTED_MAX; i++) mw.arena.adopted[i].number = 0;
-    mw.arena.adopted_count = 0;
+    adopted_forget_all();
     mw.arena.used = 0;
     return lost;
 }
@@ -422,11 +381,11 @@ int arena_replace(struct shared *copy) {
         (madvise(writable, mw.arena.committed, MADV_DONTFORK) || !map_fixed(watched, mw.arena.committed, 0) ||
          mw.tracker->arm(watched, mw.arena.committed)))
         return MW_ERR_NO_MEMORY;
-    for (unsigned i = 0; mw.arena.adopted_count && i < ADOPTED_MAX; i++) {
-        if (mw.arena.adopted[i].number <= 1) continue;
-        void *at = (void *)(uintptr_t)(mw.arena.adopted[i].number << PAGE_SHIFT);
-        if (!map_fixed(at, MW_PAGE_SIZE, (uint64_t)mw.arena.adopted[i].page << PAGE_SHIFT) ||
-            mw.tracker->arm(at, MW_PAGE_SIZE))
+    for (unsigned i = 0; mw.adopted_pages.count && i < ADOPTED_MAX; i++) {
+        const struct adopted_page *entry = &mw.adopted_pages.rows[i];
+        if (entry->number <= ADOPTED_DELETED) continue;
+        void *at = (void *)(uintptr_t)(entry->number << PAGE_SHIFT);
+        if (!map_fixed(at, MW_PAGE_SIZE, (uint64_t)entry->page << PAGE_SHIFT) || mw.tracker->arm(at, MW_PAGE_SIZE))
             return MW_ERR_NO_MEMORY;
     }
     return hide_gone();

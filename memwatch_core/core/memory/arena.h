@@ -35,12 +35,6 @@ struct page {
     uint32_t next_free; /* free list of its order */
 };
 
-struct adopted {             /* a page of the adapter's own: an entry of an open-addressed hash by page number */
-    _Atomic uint64_t number; /* address >> 12; 0 free, 1 deleted */
-    uint32_t page;           /* its page in the arena */
-};
-#define ADOPTED_MAX (1u << 16)
-
 /* [watched, watched + reserved) is what the program sees, + distance (modulo 2^64) what the core writes. */
 struct arena {
     uintptr_t watched;
@@ -57,8 +51,6 @@ struct arena {
     uint64_t idle_again;   /* given back, and asked for again since some were given back */
     uint64_t idle_extra;   /* more of them that are kept, for that reason */
     uint32_t idle_hand;    /* the page behind the last that was given back */
-    struct adopted *adopted;
-    _Atomic uint32_t adopted_count;
 };
 
 MW_HIDDEN int arena_open(void);
