@@ -114,20 +114,20 @@ static void judge(uint64_t from, enum run_result result) {
         if (here[i] != before[i]) problem("changed without an event", i);
 }
 
-/* Whether the CPU could have come to this fault. Of a form that the executor runs on a copy of its destination, it
- * finds out by itself; the others may write where they like, as the program meant it, if it isn't our page that they
+/* Whether the CPU could have come to this fault. Of an instruction that the executor runs on a copy of its destination,
+ * it finds out by itself; the others may write where they like, as the program meant it, if it isn't our page that they
  * fault on. */
 static bool could_fault_there(ucontext_t *context, uintptr_t fault) {
     bool overflow;
-    const struct form *form = form_at((uintptr_t)code, &overflow);
+    const struct instruction *instruction = instruction_at((uintptr_t)code, &overflow);
     uintptr_t offset, at = fault;
-    if (form && form->kind == FORM_STRING) at = register_read(context, 7);
-    if (form &&
-        (form->kind == FORM_WIDE || form->kind == FORM_SCATTER || form->kind == FORM_PUSH || form->kind == FORM_CALL))
-        at = form_address(form, context, &offset);
-    if (form && form->kind == FORM_MOVDIR64B) at = register_read(context, form->base);
-    if (form && form->kind == FORM_CLZERO) at = register_read(context, 0);
-    if (overflow) form_overflow_done();
+    if (instruction && instruction->kind == KIND_STRING) at = register_read(context, 7);
+    if (instruction && (instruction->kind == KIND_WIDE || instruction->kind == KIND_SCATTER ||
+                        instruction->kind == KIND_PUSH || instruction->kind == KIND_CALL))
+        at = operand_address(instruction, context, &offset);
+    if (instruction && instruction->kind == KIND_MOVDIR64B) at = register_read(context, instruction->memory.base);
+    if (instruction && instruction->kind == KIND_CLZERO) at = register_read(context, 0);
+    if (overflow) instruction_overflow_done();
     return at - (uintptr_t)pages < SIZE - 1024;
 }
 

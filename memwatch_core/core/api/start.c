@@ -94,7 +94,7 @@ static int start(mw_tracker wanted) {
     mw.tracker_reason[0] = 0;
     mw.userfaultfd.lost = registry_record_unseen;
     if ((error = fork_open()) || (error = choose_tracker(wanted)) || (error = arena_open()) ||
-        (error = registry_open()) || (error = code_blocks_open()) || (error = form_open()) ||
+        (error = registry_open()) || (error = code_blocks_open()) || (error = instructions_open()) ||
         (error = executor_open()) || (error = sites_open()) || (error = signals_take(mw_fault_handler)) ||
         (error = interpose_modules(false)) || (mw.tracker->serve && (error = mw.tracker->serve()))) {
         if (mw.tracker) mw.tracker->close();

@@ -1,4 +1,4 @@
-/* code_blocks.c - executable memory: two thunks and a small block for each form.
+/* code_blocks.c - executable memory: two thunks and a small block for each instruction.
  *
  * Never writable and executable through one address: memory that is mapped once read-write and once read-execute, each
  * at a random place. (Mapped for writing only while a block is written, it would take system calls on the fault path:
@@ -117,7 +117,7 @@ int code_blocks_open(void) {
     emit_leave(&e);
     mw.code_blocks.enter = (void (*)(void *, uint64_t))(uintptr_t)mw.code_blocks.run;
     mw.code_blocks.leave = mw.code_blocks.run + enter_size;
-    mw.code_blocks.used = THUNKS_SIZE; /* the thunks, the overflow block; then one block for each form */
+    mw.code_blocks.used = THUNKS_SIZE; /* the thunks, the overflow block; then one block for each instruction */
     return (size_t)(e.at - mw.code_blocks.write) <= THUNKS_SIZE - BLOCK_SIZE ? MW_OK : MW_ERR_EXECUTABLE;
 }
 

@@ -7,5 +7,5 @@
 #include "stores/instruction.h"
 #include "stores/run_result.h"
 
-MW_HIDDEN enum run_result emulate(const struct form *form, ucontext_t *context, const mw_origin *origin);
+MW_HIDDEN enum run_result emulate(const struct instruction *instruction, ucontext_t *context, const mw_origin *origin);
 #endif

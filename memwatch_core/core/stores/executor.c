@@ -46,54 +46,61 @@ int executor_open(void) {
     return MW_OK;
 }
 
-MW_SIGNAL_SAFE static void keep_x87(ucontext_t *context, const struct form *form, uintptr_t scratch, uintptr_t offset) {
+/* Offsets in the area that fxsave64 writes. Intel SDM volume 1, 10.5.1. */
+enum { FXSAVE_IP = 8, FXSAVE_DATA = 16, FXSAVE_MXCSR = 24, FXSAVE_X87 = 32, FXSAVE_SSE = 160 };
+
+/* The x87 state becomes the program's. What it says of the last instruction and its operand is of the block and the
+ * scratch area: the program is told its own. */
+MW_SIGNAL_SAFE static void keep_x87(ucontext_t *context, const struct instruction *instruction, uintptr_t scratch,
+                                    uintptr_t offset) {
     uint8_t area[XSTATE_LEGACY_SIZE] __attribute__((aligned(16)));
-    uint64_t instruction, data;
+    uint64_t ip, data;
     __asm__ volatile("fxsave64 %0" : "=m"(area));
-    memcpy(&instruction, area + 8, 8);
-    memcpy(&data, area + 16, 8);
-    if (instruction - (uintptr_t)form->block < sizeof form->bytes + 1)
-        instruction = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
+    memcpy(&ip, area + FXSAVE_IP, sizeof ip);
+    memcpy(&data, area + FXSAVE_DATA, sizeof data);
+    if (ip - (uintptr_t)instruction->run.block <= INSTRUCTION_LONGEST)
+        ip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
     if (data - scratch < XSTATE_LEGACY_SIZE) data = data - scratch + offset;
-    memcpy(area + 8, &instruction, 8);
-    memcpy(area + 16, &data, 8);
+    memcpy(area + FXSAVE_IP, &ip, sizeof ip);
+    memcpy(area + FXSAVE_DATA, &data, sizeof data);
     uint8_t *frame = (uint8_t *)context->uc_mcontext.fpregs;
-    memcpy(frame, area, 24);
-    memcpy(frame + 32, area + 32, 128); /* not the bytes between: MXCSR */
-    frame[XSTATE_LEGACY_SIZE] |= 1;     /* XSTATE_BV: the x87 component is not in its initial state */
+    memcpy(frame, area, FXSAVE_MXCSR);
+    memcpy(frame + FXSAVE_X87, area + FXSAVE_X87, FXSAVE_SSE - FXSAVE_X87); /* not the bytes between: MXCSR */
+    frame[XSTATE_LEGACY_SIZE] |= 1; /* XSTATE_BV: the x87 component is not in its initial state */
 }
 
-/* Runs the form's block with the interrupted state; its memory operand is at `scratch` instead of at `offset`. */
-MW_SIGNAL_SAFE static void run_block(const struct form *form, ucontext_t *context, uintptr_t scratch,
+/* Runs the instruction's block with the interrupted state; its memory operand is at `scratch` instead of at `offset`.
+ */
+MW_SIGNAL_SAFE static void run_block(const struct instruction *instruction, ucontext_t *context, uintptr_t scratch,
                                      uintptr_t offset) {
     struct thread *t = &mw_thread;
     greg_t *g = context->uc_mcontext.gregs;
     for (unsigned r = 0; r < 16; r++) t->regs[r] = (uint64_t)g[greg_of[r]];
-    if (form->relative) t->regs[form->base] = (uint64_t)g[REG_RIP] + form->length;
+    if (instruction->memory.relative) t->regs[instruction->memory.base] = (uint64_t)g[REG_RIP] + instruction->length;
     t->flags = (uint64_t)g[REG_EFL] & FLAGS_MASK;
-    t->block = form->block;
+    t->block = instruction->run.block;
     t->leave = mw.code_blocks.leave;
     uint64_t gs = read_gs_base();
-    uint32_t mxcsr = form->mxcsr_back ? fpu_simd_mask(context) : 0;
+    uint32_t mxcsr = instruction->run.raises ? fpu_simd_mask(context) : 0;
     write_gs_base(scratch - offset);
-    mw.code_blocks.enter(form->restore ? context->uc_mcontext.fpregs : NULL, form->restore);
+    mw.code_blocks.enter(instruction->run.restore ? context->uc_mcontext.fpregs : NULL, instruction->run.restore);
     write_gs_base(gs);
     for (unsigned r = 0; r < 16; r++)
-        if (!(form->relative && r == form->base)) g[greg_of[r]] = (greg_t)t->regs[r];
-    if (form->x87_back) keep_x87(context, form, scratch, offset);
-    if (form->mxcsr_back) fpu_simd_unmask(context, mxcsr);
+        if (!(instruction->memory.relative && r == instruction->memory.base)) g[greg_of[r]] = (greg_t)t->regs[r];
+    if (instruction->run.changes_x87) keep_x87(context, instruction, scratch, offset);
+    if (instruction->run.raises) fpu_simd_unmask(context, mxcsr);
 }
 
-MW_SIGNAL_SAFE static void step_over(const struct form *form, ucontext_t *context) {
+MW_SIGNAL_SAFE static void step_over(const struct instruction *instruction, ucontext_t *context) {
     greg_t *g = context->uc_mcontext.gregs;
     g[REG_EFL] = (greg_t)(((uint64_t)g[REG_EFL] & ~(uint64_t)FLAGS_MASK) | (mw_thread.flags & FLAGS_MASK));
-    g[REG_RIP] += form->length;
+    g[REG_RIP] += instruction->length;
 }
 
-MW_SIGNAL_SAFE static bool has_stored(const struct form *form, const ucontext_t *context) {
-    return form->conditional == IF_EQUAL     ? mw_thread.flags & FLAG_ZERO
-           : form->conditional == IF_NUMERIC ? fpu_x87_stored(context)
-                                             : true;
+MW_SIGNAL_SAFE static bool has_stored(const struct instruction *instruction, const ucontext_t *context) {
+    return instruction->run.condition == IF_EQUAL     ? mw_thread.flags & FLAG_ZERO
+           : instruction->run.condition == IF_NUMERIC ? fpu_x87_stored(context)
+                                                      : true;
 }
 
 /* wrgsbase takes no others. An FS- or GS-relative operand far from its segment can lead to one, if the scratch area
@@ -102,38 +109,41 @@ MW_SIGNAL_SAFE static bool gs_base_valid(uint64_t base) { return (uint64_t)((int
 
 /* Runs a masked store and finds out which bytes it wrote, whatever kind of mask it has: what it leaves alone differs
  * between a run over some bytes and one over their complement. Nothing but memory depends on running it twice. */
-MW_SIGNAL_SAFE static uint64_t written_bytes(const struct form *form, ucontext_t *context, uint8_t *scratch,
-                                             uintptr_t offset, const uint8_t *before) {
+MW_SIGNAL_SAFE static uint64_t written_bytes(const struct instruction *instruction, ucontext_t *context,
+                                             uint8_t *scratch, uintptr_t offset, const uint8_t *before) {
     uint8_t other[STORE_MAX];
     uint64_t written = 0;
-    for (unsigned i = 0; i < form->size; i++) scratch[i] = (uint8_t)~before[i];
-    run_block(form, context, (uintptr_t)scratch, offset);
-    memcpy(other, scratch, form->size);
-    memcpy(scratch, before, form->size);
-    run_block(form, context, (uintptr_t)scratch, offset);
-    for (unsigned i = 0; i < form->size; i++) written |= (uint64_t)(scratch[i] == other[i]) << i;
+    for (unsigned i = 0; i < instruction->size; i++) scratch[i] = (uint8_t)~before[i];
+    run_block(instruction, context, (uintptr_t)scratch, offset);
+    memcpy(other, scratch, instruction->size);
+    memcpy(scratch, before, instruction->size);
+    run_block(instruction, context, (uintptr_t)scratch, offset);
+    for (unsigned i = 0; i < instruction->size; i++) written |= (uint64_t)(scratch[i] == other[i]) << i;
     return written;
 }
 
-MW_SIGNAL_SAFE static enum run_result run_store_at(const struct form *form, ucontext_t *context, uintptr_t at,
-                                                   uintptr_t offset, uint8_t *scratch, const mw_origin *origin) {
+MW_SIGNAL_SAFE static enum run_result run_store_at(const struct instruction *instruction, ucontext_t *context,
+                                                   uintptr_t at, uintptr_t offset, uint8_t *scratch,
+                                                   const mw_origin *origin) {
     uint8_t before[STORE_MAX];
     struct page_span span;
-    if (!page_span_lock(&span, at, form->size)) return RUN_DONE; /* the watch has just ended: let it run as it is */
+    if (!page_span_lock(&span, at, instruction->size))
+        return RUN_DONE; /* the watch has just ended: let it run as it is */
     page_span_read(&span, at, before);
     /* Before anything has changed: would the CPU let this store go beyond our pages? */
-    bool done = form->masked == 1 || page_span_write_beyond(&span, at, before, ALL_WRITTEN);
+    bool done = instruction->run.masking == MASKED || page_span_write_beyond(&span, at, before, ALL_WRITTEN);
     if (done) {
-        uint64_t written = form->masked ? written_bytes(form, context, scratch, offset, before) : ALL_WRITTEN;
-        if (!form->masked) {
-            memcpy(scratch, before, form->size);
-            run_block(form, context, (uintptr_t)scratch, offset);
+        uint64_t written =
+            instruction->run.masking ? written_bytes(instruction, context, scratch, offset, before) : ALL_WRITTEN;
+        if (instruction->run.masking == NOT_MASKED) {
+            memcpy(scratch, before, instruction->size);
+            run_block(instruction, context, (uintptr_t)scratch, offset);
         }
-        if (form->mxcsr_back && fpu_simd_raised(context, scratch, form->size, written)) {
+        if (instruction->run.raises && fpu_simd_raised(context, scratch, instruction->size, written)) {
             page_span_unlock(&span);
             return RUN_RAISED;
         }
-        if (written && has_stored(form, context)) {
+        if (written && has_stored(instruction, context)) {
             done = page_span_write_beyond(&span, at, scratch, written);
             if (done) {
                 registry_record(at, span.piece, span.count, before, scratch, written, origin, NULL);
@@ -143,36 +153,36 @@ MW_SIGNAL_SAFE static enum run_result run_store_at(const struct form *form, ucon
     }
     page_span_unlock(&span);
     if (!done) return RUN_NOT_OURS;
-    step_over(form, context);
+    step_over(instruction, context);
     return RUN_DONE;
 }
 
-MW_SIGNAL_SAFE static enum run_result run_store(const struct form *form, ucontext_t *context, uintptr_t address,
-                                                const mw_origin *origin) {
+MW_SIGNAL_SAFE static enum run_result run_store(const struct instruction *instruction, ucontext_t *context,
+                                                uintptr_t address, const mw_origin *origin) {
     uint8_t area[64 + STORE_MAX] __attribute__((aligned(64)));
-    uintptr_t offset, at = form_address(form, context, &offset);
+    uintptr_t offset, at = operand_address(instruction, context, &offset);
     if (address - (at & ~PAGE_MASK) >= 2 * MW_PAGE_SIZE) return RUN_NOT_OURS; /* the fault was some other operand's */
     /* Vector stores insist on an alignment; locked ones would stop the whole machine across two cache lines. */
-    unsigned aligned = form->restore ? at & 63 : 0;
+    unsigned aligned = instruction->run.restore ? at & 63 : 0;
     bool far = unlikely(!gs_base_valid((uintptr_t)area + aligned - offset));
     uint8_t *scratch = (far ? mw.executor.wide : area) + aligned;
     if (far && !gs_base_valid((uintptr_t)scratch - offset)) return RUN_REFUSED;
     if (far) lock_take(&mw.executor.wide_lock, thread_id());
-    enum run_result result = run_store_at(form, context, at, offset, scratch, origin);
+    enum run_result result = run_store_at(instruction, context, at, offset, scratch, origin);
     if (far) lock_release(&mw.executor.wide_lock);
     return result;
 }
 
 /* ---- state saves: larger than a vector, and some of them know their size only now ---- */
 
-MW_SIGNAL_SAFE static unsigned wide_size(const struct form *form, const ucontext_t *context) {
-    if (form->size) return form->size;
+MW_SIGNAL_SAFE static unsigned wide_size(const struct instruction *instruction, const ucontext_t *context) {
+    if (instruction->size) return instruction->size;
     uint32_t wanted =
         (uint32_t)register_read(context, 0) & mw.executor.xstate_enabled; /* EDX:EAX, nothing above bit 31 here */
     unsigned size = XSTATE_LEGACY_SIZE + XSTATE_HEADER_SIZE;
     for (unsigned i = 2; i < 32; i++) {
         if (!(wanted & 1u << i)) continue;
-        if (form->moves) { /* compacted */
+        if (instruction->run.compacted) { /* compacted */
             if (mw.executor.xstate[i].aligned) size = (size + 63) & ~63u;
             size += mw.executor.xstate[i].size;
         } else if (mw.executor.xstate[i].offset + mw.executor.xstate[i].size > size) {
@@ -182,9 +192,10 @@ MW_SIGNAL_SAFE static unsigned wide_size(const struct form *form, const ucontext
     return size;
 }
 
-MW_SIGNAL_SAFE static enum run_result run_wide(const struct form *form, ucontext_t *context, const mw_origin *origin) {
-    uintptr_t offset, at = form_address(form, context, &offset);
-    unsigned size = wide_size(form, context);
+MW_SIGNAL_SAFE static enum run_result run_wide(const struct instruction *instruction, ucontext_t *context,
+                                               const mw_origin *origin) {
+    uintptr_t offset, at = operand_address(instruction, context, &offset);
+    unsigned size = wide_size(instruction, context);
     if (size + 64 > WIDE_MAX) return RUN_REFUSED;
     lock_take(&mw.executor.wide_lock, thread_id());
     uint8_t *scratch = mw.executor.wide + (at & 63);
@@ -201,7 +212,7 @@ MW_SIGNAL_SAFE static enum run_result run_wide(const struct form *form, ucontext
         from += n;
     }
     if (done) {
-        run_block(form, context, (uintptr_t)scratch, offset);
+        run_block(instruction, context, (uintptr_t)scratch, offset);
         for (unsigned from = 0; from < size && done;) {
             unsigned room = MW_PAGE_SIZE - (unsigned)((at + from) & PAGE_MASK),
                      n = size - from < room ? size - from : room;
@@ -212,25 +223,25 @@ MW_SIGNAL_SAFE static enum run_result run_wide(const struct form *form, ucontext
     }
     lock_release(&mw.executor.wide_lock);
     if (!done) return RUN_NOT_OURS;
-    step_over(form, context);
+    step_over(instruction, context);
     return RUN_DONE;
 }
 
 MW_SIGNAL_SAFE enum run_result executor_run(ucontext_t *context, uintptr_t address) {
     bool overflow;
-    struct form *form = form_at((uintptr_t)context->uc_mcontext.gregs[REG_RIP], &overflow);
-    if (!form) return RUN_REFUSED;
+    struct instruction *instruction = instruction_at((uintptr_t)context->uc_mcontext.gregs[REG_RIP], &overflow);
+    if (!instruction) return RUN_REFUSED;
     mw_origin origin = {.context = mw_thread.context};
     mw_origin_provider provider = __atomic_load_n(&mw.origin_provider, __ATOMIC_ACQUIRE);
     if (provider) provider(context, &origin);
     enum run_result result;
     mw_thread.fault = 0;
-    switch (form->kind) {
-    case FORM_RUN: result = run_store(form, context, address, &origin); break;
-    case FORM_WIDE: result = run_wide(form, context, &origin); break;
-    case FORM_REFUSED: result = RUN_REFUSED; break;
-    default: result = emulate(form, context, &origin);
+    switch (instruction->kind) {
+    case KIND_RUN: result = run_store(instruction, context, address, &origin); break;
+    case KIND_WIDE: result = run_wide(instruction, context, &origin); break;
+    case KIND_REFUSED: result = RUN_REFUSED; break;
+    default: result = emulate(instruction, context, &origin);
     }
-    if (overflow) form_overflow_done();
+    if (overflow) instruction_overflow_done();
     return result == RUN_NOT_OURS && mw_thread.fault ? RUN_FAULT : result;
 }

@@ -7,7 +7,8 @@
 #include "base/compiler.h"
 
 MW_HIDDEN bool fpu_x87_stored(const ucontext_t *context);
-/* Around a run of a form with mxcsr_back: no exception may arrive in the handler. `mask` returns what `unmask` takes.
+/* Around a run of an instruction that `raises`: no exception may arrive in the handler. `mask` returns what `unmask`
+ * takes.
  */
 MW_HIDDEN uint32_t fpu_simd_mask(ucontext_t *context);
 MW_HIDDEN void fpu_simd_unmask(ucontext_t *context, uint32_t kept);

@@ -14,17 +14,28 @@ MW_SIGNAL_SAFE void register_write(ucontext_t *context, unsigned reg, uint64_t v
     context->uc_mcontext.gregs[greg_of[reg]] = (greg_t)value;
 }
 
-MW_SIGNAL_SAFE uintptr_t form_address(const struct form *form, const ucontext_t *context, uintptr_t *offset) {
-    uint64_t base = form->relative ? (uint64_t)context->uc_mcontext.gregs[REG_RIP] + form->length
-                                   : register_read(context, form->base);
-    uint64_t at = base + register_read(context, form->index) * form->scale + (uint64_t)form->displacement;
-    if (form->bit_offset) {
-        uint64_t raw = register_read(context, form->source);
-        int64_t bits = form->bit_offset == 8 ? (int64_t)raw : form->bit_offset == 4 ? (int32_t)raw : (int16_t)raw;
-        unsigned shift = form->bit_offset == 8 ? 6 : form->bit_offset == 4 ? 5 : 4;
-        at += (uint64_t)((bits >> shift) * form->bit_offset);
+MW_SIGNAL_SAFE uint64_t segment_base(const struct memory_operand *operand) {
+    return operand->segment == SEGMENT_FS ? read_fs_base() : operand->segment == SEGMENT_GS ? read_gs_base() : 0;
+}
+
+/* Bytes that a register leads on to, in whole operands: signed, of the operand's own width. */
+MW_SIGNAL_SAFE static uint64_t bit_offset(const struct memory_operand *operand, const ucontext_t *context) {
+    uint64_t value = register_read(context, operand->bit_offset_register);
+    switch (operand->bit_offset_bytes) {
+    case 8: return (uint64_t)(((int64_t)value >> 6) * 8);
+    case 4: return (uint64_t)((int64_t)((int32_t)value >> 5) * 4);
+    default: return (uint64_t)((int64_t)((int16_t)value >> 4) * 2);
     }
-    if (form->address_bytes == 4) at = (uint32_t)at;
+}
+
+MW_SIGNAL_SAFE uintptr_t operand_address(const struct instruction *instruction, const ucontext_t *context,
+                                         uintptr_t *offset) {
+    const struct memory_operand *operand = &instruction->memory;
+    uint64_t base = operand->relative ? (uint64_t)context->uc_mcontext.gregs[REG_RIP] + instruction->length
+                                      : register_read(context, operand->base);
+    uint64_t at = base + register_read(context, operand->index) * operand->scale + (uint64_t)operand->displacement;
+    if (operand->bit_offset_bytes) at += bit_offset(operand, context);
+    if (operand->address_bytes == 4) at = (uint32_t)at;
     *offset = at;
-    return form->segment == 1 ? at + read_fs_base() : form->segment == 2 ? at + read_gs_base() : at;
+    return at + segment_base(operand);
 }
