@@ -10,7 +10,7 @@ from enum import IntEnum
 
 
 class Action(IntEnum):
-    """``mwpy_action`` of ``python/sql/tracer.h``."""
+    """``mwpy_action`` of ``python/sql/statement.h``."""
 
     NOTHING = 0
     BEGINS = 1

@@ -14,7 +14,7 @@ from cffi import FFI
 
 PACKAGE = Path(__file__).parents[1]
 INSTALL = "int mwpy_install(const char *module);\nint mwpy_install_tracer(const char *module);"
-"""What isn't in memwatch.h: it makes Python types (``python/adapter.h``, ``python/sql/tracer.h``)."""
+"""What isn't in memwatch.h: it makes Python types (``python/values/proxy.h``, ``python/sql/tracer.h``)."""
 FLAGS = ["-std=gnu11", "-O2", "-g", "-D_GNU_SOURCE", "-fvisibility=hidden", "-fno-strict-aliasing"]
 FLAGS += ["-Wall", "-Wextra"]
 if os.environ.get("C_WARNINGS") == "error":  # in the project's own builds: a user's compiler may know more warnings

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "adapter.h"
+#include "errors.h"
 
 static PyObject *core_error, *journal_full_error, *session_error;
 

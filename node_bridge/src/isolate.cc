@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "addon.h"
+#include "base/hash.h"
 #include "flows.h"
 #include "sourcemap.h"
 #include "text.h"
@@ -81,17 +82,18 @@ struct state {
     bool operations_known;
     uintptr_t stack_top;
     range text[3]; /* where code may lie that isn't in the map */
+    enum { RECENT_BITS = 9 };
     struct recent {
         uintptr_t pc; /* of machine code, or of bytecode */
         const code *in;
         place *at;
-    } recent[512];
+    } recent[1 << RECENT_BITS];
     bool recent_any; /* a store has put something there: of the thousands of codes of a start, none forgets anything */
     void keep(struct recent &where, const struct recent &found) {
         where = found;
         recent_any = true;
     }
-    struct recent &recent_of(uintptr_t pc) { return recent[(pc * 0x9E3779B97F4A7C15ull) >> 55]; }
+    struct recent &recent_of(uintptr_t pc) { return recent[hash_to_bits(pc, RECENT_BITS)]; }
     uint32_t context;             /* mirrored by JavaScript */
     std::unique_ptr<flows> pulls; /* or found in these */
     line_counts counts;

@@ -14,7 +14,7 @@ CORE, PYTHON = PACKAGE / "core", PACKAGE / "python"
 ROOMS = ["base", "memory", "journal", "stores", "process", "calls", "api"]  # from the ground up
 PYTHON_ROOMS = ["", "origins", "values", "sql"]
 ONE_THING = [{"journal/journal.c", "journal/journal_file.c"}]  # the first record makes the file
-EVERYBODYS = {"state.h", "memwatch.h", "base/compiler.h"}
+EVERYBODYS = {"state.h", "memwatch.h", "base/compiler.h", "adapter.h", "interpreter.h"}
 
 
 def plain(path: Path) -> str:
@@ -26,9 +26,13 @@ class Sources:
     """The C files of a folder, by name, and what calls what."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.texts = {str(path.relative_to(folder)): plain(path) for path in folder.rglob("*.[ch]")}
         self.files = sorted(file for file in self.texts if file.endswith(".c"))
         self.defined = {name: file for file in self.files for name in self._functions(self.texts[file])}
+
+    def __str__(self) -> str:
+        return self.folder.name
 
     @staticmethod
     def _functions(text: str) -> set[str]:
@@ -53,15 +57,16 @@ SOURCES, HALF = Sources(CORE), Sources(PYTHON)
 FILES = SOURCES.texts
 
 
-def offers(header: str) -> set[str]:
+def offers(text: str) -> set[str]:
     """Names of a header's functions, macros, types and constants."""
-    text = FILES[header]
     enums = " ".join(re.findall(r"\benum\b[^{;]*\{(.*?)\}", text, flags=re.DOTALL))
     patterns = (
         r"\b(\w+)\([^;{}]*\)\s*[;{_]",
         r"#define (\w+)",
         r"(?:struct|enum) (\w+) \{",
+        r"\} (\w+);",
         r"extern [^;]*?(\w+)[\[;]",
+        r"extern [^;]*?\(\*(\w+)\)\(",
     )
     return {name for pattern in patterns for name in re.findall(pattern, text)} | set(re.findall(r"\b[A-Z]\w+", enums))
 
@@ -117,14 +122,28 @@ def test_functions_of_the_adapter_are_found() -> None:
     assert HALF.calls("origins/frames.c")["origins/context.c"] == {"mwpy_context_of"}
 
 
-@pytest.mark.parametrize("file", SOURCES.files)
-def test_file_includes_the_headers_of_what_it_calls_and_no_others(file: str) -> None:
-    included = set(re.findall(r'^#include "([^"]+)"', FILES[file], flags=re.MULTILINE))
-    of_calls = {callee[:-2] + ".h" for callee in SOURCES.calls(file) if callee[:-2] + ".h" in FILES}
+@pytest.mark.parametrize(
+    ("sources", "file"), [(sources, file) for sources in (SOURCES, HALF) for file in sources.files], ids=str
+)
+def test_file_includes_the_headers_of_what_it_calls_and_no_others(sources: Sources, file: str) -> None:
+    texts = sources.texts
+    included = set(re.findall(r'^#include "([^"]+)"', texts[file], flags=re.MULTILINE))
+    of_calls = {callee[:-2] + ".h" for callee in sources.calls(file) if callee[:-2] + ".h" in texts}
     assert of_calls <= included | {"state.h"}
-    words = set(re.findall(r"\w+", re.sub(r"^#include.*$", "", FILES[file], flags=re.MULTILINE)))
+    words = set(re.findall(r"\w+", re.sub(r"^#include.*$", "", texts[file], flags=re.MULTILINE)))
     for header in included - EVERYBODYS - {file[:-2] + ".h"}:
-        assert (words | {f"replaced_{word}" for word in words}) & offers(header), f"nothing of {header} is used"
+        named = offers(texts.get(header) or FILES[header])
+        assert (words | {f"replaced_{word}" for word in words}) & named, f"nothing of {header} is used"
+
+
+@pytest.mark.parametrize("sources", [SOURCES, HALF], ids=["core", "python"])
+def test_what_another_file_defines_is_declared_in_its_header(sources: Sources) -> None:
+    declared = r"^extern [^;{]*;|^(?!static|return|typedef)[a-z][\w ]*[ *]\w+\([^{}=;]*\);"
+    for file in sources.files:
+        lines = re.findall(declared, sources.texts[file], flags=re.MULTILINE)
+        names = {name for line in lines for name in re.findall(r"(\w+)(?=[\[(;,])", line)}
+        others = " ".join(sources.texts[other] for other in sources.files if other != file)
+        assert not {name for name in names - {"__attribute__"} if re.search(rf"\b{name}\b", others)}, file
 
 
 @pytest.mark.parametrize("header", sorted(file for file in FILES if file.endswith(".h")))

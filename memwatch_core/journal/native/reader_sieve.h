@@ -8,7 +8,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define VERDICTS 8192 /* kept at once; one that is forgotten is asked for again */
+#define VERDICT_BITS 13
+#define VERDICTS (1 << VERDICT_BITS) /* kept at once; one that is forgotten is asked for again */
 
 typedef struct verdict {
     PyObject *thread, *site, *context; /* held, so that nothing else gets their addresses; thread NULL: free */
@@ -48,7 +49,7 @@ static uint64_t verdict_mix(uint64_t number) { return (number ^ number >> 32) * 
 static size_t verdict_place(const Verdict *key) {
     uint64_t mixed = verdict_mix((uint64_t)key->tid << 32 | key->variable);
     mixed = verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->site);
-    return verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->context) >> 51; /* of VERDICTS */
+    return verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->context) >> (64 - VERDICT_BITS);
 }
 
 static int verdict_is_of(const Verdict *verdict, const Verdict *key) {

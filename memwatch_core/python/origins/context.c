@@ -6,6 +6,7 @@
  * (var_cached) is not used: other threads write to it. */
 #define Py_BUILD_CORE_MODULE 1
 #include "interpreter.h"
+#include "origins/context.h"
 
 /* Nodes of the tree that CPython's headers keep to themselves: the same in 3.11 to 3.15. */
 typedef struct bitmap_node {

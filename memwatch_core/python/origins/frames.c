@@ -15,7 +15,10 @@
 #include <unistd.h>
 
 #define Py_BUILD_CORE_MODULE 1
+#include "base/hash.h"
 #include "interpreter.h"
+#include "origins/context.h"
+#include "origins/frames.h"
 
 /* Frames that run no line of a program: entries from C, and those that are still being set up. */
 static bool is_incomplete(const mwpy_frame *f) {
@@ -167,7 +170,7 @@ MWPY_THREAD struct {
 } announced;
 
 static inline size_t hash_place(const place *at) {
-    uint64_t h = ((uintptr_t)at->code >> 4) + (uint64_t)at->unit * 0x9E3779B97F4A7C15u;
+    uint64_t h = ((uintptr_t)at->code >> 4) + (uint64_t)at->unit * HASH_FACTOR;
     return (size_t)((h ^ h >> 29) * 0xBF58476D1CE4E5B9u >> 32);
 }
 

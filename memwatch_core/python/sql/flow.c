@@ -1,7 +1,8 @@
 /* flow.c - how a statement gets into force: the value of one ContextVar, mwpy_flow, in the running context. */
 #define Py_BUILD_CORE_MODULE 1
 #include "interpreter.h"
-#include "sql/tracer.h"
+#include "origins/context.h"
+#include "sql/flow.h"
 
 PyObject *mwpy_flow;
 

@@ -1,6 +1,7 @@
-/* unseen.c - looking at the program's objects without calling its code, and classes of ours that look like those that
- * they stand for. memwatch_core/native/tracing.pyi says what the functions do. */
-#include "sql/tracer.h"
+/* introspection.c - looking at the program's objects without calling its code, and classes of ours that look like those
+ * that they stand for. memwatch_core/native/tracing.pyi says what the functions do. */
+#include "sql/introspection.h"
+#include "sql/tokens.h"
 
 /* ---- an attribute, past whatever the program has in its place ---------------------------------------------------- */
 

@@ -4,7 +4,10 @@
  * makes it for the types that are rare here. No code of the program is called: types are told by ob_type and must be
  * exactly the builtin ones, items are read in place, an iterator isn't touched, and of an object of any other type only
  * the name of the type is kept, as <type>. */
-#include "sql/tracer.h"
+#include "sql/parameters.h"
+#include "sql/swallowed_errors.h"
+#include "sql/text.h"
+#include "values/proxy.h"
 #include <datetime.h>
 #include "base/siphash.h"
 

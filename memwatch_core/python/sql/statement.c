@@ -8,6 +8,12 @@
  * A task that is started while a statement is in force inherits it, as it inherits every context variable, and so does
  * asyncio.to_thread; a plain threading.Thread starts without. It loses it when the statement goes out of force where it
  * came from: a finished statement counts as none (origins/context.c), and the OUTCOME record says so to the reader. */
+#include "errors.h"
+#include "sql/connection.h"
+#include "sql/flow.h"
+#include "sql/statement.h"
+#include "sql/swallowed_errors.h"
+#include "sql/text.h"
 #include "sql/tracer.h"
 #include <stddef.h>
 #include <time.h>
@@ -72,7 +78,7 @@ static void dealloc(PyObject *object) {
     if (!s->finished && !s->tracer->closed) {
         PyObject *kind, *value, *traceback;
         PyErr_Fetch(&kind, &value, &traceback);
-        if (mwpy_finish(s, "ended", NULL)) mwpy_trouble(s->tracer);
+        if (mwpy_finish(s, "ended", NULL)) mwpy_swallow_error(s->tracer);
         PyErr_Restore(kind, value, traceback);
     } else if (!s->finished) {
         mwpy_unlink(s);

@@ -1,8 +1,15 @@
-/* beginning.c - a statement begins: what is known of it is looked up, its CONTEXT record written, and it is in force.
+/* statement_begin.c - a statement begins: what is known of it is looked up, its CONTEXT record written, and it is in
+ * force.
  *
  * A statement that begins while another one runs in the same flow is part of it (an ORM and its driver), unless it is
  * known to run on another connection of the same driver. */
 #include "sql/arguments.h"
+#include "sql/connection.h"
+#include "sql/parameters.h"
+#include "sql/statement.h"
+#include "sql/statement_begin.h"
+#include "sql/swallowed_errors.h"
+#include "sql/text.h"
 #include "sql/tracer.h"
 
 enum {
@@ -13,7 +20,7 @@ enum {
 
 static uint64_t last_id; /* per process: an id left behind in some flow never means a context of a later session */
 
-uint32_t mwpy_next_id(void) { return (uint32_t)last_id + 1; }
+uint32_t mwpy_next_statement_id(void) { return (uint32_t)last_id + 1; }
 
 static PyObject *quoted_thread(mwpy_tracer *self) {
     static PyObject *key;
@@ -25,9 +32,9 @@ static PyObject *quoted_thread(mwpy_tracer *self) {
     }
     PyObject *name = PyDict_GetItemWithError(of_thread, key);
     if (name || PyErr_Occurred()) return name;
-    mwpy_hush();
+    mwpy_pause_profilers();
     name = PyObject_CallMethod((PyObject *)self, "_thread", NULL);
-    mwpy_unhush();
+    mwpy_resume_profilers();
     if (name && (!PyBytes_Check(name) || PyDict_SetItem(of_thread, key, name))) Py_CLEAR(name);
     if (!name && !PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "_thread() returns bytes");
     Py_XDECREF(name); /* the dict holds it */
@@ -58,7 +65,7 @@ static PyObject *head_of(mwpy_tracer *self, mwpy_connection *c, PyObject *driver
         return NULL;
     PyObject *heads = Py_NewRef(c->heads); /* what is called may choose others */
     PyObject *text;
-    mwpy_hush();
+    mwpy_pause_profilers();
     if (PyUnicode_Check(statement)) /* a plain str, without asking a subclass of the program's */
         text = PyUnicode_GET_LENGTH(statement) > MOST_CHARACTERS ? PyUnicode_Substring(statement, 0, MOST_CHARACTERS)
                                                                  : PyUnicode_FromObject(statement);
@@ -77,7 +84,7 @@ static PyObject *head_of(mwpy_tracer *self, mwpy_connection *c, PyObject *driver
     if (PyDict_GET_SIZE(heads) >= MOST_HEADS) PyDict_Clear(heads);
     if (PyDict_SetItem(heads, text, head)) Py_CLEAR(head);
 finished:
-    mwpy_unhush();
+    mwpy_resume_profilers();
     Py_DECREF(heads);
     Py_XDECREF(text);
     return head;
@@ -85,14 +92,14 @@ finished:
 
 mwpy_connection *mwpy_connection_of(mwpy_tracer *self, PyObject *object) {
     mwpy_connection *c = mwpy_find_connection(self, object);
-    return c || PyErr_Occurred() ? c : mwpy_connect(self, object);
+    return c || PyErr_Occurred() ? c : mwpy_connection_add(self, object);
 }
 
 static int describe(mwpy_tracer *self, mwpy_connection *c, PyObject *connection, PyObject *database) {
-    mwpy_hush();
+    mwpy_pause_profilers();
     PyObject *json = PyObject_CallMethod((PyObject *)self, "_connection", "OOI", connection ? connection : Py_None,
                                          database ? database : Py_None, c->number);
-    mwpy_unhush();
+    mwpy_resume_profilers();
     if (json && !PyBytes_Check(json)) {
         PyErr_SetString(PyExc_TypeError, "_connection() returns bytes");
         Py_CLEAR(json);
@@ -125,9 +132,9 @@ static int record(mwpy_tracer *self, mwpy_connection *c, PyObject *head, uint32_
     mwpy_put_number(&t, id);
     MWPY_PUT(&t, ",\"started\":");
     mwpy_put_number(&t, mwpy_now());
-    mwpy_hush();
+    mwpy_pause_profilers();
     int error = put_parameters(self, &t, parameters, many);
-    mwpy_unhush();
+    mwpy_resume_profilers();
     MWPY_PUT(&t, "}");
     if (!error) error = mwpy_write_record(self->context, mw_context_record, id, &t);
     mwpy_text_close(&t);
@@ -157,7 +164,7 @@ static int replaced(PyObject *token, mwpy_statement *current) {
     return mwpy_finish(s, "ended", NULL);
 }
 
-PyObject *mwpy_begin(mwpy_tracer *self, mwpy_statement *current, PyObject *const *argument) {
+PyObject *mwpy_statement_begin(mwpy_tracer *self, mwpy_statement *current, PyObject *const *argument) {
     PyObject *driver = argument[0], *parameters = argument[2], *connection = argument[3], *previous = argument[7];
     mwpy_statement *outer = NULL;
     if (current && current->running && mwpy_is_here(current)) {

@@ -1,5 +1,5 @@
 /* tokens.c - which statement an object ran last: a cursor, or whatever else runs statements. */
-#include "sql/tracer.h"
+#include "sql/tokens.h"
 #include <stddef.h>
 #include <structmember.h>
 

@@ -1,6 +1,17 @@
 /* tracer.c - the type that drivers publish to: memwatch_core.records.SqlTracer, whose docstrings say what each method
  * means. adapter/contexts.py derives from it, and does what is done once a statement, a connection or a thread. */
+#include "origins/context.h"
 #include "sql/arguments.h"
+#include "sql/connection.h"
+#include "sql/execute_hooks.h"
+#include "sql/flow.h"
+#include "sql/introspection.h"
+#include "sql/parameters.h"
+#include "sql/shell.h"
+#include "sql/statement.h"
+#include "sql/statement_begin.h"
+#include "sql/swallowed_errors.h"
+#include "sql/tokens.h"
 #include "sql/tracer.h"
 #include <stddef.h>
 #include <structmember.h>
@@ -14,9 +25,9 @@ static int report(mwpy_tracer *self) {
     PyObject *error = self->unreported;
     if (!error) return 0;
     self->unreported = NULL;
-    mwpy_hush();
+    mwpy_pause_profilers();
     PyObject *result = PyObject_CallMethod((PyObject *)self, "_report", "O", error);
-    mwpy_unhush();
+    mwpy_resume_profilers();
     Py_DECREF(error);
     Py_XDECREF(result);
     if (!result && mwpy_is_ours()) PyErr_Clear(); /* of a handler of the program's own */
@@ -27,7 +38,7 @@ static int report(mwpy_tracer *self) {
  * between). Returns what the method returns. */
 static PyObject *swallow(mwpy_tracer *self) {
     if (!mwpy_is_ours()) return NULL;
-    mwpy_trouble(self);
+    mwpy_swallow_error(self);
     if (report(self)) return NULL;
     Py_RETURN_NONE;
 }
@@ -51,7 +62,7 @@ static PyObject *statement_begins(PyObject *object, PyObject *const *args, Py_ss
     PyObject *argument[MWPY_ARGUMENTS], *result = NULL;
     mwpy_statement *current = mwpy_in_force();
     if ((current || !PyErr_Occurred()) && !mwpy_bind(&begins, args, n, keywords, argument))
-        result = mwpy_begin(self, current, argument);
+        result = mwpy_statement_begin(self, current, argument);
     Py_XDECREF((PyObject *)current);
     if (result) return result;
     PyObject *kind, *error, *traceback;
@@ -66,7 +77,7 @@ static int end(mwpy_tracer *self, mwpy_statement *s, int64_t rows, PyObject *err
     s->running = false;
     s->ended = mwpy_now();
     if (rows >= 0) s->changed = rows;
-    int out = mwpy_settle(s, known < 0 ? s->in_transaction : known, error, rolled_back || s->rolled_back);
+    int out = mwpy_transaction_settle(s, known < 0 ? s->in_transaction : known, error, rolled_back || s->rolled_back);
     if (out < 0) return -1;
     if (error) {
         s->word = MWPY_FAILED;
@@ -196,7 +207,7 @@ static PyObject *transaction_ends(PyObject *object, PyObject *const *args, Py_ss
         return swallow(self);
     }
     Py_INCREF((PyObject *)c);
-    int error = mwpy_over(c, committed ? MWPY_COMMITTED : MWPY_ROLLED_BACK, closed, NULL);
+    int error = mwpy_transaction_over(c, committed ? MWPY_COMMITTED : MWPY_ROLLED_BACK, closed, NULL);
     Py_DECREF((PyObject *)c);
     return done(self, error);
 }
@@ -206,16 +217,16 @@ static int savepoint_is(mwpy_tracer *self, PyObject *connection, PyObject *name,
     if (!c) return -1;
     Py_INCREF((PyObject *)c); /* what is called may forget the connection */
     int error = -1;
-    mwpy_hush();
+    mwpy_pause_profilers();
     PyObject *folded =
         PyObject_CallMethod((PyObject *)self, "_savepoint", "OO", name, c->dialect ? c->dialect : Py_None);
-    mwpy_unhush();
+    mwpy_resume_profilers();
     if (folded && !PyUnicode_Check(folded)) {
         PyErr_SetString(PyExc_TypeError, "a savepoint's name is a str");
         Py_CLEAR(folded);
     }
     if (!folded) goto finished;
-    uint32_t next = mwpy_next_id();
+    uint32_t next = mwpy_next_statement_id();
     if (is_text(what, "set"))
         error = mwpy_set_savepoint(c, folded, next, false);
     else if (is_text(what, "released"))
@@ -260,7 +271,7 @@ static PyObject *tracer_close(PyObject *object, PyObject *unused) {
     for (Py_ssize_t i = 0; !error && i < PyList_GET_SIZE(all); i++)
         error = finish_all((mwpy_connection *)PyList_GET_ITEM(all, i));
     for (Py_ssize_t i = 0; all && i < PyList_GET_SIZE(all); i++)
-        mwpy_disconnect((mwpy_connection *)PyList_GET_ITEM(all, i));
+        mwpy_connection_forget((mwpy_connection *)PyList_GET_ITEM(all, i));
     PyDict_Clear(self->connections);
     Py_XDECREF(all);
     if (error) return swallow(self);
@@ -286,8 +297,8 @@ static int clear(PyObject *object) {
     self->closed = true;
     PyObject *address, *c;
     for (Py_ssize_t at = 0; self->connections && PyDict_Next(self->connections, &at, &address, &c);)
-        mwpy_disconnect((mwpy_connection *)c);
-    if (self->nowhere) mwpy_disconnect(self->nowhere);
+        mwpy_connection_forget((mwpy_connection *)c);
+    if (self->nowhere) mwpy_connection_forget(self->nowhere);
     Py_CLEAR(self->parameters);
     Py_CLEAR(self->unreported);
     Py_CLEAR(self->context);
@@ -423,7 +434,7 @@ static int fill(PyObject *module) {
         add_type(module, &mwpy_statement_spec, &mwpy_statement_type) ||
         add_type(module, &mwpy_tracer_spec, &mwpy_tracer_type) ||
         add_type(module, &mwpy_tokens_spec, &mwpy_tokens_type) ||
-        add_type(module, &mwpy_running_spec, &mwpy_running_type) ||
+        add_type(module, &mwpy_execute_hooks_spec, &mwpy_execute_hooks_type) ||
         add_type(module, &mwpy_shell_spec, &mwpy_shell_type))
         return -1;
     mwpy_statement_id = mwpy_id_of;

@@ -1,9 +1,10 @@
 /* module.c - memwatch_core.native.proxy: the types of proxies, and the functions that Python gets. */
 #include <string.h>
 
-#include "adapter.h"
-
-extern PyType_Spec mwpy_base_spec; /* proxy_value.c */
+#include "errors.h"
+#include "origins/context.h"
+#include "origins/frames.h"
+#include "values/proxy.h"
 
 enum { KINDS = 6 };
 static const mwpy_kind *const kinds[KINDS] = {&mwpy_int,       &mwpy_float,  &mwpy_bytes,

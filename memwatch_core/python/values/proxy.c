@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "adapter.h"
+#include "errors.h"
+#include "origins/frames.h"
+#include "values/proxy.h"
 
 PyTypeObject *mwpy_base;
 

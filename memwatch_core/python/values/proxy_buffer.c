@@ -11,7 +11,9 @@
  * while a buffer is out. */
 #include <string.h>
 
-#include "adapter.h"
+#include "errors.h"
+#include "origins/frames.h"
+#include "values/proxy.h"
 
 enum { HEADER = 8, TOLD_WHOLE = 65536 };
 

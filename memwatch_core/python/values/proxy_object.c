@@ -6,7 +6,7 @@
  * further down (p.part.name = ...) changes the copy only. */
 #include <string.h>
 
-#include "adapter.h"
+#include "values/proxy.h"
 
 static int init(mwpy_proxy *self, PyObject *codec) {
     PyObject *encode, *decode, *options, *buffer, *shape;

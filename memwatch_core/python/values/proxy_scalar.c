@@ -1,7 +1,7 @@
 /* proxy_scalar.c - int (8 bytes, signed) and float (8 bytes, IEEE 754), in the machine's own order. */
 #include <string.h>
 
-#include "adapter.h"
+#include "values/proxy.h"
 
 static int check_size(mwpy_proxy *self, PyObject *codec) {
     (void)codec;

@@ -5,7 +5,7 @@
  * namedtuple's _make). A field is written alone, by one write; p[i:j] = ... and p.value = ... by one write as well. */
 #include <string.h>
 
-#include "adapter.h"
+#include "values/proxy.h"
 
 enum field_class { SIGNED, UNSIGNED, REAL, TRUTH, TEXT };
 

@@ -3,7 +3,7 @@
  * Reads make the plain value and hand it to the interpreter's own protocol, so results and exceptions are those of the
  * plain value. In-place operators compute on the plain value and store the result: p += 1 is one announced write and p
  * stays the same object. Hashing is refused: a value that changes under a dict would be lost in it. */
-#include "adapter.h"
+#include "values/proxy.h"
 #include <structmember.h>
 
 /* ---- operators --------------------------------------------------------------------------------------------------- */

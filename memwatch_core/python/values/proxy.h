@@ -1,0 +1,93 @@
+/* proxy.h - the proxies of watched values.
+ *
+ * A proxy is a Python object whose value lies in a page of the core's arena. It reads the watched view, and every
+ * mutation goes through mwpy_write: an announced write, with the interpreter lock held from the read to the write, so
+ * that an in-place operator on builtin operands is one step for every other Python thread. The buffer protocol hands
+ * out the watched view itself: whoever writes there faults, and is seen by the core. */
+#ifndef MEMWATCH_PYTHON_PROXY_H
+#define MEMWATCH_PYTHON_PROXY_H
+#include "adapter.h"
+
+typedef struct mwpy_proxy mwpy_proxy;
+
+/* What differs between the kinds of values. */
+typedef struct mwpy_kind {
+    const char *name; /* Layout.proxy */
+    PyType_Spec *spec;
+    int (*init)(mwpy_proxy *self, PyObject *codec); /* checks size and codec; may be NULL */
+    PyObject *(*get)(mwpy_proxy *self);             /* the plain value, a new reference */
+    int (*set)(mwpy_proxy *self, PyObject *value);  /* stores a plain value: one announced write, or an exception */
+    void (*clear)(mwpy_proxy *self);                /* frees `extra`; may be NULL */
+} mwpy_kind;
+
+struct mwpy_proxy {
+    PyObject_HEAD const mwpy_kind *kind;
+    unsigned char *bytes; /* the watched view: readable always, never written to from here */
+    size_t size;          /* bytes of the variable */
+    mw_variable_id id;    /* 0 once the watch has ended */
+    uint32_t flags;
+    size_t pages; /* own pages; 0: it lies on a shared page */
+    struct mwpy_slab *slab;
+    Py_ssize_t exports; /* buffers handed out and not yet released */
+    PyObject *name;     /* str */
+    PyObject *info;     /* what variable() returns */
+    PyObject *codec;    /* of the kind: see proxy_struct.c, proxy_object.c */
+    void *extra;        /* of the kind */
+    PyObject *weakrefs;
+};
+
+extern const mwpy_kind mwpy_int, mwpy_float, mwpy_bytes, mwpy_bytearray, mwpy_struct, mwpy_object;
+extern PyType_Spec mwpy_base_spec;
+extern PyTypeObject *mwpy_base; /* the type of which the kinds' types are subtypes */
+
+static inline bool mwpy_check(PyObject *object) { return PyObject_TypeCheck(object, mwpy_base); }
+
+/* The plain value of a proxy, any other object as it is; a new reference, or NULL. */
+static inline PyObject *mwpy_plain(PyObject *object) {
+    return mwpy_check(object) ? ((mwpy_proxy *)object)->kind->get((mwpy_proxy *)object) : Py_NewRef(object);
+}
+
+/* Announced write of `n` bytes at `offset`. 0, or -1 with SessionError, JournalFullError or CoreError and the value
+ * unchanged. */
+int mwpy_write(mwpy_proxy *self, size_t offset, const void *bytes, size_t n);
+
+/* Takes a page, or a place on a shared one. 0, or -1 with an exception. */
+int mwpy_take_memory(mwpy_proxy *self, bool share);
+void mwpy_end_watch(mwpy_proxy *self); /* the memory stays until the proxy is gone */
+void mwpy_dealloc(PyObject *object);
+
+/* p.name = value on the proxy itself and on nothing below it: "value", or the kind's refusal. */
+int mwpy_set_value(mwpy_proxy *self, PyObject *value);
+
+/* The in-place operator `op` on a proxy: compute on the plain value, store, keep the identity. */
+PyObject *mwpy_in_place(PyObject *self, PyObject *other, binaryfunc op);
+
+/* value.method(*args) on the plain value; what the method does to it is lost. */
+PyObject *mwpy_call_on_value(PyObject *self, const char *method, PyObject *args);
+
+/* value[key], `what in value`, iter(value), on the plain value; what is looked for may be a proxy as well. */
+PyObject *mwpy_subscript(PyObject *self, PyObject *key);
+int mwpy_contains(PyObject *self, PyObject *what);
+PyObject *mwpy_iterate(PyObject *self);
+
+/* __round__, __floor__, __ceil__, __trunc__, __bytes__: of the plain value. */
+extern PyMethodDef mwpy_conversions[];
+PyObject *mwpy_to_bytes(PyObject *self, PyObject *unused); /* __bytes__ */
+
+/* What a buffer shows: items in the order of C. One number has no dimension, so that numpy takes it for a scalar. */
+enum { MWPY_DIMENSIONS = 8 };
+typedef struct mwpy_array {
+    unsigned char *start;
+    const char *format; /* of an item, as in the struct module; lives as long as the proxy */
+    Py_ssize_t itemsize, shape[MWPY_DIMENSIONS];
+    int ndim;
+} mwpy_array;
+
+/* Fills a buffer request and counts the export. 0, or -1 with BufferError or MemoryError. */
+int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, const mwpy_array *array, bool readonly);
+void mwpy_release(PyObject *self, Py_buffer *view);
+
+/* Makes the types and puts them, with the functions of module.c, into the module of that name. With
+ * mwpy_install_tracer, what Python reaches through cffi. 0, or -1 after printing the exception. */
+int mwpy_install(const char *module);
+#endif
