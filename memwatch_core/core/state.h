@@ -72,7 +72,7 @@ static inline uint8_t *arena_writable(uint32_t page) {
     return (uint8_t *)(mw.arena.watched + mw.arena.distance + ((uint64_t)page << PAGE_SHIFT));
 }
 MW_SIGNAL_SAFE static inline bool in_arena(uintptr_t address) { return address - mw.arena.watched < mw.arena.reserved; }
-static inline enum page_state page_state_of(uint32_t page) { return mw.arena.pages[page].state & 0xff; }
+static inline enum page_state page_state_of(uint32_t page) { return (enum page_state)mw.arena.pages[page].state; }
 MW_SIGNAL_SAFE static inline bool descriptor_any(enum descriptor_kind kind) {
     return atomic_load(&mw.descriptors.own[kind].number) >= 0;
 }

@@ -3,6 +3,7 @@ says so by including their headers."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -30,6 +31,7 @@ class Sources:
         self.texts = {str(path.relative_to(folder)): plain(path) for path in folder.rglob("*.[ch]")}
         self.files = sorted(file for file in self.texts if file.endswith(".c"))
         self.defined = {name: file for file in self.files for name in self._functions(self.texts[file])}
+        self.calls = functools.cache(self._calls)
 
     def __str__(self) -> str:
         return self.folder.name
@@ -42,7 +44,7 @@ class Sources:
         static = r"^[^\n]*\bstatic\b[^\n;{}]*\b"
         return {name for name in named if not re.search(static + name + r"\(", text, flags=re.MULTILINE)}
 
-    def calls(self, file: str) -> dict[str, set[str]]:
+    def _calls(self, file: str) -> dict[str, set[str]]:
         """Files whose functions a file names, with their names."""
         body = re.sub(r"^#include.*$|\"(?:[^\"\\\n]|\\.)*\"", "", self.texts[file], flags=re.MULTILINE)
         pasted = {f"replaced_{name}" for name in re.findall(r"(?:CALLS|SIGNALS|ENTRY)\(\w+, (\w+)", body)}

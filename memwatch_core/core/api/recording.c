@@ -33,7 +33,7 @@ int mw_journal_open(const char *path, const char *runtime, const uint8_t session
         errno = EBUSY;
         error = MW_ERR_JOURNAL_OPEN;
     } else {
-        journal_unmap(j); /* kept since it was closed, for writers that were still on their way out */
+        journal_file_unmap(j); /* kept since it was closed, for writers that were still on their way out */
         if (!j->segments) {
             j->segments = arena_table(SEGMENTS_MAX * sizeof *j->segments);
             if (!j->segments) error = MW_ERR_NO_MEMORY;

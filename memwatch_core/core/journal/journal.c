@@ -6,16 +6,11 @@
 #include "journal/journal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/descriptors.h"
 #include "base/lock.h"
-#include "base/private_files.h"
 #include "base/syscalls.h"
 #include "base/thread.h"
 #include "journal/journal_file.h"
@@ -25,9 +20,9 @@
 #include "memwatch.h"
 #include "state.h"
 
-#define FIRST_PAYLOAD_STORE 28u
-#define FIRST_PAYLOAD_BLOB 40u
-#define CONTINUATION_PAYLOAD 60u
+#define FIRST_PAYLOAD_STORE ((uint32_t)sizeof((struct mwj_slot *)NULL)->store.payload)
+#define FIRST_PAYLOAD_BLOB ((uint32_t)sizeof((struct mwj_slot *)NULL)->blob.payload)
+#define CONTINUATION_PAYLOAD ((uint32_t)sizeof((struct mwj_continuation *)NULL)->payload)
 #define BLOB_MAX (FIRST_PAYLOAD_BLOB + (MWJ_RECORD_SLOTS_MAX - 1) * CONTINUATION_PAYLOAD)
 
 MW_SIGNAL_SAFE static inline struct mwj_slot *slot_at(struct journal *j, uint64_t index) {
@@ -251,66 +246,6 @@ int journal_unregistered(uint32_t id, struct variable *v) {
     slot->id = id;
     commit(slot, MWJ_UNREGISTERED, 1, 0, 0);
     return MW_OK;
-}
-
-/* ---- open and close ---- */
-
-MW_SIGNAL_SAFE static void put_text(char *to, size_t room, const char *from) {
-    size_t n = 0;
-    while (n + 1 < room && from[n]) to[n] = from[n], n++;
-    memset(to + n, 0, room - n);
-}
-
-MW_SIGNAL_SAFE void journal_unmap(struct journal *j) {
-    atomic_store(&mw.process->made, 0);
-    segments_close(j);
-    if (j->header) raw_syscall4(SYS_munmap, (long)j->header, MWJ_HEADER_SIZE, 0, 0);
-    descriptor_close(DESCRIPTOR_JOURNAL);
-    j->header = NULL;
-}
-
-/* 0 or errno; EPERM: the folder isn't this user's alone. */
-MW_SIGNAL_SAFE int journal_open_file(struct journal *j) {
-    int fd = private_open(j->folder, j->path + j->name, O_RDWR | O_CREAT | O_EXCL);
-    if (fd < 0) return -fd;
-    if (!descriptor_take(DESCRIPTOR_JOURNAL, fd, j->path, O_RDWR)) return EBADF;
-    fd = private_open(j->folder, MWJ_READER_FILE, O_RDONLY);
-    if (fd >= 0) descriptor_take(DESCRIPTOR_READER, fd, j->reader_path, O_RDONLY | O_NONBLOCK);
-    return 0;
-}
-
-MW_SIGNAL_SAFE static long map_header(void) {
-    int fd = descriptor_hold(DESCRIPTOR_JOURNAL);
-    long p = fd < 0 ? -EBADF
-             : !file_extend(fd, 0, MWJ_HEADER_SIZE)
-                 ? -ENOSPC
-                 : raw_syscall6(SYS_mmap, 0, MWJ_HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    descriptor_let_go();
-    return p;
-}
-
-MW_SIGNAL_SAFE int journal_begin_file(struct journal *j) {
-    long p = map_header();
-    if (p < 0 && p > -4096) return (int)-p;
-    raw_syscall4(SYS_madvise, p, MWJ_HEADER_SIZE, MADV_DONTFORK, 0);
-    j->header = (struct mwj_header *)p;
-    j->header->version_major = MWJ_VERSION_MAJOR;
-    j->header->version_minor = MWJ_VERSION_MINOR;
-    j->header->header_size = MWJ_HEADER_SIZE;
-    j->header->slot_size = MWJ_SLOT_SIZE;
-    j->header->segment_slots = MWJ_SEGMENT_SLOTS;
-    j->header->pid = (uint64_t)raw_syscall4(SYS_getpid, 0, 0, 0, 0);
-    j->header->started = clock_now();
-    put_text(j->header->runtime, sizeof j->header->runtime, j->runtime);
-    put_text(j->header->tracker, sizeof j->header->tracker, mw.tracker->name);
-    memcpy(j->header->session, j->session, 16);
-    j->header->page_size = MW_PAGE_SIZE;
-    j->header->abi_version = MW_ABI_VERSION;
-    int why = segments_open(j);
-    if (why) return why;
-    atomic_thread_fence(memory_order_release);
-    memcpy(j->header->magic, MWJ_MAGIC, 8); /* last: a reader that sees it sees the rest */
-    return 0;
 }
 
 int mw_context_record(uint32_t context, const void *bytes, size_t length) {

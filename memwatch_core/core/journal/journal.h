@@ -63,7 +63,4 @@ MW_HIDDEN int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uint32_t
                            const void *b, size_t b_length);
 MW_HIDDEN int journal_variable(uint32_t id, const struct variable *variable);
 MW_HIDDEN int journal_unregistered(uint32_t id, struct variable *variable);
-MW_HIDDEN int journal_open_file(struct journal *journal);  /* 0 or errno */
-MW_HIDDEN int journal_begin_file(struct journal *journal); /* its header, and room for the first records; 0 or errno */
-MW_HIDDEN void journal_unmap(struct journal *journal);
 #endif

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -58,6 +59,66 @@ MW_SIGNAL_SAFE static void add_number(struct text *t, uint64_t number) {
 
 MW_SIGNAL_SAFE static void say(const struct text *t) { tell(t->bytes, t->length); }
 
+/* ---- its descriptors, its header ---- */
+
+MW_SIGNAL_SAFE static void put_text(char *to, size_t room, const char *from) {
+    size_t n = 0;
+    while (n + 1 < room && from[n]) to[n] = from[n], n++;
+    memset(to + n, 0, room - n);
+}
+
+MW_SIGNAL_SAFE void journal_file_unmap(struct journal *j) {
+    atomic_store(&mw.process->made, 0);
+    segments_close(j);
+    if (j->header) raw_syscall4(SYS_munmap, (long)j->header, MWJ_HEADER_SIZE, 0, 0);
+    descriptor_close(DESCRIPTOR_JOURNAL);
+    j->header = NULL;
+}
+
+/* 0 or errno; EPERM: the folder isn't this user's alone. */
+MW_SIGNAL_SAFE static int open_descriptors(struct journal *j) {
+    int fd = private_open(j->folder, j->path + j->name, O_RDWR | O_CREAT | O_EXCL);
+    if (fd < 0) return -fd;
+    if (!descriptor_take(DESCRIPTOR_JOURNAL, fd, j->path, O_RDWR)) return EBADF;
+    fd = private_open(j->folder, MWJ_READER_FILE, O_RDONLY);
+    if (fd >= 0) descriptor_take(DESCRIPTOR_READER, fd, j->reader_path, O_RDONLY | O_NONBLOCK);
+    return 0;
+}
+
+MW_SIGNAL_SAFE static long map_header(void) {
+    int fd = descriptor_hold(DESCRIPTOR_JOURNAL);
+    long p = fd < 0 ? -EBADF
+             : !file_extend(fd, 0, MWJ_HEADER_SIZE)
+                 ? -ENOSPC
+                 : raw_syscall6(SYS_mmap, 0, MWJ_HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    descriptor_let_go();
+    return p;
+}
+
+MW_SIGNAL_SAFE static int write_header(struct journal *j) {
+    long p = map_header();
+    if (p < 0 && p > -4096) return (int)-p;
+    raw_syscall4(SYS_madvise, p, MWJ_HEADER_SIZE, MADV_DONTFORK, 0);
+    j->header = (struct mwj_header *)p;
+    j->header->version_major = MWJ_VERSION_MAJOR;
+    j->header->version_minor = MWJ_VERSION_MINOR;
+    j->header->header_size = MWJ_HEADER_SIZE;
+    j->header->slot_size = MWJ_SLOT_SIZE;
+    j->header->segment_slots = MWJ_SEGMENT_SLOTS;
+    j->header->pid = (uint64_t)raw_syscall4(SYS_getpid, 0, 0, 0, 0);
+    j->header->started = clock_now();
+    put_text(j->header->runtime, sizeof j->header->runtime, j->runtime);
+    put_text(j->header->tracker, sizeof j->header->tracker, mw.tracker->name);
+    memcpy(j->header->session, j->session, 16);
+    j->header->page_size = MW_PAGE_SIZE;
+    j->header->abi_version = MW_ABI_VERSION;
+    int why = segments_open(j);
+    if (why) return why;
+    atomic_thread_fence(memory_order_release);
+    memcpy(j->header->magic, MWJ_MAGIC, 8); /* last: a reader that sees it sees the rest */
+    return 0;
+}
+
 /* ---- its name ---- */
 
 /* "<stem>.mwj"; "<stem>.1.mwj" where there is such a journal: of the program that this process ran before (exec), of a
@@ -72,8 +133,8 @@ MW_SIGNAL_SAFE static void put_path(struct journal *j) {
 }
 
 MW_SIGNAL_SAFE static int open_file(struct journal *j) {
-    int why = journal_open_file(j);
-    for (; why == EEXIST && j->stem && j->number < NUMBER_MOST; why = journal_open_file(j)) {
+    int why = open_descriptors(j);
+    for (; why == EEXIST && j->stem && j->number < NUMBER_MOST; why = open_descriptors(j)) {
         j->number++;
         put_path(j);
     }
@@ -113,12 +174,12 @@ MW_SIGNAL_SAFE static int record_names(void) {
 
 MW_SIGNAL_SAFE static void withdraw(struct journal *j) {
     if (descriptor_any(DESCRIPTOR_JOURNAL)) private_remove(j->folder, j->path + j->name);
-    journal_unmap(j);
+    journal_file_unmap(j);
 }
 
 MW_SIGNAL_SAFE static bool make(struct journal *j) {
     int why = descriptor_any(DESCRIPTOR_JOURNAL) ? 0 : open_file(j);
-    if (!why) why = journal_begin_file(j);
+    if (!why) why = write_header(j);
     lock_take(&mw.thread_names.lock, thread_id());
     if (!why && (record_names() || j->describe())) why = ENOSPC;
     if (!why) {

@@ -27,4 +27,5 @@ MW_HIDDEN int journal_file_open(const char *path, const char *runtime, const uin
 MW_HIDDEN bool journal_file_keep_name(uint32_t tid, const char *name, size_t length); /* false: it is to be recorded */
 MW_HIDDEN void journal_file_forked(struct journal *journal); /* in a forked child: the parent's is let go */
 MW_HIDDEN void journal_file_close(struct journal *journal);  /* of the file, or of what was to become one */
+MW_HIDDEN void journal_file_unmap(struct journal *journal);  /* for good: nobody may write any more */
 #endif

@@ -127,17 +127,17 @@ MW_SIGNAL_SAFE static struct latest_name *latest_of(uint32_t kind, uint32_t id) 
 }
 
 MW_SIGNAL_SAFE static void note(const struct mwj_slot *slot, uint32_t word, uint32_t at) {
-    uint32_t kind = word & 0xff, id = kind == MWJ_THREAD ? slot->tid : slot->id;
+    uint32_t kind = mwj_kind_of(word), id = kind == MWJ_THREAD ? slot->tid : slot->id;
     struct latest_name *l = latest_of(kind, id);
     if (!l->kind) *l = (struct latest_name){.kind = kind, .id = id, .first = at};
     if (l->kind != kind || l->id != id) return; /* no room for it: all of its names are kept */
     if (!l->open) l->last = at;
-    l->open = word >> 24 & MWJ_MORE;
+    l->open = mwj_flags_of(word) & MWJ_MORE;
 }
 
 /* The first description of a variable may be the end of one that began in a segment before, and is kept with it. */
 MW_SIGNAL_SAFE static bool is_superseded(const struct mwj_slot *slot, uint32_t word, uint32_t at) {
-    uint32_t kind = word & 0xff, id = kind == MWJ_THREAD ? slot->tid : slot->id;
+    uint32_t kind = mwj_kind_of(word), id = kind == MWJ_THREAD ? slot->tid : slot->id;
     const struct latest_name *l = latest_of(kind, id);
     return l->kind == kind && l->id == id && !l->open && at < l->last && (kind == MWJ_THREAD || at > l->first);
 }
@@ -145,7 +145,7 @@ MW_SIGNAL_SAFE static bool is_superseded(const struct mwj_slot *slot, uint32_t w
 /* Whether records behind the oldest segment may refer to this one of it. A variable that is being registered isn't live
  * yet; the end of one may be recorded further on, or be about to be. */
 MW_SIGNAL_SAFE static bool is_kept(const struct journal *j, const struct mwj_slot *slot, uint32_t word, uint32_t at) {
-    switch (word & 0xff) {
+    switch (mwj_kind_of(word)) {
     case MWJ_METADATA:
         if (is_superseded(slot, word, at)) return false;
         __attribute__((fallthrough));
@@ -155,7 +155,8 @@ MW_SIGNAL_SAFE static bool is_kept(const struct journal *j, const struct mwj_slo
         return slot->id > mw.registry.last || v->live || (v->size && (!ended || ended - 1 > j->first));
     }
     case MWJ_SITE: return true;
-    case MWJ_THREAD: return !is_superseded(slot, word, at) && (!(word >> 24 & MWJ_REPEATED) || thread_runs(slot->tid));
+    case MWJ_THREAD:
+        return !is_superseded(slot, word, at) && (!(mwj_flags_of(word) & MWJ_REPEATED) || thread_runs(slot->tid));
     default: return false;
     }
 }
@@ -167,9 +168,9 @@ MW_SIGNAL_SAFE static bool survey(struct journal *j) {
     for (uint32_t i = 0; i < MWJ_SEGMENT_SLOTS;) {
         uint32_t word = atomic_load_explicit(&from[i].word, memory_order_acquire);
         if (!word) return false;
-        bool names = (word & 0xff) == MWJ_THREAD || (word & 0xff) == MWJ_METADATA;
-        if (names && !(word >> 24 & MWJ_INEXACT)) note(from + i, word, i);
-        i += word >> 8 & 0xff;
+        bool names = mwj_kind_of(word) == MWJ_THREAD || mwj_kind_of(word) == MWJ_METADATA;
+        if (names && !(mwj_flags_of(word) & MWJ_INEXACT)) note(from + i, word, i);
+        i += mwj_slots_of(word);
     }
     return true;
 }
@@ -179,13 +180,13 @@ MW_SIGNAL_SAFE static uint32_t copy_kept(const struct journal *j, struct mwj_slo
     const struct mwj_slot *from = j->segments[j->first];
     uint32_t kept = 0;
     for (uint32_t i = 0; i < MWJ_SEGMENT_SLOTS;) {
-        uint32_t word = atomic_load_explicit(&from[i].word, memory_order_relaxed), n = word >> 8 & 0xff;
+        uint32_t word = atomic_load_explicit(&from[i].word, memory_order_relaxed), n = mwj_slots_of(word);
         if (is_kept(j, from + i, word, i)) {
             memcpy(to + kept, from + i, n * MWJ_SLOT_SIZE);
             atomic_store_explicit(&to[kept].word, word | (uint32_t)MWJ_REPEATED << 24, memory_order_relaxed);
             kept += n;
         }
-        *stores += (word & 0xff) == MWJ_STORE;
+        *stores += mwj_kind_of(word) == MWJ_STORE;
         i += n;
     }
     return kept;

@@ -151,7 +151,7 @@ static unsigned order_of(size_t n) {
 static void set_state(uint32_t first, uint32_t n, enum page_state state) {
     for (uint32_t i = first; i < first + n; i++) {
         mw.arena.idle += (uint64_t)(state == PAGE_FREE) - (page_state_of(i) == PAGE_FREE);
-        mw.arena.pages[i].state = state | (mw.arena.pages[i].state & ~0xffu);
+        mw.arena.pages[i].state = (uint8_t)state;
     }
 }
 
@@ -175,7 +175,8 @@ int arena_allocate(size_t n, uint32_t *first) {
     }
     for (uint32_t i = 0; i < count; i++) {
         mw.arena.pages[at + i].head = 0;
-        mw.arena.pages[at + i].state = PAGE_USED | order << 8;
+        mw.arena.pages[at + i].state = PAGE_USED;
+        mw.arena.pages[at + i].order = (uint8_t)order;
     }
     mw.arena.used += count;
     *first = at;
@@ -236,11 +237,11 @@ static void return_idle(void) {
 }
 
 bool arena_is_block(uint32_t first, size_t n) {
-    return page_state_of(first) == PAGE_USED && order_of(n) == mw.arena.pages[first].state >> 8;
+    return page_state_of(first) == PAGE_USED && order_of(n) == mw.arena.pages[first].order;
 }
 
 void arena_release(uint32_t first) {
-    unsigned order = mw.arena.pages[first].state >> 8;
+    unsigned order = mw.arena.pages[first].order;
     memset(arena_writable(first), 0, (size_t)MW_PAGE_SIZE << order);
     set_state(first, 1u << order, PAGE_FREE);
     mw.arena.pages[first].next_free = mw.arena.free_head[order];

@@ -31,7 +31,8 @@ enum page_state {
 struct page {
     mw_lock lock;
     uint32_t head;      /* first variable on this page, 0 for none */
-    uint32_t state;     /* enum page_state | order << 8 */
+    uint8_t state;      /* enum page_state */
+    uint8_t order;      /* of the block that it belongs to: 2^order pages */
     uint32_t next_free; /* free list of its order */
 };
 
