@@ -49,7 +49,7 @@ static int collected(mwpy_connection *c) {
         mwpy_link(s);
     }
     Py_XDECREF(list);
-    return list ? mwpy_transaction_over(c, MWPY_ROLLED_BACK, true, NULL) : -1;
+    return list ? mwpy_over(c, MWPY_ROLLED_BACK, true, NULL) : -1;
 }
 
 static PyObject *gone(PyObject *object, PyObject *ref) {
@@ -62,7 +62,7 @@ static PyObject *gone(PyObject *object, PyObject *ref) {
                     : 0;
     if (!error && !tracer->closed) error = collected(c);
     if (error) mwpy_swallow_error(tracer);
-    mwpy_connection_forget(c);
+    mwpy_disconnect(c);
     Py_DECREF(tracer), Py_DECREF(object);
     Py_RETURN_NONE;
 }
@@ -84,7 +84,7 @@ static int make_room(mwpy_tracer *tracer) {
     return 0;
 }
 
-mwpy_connection *mwpy_connection_add(mwpy_tracer *tracer, PyObject *object) {
+mwpy_connection *mwpy_connect(mwpy_tracer *tracer, PyObject *object) {
     mwpy_connection *c = mwpy_connection_new(tracer, ++tracer->numbers);
     PyObject *callback = c ? PyCFunction_New(&gone_method, (PyObject *)c) : NULL;
     if (!callback) goto failed;
@@ -98,7 +98,7 @@ mwpy_connection *mwpy_connection_add(mwpy_tracer *tracer, PyObject *object) {
     mwpy_connection *meanwhile = mwpy_find_connection(tracer, object); /* a finalizer has used it */
     if (meanwhile || PyErr_Occurred()) {
         Py_DECREF(callback);
-        mwpy_connection_forget(c);
+        mwpy_disconnect(c);
         Py_DECREF((PyObject *)c);
         return meanwhile;
     }
@@ -108,12 +108,12 @@ mwpy_connection *mwpy_connection_add(mwpy_tracer *tracer, PyObject *object) {
     return c;
 failed:
     Py_XDECREF(callback);
-    if (c) mwpy_connection_forget(c);
+    if (c) mwpy_disconnect(c);
     Py_XDECREF((PyObject *)c);
     return NULL;
 }
 
-void mwpy_connection_forget(mwpy_connection *c) {
+void mwpy_disconnect(mwpy_connection *c) {
     PyObject *ref = c->ref;
     c->tracer = NULL;
     if (!ref) return;
@@ -156,7 +156,7 @@ static int write_scope(mwpy_connection *c, mwpy_word word, uint32_t transaction,
     return error;
 }
 
-int mwpy_transaction_over(mwpy_connection *c, mwpy_word word, bool closed, mwpy_statement *but) {
+int mwpy_over(mwpy_connection *c, mwpy_word word, bool closed, mwpy_statement *but) {
     uint32_t transaction = c->transaction;
     bool told = c->told;
     c->transaction = 0;
@@ -194,16 +194,16 @@ static int settle_savepoint(mwpy_statement *s, mwpy_action action, int known, bo
     }
     int over = mwpy_release_savepoint(c, name);
     if (over <= 0 || known > 0) return over < 0 ? -1 : 0;
-    return mwpy_transaction_over(c, MWPY_COMMITTED, false, NULL) ? -1 : 1;
+    return mwpy_over(c, MWPY_COMMITTED, false, NULL) ? -1 : 1;
 }
 
-int mwpy_transaction_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back) {
+int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back) {
     mwpy_connection *c = s->where;
     mwpy_action action = mwpy_action_of(s);
     if (error && !(known == 0 && commits_before(action))) action = MWPY_NOTHING; /* it did nothing, as far as we know */
     bool begins = !c->transaction;
     if (c->transaction && commits_before(action)) {
-        if (mwpy_transaction_over(c, MWPY_COMMITTED, false, s)) return -1;
+        if (mwpy_over(c, MWPY_COMMITTED, false, s)) return -1;
     } else if (c->transaction && (known == 0 || ends_transaction(action))) {
         /* COMMIT, ROLLBACK as text, a script, a conflict that rolls back. */
         s->transaction = c->transaction;
@@ -213,7 +213,7 @@ int mwpy_transaction_settle(mwpy_statement *s, int known, PyObject *error, bool 
         }
         bool back = error || rolled_back || action == MWPY_ROLLS_BACK || action == MWPY_MAY_ROLL_BACK;
         mwpy_word word = action == MWPY_PREPARES ? MWPY_NO_WORD : back ? MWPY_ROLLED_BACK : MWPY_COMMITTED;
-        return mwpy_transaction_over(c, word, false, NULL) ? -1 : 1;
+        return mwpy_over(c, word, false, NULL) ? -1 : 1;
     }
     if (known == 0) {
         s->autocommit = !error;

@@ -33,17 +33,17 @@ extern PyType_Spec mwpy_connection_spec;
 mwpy_connection *mwpy_connection_new(struct mwpy_tracer *tracer, uint32_t number);
 /* The one that `object` is known as, borrowed; NULL without an exception: none. Of None, or NULL: nowhere. */
 mwpy_connection *mwpy_find_connection(struct mwpy_tracer *tracer, PyObject *object);
-mwpy_connection *mwpy_connection_add(struct mwpy_tracer *tracer, PyObject *object);
-void mwpy_connection_forget(mwpy_connection *c); /* breaks its cycle of references */
+mwpy_connection *mwpy_connect(struct mwpy_tracer *tracer, PyObject *object);
+void mwpy_disconnect(mwpy_connection *c); /* breaks its cycle of references */
 
 PyObject *mwpy_unfinished(mwpy_connection *c); /* a new list */
 
 /* The statement has been run: what that means for the transaction. `known`: whether one is open now, -1: not known.
  * Returns 1 if the statement goes out of force with it. */
-int mwpy_transaction_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back);
+int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back);
 
 /* The transaction is over, and what is in force on the connection goes out of it. `but`: not this one; or NULL. */
-int mwpy_transaction_over(mwpy_connection *c, mwpy_word word, bool closed, mwpy_statement *but);
+int mwpy_over(mwpy_connection *c, mwpy_word word, bool closed, mwpy_statement *but);
 
 int mwpy_set_savepoint(mwpy_connection *c, PyObject *name, uint32_t since, bool begins);
 int mwpy_release_savepoint(mwpy_connection *c, PyObject *name); /* 1: that was the transaction */

@@ -5,7 +5,7 @@
  * exactly the builtin ones, items are read in place, an iterator isn't touched, and of an object of any other type only
  * the name of the type is kept, as <type>. */
 #include "sql/parameters.h"
-#include "sql/swallowed_errors.h"
+#include "sql/shell.h"
 #include "sql/text.h"
 #include "values/proxy.h"
 #include <datetime.h>

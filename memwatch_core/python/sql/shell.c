@@ -6,7 +6,7 @@
  * being kept, and the program's trace and profile functions aren't called for what is ours (one that raises, as a
  * debugger's does to quit, would raise into us). */
 #include "sql/shell.h"
-#include "sql/swallowed_errors.h"
+#include <frameobject.h>
 #include <stddef.h>
 #include <structmember.h>
 
@@ -21,13 +21,77 @@ typedef struct mwpy_shell {
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
 
+typedef struct raised {
+    PyObject *kind, *error, *traceback;
+} raised;
+
+static raised take(void) {
+    raised r;
+    PyErr_Fetch(&r.kind, &r.error, &r.traceback);
+    PyErr_NormalizeException(&r.kind, &r.error, &r.traceback);
+    if (r.traceback && r.error) PyException_SetTraceback(r.error, r.traceback);
+    return r;
+}
+
+static void drop(raised r) {
+    Py_XDECREF(r.kind);
+    Py_XDECREF(r.error);
+    Py_XDECREF(r.traceback);
+}
+
+/* Whether `what`, a variable of a function, is `frame`, or a tuple (of *args) that has it. */
+static bool holds(PyObject *what, PyObject *frame) {
+    if (!PyTuple_CheckExact(what)) return what == frame;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(what); i++)
+        if (PyTuple_GET_ITEM(what, i) == frame) return true;
+    return false;
+}
+
+/* Nobody but the interpreter calls a function with the frame that is interrupted: the one below. */
+static bool handles_signal(PyFrameObject *frame) {
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    bool is_function = code->co_flags & CO_OPTIMIZED; /* of others the variables may be an object of the program's */
+    Py_DECREF(code);
+    if (!is_function) return false;
+    PyObject *below = (PyObject *)PyFrame_GetBack(frame);
+    PyObject *locals = below ? PyFrame_GetLocals(frame) : NULL;
+    PyObject *values = locals ? PyMapping_Values(locals) : NULL;
+    bool found = false;
+    for (Py_ssize_t i = 0; values && !found && i < PyList_GET_SIZE(values); i++)
+        found = holds(PyList_GET_ITEM(values, i), below);
+    PyErr_Clear();
+    Py_XDECREF(values);
+    Py_XDECREF(locals);
+    Py_XDECREF(below);
+    return found;
+}
+
+bool mwpy_is_ours(void) {
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) return false;
+    raised r = take();
+    bool ours = true;
+    for (PyTracebackObject *at = (PyTracebackObject *)r.traceback; at && ours; at = at->tb_next)
+        ours = !handles_signal(at->tb_frame);
+    PyErr_Restore(r.kind, r.error, r.traceback);
+    return ours;
+}
+
+PyObject *mwpy_raise_unless_ours(PyObject *module, PyObject *error) {
+    (void)module;
+    if (!PyExceptionInstance_Check(error)) return PyErr_Format(PyExc_TypeError, "an exception is wanted");
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error));
+    if (!mwpy_is_ours()) return NULL;
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
 /* The exception that is set is counted, if it is ours. Returns -1 if it stays set. */
 static int contain(const mwpy_shell *self) {
     if (!PyErr_Occurred()) return 0;
     if (!mwpy_is_ours()) return -1;
-    mwpy_raised r = mwpy_take_raised();
+    raised r = take();
     PyObject *result = PyObject_CallMethodOneArg(self->host, name_trouble, r.error ? r.error : Py_None);
-    mwpy_drop_raised(r);
+    drop(r);
     if (!result && mwpy_is_ours()) PyErr_Clear();
     Py_XDECREF(result);
     return PyErr_Occurred() ? -1 : 0;
@@ -36,14 +100,14 @@ static int contain(const mwpy_shell *self) {
 enum { MOST_TRIES = 8 };
 
 /* The program gets `r`, or what a signal raises on the way: then the statement hasn't been ended yet. */
-static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token, mwpy_raised r) {
+static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token, raised r) {
     for (int tries = 0; tries < MOST_TRIES; tries++) {
         PyObject *args[] = {object, token, r.error ? r.error : Py_None};
         PyObject *result = PyObject_Vectorcall(self->failed, args, 3, NULL);
         Py_XDECREF(result);
         if (!contain(self)) break;
-        mwpy_drop_raised(r);
-        r = mwpy_take_raised();
+        drop(r);
+        r = take();
     }
     PyErr_Restore(r.kind, r.error, r.traceback);
 }
@@ -53,23 +117,23 @@ static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token
 /* A new reference; None if it raised. NULL: the program gets the exception. */
 static PyObject *begin(const mwpy_shell *self, PyObject *object, PyObject *args, PyObject *keywords) {
     PyObject *given[] = {object, args, keywords};
-    mwpy_pause_profilers();
+    mwpy_hush();
     PyObject *token = PyObject_Vectorcall(self->before, given, 3, NULL);
     if (!token && !contain(self)) token = Py_NewRef(Py_None);
-    if (!token) end_failed(self, object, Py_None, mwpy_take_raised());
-    mwpy_resume_profilers();
+    if (!token) end_failed(self, object, Py_None, take());
+    mwpy_unhush();
     return token;
 }
 
 /* `hook`: after, or each. 0; -1: the program gets the exception. */
 static int go_on(const mwpy_shell *self, PyObject *hook, PyObject *object, PyObject *token, PyObject *result) {
     PyObject *given[] = {object, token, result};
-    mwpy_pause_profilers();
+    mwpy_hush();
     PyObject *done = PyObject_Vectorcall(hook, given, 3, NULL);
     int error = done ? 0 : contain(self);
     Py_XDECREF(done);
-    if (error) end_failed(self, object, token, mwpy_take_raised());
-    mwpy_resume_profilers();
+    if (error) end_failed(self, object, token, take());
+    mwpy_unhush();
     return error;
 }
 
@@ -118,9 +182,9 @@ static PyObject *call(PyObject *shell, PyObject *const *argument, Py_ssize_t n) 
     if (!token) return NULL;
     PyObject *result = call_library(function, object, args, keywords);
     if (!result) {
-        mwpy_pause_profilers();
-        end_failed(self, object, token, mwpy_take_raised());
-        mwpy_resume_profilers();
+        mwpy_hush();
+        end_failed(self, object, token, take());
+        mwpy_unhush();
     } else if (go_on(self, self->after, object, token, result)) {
         Py_CLEAR(result);
     }
@@ -154,16 +218,16 @@ static PyObject *failed(PyObject *shell, PyObject *const *argument, Py_ssize_t n
     const mwpy_shell *self = (mwpy_shell *)shell;
     if (n != 3 || !PyExceptionInstance_Check(argument[2])) return wrong("failed()");
     PyObject *error = argument[2];
-    mwpy_raised r = {Py_NewRef((PyObject *)Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error)};
-    mwpy_pause_profilers();
+    raised r = {Py_NewRef((PyObject *)Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error)};
+    mwpy_hush();
     end_failed(self, argument[0], argument[1], r);
-    mwpy_resume_profilers();
-    r = mwpy_take_raised();
+    mwpy_unhush();
+    r = take();
     if (r.error != error) {
         PyErr_Restore(r.kind, r.error, r.traceback);
         return NULL;
     }
-    mwpy_drop_raised(r);
+    drop(r);
     Py_RETURN_NONE;
 }
 

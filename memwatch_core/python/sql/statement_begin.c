@@ -8,7 +8,7 @@
 #include "sql/parameters.h"
 #include "sql/statement.h"
 #include "sql/statement_begin.h"
-#include "sql/swallowed_errors.h"
+#include "sql/shell.h"
 #include "sql/text.h"
 #include "sql/tracer.h"
 
@@ -32,9 +32,9 @@ static PyObject *quoted_thread(mwpy_tracer *self) {
     }
     PyObject *name = PyDict_GetItemWithError(of_thread, key);
     if (name || PyErr_Occurred()) return name;
-    mwpy_pause_profilers();
+    mwpy_hush();
     name = PyObject_CallMethod((PyObject *)self, "_thread", NULL);
-    mwpy_resume_profilers();
+    mwpy_unhush();
     if (name && (!PyBytes_Check(name) || PyDict_SetItem(of_thread, key, name))) Py_CLEAR(name);
     if (!name && !PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "_thread() returns bytes");
     Py_XDECREF(name); /* the dict holds it */
@@ -65,7 +65,7 @@ static PyObject *head_of(mwpy_tracer *self, mwpy_connection *c, PyObject *driver
         return NULL;
     PyObject *heads = Py_NewRef(c->heads); /* what is called may choose others */
     PyObject *text;
-    mwpy_pause_profilers();
+    mwpy_hush();
     if (PyUnicode_Check(statement)) /* a plain str, without asking a subclass of the program's */
         text = PyUnicode_GET_LENGTH(statement) > MOST_CHARACTERS ? PyUnicode_Substring(statement, 0, MOST_CHARACTERS)
                                                                  : PyUnicode_FromObject(statement);
@@ -84,7 +84,7 @@ static PyObject *head_of(mwpy_tracer *self, mwpy_connection *c, PyObject *driver
     if (PyDict_GET_SIZE(heads) >= MOST_HEADS) PyDict_Clear(heads);
     if (PyDict_SetItem(heads, text, head)) Py_CLEAR(head);
 finished:
-    mwpy_resume_profilers();
+    mwpy_unhush();
     Py_DECREF(heads);
     Py_XDECREF(text);
     return head;
@@ -92,14 +92,14 @@ finished:
 
 mwpy_connection *mwpy_connection_of(mwpy_tracer *self, PyObject *object) {
     mwpy_connection *c = mwpy_find_connection(self, object);
-    return c || PyErr_Occurred() ? c : mwpy_connection_add(self, object);
+    return c || PyErr_Occurred() ? c : mwpy_connect(self, object);
 }
 
 static int describe(mwpy_tracer *self, mwpy_connection *c, PyObject *connection, PyObject *database) {
-    mwpy_pause_profilers();
+    mwpy_hush();
     PyObject *json = PyObject_CallMethod((PyObject *)self, "_connection", "OOI", connection ? connection : Py_None,
                                          database ? database : Py_None, c->number);
-    mwpy_resume_profilers();
+    mwpy_unhush();
     if (json && !PyBytes_Check(json)) {
         PyErr_SetString(PyExc_TypeError, "_connection() returns bytes");
         Py_CLEAR(json);
@@ -132,9 +132,9 @@ static int record(mwpy_tracer *self, mwpy_connection *c, PyObject *head, uint32_
     mwpy_put_number(&t, id);
     MWPY_PUT(&t, ",\"started\":");
     mwpy_put_number(&t, mwpy_now());
-    mwpy_pause_profilers();
+    mwpy_hush();
     int error = put_parameters(self, &t, parameters, many);
-    mwpy_resume_profilers();
+    mwpy_unhush();
     MWPY_PUT(&t, "}");
     if (!error) error = mwpy_write_record(self->context, mw_context_record, id, &t);
     mwpy_text_close(&t);

@@ -3,7 +3,7 @@
 #include "origins/context.h"
 #include "sql/arguments.h"
 #include "sql/connection.h"
-#include "sql/execute_hooks.h"
+#include "sql/running.h"
 #include "sql/flow.h"
 #include "sql/introspection.h"
 #include "sql/parameters.h"
@@ -25,9 +25,9 @@ static int report(mwpy_tracer *self) {
     PyObject *error = self->unreported;
     if (!error) return 0;
     self->unreported = NULL;
-    mwpy_pause_profilers();
+    mwpy_hush();
     PyObject *result = PyObject_CallMethod((PyObject *)self, "_report", "O", error);
-    mwpy_resume_profilers();
+    mwpy_unhush();
     Py_DECREF(error);
     Py_XDECREF(result);
     if (!result && mwpy_is_ours()) PyErr_Clear(); /* of a handler of the program's own */
@@ -77,7 +77,7 @@ static int end(mwpy_tracer *self, mwpy_statement *s, int64_t rows, PyObject *err
     s->running = false;
     s->ended = mwpy_now();
     if (rows >= 0) s->changed = rows;
-    int out = mwpy_transaction_settle(s, known < 0 ? s->in_transaction : known, error, rolled_back || s->rolled_back);
+    int out = mwpy_settle(s, known < 0 ? s->in_transaction : known, error, rolled_back || s->rolled_back);
     if (out < 0) return -1;
     if (error) {
         s->word = MWPY_FAILED;
@@ -207,7 +207,7 @@ static PyObject *transaction_ends(PyObject *object, PyObject *const *args, Py_ss
         return swallow(self);
     }
     Py_INCREF((PyObject *)c);
-    int error = mwpy_transaction_over(c, committed ? MWPY_COMMITTED : MWPY_ROLLED_BACK, closed, NULL);
+    int error = mwpy_over(c, committed ? MWPY_COMMITTED : MWPY_ROLLED_BACK, closed, NULL);
     Py_DECREF((PyObject *)c);
     return done(self, error);
 }
@@ -217,10 +217,10 @@ static int savepoint_is(mwpy_tracer *self, PyObject *connection, PyObject *name,
     if (!c) return -1;
     Py_INCREF((PyObject *)c); /* what is called may forget the connection */
     int error = -1;
-    mwpy_pause_profilers();
+    mwpy_hush();
     PyObject *folded =
         PyObject_CallMethod((PyObject *)self, "_savepoint", "OO", name, c->dialect ? c->dialect : Py_None);
-    mwpy_resume_profilers();
+    mwpy_unhush();
     if (folded && !PyUnicode_Check(folded)) {
         PyErr_SetString(PyExc_TypeError, "a savepoint's name is a str");
         Py_CLEAR(folded);
@@ -271,7 +271,7 @@ static PyObject *tracer_close(PyObject *object, PyObject *unused) {
     for (Py_ssize_t i = 0; !error && i < PyList_GET_SIZE(all); i++)
         error = finish_all((mwpy_connection *)PyList_GET_ITEM(all, i));
     for (Py_ssize_t i = 0; all && i < PyList_GET_SIZE(all); i++)
-        mwpy_connection_forget((mwpy_connection *)PyList_GET_ITEM(all, i));
+        mwpy_disconnect((mwpy_connection *)PyList_GET_ITEM(all, i));
     PyDict_Clear(self->connections);
     Py_XDECREF(all);
     if (error) return swallow(self);
@@ -297,8 +297,8 @@ static int clear(PyObject *object) {
     self->closed = true;
     PyObject *address, *c;
     for (Py_ssize_t at = 0; self->connections && PyDict_Next(self->connections, &at, &address, &c);)
-        mwpy_connection_forget((mwpy_connection *)c);
-    if (self->nowhere) mwpy_connection_forget(self->nowhere);
+        mwpy_disconnect((mwpy_connection *)c);
+    if (self->nowhere) mwpy_disconnect(self->nowhere);
     Py_CLEAR(self->parameters);
     Py_CLEAR(self->unreported);
     Py_CLEAR(self->context);
@@ -434,7 +434,7 @@ static int fill(PyObject *module) {
         add_type(module, &mwpy_statement_spec, &mwpy_statement_type) ||
         add_type(module, &mwpy_tracer_spec, &mwpy_tracer_type) ||
         add_type(module, &mwpy_tokens_spec, &mwpy_tokens_type) ||
-        add_type(module, &mwpy_execute_hooks_spec, &mwpy_execute_hooks_type) ||
+        add_type(module, &mwpy_running_spec, &mwpy_running_type) ||
         add_type(module, &mwpy_shell_spec, &mwpy_shell_type))
         return -1;
     mwpy_statement_id = mwpy_id_of;

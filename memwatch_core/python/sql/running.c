@@ -1,20 +1,20 @@
-/* execute_hooks.c - what is done around a cursor's method that runs a statement: the part of
- * memwatch_plugins/sql/dbapi.py that every statement goes through. In between the program waits for its server, which
- * leaves the caches cold: there a call of a Python function costs three times what it costs in a loop.
+/* running.c - what is done around a cursor's method that runs a statement: the part of memwatch_plugins/sql/dbapi.py
+ * that every statement goes through. In between the program waits for its server, which leaves the caches cold: there a
+ * call of a Python function costs three times what it costs in a loop.
  *
  * Its methods raise what they meet; the shell around them (memwatch_plugins/sql/around.py) contains that. */
-#include "sql/execute_hooks.h"
+#include "sql/running.h"
 #include "sql/tokens.h"
 #include <stddef.h>
 #include <structmember.h>
 
-PyTypeObject *mwpy_execute_hooks_type;
+PyTypeObject *mwpy_running_type;
 
 static struct {
     PyObject *tracer, *statement_begins, *statement_ends, *text, *identity, *connection_of, *after, *rolled_back;
 } names;
 
-typedef struct mwpy_execute_hooks {
+typedef struct mwpy_running {
     PyObject_HEAD PyObject *driver;      /* a DbapiDriverBase */
     mwpy_tokens *tokens;                 /* of its cursors */
     PyObject *name, *dialect, *database; /* as statement_begins has them */
@@ -22,9 +22,9 @@ typedef struct mwpy_execute_hooks {
     PyObject *connection; /* attribute of cursors, or its descriptor; NULL: the driver's hooks are asked */
     PyObject *many;       /* True or False */
     bool answers;         /* the driver has a hook that reads the server's answer */
-} mwpy_execute_hooks;
+} mwpy_running;
 
-static PyObject *connection_of(const mwpy_execute_hooks *self, PyObject *cursor) {
+static PyObject *connection_of(const mwpy_running *self, PyObject *cursor) {
     if (self->connection) {
         descrgetfunc read = Py_TYPE(self->connection)->tp_descr_get;
         return read ? read(self->connection, cursor, (PyObject *)Py_TYPE(cursor))
@@ -46,7 +46,7 @@ static PyObject *argument(PyObject *args, PyObject *keywords, Py_ssize_t place, 
     return NULL;
 }
 
-static PyObject *text_of(const mwpy_execute_hooks *self, PyObject *cursor, PyObject *statement) {
+static PyObject *text_of(const mwpy_running *self, PyObject *cursor, PyObject *statement) {
     if (!statement || PyUnicode_CheckExact(statement)) return statement;
     PyObject *args[] = {self->driver, cursor, statement};
     PyObject *text = PyObject_VectorcallMethod(names.text, args, 3, NULL);
@@ -56,7 +56,7 @@ static PyObject *text_of(const mwpy_execute_hooks *self, PyObject *cursor, PyObj
 
 /* before(cursor, args, kwargs) */
 static PyObject *before(PyObject *object, PyObject *const *args, Py_ssize_t n) {
-    mwpy_execute_hooks *self = (mwpy_execute_hooks *)object;
+    mwpy_running *self = (mwpy_running *)object;
     if (n != 3 || !PyTuple_Check(args[1]) || !PyDict_Check(args[2]))
         return PyErr_Format(PyExc_TypeError, "before() takes a cursor, a tuple and a dict");
     PyObject *cursor = args[0];
@@ -85,7 +85,7 @@ out:
 }
 
 /* Asks the driver: (rows, in_transaction). */
-static PyObject *ask_after(const mwpy_execute_hooks *self, PyObject *cursor) {
+static PyObject *ask_after(const mwpy_running *self, PyObject *cursor) {
     PyObject *told = PyObject_CallMethodOneArg(self->driver, names.after, cursor);
     if (told && (!PyTuple_Check(told) || PyTuple_GET_SIZE(told) != 2)) {
         PyErr_SetString(PyExc_TypeError, "after() returns how many rows, and whether a transaction is open");
@@ -94,7 +94,7 @@ static PyObject *ask_after(const mwpy_execute_hooks *self, PyObject *cursor) {
     return told;
 }
 
-static PyObject *publish_end(const mwpy_execute_hooks *self, PyObject *tracer, PyObject *cursor, PyObject *token) {
+static PyObject *publish_end(const mwpy_running *self, PyObject *tracer, PyObject *cursor, PyObject *token) {
     PyObject *told = ask_after(self, cursor);
     if (!told) return NULL;
     PyObject *rows = PyTuple_GET_ITEM(told, 0), *in_transaction = PyTuple_GET_ITEM(told, 1);
@@ -113,7 +113,7 @@ static PyObject *publish_end(const mwpy_execute_hooks *self, PyObject *tracer, P
 
 /* after(cursor, token, result) */
 static PyObject *after(PyObject *object, PyObject *const *args, Py_ssize_t n) {
-    mwpy_execute_hooks *self = (mwpy_execute_hooks *)object;
+    mwpy_running *self = (mwpy_running *)object;
     if (n != 3) return PyErr_Format(PyExc_TypeError, "after() takes a cursor, a token and a result");
     if (args[1] == Py_None) Py_RETURN_NONE;
     PyObject *tracer = PyObject_GetAttr(self->driver, names.tracer);
@@ -151,7 +151,7 @@ static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {
         !PyArg_ParseTupleAndKeywords(args, keywords, "$OO!UUOUUOpp", known, &driver, mwpy_tokens_type, &tokens, &name,
                                      &dialect, &database, &statement, &parameters, &connection, &many, &answers))
         return NULL;
-    mwpy_execute_hooks *self = (mwpy_execute_hooks *)type->tp_alloc(type, 0);
+    mwpy_running *self = (mwpy_running *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->driver = Py_NewRef(driver);
     self->tokens = (mwpy_tokens *)Py_NewRef(tokens);
@@ -167,7 +167,7 @@ static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {
 }
 
 static int traverse(PyObject *object, visitproc visit, void *arg) {
-    mwpy_execute_hooks *self = (mwpy_execute_hooks *)object;
+    mwpy_running *self = (mwpy_running *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->driver);
     Py_VISIT((PyObject *)self->tokens);
@@ -176,7 +176,7 @@ static int traverse(PyObject *object, visitproc visit, void *arg) {
 }
 
 static int clear(PyObject *object) {
-    mwpy_execute_hooks *self = (mwpy_execute_hooks *)object;
+    mwpy_running *self = (mwpy_running *)object;
     Py_CLEAR(self->driver);
     Py_CLEAR(self->tokens);
     Py_CLEAR(self->database);
@@ -185,7 +185,7 @@ static int clear(PyObject *object) {
 
 static void dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
-    mwpy_execute_hooks *self = (mwpy_execute_hooks *)object;
+    mwpy_running *self = (mwpy_running *)object;
     PyObject_GC_UnTrack(object);
     clear(object);
     Py_XDECREF(self->name);
@@ -210,5 +210,5 @@ static PyType_Slot slots[] = {
     {0, NULL},
 };
 
-PyType_Spec mwpy_execute_hooks_spec = {"memwatch_core.native.tracing.Running", sizeof(mwpy_execute_hooks), 0,
-                                       Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, slots};
+PyType_Spec mwpy_running_spec = {"memwatch_core.native.tracing.Running", sizeof(mwpy_running), 0,
+                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, slots};
