@@ -77,6 +77,11 @@ def memwatch_serializers() -> Iterable[Serializer]:
 
     .. code-block:: python
 
+        from decimal import Decimal
+
+        from memwatch_core.hookspecs import hookimpl
+        from memwatch_core.records import Layout, Serializer
+
         def layout(value, options):
             if options:
                 raise TypeError(f"decimal2 has no option {', '.join(options)}")
@@ -97,23 +102,52 @@ def memwatch_serializers() -> Iterable[Serializer]:
 
 @hookspec
 def memwatch_sql() -> Iterable[SqlDriver]:
-    """Offer to trace a database driver.
+    """Offer to trace a database driver. This one tells of what ``Connection.execute`` runs; drivers of libraries that
+    follow PEP 249 begin with ``memwatch_plugins.sql`` instead, which tells of everything else too.
 
     .. code-block:: python
 
+        import functools
+        import sqlite3
+
+        from memwatch_core.hookspecs import hookimpl
+        from memwatch_core.records import SqlDriver
+
+        connect = sqlite3.connect
+
+        def install(tracer):
+            class Traced(sqlite3.Connection):
+                def execute(self, statement, *parameters):
+                    token = tracer.statement_begins("example", statement, connection=self, dialect="sqlite")
+                    try:
+                        cursor = super().execute(statement, *parameters)
+                    except BaseException as error:
+                        tracer.statement_ends(token, error=error)
+                        raise
+                    tracer.statement_ends(token, in_transaction=self.in_transaction)
+                    return cursor
+
+            sqlite3.connect = functools.partial(connect, factory=Traced)
+
+        def uninstall():
+            sqlite3.connect = connect
+
         @hookimpl
         def memwatch_sql():
-            yield SqlDriver(name="sqlite3", summary="the standard library's SQLite", target="sqlite3",
-                            install=tracing.install, uninstall=tracing.uninstall)
+            yield SqlDriver(name="example", summary="statements of sqlite3's connections", target="sqlite3",
+                            install=install, uninstall=uninstall)
     """
     raise NotImplementedError
 
 
 @hookspec
 def memwatch_sinks() -> Iterable[Sink]:
-    """Offer an output for events.
+    """Offer an output for events: the class ``Printer`` is at the beginning of this page.
 
     .. code-block:: python
+
+        from memwatch_core.hookspecs import hookimpl
+        from memwatch_core.records import Sink
 
         @hookimpl
         def memwatch_sinks():
@@ -128,9 +162,17 @@ def memwatch_bridges() -> Iterable[Bridge]:
 
     .. code-block:: python
 
+        import os
+
+        from memwatch_core.hookspecs import hookimpl
+        from memwatch_core.records import Bridge
+
+        def prepare(command, environment):
+            return command, {**environment, "NODE_OPTIONS": "--require=@memwatch/node/register"}
+
         @hookimpl
         def memwatch_bridges():
-            yield Bridge(name="node", summary="Node.js", matches=lambda command: command[0].endswith("node"),
-                         prepare=add_require_flag)
+            yield Bridge(name="example", summary="Node.js", prepare=prepare,
+                         matches=lambda command: os.path.basename(command[0]) == "node")
     """
     raise NotImplementedError

@@ -6,6 +6,7 @@ The assignment matters: whoever still holds the plain value holds another object
 from __future__ import annotations
 
 import json
+import os
 import struct
 import sys
 import threading
@@ -136,8 +137,6 @@ def unwatch(watched: T) -> T:
 
 def variable(watched: object) -> Variable:
     """How a value is watched. Raises TypeError for a plain value. ``id`` is 0 once the watch has ended."""
-    import os
-
     from ..records import Site, Variable
 
     number, size, _, info = proxy.get_info(watched)

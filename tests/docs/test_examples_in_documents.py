@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import difflib
+import dis
 import inspect
 import os
 import pty
@@ -10,9 +12,11 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from contextlib import suppress
 from pathlib import Path
+from types import CodeType
 from typing import get_args, get_type_hints
 
 import pytest
@@ -98,6 +102,33 @@ def test_every_hook_is_described_with_its_signature() -> None:
         assert f"`{hook.__name__}{returns}`" in text
     for group in hookspecs.GROUPS.values():
         assert f"`{group}`" in text
+
+
+def globals_of(code: CodeType) -> set[str]:
+    """Names that the functions of an example look up in its module."""
+    inner = [const for const in code.co_consts if isinstance(const, CodeType)]
+    own = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return own.union(*map(globals_of, inner))
+
+
+def test_examples_of_hooks_call_names_that_are_there() -> None:
+    beginning, *examples = (
+        textwrap.dedent(block)
+        for block in re.findall(
+            r"code-block:: python\n\n(.*?)(?=\n *\"\"\"|\n[^ \n])", Path(hookspecs.__file__).read_text(), re.S
+        )
+    )
+    names: dict[str, object] = {}
+    exec(compile(beginning, "example.py", "exec"), names)
+    hooks = [name for name, f in vars(hookspecs).items() if hasattr(f, "memwatch_spec")]
+    for hook, example in zip(hooks, examples, strict=True):
+        own = {"Printer": names["Printer"]} if hook == "memwatch_sinks" else {"__name__": "example"}
+        code = compile(example, "example.py", "exec")
+        exec(code, own)
+        assert not globals_of(code) - own.keys() - vars(builtins).keys() - {"__module__", "__qualname__"}
+        (offered,) = own[hook]()
+        returns = get_type_hints(getattr(hookspecs, hook))["return"]
+        assert isinstance(offered, get_args(returns)[0])
 
 
 def test_every_plugin_of_ours_is_listed() -> None:

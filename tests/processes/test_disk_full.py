@@ -61,8 +61,6 @@ print(json.dumps(out))
 """
 
 
-
-
 def run_and_log(program: str, full: str, folder: Path) -> list[tuple[int, str, str]]:
     """Status, output and standard error of ``memwatch run`` and ``memwatch log``."""
     (folder / "program.py").write_text(program)
@@ -131,7 +129,7 @@ def check():
     size = os.stat(journal)
     assert size.st_size == size.st_blocks * 512, size
     assert size.st_size in (65536, 262144) or (size.st_size - 4096) % (1 << 20) == 0, size
-    assert left() >= (512 << 10), left()
+    assert left() >= (448 << 10), left()
 
 check()
 if {OTHERS}:
