@@ -129,6 +129,9 @@ def check():
     size = os.stat(journal)
     assert size.st_size == size.st_blocks * 512, size
     assert size.st_size in (65536, 262144) or (size.st_size - 4096) % (1 << 20) == 0, size
+    with open(journal, "rb") as file:
+        reserved = int.from_bytes(file.read(136)[128:], "little")
+    assert size.st_size <= 4096 + (-(-reserved // 16384) << 20), (size, reserved)
     assert left() >= (448 << 10), left()
 
 check()
