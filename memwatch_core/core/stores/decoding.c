@@ -6,11 +6,12 @@
 #include <Zydis/Zydis.h>
 #include <string.h>
 
-#define XSTATE_X87 1u
-#define XSTATE_SSE 2u
-#define XSTATE_VECTOR 0xe6u /* SSE, AVX, opmask, ZMM_Hi256, Hi16_ZMM */
-#define XSTATE_ALL UINT32_MAX
-#define FXSAVE_SIZE 512u
+#include "stores/xstate.h"
+
+#define RESTORE_VECTORS                                                                                                \
+    (XSTATE_BIT(XSTATE_SSE) | XSTATE_BIT(XSTATE_YMM) | XSTATE_BIT(XSTATE_OPMASK) | XSTATE_BIT(XSTATE_ZMM_HIGH) |       \
+     XSTATE_BIT(XSTATE_ZMM_16_31))
+#define RESTORE_ALL UINT32_MAX
 #define LINE_SIZE 64u /* clzero, movdir64b */
 
 MW_SIGNAL_SAFE static uint8_t general_register(ZydisRegister reg) {
@@ -157,8 +158,8 @@ static const struct rule rules[] = {
     {OF(VEXTRACTI64X2), .kind = KIND_RUN, .all_fault = true},
     {OF(VEXTRACTI64X4), .kind = KIND_RUN, .all_fault = true},
     {OF(VCVTPS2PH), .kind = KIND_RUN, .raises = true},
-    {OF(STMXCSR), .kind = KIND_RUN, .restore = XSTATE_SSE},
-    {OF(VSTMXCSR), .kind = KIND_RUN, .restore = XSTATE_SSE},
+    {OF(STMXCSR), .kind = KIND_RUN, .restore = XSTATE_BIT(XSTATE_SSE)},
+    {OF(VSTMXCSR), .kind = KIND_RUN, .restore = XSTATE_BIT(XSTATE_SSE)},
     {OF(FXSAVE), .kind = KIND_WIDE, .size = FXSAVE_SIZE},
     {OF(FXSAVE64), .kind = KIND_WIDE, .size = FXSAVE_SIZE},
     {OF(XSAVE), .kind = KIND_WIDE},
@@ -285,8 +286,9 @@ MW_SIGNAL_SAFE static void classify_movdir64b(struct instruction *out, const Zyd
 }
 
 MW_SIGNAL_SAFE static uint32_t restored(const struct rule *rule, const struct operands *found) {
-    if (rule->kind == KIND_WIDE) return XSTATE_ALL;
-    return rule->restore ? rule->restore : (found->vector ? XSTATE_VECTOR : 0) | (found->x87 ? XSTATE_X87 : 0);
+    if (rule->kind == KIND_WIDE) return RESTORE_ALL;
+    return rule->restore ? rule->restore
+                         : (found->vector ? RESTORE_VECTORS : 0) | (found->x87 ? XSTATE_BIT(XSTATE_X87) : 0);
 }
 
 MW_SIGNAL_SAFE static void classify_run(struct instruction *out, const ZydisDecodedInstruction *in,

@@ -10,11 +10,11 @@
 #include "memory/arena.h"
 #include "memwatch.h"
 #include "state.h"
-#include "stores/executor.h"
 #include "stores/instruction.h"
 #include "stores/operands.h"
 #include "stores/run_result.h"
 #include "stores/page_span.h"
+#include "stores/xstate.h"
 
 #define FLAG_DIRECTION 0x400u
 #define FLAGS_PUSHED 0xfcffffu /* RF and VM read as 0 */
@@ -137,28 +137,38 @@ MW_SIGNAL_SAFE static enum run_result clzero(const struct instruction *instructi
 
 /* ---- scatters ---- */
 
-enum { COMPONENT_YMM = 2, COMPONENT_OPMASK = 5, COMPONENT_ZMM_HIGH = 6, COMPONENT_ZMM_16_31 = 7 };
+enum { XMM_SIZE = 16, YMM_SIZE = 32, ZMM_SIZE = 64 };
 
-/* Element `i` of `size` bytes of vector register `reg`, from the signal frame; components in their initial state are 0.
- */
+/* Where byte `at` of a vector register lies in the signal frame; NULL: it is 0, as its component is in its initial
+ * state. */
+MW_SIGNAL_SAFE static const uint8_t *vector_byte(const uint8_t *frame, unsigned reg, unsigned at) {
+    uint64_t present;
+    enum xstate_component component = reg >= 16        ? XSTATE_ZMM_16_31
+                                      : at >= YMM_SIZE ? XSTATE_ZMM_HIGH
+                                      : at >= XMM_SIZE ? XSTATE_YMM
+                                                       : XSTATE_SSE;
+    memcpy(&present, frame + FXSAVE_SIZE, sizeof present);
+    if (!(present & XSTATE_BIT(component))) return NULL;
+    const uint8_t *area = frame + mw.executor.xstate[component].offset;
+    switch (component) {
+    case XSTATE_ZMM_16_31: return area + (reg - 16) * ZMM_SIZE + at;
+    case XSTATE_ZMM_HIGH: return area + reg * (ZMM_SIZE - YMM_SIZE) + (at - YMM_SIZE);
+    case XSTATE_YMM: return area + reg * (YMM_SIZE - XMM_SIZE) + (at - XMM_SIZE);
+    default: return frame + FXSAVE_SSE + reg * XMM_SIZE + at;
+    }
+}
+
 MW_SIGNAL_SAFE static uint64_t vector_element(const uint8_t *frame, unsigned reg, unsigned i, unsigned size) {
-    uint64_t present, value = 0;
-    unsigned at = i * size;
-    memcpy(&present, frame + XSTATE_LEGACY_SIZE, 8);
-    unsigned component = reg >= 16 ? COMPONENT_ZMM_16_31 : at >= 32 ? COMPONENT_ZMM_HIGH : at >= 16 ? COMPONENT_YMM : 1;
-    if (!(present >> component & 1)) return 0;
-    const uint8_t *bytes = reg >= 16  ? frame + mw.executor.xstate[component].offset + (reg - 16) * 64 + at
-                           : at >= 32 ? frame + mw.executor.xstate[component].offset + reg * 32 + (at - 32)
-                           : at >= 16 ? frame + mw.executor.xstate[component].offset + reg * 16 + (at - 16)
-                                      : frame + 160 + reg * 16 + at;
-    memcpy(&value, bytes, size);
+    uint64_t value = 0;
+    const uint8_t *bytes = vector_byte(frame, reg, i * size);
+    if (bytes) memcpy(&value, bytes, size);
     return value;
 }
 
 MW_SIGNAL_SAFE static enum run_result scatter(const struct instruction *instruction, ucontext_t *context,
                                               const mw_origin *origin) {
     uint8_t *frame = (uint8_t *)context->uc_mcontext.fpregs;
-    uint8_t *mask_bytes = frame + mw.executor.xstate[COMPONENT_OPMASK].offset + 8 * instruction->scatter.mask;
+    uint8_t *mask_bytes = frame + mw.executor.xstate[XSTATE_OPMASK].offset + 8 * instruction->scatter.mask;
     uint64_t mask;
     uintptr_t offset, base = operand_address(instruction, context, &offset);
     memcpy(&mask, mask_bytes, 8);

@@ -24,6 +24,7 @@
 #include "stores/operands.h"
 #include "stores/run_result.h"
 #include "stores/page_span.h"
+#include "stores/xstate.h"
 
 #define FLAGS_MASK 0xcd5u /* CF PF AF ZF SF DF OF: what an instruction reads and writes */
 #define FLAG_ZERO 0x40u
@@ -36,7 +37,7 @@ int executor_open(void) {
     mw.executor.wide = p;
     uint32_t a, b, c, d;
     __asm__("xgetbv" : "=a"(mw.executor.xstate_enabled), "=d"(d) : "c"(0));
-    for (unsigned i = 2; i < 32; i++) { /* here, because CPUID is slow on a virtual machine */
+    for (unsigned i = XSTATE_YMM; i < XSTATE_COMPONENTS; i++) { /* here, because CPUID is slow on a virtual machine */
         if (!(mw.executor.xstate_enabled & 1u << i)) continue;
         __cpuid_count(13, i, a, b, c, d);
         mw.executor.xstate[i].size = a;
@@ -46,27 +47,24 @@ int executor_open(void) {
     return MW_OK;
 }
 
-/* Offsets in the area that fxsave64 writes. Intel SDM volume 1, 10.5.1. */
-enum { FXSAVE_IP = 8, FXSAVE_DATA = 16, FXSAVE_MXCSR = 24, FXSAVE_X87 = 32, FXSAVE_SSE = 160 };
-
 /* The x87 state becomes the program's. What it says of the last instruction and its operand is of the block and the
  * scratch area: the program is told its own. */
 MW_SIGNAL_SAFE static void keep_x87(ucontext_t *context, const struct instruction *instruction, uintptr_t scratch,
                                     uintptr_t offset) {
-    uint8_t area[XSTATE_LEGACY_SIZE] __attribute__((aligned(16)));
+    uint8_t area[FXSAVE_SIZE] __attribute__((aligned(16)));
     uint64_t ip, data;
     __asm__ volatile("fxsave64 %0" : "=m"(area));
     memcpy(&ip, area + FXSAVE_IP, sizeof ip);
     memcpy(&data, area + FXSAVE_DATA, sizeof data);
     if (ip - (uintptr_t)instruction->run.block <= INSTRUCTION_LONGEST)
         ip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
-    if (data - scratch < XSTATE_LEGACY_SIZE) data = data - scratch + offset;
+    if (data - scratch < FXSAVE_SIZE) data = data - scratch + offset;
     memcpy(area + FXSAVE_IP, &ip, sizeof ip);
     memcpy(area + FXSAVE_DATA, &data, sizeof data);
     uint8_t *frame = (uint8_t *)context->uc_mcontext.fpregs;
     memcpy(frame, area, FXSAVE_MXCSR);
     memcpy(frame + FXSAVE_X87, area + FXSAVE_X87, FXSAVE_SSE - FXSAVE_X87); /* not the bytes between: MXCSR */
-    frame[XSTATE_LEGACY_SIZE] |= 1; /* XSTATE_BV: the x87 component is not in its initial state */
+    frame[FXSAVE_SIZE] |= XSTATE_BIT(XSTATE_X87);
 }
 
 /* Runs the instruction's block with the interrupted state; its memory operand is at `scratch` instead of at `offset`.
@@ -179,8 +177,8 @@ MW_SIGNAL_SAFE static unsigned wide_size(const struct instruction *instruction, 
     if (instruction->size) return instruction->size;
     uint32_t wanted =
         (uint32_t)register_read(context, 0) & mw.executor.xstate_enabled; /* EDX:EAX, nothing above bit 31 here */
-    unsigned size = XSTATE_LEGACY_SIZE + XSTATE_HEADER_SIZE;
-    for (unsigned i = 2; i < 32; i++) {
+    unsigned size = FXSAVE_SIZE + XSTATE_HEADER_SIZE;
+    for (unsigned i = XSTATE_YMM; i < XSTATE_COMPONENTS; i++) {
         if (!(wanted & 1u << i)) continue;
         if (instruction->run.compacted) { /* compacted */
             if (mw.executor.xstate[i].aligned) size = (size + 63) & ~63u;

@@ -6,15 +6,14 @@
 #include "base/compiler.h"
 #include "base/lock.h"
 #include "stores/run_result.h"
-
-enum { XSTATE_LEGACY_SIZE = 512, XSTATE_HEADER_SIZE = 64 };
+#include "stores/xstate.h"
 
 struct executor {
     mw_lock wide_lock;
     uint8_t *wide; /* WIDE_MAX bytes of scratch, under wide_lock */
     struct {       /* where a component of the extended state lies in a signal frame: CPUID leaf 13 */
         uint32_t offset, size, aligned;
-    } xstate[32];
+    } xstate[XSTATE_COMPONENTS];
     uint32_t xstate_enabled; /* XCR0, low half */
 };
 
