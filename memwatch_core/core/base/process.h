@@ -1,4 +1,4 @@
-/* process.h - whose the core's memory and files are: this process's, or a parent's that it was forked from. */
+/* process.h - whether the core's memory and files are this process's, or its parent's: a forked child must notice. */
 #ifndef MEMWATCH_PROCESS_H
 #define MEMWATCH_PROCESS_H
 #include <stdatomic.h>
@@ -14,8 +14,8 @@ struct process {
     mw_lock lock;           /* held while `state` changes */
 };
 enum process_state {
-    PROCESS_UNNOTICED = 0, /* forked behind our back: all that we hold is the parent's */
-    PROCESS_BARE = 1,      /* the parent's is let go; what is our own is made when it is needed */
+    PROCESS_UNNOTICED = 0, /* a forked child, which has not noticed yet: all that the core holds is the parent's */
+    PROCESS_BARE = 1,      /* the parent's is let go; what is the child's own is made when it is needed */
     PROCESS_WHOLE = 2,
 };
 
@@ -27,5 +27,5 @@ struct fork_hooks {
 
 /* In a child that another library's handler of pthread_atfork uses before ours has run: true if it is ready now. */
 MW_HIDDEN bool process_arrives(void);
-MW_HIDDEN void process_notice(void); /* lets go of what is the parent's, in a child that was forked behind our back */
+MW_HIDDEN void process_notice(void); /* lets go of what is the parent's, if that hasn't been done */
 #endif

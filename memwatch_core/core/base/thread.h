@@ -9,26 +9,26 @@
 #include "base/syscalls.h"
 
 struct thread {
-    uint64_t regs[16]; /* encoding order */
+    uint64_t regs[16]; /* of the interrupted program, around a block (code_blocks.c), by number */
     uint64_t flags;
     uint64_t handler_rsp;
     void *block, *leave;
     uint32_t tid;
-    uint32_t failures; /* faults in a row that were announced by signal, at `failed`, and couldn't be run */
+    uint32_t failures; /* uffd-queue: signals in a row whose store couldn't be run, at instruction `failed` */
     uint64_t failed;
-    uint32_t context;
-    uint32_t exceptions; /* of the instruction that ran last, if it may change MXCSR */
-    uint32_t named;      /* journal generation in which this thread's name was recorded */
-    uint32_t written;    /* announced writes */
-    uint64_t promised;   /* of journal.promised, this thread's */
-    uint32_t not_waited; /* the turn at the modules that this thread doesn't wait for any more: import_tables.c */
-    uint32_t forking;    /* bit 0: whether the fork that is under way was prepared; the bits above: those around it */
-    uintptr_t fault;     /* where a store that reaches beyond our pages would have faulted by itself; 0: nowhere */
+    uint32_t context;         /* the SQL context: mw_set_context() */
+    uint32_t simd_exceptions; /* flags of MXCSR that the last block has raised: fpu_exceptions.c */
+    uint32_t named;           /* journal generation in which this thread's name was recorded */
+    uint32_t written;         /* announced writes of this thread: every so many, userfaultfd is looked at */
+    uint64_t promised;        /* this thread's part of journal.promised */
+    uint32_t not_waited; /* the holder of modules.lock for whom this thread doesn't wait any more: import_tables.c */
+    uint32_t forking;    /* bit 0: the fork that is under way was prepared; bit 1: the one around that; and so on */
+    uintptr_t fault;     /* where a store that also goes to other memory would have faulted; 0: nowhere */
 };
 
 extern MW_HIDDEN MW_TLS struct thread mw_thread;
 
-/* Around what a handler that interrupts it must not meet half done. */
+/* Between these two no handler interrupts this thread, which would meet things half done. */
 MW_SIGNAL_SAFE static inline uint64_t mask_signals(void) {
     uint64_t all = ~0ull, kept;
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&kept, 8);

@@ -1,4 +1,5 @@
-/* journal.h - the writer: fixed-size slots in a file that readers follow. docs/journal-format.md. */
+/* journal.h - the journal's writer: records of fixed-size slots in a file that readers follow. docs/journal-format.md.
+ */
 #ifndef MEMWATCH_JOURNAL_H
 #define MEMWATCH_JOURNAL_H
 #include <stdatomic.h>
@@ -19,8 +20,8 @@ struct journal {
     uint32_t generation;
     struct mwj_header *header;
     _Atomic(struct mwj_slot *) *segments;
-    _Atomic uint64_t capacity; /* slots up to here exist; those from `first` segments on still do */
-    _Atomic uint64_t begin;    /* with a limit: of what can be used in the last segment, behind the copies in it */
+    _Atomic uint64_t capacity; /* slots that the file has room for; those before segment `first` are given back */
+    _Atomic uint64_t begin;    /* with a limit: first slot of the last segment that is free, behind copied records */
     _Atomic uint64_t promised; /* slots that writes of several records may still need: journal_promise() */
     mw_lock grow;
     uint64_t first;        /* under `grow` */
@@ -28,22 +29,22 @@ struct journal {
     uint64_t max_bytes;    /* of the journals opened from now on */
     mw_policy policy;
     _Atomic uint32_t full_reported, waiting_reported, refusal_reported;
-    bool unreachable;             /* it can't grow because the program has closed its descriptor */
-    mw_lock make;                 /* held by who makes the file */
-    int (*describe)(void);        /* records what later records refer to: sites, variables */
-    void (*withdraw)(void);       /* the file that was being made is given up: they are described in none */
-    _Atomic uint32_t refused;     /* errno: why it couldn't be made, the last time */
+    bool unreachable;             /* the file can't grow: the program has closed its descriptor */
+    mw_lock make;                 /* held while the file is made */
+    int (*describe)(void);        /* writes the records that later ones refer to: sites, variables */
+    void (*withdraw)(void);       /* the file that was being made is given up, with what `describe` wrote */
+    _Atomic uint32_t refused;     /* errno: why the file couldn't be made, the last time */
     char folder[PATH_LONGEST];    /* where a forked child makes its own */
-    char path[PATH_LONGEST + 64]; /* of the file, or of what it would be now */
+    char path[PATH_LONGEST + 64]; /* of the file; until it is made, of the one that would be made now */
     char reader_path[PATH_LONGEST + 16];
     uint32_t name;   /* where the file's name begins in `path` */
     uint32_t stem;   /* length of `path` before its number and its end */
-    uint32_t number; /* of journals of a process with this id that were there before */
+    uint32_t number; /* of older journals with this name: processes with the same id */
     char runtime[16];
     uint8_t session[16];
 };
 
-/* So many were begun, those that were given back to the disk included. */
+/* How many segments were begun, including those that were given back to the disk. */
 MW_SIGNAL_SAFE static inline uint64_t journal_segments(const struct journal *j) {
     return (j->capacity + MWJ_SEGMENT_SLOTS - 1) / MWJ_SEGMENT_SLOTS;
 }
@@ -54,8 +55,9 @@ struct store {
     const struct mwj_call *call; /* of MWJ_SYSCALL; otherwise NULL */
 };
 MW_HIDDEN int journal_store(const struct store *store, const uint8_t *before, const uint8_t *after);
-/* Room for the records of a write of so many bytes; and for all records of one write, so that they find it whoever else
- * writes, until journal_release(). Without a limit only: with one, nothing is refused. *slots: those promised. */
+/* journal_slots_for: slots that the records of a write of so many bytes take. journal_promise: keeps *slots slots free
+ * for the records of one write of this thread, whoever else writes meanwhile, until journal_release(*slots). A journal
+ * with a limit promises none, *slots = 0: its writes are never refused. */
 MW_HIDDEN uint64_t journal_slots_for(uint64_t length);
 MW_HIDDEN int journal_promise(uint64_t *slots);
 MW_HIDDEN void journal_release(uint64_t slots);

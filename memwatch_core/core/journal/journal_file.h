@@ -1,4 +1,4 @@
-/* journal_file.h - the life of a journal's file: named when the journal is opened, made at its first record. */
+/* journal_file.h - a journal's file: named when the journal is opened, made at its first record. */
 #ifndef MEMWATCH_JOURNAL_FILE_H
 #define MEMWATCH_JOURNAL_FILE_H
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include "journal/journal.h"
 
 #define NAMES_MOST 1024u
-struct thread_name { /* told before the journal was made */
+struct thread_name { /* given before the file was made */
     uint32_t tid;
     uint32_t length;
     char text[256];
@@ -21,7 +21,7 @@ struct thread_names {
 };
 
 MW_HIDDEN bool journal_file_make(struct journal *journal); /* the file, if there is none; false: journal->refused */
-MW_HIDDEN void journal_file_report_refusal(struct journal *journal); /* says once that there is none, and why */
+MW_HIDDEN void journal_file_report_refusal(struct journal *journal); /* says once that there is no file, and why */
 MW_HIDDEN void journal_file_reserve(void); /* the file's place in the folder, while we may write to that */
 MW_HIDDEN int journal_file_open(const char *path, const char *runtime, const uint8_t session[16]); /* no file yet */
 MW_HIDDEN bool journal_file_keep_name(uint32_t tid, const char *name, size_t length); /* false: it is to be recorded */

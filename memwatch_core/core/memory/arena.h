@@ -36,35 +36,36 @@ struct page {
     uint32_t next_free; /* free list of its order */
 };
 
-/* [watched, watched + reserved) is what the program sees, + distance (modulo 2^64) what the core writes. */
+/* The program sees [watched, watched + reserved); the core writes at + distance (modulo 2^64). */
 struct arena {
     uintptr_t watched;
     uint64_t distance, reserved;
     _Atomic uint64_t committed;
     struct shared memory;
-    uint64_t address_space; /* bytes of it that RLIMIT_AS had left when the core started */
+    uint64_t address_space; /* bytes that RLIMIT_AS left to this process when the core started */
     struct page *pages;
     uint32_t bump;
     uint32_t free_head[ARENA_ORDERS];
     _Atomic uint64_t used; /* pages */
-    uint64_t idle;         /* free, and still with memory */
-    uint64_t idle_refused; /* so many of them there were when the kernel refused to take any */
-    uint64_t idle_again;   /* given back, and asked for again since some were given back */
-    uint64_t idle_extra;   /* more of them that are kept, for that reason */
-    uint32_t idle_hand;    /* the page behind the last that was given back */
+    uint64_t idle;         /* pages that are free, and still have memory */
+    uint64_t idle_refused; /* how many there were when the kernel refused to take any back */
+    uint64_t idle_again;   /* pages that were given back, and asked for again since */
+    uint64_t idle_extra;   /* how many more are kept, for that reason */
+    uint32_t idle_hand;    /* the page after the last one that was given back */
 };
 
 MW_HIDDEN int arena_open(void);
-MW_HIDDEN void *arena_table(size_t size); /* zeroed, for good, paid for as it is touched; NULL if refused */
-/* Address space at a random place, or where the kernel likes if none is found; alignment: a power of two. */
+MW_HIDDEN void *arena_table(size_t size); /* zeroed memory, never freed, that takes none until it is touched; or NULL */
+/* Reserves address space, at a random place if one is free. alignment: a power of two. NULL: there is none. */
 MW_HIDDEN void *arena_place(uint64_t size, uint64_t alignment);
 MW_HIDDEN void arena_take_down(void);
-MW_HIDDEN uint64_t arena_fit(uint64_t most, size_t size); /* entries of a table: less if RLIMIT_AS leaves little */
-MW_HIDDEN int arena_copy(struct shared *copy);    /* the contents of all pages in use; caller holds every page lock */
-MW_HIDDEN int arena_replace(struct shared *copy); /* maps and arms it in place of the present one, and owns it */
-MW_HIDDEN uint32_t arena_lose(void);              /* what is in use isn't there any more; how many pages */
+MW_HIDDEN uint64_t arena_fit(uint64_t most, size_t size); /* entries of a table: fewer if RLIMIT_AS leaves little */
+MW_HIDDEN int arena_copy(struct shared *copy);            /* of all pages in use; caller holds every page lock */
+MW_HIDDEN int
+arena_replace(struct shared *copy);  /* in a child: maps and arms the copy in place of the parent's memory */
+MW_HIDDEN uint32_t arena_lose(void); /* in a child without a copy: pages in use are gone; how many */
 MW_HIDDEN int arena_allocate(size_t n, uint32_t *first); /* caller holds mw.lock */
-MW_HIDDEN bool arena_is_block(uint32_t first, size_t n); /* so many pages were allocated there */
+MW_HIDDEN bool arena_is_block(uint32_t first, size_t n); /* n pages were allocated there at once */
 MW_HIDDEN void arena_release(uint32_t first);
 MW_HIDDEN int arena_adopt(uintptr_t start, size_t n, uint32_t *first);
 MW_HIDDEN int arena_give_back(uintptr_t start, size_t n, uint32_t first);

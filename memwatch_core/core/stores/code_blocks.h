@@ -13,7 +13,7 @@ struct code_blocks { /* two views of the same memory */
 };
 
 MW_HIDDEN int code_blocks_open(void);
-MW_HIDDEN int code_blocks_replace(void);                                      /* in a forked child */
+MW_HIDDEN int code_blocks_replace(void); /* in a forked child, which shares them with its parent */
 MW_HIDDEN void *code_block_make(const uint8_t *instruction, unsigned length); /* caller holds mw.instructions.lock */
 MW_HIDDEN void *code_block_overflow(const uint8_t *instruction, unsigned length); /* caller holds overflow_lock */
 #endif

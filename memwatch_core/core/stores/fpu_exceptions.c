@@ -33,7 +33,7 @@ MW_SIGNAL_SAFE uint32_t fpu_simd_mask(ucontext_t *context) {
 MW_SIGNAL_SAFE void fpu_simd_unmask(ucontext_t *context, uint32_t kept) {
     uint32_t mxcsr;
     __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
-    mw_thread.exceptions = mxcsr & ALL_EXCEPTIONS;
+    mw_thread.simd_exceptions = mxcsr & ALL_EXCEPTIONS;
     context->uc_mcontext.fpregs->mxcsr = kept;
 }
 
@@ -47,7 +47,7 @@ MW_SIGNAL_SAFE static int code_of(uint32_t exceptions) {
 
 MW_SIGNAL_SAFE bool fpu_simd_raised(ucontext_t *context, const uint8_t *result, unsigned size, uint64_t written) {
     uint32_t *mxcsr = &context->uc_mcontext.fpregs->mxcsr, unmasked = ~(*mxcsr >> 7) & ALL_EXCEPTIONS;
-    uint32_t raised = mw_thread.exceptions;
+    uint32_t raised = mw_thread.simd_exceptions;
     /* A tiny result that is exact isn't noted while underflow is masked, but raised if it isn't. Intel SDM 1, 4.9.1.5
      */
     for (unsigned i = 0; i < size; i += 2) {

@@ -1,6 +1,6 @@
-/* page_span.c - see page_span.h. The pages of a destination are locked, in the order of their numbers, so the events of
- * a page are in the order in which its bytes changed. What lies beside our pages is read and written through the
- * kernel, which says so if it isn't there. */
+/* page_span.c - see page_span.h. The pages of a destination are locked in the order of their numbers, so the events of
+ * a page are in the order in which its bytes changed. Memory beside them is read and written by the kernel, which
+ * returns EFAULT where there is none. */
 #include "stores/page_span.h"
 
 #include <string.h>

@@ -3,5 +3,5 @@
 #define MEMWATCH_TRACKER_UFFD_QUEUE_H
 #include "base/compiler.h"
 
-MW_HIDDEN void queue_look_again(void); /* userfaultfd's number has changed */
+MW_HIDDEN void queue_look_again(void); /* userfaultfd's descriptor has another number: the thread asks for it again */
 #endif
