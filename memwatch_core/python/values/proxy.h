@@ -87,7 +87,7 @@ typedef struct mwpy_array {
 int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, const mwpy_array *array, bool readonly);
 void mwpy_release(PyObject *self, Py_buffer *view);
 
-/* Makes the types and puts them, with the functions of module.c, into the module of that name. With
+/* Makes the types and puts them, with the functions of proxy_module.c, into the module of that name. With
  * mwpy_install_tracer, what Python reaches through cffi. 0, or -1 after printing the exception. */
 int mwpy_install(const char *module);
 #endif

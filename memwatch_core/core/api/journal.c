@@ -1,4 +1,4 @@
-/* recording.c - memwatch.h: the journal of this process is opened, limited, closed; threads get names in it. */
+/* journal.c - memwatch.h: the journal of this process is opened, limited, closed; threads get names in it. */
 #include <errno.h>
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-/* module.c - memwatch_core.native.proxy: the types of proxies, and the functions that Python gets. */
+/* proxy_module.c - memwatch_core.native.proxy: the types of proxies, and the functions that Python gets. */
 #include <string.h>
 
 #include "errors.h"
