@@ -116,7 +116,7 @@ MW_SIGNAL_SAFE bool descriptor_take(enum descriptor_kind kind, int number, const
     struct stat file, named;
     size_t length = path ? strlen(path) : 0;
     if (raw_syscall4(SYS_fstat, number, (long)&file, 0, 0)) return false;
-    /* Between its opening and now, another thread may have closed it, and opened something else. */
+    /* Since it was opened, another thread may have closed it, and opened another file at its number. */
     bool taken = !path || (!raw_syscall4(SYS_lstat, (long)path, (long)&named, 0, 0) && named.st_dev == file.st_dev &&
                            named.st_ino == file.st_ino);
     taken &= length < sizeof own->path;

@@ -30,7 +30,7 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *slot_at(struct journal *j, uint64_
     return segment + index % MWJ_SEGMENT_SLOTS;
 }
 
-/* n consecutive slots of one segment, or NULL: no room. own: what is promised to who asks. */
+/* n consecutive slots of one segment; NULL: the journal is full. own: slots that are promised to this thread. */
 MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigned n, uint64_t own) {
     if (unlikely(!atomic_load_explicit(&mw.process->made, memory_order_acquire)) && !journal_file_make(j)) return NULL;
     uint64_t at = atomic_load_explicit(&j->header->reserved, memory_order_acquire), start, end;
@@ -122,8 +122,9 @@ MW_SIGNAL_SAFE static bool has_none(struct journal *j) {
 
 MW_SIGNAL_SAFE static bool refuses(struct journal *j) { return !j->segments_max && !j->unreachable && !has_none(j); }
 
-/* A store can't be refused, and with a limit, or without a journal that could be made or reached, an announced write
- * isn't either: it is made, and counted. On a full disk an announced write is an error, and not made. */
+/* There is no slot for the record. A store has been made: it is counted. An announced write is an error, and isn't
+ * made, if the disk is full; if the journal has a limit, or there is none that could be made or reached, it is made and
+ * counted, like a store. */
 MW_SIGNAL_SAFE static __attribute__((noinline)) int unrecorded(struct journal *j, const struct store *store) {
     if (!mw.registry.variables[store->variable].live) return MW_ERR_NO_VARIABLE; /* fork_notice() */
     if (store->how == MWJ_ANNOUNCED && refuses(j)) return full(j);
@@ -180,7 +181,8 @@ int journal_promise(uint64_t *slots) {
     mw_thread.promised += n;
     atomic_fetch_add(&j->promised, n);
     *slots = n;
-    /* Who has looked at `promised` before that, and not reserved yet, must look again: for that, a slot is used up. */
+    /* A thread that has read `promised` before this, and not reserved yet, must read it again: a slot is used up, so
+     * that its compare-and-swap fails. */
     struct mwj_slot *slot = reserve(j, 1, 0);
     if (slot) {
         atomic_store_explicit(&slot->word, MWJ_WORD(MWJ_PAD, 1, 0, 0), memory_order_release);
@@ -238,7 +240,7 @@ MW_SIGNAL_SAFE int journal_variable(uint32_t id, const struct variable *v) {
 
 int journal_unregistered(uint32_t id, struct variable *v) {
     struct mwj_slot *slot = reserve(&mw.journal, 1, 0);
-    /* the last segment so far, or the one before it */
+    /* of the last segment so far, in which the record is, or the one before it */
     atomic_store(&v->ended, slot ? (uint32_t)journal_segments(&mw.journal) : 1);
     if (!slot) return full(&mw.journal);
     slot->tid = thread_id();

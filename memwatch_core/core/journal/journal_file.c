@@ -1,5 +1,5 @@
-/* journal_file.c - the life of a journal's file: named when the journal is opened, made at its first record, complete
- * at once.
+/* journal_file.c - a journal's file: named when the journal is opened, made at its first record, complete from the
+ * start.
  *
  * A process that records nothing leaves no file. The first record may be that of a store in a forked child, on the
  * fault path: so whatever makes the file is async-signal-safe. Before any record it writes what records refer to: the
@@ -268,7 +268,7 @@ MW_SIGNAL_SAFE static void reset(struct journal *j) {
     mw.thread_names.count = 0;
 }
 
-/* Looks whether it can be made, so that whoever opens it learns at once if it can't. */
+/* Makes no file yet, but checks that one can be made, so that an error is told at once. */
 int journal_file_open(const char *path, const char *runtime, const uint8_t session[16]) {
     struct journal *j = &mw.journal;
     if (!mw.thread_names.rows && !(mw.thread_names.rows = arena_table(NAMES_MOST * sizeof *mw.thread_names.rows)))
@@ -311,7 +311,8 @@ MW_SIGNAL_SAFE void journal_file_forked(struct journal *j) {
     put_path(j);
 }
 
-/* All watches have ended. If nothing could be recorded, it may be possible now to say at least how much is missing. */
+/* All watches have ended. If the file couldn't be made so far, one more attempt: it says at least how many writes are
+ * lost. */
 void journal_file_close(struct journal *j) {
     uint64_t lost = mw.lost;
     if (lost && !atomic_load(&mw.process->made)) {

@@ -1,5 +1,5 @@
-/* segments.c - where the journal's slots come from: segments on disk, the limit on them, and what is counted when there
- * are none. docs/journal-format.md.
+/* segments.c - the segments of a journal: made on disk, kept within a limit; and the count of stores that found no
+ * slot. docs/journal-format.md.
  *
  * A journal with a limit holds so many segments and no more: the oldest is given back to the disk when the next one is
  * needed. With the policy `rotate` at once; otherwise only if the reader has read it, and until then `block` waits,
@@ -37,8 +37,8 @@ enum growth { GROWTH_DONE, GROWTH_REFUSED, GROWTH_UNREAD, GROWTH_UNCOMMITTED };
 
 /* ---- segments ---- */
 
-/* Whether the file system may still have so much, as far as it tells. Asked first, because who writes until nothing is
- * left takes the last block from the program as well, if only for a moment. statfs(2). */
+/* Whether the file system may still have so much, as far as it tells. Asked first: an attempt that fails would take the
+ * last blocks of the disk from the program, if only for a moment. statfs(2). */
 MW_SIGNAL_SAFE static bool disk_has(int fd, off_t size) {
     struct statfs disk;
     if (raw_syscall4(SYS_fstatfs, fd, (long)&disk, 0, 0) || !disk.f_blocks) return true; /* it doesn't tell */
@@ -60,8 +60,8 @@ MW_SIGNAL_SAFE static bool write_zeros(int fd, off_t from, off_t size) {
     return true;
 }
 
-/* The file ends at `end` again, and what is behind goes back to the disk. Readers read it, and map nothing; of a
- * segment that a writer has mapped, nobody touches what is behind the journal's capacity. */
+/* Cuts the file off at `end`: the blocks behind go back to the disk. Safe, because readers use pread(2), and writers
+ * touch no slot of their mapping beyond the journal's capacity. */
 MW_SIGNAL_SAFE static void give_back(int fd, off_t end) { raw_syscall4(SYS_ftruncate, fd, end, 0, 0); }
 
 MW_SIGNAL_SAFE bool file_extend(int fd, off_t from, off_t size) {
@@ -80,7 +80,7 @@ MW_SIGNAL_SAFE static bool punch(int fd, off_t from, off_t size) {
     return raw_syscall4(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, size) == 0;
 }
 
-/* Where the file ends once it has grown: the first segment comes in pieces, so that a small journal is one on disk. */
+/* The capacity after the next growth. The first segment grows by pieces, so that a small journal takes little disk. */
 MW_SIGNAL_SAFE static uint64_t piece_end(uint64_t capacity) {
     const uint64_t header = MWJ_HEADER_SIZE / MWJ_SLOT_SIZE;
     uint64_t end = capacity ? 4 * (capacity + header) : MWJ_FIRST_SIZE / MWJ_SLOT_SIZE;
@@ -89,8 +89,8 @@ MW_SIGNAL_SAFE static uint64_t piece_end(uint64_t capacity) {
                : end - header;
 }
 
-/* Slots from the journal's end to `end`, in one segment. That is mapped with its first ones; what the file doesn't hold
- * yet is behind its capacity, and nobody touches it. */
+/* Extends the file by the slots up to `end`, all in one segment. A segment is mapped whole with its first piece; slots
+ * behind the file's end are beyond the journal's capacity, where nobody touches them. */
 MW_SIGNAL_SAFE static bool open_slots(struct journal *j, uint64_t end) {
     uint64_t segment = j->capacity / MWJ_SEGMENT_SLOTS, first = j->capacity % MWJ_SEGMENT_SLOTS;
     off_t from = offset_of(j->capacity), size = (off_t)(end - j->capacity) * MWJ_SLOT_SIZE;
@@ -120,8 +120,8 @@ MW_SIGNAL_SAFE static bool thread_runs(uint32_t tid) {
     return raw_syscall4(SYS_tgkill, pid, tid, 0, 0) == 0;
 }
 
-/* A thread or a variable that is named over and over: of its names in the oldest segment, only the last counts. A name
- * that only the kernel knows (inexact) replaces none. */
+/* A thread or a variable may be named over and over: of its names in the oldest segment, only the last is kept. A
+ * thread's name as the kernel knows it (inexact) replaces none. */
 MW_SIGNAL_SAFE static struct latest_name *latest_of(uint32_t kind, uint32_t id) {
     return &mw.latest_names[(id * 2 + (kind == MWJ_THREAD)) % LATEST_NAMES];
 }
@@ -130,7 +130,7 @@ MW_SIGNAL_SAFE static void note(const struct mwj_slot *slot, uint32_t word, uint
     uint32_t kind = mwj_kind_of(word), id = kind == MWJ_THREAD ? slot->tid : slot->id;
     struct latest_name *l = latest_of(kind, id);
     if (!l->kind) *l = (struct latest_name){.kind = kind, .id = id, .first = at};
-    if (l->kind != kind || l->id != id) return; /* no room for it: all of its names are kept */
+    if (l->kind != kind || l->id != id) return; /* its place is another's: all names of this one are kept */
     if (!l->open) l->last = at;
     l->open = mwj_flags_of(word) & MWJ_MORE;
 }
@@ -142,8 +142,8 @@ MW_SIGNAL_SAFE static bool is_superseded(const struct mwj_slot *slot, uint32_t w
     return l->kind == kind && l->id == id && !l->open && at < l->last && (kind == MWJ_THREAD || at > l->first);
 }
 
-/* Whether records behind the oldest segment may refer to this one of it. A variable that is being registered isn't live
- * yet; the end of one may be recorded further on, or be about to be. */
+/* Whether later segments may refer to this record of the oldest one. A variable that is being registered isn't live
+ * yet; the UNREGISTERED record of another may be in a later segment, or about to be written. */
 MW_SIGNAL_SAFE static bool is_kept(const struct journal *j, const struct mwj_slot *slot, uint32_t word, uint32_t at) {
     switch (mwj_kind_of(word)) {
     case MWJ_METADATA:
@@ -175,7 +175,7 @@ MW_SIGNAL_SAFE static bool survey(struct journal *j) {
     return true;
 }
 
-/* Copies what is kept of the oldest segment, once it has been gone through. Returns how many slots that takes. */
+/* Copies the records of the oldest segment that are kept, after survey(). Returns how many slots they take. */
 MW_SIGNAL_SAFE static uint32_t copy_kept(const struct journal *j, struct mwj_slot *to, uint64_t *stores) {
     const struct mwj_slot *from = j->segments[j->first];
     uint32_t kept = 0;
@@ -197,7 +197,7 @@ MW_SIGNAL_SAFE static bool was_read(const struct journal *j) {
     return check == ~read && read >= (j->first + 1) * MWJ_SEGMENT_SLOTS && read <= j->header->reserved;
 }
 
-/* The reader holds a lock on a file of the session: the kernel takes it away from one that has died. */
+/* The reader holds a lock on a file of the session; when a reader dies, the kernel releases its lock. */
 MW_SIGNAL_SAFE static bool reader_lives(void) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int fd = descriptor_hold(DESCRIPTOR_READER);
@@ -218,7 +218,8 @@ MW_SIGNAL_SAFE static uint32_t free_first(struct journal *j, uint64_t next) {
     uint32_t kept = copy_kept(j, j->segments[next], &stores);
     j->first++;
     MW_STEP("stores before", 0);
-    atomic_store(&j->header->stores_before[j->first & 1], stores); /* before `front`: who reads that finds this */
+    atomic_store(&j->header->stores_before[j->first & 1],
+                 stores); /* before `front`: a reader that sees the new front finds the count */
     MW_STEP("front", 0);
     atomic_store(&j->header->front, j->first * MWJ_SEGMENT_SLOTS);
     atomic_store_explicit(&j->segments[j->first - 1], NULL, memory_order_relaxed);
@@ -238,7 +239,8 @@ MW_SIGNAL_SAFE static enum growth add_segment(struct journal *j) {
     if (growth != GROWTH_DONE) return growth;
     if (!open_slots(j, end)) return GROWTH_REFUSED;
     uint32_t kept = at_limit ? free_first(j, next) : 0;
-    if (kept > MWJ_SEGMENT_SLOTS - MWJ_RECORD_SLOTS_MAX) /* not every record would find room: it is full */
+    if (kept > MWJ_SEGMENT_SLOTS -
+                   MWJ_RECORD_SLOTS_MAX) /* not every record would fit behind the copies: the segment counts as full */
         for (; kept < MWJ_SEGMENT_SLOTS; kept++) j->segments[next][kept].word = MWJ_WORD(MWJ_PAD, 1, 0, 0);
     if (begins &&
         j->segments_max) /* else several segments may be made at once, and each is used from its first slot on */
@@ -253,7 +255,7 @@ MW_SIGNAL_SAFE static enum growth grow(struct journal *j, uint64_t end) {
     uint64_t kept = mask_signals();
     lock_take(&j->grow, thread_id());
     enum growth growth = GROWTH_DONE;
-    /* A segment in which all is kept moves as it is, and the next one is looked at; if all are like that, it is enough.
+    /* If all records of the oldest segment are kept, nothing is won, and the next one is tried; once round is enough.
      */
     for (uint64_t moved = 0; growth == GROWTH_DONE && (j->capacity < end || j->begin >= j->capacity);)
         growth = moved++ > j->segments_max + 1 ? GROWTH_REFUSED : add_segment(j);
@@ -274,7 +276,7 @@ MW_SIGNAL_SAFE bool segments_grow(struct journal *j, uint64_t end) {
     }
 }
 
-/* ---- what finds no room ---- */
+/* ---- stores that found no slot ---- */
 
 MW_SIGNAL_SAFE void segments_count_lost(struct journal *j, uint32_t variable) {
     atomic_fetch_add(&mw.lost, 1);

@@ -73,7 +73,7 @@ MW_SIGNAL_SAFE static uint32_t insert(struct site *site, uint64_t hash, const ch
     return id;
 }
 
-/* The entry for these names, or the free one where it belongs, or NULL. */
+/* The entry of this site, or the free one where it would go; NULL: there is no place for it. */
 MW_SIGNAL_SAFE static struct site *find(uint64_t hash, const char *file, size_t file_length, const char *function,
                                         size_t function_length, uint32_t line, uint32_t column) {
     for (uint32_t i = 0, at = (uint32_t)(hash >> 40) & (SITES_MAX - 1); i < 256; i++, at = (at + 1) & (SITES_MAX - 1)) {

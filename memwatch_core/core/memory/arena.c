@@ -25,8 +25,8 @@
 #include "memwatch.h"
 #include "state.h"
 
-#define IDLE_MIN 4096u /* free pages that keep their memory: it is dear to get again */
-#define IDLE_PART 64u  /* or this part of all, if that is more */
+#define IDLE_MIN 4096u /* free pages that keep their memory, because getting it again is dear */
+#define IDLE_PART 64u  /* or one in so many of all pages, if that is more */
 #define IDLE_GAP 16u   /* pages in use between free ones: so many are sooner protected again than left out */
 #define CHUNK_MIN ((uint64_t)64 << PAGE_SHIFT)
 #define CHUNK_MAX ((uint64_t)1024 << PAGE_SHIFT)
@@ -197,8 +197,8 @@ static bool return_free(uint32_t from, uint32_t to) {
     return !mw.tracker->arm(watched, size) && done; /* if not, they stay unwritable, and zeroed */
 }
 
-/* How many free pages may keep their memory. More, if some that had been given back were asked for again since the last
- * time: a program that comes back again and again to some more than are kept has them in the end. Less, if none were.
+/* How many free pages may keep their memory: more if some that had been given back were asked for again since the last
+ * time, less if none were. So a program that frees and takes the same pages again and again keeps them in the end.
  */
 static uint64_t idle_kept(void) {
     uint64_t kept = mw.arena.bump / IDLE_PART > IDLE_MIN ? mw.arena.bump / IDLE_PART : IDLE_MIN;
@@ -211,7 +211,7 @@ static bool idle_too_many(void) {
     return mw.arena.idle > kept + kept / 8 && mw.arena.idle / 2 >= mw.arena.idle_refused;
 }
 
-/* Gives back what is too many, going on where it stopped the last time. */
+/* Gives back the memory of free pages beyond idle_kept(), going on where it stopped the last time. */
 static void return_idle(void) {
     mw.arena.idle_extra = mw.arena.idle_again ? mw.arena.idle_extra + mw.arena.idle_again / 8
                                               : mw.arena.idle_extra - mw.arena.idle_extra / 8;
@@ -355,7 +355,7 @@ static bool map_fixed(void *at, size_t size, uint64_t from) {
     return shared_view(&mw.arena.memory, at, from, size, PROT_READ) && !madvise(at, size, MADV_DONTFORK);
 }
 
-/* What would be read there are zeros, and not what the program had. */
+/* A child would read zeros there, and not what its parent had. */
 static int hide_gone(void) {
     for (uint32_t i = 0; i < mw.arena.bump; i++)
         if (page_state_of(i) == PAGE_GONE &&

@@ -30,7 +30,7 @@ MW_SIGNAL_SAFE static bool touches_ours(uintptr_t at, unsigned size) {
 
 /* ---- movs, stos ---- */
 
-/* How many elements may be done at once: on one page, and without reading what this very run writes. */
+/* How many elements may be copied at once: all on one page, and none read after this batch has written it. */
 MW_SIGNAL_SAFE static uint64_t batch(const struct instruction *instruction, uint64_t count, uint64_t to, uint64_t from,
                                      bool down) {
     unsigned size = instruction->size;
@@ -79,7 +79,8 @@ MW_SIGNAL_SAFE static enum run_result string(const struct instruction *instructi
     if (instruction->string.moves) register_write(context, RSI, from);
     if (instruction->string.repeats) register_write(context, RCX, count);
     if (!count)
-        context->uc_mcontext.gregs[REG_RIP] += instruction->length; /* else: it goes on by itself, on other memory */
+        context->uc_mcontext.gregs[REG_RIP] +=
+            instruction->length; /* else the CPU goes on with the rest, on other memory */
     return RUN_DONE;
 }
 

@@ -1,4 +1,5 @@
-/* executor.c - runs the very instruction that faulted, where it can do no harm, and makes what it did an event.
+/* executor.c - runs the very instruction that faulted, on a copy of its destination, and records what it did as an
+ * event.
  *
  * The bytes at its destination are copied to a scratch area, the instruction runs there (its GS base is the distance
  * from the destination to the scratch), and the result is recorded first and published second: by the time that another
@@ -26,7 +27,7 @@
 #include "stores/page_span.h"
 #include "stores/xstate.h"
 
-#define FLAGS_MASK 0xcd5u /* CF PF AF ZF SF DF OF: what an instruction reads and writes */
+#define FLAGS_MASK 0xcd5u /* CF PF AF ZF SF DF OF: the flags that instructions read and write */
 #define FLAG_ZERO 0x40u
 
 int executor_open(void) {
@@ -47,8 +48,8 @@ int executor_open(void) {
     return MW_OK;
 }
 
-/* The x87 state becomes the program's. What it says of the last instruction and its operand is of the block and the
- * scratch area: the program is told its own. */
+/* Copies the x87 state into the signal frame. Its pointers to the last instruction and operand lead to the block and
+ * the scratch area: they are replaced by the program's own addresses. */
 MW_SIGNAL_SAFE static void keep_x87(ucontext_t *context, const struct instruction *instruction, uintptr_t scratch,
                                     uintptr_t offset) {
     uint8_t area[FXSAVE_SIZE] __attribute__((aligned(16)));
@@ -101,12 +102,13 @@ MW_SIGNAL_SAFE static bool has_stored(const struct instruction *instruction, con
                                                       : true;
 }
 
-/* wrgsbase takes no others. An FS- or GS-relative operand far from its segment can lead to one, if the scratch area
- * lies high, as stacks do; hardly ever if it lies below the operand, as mw.executor.wide does. */
+/* Whether the address is canonical, as wrgsbase demands. It isn't if an FS- or GS-relative operand is far from its
+ * segment and the scratch area lies high, as stacks do; mw.executor.wide lies low, where that hardly ever happens. */
 MW_SIGNAL_SAFE static bool gs_base_valid(uint64_t base) { return (uint64_t)((int64_t)(base << 16) >> 16) == base; }
 
-/* Runs a masked store and finds out which bytes it wrote, whatever kind of mask it has: what it leaves alone differs
- * between a run over some bytes and one over their complement. Nothing but memory depends on running it twice. */
+/* Runs a masked store, and finds out which bytes it wrote, whatever kind of mask it has: it is run over the complement
+ * of the old bytes, then over the old bytes; bytes that it wrote are the same after both runs. Registers are the same
+ * after one run or two. */
 MW_SIGNAL_SAFE static uint64_t written_bytes(const struct instruction *instruction, ucontext_t *context,
                                              uint8_t *scratch, uintptr_t offset, const uint8_t *before) {
     uint8_t other[STORE_MAX];
@@ -128,7 +130,7 @@ MW_SIGNAL_SAFE static enum run_result run_store_at(const struct instruction *ins
     if (!page_span_lock(&span, at, instruction->size))
         return RUN_DONE; /* the watch has just ended: let it run as it is */
     page_span_read(&span, at, before);
-    /* Before anything has changed: would the CPU let this store go beyond our pages? */
+    /* Before anything has changed: can the part on other memory be written? */
     bool done = instruction->run.masking == MASKED || page_span_write_beyond(&span, at, before, ALL_WRITTEN);
     if (done) {
         uint64_t written =
@@ -202,7 +204,8 @@ MW_SIGNAL_SAFE static enum run_result run_wide(const struct instruction *instruc
         return RUN_REFUSED;
     }
     bool done = true;
-    for (unsigned from = 0; from < size && done;) { /* before anything has changed: may it go beyond our pages? */
+    for (unsigned from = 0;
+         from < size && done;) { /* before anything has changed: can the parts on other memory be written? */
         unsigned room = MW_PAGE_SIZE - (unsigned)((at + from) & PAGE_MASK), n = size - from < room ? size - from : room;
         done = safe_read(scratch + from, at + from, n) &&
                (arena_page_at(at + from) != NO_PAGE || safe_write(at + from, scratch + from, n));

@@ -22,7 +22,8 @@
 #define PAGE_FAULT_WRITE 2u /* error code of #PF, in REG_ERR: Intel SDM volume 3, 4.7 */
 #define TRAP_PAGE_FAULT 14
 #define FAILURES 3u
-#define FAILURES_ELSEWHERE 64u /* beneath a breakpoint: it may be another instruction's signal that came late */
+#define FAILURES_ELSEWHERE                                                                                             \
+    64u /* beneath a breakpoint: the signal may have been meant for another instruction, and come late */
 #define FLAG_TRAP 0x100u
 #define FLAG_RESUME 0x10000u
 
@@ -65,8 +66,8 @@ MW_SIGNAL_SAFE static void fault_beyond(siginfo_t *info, ucontext_t *context) {
     signals_chain(SIGSEGV, info, context, false);
 }
 
-/* uffd-queue: the kernel has written for this thread, and the page may still be open: what the thread stores next must
- * not go unseen. */
+/* uffd-queue: the kernel has written for this thread, and its page may still be writable: the thread waits until it
+ * isn't, so that its next store is seen. */
 MW_SIGNAL_SAFE static void wait_until_protected(uintptr_t address) {
     uint32_t page = arena_page_at(address);
     atomic_store(kernel_hold_of(thread_id()), 0);
@@ -75,12 +76,13 @@ MW_SIGNAL_SAFE static void wait_until_protected(uintptr_t address) {
     lock_release(&mw.arena.pages[page].lock);
 }
 
-/* uffd-queue: this thread waits in a store, as far as the tracker's thread could see. If another signal came between,
- * the instruction is a different one, and the store will be announced again. Only what fails several times at one place
- * is sure to be what can't be run: then `info` is what a fault would have brought. */
+/* uffd-queue: the tracker's thread has seen this thread wait at a store, and signalled it. If another signal came first,
+ * this thread is at another instruction by now, and the store will be queued again. Only a store that fails several
+ * times at one place is one that can't be run: then `info` becomes what a fault would have brought. */
 MW_SIGNAL_SAFE static enum run_result run_queued(siginfo_t *info, ucontext_t *context) {
     uint64_t ip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
-    bool bare = info->si_code == SI_USER; /* no more signals may be queued: what was sent with it is lost */
+    bool bare =
+        info->si_code == SI_USER; /* the kernel's queue of signals is full: the address that was sent along is lost */
     uintptr_t address = bare ? atomic_load(&mw.queued_store.address) : (uintptr_t)info->si_ptr;
     uint32_t meant = bare ? (uint32_t)atomic_load(&mw.queued_store.instruction) : (uint32_t)info->si_errno;
     if (info->si_code == NUMBER_MOVED) return RUN_LATER;
@@ -88,7 +90,7 @@ MW_SIGNAL_SAFE static enum run_result run_queued(siginfo_t *info, ucontext_t *co
         wait_until_protected(address);
         return RUN_LATER;
     }
-    /* Where a breakpoint is, what waited may have been a copy of the instruction, which was then given up. */
+    /* At a breakpoint, the instruction that waited may have been a copy that a debugger made and gave up. */
     bool elsewhere = (uint32_t)ip != meant;
     if (elsewhere && *(const uint8_t *)ip != INT3) return RUN_LATER;
     atomic_fetch_add_explicit(&mw.queued_store.met, 1, memory_order_relaxed);
@@ -139,8 +141,8 @@ MW_SIGNAL_SAFE static enum run_result run_faulted(const siginfo_t *info, ucontex
     return info->si_code > 0 && guarded_copy_returns(context) ? RUN_LATER : RUN_NOT_OURS;
 }
 
-/* What the CPU does behind an instruction that it has completed. The fault had set RF, so that a hardware breakpoint at
- * this instruction isn't met again: it is for the next one now. */
+/* What the CPU does after an instruction. The fault had set RF, so that a hardware breakpoint at this instruction isn't
+ * met twice; for the next one, RF must be clear. TF raises its trap. */
 MW_SIGNAL_SAFE static void complete(ucontext_t *context) {
     greg_t *flags = &context->uc_mcontext.gregs[REG_EFL];
     *flags &= ~(greg_t)FLAG_RESUME;

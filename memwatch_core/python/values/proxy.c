@@ -1,5 +1,5 @@
 /* proxy.c - what every proxy has: its page, announced writes, exported buffers, the end of its watch. What it does as a
- * value is in proxy_value.c and in one file for each kind; module.c makes it. */
+ * value is in proxy_value.c and in one file for each kind; proxy_module.c makes it. */
 #include <errno.h>
 #include <string.h>
 
