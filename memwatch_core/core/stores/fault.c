@@ -76,9 +76,9 @@ MW_SIGNAL_SAFE static void wait_until_protected(uintptr_t address) {
     lock_release(&mw.arena.pages[page].lock);
 }
 
-/* uffd-queue: the tracker's thread has seen this thread wait at a store, and signalled it. If another signal came first,
- * this thread is at another instruction by now, and the store will be queued again. Only a store that fails several
- * times at one place is one that can't be run: then `info` becomes what a fault would have brought. */
+/* uffd-queue: the tracker's thread has seen this thread wait at a store, and signalled it. If another signal came
+ * first, this thread is at another instruction by now, and the store will be queued again. Only a store that fails
+ * several times at one place is one that can't be run: then `info` becomes what a fault would have brought. */
 MW_SIGNAL_SAFE static enum run_result run_queued(siginfo_t *info, ucontext_t *context) {
     uint64_t ip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
     bool bare =
