@@ -14,6 +14,9 @@
 
 #define TEXT_MAX ((size_t)256 << 20)
 #define NAME_MAX_BYTES 4096u
+#define PROBES_MAX 256u
+#define HASH_SHIFT 40 /* the upper bits of a hash, of which the first place is made */
+static_assert(SITES_MAX <= 1u << (64 - HASH_SHIFT), "a hash has bits enough for a place");
 
 int sites_open(void) {
     mw.sites.rows = arena_table(SITES_MAX * sizeof *mw.sites.rows);
@@ -76,7 +79,8 @@ MW_SIGNAL_SAFE static uint32_t insert(struct site *site, uint64_t hash, const ch
 /* The entry of this site, or the free one where it would go; NULL: there is no place for it. */
 MW_SIGNAL_SAFE static struct site *find(uint64_t hash, const char *file, size_t file_length, const char *function,
                                         size_t function_length, uint32_t line, uint32_t column) {
-    for (uint32_t i = 0, at = (uint32_t)(hash >> 40) & (SITES_MAX - 1); i < 256; i++, at = (at + 1) & (SITES_MAX - 1)) {
+    for (uint32_t i = 0, at = (uint32_t)(hash >> HASH_SHIFT) & (SITES_MAX - 1); i < PROBES_MAX;
+         i++, at = (at + 1) & (SITES_MAX - 1)) {
         struct site *site = &mw.sites.rows[at];
         if (!atomic_load_explicit(&site->id, memory_order_acquire)) return site;
         if (site->hash == hash && site->line == line && site->column == column && site->file_length == file_length &&

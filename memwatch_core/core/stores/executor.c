@@ -29,6 +29,7 @@
 
 #define FLAGS_MASK 0xcd5u /* CF PF AF ZF SF DF OF: the flags that instructions read and write */
 #define FLAG_ZERO 0x40u
+#define CACHE_LINE 64u
 
 int executor_open(void) {
     const int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -159,11 +160,11 @@ MW_SIGNAL_SAFE static enum run_result run_store_at(const struct instruction *ins
 
 MW_SIGNAL_SAFE static enum run_result run_store(const struct instruction *instruction, ucontext_t *context,
                                                 uintptr_t address, const mw_origin *origin) {
-    uint8_t area[64 + STORE_MAX] __attribute__((aligned(64)));
+    uint8_t area[CACHE_LINE + STORE_MAX] __attribute__((aligned(CACHE_LINE)));
     uintptr_t offset, at = operand_address(instruction, context, &offset);
     if (address - (at & ~PAGE_MASK) >= 2 * MW_PAGE_SIZE) return RUN_NOT_OURS; /* the fault was some other operand's */
     /* Vector stores insist on an alignment; locked ones would stop the whole machine across two cache lines. */
-    unsigned aligned = instruction->run.restore ? at & 63 : 0;
+    unsigned aligned = instruction->run.restore ? at & (CACHE_LINE - 1) : 0;
     bool far = unlikely(!gs_base_valid((uintptr_t)area + aligned - offset));
     uint8_t *scratch = (far ? mw.executor.wide : area) + aligned;
     if (far && !gs_base_valid((uintptr_t)scratch - offset)) return RUN_REFUSED;
@@ -183,7 +184,7 @@ MW_SIGNAL_SAFE static unsigned wide_size(const struct instruction *instruction, 
     for (unsigned i = XSTATE_YMM; i < XSTATE_COMPONENTS; i++) {
         if (!(wanted & 1u << i)) continue;
         if (instruction->run.compacted) { /* compacted */
-            if (mw.executor.xstate[i].aligned) size = (size + 63) & ~63u;
+            if (mw.executor.xstate[i].aligned) size = (size + CACHE_LINE - 1) & ~(CACHE_LINE - 1);
             size += mw.executor.xstate[i].size;
         } else if (mw.executor.xstate[i].offset + mw.executor.xstate[i].size > size) {
             size = mw.executor.xstate[i].offset + mw.executor.xstate[i].size;
@@ -196,9 +197,9 @@ MW_SIGNAL_SAFE static enum run_result run_wide(const struct instruction *instruc
                                                const mw_origin *origin) {
     uintptr_t offset, at = operand_address(instruction, context, &offset);
     unsigned size = wide_size(instruction, context);
-    if (size + 64 > WIDE_MAX) return RUN_REFUSED;
+    if (size + CACHE_LINE > WIDE_MAX) return RUN_REFUSED;
     lock_take(&mw.executor.wide_lock, thread_id());
-    uint8_t *scratch = mw.executor.wide + (at & 63);
+    uint8_t *scratch = mw.executor.wide + (at & (CACHE_LINE - 1));
     if (!gs_base_valid((uintptr_t)scratch - offset)) {
         lock_release(&mw.executor.wide_lock);
         return RUN_REFUSED;

@@ -18,6 +18,8 @@
 #include "stores/instruction.h"
 #include "stores/kernel_writes.h"
 
+static_assert(STORE_MAX <= 8 * sizeof(uint64_t), "`written` has a bit for each byte of a store");
+
 /* ---- memory that may not be there ---- */
 
 MW_SIGNAL_SAFE static bool copy_checked(long call, uintptr_t ours, uintptr_t theirs, size_t n) {
