@@ -41,9 +41,10 @@ enum growth { GROWTH_DONE, GROWTH_REFUSED, GROWTH_UNREAD, GROWTH_UNCOMMITTED };
  * last blocks of the disk from the program, if only for a moment. statfs(2). */
 MW_SIGNAL_SAFE static bool disk_has(int fd, off_t size) {
     struct statfs disk;
-    if (raw_syscall4(SYS_fstatfs, fd, (long)&disk, 0, 0) || !disk.f_blocks) return true; /* it doesn't tell */
+    if (raw_syscall4(SYS_fstatfs, fd, (long)&disk, 0, 0) || !disk.f_blocks || !disk.f_bsize) return true; /* unknown */
     uint64_t blocks = raw_syscall4(SYS_geteuid, 0, 0, 0, 0) ? disk.f_bavail : disk.f_bfree;
-    return blocks >= ((uint64_t)size + (uint64_t)disk.f_bsize - 1) / (uint64_t)disk.f_bsize;
+    uint64_t block = (uint64_t)(disk.f_frsize ? disk.f_frsize : disk.f_bsize);
+    return blocks >= ((uint64_t)size + block - 1) / block;
 }
 
 /* Written rather than fallocated: the page cache then makes large folios, and the whole segment is mapped in a few
