@@ -93,10 +93,10 @@ static void judge(uint64_t from, enum run_result result) {
     uint64_t to = j->header->reserved;
     for (uint64_t s = from; s < to;) {
         struct mwj_slot *slot = j->segments[s / MWJ_SEGMENT_SLOTS] + s % MWJ_SEGMENT_SLOTS;
-        unsigned n = mwj_slots_of(slot->word), length = slot->store.length;
+        unsigned n = MWJ_SLOTS_OF(slot->word), length = slot->store.length;
         uint8_t payload[256 * 60];
         CHECK(slot->word && n);
-        if (mwj_kind_of(slot->word) == MWJ_STORE) {
+        if (MWJ_KIND_OF(slot->word) == MWJ_STORE) {
             memcpy(payload, slot->store.payload, 28);
             for (unsigned i = 1; i < n; i++) memcpy(payload + 28 + 60 * (i - 1), (uint8_t *)(slot + i) + 4, 60);
             unsigned at = (slot->id - 1) * 4096 + slot->store.offset;

@@ -25,7 +25,7 @@ INDIRECT = {
     "process_arrives": "a forked child gets what is its own, in a handler of pthread_atfork, before all else",
     "fork_notice": "the same, where the compiler has put it into its caller",
     "executor_run": "the origin provider: memwatch.h demands that it be async-signal-safe",
-    "run_block": "mw.enter: code.c's own block",
+    "run_block": "mw.code_blocks.enter: the block of code_blocks.c",
     "signals_chain": "the program's own handler",
 }
 LEADS_TO = {  # pointers that the core itself has set: calls upwards, which are followed

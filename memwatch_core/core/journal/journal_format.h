@@ -132,7 +132,7 @@ static_assert(sizeof(struct mwj_variable) == 44, "slot layout");
 /* A record's word, and what is in it. */
 #define MWJ_WORD(kind, slots, origin, flags)                                                                           \
     ((uint32_t)(kind) | (uint32_t)(slots) << 8 | (uint32_t)(origin) << 16 | (uint32_t)(flags) << 24)
-static inline uint32_t mwj_kind_of(uint32_t word) { return word & 0xff; }
-static inline uint32_t mwj_slots_of(uint32_t word) { return word >> 8 & 0xff; }
-static inline uint32_t mwj_flags_of(uint32_t word) { return word >> 24; }
+#define MWJ_KIND_OF(word) ((word) & 0xffu)
+#define MWJ_SLOTS_OF(word) ((word) >> 8 & 0xffu)
+#define MWJ_FLAGS_OF(word) ((word) >> 24)
 #endif

@@ -128,17 +128,17 @@ MW_SIGNAL_SAFE static struct latest_name *latest_of(uint32_t kind, uint32_t id) 
 }
 
 MW_SIGNAL_SAFE static void note(const struct mwj_slot *slot, uint32_t word, uint32_t at) {
-    uint32_t kind = mwj_kind_of(word), id = kind == MWJ_THREAD ? slot->tid : slot->id;
+    uint32_t kind = MWJ_KIND_OF(word), id = kind == MWJ_THREAD ? slot->tid : slot->id;
     struct latest_name *l = latest_of(kind, id);
     if (!l->kind) *l = (struct latest_name){.kind = kind, .id = id, .first = at};
     if (l->kind != kind || l->id != id) return; /* its place is another's: all names of this one are kept */
     if (!l->open) l->last = at;
-    l->open = mwj_flags_of(word) & MWJ_MORE;
+    l->open = MWJ_FLAGS_OF(word) & MWJ_MORE;
 }
 
 /* The first description of a variable may be the end of one that began in a segment before, and is kept with it. */
 MW_SIGNAL_SAFE static bool is_superseded(const struct mwj_slot *slot, uint32_t word, uint32_t at) {
-    uint32_t kind = mwj_kind_of(word), id = kind == MWJ_THREAD ? slot->tid : slot->id;
+    uint32_t kind = MWJ_KIND_OF(word), id = kind == MWJ_THREAD ? slot->tid : slot->id;
     const struct latest_name *l = latest_of(kind, id);
     return l->kind == kind && l->id == id && !l->open && at < l->last && (kind == MWJ_THREAD || at > l->first);
 }
@@ -146,7 +146,7 @@ MW_SIGNAL_SAFE static bool is_superseded(const struct mwj_slot *slot, uint32_t w
 /* Whether later segments may refer to this record of the oldest one. A variable that is being registered isn't live
  * yet; the UNREGISTERED record of another may be in a later segment, or about to be written. */
 MW_SIGNAL_SAFE static bool is_kept(const struct journal *j, const struct mwj_slot *slot, uint32_t word, uint32_t at) {
-    switch (mwj_kind_of(word)) {
+    switch (MWJ_KIND_OF(word)) {
     case MWJ_METADATA:
         if (is_superseded(slot, word, at)) return false;
         __attribute__((fallthrough));
@@ -157,7 +157,7 @@ MW_SIGNAL_SAFE static bool is_kept(const struct journal *j, const struct mwj_slo
     }
     case MWJ_SITE: return true;
     case MWJ_THREAD:
-        return !is_superseded(slot, word, at) && (!(mwj_flags_of(word) & MWJ_REPEATED) || thread_runs(slot->tid));
+        return !is_superseded(slot, word, at) && (!(MWJ_FLAGS_OF(word) & MWJ_REPEATED) || thread_runs(slot->tid));
     default: return false;
     }
 }
@@ -169,9 +169,9 @@ MW_SIGNAL_SAFE static bool survey(struct journal *j) {
     for (uint32_t i = 0; i < MWJ_SEGMENT_SLOTS;) {
         uint32_t word = atomic_load_explicit(&from[i].word, memory_order_acquire);
         if (!word) return false;
-        bool names = mwj_kind_of(word) == MWJ_THREAD || mwj_kind_of(word) == MWJ_METADATA;
-        if (names && !(mwj_flags_of(word) & MWJ_INEXACT)) note(from + i, word, i);
-        i += mwj_slots_of(word);
+        bool names = MWJ_KIND_OF(word) == MWJ_THREAD || MWJ_KIND_OF(word) == MWJ_METADATA;
+        if (names && !(MWJ_FLAGS_OF(word) & MWJ_INEXACT)) note(from + i, word, i);
+        i += MWJ_SLOTS_OF(word);
     }
     return true;
 }
@@ -181,13 +181,13 @@ MW_SIGNAL_SAFE static uint32_t copy_kept(const struct journal *j, struct mwj_slo
     const struct mwj_slot *from = j->segments[j->first];
     uint32_t kept = 0;
     for (uint32_t i = 0; i < MWJ_SEGMENT_SLOTS;) {
-        uint32_t word = atomic_load_explicit(&from[i].word, memory_order_relaxed), n = mwj_slots_of(word);
+        uint32_t word = atomic_load_explicit(&from[i].word, memory_order_relaxed), n = MWJ_SLOTS_OF(word);
         if (is_kept(j, from + i, word, i)) {
             memcpy(to + kept, from + i, n * MWJ_SLOT_SIZE);
             atomic_store_explicit(&to[kept].word, word | (uint32_t)MWJ_REPEATED << 24, memory_order_relaxed);
             kept += n;
         }
-        *stores += mwj_kind_of(word) == MWJ_STORE;
+        *stores += MWJ_KIND_OF(word) == MWJ_STORE;
         i += n;
     }
     return kept;

@@ -21,7 +21,9 @@ struct adopted_pages { /* changed under mw.lock */
     _Atomic uint32_t count;
 };
 
-static inline unsigned adopted_slot(uint64_t number) { return (unsigned)hash_to_bits(number, ADOPTED_BITS); }
+MW_SIGNAL_SAFE static inline unsigned adopted_slot(uint64_t number) {
+    return (unsigned)hash_to_bits(number, ADOPTED_BITS);
+}
 
 MW_HIDDEN uint32_t adopted_find(uint64_t number);           /* its page in the arena, or NO_PAGE */
 MW_HIDDEN bool adopted_add(uint64_t number, uint32_t page); /* false: there are too many */
