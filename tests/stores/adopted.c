@@ -34,7 +34,9 @@ static void choose(uint8_t *area) {
         unsigned at = adopted_slot((uintptr_t)start >> PAGE_SHIFT);
         bool again = (at + WINDOW / 2) % ADOPTED_MAX >= WINDOW;
         for (unsigned i = 0; i < n; i++) again |= pages[i].start == start;
-        if (!again) pages[n++].start = start;
+        if (again) continue;
+        REQUIRE(!mprotect(start, PAGE, PROT_READ | PROT_WRITE));
+        pages[n++].start = start;
     }
 }
 
@@ -71,7 +73,7 @@ int main(int argc, char **argv) {
     state = strtoull(argv[3], NULL, 10) * 2 + 1;
     check(mw_start(tracker_named(argv[1])), "mw_start");
     check(mw_journal_open(argv[2], "test", session), "mw_journal_open");
-    uint8_t *area = mmap(0, AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *area = mmap(0, AREA, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     REQUIRE(area != MAP_FAILED);
     choose(area);
     for (unsigned long step = 0, steps = strtoul(argv[4], NULL, 10); step < steps; step++) {
