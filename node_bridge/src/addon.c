@@ -2,7 +2,7 @@
  * an Error whose `errno` is the core's number. lib/native.js says what each is for. */
 #include "addon.h"
 #include "hashes.h"
-#include "base/siphash.h"
+#include "text/siphash.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -6,7 +6,7 @@
  * the name of the type is kept, as <type>. */
 #include "sql/tracer.h"
 #include <datetime.h>
-#include "base/siphash.h"
+#include "text/siphash.h"
 
 enum { MOST = 64, MOST_ROWS = 8, MOST_NAME = 200, SHORT = 4096 };
 
