@@ -15,10 +15,10 @@ const contexts = require('../contexts');
 const native = require('../native');
 const { say } = require('../printed');
 const sessions = require('../session');
-const { normalise, LIMIT } = require('./statements');
+const { keyed } = require('./hashes');
 const { keeper, className } = require('./parameters');
+const t = require('./statements');
 const { Untold } = require('./untold');
-const t = require('./transactions');
 
 const MOST_HEADS = 512;
 const FAILED = 'failed', COMMITTED = 'committed', ROLLED_BACK = 'rolled back';
@@ -257,7 +257,7 @@ class Tracer {
     this.#closed = true; // unless all of this succeeds
     const { settings: { sql } } = sessions.current();
     const key = sessions.key();
-    this.#settings = { window: sql.window, key, keep: keeper(sql.parameters, key, native) };
+    this.#settings = { window: sql.window, key, keep: keeper(sql.parameters, key) };
     this.#untold = Untold.unlessWatched((records) => {
       this.#untold = undefined;
       for (const record of records) this.#guard(() => this.#write(record));
@@ -317,15 +317,14 @@ class Tracer {
     const key = `${driver}\0${dialect}`;
     let heads = this.#heads.get(key);
     if (!heads) this.#heads.set(key, heads = new Map());
-    const text = typeof statement === 'string' ? statement.slice(0, 2 * LIMIT + 2) : null;
-    let head = heads.get(text);
+    const given = typeof statement === 'string' ? statement.slice(0, 2 * t.LIMIT + 2) : null;
+    let head = heads.get(given);
     if (head) return head;
-    const normal = text === null ? `<${typeof statement}>` : normalise(text, dialect);
-    const hash = native.digest(Buffer.from(normal), this.#settings.key, 8, 'mw-statement').toString('hex');
-    const [action, savepoint] = text === null ? [t.NOTHING, ''] : t.control(text, normal, dialect);
-    head = { json: `{"driver":${JSON.stringify(driver)},"statement":${JSON.stringify(normal)},"statement_hash":"${hash}"`, action, savepoint };
+    const { text, action, savepoint } = given === null ? { text: `<${typeof statement}>`, action: t.NOTHING, savepoint: '' } : t.read(given, dialect);
+    const hash = keyed(this.#settings.key, 'statement', text).toString('hex', 0, 8);
+    head = { json: `{"driver":${JSON.stringify(driver)},"statement":${JSON.stringify(text)},"statement_hash":"${hash}"`, action, savepoint };
     if (heads.size >= MOST_HEADS) heads.clear();
-    heads.set(text, head);
+    heads.set(given, head);
     return head;
   }
 
