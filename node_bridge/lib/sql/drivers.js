@@ -15,6 +15,7 @@ const files = require('../files');
 const { foreign } = require('../loader');
 const { batches, batchers } = require('./batchers');
 const classes = require('./classes');
+const hashes = require('./hashes');
 const { Tracer } = require('./tracer');
 const { say } = require('../printed');
 const { replace, owner, peek } = require('./patches');
@@ -96,7 +97,7 @@ function loaded(filename, module, tools) {
     if ((typeof exports !== 'object' && typeof exports !== 'function') || exports === null || patched.has(exports)) return;
     patched.add(exports);
     required.add(filename);
-    if (!batchers.has(plugin.target)) contexts.start();
+    if (!batchers.has(plugin.target)) begin();
     plugin.install(exports, tools, file);
   } catch (error) {
     tracer.trouble(error);
@@ -108,11 +109,17 @@ function imported(Class, filename) {
   try {
     const { plugin, file } = target(filename) ?? {};
     if (!plugin || required.has(filename)) return;
-    contexts.start();
+    begin();
     plugin.install({ [Class.name]: Class }, early ? of.fresh : of.used, file);
   } catch (error) {
     tracer.trouble(error);
   }
+}
+
+/** A driver is there. */
+function begin() {
+  contexts.start();
+  hashes.load();
 }
 
 function isMain(filename, folder, name) {
