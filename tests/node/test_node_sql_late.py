@@ -61,6 +61,23 @@ def late(program: SqlProgram, before: str, after: str) -> Journal:
     return program.node.read()
 
 
+def opened_late(program: SqlProgram, body: str) -> Journal:
+    """Of a program that has loaded the driver when tracing begins, and opens its connection later."""
+    opening = DRIVERS[program.driver]
+    program.node.write(f"""
+        const config = JSON.parse(process.env.DATABASE);
+        require('{program.driver}{"/promise" * (program.driver == "mysql2")}');
+        const x = require('@memwatch/node').watch(new Int32Array(1), {{ trackSQL: true, name: 'x' }});
+        (async () => {{
+          {opening}
+          await run('DROP TABLE IF EXISTS late'); await run('CREATE TABLE late (a INTEGER)');
+          {body}
+        }})();
+    """)
+    program.node.run("--no-deprecation", "program.js", register=False, DATABASE=json.dumps(program.config))
+    return program.node.read()
+
+
 def outcome(journal: Journal, number: int) -> str | None:
     found = journal.outcomes.get(journal.context(number).id)
     return None if found in ("ended", "closed") else found
@@ -98,3 +115,8 @@ def test_connection_that_was_idle_when_tracing_began_commits_statement_by_statem
     )
     assert outcome(journal, 1) == (None if program.driver == "postgres" else "committed")
     assert outcome(journal, 2) == expected
+
+
+def test_connection_that_is_opened_after_tracing_began_is_known(program: SqlProgram) -> None:
+    journal = opened_late(program, f"{INSERT} x[0] = 1; await run('BEGIN'); {INSERT} x[0] = 2; await close();")
+    assert [outcome(journal, n) for n in (1, 2)] == ["committed", "rolled back"]

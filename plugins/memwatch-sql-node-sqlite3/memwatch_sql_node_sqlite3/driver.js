@@ -14,7 +14,7 @@ function install({ Database, Statement }, { tracer, replace, fresh }) {
   let call; // of a method of a database that is going on: {database, token}
 
   function begin(database, statement, given) {
-    if (database && !transactions.has(database)) transactions.set(database, new Transaction(fresh || database.open === false));
+    if (database && !transactions.has(database)) transactions.set(database, new Transaction(fresh));
     const several = given.length === 1 && typeof given[0] === 'object' && given[0] !== null && !ArrayBuffer.isView(given[0]);
     return tracer.begin({
       driver: DRIVER, dialect: DIALECT, statement, parameters: several ? given[0] : given, connection: database,
@@ -71,6 +71,13 @@ function install({ Database, Statement }, { tracer, replace, fresh }) {
     bound.set(this, args);
     return result;
   });
+
+  if (!fresh) { // others may have been opened before
+    replace(Database.prototype, 'emit', (original) => function (event) {
+      if (event === 'open') tracer.guard(() => transactions.set(this, new Transaction(true)));
+      return Reflect.apply(original, this, arguments);
+    });
+  }
 
   replace(Database.prototype, 'prepare', (original) => function () {
     const statement = Reflect.apply(original, this, arguments);

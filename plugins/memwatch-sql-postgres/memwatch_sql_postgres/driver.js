@@ -18,7 +18,12 @@ const ours = new WeakSet(); // functions
 function install({ Query }, { tracer, replace, peek, fresh }) {
   replace(Query.prototype, 'handle', (handle) => function () {
     const first = peek(this, 'executed') === false;
-    if (first) tracer.guard(() => expect(this, typeof peek(this, 'canceller') === 'function' && !this.onlyDescribe));
+    if (first) {
+      tracer.guard(() => {
+        const own = typeof peek(this, 'canceller') !== 'function';
+        expect(this, !own && !this.onlyDescribe, own);
+      });
+    }
     if (this?.[STATEMENT]) tracer.guard(() => follow(this, this[STATEMENT]));
     const call = () => Reflect.apply(handle, this, arguments);
     return first ? tracer.outside(call) : call(); // it may connect: a connection outlives the statement
@@ -27,11 +32,12 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
   /** Undefined: a transaction may have been begun before anybody saw it. */
   const isOpen = (state) => (open.has(state) ? open.get(state) : fresh ? false : undefined);
 
-  /** Before it is run. Without `traced`, it is a query of the library's own, or is described only. */
-  function expect(query, traced) {
+  /** Before it is run. Without `traced`, it is described only, or is the library's `own`: what begins a connection. */
+  function expect(query, traced, own) {
     const { options, options: { onexecute } } = query;
     options.onexecute = function (connection) {
       tracer.guard(() => attend(connection, query.state));
+      if (own) open.set(query.state, false);
       return onexecute ? Reflect.apply(onexecute, this, arguments) : true;
     };
     if (!traced) return;
