@@ -86,7 +86,8 @@ napi_value sql_read_statement(napi_env env, napi_callback_info info) {
     return result;
 }
 
-/* ---- parameters --------------------------------------------------------------------------------------------------- */
+/* ---- parameters ---------------------------------------------------------------------------------------------------
+ */
 
 static bool to_key(napi_env env, napi_value value, uint64_t key[2]) {
     void *bytes = NULL;

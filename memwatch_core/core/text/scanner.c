@@ -122,13 +122,14 @@ static const char *end_of_placeholder(const char *at, const char *stop) {
     return end > at + 1 ? end : NULL;
 }
 
-/* ---- tokens that dialects differ in; `stop` NULL: there is none ---------------------------------------------------- */
+/* ---- tokens that dialects differ in; `stop` NULL: there is none ----------------------------------------------------
+ */
 
 #define TOKEN(kind, end) ((struct sql_token){(kind), at, (end)})
 #define NONE ((struct sql_token){SQL_OTHER, at, NULL})
 
-/* MySQL wants a space behind the dashes. An executable comment, which begins with "/" "*!", is a part of the statement: only
- * its brackets go. */
+/* MySQL wants a space behind the dashes. An executable comment, which begins with "/" "*!", is a part of the statement:
+ * only its brackets go. */
 static struct sql_token comment_of_mysql(const char *at, const char *stop) {
     if (starts(at, stop, "--")) {
         const char *next, *end = at;
@@ -202,7 +203,8 @@ struct sql_token sql_scan(enum sql_dialect dialect, const char *at, const char *
     return TOKEN(SQL_WORD, end);
 }
 
-/* ---- what is asked of tokens --------------------------------------------------------------------------------------- */
+/* ---- what is asked of tokens ---------------------------------------------------------------------------------------
+ */
 
 bool sql_is(const struct sql_token *token, const char *word) {
     const char *at = token->at;

@@ -4,13 +4,13 @@
 #include "text/statement.h"
 
 enum sql_kind {
-    SQL_SPACE,       /* or a comment */
-    SQL_COMMENT,     /* of an unknown dialect: another one may see it otherwise */
-    SQL_STRING,      /* a literal */
-    SQL_PLAIN,       /* a literal without escapes, if the server is set so */
-    SQL_DOUBLE,      /* "...": a name, or a literal */
-    SQL_NAME,        /* in quotes */
-    SQL_DOUBTFUL,    /* of an unknown dialect */
+    SQL_SPACE,    /* or a comment */
+    SQL_COMMENT,  /* of an unknown dialect: another one may see it otherwise */
+    SQL_STRING,   /* a literal */
+    SQL_PLAIN,    /* a literal without escapes, if the server is set so */
+    SQL_DOUBLE,   /* "...": a name, or a literal */
+    SQL_NAME,     /* in quotes */
+    SQL_DOUBTFUL, /* of an unknown dialect */
     SQL_NUMBER,
     SQL_PLACEHOLDER,
     SQL_WORD,

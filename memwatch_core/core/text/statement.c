@@ -10,13 +10,15 @@
 #include <string.h>
 
 enum sql_dialect sql_dialect_of(const char *name, size_t length) {
-    static const char *const names[] = {[SQL_SQLITE] = "sqlite", [SQL_POSTGRESQL] = "postgresql", [SQL_MYSQL] = "mysql"};
+    static const char *const names[] = {
+        [SQL_SQLITE] = "sqlite", [SQL_POSTGRESQL] = "postgresql", [SQL_MYSQL] = "mysql"};
     for (int i = SQL_SQLITE; i <= SQL_MYSQL; i++)
         if (strlen(names[i]) == length && !memcmp(name, names[i], length)) return (enum sql_dialect)i;
     return SQL_UNKNOWN;
 }
 
-/* ---- where text in double quotes can only be a name --------------------------------------------------------------- */
+/* ---- where text in double quotes can only be a name ---------------------------------------------------------------
+ */
 
 enum {
     BEFORE_NAME = 1,
@@ -99,7 +101,8 @@ static void follow_names(struct names *n, const struct sql_token *token, bool ma
     n->after = sign == '.' ? DOT : sign == '(' ? BRACKET : sign == ',' ? COMMA : is;
 }
 
-/* ---- what is kept ------------------------------------------------------------------------------------------------- */
+/* ---- what is kept -------------------------------------------------------------------------------------------------
+ */
 
 static bool holds(const char *at, const char *stop, const char *characters) {
     for (; at < stop; at++)

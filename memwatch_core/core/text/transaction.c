@@ -3,7 +3,8 @@
 #include "text/scanner.h"
 #include <string.h>
 
-/* ---- several statements in one text ------------------------------------------------------------------------------- */
+/* ---- several statements in one text -------------------------------------------------------------------------------
+ */
 
 /* Literals are tokens, so a semicolon is one. The first statement that ends a transaction decides. */
 static void end_statement(struct sql_transaction *t) {
@@ -33,7 +34,8 @@ void sql_follow(struct sql_transaction *t, const char *text, const struct sql_to
     if (t->count < SQL_WORDS && token->at - text < SQL_BYTES) t->words[t->count++] = *token;
 }
 
-/* ---- one statement ------------------------------------------------------------------------------------------------ */
+/* ---- one statement ------------------------------------------------------------------------------------------------
+ */
 
 static bool is_one_of(const struct sql_token *token, const char *const *words) {
     for (; *words; words++)
@@ -41,7 +43,8 @@ static bool is_one_of(const struct sql_token *token, const char *const *words) {
     return false;
 }
 
-/* A name is without quotes, and in lower case where case doesn't count; for what is beyond ASCII, the adapter does it. */
+/* A name is without quotes, and in lower case where case doesn't count; for what is beyond ASCII, the adapter does it.
+ */
 static enum sql_action named(enum sql_action action, const struct sql_token *token, enum sql_dialect dialect,
                              struct sql_statement *read, char *buffer) {
     const char *at = token->at, *stop = token->stop;
@@ -81,8 +84,9 @@ static enum sql_action whole(const struct sql_token words[], enum sql_dialect di
 
 /* MySQL: what changes the schema commits; but not if it makes a temporary table or a loadable function. */
 static bool commits_before(const struct sql_transaction *t, const struct sql_statement *read) {
-    static const char *const changes[] = {"ALTER", "CREATE", "DROP", "RENAME", "TRUNCATE", NULL},
-                             *const uncertain[] = {"TEMPORARY", "FUNCTION", NULL};
+    static const char *const changes[] = {"ALTER", "CREATE", "DROP", "RENAME", "TRUNCATE", NULL}, *const uncertain[] = {
+                                                                                                      "TEMPORARY",
+                                                                                                      "FUNCTION", NULL};
     if (!is_one_of(&t->words[0], changes)) return false;
     const char *at = read->text, *stop = at + (read->length < 100 ? read->length : 100);
     for (int word = 0; word < 5 && at < stop; word++) {

@@ -417,8 +417,7 @@ class Tracer {
     const commitsBefore = (a) => a === t.COMMITS_BEFORE || a === t.COMMITS_AND_BEGINS;
     const endsTransaction = (a) => a === t.COMMITS || a === t.ROLLS_BACK || a === t.PREPARES;
     if (error && !(known === false && commitsBefore(action))) action = t.NOTHING; // it did nothing, as far as we know
-    // Where no transaction was known of, one may have been open all along; but not where SQLite has begun another.
-    if (c.assumed && action === t.BEGINS) this.#over(c, c.dialect === 'sqlite' ? COMMITTED : '', false, s);
+    if (c.assumed && action === t.BEGINS) this.#begun(c);
     const begins = !c.transaction;
     if (c.transaction && commitsBefore(action)) {
       this.#over(c, COMMITTED, false, s);
@@ -471,6 +470,19 @@ class Tracer {
       this.#finish(s, closed ? 'closed' : 'ended');
     }
     if (told && word) this.#scope(word, transaction, '"transaction"');
+  }
+
+  /**
+   * A transaction begins where nobody knew whether one was open: SQLite would have refused that. Statements from before stay
+   * in force, in their flows.
+   */
+  #begun(c) {
+    const word = c.dialect === 'sqlite' ? COMMITTED : '';
+    for (const s of c.unfinished) if (s.transaction === c.transaction) s.word ||= word;
+    if (c.told && word) this.#scope(word, c.transaction, '"transaction"');
+    c.transaction = 0;
+    c.assumed = c.told = false;
+    c.savepoints = [];
   }
 
   #scope(word, transaction, scope) {
