@@ -3,26 +3,11 @@
 #define MEMWATCH_PYTHON_STATEMENT_H
 #include "adapter.h"
 #include "sql/text.h"
+#include "text/statement.h"
 
 struct mwpy_tracer;
 typedef struct mwpy_connection mwpy_connection;
 typedef struct mwpy_statement mwpy_statement;
-
-/* What the text of a statement does to the transaction; adapter/transactions.py reads it. */
-typedef enum mwpy_action {
-    MWPY_NOTHING,
-    MWPY_BEGINS,
-    MWPY_COMMITS,
-    MWPY_ROLLS_BACK,
-    MWPY_PREPARES,           /* PREPARE TRANSACTION: what becomes of it is decided elsewhere */
-    MWPY_COMMITS_BEFORE,     /* commits what is open before it runs, and then runs outside of a transaction */
-    MWPY_COMMITS_AND_BEGINS, /* commits what is open, and begins a new one */
-    MWPY_SETS_SAVEPOINT,
-    MWPY_RELEASES,
-    MWPY_ROLLS_BACK_TO,
-    MWPY_MAY_ROLL_BACK, /* several statements: if a transaction ends in them, its first end is a rollback */
-    MWPY_ACTIONS
-} mwpy_action;
 
 /* The last word about a statement: what is told of it whenever it goes out of force again. */
 typedef enum mwpy_word { MWPY_NO_WORD, MWPY_FAILED, MWPY_COMMITTED, MWPY_ROLLED_BACK } mwpy_word;
@@ -55,8 +40,8 @@ extern PyType_Spec mwpy_statement_spec;
 extern PyTypeObject *mwpy_part_type;
 extern PyType_Spec mwpy_part_spec;
 
-static inline mwpy_action mwpy_action_of(const mwpy_statement *s) {
-    return (mwpy_action)PyLong_AsLong(PyTuple_GET_ITEM(s->head, 1));
+static inline enum sql_action mwpy_action_of(const mwpy_statement *s) {
+    return (enum sql_action)PyLong_AsLong(PyTuple_GET_ITEM(s->head, 1));
 }
 
 uint64_t mwpy_now(void); /* ns since 1970 */
