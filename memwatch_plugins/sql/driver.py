@@ -6,14 +6,18 @@ import importlib.util
 import logging
 import sys
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
+from types import ModuleType
 from typing import Any, ClassVar, Literal, final
 
 from memwatch_core.errors import PluginError
+from memwatch_core.hookspecs import hookimpl
 from memwatch_core.native.tracing import raise_unless_ours
 from memwatch_core.records import SqlDriver, SqlTracer
+
+from .around import Shell, Trace, traced
+from .targets import Declared, declared, module_of, place, same
 
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """``wrapper(call, instance, args, kwargs)``, as wrapt has it."""
@@ -23,8 +27,9 @@ _ABSENT: Any = object()
 _log = logging.getLogger("memwatch.sql")
 
 
-class SqlDriverBase(ABC):
-    """Base of SQL drivers: a subclass names itself and writes :meth:`patch`.
+class SqlDriverBase:
+    """Base of SQL drivers: a subclass names itself, and declares what it traces (``targets.py``). An object of it is the
+    plugin, to be named by the entry point.
 
     ``install`` and ``uninstall`` may be called from any thread and any number of times; connections that were made in
     between go on working untraced afterwards.
@@ -39,20 +44,35 @@ class SqlDriverBase(ABC):
 
     def __init__(self) -> None:
         self.tracer: SqlTracer | None = None
+        self.publish: SqlTracer = NOBODY
+        """The tracer, or, while there is none, one that does nothing: what traces publish to."""
         self.troubles = 0
         self._lock = threading.RLock()
         self._undo: list[Callable[[], None]] = []
         self._told: set[str] = set()
 
-    @abstractmethod
-    def patch(self) -> None:
-        """Calls :meth:`replace`, :meth:`put` and :meth:`on_undo`, when the target has been imported. What it replaced
-        is put back if it raises."""
+    @hookimpl
+    def memwatch_sql(self) -> Iterator[SqlDriver]:
+        """The plugin's hook."""
+        yield self.record
 
     @property
     def record(self) -> SqlDriver:
-        """What the plugin's hook yields."""
+        """What the hook yields."""
         return SqlDriver(self.name, self.summary, self.target, self.install, self.uninstall)
+
+    def patch(self) -> None:
+        """Called when the target has been imported: traces what the driver declares, each as its module is imported. What
+        was replaced is put back if it raises."""
+        modules: dict[str, list[Declared]] = {}
+        for each in declared(type(self)):
+            if each.kind == "replaces":
+                modules.setdefault(module_of(each.names[0]), []).append(each)
+            elif each.kind == "traces":
+                for target in each.names:
+                    modules.setdefault(module_of(target), []).append(each._replace(names=(target,)))
+        for module, ours in modules.items():
+            self.when_imported(module, partial(self._trace, ours))
 
     # ---- install, uninstall -----------------------------------------------------------------------------------------
 
@@ -64,19 +84,19 @@ class SqlDriverBase(ABC):
             if self.tracer is None:
                 if not _is_there(self.target):
                     raise PluginError(f"SQL driver {self.name!r}: there is no module {self.target!r}; install it first")
-                self.tracer = tracer
+                self.tracer = self.publish = tracer
                 try:
                     self.when_imported(self.target, self.patch)
                 except BaseException:
                     self.uninstall()
                     raise
-            self.tracer = tracer
+            self.tracer = self.publish = tracer
 
     @final
     def uninstall(self) -> None:
         """Puts everything back."""
         with self._lock:
-            self.tracer = None
+            self.tracer, self.publish = None, NOBODY
             while self._undo:
                 self._undo.pop()()
 
@@ -112,6 +132,25 @@ class SqlDriverBase(ABC):
         wrapt.register_post_import_hook(imported, module)
 
     # ---- patching ---------------------------------------------------------------------------------------------------
+
+    def _trace(self, ours: list[Declared]) -> None:
+        traced: set[tuple[Any, str]] = set()  # several classes may have one method
+        for each in ours:
+            method = getattr(self, each.method)
+            places = [found for found in map(place, each.names) if found is not None]
+            if places and each.kind == "replaces":
+                self.replace(method, *same(places))
+            elif places and places[0] not in traced:
+                traced.add(places[0])
+                self.trace(*places[0], method)
+
+    def trace(self, owner: Any, name: str, trace: Trace) -> None:
+        """Traces a method of a class, or a function of a module, until uninstall."""
+        if isinstance(owner, ModuleType):
+            run = Shell(self, trace).call_function
+            self.replace(lambda call, instance, args, kwargs: run(call, args, kwargs), (owner, name))
+        else:
+            self.put(owner, name, traced(self, owner, name, trace))
 
     def replace(self, wrapper: Wrapper, *places: tuple[Any, str]) -> None:
         """Wraps the callable that these attributes, ``(module or class, name)``, have in common.
@@ -164,6 +203,19 @@ class SqlDriverBase(ABC):
                 _log.warning("SQL driver %s: %s", self.name, text)
             except Exception as error:  # of a logging handler of the program's own
                 raise_unless_ours(error)
+
+
+class _Nobody:
+    """A tracer to which nothing is published."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _nothing
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None: ...
+
+
+NOBODY: Any = _Nobody()
 
 
 @cache

@@ -20,6 +20,7 @@ import pytest
 
 from .namespaces import differences, snapshot
 from .published import INSERT, NO_TABLE, SELECT, entered
+from .plugin import module_of
 from .target import ROWS, Library, done, driven, rows_of
 from .tracers import METHODS, BrokenTracer
 
@@ -223,8 +224,8 @@ class Unseen(Library):
 
     @driven
     async def test_errors_of_tracing_are_reported_again_and_again(self, caplog: pytest.LogCaptureFixture) -> None:
-        if not inspect.ismodule(self.plugin):
-            pytest.skip("the plugin is no module, which could be imported afresh")
+        if not self._can_be_afresh():
+            pytest.skip("the plugin is no object of a module that could be imported afresh")
         tracer = BrokenTracer(*METHODS)
         with self._afresh(), caplog.at_level(logging.DEBUG), self.traced(tracer):
             await self._scenario()
@@ -328,18 +329,25 @@ class Unseen(Library):
         await done(self.close(connection))
         return kind
 
+    def _can_be_afresh(self) -> bool:
+        """Whether the plugin is a module, or an object that a module names."""
+        module = sys.modules.get(module_of(self.plugin))
+        return self.plugin is module or any(self.plugin is value for value in vars(module).values())
+
     @contextmanager
     def _afresh(self) -> Iterator[None]:
         """The plugin as a copy that was never used, so that its counts and what it has told are its own."""
-        if not inspect.ismodule(self.plugin):
+        if not self._can_be_afresh():
             yield
             return
-        name, ours = self.plugin.__name__, self.plugin
+        name, ours = module_of(self.plugin), self.plugin
+        attribute = next((key for key, value in vars(sys.modules[name]).items() if value is ours), "")
         kept = {found: module for found, module in sys.modules.items() if f"{found}.".startswith(f"{name}.")}
         try:
             for found in kept:
                 del sys.modules[found]
-            self.plugin = import_module(name)  # type: ignore[misc]
+            copy = import_module(name)
+            self.plugin = getattr(copy, attribute) if attribute else copy  # type: ignore[misc]
             yield
         finally:
             self.plugin = ours  # type: ignore[misc]

@@ -20,7 +20,7 @@ DIFFERS = {
 
 
 class TestSqlalchemy(SqlDriverContract):
-    plugin, name, dialect = memwatch_sql_sqlalchemy, "sqlalchemy", "sqlite"
+    plugin, name, dialect = memwatch_sql_sqlalchemy.driver, "sqlalchemy", "sqlite"
 
     @pytest.fixture(autouse=True)
     def differs(self, request):

@@ -1,22 +1,26 @@
-/* shell.c - what stands between the program and a library's function: tracing before it, after it, or when it failed.
+/* shell.c - what stands between the program and a library's function. What is done around the call is told by Running,
+ * Fetching (steps.h), or a function that is called with the same arguments and returns a generator: before its `yield`
+ * the call begins; the yield gives the result, or raises what the call raises. Of a library's generator the yield gives
+ * a row, and the next one the next, until it gives None: no more come.
  *
  * An Exception of ours is counted and goes no further; the program's own goes on as it was. Whatever else is raised
  * while our code runs came from outside, a signal's KeyboardInterrupt, and so did whatever a signal's handler raised:
  * the program gets it, and the statement ends. In C no signal can come between a statement's beginning and the token's
  * being kept, and the program's trace and profile functions aren't called for what is ours (one that raises, as a
  * debugger's does to quit, would raise into us). */
-#include "sql/tracer.h"
+#include "sql/steps.h"
 #include <frameobject.h>
 #include <stddef.h>
 #include <structmember.h>
 
 PyTypeObject *mwpy_shell_type;
 
-static PyObject *name_tracer, *name_trouble;
+static PyObject *name_tracer, *name_trouble, *name_throw, *name_close, *name_statement_ends;
 
 typedef struct mwpy_shell {
-    PyObject_HEAD PyObject *host;             /* a driver: `tracer`, `trouble(error)` */
-    PyObject *before, *after, *failed, *each; /* around.py: Around */
+    PyObject_HEAD PyObject *host; /* a driver: `tracer`, `trouble(error)` */
+    PyObject *trace;              /* a Running, a Fetching, or a function that returns a generator */
+    const mwpy_steps *steps;
 } mwpy_shell;
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
@@ -97,54 +101,10 @@ static int contain(const mwpy_shell *self) {
     return PyErr_Occurred() ? -1 : 0;
 }
 
-enum { MOST_TRIES = 8 };
+/* ---- arguments of a call ----------------------------------------------------------------------------------------- */
 
-/* The program gets `r`, or what a signal raises on the way: then the statement hasn't been ended yet. */
-static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token, raised r) {
-    for (int tries = 0; tries < MOST_TRIES; tries++) {
-        PyObject *args[] = {object, token, r.error ? r.error : Py_None};
-        PyObject *result = PyObject_Vectorcall(self->failed, args, 3, NULL);
-        Py_XDECREF(result);
-        if (!contain(self)) break;
-        drop(r);
-        r = take();
-    }
-    PyErr_Restore(r.kind, r.error, r.traceback);
-}
-
-/* ---- the pieces, each contained ---------------------------------------------------------------------------------- */
-
-/* A new reference; None if it raised. NULL: the program gets the exception. */
-static PyObject *begin(const mwpy_shell *self, PyObject *object, PyObject *args, PyObject *keywords) {
-    PyObject *given[] = {object, args, keywords};
-    mwpy_hush();
-    PyObject *token = PyObject_Vectorcall(self->before, given, 3, NULL);
-    if (!token && !contain(self)) token = Py_NewRef(Py_None);
-    if (!token) end_failed(self, object, Py_None, take());
-    mwpy_unhush();
-    return token;
-}
-
-/* `hook`: after, or each. 0; -1: the program gets the exception. */
-static int go_on(const mwpy_shell *self, PyObject *hook, PyObject *object, PyObject *token, PyObject *result) {
-    PyObject *given[] = {object, token, result};
-    mwpy_hush();
-    PyObject *done = PyObject_Vectorcall(hook, given, 3, NULL);
-    int error = done ? 0 : contain(self);
-    Py_XDECREF(done);
-    if (error) end_failed(self, object, token, take());
-    mwpy_unhush();
-    return error;
-}
-
-static int is_traced(const mwpy_shell *self) {
-    PyObject *tracer = PyObject_GetAttr(self->host, name_tracer);
-    if (!tracer) PyErr_Clear();
-    Py_XDECREF(tracer);
-    return tracer && tracer != Py_None;
-}
-
-static PyObject *call_library(PyObject *function, PyObject *object, PyObject *args, PyObject *keywords) {
+PyObject *mwpy_call_with(PyObject *function, PyObject *object, PyObject *args, PyObject *keywords) {
+    if (!object) return PyObject_Call(function, args, keywords);
     enum { FEW = 8 };
     PyObject *few[FEW + 2], **all = few + 1; /* one in front: the callee may use it */
     Py_ssize_t n = PyTuple_GET_SIZE(args);
@@ -161,6 +121,163 @@ static PyObject *call_library(PyObject *function, PyObject *object, PyObject *ar
     return result;
 }
 
+/* A dict with names that are plain text; a new reference. */
+static PyObject *plainly_named(PyObject *keywords) {
+    PyObject *name, *value;
+    bool plain = true;
+    for (Py_ssize_t at = 0; plain && PyDict_Next(keywords, &at, &name, &value);) plain = PyUnicode_CheckExact(name);
+    if (plain) return Py_NewRef(keywords);
+    PyObject *copy = PyDict_New();
+    for (Py_ssize_t at = 0; copy && PyDict_Next(keywords, &at, &name, &value);) {
+        PyObject *text = PyUnicode_FromObject(name);
+        if (!text || PyDict_SetItem(copy, text, value)) Py_CLEAR(copy);
+        Py_XDECREF(text);
+    }
+    return copy;
+}
+
+PyObject *mwpy_call_ours(PyObject *function, PyObject *object, PyObject *args, PyObject *keywords) {
+    PyObject *named = plainly_named(keywords);
+    PyObject *result = named ? mwpy_call_with(function, object, args, named) : NULL;
+    Py_XDECREF(named);
+    if (result || !PyErr_ExceptionMatches(PyExc_TypeError)) return result;
+    raised r = take();
+    bool entered = r.traceback; /* otherwise no line of it has run: the arguments don't fit */
+    if (entered)
+        PyErr_Restore(r.kind, r.error, r.traceback);
+    else
+        drop(r);
+    return NULL;
+}
+
+/* ---- a generator around the call: the token ---------------------------------------------------------------------- */
+
+/* It goes on by one step. 1: it has yielded; 0: it has returned. */
+static int resume(PyObject *generator, PyObject *with) {
+    PyObject *result;
+    PySendResult what = PyIter_Send(generator, with, &result);
+    if (what == PYGEN_ERROR) return -1;
+    Py_DECREF(result);
+    return what == PYGEN_NEXT;
+}
+
+static PyObject *generator_before(PyObject *trace, PyObject *object, PyObject *args, PyObject *keywords) {
+    PyObject *generator = mwpy_call_ours(trace, object, args, keywords);
+    if (!generator && !PyErr_Occurred()) return Py_NewRef(Py_None);
+    if (!generator || generator == Py_None) return generator;
+    int yielded = resume(generator, Py_None);
+    if (yielded > 0) return generator;
+    Py_DECREF(generator);
+    return yielded ? NULL : Py_NewRef(Py_None);
+}
+
+static int too_many(PyObject *generator) {
+    PyObject *closed = PyObject_CallMethodNoArgs(generator, name_close);
+    if (!closed) return -1;
+    Py_DECREF(closed);
+    PyErr_Format(PyExc_RuntimeError, "%R has yielded again: the call is over", generator);
+    return -1;
+}
+
+static int generator_after(PyObject *trace, PyObject *object, PyObject *token, PyObject *result) {
+    (void)trace, (void)object;
+    int yielded = token == Py_None ? 0 : resume(token, result);
+    return yielded > 0 ? too_many(token) : yielded;
+}
+
+static int generator_each(PyObject *trace, PyObject *object, PyObject *token, PyObject *row) {
+    (void)trace, (void)object;
+    return token != Py_None && resume(token, row) < 0 ? -1 : 0;
+}
+
+/* Whether what a generator raises is what was thrown into it, or its return. */
+static bool is_passed_on(PyObject *error) {
+    if (PyErr_ExceptionMatches(PyExc_StopIteration)) return true;
+    raised r = take();
+    PyObject *cause = r.error ? PyException_GetCause(r.error) : NULL; /* of what a StopIteration becomes */
+    bool passed = r.error == error || cause == error;
+    Py_XDECREF(cause);
+    PyErr_Restore(r.kind, r.error, r.traceback);
+    return passed;
+}
+
+static int generator_failed(PyObject *trace, PyObject *object, PyObject *token, PyObject *error) {
+    (void)trace, (void)object;
+    if (token == Py_None) return 0;
+    PyObject *result = PyObject_CallMethodOneArg(token, name_throw, error);
+    if (result) {
+        Py_DECREF(result);
+        return too_many(token);
+    }
+    if (!is_passed_on(error)) return -1;
+    PyErr_Clear();
+    return 0;
+}
+
+static const mwpy_steps generator_steps = {generator_before, generator_after, generator_each, generator_failed};
+
+/* ---- the pieces, each contained ---------------------------------------------------------------------------------- */
+
+/* A signal came while code of ours ran in Python: nobody has the token of the statement that may have begun. */
+static int interrupted(const mwpy_shell *self, PyObject *error) {
+    PyObject *tracer = PyObject_GetAttr(self->host, name_tracer);
+    if (!tracer) return -1;
+    PyObject *call[] = {tracer, Py_None, Py_None, error, Py_False};
+    PyObject *done =
+        tracer == Py_None ? Py_NewRef(Py_None) : PyObject_VectorcallMethod(name_statement_ends, call, 5, NULL);
+    Py_DECREF(tracer);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+enum { MOST_TRIES = 8 };
+
+/* The program gets `r`, or what a signal raises on the way: then the statement hasn't been ended yet. What code of ours
+ * does to an error, by raising it once more, is undone. `foreign`: `r` came from a signal. */
+static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token, raised r, bool foreign) {
+    for (int tries = 0; tries < MOST_TRIES; tries++) {
+        PyObject *error = r.error ? r.error : Py_None, *context = r.error ? PyException_GetContext(r.error) : NULL;
+        bool is_generator = self->steps == &generator_steps;
+        int result = foreign && is_generator ? interrupted(self, error)
+                                             : self->steps->failed(self->trace, object, token, error);
+        if (r.error) PyException_SetContext(r.error, context);
+        if (!result || !contain(self)) break;
+        drop(r);
+        r = take();
+        foreign = true;
+    }
+    if (r.error) PyException_SetTraceback(r.error, r.traceback ? r.traceback : Py_None);
+    PyErr_Restore(r.kind, r.error, r.traceback);
+}
+
+/* A new reference; None if it raised. NULL: the program gets the exception. */
+static PyObject *begin(const mwpy_shell *self, PyObject *object, PyObject *args, PyObject *keywords) {
+    mwpy_hush();
+    PyObject *token = self->steps->before(self->trace, object, args, keywords);
+    if (!token && !contain(self)) token = Py_NewRef(Py_None);
+    if (!token) end_failed(self, object, Py_None, take(), true);
+    mwpy_unhush();
+    return token;
+}
+
+typedef int (*mwpy_go_on)(PyObject *trace, PyObject *object, PyObject *token, PyObject *result);
+
+/* `step`: after, or each. 0; -1: the program gets the exception. */
+static int go_on(const mwpy_shell *self, mwpy_go_on step, PyObject *object, PyObject *token, PyObject *result) {
+    mwpy_hush();
+    int error = step(self->trace, object, token, result) ? contain(self) : 0;
+    if (error) end_failed(self, object, token, take(), true);
+    mwpy_unhush();
+    return error;
+}
+
+static int is_traced(const mwpy_shell *self) {
+    PyObject *tracer = PyObject_GetAttr(self->host, name_tracer);
+    if (!tracer) PyErr_Clear();
+    Py_XDECREF(tracer);
+    return tracer && tracer != Py_None;
+}
+
 /* ---- methods ----------------------------------------------------------------------------------------------------- */
 
 static bool are_call(PyObject *args, PyObject *keywords) {
@@ -171,25 +288,35 @@ static bool are_call(PyObject *args, PyObject *keywords) {
 
 static PyObject *wrong(const char *what) { return PyErr_Format(PyExc_TypeError, "%s takes other arguments", what); }
 
-/* call(function, object, args, kwargs): function(object, *args, **kwargs), traced. */
-static PyObject *call(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
-    const mwpy_shell *self = (mwpy_shell *)shell;
-    if (n != 4) return wrong("call()");
-    PyObject *function = argument[0], *object = argument[1], *args = argument[2], *keywords = argument[3];
-    if (!are_call(args, keywords)) return NULL;
-    if (!is_traced(self)) return call_library(function, object, args, keywords);
+static PyObject *call_traced(const mwpy_shell *self, PyObject *function, PyObject *object, PyObject *args,
+                             PyObject *keywords) {
+    if (!is_traced(self)) return mwpy_call_with(function, object, args, keywords);
     PyObject *token = begin(self, object, args, keywords);
     if (!token) return NULL;
-    PyObject *result = call_library(function, object, args, keywords);
+    PyObject *result = mwpy_call_with(function, object, args, keywords);
     if (!result) {
         mwpy_hush();
-        end_failed(self, object, token, take());
+        end_failed(self, object, token, take(), false);
         mwpy_unhush();
-    } else if (go_on(self, self->after, object, token, result)) {
+    } else if (go_on(self, self->steps->after, object, token, result)) {
         Py_CLEAR(result);
     }
     Py_DECREF(token);
     return result;
+}
+
+/* call(function, object, args, kwargs): function(object, *args, **kwargs), traced. */
+static PyObject *call(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
+    if (n != 4) return wrong("call()");
+    if (!are_call(argument[2], argument[3])) return NULL;
+    return call_traced((mwpy_shell *)shell, argument[0], argument[1], argument[2], argument[3]);
+}
+
+/* call_function(function, args, kwargs): one that is no method. */
+static PyObject *call_function(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
+    if (n != 3) return wrong("call_function()");
+    if (!are_call(argument[1], argument[2])) return NULL;
+    return call_traced((mwpy_shell *)shell, argument[0], NULL, argument[1], argument[2]);
 }
 
 static PyObject *before(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
@@ -204,14 +331,14 @@ static PyObject *told(int error) {
 
 static PyObject *after(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
     const mwpy_shell *self = (mwpy_shell *)shell;
-    return n == 3 ? told(go_on(self, self->after, argument[0], argument[1], argument[2])) : wrong("after()");
+    return n == 3 ? told(go_on(self, self->steps->after, argument[0], argument[1], argument[2])) : wrong("after()");
 }
 
 static PyObject *each(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
     const mwpy_shell *self = (mwpy_shell *)shell;
     if (n != 3) return wrong("each()");
-    if (self->each == Py_None || !is_traced(self)) Py_RETURN_NONE;
-    return told(go_on(self, self->each, argument[0], argument[1], argument[2]));
+    if (!self->steps->each || !is_traced(self)) Py_RETURN_NONE;
+    return told(go_on(self, self->steps->each, argument[0], argument[1], argument[2]));
 }
 
 static PyObject *failed(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
@@ -220,7 +347,7 @@ static PyObject *failed(PyObject *shell, PyObject *const *argument, Py_ssize_t n
     PyObject *error = argument[2];
     raised r = {Py_NewRef((PyObject *)Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error)};
     mwpy_hush();
-    end_failed(self, argument[0], argument[1], r);
+    end_failed(self, argument[0], argument[1], r, false);
     mwpy_unhush();
     r = take();
     if (r.error != error) {
@@ -233,21 +360,34 @@ static PyObject *failed(PyObject *shell, PyObject *const *argument, Py_ssize_t n
 
 /* ---- the type ---------------------------------------------------------------------------------------------------- */
 
+static int intern(void) {
+    const struct {
+        PyObject **name;
+        const char *text;
+    } all[] = {{&name_tracer, "tracer"},
+               {&name_trouble, "trouble"},
+               {&name_throw, "throw"},
+               {&name_close, "close"},
+               {&name_statement_ends, "statement_ends"}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!*all[i].name && !(*all[i].name = PyUnicode_InternFromString(all[i].text))) return -1;
+    return 0;
+}
+
+static const mwpy_steps *steps_of(PyObject *trace) {
+    if (Py_IS_TYPE(trace, mwpy_running_type)) return &mwpy_running_steps;
+    return Py_IS_TYPE(trace, mwpy_fetching_type) ? &mwpy_fetching_steps : &generator_steps;
+}
+
 static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    static char *known[] = {"host", "before", "after", "failed", "each", NULL};
-    PyObject *host, *before_call, *after_call, *failed_call, *each_item;
-    if ((!name_tracer && !(name_tracer = PyUnicode_InternFromString("tracer"))) ||
-        (!name_trouble && !(name_trouble = PyUnicode_InternFromString("trouble"))) ||
-        !PyArg_ParseTupleAndKeywords(args, keywords, "OOOOO", known, &host, &before_call, &after_call, &failed_call,
-                                     &each_item))
-        return NULL;
+    static char *known[] = {"host", "trace", NULL};
+    PyObject *host, *trace;
+    if (intern() || !PyArg_ParseTupleAndKeywords(args, keywords, "OO", known, &host, &trace)) return NULL;
     mwpy_shell *self = (mwpy_shell *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->host = Py_NewRef(host);
-    self->before = Py_NewRef(before_call);
-    self->after = Py_NewRef(after_call);
-    self->failed = Py_NewRef(failed_call);
-    self->each = Py_NewRef(each_item);
+    self->trace = Py_NewRef(trace);
+    self->steps = steps_of(trace);
     return (PyObject *)self;
 }
 
@@ -255,20 +395,14 @@ static int traverse(PyObject *object, visitproc visit, void *arg) {
     mwpy_shell *self = (mwpy_shell *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->host);
-    Py_VISIT(self->before);
-    Py_VISIT(self->after);
-    Py_VISIT(self->failed);
-    Py_VISIT(self->each);
+    Py_VISIT(self->trace);
     return 0;
 }
 
 static int clear(PyObject *object) {
     mwpy_shell *self = (mwpy_shell *)object;
     Py_CLEAR(self->host);
-    Py_CLEAR(self->before);
-    Py_CLEAR(self->after);
-    Py_CLEAR(self->failed);
-    Py_CLEAR(self->each);
+    Py_CLEAR(self->trace);
     return 0;
 }
 
@@ -281,7 +415,8 @@ static void dealloc(PyObject *object) {
 }
 
 #define FAST(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL}
-static PyMethodDef methods[] = {FAST(call), FAST(before), FAST(after), FAST(each), FAST(failed), {NULL, NULL, 0, NULL}};
+static PyMethodDef methods[] = {FAST(call),  FAST(call_function), FAST(before), FAST(after),
+                                FAST(each),  FAST(failed),        {NULL, NULL, 0, NULL}};
 
 static PyMemberDef members[] = {
     {"host", T_OBJECT, offsetof(mwpy_shell, host), READONLY, "A driver."},

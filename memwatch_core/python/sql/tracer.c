@@ -1,7 +1,7 @@
 /* tracer.c - the type that drivers publish to: memwatch_core.records.SqlTracer, whose docstrings say what each method
  * means. adapter/contexts.py derives from it, and does what is done once a statement, a connection or a thread. */
 #include "sql/arguments.h"
-#include "sql/tracer.h"
+#include "sql/steps.h"
 #include <stddef.h>
 #include <structmember.h>
 
@@ -424,6 +424,9 @@ static int fill(PyObject *module) {
         add_type(module, &mwpy_tracer_spec, &mwpy_tracer_type) ||
         add_type(module, &mwpy_tokens_spec, &mwpy_tokens_type) ||
         add_type(module, &mwpy_running_spec, &mwpy_running_type) ||
+        add_type(module, &mwpy_fetching_spec, &mwpy_fetching_type) ||
+        add_type(module, &mwpy_reader_spec, &mwpy_reader_type) ||
+        add_type(module, &mwpy_status_spec, &mwpy_status_type) ||
         add_type(module, &mwpy_shell_spec, &mwpy_shell_type))
         return -1;
     mwpy_statement_id = mwpy_id_of;
