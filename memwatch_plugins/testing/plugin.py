@@ -93,11 +93,11 @@ class PluginContract:
 
     # ---- tests of every kind of plugin ------------------------------------------------------------------------------
 
-    def test_plugin_offers_something_else_each_time(self) -> None:
+    def test_plugin_offers_the_same_each_time(self) -> None:
         first, second = self._offered(), self._offered()
         assert [r.name for r in first] == [r.name for r in second], "offer the same records whenever the hook is called"
 
-    def test_list_of_plugins_can_not_show_it(self) -> None:
+    def test_list_of_plugins_can_show_it(self) -> None:
         record = self.record
         assert record.name.isascii(), f"make the name {record.name!r} ASCII: configuration files and journals have it"
         assert record.name.isprintable(), f"remove control characters from the name {record.name!r}"
@@ -105,7 +105,7 @@ class PluginContract:
         assert record.summary.strip(), "give the record a summary: `memwatch plugins` shows it"
         assert record.summary.isprintable(), f"make the summary a single line: {record.summary!r}"
 
-    def test_configuration_that_names_the_plugin_does_not_get_it(self) -> None:
+    def test_configuration_that_names_the_plugin_gets_it(self) -> None:
         group = hookspecs.GROUPS[self.kind]
         module = module_of(self.plugin)
         points = [point for point in entry_points(group=group) if point.value.partition(":")[0] == module]

@@ -20,5 +20,5 @@ class TestAiosqlite(AsyncSqlDriverContract):
         return aiosqlite.connect(self.folder / "kit.db")
 
     @pytest.mark.xfail(strict=True, reason="async for takes 64 rows at once, and hands 63 out unseen")
-    def test_write_is_blamed_on_another_statement(self):
-        super().test_write_is_blamed_on_another_statement()
+    def test_write_is_blamed_on_its_statement(self):
+        super().test_write_is_blamed_on_its_statement()
