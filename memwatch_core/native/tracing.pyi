@@ -80,7 +80,7 @@ class Tokens:
     """
 
     beside: dict[int, list[Any]]
-    """By address: ``[token, weak reference]``."""
+    """By address: lists of a token, a weak reference, and what else is known of the object."""
 
     def get(self, of: Any, /) -> Any:
         """The token; None if there is none."""

@@ -58,7 +58,8 @@ class DbapiDriverBase(SqlDriverBase):
     fetches: ClassVar[Mapping[str, Count]] = {
         "fetchone": "one", "fetchmany": "some", "fetchall": "rest", "__next__": "one", "__anext__": "one",
     }  # fmt: skip
-    """Methods of cursors that hand out rows. ``__iter__`` and ``__aiter__`` do, where they are generators."""
+    """Methods of cursors that hand out rows; ``__iter__`` and ``__aiter__`` only where they are generators. One that is
+    called by another one of the same cursor's counts for nothing."""
     ends: ClassVar[Mapping[str, Outcome]] = {"commit": "committed", "rollback": "rolled back", "close": "closed"}
     """Methods of connections that end a transaction, and how, if they succeed."""
     connected_by: ClassVar[str] = "connection"
@@ -198,12 +199,8 @@ class DbapiDriverBase(SqlDriverBase):
     def trace_own(self, owner: type, traces: Mapping[str, Trace]) -> None:
         """Traces those methods that a class has of its own, until uninstall."""
         for name, trace in traces.items():
-            if is_own(owner, name):
+            if is_own(owner, name) and (name not in ("__iter__", "__aiter__") or _gives_rows(vars(owner).get(name))):
                 self.trace(owner, name, trace)
-        for name in ("__iter__", "__aiter__"):
-            own = vars(owner).get(name)
-            if traces is self.traced_cursors and (inspect.isgeneratorfunction(own) or inspect.isasyncgenfunction(own)):
-                self.trace(owner, name, self.fetching("one"))
 
     def prepare(self) -> None:
         """Looks up what the library's classes have, and makes what is traced of them. Called once."""
@@ -259,6 +256,10 @@ class DbapiDriverBase(SqlDriverBase):
 
     def _ending(self, outcome: Outcome) -> Trace:
         return lambda connection, *args, **kwargs: self.ending(connection, outcome)
+
+
+def _gives_rows(method: Any) -> bool:
+    return inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method)
 
 
 def _unknown(connection: Any) -> None: ...

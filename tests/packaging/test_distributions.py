@@ -16,7 +16,7 @@ from memwatch_core.hookspecs import GROUPS
 from memwatch_core.loading.discovery import DISTRIBUTIONS
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = sorted(path for path in (ROOT / "plugins").iterdir() if path.is_dir() and path.name != "_template")
+FOLDERS = sorted(path for path in (ROOT / "plugins").iterdir() if path.name != "_template")
 KINDS = {"serializer": "serializers", "sink": "sinks", "sql": "sql", "bridge": "bridges"}
 IN_PYTHON = {"sqlite3"}
 """Libraries that come with Python."""

@@ -17,28 +17,40 @@ typedef struct mwpy_fetching {
     counting how;
 } mwpy_fetching;
 
+static int set_busy(PyObject *held, PyObject *busy) {
+    return PyList_SetItem(held, MWPY_FETCHING, Py_NewRef(busy));
+}
+
+/* The list that holds the cursor's token. None: it ran nothing; or the method is called by another one that hands out
+ * rows, as a fetchall() may call fetchone(): they are counted there. */
 static PyObject *before(PyObject *trace, PyObject *cursor, PyObject *args, PyObject *keywords) {
     (void)args, (void)keywords;
     PyObject *held = mwpy_held(((mwpy_fetching *)trace)->tokens, cursor, false);
-    PyObject *token = held ? mwpy_token_in(held) : NULL;
-    Py_XDECREF(held);
-    return token;
+    if (!held || held == Py_None) return held;
+    bool is_list = PyList_Check(held) && PyList_GET_SIZE(held) == MWPY_ITEMS; /* a slot may have something else */
+    if (!is_list || PyList_GET_ITEM(held, MWPY_TOKEN) == Py_None || PyList_GET_ITEM(held, MWPY_FETCHING) == Py_True)
+        Py_SETREF(held, Py_NewRef(Py_None));
+    else if (set_busy(held, Py_True))
+        Py_CLEAR(held);
+    return held;
 }
 
-static int publish(const mwpy_fetching *self, PyObject *token, PyObject *count, PyObject *exhausted) {
+static int publish(const mwpy_fetching *self, PyObject *held, PyObject *count, PyObject *exhausted) {
     PyObject *tracer = PyObject_GetAttr(self->driver, name_tracer);
     if (!tracer) return -1;
+    PyObject *token = mwpy_token_in(held);
     PyObject *call[] = {tracer, token, count, exhausted};
     PyObject *done = tracer == Py_None ? Py_NewRef(Py_None)
                                        : PyObject_VectorcallMethod(name_rows_fetched, call, 3, only_exhausted);
+    Py_DECREF(token);
     Py_DECREF(tracer);
     Py_XDECREF(done);
     return done ? 0 : -1;
 }
 
-static int publish_count(const mwpy_fetching *self, PyObject *token, Py_ssize_t n, bool exhausted) {
+static int publish_count(const mwpy_fetching *self, PyObject *held, Py_ssize_t n, bool exhausted) {
     PyObject *count = PyLong_FromSsize_t(n);
-    int error = count ? publish(self, token, count, exhausted ? Py_True : Py_False) : -1;
+    int error = count ? publish(self, held, count, exhausted ? Py_True : Py_False) : -1;
     Py_XDECREF(count);
     return error;
 }
@@ -48,44 +60,50 @@ static Py_ssize_t length(PyObject *rows) {
     return PyList_CheckExact(rows) ? PyList_GET_SIZE(rows) : PyTuple_CheckExact(rows) ? PyTuple_GET_SIZE(rows) : 1;
 }
 
-static int as_told(const mwpy_fetching *self, PyObject *token, PyObject *result) {
+static int as_told(const mwpy_fetching *self, PyObject *held, PyObject *result) {
     PyObject *told = PyObject_CallOneArg(self->count, result);
     if (told && (!PyTuple_Check(told) || PyTuple_GET_SIZE(told) != 2)) {
         PyErr_SetString(PyExc_TypeError, "what counts rows returns how many, and whether they were the last");
         Py_CLEAR(told);
     }
-    int error = told ? publish(self, token, PyTuple_GET_ITEM(told, 0), PyTuple_GET_ITEM(told, 1)) : -1;
+    int error = told ? publish(self, held, PyTuple_GET_ITEM(told, 0), PyTuple_GET_ITEM(told, 1)) : -1;
     Py_XDECREF(told);
     return error;
 }
 
-static int after(PyObject *trace, PyObject *cursor, PyObject *token, PyObject *result) {
+static int after(PyObject *trace, PyObject *cursor, PyObject *held, PyObject *result) {
     (void)cursor;
     const mwpy_fetching *self = (mwpy_fetching *)trace;
-    if (token == Py_None) return 0;
+    if (held == Py_None) return 0;
+    if (set_busy(held, Py_False)) return -1;
     switch (self->how) {
-    case ONE: return publish_count(self, token, result != Py_None, result == Py_None);
-    case SOME: return publish_count(self, token, length(result), !length(result));
-    case REST: return publish_count(self, token, length(result), true);
+    case ONE: return publish_count(self, held, result != Py_None, result == Py_None);
+    case SOME: return publish_count(self, held, length(result), !length(result));
+    case REST: return publish_count(self, held, length(result), true);
     case TOLD: break;
     }
-    return as_told(self, token, result);
+    return as_told(self, held, result);
 }
 
-static int each(PyObject *trace, PyObject *cursor, PyObject *token, PyObject *row) {
+static int each(PyObject *trace, PyObject *cursor, PyObject *held, PyObject *row) {
     (void)cursor, (void)row;
-    return token == Py_None ? 0 : publish_count((mwpy_fetching *)trace, token, 1, false);
+    if (held == Py_None) return 0;
+    return set_busy(held, Py_False) ? -1 : publish_count((mwpy_fetching *)trace, held, 1, false);
 }
 
-static int failed(PyObject *trace, PyObject *cursor, PyObject *token, PyObject *error) {
+static int failed(PyObject *trace, PyObject *cursor, PyObject *held, PyObject *error) {
     const mwpy_fetching *self = (mwpy_fetching *)trace;
     PyTypeObject *kind = Py_TYPE(error);
-    if (token == Py_None || PyType_IsSubtype(kind, (PyTypeObject *)PyExc_GeneratorExit)) return 0;
+    if (held == Py_None) return 0;
+    if (set_busy(held, Py_False)) return -1;
+    if (PyType_IsSubtype(kind, (PyTypeObject *)PyExc_GeneratorExit)) return 0;
     if (PyType_IsSubtype(kind, (PyTypeObject *)PyExc_StopIteration) ||
         PyType_IsSubtype(kind, (PyTypeObject *)PyExc_StopAsyncIteration))
-        return publish_count(self, token, 0, true);
+        return publish_count(self, held, 0, true);
+    PyObject *token = mwpy_token_in(held);
     PyObject *call[] = {self->driver, cursor, token, error};
     PyObject *done = PyObject_VectorcallMethod(name_fetch_failed, call, 4, NULL);
+    Py_DECREF(token);
     Py_XDECREF(done);
     return done ? 0 : -1;
 }

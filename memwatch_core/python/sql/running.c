@@ -88,7 +88,7 @@ static PyObject *begin(const mwpy_running *self, PyObject *cursor, PyObject *sta
                         previous};
     token = tracer == Py_None ? Py_NewRef(Py_None) : PyObject_VectorcallMethod(names.statement_begins, call, 9, NULL);
     Py_DECREF(previous);
-    if (token && PyList_SetItem(held, 0, Py_NewRef(token))) Py_CLEAR(token);
+    if (token && PyList_SetItem(held, MWPY_TOKEN, Py_NewRef(token))) Py_CLEAR(token);
 out:
     Py_XDECREF(tracer);
     Py_XDECREF(held);

@@ -15,7 +15,7 @@
 
 PyTypeObject *mwpy_shell_type;
 
-static PyObject *name_tracer, *name_trouble, *name_throw, *name_close, *name_statement_ends;
+static PyObject *name_tracer, *name_trouble, *name_throw, *name_close;
 
 typedef struct mwpy_shell {
     PyObject_HEAD PyObject *host; /* a driver: `tracer`, `trouble(error)` */
@@ -218,16 +218,13 @@ static const mwpy_steps generator_steps = {generator_before, generator_after, ge
 
 /* ---- the pieces, each contained ---------------------------------------------------------------------------------- */
 
-/* A signal came while code of ours ran in Python: nobody has the token of the statement that may have begun. */
+/* A signal came while a generator of ours ran, which is gone, and with it the token of the statement that may run. */
 static int interrupted(const mwpy_shell *self, PyObject *error) {
     PyObject *tracer = PyObject_GetAttr(self->host, name_tracer);
     if (!tracer) return -1;
-    PyObject *call[] = {tracer, Py_None, Py_None, error, Py_False};
-    PyObject *done =
-        tracer == Py_None ? Py_NewRef(Py_None) : PyObject_VectorcallMethod(name_statement_ends, call, 5, NULL);
+    int failed = PyObject_TypeCheck(tracer, mwpy_tracer_type) ? mwpy_interrupted((mwpy_tracer *)tracer, error) : 0;
     Py_DECREF(tracer);
-    Py_XDECREF(done);
-    return done ? 0 : -1;
+    return failed;
 }
 
 enum { MOST_TRIES = 8 };
@@ -367,8 +364,7 @@ static int intern(void) {
     } all[] = {{&name_tracer, "tracer"},
                {&name_trouble, "trouble"},
                {&name_throw, "throw"},
-               {&name_close, "close"},
-               {&name_statement_ends, "statement_ends"}};
+               {&name_close, "close"}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!*all[i].name && !(*all[i].name = PyUnicode_InternFromString(all[i].text))) return -1;
     return 0;

@@ -27,6 +27,12 @@ PyObject *mwpy_status_of(PyObject *status, PyObject *connection);
 extern PyTypeObject *mwpy_reader_type, *mwpy_status_type, *mwpy_fetching_type;
 extern PyType_Spec mwpy_reader_spec, mwpy_status_spec, mwpy_fetching_spec;
 
+/* ---- tracer.c ---------------------------------------------------------------------------------------------------- */
+
+/* A signal's handler has raised while a driver's own code began or ended a statement, so that nobody has its token: the
+ * one that runs here runs no more. */
+int mwpy_interrupted(mwpy_tracer *self, PyObject *error);
+
 /* ---- arguments of a call ------------------------------------------------------------------------------------------ */
 
 /* function(object, *args, **keywords); `object` may be NULL. */

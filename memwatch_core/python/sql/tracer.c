@@ -86,8 +86,7 @@ static int end(mwpy_tracer *self, mwpy_statement *s, int64_t rows, PyObject *err
     return mwpy_leave(s);
 }
 
-/* A KeyboardInterrupt came while a driver's own code began a statement, so nobody has its token: it runs no more. */
-static int interrupted(mwpy_tracer *self, PyObject *error) {
+int mwpy_interrupted(mwpy_tracer *self, PyObject *error) {
     mwpy_statement *s = mwpy_in_force();
     int failed = s && s->running && mwpy_is_here(s) ? end(self, s, -1, error, false, -1, false) : 0;
     Py_XDECREF((PyObject *)s);
@@ -109,7 +108,7 @@ static PyObject *statement_ends(PyObject *object, PyObject *const *args, Py_ssiz
     if (Py_IS_TYPE(token, mwpy_statement_type))
         return done(self, end(self, (mwpy_statement *)token, rows, error, fetchable, known, rolled_back));
     if (token == Py_None && error && !PyObject_TypeCheck(error, (PyTypeObject *)PyExc_Exception))
-        return done(self, interrupted(self, error));
+        return done(self, mwpy_interrupted(self, error));
     if (Py_IS_TYPE(token, mwpy_part_type)) {
         mwpy_statement *whole = ((mwpy_part *)token)->whole;
         whole->in_transaction = (int8_t)known;

@@ -25,7 +25,8 @@ class PsycopgDriver(LibpqDriverBase):
         "execute": ("query", "params"), "executemany": ("query", "params_seq"), "copy": ("statement", "params"),
     }  # fmt: skip
     fetches: ClassVar[Mapping[str, Count]] = {
-        **LibpqDriverBase.fetches, "scroll": lambda result: (0, False),  # a server cursor's may fail
+        **LibpqDriverBase.fetches, "__iter__": "one", "__aiter__": "one",
+        "scroll": lambda result: (0, False),  # a server cursor's may fail
     }  # fmt: skip
     ends: ClassVar[Mapping[str, Outcome]] = {
         "commit": "committed", "rollback": "rolled back", "tpc_commit": "committed", "tpc_rollback": "rolled back",
