@@ -1,5 +1,5 @@
-"""What a SQL driver plugin is written with. ``docs/sql.md`` (Writing a driver) shows how; ``plugins/_template`` is where
-to begin.
+"""What a SQL driver plugin is written with. ``docs/sql.md`` (Writing a driver) shows how; begin with a copy of
+``plugins/_template``.
 
 * :class:`DbapiDriverBase` (``dbapi.py``): for a library with connections and cursors (PEP 249, or its like with
   ``async``), whose classes are written in Python. Most of a driver is inherited from it.

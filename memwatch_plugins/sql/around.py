@@ -33,9 +33,8 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
-from memwatch_core.native.tracing import Fetching, Running
+from memwatch_core.native.tracing import Fetching, Running, raise_unless_ours
 from memwatch_core.native.tracing import Shell as Shell
-from memwatch_core.native.tracing import raise_unless_ours
 
 from .plain import IMMUTABLE, is_a, member
 

@@ -81,8 +81,9 @@ class ComposedDriverBase(DbapiDriverBase):
         members = {"__slots__": (), "cursor": named(cursor, base.cursor, base, "cursor"), **self.makes_cursors()}
         # Comes right before the library's own class, so that the cursor() of classes of the program gets traced cursors
         # as well. Its methods get every call that the library would refuse, so that the program is told in its words.
-        self._makes_cursors: Any = type("MakesCursors", (base,), members)
-        del self._makes_cursors.__slots__
+        makes_cursors: Any = type("MakesCursors", (base,), members)
+        del makes_cursors.__slots__
+        self._makes_cursors: type = makes_cursors
 
     def connect(self, call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """In the place of the library's ``connect``."""

@@ -31,8 +31,8 @@ class Status(NamedTuple):
     """Where a library keeps whether a transaction is open. Read in C, after every statement."""
 
     at: tuple[str, ...]
-    """An attribute of connections, or a method of theirs that asks nobody; perhaps the attribute of what that gives, and
-    so on: see :func:`~memwatch_plugins.sql.targets.reader`."""
+    """An attribute of connections, or a method of theirs that asks nobody; perhaps an attribute of what that gives, and
+    so on: see ``targets.py``, ``reader``."""
     open: tuple[int, ...] = (1,)
     """Values that mean yes."""
     unknown: tuple[int, ...] = ()
@@ -111,8 +111,8 @@ class DbapiDriverBase(SqlDriverBase):
         return False
 
     def after(self, cursor: Any) -> tuple[int | None, bool | None] | None:
-        """After a statement that succeeded: how many rows it changed (None: it gives rows), and ``in_transaction``. None:
-        it hasn't been run yet, and the driver will say so (``ended``). Not overridden, it is read in C."""
+        """After a statement that succeeded: how many rows it changed (None: it gives rows), and ``in_transaction``.
+        None: it hasn't been run yet, and the driver will say so (``ended``). Not overridden, it is read in C."""
         rows = None if self._description(cursor) is not None else self._rowcount(cursor)
         return rows, self.in_transaction(self.connection_of(cursor))
 
@@ -209,12 +209,16 @@ class DbapiDriverBase(SqlDriverBase):
         cursor, connection = named(self.cursors[0]), named(self.connections[0])
         self._connection = reader(cursor, self.connected_by)
         self._description, self._rowcount = reader(cursor, "description"), reader(cursor, "rowcount")
-        at, *values = self.status or Status(())
+        at, opens, unknown, mask = self.status or Status(())
         self.status_of = reader(connection, *at)
         """What ``status`` says is read of a connection."""
-        self._open = tracing.Status(self.status_of, *values) if self.status is not None else _unknown
+        self._open: Callable[[Any], bool | None] = _unknown
+        if self.status is not None:
+            self._open = tracing.Status(self.status_of, opens, unknown, mask)
         self._running, self._running_many = self.running(("", "")), self.running(("", ""), many=True)
-        self.traced_cursors = {name: self.running(names, many=name.endswith("many")) for name, names in self.runs.items()}
+        self.traced_cursors = {
+            name: self.running(names, many=name.endswith("many")) for name, names in self.runs.items()
+        }
         self.traced_cursors |= {name: self.fetching(count) for name, count in self.fetches.items()}
         self.traced_connections = {name: self._ending(outcome) for name, outcome in self.ends.items()}
         for each in declared(type(self)):

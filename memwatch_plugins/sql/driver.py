@@ -28,8 +28,8 @@ _log = logging.getLogger("memwatch.sql")
 
 
 class SqlDriverBase:
-    """Base of SQL drivers: a subclass names itself, and declares what it traces (``targets.py``). An object of it is the
-    plugin, to be named by the entry point.
+    """Base of SQL drivers: a subclass names itself, and declares what it traces (``targets.py``). An object of it is
+    the plugin, to be named by the entry point.
 
     ``install`` and ``uninstall`` may be called from any thread and any number of times; connections that were made in
     between go on working untraced afterwards.
@@ -44,8 +44,6 @@ class SqlDriverBase:
 
     def __init__(self) -> None:
         self.tracer: SqlTracer | None = None
-        self.publish: SqlTracer = NOBODY
-        """The tracer, or, while there is none, one that does nothing: what traces publish to."""
         self.troubles = 0
         self._lock = threading.RLock()
         self._undo: list[Callable[[], None]] = []
@@ -61,9 +59,15 @@ class SqlDriverBase:
         """What the hook yields."""
         return SqlDriver(self.name, self.summary, self.target, self.install, self.uninstall)
 
+    @property
+    def publish(self) -> SqlTracer:
+        """The tracer, or, while there is none, one that does nothing: what traces publish to."""
+        tracer = self.tracer
+        return _NOBODY if tracer is None else tracer
+
     def patch(self) -> None:
-        """Called when the target has been imported: traces what the driver declares, each as its module is imported. What
-        was replaced is put back if it raises."""
+        """Called when the target has been imported: traces what the driver declares, each as its module is imported.
+        What was replaced is put back if it raises."""
         modules: dict[str, list[Declared]] = {}
         for each in declared(type(self)):
             if each.kind == "replaces":
@@ -84,19 +88,19 @@ class SqlDriverBase:
             if self.tracer is None:
                 if not _is_there(self.target):
                     raise PluginError(f"SQL driver {self.name!r}: there is no module {self.target!r}; install it first")
-                self.tracer = self.publish = tracer
+                self.tracer = tracer
                 try:
                     self.when_imported(self.target, self.patch)
                 except BaseException:
                     self.uninstall()
                     raise
-            self.tracer = self.publish = tracer
+            self.tracer = tracer
 
     @final
     def uninstall(self) -> None:
         """Puts everything back."""
         with self._lock:
-            self.tracer, self.publish = None, NOBODY
+            self.tracer = None
             while self._undo:
                 self._undo.pop()()
 
@@ -215,7 +219,7 @@ class _Nobody:
 def _nothing(*args: Any, **kwargs: Any) -> None: ...
 
 
-NOBODY: Any = _Nobody()
+_NOBODY: Any = _Nobody()
 
 
 @cache

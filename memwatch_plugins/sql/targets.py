@@ -62,8 +62,8 @@ def tells(*methods: str) -> Callable[[F], F]:
 
 
 def replaces(*targets: str) -> Callable[[F], F]:
-    """Decorates what is called in the place of a function, ``(call, instance, args, kwargs)``, as wrapt has it: for what
-    changes arguments. The targets are names of one function."""
+    """Decorates what is called in the place of a function, ``(call, instance, args, kwargs)``, as wrapt has it: for
+    what changes arguments. The targets are names of one function."""
     return _declares("replaces", targets)
 
 
@@ -115,7 +115,7 @@ def definer(owner: type, name: str) -> type:
 
 def is_own(owner: type, name: str) -> bool:
     """Whether a class defines a method itself, or has it from a class written in C, which can't be changed."""
-    if not has(owner, name) or name in vars(object) and name not in vars(owner):
+    if not has(owner, name) or (name in vars(object) and name not in vars(owner)):
         return False
     return definer(owner, name) is owner
 
@@ -124,9 +124,9 @@ def is_own(owner: type, name: str) -> bool:
 
 
 def reader(kind: type, *path: str) -> Reader:
-    """Reads an attribute of the library's objects, past whatever the program's classes have in its place. Each step is a
-    name of what the step before gave, or, where that is an object of another class, its dotted name. A method is called.
-    """
+    """Reads an attribute of the library's objects, past whatever the program's classes have in its place. Each step is
+    an attribute of what the step before gave: its name, or, where that is of another class than ``kind``, its dotted
+    name. A method is called."""
     steps = []
     for each in path:
         owner, name = (place(each) or (None, "")) if ":" in each else (kind, each)

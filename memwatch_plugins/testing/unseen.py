@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from .namespaces import differences, snapshot
-from .published import INSERT, NO_TABLE, SELECT, entered
 from .plugin import module_of
+from .published import INSERT, NO_TABLE, SELECT, entered
 from .target import ROWS, Library, done, driven, rows_of
 from .tracers import METHODS, BrokenTracer
 

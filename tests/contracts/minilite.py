@@ -1,5 +1,5 @@
-"""A library as somebody else might have written it, in Python: PEP 249 over SQLite. tests/contracts/test_template.py makes
-a driver for it out of plugins/_template."""
+"""A library as somebody else might have written it, in Python: PEP 249 over SQLite. tests/contracts/test_template.py
+makes a driver for it out of plugins/_template."""
 
 from __future__ import annotations
 

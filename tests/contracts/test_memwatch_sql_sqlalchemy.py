@@ -15,7 +15,7 @@ DIFFERS = {
     "test_closed_cursor_is_published": BELOW,
     "test_closed_cursor_without_rows_left_is_known": BELOW,
     "test_write_is_blamed_on_its_statement": BELOW,
-    "test_end_of_transaction_is_published[close-closed]": "the pool rolls back before it closes, and both are published",
+    "test_end_of_transaction_is_published[close-closed]": "the pool rolls back before it closes: both are published",
 }
 
 

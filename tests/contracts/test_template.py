@@ -52,8 +52,6 @@ def test_template_is_found_by_its_entry_point(installed: tuple[Path, dict[str, s
         "cursor = minilite.connect(':memory:').cursor()\ncursor.execute('SELECT 5')\ntotal += cursor.fetchone()[0]\n"
     )
     run = [sys.executable, "-m", "memwatch_core.cli", "run", "prog.py"]
-    done = subprocess.run(
-        run, cwd=tmp_path, env=installed[1], capture_output=True, text=True, check=False, timeout=100
-    )
+    done = subprocess.run(run, cwd=tmp_path, env=installed[1], capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
     assert "minilite: SELECT ?" in done.stdout + done.stderr

@@ -161,9 +161,15 @@ def test_connection_made_meanwhile_goes_on_untraced(tracer: SqlContexts, records
     assert not records.contexts
 
 
-@pytest.mark.parametrize("order", [[below], [below, driver], [driver, below], [driver]], ids=lambda o: "-".join(d.name for d in o))
+@pytest.mark.parametrize(
+    "order", [[below], [below, driver], [driver, below], [driver]], ids=lambda o: "-".join(d.name for d in o)
+)
 def test_statements_are_the_tasks_with_sqlite3_traced_as_well_or_a_warning_says_what_is_missing(
-    order: list[Any], tracer: SqlContexts, records: Records, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    order: list[Any],
+    tracer: SqlContexts,
+    records: Records,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def main() -> None:
         async with aiosqlite.connect(":memory:") as connection:

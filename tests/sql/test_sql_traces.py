@@ -9,7 +9,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -146,10 +146,8 @@ class Driver(SqlDriverBase):
 
     def goes_on(self, library: Any, fails: bool) -> Any:
         while True:
-            try:
+            with suppress(Failed):
                 yield
-            except Failed:
-                pass
 
     kind = ""
 

@@ -17,9 +17,7 @@ typedef struct mwpy_fetching {
     counting how;
 } mwpy_fetching;
 
-static int set_busy(PyObject *held, PyObject *busy) {
-    return PyList_SetItem(held, MWPY_FETCHING, Py_NewRef(busy));
-}
+static int set_busy(PyObject *held, PyObject *busy) { return PyList_SetItem(held, MWPY_FETCHING, Py_NewRef(busy)); }
 
 /* The list that holds the cursor's token. None: it ran nothing; or the method is called by another one that hands out
  * rows, as a fetchall() may call fetchone(): they are counted there. */
@@ -40,8 +38,8 @@ static int publish(const mwpy_fetching *self, PyObject *held, PyObject *count, P
     if (!tracer) return -1;
     PyObject *token = mwpy_token_in(held);
     PyObject *call[] = {tracer, token, count, exhausted};
-    PyObject *done = tracer == Py_None ? Py_NewRef(Py_None)
-                                       : PyObject_VectorcallMethod(name_rows_fetched, call, 3, only_exhausted);
+    PyObject *done =
+        tracer == Py_None ? Py_NewRef(Py_None) : PyObject_VectorcallMethod(name_rows_fetched, call, 3, only_exhausted);
     Py_DECREF(token);
     Py_DECREF(tracer);
     Py_XDECREF(done);
@@ -124,12 +122,14 @@ static int intern(void) {
 static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     static char *known[] = {"driver", "tokens", "count", NULL};
     PyObject *driver, *tokens, *count;
-    if (intern() || !PyArg_ParseTupleAndKeywords(args, keywords, "OO!O", known, &driver, mwpy_tokens_type, &tokens, &count))
+    if (intern() ||
+        !PyArg_ParseTupleAndKeywords(args, keywords, "OO!O", known, &driver, mwpy_tokens_type, &tokens, &count))
         return NULL;
     int how = 0;
     while (how < TOLD && !(PyUnicode_Check(count) && !PyUnicode_CompareWithASCIIString(count, countings[how]))) how++;
     if (how == TOLD && !PyCallable_Check(count))
-        return PyErr_Format(PyExc_TypeError, "rows are counted as 'one', 'some', 'rest', or by a function, not %R", count);
+        return PyErr_Format(PyExc_TypeError, "rows are counted as 'one', 'some', 'rest', or by a function, not %R",
+                            count);
     mwpy_fetching *self = (mwpy_fetching *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->driver = Py_NewRef(driver);

@@ -69,7 +69,8 @@ static int told(const mwpy_running *self, PyObject *cursor, PyObject *args, PyOb
         *statement = Py_NewRef(PyTuple_GET_ITEM(both, 0));
         if (n == 2) *parameters = Py_NewRef(PyTuple_GET_ITEM(both, 1));
     } else if (!none) {
-        PyErr_SetString(PyExc_TypeError, "what tells a statement returns (statement, parameters), (statement,) or None");
+        PyErr_SetString(PyExc_TypeError,
+                        "what tells a statement returns (statement, parameters), (statement,) or None");
     }
     Py_DECREF(both);
     return n == 1 || n == 2 ? 0 : none ? 1 : -1;
@@ -122,8 +123,9 @@ static PyObject *read_both(const mwpy_running *self, PyObject *cursor) {
     if (description) rows = description == Py_None ? mwpy_read(self->rowcount, cursor) : Py_NewRef(Py_None);
     Py_XDECREF(description);
     PyObject *connection = rows ? mwpy_read(self->connection, cursor) : NULL;
-    if (connection) open = Py_IS_TYPE(self->status, mwpy_status_type) ? mwpy_status_of(self->status, connection)
-                                                                     : PyObject_CallOneArg(self->status, connection);
+    if (connection)
+        open = Py_IS_TYPE(self->status, mwpy_status_type) ? mwpy_status_of(self->status, connection)
+                                                          : PyObject_CallOneArg(self->status, connection);
     Py_XDECREF(connection);
     if (open) both = PyTuple_Pack(2, rows, open);
     Py_XDECREF(rows);
@@ -205,11 +207,11 @@ static int intern(void) {
 static PyObject *given(PyObject *argument) { return argument == Py_None ? NULL : Py_NewRef(argument); }
 
 static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    static char *known[] = {"driver",   "tokens", "name",        "dialect",  "database", "arguments", "connection",
-                            "identity", "after",  "description", "rowcount", "status",   "many",      "answers",
-                            NULL};
-    PyObject *driver, *tokens, *name, *dialect, *database, *arguments, *connection, *identity, *after_hook, *description,
-        *rowcount, *status, *statement = NULL, *parameters = NULL;
+    static char *known[] = {"driver",    "tokens",     "name",     "dialect", "database",
+                            "arguments", "connection", "identity", "after",   "description",
+                            "rowcount",  "status",     "many",     "answers", NULL};
+    PyObject *driver, *tokens, *name, *dialect, *database, *arguments, *connection, *identity, *after_hook,
+        *description, *rowcount, *status, *statement = NULL, *parameters = NULL;
     int many, answers;
     if (intern() ||
         !PyArg_ParseTupleAndKeywords(args, keywords, "$OO!UUOOOOOOOOpp", known, &driver, mwpy_tokens_type, &tokens,
@@ -239,16 +241,16 @@ static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {
 }
 
 #define HELD(do)                                                                                                       \
-    do(self->driver);                                                                                                  \
-    do((self->tokens));                                                                                                \
-    do(self->database);                                                                                                \
-    do(self->tell);                                                                                                    \
-    do(self->connection);                                                                                              \
-    do(self->identity);                                                                                                \
-    do(self->after);                                                                                                   \
-    do(self->description);                                                                                             \
-    do(self->rowcount);                                                                                                \
-    do(self->status)
+    do (self->driver);                                                                                                 \
+    do ((self->tokens));                                                                                               \
+    do (self->database);                                                                                               \
+    do (self->tell);                                                                                                   \
+    do (self->connection);                                                                                             \
+    do (self->identity);                                                                                               \
+    do (self->after);                                                                                                  \
+    do (self->description);                                                                                            \
+    do (self->rowcount);                                                                                               \
+    do (self->status)
 
 static int traverse(PyObject *object, visitproc visit, void *arg) {
     mwpy_running *self = (mwpy_running *)object;

@@ -218,15 +218,6 @@ static const mwpy_steps generator_steps = {generator_before, generator_after, ge
 
 /* ---- the pieces, each contained ---------------------------------------------------------------------------------- */
 
-/* A signal came while a generator of ours ran, which is gone, and with it the token of the statement that may run. */
-static int interrupted(const mwpy_shell *self, PyObject *error) {
-    PyObject *tracer = PyObject_GetAttr(self->host, name_tracer);
-    if (!tracer) return -1;
-    int failed = PyObject_TypeCheck(tracer, mwpy_tracer_type) ? mwpy_interrupted((mwpy_tracer *)tracer, error) : 0;
-    Py_DECREF(tracer);
-    return failed;
-}
-
 enum { MOST_TRIES = 8 };
 
 /* The program gets `r`, or what a signal raises on the way: then the statement hasn't been ended yet. What code of ours
@@ -235,8 +226,9 @@ static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token
     for (int tries = 0; tries < MOST_TRIES; tries++) {
         PyObject *error = r.error ? r.error : Py_None, *context = r.error ? PyException_GetContext(r.error) : NULL;
         bool is_generator = self->steps == &generator_steps;
-        int result = foreign && is_generator ? interrupted(self, error)
-                                             : self->steps->failed(self->trace, object, token, error);
+        /* A generator that a signal has met is gone, and with it the token of the statement that may run. */
+        int result =
+            foreign && is_generator ? mwpy_interrupted(error) : self->steps->failed(self->trace, object, token, error);
         if (r.error) PyException_SetContext(r.error, context);
         if (!result || !contain(self)) break;
         drop(r);
@@ -361,10 +353,7 @@ static int intern(void) {
     const struct {
         PyObject **name;
         const char *text;
-    } all[] = {{&name_tracer, "tracer"},
-               {&name_trouble, "trouble"},
-               {&name_throw, "throw"},
-               {&name_close, "close"}};
+    } all[] = {{&name_tracer, "tracer"}, {&name_trouble, "trouble"}, {&name_throw, "throw"}, {&name_close, "close"}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!*all[i].name && !(*all[i].name = PyUnicode_InternFromString(all[i].text))) return -1;
     return 0;
@@ -411,8 +400,8 @@ static void dealloc(PyObject *object) {
 }
 
 #define FAST(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL}
-static PyMethodDef methods[] = {FAST(call),  FAST(call_function), FAST(before), FAST(after),
-                                FAST(each),  FAST(failed),        {NULL, NULL, 0, NULL}};
+static PyMethodDef methods[] = {FAST(call), FAST(call_function), FAST(before),         FAST(after),
+                                FAST(each), FAST(failed),        {NULL, NULL, 0, NULL}};
 
 static PyMemberDef members[] = {
     {"host", T_OBJECT, offsetof(mwpy_shell, host), READONLY, "A driver."},

@@ -16,7 +16,8 @@ typedef struct mwpy_steps {
 
 extern const mwpy_steps mwpy_running_steps, mwpy_fetching_steps;
 
-/* ---- reader.c: what a library keeps in its objects ---------------------------------------------------------------- */
+/* ---- reader.c: what a library keeps in its objects ----------------------------------------------------------------
+ */
 
 /* `read`: a Reader, or any other callable. A new reference. */
 PyObject *mwpy_read(PyObject *read, PyObject *of);
@@ -27,19 +28,14 @@ PyObject *mwpy_status_of(PyObject *status, PyObject *connection);
 extern PyTypeObject *mwpy_reader_type, *mwpy_status_type, *mwpy_fetching_type;
 extern PyType_Spec mwpy_reader_spec, mwpy_status_spec, mwpy_fetching_spec;
 
-/* ---- tracer.c ---------------------------------------------------------------------------------------------------- */
-
-/* A signal's handler has raised while a driver's own code began or ended a statement, so that nobody has its token: the
- * one that runs here runs no more. */
-int mwpy_interrupted(mwpy_tracer *self, PyObject *error);
-
-/* ---- arguments of a call ------------------------------------------------------------------------------------------ */
+/* ---- arguments of a call ------------------------------------------------------------------------------------------
+ */
 
 /* function(object, *args, **keywords); `object` may be NULL. */
 PyObject *mwpy_call_with(PyObject *function, PyObject *object, PyObject *args, PyObject *keywords);
 
-/* The same for a function of ours, which must not meet keywords whose class has an __eq__ of the program's. NULL without
- * an exception: it doesn't take such arguments, and the library will say what is wrong with them. */
+/* The same for a function of ours, which must not meet keywords whose class has an __eq__ of the program's. NULL
+ * without an exception: it doesn't take such arguments, and the library will say what is wrong with them. */
 PyObject *mwpy_call_ours(PyObject *function, PyObject *object, PyObject *args, PyObject *keywords);
 
 #endif

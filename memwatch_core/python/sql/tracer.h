@@ -105,13 +105,19 @@ typedef struct mwpy_part {
 } mwpy_part;
 
 /* Where the tokens of objects are held, each in a list. In the slot `_memwatch` of a composed class; otherwise in
- * `beside`, by address, with a weak reference that tells whether the object is still the same. Objects need to have the slot or allow weak references; nothing is kept of one that is gone. */
+ * `beside`, by address, with a weak reference that tells whether the object is still the same. Objects need to have the
+ * slot or allow weak references; nothing is kept of one that is gone. */
 typedef struct mwpy_tokens {
     PyObject_HEAD PyObject *beside;
 } mwpy_tokens;
 
 /* Items of the list. */
-enum { MWPY_TOKEN, MWPY_REFERENCE, MWPY_FETCHING /* True: a method of the object's that hands out rows is running */, MWPY_ITEMS };
+enum {
+    MWPY_TOKEN,
+    MWPY_REFERENCE,
+    MWPY_FETCHING /* True: a method of the object's that hands out rows is running */,
+    MWPY_ITEMS
+};
 
 /* What is in the slot of an object of a composed class, past whatever attributes the program has. */
 int mwpy_intern_slot(void);
@@ -225,6 +231,16 @@ mwpy_connection *mwpy_connection_of(mwpy_tracer *tracer, PyObject *object);
 /* A statement begins, while `current` (or NULL) is in force. `argument`: those of statement_begins. Returns its token.
  */
 PyObject *mwpy_begin(mwpy_tracer *self, mwpy_statement *current, PyObject *const *argument);
+
+/* ---- ending.c ---------------------------------------------------------------------------------------------------- */
+
+/* A statement has been run. `rows`: how many it changed, -1: not known; `error`: it has failed with it, or NULL;
+ * `known`: whether a transaction is open now, -1: not known. */
+int mwpy_end(mwpy_statement *s, int64_t rows, PyObject *error, bool fetchable, int known, bool rolled_back);
+
+/* A signal's handler has raised while a driver's own code began or ended a statement, so that nobody has its token: the
+ * one that runs here runs no more. */
+int mwpy_interrupted(PyObject *error);
 
 /* ---- tokens.c ---------------------------------------------------------------------------------------------------- */
 

@@ -74,7 +74,8 @@ class AiosqliteDriver(SqliteDriverBase):
 
     @traces("aiosqlite.core:Connection._execute")
     def executes(self, owner: Any, method: Any, *args: Any, **kwargs: Any) -> Steps:
-        on, name, below = getattr(method, "__self__", None), getattr(method, "__name__", ""), owner._connection
+        on: Any = getattr(method, "__self__", None)
+        name, below = getattr(method, "__name__", ""), owner._connection
         made = self._made.get(owner)
         shell = (self._of_cursors if isinstance(on, sqlite3.Cursor) else self._of_connections).get(name)
         if made is None or below is None or shell is None:

@@ -25,7 +25,11 @@ class MySqlClientDriver(DbapiDriverBase):
     )  # fmt: skip
     connections = ("MySQLdb.connections:Connection",)
     runs: ClassVar[Mapping[str, tuple[str, str]]] = dict.fromkeys(("execute", "executemany"), ("query", "args"))
-    fetches: ClassVar[Mapping[str, Count]] = {"fetchone": "one", "fetchmany": "some", "fetchall": "rest"}  # __next__ calls
+    fetches: ClassVar[Mapping[str, Count]] = {
+        "fetchone": "one",
+        "fetchmany": "some",
+        "fetchall": "rest",
+    }  # __next__ calls
 
     def __init__(self) -> None:
         super().__init__()

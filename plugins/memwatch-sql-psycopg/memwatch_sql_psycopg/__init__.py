@@ -220,7 +220,8 @@ class PsycopgDriver(LibpqDriverBase):
             raise
 
     @traces(
-        "psycopg:Pipeline.sync", "psycopg:Pipeline.__exit__", "psycopg:AsyncPipeline.sync", "psycopg:AsyncPipeline.__aexit__"
+        "psycopg:Pipeline.sync", "psycopg:Pipeline.__exit__",
+        "psycopg:AsyncPipeline.sync", "psycopg:AsyncPipeline.__aexit__",
     )  # fmt: skip
     def synchronises(self, pipeline: Any, *args: Any) -> Steps:
         """That ends the transaction if none was begun explicitly."""

@@ -64,9 +64,7 @@ class SqlalchemyDriver(SqlDriverBase):
     def executes_text(self, dialect: Any, cursor: Any, statement: Any, context: Any = None) -> Steps:
         return self._running(dialect, cursor, statement, None, context, False)
 
-    def _running(
-        self, dialect: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: bool
-    ) -> Steps:
+    def _running(self, dialect: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: bool) -> Steps:
         if context is None:
             return  # of the dialect's own, on a connection that nobody has yet
         connection = context.root_connection

@@ -34,7 +34,7 @@ class Sqlite3Driver(SqliteDriverBase, ComposedDriverBase):
     connects = ("sqlite3:connect", "sqlite3.dbapi2:connect", "_sqlite3:connect")  # it is pickled by the last one
     connection_factory = Factory("factory", 5)
     cursor_factory = Factory("factory", 0, most=1)
-    identity = staticmethod(slot)
+    identity = staticmethod(slot)  # type: ignore[assignment]  # what prepares a connection puts there; read in C
 
     def database(self, identity: _Connected) -> Database:
         return Database(file_name(identity.named))
@@ -44,7 +44,9 @@ class Sqlite3Driver(SqliteDriverBase, ComposedDriverBase):
         if type(factory) is Untraced:
             return call(*args, **{**kwargs, "factory": factory.factory})
         if sys._getframe(1).f_globals.get("__name__") == "aiosqlite.core":
-            self.tell("aiosqlite is traced by memwatch-sql-aiosqlite: install it, and name it in plugins.sql if you name any")
+            self.tell(
+                "aiosqlite is traced by memwatch-sql-aiosqlite: install it, and name it in plugins.sql if you name any"
+            )
         return super().connect(call, instance, args, kwargs)
 
     @tells("executescript")
