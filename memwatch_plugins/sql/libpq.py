@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from abc import abstractmethod
 from typing import Any, ClassVar
 
 from memwatch_core.records import Database
@@ -28,9 +27,9 @@ class LibpqDriverBase(DbapiDriverBase):
     def of_libpq(*at: str) -> Status:
         return Status(at, open=(INTRANS, INERROR), unknown=(UNKNOWN,))
 
-    @abstractmethod
     def info(self, connection: Any) -> Any:
         """The library's ``ConnectionInfo``."""
+        raise NotImplementedError
 
     def database(self, identity: Any) -> Database:
         if self.is_closed(identity):

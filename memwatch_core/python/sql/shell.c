@@ -15,7 +15,7 @@
 
 PyTypeObject *mwpy_shell_type;
 
-static PyObject *name_tracer, *name_trouble, *name_throw, *name_close;
+static PyObject *name_tracer, *name_trouble;
 
 typedef struct mwpy_shell {
     PyObject_HEAD PyObject *host; /* a driver: `tracer`, `trouble(error)` */
@@ -24,24 +24,6 @@ typedef struct mwpy_shell {
 } mwpy_shell;
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
-
-typedef struct raised {
-    PyObject *kind, *error, *traceback;
-} raised;
-
-static raised take(void) {
-    raised r;
-    PyErr_Fetch(&r.kind, &r.error, &r.traceback);
-    PyErr_NormalizeException(&r.kind, &r.error, &r.traceback);
-    if (r.traceback && r.error) PyException_SetTraceback(r.error, r.traceback);
-    return r;
-}
-
-static void drop(raised r) {
-    Py_XDECREF(r.kind);
-    Py_XDECREF(r.error);
-    Py_XDECREF(r.traceback);
-}
 
 /* Whether `what`, a variable of a function, is `frame`, or a tuple (of *args) that has it. */
 static bool holds(PyObject *what, PyObject *frame) {
@@ -72,7 +54,7 @@ static bool handles_signal(PyFrameObject *frame) {
 
 bool mwpy_is_ours(void) {
     if (!PyErr_ExceptionMatches(PyExc_Exception)) return false;
-    raised r = take();
+    mwpy_raised r = mwpy_take();
     bool ours = true;
     for (PyTracebackObject *at = (PyTracebackObject *)r.traceback; at && ours; at = at->tb_next)
         ours = !handles_signal(at->tb_frame);
@@ -93,128 +75,13 @@ PyObject *mwpy_raise_unless_ours(PyObject *module, PyObject *error) {
 static int contain(const mwpy_shell *self) {
     if (!PyErr_Occurred()) return 0;
     if (!mwpy_is_ours()) return -1;
-    raised r = take();
+    mwpy_raised r = mwpy_take();
     PyObject *result = PyObject_CallMethodOneArg(self->host, name_trouble, r.error ? r.error : Py_None);
-    drop(r);
+    mwpy_drop(r);
     if (!result && mwpy_is_ours()) PyErr_Clear();
     Py_XDECREF(result);
     return PyErr_Occurred() ? -1 : 0;
 }
-
-/* ---- arguments of a call ----------------------------------------------------------------------------------------- */
-
-PyObject *mwpy_call_with(PyObject *function, PyObject *object, PyObject *args, PyObject *keywords) {
-    if (!object) return PyObject_Call(function, args, keywords);
-    enum { FEW = 8 };
-    PyObject *few[FEW + 2], **all = few + 1; /* one in front: the callee may use it */
-    Py_ssize_t n = PyTuple_GET_SIZE(args);
-    if (n + 2 > FEW + 2) {
-        PyObject **many = PyMem_Malloc((size_t)(n + 2) * sizeof *many);
-        if (!many) return PyErr_NoMemory();
-        all = many + 1;
-    }
-    all[0] = object;
-    for (Py_ssize_t i = 0; i < n; i++) all[i + 1] = PyTuple_GET_ITEM(args, i);
-    PyObject *result =
-        PyObject_VectorcallDict(function, all, (size_t)(n + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, keywords);
-    if (all != few + 1) PyMem_Free(all - 1);
-    return result;
-}
-
-/* A dict with names that are plain text; a new reference. */
-static PyObject *plainly_named(PyObject *keywords) {
-    PyObject *name, *value;
-    bool plain = true;
-    for (Py_ssize_t at = 0; plain && PyDict_Next(keywords, &at, &name, &value);) plain = PyUnicode_CheckExact(name);
-    if (plain) return Py_NewRef(keywords);
-    PyObject *copy = PyDict_New();
-    for (Py_ssize_t at = 0; copy && PyDict_Next(keywords, &at, &name, &value);) {
-        PyObject *text = PyUnicode_FromObject(name);
-        if (!text || PyDict_SetItem(copy, text, value)) Py_CLEAR(copy);
-        Py_XDECREF(text);
-    }
-    return copy;
-}
-
-PyObject *mwpy_call_ours(PyObject *function, PyObject *object, PyObject *args, PyObject *keywords) {
-    PyObject *named = plainly_named(keywords);
-    PyObject *result = named ? mwpy_call_with(function, object, args, named) : NULL;
-    Py_XDECREF(named);
-    if (result || !PyErr_ExceptionMatches(PyExc_TypeError)) return result;
-    raised r = take();
-    bool entered = r.traceback; /* otherwise no line of it has run: the arguments don't fit */
-    if (entered)
-        PyErr_Restore(r.kind, r.error, r.traceback);
-    else
-        drop(r);
-    return NULL;
-}
-
-/* ---- a generator around the call: the token ---------------------------------------------------------------------- */
-
-/* It goes on by one step. 1: it has yielded; 0: it has returned. */
-static int resume(PyObject *generator, PyObject *with) {
-    PyObject *result;
-    PySendResult what = PyIter_Send(generator, with, &result);
-    if (what == PYGEN_ERROR) return -1;
-    Py_DECREF(result);
-    return what == PYGEN_NEXT;
-}
-
-static PyObject *generator_before(PyObject *trace, PyObject *object, PyObject *args, PyObject *keywords) {
-    PyObject *generator = mwpy_call_ours(trace, object, args, keywords);
-    if (!generator && !PyErr_Occurred()) return Py_NewRef(Py_None);
-    if (!generator || generator == Py_None) return generator;
-    int yielded = resume(generator, Py_None);
-    if (yielded > 0) return generator;
-    Py_DECREF(generator);
-    return yielded ? NULL : Py_NewRef(Py_None);
-}
-
-static int too_many(PyObject *generator) {
-    PyObject *closed = PyObject_CallMethodNoArgs(generator, name_close);
-    if (!closed) return -1;
-    Py_DECREF(closed);
-    PyErr_Format(PyExc_RuntimeError, "%R has yielded again: the call is over", generator);
-    return -1;
-}
-
-static int generator_after(PyObject *trace, PyObject *object, PyObject *token, PyObject *result) {
-    (void)trace, (void)object;
-    int yielded = token == Py_None ? 0 : resume(token, result);
-    return yielded > 0 ? too_many(token) : yielded;
-}
-
-static int generator_each(PyObject *trace, PyObject *object, PyObject *token, PyObject *row) {
-    (void)trace, (void)object;
-    return token != Py_None && resume(token, row) < 0 ? -1 : 0;
-}
-
-/* Whether what a generator raises is what was thrown into it, or its return. */
-static bool is_passed_on(PyObject *error) {
-    if (PyErr_ExceptionMatches(PyExc_StopIteration)) return true;
-    raised r = take();
-    PyObject *cause = r.error ? PyException_GetCause(r.error) : NULL; /* of what a StopIteration becomes */
-    bool passed = r.error == error || cause == error;
-    Py_XDECREF(cause);
-    PyErr_Restore(r.kind, r.error, r.traceback);
-    return passed;
-}
-
-static int generator_failed(PyObject *trace, PyObject *object, PyObject *token, PyObject *error) {
-    (void)trace, (void)object;
-    if (token == Py_None) return 0;
-    PyObject *result = PyObject_CallMethodOneArg(token, name_throw, error);
-    if (result) {
-        Py_DECREF(result);
-        return too_many(token);
-    }
-    if (!is_passed_on(error)) return -1;
-    PyErr_Clear();
-    return 0;
-}
-
-static const mwpy_steps generator_steps = {generator_before, generator_after, generator_each, generator_failed};
 
 /* ---- the pieces, each contained ---------------------------------------------------------------------------------- */
 
@@ -222,17 +89,17 @@ enum { MOST_TRIES = 8 };
 
 /* The program gets `r`, or what a signal raises on the way: then the statement hasn't been ended yet. What code of ours
  * does to an error, by raising it once more, is undone. `foreign`: `r` came from a signal. */
-static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token, raised r, bool foreign) {
+static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token, mwpy_raised r, bool foreign) {
     for (int tries = 0; tries < MOST_TRIES; tries++) {
         PyObject *error = r.error ? r.error : Py_None, *context = r.error ? PyException_GetContext(r.error) : NULL;
-        bool is_generator = self->steps == &generator_steps;
+        bool is_generator = self->steps == &mwpy_generator_steps;
         /* A generator that a signal has met is gone, and with it the token of the statement that may run. */
         int result =
             foreign && is_generator ? mwpy_interrupted(error) : self->steps->failed(self->trace, object, token, error);
         if (r.error) PyException_SetContext(r.error, context);
         if (!result || !contain(self)) break;
-        drop(r);
-        r = take();
+        mwpy_drop(r);
+        r = mwpy_take();
         foreign = true;
     }
     if (r.error) PyException_SetTraceback(r.error, r.traceback ? r.traceback : Py_None);
@@ -244,7 +111,7 @@ static PyObject *begin(const mwpy_shell *self, PyObject *object, PyObject *args,
     mwpy_hush();
     PyObject *token = self->steps->before(self->trace, object, args, keywords);
     if (!token && !contain(self)) token = Py_NewRef(Py_None);
-    if (!token) end_failed(self, object, Py_None, take(), true);
+    if (!token) end_failed(self, object, Py_None, mwpy_take(), true);
     mwpy_unhush();
     return token;
 }
@@ -255,7 +122,7 @@ typedef int (*mwpy_go_on)(PyObject *trace, PyObject *object, PyObject *token, Py
 static int go_on(const mwpy_shell *self, mwpy_go_on step, PyObject *object, PyObject *token, PyObject *result) {
     mwpy_hush();
     int error = step(self->trace, object, token, result) ? contain(self) : 0;
-    if (error) end_failed(self, object, token, take(), true);
+    if (error) end_failed(self, object, token, mwpy_take(), true);
     mwpy_unhush();
     return error;
 }
@@ -285,7 +152,7 @@ static PyObject *call_traced(const mwpy_shell *self, PyObject *function, PyObjec
     PyObject *result = mwpy_call_with(function, object, args, keywords);
     if (!result) {
         mwpy_hush();
-        end_failed(self, object, token, take(), false);
+        end_failed(self, object, token, mwpy_take(), false);
         mwpy_unhush();
     } else if (go_on(self, self->steps->after, object, token, result)) {
         Py_CLEAR(result);
@@ -334,34 +201,30 @@ static PyObject *failed(PyObject *shell, PyObject *const *argument, Py_ssize_t n
     const mwpy_shell *self = (mwpy_shell *)shell;
     if (n != 3 || !PyExceptionInstance_Check(argument[2])) return wrong("failed()");
     PyObject *error = argument[2];
-    raised r = {Py_NewRef((PyObject *)Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error)};
+    mwpy_raised r = {Py_NewRef((PyObject *)Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error)};
     mwpy_hush();
     end_failed(self, argument[0], argument[1], r, false);
     mwpy_unhush();
-    r = take();
+    r = mwpy_take();
     if (r.error != error) {
         PyErr_Restore(r.kind, r.error, r.traceback);
         return NULL;
     }
-    drop(r);
+    mwpy_drop(r);
     Py_RETURN_NONE;
 }
 
 /* ---- the type ---------------------------------------------------------------------------------------------------- */
 
 static int intern(void) {
-    const struct {
-        PyObject **name;
-        const char *text;
-    } all[] = {{&name_tracer, "tracer"}, {&name_trouble, "trouble"}, {&name_throw, "throw"}, {&name_close, "close"}};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!*all[i].name && !(*all[i].name = PyUnicode_InternFromString(all[i].text))) return -1;
-    return 0;
+    if (!name_tracer) name_tracer = PyUnicode_InternFromString("tracer");
+    if (!name_trouble) name_trouble = PyUnicode_InternFromString("trouble");
+    return name_tracer && name_trouble ? 0 : -1;
 }
 
 static const mwpy_steps *steps_of(PyObject *trace) {
     if (Py_IS_TYPE(trace, mwpy_running_type)) return &mwpy_running_steps;
-    return Py_IS_TYPE(trace, mwpy_fetching_type) ? &mwpy_fetching_steps : &generator_steps;
+    return Py_IS_TYPE(trace, mwpy_fetching_type) ? &mwpy_fetching_steps : &mwpy_generator_steps;
 }
 
 static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {

@@ -14,10 +14,29 @@ typedef struct mwpy_steps {
     int (*failed)(PyObject *trace, PyObject *object, PyObject *token, PyObject *error);
 } mwpy_steps;
 
-extern const mwpy_steps mwpy_running_steps, mwpy_fetching_steps;
+extern const mwpy_steps mwpy_running_steps, mwpy_fetching_steps, mwpy_generator_steps;
 
-/* ---- reader.c: what a library keeps in its objects ----------------------------------------------------------------
- */
+/* ---- the exception that is set ----------------------------------------------------------------------------------- */
+
+typedef struct mwpy_raised {
+    PyObject *kind, *error, *traceback;
+} mwpy_raised;
+
+static inline mwpy_raised mwpy_take(void) {
+    mwpy_raised r;
+    PyErr_Fetch(&r.kind, &r.error, &r.traceback);
+    PyErr_NormalizeException(&r.kind, &r.error, &r.traceback);
+    if (r.traceback && r.error) PyException_SetTraceback(r.error, r.traceback);
+    return r;
+}
+
+static inline void mwpy_drop(mwpy_raised r) {
+    Py_XDECREF(r.kind);
+    Py_XDECREF(r.error);
+    Py_XDECREF(r.traceback);
+}
+
+/* ---- reader.c: what a library keeps in its objects --------------------------------------------------------------- */
 
 /* `read`: a Reader, or any other callable. A new reference. */
 PyObject *mwpy_read(PyObject *read, PyObject *of);
@@ -28,8 +47,7 @@ PyObject *mwpy_status_of(PyObject *status, PyObject *connection);
 extern PyTypeObject *mwpy_reader_type, *mwpy_status_type, *mwpy_fetching_type;
 extern PyType_Spec mwpy_reader_spec, mwpy_status_spec, mwpy_fetching_spec;
 
-/* ---- arguments of a call ------------------------------------------------------------------------------------------
- */
+/* ---- arguments of a call ----------------------------------------------------------------------------------------- */
 
 /* function(object, *args, **keywords); `object` may be NULL. */
 PyObject *mwpy_call_with(PyObject *function, PyObject *object, PyObject *args, PyObject *keywords);
