@@ -97,9 +97,7 @@ class Reader:
 class Status:
     """Whether a transaction is open, as a function of the connection; None: not known."""
 
-    def __new__(
-        cls, read: Callable[[Any], Any], open: tuple[int, ...], unknown: tuple[int, ...], mask: int
-    ) -> Status:
+    def __new__(cls, read: Callable[[Any], Any], open: tuple[int, ...], unknown: tuple[int, ...], mask: int) -> Status:
         """``read`` gives a number from 0 to 63; with a ``mask``, bits of any number."""
     def __call__(self, connection: Any, /) -> bool | None: ...
 
