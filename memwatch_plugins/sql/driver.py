@@ -17,6 +17,7 @@ from memwatch_core.native.tracing import raise_unless_ours
 from memwatch_core.records import SqlDriver, SqlTracer
 
 from .around import Shell, Trace, traced
+from .plain import is_a, own_member
 from .targets import Declared, declared, module_of, place, same
 
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -153,6 +154,10 @@ class SqlDriverBase:
         if isinstance(owner, ModuleType):
             run = Shell(self, trace).call_function
             self.replace(lambda call, instance, args, kwargs: run(call, args, kwargs), (owner, name))
+        elif is_a(own_member(owner, name), staticmethod | classmethod):
+            raise PluginError(
+                f"SQL driver {self.name!r}: {name!r} is no method of objects: use replaces in place of traces"
+            )
         else:
             self.put(owner, name, traced(self, owner, name, trace))
 
@@ -163,7 +168,9 @@ class SqlDriverBase:
         ours hands every call through.
         """
         owner, name = places[0]
-        ours = _replaced()(getattr(owner, name), wrapper, enabled=lambda: self.tracer is not None)
+        own = vars(owner).get(name)
+        original = own if is_a(own, staticmethod | classmethod) else getattr(owner, name)
+        ours = _replaced()(original, wrapper, enabled=lambda: self.tracer is not None)
         for owner, name in places:
             self.put(owner, name, ours)
 

@@ -104,12 +104,14 @@ def named(target: str) -> Any:
 
 def same(places: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:
     """Those that have what the first has."""
-    return [each for each in places if getattr(*each) is getattr(*places[0])]
+    first, *others = places
+    found = getattr(*first)
+    return [first, *(each for each in others if getattr(*each) is found)]
 
 
 def definer(owner: type, name: str) -> type:
     """The class that a method is replaced in: the one that defines it, unless that is written in C."""
-    found: type = next(each for each in mro(owner) if own_member(each, name) is not None)
+    found: type = next((each for each in mro(owner) if own_member(each, name) is not None), owner)
     return owner if member(found, "__flags__") & IMMUTABLE else found
 
 

@@ -366,6 +366,31 @@ def test_name_that_is_not_there_is_one_clear_error(library: Any) -> None:
     assert named("dbx:Kind.nothing?") is None
 
 
+@pytest.mark.parametrize("kind", [staticmethod, classmethod])
+def test_what_is_no_method_of_objects_is_refused_and_can_be_replaced(library: Any, kind: Any) -> None:
+    class Tracing(SqlDriverBase):
+        name, summary, target = "dbx", "the database X", "dbx"
+
+        @traces("dbx:Kind.made")
+        def made(self, *args: Any) -> Any:
+            yield
+
+    class Instead(Replacing):
+        @replaces("dbx:Kind.made")
+        def made(self, call: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            return call(*args), "and more"
+
+    library.Kind.made = original = kind(lambda *args: len(args))
+    expected = library.Kind.made(1)
+    with pytest.raises(PluginError, match=r"'made'.*replaces"):
+        Tracing().install(SimpleNamespace())  # type: ignore[arg-type]
+    driver = Instead()
+    driver.install(SimpleNamespace())  # type: ignore[arg-type]
+    assert library.Kind.made(1) == library.Kind().made(1) == (expected, "and more")
+    driver.uninstall()
+    assert vars(library.Kind)["made"] is original
+
+
 def test_method_of_a_class_in_c_counts_as_the_own_of_a_class_in_python() -> None:
     class Kind(dict[str, int]):
         pass
