@@ -188,16 +188,16 @@ def _offers(kind: str, point: AnyPoint, light: bool) -> list[Any]:
 
 
 def _is_plain(plugin: object, hook: str) -> bool:
-    """Whether pluggy would find nothing wrong with a module, and nothing to do but call its hook."""
-    if not isinstance(plugin, ModuleType):
-        return False
-    found = vars(plugin).items()
+    """Whether pluggy would find nothing wrong with a module or an object, and nothing to do but call its hook."""
+    is_module = isinstance(plugin, ModuleType)
+    of = [vars(plugin)] if is_module else [vars(each) for each in reversed(type(plugin).__mro__)]
+    found = {name: value for each in of for name, value in each.items()}.items()
     marked = {name: value for name, value in found if isinstance(getattr(value, "memwatch_impl", None), dict)}
     return hook in marked and all(
         name.removeprefix("memwatch_") in RECORDS
         and isinstance(value, FunctionType)
         and vars(value)["memwatch_impl"] == {}
-        and value.__code__.co_argcount == 0
+        and value.__code__.co_argcount == (0 if is_module else 1)
         for name, value in marked.items()
     )
 

@@ -80,18 +80,29 @@ class Tokens:
     """
 
     beside: dict[int, list[Any]]
-    """By address: ``[token, weak reference]``."""
+    """By address: lists of a token, a weak reference, and what else is known of the object."""
 
     def get(self, of: Any, /) -> Any:
         """The token; None if there is none."""
     def set(self, of: Any, token: Any, /) -> None:
         """Raises TypeError for an object that allows no weak references and has no slot."""
 
-class Running:
-    """What is done around a cursor's method that runs a statement, for a ``DbapiDriverBase``, whose hooks it asks.
+class Reader:
+    """What a library keeps in an object, as a function of the object: each step is a descriptor or a method of the
+    library's own class, or a name, at which :func:`peek` looks. None where an object hasn't got it."""
 
-    Methods raise what they meet: the shell around them contains it.
-    """
+    def __new__(cls, *steps: Any) -> Reader: ...
+    def __call__(self, of: Any, /) -> Any: ...
+
+class Status:
+    """Whether a transaction is open, as a function of the connection; None: not known."""
+
+    def __new__(cls, read: Callable[[Any], Any], open: tuple[int, ...], unknown: tuple[int, ...], mask: int) -> Status:
+        """``read`` gives a number from 0 to 63; with a ``mask``, bits of any number."""
+    def __call__(self, connection: Any, /) -> bool | None: ...
+
+class Running:
+    """What is done around a cursor's method that runs a statement, for a ``DbapiDriverBase``, whose hooks it asks."""
 
     def __new__(
         cls,
@@ -101,31 +112,47 @@ class Running:
         name: str,
         dialect: str,
         database: Callable[[Any], Database],
-        statement: str,
-        parameters: str,
-        connection: Any,
+        arguments: tuple[str, str] | Callable[..., tuple[Any, ...] | None],
+        connection: Callable[[Any], Any],
+        identity: Callable[[Any], Any] | None,
+        after: Callable[[Any], tuple[int | None, bool | None] | None] | None,
+        description: Callable[[Any], Any],
+        rowcount: Callable[[Any], Any],
+        status: Callable[[Any], bool | None],
         many: bool,
         answers: bool,
     ) -> Running:
-        """``statement``, ``parameters``: what the method calls its first two arguments, where they may be passed by
-        keyword. ``connection``: the attribute of cursors, or its descriptor, that is their connection and stands for
-        it; None: the hooks ``connection_of`` and ``identity`` tell. ``answers``: the hook ``rolled_back`` is asked."""
-    def before(self, cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any:
-        """The token of the statement that begins; None if the call lacks one."""
-    def after(self, cursor: Any, token: Any, result: Any, /) -> None:
+        """``arguments``: what the method calls its first two, where they may be passed by keyword; or a function of the
+        cursor and all arguments that tells the statement and its parameters. ``connection``, ``description``,
+        ``rowcount``: of a cursor. ``identity``: what stands for a connection; None: itself. ``after``: the hook of that
+        name; None: the three above and ``status`` tell. ``answers``: the hook ``rolled_back`` is asked."""
+    def begins(self, cursor: Any, statement: Any, parameters: Any = None, /) -> Any:
+        """The token of a statement that a cursor runs by other means than its own methods."""
+    def ends(self, cursor: Any, token: Any, /) -> None:
         """It has succeeded."""
+
+class Fetching:
+    """What is done around a cursor's method that hands out rows, for a ``DbapiDriverBase``."""
+
+    def __new__(
+        cls, driver: Any, tokens: Tokens, count: Literal["one", "some", "rest"] | Callable[[Any], tuple[int, bool]]
+    ) -> Fetching:
+        """``count``: what the method returns: a row or None, a list that is empty in the end, all that are left; or a
+        function of the result: how many rows, and whether they were the last."""
 
 class Shell:
     """What is done around a library's function, contained: an Exception goes to ``host.trouble``. What else is raised,
-    and whatever a signal's handler raises, is the program's: ``failed`` is told, and it goes on. The program's trace
-    and profile functions aren't called meanwhile."""
+    and whatever a signal's handler raises, is the program's: the trace is told, and it goes on. The program's trace and
+    profile functions aren't called meanwhile."""
 
     host: Any
 
-    def __new__(cls, host: Any, before: Any, after: Any, failed: Any, each: Any) -> Shell:
-        """``host``: a driver. The others as ``memwatch_plugins.sql.around.Around`` has them."""
+    def __new__(cls, host: Any, trace: Running | Fetching | Callable[..., Any]) -> Shell:
+        """``host``: a driver; ``trace``: as ``memwatch_plugins.sql.around.Trace`` has it."""
     def call(self, function: Any, of: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any:
         """``function(of, *args, **kwargs)``, traced if ``host.tracer`` isn't None."""
+    def call_function(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any:
+        """``function(*args, **kwargs)``, likewise."""
     def before(self, of: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any:
         """A token; None if it raised."""
     def after(self, of: Any, token: Any, result: Any, /) -> None: ...

@@ -1,8 +1,29 @@
-"""Tracing around a call of the library's: before it, after it, or when it failed; whatever kind of function it is.
+"""Tracing around a call of the library's, whatever kind of function it is.
 
-Each kind has a function of its own, and nothing but these stands between the program and the library. What they call is
-contained by a :class:`~memwatch_core.native.tracing.Shell`: an Exception of ours is counted, and the program's own goes
-on as it was, with one frame more. What a signal's handler raises while our code runs is the program's.
+What is done around it is a **trace**: a function that is called with the same arguments, and returns a generator. What
+comes before its ``yield`` is done before the call; ``yield`` gives the call's result, or raises what the call raises:
+
+.. code-block:: python
+
+    @of_connections("commit")
+    def commit(self, connection):
+        before = self.in_transaction(connection)
+        yield
+        if before:
+            self.publish.transaction_ends(connection, "committed")
+
+* The program gets the library's result or error, whatever the trace does: return, raise something else, catch it.
+* A trace that returns before its ``yield``, or None in the place of a generator, isn't run any further; nor is one that
+  doesn't take the call's arguments: the library will say what is wrong with them.
+* Around a generator each ``yield`` gives a row, and the last one None: the rows are over, or the program wants no more.
+* Around what ``contextlib.contextmanager`` makes, ``yield`` lasts as long as the block.
+
+For statements and rows, which have to be fast, there are traces in C that a driver declares:
+:class:`~memwatch_core.native.tracing.Running` and :class:`~memwatch_core.native.tracing.Fetching`.
+
+Nothing but the functions below stands between the program and the library. What they call is contained by a
+:class:`~memwatch_core.native.tracing.Shell`: an Exception of ours is counted, and the program's own goes on as it was,
+with one frame more. What a signal's handler raises while our code runs is the program's.
 """
 
 from __future__ import annotations
@@ -10,30 +31,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from memwatch_core.native.tracing import Fetching, Running, raise_unless_ours
 from memwatch_core.native.tracing import Shell as Shell
-from memwatch_core.native.tracing import raise_unless_ours
 
-from .plain import is_a, member
+from .plain import IMMUTABLE, is_a, member
 
-IMMUTABLE = 1 << 8  # Py_TPFLAGSIMMUTABLETYPE
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What is done around a call. Each may raise: that is contained."""
-
-    before: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
-    """``before(self, args, kwargs)``: returns a token for the others, and, of a generator, for ``each``."""
-    after: Callable[[Any, Any, Any], None]
-    """``after(self, token, result)``; of a generator, when it is exhausted or closed, with the result None."""
-    failed: Callable[[Any, Any, BaseException], None]
-    """``failed(self, token, error)``: the call raised; ``token`` is None if ``before`` did."""
-    each: Callable[[Any, Any, Any], None] | None = None
-    """Of a generator: ``each(self, token, item)``, before the program gets the item. What ``contextlib.contextmanager``
-    makes counts as the generator that it is: one item, when the block is entered; an exception in it is a failure."""
+Steps = Generator[None, Any, None]
+"""What a trace returns."""
+Trace = Running | Fetching | Callable[..., Steps | None]
 
 
 class Host(Protocol):
@@ -44,7 +51,7 @@ class Host(Protocol):
     def trouble(self, error: Exception) -> None: ...
 
 
-def traced(host: Host, owner: type, name: str, around: Around, *, late: bool = False) -> Callable[..., Any]:
+def traced(host: Host, owner: type, name: str, trace: Trace, *, late: bool = False) -> Callable[..., Any]:
     """The method ``owner.name``, traced while the driver is installed: a function to be put into a class.
 
     ``late``: it is for a subclass of ``owner``, and finds the method at each call, so that it respects what others
@@ -53,7 +60,7 @@ def traced(host: Host, owner: type, name: str, around: Around, *, late: bool = F
     call = member(owner, name)
     fixed = None if late and not member(owner, "__flags__") & IMMUTABLE else call
     original = getattr(call, "__wrapped__", call)
-    shell = Shell(host, around.before, around.after, around.failed, around.each)
+    shell = Shell(host, trace)
     if inspect.iscoroutinefunction(original):
         kind = _coroutine
     elif inspect.isgeneratorfunction(call):
@@ -109,7 +116,7 @@ def _coroutine(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[...
     return traced
 
 
-def _generator(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[..., Any]:
+def _generator(shell: Shell, owner: type, name: str, fixed: Any, rows: bool = True) -> Callable[..., Any]:
     def traced(self: Any, *args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         call = fixed or member(owner, name)
         if shell.host.tracer is None:
@@ -120,7 +127,8 @@ def _generator(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[...
             source = call(self, *args, **kwargs)
             item = next(source)
             while True:
-                shell.each(self, token, item)
+                if rows:
+                    shell.each(self, token, item)
                 try:
                     sent = yield item
                 except GeneratorExit:
@@ -143,7 +151,7 @@ def _generator(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[...
     return traced
 
 
-def _async_generator(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[..., Any]:
+def _async_generator(shell: Shell, owner: type, name: str, fixed: Any, rows: bool = True) -> Callable[..., Any]:
     async def traced(self: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         call = fixed or member(owner, name)
         token = None
@@ -152,7 +160,8 @@ def _async_generator(shell: Shell, owner: type, name: str, fixed: Any) -> Callab
             source = call(self, *args, **kwargs)
             item = await anext(source)
             while True:
-                shell.each(self, token, item)
+                if rows:
+                    shell.each(self, token, item)
                 try:
                     sent = yield item
                 except GeneratorExit:
@@ -174,7 +183,7 @@ def _async_generator(shell: Shell, owner: type, name: str, fixed: Any) -> Callab
 
 
 def _of_block(kind: Callable[..., Any], shell: Shell, owner: type, name: str, generator: Any) -> Callable[..., Any]:
-    return named(kind(shell, owner, name, generator), generator, owner, name)
+    return named(kind(shell, owner, name, generator, rows=False), generator, owner, name)
 
 
 def contained(host: Host, call: Callable[..., Any], *args: Any) -> Any:

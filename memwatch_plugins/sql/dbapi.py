@@ -1,91 +1,85 @@
-"""Traces a library with connections and cursors (PEP 249, or its like with ``async``).
+"""Traces a library with connections and cursors (PEP 249, or its like with ``async``) in place: its classes get methods
+that publish, so that connections which exist already are traced as well. What can't be changed, because it is written
+in C, is traced by ``composed.py``.
 
-Two ways, for two kinds of libraries:
-
-* **Composed classes**, for classes written in C: ``connect`` is made to use :meth:`~DbapiDriverBase.traced_connection`
-  and :meth:`~DbapiDriverBase.traced_cursor`, subclasses over whatever class the program asked for, which keep that
-  class's name and add nothing that a program could see but methods around those that run, fetch, close, commit and roll
-  back.
-* **Traced in place**, for classes written in Python: :meth:`~DbapiDriverBase.trace_cursors` and
-  :meth:`~DbapiDriverBase.trace_connections` put such methods into the classes themselves. Connections that exist
-  already are traced as well.
-
-What is peculiar to a library is told by overriding the hooks below; each may raise, which is contained.
+A driver declares what its library calls things, and overrides the hooks below where the library differs from PEP 249.
+Each hook may raise, which is contained.
 """
 
 from __future__ import annotations
 
-from abc import ABCMeta
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
-from typing import Any, ClassVar
-from weakref import ref
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from memwatch_core.native.tracing import Running, Tokens, disguise, raise_unless_ours
+from memwatch_core.errors import PluginError
+from memwatch_core.native import tracing
+from memwatch_core.native.tracing import Fetching, Running, Tokens, raise_unless_ours
 from memwatch_core.records import Database
 
-from .around import IMMUTABLE, Around, traced
+from .around import Steps, Trace
 from .driver import Outcome, SqlDriverBase
-from .plain import has, is_a, member, mro, own_member
+from .plain import is_a
+from .targets import declared, is_own, named, of_cursors, reader
 
-Count = Callable[[Any], tuple[int, bool]]
-"""``count(result)``: how many rows a call has handed out, and whether these were the last."""
-
-
-def one(row: Any) -> tuple[int, bool]:
-    return (0, True) if row is None else (1, False)
+Count = Literal["one", "some", "rest"] | Callable[[Any], tuple[int, bool]]
+"""What a method returns that hands out rows: ``"one"``, or None; ``"some"``, none in the end; the ``"rest"``. Or a
+function of the result: how many rows it has, and whether these were the last."""
 
 
-def some(rows: Any) -> tuple[int, bool]:
-    count = _length(rows)
-    return count, not count
+class Status(NamedTuple):
+    """Where a library keeps whether a transaction is open. Read in C, after every statement."""
 
-
-def rest(rows: Any) -> tuple[int, bool]:
-    return _length(rows), True
-
-
-def _length(rows: Any) -> int:
-    """What a method of the program's has made of the rows isn't asked: some, then."""
-    return len(rows) if type(rows) is list or type(rows) is tuple else 1
+    at: tuple[str, ...]
+    """An attribute of connections, or a method of theirs that asks nobody; perhaps an attribute of what that gives, and
+    so on: see ``targets.py``, ``reader``."""
+    open: tuple[int, ...] = (1,)
+    """Values that mean yes."""
+    unknown: tuple[int, ...] = ()
+    """Values that say nothing; all others mean no."""
+    mask: int = 0
+    """If the value has several bits: which of them means yes."""
 
 
 class DbapiDriverBase(SqlDriverBase):
-    """A subclass names itself and writes :meth:`patch`; the rest has defaults for PEP 249."""
+    """A subclass names itself and its library's classes; the rest has defaults for PEP 249."""
 
-    runs: ClassVar[tuple[str, ...]] = ("execute", "executemany", "callproc")
-    """Methods of cursors that run a statement, which is their first argument; those in ``*many`` take rows."""
-    fetches: ClassVar[Mapping[str, Count]] = {
-        "fetchone": one, "fetchmany": some, "fetchall": rest, "__next__": one, "__anext__": one,
+    cursors: ClassVar[tuple[str, ...]] = ()
+    """The library's classes of cursors, ``"dbx.cursors:Cursor"``. Each is named by itself: only methods in its own body
+    are traced, so that one of a base class is traced once. The first tells where attributes are."""
+    connections: ClassVar[tuple[str, ...]] = ()
+    """The same of connections."""
+    runs: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "execute": ("operation", "parameters"), "executemany": ("operation", "seq_of_parameters"),
+        "callproc": ("procname", "parameters"),
     }  # fmt: skip
-    """Methods of cursors that hand out rows, and what their results tell."""
+    """Methods of cursors that run a statement, and what they call it and its parameters, their first two arguments; one
+    that ends in ``many`` takes rows. Others are told by a method that is decorated with ``tells``."""
+    fetches: ClassVar[Mapping[str, Count]] = {
+        "fetchone": "one", "fetchmany": "some", "fetchall": "rest", "__next__": "one", "__anext__": "one",
+    }  # fmt: skip
+    """Methods of cursors that hand out rows; ``__iter__`` and ``__aiter__`` only where they are generators. One that is
+    called by another one of the same cursor's counts for nothing."""
     ends: ClassVar[Mapping[str, Outcome]] = {"commit": "committed", "rollback": "rolled back", "close": "closed"}
     """Methods of connections that end a transaction, and how, if they succeed."""
-    keywords: ClassVar[tuple[str, str]] = ("", "")
-    """What ``runs`` call the statement and its parameters, where these may be passed by keyword."""
-
     connected_by: ClassVar[str] = "connection"
-    """The attribute of cursors that :meth:`connection_of` returns."""
+    """The attribute of cursors that is their connection."""
+    status: ClassVar[Status | None] = None
+    """None: whether a transaction is open isn't known without asking the server."""
 
     def __init__(self) -> None:
         super().__init__()
         self._tokens = Tokens()
-        self._composed: dict[type, tuple[Any, type]] = {}
-        self._marked: dict[int, ref[type]] = {}
-        self.traced_cursor: Callable[[Any], Any] = self._composer(self._traced_cursor)
-        self.traced_connection: Callable[[Any], Any] = self._composer(self._traced_connection)
+        self.traced_cursors: dict[str, Trace] = {}
+        """What is traced of cursors, by method; made when the library is there."""
+        self.traced_connections: dict[str, Trace] = {}
+        self._is_prepared = False
 
     # ---- hooks: what is peculiar to a library -----------------------------------------------------------------------
 
     def connection_of(self, cursor: Any) -> Any:
         """The connection that a cursor belongs to."""
-        by = self.connected()
-        return getattr(cursor, by) if type(by) is str else by.__get__(cursor)
-
-    def connected(self) -> Any:
-        """``connected_by``, or the descriptor that reads it: of a class written in C, past the program's subclasses."""
-        return self.connected_by
+        return self._connection(cursor)
 
     def identity(self, connection: Any) -> Any:
         """What stands for the connection: itself, or an object that lives as long, if it allows no weak references."""
@@ -100,8 +94,8 @@ class DbapiDriverBase(SqlDriverBase):
         return statement
 
     def in_transaction(self, connection: Any) -> bool | None:
-        """Whether a transaction is open now; None: not known without asking the server."""
-        return None
+        """Whether a transaction is open now; None: not known without asking the server. See :attr:`status`."""
+        return self._open(connection)
 
     def is_closed(self, connection: Any) -> bool:
         """Whether the connection was closed, or lost."""
@@ -116,9 +110,10 @@ class DbapiDriverBase(SqlDriverBase):
         answer. PostgreSQL answers so to COMMIT, where a statement has failed."""
         return False
 
-    def after(self, cursor: Any) -> tuple[int | None, bool | None]:
-        """After a statement that succeeded: how many rows it changed (None: it gives rows), and ``in_transaction``."""
-        rows = None if cursor.description is not None else cursor.rowcount
+    def after(self, cursor: Any) -> tuple[int | None, bool | None] | None:
+        """After a statement that succeeded: how many rows it changed (None: it gives rows), and ``in_transaction``.
+        None: it hasn't been run yet, and the driver will say so (``ended``). Not overridden, it is read in C."""
+        rows = None if self._description(cursor) is not None else self._rowcount(cursor)
         return rows, self.in_transaction(self.connection_of(cursor))
 
     def all_fetched(self, cursor: Any) -> bool:
@@ -126,94 +121,14 @@ class DbapiDriverBase(SqlDriverBase):
         before the cursor is closed; no need to tell what fetching has told by giving no row."""
         return False
 
-    def cursor_members(self, base: type) -> dict[str, Any]:
-        """More members for the traced subclass of a cursor class."""
-        return {}
-
-    def connection_members(self, base: type) -> dict[str, Any]:
-        """More members for the traced subclass of a connection class."""
-        return {}
-
-    def keep(self, cursor: Any, token: Any) -> None:
-        """Notes what a cursor ran, where it was run by other means than the cursor's own methods."""
-        self._tokens.set(cursor, token)
-
-    # ---- what is done around a call ---------------------------------------------------------------------------------
-
-    def running(self, *, many: bool = False, keywords: tuple[str, str] | None = None) -> Around:
-        """Around a cursor's method that runs a statement; ``keywords``: its own, if they are others than the rest's."""
-        first, second = keywords or self.keywords
-        kind = type(self)
-        plain = kind.identity is DbapiDriverBase.identity and kind.connection_of is DbapiDriverBase.connection_of
-        running = Running(
-            driver=self,
-            tokens=self._tokens,
-            name=self.name,
-            dialect=self.dialect,
-            database=self.database,
-            statement=first,
-            parameters=second,
-            connection=self.connected() if plain else None,
-            many=many,
-            answers=kind.rolled_back is not DbapiDriverBase.rolled_back,
-        )
-        return Around(running.before, running.after, self.failed)
-
-    def running_as(self, tell: Callable[..., tuple[Any, ...]], *, many: bool = False) -> Around:
-        """Around a method that runs a statement which isn't its first argument: ``tell``, called with its arguments,
-        returns the statement and perhaps its parameters."""
-        around = self.running(many=many)
-
-        def before(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            try:
-                told = tell(*args, **kwargs)
-            except TypeError:
-                return None  # the library will say what is wrong
-            return around.before(cursor, told, {})
-
-        return replace(around, before=before)
-
     def failed(self, cursor: Any, token: Any, error: BaseException) -> None:
         """Publishes that a statement failed, and that its connection was lost, if it was."""
-        tracer = self.tracer
-        if tracer is None:
-            return
         connection = ask(self.connection_of, cursor)
         lost = connection is None or ask(self.is_closed, connection)
         in_transaction = None if lost else ask(self.in_transaction, connection)
-        tracer.statement_ends(token, error=error, fetchable=False, in_transaction=in_transaction)
+        self.publish.statement_ends(token, error=error, fetchable=False, in_transaction=in_transaction)
         if lost and connection is not None:
-            tracer.transaction_ends(self.identity(connection), "closed")
-
-    def fetching(self, count: Count) -> Around:
-        """Around a cursor's method that hands out rows."""
-        recall = self._tokens.get
-
-        def before(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return recall(cursor)
-
-        def after(cursor: Any, token: Any, result: Any) -> None:
-            if token is None:
-                return
-            rows, exhausted = count(result)
-            tracer = self.tracer
-            if tracer is not None:
-                tracer.rows_fetched(token, rows, exhausted=exhausted)
-
-        def failed(cursor: Any, token: Any, error: BaseException) -> None:
-            tracer = self.tracer
-            if token is None or tracer is None:
-                return
-            if is_a(error, (StopIteration, StopAsyncIteration)):
-                tracer.rows_fetched(token, 0, exhausted=True)
-            elif not is_a(error, GeneratorExit):
-                self.fetch_failed(cursor, token, error)
-
-        def each(cursor: Any, token: Any, row: Any) -> None:
-            if token is not None:
-                self.tracer.rows_fetched(token, 1)  # type: ignore[union-attr]
-
-        return Around(before, after, failed, each)
+            self.publish.transaction_ends(self.identity(connection), "closed")
 
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
         """Rows couldn't be had. A lost connection, a timeout, a cancelled task end the statement; a mistake of the
@@ -221,160 +136,137 @@ class DbapiDriverBase(SqlDriverBase):
         if not is_a(error, Exception) or ask(self.is_closed, ask(self.connection_of, cursor)):
             self.failed(cursor, token, error)
 
-    def closing(self) -> Around:
-        """Around a cursor's ``close``."""
+    # ---- for traces of one's own ------------------------------------------------------------------------------------
 
-        def before(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            token = self._tokens.get(cursor)
-            return None if token is None else (token, bool(ask(self.all_fetched, cursor)))
+    def token(self, cursor: Any) -> Any:
+        """Of the statement that a cursor ran last; None: none is known."""
+        return self._tokens.get(cursor)
 
-        def after(cursor: Any, closed: tuple[Any, bool] | None, result: Any) -> None:
-            if self.tracer is not None and closed is not None:
-                self.tracer.cursor_closed(*closed)
+    def keep(self, cursor: Any, token: Any) -> None:
+        """Notes what a cursor ran, where it was run by other means than the cursor's own methods."""
+        self._tokens.set(cursor, token)
 
-        return Around(before, after, _nothing)
+    def begins(self, cursor: Any, statement: Any, parameters: Any = None, *, many: bool = False) -> Any:
+        """A statement that a cursor runs by other means begins: its token."""
+        return (self._running_many if many else self._running).begins(cursor, statement, parameters)
 
-    def ending(self, outcome: Outcome | None) -> Around:
-        """Around a connection's method that ends its transaction, thus if it succeeds; None: that of a ``with`` block,
-        which commits unless it is left by an exception."""
+    def ended(self, cursor: Any, token: Any) -> None:
+        """It has succeeded."""
+        self._running.ends(cursor, token)
 
-        def before(connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
-            ends = outcome or ("committed" if args[0] is None else "rolled back")
-            return self.commits(connection) if ends == "committed" else ends
-
-        def after(connection: Any, token: Outcome, result: Any) -> None:
-            if self.tracer is not None:
-                self.tracer.transaction_ends(self.identity(connection), token)
-
-        def failed(connection: Any, token: Outcome, error: BaseException) -> None:
-            tracer = self.tracer
-            if tracer is None:
-                return
-            if ask(self.is_closed, connection) or ask(self.in_transaction, connection) is False:
-                tracer.transaction_ends(self.identity(connection), "rolled back")
-
-        return Around(before, after, failed)
-
-    def around_cursor(self, names: Callable[[str], bool]) -> dict[str, Around]:
-        """What is traced of a cursor class, by method, of those that it has."""
-        found = {name: self.running(many=name.endswith("many")) for name in self.runs if names(name)}
-        found |= {name: self.fetching(count) for name, count in self.fetches.items() if names(name)}
-        if names("close"):
-            found["close"] = self.closing()
-        return found
-
-    def around_connection(self, names: Callable[[str], bool]) -> dict[str, Around]:
-        """The same of a connection class."""
-        return {name: self.ending(outcome) for name, outcome in self.ends.items() if names(name)}
-
-    # ---- traced in place --------------------------------------------------------------------------------------------
-
-    def trace_cursors(self, *classes: type) -> None:
-        """Traces the methods that these classes have of their own, until uninstall."""
-        for owner in classes:
-            self.trace_methods(owner, self.around_cursor(vars(owner).__contains__))
-
-    def trace_connections(self, *classes: type) -> None:
-        """The same for connections."""
-        for owner in classes:
-            self.trace_methods(owner, self.around_connection(vars(owner).__contains__))
-
-    def trace_methods(self, owner: type, around: Mapping[str, Around]) -> None:
-        """Traces methods of a class, until uninstall."""
-        for name, how in around.items():
-            self.put(owner, name, traced(self, owner, name, how))
-
-    # ---- composed classes -------------------------------------------------------------------------------------------
-
-    def _composer(self, compose: Callable[[Any], type]) -> Callable[[Any], Any]:
-        """``compose``, once for each class; the class that it was given if it raises: one that is final, or has demands
-        on its subclasses."""
-
-        def composed(base: type) -> type:
-            known = self._composed.get(base) if member(base, "__flags__") & IMMUTABLE else own_member(base, _COMPOSED)
-            if known is None or known[0] is not self:
-                known = self, self._try(compose, base)
-                self._keep(base, known)
-            return known[1]
-
-        return composed
-
-    def _try(self, compose: Callable[[Any], type], base: type) -> type:
+    def ending(self, connection: Any, outcome: Outcome) -> Steps:
+        """Steps around a call that ends the transaction, thus if it succeeds."""
+        if outcome == "committed":
+            outcome = self.commits(connection)
         try:
-            return compose(base)
-        except Exception as error:
-            raise_unless_ours(error)
-            self.trouble(error)
-            return base
+            yield
+        except BaseException:
+            self.not_ended(connection)
+            raise
+        self.publish.transaction_ends(self.identity(connection), outcome)
 
-    def _keep(self, base: type, composed: tuple[Any, type]) -> None:
-        """In the class itself: a table of ours that leads to the composed class would keep its base as well, and all
-        that the program has in there. Classes written in C stay anyway."""
-        if member(base, "__flags__") & IMMUTABLE:
-            self._composed[base] = composed
+    def not_ended(self, connection: Any) -> None:
+        """A call has failed that was to end the transaction: it is rolled back, if none is open any more."""
+        if ask(self.is_closed, connection) or ask(self.in_transaction, connection) is False:
+            self.publish.transaction_ends(self.identity(connection), "rolled back")
+
+    @of_cursors("close")
+    def closing(self, cursor: Any, *args: Any, **kwargs: Any) -> Steps:
+        """A cursor is closed."""
+        token = self.token(cursor)
+        if token is None:
             return
-        if not self._marked:
-            self.on_undo(self._forget)
-        marked, address = self._marked, id(base)
-        marked[address] = ref(base, lambda _: marked.pop(address, None))
-        type.__setattr__(base, _COMPOSED, composed)
+        all_fetched = bool(ask(self.all_fetched, cursor))
+        yield
+        self.publish.cursor_closed(token, all_fetched)
 
-    def _forget(self) -> None:
-        while self._marked:
-            base = self._marked.popitem()[1]()
-            if base is not None and (known := own_member(base, _COMPOSED)) is not None and known[0] is self:
-                type.__delattr__(base, _COMPOSED)
+    # ---- installing -------------------------------------------------------------------------------------------------
 
-    def _traced_cursor(self, base: type) -> type:
-        """The subclass of a cursor class that publishes."""
-        if is_composed(base):
-            return base
-        around = self.around_cursor(partial(has, base))
-        return self._compose(base, (base,), self._members(base, around) | self.cursor_members(base))
+    def patch(self) -> None:
+        if not self._is_prepared:
+            self.prepare()
+            self._is_prepared = True
+        self.trace_classes()
+        super().patch()
 
-    def _traced_connection(self, base: type) -> type:
-        """The subclass of a connection class that publishes."""
-        if is_composed(base):
-            return base
-        around = self.around_connection(partial(has, base))
-        if has(base, "__exit__"):
-            around["__exit__"] = self.ending(None)
-        members = self._members(base, around) | self.connection_members(base)
-        return self._compose(base, members.pop("__bases__", (base,)), members)
+    def trace_classes(self) -> None:
+        """Traces cursors and connections."""
+        for target in self.cursors:
+            self.trace_own(named(target), self.traced_cursors)
+        for target in self.connections:
+            self.trace_own(named(target), self.traced_connections)
 
-    def _members(self, base: type, around: Mapping[str, Around]) -> dict[str, Any]:
-        methods = {name: traced(self, base, name, how, late=True) for name, how in around.items()}
-        return {"__slots__": ("_memwatch",), **methods}
+    def trace_own(self, owner: type, traces: Mapping[str, Trace]) -> None:
+        """Traces those methods that a class has of its own, until uninstall."""
+        for name, trace in traces.items():
+            if is_own(owner, name) and (name not in ("__iter__", "__aiter__") or _gives_rows(vars(owner).get(name))):
+                self.trace(owner, name, trace)
 
-    def _compose(self, base: type, bases: tuple[type, ...], members: dict[str, Any]) -> type:
-        members |= {name: member(base, name) for name in ("__module__", "__qualname__", "__doc__")}
-        if is_a(base, ABCMeta):  # what isinstance() has found of it is its own, as if its metaclass had been called
-            members["_abc_impl"] = vars(ABCMeta("", (), {}))["_abc_impl"]
-        composed = type.__new__(type(base), member(base, "__name__"), (_Silent, *bases), members)
-        disguise(composed, base)
-        return composed
+    def prepare(self) -> None:
+        """Looks up what the library's classes have, and makes what is traced of them. Called once."""
+        if not self.cursors or not self.connections:
+            raise PluginError(f"SQL driver {self.name!r} names no classes: set cursors and connections")
+        cursor, connection = named(self.cursors[0]), named(self.connections[0])
+        self._connection = reader(cursor, self.connected_by)
+        self._description, self._rowcount = reader(cursor, "description"), reader(cursor, "rowcount")
+        at, opens, unknown, mask = self.status or Status(())
+        self.status_of = reader(connection, *at)
+        """What ``status`` says is read of a connection."""
+        self._open: Callable[[Any], bool | None] = _unknown
+        if self.status is not None:
+            self._open = tracing.Status(self.status_of, opens, unknown, mask)
+        self._running, self._running_many = self.running(("", "")), self.running(("", ""), many=True)
+        self.traced_cursors = {
+            name: self.running(names, many=name.endswith("many")) for name, names in self.runs.items()
+        }
+        self.traced_cursors |= {name: self.fetching(count) for name, count in self.fetches.items()}
+        self.traced_connections = {name: self._ending(outcome) for name, outcome in self.ends.items()}
+        for each in declared(type(self)):
+            method = getattr(self, each.method)
+            for name in each.names:
+                if each.kind == "cursors":
+                    self.traced_cursors[name] = method
+                elif each.kind == "tells":
+                    self.traced_cursors[name] = self.running(method, many=name.endswith("many"))
+                elif each.kind == "connections":
+                    self.traced_connections[name] = method
+
+    def running(self, arguments: tuple[str, str] | Callable[..., Any], *, many: bool = False) -> Running:
+        """Around a method that runs a statement."""
+        return Running(
+            driver=self,
+            tokens=self._tokens,
+            name=self.name,
+            dialect=self.dialect,
+            database=self.database,
+            arguments=arguments,
+            connection=self.connection_of if self._has("connection_of") else self._connection,
+            identity=self.identity if self._has("identity") else None,
+            after=self.after if self._has("after") else None,
+            description=self._description,
+            rowcount=self._rowcount,
+            status=self.in_transaction if self._has("in_transaction") else self._open,
+            many=many,
+            answers=self._has("rolled_back"),
+        )
+
+    def fetching(self, count: Count) -> Fetching:
+        """Around a method that hands out rows."""
+        return Fetching(self, self._tokens, count)
+
+    def _has(self, hook: str) -> bool:
+        """Whether the driver has a hook of its own."""
+        return getattr(type(self), hook) is not getattr(DbapiDriverBase, hook)
+
+    def _ending(self, outcome: Outcome) -> Trace:
+        return lambda connection, *args, **kwargs: self.ending(connection, outcome)
 
 
-def is_composed(kind: type) -> bool:
-    return any(each is _Silent for each in mro(kind))
+def _gives_rows(method: Any) -> bool:
+    return inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method)
 
 
-class _Silent:
-    """First base of the composed classes."""
-
-    __slots__ = ()
-
-    def __init_subclass__(cls, **keywords: Any) -> None:
-        """Doesn't tell the program's classes of a composed one; of the program's own, derived from that, it does."""
-        if type.__dict__["__bases__"].__get__(cls)[0] is not _Silent:
-            super().__init_subclass__(**keywords)
-
-
-del _Silent.__slots__
-_COMPOSED = "_memwatch.composed"  # (driver, class), in the class that it was composed over; no name of the program's
-
-
-def _nothing(*args: Any) -> None: ...
+def _unknown(connection: Any) -> None: ...
 
 
 def ask(hook: Callable[[Any], Any], of: Any) -> Any:

@@ -6,14 +6,19 @@ import importlib.util
 import logging
 import sys
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
+from types import ModuleType
 from typing import Any, ClassVar, Literal, final
 
 from memwatch_core.errors import PluginError
+from memwatch_core.hookspecs import hookimpl
 from memwatch_core.native.tracing import raise_unless_ours
 from memwatch_core.records import SqlDriver, SqlTracer
+
+from .around import Shell, Trace, traced
+from .plain import is_a, own_member
+from .targets import Declared, declared, module_of, place, same
 
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """``wrapper(call, instance, args, kwargs)``, as wrapt has it."""
@@ -23,8 +28,9 @@ _ABSENT: Any = object()
 _log = logging.getLogger("memwatch.sql")
 
 
-class SqlDriverBase(ABC):
-    """Base of SQL drivers: a subclass names itself and writes :meth:`patch`.
+class SqlDriverBase:
+    """Base of SQL drivers: a subclass names itself, and declares what it traces (``targets.py``). An object of it is
+    the plugin, to be named by the entry point.
 
     ``install`` and ``uninstall`` may be called from any thread and any number of times; connections that were made in
     between go on working untraced afterwards.
@@ -44,15 +50,34 @@ class SqlDriverBase(ABC):
         self._undo: list[Callable[[], None]] = []
         self._told: set[str] = set()
 
-    @abstractmethod
-    def patch(self) -> None:
-        """Calls :meth:`replace`, :meth:`put` and :meth:`on_undo`, when the target has been imported. What it replaced
-        is put back if it raises."""
+    @hookimpl
+    def memwatch_sql(self) -> Iterator[SqlDriver]:
+        """The plugin's hook."""
+        yield self.record
 
     @property
     def record(self) -> SqlDriver:
-        """What the plugin's hook yields."""
+        """What the hook yields."""
         return SqlDriver(self.name, self.summary, self.target, self.install, self.uninstall)
+
+    @property
+    def publish(self) -> SqlTracer:
+        """The tracer, or, while there is none, one that does nothing: what traces publish to."""
+        tracer = self.tracer
+        return _NOBODY if tracer is None else tracer
+
+    def patch(self) -> None:
+        """Called when the target has been imported: traces what the driver declares, each as its module is imported.
+        What was replaced is put back if it raises."""
+        modules: dict[str, list[Declared]] = {}
+        for each in declared(type(self)):
+            if each.kind == "replaces":
+                modules.setdefault(module_of(each.names[0]), []).append(each)
+            elif each.kind == "traces":
+                for target in each.names:
+                    modules.setdefault(module_of(target), []).append(each._replace(names=(target,)))
+        for module, ours in modules.items():
+            self.when_imported(module, partial(self._trace, ours))
 
     # ---- install, uninstall -----------------------------------------------------------------------------------------
 
@@ -113,6 +138,29 @@ class SqlDriverBase(ABC):
 
     # ---- patching ---------------------------------------------------------------------------------------------------
 
+    def _trace(self, ours: list[Declared]) -> None:
+        traced: set[tuple[Any, str]] = set()  # several classes may have one method
+        for each in ours:
+            method = getattr(self, each.method)
+            places = [found for found in map(place, each.names) if found is not None]
+            if places and each.kind == "replaces":
+                self.replace(method, *same(places))
+            elif places and places[0] not in traced:
+                traced.add(places[0])
+                self.trace(*places[0], method)
+
+    def trace(self, owner: Any, name: str, trace: Trace) -> None:
+        """Traces a method of a class, or a function of a module, until uninstall."""
+        if isinstance(owner, ModuleType):
+            run = Shell(self, trace).call_function
+            self.replace(lambda call, instance, args, kwargs: run(call, args, kwargs), (owner, name))
+        elif is_a(own_member(owner, name), staticmethod | classmethod):
+            raise PluginError(
+                f"SQL driver {self.name!r}: {name!r} is no method of objects: use replaces in place of traces"
+            )
+        else:
+            self.put(owner, name, traced(self, owner, name, trace))
+
     def replace(self, wrapper: Wrapper, *places: tuple[Any, str]) -> None:
         """Wraps the callable that these attributes, ``(module or class, name)``, have in common.
 
@@ -120,7 +168,9 @@ class SqlDriverBase(ABC):
         ours hands every call through.
         """
         owner, name = places[0]
-        ours = _replaced()(getattr(owner, name), wrapper, enabled=lambda: self.tracer is not None)
+        own = vars(owner).get(name)
+        original = own if is_a(own, staticmethod | classmethod) else getattr(owner, name)
+        ours = _replaced()(original, wrapper, enabled=lambda: self.tracer is not None)
         for owner, name in places:
             self.put(owner, name, ours)
 
@@ -164,6 +214,19 @@ class SqlDriverBase(ABC):
                 _log.warning("SQL driver %s: %s", self.name, text)
             except Exception as error:  # of a logging handler of the program's own
                 raise_unless_ours(error)
+
+
+class _Nobody:
+    """A tracer to which nothing is published."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _nothing
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None: ...
+
+
+_NOBODY: Any = _Nobody()
 
 
 @cache

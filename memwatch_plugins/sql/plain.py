@@ -35,6 +35,8 @@ def shown(text: Any) -> str:
     return text if type(text) is str else ""
 
 
+IMMUTABLE = 1 << 8  # Py_TPFLAGSIMMUTABLETYPE: a class written in C
+
 mro = type.__dict__["__mro__"].__get__
 _members = type.__dict__["__dict__"].__get__
 

@@ -11,7 +11,7 @@ pytest and hypothesis, which nothing else needs. The complete one of a sink:
     class TestTally(SinkContract):
         plugin, name = memwatch_sink_example, "tally"
 
-Each test is named by the risk that it covers, each message says what the plugin has to do, and what a plugin doesn't
+Each test is named by the fact that it holds, each message says what the plugin has to do, and what a plugin doesn't
 declare among its ``capabilities`` is skipped with the reason. Where things are:
 
 * :class:`SerializerContract` (``serializers.py``) and :class:`SinkContract` (``sinks.py``);

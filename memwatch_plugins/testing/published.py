@@ -61,7 +61,7 @@ class Publishes(Library):
     # ---- statements -------------------------------------------------------------------------------------------------
 
     @driven
-    async def test_query_is_missed_or_published_twice(self, way: int) -> None:
+    async def test_query_is_published_once(self, way: int) -> None:
         how = self.every_way()[way]
         text, parameters = ("SELECT a FROM {table} WHERE a < ?", (3,)) if how.parameters else (SELECT, None)
         async with self.open() as (tracer, connection):
@@ -73,7 +73,7 @@ class Publishes(Library):
         assert not published.many, f"{how.name} runs a statement once: publish many=False"
 
     @driven
-    async def test_change_is_missed_or_published_twice(self, way: int) -> None:
+    async def test_change_is_published_once(self, way: int) -> None:
         how = self.every_way()[way]
         rows: Any = [(4, "four"), (5, "five")] if how.many else (4, "four")
         text = INSERT if how.parameters else "INSERT INTO {table} VALUES (4, 'four')"
@@ -89,7 +89,7 @@ class Publishes(Library):
         assert end.rows in (None, count), f"{how.name} changed {count} rows, and {end.rows} was published"
 
     @driven
-    async def test_failure_is_missed_or_published_twice(self, way: int) -> None:
+    async def test_failure_is_published_once(self, way: int) -> None:
         how = self.every_way()[way]
         text = self.sql("INSERT INTO {table}_that_is_not_there VALUES (?, ?)" if how.many else NO_TABLE)
         async with self.open() as (tracer, connection):
@@ -102,7 +102,7 @@ class Publishes(Library):
             await done(self.rollback(connection))
 
     @driven
-    async def test_changed_rows_are_miscounted(self) -> None:
+    async def test_changed_rows_are_counted(self) -> None:
         async with self.open() as (tracer, connection):
             await self.run_sql(connection, "UPDATE {table} SET b = 'x' WHERE a < 3")
             await self.run_sql(connection, "DELETE FROM {table}")
@@ -115,7 +115,7 @@ class Publishes(Library):
         assert ends[2].fetchable, "rows can be fetched from a query: publish fetchable=True"
 
     @driven
-    async def test_open_transaction_is_not_known(self) -> None:
+    async def test_open_transaction_is_known(self) -> None:
         async with self.open() as (tracer, connection):
             await self.run_sql(connection, INSERT, (4, "four"))
             (end,) = tracer.statements[0].ends
@@ -123,7 +123,7 @@ class Publishes(Library):
         assert end.in_transaction is not False, "a transaction is open: publish in_transaction=True, or None if unknown"
 
     @driven
-    async def test_connections_are_mixed_up(self) -> None:
+    async def test_connections_are_told_apart(self) -> None:
         async with self.open() as (tracer, first):
             second = await done(self.connect())
             tracer.clear()
@@ -135,7 +135,7 @@ class Publishes(Library):
         assert idents[0] != idents[1], "publish for each connection an object of its own as connection="
 
     @driven
-    async def test_statement_that_the_cursor_ran_before_is_not_replaced(self) -> None:
+    async def test_statement_that_the_cursor_ran_before_is_replaced(self) -> None:
         async with self.open() as (tracer, connection):
             result = await self.run_sql(connection, SELECT)
             if not hasattr(result, "execute"):
@@ -148,7 +148,7 @@ class Publishes(Library):
 
     @pytest.mark.parametrize("how", ["fetch_one", "fetch_some", "fetch_all", "each"])
     @driven
-    async def test_fetched_rows_are_miscounted(self, how: str) -> None:
+    async def test_fetched_rows_are_counted(self, how: str) -> None:
         async with self.open() as (tracer, connection):
             rows = await self._fetch(await self.run_sql(connection, SELECT), how)
             published = self.only(tracer, self.sql(SELECT), "a query")
@@ -159,7 +159,7 @@ class Publishes(Library):
         assert published.exhausted, f"publish exhausted=True when {how}() finds no more rows: not {published.fetches}"
 
     @driven
-    async def test_rows_are_published_before_they_are_fetched(self) -> None:
+    async def test_rows_are_published_as_they_are_fetched(self) -> None:
         async with self.open() as (tracer, connection):
             result = await self.run_sql(connection, SELECT)
             published = self.only(tracer, self.sql(SELECT), "a query")
@@ -170,7 +170,7 @@ class Publishes(Library):
         assert seen == [0, 1, 2, 3], f"publish each row when the program gets it: after each fetch there were {seen}"
 
     @driven
-    async def test_rows_are_blamed_on_another_cursor(self) -> None:
+    async def test_rows_are_those_of_their_cursor(self) -> None:
         async with self.open() as (tracer, connection):
             outer = await self.run_sql(connection, SELECT)
             for number, _ in ROWS:
@@ -182,7 +182,7 @@ class Publishes(Library):
         assert [each.rows for each in others] == [1] * len(ROWS), f"each inner query has one row, not {others}"
 
     @driven
-    async def test_closed_cursor_stays_in_force(self) -> None:
+    async def test_closed_cursor_is_published(self) -> None:
         async with self.open() as (tracer, connection):
             await done(self.close_result(await self.run_sql(connection, SELECT)))
             published = self.only(tracer, self.sql(SELECT), "a query")
@@ -192,7 +192,7 @@ class Publishes(Library):
 
     @pytest.mark.parametrize("how", ["fetch_one", "fetch_some", "fetch_all", "each"])
     @driven
-    async def test_closed_cursor_without_rows_left_is_not_known(self, how: str) -> None:
+    async def test_closed_cursor_without_rows_left_is_known(self, how: str) -> None:
         async with self.open() as (tracer, connection):
             result = await self.run_sql(connection, SELECT)
             await self._fetch(result, how)
@@ -203,7 +203,7 @@ class Publishes(Library):
 
     @pytest.mark.parametrize("where", ["a = 2", "a > 1"])
     @driven
-    async def test_last_row_is_not_known_to_be_the_last(self, where: str) -> None:
+    async def test_last_row_is_known_to_be_the_last(self, where: str) -> None:
         self.needs("row_counts")
         async with self.open() as (tracer, connection):
             result = await self.run_sql(connection, f"SELECT a FROM {{table}} WHERE {where}")
@@ -219,7 +219,7 @@ class Publishes(Library):
         ("how", "outcome"), [("commit", "committed"), ("rollback", "rolled back"), ("close", "closed")]
     )
     @driven
-    async def test_end_of_transaction_is_missed(self, how: str, outcome: str) -> None:
+    async def test_end_of_transaction_is_published(self, how: str, outcome: str) -> None:
         async with self.open() as (tracer, connection):
             await self.run_sql(connection, INSERT, (4, "four"))
             ident = tracer.statements[0].connection
@@ -230,7 +230,7 @@ class Publishes(Library):
 
     @pytest.mark.parametrize("outcome", ["committed", "rolled back"])
     @driven
-    async def test_with_block_ends_its_transaction_unseen(self, outcome: str) -> None:
+    async def test_with_block_publishes_the_end_of_its_transaction(self, outcome: str) -> None:
         self.needs("connection_context")
         async with self.open() as (tracer, connection):
             try:
@@ -245,7 +245,7 @@ class Publishes(Library):
 
     @pytest.mark.parametrize("text", ["COMMIT", "ROLLBACK"])
     @driven
-    async def test_end_of_transaction_as_a_statement_is_missed(self, text: str) -> None:
+    async def test_end_of_transaction_as_a_statement_is_published(self, text: str) -> None:
         async with self.open() as (tracer, connection):
             await self.run_sql(connection, INSERT, (4, "four"))
             await self.run_sql(connection, text)
@@ -256,7 +256,7 @@ class Publishes(Library):
         assert last.ends[0].in_transaction is not True, f"after {text} no transaction is open, and True was published"
 
     @driven
-    async def test_autocommit_is_not_known(self) -> None:
+    async def test_autocommit_is_known(self) -> None:
         self.needs("autocommit")
         async with self.open() as (tracer, connection):
             await done(self.autocommit(connection))
@@ -268,7 +268,7 @@ class Publishes(Library):
         )
 
     @driven
-    async def test_savepoint_is_missed(self) -> None:
+    async def test_savepoint_is_published(self) -> None:
         self.needs("savepoints")
         async with self.open() as (tracer, connection):
             await self.run_sql(connection, INSERT, (4, "four"))
@@ -291,7 +291,7 @@ class Publishes(Library):
             )
 
     @driven
-    async def test_two_phase_commit_is_missed(self) -> None:
+    async def test_two_phase_commit_is_published(self) -> None:
         self.needs("two_phase")
         async with self.open() as (tracer, connection):
             await done(connection.tpc_begin(connection.xid(1, self.table, "branch")))
@@ -308,7 +308,7 @@ class Publishes(Library):
     # ---- what only some libraries have ------------------------------------------------------------------------------
 
     @driven
-    async def test_named_cursor_is_missed(self) -> None:
+    async def test_named_cursor_is_published(self) -> None:
         self.needs("named_cursors")
         async with self.open() as (tracer, connection):
             result = await done(self.run_named(connection, self.sql(SELECT)))
@@ -318,7 +318,7 @@ class Publishes(Library):
         assert len(rows) == published.rows == len(ROWS), f"{len(rows)} rows were fetched, and published {published}"
 
     @driven
-    async def test_results_of_executemany_are_missed(self) -> None:
+    async def test_results_of_executemany_are_counted(self) -> None:
         self.needs("executemany_returning")
         text = self.sql(f"{INSERT} RETURNING a")
         async with self.open() as (tracer, connection):
@@ -332,7 +332,7 @@ class Publishes(Library):
         assert len(rows) == published.rows == 2, f"{len(rows)} rows were fetched, and published {published}"
 
     @driven
-    async def test_rows_of_the_next_result_are_missed(self) -> None:
+    async def test_rows_of_the_next_result_are_counted(self) -> None:
         self.needs("nextset")
         async with self.open() as (tracer, connection):
             result = await self.run_sql(connection, self.two_results)
@@ -343,7 +343,7 @@ class Publishes(Library):
         assert len(rows) == published.rows, f"{len(rows)} rows were fetched, and published {published}"
 
     @driven
-    async def test_procedure_is_missed(self) -> None:
+    async def test_procedure_is_published(self) -> None:
         self.needs("callproc")
         name = f"{self.table}_twice"
         async with self.open() as (tracer, connection):
@@ -357,7 +357,7 @@ class Publishes(Library):
         assert published.rows == 1, f"1 row was fetched, and published {published}"
 
     @driven
-    async def test_copy_is_missed(self) -> None:
+    async def test_copy_is_published(self) -> None:
         self.needs("copy")
         text = self.sql("COPY {table} (a, b) FROM STDIN")
         async with self.open() as (tracer, connection):

@@ -67,7 +67,7 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @_unhurried
-    def test_value_comes_back_as_another(self, data: st.DataObject) -> None:
+    def test_value_comes_back_as_it_was(self, data: st.DataObject) -> None:
         record, value = self.record, data.draw(self.values)
         layout = self._layout(value)
         encoded = record.encode(value, layout.options)
@@ -76,7 +76,7 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @_unhurried
-    def test_encoded_value_has_another_size_than_its_page(self, data: st.DataObject) -> None:
+    def test_encoded_value_has_the_size_of_its_page(self, data: st.DataObject) -> None:
         value = data.draw(self.values)
         layout = self._layout(value)
         encoded = self.record.encode(value, layout.options)
@@ -85,7 +85,7 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @_unhurried
-    def test_decode_raises_on_the_bytes_of_another_program(self, data: st.DataObject) -> None:
+    def test_decode_takes_the_bytes_of_another_program(self, data: st.DataObject) -> None:
         record, value = self.record, data.draw(self.values)
         layout = self._layout(value)
         repeated = st.sampled_from([b"\0", b"\xff", b"\x80", b"\x7f"])
@@ -100,7 +100,7 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @_unhurried
-    def test_options_do_not_survive_the_journal(self, data: st.DataObject) -> None:
+    def test_options_survive_the_journal(self, data: st.DataObject) -> None:
         record, value = self.record, data.draw(self.values)
         layout = self._layout(value)
         try:
@@ -116,7 +116,7 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @_unhurried
-    def test_options_are_changed_in_passing(self, data: st.DataObject) -> None:
+    def test_options_are_left_as_they_were_given(self, data: st.DataObject) -> None:
         record, value = self.record, data.draw(self.values)
         given_options = copy.deepcopy(dict(self.options))
         layout = record.layout(value, given_options)
@@ -127,7 +127,7 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @_unhurried
-    def test_format_shows_other_values_than_decode(self, data: st.DataObject) -> None:
+    def test_format_shows_the_values_that_decode_does(self, data: st.DataObject) -> None:
         record = self.record
         if record.format is None:
             pytest.skip("the serializer has no format: readers call its decode")
@@ -143,7 +143,7 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @_unhurried
-    def test_part_is_not_where_the_bytes_are(self, data: st.DataObject) -> None:
+    def test_part_is_where_the_bytes_are(self, data: st.DataObject) -> None:
         record = self.record
         if record.part is None:
             pytest.skip(
@@ -172,11 +172,11 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @_unhurried
-    def test_value_is_not_accepted(self, data: st.DataObject) -> None:
+    def test_value_is_accepted(self, data: st.DataObject) -> None:
         value = data.draw(self.values)
         assert self.record.accepts(value) is True, f"return True from accepts({shown(value)})"
 
-    def test_value_of_another_kind_is_accepted(self) -> None:
+    def test_value_of_another_kind_is_left_to_others(self) -> None:
         accepts = self.record.accepts
         for value in (*self.foreign, object(), _Hostile()):
             try:
@@ -185,7 +185,7 @@ class SerializerContract(PluginContract):
                 pytest.fail(f"accepts must not raise: it is asked about every value. {shown(value)}: {error!r}")
             assert accepted is False, f"return False from accepts() for {shown(value)}; look at its type first"
 
-    def test_refused_value_is_not_explained(self) -> None:
+    def test_refused_value_is_explained(self) -> None:
         if not self.refused:
             pytest.skip(f"{type(self).__name__}.refused is empty: it holds every value that it accepts")
         for value in self.refused:
@@ -196,7 +196,7 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @settings(_unhurried, max_examples=5)
-    def test_writing_a_value_of_another_kind_is_not_explained(self, data: st.DataObject) -> None:
+    def test_writing_a_value_of_another_kind_is_explained(self, data: st.DataObject) -> None:
         options = self._layout(data.draw(self.values)).options
         for value in (object(), *self.foreign):
             error = self._refusal(self.record.encode, value, options)
@@ -205,7 +205,7 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @settings(_unhurried, max_examples=5)
-    def test_misspelt_keyword_of_watch_is_ignored(self, data: st.DataObject) -> None:
+    def test_misspelt_keyword_of_watch_is_refused(self, data: st.DataObject) -> None:
         value = data.draw(self.values)
         error = self._refusal(self.record.layout, value, {**self.options, "no_such_option": 1})
         assert error is not None, "raise TypeError in layout() for an option that it doesn't know: it is misspelt"
@@ -214,7 +214,7 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @settings(_unhurried, max_examples=10)
-    def test_buffer_shows_other_items_than_the_value_has(self, data: st.DataObject) -> None:
+    def test_buffer_shows_the_items_of_the_value(self, data: st.DataObject) -> None:
         value = data.draw(self.values)
         layout = self._layout(value)
         own = _buffer_of(value)
@@ -242,7 +242,7 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @settings(_unhurried, max_examples=10)
-    def test_events_show_other_values_than_the_program_had(self, data: st.DataObject) -> None:
+    def test_events_show_the_values_that_the_program_had(self, data: st.DataObject) -> None:
         record = self.record
         first, *others = data.draw(st.lists(self.values, min_size=2, max_size=5))
         layout = self._layout(first)
@@ -268,7 +268,7 @@ class SerializerContract(PluginContract):
 
     @given(data=st.data())
     @settings(_unhurried, max_examples=5)
-    def test_refused_value_changes_the_watched_one(self, data: st.DataObject) -> None:
+    def test_refused_value_leaves_the_watched_one(self, data: st.DataObject) -> None:
         if not self.refused:
             pytest.skip(f"{type(self).__name__}.refused is empty: it holds every value that it accepts")
         first = data.draw(self.values)

@@ -58,7 +58,7 @@ class SqlDriverContract(Publishes, Unseen, Untouched):
     # ---- in a real session ------------------------------------------------------------------------------------------
 
     @driven
-    async def test_write_is_blamed_on_another_statement(self) -> None:
+    async def test_write_is_blamed_on_its_statement(self) -> None:
         inner = self.sql("SELECT b FROM {table} WHERE a = ?")
         with real_session(self.folder / "sessions", drivers=[self.record]) as session:
             connection = await done(self.connect())
@@ -75,7 +75,7 @@ class SqlDriverContract(Publishes, Unseen, Untouched):
         assert {context.driver for context in contexts if context} == {self.name}
 
     @driven
-    async def test_write_after_the_end_is_blamed_on_the_statement(self) -> None:
+    async def test_write_after_the_end_is_blamed_on_no_statement(self) -> None:
         with real_session(self.folder / "sessions", drivers=[self.record]) as session:
             connection = await done(self.connect())
             total = watch(0, name="total")
@@ -98,7 +98,7 @@ class SqlDriverContract(Publishes, Unseen, Untouched):
         )
 
     @driven
-    async def test_secret_is_in_the_session_or_in_a_log(
+    async def test_no_secret_reaches_session_or_log(
         self, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
         literal, parameter, row = PLANTED
@@ -131,7 +131,7 @@ class SqlDriverContract(Publishes, Unseen, Untouched):
     # ---- cancelled --------------------------------------------------------------------------------------------------
 
     @driven
-    async def test_cancelled_statement_stays_in_force(self) -> None:
+    async def test_cancelled_statement_ends(self) -> None:
         self.needs("cancel")
         async with self.open() as (tracer, connection):
             over = threading.Event()

@@ -74,7 +74,7 @@ class AsyncSqlDriverContract(SqlDriverContract):
     # ---- tasks ------------------------------------------------------------------------------------------------------
 
     @driven
-    async def test_tasks_are_mixed_up(self) -> None:
+    async def test_tasks_are_told_apart(self) -> None:
         ran: set[tuple[object, str]] = set()
 
         async def work(number: int) -> None:
@@ -94,7 +94,7 @@ class AsyncSqlDriverContract(SqlDriverContract):
         assert counted == [1] * len(ran), "the rows of a task are published for another's statement"
 
     @driven
-    async def test_write_of_a_task_is_blamed_on_another_tasks_statement(self) -> None:
+    async def test_write_of_a_task_is_blamed_on_its_statement(self) -> None:
         async def work(number: int) -> None:
             async with self._connection() as connection:
                 async for row in rows_of(self.each(await done(self.run(connection, self.sql(self._of(number)))))):
@@ -117,7 +117,7 @@ class AsyncSqlDriverContract(SqlDriverContract):
         assert not wrong, f"writes of tasks were blamed on the statements of others: {wrong}"
 
     @driven
-    async def test_cancelled_statement_stays_in_force(self) -> None:
+    async def test_cancelled_statement_ends(self) -> None:
         self.needs("cancel")
         async with self.open() as (tracer, connection):
             task = asyncio.ensure_future(self._endlessly(connection))

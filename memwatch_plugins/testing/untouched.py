@@ -24,7 +24,7 @@ class Untouched(Library):
 
     @pytest.mark.parametrize("keep", ["hash", "full", "none"])
     @driven
-    async def test_tracing_calls_a_method_of_the_program(self, keep: str) -> None:
+    async def test_tracing_calls_no_method_of_the_program(self, keep: str) -> None:
         await self._called()  # what the library does when it is first used is done now
         untraced = await self._called()
         with real_session(self.folder / "sessions", drivers=[self.record], parameters=keep):
@@ -37,7 +37,7 @@ class Untouched(Library):
             assert got == before, f"{way}: the program gets {got}, and untraced {before}"
 
     @driven
-    async def test_tracing_reads_a_member_that_the_program_overrides(self) -> None:
+    async def test_tracing_reads_no_member_that_the_program_overrides(self) -> None:
         for capability in ("connection_classes", "cursor_classes"):
             self.needs(capability)
         calls, before = Calls(), await done(self.connect())

@@ -8,7 +8,7 @@ from memwatch_plugins.testing import SqlDriverContract
 
 
 class TestMysqlclient(SqlDriverContract):
-    plugin, name, dialect, mark = memwatch_sql_mysqlclient, "mysqlclient", "mysql", "%s"
+    plugin, name, dialect, mark = memwatch_sql_mysqlclient.driver, "mysqlclient", "mysql", "%s"
     capabilities = ("autocommit", "callproc", "connection_classes", "cursor_classes", "row_counts")
 
     @pytest.fixture

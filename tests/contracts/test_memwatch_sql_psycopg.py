@@ -11,7 +11,7 @@ WAYS = (Way("Connection.execute", lambda connection, sql, values: connection.exe
 
 
 class TestPsycopg(SqlDriverContract):
-    plugin, name, dialect, mark = memwatch_sql_psycopg, "psycopg", "postgresql", "%s"
+    plugin, name, dialect, mark = memwatch_sql_psycopg.driver, "psycopg", "postgresql", "%s"
     capabilities = ("autocommit", "cancel", "copy", "executemany_returning", "named_cursors", "savepoints", *CLASSES)
     ways = WAYS
 
@@ -38,7 +38,7 @@ class TestPsycopg(SqlDriverContract):
 
 
 class TestAsyncPsycopg(AsyncSqlDriverContract):
-    plugin, name, dialect, mark = memwatch_sql_psycopg, "psycopg", "postgresql", "%s"
+    plugin, name, dialect, mark = memwatch_sql_psycopg.driver, "psycopg", "postgresql", "%s"
     capabilities = CLASSES
     ways = WAYS
 

@@ -8,7 +8,7 @@ from memwatch_plugins.testing import SqlDriverContract
 
 
 class TestPsycopg2(SqlDriverContract):
-    plugin, name, dialect, mark = memwatch_sql_psycopg2, "psycopg2", "postgresql", "%s"
+    plugin, name, dialect, mark = memwatch_sql_psycopg2.driver, "psycopg2", "postgresql", "%s"
     capabilities = ("autocommit", "callproc", "cancel", "connection_context", "connection_classes", "cursor_classes",
                     "row_counts")  # fmt: skip
 

@@ -8,19 +8,19 @@ from memwatch_plugins.testing import SqlDriverContract
 
 BELOW = "rows and cursors are published by the plugin of the driver below"
 DIFFERS = {
-    "test_threads_are_mixed_up": BELOW,
-    "test_fetched_rows_are_miscounted": BELOW,
-    "test_rows_are_published_before_they_are_fetched": BELOW,
-    "test_rows_are_blamed_on_another_cursor": BELOW,
-    "test_closed_cursor_stays_in_force": BELOW,
-    "test_closed_cursor_without_rows_left_is_not_known": BELOW,
-    "test_write_is_blamed_on_another_statement": BELOW,
-    "test_end_of_transaction_is_missed[close-closed]": "the pool rolls back before it closes, and both are published",
+    "test_threads_are_told_apart": BELOW,
+    "test_fetched_rows_are_counted": BELOW,
+    "test_rows_are_published_as_they_are_fetched": BELOW,
+    "test_rows_are_those_of_their_cursor": BELOW,
+    "test_closed_cursor_is_published": BELOW,
+    "test_closed_cursor_without_rows_left_is_known": BELOW,
+    "test_write_is_blamed_on_its_statement": BELOW,
+    "test_end_of_transaction_is_published[close-closed]": "the pool rolls back before it closes: both are published",
 }
 
 
 class TestSqlalchemy(SqlDriverContract):
-    plugin, name, dialect = memwatch_sql_sqlalchemy, "sqlalchemy", "sqlite"
+    plugin, name, dialect = memwatch_sql_sqlalchemy.driver, "sqlalchemy", "sqlite"
 
     @pytest.fixture(autouse=True)
     def differs(self, request):

@@ -2,15 +2,13 @@
 
 import sqlite3
 
-import aiosqlite
 import memwatch_sql_sqlite3
-import pytest
 
-from memwatch_plugins.testing import AsyncSqlDriverContract, SqlDriverContract, Way
+from memwatch_plugins.testing import SqlDriverContract, Way
 
 
 class TestSqlite3(SqlDriverContract):
-    plugin, name, dialect = memwatch_sql_sqlite3, "sqlite3", "sqlite"
+    plugin, name, dialect = memwatch_sql_sqlite3.driver, "sqlite3", "sqlite"
     capabilities = ("autocommit", "cancel", "connection_classes", "connection_context", "cursor_classes", "iterators",
                     "row_counts")  # fmt: skip
     ways = (
@@ -32,20 +30,3 @@ class TestSqlite3(SqlDriverContract):
 
     def cancel(self, connection):
         connection.interrupt()
-
-
-class TestAiosqlite(AsyncSqlDriverContract):
-    plugin, name, dialect = memwatch_sql_sqlite3, "sqlite3", "sqlite"
-    ways = (
-        Way("Connection.execute", lambda connection, sql, values: connection.execute(sql, values)),
-        Way("Connection.executemany", lambda connection, sql, rows: connection.executemany(sql, rows), many=True),
-        Way("Connection.execute_fetchall", lambda connection, sql, values: connection.execute_fetchall(sql, values)),
-        Way("Connection.execute_insert", lambda connection, sql, values: connection.execute_insert(sql, values)),
-    )
-
-    def connect(self):
-        return aiosqlite.connect(self.folder / "kit.db")
-
-    @pytest.mark.xfail(strict=True, reason="async for takes 64 rows at once, and hands 63 out unseen")
-    def test_write_is_blamed_on_another_statement(self):
-        super().test_write_is_blamed_on_another_statement()

@@ -16,7 +16,7 @@ from memwatch_core.hookspecs import GROUPS
 from memwatch_core.loading.discovery import DISTRIBUTIONS
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = sorted(path for path in (ROOT / "plugins").iterdir() if path.is_dir())
+FOLDERS = sorted(path for path in (ROOT / "plugins").iterdir() if path.name != "_template")
 KINDS = {"serializer": "serializers", "sink": "sinks", "sql": "sql", "bridge": "bridges"}
 IN_PYTHON = {"sqlite3"}
 """Libraries that come with Python."""
@@ -54,7 +54,9 @@ class TestDistribution:
     def test_entry_point_is_not_the_name(self, folder: Path) -> None:
         kind, name = words(folder)
         points = project(folder)["project"]["entry-points"]
-        assert points == {GROUPS[kind]: {name: folder.name.replace("-", "_")}}
+        module = folder.name.replace("-", "_")
+        is_driver = kind == "sql" and not npm_package(folder)  # its object is the plugin
+        assert points == {GROUPS[kind]: {name: f"{module}:driver" if is_driver else module}}
 
     def test_version_moves_alone(self, folder: Path) -> None:
         described = project(folder)["project"]

@@ -10,7 +10,8 @@ from typing import Any
 
 import aiosqlite
 import pytest
-from memwatch_sql_sqlite3 import driver
+from memwatch_sql_aiosqlite import driver
+from memwatch_sql_sqlite3 import driver as below
 from sql_support import Records, Session
 
 from memwatch_core.adapter.contexts import SqlContexts
@@ -53,7 +54,7 @@ def test_each_way_to_run_a_statement_is_one_context_in_the_task(records: Records
                 assert (records.statement, len(records.contexts) - before) == (statement, more)
             context = records.current
             assert context is not None
-            assert (context["driver"], context["database"]) == ("sqlite3", "orders.db")
+            assert (context["driver"], context["database"]) == ("aiosqlite", "orders.db")
         assert records.statement is None
 
     asyncio.run(main())
@@ -104,7 +105,7 @@ def test_cancelled_task_ends_its_statement(records: Records) -> None:
 
 
 def test_interleaved_tasks_on_one_connection_never_mix(session: Callable[..., Session], tmp_path: Path) -> None:
-    opened = session()
+    opened = session(driver)
 
     async def work(connection: aiosqlite.Connection, name: str) -> None:
         value: Any = watch(0, name=name, track_sql=True)
@@ -158,3 +159,37 @@ def test_connection_made_meanwhile_goes_on_untraced(tracer: SqlContexts, records
 
     asyncio.run(main())
     assert not records.contexts
+
+
+@pytest.mark.parametrize(
+    "order", [[below], [below, driver], [driver, below], [driver]], ids=lambda o: "-".join(d.name for d in o)
+)
+def test_statements_are_the_tasks_with_sqlite3_traced_as_well_or_a_warning_says_what_is_missing(
+    order: list[Any],
+    tracer: SqlContexts,
+    records: Records,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with aiosqlite.connect(":memory:") as connection:
+            await connection.execute("SELECT 1")
+            seen.append(records.statement)
+
+    seen: list[str | None] = []
+    monkeypatch.setattr(below, "_told", set())
+    for each in order:
+        each.install(tracer)
+    try:
+        asyncio.run(main())
+    finally:
+        for each in order:
+            each.uninstall()
+    told = [found.getMessage() for found in caplog.records]
+    if order == [below]:
+        assert seen == [None]
+        assert len(told) == 1
+        assert "memwatch-sql-aiosqlite" in told[0]
+    else:
+        assert (seen, told) == (["SELECT ?"], [])
+        assert [each["driver"] for each in records.contexts.values()] == ["aiosqlite"]

@@ -100,3 +100,11 @@ def test_plugin_that_cannot_be_loaded_is_said_and_the_program_goes_on(tmp_path: 
     assert (done.returncode, done.stdout) == (0, NO + NO), done.stderr
     assert "SQL can't be traced" in done.stderr
     assert "offered by" in done.stderr
+
+
+def test_drivers_bring_no_package_that_only_a_host_needs(tmp_path: Path) -> None:
+    """Their objects are plugins, and are found to be in order without pluggy."""
+    program = (
+        f"{IMPORTS}x = watch(0, track_sql=True)\nprint({{'pluggy', 'stevedore', 'pydantic'}} & sys.modules.keys())\n"
+    )
+    assert run(tmp_path, program + PATCHED) == "set()\n" + YES

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from memwatch_sql_sqlite3 import memwatch_sql
+from memwatch_sql_sqlite3 import driver as sqlite
 
 from memwatch_core.adapter.contexts import SqlContexts
 from memwatch_core.errors import PluginError
@@ -122,7 +122,7 @@ def test_patch_that_fails_at_import_never_reaches_the_program() -> None:
 
 
 def test_record_of_the_plugin() -> None:
-    (record,) = memwatch_sql()
+    (record,) = sqlite.memwatch_sql()
     assert (record.name, record.target) == ("sqlite3", "sqlite3")
 
 

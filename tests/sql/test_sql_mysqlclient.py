@@ -325,4 +325,4 @@ def test_installed_version_is_one_that_is_supported() -> None:
     (least,) = {match[1] for each in extras if (match := re.match(r"mysqlclient>=([\d.]+)", each))}
     assert MySQLdb.version_info[:2] >= tuple(int(part) for part in least.split("."))
     (entry,) = importlib.metadata.entry_points(group="memwatch.sql", name="mysqlclient")
-    assert entry.load().driver is driver
+    assert entry.load() is driver

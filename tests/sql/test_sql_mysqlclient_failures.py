@@ -370,4 +370,4 @@ def test_types_signatures_and_references(connection: Any) -> None:
     gone = weakref.ref(cursor)
     del cursor
     assert gone() is None
-    assert not driver._tokens.beside or all(ref() is not None for _, ref in driver._tokens.beside.values())
+    assert not driver._tokens.beside or all(ref() is not None for _, ref, *_ in driver._tokens.beside.values())

@@ -16,7 +16,7 @@ from memwatch_sql_sqlite3 import driver
 from sql_support import Records
 
 from memwatch_core.adapter.contexts import SqlContexts
-from memwatch_plugins.sql.dbapi import is_composed
+from memwatch_plugins.sql.composed import is_composed
 
 pytestmark = pytest.mark.usefixtures("traced")
 called: list[str] = []

@@ -518,4 +518,4 @@ def test_installed_version_is_one_that_is_supported() -> None:
         int(part) for part in least.split(".")
     ]
     (entry,) = importlib.metadata.entry_points(group="memwatch.sql", name="psycopg2")
-    assert entry.load().driver is driver
+    assert entry.load() is driver

@@ -19,7 +19,7 @@ import psycopg
 import psycopg_pool
 import pytest
 import servers
-from memwatch_sql_psycopg import driver, memwatch_sql
+from memwatch_sql_psycopg import driver
 from psycopg import sql
 from sql_support import Records, Session
 
@@ -351,5 +351,5 @@ def test_failure_of_the_tracer_never_reaches_the_program(
 
 
 def test_record_of_the_plugin() -> None:
-    (record,) = memwatch_sql()
+    (record,) = driver.memwatch_sql()
     assert (record.name, record.target) == ("psycopg", "psycopg")

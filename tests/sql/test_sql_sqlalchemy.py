@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from memwatch_sql_aiosqlite import driver as aiosqlite
 from memwatch_sql_sqlalchemy import driver
 from memwatch_sql_sqlite3 import driver as sqlite
 from sql_support import Records, Session
@@ -138,9 +139,7 @@ def test_autocommit_is_told(installed: None, records: Records) -> None:
 
 
 def test_asyncio_tasks_never_mix(session: Callable[..., Session], tmp_path: Path) -> None:
-    opened = session()  # traces sqlite3, and with it aiosqlite
-    assert sqlite.tracer is not None
-    driver.install(sqlite.tracer)
+    opened = session(sqlite, aiosqlite, driver)
 
     async def work(engine: Any, name: str) -> None:
         value: Any = watch(0, name=name, track_sql=True)

@@ -1,8 +1,9 @@
 /* running.h - what is done around a cursor's method that runs a statement. */
 #ifndef MEMWATCH_PYTHON_RUNNING_H
 #define MEMWATCH_PYTHON_RUNNING_H
-#include "adapter.h"
+#include "sql/steps.h"
 
 extern PyTypeObject *mwpy_running_type;
 extern PyType_Spec mwpy_running_spec;
+extern const mwpy_steps mwpy_running_steps;
 #endif

@@ -1,4 +1,7 @@
-/* shell.c - what stands between the program and a library's function: tracing before it, after it, or when it failed.
+/* shell.c - what stands between the program and a library's function. What is done around the call is told by Running,
+ * Fetching (steps.h), or a function that is called with the same arguments and returns a generator: before its `yield`
+ * the call begins; the yield gives the result, or raises what the call raises. Of a library's generator the yield gives
+ * a row, and the next one the next, until it gives None: no more come.
  *
  * An Exception of ours is counted and goes no further; the program's own goes on as it was. Whatever else is raised
  * while our code runs came from outside, a signal's KeyboardInterrupt, and so did whatever a signal's handler raised:
@@ -6,6 +9,10 @@
  * being kept, and the program's trace and profile functions aren't called for what is ours (one that raises, as a
  * debugger's does to quit, would raise into us). */
 #include "sql/shell.h"
+#include "sql/fetching.h"
+#include "sql/generator.h"
+#include "sql/running.h"
+#include "sql/statement_end.h"
 #include <frameobject.h>
 #include <stddef.h>
 #include <structmember.h>
@@ -15,29 +22,12 @@ PyTypeObject *mwpy_shell_type;
 static PyObject *name_tracer, *name_trouble;
 
 typedef struct mwpy_shell {
-    PyObject_HEAD PyObject *host;             /* a driver: `tracer`, `trouble(error)` */
-    PyObject *before, *after, *failed, *each; /* around.py: Around */
+    PyObject_HEAD PyObject *host; /* a driver: `tracer`, `trouble(error)` */
+    PyObject *trace;              /* a Running, a Fetching, or a function that returns a generator */
+    const mwpy_steps *steps;
 } mwpy_shell;
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
-
-typedef struct raised {
-    PyObject *kind, *error, *traceback;
-} raised;
-
-static raised take(void) {
-    raised r;
-    PyErr_Fetch(&r.kind, &r.error, &r.traceback);
-    PyErr_NormalizeException(&r.kind, &r.error, &r.traceback);
-    if (r.traceback && r.error) PyException_SetTraceback(r.error, r.traceback);
-    return r;
-}
-
-static void drop(raised r) {
-    Py_XDECREF(r.kind);
-    Py_XDECREF(r.error);
-    Py_XDECREF(r.traceback);
-}
 
 /* Whether `what`, a variable of a function, is `frame`, or a tuple (of *args) that has it. */
 static bool holds(PyObject *what, PyObject *frame) {
@@ -68,7 +58,7 @@ static bool handles_signal(PyFrameObject *frame) {
 
 bool mwpy_is_ours(void) {
     if (!PyErr_ExceptionMatches(PyExc_Exception)) return false;
-    raised r = take();
+    mwpy_raised r = mwpy_take();
     bool ours = true;
     for (PyTracebackObject *at = (PyTracebackObject *)r.traceback; at && ours; at = at->tb_next)
         ours = !handles_signal(at->tb_frame);
@@ -89,50 +79,54 @@ PyObject *mwpy_raise_unless_ours(PyObject *module, PyObject *error) {
 static int contain(const mwpy_shell *self) {
     if (!PyErr_Occurred()) return 0;
     if (!mwpy_is_ours()) return -1;
-    raised r = take();
+    mwpy_raised r = mwpy_take();
     PyObject *result = PyObject_CallMethodOneArg(self->host, name_trouble, r.error ? r.error : Py_None);
-    drop(r);
+    mwpy_drop(r);
     if (!result && mwpy_is_ours()) PyErr_Clear();
     Py_XDECREF(result);
     return PyErr_Occurred() ? -1 : 0;
 }
 
+/* ---- the pieces, each contained ---------------------------------------------------------------------------------- */
+
 enum { MOST_TRIES = 8 };
 
-/* The program gets `r`, or what a signal raises on the way: then the statement hasn't been ended yet. */
-static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token, raised r) {
+/* The program gets `r`, or what a signal raises on the way: then the statement hasn't been ended yet. What code of ours
+ * does to an error, by raising it once more, is undone. `foreign`: `r` came from a signal. */
+static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token, mwpy_raised r, bool foreign) {
     for (int tries = 0; tries < MOST_TRIES; tries++) {
-        PyObject *args[] = {object, token, r.error ? r.error : Py_None};
-        PyObject *result = PyObject_Vectorcall(self->failed, args, 3, NULL);
-        Py_XDECREF(result);
-        if (!contain(self)) break;
-        drop(r);
-        r = take();
+        PyObject *error = r.error ? r.error : Py_None, *context = r.error ? PyException_GetContext(r.error) : NULL;
+        bool is_generator = self->steps == &mwpy_generator_steps;
+        /* A generator that a signal has met is gone, and with it the token of the statement that may run. */
+        int result = foreign && is_generator ? mwpy_statement_interrupted(error)
+                                             : self->steps->failed(self->trace, object, token, error);
+        if (r.error) PyException_SetContext(r.error, context);
+        if (!result || !contain(self)) break;
+        mwpy_drop(r);
+        r = mwpy_take();
+        foreign = true;
     }
+    if (r.error) PyException_SetTraceback(r.error, r.traceback ? r.traceback : Py_None);
     PyErr_Restore(r.kind, r.error, r.traceback);
 }
 
-/* ---- the pieces, each contained ---------------------------------------------------------------------------------- */
-
 /* A new reference; None if it raised. NULL: the program gets the exception. */
 static PyObject *begin(const mwpy_shell *self, PyObject *object, PyObject *args, PyObject *keywords) {
-    PyObject *given[] = {object, args, keywords};
     mwpy_hush();
-    PyObject *token = PyObject_Vectorcall(self->before, given, 3, NULL);
+    PyObject *token = self->steps->before(self->trace, object, args, keywords);
     if (!token && !contain(self)) token = Py_NewRef(Py_None);
-    if (!token) end_failed(self, object, Py_None, take());
+    if (!token) end_failed(self, object, Py_None, mwpy_take(), true);
     mwpy_unhush();
     return token;
 }
 
-/* `hook`: after, or each. 0; -1: the program gets the exception. */
-static int go_on(const mwpy_shell *self, PyObject *hook, PyObject *object, PyObject *token, PyObject *result) {
-    PyObject *given[] = {object, token, result};
+typedef int (*mwpy_go_on)(PyObject *trace, PyObject *object, PyObject *token, PyObject *result);
+
+/* `step`: after, or each. 0; -1: the program gets the exception. */
+static int go_on(const mwpy_shell *self, mwpy_go_on step, PyObject *object, PyObject *token, PyObject *result) {
     mwpy_hush();
-    PyObject *done = PyObject_Vectorcall(hook, given, 3, NULL);
-    int error = done ? 0 : contain(self);
-    Py_XDECREF(done);
-    if (error) end_failed(self, object, token, take());
+    int error = step(self->trace, object, token, result) ? contain(self) : 0;
+    if (error) end_failed(self, object, token, mwpy_take(), true);
     mwpy_unhush();
     return error;
 }
@@ -142,23 +136,6 @@ static int is_traced(const mwpy_shell *self) {
     if (!tracer) PyErr_Clear();
     Py_XDECREF(tracer);
     return tracer && tracer != Py_None;
-}
-
-static PyObject *call_library(PyObject *function, PyObject *object, PyObject *args, PyObject *keywords) {
-    enum { FEW = 8 };
-    PyObject *few[FEW + 2], **all = few + 1; /* one in front: the callee may use it */
-    Py_ssize_t n = PyTuple_GET_SIZE(args);
-    if (n + 2 > FEW + 2) {
-        PyObject **many = PyMem_Malloc((size_t)(n + 2) * sizeof *many);
-        if (!many) return PyErr_NoMemory();
-        all = many + 1;
-    }
-    all[0] = object;
-    for (Py_ssize_t i = 0; i < n; i++) all[i + 1] = PyTuple_GET_ITEM(args, i);
-    PyObject *result =
-        PyObject_VectorcallDict(function, all, (size_t)(n + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, keywords);
-    if (all != few + 1) PyMem_Free(all - 1);
-    return result;
 }
 
 /* ---- methods ----------------------------------------------------------------------------------------------------- */
@@ -171,25 +148,35 @@ static bool are_call(PyObject *args, PyObject *keywords) {
 
 static PyObject *wrong(const char *what) { return PyErr_Format(PyExc_TypeError, "%s takes other arguments", what); }
 
-/* call(function, object, args, kwargs): function(object, *args, **kwargs), traced. */
-static PyObject *call(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
-    const mwpy_shell *self = (mwpy_shell *)shell;
-    if (n != 4) return wrong("call()");
-    PyObject *function = argument[0], *object = argument[1], *args = argument[2], *keywords = argument[3];
-    if (!are_call(args, keywords)) return NULL;
-    if (!is_traced(self)) return call_library(function, object, args, keywords);
+static PyObject *call_traced(const mwpy_shell *self, PyObject *function, PyObject *object, PyObject *args,
+                             PyObject *keywords) {
+    if (!is_traced(self)) return mwpy_call_with(function, object, args, keywords);
     PyObject *token = begin(self, object, args, keywords);
     if (!token) return NULL;
-    PyObject *result = call_library(function, object, args, keywords);
+    PyObject *result = mwpy_call_with(function, object, args, keywords);
     if (!result) {
         mwpy_hush();
-        end_failed(self, object, token, take());
+        end_failed(self, object, token, mwpy_take(), false);
         mwpy_unhush();
-    } else if (go_on(self, self->after, object, token, result)) {
+    } else if (go_on(self, self->steps->after, object, token, result)) {
         Py_CLEAR(result);
     }
     Py_DECREF(token);
     return result;
+}
+
+/* call(function, object, args, kwargs): function(object, *args, **kwargs), traced. */
+static PyObject *call(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
+    if (n != 4) return wrong("call()");
+    if (!are_call(argument[2], argument[3])) return NULL;
+    return call_traced((mwpy_shell *)shell, argument[0], argument[1], argument[2], argument[3]);
+}
+
+/* call_function(function, args, kwargs): one that is no method. */
+static PyObject *call_function(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
+    if (n != 3) return wrong("call_function()");
+    if (!are_call(argument[1], argument[2])) return NULL;
+    return call_traced((mwpy_shell *)shell, argument[0], NULL, argument[1], argument[2]);
 }
 
 static PyObject *before(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
@@ -204,50 +191,55 @@ static PyObject *told(int error) {
 
 static PyObject *after(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
     const mwpy_shell *self = (mwpy_shell *)shell;
-    return n == 3 ? told(go_on(self, self->after, argument[0], argument[1], argument[2])) : wrong("after()");
+    return n == 3 ? told(go_on(self, self->steps->after, argument[0], argument[1], argument[2])) : wrong("after()");
 }
 
 static PyObject *each(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
     const mwpy_shell *self = (mwpy_shell *)shell;
     if (n != 3) return wrong("each()");
-    if (self->each == Py_None || !is_traced(self)) Py_RETURN_NONE;
-    return told(go_on(self, self->each, argument[0], argument[1], argument[2]));
+    if (!self->steps->each || !is_traced(self)) Py_RETURN_NONE;
+    return told(go_on(self, self->steps->each, argument[0], argument[1], argument[2]));
 }
 
 static PyObject *failed(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
     const mwpy_shell *self = (mwpy_shell *)shell;
     if (n != 3 || !PyExceptionInstance_Check(argument[2])) return wrong("failed()");
     PyObject *error = argument[2];
-    raised r = {Py_NewRef((PyObject *)Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error)};
+    mwpy_raised r = {Py_NewRef((PyObject *)Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error)};
     mwpy_hush();
-    end_failed(self, argument[0], argument[1], r);
+    end_failed(self, argument[0], argument[1], r, false);
     mwpy_unhush();
-    r = take();
+    r = mwpy_take();
     if (r.error != error) {
         PyErr_Restore(r.kind, r.error, r.traceback);
         return NULL;
     }
-    drop(r);
+    mwpy_drop(r);
     Py_RETURN_NONE;
 }
 
 /* ---- the type ---------------------------------------------------------------------------------------------------- */
 
+static int intern(void) {
+    if (!name_tracer) name_tracer = PyUnicode_InternFromString("tracer");
+    if (!name_trouble) name_trouble = PyUnicode_InternFromString("trouble");
+    return name_tracer && name_trouble ? 0 : -1;
+}
+
+static const mwpy_steps *steps_of(PyObject *trace) {
+    if (Py_IS_TYPE(trace, mwpy_running_type)) return &mwpy_running_steps;
+    return Py_IS_TYPE(trace, mwpy_fetching_type) ? &mwpy_fetching_steps : &mwpy_generator_steps;
+}
+
 static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    static char *known[] = {"host", "before", "after", "failed", "each", NULL};
-    PyObject *host, *before_call, *after_call, *failed_call, *each_item;
-    if ((!name_tracer && !(name_tracer = PyUnicode_InternFromString("tracer"))) ||
-        (!name_trouble && !(name_trouble = PyUnicode_InternFromString("trouble"))) ||
-        !PyArg_ParseTupleAndKeywords(args, keywords, "OOOOO", known, &host, &before_call, &after_call, &failed_call,
-                                     &each_item))
-        return NULL;
+    static char *known[] = {"host", "trace", NULL};
+    PyObject *host, *trace;
+    if (intern() || !PyArg_ParseTupleAndKeywords(args, keywords, "OO", known, &host, &trace)) return NULL;
     mwpy_shell *self = (mwpy_shell *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->host = Py_NewRef(host);
-    self->before = Py_NewRef(before_call);
-    self->after = Py_NewRef(after_call);
-    self->failed = Py_NewRef(failed_call);
-    self->each = Py_NewRef(each_item);
+    self->trace = Py_NewRef(trace);
+    self->steps = steps_of(trace);
     return (PyObject *)self;
 }
 
@@ -255,20 +247,14 @@ static int traverse(PyObject *object, visitproc visit, void *arg) {
     mwpy_shell *self = (mwpy_shell *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->host);
-    Py_VISIT(self->before);
-    Py_VISIT(self->after);
-    Py_VISIT(self->failed);
-    Py_VISIT(self->each);
+    Py_VISIT(self->trace);
     return 0;
 }
 
 static int clear(PyObject *object) {
     mwpy_shell *self = (mwpy_shell *)object;
     Py_CLEAR(self->host);
-    Py_CLEAR(self->before);
-    Py_CLEAR(self->after);
-    Py_CLEAR(self->failed);
-    Py_CLEAR(self->each);
+    Py_CLEAR(self->trace);
     return 0;
 }
 
@@ -281,7 +267,8 @@ static void dealloc(PyObject *object) {
 }
 
 #define FAST(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL}
-static PyMethodDef methods[] = {FAST(call), FAST(before), FAST(after), FAST(each), FAST(failed), {NULL, NULL, 0, NULL}};
+static PyMethodDef methods[] = {FAST(call), FAST(call_function), FAST(before),         FAST(after),
+                                FAST(each), FAST(failed),        {NULL, NULL, 0, NULL}};
 
 static PyMemberDef members[] = {
     {"host", T_OBJECT, offsetof(mwpy_shell, host), READONLY, "A driver."},

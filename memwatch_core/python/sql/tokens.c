@@ -14,25 +14,33 @@ static PyObject *forget(PyObject *object, PyObject *ref) {
     PyObject *beside = PyTuple_GET_ITEM(object, 0), *address = PyTuple_GET_ITEM(object, 1);
     PyObject *held = PyDict_GetItemWithError(beside, address);
     if (!held && PyErr_Occurred()) return NULL;
-    if (held && PyList_GET_ITEM(held, 1) == ref && PyDict_DelItem(beside, address)) return NULL;
+    if (held && PyList_GET_ITEM(held, MWPY_REFERENCE) == ref && PyDict_DelItem(beside, address)) return NULL;
     Py_RETURN_NONE;
 }
 
 static PyMethodDef forget_method = {"forget", forget, METH_O, NULL};
 
+/* Takes `ref`, unless it fails. */
+static PyObject *empty(PyObject *ref) {
+    PyObject *held = PyList_New(MWPY_ITEMS);
+    if (!held) return NULL;
+    PyList_SET_ITEM(held, MWPY_TOKEN, Py_NewRef(Py_None));
+    PyList_SET_ITEM(held, MWPY_REFERENCE, ref);
+    PyList_SET_ITEM(held, MWPY_FETCHING, Py_NewRef(Py_False));
+    return held;
+}
+
 static PyObject *hold_beside(mwpy_tokens *self, PyObject *address, PyObject *of) {
     PyObject *key = PyTuple_Pack(2, self->beside, address);
     PyObject *callback = key ? PyCFunction_New(&forget_method, key) : NULL;
     PyObject *ref = callback ? PyWeakref_NewRef(of, callback) : NULL;
-    PyObject *held = ref ? PyList_New(2) : NULL;
+    PyObject *held = ref ? empty(ref) : NULL;
     Py_XDECREF(key);
     Py_XDECREF(callback);
     if (!held) {
         Py_XDECREF(ref);
         return NULL;
     }
-    PyList_SET_ITEM(held, 0, Py_NewRef(Py_None));
-    PyList_SET_ITEM(held, 1, ref);
     if (PyDict_SetItem(self->beside, address, held)) Py_CLEAR(held);
     return held;
 }
@@ -76,16 +84,15 @@ PyObject *mwpy_held(mwpy_tokens *self, PyObject *of, bool create) {
     PyObject *held = in_slot(of, &has);
     if (has) {
         if (held != Py_None || !create) return held;
-        Py_SETREF(held, PyList_New(1));
+        Py_SETREF(held, empty(Py_NewRef(Py_None)));
         if (!held) return NULL;
-        PyList_SET_ITEM(held, 0, Py_NewRef(Py_None));
         if (fill_slot(of, held)) Py_CLEAR(held);
         return held;
     }
     PyObject *address = PyLong_FromVoidPtr(of);
     if (!address) return NULL;
     held = PyDict_GetItemWithError(self->beside, address);
-    if (held && ((PyWeakReference *)PyList_GET_ITEM(held, 1))->wr_object == of)
+    if (held && ((PyWeakReference *)PyList_GET_ITEM(held, MWPY_REFERENCE))->wr_object == of)
         Py_INCREF(held);
     else if (PyErr_Occurred())
         held = NULL;
@@ -97,7 +104,7 @@ PyObject *mwpy_held(mwpy_tokens *self, PyObject *of, bool create) {
 
 PyObject *mwpy_token_in(PyObject *held) {
     if (!PyList_Check(held) || !PyList_GET_SIZE(held)) return Py_NewRef(Py_None);
-    return Py_NewRef(PyList_GET_ITEM(held, 0));
+    return Py_NewRef(PyList_GET_ITEM(held, MWPY_TOKEN));
 }
 
 static PyObject *get(PyObject *self, PyObject *of) {
@@ -112,7 +119,7 @@ static PyObject *set(PyObject *self, PyObject *const *args, Py_ssize_t n) {
     if (n != 2) return PyErr_Format(PyExc_TypeError, "set() takes an object and its token");
     PyObject *held = mwpy_held((mwpy_tokens *)self, args[0], true);
     if (!held) return NULL;
-    int error = PyList_SetItem(held, 0, Py_NewRef(args[1]));
+    int error = PyList_SetItem(held, MWPY_TOKEN, Py_NewRef(args[1]));
     Py_DECREF(held);
     if (error) return NULL;
     Py_RETURN_NONE;
@@ -151,7 +158,7 @@ static PyMethodDef methods[] = {
 };
 
 static PyMemberDef members[] = {
-    {"beside", T_OBJECT, offsetof(mwpy_tokens, beside), READONLY, "By address: [token, weak reference]."},
+    {"beside", T_OBJECT, offsetof(mwpy_tokens, beside), READONLY, "By address: lists of a token and a weak reference."},
     {NULL, 0, 0, 0, NULL},
 };
 

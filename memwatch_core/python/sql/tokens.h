@@ -3,12 +3,20 @@
 #define MEMWATCH_PYTHON_TOKENS_H
 #include "adapter.h"
 
-/* Where the tokens of objects are held, each in a list, whose first item it is. In the slot `_memwatch` of a composed
- * class; otherwise in `beside`, by address, with a weak reference as second item that tells whether the object is still
- * the same. Objects need to have the slot or allow weak references; nothing is kept of one that is gone. */
+/* Where the tokens of objects are held, each in a list. In the slot `_memwatch` of a composed class; otherwise in
+ * `beside`, by address, with a weak reference that tells whether the object is still the same. Objects need to have the
+ * slot or allow weak references; nothing is kept of one that is gone. */
 typedef struct mwpy_tokens {
     PyObject_HEAD PyObject *beside;
 } mwpy_tokens;
+
+/* Items of the list. */
+enum {
+    MWPY_TOKEN,
+    MWPY_REFERENCE,
+    MWPY_FETCHING /* True: a method of the object's that hands out rows is running */,
+    MWPY_ITEMS
+};
 
 extern PyTypeObject *mwpy_tokens_type;
 extern PyType_Spec mwpy_tokens_spec;

@@ -14,6 +14,9 @@
 #include "sql/swallowed_errors.h"
 #include "sql/tokens.h"
 #include "sql/tracer.h"
+#include "sql/fetching.h"
+#include "sql/reader.h"
+#include "sql/statement_end.h"
 #include <stddef.h>
 #include <structmember.h>
 
@@ -73,39 +76,6 @@ static PyObject *statement_begins(PyObject *object, PyObject *const *args, Py_ss
     return swallow(self);
 }
 
-static int end(mwpy_tracer *self, mwpy_statement *s, int64_t rows, PyObject *error, bool fetchable, int known,
-               bool rolled_back) {
-    s->running = false;
-    s->ended = mwpy_now();
-    if (rows >= 0) s->changed = rows;
-    int out = mwpy_settle(s, known < 0 ? s->in_transaction : known, error, rolled_back || s->rolled_back);
-    if (out < 0) return -1;
-    if (error) {
-        s->word = MWPY_FAILED;
-        if (mwpy_finish(s, "failed: ", error)) return -1;
-    } else if (!out && !s->finished) {
-        s->fetchable |= fetchable;
-        if (self->window == MWPY_STATEMENT || (self->window == MWPY_FETCH && !fetchable)) {
-            if (mwpy_finish(s, "ended", NULL)) return -1;
-        } else {
-            mwpy_statement *current = mwpy_in_force();
-            if (!current && PyErr_Occurred()) return -1;
-            int failed = current == s ? 0 : mwpy_enter_after(s, current);
-            Py_XDECREF((PyObject *)current);
-            return failed;
-        }
-    }
-    return mwpy_leave(s);
-}
-
-/* A KeyboardInterrupt came while a driver's own code began a statement, so nobody has its token: it runs no more. */
-static int interrupted(mwpy_tracer *self, PyObject *error) {
-    mwpy_statement *s = mwpy_in_force();
-    int failed = s && s->running && mwpy_is_here(s) ? end(self, s, -1, error, false, -1, false) : 0;
-    Py_XDECREF((PyObject *)s);
-    return failed;
-}
-
 static mwpy_signature ends = {
     "statement_ends", 1, {"token", "rows", "error", "fetchable", "in_transaction", "rolled_back", NULL}, {NULL}};
 
@@ -119,9 +89,9 @@ static PyObject *statement_ends(PyObject *object, PyObject *const *args, Py_ssiz
         rolled_back = mwpy_truth(argument[5], 0);
     if (fetchable == -2 || known == -2 || rolled_back == -2) return swallow(self);
     if (Py_IS_TYPE(token, mwpy_statement_type))
-        return done(self, end(self, (mwpy_statement *)token, rows, error, fetchable, known, rolled_back));
+        return done(self, mwpy_statement_end((mwpy_statement *)token, rows, error, fetchable, known, rolled_back));
     if (token == Py_None && error && !PyObject_TypeCheck(error, (PyTypeObject *)PyExc_Exception))
-        return done(self, interrupted(self, error));
+        return done(self, mwpy_statement_interrupted(error));
     if (Py_IS_TYPE(token, mwpy_part_type)) {
         mwpy_statement *whole = ((mwpy_part *)token)->whole;
         whole->in_transaction = (int8_t)known;
@@ -438,7 +408,9 @@ static int fill(PyObject *module) {
         add_type(module, &mwpy_tracer_spec, &mwpy_tracer_type) ||
         add_type(module, &mwpy_tokens_spec, &mwpy_tokens_type) ||
         add_type(module, &mwpy_running_spec, &mwpy_running_type) ||
-        add_type(module, &mwpy_shell_spec, &mwpy_shell_type))
+        add_type(module, &mwpy_fetching_spec, &mwpy_fetching_type) ||
+        add_type(module, &mwpy_reader_spec, &mwpy_reader_type) ||
+        add_type(module, &mwpy_status_spec, &mwpy_status_type) || add_type(module, &mwpy_shell_spec, &mwpy_shell_type))
         return -1;
     mwpy_statement_id = mwpy_id_of;
     return PyModule_AddFunctions(module, functions);

@@ -12,24 +12,14 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterator
 from typing import Any
 
-from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Database, SqlDriver
+from memwatch_core.records import Database
 from memwatch_plugins.sql import Outcome, SqlDriverBase
-from memwatch_plugins.sql.around import Around, traced
+from memwatch_plugins.sql.around import Steps, Trace
 from memwatch_plugins.sql.plain import is_a, slot
 
 _DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
-_RUNS: dict[str, Callable[..., tuple[Any, Any, Any, Any]]] = {
-    "do_execute": lambda cursor, statement, parameters, context=None: (cursor, statement, parameters, context),
-    "do_executemany": lambda cursor, statement, parameters, context=None: (cursor, statement, parameters, context),
-    "do_execute_no_params": lambda cursor, statement, context=None: (cursor, statement, None, context),
-}
-_ENDS: dict[str, Outcome] = {
-    "do_commit": "committed", "do_rollback": "rolled back", "do_close": "closed", "do_terminate": "closed",
-}  # fmt: skip
 
 
 class SqlalchemyDriver(SqlDriverBase):
@@ -38,16 +28,22 @@ class SqlalchemyDriver(SqlDriverBase):
     def __init__(self) -> None:
         super().__init__()
         self._records: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._traces: dict[str, Trace] = {
+            "do_execute": self.executes,
+            "do_executemany": self.executes_many,
+            "do_execute_no_params": self.executes_text,
+            "do_commit": self._ending("committed"),
+            "do_rollback": self._ending("rolled back"),
+            "do_close": self._ending("closed"),
+            "do_terminate": self._ending("closed"),
+        }
 
     def patch(self) -> None:
         from sqlalchemy.engine.default import DefaultDialect
 
-        around = {name: self._running(told, name == "do_executemany") for name, told in _RUNS.items()}
-        around |= {name: self._ending(outcome) for name, outcome in _ENDS.items()}
-
         def trace(owner: type) -> None:
-            for name in around.keys() & vars(owner).keys():
-                self.put(owner, name, traced(self, owner, name, around[name]))
+            for name in self._traces.keys() & vars(owner).keys():
+                self.trace(owner, name, self._traces[name])
             each: type
             for each in owner.__subclasses__():
                 trace(each)
@@ -59,53 +55,48 @@ class SqlalchemyDriver(SqlDriverBase):
         trace(DefaultDialect)
         self.put(DefaultDialect, "__init_subclass__", classmethod(defined))
 
-    def _running(self, told: Callable[..., tuple[Any, Any, Any, Any]], many: bool) -> Around:
-        def before(dialect: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            cursor, statement, parameters, context = told(*args, **kwargs)
-            if context is None:
-                return None  # of the dialect's own, on a connection that nobody has yet
-            connection = context.root_connection
-            identity = self._identity(dialect, connection.connection)
-            token = self.tracer.statement_begins(  # type: ignore[union-attr]
-                self.name,
-                statement,
-                parameters,
-                identity,
-                lambda _: _database(connection.engine.url),
-                _DIALECTS.get(dialect.name, ""),
-                many,
-            )
-            return token, cursor, connection, identity
+    def executes(self, dialect: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Steps:
+        return self._running(dialect, cursor, statement, parameters, context, False)
 
-        def after(dialect: Any, ran: Any, result: Any) -> None:
-            if ran is not None and (tracer := self.tracer) is not None:
-                token, cursor, connection, _ = ran
-                rows = None if cursor.description is not None else cursor.rowcount
-                tracer.statement_ends(token, rows, None, rows is None, _in_transaction(connection))
+    def executes_many(self, dialect: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Steps:
+        return self._running(dialect, cursor, statement, parameters, context, True)
 
-        def failed(dialect: Any, ran: Any, error: BaseException) -> None:
-            if (tracer := self.tracer) is None:
-                return
-            if ran is None:
-                tracer.statement_ends(None, None, error, False)
-                return
-            token, cursor, connection, identity = ran
-            tracer.statement_ends(token, None, error, False)
+    def executes_text(self, dialect: Any, cursor: Any, statement: Any, context: Any = None) -> Steps:
+        return self._running(dialect, cursor, statement, None, context, False)
+
+    def _running(self, dialect: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: bool) -> Steps:
+        if context is None:
+            return  # of the dialect's own, on a connection that nobody has yet
+        connection = context.root_connection
+        identity = self._identity(dialect, connection.connection)
+        token = self.publish.statement_begins(
+            self.name,
+            statement,
+            parameters,
+            identity,
+            lambda _: _database(connection.engine.url),
+            _DIALECTS.get(dialect.name, ""),
+            many,
+        )
+        try:
+            yield
+        except BaseException as error:
+            self.publish.statement_ends(token, None, error, False)
             raw = connection.connection.dbapi_connection
             if is_a(error, dialect.loaded_dbapi.Error) and dialect.is_disconnect(error, raw, cursor):
-                tracer.transaction_ends(identity, "closed")
+                self.publish.transaction_ends(identity, "closed")
+            raise
+        rows = None if cursor.description is not None else cursor.rowcount
+        self.publish.statement_ends(token, rows, None, rows is None, _in_transaction(connection))
 
-        return Around(before, after, failed)
+    def _ending(self, outcome: Outcome) -> Trace:
+        def ends(dialect: Any, dbapi_connection: Any) -> Steps:
+            identity = self._identity(dialect, dbapi_connection)
+            yield
+            if identity is not None:
+                self.publish.transaction_ends(identity, outcome)
 
-    def _ending(self, outcome: Outcome) -> Around:
-        def before(dialect: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return self._identity(dialect, args[0] if args else kwargs["dbapi_connection"])
-
-        def after(dialect: Any, identity: Any, result: Any) -> None:
-            if self.tracer is not None and identity is not None:
-                self.tracer.transaction_ends(identity, outcome)
-
-        return Around(before, after, lambda dialect, identity, error: None)
+        return ends
 
     def _identity(self, dialect: Any, connection: Any) -> Any:
         """What stands for a connection of the driver's, given it or what the pool hands out: the same that a plugin for
@@ -141,8 +132,3 @@ def _database(url: Any) -> Database:
 
 
 driver = SqlalchemyDriver()
-
-
-@hookimpl
-def memwatch_sql() -> Iterator[SqlDriver]:
-    yield driver.record
