@@ -10,10 +10,9 @@ from fnmatch import fnmatchcase
 
 import click
 
-from memwatch_plugins.text import named
-
 from ..config import suggest
 from ..records import Event, Lost, Part, Record, Unwatched, Watched
+from ..rendering.changes import named
 
 Test = Callable[[Event], bool]
 _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "": 10**9}

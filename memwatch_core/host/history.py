@@ -15,14 +15,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from memwatch_plugins.text import clean
-
 from .. import config as configuration
 from .. import trust
 from ..config import Config, suggest
 from ..errors import SessionError
 from ..journal import session as folders
 from ..loading.discovery import load
+from ..printed import clean
 from ..records import Event, Record, Serializer
 from ..settings import path_of
 from .decoder import Sieve

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
-from memwatch_plugins.layout import both_ends
-from memwatch_plugins.text import change, clean, short_path
-from memwatch_plugins.written import is_heavy, lightened
-
+from ..printed import clean
 from ..records import Event, Lost, Outcome, Record, Unwatched, Watched
+from ..rendering.changes import change
+from ..rendering.layout import both_ends
+from ..rendering.text import short_path
+from ..rendering.written import is_heavy, lightened
 
 _variable = attrgetter("pid", "journal", "variable_id")
 _Key = tuple[int, str, int]

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from memwatch_core.printed import clean
-from memwatch_core.records import Event
-
+from ..printed import clean
+from ..records import Event
 from .layout import shorten
 
 _CHUNK = 256

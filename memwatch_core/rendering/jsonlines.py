@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from memwatch_core.printed import escape_json
-from memwatch_core.records import (
+from ..printed import escape_json
+from ..records import (
     Call,
     Context,
     Event,
@@ -191,7 +191,7 @@ def _encode_in_python(records: Sequence[Record]) -> bytes:
 
 _encode: Callable[[Sequence[Record]], bytes]
 try:
-    from memwatch_core.journal._reader import Lines
+    from ..journal._reader import Lines
 except ImportError:  # not built: slower, the same lines
     _encode = _encode_in_python
 else:

@@ -7,11 +7,7 @@ import unicodedata  # noqa: F401 - width() needs it, perhaps when nothing can be
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from memwatch_core.printed import NARROWEST as NARROWEST
-from memwatch_core.printed import character_width
-from memwatch_core.printed import terminal_width as terminal_width
-from memwatch_core.printed import width as width
-from memwatch_core.printed import wrap as wrap
+from ..printed import NARROWEST, character_width, width
 
 _ENDS = re.compile(r"\s|(?<=[,;/])|(?=\\)")
 """Where text may be cut: at a blank, behind a comma or slash, before an escape."""

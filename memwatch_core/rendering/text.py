@@ -17,20 +17,13 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from memwatch_core.printed import clean as clean
-from memwatch_core.records import Call, Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Watched
-
-from .changes import change as change
-from .changes import named as named
-from .changes import value_text
-from .layout import NARROWEST, Cell, both_ends, flow, last_part, width, wrap
-from .layout import shorten as shorten
+from ..printed import NARROWEST, clean, width, wrap
+from ..records import Call, Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Watched
+from .changes import change, named, value_text
+from .layout import Cell, both_ends, flow, last_part, shorten
+from .palette import Role, plain
 from .written import Writes, WrittenUnder
 
-Role = Literal[
-    "time", "variable", "old", "new", "same", "site", "function", "thread", "sql", "undone", "life", "lost", "notice"
-]
-"""What a piece of text is, for whoever paints it."""
 VARIABLES, STATEMENTS = 4, 3
 """How many are named when a line says what became of statements."""
 INDENT = 14
@@ -88,10 +81,6 @@ def _clock(second: int) -> str:
     return time.strftime("%H:%M:%S", time.localtime(second))
 
 
-def _plain(role: Role, text: str) -> str:
-    return text
-
-
 class _Row(NamedTuple):
     """The texts of an event's line."""
 
@@ -108,15 +97,15 @@ class Lines:
     """Turns records into lines. Columns keep their places from line to line, and widen when they must.
 
     ``width``: columns of the terminal, None for a pipe (then nothing is cut but long values and statements).
-    ``paint``: wraps a piece of text into what makes it bold or coloured. ``show``: ``"changes"`` leaves out stores that
-    wrote what was there already, the lifecycle of watches, and commits. Not thread-safe.
+    ``paint``: colours a piece of text, as :func:`~memwatch_core.rendering.palette.paint` does. ``show``: ``"changes"``
+    leaves out stores that wrote what was there already, the lifecycle of watches, and commits. Not thread-safe.
     """
 
     def __init__(
         self,
         *,
         width: int | None = None,
-        paint: Callable[[Role, str], str] = _plain,
+        paint: Callable[[Role, str], str] = plain,
         arrow: str = "->",
         max_value: int = 40,
         max_statement: int = 4000,

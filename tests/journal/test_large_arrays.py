@@ -12,7 +12,7 @@ from journal_writer import JournalWriter
 from memwatch_core.host import kept
 from memwatch_core.journal.reader import JournalReader
 from memwatch_core.records import Event, Lost, Watched
-from memwatch_plugins.text import change
+from memwatch_core.rendering.changes import change
 
 CLASSES = {
     "Int8Array": "b", "Uint8Array": "B", "Uint8ClampedArray": "B", "Float16Array": "e", "Int16Array": "h",

@@ -1,0 +1,6 @@
+"""Records as lines of JSON, in the one schema that MemWatch has (docs/events.md)."""
+
+from memwatch_core.rendering.jsonlines import encode as encode
+from memwatch_core.rendering.jsonlines import parts as parts
+from memwatch_core.rendering.jsonlines import record_json as record_json
+from memwatch_core.rendering.jsonlines import value_json as value_json
