@@ -25,8 +25,9 @@ def columns(
         ends = sorted(width(row[-1]) for row in every)
         widths = _fitted(widths, max(most, NARROWEST), ends[len(ends) // 2])
     for number, row in enumerate(every):
-        plain = (*roles, *[None] * (len(row) - len(roles)))
-        painted = ("heading",) * len(row) if heading and number == 0 else plain
+        painted: list[Role | None] = [*roles, *[None] * (len(row) - len(roles))]
+        if heading and number == 0:
+            painted = ["heading"] * len(row)
         yield from _row(row, widths, painted, None if most is None else max(most, NARROWEST))
 
 
