@@ -24,9 +24,9 @@ from ..loading.discovery import load
 from ..printed import clean
 from ..records import Event, Record, Serializer
 from ..settings import path_of
-from .decoder import Sieve
 from .merge import SessionDecoder
 from .outcomes import final_outcomes
+from .sieve import Sieve
 
 
 @dataclass(frozen=True, slots=True)

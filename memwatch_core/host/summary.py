@@ -26,6 +26,8 @@ NAME = 40
 """Columns of a name."""
 ENDED = 10_000
 """Watches that have ended are kept apart up to this many; then only the ``MOST`` that were written most are."""
+_WORD = 512
+"""Numbers whose bits are kept together."""
 
 
 class Numbers:
@@ -38,7 +40,7 @@ class Numbers:
     def update(self, numbers: Iterable[tuple[Hashable, int]]) -> None:
         """Adds all of them."""
         for owner, number in numbers:
-            key, bit = (owner, number >> 9), 1 << (number & 511)
+            key, bit = (owner, number // _WORD), 1 << number % _WORD
             bits = self._bits.get(key, 0)
             if not bits & bit:
                 self._bits[key] = bits | bit

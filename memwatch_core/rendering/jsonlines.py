@@ -39,6 +39,8 @@ from ..records import (
 PART = 64
 """Records that are encoded at once: as a rule 32 KiB of text."""
 _DEPTH_MAX = 32
+_BITS_MAX = 14_000
+"""An int that takes fewer bits has fewer digits than Python refuses to write: 4,300."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -156,7 +158,7 @@ def _plain_of(value: Any, depth: int) -> Any:
         return str.__str__(value).encode("utf-8", "backslashreplace").decode()
     if isinstance(value, int):
         number = int(value)
-        return number if number.bit_length() < 14000 else hex(number)
+        return number if number.bit_length() < _BITS_MAX else hex(number)
     if isinstance(value, float):
         real = float(value)
         if math.isfinite(real):

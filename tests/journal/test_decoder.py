@@ -17,7 +17,7 @@ from journal_writer import CONTENT, CONTEXT, LOST, METADATA, OUTCOME, STORE, Jou
 from memwatch_core.host import decoder as module
 from memwatch_core.host import kept, statements
 from memwatch_core.host.decoder import JournalDecoder
-from memwatch_core.journal.reader import JournalReader
+from memwatch_core.journal.file import JournalFile
 from memwatch_core.records import Call, Event, Lost, Notice, Record, Serializer, Site, Unwatched, Watched
 
 pytestmark = pytest.mark.usefixtures("loop")
@@ -298,7 +298,7 @@ def test_journal_of_a_killed_process_says_so(tmp_path: Path) -> None:
 
 def test_variables_too_large_are_reported_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "KEPT_LIMIT", 100)
-    monkeypatch.setattr(JournalReader, "occupied", lambda reader: 0)
+    monkeypatch.setattr(JournalFile, "occupied", lambda file: 0)
     writer = JournalWriter()
     writer.watch(1, bytes(1 << 17), "large", "")
     writer.watch(2, b"ab", "small", "")
@@ -325,7 +325,7 @@ def test_variables_too_large_are_reported_by_their_bytes(tmp_path: Path, monkeyp
 
 def test_metadata_for_which_there_is_no_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "KEPT_LIMIT", 100_000)
-    monkeypatch.setattr(JournalReader, "occupied", lambda reader: 0)
+    monkeypatch.setattr(JournalFile, "occupied", lambda file: 0)
     writer = JournalWriter()
     for ident in range(1, 6):
         writer.variable(ident, 8)
