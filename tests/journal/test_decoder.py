@@ -18,6 +18,7 @@ from memwatch_core.host import decoder as module
 from memwatch_core.host import kept, statements
 from memwatch_core.host.decoder import JournalDecoder
 from memwatch_core.journal.file import JournalFile
+from memwatch_core.journal.layout import Kind
 from memwatch_core.records import Call, Event, Lost, Notice, Record, Serializer, Site, Unwatched, Watched
 
 pytestmark = pytest.mark.usefixtures("loop")
@@ -439,3 +440,19 @@ def test_store_records_are_numbered_even_around_what_is_damaged(tmp_path: Path) 
     assert [event.seq for event in events(records)] == [1, 2]
     assert [lost.reason.split()[0] for lost in losses(records)] == ["a", "damaged"]
     assert STORE == 1
+
+
+def test_each_kind_of_record_has_a_handler(tmp_path: Path) -> None:
+    decoder = JournalDecoder(JournalWriter().save(tmp_path), {})
+    by_the_loop = {Kind.FREE, Kind.STORE, Kind.CONTINUATION, Kind.PAD}
+    assert {*decoder._handlers} == {*Kind} - by_the_loop
+    assert {*decoder._is_known} <= {*decoder._handlers}
+    decoder.close()
+
+
+@pytest.mark.parametrize("name", ["position", "jumped", "live", "skipped", "damaged", "unknown", "header"])
+def test_nobody_writes_into_the_reader_of_a_journal(tmp_path: Path, name: str) -> None:
+    decoder = JournalDecoder(JournalWriter().save(tmp_path), {})
+    with pytest.raises(AttributeError):
+        setattr(decoder.reader, name, 1)
+    decoder.close()
