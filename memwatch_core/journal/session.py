@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import trust
+from .. import __version__, trust
 from ..errors import SessionError
 from ..folders import FILE_MAX, open_base, open_folder, save, write_file
 from ..records import SqlDriver
@@ -50,8 +50,6 @@ def create_session(base: str | os.PathLike[str], command: Sequence[str]) -> Path
 
     Raises SessionError: the folder can't be made or written to.
     """
-    from .. import __version__
-
     ident, now = os.urandom(ID_SIZE), datetime.now(UTC)
     folder = Path(base).absolute() / f"{now:{SECOND}}-{ident.hex()[:6]}"
     description = {
