@@ -125,7 +125,7 @@ PAYLOAD_MAX: dict[int, int] = {
     Kind.METADATA: 1 << 16,
     Kind.CONTEXT: 1 << 18,
     Kind.OUTCOME: 1 << 18,
-    Kind.SITE: 12 + 2 * 4096,
+    Kind.SITE: SITE.size + 2 * 4096,
     Kind.THREAD: 4096,
 }
 """Bytes of a payload that a writer makes at most (memwatch.h, core/journal/sites.c)."""
