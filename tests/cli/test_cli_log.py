@@ -248,7 +248,8 @@ def lengths(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lengths")
     program = """
 from memwatch_core import watch
-fixed, unwritten, number = watch(bytearray(60), name="fixed"), watch(bytearray(9), name="unwritten"), watch(0, name="number")
+fixed, unwritten = watch(bytearray(60), name="fixed"), watch(bytearray(9), name="unwritten")
+number = watch(0, name="number")
 grows = watch(bytearray(b"abc"), capacity=100, name="grows")
 fixed[3] = 7
 number += 1
