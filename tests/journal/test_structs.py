@@ -6,7 +6,7 @@ import struct
 from itertools import islice
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memwatch_core import structs
@@ -16,9 +16,10 @@ LETTERS = "?bBhHiIlLqQefdsp"
 NATIVE = "nN"
 TOKENS = st.tuples(
     st.sampled_from(["", "0", "1", "2", "7", "03"]), st.sampled_from("x" + LETTERS), st.sampled_from(["", " "])
-)
+).filter(lambda token: token[:2] != ("0", "p"))  # which CPython can't unpack: SystemError
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ORDERS), st.lists(TOKENS, max_size=8), st.data())
 def test_fields_lie_where_the_struct_module_puts_them(
     order: str, tokens: list[tuple[str, str, str]], data: st.DataObject
