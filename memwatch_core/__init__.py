@@ -1,4 +1,4 @@
-"""MemWatch: git blame for memory. The map of this package is in docs/maintaining.md.
+"""MemWatch: git blame for memory. The map of this package is in CONTRIBUTING.md.
 
 The names that programs use are here, and are imported when they are first asked for, so that ``import memwatch_core``
 costs next to nothing:
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from .adapter.watch import unwatch as unwatch
     from .adapter.watch import watch as watch
     from .errors import MemWatchError as MemWatchError
-    from .host.session import session as session
     from .records import Event as Event
+    from .running.session import session as session
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "watch": ".adapter.watch",
     "unwatch": ".adapter.watch",
-    "session": ".host.session",
+    "session": ".running.session",
     "Event": ".records",
     "MemWatchError": ".errors",
 }

@@ -18,24 +18,19 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-from . import folders, trust
+from . import config_file, folders, trust
 from .errors import ConfigError
-from .printed import say
-from .settings import ALL_SECTIONS, CHECKS, PLUGIN_TABLES, JournalSection, Source, SourceKind, path_of
+from .settings import ALL_SECTIONS, CHECKS, PLUGIN_TABLES, JournalSection, Source, SourceKind
 from .settings import Config as Config
 from .settings import PluginsSection as PluginsSection
 
 SETTINGS_FILE = "settings.json"
 """In a session's folder: the effective settings, for the processes that write into the session."""
-
-FILE_MAX = 1 << 20
-"""Bytes that a configuration file may have."""
 
 NO_SETTINGS = frozenset({"MEMWATCH_SESSION", "MEMWATCH_CONFIG", "MEMWATCH_SOAK"})
 """Variables that begin with ``MEMWATCH_`` and are no settings: a process's session, the file to read, long tests."""
@@ -70,7 +65,7 @@ def of_session(folder: str | os.PathLike[str], *, own: bool = False) -> Config:
         with folders.open_folder(folder, own=own) as opened:
             return loads(trust.read(opened, SETTINGS_FILE, folders.FILE_MAX).decode(), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: the session's settings can't be read: {_cause(error)}") from error
+        raise ConfigError(f"{path}: the session's settings can't be read: {config_file.cause_of(error)}") from error
 
 
 def load(
@@ -109,7 +104,7 @@ def examine(
     collector = _Collector()
     path: Path | None = None
     with collector.noting():
-        path, text = _named(here, named) if named else _found(here)
+        path, text = config_file.named(here, named) if named else config_file.found(here)
     if path:
         with collector.noting():
             collector.add_file(path, text, here)
@@ -141,7 +136,7 @@ def override(
 
 def find_file(directory: Path) -> Path | None:
     """The configuration file for a program that runs in ``directory``."""
-    return _found(directory)[0]
+    return config_file.found(directory)[0]
 
 
 def suggest(word: str, known: Iterable[str], names: Mapping[str, str] | None = None) -> str:
@@ -156,111 +151,12 @@ def suggest(word: str, known: Iterable[str], names: Mapping[str, str] | None = N
 # ---- inside ---------------------------------------------------------------------------------------------------------
 
 
-def _cause(error: BaseException) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
-
-
 def _working_folder() -> Path:
     try:
         return Path.cwd()
     except OSError as error:
-        raise ConfigError(f"the working folder can't be used: {_cause(error)}; change to one that is there") from error
-
-
-def _named(here: Path, name: str | os.PathLike[str]) -> tuple[Path, str]:
-    """A file that somebody has named is obeyed, whoever owns it."""
-    try:
-        path = here / path_of(os.fspath(name))
-    except ValueError as error:
-        raise ConfigError(f"the configuration's file {os.fspath(name)!r}: {error}") from None
-    try:
-        return path, trust.read(None, path, FILE_MAX, follow=True).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: the configuration can't be read: {_cause(error)}") from error
-
-
-def _found(directory: Path) -> tuple[Path | None, str]:
-    """The nearest file and its text. One that somebody else may have put there is passed over, and that is said."""
-    for folder in (directory, *directory.parents):
-        for name in ("memwatch.toml", "pyproject.toml"):
-            text = _look(folder, name)
-            if text is not None:
-                return folder / name, text
-    return None, ""
-
-
-def _look(folder: Path, name: str) -> str | None:
-    path = folder / name
-    if not os.path.lexists(path):
-        return None
-    try:
-        with trust.Found(name, within=folder, lenient=True) as found:
-            if found.reason and name == "memwatch.toml" and (found.status or found.error):
-                _pass_over(path, found.reason)
-                return None
-            if found.error:
-                raise found.error
-            if found.status is None or (name == "pyproject.toml" and not stat.S_ISREG(found.status.st_mode)):
-                return None
-            text = trust.read(found.folder, found.name, FILE_MAX).decode("utf-8-sig")
-            if name == "pyproject.toml" and not _is_ours(text):
-                return None
-            if not found.reason:
-                return text
-            _pass_over(path, found.reason)
-            return None
-    except (OSError, UnicodeDecodeError) as error:
-        if name == "pyproject.toml":
-            return None  # somebody else's project file: not ours to complain about
-        raise ConfigError(f"{path}: the configuration can't be read: {_cause(error)}") from error
-
-
-def _is_ours(project: str) -> bool:
-    """Whether a pyproject.toml has settings of ours, in any of TOML's spellings; a broken one, a header of ours."""
-    import tomllib
-
-    if "memwatch" not in project:
-        return False
-    try:
-        tool = tomllib.loads(project).get("tool")
-    except (ValueError, RecursionError):
-        return re.search(r"^\s*\[+\s*tool\s*\.\s*memwatch\b", project, re.M) is not None
-    return isinstance(tool, dict) and "memwatch" in tool
-
-
-_passed_over: set[Path] = set()
-
-
-def _pass_over(path: Path, reason: str) -> None:
-    if path in _passed_over:
-        return
-    _passed_over.add(path)
-    say(f"{path} is ignored: {reason}; if you trust it, name it: --config FILE, or MEMWATCH_CONFIG=FILE")
-
-
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        data: dict[str, Any] = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number may have too many digits for Python
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    for key in ("tool", "tool.memwatch") if path.name == "pyproject.toml" else ():
-        data = data.get(key.rpartition(".")[2], {})
-        if not isinstance(data, dict):
-            raise ConfigError(f"{path}: {key} must be a table: write [tool.memwatch.core], say, above its settings")
-    return data
-
-
-def _lines(text: str, prefix: str) -> Iterator[tuple[str, int]]:
-    """(dotted key, line) of the plain ``[table]`` and ``key =`` lines: tomllib doesn't say, and a message should."""
-    table = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[\s*([\w.\-\s]+?)\s*\]", line):
-            table = re.sub(r"\s", "", header[1]) + "."
-            yield table[:-1].removeprefix(prefix), number
-        elif entry := re.match(r"\s*([\w.\-]+)\s*=", line):
-            yield (table + entry[1]).removeprefix(prefix), number
+        cause = config_file.cause_of(error)
+        raise ConfigError(f"the working folder can't be used: {cause}; change to one that is there") from error
 
 
 def _section_hint(word: str) -> str:
@@ -287,8 +183,8 @@ class _Collector:
             self.mistakes += error.lines
 
     def add_file(self, path: Path, text: str, here: Path) -> None:
-        data = _parse(path, text)
-        lines = dict(_lines(text, "tool.memwatch." if path.name == "pyproject.toml" else ""))
+        data = config_file.parse(path, text)
+        lines = dict(config_file.lines(text, "tool.memwatch." if path.name == "pyproject.toml" else ""))
         shown = os.path.relpath(path, here) if path.is_relative_to(here) else str(path)
 
         def at(key: str) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .. import structs
+
 if TYPE_CHECKING:
     from ..native.proxy import StructField
-
-_TOKEN = r"\s*(\d*)([A-Za-z?])"
 
 
 def fields_of(form: str, names: Sequence[str] | None = None) -> tuple[StructField, ...]:
@@ -29,32 +28,15 @@ def _fields(form: str, names: tuple[str, ...] | None) -> tuple[StructField, ...]
         total = struct.calcsize(form)
     except struct.error as error:
         raise ValueError(f"struct format {form!r}: {error}") from error
-    found = list(_places(form))
+    found = list(structs.fields(form))
     if names is not None and len(names) != len(found):
         raise ValueError(f"struct format {form!r} has {len(found)} fields, and there are {len(names)} names for them")
     if names is not None and len(set(names)) != len(names):
         raise ValueError(f"struct format {form!r}: two fields have the same name")
-    little = form[:1] == "<" or (form[:1] not in ("<", ">", "!") and sys.byteorder == "little")
-    assert all(offset + size <= total for _, offset, size in found)
+    order, _ = structs.split(form)
+    little = order == "<" or (order in "@=" and sys.byteorder == "little")
+    assert all(field.offset + field.size <= total for field in found)
     return tuple(
-        (sys.intern(names[i]) if names else None, letter, offset, size, little)
-        for i, (letter, offset, size) in enumerate(found)
+        (sys.intern(names[i]) if names else None, field.letter, field.offset, field.size, little)
+        for i, field in enumerate(found)
     )
-
-
-def _places(form: str) -> Iterable[tuple[str, int, int]]:
-    order, rest = (form[0], form[1:]) if form[:1] in tuple("@=<>!") else ("@", form)
-    before = order
-    for count, letter in re.findall(_TOKEN, rest):
-        if letter in "sp":
-            size = int(count or 1)
-            before += f"{size}{letter}"
-            yield letter, struct.calcsize(before) - size, size
-            continue
-        size = struct.calcsize(order + letter)
-        for _ in range(int(count or 1)):
-            before += letter
-            if letter != "x":
-                yield letter, struct.calcsize(before) - size, size
-        if count == "0":
-            before += f"0{letter}"  # no field, but it aligns what follows

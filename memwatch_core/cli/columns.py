@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-import click
 
 from ..printed import NARROWEST, clean, terminal_width, width, wrap
+from ..rendering.palette import Role, paint
 
 INDENT = 4
 """Of what goes on below."""
@@ -17,9 +15,9 @@ LEAST = 24
 
 
 def columns(
-    rows: Sequence[Sequence[str]], heading: Sequence[str] = (), colors: Sequence[str | None] = ()
+    rows: Sequence[Sequence[str]], heading: Sequence[str] = (), roles: Sequence[Role | None] = ()
 ) -> Iterator[str]:
-    """Lines in which each column is as wide as its widest cell; the last is not padded. ``colors`` go by column."""
+    """Lines in which each column is as wide as its widest cell; the last is not padded. ``roles`` go by column."""
     every = [[clean(cell) for cell in row] for row in ([heading, *rows] if heading else rows)]
     widths = [max(map(width, cells)) for cells in zip(*every, strict=True)]
     most = terminal_width(sys.stdout)
@@ -27,9 +25,10 @@ def columns(
         ends = sorted(width(row[-1]) for row in every)
         widths = _fitted(widths, max(most, NARROWEST), ends[len(ends) // 2])
     for number, row in enumerate(every):
-        plain: list[dict[str, Any]] = [{"fg": color} for color in (*colors, *[None] * len(row))]
-        styles = [{"bold": True}] * len(row) if heading and number == 0 else plain
-        yield from _row(row, widths, styles, None if most is None else max(most, NARROWEST))
+        painted: list[Role | None] = [*roles, *[None] * (len(row) - len(roles))]
+        if heading and number == 0:
+            painted = ["heading"] * len(row)
+        yield from _row(row, widths, painted, None if most is None else max(most, NARROWEST))
 
 
 def _fitted(widths: list[int], most: int, usual: int) -> list[int]:
@@ -44,11 +43,9 @@ def _fitted(widths: list[int], most: int, usual: int) -> list[int]:
     return widths
 
 
-def _row(
-    row: Sequence[str], widths: Sequence[int], styles: Sequence[dict[str, Any]], most: int | None
-) -> Iterator[str]:
+def _row(row: Sequence[str], widths: Sequence[int], roles: Sequence[Role | None], most: int | None) -> Iterator[str]:
     line, used, at = "", 0, 0
-    for i, cell in enumerate(row):
+    for i, (cell, role) in enumerate(zip(row, roles, strict=True)):
         start = max(at, used + 2) if i else 0
         at += widths[i] + 2
         pieces = [cell]
@@ -67,7 +64,7 @@ def _row(
             if number:
                 yield line.rstrip()
                 line, used = "", 0
-            line += " " * (start - used) + (click.style(piece, **styles[i]) if piece else "")
+            line += " " * (start - used) + (piece if role is None else paint(role, piece))
             used = start + width(piece)
     yield line.rstrip()
 

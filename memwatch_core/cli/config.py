@@ -45,7 +45,7 @@ def command(checked: str | None, file: str | None, as_json: bool) -> None:
         put(line)
     put()
     rows = [(key, _text(value), source.where) for key, value, source in effective.items()]
-    for line in columns(rows, ("setting", "value", "source"), ("cyan", None, None)):
+    for line in columns(rows, ("setting", "value", "source"), ("setting",)):
         put(line)
 
 

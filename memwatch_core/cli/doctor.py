@@ -9,9 +9,8 @@ import click
 
 from .. import config as configuration
 from ..printed import clean, escape_json, put
+from ..rendering.palette import paint
 from .columns import hanging
-
-MARKS = {"ok": ("ok", "green"), "note": ("note", None), "warning": ("warning", "yellow"), "problem": ("PROBLEM", "red")}
 
 
 @click.command("doctor")
@@ -35,8 +34,8 @@ def command(file: str | None, as_json: bool) -> None:
         if as_json:
             put(escape_json(json.dumps(dataclasses.asdict(check))))
             continue
-        mark, color = MARKS[check.state]
-        head = f"{click.style(f'{mark:7}', fg=color)}  {clean(check.name):19}  "
+        mark = check.state.upper() if check.state == "problem" else check.state
+        head = f"{paint(check.state, f'{mark:7}')}  {clean(check.name):19}  "
         for line in hanging(head, clean(check.found), 30):
             put(line)
         for line in hanging(f"{'':30}-> ", clean(check.remedy), 33) if check.remedy else ():

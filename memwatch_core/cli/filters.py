@@ -10,10 +10,9 @@ from fnmatch import fnmatchcase
 
 import click
 
-from memwatch_plugins.text import named
-
 from ..config import suggest
 from ..records import Event, Lost, Part, Record, Unwatched, Watched
+from ..rendering.changes import LENGTH, named
 
 Test = Callable[[Event], bool]
 _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "": 10**9}
@@ -128,6 +127,8 @@ class _Wanted:
                 if odd := next((each for each in numbers if not _is_index(each)), ""):
                     return f"{start}{odd} is no part: elements and bytes count from 0; write {of}[3] or {of}[0:16], say"
                 return f"{start}nothing was written to this part of {of}"
+            if of := next((name for name in seen if self.text == named(name, LENGTH)), ""):
+                return f"{start}nothing changed the length of {of}"
             return f"{start}no variable has this name{listed}"
         if self._option == "--thread":
             return f"{start}no thread of this name, or id, wrote anything{listed}"
@@ -194,7 +195,7 @@ def _variable(text: str) -> Test:
         part = event.part
         if part is not None and named(full, part.name) == text:
             return True
-        if part is not None and text == named(full, "len()"):  # told along with the bytes that were moved
+        if part is not None and text == named(full, LENGTH):  # told along with the bytes that were moved
             return part.name.startswith("[0:") and _length(part.old) != _length(part.new)
         if not text.startswith(full + ".") and not text.startswith(full + "["):
             return False
@@ -209,7 +210,7 @@ def _variable(text: str) -> Test:
 def _may_be_of(text: str, event: Event) -> bool:
     """Whether the text may be for some part of the variable, or for all of it."""
     full = _full_name(event)
-    return text.startswith(full) or text in (event.variable, named(full, "len()")) or _matches(full, text)
+    return text.startswith(full) or text in (event.variable, named(full, LENGTH)) or _matches(full, text)
 
 
 def _length(value: object) -> int | None:
@@ -218,7 +219,7 @@ def _length(value: object) -> int | None:
 
 def _touched(part: Part) -> str:
     """Of a value that becomes shorter, what is gone."""
-    if part.name == "len()" and isinstance(part.old, int) and isinstance(part.new, int) and part.new < part.old:
+    if part.name == LENGTH and isinstance(part.old, int) and isinstance(part.new, int) and part.new < part.old:
         return f"[{part.new}:{part.old}]"
     return part.name
 

@@ -9,30 +9,15 @@ from itertools import islice
 
 import click
 
-from memwatch_plugins.layout import terminal_width
-from memwatch_plugins.text import Lines, Role
-
 from .. import config as configuration
-from ..printed import put, put_bytes, say, shows_colours, write
+from ..printed import put, put_bytes, say, shows_colours, terminal_width, write
 from ..records import Event, Lost, Record
+from ..rendering.palette import paint, plain
+from ..rendering.text import Lines
 from .columns import columns
 from .filters import Filters, moment
 
 BATCH = 2000
-_COLORS: dict[Role, dict[str, object]] = {
-    "time": {"dim": True},
-    "variable": {"fg": "cyan", "bold": True},
-    "old": {"fg": "red"},
-    "new": {"fg": "green", "bold": True},
-    "same": {"dim": True},
-    "site": {"fg": "yellow"},
-    "thread": {"fg": "magenta"},
-    "sql": {"fg": "blue"},
-    "undone": {"fg": "red", "bold": True},
-    "life": {"dim": True},
-    "lost": {"fg": "white", "bg": "red", "bold": True},
-    "notice": {"dim": True},
-}
 
 
 @click.command("log")
@@ -170,7 +155,7 @@ def _show(batches: Iterable[list[Record]], as_json: bool) -> bool:
 
 
 def _put_json(batch: list[Record]) -> None:
-    from memwatch_plugins.jsonlines import parts
+    from ..rendering.jsonlines import parts
 
     for part in parts(batch):
         put_bytes(part)
@@ -180,10 +165,4 @@ def _lines() -> Lines:
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     width = terminal_width(sys.stdout)
     arrow = "→" if utf8 and width is not None else "->"
-    if not shows_colours(sys.stdout):
-        return Lines(width=width, arrow=arrow)
-
-    def paint(role: Role, text: str) -> str:
-        return click.style(text, **_COLORS.get(role, {}))  # type: ignore[arg-type]
-
-    return Lines(width=width, paint=paint, arrow=arrow)
+    return Lines(width=width, paint=paint if shows_colours(sys.stdout) else plain, arrow=arrow)

@@ -90,7 +90,7 @@ def command(
     memwatch run -m package.module
     memwatch run -- python3 -X dev script.py
     """
-    from ..host.runner import Target, run
+    from ..running.runner import Target, run
 
     overrides: dict[str, dict[str, Any]] = {}
     labels: dict[str, str] = {}

@@ -15,19 +15,18 @@ from typing import NamedTuple
 
 import msgspec
 
-from memwatch_plugins.text import clean
-
 from .. import config as configuration
 from .. import trust
 from ..config import Config, suggest
 from ..errors import SessionError
 from ..journal import session as folders
 from ..loading.discovery import load
+from ..printed import clean
 from ..records import Event, Record, Serializer
 from ..settings import path_of
-from .decoder import Sieve
 from .merge import SessionDecoder
 from .outcomes import final_outcomes
+from .sieve import Sieve
 
 
 @dataclass(frozen=True, slots=True)

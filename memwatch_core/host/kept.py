@@ -6,7 +6,7 @@ all journals of a session together; a variable for which there is no room is fol
 
 from __future__ import annotations
 
-from ..journal.reader import JournalReader
+from ..journal.file import JournalFile
 from ..records import NAME_MAX
 
 KEPT_LIMIT = 1 << 27
@@ -27,8 +27,8 @@ class Kept:
 class Share:
     """One journal's part of it."""
 
-    def __init__(self, kept: Kept, reader: JournalReader) -> None:
-        self._kept, self._reader = kept, reader
+    def __init__(self, kept: Kept, file: JournalFile) -> None:
+        self._kept, self._file = kept, file
         self._occupied = 0
         self.refused = 0
         """Variables whose values aren't followed."""
@@ -37,7 +37,7 @@ class Share:
         """Takes bytes (negative: gives them back) if there are as many left."""
         kept = self._kept
         if size > kept.left:
-            occupied = self._reader.occupied()
+            occupied = self._file.occupied()
             kept.left += max(0, occupied - self._occupied)
             self._occupied = max(occupied, self._occupied)
         if size > kept.left:

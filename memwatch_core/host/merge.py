@@ -14,12 +14,14 @@ from time import monotonic, sleep, time_ns
 
 from ..errors import JournalError, SessionError
 from ..folders import open_folder
+from ..journal.file import NONE_FREE, JournalFile, NoneFree, NotBegun
 from ..journal.layout import RECORD_SLOTS_MAX
-from ..journal.reader import BLOCK_SIZE, BLOCK_SLOTS, NONE_FREE, JournalReader, NoneFree, NotBegun
+from ..journal.reader import BLOCK_SIZE, BLOCK_SLOTS
 from ..journal.session import listed
 from ..records import Notice, Record, Serializer
-from .decoder import BATCH_BYTES, JournalDecoder, Sieve
+from .decoder import BATCH_BYTES, JournalDecoder
 from .kept import Kept
+from .sieve import Sieve
 
 DELAY_NS = 50_000_000
 """How long a record waits for earlier ones of other processes that are still running."""
@@ -52,9 +54,8 @@ class _Source:
         if not self.records and not self.decoder.ended:
             self.read_at = time_ns()
             self.begun = self.decoder.reader.position
-            self.decoder.batch_bytes = BATCH_BYTES // sources
-            self.decoder.reader.block_slots = max(RECORD_SLOTS_MAX, min(BLOCK_SLOTS, SLOTS // sources))
-            self.records = self.decoder.poll()
+            slots = max(RECORD_SLOTS_MAX, min(BLOCK_SLOTS, SLOTS // sources))
+            self.records = self.decoder.poll(BATCH_BYTES // sources, slots)
 
     def sort(self) -> None:
         """Finds the key of each record."""
@@ -99,7 +100,7 @@ class SessionDecoder:
     Journals of processes that start later are found as they appear. One thread at a time. Raises SessionError if the
     folder can't be listed, JournalError if ``path`` is a file and no journal. ``final``, ``judged``: see
     :class:`JournalDecoder`; ``own``: nothing is read of a folder that isn't this user's own, see :func:`open_folder`.
-    ``sieve``: only some events are given out, see :class:`~memwatch_core.host.decoder.Sieve`; then check
+    ``sieve``: only some events are given out, see :class:`~memwatch_core.host.sieve.Sieve`; then check
     :attr:`uncertain`.
     """
 
@@ -124,8 +125,8 @@ class SessionDecoder:
         self._serializers = serializers
         self._known: set[Path] = set()
         self._sources: list[_Source] = []
-        self._over: list[JournalReader] = []
-        """Journals with a limit that were read to their end, until that is acknowledged."""
+        self._over: list[tuple[JournalFile, int]] = []
+        """Journals with a limit that were read to their end (a slot), until that is acknowledged."""
         self._notices: list[Record] = []
         self._room = _room()
         self._kept = Kept()
@@ -191,7 +192,8 @@ class SessionDecoder:
         over = [source for source in self._sources if source.decoder.ended and not source.records]
         if over:
             self._sources = [source for source in self._sources if source not in over]
-            self._over += [source.decoder.reader for source in over if source.decoder.reader.header.max_bytes]
+            readers = (source.decoder.reader for source in over)
+            self._over += [(reader.file, reader.position) for reader in readers if reader.header.max_bytes]
         return out
 
     def batches(self) -> Iterator[list[Record]]:
@@ -209,10 +211,10 @@ class SessionDecoder:
         """Lets the writers give back to the disk what was given out (``journal.max_bytes``)."""
         for source in self._sources:
             reader = source.decoder.reader
-            reader.acknowledge(source.begun if source.records else reader.position)
-        for reader in self._over:  # nobody waits for it, but whoever reads later knows that this has been read
-            reader.acknowledge(reader.position)
-            reader.close()
+            reader.file.acknowledge(source.begun if source.records else reader.position)
+        for file, end in self._over:  # nobody waits for it, but whoever reads later knows that this has been read
+            file.acknowledge(end)
+            file.close()
         self._over = []
 
     def close(self) -> None:

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from ..journal.layout import Kind
-from ..journal.reader import JournalReader, Payloads, RawRecord
+from ..journal.layout import SLOT_SIZE, Kind
+from ..journal.reader import JournalReader
+from ..journal.records import Payloads, RawRecord
 from ..records import Context
 from .statements import Contexts
 
 _WANTED = re.compile(b"[%c%c]" % (Kind.CONTEXT, Kind.OUTCOME))
 _PAGE = 256
+_CODES = 256
+"""What a byte can tell apart."""
 
 
 class Outcomes(Mapping[int, str]):
@@ -28,7 +31,7 @@ class Outcomes(Mapping[int, str]):
     def put(self, ident: int, outcome: str) -> None:
         """Beyond 254 different ones, ways to fail aren't told apart any more."""
         code = self._codes.get(outcome)
-        if code is None and len(self._texts) < 256:
+        if code is None and len(self._texts) < _CODES:
             code = self._codes[outcome] = len(self._texts)
             self._texts.append(outcome)
         page = self._pages.get(ident // _PAGE)
@@ -84,11 +87,11 @@ def _statements(reader: JournalReader) -> Iterator[RawRecord]:
     """The CONTEXT and OUTCOME records that are there now. Each slot says what it is, so others needn't be parsed."""
     while (block := reader.read()) is not None:
         stop = block.slots
-        for match in _WANTED.finditer(bytes(block.view[: stop * 64 : 64])):
+        for match in _WANTED.finditer(bytes(block.view[: stop * SLOT_SIZE : SLOT_SIZE])):
             record, following = reader.parse(block, match.start())
             if following <= match.start():
                 stop = match.start()  # not whole in this block
                 break
             if record is not None:
                 yield record
-        reader.position = block.first + stop
+        reader.advance(block.first + stop)

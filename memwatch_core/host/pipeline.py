@@ -7,11 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from memwatch_plugins.text import clean
-
 from ..config import Config, suggest
 from ..errors import ConfigError, PluginError
 from ..loading.discovery import unused_sinks
+from ..printed import clean
 from ..records import Record, RecordSink, Sink
 
 

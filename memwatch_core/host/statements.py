@@ -18,6 +18,9 @@ events carried, the id and the number of events are kept until its outcome comes
 STATEMENT_MAX = 1 << 16
 """Characters of a statement; a writer cuts it before."""
 
+TEXTS_KEPT = 10_000
+"""Different texts of which one object each is kept."""
+
 UNDECIDED = ("open", "ended", "closed")
 """Outcomes that the end of a transaction replaces."""
 
@@ -75,7 +78,7 @@ class Contexts:
     def _same(self, text: str, most: int = NAME_MAX) -> str:
         """One object for equal texts: a program runs few statements, often. What is too long is cut."""
         text = text if len(text) <= most else text[: most - 1] + "…"
-        if len(self._texts) > 10_000:
+        if len(self._texts) > TEXTS_KEPT:
             self._texts.clear()
         return self._texts.setdefault(text, text)
 

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
-from memwatch_plugins.layout import both_ends
-from memwatch_plugins.text import change, clean, short_path
-from memwatch_plugins.written import is_heavy, lightened
-
+from ..printed import clean
 from ..records import Event, Lost, Outcome, Record, Unwatched, Watched
+from ..rendering.changes import change
+from ..rendering.layout import both_ends
+from ..rendering.text import short_path
+from ..rendering.written import is_heavy, lightened
 
 _variable = attrgetter("pid", "journal", "variable_id")
 _Key = tuple[int, str, int]
@@ -25,6 +26,8 @@ NAME = 40
 """Columns of a name."""
 ENDED = 10_000
 """Watches that have ended are kept apart up to this many; then only the ``MOST`` that were written most are."""
+_WORD = 512
+"""Numbers whose bits are kept together."""
 
 
 class Numbers:
@@ -37,7 +40,7 @@ class Numbers:
     def update(self, numbers: Iterable[tuple[Hashable, int]]) -> None:
         """Adds all of them."""
         for owner, number in numbers:
-            key, bit = (owner, number >> 9), 1 << (number & 511)
+            key, bit = (owner, number // _WORD), 1 << number % _WORD
             bits = self._bits.get(key, 0)
             if not bits & bit:
                 self._bits[key] = bits | bit

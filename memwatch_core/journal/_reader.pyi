@@ -1,4 +1,4 @@
-"""What reader.c and lines.c offer. Their contracts: memwatch_core/journal/stores.py, memwatch_plugins/jsonlines.py."""
+"""What reader.c and lines.c offer. Their contracts: :mod:`.stores`, :mod:`memwatch_core.rendering.jsonlines`."""
 
 from collections.abc import Callable, Sequence
 

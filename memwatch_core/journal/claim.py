@@ -1,7 +1,7 @@
 """Who reads a session: one process, known to the writers by a lock that the kernel takes away when it dies.
 
 A writer whose journal has reached ``journal.max_bytes`` waits for the reader that holds this lock, and for nobody else
-(``room.c``). Several may read a session; only the one with the claim frees what it has read.
+(``core/journal/segments.c``). Several may read a session; only the one with the claim frees what it has read.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum, IntFlag
 from struct import Struct
+from typing import Any
 
 from ..records import Call, Origin
 
@@ -88,30 +89,48 @@ HEADER_LOSSES, LOSS = 320, Struct("<I4xQ")
 """variable, count; ``LOSSES`` of them."""
 
 WORD = Struct("<I")
-"""kind | slots << 8 | origin << 16 | flags << 24."""
+"""kind | slots << 8 | origin << 16 | flags << 24: see :func:`word` and :func:`parts_of`."""
+KIND_AT, FLAGS_AT = 0, 3
+"""The bytes of a slot that hold these."""
 STORE = Struct("<IIQIIIII28s")
 """word, tid, time, variable, offset, length, site, context, payload of the first slot."""
 BLOB = Struct("<IIQII40s")
 """word, tid, time, id, length, payload of the first slot: METADATA, CONTENT, SITE, CONTEXT, OUTCOME, THREAD, LOST."""
 VARIABLE = Struct("<IIQIIQQQQ8x")
 """word, tid, time, id, flags, size, depth_start, depth_stop, address."""
+REGISTERED = Struct("<IQQQQ8x")
+"""The payload of a VARIABLE: flags, size, depth_start, depth_stop, address."""
 CALL = Struct("<IiI")
 """number in CALLS, fd, bytes: before the bytes of a STORE whose origin is ``syscall``."""
 SITE = Struct("<IIHH")
 """Head of a SITE's payload: line, column, length of file, length of function."""
+CONTENT = Struct("<Q")
+"""Head of a CONTENT's payload: the offset of the bytes behind it."""
+LOST = Struct("<Q")
+"""Head of a LOST's payload: how many; behind it the reason."""
+LOST_REASON_MAX = 200
+"""Bytes of it that are read."""
 
 STORE_PAYLOAD = 36
 BLOB_PAYLOAD = 24
+VARIABLE_PAYLOAD = SLOT_SIZE - REGISTERED.size
 CONTINUATION_PAYLOAD = 4
+"""Where the payload begins in the first slot of a record, and in each slot behind it."""
+STORE_ROOM = SLOT_SIZE - STORE_PAYLOAD
+BLOB_ROOM = SLOT_SIZE - BLOB_PAYLOAD
+CONTINUATION_ROOM = SLOT_SIZE - CONTINUATION_PAYLOAD
+"""Bytes of payload that such a slot has."""
 DEPTH_FULL = (0, 2**64 - 1)
 PAYLOAD_MAX: dict[int, int] = {
     Kind.METADATA: 1 << 16,
     Kind.CONTEXT: 1 << 18,
     Kind.OUTCOME: 1 << 18,
-    Kind.SITE: 12 + 2 * 4096,
+    Kind.SITE: SITE.size + 2 * 4096,
     Kind.THREAD: 4096,
 }
-"""Bytes of a payload that a writer makes at most (memwatch.h, site.c); 16 KiB for the kinds that aren't named."""
+"""Bytes of a payload that a writer makes at most (memwatch.h, core/journal/sites.c)."""
+PAYLOAD_MAX_OF_OTHERS = 1 << 14
+"""The same for the kinds that aren't named there."""
 BLOB_KINDS = frozenset(
     {Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST},
 )
@@ -129,3 +148,34 @@ def call(number: int, fd: int, size: int) -> Call:
 def word(kind: int, slots: int = 1, origin: int = 0, flags: int = 0) -> int:
     """The first four bytes of a slot as a number."""
     return kind | slots << 8 | origin << 16 | flags << 24
+
+
+def parts_of(word: int) -> tuple[int, int, int, int]:
+    """kind, slots, origin, flags: the inverse of :func:`word`."""
+    return word & 0xFF, word >> 8 & 0xFF, word >> 16 & 0xFF, word >> 24
+
+
+def head_of(payload: bytes, head: Struct) -> tuple[Any, ...]:
+    """What a payload begins with; what is missing of it reads as 0."""
+    return head.unpack_from(payload.ljust(head.size, b"\0"))
+
+
+def room(first: int, slots: int) -> int:
+    """Bytes of payload that a record of ``slots`` slots has, of which ``first`` are in its first one."""
+    return first + CONTINUATION_ROOM * (slots - 1)
+
+
+def payload_of(record: memoryview, start: int, length: int) -> bytes:
+    """The payload of a whole record, from ``start`` in its first slot on, without the heads of the slots behind it."""
+    if start + length <= SLOT_SIZE:
+        return bytes(record[start : start + length])
+    parts = [record[start:SLOT_SIZE]]
+    parts += [record[at + CONTINUATION_PAYLOAD : at + SLOT_SIZE] for at in range(SLOT_SIZE, len(record), SLOT_SIZE)]
+    return b"".join(parts)[:length]
+
+
+def is_continued(view: memoryview, slot: int, slots: int) -> bool:
+    """Whether the slots behind the first one of a record are its continuations."""
+    return all(
+        view[at] == Kind.CONTINUATION for at in range((slot + 1) * SLOT_SIZE, (slot + slots) * SLOT_SIZE, SLOT_SIZE)
+    )

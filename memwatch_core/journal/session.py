@@ -15,12 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import trust
+from .. import __version__, trust
 from ..errors import SessionError
 from ..folders import FILE_MAX, open_base, open_folder, save, write_file
 from ..records import SqlDriver
 
 FORMAT = 1
+ID_SIZE = 16
+SECOND, SECOND_SIZE = "%Y%m%d-%H%M%S", len("20261123-150405")
+"""What a folder's name begins with: when the session began."""
 DESCRIPTION = "session.json"
 KEY = "key"
 KEY_SIZE = 32
@@ -47,10 +50,8 @@ def create_session(base: str | os.PathLike[str], command: Sequence[str]) -> Path
 
     Raises SessionError: the folder can't be made or written to.
     """
-    from .. import __version__
-
-    ident, now = os.urandom(16), datetime.now(UTC)
-    folder = Path(base).absolute() / f"{now:%Y%m%d-%H%M%S}-{ident.hex()[:6]}"
+    ident, now = os.urandom(ID_SIZE), datetime.now(UTC)
+    folder = Path(base).absolute() / f"{now:{SECOND}}-{ident.hex()[:6]}"
     description = {
         "format": FORMAT,
         "session": ident.hex(),
@@ -96,7 +97,7 @@ def read_session(folder: str | os.PathLike[str], *, own: bool = False) -> Sessio
         raise SessionError(f"{where}: can't be read ({error.strerror}); check its owner and mode") from error
     except (ValueError, RecursionError) as error:
         raise SessionError(f"{file}: not the description of a session ({error})") from error
-    if number != FORMAT or len(ident) != 16:
+    if number != FORMAT or len(ident) != ID_SIZE:
         raise SessionError(f"{file}: a session of format {number}; this MemWatch reads format {FORMAT}")
     return Session(folder, ident, started, command, version, key)
 
@@ -151,7 +152,7 @@ def sessions(base: str | os.PathLike[str]) -> list[Path]:
             folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
         found = [folder for folder in folders if (folder / DESCRIPTION).is_file()]
         # the name has the second; within one, the order in which they were described
-        return sorted(found, key=lambda folder: (folder.name[:15], (folder / DESCRIPTION).stat().st_mtime_ns))
+        return sorted(found, key=lambda folder: (folder.name[:SECOND_SIZE], (folder / DESCRIPTION).stat().st_mtime_ns))
     except OSError:
         return []
 

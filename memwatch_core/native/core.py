@@ -1,7 +1,7 @@
 """The core's calls (``memwatch.h``) as Python functions: checked, with exceptions for error codes.
 
 Every call lets go of the interpreter lock; all may be made from any thread. What is called for each write isn't here
-but in C (``python/proxy*.c``).
+but in C (``memwatch_core/python/``).
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ TRACK_THREADS: int = lib.MW_TRACK_THREADS
 TRACK_SQL: int = lib.MW_TRACK_SQL
 TRACK_ALL_VARS: int = lib.MW_TRACK_ALL_VARS
 TRACK_LOCALS: int = lib.MW_TRACK_LOCALS
-METADATA_MAX: int = lib.MW_METADATA_MAX
-ABI_VERSION: int = lib.MW_ABI_VERSION
 _WITH_ERRNO = frozenset(
     {
         lib.MW_ERR_JOURNAL_OPEN,
@@ -144,31 +142,6 @@ def name_thread(native_id: int, name: str) -> None:
     """Names a thread in the journal (cut at 255 bytes). Raises CoreError if no journal is open."""
     data = name.encode("utf-8", "replace")[:255].decode("utf-8", "ignore").encode()
     _check(lib.mw_thread_name(native_id, data, len(data)), f"naming thread {native_id}")
-
-
-def set_context(context: int) -> None:
-    """This thread's SQL context id, 0 for none; a ContextVar given to the adapter overrides it."""
-    lib.mw_set_context(context)
-
-
-def get_context() -> int:
-    """This thread's SQL context id as set last."""
-    context: int = lib.mw_get_context()
-    return context
-
-
-def record_context(context: int, data: bytes) -> None:
-    """Records what a context is (JSON). Raises CoreError, JournalFullError."""
-    result = lib.mw_context_record(context, data, len(data))
-    if result < 0:  # the text is made only when it is needed: this runs for every statement
-        _check(result, f"SQL context {context}")
-
-
-def record_outcome(context: int, data: bytes) -> None:
-    """Records how a context ended (JSON). Raises CoreError, JournalFullError."""
-    result = lib.mw_outcome_record(context, data, len(data))
-    if result < 0:
-        _check(result, f"outcome of SQL context {context}")
 
 
 def stats() -> Stats:

@@ -1,4 +1,4 @@
-"""The C types and functions of python/proxy.c, put into this module by the one function that cffi hands out.
+"""The C types and functions of python/values/, put into this module by the one function that cffi hands out.
 
 What is here is declared in proxy.pyi.
 """

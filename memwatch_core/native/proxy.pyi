@@ -1,4 +1,4 @@
-"""What python/proxy.c offers. All of it wants the interpreter lock, which Python code has."""
+"""What python/values/ offers. All of it wants the interpreter lock, which Python code has."""
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar

@@ -1,4 +1,4 @@
-"""The C types of python/tracer.c, put into this module by a function that cffi hands out.
+"""The C types of python/sql/tracer.c, put into this module by a function that cffi hands out.
 
 What is here is declared in tracing.pyi.
 """

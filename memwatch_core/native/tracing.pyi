@@ -1,4 +1,4 @@
-"""What python/tracer.c offers. All of it wants the interpreter lock, which Python code has."""
+"""What python/sql/tracer.c offers. All of it wants the interpreter lock, which Python code has."""
 
 from collections.abc import Callable
 from contextvars import ContextVar

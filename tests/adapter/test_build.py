@@ -29,7 +29,7 @@ def test_every_function_and_constant_of_the_header_is_there() -> None:
     assert len(constants) > 25
     missing = {name for name in functions | constants if not hasattr(core.lib, name)}
     assert not missing
-    assert core.METADATA_MAX == 65536
+    assert core.lib.MW_METADATA_MAX == 65536
 
 
 def test_declarations_hold_no_preprocessor_but_numbers() -> None:

@@ -23,7 +23,7 @@ def pulled() -> Iterator[None]:
     proxy.set_context_variable(CURRENT)
     yield
     proxy.set_context_variable(None)
-    core.set_context(0)
+    core.lib.mw_set_context(0)
 
 
 def test_both_kinds_of_write_carry_the_context(journal: Opened) -> None:
@@ -43,7 +43,7 @@ def test_both_kinds_of_write_carry_the_context(journal: Opened) -> None:
 
 def test_values_that_are_no_ids_leave_the_threads_own(journal: Opened) -> None:
     p = watch(0, track_sql=True)
-    core.set_context(41)
+    core.lib.mw_set_context(41)
     for odd in (0, -1, 2**32, 2**64, 2**200, "x", None, True):
         CURRENT.set(odd)  # type: ignore[arg-type]
         p += 1

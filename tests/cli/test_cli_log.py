@@ -221,6 +221,44 @@ def test_filter_for_a_length_asks_every_event_of_a_line(tmp_path: Path, last: li
     assert [line["new"] for line in lines if "seq" in line] == [b"xybc".hex(), b"xyybc".hex()]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("len(fixed)", "nothing changed the length of fixed"),
+        ("len(unwritten)", "nothing changed the length of unwritten"),
+        ("len(number)", "nothing changed the length of number"),
+        ("len(fixd)", "no variable has this name"),
+        ("len(fixed", "no variable has this name"),
+        ("fixed[50]", "nothing was written to this part of fixed"),
+    ],
+)
+def test_length_that_never_changed_is_not_called_a_name_that_is_not_there(
+    lengths: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.chdir(lengths)
+    for more in ([], ["--last", "9"], ["--thread", "MainThread"], ["--since", "1h"]):
+        done = CliRunner().invoke(group, ["log", "--variable", text, *more])
+        assert (done.exit_code, done.stdout) == (1, ""), done.output
+        assert f"memwatch: --variable {text!r}: {said}" in done.stderr, more
+
+
+@pytest.fixture(scope="module")
+def lengths(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session with a variable whose length changes, and others whose doesn't."""
+    folder = tmp_path_factory.mktemp("lengths")
+    program = """
+from memwatch_core import watch
+fixed, unwritten = watch(bytearray(60), name="fixed"), watch(bytearray(9), name="unwritten")
+number = watch(0, name="number")
+grows = watch(bytearray(b"abc"), capacity=100, name="grows")
+fixed[3] = 7
+number += 1
+grows += b"d"
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=folder, check=True, timeout=60)
+    return folder
+
+
 def test_sessions_are_listed_and_found_by_name_part_folder_and_file(recorded: Path) -> None:
     listed = log(recorded, "--list").stdout.splitlines()
     assert listed[0].split() == ["session", "started", "processes", "command"]

@@ -25,7 +25,7 @@ from journal_writer import CONTEXT, OUTCOME, THREAD, JournalWriter
 from memwatch_core import printed
 from memwatch_core.errors import ConfigError
 from memwatch_core.records import Notice
-from memwatch_plugins.jsonlines import encode, record_json
+from memwatch_core.rendering.jsonlines import encode, record_json
 
 ROOT = Path(__file__).parents[2]
 PRINTING = re.compile(r"^print$|print_exc|warnings\.warn|click\.s?echo|(stdout|stderr|_stream)(\.buffer)?\.write")

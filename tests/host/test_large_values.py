@@ -17,9 +17,9 @@ import pytest
 from memwatch_core import watch
 from memwatch_core.cli.filters import Filters
 from memwatch_core.records import Event, Lost, Record, Serializer, Watched
-from memwatch_plugins.jsonlines import encode
+from memwatch_core.rendering.jsonlines import encode
+from memwatch_core.rendering.text import Lines
 from memwatch_plugins.testing.sessions import real_session
-from memwatch_plugins.text import Lines
 
 SIZES = (100, 4_084, 65_528, 65_535, 65_536, 65_537, 1 << 20)
 """Shown whole and in part, in one record and in several, decoded as a whole and not: both sides of each limit."""

@@ -13,8 +13,8 @@ import pytest
 from memwatch_core import watch
 from memwatch_core.cli.filters import Filters
 from memwatch_core.records import Event, Lost, Part, Watched
+from memwatch_core.rendering.text import Lines
 from memwatch_plugins.testing.sessions import real_session
-from memwatch_plugins.text import Lines
 
 SERIALIZERS = [
     *memwatch_serializer_bytes.memwatch_serializers(),

@@ -62,7 +62,7 @@ def test_table_names_every_package() -> None:
 
 def test_imports_are_found() -> None:
     assert "memwatch_core/host/decoder.py" in GRAPH["host"]["journal"]
-    assert "memwatch_core/cli/run.py" in GRAPH["cli"]["host"]
+    assert "memwatch_core/cli/run.py" in GRAPH["cli"]["running"]
 
 
 @pytest.mark.parametrize("package", sorted(GRAPH))

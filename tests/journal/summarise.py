@@ -8,7 +8,7 @@ from decoding import SERIALIZERS
 
 from memwatch_core.host.merge import SessionDecoder
 from memwatch_core.host.summary import Summary
-from memwatch_plugins.text import Lines
+from memwatch_core.rendering.text import Lines
 
 summary, lines = Summary(), Lines(show="changes")
 decoder = SessionDecoder(sys.argv[1], SERIALIZERS)

@@ -17,7 +17,8 @@ from journal_writer import CONTENT, CONTEXT, LOST, METADATA, OUTCOME, STORE, Jou
 from memwatch_core.host import decoder as module
 from memwatch_core.host import kept, statements
 from memwatch_core.host.decoder import JournalDecoder
-from memwatch_core.journal.reader import JournalReader
+from memwatch_core.journal.file import JournalFile
+from memwatch_core.journal.layout import Kind
 from memwatch_core.records import Call, Event, Lost, Notice, Record, Serializer, Site, Unwatched, Watched
 
 pytestmark = pytest.mark.usefixtures("loop")
@@ -298,7 +299,7 @@ def test_journal_of_a_killed_process_says_so(tmp_path: Path) -> None:
 
 def test_variables_too_large_are_reported_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "KEPT_LIMIT", 100)
-    monkeypatch.setattr(JournalReader, "occupied", lambda reader: 0)
+    monkeypatch.setattr(JournalFile, "occupied", lambda file: 0)
     writer = JournalWriter()
     writer.watch(1, bytes(1 << 17), "large", "")
     writer.watch(2, b"ab", "small", "")
@@ -325,7 +326,7 @@ def test_variables_too_large_are_reported_by_their_bytes(tmp_path: Path, monkeyp
 
 def test_metadata_for_which_there_is_no_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "KEPT_LIMIT", 100_000)
-    monkeypatch.setattr(JournalReader, "occupied", lambda reader: 0)
+    monkeypatch.setattr(JournalFile, "occupied", lambda file: 0)
     writer = JournalWriter()
     for ident in range(1, 6):
         writer.variable(ident, 8)
@@ -439,3 +440,19 @@ def test_store_records_are_numbered_even_around_what_is_damaged(tmp_path: Path) 
     assert [event.seq for event in events(records)] == [1, 2]
     assert [lost.reason.split()[0] for lost in losses(records)] == ["a", "damaged"]
     assert STORE == 1
+
+
+def test_each_kind_of_record_has_a_handler(tmp_path: Path) -> None:
+    decoder = JournalDecoder(JournalWriter().save(tmp_path), {})
+    by_the_loop = {Kind.FREE, Kind.STORE, Kind.CONTINUATION, Kind.PAD}
+    assert {*decoder._handlers} == {*Kind} - by_the_loop
+    assert {*decoder._is_known} <= {*decoder._handlers}
+    decoder.close()
+
+
+@pytest.mark.parametrize("name", ["position", "jumped", "live", "skipped", "damaged", "unknown", "header"])
+def test_nobody_writes_into_the_reader_of_a_journal(tmp_path: Path, name: str) -> None:
+    decoder = JournalDecoder(JournalWriter().save(tmp_path), {})
+    with pytest.raises(AttributeError):
+        setattr(decoder.reader, name, 1)
+    decoder.close()

@@ -30,8 +30,8 @@ from memwatch_core.records import (
     Variable,
     Watched,
 )
-from memwatch_plugins import jsonlines
-from memwatch_plugins.jsonlines import encode, record_json, value_json
+from memwatch_core.rendering import jsonlines
+from memwatch_core.rendering.jsonlines import encode, record_json, value_json
 
 PAGE = (Path(__file__).parents[2] / "docs/events.md").read_text()
 TEXT = st.text(st.characters(), max_size=30) | st.text(st.characters(categories=["Cs", "Cc"]), max_size=8)

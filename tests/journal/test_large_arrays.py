@@ -10,9 +10,9 @@ from decoding import decode
 from journal_writer import JournalWriter
 
 from memwatch_core.host import kept
-from memwatch_core.journal.reader import JournalReader
+from memwatch_core.journal.file import JournalFile
 from memwatch_core.records import Event, Lost, Watched
-from memwatch_plugins.text import change
+from memwatch_core.rendering.changes import change
 
 CLASSES = {
     "Int8Array": "b", "Uint8Array": "B", "Uint8ClampedArray": "B", "Float16Array": "e", "Int16Array": "h",
@@ -90,7 +90,7 @@ def test_elements_that_a_store_covers_are_shown_where_there_is_no_room_for_the_r
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept, "KEPT_LIMIT", 100)
-    monkeypatch.setattr(JournalReader, "occupied", lambda reader: 0)
+    monkeypatch.setattr(JournalFile, "occupied", lambda file: 0)
     writer = JournalWriter(runtime="node")
     writer.watch(1, bytes(1 << 17), "a", "typedarray", options={"class": "Int32Array"})
     writer.store(1, 40, bytes(4), b"\1\0\0\0")

@@ -19,6 +19,7 @@ from journal_writer import CONTEXT, METADATA, OUTCOME, PAD, SEGMENT, STORE, THRE
 from memwatch_core.cli.filters import Filters
 from memwatch_core.host import history, kept, merge
 from memwatch_core.journal import reader
+from memwatch_core.journal.file import JournalFile
 from memwatch_core.records import Event
 
 pytestmark = pytest.mark.usefixtures("loop")
@@ -264,7 +265,7 @@ def test_what_depends_on_how_much_is_read_at_once_is_not_relied_on(
     assert history.last(tmp_path, 3, None, 0, lambda _: None) is not None
     with monkeypatch.context() as patch:
         patch.setattr(kept, "KEPT_LIMIT", 0)
-        patch.setattr(reader.JournalReader, "occupied", lambda self: 0)
+        patch.setattr(JournalFile, "occupied", lambda self: 0)
         assert history.last(tmp_path, 3, None, 0, lambda _: None) is None
     monkeypatch.setattr(merge, "_room", lambda: 1)
     assert history.last(tmp_path, 3, None, 0, lambda _: None) is None

@@ -6,7 +6,10 @@ import re
 import struct
 from pathlib import Path
 
-from memwatch_core.journal import layout
+import pytest
+
+from memwatch_core.journal import followed, layout, stores
+from memwatch_core.rendering import jsonlines
 
 ROOT = Path(__file__).parents[2]
 HEADER_FILE = (ROOT / "memwatch_core/core/journal/journal_format.h").read_text()
@@ -123,6 +126,22 @@ def test_header_fields_lie_where_page_and_header_file_say() -> None:
     assert layout.COUNTERS.unpack(raw) == (1, 2, 3, 4, 5, 0)
 
 
+def test_both_loops_have_the_same_limits() -> None:
+    native = ROOT / "memwatch_core/journal/native"
+    text = "".join(path.read_text() for path in sorted(native.iterdir()))
+
+    def defined(name: str) -> int:
+        (value,) = re.findall(rf"#define {name} (.*?)(?: /\*.*)?\n", text)
+        first, _, by = value.strip("()").replace("u", "").partition(" << ")
+        return int(first) << int(by or 0)
+
+    for name in ("DECODED", "LARGE", "MAPPED", "HEAD"):
+        assert defined(name) == getattr(followed, name), name
+    assert defined("DEPTH_MAX") == jsonlines._DEPTH_MAX
+    (stops,) = re.findall(r"enum stop \{ (.*?) \};", text)
+    assert [name.removeprefix("STOP_") for name in stops.split(", ")] == [stop.name for stop in stores.Stop]
+
+
 def test_slot_fields_lie_where_the_header_file_says() -> None:
     assert f"offsetof(struct mwj_slot, store.payload) == {layout.STORE_PAYLOAD}" in HEADER_FILE
     assert f"offsetof(struct mwj_slot, blob.payload) == {layout.BLOB_PAYLOAD}" in HEADER_FILE
@@ -146,3 +165,34 @@ def test_slot_fields_lie_where_the_header_file_says() -> None:
     continuation, _ = offsets("mwj_continuation")
     assert continuation["payload"] == layout.CONTINUATION_PAYLOAD
     assert layout.word(1, 2, 3, 128) == struct.unpack("<I", b"\1\2\3\x80")[0]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 255])
+@pytest.mark.parametrize("first", [layout.STORE_PAYLOAD, layout.BLOB_PAYLOAD])
+def test_payload_of_a_record_is_what_its_slots_have_room_for(first: int, slots: int) -> None:
+    word = struct.pack("<I", layout.word(layout.Kind.CONTINUATION))
+    room = layout.room(layout.SLOT_SIZE - first, slots)
+    payload = bytes(number % 251 for number in range(room))
+    begin = layout.SLOT_SIZE - first
+    step = layout.CONTINUATION_ROOM
+    rest = [word + payload[at : at + step] for at in range(begin, room, step)]
+    record = memoryview(bytes(first) + payload[:begin] + b"".join(rest))
+    assert len(record) == slots * layout.SLOT_SIZE
+    for length in {0, 1, begin, begin + 1, room - 1, room}:
+        if length <= room:
+            assert layout.payload_of(record, first, length) == payload[:length]
+    assert layout.is_continued(record, 0, slots)
+    if slots > 1:
+        broken = bytearray(record)
+        broken[-layout.SLOT_SIZE] = layout.Kind.PAD
+        assert not layout.is_continued(memoryview(broken), 0, slots)
+
+
+def test_word_is_taken_apart_as_it_was_put_together() -> None:
+    for parts in ((1, 2, 3, 128), (255, 255, 255, 255), (0, 0, 0, 0)):
+        assert layout.parts_of(layout.word(*parts)) == parts
+
+
+def test_head_that_is_cut_short_reads_as_zeros() -> None:
+    assert layout.head_of(b"\1\2", layout.CONTENT) == (0x201,)
+    assert layout.head_of(b"", layout.LOST) == (0,)

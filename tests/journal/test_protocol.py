@@ -15,7 +15,8 @@ import pytest
 
 from memwatch_core.journal import layout
 from memwatch_core.journal.layout import Kind
-from memwatch_core.journal.reader import JournalReader, RawRecord
+from memwatch_core.journal.reader import JournalReader
+from memwatch_core.journal.records import RawRecord
 
 HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "memwatch_core" / "core"
@@ -78,7 +79,7 @@ def put(journal: Path, base: int, state: State) -> None:
 
 def read(journal: Path, position: int, *, live: bool = False) -> tuple[list[RawRecord], JournalReader]:
     reader = JournalReader(journal)
-    reader.position = position
+    reader.advance(position)
     if live:
         reader._writer.alive = lambda: True  # type: ignore[method-assign]
     records = list(reader.records())

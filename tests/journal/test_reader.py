@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from journal_writer import CONTENT, CONTEXT, METADATA, OUTCOME, PAD, SEGMENT, SITE, STORE, THREAD, JournalWriter
 
 from memwatch_core.errors import JournalError
-from memwatch_core.journal.reader import BLOCK_SLOTS, JournalReader, NotBegun, RawRecord
+from memwatch_core.journal.file import NotBegun
+from memwatch_core.journal.reader import BLOCK_SLOTS, JournalReader
+from memwatch_core.journal.records import RawRecord
 from memwatch_core.records import Event, Lost, Notice
 
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

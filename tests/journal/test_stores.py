@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_writer import JournalWriter
 
+from memwatch_core import structs
 from memwatch_core.journal.layout import ORIGINS, call
 from memwatch_core.journal.stores import PythonStores, Stop, Stores
 from memwatch_core.records import Context, Event, Extent, Part, Site, Variable
@@ -93,7 +94,8 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:
         variables[ident] = size, bytearray(content)
         head = HEADS.get(part, 0)
         for stores in pair:
-            stores.define(variable, None if ident % 2 else "a.b", decode, form, part, follow, provisional, head)
+            letter = structs.number(form, size)
+            stores.define(variable, None if ident % 2 else "a.b", decode, letter, part, follow, provisional, head)
             stores.fill(ident, 0, content)
             stores.fill(ident, size, b"outside")
     for stores in pair:
@@ -163,7 +165,7 @@ def test_variables_come_and_go_without_being_mixed_up(steps: list[tuple[bool, in
         for stores in pair:
             if add:
                 variable = Variable(ident, str(ident), 9, "python", 4, "", {})
-                stores.define(variable, None, lambda data, options: data, "<I", None, True, False)
+                stores.define(variable, None, lambda data, options: data, "I", None, True, False)
                 stores.fill(ident, 0, struct.pack("<I", ident))
             else:
                 stores.forget(ident)
@@ -175,9 +177,9 @@ def test_variables_come_and_go_without_being_mixed_up(steps: list[tuple[bool, in
 
 def test_bytes_of_a_variable_are_kept_when_more_becomes_known_of_it() -> None:
     for stores in both():
-        stores.define(Variable(1, "variable 1", 9, "python", 4096, "", {}), None, None, None, None, True, True)
+        stores.define(Variable(1, "variable 1", 9, "python", 4096, "", {}), None, None, "", None, True, True)
         stores.fill(1, 0, q(77) + b"rest")
-        stores.define(Variable(1, "x", 9, "python", 8, "int64", {}), None, print, "<q", None, True, False)
+        stores.define(Variable(1, "x", 9, "python", 8, "int64", {}), None, print, "q", None, True, False)
         assert stores.value(1) == 77
 
 
@@ -189,9 +191,7 @@ def test_what_was_beyond_a_smaller_size_is_zero_again(sizes: list[int]) -> None:
         known = b""
         for size in sizes:
             variable = Variable(1, "x", 9, "python", size, "", {})
-            stores.define(
-                variable, None, None, None, lambda start, stop, _: Extent("", start, stop, bytes), True, False
-            )
+            stores.define(variable, None, None, "", lambda start, stop, _: Extent("", start, stop, bytes), True, False)
             known = known[:size].ljust(size, b"\0")
             part = stores.part(1, 0, size)
             assert part is not None
@@ -209,12 +209,10 @@ def test_interrupt_in_decode_is_passed_on_and_nothing_else(which: int) -> None:
     def interrupted(data: bytes, options: Any) -> Any:
         raise KeyboardInterrupt
 
-    stores.define(Variable(1, "x", 9, "python", 1, "", {}), None, interrupted, None, None, True, False)
+    stores.define(Variable(1, "x", 9, "python", 1, "", {}), None, interrupted, "", None, True, False)
     with pytest.raises(KeyboardInterrupt):
         stores.run(memoryview(bytes(writer.slots)), 0, 1, 0, [], 1 << 20, False)
-    stores.define(
-        Variable(1, "x", 9, "python", 1, "", {}), None, lambda data, options: data[0], None, None, True, False
-    )
+    stores.define(Variable(1, "x", 9, "python", 1, "", {}), None, lambda data, options: data[0], "", None, True, False)
     out: list[Any] = []
     assert stores.run(memoryview(bytes(writer.slots)), 0, 1, 0, out, 1 << 20, True) == (1, Stop.END)
     assert out[0].new == 1
@@ -232,7 +230,7 @@ def test_decode_that_calls_back_finds_the_loop_busy() -> None:
                 said.append(str(error))
         return data
 
-    stores.define(Variable(1, "x", 9, "python", 100, "", {}), None, meddles, None, None, True, False)
+    stores.define(Variable(1, "x", 9, "python", 100, "", {}), None, meddles, "", None, True, False)
     assert stores.value(1) == bytes(100)
     assert len(said) == 3
     assert "decode must not call it" in said[0]
@@ -255,10 +253,10 @@ def test_nothing_leaks_over_many_runs() -> None:
         stores = both()[1]
         stores.site(1, Site("a.py", 1, "f"))
         number, broken = SERIALIZERS["int64"].decode, SERIALIZERS["struct"].decode
-        decoders: list[tuple[str | None, Any]] = [("<q", number), (None, lambda data, options: [data]), (None, broken)]
-        for ident, (form, decode) in enumerate(decoders, 1):
+        decoders: list[tuple[str, Any]] = [("q", number), ("", lambda data, options: [data]), ("", broken)]
+        for ident, (letter, decode) in enumerate(decoders, 1):
             variable = Variable(ident, "x" * 50, 9, "python", 8, "", {"a": 1})
-            stores.define(variable, "p", decode, form, tenth, True, False)
+            stores.define(variable, "p", decode, letter, tenth, True, False)
         run(stores, view, 1000, 0, 1 << 30)
         stores.failures()
 

@@ -26,7 +26,7 @@ from memwatch_core.records import (
     Variable,
     Watched,
 )
-from memwatch_plugins import written
+from memwatch_core.rendering import written
 from memwatch_plugins.layout import width
 from memwatch_plugins.text import Lines, change, clean, short_path, shorten
 

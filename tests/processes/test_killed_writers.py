@@ -20,8 +20,9 @@ import pytest
 
 from memwatch_core import config
 from memwatch_core.host.merge import SessionDecoder
+from memwatch_core.journal.file import NotBegun
 from memwatch_core.journal.layout import VARIABLE, Kind
-from memwatch_core.journal.reader import JournalReader, NotBegun
+from memwatch_core.journal.reader import JournalReader
 from memwatch_core.journal.session import create_session, journals
 from memwatch_core.records import Event, Lost, Notice
 

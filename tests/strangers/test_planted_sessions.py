@@ -170,7 +170,7 @@ def test_what_is_no_ordinary_file_is_neither_journal_nor_claim(place: Place, kin
         decoder.close()
         assert "1-python.mwj" in str(notices)
         core.open_journal(made / "1-python.mwj", bytes(16))
-        core.record_context(1, b"x")  # the file comes with the first record
+        core.lib.mw_context_record(1, b"x", 1)  # the file comes with the first record
         core.close_journal()
         assert stat.S_ISREG((made / "1-python.1.mwj").lstat().st_mode), "beside what is there"
     assert place.unharmed()

@@ -4,7 +4,8 @@
  *
  * event, site, context, call, part: the types of memwatch_core/records.py, read by the offsets of their fields. Events
  * and plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any other
- * value. Both are Python, in memwatch_plugins/jsonlines.py, which is what this file must agree with to the byte. */
+ * value. Both are Python, in memwatch_core/rendering/jsonlines.py, which is what this file must agree with to the byte.
+ */
 #include "reader.h"
 
 #include <math.h>

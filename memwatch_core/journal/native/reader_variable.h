@@ -12,7 +12,7 @@
  * not kept but made again from its bytes. Kept objects would lie anywhere in memory, and cost more to touch and to free
  * than to make. */
 #define FEW_VARIABLES 1024
-#define DECODED 16 /* these two as in stores.py */
+#define DECODED 16 /* these as in memwatch_core/journal/followed.py */
 #define LARGE (1u << 14)
 #define MAPPED (1u << 16)
 #define HEAD 64
@@ -98,12 +98,11 @@ static int state_resize(State *state, uint64_t size, int follow) {
     return 0;
 }
 
-static char number_letter(const char *format, uint64_t size) {
+/* 0 if there is no such number, or it has another size: then the serializer decodes. */
+static char number_letter(const char *letter, uint64_t size) {
     static const char letters[] = "?bBhHiIqQfd";
     static const unsigned char sizes[] = {1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
-    for (const char *order = "<=@"; *order != 0; order++) /* one of each, as the Python class takes them off */
-        if (format[0] == *order) format++;
-    const char *found = format[0] != 0 && format[1] == 0 ? strchr(letters, format[0]) : NULL;
+    const char *found = letter[0] != 0 && letter[1] == 0 ? strchr(letters, letter[0]) : NULL;
     return found != NULL && sizes[found - letters] == size ? *found : 0;
 }
 
@@ -145,7 +144,7 @@ static int object_attribute(PyObject *object, const char *name, PyObject **out) 
     return 0;
 }
 
-static int state_define(State *state, PyObject *variable, PyObject *path, PyObject *decode, const char *format,
+static int state_define(State *state, PyObject *variable, PyObject *path, PyObject *decode, const char *letter,
                         PyObject *part, int follow, int provisional, int head) {
     unsigned long long size, start, stop;
     PyObject *depth = NULL;
@@ -181,7 +180,7 @@ static int state_define(State *state, PyObject *variable, PyObject *path, PyObje
     Py_CLEAR(state->extent);
     state->checked_start = start;
     state->checked_stop = stop;
-    state->letter = decode != Py_None && format != NULL ? number_letter(format, size) : 0;
+    state->letter = decode != Py_None ? number_letter(letter, size) : 0;
     state->provisional = (char)provisional;
     return 0;
 }

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 import struct
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict, namedtuple
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from keyword import iskeyword
 from threading import Lock
 from typing import Any, NamedTuple
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Extent, Layout, Serializer
+from memwatch_plugins.structs import fields
 
 FORMAT_MAX = 16_384
 """Characters of a format."""
@@ -27,7 +28,6 @@ FIELDS_KEPT = 1 << 16
 """Values of all formats together that are remembered: up to half a kilobyte for each."""
 TEXT = 256
 """Bytes of a field of text (``s``, ``p``) of which a store is shown as a part of the field."""
-_TOKEN = re.compile(r"\s*(\d*)([A-Za-z?])")
 _INTEGERS = frozenset("bBhHiIlLqQnN")
 _FLOATS = frozenset("efd")
 
@@ -112,31 +112,15 @@ def _form(form: str, names: tuple[str, ...] | None, kind: str) -> _Form:
         packer = struct.Struct(form)
     except struct.error as error:
         raise ValueError(f"format={form!r}: {error}") from error
-    order = form[0] if form[:1] in tuple("@=<>!") else "@"
-    singles: list[str] = []
-    starts: list[int] = []
-    at = 0
-    for count, letter in _TOKEN.findall(form.removeprefix(order)):
-        if letter == "P":
-            raise ValueError(
-                f"format={form!r}: a pointer (P) means nothing outside of its process; use Q for its number"
-            )
-        size = struct.calcsize(order + letter)
-        times = int(count or 1)
-        at += -at % size if order == "@" else 0
-        if letter in "sp":
-            singles.append(f"{order}{count}{letter}")
-            starts.append(at)
-        elif letter != "x":
-            if len(count) > 4 or times + len(singles) > FIELDS_MAX:
-                raise ValueError(f"format={form!r} has more than {FIELDS_MAX} values")
-            singles.extend([order + letter] * times)
-            starts.extend(range(at, at + size * times, size))
-        at += size * times
-    if not singles:
+    if "P" in form:
+        raise ValueError(f"format={form!r}: a pointer (P) means nothing outside of its process; use Q for its number")
+    found = list(islice(fields(form), FIELDS_MAX + 1))
+    if len(found) > FIELDS_MAX:
+        raise ValueError(f"format={form!r} has more than {FIELDS_MAX} values")
+    if not found:
         raise ValueError(f"format={form!r} has no values")
-    if names is not None and len(names) != len(singles):
-        raise ValueError(f"format={form!r} has {len(singles)} values, and fields has {len(names)} names")
+    if names is not None and len(names) != len(found):
+        raise ValueError(f"format={form!r} has {len(found)} values, and fields has {len(names)} names")
     make: Any = tuple
     if names is not None:
         kind = kind if kind.isidentifier() and not iskeyword(kind) else "Struct"
@@ -150,8 +134,9 @@ def _form(form: str, names: tuple[str, ...] | None, kind: str) -> _Form:
         else:
             made: Any = namedtuple(kind, names)  # type: ignore[misc]
             make = made._make
-    labels = names if names is not None else [str(i) for i in range(len(singles))]
-    return _Form(packer, tuple(zip(labels, singles, strict=True)), tuple(starts), make)
+    labels = names if names is not None else map(str, range(len(found)))
+    singles = tuple((label, field.single) for label, field in zip(labels, found, strict=True))
+    return _Form(packer, singles, tuple(field.offset for field in found), make)
 
 
 def _of(options: Mapping[str, Any]) -> _Form:

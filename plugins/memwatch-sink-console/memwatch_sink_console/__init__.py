@@ -12,24 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Record, Sink
 from memwatch_plugins.layout import terminal_width
+from memwatch_plugins.palette import paint, plain
 from memwatch_plugins.printed import write
-from memwatch_plugins.text import Lines, Role
-
-STYLES: dict[Role, str] = {
-    "time": "dim",
-    "variable": "bold cyan",
-    "old": "red",
-    "new": "bold green",
-    "same": "dim",
-    "site": "yellow",
-    "function": "default",
-    "thread": "magenta",
-    "sql": "blue",
-    "undone": "bold red",
-    "life": "dim",
-    "lost": "bold white on red",
-    "notice": "dim italic",
-}
+from memwatch_plugins.text import Lines
 
 
 class Settings(BaseModel):
@@ -52,22 +37,15 @@ class ConsoleSink:
 
     def __init__(self, settings: Settings, stream: TextIO | None = None) -> None:
         self._stream = stream if stream is not None else getattr(sys, settings.stream)
-        is_terminal, prefixes = _terminal(self._stream) if _may_be_terminal(self._stream) else (False, {})
-
-        def paint(role: Role, text: str) -> str:
-            start, end = prefixes[role]
-            return f"{start}{text}{end}"
-
-        options = {"paint": paint} if prefixes else {}
+        is_terminal, self._coloured = _terminal(self._stream) if _may_be_terminal(self._stream) else (False, False)
         self._lines = Lines(
             width=terminal_width(self._stream),
+            paint=paint if self._coloured else plain,
             arrow="→" if is_terminal and _can("→", self._stream) else "->",
             max_value=settings.max_value,
             max_statement=settings.max_statement,
             show=settings.show,
-            **options,
         )
-        self._coloured = bool(prefixes)
 
     def write(self, records: Sequence[Record]) -> None:
         text = "".join(f"{line}\n" for line in self._lines.format(records))
@@ -88,20 +66,14 @@ def _may_be_terminal(stream: TextIO) -> bool:
     return stream.isatty() or bool(os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE"))
 
 
-def _terminal(stream: TextIO) -> tuple[bool, dict[Role, tuple[str, str]]]:
-    """Whether it is a terminal, and what is written before and after a text of each role; {}: nothing."""
-    from rich.console import COLOR_SYSTEMS, Console
-    from rich.style import Style
+def _terminal(stream: TextIO) -> tuple[bool, bool]:
+    """Whether it is a terminal, and whether it shows colours."""
+    from rich.console import Console
 
     console = Console(file=stream)
     if not console.is_terminal:
-        return False, {}
-    prefixes: dict[Role, tuple[str, str]] = {}
-    system = None if console.no_color or os.environ.get("NO_COLOR") else console.color_system
-    for role, style in STYLES.items() if system else ():
-        start, _, end = Style.parse(style).render("\0", color_system=COLOR_SYSTEMS[system or ""]).partition("\0")
-        prefixes[role] = (start, end)
-    return True, prefixes
+        return False, False
+    return True, not (console.no_color or os.environ.get("NO_COLOR") or console.color_system is None)
 
 
 def _can(text: str, stream: TextIO) -> bool:

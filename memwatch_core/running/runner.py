@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Literal
 
 from .. import config as configuration
+from ..adapter.launch import COMMAND
 from ..config import Config
 from ..errors import ConfigError, MemWatchError, SessionError
+from ..host.follow import Follow
+from ..host.pipeline import Pipeline, open_sinks
+from ..host.summary import Summary
 from ..journal.claim import Claim
 from ..journal.session import create_session, save_drivers
 from ..loading.discovery import Plugins, load
 from ..printed import say, settle
 from .child import Child, end_like
-from .follow import Follow
-from .launch import COMMAND
-from .pipeline import Pipeline, open_sinks
-from .summary import Summary
 
 _OF_NODE = re.compile(r"node(js)?([-.]?\d[\d.]*)?|.+\.[cm]?[jt]s")
 

@@ -14,16 +14,16 @@ from ..adapter.join import join
 from ..config import Config
 from ..errors import ConfigError, SessionError
 from ..files import keep_with
+from ..host.follow import Follow
+from ..host.pipeline import Pipeline, open_sinks
+from ..host.summary import Summary
 from ..journal.claim import Claim
 from ..journal.session import create_session
 from ..loading.discovery import load
 from ..native import core
 from ..printed import say
 from ..records import RecordSink
-from .follow import Follow
-from .pipeline import Pipeline, open_sinks
 from .runner import refuse_unsupported
-from .summary import Summary
 
 
 class Session:

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from memwatch_core.printed import clean
-from memwatch_core.records import Event
-
+from ..printed import clean
+from ..records import Event
 from .layout import shorten
 
+LENGTH = "len()"
+"""The part of a value that its length is."""
 _CHUNK = 256
 
 
@@ -58,7 +59,7 @@ def _shown(event: Event, limit: int) -> tuple[str, Any, Any, int]:
 
 def named(variable: str, part: str) -> str:
     """A variable with the part that :func:`change` gives: ``order.qty``, ``len(buffer)``."""
-    return f"len({variable})" if part == "len()" else variable + part
+    return f"len({variable})" if part == LENGTH else variable + part
 
 
 def _around(before: str, after: str, limit: int) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from memwatch_core.records import Event, Outcome, Part
+from ..records import Event, Outcome, Part
 
 MOST = 10_000
 """Of how many statements, and variables written under each, something is remembered: the oldest statements go first."""

@@ -1,9 +1,9 @@
 """What ``memwatch run`` starts: joins the session, then runs a program as the interpreter itself would have.
 
-``python -P -c "from memwatch_core.host.launch import main; main()" script|module <name> [arguments]``: ``__main__`` is
-the interpreter's own module, emptied and filled anew; ``sys.argv``, ``sys.path[0]``, the exit status, the death by
-SIGINT and the tracebacks are those of ``python script.py``. runpy is not used: it runs a program in a module that it
-takes away again, before threads and exit handlers are done with it.
+``python -P -c COMMAND script|module <name> [arguments]``: ``__main__`` is the interpreter's own module, emptied and
+filled anew; ``sys.argv``, ``sys.path[0]``, the exit status, the death by SIGINT and the tracebacks are those of
+``python script.py``. runpy is not used: it runs a program in a module that it takes away again, before threads and exit
+handlers are done with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from types import CodeType, TracebackType
 from typing import Any
 
-COMMAND = "from memwatch_core.host.launch import main; main()"
+COMMAND = "from memwatch_core.adapter.launch import main; main()"
 """For ``python -P -c``: ``-P`` keeps the working folder off the path while our own modules are imported."""
 
 
@@ -45,9 +45,9 @@ def main() -> None:
 
 def _join(folder: str) -> None:
     from .. import keep_modules
-    from ..adapter.join import join
     from ..errors import MemWatchError
     from ..printed import say
+    from .join import join
 
     try:
         join(folder)

@@ -1,0 +1,266 @@
+"""The variables of one journal: registered, described, announced to sinks, and gone.
+
+METADATA is JSON that an adapter writes. Unknown keys are ignored, each key may be left out; the last one counts. A
+variable is announced when its first one comes, or at its first store::
+
+    {"name": "total",                 # "variable <id>" if left out
+     "serializer": "int64",           # name of a Serializer; "" (or left out): the value is its bytes
+     "options": {},                   # Layout.options, handed to Serializer.decode
+     "size": 8,                       # bytes of the value, if it doesn't fill what was registered
+     "path": null,                    # of an object that is watched field by field: "orders[0].qty"
+     "thread_ident": 140241, "thread": "MainThread",                     # who called watch()
+     "site": {"file": "orders.py", "line": 41, "function": "main"}}      # from where; or null
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from ..journal import layout
+from ..journal.followed import DECODED
+from ..journal.layout import DEPTH_FULL, FLAGS
+from ..journal.records import RawRecord
+from ..journal.stores import PythonStores
+from ..records import Extent, Serializer, Site, Unwatched, Variable, Watched
+from ..structs import number
+from .batch import Batch
+from .kept import Share, cut
+
+VALUE_LIMIT = 1 << 16
+"""Values of more bytes than this are never decoded as a whole, but by the part that a store touched."""
+BEGINNING = 1024
+"""Bytes of such a value that are decoded when it is announced."""
+BATCH_RECORDS = 4096
+"""Variables that are announced at once, at the end of a journal."""
+
+
+class Metadata(msgspec.Struct):
+    """What an adapter says of a variable."""
+
+    name: str = ""
+    serializer: str = ""
+    options: dict[str, Any] = {}
+    size: int | None = None
+    path: str | None = None
+    thread_ident: int = 0
+    thread: str = ""
+    site: Site | None = None
+
+
+class _Watch:
+    """A registered variable, and whether sinks know of it."""
+
+    __slots__ = (
+        "announced", "depth", "described", "flags", "followed", "metadata", "registered", "repeated", "shown", "time",
+        "weight",
+    )  # fmt: skip
+
+    def __init__(self, time: int, size: int, flags: int, depth: tuple[int, int], repeated: bool = False) -> None:
+        self.time, self.registered, self.flags, self.depth = time, size, flags, depth
+        self.repeated = repeated
+        """What it held at the beginning of the journal is no longer there."""
+        self.metadata = Metadata()
+        self.described = 0
+        self.announced = False
+        self.followed = self.weight = 0
+        """Bytes that its value, and its metadata, take of what may be kept."""
+        self.shown: Variable | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its value."""
+        size = self.metadata.size
+        return self.registered if size is None else max(0, min(size, self.registered))
+
+
+_metadata = msgspec.json.Decoder(Metadata)
+
+
+class Variables:
+    """Told to the store loop, which decodes their stores; announced in a batch, when there is something to say."""
+
+    def __init__(
+        self,
+        pid: int,
+        runtime: str,
+        journal: str,
+        stores: PythonStores,
+        share: Share,
+        serializers: Mapping[str, Serializer],
+    ) -> None:
+        self._pid, self._runtime, self._journal = pid, runtime, journal
+        self._stores, self._share, self._serializers = stores, share, serializers
+        self._watches: dict[int, _Watch] = {}
+        self._last = 0
+        self._rest: Iterator[tuple[int, _Watch]] | None = None
+
+    def __iter__(self) -> Iterator[int]:
+        """Ids of those that are watched now."""
+        return iter(self._watches)
+
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    def name(self, ident: int) -> str | None:
+        """What it is called; None if it isn't known (any more)."""
+        shown = self.shown(ident)
+        return None if shown is None else shown.name
+
+    def shown(self, ident: int) -> Variable | None:
+        """As sinks know it; None if it isn't known (any more)."""
+        watch = self._watches.get(ident)
+        return None if watch is None else watch.shown
+
+    def is_covered(self, ident: int, offset: int, length: int) -> bool:
+        """Whether bytes that were stored there are all that it has."""
+        watch = self._watches.get(ident)
+        return watch is not None and offset == 0 and length >= watch.size
+
+    # ---- what records say -------------------------------------------------------------------------------------------
+
+    def register(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
+        """A VARIABLE."""
+        flags, size, start, stop, _ = layout.REGISTERED.unpack(payload)
+        self._forget(record.id)
+        repeated = bool(record.flags & layout.Flag.REPEATED)
+        watch = self._watches[record.id] = _Watch(record.time, size, flags, (start, stop), repeated)
+        self._last = max(self._last, record.id)
+        self._define(record.id, watch, provisional=True)
+
+    def is_registered(self, record: RawRecord) -> bool:
+        """Whether a VARIABLE that was copied says nothing new: if we don't know it, it has ended."""
+        return record.id <= self._last
+
+    def describe(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
+        """A METADATA. Raises ValueError, msgspec.MsgspecError, RecursionError."""
+        watch = self._watch(record.id)
+        watch.weight = self._share.describe(len(payload), watch.weight)
+        watch.metadata = _metadata.decode(payload)
+        watch.described = record.time
+        before = watch.shown
+        if watch.repeated and not watch.announced:
+            self._define(record.id, watch, provisional=True)  # announced by its first store, with the value before
+            return
+        if self._define(record.id, watch, provisional=False) != before or not watch.announced:
+            self._announce(record.id, watch, record.time if watch.announced else watch.time, batch)
+
+    def is_described(self, record: RawRecord) -> bool:
+        """Whether a METADATA that was copied says nothing new."""
+        watch = self._watches.get(record.id)
+        return watch is None or not watch.repeated or watch.announced or record.time < watch.described
+
+    def fill(self, ident: int, offset: int, data: bytes) -> bool:
+        """A CONTENT: what it held. False if that isn't what the events so far have left."""
+        known = self._stores.fill(ident, offset, data)
+        return known or ident not in self._watches or not self._watches[ident].announced
+
+    def introduce(self, record: RawRecord, batch: Batch) -> None:
+        """A STORE to a variable that has not been announced, or is not even known."""
+        watch = self._watches.get(record.id)
+        if watch is None:
+            watch = self._watches[record.id] = _Watch(record.time, 0, 0, DEPTH_FULL)
+            reason = "the record that registers it can't be read: values unknown"
+            batch.lost(1, reason, f"variable {record.id}", record.time)
+            watch.announced = True  # nothing can be said of it
+            self._define(record.id, watch, provisional=False)
+            return
+        before = record.payload[: len(record.payload) // 2]
+        whole = watch.repeated and self.is_covered(record.id, record.offset, len(before))
+        watch.repeated = watch.repeated and not whole
+        self._define(record.id, watch, provisional=False)
+        if whole:  # all of its bytes are known now
+            self._stores.fill(record.id, 0, before)
+        self._announce(record.id, watch, watch.time, batch)
+
+    def announce(self, ident: int, batch: Batch) -> None:
+        """Announces it if it wasn't yet. Raises ValueError if there is none."""
+        watch = self._watch(ident)
+        if not watch.announced:
+            self._announce(ident, watch, watch.time, batch)
+
+    def announce_rest(self, batch: Batch) -> bool:
+        """Announces what never was, as much as fits into a batch; whether that is all."""
+        if self._rest is None:
+            self._rest = iter(self._watches.items())
+        for ident, watch in self._rest:
+            if not watch.announced:
+                self._announce(ident, watch, watch.time, batch)
+                if batch.is_full or len(batch.records) > BATCH_RECORDS:
+                    return False
+        return True
+
+    def unregister(self, record: RawRecord, batch: Batch) -> None:
+        """An UNREGISTERED: its watch has ended."""
+        name = self.name(record.id) or f"variable {record.id}"
+        batch.add(Unwatched(record.time, self._pid, name, record.id, self._journal))
+        self._forget(record.id)
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _watch(self, ident: int) -> _Watch:
+        watch = self._watches.get(ident)
+        if watch is None:
+            raise ValueError("no such variable")
+        return watch
+
+    def _define(self, ident: int, watch: _Watch, *, provisional: bool) -> Variable:
+        """Tells the store loop what is known of a variable."""
+        meta, size = watch.metadata, watch.size
+        start, stop = min(watch.depth[0], size), min(watch.depth[1], size)
+        variable = Variable(
+            ident, cut(meta.name) or f"variable {ident}", self._pid, self._runtime, size, meta.serializer, meta.options,
+            _flag_names(watch.flags),
+            None if watch.depth == DEPTH_FULL or (start, stop) == (0, size) else (start, stop),
+            meta.site, meta.thread_ident, meta.thread, self._journal,
+        )  # fmt: skip
+        serializer = self._serializers.get(meta.serializer) or _NONE
+        if serializer is _NONE and size and not meta.serializer:
+            serializer = _AS_BYTES
+        watch.followed = self._share.follow(0 if watch.repeated else size, watch.followed)
+        self._stores.define(
+            variable,
+            None if meta.path is None else cut(meta.path),
+            None if serializer is _NONE or size > VALUE_LIMIT else serializer.decode,
+            number(serializer.format, size),
+            serializer.part,
+            not watch.repeated and watch.followed == size,
+            provisional,
+            serializer.head,
+        )
+        watch.shown = variable
+        return variable
+
+    def _announce(self, ident: int, watch: _Watch, time: int, batch: Batch) -> None:
+        if watch.shown is not None:
+            watch.announced = True
+            large = watch.shown.size > VALUE_LIMIT
+            batch.weigh(DECODED * min(watch.followed, BEGINNING if large else VALUE_LIMIT))
+            part = self._stores.part(ident, 0, BEGINNING) if large else None
+            batch.add(Watched(time, watch.shown, self._stores.value(ident), part))
+
+    def _forget(self, ident: int) -> None:
+        watch = self._watches.pop(ident, None)
+        if watch is not None:
+            self._share.take(-watch.followed - watch.weight)
+            self._stores.forget(ident)
+
+
+@lru_cache(maxsize=64)
+def _flag_names(flags: int) -> tuple[str, ...]:
+    return tuple(name for bit, name in FLAGS.items() if flags & bit)
+
+
+def _refuse(*args: Any) -> Any:
+    raise TypeError("only for reading")
+
+
+_NONE = Serializer("", "a serializer that isn't there: values are None", _refuse, _refuse, _refuse, _refuse)
+_AS_BYTES = Serializer(
+    "", "bytes that no serializer is named for", _refuse, _refuse, _refuse,
+    decode=lambda data, options: data,
+    part=lambda start, stop, options: Extent(f"[{start}:{stop}]", start, stop, bytes),
+)  # fmt: skip

@@ -1,0 +1,197 @@
+"""One variable as its stores leave it: its bytes, its value, the parts of it. For the store loop in Python."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..records import Extent, Part, Variable
+
+DECODED = 16
+"""A value that a serializer made takes up to this many times the bytes that it was made of: a list of numbers does."""
+LARGE = 1 << 14
+"""Bytes of a value that isn't kept from one batch to the next."""
+MAPPED = 1 << 16
+"""Bytes of a variable from which on its shadow takes memory only where something was written to it."""
+HEAD = 64
+"""The most that a serializer's ``part`` is given of a value's beginning."""
+
+Decode = Callable[[bytes, Mapping[str, Any]], Any]
+FindPart = Callable[..., Extent | None]
+Shadow = bytearray | mmap.mmap
+
+
+class Followed:
+    """What is known of one variable. ``failures`` gets its id when its serializer raises for the first time."""
+
+    __slots__ = (
+        "_decode", "_failed", "_failures", "_find", "_fresh", "_head", "_shadow", "_value", "path", "provisional",
+        "variable", "weight",
+    )  # fmt: skip
+
+    def __init__(self, variable: Variable, failures: list[int]) -> None:
+        self.variable = variable
+        self.path: str | None = None
+        self.provisional = False
+        self.weight = 1
+        """Bytes that its value takes, for each of its own."""
+        self._failures = failures
+        self._failed = False
+        self._decode: Decode | None = None
+        self._find: FindPart | None = None
+        self._head = 0
+        self._shadow: Shadow | None = None
+        self._value: Any = None
+        self._fresh = False  # whether that is the value of the bytes in the shadow
+
+    def define(
+        self,
+        variable: Variable,
+        path: str | None,
+        decode: Decode | None,
+        letter: str,
+        part: FindPart | None,
+        shadow: bool,
+        provisional: bool,
+        head: int,
+    ) -> None:
+        """What it is from now on: see :meth:`PythonStores.define`. Its bytes are kept."""
+        self.variable, self.path, self.provisional = variable, path, provisional
+        self._find, self._head = part, max(0, min(head, HEAD, variable.size))
+        self._decode, self.weight = decode, DECODED
+        if decode is not None and letter:
+            unpack = struct.Struct(f"<{letter}").unpack
+            self._decode, self.weight = lambda data, options: unpack(data)[0], 1
+        self.drop_value()
+        self._shadow = _resized(self._shadow, variable.size) if shadow else None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it has."""
+        return self.variable.size
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether its bytes are known."""
+        return self._shadow is not None
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether its values are."""
+        return self._shadow is not None and self._decode is not None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its value is kept only while it is made again and again."""
+        return self.size * self.weight > LARGE
+
+    def drop_value(self) -> None:
+        """Its value is made anew when it is asked for."""
+        self._value, self._fresh = None, False
+
+    def agrees(self, offset: int, before: bytes) -> bool:
+        """Whether the bytes before a store are those known, as far as every change of them makes an event."""
+        first, last = self.variable.depth or (0, self.size)
+        start, stop = max(offset, first), min(offset + len(before), last, self.size)
+        known = b"" if self._shadow is None else self._shadow[start:stop]
+        return self._shadow is None or start >= stop or known == before[start - offset : stop - offset]
+
+    def put(self, offset: int, data: bytes) -> None:
+        """It has these bytes now; what lies outside of it is ignored."""
+        data = data[: max(0, self.size - offset)]
+        if self._shadow is not None and data and self._shadow[offset : offset + len(data)] != data:
+            self._shadow[offset : offset + len(data)] = data
+            self._fresh = False
+
+    def value(self) -> Any:
+        """Its value now; None if it can't be decoded."""
+        if not self._fresh:
+            self._value, self._fresh = None, True
+            if self._decode is not None and self._shadow is not None:
+                try:
+                    self._value = self._decode(bytes(self._shadow), self.variable.options)
+                except Exception:
+                    self._fail()
+        return self._value
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    def extent(self, offset: int, length: int, before: bytes = b"", after: bytes = b"") -> Extent | None:
+        """Where the part lies that the bytes are of, if its serializer says so and can be right."""
+        stop = min(offset + length, self.size)
+        if self._find is None or offset >= stop:
+            return None
+        try:
+            heads = [self._beginning(offset, data) for data in (before, after)] if self._head else []
+            found = self._find(offset, stop, self.variable.options, *heads)
+            if found is None:
+                return None
+            extent = Extent(*found)
+            if type(extent.name) is str and 0 <= extent.start <= offset and stop <= extent.stop <= self.size:
+                return extent
+        except Exception:
+            pass
+        self._fail()
+        return None
+
+    def bytes_of(self, extent: Extent | None, offset: int = 0, data: bytes = b"") -> bytes | None:
+        """The bytes of a part; ``data`` is what a store at ``offset`` left (or found) there."""
+        if extent is None:
+            return None
+        if self._shadow is not None:
+            return bytes(self._shadow[extent.start : extent.stop])
+        covered = offset <= extent.start and extent.stop <= offset + len(data)
+        return data[extent.start - offset : extent.stop - offset] if covered else None
+
+    def part(self, make: type[Part], extent: Extent | None, before: bytes | None, after: bytes | None) -> Part | None:
+        """A part, from its bytes before and after a store."""
+        if extent is None:
+            return None
+        old = self._decoded(extent, before, old=True)
+        same = after == before and extent.decode_old is None
+        return make(extent.name, old, old if same else self._decoded(extent, after))
+
+    def part_now(self, make: type[Part], start: int, stop: int) -> Part | None:
+        """The part that the bytes [start, stop) lie in, as it is now; None if it has none."""
+        extent = None if self._shadow is None else self.extent(start, stop - start)
+        return None if extent is None else make(extent.name, None, self._decoded(extent, self.bytes_of(extent)))
+
+    def _beginning(self, offset: int, data: bytes) -> bytes:
+        """The value's first bytes, where a store left (or found) ``data`` at ``offset``; none if they aren't known."""
+        if self._shadow is None:
+            return data[: self._head] if offset == 0 and len(data) >= self._head else b""
+        head = bytearray(self._shadow[: self._head])
+        head[offset : offset + len(data)] = data[: max(0, self._head - offset)]
+        return bytes(head)
+
+    def _decoded(self, extent: Extent, data: bytes | None, old: bool = False) -> Any:
+        decode = extent.decode_old if old and extent.decode_old is not None else extent.decode
+        try:
+            return None if data is None else decode(data)
+        except Exception:
+            self._fail()
+            return None
+
+    def _fail(self) -> None:
+        if not self._failed:
+            self._failures.append(self.variable.id)
+        self._failed = True
+
+
+def _resized(shadow: Shadow | None, size: int) -> Shadow:
+    """A shadow of that size which holds what the old one did, and zeros behind it."""
+    if shadow is not None and len(shadow) == size:
+        return shadow
+    if isinstance(shadow, mmap.mmap) and size > MAPPED:
+        if size < len(shadow):
+            page = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+            shadow[size : min(page, len(shadow))] = bytes(min(page, len(shadow)) - size)
+        shadow.resize(size)
+        return shadow
+    made = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) if size > MAPPED else bytearray(size)
+    if shadow is not None:
+        kept = min(len(shadow), size)
+        made[:kept] = shadow[:kept]
+    return made

@@ -1,0 +1,273 @@
+/* reader_loop.h - part of reader.c: records -> events, the loop that is taken for every one of them. */
+#ifndef MEMWATCH_READER_LOOP_H
+#define MEMWATCH_READER_LOOP_H
+#include "reader_stores.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "journal/journal_format.h"
+#include "reader_parts.h"
+
+#define FIRST_PAYLOAD (MWJ_SLOT_SIZE - offsetof(struct mwj_slot, store.payload))
+#define NEXT_PAYLOAD (MWJ_SLOT_SIZE - offsetof(struct mwj_continuation, payload))
+#define PAYLOAD_MAX (FIRST_PAYLOAD + NEXT_PAYLOAD * (MWJ_RECORD_SLOTS_MAX - 1))
+
+enum stop { STOP_END, STOP_OTHER, STOP_UNKNOWN, STOP_UNANNOUNCED, STOP_GAP, STOP_FULL };
+
+static uint32_t u32_at(const unsigned char *bytes, size_t offset) {
+    uint32_t number;
+    memcpy(&number, bytes + offset, sizeof number);
+    return number;
+}
+
+#define FIELD(slot, name) u32_at(slot, offsetof(struct mwj_slot, name))
+
+/* How much of a record's payload is about the call that it came from. */
+static uint32_t call_size(const unsigned char *slot) {
+    return MWJ_HAS_CALL(FIELD(slot, word) >> 16 & 255) ? (uint32_t)sizeof(struct mwj_call) : 0;
+}
+
+/* The payload of a record whose slots have been counted, in one piece: in its head or in room[PAYLOAD_MAX]. NULL: its
+ * other slots are no CONTINUATION. */
+static const unsigned char *record_payload(const unsigned char *slot, const unsigned char *head, uint32_t slots,
+                                           unsigned char *room) {
+    const unsigned char *payload = head + offsetof(struct mwj_slot, store.payload);
+    if (slots == 1) return payload;
+    memcpy(room, payload, FIRST_PAYLOAD);
+    for (uint32_t i = 1; i < slots; i++) {
+        const unsigned char *next = slot + (size_t)i * MWJ_SLOT_SIZE;
+        if (next[0] != MWJ_CONTINUATION) return NULL;
+        memcpy(room + FIRST_PAYLOAD + (i - 1) * NEXT_PAYLOAD, next + offsetof(struct mwj_continuation, payload),
+               NEXT_PAYLOAD);
+    }
+    return room;
+}
+
+static struct thread *stores_find_thread(Stores *self, uint32_t tid) {
+    struct thread *thread = &self->recent[tid % RECENT_THREADS];
+    if (thread->number != NULL && thread->tid == tid) return thread;
+    PyObject *name = tid == 0 ? NULL : table_get(&self->threads, tid);
+    Py_XSETREF(thread->name, Py_NewRef(name != NULL ? name : self->no_name));
+    Py_XSETREF(thread->number, PyLong_FromUnsignedLong(tid));
+    thread->tid = tid;
+    return thread->number == NULL ? NULL : thread;
+}
+
+/* The bytes before a store: as a rule the very object that the store before it left. */
+static PyObject *state_before(const State *state, const unsigned char *before, uint32_t length) {
+    if (state->last != NULL && PyBytes_GET_SIZE(state->last) == (Py_ssize_t)length &&
+        memcmp(PyBytes_AS_STRING(state->last), before, length) == 0)
+        return Py_NewRef(state->last);
+    return PyBytes_FromStringAndSize((const char *)before, (Py_ssize_t)length);
+}
+
+static PyObject *found_or_none(const Table *table, uint32_t ident) {
+    PyObject *found = ident == 0 ? NULL : table_get(table, ident);
+    return found != NULL ? found : Py_None;
+}
+
+static PyObject *used_or_none(Table *table, uint32_t ident) {
+    PyObject *found = ident == 0 ? NULL : table_use(table, ident);
+    return found != NULL ? found : Py_None;
+}
+
+/* The call before the bytes of a record, if it has one; a new reference. */
+static PyObject *stores_call(Stores *self, const unsigned char *slot, const unsigned char *payload) {
+    struct mwj_call call;
+    if (!call_size(slot)) return Py_NewRef(Py_None);
+    memcpy(&call, payload, sizeof call);
+    return PyObject_CallFunction(self->call, "IiI", call.name, call.fd, call.bytes);
+}
+
+/* Makes one event and appends it. */
+static int stores_emit(Stores *self, State *state, const unsigned char *slot, const unsigned char *payload,
+                       PyObject *old, PyObject *new, PyObject *part, PyObject *out) {
+    uint32_t word = FIELD(slot, word), length = FIELD(slot, store.length);
+    const unsigned char *before = payload + call_size(slot), *after = before + length;
+    uint64_t time;
+    memcpy(&time, slot + offsetof(struct mwj_slot, time), sizeof time);
+    const struct thread *thread = stores_find_thread(self, FIELD(slot, tid));
+    if (thread == NULL) return -1;
+    PyObject *made[7] = {
+        PyLong_FromUnsignedLongLong(self->seq + 1),
+        PyLong_FromUnsignedLongLong(time),
+        PyLong_FromUnsignedLong(FIELD(slot, store.offset)),
+        state_before(state, before, length),
+        PyBytes_FromStringAndSize((const char *)after, (Py_ssize_t)length),
+        PyLong_FromUnsignedLong(state->ident),
+        stores_call(self, slot, payload),
+    };
+    PyObject *event = NULL;
+    int changed = memcmp(before, after, length) != 0, exact = (word >> 24 & (MWJ_INEXACT | MWJ_SITE_INEXACT)) == 0;
+    if (made[0] != NULL && made[1] != NULL && made[2] != NULL && made[3] != NULL && made[4] != NULL &&
+        made[5] != NULL && made[6] != NULL) {
+        PyObject *fields[] = {
+            made[0],
+            made[1],
+            self->pid,
+            self->runtime,
+            thread->number,
+            thread->name,
+            state->name,
+            made[5],
+            state->path,
+            self->origins[word >> 16 & 255],
+            made[2],
+            made[3],
+            made[4],
+            old,
+            new,
+            changed ? Py_True : Py_False,
+            exact ? Py_True : Py_False,
+            found_or_none(&self->sites, FIELD(slot, store.site)),
+            used_or_none(&self->contexts, FIELD(slot, store.context)),
+            made[6],
+            self->journal,
+            part,
+        };
+        event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
+        if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));
+    }
+    for (size_t i = 0; i < 7; i++) Py_XDECREF(made[i]);
+    int failed = event == NULL || PyList_Append(out, event) < 0;
+    Py_XDECREF(event);
+    self->seq += !failed;
+    return failed ? -1 : 0;
+}
+
+static uint64_t time_of(const unsigned char *slot) {
+    uint64_t time;
+    memcpy(&time, slot + offsetof(struct mwj_slot, time), sizeof time);
+    return time;
+}
+
+/* What decides whether a store is wanted: all that its event would carry but bytes, values and time. -1: no memory. */
+static int stores_key(Stores *self, const State *state, const unsigned char *head, Verdict *key) {
+    if (self->sieve.wanted == Py_None) return 0;
+    const struct thread *thread = stores_find_thread(self, FIELD(head, tid));
+    if (thread == NULL) return -1;
+    *key = (Verdict){.thread = thread->name,
+                     .site = found_or_none(&self->sites, FIELD(head, store.site)),
+                     .context = found_or_none(&self->contexts, FIELD(head, store.context)),
+                     .round = self->sieve.round,
+                     .variable = state->ident,
+                     .tid = FIELD(head, tid)};
+    return 0;
+}
+
+/* A store that becomes no event: all that follows is as if it had. */
+static int stores_skip(Stores *self, State *state, const unsigned char *head, const unsigned char *before, int resync,
+                       int wanted) {
+    uint64_t offset = FIELD(head, store.offset), length = FIELD(head, store.length);
+    if (state->shadow != NULL && !resync && !state_agrees(state, offset, before, (uint32_t)length)) return STOP_GAP;
+    state_put(state, offset, before, length);
+    state_put(state, offset, before + length, length);
+    used_or_none(&self->contexts, FIELD(head, store.context));
+    self->seq++;
+    sieve_skip(&self->sieve, wanted, time_of(head));
+    return STOP_END;
+}
+
+/* The event that was appended last stays, with its floor, or is taken off again; -1 with an exception. */
+static int stores_settle(Stores *self, const Verdict *key, int wanted, const unsigned char *head, uint64_t number,
+                         PyObject *out) {
+    Py_ssize_t last = PyList_GET_SIZE(out) - 1;
+    uint64_t time = time_of(head);
+    if (wanted < 0 && (wanted = sieve_ask(&self->sieve, key, PyList_GET_ITEM(out, last))) < 0) return -1;
+    if (!wanted || !sieve_shows(&self->sieve, number, time)) {
+        sieve_skip(&self->sieve, wanted, time);
+        return PyList_SetSlice(out, last, last + 1, NULL);
+    }
+    self->sieve.time = time;
+    PyObject *floor = PyLong_FromUnsignedLongLong(self->sieve.high);
+    int failed = floor == NULL || PyList_Append(self->sieve.floors, floor) < 0;
+    Py_XDECREF(floor);
+    return failed ? -1 : 0;
+}
+
+/* One record: an enum stop (STOP_END: taken), or -1 with an exception. head: a copy of its first slot, so that what was
+ * checked is what is used, whoever else can write to the buffer. number: of its slot in the journal. */
+static int stores_take(Stores *self, const unsigned char *slot, const unsigned char *head, uint64_t number,
+                       uint64_t slots_left, int resync, PyObject *out, uint64_t *made) {
+    unsigned char room[PAYLOAD_MAX];
+    uint32_t word = FIELD(head, word), slots = word >> 8 & 255, length = FIELD(head, store.length);
+    if ((word & 255) != MWJ_STORE || slots == 0 || slots > slots_left ||
+        call_size(head) + 2 * (uint64_t)length > FIRST_PAYLOAD + NEXT_PAYLOAD * (slots - 1))
+        return STOP_OTHER;
+    const unsigned char *payload = record_payload(slot, head, slots, room);
+    if (payload == NULL) return STOP_OTHER;
+    const unsigned char *before = payload + call_size(head);
+    State *state = table_get(&self->variables, FIELD(head, id));
+    if (state == NULL) return STOP_UNKNOWN;
+    if (state->provisional) return STOP_UNANNOUNCED;
+    Verdict key = {0};
+    int wanted = 1;
+    if (self->sieve.wanted != NULL) {
+        if (stores_key(self, state, head, &key) < 0) return -1;
+        wanted = sieve_knows(&self->sieve, &key);
+        if (wanted == 0 || (wanted > 0 && !sieve_shows(&self->sieve, number, time_of(head))))
+            return stores_skip(self, state, head, before, resync, wanted);
+    }
+    const unsigned char *after = before + length;
+    uint64_t offset = FIELD(head, store.offset);
+    PyObject *old = NULL, *new = NULL, *part = NULL;
+    Part where;
+    if (state->shadow != NULL && !resync && !state_agrees(state, offset, before, length)) return STOP_GAP;
+    if (stores_find_part(self, state, offset, length, before, after, &where) < 0) return -1;
+    state_put(state, offset, before, length);
+    if ((old = stores_value_of(self, state)) == NULL) return -1;
+    PyObject *decode = where.decode_old != NULL ? where.decode_old : where.decode;
+    PyObject *was = where.name == NULL
+                        ? Py_NewRef(Py_None)
+                        : stores_decode_part(self, state, decode, part_bytes(state, &where, offset, before, length));
+    state_put(state, offset, after, length);
+    part = stores_changed_part(self, state, &where, was, memcmp(before, after, length) != 0, offset, after, length);
+    if (part != NULL) new = stores_value_of(self, state);
+    if (state->shadow != NULL && state->decode != Py_None) /* the size of what is decoded as a whole is small */
+        *made += state->letter != 0 ? state->size : state->size * DECODED;
+    *made += 2 * ((uint64_t)length + DECODED * (where.stop - where.start));
+    int failed = new == NULL || stores_emit(self, state, head, payload, old, new, part, out) < 0;
+    if (!failed && self->sieve.wanted != NULL) failed = stores_settle(self, &key, wanted, head, number, out) < 0;
+    Py_DECREF(old);
+    Py_XDECREF(new);
+    Py_XDECREF(part);
+    return failed ? -1 : STOP_END;
+}
+
+/* With 100,000 variables each step on the way to one misses the cache, and the ids of the next records are known: asks
+ * for the row of the one 12 ahead, the variable of the one 8 ahead, its name 4 ahead. Only hints: any bytes will do. */
+__attribute__((
+    always_inline)) /* gcc takes a function that only prefetches for one without effect, and drops the call */
+static inline void
+stores_look_ahead(const Table *table, const unsigned char *slot, uint64_t left) {
+    enum { ROW = 12, STATE = 8, NAME = 4 };
+    if (left <= ROW || table->count < 256) return;
+    __builtin_prefetch(&table->rows[table_slot(table, FIELD(slot + ROW * MWJ_SLOT_SIZE, id))]);
+    __builtin_prefetch(table->rows[table_slot(table, FIELD(slot + STATE * MWJ_SLOT_SIZE, id))].value, 1);
+    const State *state = table->rows[table_slot(table, FIELD(slot + NAME * MWJ_SLOT_SIZE, id))].value;
+    if (state != NULL) __builtin_prefetch(state->name, 1);
+}
+
+static int stores_loop(Stores *self, const unsigned char *bytes, Py_ssize_t *index, Py_ssize_t stop, uint64_t first,
+                       PyObject *out, uint64_t limit, int resync) {
+    uint64_t made = 0;
+    while (*index < stop) {
+        const unsigned char *slot = bytes + *index * (Py_ssize_t)MWJ_SLOT_SIZE;
+        uint64_t left = (uint64_t)(stop - *index);
+        uint64_t room = MWJ_SEGMENT_SLOTS - (first + (uint64_t)*index) % MWJ_SEGMENT_SLOTS;
+        unsigned char head[MWJ_SLOT_SIZE];
+        memcpy(head, slot, sizeof head);
+        stores_look_ahead(&self->variables, slot, left);
+        uint64_t number = first + (uint64_t)*index;
+        int why = stores_take(self, slot, head, number, left < room ? left : room, resync, out, &made);
+        if (why != STOP_END) return why;
+        resync = 0;
+        *index += head[1];
+        if (made >= limit) return STOP_FULL;
+    }
+    return STOP_END;
+}
+
+#endif

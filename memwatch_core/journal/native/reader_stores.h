@@ -1,0 +1,105 @@
+/* reader_stores.h - part of reader.c: the object that holds what STORE records need, and the values
+ * of its variables. */
+#ifndef MEMWATCH_READER_STORES_H
+#define MEMWATCH_READER_STORES_H
+#include "reader.h"
+
+#include <stdint.h>
+
+#include "reader_sieve.h"
+#include "reader_table.h"
+#include "reader_variable.h"
+
+#define RECENT_THREADS 16
+#define LARGE_VALUES 8
+
+struct thread {
+    PyObject *number, *name; /* NULL: not seen yet */
+    uint32_t tid;
+};
+
+typedef struct stores {
+    PyObject ob_base;
+    Table variables, sites, contexts, threads; /* State *, then objects */
+    PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *journal;
+    PyObject *origins[256];
+    struct thread recent[RECENT_THREADS];
+    Sieve sieve;
+    unsigned long long seq;
+    uint32_t large[LARGE_VALUES]; /* variables whose value is large and known: the last few, until the batch ends */
+    unsigned large_count;
+    int busy;
+} Stores;
+
+/* Each method runs between enter and leave: decode, and whatever its values do when they are freed, is Python code. */
+static int stores_enter(Stores *self) {
+    if (self->make == NULL || self->busy) {
+        PyErr_SetString(PyExc_RuntimeError, self->busy ? "Stores is in use: a serializer's decode must not call it"
+                                                       : "Stores was not initialised");
+        return -1;
+    }
+    self->busy = 1;
+    return 0;
+}
+
+static PyObject *stores_leave(Stores *self, PyObject *result) {
+    self->busy = 0;
+    return result;
+}
+
+static int stores_note_failure(Stores *self, uint32_t ident) {
+    PyObject *number = PyLong_FromUnsignedLong(ident);
+    int done = number == NULL ? -1 : PyList_Append(self->failures, number);
+    Py_XDECREF(number);
+    return done;
+}
+
+/* After an exception of a serializer's: it is told once. -1: it is none that a serializer may raise. */
+static int stores_take_failure(Stores *self, State *state) {
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) return -1;
+    PyErr_Clear();
+    if (!state->failed && stores_note_failure(self, state->ident) < 0) return -1;
+    state->failed = 1;
+    return 0;
+}
+
+static void stores_drop_value(Stores *self, uint32_t ident) {
+    State *state = table_get(&self->variables, ident);
+    if (state != NULL) Py_CLEAR(state->value);
+}
+
+static void stores_drop_large(Stores *self) {
+    for (unsigned i = 0; i < LARGE_VALUES && i < self->large_count; i++) stores_drop_value(self, self->large[i]);
+    self->large_count = 0;
+}
+
+/* Keeps the value that was made for a variable, a large one only for a while: there may be many such variables. */
+static void stores_keep_value(Stores *self, State *state, PyObject *value) {
+    Py_XSETREF(state->value, Py_NewRef(value));
+    if (state->size * DECODED <= LARGE) return;
+    uint32_t *place = &self->large[self->large_count % LARGE_VALUES];
+    if (self->large_count >= LARGE_VALUES && *place != state->ident) stores_drop_value(self, *place);
+    *place = state->ident;
+    self->large_count++;
+}
+
+/* The variable's value, a new reference; NULL with an exception that is none of decode's (KeyboardInterrupt, ...). */
+static PyObject *stores_value_of(Stores *self, State *state) {
+    if (state->value != NULL) return Py_NewRef(state->value);
+    if (state->shadow == NULL || state->decode == Py_None) return Py_NewRef(Py_None);
+    if (state->letter != 0) {
+        PyObject *number = number_from(state->letter, state->shadow);
+        if (number != NULL && self->variables.count < FEW_VARIABLES) state->value = Py_NewRef(number);
+        return number;
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize((const char *)state->shadow, (Py_ssize_t)state->size);
+    if (bytes == NULL) return NULL;
+    PyObject *arguments[] = {bytes, state->options};
+    PyObject *value = PyObject_Vectorcall(state->decode, arguments, 2, NULL);
+    Py_DECREF(bytes);
+    if (value == NULL && stores_take_failure(self, state) == 0) value = Py_NewRef(Py_None);
+    if (value != NULL) stores_keep_value(self, state, value);
+    return value;
+}
+
+#endif

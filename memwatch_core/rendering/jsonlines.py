@@ -1,0 +1,200 @@
+"""Records as lines of JSON, in the one schema that MemWatch has (docs/events.md).
+
+:func:`encode` is what sinks and commands call, with as many records at once as they have. It runs in C where the
+extension was built; what a line looks like is said by :func:`record_json` and :func:`value_json` here, and a test holds
+the two together. Every line is valid JSON, whatever the value:
+
+* bytes, bytearray, memoryview: a string of hexadecimal digits, as ``before`` and ``after`` are;
+* nan and the infinities: the strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``;
+* ints of any size: a number (of more than 4,300 digits: a string ``"0x…"``);
+* what would steer a terminal (controls from U+007F on, marks of direction, separators of lines): ``\\u009b``;
+* lone surrogates, in file names for instance: the text ``\\udc80``, so that every reader accepts the line;
+* named tuples and mappings: an object; other sequences: an array; anything else: its ``repr``, a string.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ..printed import escape_json
+from ..records import (
+    Call,
+    Context,
+    Event,
+    Lost,
+    Notice,
+    Outcome,
+    Part,
+    Record,
+    Site,
+    Unwatched,
+    Variable,
+    Watched,
+)
+
+PART = 64
+"""Records that are encoded at once: as a rule 32 KiB of text."""
+_DEPTH_MAX = 32
+_BITS_MAX = 14_000
+"""An int that takes fewer bits has fewer digits than Python refuses to write: 4,300."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def encode(records: Sequence[Record]) -> bytes:
+    """One line for each record, each ended by a newline. Thread-safe, keeps no state between calls."""
+    return _encode(records)
+
+
+def parts(records: Sequence[Record]) -> Iterator[bytes]:
+    """The same in pieces that stay small even if each record has a large value, or a long statement."""
+    for start in range(0, len(records), PART):
+        yield encode(records[start : start + PART])
+
+
+def time_text(time_ns: int) -> str:
+    """``2026-11-23T15:04:05.123456Z``; what is beyond the calendar's end reads as its last moment."""
+    try:
+        moment = _EPOCH + timedelta(microseconds=time_ns // 1000)
+    except OverflowError:
+        moment = datetime.max
+    return moment.strftime(f"{moment.year:04}-%m-%dT%H:%M:%S.%fZ")
+
+
+def record_json(record: object) -> bytes:
+    """One record as JSON, without a newline. Raises TypeError for what is no :data:`memwatch_core.records.Record`."""
+    return _dumps(_record(record))
+
+
+def value_json(value: object, depth: int = 0) -> bytes:
+    """Any value as JSON; ``depth``: in how many others it lies. Never raises."""
+    return _dumps(_plain(value, depth))
+
+
+def _dumps(plain: Any) -> bytes:
+    return escape_json(json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)).encode()
+
+
+def _record(record: object) -> dict[str, Any]:
+    if isinstance(record, Event):
+        head, *plain = _EVENT_FIELDS
+        line = {head: _plain(record.seq, 0), "time": time_text(record.time_ns)}
+        line |= {name: _plain(getattr(record, name), 0) for name in plain}
+        line |= {"site": _site(record.site), "context": _context(record.context), "call": _call(record.call)}
+        return line | {"part": _part(record.part)}
+    if not isinstance(record, Watched | Unwatched | Lost | Outcome | Notice):
+        raise TypeError(f"not a record: {type(record).__name__}")
+    line = {"event": type(record).__name__.lower(), "time": time_text(record.time_ns)}
+    if isinstance(record, Watched):
+        line |= _variable(record.variable)
+        return line | {"value": _plain(record.value, 0), "part": _part(record.part)}
+    for name in record.__struct_fields__[1:]:
+        line[name] = _plain(getattr(record, name), 0)
+    return line
+
+
+_EVENT_FIELDS = (
+    "seq", "pid", "runtime", "tid", "thread", "variable", "variable_id", "path", "origin", "offset", "before", "after",
+    "old", "new", "changed", "exact", "journal",
+)  # fmt: skip
+
+_SITE_FIELDS = ("file", "line", "column", "function")
+
+_CONTEXT_FIELDS = (
+    "id", "driver", "database", "server", "statement", "statement_hash", "parameters", "transaction", "outcome",
+)  # fmt: skip
+
+
+def _site(site: Site | None) -> dict[str, Any] | None:
+    return None if site is None else {name: _plain(getattr(site, name), 0) for name in _SITE_FIELDS}
+
+
+def _context(context: Context | None) -> dict[str, Any] | None:
+    return None if context is None else {name: _plain(getattr(context, name), 0) for name in _CONTEXT_FIELDS}
+
+
+def _call(call: Call | None) -> dict[str, Any] | None:
+    return None if call is None else {name: _plain(getattr(call, name), 0) for name in ("name", "fd", "bytes")}
+
+
+def _part(part: Part | None) -> dict[str, Any] | None:
+    return None if part is None else {name: _plain(getattr(part, name), 0) for name in ("name", "old", "new")}
+
+
+def _variable(variable: Variable) -> dict[str, Any]:
+    plain = {
+        "pid": variable.pid,
+        "runtime": variable.runtime,
+        "variable": variable.name,
+        "variable_id": variable.id,
+        "size": variable.size,
+        "serializer": variable.serializer,
+        "options": variable.options,
+        "flags": variable.flags,
+        "depth": variable.depth,
+        "site": _site(variable.watched_at),
+        "thread_ident": variable.thread_ident,
+        "thread": variable.thread,
+        "journal": variable.journal,
+    }
+    return {name: _plain(value, 0) for name, value in plain.items()}
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """The value in terms of what JSON has."""
+    if value is None or value is True or value is False:
+        return value
+    try:
+        return _plain_of(value, depth)
+    except Exception:  # a value's own __repr__, keys() or __iter__
+        return f"<{type(value).__name__}>"
+
+
+def _plain_of(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return str.__str__(value).encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int):
+        number = int(value)
+        return number if number.bit_length() < _BITS_MAX else hex(number)
+    if isinstance(value, float):
+        real = float(value)
+        if math.isfinite(real):
+            return real
+        return "NaN" if math.isnan(real) else "Infinity" if real > 0 else "-Infinity"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return value.hex()
+    if depth >= _DEPTH_MAX:
+        return _plain(repr(value), depth)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        value = dict(zip(value._fields, value, strict=True))
+    if isinstance(value, Mapping):
+        return {str(_plain(str(key), depth)): _plain(item, depth + 1) for key, item in value.items()}
+    if type(value) is list and _is_numbers(value):
+        return value
+    if isinstance(value, Sequence | Set):
+        return [_plain(item, depth + 1) for item in value]
+    return _plain(repr(value), depth)
+
+
+def _is_numbers(values: list[Any]) -> bool:
+    """Whether these are what an array of numbers is decoded to, which is JSON already."""
+    kinds = set(map(type, values))
+    return (kinds == {int} and min(values) >= -(2**63) and max(values) < 2**64) or (
+        kinds == {float} and all(map(math.isfinite, values))
+    )
+
+
+def _encode_in_python(records: Sequence[Record]) -> bytes:
+    return b"".join([record_json(record) + b"\n" for record in records])
+
+
+_encode: Callable[[Sequence[Record]], bytes]
+try:
+    from ..journal._reader import Lines
+except ImportError:  # not built: slower, the same lines
+    _encode = _encode_in_python
+else:
+    _encode = Lines(Event, Site, Context, Call, Part, record_json, value_json).encode

@@ -1,0 +1,60 @@
+"""What a piece of text is, and the colour that it has for that. Colours are defined here and nowhere else.
+
+They are the eight that every terminal has, so that a user's own theme counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+Role = Literal[
+    "time", "variable", "old", "new", "same", "site", "function", "thread", "sql", "undone", "life", "lost", "notice",
+    "heading", "setting", "ok", "note", "warning", "problem",
+]  # fmt: skip
+"""What a piece of text is, for whoever paints it."""
+
+STYLES: Mapping[Role, str] = {
+    "time": "dim",
+    "variable": "bold cyan",
+    "old": "red",
+    "new": "bold green",
+    "same": "dim",
+    "site": "yellow",
+    "thread": "magenta",
+    "sql": "blue",
+    "undone": "bold red",
+    "life": "dim",
+    "lost": "bold white on-red",
+    "notice": "dim italic",
+    "heading": "bold",
+    "setting": "cyan",
+    "ok": "green",
+    "warning": "yellow",
+    "problem": "red",
+}
+"""Those that aren't here look like any other text."""
+
+_CODES = {
+    "bold": 1, "dim": 2, "italic": 3,
+    "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "white": 37, "on-red": 41,
+}  # fmt: skip
+"""Of ECMA-48, "select graphic rendition"."""
+
+
+def _beginning(style: str) -> str:
+    return f"\x1b[{';'.join(str(_CODES[word]) for word in style.split())}m" if style else ""
+
+
+_BEGINNINGS: Mapping[Role, str] = {role: _beginning(STYLES.get(role, "")) for role in get_args(Role)}
+
+
+def plain(role: Role, text: str) -> str:
+    """The text as it is: for a pipe, a file, and who wants no colours."""
+    return text
+
+
+def paint(role: Role, text: str) -> str:
+    """The text in the colour of its role; whether colours are wanted, the caller knows."""
+    beginning = _BEGINNINGS[role]
+    return f"{beginning}{text}\x1b[0m" if beginning and text else text

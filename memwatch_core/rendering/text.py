@@ -1,0 +1,387 @@
+"""Records as lines of text, for outputs that people read: the console sink and ``memwatch log``.
+
+Values, names and statements come from the watched program, so nothing of them reaches a terminal unescaped: control
+characters are shown as escapes, and what is long is shortened around the place that changed. On a terminal no line is
+wider than it: what doesn't fit goes on below, and nothing is broken within a word.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from ..printed import NARROWEST, clean, width, wrap
+from ..records import Call, Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Watched
+from .changes import change, named, value_text
+from .layout import Cell, both_ends, flow, last_part, shorten
+from .palette import Role, plain
+from .written import Writes, WrittenUnder
+
+VARIABLES, STATEMENTS = 4, 3
+"""How many are named when a line says what became of statements."""
+INDENT = 14
+"""What goes on below begins under the variable's name."""
+ENDLESS = 1 << 30
+"""Columns of a pipe."""
+SQL_LEAST = 48
+"""Columns that must be left for a statement; else it goes below."""
+
+
+def brief(text: str, limit: int) -> str:
+    """:func:`clean` text of at most ``limit`` columns, however long it was."""
+    return shorten(clean(text if len(text) <= limit else text[: limit + 1]), limit)
+
+
+def _is_undone(outcome: str) -> bool:
+    return outcome.startswith(("rolled back", "failed"))
+
+
+def _call(call: Call) -> str:
+    """As strace writes it, without what isn't recorded: ``read(5) = 100``."""
+    return f"{clean(call.name)}({call.fd if call.fd >= 0 else ''}) = {call.bytes}"
+
+
+def _process(event: Event) -> str:
+    """``4711``; of a process that has several journals, ``4711.1`` for the second."""
+    _, _, number = event.journal.partition(".")
+    return f"{event.pid}.{number}" if number.isdecimal() and number.isascii() else str(event.pid)
+
+
+def _end(record: Outcome) -> tuple[int, str, int, str]:
+    return record.pid, record.journal, record.transaction, record.outcome
+
+
+def _here() -> str:
+    """The working folder, as the start of a path; of one that was removed, what no path begins with."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return "(removed)"
+
+
+@lru_cache(maxsize=4096)
+def short_path(path: str, directory: str = "", full: bool = False) -> str:
+    """A file as one would name it from ``directory``: relative if below it, else (unless ``full``) its last parts."""
+    directory = directory or _here()
+    if path.startswith(directory.rstrip("/") + "/"):
+        return clean(path[len(directory.rstrip("/")) + 1 :])
+    parts = path.split("/")
+    return clean(path if full or len(parts) <= 3 else "…/" + "/".join(parts[-2:]))
+
+
+@lru_cache(maxsize=64)
+def _clock(second: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(second))
+
+
+class _Row(NamedTuple):
+    """The texts of an event's line."""
+
+    event: Event
+    before: str
+    after: str
+    variable: str
+    what: str
+    place: str
+    thread: str
+
+
+class Lines:
+    """Turns records into lines. Columns keep their places from line to line, and widen when they must.
+
+    ``width``: columns of the terminal, None for a pipe (then nothing is cut but long values and statements).
+    ``paint``: colours a piece of text, as :func:`~memwatch_core.rendering.palette.paint` does. ``show``: ``"changes"``
+    leaves out stores that wrote what was there already, the lifecycle of watches, and commits. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int | None = None,
+        paint: Callable[[Role, str], str] = plain,
+        arrow: str = "->",
+        max_value: int = 40,
+        max_statement: int = 4000,
+        show: Literal["changes", "all"] = "all",
+    ) -> None:
+        self._terminal = width is not None
+        self._width = max(width, NARROWEST) if width is not None else ENDLESS
+        self._room = self._width - INDENT
+        self._paint = paint
+        self._arrow = arrow
+        self._max_value = max_value
+        self._max_side = min(max_value, (self._room - 2 - len(arrow)) // 2)
+        self._max_same = min(max_value, self._room - len(" (unchanged)"))
+        self._max_statement = max_statement
+        self._all = show == "all"
+        self._columns = [0, 0, 0, 0]  # variable, change, site, thread
+        self._fitted = [0, 0, 0, 0]
+        self._limits = [24, 26, 36, 20]
+        self._processes: set[tuple[int, str]] = set()
+        self._written = WrittenUnder()
+        self._directory = _here()
+
+    def format(self, records: Sequence[Record]) -> Iterator[str]:
+        """One line each, without its end; on a terminal several where one is too narrow.
+
+        What became of statements is a line of its own if they were rolled back or failed, and if their transaction was
+        committed: with what was written under them, from the first value to the last.
+        """
+        rows: list[_Row | Record] = []
+        for record in records:
+            if isinstance(record, Event):
+                if record.context is not None:
+                    self._written.add(record)
+                if self._all or record.changed:
+                    rows.append(self._row(record))
+            elif isinstance(record, Outcome):
+                self._take_outcome(record, rows)
+            elif self._all or isinstance(record, Lost):
+                rows.append(record)
+        for row in rows:
+            yield from self._event(row) if isinstance(row, _Row) else self._other(row)
+
+    def _take_outcome(self, record: Outcome, rows: list[Any]) -> None:
+        """That a single statement committed itself is no news. One line for each transaction, though the statement that
+        was in force at its end may have a record of its own."""
+        if not (_is_undone(record.outcome) or (self._all and record.transaction)):
+            self._written.take(record)
+            return
+        last = rows[-1] if rows else None
+        if isinstance(last, Outcome) and record.transaction and _end(last) == _end(record):
+            contexts = tuple(sorted({*last.contexts, *record.contexts}))
+            rows[-1] = msgspec.structs.replace(record, contexts=contexts, events=last.events + record.events)
+        else:
+            rows.append(record)
+
+    # ---- events -----------------------------------------------------------------------------------------------------
+
+    def _row(self, event: Event) -> _Row:
+        """The event's texts; widens the columns for them, so that a batch stands in line from its first line on."""
+        part, before, after = change(event, self._max_side if event.changed else self._max_same)
+        row = _Row(
+            event, before, after, named(self._name(event.variable, event.path), part),
+            f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)",
+            "  ".join(text for _, text in self._place(event.site, event.exact, event.call)), self._thread(event),
+        )  # fmt: skip
+        columns = self._columns
+        for i, text in enumerate(row[3:]):
+            if len(text) > columns[i] < self._limits[i]:
+                columns[i] = min(width(text), self._limits[i])
+                self._fit_columns()
+        return row
+
+    def _fit_columns(self) -> None:
+        """What is left of them where a line has less room: first the change gets narrower, then name and place."""
+        fitted = list(self._columns)
+        more = INDENT + sum(fitted) + 6 - self._width
+        for i in (1, 0, 2):
+            less = max(0, min(more, fitted[i] - 10))
+            fitted[i] -= less
+            more -= less
+        self._fitted = fitted
+
+    def _event(self, row: _Row) -> Iterator[str]:
+        """One line if it fits: variable, change, place, thread, and the statement or the beginning of it."""
+        event, _, _, variable, what, place, thread = row
+        sizes = [width(text) for text in (variable, what, place, thread)]
+        left = self._width - INDENT - 6 - sum(sizes)
+        if left < 0:
+            yield from self._flow(event.time_ns, self._cells(row, sizes))
+            return
+        pads = []
+        for size, column in zip(sizes, self._fitted, strict=True):
+            pad = column - size if 0 < column - size <= left else 0
+            left -= pad
+            pads.append(" " * pad)
+        where, _, function = place.partition("  ")
+        said = f"  {self._paint('function', function)}" if function else ""
+        line = (
+            f"{self._paint('time', self._time(event.time_ns))}  {self._paint('variable', variable)}{pads[0]}  "
+            f"{self._changed(row)}{pads[1]}  {self._paint('site', where)}{said}{pads[2]}  "
+            f"{self._paint('thread', thread)}"
+        )
+        if event.context is None:
+            yield line
+            return
+        end, statement = self._statement(event.context, max(left - 2, self._room))
+        if left - 2 >= min(SQL_LEAST, width(end + statement)):
+            yield f"{line}{pads[3]}  {self._sql(end, statement).fitted(left - 2)}"
+        else:
+            yield line
+            yield " " * INDENT + self._sql(end, statement).fitted(self._room)
+
+    def _cells(self, row: _Row, sizes: list[int]) -> list[Cell]:
+        """The same for several lines."""
+        event, left = row.event, self._width - INDENT - 4 - sum(sizes[:3])
+        aligned = []
+        for size, column in zip(sizes, self._fitted, strict=True):
+            pad = column - size if 0 < column - size <= left else 0
+            left -= pad
+            aligned.append(size + pad)
+        cells = [
+            Cell(row.variable, self._painter("variable"), both_ends, aligned[0]),
+            Cell(row.what, lambda text: self._changed(row), column=aligned[1]),
+            *self._places(self._place(event.site, event.exact, event.call), aligned[2]),
+            Cell(row.thread, self._painter("thread"), both_ends),
+        ]
+        if event.context is not None:
+            cells.append(self._sql(*self._statement(event.context, self._room)))
+        return cells
+
+    def _changed(self, row: _Row) -> str:
+        if not row.event.changed:
+            return self._paint("same", row.what)
+        return f"{self._paint('old', row.before)} {self._arrow} {self._paint('new', row.after)}"
+
+    def _statement(self, context: Context, limit: int) -> tuple[str, str]:
+        """What became of a statement, if that must be said, and the statement."""
+        end = f"{clean(context.outcome)}: " if _is_undone(context.outcome) else ""
+        return end, brief(f"{context.driver}: {context.statement}", min(self._max_statement, limit))
+
+    def _sql(self, end: str, statement: str) -> Cell:
+        """A statement, with what became of it."""
+
+        def paint(text: str) -> str:
+            undone = self._paint("undone", text[: len(end)]) if end else ""
+            return undone + self._paint("sql", text[len(end) :])
+
+        return Cell(end + statement, paint, least=SQL_LEAST)
+
+    def _flow(self, time_ns: int, cells: Sequence[Cell]) -> Iterator[str]:
+        return flow([Cell(self._time(time_ns), self._painter("time")), *cells], self._width, INDENT)
+
+    def _painter(self, role: Role) -> Callable[[str], str]:
+        return lambda text: self._paint(role, text)
+
+    # ---- what became of statements ----------------------------------------------------------------------------------
+
+    def _outcome(self, record: Outcome) -> Iterator[str]:
+        written, undone = self._written.take(record), _is_undone(record.outcome)
+        count = len(record.contexts)
+        head = f"{clean(record.outcome)}: {'1 statement' if count == 1 else f'{count:,} statements'}"
+        shown = [self._net(writes, undone) for writes in islice(written.variables.values(), VARIABLES)]
+        middle = "under which were written:" if shown else f"under which {record.events:,} events were reported"
+        role: Role = "undone" if undone else "life"
+        cells = [Cell(head + ",", lambda text: self._paint(role, text[:-1]) + text[-1:], both_ends)]
+        cells += [Cell(middle, gap=1), *shown]
+        rest = len(written.variables) - VARIABLES
+        if rest > 0:
+            cells.append(Cell(f"and {rest:,} more", gap=1))
+        if shown and (known := sum(writes.count for writes in written.variables.values())) < record.events:
+            cells.append(Cell(f"(of the last {known:,} of {record.events:,} events)", gap=1))
+        cells[2 : 2 + len(shown)] = [
+            cell._replace(text=f"{cell.text},") if number + 1 < len(shown) or rest > 0 else cell
+            for number, cell in enumerate(shown)
+        ]
+        if written.statements:
+            listed = self._list(written.statements)
+            cells.append(Cell(listed, self._painter("sql"), least=min(width(listed), self._room)))
+        yield from self._flow(record.time_ns, cells)
+
+    def _net(self, writes: Writes, undone: bool) -> Cell:
+        """A variable, from the first value to the last, and how many writes if several."""
+        event = writes.net()
+        part, before, after = change(event, self._max_side // 2)
+        name = named(self._name(event.variable, event.path), part)
+        values = f"{before} {self._arrow} {after}" if event.changed else after
+        times = f" ({writes.count:,} writes)" if writes.count > 1 else ""
+        name = both_ends(name, max(8, self._room - width(values) - len(times) - 2))
+
+        def paint(text: str) -> str:
+            rest = text[len(name) + 1 + len(values) :]
+            return f"{self._paint('variable', name)} {self._paint('old' if undone else 'same', values)}{rest}"
+
+        return Cell(f"{name} {values}{times}", paint, gap=1)
+
+    def _list(self, statements: Counter[tuple[str, str]]) -> str:
+        """``sqlite3: INSERT INTO orders VALUES (?) x2; DELETE FROM stock``."""
+        texts, before = [], ""
+        limit = (
+            self._max_statement if not self._terminal else self._room // 2 if len(statements) > 1 else self._room - 16
+        )
+        for (driver, statement), count in statements.most_common(STATEMENTS):
+            text = brief(statement, limit) + (f" x{count:,}" if count > 1 else "")
+            texts.append(text if driver == before else f"{clean(driver)}: {text}")
+            before = driver
+        rest = len(statements) - len(texts)
+        return "; ".join(texts) + (f"; and {rest:,} more" if rest else "")
+
+    # ---- everything else --------------------------------------------------------------------------------------------
+
+    def _other(self, record: Record) -> Iterator[str]:
+        if isinstance(record, Watched):
+            yield from self._watched(record)
+        elif isinstance(record, Unwatched):
+            yield from self._sentence(record.time_ns, "life", f"watch of {self._short_name(record.variable)} ended")
+        elif isinstance(record, Lost):
+            stores = "1 store" if record.count == 1 else f"{record.count:,} stores"
+            whose = f" of {self._short_name(record.variable)}" if record.variable else ""
+            yield from self._sentence(record.time_ns, "lost", f"LOST {stores}{whose}: {clean(record.reason)}")
+        elif isinstance(record, Outcome):
+            yield from self._outcome(record)
+        elif isinstance(record, Notice):
+            yield from self._sentence(record.time_ns, "notice", clean(record.text))
+
+    def _watched(self, record: Watched) -> Iterator[str]:
+        variable, value = record.variable, record.value
+        kind, whose = clean(variable.serializer or "bytes"), self._name(variable.name)
+        if value is None and record.part is not None:
+            value, whose = record.part.new, named(whose, clean(record.part.name))
+            kind += f", {variable.size:,} bytes"
+        said = " is watched:"
+        whose = both_ends(whose, self._room - len(said))
+        name = Cell(whose + said, lambda text: self._paint("variable", whose) + said)
+        shown = shorten(value_text(value, self._max_value), self._max_value)
+        cells = [name, Cell(shown, gap=1), Cell(f"({kind})", shorten=both_ends)]
+        yield from self._flow(record.time_ns, [*cells, *self._places(self._place(variable.watched_at, True))])
+
+    def _sentence(self, time_ns: int, role: Role, text: str) -> Iterator[str]:
+        head = f"{self._paint('time', self._time(time_ns))}  "
+        for line in wrap(text, self._room):
+            yield head + self._paint(role, line)
+            head = " " * INDENT
+
+    def _time(self, time_ns: int) -> str:
+        return f"{_clock(time_ns // 1_000_000_000)}.{time_ns // 1_000_000 % 1000:03d}"
+
+    def _name(self, variable: str, path: str | None = None) -> str:
+        joint = "" if not path or path.startswith("[") else "."
+        return clean(f"{variable}{joint}{path or ''}")
+
+    def _short_name(self, variable: str) -> str:
+        return both_ends(self._name(variable), self._room)
+
+    def _place(self, site: Site | None, exact: bool, call: Call | None = None) -> list[tuple[Role, str]]:
+        """File and line, function, call; those that there are."""
+        found: list[tuple[Role, str]] = []
+        if site is None or not site.file:
+            found.append(("site", "(unknown place)"))
+        else:
+            path = short_path(site.file, self._directory, not self._terminal)
+            found.append(("site", f"{path}{f':{site.line}' if site.line else ''}{'' if exact else '?'}"))
+            if site.function:
+                found.append(("function", clean(site.function)))
+        if call is not None:
+            found.append(("function", _call(call)))
+        return found
+
+    def _places(self, pieces: list[tuple[Role, str]], column: int = 0) -> list[Cell]:
+        """One cell, or several if together they are wider than a line."""
+        together = "  ".join(text for _, text in pieces)
+        if width(together) <= self._room:
+            painted = "  ".join(self._paint(role, text) for role, text in pieces)
+            return [Cell(together, lambda text: painted, column=column)]
+        return [Cell(text, self._painter(role), last_part if role == "site" else both_ends) for role, text in pieces]
+
+    def _thread(self, event: Event) -> str:
+        self._processes.add((event.pid, event.journal))
+        name = clean(event.thread) or (f"thread {event.tid}" if event.tid else "-")
+        return f"{_process(event)}/{name}" if len(self._processes) > 1 else name
