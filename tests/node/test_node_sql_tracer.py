@@ -68,6 +68,18 @@ def test_rows_bring_a_statement_back_and_closing_ends_it(node: Node) -> None:
     assert read.outcomes[read.context(3).id] == "committed"
 
 
+def test_cursor_that_is_closed_with_all_its_rows_fetched_leaves_its_statement_in_force(node: Node) -> None:
+    """As in Python: who has all rows closes the cursor at once, and uses them afterwards."""
+    read = journal(node, """
+        const rows = (name) => { const token = ran(name, { fetchable: true }); tracer.fetched(token, 1, { enter: true }); return token; };
+        tracer.cursorClosed(rows('SELECT left')); x[0] = 1;
+        tracer.cursorClosed(rows('SELECT counted'), true); x[0] = 2;
+        const last = rows('SELECT exhausted'); tracer.fetched(last, 0, { exhausted: true }); tracer.cursorClosed(last); x[0] = 3;
+        tracer.cursorClosed(ran('INSERT none')); x[0] = 4;
+    """)  # fmt: skip
+    assert dict(read.blamed()) == {1: None, 2: "SELECT counted", 3: "SELECT exhausted", 4: "INSERT none"}
+
+
 def test_transactions_without_a_word_of_the_server_follow_the_texts(node: Node) -> None:
     read = journal(node, """
         ran('BEGIN'); ran('INSERT 1'); x[0] = 1; ran('SAVEPOINT "A"'); ran('INSERT 2'); x[0] = 2;

@@ -121,7 +121,7 @@ OPENINGS = [
     *(("sqlite", mark) for mark in ("'", '"', "`", "[", "x'")),
     *(("postgresql", mark) for mark in ("'", '"', "E'", "$$", "$é$", "$٣$", "u&'")),
     *(("mysql", mark) for mark in ("'", '"', "`", "x'", "n'")),
-    *(("", mark) for mark in ("'", '"', "`", "[", "$$", "q'", "#")),
+    *(("", mark) for mark in ("'", '"', "`", "$$", "q'", "#")),
 ]
 
 
