@@ -1,0 +1,1 @@
+"""The reading side: journals decoded, plugins and sinks, sessions."""

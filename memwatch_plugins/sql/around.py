@@ -41,7 +41,8 @@ class Host(Protocol):
 
     tracer: Any
 
-    def trouble(self, error: Exception) -> None: ...
+    def trouble(self, error: Exception) -> None:
+        """Takes what the driver itself raised, which the program doesn't see."""
 
 
 def traced(host: Host, owner: type, name: str, around: Around, *, late: bool = False) -> Callable[..., Any]:

@@ -34,15 +34,18 @@ Count = Callable[[Any], tuple[int, bool]]
 
 
 def one(row: Any) -> tuple[int, bool]:
+    """Of a call that returns a row, or None behind the last."""
     return (0, True) if row is None else (1, False)
 
 
 def some(rows: Any) -> tuple[int, bool]:
+    """Of a call that returns some rows, or none behind the last."""
     count = _length(rows)
     return count, not count
 
 
 def rest(rows: Any) -> tuple[int, bool]:
+    """Of a call that returns all rows that are left."""
     return _length(rows), True
 
 
@@ -356,6 +359,7 @@ class DbapiDriverBase(SqlDriverBase):
 
 
 def is_composed(kind: type) -> bool:
+    """Whether it is one of the classes that a driver makes of the library's."""
     return any(each is _Silent for each in mro(kind))
 
 

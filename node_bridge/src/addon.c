@@ -437,6 +437,7 @@ FUNCTION(hash) { /* key (16 bytes), data -> 16 hexadecimal digits */
     return string(env, text);
 }
 
+napi_value memwatch_addon_1(napi_env env, napi_value exports);
 __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env, napi_value exports) {
     static const struct {
         const char *name;

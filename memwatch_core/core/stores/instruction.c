@@ -220,6 +220,7 @@ MW_SIGNAL_SAFE static void classify_string(struct form *form, const ZydisDecoded
 
 MW_SIGNAL_SAFE static void classify(struct form *form, const ZydisDecodedInstruction *in,
                                     const ZydisDecodedOperand *operand, const struct operands *found) {
+    /* #lizard forgives: one branch a mnemonic */
     form->base = form->index = REG_NONE;
     form->address_bytes = in->address_width == 32 ? 4 : 8;
     if (in->meta.category == ZYDIS_CATEGORY_STRINGOP) {
