@@ -41,9 +41,13 @@ SID      := .python
 SID_PYTHONS := 3.14 3.15
 NEWEST   := $(lastword $(SID_PYTHONS))
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST   := -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 LOCKED   := $(PIP) --require-hashes --requirement
 LOCK     := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
             --no-emit-package memwatch-core --custom-compile-command "make lock"
+
+# $(call on,version,tests): the tests on a Python of .python
+on = tests/pythons/sid.sh venv $(SID) . $(1) && tests/pythons/sid.sh run $(SID) . /venv/$(1)/bin/python $(PYTEST) -p no:cacheprovider $(2)
 
 # $(call install,packages)
 define install
@@ -103,7 +107,7 @@ run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, 
 	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py
 
 test: setup node ## all tests, on up to four cores at once; on the newest Python as well, where 'make python' has laid it
-	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python $(PYTEST)
 	@[ ! -e $(SID)/ready ] || $(MAKE) --no-print-directory newest
 
 python: $(SID)/ready ## CPython 3.14 and 3.15, of Debian's sid, into .python: as root, 5 minutes, 2 GB
@@ -116,11 +120,10 @@ $(SID)/ready: tests/pythons/sid.sh setup.py pyproject.toml
 	@touch $@
 
 newest: python ## adapter, stores and SQLite on the newest Python of .python
-	@tests/pythons/sid.sh venv $(SID) . $(NEWEST)
-	@tests/pythons/sid.sh run $(SID) . /venv/$(NEWEST)/bin/python -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadfile tests/adapter tests/stores tests/sql/test_sql_sqlite3.py tests/sql/test_sql_aiosqlite.py
+	@$(call on,$(NEWEST),tests/adapter tests/stores tests/sql/test_sql_sqlite3.py tests/sql/test_sql_aiosqlite.py)
 
 pythons: python ## all tests but Node's, on each Python of .python
-	@for v in $(SID_PYTHONS); do tests/pythons/sid.sh venv $(SID) . $$v && tests/pythons/sid.sh run $(SID) . /venv/$$v/bin/python -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadfile --ignore tests/node --ignore tests/packaging || exit 1; done
+	@for v in $(SID_PYTHONS); do $(call on,$$v,--ignore tests/node --ignore tests/packaging) || exit 1; done
 
 # The last better-sqlite3 for Node.js 20 has to be compiled, which takes a minute.
 .node/20/drivers/ready: .node/ready
@@ -141,7 +144,7 @@ pythons: python ## all tests but Node's, on each Python of .python
 	@echo "installing what drivers' own suites need: $(SUITES)"; PATH="$$PATH:$(abspath $(BIN))"; $(call npm_ci,suites,suites) && touch $@ || echo "what drivers' own suites need can't be installed here: they will be skipped"
 
 soak: setup node .node/20/drivers/ready .node/runners/ready .node/prisma/ready .node/suites/ready python ## the long tests: more forms, more threads, more events; then all of them on the newest Pythons
-	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+	@MEMWATCH_SOAK=1 $(BIN)/python $(PYTEST) --maxprocesses 2
 	@$(MAKE) --no-print-directory pythons
 
 # The corpus of compiled functions isn't run: it overflows integers on purpose; nor what looks at the built objects. And
@@ -164,7 +167,7 @@ fuzz: setup ## the journal's reader against a coverage-guided fuzzer, for FUZZ_S
 bench: setup node .node/opentelemetry/ready ## every figure in docs/performance.md, measured against its rival in the same run
 	@$(BIN)/python -m benchmarks.all
 
-lint: setup .node/lint/ready ## every source and text: ruff, mypy --strict, the C compiler, ESLint, TypeScript, clang-format, codespell, lizard
+lint: setup .node/lint/ready ## ruff, mypy --strict, ESLint, TypeScript, clang-format, lizard, the C compiler with warnings as errors, codespell
 	@$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync lint-python lint-c lint-javascript lint-text
 
 lint-python:
@@ -182,22 +185,23 @@ lint-c:
 	  $(call each,'node_bridge/*.cc',$(CHECK_CC) -isystem $(HEADERS)),echo "node_bridge/src wasn't compiled: make node brings Node's headers")
 
 lint-javascript: .node/lint/ready
-	@PATH="$$PATH:$(abspath $(BIN))"; node .node/lint/node_modules/eslint/bin/eslint.js . && node .node/lint/node_modules/typescript/bin/tsc --project jsconfig.json
+	@PATH="$(abspath $(BIN)):$$PATH"; node .node/lint/node_modules/eslint/bin/eslint.js . && node .node/lint/node_modules/typescript/bin/tsc --project jsconfig.json
 
 lint-text:
 	@$(BIN)/codespell $$(git ls-files)
 
 .node/lint/ready: $(VENV)/ready requirements/npm/lint/package-lock.json
-	@command -v npm >/dev/null || { echo "installing npm into $(VENV)"; $(LOCKED) requirements/npm.txt; }
-	@echo "installing ESLint and TypeScript"; PATH="$$PATH:$(abspath $(BIN))"; $(call npm_ci,lint,lint) && touch $@
+	@PATH="$(abspath $(BIN)):$$PATH"; node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null && command -v npm >/dev/null || \
+	  { echo "installing npm into $(VENV)"; $(LOCKED) requirements/npm.txt; }
+	@echo "installing ESLint and TypeScript"; PATH="$(abspath $(BIN)):$$PATH"; $(call npm_ci,lint,lint) && touch $@
 
 format: setup ## put every source into the project's format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/clang-format -i $$(git ls-files '*.c' '*.cc' '*.h')
 
-# Every warning is an error: a link that leads nowhere, a page that isn't in the navigation.
+# Every warning is an error (a link that leads nowhere, a page that isn't in the navigation), but none if it's quiet.
 docs: $(VENV)/ready ## the documentation as a site, into site/, its links checked
 	@$(BIN)/python -c "import mkdocs" 2>/dev/null || $(LOCKED) requirements/docs.txt
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 changelog: setup ## what changelog.d has, put into CHANGELOG.md under VERSION: make changelog VERSION=0.2.0
 	@$(BIN)/towncrier build --yes --version $(or $(VERSION),$(error say which: make changelog VERSION=0.2.0))

@@ -1,5 +1,5 @@
-"""What mkdocs doesn't find in docs/ by itself: the README, CONTRIBUTING and CHANGELOG as pages, and anchors of
-headings as GitHub makes them. So the same links work in both places."""
+"""What mkdocs doesn't find in docs/ by itself: pages beside it, and anchors of headings as GitHub makes them.
+So the same links work in both places."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-BESIDE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+BESIDE = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "changelog.d/README.md": "changelog-next.md",
+}
 
 
 def slug(heading: str, separator: str) -> str:
@@ -34,7 +39,7 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Links to what lies beside docs/ are links to its pages; what else the repository has isn't on the site."""
+    """Links to what lies beside docs/ lead to its pages."""
     for name, page in BESIDE.items():
         markdown = re.sub(rf"\]\((?:\.\./)?{re.escape(name)}", f"]({page}", markdown)
     return markdown

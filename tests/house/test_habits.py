@@ -63,8 +63,14 @@ def pages(navigation: Any) -> list[str]:
 def test_every_page_is_in_the_navigation_once() -> None:
     named = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
     written = [str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")]
-    beside = ["index.md", "contributing.md", "changelog.md"]  # docs/.site/pages.py
+    beside = ["index.md", "contributing.md", "changelog.md", "changelog-next.md"]  # docs/.site/pages.py
     assert sorted(named) == sorted(written + beside)
+
+
+def test_site_is_built_with_warnings_as_errors() -> None:
+    (built,) = re.findall(r"^.*mkdocs build.*$", commands("docs"), re.M)
+    assert "--strict" in built
+    assert "--quiet" not in built, "mkdocs doesn't count warnings that it doesn't print"
 
 
 def fragments() -> list[Path]:
