@@ -191,7 +191,7 @@ lint-text:
 	@$(BIN)/codespell $$(git ls-files)
 
 .node/lint/ready: $(VENV)/ready requirements/npm/lint/package-lock.json
-	@PATH="$(abspath $(BIN)):$$PATH"; node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null && command -v npm >/dev/null || \
+	@PATH="$(abspath $(BIN)):$$PATH"; node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null || \
 	  { echo "installing npm into $(VENV)"; $(LOCKED) requirements/npm.txt; }
 	@echo "installing ESLint and TypeScript"; PATH="$(abspath $(BIN)):$$PATH"; $(call npm_ci,lint,lint) && touch $@
 
