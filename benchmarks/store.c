@@ -1,5 +1,4 @@
 /* store.c - the loops that benchmarks/store.py times: a bare fault, a watched store, registering, unwatched work. */
-#define _GNU_SOURCE
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>

@@ -24,7 +24,7 @@ def build(folder: str) -> Any:
     """store.c as a library."""
     library = Path(folder) / "store.so"
     source = Path(__file__).with_name("store.c")
-    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
     loaded = ctypes.CDLL(str(library))
     loaded.stores.argtypes, loaded.stores.restype = [ctypes.c_void_p, ctypes.c_uint64], ctypes.c_double
     loaded.bare_faults.argtypes, loaded.bare_faults.restype = [ctypes.c_uint64], ctypes.c_double

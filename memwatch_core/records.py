@@ -212,9 +212,14 @@ class SqlDriver(NamedTuple):
 class RecordSink(Protocol):
     """Where records go. One thread calls at a time; a method that raises is isolated from the other sinks."""
 
-    def write(self, records: Sequence[Record]) -> None: ...
-    def flush(self) -> None: ...
-    def close(self) -> None: ...
+    def write(self, records: Sequence[Record]) -> None:
+        """Takes records, in the order in which they are told."""
+
+    def flush(self) -> None:
+        """Lets everybody see what was written."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
 
 
 class Sink(NamedTuple):

@@ -193,6 +193,8 @@ class Section:
 
 
 class CoreSection(Section):
+    """How the core notices stores."""
+
     tracker: Tracker = _setting("auto", _one_of(Tracker))
     """How a store is noticed; ``auto`` takes the first that works (``memwatch doctor`` says which, and why)."""
     kernel_writes: KernelWrites = _setting("calls", _one_of(KernelWrites))
@@ -236,6 +238,8 @@ class PluginsSection(Section):
 
 
 class SqlSection(Section):
+    """What is kept of SQL statements, and for how long they are in force."""
+
     parameters: Parameters = _setting("hash", _one_of(Parameters))
     """What is kept of a statement's parameters: keyed hashes, nothing, or the values themselves."""
     window: Window = _setting("until-next", _one_of(Window))
@@ -253,6 +257,8 @@ class NodeSection(Section):
 
 
 class JournalSection(Section):
+    """Where journals are, and how large they get."""
+
     folder: Path = _setting(Path(".memwatch"), _folder)
     """Where sessions are kept. Relative to the file that says so; the default, to the file in use, or to here."""
     max_bytes: int = _setting(0, _max_bytes)

@@ -144,7 +144,7 @@ def _shown(value: Any, depth: int = 3) -> str:
     return type_name(value) if plain is None else plain[1:].decode("utf-8", "replace")[:LONGEST]
 
 
-def canonical(value: Any, depth: int = 3) -> bytes | None:
+def canonical(value: Any, depth: int = 3) -> bytes | None:  # noqa: C901 - one branch a type
     """The same bytes for equal values, None for a value of an unknown type. At most a few KiB, however long it is.
 
     parameters.c makes the same bytes for what most parameters are.

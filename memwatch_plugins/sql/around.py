@@ -48,7 +48,8 @@ class Host(Protocol):
 
     tracer: Any
 
-    def trouble(self, error: Exception) -> None: ...
+    def trouble(self, error: Exception) -> None:
+        """Takes what the driver itself raised, which the program doesn't see."""
 
 
 def traced(host: Host, owner: type, name: str, trace: Trace, *, late: bool = False) -> Callable[..., Any]:

@@ -32,6 +32,7 @@ let clock = 0; // of contexts that come into force, and of promises
 /** Nobody knows which context: none is in force, and that is newer than what was. */
 class Unknown {
   id = 0;
+  /** @type {Piece | undefined} */
   up = undefined;
   at = 0;
   constructor(stamp) {
@@ -89,7 +90,7 @@ class State {
 const UNSEEN = new State(undefined, ANY, 0, undefined, 0); // made before we were there
 
 /** A private field of promises: no WeakMap, nothing that the program could see. */
-class Mark extends (function (promise) { return promise; }) {
+class Mark extends /** @type {any} */ (function (promise) { return promise; }) {
   #state;
   constructor(promise, state) {
     super(promise);

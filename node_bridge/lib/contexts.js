@@ -113,7 +113,7 @@ function pulled() {
  * again and again: what comes into force in one of their callbacks ends with it, as it does from Node 24 on.
  */
 function mirrored() {
-  const slot = native.contextSlot(), { kResourceStore: key } = storage;
+  const slot = native.contextSlot(), { kResourceStore: key } = /** @type {any} */ (storage);
   const running = []; // of each callback: id, its store at first, slot's outside, whether awaits.js has been told
   const known = storage.run(storage, () => executionAsyncResource()[key] === storage);
   follow = (id) => { slot[0] = id; };
@@ -150,6 +150,7 @@ function mirrored() {
 }
 
 /** Another AsyncLocalStorage makes a new piece of data, in which ours is the same. */
+/** @param {"run" | "enterWith"} name */
 function derive(name) {
   const original = AsyncLocalStorage.prototype[name];
   const { [name]: replacement } = name === 'run'
@@ -172,7 +173,7 @@ function derive(name) {
 }
 
 function json(fields) {
-  return JSON.stringify(fields, (_, value) => (typeof value === 'bigint' ? JSON.rawJSON?.(value) ?? Number(value) : value));
+  return JSON.stringify(fields, (_, value) => (typeof value === 'bigint' ? /** @type {any} */ (JSON).rawJSON?.(value) ?? Number(value) : value));
 }
 
 module.exports = { start, open, update, current: () => current(), run, enter, bind, reserve };

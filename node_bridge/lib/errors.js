@@ -15,7 +15,7 @@ class SessionError extends Error {
   constructor(message, options) {
     super(clean(message), harmless(options));
     this.name = 'SessionError';
-    this.code = 'ERR_MEMWATCH_SESSION';
+    this.code = /** @type {const} */ ('ERR_MEMWATCH_SESSION');
   }
 }
 
@@ -24,7 +24,7 @@ class CoreError extends Error {
   constructor(message, options) {
     super(clean(message), harmless(options));
     this.name = 'CoreError';
-    this.code = 'ERR_MEMWATCH_CORE';
+    this.code = /** @type {const} */ ('ERR_MEMWATCH_CORE');
     this.errno = options?.cause?.errno;
   }
 }

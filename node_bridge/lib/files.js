@@ -25,7 +25,7 @@ const read = (folder, name) => checked(native.readFile(folder, name, MOST));
 /** Makes a file in a session's folder. Throws an Error with a `code`. */
 const write = (folder, name, content) => checked(native.makeFile(folder, name, Buffer.from(content)));
 
-const known = (uid) => uid === 0 || uid === process.geteuid();
+const known = (uid) => uid === 0 || uid === process.geteuid?.();
 const octal = (mode) => (mode & 0o7777).toString(8).padStart(4, '0');
 
 /** Makes the folder that sessions are made in, if need be. Throws if others could replace what is in it. */
@@ -46,7 +46,7 @@ function distrust(file) {
     const { uid, gid, mode } = fs.lstatSync(at);
     if (!known(uid)) return `${at} belongs to user ${uid}`;
     const sticky = at !== file && mode & STICKY;
-    const group = mode & GROUP && gid !== 0 && gid !== process.getegid();
+    const group = mode & GROUP && gid !== 0 && gid !== process.getegid?.();
     if (!sticky && (mode & OTHERS || group)) return `${at} can be written to by others (mode ${octal(mode)})`;
     if (at === path.dirname(at)) return undefined;
   }

@@ -2,6 +2,6 @@
 // loads everything anew for each test file.
 'use strict';
 
-const Module = require('node:module');
+const Module = /** @type {any} */ (require('node:module'));
 
 module.exports = { foreign: require.cache !== Module._cache };

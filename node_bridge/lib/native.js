@@ -33,6 +33,7 @@ function other() {
   return deno && `Deno ${deno}`;
 }
 
+/** @returns {{ common: any, [name: string]: any }} */
 function load() {
   if (other()) throw new Error(`memwatch runs in Node.js only, and this is ${other()}, which lacks the parts of V8's interface that tell the line of a store: run the program with node`);
   if (process.platform !== 'linux' || process.arch !== 'x64') {

@@ -1,12 +1,13 @@
 // What is printed can't steer a terminal: memwatch_core/printed.py says what is escaped, and why.
 'use strict';
 
+// eslint-disable-next-line no-control-regex -- these are what it looks for
 const STEERING = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|\p{Cs}/gu;
 
 /** Text, of several lines perhaps, as a terminal may have it. */
 function clean(text) {
   return String(text).replace(STEERING, (c) => {
-    const code = c.codePointAt(0);
+    const code = c.charCodeAt(0);
     return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
   });
 }

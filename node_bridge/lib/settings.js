@@ -32,6 +32,7 @@ function check(where, known, value) {
 }
 
 /** The defaults, with MEMWATCH_CORE_TRACKER and its like in their place. Throws SessionError. */
+/** @returns {Record<string, any>} */
 function ofEnvironment() {
   const settings = structuredClone(DEFAULTS);
   for (const [section, keys] of Object.entries(KNOWN)) {

@@ -12,7 +12,7 @@ const FLAGS = { trackThreads: 1, trackSQL: 2 };
 const OPTIONS = ['trackThreads', 'trackSQL', 'mutationDepth', 'name', 'copy'];
 const NAME_MAX = 1024; // characters: as memwatch_core/records.py
 const SIZE_MAX = 256 * 2 ** 20; // its contents go into the journal when the watch begins
-const TAG = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag).get;
+const { get: TAG } = /** @type {any} */ (Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag));
 const SHARED = 'memwatch shared array';
 const { Memory } = globalThis.WebAssembly ?? {}; // node --jitless has none
 const SHARING = 'other threads would go on writing to it unseen. Watch an ordinary array and pass it to workers with share() and receive()';
@@ -151,7 +151,8 @@ function sizeOf(value) {
 function isDetached(buffer) {
   if (buffer.byteLength) return false;
   try {
-    return new Uint8Array(buffer) === null;
+    new Uint8Array(buffer);
+    return false;
   } catch {
     return true;
   }

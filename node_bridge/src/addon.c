@@ -397,6 +397,7 @@ FUNCTION(markContext) {
     return boolean(env, isolate_mark_context(to_number(env, argv[0])));
 }
 
+napi_value memwatch_addon_1(napi_env env, napi_value exports);
 __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env, napi_value exports) {
     static const struct {
         const char *name;

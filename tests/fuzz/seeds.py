@@ -1,5 +1,5 @@
 """Writes those inputs of the corpus that are hostile sessions (tests/journal/hostile_journals.py) of a few slots each:
-python tests/fuzz/seeds.py"""
+python tests/fuzz/seeds.py."""
 
 from __future__ import annotations
 

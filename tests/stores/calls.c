@@ -718,10 +718,10 @@ static void loading(char *library, char *other) {
     for (int i = 0; i < 2; i++) pthread_create(&thread[i], NULL, load_and_unload, i ? other : library);
     for (int i = 0; i < 200; i++) {
         uint8_t *more = mw_page_alloc(1);
-        int64_t other = mw_register_page(more, PAGE, 0, MW_DEPTH_FULL);
-        check(other, "mw_register_page");
+        int64_t variable = mw_register_page(more, PAGE, 0, MW_DEPTH_FULL);
+        check(variable, "mw_register_page");
         REQUIRE(read(pipes[0], more, 100) == 100);
-        check(mw_unregister_page((mw_variable_id)other), "mw_unregister_page");
+        check(mw_unregister_page((mw_variable_id)variable), "mw_unregister_page");
         mw_page_free(more, 1);
     }
     for (int i = 0; i < 2; i++) pthread_join(thread[i], NULL);

@@ -36,7 +36,7 @@ struct request {
     socklen_t *from_size;
     FILE *file;
 };
-typedef ssize_t make(const struct request *);
+typedef ssize_t maker(const struct request *);
 
 static ssize_t make_read(const struct request *r) { return read(r->call.fd, r->into->iov_base, r->into->iov_len); }
 static ssize_t make_pread(const struct request *r) {
@@ -86,7 +86,7 @@ static ssize_t deliver(struct mwj_call *call, const struct placement *placement,
 
 /* Makes the call by `make`, with bounce memory in place of what is watched of `buffers`; as it is if the kernel will
  * refuse it. */
-static SLOW ssize_t bounced(struct request *r, const struct iovec *buffers, int count, make *make) {
+static SLOW ssize_t bounced(struct request *r, const struct iovec *buffers, int count, maker *make) {
     struct bounce bounce;
     struct placement placement;
     ssize_t result;
@@ -118,7 +118,7 @@ ssize_t replaced_read(int fd, void *buffer, size_t size) {
     return unlikely(is_watched(buffer, size)) ? bounced_read(fd, buffer, size) : read(fd, buffer, size);
 }
 
-static SLOW ssize_t bounced_pread(int fd, void *buffer, size_t size, off_t offset, make *make) {
+static SLOW ssize_t bounced_pread(int fd, void *buffer, size_t size, off_t offset, maker *make) {
     struct request r = REQUEST(PREAD, fd, .offset = offset);
     return bounced(&r, &(struct iovec){buffer, size}, 1, make);
 }
@@ -191,7 +191,7 @@ ssize_t replaced_readv(int fd, const struct iovec *buffers, int count) {
     return CONCERN_US(buffers, count) ? bounced_readv(fd, buffers, count) : readv(fd, buffers, count);
 }
 
-static SLOW ssize_t bounced_preadv(int fd, const struct iovec *buffers, int count, off_t offset, make *make) {
+static SLOW ssize_t bounced_preadv(int fd, const struct iovec *buffers, int count, off_t offset, maker *make) {
     struct request r = REQUEST(PREADV, fd, .offset = offset);
     return bounced(&r, buffers, count, make);
 }
@@ -323,7 +323,7 @@ int replaced_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flag
 
 /* ---- streams ---- */
 
-static SLOW size_t bounced_fread(uint8_t *buffer, size_t size, size_t count, FILE *file, make *make) {
+static SLOW size_t bounced_fread(uint8_t *buffer, size_t size, size_t count, FILE *file, maker *make) {
     size_t wanted, came = 0;
     const size_t most = (size_t)1 << 30;
     if (__builtin_mul_overflow(size, count, &wanted)) wanted = SIZE_MAX - (SIZE_MAX % size);

@@ -302,4 +302,5 @@ static PyModuleDef reader_module = {
     .m_slots = reader_slots,
 };
 
+PyMODINIT_FUNC PyInit__reader(void);
 PyMODINIT_FUNC PyInit__reader(void) { return PyModuleDef_Init(&reader_module); }

@@ -198,6 +198,7 @@ static int settle_savepoint(mwpy_statement *s, enum sql_action action, int known
 }
 
 int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back) {
+    /* #lizard forgives: one branch a case of transactions */
     mwpy_connection *c = s->where;
     enum sql_action action = mwpy_action_of(s);
     if (error && !(known == 0 && commits_before(action))) action = SQL_NOTHING; /* it did nothing, as far as we know */

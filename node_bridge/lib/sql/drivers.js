@@ -7,7 +7,7 @@
 'use strict';
 
 const fs = require('node:fs');
-const Module = require('node:module');
+const Module = /** @type {any} */ (require('node:module'));
 const path = require('node:path');
 const { ofSession } = require('../asked');
 const contexts = require('../contexts');

@@ -95,7 +95,7 @@ function wellFormed(text) {
 
 /** The built-in getter of a property: a class of the program's may have another. */
 function builtin(prototype, name) {
-  const { get } = Object.getOwnPropertyDescriptor(prototype, name);
+  const { get } = /** @type {any} */ (Object.getOwnPropertyDescriptor(prototype, name));
   return (value) => Reflect.apply(get, value, []);
 }
 

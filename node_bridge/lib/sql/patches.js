@@ -18,7 +18,7 @@ function replace(owner, name, make) {
   }
   for (const each of Reflect.ownKeys(original)) {
     if (Object.hasOwn(replacement, each)) continue;
-    Object.defineProperty(replacement, each, Object.getOwnPropertyDescriptor(original, each));
+    Object.defineProperty(replacement, each, Object.getOwnPropertyDescriptor(original, each) ?? {});
   }
   Object.defineProperty(owner, name, { ...property, value: replacement });
   return true;

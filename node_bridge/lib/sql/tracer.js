@@ -411,6 +411,7 @@ class Tracer {
   }
 
   /** It has been run: what that means for the transaction. True if the statement goes out of force with it. */
+  // eslint-disable-next-line complexity -- one branch a case of transactions.js
   #settle(s, known, error, rolledBack) {
     const c = s.where;
     let { action } = s.head;

@@ -6,6 +6,7 @@ const bound = new WeakMap(); // statement -> what bind() was given
 const iterating = new WeakMap(); // iterator -> its token
 const followed = new WeakSet(); // prototypes of the addon's classes, which it doesn't export
 
+/** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install(Database, { tracer, replace }) {
   const { prototype } = Database;
 

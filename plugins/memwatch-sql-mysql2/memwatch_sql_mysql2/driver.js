@@ -13,6 +13,7 @@ const statuses = new WeakMap(); // connection -> what the server said last
 /** What `mysql2` and `mysql2/promise` have in common. */
 const FILES = { 'lib/connection.js': installConnection, 'lib/pool.js': installPool, 'lib/pool_cluster.js': installCluster };
 
+/** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install(exported, tools, file) {
   FILES[file](exported, tools);
 }

@@ -10,6 +10,7 @@ const databases = new WeakMap(); // prepared statement -> its database
 const bound = new WeakMap(); // prepared statement -> what bind() was given
 const transactions = new WeakMap(); // database -> Transaction
 
+/** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install({ Database, Statement }, { tracer, replace, fresh }) {
   let call; // of a method of a database that is going on: {database, token}
 

@@ -12,6 +12,7 @@ const DRIVER = 'pg', DIALECT = 'postgresql';
 const statuses = new WeakMap(); // client -> I, T or E: what the server said last
 const STATEMENT = Symbol('memwatch.statement'); // of a query: what is known of it; a WeakMap of short-lived keys is dear to collect
 
+/** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install(pg, tools) {
   const { tracer, replace, peek } = tools;
   const { Client, Pool } = pg;
@@ -49,6 +50,7 @@ function around(tracer, connect) {
   };
 }
 
+/** @returns {import('@memwatch/node/sql').StatementBegins} */
 function describe(client, config, values, peek) {
   const query = typeof config === 'string' ? { text: config } : config; // the program's own: nothing of it is run
   const cursor = peek(query, 'cursor'), name = peek(query, 'name'), text = peek(query, 'text') ?? peek(cursor, 'text');
@@ -81,7 +83,7 @@ function latest(client) {
 const inTransaction = (client) => ({ I: false, T: true, E: true })[statuses.get(client)];
 
 const BEFORE = {
-  handleCommandComplete(s, { text } = {}) {
+  handleCommandComplete(s, { text = '' } = {}) {
     const [command, count] = /^(\w+)(?: .*?)??(?: (\d+))?$/.exec(text)?.slice(1) ?? [];
     if (count !== undefined) s.rows = (s.rows ?? 0) + Number(count);
     s.rolledBack ||= command === 'ROLLBACK'; // also the answer to a COMMIT where a statement had failed
@@ -103,6 +105,7 @@ const OWN = {
   },
   handleRowDescription() {}, handlePortalSuspended() {}, handleEmptyQuery() {}, handleCopyInResponse() {}, handleCopyData() {},
 };
+/** @type {[string, Function][]} */
 const OF_CLIENT = Object.entries(BEFORE), OF_PROGRAM = [...OF_CLIENT, ...Object.entries(OWN)];
 const replaced = new WeakMap(); // object or prototype -> names
 

@@ -15,6 +15,7 @@ const open = new WeakMap(); // state of a connection -> whether it is in a trans
 const attended = new WeakSet(); // connections
 const ours = new WeakSet(); // functions
 
+/** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install({ Query }, { tracer, replace, peek, fresh }) {
   replace(Query.prototype, 'handle', (handle) => function () {
     const first = peek(this, 'executed') === false;
@@ -41,7 +42,7 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
       return onexecute ? Reflect.apply(onexecute, this, arguments) : true;
     };
     if (!traced) return;
-    const s = { token: null, fetched: 0 };
+    const s = { token: /** @type {import('@memwatch/node/sql').Token} */ (null), fetched: 0 };
     Object.defineProperty(query, STATEMENT, { value: s });
     tracer.within(() => {
       const begin = tracer.bind(() => tracer.begin({

@@ -14,6 +14,7 @@ const STATIC = [
 const OF_INSTANCES = ['save', 'reload', 'update', 'increment', 'decrement', 'destroy', 'restore'];
 const OF_ASSOCIATIONS = ['get', 'count', 'has', 'set', 'add', 'remove', 'create'];
 
+/** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install(Sequelize, { tracer, replace }) {
   const { Model, Association, Transaction } = Sequelize;
   const followed = new WeakSet(); // what belongs to dialects: prototypes, and connections of SQLite

@@ -4,7 +4,6 @@
 'use strict';
 const { watch } = require('@memwatch/node');
 const { AsyncLocalStorage } = require('node:async_hooks');
-const http = require('node:http');
 
 const [framework, driver, clients, requests, where] = process.argv.slice(2);
 const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
@@ -123,7 +122,7 @@ const FRAMEWORKS = {
       next();
     });
     for (const name of NAMES) app.post(`/${name}/:i`, async (request, response) => { response.json(await ROUTES[name](Number(request.params.i))); });
-    app.use((error, request, response, next) => {
+    app.use((error, request, response, _) => { // express counts four parameters
       const [name, i] = of(request);
       note(i, 'error handler', ...last(name, i));
       response.status(500).json(i);
@@ -173,7 +172,7 @@ const FRAMEWORKS = {
   },
   async nest() {
     const { NestFactory } = await import('@nestjs/core');
-    const { Module, Controller, Post, Req, Inject, HttpException } = await import('@nestjs/common');
+    const { Module, Controller, Post, Req, Inject } = await import('@nestjs/common');
     const { tap } = await import('rxjs');
     const of = (request) => [request.path.split('/')[1], Number(request.path.split('/')[2])];
     class Routes { constructor(routes) { this.routes = routes; } }
