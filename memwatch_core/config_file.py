@@ -90,6 +90,7 @@ def _pass_over(path: Path, reason: str) -> None:
 
 
 def parse(path: Path, text: str) -> dict[str, Any]:
+    """MemWatch's settings in a file. Raises ConfigError: no TOML."""
     import tomllib
 
     try:

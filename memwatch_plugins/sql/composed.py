@@ -67,10 +67,12 @@ class ComposedDriverBase(DbapiDriverBase):
     # ---- what the program asks for ----------------------------------------------------------------------------------
 
     def trace_classes(self) -> None:
+        """Replaces the functions that make connections."""
         places = [found for found in map(place, self.connects) if found is not None]
         self.replace(self.connect, *same(places))
 
     def prepare(self) -> None:
+        """Finds the library's classes, once."""
         super().prepare()
         self.connection_kind, self.cursor_kind = found_by_name(self.connections[0]), found_by_name(self.cursors[0])
         base = self.connection_kind
@@ -189,6 +191,7 @@ class ComposedDriverBase(DbapiDriverBase):
 
 
 def is_composed(kind: type) -> bool:
+    """Whether it is one of the classes that a driver makes of the library's."""
     return any(each is _Silent for each in mro(kind))
 
 

@@ -183,6 +183,7 @@ class DbapiDriverBase(SqlDriverBase):
     # ---- installing -------------------------------------------------------------------------------------------------
 
     def patch(self) -> None:
+        """Traces what the driver declares."""
         if not self._is_prepared:
             self.prepare()
             self._is_prepared = True

@@ -25,6 +25,7 @@ class LibpqDriverBase(DbapiDriverBase):
 
     @staticmethod
     def of_libpq(*at: str) -> Status:
+        """The status that libpq has of a connection, at these attributes."""
         return Status(at, open=(INTRANS, INERROR), unknown=(UNKNOWN,))
 
     def info(self, connection: Any) -> Any:
@@ -32,6 +33,7 @@ class LibpqDriverBase(DbapiDriverBase):
         raise NotImplementedError
 
     def database(self, identity: Any) -> Database:
+        """By ``info``; of a connection that is closed, nothing."""
         if self.is_closed(identity):
             return Database()
         info = self.info(identity)
@@ -41,6 +43,7 @@ class LibpqDriverBase(DbapiDriverBase):
         return Database(info.dbname, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
     def commits(self, connection: Any) -> Outcome:
+        """A transaction that has failed is rolled back by COMMIT."""
         return "rolled back" if self.status_of(connection) == INERROR else "committed"
 
     def is_servers(self, error: BaseException) -> bool:
@@ -48,6 +51,7 @@ class LibpqDriverBase(DbapiDriverBase):
         return is_a(error, sys.modules[self.target].Error) and peek(error, self.code) is not None
 
     def text(self, cursor: Any, statement: Any) -> Any:
+        """Of what the library's module ``sql`` composes, too."""
         sql = sys.modules.get(f"{self.target}.sql")
         if sql is not None and any(type(statement) is kind for kind in _kinds(sql)):
             return self._part(sql, statement)

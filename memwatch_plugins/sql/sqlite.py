@@ -23,6 +23,7 @@ class Untraced:
         self.factory = factory
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the factory makes."""
         return self.factory(*args, **kwargs)
 
 
@@ -36,7 +37,7 @@ class SqliteDriverBase(DbapiDriverBase):
     status = Status(("in_transaction",))
 
     def all_fetched(self, cursor: Any) -> bool:
-        # It lets go of its statement with the last row, and says so to the garbage collector alone.
+        """A cursor lets go of its statement with the last row, and says so to the garbage collector alone."""
         return not any(_is_statement(type(each)) for each in gc.get_referents(cursor))
 
     def script_begins(self, connection: sqlite3.Connection, legacy: bool) -> None:

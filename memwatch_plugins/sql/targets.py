@@ -77,6 +77,7 @@ def declared(driver: type) -> Iterator[Declared]:
 
 
 def module_of(target: str) -> str:
+    """The module that a target lies in."""
     return target.partition(":")[0]
 
 

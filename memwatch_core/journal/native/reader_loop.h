@@ -191,6 +191,7 @@ static int stores_settle(Stores *self, const Verdict *key, int wanted, const uns
  * checked is what is used, whoever else can write to the buffer. number: of its slot in the journal. */
 static int stores_take(Stores *self, const unsigned char *slot, const unsigned char *head, uint64_t number,
                        uint64_t slots_left, int resync, PyObject *out, uint64_t *made) {
+    /* #lizard forgives: one branch a kind of record */
     unsigned char room[PAYLOAD_MAX];
     uint32_t word = FIELD(head, word), slots = word >> 8 & 255, length = FIELD(head, store.length);
     if ((word & 255) != MWJ_STORE || slots == 0 || slots > slots_left ||

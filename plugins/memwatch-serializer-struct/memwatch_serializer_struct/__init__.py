@@ -102,7 +102,7 @@ _lock = Lock()
 _forms = _Forms()
 
 
-def _form(form: str, names: tuple[str, ...] | None, kind: str) -> _Form:  # noqa: C901 - one branch a mistake
+def _form(form: str, names: tuple[str, ...] | None, kind: str) -> _Form:
     """Raises ValueError: not a format, one with pointers, one that is too long, or one that the names don't fit."""
     if len(form) > FORMAT_MAX:
         raise ValueError(f"a format of {len(form)} characters: at most {FORMAT_MAX}")
