@@ -10,7 +10,7 @@ try {
   // Code of these two tiers carries no source positions. What they would have compiled is interpreted, or optimised. From
   // here on V8 takes no code from caches that were made without these flags, Node's own included.
   if (asked.exactLines && native.threadLabel === 'main') for (const tier of ['sparkplug', 'maglev']) native.setFlag(`--no-${tier}`);
-  if (asked.sql) require('./lib/drivers').start();
+  if (asked.sql) require('./lib/drivers').start(true);
 } catch (error) {
   require('./lib/printed').say(error.message); // the program goes on; its watch() will say so again
 }

@@ -40,7 +40,8 @@ export interface Tracer {
   end(token: Token, ends?: StatementEnds): void;
   run<A extends unknown[], R>(token: Token, f: (...args: A) => R, ...args: A): R;
   fetched(token: Token, count: number, options?: { exhausted?: boolean; enter?: boolean }): void;
-  cursorClosed(token: Token): void;
+  /** `allFetched`: the program has all rows; it may go on with them, so the statement stays in force until the next. */
+  cursorClosed(token: Token, allFetched?: boolean): void;
   transactionEnds(connection: object, outcome: 'committed' | 'rolled back' | 'closed'): void;
   savepoint(connection: object, name: string, what: 'set' | 'released' | 'rolled back'): void;
   within<R>(f: (own: <T>(callback: T) => T) => R, options?: { driver?: string; token?: Token }): R;
@@ -52,6 +53,8 @@ export interface Tracer {
 
 export interface Tools {
   readonly tracer: Tracer;
+  /** The library is new: no connection of its can be in a transaction that nobody has seen begin. */
+  readonly fresh: boolean;
   /** Replaces `owner[name]` by `make(original)`, with the same name, length and place; false if it is no function. */
   replace(owner: object | null | undefined, name: string, make: (original: Function) => Function): boolean;
   /** Of an object and its prototypes, the one that has the property itself: where to replace it. */

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any, Literal, Protocol, get_args
 
 from ..native import tracing
 from ..records import Database
 from . import parameters as _parameters
+from .hashes import keyed
 from .names import quoted
 from .statements import normalise
 from .threads import name_here
-from .transactions import control, fold
+from .transactions import fold
 
 Window = Literal["statement", "fetch", "until-next", "transaction"]
 """How long a statement that succeeded stays in force: while it is run; until its last row was fetched; until the next
@@ -37,7 +37,7 @@ class ContextRecords(Protocol):
 class SqlContexts(tracing.Tracer):
     """The tracer that driver plugins publish to (:class:`memwatch_core.records.SqlTracer`).
 
-    ``records`` is where contexts are written, None: this process's journal. ``key``: the session's, at most 64 bytes.
+    ``records`` is where contexts are written, None: this process's journal. ``key``: the session's.
     Raises ValueError for an unknown ``window`` or ``parameters``; nothing else in it ever raises. :attr:`troubles`
     counts the errors that were swallowed; the first one is logged. Any thread may call anything.
     """
@@ -71,9 +71,8 @@ class SqlContexts(tracing.Tracer):
 
     def _head(self, driver: str, statement: str, dialect: str) -> tuple[bytes, int, str]:
         """The beginning of its CONTEXT records, and what it does to the transaction."""
-        text = normalise(statement, dialect)
-        digest = blake2b(text.encode(), key=self._key, digest_size=8, person=b"mw-statement").hexdigest()
-        action, savepoint = control(statement, text, dialect)
+        text, action, savepoint = tracing.read_statement(statement, dialect)
+        digest = keyed(self._key, "statement", text.encode())[:8].hex()
         json = f'{{"driver":{quoted(driver)},"statement":{quoted(text)},"statement_hash":"{digest}"'
         return json.encode(), action, savepoint
 

@@ -1,8 +1,9 @@
 """What is kept of a statement's parameters: keyed hashes, nothing, or the values.
 
 A hash tells that two parameters are equal and nothing else: its key is the session's. It is made in C
-(``python/sql/parameters.c``), of the canonical forms that are defined here. Values that Python calls equal hash
-equal (``1``, ``1.0``, ``True``, ``Decimal(1)``), and a watched number or text hashes as what it is.
+(``python/sql/parameters.c``, ``core/text/parameter.c``), of the canonical forms that are defined here. Values that
+Python calls equal hash equal (``1``, ``1.0``, ``True``, ``Decimal(1)``), and a watched number or text hashes as what it
+is.
 
 No code of the program is called to find out. Looked into are values of exactly these types, of which the program can
 change nothing; of any other, a subclass included, only the name of the type is kept, as ``<type>``; an iterator is not
@@ -23,13 +24,13 @@ import struct
 import uuid
 import zoneinfo
 from collections.abc import Callable
-from hashlib import blake2b
 from itertools import islice
 from types import MemberDescriptorType
 from typing import Any, Literal
 
 from ..native import proxy, tracing
 from ..native.tracing import ParameterHash
+from .hashes import digest, keyed
 from .names import type_name
 
 Keep = Literal["hash", "none", "full"]
@@ -70,12 +71,11 @@ class _Known:
 
 
 def keeper(keep: Keep, key: bytes) -> Kept | None:
-    """The function that says what is kept; None: nothing. ``key``: at most 64 bytes. Raises ValueError for another
-    ``keep``."""
+    """The function that says what is kept; None: nothing. Raises ValueError for another ``keep``."""
     if keep == "none":
         return None
     if keep == "hash":
-        return ParameterHash(blake2b(key=key, digest_size=16, person=b"mw-parameter").digest(), canonical)
+        return ParameterHash(keyed(key, "parameter", b"")[:16], canonical)
     if keep == "full":
         return _values
     raise ValueError(f'sql.parameters is {keep!r}; it can be "hash", "none" or "full"')
@@ -212,7 +212,7 @@ def _long(kind: bytes, data: bytes, length: int | None = None) -> bytes:
         return kind + data
     if len(data) > 2 * _END:
         data = data[:_END] + data[-_END:]
-    return kind + b"%d/" % length + blake2b(data, digest_size=32).digest()
+    return kind + b"%d/" % length + digest(data)
 
 
 def _integer(value: int) -> bytes:

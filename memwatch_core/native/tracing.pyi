@@ -135,6 +135,10 @@ class Shell:
 def in_force() -> int:
     """Id of the statement in force here and now; 0: none."""
 
+def read_statement(statement: str, dialect: str, /) -> tuple[str, int, str]:
+    """Its text without literals and comments, what it does to the transaction (``adapter.transactions.Action``), and
+    the name of its savepoint. Never raises for what a text says. ``core/text/statement.h``."""
+
 def slot(of: Any, /) -> Any:
     """What is in the slot of an object of a composed class; None: nothing, or there is no slot. Nothing of the
     program's is called. No attribute of the program's has its name, which is no identifier."""

@@ -18,7 +18,9 @@
 //   contextSlot() -> Uint32Array(1)   the id in force in this thread, where JavaScript mirrors it
 //   pullContexts()  markContext(id)   where the core pulls it from V8 (see contexts.js)
 //   contextFrame() -> [Int32Array(2), Int32Array(1)]   where V8 has what is current: its address; how often it was moved
-//   digest(data, key, size, person) -> Buffer   BLAKE2b      hash(key, data) -> 16 hex digits   SipHash-2-4
+//   readStatement(text, dialect) -> [text without literals, action, savepoint, whether its case counts]   see sql/statements.js
+//   hash(key, bytes)  hashNumber(key, number)  hashText(key, text) -> 16 hex digits   SipHash-2-4 of a parameter's form;
+//                                     undefined: its form is made in sql/parameters.js
 'use strict';
 
 const { binary } = require('./binary');

@@ -1,8 +1,6 @@
 /* addon.c - the functions that lib/ calls. They check nothing that lib/ has checked; what the core refuses is thrown as
  * an Error whose `errno` is the core's number. lib/native.js says what each is for. */
 #include "addon.h"
-#include "hashes.h"
-#include "base/siphash.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -399,44 +397,6 @@ FUNCTION(markContext) {
     return boolean(env, isolate_mark_context(to_number(env, argv[0])));
 }
 
-/* ---- hashes -------------------------------------------------------------------------------------------------------
- */
-
-FUNCTION(digest) { /* data, key, size of the digest, person */
-    napi_value argv[ARGUMENTS], result;
-    void *data = NULL, *key = NULL, *out;
-    uint8_t person[16] = {0}, bytes[BLAKE2B_MOST];
-    size_t n = 0, key_size = 0, length;
-    arguments(env, info, argv);
-    napi_get_buffer_info(env, argv[0], &data, &n);
-    napi_get_buffer_info(env, argv[1], &key, &key_size);
-    uint32_t size = to_number(env, argv[2]);
-    char *name = to_text(env, argv[3], &length);
-    if (!name) return NULL;
-    memcpy(person, name, length < sizeof person ? length : sizeof person);
-    free(name);
-    if (size > BLAKE2B_MOST || key_size > BLAKE2B_MOST) return throw_core(env, MW_ERR_RANGE);
-    blake2b(bytes, size, data, n, key, key_size, person);
-    return napi_create_buffer_copy(env, size, bytes, &out, &result) == napi_ok ? result : NULL;
-}
-
-FUNCTION(hash) { /* key (16 bytes), data -> 16 hexadecimal digits */
-    napi_value argv[ARGUMENTS];
-    void *data = NULL, *key = NULL;
-    uint64_t words[2];
-    size_t n = 0, key_size = 0;
-    char text[17];
-    arguments(env, info, argv);
-    napi_get_buffer_info(env, argv[0], &key, &key_size);
-    napi_get_buffer_info(env, argv[1], &data, &n);
-    if (key_size != sizeof words) return throw_core(env, MW_ERR_RANGE);
-    memcpy(words, key, sizeof words);
-    uint64_t number = siphash(words, data, n);
-    for (int i = 16; i--; number >>= 4) text[i] = "0123456789abcdef"[number & 15];
-    text[16] = 0;
-    return string(env, text);
-}
-
 __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env, napi_value exports) {
     static const struct {
         const char *name;
@@ -471,8 +431,10 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
         {"contextFrame", contextFrame},
         {"pullContexts", pullContexts},
         {"markContext", markContext},
-        {"digest", digest},
-        {"hash", hash},
+        {"readStatement", sql_read_statement},
+        {"hash", sql_hash_form},
+        {"hashNumber", sql_hash_number},
+        {"hashText", sql_hash_text},
     };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         napi_value function;

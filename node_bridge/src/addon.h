@@ -4,6 +4,7 @@
  *   copies.c    which addon serves, where several copies of the package are installed
  *   files.c     small files of a session, where nobody else can have put them
  *   blocks.c    pages behind ArrayBuffers: who holds them, and when they go
+ *   sql.c       what a SQL statement says, and hashes of its parameters
  *   isolate.cc  what N-API has no words for (V8's own API): which line stores, whose async flow it is, external buffers
  *   text.cc     whether a script is what the file says that it is named after
  *   sourcemap.cc  the lines of generated files, as their compiler's maps have them
@@ -64,6 +65,16 @@ bool block_share(mw_variable_id id);
 
 /* Ends the watch and the share; buffers that are out stay valid. False if it had ended. */
 bool block_end(mw_variable_id id);
+
+/* ---- sql.c ------------------------------------------------------------------------------------------------------- */
+
+/* (text, dialect) -> [text without literals and comments, action, savepoint, whether the case of that one counts] */
+napi_value sql_read_statement(napi_env env, napi_callback_info info);
+
+/* (key, form | number | text) -> 16 hexadecimal digits; undefined: its form has to be made in JavaScript */
+napi_value sql_hash_form(napi_env env, napi_callback_info info);
+napi_value sql_hash_number(napi_env env, napi_callback_info info);
+napi_value sql_hash_text(napi_env env, napi_callback_info info);
 
 /* ---- isolate.cc -------------------------------------------------------------------------------------------------- */
 

@@ -154,7 +154,7 @@ def test_binary_is_built_where_none_fits_and_stands_beside_the_others(node: Node
     (decoder,) = own.parent.glob("libZydis*")
     mapped = decoder.stat().st_ino
     own.write_bytes(b"for another libc")
-    warned = unpacked / "src" / "hashes.c"
+    warned = unpacked / "src" / "files.c"
     warned.write_text(f"#warning a warning that ours doesn't have\n{warned.read_text()}")
     build = ("explore", "@memwatch/node", "--", "npm", "run", "prebuild")
     done = npm(node.path, *build, cwd=node.folder, CFLAGS="-O0", CXXFLAGS="-O0")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
 
 import pytest
 from hypothesis import assume, example, given
@@ -113,6 +115,31 @@ def test_text_in_double_quotes_that_may_be_a_string_is_masked(dialect: str, stat
 )  # fmt: skip
 def test_normalised_statement_stays_readable(dialect: str, statement: str, expected: str) -> None:
     assert normalise(statement, dialect) == expected
+
+
+OPENINGS = [
+    *(("sqlite", mark) for mark in ("'", '"', "`", "[", "x'")),
+    *(("postgresql", mark) for mark in ("'", '"', "E'", "$$", "$é$", "$٣$", "u&'")),
+    *(("mysql", mark) for mark in ("'", '"', "`", "x'", "n'")),
+    *(("", mark) for mark in ("'", '"', "`", "[", "$$", "q'", "#")),
+]
+
+
+@pytest.mark.parametrize("ending", ["", "]", "`", '"', "'", "\\", "$", "\\'"])
+@pytest.mark.parametrize(("dialect", "mark"), OPENINGS)
+def test_text_in_quotes_that_nobody_closed_is_masked(dialect: str, mark: str, ending: str) -> None:
+    closes = {"[": "]"}.get(mark, mark[-1])
+    if ending != closes and not (ending == "\\'" and closes == "'" and dialect != "mysql"):
+        assert SECRET not in normalise(f"SELECT a FROM {mark}{SECRET}{ending}", dialect)
+
+
+def test_names_are_made_of_what_is_no_sign_in_any_script() -> None:
+    """As databases read them. A digit behind anything else is a number, which may be the program's data."""
+    for code in range(0x80, sys.maxunicode + 1):
+        category = unicodedata.category(chr(code))
+        if category not in ("Cn", "Cs"):  # not known to this Python
+            sign = category[0] in "PSZ" or category in ("Cc", "Cf")
+            assert normalise(f"a{chr(code)}5").endswith("?") == sign, hex(code)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

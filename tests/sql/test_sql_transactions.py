@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sql_support import Connection, Records, Session, run
 
 from memwatch_core.adapter.contexts import SqlContexts
-from memwatch_core.adapter.statements import normalise
 from memwatch_core.adapter.transactions import Action, control
 from memwatch_core.native.tracing import in_force
 
@@ -264,7 +263,7 @@ def test_script_that_ends_the_transaction(tracer: SqlContexts, records: Records,
 
 
 def action(text: str, dialect: str = "") -> tuple[Action, str]:
-    return control(text, normalise(text, dialect), dialect)
+    return control(text, dialect)
 
 
 @pytest.mark.parametrize(

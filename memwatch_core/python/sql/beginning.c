@@ -8,7 +8,7 @@
 enum {
     MOST_HEADS = 512,
     MOST_DRIVERS = 64,
-    MOST_CHARACTERS = 16384 + 1 /* adapter/statements.py: LIMIT, and one more */
+    MOST_CHARACTERS = SQL_CHARACTERS_MAX + 1
 };
 
 static uint64_t last_id; /* per process: an id left behind in some flow never means a context of a later session */

@@ -171,20 +171,20 @@ int mwpy_over(mwpy_connection *c, mwpy_word word, bool closed, mwpy_statement *b
     return error;
 }
 
-static bool ends_transaction(mwpy_action action) {
-    return action == MWPY_COMMITS || action == MWPY_ROLLS_BACK || action == MWPY_PREPARES;
+static bool ends_transaction(enum sql_action action) {
+    return action == SQL_COMMITS || action == SQL_ROLLS_BACK || action == SQL_PREPARES;
 }
 
-static bool commits_before(mwpy_action action) {
-    return action == MWPY_COMMITS_BEFORE || action == MWPY_COMMITS_AND_BEGINS;
+static bool commits_before(enum sql_action action) {
+    return action == SQL_COMMITS_BEFORE || action == SQL_COMMITS_AND_BEGINS;
 }
 
 /* What SAVEPOINT, RELEASE and ROLLBACK TO do that have succeeded, in a transaction. */
-static int settle_savepoint(mwpy_statement *s, mwpy_action action, int known, bool begins) {
+static int settle_savepoint(mwpy_statement *s, enum sql_action action, int known, bool begins) {
     mwpy_connection *c = s->where;
     PyObject *name = PyTuple_GET_ITEM(s->head, 2);
-    if (action == MWPY_SETS_SAVEPOINT) return mwpy_set_savepoint(c, name, s->id + 1, begins);
-    if (action == MWPY_ROLLS_BACK_TO) {
+    if (action == SQL_SETS_SAVEPOINT) return mwpy_set_savepoint(c, name, s->id + 1, begins);
+    if (action == SQL_ROLLS_BACK_TO) {
         int error = mwpy_roll_back_to(c, name, s->id + 1, s);
         return error ? error : mwpy_finish(s, "ended", NULL) ? -1 : 1;
     }
@@ -195,8 +195,8 @@ static int settle_savepoint(mwpy_statement *s, mwpy_action action, int known, bo
 
 int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back) {
     mwpy_connection *c = s->where;
-    mwpy_action action = mwpy_action_of(s);
-    if (error && !(known == 0 && commits_before(action))) action = MWPY_NOTHING; /* it did nothing, as far as we know */
+    enum sql_action action = mwpy_action_of(s);
+    if (error && !(known == 0 && commits_before(action))) action = SQL_NOTHING; /* it did nothing, as far as we know */
     bool begins = !c->transaction;
     if (c->transaction && commits_before(action)) {
         if (mwpy_over(c, MWPY_COMMITTED, false, s)) return -1;
@@ -207,8 +207,8 @@ int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back)
             s->word = MWPY_FAILED;
             if (mwpy_finish(s, "failed: ", error)) return -1;
         }
-        bool back = error || rolled_back || action == MWPY_ROLLS_BACK || action == MWPY_MAY_ROLL_BACK;
-        mwpy_word word = action == MWPY_PREPARES ? MWPY_NO_WORD : back ? MWPY_ROLLED_BACK : MWPY_COMMITTED;
+        bool back = error || rolled_back || action == SQL_ROLLS_BACK || action == SQL_MAY_ROLL_BACK;
+        mwpy_word word = action == SQL_PREPARES ? MWPY_NO_WORD : back ? MWPY_ROLLED_BACK : MWPY_COMMITTED;
         return mwpy_over(c, word, false, NULL) ? -1 : 1;
     }
     if (known == 0) {
@@ -217,11 +217,11 @@ int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back)
         return 0;
     }
     /* Unknown counts as open, as PEP 249 has it, unless the text says otherwise. */
-    if (!c->number || ends_transaction(action) || action == MWPY_COMMITS_BEFORE) return 0;
+    if (!c->number || ends_transaction(action) || action == SQL_COMMITS_BEFORE) return 0;
     if (known < 0 && !c->transaction && error) return 0;
     if (!c->transaction) c->transaction = s->id;
     s->transaction = c->transaction;
-    if (action == MWPY_SETS_SAVEPOINT || action == MWPY_RELEASES || action == MWPY_ROLLS_BACK_TO)
+    if (action == SQL_SETS_SAVEPOINT || action == SQL_RELEASES || action == SQL_ROLLS_BACK_TO)
         return settle_savepoint(s, action, known, begins);
     return 0;
 }

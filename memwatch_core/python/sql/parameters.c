@@ -6,9 +6,9 @@
  * the name of the type is kept, as <type>. */
 #include "sql/tracer.h"
 #include <datetime.h>
-#include "base/siphash.h"
+#include "text/parameter.h"
 
-enum { MOST = 64, MOST_ROWS = 8, MOST_NAME = 200, SHORT = 4096 };
+enum { MOST = 64, MOST_ROWS = 8, MOST_NAME = 200 };
 
 typedef struct hasher {
     PyObject_HEAD uint64_t key[2];
@@ -18,18 +18,11 @@ typedef struct hasher {
 PyTypeObject *mwpy_hasher_type;
 
 static void put_hash(const hasher *self, mwpy_text *t, char kind, const void *bytes, size_t n) {
-    unsigned char plain[SHORT];
-    plain[0] = (unsigned char)kind;
-    memcpy(plain + 1, bytes, n);
-    mwpy_put_hex(t, siphash(self->key, plain, n + 1));
+    mwpy_put_hex(t, sql_hash(self->key, kind, bytes, n));
 }
 
 static void put_integer(const hasher *self, mwpy_text *t, long long number) {
-    char digits[21];
-    size_t n = 0;
-    if (number < 0) digits[n++] = '-';
-    n += mwpy_digits(digits + n, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
-    put_hash(self, t, 'n', digits, n);
+    mwpy_put_hex(t, sql_hash_integer(self->key, number));
 }
 
 static int put_type(mwpy_text *t, PyObject *value) {
@@ -57,25 +50,22 @@ static int put_other(const hasher *self, mwpy_text *t, PyObject *value) {
 }
 
 static int put_float(const hasher *self, mwpy_text *t, PyObject *value) {
-    double number = PyFloat_AS_DOUBLE(value);
-    if (!(number > -9e18 && number < 9e18)) return put_other(self, t, value);
-    if (number == (double)(long long)number)
-        put_integer(self, t, (long long)number);
-    else
-        put_hash(self, t, 'f', &number, sizeof number);
+    uint64_t hash;
+    if (!sql_hash_double(self->key, PyFloat_AS_DOUBLE(value), &hash)) return put_other(self, t, value);
+    mwpy_put_hex(t, hash);
     return 0;
 }
 
 static int put_str(const hasher *self, mwpy_text *t, PyObject *value) {
     Py_ssize_t n = PyUnicode_GET_LENGTH(value);
-    if (n + 1 >= SHORT) return put_other(self, t, value);
+    if (n + 1 >= SQL_FORM_MAX) return put_other(self, t, value);
     if (PyUnicode_IS_ASCII(value)) {
         put_hash(self, t, 's', PyUnicode_DATA(value), (size_t)n);
         return 0;
     }
     PyObject *utf8 = PyUnicode_AsUTF8String(value);
     if (!utf8) PyErr_Clear(); /* lone surrogates */
-    if (!utf8 || PyBytes_GET_SIZE(utf8) + 1 >= SHORT) {
+    if (!utf8 || PyBytes_GET_SIZE(utf8) + 1 >= SQL_FORM_MAX) {
         Py_XDECREF(utf8);
         return put_other(self, t, value);
     }
@@ -109,7 +99,7 @@ static int put_word(const hasher *self, mwpy_text *t, PyObject *value) {
         put_integer(self, t, value == Py_True);
         return 0;
     }
-    if (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) + 1 < SHORT) {
+    if (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) + 1 < SQL_FORM_MAX) {
         put_hash(self, t, 'b', PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value));
         return 0;
     }

@@ -1,5 +1,6 @@
 /* text.c - see text.h. */
 #include "sql/text.h"
+#include "text/parameter.h"
 
 bool mwpy_text_grow(mwpy_text *t, size_t n) {
     size_t room = t->room * 2 > t->n + n ? t->room * 2 : t->n + n;
@@ -14,27 +15,9 @@ bool mwpy_text_grow(mwpy_text *t, size_t n) {
     return true;
 }
 
-static const char pairs[] =
-    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
-    "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
-    "9899";
-
-size_t mwpy_digits(char *out, uint64_t number) {
-    char reversed[20];
-    char *at = reversed + sizeof reversed;
-    for (; number >= 100; number /= 100) memcpy(at -= 2, pairs + number % 100 * 2, 2);
-    if (number >= 10)
-        memcpy(at -= 2, pairs + number * 2, 2);
-    else
-        *--at = (char)('0' + number);
-    size_t n = (size_t)(reversed + sizeof reversed - at);
-    memcpy(out, at, n);
-    return n;
-}
-
 void mwpy_put_number(mwpy_text *t, uint64_t number) {
     char digits[20];
-    mwpy_put(t, digits, mwpy_digits(digits, number));
+    mwpy_put(t, digits, sql_digits(digits, number));
 }
 
 void mwpy_put_hex(mwpy_text *t, uint64_t number) {

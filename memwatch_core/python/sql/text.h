@@ -36,8 +36,6 @@ static inline void mwpy_put_bytes(mwpy_text *t, PyObject *bytes) {
     mwpy_put(t, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
 }
 
-/* Decimal digits; returns how many. `out` has room for 20. */
-size_t mwpy_digits(char *out, uint64_t number);
 void mwpy_put_number(mwpy_text *t, uint64_t number);
 void mwpy_put_hex(mwpy_text *t, uint64_t number); /* 16 digits */
 

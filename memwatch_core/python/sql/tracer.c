@@ -400,6 +400,8 @@ static PyMethodDef functions[] = {
     {"in_force", in_force, METH_NOARGS, "in_force()\n--\n\nId of the statement in force here and now; 0: none."},
     {"clock_types", mwpy_clock_types, METH_NOARGS, "clock_types()\n--\n\nThe interpreter's own types of datetime."},
     {"ends_of", mwpy_ends_of, METH_VARARGS, "ends_of(buffer, most)\n--\n\nThe ends of a buffer, and its length."},
+    {"read_statement", (PyCFunction)(void (*)(void))mwpy_read_statement, METH_FASTCALL,
+     "read_statement(statement, dialect)\n--\n\nIts text, action and savepoint."},
     {"peek", (PyCFunction)(void (*)(void))mwpy_peek, METH_FASTCALL, "peek(object, name)\n--\n\n"},
     {"disguise", (PyCFunction)(void (*)(void))mwpy_disguise, METH_FASTCALL, "disguise(kind, base)\n--\n\n"},
     {"slot", mwpy_slot, METH_O, "slot(object)\n--\n\nWhat is in its slot; None: nothing, or no slot."},

@@ -12,6 +12,7 @@
  * swallows: nothing here raises into the program. */
 #ifndef MEMWATCH_PYTHON_TRACER_H
 #define MEMWATCH_PYTHON_TRACER_H
+#include "text/statement.h"
 #include "sql/text.h"
 
 typedef struct mwpy_tracer mwpy_tracer;
@@ -25,22 +26,6 @@ typedef enum mwpy_window {
     MWPY_UNTIL_NEXT,  /* until the next one, or the closing of its cursor while rows are left */
     MWPY_TRANSACTION, /* likewise, but closing the cursor doesn't end it as long as its transaction is open */
 } mwpy_window;
-
-/* What the text of a statement does to the transaction; adapter/transactions.py reads it. */
-typedef enum mwpy_action {
-    MWPY_NOTHING,
-    MWPY_BEGINS,
-    MWPY_COMMITS,
-    MWPY_ROLLS_BACK,
-    MWPY_PREPARES,           /* PREPARE TRANSACTION: what becomes of it is decided elsewhere */
-    MWPY_COMMITS_BEFORE,     /* commits what is open before it runs, and then runs outside of a transaction */
-    MWPY_COMMITS_AND_BEGINS, /* commits what is open, and begins a new one */
-    MWPY_SETS_SAVEPOINT,
-    MWPY_RELEASES,
-    MWPY_ROLLS_BACK_TO,
-    MWPY_MAY_ROLL_BACK, /* several statements: if a transaction ends in them, its first end is a rollback */
-    MWPY_ACTIONS
-} mwpy_action;
 
 /* The last word about a statement: what is told of it whenever it goes out of force again. */
 typedef enum mwpy_word { MWPY_NO_WORD, MWPY_FAILED, MWPY_COMMITTED, MWPY_ROLLED_BACK } mwpy_word;
@@ -129,8 +114,8 @@ extern PyTypeObject *mwpy_tracer_type, *mwpy_connection_type, *mwpy_statement_ty
 extern PyType_Spec mwpy_tracer_spec, mwpy_connection_spec, mwpy_statement_spec, mwpy_part_spec, mwpy_hasher_spec,
     mwpy_tokens_spec, mwpy_running_spec, mwpy_shell_spec;
 
-static inline mwpy_action mwpy_action_of(const mwpy_statement *s) {
-    return (mwpy_action)PyLong_AsLong(PyTuple_GET_ITEM(s->head, 1));
+static inline enum sql_action mwpy_action_of(const mwpy_statement *s) {
+    return (enum sql_action)PyLong_AsLong(PyTuple_GET_ITEM(s->head, 1));
 }
 
 /* Whether the exception that is set is ours to swallow: an Exception that no handler of a signal has raised. */
@@ -212,6 +197,10 @@ int mwpy_put_hashes(mwpy_text *t, PyObject *hasher, PyObject *parameters, bool m
 
 PyObject *mwpy_clock_types(PyObject *module, PyObject *unused);
 PyObject *mwpy_ends_of(PyObject *module, PyObject *args);
+
+/* ---- reading.c --------------------------------------------------------------------------------------------------- */
+
+PyObject *mwpy_read_statement(PyObject *module, PyObject *const *args, Py_ssize_t n);
 
 /* ---- beginning.c ------------------------------------------------------------------------------------------------- */
 

@@ -15,6 +15,7 @@ const files = require('../files');
 const { foreign } = require('../loader');
 const { batches, batchers } = require('./batchers');
 const classes = require('./classes');
+const hashes = require('./hashes');
 const { Tracer } = require('./tracer');
 const { say } = require('../printed');
 const { replace, owner, peek } = require('./patches');
@@ -26,19 +27,20 @@ const tracer = new Tracer();
 const known = new Map(); // name of a package -> its plugin, or null
 const patched = new WeakSet(); // exports
 const required = new Set(); // files of CommonJS
-const tools = Object.freeze({ tracer, replace, owner, peek, batches: (object, name) => batches(tracer, object, name) });
-let started = false;
+const tools = { tracer, replace, owner, peek, batches: (object, name) => batches(tracer, object, name) };
+const of = { fresh: Object.freeze({ ...tools, fresh: true }), used: Object.freeze({ ...tools, fresh: false }) };
+let started = false, early = false;
 
 /**
  * Follows what the program loads from now on; what it has loaded already is patched at once. Called before the program's
- * first line if the session's settings ask for SQL; otherwise by the first watch() with trackSQL.
+ * first line, with `first`, if the session's settings ask for SQL; otherwise by the first watch() with trackSQL.
  */
-function start() {
+function start(first = false) {
   if (started) {
     if (foreign) scan(); // what was loaded since the last watch()
     return;
   }
-  started = true;
+  [started, early] = [true, first];
   // Every module enters the cache before it is run, CommonJS that is imported as well. Seen there, no function of ours is
   // on the stack when the program's modules run: their errors look as ever.
   Module._cache = new Proxy(Module._cache, {
@@ -53,7 +55,7 @@ function start() {
 }
 
 function scan() {
-  for (const filename of Object.keys(require.cache)) loaded(filename, require.cache[filename]);
+  for (const filename of Object.keys(require.cache)) loaded(filename, require.cache[filename], of.used);
 }
 
 /** A module is about to be run: if it is a driver's, that is the time to wait for its end. */
@@ -66,7 +68,7 @@ function expect(filename, module) {
       value() {
         delete this.load;
         const result = Reflect.apply(load, this, arguments);
-        loaded(filename, this);
+        loaded(filename, this, of.fresh);
         return result;
       },
     });
@@ -87,7 +89,7 @@ function target(filename) {
   return (plugin.files ? plugin.files.includes(file) : isMain(filename, folder, name)) ? { plugin, file } : undefined;
 }
 
-function loaded(filename, module) {
+function loaded(filename, module, tools) {
   try {
     const { plugin, file } = target(filename) ?? {};
     const { exports } = module;
@@ -95,7 +97,7 @@ function loaded(filename, module) {
     if ((typeof exports !== 'object' && typeof exports !== 'function') || exports === null || patched.has(exports)) return;
     patched.add(exports);
     required.add(filename);
-    if (!batchers.has(plugin.target)) contexts.start();
+    if (!batchers.has(plugin.target)) begin();
     plugin.install(exports, tools, file);
   } catch (error) {
     tracer.trouble(error);
@@ -107,11 +109,17 @@ function imported(Class, filename) {
   try {
     const { plugin, file } = target(filename) ?? {};
     if (!plugin || required.has(filename)) return;
-    contexts.start();
-    plugin.install({ [Class.name]: Class }, tools, file);
+    begin();
+    plugin.install({ [Class.name]: Class }, early ? of.fresh : of.used, file);
   } catch (error) {
     tracer.trouble(error);
   }
+}
+
+/** A driver is there. */
+function begin() {
+  contexts.start();
+  hashes.load();
 }
 
 function isMain(filename, folder, name) {

@@ -7,6 +7,8 @@
 'use strict';
 
 const { types } = require('node:util');
+const native = require('../native');
+const { keyed, digest } = require('./hashes');
 
 const MOST = 64; // parameters that are kept of one statement
 const MOST_ROWS = 8; // rows that are kept of one bulk statement
@@ -14,16 +16,17 @@ const LONGEST = 200; // characters of one value, with "full"
 const SHORT = 4096;
 const END = 1 << 20;
 const CHUNK = 16;
-const NO_PERSON = '';
 
 /** The function (parameters, many) -> strings, one a parameter, or one a row; null: nothing is kept. */
-function keeper(keep, key, native) {
+function keeper(keep, key) {
   if (keep === 'none') return null;
   if (keep === 'full') return (parameters, many) => kept(parameters, many, shown);
-  const secret = native.digest(Buffer.alloc(0), key, 16, 'mw-parameter');
+  const secret = keyed(key, 'parameter', '').subarray(0, 16);
   const word = (value) => {
-    const plain = canonical(value, native.digest);
-    return plain === null ? typeName(value) : native.hash(secret, plain);
+    const known = typeof value === 'string' ? native.hashText(secret, value) : typeof value === 'number' && native.hashNumber(secret, value);
+    if (known) return known;
+    const form = canonical(value);
+    return form === null ? typeName(value) : native.hash(secret, form);
   };
   return (parameters, many) => kept(parameters, many, word);
 }
@@ -115,63 +118,63 @@ function bytesIn(buffer, ...range) {
 // ---- canonical forms -------------------------------------------------------------------------------------------------
 
 /** The same bytes for equal values, null for a value of an unknown class. At most a few KiB, however long it is. */
-function canonical(value, digest, depth = 3) {
+function canonical(value, depth = 3) {
   switch (typeof value) {
     case 'undefined': return Buffer.from('0');
     case 'boolean': return Buffer.from(value ? 'n1' : 'n0');
-    case 'number': return ofNumber(value, digest);
-    case 'bigint': return ofInteger(value, digest);
-    case 'string': return ofString(value, digest);
+    case 'number': return ofNumber(value);
+    case 'bigint': return ofInteger(value);
+    case 'string': return ofString(value);
     case 'object': break;
     default: return null;
   }
   if (value === null) return Buffer.from('0');
   const bytes = bytesOf(value);
-  if (bytes) return long('b', bytes, digest);
+  if (bytes) return long('b', bytes);
   if (types.isProxy(value)) return null;
   if (types.isDate(value)) return ofDate(value);
   if (!depth) return null;
   if (isList(value)) {
-    return several('l', Array.from({ length: Math.min(value.length, CHUNK) }, (_, i) => own(value, i)), value.length, digest, depth);
+    return several('l', Array.from({ length: Math.min(value.length, CHUNK) }, (_, i) => own(value, i)), value.length, depth);
   }
   if (!isPlain(value)) return null;
   const names = Object.keys(value), first = names.slice(0, CHUNK);
-  return several('m', [...first, ...first.map((name) => own(value, name))], names.length, digest, depth);
+  return several('m', [...first, ...first.map((name) => own(value, name))], names.length, depth);
 }
 
-function several(kind, values, length, digest, depth) {
+function several(kind, values, length, depth) {
   const parts = [Buffer.from(`${kind}${length}`)];
   for (const value of values) {
-    const part = canonical(value, digest, depth - 1);
+    const part = canonical(value, depth - 1);
     if (!part) return null;
     parts.push(Buffer.from(`,${part.length}:`), part);
   }
   return Buffer.concat(parts);
 }
 
-function ofNumber(value, digest) {
-  if (Number.isInteger(value)) return Number.isSafeInteger(value) ? Buffer.from(`n${value}`) : ofInteger(BigInt(value), digest);
+function ofNumber(value) {
+  if (Number.isInteger(value)) return Number.isSafeInteger(value) ? Buffer.from(`n${value}`) : ofInteger(BigInt(value));
   if (!Number.isFinite(value)) return Buffer.from(Number.isNaN(value) ? 'nnan' : value > 0 ? 'ninf' : 'n-inf');
   const bytes = Buffer.alloc(9, 'f');
   bytes.writeDoubleLE(value, 1);
   return bytes;
 }
 
-function ofInteger(value, digest) {
+function ofInteger(value) {
   const magnitude = value < 0n ? -value : value;
-  return magnitude >> 64n ? long('n', Buffer.from(value.toString(16)), digest) : Buffer.from(`n${value}`);
+  return magnitude >> 64n ? long('n', Buffer.from(value.toString(16))) : Buffer.from(`n${value}`);
 }
 
-function ofString(value, digest) {
-  if (/\p{Surrogate}/u.test(value)) return long('w', Buffer.from(value, 'utf16le'), digest); // half a character: UTF-8 has no bytes for it
-  return long('s', Buffer.from(value), digest);
+function ofString(value) {
+  if (/\p{Surrogate}/u.test(value)) return long('w', Buffer.from(value, 'utf16le')); // half a character: UTF-8 has no bytes for it
+  return long('s', Buffer.from(value));
 }
 
 /** What is longer than 4 KiB is stood for by a digest, what is longer than 2 MiB by that of its two ends. */
-function long(kind, data, digest) {
+function long(kind, data) {
   if (data.length < SHORT) return Buffer.concat([Buffer.from(kind), data]);
   const ends = data.length <= 2 * END ? data : Buffer.concat([data.subarray(0, END), data.subarray(data.length - END)]);
-  return Buffer.concat([Buffer.from(`${kind}${data.length}/`), digest(ends, Buffer.alloc(0), 32, NO_PERSON)]);
+  return Buffer.concat([Buffer.from(`${kind}${data.length}/`), digest(ends)]);
 }
 
 const { getTime, toISOString } = Date.prototype;

@@ -15,10 +15,10 @@ const contexts = require('../contexts');
 const native = require('../native');
 const { say } = require('../printed');
 const sessions = require('../session');
-const { normalise, LIMIT } = require('./statements');
+const { keyed } = require('./hashes');
 const { keeper, className } = require('./parameters');
+const t = require('./statements');
 const { Untold } = require('./untold');
-const t = require('./transactions');
 
 const MOST_HEADS = 512;
 const FAILED = 'failed', COMMITTED = 'committed', ROLLED_BACK = 'rolled back';
@@ -53,6 +53,7 @@ class Part {
 
 class Statement {
   running = true;
+  fetchable = true; // rows may come
   finished = false;
   fetched = -1;
   changed = -1;
@@ -73,6 +74,7 @@ class Statement {
 class Connection {
   unfinished = new Set();
   transaction = 0; // id of its first context, 0: none open
+  assumed = false; // nobody knows whether it is open, or since when
   told = false; // a statement of the open transaction has its OUTCOME record already
   savepoints = []; // {name, since, begins}
   json = '';
@@ -180,17 +182,23 @@ class Tracer {
         if (!this.#closed && statement.word !== FAILED) this.#again(statement);
       }
       if (enter && token instanceof Token && !statement.finished) contexts.enter(token);
+      if (exhausted) statement.fetchable = false;
       if (exhausted && !statement.running && this.#settings.window === 'fetch') this.#finish(statement, 'ended');
     });
   }
 
-  /** The program closed the cursor that ran the statement. */
-  cursorClosed(token) {
+  /** The program closed the cursor that ran the statement. Who has all rows, `allFetched`, uses them afterwards. */
+  cursorClosed(token, allFetched = false) {
     this.#guard(() => {
       const { statement } = token ?? {};
-      if (!(token instanceof Token) || !statement || statement.finished || statement.running) return;
+      if (!(token instanceof Token) || !statement) return; // of a part: its whole goes on
+      const all = allFetched === true || !statement.fetchable;
+      statement.fetchable = false;
+      if (statement.finished || statement.running) return;
+      const { window } = this.#settings;
       const open = statement.transaction && statement.transaction === statement.where.transaction;
-      if (this.#settings.window !== 'transaction' || !open) this.#finish(statement, 'closed');
+      const goesOn = (window === 'transaction' && open) || (all && (window === 'transaction' || window === 'until-next'));
+      if (!goesOn) this.#finish(statement, 'closed');
     });
   }
 
@@ -200,7 +208,9 @@ class Tracer {
   transactionEnds(connection, outcome) {
     this.#guard(() => {
       const known = this.#connections.get(connection);
-      if (known) this.#over(known, outcome === COMMITTED ? COMMITTED : ROLLED_BACK, outcome === 'closed');
+      if (!known) return;
+      if (outcome === 'closed') this.#over(known, known.assumed ? '' : ROLLED_BACK, true);
+      else this.#over(known, outcome === COMMITTED ? COMMITTED : ROLLED_BACK, false);
     });
   }
 
@@ -257,7 +267,7 @@ class Tracer {
     this.#closed = true; // unless all of this succeeds
     const { settings: { sql } } = sessions.current();
     const key = sessions.key();
-    this.#settings = { window: sql.window, key, keep: keeper(sql.parameters, key, native) };
+    this.#settings = { window: sql.window, key, keep: keeper(sql.parameters, key) };
     this.#untold = Untold.unlessWatched((records) => {
       this.#untold = undefined;
       for (const record of records) this.#guard(() => this.#write(record));
@@ -283,7 +293,7 @@ class Tracer {
     const kept = parameters?.length ? `,"parameters":[${parameters.map((each) => JSON.stringify(each)).join(',')}]` : '';
     const { id } = token, { json } = where, started = now(); // what is to be written doesn't hold the token
     const statement = new Statement(id, where, head);
-    this.#record(statement, () => `${head.json}${json},"thread":${JSON.stringify(native.threadLabel)},"id":${id},"started":${started}${kept}}`);
+    this.#record(id, () => `${head.json}${json},"thread":${JSON.stringify(native.threadLabel)},"id":${id},"started":${started}${kept}}`, statement);
     token.statement = statement;
     this.#link(statement);
     this.#gone.register(token, statement);
@@ -317,20 +327,20 @@ class Tracer {
     const key = `${driver}\0${dialect}`;
     let heads = this.#heads.get(key);
     if (!heads) this.#heads.set(key, heads = new Map());
-    const text = typeof statement === 'string' ? statement.slice(0, 2 * LIMIT + 2) : null;
-    let head = heads.get(text);
+    const given = typeof statement === 'string' ? statement.slice(0, 2 * t.LIMIT + 2) : null;
+    let head = heads.get(given);
     if (head) return head;
-    const normal = text === null ? `<${typeof statement}>` : normalise(text, dialect);
-    const hash = native.digest(Buffer.from(normal), this.#settings.key, 8, 'mw-statement').toString('hex');
-    const [action, savepoint] = text === null ? [t.NOTHING, ''] : t.control(text, normal, dialect);
-    head = { json: `{"driver":${JSON.stringify(driver)},"statement":${JSON.stringify(normal)},"statement_hash":"${hash}"`, action, savepoint };
+    const { text, action, savepoint } = given === null ? { text: `<${typeof statement}>`, action: t.NOTHING, savepoint: '' } : t.read(given, dialect);
+    const hash = keyed(this.#settings.key, 'statement', text).toString('hex', 0, 8);
+    head = { json: `{"driver":${JSON.stringify(driver)},"statement":${JSON.stringify(text)},"statement_hash":"${hash}"`, action, savepoint };
     if (heads.size >= MOST_HEADS) heads.clear();
-    heads.set(text, head);
+    heads.set(given, head);
     return head;
   }
 
   #end(s, { rows, error, inTransaction, rolledBack, fetchable }) {
     s.running = false;
+    s.fetchable = fetchable;
     s.ended = now();
     if (rows >= 0) s.changed = rows;
     const out = this.#settle(s, inTransaction ?? s.inTransaction, error, rolledBack || s.rolledBack);
@@ -356,20 +366,20 @@ class Tracer {
       s.where = this.#nowhere;
       this.#link(s);
     }
-    this.#over(c, ROLLED_BACK, true);
+    this.#over(c, c.assumed ? '' : ROLLED_BACK, true);
   }
 
   #again(s) {
     if (!s.finished) return;
-    this.#record(s, '{"outcome":"open"}');
+    this.#record(s.id, '{"outcome":"open"}', s);
     s.finished = false;
     this.#link(s);
   }
 
-  /** A record of a statement; if nothing is watched, later. `text`: of its end; of its beginning, a function. */
-  #record(statement, text) {
-    const record = { id: statement.id, text };
-    if (this.#untold) this.#untold.add(statement, record);
+  /** Writes a record, at once or once something is watched. `text`: a function, of a beginning; `statement`: none, of a transaction. */
+  #record(id, text, statement) {
+    const record = { id, text };
+    if (this.#untold) this.#untold.add(record, statement);
     else this.#write(record);
   }
 
@@ -397,7 +407,7 @@ class Tracer {
     if (s.transaction && s.transaction === s.where.transaction) s.where.told = true;
     const rows = s.fetched >= 0 ? s.fetched : s.changed;
     const known = `${rows >= 0 ? `,"rows":${rows}` : ''},"ended":${s.ended},"transaction":${s.transaction}`;
-    this.#record(s, `{"outcome":${JSON.stringify(outcome)}${known}${s.autocommit ? ',"autocommit":true' : ''}}`);
+    this.#record(s.id, `{"outcome":${JSON.stringify(outcome)}${known}${s.autocommit ? ',"autocommit":true' : ''}}`, s);
   }
 
   /** It has been run: what that means for the transaction. True if the statement goes out of force with it. */
@@ -407,6 +417,8 @@ class Tracer {
     const commitsBefore = (a) => a === t.COMMITS_BEFORE || a === t.COMMITS_AND_BEGINS;
     const endsTransaction = (a) => a === t.COMMITS || a === t.ROLLS_BACK || a === t.PREPARES;
     if (error && !(known === false && commitsBefore(action))) action = t.NOTHING; // it did nothing, as far as we know
+    // Where no transaction was known of, one may have been open all along; but not where SQLite has begun another.
+    if (c.assumed && action === t.BEGINS) this.#over(c, c.dialect === 'sqlite' ? COMMITTED : '', false, s);
     const begins = !c.transaction;
     if (c.transaction && commitsBefore(action)) {
       this.#over(c, COMMITTED, false, s);
@@ -417,7 +429,9 @@ class Tracer {
         this.#finish(s, outcomeOf(error));
       }
       const back = error || rolledBack || action === t.ROLLS_BACK || action === t.MAY_ROLL_BACK;
-      this.#over(c, action === t.PREPARES ? '' : back ? ROLLED_BACK : COMMITTED, false);
+      // SQLite alone refuses a ROLLBACK of nothing.
+      const unknown = action === t.PREPARES || (action === t.ROLLS_BACK && c.assumed && c.dialect !== 'sqlite');
+      this.#over(c, unknown ? '' : back ? ROLLED_BACK : COMMITTED, false);
       return true;
     }
     if (known === false) {
@@ -428,10 +442,11 @@ class Tracer {
     // Unknown counts as open, unless the text says otherwise.
     if (!c.number || endsTransaction(action) || action === t.COMMITS_BEFORE) return false;
     if (known === undefined && !c.transaction && error) return false;
-    c.transaction ||= s.id;
+    if (begins) [c.transaction, c.assumed] = [s.id, known === undefined && action !== t.BEGINS && action !== t.COMMITS_AND_BEGINS];
+    else if (known) c.assumed = false;
     s.transaction = c.transaction;
     if (action === t.SETS_SAVEPOINT) {
-      this.#setSavepoint(c, s.head.savepoint, s.id + 1, begins);
+      this.#setSavepoint(c, s.head.savepoint, s.id + 1, begins && !c.assumed);
     } else if (action === t.ROLLS_BACK_TO) {
       this.#rollBackTo(c, s.head.savepoint, s.id + 1, s);
       this.#finish(s, 'ended');
@@ -447,7 +462,7 @@ class Tracer {
   #over(c, word, closed, but) {
     const { transaction, told } = c;
     c.transaction = 0;
-    c.told = false;
+    c.assumed = c.told = false;
     c.savepoints = [];
     for (const s of [...c.unfinished]) {
       const inside = transaction && s.transaction === transaction;
@@ -459,10 +474,7 @@ class Tracer {
   }
 
   #scope(word, transaction, scope) {
-    if (this.#closed) return;
-    const record = { id: transaction, text: `{"outcome":"${word}","scope":${scope}}` };
-    if (this.#untold) this.#untold.scope(record);
-    else this.#write(record);
+    if (!this.#closed) this.#record(transaction, `{"outcome":"${word}","scope":${scope}}`);
   }
 
   #setSavepoint(c, name, since, begins) {

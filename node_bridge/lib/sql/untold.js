@@ -24,17 +24,16 @@ class Untold {
     common.untold.add(new WeakRef(this));
   }
 
-  /** A record, {id, text}: see Tracer.#record. */
-  add(statement, record) {
+  /** A record, {id, text}; without `statement`, of how a transaction ended, or was rolled back to a savepoint. */
+  add(record, statement) {
     record.order = ++this.#last;
+    if (!statement) return this.#scope(record);
     const kept = this.#records.get(statement);
     if (kept) kept.end = record;
     else if (this.#records.set(statement, { begin: record, end: undefined }).size >= MOST) this.tell();
   }
 
-  /** How a transaction ended, or was rolled back to a savepoint: of its statements that are here. */
-  scope(record) {
-    record.order = ++this.#last;
+  #scope(record) {
     if (this.#scopes.push(record) < this.#most) return;
     const alive = new Set(Array.from(this.#records.keys(), (statement) => statement.transaction));
     this.#scopes = this.#scopes.filter(({ id }) => alive.has(id));

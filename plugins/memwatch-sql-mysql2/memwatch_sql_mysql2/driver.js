@@ -17,7 +17,7 @@ function install(exported, tools, file) {
   FILES[file](exported, tools);
 }
 
-function installConnection(Connection, { tracer, replace, owner, peek }) {
+function installConnection(Connection, { tracer, replace, owner, peek, fresh }) {
   /** Begins a statement, calls the original with the arguments that `wrapped` makes of it, follows the command. */
   function traced(connection, describe, call) {
     const token = tracer.begin(() => ({ ...describe(), ...where(connection) }));
@@ -84,10 +84,10 @@ function installConnection(Connection, { tracer, replace, owner, peek }) {
     });
   }
 
-  /** Notes the state that the connection begins with, and its end. */
+  /** Notes the state that the connection begins with, if it is new, and its end. */
   function attend(connection) {
     if (statuses.has(connection)) return;
-    statuses.set(connection, connection._handshakePacket?.statusFlags);
+    statuses.set(connection, fresh ? connection._handshakePacket?.statusFlags : undefined);
     for (const event of ['end', 'close']) connection.stream?.prependOnceListener(event, () => tracer.transactionEnds(connection, 'closed'));
   }
 

@@ -10,10 +10,11 @@ const databases = new WeakMap(); // prepared statement -> its database
 const bound = new WeakMap(); // prepared statement -> what bind() was given
 const transactions = new WeakMap(); // database -> Transaction
 
-function install({ Database, Statement }, { tracer, replace }) {
+function install({ Database, Statement }, { tracer, replace, fresh }) {
   let call; // of a method of a database that is going on: {database, token}
 
   function begin(database, statement, given) {
+    if (database && !transactions.has(database)) transactions.set(database, new Transaction(fresh || database.open === false));
     const several = given.length === 1 && typeof given[0] === 'object' && given[0] !== null && !ArrayBuffer.isView(given[0]);
     return tracer.begin({
       driver: DRIVER, dialect: DIALECT, statement, parameters: several ? given[0] : given, connection: database,
@@ -22,8 +23,7 @@ function install({ Database, Statement }, { tracer, replace }) {
   }
 
   function end(token, database, statement, error, rows) {
-    if (database && !transactions.has(database)) transactions.set(database, new Transaction());
-    const inTransaction = database && transactions.get(database).after(error || typeof statement !== 'string' ? '' : statement);
+    const inTransaction = transactions.get(database)?.after(error || typeof statement !== 'string' ? '' : statement);
     tracer.end(token, { error: error ?? undefined, rows, inTransaction });
   }
 
@@ -100,10 +100,17 @@ function functionsAtEnd(args, most) {
   return args.splice(from);
 }
 
-/** Whether a database is in a transaction: the addon doesn't say, so its statements are followed. */
+/**
+ * Whether a database is in a transaction: the addon doesn't say, so its statements are followed. Undefined: one may have
+ * been begun before they were.
+ */
 class Transaction {
-  #open = false;
+  #open;
   #savepoints = [];
+
+  constructor(none) {
+    if (none) this.#open = false;
+  }
 
   after(script) {
     let trigger = false; // its body has semicolons, and an END of its own
@@ -119,8 +126,8 @@ class Transaction {
   #follow([word, ...rest]) {
     const name = rest.filter((each) => each !== 'SAVEPOINT')[0];
     if (word === 'SAVEPOINT') {
-      this.#savepoints.push({ name, begins: !this.#open });
-      this.#open = true;
+      this.#savepoints.push({ name, begins: this.#open === false });
+      if (this.#open === false) this.#open = true;
     } else if (word === 'RELEASE') {
       const at = this.#savepoints.findLastIndex((savepoint) => savepoint.name === name);
       if (at >= 0 && this.#savepoints.splice(at)[0].begins) this.#open = false;

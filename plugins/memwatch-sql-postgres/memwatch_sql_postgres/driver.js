@@ -15,7 +15,7 @@ const open = new WeakMap(); // state of a connection -> whether it is in a trans
 const attended = new WeakSet(); // connections
 const ours = new WeakSet(); // functions
 
-function install({ Query }, { tracer, replace, peek }) {
+function install({ Query }, { tracer, replace, peek, fresh }) {
   replace(Query.prototype, 'handle', (handle) => function () {
     const first = peek(this, 'executed') === false;
     if (first) tracer.guard(() => expect(this, typeof peek(this, 'canceller') === 'function' && !this.onlyDescribe));
@@ -23,6 +23,9 @@ function install({ Query }, { tracer, replace, peek }) {
     const call = () => Reflect.apply(handle, this, arguments);
     return first ? tracer.outside(call) : call(); // it may connect: a connection outlives the statement
   });
+
+  /** Undefined: a transaction may have been begun before anybody saw it. */
+  const isOpen = (state) => (open.has(state) ? open.get(state) : fresh ? false : undefined);
 
   /** Before it is run. Without `traced`, it is a query of the library's own, or is described only. */
   function expect(query, traced) {
@@ -69,7 +72,7 @@ function install({ Query }, { tracer, replace, peek }) {
       if (typeof value?.pipe === 'function') return stream(value, s); // COPY: it goes on
       const results = Array.isArray(value) && !Object.hasOwn(value, 'command') ? value : [value];
       const counts = results.map((each) => each?.count).filter(Number.isInteger);
-      const inTransaction = after(textOf(query), open.get(query.state) ?? false);
+      const inTransaction = after(textOf(query), isOpen(query.state));
       open.set(query.state, inTransaction);
       tracer.end(s.token, {
         rows: s.fetched || !counts.length ? undefined : counts.reduce((sum, count) => sum + count),
@@ -79,8 +82,8 @@ function install({ Query }, { tracer, replace, peek }) {
       if (s.fetched) tracer.fetched(s.token, 0, { exhausted: true });
     },
     reject(query, s, error) {
-      if (open.get(query.state) && /^\s*(?:commit|end|prepare\s+transaction)\b/i.test(textOf(query))) open.set(query.state, false);
-      tracer.end(s.token, { error: error ?? new Error(), inTransaction: open.get(query.state) ?? false });
+      if (isOpen(query.state) !== false && /^\s*(?:commit|end|prepare\s+transaction)\b/i.test(textOf(query))) open.set(query.state, false);
+      tracer.end(s.token, { error: error ?? new Error(), inTransaction: isOpen(query.state) });
     },
     forEachFn(query, s) {
       s.fetched++;
@@ -111,7 +114,7 @@ function install({ Query }, { tracer, replace, peek }) {
       enumerable: true,
       set: (value) => { onclose = value; },
       get: () => function () {
-        open.delete(state);
+        open.set(state, false); // the next one's
         tracer.transactionEnds(state, 'closed');
         return typeof onclose === 'function' ? Reflect.apply(onclose, this, arguments) : undefined;
       },
