@@ -21,6 +21,7 @@ const t = require('./statements');
 const { Untold } = require('./untold');
 
 const MOST_HEADS = 512;
+const MOST_TEXT = 2 * t.LIMIT + 2; // UTF-16 units of a statement that are looked at
 const FAILED = 'failed', COMMITTED = 'committed', ROLLED_BACK = 'rolled back';
 
 /** A statement in the driver's hands and in flows. `id` is what the core reads. */
@@ -91,7 +92,7 @@ class Tracer {
   #connections = new WeakMap();
   #nowhere = new Connection(0);
   #numbers = 0;
-  #heads = new Map(); // driver and dialect -> statement -> head
+  #heads = new Map(); // driver -> dialect -> statement -> head
   #busy = new Set(); // connections with unfinished statements
   #settings; // of the session; known with the first statement
   #untold; // as long as nothing is watched
@@ -290,10 +291,10 @@ class Tracer {
     const where = this.#connection(of.connection, of);
     const head = this.#head(token.driver ?? of.driver, of.statement, of.dialect ?? '');
     const parameters = this.#settings.keep?.(of.parameters, of.many === true);
-    const kept = parameters?.length ? `,"parameters":[${parameters.map((each) => JSON.stringify(each)).join(',')}]` : '';
+    const kept = parameters?.length ? `,"parameters":${JSON.stringify(parameters)}` : '';
     const { id } = token, { json } = where, started = now(); // what is to be written doesn't hold the token
     const statement = new Statement(id, where, head);
-    this.#record(id, () => `${head.json}${json},"thread":${JSON.stringify(native.threadLabel)},"id":${id},"started":${started}${kept}}`, statement);
+    this.#record(id, () => `${head.json}${json},"thread":${THREAD},"id":${id},"started":${started}${kept}}`, statement);
     token.statement = statement;
     this.#link(statement);
     this.#gone.register(token, statement);
@@ -324,10 +325,11 @@ class Tracer {
 
   /** What is known of a statement before it is run; made once, as long as it is among the last few hundred. */
   #head(driver, statement, dialect) {
-    const key = `${driver}\0${dialect}`;
-    let heads = this.#heads.get(key);
-    if (!heads) this.#heads.set(key, heads = new Map());
-    const given = typeof statement === 'string' ? statement.slice(0, 2 * t.LIMIT + 2) : null;
+    let dialects = this.#heads.get(driver);
+    if (!dialects) this.#heads.set(driver, dialects = new Map());
+    let heads = dialects.get(dialect);
+    if (!heads) dialects.set(dialect, heads = new Map());
+    const given = typeof statement !== 'string' ? null : statement.length > MOST_TEXT ? statement.slice(0, MOST_TEXT) : statement;
     let head = heads.get(given);
     if (head) return head;
     const { text, action, savepoint } = given === null ? { text: `<${typeof statement}>`, action: t.NOTHING, savepoint: '' } : t.read(given, dialect);
@@ -517,6 +519,7 @@ class Tracer {
   }
 }
 
+const THREAD = JSON.stringify(native.threadLabel);
 const { timeOrigin } = performance; // ms since 1970; reading it is slow
 
 /** ns since 1970, as text: more than a number holds. */

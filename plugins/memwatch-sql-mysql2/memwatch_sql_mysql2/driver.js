@@ -9,6 +9,7 @@ const DRIVER = 'mysql2', DIALECT = 'mysql';
 const IN_TRANSACTION = 1; // in the status that the server sends
 const DEADLOCK = 1213; // its victim loses the whole transaction
 const statuses = new WeakMap(); // connection -> what the server said last
+const SEEN = Symbol('memwatch.seen'); // of a command: what is known of it
 
 /** What `mysql2` and `mysql2/promise` have in common. */
 const FILES = { 'lib/connection.js': installConnection, 'lib/pool.js': installPool, 'lib/pool_cluster.js': installCluster };
@@ -21,7 +22,7 @@ function install(exported, tools, file) {
 function installConnection(Connection, { tracer, replace, owner, peek, fresh }) {
   /** Begins a statement, calls the original with the arguments that `wrapped` makes of it, follows the command. */
   function traced(connection, describe, call) {
-    const token = tracer.begin(() => ({ ...describe(), ...where(connection) }));
+    const token = tracer.begin(() => describe(where(connection)));
     if (!token) return call((callback) => callback);
     const seen = { token, connection, command: null, called: false };
     tracer.guard(() => attend(connection));
@@ -64,16 +65,23 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
     });
   }
 
+  const executes = new WeakSet(); // prototypes whose execute() notes the status
   /** Notes the status that comes at the end of rows, and publishes the events of a command that has no callback. */
   function listen(seen) {
     const { token, connection, command, called } = seen;
     if (!command) return;
-    const { execute, emit } = command;
-    define(command, 'execute', function (packet) {
-      tracer.guard(() => packet?.isEOF() && statuses.set(connection, packet.eofStatusFlags()));
-      return Reflect.apply(execute, this, arguments);
-    });
+    define(command, SEEN, seen);
+    const commands = owner(command, 'execute');
+    if (commands && !executes.has(commands)) {
+      executes.add(commands);
+      replace(commands, 'execute', (execute) => function (packet) {
+        const { connection } = this[SEEN] ?? {};
+        if (connection && packet) tracer.guard(() => packet.isEOF() && statuses.set(connection, packet.eofStatusFlags()));
+        return Reflect.apply(execute, this, arguments);
+      });
+    }
     if (called) return;
+    const { emit } = command;
     define(command, 'emit', function (event, value) {
       tracer.guard(() => {
         if (event === 'error') failed(seen, value);
@@ -96,7 +104,7 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
     if (!sql) return Reflect.apply(query, this, arguments);
     const isCommand = typeof sql === 'object' && typeof peek(sql, 'execute') === 'function';
     const given = Array.from(arguments);
-    return traced(this, () => ofQuery(sql, values, peek), (wrap) => {
+    return traced(this, (of) => ofQuery(of, sql, values, peek), (wrap) => {
       if (isCommand && typeof peek(sql, 'onResult') === 'function') sql.onResult = wrap(peek(sql, 'onResult'));
       return Reflect.apply(query, this, isCommand ? given : given.map(wrap));
     });
@@ -104,7 +112,7 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
   replace(owner(Connection.prototype, 'execute'), 'execute', (execute) => function (sql, values) {
     if (!sql) return Reflect.apply(execute, this, arguments);
     const given = Array.from(arguments);
-    return traced(this, () => ofQuery(sql, values, peek), (wrap) => Reflect.apply(execute, this, given.map(wrap)));
+    return traced(this, (of) => ofQuery(of, sql, values, peek), (wrap) => Reflect.apply(execute, this, given.map(wrap)));
   });
   replace(owner(Connection.prototype, 'prepare'), 'prepare', (prepare) => function (options, callback) {
     if (typeof callback !== 'function') return Reflect.apply(prepare, this, arguments);
@@ -121,7 +129,7 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
     known.add(prototype);
     replace(prototype, 'execute', (execute) => function (parameters) {
       const given = Array.from(arguments);
-      const describe = () => ({ statement: this.query, parameters: typeof parameters === 'function' ? null : parameters });
+      const describe = (of) => described(of, this.query, typeof parameters === 'function' ? null : parameters);
       return traced(this._connection, describe, (wrap) => Reflect.apply(execute, this, given.map(wrap)));
     });
   }
@@ -164,16 +172,23 @@ function later(prototype, { tracer, replace, owner }) {
   }
 }
 
-function ofQuery(sql, values, peek) {
+function ofQuery(of, sql, values, peek) {
   const given = typeof values === 'function' ? null : values;
-  if (typeof sql !== 'object') return { statement: sql, parameters: given };
-  return { statement: peek(sql, 'sql'), parameters: peek(sql, 'values') ?? given };
+  return typeof sql === 'object' ? described(of, peek(sql, 'sql'), peek(sql, 'values') ?? given) : described(of, sql, given);
+}
+
+function described(of, statement, parameters) {
+  of.statement = statement;
+  of.parameters = parameters;
+  return of;
 }
 
 function where(connection) {
   return {
     driver: DRIVER,
     dialect: DIALECT,
+    statement: undefined,
+    parameters: undefined,
     connection,
     database: () => connection.config.database,
     server: () => connection.config.socketPath ?? `${connection.config.host}:${connection.config.port}`,

@@ -52,13 +52,17 @@ function around(tracer, connect) {
 
 /** @returns {import('@memwatch/node/sql').StatementBegins} */
 function describe(client, config, values, peek) {
-  const query = typeof config === 'string' ? { text: config } : config; // the program's own: nothing of it is run
-  const cursor = peek(query, 'cursor'), name = peek(query, 'name'), text = peek(query, 'text') ?? peek(cursor, 'text');
+  let statement = config, parameters = typeof values === 'function' ? null : values;
+  if (typeof config !== 'string') { // the program's own: nothing of it is run
+    const cursor = peek(config, 'cursor'), name = peek(config, 'name');
+    statement = peek(config, 'text') ?? peek(cursor, 'text') ?? (typeof name === 'string' ? client.connection?.parsedStatements?.[name] : undefined);
+    parameters ??= peek(config, 'values') ?? peek(cursor, 'values');
+  }
   return {
     driver: DRIVER,
     dialect: DIALECT,
-    statement: text ?? (typeof name === 'string' ? client.connection?.parsedStatements?.[name] : undefined),
-    parameters: (typeof values === 'function' ? null : values) ?? peek(query, 'values') ?? peek(cursor, 'values'),
+    statement,
+    parameters,
     connection: client,
     database: client.database,
     server: () => (client.host?.startsWith('/') ? client.host : `${client.host}:${client.port}`),
@@ -84,9 +88,10 @@ const inTransaction = (client) => ({ I: false, T: true, E: true })[statuses.get(
 
 const BEFORE = {
   handleCommandComplete(s, { text = '' } = {}) {
-    const [command, count] = /^(\w+)(?: .*?)??(?: (\d+))?$/.exec(text)?.slice(1) ?? [];
-    if (count !== undefined) s.rows = (s.rows ?? 0) + Number(count);
-    s.rolledBack ||= command === 'ROLLBACK'; // also the answer to a COMMIT where a statement had failed
+    if (typeof text !== 'string') return; // INSERT 0 1, UPDATE 3, BEGIN, CREATE TABLE
+    const count = Number(text.slice(text.lastIndexOf(' ') + 1));
+    if (count >= 0) s.rows = (s.rows ?? 0) + count;
+    s.rolledBack ||= text.startsWith('ROLLBACK'); // also the answer to a COMMIT where a statement had failed
   },
   handleReadyForQuery(s, _, query, tracer) {
     if (query._canceledDueToError) return; // handleError comes next
@@ -107,11 +112,15 @@ const OWN = {
 };
 /** @type {[string, Function][]} */
 const OF_CLIENT = Object.entries(BEFORE), OF_PROGRAM = [...OF_CLIENT, ...Object.entries(OWN)];
+const CALLS_BACK = new Set([BEFORE.handleReadyForQuery, BEFORE.handleError]); // of a query that the client made
 const replaced = new WeakMap(); // object or prototype -> names
+const ofClients = new WeakSet(); // prototypes of what clients make: all is replaced
 
 function follow(query, statement, { tracer, replace, owner }) {
   if (statement.own) Object.defineProperty(query, STATEMENT, { value: statement });
   else query[STATEMENT] = statement; // nobody else sees it
+  const prototype = Object.getPrototypeOf(query);
+  if (!statement.own && ofClients.has(prototype)) return;
   for (const [name, before] of statement.own ? OF_PROGRAM : OF_CLIENT) {
     const where = owner(query, name);
     if (!isNew(where, name)) continue;
@@ -119,9 +128,11 @@ function follow(query, statement, { tracer, replace, owner }) {
       const s = this[STATEMENT];
       if (!s || (before === OWN[name] && !s.own)) return Reflect.apply(original, this, arguments);
       tracer.guard(() => before(s, message, this, tracer));
+      if (!s.own && !CALLS_BACK.has(before)) return Reflect.apply(original, this, arguments); // none of the program's code
       return tracer.run(s.token, () => Reflect.apply(original, this, arguments));
     });
   }
+  if (!statement.own) ofClients.add(prototype);
   const reads = statement.own && typeof query.pipe !== 'function' && owner(query, 'read'); // a cursor: its rows are fetched
   if (!reads || !isNew(reads, 'read')) return;
   replace(reads, 'read', (read) => function () {
