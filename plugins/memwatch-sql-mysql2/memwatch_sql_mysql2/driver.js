@@ -65,21 +65,12 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
     });
   }
 
-  const executes = new WeakSet(); // prototypes whose execute() notes the status
-  /** Notes the status that comes at the end of rows, and publishes the events of a command that has no callback. */
+  /** Follows the command: notes its statuses, and publishes the events of one that has no callback. */
   function listen(seen) {
     const { token, connection, command, called } = seen;
     if (!command) return;
     define(command, SEEN, seen);
-    const commands = owner(command, 'execute');
-    if (commands && !executes.has(commands)) {
-      executes.add(commands);
-      replace(commands, 'execute', (execute) => function (packet) {
-        const { connection } = this[SEEN] ?? {};
-        if (connection && packet) tracer.guard(() => packet.isEOF() && statuses.set(connection, packet.eofStatusFlags()));
-        return Reflect.apply(execute, this, arguments);
-      });
-    }
+    noteStatuses(owner(command, 'execute'), { tracer, replace });
     if (called) return;
     const { emit } = command;
     define(command, 'emit', function (event, value) {
@@ -141,6 +132,19 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
       return command;
     });
   }
+}
+
+const noting = new WeakSet(); // prototypes of commands
+
+/** Has the commands of a class note the status that comes at the end of rows. */
+function noteStatuses(prototype, { tracer, replace }) {
+  if (!prototype || noting.has(prototype)) return;
+  noting.add(prototype);
+  replace(prototype, 'execute', (execute) => function (packet) {
+    const { connection } = this[SEEN] ?? {};
+    if (connection && packet) tracer.guard(() => packet.isEOF() && statuses.set(connection, packet.eofStatusFlags()));
+    return Reflect.apply(execute, this, arguments);
+  });
 }
 
 function installPool(Pool, tools) {

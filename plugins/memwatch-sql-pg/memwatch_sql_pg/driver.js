@@ -112,7 +112,7 @@ const OWN = {
 };
 /** @type {[string, Function][]} */
 const OF_CLIENT = Object.entries(BEFORE), OF_PROGRAM = [...OF_CLIENT, ...Object.entries(OWN)];
-const CALLS_BACK = new Set([BEFORE.handleReadyForQuery, BEFORE.handleError]); // of a query that the client made
+const CALLS_BACK = new Set(['handleReadyForQuery', 'handleError']); // of a query that the client made
 const replaced = new WeakMap(); // object or prototype -> names
 const ofClients = new WeakSet(); // prototypes of what clients make: all is replaced
 
@@ -128,7 +128,7 @@ function follow(query, statement, { tracer, replace, owner }) {
       const s = this[STATEMENT];
       if (!s || (before === OWN[name] && !s.own)) return Reflect.apply(original, this, arguments);
       tracer.guard(() => before(s, message, this, tracer));
-      if (!s.own && !CALLS_BACK.has(before)) return Reflect.apply(original, this, arguments); // none of the program's code
+      if (!s.own && !CALLS_BACK.has(name)) return Reflect.apply(original, this, arguments); // none of the program's code
       return tracer.run(s.token, () => Reflect.apply(original, this, arguments));
     });
   }
