@@ -3,6 +3,7 @@
 'use strict';
 const [driver, who, config] = process.argv.slice(2);
 const STATEMENTS = 1000;
+const WARM = 20; // times as many, until V8 has compiled what runs hot
 
 const SUBJECTS = {
   plain() {},
@@ -46,7 +47,7 @@ const DRIVERS = {
     const { user, system } = process.cpuUsage(start);
     return (user + system) / STATEMENTS;
   }
-  for (let i = 0; i < 3; i++) await timed(); // warm
+  for (let i = 0; i < WARM; i++) await timed();
   for await (const _ of require('node:readline').createInterface({ input: process.stdin })) console.log(await timed());
   process.exit();
 })();

@@ -46,7 +46,7 @@ def test_field_of_an_object_is_watched_as_the_document_shows(node: Node) -> None
     node.run("order.js")
     journal = node.read()
     assert [line.split() for line in shown.splitlines()] == [
-        f"{e.variable}[0]  {e.old[0]:.0f} -> {e.new[0]:.0f} order.js:{e.site.line} {e.site.function} {e.thread}".split()
+        f"{e.variable}[0]  {e.old[0]} -> {e.new[0]} order.js:{e.site.line} {e.site.function} {e.thread}".split()
         for e in journal.events
         if e.site
     ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import encodings.utf_8_sig  # noqa: F401 - another user may not be let into Python's own folder any more
 import os
+import tomllib  # noqa: F401
 from pathlib import Path
 
 import pytest
 from others import KINDS, ME, MODES, OWNERS, STRANGER, Place, acting_as, python
 
 from memwatch_core import config as configuration
+from memwatch_core import config_file
 from memwatch_core.errors import ConfigError
 
 TEXT = {
@@ -21,7 +24,7 @@ WATCHES = "from memwatch_core import watch\nx = watch(0)\nx += 1\nprint('done', 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(configuration, "_passed_over", set())
+    monkeypatch.setattr(config_file, "_passed_over", set())
 
 
 def looked_up(folder: Path) -> bool:
