@@ -141,7 +141,7 @@ def test_what_is_no_ordinary_file_is_an_error_at_once_or_passed_over(
 @pytest.mark.parametrize("name", TEXT)
 def test_size_is_bounded(place: Place, name: str) -> None:
     file = place.folder / name
-    place.plant(file, "file", ME, TEXT[name] + "#" * configuration.FILE_MAX)
+    place.plant(file, "file", ME, TEXT[name] + "#" * config_file.FILE_MAX)
     with acting_as(ME), pytest.raises(ConfigError, match=f"{name}.*longer than"):
         configuration.load(file, directory=place.folder, environment={})
     if name == "memwatch.toml":
