@@ -32,6 +32,8 @@ require('mocha/lib/cli/cli.js').main();
 """With ten times as long as each test says."""
 LATEST = 120
 """Seconds after which a test that runs as a process has failed."""
+WATCHED = "require('@memwatch/node').watch(new Int32Array(1), { trackSQL: true });"
+"""Each process watches something: otherwise it would tell of no statement."""
 Ends = dict[str, str]
 """What became of each test."""
 
@@ -148,11 +150,11 @@ def run(suite: Suite, node: Node, database: Any, traced: bool) -> tuple[Ends, in
     else:
         options = ["--exit", "--timeout=10000", "--reporter=json", f"--reporter-option=output={outcomes}"]
         command = [node.path, "run.js", *options]
-    sessions = node.folder / "sessions"
+    sessions, variables = node.folder / "sessions", suite.connect(database)
     if traced:
         shutil.rmtree(sessions, ignore_errors=True)
+        variables["NODE_OPTIONS"] = f"--require={node.folder / node.write(WATCHED, 'watched.js')}"
         command = [MEMWATCH, "run", "--quiet", "--track-sql", "--folder", str(sessions), "--", *command]
-    variables = suite.connect(database)
     with (node.folder / f"said-{traced}").open("w") as said:
         done = subprocess.run(
             command, cwd=node.folder, env=environment(**variables), stdin=subprocess.DEVNULL, stdout=said,
