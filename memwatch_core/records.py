@@ -129,7 +129,7 @@ class Serializer(NamedTuple):
 
 
 class Database(NamedTuple):
-    """What a connection is to, without user, password or path."""
+    """What a connection is to, without user and password; of a file its name alone."""
 
     name: str = ""
     server: str = ""

@@ -228,7 +228,7 @@ class PluginsSection(Section):
     serializers: Names = _setting(("scalars", "bytes", "struct", "typedarray"), _plugins("serializer"))
     sql: Names = _setting(
         (
-            *("sqlite3", "aiosqlite", "psycopg2", "psycopg", "mysqlclient", "sqlalchemy"),
+            *("sqlite3", "aiosqlite", "psycopg2", "psycopg", "mysqlclient", "pymysql", "sqlalchemy"),
             *("pg", "mysql2", "better-sqlite3", "node-sqlite3", "sequelize", "postgres"),
         ),
         _plugins("sql"),

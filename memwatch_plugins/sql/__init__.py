@@ -26,6 +26,7 @@ wrong in it is counted (:attr:`SqlDriverBase.troubles`) and reported once.
 
 from memwatch_core.native.tracing import Tokens
 
+from .around import Steps
 from .composed import ComposedDriverBase, Factory
 from .dbapi import DbapiDriverBase, Status
 from .driver import Outcome, SqlDriverBase, Wrapper
@@ -33,6 +34,6 @@ from .node import node_driver
 from .targets import of_connections, of_cursors, replaces, tells, traces
 
 __all__ = [
-    "ComposedDriverBase", "DbapiDriverBase", "Factory", "Outcome", "SqlDriverBase", "Status", "Tokens", "Wrapper",
-    "node_driver", "of_connections", "of_cursors", "replaces", "tells", "traces",
+    "ComposedDriverBase", "DbapiDriverBase", "Factory", "Outcome", "SqlDriverBase", "Status", "Steps", "Tokens",
+    "Wrapper", "node_driver", "of_connections", "of_cursors", "replaces", "tells", "traces",
 ]  # fmt: skip

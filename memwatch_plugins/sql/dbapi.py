@@ -86,7 +86,7 @@ class DbapiDriverBase(SqlDriverBase):
         return connection
 
     def database(self, identity: Any) -> Database:
-        """What the connection is to, without user, password or path. Asked once a connection."""
+        """What the connection is to, without user and password; of a file its name alone. Asked once a connection."""
         return Database()
 
     def text(self, cursor: Any, statement: Any) -> Any:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from memwatch_sql_mysqlclient import driver as mysqlclient
 from memwatch_sql_psycopg import driver as psycopg
 from memwatch_sql_psycopg2 import driver as psycopg2
+from memwatch_sql_pymysql import driver as pymysql
 from memwatch_sql_sqlalchemy import driver
 from sql_support import Records, Session
 from sqlalchemy import exc, orm
@@ -20,7 +21,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from memwatch_core.adapter.contexts import SqlContexts
 from memwatch_core.adapter.watch import watch
 
-BELOW = {"postgresql+psycopg": psycopg, "postgresql+psycopg2": psycopg2, "mysql+mysqldb": mysqlclient}
+BELOW = {
+    "postgresql+psycopg": psycopg,
+    "postgresql+psycopg2": psycopg2,
+    "mysql+mysqldb": mysqlclient,
+    "mysql+pymysql": pymysql,
+}
 
 
 @pytest.fixture(params=sorted(BELOW))

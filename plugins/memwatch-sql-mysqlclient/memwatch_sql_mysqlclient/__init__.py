@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -35,6 +36,10 @@ class MySqlClientDriver(DbapiDriverBase):
         super().__init__()
         self._chosen = Tokens()  # by connection: database and socket, as the program has said
         self._statuses = Tokens()  # by connection: what reads its status
+
+    def patch(self) -> None:
+        if sys.modules[self.target].__name__ == self.target:  # not PyMySQL, which programs put in its place
+            super().patch()
 
     def prepare(self) -> None:
         from MySQLdb import _mysql

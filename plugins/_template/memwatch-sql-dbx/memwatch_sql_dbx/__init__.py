@@ -21,10 +21,11 @@ class DbxDriver(DbapiDriverBase):
         "execute": ("operation", "parameters"), "executemany": ("operation", "seq_of_parameters"),
     }  # fmt: skip
     # Where the library keeps whether a transaction is open, as the server said last: an attribute of connections.
+    # If some answers of the server don't renew it (those with rows, errors), override in_transaction instead.
     status = Status(("in_transaction",))
 
     def database(self, identity: Any) -> Database:
-        """Never with a user, a password or a path."""
+        """Never with a user or a password; of a file its name alone, of a server ``host:port`` or its socket."""
         return Database(shown(peek(identity, "database")), shown(peek(identity, "host")))
 
     def is_closed(self, connection: Any) -> bool:

@@ -1,0 +1,129 @@
+"""Traces PyMySQL: its classes are written in Python, and traced in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from memwatch_core.records import Database
+from memwatch_plugins.sql import DbapiDriverBase, Steps, Tokens, of_connections, of_cursors, tells
+from memwatch_plugins.sql.plain import is_a, peek, shown
+
+IN_TRANSACTION, AUTOCOMMIT = 1, 2  # of pymysql.constants.SERVER_STATUS
+LOST = {1053, 1927, 2006, 2013, 4031}  # shut down, killed, gone away, lost, idle for too long
+DEADLOCK, OUT_OF_SYNC = 1213, 2014
+
+
+class PymysqlDriver(DbapiDriverBase):
+    name, summary, target, dialect = "pymysql", "PyMySQL, for MySQL and MariaDB", "pymysql", "mysql"
+    cursors = ("pymysql.cursors:Cursor", "pymysql.cursors:SSCursor")  # those with dictionaries only convert rows
+    connections = ("pymysql.connections:Connection",)
+    runs: ClassVar[Mapping[str, tuple[str, str]]] = {"execute": ("query", "args")}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._chosen = Tokens()  # by connection: the database, if the program has chosen another one
+
+    # ---- connections ------------------------------------------------------------------------------------------------
+
+    def database(self, identity: Any) -> Database:
+        name, socket = self._chosen.get(identity) or peek(identity, "db"), shown(peek(identity, "unix_socket"))
+        return Database(shown(name), socket or f"{shown(peek(identity, 'host'))}:{peek(identity, 'port')}")
+
+    def in_transaction(self, connection: Any) -> bool | None:
+        """As the server said last. What it says behind rows, PyMySQL doesn't keep."""
+        status = peek(connection, "server_status")
+        if type(status) is not int:
+            return None
+        if status & (IN_TRANSACTION | AUTOCOMMIT):
+            return bool(status & IN_TRANSACTION)
+        # It is off. Where a result without rows was the last one, none is open; else a SELECT may have opened one.
+        return False if type(peek(peek(connection, "_result"), "server_status")) is int else None
+
+    def is_closed(self, connection: Any) -> bool:
+        return peek(connection, "_sock") is None
+
+    @of_connections("connect")
+    def connects_again(self, connection: Any, *args: Any, **kwargs: Any) -> Steps:
+        """The same object is another connection from here on: ``ping(reconnect=True)``."""
+        self.publish.transaction_ends(connection, "closed")
+        yield
+
+    @of_connections("select_db")
+    def chosen(self, connection: Any, db: Any) -> Steps:
+        yield
+        self._chosen.set(connection, db)
+
+    @of_connections("begin")
+    def another_begins(self, connection: Any) -> Steps:
+        if self.in_transaction(connection) is not False:
+            yield from self.ending(connection, "committed")
+
+    @of_connections("autocommit")
+    def commits_alone(self, connection: Any, value: Any) -> Steps:
+        may_be_open = self.in_transaction(connection) is not False
+        yield
+        if may_be_open and self.in_transaction(connection) is False:
+            self.publish.transaction_ends(connection, "committed")
+
+    # ---- cursors ----------------------------------------------------------------------------------------------------
+
+    def all_fetched(self, cursor: Any) -> bool:
+        rows, at = peek(cursor, "_rows"), peek(cursor, "rownumber")
+        if peek(peek(cursor, "_result"), "unbuffered_active"):
+            return False  # only the last row is kept of a stream
+        return _is_plain(rows) and type(at) is int and at >= len(rows)
+
+    @tells("executemany")
+    def many(self, cursor: Any, query: Any, args: Any) -> tuple[Any, ...] | None:
+        """Without rows, nothing is run."""
+        return None if args is None or (_is_plain(args) and not args) else (query, args)
+
+    @tells("callproc")
+    def procedure(self, cursor: Any, procname: Any, args: Any = ()) -> tuple[Any, ...]:
+        return f"CALL {shown(procname)}", args
+
+    @of_cursors("nextset")
+    def next_result(self, cursor: Any) -> Steps:
+        """One statement of several in a text, or in a procedure, has run: it may fail, or commit those before it."""
+        if not peek(peek(cursor, "_result"), "has_next"):
+            return  # as with every execute() and close()
+        connection, token = self.connection_of(cursor), self.token(cursor)
+        was_open = self.in_transaction(connection)
+        try:
+            yield
+        except BaseException as error:
+            self.fetch_failed(cursor, token, error)
+            raise
+        if was_open and self.in_transaction(connection) is False:
+            self.publish.transaction_ends(connection, "committed")
+
+    def failed(self, cursor: Any, token: Any, error: BaseException) -> None:
+        connection, code = self.connection_of(cursor), _code(error)
+        # An error says nothing of the transaction: the status is that of the last success.
+        in_transaction = False if code == DEADLOCK or connection is None else self.in_transaction(connection)
+        self.publish.statement_ends(token, error=error, fetchable=False, in_transaction=in_transaction)
+        if connection is not None and (code in LOST or self.is_closed(connection)):
+            self.publish.transaction_ends(connection, "closed")
+
+    def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
+        if _code(error) not in (0, OUT_OF_SYNC):
+            self.failed(cursor, token, error)
+        else:
+            super().fetch_failed(cursor, token, error)
+
+
+def _is_plain(rows: Any) -> bool:
+    """Its length is asked of nothing of the program's."""
+    return type(rows) is tuple or type(rows) is list
+
+
+def _code(error: BaseException) -> int:
+    """The number of an error of the server or of PyMySQL; 0 for any other."""
+    from pymysql.err import MySQLError
+
+    args = BaseException.args.__get__(error) if is_a(error, MySQLError) else ()  # type: ignore[attr-defined]
+    return args[0] if args and type(args[0]) is int else 0
+
+
+driver = PymysqlDriver()
