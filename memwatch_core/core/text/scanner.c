@@ -83,11 +83,11 @@ static const char *end_of_continued(const char *at, const char *stop) {
     }
 }
 
-/* $tag$...$tag$; NULL: it is none. */
+/* $tag$...$tag$; NULL: it is none. PostgreSQL takes whatever is beyond ASCII for a letter. */
 static const char *end_of_dollars(const char *at, const char *stop) {
-    const char *tag = at + 1;
-    if (tag < stop && is_digit(*tag)) return NULL;
-    const char *text = end_of_word(tag, stop);
+    const char *text = at + 1;
+    if (text < stop && is_digit(*text)) return NULL;
+    while (text < stop && ((unsigned char)*text >= 0x80 || sql_is_word((unsigned char)*text))) text++;
     if (text == stop || *text != '$') return NULL;
     return behind(text + 1, stop, at, (size_t)(text + 1 - at));
 }
@@ -180,7 +180,8 @@ static struct sql_token name(enum sql_dialect dialect, const char *at, const cha
 static struct sql_token of_dialect(enum sql_dialect dialect, const char *at, const char *stop) {
     struct sql_token token = comment(dialect, at, stop);
     if (token.stop) return token;
-    if (dialect == SQL_UNKNOWN && (*at == '#' || starts(at, stop, "q'") || starts(at, stop, "Q'")))
+    const char *q = is_among(*at, "nN") ? at + 1 : at; /* Oracle's q'[...]' */
+    if (dialect == SQL_UNKNOWN && (*at == '#' || starts(q, stop, "q'") || starts(q, stop, "Q'")))
         return TOKEN(SQL_DOUBTFUL, at + 1);
     if (*at == '$' && (dialect == SQL_POSTGRESQL || dialect == SQL_UNKNOWN)) {
         const char *end = end_of_dollars(at, stop);
