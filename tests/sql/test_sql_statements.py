@@ -139,6 +139,9 @@ def test_text_in_quotes_that_nobody_closed_is_masked(dialect: str, mark: str, en
     [
         ("postgresql", f"SELECT $€$ {SECRET} $€$"),
         ("postgresql", f"SELECT $\u00a0${SECRET}$\u00a0$"),
+        ("mysql", f"SELECT /*M!100100 '*/ {SECRET} '*/"),
+        ("mysql", f"SELECT /*M! it's */ '{SECRET}'"),
+        ("mysql", f"SELECT 1 --\x7f'\n, '{SECRET}'"),
         ("", f"SELECT nq'[it's {SECRET}]'"),
         ("", f"SELECT NQ'{{it's {SECRET}}}'"),
         ("", f'SELECT """it\'s "{SECRET}" there"""'),

@@ -135,10 +135,12 @@ static struct sql_token comment_of_mysql(const char *at, const char *stop) {
         const char *next, *end = at;
         while (end < stop && *end == '-') end++;
         if (starts(end, stop, "/*") || starts(end, stop, "*/") || starts(end, stop, "#")) return TOKEN(SQL_SPACE, end);
-        if (end < stop && (unsigned char)*end > ' ' && !sql_is_space(sql_character(end, stop, &next))) return NONE;
+        if (end < stop && (unsigned char)*end > ' ' && *end != 0x7f && !sql_is_space(sql_character(end, stop, &next)))
+            return NONE;
         return TOKEN(SQL_SPACE, end_of_line(end, stop, "\n"));
     }
     if (*at == '#') return TOKEN(SQL_SPACE, end_of_line(at, stop, "\n"));
+    if (starts(at, stop, "/*M!")) return TOKEN(SQL_STRING, stop); /* a comment to MySQL, a statement to MariaDB */
     if (starts(at, stop, "/*!")) return TOKEN(SQL_SPACE, end_of_digits(at + 3, stop, ""));
     if (starts(at, stop, "*/")) return TOKEN(SQL_SPACE, at + 2);
     return starts(at, stop, "/*") ? TOKEN(SQL_SPACE, behind(at + 2, stop, "*/", 2)) : NONE;
