@@ -489,3 +489,13 @@ def test_library_that_takes_names_of_the_programs_may_get_one_that_is_self() -> 
     assert list(make["generator"](Named(), **values)) == [values]
     assert asyncio.run(make["coroutine"](Named(), **values)) == values
     assert asyncio.run(all_of(make["async_generator"](Named(), **values))) == [values]
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "generator", "async_generator"])
+def test_function_of_a_module_whose_call_is_not_over_when_it_returns_is_refused(kind: str) -> None:
+    module = ModuleType("dbx")
+    original = vars(Library)[kind]
+    setattr(module, kind, original)
+    with pytest.raises(PluginError, match=rf"'{kind}'.*replaces"):
+        Driver().trace(module, kind, lambda *args: None)
+    assert getattr(module, kind) is original
