@@ -93,14 +93,14 @@ def named(function: Any, like: Any, owner: type, name: str) -> Callable[..., Any
 def _function(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[..., Any]:
     run = shell.call
 
-    def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def traced(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         return run(fixed or member(owner, name), self, args, kwargs)
 
     return traced
 
 
 def _coroutine(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[..., Any]:
-    async def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
+    async def traced(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         call = fixed or member(owner, name)
         if shell.host.tracer is None:
             return await call(self, *args, **kwargs)
@@ -118,7 +118,7 @@ def _coroutine(shell: Shell, owner: type, name: str, fixed: Any) -> Callable[...
 
 
 def _generator(shell: Shell, owner: type, name: str, fixed: Any, rows: bool = True) -> Callable[..., Any]:
-    def traced(self: Any, *args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+    def traced(self: Any, /, *args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         call = fixed or member(owner, name)
         if shell.host.tracer is None:
             return (yield from call(self, *args, **kwargs))
@@ -153,7 +153,7 @@ def _generator(shell: Shell, owner: type, name: str, fixed: Any, rows: bool = Tr
 
 
 def _async_generator(shell: Shell, owner: type, name: str, fixed: Any, rows: bool = True) -> Callable[..., Any]:
-    async def traced(self: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+    async def traced(self: Any, /, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         call = fixed or member(owner, name)
         token = None
         try:

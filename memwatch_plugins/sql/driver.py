@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import logging
 import sys
 import threading
@@ -26,6 +27,9 @@ Outcome = Literal["committed", "rolled back", "closed"]
 
 _ABSENT: Any = object()
 _log = logging.getLogger("memwatch.sql")
+
+
+_NOT_OVER_ONCE_CALLED = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
 class SqlDriverBase:
@@ -152,6 +156,10 @@ class SqlDriverBase:
     def trace(self, owner: Any, name: str, trace: Trace) -> None:
         """Traces a method of a class, or a function of a module, until uninstall."""
         if isinstance(owner, ModuleType):
+            if any(is_kind(getattr(owner, name)) for is_kind in _NOT_OVER_ONCE_CALLED):
+                raise PluginError(
+                    f"SQL driver {self.name!r}: {name!r} isn't over when it returns: use replaces in place of traces"
+                )
             run = Shell(self, trace).call_function
             self.replace(lambda call, instance, args, kwargs: run(call, args, kwargs), (owner, name))
         elif is_a(own_member(owner, name), staticmethod | classmethod):

@@ -11,6 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from memwatch_core.adapter.statements import LIMIT, MARK, normalise
+from memwatch_core.adapter.transactions import control
 
 DIALECTS = ("sqlite", "postgresql", "mysql", "", "another")
 SECRET = "s3cr3tvalue"
@@ -131,6 +132,41 @@ def test_text_in_quotes_that_nobody_closed_is_masked(dialect: str, mark: str, en
     closes = {"[": "]"}.get(mark, mark[-1])
     if ending != closes and not (ending == "\\'" and closes == "'" and dialect != "mysql"):
         assert SECRET not in normalise(f"SELECT a FROM {mark}{SECRET}{ending}", dialect)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "statement"),
+    [
+        ("postgresql", f"SELECT $€$ {SECRET} $€$"),
+        ("postgresql", f"SELECT $\u00a0${SECRET}$\u00a0$"),
+        ("mysql", f"SELECT /*M!100100 '*/ {SECRET} '*/"),
+        ("mysql", f"SELECT /*M! it's */ '{SECRET}'"),
+        ("mysql", f"SELECT 1 --\x7f'\n, '{SECRET}'"),
+        ("", f"SELECT nq'[it's {SECRET}]'"),
+        ("", f"SELECT NQ'{{it's {SECRET}}}'"),
+        ("", f'SELECT """it\'s "{SECRET}" there"""'),
+        ("", f"SELECT '''it is '{SECRET}' there'''"),
+    ],
+)
+def test_quotes_that_few_servers_know_are_quotes(dialect: str, statement: str) -> None:
+    assert SECRET not in normalise(statement, dialect)
+
+
+@pytest.mark.parametrize(
+    "call", ["FROM main.json_each({})", "WHERE a IN main.f(1, {})", ", a.b({})", "; PRAGMA main.key({})"]
+)
+def test_arguments_of_a_function_in_a_schema_are_no_columns(call: str) -> None:
+    assert SECRET not in normalise(f"SELECT * {call}".format(f'"{SECRET}"'), "sqlite")
+    for statement in ('INSERT INTO main.t("a", "b") VALUES (?)', 'CREATE TABLE "main"."t" ("a", "b")'):
+        assert normalise(statement, "sqlite") == statement
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("mark", ["'", '"', "`", "["])
+def test_savepoint_in_quotes_that_nobody_closed_is_read(mark: str, dialect: str) -> None:
+    for name in ("é", "日本", "\U0001f600"):
+        control(f"SAVEPOINT {mark}{name}", dialect)
+        assert normalise(f"RELEASE {mark}{name}", dialect)
 
 
 def test_names_are_made_of_what_is_no_sign_in_any_script() -> None:

@@ -461,3 +461,41 @@ def test_status_that_is_no_number_is_an_error_of_ours(value: object) -> None:
         Status(lambda connection: value, (1,), (), 0)(None)
     with pytest.raises(ValueError, match="0 to 63"):
         Status(lambda connection: value, (64,), (), 0)
+
+
+def test_library_that_takes_names_of_the_programs_may_get_one_that_is_self() -> None:
+    class Named:
+        def function(this, /, **values: int) -> dict[str, int]:
+            return values
+
+        def generator(this, /, **values: int) -> Any:
+            yield values
+
+        async def coroutine(this, /, **values: int) -> dict[str, int]:
+            return values
+
+        async def async_generator(this, /, **values: int) -> Any:
+            yield values
+
+    def trace(library: Any, /, **values: int) -> Any:
+        yield
+
+    async def all_of(rows: Any) -> Any:
+        return [row async for row in rows]
+
+    make = {kind: traced(Driver(), Named, kind, trace) for kind in (*ROWS, "function", "coroutine")}
+    values = {"self": 1, "args": 2}
+    assert make["function"](Named(), **values) == values
+    assert list(make["generator"](Named(), **values)) == [values]
+    assert asyncio.run(make["coroutine"](Named(), **values)) == values
+    assert asyncio.run(all_of(make["async_generator"](Named(), **values))) == [values]
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "generator", "async_generator"])
+def test_function_of_a_module_whose_call_is_not_over_when_it_returns_is_refused(kind: str) -> None:
+    module = ModuleType("dbx")
+    original = vars(Library)[kind]
+    setattr(module, kind, original)
+    with pytest.raises(PluginError, match=rf"'{kind}'.*replaces"):
+        Driver().trace(module, kind, lambda *args: None)
+    assert getattr(module, kind) is original

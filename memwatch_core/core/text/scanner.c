@@ -83,11 +83,11 @@ static const char *end_of_continued(const char *at, const char *stop) {
     }
 }
 
-/* $tag$...$tag$; NULL: it is none. */
+/* $tag$...$tag$; NULL: it is none. PostgreSQL takes whatever is beyond ASCII for a letter. */
 static const char *end_of_dollars(const char *at, const char *stop) {
-    const char *tag = at + 1;
-    if (tag < stop && is_digit(*tag)) return NULL;
-    const char *text = end_of_word(tag, stop);
+    const char *text = at + 1;
+    if (text < stop && is_digit(*text)) return NULL;
+    while (text < stop && ((unsigned char)*text >= 0x80 || sql_is_word((unsigned char)*text))) text++;
     if (text == stop || *text != '$') return NULL;
     return behind(text + 1, stop, at, (size_t)(text + 1 - at));
 }
@@ -135,10 +135,12 @@ static struct sql_token comment_of_mysql(const char *at, const char *stop) {
         const char *next, *end = at;
         while (end < stop && *end == '-') end++;
         if (starts(end, stop, "/*") || starts(end, stop, "*/") || starts(end, stop, "#")) return TOKEN(SQL_SPACE, end);
-        if (end < stop && (unsigned char)*end > ' ' && !sql_is_space(sql_character(end, stop, &next))) return NONE;
+        if (end < stop && (unsigned char)*end > ' ' && *end != 0x7f && !sql_is_space(sql_character(end, stop, &next)))
+            return NONE;
         return TOKEN(SQL_SPACE, end_of_line(end, stop, "\n"));
     }
     if (*at == '#') return TOKEN(SQL_SPACE, end_of_line(at, stop, "\n"));
+    if (starts(at, stop, "/*M!")) return TOKEN(SQL_STRING, stop); /* a comment to MySQL, a statement to MariaDB */
     if (starts(at, stop, "/*!")) return TOKEN(SQL_SPACE, end_of_digits(at + 3, stop, ""));
     if (starts(at, stop, "*/")) return TOKEN(SQL_SPACE, at + 2);
     return starts(at, stop, "/*") ? TOKEN(SQL_SPACE, behind(at + 2, stop, "*/", 2)) : NONE;
@@ -180,7 +182,8 @@ static struct sql_token name(enum sql_dialect dialect, const char *at, const cha
 static struct sql_token of_dialect(enum sql_dialect dialect, const char *at, const char *stop) {
     struct sql_token token = comment(dialect, at, stop);
     if (token.stop) return token;
-    if (dialect == SQL_UNKNOWN && (*at == '#' || starts(at, stop, "q'") || starts(at, stop, "Q'")))
+    const char *q = is_among(*at, "nN") ? at + 1 : at; /* Oracle's q'[...]' */
+    if (dialect == SQL_UNKNOWN && (*at == '#' || starts(q, stop, "q'") || starts(q, stop, "Q'")))
         return TOKEN(SQL_DOUBTFUL, at + 1);
     if (*at == '$' && (dialect == SQL_POSTGRESQL || dialect == SQL_UNKNOWN)) {
         const char *end = end_of_dollars(at, stop);

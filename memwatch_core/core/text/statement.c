@@ -96,7 +96,7 @@ static void follow_names(struct names *n, const struct sql_token *token, bool ma
         n->in_set = 0;
     }
     bool named = !masked && (token->kind == SQL_WORD || token->kind == SQL_DOUBLE || token->kind == SQL_NAME);
-    n->table = named ? n->after & (BEFORE_TABLE | DOT) : sign == '.' && n->table;
+    n->table = named ? n->after & BEFORE_TABLE || (n->after & DOT && n->table) : sign == '.' && n->table;
     n->before = n->after;
     n->after = sign == '.' ? DOT : sign == '(' ? BRACKET : sign == ',' ? COMMA : is;
 }
@@ -137,7 +137,12 @@ static bool is_endless(const struct sql_token *token) {
         struct sql_token inside = {SQL_NAME, token->at + 1, token->stop - 1};
         return !is_complete(token) || holds_quotes(&inside);
     }
-    return (*token->at && strchr("#qQ", *token->at)) || holds_quotes(token);
+    return (*token->at && strchr("#qQnN", *token->at)) || holds_quotes(token);
+}
+
+/* Three quotes: in BigQuery and others they begin a string that goes on to the next three, whatever quotes it has. */
+static bool may_be_tripled(const struct sql_token *token) {
+    return token->stop - token->at > 2 && token->at[1] == *token->at && token->at[2] == *token->at;
 }
 
 /* Whether a token's text must not be kept. What it is the last of goes with it: the token ends where the text does. */
@@ -146,10 +151,11 @@ static bool is_masked(struct sql_token *token, enum sql_dialect dialect, const s
     case SQL_STRING:
     case SQL_NUMBER: return true;
     case SQL_PLAIN: /* a quote behind a backslash: whether it ends there depends on a setting of the server */
-        if (has(token, "\\'")) token->stop = stop;
+        if (has(token, "\\'") || (dialect == SQL_UNKNOWN && may_be_tripled(token))) token->stop = stop;
         return true;
     case SQL_DOUBLE:
-        if (dialect != SQL_UNKNOWN || !has(token, "\\\"")) return !is_name(names, dialect, token, stop);
+        if (dialect != SQL_UNKNOWN || !(has(token, "\\\"") || may_be_tripled(token)))
+            return !is_name(names, dialect, token, stop);
         token->stop = stop;
         return true;
     case SQL_DOUBTFUL:

@@ -55,7 +55,7 @@ static enum sql_action named(enum sql_action action, const struct sql_token *tok
     read->savepoint = buffer;
     if (quoted) {
         at++;
-        if (stop > at) stop--;
+        if (stop > at && stop[-1] == (quote ? quote : ']')) stop--;
     }
     for (; at < stop; at++) {
         if (*at == quote && at + 1 < stop && at[1] == quote) at++;
