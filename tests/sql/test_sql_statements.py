@@ -110,7 +110,7 @@ def test_text_in_double_quotes_that_may_be_a_string_is_masked(dialect: str, stat
         ("sqlite", "SELECT [a b], `c` FROM t WHERE x=0xFF OR x=-1.5e-3", "SELECT [a b], `c` FROM t WHERE x=? OR x=-?"),
         ("postgresql", "SELECT \"A b\", $1, $$q'q$$, a[1], x::int", 'SELECT "A b", $1, ?, a[?], x::int'),
         ("postgresql", "SELECT E'a\\'b', U&'x', '{1}' #> %s /* a /* ' */ b */", "SELECT ?, ?, ? #> %s"),
-        ("mysql", "SELECT `a`, 'x\\'y', \"z\" # it's\nFROM t OR 5--3=%(v)s", "SELECT `a`, ?, ? FROM t OR ?--?=%(v)s"),
+        ("mysql", "SELECT `a`, 'x\\\\ y', \"z\" # it's\nFROM t OR 5--3=%(v)s", "SELECT `a`, ?, ? FROM t OR ?--?=%(v)s"),
         ("", "SELECT a FROM t WHERE b = 'x' AND c = 1", "SELECT a FROM t WHERE b = ? AND c = ?"),
     ],
 )  # fmt: skip
@@ -132,6 +132,12 @@ def test_text_in_quotes_that_nobody_closed_is_masked(dialect: str, mark: str, en
     closes = {"[": "]"}.get(mark, mark[-1])
     if ending != closes and not (ending == "\\'" and closes == "'" and dialect != "mysql"):
         assert SECRET not in normalise(f"SELECT a FROM {mark}{SECRET}{ending}", dialect)
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_where_a_literal_ends_by_a_setting_of_the_server_all_that_follows_is_masked(quote: str) -> None:
+    r"""By default 'C:\', ' is one literal of MySQL's; with NO_BACKSLASH_ESCAPES, 'C:\' is."""
+    assert normalise(f"SELECT {quote}C:\\{quote}, {quote}secret{quote} FROM t", "mysql") == "SELECT ?"
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,13 @@ static struct sql_token comment(enum sql_dialect dialect, const char *at, const 
     return TOKEN(kind, behind(at + 2, stop, "*/", 2));
 }
 
+/* Of a literal of MySQL's. A server may be set to take backslashes as they are (NO_BACKSLASH_ESCAPES): where the
+ * literal would then end elsewhere, all that follows counts as its inside. */
+static const char *end_of_escaped(const char *quote, const char *stop) {
+    const char *end = end_of_quoted(quote, stop, true);
+    return end == end_of_quoted(quote, stop, false) ? end : stop;
+}
+
 /* '...', and with a letter before it. */
 static struct sql_token literal(enum sql_dialect dialect, const char *at, const char *stop) {
     static const char *const letters[] = {"bBxXnNeE", "xX", "bBxXnNeE", "xXbBnN"};
@@ -167,12 +174,13 @@ static struct sql_token literal(enum sql_dialect dialect, const char *at, const 
     if (quote == stop || *quote != '\'') return NONE;
     if (dialect == SQL_POSTGRESQL && (*at | 32) == 'e')
         return TOKEN(SQL_STRING, end_of_continued(end_of_quoted(quote, stop, true), stop));
-    return TOKEN(standard ? SQL_PLAIN : SQL_STRING, end_of_quoted(quote, stop, dialect == SQL_MYSQL));
+    if (dialect == SQL_MYSQL) return TOKEN(SQL_STRING, end_of_escaped(quote, stop));
+    return TOKEN(standard ? SQL_PLAIN : SQL_STRING, end_of_quoted(quote, stop, false));
 }
 
 static struct sql_token name(enum sql_dialect dialect, const char *at, const char *stop) {
-    if (*at == '"')
-        return TOKEN(dialect == SQL_POSTGRESQL ? SQL_NAME : SQL_DOUBLE, end_of_quoted(at, stop, dialect == SQL_MYSQL));
+    if (*at == '"' && dialect == SQL_MYSQL) return TOKEN(SQL_DOUBLE, end_of_escaped(at, stop));
+    if (*at == '"') return TOKEN(dialect == SQL_POSTGRESQL ? SQL_NAME : SQL_DOUBLE, end_of_quoted(at, stop, false));
     enum sql_kind kind = dialect == SQL_UNKNOWN ? SQL_DOUBTFUL : SQL_NAME;
     if (*at == '`' && dialect != SQL_POSTGRESQL) return TOKEN(kind, end_of_quoted(at, stop, false));
     if (*at == '[' && (dialect == SQL_SQLITE || dialect == SQL_UNKNOWN)) return TOKEN(kind, behind(at, stop, "]", 1));
