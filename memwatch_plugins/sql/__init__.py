@@ -4,7 +4,7 @@
 * :class:`DbapiDriverBase` (``dbapi.py``): for a library with connections and cursors (PEP 249, or its like with
   ``async``), whose classes are written in Python. Most of a driver is inherited from it.
 * :class:`ComposedDriverBase` (``composed.py``): for one whose classes are written in C.
-* ``libpq.py``, ``sqlite.py``: for libraries on top of libpq, of SQLite.
+* ``libpq.py``, ``mysql.py``, ``sqlite.py``: for libraries on top of libpq, of MySQL, of SQLite.
 * :class:`SqlDriverBase` (``driver.py``): for anything else, such as an ORM: installing, undoing, containing errors.
 * ``targets.py``: how a driver names what it traces; ``around.py``: what it does around a call.
 * ``plain.py``: looking at what the program has passed without calling its code.

@@ -70,7 +70,7 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
     const { token, connection, command, called } = seen;
     if (!command) return;
     define(command, SEEN, seen);
-    noteStatuses(owner(command, 'execute'), { tracer, replace });
+    noteStatuses(owner(command, 'execute'), tracer, replace);
     if (called) return;
     const { emit } = command;
     define(command, 'emit', function (event, value) {
@@ -137,7 +137,7 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
 const noting = new WeakSet(); // prototypes of commands
 
 /** Has the commands of a class note the status that comes at the end of rows. */
-function noteStatuses(prototype, { tracer, replace }) {
+function noteStatuses(prototype, tracer, replace) {
   if (!prototype || noting.has(prototype)) return;
   noting.add(prototype);
   replace(prototype, 'execute', (execute) => function (packet) {

@@ -10,17 +10,16 @@ from typing import Any, ClassVar
 from memwatch_core.records import Database
 from memwatch_plugins.sql import Tokens
 from memwatch_plugins.sql.around import Steps, contained
-from memwatch_plugins.sql.dbapi import Count, DbapiDriverBase
+from memwatch_plugins.sql.dbapi import Count
+from memwatch_plugins.sql.mysql import MySqlDriverBase
 from memwatch_plugins.sql.plain import Own, is_a, peek, shown
-from memwatch_plugins.sql.targets import of_connections, of_cursors, replaces, tells
+from memwatch_plugins.sql.targets import of_connections, of_cursors, replaces
 
-LOST = {1053, 1927, 2006, 2013, 2055, 4031}  # shut down, killed, gone away, lost, lost while reading, idle for too long
-DEADLOCK, OUT_OF_SYNC = 1213, 2014
 SERVER_STATUS, IN_TRANSACTION = 30, 1  # of MariaDB's mysql.h
 
 
-class MySqlClientDriver(DbapiDriverBase):
-    name, summary, target, dialect = "mysqlclient", "mysqlclient, for MySQL and MariaDB", "MySQLdb", "mysql"
+class MySqlClientDriver(MySqlDriverBase):
+    name, summary, target = "mysqlclient", "mysqlclient, for MySQL and MariaDB", "MySQLdb"
     cursors = (
         "MySQLdb.cursors:BaseCursor", "MySQLdb.cursors:CursorStoreResultMixIn", "MySQLdb.cursors:CursorUseResultMixIn",
     )  # fmt: skip
@@ -106,10 +105,6 @@ class MySqlClientDriver(DbapiDriverBase):
         rows, at = peek(cursor, "_rows"), peek(cursor, "rownumber")  # none of a cursor that leaves them on the server
         return type(rows) is tuple and type(at) is int and at >= len(rows)
 
-    @tells("callproc")
-    def procedure(self, cursor: Any, procname: Any, args: Any = ()) -> tuple[Any, ...]:
-        return f"CALL {shown(procname)}", args
-
     @of_cursors("nextset")
     def next_result(self, cursor: Any) -> Steps:
         """It drops rows by fetching them, and fails if the statement does so only now."""
@@ -138,20 +133,6 @@ class MySqlClientDriver(DbapiDriverBase):
     def _fetched(self, token: Any, count: int, exhausted: bool) -> None:
         if token is not None:
             self.publish.rows_fetched(token, count, exhausted=exhausted)
-
-    def failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        connection, code = self.connection_of(cursor), _code(error)
-        # Not told by the client library, whose status is that of the last success.
-        in_transaction = False if code == DEADLOCK or connection is None else self.in_transaction(connection)
-        self.publish.statement_ends(token, error=error, fetchable=False, in_transaction=in_transaction)
-        if code in LOST and connection is not None:
-            self.publish.transaction_ends(connection, "closed")
-
-    def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        if _code(error) not in (0, OUT_OF_SYNC):
-            self.failed(cursor, token, error)
-        else:
-            super().fetch_failed(cursor, token, error)
 
 
 def _status_of(library: str, own: Own) -> Callable[[Any], Callable[[], int]] | None:
@@ -182,14 +163,6 @@ def _status_of(library: str, own: Own) -> Callable[[Any], Callable[[], int]] | N
         return read
 
     return status_of
-
-
-def _code(error: BaseException) -> int:
-    """The number of an error of the server or the client library; 0 for any other."""
-    from MySQLdb import MySQLError
-
-    args = BaseException.args.__get__(error) if is_a(error, MySQLError) else ()  # type: ignore[attr-defined]
-    return args[0] if args and type(args[0]) is int else 0
 
 
 driver = MySqlClientDriver()

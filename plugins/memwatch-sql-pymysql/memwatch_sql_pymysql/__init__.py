@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from memwatch_core.records import Database
-from memwatch_plugins.sql import DbapiDriverBase, Steps, Tokens, of_connections, of_cursors, tells
-from memwatch_plugins.sql.plain import is_a, peek, shown
+from memwatch_plugins.sql import Steps, Tokens, of_connections, of_cursors, tells
+from memwatch_plugins.sql.mysql import MySqlDriverBase
+from memwatch_plugins.sql.plain import peek, shown
 
 IN_TRANSACTION, AUTOCOMMIT = 1, 2  # of pymysql.constants.SERVER_STATUS
-LOST = {1053, 1927, 2006, 2013, 4031}  # shut down, killed, gone away, lost, idle for too long
-DEADLOCK, OUT_OF_SYNC = 1213, 2014
 
 
-class PymysqlDriver(DbapiDriverBase):
-    name, summary, target, dialect = "pymysql", "PyMySQL, for MySQL and MariaDB", "pymysql", "mysql"
+class PymysqlDriver(MySqlDriverBase):
+    name, summary, target = "pymysql", "PyMySQL, for MySQL and MariaDB", "pymysql"
     cursors = ("pymysql.cursors:Cursor", "pymysql.cursors:SSCursor")  # those with dictionaries only convert rows
     connections = ("pymysql.connections:Connection",)
     runs: ClassVar[Mapping[str, tuple[str, str]]] = {"execute": ("query", "args")}
@@ -42,6 +41,9 @@ class PymysqlDriver(DbapiDriverBase):
 
     def is_closed(self, connection: Any) -> bool:
         return peek(connection, "_sock") is None
+
+    def is_lost(self, connection: Any, code: int) -> bool:
+        return super().is_lost(connection, code) or self.is_closed(connection)
 
     @of_connections("connect")
     def connects_again(self, connection: Any, *args: Any, **kwargs: Any) -> Steps:
@@ -79,10 +81,6 @@ class PymysqlDriver(DbapiDriverBase):
         """Without rows, nothing is run."""
         return None if args is None or (_is_plain(args) and not args) else (query, args)
 
-    @tells("callproc")
-    def procedure(self, cursor: Any, procname: Any, args: Any = ()) -> tuple[Any, ...]:
-        return f"CALL {shown(procname)}", args
-
     @of_cursors("nextset")
     def next_result(self, cursor: Any) -> Steps:
         """One statement of several in a text, or in a procedure, has run: it may fail, or commit those before it."""
@@ -98,32 +96,10 @@ class PymysqlDriver(DbapiDriverBase):
         if was_open and self.in_transaction(connection) is False:
             self.publish.transaction_ends(connection, "committed")
 
-    def failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        connection, code = self.connection_of(cursor), _code(error)
-        # An error says nothing of the transaction: the status is that of the last success.
-        in_transaction = False if code == DEADLOCK or connection is None else self.in_transaction(connection)
-        self.publish.statement_ends(token, error=error, fetchable=False, in_transaction=in_transaction)
-        if connection is not None and (code in LOST or self.is_closed(connection)):
-            self.publish.transaction_ends(connection, "closed")
-
-    def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        if _code(error) not in (0, OUT_OF_SYNC):
-            self.failed(cursor, token, error)
-        else:
-            super().fetch_failed(cursor, token, error)
-
 
 def _is_plain(rows: Any) -> bool:
     """Its length is asked of nothing of the program's."""
     return type(rows) is tuple or type(rows) is list
-
-
-def _code(error: BaseException) -> int:
-    """The number of an error of the server or of PyMySQL; 0 for any other."""
-    from pymysql.err import MySQLError
-
-    args = BaseException.args.__get__(error) if is_a(error, MySQLError) else ()  # type: ignore[attr-defined]
-    return args[0] if args and type(args[0]) is int else 0
 
 
 driver = PymysqlDriver()

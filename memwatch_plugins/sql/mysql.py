@@ -1,0 +1,50 @@
+"""What drivers of MySQL and MariaDB have in common: mysqlclient's and PyMySQL's."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from .dbapi import DbapiDriverBase
+from .plain import is_a, shown
+from .targets import tells
+
+LOST = {1053, 1927, 2006, 2013, 2055, 4031}  # shut down, killed, gone away, lost, lost while reading, idle for too long
+DEADLOCK, OUT_OF_SYNC = 1213, 2014
+
+
+class MySqlDriverBase(DbapiDriverBase):
+    """For a library whose errors are ``MySQLError`` of its main module, with the server's number as first argument."""
+
+    dialect = "mysql"
+
+    def code(self, error: BaseException) -> int:
+        """The number of an error of the server or of the client; 0 for any other."""
+        ours = is_a(error, sys.modules[self.target].MySQLError)
+        args = BaseException.args.__get__(error) if ours else ()  # type: ignore[attr-defined]
+        return args[0] if args and type(args[0]) is int else 0
+
+    def is_lost(self, connection: Any, code: int) -> bool:
+        """Whether the error of a statement says that its connection is gone."""
+        return code in LOST
+
+    @tells("callproc")
+    def procedure(self, cursor: Any, procname: Any, args: Any = ()) -> tuple[Any, ...]:
+        """The statement that it runs."""
+        return f"CALL {shown(procname)}", args
+
+    def failed(self, cursor: Any, token: Any, error: BaseException) -> None:
+        """An error says nothing of the transaction, and the status that is known is that of the last success; but the
+        victim of a deadlock has none any more."""
+        connection, code = self.connection_of(cursor), self.code(error)
+        in_transaction = False if code == DEADLOCK or connection is None else self.in_transaction(connection)
+        self.publish.statement_ends(token, error=error, fetchable=False, in_transaction=in_transaction)
+        if connection is not None and self.is_lost(connection, code):
+            self.publish.transaction_ends(connection, "closed")
+
+    def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
+        """The server's errors end the statement."""
+        if self.code(error) not in (0, OUT_OF_SYNC):
+            self.failed(cursor, token, error)
+        else:
+            super().fetch_failed(cursor, token, error)
