@@ -29,4 +29,13 @@ static inline PyThreadState *mwpy_current_thread(void) {
 #endif
 }
 
+/* Of a type whose objects hold nothing but what its tp_clear lets go of. */
+static inline void mwpy_plain_dealloc(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    type->tp_clear(object);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
 #endif

@@ -158,20 +158,12 @@ static int clear(PyObject *object) {
     return 0;
 }
 
-static void dealloc(PyObject *object) {
-    PyTypeObject *type = Py_TYPE(object);
-    PyObject_GC_UnTrack(object);
-    clear(object);
-    type->tp_free(object);
-    Py_DECREF(type);
-}
-
 static PyType_Slot slots[] = {
     {Py_tp_doc, "What is done around a cursor's method that hands out rows."},
     {Py_tp_new, make},
     {Py_tp_traverse, traverse},
     {Py_tp_clear, clear},
-    {Py_tp_dealloc, dealloc},
+    {Py_tp_dealloc, mwpy_plain_dealloc},
     {0, NULL},
 };
 

@@ -139,21 +139,13 @@ static int clear_status(PyObject *object) {
 
 /* ---- the types --------------------------------------------------------------------------------------------------- */
 
-static void dealloc(PyObject *object) {
-    PyTypeObject *type = Py_TYPE(object);
-    PyObject_GC_UnTrack(object);
-    type->tp_clear(object);
-    type->tp_free(object);
-    Py_DECREF(type);
-}
-
 static PyType_Slot reader_slots[] = {
     {Py_tp_doc, "What a library keeps in an object, as a function of the object."},
     {Py_tp_new, make_reader},
     {Py_tp_call, call_reader},
     {Py_tp_traverse, traverse_reader},
     {Py_tp_clear, clear_reader},
-    {Py_tp_dealloc, dealloc},
+    {Py_tp_dealloc, mwpy_plain_dealloc},
     {0, NULL},
 };
 static PyType_Slot status_slots[] = {
@@ -162,7 +154,7 @@ static PyType_Slot status_slots[] = {
     {Py_tp_call, call_status},
     {Py_tp_traverse, traverse_status},
     {Py_tp_clear, clear_status},
-    {Py_tp_dealloc, dealloc},
+    {Py_tp_dealloc, mwpy_plain_dealloc},
     {0, NULL},
 };
 

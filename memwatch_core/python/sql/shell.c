@@ -258,14 +258,6 @@ static int clear(PyObject *object) {
     return 0;
 }
 
-static void dealloc(PyObject *object) {
-    PyTypeObject *type = Py_TYPE(object);
-    PyObject_GC_UnTrack(object);
-    clear(object);
-    type->tp_free(object);
-    Py_DECREF(type);
-}
-
 #define FAST(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL}
 static PyMethodDef methods[] = {FAST(call), FAST(call_function), FAST(before),         FAST(after),
                                 FAST(each), FAST(failed),        {NULL, NULL, 0, NULL}};
@@ -280,7 +272,7 @@ static PyType_Slot slots[] = {
     {Py_tp_new, make},
     {Py_tp_traverse, traverse},
     {Py_tp_clear, clear},
-    {Py_tp_dealloc, dealloc},
+    {Py_tp_dealloc, mwpy_plain_dealloc},
     {Py_tp_methods, methods},
     {Py_tp_members, members},
     {0, NULL},

@@ -1,8 +1,8 @@
 /* statement_end.c - a statement has been run, or has failed: what that means for its transaction, and whether it stays
  * in force. */
 #include "sql/statement_end.h"
-#include "sql/statement.h"
 #include "sql/connection.h"
+#include "sql/statement.h"
 #include "sql/tracer.h"
 
 int mwpy_statement_end(mwpy_statement *s, int64_t rows, PyObject *error, bool fetchable, int known, bool rolled_back) {

@@ -143,14 +143,6 @@ static int clear(PyObject *object) {
     return 0;
 }
 
-static void dealloc(PyObject *object) {
-    PyTypeObject *type = Py_TYPE(object);
-    PyObject_GC_UnTrack(object);
-    clear(object);
-    type->tp_free(object);
-    Py_DECREF(type);
-}
-
 static PyMethodDef methods[] = {
     {"get", get, METH_O, NULL},
     {"set", (PyCFunction)(void (*)(void))set, METH_FASTCALL, NULL},
@@ -167,7 +159,7 @@ static PyType_Slot slots[] = {
     {Py_tp_new, make},
     {Py_tp_traverse, traverse},
     {Py_tp_clear, clear},
-    {Py_tp_dealloc, dealloc},
+    {Py_tp_dealloc, mwpy_plain_dealloc},
     {Py_tp_methods, methods},
     {Py_tp_members, members},
     {0, NULL},
