@@ -1,7 +1,7 @@
-"""The tracer that SQL drivers publish to: what is done once a statement, a connection or a thread.
+"""The tracer that SQL drivers publish to: the work done once for each statement text, connection or thread.
 
-What is done for each execution is in C (``python/sql/tracer.h`` says how it hangs together), and calls the methods
-with an underscore here for what it doesn't know yet.
+The work of each execution is in C (see ``python/sql/tracer.h``). The C code calls the underscore methods here on the
+first use of a text, connection or thread.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ from .threads import name_here
 from .transactions import fold
 
 Window = Literal["statement", "fetch", "until-next", "transaction"]
-"""How long a statement that succeeded stays in force: while it is run; until its last row was fetched; until the next
-one or the closing of its cursor; until the next one, while closing the cursor doesn't end it as long as its transaction
-is open."""
+"""How long a successful statement stays in force.
+
+* ``statement``: while it runs
+* ``fetch``: until its last row was fetched
+* ``until-next``: until the next statement, or until its cursor is closed
+* ``transaction``: as ``until-next``, but closing the cursor doesn't end it while its transaction is open
+"""
 
 _log = logging.getLogger("memwatch.sql")
 
 
 class ContextRecords(Protocol):
-    """Where contexts are written: the journal. Both may raise; the statement then goes unrecorded."""
+    """Where contexts are written: the journal. Both methods may raise; the statement then goes unrecorded."""
 
     def context(self, context: int, payload: bytes) -> None: ...
     def outcome(self, context: int, payload: bytes) -> None: ...
@@ -37,9 +41,10 @@ class ContextRecords(Protocol):
 class SqlContexts(tracing.Tracer):
     """The tracer that driver plugins publish to (:class:`memwatch_core.records.SqlTracer`).
 
-    ``records`` is where contexts are written, None: this process's journal. ``key``: the session's.
-    Raises ValueError for an unknown ``window`` or ``parameters``; nothing else in it ever raises. :attr:`troubles`
-    counts the errors that were swallowed; the first one is logged. Any thread may call anything.
+    ``records`` receives the contexts (None: this process's journal). ``key`` is the session's key.
+
+    Raises ValueError for an unknown ``window`` or ``parameters``. No method raises: errors are swallowed,
+    :attr:`troubles` counts them, and the first one is logged. All methods are thread-safe.
     """
 
     __slots__ = ("_key",)
@@ -66,11 +71,11 @@ class SqlContexts(tracing.Tracer):
     # ---- what C asks ------------------------------------------------------------------------------------------------
 
     def _text(self, statement: object, dialect: str) -> str:
-        """Of a statement that isn't a str."""
+        """The normalised text of a statement that isn't a str."""
         return normalise(statement, dialect)
 
     def _head(self, driver: str, statement: str, dialect: str) -> tuple[bytes, int, str]:
-        """The beginning of its CONTEXT records, and what it does to the transaction."""
+        """The head of the statement's CONTEXT records, its effect on the transaction, and its savepoint."""
         text, action, savepoint = tracing.read_statement(statement, dialect)
         digest = keyed(self._key, "statement", text.encode())[:8].hex()
         json = f'{{"driver":{quoted(driver)},"statement":{quoted(text)},"statement_hash":"{digest}"'
@@ -79,13 +84,13 @@ class SqlContexts(tracing.Tracer):
     def _connection(
         self, connection: object, database: Database | Callable[[Any], Database] | None, number: int
     ) -> bytes:
-        """A connection's members of its CONTEXT records."""
+        """The members of a CONTEXT record that describe the connection."""
         if callable(database):
             database = None if connection is None else database(connection)
         named = database or Database()
         json = f',"connection":{number}'
         for member, value in zip(Database._fields, named, strict=True):
-            if value:  # a connection string, which may hold a password, isn't kept
+            if value:  # a connection string may hold a password
                 kept = "?" if any(sign in value for sign in ("=", "@", "://")) else value[:200]
                 json += f',"{"database" if member == "name" else member}":{quoted(kept)}'
         return json.encode()
@@ -97,12 +102,12 @@ class SqlContexts(tracing.Tracer):
         return fold(name, dialect or "")
 
     def _report(self, error: Exception) -> None:
-        """The first error that was swallowed."""
+        """Logs the first error that was swallowed."""
         at = error.__traceback__
         while at is not None and at.tb_next is not None:
             at = at.tb_next
         line = f" at {at.tb_frame.f_code.co_name}:{at.tb_lineno}" if at is not None else ""
-        # The message of the error may hold the program's data, so it isn't shown.
+        # The error's message may hold the program's data, so it is left out.
         _log.warning(
             "tracing a SQL statement failed (%s%s); the program is unaffected, some events will lack their "
             "statement; further failures are only counted",

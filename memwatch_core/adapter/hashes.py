@@ -1,5 +1,5 @@
-"""Hashes that are made once a text: HMAC and SHA-256, which both runtimes have (``node_bridge/lib/sql/hashes.js`` makes
-the same). Those of parameters, made for each execution, are made in C."""
+"""HMAC and SHA-256 hashes, computed once for each text. ``node_bridge/lib/sql/hashes.js`` computes the same ones.
+Parameters, which are hashed at each execution, are hashed in C."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from hashlib import sha256
 
 
 def keyed(key: bytes, purpose: str, text: bytes) -> bytes:
-    """32 bytes. ``purpose``: the same text has another hash for each."""
+    """HMAC-SHA-256, 32 bytes. A text has a different hash for each ``purpose``."""
     return hmac.digest(key, purpose.encode() + b"\0" + text, "sha256")
 
 
 def digest(data: bytes) -> bytes:
-    """32 bytes."""
+    """SHA-256, 32 bytes."""
     return sha256(data).digest()

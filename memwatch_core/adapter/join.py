@@ -1,4 +1,4 @@
-"""Makes this process write into a session: its journal, the serializers of ``watch()``, the traced SQL drivers."""
+"""Makes this process write into a session: opens its journal, loads the serializers, traces SQL drivers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..turns import turn
 from . import process
 
 if TYPE_CHECKING:
-    from .sql import Tracing  # and what it needs: only when SQL is traced
+    from .sql import Tracing  # imported only when SQL is traced
 
 
 class Membership:
@@ -28,7 +28,7 @@ class Membership:
         self._tracing: Tracing | None = None
 
     def trace_sql(self) -> None:
-        """Has SQL drivers traced from now on, if they aren't yet."""
+        """Traces SQL drivers from now on. Idempotent."""
         if self._tracing is not None:
             return
         with turn():
@@ -39,7 +39,7 @@ class Membership:
                 from . import sql
 
                 drivers = self._plugins.sql if "sql" in self._plugins.kinds else sql.drivers(config)
-            except (ImportError, AttributeError) as error:  # the program has a `fractions.py` of its own, or no path
+            except (ImportError, AttributeError) as error:  # the program's own `fractions.py`, or an empty sys.path
                 raise SessionError(
                     f"SQL can't be traced: what that needs can't be imported any more ({error}); ask for it before the "
                     "program starts: memwatch run --track-sql, or track_sql = true in [watch]"
@@ -47,7 +47,7 @@ class Membership:
             self._tracing = sql.Tracing(self._key, config.sql, drivers)
 
     def leave(self) -> None:
-        """Undoes it all: drivers are as they were, every watch has ended, the journal is complete. Idempotent."""
+        """Restores the drivers, ends all watches and closes the journal. Idempotent."""
         global _member
         if self._tracing is not None:
             self._tracing.leave()
@@ -57,14 +57,14 @@ class Membership:
 
 
 _member: Membership | None = None
-"""Of the open journal."""
+"""The membership that holds the open journal."""
 
 
 def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: Plugins | None = None) -> Membership:
     """Opens this process's journal in a session's folder, and installs what the session's settings ask for.
 
-    ``config`` defaults to the settings in the folder, ``plugins`` to what they name. Raises SessionError (a journal is
-    open already, or the folder is no session), CoreError, ConfigError, PluginError.
+    ``config`` defaults to the settings in the folder, ``plugins`` to the ones named there. Raises SessionError (a
+    journal is already open, or the folder is no session), CoreError, ConfigError, PluginError.
     """
     global _member
     with turn():
@@ -79,15 +79,16 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
 
 
 def trace_sql() -> None:
-    """Has SQL drivers traced from now on, if they aren't yet: a value is watched with its SQL."""
+    """Traces SQL drivers from now on, because a value is watched with its SQL. Idempotent."""
     if _member is not None:
         _member.trace_sql()
 
 
 def current() -> process.Journal:
-    """The open journal; opens one if there was none yet, in the session that ``MEMWATCH_SESSION`` names or a new one.
+    """The open journal. If none was opened yet, opens one in the session that ``MEMWATCH_SESSION`` names, or in a new
+    one.
 
-    Raises SessionError if it was closed, or can't be opened.
+    Raises SessionError if the journal was closed or can't be opened.
     """
     return process.journal() or _join_by_default()
 

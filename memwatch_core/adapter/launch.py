@@ -1,9 +1,9 @@
-"""What ``memwatch run`` starts: joins the session, then runs a program as the interpreter itself would have.
+"""The child of ``memwatch run``: joins the session, then runs a program as the interpreter itself would.
 
-``python -P -c COMMAND script|module <name> [arguments]``: ``__main__`` is the interpreter's own module, emptied and
-filled anew; ``sys.argv``, ``sys.path[0]``, the exit status, the death by SIGINT and the tracebacks are those of
-``python script.py``. runpy is not used: it runs a program in a module that it takes away again, before threads and exit
-handlers are done with it.
+Command line: ``python -P -c COMMAND script|module <name> [arguments]``. The program gets the interpreter's own
+``__main__`` module, emptied and refilled. ``sys.argv``, ``sys.path[0]``, exit status, death by SIGINT and tracebacks
+are those of ``python script.py``. runpy isn't used: it removes the program's module while threads and exit handlers
+still need it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COMMAND = "from memwatch_core.adapter.launch import main; main()"
 
 
 def main() -> None:
-    """Runs ``sys.argv[1:]``; never returns normally but when the program does."""
+    """Runs the program named in ``sys.argv[1:]``. Returns if the program ends normally; otherwise raises."""
     kind, name = sys.argv[1:3]
     sys.argv = sys.argv[2:]
     folder = os.environ.get("MEMWATCH_SESSION")
@@ -53,7 +53,7 @@ def _join(folder: str) -> None:
         join(folder)
         keep_modules()
     except MemWatchError as error:
-        # before the program's first line: nothing of it has run, so stopping is safe and silence would not be
+        # Nothing of the program has run yet: stopping is safe, and running unwatched would be silent.
         say(*error.lines)
         raise SystemExit(2) from None
 
@@ -104,7 +104,7 @@ def _module(name: str, finder: Any = None) -> tuple[CodeType, dict[str, Any]]:
 
 
 def _die(error: BaseException) -> None:
-    """Reports the error without our own frames, and ends as the interpreter would have: KeyboardInterrupt by SIGINT."""
+    """Reports the error without our own frames, then ends as the interpreter would: KeyboardInterrupt by SIGINT."""
     trace: TracebackType | None = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
         trace = trace.tb_next

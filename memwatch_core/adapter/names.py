@@ -1,7 +1,7 @@
-"""What a watched value is called when ``watch()`` isn't told: the target of the assignment that the call stands in.
+"""The default name of a watched value: the target of the assignment that the ``watch()`` call stands in.
 
 ``total = watch(0)`` is ``total``, ``self.total = watch(0)`` is ``self.total``, ``prices["tea"] = watch(0.0)`` is
-``prices['tea']``. It is read from the caller's bytecode, which is there when the source isn't; once for each call site.
+``prices['tea']``. The name is read from the caller's bytecode, once for each call site: the source may be missing.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ except Exception:  # the program's folder has an `opcode.py` or `dis.py` of its 
 UNNAMED = "value"
 _KEPT = 4096
 _found: dict[tuple[int, int], tuple[CodeType, str]] = {}
-"""(address of the code object, instruction) -> the code object, which is thereby kept at that address, and the name."""
+"""(address of a code object, instruction offset) -> the code object and the name. Holding the code object keeps its
+address from being reused."""
 
 
 def infer_name(frame: FrameType) -> str:
-    """The name that the call which ``frame`` is executing is assigned to; ``value`` if it isn't. Any thread."""
+    """The name that ``frame``'s current call is assigned to; ``value`` if none. Thread-safe."""
     code, at = frame.f_code, frame.f_lasti
     known = _found.get((id(code), at))
     if known is not None:
@@ -66,12 +67,12 @@ def _target(code: CodeType, at: int) -> str:
 
 
 def quoted(text: str) -> str:
-    """As JSON; what UTF-8 can't hold (the bytes of an undecodable file name) as question marks."""
+    """The text as JSON. Surrogates, which UTF-8 can't encode (undecodable file names), become question marks."""
     return encode_basestring(text if text.isascii() else text.encode("utf-8", "replace").decode())
 
 
 def type_name(value: object) -> str:
-    """``<type>``, without asking the type's metaclass."""
+    """``<name>`` of the value's type, read without its metaclass."""
     return f"<{str.__str__(_name_of(type(value)))[:_LONGEST].encode('utf-8', 'replace').decode()}>"
 
 

@@ -1,17 +1,15 @@
-"""What is kept of a statement's parameters: keyed hashes, nothing, or the values.
+"""How a statement's parameters are recorded: as keyed hashes, as values, or not at all.
 
-A hash tells that two parameters are equal and nothing else: its key is the session's. It is made in C
-(``python/sql/parameters.c``, ``core/text/parameter.c``), of the canonical forms that are defined here. Values that
-Python calls equal hash equal (``1``, ``1.0``, ``True``, ``Decimal(1)``), and a watched number or text hashes as what it
-is.
+A hash shows that two parameters are equal and nothing else: its key is the session's. C code computes it
+(``python/sql/parameters.c``, ``core/text/parameter.c``) from the canonical forms defined here. Values that Python calls
+equal hash equal (``1``, ``1.0``, ``True``, ``Decimal(1)``). A watched number or text hashes as its value does.
 
-No code of the program is called to find out. Looked into are values of exactly these types, of which the program can
-change nothing; of any other, a subclass included, only the name of the type is kept, as ``<type>``; an iterator is not
-touched. So types are compared by ``is`` (a metaclass may have ``__eq__``), and their methods are those that they had
-when this module was imported, whatever the program has put into ``datetime`` since.
+No code of the program is called. Values are inspected only if their type is exactly one of those listed here, which the
+program can't modify. For any other type, subclasses included, only the type's name is recorded, as ``<type>``; an
+iterator is not consumed. Types are compared by ``is``, because a metaclass may define ``__eq__``. Their methods are
+those found at import, whatever the program has put into ``datetime`` since.
 
-Functions here may be called from any thread; they can raise on what another thread changes meanwhile, which the tracer
-takes care of.
+All functions are thread-safe. They may raise if another thread modifies a container meanwhile; the tracer catches that.
 """
 
 from __future__ import annotations
@@ -35,15 +33,15 @@ from .names import type_name
 
 Keep = Literal["hash", "none", "full"]
 Kept = Callable[[object, bool], str]
-"""``kept(parameters, many)``: ``,"parameters":[...]`` for a CONTEXT record, or ``""``; one string a parameter, or one a
-row, if ``many``."""
+"""``kept(parameters, many)`` returns ``,"parameters":[...]`` for a CONTEXT record, or ``""``. The array has one string
+for each parameter, or for each row if ``many``."""
 
 MOST = 64
-"""Parameters that are kept of one statement; the last string says how many more there were."""
+"""Parameters recorded for one statement; a last string says how many were left out."""
 MOST_ROWS = 8
-"""Rows that are kept of one ``executemany``."""
+"""Rows recorded for one ``executemany``."""
 LONGEST = 200
-"""Characters of one value, with ``full``."""
+"""Characters recorded of one value, with ``full``."""
 _SHORT = 4096
 _END = 1 << 20
 _CHUNK = 16
@@ -52,13 +50,13 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _slot(owner: type, name: str) -> Callable[[Any], Any]:
-    """Reads a slot of a class that is written in Python, past whatever the program has put into the class."""
+    """Reads a slot of a Python class, past whatever the program has put into that class."""
     member = owner.__dict__.get(name)
     return member.__get__ if type(member) is MemberDescriptorType else lambda value: None
 
 
 class _Known:
-    """The types that are looked into, out of reach of what replaces the contents of modules."""
+    """The types that are inspected, held here so that replacing a module's contents doesn't affect them."""
 
     date, datetime, time, timedelta, timezone, utc = tracing.clock_types()
     decimal = decimal.Decimal if decimal.Decimal.__flags__ & _IMMUTABLE else None
@@ -71,7 +69,7 @@ class _Known:
 
 
 def keeper(keep: Keep, key: bytes) -> Kept | None:
-    """The function that says what is kept; None: nothing. Raises ValueError for another ``keep``."""
+    """The function that renders parameters; None: they aren't recorded. Raises ValueError for an unknown ``keep``."""
     if keep == "none":
         return None
     if keep == "hash":
@@ -100,7 +98,7 @@ def _row(parameters: object) -> list[str]:
 
 def _rows(parameters: object) -> list[str]:
     kind = type(parameters)
-    if kind is not tuple and kind is not list:  # an iterator: looking would consume it
+    if kind is not tuple and kind is not list:  # inspecting an iterator would consume it
         return [] if parameters is None else [type_name(parameters)]
     rows: Any = parameters
     length, most = len(rows), [" ".join(_row(each)) for each in rows[:MOST_ROWS]]
@@ -112,12 +110,12 @@ def _name(name: Any) -> str:
 
 
 def _pairs(of: dict[object, object], most: int) -> tuple[int, list[tuple[object, object]]]:
-    """How many there are, and the first; read in place: a key's ``__hash__`` isn't asked."""
+    """The number of items, and the first ones. Iterating doesn't call a key's ``__hash__``."""
     return len(of), list(islice(of.items(), most))
 
 
 def _plain(value: Any) -> Any:
-    """What a watched value stands for; anything else as it is."""
+    """The value that a proxy stands for; anything else as it is."""
     kind = type(value)
     return value.value if any(kind is each for each in _Known.proxies) else value
 
@@ -145,9 +143,9 @@ def _shown(value: Any, depth: int = 3) -> str:
 
 
 def canonical(value: Any, depth: int = 3) -> bytes | None:  # noqa: C901 - one branch a type
-    """The same bytes for equal values, None for a value of an unknown type. At most a few KiB, however long it is.
+    """The same bytes for equal values; None for an unknown type. At most a few KiB, whatever the value's size.
 
-    parameters.c makes the same bytes for what most parameters are.
+    ``parameters.c`` makes the same bytes for the most frequent types.
     """
     value = _plain(value)
     kind, known = type(value), _Known
@@ -206,7 +204,7 @@ def _several(kind: bytes, values: list[object] | tuple[object, ...], length: int
 
 
 def _long(kind: bytes, data: bytes, length: int | None = None) -> bytes:
-    """What is longer than 4 KiB is stood for by a digest, what is longer than 2 MiB by that of its two ends."""
+    """Replaces 4 KiB and more by a digest; of more than 2 MiB, only the two ends are digested."""
     length = len(data) if length is None else length
     if length < _SHORT:
         return kind + data
@@ -230,8 +228,10 @@ _MOST_BITS = 4096
 
 
 def _parts(value: decimal.Decimal) -> tuple[int, str, int | str] | None:
-    """Sign, digits and exponent; None if there are very many. Most methods of a Decimal would ask for the flow's
-    decimal context, and so make it, in the flow's variables: not these."""
+    """Sign, digits and exponent; None if there are too many digits.
+
+    Most methods of a Decimal create the decimal context in the caller's context variables; these don't.
+    """
     if value.__sizeof__() > 1024:
         return None
     sign, digits, exponent = value.as_tuple()

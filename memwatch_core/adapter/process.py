@@ -1,8 +1,8 @@
-"""This process's part in a session: its journal, opened once, and what is hooked while it is open.
+"""This process's part in a session: its journal, opened once, and the hooks that are installed while it is open.
 
-Whoever holds a session (``memwatch run`` in the child, ``memwatch_core.session()``) calls :func:`open_journal`. Without
-either, the first ``watch()`` does: into the session that ``MEMWATCH_SESSION`` names, otherwise into a new one in the
-configured folder. The core closes the journal when the process ends, after the last line of Python.
+Whoever holds a session (``memwatch run`` in the child, ``memwatch_core.session()``) calls :func:`open_journal`.
+Otherwise the first ``watch()`` does: in the session that ``MEMWATCH_SESSION`` names, or in a new one in the configured
+folder. The core closes the journal at process exit, after the last line of Python.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Journal(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Where it is, or will be once something is recorded."""
+        """The journal's file; it exists once something was recorded."""
         return Path(core.journal_path())
 
 
@@ -43,33 +43,34 @@ _closed_by: int | None = None
 
 
 def journal() -> Journal | None:
-    """The open journal."""
+    """The open journal, if any."""
     return _journal
 
 
 def closed() -> Path | None:
-    """The journal that this process has closed, or that its parent had before it forked, if none is open now."""
+    """The journal that this process, or its parent before the fork, has closed; None if one is open now."""
     return _closed
 
 
 def closed_by() -> int | None:
-    """The process that has closed it."""
+    """The process that closed it."""
     return _closed_by
 
 
 def is_open() -> bool:
-    """Whether this process writes to a journal now."""
+    """Whether this process has an open journal."""
     return _journal is not None
 
 
 def open_journal(
     folder: str | os.PathLike[str], config: Config, serializers: Sequence[Serializer] | None = None
 ) -> Journal:
-    """Starts the core and opens ``<folder>/<pid>-python.mwj``, in a session's folder that exists. The file is made at
-    the first record; where there is one of that name, it is called ``<pid>-python.1.mwj`` and so on.
+    """Starts the core and opens ``<folder>/<pid>-python.mwj`` in an existing session folder.
 
-    ``serializers`` default to those that ``config`` names. Raises SessionError: one is open, or the folder is no
-    session; CoreError: the core can't start or the folder can't be written to; ConfigError, PluginError: a serializer.
+    The file is created at the first record. If the name is taken, the file is called ``<pid>-python.1.mwj`` and so on.
+    ``serializers`` default to those that ``config`` names. Raises SessionError (a journal is already open, or the
+    folder is no session), CoreError (the core can't start, or the folder isn't writable), ConfigError, PluginError (a
+    serializer).
     """
     global _journal, _closed
     from ..journal.session import read_session
@@ -97,9 +98,9 @@ def open_journal(
 
 
 def close_journal() -> None:
-    """Ends all watches and closes the journal; nothing happens if none is open.
+    """Ends all watches and closes the journal. Idempotent.
 
-    Watched values can still be read, and unwatched for their plain value; writing one is a SessionError.
+    Watched values can still be read and unwatched; writing to one raises SessionError.
     """
     global _journal, _closed, _closed_by
     with turn():
@@ -113,7 +114,7 @@ def close_journal() -> None:
 
 
 def _after_fork() -> None:
-    """The core gives the child pages and a journal of its own; what Python knows follows."""
+    """The core gives the child its own pages and journal; the thread hooks follow here."""
     if _journal is not None:
         threads.install()
 

@@ -1,4 +1,4 @@
-"""SQL drivers, traced: only once somebody asks for it, so that who doesn't runs none of this."""
+"""Traces SQL drivers. Imported on demand: a program that doesn't trace SQL runs none of this."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from .contexts import SqlContexts
 
 
 class Tracing:
-    """A tracer, and the drivers that publish to it. One that can't be installed is reported and left out: the program
-    must not suffer."""
+    """A tracer and the drivers that publish to it. A driver that can't be installed is reported and left out."""
 
     def __init__(self, key: bytes, settings: SqlSection, drivers: Iterable[SqlDriver]) -> None:
         self._tracer = SqlContexts(None, key, window=settings.window, parameters=settings.parameters)
@@ -26,7 +25,7 @@ class Tracing:
         atexit.register(self._tracer.close)
         try:
             self._install(drivers)
-        except BaseException:  # a signal's: all or none
+        except BaseException:  # raised by a signal handler: install all drivers or none
             self.leave()
             raise
 
@@ -42,7 +41,7 @@ class Tracing:
                 self._drivers.append(driver)
 
     def leave(self) -> None:
-        """Drivers are as they were. Idempotent."""
+        """Restores the drivers. Idempotent."""
         while self._drivers:
             driver = self._drivers.pop()
             try:
@@ -55,7 +54,8 @@ class Tracing:
 
 
 def drivers(config: Config) -> tuple[SqlDriver, ...]:
-    """Those that the settings name; none, and a line that says why, if they can't be loaded: the program has begun."""
+    """The drivers that the settings name. If loading fails, says so and returns none: the program is already
+    running."""
     try:
         return load(config, ("sql",), light=True).sql
     except MemWatchError as error:

@@ -1,7 +1,7 @@
-"""SQL statements made fit to keep: literals replaced by ``?``, comments and extra whitespace gone.
+"""SQL statements fit for the journal: literals replaced by ``?``, comments and extra whitespace removed.
 
-What a text says is read in C, for all adapters alike (``core/text/statement.c`` says by which rules). All functions may
-be called from any thread and never raise, whatever they are given.
+All adapters share one scanner in C (its rules are in ``core/text/statement.c``). All functions are thread-safe and
+never raise, whatever they are given.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from ..native.tracing import read_statement
 from .names import type_name
 
 LIMIT = 16_384
-"""Characters of a statement that are looked at."""
+"""Characters of a statement that are scanned."""
 MARK = " …"
-"""Ends a statement that was cut."""
+"""The end of a truncated statement."""
 
 
 def normalise(statement: object, dialect: str = "") -> str:
     """The statement without literals and comments; ``""`` if nothing is left.
 
-    ``dialect``: ``"sqlite"``, ``"postgresql"``, ``"mysql"``; anything else is scanned with the greatest caution. A
-    statement longer than :data:`LIMIT` is cut, and ends in :data:`MARK`. Bytes are read as UTF-8; of any other object
-    only the name of its type is kept, as ``<type>``. Idempotent for text.
+    ``dialect`` is ``"sqlite"``, ``"postgresql"`` or ``"mysql"``; any other is scanned most cautiously. A statement
+    longer than :data:`LIMIT` is truncated and ends in :data:`MARK`. Bytes are decoded as UTF-8. Of any other object
+    only the type's name is recorded, as ``<type>``. Idempotent for text.
     """
     return read_statement(_text(statement), dialect)[0]
 
 
 def _text(statement: Any) -> str:
-    """Without calling anything of a class of the program's."""
+    """Calls no method of a class of the program's."""
     kind = type(statement)
     if issubclass(kind, str):
         return str.__str__(statement)

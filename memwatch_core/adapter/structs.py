@@ -1,4 +1,4 @@
-"""Formats of the struct module as tables of fields, for the proxy of a struct."""
+"""Formats of the ``struct`` module as tables of fields, for the struct proxy."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def fields_of(form: str, names: Sequence[str] | None = None) -> tuple[StructField, ...]:
-    """(name, letter, offset, size, little-endian) of each field, pad bytes left out.
+    """(name, letter, offset, size, little-endian) of each field; pad bytes are left out.
 
-    ``names`` has one name for each field. Raises ValueError: not a format, or another number of names.
+    ``names`` has one name for each field. Raises ValueError: not a format, or the number of names doesn't match.
     """
     return _fields(form, tuple(names) if names else None)
 

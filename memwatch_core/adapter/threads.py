@@ -1,9 +1,8 @@
-"""Names of Python threads in the journal: as they start, as they are renamed, and those that run already.
+"""Records the names of Python threads: of those already running, of new ones, and after each renaming.
 
-``threading`` has no hook for either, so two of its members are wrapped while a journal is open: ``_set_native_id``,
-which every thread runs first (also the stand-ins that ``current_thread()`` makes for threads of others), and the setter
-of ``name``. ``uninstall`` puts back what was there, unless somebody has wrapped ours since: then ours does nothing
-more.
+``threading`` has no hook for this, so two members of ``Thread`` are wrapped while a journal is open:
+``_set_native_id``, which every thread runs first (including the dummy threads of ``current_thread()``), and the setter
+of ``name``. ``uninstall`` restores both, unless somebody has wrapped ours meanwhile: ours then only passes the call on.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _wrappers: tuple[Callable[[Any], None], property] | None = None
 
 
 def install() -> None:
-    """Names the threads that run, and those that will."""
+    """Records the names of running threads, and of those to come."""
     global _active, _originals, _wrappers
     _active = True
     if _wrappers is None or _Thread._set_native_id is not _wrappers[0]:
@@ -46,7 +45,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Stops naming threads; ``threading`` is as it was."""
+    """Stops recording names and restores ``threading``."""
     global _active
     _active = False
     if _originals and _wrappers and (_Thread._set_native_id, vars(_Thread)["name"]) == _wrappers:
@@ -54,14 +53,14 @@ def uninstall() -> None:
 
 
 def name_here() -> str:
-    """Of the calling thread. Makes no stand-in for one that isn't threading's, as ``current_thread()`` would."""
+    """The name of the calling thread. Unlike ``current_thread()``, makes no dummy thread for a foreign one."""
     thread = _by_ident.get(threading.get_ident())
     name = None if thread is None else _own(thread, "_name")
     return str.__str__(name) if name is not None else f"Thread-{threading.get_native_id()}"
 
 
 def _own(thread: Any, name: str) -> Any:
-    """What threading keeps in a thread, past the properties that the program's class may have."""
+    """An attribute that ``threading`` keeps in a thread, read past any property of the program's subclass."""
     return object.__getattribute__(thread, "__dict__").get(name)
 
 
@@ -69,7 +68,7 @@ def _record(thread: Any) -> None:
     native_id, name = _own(thread, "_native_id"), _own(thread, "_name")
     if not _active or not native_id or name is None:
         return
-    with suppress(CoreError):  # the journal was closed just now, or the disk is full: writes will say so
-        # In a forked child threading still has the parent's native id: there, "the caller" is right.
+    with suppress(CoreError):  # the journal was closed meanwhile, or the disk is full: writes will report it
+        # In a forked child, threading still has the parent's native id; 0 means the calling thread.
         here = _own(thread, "_ident") == threading.get_ident()
         core.name_thread(0 if here else native_id, str.__str__(name))

@@ -1,4 +1,4 @@
-"""What the text of a statement does to the transaction: ``COMMIT``, ``SAVEPOINT a``, ``CREATE TABLE`` in MySQL ..."""
+"""A statement's effect on the transaction: ``COMMIT``, ``SAVEPOINT a``, ``CREATE TABLE`` in MySQL, ..."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Action(IntEnum):
 
 
 def control(statement: str, dialect: str) -> tuple[Action, str]:
-    """What it does, and the name of its savepoint. Any thread; never raises, whatever the text."""
+    """The statement's effect, and the name of its savepoint. Thread-safe; never raises."""
     _, action, savepoint = read_statement(statement, dialect)
     return Action(action), savepoint
 
 
 def fold(name: str, dialect: str) -> str:
-    """What a savepoint's name stands for: without quotes, or that was in quotes."""
+    """A savepoint's name, folded as the dialect compares names. Quotes were removed before."""
     return name.lower() if dialect in ("sqlite", "mysql") else name

@@ -1,6 +1,6 @@
-"""``x = watch(x)``: puts a value into a page and returns the proxy that takes its place.
+"""``x = watch(x)``: puts a value into a page and returns a proxy that takes its place.
 
-The assignment matters: whoever still holds the plain value holds another object, of which nothing is seen.
+The assignment matters: any other reference is still to the plain value, whose writes are not seen.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 Depth = Literal["FULL"] | tuple[int, int] | Sequence[int]
 _END = 2**64 - 1
 _HEADER = {"bytes": 8, "bytearray": 8}
-"""Bytes before the content, which a mutation depth doesn't count."""
+"""Bytes of the header before the content; a mutation depth counts from the content on."""
 _FLAGS = {
     "track_threads": core.TRACK_THREADS,
     "track_sql": core.TRACK_SQL,
@@ -39,7 +39,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 
 
 class _Info(NamedTuple):
-    """What a proxy remembers of its watch() call."""
+    """What a proxy remembers of its ``watch()`` call."""
 
     name: str
     serializer: str
@@ -62,16 +62,16 @@ def watch(
     share_page: bool | None = None,
     **options: Any,
 ) -> T:
-    """Watches a value: ``x = watch(x)``. What it returns behaves as the value does, and every write to it is an event.
+    """Watches a value: ``x = watch(x)``. The returned proxy behaves as the value does, and every write to it is an
+    event.
 
-    Keywords that are left out are as the configuration's ``[watch]`` says: ``track_threads`` (events carry the thread),
-    ``track_sql`` (events carry the SQL statement in force), ``mutation_depth`` ("FULL", or the range of the value's
-    bytes whose change is reported). ``name`` defaults to the name that the call is assigned to. ``share_page`` packs
-    small values onto one page. ``options`` are for the serializer: ``capacity=64`` for bytes, ``format="<qd"`` for a
-    struct.
+    Defaults come from the configuration's ``[watch]``: ``track_threads`` (events carry the thread), ``track_sql``
+    (events carry the SQL statement in force), ``mutation_depth`` ("FULL", or the range of bytes whose changes are
+    reported). ``name`` defaults to the target of the assignment. ``share_page`` packs small values onto one page.
+    ``options`` go to the serializer: ``capacity=64`` for bytes, ``format="<qd"`` for a struct.
 
     Raises WatchError (a TypeError) for a value that can't be watched, OverflowError and ValueError for one that doesn't
-    fit, SessionError if the session is closed, CoreError if the core refuses. May be called from any thread.
+    fit, SessionError if the session is closed, CoreError if the core refuses. Thread-safe.
     """
     frame = sys._getframe(1)
     if name is None:
@@ -128,8 +128,8 @@ def watch(
 def unwatch(watched: T) -> T:
     """Ends a watch and returns the plain value: ``x = unwatch(x)``.
 
-    Buffers that are out (memoryviews, arrays) stay valid; what is written through them from now on is not seen.
-    Raises TypeError for a plain value, SessionError if the watch has ended.
+    Exported buffers (memoryviews, arrays) stay valid; writes through them are no longer seen. Raises TypeError for a
+    plain value, SessionError if the watch has ended.
     """
     plain: T = proxy.end(watched)
     return plain
@@ -183,7 +183,7 @@ def _depth(depth: Depth, name: str) -> tuple[int, int] | None:
 
 def _codec(serializer: Serializer, layout: Layout, value: object) -> Any:
     if layout.proxy == "struct":
-        make = getattr(type(value), "_make", None)  # the program's own named tuple stays one
+        make = getattr(type(value), "_make", None)  # keep the program's own named tuple class
         if make is None:
             make = getattr(serializer.decode(bytes(layout.size), layout.options), "_make", None)
         return layout.options["format"], fields_of(layout.options["format"], layout.options.get("fields")), make
@@ -194,7 +194,7 @@ def _codec(serializer: Serializer, layout: Layout, value: object) -> Any:
 
 
 def _metadata(info: _Info, size: int) -> bytes:
-    """What the reading side knows a variable by: see memwatch_core/host/decoder.py."""
+    """The variable's metadata record, which memwatch_core/host/decoder.py reads."""
     file, line, function = info.site
     options = _encode(dict(info.options)) if info.options else "{}"
     return (
