@@ -1,4 +1,4 @@
-"""``python -m memwatch_core.cli``: the command ``memwatch``, of this very interpreter."""
+"""``python -m memwatch_core.cli``: the ``memwatch`` command, run by this interpreter."""
 
 from . import main
 

@@ -1,4 +1,4 @@
-"""Aligned columns: in a pipe one line a row, on a terminal as many as it takes, none of them broken within a word."""
+"""Aligned columns. A row is one line in a pipe; on a terminal it wraps between words."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ..printed import NARROWEST, clean, terminal_width, width, wrap
 from ..rendering.palette import Role, paint
 
 INDENT = 4
-"""Of what goes on below."""
+"""Columns by which a continuation line is indented."""
 LEAST = 24
-"""Columns in which a text that is too long for one line is put behind the others; with fewer, it goes below."""
+"""Least width for a wrapped cell beside the others; in less room, the cell goes onto a line of its own."""
 
 
 def columns(
     rows: Sequence[Sequence[str]], heading: Sequence[str] = (), roles: Sequence[Role | None] = ()
 ) -> Iterator[str]:
-    """Lines in which each column is as wide as its widest cell; the last is not padded. ``roles`` go by column."""
+    """Lines in which each column is as wide as its widest cell; the last isn't padded. ``roles`` are per column."""
     every = [[clean(cell) for cell in row] for row in ([heading, *rows] if heading else rows)]
     widths = [max(map(width, cells)) for cells in zip(*every, strict=True)]
     most = terminal_width(sys.stdout)
@@ -32,8 +32,10 @@ def columns(
 
 
 def _fitted(widths: list[int], most: int, usual: int) -> list[int]:
-    """Narrower columns, the widest first, if together they are wider than a line. The first stays, and so does the last
-    as wide as it is as a rule; if that is much, it goes below."""
+    """The column widths, narrowed (widest column first) until a row fits the line.
+
+    The first column keeps its width. The last gets its median width; if that is :data:`LEAST` or more, it will wrap.
+    """
     widths, last = list(widths), usual + 2 if usual < LEAST else 0
     while len(widths) > 2 and sum(widths[:-1]) + 2 * (len(widths) - 2) + last > most:
         widest = max(range(1, len(widths) - 1), key=lambda i: widths[i])
@@ -70,7 +72,8 @@ def _row(row: Sequence[str], widths: Sequence[int], roles: Sequence[Role | None]
 
 
 def hanging(head: str, text: str, indent: int) -> Iterator[str]:
-    """A text behind what is ``indent`` columns wide, its further lines below its beginning."""
+    """A text behind ``head``, which is ``indent`` columns wide; continuation lines are aligned with the text's
+    start."""
     most = terminal_width(sys.stdout)
     parts = [text] if most is None else wrap(text, max(most, NARROWEST, indent + LEAST) - indent)
     for number, part in enumerate(parts):

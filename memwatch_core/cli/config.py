@@ -50,8 +50,7 @@ def command(checked: str | None, file: str | None, as_json: bool) -> None:
 
 
 def _examine(file: str | None) -> Config:
-    """The settings; or ConfigError, with everything that is wrong in them. What the environment overrides is looked at
-    as well: it is wrong nevertheless."""
+    """The settings. Raises ConfigError with all mistakes, including those in a file that the environment overrides."""
     from ..host.pipeline import settings_mistakes
     from ..loading.discovery import examine
 

@@ -1,4 +1,4 @@
-"""Which records a reader wants to see: by variable, thread, SQL and its outcome, place and time."""
+"""Filters of ``memwatch log``: by variable, thread, SQL statement, outcome, source line and time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 8640
 
 
 class Filters:
-    """Keeps an event that passes every kind of filter given; within a kind, one match is enough.
+    """Passes an event that matches at least one filter of every kind given.
 
-    A lifecycle record of a variable passes if the variable does and nothing else was asked for. Losses always pass:
-    what is missing may be what was looked for.
+    A lifecycle record of a variable passes if its name matches and no other kind was given. Losses always pass: the
+    missing event may be the one looked for.
     """
 
     def __init__(
@@ -38,7 +38,8 @@ class Filters:
         self._variables = [_Wanted("--variable", text, _variable(text), _full_name) for text in variables]
         self._since = since
         self.by_part = any(character in text for text in variables for character in ".[(")
-        """A filter may be for a part of a value: then :attr:`wanted` goes by what a store touched, too."""
+        """Whether a filter may name a part of a value. If so, :attr:`wanted` depends on the part that a store touched,
+        too."""
         kinds = [
             self._variables,
             [
@@ -52,12 +53,13 @@ class Filters:
         self._kinds = [kind for kind in kinds if kind]
         self.since = since or 0
         self.wanted = self.passes if self._kinds else None
-        """Tells of an event whether it passes, but for its time, and by its variable, path, thread, site and context
-        alone (:mod:`memwatch_core.host.history` relies on that); None: all do."""
+        """Whether an event passes, its time aside; None: all do. The result depends only on the event's variable, path,
+        thread, site and context (:mod:`memwatch_core.host.history` relies on that), unless :attr:`by_part`."""
         self.possible = self._may_pass if self.by_part else self.wanted
-        """The same, whether it is for a part or not: then it tells whether an event like this one may pass."""
+        """As :attr:`wanted`, but also usable with filters by part: whether an event like this one may pass."""
         self.possible_since = 0 if self.by_part else self.since
-        """Older ones need not be looked at. Of parts it is told whether they were ever written to."""
+        """Older events need not be read. 0 with filters by part: :meth:`failed` must know whether the part was ever
+        written."""
 
     def __call__(self, record: Record) -> bool:
         if isinstance(record, Lost):
@@ -72,7 +74,7 @@ class Filters:
         return recent and not self._kinds
 
     def passes(self, event: Event) -> bool:
-        """Whether each kind lets it pass. Who has let nothing pass so far is asked even if that is decided already."""
+        """Whether an event passes. A filter without a match so far is always evaluated, for :meth:`failed`."""
         passes = True
         for kind in self._kinds:
             found = False
@@ -86,12 +88,12 @@ class Filters:
         return any(_may_be_of(wanted.text, event) for wanted in self._variables) or self.passes(event)
 
     def failed(self) -> list[str]:
-        """Sentences about the filters that let nothing pass whatever else was asked for: mistakes, as a rule."""
+        """A sentence for each filter that matched no event at all: probably a mistake."""
         return [said for kind in self._kinds for wanted in kind if not wanted.hit and (said := wanted.failure())]
 
 
 class _Wanted:
-    """One filter, and what it could have been meant for."""
+    """One filter, and the values it was compared with, to suggest one if nothing matches."""
 
     MOST = 1000
 
@@ -109,7 +111,7 @@ class _Wanted:
         return passes
 
     def names(self, variable: str) -> bool:
-        """Whether it is for this variable, written to or not."""
+        """Whether the filter matches a variable's name, whether or not the variable was written."""
         passes = variable == self.text or _matches(variable, self.text)
         self.hit |= passes
         if not passes and len(self._seen) < self.MOST:
@@ -134,7 +136,7 @@ class _Wanted:
             return f"{start}no thread of this name, or id, wrote anything{listed}"
         if self._option == "--line":
             return f"{start}nothing was written from there{_places(self.text, seen)}"
-        # a text is looked for in statements, and an outcome among them: to find none is an answer
+        # Finding no such statement or outcome is an answer, not a mistake.
         return "" if seen else f"{start}no event carries a statement: was SQL tracked? (memwatch run --track-sql)"
 
 
@@ -145,7 +147,7 @@ def _there(names: list[str]) -> str:
 
 
 def _places(text: str, seen: list[str]) -> str:
-    """What could have been meant by a FILE:LINE: a line of this file that wrote, or a file."""
+    """Suggestions for a FILE:LINE without a match: lines of this file that wrote, or files."""
     file, _, line = text.partition(":")
     name = file.rpartition("/")[2]
     of = [place for place in seen if not name or place.rpartition(":")[0] == name]
@@ -170,7 +172,7 @@ def _place_of(event: Event) -> str:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """``*`` and ``?`` stand for anything; brackets are those of a part."""
+    """Matches ``*`` and ``?`` as wildcards; brackets are literal, because they name a part."""
     return fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
@@ -179,13 +181,13 @@ _RANGE = re.compile(r"(.+)\[(\d{1,18})(?::(\d{1,18}))?\]")
 
 
 def _is_index(text: str) -> bool:
-    """``[3]``, ``[0:16]``: what names an element, or some of them."""
+    """Whether a text is an index or a range: ``[3]``, ``[0:16]``."""
     place = _RANGE.fullmatch("x" + text)
     return place is not None and (place[3] is None or int(place[2]) < int(place[3]))
 
 
 def _variable(text: str) -> Test:
-    """A variable's name, a pattern, or a part as events show it: then all that wrote to a byte or element of it."""
+    """Matches a variable's name, a pattern, or a part as events show it (any write that overlaps the part)."""
     wanted = _span(text)
 
     def test(event: Event) -> bool:
@@ -195,11 +197,11 @@ def _variable(text: str) -> Test:
         part = event.part
         if part is not None and named(full, part.name) == text:
             return True
-        if part is not None and text == named(full, LENGTH):  # told along with the bytes that were moved
+        if part is not None and text == named(full, LENGTH):  # a change of length is shown with the bytes that moved
             return part.name.startswith("[0:") and _length(part.old) != _length(part.new)
         if not text.startswith(full + ".") and not text.startswith(full + "["):
             return False
-        if part is None:  # all of it was written
+        if part is None:  # the whole value was written
             return hasattr(event.new, "__len__")
         fields = [f".{name}" for name in part.new] if isinstance(part.new, Mapping) else [_touched(part)]
         return any(_overlap(full + name, text, wanted) for name in fields)
@@ -208,7 +210,7 @@ def _variable(text: str) -> Test:
 
 
 def _may_be_of(text: str, event: Event) -> bool:
-    """Whether the text may be for some part of the variable, or for all of it."""
+    """Whether the text may name the variable or a part of it."""
     full = _full_name(event)
     return text.startswith(full) or text in (event.variable, named(full, LENGTH)) or _matches(full, text)
 
@@ -218,7 +220,7 @@ def _length(value: object) -> int | None:
 
 
 def _touched(part: Part) -> str:
-    """Of a value that becomes shorter, what is gone."""
+    """The part that a store touched; if the value became shorter, the range that was cut off."""
     if part.name == LENGTH and isinstance(part.old, int) and isinstance(part.new, int) and part.new < part.old:
         return f"[{part.new}:{part.old}]"
     return part.name
@@ -226,7 +228,7 @@ def _touched(part: Part) -> str:
 
 def _overlap(touched: str, text: str, wanted: tuple[str, int, int]) -> bool:
     if touched == text or touched.startswith(text + "[") or text.startswith(touched + "["):
-        return True  # one lies in the other
+        return True  # one contains the other
     name, first, last = _span(touched)
     return any(
         name == of and start < stop and first < stop and start < last for of, start, stop in (wanted, _span(wanted[0]))
@@ -234,7 +236,7 @@ def _overlap(touched: str, text: str, wanted: tuple[str, int, int]) -> bool:
 
 
 def _span(text: str) -> tuple[str, int, int]:
-    """``grid[3]`` is ("grid", 3, 4); what has no number is nowhere."""
+    """``grid[3]`` is ("grid", 3, 4); the range of a text without an index is empty."""
     place = _RANGE.fullmatch(text)
     if place is None:
         return text, 0, 0
@@ -246,7 +248,7 @@ def _thread(text: str) -> Test:
 
 
 def _statement(text: str) -> Test:
-    """A part of the statement, any case; or the beginning of its hash; ``*`` for any statement at all."""
+    """Matches a substring of the statement (any case), the beginning of its hash, or, with ``*``, any statement."""
     words = " ".join(text.split()).casefold()
 
     def test(event: Event) -> bool:
@@ -263,7 +265,8 @@ _OUTCOMES = ("open", "committed", "rolled back", "failed")
 
 
 def _outcome(text: str) -> Test:
-    """``committed``, ``rolled back``, ``failed``, ``failed: IntegrityError``; ``open``: none of these, so far."""
+    """Matches ``committed``, ``rolled back``, ``failed``, ``failed: IntegrityError`` or ``open`` (no outcome so
+    far)."""
     wanted = " ".join(text.replace("-", " ").split()).casefold()
     if not wanted.startswith(_OUTCOMES):
         hint = suggest(wanted, _OUTCOMES)
@@ -274,7 +277,7 @@ def _outcome(text: str) -> Test:
 
 
 def _place(text: str) -> Test:
-    """``FILE:LINE``, ``FILE`` or ``:LINE``; FILE may be the end of a path."""
+    """Matches ``FILE:LINE``, ``FILE`` or ``:LINE``; FILE may be the end of a path."""
     match = re.fullmatch(r"([^:]*)(?::(\d{1,9})(?:-(\d{1,9}))?)?", text)
     file, first, last = (match[1], int(match[2] or 0), int(match[3] or match[2] or 0)) if match else ("", 0, 0)
     if (not file and not first) or last < first or (match and match[2] and not first):
@@ -291,7 +294,7 @@ def _place(text: str) -> Test:
 
 
 def moment(text: str) -> int:
-    """``10s``, ``5m``, ``2h``, ``1d`` ago, or an ISO time (local, unless it says otherwise), as ns since 1970."""
+    """ns since 1970 of ``10s``, ``5m``, ``2h``, ``1d`` ago, or of an ISO time (local unless it has an offset)."""
     if match := re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d|)", text.strip()):
         return time.time_ns() - int(float(match[1]) * _UNITS[match[2]])
     try:

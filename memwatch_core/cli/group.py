@@ -27,7 +27,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when the command is called, not before: ``memwatch log`` needs no plugin machinery."""
+    """Imports a command's module only when the command is called: ``memwatch log`` needs no plugin machinery."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -71,7 +71,7 @@ def group() -> None:
 
 
 def _wrapped(text: str) -> str:
-    """Its lines end between words where they are for a terminal."""
+    """The text, its lines wrapped between words if standard error is a terminal."""
     columns = terminal_width(sys.stderr)
     if columns is None:
         return text
@@ -79,8 +79,10 @@ def _wrapped(text: str) -> str:
 
 
 def call(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs a command and ends the process with its exit status; errors become messages, which click would print as they
-    are."""
+    """Runs a command and ends the process with its exit status.
+
+    Errors become messages that pass through :mod:`memwatch_core.printed`; click would print them unescaped.
+    """
     open_closed()
     sys.excepthook = lambda *error: put(clean_lines("".join(traceback.format_exception(*error)).rstrip()), err=True)
     status: object = 0
@@ -103,13 +105,13 @@ def call(arguments: Sequence[str] | None = None) -> NoReturn:
             put("Aborted!", err=True)
         status = 1
     except OSError as error:
-        if error.filename is not None:  # not of a stream
+        if error.filename is not None:  # not an error of a stream
             raise
         unwritten = error
     unwritten = settle(sys.stdout) or unwritten
     if unwritten:
         status = 1
-        if not isinstance(unwritten, BrokenPipeError):  # whoever read it has seen enough
+        if not isinstance(unwritten, BrokenPipeError):  # the reader closed the pipe on purpose
             say(f"what there is to say can't be written: {unwritten.strerror or unwritten}")
     settle(sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)

@@ -53,15 +53,15 @@ def command(
 ) -> None:
     """Read what a session recorded: the latest, or SESSION (a name from --list, a folder, or one .mwj file).
 
-    Filters narrow it down: an event must pass each kind of filter; a filter may be repeated, and then one match is
-    enough. Works while the program runs and after it was killed.
+    Filters narrow the output: an event is shown if it matches at least one filter of each kind given. Works while the
+    program runs and after it was killed.
 
-    A filter for what isn't there at all is named, as it may be a mistake. Exit status 1 if nothing passed then, and if
-    a journal can't be read.
+    A filter that matches nothing at all is reported, as it may be a mistake. Exit status 1 if nothing was shown because
+    of such a filter, or if a journal can't be read.
 
-    --outcome goes by what became of a statement in the end: its transaction was committed or rolled back (to a
-    savepoint, perhaps), it failed, or (open) none of these so far. --rolled-back is short for --outcome 'rolled back'.
-    What was written in memory stays as it was written: memory knows no rollback.
+    --outcome goes by what finally became of a statement: its transaction was committed or rolled back (perhaps to a
+    savepoint), it failed, or (open) none of these so far. --rolled-back is short for --outcome 'rolled back'. A
+    rollback doesn't undo writes to memory: they are shown as they happened.
 
     \b
     memwatch log --variable total                 who changed total?
@@ -93,7 +93,7 @@ def command(
     if last and not wanted.by_part:
         tail = history.last(path, last, wanted.wanted, wanted.since, wanted, by_outcome=bool(outcomes))
         if tail is None or (tail.seen and wanted.failed()):
-            tail = None  # what it could have been meant for is listed in the order of time
+            tail = None  # suggestions for a filter without a match need the events in order of time
             wanted = Filters(variables, threads, statements, places, oldest, outcomes)
 
     def left_out(events: int) -> None:
@@ -139,8 +139,8 @@ def _batches(events: Iterable[Event]) -> Iterator[list[Record]]:
 
 
 def _show(batches: Iterable[list[Record]], as_json: bool) -> bool:
-    """Batches as they come: their reader knows how much of them fits into memory. Whether there was anything but
-    losses, which are told whatever is asked for."""
+    """Shows batches as they come: the reader limits their size in memory. Returns whether anything but losses, which
+    are always shown, was among them."""
     shown = False
     lines = None if as_json else _lines()
     for batch in batches:

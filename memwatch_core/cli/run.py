@@ -11,7 +11,7 @@ from .. import config as configuration
 
 
 class RunCommand(click.Command):
-    """Remembers whether the program came after ``--``, which click takes away."""
+    """Records whether ``--`` came before the program: click drops it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         before = list(args)
