@@ -1,8 +1,8 @@
-"""The reading side: from journals to what sinks and commands get.
+"""The reading side: from journals to the records that sinks and commands get.
 
-``decoder`` turns one journal's raw records into records: a handler for each kind, in ``variables``, ``names``,
-``statements`` and ``losses``; a ``batch`` takes what they make, a ``sieve`` leaves out what isn't asked for, and what
-may be ``kept`` of values is counted. ``outcomes`` reads ahead what became of statements. ``merge`` makes one stream of
-all journals of a session; ``follow`` hands it to the sinks of a ``pipeline`` while it grows, ``history`` reads it
-afterwards. ``summary`` is what a run came to, ``health`` what this machine can do.
+``decoder`` turns the raw records of one journal into the frozen ones; its handlers are in ``variables``, ``names``,
+``statements`` and ``losses``. A ``batch`` collects their results, a ``sieve`` filters them, and ``kept`` limits the
+memory that values take. ``outcomes`` finds the final outcome of statements in advance. ``merge`` orders all journals of
+a session into one stream; ``follow`` hands it to the sinks of a ``pipeline`` as it grows, ``history`` reads it
+afterwards. ``summary`` sums up a run, ``health`` checks what this machine can do.
 """

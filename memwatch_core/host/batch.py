@@ -1,4 +1,4 @@
-"""The records that a decoder is about to give out."""
+"""The records that a decoder gives out next."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from ..records import Lost, Notice, Record
 
 
 class Batch:
-    """The records of one poll. It is long enough when its values came to ``limit`` bytes.
+    """The records of one poll; it is full when their values exceed ``limit`` bytes.
 
-    ``time`` is what is known of the time where no record says it: when the last one that a block had was written.
+    ``time`` dates records that have no time of their own: the time of the last record decoded.
     """
 
     def __init__(self, pid: int, time: int) -> None:
@@ -19,30 +19,30 @@ class Batch:
         self._made = 0
 
     def begin(self, limit: int) -> None:
-        """Another batch, of ``limit`` bytes of values."""
+        """Starts another batch, for values of up to ``limit`` bytes."""
         self.records, self.limit, self._made = [], limit, 0
 
     def restart(self) -> None:
-        """Nothing counts for the limit so far."""
+        """Resets the count of bytes."""
         self._made = 0
 
     def weigh(self, made: int) -> None:
-        """Counts bytes of a value."""
+        """Adds to the count of bytes."""
         self._made += made
 
     @property
     def is_full(self) -> bool:
-        """Whether its values have come to the limit."""
+        """Whether the values exceed the limit."""
         return self._made > self.limit
 
     def add(self, record: Record) -> None:
-        """One more."""
+        """Adds a record."""
         self.records.append(record)
 
     def lost(self, count: int, reason: str, variable: str | None = None, time: int | None = None) -> None:
-        """Adds that stores, or slots, aren't there."""
+        """Adds a Lost: stores or slots are missing."""
         self.records.append(Lost(self.time if time is None else time, self._pid, count, reason, variable))
 
     def notice(self, text: str, time: int | None = None) -> None:
-        """Adds a sentence about the journal."""
+        """Adds a Notice about the journal."""
         self.records.append(Notice(self.time if time is None else time, self._pid, text))

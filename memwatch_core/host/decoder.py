@@ -1,11 +1,10 @@
-"""Raw records of one journal -> the frozen records that sinks get.
+"""Turns the raw records of one journal into the frozen records that sinks get.
 
-The store loop (:mod:`memwatch_core.journal.stores`) keeps the bytes of each variable (from CONTENT, then from each
-STORE), so that ``old`` and ``new`` are the whole decoded variable even if a store touched one byte of it, and so that
-bytes that changed without an event are found out: a :class:`~memwatch_core.records.Lost` record says so, and decoding
-goes on from the new bytes. What the other records say goes to :mod:`.variables`, :mod:`.names`, :mod:`.statements` and
-:mod:`.losses`. Nothing in a journal can make the decoder raise: what makes no sense is counted, and reported as
-``Lost``.
+The store loop (:mod:`memwatch_core.journal.stores`) keeps each variable's bytes, from CONTENT and then from each STORE.
+So ``old`` and ``new`` are the whole decoded variable even if a store touched one byte of it. Bytes that changed without
+an event are detected, too: a :class:`~memwatch_core.records.Lost` record reports them, and decoding goes on from the
+new bytes. Other records go to :mod:`.variables`, :mod:`.names`, :mod:`.statements` and :mod:`.losses`. No journal,
+however damaged, makes the decoder raise: unreadable records are counted and reported as ``Lost``.
 """
 
 from __future__ import annotations
@@ -33,20 +32,20 @@ from .statements import Contexts
 from .variables import Variables
 
 BATCH_BYTES = 1 << 23
-"""A batch of records ends when its values came to this many bytes."""
+"""Bytes of values after which a batch ends."""
 
 Handler = Callable[[RawRecord, bytes, Batch], object]
-"""What a kind of record means: takes the record, its whole payload, and where records for sinks go. Raises ValueError,
-msgspec.MsgspecError or RecursionError for what can't be read."""
+"""Handles one kind of record: gets the record, its whole payload, and the batch for its results. Raises ValueError,
+msgspec.MsgspecError or RecursionError if the payload can't be read."""
 
 
 class JournalDecoder:
     """One journal's records, in journal order: call :meth:`poll` until ``ended``.
 
-    ``serializers``: by name; one that isn't there leaves values None. With ``final``, the contexts of events say what
-    became of the statement in the end, as far as the journal knows now, and what is added to it from now on isn't read.
-    Without ``judged``, contexts say what was known then. ``kept`` is shared by the decoders of a session. Raises
-    JournalError if the file is no journal.
+    ``serializers`` is by name; values of a missing one are None. With ``final``, the contexts of events carry the final
+    outcome of the statement, as far as the journal has it now; records added later aren't read. Without ``judged``,
+    they carry the outcome known at the event. The decoders of a session share ``kept``. Raises JournalError if the file
+    isn't a journal.
     """
 
     def __init__(
@@ -97,17 +96,17 @@ class JournalDecoder:
         }
 
     def sieve(self, sieve: Sieve) -> None:
-        """From now on only what passes is given out. Before the first :meth:`poll`."""
+        """Gives out only what passes the sieve from now on. Call it before the first :meth:`poll`."""
         self._sifter = Sifter(sieve, self._stores, self.reader, self.journal)
 
     @property
     def skipped(self) -> int:
-        """Events that the sieve has left out."""
+        """Number of events that the sieve left out."""
         return self._stores.skipped
 
     @property
     def matched(self) -> int:
-        """Those of them that were wanted, and too early."""
+        """Number of those left out that were wanted, but lie before the place from which events are given out."""
         return self._stores.matched
 
     @property
@@ -130,8 +129,10 @@ class JournalDecoder:
         self.reader.close()
 
     def poll(self, limit: int | None = None, slots: int | None = None) -> list[Record]:
-        """The next records: some thousands at most, their values some megabytes (``limit``; about), of ``slots`` slots
-        at most; empty if there are none now (or, when ``ended``, at all)."""
+        """The next records, empty if there are none now (or, once ``ended``, at all).
+
+        At most some thousands, with values of about ``limit`` bytes, from at most ``slots`` slots.
+        """
         batch = self._batch
         batch.begin(BATCH_BYTES if limit is None else limit)
         self.floors.clear()
@@ -150,14 +151,14 @@ class JournalDecoder:
             if block is None:
                 break
             self._take_block(block)
-            if self._sifter is not None:  # now, as without one
+            if self._sifter is not None:  # here, as without a sieve
                 kept = len(batch.records)
                 self._losses.counters(batch)
                 self._set_aside(kept)
             if batch.records:
                 break
-            # A block without a whole record isn't given again: then the writer has gone, and what is there is damaged,
-            # or there is nothing to be read now.
+            # A block without a whole record isn't read again: either its writer is gone and the block is damaged, or
+            # there is nothing to read now.
             batch.restart()
         kept = len(batch.records)
         self._losses.counters(batch)
@@ -185,7 +186,7 @@ class JournalDecoder:
             kept = len(out)
             if why == Stop.OTHER:
                 if following <= index:
-                    break  # not whole in this block
+                    break  # continues behind this block
                 index = following
                 if record is not None:
                     self._take(record)
@@ -211,7 +212,8 @@ class JournalDecoder:
         self._set_aside(kept)
 
     def _jump(self, stores: int) -> None:
-        """The journal goes on further on: what it says there once more takes the place of what isn't there any more."""
+        """Continues after a part of the journal that was freed. The journal repeats there what earlier records
+        defined."""
         seen, self._stores.seq = self._stores.seq, stores
         self._payloads = Payloads()
         self._losses.jump(seen, stores, self._batch)
@@ -231,7 +233,7 @@ class JournalDecoder:
             self._losses.unreadable(record, error, self._batch)
 
     def _says_nothing_new(self, record: RawRecord) -> bool:
-        """Of a record that was copied, because its place was given back to the disk."""
+        """Whether a repeated record, copied because its original was freed, is already known."""
         is_known = self._is_known.get(record.kind)
         return is_known is not None and is_known(record)
 
@@ -244,7 +246,7 @@ class JournalDecoder:
     def _unregister(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         self._variables.announce(record.id, batch)
         if self.reader.lost:
-            self._losses.stores(batch, record.id)  # while its name is known
+            self._losses.stores(batch, record.id)  # while the variable's name is known
         self._variables.unregister(record, batch)
 
     def _open_context(self, record: RawRecord, payload: bytes, batch: Batch) -> None:

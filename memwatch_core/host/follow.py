@@ -1,6 +1,6 @@
-"""Follows the journals of a session while they grow, and hands what they say to the sinks.
+"""Follows the journals of a session as they grow, and hands their records to the sinks.
 
-The thread reads and the writers don't notice: nothing flows back.
+Only a thread of the reader does this: nothing flows back to the writers.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from .pipeline import Pipeline
 from .summary import Summary
 
 SHORTEST, LONGEST = 0.002, 0.05
-"""Seconds between two looks at journals that have nothing new."""
+"""Shortest and longest pause, in seconds, between two polls without news."""
 LAST_WORDS = 4 * DELAY_NS / 1e9
-"""Seconds without news after which processes that outlive the program are left alone."""
+"""Seconds without news after which processes that outlive the program are no longer waited for."""
 
 
 class Follow(threading.Thread):
     """Reads the session in ``folder`` from its beginning, in a thread of its own once :meth:`start` is called.
 
-    What the sinks have got is acknowledged to the writers, if ``claim`` is held; it is closed at the end, and so is the
-    pipeline. ``say`` gets a sentence about what was left unread. Raises SessionError if the folder can't be listed.
+    If ``claim`` is held, the writers are told how far the sinks have got. At its end the thread closes the claim and
+    the pipeline. ``say`` gets a sentence about whatever was left unread. Raises SessionError if the folder can't be
+    listed.
     """
 
     def __init__(
@@ -50,14 +51,14 @@ class Follow(threading.Thread):
         self._wake = threading.Event()
         self._finishing = self._abandoned = False
         self.failed = False
-        """Whether reading stopped before the end, because of a mistake in MemWatch; it has been said."""
+        """Whether an internal error stopped the reading early; it was reported."""
 
     def run(self) -> None:
         pause = SHORTEST
         quiet_since = time.monotonic()
         try:
             while not self._abandoned:
-                last = self._finishing  # before looking: what was committed by then is read by this pass
+                last = self._finishing  # taken before the poll: everything committed by then is read in this pass
                 if self._catch_up():
                     pause, quiet_since = SHORTEST, time.monotonic()
                     continue
@@ -83,20 +84,19 @@ class Follow(threading.Thread):
                 self._pipeline.close()
 
     def flush(self) -> None:
-        """Returns when everything that was committed before the call has been handed to the sinks, and they have
-        flushed. Any thread may call it."""
+        """Returns once everything committed before the call was handed to the sinks and flushed. Thread-safe."""
         self._catch_up()
         if self._decoder.several:
-            time.sleep(2 * DELAY_NS / 1e9)  # records of several processes wait for each other, to be put in order
+            time.sleep(2 * DELAY_NS / 1e9)  # records of several processes wait for each other, to be ordered
             self._catch_up()
 
     def finish(self) -> None:
-        """Lets the thread end when it has read everything that is there; returns at once."""
+        """Makes the thread end once it has read everything there is; returns at once."""
         self._finishing = True
         self._wake.set()
 
     def abandon(self) -> None:
-        """Lets the thread end after the batch that it is at."""
+        """Makes the thread end after the current batch."""
         self._abandoned = True
         self.finish()
 

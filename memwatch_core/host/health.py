@@ -1,4 +1,4 @@
-"""What ``memwatch doctor`` finds out: whether this machine can do what MemWatch needs, and what to do if it can't."""
+"""The checks of ``memwatch doctor``: whether this machine can do what MemWatch needs, and what to do if it can't."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..errors import MemWatchError
 from ..loading.discovery import load
 
 State = Literal["ok", "note", "warning", "problem"]
-"""``warning``: something is less than it could be; ``problem``: MemWatch, or a plugin that is asked for, can't work."""
+"""``warning``: something works less well than it could; ``problem``: MemWatch, or a configured plugin, can't work."""
 
 TRACKERS: tuple[Literal["uffd-sigbus", "readonly", "uffd-queue"], ...] = ("uffd-sigbus", "readonly", "uffd-queue")
 _NEEDED = {"uffd-sigbus": "readonly sees the same", "uffd-queue": 'only core.kernel_writes = "all" takes it'}
@@ -35,7 +35,7 @@ _ROOM = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     state: State
@@ -44,7 +44,7 @@ class Check:
 
 
 def checks(config: Config) -> Iterator[Check]:
-    """Looks at everything, in order of how much depends on it. Changes nothing that lasts."""
+    """Runs all checks, in order of how much depends on them. Leaves no lasting change."""
     yield from _platform()
     yield from _memory()
     yield from _userfaultfd()
@@ -111,7 +111,7 @@ def _userfaultfd() -> Iterator[Check]:
 
 
 def _device() -> str:
-    """Why it can't be had; empty if it can."""
+    """Why the device can't be opened; empty if it can."""
     try:
         os.close(os.open("/dev/userfaultfd", os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
@@ -152,7 +152,7 @@ def _trackers(config: Config) -> Iterator[Check]:
         else:
             yield Check(f"tracker {name}", "warning", f"doesn't work here: {reason}")
     if refused:
-        return  # it can't start, for this reason
+        return  # the core can't start, for this reason
     try:
         chosen = core.start(wanted)
     except MemWatchError as error:

@@ -1,4 +1,4 @@
-"""Sessions that are on the disk: found, listed, read from beginning to end."""
+"""Sessions on disk: finds, lists and reads them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Listed:
 
 
 def sessions(base: Path) -> Iterator[Listed]:
-    """The sessions in a folder, oldest first; one that can't be read says so in place of its command."""
+    """The sessions in a folder, oldest first. For one that can't be read, the error takes the place of its command."""
     for path in _by_age(base):
         try:
             found = folders.read_session(path)
@@ -52,8 +52,11 @@ def sessions(base: Path) -> Iterator[Listed]:
 
 
 def find(base: Path, name: str | None) -> Path:
-    """The folder of the latest session in ``base``; or of the one that ``name`` says: the name of a folder there or its
-    last part, the path of a session's folder, of a journal. Raises SessionError."""
+    """The folder of the latest session in ``base``, or of the session called ``name``.
+
+    ``name`` is the name of a folder in ``base`` or a part of it, or the path of a session's folder or of a journal.
+    Raises SessionError.
+    """
     known = _by_age(base)
     if name is None:
         if not known:
@@ -66,7 +69,7 @@ def find(base: Path, name: str | None) -> Path:
     except ValueError as error:
         raise SessionError(f"the session {name!r}: {error}") from None
     if path.is_file() or (path / folders.DESCRIPTION).is_file() or (path.is_dir() and folders.journals(path)):
-        return Path(os.path.realpath(path)) if path.is_symlink() else path  # who names a link means what it leads to
+        return Path(os.path.realpath(path)) if path.is_symlink() else path  # a symbolic link stands for its target
     matching = [folder for folder in known if folder.name == name] or [f for f in known if name in f.name]
     if len(matching) == 1:
         return matching[0]
@@ -77,27 +80,27 @@ def find(base: Path, name: str | None) -> Path:
 
 
 def _by_age(base: Path) -> list[Path]:
-    """Sessions of one second are in the order in which their descriptions were written."""
+    """Sessions in the order in which their descriptions were written."""
     return sorted(folders.sessions(base), key=lambda path: os.stat(path / folders.DESCRIPTION).st_mtime_ns)
 
 
 def _local(moment: datetime) -> str:
-    with suppress(OverflowError, ValueError):  # a year that no time zone knows
+    with suppress(OverflowError, ValueError):  # a year that no time zone covers
         moment = moment.astimezone()
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 class Only(NamedTuple):
-    """What is given out of a session, if not everything."""
+    """Which records of a session to give out, if not all."""
 
     wanted: Callable[[Event], bool] | None
-    """Which events (None: all). It may go by variable, path, thread, site and context alone."""
+    """Which events; None: all. May depend only on variable, path, thread, site and context."""
     since: int
-    """And not older than this."""
+    """Oldest event to give out, in ns since 1970."""
     others: Callable[[Record], bool]
-    """Which of the other records; called for each of them, in the order in which they are found."""
+    """Which other records; called for each of them, in the order in which they are found."""
     left_out: Callable[[int], object]
-    """Gets the number of events that aren't given out, at the end."""
+    """Called at the end with the number of events that were left out."""
 
 
 def read(
@@ -108,13 +111,13 @@ def read(
     by_outcome: bool = False,
     only: Only | None = None,
 ) -> Iterator[list[Record]]:
-    """What is recorded in a session's folder, or in one journal, up to now: batches, in order of time.
+    """The records of a session's folder, or of one journal, up to now: batches in order of time.
 
-    The contexts of events say what became of their statements in the end. Values are decoded by the serializers that
-    the session's settings name; ``say`` gets a sentence about each of them that can't be loaded (its values are None),
-    about files that are no journals yet, if the session is somebody else's and, with ``by_outcome``, if a process still
-    runs: then the end isn't known. ``damaged`` (or ``say``) gets one about each file that is no journal. No
-    events are made but those in ``only``. Raises SessionError, JournalError.
+    The contexts of events carry the final outcome of their statements. Values are decoded by the serializers that the
+    session's settings name. ``say`` gets a sentence about each serializer that can't be loaded (its values are None),
+    about files that aren't journals yet, about a session of another user and, with ``by_outcome``, about a process that
+    still runs (outcomes aren't final then). ``damaged`` (or ``say``) gets a sentence about each file that isn't a
+    journal. With ``only``, other events aren't even created. Raises SessionError, JournalError.
     """
     sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, all=True)
     decoder = SessionDecoder(path, _serializers(path, say), final=True, sieve=sieve)
@@ -128,11 +131,11 @@ def read(
 
 
 class Tail(NamedTuple):
-    """The last events of a session that were wanted, and what else there is to say of it."""
+    """The last wanted events of a session, and what else to report."""
 
     events: list[Event]
     seen: int
-    """Events that the session has in all."""
+    """Number of all events in the session."""
     said: list[str]
     damaged: list[str]
 
@@ -146,12 +149,12 @@ def last(
     *,
     by_outcome: bool = False,
 ) -> Tail | None:
-    """The last ``most`` events of those that :func:`read` gives and that are ``wanted`` (None: all) and not older than
-    ``since``, in the same order, for less: the others are followed, and not made. ``aside`` gets the records that are
-    no events, perhaps twice.
+    """The last ``most`` events that are ``wanted`` (None: all) and not older than ``since``, as :func:`read` would give
+    them.
 
-    What ``wanted`` says may depend on variable, path, thread, site and context alone. None if what is found can't be
-    relied on: then read it all.
+    Cheaper than :func:`read`: other events are followed but not created. ``aside`` gets all other records, perhaps
+    twice. ``wanted`` may depend only on variable, path, thread, site and context. Returns None if the result isn't
+    reliable: then use :func:`read`.
     """
     said: list[str] = []
     damaged: list[str] = []
@@ -161,7 +164,7 @@ def last(
         sieve = Sieve(wanted, since, most, begin, aside)
         return SessionDecoder(path, serializers, final=True, sieve=sieve, judged=by_outcome)
 
-    decoder = sieved({})  # as a rule a filter lets few of them pass
+    decoder = sieved({})  # usually a filter lets few events pass
     drained = _drain(decoder, most, MANY + 4 * most)
     if drained is None:
         looking = sieved(None)
@@ -181,11 +184,11 @@ def last(
 
 
 MANY = 200_000
-"""Events that are made and not shown, before the place from which on they are is looked for."""
+"""Limit of wanted events created in the first pass; beyond it, a pass without events locates the last ones first."""
 
 
 def _drain(decoder: SessionDecoder, most: int, limit: int = sys.maxsize) -> tuple[int, list[Event]] | None:
-    """How many events were given out, and the last of them. None: they are more than ``limit``."""
+    """The number of events given out, and the last of them; None if there were more than ``limit``."""
     found, kept = 0, deque[Event](maxlen=most)
     try:
         for batch in decoder.batches():
@@ -199,7 +202,8 @@ def _drain(decoder: SessionDecoder, most: int, limit: int = sys.maxsize) -> tupl
 
 
 def _judge(events: list[Event], decoder: SessionDecoder) -> list[Event]:
-    """The events, whose contexts say what became of the statement in the end: looked up for journals that have any."""
+    """The events, with the final outcomes of their statements. Reads only the journals of events that have a
+    context."""
     outcomes: dict[str, Mapping[int, str]] = {}
     paths = {one.journal: one.reader.path for one in decoder.decoders}
     for at, event in enumerate(events):
@@ -225,7 +229,7 @@ def _conclude(
 
 
 def _serializers(path: Path, say: Callable[[str], None]) -> Mapping[str, Serializer]:
-    """By name. Whose the session is, is said first."""
+    """Serializers by name. First warns if the session belongs to another user."""
     folder = path if path.is_dir() else path.parent
     if whose := trust.stranger(path):
         say(f"{clean(str(path))} belongs to {whose}: what it says is what they have put there")

@@ -1,7 +1,7 @@
-"""How much of a session is kept in memory: as much as its journals take on disk, and a fixed number of bytes more.
+"""Limits the memory that a session takes: as many bytes as its journals have on disk, plus a constant.
 
-A variable takes 64 bytes of a journal, and may claim to have any size. What is kept of values is therefore counted, for
-all journals of a session together; a variable for which there is no room is followed by the bytes that stores touch.
+A variable takes 64 bytes of a journal and may claim any size. So the memory for values is counted, for all journals of
+a session together. If there is no room for a variable's value, only the bytes that stores touch are shown.
 """
 
 from __future__ import annotations
@@ -10,31 +10,32 @@ from ..journal.file import JournalFile
 from ..records import NAME_MAX
 
 KEPT_LIMIT = 1 << 27
-"""Bytes that may be kept besides those that the journals take on disk."""
+"""Bytes of memory allowed in addition to those that the journals take on disk."""
 PLAIN_METADATA, JSON_WEIGHT = 1024, 24
-"""Metadata of more bytes than the first is counted too: decoded, JSON takes so many times its own length."""
+"""Metadata longer than the first number is counted as well: decoded JSON takes about the second number times its
+length."""
 
 
 class Kept:
-    """What the decoders of one session have kept of values."""
+    """The memory that the decoders of one session share."""
 
     def __init__(self) -> None:
         self.left = KEPT_LIMIT
         self.short = False
-        """Something wasn't kept: what that is depends on the order in which the journals were read."""
+        """Whether something was refused. What it is depends on the order in which the journals were read."""
 
 
 class Share:
-    """One journal's part of it."""
+    """One journal's share of the memory."""
 
     def __init__(self, kept: Kept, file: JournalFile) -> None:
         self._kept, self._file = kept, file
         self._occupied = 0
         self.refused = 0
-        """Variables whose values aren't followed."""
+        """Number of variables whose values aren't followed."""
 
     def take(self, size: int) -> bool:
-        """Takes bytes (negative: gives them back) if there are as many left."""
+        """Takes bytes if that many are left (negative: gives them back)."""
         kept = self._kept
         if size > kept.left:
             occupied = self._file.occupied()
@@ -47,7 +48,8 @@ class Share:
         return True
 
     def follow(self, size: int, before: int) -> int:
-        """What is kept of a variable of ``size`` bytes from now on, of which ``before`` were: all of it, or nothing."""
+        """Bytes to keep of a variable of ``size`` bytes, of which ``before`` were kept so far: all, or none if there is
+        no room."""
         if size and not self.take(size - before):
             self.refused += 1
             size = 0
@@ -56,7 +58,8 @@ class Share:
         return size
 
     def describe(self, length: int, before: int) -> int:
-        """The same for metadata of ``length`` bytes. Raises ValueError if there is no room for it."""
+        """The weight of metadata of ``length`` bytes, which replaces ``before``. Raises ValueError if there is no room
+        for it."""
         weight = JSON_WEIGHT * max(0, length - PLAIN_METADATA)
         if not self.take(weight - before):
             raise ValueError("what describes the variables of this session takes too much memory")
@@ -64,5 +67,5 @@ class Share:
 
 
 def cut(name: str) -> str:
-    """A name, shortened if it is longer than a writer makes one."""
+    """A name, truncated to the longest that a writer makes."""
     return name if len(name) <= NAME_MAX else name[: NAME_MAX - 1] + "…"

@@ -1,4 +1,4 @@
-"""The journals of a session as one stream of records: ordered by time between processes, by journal within each."""
+"""Merges the journals of a session into one stream: by time between processes, in journal order within each."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .kept import Kept
 from .sieve import Sieve
 
 DELAY_NS = 50_000_000
-"""How long a record waits for earlier ones of other processes that are still running."""
+"""How long a record waits for earlier ones of other running processes."""
 SOURCES = 256
-"""Journals that are open at once, at most."""
+"""Limit of journals open at once."""
 SLOTS = 32 * BLOCK_SLOTS
-"""Slots of all journals together that are decoded before any of them is given out."""
+"""Limit of slots decoded ahead, of all journals together."""
 SETTLED = 1.0
-"""Seconds after which a folder is looked through again though it seems to be the same."""
+"""Seconds after which a folder that seems unchanged is listed again."""
 
 _time = attrgetter("time_ns")
 
 
 class _Source:
-    """One journal and what was decoded of it and not yet given out."""
+    """One journal, and its decoded records that weren't given out yet."""
 
     __slots__ = ("begun", "decoder", "keys", "last", "read_at", "records")
 
@@ -47,10 +47,11 @@ class _Source:
         self.last = 0
         self.read_at = 0
         self.begun = 0
-        """Slot at which the records that weren't given out yet begin."""
+        """Slot of the first record that wasn't given out yet."""
 
     def refill(self, sources: int) -> None:
-        """Decodes the next batch, if the last one was given out: its part of what ``sources`` may hold together."""
+        """Decodes the next batch if the last one was given out. Its size is this journal's part of the common
+        limits."""
         if not self.records and not self.decoder.ended:
             self.read_at = time_ns()
             self.begun = self.decoder.reader.position
@@ -58,35 +59,35 @@ class _Source:
             self.records = self.decoder.poll(BATCH_BYTES // sources, slots)
 
     def sort(self) -> None:
-        """Finds the key of each record."""
+        """Computes the key of each record."""
         if len(self.keys) == len(self.records):
             return
         self.keys = list(map(_time, self.records))
         if max(self.keys) > (now := time_ns()):
-            # Nothing was written after it was read: a clock that is wrong. To wait for that moment would be for ever.
+            # A time after the moment of reading comes from a wrong clock. Waiting for that moment could take forever.
             self.keys = [key if key <= now else 0 for key in self.keys]
         if self.decoder.floors:
             self.keys = list(map(max, self.keys, self.decoder.floors))
         if self.keys[0] < self.last or self.keys != sorted(self.keys):
-            # A clock that was set back must not reorder a process: its order is the journal's.
+            # A clock that was set back must not reorder a process, whose order is the journal's.
             self.keys = list(accumulate(self.keys, max, initial=self.last))[1:]
         self.last = self.keys[-1]
 
     def take_all(self) -> list[Record]:
-        """Gives out everything."""
+        """Gives out all records."""
         records, self.records, self.keys = self.records, [], []
         if records and records[-1].time_ns <= time_ns():
             self.last = max(self.last, records[-1].time_ns)
         return records
 
     def frontier(self) -> int | None:
-        """Up to when everything of this process is known; None: for ever."""
+        """The time up to which all records of this process are known; None: all are."""
         if self.decoder.ended:
             return None
         return self.last if self.records else self.read_at - DELAY_NS
 
     def take(self, until: int | None, inclusive: bool) -> tuple[list[Record], list[int]]:
-        """Gives out what is earlier than ``until``, or (``inclusive``) not later; None: everything."""
+        """Gives out the records before ``until`` (``inclusive``: and those at it); None: all."""
         bisect = bisect_right if inclusive else bisect_left
         cut = len(self.keys) if until is None else bisect(self.keys, until)
         taken = self.records[:cut], self.keys[:cut]
@@ -95,13 +96,12 @@ class _Source:
 
 
 class SessionDecoder:
-    """The records of all journals in a session's folder (or of one journal): call :meth:`poll` again and again.
+    """The records of all journals in a session's folder (or of one journal): call :meth:`poll` repeatedly.
 
-    Journals of processes that start later are found as they appear. One thread at a time. Raises SessionError if the
-    folder can't be listed, JournalError if ``path`` is a file and no journal. ``final``, ``judged``: see
-    :class:`JournalDecoder`; ``own``: nothing is read of a folder that isn't this user's own, see :func:`open_folder`.
-    ``sieve``: only some events are given out, see :class:`~memwatch_core.host.sieve.Sieve`; then check
-    :attr:`uncertain`.
+    Journals of processes that start later are found as they appear. Not thread-safe. Raises SessionError if the folder
+    can't be listed, JournalError if ``path`` is a file but not a journal. ``final``, ``judged``: see
+    :class:`JournalDecoder`. ``own``: read only from a folder that belongs to this user, see :func:`open_folder`.
+    ``sieve``: give out only some events, see :class:`~memwatch_core.host.sieve.Sieve`; then check :attr:`uncertain`.
     """
 
     def __init__(
@@ -119,28 +119,28 @@ class SessionDecoder:
         self._final = final
         self._sieve = sieve
         self.decoders: list[JournalDecoder] = []
-        """With a sieve: those of all journals."""
+        """With a sieve: the decoders of all journals."""
         self._own = own
         self._taken_away = False
         self._serializers = serializers
         self._known: set[Path] = set()
         self._sources: list[_Source] = []
         self._over: list[tuple[JournalFile, int]] = []
-        """Journals with a limit that were read to their end (a slot), until that is acknowledged."""
+        """Journals with a size limit that were read to their end (a slot), until that is acknowledged."""
         self._notices: list[Record] = []
         self._room = _room()
         self._kept = Kept()
         self._found: deque[Path] = deque()
-        """Files that were found and not opened yet."""
+        """Files that were found but not opened yet."""
         self._looked: tuple[int | None, float] = (None, 0.0)
-        """The folder's time of change, and the clock, when it was looked through last."""
+        """When the folder was last listed: its modification time, and the clock."""
         self.gone = False
-        """The folder was removed: what its open journals hold is read, there is nothing else any more."""
+        """The folder was removed: its open journals are still read, no new ones will appear."""
         self._buffer = bytearray(BLOCK_SIZE)
         self.unreadable: dict[Path, str] = {}
-        """Files that are no journals yet, and why: of a process that is about to begin, or that died before it did."""
+        """Files that aren't journals yet, and why. Their process is about to begin, or died before it did."""
         self.damaged: list[str] = []
-        """A sentence about each file that is none, and never will be."""
+        """A sentence about each file that isn't a journal and never will be."""
         self._waited = False
         self._is_folder = self.path.is_dir()
         if self._is_folder:
@@ -157,13 +157,13 @@ class SessionDecoder:
 
     @property
     def ended(self) -> bool:
-        """Every journal found so far was read to its end, and its process is gone or done."""
+        """Whether every journal found so far was read to its end, and its process has ended or closed it."""
         return not self._sources and not self._notices and not self._found
 
     @property
     def uncertain(self) -> bool:
-        """Whether the order or the values of events may depend on how much of each journal is given out at once: some
-        journals wait for others to end, or there is too little memory for all values."""
+        """Whether the order or values of events may depend on the size of batches: because some journals waited for
+        others to end, or memory for values was short."""
         return self._waited or self._kept.short
 
     @property
@@ -172,7 +172,7 @@ class SessionDecoder:
         return len(self._known) + len(self.unreadable) > 1
 
     def poll(self) -> list[Record]:
-        """The records that can be given out now: some thousands at most; empty if there are none now."""
+        """The records that can be given out now, at most some thousands; empty if there are none."""
         if self._is_folder and not self.gone:
             self._look_again()
         out, self._notices = self._notices, []
@@ -185,8 +185,8 @@ class SessionDecoder:
                 source.sort()
             fronts = (source.frontier() for source in self._sources)
             bounds = [(bound, at) for at, bound in enumerate(fronts) if bound is not None]
-            # At equal times the order is that of the journals, however they fall into batches: what comes behind the
-            # one that isn't known any further waits.
+            # Of records with equal times, the earlier journal's come first, whatever the batches. So journals after the
+            # one that limits the frontier wait at that time.
             until, last = min(bounds, default=(None, 0))
             out += _merge([source.take(until, at <= last) for at, source in enumerate(self._sources)])
         over = [source for source in self._sources if source.decoder.ended and not source.records]
@@ -197,22 +197,22 @@ class SessionDecoder:
         return out
 
     def batches(self) -> Iterator[list[Record]]:
-        """Everything that the session holds now, in batches, none of them empty; doesn't wait for more."""
+        """Everything that the session holds now, in non-empty batches; doesn't wait for more."""
         while not self.ended:
             batch = self.poll()
             if batch:
                 yield batch
             elif any(source.records for source in self._sources):
-                sleep(DELAY_NS / 1e9 / 10)  # held back for what other processes may have written before
+                sleep(DELAY_NS / 1e9 / 10)  # held back for earlier records of other processes
             else:
                 break
 
     def acknowledge(self) -> None:
-        """Lets the writers give back to the disk what was given out (``journal.max_bytes``)."""
+        """Allows the writers to free what was given out (``journal.max_bytes``)."""
         for source in self._sources:
             reader = source.decoder.reader
             reader.file.acknowledge(source.begun if source.records else reader.position)
-        for file, end in self._over:  # nobody waits for it, but whoever reads later knows that this has been read
+        for file, end in self._over:  # no writer waits, but later readers see that this was read
             file.acknowledge(end)
             file.close()
         self._over = []
@@ -227,10 +227,10 @@ class SessionDecoder:
         try:
             self._discover()
         except FileNotFoundError:
-            self.gone = True  # the program has removed it
+            self.gone = True  # removed by the program
         except OSError as error:
             if error.errno in NONE_FREE and self._sources:
-                self._looked = None, 0.0  # once more when one of them has ended
+                self._looked = None, 0.0  # try again once a journal has ended
             elif not self._taken_away:
                 self._notices.append(Notice(time_ns(), 0, f"{self.path}: isn't looked at any more ({error.strerror})"))
                 self._taken_away = True
@@ -246,8 +246,11 @@ class SessionDecoder:
                 self._open(self._found.popleft(), folder)
 
     def _is_due(self) -> bool:
-        """Whether there may be journals that aren't known. A folder's time is coarse: one that changed a moment ago may
-        have changed once more. Who reads what there is now looks once."""
+        """Whether there may be unknown journals.
+
+        Modification times are coarse: a folder that changed a moment ago may have changed again. With ``final``, one
+        look is enough.
+        """
         try:
             changed = os.stat(self.path).st_mtime_ns
         except FileNotFoundError:
@@ -283,7 +286,7 @@ class SessionDecoder:
         try:
             decoder = self._decoder(path, folder)
         except NoneFree as error:
-            if self._sources:  # one of them will end
+            if self._sources:  # a descriptor will become free
                 self._found.appendleft(path)
                 self._room = len(self._sources)
             else:
@@ -302,7 +305,7 @@ class SessionDecoder:
 
 
 def _room() -> int:
-    """How many journals may be open at once. Each takes up to three descriptors, and others than us take some too."""
+    """How many journals may be open at once. Each takes up to three descriptors; leave some for others."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:
         taken = sum(int(number) < limit for number in os.listdir("/proc/self/fd"))
@@ -317,5 +320,5 @@ def _merge(parts: list[tuple[list[Record], list[int]]]) -> list[Record]:
         return parts[0][0]
     records = [record for part in parts for record in part[0]]
     keys = [key for part in parts for key in part[1]]
-    # stable, so equal times leave each journal's records as they are
+    # the sort is stable: records with equal times stay in journal order
     return [records[at] for at in sorted(range(len(keys)), key=keys.__getitem__)]

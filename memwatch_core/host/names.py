@@ -1,4 +1,4 @@
-"""Names that a journal gives to what its stores refer to by number: threads, and places in the source."""
+"""The names of what stores refer to by number: threads, and places in the source."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .kept import cut
 
 
 class Names:
-    """Told to the store loop as they come."""
+    """Passes the names on to the store loop."""
 
     def __init__(self, stores: PythonStores) -> None:
         self._stores = stores
         self._given: dict[int, int] = {}
-        """Threads, and when each got its name from an adapter."""
+        """When each thread got its name from an adapter."""
 
     def thread(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
-        """A THREAD. A name that the kernel had (inexact) doesn't replace one that an adapter gave."""
+        """Handles a THREAD record. The kernel's name (inexact) doesn't replace an adapter's."""
         if record.flags & Flag.INEXACT == 0:
             self._given[record.tid] = record.time
         elif record.tid in self._given:
@@ -28,16 +28,16 @@ class Names:
         self._stores.thread(record.tid, cut(payload.decode("utf-8", "replace")))
 
     def is_known(self, record: RawRecord) -> bool:
-        """Whether a THREAD that was copied says nothing new."""
+        """Whether a repeated THREAD record is already known."""
         return record.time <= self._given.get(record.tid, -1)
 
     def site(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
-        """A SITE. Raises ValueError."""
+        """Handles a SITE record. Raises ValueError."""
         line, column, file, function = layout.head_of(payload, layout.SITE)
         if layout.SITE.size + file + function > len(payload):
             raise ValueError("names longer than the record")
         names = payload[layout.SITE.size :]
-        # a file name may be any bytes; a surrogate stands for each that is no UTF-8
+        # a file name may be any bytes: those that aren't UTF-8 become surrogates
         where = names[:file].decode("utf-8", "surrogateescape")
         function_name = cut(names[file : file + function].decode("utf-8", "replace"))
         self._stores.site(record.id, Site(where, line, function_name, column))

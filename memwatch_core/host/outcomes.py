@@ -1,4 +1,4 @@
-"""What became of the statements of a journal in the end: known before its events are decoded, by reading it twice."""
+"""The final outcomes of a journal's statements, found in a separate pass before events are decoded."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .statements import Contexts
 _WANTED = re.compile(b"[%c%c]" % (Kind.CONTEXT, Kind.OUTCOME))
 _PAGE = 256
 _CODES = 256
-"""What a byte can tell apart."""
+"""Number of values of a byte."""
 
 
 class Outcomes(Mapping[int, str]):
-    """Outcomes by context id: some two bytes each, for ids that are near each other."""
+    """Outcomes by context id. Takes about two bytes each if the ids are close to each other."""
 
     def __init__(self) -> None:
         self._pages: dict[int, bytearray] = {}
@@ -29,7 +29,7 @@ class Outcomes(Mapping[int, str]):
         self._texts = [*self._codes]
 
     def put(self, ident: int, outcome: str) -> None:
-        """Beyond 254 different ones, ways to fail aren't told apart any more."""
+        """Adds an outcome. After 254 different ones, further failures are all just ``failed``."""
         code = self._codes.get(outcome)
         if code is None and len(self._texts) < _CODES:
             code = self._codes[outcome] = len(self._texts)
@@ -54,15 +54,17 @@ class Outcomes(Mapping[int, str]):
 
 
 class _Everything:
-    """In place of the store loop: every context counts, whether or not an event carried it."""
+    """Stands in for the store loop: every context counts, whether or not an event carried it."""
 
     def context(self, ident: int, context: Context | None) -> int:
         return 1
 
 
 def final_outcomes(path: str | os.PathLike[str], folder: int | None = None) -> Outcomes:
-    """What became of each statement in a journal, as far as it says now. Takes less than 0.1 µs a store, some 10 µs a
-    statement. Raises JournalError."""
+    """The latest outcome of each statement in a journal. Takes less than 0.1 µs a store, some 10 µs a statement.
+
+    Raises JournalError.
+    """
     reader, payloads = JournalReader(path, folder=folder), Payloads()
     contexts, outcomes = Contexts(_Everything()), Outcomes()
     try:
@@ -77,20 +79,21 @@ def final_outcomes(path: str | os.PathLike[str], folder: int | None = None) -> O
                     for ident in settled.contexts:
                         outcomes.put(ident, settled.outcome)
             except (msgspec.MsgspecError, ValueError, RecursionError):
-                continue  # whoever decodes the journal says so
+                continue  # the decoder of the journal reports it
     finally:
         reader.close()
     return outcomes
 
 
 def _statements(reader: JournalReader) -> Iterator[RawRecord]:
-    """The CONTEXT and OUTCOME records that are there now. Each slot says what it is, so others needn't be parsed."""
+    """The CONTEXT and OUTCOME records so far. Found by the first byte of each slot, so that others needn't be
+    parsed."""
     while (block := reader.read()) is not None:
         stop = block.slots
         for match in _WANTED.finditer(bytes(block.view[: stop * SLOT_SIZE : SLOT_SIZE])):
             record, following = reader.parse(block, match.start())
             if following <= match.start():
-                stop = match.start()  # not whole in this block
+                stop = match.start()  # continues behind this block
                 break
             if record is not None:
                 yield record

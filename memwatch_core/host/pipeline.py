@@ -1,4 +1,4 @@
-"""Hands batches of records to the sinks: in a loop, each isolated from the others."""
+"""Hands batches of records to the sinks, each isolated from the others."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ class Output:
     name: str
     sink: RecordSink
     failure: str = ""
-    """Why it was disabled; empty while it works."""
+    """Why the sink was disabled; empty while it works."""
     unwritten: int = 0
-    """Records that it didn't get after it failed, and those of the batch that it failed at."""
+    """Records that the sink didn't get after its failure, including the batch at which it failed."""
 
 
 class Pipeline:
     """The open sinks of a run.
 
-    A sink that raises is reported once, closed and left out from then on; the others lose nothing. ``report`` gets one
-    sentence per failure. One thread at a time may call; no method raises, but for what is no Exception
-    (KeyboardInterrupt), which passes.
+    A sink that raises is reported once, closed and left out from then on; the others miss nothing. ``report`` gets a
+    sentence for each failure. Not thread-safe. No method raises, except what isn't an Exception (KeyboardInterrupt).
     """
 
     def __init__(self, outputs: Iterable[tuple[str, RecordSink]], report: Callable[[str], None]) -> None:
@@ -40,19 +39,19 @@ class Pipeline:
         self._closed = False
 
     def write(self, records: Sequence[Record]) -> None:
-        """Hands the batch, in order, to every sink that still works."""
+        """Hands the batch, in order, to every working sink."""
         for output in self.outputs:
             if output.failure or not self._call(output, "write", records):
                 output.unwritten += len(records)
 
     def flush(self) -> None:
-        """Lets every sink write out what it has buffered."""
+        """Flushes every working sink."""
         for output in self.outputs:
             if not output.failure:
                 self._call(output, "flush")
 
     def close(self) -> None:
-        """Flushes and closes every sink, once; a sink whose flush raised is closed too."""
+        """Flushes and closes every sink, once, even if its flush raises."""
         if self._closed:
             return
         self._closed = True
@@ -68,10 +67,10 @@ class Pipeline:
         except Exception as error:
             output.failure = clean(f"{type(error).__name__}: {error}".removesuffix(": "))
             rest = " and gets nothing more; the other sinks go on" if method != "close" else ""
-            if not isinstance(error, BrokenPipeError):  # whoever read it has seen enough: no news
+            if not isinstance(error, BrokenPipeError):  # the reader closed the pipe on purpose
                 self._report(f"sink {output.name!r} failed in {method}() ({output.failure}){rest}")
             if method != "close":
-                with suppress(Exception):  # it has failed already, and that has been said
+                with suppress(Exception):  # its failure has been reported
                     output.sink.close()
             return False
 
@@ -79,8 +78,8 @@ class Pipeline:
 def open_sinks(sinks: Iterable[Sink], config: Config) -> list[tuple[str, RecordSink]]:
     """Opens the loaded sinks with their tables ``[sinks.<name>]``.
 
-    Raises ConfigError (an unknown or wrong setting, with file and key) or PluginError (the sink couldn't be opened);
-    those that were opened before are closed again.
+    Raises ConfigError (an unknown or wrong setting, with file and key) or PluginError (the sink couldn't be opened),
+    after closing the sinks already open.
     """
     check_settings((), config)
     opened: list[tuple[str, RecordSink]] = []
@@ -99,13 +98,13 @@ def open_sinks(sinks: Iterable[Sink], config: Config) -> list[tuple[str, RecordS
 
 
 def check_settings(sinks: Iterable[Sink], config: Config) -> None:
-    """Checks the tables of these sinks, and of those that aren't in use, without opening any. Raises ConfigError."""
+    """Checks the tables of these sinks, and of unused ones, without opening any. Raises ConfigError."""
     if mistakes := settings_mistakes(sinks, config):
         raise ConfigError(*mistakes)
 
 
 def settings_mistakes(sinks: Iterable[Sink], config: Config) -> list[str]:
-    """A sentence about each setting that is wrong in these tables."""
+    """A sentence about each wrong setting in these tables, and in those of unused sinks."""
     found: list[str] = []
     for sink in (*sinks, *unused_sinks(config)):
         try:
@@ -141,7 +140,7 @@ def _settings(sink: Sink, config: Config) -> Any:
 
 
 def _mistake(sink: str, error: Mapping[str, Any], config: Config) -> str:
-    """What pydantic says of one value."""
+    """Pydantic's error as a sentence."""
     key = ".".join(map(str, error["loc"]))
     name = f"sinks.{sink}.{key}".rstrip(".")
     reason = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")

@@ -1,4 +1,4 @@
-"""Which records of a journal are given out, if not all of them."""
+"""Selects which records of a journal are given out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..journal.stores import PythonStores
 from ..records import Event, Record
 
 NONE = 2**64 - 1
-"""A slot that no journal has, and a time that never comes."""
+"""A slot that no journal has; a time that never comes."""
 
 
 class Sieve(NamedTuple):
@@ -21,25 +21,25 @@ class Sieve(NamedTuple):
     wanted: Callable[[Event], bool] | None
     since: int
     most: int
-    """The last so many are to be found."""
+    """How many of the last events to find."""
     begin: Mapping[str, int] | None
-    """Journal -> the slot from which on to give them out, 0 if it isn't there; None: look where that would be, give out
-    nothing. Not asked if all are wanted: then each journal is looked at from its end."""
+    """Journal -> slot from which on to give out events, 0 if missing; None: only find that slot, give out nothing.
+    Unused if all events are wanted: each journal is then searched from its end."""
     aside: Callable[[Record], object]
-    """Gets the records that are no events."""
+    """Called with the records that aren't events."""
     all: bool = False
-    """Not the last ones are to be found, but all: and with them each other record for which ``aside`` is true."""
+    """Give out all wanted events, not the last ones, and each other record for which ``aside`` is true."""
 
 
 class Sifter:
-    """A sieve at work on one journal: the store loop sifts events, this what else there is."""
+    """A sieve applied to one journal: the store loop filters events, this class the other records."""
 
     def __init__(self, sieve: Sieve, stores: PythonStores, reader: JournalReader, journal: str) -> None:
         self._sieve, self._stores = sieve, stores
         self.floors: list[int] = []
-        """For each record of the last batch, the time of what came before it and was left out."""
+        """For each record of the last batch, the latest time of the records left out before it."""
         self.matches: deque[tuple[int, int]] = deque()
-        """With a sieve that shows nothing: (slot, wanted events from there on), of the last ones that there are."""
+        """If only the slot is looked for: (slot, wanted events in the block at it), for the last ones."""
         self._noted = 0
         if sieve.all:
             until = 0
@@ -50,8 +50,10 @@ class Sifter:
         stores.sieve(until, max(0, min(sieve.since, NONE)), time_ns(), sieve.wanted, self.floors)
 
     def set_aside(self, records: list[Record], kept: int) -> None:
-        """Takes the records from ``kept`` on, which are no events, off again, unless they pass: they count for the
-        order of time, and for who looks on."""
+        """Filters the records from ``kept`` on, which aren't events.
+
+        Those removed still count for the order of time, and ``aside`` has seen them.
+        """
         if len(records) == kept:
             return
         now, others = time_ns(), records[kept:]
@@ -65,8 +67,7 @@ class Sifter:
                 self._stores.high = max(self._stores.high, record.time_ns)
 
     def note(self, slot: int, matches: int) -> None:
-        """Notes how many wanted events a block from this slot on had, as long as fewer than are asked for come after
-        it."""
+        """Notes the number of wanted events in the block at a slot. Drops blocks that later ones make unnecessary."""
         if matches:
             self.matches.append((slot, matches))
             self._noted += matches

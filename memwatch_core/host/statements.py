@@ -12,14 +12,14 @@ import msgspec
 from ..records import NAME_MAX, Context
 
 KEPT = 100_000
-"""Contexts that have ended are forgotten when this many have ended after them. Of those in an open transaction that
-events carried, the id and the number of events are kept until its outcome comes: some 200 bytes each."""
+"""A context is forgotten once this many others have ended after it. If events carried it and its transaction is open,
+its id and number of events are kept until the outcome comes: some 200 bytes each."""
 
 STATEMENT_MAX = 1 << 16
-"""Characters of a statement; a writer cuts it before."""
+"""Characters of a statement; writers truncate it to fewer."""
 
 TEXTS_KEPT = 10_000
-"""Different texts of which one object each is kept."""
+"""Limit of distinct texts that are interned."""
 
 UNDECIDED = ("open", "ended", "closed")
 """Outcomes that the end of a transaction replaces."""
@@ -44,7 +44,7 @@ class InForce(Protocol):
     """Where stores look up the context that they name."""
 
     def context(self, ident: int, context: Context | None) -> int:
-        """From now on; None: none. Returns how many events have carried it since the last call."""
+        """Sets the context for an id; None removes it. Returns how many events carried the id since the last call."""
 
 
 class Settled(NamedTuple):
@@ -57,26 +57,25 @@ class Settled(NamedTuple):
 
 
 class Contexts:
-    """What is known of each context, and, told to the store loop, which of them are in force.
+    """All known contexts. Tells the store loop which of them are in force.
 
-    ``final``: what will have become of a context, if that is known already (see :mod:`memwatch_core.host.outcomes`):
-    events then carry it with this outcome.
+    ``final`` has outcomes that are known in advance (see :mod:`memwatch_core.host.outcomes`); events then carry those.
     """
 
     def __init__(self, stores: InForce, final: Mapping[int, str] | None = None) -> None:
         self.known: dict[int, Context] = {}
-        """By id, as of now: also those that have ended."""
+        """By id, in their present state; includes those that have ended."""
         self._stores = stores
         self._final: Mapping[int, str] = {} if final is None else final
         self._ended: OrderedDict[int, None] = OrderedDict()
         self._transactions: dict[int, list[int]] = {}
-        """Id -> ids of its contexts whose outcome it may still replace, in ascending order."""
-        self._carried: dict[int, int] = {}  # id -> events whose statement's outcome hasn't been told yet
-        self._reopened: dict[int, str] = {}  # in force again after the end of its transaction, and what that was
+        """Transaction id -> ids of its contexts whose outcome it may still replace, in ascending order."""
+        self._carried: dict[int, int] = {}  # id -> events whose statement's outcome wasn't reported yet
+        self._reopened: dict[int, str] = {}  # in force again after its transaction ended: that outcome
         self._texts: dict[str, str] = {}
 
     def _same(self, text: str, most: int = NAME_MAX) -> str:
-        """One object for equal texts: a program runs few statements, often. What is too long is cut."""
+        """Interns a text, truncated if too long: a program runs few different statements, often."""
         text = text if len(text) <= most else text[: most - 1] + "…"
         if len(self._texts) > TEXTS_KEPT:
             self._texts.clear()
@@ -92,20 +91,20 @@ class Contexts:
         self._set(ident, context)
 
     def update(self, ident: int, payload: bytes) -> Settled | None:
-        """An OUTCOME record: what became of contexts that events carried, if it says so. Raises like :meth:`open`."""
+        """Handles an OUTCOME record. Returns the outcome to report, if final. Raises like :meth:`open`."""
         new = _outcome.decode(payload)
         new.outcome = None if new.outcome is None else self._same(new.outcome)
         if new.scope in ("transaction", "savepoint"):
             return self._end_transaction(ident, new)
         context = self.known.get(ident)
         if context is None:
-            return None  # ended long ago and forgotten, or its record was lost, which has been said
+            return None  # forgotten long after its end, or its record was lost, which was reported
         names = ("outcome", "rows", "ended", "transaction", "autocommit")
         said = {name: value for name in names if (value := getattr(new, name)) is not None}
         after = msgspec.structs.replace(context, **said)
         if after.outcome == "open" and context.outcome not in UNDECIDED:
             self._reopened[ident] = context.outcome
-        elif after.outcome != "open" and ident in self._reopened:  # it ends once more; its transaction did before
+        elif after.outcome != "open" and ident in self._reopened:  # it ends again; its transaction has ended before
             decided = self._reopened.pop(ident)
             if after.outcome in UNDECIDED:
                 after = msgspec.structs.replace(after, outcome=decided)
@@ -124,7 +123,7 @@ class Contexts:
         decided = []
         for member in members[first:]:
             context = self.known.get(member)
-            if context is None:  # forgotten, but for what is to be told now
+            if context is None:  # forgotten, except for the events to report
                 decided.append(member)
             elif context.outcome in UNDECIDED:
                 decided.append(member)
@@ -133,19 +132,21 @@ class Contexts:
                     self._set(member, after)
                 else:
                     self.known[member] = after
-        # Only those before the savepoint stay: what is behind it has its outcome, for good unless it is opened again.
+        # Only contexts before the savepoint stay in the transaction: later ones have their final outcome unless
+        # reopened.
         self._transactions.pop(transaction, None)
         if first:
             self._transactions[transaction] = members[:first]
         return self._settle(new.outcome, decided, transaction)
 
     def _settle(self, outcome: str, idents: Iterable[int], transaction: int) -> Settled | None:
-        """``idents`` in ascending order. The events that carried them count as told from now on."""
+        """The outcome of ``idents`` (ascending) to report, if events carried them. Those events then count as
+        reported."""
         events = {ident: count for ident in idents if (count := self._carried.pop(ident, 0))}
         return Settled(self._same(outcome), tuple(events), transaction, sum(events.values())) if events else None
 
     def _set(self, ident: int, context: Context) -> None:
-        """In force, for the stores that name it, only while its outcome is ``open``."""
+        """Stores may refer to a context only while its outcome is ``open``."""
         before = self.known.get(ident)
         self.known[ident] = context
         self._ended.pop(ident, None)

@@ -1,4 +1,4 @@
-"""What a run came to, in a few lines that a person understands."""
+"""Sums up a run in a few lines for people."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ..rendering.written import is_heavy, lightened
 
 _variable = attrgetter("pid", "journal", "variable_id")
 _Key = tuple[int, str, int]
-"""A variable: its process, its journal (of which a process that runs another program has two), its id."""
+"""Identifies a variable: process, journal (a process has two if it runs another program), id."""
 _thread = attrgetter("pid", "tid")
 _context = attrgetter("context")
 
 MOST = 12
-"""Variables that are listed one by one."""
+"""Limit of variables listed one by one."""
 NAME = 40
-"""Columns of a name."""
+"""Width of a name, in columns."""
 ENDED = 10_000
-"""Watches that have ended are kept apart up to this many; then only the ``MOST`` that were written most are."""
+"""Limit of ended watches that are kept; beyond it, only the ``MOST`` that were written most often."""
 _WORD = 512
-"""Numbers whose bits are kept together."""
+"""Numbers per bit set."""
 
 
 class Numbers:
-    """A set of (owner, number) that only grows. Numbers that are given one after the other take a bit each."""
+    """A set of (owner, number) that only grows. Takes about a bit for each of consecutive numbers."""
 
     def __init__(self) -> None:
         self._bits: dict[tuple[Hashable, int], int] = {}
@@ -51,28 +51,28 @@ class Numbers:
 
 
 class Summary:
-    """Counts records. Takes about half a microsecond an event; one thread at a time."""
+    """Counts records. Takes about half a microsecond an event. Not thread-safe."""
 
     def __init__(self) -> None:
         self.events = 0
         self.lost = 0
         self.unread = False
-        """Whether there may have been journals that nobody could read."""
+        """Whether some journals may have been unreadable."""
         self.writes: Counter[_Key] = Counter()
         self.threads: set[tuple[int, int]] = set()
         self.statements = Numbers()
         self.undone = Numbers()
-        """Statements that were rolled back, of those that events carried; and how many events did."""
+        """Of the statements that events carried, those that were rolled back; and the number of these events."""
         self.events_undone = 0
         self._names: dict[_Key, str] = {}
         self._last: dict[_Key, Event] = {}
         self._large: set[_Key] = set()
-        """Of these, the last event has a value that is large."""
+        """Variables whose last event holds a large value."""
         self._ended: set[_Key] = set()
         self._gone = self._gone_written = 0
 
     def write(self, records: Sequence[Record]) -> None:
-        """Takes a batch into account."""
+        """Counts a batch."""
         events = [record for record in records if type(record) is Event]
         self.events += len(events)
         self.writes.update(map(_variable, events))
@@ -103,7 +103,7 @@ class Summary:
             self._forget()
 
     def _forget(self) -> None:
-        """Of a program that watches and unwatches for weeks, numbers are kept, not every watch."""
+        """Drops ended watches but for a few, and counts them: a program may watch and unwatch for weeks."""
         by_writes = sorted(self._ended, key=lambda key: self.writes[key])
         for key in by_writes[:-MOST]:
             self._gone += 1
@@ -114,7 +114,7 @@ class Summary:
         self._ended = set(by_writes[-MOST:])
 
     def _lighten(self) -> None:
-        """Only the variables that are written most will be shown, so only their values need be kept."""
+        """Drops large values of variables that are not among the most written: those won't be shown."""
         most = heapq.nlargest(MOST, self._large, key=lambda key: self.writes[key])
         for key in self._large.difference(most):
             if key in self._last:
@@ -123,7 +123,7 @@ class Summary:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to be read again."""
+        """Whether there is nothing to read again."""
         return not (self._names or self.events or self.lost or self.unread)
 
     def sentence(self) -> str:
@@ -151,8 +151,8 @@ class Summary:
         return lost + (gone if self.unread else "")
 
     def lines(self) -> Iterator[str]:
-        """One for each of the variables that were written most: how often, and by whom last. A tab is a blank at which
-        no line ends."""
+        """A line for each of the most written variables: how often, and where last. A tab is a blank at which lines
+        don't break."""
         rows: list[tuple[str, str, str]] = []
         for key, count in self.writes.most_common(MOST):
             event = self._last[key]

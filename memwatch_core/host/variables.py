@@ -1,15 +1,15 @@
-"""The variables of one journal: registered, described, announced to sinks, and gone.
+"""The variables of one journal: registered, described, announced to sinks, unregistered.
 
-METADATA is JSON that an adapter writes. Unknown keys are ignored, each key may be left out; the last one counts. A
-variable is announced when its first one comes, or at its first store::
+METADATA is JSON that an adapter writes. Unknown keys are ignored, all keys are optional, and the last METADATA counts.
+A variable is announced at its first METADATA, or at its first store::
 
     {"name": "total",                 # "variable <id>" if left out
      "serializer": "int64",           # name of a Serializer; "" (or left out): the value is its bytes
      "options": {},                   # Layout.options, handed to Serializer.decode
-     "size": 8,                       # bytes of the value, if it doesn't fill what was registered
+     "size": 8,                       # bytes of the value, if fewer than were registered
      "path": null,                    # of an object that is watched field by field: "orders[0].qty"
-     "thread_ident": 140241, "thread": "MainThread",                     # who called watch()
-     "site": {"file": "orders.py", "line": 41, "function": "main"}}      # from where; or null
+     "thread_ident": 140241, "thread": "MainThread",                     # the caller of watch()
+     "site": {"file": "orders.py", "line": 41, "function": "main"}}      # the call of watch(); or null
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from .batch import Batch
 from .kept import Share, cut
 
 VALUE_LIMIT = 1 << 16
-"""Values of more bytes than this are never decoded as a whole, but by the part that a store touched."""
+"""Larger values, in bytes, are never decoded as a whole: only the part that a store touched is."""
 BEGINNING = 1024
-"""Bytes of such a value that are decoded when it is announced."""
+"""Bytes of a large value that are decoded when it is announced."""
 BATCH_RECORDS = 4096
-"""Variables that are announced at once, at the end of a journal."""
+"""Limit of variables announced at once, at the end of a journal."""
 
 
 class Metadata(msgspec.Struct):
-    """What an adapter says of a variable."""
+    """An adapter's description of a variable."""
 
     name: str = ""
     serializer: str = ""
@@ -52,7 +52,7 @@ class Metadata(msgspec.Struct):
 
 
 class _Watch:
-    """A registered variable, and whether sinks know of it."""
+    """A registered variable, and whether sinks know it."""
 
     __slots__ = (
         "announced", "depth", "described", "flags", "followed", "metadata", "registered", "repeated", "shown", "time",
@@ -62,17 +62,17 @@ class _Watch:
     def __init__(self, time: int, size: int, flags: int, depth: tuple[int, int], repeated: bool = False) -> None:
         self.time, self.registered, self.flags, self.depth = time, size, flags, depth
         self.repeated = repeated
-        """What it held at the beginning of the journal is no longer there."""
+        """Its first value isn't in the journal any more."""
         self.metadata = Metadata()
         self.described = 0
         self.announced = False
         self.followed = self.weight = 0
-        """Bytes that its value, and its metadata, take of what may be kept."""
+        """Bytes of memory that its value and its metadata take, as counted by :class:`Share`."""
         self.shown: Variable | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of its value."""
+        """Bytes of the value."""
         size = self.metadata.size
         return self.registered if size is None else max(0, min(size, self.registered))
 
@@ -81,7 +81,7 @@ _metadata = msgspec.json.Decoder(Metadata)
 
 
 class Variables:
-    """Told to the store loop, which decodes their stores; announced in a batch, when there is something to say."""
+    """Defines variables for the store loop, which decodes their stores, and announces them to sinks."""
 
     def __init__(
         self,
@@ -99,31 +99,31 @@ class Variables:
         self._rest: Iterator[tuple[int, _Watch]] | None = None
 
     def __iter__(self) -> Iterator[int]:
-        """Ids of those that are watched now."""
+        """Ids of the variables watched now."""
         return iter(self._watches)
 
     def __len__(self) -> int:
         return len(self._watches)
 
     def name(self, ident: int) -> str | None:
-        """What it is called; None if it isn't known (any more)."""
+        """The variable's name; None if unknown (any more)."""
         shown = self.shown(ident)
         return None if shown is None else shown.name
 
     def shown(self, ident: int) -> Variable | None:
-        """As sinks know it; None if it isn't known (any more)."""
+        """The variable as sinks know it; None if unknown (any more)."""
         watch = self._watches.get(ident)
         return None if watch is None else watch.shown
 
     def is_covered(self, ident: int, offset: int, length: int) -> bool:
-        """Whether bytes that were stored there are all that it has."""
+        """Whether bytes stored at an offset cover the whole value."""
         watch = self._watches.get(ident)
         return watch is not None and offset == 0 and length >= watch.size
 
     # ---- what records say -------------------------------------------------------------------------------------------
 
     def register(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
-        """A VARIABLE."""
+        """Handles a VARIABLE record."""
         flags, size, start, stop, _ = layout.REGISTERED.unpack(payload)
         self._forget(record.id)
         repeated = bool(record.flags & layout.Flag.REPEATED)
@@ -132,58 +132,60 @@ class Variables:
         self._define(record.id, watch, provisional=True)
 
     def is_registered(self, record: RawRecord) -> bool:
-        """Whether a VARIABLE that was copied says nothing new: if we don't know it, it has ended."""
+        """Whether a repeated VARIABLE record is already known; if not among the watched ones, the variable has
+        ended."""
         return record.id <= self._last
 
     def describe(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
-        """A METADATA. Raises ValueError, msgspec.MsgspecError, RecursionError."""
+        """Handles a METADATA record. Raises ValueError, msgspec.MsgspecError, RecursionError."""
         watch = self._watch(record.id)
         watch.weight = self._share.describe(len(payload), watch.weight)
         watch.metadata = _metadata.decode(payload)
         watch.described = record.time
         before = watch.shown
         if watch.repeated and not watch.announced:
-            self._define(record.id, watch, provisional=True)  # announced by its first store, with the value before
+            self._define(record.id, watch, provisional=True)  # its first store announces it, with the value before
             return
         if self._define(record.id, watch, provisional=False) != before or not watch.announced:
             self._announce(record.id, watch, record.time if watch.announced else watch.time, batch)
 
     def is_described(self, record: RawRecord) -> bool:
-        """Whether a METADATA that was copied says nothing new."""
+        """Whether a repeated METADATA record is already known."""
         watch = self._watches.get(record.id)
         return watch is None or not watch.repeated or watch.announced or record.time < watch.described
 
     def fill(self, ident: int, offset: int, data: bytes) -> bool:
-        """A CONTENT: what it held. False if that isn't what the events so far have left."""
+        """Handles a CONTENT record: the variable's bytes. False if they differ from those that the events so far
+        left."""
         known = self._stores.fill(ident, offset, data)
         return known or ident not in self._watches or not self._watches[ident].announced
 
     def introduce(self, record: RawRecord, batch: Batch) -> None:
-        """A STORE to a variable that has not been announced, or is not even known."""
+        """Handles a STORE to a variable that wasn't announced, or isn't even known."""
         watch = self._watches.get(record.id)
         if watch is None:
             watch = self._watches[record.id] = _Watch(record.time, 0, 0, DEPTH_FULL)
             reason = "the record that registers it can't be read: values unknown"
             batch.lost(1, reason, f"variable {record.id}", record.time)
-            watch.announced = True  # nothing can be said of it
+            watch.announced = True  # nothing to announce
             self._define(record.id, watch, provisional=False)
             return
         before = record.payload[: len(record.payload) // 2]
         whole = watch.repeated and self.is_covered(record.id, record.offset, len(before))
         watch.repeated = watch.repeated and not whole
         self._define(record.id, watch, provisional=False)
-        if whole:  # all of its bytes are known now
+        if whole:  # all bytes are known now
             self._stores.fill(record.id, 0, before)
         self._announce(record.id, watch, watch.time, batch)
 
     def announce(self, ident: int, batch: Batch) -> None:
-        """Announces it if it wasn't yet. Raises ValueError if there is none."""
+        """Announces a variable unless it was announced. Raises ValueError if it is unknown."""
         watch = self._watch(ident)
         if not watch.announced:
             self._announce(ident, watch, watch.time, batch)
 
     def announce_rest(self, batch: Batch) -> bool:
-        """Announces what never was, as much as fits into a batch; whether that is all."""
+        """Announces the remaining variables, as many as fit into a batch. Returns whether all are announced."""
         if self._rest is None:
             self._rest = iter(self._watches.items())
         for ident, watch in self._rest:
@@ -194,7 +196,7 @@ class Variables:
         return True
 
     def unregister(self, record: RawRecord, batch: Batch) -> None:
-        """An UNREGISTERED: its watch has ended."""
+        """Handles an UNREGISTERED record."""
         name = self.name(record.id) or f"variable {record.id}"
         batch.add(Unwatched(record.time, self._pid, name, record.id, self._journal))
         self._forget(record.id)
@@ -208,7 +210,7 @@ class Variables:
         return watch
 
     def _define(self, ident: int, watch: _Watch, *, provisional: bool) -> Variable:
-        """Tells the store loop what is known of a variable."""
+        """Passes all that is known of a variable to the store loop."""
         meta, size = watch.metadata, watch.size
         start, stop = min(watch.depth[0], size), min(watch.depth[1], size)
         variable = Variable(
