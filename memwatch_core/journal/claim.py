@@ -1,7 +1,7 @@
-"""Who reads a session: one process, known to the writers by a lock that the kernel takes away when it dies.
+"""Marks the one reader of a session that writers wait for, by a lock that the kernel releases if the reader dies.
 
-A writer whose journal has reached ``journal.max_bytes`` waits for the reader that holds this lock, and for nobody else
-(``core/journal/segments.c``). Several may read a session; only the one with the claim frees what it has read.
+A writer whose journal has reached ``journal.max_bytes`` waits only for the reader that holds this lock
+(``core/journal/segments.c``). Others may read the session too, but only this one frees what it has read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _claims: weakref.WeakSet[Claim] = weakref.WeakSet()
 
 
 class Claim:
-    """The claim to a session's folder, taken if nobody has it. Any thread may use it."""
+    """The claim to a session's folder, taken if it is free. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self._file: OwnFile | None = None
@@ -31,7 +31,7 @@ class Claim:
                 flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
                 file = os.open(READER_FILE, flags, 0o600, dir_fd=opened)
         except OSError:
-            return  # a folder that we may only read: then nobody is waited for
+            return  # a folder that we may only read: no writer waits then
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise OSError
@@ -44,18 +44,19 @@ class Claim:
 
     @property
     def held(self) -> bool:
-        """Whether writers wait for us."""
+        """Whether writers wait for this process."""
         return self._file is not None
 
     def close(self) -> None:
-        """Gives it up. Idempotent."""
+        """Releases the claim. Idempotent."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 def _after_fork() -> None:
-    """The lock belongs to the open file, which a forked child shares: writers must not wait for a child of ours."""
+    """Closes the child's copies: the lock belongs to the open file description, and writers must not wait for a
+    child."""
     for claim in _claims:
         claim.close()
 

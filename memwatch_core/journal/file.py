@@ -1,6 +1,6 @@
-"""The file of a journal: its header, its counters, its slots. Nothing in it is trusted.
+"""A journal's file: its header, counters and slots. None of it is trusted.
 
-It is read with ``pread``, not mapped: a file that is cut short while it is mapped kills the reader with SIGBUS.
+Read with ``pread``, not mapped: truncating a mapped file would kill the reader with SIGBUS.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from ..files import OwnFile
 from . import layout
 
 NONE_FREE = (errno.EMFILE, errno.ENFILE)
-"""What a call says when there is no descriptor left."""
+"""Errors of a call when no descriptor is left."""
 UNIT = 512
-"""Bytes that ``st_blocks`` counts in."""
+"""Unit of ``st_blocks``, in bytes."""
 MOST = 2**64 - 1
 
 
 class NotBegun(JournalError):
-    """The file may become a journal: its header isn't written yet, or it can't be opened now."""
+    """The file may still become a journal: its header isn't written yet, or it can't be opened now."""
 
 
 class NoneFree(NotBegun):
-    """There is no descriptor left to open the file with."""
+    """No descriptor is left to open the file."""
 
 
 class Header(NamedTuple):
-    """What doesn't change in a journal's header."""
+    """The constant part of a journal's header."""
 
     version: tuple[int, int]
     pid: int
@@ -45,22 +45,25 @@ class Header(NamedTuple):
     page_size: int
     abi_version: int
     max_bytes: int
-    """What the file may take on disk; 0 for no limit."""
+    """Limit of the file's size on disk; 0: none."""
 
 
 class Counters(NamedTuple):
-    """What changes in it while the journal is written."""
+    """The part of the header that changes while the journal is written."""
 
     reserved: int
-    """Slots that were handed out."""
+    """Slots that were handed out to writing threads."""
     lost: int
     """Stores that ran and couldn't be recorded."""
     closed: int
-    """When the journal was closed; 0: it wasn't."""
+    """When the journal was closed, in ns since 1970; 0: it wasn't."""
     front: int
-    """The first slot that is still there."""
+    """The first slot that wasn't freed."""
     stores_before: tuple[int, int]
-    """STORE records before ``front``: of a segment with an even number, an odd one."""
+    """STORE records before ``front``: for a segment with an even number, and for an odd one.
+
+    Raises JournalError: the file doesn't exist, can't be read, isn't a journal, or has another major version.
+    """
 
 
 class JournalFile:
@@ -85,14 +88,14 @@ class JournalFile:
         self._acknowledged = 0
 
     def close(self) -> None:
-        """Closes it. Idempotent."""
+        """Closes the file. Idempotent."""
         self._own.close()
         if self._to_writer is not None:
             self._to_writer.close()
             self._to_writer = None
 
     def counters(self) -> Counters | None:
-        """As they are now; None if the file hasn't that many bytes any more."""
+        """The present counters; None if the file was truncated before them."""
         raw = os.pread(self._own.number, layout.COUNTERS.size, layout.HEADER_RESERVED)
         if len(raw) < layout.COUNTERS.size:
             return None
@@ -100,7 +103,7 @@ class JournalFile:
         return Counters(reserved, lost, closed, front, (stores_before[0], stores_before[1]))
 
     def losses(self) -> dict[int, int]:
-        """Stores that ran and couldn't be recorded, by variable; 0 stands for those that have no row of their own."""
+        """Stores that ran and couldn't be recorded, by variable; id 0 is for all that share a count."""
         raw = os.pread(self._own.number, layout.LOSSES * layout.LOSS.size, layout.HEADER_LOSSES)
         rows = layout.LOSS.iter_unpack(raw[: len(raw) // layout.LOSS.size * layout.LOSS.size])
         losses: Counter[int] = Counter()
@@ -109,16 +112,16 @@ class JournalFile:
         return {variable: count for variable, count in losses.items() if count}
 
     def occupied(self) -> int:
-        """Bytes that it takes on disk: what somebody has really written, whatever it claims."""
+        """Bytes on disk: what was really written, whatever the file claims."""
         found = os.fstat(self._own.number)
         return min(found.st_size, found.st_blocks * UNIT)
 
     def present(self) -> int:
-        """Slots that it has room for, holes included."""
+        """Slots that the file's size has room for, holes included."""
         return max(0, (os.fstat(self._own.number).st_size - layout.HEADER_SIZE) // layout.SLOT_SIZE)
 
     def next_data(self, slot: int) -> int | None:
-        """The slot from ``slot`` on where it has data, over a hole of any size; None if there is none."""
+        """The next slot with data, from ``slot`` on; None if there is none. Skips holes of any size."""
         try:
             offset = os.lseek(self._own.number, _offset(slot), os.SEEK_DATA)
         except (OSError, OverflowError):
@@ -126,15 +129,18 @@ class JournalFile:
         return max(slot, (offset - layout.HEADER_SIZE) // layout.SLOT_SIZE)
 
     def read(self, slot: int, view: memoryview) -> int:
-        """Fills the memory with slots from ``slot`` on; how many whole ones there were."""
+        """Fills the memory with slots from ``slot`` on; returns the number of whole ones."""
         try:
             return os.preadv(self._own.number, [view], _offset(slot)) // layout.SLOT_SIZE
-        except (OSError, OverflowError):  # EIO of a bad disk, or a position beyond what the kernel can count
+        except (OSError, OverflowError):  # EIO of a bad disk, or an offset too large for the kernel
             return 0
 
     def acknowledge(self, position: int) -> None:
-        """Tells the writer that the slots before ``position`` may be given back to the disk. Only for the reader that
-        holds the session's :class:`~memwatch_core.journal.claim.Claim`; without a limit, nothing is done."""
+        """Tells the writer that it may free the slots before ``position``.
+
+        Only for the reader that holds the session's :class:`~memwatch_core.journal.claim.Claim`. Does nothing if the
+        journal has no limit.
+        """
         if not self.header.max_bytes or position // layout.SEGMENT_SLOTS == self._acknowledged:
             return
         try:
@@ -142,15 +148,15 @@ class JournalFile:
                 opened = self._open(os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK, None)
                 if not self._own.is_of(opened):
                     os.close(opened)
-                    return  # another file has taken its place
+                    return  # another file has replaced it
                 self._to_writer = OwnFile(opened)
             os.pwrite(self._to_writer.number, layout.READ.pack(position, ~position & MOST), layout.HEADER_READ)
             self._acknowledged = position // layout.SEGMENT_SLOTS
         except OSError:
-            pass  # a journal that we may not write to, or that is gone: the writer drops, and counts
+            pass  # not writable for us, or deleted: the writer drops events, and counts them
 
     def acknowledged(self) -> int:
-        """The slots that a reader has acknowledged."""
+        """Number of slots that a reader has acknowledged."""
         raw = os.pread(self._own.number, layout.READ.size, layout.HEADER_READ)
         read, check = layout.head_of(raw, layout.READ)
         return int(read) if read == ~check & MOST else 0

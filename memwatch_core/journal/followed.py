@@ -1,4 +1,4 @@
-"""One variable as its stores leave it: its bytes, its value, the parts of it. For the store loop in Python."""
+"""One variable as its stores leave it: bytes, value, parts. For the store loop in Python."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from ..records import Extent, Part, Variable
 
 DECODED = 16
-"""A value that a serializer made takes up to this many times the bytes that it was made of: a list of numbers does."""
+"""Limit of a decoded value's size in memory, as a multiple of its bytes: that of a list of numbers."""
 LARGE = 1 << 14
-"""Bytes of a value that isn't kept from one batch to the next."""
+"""Values larger than this, in bytes, aren't kept from one batch to the next."""
 MAPPED = 1 << 16
-"""Bytes of a variable from which on its shadow takes memory only where something was written to it."""
+"""Shadows larger than this, in bytes, are mapped, and take memory only where written."""
 HEAD = 64
-"""The most that a serializer's ``part`` is given of a value's beginning."""
+"""Limit of the value's first bytes that a serializer's ``part`` may ask for."""
 
 Decode = Callable[[bytes, Mapping[str, Any]], Any]
 FindPart = Callable[..., Extent | None]
@@ -24,7 +24,7 @@ Shadow = bytearray | mmap.mmap
 
 
 class Followed:
-    """What is known of one variable. ``failures`` gets its id when its serializer raises for the first time."""
+    """The known state of one variable. When its serializer first raises, its id is added to ``failures``."""
 
     __slots__ = (
         "_decode", "_failed", "_failures", "_find", "_fresh", "_head", "_shadow", "_value", "path", "provisional",
@@ -36,7 +36,7 @@ class Followed:
         self.path: str | None = None
         self.provisional = False
         self.weight = 1
-        """Bytes that its value takes, for each of its own."""
+        """Memory that a value takes, for each of its bytes."""
         self._failures = failures
         self._failed = False
         self._decode: Decode | None = None
@@ -44,7 +44,7 @@ class Followed:
         self._head = 0
         self._shadow: Shadow | None = None
         self._value: Any = None
-        self._fresh = False  # whether that is the value of the bytes in the shadow
+        self._fresh = False  # whether it is the value of the bytes in the shadow
 
     def define(
         self,
@@ -57,7 +57,7 @@ class Followed:
         provisional: bool,
         head: int,
     ) -> None:
-        """What it is from now on: see :meth:`PythonStores.define`. Its bytes are kept."""
+        """Redefines the variable: see :meth:`PythonStores.define`. Its bytes are kept."""
         self.variable, self.path, self.provisional = variable, path, provisional
         self._find, self._head = part, max(0, min(head, HEAD, variable.size))
         self._decode, self.weight = decode, DECODED
@@ -69,7 +69,7 @@ class Followed:
 
     @property
     def size(self) -> int:
-        """Bytes that it has."""
+        """Bytes of the value."""
         return self.variable.size
 
     @property
@@ -79,34 +79,34 @@ class Followed:
 
     @property
     def is_decoded(self) -> bool:
-        """Whether its values are."""
+        """Whether its values are known."""
         return self._shadow is not None and self._decode is not None
 
     @property
     def is_large(self) -> bool:
-        """Whether its value is kept only while it is made again and again."""
+        """Whether its value is kept only until the end of a batch."""
         return self.size * self.weight > LARGE
 
     def drop_value(self) -> None:
-        """Its value is made anew when it is asked for."""
+        """Forgets the value, which is decoded again on demand."""
         self._value, self._fresh = None, False
 
     def agrees(self, offset: int, before: bytes) -> bool:
-        """Whether the bytes before a store are those known, as far as every change of them makes an event."""
+        """Whether the bytes before a store are those known, within the watched range."""
         first, last = self.variable.depth or (0, self.size)
         start, stop = max(offset, first), min(offset + len(before), last, self.size)
         known = b"" if self._shadow is None else self._shadow[start:stop]
         return self._shadow is None or start >= stop or known == before[start - offset : stop - offset]
 
     def put(self, offset: int, data: bytes) -> None:
-        """It has these bytes now; what lies outside of it is ignored."""
+        """Sets bytes; those outside of the variable are ignored."""
         data = data[: max(0, self.size - offset)]
         if self._shadow is not None and data and self._shadow[offset : offset + len(data)] != data:
             self._shadow[offset : offset + len(data)] = data
             self._fresh = False
 
     def value(self) -> Any:
-        """Its value now; None if it can't be decoded."""
+        """The present value; None if it can't be decoded."""
         if not self._fresh:
             self._value, self._fresh = None, True
             if self._decode is not None and self._shadow is not None:
@@ -119,7 +119,8 @@ class Followed:
     # ---- parts ------------------------------------------------------------------------------------------------------
 
     def extent(self, offset: int, length: int, before: bytes = b"", after: bytes = b"") -> Extent | None:
-        """Where the part lies that the bytes are of, if its serializer says so and can be right."""
+        """The extent of the part that contains these bytes; None if the serializer has none, or returns an impossible
+        one."""
         stop = min(offset + length, self.size)
         if self._find is None or offset >= stop:
             return None
@@ -154,12 +155,12 @@ class Followed:
         return make(extent.name, old, old if same else self._decoded(extent, after))
 
     def part_now(self, make: type[Part], start: int, stop: int) -> Part | None:
-        """The part that the bytes [start, stop) lie in, as it is now; None if it has none."""
+        """The part that contains the bytes [start, stop), in its present state; None if there is none."""
         extent = None if self._shadow is None else self.extent(start, stop - start)
         return None if extent is None else make(extent.name, None, self._decoded(extent, self.bytes_of(extent)))
 
     def _beginning(self, offset: int, data: bytes) -> bytes:
-        """The value's first bytes, where a store left (or found) ``data`` at ``offset``; none if they aren't known."""
+        """The value's first bytes, with ``data`` at ``offset``; empty if unknown."""
         if self._shadow is None:
             return data[: self._head] if offset == 0 and len(data) >= self._head else b""
         head = bytearray(self._shadow[: self._head])
@@ -181,7 +182,7 @@ class Followed:
 
 
 def _resized(shadow: Shadow | None, size: int) -> Shadow:
-    """A shadow of that size which holds what the old one did, and zeros behind it."""
+    """A shadow of another size, with the old content and zeros behind it."""
     if shadow is not None and len(shadow) == size:
         return shadow
     if isinstance(shadow, mmap.mmap) and size > MAPPED:

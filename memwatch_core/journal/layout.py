@@ -1,4 +1,4 @@
-"""The bytes of a journal, as docs/journal-format.md describes them and journal_format.h defines them for the writer."""
+"""The byte layout of a journal: docs/journal-format.md describes it, journal_format.h defines it for the writer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEGMENT_SIZE = SEGMENT_SLOTS * SLOT_SIZE
 RECORD_SLOTS_MAX = 255
 LOSSES = 236
 READER_FILE = "reader"
-"""In a session's folder: whoever frees what it has read holds it locked (:mod:`memwatch_core.journal.claim`)."""
+"""File in a session's folder, locked by the reader that frees what it has read (:mod:`memwatch_core.journal.claim`)."""
 
 
 class Kind(IntEnum):
@@ -49,7 +49,7 @@ class Flag(IntFlag):
 
 
 ORIGINS: dict[int, Origin] = {1: "announced", 2: "store", 3: "syscall", 4: "kernel"}
-"""Third byte of a STORE; a number that isn't here reads as ``store``."""
+"""Third byte of a STORE; unknown numbers count as ``store``."""
 
 WITH_CALL = frozenset({3, 4})
 """The origins whose records carry a CALL."""
@@ -61,7 +61,7 @@ CALLS = {
 """The libc call of a STORE whose origin is ``syscall``."""
 
 CALL_KERNEL, UNKNOWN_CALL = 65536, 65535
-"""What a system call's number is added to, of a STORE whose origin is ``kernel``; and the number of one not known."""
+"""Added to a system call's number in a STORE whose origin is ``kernel``; the number of an unknown call."""
 
 SYSTEM_CALLS = {
     0: "read", 5: "fstat", 16: "ioctl", 17: "pread64", 19: "readv", 45: "recvfrom", 47: "recvmsg", 55: "getsockopt",
@@ -69,7 +69,7 @@ SYSTEM_CALLS = {
     278: "vmsplice", 295: "preadv", 299: "recvmmsg", 310: "process_vm_readv", 311: "process_vm_writev",
     318: "getrandom", 327: "preadv2", 332: "statx", 426: "io_uring_enter", 427: "io_uring_register",
 }  # fmt: skip
-"""Numbers of x86-64 (asm/unistd_64.h) -> names, of those that are likely to write to memory."""
+"""x86-64 numbers (asm/unistd_64.h) -> names, for calls that are likely to write to memory."""
 
 FLAGS = {1: "track_threads", 2: "track_sql", 4: "track_all_vars", 8: "track_locals"}
 """Bits of VARIABLE.flags -> names in :attr:`memwatch_core.records.Variable.flags`."""
@@ -78,7 +78,7 @@ HEADER = Struct("<8sHHIIIQQ16s16s16sII")
 """magic, version major, minor, header_size, slot_size, segment_slots, pid, started, runtime, tracker, session,
 page_size, abi_version."""
 HEADER_RESERVED, HEADER_LOST, HEADER_CLOSED, HEADER_FRONT, HEADER_STORES_BEFORE = 128, 192, 200, 208, 216
-"""Offsets of the u64 that change while the journal is written."""
+"""Offsets of the u64 fields that change while the journal is written."""
 COUNTERS = Struct("<Q56xQQQQQ")
 """reserved, lost, closed, front, stores_before (two of them), from ``HEADER_RESERVED`` on."""
 HEADER_MAX_BYTES, LIMIT = 232, Struct("<QI")
@@ -91,7 +91,7 @@ HEADER_LOSSES, LOSS = 320, Struct("<I4xQ")
 WORD = Struct("<I")
 """kind | slots << 8 | origin << 16 | flags << 24: see :func:`word` and :func:`parts_of`."""
 KIND_AT, FLAGS_AT = 0, 3
-"""The bytes of a slot that hold these."""
+"""Offsets of these bytes in a slot."""
 STORE = Struct("<IIQIIIII28s")
 """word, tid, time, variable, offset, length, site, context, payload of the first slot."""
 BLOB = Struct("<IIQII40s")
@@ -105,21 +105,21 @@ CALL = Struct("<IiI")
 SITE = Struct("<IIHH")
 """Head of a SITE's payload: line, column, length of file, length of function."""
 CONTENT = Struct("<Q")
-"""Head of a CONTENT's payload: the offset of the bytes behind it."""
+"""Head of a CONTENT's payload: offset of the bytes that follow."""
 LOST = Struct("<Q")
-"""Head of a LOST's payload: how many; behind it the reason."""
+"""Head of a LOST's payload: the count; the reason follows."""
 LOST_REASON_MAX = 200
-"""Bytes of it that are read."""
+"""Bytes of the reason that are read."""
 
 STORE_PAYLOAD = 36
 BLOB_PAYLOAD = 24
 VARIABLE_PAYLOAD = SLOT_SIZE - REGISTERED.size
 CONTINUATION_PAYLOAD = 4
-"""Where the payload begins in the first slot of a record, and in each slot behind it."""
+"""Offset of the payload in a record's first slot, and in each further one."""
 STORE_ROOM = SLOT_SIZE - STORE_PAYLOAD
 BLOB_ROOM = SLOT_SIZE - BLOB_PAYLOAD
 CONTINUATION_ROOM = SLOT_SIZE - CONTINUATION_PAYLOAD
-"""Bytes of payload that such a slot has."""
+"""Bytes of payload in such a slot."""
 DEPTH_FULL = (0, 2**64 - 1)
 PAYLOAD_MAX: dict[int, int] = {
     Kind.METADATA: 1 << 16,
@@ -128,16 +128,16 @@ PAYLOAD_MAX: dict[int, int] = {
     Kind.SITE: SITE.size + 2 * 4096,
     Kind.THREAD: 4096,
 }
-"""Bytes of a payload that a writer makes at most (memwatch.h, core/journal/sites.c)."""
+"""Largest payload that a writer makes, in bytes (memwatch.h, core/journal/sites.c)."""
 PAYLOAD_MAX_OF_OTHERS = 1 << 14
-"""The same for the kinds that aren't named there."""
+"""The same for all other kinds."""
 BLOB_KINDS = frozenset(
     {Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST},
 )
 
 
 def call(number: int, fd: int, size: int) -> Call:
-    """What a CALL says."""
+    """Decodes a CALL."""
     if number >= CALL_KERNEL:
         number -= CALL_KERNEL
         known = "" if number == UNKNOWN_CALL else f"system call {number}"
@@ -156,17 +156,17 @@ def parts_of(word: int) -> tuple[int, int, int, int]:
 
 
 def head_of(payload: bytes, head: Struct) -> tuple[Any, ...]:
-    """What a payload begins with; what is missing of it reads as 0."""
+    """The head of a payload; missing bytes read as 0."""
     return head.unpack_from(payload.ljust(head.size, b"\0"))
 
 
 def room(first: int, slots: int) -> int:
-    """Bytes of payload that a record of ``slots`` slots has, of which ``first`` are in its first one."""
+    """Bytes of payload in a record of ``slots`` slots, of which ``first`` are in its first slot."""
     return first + CONTINUATION_ROOM * (slots - 1)
 
 
 def payload_of(record: memoryview, start: int, length: int) -> bytes:
-    """The payload of a whole record, from ``start`` in its first slot on, without the heads of the slots behind it."""
+    """The payload of a whole record, from ``start`` in its first slot, without the heads of the further slots."""
     if start + length <= SLOT_SIZE:
         return bytes(record[start : start + length])
     parts = [record[start:SLOT_SIZE]]
@@ -175,7 +175,7 @@ def payload_of(record: memoryview, start: int, length: int) -> bytes:
 
 
 def is_continued(view: memoryview, slot: int, slots: int) -> bool:
-    """Whether the slots behind the first one of a record are its continuations."""
+    """Whether all further slots of a record are continuations."""
     return all(
         view[at] == Kind.CONTINUATION for at in range((slot + 1) * SLOT_SIZE, (slot + slots) * SLOT_SIZE, SLOT_SIZE)
     )

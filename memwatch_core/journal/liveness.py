@@ -1,9 +1,9 @@
 """Whether the process that writes a journal still runs.
 
-The journal's header has its process id, but ids are used again. So the process counts as the writer only if it has the
-journal mapped (``/proc/<pid>/maps``): evidence that no clock can spoil. That is looked up once; from then on a pidfd
-stands for this very process, whatever happens to its number. A lock on the file would need no /proc, but a forked child
-would hold on to it.
+The journal's header has its process id, but ids are reused. So a process counts as the writer only if it has the
+journal mapped (``/proc/<pid>/maps``); unlike a start time, that doesn't depend on a clock. It is checked once;
+afterwards a pidfd refers to this very process. A lock on the file would need no /proc, but a forked child would inherit
+it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ..files import OwnFile
 class Writer:
     """The process that writes one journal.
 
-    A process in another pid namespace, or one whose /proc entry is hidden, can't be seen: it counts as gone. One whose
-    maps we may not read counts as the writer if its user is the journal's owner.
+    A process that can't be seen (another pid namespace, a hidden /proc entry) counts as gone. If we may not read a
+    process's maps, it counts as the writer if its user owns the journal.
     """
 
     def __init__(self, pid: int, journal: Path) -> None:
@@ -29,7 +29,7 @@ class Writer:
         self._gone = False
 
     def alive(self) -> bool:
-        """True while the process runs and has the journal mapped. Once False, always False."""
+        """Whether the process runs and has the journal mapped. Once False, always False."""
         if self._gone:
             return False
         self._gone = not self._find() if self._pidfd is None else self._ended()
@@ -38,7 +38,7 @@ class Writer:
         return not self._gone
 
     def close(self) -> None:
-        """Lets go of the pidfd; :meth:`alive` must not be asked any more."""
+        """Closes the pidfd. Don't call :meth:`alive` afterwards."""
         if self._pidfd is not None:
             self._pidfd.close()
             self._pidfd = None
@@ -47,7 +47,7 @@ class Writer:
         poll = select.poll()
         try:
             poll.register(self._pidfd.number if self._pidfd is not None else -1, select.POLLIN)
-        except OSError:  # a reader within the program, which has closed it
+        except OSError:  # a reader within the program, which closed the descriptor
             self._pidfd = None
             return not self._find()
         return bool(poll.poll(0))
@@ -60,7 +60,7 @@ class Writer:
         except ProcessLookupError:
             return False
         except OSError:
-            self._pidfd = None  # a sandbox without pidfd_open: look the process up each time
+            self._pidfd = None  # a sandbox without pidfd_open: look up the process each time
         return self._maps_journal()
 
     def _maps_journal(self) -> bool:
@@ -68,7 +68,7 @@ class Writer:
             found = os.stat(self._journal)
             inode, owner = found.st_ino, found.st_uid
         except OSError:
-            inode, owner = 0, -1  # deleted meanwhile: its path in the maps says so
+            inode, owner = 0, -1  # deleted meanwhile: the path in the maps says so
         path = os.fsencode(self._journal.resolve())
         try:
             with open(f"/proc/{self.pid}/maps", "rb") as maps:
@@ -77,20 +77,20 @@ class Writer:
                     if len(fields) < 6:
                         continue
                     mapped = fields[5].rstrip(b"\n").removesuffix(b" (deleted)")
-                    # overlay file systems show another inode, moved folders another path: either will do
+                    # overlay file systems show another inode, moved folders another path: one match is enough
                     named = os.path.basename(mapped) == os.path.basename(path)
                     if mapped == path or (named and int(fields[4]) == inode):
                         return True
         except (FileNotFoundError, ProcessLookupError):
             return False
         except PermissionError:
-            return owner in self._users()  # wait for it rather than skip what it may be writing
+            return owner in self._users()  # better wait than skip what it may be writing
         except OSError:
-            return True  # no descriptor is free: look again
+            return True  # no free descriptor: try again
         return False
 
     def _users(self) -> list[int]:
-        """Real, effective, saved and file system user of the process, which anybody may know."""
+        """Real, effective, saved and file system user of the process; readable for everybody."""
         try:
             with open(f"/proc/{self.pid}/status", "rb") as status:
                 return [int(user) for line in status if line.startswith(b"Uid:") for user in line.split()[1:]]

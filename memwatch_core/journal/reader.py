@@ -1,7 +1,7 @@
-"""Reads one journal: its records in slot order, from a process that runs, has ended or was killed.
+"""Reads one journal in slot order, from a process that runs, has ended or was killed.
 
-A file that isn't a journal is a JournalError; anything wrong behind a good header is counted and stepped over. What the
-counters mean is decided by :mod:`memwatch_core.host.decoder`.
+A file that isn't a journal raises JournalError. Damage behind a good header is counted and skipped;
+:mod:`memwatch_core.host.decoder` interprets the counters.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from .liveness import Writer
 from .records import Block, Parser, RawRecord
 
 BLOCK_SLOTS = 1024
-"""Slots read at once: few enough for a block's records to stay in the processor's cache until they are freed."""
+"""Slots read at once: few enough for a block's records to stay in the CPU's cache until they are freed."""
 BLOCK_SIZE = BLOCK_SLOTS * SLOT_SIZE
 GRACE = 0.1
-"""Seconds that a process which has closed its journal, and still runs, has to commit what it had begun."""
+"""Seconds given to a process that closed its journal but still runs, to commit the records that it began."""
 COPIES_SEGMENTS = 1 << 20
-"""Segments that are searched for copies, at most: a hostile file may claim any number."""
+"""Limit of segments searched for copies: a hostile file may claim any number."""
 TRIES = 1000
-"""How often what changes while it is read is read again: whoever changes it for ever is no writer of ours."""
+"""Limit of retries if data changes while it is read: no writer of ours changes it forever."""
 TAIL_BLOCKS = 1 << 16
-"""Blocks that are looked through backwards, at most: a hostile file may have any number of empty ones."""
+"""Limit of blocks searched backwards: a hostile file may have any number of empty ones."""
 NOWHERE = 2**64
-"""``front`` of a journal that says something impossible."""
+"""``front`` of a journal whose header has an impossible value."""
 FARTHEST = 2**63
-"""Slots, and STORE records, that no journal has."""
+"""More slots, or STORE records, than any journal has."""
 _WORDS = SLOT_SIZE // layout.WORD.size
 _ZEROS = bytes(BLOCK_SIZE)
 
 
 class JournalReader:
-    """One journal, read from its beginning on: whoever takes a block says so by :meth:`advance`.
+    """Reads one journal from its beginning. After taking a block, call :meth:`advance`.
 
-    Raises JournalError: the file isn't there, can't be read, is not a journal, or is of another major version.
-    ``buffer`` (``BLOCK_SIZE`` bytes) may be shared by readers of which one at a time is in use; ``folder``: see
+    Raises JournalError: the file doesn't exist, can't be read, isn't a journal, or has another major version. Readers
+    that aren't used at the same time may share a ``buffer`` of ``BLOCK_SIZE`` bytes. ``folder``: see
     :class:`~memwatch_core.journal.file.JournalFile`. Not thread-safe.
     """
 
@@ -50,12 +50,12 @@ class JournalReader:
         self.file = JournalFile(path, folder)
         self.path = self.file.path
         self.missing = 0
-        """Slots that were handed out and that the file, cut short, doesn't have."""
+        """Slots that were handed out, but lie behind the end of a truncated file."""
         self.reserved = self.lost = self.closed = self.front = 0
         self.ended = False
-        """Everything was read, and nothing will be added."""
+        """Whether everything was read and nothing will be added."""
         self._parser = Parser()
-        self._never_written = self._impossible = 0  # slots that no block shows; numbers of the header's
+        self._never_written = self._impossible = 0  # slots in no block; numbers in the header
         self._position = 0
         self._jumped: int | None = None
         self._until = FARTHEST
@@ -74,7 +74,7 @@ class JournalReader:
 
     @property
     def header(self) -> Header:
-        """What doesn't change in the journal's header."""
+        """The constant part of the journal's header."""
         return self.file.header
 
     @property
@@ -84,8 +84,8 @@ class JournalReader:
 
     @property
     def jumped(self) -> int | None:
-        """Not None if ``position`` had to jump to ``front``, the first slot that is still there: the STORE records
-        before it."""
+        """Number of STORE records before ``front``, if ``position`` had to jump there because earlier slots were freed;
+        otherwise None."""
         return self._jumped
 
     @property
@@ -100,30 +100,30 @@ class JournalReader:
 
     @property
     def damaged(self) -> int:
-        """Slots that make no sense: wrong counts, lengths longer than their record, stray continuations."""
+        """Invalid slots: wrong counts, lengths longer than their record, stray continuations."""
         return self._parser.damaged + self._impossible
 
     @property
     def unknown(self) -> Counter[int]:
-        """Kind -> records of kinds that this version doesn't know."""
+        """Kind -> number of records of unknown kinds."""
         return self._parser.unknown
 
     def advance(self, slot: int) -> None:
-        """What is before this slot was taken: it is the next one to read."""
+        """Sets the next slot to read: those before it were taken."""
         self._position = slot
 
     def take_jump(self) -> int | None:
-        """:attr:`jumped`, for whoever counts what was lost by it: None from then on."""
+        """Returns and resets :attr:`jumped`, for the caller that counts what was lost."""
         jumped, self._jumped = self._jumped, None
         return jumped
 
     def freeze(self) -> None:
-        """From now on, what the file doesn't hold yet isn't read: a writer may be faster than whoever reads it."""
+        """Doesn't read beyond the present end of the file from now on: a writer may be faster than the reader."""
         self._until = self._present()
 
     def begin_of_last(self, stores: int) -> int:
-        """A slot from which on there are so many STORE slots: found from the end of the file backwards, 0 if it isn't
-        found soon. Blocks become invalid."""
+        """A slot behind which at least this many STORE slots follow; 0 if not found within a limit. Searches backwards
+        from the end. Invalidates blocks."""
         self._read_counters()
         stop = min(self.reserved, self._present())
         for _ in range(TAIL_BLOCKS):
@@ -136,9 +136,11 @@ class JournalReader:
         return 0
 
     def read(self, slots: int | None = None) -> Block | None:
-        """The committed slots from ``position`` on, at most ``slots`` of them (``BLOCK_SLOTS``; no fewer than the
-        longest record has); None if there are no more of them now, or none will come (``ended``). The block's memory is
-        used again by the next call."""
+        """The committed slots from ``position`` on; None if there are none now, or (``ended``) ever.
+
+        At most ``slots`` (default: ``BLOCK_SLOTS``), which must be no fewer than the longest record has. The next call
+        reuses the block's memory.
+        """
         most = BLOCK_SLOTS if slots is None else slots
         if self.ended:
             return None
@@ -151,8 +153,8 @@ class JournalReader:
                 block = self._read_live(most)
             if block is not None and (block.first, block.slots) != self._given:
                 self._given = block.first, block.slots
-                return block  # but not one that holds no whole record a second time: is its writer still there?
-            # The order counts: once the writer is gone or done, whatever it committed is there to be read.
+                return block  # a block without a whole record isn't returned twice: check the writer first
+            # The order matters: once the writer is gone or done, everything that it committed can be read.
             if self._writer.alive() and not (self.closed and self._settled()):
                 return None
             self._final = True
@@ -164,14 +166,14 @@ class JournalReader:
         return self._parser.parse(block, index, self.reserved)
 
     def records(self) -> Iterator[RawRecord]:
-        """Every record that is there now, in slot order; call it again to go on. Advances ``position``."""
+        """All records so far, in slot order; call it again for later ones. Advances ``position``."""
         while (block := self.read()) is not None:
             index = 0
             while index < block.slots:
                 record, following = self.parse(block, index)
                 if following <= index:
                     if index == 0:
-                        return  # a record that is not whole yet, though it says so
+                        return  # a record that claims to be whole but isn't yet
                     break
                 self._position = block.first + following
                 index = following
@@ -179,11 +181,11 @@ class JournalReader:
                     yield record
 
     def copies(self) -> Iterator[RawRecord]:
-        """The records at the beginnings of segments that stand for some before ``front``. Blocks become invalid."""
-        # Not only up to `reserved`: `front` moves when they are there, before the first slot behind them is handed out.
+        """The copies of freed records that segments begin with. Invalidates blocks."""
+        # Looks beyond `reserved`: `front` moves once the copies exist, before the first slot behind them is handed out.
         self._given = (-1, 0)
         for segment in self._segments(self._position - self._position % layout.SEGMENT_SLOTS, self._present()):
-            slot, more = segment, bool(self._fill(segment, 1)) and self._is_copy(0)  # as a rule there is none
+            slot, more = segment, bool(self._fill(segment, 1)) and self._is_copy(0)  # usually there is none
             while more and (count := self._fill(slot, BLOCK_SLOTS)):
                 block, index = Block(self._view, slot, count, last=False), 0
                 while index < count and self._is_copy(index):
@@ -201,7 +203,7 @@ class JournalReader:
         return bool(self._view[at + KIND_AT] and self._view[at + FLAGS_AT] & Flag.REPEATED)
 
     def _segments(self, segment: int, stop: int) -> Iterator[int]:
-        """The first slots of those from ``segment`` to ``stop`` that begin with data: holes are stepped over."""
+        """The first slots of segments from ``segment`` to ``stop`` that begin with data. Skips holes."""
         for _ in range(COPIES_SEGMENTS):
             data = self.file.next_data(segment) if segment < stop else None
             if data is None:
@@ -219,8 +221,11 @@ class JournalReader:
                 self._move_front()
 
     def _move_front(self) -> None:
-        """Reads ``front`` and the count that belongs to it. The writer stores the count first, in the place where that
-        of the segment before last was: it is the right one if ``front`` is the same before and after."""
+        """Reads ``front`` and the count of STORE records before it.
+
+        The writer stores the count first, in the place of the segment before last. So the count is right if ``front``
+        is the same before and after.
+        """
         for _ in range(TRIES):
             first, second, third = self.file.counters(), self.file.counters(), self.file.counters()
             front = first.front if first is not None else 0
@@ -228,27 +233,27 @@ class JournalReader:
             if front == (third.front if third is not None else 0):
                 break
         if front % layout.SEGMENT_SLOTS or front > self.reserved:
-            self._impossible += 1  # nobody's number
+            self._impossible += 1  # an impossible number
             self.front = NOWHERE
             return
         stores = before[front // layout.SEGMENT_SLOTS & 1]
-        self._impossible += stores > front  # each of them took a slot
+        self._impossible += stores > front  # each took at least a slot
         self.front, self._stores_before = front, min(stores, front, FARTHEST)
         if self._position < front:
             self._position, self._jumped = front, self._stores_before
 
     def _overtaken(self) -> bool:
-        """Whether the writer has given up what was being read: the position has jumped over it."""
+        """Whether the writer freed the slots being read, so that the position jumped."""
         before = self._position
         self._read_counters()
         return self._position != before
 
     def _fill(self, slot: int, slots: int) -> int:
-        """Fills the buffer with ``slots`` slots from ``slot`` on; how many whole ones the file had."""
+        """Fills the buffer with ``slots`` slots from ``slot`` on; returns the number of whole ones in the file."""
         return self.file.read(slot, self._view[: slots * SLOT_SIZE])
 
     def _settled(self) -> bool:
-        """Whether the threads that were writing when the journal was closed must have come to an end."""
+        """Whether threads that were writing when the journal was closed must be done by now."""
         if self._position >= self.reserved:
             return True
         now = time.monotonic()
@@ -261,10 +266,10 @@ class JournalReader:
         if count == 0:
             return None
         used = self._view[: count * SLOT_SIZE]
-        if 0 in bytes(used[::SLOT_SIZE]):  # as a rule none is, and the bytes are looked through faster
+        if 0 in bytes(used[::SLOT_SIZE]):  # usually none is 0, and searching the bytes is faster
             words = used.cast("I")[::_WORDS].tolist()
             count = words.index(0) if 0 in words else count
-        # The first reading may have copied a slot's payload before it was written and its word after: read again.
+        # A slot's payload may have been copied before it was written, and its word after. So read again.
         count = min(count, self._fill(position, count)) if count else 0
         return Block(self._view, position, count, last=False) if count else None
 
@@ -286,5 +291,5 @@ class JournalReader:
         return None
 
     def _present(self) -> int:
-        """Slots that the file has room for, holes included, as far as they are to be read."""
+        """Slots that the file's size has room for, holes included, up to the end set by :meth:`freeze`."""
         return min(self.file.present(), self._until)

@@ -1,4 +1,4 @@
-"""The records of a journal, taken apart and not interpreted: slots -> :class:`RawRecord`."""
+"""Parses the slots of a journal into records, without interpreting them."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ class RawRecord(NamedTuple):
     site: int = 0
     context: int = 0
     call: tuple[int, int, int] | None = None
-    """Of a STORE whose origin is ``syscall`` or ``kernel``: :data:`~.layout.CALL`."""
+    """:data:`~.layout.CALL` of a STORE whose origin is ``syscall`` or ``kernel``."""
 
 
 class Block(NamedTuple):
-    """Slots that are committed, from the start of a record on."""
+    """Committed slots, beginning with the start of a record."""
 
     view: memoryview
     first: int
-    """Number of its first slot in the journal."""
+    """Number of the first slot in the journal."""
     slots: int
     last: bool
-    """Nothing comes after it, ever."""
+    """Whether nothing will ever follow."""
 
 
 class Payloads:
-    """Puts payloads together that take several records (Flag.MORE)."""
+    """Assembles payloads that are split over several records (Flag.MORE)."""
 
     def __init__(self) -> None:
         self._begun: dict[tuple[int, int], bytearray] = {}
 
     def __len__(self) -> int:
-        """How many wait for their second half."""
+        """Number of payloads that aren't complete yet."""
         return len(self._begun)
 
     def whole(self, record: RawRecord) -> bytes | None:
-        """The payload that ends with this record; None: more is to come. Raises ValueError if it is longer than any
-        writer makes it."""
+        """The payload that this record completes; None: more follows. Raises ValueError if it is longer than any writer
+        makes it."""
         payload, more, kind = record.payload, record.flags & Flag.MORE, record.kind
         if kind in (Kind.VARIABLE, Kind.UNREGISTERED):
             return payload
@@ -62,7 +62,7 @@ class Payloads:
             begun = self._begun[kind, record.id] = bytearray()
         if begun is not None:
             if len(begun) <= most:
-                begun += payload  # in place: many small parts must not cost the square of their number
+                begun += payload  # in place: appending many small parts must not take quadratic time
             if more:
                 return None
             del self._begun[kind, record.id]
@@ -73,22 +73,22 @@ class Payloads:
 
 
 class Parser:
-    """Finds the records of blocks, and counts what is none."""
+    """Finds the records in blocks, and counts slots that aren't part of one."""
 
     def __init__(self) -> None:
         self.uncommitted = 0
         """Slots that were reserved and never committed."""
         self.damaged = 0
-        """Slots that make no sense: wrong counts, lengths longer than their record, stray continuations."""
+        """Invalid slots: wrong counts, lengths longer than their record, stray continuations."""
         self.unknown: Counter[int] = Counter()
-        """Kind -> records of kinds that this version doesn't know."""
+        """Kind -> number of records of unknown kinds."""
 
     def parse(self, block: Block, index: int, reserved: int) -> tuple[RawRecord | None, int]:
-        """The record at slot ``index`` of a block and the index behind it.
+        """The record at slot ``index`` of a block, and the index behind it.
 
-        None for what isn't a record (a PAD, slots never committed, damage, unknown kinds: counted). An index that is
-        not greater than the one given: the record isn't whole in this block, read on from here. Slots from ``reserved``
-        on were never handed out, so nothing is missing there.
+        The record is None for slots without one (PAD, never committed, damaged, unknown kind; all but PAD are counted).
+        If the index is not greater than ``index``, the block has only a part of the record: read on from here. Slots
+        from ``reserved`` on were never handed out, so they don't count as uncommitted.
         """
         view, (word,) = block.view, layout.WORD.unpack_from(block.view, index * SLOT_SIZE)
         kind, slots, _, _ = layout.parts_of(word)
@@ -100,7 +100,7 @@ class Parser:
             return None, self._damage(block, index)
         room = layout.SEGMENT_SLOTS - first % layout.SEGMENT_SLOTS
         if kind == Kind.PAD:
-            return None, index + min(max(slots, 1), room)  # its other slots need not be written
+            return None, index + min(max(slots, 1), room)  # its further slots need not be written
         stop = index + slots
         if slots == 0 or slots > room or (stop > block.slots and block.last):
             return None, self._damage(block, index)
@@ -118,7 +118,7 @@ class Parser:
         return _behind(block, index)
 
     def _record(self, raw: memoryview, first: int, word: int) -> RawRecord | None:
-        """A whole record; None if its length doesn't fit, or its kind isn't known (counted)."""
+        """A whole record; None if its length is wrong, or its kind unknown (which is counted)."""
         kind, slots, origin, flags = layout.parts_of(word)
         head = (first, kind, slots, origin, flags)
         if kind == Kind.STORE:
@@ -142,7 +142,7 @@ class Parser:
 
 
 def _behind(block: Block, index: int) -> int:
-    """The index behind a slot that is none of a record, and behind the CONTINUATION slots that follow it."""
+    """The index behind a slot that isn't part of a record, and behind any CONTINUATION slots after it."""
     index += 1
     while index < block.slots and block.view[index * SLOT_SIZE] == Kind.CONTINUATION:
         index += 1

@@ -1,8 +1,8 @@
-"""A session's folder: made, opened, and the journals in it.
+"""A session's folder: creates it, opens it, finds the journals in it.
 
 ``<base>/<when>-<part of the session's id>/`` (0700) holds ``session.json``, ``key`` and a journal for each process
-(0600 each): docs/journal-format.md. The folder is opened, and its files relative to it: whatever takes its place
-meanwhile isn't written to, and a process takes part in a session only if its folder is its user's alone.
+(0600 each): docs/journal-format.md. Files are opened relative to the folder's descriptor, so that a folder that
+replaces it isn't written to. A process takes part only in a session whose folder nobody but its user can write to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..records import SqlDriver
 FORMAT = 1
 ID_SIZE = 16
 SECOND, SECOND_SIZE = "%Y%m%d-%H%M%S", len("20261123-150405")
-"""What a folder's name begins with: when the session began."""
+"""Beginning of a folder's name: when the session began."""
 DESCRIPTION = "session.json"
 KEY = "key"
 KEY_SIZE = 32
@@ -32,23 +32,23 @@ JOURNAL_SUFFIX = ".mwj"
 
 
 class Session(NamedTuple):
-    """What a session's folder says of it."""
+    """The description in a session's folder."""
 
     folder: Path
     id: bytes
-    """16 bytes, the same in each of its journals."""
+    """16 bytes, the same in each of the session's journals."""
     started: datetime
     command: tuple[str, ...]
     version: str
-    """Of MemWatch."""
+    """MemWatch's version."""
     key: bytes = b""
-    """Key of the hashes of SQL statements and parameters; empty if the folder hasn't one."""
+    """Key of the hashes of SQL statements and parameters; empty if the folder has none."""
 
 
 def create_session(base: str | os.PathLike[str], command: Sequence[str]) -> Path:
-    """Makes the folder of a new session in ``base`` (made if need be); its path.
+    """Creates the folder of a new session in ``base`` (created if missing). Returns its path.
 
-    Raises SessionError: the folder can't be made or written to.
+    Raises SessionError: the folder can't be created or written to.
     """
     ident, now = os.urandom(ID_SIZE), datetime.now(UTC)
     folder = Path(base).absolute() / f"{now:{SECOND}}-{ident.hex()[:6]}"
@@ -56,7 +56,7 @@ def create_session(base: str | os.PathLike[str], command: Sequence[str]) -> Path
         "format": FORMAT,
         "session": ident.hex(),
         "started": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        # an argument may be any bytes: what is no UTF-8 is kept readable, not exact
+        # an argument may be any bytes: those that aren't UTF-8 are escaped
         "command": [argument.encode("utf-8", "backslashreplace").decode() for argument in command],
         "memwatch": __version__,
     }
@@ -76,7 +76,7 @@ def create_session(base: str | os.PathLike[str], command: Sequence[str]) -> Path
 
 
 def read_session(folder: str | os.PathLike[str], *, own: bool = False) -> Session:
-    """The session in a folder. ``own``: for who takes part in it, see :func:`open_folder`.
+    """The session in a folder. ``own``: for a process that takes part in it, see :func:`open_folder`.
 
     Raises SessionError: there is none, or its description or key can't be read.
     """
@@ -107,7 +107,7 @@ def _json(value: object) -> bytes:
 
 
 def _parse(text: bytes) -> tuple[int, bytes, datetime, tuple[str, ...], str]:
-    """Format, id, moment of the start, command and MemWatch's version. Raises ValueError, RecursionError."""
+    """Format, id, start, command and MemWatch's version. Raises ValueError, RecursionError."""
     said: Any = json.loads(text.decode())
     kinds = {"format": int, "session": str, "started": str, "command": list, "memwatch": str}
     for name, kind in kinds.items():
@@ -121,7 +121,7 @@ def _parse(text: bytes) -> tuple[int, bytes, datetime, tuple[str, ...], str]:
 
 
 def save_drivers(folder: str | os.PathLike[str], drivers: Iterable[SqlDriver]) -> None:
-    """Tells the programs of other runtimes than Python which SQL drivers to trace. Raises SessionError."""
+    """Writes the list of SQL drivers to trace, for programs in runtimes other than Python. Raises SessionError."""
     modules: dict[str, dict[str, str]] = {}
     for driver in drivers:
         if driver.runtime != "python":
@@ -130,7 +130,7 @@ def save_drivers(folder: str | os.PathLike[str], drivers: Iterable[SqlDriver]) -
 
 
 def journals(folder: str | os.PathLike[str]) -> list[Path]:
-    """The journals in a session's folder now, oldest name first; call it again to find those of new processes.
+    """The journals in a session's folder now, by name; call it again to find those of new processes.
 
     Raises SessionError if the folder can't be listed.
     """
@@ -141,17 +141,17 @@ def journals(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def listed(folder: str | os.PathLike[str], opened: int | str | os.PathLike[str]) -> list[Path]:
-    """As :func:`journals`, of a folder that is ``opened``: its descriptor. Raises OSError."""
+    """As :func:`journals`, for a folder that is already ``opened`` (its descriptor). Raises OSError."""
     return [Path(folder) / name for name in sorted(os.listdir(opened)) if name.endswith(JOURNAL_SUFFIX)]
 
 
 def sessions(base: str | os.PathLike[str]) -> list[Path]:
-    """The folders of sessions in ``base``, oldest first; none if there is no such folder."""
+    """The folders of sessions in ``base``, oldest first; none if ``base`` doesn't exist."""
     try:
         with os.scandir(base) as entries:
             folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
         found = [folder for folder in folders if (folder / DESCRIPTION).is_file()]
-        # the name has the second; within one, the order in which they were described
+        # the name has the second; within it, by time of the description
         return sorted(found, key=lambda folder: (folder.name[:SECOND_SIZE], (folder / DESCRIPTION).stat().st_mtime_ns))
     except OSError:
         return []

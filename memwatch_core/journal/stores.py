@@ -1,7 +1,8 @@
-"""Runs of STORE records -> events: the one loop of the reading side that is taken for every event.
+"""Turns runs of STORE records into events: the hot loop of the reading side.
 
-Two implementations of one class, held together by a differential test: :class:`PythonStores` here, which says what is
-meant, and ``memwatch_core.journal._reader.Stores`` in C, several times faster. ``Stores`` is the one in use.
+There are two implementations of one class: :class:`PythonStores` here is the reference, and
+``memwatch_core.journal._reader.Stores`` in C is several times faster. A differential test compares them. ``Stores`` is
+the one in use.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ class Stop(IntEnum):
     END = 0
     """All slots were taken."""
     OTHER = 1
-    """The slot is not a whole, sound STORE record."""
+    """The slot isn't a whole, valid STORE record."""
     UNKNOWN = 2
     """A STORE to a variable that was never defined."""
     UNANNOUNCED = 3
-    """The first STORE to a variable whose definition is provisional: say who it is first."""
+    """The first STORE to a variable whose definition is provisional: announce it first."""
     GAP = 4
-    """The bytes before the store aren't those that the last one left."""
+    """The bytes before the store differ from those that the last store left."""
     FULL = 5
     """The batch is large enough."""
 
 
 class PythonStores:
-    """What STORE records need: the bytes and the last value of each variable, sites, contexts and thread names by id.
+    """The state that STORE records need: bytes and last value of each variable; sites, contexts and thread names by id.
 
     Not thread-safe, and not re-entrant from a serializer's ``decode``.
     """
@@ -53,7 +54,7 @@ class PythonStores:
         journal: str,
     ) -> None:
         self.seq = 0
-        """STORE records seen so far; may be set when some can't be."""
+        """STORE records so far; may be set if some can't be read."""
         self._make, self._make_part = event, part
         self._pid, self._runtime, self._journal = pid, runtime, journal
         self._origins, self._call = origins, call
@@ -64,12 +65,12 @@ class PythonStores:
         self._threads: dict[int, str] = {}
         self._failures: list[int] = []
         self._large: set[int] = set()
-        """Variables whose value is large, and known."""
+        """Variables with a large value that is decoded now."""
         self._sieve: tuple[int, int, int, Wanted | None, list[int]] | None = None
         self.skipped = self.matched = 0
-        """Since :meth:`sieve`: stores that became no event, and how many of these were wanted."""
+        """Since :meth:`sieve`: stores that didn't become events; and how many of those were wanted."""
         self.high = 0
-        """The latest time of a store that was skipped; may be set."""
+        """The latest time of a skipped store; may be set."""
         self.time = 0
         """Since :meth:`sieve`: the time of the last store, skipped or not; may be set."""
 
@@ -84,20 +85,23 @@ class PythonStores:
         provisional: bool,
         head: int = 0,
     ) -> None:
-        """Adds a variable, or says more of one (its bytes are kept). ``decode`` None: its values are None. ``letter``:
-        the value is one number of this format (:func:`memwatch_core.structs.number`). ``part``: what tells the part
-        that a store touched, from ``head`` bytes of the value if that isn't 0. Without ``shadow`` its bytes are not
-        followed: values are None (of a part as well, unless the store covers it), gaps not found."""
+        """Adds a variable, or redefines it and keeps its bytes.
+
+        ``decode`` decodes the value; None: values are None. ``letter``: the value is a single number of this format
+        (:func:`memwatch_core.structs.number`). ``part`` finds the part that a store touched, from the value's first
+        ``head`` bytes if ``head`` isn't 0. Without ``shadow`` the bytes aren't followed: values are None (of a part
+        too, unless the store covers it), and gaps aren't detected.
+        """
         known = self._variables.setdefault(variable.id, Followed(variable, self._failures))
         known.define(variable, path, decode, letter, part, shadow, provisional, head)
 
     def forget(self, ident: int) -> None:
-        """The variable is gone; its id is not used again."""
+        """Removes a variable; its id won't be reused."""
         self._variables.pop(ident, None)
 
     def fill(self, ident: int, offset: int, data: bytes) -> bool:
-        """The variable held ``data`` at ``offset``; what lies outside of it is ignored. Returns whether that
-        is what was known of it."""
+        """Sets the bytes at ``offset``; those outside of the variable are ignored. Returns whether they agree with the
+        known ones."""
         known = self._variables.get(ident)
         if known is None:
             return True
@@ -106,24 +110,26 @@ class PythonStores:
         return agrees
 
     def value(self, ident: int) -> Any:
-        """The variable's value now; None if it can't be decoded."""
+        """The variable's present value; None if it can't be decoded."""
         known = self._variables.get(ident)
         value = None if known is None else self._value(known)
         self._drop_large()
         return value
 
     def part(self, ident: int, start: int, stop: int) -> Part | None:
-        """The part of a variable that the bytes [start, stop) lie in, as it is now; None if it has none."""
+        """The part of a variable that contains the bytes [start, stop), in its present state; None if there is none."""
         known = self._variables.get(ident)
         return None if known is None else known.part_now(self._make_part, start, stop)
 
     def site(self, ident: int, site: Site) -> None:
-        """What STORE records call site ``ident`` from now on."""
+        """Sets the site that STORE records call ``ident`` from now on."""
         self._sites[ident] = site
 
     def context(self, ident: int, context: Context | None) -> int:
-        """What STORE records call context ``ident`` from now on; None: it is forgotten. Returns how many events have
-        carried it since the last call."""
+        """Sets the context that STORE records call ``ident`` from now on; None: forgets it.
+
+        Returns how many events have carried the id since the last call.
+        """
         if context is None:
             self._contexts.pop(ident, None)
         else:
@@ -131,22 +137,21 @@ class PythonStores:
         return self._carried.pop(ident, 0)
 
     def thread(self, tid: int, name: str) -> None:
-        """The name of thread ``tid`` from now on."""
+        """Sets the name of thread ``tid`` from now on."""
         self._threads[tid] = name
 
     def failures(self) -> list[int]:
-        """Ids of variables whose ``decode`` has raised since the last call; each id is given once."""
+        """Ids of variables whose ``decode`` has raised since the last call; each id is returned once."""
         failures = self._failures.copy()
         self._failures.clear()
         return failures
 
     def sieve(self, until: int, since: int, now: int, wanted: Wanted | None, floors: list[int]) -> None:
-        """From now on a store becomes an event only if it is ``wanted`` (None: all are), not written before ``since``
-        and not recorded before slot ``until``. All else is as if the others became events too.
+        """From now on a store becomes an event only if it is ``wanted`` (None: all are), not older than ``since`` and
+        not in a slot before ``until``. Everything else is as if the other stores became events too.
 
-        What ``wanted`` says of an event may depend on variable, path, thread, site and context alone: it isn't asked
-        each time. ``floors`` gets, for each event, the latest time of those skipped before it, as far as that isn't
-        beyond ``now``.
+        ``wanted`` may depend only on variable, path, thread, site and context: its result is cached. ``floors`` gets,
+        for each event, the latest time of the stores skipped before it, except times after ``now``.
         """
         self._sieve = until, since, now, wanted, floors
         self.skipped = self.matched = self.high = self.time = 0
@@ -154,12 +159,12 @@ class PythonStores:
     def run(
         self, view: memoryview, index: int, stop: int, first: int, out: list[Any], limit: int, resync: bool
     ) -> tuple[int, int]:
-        """Decodes STORE records from slot ``index`` of ``view`` on, appends their events to ``out``, and stops at slot
-        ``stop``, at the first slot that isn't for it, or when ``limit`` bytes of values were made (those of a
-        serializer count :data:`DECODED` times): (slot, :class:`Stop`).
+        """Decodes STORE records from slot ``index`` of ``view`` on, and appends their events to ``out``.
 
-        ``first`` is the number of slot 0 of the view in its journal. With ``resync``, the first record may disagree
-        with the bytes known: they are then taken from it.
+        Stops at slot ``stop``, at the first slot that needs other treatment, or once ``limit`` bytes of values were
+        made (those of a serializer count :data:`DECODED` times). Returns (slot, :class:`Stop`). ``first`` is the
+        journal's number of the view's slot 0. With ``resync``, the first record may disagree with the known bytes, and
+        replaces them.
         """
         try:
             return self._run(view, index, stop, first, out, limit, resync)
@@ -253,5 +258,5 @@ class PythonStores:
 Stores: type[PythonStores]
 try:
     from ._reader import Stores as Stores
-except ImportError:  # not built: slower, the same events
+except ImportError:  # not built: slower, same events
     Stores = PythonStores
