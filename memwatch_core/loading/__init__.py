@@ -1,1 +1,1 @@
-"""Plugins: which the configuration names, what became of each, and their offers. Used by writing and reading side."""
+"""Loads plugins: which ones the configuration names, their states and their offers. Used by both sides."""

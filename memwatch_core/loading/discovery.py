@@ -1,12 +1,12 @@
-"""Finds and loads the plugins that the configuration names, and nothing else: what isn't named is never imported.
+"""Finds and loads the plugins that the configuration names. Other plugins are never imported.
 
-stevedore selects and loads an entry point, pluggy checks the plugin against the hook specifications and calls it. Each
-plugin has a plugin manager of its own, so one that fails takes no other with it. The entry points are read from the
-installed metadata directly: stevedore's own list comes from a cache in the home directory that has forgotten the
-distributions, and drops the duplicates that must be reported.
+stevedore selects and loads an entry point; pluggy checks the plugin against the hook specifications and calls it. Each
+plugin has its own plugin manager, so that one's failure doesn't affect others. Entry points are read directly from
+installed metadata: stevedore's own list comes from a cache in the home directory, without the distributions and without
+the duplicates that must be reported.
 
-A watched program is spared these libraries (``light``): a plugin that is marked as the documentation shows is called as
-pluggy would call it, and pluggy is asked about any other.
+Watched programs are spared these libraries (``light``): a plugin marked as the documentation shows is called directly,
+as pluggy would call it; any other plugin goes through pluggy.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ DISTRIBUTIONS = {
         ("bridges", "bridge", PluginsSection().bridges),
     )
 }
-"""The distributions of this project: the only ones that a message tells anybody to install."""
+"""The distributions of this project: no message suggests installing any other."""
 OFFERED = {"int64": "scalars", "float64": "scalars", "bool": "scalars", "bytearray": "bytes"}
-"""Serializers of ours that events show by another name than their plugin has: it may be named by these as well."""
+"""Names that events show for serializers of ours, other than their plugin's name: configurations may use them too."""
 
 
 class Plugins(NamedTuple):
-    """What was loaded, each kind in configured order."""
+    """The loaded records; each kind in configured order."""
 
     serializers: tuple[Serializer, ...]
     sql: tuple[SqlDriver, ...]
@@ -53,16 +53,16 @@ class Plugins(NamedTuple):
     bridges: tuple[Bridge, ...]
     report: LoadReport
     kinds: frozenset[str] = frozenset(RECORDS)
-    """What was asked for: of the others nothing was imported."""
+    """The kinds that were loaded; of others nothing was imported."""
 
 
 def load(config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool = True, light: bool = False) -> Plugins:
     """Loads the plugins of these kinds that ``config`` names.
 
-    With ``strict``, a name that somebody wrote and that can't be used is an error: ConfigError if nothing of that name
-    is installed or a table belongs to no plugin, PluginError if it is broken or offered twice (twice is an error for a
-    default name too), with a line for each. Without, the report says it all. A plugin whose target library is absent is
-    never an error. ``light``: for a process that is watched; then the report has the problems alone.
+    With ``strict``, a configured name that can't be used is an error with a line for each: ConfigError if nothing of
+    that name is installed or a table belongs to no plugin, PluginError if the plugin is broken or offered twice (an
+    error for default names, too). Without it, the report has all of that. A plugin whose target library is missing is
+    never an error. ``light`` is for watched processes; the report then has only the problems.
     """
     plugins, unknown, unusable = examine(config, kinds, light=light)
     if strict and (unknown or unusable):
@@ -73,8 +73,8 @@ def load(config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool 
 def examine(
     config: Config, kinds: Iterable[str] = tuple(RECORDS), *, light: bool = False
 ) -> tuple[Plugins, list[str], dict[PluginReport, str]]:
-    """As :func:`load`: what can be loaded, a sentence about each mistake of the configuration, and one about each
-    plugin that it names and that can't be used."""
+    """As :func:`load`, but returns the mistakes: a sentence for each mistake in the configuration, and one for each
+    named plugin that can't be used."""
     kinds = tuple(kinds)
     records: dict[str, list[Any]] = {kind: [] for kind in RECORDS}
     report: list[PluginReport] = []
@@ -106,8 +106,8 @@ def examine(
 
 
 def unused_sinks(config: Config) -> tuple[Sink, ...]:
-    """The sinks that have a table and aren't in ``plugins.sinks``, imported so that the table can be checked. Without
-    those that can't be loaded: they are in nobody's way."""
+    """Sinks that have a table but aren't in ``plugins.sinks``, imported to check the table. Broken ones are left
+    out."""
     found = _by_name("sinks")
     names = [name for name in config.sinks if name in found and name not in config.plugins.sinks]
     return tuple(sink for name in names for sink in _load_name("sinks", name, found[name])[0])
@@ -119,7 +119,7 @@ def installed(kind: str) -> list[str]:
 
 
 def entry_points(group: str) -> Iterable[AnyPoint]:
-    """Those of all installed distributions."""
+    """The entry points of all installed distributions."""
     import importlib.metadata
 
     return importlib.metadata.entry_points(group=group)
@@ -133,12 +133,12 @@ def _by_name(kind: str, light: bool = False) -> dict[str, list[AnyPoint]]:
 
 
 def _plugin_of(kind: str, name: str, found: Mapping[str, object]) -> str:
-    """The name of the plugin that is meant; an entry point of this very name comes first."""
+    """The plugin's name for a configured name; an entry point of exactly that name takes precedence."""
     return OFFERED.get(name, name) if kind == "serializers" and name not in found else name
 
 
 class _Unusable(Exception):
-    """The plugin was loaded and isn't one."""
+    """The plugin was loaded, but isn't valid."""
 
 
 def _load_name(
@@ -188,7 +188,7 @@ def _offers(kind: str, point: AnyPoint, light: bool) -> list[Any]:
 
 
 def _is_plain(plugin: object, hook: str) -> bool:
-    """Whether pluggy would find nothing wrong with a module or an object, and nothing to do but call its hook."""
+    """Whether pluggy would accept the plugin and merely call its hook."""
     is_module = isinstance(plugin, ModuleType)
     of = [vars(plugin)] if is_module else [vars(each) for each in reversed(type(plugin).__mro__)]
     found = {name: value for each in of for name, value in each.items()}.items()
@@ -203,7 +203,8 @@ def _is_plain(plugin: object, hook: str) -> bool:
 
 
 def _asked(hook: str, point: AnyPoint) -> list[Any]:
-    """What stevedore loads, checked and called by pluggy. Raises whatever the plugin raises, or _Unusable."""
+    """The hook's results: stevedore loads the plugin, pluggy checks and calls it. Raises what the plugin raises, or
+    _Unusable."""
     from importlib.metadata import EntryPoint
 
     import pluggy
@@ -236,12 +237,12 @@ def _asked(hook: str, point: AnyPoint) -> list[Any]:
 def _other_hooks(plugin: object) -> str:
     known = {name.removeprefix("memwatch_"): name for name in vars(hookspecs) if name.startswith("memwatch_")}
     names = (name for name in dir(plugin) if name.startswith("memwatch") and name not in known.values())
-    rests = (name.removeprefix("memwatch").lstrip("_") for name in names)  # what they have in common says nothing
+    rests = (name.removeprefix("memwatch").lstrip("_") for name in names)  # the common prefix makes all names similar
     return next((hint for rest in rests if (hint := suggest(rest, known, known))), "")
 
 
 def _importable(target: str) -> bool:
-    try:  # the top level only: looking up a submodule would import its package
+    try:  # top level only: looking up a submodule would import its package
         return importlib.util.find_spec(target.partition(".")[0]) is not None
     except ValueError:
         return True  # in sys.modules, without a spec
@@ -250,7 +251,7 @@ def _importable(target: str) -> bool:
 
 
 def _extras(distribution: Distribution | None) -> list[tuple[str, str]]:
-    """(extra, first letters of the modules that it brings) of each optional requirement."""
+    """(extra, module name prefix) of each optional requirement."""
     found = []
     for line in (distribution.requires if distribution else None) or []:
         extra = re.search(r"extra == ['\"]([^'\"]+)", line)
@@ -260,23 +261,23 @@ def _extras(distribution: Distribution | None) -> list[tuple[str, str]]:
 
 
 def _is_target(distribution: Distribution | None, module: str) -> bool:
-    """Whether the module that couldn't be imported is one of the plugin's optional extras."""
+    """Whether the missing module belongs to one of the plugin's extras."""
     top = module.partition(".")[0].lower()
     return bool(top) and any(name.startswith(top) for _, name in _extras(distribution))
 
 
 def _absent(distribution: Distribution | None, module: str) -> str:
-    """What to say of a library that isn't there, and how to get it if the plugin's distribution has an extra for it."""
+    """The message about a missing library, with the command to install it if the distribution has an extra for it."""
     extras, top = _extras(distribution), module.partition(".")[0].lower()
     known = list(dict.fromkeys(extra for extra, name in extras if name.startswith(top)))
-    known = known or list(dict.fromkeys(extra for extra, _ in extras))  # a module may be called unlike what brings it
+    known = known or list(dict.fromkeys(extra for extra, _ in extras))  # module and distribution may differ in name
     known = [top] if top in known else known
     hint = f": pip install {distribution.name}[{known[0]}]" if distribution is not None and len(known) == 1 else ""
     return f"{module} isn't installed{hint}"
 
 
 def _explain(error: BaseException, point: AnyPoint) -> str:
-    """What the plugin raised, and where in it."""
+    """The plugin's exception, and where in the plugin it was raised."""
     step, place = error.__traceback__, ""
     top = point.module.partition(".")[0]
     while step:
@@ -335,7 +336,7 @@ def _missing_ones(report: LoadReport, config: Config) -> list[str]:
 
 
 def _unusable_ones(report: LoadReport, config: Config) -> dict[PluginReport, str]:
-    fatal: dict[str, PluginReport] = {}  # two of one name are told once
+    fatal: dict[str, PluginReport] = {}  # report duplicates once
     for plugin in report.problems:
         if plugin.state == "duplicate" or (plugin.state == "broken" and config.chosen(f"plugins.{plugin.kind}")):
             who = plugin if plugin.state == "broken" else f"{NOUNS[plugin.kind]} {plugin.name!r}"

@@ -1,8 +1,8 @@
-"""What ``importlib.metadata.entry_points`` lists, for a process that is watched: without importing it.
+"""A light replacement of ``importlib.metadata.entry_points`` for watched processes.
 
-It brings the standard library's packages for mail and archives with it, and takes as long as all else that a first
-``watch()`` does. So folders of ``sys.path`` are looked through here as it does; wherever one could see more than
-folders of metadata (an archive, an egg, somebody's own finder, a value that isn't plain), it is asked after all.
+Importing ``importlib.metadata`` also imports the email and zipfile packages, and takes as long as all the rest of a
+first ``watch()``. So the folders of ``sys.path`` are searched here in the same way. Where ``importlib.metadata`` might
+see more than folders of metadata (an archive, an egg, another finder, an unusual value), it is used after all.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _PLAIN = r"[\w.]+(:[\w.]+)?"
 
 
 class Point(NamedTuple):
-    """An entry point, as ``importlib.metadata.EntryPoint`` is one."""
+    """An entry point, with the interface of ``importlib.metadata.EntryPoint``."""
 
     name: str
     value: str
     group: str
     metadata: str
-    """The folder that describes its distribution."""
+    """The distribution's folder of metadata."""
 
     @property
     def module(self) -> str:
@@ -41,7 +41,7 @@ class Point(NamedTuple):
         return Distribution.at(Path(self.metadata))
 
     def load(self) -> Any:
-        """Imports it. Raises whatever that raises, AttributeError: the module hasn't got it."""
+        """Imports the plugin. Raises whatever the import raises, or AttributeError if the module lacks the object."""
         module, _, names = self.value.partition(":")
         found: Any = __import__(module, fromlist=["__name__"])
         for name in filter(None, names.split(".")):
@@ -50,11 +50,11 @@ class Point(NamedTuple):
 
 
 class _Unclear(Exception):
-    """importlib.metadata may see more than we do."""
+    """importlib.metadata may see more than this module."""
 
 
 def entry_points(group: str) -> list[Point] | list[EntryPoint]:
-    """The entry points of a group, in the order in which importlib.metadata gives them."""
+    """The entry points of a group, in the order of importlib.metadata."""
     try:
         if any(hasattr(finder, "find_distributions") and finder is not PathFinder for finder in sys.meta_path):
             raise _Unclear
@@ -66,7 +66,7 @@ def entry_points(group: str) -> list[Point] | list[EntryPoint]:
 
 
 def _folders() -> Iterator[str]:
-    """Of the metadata of each distribution: the first of a name wins."""
+    """Each distribution's folder of metadata; the first of a name wins."""
     seen = set()
     for root in sys.path:
         if not isinstance(root, str) or root.lower().endswith(".egg") or os.path.isfile(root):

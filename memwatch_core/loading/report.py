@@ -1,4 +1,4 @@
-"""What became of each plugin: the frozen outcome of a discovery, which ``memwatch plugins`` and ``doctor`` print."""
+"""The outcome of loading plugins, which ``memwatch plugins`` and ``doctor`` print."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 State = Literal["loaded", "disabled", "missing", "broken", "target absent", "duplicate"]
-"""``disabled``: installed, and the configuration doesn't name it. ``target absent``: the library that it traces isn't
-installed, so there is nothing to do. ``duplicate``: two distributions offer the name; neither is loaded."""
+"""``disabled``: installed, but not named in the configuration. ``target absent``: the library to trace isn't installed,
+so there is nothing to do. ``duplicate``: two distributions offer the name; neither is loaded."""
 
 NOUNS = {"serializers": "serializer", "sql": "SQL driver", "sinks": "sink", "bridges": "bridge"}
-"""Kind of plugin -> what one of them is called in a sentence."""
+"""Kind of plugin -> the noun for one of them."""
 
 
 class PluginReport(NamedTuple):
-    """One plugin: what it is, where it is from, what became of it and why."""
+    """One plugin: its identity, origin, state, and the reason for it."""
 
     kind: str
     name: str
@@ -32,21 +32,21 @@ class PluginReport(NamedTuple):
 
 
 class LoadReport(NamedTuple):
-    """Every plugin that is installed or asked for."""
+    """Every plugin that is installed or configured."""
 
     plugins: tuple[PluginReport, ...]
 
     def of(self, kind: str, *states: State) -> list[PluginReport]:
-        """Those of one kind, in one of the states if any is given."""
+        """The plugins of one kind, in one of the states if any are given."""
         return [plugin for plugin in self.plugins if plugin.kind == kind and (not states or plugin.state in states)]
 
     def find(self, kind: str, name: str) -> PluginReport | None:
-        """The plugin of this kind and name; of duplicates the first."""
+        """The plugin of this kind and name; the first of duplicates."""
         return next((plugin for plugin in self.plugins if (plugin.kind, plugin.name) == (kind, name)), None)
 
     @property
     def problems(self) -> list[PluginReport]:
-        """Those that were asked for and can't be used."""
+        """Configured plugins that can't be used."""
         return [plugin for plugin in self.plugins if plugin.state in ("missing", "broken", "duplicate")]
 
 
