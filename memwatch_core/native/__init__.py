@@ -1,1 +1,1 @@
-"""The core and the adapter's C half, built as one object, and what Python calls in it."""
+"""The core and the C half of the Python adapter, built as one shared object, and their Python interface."""

@@ -1,7 +1,7 @@
 """The core's calls (``memwatch.h``) as Python functions: checked, with exceptions for error codes.
 
-Every call lets go of the interpreter lock; all may be made from any thread. What is called for each write isn't here
-but in C (``memwatch_core/python/``).
+Every call releases the GIL and is thread-safe. The functions called for each write aren't here but in C
+(``memwatch_core/python/``).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _check(result: int, what: str) -> int:
 
 
 def start(tracker: TrackerName = "auto") -> str:
-    """Starts the core, once per process, and returns the tracker in use. Raises CoreError: it doesn't work here."""
+    """Starts the core, once per process, and returns the tracker in use. Raises CoreError if it doesn't work here."""
     if tracker not in TRACKERS:
         raise ValueError(f"no tracker is called {tracker!r}; there are {', '.join(TRACKERS)}")
     _check(lib.mw_start(TRACKERS[tracker]), f"the core can't start with tracker {tracker!r}")
@@ -90,12 +90,12 @@ def tracker_name() -> str:
 
 
 def tracker_reason() -> str:
-    """Why the trackers before the one in use were passed over; empty if none was."""
+    """Why earlier trackers weren't used; empty if the first was."""
     return _text(lib.mw_tracker_reason())
 
 
 def probe_tracker(tracker: TrackerName) -> str | None:
-    """None if this tracker works here, otherwise why it doesn't. It is tried on a page of its own."""
+    """Tries a tracker on a page of its own: None if it works, otherwise why it doesn't."""
     result: int = lib.mw_tracker_probe(TRACKERS[tracker])
     number = ffi.errno
     if result >= 0:
@@ -104,19 +104,20 @@ def probe_tracker(tracker: TrackerName) -> str | None:
 
 
 def limit_journal(max_bytes: int, policy: PolicyName) -> None:
-    """Bounds the journals opened from now on: bytes on disk, 0 for no limit. Raises CoreError: less than 4 MiB."""
+    """Limits the size on disk of journals opened from now on, 0 for no limit. Raises CoreError: less than 4 MiB."""
     _check(lib.mw_journal_limit(max_bytes, POLICIES[policy]), "journal.max_bytes")
 
 
 def open_journal(path: os.PathLike[str] | str, session: bytes, runtime: str = "python") -> None:
-    """Starts recording; the file is made at the first record. Raises CoreError."""
+    """Starts recording; the file is created at the first record. Raises CoreError."""
     if len(session) != 16:
         raise ValueError(f"a session is 16 bytes, not {len(session)}")
     _check(lib.mw_journal_open(os.fsencode(path), runtime.encode(), session), f"journal {os.fspath(path)}")
 
 
 def journal_path() -> str:
-    """Where this process's journal is, or will be once something is recorded. Raises CoreError: none was opened."""
+    """The path of this process's journal, which exists once something was recorded. Raises CoreError: none was
+    opened."""
     out = ffi.new("char[2048]")
     _check(lib.mw_journal_path(out, len(out)), "the journal")
     return os.fsdecode(ffi.string(out))
@@ -128,13 +129,13 @@ def close_journal() -> None:
 
 
 def keep_descriptor(number: int) -> int:
-    """Moves a descriptor to where the program's calls spare it; its new number, or the same: no more can be kept."""
+    """Moves a descriptor out of reach of the program's calls. Returns its new number, or the old one if no more fit."""
     kept: int = lib.mw_descriptor_keep(number)
     return kept if kept >= 0 else number
 
 
 def close_descriptor(number: int) -> bool:
-    """Closes one that is kept; False if none of this number is."""
+    """Closes a descriptor moved by :func:`keep_descriptor`; False if the number isn't one."""
     return bool(lib.mw_descriptor_close(number) >= 0)
 
 
@@ -145,7 +146,7 @@ def name_thread(native_id: int, name: str) -> None:
 
 
 def stats() -> Stats:
-    """The counters at this moment."""
+    """The present counters."""
     out = ffi.new("mw_stats *")
     lib.mw_get_stats(out)
     return Stats(*(int(getattr(out, name)) for name in Stats._fields))

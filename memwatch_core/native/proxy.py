@@ -1,7 +1,4 @@
-"""The C types and functions of python/values/, put into this module by the one function that cffi hands out.
-
-What is here is declared in proxy.pyi.
-"""
+"""The C types and functions of python/values/, which one C function adds to this module. Declared in proxy.pyi."""
 
 from ._core import lib
 

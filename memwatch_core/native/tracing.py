@@ -1,7 +1,4 @@
-"""The C types of python/sql/tracer.c, put into this module by a function that cffi hands out.
-
-What is here is declared in tracing.pyi.
-"""
+"""The C types of python/sql/tracer.c, which one C function adds to this module. Declared in tracing.pyi."""
 
 from ._core import lib
 
