@@ -1,6 +1,6 @@
-"""Records as people and other programs read them: lines of text, lines of JSON.
+"""Renders records for people and other programs: as lines of text, and as lines of JSON.
 
-``text`` makes lines, out of what ``changes`` says of a store and ``written`` of a statement; ``layout`` fits them into
-a terminal, ``palette`` colours them. ``jsonlines`` is the one schema of docs/events.md. Whoever shows records calls
-these: sinks (by way of :mod:`memwatch_plugins`), the host, the command line. They read no journal and print nothing.
+``text`` makes the lines; ``changes`` puts a store into words, ``written`` collects the writes under a statement,
+``layout`` fits text into a terminal, ``palette`` colours it. ``jsonlines`` is the schema of docs/events.md. Used by
+sinks (through :mod:`memwatch_plugins`), the host and the command line. Nothing here reads journals or prints.
 """

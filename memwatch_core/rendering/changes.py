@@ -1,4 +1,4 @@
-"""What a store changed, in words: which part of a value, what it was and what it is."""
+"""A store's change in words: the part of the value, and its text before and after."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..records import Event
 from .layout import shorten
 
 LENGTH = "len()"
-"""The part of a value that its length is."""
+"""The name of the part that is a value's length."""
 _CHUNK = 256
 
 
 def change(event: Event, limit: int) -> tuple[str, str, str]:
     """What changed: (part, before, after), the last two of at most ``limit`` characters each.
 
-    ``part`` is ``.field`` or ``[index]`` if a single part of a compound value changed, and its values are then given;
-    of several parts, each with its name; of bytes, ``[start:stop]``, the part that the store touched. Of a value that
-    isn't known, the range of bytes and their hexadecimal digits.
+    ``part`` is ``.field`` or ``[index]`` if a single part of a compound value changed; before and after are that
+    part's. If several parts changed, before and after list each with its name. For bytes, ``part`` is the
+    ``[start:stop]`` that the store touched. For an unknown value, the range of bytes and their hexadecimal digits.
     """
     part, old, new, first = _shown(event, limit)
     if old is None and new is None:
@@ -40,8 +40,8 @@ def change(event: Event, limit: int) -> tuple[str, str, str]:
 
 
 def _shown(event: Event, limit: int) -> tuple[str, Any, Any, int]:
-    """What of an event is shown: the part that was touched, or the whole value if that says more; and the number of the
-    first of its items."""
+    """What to show of an event: the part that was touched, or the whole value if that says more. Returns its name, old
+    and new value, and the index of its first item."""
     part, whole = event.part, ("", event.old, event.new, 0)
     if part is None or (part.old is None and part.new is None):
         return whole
@@ -53,17 +53,17 @@ def _shown(event: Event, limit: int) -> tuple[str, Any, Any, int]:
         if part.name == f"[0:{before}]" and before == after:
             return whole
         if before != after and max(before, after) <= limit:
-            return whole  # more than where it grew
+            return whole  # shows more than the part that was appended
     return part.name, part.old, part.new, int(several[1]) if several is not None else 0
 
 
 def named(variable: str, part: str) -> str:
-    """A variable with the part that :func:`change` gives: ``order.qty``, ``len(buffer)``."""
+    """The name of a variable's part: ``order.qty``, ``len(buffer)``. ``part`` is :func:`change`'s."""
     return f"len({variable})" if part == LENGTH else variable + part
 
 
 def _around(before: str, after: str, limit: int) -> tuple[str, str]:
-    """Both, shortened around the first place where they differ."""
+    """Both texts, shortened around the first difference."""
     if len(before) <= limit and len(after) <= limit:
         return before, after
     differs = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
@@ -71,8 +71,8 @@ def _around(before: str, after: str, limit: int) -> tuple[str, str]:
 
 
 def _changed_parts(old: Any, new: Any, most: int, first: int = 0) -> list[tuple[str, Any, Any]]:
-    """The first parts of a compound value that differ, each with the text that names it: ``.qty``, ``[0]``; none, if
-    the two haven't the same parts. ``first``: the number of the first one."""
+    """The first differing parts of a compound value, each with its name: ``.qty``, ``[0]``; none if the two values
+    don't have the same parts. ``first``: index of the first item."""
     if isinstance(old, Mapping) and isinstance(new, Mapping) and old.keys() == new.keys():
         names = (name for name in new if _differ(old[name], new[name]))
         return [(f".{n}" if isinstance(n, str) else f"[{n!r}]", old[n], new[n]) for n in islice(names, most)]
@@ -85,7 +85,7 @@ def _changed_parts(old: Any, new: Any, most: int, first: int = 0) -> list[tuple[
 
 
 def _places(old: Sequence[Any], new: Sequence[Any]) -> Iterator[int]:
-    """Where two sequences differ; what is the same is compared many at a time."""
+    """Indices at which two sequences differ. Compares slices first, for speed."""
     for start in range(0, len(new), _CHUNK):
         if old[start : start + _CHUNK] != new[start : start + _CHUNK]:
             yield from (i for i in range(start, min(start + _CHUNK, len(new))) if _differ(old[i], new[i]))
@@ -96,10 +96,10 @@ def _differ(old: Any, new: Any) -> bool:
 
 
 def value_text(value: Any, limit: int = 1 << 16) -> str:
-    """As Python writes it; of a long sequence, what there is to see of it."""
+    """The ``repr`` of a value; of a long sequence, only the first items."""
     try:
         if isinstance(value, list | tuple) and len(value) > limit and not hasattr(value, "_fields"):
             return clean(repr(value[:limit])[:-1] + ", …")
         return clean(repr(value))
-    except Exception:  # too deep, an int of too many digits, a repr() of the program's own
+    except Exception:  # nested too deeply, an int of too many digits, a failing repr() of the program's
         return f"<{clean(type(value).__name__)}>"

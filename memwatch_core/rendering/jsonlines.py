@@ -1,13 +1,13 @@
-"""Records as lines of JSON, in the one schema that MemWatch has (docs/events.md).
+"""Records as lines of JSON, in MemWatch's only schema (docs/events.md).
 
-:func:`encode` is what sinks and commands call, with as many records at once as they have. It runs in C where the
-extension was built; what a line looks like is said by :func:`record_json` and :func:`value_json` here, and a test holds
-the two together. Every line is valid JSON, whatever the value:
+Sinks and commands call :func:`encode`, with as many records at once as they have. It runs in C if the extension was
+built; :func:`record_json` and :func:`value_json` are the reference, and a test compares both. Every line is valid JSON,
+whatever the value:
 
-* bytes, bytearray, memoryview: a string of hexadecimal digits, as ``before`` and ``after`` are;
+* bytes, bytearray, memoryview: a string of hexadecimal digits, as for ``before`` and ``after``;
 * nan and the infinities: the strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``;
 * ints of any size: a number (of more than 4,300 digits: a string ``"0x…"``);
-* what would steer a terminal (controls from U+007F on, marks of direction, separators of lines): ``\\u009b``;
+* characters that could control a terminal (controls from U+007F on, direction marks, line separators): ``\\u009b``;
 * lone surrogates, in file names for instance: the text ``\\udc80``, so that every reader accepts the line;
 * named tuples and mappings: an object; other sequences: an array; anything else: its ``repr``, a string.
 """
@@ -37,10 +37,10 @@ from ..records import (
 )
 
 PART = 64
-"""Records that are encoded at once: as a rule 32 KiB of text."""
+"""Records encoded at once: usually 32 KiB of text."""
 _DEPTH_MAX = 32
 _BITS_MAX = 14_000
-"""An int that takes fewer bits has fewer digits than Python refuses to write: 4,300."""
+"""Smaller ints, in bits, stay below 4,300 digits, which Python refuses to convert."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -50,13 +50,13 @@ def encode(records: Sequence[Record]) -> bytes:
 
 
 def parts(records: Sequence[Record]) -> Iterator[bytes]:
-    """The same in pieces that stay small even if each record has a large value, or a long statement."""
+    """As :func:`encode`, in pieces that stay small even if every record has a large value or a long statement."""
     for start in range(0, len(records), PART):
         yield encode(records[start : start + PART])
 
 
 def time_text(time_ns: int) -> str:
-    """``2026-11-23T15:04:05.123456Z``; what is beyond the calendar's end reads as its last moment."""
+    """``2026-11-23T15:04:05.123456Z``; the calendar's last moment for times beyond it."""
     try:
         moment = _EPOCH + timedelta(microseconds=time_ns // 1000)
     except OverflowError:
@@ -65,12 +65,12 @@ def time_text(time_ns: int) -> str:
 
 
 def record_json(record: object) -> bytes:
-    """One record as JSON, without a newline. Raises TypeError for what is no :data:`memwatch_core.records.Record`."""
+    """One record as JSON, without a newline. Raises TypeError if it isn't a :data:`memwatch_core.records.Record`."""
     return _dumps(_record(record))
 
 
 def value_json(value: object, depth: int = 0) -> bytes:
-    """Any value as JSON; ``depth``: in how many others it lies. Never raises."""
+    """Any value as JSON; ``depth`` is its level of nesting. Never raises."""
     return _dumps(_plain(value, depth))
 
 
@@ -144,7 +144,7 @@ def _variable(variable: Variable) -> dict[str, Any]:
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """The value in terms of what JSON has."""
+    """The value in JSON's types."""
     if value is None or value is True or value is False:
         return value
     try:
@@ -180,7 +180,7 @@ def _plain_of(value: Any, depth: int) -> Any:
 
 
 def _is_numbers(values: list[Any]) -> bool:
-    """Whether these are what an array of numbers is decoded to, which is JSON already."""
+    """Whether a list is a decoded array of numbers, which is JSON already."""
     kinds = set(map(type, values))
     return (kinds == {int} and min(values) >= -(2**63) and max(values) < 2**64) or (
         kinds == {float} and all(map(math.isfinite, values))
@@ -194,7 +194,7 @@ def _encode_in_python(records: Sequence[Record]) -> bytes:
 _encode: Callable[[Sequence[Record]], bytes]
 try:
     from ..journal._reader import Lines
-except ImportError:  # not built: slower, the same lines
+except ImportError:  # not built: slower, same lines
     _encode = _encode_in_python
 else:
     _encode = Lines(Event, Site, Context, Call, Part, record_json, value_json).encode

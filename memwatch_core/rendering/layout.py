@@ -1,4 +1,4 @@
-"""Where text goes on a terminal: nothing is wider than it, and nothing is broken within a word."""
+"""Lays text out on a terminal: no line is wider, and no word is broken."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import NamedTuple
 from ..printed import NARROWEST, character_width, width
 
 _ENDS = re.compile(r"\s|(?<=[,;/])|(?=\\)")
-"""Where text may be cut: at a blank, behind a comma or slash, before an escape."""
+"""Where text may be cut: at a blank, after a comma or slash, before an escape."""
 
 
 def _within(text: str, most: int) -> int:
-    """How many of its first characters take at most so many columns."""
+    """How many of the first characters fit into so many columns."""
     if text.isascii():
         return min(len(text), most)
     taken = 0
@@ -26,8 +26,10 @@ def _within(text: str, most: int) -> int:
 
 
 def shorten(text: str, limit: int, around: int = 0) -> str:
-    """At most ``limit`` columns of the text, the character at ``around`` among them; ``…`` stands for the rest. It is
-    cut where a word ends, if there is such a place near."""
+    """At most ``limit`` columns of a text, including the character at ``around``; ``…`` stands for the rest.
+
+    Cuts at the end of a word if there is one nearby.
+    """
     if width(text) <= limit:
         return text
     start = max(0, min(around - limit // 3, len(text) - limit + 1)) if around >= limit - limit // 3 else 0
@@ -47,7 +49,7 @@ def shorten(text: str, limit: int, around: int = 0) -> str:
 
 
 def last_part(text: str, limit: int) -> str:
-    """The end of a path, at most ``limit`` columns: its file stays."""
+    """The end of a path, of at most ``limit`` columns; keeps the file's name."""
     if width(text) <= limit:
         return text
     kept = text[::-1][: _within(text[::-1], limit - 1)][::-1]
@@ -56,7 +58,7 @@ def last_part(text: str, limit: int) -> str:
 
 
 def both_ends(text: str, limit: int) -> str:
-    """A name of at most ``limit`` columns: its beginning, and its end, which tells it from its like."""
+    """The beginning and end of a name, of at most ``limit`` columns: similar names often differ at the end."""
     if width(text) <= limit:
         return text
     tail = (limit - 1) // 2
@@ -70,28 +72,28 @@ class Cell(NamedTuple):
     text: str
     paint: Callable[[str], str] = str
     shorten: Callable[[str, int], str] = shorten
-    """What becomes of it where it is wider than a whole line."""
+    """Shortens the text if it is wider than a whole line."""
     column: int = 0
-    """Columns that it takes if there is room for them."""
+    """Columns to take if there is room for them."""
     least: int = 0
-    """If so many columns are left, it is shortened to them rather than put on the next line; 0: never."""
+    """If at least this many columns are left, shorten the text rather than move it to the next line; 0: never."""
     gap: int = 2
     """Blanks before it."""
 
     def fitted(self, most: int) -> str:
-        """Painted, in at most ``most`` columns."""
+        """The painted text, in at most ``most`` columns."""
         return self.paint(self.text if width(self.text) <= most else self.shorten(self.text, most))
 
 
 def flow(cells: Sequence[Cell], most: int, indent: int) -> Iterator[str]:
-    """Lines of at most ``most`` columns: cells one behind the other, what doesn't fit on the next line, indented."""
+    """Lays cells out in lines of at most ``most`` columns; continuation lines are indented."""
     most = max(most, NARROWEST)
     line, used, padding = "", 0, 0
     for number, cell in enumerate(cells):
         text, taken = cell.text, width(cell.text)
         gap = cell.gap if number else 0
         if number and used + padding + gap + taken > most:
-            padding = max(0, most - used - gap - taken)  # what is too much of it goes first
+            padding = max(0, most - used - gap - taken)  # first drop padding
         left = most - used - padding - gap
         if number and taken > left and not 0 < cell.least <= left:
             yield line.rstrip()

@@ -1,6 +1,6 @@
-"""What a piece of text is, and the colour that it has for that. Colours are defined here and nowhere else.
+"""The roles of pieces of text, and their colours. Colours are defined only here.
 
-They are the eight that every terminal has, so that a user's own theme counts.
+They are the eight that every terminal has, so that the user's own theme applies.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Role = Literal[
     "time", "variable", "old", "new", "same", "site", "function", "thread", "sql", "undone", "life", "lost", "notice",
     "heading", "setting", "ok", "note", "warning", "problem",
 ]  # fmt: skip
-"""What a piece of text is, for whoever paints it."""
+"""The role of a piece of text, which determines its colour."""
 
 STYLES: Mapping[Role, str] = {
     "time": "dim",
@@ -33,13 +33,13 @@ STYLES: Mapping[Role, str] = {
     "warning": "yellow",
     "problem": "red",
 }
-"""Those that aren't here look like any other text."""
+"""Other roles look like plain text."""
 
 _CODES = {
     "bold": 1, "dim": 2, "italic": 3,
     "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "white": 37, "on-red": 41,
 }  # fmt: skip
-"""Of ECMA-48, "select graphic rendition"."""
+"""Codes of ECMA-48, "select graphic rendition"."""
 
 
 def _beginning(style: str) -> str:
@@ -50,11 +50,11 @@ _BEGINNINGS: Mapping[Role, str] = {role: _beginning(STYLES.get(role, "")) for ro
 
 
 def plain(role: Role, text: str) -> str:
-    """The text as it is: for a pipe, a file, and who wants no colours."""
+    """The text unchanged: for pipes, files, and users who want no colours."""
     return text
 
 
 def paint(role: Role, text: str) -> str:
-    """The text in the colour of its role; whether colours are wanted, the caller knows."""
+    """The text in the colour of its role. The caller decides whether colours are wanted."""
     beginning = _BEGINNINGS[role]
     return f"{beginning}{text}\x1b[0m" if beginning and text else text

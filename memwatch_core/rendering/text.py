@@ -1,8 +1,7 @@
-"""Records as lines of text, for outputs that people read: the console sink and ``memwatch log``.
+"""Records as lines of text for people: for the console sink and ``memwatch log``.
 
-Values, names and statements come from the watched program, so nothing of them reaches a terminal unescaped: control
-characters are shown as escapes, and what is long is shortened around the place that changed. On a terminal no line is
-wider than it: what doesn't fit goes on below, and nothing is broken within a word.
+Values, names and statements come from the watched program, so they are escaped before they reach a terminal. Long ones
+are shortened around the change. On a terminal, no line is wider than the terminal: lines wrap, between words.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ from .palette import Role, plain
 from .written import Writes, WrittenUnder
 
 VARIABLES, STATEMENTS = 4, 3
-"""How many are named when a line says what became of statements."""
+"""Limit of variables, and of statements, named in a line about an outcome."""
 INDENT = 14
-"""What goes on below begins under the variable's name."""
+"""Indentation of continuation lines: they begin below the variable's name."""
 ENDLESS = 1 << 30
-"""Columns of a pipe."""
+"""Width of a pipe, in columns."""
 SQL_LEAST = 48
-"""Columns that must be left for a statement; else it goes below."""
+"""Least columns for a statement; with fewer, it goes onto a line of its own."""
 
 
 def brief(text: str, limit: int) -> str:
-    """:func:`clean` text of at most ``limit`` columns, however long it was."""
+    """:func:`clean` text of at most ``limit`` columns. Fast for very long texts."""
     return shorten(clean(text if len(text) <= limit else text[: limit + 1]), limit)
 
 
@@ -44,12 +43,12 @@ def _is_undone(outcome: str) -> bool:
 
 
 def _call(call: Call) -> str:
-    """As strace writes it, without what isn't recorded: ``read(5) = 100``."""
+    """A call as strace writes it, without what isn't recorded: ``read(5) = 100``."""
     return f"{clean(call.name)}({call.fd if call.fd >= 0 else ''}) = {call.bytes}"
 
 
 def _process(event: Event) -> str:
-    """``4711``; of a process that has several journals, ``4711.1`` for the second."""
+    """``4711``; for the second journal of a process, ``4711.1``."""
     _, _, number = event.journal.partition(".")
     return f"{event.pid}.{number}" if number.isdecimal() and number.isascii() else str(event.pid)
 
@@ -59,7 +58,7 @@ def _end(record: Outcome) -> tuple[int, str, int, str]:
 
 
 def _here() -> str:
-    """The working folder, as the start of a path; of one that was removed, what no path begins with."""
+    """The working folder, as the start of a path; if it was removed, a text that no path starts with."""
     try:
         return os.getcwd()
     except OSError:
@@ -68,7 +67,7 @@ def _here() -> str:
 
 @lru_cache(maxsize=4096)
 def short_path(path: str, directory: str = "", full: bool = False) -> str:
-    """A file as one would name it from ``directory``: relative if below it, else (unless ``full``) its last parts."""
+    """A path relative to ``directory`` if it is below it, otherwise (unless ``full``) its last parts."""
     directory = directory or _here()
     if path.startswith(directory.rstrip("/") + "/"):
         return clean(path[len(directory.rstrip("/")) + 1 :])
@@ -94,11 +93,11 @@ class _Row(NamedTuple):
 
 
 class Lines:
-    """Turns records into lines. Columns keep their places from line to line, and widen when they must.
+    """Turns records into lines. Columns stay aligned from line to line, and widen when needed.
 
-    ``width``: columns of the terminal, None for a pipe (then nothing is cut but long values and statements).
-    ``paint``: colours a piece of text, as :func:`~memwatch_core.rendering.palette.paint` does. ``show``: ``"changes"``
-    leaves out stores that wrote what was there already, the lifecycle of watches, and commits. Not thread-safe.
+    ``width``: columns of the terminal, None for a pipe (then only long values and statements are shortened). ``paint``
+    colours a piece of text, as :func:`~memwatch_core.rendering.palette.paint` does. ``show="changes"`` leaves out
+    stores of equal values, the lifecycle of watches, and commits. Not thread-safe.
     """
 
     def __init__(
@@ -129,10 +128,10 @@ class Lines:
         self._directory = _here()
 
     def format(self, records: Sequence[Record]) -> Iterator[str]:
-        """One line each, without its end; on a terminal several where one is too narrow.
+        """One line for each record, without a line end; several on a terminal that is too narrow.
 
-        What became of statements is a line of its own if they were rolled back or failed, and if their transaction was
-        committed: with what was written under them, from the first value to the last.
+        The outcome of statements gets a line of its own if they were rolled back or failed, or if their transaction was
+        committed. It has the writes under those statements, each with first and last value.
         """
         rows: list[_Row | Record] = []
         for record in records:
@@ -149,8 +148,10 @@ class Lines:
             yield from self._event(row) if isinstance(row, _Row) else self._other(row)
 
     def _take_outcome(self, record: Outcome, rows: list[Any]) -> None:
-        """That a single statement committed itself is no news. One line for each transaction, though the statement that
-        was in force at its end may have a record of its own."""
+        """Adds a line for an outcome, but not for a single statement that committed itself.
+
+        A transaction gets one line, though the last statement may have a record of its own.
+        """
         if not (_is_undone(record.outcome) or (self._all and record.transaction)):
             self._written.take(record)
             return
@@ -164,7 +165,7 @@ class Lines:
     # ---- events -----------------------------------------------------------------------------------------------------
 
     def _row(self, event: Event) -> _Row:
-        """The event's texts; widens the columns for them, so that a batch stands in line from its first line on."""
+        """The event's texts. Widens the columns first, so that a whole batch is aligned."""
         part, before, after = change(event, self._max_side if event.changed else self._max_same)
         row = _Row(
             event, before, after, named(self._name(event.variable, event.path), part),
@@ -179,7 +180,7 @@ class Lines:
         return row
 
     def _fit_columns(self) -> None:
-        """What is left of them where a line has less room: first the change gets narrower, then name and place."""
+        """Narrows the columns to the line's width: first the change, then name and place."""
         fitted = list(self._columns)
         more = INDENT + sum(fitted) + 6 - self._width
         for i in (1, 0, 2):
@@ -189,7 +190,7 @@ class Lines:
         self._fitted = fitted
 
     def _event(self, row: _Row) -> Iterator[str]:
-        """One line if it fits: variable, change, place, thread, and the statement or the beginning of it."""
+        """One line if it fits: variable, change, place, thread, and the statement or its beginning."""
         event, _, _, variable, what, place, thread = row
         sizes = [width(text) for text in (variable, what, place, thread)]
         left = self._width - INDENT - 6 - sum(sizes)
@@ -219,7 +220,7 @@ class Lines:
             yield " " * INDENT + self._sql(end, statement).fitted(self._room)
 
     def _cells(self, row: _Row, sizes: list[int]) -> list[Cell]:
-        """The same for several lines."""
+        """The cells of an event that takes several lines."""
         event, left = row.event, self._width - INDENT - 4 - sum(sizes[:3])
         aligned = []
         for size, column in zip(sizes, self._fitted, strict=True):
@@ -242,12 +243,12 @@ class Lines:
         return f"{self._paint('old', row.before)} {self._arrow} {self._paint('new', row.after)}"
 
     def _statement(self, context: Context, limit: int) -> tuple[str, str]:
-        """What became of a statement, if that must be said, and the statement."""
+        """A statement's outcome, if it must be shown, and its text."""
         end = f"{clean(context.outcome)}: " if _is_undone(context.outcome) else ""
         return end, brief(f"{context.driver}: {context.statement}", min(self._max_statement, limit))
 
     def _sql(self, end: str, statement: str) -> Cell:
-        """A statement, with what became of it."""
+        """A statement with its outcome."""
 
         def paint(text: str) -> str:
             undone = self._paint("undone", text[: len(end)]) if end else ""
@@ -287,7 +288,7 @@ class Lines:
         yield from self._flow(record.time_ns, cells)
 
     def _net(self, writes: Writes, undone: bool) -> Cell:
-        """A variable, from the first value to the last, and how many writes if several."""
+        """A variable, its first and last value, and the number of writes if several."""
         event = writes.net()
         part, before, after = change(event, self._max_side // 2)
         name = named(self._name(event.variable, event.path), part)
@@ -360,7 +361,7 @@ class Lines:
         return both_ends(self._name(variable), self._room)
 
     def _place(self, site: Site | None, exact: bool, call: Call | None = None) -> list[tuple[Role, str]]:
-        """File and line, function, call; those that there are."""
+        """File and line, function, and call, if known."""
         found: list[tuple[Role, str]] = []
         if site is None or not site.file:
             found.append(("site", "(unknown place)"))

@@ -1,4 +1,4 @@
-"""What was written under each SQL statement, until it is known what became of the statement."""
+"""Collects the writes under each SQL statement until its outcome is known."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import msgspec
 from ..records import Event, Outcome, Part
 
 MOST = 10_000
-"""Of how many statements, and variables written under each, something is remembered: the oldest statements go first."""
+"""Limit of statements, and of variables written under each, that are remembered; the oldest are dropped."""
 LARGE = 1024
-"""Bytes, or items, of a value of which only the range that was written is remembered."""
+"""Larger values, in bytes or items, aren't remembered: only the range that was written."""
 
 
 def is_large(value: object) -> bool:
-    """Whether a value takes so much memory that only a few of its kind may be kept."""
+    """Whether a value takes so much memory that only a few such values may be kept."""
     return isinstance(value, bytes | bytearray | str | list | tuple | dict) and len(value) > LARGE
 
 
 def is_heavy(event: Event) -> bool:
-    """Whether an event has such values."""
+    """Whether an event has a large value."""
     part = event.part
     return (
         is_large(event.new) or is_large(event.old) or (part is not None and (is_large(part.new) or is_large(part.old)))
@@ -29,7 +29,7 @@ def is_heavy(event: Event) -> bool:
 
 
 def lightened(event: Event) -> Event:
-    """The event without values but those of a small part."""
+    """The event without its values, but with those of a small part."""
     part = event.part
     if part is not None and (is_large(part.new) or is_large(part.old)):
         part = Part(part.name, None, None)
@@ -54,34 +54,34 @@ class Writes:
         if part is not None and first.part is not None and first.part.name == part.name:
             part = Part(part.name, first.part.old, part.new)
         elif first.old is not None and last.new is not None:
-            part = None  # the values show all that changed
+            part = None  # the values show the whole change
         return msgspec.structs.replace(last, old=first.old, before=before, changed=changed, part=part)
 
     def join(self, other: Writes) -> Writes:
-        """Those of both."""
+        """The writes of both."""
         first, last = min(self.first, other.first, key=_seq), max(self.last, other.last, key=_seq)
         return Writes(first, last, self.count + other.count)
 
 
 @dataclass(slots=True)
 class Written:
-    """What was written under statements that had the same end."""
+    """The writes under statements that had the same outcome."""
 
     variables: dict[tuple[int, str | None], Writes] = field(default_factory=dict)
     """By variable (id, path), in order of the first write."""
     statements: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How often each (driver, text) was run."""
+    """Number of times that each (driver, text) ran."""
 
 
 class WrittenUnder:
-    """Takes events, and gives them back, put together, when their statements' outcome comes. Not thread-safe."""
+    """Collects events, and returns them, combined, when their statements' outcome comes. Not thread-safe."""
 
     def __init__(self) -> None:
         self._statements: dict[tuple[int, str, int], Written] = {}
         self._kept = 0
 
     def add(self, event: Event) -> None:
-        """An event that has a context."""
+        """Adds an event that has a context."""
         context = event.context
         assert context is not None
         while self._kept >= MOST:
@@ -107,7 +107,7 @@ class WrittenUnder:
         return written
 
     def take(self, outcome: Outcome) -> Written:
-        """What was written under the statements of this record; of those forgotten, nothing is in it."""
+        """Removes and returns the writes under the statements of this record, as far as remembered."""
         whole = Written()
         for ident in outcome.contexts:
             part = self._forget((outcome.pid, outcome.journal, ident))
