@@ -1,8 +1,8 @@
-"""The watched program as a child process: started, sent the signals that we get, waited for.
+"""The watched program as a child process: starts it, forwards signals, waits for it.
 
-A terminal sends Ctrl-C to its whole foreground group, so the child has it already; a signal that somebody sent to us
-alone it has not. So ours are blocked and taken one by one with their sender: what the kernel sent the child got too,
-what a process sent is forwarded.
+Ctrl-C in a terminal reaches the whole foreground process group, so the child gets it by itself. A signal that another
+process sends reaches only this process. So these signals are blocked and received one by one with their origin: those
+from a process are forwarded, those from the kernel aren't.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _BY_KERNEL = 0x80  # SI_KERNEL: from the terminal
 
 
 class Child:
-    """One run of a command. To be made and waited for in the main thread."""
+    """One run of a command. Create it and wait for it in the main thread."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Starts it. Raises StartError."""
+        """Starts the command. Raises StartError."""
         self._before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED | {signal.SIGCHLD})
         before = self._before
         try:
@@ -38,20 +38,21 @@ class Child:
         self.pid = self._process.pid
 
     def wait(self) -> int:
-        """Its exit status, negative for the signal that killed it; forwards signals until then."""
+        """Waits for the child and forwards signals. Returns its exit status, negative for the signal that killed it."""
         while self._process.poll() is None:
             self._take(None)
         return self._process.returncode
 
     def patience(self, done: Callable[[], bool]) -> bool:
-        """Waits until ``done()``, looking every 50 ms; False if one of our signals arrives first: we are to stop."""
+        """Polls ``done()`` every 50 ms until it is true. Returns False if a signal arrives first that tells us to
+        stop."""
         while not done():
             if self._take(0.05) in FORWARDED:
                 return False
         return True
 
     def release(self) -> None:
-        """Gives our signals back their usual effect."""
+        """Unblocks our signals."""
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
     def _take(self, timeout: float | None) -> int:
@@ -65,7 +66,7 @@ class Child:
 
 
 class StartError(SessionError):
-    """The program can't be started. ``status``: what a shell would exit with, 126 or 127."""
+    """The program can't be started. ``status`` is a shell's exit status for that, 126 or 127."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -76,7 +77,7 @@ def end_like(status: int) -> int:
     """Ends this process as the child ended: returns an exit status, or dies by the signal that killed the child."""
     if status >= 0:
         return status
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # one core is enough
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # one dump is enough
     number = -status
     if number not in (signal.SIGKILL, signal.SIGSTOP):
         signal.signal(number, signal.SIG_DFL)

@@ -1,6 +1,6 @@
-"""``memwatch run``: the program as a child that writes its journal, and this process that reads it and feeds the sinks.
+"""``memwatch run``: starts the program as a child that writes its journal; this process reads it and feeds the sinks.
 
-The program pays for writing, for nothing else. Its standard streams, its exit status and its signals are its own.
+The program only pays for writing. It keeps its own standard streams, exit status and signals.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OF_NODE = re.compile(r"node(js)?([-.]?\d[\d.]*)?|.+\.[cm]?[jt]s")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to run."""
+    """The program to run."""
 
     kind: Literal["script", "module", "command"]
     arguments: tuple[str, ...]
@@ -42,19 +42,20 @@ class Target:
 
     @property
     def shown(self) -> list[str]:
-        """What the session is remembered by."""
+        """The command recorded in the session."""
         return ["-m", *self.arguments] if self.kind == "module" else list(self.arguments)
 
     @property
     def folder(self) -> Path:
-        """Where what belongs to it is looked for: as Python does, a script's folder, otherwise the working folder."""
+        """The folder in which a bridge looks for its runtime's packages: a script's own, as for imports, or the working
+        folder."""
         if self.kind != "script":
             return Path.cwd()
         script = Path(os.path.realpath(self.arguments[0]))
         return script if script.is_dir() else script.parent
 
     def command(self) -> list[str]:
-        """The command line that runs it. Raises SessionError if there is no such script."""
+        """The command line to execute. Raises SessionError if the script doesn't exist."""
         if self.kind == "command":
             return list(self.arguments)
         if self.kind == "script":
@@ -76,7 +77,7 @@ def _check_script(name: str) -> None:
 
 
 def refuse_unsupported(config: Config) -> None:
-    """Raises ConfigError for a setting that exists in the specification and not yet in this version."""
+    """Raises ConfigError for a setting of the specification that this version doesn't implement."""
     for key in ("track_all_vars", "track_locals"):
         if getattr(config.watch, key):
             raise ConfigError(
@@ -86,15 +87,14 @@ def refuse_unsupported(config: Config) -> None:
 
 
 def run(target: Target, config: Config, *, quiet: bool = False) -> int:
-    """Runs the target to its end; the exit status for this process (which may instead die by the target's signal).
+    """Runs the target to its end and returns this process's exit status, or dies by the target's signal.
 
-    Raises MemWatchError for whatever keeps the target from being started; then nothing of it has run. To be called in
-    the main thread.
+    Raises MemWatchError if the target can't be started; nothing of it has run then. Call it in the main thread.
     """
     refuse_unsupported(config)
     plugins = load(config)
     _check_installed(target, plugins, config)
-    for broken in plugins.report.problems:  # defaults only: what somebody named would have been an error
+    for broken in plugins.report.problems:  # defaults only: a configured plugin would have raised
         say(f"{broken}: {broken.reason}; going on without it")
     command, environment = _bridged(target, plugins, _environment())
     summary = Summary()
@@ -106,7 +106,7 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
         folder = create_session(config.journal.folder, target.shown)
         configuration.save(config, folder)
         save_drivers(folder, plugins.sql)
-        claim = Claim(folder)  # before there is a writer that could wait for it
+        claim = Claim(folder)  # before any writer could wait for a reader
         undo.callback(claim.close)
         child = Child(command, {**environment, "MEMWATCH_SESSION": str(folder)})
         undo.pop_all()
@@ -126,13 +126,13 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     if not (quiet or follow.failed):
         _conclude(summary, folder, config, f"{time.monotonic() - started:.2f} s, {_ending(status)}")
     for stream in (sys.stdout, sys.stderr):
-        settle(stream)  # whatever comes of it: the exit status is the program's
+        settle(stream)  # ignore errors: the exit status is the program's
     return end_like(status)
 
 
 def _check_installed(target: Target, plugins: Plugins, config: Config) -> None:
-    """Raises SessionError, with what to install, if nothing could be watched because nothing but the core is here; says
-    so if only the sinks are missing. What the configuration leaves out was left out on purpose."""
+    """Raises SessionError, with what to install, if nothing can be watched because only the core is installed. If only
+    the sinks are missing, prints a message. Plugins that the configuration excludes are not missing."""
     if not plugins.bridges and target.kind != "module" and not config.chosen("plugins.bridges"):
         program = target.arguments[0]
         if _OF_NODE.fullmatch(os.path.basename(program)):
@@ -147,14 +147,14 @@ def _check_installed(target: Target, plugins: Plugins, config: Config) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without our settings: they are in the session's folder."""
+    """Our environment without our settings: those are in the session's folder."""
     return {name: value for name, value in os.environ.items() if not name.startswith("MEMWATCH_")}
 
 
 def _bridged(
     target: Target, plugins: Plugins, environment: Mapping[str, str]
 ) -> tuple[Sequence[str], Mapping[str, str]]:
-    """The command line that runs the target, and its environment: as the bridges want them, where one knows it."""
+    """The target's command line and environment, as modified by the bridges."""
     command: Sequence[str] | None = None
     for bridge in plugins.bridges:
         try:
@@ -197,7 +197,7 @@ def _conclude(summary: Summary, folder: Path, config: Config, end: str) -> None:
 
 
 def _is_found(config: Config) -> bool:
-    """Whether ``memwatch log`` without options looks where this session is."""
+    """Whether ``memwatch log`` finds this session without options."""
     try:
         return configuration.load().journal.folder == config.journal.folder
     except ConfigError:

@@ -27,18 +27,18 @@ from .runner import refuse_unsupported
 
 
 class Session:
-    """An open session. ``folder`` keeps the journal, for ``memwatch log``."""
+    """An open session. The journal stays in ``folder``, for ``memwatch log``."""
 
     def __init__(self, folder: Path, tracker: str, config: Config, follow: Follow, summary: Summary) -> None:
         self.folder = folder
         self.tracker = tracker
         self.config = config
         self.summary = summary
-        """Counts so far; complete after the block."""
+        """The counts so far; complete after the block."""
         self._follow = follow
 
     def flush(self) -> None:
-        """Returns when every write made before the call has reached every sink. Any thread may call it."""
+        """Returns once every write made before the call has reached every sink. Thread-safe."""
         self._follow.flush()
 
 
@@ -50,12 +50,12 @@ def session(
     sinks: Sequence[str | RecordSink] | None = None,
     **sections: Mapping[str, Any],
 ) -> Iterator[Session]:
-    """Watches in this process, without ``memwatch run``: a new session, its events handed to the sinks by a thread.
+    """Watches in this process, without ``memwatch run``: a thread hands the events of a new session to the sinks.
 
-    ``config`` is a file's path or a :class:`Config` (default: found as :mod:`memwatch_core.config` says); ``folder``
-    keeps sessions; ``sinks`` are names of plugins, or objects with ``write``, ``flush`` and ``close``; ``sections``
-    override settings. At the end of the block every watch has ended, everything was handed to the sinks, and the sinks
-    are closed.
+    ``config`` is a file's path or a :class:`Config` (default: found as :mod:`memwatch_core.config` describes);
+    ``folder`` keeps sessions; ``sinks`` are names of plugins, or objects with ``write``, ``flush`` and ``close``;
+    ``sections`` override settings. At the end of the block all watches end, all events are handed to the sinks, and the
+    sinks are closed.
 
     .. code-block:: python
 
@@ -63,8 +63,8 @@ def session(
             total = watch(0, name="total")
             total += 5
 
-    Raises ConfigError, PluginError, SessionError (this process writes to a session already, the folder can't be made),
-    CoreError (this machine can't; see ``memwatch doctor``).
+    Raises ConfigError, PluginError, SessionError (this process already writes to a session, or the folder can't be
+    created), CoreError (this machine can't; see ``memwatch doctor``).
     """
     keep_with(core.keep_descriptor, core.close_descriptor)
     effective = _configure(config, folder, sinks, sections)
@@ -98,7 +98,7 @@ def session(
 
 
 def _never_waiting(config: Config) -> Config:
-    """For the process that reads itself: its reader needs the interpreter, which a writer that waited would hold."""
+    """Replaces the policy ``block``: here the reader needs the GIL, which a waiting writer would hold."""
     if config.journal.policy != "block":
         return config
     return config.but(journal=config.journal.but(policy="drop"))
