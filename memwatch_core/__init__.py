@@ -1,9 +1,9 @@
-"""MemWatch: git blame for memory. The map of this package is in CONTRIBUTING.md.
+"""MemWatch: git blame for memory. CONTRIBUTING.md has a map of this package.
 
-The names that programs use are here, and are imported when they are first asked for, so that ``import memwatch_core``
-costs next to nothing:
+This module has the names that programs use. Each is imported on first access, so that ``import memwatch_core`` costs
+next to nothing:
 
-* ``watch(value, name="x")`` makes a value watched and returns what to use in its place; ``unwatch(x)`` ends that;
+* ``watch(value, name="x")`` returns a watched proxy to use in place of the value; ``unwatch(x)`` ends the watch;
 * ``session(...)`` reports the writes of this process while its ``with`` block runs, without ``memwatch run``.
 """
 
@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _kept: dict[str, Any] = vars(sys).setdefault("_memwatch_modules", {})
-"""What was imported of this package. A process has one core, and one state: if somebody takes modules out of
-``sys.modules`` (pytester, reloaders), these come back as they were."""
+"""The modules of this package that were imported so far. A process has one core and one state: if a tool removes
+modules from ``sys.modules`` (pytester, reloaders), the same module objects come back."""
 sys.modules.update(_kept)
 
 from .turns import turn  # noqa: E402
@@ -51,7 +51,7 @@ def __getattr__(name: str) -> Any:
 
 
 def keep_modules() -> None:
-    """Remembers what is imported of this package now."""
+    """Remembers the modules of this package that are imported now."""
     _kept.update({name: module for name, module in [*sys.modules.items()] if name.startswith(f"{__name__}.")})
 
 

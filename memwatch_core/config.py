@@ -1,15 +1,15 @@
 """The configuration: what it may hold, where it comes from, and which source won.
 
-Sources, each overriding the one before: the defaults; one file; the environment; the caller (options of the
-command line, or the keywords of ``memwatch_core.session``). The file is ``memwatch.toml``, or the table
-``[tool.memwatch]`` of ``pyproject.toml``, in the nearest folder that has either, looking upwards from the working
-directory; where a folder has both, ``memwatch.toml`` wins. Files are never merged. ``MEMWATCH_CONFIG=FILE`` (or
-``--config``) names one instead. A setting's variable is ``MEMWATCH_<SECTION>_<KEY>``:
-``MEMWATCH_CORE_TRACKER=readonly``, ``MEMWATCH_PLUGINS_SINKS=console,jsonl``, ``MEMWATCH_SINKS_JSONL_PATH=a.jsonl``.
+Sources, each overriding the one before: the defaults; one file; the environment; the caller (command-line options, or
+keywords of ``memwatch_core.session``). The file is ``memwatch.toml``, or the table ``[tool.memwatch]`` of
+``pyproject.toml``, in the nearest folder that has either, from the working directory upwards; ``memwatch.toml`` wins
+within a folder. Files are never merged. ``MEMWATCH_CONFIG=FILE`` (or ``--config``) names a file instead. The
+environment variable of a setting is ``MEMWATCH_<SECTION>_<KEY>``: ``MEMWATCH_CORE_TRACKER=readonly``,
+``MEMWATCH_PLUGINS_SINKS=console,jsonl``, ``MEMWATCH_SINKS_JSONL_PATH=a.jsonl``.
 
-Nothing is evaluated, and nothing is guessed: each unknown key, each wrong type, a file that can't be read is a line of
-one :class:`ConfigError`, which names the file, the line and the key. All functions may be called from any thread.
-Processes that are watched run this too: it takes the standard library alone, and imports late what few need.
+Nothing is evaluated or guessed. Each unknown key, wrong type or unreadable file is a line of one :class:`ConfigError`,
+which names the file, the line and the key. All functions are thread-safe. Watched processes run this code too: it needs
+only the standard library, and imports rarely needed modules late.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SETTINGS_FILE = "settings.json"
 """In a session's folder: the effective settings, for the processes that write into the session."""
 
 NO_SETTINGS = frozenset({"MEMWATCH_SESSION", "MEMWATCH_CONFIG", "MEMWATCH_SOAK"})
-"""Variables that begin with ``MEMWATCH_`` and are no settings: a process's session, the file to read, long tests."""
+"""Variables that begin with ``MEMWATCH_`` and aren't settings: a process's session, the file to read, long tests."""
 
 
 def loads(text: str, where: str = SETTINGS_FILE) -> Config:
@@ -56,7 +56,7 @@ def save(config: Config, folder: str | os.PathLike[str]) -> Path:
 
 
 def of_session(folder: str | os.PathLike[str], *, own: bool = False) -> Config:
-    """The settings that :func:`save` put into a session's folder. ``own``: for who takes part in it.
+    """The settings that :func:`save` wrote into a session's folder. ``own``: for a process that takes part in it.
 
     Raises ConfigError.
     """
@@ -78,8 +78,8 @@ def load(
 ) -> Config:
     """The effective configuration.
 
-    ``file`` is read instead of searching one; ``overrides`` are sections that win over everything, and ``labels`` say
-    where one of them came from (``{"plugins.sinks": "--sink"}``). ``directory`` and ``environment`` are for tests; they
+    ``file`` is read instead of searching for one. ``overrides`` are sections that win over everything; ``labels`` name
+    their origin in messages (``{"plugins.sinks": "--sink"}``). ``directory`` and ``environment`` are for tests; they
     default to the process's. Raises ConfigError, with a line for each mistake.
     """
     config, mistakes = examine(file, overrides, labels, directory, environment)
@@ -95,7 +95,7 @@ def examine(
     directory: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> tuple[Config, tuple[str, ...]]:
-    """As :func:`load`: the configuration without what is wrong, and a sentence about each thing that is."""
+    """As :func:`load`, but returns the configuration without the wrong settings, and a sentence about each mistake."""
     here = Path(directory).absolute() if directory else _working_folder()
     environment = os.environ if environment is None else environment
     named = environment.get("MEMWATCH_CONFIG") if file is None else file
@@ -140,8 +140,11 @@ def find_file(directory: Path) -> Path | None:
 
 
 def suggest(word: str, known: Iterable[str], names: Mapping[str, str] | None = None) -> str:
-    """``; did you mean 'x'?``, or nothing. ``names`` has what is said for one that is compared by a part of its name:
-    what all begin with would make them alike."""
+    """``; did you mean 'x'?``, or nothing.
+
+    ``known`` may be parts of names, because a common prefix would make all names similar; ``names`` maps them to the
+    names to suggest.
+    """
     import difflib
 
     close = difflib.get_close_matches(word, list(known), 1, 0.6)
@@ -167,7 +170,7 @@ def _section_hint(word: str) -> str:
 
 
 class _Collector:
-    """Checks values one by one, each with its own source in the message, and keeps the last of each key."""
+    """Checks values one by one, names each one's source in messages, and keeps the last value of each key."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -176,7 +179,7 @@ class _Collector:
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """What is wrong within is noted, and the rest goes on."""
+        """Notes the mistakes raised within the block, then goes on."""
         try:
             yield
         except ConfigError as error:
@@ -201,7 +204,8 @@ class _Collector:
                 self.add(key, value, Source("caller", where), where, base=base, lax=isinstance(value, str))
 
     def flatten(self, data: Mapping[str, Any], at: Callable[[str], str]) -> Iterator[tuple[str, Any]]:
-        """(dotted key, value) of all settings: two levels, three for the tables of plugins. Notes what is neither."""
+        """(dotted key, value) of all settings: two levels, three for plugins' tables. Notes misplaced values as
+        mistakes."""
         for section, content in data.items():
             if section not in ALL_SECTIONS:
                 self.mistakes.append(f"{at(section)}: unknown section [{section}]{_section_hint(section)}")
@@ -210,7 +214,7 @@ class _Collector:
                 self.mistakes.append(f"{at(section)}: {section} must be a table: write [{section}] above its settings")
                 continue
             for key, value in content.items():
-                if "." in key:  # dotted keys say where a setting stands
+                if "." in key:  # a dot would be confused with a dotted key's
                     self.mistakes.append(
                         f'{at(section)}: [{section}] "{key}": no setting or plugin has a dot in its name; '
                         "write it without quotes, or leave it out"
@@ -223,7 +227,7 @@ class _Collector:
                         )
                         continue
                     if not value and section in PLUGIN_TABLES:
-                        yield f"{section}.{key}", {}  # its name may be a mistake
+                        yield f"{section}.{key}", {}  # so that a mistake in the plugin's name is found
                     yield from ((f"{section}.{key}.{name}", setting) for name, setting in value.items())
                 else:
                     yield f"{section}.{key}", value
@@ -234,7 +238,7 @@ class _Collector:
             value = self.check(section, name, value, where, lax)
             if isinstance(value, Path):
                 value = base / value
-        elif _holds_infinity(value):  # other processes get the settings as JSON, which has neither
+        elif _holds_infinity(value):  # settings reach other processes as JSON, which has neither
             raise ConfigError(f"{where}: {key} = {_shown(value)}: neither inf nor nan can be a setting; write a number")
         self.values[key] = value
         self.sources[key] = source

@@ -1,4 +1,4 @@
-"""Configuration files: found, read, taken apart. A file that somebody else may have put there is passed over."""
+"""Finds, reads and parses configuration files. A file that another user may have put there is ignored."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .printed import say
 from .settings import path_of
 
 FILE_MAX = 1 << 20
-"""Bytes that a configuration file may have."""
+"""Largest configuration file, in bytes."""
 
 
 def named(here: Path, name: str | os.PathLike[str]) -> tuple[Path, str]:
-    """A file that somebody has named is obeyed, whoever owns it."""
+    """The path and text of a file that the user named. It is trusted, whoever owns it."""
     try:
         path = here / path_of(os.fspath(name))
     except ValueError as error:
@@ -31,7 +31,7 @@ def named(here: Path, name: str | os.PathLike[str]) -> tuple[Path, str]:
 
 
 def found(directory: Path) -> tuple[Path | None, str]:
-    """The nearest file and its text. One that somebody else may have put there is passed over, and that is said."""
+    """The path and text of the nearest file. A file that another user may have put there is ignored, with a message."""
     for folder in (directory, *directory.parents):
         for name in ("memwatch.toml", "pyproject.toml"):
             text = _look(folder, name)
@@ -67,7 +67,8 @@ def _look(folder: Path, name: str) -> str | None:
 
 
 def _is_ours(project: str) -> bool:
-    """Whether a pyproject.toml has settings of ours, in any of TOML's spellings; a broken one, a header of ours."""
+    """Whether a pyproject.toml has a table of ours, in any spelling of TOML; in a broken file, a header is looked
+    for."""
     import tomllib
 
     if "memwatch" not in project:
@@ -90,12 +91,12 @@ def _pass_over(path: Path, reason: str) -> None:
 
 
 def parse(path: Path, text: str) -> dict[str, Any]:
-    """MemWatch's settings in a file. Raises ConfigError: no TOML."""
+    """The settings in a file. Raises ConfigError: the file isn't TOML."""
     import tomllib
 
     try:
         data: dict[str, Any] = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number may have too many digits for Python
+    except (ValueError, RecursionError) as error:  # ValueError also for a number with too many digits for Python
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     for key in ("tool", "tool.memwatch") if path.name == "pyproject.toml" else ():
         data = data.get(key.rpartition(".")[2], {})
@@ -105,7 +106,7 @@ def parse(path: Path, text: str) -> dict[str, Any]:
 
 
 def lines(text: str, prefix: str) -> Iterator[tuple[str, int]]:
-    """(dotted key, line) of the plain ``[table]`` and ``key =`` lines: tomllib doesn't say, and a message should."""
+    """(dotted key, line) of the plain ``[table]`` and ``key =`` lines, for messages: tomllib has no positions."""
     table = ""
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*\[\s*([\w.\-\s]+?)\s*\]", line):

@@ -6,15 +6,15 @@ from .printed import clean
 
 
 class MemWatchError(Exception):
-    """Base of all. Its text is one line, or as many as it has arguments: what it quotes can neither steer the terminal
-    that a traceback is printed to, nor begin a line."""
+    """Base class. One line of text for each argument, escaped so that quoted data can't control the terminal of a
+    traceback nor start a line of its own."""
 
     def __str__(self) -> str:
         return "\n".join(map(clean, self.lines))
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Of the text, not cleaned yet."""
+        """The lines of the text, not escaped."""
         return self.args if len(self.args) > 1 else (super().__str__(),)
 
 
@@ -27,19 +27,21 @@ class CoreError(MemWatchError):
 
 
 class JournalFullError(CoreError, OSError):
-    """The journal can't grow (disk full, or journal.max_bytes reached). What was being written is unchanged."""
+    """The journal can't grow (disk full, or journal.max_bytes reached). The store was not made: the value is
+    unchanged."""
 
 
 class SessionError(MemWatchError):
-    """No session where one is needed, a closed one, or one that can't be made."""
+    """A session is needed and there is none, it is closed, or it can't be created."""
 
 
 class WatchError(MemWatchError, TypeError):
-    """The value can't be watched; the message says which part of it and what can be done."""
+    """The value can't be watched; the message says which part of it, and what to do."""
 
 
 class ConfigError(MemWatchError, ValueError):
-    """A setting is unknown, has the wrong type or names something that isn't there; the message names file and key."""
+    """A setting is unknown, has the wrong type or names something that doesn't exist; the message names file and
+    key."""
 
 
 class PluginError(MemWatchError):
@@ -47,4 +49,4 @@ class PluginError(MemWatchError):
 
 
 class JournalError(MemWatchError, ValueError):
-    """A file is not a journal, or of a version that this reader doesn't know."""
+    """A file isn't a journal, or its format version is unknown to this reader."""

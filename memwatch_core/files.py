@@ -1,5 +1,5 @@
-"""Files that are ours in a process that isn't: the program may close what it hasn't opened (daemons do, with
-everything), and open files of its own, which then get those numbers."""
+"""Our files in the program's process. The program may close descriptors that it didn't open (daemons close all), and
+then open files of its own under the same numbers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _close: Callable[[int], bool] | None = None
 
 
 def keep_with(keep: Callable[[int], int], close: Callable[[int], bool]) -> None:
-    """For a process that is watched: ``keep`` moves a descriptor to where the program's calls spare it, and returns its
-    new number, ``close`` closes it, or returns False: it keeps none of that number."""
+    """Installs hooks for a watched process: ``keep`` moves a descriptor out of reach of the program's calls and returns
+    its new number; ``close`` closes such a descriptor, or returns False if the number isn't one of them."""
     global _keep, _close
     _keep, _close = keep, close
 
 
 class OwnFile:
-    """An open descriptor, taken over; looked at before each use.
+    """A descriptor that takes over ``number`` and is verified before each use.
 
-    ``open_again`` is asked for another one of the same file when the program has closed this one. Any thread may use
-    it; close it once.
+    If the program has closed it, ``open_again`` is called for a new descriptor of the same file. Thread-safe; close it
+    once.
     """
 
     __slots__ = ("_again", "_number", "_what")
@@ -34,17 +34,17 @@ class OwnFile:
 
     @property
     def number(self) -> int:
-        """The descriptor. Raises OSError (EBADF): it was closed, and can't be opened again."""
+        """The descriptor. Raises OSError (EBADF): it was closed and can't be opened again."""
         if self._number < 0 or _identity(self._number) != self._what:
             self._number = self._found_again()
         return self._number
 
     def is_of(self, number: int) -> bool:
-        """Whether another descriptor is of the same file; also asked when this one is closed."""
+        """Whether another descriptor refers to the same file; works after :meth:`close`, too."""
         return _identity(number) == self._what
 
     def close(self) -> None:
-        """Closes it, if it is still there. Idempotent."""
+        """Closes the descriptor if it is still ours. Idempotent."""
         number, self._number, self._again = self._number, -1, None
         if number >= 0 and _identity(number) == self._what and not (_close is not None and _close(number)):
             os.close(number)

@@ -1,7 +1,6 @@
-"""A session's folder, opened: what is in it is made and read relative to its descriptor.
+"""A session's folder, opened: its files are created and read relative to the folder's descriptor.
 
-Its path may lead elsewhere at any moment, where others may write to a folder on the way; what was opened and looked at
-stays what it is.
+If others can write to a parent folder, the path may lead elsewhere at any moment; an open descriptor can't.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from .errors import SessionError
 
 Where = str | os.PathLike[str]
 FILE_MAX = 16 << 20
-"""Bytes that a file of a session other than a journal may have."""
+"""Largest file of a session other than a journal, in bytes."""
 
 
 @contextmanager
 def open_base(base: Where) -> Iterator[int]:
-    """The descriptor of a folder in which sessions are made. Raises OSError, also if others could replace them."""
+    """The descriptor of a folder for sessions. Raises OSError, also if other users could replace sessions in it."""
     with _open(base, None) as opened:
         status = os.fstat(opened)
         why = trust.doubt(status)
@@ -35,7 +34,7 @@ def open_base(base: Where) -> Iterator[int]:
 
 @contextmanager
 def open_folder(path: Where, *, own: bool, parent: int | None = None) -> Iterator[int]:
-    """The descriptor of a session's folder. ``own``: only if it is this user's own, and nobody else may write to it.
+    """The descriptor of a session's folder. ``own``: only if it belongs to this user and no other may write to it.
 
     Raises OSError.
     """
@@ -60,7 +59,7 @@ def _open(path: Where, parent: int | None) -> Iterator[int]:
 
 
 def save(folder: Where, name: str, data: bytes) -> None:
-    """Makes a file in a session's folder that is this user's own. Raises SessionError."""
+    """Creates a file in a session's folder, which must belong to this user. Raises SessionError."""
     try:
         with open_folder(folder, own=True) as opened:
             write_file(opened, name, data)
@@ -69,7 +68,7 @@ def save(folder: Where, name: str, data: bytes) -> None:
 
 
 def write_file(folder: int, name: str, data: bytes) -> None:
-    """Makes a file in an open folder, mode 0600. Raises OSError: there is one."""
+    """Creates a file in an open folder, mode 0600. Raises OSError, also if the file exists."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(name, flags, 0o600, dir_fd=folder), "wb") as file:
         file.write(data)

@@ -1,7 +1,7 @@
-"""What happened: the records that the reading side makes of journals and hands to sinks.
+"""What happened: the records that the reading side makes from journals and hands to sinks.
 
-To be had from :mod:`memwatch_core.records`, whose description is theirs too. They are in a module of their own because
-a watched program, which makes none, is spared the import of msgspec.
+Import them from :mod:`memwatch_core.records`, which also documents them. They have a module of their own to spare
+watched programs, which make none, the import of msgspec.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import Any, Literal
 import msgspec
 
 Origin = Literal["announced", "store", "syscall", "kernel"]
-"""How a write came about: a proxy announced it, an instruction stored, a libc call filled a buffer, or the kernel."""
+"""How a write came about: a proxy announced it, an instruction stored, a libc call filled a buffer, or the kernel
+wrote."""
 
 
 class Site(msgspec.Struct, frozen=True):
-    """Where in the program's own source a store came from."""
+    """The place in the program's own source that a store came from."""
 
     file: str
     line: int
-    """From 1; 0 where it isn't known."""
+    """From 1; 0 if unknown."""
     function: str
     column: int = 0
 
@@ -39,42 +40,42 @@ class Context(msgspec.Struct, frozen=True):
     outcome: str = "open"
     """``open``, ``ended``, ``committed``, ``rolled back``, ``failed: <exception class>``, ``closed``."""
     transaction: int = 0
-    """Id of the first context of the transaction that this one belongs to; 0: none, or not known (yet)."""
+    """Id of the first context in the same transaction; 0: none, or not known (yet)."""
     autocommit: bool = False
-    """It ran outside of any transaction: what it changed was committed with it. Known once it was run."""
+    """The statement ran outside of any transaction, so its changes were committed with it. Known once it has run."""
     connection: int = 0
     thread: str = ""
     database: str = ""
     server: str = ""
     """``host:port``, or the path of a socket; ``""`` for a database without a server."""
     rows: int | None = None
-    """How many the statement changed, or how many were fetched from it."""
+    """Number of rows that the statement changed, or that were fetched from it."""
     started: int = 0
     """ns since 1970, UTC."""
     ended: int | None = None
-    """When it had been run: ``execute()`` returned or raised. It may have stayed in force for longer."""
+    """When ``execute()`` returned or raised. The statement may have stayed in force for longer."""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """The call that filled a buffer, of which an event's variable is a part: libc's, or one of the system."""
+    """The call that filled a buffer of which the event's variable is a part: a libc function or a system call."""
 
     name: str
-    """``read``, ``recv``, ``fread`` for instance: without what only says how it was compiled (``pread64``). Of an event
-    whose origin is ``kernel`` the system's own name; empty if it isn't known."""
+    """``read``, ``recv``, ``fread`` for instance, without suffixes of compilation (``pread64`` is ``pread``). With
+    origin ``kernel``: the system call's own name, empty if unknown."""
     fd: int
     """-1 if it has none."""
     bytes: int
-    """How many it brought, to all its buffers together; of ``recvmmsg``, with this message. 0 for ``kernel``."""
+    """Bytes that the call brought to all its buffers together; for ``recvmmsg``, with this message. 0 for
+    ``kernel``."""
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
-    """The part of a value that a store touched, counted as the program counts: in elements, fields, bytes of a
-    ``bytearray``."""
+    """The part of a value that a store touched, in the program's units: elements, fields, bytes of a ``bytearray``."""
 
     name: str
-    """What to write behind the variable's name: ``[3]``, ``[0:16]``, ``.qty``, ``.tag[0:4]``; ``len()``: its length."""
+    """The suffix of the variable's name: ``[3]``, ``[0:16]``, ``.qty``, ``.tag[0:4]``; ``len()``: its length."""
     old: Any
-    """What it was; None if that isn't known."""
+    """The part's value before the store; None if unknown."""
     new: Any
 
 
@@ -86,9 +87,9 @@ class Variable(msgspec.Struct, frozen=True):
     pid: int
     runtime: str
     size: int
-    """Bytes in its page(s) that belong to the value."""
+    """Bytes of the value in its page(s)."""
     serializer: str
-    """Name of the serializer that decodes it, ``"int64"`` for instance; ``""`` for raw bytes."""
+    """Name of the serializer that decodes the value, ``"int64"`` for instance; ``""`` for raw bytes."""
     options: Mapping[str, Any]
     """What the serializer needs to decode: ``{"format": "<qd", "fields": ["qty", "price"]}`` for instance."""
     flags: tuple[str, ...] = ()
@@ -99,8 +100,8 @@ class Variable(msgspec.Struct, frozen=True):
     """``threading.get_ident()`` (Node: ``threadId``) of the thread that called ``watch``."""
     thread: str = ""
     journal: str = ""
-    """Name of the file that it is recorded in, without ``.mwj``. Ids are those of one journal: a process has several if
-    it has run one program after the other (exec)."""
+    """Name of the journal that the variable is recorded in, without ``.mwj``. Ids are unique within one journal; a
+    process has several journals if it ran one program after the other (exec)."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -113,7 +114,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     pid: int
     runtime: str
     tid: int
-    """Kernel's id of the thread that wrote; 0 if the variable isn't tracked by thread."""
+    """The kernel's id of the thread that wrote; 0 if the variable isn't tracked by thread."""
     thread: str
     variable: str
     variable_id: int
@@ -127,16 +128,16 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """The decoded variable before the store; ``None`` if it couldn't be decoded, or is large (see ``part``)."""
     new: Any
     changed: bool
-    """False for a store that wrote what was there already."""
+    """False for a store that wrote the value already there."""
     exact: bool
     site: Site | None
     context: Context | None
     call: Call | None = None
-    """Of an event whose origin is ``syscall`` or ``kernel``; otherwise None."""
+    """The call, if the origin is ``syscall`` or ``kernel``."""
     journal: str = ""
-    """As a variable's."""
+    """As :attr:`Variable.journal`."""
     part: Part | None = None
-    """What of the value the store touched; None: all of it, or its serializer knows no parts."""
+    """The part of the value that the store touched; None: all of it, or its serializer has no parts."""
 
     @property
     def time(self) -> datetime:
@@ -152,7 +153,7 @@ class Watched(msgspec.Struct, frozen=True, tag="watched", tag_field="event"):
     value: Any
     """None if it couldn't be decoded, or is large (see ``part``)."""
     part: Part | None = None
-    """The beginning of a large value, as ``new``."""
+    """The beginning of a large value, in ``new``."""
 
 
 class Unwatched(msgspec.Struct, frozen=True, tag="unwatched", tag_field="event"):
@@ -166,7 +167,7 @@ class Unwatched(msgspec.Struct, frozen=True, tag="unwatched", tag_field="event")
 
 
 class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="event"):
-    """Stores that ran and couldn't be recorded, or records that were cut short: never silent."""
+    """Stores that ran and couldn't be recorded, or truncated records: a loss is never silent."""
 
     time_ns: int
     pid: int
@@ -176,22 +177,23 @@ class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="event"):
 
 
 class Outcome(msgspec.Struct, frozen=True, tag="outcome", tag_field="event"):
-    """What became of statements whose events were reported before: ``committed``, ``rolled back``, ``failed: …``."""
+    """The outcome of statements whose events were reported before: ``committed``, ``rolled back``, ``failed: …``."""
 
     time_ns: int
     pid: int
     outcome: str
     contexts: tuple[int, ...]
-    """Ids of those statements that events carried, in ascending order."""
+    """Ids of the statements that events carried, in ascending order."""
     transaction: int = 0
-    """Id of the first context of the transaction that ended, or went back to a savepoint; 0: a statement alone."""
+    """Id of the first context of the transaction that ended, or was rolled back to a savepoint; 0: a single
+    statement."""
     events: int = 0
-    """How many events carried them."""
+    """Number of events that carried these statements."""
     journal: str = ""
 
 
 class Notice(msgspec.Struct, frozen=True, tag="notice", tag_field="event"):
-    """Something a reader should know: a journal was opened, closed, found cut short; which tracker is in use."""
+    """A message for the reader: a journal was opened, closed, or found truncated; the tracker in use."""
 
     time_ns: int
     pid: int
@@ -199,4 +201,4 @@ class Notice(msgspec.Struct, frozen=True, tag="notice", tag_field="event"):
 
 
 Record = Event | Watched | Unwatched | Lost | Outcome | Notice
-"""Everything that a sink may be handed."""
+"""Every type that a sink may receive."""

@@ -1,7 +1,7 @@
 """The hooks: what a MemWatch plugin can offer.
 
-A plugin is a module (or object) named by an entry point; the entry point's name is what configuration files use. It
-implements one hook, and that hook returns records. Reading this page is enough to write one; the smallest is
+A plugin is a module (or object) named by an entry point; configuration files use the entry point's name. It implements
+one hook, which returns records. This page is all you need to write one. The smallest plugin:
 
 .. code-block:: python
 
@@ -46,8 +46,8 @@ def hookimpl(**options: Any) -> Callable[[F], F]: ...
 
 
 def hookimpl(function: Any = None, **options: Any) -> Any:
-    """Marks a plugin's hook, as ``pluggy.HookimplMarker("memwatch")`` does, which need not be imported for it: a
-    watched program is spared that. ``options`` are pluggy's."""
+    """Marks a plugin's hook, as ``pluggy.HookimplMarker("memwatch")`` does, but without importing pluggy into watched
+    programs. ``options`` are pluggy's."""
     if function is None or options:
         import pluggy
 
@@ -57,7 +57,7 @@ def hookimpl(function: Any = None, **options: Any) -> Any:
 
 
 def hookspec(function: F) -> F:
-    """Marks what can be implemented, as ``pluggy.HookspecMarker("memwatch")`` does."""
+    """Marks a hook specification, as ``pluggy.HookspecMarker("memwatch")`` does."""
     function.memwatch_spec = {}  # type: ignore[attr-defined]
     return function
 
@@ -102,8 +102,8 @@ def memwatch_serializers() -> Iterable[Serializer]:
 
 @hookspec
 def memwatch_sql() -> Iterable[SqlDriver]:
-    """Offer to trace a database driver. This one tells of what ``Connection.execute`` runs; drivers of libraries that
-    follow PEP 249 begin with ``memwatch_plugins.sql`` instead, which tells of everything else too.
+    """Offer to trace a database driver. The example traces only ``Connection.execute``. For a library that follows PEP
+    249, start from ``memwatch_plugins.sql`` instead, which traces everything else too.
 
     .. code-block:: python
 
@@ -142,7 +142,7 @@ def memwatch_sql() -> Iterable[SqlDriver]:
 
 @hookspec
 def memwatch_sinks() -> Iterable[Sink]:
-    """Offer an output for events: the class ``Printer`` is at the beginning of this page.
+    """Offer an output for events. The class ``Printer`` is at the top of this page.
 
     .. code-block:: python
 

@@ -1,9 +1,8 @@
-"""The one way out for what people read: nothing that MemWatch prints can steer a terminal.
+"""All output for people goes through here, so that no printed text can control the terminal.
 
-Values, names, files, settings and messages of others come from programs, folders and configurations that nobody vouches
-for. So every line goes through here, whoever writes it: control characters (also those above 127), marks that turn the
-direction of writing, separators of lines and halves of characters are shown as escapes. Colours are MemWatch's own:
-they are put around text that was cleaned before (:func:`clean`), and left out where nobody sees them.
+Values, names, settings and messages come from untrusted programs, folders and files. So each line is escaped here:
+control characters (also those above 127), marks that change the writing direction, line separators and lone surrogates.
+Colours are MemWatch's own: they are added to text that is already clean (:func:`clean`), and omitted where unwanted.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import TextIO
 
 _MARKS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 _REST = f"\x00-\x08\x0b-\x1a\x1c-\x1f{_MARKS}\ud800-\udfff\U000e0000-\U000e007f"
-# compiled when they are first needed, which in most watched programs is never
+# compiled on first use, which most watched programs never reach
 _STEERING = f"[\x1b{_REST}]"
 _STEERING_BUT_COLOURS = f"\x1b(?!\\[[0-9;]*m)|[{_REST}]"
 _COLOUR = "\x1b\\[[0-9;]*m"
@@ -27,28 +26,29 @@ _IN_JSON = f"[{_MARKS}]"
 
 
 NARROWEST = 40
-"""Columns; narrower terminals break lines as they like."""
+"""Columns; narrower terminals wrap lines themselves."""
 
 
 def clean(text: str) -> str:
-    """One line that a terminal shows as it is: line breaks and tabs as blanks, what isn't printable as escapes."""
+    """The text as one line that is safe for a terminal: line breaks and tabs as blanks, other unprintable characters
+    escaped."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in text)
 
 
 def clean_lines(text: str) -> str:
-    """The same for several lines."""
+    """As :func:`clean`, but keeps line breaks."""
     return "\n".join(map(clean, text.split("\n")))
 
 
 def escape_json(text: str) -> str:
-    """JSON of the same value in which nothing steers a terminal, but for what JSON escapes anyway."""
+    """JSON of the same value that is safe for a terminal: escapes what JSON itself need not escape."""
     return text if text.isascii() and "\x7f" not in text else re.sub(_IN_JSON, lambda c: f"\\u{ord(c[0]):04x}", text)
 
 
 def write(stream: TextIO, text: str, *, coloured: bool = False) -> None:
-    """Writes text whose parts were cleaned, as far as the stream's encoding goes. Raises what the stream raises."""
+    """Writes text whose parts were cleaned, with escapes for what the encoding lacks. Raises what the stream raises."""
     if coloured and not shows_colours(stream):
         text = re.sub(_COLOUR, "", text)
     text = re.sub(_STEERING_BUT_COLOURS if coloured else _STEERING, lambda c: ascii(c[0])[1:-1], text)
@@ -59,12 +59,12 @@ def write(stream: TextIO, text: str, *, coloured: bool = False) -> None:
 
 
 def shows_colours(stream: TextIO) -> bool:
-    """Whether it is a terminal, and colours are wanted there."""
+    """Whether a stream is a terminal on which colours are wanted."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def terminal_width(stream: TextIO) -> int | None:
-    """Columns of the terminal that a stream writes to, as COLUMNS says or the terminal; None: it is none."""
+    """Columns of a stream's terminal (COLUMNS takes precedence); None if it isn't a terminal."""
     try:
         if not stream.isatty():
             return None
@@ -80,13 +80,13 @@ def terminal_width(stream: TextIO) -> int | None:
 
 
 def width(text: str) -> int:
-    """Columns of a terminal that it takes: a Chinese character takes two, a combining one none."""
+    """Columns that a text takes on a terminal: a wide character takes two, a combining one none."""
     return len(text) if text.isascii() else sum(map(character_width, text))
 
 
 @lru_cache(maxsize=4096)
 def character_width(character: str) -> int:
-    """Of one character."""
+    """Columns that one character takes."""
     import unicodedata
 
     if unicodedata.combining(character):
@@ -95,7 +95,7 @@ def character_width(character: str) -> int:
 
 
 def wrap(text: str, most: int) -> Iterator[str]:
-    """A sentence as lines of at most ``most`` columns, broken between words. A word that is wider is left whole."""
+    """Wraps a sentence between words, to lines of at most ``most`` columns. A wider word isn't broken."""
     line = ""
     for number, word in enumerate(text.split(" ")):
         if line.strip() and width(line) + 1 + width(word) > most:
@@ -107,18 +107,18 @@ def wrap(text: str, most: int) -> Iterator[str]:
 
 
 def put(text: str = "", *, err: bool = False) -> None:
-    """A line of a command's output; it may have colours."""
+    """Prints a line of a command's output; it may have colours."""
     write(sys.stderr if err else sys.stdout, f"{text}\n", coloured=True)
 
 
 def put_bytes(data: bytes) -> None:
-    """Lines of JSON to standard output: they are clean already."""
+    """Writes lines of JSON to standard output: they are clean already."""
     sys.stdout.buffer.write(data)
 
 
 def _standard_error() -> os.stat_result | None:
-    """What has its number, if it came by inheritance or ``dup2``, or is a terminal: what Python opens is closed by
-    exec."""
+    """The status of descriptor 2, if it was inherited, duplicated or is a terminal. Files that Python opens are not
+    inheritable."""
     try:
         file = os.fstat(2)
         return file if os.get_inheritable(2) or stat.S_ISCHR(file.st_mode) else None
@@ -130,26 +130,26 @@ _at_first = _standard_error()
 
 
 def _is_covered(stream: TextIO) -> bool:
-    """Whether it writes to a file that got the number of standard error after the program had closed that."""
+    """Whether a stream writes to a file that got descriptor 2 after the program closed standard error."""
     try:
         if stream.fileno() != 2:
             return False
         if _at_first and os.path.samestat(_at_first, os.fstat(2)):
             return False
     except (OSError, ValueError, AttributeError):
-        return False  # of the program's own making, or closed
+        return False  # the program's own stream object, or closed
     now = _standard_error()
     return now is None or stat.S_ISREG(now.st_mode)
 
 
 def say(*lines: str) -> None:
-    """A message of our own, to standard error: standard output belongs to the program. Nothing is said where another
-    file has the number of standard error.
+    """Prints messages of ours to standard error: standard output belongs to the program.
 
-    A line break within a line is a value's: it begins no line that would look like ours. A terminal's lines end between
-    words, and a tab is a blank at which none ends.
+    Prints nothing if another file has taken the descriptor of standard error. A line break within a message comes from
+    quoted data, so it doesn't start a line that would look like ours. On a terminal, lines wrap between words; a tab is
+    a blank at which they don't break.
     """
-    with suppress(OSError, ValueError, AttributeError):  # nobody listens: closed, or there is none
+    with suppress(OSError, ValueError, AttributeError):  # closed, or missing
         if _is_covered(sys.stderr):
             return
         columns = terminal_width(sys.stderr)
@@ -158,7 +158,7 @@ def say(*lines: str) -> None:
 
 
 def _parts(line: str, columns: int | None) -> Iterator[str]:
-    """A message as lines of a terminal, of which all but the first are indented."""
+    """A message as terminal lines; all but the first are indented."""
     if columns is None:
         yield clean(line)
         return
@@ -169,7 +169,7 @@ def _parts(line: str, columns: int | None) -> Iterator[str]:
 
 
 def settle(stream: TextIO) -> OSError | None:
-    """Flushes a stream. If nothing more can be written to it, lets it go, and returns why."""
+    """Flushes a stream. If that fails, redirects it to /dev/null and returns the error."""
     try:
         stream.flush()
     except OSError as error:
@@ -180,12 +180,12 @@ def settle(stream: TextIO) -> OSError | None:
 
 
 def open_closed() -> None:
-    """Standard streams that are closed go nowhere from now on; programs that this one starts find them closed."""
+    """Opens closed standard streams on /dev/null for this process; its children inherit them closed."""
     for descriptor in range(3):
         with suppress(OSError):
             os.fstat(descriptor)
             continue
-        os.open(os.devnull, os.O_RDWR)  # it gets the lowest number: this one
+        os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number: this one
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)

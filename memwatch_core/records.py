@@ -1,13 +1,12 @@
-"""The frozen records that travel through MemWatch: what the reading side says, and what plugins return.
+"""The frozen records that travel through MemWatch: results of the reading side, and what plugins return.
 
-Two groups, and nothing else lives here:
+There are two groups:
 
 * **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`, :class:`Lost`,
   :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`, :class:`Call`, :class:`Part` and
-  :class:`Variable` they refer to.
-  Readers of journals make them, sinks receive them. They are imported when they are first asked for.
+  :class:`Variable` they refer to. Readers of journals make them, sinks receive them. Imported on first access.
 * **What plugins offer**: :class:`Serializer`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`: each hook of
-  :mod:`memwatch_core.hookspecs` returns records of one of these.
+  :mod:`memwatch_core.hookspecs` returns records of one of these types.
 
 All are immutable and may be shared between threads.
 """
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from .happened import Watched as Watched
 
 NAME_MAX = 1024
-"""Characters of a variable's name: ``watch()`` takes no longer one, and readers cut it."""
+"""Limit of a variable's name, in characters: ``watch()`` refuses longer ones, readers truncate them."""
 
 _HAPPENED = frozenset(
     {
@@ -61,31 +60,31 @@ def __getattr__(name: str) -> Any:
 
 
 class Buffer(NamedTuple):
-    """What the buffer protocol shows of an ``object`` proxy, so that numpy and C code take it for what it is."""
+    """The buffer that an ``object`` proxy exports, so that numpy and C code see its value."""
 
     format: str
-    """Of one item, as in the ``struct`` module, and understood by ``memoryview``: ``"d"``, ``"?"``."""
+    """Format of one item, from the ``struct`` module and understood by ``memoryview``: ``"d"``, ``"?"``."""
     shape: tuple[int, ...] = ()
-    """Lengths of up to 8 dimensions, items in the order of C; ``()``: one item, a scalar. In all ``size`` bytes."""
+    """Lengths of up to 8 dimensions, in C order; ``()``: a scalar. The items take ``size`` bytes in all."""
 
 
 class Layout(NamedTuple):
-    """How one value lies in its page: made by a serializer when a value is watched.
+    """How one value lies in its page; a serializer returns it when the value is watched.
 
-    ``proxy`` names the proxy class of the adapter that gives the value its behaviour:
-    ``int`` (8 bytes, signed), ``float`` (8 bytes, IEEE 754), ``bytes``/``bytearray`` (8 bytes length, then ``capacity``
-    bytes), ``struct`` (``options["format"]``, ``options["fields"]``), ``object`` (whole-value reads and writes through
-    the serializer's own ``encode`` and ``decode``).
+    ``proxy`` names the adapter's proxy class that gives the value its behaviour: ``int`` (8 bytes, signed), ``float``
+    (8 bytes, IEEE 754), ``bytes``/``bytearray`` (8 bytes length, then ``capacity`` bytes), ``struct``
+    (``options["format"]``, ``options["fields"]``), ``object`` (whole-value reads and writes through the serializer's
+    own ``encode`` and ``decode``).
     """
 
     proxy: Literal["int", "float", "bytes", "bytearray", "struct", "object"]
     size: int
     """Bytes that the value takes in its page(s)."""
     options: Mapping[str, Any] = MappingProxyType({})
-    """JSON-able; stored with the variable and handed to :attr:`Serializer.decode` when a journal is read."""
+    """JSON-able; stored with the variable and passed to :attr:`Serializer.decode` when a journal is read."""
     buffer: Buffer | None = None
-    """Of an ``object``: what its page holds, seen as a buffer. ``None``: it has none, and who asks for one is refused.
-    A value that has a buffer of its own must have the same one when it is watched."""
+    """For an ``object``: the buffer that its page is exported as. None: exporting one is refused. A value that has a
+    buffer of its own must have the same one when it is watched."""
 
 
 class Extent(NamedTuple):
@@ -95,11 +94,12 @@ class Extent(NamedTuple):
     """As :attr:`Part.name`."""
     start: int
     stop: int
-    """Its bytes: [start, stop)."""
+    """Its bytes are [start, stop)."""
     decode: Callable[[bytes], Any]
-    """Those bytes -> what the program sees there. Must not raise on any bytes of that length."""
+    """Decodes those bytes to what the program sees there. Must not raise, whatever the bytes."""
     decode_old: Callable[[bytes], Any] | None = None
-    """The same of the bytes before the store, where the value was shorter for instance. None: ``decode``."""
+    """Decodes the bytes before the store, if they mean something else: where the value was shorter, for instance. None:
+    ``decode``."""
 
 
 class Serializer(NamedTuple):
@@ -109,38 +109,38 @@ class Serializer(NamedTuple):
     """Stored with each variable, so never change it: ``"int64"``."""
     summary: str
     accepts: Callable[[object], bool]
-    """Whether this serializer takes this value; the first in configured order that does is used."""
+    """Whether this serializer takes a value; the first one in configured order is used."""
     layout: Callable[[Any, Mapping[str, Any]], Layout]
-    """``layout(value, options)``: where the value's bytes go. ``options`` are the extra keywords of ``watch()``.
-    Raises TypeError, ValueError or OverflowError, with a sentence for the user; TypeError for an unknown option."""
+    """``layout(value, options)``: where the value's bytes go. ``options`` are the extra keywords of ``watch()``. Raises
+    TypeError, ValueError or OverflowError, with a sentence for the user; TypeError for an unknown option."""
     encode: Callable[[Any, Mapping[str, Any]], bytes]
     """``encode(value, layout.options)``: exactly ``layout.size`` bytes. Raises like ``layout``."""
     decode: Callable[[bytes, Mapping[str, Any]], Any]
     """``decode(data, options)``: inverse of ``encode``. Must not raise on any bytes of the right length."""
     format: str | None = None
-    """``struct`` format of a value that is one fixed number (``"<q"``): lets a reader decode without calling back."""
+    """``struct`` format of a value that is a single number (``"<q"``): a reader can then decode without calling
+    back."""
     part: Callable[..., Extent | None] | None = None
-    """``part(start, stop, options)``: the smallest part that the bytes [start, stop) lie in; None: only the value as a
-    whole. Values of more than 64 KiB are shown by such parts alone; without it, by their bytes."""
+    """``part(start, stop, options)``: the smallest part that contains the bytes [start, stop); None: there are no
+    parts. Values of more than 64 KiB are shown only by their parts, or, if ``part`` is None, by their bytes."""
     head: int = 0
-    """Of a value whose first bytes say what the others are (a length): how many, at most 64. ``part(start, stop,
-    options, before, after)`` is then given them as they were before the store and after it, or twice ``b""`` if they
-    aren't known."""
+    """For a value whose first bytes determine its parts (a length): their number, at most 64. ``part(start, stop,
+    options, before, after)`` then also gets these bytes before and after the store, both ``b""`` if unknown."""
 
 
 class Database(NamedTuple):
-    """What a connection is to, without user and password; of a file its name alone."""
+    """The database of a connection, without user and password; for a file, only its name."""
 
     name: str = ""
     server: str = ""
-    """``host:port``, or the path of a socket; ``""``: there is no server, or it isn't known."""
+    """``host:port``, or the path of a socket; ``""``: no server, or unknown."""
 
 
 class SqlTracer(Protocol):
-    """What a SQL driver plugin publishes to. No method raises or blocks; any thread may call.
+    """What a SQL driver plugin publishes to. No method raises or blocks; all are thread-safe.
 
-    A token may be ``None`` and is handed back as it is. It keeps neither connection nor cursor nor parameters alive.
-    Every method belongs to the execution flow (thread, asyncio task) in which it is called.
+    A token may be ``None``; hand it back unchanged. It keeps no connection, cursor or parameters alive. Each call
+    belongs to the execution flow (thread, asyncio task) that makes it.
     """
 
     def statement_begins(
@@ -154,13 +154,13 @@ class SqlTracer(Protocol):
         many: bool = False,
         previous: Any = None,
     ) -> Any:
-        """Before a statement is run: returns its token.
+        """Call before a statement runs; returns its token.
 
-        ``connection``: the connection, or what stands for it: an object that allows weak references and lives as long;
-        ``database``: what it is to, or a function that tells, which is called with ``connection`` once;
-        ``dialect`` (``"sqlite"``, ``"postgresql"``, ``"mysql"``, ``""``: unknown) tells how literals are quoted;
-        ``many``: parameters is a collection of rows; ``previous``: the token of the statement that the same cursor ran
-        before, whose remaining rows are gone now.
+        ``connection``: the connection, or an object in its place that supports weak references and lives as long.
+        ``database``: the connection's database, or a function that is called once with ``connection`` and returns it.
+        ``dialect`` (``"sqlite"``, ``"postgresql"``, ``"mysql"``, ``""``: unknown) determines how literals are quoted.
+        ``many``: ``parameters`` is a collection of rows. ``previous``: the token of the cursor's previous statement,
+        whose remaining rows are gone now.
         """
 
     def statement_ends(
@@ -172,24 +172,27 @@ class SqlTracer(Protocol):
         in_transaction: bool | None = None,
         rolled_back: bool = False,
     ) -> None:
-        """After it was run, also when it failed (``error``). ``rows``: how many it changed, None if unknown;
-        ``fetchable``: rows may be fetched from it; ``in_transaction``: whether the connection is in one now, None if
-        unknown: then what the statement says decides; ``rolled_back``: if it ended its transaction, then by a rollback,
-        whatever it says (PostgreSQL answers ``COMMIT`` so where a statement had failed)."""
+        """Call after the statement ran or failed (``error``).
+
+        ``rows``: number of rows changed, None if unknown. ``fetchable``: rows may be fetched from it.
+        ``in_transaction``: whether the connection is in a transaction now; None if unknown: the statement's text
+        decides then. ``rolled_back``: if the statement ended its transaction, it was by a rollback, whatever its text
+        (PostgreSQL answers ``COMMIT`` so if a statement had failed).
+        """
 
     def rows_fetched(self, token: Any, count: int, *, exhausted: bool = False) -> None:
-        """Rows were handed to the program; ``exhausted``: no more will come."""
+        """Call when rows were handed to the program. ``exhausted``: no more will come."""
 
     def cursor_closed(self, token: Any, all_fetched: bool = False) -> None:
-        """The program closed the cursor that ran the statement. ``all_fetched``: no row was left, though no fetch has
-        said ``exhausted``: one row was fetched of one, and the library knows how many there were."""
+        """Call when the program closed the cursor that ran the statement. ``all_fetched``: no row was left, though no
+        fetch was ``exhausted``: the library knows the number of rows, and all were fetched."""
 
     def transaction_ends(self, connection: object, outcome: Literal["committed", "rolled back", "closed"]) -> None:
-        """After commit, rollback, or close of the connection (which rolls back what is open)."""
+        """Call after commit, rollback, or close of the connection (which rolls back an open transaction)."""
 
     def savepoint(self, connection: object, name: str, what: Literal["set", "released", "rolled back"]) -> None:
-        """After a savepoint was set, released, or rolled back to, by other means than a statement that the driver has
-        published: the texts ``SAVEPOINT x``, ``RELEASE x`` and ``ROLLBACK TO x`` are understood without this."""
+        """Call after a savepoint was set, released, or rolled back to by other means than a published statement: the
+        texts ``SAVEPOINT x``, ``RELEASE x`` and ``ROLLBACK TO x`` are recognised without this call."""
 
 
 class SqlDriver(NamedTuple):
@@ -204,22 +207,22 @@ class SqlDriver(NamedTuple):
     uninstall: Callable[[], None]
     """Undoes ``install`` completely."""
     runtime: str = "python"
-    """Whose programs it traces, by the name of the bridge: ``"node"``. Elsewhere it is left alone."""
+    """The runtime whose programs it traces, by the name of the bridge: ``"node"``. Unused in other runtimes."""
     module: str = ""
-    """Of another runtime than Python: the path of what traces the target there."""
+    """For another runtime than Python: path of the module that traces the target there."""
 
 
 class RecordSink(Protocol):
-    """Where records go. One thread calls at a time; a method that raises is isolated from the other sinks."""
+    """Receives records. One thread calls at a time; an exception in one sink doesn't affect the others."""
 
     def write(self, records: Sequence[Record]) -> None:
-        """Takes records, in the order in which they are told."""
+        """Takes records, in order."""
 
     def flush(self) -> None:
-        """Lets everybody see what was written."""
+        """Makes everything written so far visible to others."""
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Called last; nothing more will be written."""
 
 
 class Sink(NamedTuple):
@@ -229,7 +232,7 @@ class Sink(NamedTuple):
     summary: str
     open: Callable[[Any], RecordSink]
     settings: type[BaseModel] | None = None
-    """Model of the table ``[sinks.<name>]``; None if there is nothing to set."""
+    """Pydantic model of the table ``[sinks.<name>]``; None if there are no settings."""
 
 
 class Bridge(NamedTuple):
@@ -238,9 +241,9 @@ class Bridge(NamedTuple):
     name: str
     summary: str
     matches: Callable[[Sequence[str]], bool]
-    """Whether this bridge knows how to start this command line."""
+    """Whether this bridge can start a command line."""
     prepare: Callable[[Sequence[str], Mapping[str, str]], tuple[Sequence[str], Mapping[str, str]]]
-    """``prepare(command, environment)``: both as they must be for the runtime to find the session."""
+    """``prepare(command, environment)``: both, changed so that the runtime finds the session."""
     environment: Callable[[Path, Mapping[str, str]], Mapping[str, str]] | None = None
-    """``environment(folder, environment)`` for every program that is run: what its children of that runtime need to
-    take part; None: nothing. The folder is a script's own, otherwise the working folder."""
+    """``environment(folder, environment)``, called for every program that is run: the environment in which its children
+    of that runtime take part; None: unchanged. The folder is a script's own, otherwise the working folder."""

@@ -1,8 +1,7 @@
-"""The settings themselves: what each is called, may be and defaults to, and where an effective value came from.
+"""The settings: names, types, defaults, and where an effective value came from.
 
-This is the one place that knows them, for who configures a host and for the watched process, which imports no more than
-this: so it takes the standard library alone. How settings are found is the business of :mod:`memwatch_core.config`,
-which also hands out what is here.
+They are defined only here, for the host and for watched processes. The latter import only this module, so it needs no
+more than the standard library. :mod:`memwatch_core.config` finds the settings, and exports the names of this module.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ class Source(NamedTuple):
 
 DEFAULT = Source("default", "default")
 JOURNAL_MIN = 4 << 20
-"""``MW_JOURNAL_MIN`` of memwatch.h: journal.max_bytes is at least this."""
+"""``MW_JOURNAL_MIN`` of memwatch.h: the least value of journal.max_bytes."""
 
 # ---- what a value may be --------------------------------------------------------------------------------------------
 
 Table = Mapping[str, Mapping[str, Any]]
-"""Settings of plugins, by plugin: each plugin's own model checks them when it is loaded."""
+"""Settings of plugins, by plugin; each plugin's own model checks them when it is loaded."""
 Check = Callable[[Any, bool], Any]
-"""``check(value, lax)``: the setting that a value of a file says, or (``lax``) one that was written as text. Raises
-ValueError with the end of a sentence: ``must be …``."""
+"""``check(value, lax)``: the setting for a value in a file, or (``lax``) for one given as text. Raises ValueError with
+the end of a sentence: ``must be …``."""
 
 
 class _Setting(NamedTuple):
@@ -87,7 +86,7 @@ def _depth(value: Any, lax: bool) -> object:
 
 
 def _plugins(word: str) -> Check:
-    """Names of plugins; the name of one's distribution, ``memwatch-<word>-<name>``, stands for the plugin's."""
+    """Names of plugins. The name of a plugin's distribution, ``memwatch-<word>-<name>``, is accepted too."""
     prefix = f"memwatch-{word}-"
 
     def check(value: Any, lax: bool) -> Names:
@@ -106,8 +105,8 @@ def _plugins(word: str) -> Check:
 
 
 def path_of(value: str | Path) -> Path:
-    """The path that somebody has written, ``~`` and ``~user`` replaced. Raises ValueError with the end of a sentence
-    for what can be none."""
+    """The path that a user wrote, with ``~`` and ``~user`` expanded. Raises ValueError, with the end of a sentence, if
+    it can't be a path."""
     try:
         os.fsencode(value)
     except UnicodeEncodeError:
@@ -129,7 +128,7 @@ def _folder(value: Any, lax: bool) -> Path:
 def _max_bytes(value: Any, lax: bool) -> int:
     if lax and isinstance(value, str) and len(value) < 40 and value.replace("_", "").isdecimal():
         value = int(value.replace("_", ""))
-    if type(value) is int and (value == 0 or JOURNAL_MIN <= value < 2**53):  # what JavaScript can count to
+    if type(value) is int and (value == 0 or JOURNAL_MIN <= value < 2**53):  # exact in JavaScript
         return value
     raise ValueError(f"must be a number of bytes, at least {JOURNAL_MIN} (4 MiB), or 0 for no limit")
 
@@ -158,8 +157,10 @@ S = TypeVar("S", bound="Section")
 
 
 class Section:
-    """Settings that belong together. Immutable; a keyword that isn't given has its default. It does what a frozen
-    dataclass would, of which the making takes a hundred times as long."""
+    """A group of settings. Immutable; a missing keyword gets its default.
+
+    Behaves as a frozen dataclass, whose creation would take a hundred times as long.
+    """
 
     settings: Mapping[str, _Setting] = {}
     """By key, in the order of the documentation."""
@@ -168,13 +169,13 @@ class Section:
         cls.settings = {key: value for key, value in vars(cls).items() if isinstance(value, _Setting)}
 
     def __init__(self, **values: Any) -> None:
-        """Of values that were checked. Raises TypeError for one that is no setting."""
+        """Takes checked values. Raises TypeError for a keyword that isn't a setting."""
         if unknown := values.keys() - self.settings.keys():
             raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
         vars(self).update({key: setting.default for key, setting in self.settings.items()} | values)
 
     def but(self: S, **values: Any) -> S:
-        """With some of them replaced."""
+        """A copy with some settings replaced."""
         return type(self)(**vars(self) | values)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -196,15 +197,16 @@ class CoreSection(Section):
     """How the core notices stores."""
 
     tracker: Tracker = _setting("auto", _one_of(Tracker))
-    """How a store is noticed; ``auto`` takes the first that works (``memwatch doctor`` says which, and why)."""
+    """How stores are noticed; ``auto`` takes the first that works (``memwatch doctor`` shows which, and why)."""
     kernel_writes: KernelWrites = _setting("calls", _one_of(KernelWrites))
-    """``calls``: those of libc's calls are seen, others fail; ``all``: ``auto`` means ``uffd-queue``, seeing all."""
+    """``calls``: the kernel's writes in libc calls are seen, other ones fail; ``all``: ``auto`` means ``uffd-queue``,
+    which sees all."""
     share_pages: bool = _setting(False, _flag)
     """Pack small variables into one page instead of giving each its own."""
 
     @property
     def wanted(self) -> Tracker:
-        """The tracker that the core is asked for."""
+        """The tracker to request from the core."""
         return "uffd-queue" if self.tracker == "auto" and self.kernel_writes == "all" else self.tracker
 
 
@@ -219,10 +221,10 @@ class WatchSection(Section):
 
 
 class PluginsSection(Section):
-    """What is loaded, in this order; nothing else is imported.
+    """The plugins to load, in this order; no other is imported.
 
-    The defaults name our own plugins: of these, what isn't installed is silently left out, so that installing
-    ``memwatch-sql-psycopg`` is enough to use it. A name that you write must be there.
+    The defaults name our own plugins. Those that aren't installed are skipped, so that installing
+    ``memwatch-sql-psycopg`` is enough to use it. A plugin that you name must be installed.
     """
 
     serializers: Names = _setting(("scalars", "bytes", "struct", "typedarray"), _plugins("serializer"))
@@ -238,10 +240,10 @@ class PluginsSection(Section):
 
 
 class SqlSection(Section):
-    """What is kept of SQL statements, and for how long they are in force."""
+    """What is recorded of SQL statements, and how long they are in force."""
 
     parameters: Parameters = _setting("hash", _one_of(Parameters))
-    """What is kept of a statement's parameters: keyed hashes, nothing, or the values themselves."""
+    """How a statement's parameters are recorded: as keyed hashes, not at all, or as values."""
     window: Window = _setting("until-next", _one_of(Window))
     """How long a statement is in force: until the next one (or commit, or a close with rows left); while it runs; until
     its last row is fetched; until the next one, even if its cursor is closed while its transaction is open."""
@@ -257,15 +259,15 @@ class NodeSection(Section):
 
 
 class JournalSection(Section):
-    """Where journals are, and how large they get."""
+    """Where journals are kept, and how large they get."""
 
     folder: Path = _setting(Path(".memwatch"), _folder)
-    """Where sessions are kept. Relative to the file that says so; the default, to the file in use, or to here."""
+    """Where sessions are kept. Relative to the file that sets it; the default to the file in use, or the working
+    folder."""
     max_bytes: int = _setting(0, _max_bytes)
-    """What the journal of one process may take on disk; 0 for no limit."""
+    """Limit of the size on disk of one process's journal; 0: none."""
     policy: Policy = _setting("block", _one_of(Policy))
-    """At the limit: wait for the reader (if there is none, as ``drop``), leave out and count what comes next, or give
-    up what is oldest."""
+    """At the limit: wait for the reader (``drop`` if there is none), drop and count new events, or free the oldest."""
 
 
 class Config(Section):
@@ -280,9 +282,9 @@ class Config(Section):
     node: NodeSection = _setting(NodeSection(), _unchecked)
     journal: JournalSection = _setting(JournalSection(), _unchecked)
     file: Path | None = _setting(None, _unchecked)
-    """The file that was read, None if there is none."""
+    """The configuration file that was read; None if there is none."""
     sources: Mapping[str, Source] = _setting({}, _unchecked)
-    """Where each setting that somebody wrote came from."""
+    """Where each setting that isn't a default came from."""
 
     @classmethod
     def of(
@@ -291,7 +293,8 @@ class Config(Section):
         sources: Mapping[str, Source] | None = None,
         file: Path | None = None,
     ) -> Config:
-        """Of values by section and key, each checked as one of a file is. Raises ValueError, TypeError."""
+        """Creates a configuration from values by section and key, checked as those in a file. Raises ValueError,
+        TypeError."""
         made: dict[str, Any] = {}
         for name, values in sections.items():
             if name in PLUGIN_TABLES:
@@ -303,7 +306,7 @@ class Config(Section):
 
     @property
     def asks_for_sql(self) -> bool:
-        """Whether SQL drivers are traced from the beginning, and not only from the first watch that tracks SQL."""
+        """Whether to trace SQL drivers from the beginning, not only from the first watch that tracks SQL."""
         return self.watch.track_sql or (self.chosen("plugins.sql") and bool(self.plugins.sql))
 
     def source(self, key: str) -> Source:
@@ -311,7 +314,7 @@ class Config(Section):
         return self.sources.get(key, DEFAULT)
 
     def chosen(self, key: str) -> bool:
-        """Whether somebody wrote this setting, as opposed to a default."""
+        """Whether a setting was given, as opposed to a default."""
         return key in self.sources
 
     def items(self) -> Iterator[tuple[str, Any, Source]]:
@@ -348,7 +351,7 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     name: {key: setting.check for key, setting in section.settings.items() if key != "drivers"}
     for name, section in SECTIONS.items()
 }
-"""Section -> key -> its check. What sections are there besides are :data:`PLUGIN_TABLES`."""
+"""Section -> key -> its check. Sections without one are in :data:`PLUGIN_TABLES`."""
 
 
 def _as_text(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""Formats of the struct module, taken apart: the one place that does.
+"""Parses formats of the ``struct`` module: the only place that does.
 
-The module itself packs and unpacks, but doesn't say which bytes a value has. For proxies of structs, which need each
-field's place; for the serializers' plugins (by way of :mod:`memwatch_plugins.structs`); for readers of numbers.
+``struct`` packs and unpacks, but doesn't tell where each field is. Used by struct proxies, by serializer plugins
+(through :mod:`memwatch_plugins.structs`), and by readers of numbers.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 ORDERS = "@=<>!"
 TEXTS = frozenset("sp")
-"""Letters of which the number before it is a length, not a repetition."""
+"""Letters whose count is a length, not a repetition."""
 _TOKEN = r"\s*(\d*)([A-Za-z?])"
 _NUMBERS = {"?": 1, "b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8, "f": 4, "d": 8}
-"""Letters of numbers that readers know by heart, and their sizes."""
+"""Letters of numbers that readers decode themselves, and their sizes."""
 
 
 class Field(NamedTuple):
@@ -30,14 +30,14 @@ class Field(NamedTuple):
 
 
 def split(form: str) -> tuple[str, str]:
-    """A format's byte order (``@`` if it names none), and the rest."""
+    """A format's byte order (``@`` by default), and the rest."""
     return (form[0], form[1:]) if form[:1] and form[0] in ORDERS else ("@", form)
 
 
 def fields(form: str) -> Iterator[Field]:
-    """Its values in order, found as they are asked for: a number in it may be of any size. Pad bytes are none.
+    """The fields of a format in order, without pad bytes. Lazy, because a repeat count may be huge.
 
-    The format must be one that :class:`struct.Struct` takes.
+    The format must be valid for :class:`struct.Struct`.
     """
     order, rest = split(form)
     at = 0
@@ -54,6 +54,6 @@ def fields(form: str) -> Iterator[Field]:
 
 
 def number(form: str | None, size: int) -> str:
-    """The letter of a format that is one little-endian number of ``size`` bytes; of any other, ``""``."""
+    """The letter of a format that is a single little-endian number of ``size`` bytes; ``""`` for any other."""
     order, letter = split(form or "")
     return letter if order in "<=@" and _NUMBERS.get(letter) == size else ""

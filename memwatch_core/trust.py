@@ -1,9 +1,9 @@
-"""Whose a file is: what a stranger may have put there isn't obeyed, run, believed or written to.
+"""Checks ownership: files that another user may have put there aren't obeyed, executed, believed or written to.
 
-On a shared machine anybody may leave a ``memwatch.toml``, a symbolic link or a folder where a program will look. The
-rule, everywhere: a path is trusted if each part of it, links and where they lead included, belongs to this user or root
-and can be written to by nobody else. In a folder with the sticky bit (``/tmp``) what is the user's own is trusted:
-others can't replace it. A group without a member but this user and root is nobody else (with umask 002, a user's own
+On a shared machine, anybody may leave a ``memwatch.toml``, a symbolic link or a folder where a program will look. The
+rule: a path is trusted if each part of it, including symbolic links and their targets, belongs to this user or root and
+is writable for nobody else. In a folder with the sticky bit (``/tmp``), the user's own files are trusted: others can't
+replace them. A group whose only members are this user and root doesn't count as others (with umask 002, a user's own
 group may write to everything).
 """
 
@@ -20,16 +20,16 @@ from types import TracebackType
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _LINKS = 40
-"""Links on a path, at most: as the kernel."""
+"""Limit of symbolic links on a path: the kernel's."""
 READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""For opening what may be anything: it doesn't wait for a pipe's writer."""
+"""Flags to open a file of unknown type: doesn't wait for a pipe's writer."""
 BLOCK = 1 << 16
 
 
 def distrust(path: str | os.PathLike[str]) -> str:
     """Why a path isn't trusted: ``/srv/shared can be written to by anybody (mode 0777)``; empty if it is.
 
-    Raises OSError: there is no such file.
+    Raises OSError if the file doesn't exist.
     """
     with Found(path) as found:
         if found.status is None:
@@ -38,7 +38,7 @@ def distrust(path: str | os.PathLike[str]) -> str:
 
 
 def doubt(status: os.stat_result) -> str:
-    """Why what has this status isn't this user's or root's alone, as the end of a sentence; empty if it is."""
+    """Why a file isn't exclusively this user's or root's, as the end of a sentence; empty if it is."""
     if status.st_uid not in (0, os.geteuid()):
         return f"belongs to {_user(status.st_uid)}, neither to you nor to root"
     mode = stat.S_IMODE(status.st_mode)
@@ -52,7 +52,7 @@ def doubt(status: os.stat_result) -> str:
 
 
 def owned(status: os.stat_result) -> str:
-    """Why what has this status isn't this user's own, that nobody else may write to; empty if it is."""
+    """Why a file isn't this user's own, or others may write to it; empty if all is well."""
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid != os.geteuid():
         return f"belongs to {_user(status.st_uid)}, not to {_user(os.geteuid())}, who runs this"
@@ -60,7 +60,7 @@ def owned(status: os.stat_result) -> str:
 
 
 def stranger(path: str | os.PathLike[str]) -> str:
-    """Whose a file is, if it is neither this user's nor root's; otherwise empty, also if it can't be looked at."""
+    """The owner of a file, if neither this user nor root; otherwise empty, also if the file can't be examined."""
     with suppress(OSError):
         uid = os.stat(path).st_uid
         return "" if uid in (0, os.geteuid()) else _user(uid)
@@ -68,7 +68,8 @@ def stranger(path: str | os.PathLike[str]) -> str:
 
 
 def read(folder: int | None, name: str | os.PathLike[str], limit: int, *, follow: bool = False) -> bytes:
-    """The contents of a file, in an open folder; never waits. Raises OSError: it is none, or longer than ``limit``."""
+    """The contents of a regular file, in an open folder; never blocks. Raises OSError: not a file, or more than
+    ``limit``."""
     descriptor = os.open(name, READ | (0 if follow else os.O_NOFOLLOW), dir_fd=folder)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -86,28 +87,30 @@ def read(folder: int | None, name: str | os.PathLike[str], limit: int, *, follow
 
 
 class Found:
-    """What a path leads to, gone to step by step: each is looked at through a descriptor, so nobody can swap it.
+    """The target of a path, resolved step by step: each step is examined through a descriptor, so nobody can swap it.
 
-    ``within``: a folder that ``path`` is relative to; those above it are taken as they are. Raises OSError, or with
-    ``lenient`` keeps it. A context manager.
+    ``within``: a folder that ``path`` is relative to; it is trusted, and so are its parents. Raises OSError, or with
+    ``lenient`` keeps the error. A context manager.
     """
 
     error: OSError | None = None
-    """Why it can't be reached; ``reason`` is of what was on the way."""
+    """Why the target can't be reached; ``reason`` is then about the parts before."""
     folder: int = -1
-    """Descriptor of the folder that it is in."""
+    """Descriptor of the folder that contains the target."""
     name: str = ""
-    """Its name there."""
+    """The target's name in that folder."""
     status: os.stat_result | None = None
-    """None: nothing is there yet. Of a link in ``/proc``, which doesn't lead where its text says, its own."""
+    """The target's status; None: it doesn't exist yet. For a link in ``/proc``, whose text isn't its target, the link's
+    own."""
     reason: str = ""
-    """Why not to trust it: what is wrong with the first part of its path that isn't this user's or root's alone."""
+    """Why the target isn't trusted: what is wrong with the first part of the path that isn't exclusively ours or
+    root's."""
     shared: bool = False
-    """Others may have put there what is there, or may yet."""
+    """Whether others may have put the target there, or may yet do so."""
     planted: str = ""
-    """The reason, if it is a symbolic link that somebody else has made, or may have put into its place."""
+    """The reason, if it is a symbolic link that another user made, or may have put there."""
     _loose: bool = False
-    """Others may rename what is in the folder, whoever owns it."""
+    """Whether others may rename files in the folder, whoever owns them."""
 
     def __init__(
         self, path: str | os.PathLike[str], within: str | os.PathLike[str] | None = None, lenient: bool = False
@@ -206,7 +209,7 @@ def _is_nobody_else(group: int) -> bool:
     us = {0, os.geteuid()}
     try:
         names = grp.getgrgid(group).gr_mem
-    except KeyError:  # in a container, say: nobody is in it but who runs with it
+    except KeyError:  # in a container, for instance: only processes that run with the group are members
         return group == os.getegid()
     try:
         members = {pwd.getpwnam(name).pw_uid for name in names}

@@ -1,8 +1,8 @@
-"""Taken by whoever imports what programs use, opens a journal or closes one: a fork waits for that to end.
+"""A lock for importing our modules, and for opening and closing a journal. A fork waits until it is free.
 
-A child would inherit what is half done, and the locks of importlib held by a thread that it hasn't got. For the time
-of a fork the forking thread has it, and so has the child. Not for ever: who opens the journal may be waiting for what
-the forking thread holds.
+Otherwise a child would inherit half-done work, and importlib's locks held by a thread that it doesn't have. During a
+fork, the forking thread holds the lock. It waits only for a limited time: the thread that opens the journal may itself
+wait for something that the forking thread holds.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from _thread import RLock
 from contextlib import suppress
 
 PATIENCE = 10.0
-"""Seconds that a fork waits."""
+"""Seconds that a fork waits for the lock."""
 
 _lock = RLock()
 
 
 def turn() -> RLock:
-    """For a ``with`` block; the same thread may take it again."""
+    """The lock, for a ``with`` block. Reentrant."""
     return _lock
 
 
@@ -27,7 +27,7 @@ def _before() -> None:
 
 
 def _in_parent() -> None:
-    with suppress(RuntimeError):  # it wasn't to be had
+    with suppress(RuntimeError):  # the wait had timed out
         _lock.release()
 
 
