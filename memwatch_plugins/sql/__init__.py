@@ -1,16 +1,16 @@
-"""What a SQL driver plugin is written with. ``docs/sql.md`` (Writing a driver) shows how; begin with a copy of
+"""The base classes of SQL driver plugins. ``docs/sql.md`` (Writing a driver) shows how; start from a copy of
 ``plugins/_template``.
 
-* :class:`DbapiDriverBase` (``dbapi.py``): for a library with connections and cursors (PEP 249, or its like with
-  ``async``), whose classes are written in Python. Most of a driver is inherited from it.
-* :class:`ComposedDriverBase` (``composed.py``): for one whose classes are written in C.
-* ``libpq.py``, ``mysql.py``, ``sqlite.py``: for libraries on top of libpq, of MySQL, of SQLite.
-* :class:`SqlDriverBase` (``driver.py``): for anything else, such as an ORM: installing, undoing, containing errors.
-* ``targets.py``: how a driver names what it traces; ``around.py``: what it does around a call.
-* ``plain.py``: looking at what the program has passed without calling its code.
+* :class:`DbapiDriverBase` (``dbapi.py``): for a library with connections and cursors (PEP 249, or an ``async`` variant)
+  whose classes are written in Python. Most of a driver is inherited from it.
+* :class:`ComposedDriverBase` (``composed.py``): for a library whose classes are written in C.
+* ``libpq.py``, ``mysql.py``, ``sqlite.py``: for libraries on top of libpq, MySQL, SQLite.
+* :class:`SqlDriverBase` (``driver.py``): for anything else, such as an ORM: installs, restores, contains errors.
+* ``targets.py``: how a driver names the methods it traces; ``around.py``: what it does around a call.
+* ``plain.py``: inspects the program's arguments without calling its code.
 * :func:`node_driver` (``node.py``): for a library of Node.js, traced by a ``driver.js`` beside the Python file.
 
-The smallest driver, whose object is the plugin that the entry point names:
+The smallest driver; its object is the plugin that the entry point names:
 
 .. code-block:: python
 
@@ -20,8 +20,8 @@ The smallest driver, whose object is the plugin that the entry point names:
 
     driver = Driver()
 
-Connections and cursors are never proxied: C code checks their types. Tracing never raises into the program: what goes
-wrong in it is counted (:attr:`SqlDriverBase.troubles`) and reported once.
+Connections and cursors are never proxied: C code checks their types. Tracing never raises into the program: its errors
+are counted (:attr:`SqlDriverBase.troubles`) and reported once.
 """
 
 from memwatch_core.native.tracing import Tokens

@@ -1,7 +1,7 @@
-"""Tracing around a call of the library's, whatever kind of function it is.
+"""Traces calls of the library, whatever kind of function is called.
 
-What is done around it is a **trace**: a function that is called with the same arguments, and returns a generator. What
-comes before its ``yield`` is done before the call; ``yield`` gives the call's result, or raises what the call raises:
+A **trace** is a generator function, called with the arguments of the traced call. Code before its ``yield`` runs before
+the call; ``yield`` returns the call's result, or raises what the call raised:
 
 .. code-block:: python
 
@@ -12,18 +12,18 @@ comes before its ``yield`` is done before the call; ``yield`` gives the call's r
         if before:
             self.publish.transaction_ends(connection, "committed")
 
-* The program gets the library's result or error, whatever the trace does: return, raise something else, catch it.
-* A trace that returns before its ``yield``, or None in the place of a generator, isn't run any further; nor is one that
-  doesn't take the call's arguments: the library will say what is wrong with them.
-* Around a generator each ``yield`` gives a row, and the last one None: the rows are over, or the program wants no more.
-* Around what ``contextlib.contextmanager`` makes, ``yield`` lasts as long as the block.
+* The program gets the library's result or error, whether the trace returns, raises something else, or catches it.
+* A trace that returns before its ``yield``, or returns None instead of a generator, is done. So is one that doesn't
+  accept the call's arguments: the library will report what is wrong with them.
+* Around a generator, each ``yield`` returns a row, and finally None: at the end of the rows, or of the iteration.
+* Around a function made by ``contextlib.contextmanager``, ``yield`` lasts as long as the ``with`` block.
 
-For statements and rows, which have to be fast, there are traces in C that a driver declares:
+Statements and rows must be fast: for them, a driver declares traces in C,
 :class:`~memwatch_core.native.tracing.Running` and :class:`~memwatch_core.native.tracing.Fetching`.
 
-Nothing but the functions below stands between the program and the library. What they call is contained by a
-:class:`~memwatch_core.native.tracing.Shell`: an Exception of ours is counted, and the program's own goes on as it was,
-with one frame more. What a signal's handler raises while our code runs is the program's.
+Only the functions below stand between the program and the library. A :class:`~memwatch_core.native.tracing.Shell`
+contains our errors: an Exception of ours is counted; the program's own continues unchanged, with one more frame. An
+exception of a signal handler that runs inside our code is the program's.
 """
 
 from __future__ import annotations
@@ -39,24 +39,23 @@ from memwatch_core.native.tracing import Shell as Shell
 from .plain import IMMUTABLE, is_a, member
 
 Steps = Generator[None, Any, None]
-"""What a trace returns."""
+"""The generator of a trace."""
 Trace = Running | Fetching | Callable[..., Steps | None]
 
 
 class Host(Protocol):
-    """A driver, for what is traced on its behalf."""
+    """The driver that a trace belongs to."""
 
     tracer: Any
 
     def trouble(self, error: Exception) -> None:
-        """Takes what the driver itself raised, which the program doesn't see."""
+        """Takes an exception of the driver's own, which the program must not see."""
 
 
 def traced(host: Host, owner: type, name: str, trace: Trace, *, late: bool = False) -> Callable[..., Any]:
-    """The method ``owner.name``, traced while the driver is installed: a function to be put into a class.
+    """The traced method ``owner.name``, to be put into a class. It traces while the driver is installed.
 
-    ``late``: it is for a subclass of ``owner``, and finds the method at each call, so that it respects what others
-    patch there later.
+    ``late``: for a subclass of ``owner``. The method is looked up at each call, so that later patches by others apply.
     """
     call = member(owner, name)
     fixed = None if late and not member(owner, "__flags__") & IMMUTABLE else call
@@ -79,14 +78,14 @@ def traced(host: Host, owner: type, name: str, trace: Trace, *, late: bool = Fal
 
 
 def named(function: Any, like: Any, owner: type, name: str) -> Callable[..., Any]:
-    """Makes a function look like the one that it stands for, in tracebacks as well."""
+    """Makes a function look like the one it replaces, in tracebacks too."""
     function.__name__ = name
     function.__qualname__ = getattr(like, "__qualname__", f"{member(owner, '__qualname__')}.{name}")
     function.__code__ = function.__code__.replace(co_name=name, co_qualname=function.__qualname__)
     function.__doc__ = like.__doc__
     function.__annotations__ = getattr(like, "__annotations__", {})
     function.__module__ = getattr(like, "__module__", None) or member(owner, "__module__")
-    function.__wrapped__ = like  # for inspect.signature
+    function.__wrapped__ = like  # used by inspect.signature
     return function  # type: ignore[no-any-return]
 
 
@@ -188,7 +187,7 @@ def _of_block(kind: Callable[..., Any], shell: Shell, owner: type, name: str, ge
 
 
 def contained(host: Host, call: Callable[..., Any], *args: Any) -> Any:
-    """``call(*args)``; None if it raised, which is counted and told."""
+    """``call(*args)``; None if it raised, which is counted and reported."""
     try:
         return call(*args)
     except Exception as trouble:

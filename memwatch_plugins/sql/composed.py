@@ -1,8 +1,8 @@
-"""Traces a library whose classes are written in C: they can't be changed, and C code checks for them, so that what is
-traced is a real subclass, composed over whatever class the program asked for. It keeps that class's name, and adds
-nothing that a program could see but methods around those that run, fetch, close, commit and roll back.
+"""Traces a library whose classes are written in C. These can't be modified, and C code checks for them.
 
-What a driver says is by which argument a program asks for a class: of ``connect``, and of a connection's ``cursor``.
+So the traced class is a subclass, composed over whatever class the program asks for. It has that class's name, and adds
+only methods around those that run, fetch, close, commit and roll back. A driver declares the argument that selects the
+class: of ``connect``, and of a connection's ``cursor``.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ class Factory(NamedTuple):
 
     keyword: str
     place: int
-    """Among those that are passed by place; of a method without ``self``."""
+    """Its position; for a method, not counting ``self``."""
     most: int = 99
-    """How many arguments there can be. What has more is left alone: the library refuses it in its own words."""
+    """Limit of arguments. A call with more isn't traced: the library refuses it in its own words."""
     optional: bool = False
-    """None stands for the library's own class."""
+    """Whether None means the library's own class."""
 
 
 class ComposedDriverBase(DbapiDriverBase):
-    """A driver for classes written in C. ``cursors`` and ``connections`` name one each."""
+    """A driver for classes written in C. ``cursors`` and ``connections`` name one class each."""
 
     connects: ClassVar[tuple[str, ...]]
-    """The function that makes connections, by all names that it has."""
+    """The function that makes connections, by all its names."""
     connection_factory: ClassVar[Factory]
-    """By which argument it is told of which class."""
+    """Its argument that selects the class of the connection."""
     cursor_factory: ClassVar[Factory]
-    """The same of the method ``cursor`` of connections."""
+    """The same for connections' method ``cursor``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,15 +53,15 @@ class ComposedDriverBase(DbapiDriverBase):
     # ---- hooks ------------------------------------------------------------------------------------------------------
 
     def cursor_class(self, connection: Any) -> Any:
-        """Of which class a connection's cursors are if the program asks for none."""
+        """The default class of a connection's cursors."""
         return self.cursor_kind
 
     def makes_cursors(self) -> dict[str, Any]:
-        """More methods of connections, besides ``cursor``, that make cursors."""
+        """Further methods of connections that make cursors, besides ``cursor``."""
         return {}
 
     def connection_members(self, base: type) -> dict[str, Any]:
-        """More members for the traced subclass of a connection class."""
+        """Further members for the traced subclass of a connection class."""
         return {}
 
     # ---- what the program asks for ----------------------------------------------------------------------------------
@@ -81,14 +81,14 @@ class ComposedDriverBase(DbapiDriverBase):
             return self.make_cursor(args, kwargs)
 
         members = {"__slots__": (), "cursor": named(cursor, base.cursor, base, "cursor"), **self.makes_cursors()}
-        # Comes right before the library's own class, so that the cursor() of classes of the program gets traced cursors
-        # as well. Its methods get every call that the library would refuse, so that the program is told in its words.
+        # Comes right before the library's class in the MRO, so that cursor() of the program's classes makes traced
+        # cursors too. Its methods pass invalid calls on, so that the library's own error reaches the program.
         makes_cursors: Any = type("MakesCursors", (base,), members)
         del makes_cursors.__slots__
         self._makes_cursors: type = makes_cursors
 
     def connect(self, call: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """In the place of the library's ``connect``."""
+        """Replaces the library's ``connect``."""
         keyword, at, _, optional = self.connection_factory
         factory = args[at] if len(args) > at else kwargs.get(keyword, self.connection_kind)
         if factory is None and optional:
@@ -98,7 +98,7 @@ class ComposedDriverBase(DbapiDriverBase):
         return call(*args, **kwargs)
 
     def make_cursor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """In the place of the library's ``cursor``, of which these are all arguments."""
+        """Replaces the library's ``cursor``; ``args`` include the connection."""
         base = self.connection_kind
         if self.tracer is None or not args or not is_a(args[0], base):
             return base.cursor(*args, **kwargs)
@@ -114,7 +114,7 @@ class ComposedDriverBase(DbapiDriverBase):
 
     @of_connections("__exit__")
     def leaving(self, connection: Any, kind: Any = None, *rest: Any) -> Steps:
-        """A ``with`` block commits unless it is left by an exception."""
+        """A ``with`` block commits unless an exception leaves it."""
         return self.ending(connection, "committed" if kind is None else "rolled back")
 
     def _is_kind(self, factory: Any, kind: type, what: str) -> bool:
@@ -127,8 +127,8 @@ class ComposedDriverBase(DbapiDriverBase):
     # ---- composed classes -------------------------------------------------------------------------------------------
 
     def _composer(self, compose: Callable[[Any], type]) -> Callable[[Any], Any]:
-        """``compose``, once for each class; the class that it was given if it raises: one that is final, or has demands
-        on its subclasses."""
+        """``compose``, cached for each class. Returns the class itself if composing raises: it is final, or restricts
+        subclasses."""
 
         def composed(base: type) -> type:
             known = self._composed.get(base) if member(base, "__flags__") & IMMUTABLE else own_member(base, _COMPOSED)
@@ -148,8 +148,8 @@ class ComposedDriverBase(DbapiDriverBase):
             return base
 
     def _keep(self, base: type, composed: tuple[Any, type]) -> None:
-        """In the class itself: a table of ours that leads to the composed class would keep its base as well, and all
-        that the program has in there. Classes written in C stay anyway."""
+        """Caches the composed class in its base. A table of ours would keep the base alive, through the composed class,
+        and with it all that the program put there. Classes written in C stay alive anyway."""
         if member(base, "__flags__") & IMMUTABLE:
             self._composed[base] = composed
             return
@@ -166,11 +166,11 @@ class ComposedDriverBase(DbapiDriverBase):
                 type.__delattr__(base, _COMPOSED)
 
     def _traced_cursor(self, base: type) -> type:
-        """The subclass of a cursor class that publishes."""
+        """The traced subclass of a cursor class."""
         return base if is_composed(base) else self._compose(base, (base,), self._members(base, self.traced_cursors))
 
     def _traced_connection(self, base: type) -> type:
-        """The subclass of a connection class that publishes."""
+        """The traced subclass of a connection class."""
         if is_composed(base):
             return base
         members = self._members(base, self.traced_connections) | self.connection_members(base)
@@ -183,7 +183,7 @@ class ComposedDriverBase(DbapiDriverBase):
 
     def _compose(self, base: type, bases: tuple[type, ...], members: dict[str, Any]) -> type:
         members |= {name: member(base, name) for name in ("__module__", "__qualname__", "__doc__")}
-        if is_a(base, ABCMeta):  # what isinstance() has found of it is its own, as if its metaclass had been called
+        if is_a(base, ABCMeta):  # caches of isinstance() are per class, as if its metaclass had been called
             members["_abc_impl"] = vars(ABCMeta("", (), {}))["_abc_impl"]
         composed = type.__new__(type(base), member(base, "__name__"), (_Silent, *bases), members)
         disguise(composed, base)
@@ -191,7 +191,7 @@ class ComposedDriverBase(DbapiDriverBase):
 
 
 def is_composed(kind: type) -> bool:
-    """Whether it is one of the classes that a driver makes of the library's."""
+    """Whether a class was composed by a driver."""
     return any(each is _Silent for each in mro(kind))
 
 
@@ -201,19 +201,20 @@ class _Silent:
     __slots__ = ()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """Doesn't tell the program's classes of a composed one; of the program's own, derived from that, it does."""
+        """Hides composed classes from the program's ``__init_subclass__``, but not subclasses that the program derives
+        from them."""
         if type.__dict__["__bases__"].__get__(cls)[0] is not _Silent:
             super().__init_subclass__(**keywords)
 
 
 del _Silent.__slots__
-_COMPOSED = "_memwatch.composed"  # (driver, class), in the class that it was composed over; no name of the program's
+_COMPOSED = "_memwatch.composed"  # (driver, class), in the base class; no name of the program's
 
 
 def _with(
     factory: Any, at: int, keyword: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a call, with another factory."""
+    """A call's arguments, with another factory."""
     if len(args) > at:
         return (*args[:at], factory, *args[at + 1 :]), kwargs
     return args, {**kwargs, keyword: factory}

@@ -1,9 +1,8 @@
-"""Traces a library with connections and cursors (PEP 249, or its like with ``async``) in place: its classes get methods
-that publish, so that connections which exist already are traced as well. What can't be changed, because it is written
-in C, is traced by ``composed.py``.
+"""Traces a library with connections and cursors (PEP 249, or an ``async`` variant) in place.
 
-A driver declares what its library calls things, and overrides the hooks below where the library differs from PEP 249.
-Each hook may raise, which is contained.
+Its classes get methods that publish, so existing connections are traced as well. Classes written in C, which can't be
+modified, are for ``composed.py``. A driver declares the library's names, and overrides the hooks below where the
+library differs from PEP 249. Hooks may raise: errors are contained.
 """
 
 from __future__ import annotations
@@ -23,55 +22,55 @@ from .plain import is_a
 from .targets import declared, is_own, named, of_cursors, reader
 
 Count = Literal["one", "some", "rest"] | Callable[[Any], tuple[int, bool]]
-"""What a method returns that hands out rows: ``"one"``, or None; ``"some"``, none in the end; the ``"rest"``. Or a
-function of the result: how many rows it has, and whether these were the last."""
+"""The result of a method that fetches: ``"one"`` row or None; ``"some"`` rows, empty at the end; the ``"rest"``. Or a
+function of the result that returns (number of rows, whether they were the last)."""
 
 
 class Status(NamedTuple):
     """Where a library keeps whether a transaction is open. Read in C, after every statement."""
 
     at: tuple[str, ...]
-    """An attribute of connections, or a method of theirs that asks nobody; perhaps an attribute of what that gives, and
-    so on: see ``targets.py``, ``reader``."""
+    """An attribute of connections, or a method that doesn't ask the server; then perhaps an attribute of its value, and
+    so on: see ``reader`` in ``targets.py``."""
     open: tuple[int, ...] = (1,)
     """Values that mean yes."""
     unknown: tuple[int, ...] = ()
-    """Values that say nothing; all others mean no."""
+    """Values that mean unknown; all others mean no."""
     mask: int = 0
-    """If the value has several bits: which of them means yes."""
+    """For a value with several bits: the bits that mean yes."""
 
 
 class DbapiDriverBase(SqlDriverBase):
-    """A subclass names itself and its library's classes; the rest has defaults for PEP 249."""
+    """A subclass names itself and its library's classes; everything else has defaults for PEP 249."""
 
     cursors: ClassVar[tuple[str, ...]] = ()
-    """The library's classes of cursors, ``"dbx.cursors:Cursor"``. Each is named by itself: only methods in its own body
-    are traced, so that one of a base class is traced once. The first tells where attributes are."""
+    """The library's cursor classes, ``"dbx.cursors:Cursor"``. Name each of them: only methods in a class's own body are
+    traced, so that an inherited one is traced once. Attributes are looked up in the first."""
     connections: ClassVar[tuple[str, ...]] = ()
-    """The same of connections."""
+    """The library's connection classes, in the same way."""
     runs: ClassVar[Mapping[str, tuple[str, str]]] = {
         "execute": ("operation", "parameters"), "executemany": ("operation", "seq_of_parameters"),
         "callproc": ("procname", "parameters"),
     }  # fmt: skip
-    """Methods of cursors that run a statement, and what they call it and its parameters, their first two arguments; one
-    that ends in ``many`` takes rows. Others are told by a method that is decorated with ``tells``."""
+    """Cursor methods that run a statement, with the names of their first two arguments: statement and parameters. If
+    the method's name ends in ``many``, it takes rows. For other signatures, decorate a method with ``tells``."""
     fetches: ClassVar[Mapping[str, Count]] = {
         "fetchone": "one", "fetchmany": "some", "fetchall": "rest", "__next__": "one", "__anext__": "one",
     }  # fmt: skip
-    """Methods of cursors that hand out rows; ``__iter__`` and ``__aiter__`` only where they are generators. One that is
-    called by another one of the same cursor's counts for nothing."""
+    """Cursor methods that return rows; ``__iter__`` and ``__aiter__`` only where they are generators. A call by another
+    method of the same cursor isn't counted."""
     ends: ClassVar[Mapping[str, Outcome]] = {"commit": "committed", "rollback": "rolled back", "close": "closed"}
-    """Methods of connections that end a transaction, and how, if they succeed."""
+    """Connection methods that end a transaction, and the outcome if they succeed."""
     connected_by: ClassVar[str] = "connection"
-    """The attribute of cursors that is their connection."""
+    """The cursor attribute that is its connection."""
     status: ClassVar[Status | None] = None
-    """None: whether a transaction is open isn't known without asking the server."""
+    """None: whether a transaction is open is only known to the server."""
 
     def __init__(self) -> None:
         super().__init__()
         self._tokens = Tokens()
         self.traced_cursors: dict[str, Trace] = {}
-        """What is traced of cursors, by method; made when the library is there."""
+        """The traces of cursors, by method; made once the library is imported."""
         self.traced_connections: dict[str, Trace] = {}
         self._is_prepared = False
 
@@ -82,19 +81,20 @@ class DbapiDriverBase(SqlDriverBase):
         return self._connection(cursor)
 
     def identity(self, connection: Any) -> Any:
-        """What stands for the connection: itself, or an object that lives as long, if it allows no weak references."""
+        """The connection itself, or, if it doesn't support weak references, an object that lives as long."""
         return connection
 
     def database(self, identity: Any) -> Database:
-        """What the connection is to, without user and password; of a file its name alone. Asked once a connection."""
+        """The connection's database, without user and password; for a file, only its name. Called once for each
+        connection."""
         return Database()
 
     def text(self, cursor: Any, statement: Any) -> Any:
-        """The statement as str or bytes, if the library knows other ways to say it. Not asked of a str."""
+        """The statement as str or bytes, if the library has other types of statements. Not called for a str."""
         return statement
 
     def in_transaction(self, connection: Any) -> bool | None:
-        """Whether a transaction is open now; None: not known without asking the server. See :attr:`status`."""
+        """Whether a transaction is open now; None: only the server knows. See :attr:`status`."""
         return self._open(connection)
 
     def is_closed(self, connection: Any) -> bool:
@@ -102,27 +102,31 @@ class DbapiDriverBase(SqlDriverBase):
         return False
 
     def commits(self, connection: Any) -> Outcome:
-        """What a commit would come to now: ``rolled back`` in a transaction that has failed."""
+        """The outcome of a commit now: ``rolled back`` in a transaction that has failed."""
         return "committed"
 
     def rolled_back(self, cursor: Any) -> bool:
-        """Of a statement behind which no transaction is open: whether it rolled back the one before, by the server's
-        answer. PostgreSQL answers so to COMMIT, where a statement has failed."""
+        """Whether a statement rolled back its transaction, by the server's answer. Called if no transaction is open
+        after the statement. PostgreSQL answers so to COMMIT if a statement has failed."""
         return False
 
     def after(self, cursor: Any) -> tuple[int | None, bool | None] | None:
-        """After a statement that succeeded: how many rows it changed (None: it gives rows), and ``in_transaction``.
-        None: it hasn't been run yet, and the driver will say so (``ended``). Not overridden, it is read in C."""
+        """After a successful statement: number of rows changed (None: it returns rows), and ``in_transaction``.
+
+        None: the statement hasn't run yet, and the driver will call ``ended``. Unless overridden, this is read in C.
+        """
         rows = None if self._description(cursor) is not None else self._rowcount(cursor)
         return rows, self.in_transaction(self.connection_of(cursor))
 
     def all_fetched(self, cursor: Any) -> bool:
-        """Whether no row is left of what the cursor ran, by what the library knows without asking the server. Asked
-        before the cursor is closed; no need to tell what fetching has told by giving no row."""
+        """Whether no row of the cursor's result is left, as far as the library knows without asking the server.
+
+        Called before the cursor is closed. Need not repeat what a fetch without rows has already shown.
+        """
         return False
 
     def failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        """Publishes that a statement failed, and that its connection was lost, if it was."""
+        """Publishes that a statement failed, and if so, that its connection was lost."""
         connection = ask(self.connection_of, cursor)
         lost = connection is None or ask(self.is_closed, connection)
         in_transaction = None if lost else ask(self.in_transaction, connection)
@@ -131,31 +135,34 @@ class DbapiDriverBase(SqlDriverBase):
             self.publish.transaction_ends(self.identity(connection), "closed")
 
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        """Rows couldn't be had. A lost connection, a timeout, a cancelled task end the statement; a mistake of the
-        program (nothing was run, nothing to fetch) says nothing of it: told apart by the library's own classes."""
+        """Handles a failed fetch.
+
+        A lost connection, a timeout or a cancelled task ends the statement. A mistake of the program (nothing was run,
+        nothing to fetch) doesn't. The library's own exception classes tell which.
+        """
         if not is_a(error, Exception) or ask(self.is_closed, ask(self.connection_of, cursor)):
             self.failed(cursor, token, error)
 
     # ---- for traces of one's own ------------------------------------------------------------------------------------
 
     def token(self, cursor: Any) -> Any:
-        """Of the statement that a cursor ran last; None: none is known."""
+        """The token of the cursor's last statement; None if unknown."""
         return self._tokens.get(cursor)
 
     def keep(self, cursor: Any, token: Any) -> None:
-        """Notes what a cursor ran, where it was run by other means than the cursor's own methods."""
+        """Stores the token of a statement that a cursor ran by other means than its own methods."""
         self._tokens.set(cursor, token)
 
     def begins(self, cursor: Any, statement: Any, parameters: Any = None, *, many: bool = False) -> Any:
-        """A statement that a cursor runs by other means begins: its token."""
+        """Publishes that a cursor begins a statement by other means; returns the token."""
         return (self._running_many if many else self._running).begins(cursor, statement, parameters)
 
     def ended(self, cursor: Any, token: Any) -> None:
-        """It has succeeded."""
+        """Publishes that the statement succeeded."""
         self._running.ends(cursor, token)
 
     def ending(self, connection: Any, outcome: Outcome) -> Steps:
-        """Steps around a call that ends the transaction, thus if it succeeds."""
+        """Steps around a call that ends the transaction; ``outcome`` is that of success."""
         if outcome == "committed":
             outcome = self.commits(connection)
         try:
@@ -166,13 +173,14 @@ class DbapiDriverBase(SqlDriverBase):
         self.publish.transaction_ends(self.identity(connection), outcome)
 
     def not_ended(self, connection: Any) -> None:
-        """A call has failed that was to end the transaction: it is rolled back, if none is open any more."""
+        """Handles a failed call that should have ended the transaction: if none is open any more, it was rolled
+        back."""
         if ask(self.is_closed, connection) or ask(self.in_transaction, connection) is False:
             self.publish.transaction_ends(self.identity(connection), "rolled back")
 
     @of_cursors("close")
     def closing(self, cursor: Any, *args: Any, **kwargs: Any) -> Steps:
-        """A cursor is closed."""
+        """Publishes that a cursor is closed."""
         token = self.token(cursor)
         if token is None:
             return
@@ -198,13 +206,13 @@ class DbapiDriverBase(SqlDriverBase):
             self.trace_own(named(target), self.traced_connections)
 
     def trace_own(self, owner: type, traces: Mapping[str, Trace]) -> None:
-        """Traces those methods that a class has of its own, until uninstall."""
+        """Traces the methods in a class's own body, until uninstall."""
         for name, trace in traces.items():
             if is_own(owner, name) and (name not in ("__iter__", "__aiter__") or _gives_rows(vars(owner).get(name))):
                 self.trace(owner, name, trace)
 
     def prepare(self) -> None:
-        """Looks up what the library's classes have, and makes what is traced of them. Called once."""
+        """Looks up the library's classes, and makes their traces. Called once."""
         if not self.cursors or not self.connections:
             raise PluginError(f"SQL driver {self.name!r} names no classes: set cursors and connections")
         cursor, connection = named(self.cursors[0]), named(self.connections[0])
@@ -212,7 +220,7 @@ class DbapiDriverBase(SqlDriverBase):
         self._description, self._rowcount = reader(cursor, "description"), reader(cursor, "rowcount")
         at, opens, unknown, mask = self.status or Status(())
         self.status_of = reader(connection, *at)
-        """What ``status`` says is read of a connection."""
+        """Reads the value at ``status`` from a connection."""
         self._open: Callable[[Any], bool | None] = _unknown
         if self.status is not None:
             self._open = tracing.Status(self.status_of, opens, unknown, mask)
@@ -233,7 +241,7 @@ class DbapiDriverBase(SqlDriverBase):
                     self.traced_connections[name] = method
 
     def running(self, arguments: tuple[str, str] | Callable[..., Any], *, many: bool = False) -> Running:
-        """Around a method that runs a statement."""
+        """A trace for a method that runs a statement."""
         return Running(
             driver=self,
             tokens=self._tokens,
@@ -252,11 +260,11 @@ class DbapiDriverBase(SqlDriverBase):
         )
 
     def fetching(self, count: Count) -> Fetching:
-        """Around a method that hands out rows."""
+        """A trace for a method that returns rows."""
         return Fetching(self, self._tokens, count)
 
     def _has(self, hook: str) -> bool:
-        """Whether the driver has a hook of its own."""
+        """Whether the driver overrides a hook."""
         return getattr(type(self), hook) is not getattr(DbapiDriverBase, hook)
 
     def _ending(self, outcome: Outcome) -> Trace:
@@ -271,7 +279,7 @@ def _unknown(connection: Any) -> None: ...
 
 
 def ask(hook: Callable[[Any], Any], of: Any) -> Any:
-    """What a hook says of a connection that may be gone; None if it can't say."""
+    """A hook's answer about a connection that may be gone; None if it raises."""
     try:
         return hook(of)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What every SQL driver has: it is installed and undone completely, and its errors never reach the program."""
+"""The base of every SQL driver: installs and restores completely, and keeps errors from the program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .plain import is_a, own_member
 from .targets import Declared, declared, module_of, place, same
 
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
-"""``wrapper(call, instance, args, kwargs)``, as wrapt has it."""
+"""``wrapper(call, instance, args, kwargs)``, wrapt's signature."""
 Outcome = Literal["committed", "rolled back", "closed"]
 
 _ABSENT: Any = object()
@@ -33,19 +33,19 @@ _NOT_OVER_ONCE_CALLED = (inspect.iscoroutinefunction, inspect.isgeneratorfunctio
 
 
 class SqlDriverBase:
-    """Base of SQL drivers: a subclass names itself, and declares what it traces (``targets.py``). An object of it is
-    the plugin, to be named by the entry point.
+    """Base of SQL drivers. A subclass names itself and declares what it traces (``targets.py``); an object of it is the
+    plugin that the entry point names.
 
-    ``install`` and ``uninstall`` may be called from any thread and any number of times; connections that were made in
-    between go on working untraced afterwards.
+    ``install`` and ``uninstall`` are thread-safe and may be called repeatedly. Connections made in between continue to
+    work afterwards, untraced.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     target: ClassVar[str]
-    """The module that is traced. It is looked up, never imported: tracing begins when the program imports it."""
+    """The module to trace. It is looked up but never imported: tracing begins when the program imports it."""
     dialect: ClassVar[str] = ""
-    """``"sqlite"``, ``"postgresql"``, ``"mysql"``: how literals are quoted; ``""``: unknown, so masked with caution."""
+    """``"sqlite"``, ``"postgresql"``, ``"mysql"``: how literals are quoted; ``""``: unknown, masked most cautiously."""
 
     def __init__(self) -> None:
         self.tracer: SqlTracer | None = None
@@ -61,18 +61,21 @@ class SqlDriverBase:
 
     @property
     def record(self) -> SqlDriver:
-        """What the hook yields."""
+        """The record that the hook yields."""
         return SqlDriver(self.name, self.summary, self.target, self.install, self.uninstall)
 
     @property
     def publish(self) -> SqlTracer:
-        """The tracer, or, while there is none, one that does nothing: what traces publish to."""
+        """The tracer to publish to; a dummy while there is none."""
         tracer = self.tracer
         return _NOBODY if tracer is None else tracer
 
     def patch(self) -> None:
-        """Called when the target has been imported: traces what the driver declares, each as its module is imported.
-        What was replaced is put back if it raises."""
+        """Called once the target was imported: traces what the driver declares, each target when its module is
+        imported.
+
+        If it raises, whatever it replaced is restored.
+        """
         modules: dict[str, list[Declared]] = {}
         for each in declared(type(self)):
             if each.kind == "replaces":
@@ -87,8 +90,8 @@ class SqlDriverBase:
 
     @final
     def install(self, tracer: SqlTracer) -> None:
-        """Publishes to ``tracer`` from now on. Raises PluginError if the target library isn't there; what ``patch``
-        raises if the target has been imported already."""
+        """Publishes to ``tracer`` from now on. Raises PluginError if the target library doesn't exist, and whatever
+        ``patch`` raises if the target was already imported."""
         with self._lock:
             if self.tracer is None:
                 if not _is_there(self.target):
@@ -103,15 +106,17 @@ class SqlDriverBase:
 
     @final
     def uninstall(self) -> None:
-        """Puts everything back."""
+        """Restores everything."""
         with self._lock:
             self.tracer = None
             while self._undo:
                 self._undo.pop()()
 
     def when_imported(self, module: str, patch: Callable[[], None]) -> None:
-        """Calls ``patch`` now if the module has been imported, otherwise when it is, should that be before uninstall.
-        There, an error of it is contained like any other."""
+        """Calls ``patch`` now if the module was imported, otherwise when it is, unless uninstalled before.
+
+        Errors in a later call are contained.
+        """
         if module in sys.modules:
             patch()
             return
@@ -143,7 +148,7 @@ class SqlDriverBase:
     # ---- patching ---------------------------------------------------------------------------------------------------
 
     def _trace(self, ours: list[Declared]) -> None:
-        traced: set[tuple[Any, str]] = set()  # several classes may have one method
+        traced: set[tuple[Any, str]] = set()  # several classes may share a method
         for each in ours:
             method = getattr(self, each.method)
             places = [found for found in map(place, each.names) if found is not None]
@@ -170,10 +175,10 @@ class SqlDriverBase:
             self.put(owner, name, traced(self, owner, name, trace))
 
     def replace(self, wrapper: Wrapper, *places: tuple[Any, str]) -> None:
-        """Wraps the callable that these attributes, ``(module or class, name)``, have in common.
+        """Wraps the callable that all these attributes, ``(module or class, name)``, refer to.
 
-        On uninstall they are what they were. Where somebody else has wrapped ours in the meantime, theirs stays, and
-        ours hands every call through.
+        Uninstall restores them. If somebody has wrapped our wrapper meanwhile, theirs stays, and ours just passes calls
+        on.
         """
         owner, name = places[0]
         own = vars(owner).get(name)
@@ -189,11 +194,11 @@ class SqlDriverBase:
         self._undo.append(partial(_restore, owner, name, ours, before))
 
     def on_undo(self, call: Callable[[], None]) -> None:
-        """Has ``call`` called on uninstall, in reverse order of registration."""
+        """Registers ``call`` for uninstall; calls are made in reverse order of registration."""
         self._undo.append(call)
 
     def listener(self, call: Callable[..., None]) -> Callable[..., None]:
-        """``call`` as a callback to be handed to the library: silent once uninstalled, and contained."""
+        """``call`` as a callback for the library: does nothing once uninstalled, and its errors are contained."""
 
         def listen(*args: Any, **kwargs: Any) -> None:
             if self.tracer is not None:
@@ -208,8 +213,8 @@ class SqlDriverBase:
     # ---- containing -------------------------------------------------------------------------------------------------
 
     def trouble(self, error: Exception) -> None:
-        """Counts an error of ours that the program must not see, and reports the first of its kind."""
-        self.troubles += 1  # no message: it may hold the program's data
+        """Counts an error of ours that the program must not see, and reports the first of each type."""
+        self.troubles += 1  # without its message, which may hold the program's data
         self.tell(
             f"tracing failed ({type(error).__name__}); the program is unaffected, some events lack their statement"
         )
@@ -220,12 +225,12 @@ class SqlDriverBase:
             self._told.add(text)
             try:
                 _log.warning("SQL driver %s: %s", self.name, text)
-            except Exception as error:  # of a logging handler of the program's own
+            except Exception as error:  # from the program's own logging handler
                 raise_unless_ours(error)
 
 
 class _Nobody:
-    """A tracer to which nothing is published."""
+    """A tracer that ignores everything."""
 
     def __getattr__(self, name: str) -> Any:
         return _nothing
@@ -239,12 +244,12 @@ _NOBODY: Any = _Nobody()
 
 @cache
 def _replaced() -> Any:
-    """The class of what stands in for a function. Made when the first driver is traced: a process that only reads which
-    drivers there are need not import wrapt, and asyncio with it."""
+    """The class of replaced functions. Created on first use: a process that only lists drivers need not import wrapt,
+    and with it asyncio."""
     import wrapt
 
     class _Replaced(wrapt.FunctionWrapper):  # type: ignore[type-arg]
-        """Pickled by its name, and not copied, as functions are."""
+        """Like functions, pickled by name and not copied."""
 
         def __reduce_ex__(self, protocol: object) -> str:
             return str(self.__wrapped__.__qualname__)

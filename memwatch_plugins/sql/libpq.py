@@ -1,4 +1,4 @@
-"""What drivers of PostgreSQL have in common whose library is built on libpq: psycopg 3 and psycopg2."""
+"""What the drivers on top of libpq share: psycopg 3's and psycopg2's."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ IDLE, ACTIVE, INTRANS, INERROR, UNKNOWN = range(5)  # PGTransactionStatusType
 
 
 class LibpqDriverBase(DbapiDriverBase):
-    """``status`` says where libpq's status of the transaction is kept: :meth:`of_libpq` makes it."""
+    """``status`` is where the library keeps libpq's transaction status; create it with :meth:`of_libpq`."""
 
     dialect = "postgresql"
     wrapped: ClassVar[str]
-    """The attribute in which the parts of a composed statement keep what they are made of."""
+    """The attribute in which the parts of a composed statement keep their content."""
     code: ClassVar[str]
-    """The attribute in which an error keeps the code that the server has given; None: it is of the library's own."""
+    """The attribute in which an error keeps the server's code; None: the library itself raised it."""
 
     @staticmethod
     def of_libpq(*at: str) -> Status:
-        """The status that libpq has of a connection, at these attributes."""
+        """The status for libpq's transaction status, found at these attributes of a connection."""
         return Status(at, open=(INTRANS, INERROR), unknown=(UNKNOWN,))
 
     def info(self, connection: Any) -> Any:
@@ -33,7 +33,7 @@ class LibpqDriverBase(DbapiDriverBase):
         raise NotImplementedError
 
     def database(self, identity: Any) -> Database:
-        """By ``info``; of a connection that is closed, nothing."""
+        """From ``info``; empty for a closed connection."""
         if self.is_closed(identity):
             return Database()
         info = self.info(identity)
@@ -43,22 +43,23 @@ class LibpqDriverBase(DbapiDriverBase):
         return Database(info.dbname, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
     def commits(self, connection: Any) -> Outcome:
-        """A transaction that has failed is rolled back by COMMIT."""
+        """COMMIT rolls back a failed transaction."""
         return "rolled back" if self.status_of(connection) == INERROR else "committed"
 
     def is_servers(self, error: BaseException) -> bool:
-        """Whether the server has raised an error, and not the library."""
+        """Whether the server raised an error, not the library."""
         return is_a(error, sys.modules[self.target].Error) and peek(error, self.code) is not None
 
     def text(self, cursor: Any, statement: Any) -> Any:
-        """Of what the library's module ``sql`` composes, too."""
+        """Also renders objects of the library's module ``sql``."""
         sql = sys.modules.get(f"{self.target}.sql")
         if sql is not None and any(type(statement) is kind for kind in _kinds(sql)):
             return self._part(sql, statement)
         return plain(statement)
 
     def _part(self, sql: Any, part: Any) -> str:
-        """A part of a composed statement. Literals aren't adapted: that is the program's code, and its data."""
+        """The text of a part of a composed statement. Literals aren't rendered: that would run the program's code, on
+        its data."""
         kind, made_of = type(part), peek(part, self.wrapped)
         if kind is sql.Composed:
             return "".join(self._part(sql, each) for each in made_of)
@@ -69,7 +70,7 @@ class LibpqDriverBase(DbapiDriverBase):
         if kind is sql.Placeholder:
             name, code = shown(made_of), getattr(peek(part, "_format"), "value", "s")  # psycopg 3: how it is sent
             return f"%({name}){code}" if name else f"%{code}"
-        return "?"  # a literal, or the program's own
+        return "?"  # a literal, or a class of the program's
 
 
 def _kinds(sql: Any) -> tuple[type, ...]:
@@ -77,5 +78,5 @@ def _kinds(sql: Any) -> tuple[type, ...]:
 
 
 def quoted(name: Any) -> str:
-    """An identifier, in quotation marks."""
+    """A quoted identifier."""
     return '"' + shown(name).replace('"', '""') + '"'

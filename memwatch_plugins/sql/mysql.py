@@ -1,4 +1,4 @@
-"""What drivers of MySQL and MariaDB have in common: mysqlclient's and PyMySQL's."""
+"""What the drivers of MySQL and MariaDB share: mysqlclient's and PyMySQL's."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ DEADLOCK, OUT_OF_SYNC = 1213, 2014
 
 
 class MySqlDriverBase(DbapiDriverBase):
-    """For a library whose errors are ``MySQLError`` of its main module, with the server's number as first argument."""
+    """For a library whose errors derive from ``MySQLError`` in its main module, with the error number as first
+    argument."""
 
     dialect = "mysql"
 
     def code(self, error: BaseException) -> int:
-        """The number of an error of the server or of the client; 0 for any other."""
+        """The number of an error of the server or client; 0 for any other error."""
         ours = is_a(error, sys.modules[self.target].MySQLError)
         args = BaseException.args.__get__(error) if ours else ()  # type: ignore[attr-defined]
         return args[0] if args and type(args[0]) is int else 0
 
     def is_lost(self, connection: Any, code: int) -> bool:
-        """Whether the error of a statement says that its connection is gone."""
+        """Whether a statement's error means that its connection is lost."""
         return code in LOST
 
     @tells("callproc")
     def procedure(self, cursor: Any, procname: Any, args: Any = ()) -> tuple[Any, ...]:
-        """The statement that it runs."""
+        """The statement that a procedure call runs."""
         return f"CALL {shown(procname)}", args
 
     def failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        """An error says nothing of the transaction, and the status that is known is that of the last success; but the
-        victim of a deadlock has none any more."""
+        """An error tells nothing about the transaction, and the known status is that of the last success. Except for
+        the victim of a deadlock: its transaction was rolled back."""
         connection, code = self.connection_of(cursor), self.code(error)
         in_transaction = False if code == DEADLOCK or connection is None else self.in_transaction(connection)
         self.publish.statement_ends(token, error=error, fetchable=False, in_transaction=in_transaction)
@@ -43,7 +44,7 @@ class MySqlDriverBase(DbapiDriverBase):
             self.publish.transaction_ends(connection, "closed")
 
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        """The server's errors end the statement."""
+        """Errors of the server end the statement."""
         if self.code(error) not in (0, OUT_OF_SYNC):
             self.failed(cursor, token, error)
         else:

@@ -1,4 +1,4 @@
-"""A driver of a Node.js library, as Python sees it: a name, and where its JavaScript is."""
+"""The Python side of a driver for a Node.js library: its name, and where its JavaScript is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from memwatch_core.records import SqlDriver
 
 
 def node_driver(name: str, summary: str, target: str, beside: str) -> SqlDriver:
-    """The record of a plugin whose ``driver.js`` lies beside the Python file ``beside``; ``target``: the npm package.
+    """The record of a plugin whose ``driver.js`` is beside the Python file ``beside``; ``target`` is the npm package.
 
-    The bridge hands it to the Node.js programs of a session (docs/sql.md says how it is written). In a Python program
+    The bridge passes it to the session's Node.js programs (docs/sql.md describes how to write one). In a Python program
     it does nothing.
     """
     module = Path(beside).with_name("driver.js")

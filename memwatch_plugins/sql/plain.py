@@ -1,5 +1,5 @@
-"""Looking at what the program has passed without calling its code: ``isinstance`` would ask for ``__class__``, a
-subclass of str may override every method that one could call."""
+"""Inspects the program's objects without calling its code: ``isinstance`` would read ``__class__``, and a subclass of
+str may override every method."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from memwatch_core.native.tracing import slot as slot
 
 
 def is_a(value: object, kind: Any) -> TypeGuard[Any]:
-    """``isinstance`` by the object's real type."""
+    """``isinstance``, by the object's real type."""
     return issubclass(type(value), kind)
 
 
 def plain(text: Any) -> Any:
-    """A str or bytes of a class derived from it as what it is underneath; anything else as it is."""
+    """The plain str or bytes of an instance of a subclass; anything else unchanged."""
     kind = type(text)
     if kind is str or kind is bytes:
         return text
@@ -28,35 +28,35 @@ def plain(text: Any) -> Any:
 
 
 def shown(text: Any) -> str:
-    """A name, which may be text or bytes; ``""`` for anything else."""
+    """A name given as text or bytes; ``""`` for anything else."""
     text = plain(text)
     if type(text) is bytes:
         return text.decode(errors="replace")
     return text if type(text) is str else ""
 
 
-IMMUTABLE = 1 << 8  # Py_TPFLAGSIMMUTABLETYPE: a class written in C
+IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a class written in C
 
 mro = type.__dict__["__mro__"].__get__
 _members = type.__dict__["__dict__"].__get__
 
 
 member: Callable[[type, str], Any] = type.__getattribute__
-"""``getattr`` of a class, past what its metaclass has."""
+"""``getattr`` of a class, without its metaclass."""
 
 
 def has(kind: type, name: str) -> bool:
-    """Whether instances have such a member by their class, which may have a metaclass of the program's."""
+    """Whether the class of an instance has such a member. Calls nothing of a metaclass of the program's."""
     return any(name in _members(each) for each in mro(kind))
 
 
 def own_member(kind: type, name: str) -> Any:
-    """A member of the class's own, as it is in there; None if there is none."""
+    """A member of the class itself, unbound; None if there is none."""
     return _members(kind).get(name)
 
 
 class Own:
-    """The members that a library's class has itself, past whatever a subclass of the program's has in their place:
+    """The members of a library's class, even if a subclass of the program's overrides them:
     ``Own(Cursor).rowcount(cursor)``, ``Own(Connection).cancel(connection)``."""
 
     def __init__(self, kind: type) -> None:

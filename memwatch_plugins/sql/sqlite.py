@@ -1,4 +1,4 @@
-"""What drivers of SQLite have in common: sqlite3's, and those of libraries that call it."""
+"""What the drivers of SQLite share: sqlite3's, and those of libraries that call it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LEGACY = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL, Python 3.12
 
 
 class Untraced:
-    """A ``factory=`` that makes what the program asked for, and tells the driver of sqlite3 to leave it untraced."""
+    """A ``factory=`` that makes what the program asked for, but not traced by the driver of sqlite3."""
 
     def __init__(self, factory: Any) -> None:
         self.factory = factory
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the factory makes."""
+        """Calls the factory."""
         return self.factory(*args, **kwargs)
 
 
@@ -37,11 +37,11 @@ class SqliteDriverBase(DbapiDriverBase):
     status = Status(("in_transaction",))
 
     def all_fetched(self, cursor: Any) -> bool:
-        """A cursor lets go of its statement with the last row, and says so to the garbage collector alone."""
+        """A cursor releases its statement with the last row; only the garbage collector can tell."""
         return not any(_is_statement(type(each)) for each in gc.get_referents(cursor))
 
     def script_begins(self, connection: sqlite3.Connection, legacy: bool) -> None:
-        """A script commits first, in the transaction control that was the only one before Python 3.12."""
+        """With legacy transaction control, the only one before Python 3.12, a script commits first."""
         if legacy and ask(self.in_transaction, connection):
             self.publish.transaction_ends(self.identity(connection), "committed")
 
@@ -50,7 +50,7 @@ _name_of = type.__dict__["__name__"].__get__
 
 
 def _is_statement(kind: type) -> bool:
-    """Whether it is sqlite3's type of statements, which has no name that one could import."""
+    """Whether a type is sqlite3's statement, which can't be imported."""
     return _name_of(kind) == "Statement" and bool(member(kind, "__flags__") & IMMUTABLE)
 
 
@@ -58,7 +58,7 @@ _PATH = type(pathlib.Path())  # any other class may be the program's
 
 
 def file_name(named: Any) -> str:
-    """The base name of the file that a connection is to: the folders above it are nobody's business."""
+    """The base name of a connection's file: the folders above are private."""
     path = os.fsdecode(plain(named)) if is_a(named, str | bytes) else str(named) if type(named) is _PATH else ""
     if path.startswith("file:"):
         path = unquote(path[5:].partition("?")[0])

@@ -1,7 +1,7 @@
-"""What a driver traces, by name: ``"psycopg:Transaction.__exit__"`` is a method, ``"sqlite3:connect"`` a function. The
-module before the colon is the one that the program imports; until it does, nothing is looked at.
+"""Names what a driver traces: ``"psycopg:Transaction.__exit__"`` is a method, ``"sqlite3:connect"`` a function.
 
-A name that ends in ``?`` is that of something which not every version of the library has.
+The module before the colon is the one that the program imports; nothing is looked up before. A name that ends in ``?``
+may be missing in some versions of the library.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _DECLARED = "_memwatch_declared"
 
 
 class Declared(NamedTuple):
-    """What a method of a driver was decorated with."""
+    """A decorator's declaration on a method of a driver."""
 
     kind: Kind
     names: tuple[str, ...]
     method: str
-    """The driver's."""
+    """The driver's method."""
 
 
 def _declares(kind: Kind, names: tuple[str, ...]) -> Callable[[F], F]:
@@ -41,34 +41,39 @@ def _declares(kind: Kind, names: tuple[str, ...]) -> Callable[[F], F]:
 
 
 def traces(*targets: str) -> Callable[[F], F]:
-    """Decorates a generator that is run around each call of these: see ``around.py``."""
+    """Decorates a trace of these targets: a generator that runs around each call, see ``around.py``."""
     return _declares("traces", targets)
 
 
 def of_cursors(*methods: str) -> Callable[[F], F]:
-    """The same for methods of the library's cursors, by their names."""
+    """Decorates a trace of these methods of the library's cursors."""
     return _declares("cursors", methods)
 
 
 def of_connections(*methods: str) -> Callable[[F], F]:
-    """The same for methods of its connections."""
+    """Decorates a trace of these methods of the library's connections."""
     return _declares("connections", methods)
 
 
 def tells(*methods: str) -> Callable[[F], F]:
-    """Decorates a function that says what a method of cursors runs, by the cursor and the arguments of the call: the
-    statement, and perhaps its parameters, as a tuple. None: nothing that is traced."""
+    """Decorates a function that gets a cursor and the arguments of a call of these methods.
+
+    It returns a tuple of the statement that is run, and perhaps its parameters. None: don't trace this call.
+    """
     return _declares("tells", methods)
 
 
 def replaces(*targets: str) -> Callable[[F], F]:
-    """Decorates what is called in the place of a function, ``(call, instance, args, kwargs)``, as wrapt has it: for
-    what changes arguments. The targets are names of one function."""
+    """Decorates a replacement for a function, to change its arguments: ``(call, instance, args, kwargs)``, wrapt's
+    signature.
+
+    The targets are names of the same function.
+    """
     return _declares("replaces", targets)
 
 
 def declared(driver: type) -> Iterator[Declared]:
-    """All that a driver's class declares; a method that is overridden is its subclass's."""
+    """All declarations of a driver's class; for an overridden method, only the subclass's."""
     for name in dict.fromkeys(name for each in reversed(driver.__mro__) for name in vars(each)):
         yield from getattr(getattr(driver, name, None), _DECLARED, ())
 
@@ -77,12 +82,12 @@ def declared(driver: type) -> Iterator[Declared]:
 
 
 def module_of(target: str) -> str:
-    """The module that a target lies in."""
+    """The module of a target."""
     return target.partition(":")[0]
 
 
 def place(target: str) -> tuple[Any, str] | None:
-    """Of what a target names: the module or class that has it, and by which name. None: not in this version."""
+    """The module or class that owns a target, and the target's name in it. None: missing in this version."""
     module, _, path = target.rstrip("?").partition(":")
     owner: Any = importlib.import_module(module)
     *classes, name = path.split(".")
@@ -98,26 +103,26 @@ def place(target: str) -> tuple[Any, str] | None:
 
 
 def named(target: str) -> Any:
-    """What a target names."""
+    """The object that a target names."""
     found = place(target)
     return None if found is None else getattr(*found)
 
 
 def same(places: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:
-    """Those that have what the first has."""
+    """The places that hold the same object as the first."""
     first, *others = places
     found = getattr(*first)
     return [first, *(each for each in others if getattr(*each) is found)]
 
 
 def definer(owner: type, name: str) -> type:
-    """The class that a method is replaced in: the one that defines it, unless that is written in C."""
+    """The class in which to replace a method: the one that defines it, unless that is written in C."""
     found: type = next((each for each in mro(owner) if own_member(each, name) is not None), owner)
     return owner if member(found, "__flags__") & IMMUTABLE else found
 
 
 def is_own(owner: type, name: str) -> bool:
-    """Whether a class defines a method itself, or has it from a class written in C, which can't be changed."""
+    """Whether a class defines a method itself, or inherits it from a class written in C, which can't be modified."""
     if not has(owner, name) or (name in vars(object) and name not in vars(owner)):
         return False
     return definer(owner, name) is owner
@@ -127,9 +132,11 @@ def is_own(owner: type, name: str) -> bool:
 
 
 def reader(kind: type, *path: str) -> Reader:
-    """Reads an attribute of the library's objects, past whatever the program's classes have in its place. Each step is
-    an attribute of what the step before gave: its name, or, where that is of another class than ``kind``, its dotted
-    name. A method is called."""
+    """Reads an attribute of the library's objects, even if a class of the program's overrides it.
+
+    Each step is an attribute of the previous step's value: its name, or, if that value isn't of class ``kind``, its
+    dotted name. A method is called.
+    """
     steps = []
     for each in path:
         owner, name = (place(each) or (None, "")) if ":" in each else (kind, each)
