@@ -1,1 +1,1 @@
-"""What a plugin is written with: bases (``sql``), the texts of events, and the suites that test it (``testing``)."""
+"""What plugins are written with: base classes (``sql``), texts of events, and test suites (``testing``)."""

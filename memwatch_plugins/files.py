@@ -1,7 +1,7 @@
-"""Files that sinks write to: private, and none that a stranger has put in their place.
+"""Output files of sinks: private, and not replaced by another user's.
 
-For bridges, :func:`distrust`: why a file isn't to be run. :class:`OwnFile`: a descriptor in a process that may close
-what it hasn't opened.
+For bridges, :func:`distrust` says why a file must not be executed. :class:`OwnFile` is a descriptor that survives a
+program that closes all.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from memwatch_core.trust import distrust as distrust
 
 
 def open_output(path: str, *, append: bool = True) -> int:
-    """The descriptor of a file for records, made with mode 0600 if there is none; without ``append``, emptied.
+    """The descriptor of an output file, created with mode 0600 if missing; without ``append``, truncated.
 
-    In a folder that others may put files into (``/tmp``), only a regular file of the user's own with a single name is
-    written to: never through a symbolic link, nor to a pipe, a device or a hard link that waits there. In any other
-    folder, whatever is there. Raises OSError.
+    In a folder that others may write to (``/tmp``), only a regular file of this user with a single hard link is opened:
+    never a symbolic link, pipe or device. In any other folder, any kind of file is opened. Raises OSError.
     """
     try:
         found = Found(path)
@@ -50,7 +49,7 @@ def _open(found: Found, flags: int, path: str) -> int:
         try:
             return os.open(found.name, flags | os.O_RDWR, 0o600, dir_fd=found.folder)
         except PermissionError:
-            return os.open(found.name, flags | os.O_WRONLY, 0o600, dir_fd=found.folder)  # we may write, not read
+            return os.open(found.name, flags | os.O_WRONLY, 0o600, dir_fd=found.folder)  # writable, but not readable
     except OSError as error:
         raise type(error)(error.errno, error.strerror, path) from error
 

@@ -1,4 +1,4 @@
-"""Records as lines of JSON, in the one schema that MemWatch has (docs/events.md)."""
+"""Records as lines of JSON, in MemWatch's only schema (docs/events.md)."""
 
 from memwatch_core.rendering.jsonlines import encode as encode
 from memwatch_core.rendering.jsonlines import parts as parts

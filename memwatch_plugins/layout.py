@@ -1,4 +1,4 @@
-"""Where text goes on a terminal: nothing is wider than it, and nothing is broken within a word."""
+"""Lays text out on a terminal: no line is wider, and no word is broken."""
 
 from memwatch_core.printed import terminal_width as terminal_width
 from memwatch_core.printed import width as width

@@ -1,4 +1,4 @@
-"""The colours that MemWatch paints with; :func:`plain` leaves them out."""
+"""MemWatch's colours; :func:`plain` leaves them out."""
 
 from memwatch_core.rendering.palette import Role as Role
 from memwatch_core.rendering.palette import paint as paint

@@ -1,7 +1,6 @@
-"""The one way out for what a plugin prints: nothing in it can steer a terminal.
+"""Safe output for plugins: nothing printed here can control the terminal.
 
-:func:`say` is for messages to standard error, :func:`write` for lines that may have colours, :func:`put_bytes` for
-JSON.
+:func:`say` prints messages to standard error, :func:`write` lines that may have colours, :func:`put_bytes` JSON.
 """
 
 from memwatch_core.printed import put_bytes as put_bytes

@@ -1,4 +1,4 @@
-"""Formats of the struct module, taken apart: which bytes each value has."""
+"""Parses formats of the ``struct`` module: the bytes of each value."""
 
 from memwatch_core.structs import Field as Field
 from memwatch_core.structs import fields as fields

@@ -1,4 +1,4 @@
-"""Records as lines of text, for sinks that people read: :class:`Lines`, and what its lines are made of."""
+"""Records as lines of text, for sinks that people read: :class:`Lines` and its building blocks."""
 
 from memwatch_core.printed import clean as clean
 from memwatch_core.rendering.changes import change as change

@@ -1,7 +1,7 @@
-"""The conformance kit: what every plugin must keep, as pytest suites that its author runs over it.
+"""The conformance kit: pytest suites of what every plugin must keep, to be run by its author.
 
-A test file is a subclass that names the plugin and says what it can do. ``pip install memwatch[testing]`` brings
-pytest and hypothesis, which nothing else needs. The complete one of a sink:
+A test file is a subclass that names the plugin and declares its capabilities. ``pip install memwatch[testing]`` brings
+pytest and hypothesis, which only the kit needs. The complete test file of a sink:
 
 .. code-block:: python
 
@@ -11,19 +11,19 @@ pytest and hypothesis, which nothing else needs. The complete one of a sink:
     class TestTally(SinkContract):
         plugin, name = memwatch_sink_example, "tally"
 
-Each test is named by the fact that it holds, each message says what the plugin has to do, and what a plugin doesn't
-declare among its ``capabilities`` is skipped with the reason. Where things are:
+Each test's name is the fact that it checks, and each message says what the plugin must do. Tests of capabilities that
+the plugin doesn't declare are skipped, with the reason. The modules:
 
 * :class:`SerializerContract` (``serializers.py``) and :class:`SinkContract` (``sinks.py``);
-* :class:`SqlDriverContract` and :class:`AsyncSqlDriverContract` (``sql.py``, ``sql_async.py``), which consist of how to
-  speak to a library (``library.py``), what is published (``published.py``), what may not be seen (``unseen.py``) and
+* :class:`SqlDriverContract` and :class:`AsyncSqlDriverContract` (``sql.py``, ``sql_async.py``): how to use a library
+  (``target.py``), what is published (``published.py``), what the program must not notice (``unseen.py``), and what must
   not be called (``untouched.py``);
-* what they share: ``plugin.py`` finds the plugin's record, ``sessions.py`` opens real sessions and reads them back,
-  ``samples.py`` has the records that break sinks, ``tracers.py`` what SQL drivers publish to, ``namespaces.py``
-  compares a library with what it was.
+* shared: ``plugin.py`` finds the plugin's record, ``sessions.py`` opens real sessions and reads them back,
+  ``samples.py`` has records that break sinks, ``tracers.py`` stands in for the tracer, ``namespaces.py`` compares a
+  library with its former state.
 
-Unlike the rest of ``memwatch_plugins``, this package uses the writing and the reading side: a contract that isn't tried
-in a real session proves little.
+Unlike the rest of ``memwatch_plugins``, this package imports the writing and the reading side: a contract that isn't
+tried in a real session proves little.
 """
 
 import pytest

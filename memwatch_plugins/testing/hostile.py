@@ -1,6 +1,8 @@
-"""Values of a program that tell whenever one of their methods is called: subclasses of whatever can be a parameter or a
-statement, with every method and attribute that there is overridden, of a metaclass that tells as well; and subclasses
-of a library's connections and cursors that tell whenever something is read from them."""
+"""Values that record every call of their methods.
+
+They are subclasses of all types that can be a parameter or statement, with every method and attribute overridden, and a
+recording metaclass; and subclasses of a library's connections and cursors that record every attribute read.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ BASES: tuple[tuple[type, tuple[Any, ...]], ...] = (
     (uuid.UUID, ("12345678" * 4,)),
     (fractions.Fraction, (3, 2)),
 )
-"""Types to derive from, and what makes a value of each."""
+"""Base types, and the arguments for a value of each."""
 
 _LEFT = {"__new__", "__init__", "__init_subclass__", "__subclasshook__", "__class_getitem__", "__del__", "__class__",
          "__dict__", "__slots__", "__doc__", "__module__", "__weakref__", "__abstractmethods__"}  # fmt: skip
@@ -43,15 +45,15 @@ _OPTIONAL = {"__getattr__", "__conform__", "__adapt__", "__bool__", "__len__", "
 
 
 class Calls(Counter[str]):
-    """How often which of their methods was called."""
+    """Counts the calls of their methods."""
 
     def values(self) -> Iterator[Any]:  # type: ignore[override]
-        """One of each type."""
+        """A value of each type."""
         for base, arguments in BASES:
             yield self.value(base, *arguments)
 
     def value(self, base: type, *arguments: Any) -> Any:
-        """A value of a subclass of ``base``. Making it counts for nothing."""
+        """A value of a subclass of ``base``. Creating it isn't counted."""
         before = dict(self)
         value = self._class(base)(*arguments)
         self.clear()
@@ -77,8 +79,10 @@ class Calls(Counter[str]):
         return made
 
     def subclass(self, base: Any, sample: Any) -> Any:
-        """A class of the program's own, derived from one of a library's, of which ``sample`` is an instance: whatever
-        is read from it or compared with it tells, and all of it works as before."""
+        """A subclass of a library's class, as the program could have; ``sample`` is an instance of the library's.
+
+        Reads of its attributes and comparisons are counted, and everything works as before.
+        """
         members: dict[str, Any] = {"__module__": __name__, "__bool__": lambda it: self._tell("__bool__", True)}
         for name in ("__getattribute__", "__setattr__", "__eq__", "__hash__", "__repr__"):
             members[name] = self._naming(name, getattr(base, name))
@@ -98,7 +102,7 @@ class Calls(Counter[str]):
         return method
 
     def _kept(self, name: str) -> property:
-        """In the object's dict, where the library would keep it."""
+        """A property that keeps its value in the object's dict, as the library would."""
 
         def get(it: Any) -> Any:
             self[name] += 1

@@ -1,4 +1,4 @@
-"""What a library's modules and classes hold, so that it can be compared with what they held before."""
+"""Snapshots of a library's modules and classes, to compare them later."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-_PASSING = ("__warningregistry__", "__annotations__", "__annotations_cache__")  # made by Python when asked for
+_PASSING = ("__warningregistry__", "__annotations__", "__annotations_cache__")  # created by Python on access
 
 
 def snapshot(target: str) -> dict[str, dict[str, Any]]:
-    """The attributes of each module of a library that has been imported, and of each class that these modules have.
+    """The attributes of each imported module of a library, and of each class in these modules.
 
-    ``target``: the library's top module. Keys are names for messages; classes are told apart by module and name.
+    ``target`` is the library's top module. Keys are names for messages; classes also have their ids in them.
     """
     found: dict[str, dict[str, Any]] = {}
     for name, module in sorted(sys.modules.items()):
@@ -27,7 +27,7 @@ def snapshot(target: str) -> dict[str, dict[str, Any]]:
 
 
 def differences(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> list[str]:
-    """Where they hold other objects, a sentence each. Submodules that were imported meanwhile are none."""
+    """A sentence for each attribute that is another object now. Submodules imported meanwhile don't count."""
     return [
         f"{owner.partition(' ')[0]}.{name} {what}"
         for owner, attributes in before.items()
@@ -45,6 +45,6 @@ def _of(before: dict[str, Any], after: dict[str, Any]) -> Iterable[tuple[str, st
             if not isinstance(after[name], ModuleType):
                 yield name, f"is new: {after[name]!r}"
         elif isinstance(before[name], float) and isinstance(after[name], float):
-            continue  # a time that the library keeps
+            continue  # a timestamp
         elif before[name] is not after[name]:
             yield name, f"is another object: {after[name]!r}, and was {before[name]!r}"

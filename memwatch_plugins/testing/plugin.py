@@ -1,4 +1,4 @@
-"""What the three contracts have in common: the plugin under test, its record, and what it declares."""
+"""What the three contracts share: the plugin under test, its record, and what it declares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from memwatch_core.loading.discovery import RECORDS, load
 
 
 def shown(value: object) -> str:
-    """The value for a message, whatever its ``repr()`` does."""
+    """A value's text for a message, whatever its ``repr()`` does."""
     try:
         text = repr(value)
     except Exception as error:
@@ -27,7 +27,7 @@ def shown(value: object) -> str:
 
 
 def module_of(plugin: object) -> str:
-    """The module that a plugin is, or that has the object which is one."""
+    """The module that a plugin is, or that defines it."""
     return plugin.__name__ if inspect.ismodule(plugin) else type(plugin).__module__
 
 
@@ -37,16 +37,16 @@ class PluginContract:
     plugin: ClassVar[Any]
     """The module or object that the entry point names."""
     name: ClassVar[str]
-    """Name of the record under test, which is the one that configuration files use."""
+    """Name of the record under test, as in configuration files."""
     capabilities: ClassVar[Collection[str]] = frozenset()
-    """Those of :attr:`known` that the plugin has. The tests of others are skipped."""
+    """The plugin's capabilities, out of :attr:`known`. Tests of others are skipped."""
 
     kind: ClassVar[str]
     known: ClassVar[dict[str, str]] = {}
-    """Capability -> what it means."""
+    """Capability -> its meaning."""
 
     folder: Path
-    """An empty folder of this test's, which is the current one."""
+    """An empty folder for this test; it is the working folder."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -18,7 +18,7 @@ NO_TABLE = "SELECT a FROM {table}_that_is_not_there"
 
 @asynccontextmanager
 async def entered(manager: Any) -> AsyncIterator[Any]:
-    """A ``with`` block of the library's, be it awaited or not."""
+    """Enters a ``with`` block of the library's, async or not."""
     if hasattr(manager, "__aenter__"):
         async with manager as found:
             yield found
@@ -41,7 +41,7 @@ class Publishes(Library):
             metafunc.parametrize("way", ways, ids=[self.every_way()[number].name for number in ways])
 
     def only(self, tracer: RecordingTracer, text: str, what: str) -> Published:
-        """The one statement that was published, begun once and ended once."""
+        """The only statement that was published, begun once and ended once."""
         assert tracer.statements, f"{what} publishes nothing: trace it"
         assert len(tracer.statements) == 1, f"{what} must publish one statement, not {tracer.statements}"
         published = tracer.statements[0]
@@ -369,7 +369,7 @@ class Publishes(Library):
     # ---- pieces -----------------------------------------------------------------------------------------------------
 
     async def _fetch(self, result: Any, how: str) -> list[Any]:
-        """All rows, by one of the ways to fetch, until it says that there are no more."""
+        """All rows, fetched in one way until no more come."""
         if how == "fetch_all":
             return list(await done(self.fetch_all(result)))
         if how == "each":
@@ -386,7 +386,7 @@ class Publishes(Library):
 
 
 def _of_savepoint(text: str) -> str:
-    """What a statement does with a savepoint, in the words of ``SqlTracer.savepoint``."""
+    """A statement's effect on a savepoint, in the terms of ``SqlTracer.savepoint``."""
     words = text.upper().split()
     if words[:1] == ["SAVEPOINT"]:
         return "set"

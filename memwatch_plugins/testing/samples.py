@@ -1,4 +1,4 @@
-"""Records of every kind, with the values that break outputs which never met them."""
+"""Records of every kind, with values that break unprepared outputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from memwatch_core.records import (
 
 NOW = 1_764_000_000_123_456_789
 SURROGATE = "caf\udce9"
-"""A file's name as Python has it if it is no UTF-8."""
+"""A file name that isn't UTF-8, as Python decodes it."""
 CONTROLS = "a\x1b[31mred\x07\r\n\t\0b"
 
 SITE = Site("/project/orders.py", 41, "add_order")
@@ -51,7 +51,7 @@ _EVENT = Event(
 
 
 class _Unshowable:
-    """A value of a serializer of the program's own, whose repr() fails."""
+    """A value of a program's serializer whose repr() fails."""
 
     def __repr__(self) -> str:
         raise RuntimeError("this value can't be shown")
@@ -105,7 +105,7 @@ VALUES: dict[str, Any] = {
     "circular": _circular(),
     "unshowable": _Unshowable(),
 }
-"""What a variable may decode to, whatever its serializer; by what is odd about it."""
+"""Values that a serializer may decode to, by their oddity."""
 
 
 def _records() -> dict[str, Record]:
@@ -155,4 +155,4 @@ def _records() -> dict[str, Record]:
 
 
 RECORDS: dict[str, Record] = _records()
-"""Every kind of record, by what is odd about it."""
+"""Records of every kind, by their oddity."""

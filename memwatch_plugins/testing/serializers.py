@@ -1,4 +1,4 @@
-"""What a serializer must keep: bytes of fixed extent that give the value back, in any version of the program."""
+"""The contract of serializers: fixed-size bytes that give the value back, in any version of the program."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .sessions import real_session
 REFUSALS = (TypeError, ValueError, OverflowError)
 _PROXIES = ("int", "float", "bytes", "bytearray", "struct", "object")
 
-# A contract's tests run once for each subclass, and look at their own data only.
+# A contract's tests run once for each subclass, and use only their own data.
 _unhurried = settings(
     deadline=None,
     max_examples=50,
@@ -36,7 +36,7 @@ _unhurried = settings(
 
 
 class SerializerContract(PluginContract):
-    """A serializer's suite: say which values it takes, and which it must refuse.
+    """The suite of a serializer: declare the values that it takes, and those that it must refuse.
 
     .. code-block:: python
 
@@ -50,17 +50,17 @@ class SerializerContract(PluginContract):
     kind = "serializers"
 
     values: ClassVar[st.SearchStrategy[Any]]
-    """The values that it takes, as a strategy of hypothesis."""
+    """The values that it takes, as a hypothesis strategy."""
     options: ClassVar[Mapping[str, Any]] = {}
-    """Extra keywords of ``watch()`` that they need: ``{"format": "<qd"}``."""
+    """Extra keywords of ``watch()`` for these values: ``{"format": "<qd"}``."""
     refused: ClassVar[Sequence[Any]] = ()
-    """Values that it accepts by their type, and then can't hold."""
+    """Values of an accepted type that it can't hold."""
     foreign: ClassVar[Sequence[Any]] = ()
-    """Values that are not for it."""
+    """Values that it must not accept."""
 
     def same(self, value: Any, back: Any) -> bool:
-        """Whether what came back is the value: of the same type, and equal or not even equal to itself (nan). What
-        answers a comparison item by item, an array, is the same if all its items are."""
+        """Whether a decoded value is the same: of equal type, and equal, or both not equal to themselves (nan). If
+        ``==`` compares item by item, as for an array, all items must be the same."""
         return type(value) is type(back) and (_all(value == back) or (_all(value != value) and _all(back != back)))
 
     # ---- the value and its bytes ------------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ class SerializerContract(PluginContract):
         return None
 
     def _fits(self, value: Any, layout: Layout) -> bool:
-        """Whether the value can be written to a variable that was watched with another one."""
+        """Whether a value can be written to a variable that was watched with another value."""
         try:
             self.record.encode(value, layout.options)
         except REFUSALS:
@@ -311,13 +311,13 @@ class SerializerContract(PluginContract):
 
 
 def _all(answer: Any) -> bool:
-    """The answer of a comparison: one truth, or one for each item of an array."""
+    """The truth of a comparison: of one result, or of all items of an array."""
     every = getattr(answer, "all", None)
     return bool(every() if callable(every) else answer)
 
 
 def _buffer_of(value: object) -> tuple[str, tuple[int, ...] | None] | None:
-    """Format and shape; None: it has no buffer."""
+    """Format and shape; None if the value has no buffer."""
     try:
         with memoryview(value) as view:  # type: ignore[arg-type]
             return view.format, view.shape
@@ -326,7 +326,7 @@ def _buffer_of(value: object) -> tuple[str, tuple[int, ...] | None] | None:
 
 
 class _Hostile:
-    """An object that can't be looked at but by its type."""
+    """An object that only its type may be asked of."""
 
     def _refuse(self, *args: object) -> Any:
         raise RuntimeError("a value was compared, measured or shown before its type was known")

@@ -1,4 +1,4 @@
-"""A real session of this process, with the plugins under test and no others, read back by the host's decoder."""
+"""A real session of this process, with only the plugins under test, read back by the host's decoder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INT64 = Serializer(
     decode=lambda data, options: int.from_bytes(data, "little", signed=True),
     format="<q",
 )
-"""So that a contract needs no serializer but the one it is about."""
+"""The default serializer of contracts that aren't about serializers."""
 _PAGE, _SLOT, _CONTINUATION = 4096, 64, 2
 
 
@@ -36,11 +36,11 @@ class RealSession:
         self._serializers = {serializer.name: serializer for serializer in serializers}
 
     def leave(self) -> None:
-        """Ends it. Idempotent."""
+        """Ends the session. Idempotent."""
         self._membership.leave()
 
     def records(self) -> list[Record]:
-        """Everything that its journal has."""
+        """All records of its journal."""
         self.leave()
         (journal,) = self.folder.glob("*.mwj")
         decoder = JournalDecoder(journal, self._serializers)
@@ -53,7 +53,7 @@ class RealSession:
         return [record for record in self.records() if isinstance(record, Event)]
 
     def bytes(self) -> bytes:
-        """Every byte of it but its key; what a journal has in several slots, in one piece as well."""
+        """All bytes of the session except its key. Payloads that continue over several slots are added in one piece."""
         self.leave()
         found = [path.read_bytes() for path in self.folder.iterdir() if path.name != "key"]
         for journal in self.folder.glob("*.mwj"):
@@ -67,7 +67,8 @@ class RealSession:
 def real_session(
     folder: Path, *, serializers: Sequence[Serializer] = (INT64,), drivers: Sequence[SqlDriver] = (), **sql: str
 ) -> Iterator[RealSession]:
-    """Values that are watched inside go to a new session below ``folder``, with SQL contexts. ``sql``: its settings."""
+    """Watches in a new session below ``folder``, with SQL contexts, while the block runs. ``sql``: settings of
+    ``[sql]``."""
     config = Config.of({"sql": sql, "watch": {"track_sql": True}})
     where = create_session(folder, ["contract"])
     plugins = Plugins(tuple(serializers), tuple(drivers), (), (), LoadReport(()))

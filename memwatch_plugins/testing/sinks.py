@@ -1,4 +1,4 @@
-"""What a sink must keep: it takes whatever it is handed, gives it out in order, and keeps nothing back."""
+"""The contract of sinks: they take every record, write in order, and keep nothing back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OF_OTHER_TYPES: tuple[Any, ...] = ({"no": {"such": "table"}}, [[[]]], "\0no suc
 
 
 class SinkContract(PluginContract):
-    """A sink's suite: say whether each event can be found in its output.
+    """The suite of a sink: declare whether each event can be found in its output.
 
     .. code-block:: python
 
@@ -44,14 +44,15 @@ class SinkContract(PluginContract):
     }
 
     settings: ClassVar[Mapping[str, Any]] = {}
-    """The table ``[sinks.<name>]`` under which it is tested; relative paths lead into ``self.folder``."""
+    """The table ``[sinks.<name>]`` for the tests; relative paths are below ``self.folder``."""
     failing: ClassVar[Mapping[str, Any] | None] = None
-    """A table under which it can be opened and can't write, ``{"path": "/dev/full"}`` for instance; None: no such."""
+    """A table with which the sink opens but can't write, ``{"path": "/dev/full"}`` for instance; None: there is
+    none."""
 
     def output(self) -> bytes:
-        """All that the sink has put out: its standard output and standard error, and the files below ``self.folder``.
+        """All output of the sink: standard output and standard error, and the files below ``self.folder``.
 
-        Override it for a sink that puts its records elsewhere.
+        Override this for a sink that writes elsewhere.
         """
         printed = self._captured.readouterr()
         self._printed += printed.out + printed.err
@@ -76,7 +77,7 @@ class SinkContract(PluginContract):
 
     def test_unknown_kind_of_record_is_taken(self) -> None:
         class Later(Event, frozen=True):
-            """A record of a later version that is an Event with more."""
+            """A later version's record: an Event with more fields."""
 
             more: int = 0
 
@@ -267,7 +268,7 @@ class SinkContract(PluginContract):
 
     @contextmanager
     def _open(self, table: Mapping[str, Any] | None = None) -> Iterator[RecordSink]:
-        """The sink, opened as a run opens it; closed at the end."""
+        """Opens the sink as a run does; closes it at the end."""
         config = configuration.load(self._configuration(self.settings if table is None else table))
         ((_, sink),) = open_sinks([self.record], config)
         try:
@@ -276,11 +277,11 @@ class SinkContract(PluginContract):
             sink.close()
 
     def _numbered(self) -> list[str]:
-        """The names ``variable_00000`` and so on that are in the output, from its beginning on."""
+        """All names ``variable_00000`` and so on in the output, in order."""
         return [found.decode() for found in re.findall(rb"variable_\d{5}", self.output())]
 
     def _refused(self, table: Mapping[str, Any]) -> str | None:
-        """What the user is told about such a table; None if it is in order."""
+        """The user's error message for a table; None if the table is valid."""
         try:
             check_settings([self.record], configuration.load(self._configuration(table)))
         except ConfigError as error:
@@ -299,7 +300,7 @@ class SinkContract(PluginContract):
         assert f"sinks.{self.name}.{key}" in text, f"the error doesn't name the key sinks.{self.name}.{key}: {text}"
 
     def _files(self) -> list[Path]:
-        """The files that are the sink's, below the test's folder."""
+        """The sink's files below the test's folder."""
         ours = {self.folder / "memwatch.toml"}
         found = (path for path in sorted(self.folder.rglob("*")) if path.is_file() and path not in ours)
         return [path for path in found if self.folder / "sessions" not in path.parents]
@@ -329,4 +330,4 @@ def _toml(value: Any) -> str:
         return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value)  # text, numbers and booleans are written alike
+    return json.dumps(value)  # text, numbers and booleans are the same in JSON and TOML

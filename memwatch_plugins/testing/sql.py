@@ -1,4 +1,4 @@
-"""What a SQL driver must keep: it publishes everything, once, and the program can't tell that it does."""
+"""The contract of SQL drivers: they publish everything, once, and the program doesn't notice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UPDATE = "UPDATE {table} SET b = b"
 
 
 class SqlDriverContract(Publishes, Unseen, Untouched):
-    """A SQL driver's suite: say how to connect, and what the library can do.
+    """The suite of a SQL driver: declare how to connect, and what the library can do.
 
     .. code-block:: python
 
@@ -33,9 +33,9 @@ class SqlDriverContract(Publishes, Unseen, Untouched):
             def connect(self):
                 return dbx.connect("postgresql://localhost/test")
 
-    What differs from PEP 249 is told by overriding a step of :class:`~memwatch_plugins.testing.target.Library`:
-    ``run``, ``fetch_one``, ``commit``, ``savepoint`` ... The tests make, fill and drop a table of their own in the
-    database that ``connect`` leads to. For a library that is awaited there is :class:`AsyncSqlDriverContract`.
+    Where the library differs from PEP 249, override a step of :class:`~memwatch_plugins.testing.target.Library`:
+    ``run``, ``fetch_one``, ``commit``, ``savepoint`` ... The tests create, fill and drop their own table in the
+    database of ``connect``. For an async library there is :class:`AsyncSqlDriverContract`.
     """
 
     known: ClassVar[dict[str, str]] = {

@@ -1,4 +1,4 @@
-"""The contract of drivers whose library is awaited: the same, and what only tasks can do."""
+"""The contract of drivers for async libraries: the same, and what only tasks can do."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 
 class AsyncSqlDriverContract(SqlDriverContract):
-    """The suite of a driver whose connections and cursors are awaited.
+    """The suite of a driver with async connections and cursors.
 
-    Each step may return an awaitable; the defaults await cursors that are PEP 249's, with ``async``:
+    Each step may return an awaitable. The defaults fit PEP 249 with ``async``:
 
     .. code-block:: python
 

@@ -1,7 +1,7 @@
-"""How the contract of SQL drivers speaks to the library under it: PEP 249 by default, each step to be overridden.
+"""How the contract of SQL drivers uses the library: PEP 249 by default; every step can be overridden.
 
-The contract's tests are written once, for libraries that are called and for those that are awaited: they await
-:func:`done`, which awaits what can be. A library that is called runs without an event loop, as it does in a program.
+The tests are written once, for sync and async libraries: they await :func:`done`, which awaits whatever is awaitable. A
+sync library runs without an event loop, as in a program.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .tracers import RecordingTracer
 T = TypeVar("T")
 
 ROWS = ((1, "one"), (2, "two"), (3, "three"))
-"""What the table under test has, in its columns a (a primary key) and b."""
+"""The rows of the table under test, in its columns a (the primary key) and b."""
 _PROCEDURES = {
     "postgresql": (
         "CREATE FUNCTION {table}_twice(n integer) RETURNS integer LANGUAGE sql AS 'SELECT 2 * n'",
@@ -39,27 +39,27 @@ _ENDLESS = {
 
 @dataclass(frozen=True)
 class Way:
-    """A public way to run a statement, besides a cursor's ``execute`` and ``executemany``."""
+    """A public way to run a statement, other than a cursor's ``execute`` and ``executemany``."""
 
     name: str
-    """As the library's documentation calls it: ``"Connection.execute"``."""
+    """Its name in the library's documentation: ``"Connection.execute"``."""
     run: Callable[[Any, str, Any], Any]
-    """``run(connection, statement, parameters)``; of a library that is awaited, it may return an awaitable."""
+    """``run(connection, statement, parameters)``; for an async library, it may return an awaitable."""
     many: bool = False
     """``parameters`` are rows."""
     parameters: bool = True
-    """It takes any."""
+    """Whether it takes parameters."""
     changes: bool = True
-    """It can run a statement that gives no rows, an INSERT for instance."""
+    """Whether it can run a statement without result rows, an INSERT for instance."""
 
 
 async def done(result: Any) -> Any:
-    """The result of a step, awaited if it must be."""
+    """The result of a step, awaited if necessary."""
     return await result if inspect.isawaitable(result) else result
 
 
 async def rows_of(rows: Any) -> AsyncIterator[Any]:
-    """Iterates over what can be iterated over, either way."""
+    """Iterates over an iterable, async or not."""
     if hasattr(rows, "__aiter__"):
         async for row in rows:
             yield row
@@ -69,7 +69,7 @@ async def rows_of(rows: Any) -> AsyncIterator[Any]:
 
 
 def driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Makes a test of a coroutine function; :meth:`Library.drive` says how it is run."""
+    """Makes a test of a coroutine function; :meth:`Library.drive` runs it."""
 
     @functools.wraps(test)
     def run(self: Library, *args: Any, **kwargs: Any) -> None:
@@ -79,37 +79,37 @@ def driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None
 
 
 class Library(PluginContract):
-    """The seam. A subclass must say how to :meth:`connect`; the rest has defaults for PEP 249."""
+    """The library as the tests use it. A subclass must override :meth:`connect`; the rest has defaults for PEP 249."""
 
     kind = "sql"
 
     mark: ClassVar[str] = "?"
-    """Where a parameter stands in a statement: ``?``, ``%s``."""
+    """Placeholder of a parameter in a statement: ``?``, ``%s``."""
     dialect: ClassVar[str] = ""
-    """Which one the driver publishes."""
+    """The dialect that the driver publishes."""
     ways: ClassVar[Sequence[Way]] = ()
-    """More public ways to run a statement. Every one that the library documents belongs here."""
+    """Further public ways to run a statement: list every one that the library documents."""
     secrets: ClassVar[Sequence[str]] = ()
-    """What must never be kept and isn't known from the tests: the password of :meth:`connect`. May be a property."""
+    """Further text that must never be recorded: the password of :meth:`connect`. May be a property."""
 
     where: Any = None
-    """What the fixture ``database`` gave."""
+    """The value of the fixture ``database``."""
     table: str = ""
-    """Name of a table of this test's own, with :data:`ROWS`."""
+    """Name of this test's own table, filled with :data:`ROWS`."""
 
     # ---- to be overridden -------------------------------------------------------------------------------------------
 
     @pytest.fixture
     def database(self) -> Any:
-        """Where a test's tables are, if a fixture is needed for that; it becomes ``self.where``."""
+        """Override if the database needs a fixture; the value becomes ``self.where``."""
         return None
 
     def connect(self) -> Any:
-        """A new connection, always to the same database. Look up the library's ``connect`` when it is called."""
+        """A new connection, always to the same database. Look up the library's ``connect`` at each call."""
         raise NotImplementedError(f"{type(self).__name__}.connect(): return a new connection to a database for tests")
 
     def run(self, connection: Any, statement: str, parameters: Any = None) -> Any:
-        """Runs a statement; returns what rows are fetched from."""
+        """Runs a statement; returns the object to fetch rows from."""
         cursor = connection.cursor()
         cursor.execute(statement, *(() if parameters is None else (parameters,)))
         return cursor
@@ -130,7 +130,7 @@ class Library(PluginContract):
         return result.fetchall()
 
     def each(self, result: Any) -> Any:
-        """An iterator over the rows, or an asynchronous one."""
+        """An iterator over the rows, async or not."""
         return iter(result)
 
     def close_result(self, result: Any) -> Any:
@@ -146,37 +146,37 @@ class Library(PluginContract):
         return connection.close()
 
     def same_error(self, published: Any, caught: BaseException) -> bool:
-        """Whether the published error is what the program got: the very object."""
+        """Whether the published error is the one that the program got: the same object."""
         return published is caught
 
     # ---- of capabilities --------------------------------------------------------------------------------------------
 
     def autocommit(self, connection: Any) -> Any:
-        """``autocommit``: from now on each statement of the connection commits itself."""
+        """``autocommit``: switches a connection to autocommit."""
         connection.autocommit = True
 
     def transaction(self, connection: Any) -> Any:
-        """``connection_context``: what a ``with`` block takes that commits, or rolls back if it is left by an error."""
+        """``connection_context``: a context manager that commits, or rolls back on an error."""
         return connection
 
     def savepoint(self, connection: Any) -> Any:
-        """``savepoints``: what a ``with`` block takes that releases a savepoint, or goes back to it."""
+        """``savepoints``: a context manager that releases a savepoint, or rolls back to it."""
         raise NotImplementedError(f"{type(self).__name__}.savepoint(): the library's own way to set savepoints")
 
     def run_named(self, connection: Any, statement: str) -> Any:
-        """``named_cursors``: runs a statement with a cursor of the server's."""
+        """``named_cursors``: runs a statement with a server-side cursor."""
         cursor = connection.cursor(name="kit_cursor")
         cursor.execute(statement)
         return cursor
 
     def run_many_returning(self, connection: Any, statement: str, rows: Any) -> Any:
-        """``executemany_returning``: runs it once for each row; each has a result of its own."""
+        """``executemany_returning``: runs a statement once for each row; each run has its own result."""
         cursor = connection.cursor()
         cursor.executemany(statement, rows, returning=True)
         return cursor
 
     def next_result(self, result: Any) -> Any:
-        """``nextset``: goes on to the next result; a false value if there is none."""
+        """``nextset``: moves on to the next result; a false value if there is none."""
         return result.nextset()
 
     def call(self, connection: Any, procedure: str, arguments: Sequence[Any]) -> Any:
@@ -192,7 +192,7 @@ class Library(PluginContract):
                 copy.write_row(row)
 
     def cancel(self, connection: Any) -> Any:
-        """``cancel``: has the statement fail that the connection runs; called in another thread (or task)."""
+        """``cancel``: makes the connection's running statement fail; called in another thread (or task)."""
         return connection.cancel()
 
     two_results: ClassVar[str] = "SELECT 1; SELECT 2"
@@ -204,17 +204,17 @@ class Library(PluginContract):
         return _ENDLESS[self.dialect]
 
     def connect_with(self, kind: type) -> Any:
-        """``connection_classes``: a connection of a class of the program's own, derived from the library's."""
+        """``connection_classes``: a connection of a given subclass of the library's."""
         raise NotImplementedError(f"{type(self).__name__}.connect_with(): a new connection of the given class")
 
     def cursor_of(self, connection: Any, kind: type) -> Any:
-        """``cursor_classes``: a cursor of a class of the program's own, derived from the library's."""
+        """``cursor_classes``: a cursor of a given subclass of the library's."""
         raise NotImplementedError(f"{type(self).__name__}.cursor_of(): a new cursor of the given class")
 
     # ---- what the tests use -----------------------------------------------------------------------------------------
 
     def drive(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine to its end. A library that is called never suspends it."""
+        """Runs a coroutine to its end. A sync library never suspends it."""
         try:
             coroutine.send(None)
         except StopIteration as end:
@@ -225,7 +225,7 @@ class Library(PluginContract):
         raise TypeError(f"{type(self).__name__}: a step has to be awaited; use AsyncSqlDriverContract for this library")
 
     def sql(self, text: str) -> str:
-        """A statement for the table of this test, with the library's marks of parameters."""
+        """A statement for this test's table, with the library's placeholders."""
         return text.replace("?", self.mark).replace("{table}", self.table)
 
     async def run_sql(self, connection: Any, text: str, parameters: Any = None) -> Any:
@@ -260,7 +260,7 @@ class Library(PluginContract):
 
     @contextmanager
     def traced(self, tracer: RecordingTracer | None = None) -> Iterator[RecordingTracer]:
-        """The driver, installed; what it published wrongly is a failure."""
+        """Installs the driver while the block runs. Fails if it published anything wrong."""
         tracer = tracer or RecordingTracer()
         self.record.install(tracer)
         try:
@@ -271,7 +271,7 @@ class Library(PluginContract):
 
     @asynccontextmanager
     async def open(self, tracer: RecordingTracer | None = None) -> AsyncIterator[tuple[RecordingTracer, Any]]:
-        """The driver, installed, and a connection of which nothing was published yet."""
+        """Installs the driver and opens a connection. What that published is already forgotten."""
         with self.traced(tracer) as recording:
             connection = await done(self.connect())
             recording.clear()
@@ -282,13 +282,13 @@ class Library(PluginContract):
                     await done(self.close(connection))
 
     def every_way(self) -> list[Way]:
-        """Those of the library, the two of PEP 249 first."""
+        """All ways to run a statement, PEP 249's two first."""
         one = Way("run()", lambda connection, statement, parameters: self.run(connection, statement, parameters))
         many = Way("run_many()", lambda connection, statement, rows: self.run_many(connection, statement, rows), True)
         return [one, many, *self.ways]
 
     def troubles(self) -> int:
-        """How many errors of its own the driver has kept from the program."""
+        """Number of errors that the driver kept from the program."""
         owner = getattr(self.record.install, "__self__", None)
         count = getattr(owner, "troubles", None)
         assert isinstance(count, int), (

@@ -1,4 +1,4 @@
-"""What SQL drivers publish to under test: a tracer that keeps what it is told, and one that breaks."""
+"""Tracers for drivers under test: one that records all calls, and one that raises."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ DIALECTS = ("sqlite", "postgresql", "mysql", "")
 
 @dataclass(eq=False)
 class Published:
-    """A statement, as it was published: the token of :class:`RecordingTracer`."""
+    """A published statement: the token of :class:`RecordingTracer`."""
 
     driver: str
     statement: object
     parameters: object
     connection: int
-    """``id()`` of what stands for the connection."""
+    """``id()`` of the object that identifies the connection."""
     database: Database | None
     dialect: str
     many: bool
     previous: Any
     thread: int
-    """``threading.get_ident()`` of where it was published."""
+    """``threading.get_ident()`` of the publishing thread."""
     task: object
-    """The asyncio task in which it was published; None outside of any."""
+    """The asyncio task that published; None outside of tasks."""
     ends: list[Ended] = field(default_factory=list)
     fetches: list[tuple[int, bool]] = field(default_factory=list)
     """(count, exhausted) of each call."""
     closed: int = 0
     all_fetched: bool = False
-    """So was said when the cursor was closed."""
+    """As published when the cursor was closed."""
     whole: Published | None = None
-    """The statement that this one is a part of."""
+    """The statement of which this one is a part."""
     parts: list[Published] = field(default_factory=list)
-    """What was begun on the connection while this one ran, as an ``executemany`` does that calls ``execute``."""
+    """Statements that began on the connection while this one ran, for instance if ``executemany`` calls ``execute``."""
 
     @property
     def text(self) -> str:
@@ -49,7 +49,7 @@ class Published:
 
     @property
     def rows(self) -> int:
-        """How many were fetched."""
+        """Number of rows fetched."""
         return sum(count for count, _ in self.fetches)
 
     @property
@@ -84,12 +84,12 @@ def _task() -> object:
 
 
 class RecordingTracer:
-    """Keeps everything; what no driver may publish is put into ``wrong``, a sentence each. Thread-safe."""
+    """Records all calls, and a sentence in ``wrong`` for each that no driver may make. Thread-safe."""
 
     def __init__(self) -> None:
         self.statements: list[Published] = []
         self.transactions: list[tuple[int, str]] = []
-        """(``id()`` of what stands for the connection, outcome)."""
+        """(``id()`` of the object that identifies the connection, outcome)."""
         self.savepoints: list[tuple[str, str]] = []
         """(name, what)."""
         self.wrong: list[str] = []
@@ -174,14 +174,14 @@ class RecordingTracer:
     # ---- asking -----------------------------------------------------------------------------------------------------
 
     def clear(self) -> None:
-        """Forgets what was published so far."""
+        """Forgets all calls so far."""
         with self._lock:
             self.statements.clear()
             self.transactions.clear()
             self.savepoints.clear()
 
     def outcomes(self, connection: int | None = None) -> list[str]:
-        """Of the transactions that ended, of one connection or of all."""
+        """The outcomes of one connection's transactions, or of all."""
         return [outcome for ident, outcome in self.transactions if connection in (None, ident)]
 
     def texts(self) -> list[str]:
@@ -222,7 +222,7 @@ class RecordingTracer:
 
 
 class BrokenTracer(RecordingTracer):
-    """Raises from one of its methods, or from every one; counts how often."""
+    """Raises from some of its methods, and counts the calls."""
 
     def __init__(self, *methods: str) -> None:
         super().__init__()
@@ -238,4 +238,4 @@ class BrokenTracer(RecordingTracer):
 METHODS = (
     "statement_begins", "statement_ends", "rows_fetched", "cursor_closed", "transaction_ends", "savepoint",
 )  # fmt: skip
-"""Those of a SqlTracer."""
+"""The methods of a SqlTracer."""

@@ -1,4 +1,4 @@
-"""The contract's second part: nothing of the tracing is seen by the program, while it is on and after it."""
+"""The contract's second part: the program notices nothing of the tracing, during and after it."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from .tracers import METHODS, BrokenTracer
 
 _OF_CURSORS = ("description", "rowcount", "arraysize", "lastrowid", "rownumber")
 MINE = {"kit_method": lambda self: "mine", "__module__": __name__, "_memwatch": "mine"}
-"""What a class of the program's has of its own."""
+"""Members of a class of the program's."""
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 class Unseen(Library):
-    """Tests of what the program can notice."""
+    """Tests of what the program could notice."""
 
     # ---- installed and undone ---------------------------------------------------------------------------------------
 
     @driven
     async def test_uninstall_leaves_nothing_patched(self) -> None:
-        await self._scenario()  # what the library makes when it is first used is there now
+        await self._scenario()  # the library's first use creates objects
         library = self.record.target.partition(".")[0]
         before = snapshot(library)
         for _ in range(2):
@@ -274,7 +274,7 @@ class Unseen(Library):
     # ---- pieces -----------------------------------------------------------------------------------------------------
 
     async def _scenario(self) -> list[Any]:
-        """A program that does a bit of everything; what it gets. It leaves the table as it was."""
+        """A program that uses most of the library, and its results. Leaves the table unchanged."""
         connection = await done(self.connect())
         got: list[Any] = []
         result = await self.run_sql(connection, SELECT)
@@ -330,13 +330,13 @@ class Unseen(Library):
         return kind
 
     def _can_be_afresh(self) -> bool:
-        """Whether the plugin is a module, or an object that a module names."""
+        """Whether the plugin is a module, or an object in one."""
         module = sys.modules.get(module_of(self.plugin))
         return self.plugin is module or any(self.plugin is value for value in vars(module).values())
 
     @contextmanager
     def _afresh(self) -> Iterator[None]:
-        """The plugin as a copy that was never used, so that its counts and what it has told are its own."""
+        """Replaces the plugin by an unused copy of its module, so that its counters and reports start at zero."""
         if not self._can_be_afresh():
             yield
             return
@@ -355,7 +355,7 @@ class Unseen(Library):
 
 
 def _check_attributes(thing: Any) -> None:
-    """The program's own names are its own."""
+    """Checks that the program's own attributes are unchanged."""
     assert thing._memwatch == "mine", f"an attribute of the program's class is {thing._memwatch!r} instead"
     thing._memwatch = ours = object()
     assert thing._memwatch is ours
@@ -363,7 +363,7 @@ def _check_attributes(thing: Any) -> None:
 
 
 def _facts(thing: Any) -> dict[str, Any]:
-    """What a program can see of an object, without what is different each time."""
+    """What a program can see of an object, without what differs each time."""
     kind = type(thing)
     facts: dict[str, Any] = {
         "name": (kind.__module__, kind.__qualname__),
@@ -373,7 +373,7 @@ def _facts(thing: Any) -> dict[str, Any]:
         "hash": hash(thing) == object.__hash__(thing),
     }
     facts |= {call.__name__: _outcome(call, thing) for call in (pickle.dumps, weakref.ref)}
-    facts["copy"] = _outcome(thing.__reduce_ex__, 4)  # what copying begins with; a half of a copy would be left
+    facts["copy"] = _outcome(thing.__reduce_ex__, 4)  # copying starts with this; a copy would be left half done
     for name in sorted(dir(thing)):
         if not name.startswith("_"):
             member = inspect.getattr_static(kind, name, None)

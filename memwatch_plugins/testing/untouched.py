@@ -1,4 +1,4 @@
-"""The contract's third part: tracing calls nothing of the program's, whatever it is given."""
+"""The contract's third part: tracing calls no code of the program, whatever the arguments."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _KEYWORDS = ("query", "sql", "operation", "statement", "parameters", "params", "
 
 
 class Untouched(Library):
-    """Tests with values whose classes tell whenever a method of theirs is called."""
+    """Tests with values that record each call of their methods."""
 
     @pytest.mark.parametrize("keep", ["hash", "full", "none"])
     @driven
     async def test_tracing_calls_no_method_of_the_program(self, keep: str) -> None:
-        await self._called()  # what the library does when it is first used is done now
+        await self._called()  # the library's first use calls more
         untraced = await self._called()
         with real_session(self.folder / "sessions", drivers=[self.record], parameters=keep):
             total = watch(0, name="total")
@@ -44,7 +44,7 @@ class Untouched(Library):
         cursor = await done(before.cursor())
         kinds = calls.subclass(type(before), before), calls.subclass(type(cursor), cursor)
         await done(before.close())
-        await self._used(*kinds, calls)  # what the library does when it is first used is done now
+        await self._used(*kinds, calls)  # the library's first use calls more
         untraced = await self._used(*kinds, calls)
         with self.traced() as tracer:
             traced = await self._used(*kinds, calls)
@@ -58,7 +58,7 @@ class Untouched(Library):
         assert published == plain, f"of the program's classes {published} was published, and of plain ones {plain}"
 
     async def _used(self, connection_kind: Any, cursor_kind: Any, calls: Calls) -> Calls:
-        """What is called of the program's classes while they are used a bit."""
+        """The calls of the program's classes while they are used a bit."""
         calls.clear()
         connection = await done(self.connect_with(connection_kind))
         try:
@@ -79,7 +79,7 @@ class Untouched(Library):
         return Calls(calls)
 
     async def _called(self) -> list[tuple[str, str, Calls]]:
-        """Of each way to hand a library something strange: what came of it, and what was called."""
+        """The outcome and the calls for each way to pass a strange value to the library."""
         found = []
         connection = await done(self.connect())
         for base, arguments in BASES:
@@ -96,7 +96,7 @@ class Untouched(Library):
         return found
 
     async def _calm(self, connection: Any) -> None:
-        """A failure may have left a transaction that takes no more statements."""
+        """Rolls back: after a failure, the transaction may refuse further statements."""
         await done(self.rollback(connection))
 
     def _strange(self, connection: Any, value: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
