@@ -1,8 +1,8 @@
 """``node``: starts Node.js programs so that the npm package ``@memwatch/node`` is loaded before their first line.
 
-Node is told by ``NODE_OPTIONS``, which children and workers inherit; everything else the package reads from the
-session's folder. The package is the program's own: it is looked for where ``require("@memwatch/node")`` would look,
-from the program's folder upwards, then in ``NODE_PATH``. What somebody else may have put there isn't run.
+``NODE_OPTIONS`` loads it, which children and workers inherit; the package reads everything else from the session's
+folder. The package is the program's own: it is looked up as ``require("@memwatch/node")`` would, from the program's
+folder upwards, then in ``NODE_PATH``. A package that another user may have put there isn't loaded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from memwatch_plugins.printed import say
 _SCRIPTS = frozenset((".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"))
 _NODE = re.compile(r"node(js)?([-.]?\d[\d.]*)?")
 PACKAGE = "@memwatch/node"
-"""The npm package. (`memwatch` is a stranger's.)"""
+"""The npm package. (`memwatch` isn't ours.)"""
 REGISTER = Path(PACKAGE, "register.js")
 
 
@@ -36,13 +36,13 @@ def _is_script(name: str) -> bool:
 
 
 def matches(command: Sequence[str]) -> bool:
-    """``node …``, or a script of JavaScript or TypeScript."""
+    """Whether a command is ``node …``, or a JavaScript or TypeScript file."""
     return _is_node(command[0]) or _is_script(command[0])
 
 
 def find_register(folder: str | os.PathLike[str], environment: Mapping[str, str]) -> Path | None:
-    """``register.js`` of the package that a program in ``folder`` would get, if only this user or root can have
-    installed it: it is run in every Node.js program that is started."""
+    """``register.js`` of the package that a program in ``folder`` would load. It runs in every Node.js program that is
+    started, so only this user or root may have installed it."""
     start = Path(folder).resolve()
     places = [parent / "node_modules" for parent in (start, *start.parents)]
     places += [Path(entry).absolute() for entry in environment.get("NODE_PATH", "").split(os.pathsep) if entry]
@@ -62,10 +62,10 @@ def _is_trusted(file: Path) -> bool:
 
 
 def _with_register(environment: Mapping[str, str], register: Path) -> Mapping[str, str]:
-    """NODE_OPTIONS with ours before the user's; Node wants double quotes, and backslashes within them doubled.
+    """Adds our option to NODE_OPTIONS, before the user's. Node requires double quotes, with backslashes inside doubled.
 
-    And no compile cache: of functions that come out of one V8 doesn't tell the lines; and under the flags that keep
-    lines exact it would reject, and Node then replace, what the program's ordinary runs have put there.
+    Also disables the compile cache: V8 has no lines for functions from it. And under the flags that keep lines exact,
+    it would reject and replace the entries of the program's ordinary runs.
     """
     quoted = str(register).replace("\\", "\\\\").replace('"', '\\"')
     option = f'--require "{quoted}"'
@@ -76,13 +76,13 @@ def _with_register(environment: Mapping[str, str], register: Path) -> Mapping[st
 
 
 def environment_of_children(folder: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """For whatever Node.js programs the command starts; as it was if the package isn't installed here."""
+    """The environment for Node.js programs that the command starts; unchanged if the package isn't installed."""
     register = find_register(folder, environment)
     return environment if register is None else _with_register(environment, register)
 
 
 def prepare(command: Sequence[str], environment: Mapping[str, str]) -> tuple[Sequence[str], Mapping[str, str]]:
-    """Raises SessionError if the program couldn't load the package, and so couldn't watch anything."""
+    """The command and environment to start. Raises SessionError if the program couldn't load the package."""
     if not _is_node(command[0]) and not _is_executable(command[0]):
         command = ["node", *command]
     script = next((word for word in command if _is_script(word)), None)
@@ -100,7 +100,7 @@ def prepare(command: Sequence[str], environment: Mapping[str, str]) -> tuple[Seq
 
 
 def _is_executable(name: str) -> bool:
-    """A script that says itself which Node it wants (``#!/usr/bin/env node``)."""
+    """Whether a script itself selects its Node (``#!/usr/bin/env node``)."""
     if os.sep not in name or not os.access(name, os.X_OK):
         return False
     try:
@@ -112,7 +112,7 @@ def _is_executable(name: str) -> bool:
 
 @hookimpl
 def memwatch_bridges() -> Iterator[Bridge]:
-    """One."""
+    """The one bridge."""
     yield Bridge(
         name="node",
         summary="Node.js 20, 22, 24 and 26",

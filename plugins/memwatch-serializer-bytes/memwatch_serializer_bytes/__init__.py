@@ -14,7 +14,7 @@ CAPACITY_MAX = 1 << 30
 
 
 def default_capacity(length: int) -> int:
-    """The length, rounded up so that it fills whole lines together with the header: 56, 120, 184, ..."""
+    """The length, rounded up so that header and content fill whole cache lines: 56, 120, 184, ..."""
     return -(-max(length + HEADER, LINE) // LINE) * LINE - HEADER
 
 
@@ -48,7 +48,7 @@ def _encode(value: bytes | bytearray, options: Mapping[str, Any]) -> bytes:
 
 
 def _content(data: bytes) -> bytes:
-    """What the length says, as far as there are bytes."""
+    """The content by its length, as far as there are bytes."""
     return data[HEADER : HEADER + min(int.from_bytes(data[:HEADER], "little"), len(data))]
 
 
@@ -57,11 +57,11 @@ def _length(data: bytes) -> int:
 
 
 def _part(start: int, stop: int, options: Mapping[str, Any], before: bytes = b"", after: bytes = b"") -> Extent:
-    """Bytes are counted as the program counts them; the length in front of them is ``len()``.
+    """Bytes are counted as in the program; the length before them is ``len()``.
 
-    A part is read like an assignment to a slice: ``[0:6]`` that becomes two bytes are all six that there were, and the
-    length is two. So what changes the length along with bytes is as wide as the longer of the two values. Bytes that
-    weren't there before the store aren't shown: what lies behind the value is left from a longer one.
+    A part reads like a slice assignment: if ``[0:6]`` becomes two bytes, all six were replaced and the length is two.
+    So a part that changes the length is as wide as the longer of the two values. Bytes that weren't part of the value
+    before the store aren't shown: they are left over from an earlier, longer value.
     """
     if stop <= HEADER:
         return Extent("len()", 0, HEADER, _length)
@@ -78,7 +78,7 @@ def _part(start: int, stop: int, options: Mapping[str, Any], before: bytes = b""
 
 @hookimpl
 def memwatch_serializers() -> Iterator[Serializer]:
-    """The two of them; they differ in what they give back."""
+    """Two serializers, which differ in the type that they return."""
     yield Serializer(
         name="bytes",
         summary="bytes, up to a capacity",

@@ -58,7 +58,7 @@ def _serializer(
 
 @hookimpl
 def memwatch_serializers() -> Iterator[Serializer]:
-    """The three of them; no value is taken by two."""
+    """Three serializers, for different types."""
     yield _serializer("int64", int, "int", 8, "<q", "int of up to 64 bits", _encode_int)
     yield _serializer("float64", float, "float", 8, "<d", "float", _encode_float)
     yield _serializer("bool", bool, "object", 1, "<?", "True or False", _encode_bool)

@@ -17,23 +17,23 @@ from memwatch_core.records import Extent, Layout, Serializer
 from memwatch_plugins.structs import fields
 
 FORMAT_MAX = 16_384
-"""Characters of a format."""
+"""Limit of a format's length, in characters."""
 FIELDS_MAX = 4096
-"""Values that a format has."""
+"""Limit of a format's values."""
 WIDE = 32
-"""Of more fields than this no type is made: that takes milliseconds, and each format would want its own."""
+"""For more fields, no named tuple type is created: that takes milliseconds, for each format."""
 NAME_MAX = 255
-"""Characters of a field's name, and of the type's."""
+"""Limit of the names of a field and of the type, in characters."""
 FIELDS_KEPT = 1 << 16
-"""Values of all formats together that are remembered: up to half a kilobyte for each."""
+"""Limit of the values of all cached formats: each takes up to half a kilobyte."""
 TEXT = 256
-"""Bytes of a field of text (``s``, ``p``) of which a store is shown as a part of the field."""
+"""Longer fields of text (``s``, ``p``), in bytes, are shown by the bytes that a store touched."""
 _INTEGERS = frozenset("bBhHiIlLqQnN")
 _FLOATS = frozenset("efd")
 
 
 class _Form(NamedTuple):
-    """A format that is in order."""
+    """A valid format."""
 
     packer: struct.Struct
     fields: tuple[tuple[str, str], ...]
@@ -41,7 +41,7 @@ class _Form(NamedTuple):
     starts: tuple[int, ...]
     """The first byte of each value."""
     make: Any
-    """tuple -> what decode returns."""
+    """Turns a tuple into the value that decode returns."""
 
 
 class _Wide(tuple[Any, ...]):
@@ -74,15 +74,14 @@ _Key = tuple[str, tuple[str, ...] | None, str]
 
 
 class _Forms:
-    """Forms by what they are made of, as many as have FIELDS_KEPT values together. Thread-safe: at worst, one is made
-    twice."""
+    """A cache of forms, limited to FIELDS_KEPT values. Thread-safe: at worst, a form is made twice."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[_Key, _Form] = OrderedDict()
         self._fields = 0
 
     def get(self, key: _Key) -> _Form:
-        """Raises ValueError."""
+        """The cached or new form. Raises ValueError."""
         found = self._known.get(key)
         return found if found is not None else self._add(key)
 
@@ -103,7 +102,7 @@ _forms = _Forms()
 
 
 def _form(form: str, names: tuple[str, ...] | None, kind: str) -> _Form:
-    """Raises ValueError: not a format, one with pointers, one that is too long, or one that the names don't fit."""
+    """Raises ValueError: not a format, one with pointers, too long, or the names don't match."""
     if len(form) > FORMAT_MAX:
         raise ValueError(f"a format of {len(form)} characters: at most {FORMAT_MAX}")
     if max(map(len, (kind, *(names or ())))) > NAME_MAX:
@@ -174,7 +173,7 @@ def _encode(value: tuple[Any, ...], options: Mapping[str, Any]) -> bytes:
 
 
 def _check(item: Any, name: str, single: str) -> None:
-    """Raises for what the struct module refuses, or would cut short without a word; the error names the field."""
+    """Raises for a value that the struct module refuses or would truncate silently; the error names the field."""
     letter = single[-1]
     if letter in "sp" and isinstance(item, bytes | bytearray):
         room = struct.calcsize(single) - (letter == "p")
@@ -183,7 +182,7 @@ def _check(item: Any, name: str, single: str) -> None:
     try:
         packed = struct.pack(single, item)
         if letter in "ef" and math.isinf(struct.unpack(single, packed)[0]) and not math.isinf(item):
-            raise OverflowError("it would become infinite")  # native f says nothing
+            raise OverflowError("it would become infinite")  # native f doesn't raise
     except (struct.error, TypeError, OverflowError) as error:
         number = isinstance(item, int) and letter in _INTEGERS | _FLOATS
         if number or (isinstance(item, float) and letter in _FLOATS):
@@ -197,7 +196,7 @@ def _decode(data: bytes, options: Mapping[str, Any]) -> Any:
 
 
 class _Piece(NamedTuple):
-    """What of a value some bytes are."""
+    """The part of a value that some bytes hold."""
 
     name: str
     start: int
@@ -206,7 +205,7 @@ class _Piece(NamedTuple):
     """Its format; ``""``: bytes of a long text."""
 
     def decode(self, data: bytes, first: int) -> Any:
-        """From bytes that begin at ``first``."""
+        """Decodes the piece from bytes that begin at offset ``first``."""
         mine = data[self.start - first : self.stop - first]
         return struct.unpack(self.single, mine)[0] if self.single else mine
 
@@ -223,7 +222,7 @@ def _piece(form: _Form, number: int, start: int, stop: int) -> _Piece:
 
 
 def _several(pieces: list[_Piece], data: bytes, first: int) -> Any:
-    """By name, if they have names."""
+    """A dict by name if the fields have names, otherwise a tuple."""
     values = [piece.decode(data, first) for piece in pieces]
     if not pieces[0].name.startswith("."):
         return tuple(values)
@@ -231,7 +230,7 @@ def _several(pieces: list[_Piece], data: bytes, first: int) -> Any:
 
 
 def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent | None:
-    """The field that the bytes lie in; of several, their numbers."""
+    """The field that contains the bytes; for several fields, their range."""
     form = _of(options)
     first = max(0, bisect_right(form.starts, start) - 1)
     last = max(first + 1, bisect_left(form.starts, stop))
@@ -246,7 +245,7 @@ def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent | None:
 
 @hookimpl
 def memwatch_serializers() -> Iterator[Serializer]:
-    """One, for every tuple."""
+    """One serializer, for every tuple."""
     yield Serializer(
         name="struct",
         summary="tuple or named tuple, with format=",

@@ -1,4 +1,4 @@
-"""``typedarray``: the buffer-backed values of JavaScript, little-endian, as Node's adapter keeps them. Reads only."""
+"""``typedarray``: JavaScript's buffer-backed values, little-endian, as Node's adapter stores them. Only for reading."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMATS: Mapping[str, Format] = {
     "Float32Array": "f",
     "Float64Array": "d",
 }
-"""Class -> format of the struct module, of one element. Any other class (Buffer, DataView, ArrayBuffer) is bytes."""
+"""Class -> struct format of one element. Other classes (Buffer, DataView, ArrayBuffer) are bytes."""
 
 
 def _format(options: Mapping[str, Any]) -> str | None:
@@ -37,14 +37,14 @@ def _decode(data: bytes, options: Mapping[str, Any]) -> Any:
     form = _format(options)
     if form is None:
         return data
-    if form == "e":  # memoryview has no cast to it
+    if form == "e":  # memoryview can't cast to it
         return [number for (number,) in struct.iter_unpack("<e", data)]
     view: Any = memoryview(data)
     return view.cast(form).tolist()
 
 
 def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent:
-    """The elements that the bytes lie in; of what has none, the bytes."""
+    """The elements that contain the bytes; for a class without elements, the bytes."""
     form = _format(options)
     if form is None:
         return Extent(f"[{start}:{stop}]", start, stop, bytes)
@@ -69,7 +69,7 @@ def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
 
 @hookimpl
 def memwatch_serializers() -> Iterator[Serializer]:
-    """One, for all classes."""
+    """One serializer, for all classes."""
     yield Serializer(
         name="typedarray",
         summary="typed arrays of Node.js (read only)",

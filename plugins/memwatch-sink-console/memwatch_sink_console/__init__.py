@@ -1,4 +1,4 @@
-"""The console sink: one line per event, coloured on a terminal, plain and aligned in a pipe."""
+"""The console sink: a line for each event, coloured on a terminal, plain and aligned in a pipe."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Settings(BaseModel):
 
 
 class ConsoleSink:
-    """Writes a batch with one call, so that lines of other writers to the terminal fall between ours, not into them.
+    """Writes each batch with one call, so that other writers' output to the terminal doesn't end up inside our lines.
 
-    ``stream`` is looked up once. Raises what the stream raises (BrokenPipeError when the reader has gone).
+    ``stream`` is looked up once. Raises what the stream raises (BrokenPipeError when its reader is gone).
     """
 
     def __init__(self, settings: Settings, stream: TextIO | None = None) -> None:
@@ -58,16 +58,16 @@ class ConsoleSink:
         self._stream.flush()
 
     def close(self) -> None:
-        """The stream belongs to the process and stays open."""
+        """Does nothing: the stream belongs to the process and stays open."""
 
 
 def _may_be_terminal(stream: TextIO) -> bool:
-    """False only if rich takes it for none: rich costs more than all else that the first lines of a run do."""
+    """Whether rich could take the stream for a terminal. If not, spares the first lines the costly import of rich."""
     return stream.isatty() or bool(os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE"))
 
 
 def _terminal(stream: TextIO) -> tuple[bool, bool]:
-    """Whether it is a terminal, and whether it shows colours."""
+    """Whether the stream is a terminal, and whether it shows colours."""
     from rich.console import Console
 
     console = Console(file=stream)

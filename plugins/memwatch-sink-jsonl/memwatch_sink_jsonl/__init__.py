@@ -1,4 +1,4 @@
-"""``jsonl``: one record a line, as docs/events.md of MemWatch describes them."""
+"""``jsonl``: one record a line, in MemWatch's schema (docs/events.md)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from memwatch_plugins.printed import put_bytes
 
 
 def _path(value: str) -> str:
-    """The path, ``~`` and ``~user`` replaced. Raises ValueError for what can be none."""
+    """The path, with ``~`` and ``~user`` expanded. Raises ValueError if it can't be a path."""
     if "\0" in value:
         raise ValueError("can't be a path: it has a NUL character; leave it out")
     path = os.path.expanduser(value)
@@ -34,7 +34,7 @@ class Settings(BaseModel):
     path: Annotated[str, Field(min_length=1), AfterValidator(_path)] = "events.jsonl"
     """The file; ``-``: standard output. In a folder that others may write to, only a file of the user's own."""
     append: bool = True
-    """Whether lines are added to those that the file holds, or take their place."""
+    """Whether to append to the file, or to truncate it first."""
 
 
 class _File:
@@ -51,7 +51,7 @@ class _File:
             size = os.lseek(self._file.number, 0, os.SEEK_END)
             return size > 0 and os.pread(self._file.number, 1, size - 1) != b"\n"
         except OSError:
-            return False  # a pipe, or a file that can only be written to
+            return False  # a pipe, or a write-only file
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -59,7 +59,7 @@ class _File:
             view = view[os.write(self._file.number, view) :]
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: there is no buffer."""
 
     def close(self) -> None:
         self._file.close()
@@ -78,7 +78,7 @@ class JsonLines:
             write(part)
 
     def flush(self) -> None:
-        """Hands on what standard output holds back; of a file, nothing is. Raises OSError."""
+        """Flushes standard output; a file has no buffer. Raises OSError."""
         if self._file is None:
             sys.stdout.flush()
 

@@ -1,8 +1,8 @@
-"""Traces aiosqlite where the program awaits: in the task, not in the thread in which aiosqlite calls sqlite3.
+"""Traces aiosqlite in the task that awaits, not in the thread in which aiosqlite calls sqlite3.
 
-All that aiosqlite does with a connection passes through ``Connection._execute(method, *args)``, ``method`` being one of
-sqlite3's connection or cursor, or a helper of aiosqlite's own. What is published around it is what would be around that
-method, had the task called it. The connections below are sqlite3's own and untraced.
+Every operation of aiosqlite passes through ``Connection._execute(method, *args)``. ``method`` belongs to sqlite3's
+connection or cursor, or is a helper of aiosqlite's. The driver publishes what it would around that method, had the task
+called it. The sqlite3 connections underneath are not traced.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from memwatch_plugins.sql.around import Shell, Steps
 from memwatch_plugins.sql.sqlite import LEGACY, SqliteDriverBase, Untraced, file_name
 from memwatch_plugins.sql.targets import replaces, traces
 
-_HELPERS = ("_execute_insert", "_execute_fetchall")  # run a statement and hand out its rows in one call
+_HELPERS = ("_execute_insert", "_execute_fetchall")  # run a statement and return its rows in one call
 
 
 class _Made(NamedTuple):
-    """How a connection of aiosqlite was made."""
+    """How an aiosqlite connection was made."""
 
     database: Any
     legacy: bool
-    """In sqlite3's old transaction control. Its getter raises in any thread but aiosqlite's; nothing sets it there."""
+    """Whether it uses legacy transaction control. Its getter raises outside of aiosqlite's thread; nothing changes it
+    there."""
 
 
 class _Call:
-    """Stands for the cursor that a method of a connection is about to make."""
+    """Stands in for the cursor that a connection's method is about to make."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
@@ -51,10 +52,10 @@ class AiosqliteDriver(SqliteDriverBase):
         self._of_connections |= dict.fromkeys(_HELPERS, self._of_cursors["execute"])
 
     def trace_classes(self) -> None:
-        """sqlite3's classes are left alone."""
+        """Doesn't trace sqlite3's classes."""
 
     def identity(self, connection: Any) -> Any:
-        """aiosqlite's connection over this one of sqlite3's; None if there is none."""
+        """aiosqlite's connection for a connection of sqlite3; None if there is none."""
         owner = self._owners.get(id(connection))
         return owner if owner is not None and owner._connection is connection else None
 

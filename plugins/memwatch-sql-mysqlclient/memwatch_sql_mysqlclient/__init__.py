@@ -1,4 +1,4 @@
-"""Traces mysqlclient, the module ``MySQLdb``: its classes are written in Python, and traced in place."""
+"""Traces mysqlclient, the module ``MySQLdb``. Its classes are written in Python and traced in place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memwatch_plugins.sql.mysql import MySqlDriverBase
 from memwatch_plugins.sql.plain import Own, is_a, peek, shown
 from memwatch_plugins.sql.targets import of_connections, of_cursors, replaces
 
-SERVER_STATUS, IN_TRANSACTION = 30, 1  # of MariaDB's mysql.h
+SERVER_STATUS, IN_TRANSACTION = 30, 1  # from MariaDB's mysql.h
 
 
 class MySqlClientDriver(MySqlDriverBase):
@@ -33,18 +33,18 @@ class MySqlClientDriver(MySqlDriverBase):
 
     def __init__(self) -> None:
         super().__init__()
-        self._chosen = Tokens()  # by connection: database and socket, as the program has said
-        self._statuses = Tokens()  # by connection: what reads its status
+        self._chosen = Tokens()  # by connection: database and socket that the program chose
+        self._statuses = Tokens()  # by connection: function that reads its status
 
     def patch(self) -> None:
-        if sys.modules[self.target].__name__ == self.target:  # not PyMySQL, which programs put in its place
+        if sys.modules[self.target].__name__ == self.target:  # not PyMySQL under this name
             super().patch()
 
     def prepare(self) -> None:
         from MySQLdb import _mysql
 
         super().prepare()
-        self._own = Own(_mysql.connection)  # what MySQLdb's connections have, whatever the program's subclasses of them
+        self._own = Own(_mysql.connection)  # MySQLdb's members, past overrides by the program
         self._status_of = _status_of(_mysql.__file__, self._own)
 
     # ---- connections ------------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ class MySqlClientDriver(MySqlDriverBase):
         name, socket = self._chosen.get(identity) or (peek(identity, "db"), "")
         if self.is_closed(identity):
             return Database(shown(name))
-        host, _, how = self._own.get_host_info(identity).partition(" via ")  # kept by the client library
+        host, _, how = self._own.get_host_info(identity).partition(" via ")  # known to the client library
         port = self._own.port(identity)
         return Database(shown(name), f"{host}:{port}" if how == "TCP/IP" else shown(socket) or "localhost")
 
@@ -66,7 +66,7 @@ class MySqlClientDriver(MySqlDriverBase):
         return bool(read() & IN_TRANSACTION)
 
     def is_closed(self, connection: Any) -> bool:
-        return not (is_a(connection, self._own.kind) and self._own.open(connection))  # it may be a stand-in
+        return not (is_a(connection, self._own.kind) and self._own.open(connection))  # may be a stand-in
 
     @of_connections("__init__")
     def opened(  # type: ignore[no-untyped-def]
@@ -102,12 +102,12 @@ class MySqlClientDriver(MySqlDriverBase):
     # ---- cursors ----------------------------------------------------------------------------------------------------
 
     def all_fetched(self, cursor: Any) -> bool:
-        rows, at = peek(cursor, "_rows"), peek(cursor, "rownumber")  # none of a cursor that leaves them on the server
+        rows, at = peek(cursor, "_rows"), peek(cursor, "rownumber")  # missing if the cursor leaves rows on the server
         return type(rows) is tuple and type(at) is int and at >= len(rows)
 
     @of_cursors("nextset")
     def next_result(self, cursor: Any) -> Steps:
-        """It drops rows by fetching them, and fails if the statement does so only now."""
+        """Drops rows by fetching them. Fails if the statement fails only now."""
         token = self.token(cursor)
         self.keep(cursor, None)
         try:
@@ -120,7 +120,7 @@ class MySqlClientDriver(MySqlDriverBase):
 
     @replaces("MySQLdb.cursors:CursorStoreResultMixIn.__iter__?")
     def iterated(self, call: Callable[..., Any], cursor: Any, args: Any, kwargs: Any) -> Any:
-        """Before mysqlclient 2.3: that of a tuple, past fetchone."""
+        """Before mysqlclient 2.3, this iterates over a tuple without fetchone."""
         rows = call(*args, **kwargs)
         return rows if self.tracer is None else self._each(rows, contained(self, self.token, cursor))
 
@@ -136,10 +136,10 @@ class MySqlClientDriver(MySqlDriverBase):
 
 
 def _status_of(library: str, own: Own) -> Callable[[Any], Callable[[], int]] | None:
-    """Finds what the client library keeps of a connection: the status that the server sent with its last success.
+    """Finds the client library's status of a connection: the one that the server sent with its last success.
 
-    ``library``: MySQLdb's extension, through which the client library that it uses is found. None if that isn't
-    MariaDB's: MySQL's has no function for it.
+    ``library`` is MySQLdb's extension, which is linked to the client library. None if that isn't MariaDB's: MySQL's has
+    no function for this.
     """
     try:
         inform = ctypes.PyDLL(library).mariadb_get_infov
@@ -150,7 +150,7 @@ def _status_of(library: str, own: Own) -> Callable[[Any], Callable[[], int]] | N
     )
 
     def status_of(connection: Any) -> Callable[[], int]:
-        """To be called only while the connection lives."""
+        """Call the result only while the connection lives."""
         handle = own._get_native_connection(connection)
         pointer = ctypes.c_void_p(pointer_in(handle, b"_mysql.connection.native_connection"))
         status = ctypes.c_uint()

@@ -1,4 +1,4 @@
-"""Traces pg in Node.js programs, by ``driver.js``, which the npm package of the same name has as well."""
+"""Traces pg in Node.js programs, by ``driver.js``, which is also in the npm package."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from memwatch_plugins.sql import node_driver
 
 @hookimpl
 def memwatch_sql() -> Iterator[SqlDriver]:
-    """One."""
+    """The one driver."""
     yield node_driver("pg", "PostgreSQL in Node.js, by pg", "pg", __file__)

@@ -1,4 +1,4 @@
-"""Traces psycopg 3: publishes what its connections do, sync and async, also those that were there before."""
+"""Traces psycopg 3, sync and async, including connections that exist already."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class PsycopgDriver(LibpqDriverBase):
 
     def __init__(self) -> None:
         super().__init__()
-        # What a pipeline has sent, and awaits results for: the statement, by the id of the entry in psycopg's queue.
+        # Statements that a pipeline has sent and awaits results for, by the id of the entry in psycopg's queue.
         self._queued: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()
-        self._aborted: WeakSet[Any] = WeakSet()  # pipelines in which something has failed since they synchronised
+        self._aborted: WeakSet[Any] = WeakSet()  # pipelines in which something failed since the last sync
 
     def prepare(self) -> None:
         import psycopg
@@ -61,7 +61,7 @@ class PsycopgDriver(LibpqDriverBase):
 
     def in_transaction(self, connection: Any) -> bool | None:
         status = self.status_of(connection)
-        if status == ACTIVE:  # in a pipeline in autocommit: until it synchronises
+        if status == ACTIVE:  # in a pipeline in autocommit, until its sync
             return True if peek(connection, "_pipeline") is not None else None
         return None if status == UNKNOWN else bool(status != IDLE)
 
@@ -73,20 +73,20 @@ class PsycopgDriver(LibpqDriverBase):
         try:
             yield
         finally:
-            if self.is_closed(connection):  # and not given back to its pool
+            if self.is_closed(connection):  # not returned to its pool
                 self.publish.transaction_ends(connection, "closed")
 
     @of_connections("tpc_prepare")
     def prepares(self, connection: Any) -> Steps:
         try:
             yield
-        except BaseException:  # prepared, a transaction has no outcome yet
+        except BaseException:  # a prepared transaction has no outcome yet
             self.not_ended(connection)
             raise
 
     @traces("psycopg_pool:ConnectionPool.putconn", "psycopg_pool:AsyncConnectionPool.putconn")
     def returned(self, pool: Any, conn: Any) -> None:
-        """A connection goes back to its pool, which rolls back what is open: before somebody else gets it."""
+        """The pool rolls back an open transaction when a connection returns, before others get the connection."""
         if peek(conn, "_pool") is pool:
             over = self.in_transaction(conn) is False
             self.publish.transaction_ends(conn, "committed" if over else "rolled back")
@@ -110,13 +110,13 @@ class PsycopgDriver(LibpqDriverBase):
 
     def all_fetched(self, cursor: Any) -> bool:
         result, position = peek(cursor, "pgresult"), peek(cursor, "_pos")
-        if result is None or is_a(cursor, self._of_servers):  # of these, the server alone knows
+        if result is None or is_a(cursor, self._of_servers):  # only the server knows about these
             return False
         others = peek(cursor, "_results")
         return bool(position >= result.ntuples and (not others or others[-1] is result))
 
     def failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        # In a pipeline the error may be an earlier statement's, while this one has been sent all the same.
+        # In a pipeline, the error may be an earlier statement's, while this one was sent nevertheless.
         connection = peek(cursor, "_conn")
         pipelined = peek(connection, "_pipeline") is not None
         if pipelined and not self.is_closed(connection) and self._sent(cursor, token):
@@ -125,7 +125,7 @@ class PsycopgDriver(LibpqDriverBase):
             super().failed(cursor, token, error)
 
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        # The server's word on a FETCH; in a pipeline it may concern another statement, see receives().
+        # The server's error for a FETCH; in a pipeline it may be about another statement, see receives().
         if self.is_servers(error) and peek(peek(cursor, "_conn"), "_pipeline") is None:
             self.failed(cursor, token, error)
         else:
@@ -133,8 +133,8 @@ class PsycopgDriver(LibpqDriverBase):
 
     @of_cursors("stream")
     def streams(self, cursor: Any, query: Any, params: Any = None, **options: Any) -> Steps:
-        """The statement has been run when the first row is there."""
-        connection = peek(cursor, "_conn")  # its status says little while rows are coming
+        """The statement has run once the first row is there."""
+        connection = peek(cursor, "_conn")  # its status is useless while rows are coming
         in_transaction = not peek(connection, "_autocommit") or self.in_transaction(connection)
         token = self.begins(cursor, query, params)
         try:
@@ -153,7 +153,8 @@ class PsycopgDriver(LibpqDriverBase):
 
     @traces("psycopg:Copy.read", "psycopg:AsyncCopy.read", "psycopg:Copy.read_row", "psycopg:AsyncCopy.read_row")
     def reads(self, copy: Any) -> Steps:
-        """Of a COPY; iteration and rows() call these. An error leaves the block, and is published there."""
+        """Rows of a COPY; iteration and rows() call these methods. An error leaves the COPY block, which publishes
+        it."""
         token = self.token(peek(copy, "cursor"))
         if token is None:
             return
@@ -171,7 +172,7 @@ class PsycopgDriver(LibpqDriverBase):
 
     @traces("psycopg:Transaction.__exit__", "psycopg:AsyncTransaction.__aexit__")
     def block_ends(self, block: Any, kind: Any, error: Any, traceback: Any) -> Steps:
-        """It ends its transaction or its savepoint."""
+        """Publishes the end of the block's transaction or savepoint."""
         connection = peek(block, "_conn")
         back = error is not None or peek(block, "force_rollback") not in (False, None)
         outcome: Outcome = "rolled back" if back else self.commits(connection)
@@ -183,7 +184,7 @@ class PsycopgDriver(LibpqDriverBase):
         if self.is_closed(connection):
             self.publish.transaction_ends(connection, "closed")
         elif peek(block, "_outer_transaction"):
-            # In a pipeline, whether a commit succeeds is known when it synchronises.
+            # In a pipeline, the result of a commit is known at its sync.
             pipelined = peek(connection, "_pipeline") is not None
             if self.in_transaction(connection) is False or (outcome == "rolled back" and pipelined):
                 self.publish.transaction_ends(connection, outcome)
@@ -195,12 +196,13 @@ class PsycopgDriver(LibpqDriverBase):
     # ---- pipelines: a statement's failure comes later, from whatever call happens to receive it ---------------------
 
     def _sent(self, cursor: Any, token: Any) -> bool:
-        """Notes for which results a pipeline waits since the cursor ran the statement; whether there are any."""
+        """Notes the results that a pipeline awaits since the cursor ran the statement. Returns whether there are
+        any."""
         pipeline = peek(peek(cursor, "_conn"), "_pipeline")
         queued = self._queued.setdefault(pipeline, {})
         known = len(queued)
         for entry in reversed(peek(pipeline, "result_queue")):
-            if entry is not None:  # as that of a command without a cursor is
+            if entry is not None:  # None: of a command without a cursor
                 if entry[0] is not cursor or id(entry) in queued:
                     break
                 queued[id(entry)] = token
@@ -224,7 +226,7 @@ class PsycopgDriver(LibpqDriverBase):
         "psycopg:AsyncPipeline.sync", "psycopg:AsyncPipeline.__aexit__",
     )  # fmt: skip
     def synchronises(self, pipeline: Any, *args: Any) -> Steps:
-        """That ends the transaction if none was begun explicitly."""
+        """A sync ends the transaction, unless one was begun explicitly."""
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Traces psycopg2: publishes what connections do that are made by ``psycopg2.connect``."""
+"""Traces psycopg2: the connections that ``psycopg2.connect`` makes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from memwatch_plugins.sql.libpq import LibpqDriverBase, quoted
 from memwatch_plugins.sql.plain import Own, set_slot, shown, slot
 from memwatch_plugins.sql.targets import of_connections, tells, traces
 
-PREPARED, POLL_OK = 5, 0  # values of psycopg2, which is imported by the program alone
+PREPARED, POLL_OK = 5, 0  # values of psycopg2, which only the program imports
 
 
 class Psycopg2Driver(LibpqDriverBase, ComposedDriverBase):
     name, summary, target = "psycopg2", "psycopg2, for PostgreSQL", "psycopg2"
     cursors = ("psycopg2.extensions:cursor",)
     connections = ("psycopg2.extensions:connection",)
-    connects = ("psycopg2:_connect",)  # what every ``connect`` calls, also one that was imported by name before
+    connects = ("psycopg2:_connect",)  # called by every ``connect``, also by one that was imported by name before
     connection_factory = Factory("connection_factory", 1, optional=True)
     cursor_factory = Factory("cursor_factory", 1, optional=True)
     runs: ClassVar[Mapping[str, tuple[str, str]]] = {"execute": ("query", "vars")}
@@ -37,7 +37,7 @@ class Psycopg2Driver(LibpqDriverBase, ComposedDriverBase):
 
     def prepare(self) -> None:
         super().prepare()
-        # What psycopg2's own classes have, whatever the program's subclasses of them.
+        # The members of psycopg2's classes, even if the program's subclasses override them.
         self._own, self._cursors_own = Own(self.connection_kind), Own(self.cursor_kind)
 
     def cursor_class(self, connection: Any) -> Any:
@@ -57,11 +57,11 @@ class Psycopg2Driver(LibpqDriverBase, ComposedDriverBase):
         return bool(self._cursors_own.statusmessage(cursor) == "ROLLBACK")
 
     def all_fetched(self, cursor: Any) -> bool:
-        own = self._cursors_own  # of a named cursor, the server alone knows
+        own = self._cursors_own  # only the server knows about a named cursor
         return own.name(cursor) is None and own.rownumber(cursor) >= own.rowcount(cursor)
 
     def fetch_failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        if self.is_servers(error):  # a named cursor asks it for its rows
+        if self.is_servers(error):  # a named cursor asks the server for rows
             self.failed(cursor, token, error)
         else:
             super().fetch_failed(cursor, token, error)
@@ -77,7 +77,7 @@ class Psycopg2Driver(LibpqDriverBase, ComposedDriverBase):
         return self._settling(connection, "committed")
 
     def _settling(self, connection: Any, outcome: Outcome) -> Steps:
-        """Around a method that ends the transaction, if there is one and the arguments are such."""
+        """Around a method that may end the transaction, depending on its arguments."""
         if not self.in_transaction(connection):
             return
         if outcome == "committed":
@@ -93,7 +93,8 @@ class Psycopg2Driver(LibpqDriverBase, ComposedDriverBase):
 
     @of_connections("close")
     def closes(self, connection: Any) -> Steps:
-        # What was prepared isn't rolled back by this: it counts as committed, as PREPARE TRANSACTION by text does.
+        # Closing doesn't roll back a prepared transaction: it counts as committed, as with the statement PREPARE
+        # TRANSACTION.
         outcome: Outcome = "committed" if self._own.status(connection) == PREPARED else "closed"
         yield
         if (pending := self._pending(connection)) is not None:
@@ -106,7 +107,7 @@ class Psycopg2Driver(LibpqDriverBase, ComposedDriverBase):
         connection = self._cursors_own.connection(cursor)
         if not self._own.async_(connection):
             return self._result(cursor)
-        set_slot(connection, (weakref.ref(cursor), self.token(cursor)))  # psycopg2 doesn't keep the cursor alive either
+        set_slot(connection, (weakref.ref(cursor), self.token(cursor)))  # psycopg2 has only a weak reference, too
         return None
 
     def _result(self, cursor: Any) -> tuple[int | None, bool | None]:
@@ -118,7 +119,7 @@ class Psycopg2Driver(LibpqDriverBase, ComposedDriverBase):
         return rows, self.in_transaction(own.connection(cursor))
 
     def _pending(self, connection: Any) -> tuple[Any, Any] | None:
-        """The statement of an asynchronous connection that isn't known to have been run, once: its cursor, token."""
+        """Returns and clears an async connection's statement that isn't known to have run: (cursor, token)."""
         pending = slot(connection)
         if pending is None:
             return None
@@ -178,10 +179,10 @@ class Psycopg2Driver(LibpqDriverBase, ComposedDriverBase):
 
     @traces("psycopg2.extras:execute_batch")
     def batch(self, cur: Any, sql: Any, argslist: Any, *args: Any, **kwargs: Any) -> Steps:
-        return self._bulk(cur, sql, argslist, counts=False)  # tells only what the last one of a page did
+        return self._bulk(cur, sql, argslist, counts=False)  # rowcount is only of a page's last statement
 
     def _bulk(self, cursor: Any, sql: Any, rows: Any, counts: bool) -> Steps:
-        """Around what is one statement, whatever the number of pages."""
+        """Around a function that runs one statement in several pages."""
         if not is_composed(type(cursor)):
             return
         self._bulks[id(cursor)] = 0

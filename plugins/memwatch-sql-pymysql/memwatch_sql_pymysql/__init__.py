@@ -1,4 +1,4 @@
-"""Traces PyMySQL: its classes are written in Python, and traced in place."""
+"""Traces PyMySQL. Its classes are written in Python and traced in place."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from memwatch_plugins.sql import Steps, Tokens, of_connections, of_cursors, tell
 from memwatch_plugins.sql.mysql import MySqlDriverBase
 from memwatch_plugins.sql.plain import peek, shown
 
-IN_TRANSACTION, AUTOCOMMIT = 1, 2  # of pymysql.constants.SERVER_STATUS
+IN_TRANSACTION, AUTOCOMMIT = 1, 2  # from pymysql.constants.SERVER_STATUS
 
 
 class PymysqlDriver(MySqlDriverBase):
     name, summary, target = "pymysql", "PyMySQL, for MySQL and MariaDB", "pymysql"
-    cursors = ("pymysql.cursors:Cursor", "pymysql.cursors:SSCursor")  # those with dictionaries only convert rows
+    cursors = ("pymysql.cursors:Cursor", "pymysql.cursors:SSCursor")  # dictionary cursors only convert rows
     connections = ("pymysql.connections:Connection",)
     runs: ClassVar[Mapping[str, tuple[str, str]]] = {"execute": ("query", "args")}
 
     def __init__(self) -> None:
         super().__init__()
-        self._chosen = Tokens()  # by connection: the database, if the program has chosen another one
+        self._chosen = Tokens()  # by connection: the database, if the program chose another
 
     # ---- connections ------------------------------------------------------------------------------------------------
 
@@ -30,13 +30,13 @@ class PymysqlDriver(MySqlDriverBase):
         return Database(shown(name), socket or f"{shown(peek(identity, 'host'))}:{peek(identity, 'port')}")
 
     def in_transaction(self, connection: Any) -> bool | None:
-        """As the server said last. What it says behind rows, PyMySQL doesn't keep."""
+        """By the server's last status. PyMySQL doesn't keep the status that follows rows."""
         status = peek(connection, "server_status")
         if type(status) is not int:
             return None
         if status & (IN_TRANSACTION | AUTOCOMMIT):
             return bool(status & IN_TRANSACTION)
-        # It is off. Where a result without rows was the last one, none is open; else a SELECT may have opened one.
+        # Not set. If the last result had no rows, no transaction is open; otherwise a SELECT may have opened one.
         return False if type(peek(peek(connection, "_result"), "server_status")) is int else None
 
     def is_closed(self, connection: Any) -> bool:
@@ -47,7 +47,7 @@ class PymysqlDriver(MySqlDriverBase):
 
     @of_connections("connect")
     def connects_again(self, connection: Any, *args: Any, **kwargs: Any) -> Steps:
-        """The same object is another connection from here on: ``ping(reconnect=True)``."""
+        """The object becomes another connection: ``ping(reconnect=True)``."""
         self.publish.transaction_ends(connection, "closed")
         yield
 
@@ -73,19 +73,19 @@ class PymysqlDriver(MySqlDriverBase):
     def all_fetched(self, cursor: Any) -> bool:
         rows, at = peek(cursor, "_rows"), peek(cursor, "rownumber")
         if peek(peek(cursor, "_result"), "unbuffered_active"):
-            return False  # only the last row is kept of a stream
+            return False  # of a stream, only the last row is kept
         return _is_plain(rows) and type(at) is int and at >= len(rows)
 
     @tells("executemany")
     def many(self, cursor: Any, query: Any, args: Any) -> tuple[Any, ...] | None:
-        """Without rows, nothing is run."""
+        """Nothing runs without rows."""
         return None if args is None or (_is_plain(args) and not args) else (query, args)
 
     @of_cursors("nextset")
     def next_result(self, cursor: Any) -> Steps:
-        """One statement of several in a text, or in a procedure, has run: it may fail, or commit those before it."""
+        """The next statement of a text, or of a procedure, has run: it may fail, or commit the earlier ones."""
         if not peek(peek(cursor, "_result"), "has_next"):
-            return  # as with every execute() and close()
+            return  # every execute() and close() calls this
         connection, token = self.connection_of(cursor), self.token(cursor)
         was_open = self.in_transaction(connection)
         try:
@@ -98,7 +98,7 @@ class PymysqlDriver(MySqlDriverBase):
 
 
 def _is_plain(rows: Any) -> bool:
-    """Its length is asked of nothing of the program's."""
+    """Whether the length can be read without calling the program's code."""
     return type(rows) is tuple or type(rows) is list
 
 

@@ -1,4 +1,4 @@
-"""Traces sequelize in Node.js programs: what it does is in ``driver.js``, which the npm package has as well."""
+"""Traces sequelize in Node.js programs, by ``driver.js``, which is also in the npm package."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from memwatch_plugins.sql import node_driver
 
 @hookimpl
 def memwatch_sql() -> Iterator[SqlDriver]:
-    """One."""
+    """The one driver."""
     yield node_driver("sequelize", "ORM in Node.js, by sequelize (partial)", "sequelize", __file__)

@@ -1,11 +1,10 @@
-"""Traces SQLAlchemy at its dialects, by which every engine runs statements and ends transactions.
+"""Traces SQLAlchemy at its dialects, through which every engine runs statements and ends transactions.
 
-Not by events of engines: a listener makes SQLAlchemy itself slower, as much as all that is done here, and can't be
-removed without a trace. Every class of dialects is traced that has such methods of its own, also one that is defined
-later.
+Events of engines aren't used: a listener slows SQLAlchemy itself down, by as much as everything here, and can't be
+removed completely. Every dialect class with methods of its own is traced, including those defined later.
 
-The driver below may be traced as well. Both then name the same connection, so that a statement is one context: what the
-driver says of it belongs to SQLAlchemy's.
+The driver underneath may be traced as well. Both name the same connection, so a statement is one context: the driver's
+statement becomes part of SQLAlchemy's.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ class SqlalchemyDriver(SqlDriverBase):
 
     def _running(self, dialect: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: bool) -> Steps:
         if context is None:
-            return  # of the dialect's own, on a connection that nobody has yet
+            return  # the dialect's own statement, on a connection that is still private
         connection = context.root_connection
         identity = self._identity(dialect, connection.connection)
         token = self.publish.statement_begins(
@@ -99,8 +98,8 @@ class SqlalchemyDriver(SqlDriverBase):
         return ends
 
     def _identity(self, dialect: Any, connection: Any) -> Any:
-        """What stands for a connection of the driver's, given it or what the pool hands out: the same that a plugin for
-        the driver names. If it allows no weak references, as sqlite3's, the pool's record of it."""
+        """The object that identifies a driver's connection, given that connection or the pool's: the same as in the
+        driver's plugin. For a connection without weak references, such as sqlite3's, the pool's record."""
         raw = getattr(connection, "dbapi_connection", connection)
         below = dialect.get_driver_connection(raw)
         below = slot(below) or below

@@ -1,4 +1,4 @@
-"""Traces the standard library's SQLite: publishes what connections do that are made by ``sqlite3.connect``."""
+"""Traces the standard library's SQLite: the connections that ``sqlite3.connect`` makes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONNECTION = Own(sqlite3.Connection)
 
 
 class _Connected:
-    """Stands for a connection, which allows no weak references."""
+    """Identifies a connection, which doesn't support weak references."""
 
     __slots__ = ("__weakref__", "named")
 
@@ -31,10 +31,10 @@ class _Connected:
 
 class Sqlite3Driver(SqliteDriverBase, ComposedDriverBase):
     name, summary, target = "sqlite3", "the standard library's SQLite", "sqlite3"
-    connects = ("sqlite3:connect", "sqlite3.dbapi2:connect", "_sqlite3:connect")  # it is pickled by the last one
+    connects = ("sqlite3:connect", "sqlite3.dbapi2:connect", "_sqlite3:connect")  # pickle finds it by the last name
     connection_factory = Factory("factory", 5)
     cursor_factory = Factory("factory", 0, most=1)
-    identity = staticmethod(slot)  # type: ignore[assignment]  # what prepares a connection puts there; read in C
+    identity = staticmethod(slot)  # type: ignore[assignment]  # set by connection_members(); read in C
 
     def database(self, identity: _Connected) -> Database:
         return Database(file_name(identity.named))
@@ -61,7 +61,7 @@ class Sqlite3Driver(SqliteDriverBase, ComposedDriverBase):
             connected = _Connected(args[0] if args else kwargs.get("database"))
             set_slot(connection, connected)
             member(base, "__init__")(connection, *args, **kwargs)
-            set_slot(connection, connected)  # sqlite3 clears it, if the object was a connection before
+            set_slot(connection, connected)  # sqlite3 clears the slot if __init__ is called again
 
         return {"__init__": __init__}
 

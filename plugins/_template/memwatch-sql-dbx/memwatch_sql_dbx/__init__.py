@@ -16,20 +16,20 @@ class DbxDriver(DbapiDriverBase):
     dialect = "sqlite"  # or "postgresql", "mysql": how literals are quoted
     cursors = ("dbx:Cursor",)
     connections = ("dbx:Connection",)
-    # What the methods that run a statement call it, and its parameters: these may be passed by name.
+    # The methods that run a statement, with the names of statement and parameters: these may be passed by keyword.
     runs: ClassVar[Mapping[str, tuple[str, str]]] = {
         "execute": ("operation", "parameters"), "executemany": ("operation", "seq_of_parameters"),
     }  # fmt: skip
-    # Where the library keeps whether a transaction is open, as the server said last: an attribute of connections.
-    # If some answers of the server don't renew it (those with rows, errors), override in_transaction instead.
+    # Where the library keeps whether a transaction is open, by the server's last answer: an attribute of connections.
+    # If some answers don't update it (those with rows, errors), override in_transaction instead.
     status = Status(("in_transaction",))
 
     def database(self, identity: Any) -> Database:
-        """Never with a user or a password; of a file its name alone, of a server ``host:port`` or its socket."""
+        """Never with a user or password; for a file, only its name; for a server, ``host:port`` or its socket."""
         return Database(shown(peek(identity, "database")), shown(peek(identity, "host")))
 
     def is_closed(self, connection: Any) -> bool:
-        """By the program, or because the server is gone."""
+        """Whether the program closed it, or the server is gone."""
         return not peek(connection, "is_open")
 
     def all_fetched(self, cursor: Any) -> bool:
