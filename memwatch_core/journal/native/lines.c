@@ -1,11 +1,11 @@
-/* lines.c - memwatch_core.journal._reader.Lines: records -> lines of JSON.
+/* lines.c - memwatch_core.journal._reader.Lines: records as lines of JSON.
  *
  *     Lines(event, site, context, call, part, record, value).encode(records) -> bytes
  *
- * event, site, context, call, part: the types of memwatch_core/records.py, read by the offsets of their fields. Events
+ * event, site, context, call, part are the types of memwatch_core/records.py; their fields are read by offset. Events
  * and plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any other
- * value. Both are Python, in memwatch_core/rendering/jsonlines.py, which is what this file must agree with to the byte.
- */
+ * value. Both are Python functions of memwatch_core/rendering/jsonlines.py, with which this file must agree to the
+ * byte. */
 #include "reader.h"
 
 #include <math.h>
@@ -13,9 +13,9 @@
 #include <string.h>
 #include <structmember.h>
 
-#define DEPTH_MAX 32 /* of tuples and lists in each other; beyond, value() says what to do */
+#define DEPTH_MAX 32 /* of nested tuples and lists; deeper ones go to value() */
 
-/* A field as its key in a line, with the comma before it. */
+/* A field's key in a line, with the comma before it. */
 #define KEY(name) {",\"" name "\":", sizeof(name) + 3}
 typedef struct key {
     const char *text;
@@ -48,12 +48,12 @@ typedef struct lines {
         part_at[PART_FIELDS];
     struct {
         PyObject *context, *text;
-    } recent[RECENT_CONTEXTS]; /* as they were written; NULL: none */
+    } recent[RECENT_CONTEXTS]; /* with their JSON; NULL: free */
     char second[24];           /* "2026-11-23T15:04:05" of the second below */
     uint64_t second_of;
 } Lines;
 
-/* What is being written: a bytes object that grows. */
+/* The output: a bytes object that grows. */
 typedef struct text {
     PyObject *bytes;
     char *at, *end;
@@ -106,7 +106,7 @@ static int text_put_hex(Text *text, const unsigned char *bytes, Py_ssize_t count
     return 0;
 }
 
-/* What a terminal would obey rather than show: as escape_json of memwatch_core/printed.py, which says the same. */
+/* Characters that could control a terminal: as escape_json of memwatch_core/printed.py. */
 static int steers(Py_UCS4 c) {
     return c < 0xa0 ? c >= 0x7f
                     : c == 0x61c || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
@@ -158,7 +158,8 @@ static char *put_character(char *at, Py_UCS4 c) {
     return at;
 }
 
-/* How many characters from data on can be copied as they are: 8 at a time, by the classical test for bytes below n. */
+/* Length of the prefix that can be copied unchanged. Tests 8 bytes at a time for bytes below n, in the classical
+ * way. */
 static size_t plain_prefix(const unsigned char *data, size_t length) {
     const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
     size_t at = 0;
@@ -204,7 +205,7 @@ static int text_put_float(Text *text, double number) {
     return done;
 }
 
-/* What a Python function writes: record(r), or value(v, depth) for a depth that isn't negative. */
+/* Writes the result of a Python function: record(r), or value(v, depth) if depth isn't negative. */
 static int text_put_other(Text *text, PyObject *function, PyObject *object, int depth) {
     PyObject *number = depth < 0 ? NULL : PyLong_FromLong(depth);
     PyObject *arguments[] = {object, number};
@@ -255,7 +256,7 @@ static int lines_put_value(Lines *self, Text *text, PyObject *value, int depth) 
     return text_put_other(text, self->value, value, depth);
 }
 
-/* The field of a record at an offset; None where it was never set. */
+/* The field of a record at an offset; None if it was never set. */
 static PyObject *field(PyObject *record, Py_ssize_t offset) {
     PyObject *value = *(PyObject **)((char *)record + offset);
     return value != NULL ? value : Py_None;
@@ -270,7 +271,7 @@ static int lines_put_fields(Lines *self, Text *text, PyObject *record, const Key
     return 0;
 }
 
-/* An object of a known type, or null: its fields, the comma before the first of them turned into its brace. */
+/* An object of a known type, or null. The comma before the first field becomes the opening brace. */
 static int lines_put_object(Lines *self, Text *text, PyObject *object, const Key *keys, const Py_ssize_t *at,
                             int count) {
     if (object == Py_None) return PUT(text, "null");
@@ -280,7 +281,7 @@ static int lines_put_object(Lines *self, Text *text, PyObject *object, const Key
     return PUT(text, "}");
 }
 
-/* Events in a row carry the same context as a rule, and a context never changes. */
+/* Consecutive events usually carry the same context, and a context never changes: cache its JSON. */
 static int lines_put_context(Lines *self, Text *text, PyObject *context) {
     size_t at = ((uintptr_t)context >> 5) % RECENT_CONTEXTS;
     PyObject *known = self->recent[at].context == context ? self->recent[at].text : NULL;
@@ -298,7 +299,7 @@ static void put_digits(char *at, unsigned number, int count) {
     for (; count > 0; number /= 10) at[--count] = (char)('0' + number % 10);
 }
 
-/* The date of a day since 1970 by the proleptic Gregorian calendar, in years that begin in March. */
+/* The date by the proleptic Gregorian calendar, computed with years that begin in March. */
 static void lines_find_second(Lines *self, uint64_t second) {
     uint64_t day = second / 86400 + 719468, of_day = second % 86400;
     unsigned era = (unsigned)(day / 146097), of_era = (unsigned)(day % 146097);
@@ -354,7 +355,7 @@ static PyObject *lines_encode(Lines *self, PyObject *records) {
         PyErr_SetString(PyExc_RuntimeError, "Lines was not initialised");
         return NULL;
     }
-    PyObject *items = PySequence_Tuple(records); /* ours: no callback can change it under our feet */
+    PyObject *items = PySequence_Tuple(records); /* our own copy: no callback can modify it */
     if (items == NULL) return NULL;
     Py_ssize_t count = PyTuple_GET_SIZE(items), size = 1024 + (count < 65536 ? count : 65536) * 384;
     Text text = {.bytes = PyBytes_FromStringAndSize(NULL, size)};
@@ -377,7 +378,7 @@ static PyObject *lines_encode(Lines *self, PyObject *records) {
     return text.bytes;
 }
 
-/* Where a type keeps its fields: they are plain members, as those of a class with __slots__ are. */
+/* Finds the offsets of a type's fields, which are plain members as in a class with __slots__. */
 static int find_fields(PyTypeObject *type, const Key *keys, Py_ssize_t *at, int count) {
     for (int i = 0; i < count; i++) {
         PyObject *name = PyUnicode_FromStringAndSize(keys[i].text + 2, (Py_ssize_t)keys[i].length - 4);

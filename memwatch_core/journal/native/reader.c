@@ -1,9 +1,9 @@
-/* reader.c - memwatch_core.journal._reader: runs of STORE records -> events, and events -> lines of JSON.
+/* reader.c - memwatch_core.journal._reader: turns STORE records into events, and events into lines of JSON.
  *
- * Stores is PythonStores of memwatch_core/journal/stores.py, which says what each method means; a differential test
- * holds the two together. It knows nothing of the core: the bytes come from a file that nobody vouches for, so every
- * number read from them is checked before it is used. Calls need the GIL; a serializer's decode may run any Python
- * code, and finds this object busy. */
+ * Stores is PythonStores of memwatch_core/journal/stores.py, where each method is documented; a differential test
+ * compares the two. It doesn't depend on the core: the bytes come from an untrusted file, so every number in them is
+ * checked before use. Calls need the GIL. A serializer's decode may run any Python code, and gets an error if it calls
+ * this object. */
 #include "reader.h"
 
 #include <stddef.h>
@@ -105,7 +105,7 @@ static PyObject *stores_define(Stores *self, PyObject *args) {
     State *state = stores_new_state(self, (uint32_t)ident);
     if (state != NULL && state_define(state, variable, path, decode, letter, part, follow, provisional, head) == 0)
         done = Py_NewRef(Py_None);
-    else if (state != NULL && state->options == NULL) /* never defined: it has nothing that run could use */
+    else if (state != NULL && state->options == NULL) /* never defined: run couldn't use it */
         state_free(table_take(&self->variables, (uint32_t)ident));
     return stores_leave(self, done);
 }
@@ -167,7 +167,7 @@ static PyObject *stores_part(Stores *self, PyObject *args) {
     return stores_leave(self, made);
 }
 
-/* Gives an id its object, or none; returns how often the old one was used, NULL with an exception. */
+/* Sets or removes the object for an id. Returns how often the old one was used; NULL with an exception. */
 static PyObject *stores_name_object(Stores *self, Table *table, PyObject *args) {
     unsigned int ident;
     PyObject *object;
@@ -279,7 +279,7 @@ static PyType_Slot stores_slots[] = {
     {Py_tp_members, stores_members}, {Py_tp_new, PyType_GenericNew},  {0, NULL},
 };
 
-/* Not tracked by the garbage collector: what it holds are leaves, and walking them would cost each collection. */
+/* Not tracked by the garbage collector: it holds only leaves, and visiting them would slow down each collection. */
 static PyType_Spec stores_spec = {
     .name = "memwatch_core.journal._reader.Stores",
     .basicsize = sizeof(Stores),

@@ -1,4 +1,4 @@
-/* reader.h - what reader.c and lines.c, the two parts of memwatch_core.journal._reader, share. */
+/* reader.h - shared by reader.c and lines.c, the two parts of memwatch_core.journal._reader. */
 #ifndef MEMWATCH_READER_H
 #define MEMWATCH_READER_H
 #define PY_SSIZE_T_CLEAN

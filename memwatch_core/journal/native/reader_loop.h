@@ -1,4 +1,4 @@
-/* reader_loop.h - part of reader.c: records -> events, the loop that is taken for every one of them. */
+/* reader_loop.h - part of reader.c: the loop that turns STORE records into events. */
 #ifndef MEMWATCH_READER_LOOP_H
 #define MEMWATCH_READER_LOOP_H
 #include "reader_stores.h"
@@ -24,13 +24,13 @@ static uint32_t u32_at(const unsigned char *bytes, size_t offset) {
 
 #define FIELD(slot, name) u32_at(slot, offsetof(struct mwj_slot, name))
 
-/* How much of a record's payload is about the call that it came from. */
+/* Size of the CALL at the beginning of a record's payload; 0 if there is none. */
 static uint32_t call_size(const unsigned char *slot) {
     return MWJ_HAS_CALL(FIELD(slot, word) >> 16 & 255) ? (uint32_t)sizeof(struct mwj_call) : 0;
 }
 
-/* The payload of a record whose slots have been counted, in one piece: in its head or in room[PAYLOAD_MAX]. NULL: its
- * other slots are no CONTINUATION. */
+/* The payload of a record in one piece: in its first slot, or assembled in room[PAYLOAD_MAX]. NULL if its further slots
+ * aren't CONTINUATION. `slots` was checked before. */
 static const unsigned char *record_payload(const unsigned char *slot, const unsigned char *head, uint32_t slots,
                                            unsigned char *room) {
     const unsigned char *payload = head + offsetof(struct mwj_slot, store.payload);
@@ -55,7 +55,7 @@ static struct thread *stores_find_thread(Stores *self, uint32_t tid) {
     return thread->number == NULL ? NULL : thread;
 }
 
-/* The bytes before a store: as a rule the very object that the store before it left. */
+/* The bytes before a store: usually the same object that the previous store left. */
 static PyObject *state_before(const State *state, const unsigned char *before, uint32_t length) {
     if (state->last != NULL && PyBytes_GET_SIZE(state->last) == (Py_ssize_t)length &&
         memcmp(PyBytes_AS_STRING(state->last), before, length) == 0)
@@ -73,7 +73,7 @@ static PyObject *used_or_none(Table *table, uint32_t ident) {
     return found != NULL ? found : Py_None;
 }
 
-/* The call before the bytes of a record, if it has one; a new reference. */
+/* The CALL of a record; None if it has none. A new reference. */
 static PyObject *stores_call(Stores *self, const unsigned char *slot, const unsigned char *payload) {
     struct mwj_call call;
     if (!call_size(slot)) return Py_NewRef(Py_None);
@@ -143,7 +143,7 @@ static uint64_t time_of(const unsigned char *slot) {
     return time;
 }
 
-/* What decides whether a store is wanted: all that its event would carry but bytes, values and time. -1: no memory. */
+/* Everything that decides whether a store is wanted: its event without bytes, values and time. -1: no memory. */
 static int stores_key(Stores *self, const State *state, const unsigned char *head, Verdict *key) {
     if (self->sieve.wanted == Py_None) return 0;
     const struct thread *thread = stores_find_thread(self, FIELD(head, tid));
@@ -157,7 +157,7 @@ static int stores_key(Stores *self, const State *state, const unsigned char *hea
     return 0;
 }
 
-/* A store that becomes no event: all that follows is as if it had. */
+/* Handles a store that becomes no event; the effect on later events is as if it had. */
 static int stores_skip(Stores *self, State *state, const unsigned char *head, const unsigned char *before, int resync,
                        int wanted) {
     uint64_t offset = FIELD(head, store.offset), length = FIELD(head, store.length);
@@ -170,7 +170,7 @@ static int stores_skip(Stores *self, State *state, const unsigned char *head, co
     return STOP_END;
 }
 
-/* The event that was appended last stays, with its floor, or is taken off again; -1 with an exception. */
+/* Keeps the event appended last, and adds its floor, or removes it again. -1 with an exception. */
 static int stores_settle(Stores *self, const Verdict *key, int wanted, const unsigned char *head, uint64_t number,
                          PyObject *out) {
     Py_ssize_t last = PyList_GET_SIZE(out) - 1;
@@ -187,8 +187,10 @@ static int stores_settle(Stores *self, const Verdict *key, int wanted, const uns
     return failed ? -1 : 0;
 }
 
-/* One record: an enum stop (STOP_END: taken), or -1 with an exception. head: a copy of its first slot, so that what was
- * checked is what is used, whoever else can write to the buffer. number: of its slot in the journal. */
+/* Handles one record. Returns an enum stop (STOP_END: taken), or -1 with an exception.
+ *
+ * head is a copy of the first slot: the checked bytes are those used, even if others can write to the buffer. number is
+ * the slot's number in the journal. */
 static int stores_take(Stores *self, const unsigned char *slot, const unsigned char *head, uint64_t number,
                        uint64_t slots_left, int resync, PyObject *out, uint64_t *made) {
     /* #lizard forgives: one branch a kind of record */
@@ -226,7 +228,7 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     state_put(state, offset, after, length);
     part = stores_changed_part(self, state, &where, was, memcmp(before, after, length) != 0, offset, after, length);
     if (part != NULL) new = stores_value_of(self, state);
-    if (state->shadow != NULL && state->decode != Py_None) /* the size of what is decoded as a whole is small */
+    if (state->shadow != NULL && state->decode != Py_None) /* a value decoded as a whole is small */
         *made += state->letter != 0 ? state->size : state->size * DECODED;
     *made += 2 * ((uint64_t)length + DECODED * (where.stop - where.start));
     int failed = new == NULL || stores_emit(self, state, head, payload, old, new, part, out) < 0;
@@ -237,10 +239,10 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     return failed ? -1 : STOP_END;
 }
 
-/* With 100,000 variables each step on the way to one misses the cache, and the ids of the next records are known: asks
- * for the row of the one 12 ahead, the variable of the one 8 ahead, its name 4 ahead. Only hints: any bytes will do. */
-__attribute__((
-    always_inline)) /* gcc takes a function that only prefetches for one without effect, and drops the call */
+/* With 100,000 variables, each step to a variable misses the cache. The ids of the next records are known: so prefetch
+ * the table row for the record 12 ahead, the variable for the one 8 ahead, the name for the one 4 ahead. These are only
+ * hints: any bytes will do. */
+__attribute__((always_inline)) /* gcc takes a function that only prefetches for pure, and drops the call */
 static inline void
 stores_look_ahead(const Table *table, const unsigned char *slot, uint64_t left) {
     enum { ROW = 12, STATE = 8, NAME = 4 };

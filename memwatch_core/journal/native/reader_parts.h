@@ -1,11 +1,11 @@
-/* reader_parts.h - part of reader.c: the part of a value that a store has touched, as its serializer tells it. */
+/* reader_parts.h - part of reader.c: the part of a value that a store touched, found by its serializer. */
 #ifndef MEMWATCH_READER_PARTS_H
 #define MEMWATCH_READER_PARTS_H
 #include "reader_stores.h"
 
 #include <string.h>
 
-/* A part of a variable: what the serializer's Extent says, checked. name is borrowed from the state. */
+/* A checked Extent: a part of a variable. name is borrowed from the state. */
 typedef struct part {
     PyObject *name, *decode; /* NULL: none */
     PyObject *decode_old;    /* NULL: decode */
@@ -24,8 +24,8 @@ static int part_from(const State *state, uint64_t offset, uint64_t stop, Part *p
     return 0;
 }
 
-/* Finds the part that the bytes [offset, offset + length) lie in, which a store changed from before to after (NULL:
- * none did): the last one is remembered. -1 with an exception. */
+/* Finds the part that contains the bytes [offset, offset + length). before and after: the bytes around a store, or
+ * NULL. Caches the last result. -1 with an exception. */
 static int stores_find_part(Stores *self, State *state, uint64_t offset, uint64_t length, const unsigned char *before,
                             const unsigned char *after, Part *part) {
     *part = (Part){0};
@@ -57,7 +57,7 @@ static int stores_find_part(Stores *self, State *state, uint64_t offset, uint64_
     return stores_take_failure(self, state);
 }
 
-/* The bytes of a part: known, or those that a store at offset touched; a new reference, None: neither. */
+/* The bytes of a part: from the shadow, or from those that a store touched. A new reference; None if unknown. */
 static PyObject *part_bytes(const State *state, const Part *part, uint64_t offset, const unsigned char *data,
                             uint64_t length) {
     Py_ssize_t count = (Py_ssize_t)(part->stop - part->start);
@@ -66,7 +66,7 @@ static PyObject *part_bytes(const State *state, const Part *part, uint64_t offse
     return PyBytes_FromStringAndSize((const char *)data + (part->start - offset), count);
 }
 
-/* What the program sees in those bytes, a new reference; takes theirs. */
+/* Decodes the bytes of a part, and consumes their reference. A new reference. */
 static PyObject *stores_decode_part(Stores *self, State *state, PyObject *decode, PyObject *bytes) {
     if (bytes == NULL || bytes == Py_None) return bytes;
     PyObject *value = PyObject_CallOneArg(decode, bytes);
@@ -78,7 +78,7 @@ static PyObject *stores_make_part(Stores *self, const Part *part, PyObject *old,
     return PyObject_CallFunctionObjArgs(self->make_part, part->name, old, new, NULL);
 }
 
-/* What a store came to, as a part; a new reference. Takes old, the decoded bytes before it, which may be NULL. */
+/* A Part with the values before and after a store; a new reference. Consumes old, which may be NULL. */
 static PyObject *stores_changed_part(Stores *self, State *state, const Part *part, PyObject *old, int changed,
                                      uint64_t offset, const unsigned char *after, uint64_t length) {
     if (part->name == NULL || old == NULL) return old;

@@ -1,6 +1,7 @@
-/* reader_sieve.h - part of reader.c: which stores become events, where not all are wanted. What decides is a function
- * in Python; it goes by who wrote what from where under which statement, so it is asked once for each such combination.
- */
+/* reader_sieve.h - part of reader.c: selects the stores that become events.
+ *
+ * A Python function decides. Its result depends only on variable, thread, site and context, so it is cached by
+ * these. */
 #ifndef MEMWATCH_READER_SIEVE_H
 #define MEMWATCH_READER_SIEVE_H
 #include "reader.h"
@@ -9,22 +10,22 @@
 #include <stdlib.h>
 
 #define VERDICT_BITS 13
-#define VERDICTS (1 << VERDICT_BITS) /* kept at once; one that is forgotten is asked for again */
+#define VERDICTS (1 << VERDICT_BITS) /* cache size; a dropped verdict is asked for again */
 
 typedef struct verdict {
-    PyObject *thread, *site, *context; /* held, so that nothing else gets their addresses; thread NULL: free */
+    PyObject *thread, *site, *context; /* held, so that their addresses aren't reused; thread NULL: free */
     uint64_t round;
     uint32_t variable, tid;
     int wanted;
 } Verdict;
 
 typedef struct sieve {
-    PyObject *wanted; /* the function, or None: all are; NULL: nothing is sieved */
-    PyObject *floors; /* a list: for each event that is made, what high was */
+    PyObject *wanted; /* the function, or None: all are wanted; NULL: no sieve */
+    PyObject *floors; /* list: for each event made, the value of high */
     Verdict *verdicts;
     uint64_t until, since, now;
-    uint64_t round;                            /* verdicts of an earlier one don't count: a variable was defined anew */
-    unsigned long long skipped, matched, high; /* high: the latest time of a store that was skipped, not beyond now */
+    uint64_t round;                            /* verdicts of earlier rounds don't count: a variable was redefined */
+    unsigned long long skipped, matched, high; /* high: latest time of a skipped store, up to now */
     unsigned long long time;                   /* of the last store, skipped or not */
 } Sieve;
 
@@ -45,7 +46,7 @@ static void sieve_clear(Sieve *sieve) {
 
 static uint64_t verdict_mix(uint64_t number) { return (number ^ number >> 32) * 0x9E3779B97F4A7C15u; }
 
-/* The first of the two places where it may stand; the other one differs in the last bit. */
+/* The first of a verdict's two possible places; the other one differs in the last bit. */
 static size_t verdict_place(const Verdict *key) {
     uint64_t mixed = verdict_mix((uint64_t)key->tid << 32 | key->variable);
     mixed = verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->site);
@@ -57,7 +58,7 @@ static int verdict_is_of(const Verdict *verdict, const Verdict *key) {
            verdict->variable == key->variable && verdict->tid == key->tid && verdict->round == key->round;
 }
 
-/* What is known of a combination: 1 wanted, 0 not, -1 nobody was asked yet. */
+/* The cached verdict: 1 wanted, 0 not wanted, -1 unknown. */
 static int sieve_knows(const Sieve *sieve, const Verdict *key) {
     if (sieve->wanted == Py_None) return 1;
     size_t place = verdict_place(key);
@@ -65,14 +66,14 @@ static int sieve_knows(const Sieve *sieve, const Verdict *key) {
     return verdict_is_of(&sieve->verdicts[place ^ 1], key) ? sieve->verdicts[place ^ 1].wanted : -1;
 }
 
-/* Asks about an event, and remembers the answer: 1, 0, or -1 with an exception. */
+/* Asks about an event and caches the answer: 1, 0, or -1 with an exception. */
 static int sieve_ask(Sieve *sieve, const Verdict *key, PyObject *event) {
     PyObject *answer = PyObject_CallOneArg(sieve->wanted, event);
     int wanted = answer == NULL ? -1 : PyObject_IsTrue(answer);
     Py_XDECREF(answer);
     if (wanted < 0) return -1;
     size_t place = verdict_place(key);
-    if (sieve->verdicts[place].round == key->round) place ^= 1; /* taken, and it still counts */
+    if (sieve->verdicts[place].round == key->round) place ^= 1; /* taken by a valid verdict */
     Verdict *verdict = &sieve->verdicts[place], old = *verdict;
     *verdict = *key;
     verdict->wanted = wanted;
@@ -83,7 +84,7 @@ static int sieve_ask(Sieve *sieve, const Verdict *key, PyObject *event) {
     return wanted;
 }
 
-/* Whether a store that is wanted, in slot `number`, is to become an event. */
+/* Whether a wanted store, in slot `number`, becomes an event. */
 static int sieve_shows(const Sieve *sieve, uint64_t number, uint64_t time) {
     return number >= sieve->until && time >= sieve->since;
 }

@@ -1,5 +1,4 @@
-/* reader_stores.h - part of reader.c: the object that holds what STORE records need, and the values
- * of its variables. */
+/* reader_stores.h - part of reader.c: the object with the state that STORE records need, and its variables' values. */
 #ifndef MEMWATCH_READER_STORES_H
 #define MEMWATCH_READER_STORES_H
 #include "reader.h"
@@ -26,12 +25,12 @@ typedef struct stores {
     struct thread recent[RECENT_THREADS];
     Sieve sieve;
     unsigned long long seq;
-    uint32_t large[LARGE_VALUES]; /* variables whose value is large and known: the last few, until the batch ends */
+    uint32_t large[LARGE_VALUES]; /* variables whose large value is kept: the last few, until the batch ends */
     unsigned large_count;
     int busy;
 } Stores;
 
-/* Each method runs between enter and leave: decode, and whatever its values do when they are freed, is Python code. */
+/* Each method runs between enter and leave, because decode, or the finalizer of a value, may run Python code. */
 static int stores_enter(Stores *self) {
     if (self->make == NULL || self->busy) {
         PyErr_SetString(PyExc_RuntimeError, self->busy ? "Stores is in use: a serializer's decode must not call it"
@@ -54,7 +53,7 @@ static int stores_note_failure(Stores *self, uint32_t ident) {
     return done;
 }
 
-/* After an exception of a serializer's: it is told once. -1: it is none that a serializer may raise. */
+/* Notes a serializer's exception, once. -1: the exception isn't a serializer's to raise. */
 static int stores_take_failure(Stores *self, State *state) {
     if (!PyErr_ExceptionMatches(PyExc_Exception)) return -1;
     PyErr_Clear();
@@ -73,7 +72,7 @@ static void stores_drop_large(Stores *self) {
     self->large_count = 0;
 }
 
-/* Keeps the value that was made for a variable, a large one only for a while: there may be many such variables. */
+/* Keeps a variable's decoded value; a large one only for a while, because there may be many. */
 static void stores_keep_value(Stores *self, State *state, PyObject *value) {
     Py_XSETREF(state->value, Py_NewRef(value));
     if (state->size * DECODED <= LARGE) return;
@@ -83,7 +82,7 @@ static void stores_keep_value(Stores *self, State *state, PyObject *value) {
     self->large_count++;
 }
 
-/* The variable's value, a new reference; NULL with an exception that is none of decode's (KeyboardInterrupt, ...). */
+/* The variable's value, a new reference. NULL with an exception that decode may not raise (KeyboardInterrupt, ...). */
 static PyObject *stores_value_of(Stores *self, State *state) {
     if (state->value != NULL) return Py_NewRef(state->value);
     if (state->shadow == NULL || state->decode == Py_None) return Py_NewRef(Py_None);

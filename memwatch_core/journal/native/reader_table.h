@@ -1,4 +1,4 @@
-/* reader_table.h - part of reader.c: from ids to pointers. The ids are a writer's, so any u32. */
+/* reader_table.h - part of reader.c: a hash table from ids to pointers. The ids are the writer's: any u32. */
 #ifndef MEMWATCH_READER_TABLE_H
 #define MEMWATCH_READER_TABLE_H
 #include <stddef.h>
@@ -9,11 +9,11 @@
 typedef struct table {
     struct {
         uint32_t key;
-        uint32_t uses; /* counted by whoever looks it up, if at all */
+        uint32_t uses; /* counted by table_use */
         void *value;   /* NULL: free */
     } *rows;
     size_t count;
-    uint64_t seed; /* odd and secret: nobody can choose ids that all fall into one row */
+    uint64_t seed; /* odd and secret: nobody can choose ids that collide */
     unsigned bits;
 } Table;
 
@@ -41,7 +41,7 @@ static int table_grow(Table *table) {
     return 0;
 }
 
-/* The old value, if any, is put into *old. */
+/* Stores the old value, if any, in *old. */
 static int table_put(Table *table, uint32_t key, void *value, void **old) {
     if ((table->rows == NULL || table->count * 2 >= (size_t)1 << table->bits) && table_grow(table) < 0) return -1;
     size_t at = table_at(table, key);
@@ -60,7 +60,7 @@ static void *table_take(Table *table, uint32_t key) {
     if (taken == NULL) return NULL;
     table->rows[hole].value = NULL;
     table->count--;
-    /* rows behind the hole that were displaced past it move up, so that no search ends there too early */
+    /* moves up displaced rows behind the hole, so that no search ends there too early */
     for (size_t at = (hole + 1) & mask; table->rows[at].value != NULL; at = (at + 1) & mask) {
         uint32_t key_there = table->rows[at].key, uses = table->rows[at].uses;
         void *value = table->rows[at].value;
@@ -73,7 +73,7 @@ static void *table_take(Table *table, uint32_t key) {
     return taken;
 }
 
-/* As table_get, and counts it. */
+/* As table_get, but counts the use. */
 static void *table_use(Table *table, uint32_t key) {
     if (table->rows == NULL) return NULL;
     size_t at = table_at(table, key);
@@ -81,7 +81,7 @@ static void *table_use(Table *table, uint32_t key) {
     return table->rows[at].value;
 }
 
-/* How often the key was used since this was asked last. */
+/* Returns and resets the number of uses. */
 static uint32_t table_take_uses(Table *table, uint32_t key) {
     if (table->rows == NULL) return 0;
     size_t at = table_at(table, key);

@@ -1,4 +1,4 @@
-/* reader_variable.h - part of reader.c: a variable's bytes, and the numbers that can be made of them. */
+/* reader_variable.h - part of reader.c: a variable's bytes, and numbers decoded from them. */
 #ifndef MEMWATCH_READER_VARIABLE_H
 #define MEMWATCH_READER_VARIABLE_H
 #include "reader.h"
@@ -8,11 +8,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* The first line of the cache is all that a store to a number needs where there are many variables: then its value is
- * not kept but made again from its bytes. Kept objects would lie anywhere in memory, and cost more to touch and to free
- * than to make. */
+/* With many variables, a store to a number needs only the first cache line. Its value isn't kept then, but decoded
+ * again: kept objects would be scattered in memory, and cost more to touch and free than to create. */
 #define FEW_VARIABLES 1024
-#define DECODED 16 /* these as in memwatch_core/journal/followed.py */
+#define DECODED 16 /* this and the next three as in memwatch_core/journal/followed.py */
 #define LARGE (1u << 14)
 #define MAPPED (1u << 16)
 #define HEAD 64
@@ -21,16 +20,16 @@ typedef struct state {
     PyObject *name, *path;
     uint64_t size, checked_start, checked_stop;
     unsigned char small[8];           /* the shadow of a variable that fits */
-    char letter;                      /* struct letter of one number; 0: call decode */
-    char provisional, failed, parted; /* parted: its serializer knows parts */
+    char letter;                      /* struct letter of a single number; 0: call decode */
+    char provisional, failed, parted; /* parted: its serializer has parts */
     _Alignas(64) PyObject *value;     /* decoded from the shadow; NULL: not yet, or not kept */
-    PyObject *last;                   /* the bytes after the last store: most likely those before the next; or NULL */
+    PyObject *last;                   /* bytes after the last store, likely those before the next; or NULL */
     PyObject *decode, *options;
-    PyObject *part;   /* tells an extent; None */
-    PyObject *extent; /* the last one, or None, of the bytes [extent_at, extent_at + extent_length); NULL: not asked */
+    PyObject *part;   /* finds the extent; or None */
+    PyObject *extent; /* cached, for [extent_at, extent_at + extent_length); None: no part; NULL: unknown */
     uint64_t extent_at, extent_length;
-    unsigned char *heads;       /* those that it was asked with: `head` bytes before the store, and as many after it */
-    uint32_t head, extent_head; /* bytes of the value that part is given; that it was given */
+    unsigned char *heads;       /* first bytes passed for that extent: `head` before the store, and as many after it */
+    uint32_t head, extent_head; /* number of first bytes that part takes; that it got */
     uint32_t ident;
 } State;
 
@@ -40,8 +39,8 @@ static State *state_new(uint32_t ident) {
     return state;
 }
 
-/* A shadow of more than MAPPED bytes takes memory only where something was written to it, and is made longer or shorter
- * without a copy: what a journal says of a variable's size costs nothing. */
+/* A shadow of more than MAPPED bytes takes memory only where written, and is resized without copying: the size that a
+ * journal claims for a variable costs nothing. */
 static void shadow_free(State *state) {
     if (state->shadow == NULL || state->shadow == state->small) return;
     if (state->size > MAPPED)
@@ -56,7 +55,7 @@ static unsigned char *shadow_new(uint64_t size) {
     return made == MAP_FAILED ? NULL : made;
 }
 
-/* Of one mapped shadow another: the rest of the last page that is kept becomes zero, as pages behind it are. */
+/* Resizes a mapped shadow. Zeroes the rest of the last page kept, as pages behind it are zero. */
 static unsigned char *shadow_remap(const State *state, uint64_t size) {
     void *moved = mremap(state->shadow, state->size, size, MREMAP_MAYMOVE);
     if (moved == MAP_FAILED) return NULL;
@@ -98,7 +97,7 @@ static int state_resize(State *state, uint64_t size, int follow) {
     return 0;
 }
 
-/* 0 if there is no such number, or it has another size: then the serializer decodes. */
+/* The number's letter; 0 if there is no such number, or its size differs: then the serializer decodes. */
 static char number_letter(const char *letter, uint64_t size) {
     static const char letters[] = "?bBhHiIqQfd";
     static const unsigned char sizes[] = {1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
@@ -185,7 +184,7 @@ static int state_define(State *state, PyObject *variable, PyObject *path, PyObje
     return 0;
 }
 
-/* Writes to the shadow what of data lies inside the variable; the value is decoded anew if that changed it. */
+/* Writes data to the shadow, as far as it lies inside the variable. Drops the decoded value if it changed. */
 static void state_put(State *state, uint64_t offset, const unsigned char *data, uint64_t length) {
     if (state->shadow == NULL || offset >= state->size) return;
     if (length > state->size - offset) length = state->size - offset;
@@ -195,8 +194,7 @@ static void state_put(State *state, uint64_t offset, const unsigned char *data, 
     }
 }
 
-/* The value's first bytes, where a store left (or found) data at offset (NULL: none did). Returns how many; 0: they
- * aren't known. */
+/* Copies the value's first bytes, with data at offset (NULL: none), to head. Returns their number; 0: unknown. */
 static uint32_t state_head(const State *state, uint64_t offset, const unsigned char *data, uint64_t length,
                            unsigned char *head) {
     uint32_t n = state->head;
