@@ -1,14 +1,14 @@
-/* context.c - the SQL context that is in force where a store happens, pulled from the writing thread's contextvars.
+/* context.c - the SQL context in force at a store, read from the writing thread's contextvars.
  *
- * asyncio changes contexts without telling anyone, so nothing is mirrored: the value is looked up at the moment of the
- * store. PyContextVar_Get takes references and needs the interpreter lock; this is the same look-up without either. The
- * thread's current context and its tree are changed by that thread alone, so they stand still. The variable's own cache
- * (var_cached) is not used: other threads write to it. */
+ * asyncio switches contexts without notification, so nothing is mirrored: the value is looked up at the moment of the
+ * store. PyContextVar_Get takes references and needs the GIL; this is the same lookup without either. It is safe
+ * because only the thread itself changes its current context and that context's HAMT. The variable's own cache
+ * (var_cached) isn't used: other threads write to it. */
 #define Py_BUILD_CORE_MODULE 1
 #include "interpreter.h"
 #include "origins/context.h"
 
-/* Nodes of the tree that CPython's headers keep to themselves: the same in 3.11 to 3.15. */
+/* HAMT nodes, private to CPython; the same in 3.11 to 3.15. */
 typedef struct bitmap_node {
     PyObject_VAR_HEAD uint32_t bitmap;
     PyObject *pairs[1]; /* key, value; or NULL, node */
@@ -30,7 +30,7 @@ static uint32_t reduced_hash(Py_hash_t hash) {
     return (uint32_t)(folded == -1 ? -2 : folded);
 }
 
-/* The kind of a node: the sixth letter of "hamt_bitmap_node", "hamt_array_node", "hamt_collision_node". */
+/* The kind of a node, from the sixth letter of "hamt_bitmap_node", "hamt_array_node", "hamt_collision_node". */
 static char node_kind(PyObject *node) { return Py_TYPE(node)->tp_name[5]; }
 
 static PyObject *find(PyObject *node, PyObject *key, uint32_t hash) {
@@ -58,8 +58,8 @@ static PyObject *find(PyObject *node, PyObject *key, uint32_t hash) {
     return NULL;
 }
 
-/* The id of a statement that isn't finished, or an int in [0, 2**32); otherwise 0: without an exception, which a signal
- * handler can't set. */
+/* The id of an unfinished statement, or an int in [0, 2**32); otherwise 0. Sets no exception: a signal handler
+ * can't. */
 static uint32_t id_of(PyObject *value) {
     uint32_t id;
     if (mwpy_statement_id && mwpy_statement_id(value, &id)) return id;
@@ -95,7 +95,7 @@ int mwpy_set_context_variable(PyObject *variable) {
                      Py_TYPE(variable)->tp_name);
         return -1;
     }
-    /* The one before is kept alive: a handler on another thread may be comparing with it. There are few. */
+    /* The old variable stays alive: a handler in another thread may be comparing with it. There are few. */
     context_variable = variable == Py_None ? NULL : Py_NewRef(variable);
     return 0;
 }

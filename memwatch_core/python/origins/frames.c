@@ -1,15 +1,16 @@
-/* frames.c - which line of Python made a store: file, line, column and function of the writing thread's topmost frame.
+/* frames.c - the source position of a store: file, line, column and function of the writing thread's topmost frame.
  *
- * Announced writes come with the interpreter lock held, so their cache is plain: keyed by code object and instruction,
- * with a strong reference to the code object, which makes an equal pointer the same code.
+ * Announced writes are made with the GIL held, so their cache is simple. It is keyed by code object and instruction,
+ * and holds a reference to the code object, so that an equal pointer means the same code.
  *
- * Faulted stores come from a signal handler, with or without the interpreter lock: another thread may hold it, or the
- * interrupted code may be in the middle of malloc. But the thread is stopped in the handler, so its own frames, and the
- * code objects that they hold, stand still: they are read in place, with no reference taken. Addresses of code objects
- * are used again (exec in a loop does so at once), so this cache is verified by content: everything that determines the
- * answer is compared. An entry is guarded by a sequence lock, and whoever can't take it does without the cache.
+ * Faulted stores arrive in a signal handler, with or without the GIL: another thread may hold it, or the interrupted
+ * code may be inside malloc. But the thread is stopped in the handler, so its frames and their code objects don't
+ * change: they are read in place, without taking references. Addresses of code objects are reused (at once by exec in a
+ * loop), so this cache compares the content of everything that determines the result. Each entry has a sequence lock; a
+ * thread that fails to take it does without the cache.
  *
- * The location table is parsed here: PyCode_Addr2Line builds an array when tracing (3.11), and knows no columns. */
+ * The location table is parsed here, because PyCode_Addr2Line builds an array when tracing (3.11) and has no
+ * columns. */
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,7 +21,7 @@
 #include "origins/context.h"
 #include "origins/frames.h"
 
-/* Frames that run no line of a program: entries from C, and those that are still being set up. */
+/* Frames without a line of the program: entry frames, and frames that are still being set up. */
 static bool is_incomplete(const mwpy_frame *f) {
     if (mwpy_frame_is_entry(f)) return true;
     PyObject *code = mwpy_frame_executable(f);
@@ -67,7 +68,7 @@ static int next_signed(cursor *c) {
 
 enum { FORM_ONE_LINE = 10, FORM_NO_COLUMN = 13, FORM_LONG = 14, FORM_NONE = 15 };
 
-/* Line and column (from 1; 0: unknown) of an instruction. Returns how many bytes of the table decided it. */
+/* Line and column (from 1; 0: unknown) of an instruction. Returns the number of bytes of the table that were needed. */
 static size_t locate(const place *at, const uint8_t *table, size_t n, uint32_t *line, uint32_t *column) {
     cursor c = {table, table + n};
     int current = at->code->co_firstlineno;
@@ -120,8 +121,8 @@ static size_t put_utf8(char *out, Py_UCS4 c) {
     return n;
 }
 
-/* UTF-8 of a str without allocating. Too long a name loses its beginning: the end of a path says more. Lone surrogates
- * (undecodable file names) become "?". */
+/* UTF-8 of a str, without allocating. A name that is too long loses its beginning: the end of a path says more. Lone
+ * surrogates (undecodable file names) become "?". */
 static text utf8_of(PyObject *s, char *room, size_t capacity, size_t ascii_capacity) {
     size_t n = (size_t)PyUnicode_GET_LENGTH(s);
     const char *data = PyUnicode_DATA(s);
@@ -179,7 +180,7 @@ static __attribute__((noinline)) uint32_t hold(const place *at, struct held *slo
     PyObject *table = at->code->co_linetable;
     locate(at, (const uint8_t *)PyBytes_AS_STRING(table), (size_t)PyBytes_GET_SIZE(table), &line, &column);
     uint32_t site = intern(at, line, column);
-    if (site) { /* 0 isn't kept: the journal may have room again */
+    if (site) { /* 0 isn't cached: the journal may have room later */
         announced.dropped = slot->code;
         *slot = (struct held){(PyCodeObject *)Py_NewRef(at->code), at->unit, site};
     }
@@ -206,11 +207,11 @@ void mwpy_announced(void) {
 
 /* ---- faulted stores ---------------------------------------------------------------------------------------------- */
 
-/* Two sizes: nearly all sites fit the first; a long function needs as much as its location table up to the store. */
+/* Two sizes: nearly all sites fit into the small one; a long function needs its location table up to the store. */
 enum { SMALL = 2048, SMALL_BYTES = 440, LARGE = 128, LARGE_BYTES = 32768 };
 
 struct known {
-    uint32_t lock; /* even: whole; odd: being written */
+    uint32_t lock; /* even: valid; odd: being written */
     uint32_t site;
     int unit, first_line;
     uint32_t table, file, function; /* lengths in `content` */
@@ -227,7 +228,7 @@ static struct large {
 
 static size_t text_bytes(PyObject *s) { return (size_t)PyUnicode_GET_LENGTH(s) * (size_t)PyUnicode_KIND(s); }
 
-/* The site of `at` if the entry is about exactly that place, otherwise 0. */
+/* The cached site if the entry is about exactly this place, otherwise 0. */
 static uint32_t recall(struct known *known, const uint8_t *content, size_t room, const place *at) {
     uint32_t lock = __atomic_load_n(&known->lock, __ATOMIC_ACQUIRE);
     PyCodeObject *code = at->code;
@@ -288,14 +289,14 @@ static uint32_t site_of(const place *at) {
     return site;
 }
 
-/* The calling thread's own state, whether or not it holds the interpreter lock; NULL for a thread unknown to Python. */
+/* The calling thread's state, with or without the GIL; NULL for a thread unknown to Python. */
 static PyThreadState *this_thread(mw_origin *origin) {
 #if PY_VERSION_HEX >= 0x030C0000
     (void)origin;
     PyThreadState *current = mwpy_current_thread();
     return current ? current : PyGILState_GetThisThreadState();
 #else
-    /* A thread that runs a sub-interpreter still shows the main interpreter's state here. */
+    /* A thread in a sub-interpreter still has the main interpreter's state here. */
     if (PyInterpreterState_Head() != PyInterpreterState_Main()) origin->inexact = 1;
     return PyGILState_GetThisThreadState();
 #endif
@@ -307,7 +308,7 @@ void mwpy_origin(const void *ucontext, mw_origin *origin) {
         if (announced.context) origin->context = announced.context;
         return;
     }
-    /* While the interpreter ends, it frees the states of daemon threads, which go on in C. */
+    /* At finalization, the interpreter frees the states of daemon threads, which go on in C. */
     if (mwpy_is_finalizing() && syscall(SYS_gettid) != getpid()) return;
     PyThreadState *thread = this_thread(origin);
     place at;

@@ -1,18 +1,18 @@
-/* frames.h - which line of Python makes a store. */
+/* frames.h - the line of Python that makes a store. */
 #ifndef MEMWATCH_PYTHON_FRAMES_H
 #define MEMWATCH_PYTHON_FRAMES_H
 #include "adapter.h"
 
-/* Looks up the site (and, if sql, the context) of the calling thread's Python frame for the next announced write.
- * Interpreter lock held; runs no Python code, so that nothing comes between the read and the write of an operator. */
+/* Looks up the site (and, if sql, the context) of the calling thread's Python frame, for the next announced write.
+ * Needs the GIL. Runs no Python code, so that nothing comes between an operator's read and its write. */
 void mwpy_announce(bool sql);
 
-/* After mw_write: what was looked up is used no more. May run destructors. */
+/* Call after mw_write: drops the site and context. May run destructors. */
 void mwpy_announced(void);
 
-/* The origin provider of the core (see memwatch.h for when it is called, and what it must not do). */
+/* The core's origin provider (memwatch.h says when it is called, and what it must not do). */
 void mwpy_origin(const void *ucontext, mw_origin *origin);
 
-/* Lets go of the code objects that the cache of announced writes holds. Interpreter lock held. */
+/* Releases the code objects in the cache of announced writes. Needs the GIL. */
 void mwpy_forget_sites(void);
 #endif
