@@ -1,4 +1,4 @@
-/* arguments.h - the arguments of a method that is called fast (METH_FASTCALL | METH_KEYWORDS). */
+/* arguments.h - arguments of a fast-called method (METH_FASTCALL | METH_KEYWORDS). */
 #ifndef MEMWATCH_PYTHON_ARGUMENTS_H
 #define MEMWATCH_PYTHON_ARGUMENTS_H
 #include "adapter.h"
@@ -12,18 +12,18 @@ typedef struct mwpy_signature {
     PyObject *interned[MWPY_ARGUMENTS];
 } mwpy_signature;
 
-/* Once, before the first call. 0, or -1 with an exception. */
+/* Call once, before the first call of the method. 0, or -1 with an exception. */
 int mwpy_intern_names(mwpy_signature *s);
 
-/* Sorts the arguments of a call into `out`, borrowed; those that weren't given are NULL. 0, or -1 with TypeError. */
+/* Binds a call's arguments to `out`, borrowed; missing ones are NULL. 0, or -1 with TypeError. */
 int mwpy_bind(const mwpy_signature *s, PyObject *const *args, Py_ssize_t n, PyObject *keywords, PyObject **out);
 
 static inline bool mwpy_is_given(PyObject *argument) { return argument && argument != Py_None; }
 
-/* Not given, or None: `unknown`; otherwise 0 or 1, or -2 with an exception. */
+/* `unknown` if missing or None; otherwise 0 or 1, or -2 with an exception. */
 int mwpy_truth(PyObject *argument, int unknown);
 
-/* A number of rows; -1: anything that is none. */
+/* A number of rows; -1 for anything else. */
 int64_t mwpy_row_count(PyObject *argument);
 
 #endif

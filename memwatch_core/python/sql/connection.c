@@ -1,4 +1,4 @@
-/* connection.c - what is known of a connection: its statements without an outcome, its transaction and savepoints. */
+/* connection.c - the state of a connection: statements without an outcome, transaction, savepoints. */
 #include "sql/connection.h"
 #include "sql/statement.h"
 #include "sql/swallowed_errors.h"
@@ -37,7 +37,7 @@ mwpy_connection *mwpy_find_connection(mwpy_tracer *tracer, PyObject *object) {
     return c;
 }
 
-/* A connection was collected, which rolls back; but its last statement stays in force, as its rows live on. */
+/* A connection was collected, which rolls back. But its last statement stays in force, because its rows live on. */
 static int collected(mwpy_connection *c) {
     mwpy_tracer *tracer = c->tracer;
     PyObject *list = mwpy_unfinished(c);
@@ -69,7 +69,7 @@ static PyObject *gone(PyObject *object, PyObject *ref) {
 
 static PyMethodDef gone_method = {"gone", gone, METH_O, NULL};
 
-/* Objects that allow no weak references pile up, because nobody says when one is gone: the oldest makes room. */
+/* Objects without weak references accumulate, because nobody tells when they die: the oldest one is dropped. */
 static int make_room(mwpy_tracer *tracer) {
     PyObject *address, *c;
     Py_ssize_t at = 0;
@@ -117,7 +117,7 @@ void mwpy_disconnect(mwpy_connection *c) {
     PyObject *ref = c->ref;
     c->tracer = NULL;
     if (!ref) return;
-    c->ref = Py_NewRef(Py_None); /* stands for nothing any more */
+    c->ref = Py_NewRef(Py_None); /* refers to nothing any more */
     Py_DECREF(ref);
 }
 
@@ -183,7 +183,7 @@ static bool commits_before(enum sql_action action) {
     return action == SQL_COMMITS_BEFORE || action == SQL_COMMITS_AND_BEGINS;
 }
 
-/* What SAVEPOINT, RELEASE and ROLLBACK TO do that have succeeded, in a transaction. */
+/* The effect of a successful SAVEPOINT, RELEASE or ROLLBACK TO, in a transaction. */
 static int settle_savepoint(mwpy_statement *s, enum sql_action action, int known, bool begins) {
     mwpy_connection *c = s->where;
     PyObject *name = PyTuple_GET_ITEM(s->head, 2);
@@ -201,12 +201,14 @@ int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back)
     /* #lizard forgives: one branch a case of transactions */
     mwpy_connection *c = s->where;
     enum sql_action action = mwpy_action_of(s);
-    if (error && !(known == 0 && commits_before(action))) action = SQL_NOTHING; /* it did nothing, as far as we know */
+    if (error && !(known == 0 && commits_before(action)))
+        action = SQL_NOTHING; /* a failed statement is assumed to have
+                               * no effect */
     bool begins = !c->transaction;
     if (c->transaction && commits_before(action)) {
         if (mwpy_over(c, MWPY_COMMITTED, false, s)) return -1;
     } else if (c->transaction && (known == 0 || ends_transaction(action))) {
-        /* COMMIT, ROLLBACK as text, a script, a conflict that rolls back. */
+        /* COMMIT or ROLLBACK as text, a script, a conflict that rolls back. */
         s->transaction = c->transaction;
         if (error) {
             s->word = MWPY_FAILED;
@@ -221,7 +223,7 @@ int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back)
         forget_savepoints(c, 0);
         return 0;
     }
-    /* Unknown counts as open, as PEP 249 has it, unless the text says otherwise. */
+    /* An unknown status counts as open, as in PEP 249, unless the text says otherwise. */
     if (!c->number || ends_transaction(action) || action == SQL_COMMITS_BEFORE) return 0;
     if (known < 0 && !c->transaction && error) return 0;
     if (!c->transaction) c->transaction = s->id;
@@ -237,7 +239,7 @@ static bool speaks(const mwpy_connection *c, const char *dialect) {
     return c->dialect && PyUnicode_Check(c->dialect) && !PyUnicode_CompareWithASCIIString(c->dialect, dialect);
 }
 
-/* The latest savepoint of that name; -1: none, -2: an exception. */
+/* The latest savepoint of this name; -1: none, -2: an exception. */
 static Py_ssize_t find_savepoint(const mwpy_connection *c, PyObject *name) {
     for (Py_ssize_t i = c->depth - 1; i >= 0; i--) {
         int order = PyUnicode_Compare(c->savepoints[i].name, name);
@@ -250,7 +252,7 @@ static Py_ssize_t find_savepoint(const mwpy_connection *c, PyObject *name) {
 int mwpy_set_savepoint(mwpy_connection *c, PyObject *name, uint32_t since, bool begins) {
     Py_ssize_t before = speaks(c, "mysql") ? find_savepoint(c, name) : -1;
     if (before < -1) return -1;
-    if (before >= 0) { /* an older one of that name goes; elsewhere it is hidden until this one is released */
+    if (before >= 0) { /* MySQL drops an older one of that name; others hide it until the new one is released */
         Py_DECREF(c->savepoints[before].name);
         c->depth--;
         memmove(c->savepoints + before, c->savepoints + before + 1,
@@ -280,11 +282,11 @@ int mwpy_release_savepoint(mwpy_connection *c, PyObject *name) {
 
 int mwpy_roll_back_to(mwpy_connection *c, PyObject *name, uint32_t next, mwpy_statement *but) {
     Py_ssize_t at = find_savepoint(c, name);
-    if (at < 0) return at < -1 ? -1 : 0; /* set where nobody told us: what came after it isn't known */
-    forget_savepoints(c, at + 1);        /* itself, it stays */
+    if (at < 0) return at < -1 ? -1 : 0; /* set without our notice: what came after it is unknown */
+    forget_savepoints(c, at + 1);        /* it itself stays */
     uint32_t since = c->savepoints[at].since, transaction = c->transaction;
     c->savepoints[at].since = next;
-    if (!transaction) return 0; /* nothing was run in it yet */
+    if (!transaction) return 0; /* nothing has run in it yet */
     PyObject *list = mwpy_unfinished(c);
     int error = list ? 0 : -1;
     for (Py_ssize_t i = 0; !error && i < PyList_GET_SIZE(list); i++) {

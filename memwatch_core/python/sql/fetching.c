@@ -1,4 +1,4 @@
-/* fetching.c - what is done around a cursor's method that hands out rows: for every row that the program gets. */
+/* fetching.c - the trace around a cursor method that returns rows; runs for every row that the program gets. */
 #include "sql/fetching.h"
 #include "sql/statement.h"
 #include "sql/tokens.h"
@@ -15,19 +15,19 @@ static const char *const countings[] = {"one", "some", "rest"};
 typedef struct mwpy_fetching {
     PyObject_HEAD PyObject *driver; /* a DbapiDriverBase */
     mwpy_tokens *tokens;            /* of its cursors */
-    PyObject *count;                /* TOLD: what tells, by the result, (how many rows, whether they were the last) */
+    PyObject *count;                /* TOLD: function of the result: (number of rows, whether they were the last) */
     counting how;
 } mwpy_fetching;
 
 static int set_busy(PyObject *held, PyObject *busy) { return PyList_SetItem(held, MWPY_FETCHING, Py_NewRef(busy)); }
 
-/* The list that holds the cursor's token. None: it ran nothing; or the method is called by another one that hands out
- * rows, as a fetchall() may call fetchone(): they are counted there. */
+/* The list that holds the cursor's token. None: it ran nothing, or another traced method calls this one, as fetchall()
+ * may call fetchone(): then rows are counted there. */
 static PyObject *before(PyObject *trace, PyObject *cursor, PyObject *args, PyObject *keywords) {
     (void)args, (void)keywords;
     PyObject *held = mwpy_held(((mwpy_fetching *)trace)->tokens, cursor, false);
     if (!held || held == Py_None) return held;
-    bool is_list = PyList_Check(held) && PyList_GET_SIZE(held) == MWPY_ITEMS; /* a slot may have something else */
+    bool is_list = PyList_Check(held) && PyList_GET_SIZE(held) == MWPY_ITEMS; /* a slot may hold something else */
     if (!is_list || PyList_GET_ITEM(held, MWPY_TOKEN) == Py_None || PyList_GET_ITEM(held, MWPY_FETCHING) == Py_True)
         Py_SETREF(held, Py_NewRef(Py_None));
     else if (set_busy(held, Py_True))
@@ -55,7 +55,7 @@ static int publish_count(const mwpy_fetching *self, PyObject *held, Py_ssize_t n
     return error;
 }
 
-/* Of a class of the program's the length isn't asked: some, then. */
+/* The length; 1 for a class of the program's, whose len() isn't called. */
 static Py_ssize_t length(PyObject *rows) {
     return PyList_CheckExact(rows) ? PyList_GET_SIZE(rows) : PyTuple_CheckExact(rows) ? PyTuple_GET_SIZE(rows) : 1;
 }
@@ -159,7 +159,7 @@ static int clear(PyObject *object) {
 }
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "What is done around a cursor's method that hands out rows."},
+    {Py_tp_doc, "A trace around a cursor method that returns rows."},
     {Py_tp_new, make},
     {Py_tp_traverse, traverse},
     {Py_tp_clear, clear},

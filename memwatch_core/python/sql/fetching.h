@@ -1,4 +1,4 @@
-/* fetching.h - what is done around a cursor's method that hands out rows. */
+/* fetching.h - the trace around a cursor method that returns rows. */
 #ifndef MEMWATCH_PYTHON_FETCHING_H
 #define MEMWATCH_PYTHON_FETCHING_H
 #include "sql/steps.h"

@@ -1,4 +1,4 @@
-/* flow.c - how a statement gets into force: the value of one ContextVar, mwpy_flow, in the running context. */
+/* flow.c - the statement in force: the value of one ContextVar, mwpy_flow, in the current context. */
 #define Py_BUILD_CORE_MODULE 1
 #include "interpreter.h"
 #include "origins/context.h"
@@ -13,17 +13,17 @@ int mwpy_make_flow(void) {
 
 PyObject *mwpy_flow_value(void) { return mwpy_value_in(mwpy_current_thread(), mwpy_flow); }
 
-/* Before Python 3.12 an allocation may collect garbage, and a collection runs the program's code: in the middle of
- * PyContextVar_Set, which then reads a map that a second PyContextVar_Set has freed. Both happen: ours may be the
- * outer one, so nothing is collected in it; or the inner one, where a finalizer runs SQL while the interpreter sets a
- * variable of the program's, or copies the context for a task. Then the map stays until the collection is over.
- * Since 3.12 collections run between instructions of Python only. */
+/* Before Python 3.12, an allocation may collect garbage, and a collection runs the program's code, even inside
+ * PyContextVar_Set, which then reads a map that a nested PyContextVar_Set has freed. Both cases occur. If our call is
+ * the outer one, collection is disabled during it. If it is the inner one (a finalizer runs SQL while the interpreter
+ * sets a variable of the program's, or copies the context for a task), the map is kept until the collection is over.
+ * Since 3.12, collections run only between Python instructions. */
 #if PY_VERSION_HEX < 0x030C0000
 
 static struct {
     PyObject **maps;
     size_t n, room;
-} kept; /* what the interrupted code may be reading */
+} kept; /* the interrupted code may be reading these */
 
 static bool is_collecting(void) { return PyInterpreterState_Get()->gc.collecting; }
 
@@ -31,7 +31,7 @@ static void keep_map(PyObject *map) {
     if (kept.n == kept.room) {
         size_t room = kept.room ? 2 * kept.room : 8;
         PyObject **more = PyMem_Realloc(kept.maps, room * sizeof *more);
-        if (!more) return; /* rather never freed than too early */
+        if (!more) return; /* better leaked than freed too early */
         kept.maps = more;
         kept.room = room;
     }
@@ -61,9 +61,9 @@ static PyObject *set_uncollected(PyObject *value) { return PyContextVar_Set(mwpy
 
 int mwpy_set_flow(PyObject *value) {
     PyObject *token = set_uncollected(value);
-    /* The interpreter's own cache holds no reference. It would outlive a map that the interrupted code replaces. */
+    /* The interpreter's own cache holds no reference, and would outlive a map that the interrupted code replaces. */
     ((PyContextVar *)mwpy_flow)->var_cached = NULL;
-    Py_XDECREF(token); /* lets go of what was there: may end a statement */
+    Py_XDECREF(token); /* releases the old value: may end a statement */
     let_go();
     return token ? 0 : -1;
 }

@@ -1,5 +1,5 @@
-/* generator.c - what is done around a call as a driver says it in Python: a function that is called with the call's
- * arguments, and returns a generator (memwatch_plugins/sql/around.py). The token of the call is the generator. */
+/* generator.c - traces written in Python: functions that get the call's arguments and return a generator
+ * (memwatch_plugins/sql/around.py). The token of a call is its generator. */
 #include "sql/generator.h"
 #include "sql/statement.h"
 
@@ -8,7 +8,7 @@
 PyObject *mwpy_call_with(PyObject *function, PyObject *object, PyObject *args, PyObject *keywords) {
     if (!object) return PyObject_Call(function, args, keywords);
     enum { FEW = 8 };
-    PyObject *few[FEW + 2], **all = few + 1; /* one in front: the callee may use it */
+    PyObject *few[FEW + 2], **all = few + 1; /* one in front, for the callee's use */
     Py_ssize_t n = PyTuple_GET_SIZE(args);
     if (n + 2 > FEW + 2) {
         PyObject **many = PyMem_Malloc((size_t)(n + 2) * sizeof *many);
@@ -23,7 +23,7 @@ PyObject *mwpy_call_with(PyObject *function, PyObject *object, PyObject *args, P
     return result;
 }
 
-/* A dict with names that are plain text; a new reference. */
+/* A dict whose names are exact strs; a new reference. */
 static PyObject *plainly_named(PyObject *keywords) {
     PyObject *name, *value;
     bool plain = true;
@@ -44,7 +44,7 @@ PyObject *mwpy_call_ours(PyObject *function, PyObject *object, PyObject *args, P
     Py_XDECREF(named);
     if (result || !PyErr_ExceptionMatches(PyExc_TypeError)) return result;
     mwpy_raised r = mwpy_take();
-    bool entered = r.traceback; /* otherwise no line of it has run: the arguments don't fit */
+    bool entered = r.traceback; /* otherwise no line of it ran: the arguments don't fit */
     if (entered)
         PyErr_Restore(r.kind, r.error, r.traceback);
     else
@@ -54,7 +54,7 @@ PyObject *mwpy_call_ours(PyObject *function, PyObject *object, PyObject *args, P
 
 /* ---- the generator ----------------------------------------------------------------------------------------------- */
 
-/* It goes on by one step. 1: it has yielded; 0: it has returned. */
+/* Resumes the generator. 1: it yielded; 0: it returned. */
 static int resume(PyObject *generator, PyObject *with) {
     PyObject *result;
     PySendResult what = PyIter_Send(generator, with, &result);
@@ -92,11 +92,11 @@ static int generator_each(PyObject *trace, PyObject *object, PyObject *token, Py
     return token != Py_None && resume(token, row) < 0 ? -1 : 0;
 }
 
-/* Whether what a generator raises is what was thrown into it, or its return. */
+/* Whether the generator's exception is the one thrown into it, or its return. */
 static bool is_passed_on(PyObject *error) {
     if (PyErr_ExceptionMatches(PyExc_StopIteration)) return true;
     mwpy_raised r = mwpy_take();
-    PyObject *cause = r.error ? PyException_GetCause(r.error) : NULL; /* of what a StopIteration becomes */
+    PyObject *cause = r.error ? PyException_GetCause(r.error) : NULL; /* set if a StopIteration was converted */
     bool passed = r.error == error || cause == error;
     Py_XDECREF(cause);
     PyErr_Restore(r.kind, r.error, r.traceback);

@@ -1,18 +1,18 @@
-/* introspection.c - looking at the program's objects without calling its code, and classes of ours that look like those
- * that they stand for. memwatch_core/native/tracing.pyi says what the functions do. */
+/* introspection.c - reads the program's objects without calling its code, and makes classes look like their base.
+ * memwatch_core/native/tracing.pyi documents the functions. */
 #include "sql/introspection.h"
 #include "sql/tokens.h"
 
 /* ---- an attribute, past whatever the program has in its place ---------------------------------------------------- */
 
-/* Of a class written in C, or of `__slots__`: reading it runs no code of Python. */
+/* A member of a class written in C, or of `__slots__`: reading it runs no Python code. */
 static bool is_plain_descriptor(PyObject *found) {
     return Py_IS_TYPE(found, &PyMemberDescr_Type) || Py_IS_TYPE(found, &PyGetSetDescr_Type);
 }
 
 static bool is_descriptor(PyObject *found) { return Py_TYPE(found)->tp_descr_get || Py_TYPE(found)->tp_descr_set; }
 
-/* The first plain descriptor of that name among the classes, borrowed; NULL: none. */
+/* The first plain descriptor of this name in the class's MRO, borrowed; NULL: none. */
 static PyObject *plain_descriptor(PyTypeObject *type, PyObject *name) {
     PyObject *mro = type->tp_mro;
     for (Py_ssize_t i = 0; mro && i < PyTuple_GET_SIZE(mro); i++) {
@@ -36,7 +36,7 @@ static PyObject *attribute(PyObject *of, PyObject *name) {
     PyTypeObject *type = Py_TYPE(of);
     PyObject *found = _PyType_Lookup(type, name);
     if (!found || !is_descriptor(found)) return PyObject_GenericGetAttr(of, name);
-    if (!is_plain_descriptor(found)) found = plain_descriptor(type, name); /* behind a property, or a function */
+    if (!is_plain_descriptor(found)) found = plain_descriptor(type, name); /* hidden by a property or function */
     if (found) return Py_TYPE(found)->tp_descr_get(found, of, (PyObject *)type);
     return PyErr_Occurred() ? NULL : in_dict(of, name);
 }
@@ -65,7 +65,7 @@ static int move_member(PyObject *kind, const char *from, const char *to) {
         error = -1;
     } else {
         Py_INCREF(member);
-        if (to) error = PyType_Type.tp_setattro(kind, after, member); /* past its metaclass */
+        if (to) error = PyType_Type.tp_setattro(kind, after, member); /* bypassing its metaclass */
         if (!error) error = PyType_Type.tp_setattro(kind, before, NULL);
         Py_DECREF(member);
     }
@@ -80,8 +80,8 @@ PyObject *mwpy_disguise(PyObject *module, PyObject *const *args, Py_ssize_t n) {
         return PyErr_Format(PyExc_TypeError, "disguise() takes a class and its base");
     PyTypeObject *kind = (PyTypeObject *)args[0], *base = (PyTypeObject *)args[1];
     if (move_member(args[0], "_memwatch", MWPY_SLOT) || move_member(args[0], "__slots__", NULL)) return NULL;
-    if (base->tp_flags & Py_TPFLAGS_IMMUTABLETYPE) { /* nobody can rename it, and it outlives its subclass */
-        kind->tp_name = base->tp_name;               /* with its module: what messages call it */
+    if (base->tp_flags & Py_TPFLAGS_IMMUTABLETYPE) { /* can't be renamed, and outlives the subclass */
+        kind->tp_name = base->tp_name;               /* with its module, as in messages */
         kind->tp_flags |= Py_TPFLAGS_IMMUTABLETYPE;
     }
     Py_RETURN_NONE;

@@ -1,4 +1,4 @@
-/* introspection.h - the program's objects, looked at without calling its code; classes that look like their base. */
+/* introspection.h - reads the program's objects without calling its code; classes that look like their base. */
 #ifndef MEMWATCH_PYTHON_INTROSPECTION_H
 #define MEMWATCH_PYTHON_INTROSPECTION_H
 #include "adapter.h"

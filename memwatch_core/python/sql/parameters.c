@@ -1,9 +1,9 @@
-/* parameters.c - keyed hashes of a statement's parameters: that two are equal can be told, and nothing else.
+/* parameters.c - keyed hashes of a statement's parameters: they only show that two parameters are equal.
  *
- * What is hashed is the canonical form of a value, the same for equal values; adapter/parameters.py defines it, and
- * makes it for the types that are rare here. No code of the program is called: types are told by ob_type and must be
- * exactly the builtin ones, items are read in place, an iterator isn't touched, and of an object of any other type only
- * the name of the type is kept, as <type>. */
+ * A value's canonical form is hashed, which is the same for equal values. adapter/parameters.py defines it, and
+ * computes it for the rarer types. No code of the program is called: types are compared by ob_type and must be exactly
+ * the builtin ones, items are read in place, iterators aren't consumed. For any other type only the type's name is
+ * recorded, as <type>. */
 #include "sql/parameters.h"
 #include "sql/shell.h"
 #include "sql/text.h"
@@ -39,7 +39,7 @@ static int put_type(mwpy_text *t, PyObject *value) {
 
 static int put_other(const hasher *self, mwpy_text *t, PyObject *value) {
     PyObject *plain = PyObject_CallOneArg(self->canonical, value);
-    if (!plain) { /* another thread has changed it meanwhile */
+    if (!plain) { /* another thread has modified it meanwhile */
         if (!mwpy_is_ours()) return -1;
         PyErr_Clear();
     }
@@ -77,7 +77,7 @@ static int put_str(const hasher *self, mwpy_text *t, PyObject *value) {
     return 0;
 }
 
-/* A watched number or text counts as what it is; to read any other watched value might run a serializer. */
+/* A watched number or text counts as its value; reading any other watched value might run a serializer. */
 static bool is_plain_proxy(PyObject *value) {
     if (!mwpy_check(value)) return false;
     const mwpy_kind *kind = ((mwpy_proxy *)value)->kind;
@@ -135,7 +135,7 @@ static inline Py_ssize_t size_of(PyObject *sequence) {
     return PyTuple_CheckExact(sequence) ? PyTuple_GET_SIZE(sequence) : PyList_GET_SIZE(sequence);
 }
 
-/* A new reference: while Python code makes a canonical form, another thread may change a list. */
+/* A new reference: while Python code computes a canonical form, another thread may modify a list. */
 static inline PyObject *item_of(PyObject *sequence, Py_ssize_t i) {
     return Py_NewRef(PyTuple_CheckExact(sequence) ? PyTuple_GET_ITEM(sequence, i) : PyList_GET_ITEM(sequence, i));
 }
@@ -168,7 +168,7 @@ static int put_row(const hasher *self, mwpy_text *t, PyObject *row, const char *
 }
 
 static int put_rows(const hasher *self, mwpy_text *t, PyObject *rows) {
-    if (!is_sequence(rows)) return put_type(t, rows); /* to look into it would consume it */
+    if (!is_sequence(rows)) return put_type(t, rows); /* inspecting an iterator would consume it */
     int error = 0;
     for (Py_ssize_t i = 0; !error && i < size_of(rows) && i < MOST_ROWS; i++) {
         if (i) MWPY_PUT(t, "\",\"");
@@ -193,8 +193,8 @@ int mwpy_put_hashes(mwpy_text *t, PyObject *object, PyObject *parameters, bool m
 
 /* ---- for parameters.py ------------------------------------------------------------------------------------------- */
 
-/* The interpreter's own types, whatever has been put into the module datetime: (date, datetime, time, timedelta,
- * timezone, UTC). */
+/* The interpreter's own types, whatever was put into the module datetime: (date, datetime, time, timedelta, timezone,
+ * UTC). */
 PyObject *mwpy_clock_types(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     PyDateTime_IMPORT;
@@ -204,8 +204,8 @@ PyObject *mwpy_clock_types(PyObject *module, PyObject *unused) {
                         PyDateTimeAPI->DeltaType, Py_TYPE(utc), utc);
 }
 
-/* ends_of(buffer, most): (its bytes, or `most` from each end; its length). In one go: an export that another thread
- * meets would be an error of the program's. */
+/* ends_of(buffer, most): (its bytes, or `most` from each end; its length). Exports the buffer only briefly, in one
+ * step: another thread that met the export would get an error. */
 PyObject *mwpy_ends_of(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *object;

@@ -7,7 +7,7 @@
 extern PyTypeObject *mwpy_hasher_type;
 extern PyType_Spec mwpy_hasher_spec;
 
-/* ,"parameters":[...] or nothing; one string a parameter, or one a row, if `many`. */
+/* Writes ,"parameters":[...] or nothing; one string for each parameter, or for each row if `many`. */
 int mwpy_put_hashes(mwpy_text *t, PyObject *hasher, PyObject *parameters, bool many);
 
 PyObject *mwpy_clock_types(PyObject *module, PyObject *unused);

@@ -1,5 +1,5 @@
-/* reader.c - what a library keeps in its objects, read past whatever the program's classes have in its place: an
- * attribute (Reader), and whether a transaction is open (Status). */
+/* reader.c - reads a library's objects even if the program's subclasses override members: an attribute (Reader), and
+ * whether a transaction is open (Status). */
 #include "sql/reader.h"
 #include "sql/introspection.h"
 #include <stddef.h>
@@ -10,10 +10,10 @@ PyTypeObject *mwpy_reader_type, *mwpy_status_type;
 /* ---- Reader ------------------------------------------------------------------------------------------------------ */
 
 typedef struct mwpy_reader {
-    PyObject_HEAD PyObject *steps; /* tuple: descriptors and methods of the library's classes; names, to be peeked at */
+    PyObject_HEAD PyObject *steps; /* tuple: descriptors and methods of the library's classes; names, for mwpy_peek */
 } mwpy_reader;
 
-/* A new reference; None where an object hasn't got it. */
+/* A new reference; None if the object lacks it. */
 static PyObject *step(PyObject *how, PyObject *of) {
     if (PyUnicode_CheckExact(how)) {
         PyObject *args[] = {of, how};
@@ -69,8 +69,8 @@ enum { VALUES = 64 };
 
 typedef struct mwpy_status {
     PyObject_HEAD PyObject *read;
-    uint64_t open, unknown; /* bit n: the value n means so */
-    long mask;              /* 0: none; otherwise a transaction is open if one of these bits is set in the value */
+    uint64_t open, unknown; /* bit n: the meaning of value n */
+    long mask;              /* 0: none; otherwise a transaction is open if the value has one of these bits */
 } mwpy_status;
 
 static PyObject *meaning(const mwpy_status *self, PyObject *value) {
@@ -140,7 +140,7 @@ static int clear_status(PyObject *object) {
 /* ---- the types --------------------------------------------------------------------------------------------------- */
 
 static PyType_Slot reader_slots[] = {
-    {Py_tp_doc, "What a library keeps in an object, as a function of the object."},
+    {Py_tp_doc, "Reads an attribute of a library's object."},
     {Py_tp_new, make_reader},
     {Py_tp_call, call_reader},
     {Py_tp_traverse, traverse_reader},

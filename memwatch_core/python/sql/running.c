@@ -1,6 +1,6 @@
-/* running.c - what is done around a cursor's method that runs a statement: the part of memwatch_plugins/sql/dbapi.py
- * that every statement goes through. In between the program waits for its server, which leaves the caches cold: there a
- * call of a Python function costs three times what it costs in a loop. */
+/* running.c - the trace around a cursor method that runs a statement: the part of memwatch_plugins/sql/dbapi.py that
+ * every statement goes through. It is in C because the caches are cold: the program waits for its server in between,
+ * and a Python call then costs three times as much as in a loop. */
 #include "sql/running.h"
 #include "sql/generator.h"
 #include "sql/reader.h"
@@ -18,16 +18,16 @@ static struct {
 typedef struct mwpy_running {
     PyObject_HEAD PyObject *driver;      /* a DbapiDriverBase */
     mwpy_tokens *tokens;                 /* of its cursors */
-    PyObject *name, *dialect, *database; /* as statement_begins has them */
-    PyObject *statement, *parameters;    /* keywords of the method; NULL: `tell` is asked */
+    PyObject *name, *dialect, *database; /* arguments of statement_begins */
+    PyObject *statement, *parameters;    /* keywords of the method; NULL: call `tell` */
     PyObject *tell;                      /* (cursor, *args, **kwargs) -> (statement, perhaps parameters), or None */
-    PyObject *connection;                /* of a cursor: a Reader, or another callable; so are the next four */
-    PyObject *identity;                  /* what stands for a connection; NULL: itself */
-    PyObject *after;                     /* of a cursor: (rows, in_transaction), or None; NULL: the next three tell */
+    PyObject *connection;                /* function of a cursor: a Reader, or another callable; so are the next four */
+    PyObject *identity;                  /* of a connection: the object that identifies it; NULL: itself */
+    PyObject *after;                     /* of a cursor: (rows, in_transaction), or None; NULL: use the next three */
     PyObject *description, *rowcount;    /* of a cursor */
     PyObject *status;                    /* of a connection: whether a transaction is open */
     PyObject *many;                      /* True or False */
-    bool answers;                        /* the driver has a hook that reads the server's answer */
+    bool answers;                        /* whether the driver has a hook that reads the server's answer */
 } mwpy_running;
 
 static PyObject *identity_of(const mwpy_running *self, PyObject *cursor) {
@@ -38,10 +38,10 @@ static PyObject *identity_of(const mwpy_running *self, PyObject *cursor) {
     return identity;
 }
 
-/* An argument, by place or by name; a new reference. NULL without an exception: not given. */
+/* An argument, by position or name; a new reference. NULL without an exception: not given. */
 static PyObject *argument(PyObject *args, PyObject *keywords, Py_ssize_t place, PyObject *name) {
     if (place < PyTuple_GET_SIZE(args)) return Py_NewRef(PyTuple_GET_ITEM(args, place));
-    PyObject *key, *value; /* compared by what they are: a key of a class of the program's has an __eq__ */
+    PyObject *key, *value; /* by the str itself: a key of a class of the program's may have an __eq__ */
     for (Py_ssize_t at = 0; PyDict_Next(keywords, &at, &key, &value);)
         if (key == name || (PyUnicode_Check(key) && !PyUnicode_Compare(key, name))) return Py_NewRef(value);
     return NULL;
@@ -55,8 +55,8 @@ static PyObject *text_of(const mwpy_running *self, PyObject *cursor, PyObject *s
     return text;
 }
 
-/* What the method runs: new references, `parameters` may be NULL. 0; 1: the call lacks a statement, or has other
- * arguments than the method takes, and the library will say so; -1: an exception. */
+/* The statement that the method runs: new references, `parameters` may be NULL. 0; 1: the call lacks a statement, or
+ * has wrong arguments, which the library will report; -1: an exception. */
 static int told(const mwpy_running *self, PyObject *cursor, PyObject *args, PyObject *keywords, PyObject **statement,
                 PyObject **parameters) {
     *parameters = NULL;
@@ -80,7 +80,7 @@ static int told(const mwpy_running *self, PyObject *cursor, PyObject *args, PyOb
     return n == 1 || n == 2 ? 0 : none ? 1 : -1;
 }
 
-/* Takes `statement`. Its token; a new reference. */
+/* Publishes the beginning. Consumes `statement`. Returns the token, a new reference. */
 static PyObject *begin(const mwpy_running *self, PyObject *cursor, PyObject *statement, PyObject *parameters) {
     statement = text_of(self, cursor, statement);
     PyObject *connection = NULL, *held = NULL, *tracer = NULL, *token = NULL;
@@ -112,7 +112,7 @@ static PyObject *before(PyObject *trace, PyObject *cursor, PyObject *args, PyObj
     return token;
 }
 
-/* A new reference to (rows, in_transaction), or None: it hasn't been run yet. */
+/* A new reference to (rows, in_transaction), or None: the statement hasn't run yet. */
 static PyObject *asked(const mwpy_running *self, PyObject *cursor) {
     PyObject *both = PyObject_CallOneArg(self->after, cursor);
     if (both && both != Py_None && (!PyTuple_Check(both) || PyTuple_GET_SIZE(both) != 2)) {
@@ -286,7 +286,7 @@ static void dealloc(PyObject *object) {
 static PyMethodDef methods[] = {FAST(begins), FAST(ends), {NULL, NULL, 0, NULL}};
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "What is done around a cursor's method that runs a statement."},
+    {Py_tp_doc, "A trace around a cursor method that runs a statement."},
     {Py_tp_new, make},
     {Py_tp_traverse, traverse},
     {Py_tp_clear, clear},

@@ -1,4 +1,4 @@
-/* running.h - what is done around a cursor's method that runs a statement. */
+/* running.h - the trace around a cursor method that runs a statement. */
 #ifndef MEMWATCH_PYTHON_RUNNING_H
 #define MEMWATCH_PYTHON_RUNNING_H
 #include "sql/steps.h"

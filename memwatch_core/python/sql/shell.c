@@ -1,12 +1,13 @@
-/* shell.c - what stands between the program and a library's function. What is done around the call is told by Running,
- * Fetching (steps.h), or a function that is called with the same arguments and returns a generator: before its `yield`
- * the call begins; the yield gives the result, or raises what the call raises. Of a library's generator the yield gives
- * a row, and the next one the next, until it gives None: no more come.
+/* shell.c - runs a trace around a call of the library's function.
  *
- * An Exception of ours is counted and goes no further; the program's own goes on as it was. Whatever else is raised
- * while our code runs came from outside, a signal's KeyboardInterrupt, and so did whatever a signal's handler raised:
- * the program gets it, and the statement ends. In C no signal can come between a statement's beginning and the token's
- * being kept, and the program's trace and profile functions aren't called for what is ours (one that raises, as a
+ * The trace is a Running, a Fetching (steps.h), or a function that gets the same arguments and returns a generator. The
+ * generator's code up to its `yield` runs before the call; the yield returns the call's result, or raises what it
+ * raised. Around a library's generator, each yield returns a row, and the last one None.
+ *
+ * An Exception of ours is counted and contained; the program's own continues unchanged. Any other exception while our
+ * code runs came from outside (KeyboardInterrupt), and so did any exception of a signal handler: the program gets it,
+ * and the statement ends. Two reasons for C: no signal handler can run between the beginning of a statement and the
+ * storing of its token, and the program's trace and profile functions aren't called for our code (one that raises, as a
  * debugger's does to quit, would raise into us). */
 #include "sql/shell.h"
 #include "sql/fetching.h"
@@ -29,7 +30,7 @@ typedef struct mwpy_shell {
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
 
-/* Whether `what`, a variable of a function, is `frame`, or a tuple (of *args) that has it. */
+/* Whether `what`, a function's variable, is `frame`, or a tuple (of *args) that contains it. */
 static bool holds(PyObject *what, PyObject *frame) {
     if (!PyTuple_CheckExact(what)) return what == frame;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(what); i++)
@@ -37,10 +38,10 @@ static bool holds(PyObject *what, PyObject *frame) {
     return false;
 }
 
-/* Nobody but the interpreter calls a function with the frame that is interrupted: the one below. */
+/* Whether the frame is a signal handler's: only those are called with the interrupted frame, which is the one below. */
 static bool handles_signal(PyFrameObject *frame) {
     PyCodeObject *code = PyFrame_GetCode(frame);
-    bool is_function = code->co_flags & CO_OPTIMIZED; /* of others the variables may be an object of the program's */
+    bool is_function = code->co_flags & CO_OPTIMIZED; /* elsewhere, the variables may be an object of the program's */
     Py_DECREF(code);
     if (!is_function) return false;
     PyObject *below = (PyObject *)PyFrame_GetBack(frame);
@@ -75,7 +76,7 @@ PyObject *mwpy_raise_unless_ours(PyObject *module, PyObject *error) {
     Py_RETURN_NONE;
 }
 
-/* The exception that is set is counted, if it is ours. Returns -1 if it stays set. */
+/* Clears and counts the exception, if it is ours. Returns -1 if it stays set. */
 static int contain(const mwpy_shell *self) {
     if (!PyErr_Occurred()) return 0;
     if (!mwpy_is_ours()) return -1;
@@ -91,13 +92,14 @@ static int contain(const mwpy_shell *self) {
 
 enum { MOST_TRIES = 8 };
 
-/* The program gets `r`, or what a signal raises on the way: then the statement hasn't been ended yet. What code of ours
- * does to an error, by raising it once more, is undone. `foreign`: `r` came from a signal. */
+/* Ends the statement after a failure, and sets the exception that the program gets: `r`, or one that a signal raises
+ * meanwhile. If our code changes an error by raising it again, the change is undone. `foreign`: `r` came from a
+ * signal. */
 static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token, mwpy_raised r, bool foreign) {
     for (int tries = 0; tries < MOST_TRIES; tries++) {
         PyObject *error = r.error ? r.error : Py_None, *context = r.error ? PyException_GetContext(r.error) : NULL;
         bool is_generator = self->steps == &mwpy_generator_steps;
-        /* A generator that a signal has met is gone, and with it the token of the statement that may run. */
+        /* A generator that a signal interrupted is finished, and the token of the running statement lost with it. */
         int result = foreign && is_generator ? mwpy_statement_interrupted(error)
                                              : self->steps->failed(self->trace, object, token, error);
         if (r.error) PyException_SetContext(r.error, context);
@@ -110,7 +112,8 @@ static void end_failed(const mwpy_shell *self, PyObject *object, PyObject *token
     PyErr_Restore(r.kind, r.error, r.traceback);
 }
 
-/* A new reference; None if it raised. NULL: the program gets the exception. */
+/* Runs the trace up to the call. A new reference to the token; None if the trace raised. NULL: the program gets the
+ * exception. */
 static PyObject *begin(const mwpy_shell *self, PyObject *object, PyObject *args, PyObject *keywords) {
     mwpy_hush();
     PyObject *token = self->steps->before(self->trace, object, args, keywords);
@@ -122,7 +125,7 @@ static PyObject *begin(const mwpy_shell *self, PyObject *object, PyObject *args,
 
 typedef int (*mwpy_go_on)(PyObject *trace, PyObject *object, PyObject *token, PyObject *result);
 
-/* `step`: after, or each. 0; -1: the program gets the exception. */
+/* Runs `step`: after, or each. 0; -1: the program gets the exception. */
 static int go_on(const mwpy_shell *self, mwpy_go_on step, PyObject *object, PyObject *token, PyObject *result) {
     mwpy_hush();
     int error = step(self->trace, object, token, result) ? contain(self) : 0;
@@ -172,7 +175,7 @@ static PyObject *call(PyObject *shell, PyObject *const *argument, Py_ssize_t n) 
     return call_traced((mwpy_shell *)shell, argument[0], argument[1], argument[2], argument[3]);
 }
 
-/* call_function(function, args, kwargs): one that is no method. */
+/* call_function(function, args, kwargs): the same for a function that isn't a method. */
 static PyObject *call_function(PyObject *shell, PyObject *const *argument, Py_ssize_t n) {
     if (n != 3) return wrong("call_function()");
     if (!are_call(argument[1], argument[2])) return NULL;
@@ -268,7 +271,7 @@ static PyMemberDef members[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "What is done around a library's function, contained."},
+    {Py_tp_doc, "Runs a trace around a library's function, and contains its errors."},
     {Py_tp_new, make},
     {Py_tp_traverse, traverse},
     {Py_tp_clear, clear},

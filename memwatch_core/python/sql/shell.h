@@ -1,4 +1,4 @@
-/* shell.h - what stands between the program and a library's function. */
+/* shell.h - runs a trace around a call of the library's function. */
 #ifndef MEMWATCH_PYTHON_SHELL_H
 #define MEMWATCH_PYTHON_SHELL_H
 #include "adapter.h"
@@ -6,11 +6,11 @@
 extern PyTypeObject *mwpy_shell_type;
 extern PyType_Spec mwpy_shell_spec;
 
-/* Whether the exception that is set is ours to swallow: an Exception that no handler of a signal has raised. */
+/* Whether the current exception is ours to swallow: an Exception that no signal handler raised. */
 bool mwpy_is_ours(void);
 PyObject *mwpy_raise_unless_ours(PyObject *module, PyObject *error);
 
-/* Between these two, the program's trace and profile functions aren't called (sys.settrace, sys.setprofile). */
+/* Between these two, the program's trace and profile functions (sys.settrace, sys.setprofile) aren't called. */
 static inline void mwpy_hush(void) { PyThreadState_EnterTracing(PyThreadState_Get()); }
 static inline void mwpy_unhush(void) { PyThreadState_LeaveTracing(PyThreadState_Get()); }
 #endif

@@ -1,13 +1,13 @@
 /* statement.c - the life of a statement: in force, out of force, its OUTCOME record.
  *
- * It comes into force when it begins, and again whenever rows are fetched from it: what is written after a fetch is
- * blamed on the statement whose rows were fetched, also when cursors are nested. It goes out of force with the next
+ * A statement comes into force when it begins, and again whenever its rows are fetched: a write after a fetch is
+ * attributed to the statement whose rows were fetched, even with nested cursors. It goes out of force with the next
  * statement or fetch in its flow, with commit or rollback of its connection, when its cursor or connection is closed,
- * when it fails, or earlier, as the window says.
+ * when it fails, or earlier, depending on the window.
  *
- * A task that is started while a statement is in force inherits it, as it inherits every context variable, and so does
- * asyncio.to_thread; a plain threading.Thread starts without. It loses it when the statement goes out of force where it
- * came from: a finished statement counts as none (origins/context.c), and the OUTCOME record says so to the reader. */
+ * A task started while a statement is in force inherits it, like every context variable, and so does asyncio.to_thread;
+ * a plain threading.Thread doesn't. The inherited statement ends with the original: a finished statement counts as none
+ * (origins/context.c), and the OUTCOME record tells the reader. */
 #include "errors.h"
 #include "sql/connection.h"
 #include "sql/flow.h"
@@ -26,7 +26,7 @@ uint64_t mwpy_now(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Asked by the fault path: no reference is taken. */
+/* Called on the fault path: takes no reference. */
 bool mwpy_id_of(PyObject *value, uint32_t *id) {
     if (!Py_IS_TYPE(value, mwpy_statement_type)) return false;
     const mwpy_statement *s = (mwpy_statement *)value;
@@ -71,7 +71,7 @@ mwpy_statement *mwpy_statement_new(mwpy_tracer *tracer, uint32_t id, PyObject *h
     return s;
 }
 
-/* Nobody can bring it into force any more. Happens at any place, in any thread, also with an exception set. */
+/* No flow can put the statement into force any more. Runs at any place, in any thread, even with an exception set. */
 static void dealloc(PyObject *object) {
     mwpy_statement *s = (mwpy_statement *)object;
     PyTypeObject *type = Py_TYPE(object);
@@ -99,7 +99,7 @@ mwpy_statement *mwpy_in_force(void) {
     return value && Py_IS_TYPE(value, mwpy_statement_type) ? (mwpy_statement *)Py_NewRef(value) : NULL;
 }
 
-/* What a weak reference refers to; None if it is gone. For comparing only. */
+/* The object of a weak reference; None if it is gone. Only to be compared. */
 static inline PyObject *referent(PyObject *ref) { return ((PyWeakReference *)ref)->wr_object; }
 
 static inline PyObject *context_here(void) { return mwpy_current_thread()->context; }
@@ -108,9 +108,10 @@ bool mwpy_is_here(const mwpy_statement *s) { return s->place && referent(s->plac
 bool mwpy_is_somewhere(const mwpy_statement *s) { return s->place && referent(s->place) != Py_None; }
 
 int mwpy_enter(mwpy_statement *s) {
-    if (mwpy_set_flow((PyObject *)s)) return -1; /* makes the context, if there was none */
+    if (mwpy_set_flow((PyObject *)s)) return -1; /* creates the context if there is none */
     if (mwpy_is_here(s)) return 0;
-    PyObject *place = PyWeakref_NewRef(context_here(), NULL); /* may collect: another one may be in force now */
+    PyObject *place = PyWeakref_NewRef(context_here(), NULL); /* may collect garbage: another statement may be in force
+                                                               * now */
     Py_XSETREF(s->place, place);
     return !place ? -1 : mwpy_flow_value() == (PyObject *)s ? 0 : mwpy_set_flow((PyObject *)s);
 }
@@ -122,7 +123,7 @@ int mwpy_supersede(mwpy_statement *current) {
 
 int mwpy_enter_after(mwpy_statement *s, mwpy_statement *current) {
     if (current && current != s && mwpy_is_here(current)) {
-        if (!s->place) { /* the same flow: saves making another reference to it */
+        if (!s->place) { /* the same flow: saves creating another reference to it */
             s->place = current->place;
             current->place = NULL;
         }
@@ -180,14 +181,14 @@ int mwpy_finish(mwpy_statement *s, const char *outcome, PyObject *error) {
     if (s->finished) return 0;
     s->finished = true;
     Py_CLEAR(s->place);
-    mwpy_unlink(s); /* before anything can run that looks through the list */
+    mwpy_unlink(s); /* before any code can run that walks the list */
     if (s->word == MWPY_COMMITTED || s->word == MWPY_ROLLED_BACK) outcome = words[s->word];
     if (s->transaction && s->transaction == s->where->transaction) s->where->told = true;
     mwpy_text t;
     mwpy_text_open(&t);
     MWPY_PUT(&t, "{\"outcome\":\"");
     mwpy_put(&t, outcome, strlen(outcome));
-    if (error) { /* no message: it may hold the program's data */
+    if (error) { /* without its message, which may hold the program's data */
         PyObject *name = PyType_GetName(Py_TYPE(error));
         if (!name || mwpy_put_json(&t, name, 200)) PyErr_Clear();
         Py_XDECREF(name);

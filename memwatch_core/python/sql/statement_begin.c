@@ -1,5 +1,4 @@
-/* statement_begin.c - a statement begins: what is known of it is looked up, its CONTEXT record written, and it is in
- * force.
+/* statement_begin.c - the beginning of a statement: looks up its head, writes its CONTEXT record, puts it in force.
  *
  * A statement that begins while another one runs in the same flow is part of it (an ORM and its driver), unless it is
  * known to run on another connection of the same driver. */
@@ -14,7 +13,7 @@
 
 enum { MOST_HEADS = 512, MOST_DRIVERS = 64, MOST_CHARACTERS = SQL_CHARACTERS_MAX + 1 };
 
-static uint64_t last_id; /* per process: an id left behind in some flow never means a context of a later session */
+static uint64_t last_id; /* per process: an id left over in a flow must never mean a context of a later session */
 
 uint32_t mwpy_next_statement_id(void) { return (uint32_t)last_id + 1; }
 
@@ -37,7 +36,7 @@ static PyObject *quoted_thread(mwpy_tracer *self) {
     return name;
 }
 
-/* Several drivers share a dict of heads only if they read statements in the same way. */
+/* Drivers share a dict of heads only if they read statements in the same way. */
 static int choose_heads(mwpy_tracer *self, mwpy_connection *c, PyObject *driver, PyObject *dialect) {
     PyObject *key = PyTuple_Pack(2, driver, dialect), *heads = NULL;
     if (key && !(heads = Py_XNewRef(PyDict_GetItemWithError(self->heads, key))) && !PyErr_Occurred()) {
@@ -53,16 +52,16 @@ static int choose_heads(mwpy_tracer *self, mwpy_connection *c, PyObject *driver,
     return 0;
 }
 
-/* What is known of a statement before it is run; made once, as long as it is among the last few hundred. A new
+/* The part of a statement's record that is known before it runs, cached for the last few hundred statements. A new
  * reference. */
 static PyObject *head_of(mwpy_tracer *self, mwpy_connection *c, PyObject *driver, PyObject *statement,
                          PyObject *dialect) {
     if ((c->driver != driver || c->dialect != dialect || !c->heads) && choose_heads(self, c, driver, dialect))
         return NULL;
-    PyObject *heads = Py_NewRef(c->heads); /* what is called may choose others */
+    PyObject *heads = Py_NewRef(c->heads); /* called code may replace c->heads */
     PyObject *text;
     mwpy_hush();
-    if (PyUnicode_Check(statement)) /* a plain str, without asking a subclass of the program's */
+    if (PyUnicode_Check(statement)) /* the plain str, without calling a subclass of the program's */
         text = PyUnicode_GET_LENGTH(statement) > MOST_CHARACTERS ? PyUnicode_Substring(statement, 0, MOST_CHARACTERS)
                                                                  : PyUnicode_FromObject(statement);
     else
@@ -147,7 +146,7 @@ static bool is_part(mwpy_tracer *self, mwpy_statement *outer, PyObject *driver, 
     return mwpy_find_connection(self, connection) == c;
 }
 
-/* The cursor of this statement runs another one: no more rows come from it. */
+/* The cursor of this statement runs another one: no more rows will come from it. */
 static int replaced(PyObject *token, mwpy_statement *current) {
     mwpy_statement *s = (mwpy_statement *)token;
     if (Py_IS_TYPE(token, mwpy_part_type))
@@ -174,7 +173,7 @@ PyObject *mwpy_statement_begin(mwpy_tracer *self, mwpy_statement *current, PyObj
     int many = mwpy_truth(argument[6], 0);
     mwpy_connection *c = many < 0 ? NULL : mwpy_connection_of(self, connection);
     if (!c) return NULL;
-    Py_INCREF((PyObject *)c); /* what is called may forget the connection */
+    Py_INCREF((PyObject *)c); /* called code may drop the connection */
     PyObject *head = NULL;
     mwpy_statement *s = NULL;
     if (!c->json && describe(self, c, connection, argument[4])) goto finished;
@@ -189,7 +188,7 @@ PyObject *mwpy_statement_begin(mwpy_tracer *self, mwpy_statement *current, PyObj
     s = mwpy_statement_new(self, id, head, c);
     if (!s) goto finished;
     s->outer = (mwpy_statement *)Py_XNewRef((PyObject *)outer);
-    mwpy_statement *now = mwpy_in_force(); /* not `current`, if a finalizer has run another one meanwhile */
+    mwpy_statement *now = mwpy_in_force(); /* not `current`: a finalizer may have run another one meanwhile */
     if ((previous && replaced(previous, now)) || mwpy_enter_after(s, now)) Py_CLEAR(s);
     Py_XDECREF((PyObject *)now);
 finished:

@@ -1,4 +1,4 @@
-/* statement_begin.h - a statement begins: its CONTEXT record is written, and it is in force. */
+/* statement_begin.h - the beginning of a statement: writes its CONTEXT record, puts it in force. */
 #ifndef MEMWATCH_PYTHON_STATEMENT_BEGIN_H
 #define MEMWATCH_PYTHON_STATEMENT_BEGIN_H
 #include "adapter.h"
@@ -6,12 +6,12 @@
 #include "sql/statement.h"
 #include "sql/tracer.h"
 
-uint32_t mwpy_next_statement_id(void); /* of the statement that begins next */
+uint32_t mwpy_next_statement_id(void); /* of the next statement to begin */
 
-/* As borrowed; a new one if the object isn't known yet. NULL: an exception. */
+/* Borrowed; created if the object isn't known yet. NULL: an exception. */
 mwpy_connection *mwpy_connection_of(mwpy_tracer *tracer, PyObject *object);
 
-/* A statement begins, while `current` (or NULL) is in force. `argument`: those of statement_begins. Returns its token.
- */
+/* Begins a statement while `current` (or NULL) is in force. `argument`: those of statement_begins. Returns its
+ * token. */
 PyObject *mwpy_statement_begin(mwpy_tracer *self, mwpy_statement *current, PyObject *const *argument);
 #endif

@@ -1,5 +1,4 @@
-/* statement_end.c - a statement has been run, or has failed: what that means for its transaction, and whether it stays
- * in force. */
+/* statement_end.c - the end of a statement's run: its effect on the transaction, and whether it stays in force. */
 #include "sql/statement_end.h"
 #include "sql/connection.h"
 #include "sql/statement.h"

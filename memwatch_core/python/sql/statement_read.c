@@ -1,4 +1,4 @@
-/* statement_read.c - what a statement says, as the core reads it. */
+/* statement_read.c - the core's reading of a statement's text. */
 #include "sql/statement_read.h"
 #include "text/statement.h"
 
@@ -11,7 +11,7 @@ PyObject *mwpy_statement_read(PyObject *module, PyObject *const *args, Py_ssize_
     if (!name) PyErr_Clear(); /* no dialect has half a character in its name */
     enum sql_dialect dialect = name ? sql_dialect_of(name, (size_t)length) : SQL_UNKNOWN;
 
-    PyObject *part = PyUnicode_Substring(args[0], 0, SQL_CHARACTERS_MAX + 1); /* itself, if it isn't longer */
+    PyObject *part = PyUnicode_Substring(args[0], 0, SQL_CHARACTERS_MAX + 1); /* returns itself if short enough */
     PyObject *utf8 = part ? PyUnicode_AsEncodedString(part, "utf-8", "replace") : NULL;
     Py_XDECREF(part);
     if (!utf8) return NULL;

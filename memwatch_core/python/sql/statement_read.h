@@ -1,4 +1,4 @@
-/* statement_read.h - what a statement says (core/text/statement.h), for Python. */
+/* statement_read.h - the core's reading of a statement's text (core/text/statement.h), for Python. */
 #ifndef MEMWATCH_PYTHON_STATEMENT_READ_H
 #define MEMWATCH_PYTHON_STATEMENT_READ_H
 #include "adapter.h"

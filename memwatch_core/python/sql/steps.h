@@ -1,16 +1,15 @@
-/* steps.h - what is done around a call of the library's. Three kinds of objects tell it, and the shell (shell.c) takes
- * them alike: Running and Fetching, in C, for what every statement and every row goes through; and any function that
- * returns a generator. */
+/* steps.h - traces around a call of the library's. There are three kinds, which the shell (shell.c) treats alike:
+ * Running and Fetching, in C, for every statement and row; and any function that returns a generator. */
 #ifndef MEMWATCH_PYTHON_STEPS_H
 #define MEMWATCH_PYTHON_STEPS_H
 #include "adapter.h"
 
-/* Functions return 0, or -1 with an exception, which the shell contains. `object`: whose method is called. */
+/* Functions return 0, or -1 with an exception, which the shell contains. `object` is the self of the traced method. */
 typedef struct mwpy_steps {
-    /* A new reference to what the others get as `token`. */
+    /* Returns the token for the others, a new reference. */
     PyObject *(*before)(PyObject *trace, PyObject *object, PyObject *args, PyObject *keywords);
     int (*after)(PyObject *trace, PyObject *object, PyObject *token, PyObject *result);
-    int (*each)(PyObject *trace, PyObject *object, PyObject *token, PyObject *row); /* NULL: nothing is done */
+    int (*each)(PyObject *trace, PyObject *object, PyObject *token, PyObject *row); /* NULL: no-op */
     int (*failed)(PyObject *trace, PyObject *object, PyObject *token, PyObject *error);
 } mwpy_steps;
 

@@ -1,10 +1,10 @@
-/* swallowed_errors.h - what goes wrong in tracing is counted, and goes no further. */
+/* swallowed_errors.h - counts and contains errors of tracing. */
 #ifndef MEMWATCH_PYTHON_SWALLOWED_ERRORS_H
 #define MEMWATCH_PYTHON_SWALLOWED_ERRORS_H
 #include "adapter.h"
 
 struct mwpy_tracer;
 
-/* Clears the exception and counts it. The first is told of, at the next occasion at which code in Python may run. */
+/* Clears the exception and counts it. The first one is reported as soon as Python code may run. */
 void mwpy_swallow_error(struct mwpy_tracer *tracer);
 #endif

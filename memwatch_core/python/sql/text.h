@@ -1,4 +1,4 @@
-/* text.h - text that is put together in place: the JSON of a record. It lies on the stack, unless it gets long. */
+/* text.h - a text buffer, for the JSON of a record. On the stack, unless it grows too long. */
 #ifndef MEMWATCH_PYTHON_TEXT_H
 #define MEMWATCH_PYTHON_TEXT_H
 #include "adapter.h"
@@ -7,7 +7,7 @@
 typedef struct mwpy_text {
     char *at;
     size_t n, room;
-    bool failed; /* no memory: what was put since is missing */
+    bool failed; /* no memory: the rest is missing */
     char own[2048];
 } mwpy_text;
 
@@ -22,7 +22,7 @@ static inline void mwpy_text_close(mwpy_text *t) {
     if (t->at != t->own) PyMem_Free(t->at);
 }
 
-/* Makes room for n more bytes. False if there is none. */
+/* Makes room for n more bytes. False if out of memory. */
 bool mwpy_text_grow(mwpy_text *t, size_t n);
 
 static inline void mwpy_put(mwpy_text *t, const char *bytes, size_t n) {
@@ -39,8 +39,8 @@ static inline void mwpy_put_bytes(mwpy_text *t, PyObject *bytes) {
 void mwpy_put_number(mwpy_text *t, uint64_t number);
 void mwpy_put_hex(mwpy_text *t, uint64_t number); /* 16 digits */
 
-/* A str as the inside of a JSON string, at most `most` characters of it; lone surrogates become "?". -1: an exception.
- */
+/* Appends a str as the inside of a JSON string, at most `most` characters; lone surrogates become "?". -1: an
+ * exception. */
 int mwpy_put_json(mwpy_text *t, PyObject *str, Py_ssize_t most);
 
 #endif

@@ -1,4 +1,4 @@
-/* tokens.c - which statement an object ran last: a cursor, or whatever else runs statements. */
+/* tokens.c - the last statement of an object that runs statements, such as a cursor. */
 #include "sql/tokens.h"
 #include <stddef.h>
 #include <structmember.h>
@@ -20,7 +20,7 @@ static PyObject *forget(PyObject *object, PyObject *ref) {
 
 static PyMethodDef forget_method = {"forget", forget, METH_O, NULL};
 
-/* Takes `ref`, unless it fails. */
+/* Consumes `ref`, unless it fails. */
 static PyObject *empty(PyObject *ref) {
     PyObject *held = PyList_New(MWPY_ITEMS);
     if (!held) return NULL;
@@ -45,8 +45,8 @@ static PyObject *hold_beside(mwpy_tokens *self, PyObject *address, PyObject *of)
     return held;
 }
 
-/* The slot, if the object's class has one: read past whatever __getattribute__ the program has. A new reference; NULL
- * with `*has` false: the class has none. */
+/* The object's slot, if its class has one. Ignores any __getattribute__ of the program's. A new reference; NULL with
+ * `*has` false: no slot. */
 static PyObject *in_slot(PyObject *of, bool *has) {
     PyObject *slot = _PyType_Lookup(Py_TYPE(of), slot_name);
     *has = slot && Py_IS_TYPE(slot, &PyMemberDescr_Type);

@@ -1,11 +1,11 @@
-/* tokens.h - which statement an object ran last: a cursor, or whatever else runs statements. */
+/* tokens.h - the last statement of an object that runs statements, such as a cursor. */
 #ifndef MEMWATCH_PYTHON_TOKENS_H
 #define MEMWATCH_PYTHON_TOKENS_H
 #include "adapter.h"
 
-/* Where the tokens of objects are held, each in a list. In the slot `_memwatch` of a composed class; otherwise in
- * `beside`, by address, with a weak reference that tells whether the object is still the same. Objects need to have the
- * slot or allow weak references; nothing is kept of one that is gone. */
+/* Holds the tokens of objects, each in a list: in the slot MWPY_SLOT of a composed class; otherwise in `beside`, by
+ * address, with a weak reference that shows whether it is still the same object. Objects need the slot, or support for
+ * weak references. Entries of dead objects are removed. */
 typedef struct mwpy_tokens {
     PyObject_HEAD PyObject *beside;
 } mwpy_tokens;
@@ -21,15 +21,15 @@ enum {
 extern PyTypeObject *mwpy_tokens_type;
 extern PyType_Spec mwpy_tokens_spec;
 
-/* The list that holds an object's token, a new reference. `create` one where there is none; otherwise None. */
+/* The list that holds an object's token, a new reference. If there is none, it is created, or (not `create`) None. */
 PyObject *mwpy_held(mwpy_tokens *self, PyObject *of, bool create);
 PyObject *mwpy_token_in(PyObject *held); /* a new reference; None if there is none */
 
-/* What is in the slot of an object of a composed class, past whatever attributes the program has. */
+/* The value in the slot of an object of a composed class, whatever attributes the program defines. */
 int mwpy_intern_slot(void);
 PyObject *mwpy_slot(PyObject *module, PyObject *of);
 PyObject *mwpy_set_slot(PyObject *module, PyObject *const *args, Py_ssize_t n);
 
-/* Its name: no identifier, so that no attribute of the program's is called so. */
+/* The slot's name: not an identifier, so that no attribute of the program's has it. */
 #define MWPY_SLOT "_memwatch.slot"
 #endif

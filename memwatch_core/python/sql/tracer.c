@@ -1,5 +1,5 @@
-/* tracer.c - the type that drivers publish to: memwatch_core.records.SqlTracer, whose docstrings say what each method
- * means. adapter/contexts.py derives from it, and does what is done once a statement, a connection or a thread. */
+/* tracer.c - the type that drivers publish to: memwatch_core.records.SqlTracer documents its methods.
+ * adapter/contexts.py derives from it, and does the work of each new statement, connection or thread. */
 #include "origins/context.h"
 #include "sql/arguments.h"
 #include "sql/connection.h"
@@ -24,7 +24,7 @@ PyTypeObject *mwpy_tracer_type;
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
 
-/* Tells of the first trouble. 0, or -1 with an exception that isn't ours. */
+/* Reports the first error. 0, or -1 with an exception that isn't ours. */
 static int report(mwpy_tracer *self) {
     PyObject *error = self->unreported;
     if (!error) return 0;
@@ -34,12 +34,11 @@ static int report(mwpy_tracer *self) {
     mwpy_unhush();
     Py_DECREF(error);
     Py_XDECREF(result);
-    if (!result && mwpy_is_ours()) PyErr_Clear(); /* of a handler of the program's own */
+    if (!result && mwpy_is_ours()) PyErr_Clear(); /* from a logging handler of the program's */
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* What an exception becomes: nothing that the program sees, unless it isn't ours (a signal's, that came in
- * between). Returns what the method returns. */
+/* Swallows the exception, unless it isn't ours (raised by a signal handler meanwhile). Returns the method's result. */
 static PyObject *swallow(mwpy_tracer *self) {
     if (!mwpy_is_ours()) return NULL;
     mwpy_swallow_error(self);
@@ -71,7 +70,7 @@ static PyObject *statement_begins(PyObject *object, PyObject *const *args, Py_ss
     if (result) return result;
     PyObject *kind, *error, *traceback;
     PyErr_Fetch(&kind, &error, &traceback);
-    if (mwpy_clear_flow()) PyErr_Clear(); /* rather no statement than the one before */
+    if (mwpy_clear_flow()) PyErr_Clear(); /* better no statement than the previous one */
     PyErr_Restore(kind, error, traceback);
     return swallow(self);
 }
@@ -139,13 +138,13 @@ static PyObject *rows_fetched(PyObject *object, PyObject *const *args, Py_ssize_
 
 static mwpy_signature closes = {"cursor_closed", 1, {"token", "all_fetched", NULL}, {NULL}};
 
-/* Who has fetched all rows closes the cursor at once, as ORMs do, and uses them afterwards. */
+/* ORMs fetch all rows, close the cursor at once, and use the rows afterwards: then the statement stays in force. */
 static PyObject *cursor_closed(PyObject *object, PyObject *const *args, Py_ssize_t n, PyObject *keywords) {
     mwpy_tracer *self = (mwpy_tracer *)object;
     PyObject *argument[MWPY_ARGUMENTS];
     if (mwpy_bind(&closes, args, n, keywords, argument)) return swallow(self);
     mwpy_statement *s = (mwpy_statement *)argument[0];
-    if (!Py_IS_TYPE(argument[0], mwpy_statement_type)) Py_RETURN_NONE; /* of a part: its whole goes on */
+    if (!Py_IS_TYPE(argument[0], mwpy_statement_type)) Py_RETURN_NONE; /* a part: its whole goes on */
     int all = mwpy_truth(argument[1], 0);
     if (all == -2) return swallow(self);
     all |= !s->fetchable;
@@ -186,7 +185,7 @@ static PyObject *transaction_ends(PyObject *object, PyObject *const *args, Py_ss
 static int savepoint_is(mwpy_tracer *self, PyObject *connection, PyObject *name, PyObject *what) {
     mwpy_connection *c = mwpy_connection_of(self, connection);
     if (!c) return -1;
-    Py_INCREF((PyObject *)c); /* what is called may forget the connection */
+    Py_INCREF((PyObject *)c); /* called code may drop the connection */
     int error = -1;
     mwpy_hush();
     PyObject *folded =
@@ -290,7 +289,7 @@ static void dealloc(PyObject *object) {
 }
 
 static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    (void)args, (void)keywords; /* are __init__'s */
+    (void)args, (void)keywords; /* for __init__ */
     mwpy_tracer *self = (mwpy_tracer *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->closed = true;
@@ -417,7 +416,7 @@ static int fill(PyObject *module) {
 }
 
 int mwpy_install_tracer(const char *name) {
-    PyGILState_STATE state = PyGILState_Ensure(); /* cffi has released the lock */
+    PyGILState_STATE state = PyGILState_Ensure(); /* cffi has released the GIL */
     PyObject *module = PyImport_ImportModule(name);
     int result = module && !mwpy_tracer_type ? fill(module) : -1;
     if (PyErr_Occurred()) PyErr_Print();
