@@ -1,5 +1,5 @@
-/* proxy.c - what every proxy has: its page, announced writes, exported buffers, the end of its watch. What it does as a
- * value is in proxy_value.c and in one file for each kind; proxy_module.c makes it. */
+/* proxy.c - common to all proxies: page, announced writes, exported buffers, end of the watch. Their behaviour as
+ * values is in proxy_value.c and in a file for each kind; proxy_module.c creates them. */
 #include <errno.h>
 #include <string.h>
 
@@ -20,8 +20,8 @@ int mwpy_write(mwpy_proxy *self, size_t offset, const void *bytes, size_t n) {
 
 /* ---- pages ------------------------------------------------------------------------------------------------------- */
 
-/* A page that several small variables share. Places are handed out one after the other; the page goes back when the
- * last of its variables is gone. Under the interpreter lock. */
+/* A page shared by small variables. Places are handed out in order; the page is freed with the last of its variables.
+ * Protected by the GIL. */
 typedef struct mwpy_slab {
     unsigned char *page;
     size_t used, live;
@@ -54,7 +54,8 @@ static unsigned char *enter_slab(mwpy_proxy *self) {
     return place;
 }
 
-/* Where in a page of its own a value lies: all at the beginning would mean all in the same few sets of every cache. */
+/* Offset of a value in its own page. It varies, because values at the beginning of every page would compete for a few
+ * cache sets. */
 static size_t place_in_page(const unsigned char *page, size_t size) {
     size_t lines = (MW_PAGE_SIZE - size) / CACHE_LINE + 1;
     return ((uintptr_t)page / MW_PAGE_SIZE) % lines * CACHE_LINE;
@@ -84,14 +85,14 @@ static void give_memory_back(mwpy_proxy *self) {
 void mwpy_end_watch(mwpy_proxy *self) {
     mw_variable_id id = self->id;
     self->id = 0;
-    if (id) mw_unregister_page(id); /* NO_VARIABLE: its session is closed already */
+    if (id) mw_unregister_page(id); /* NO_VARIABLE: its session is already closed */
 }
 
 void mwpy_dealloc(PyObject *object) {
     mwpy_proxy *self = (mwpy_proxy *)object;
     PyTypeObject *type = Py_TYPE(object);
     if (self->weakrefs) PyObject_ClearWeakRefs(object);
-    mwpy_end_watch(self); /* every buffer holds a reference, so none is left */
+    mwpy_end_watch(self); /* every buffer holds a reference, so there are none */
     give_memory_back(self);
     if (self->kind && self->kind->clear) self->kind->clear(self);
     Py_XDECREF(self->name);
@@ -112,7 +113,7 @@ int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, const mwpy_array *
                      self->name);
         return -1;
     }
-    /* For the life of the view: the length may change after it. */
+    /* For the life of the view: the length may change later. */
     Py_ssize_t *shape = PyMem_Calloc(2 * MWPY_DIMENSIONS, sizeof *shape), *strides = shape + MWPY_DIMENSIONS;
     if (!shape) {
         PyErr_NoMemory();

@@ -1,16 +1,16 @@
 /* proxy.h - the proxies of watched values.
  *
- * A proxy is a Python object whose value lies in a page of the core's arena. It reads the watched view, and every
- * mutation goes through mwpy_write: an announced write, with the interpreter lock held from the read to the write, so
- * that an in-place operator on builtin operands is one step for every other Python thread. The buffer protocol hands
- * out the watched view itself: whoever writes there faults, and is seen by the core. */
+ * A proxy is a Python object whose value is in a page of the core's arena. It reads the watched view. Every mutation is
+ * an announced write by mwpy_write, with the GIL held from the read to the write: so an in-place operator on builtin
+ * operands is atomic for other Python threads. The buffer protocol exports the watched view itself: writes to it fault,
+ * and the core sees them. */
 #ifndef MEMWATCH_PYTHON_PROXY_H
 #define MEMWATCH_PYTHON_PROXY_H
 #include "adapter.h"
 
 typedef struct mwpy_proxy mwpy_proxy;
 
-/* What differs between the kinds of values. */
+/* The operations of one kind of value. */
 typedef struct mwpy_kind {
     const char *name; /* Layout.proxy */
     PyType_Spec *spec;
@@ -22,27 +22,27 @@ typedef struct mwpy_kind {
 
 struct mwpy_proxy {
     PyObject_HEAD const mwpy_kind *kind;
-    unsigned char *bytes; /* the watched view: readable always, never written to from here */
+    unsigned char *bytes; /* the watched view: always readable, never written to directly */
     size_t size;          /* bytes of the variable */
     mw_variable_id id;    /* 0 once the watch has ended */
     uint32_t flags;
-    size_t pages; /* own pages; 0: it lies on a shared page */
+    size_t pages; /* number of own pages; 0: on a shared page */
     struct mwpy_slab *slab;
-    Py_ssize_t exports; /* buffers handed out and not yet released */
+    Py_ssize_t exports; /* exported buffers that weren't released yet */
     PyObject *name;     /* str */
-    PyObject *info;     /* what variable() returns */
-    PyObject *codec;    /* of the kind: see proxy_struct.c, proxy_object.c */
-    void *extra;        /* of the kind */
+    PyObject *info;     /* the result of variable() */
+    PyObject *codec;    /* specific to the kind: see proxy_struct.c, proxy_object.c */
+    void *extra;        /* specific to the kind */
     PyObject *weakrefs;
 };
 
 extern const mwpy_kind mwpy_int, mwpy_float, mwpy_bytes, mwpy_bytearray, mwpy_struct, mwpy_object;
 extern PyType_Spec mwpy_base_spec;
-extern PyTypeObject *mwpy_base; /* the type of which the kinds' types are subtypes */
+extern PyTypeObject *mwpy_base; /* base type of the kinds' types */
 
 static inline bool mwpy_check(PyObject *object) { return PyObject_TypeCheck(object, mwpy_base); }
 
-/* The plain value of a proxy, any other object as it is; a new reference, or NULL. */
+/* The plain value of a proxy, any other object unchanged; a new reference, or NULL. */
 static inline PyObject *mwpy_plain(PyObject *object) {
     return mwpy_check(object) ? ((mwpy_proxy *)object)->kind->get((mwpy_proxy *)object) : Py_NewRef(object);
 }
@@ -51,30 +51,30 @@ static inline PyObject *mwpy_plain(PyObject *object) {
  * unchanged. */
 int mwpy_write(mwpy_proxy *self, size_t offset, const void *bytes, size_t n);
 
-/* Takes a page, or a place on a shared one. 0, or -1 with an exception. */
+/* Allocates pages, or a place on a shared page. 0, or -1 with an exception. */
 int mwpy_take_memory(mwpy_proxy *self, bool share);
-void mwpy_end_watch(mwpy_proxy *self); /* the memory stays until the proxy is gone */
+void mwpy_end_watch(mwpy_proxy *self); /* the memory stays until the proxy is freed */
 void mwpy_dealloc(PyObject *object);
 
-/* p.name = value on the proxy itself and on nothing below it: "value", or the kind's refusal. */
+/* p.name = value for the proxy itself: "value", or else the kind's refusal. */
 int mwpy_set_value(mwpy_proxy *self, PyObject *value);
 
-/* The in-place operator `op` on a proxy: compute on the plain value, store, keep the identity. */
+/* An in-place operator on a proxy: computes with the plain value, stores the result, returns the same proxy. */
 PyObject *mwpy_in_place(PyObject *self, PyObject *other, binaryfunc op);
 
-/* value.method(*args) on the plain value; what the method does to it is lost. */
+/* value.method(*args) on the plain value; changes to the value itself are lost. */
 PyObject *mwpy_call_on_value(PyObject *self, const char *method, PyObject *args);
 
-/* value[key], `what in value`, iter(value), on the plain value; what is looked for may be a proxy as well. */
+/* value[key], `what in value`, iter(value), on the plain value; key and what may be proxies. */
 PyObject *mwpy_subscript(PyObject *self, PyObject *key);
 int mwpy_contains(PyObject *self, PyObject *what);
 PyObject *mwpy_iterate(PyObject *self);
 
-/* __round__, __floor__, __ceil__, __trunc__, __bytes__: of the plain value. */
+/* __round__, __floor__, __ceil__, __trunc__, __bytes__ of the plain value. */
 extern PyMethodDef mwpy_conversions[];
 PyObject *mwpy_to_bytes(PyObject *self, PyObject *unused); /* __bytes__ */
 
-/* What a buffer shows: items in the order of C. One number has no dimension, so that numpy takes it for a scalar. */
+/* The shape of an exported buffer, in C order. A single number has no dimension, so that numpy sees a scalar. */
 enum { MWPY_DIMENSIONS = 8 };
 typedef struct mwpy_array {
     unsigned char *start;
@@ -87,7 +87,7 @@ typedef struct mwpy_array {
 int mwpy_export(mwpy_proxy *self, Py_buffer *view, int flags, const mwpy_array *array, bool readonly);
 void mwpy_release(PyObject *self, Py_buffer *view);
 
-/* Makes the types and puts them, with the functions of proxy_module.c, into the module of that name. With
- * mwpy_install_tracer, what Python reaches through cffi. 0, or -1 after printing the exception. */
+/* Creates the types, and the functions of proxy_module.c, in the module of that name. Apart from mwpy_install_tracer,
+ * the only function here that Python calls through cffi. 0, or -1 after printing the exception. */
 int mwpy_install(const char *module);
 #endif

@@ -1,14 +1,14 @@
 /* proxy_buffer.c - bytes and bytearray: 8 bytes of length (little-endian), then room for `capacity` bytes.
  *
- * A mutation that keeps the length is one write of the bytes that it assigns; one that changes the length is one write
- * from the length field to the last byte that it moves, so that no event shows a length without its bytes. Where that
- * is more than an event carries, it is the bytes that it moves, and then the length; so it is where a value that is too
- * large to be told as a whole gets shorter: one event would have to tell all that is moved and all that is gone.
- * Whatever has no short way is tried on a plain copy first: the copy's exception is the exception, and only then is the
- * page written.
+ * A mutation that keeps the length is one write of the assigned bytes. One that changes the length is one write from
+ * the length field to the last byte moved, so that no event shows a length without its bytes. There are two cases of
+ * two writes instead, first the bytes moved, then the length: if one event can't hold it all; and if a value too large
+ * to be shown whole gets shorter, because one event would have to hold all bytes that are moved or cut off. Mutations
+ * without a fast path are tried on a plain copy first: its exception is raised, and only on success is the page
+ * written.
  *
  * The buffer protocol exports the content, never the length field. As with a plain bytearray, the length can't change
- * while a buffer is out. */
+ * while a buffer is exported. */
 #include <string.h>
 
 #include "errors.h"
@@ -55,7 +55,7 @@ static int refuse_length(mwpy_proxy *self, size_t n) {
     return -1;
 }
 
-/* Stores bytes [first, moved) of n at `content`, and then the length n; one site for both. */
+/* Stores bytes [first, moved) of n at `content`, then the length n; both with the same site. */
 static int write_long(mwpy_proxy *self, const char *content, size_t n, size_t first, size_t moved) {
     uint64_t length = n;
     mw_piece pieces[] = {{HEADER + first, content + first, moved - first}, {0, &length, HEADER}};
@@ -65,7 +65,7 @@ static int write_long(mwpy_proxy *self, const char *content, size_t n, size_t fi
     return error ? mwpy_raise(error, self->name) : 0;
 }
 
-/* Stores length n and the first `moved` of n bytes at `content`, in one write; the first `same` of them are there. */
+/* Stores length n and the first `moved` of n bytes at `content`, in one write; the first `same` are unchanged. */
 static int write_resized(mwpy_proxy *self, const char *content, size_t n, size_t same, size_t moved) {
     size_t told = self->size > TOLD_WHOLE && length_of(self) > n ? length_of(self) : moved;
     if (moved && told + HEADER > MW_EVENT_MAX) return write_long(self, content, n, same, moved);
@@ -82,14 +82,14 @@ static int write_resized(mwpy_proxy *self, const char *content, size_t n, size_t
     return result;
 }
 
-/* The value becomes the n bytes at `content`, of which [first, last) were assigned if the length stays. */
+/* Sets the value to the n bytes at `content`; if the length is unchanged, [first, last) were assigned. */
 static int store(mwpy_proxy *self, const char *content, size_t n, size_t first, size_t last) {
     size_t old = length_of(self);
     if (n == old) return first < last ? mwpy_write(self, HEADER + first, content + first, last - first) : 0;
     if (n > capacity_of(self) || self->exports) return refuse_length(self, n);
     size_t moved = n, same = 0;
     while (same < old && same < n && content_of(self)[same] == (unsigned char)content[same]) same++;
-    if (n < old) /* bytes that stay where they are aren't written */
+    if (n < old) /* bytes that don't move aren't written */
         while (moved > same && content_of(self)[moved - 1] == (unsigned char)content[moved - 1]) moved--;
     if (moved == same) moved = 0;
     return write_resized(self, content, n, same, moved);
@@ -101,7 +101,7 @@ static int set_buffer(mwpy_proxy *self, PyObject *value) {
                      self->name, self->kind->name, Py_TYPE(value)->tp_name);
         return -1;
     }
-    PyObject *copy = PyBytes_FromObject(value); /* it may be a view of this very page */
+    PyObject *copy = PyBytes_FromObject(value); /* it may be a view of this page */
     if (!copy) return -1;
     const char *content = PyBytes_AS_STRING(copy);
     size_t n = (size_t)PyBytes_GET_SIZE(copy);
@@ -141,7 +141,7 @@ static PyObject *bytes_of(PyObject *self, PyObject *unused) {
 
 /* ---- bytearray's mutations --------------------------------------------------------------------------------------- */
 
-/* What a mutation of a plain copy came to: the copy is stored if nothing was raised. Takes both references. */
+/* Stores a mutated plain copy, unless an exception was raised. Consumes both references. */
 static PyObject *keep(mwpy_proxy *self, PyObject *copy, PyObject *result, size_t first, size_t last) {
     if (result && store(self, PyByteArray_AS_STRING(copy), (size_t)PyByteArray_GET_SIZE(copy), first, last))
         Py_CLEAR(result);
@@ -165,7 +165,7 @@ MUTATION(remove_byte, "remove")
 MUTATION(clear, "clear")
 static PyObject *reverse(PyObject *self, PyObject *args) { return mutate(self, "reverse", args, (size_t)length(self)); }
 
-/* The operand is turned into bytes before the value is read: an iterator may run anything. */
+/* The operand is converted to bytes before the value is read: an iterator may run any code. */
 static PyObject *extend(PyObject *self, PyObject *operand) {
     PyObject *more = PyByteArray_FromStringAndSize(NULL, 0), *plain = more ? mwpy_plain(operand) : NULL;
     PyObject *result = plain ? PyObject_CallMethod(more, "extend", "O", plain) : NULL;
@@ -188,7 +188,7 @@ static PyObject *in_place_on_copy(PyObject *self, PyObject *operand, binaryfunc 
     PyObject *copy = mwpy_plain(self), *plain = copy ? mwpy_plain(operand) : NULL;
     PyObject *result = plain ? op(copy, plain) : NULL;
     Py_XDECREF(plain);
-    if (result && !PyByteArray_CheckExact(result)) { /* an operand of another type made something else of it */
+    if (result && !PyByteArray_CheckExact(result)) { /* the operand's type overrode the operator */
         Py_DECREF(copy);
         int failed = set_buffer((mwpy_proxy *)self, result);
         Py_DECREF(result);
@@ -224,7 +224,7 @@ static int assign_index(mwpy_proxy *self, PyObject *key, PyObject *value) {
     return mwpy_write(self, HEADER + (size_t)i, &byte, 1);
 }
 
-/* The bytes that an assignment to this slice writes while the length stays: [*first, *last). */
+/* The range of bytes that a slice assignment writes if the length is unchanged: [*first, *last). */
 static int slice_span(mwpy_proxy *self, PyObject *key, size_t *first, size_t *last) {
     Py_ssize_t start, stop, step;
     if (PySlice_Unpack(key, &start, &stop, &step)) return -1;
@@ -290,7 +290,7 @@ static PyMethodDef bytearray_methods[] = {
 static PyType_Slot bytearray_slots[] = {
     {Py_tp_doc, "A watched bytearray of at most `capacity` bytes."},
     {Py_tp_methods, bytearray_methods},
-    {Py_tp_iter, PySeqIter_New}, /* as a plain one's: it sees what is written while it runs */
+    {Py_tp_iter, PySeqIter_New}, /* as for a plain one: sees writes during iteration */
     {Py_sq_length, length},
     {Py_sq_item, item},
     {Py_sq_contains, mwpy_contains},

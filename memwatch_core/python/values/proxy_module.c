@@ -1,4 +1,4 @@
-/* proxy_module.c - memwatch_core.native.proxy: the types of proxies, and the functions that Python gets. */
+/* proxy_module.c - memwatch_core.native.proxy: the proxy types, and functions for Python. */
 #include <string.h>
 
 #include "errors.h"
@@ -161,10 +161,10 @@ static PyMethodDef functions[] = {
 
 /* ---- installation ------------------------------------------------------------------------------------------------ */
 
-/* After the last line of Python: destructors that run while the interpreter ends are still recorded. */
+/* Runs after the last line of Python: destructors during finalization are still recorded. */
 static void at_exit(void) {
     mw_set_origin_provider(NULL);
-    mw_journal_close(); /* NO_JOURNAL: closed already */
+    mw_journal_close(); /* NO_JOURNAL: already closed */
 }
 
 static int fill(PyObject *module) {
@@ -175,7 +175,7 @@ static int fill(PyObject *module) {
         types[i] = (PyTypeObject *)PyType_FromSpecWithBases(kinds[i]->spec, (PyObject *)mwpy_base);
         if (!types[i] || PyModule_AddType(module, types[i])) return -1;
     }
-    mwpy_base->tp_flags &= ~Py_TPFLAGS_BASETYPE; /* a class of the program's own would have no page */
+    mwpy_base->tp_flags &= ~Py_TPFLAGS_BASETYPE; /* a subclass of the program's would have no page */
     if (Py_AtExit(at_exit)) {
         PyErr_SetString(PyExc_RuntimeError, "the interpreter has no room for one more exit function");
         return -1;
@@ -184,7 +184,7 @@ static int fill(PyObject *module) {
 }
 
 int mwpy_install(const char *name) {
-    PyGILState_STATE state = PyGILState_Ensure(); /* cffi has released the lock */
+    PyGILState_STATE state = PyGILState_Ensure(); /* cffi has released the GIL */
     PyObject *module = PyImport_ImportModule(name);
     int result = module && !mwpy_base ? fill(module) : -1;
     if (PyErr_Occurred()) PyErr_Print();

@@ -1,9 +1,9 @@
-/* proxy_object.c - any value that a serializer can turn into bytes of fixed extent, read and written as a whole.
+/* proxy_object.c - any value that a serializer can turn into bytes of fixed size, read and written as a whole.
  *
- * codec is (encode, decode, options, buffer); buffer is None, or the (format, shape) that the buffer protocol shows. A
- * read decodes; a change of any part (p.name = ..., p[key] = ..., a method) is made on the decoded value, which is then
- * encoded and stored by one write if its bytes have changed. What is taken out of the value is a copy: changing it
- * further down (p.part.name = ...) changes the copy only. */
+ * codec is (encode, decode, options, buffer); buffer is None, or the exported buffer's format, item size and shape.
+ * Reading decodes. A mutation (p.name = ..., p[key] = ..., a method) is made on the decoded value, which is then
+ * encoded and stored by one write if its bytes changed. Parts taken out of the value are copies: changing those
+ * (p.part.name = ...) doesn't change the watched value. */
 #include <string.h>
 
 #include "values/proxy.h"
@@ -62,7 +62,7 @@ static int set_object(mwpy_proxy *self, PyObject *value) {
     return result;
 }
 
-/* After something was done to a decoded value: stores it if that changed its bytes. */
+/* After a mutation of the decoded value: stores it if its bytes changed. */
 static int keep(mwpy_proxy *self, PyObject *value) {
     PyObject *data = encode(self, value);
     int result = !data ? -1
@@ -92,7 +92,7 @@ static PyObject *get_attribute(PyObject *object, PyObject *name) {
     if (!result || !(PyMethod_Check(result) || PyCFunction_Check(result))) return result;
     PyObject *owner = PyMethod_Check(result) ? PyMethod_GET_SELF(result) : PyCFunction_GET_SELF(result);
     if (!owner || owner == object || PyType_Check(owner) || PyModule_Check(owner))
-        return result; /* of the proxy itself, or no method of the value */
+        return result; /* the proxy's own, or not a method of the value */
     PyObject *bound = PyTuple_Pack(2, object, name);
     Py_SETREF(result, bound ? PyCFunction_New(&call_method_def, bound) : NULL);
     Py_XDECREF(bound);

@@ -1,4 +1,4 @@
-/* proxy_scalar.c - int (8 bytes, signed) and float (8 bytes, IEEE 754), in the machine's own order. */
+/* proxy_scalar.c - int (8 bytes, signed) and float (8 bytes, IEEE 754), in native byte order. */
 #include <string.h>
 
 #include "values/proxy.h"
@@ -53,7 +53,7 @@ static int set_int(mwpy_proxy *self, PyObject *value) {
     return mwpy_write(self, 0, &number, sizeof number);
 }
 
-/* += and its like with an int that fits: no objects are made, nothing can come in between. */
+/* += and similar operators with an int that fits: create no objects, so no other code can run in between. */
 enum fast { FAST_ADD, FAST_SUBTRACT, FAST_MULTIPLY, FAST_AND, FAST_OR, FAST_XOR };
 static inline PyObject *in_place_fast(PyObject *object, PyObject *other, enum fast op, binaryfunc slow) {
     mwpy_proxy *self = (mwpy_proxy *)object;
@@ -69,7 +69,7 @@ static inline PyObject *in_place_fast(PyObject *object, PyObject *other, enum fa
         overflow = __builtin_mul_overflow(value, operand, &value);
     else
         value = op == FAST_AND ? value & operand : op == FAST_OR ? value | operand : value ^ operand;
-    if (overflow) return mwpy_in_place(object, other, slow); /* for its message */
+    if (overflow) return mwpy_in_place(object, other, slow); /* raises the error */
     return mwpy_write(self, 0, &value, sizeof value) ? NULL : Py_NewRef(object);
 }
 #define IN_PLACE_FAST(name, op, slow)                                                                                  \

@@ -1,8 +1,9 @@
-/* proxy_struct.c - a record of fixed fields, as the struct module lays it out: p[0] and p.price read and write a field.
+/* proxy_struct.c - a record of fixed fields in the layout of the struct module: p[0] and p.price read and write a
+ * field.
  *
- * codec is (format, fields, make): fields is a tuple of (name or None, code, offset, size, little), code being the
- * letter of the struct module; make is None for a plain tuple, otherwise what turns the tuple into the value (a
- * namedtuple's _make). A field is written alone, by one write; p[i:j] = ... and p.value = ... by one write as well. */
+ * codec is (format, fields, make): fields is a tuple of (name or None, code, offset, size, little), where code is the
+ * struct module's letter. make turns the tuple into the value (a namedtuple's _make); None: a plain tuple. A field, a
+ * slice p[i:j] = ..., and p.value = ... are each written by one write. */
 #include <string.h>
 
 #include "values/proxy.h"
@@ -10,7 +11,7 @@
 enum field_class { SIGNED, UNSIGNED, REAL, TRUTH, TEXT };
 
 typedef struct field {
-    PyObject *name; /* borrowed from codec, interned; NULL if it has none */
+    PyObject *name; /* borrowed from codec, interned; NULL: none */
     size_t offset, size;
     enum field_class class;
     char code;
@@ -19,7 +20,7 @@ typedef struct field {
 
 typedef struct layout {
     const char *format;
-    PyObject *make; /* borrowed from codec; NULL for none */
+    PyObject *make; /* borrowed from codec; NULL: none */
     Py_ssize_t count;
     field fields[];
 } layout;
@@ -163,7 +164,7 @@ static int put_text(mwpy_proxy *self, Py_ssize_t i, unsigned char *at, PyObject 
     return 0;
 }
 
-/* Packs a value into its place in a record. 0, or -1 with TypeError, ValueError or OverflowError. */
+/* Packs a field's value into a record. 0, or -1 with TypeError, ValueError or OverflowError. */
 static int put_field(mwpy_proxy *self, Py_ssize_t i, unsigned char *record, PyObject *value) {
     const field *f = &layout_of(self)->fields[i];
     unsigned char *at = record + f->offset;
@@ -202,7 +203,7 @@ static PyObject *get_struct(mwpy_proxy *self) {
     return value;
 }
 
-/* Fields [from, to) become `values`, by one write of the bytes that they cover. */
+/* Sets fields [from, to) to `values`, by one write of the bytes that they cover. */
 static int put_fields(mwpy_proxy *self, Py_ssize_t from, Py_ssize_t to, PyObject *values) {
     const layout *l = layout_of(self);
     PyObject *list = PyTuple_Check(values) || PyList_Check(values) ? PySequence_Tuple(values) : NULL;
@@ -343,7 +344,7 @@ static PyType_Slot slots[] = {
     {Py_bf_releasebuffer, mwpy_release},
     {0, NULL},
 };
-/* SEQUENCE: `case [a, *rest]` matches it, as it matches a tuple. */
+/* SEQUENCE: `case [a, *rest]` matches it, like a tuple. */
 static PyType_Spec spec = {
     "memwatch_core.native.proxy.Struct", sizeof(mwpy_proxy), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_SEQUENCE, slots};

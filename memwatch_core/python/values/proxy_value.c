@@ -1,8 +1,8 @@
-/* proxy_value.c - how every proxy behaves as its value does: operators, comparison, text, attributes, copies.
+/* proxy_value.c - makes every proxy behave like its value: operators, comparison, text, attributes, copies.
  *
- * Reads make the plain value and hand it to the interpreter's own protocol, so results and exceptions are those of the
- * plain value. In-place operators compute on the plain value and store the result: p += 1 is one announced write and p
- * stays the same object. Hashing is refused: a value that changes under a dict would be lost in it. */
+ * Reads create the plain value and pass it to the interpreter's own protocol, so results and exceptions are those of
+ * the plain value. In-place operators compute with the plain value and store the result: p += 1 is one announced write,
+ * and p stays the same object. Hashing is refused: a dict would lose a key that changes. */
 #include "values/proxy.h"
 #include <structmember.h>
 
@@ -107,7 +107,7 @@ static Py_hash_t refuse_hash(PyObject *self) {
 
 /* ---- attributes -------------------------------------------------------------------------------------------------- */
 
-/* Names in code are interned, so the pointer decides nearly always. */
+/* Names in code are interned, so the pointer comparison is nearly always enough. */
 static bool is_value(PyObject *name) {
     static PyObject *interned;
     if (!interned) interned = PyUnicode_InternFromString("value");
@@ -139,7 +139,7 @@ int mwpy_set_value(mwpy_proxy *self, PyObject *value) {
 static int set_attribute(PyObject *object, PyObject *name, PyObject *to) {
     mwpy_proxy *self = (mwpy_proxy *)object;
     if (is_value(name)) return mwpy_set_value(self, to);
-    PyObject *value = mwpy_plain(object); /* what the plain value says about it, on a copy */
+    PyObject *value = mwpy_plain(object); /* a copy: raises the plain value's own error */
     int result = value ? PyObject_SetAttr(value, name, to) : -1;
     if (!result) {
         PyErr_Format(PyExc_AttributeError, "'%U' is watched as a whole: assign p.value", self->name);
@@ -212,7 +212,7 @@ ON_VALUE(floor_value, "__floor__")
 ON_VALUE(ceil_value, "__ceil__")
 ON_VALUE(truncate_value, "__trunc__")
 
-/* bytes(5) is five zeros, and bytes(5.0) an error: neither looks for a buffer, which the proxy has. */
+/* bytes(5) is five zeros, and bytes(5.0) an error: neither uses the buffer that the proxy has. */
 PyObject *mwpy_to_bytes(PyObject *self, PyObject *unused) {
     (void)unused;
     PyObject *value = mwpy_plain(self);
@@ -232,7 +232,7 @@ static PyObject *copy_value(PyObject *self, PyObject *unused) {
     return mwpy_plain(self);
 }
 
-/* Whether a pickle could find this class again: that of a named tuple that a serializer made can't be found. */
+/* Whether pickle could find this class again: not if a serializer made it, for a named tuple. */
 static bool is_importable(PyTypeObject *type) {
     PyObject *name = PyObject_GetAttrString((PyObject *)type, "__module__");
     PyObject *module = name ? PyImport_GetModule(name) : NULL;
@@ -244,7 +244,7 @@ static bool is_importable(PyTypeObject *type) {
     return found == (PyObject *)type;
 }
 
-/* A pickle holds the plain value, and reading it needs no MemWatch. */
+/* Pickles as the plain value, so that unpickling needs no MemWatch. */
 static PyObject *reduce_value(PyObject *self, PyObject *args) {
     PyObject *value = mwpy_plain(self), *result = NULL;
     if (!value) return NULL;
@@ -271,7 +271,7 @@ static PyObject *plain_tuple(PyObject *tuple) {
     return result;
 }
 
-/* numpy asks this before it makes an array of one element out of the buffer: a proxy is the number. */
+/* numpy calls this before it would make an array of one element from the buffer: a proxy counts as its number. */
 static PyObject *array_ufunc(PyObject *self, PyObject *args, PyObject *keywords) {
     (void)self;
     if (PyTuple_GET_SIZE(args) < 2) {
