@@ -1,4 +1,4 @@
-/* adapter.h - the interpreter that the C half of the Python adapter is built for, and its threads. */
+/* adapter.h - supported interpreters, and thread state, for the C half of the Python adapter. */
 #ifndef MEMWATCH_PYTHON_ADAPTER_H
 #define MEMWATCH_PYTHON_ADAPTER_H
 #define PY_SSIZE_T_CLEAN
@@ -16,11 +16,11 @@
     "MemWatch needs CPython with its global interpreter lock (a free-threaded build, python3.14t for instance, has none)"
 #endif
 
-/* initial-exec: the first access in a thread must not allocate, because it may be made by a signal handler. */
+/* initial-exec: a thread's first access must not allocate, because a signal handler may make it. */
 #define MWPY_THREAD static __thread __attribute__((tls_model("initial-exec")))
 
-/* The state that the calling thread runs under; NULL if it holds no interpreter lock. Since 3.12 it is the thread's
- * own, before that it is whoever's holds the lock. */
+/* The calling thread's state; NULL if it doesn't hold the GIL. Before 3.12: the state of whichever thread holds the
+ * GIL. */
 static inline PyThreadState *mwpy_current_thread(void) {
 #if PY_VERSION_HEX >= 0x030D0000
     return PyThreadState_GetUnchecked();
@@ -29,7 +29,7 @@ static inline PyThreadState *mwpy_current_thread(void) {
 #endif
 }
 
-/* Of a type whose objects hold nothing but what its tp_clear lets go of. */
+/* tp_dealloc for types whose tp_clear releases everything. */
 static inline void mwpy_plain_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);

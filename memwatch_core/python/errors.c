@@ -1,4 +1,4 @@
-/* errors.c - an error of the core, as the exception that Python gets. */
+/* errors.c - the core's errors as Python exceptions. */
 #include <errno.h>
 #include <string.h>
 

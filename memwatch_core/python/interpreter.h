@@ -1,8 +1,7 @@
-/* interpreter.h - what differs between the versions of CPython: its frames, its contexts, and the calling thread's
- * state.
+/* interpreter.h - internals that differ between versions of CPython: frames, contexts, the thread state.
  *
- * Everything here reads in place: no reference is taken, nothing is allocated, no lock. So it serves the signal handler
- * as well, for the calling thread's own frames. Only for files that define Py_BUILD_CORE_MODULE before Python.h. */
+ * Everything is read in place, without taking references, allocating or locking. So it is async-signal-safe, for the
+ * calling thread's own frames. Only for files that define Py_BUILD_CORE_MODULE before Python.h. */
 #ifndef MEMWATCH_PYTHON_INTERPRETER_H
 #define MEMWATCH_PYTHON_INTERPRETER_H
 #include "adapter.h"
@@ -24,7 +23,7 @@
 
 typedef struct _PyInterpreterFrame mwpy_frame;
 
-/* The frame of the Python code that runs, or an entry from C above it; NULL if the thread runs no Python. */
+/* The running Python frame, or an entry frame from C above it; NULL if the thread runs no Python. */
 static inline mwpy_frame *mwpy_top_frame(PyThreadState *thread) {
 #if PY_VERSION_HEX >= 0x030D0000
     return thread->current_frame;
@@ -33,7 +32,7 @@ static inline mwpy_frame *mwpy_top_frame(PyThreadState *thread) {
 #endif
 }
 
-/* A code object, or what stands in its place in a frame that runs none. Borrowed. */
+/* A code object, or a placeholder in a frame that runs none. Borrowed. */
 static inline PyObject *mwpy_frame_executable(const mwpy_frame *f) {
 #if PY_VERSION_HEX >= 0x030E0000
     return PyStackRef_AsPyObjectBorrow(f->f_executable); /* a tagged reference */
@@ -52,7 +51,7 @@ static inline const _Py_CODEUNIT *mwpy_frame_instruction(const mwpy_frame *f) {
 #endif
 }
 
-/* Whether the interpreter made the frame for itself, where C calls Python. */
+/* Whether it is an entry frame, which the interpreter makes where C calls Python. */
 static inline bool mwpy_frame_is_entry(const mwpy_frame *f) {
 #if PY_VERSION_HEX >= 0x030E0000
     return f->owner >= FRAME_OWNED_BY_INTERPRETER;
