@@ -1,4 +1,4 @@
-"""What reader.c and lines.c offer. Their contracts: :mod:`.stores`, :mod:`memwatch_core.rendering.jsonlines`."""
+"""Types of reader.c and lines.c. Documented in :mod:`.stores` and :mod:`memwatch_core.rendering.jsonlines`."""
 
 from collections.abc import Callable, Sequence
 

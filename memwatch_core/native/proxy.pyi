@@ -1,11 +1,11 @@
-"""What python/values/ offers. All of it wants the interpreter lock, which Python code has."""
+"""The types and functions of python/values/. All need the GIL, which Python code holds."""
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Literal
 
 class Proxy:
-    """A watched value: it behaves as the value does, and ``value`` reads and writes it."""
+    """A watched value. It behaves as the value does; ``value`` reads and writes it."""
 
     value: Any
 
@@ -25,7 +25,7 @@ ObjectCodec = tuple[
     Mapping[str, Any],
     tuple[str, int, tuple[int, ...]] | None,
 ]
-"""encode, decode, options; and of the buffer: format, bytes of an item, shape."""
+"""encode, decode, options; and the buffer's format, item size and shape."""
 
 def create(
     kind: Literal["int", "float", "bytes", "bytearray", "struct", "object"],
@@ -38,7 +38,7 @@ def create(
     codec: StructCodec | ObjectCodec | None,
     /,
 ) -> Any:
-    """A proxy of that kind whose page holds ``data``, registered with the core; typed as the value that it stands for.
+    """A proxy of that kind whose page holds ``data``, registered with the core; typed like the value it stands for.
 
     Raises CoreError, JournalFullError; ValueError if ``data`` doesn't have the kind's layout.
     """
@@ -54,10 +54,10 @@ def end(proxy: object, /) -> Any:
 
 def is_proxy(value: object, /) -> bool: ...
 def set_context_variable(variable: ContextVar[Any] | None, /) -> None:
-    """Names the ContextVar whose value, an int or a statement of the tracer, is the SQL context of every store."""
+    """Sets the ContextVar whose value, an int or a statement of the tracer, is the SQL context of every store."""
 
 def forget_sites() -> None:
-    """Lets go of the code objects that the cache of sites holds."""
+    """Releases the code objects in the cache of sites."""
 
 def provide_origins(on: bool, /) -> None:
-    """Whether stores are traced to Python frames; off before the interpreter ends."""
+    """Whether to trace stores to Python frames; switched off before the interpreter ends."""

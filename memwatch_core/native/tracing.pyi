@@ -1,4 +1,4 @@
-"""What python/sql/tracer.c offers. All of it wants the interpreter lock, which Python code has."""
+"""The types and functions of python/sql/tracer.c. All need the GIL, which Python code holds."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -10,29 +10,30 @@ class ParameterHash:
     """Keyed hashes of parameters: SipHash-2-4 of their canonical forms, 16 hex digits each."""
 
     def __new__(cls, key: bytes, canonical: Callable[[object], bytes | None], /) -> ParameterHash:
-        """``key``: 16 bytes; ``canonical`` makes the forms of values that C doesn't know, None: not hashed."""
+        """``key``: 16 bytes. ``canonical`` makes the forms of values that C doesn't know; None: not hashed."""
 
     def __call__(self, parameters: object, many: bool = False, /) -> str:
-        """``,"parameters":[...]``, or ``""`` if there are none; one string a parameter, or one a row, if ``many``."""
+        """``,"parameters":[...]``, or ``""`` if there are none; one string for each parameter, or for each row if
+        ``many``."""
 
 class Statement:
     """A statement: the token that a driver hands back."""
 
 class Part:
-    """A statement that is a part of another one."""
+    """A statement that is part of another one."""
 
 class Connection:
-    """What is known of a connection."""
+    """A known connection."""
 
 class Tracer:
-    """A :class:`~memwatch_core.records.SqlTracer`, but for the methods with an underscore, which a subclass has."""
+    """A :class:`~memwatch_core.records.SqlTracer`. A subclass adds the underscore methods."""
 
     troubles: int
-    """Errors that were swallowed."""
+    """Errors swallowed."""
     unfinished: int
     """Statements without an OUTCOME record."""
     variable: ContextVar[Statement | None]
-    """Which statement is in force in a flow; one for all tracers."""
+    """The statement in force in a flow; shared by all tracers."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class Tracer:
         outcome: Callable[[int, bytes], object] | None,
         /,
     ) -> None:
-        """``window``: 0 to 3, in the order of ``contexts.Window``; ``context`` and ``outcome`` write records, None: the
+        """``window``: 0 to 3, in the order of ``contexts.Window``. ``context`` and ``outcome`` write records; None: the
         core does, into this process's journal."""
 
     def statement_begins(
@@ -70,39 +71,39 @@ class Tracer:
     def transaction_ends(self, connection: object, outcome: Literal["committed", "rolled back", "closed"]) -> None: ...
     def savepoint(self, connection: object, name: str, what: Literal["set", "released", "rolled back"]) -> None: ...
     def close(self) -> None:
-        """Ends every context, before the journal is closed. Drivers may go on publishing; nothing comes of it."""
+        """Ends every context, before the journal is closed. Later calls of drivers have no effect."""
 
 class Tokens:
-    """The token of the statement that an object ran last: a cursor, or whatever else runs statements.
+    """The token of the last statement of an object that runs statements, such as a cursor.
 
-    In the slot of a composed class, or else beside the object, so that nothing can be seen on it. Objects
-    need to allow weak references or have the slot; nothing is kept of one that is gone.
+    Held in the slot of a composed class, otherwise beside the object, so that the object looks unchanged. Objects need
+    the slot, or support for weak references; entries of dead objects are removed.
     """
 
     beside: dict[int, list[Any]]
-    """By address: lists of a token, a weak reference, and what else is known of the object."""
+    """By address: lists of a token, a weak reference, and further state."""
 
     def get(self, of: Any, /) -> Any:
         """The token; None if there is none."""
     def set(self, of: Any, token: Any, /) -> None:
-        """Raises TypeError for an object that allows no weak references and has no slot."""
+        """Raises TypeError for an object without a slot and without support for weak references."""
 
 class Reader:
-    """What a library keeps in an object, as a function of the object: each step is a descriptor or a method of the
-    library's own class, or a name, at which :func:`peek` looks. None where an object hasn't got it."""
+    """Reads a library's object: each step is a descriptor or method of the library's own class, or a name for
+    :func:`peek`. None if the object lacks it."""
 
     def __new__(cls, *steps: Any) -> Reader: ...
     def __call__(self, of: Any, /) -> Any: ...
 
 class Status:
-    """Whether a transaction is open, as a function of the connection; None: not known."""
+    """Whether a connection's transaction is open; None: unknown."""
 
     def __new__(cls, read: Callable[[Any], Any], open: tuple[int, ...], unknown: tuple[int, ...], mask: int) -> Status:
-        """``read`` gives a number from 0 to 63; with a ``mask``, bits of any number."""
+        """``read`` returns a number from 0 to 63; with a ``mask``, any number, whose bits count."""
     def __call__(self, connection: Any, /) -> bool | None: ...
 
 class Running:
-    """What is done around a cursor's method that runs a statement, for a ``DbapiDriverBase``, whose hooks it asks."""
+    """A trace around a cursor method that runs a statement, for a ``DbapiDriverBase``, whose hooks it calls."""
 
     def __new__(
         cls,
@@ -122,71 +123,76 @@ class Running:
         many: bool,
         answers: bool,
     ) -> Running:
-        """``arguments``: what the method calls its first two, where they may be passed by keyword; or a function of the
-        cursor and all arguments that tells the statement and its parameters. ``connection``, ``description``,
-        ``rowcount``: of a cursor. ``identity``: what stands for a connection; None: itself. ``after``: the hook of that
-        name; None: the three above and ``status`` tell. ``answers``: the hook ``rolled_back`` is asked."""
+        """``arguments``: the names of the method's first two arguments, for calls by keyword; or a function of the
+        cursor and all arguments that returns the statement and its parameters. ``connection``, ``description``,
+        ``rowcount``: functions of a cursor. ``identity``: the object that identifies a connection; None: itself.
+        ``after``: the hook of that name; None: the three above and ``status`` are used. ``answers``: whether to call
+        the hook ``rolled_back``."""
     def begins(self, cursor: Any, statement: Any, parameters: Any = None, /) -> Any:
-        """The token of a statement that a cursor runs by other means than its own methods."""
+        """The token of a statement that a cursor begins by other means than its own methods."""
     def ends(self, cursor: Any, token: Any, /) -> None:
-        """It has succeeded."""
+        """The statement succeeded."""
 
 class Fetching:
-    """What is done around a cursor's method that hands out rows, for a ``DbapiDriverBase``."""
+    """A trace around a cursor method that returns rows, for a ``DbapiDriverBase``."""
 
     def __new__(
         cls, driver: Any, tokens: Tokens, count: Literal["one", "some", "rest"] | Callable[[Any], tuple[int, bool]]
     ) -> Fetching:
-        """``count``: what the method returns: a row or None, a list that is empty in the end, all that are left; or a
-        function of the result: how many rows, and whether they were the last."""
+        """``count``: the method returns a row or None, a list that is empty at the end, or all rows left; or a function
+        of the result: (number of rows, whether they were the last)."""
 
 class Shell:
-    """What is done around a library's function, contained: an Exception goes to ``host.trouble``. What else is raised,
-    and whatever a signal's handler raises, is the program's: the trace is told, and it goes on. The program's trace and
-    profile functions aren't called meanwhile."""
+    """Runs a trace around a library's function, and contains its errors.
+
+    An Exception goes to ``host.trouble``. Any other exception, and any from a signal handler, is the program's: it is
+    passed to the trace and raised again. The program's trace and profile functions aren't called meanwhile.
+    """
 
     host: Any
 
     def __new__(cls, host: Any, trace: Running | Fetching | Callable[..., Any]) -> Shell:
-        """``host``: a driver; ``trace``: as ``memwatch_plugins.sql.around.Trace`` has it."""
+        """``host``: a driver; ``trace``: a ``memwatch_plugins.sql.around.Trace``."""
     def call(self, function: Any, of: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any:
         """``function(of, *args, **kwargs)``, traced if ``host.tracer`` isn't None."""
     def call_function(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any:
         """``function(*args, **kwargs)``, likewise."""
     def before(self, of: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any:
-        """A token; None if it raised."""
+        """A token; None if the trace raised."""
     def after(self, of: Any, token: Any, result: Any, /) -> None: ...
     def each(self, of: Any, token: Any, item: Any, /) -> None: ...
     def failed(self, of: Any, token: Any, error: BaseException, /) -> None: ...
 
 def in_force() -> int:
-    """Id of the statement in force here and now; 0: none."""
+    """Id of the statement in force in this flow; 0: none."""
 
 def read_statement(statement: str, dialect: str, /) -> tuple[str, int, str]:
-    """Its text without literals and comments, what it does to the transaction (``adapter.transactions.Action``), and
-    the name of its savepoint. Never raises for what a text says. ``core/text/statement.h``."""
+    """The statement's text without literals and comments, its effect on the transaction
+    (``adapter.transactions.Action``), and the name of its savepoint. Accepts any text. See
+    ``core/text/statement.h``."""
 
 def slot(of: Any, /) -> Any:
-    """What is in the slot of an object of a composed class; None: nothing, or there is no slot. Nothing of the
-    program's is called. No attribute of the program's has its name, which is no identifier."""
+    """The value in the slot of an object of a composed class; None: empty, or no slot. Calls nothing of the program's.
+    The slot's name isn't an identifier, so that no attribute of the program's has it."""
 
 def set_slot(of: Any, value: Any, /) -> None:
     """Raises TypeError for an object without the slot."""
 
 def peek(of: Any, name: str, /) -> Any:
-    """The attribute that a library keeps in its object: in the object's dict, or by a descriptor of ``__slots__`` or of
-    a class written in C; None if there is none. A property, or any other code in its place, isn't called."""
+    """An attribute that a library keeps in its object: from the object's dict, or through a descriptor of ``__slots__``
+    or of a class written in C; None if there is none. A property, or any other code of the same name, isn't called."""
 
 def disguise(kind: type, base: type, /) -> None:
-    """Makes a composed class look like its base: its slot ``_memwatch`` gets a name that no attribute has; over a class
-    that can't be changed it can't be changed either, and messages call it by the same name."""
+    """Makes a composed class look like its base. Its slot ``_memwatch`` gets a name that no attribute has. If the base
+    is immutable, so is the class, and messages call it by the base's name."""
 
 def raise_unless_ours(error: BaseException, /) -> None:
-    """Raises it if it isn't ours to swallow: no Exception, or what a signal's handler has raised while our code ran."""
+    """Raises an error that isn't ours to swallow: not an Exception, or raised by a signal handler while our code
+    ran."""
 
 def clock_types() -> tuple[Any, Any, Any, Any, Any, Any]:
-    """The interpreter's own ``date``, ``datetime``, ``time``, ``timedelta``, ``timezone``, and UTC, whatever has been
-    put into the module ``datetime`` since."""
+    """The interpreter's own ``date``, ``datetime``, ``time``, ``timedelta``, ``timezone``, and UTC, whatever was put
+    into the module ``datetime``."""
 
 def ends_of(buffer: Any, most: int, /) -> tuple[bytes, int]:
-    """The bytes of a contiguous buffer, or ``most`` from each end of it; its length. Raises BufferError."""
+    """The bytes of a contiguous buffer, or ``most`` from each end; its length. Raises BufferError."""
