@@ -1,18 +1,18 @@
-// Libraries that settle promises for several flows at once, with what one statement brought: each flow that awaits such a
-// promise gets the batch's statement. Of any other promise that several flows await, one of them has it.
+// Libraries that settle promises for several flows at once, with the result of one statement: each flow that awaits
+// such a promise gets the batch's statement. For any other promise that several flows await, only one of them gets it.
 'use strict';
 
 const { replace, owner } = require('./patches');
 
-/** Says that of what an object's method returns. */
+/** Marks the promises returned by an object's method as such. */
 function batches(tracer, object, name) {
   return replace(owner(object, name), name, (original) => function () {
     return tracer.shared(Reflect.apply(original, this, arguments));
   });
 }
 
-/** For plugins of batchers that have none of their own: package -> methods of its class. */
-const METHODS = { dataloader: ['load'] }; // the others call it
+/** For batchers without a plugin: package -> methods of its class. */
+const METHODS = { dataloader: ['load'] }; // the other methods call it
 
 const batchers = new Map(Object.entries(METHODS).map(([target, names]) => [target, {
   name: target,

@@ -1,5 +1,5 @@
-// Drivers that are ECMAScript modules: no cache shows them, and nobody can replace what they export. But the promises of a
-// class of their own are seen as they are made, and so is the class, in time to replace its methods.
+// Drivers that are ECMAScript modules: no module cache shows them, and their exports can't be replaced. But if they
+// have a subclass of Promise, its first promise shows the class early enough to replace its methods.
 'use strict';
 
 const { fileURLToPath } = require('node:url');
@@ -9,19 +9,19 @@ const { prototype: usual } = Promise;
 const known = new WeakSet(); // prototypes
 let found, stop;
 
-/** Calls f with each class that is derived from Promise, when its first promise is made, and with the file that it is in. */
+/** Calls f with each subclass of Promise when its first promise is made, and with the file of the class. */
 function follow(f) {
   found = f;
   stop = require('node:v8').promiseHooks.onInit((promise, parent) => parent ?? look(promise));
 }
 
-/** From now on, somebody who has a hook anyway calls look(). */
+/** From now on, a caller with a hook of its own calls look(). */
 function handOver() {
   stop?.();
   stop = undefined;
 }
 
-/** A promise was made that comes from no other. */
+/** Called for a new promise without a parent. */
 function look(promise) {
   let prototype = Object.getPrototypeOf(promise);
   if (prototype === usual || found === undefined || prototype === null || known.has(prototype)) return;
@@ -35,7 +35,7 @@ function look(promise) {
   if (file) found(Class, file);
 }
 
-/** The file of the innermost constructor that runs, below Promise's own. */
+/** The file of the innermost running constructor, apart from Promise's own. */
 function constructorsFile() {
   const { prepareStackTrace, stackTraceLimit } = Error;
   try {

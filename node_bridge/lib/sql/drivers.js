@@ -1,9 +1,9 @@
-// Which drivers are traced, and when: none before something asks for SQL. Then a driver plugin is asked to patch its target when the program has loaded it, by
-// require or import, and never loads it by itself.
+// When drivers are traced: not before something asks for SQL. From then on, a driver plugin patches its target once the
+// program has loaded it, by require or import; nothing is loaded on our own account.
 //
-// A plugin is a module {name, target, files, install(exports, tools, file)}: docs/sql.md, "Writing a driver for Node.js". Under
-// `memwatch run` the configuration names the plugins, and drivers.json in the session's folder says where they are;
-// without the host, a plugin is used if it is installed beside the target or the program: see `packages`.
+// A plugin is a module {name, target, files, install(exports, tools, file)}: docs/sql.md, "Writing a driver for
+// Node.js". Under `memwatch run` the configuration names the plugins, and drivers.json in the session's folder has
+// their paths. Otherwise a plugin is used if it is installed beside the target or the program: see `packages`.
 'use strict';
 
 const fs = require('node:fs');
@@ -20,11 +20,11 @@ const { Tracer } = require('./tracer');
 const { say } = require('../printed');
 const { replace, owner, peek } = require('./patches');
 
-const PACKAGE = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/s; // the innermost one
+const PACKAGE = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/s; // the innermost package
 const named = ofSession('drivers.json');
-const configured = named && (named.node ?? {}); // name of a target -> the plugin's module; undefined: nobody has said
+const configured = named && (named.node ?? {}); // target's name -> the plugin's module; undefined: not configured
 const tracer = new Tracer();
-const known = new Map(); // name of a package -> its plugin, or null
+const known = new Map(); // package name -> its plugin, or null
 const patched = new WeakSet(); // exports
 const required = new Set(); // files of CommonJS
 const tools = { tracer, replace, owner, peek, batches: (object, name) => batches(tracer, object, name) };
@@ -32,17 +32,18 @@ const of = { fresh: Object.freeze({ ...tools, fresh: true }), used: Object.freez
 let started = false, early = false;
 
 /**
- * Follows what the program loads from now on; what it has loaded already is patched at once. Called before the program's
- * first line, with `first`, if the session's settings ask for SQL; otherwise by the first watch() with trackSQL.
+ * Follows what the program loads from now on, and patches at once what it has loaded already. Called before the
+ * program's first line, with `first`, if the session's settings ask for SQL; otherwise by the first watch() with
+ * trackSQL.
  */
 function start(first = false) {
   if (started) {
-    if (foreign) scan(); // what was loaded since the last watch()
+    if (foreign) scan(); // loaded since the last watch()
     return;
   }
   [started, early] = [true, first];
-  // Every module enters the cache before it is run, CommonJS that is imported as well. Seen there, no function of ours is
-  // on the stack when the program's modules run: their errors look as ever.
+  // Every module enters the cache before it runs, imported CommonJS as well. Noticed there, no function of ours is on
+  // the stack when the program's modules run: their stack traces look as usual.
   Module._cache = new Proxy(Module._cache, {
     set(cache, filename, module) {
       cache[filename] = module;
@@ -58,7 +59,7 @@ function scan() {
   for (const filename of Object.keys(require.cache)) loaded(filename, require.cache[filename], of.used);
 }
 
-/** A module is about to be run: if it is a driver's, that is the time to wait for its end. */
+/** Called before a module runs: if it is a driver's, patches it after it has run. */
 function expect(filename, module) {
   try {
     if (!module || !target(filename)) return;
@@ -77,7 +78,7 @@ function expect(filename, module) {
   }
 }
 
-/** The plugin for a file, and what it calls the file; undefined: there is none. */
+/** The plugin for a file, and the file's path in its package; undefined: none. */
 function target(filename) {
   const match = typeof filename === 'string' && PACKAGE.exec(filename);
   if (!match) return undefined;
@@ -104,7 +105,7 @@ function loaded(filename, module, tools) {
   }
 }
 
-/** The first promise of a class is made, of a file that was imported. */
+/** Called for the first promise of a class in an imported file. */
 function imported(Class, filename) {
   try {
     const { plugin, file } = target(filename) ?? {};
@@ -116,7 +117,7 @@ function imported(Class, filename) {
   }
 }
 
-/** A driver is there. */
+/** Called with the first driver. */
 function begin() {
   contexts.start();
   hashes.load();
@@ -140,14 +141,15 @@ function find(name, folder) {
 }
 
 /**
- * The npm packages that can hold the plugin for a target: ours, then others'. `node-` stands where a library of Python has
- * the target's name, and in whatever isn't ours: so none is called as what PyPI has for another library.
+ * The npm packages that may hold a target's plugin: ours, then others'. The prefix `node-` is for libraries whose name
+ * is also a Python library's, and for all packages that aren't ours: so none has the name of a PyPI package for another
+ * library.
  */
 function packages(name) {
   return [`@memwatch/sql-${name}`, `@memwatch/sql-node-${name}`, `memwatch-sql-node-${name}`];
 }
 
-/** The plugin that is installed where the target is, or where the program is; not one that others may have put there. */
+/** The plugin installed beside the target, or beside the program, unless another user may have put it there. */
 function beside(name, folder) {
   if (name.startsWith('@') || name.startsWith('memwatch')) return null;
   for (const from of [folder, process.argv[1]]) {
@@ -159,7 +161,7 @@ function beside(name, folder) {
         file = fs.realpathSync(resolve(wanted));
         why = files.distrust(file);
       } catch {
-        continue; // not there
+        continue; // not installed
       }
       if (!why) return file;
       say(`${file} is not used: ${why}; npm install ${wanted} in a folder of your own`);

@@ -1,23 +1,23 @@
-// What is kept of a statement's parameters: keyed hashes, nothing, or the values. Within a session the same value has the
-// same hash in Python (memwatch_core/adapter/parameters.py defines what is hashed), so that a value can be followed from
-// one program to the other.
+// How a statement's parameters are recorded: as keyed hashes, as values, or not at all. Within a session, a value has
+// the same hash in Python (memwatch_core/adapter/parameters.py defines the hashed forms), so it can be followed across
+// programs.
 //
-// No code of the program is called to find out: getters and proxies aren't looked into, and of an object of an unknown
-// class only its name is kept, as <Name>.
+// No code of the program is called: getters and proxies aren't inspected, and of an object of an unknown class only the
+// class's name is recorded, as <Name>.
 'use strict';
 
 const { types } = require('node:util');
 const native = require('../native');
 const { keyed, digest } = require('./hashes');
 
-const MOST = 64; // parameters that are kept of one statement
-const MOST_ROWS = 8; // rows that are kept of one bulk statement
-const LONGEST = 200; // characters of one value, with "full"
+const MOST = 64; // parameters recorded for one statement
+const MOST_ROWS = 8; // rows recorded for one bulk statement
+const LONGEST = 200; // characters recorded of one value, with "full"
 const SHORT = 4096;
 const END = 1 << 20;
 const CHUNK = 16;
 
-/** The function (parameters, many) -> strings, one a parameter, or one a row; null: nothing is kept. */
+/** The function (parameters, many) -> strings, one for each parameter or row; null: not recorded. */
 function keeper(keep, key) {
   if (keep === 'none') return null;
   if (keep === 'full') return (parameters, many) => kept(parameters, many, shown);
@@ -77,7 +77,7 @@ function typeName(value) {
   return `<${typeof value !== 'object' || value === null ? typeof value : className(value) ?? 'Object'}>`;
 }
 
-/** Undefined if none is known. */
+/** Undefined if unknown. */
 function className(value) {
   if (types.isProxy(value)) return 'Proxy';
   for (let at = value; at && !types.isProxy(at); at = Object.getPrototypeOf(at)) {
@@ -93,7 +93,7 @@ function wellFormed(text) {
   return text.replace(/\p{Surrogate}/gu, '?');
 }
 
-/** The built-in getter of a property: a class of the program's may have another. */
+/** The built-in getter of a property: a class of the program's may override it. */
 function builtin(prototype, name) {
   const { get } = /** @type {any} */ (Object.getOwnPropertyDescriptor(prototype, name));
   return (value) => Reflect.apply(get, value, []);
@@ -110,14 +110,16 @@ function bytesOf(value) {
   return bytesIn(buffer, byteOffset, byteLength);
 }
 
-/** Not by Buffer.from(), which asks the buffer for its length. */
+/** Not by Buffer.from(), which reads the buffer's length. */
 function bytesIn(buffer, ...range) {
   return Object.setPrototypeOf(new Uint8Array(buffer, ...range), Buffer.prototype);
 }
 
 // ---- canonical forms -------------------------------------------------------------------------------------------------
 
-/** The same bytes for equal values, null for a value of an unknown class. At most a few KiB, however long it is. */
+/**
+ * The same bytes for equal values; null for a value of an unknown class. At most a few KiB, whatever the value's size.
+ */
 function canonical(value, depth = 3) {
   switch (typeof value) {
     case 'undefined': return Buffer.from('0');
@@ -166,11 +168,11 @@ function ofInteger(value) {
 }
 
 function ofString(value) {
-  if (/\p{Surrogate}/u.test(value)) return long('w', Buffer.from(value, 'utf16le')); // half a character: UTF-8 has no bytes for it
+  if (/\p{Surrogate}/u.test(value)) return long('w', Buffer.from(value, 'utf16le')); // a lone surrogate, which UTF-8 can't encode
   return long('s', Buffer.from(value));
 }
 
-/** What is longer than 4 KiB is stood for by a digest, what is longer than 2 MiB by that of its two ends. */
+/** Replaces 4 KiB and more by a digest; of more than 2 MiB, only the two ends are digested. */
 function long(kind, data) {
   if (data.length < SHORT) return Buffer.concat([Buffer.from(kind), data]);
   const ends = data.length <= 2 * END ? data : Buffer.concat([data.subarray(0, END), data.subarray(data.length - END)]);
@@ -179,7 +181,7 @@ function long(kind, data) {
 
 const { getTime, toISOString } = Date.prototype;
 
-/** As Python writes a moment in UTC: 2026-11-24T12:00:00+00:00, with microseconds if there are any. */
+/** A moment in UTC as Python writes it: 2026-11-24T12:00:00+00:00, with microseconds if there are any. */
 function ofDate(value) {
   const ms = getTime.call(value);
   if (Number.isNaN(ms)) return null;

@@ -1,11 +1,11 @@
-// Functions of a library, replaced in place.
+// Replaces functions of a library in place.
 'use strict';
 
 const { types } = require('node:util');
 
 /**
- * Replaces `owner[name]` by `make(original)`, which gets the same length, name and place; nothing is done if it is no
- * function. Returns whether it was.
+ * Replaces `owner[name]` by `make(original)`, with the original's name, length and property attributes. Does nothing
+ * if it isn't a function. Returns whether it was.
  */
 function replace(owner, name, make) {
   const property = owner && Object.getOwnPropertyDescriptor(owner, name);
@@ -24,14 +24,14 @@ function replace(owner, name, make) {
   return true;
 }
 
-/** Of an object and its prototypes, the one that has the property itself; null: none. */
+/** The object itself or the prototype that has the property as its own; null: none. */
 function owner(object, name) {
   let at = object;
   while (at && !Object.hasOwn(at, name)) at = Object.getPrototypeOf(at);
   return at;
 }
 
-/** A property of an object of the program's, without running its code: of a getter or a proxy, undefined. */
+/** A property of the program's object, read without running its code; undefined for a getter or a proxy. */
 function peek(object, name) {
   let at = object;
   while ((typeof at === 'object' || typeof at === 'function') && at !== null && !types.isProxy(at)) {

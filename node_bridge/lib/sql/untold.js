@@ -1,20 +1,20 @@
-// What is to be written about statements while nothing is watched: nobody needs it yet, and a program that never watches
-// leaves no journal. When the first watch() or receive() of the thread is called, statements that may still be in force
-// somewhere are written as if they had been all along; those that nobody holds any more are forgotten.
+// Holds records of statements back while nothing is watched: nobody needs them yet, and a program that never watches
+// leaves no journal. At the thread's first watch() or receive(), statements that may still be in force are written as
+// if they had been all along; those that were garbage-collected are dropped.
 'use strict';
 
 const { common } = require('../native');
 
-const MOST = 100_000; // statements: of a program that never comes to rest, V8 doesn't say which ones nobody holds
+const MOST = 100_000; // statements: while a program never comes to rest, V8 doesn't report which ones were collected
 
 class Untold {
-  #tell; // (records): writes them; from then on they are written at once
+  #tell; // (records): writes them; later ones are written at once
   #records = new Map(); // Statement -> {begin, end: the last one}
   #scopes = []; // of transactions
-  #most = 64; // of those, before they are looked through
+  #most = 64; // length at which #scopes is next pruned
   #last = 0;
 
-  /** Undefined if something is watched already. */
+  /** Undefined if something is already watched. */
   static unlessWatched(tell) {
     return common.watching ? undefined : new Untold(tell);
   }
@@ -24,7 +24,7 @@ class Untold {
     common.untold.add(new WeakRef(this));
   }
 
-  /** A record, {id, text}; without `statement`, of how a transaction ended, or was rolled back to a savepoint. */
+  /** Adds a record, {id, text}; without `statement`: the end of a transaction, or its rollback to a savepoint. */
   add(record, statement) {
     record.order = ++this.#last;
     if (!statement) return this.#scope(record);
