@@ -201,9 +201,7 @@ int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back)
     /* #lizard forgives: one branch a case of transactions */
     mwpy_connection *c = s->where;
     enum sql_action action = mwpy_action_of(s);
-    if (error && !(known == 0 && commits_before(action)))
-        action = SQL_NOTHING; /* a failed statement is assumed to have
-                               * no effect */
+    if (error && !(known == 0 && commits_before(action))) action = SQL_NOTHING; /* assumed to have had no effect */
     bool begins = !c->transaction;
     if (c->transaction && commits_before(action)) {
         if (mwpy_over(c, MWPY_COMMITTED, false, s)) return -1;
