@@ -8,33 +8,35 @@ export interface WatchOptions {
   trackThreads?: boolean;
   /** Events say which SQL statement was in force. Default: the session's setting, false. */
   trackSQL?: boolean;
-  /** Which bytes' mutation is reported: all, or those from the first number to below the second. */
+  /** Bytes whose changes are reported: all, or those from start up to (not including) stop. */
   mutationDepth?: 'FULL' | readonly [start: number, stop: number];
-  /** Default: the name that the call is assigned to. */
+  /** Default: the name of the variable that the call is assigned to. */
   name?: string;
   /**
-   * Watch a copy of what can't be watched where it is: a part of a larger buffer (Node's small Buffers are), resizable and
-   * shared buffers, memory of WebAssembly. Only what is written through the returned array is seen. Default: false, an error.
+   * Watch a copy of a value that can't be watched in place: a part of a larger buffer (Node's small Buffers are),
+   * resizable and shared buffers, WebAssembly memory. Only writes through the returned array are seen. Default: false;
+   * such a value is an error.
    */
   copy?: boolean;
 }
 
 /**
- * Watches a value: `let x = watch(new Int32Array(1))`. Returns an array of the same class with the same contents, over
- * pages that nobody writes to unseen; the one that was given stays as it was, and isn't watched. A view of a part of its
- * buffer is an error, unless `copy` is true: the buffer's other views would go on writing to it unseen.
+ * Watches a value: `let x = watch(new Int32Array(1))`. Returns an array of the same class with the same contents,
+ * over watched pages; the given array stays as it was, unwatched. A view of a part of its buffer is an error, unless
+ * `copy` is true: writes through the buffer's other views would not be seen.
  * @throws TypeError for a value that can't be watched, RangeError for one that is too large,
  *   SessionError if the session is closed, CoreError if the core refuses.
  */
 export function watch<T extends BufferLike>(value: T, options?: Readonly<WatchOptions>): T;
 
 /**
- * Ends a watch; returns a plain copy of what the array holds. Views of the watched one stay valid, unseen from now on.
+ * Ends a watch; returns a plain copy of the array's contents. Views of the watched array stay valid; writes through
+ * them are no longer seen.
  * @throws TypeError for a value that isn't watched, SessionError if its watch has ended.
  */
 export function unwatch<T extends BufferLike>(value: T): T;
 
-/** A watched array on its way to another thread: plain data, for workerData or postMessage(). */
+/** A handle of a watched array for another thread: plain data, for workerData or postMessage(). */
 export interface Shared<T extends BufferLike = BufferLike> {
   readonly kind: string;
   readonly process: number;
@@ -47,10 +49,10 @@ export interface Shared<T extends BufferLike = BufferLike> {
   readonly array?: T;
 }
 
-/** Lets other threads of this process receive() the array. Until unwatch() its pages stay. */
+/** Lets other threads of this process receive() the array. Its pages stay until unwatch(). */
 export function share<T extends BufferLike>(value: T): Shared<T>;
 
-/** The shared array in this thread, over the same memory: every thread's stores are seen. */
+/** The shared array in this thread, over the same memory: stores of every thread are seen. */
 export function receive<T extends BufferLike>(shared: Shared<T>): T;
 
 export interface Session {
@@ -64,7 +66,7 @@ export interface Session {
   close(): void;
 }
 
-/** The session that this process writes to; opens one if there is none yet. */
+/** The session that this process writes to; opens one if there is none. */
 export function session(): Session;
 
 /** The session can't be opened, or is closed. */

@@ -1,46 +1,48 @@
 /** For authors of SQL driver plugins: docs/sql.md, "Writing a driver for Node.js". */
 
-/** A statement, in the driver's hands; null if it isn't traced. */
+/** A statement, for the driver; null if it isn't traced. */
 export type Token = object | null;
 
 export interface StatementBegins {
   /** The plugin's name, as events show it. */
   driver: string;
-  /** How literals are quoted. Left out: unknown, statements are masked with the greatest caution. */
+  /** How literals are quoted. Default: unknown; statements are masked most cautiously. */
   dialect?: 'sqlite' | 'postgresql' | 'mysql';
   statement: unknown;
-  /** An array or a plain object; of anything else only the class is kept. */
+  /** An array or a plain object; for anything else, only the class is recorded. */
   parameters?: unknown;
   /** `parameters` is an array of rows. */
   many?: boolean;
   /** An object that lives as long as the connection. */
   connection?: object;
-  /** Of what the connection is to, never with a password. Asked once for each connection. */
+  /** The connection's database, never with a password. Called once for each connection. */
   database?: string | (() => string | undefined);
   /** "host:port", or the path of a socket. */
   server?: string | (() => string | undefined);
 }
 
 export interface StatementEnds {
-  /** How many rows it changed or returned. */
+  /** Number of rows changed or returned. */
   rows?: number;
   error?: unknown;
-  /** Whether the connection is in a transaction now, if that is known. */
+  /** Whether the connection is in a transaction now, if known. */
   inTransaction?: boolean;
-  /** If it ended its transaction, then by a rollback, whatever it says. */
+  /** If the statement ended its transaction, it was by a rollback, whatever its text. */
   rolledBack?: boolean;
   /** More rows will come. */
   fetchable?: boolean;
 }
 
-/** No method throws but what the given function does. */
+/** No method throws, except what a given function throws. */
 export interface Tracer {
   readonly troubles: number;
   begin(of: StatementBegins | (() => StatementBegins)): Token;
   end(token: Token, ends?: StatementEnds): void;
   run<A extends unknown[], R>(token: Token, f: (...args: A) => R, ...args: A): R;
   fetched(token: Token, count: number, options?: { exhausted?: boolean; enter?: boolean }): void;
-  /** `allFetched`: the program has all rows; it may go on with them, so the statement stays in force until the next. */
+  /**
+   * `allFetched`: the program has all rows and may still use them, so the statement stays in force until the next one.
+   */
   cursorClosed(token: Token, allFetched?: boolean): void;
   transactionEnds(connection: object, outcome: 'committed' | 'rolled back' | 'closed'): void;
   savepoint(connection: object, name: string, what: 'set' | 'released' | 'rolled back'): void;
@@ -53,27 +55,33 @@ export interface Tracer {
 
 export interface Tools {
   readonly tracer: Tracer;
-  /** The library is new: no connection of its can be in a transaction that nobody has seen begin. */
+  /** Whether the library was just loaded: none of its connections can be in a transaction that began unseen. */
   readonly fresh: boolean;
-  /** Replaces `owner[name]` by `make(original)`, with the same name, length and place; false if it is no function. */
+  /**
+   * Replaces `owner[name]` by `make(original)`, with the same name, length and attributes; false if it isn't a
+   * function.
+   */
   replace(owner: object | null | undefined, name: string, make: (original: Function) => Function): boolean;
-  /** Of an object and its prototypes, the one that has the property itself: where to replace it. */
+  /** The object itself or the prototype that has the property as its own: where to replace it. */
   owner(object: object | null | undefined, name: string): object | null | undefined;
-  /** Promises that `object[name]` returns are settled for several flows at once: each that awaits one has the statement. */
+  /**
+   * Promises returned by `object[name]` are settled for several flows at once: each flow that awaits one gets the
+   * statement.
+   */
   batches(object: object | null | undefined, name: string): boolean;
-  /** A property of what the program has passed, without running its code: of a getter or a proxy, undefined. */
+  /** A property of the program's object, read without running its code; undefined for a getter or a proxy. */
   peek(object: unknown, name: PropertyKey): any;
 }
 
 export interface DriverPlugin {
   name: string;
-  /** The npm package that it traces. */
+  /** The npm package to trace. */
   target: string;
-  /** Files of the package that are patched, relative to its folder. Left out: the one that `require(target)` gives. */
+  /** Files of the package to patch, relative to its folder. Default: the one that `require(target)` loads. */
   files?: readonly string[];
   /**
-   * Patches what the program has just loaded: the target's exports, or those of one of `files`. Of an ECMAScript module: an object
-   * with a class of promises, of which the first is being made.
+   * Patches exports that the program has just loaded: the target's, or those of one of `files`. For an ECMAScript
+   * module: an object with a subclass of Promise whose first promise is being made.
    */
   install(exports: any, tools: Tools, file: string): void;
 }

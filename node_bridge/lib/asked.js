@@ -1,4 +1,5 @@
-// What is asked for before the program's first line: by the settings of its session or, without one, by the environment.
+// What to load before the program's first line: from the session's settings or, without a session, from the
+// environment.
 'use strict';
 
 const path = require('node:path');
@@ -6,7 +7,7 @@ const files = require('./files');
 
 const folder = process.env.MEMWATCH_SESSION;
 
-/** A file of the session that the program runs in; undefined if there is none, or `memwatch run` hasn't made it. */
+/** A file of the program's session; undefined if there is no session, or `memwatch run` didn't write the file. */
 function ofSession(name) {
   if (!folder) return undefined;
   try {

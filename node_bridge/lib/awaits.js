@@ -1,16 +1,17 @@
-// What ran in what is awaited comes into force where it is awaited.
+// Carries SQL contexts through awaits: the context of awaited code comes into force where it is awaited.
 //
-// A promise keeps the context that was in force where it was settled. A job of a promise - the rest of an async function
-// after `await p`, a callback of p.then() - belongs to a promise that V8 makes with p as its parent; before the job runs,
-// the flow takes p's context over if that came into force later than its own.
+// A settled promise keeps the context that was in force when it was settled. A promise job - the rest of an async
+// function after `await p`, a callback of p.then() - belongs to a promise that V8 creates with p as its parent. Before
+// the job runs, the flow takes over p's context if that came into force later than the flow's own.
 //
-// Promises may be settled by anybody: a semaphore by the flow that leaves it. Then the context there has nothing to do with
-// the promise. So code is followed by pieces: what runs in one go, between two awaits. A promise that resolve functions can
-// settle believes only a flow that began in the piece which made the promise, after that and before the promise was
-// awaited: `await new Promise((done) => begin(done))`. Another's context isn't taken over; if it came into force while the
-// promise was pending, nobody knows what the promise stands for, and that (Unknown) goes up as a context does. The same
-// where the promise that is awaited was made in a piece that neither led to this one nor came from it, or led to it by a
-// callback: a lock that is a chain of promises, a batch for several flows, what a server made when it started.
+// Anybody may settle a promise with resolve functions: a semaphore's is settled by the flow that leaves the semaphore,
+// whose context has nothing to do with the promise. So code is divided into pieces: a piece runs without interruption,
+// between two awaits. Such a promise accepts only the context of a flow that began in the piece that made the promise,
+// after that and before the promise was awaited: `await new Promise((done) => begin(done))`. Any other context isn't
+// taken over; if it came into force while the promise was pending, the promise's context is Unknown, and Unknown is
+// handed up like a context. The same applies if the awaited promise was made in a piece that is unrelated to the
+// awaiting one, or related only through a callback: a lock made of chained promises, a batch for several flows, a
+// promise that a server made when it started.
 'use strict';
 
 const { types } = require('node:util');
@@ -20,16 +21,16 @@ const { replace } = require('./sql/patches');
 
 const { queueMicrotask, Promise } = globalThis; // the program may replace them
 const SHORTEN = 64, LONGEST = 256, SEARCHED = 1000; // pieces
-const BY_V8 = -1, BY_ANYBODY = -2; // who settles a promise that is pending
-const ADOPTS = -3; // V8, for a promise that is resolved with the parent
+const BY_V8 = -1, BY_ANYBODY = -2; // who settles a pending promise
+const ADOPTS = -3; // V8, for a promise resolved with the parent
 const NEVER = -1;
 const NOWHERE = {};
 
-let flows; // of contexts.js: current(), put(); of a promise: made() and of(), in init and in before, and take(). `tells`: it
-// calls before() and after() by itself, as it hears of all that runs: V8 takes 0.1 µs an await for telling of that again
-let clock = 0; // of contexts that come into force, and of promises
+let flows; // of contexts.js: current(), put(); for promises: made() in init, of() in before, take(). If `tells`, contexts.js
+// calls before() and after() itself, because its own hook runs anyway: V8 takes 0.1 µs an await for a second one
+let clock = 0; // counts contexts that come into force, and promises
 
-/** Nobody knows which context: none is in force, and that is newer than what was. */
+/** Stands for a context that nobody knows: none is in force, and that is newer than the last one. */
 class Unknown {
   id = 0;
   /** @type {Piece | undefined} */
@@ -40,19 +41,19 @@ class Unknown {
   }
 }
 
-/** What runs in one go: the job of a promise, or a callback. */
+/** Code that runs without interruption: a promise job, or a callback. */
 class Piece {
-  open = 0; // promises that it made, anybody may settle, and are pending: without any, nobody asks for it
+  open = 0; // promises that it made, that anybody may settle, and that are pending: if 0, nobody will look for it
   constructor(up, at, called) {
-    this.up = up; // the piece that it branched off
+    this.up = up; // the piece that it branched off from
     this.at = at; // when
-    this.called = called; // it is a callback
+    this.called = called; // whether it is a callback
     this.depth = up === undefined ? 0 : up.depth + 1;
     if (this.depth > 0 && this.depth % SHORTEN === 0) shorten(this);
   }
 }
 
-/** Of a chain, the last pieces stay, and those that somebody may ask for: an endless loop is one chain. */
+/** Shortens a chain to its last pieces, and those that somebody may look for: an endless loop is one chain. */
 function shorten(piece) {
   let at = piece, n = 0;
   for (; at.up; n++) {
@@ -66,7 +67,7 @@ function shorten(piece) {
     if (at.up) at = at.up;
   }
   piece.depth = n;
-  if (n > LONGEST) { // promises that are never settled
+  if (n > LONGEST) { // by promises that are never settled
     piece.up = undefined;
     piece.depth = 0;
   }
@@ -75,21 +76,21 @@ function shorten(piece) {
 const ANY = new Piece(undefined, 0, true); // made the promises that are everybody's
 const STRANGER = new Piece(undefined, 0, true);
 
-/** What is known of a promise. */
+/** The known state of a promise. */
 class State {
   constructor(from, maker, at, context, stamp) {
-    this.from = from; // state of the parent, until the job begins; of Promise.all: states of what it waits for
+    this.from = from; // state of the parent, until the job begins; for Promise.all: states that it waits for
     this.maker = maker; // the piece that made it
     this.at = at; // when
-    this.context = context; // in force where it was made (BY_ANYBODY), or where it was settled
-    this.stamp = stamp; // BY_V8, BY_ANYBODY, ADOPTS; settled: when the context came into force, 0: none did
-    this.awaited = 0; // when first; NEVER: of an async function, which V8 alone settles
+    this.context = context; // in force when it was made (BY_ANYBODY), or when it was settled
+    this.stamp = stamp; // BY_V8, BY_ANYBODY, ADOPTS; if settled: when the context came into force, 0: none
+    this.awaited = 0; // when first awaited; NEVER: of an async function, settled only by V8
   }
 }
 
-const UNSEEN = new State(undefined, ANY, 0, undefined, 0); // made before we were there
+const UNSEEN = new State(undefined, ANY, 0, undefined, 0); // for promises made before start()
 
-/** A private field of promises: no WeakMap, nothing that the program could see. */
+/** A private field on promises: no WeakMap, and invisible to the program. */
 class Mark extends /** @type {any} */ (function (promise) { return promise; }) {
   #state;
   constructor(promise, state) {
@@ -101,16 +102,16 @@ class Mark extends /** @type {any} */ (function (promise) { return promise; }) {
   }
 }
 
-// The piece that runs: a promise's job, as long as it is in its own flow; or a callback, which branched off where its
-// context came into force.
-let jobContext = NOWHERE, jobBegan = NOWHERE; // now; at first, as it is again when the scope of an AsyncResource ends
-let jobPiece; // made when it is needed, of:
+// The running piece: a promise job, while it stays in its own flow; or a callback, which branched off where its context
+// came into force.
+let jobContext = NOWHERE, jobBegan = NOWHERE; // now; and at first, as again after an AsyncResource's scope
+let jobPiece; // created on demand, from:
 let jobUp, jobAt = 0;
-let jobAdopts = false; // of a promise that is resolved with another one, or with a thenable
-let joining; // the states of promises that Promise.all makes
+let jobAdopts = false; // whether its promise is resolved with another promise, or with a thenable
+let joining; // states of the promises that Promise.all is making
 const callbacks = new Map(); // context -> piece
 
-/** The piece that runs, in the flow of that context. */
+/** The running piece, in the flow of a context. */
 function here(context) {
   if (context === jobContext || context === jobBegan) return jobPiece ??= new Piece(jobUp, jobAt, false);
   let piece = callbacks.get(context);
@@ -125,7 +126,7 @@ function forget() {
   callbacks.clear();
 }
 
-/** Of what is inside of a call that runs a statement: the statement. Nothing is newer than such a context. */
+/** The statement instead of the context inside its run() call, which counts as newer than any other. */
 function plain(context) {
   return context !== undefined && context.stamp === Infinity ? context.token : context;
 }
@@ -142,14 +143,14 @@ function init(promise, parent) {
   if (from.awaited === 0) from.awaited = ++clock;
   const state = new State(from, piece, ++clock, undefined, BY_V8);
   if (jobAdopts && piece === jobPiece) {
-    if (from.at > jobAt || related(from.maker, jobUp)) state.stamp = ADOPTS; // one that is newer was made for it
+    if (from.at > jobAt || related(from.maker, jobUp)) state.stamp = ADOPTS; // a newer one was made for it
     else state.maker = STRANGER;
   }
   joining?.push(state);
   new Mark(promise, state);
 }
 
-/** A job begins, if it is a promise's that we know: then true. */
+/** Called when a job begins; true if it is that of a known promise. */
 function before(promise) {
   const state = flows === undefined ? undefined : Mark.of(promise);
   if (state === undefined) return false;
@@ -162,9 +163,9 @@ function before(promise) {
   jobAdopts = true;
   if (from === undefined || state.stamp === BY_ANYBODY) {
     if (state.stamp === BY_ANYBODY && isSubclass(promise) && context?.stamp !== Infinity) {
-      flows.take(promise, context = unknown(++clock)); // V8 doesn't tell its parent
+      flows.take(promise, context = unknown(++clock)); // V8 doesn't report its parent
     }
-  } else if (from.stamp < 0) { // of an async function that awaits a thenable: this is what its then() is to settle
+  } else if (from.stamp < 0) { // of an async function that awaits a thenable: settled by the thenable's then()
     from.awaited = NEVER;
     state.stamp = BY_ANYBODY;
     state.context = plain(context);
@@ -212,7 +213,7 @@ function settled(promise) {
   state.stamp = context?.stamp ?? 0;
 }
 
-/** Whether what runs now began in the piece that made the promise, after that, and before it was awaited. */
+/** Whether the running code began in the piece that made the promise, after that, and before it was awaited. */
 function began(context, { maker, at, awaited }) {
   let piece = here(context);
   if (piece === maker) return true;
@@ -223,12 +224,12 @@ function began(context, { maker, at, awaited }) {
   return false;
 }
 
-/** Whether one piece is a branch of the other: a promise that was made in the same flow, or below it. */
+/** Whether one piece branched off from the other: the promise was made in the same flow, or below it. */
 function related(one, other) {
   return one === ANY || other === ANY || below(one, other) || below(other, one);
 }
 
-/** A callback is no branch: what a program makes when it starts may be awaited by every request. */
+/** A callback isn't a branch: what a program makes at its start may be awaited by every request. */
 function below(piece, top) {
   for (let most = SEARCHED; most && piece; most--, piece = piece.up) {
     if (piece === top) return true;
@@ -237,7 +238,7 @@ function below(piece, top) {
   return false;
 }
 
-/** In the job that begins. */
+/** An Unknown context in the beginning job. */
 function unknown(stamp) {
   const context = new Unknown(stamp);
   context.up = jobPiece = new Piece(jobUp, jobAt, false);
@@ -245,7 +246,7 @@ function unknown(stamp) {
   return context;
 }
 
-/** Of Node's own classes of promises, none is derived from Promise. */
+/** Whether a promise is of a subclass of Promise; Node's own promise classes aren't derived from it. */
 function isSubclass(promise) {
   let at = Object.getPrototypeOf(promise);
   if (at === Promise.prototype) return false;
@@ -253,7 +254,7 @@ function isSubclass(promise) {
   return false;
 }
 
-/** Puts the context in force for the rest of this flow; without one: nobody's. */
+/** Puts a context in force for the rest of this flow; without one: an Unknown. */
 function enter(context = new Unknown(0)) {
   const before = plain(flows.current()), piece = here(before);
   if (!context.stamp) {
@@ -266,7 +267,10 @@ function enter(context = new Unknown(0)) {
   else callbacks.set(context, piece);
 }
 
-/** Promises of which several flows await one, and which others settle for all of them: whoever settles it is believed. */
+/**
+ * For a promise that several flows await, and that is settled for all of them: accepts the context of whoever settles
+ * it.
+ */
 function share(promise) {
   const state = types.isPromise(promise) ? Mark.of(promise) : undefined;
   if (state === undefined) return;
@@ -277,7 +281,7 @@ function share(promise) {
   state.maker = ANY;
 }
 
-/** A promise that stands for no context, whoever settles it: that of a connection. */
+/** For a promise without a context, whoever settles it: that of a connection. */
 function ignore(promise) {
   const state = types.isPromise(promise) ? Mark.of(promise) : undefined;
   if (state === undefined) return;
@@ -286,9 +290,9 @@ function ignore(promise) {
   state.stamp = 0;
 }
 
-/** The newest of all, not that of the last one to be settled. */
+/** Gives Promise.all and its like the newest context of all their promises, not that of the one settled last. */
 function join(name) {
-  replace(Promise, name, (original) => ({ method() { // no constructor, as the original
+  replace(Promise, name, (original) => ({ method() { // not a constructor, as the original
     const outer = joining, mine = joining = [];
     let result;
     try {
@@ -302,7 +306,7 @@ function join(name) {
   } }).method);
 }
 
-/** Promises that were made before have no mark: to be called with the first driver that is traced. */
+/** Starts following promises. Earlier promises have no mark: call it with the first traced driver. */
 function start(of) {
   flows = of;
   if (!of.made) return undefined;

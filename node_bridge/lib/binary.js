@@ -1,4 +1,4 @@
-// Where the addon for this version of Node.js is: one file for each ABI.
+// The path of the addon for this version of Node.js: there is one file for each ABI.
 'use strict';
 
 const path = require('node:path');

@@ -1,15 +1,15 @@
-// Where watch() was called, and the name that its result is assigned to.
+// The call site of watch(), and the name that its result is assigned to.
 'use strict';
 
 const fs = require('node:fs');
 const { fileURLToPath } = require('node:url');
 const native = require('./native');
 
-// What comes before "watch(", or, where a compiler wrote "(0, memwatch.watch)(", before the last parenthesis.
+// The text before "watch("; or, if a compiler wrote "(0, memwatch.watch)(", before the last parenthesis.
 const ASSIGNED = /([A-Za-z_$][\w$]*(?:\.#?[A-Za-z_$][\w$]*)*)\s*(?:(?::[^=]*)?=|:)\s*(?:\(0,\s*)?(?:(?:[\w$]+|require\([^)]*\))\.)*(?:[\w$]+\)?)?$/;
 const lines = new Map(); // file -> its lines
 
-/** The caller of the function `below`: {file, line, column, function}, or null where it can't be known. */
+/** The caller of the function `below`: {file, line, column, function}, or null if unknown. */
 function callSite(below) {
   const { prepareStackTrace, stackTraceLimit } = Error;
   const holder = {};
@@ -41,7 +41,7 @@ function isWhole(site) {
   return site.getEnclosingLineNumber?.() === 1 && site.getEnclosingColumnNumber?.() === 1;
 }
 
-/** The same place in the source that a compiler's map names; the given one if there is none; null where it can't be known. */
+/** The original position from a source map; the given one if there is no map; null if unknown. */
 function original(site) {
   const found = site && native.original(site.file, site.line, site.column);
   if (!found) return found === null ? null : site;
@@ -56,7 +56,7 @@ function assignedName(site) {
     if (!lines.has(site.file)) lines.set(site.file, fs.readFileSync(site.file, 'utf8').split('\n'));
     return ASSIGNED.exec(lines.get(site.file)[site.line - 1].slice(0, site.column - 1))?.[1];
   } catch {
-    return undefined; // no such file: eval, a bundle in memory
+    return undefined; // not a file: eval, a bundle in memory
   }
 }
 

@@ -1,13 +1,13 @@
-// What the copies of this package in one thread have in common: the value of this expression, evaluated once, in the main
-// realm. So nothing in it keeps the realm of a test file alive, or ends with it.
+// State that all copies of this package in one thread share: the value of this expression, evaluated once, in the main
+// realm. So it neither keeps the realm of a test file alive nor ends with it.
 //
 //   learnt    whether the addon knows V8's operations
 //   watched   ArrayBuffer over watched pages -> {id, name, sql}
-//   drivers   the class Module by which the program loads its modules -> what traces their drivers
-//   watching  whether this thread has anything that is watched, or had: since begin()
-//   untold    what is told then, by WeakRef: see sql/untold.js
+//   drivers   the program's class Module -> the tracing of drivers that it loads
+//   watching  whether this thread watches anything, or did: set by begin()
+//   untold    records to be written then, by WeakRef: see sql/untold.js
 //   refuseTransfers()   see pin.js
-//   followsHere(realm, stop)   a test file's copy follows promises; those of the file before, which is over, are stopped
+//   followsHere(realm, stop)   a test file's copy follows promises; stops the copies of the file before
 'use strict';
 
 module.exports = `(() => {

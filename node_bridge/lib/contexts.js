@@ -1,10 +1,11 @@
-// SQL contexts, as far as the core is concerned: records in the journal, and which one is in force in this flow.
+// SQL contexts for the core: writes their records, and makes the id of the one in force in this flow known to the core.
 //
-// A flow is what AsyncLocalStorage tells apart. The store's value is an object with the context's `id` (a context, or what
-// stands for one), and the core must know that id at the moment of a store, when no JavaScript can be asked:
-//   - From Node 24 on, AsyncLocalStorage lives in V8's continuation-preserved data: the id is bound to that piece of data
-//     (markContext), and the core looks at which one is current. Whatever makes a new piece binds it again.
-//   - before: a hook mirrors the id into a word that the core reads (contextSlot) whenever another callback begins or ends.
+// A flow is what AsyncLocalStorage distinguishes. Its store is a context or a stand-in, an object with the context's
+// `id`. The core needs the id at the moment of a write to memory, when no JavaScript can run:
+//   - From Node 24 on, AsyncLocalStorage lives in V8's continuation-preserved data. The id is bound to that piece of data
+//     (markContext), and the core looks up the current piece. Whatever makes a new piece binds the id again.
+//   - Before Node 24, an async hook copies the id into a word that the core reads (contextSlot), whenever a callback
+//     begins or ends.
 'use strict';
 
 const { AsyncLocalStorage, createHook, executionAsyncResource } = require('node:async_hooks');
@@ -15,15 +16,15 @@ const { foreign } = require('./loader');
 const sessions = require('./session');
 
 const storage = new AsyncLocalStorage();
-let last = 0, ids = 0; // the id that was taken last; the last one of this thread's
-let hook; // of mirrored()
-let follow; // makes the core know the id; set up with the first driver that is traced, or the first context
+let last = 0, ids = 0; // the id taken last; this thread's last id
+let hook; // async hook of mirrored()
+let follow; // makes an id known to the core; set by start()
 let current = () => storage.getStore();
 
 /**
- * Writes a context to the journal: an object with its `id`. It is in force nowhere yet: see run() and enter().
- * `fields` are those of memwatch_core.records.Context but id: driver, statement (normalised), statement_hash,
- * parameters, connection, database, transaction, thread, started (ns since 1970).
+ * Writes a context to the journal, and returns it: an object with its `id`. It isn't in force yet: see run() and
+ * enter(). `fields` are those of memwatch_core.records.Context except id: driver, statement (normalised),
+ * statement_hash, parameters, connection, database, transaction, thread, started (ns since 1970).
  */
 function open(fields) {
   sessions.current();
@@ -32,12 +33,12 @@ function open(fields) {
   return { id };
 }
 
-/** What is known since: any of outcome, rows, ended, transaction, scope (docs/journal-format.md). */
+/** Updates a context: any of outcome, rows, ended, transaction, scope (docs/journal-format.md). */
 function update({ id }, fields) {
   native.updateContext(id, json(fields));
 }
 
-/** Calls f with the context in force, in it and in what it starts; without one: none. */
+/** Calls f with the context in force, in f and all that it starts; without a context: none. */
 function run(context, f, ...args) {
   start();
   const before = storage.getStore();
@@ -53,7 +54,9 @@ function run(context, f, ...args) {
   }
 }
 
-/** Puts the context in force for the rest of this flow, and of those that await it; without one: ends what is. */
+/**
+ * Puts the context in force for the rest of this flow, and of flows that await it; without one: ends the present one.
+ */
 function enter(context) {
   start();
   awaits.enter(context || undefined);
@@ -64,14 +67,14 @@ function put(context) {
   follow(context?.id ?? 0);
 }
 
-/** f, to be called with the context that is in force now: for callbacks that a driver calls from its connection. */
+/** f, wrapped to run with the present context: for callbacks that a driver calls from its connection. */
 function bind(f, context = storage.getStore()) {
   return function bound(...args) {
     return run(context, () => Reflect.apply(f, this, args));
   };
 }
 
-/** An id for a context: of one journal, also when several threads open contexts. Those of a thread ascend. */
+/** An id for a context: unique in the journal, whichever thread opens it. The ids of one thread ascend. */
 function reserve() {
   if (last === ids) {
     const first = native.contextIds();
@@ -82,7 +85,7 @@ function reserve() {
   return ++last;
 }
 
-/** From here on, what comes into force comes back to whoever awaits it. */
+/** From now on, contexts come back to whoever awaits them. */
 function start() {
   if (follow) return;
   const flows = storage.run(1, () => native.markContext(0)) && native.pullContexts() ? pulled() : mirrored();
@@ -95,11 +98,11 @@ function pulled() {
   derive('run');
   derive('enterWith');
   follow = native.markContext;
-  // Asking takes 20 ns; the piece of data is the same as long as it lies where it lay and nothing was collected.
+  // getStore() takes 20 ns. The data is unchanged if its address is the same and there was no garbage collection since.
   const [frame, collected] = native.contextFrame();
   let low = 0, high = 0, collections = -1, known;
   function current() {
-    if (frame[0] === low && frame[1] === high && collected[0] === collections) return known; // in this order: asking may collect
+    if (frame[0] === low && frame[1] === high && collected[0] === collections) return known; // in this order: getStore() may collect
     collections = collected[0];
     high = frame[1];
     low = frame[0];
@@ -109,12 +112,12 @@ function pulled() {
 }
 
 /**
- * A resource, which a promise is too, has a property for what is in force where it runs. A socket, an interval, a port run
- * again and again: what comes into force in one of their callbacks ends with it, as it does from Node 24 on.
+ * A resource (promises are resources, too) has a property for the store of its callbacks. Sockets, intervals and ports
+ * run repeatedly: a context that comes into force in one of their callbacks ends with it, as it does from Node 24 on.
  */
 function mirrored() {
   const slot = native.contextSlot(), { kResourceStore: key } = /** @type {any} */ (storage);
-  const running = []; // of each callback: id, its store at first, slot's outside, whether awaits.js has been told
+  const running = []; // for each callback: id, its store at first, the slot's value outside, whether awaits.js was called
   const known = storage.run(storage, () => executionAsyncResource()[key] === storage);
   follow = (id) => { slot[0] = id; };
   hook = createHook({
@@ -125,7 +128,7 @@ function mirrored() {
       slot[0] = store?.id ?? 0;
     },
     after(id) {
-      let began, store, outside = 0, job = false; // of one that began before us
+      let began, store, outside = 0, job = false; // of a callback that began before us
       while (began !== id && running.length) {
         job = running.pop();
         outside = running.pop();
@@ -142,14 +145,14 @@ function mirrored() {
   if (!known) return null;
   return {
     current: () => storage.getStore(),
-    made: (promise) => promise[key] ?? storage.getStore(), // Node may hear of it after us
+    made: (promise) => promise[key] ?? storage.getStore(), // Node's hook may run after ours
     of: (promise) => promise[key],
     take: (promise, context) => Reflect.set(promise, key, context), // a frozen one keeps its own
     tells: true,
   };
 }
 
-/** Another AsyncLocalStorage makes a new piece of data, in which ours is the same. */
+/** Another AsyncLocalStorage makes a new piece of data, in which our store is the same: binds the id again. */
 /** @param {"run" | "enterWith"} name */
 function derive(name) {
   const original = AsyncLocalStorage.prototype[name];

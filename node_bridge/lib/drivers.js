@@ -1,5 +1,5 @@
-// What traces SQL drivers: once for all copies of this package whose program's modules are loaded by the same loader. Two
-// would each patch a driver.
+// The tracing of SQL drivers: shared by all copies of this package whose program uses the same module loader. Two
+// copies would both patch a driver.
 'use strict';
 
 const Module = require('node:module');

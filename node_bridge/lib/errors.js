@@ -2,7 +2,7 @@
 
 const { clean } = require('./printed');
 
-/** Node prints the cause of an error that nobody catches, with the name of the file that it is about. */
+/** Cleans the cause, which Node prints for an uncaught error, with file names in it. */
 function harmless(options) {
   for (const key of ['message', 'stack', 'path']) {
     if (typeof options?.cause?.[key] === 'string') options.cause[key] = clean(options.cause[key]);
@@ -29,7 +29,7 @@ class CoreError extends Error {
   }
 }
 
-/** Calls into the core; what it refuses is a CoreError that begins with `what`. */
+/** Calls into the core; its errors become a CoreError whose message begins with `what`. */
 function core(what, call) {
   try {
     return call();

@@ -1,6 +1,6 @@
-// A session's files, and whose files are. What somebody else may have put there isn't read, run or written to: the core
-// opens a file only in a folder that belongs to this user and that nobody else may write to (folder.c), and looks at it
-// through its descriptor.
+// A session's files, and the ownership of files. Files that another user may have put there aren't read, executed or
+// written to: the core opens a file only in a folder that belongs to this user and that nobody else can write to
+// (files.c), and checks it through its descriptor.
 'use strict';
 
 const fs = require('node:fs');
@@ -9,7 +9,7 @@ const { getSystemErrorName } = require('node:util');
 const native = require('./native');
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = fs.constants;
-const MOST = 16 << 20; // bytes of a file
+const MOST = 16 << 20; // bytes
 const GROUP = 0o020, OTHERS = 0o002, STICKY = 0o1000;
 
 function checked(result) {
@@ -22,13 +22,13 @@ function checked(result) {
 /** The contents of a session's file. Throws an Error with a `code`. */
 const read = (folder, name) => checked(native.readFile(folder, name, MOST));
 
-/** Makes a file in a session's folder. Throws an Error with a `code`. */
+/** Creates a file in a session's folder. Throws an Error with a `code`. */
 const write = (folder, name, content) => checked(native.makeFile(folder, name, Buffer.from(content)));
 
 const known = (uid) => uid === 0 || uid === process.geteuid?.();
 const octal = (mode) => (mode & 0o7777).toString(8).padStart(4, '0');
 
-/** Makes the folder that sessions are made in, if need be. Throws if others could replace what is in it. */
+/** Creates the folder for sessions, if missing. Throws if other users could replace its contents. */
 function base(folder) {
   fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
   const fd = fs.openSync(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
@@ -39,8 +39,10 @@ function base(folder) {
   if (why) throw Object.assign(new Error(`${folder} ${why}`), { code: `it ${why}` });
 }
 
-/** Why code at a path (absolute, links resolved) isn't run: a part of it belongs to neither this user nor root, or can be
- *  written to by others. Of groups only the user's own and root's are trusted. Undefined: it can be run. */
+/**
+ * Why code at a path (absolute, links resolved) must not be executed; undefined: it may. A part of the path belongs to
+ * neither this user nor root, or is writable for others. Of groups, only the user's own and root's are trusted.
+ */
 function distrust(file) {
   for (let at = file; ; at = path.dirname(at)) {
     const { uid, gid, mode } = fs.lstatSync(at);

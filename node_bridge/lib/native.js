@@ -1,23 +1,24 @@
-// The addon: one for the process, started once for each thread, however many copies of this package there are (several are
-// installed, or a test runner loads it anew, in a realm of its own, for each test file).
+// The addon: one for the process, started once for each thread, however many copies of this package there are (if several
+// are installed, or a test runner loads it anew, in a realm of its own, for each test file).
 //
-//   start(tracker) -> name            open(path, session)  close()  opened() -> [path, still open] | undefined
+//   start(tracker) -> name            stats()  nameThread(label)
+//   open(path, session, max_bytes, policy)  close()  opened() -> [path, still open] | undefined
 //   readFile(folder, name, most) -> Buffer   makeFile(folder, name, Buffer)   or -errno: a session's file, see files.js
 //   attach()                          follows this thread's code from now on: lines are known for what is compiled later
-//   shared(expression)                its value, evaluated once in a thread, in the main realm; all copies get the same
-//   isFirstThread()                   of the process: no worker, known without loading node:worker_threads
-//   learn(name)                       which operations of bytecode store or call, from a function that does nothing else
+//   shared(expression)                its value, evaluated once in a thread, in the main realm; the same for all copies
+//   isFirstThread()                   whether this is no worker, without loading node:worker_threads
+//   learn(name)                       learns which bytecodes store or call, from a function that does nothing else
 //   watch(buffer, offset, length, flags, start, stop) -> [id, buffer]     a copy of the bytes, watched
-//   original(file, line, column) -> [file, line, column] | undefined | null   where it was written, if it has a source map;
-//                                     null: nobody knows, the file says something else than the script of its name
-//   lines(on)                         without them, for benchmarks
-//   setFlag(text)  randomBytes(n) -> Buffer   what node:v8 and node:crypto have, without loading those
-//   describe(id, json)  unwatch(id)   share(id)  receive(id) -> buffer
+//   original(file, line, column) -> [file, line, column] | undefined | null   the original position; undefined: no source
+//                                     map; null: unknown, the file differs from the script of its name
+//   lines(on)                         switches lines off, for benchmarks
+//   setFlag(text)  randomBytes(n) -> Buffer   as in node:v8 and node:crypto, without loading these
+//   describe(id, json)  unwatch(id)   share(id)  receive(id) -> buffer   isDetachable(buffer): no WebAssembly memory
 //   openContext(id, json)  updateContext(id, json)                        records of a SQL statement
 //   contextIds() -> the first of 65536 ids that are this thread's
 //   contextSlot() -> Uint32Array(1)   the id in force in this thread, where JavaScript mirrors it
 //   pullContexts()  markContext(id)   where the core pulls it from V8 (see contexts.js)
-//   contextFrame() -> [Int32Array(2), Int32Array(1)]   where V8 has what is current: its address; how often it was moved
+//   contextFrame() -> [Int32Array(2), Int32Array(1)]   the address of V8's current data; number of garbage collections
 //   readStatement(text, dialect) -> [text without literals, action, savepoint, whether its case counts]   see sql/statements.js
 //   hash(key, bytes)  hashNumber(key, number)  hashText(key, text) -> 16 hex digits   SipHash-2-4 of a parameter's form;
 //                                     undefined: its form is made in sql/parameters.js
@@ -26,7 +27,7 @@
 const { binary } = require('./binary');
 const common = require('./common');
 
-/** What runs this, if it isn't Node.js, though it may show itself as one. */
+/** The runtime, if it isn't Node.js, even if it imitates Node.js. */
 function other() {
   const { bun, deno } = process.versions;
   if (bun) return `Bun ${bun}`;

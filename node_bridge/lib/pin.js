@@ -1,6 +1,7 @@
-// Watched pages can't move: a buffer that is transferred would go on as a copy that nobody watches, without a word. In
-// Node 24 and later the addon gives it a key, and whoever tries gets a TypeError. Earlier versions abort the process when
-// they meet such a key, so there Node is told, and the two methods that don't ask Node are replaced.
+// Watched pages can't move: a transferred buffer would continue as an unwatched copy, silently. In Node 24 and later
+// the addon gives the buffer a detach key, so that a transfer throws a TypeError. Earlier versions abort the process
+// when they meet such a key: there the buffer is marked as untransferable, and the two methods that ignore the mark are
+// replaced.
 'use strict';
 
 const { common } = require('./native');

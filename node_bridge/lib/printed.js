@@ -1,10 +1,10 @@
-// What is printed can't steer a terminal: memwatch_core/printed.py says what is escaped, and why.
+// Makes printed text safe for a terminal: memwatch_core/printed.py explains what is escaped.
 'use strict';
 
 // eslint-disable-next-line no-control-regex -- these are what it looks for
 const STEERING = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|\p{Cs}/gu;
 
-/** Text, of several lines perhaps, as a terminal may have it. */
+/** Text, perhaps of several lines, that is safe for a terminal. */
 function clean(text) {
   return String(text).replace(STEERING, (c) => {
     const code = c.charCodeAt(0);
@@ -12,7 +12,7 @@ function clean(text) {
   });
 }
 
-/** A message of our own, to standard error: one line, whatever it quotes. */
+/** Prints a message of ours to standard error: always one line. */
 function say(text) {
   process.stderr.write(`memwatch: ${clean(text).replaceAll('\n', ' ')}\n`);
 }

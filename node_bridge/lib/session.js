@@ -1,5 +1,5 @@
-// The session that this process writes to: found or made, its settings, the journal opened in it. One journal for the
-// process, whichever of its threads came first. docs/journal-format.md describes the folder.
+// The session of this process: finds or creates it, reads its settings, opens its journal. There is one journal for the
+// process, whichever thread comes first. docs/journal-format.md describes the folder.
 'use strict';
 
 const fs = require('node:fs');
@@ -10,9 +10,9 @@ const { SessionError, core } = require('./errors');
 const { TRACKERS, POLICIES, ofEnvironment, ofFile } = require('./settings');
 const { version } = require('../package.json');
 
-let joined; // what this thread knows of the journal
+let joined; // this thread's view of the journal
 
-/** The open session; opens the one that MEMWATCH_SESSION names, or a new one in .memwatch, if there was none yet. */
+/** The open session. If there is none, opens the one that MEMWATCH_SESSION names, or a new one in .memwatch. */
 function current() {
   if (joined && native.opened()?.[1]) return joined;
   const opened = native.opened();
@@ -32,7 +32,7 @@ function join(folder) {
   try {
     native.open(path.join(session.folder, `${process.pid}-node.mwj`), Buffer.from(session.id, 'hex'), max_bytes, POLICIES.indexOf(policy));
   } catch (cause) {
-    // a worker of ours may have been faster
+    // another thread may have been faster
     if (!native.opened()?.[1]) core(`${session.folder}: the journal can't be opened`, () => { throw cause; });
   }
   return enter(session);
@@ -60,7 +60,7 @@ function member(folder) {
   return { folder, id: description.session, settings: ofFile(path.join(folder, 'settings.json'), settings) };
 }
 
-/** Makes the folder of a new session in `base`. */
+/** Creates the folder of a new session in `base`. */
 function create(base) {
   const id = native.randomBytes(16);
   const now = new Date().toISOString(); // 2026-11-23T15:04:05.123Z
@@ -72,7 +72,7 @@ function create(base) {
     command: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
     memwatch: version,
   };
-  const { node, ...shared } = ofEnvironment(); // node: of this language alone
+  const { node, ...shared } = ofEnvironment(); // node: only for this runtime
   const settings = { settings: { ...shared, journal: { ...shared.journal, folder: path.dirname(folder) } }, sources: {}, file: null };
   try {
     files.base(path.dirname(folder));
@@ -80,7 +80,7 @@ function create(base) {
     for (const [name, content] of [
       ['key', native.randomBytes(32)],
       ['settings.json', JSON.stringify(settings, null, 1)],
-      ['session.json', `${JSON.stringify(description)}\n`], // last: a folder with it is a session
+      ['session.json', `${JSON.stringify(description)}\n`], // last: marks the folder as a session
     ]) files.write(folder, name, content);
   } catch (cause) {
     throw new SessionError(`${folder}: the session's folder can't be made (${cause.code}); set MEMWATCH_JOURNAL_FOLDER to a folder that you can write to`, { cause });
@@ -88,7 +88,7 @@ function create(base) {
   return folder;
 }
 
-/** The 32 bytes that key the session's hashes of SQL statements and parameters. */
+/** The 32-byte key of the session's hashes of SQL statements and parameters. */
 function key() {
   return files.read(current().folder, 'key');
 }

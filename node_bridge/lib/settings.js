@@ -1,5 +1,5 @@
-// The settings of a session: those of the folder, or, for one that this process makes, of the environment. What a setting
-// can't be is an error that names where it stands.
+// A session's settings: from its folder, or from the environment for a session that this process creates. An invalid
+// setting is an error that names its place.
 'use strict';
 
 const { SessionError } = require('./errors');
@@ -8,7 +8,7 @@ const TRACKERS = ['auto', 'uffd-sigbus', 'readonly', 'uffd-queue']; // mw_tracke
 const POLICIES = ['block', 'drop', 'rotate']; // mw_policy
 const SMALLEST = 4194304; // bytes: MW_JOURNAL_MIN of memwatch.h
 
-/** What a setting can be, the first the default: one of a list, or a number of bytes. */
+/** Valid values of each setting, the default first: a list, or a number of bytes. */
 const KNOWN = {
   core: { tracker: TRACKERS, kernel_writes: ['calls', 'all'] },
   sql: { window: ['until-next', 'statement', 'fetch', 'transaction'], parameters: ['hash', 'none', 'full'] },
@@ -31,7 +31,7 @@ function check(where, known, value) {
   return value;
 }
 
-/** The defaults, with MEMWATCH_CORE_TRACKER and its like in their place. Throws SessionError. */
+/** The defaults, overridden by variables such as MEMWATCH_CORE_TRACKER. Throws SessionError. */
 /** @returns {Record<string, any>} */
 function ofEnvironment() {
   const settings = structuredClone(DEFAULTS);
@@ -46,7 +46,7 @@ function ofEnvironment() {
   return settings;
 }
 
-/** The settings that `file` gives, with defaults for what it leaves out. Throws SessionError. */
+/** The settings given in `file`, with defaults for missing ones. Throws SessionError. */
 function ofFile(file, given) {
   const settings = {};
   for (const section of Object.keys(DEFAULTS)) settings[section] = { ...DEFAULTS[section], ...given?.[section] };

@@ -1,4 +1,4 @@
-// watch(), unwatch(), and passing a watched array to a worker.
+// watch(), unwatch(), and passing watched arrays to workers.
 'use strict';
 
 const { types } = require('node:util');
@@ -10,11 +10,11 @@ const { pin } = require('./pin');
 
 const FLAGS = { trackThreads: 1, trackSQL: 2 };
 const OPTIONS = ['trackThreads', 'trackSQL', 'mutationDepth', 'name', 'copy'];
-const NAME_MAX = 1024; // characters: as memwatch_core/records.py
-const SIZE_MAX = 256 * 2 ** 20; // its contents go into the journal when the watch begins
+const NAME_MAX = 1024; // characters, as in memwatch_core/records.py
+const SIZE_MAX = 256 * 2 ** 20; // the contents go into the journal when the watch begins
 const { get: TAG } = /** @type {any} */ (Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag));
 const SHARED = 'memwatch shared array';
-const { Memory } = globalThis.WebAssembly ?? {}; // node --jitless has none
+const { Memory } = globalThis.WebAssembly ?? {}; // missing with node --jitless
 const SHARING = 'other threads would go on writing to it unseen. Watch an ordinary array and pass it to workers with share() and receive()';
 const BUILT_IN = 'its code has the address of the memory built in, and V8 protects the pages anew when it grows';
 
@@ -29,7 +29,7 @@ function watch(value, options) {
   const { settings } = sessions.current();
   const flags = (flag(options, 'trackThreads', settings.watch.track_threads) ? FLAGS.trackThreads : 0)
     | (flag(options, 'trackSQL', settings.watch.track_sql) ? FLAGS.trackSQL : 0);
-  if (flags & FLAGS.trackSQL) require('./drivers').start(); // not before: most programs do without
+  if (flags & FLAGS.trackSQL) require('./drivers').start(); // not before: most programs don't need it
   const [start, stop] = depthOf(options, settings, value.byteLength, name);
   const [from, at] = types.isSharedArrayBuffer(buffer) ? [unshared(value), 0] : [buffer, value.byteOffset ?? 0];
   const [id, pages] = core(`'${name}' can't be watched`, () => native.watch(from, at, value.byteLength, flags, start, stop));
@@ -56,7 +56,7 @@ function unwatch(array) {
   return over(copy, kind, Object.getPrototypeOf(array));
 }
 
-/** What postMessage() or workerData can carry to another thread, for receive(). */
+/** A handle for receive() that postMessage() or workerData can pass to another thread. */
 function share(array) {
   const kind = kindOf(array);
   const variable = watched.get(kind === 'ArrayBuffer' ? array : array.buffer);
@@ -66,7 +66,7 @@ function share(array) {
   return { kind: SHARED, process: process.pid, id: variable.id, name: variable.name, sql: variable.sql, class: kind, offset: array.byteOffset ?? 0, length };
 }
 
-/** The array that share() was given, in this thread: over the same pages. */
+/** The shared array in this thread, over the same pages. */
 function receive(shared) {
   if (shared?.kind !== SHARED) throw new TypeError('receive() takes what share() returned');
   if (shared.process !== process.pid) throw new TypeError(`'${shared.name}' was shared in process ${shared.process}: watched memory can't be passed to another process`);
@@ -86,7 +86,7 @@ function remember(pages, variable) {
 
 // ---- what can be watched -------------------------------------------------------------------------------------------
 
-/** "Int32Array", "Buffer", "DataView", "ArrayBuffer"; a TypeError for anything else. */
+/** "Int32Array", "Buffer", "DataView", "ArrayBuffer"; throws a TypeError for anything else. */
 function kindOf(value) {
   if (ArrayBuffer.isView(value)) return Buffer.isBuffer(value) ? 'Buffer' : TAG.call(value) ?? 'DataView';
   if (types.isArrayBuffer(value)) return 'ArrayBuffer';
@@ -121,9 +121,9 @@ function check(value, kind, buffer, name, copy) {
 }
 
 /**
- * Why a value's memory stays where others write to it, and what to do about that; undefined if the value is all of an
- * ordinary buffer. V8 can't give a buffer other memory. Nor can the pages be protected where they are: malloc has other
- * things on them, or V8 protects them anew.
+ * Why a value's memory would remain writable elsewhere, and what to do about it; undefined if the value is all of an
+ * ordinary buffer. V8 can't give such a buffer other memory. Nor can its pages be protected in place: malloc has other
+ * data on them, or V8 resets their protection.
  */
 function staying(value, kind, buffer) {
   if (types.isSharedArrayBuffer(buffer)) return `it is a view of a SharedArrayBuffer, and ${SHARING}`;
@@ -144,7 +144,7 @@ function sizeOf(value) {
   try {
     return value.byteLength;
   } catch {
-    return 0; // a DataView that its buffer has become too short for
+    return 0; // a DataView that lies beyond its shrunk buffer
   }
 }
 
@@ -183,7 +183,7 @@ function flag(options, key, otherwise) {
   return value;
 }
 
-/** Bytes [start, stop); stop -1 is the end. */
+/** Bytes [start, stop); stop -1 means the end. */
 function depthOf(options, settings, size, name) {
   const chosen = options?.mutationDepth;
   const depth = chosen === undefined ? settings.watch.mutation_depth : chosen;

@@ -1,5 +1,5 @@
-// Before and after `npm pack`. The packed package carries a binary for each version of Node.js, and the core's sources in
-// core/ with the licenses of all that it carries; in the repository they are compiled where they are.
+// Runs before and after `npm pack`. The npm package contains a binary for each version of Node.js, and in core/ the
+// core's sources with all licenses; in the repository, the sources are compiled in place.
 'use strict';
 const fs = require('node:fs');
 const path = require('node:path');

@@ -1,5 +1,5 @@
-// Builds the addon for the Node.js that runs this: prebuilds/linux-x64/node.abi<number>.node, with the decoder beside it.
-// One file for each ABI, so that none stands in another's way.
+// Builds the addon for the running Node.js: prebuilds/linux-x64/node.abi<number>.node, with the decoder beside it.
+// There is one file for each ABI, so that versions don't overwrite each other.
 'use strict';
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -12,7 +12,7 @@ const prefix = path.dirname(path.dirname(fs.realpathSync(process.execPath)));
 
 function build() {
   const env = { ...process.env };
-  if (abiOf(prefix)) env.npm_config_nodedir = prefix; // the headers of this very Node: nothing is downloaded
+  if (abiOf(prefix)) env.npm_config_nodedir = prefix; // this Node's own headers: nothing is downloaded
   const headers = env.npm_config_nodedir && abiOf(env.npm_config_nodedir);
   if (headers && headers !== modules) {
     throw new Error(`npm_config_nodedir=${env.npm_config_nodedir} has headers of another Node.js (ABI ${headers}), and this is ${node} (ABI ${modules}): `
@@ -25,14 +25,14 @@ function build() {
   const built = path.join(here, 'build', 'Release', 'memwatch.node');
   const target = path.dirname(binary());
   fs.mkdirSync(target, { recursive: true });
-  fs.rmSync(binary(), { force: true }); // not written into: a process may have it mapped
+  fs.rmSync(binary(), { force: true }); // not overwritten: a process may have it mapped
   execFileSync('strip', ['--strip-debug', '-o', binary(), built]);
   for (const line of execFileSync('ldd', [built], { encoding: 'utf8' }).split('\n')) {
     const [, name, file] = /^\s*(lib(?:Zydis|Zycore)\S*) => (\S+)/.exec(line) ?? [];
     if (!name) continue;
     const beside = path.join(target, name);
     fs.copyFileSync(fs.realpathSync(file), `${beside}.new`);
-    fs.renameSync(`${beside}.new`, beside); // not written into either
+    fs.renameSync(`${beside}.new`, beside); // not overwritten either
   }
   const packed = path.join(here, 'core', 'licenses');
   const licenses = fs.existsSync(packed) ? packed : path.join(here, '..', 'licenses'); // the decoder's
@@ -40,7 +40,7 @@ function build() {
   fs.rmSync(path.join(here, 'build'), { recursive: true });
 }
 
-/** NODE_MODULE_VERSION of the headers below a folder. */
+/** NODE_MODULE_VERSION of the headers in a folder. */
 function abiOf(folder) {
   try {
     return /#define NODE_MODULE_VERSION (\d+)/.exec(fs.readFileSync(path.join(folder, 'include', 'node', 'node_version.h'), 'utf8'))?.[1];
@@ -49,7 +49,7 @@ function abiOf(folder) {
   }
 }
 
-/** node-gyp as npm carries it. */
+/** npm's node-gyp. */
 function gyp() {
   const { npm_config_node_gyp: given, npm_execpath: npm } = process.env;
   const inNpm = 'node_modules/node-gyp/bin/node-gyp.js';
