@@ -2,7 +2,7 @@
 'use strict';
 
 const DRIVER = 'better-sqlite3', DIALECT = 'sqlite';
-const bound = new WeakMap(); // statement -> what bind() was given
+const bound = new WeakMap(); // statement -> arguments of bind()
 const iterating = new WeakMap(); // iterator -> its token
 const followed = new WeakSet(); // prototypes of the addon's classes, which it doesn't export
 
@@ -14,7 +14,7 @@ function install(Database, { tracer, replace }) {
     return { driver: DRIVER, dialect: DIALECT, statement, parameters, connection: database, database: () => database.name };
   }
 
-  /** `told`: what the result says, for end() and fetched(). */
+  /** `told`: converts the result to arguments of end() and fetched(). */
   function traced(call, database, of, told) {
     const token = tracer.begin(of);
     let result;
@@ -83,10 +83,10 @@ function install(Database, { tracer, replace }) {
     tracer.guard(() => followStatements(statement));
     return statement;
   });
-  for (const name of ['transaction', 'pragma', 'explain']) { // they prepare statements without prepare()
+  for (const name of ['transaction', 'pragma', 'explain']) { // they prepare statements without calling prepare()
     const { prepare } = prototype;
     replace(prototype, name, (original) => function () {
-      if (this?.open) tracer.guard(() => Reflect.apply(prepare, this, ['COMMIT'])); // only to see what it gives
+      if (this?.open) tracer.guard(() => Reflect.apply(prepare, this, ['COMMIT'])); // only to get a statement's prototype
       return Reflect.apply(original, this, arguments);
     });
   }
@@ -100,7 +100,7 @@ function install(Database, { tracer, replace }) {
   });
 }
 
-/** An object of named ones, or a list. */
+/** An object of named parameters, or a list. */
 function parametersOf(given) {
   if (given.length !== 1) return Array.from(given);
   const [only] = given;

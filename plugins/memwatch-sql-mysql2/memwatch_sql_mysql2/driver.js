@@ -1,17 +1,17 @@
-// Traces mysql2: publishes what its connections and pools do. The promise interface calls these same functions, in the
+// Traces mysql2: publishes what its connections and pools do. The promise interface calls the same functions, in the
 // program's flow.
 //
-// A command is run on a connection, packet by packet, and calls back or emits events. Its callback is replaced by one
-// that publishes the end; of a command without one, the events are.
+// A command runs on a connection, packet by packet, and calls back or emits events. Its callback is wrapped to publish
+// the end; without a callback, its events are used.
 'use strict';
 
 const DRIVER = 'mysql2', DIALECT = 'mysql';
 const IN_TRANSACTION = 1; // in the status that the server sends
 const DEADLOCK = 1213; // its victim loses the whole transaction
-const statuses = new WeakMap(); // connection -> what the server said last
-const SEEN = Symbol('memwatch.seen'); // of a command: what is known of it
+const statuses = new WeakMap(); // connection -> last status of the server
+const SEEN = Symbol('memwatch.seen'); // of a command: its state
 
-/** What `mysql2` and `mysql2/promise` have in common. */
+/** Shared by `mysql2` and `mysql2/promise`. */
 const FILES = { 'lib/connection.js': installConnection, 'lib/pool.js': installPool, 'lib/pool_cluster.js': installCluster };
 
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
@@ -20,7 +20,7 @@ function install(exported, tools, file) {
 }
 
 function installConnection(Connection, { tracer, replace, owner, peek, fresh }) {
-  /** Begins a statement, calls the original with the arguments that `wrapped` makes of it, follows the command. */
+  /** Begins a statement, calls the original with wrapped callbacks, and follows the command. */
   function traced(connection, describe, call) {
     const token = tracer.begin(() => describe(where(connection)));
     if (!token) return call((callback) => callback);
@@ -65,7 +65,7 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
     });
   }
 
-  /** Follows the command: notes its statuses, and publishes the events of one that has no callback. */
+  /** Follows a command: notes statuses, and publishes the events of a command without a callback. */
   function listen(seen) {
     const { token, connection, command, called } = seen;
     if (!command) return;
@@ -84,7 +84,7 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
     });
   }
 
-  /** Notes the state that the connection begins with, if it is new, and its end. */
+  /** Notes a new connection's first status, and its end. */
   function attend(connection) {
     if (statuses.has(connection)) return;
     statuses.set(connection, fresh ? connection._handshakePacket?.statusFlags : undefined);
@@ -136,7 +136,7 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
 
 const noting = new WeakSet(); // prototypes of commands
 
-/** Has the commands of a class note the status that comes at the end of rows. */
+/** Makes the commands of a class note the status at the end of rows. */
 function noteStatuses(prototype, tracer, replace) {
   if (!prototype || noting.has(prototype)) return;
   noting.add(prototype);
@@ -167,7 +167,7 @@ function installCluster(Cluster, tools) {
   });
 }
 
-/** query() and execute() of what has to find a connection first. */
+/** query() and execute() of objects that must find a connection first. */
 function later(prototype, { tracer, replace, owner }) {
   for (const name of ['query', 'execute']) {
     replace(owner(prototype, name), name, (original) => function () {

@@ -1,18 +1,18 @@
 // Traces sqlite3 (node-sqlite3): publishes what its databases and statements do.
 //
-// A database's run(), get() ... prepare a statement and call its method of the same name, which is where a statement
-// begins. It runs on a thread of the pool, and the addon calls back out of no flow at all: the program's callbacks are run
-// in the statement's. Where the program gives none, ours does what the addon does then: it emits the error.
+// A database's run(), get() ... prepare a statement and call its method of the same name, which begins the statement.
+// It runs on a thread of the pool, and the addon calls back without a flow: the program's callbacks are run in the
+// statement's flow. If the program gives no callback, ours emits the error, as the addon would.
 'use strict';
 
 const DRIVER = 'node-sqlite3', DIALECT = 'sqlite';
 const databases = new WeakMap(); // prepared statement -> its database
-const bound = new WeakMap(); // prepared statement -> what bind() was given
+const bound = new WeakMap(); // prepared statement -> arguments of bind()
 const transactions = new WeakMap(); // database -> Transaction
 
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install({ Database, Statement }, { tracer, replace, fresh }) {
-  let call; // of a method of a database that is going on: {database, token}
+  let call; // the running method of a database: {database, token}
 
   function begin(database, statement, given) {
     if (database && !transactions.has(database)) transactions.set(database, new Transaction(fresh));
@@ -28,7 +28,7 @@ function install({ Database, Statement }, { tracer, replace, fresh }) {
     tracer.end(token, { error: error ?? undefined, rows, inTransaction });
   }
 
-  /** The callback, preceded by what it tells us, in the flow of what `token` returns. */
+  /** The callback, preceded by `before`, in the flow of the statement that `token` returns. */
   function told(token, callback, before) {
     return function () {
       tracer.guard(() => Reflect.apply(before, this, arguments));
@@ -101,7 +101,7 @@ function emitting(error) {
   if (error) this.emit('error', error);
 }
 
-/** Takes the functions, at most so many, that arguments end with off them. */
+/** Removes and returns the functions at the end of the arguments, at most so many. */
 function functionsAtEnd(args, most) {
   let from = args.length;
   while (from && args.length - from < most && typeof args[from - 1] === 'function') from--;
@@ -109,8 +109,8 @@ function functionsAtEnd(args, most) {
 }
 
 /**
- * Whether a database is in a transaction: the addon doesn't say, so its statements are followed. Undefined: one may have
- * been begun before they were.
+ * Whether a database is in a transaction. The addon has no status for it, so its statements are followed. Undefined: a
+ * transaction may have begun before that.
  */
 class Transaction {
   #open;
@@ -121,7 +121,7 @@ class Transaction {
   }
 
   after(script) {
-    let trigger = false; // its body has semicolons, and an END of its own
+    let trigger = false; // its body has semicolons, and its own END
     for (const each of script.replace(/'(?:[^']|'')*'|--[^\n]*|\/\*[^]*?\*\//g, ' ').split(';')) {
       const words = each.trim().toUpperCase().split(/\s+/, 4);
       if (words[0] === 'CREATE') trigger = words.includes('TRIGGER');

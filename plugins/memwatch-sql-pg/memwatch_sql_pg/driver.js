@@ -1,16 +1,16 @@
 // Traces pg (node-postgres): publishes what its clients and pools do.
 //
-// A query is an object that the client calls when messages arrive (a "submittable"): its handle... functions are where
-// rows, the end and errors of a statement become known, and where the program's callbacks are called from. They are
-// replaced where they are found, in the object or its class, so cursors, streams and classes of the program's own are
-// traced in the same way.
+// A query is an object whose handle... functions the client calls when messages arrive (a "submittable"): there, rows,
+// the end and errors of a statement become known, and the program's callbacks are called. They are replaced where they
+// are defined, in the object or its class, so cursors, streams and the program's own classes are traced in the same
+// way.
 'use strict';
 
 const { types } = require('node:util');
 
 const DRIVER = 'pg', DIALECT = 'postgresql';
-const statuses = new WeakMap(); // client -> I, T or E: what the server said last
-const STATEMENT = Symbol('memwatch.statement'); // of a query: what is known of it; a WeakMap of short-lived keys is dear to collect
+const statuses = new WeakMap(); // client -> I, T or E: last status of the server
+const STATEMENT = Symbol('memwatch.statement'); // of a query: its state; a WeakMap with short-lived keys would be costly to collect
 
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install(pg, tools) {
@@ -42,7 +42,7 @@ function install(pg, tools) {
   });
 }
 
-/** What makes connections: they outlive the statement in force, and call back out of another flow. */
+/** Wraps functions that make connections: these outlive the statement in force, and call back from another flow. */
 function around(tracer, connect) {
   return function () {
     const args = Array.from(arguments, (each) => tracer.bind(each));
@@ -53,7 +53,7 @@ function around(tracer, connect) {
 /** @returns {import('@memwatch/node/sql').StatementBegins} */
 function describe(client, config, values, peek) {
   let statement = config, parameters = typeof values === 'function' ? null : values;
-  if (typeof config !== 'string') { // the program's own: nothing of it is run
+  if (typeof config !== 'string') { // the program's own object: none of its code is run
     const cursor = peek(config, 'cursor'), name = peek(config, 'name');
     statement = peek(config, 'text') ?? peek(cursor, 'text') ?? (typeof name === 'string' ? client.connection?.parsedStatements?.[name] : undefined);
     parameters ??= peek(config, 'values') ?? peek(cursor, 'values');
@@ -69,7 +69,7 @@ function describe(client, config, values, peek) {
   };
 }
 
-/** Notes what a connection says of its transaction, and its end. */
+/** Notes a connection's transaction status, and its end. */
 function attend(client, tracer) {
   if (statuses.has(client)) return;
   statuses.set(client, client._txStatus ?? client.getTransactionStatus?.() ?? undefined);
@@ -77,7 +77,7 @@ function attend(client, tracer) {
   client.connection.once('end', () => tracer.guard(() => tracer.transactionEnds(client, 'closed')));
 }
 
-/** The query that the client has made of a text: the last one that it hasn't finished. */
+/** The query that the client made from a text: the last unfinished one. */
 function latest(client) {
   const queue = client._queryQueue ?? client.queryQueue;
   const active = '_activeQuery' in client ? client._activeQuery : client.activeQuery;
@@ -102,7 +102,7 @@ const BEFORE = {
     tracer.end(s.token, { error, inTransaction: inTransaction(s.client) });
   },
 };
-/** Of a query that the program has in its hands: these may run its code, and bring rows. */
+/** For a query object of the program's: these may run its code, and bring rows. */
 const OWN = {
   handleDataRow(s, _, query, tracer) {
     s.fetched++;
@@ -112,9 +112,9 @@ const OWN = {
 };
 /** @type {[string, Function][]} */
 const OF_CLIENT = Object.entries(BEFORE), OF_PROGRAM = [...OF_CLIENT, ...Object.entries(OWN)];
-const CALLS_BACK = new Set(['handleReadyForQuery', 'handleError']); // of a query that the client made
+const CALLS_BACK = new Set(['handleReadyForQuery', 'handleError']); // for a query that the client made
 const replaced = new WeakMap(); // object or prototype -> names
-const ofClients = new WeakSet(); // prototypes of what clients make: all is replaced
+const ofClients = new WeakSet(); // prototypes of the clients' own queries, already replaced
 
 function follow(query, statement, { tracer, replace, owner }) {
   if (statement.own) Object.defineProperty(query, STATEMENT, { value: statement });

@@ -1,15 +1,15 @@
 // Traces postgres.js: publishes what its queries do.
 //
-// A query is a promise that is run when somebody awaits it, by handle(). It goes to whatever connection is free, at once or
-// later, and that one sets its `state` (an object of the connection's own) and its `statement`: there it begins. The
-// connection calls the query's resolve(), reject(), forEachFn() and cursorFn(), out of no flow of the program's: they are
-// replaced in each query. All else is in closures.
+// A query is a promise; handle() runs it when it is first awaited. It goes to any free connection, at once or later,
+// which sets the query's `state` (an object of the connection's own) and `statement`: there the statement begins. The
+// connection calls the query's resolve(), reject(), forEachFn() and cursorFn() from outside of the program's flows, so
+// they are replaced in each query. Everything else is hidden in closures.
 'use strict';
 
 const { types } = require('node:util');
 
 const DRIVER = 'postgres', DIALECT = 'postgresql';
-const STATEMENT = Symbol('memwatch.statement'); // of a query: what is known of it
+const STATEMENT = Symbol('memwatch.statement'); // of a query: its state
 const CALLED = ['resolve', 'reject', 'forEachFn', 'cursorFn'];
 const open = new WeakMap(); // state of a connection -> whether it is in a transaction
 const attended = new WeakSet(); // connections
@@ -30,10 +30,13 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
     return first ? tracer.outside(call) : call(); // it may connect: a connection outlives the statement
   });
 
-  /** Undefined: a transaction may have been begun before anybody saw it. */
+  /** Undefined: a transaction may have begun unseen. */
   const isOpen = (state) => (open.has(state) ? open.get(state) : fresh ? false : undefined);
 
-  /** Before it is run. Without `traced`, it is described only, or is the library's `own`: what begins a connection. */
+  /**
+   * Called before a query runs. Without `traced`, it is only described, or the library's `own`, which starts a
+   * connection.
+   */
   function expect(query, traced, own) {
     const { options, options: { onexecute } } = query;
     options.onexecute = function (connection) {
@@ -60,7 +63,7 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
     });
   }
 
-  /** What the connection will call. An iteration over a cursor has other functions for each step. */
+  /** Wraps what the connection will call. Each step of an iteration over a cursor has new functions. */
   function follow(query, s) {
     for (const name of CALLED) {
       const original = query[name];
@@ -102,7 +105,7 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
     },
   };
 
-  /** Its events come out of the connection's flow. */
+  /** Its events come from the connection's flow. */
   function stream(of, { token }) {
     const { emit } = of;
     const value = function () {
@@ -111,7 +114,7 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
     Object.defineProperty(of, 'emit', { value, writable: true, configurable: true });
   }
 
-  /** `onclose` is what sql.begin() sets on a connection, to be called when it is lost. */
+  /** sql.begin() sets a connection's `onclose`, to be called when it is lost. */
   function attend(connection, state) {
     if (attended.has(connection) || types.isProxy(connection)) return;
     attended.add(connection);
@@ -121,7 +124,7 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
       enumerable: true,
       set: (value) => { onclose = value; },
       get: () => function () {
-        open.set(state, false); // the next one's
+        open.set(state, false); // for the next connection
         tracer.transactionEnds(state, 'closed');
         return typeof onclose === 'function' ? Reflect.apply(onclose, this, arguments) : undefined;
       },
@@ -132,10 +135,10 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
 const QUOTED = /'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[^]*?\$\1\$|--[^\n]*|\/\*[^]*?\*\//g;
 
 function textOf({ statement }) {
-  return typeof statement?.string === 'string' ? statement.string : ''; // an object of the program's, given to unsafe(), stays one
+  return typeof statement?.string === 'string' ? statement.string : ''; // an object of the program's, given to unsafe(), isn't converted
 }
 
-/** Whether a connection is in a transaction after these statements: the library doesn't let out what the server says. */
+/** Whether a connection is in a transaction after these statements: the library hides the server's status. */
 function after(script, isOpen) {
   if (!/\b(?:begin|start|commit|end|rollback|abort|transaction)\b/i.test(script)) return isOpen;
   let body = false; // of a function, between BEGIN ATOMIC and END

@@ -1,8 +1,9 @@
-// Traces sequelize: a call of the program's to a model, an instance or an association is one statement, that of the driver
-// below, under sequelize's name. The driver's own plugin says all about it; here is only which call it belongs to.
+// Traces sequelize: a call of a model, an instance or an association is one statement: that of the underlying driver,
+// under sequelize's name. The driver's own plugin publishes everything about it; this plugin only relates it to the
+// call.
 //
-// Partial: of a call that runs several statements, the first is the call's; the others go by the driver's name, and aren't
-// in force when the call has returned.
+// Partial: if a call runs several statements, only the first is the call's; the others have the driver's name, and
+// aren't in force when the call has returned.
 'use strict';
 
 const OF_SEQUELIZE = ['query', 'sync', 'drop', 'truncate', 'authenticate'];
@@ -17,7 +18,7 @@ const OF_ASSOCIATIONS = ['get', 'count', 'has', 'set', 'add', 'remove', 'create'
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install(Sequelize, { tracer, replace }) {
   const { Model, Association, Transaction } = Sequelize;
-  const followed = new WeakSet(); // what belongs to dialects: prototypes, and connections of SQLite
+  const followed = new WeakSet(); // prototypes of dialects, and SQLite connections
 
   const whole = (original) => function () {
     return tracer.within((own) => Reflect.apply(original, this, Array.from(arguments, own)), { driver: 'sequelize' });
@@ -33,7 +34,7 @@ function install(Sequelize, { tracer, replace }) {
     };
   };
 
-  /** Connections outlive the statement, and are prepared by statements of their own. */
+  /** Connections outlive the statement, and are prepared by their own statements. */
   function follow(sequelize) {
     for (const each of prototypes(sequelize?.connectionManager)) replace(each, 'getConnection', apart);
     const { name, Query, queryInterface } = sequelize?.dialect ?? {};
@@ -50,7 +51,7 @@ function install(Sequelize, { tracer, replace }) {
     }
   }
 
-  /** SQLite's types of columns are asked for before a SELECT, by another statement. */
+  /** For SQLite, the types of columns are queried before a SELECT, by another statement. */
   function followConnection(connection) {
     if (!first(connection)) return;
     const { all } = connection;
@@ -67,7 +68,7 @@ function install(Sequelize, { tracer, replace }) {
     return true;
   }
 
-  /** Of an object, from its class upwards, those that are seen for the first time. */
+  /** The prototypes of an object, from its class upwards, that weren't seen before. */
   function prototypes(object) {
     const found = [];
     for (let at = object && Object.getPrototypeOf(object); at && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
@@ -83,7 +84,7 @@ function install(Sequelize, { tracer, replace }) {
   for (const kind of Object.values(Association)) {
     for (const name of OF_ASSOCIATIONS) replace(kind?.prototype, name, whole);
   }
-  for (const name of ['prepareEnvironment', 'commit', 'rollback']) { // BEGIN and COMMIT are no call's statement
+  for (const name of ['prepareEnvironment', 'commit', 'rollback']) { // BEGIN and COMMIT don't belong to a call
     replace(Transaction.prototype, name, following((transaction) => transaction.sequelize, apart));
   }
 }
