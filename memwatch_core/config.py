@@ -159,7 +159,7 @@ def _working_folder() -> Path:
         return Path.cwd()
     except OSError as error:
         cause = config_file.cause_of(error)
-        raise ConfigError(f"the working folder can't be used: {cause}; change to one that is there") from error
+        raise ConfigError(f"the working folder can't be used: {cause}; change to an existing one") from error
 
 
 def _section_hint(word: str) -> str:

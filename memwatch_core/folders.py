@@ -51,7 +51,7 @@ def _open(path: Where, parent: int | None) -> Iterator[int]:
     except NotADirectoryError as error:
         if not os.path.islink(path):
             raise
-        raise OSError(error.errno, "it is a symbolic link: name what it leads to", os.fspath(path)) from error
+        raise OSError(error.errno, "it is a symbolic link: name its target", os.fspath(path)) from error
     try:
         yield opened
     finally:

@@ -41,7 +41,7 @@ class Membership:
                 drivers = self._plugins.sql if "sql" in self._plugins.kinds else sql.drivers(config)
             except (ImportError, AttributeError) as error:  # the program's own `fractions.py`, or an empty sys.path
                 raise SessionError(
-                    f"SQL can't be traced: what that needs can't be imported any more ({error}); ask for it before the "
+                    f"SQL can't be traced: its modules can't be imported any more ({error}); ask for it before the "
                     "program starts: memwatch run --track-sql, or track_sql = true in [watch]"
                 ) from error
             self._tracing = sql.Tracing(self._key, config.sql, drivers)
@@ -102,7 +102,7 @@ def _join_by_default() -> process.Journal:
         if closed is not None:
             who = "has closed its journal"
             if process.closed_by() != os.getpid():
-                who = f"was forked when process {process.closed_by()} had closed its journal"
+                who = f"was forked after process {process.closed_by()} had closed its journal"
             raise SessionError(
                 f"closed session: this process {who} {closed}; watch inside `with memwatch_core.session():`, or before "
                 "it ends"

@@ -112,6 +112,6 @@ def call(arguments: Sequence[str] | None = None) -> NoReturn:
     if unwritten:
         status = 1
         if not isinstance(unwritten, BrokenPipeError):  # the reader closed the pipe on purpose
-            say(f"what there is to say can't be written: {unwritten.strerror or unwritten}")
+            say(f"the output can't be written: {unwritten.strerror or unwritten}")
     settle(sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)

@@ -107,7 +107,7 @@ def _userfaultfd() -> Iterator[Check]:
         yield Check("userfaultfd", "ok", f"works ({works[0]})")
         return
     found = ", ".join(f"{way}: {reason}" for way, reason in ways.items())
-    yield Check("userfaultfd", "note", f"not needed, and not here: {found}")
+    yield Check("userfaultfd", "note", f"not needed, and not available: {found}")
 
 
 def _device() -> str:
@@ -148,7 +148,7 @@ def _trackers(config: Config) -> Iterator[Check]:
             found = f"doesn't work here: {reason}; asked for by {key}, which was set by {source}"
             yield Check(f"tracker {name}", "problem", found, _NEEDS.get(name, 'set core.tracker to "auto"'))
         elif name in _NEEDED:
-            yield Check(f"tracker {name}", "note", f"not needed, and not here: {reason}; {_NEEDED[name]}")
+            yield Check(f"tracker {name}", "note", f"not needed, and not available: {reason}; {_NEEDED[name]}")
         else:
             yield Check(f"tracker {name}", "warning", f"doesn't work here: {reason}")
     if refused:

@@ -232,7 +232,7 @@ def _serializers(path: Path, say: Callable[[str], None]) -> Mapping[str, Seriali
     """Serializers by name. First warns if the session belongs to another user."""
     folder = path if path.is_dir() else path.parent
     if whose := trust.stranger(path):
-        say(f"{clean(str(path))} belongs to {whose}: what it says is what they have put there")
+        say(f"{clean(str(path))} belongs to {whose}, who may have put anything there")
     config = configuration.of_session(folder) if os.path.lexists(folder / configuration.SETTINGS_FILE) else Config()
     plugins = load(config, ("serializers",), strict=False)
     for problem in plugins.report.problems:

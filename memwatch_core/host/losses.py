@@ -64,7 +64,7 @@ class Losses:
         read = reader.file.acknowledged()  # of a writer that has ended: whether anybody followed it at all
         unread = read < reader.front if reader.live else not read
         if seen or self._variables or unread:
-            batch.lost(gone, "events that were given up, unread, for newer ones: journal.policy is rotate")
+            batch.lost(gone, "events that were dropped, unread, for newer ones: journal.policy is rotate")
         elif gone:
             batch.notice(f"{reader.path.name}: its first {gone:,} events are no longer on the disk (journal.max_bytes)")
 

@@ -232,7 +232,7 @@ class SessionDecoder:
             if error.errno in NONE_FREE and self._sources:
                 self._looked = None, 0.0  # try again once a journal has ended
             elif not self._taken_away:
-                self._notices.append(Notice(time_ns(), 0, f"{self.path}: isn't looked at any more ({error.strerror})"))
+                self._notices.append(Notice(time_ns(), 0, f"{self.path}: isn't read any more ({error.strerror})"))
                 self._taken_away = True
 
     def _discover(self) -> None:

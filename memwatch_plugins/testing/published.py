@@ -69,7 +69,7 @@ class Publishes(Library):
             published = self.only(tracer, self.sql(text), how.name)
         self._check_parameters(published, how, parameters)
         (end,) = published.ends
-        assert end.error is None, f"{how.name} has succeeded, and published was {end.error!r}"
+        assert end.error is None, f"{how.name} has succeeded, but {end.error!r} was published"
         assert not published.many, f"{how.name} runs a statement once: publish many=False"
 
     @driven
@@ -154,7 +154,7 @@ class Publishes(Library):
             published = self.only(tracer, self.sql(SELECT), "a query")
         assert [tuple(row) for row in rows] == list(ROWS), f"{how}() gives other rows while it is traced"
         assert published.rows == len(ROWS), (
-            f"publish with rows_fetched() that {how}() handed out {len(ROWS)} rows: published were {published.fetches}"
+            f"publish with rows_fetched() that {how}() handed out {len(ROWS)} rows: {published.fetches} was published"
         )
         assert published.exhausted, f"publish exhausted=True when {how}() finds no more rows: not {published.fetches}"
 
@@ -187,7 +187,7 @@ class Publishes(Library):
             await done(self.close_result(await self.run_sql(connection, SELECT)))
             published = self.only(tracer, self.sql(SELECT), "a query")
         assert published.closed, "publish cursor_closed() with the token of the statement that the cursor ran last"
-        assert not published.exhausted, f"no row was fetched, and published was {published.fetches}"
+        assert not published.exhausted, f"no row was fetched, but {published.fetches} was published"
         assert not published.all_fetched, "no row was fetched: publish cursor_closed(token) without all_fetched"
 
     @pytest.mark.parametrize("how", ["fetch_one", "fetch_some", "fetch_all", "each"])
@@ -223,7 +223,7 @@ class Publishes(Library):
         async with self.open() as (tracer, connection):
             await self.run_sql(connection, INSERT, (4, "four"))
             ident = tracer.statements[0].connection
-            assert tracer.outcomes() == [], f"the transaction is open, and published was {tracer.outcomes()}"
+            assert tracer.outcomes() == [], f"the transaction is open, but {tracer.outcomes()} was published"
             await done(getattr(self, how)(connection))
             told = tracer.outcomes(ident)
         assert told[:1] == [outcome], f"publish transaction_ends(connection, {outcome!r}) in {how}(): not {told}"
@@ -315,7 +315,7 @@ class Publishes(Library):
             rows = await self._fetch(result, "each")
             published = self.only(tracer, self.sql(SELECT), "a named cursor")
             await done(self.close_result(result))
-        assert len(rows) == published.rows == len(ROWS), f"{len(rows)} rows were fetched, and published {published}"
+        assert len(rows) == published.rows == len(ROWS), f"{len(rows)} rows were fetched, but {published} published"
 
     @driven
     async def test_results_of_executemany_are_counted(self) -> None:
@@ -329,7 +329,7 @@ class Publishes(Library):
             published = self.only(tracer, text, "executemany with results")
             await done(self.rollback(connection))
         assert published.many, "publish many=True for executemany"
-        assert len(rows) == published.rows == 2, f"{len(rows)} rows were fetched, and published {published}"
+        assert len(rows) == published.rows == 2, f"{len(rows)} rows were fetched, but {published} published"
 
     @driven
     async def test_rows_of_the_next_result_are_counted(self) -> None:
@@ -340,7 +340,7 @@ class Publishes(Library):
             assert await done(self.next_result(result)), f"{self.two_results!r} must have two results"
             rows += await done(self.fetch_all(result))
             published = self.only(tracer, self.two_results, "a statement with two results")
-        assert len(rows) == published.rows, f"{len(rows)} rows were fetched, and published {published}"
+        assert len(rows) == published.rows, f"{len(rows)} rows were fetched, but {published} published"
 
     @driven
     async def test_procedure_is_published(self) -> None:
@@ -354,7 +354,7 @@ class Publishes(Library):
             await done(self.close_result(result))
         assert tuple(row) == (42,), f"the procedure gives {row} while it is traced"
         assert name in published.text, f"publish the procedure's name as the statement, not {published.text!r}"
-        assert published.rows == 1, f"1 row was fetched, and published {published}"
+        assert published.rows == 1, f"1 row was fetched, but {published} published"
 
     @driven
     async def test_copy_is_published(self) -> None:
@@ -364,7 +364,7 @@ class Publishes(Library):
             await done(self.copy(connection, text, [(4, "four"), (5, "five")]))
             published = self.only(tracer, text, "COPY")
             await done(self.rollback(connection))
-        assert published.ends[0].rows in (None, 2), f"COPY brought 2 rows, and published was {published}"
+        assert published.ends[0].rows in (None, 2), f"COPY read 2 rows, but {published} was published"
 
     # ---- pieces -----------------------------------------------------------------------------------------------------
 
@@ -381,7 +381,7 @@ class Publishes(Library):
 
     def _check_parameters(self, published: Published, way: Way, given: Any) -> None:
         assert self.same_parameters(published.parameters, given), (
-            f"{way.name} was given the parameters {given!r}, and published were {published.parameters!r}"
+            f"{way.name} was given the parameters {given!r}, but {published.parameters!r} was published"
         )
 
 

@@ -220,7 +220,7 @@ class Unseen(Library):
                     pytest.fail(f"contain every error of tracing: one in {method}() reached the program\n{text}")
             counted = self.troubles() - before
         assert traced == untraced, f"an error of {method}() changes what the program gets"
-        assert counted == tracer.raised, f"{method}() has failed {tracer.raised} times, and counted were {counted}"
+        assert counted == tracer.raised, f"{method}() has failed {tracer.raised} times, but {counted} were counted"
 
     @driven
     async def test_errors_of_tracing_are_reported_once(self, caplog: pytest.LogCaptureFixture) -> None:

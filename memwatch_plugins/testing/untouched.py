@@ -53,7 +53,7 @@ class Untouched(Library):
             await self._used(type(before), type(cursor), Calls())
             plain = [_told(each) for each in tracer.statements]
         more = {name: count - untraced[name] for name, count in traced.items() if count > untraced[name]}
-        assert not more, f"look at what the library keeps, past the program's classes: read were {more} times more"
+        assert not more, f"read the library's own attributes, not the program's overrides; additional reads: {more}"
         assert self.troubles() == 0, "of a class of the program's, something of the library's couldn't be read"
         assert published == plain, f"of the program's classes {published} was published, and of plain ones {plain}"
 

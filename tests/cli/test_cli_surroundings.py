@@ -101,4 +101,4 @@ def test_output_that_has_nowhere_to_go_is_no_traceback(recorded: Path, command: 
     assert "Traceback" not in full.stderr
     if as_ever.stdout:
         assert full.returncode == 1
-        assert full.stderr.endswith("memwatch: what there is to say can't be written: No space left on device\n")
+        assert full.stderr.endswith("memwatch: the output can't be written: No space left on device\n")

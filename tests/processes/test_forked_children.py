@@ -210,7 +210,7 @@ child = os.fork()
 try:
     memwatch_core.watch(2)
 except memwatch_core.errors.SessionError as error:
-    forked = f"was forked when process {os.getppid()} had closed its journal " in str(error)
+    forked = f"was forked after process {os.getppid()} had closed its journal " in str(error)
     own = "this process has closed its journal " in str(error)
     assert (forked, own) == ((False, True) if child else (True, False)), error
 else:
