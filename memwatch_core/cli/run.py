@@ -81,7 +81,7 @@ def command(
     PROGRAM is a Python script, a module after -m, or any command after --. Its arguments follow; options of memwatch
     come before it. It runs as a child process with its own standard streams; its exit status becomes ours.
 
-    A command after -- takes part from its first watch() on: what SQL connections opened before that do is not traced.
+    A command after -- takes part from its first watch() on: SQL connections opened earlier are not traced.
     Options win over MEMWATCH_ variables, these over memwatch.toml (see memwatch config).
 
     \b

@@ -151,7 +151,7 @@ def sessions(base: str | os.PathLike[str]) -> list[Path]:
         with os.scandir(base) as entries:
             folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
         found = [folder for folder in folders if (folder / DESCRIPTION).is_file()]
-        # the name has the second; within it, by time of the description
+        # the name has whole seconds; within one, sort by the description's time
         return sorted(found, key=lambda folder: (folder.name[:SECOND_SIZE], (folder / DESCRIPTION).stat().st_mtime_ns))
     except OSError:
         return []

@@ -35,8 +35,8 @@ class MySqlDriverBase(DbapiDriverBase):
         return f"CALL {shown(procname)}", args
 
     def failed(self, cursor: Any, token: Any, error: BaseException) -> None:
-        """An error tells nothing about the transaction, and the known status is that of the last success. Except for
-        the victim of a deadlock: its transaction was rolled back."""
+        """An error has no transaction status: the one of the last success counts, except for the victim of a deadlock,
+        whose transaction was rolled back."""
         connection, code = self.connection_of(cursor), self.code(error)
         in_transaction = False if code == DEADLOCK or connection is None else self.in_transaction(connection)
         self.publish.statement_ends(token, error=error, fetchable=False, in_transaction=in_transaction)

@@ -37,7 +37,7 @@ class SqliteDriverBase(DbapiDriverBase):
     status = Status(("in_transaction",))
 
     def all_fetched(self, cursor: Any) -> bool:
-        """A cursor releases its statement with the last row; only the garbage collector can tell."""
+        """A cursor releases its statement after the last row; only its referents show that."""
         return not any(_is_statement(type(each)) for each in gc.get_referents(cursor))
 
     def script_begins(self, connection: sqlite3.Connection, legacy: bool) -> None:

@@ -1,4 +1,4 @@
-"""The conformance kit: pytest suites of what every plugin must keep, to be run by its author.
+"""The conformance kit: pytest suites with which a plugin's author checks what every plugin must do.
 
 A test file is a subclass that names the plugin and declares its capabilities. ``pip install memwatch[testing]`` brings
 pytest and hypothesis, which only the kit needs. The complete test file of a sink:

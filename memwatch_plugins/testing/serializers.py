@@ -326,7 +326,7 @@ def _buffer_of(value: object) -> tuple[str, tuple[int, ...] | None] | None:
 
 
 class _Hostile:
-    """An object that only its type may be asked of."""
+    """An object of which nothing but the type may be read."""
 
     def _refuse(self, *args: object) -> Any:
         raise RuntimeError("a value was compared, measured or shown before its type was known")

@@ -178,7 +178,7 @@ static int failed(PyObject *trace, PyObject *cursor, PyObject *token, PyObject *
 
 const mwpy_steps mwpy_running_steps = {before, after, NULL, failed};
 
-/* ---- for what runs statements by other means --------------------------------------------------------------------- */
+/* ---- statements run by other means ------------------------------------------------------------------------------- */
 
 static PyObject *begins(PyObject *object, PyObject *const *args, Py_ssize_t n) {
     if (n != 2 && n != 3) return PyErr_Format(PyExc_TypeError, "begins() takes a cursor, a statement and parameters");

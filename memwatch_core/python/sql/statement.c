@@ -34,8 +34,7 @@ bool mwpy_id_of(PyObject *value, uint32_t *id) {
     return true;
 }
 
-/* ---- those of a connection that have no OUTCOME record yet ---------------------------------------------------------
- */
+/* ---- without an OUTCOME record ----------------------------------------------------------------------------------- */
 
 void mwpy_link(mwpy_statement *s) {
     mwpy_connection *c = s->where;

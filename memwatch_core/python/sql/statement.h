@@ -18,9 +18,9 @@ struct mwpy_statement {
     mwpy_statement *previous, *next; /* in `where`'s list */
     mwpy_statement *outer;           /* the running statement that this one interrupts */
     PyObject *head;
-    PyObject *place; /* weak reference to the contextvars.Context in which it is in force; NULL: none. Tells the flow
-                      * that put it there from one that inherited a copy. */
-    uint64_t ended;  /* ns since 1970; 0: still running */
+    PyObject *place;          /* weak reference to the contextvars.Context in which it is in force; NULL: none. Shows
+                               * whether a flow put it in force or inherited it. */
+    uint64_t ended;           /* ns since 1970; 0: still running */
     int64_t fetched, changed; /* rows; -1: unknown */
     uint32_t id, transaction;
     uint8_t word;          /* mwpy_word */

@@ -144,7 +144,7 @@ static PyObject *cursor_closed(PyObject *object, PyObject *const *args, Py_ssize
     PyObject *argument[MWPY_ARGUMENTS];
     if (mwpy_bind(&closes, args, n, keywords, argument)) return swallow(self);
     mwpy_statement *s = (mwpy_statement *)argument[0];
-    if (!Py_IS_TYPE(argument[0], mwpy_statement_type)) Py_RETURN_NONE; /* a part: its whole goes on */
+    if (!Py_IS_TYPE(argument[0], mwpy_statement_type)) Py_RETURN_NONE; /* a part of a statement, which goes on */
     int all = mwpy_truth(argument[1], 0);
     if (all == -2) return swallow(self);
     all |= !s->fetchable;

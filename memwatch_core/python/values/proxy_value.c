@@ -168,8 +168,7 @@ static PyGetSetDef attributes[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-/* ---- copies, and methods that the interpreter looks up on the type ------------------------------------------------
- */
+/* ---- copies, and methods looked up on the type ------------------------------------------------------------------- */
 
 PyObject *mwpy_call_on_value(PyObject *self, const char *method, PyObject *args) {
     PyObject *value = mwpy_plain(self), *bound = value ? PyObject_GetAttrString(value, method) : NULL;

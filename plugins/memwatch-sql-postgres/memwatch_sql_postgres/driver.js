@@ -34,8 +34,8 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
   const isOpen = (state) => (open.has(state) ? open.get(state) : fresh ? false : undefined);
 
   /**
-   * Called before a query runs. Without `traced`, it is only described, or the library's `own`, which starts a
-   * connection.
+   * Called before a query runs. Without `traced`, the query is only described, or is one of the library's `own`,
+   * which starts a connection.
    */
   function expect(query, traced, own) {
     const { options, options: { onexecute } } = query;
