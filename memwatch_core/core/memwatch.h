@@ -156,11 +156,14 @@ typedef struct mw_piece {
 } mw_piece;
 int mw_write_pieces(mw_variable_id id, const mw_piece *pieces, size_t count);
 
-/* A page may shadow a value that lies elsewhere: then the write happens there, whatever this call returns, so it is
- * never refused. What can't be recorded is counted as lost. found: 0, the write is happening now, in this thread; 1, it
- * is found to have happened, unseen, at an unknown time: origin "found", inexact, without a site. Errors: NO_VARIABLE,
- * RANGE (at most MW_EVENT_MAX bytes). */
-int mw_write_shadow(mw_variable_id id, uint64_t offset, const void *bytes, size_t length, int found);
+/* A page may shadow a value that lies elsewhere. The write happens there, whatever this call returns: so it is never
+ * refused, and what can't be recorded is counted as lost. Errors: NO_VARIABLE, RANGE (at most MW_EVENT_MAX bytes). */
+typedef enum mw_shadow {
+    MW_SHADOW_NOW = 0,    /* the value is being written to, by this thread */
+    MW_SHADOW_FOUND = 1,  /* it was written to, unseen, at an unknown time: origin "found", inexact, without a site */
+    MW_SHADOW_SILENT = 2, /* what it holds now is no change of a value: makes no event */
+} mw_shadow;
+int mw_write_shadow(mw_variable_id id, uint64_t offset, const void *bytes, size_t length, mw_shadow why);
 
 /* What lies at an offset of a variable: the path of an attribute, a key, an item, behind the variable's name
  * (".customer.age"), UTF-8, opaque to the core. It must be recorded before the first store there, and again whenever

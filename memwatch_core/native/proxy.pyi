@@ -61,3 +61,39 @@ def forget_sites() -> None:
 
 def provide_origins(on: bool, /) -> None:
     """Whether stores are traced to Python frames; off before the interpreter ends."""
+
+CELL: int
+"""Bytes of a cell."""
+
+def why_no_places(value: object, /) -> str | None:
+    """None if :func:`open_places` takes it, otherwise why not."""
+
+def open_places(
+    value: object,
+    name: str,
+    metadata: bytes,
+    flags: int,
+    depth: int,
+    most: int,
+    fields: frozenset[str] | None,
+    skip: frozenset[str] | None,
+    info: object,
+    /,
+) -> int:
+    """Watches an object or a dict where it lies; the id of its variable. ``metadata``: JSON without its last brace.
+
+    Raises CoreError, JournalFullError, MemoryError; TypeError as :func:`why_no_places` says.
+    """
+
+def find_places(value: object, /) -> tuple[int, int, Any, bool, int] | None:
+    """Variable id, bytes, info, whether it is the watched object itself, objects that weren't followed; None: it isn't
+    watched where it lies."""
+
+def close_places(value: object, /) -> bool:
+    """Ends the watch of an object; False: there was none."""
+
+def audit_places() -> int:
+    """Compares all that is watched with what was recorded of it, and records what differs; how many places."""
+
+def close_all_places() -> None:
+    """Ends all watches of objects."""

@@ -19,6 +19,7 @@
 #include "interpreter.h"
 #include "origins/context.h"
 #include "origins/frames.h"
+#include "origins/utf8.h"
 
 /* Frames that run no line of a program: entries from C, and those that are still being set up. */
 static bool is_incomplete(const mwpy_frame *f) {
@@ -109,17 +110,6 @@ typedef struct text {
     size_t n;
 } text;
 
-static size_t put_utf8(char *out, Py_UCS4 c) {
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    for (size_t i = n - 1; i > 0; i--, c >>= 6) out[i] = (char)(0x80 | (c & 63));
-    out[0] = (char)((0xF00 >> n & 0xFF) | c);
-    return n;
-}
-
 /* UTF-8 of a str without allocating. Too long a name loses its beginning: the end of a path says more. Lone surrogates
  * (undecodable file names) become "?". */
 static text utf8_of(PyObject *s, char *room, size_t capacity, size_t ascii_capacity) {
@@ -141,7 +131,7 @@ static text utf8_of(PyObject *s, char *room, size_t capacity, size_t ascii_capac
     size_t out = 0;
     for (; from < n; from++) {
         Py_UCS4 c = PyUnicode_READ(kind, data, (Py_ssize_t)from);
-        out += put_utf8(room + out, c >= 0xD800 && c < 0xE000 ? '?' : c);
+        out += mwpy_put_utf8(room + out, c >= 0xD800 && c < 0xE000 ? '?' : c);
     }
     return (text){room, out};
 }
