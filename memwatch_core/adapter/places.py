@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Iterable, Mapping
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 from ..errors import WatchError
@@ -27,6 +27,8 @@ class PlacesInfo:
     """What is remembered of a call of ``watch()``, for ``variable()``."""
 
     __slots__ = ("flags", "name", "site", "thread", "thread_ident")
+    serializer, depth = "", None
+    options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, name: str, flags: int, site: tuple[str, int, str]) -> None:
         self.name, self.flags, self.site = name, flags, site

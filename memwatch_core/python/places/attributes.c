@@ -58,47 +58,6 @@ PyObject *mwpy_attributes_now(PyObject *object) {
     return at ? *at : NULL;
 }
 
-static bool has_str_keys(PyObject *dict) {
-    Py_ssize_t at = 0;
-    PyObject *key;
-    while (PyDict_Next(dict, &at, &key, NULL))
-        if (!PyUnicode_CheckExact(key)) return false;
-    return true;
-}
-
-/* Attributes may be kept in the object itself, where CPython 3.13 stores to them without telling the dict: giving the
- * object another dict for a moment takes them out. Filled anew, the dict has a table of its own, which the
- * interpreter's specialised instructions read as fast as before. Order, identity and references stay. */
-static int detach(PyObject *object, PyObject *dict) {
-    PyObject *other = PyDict_New();
-    if (!other || PyObject_GenericSetDict(object, other, NULL) || PyObject_GenericSetDict(object, dict, NULL)) {
-        Py_XDECREF(other);
-        return -1;
-    }
-    Py_DECREF(other);
-    PyObject *copy = has_str_keys(dict) ? PyDict_Copy(dict) : NULL;
-    int failed = PyErr_Occurred() != NULL;
-    if (copy) {
-        PyDict_Clear(dict);
-        failed = PyDict_Update(dict, copy);
-        Py_DECREF(copy);
-    }
-    return failed ? -1 : 0;
-}
-
-PyObject *mwpy_attributes(PyObject *object) {
-    const char *why = NULL;
-    if (!mwpy_has_attributes(object, &why)) {
-        PyErr_SetString(PyExc_TypeError, why);
-        return NULL;
-    }
-    if (PyType_Check(object)) return PyType_GetDict((PyTypeObject *)object);
-    if (PyModule_Check(object)) return Py_NewRef(PyModule_GetDict(object));
-    PyObject *dict = PyObject_GenericGetDict(object, NULL);
-    if (dict && detach(object, dict)) Py_CLEAR(dict);
-    return dict;
-}
-
 /* ---- assignments to __dict__ ------------------------------------------------------------------------------------- */
 
 typedef struct guarded {
@@ -135,16 +94,82 @@ static PyGetSetDef *guard(PyGetSetDef *plain) {
     return &made->ours;
 }
 
-void mwpy_attributes_guard(PyTypeObject *type) {
+/* The descriptors by which `__dict__` of this type's objects may be assigned to: from *i on in its MRO. */
+static PyGetSetDescrObject *next_setter(PyTypeObject *type, Py_ssize_t *i) {
+    PyGetSetDescrObject *found = NULL;
     PyObject *name = PyUnicode_InternFromString("__dict__"), *mro = type->tp_mro;
-    for (Py_ssize_t i = 0; name && mro && i < PyTuple_GET_SIZE(mro); i++) {
-        PyObject *dict = PyType_GetDict((PyTypeObject *)PyTuple_GET_ITEM(mro, i));
-        PyObject *found = dict ? PyDict_GetItemWithError(dict, name) : NULL;
-        if (found && Py_IS_TYPE(found, &PyGetSetDescr_Type) && ((PyGetSetDescrObject *)found)->d_getset->set)
-            ((PyGetSetDescrObject *)found)->d_getset = guard(((PyGetSetDescrObject *)found)->d_getset);
+    for (; name && mro && !found && *i < PyTuple_GET_SIZE(mro); ++*i) {
+        PyObject *dict = PyType_GetDict((PyTypeObject *)PyTuple_GET_ITEM(mro, *i));
+        PyObject *descriptor = dict ? PyDict_GetItemWithError(dict, name) : NULL;
+        if (descriptor && Py_IS_TYPE(descriptor, &PyGetSetDescr_Type) &&
+            ((PyGetSetDescrObject *)descriptor)->d_getset->set)
+            found = (PyGetSetDescrObject *)descriptor;
         Py_XDECREF(dict);
     }
     Py_XDECREF(name);
     PyErr_Clear();
+    return found;
+}
+
+void mwpy_attributes_guard(PyTypeObject *type) {
+    PyGetSetDescrObject *setter;
+    for (Py_ssize_t i = 0; (setter = next_setter(type, &i));) setter->d_getset = guard(setter->d_getset);
+}
+
+/* How the interpreter itself does it; NULL: the class has a `__dict__` of its own making. */
+static const PyGetSetDef *dict_setter(PyTypeObject *type) {
+    Py_ssize_t i = 0;
+    PyGetSetDescrObject *setter = next_setter(type, &i);
+    if (!setter) return NULL;
+    for (guarded *g = all; g; g = g->next)
+        if (&g->ours == setter->d_getset) return g->plain;
+    return setter->d_getset;
+}
+/* ---- the dict of an object ----------------------------------------------------------------------------------------
+ */
+
+static bool has_str_keys(PyObject *dict) {
+    Py_ssize_t at = 0;
+    PyObject *key;
+    while (PyDict_Next(dict, &at, &key, NULL))
+        if (!PyUnicode_CheckExact(key)) return false;
+    return true;
+}
+
+/* Attributes may be kept in the object itself, where CPython 3.13 stores to them without telling the dict: giving the
+ * object another dict for a moment takes them out. Filled anew, the dict has a table of its own, which the
+ * interpreter's specialised instructions read as fast as before. Order, identity and references stay. */
+static int detach(PyObject *object, PyObject *dict) {
+    if (!(Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT)) return 0;
+    const PyGetSetDef *setter = dict_setter(Py_TYPE(object));
+    PyObject *other = PyDict_New();
+    int refused =
+        !setter || !other || setter->set(object, other, setter->closure) || setter->set(object, dict, setter->closure);
+    Py_XDECREF(other);
+    if (refused) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "its class has a __dict__ of its own making");
+        return -1;
+    }
+    PyObject *copy = has_str_keys(dict) ? PyDict_Copy(dict) : NULL;
+    int failed = PyErr_Occurred() != NULL;
+    if (copy) {
+        PyDict_Clear(dict);
+        failed = PyDict_Update(dict, copy);
+        Py_DECREF(copy);
+    }
+    return failed ? -1 : 0;
+}
+
+PyObject *mwpy_attributes(PyObject *object) {
+    const char *why = NULL;
+    if (!mwpy_has_attributes(object, &why)) {
+        PyErr_SetString(PyExc_TypeError, why);
+        return NULL;
+    }
+    if (PyType_Check(object)) return PyType_GetDict((PyTypeObject *)object);
+    if (PyModule_Check(object)) return Py_NewRef(PyModule_GetDict(object));
+    PyObject *dict = PyObject_GenericGetDict(object, NULL);
+    if (dict && detach(object, dict)) Py_CLEAR(dict);
+    return dict;
 }
 #endif

@@ -6,6 +6,7 @@
 #include "errors.h"
 #include "places/attributes.h"
 #include "places/node_table.h"
+#include "base/compiler.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 
@@ -137,7 +138,7 @@ static mwpy_cell_number take_cell(mwpy_node *node, PyObject *key) {
     return MWPY_NO_CELL;
 }
 
-static void write_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, const mwpy_cell *now, mw_shadow why) {
+static void write_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
     if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
         char path[PATH];
@@ -176,6 +177,7 @@ static void lose(mwpy_node *parent, PyObject *key, PyObject *value) {
             mwpy_spot first = node->spots[0];
             node->spots[0] = node->spots[other];
             node->spots[other] = first;
+            node->root->cells.renames += !i;
             return;
         }
     end(node);
@@ -373,14 +375,28 @@ static void change_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number,
     write_cell(node, key, number, &now, why);
 }
 
-/* What the dict holds must be what its cell says; if it isn't, that was changed unseen, and is told first. */
-static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held) {
+/* A container that is followed itself: its own events say what became of it. */
+static bool speaks_for_itself(const mwpy_node *node, PyObject *key, PyObject *held) {
+    mwpy_node *own = held && mwpy_key_is_plain(key) ? mwpy_node_of(held) : NULL;
+    return own && find_spot(own, node, key) < own->spots_n;
+}
+
+/* What the dict holds must be what its cell says. If it isn't, that was changed unseen, and is told first: why says
+ * how. Returns whether it was. */
+static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mw_shadow why) {
     const mwpy_cell *known = mwpy_cell_at(&node->root->cells, number);
     mwpy_cell found;
     mwpy_cell_describe(&found, held);
-    if (!memcmp(&found, known, mwpy_cell_size(&found))) return true;
-    write_cell(node, key, number, &found, MW_SHADOW_FOUND);
-    return false;
+    if (likely(!memcmp(&found, known, mwpy_cell_size(&found)))) return false;
+    bool explained = speaks_for_itself(node, key, held);
+    write_cell(node, key, number, &found, explained ? MW_SHADOW_SILENT : why);
+    return !explained;
+}
+
+/* What is most often stored isn't looked up. */
+static bool may_be_followed(PyObject *value) {
+    PyTypeObject *type = Py_TYPE(value);
+    return type != &PyLong_Type && type != &PyUnicode_Type && type != &PyFloat_Type && value != Py_None;
 }
 
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now) {
@@ -394,12 +410,12 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now) {
         if (!now || node->suspect || (number = take_cell(node, key)) == MWPY_NO_CELL) return;
         node->root->absent++;
     }
-    if (held || (plain && !node->odd)) check(node, key, number, held);
+    if (held || (plain && !node->odd)) check(node, key, number, held, MW_SHADOW_FOUND);
     change_cell(node, key, number, now, MW_SHADOW_NOW);
     if (!plain && !now) forget_odd(node, key, number);
-    if (!plain) return;
-    if (held && held != now) lose(node, key, held);
-    if (now && held != now) follow(node->root, node, key, now, node->level + 1);
+    if (!plain || held == now) return;
+    if (held && may_be_followed(held)) lose(node, key, held);
+    if (now && may_be_followed(now)) follow(node->root, node, key, now, node->level + 1);
 }
 
 void mwpy_node_clear(mwpy_node *node) {
@@ -409,7 +425,7 @@ void mwpy_node_clear(mwpy_node *node) {
     while (PyDict_Next(node->dict, &at, &key, &value)) {
         mwpy_cell_number number = is_wanted(node, key) ? cell_of(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
-        check(node, key, number, value);
+        check(node, key, number, value, MW_SHADOW_FOUND);
         change_cell(node, key, number, NULL, MW_SHADOW_NOW);
         if (mwpy_key_is_plain(key))
             lose(node, key, value);
@@ -431,12 +447,7 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
             if ((number = take_cell(node, key)) == MWPY_NO_CELL) continue;
             node->root->absent++;
         }
-        mwpy_cell found;
-        mwpy_cell_describe(&found, value);
-        if (memcmp(&found, mwpy_cell_at(&node->root->cells, number), mwpy_cell_size(&found))) {
-            write_cell(node, key, number, &found, why);
-            changed++;
-        }
+        changed += check(node, key, number, value, why);
         if (plain && PyDict_DelItem(gone, key)) PyErr_Clear();
         if (plain) follow(node->root, node, key, value, node->level + 1);
     }
