@@ -34,7 +34,8 @@ def changes(journal: Opened) -> list[Change]:
     found = []
     for store in contents.stores:
         metadata = contents.metadata[store.variable]
-        assert metadata["cells"] == CELL and store.offset % CELL == 0
+        assert metadata["cells"] == CELL
+        assert store.offset % CELL == 0
         assert store.path is not None, "a store names a cell whose path isn't known"
         old, new = value_of(store.before), value_of(store.after)
         found.append(

@@ -6,6 +6,7 @@ the events, applied to what was before, must give what is there after it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import sys
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from cells import ABSENT, Change, changes, replay, state_of
+from cells import Change, changes, replay, state_of
 from journals import Opened
 
 from memwatch_core import unwatch, watch
@@ -152,10 +153,8 @@ REFUSED = (KeyError, NameError, AttributeError, TypeError)
 
 def ignoring(error: Any, operation: Callable[[Any], Any]) -> Callable[[Any], None]:
     def run(o: Any) -> None:
-        try:
+        with contextlib.suppress(error):
             operation(o)
-        except error:
-            pass
 
     return run
 
@@ -179,7 +178,7 @@ DICT_WAYS: dict[str, Callable[[Any], Any]] = {
     "d[k] = v": lambda d: d.__setitem__("a", 3),
     "d[k] = v, hot": in_loop('o["a"] = i'),
     "new key": lambda d: d.__setitem__("n", None),
-    "keys of many types": lambda d: [dict.__setitem__(d, k, 1) for k in (1, 2.5, None, True, b"x", (1, ("y", 2)), 2**70)],
+    "keys of many types": lambda d: dict.update(d, dict.fromkeys((1, 2.5, None, True, b"x", (1, ("y", 2)), 2**70), 1)),
     "dict.__setitem__": lambda d: dict.__setitem__(d, "a", -1),
     "del": gone,
     "pop": lambda d: dict.pop(d, "a"),
@@ -208,8 +207,9 @@ DICT_WAYS: dict[str, Callable[[Any], Any]] = {
         dict.__setitem__(d, "a", value)
         for value in (
             None, True, 2**63 - 1, -(2**63), 2**63, 2**400, 0.1, float("nan"), "x" * 60, "x" * 61, "é" * 30, "é" * 31,
-            "\ud800", "", b"", b"y" * 60, b"y" * 61, [], [1, "a", None], [[1, [2, [3, [4]]]]], list(range(100)), (), (1,),
-            {"k": {"l": {"m": {}}}}, {1}, set(), frozenset({2}), frozenset(), object(), Plain(), Loud, len, type, "\n'\\",
+            "\ud800", "", b"", b"y" * 60, b"y" * 61, [], [1, "a", None], [[1, [2, [3, [4]]]]], list(range(100)), (),
+            (1,), {"k": {"l": {"m": {}}}}, {1}, set(), frozenset({2}), frozenset(), object(), Plain(), Loud, len, type,
+            "\n'\\",
         )
     ],
     "gc": lambda d: gc.collect(),
@@ -297,7 +297,10 @@ def test_every_change_of_an_object_is_an_event(journal: Opened, kind: str, warm:
         for _ in range(3):
             ignoring(REFUSED, operation)(OBJECTS[kind]())
     assert watch(o, name="watched", depth=0) is o
-    attributes = lambda: object.__getattribute__(o, "__dict__")
+
+    def attributes():
+        return object.__getattribute__(o, "__dict__")
+
     seen_by(journal, o, attributes, operation, True)
     seen_by(journal, o, attributes, ignoring(REFUSED, operation), True)
     unwatch(o)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cells import ABSENT, Change, changes
@@ -27,6 +27,11 @@ pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tell
 
 
 class Box:
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
     def __init__(self, **attributes: Any) -> None:
         self.__dict__.update(attributes)
 
@@ -211,7 +216,8 @@ def test_an_object_at_the_address_of_a_dead_one_is_not_taken_for_it(journal: Ope
         else:
             order.n = -1
         del order
-    assert reused and not changes(journal)
+    assert reused
+    assert not changes(journal)
     assert core.stats().pages == 0
 
 
@@ -337,11 +343,13 @@ def test_attributes_of_a_class_are_watched(journal: Opened) -> None:
     type.__setattr__(Order, "count", 5)
     del Order.new  # type: ignore[attr-defined]
     seen = told(journal)
-    assert seen[0] == (".count", 0, 1) and seen[1:2001] == [(".count", i, i + 1) for i in range(1, 2001)]
+    assert seen[0] == (".count", 0, 1)
+    assert seen[1:2001] == [(".count", i, i + 1) for i in range(1, 2001)]
     assert seen[2001:] == [(".new", ABSENT, 1), (".count", 2001, 5), (".new", 1, ABSENT)]
     unwatch(Order)
     Order.count = 7
-    assert len(told(journal)) == len(seen) and Order.count == 7
+    assert len(told(journal)) == len(seen)
+    assert Order.count == 7
 
 
 def test_names_of_a_module_are_watched(journal: Opened) -> None:
@@ -351,7 +359,8 @@ def test_names_of_a_module_are_watched(journal: Opened) -> None:
     for _ in range(2000):
         module.flip()
     module.debug = 5  # type: ignore[attr-defined]
-    assert len(told(journal)) == 2001 and told(journal)[-1] == (".debug", False, 5)
+    assert len(told(journal)) == 2001
+    assert told(journal)[-1] == (".debug", False, 5)
 
 
 # ---- keys -----------------------------------------------------------------------------------------------------------
@@ -396,7 +405,8 @@ def test_keys_that_compare_by_code_of_the_programs_are_never_compared_by_us(jour
     assert calls == expected
     proxy.audit_places()
     last = {path: new for path, _, new in told(journal)}
-    assert last['["s"]'] == 30 and sorted(str(new) for path, new in last.items() if "Counted" in path) == ["11", "20"]
+    assert last['["s"]'] == 30
+    assert sorted(str(new) for path, new in last.items() if "Counted" in path) == ["11", "20"]
 
 
 def test_a_key_that_goes_and_comes_takes_no_more_memory(journal: Opened) -> None:
@@ -431,7 +441,7 @@ def test_threads_lose_no_store_and_their_chains_are_unbroken(journal: Opened) ->
     for name in ("order", "config"):
         seen = [change for change in changes(journal) if change.variable == name]
         assert len(seen) == 4 * rounds
-        assert all(a.new == b.old for a, b in zip(seen, seen[1:], strict=False))
+        assert all(a.new == b.old for a, b in itertools.pairwise(seen))
         assert len({change.tid for change in seen}) == 4
     assert not unseen(journal)
 
