@@ -111,19 +111,24 @@ static PyGetSetDescrObject *next_setter(PyTypeObject *type, Py_ssize_t *i) {
     return found;
 }
 
-void mwpy_attributes_guard(PyTypeObject *type) {
+/* Has every assignment to `__dict__` of this type's objects reported, and says how the interpreter itself does it; NULL:
+ * the class has a `__dict__` of its own making. The last answer is kept: a version tag stands for a type's MRO and all
+ * that is in it. */
+static const PyGetSetDef *guarded_setter(PyTypeObject *type) {
+    static const PyTypeObject *last;
+    static unsigned last_version;
+    static const PyGetSetDef *last_setter;
+    if (type == last && type->tp_version_tag == last_version && last_version) return last_setter;
+    const PyGetSetDef *first = NULL;
     PyGetSetDescrObject *setter;
-    for (Py_ssize_t i = 0; (setter = next_setter(type, &i));) setter->d_getset = guard(setter->d_getset);
-}
-
-/* How the interpreter itself does it; NULL: the class has a `__dict__` of its own making. */
-static const PyGetSetDef *dict_setter(PyTypeObject *type) {
-    Py_ssize_t i = 0;
-    PyGetSetDescrObject *setter = next_setter(type, &i);
-    if (!setter) return NULL;
-    for (guarded *g = all; g; g = g->next)
-        if (&g->ours == setter->d_getset) return g->plain;
-    return setter->d_getset;
+    for (Py_ssize_t i = 0; (setter = next_setter(type, &i));) {
+        setter->d_getset = guard(setter->d_getset);
+        for (guarded *g = all; g && !first; g = g->next)
+            if (&g->ours == setter->d_getset) first = g->plain;
+    }
+    last = type;
+    last_version = type->tp_version_tag;
+    return last_setter = first;
 }
 /* ---- the dict of an object ----------------------------------------------------------------------------------------
  */
@@ -141,7 +146,7 @@ static bool has_str_keys(PyObject *dict) {
  * interpreter's specialised instructions read as fast as before. Order, identity and references stay. */
 static int detach(PyObject *object, PyObject *dict) {
     if (!(Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT)) return 0;
-    const PyGetSetDef *setter = dict_setter(Py_TYPE(object));
+    const PyGetSetDef *setter = guarded_setter(Py_TYPE(object));
     PyObject *other = PyDict_New();
     int refused =
         !setter || !other || setter->set(object, other, setter->closure) || setter->set(object, dict, setter->closure);

@@ -14,8 +14,6 @@ PyObject *mwpy_attributes(PyObject *object);
 /* The dict that it has now, borrowed; NULL: none, or none has been made yet. */
 PyObject *mwpy_attributes_now(PyObject *object);
 
-/* Has every assignment to `__dict__` of objects of this type reported to mwpy_attributes_replaced(). */
-void mwpy_attributes_guard(PyTypeObject *type);
 /* Left by dicts.c: an object has another dict now, or none. */
 void mwpy_attributes_replaced(PyObject *owner, PyObject *before);
 #endif

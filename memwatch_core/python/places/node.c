@@ -306,10 +306,7 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
         root->refused++;
         return NULL;
     }
-    if (!known) {
-        if (node->owner) mwpy_attributes_guard(Py_TYPE(node->owner));
-        fill(node);
-    }
+    if (!known) fill(node);
     return node;
 }
 
@@ -339,7 +336,6 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
         if (root) mwpy_root_close(root);
         return NULL;
     }
-    if (root->top->owner) mwpy_attributes_guard(Py_TYPE(root->top->owner));
     fill(root->top);
     return root;
 }
