@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..records import Extent, Part, Variable
+from .layout import CELL_SIZE, UNNAMED
 
 DECODED = 16
 """A value that a serializer made takes up to this many times the bytes that it was made of: a list of numbers does."""
@@ -27,14 +28,18 @@ class Followed:
     """What is known of one variable. ``failures`` gets its id when its serializer raises for the first time."""
 
     __slots__ = (
-        "_decode", "_failed", "_failures", "_find", "_fresh", "_head", "_shadow", "_value", "path", "provisional",
-        "variable", "weight",
+        "_decode", "_failed", "_failures", "_find", "_fresh", "_head", "_shadow", "_value", "path", "places",
+        "provisional", "told", "variable", "weight",
     )  # fmt: skip
 
     def __init__(self, variable: Variable, failures: list[int]) -> None:
         self.variable = variable
         self.path: str | None = None
         self.provisional = False
+        self.told: int | None = None
+        """It is a slab, whose events are told by this id."""
+        self.places: dict[int, str] = {}
+        """Of a slab: offset of a cell -> its path."""
         self.weight = 1
         """Bytes that its value takes, for each of its own."""
         self._failures = failures
@@ -56,9 +61,10 @@ class Followed:
         shadow: bool,
         provisional: bool,
         head: int,
+        told: int | None,
     ) -> None:
         """What it is from now on: see :meth:`PythonStores.define`. Its bytes are kept."""
-        self.variable, self.path, self.provisional = variable, path, provisional
+        self.variable, self.path, self.provisional, self.told = variable, path, provisional, told
         self._find, self._head = part, max(0, min(head, HEAD, variable.size))
         self._decode, self.weight = decode, DECODED
         if decode is not None and letter:
@@ -157,6 +163,15 @@ class Followed:
         """The part that the bytes [start, stop) lie in, as it is now; None if it has none."""
         extent = None if self._shadow is None else self.extent(start, stop - start)
         return None if extent is None else make(extent.name, None, self._decoded(extent, self.bytes_of(extent)))
+
+    def place(
+        self, make: type[Part], cell: Callable[[bytes], Any], offset: int, before: bytes, after: bytes
+    ) -> Part | None:
+        """What a store did to a place of a slab; None: what it touched is no cell, or more."""
+        if offset % CELL_SIZE or len(before) > CELL_SIZE or offset + CELL_SIZE > self.size:
+            return None
+        old = cell(before)
+        return make(self.places.get(offset, UNNAMED), old, old if before == after else cell(after))
 
     def _beginning(self, offset: int, data: bytes) -> bytes:
         """The value's first bytes, where a store left (or found) ``data`` at ``offset``; none if they aren't known."""

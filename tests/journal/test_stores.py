@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from journal_writer import JournalWriter
 
 from memwatch_core import structs
+from memwatch_core.host import places
 from memwatch_core.journal.layout import ORIGINS, call
 from memwatch_core.journal.stores import PythonStores, Stop, Stores
 from memwatch_core.records import Context, Event, Extent, Part, Site, Variable
@@ -58,7 +59,7 @@ HEADS: dict[Any, int] = {SERIALIZERS["bytearray"].part: SERIALIZERS["bytearray"]
 def both() -> tuple[PythonStores, PythonStores]:
     if Stores is PythonStores:
         pytest.fail("memwatch_core.journal._reader isn't built: run `python setup.py build_ext --inplace`")
-    arguments = Event, Part, 9, "python", ORIGINS, call, "9-python"
+    arguments = Event, Part, 9, "python", ORIGINS, call, places.value, "9-python"
     return PythonStores(*arguments), Stores(*arguments)
 
 

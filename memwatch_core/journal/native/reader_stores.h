@@ -21,8 +21,9 @@ struct thread {
 typedef struct stores {
     PyObject ob_base;
     Table variables, sites, contexts, threads; /* State *, then objects */
-    PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *journal;
+    PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *cell, *journal;
     PyObject *origins[256];
+    PyObject *absent, *unnamed, *operations[3]; /* of places: of one that isn't there, of one without a name */
     struct thread recent[RECENT_THREADS];
     Sieve sieve;
     unsigned long long seq;
@@ -30,6 +31,12 @@ typedef struct stores {
     unsigned large_count;
     int busy;
 } Stores;
+
+/* What an event says of values. */
+typedef struct values {
+    PyObject *old, *new, *part; /* owned; NULL: not made */
+    PyObject *operation;        /* borrowed; NULL: it is of no place */
+} Values;
 
 /* Each method runs between enter and leave: decode, and whatever its values do when they are freed, is Python code. */
 static int stores_enter(Stores *self) {

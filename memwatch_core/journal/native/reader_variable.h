@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "reader_table.h"
+
 /* The first line of the cache is all that a store to a number needs where there are many variables: then its value is
  * not kept but made again from its bytes. Kept objects would lie anywhere in memory, and cost more to touch and to free
  * than to make. */
@@ -23,6 +25,7 @@ typedef struct state {
     unsigned char small[8];           /* the shadow of a variable that fits */
     char letter;                      /* struct letter of one number; 0: call decode */
     char provisional, failed, parted; /* parted: its serializer knows parts */
+    char slab;                        /* its bytes are cells, each the value of a place */
     _Alignas(64) PyObject *value;     /* decoded from the shadow; NULL: not yet, or not kept */
     PyObject *last;                   /* the bytes after the last store: most likely those before the next; or NULL */
     PyObject *decode, *options;
@@ -31,7 +34,8 @@ typedef struct state {
     uint64_t extent_at, extent_length;
     unsigned char *heads;       /* those that it was asked with: `head` bytes before the store, and as many after it */
     uint32_t head, extent_head; /* bytes of the value that part is given; that it was given */
-    uint32_t ident;
+    uint32_t ident, told; /* told: the id that its events are told by */
+    Table places;         /* of a slab: offset of a cell -> its path */
 } State;
 
 static State *state_new(uint32_t ident) {
@@ -64,6 +68,12 @@ static unsigned char *shadow_remap(const State *state, uint64_t size) {
     return moved;
 }
 
+static void objects_free(Table *table) {
+    for (size_t i = 0; table->rows != NULL && i < (size_t)1 << table->bits; i++) Py_XDECREF(table->rows[i].value);
+    free(table->rows);
+    *table = (Table){0};
+}
+
 static void state_free(State *state) {
     if (state == NULL) return;
     shadow_free(state);
@@ -75,6 +85,7 @@ static void state_free(State *state) {
     Py_XDECREF(state->options);
     Py_XDECREF(state->part);
     Py_XDECREF(state->extent);
+    objects_free(&state->places);
     free(state->heads);
     free(state);
 }
