@@ -22,7 +22,7 @@ from ..journal.reader import JournalReader
 from ..journal.records import Block, Payloads, RawRecord
 from ..journal.session import JOURNAL_SUFFIX
 from ..journal.stores import Stop, Stores
-from ..records import Event, Outcome, Part, Record, Serializer
+from ..records import Event, Outcome, Part, Record, Serializer, Shown
 from .batch import Batch
 from .kept import Kept, Share
 from .losses import Losses
@@ -75,7 +75,7 @@ class JournalDecoder:
         self._payloads = Payloads()
         self._sifter: Sifter | None = None
         share = Share(Kept() if kept is None else kept, self.reader.file)
-        self._stores = Stores(Event, Part, self.pid, self.runtime, ORIGINS, call, value, self.journal)
+        self._stores = Stores(Event, Part, self.pid, self.runtime, ORIGINS, call, Shown, value, self.journal)
         self._variables = Variables(self.pid, self.runtime, self.journal, self._stores, share, serializers)
         self._names = Names(self._stores)
         self._losses = Losses(self.reader, self._variables, share)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import struct
+from functools import lru_cache
 from typing import Any
 
 from ..journal import layout
@@ -19,48 +20,57 @@ UNREADABLE = Shown("<unreadable>")
 PLACE_WEIGHT = 128
 """Bytes that a place takes in memory, besides its path."""
 
-_CONSTANTS: dict[int, Any] = {
-    CellKind.ABSENT: ABSENT,
-    CellKind.NONE: None,
-    CellKind.FALSE: False,
-    CellKind.TRUE: True,
-}
-_NUMBERS = {CellKind.INT: struct.Struct("<q"), CellKind.FLOAT: struct.Struct("<d")}
+_CONSTANTS: tuple[Any, ...] = (ABSENT, None, False, True)
+_INT, _FLOAT, _STR, _BYTES, _OTHER, _CUT = map(
+    int, (CellKind.INT, CellKind.FLOAT, CellKind.STR, CellKind.BYTES, CellKind.OTHER, CellFlag.CUT)
+)
+"""Plain numbers: those of an enum cost more to compare than all else that is done for a cell."""
+_NUMBERS = {_INT: struct.Struct("<q"), _FLOAT: struct.Struct("<d")}
 _beginning = codecs.getincrementaldecoder("utf-8")
 
 
+@lru_cache(maxsize=4096)  # the value after a store is the one before the next
 def value(cell: bytes) -> Any:
     """What a cell holds, as far as a store has touched it: None, a bool, int, float, str, bytes or :class:`Shown`."""
-    kind, used, flags = layout.head_of(cell[: CELL.size], CELL)
-    if kind in _CONSTANTS:
+    kind, used, flags = CELL.unpack_from(cell if len(cell) >= CELL.size else cell.ljust(CELL.size, b"\0"))
+    if kind < len(_CONSTANTS):
         return _CONSTANTS[kind]
     payload = cell[CELL.size : CELL.size + used]
+    if len(payload) < used:
+        return UNREADABLE
     try:
-        if len(payload) < used:
-            return UNREADABLE
         if kind in _NUMBERS:
             return _NUMBERS[kind].unpack(payload)[0]
-        if flags & CellFlag.CUT:
-            _, length = layout.CUT.unpack_from(payload)
-            return _cut(kind, length, payload[layout.CUT.size :])
-        if kind == CellKind.BYTES:
+        if flags & _CUT:
+            return _cut(kind, payload)
+        if kind == _BYTES:
             return payload
-        if kind in (CellKind.STR, CellKind.OTHER):
+        if kind == _STR or kind == _OTHER:
             text = payload.decode("utf-8", "surrogatepass")
-            return text if kind == CellKind.STR else Shown(text)
+            return text if kind == _STR else Shown(text)
     except (struct.error, UnicodeDecodeError):
         pass
     return UNREADABLE
 
 
-def _cut(kind: int, length: int, data: bytes) -> Shown:
+def _cut(kind: int, payload: bytes) -> Shown:
     """A value of which the cell holds the beginning; a character may be cut, too."""
-    if kind == CellKind.BYTES:
-        return Shown(f"{repr(data)[:-1]}…{repr(data)[-1]} ({length:,} bytes)")
-    text = _beginning("surrogatepass").decode(data)
-    if kind == CellKind.STR:
-        return Shown(f"{repr(text)[:-1]}…{repr(text)[-1]} ({length:,} characters)")
-    return Shown(text) if kind == CellKind.OTHER else UNREADABLE
+    _, length = layout.CUT.unpack_from(payload)
+    data = payload[layout.CUT.size :]
+    if kind == _BYTES:
+        return Shown(f"{_open(repr(data))} ({length:,} bytes)")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = _beginning("surrogatepass").decode(data)
+    if kind == _STR:
+        return Shown(f"{_open(repr(text))} ({length:,} characters)")
+    return Shown(text) if kind == _OTHER else UNREADABLE
+
+
+def _open(text: str) -> str:
+    """What is in quotes goes on."""
+    return f"{text[:-1]}…{text[-1]}"
 
 
 def place(payload: bytes, size: int) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
 
-from ..records import Call, Context, Event, Operation, Origin, Part, Site, Variable
+from ..records import Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
 from . import layout
 from .followed import DECODED, Decode, FindPart, Followed
 from .layout import SLOT_SIZE, Flag, Kind
@@ -50,10 +50,12 @@ class PythonStores:
         runtime: str,
         origins: Mapping[int, Origin],
         call: Callable[[int, int, int], Call],
+        shown: type[Shown],
         cell: Callable[[bytes], Any],
         journal: str,
     ) -> None:
-        """``cell``: the bytes of a cell -> the value of a place; of none, that of a place that isn't there."""
+        """``cell``: the bytes of a cell -> the value of a place; of none, that of a place that isn't there. The loop in C
+        does the same by itself where it can; ``shown``: the values of which a text is known."""
         self.seq = 0
         """STORE records seen so far; may be set when some can't be."""
         self._make, self._make_part = event, part

@@ -42,6 +42,7 @@ static void stores_dealloc(Stores *self) {
     Py_CLEAR(self->no_name);
     Py_CLEAR(self->failures);
     Py_CLEAR(self->call);
+    Py_CLEAR(self->shown);
     Py_CLEAR(self->cell);
     Py_CLEAR(self->journal);
     Py_CLEAR(self->absent);
@@ -53,10 +54,11 @@ static void stores_dealloc(Stores *self) {
     Py_DECREF(type);
 }
 
-static int stores_init_places(Stores *self, PyObject *cell) {
+static int stores_init_places(Stores *self, PyObject *shown, PyObject *cell) {
     static const char *const operations[] = {"add", "set", "delete"};
     for (size_t i = 0; i < 3; i++)
         if ((self->operations[i] = PyUnicode_InternFromString(operations[i])) == NULL) return -1;
+    self->shown = Py_NewRef(shown);
     self->cell = Py_NewRef(cell);
     self->unnamed = PyUnicode_InternFromString(UNNAMED);
     self->absent = PyObject_CallFunction(cell, "y", "");
@@ -64,14 +66,14 @@ static int stores_init_places(Stores *self, PyObject *cell) {
 }
 
 static int stores_init(Stores *self, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"event", "part", "pid", "runtime", "origins", "call", "cell", "journal", NULL};
-    PyObject *make, *part, *pid, *runtime, *origins, *call, *cell, *journal;
+    static char *names[] = {"event", "part", "pid", "runtime", "origins", "call", "shown", "cell", "journal", NULL};
+    PyObject *make, *part, *pid, *runtime, *origins, *call, *shown, *cell, *journal;
     if (self->make != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "Stores is initialised already");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO!UO!OOU", names, &make, &part, &PyLong_Type, &pid, &runtime,
-                                     &PyDict_Type, &origins, &call, &cell, &journal))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO!UO!OOOU", names, &make, &part, &PyLong_Type, &pid, &runtime,
+                                     &PyDict_Type, &origins, &call, &shown, &cell, &journal))
         return -1;
     for (long i = 0; i < 256; i++) {
         PyObject *number = PyLong_FromLong(i);
@@ -81,7 +83,7 @@ static int stores_init(Stores *self, PyObject *args, PyObject *keywords) {
         Py_XSETREF(self->origins[i], name != NULL ? Py_NewRef(name) : PyUnicode_InternFromString("store"));
         if (self->origins[i] == NULL) return -1;
     }
-    if (stores_init_places(self, cell) < 0) return -1;
+    if (stores_init_places(self, shown, cell) < 0) return -1;
     if ((self->failures = PyList_New(0)) == NULL || (self->no_name = PyUnicode_FromString("")) == NULL) return -1;
     self->make_part = Py_NewRef(part);
     self->pid = Py_NewRef(pid);

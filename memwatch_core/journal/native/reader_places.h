@@ -10,7 +10,14 @@
 #define CELL_HEAD 4u /* u8 kind, u8 bytes of payload, u16 flags */
 #define UNNAMED ".?" /* a place whose path isn't known */
 #define CELL_CUT 1u  /* a flag: the payload is the beginning of a value */
-enum cell_kind { CELL_ABSENT, CELL_NONE, CELL_FALSE, CELL_TRUE, CELL_INT, CELL_FLOAT, CELL_STR };
+enum cell_kind { CELL_ABSENT, CELL_NONE, CELL_FALSE, CELL_TRUE, CELL_INT, CELL_FLOAT, CELL_STR, CELL_BYTES, CELL_OTHER };
+
+/* A value of which this text is known; takes it. */
+static PyObject *stores_show(Stores *self, PyObject *text) {
+    PyObject *shown = PyObject_CallOneArg(self->shown, text);
+    Py_DECREF(text);
+    return shown;
+}
 
 /* What a cell holds, as far as a store has touched it; a new reference. What isn't plain is decoded in Python. */
 static PyObject *stores_cell_value(Stores *self, const unsigned char *cell, uint32_t length) {
@@ -28,10 +35,15 @@ static PyObject *stores_cell_value(Stores *self, const unsigned char *cell, uint
         case CELL_FLOAT:
             if (used == 8) return number_from('d', bytes);
             break;
-        case CELL_STR: {
+        case CELL_BYTES:
+            if (!(cell[2] & CELL_CUT)) return PyBytes_FromStringAndSize((const char *)bytes, (Py_ssize_t)used);
+            break;
+        case CELL_STR:
+        case CELL_OTHER: {
             if (cell[2] & CELL_CUT) break;
             PyObject *text = PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)used, "surrogatepass");
-            if (text != NULL || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) return text;
+            if (text != NULL) return cell[0] == CELL_STR ? text : stores_show(self, text);
+            if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) return NULL;
             PyErr_Clear();
             break;
         }

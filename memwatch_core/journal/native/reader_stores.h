@@ -21,7 +21,7 @@ struct thread {
 typedef struct stores {
     PyObject ob_base;
     Table variables, sites, contexts, threads; /* State *, then objects */
-    PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *cell, *journal;
+    PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *shown, *cell, *journal;
     PyObject *origins[256];
     PyObject *absent, *unnamed, *operations[3]; /* of places: of one that isn't there, of one without a name */
     struct thread recent[RECENT_THREADS];
