@@ -13,8 +13,8 @@ from typing import Any, Literal
 import msgspec
 
 Origin = Literal["announced", "store", "syscall", "kernel", "found"]
-"""How a write came about: a proxy or the interpreter announced it, an instruction stored, a libc call filled a buffer, or
-the kernel; ``found``: nobody saw it, the value was found to have changed."""
+"""How a write came about: a proxy or the interpreter announced it, an instruction stored, a libc call filled a buffer,
+or the kernel; ``found``: nobody saw it, the value was found to have changed."""
 
 Operation = Literal["add", "set", "delete"]
 """What happened to a place: an attribute or a key that is new, has another value, is gone."""
@@ -171,8 +171,8 @@ class Watched(msgspec.Struct, frozen=True, tag="watched", tag_field="event"):
     time_ns: int
     variable: Variable
     value: Any
-    """None if it couldn't be decoded, or is large (see ``part``). Of an object that is watched where it lies, what it is:
-    :class:`Shown`."""
+    """None if it couldn't be decoded, or is large (see ``part``). Of an object that is watched where it lies, what it
+    is: :class:`Shown`."""
     part: Part | None = None
     """The beginning of a large value, as ``new``."""
 

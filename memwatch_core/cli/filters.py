@@ -245,7 +245,11 @@ def _touched(part: Part) -> str:
 
 
 def _overlap(touched: str, text: str, wanted: tuple[str, int, int]) -> bool:
-    if touched == text or touched.startswith((text + "[", text + ".")) or text.startswith((touched + "[", touched + ".")):
+    if (
+        touched == text
+        or touched.startswith((text + "[", text + "."))
+        or text.startswith((touched + "[", touched + "."))
+    ):
         return True  # one lies in the other
     name, first, last = _span(touched)
     return any(

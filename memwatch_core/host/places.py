@@ -21,9 +21,8 @@ PLACE_WEIGHT = 128
 """Bytes that a place takes in memory, besides its path."""
 
 _CONSTANTS: tuple[Any, ...] = (ABSENT, None, False, True)
-_INT, _FLOAT, _STR, _BYTES, _OTHER, _CUT = map(
-    int, (CellKind.INT, CellKind.FLOAT, CellKind.STR, CellKind.BYTES, CellKind.OTHER, CellFlag.CUT)
-)
+_INT, _FLOAT, _STR = CellKind.INT.value, CellKind.FLOAT.value, CellKind.STR.value
+_BYTES, _OTHER, _CUT = CellKind.BYTES.value, CellKind.OTHER.value, CellFlag.CUT.value
 """Plain numbers: those of an enum cost more to compare than all else that is done for a cell."""
 _NUMBERS = {_INT: struct.Struct("<q"), _FLOAT: struct.Struct("<d")}
 _beginning = codecs.getincrementaldecoder("utf-8")
@@ -45,7 +44,7 @@ def value(cell: bytes) -> Any:
             return _cut(kind, payload)
         if kind == _BYTES:
             return payload
-        if kind == _STR or kind == _OTHER:
+        if kind in (_STR, _OTHER):
             text = payload.decode("utf-8", "surrogatepass")
             return text if kind == _STR else Shown(text)
     except (struct.error, UnicodeDecodeError):

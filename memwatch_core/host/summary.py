@@ -194,7 +194,6 @@ class Summary:
         if more > 0:
             yield f"and {_count(more, 'more variable')}"
 
-
     def _most_places(self) -> dict[_Key, str]:
         """Of each object of which several places were changed: which of them, how often."""
         by_key: dict[_Key, list[tuple[int, str]]] = {}
@@ -204,7 +203,9 @@ class Summary:
         for key, counts in by_key.items():
             most = heapq.nsmallest(PLACES, counts, key=lambda each: (-each[0], each[1]))
             least = "at least " if self._thinned else ""
-            names = [f"{both_ends(clean(place.removeprefix('.')), NAME // 2)} ({least}{count:,})" for count, place in most]
+            names = [
+                f"{both_ends(clean(place.removeprefix('.')), NAME // 2)} ({least}{count:,})" for count, place in most
+            ]
             rest = f" and {_count(len(counts) - PLACES, 'more place')}" if len(counts) > PLACES else ""
             if len(counts) > 1:
                 said[key] = ", ".join(names) + ("" if self._thinned else rest)

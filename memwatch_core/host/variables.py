@@ -240,10 +240,10 @@ class Variables:
     def _define(self, ident: int, watch: _Watch, *, provisional: bool) -> Variable:
         """Tells the store loop what is known of a variable."""
         meta, size = watch.metadata, watch.size
-        first = self._first(ident, watch)
+        self._find_first(ident, watch)
         start, stop = min(watch.depth[0], size), min(watch.depth[1], size)
         variable = Variable(
-            ident, first.name if first else cut(meta.name) or f"variable {ident}", self._pid, self._runtime, size, meta.serializer, meta.options,
+            ident, cut(meta.name) or f"variable {ident}", self._pid, self._runtime, size, meta.serializer, meta.options,
             _flag_names(watch.flags),
             None if watch.depth == DEPTH_FULL or (start, stop) == (0, size) else (start, stop),
             meta.site, meta.thread_ident, meta.thread, self._journal,
@@ -263,20 +263,18 @@ class Variables:
             not watch.repeated and watch.followed == size,
             provisional,
             serializer.head,
-            (ident if first is None else first.id) if watch.is_slab else None,
+            (ident if watch.first is None else watch.first) if watch.is_slab else None,
         )
         watch.shown = variable
         return variable
 
-    def _first(self, ident: int, watch: _Watch) -> Variable | None:
-        """Of a later slab, the first one of the same object, as far as it is known."""
-        first = watch.metadata.first if watch.is_slab else None
+    def _find_first(self, ident: int, watch: _Watch) -> None:
+        """Which slab is the first one of the same object, if this is a later one, as far as it is known. It is
+        announced anew if that isn't what it was."""
+        before, first = watch.first, watch.metadata.first if watch.is_slab else None
         other = None if first is None or first == ident else self._watches.get(first)
-        if other is not None and (other.first is not None or not other.is_slab):
-            other = None
-        before, watch.first = watch.first, None if other is None else first
+        watch.first = first if other is not None and other.is_slab and other.first is None else None
         watch.announced = watch.announced and watch.first == before
-        return None if other is None else other.shown
 
     def _announce(self, ident: int, watch: _Watch, time: int, batch: Batch) -> None:
         if watch.first is not None:  # told with the first one, before events of either

@@ -54,8 +54,8 @@ class PythonStores:
         cell: Callable[[bytes], Any],
         journal: str,
     ) -> None:
-        """``cell``: the bytes of a cell -> the value of a place; of none, that of a place that isn't there. The loop in C
-        does the same by itself where it can; ``shown``: the values of which a text is known."""
+        """``cell``: the bytes of a cell -> the value of a place; of none, that of a place that isn't there. The loop in
+        C does the same by itself where it can; ``shown``: the values of which a text is known."""
         self.seq = 0
         """STORE records seen so far; may be set when some can't be."""
         self._make, self._make_part = event, part
@@ -252,9 +252,10 @@ class PythonStores:
         return index, Stop.END
 
     def _operation(self, part: Part) -> Operation:
-        if part.old is part.new:
+        was_absent, is_absent = part.old is self._absent, part.new is self._absent
+        if was_absent == is_absent:
             return "set"
-        return "add" if part.old is self._absent else "delete" if part.new is self._absent else "set"
+        return "add" if was_absent else "delete"
 
     def _is_shown(self, event: Event, number: int) -> bool:
         assert self._sieve is not None

@@ -49,8 +49,8 @@ class Writes:
         """The last write, as if it had been the only one."""
         first, last = self.first, self.last
         if last.operation is not None and first.part is not None and last.part is not None:
-            part = Part(last.part.name, first.part.old, last.part.new)
-            return msgspec.structs.replace(last, changed=held(first.before) != held(last.after), part=part)
+            net = Part(last.part.name, first.part.old, last.part.new)
+            return msgspec.structs.replace(last, changed=held(first.before) != held(last.after), part=net)
         same = (first.offset, len(first.before)) == (last.offset, len(last.before))
         before = first.before if same else last.before
         changed = first.old != last.new or (first.old is None and before != last.after)

@@ -100,7 +100,10 @@ def test_pattern_that_can_be_no_path_is_an_error_with_the_format(recorded: Path,
     ("filters", "said"),
     [
         (["--path", "order.customer.agee"], "nothing was written to such a place; did you mean 'order.customer.age'?"),
-        (["--path", "zzz*"], "nothing was written to such a place; there are order, total, config, order.customer.age, "),
+        (
+            ["--path", "zzz*"],
+            "nothing was written to such a place; there are order, total, config, order.customer.age, ",
+        ),
         (["--variable", "order.zzz"], "nothing was written to this part of order"),
     ],
 )

@@ -169,7 +169,7 @@ def test_places_are_told_by_path_value_and_operation(tmp_path: Path) -> None:
         "order.customer.age absent -> 3 orders.py:41 birthday MainThread",
         "order.customer.age 3 -> 4 orders.py:41 birthday MainThread",
         'order["db"]["port"] absent -> \'a long text\' orders.py:41 birthday MainThread',
-        "order[\"db\"][\"port\"] 'a long text' -> 5432 orders.py:41 birthday MainThread",
+        'order["db"]["port"] \'a long text\' -> 5432 orders.py:41 birthday MainThread',
         "order.customer.age 4 (unchanged) orders.py:41 birthday MainThread",
         'order["db"]["port"] 5432 -> absent orders.py:41 birthday MainThread',
         "order.customer.age 4 -> [1, …] found: changed unseen -",
@@ -425,7 +425,9 @@ def test_what_was_written_under_a_statement_is_told_by_place(tmp_path: Path) -> 
     writer.slab(1, "order")
     writer.place(1, 0, ".a")
     writer.place(1, 64, ".b")
-    writer.json(CONTEXT, 1, {"id": 1, "driver": "sqlite3", "statement": "UPDATE", "statement_hash": "", "transaction": 1})
+    writer.json(
+        CONTEXT, 1, {"id": 1, "driver": "sqlite3", "statement": "UPDATE", "statement_hash": "", "transaction": 1}
+    )
     writer.change(1, 0, cell(1), cell("two"), context=1)
     writer.change(1, 0, cell("two"), cell(), context=1)
     writer.change(1, 64, cell(True), cell("a longer one"), context=1)
@@ -472,7 +474,7 @@ def test_summary_of_more_places_than_it_counts_names_the_most_written(
     for record in decode(writer, tmp_path):
         summary.write([record])
     assert len(summary._places) <= 20
-    assert [line for line in summary.lines() if "most often" in line][0].startswith("  most often [0] (at least 201)")
+    assert next(line for line in summary.lines() if "most often" in line).startswith("  most often [0] (at least 201)")
 
 
 @pytest.mark.parametrize("kind", [METADATA, PLACE])

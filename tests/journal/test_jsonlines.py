@@ -63,8 +63,8 @@ CONTEXTS = st.none() | st.builds(
 PARTS = st.none() | st.builds(Part, TEXT, VALUES, VALUES)
 EVENTS = st.builds(
     Event, st.integers(1, 2**64), TIMES, U32, TEXT, U32, TEXT, TEXT, U32, st.none() | TEXT,
-    st.sampled_from(["announced", "store", "syscall", "kernel", "found"]), U32, st.binary(max_size=40), st.binary(max_size=40),
-    VALUES, VALUES, st.booleans(), st.booleans(), SITES, CONTEXTS, part=PARTS,
+    st.sampled_from(["announced", "store", "syscall", "kernel", "found"]), U32, st.binary(max_size=40),
+    st.binary(max_size=40), VALUES, VALUES, st.booleans(), st.booleans(), SITES, CONTEXTS, part=PARTS,
     operation=st.sampled_from([None, "add", "set", "delete"]),
 )  # fmt: skip
 VARIABLES = st.builds(

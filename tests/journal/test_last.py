@@ -53,7 +53,9 @@ class Program:
 
     def watch(self) -> None:
         ident = len(self.values) + 1
-        size, serializer = self.rng.choice(((8, "int64"), (8, "float64"), (24, "bytearray"), (40, ""), (8, "nobody's"), (128, "")))
+        size, serializer = self.rng.choice(
+            ((8, "int64"), (8, "float64"), (24, "bytearray"), (40, ""), (8, "nobody's"), (128, ""))
+        )
         options = {"capacity": 16} if serializer == "bytearray" else {}
         self.values[ident] = bytes(size)
         self.writer.variable(ident, size, time=self.time())

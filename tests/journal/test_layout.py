@@ -159,8 +159,8 @@ def test_both_loops_have_the_same_limits() -> None:
     for name, value in (("SIZE", layout.CELL_SIZE), ("HEAD", layout.CELL.size), ("CUT", layout.CellFlag.CUT)):
         assert defined(f"CELL_{name}") == value
     assert re.findall(r'#define UNNAMED "(.*?)"', text) == [layout.UNNAMED]
-    (cells,) = re.findall(r"enum cell_kind \{ (.*?) \};", text)
-    names = [name.removeprefix("CELL_") for name in cells.split(", ")]
+    (cells,) = re.findall(r"enum cell_kind \{(.*?)\};", text, re.DOTALL)
+    names = re.findall(r"CELL_(\w+)", cells)
     assert names == [kind.name for kind in layout.CellKind][: len(names)]
     (stops,) = re.findall(r"enum stop \{ (.*?) \};", text)
     assert [name.removeprefix("STOP_") for name in stops.split(", ")] == [stop.name for stop in stores.Stop]

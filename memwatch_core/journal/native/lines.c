@@ -2,9 +2,10 @@
  *
  *     Lines(event, site, context, call, part, shown, record, value).encode(records) -> bytes
  *
- * event, site, context, call, part, shown: the types of memwatch_core/records.py, read by the offsets of their fields. Events
- * and plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any other
- * value. Both are Python, in memwatch_core/rendering/jsonlines.py, which is what this file must agree with to the byte.
+ * event, site, context, call, part, shown: the types of memwatch_core/records.py, read by the offsets of their fields.
+ * Events and plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any
+ * other value. Both are Python, in memwatch_core/rendering/jsonlines.py, which is what this file must agree with to the
+ * byte.
  */
 #include "reader.h"
 
@@ -23,9 +24,9 @@ typedef struct key {
 } Key;
 
 static const Key event_keys[] = {
-    KEY("seq"),         KEY("pid"),     KEY("runtime"), KEY("tid"),    KEY("thread"),  KEY("variable"),
-    KEY("variable_id"), KEY("path"),    KEY("origin"),  KEY("offset"), KEY("before"),  KEY("after"),
-    KEY("old"),         KEY("new"),     KEY("changed"), KEY("exact"),  KEY("journal"), KEY("site"),
+    KEY("seq"),         KEY("pid"),     KEY("runtime"), KEY("tid"),    KEY("thread"),    KEY("variable"),
+    KEY("variable_id"), KEY("path"),    KEY("origin"),  KEY("offset"), KEY("before"),    KEY("after"),
+    KEY("old"),         KEY("new"),     KEY("changed"), KEY("exact"),  KEY("journal"),   KEY("site"),
     KEY("context"),     KEY("time_ns"), KEY("call"),    KEY("part"),   KEY("operation"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("column"), KEY("function")};

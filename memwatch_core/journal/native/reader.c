@@ -47,7 +47,7 @@ static void stores_dealloc(Stores *self) {
     Py_CLEAR(self->journal);
     Py_CLEAR(self->absent);
     Py_CLEAR(self->unnamed);
-    for (size_t i = 0; i < 3; i++) Py_CLEAR(self->operations[i]);
+    for (size_t i = 0; i < PLACE_OPERATIONS; i++) Py_CLEAR(self->operations[i]);
     stores_forget_threads(self);
     sieve_clear(&self->sieve);
     type->tp_free((PyObject *)self);
@@ -55,8 +55,8 @@ static void stores_dealloc(Stores *self) {
 }
 
 static int stores_init_places(Stores *self, PyObject *shown, PyObject *cell) {
-    static const char *const operations[] = {"add", "set", "delete"};
-    for (size_t i = 0; i < 3; i++)
+    static const char *const operations[PLACE_OPERATIONS] = {"add", "set", "delete"};
+    for (size_t i = 0; i < PLACE_OPERATIONS; i++)
         if ((self->operations[i] = PyUnicode_InternFromString(operations[i])) == NULL) return -1;
     self->shown = Py_NewRef(shown);
     self->cell = Py_NewRef(cell);

@@ -10,7 +10,22 @@
 #define CELL_HEAD 4u /* u8 kind, u8 bytes of payload, u16 flags */
 #define UNNAMED ".?" /* a place whose path isn't known */
 #define CELL_CUT 1u  /* a flag: the payload is the beginning of a value */
-enum cell_kind { CELL_ABSENT, CELL_NONE, CELL_FALSE, CELL_TRUE, CELL_INT, CELL_FLOAT, CELL_STR, CELL_BYTES, CELL_OTHER };
+enum cell_kind {
+    CELL_ABSENT,
+    CELL_NONE,
+    CELL_FALSE,
+    CELL_TRUE,
+    CELL_INT,
+    CELL_FLOAT,
+    CELL_STR,
+    CELL_BYTES,
+    CELL_OTHER
+};
+
+static int place_operation(int was_absent, int is_absent) {
+    if (was_absent == is_absent) return PLACE_SET;
+    return was_absent ? PLACE_ADD : PLACE_DELETE;
+}
 
 /* A value of which this text is known; takes it. */
 static PyObject *stores_show(Stores *self, PyObject *text) {
@@ -69,10 +84,7 @@ static int stores_place_values(Stores *self, State *state, uint64_t offset, uint
     if (new != NULL) {
         PyObject *fields[] = {name != NULL ? name : self->unnamed, old, new};
         values->part = PyObject_Vectorcall(self->make_part, fields, 3, NULL);
-        values->operation = new == old              ? self->operations[1]
-                            : old == self->absent ? self->operations[0]
-                            : new == self->absent ? self->operations[2]
-                                                  : self->operations[1];
+        values->operation = self->operations[place_operation(old == self->absent, new == self->absent)];
         Py_DECREF(new);
     }
     Py_DECREF(old);

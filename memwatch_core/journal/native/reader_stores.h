@@ -12,6 +12,7 @@
 
 #define RECENT_THREADS 16
 #define LARGE_VALUES 8
+enum { PLACE_ADD, PLACE_SET, PLACE_DELETE, PLACE_OPERATIONS };
 
 struct thread {
     PyObject *number, *name; /* NULL: not seen yet */
@@ -23,7 +24,8 @@ typedef struct stores {
     Table variables, sites, contexts, threads; /* State *, then objects */
     PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *shown, *cell, *journal;
     PyObject *origins[256];
-    PyObject *absent, *unnamed, *operations[3]; /* of places: of one that isn't there, of one without a name */
+    PyObject *absent, *unnamed,
+        *operations[PLACE_OPERATIONS]; /* of places: of one that isn't there, of one without a name */
     struct thread recent[RECENT_THREADS];
     Sieve sieve;
     unsigned long long seq;

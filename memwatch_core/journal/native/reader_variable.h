@@ -34,8 +34,8 @@ typedef struct state {
     uint64_t extent_at, extent_length;
     unsigned char *heads;       /* those that it was asked with: `head` bytes before the store, and as many after it */
     uint32_t head, extent_head; /* bytes of the value that part is given; that it was given */
-    uint32_t ident, told; /* told: the id that its events are told by */
-    Table places;         /* of a slab: offset of a cell -> its path */
+    uint32_t ident, told;       /* told: the id that its events are told by */
+    Table places;               /* of a slab: offset of a cell -> its path */
 } State;
 
 static State *state_new(uint32_t ident) {
