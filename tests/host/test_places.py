@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "journal"))
@@ -125,6 +125,7 @@ def test_cell_is_decoded_as_the_page_says_and_what_makes_no_sense_is_no_value(nu
     assert encode(records) == b"".join(record_json(record) + b"\n" for record in records)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_no_bytes_of_a_cell_are_too_odd(data: bytes) -> None:
     assert isinstance(value(data), bool | int | float | str | bytes | Shown | None)

@@ -294,6 +294,8 @@ def test_nothing_leaks_over_many_runs() -> None:
     writer = JournalWriter()
     for number in range(1000):
         writer.store(1 + number % 3, 0, bytes(8), q(number), site=1, context=1)
+        value: Any = (5, "text", b"\0", ("[1]",), None)[number % 5]
+        writer.change(4, 64 * (number % 3), cell(), cell(value, cut=(1, 9) if number % 7 == 1 else None), origin=5)
     view = memoryview(bytes(writer.slots))
 
     def once() -> None:
@@ -304,7 +306,11 @@ def test_nothing_leaks_over_many_runs() -> None:
         for ident, (letter, decode) in enumerate(decoders, 1):
             variable = Variable(ident, "x" * 50, 9, "python", 8, "", {"a": 1})
             stores.define(variable, "p", decode, letter, tenth, True, False)
-        run(stores, view, 1000, 0, 1 << 30)
+        stores.define(Variable(4, "o", 9, "python", 4096, "", {}), None, None, "", None, True, False, 0, 4)
+        for path in (".a", ".b", None, ".c"):
+            stores.place(4, 64, path)
+            stores.place(4, 128, ".kept")
+        run(stores, view, writer.position, 0, 1 << 30)
         stores.failures()
 
     once()
