@@ -17,8 +17,8 @@ from ..records import ABSENT, Shown
 
 UNREADABLE = Shown("<unreadable>")
 """The value of a cell that is damaged, or of a kind that this version doesn't know."""
-PLACE_WEIGHT = 128
-"""Bytes that a place takes in memory, besides its path."""
+PLACE_WEIGHT = 256
+"""Bytes that a place takes in memory, besides its path: what its cell holds is one."""
 
 _CONSTANTS: tuple[Any, ...] = (ABSENT, None, False, True)
 _INT, _FLOAT, _STR = CellKind.INT.value, CellKind.FLOAT.value, CellKind.STR.value

@@ -253,14 +253,15 @@ class Variables:
             serializer = _NONE
         elif serializer is _NONE and size and not meta.serializer:
             serializer = _AS_BYTES
-        watch.followed = self._share.follow(0 if watch.repeated else size, watch.followed)
+        follows = not (watch.repeated or watch.is_slab)  # of a slab, stores bring whole values
+        watch.followed = self._share.follow(size if follows else 0, watch.followed)
         self._stores.define(
             variable,
             None if meta.path is None else cut(meta.path),
             None if serializer is _NONE or size > VALUE_LIMIT else serializer.decode,
             number(serializer.format, size),
             serializer.part,
-            not watch.repeated and watch.followed == size,
+            follows and watch.followed == size,
             provisional,
             serializer.head,
             (ident if watch.first is None else watch.first) if watch.is_slab else None,

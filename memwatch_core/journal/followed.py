@@ -24,6 +24,17 @@ FindPart = Callable[..., Extent | None]
 Shadow = bytearray | mmap.mmap
 
 
+class Place:
+    """A place of an object or a dict."""
+
+    __slots__ = ("last", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.last = b""
+        """What the last store since its PLACE left in its cell; empty if there was none."""
+
+
 class Followed:
     """What is known of one variable. ``failures`` gets its id when its serializer raises for the first time."""
 
@@ -38,8 +49,8 @@ class Followed:
         self.provisional = False
         self.told: int | None = None
         """It is a slab, whose events are told by this id."""
-        self.places: dict[int, str] = {}
-        """Of a slab: offset of a cell -> its path."""
+        self.places: dict[int, Place] = {}
+        """Of a slab: by the offsets of their cells."""
         self.weight = 1
         """Bytes that its value takes, for each of its own."""
         self._failures = failures
@@ -99,6 +110,10 @@ class Followed:
 
     def agrees(self, offset: int, before: bytes) -> bool:
         """Whether the bytes before a store are those known, as far as every change of them makes an event."""
+        if self.told is not None:
+            place = self._place(offset, len(before))
+            shorter = 0 if place is None else min(len(place.last), len(before))
+            return place is None or place.last[:shorter] == before[:shorter]
         first, last = self.variable.depth or (0, self.size)
         start, stop = max(offset, first), min(offset + len(before), last, self.size)
         known = b"" if self._shadow is None else self._shadow[start:stop]
@@ -168,10 +183,19 @@ class Followed:
         self, make: type[Part], cell: Callable[[bytes], Any], offset: int, before: bytes, after: bytes
     ) -> Part | None:
         """What a store did to a place of a slab; None: what it touched is no cell, or more."""
-        if offset % CELL_SIZE or len(before) > CELL_SIZE or offset + CELL_SIZE > self.size:
+        if not self._is_cell(offset, len(before)):
             return None
+        place = self._place(offset, len(before))
+        if place is not None:
+            place.last = after
         old = cell(before)
-        return make(self.places.get(offset, UNNAMED), old, old if before == after else cell(after))
+        return make(UNNAMED if place is None else place.path, old, old if before == after else cell(after))
+
+    def _is_cell(self, offset: int, length: int) -> bool:
+        return offset % CELL_SIZE == 0 and length <= CELL_SIZE and offset + CELL_SIZE <= self.size
+
+    def _place(self, offset: int, length: int) -> Place | None:
+        return self.places.get(offset) if self._is_cell(offset, length) else None
 
     def _beginning(self, offset: int, data: bytes) -> bytes:
         """The value's first bytes, where a store left (or found) ``data`` at ``offset``; none if they aren't known."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..records import Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
 from . import layout
-from .followed import DECODED, Decode, FindPart, Followed
+from .followed import DECODED, Decode, FindPart, Followed, Place
 from .layout import SLOT_SIZE, Flag, Kind
 
 Wanted = Callable[[Event], bool]
@@ -103,15 +103,15 @@ class PythonStores:
         self._variables.pop(ident, None)
 
     def place(self, ident: int, offset: int, path: str | None) -> str | None:
-        """The cell at ``offset`` of a variable is that of this path from now on (None: it isn't known). Returns the one
-        that it had."""
+        """The cell at ``offset`` of a variable is that of this path from now on (None: it isn't known), and may hold
+        anything before the next store. Returns the path that it had."""
         known = self._variables.get(ident)
         if known is None:
             return None
         before = known.places.pop(offset, None)
         if path is not None:
-            known.places[offset] = path
-        return before
+            known.places[offset] = Place(path)
+        return None if before is None else before.path
 
     def fill(self, ident: int, offset: int, data: bytes) -> bool:
         """The variable held ``data`` at ``offset``; what lies outside of it is ignored. Returns whether that
@@ -213,8 +213,6 @@ class PythonStores:
             operation: Operation | None = None
             if known.told is not None:
                 part = known.place(self._make_part, self._cell, offset, before, after)
-                known.put(offset, before)
-                known.put(offset, after)
                 old = new = None
                 operation = None if part is None else self._operation(part)
             else:

@@ -20,6 +20,7 @@ from journal_writer import CONTENT, CONTEXT, METADATA, OUTCOME, PLACE, JournalWr
 from memwatch_core.host import decoder as module
 from memwatch_core.host import kept
 from memwatch_core.host.places import UNREADABLE, value
+from memwatch_core.host.sieve import Sieve
 from memwatch_core.host.summary import Summary
 from memwatch_core.journal import stores
 from memwatch_core.records import ABSENT, Event, Lost, Notice, Part, Record, Shown, Site, Unwatched, Watched
@@ -401,14 +402,43 @@ def test_cells_that_were_full_when_the_watch_began_are_known(tmp_path: Path) -> 
     assert not losses(records)
 
 
+@pytest.mark.parametrize("only", [False, True], ids=["all", "few are wanted"])
+def test_what_a_cell_holds_is_known_from_the_first_store_behind_its_place_on(tmp_path: Path, only: bool) -> None:
+    """Cells are filled without an event when something comes to be watched, and emptied when it no longer is."""
+    writer = JournalWriter()
+    writer.slab(1, "o")
+    writer.place(1, 0, ".a")
+    writer.change(1, 0, cell("as it was"), cell(1))
+    writer.change(1, 0, cell(1), cell("long text"))
+    writer.change(1, 0, cell("long text"), cell(2))
+    writer.place(1, 0, ".a")
+    writer.change(1, 0, cell(7), cell(8))
+    writer.change(1, 0, cell(8), cell(9))
+    writer.change(1, 0, cell(10), cell(11))
+    writer.change(1, 0, cell(11), cell(12))
+    writer.change(1, 0, cell("another text"), cell(13))
+    writer.change(1, 64, cell(1), cell(2))
+    writer.change(1, 64, cell(7), cell(8))
+    path = writer.save(tmp_path)
+    said = "a change without an event: bytes 0 to {} are not what the last event left"
+    journal = module.JournalDecoder(path, {})
+    if only:
+        journal.sieve(Sieve(lambda event: False, 0, sys.maxsize, {}, lambda record: True, all=True))
+    records: list[Record] = []
+    while not journal.ended:
+        records += journal.poll()
+    assert losses(records) == [said.format(11), said.format(15)]
+    assert len(told(records)) == (0 if only else 10)
+
+
 def test_places_for_which_there_is_no_memory_have_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "KEPT_LIMIT", 4096 + 10 * 1000)
+    monkeypatch.setattr(kept, "KEPT_LIMIT", 10 * 1000)
     monkeypatch.setattr("memwatch_core.journal.file.JournalFile.occupied", lambda file: 0)
     writer = JournalWriter()
     writer.slab(1, "o")
     for number in range(64):
         for _ in range(3):  # to say it again takes nothing
-            writer.place(1, 64 * number, f".{number:02}" + "x" * 869)
+            writer.place(1, 64 * number, f".{number:02}" + "x" * 741)
         writer.change(1, 64 * number, cell(), cell(1))
     writer.unregistered(1)
     writer.slab(2, "o")
@@ -489,8 +519,9 @@ def test_copies_of_a_journal_with_a_limit_are_taken_as_they_come(kind: int, tmp_
         writer.place(1, 0, ".x", flags=64)
     writer.change(1, 0, cell(5), cell("six"))
     writer.change(1, 0, cell("six"), cell(7))
+    writer.change(1, 0, cell(7), cell(8))
     records = decode(writer, tmp_path)
     name = "o.x" if kind == PLACE else "o.?"
-    assert told(records) == [(name, 5, "six", "set"), (name, "six", 7, "set")]
+    assert told(records) == [(name, 5, "six", "set"), (name, "six", 7, "set"), (name, 7, 8, "set")]
     assert not losses(records)
     assert [record.value for record in records if isinstance(record, Watched)] == [Shown("dict")]

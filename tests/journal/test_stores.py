@@ -114,6 +114,8 @@ def test_both_loops_agree_on_places(seed: int) -> None:
             offset = rng.choice([0, 64, 64, 128, 192, 65, len(shadow) - 64, len(shadow), 2**32 - 64])
             after = rng.choice([some_cell(rng), some_cell(rng), b"", bytes(65)])
             before = bytes(shadow[offset : offset + len(after)]).ljust(len(after), b"\0")
+            if rng.random() < 0.1:
+                before = some_cell(rng)[: len(after)].ljust(len(after), b"\0")
             shadow[offset : offset + len(after)] = after[: max(0, len(shadow) - offset)]
             writer.store(ident, offset, before, after, origin=rng.choice([1, 5]), flags=rng.randrange(4))
         view, slots, limit = memoryview(bytes(writer.slots)), writer.position, rng.choice([1, 1 << 30])

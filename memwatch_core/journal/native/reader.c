@@ -135,19 +135,30 @@ static PyObject *stores_forget(Stores *self, PyObject *args) {
     return stores_leave(self, Py_NewRef(Py_None));
 }
 
+static Place *state_new_place(State *state, uint32_t offset) {
+    void *old;
+    Place *place = calloc(1, sizeof *place);
+    if (place != NULL && table_put(&state->places, offset, place, &old) == 0) return place;
+    free(place);
+    PyErr_NoMemory();
+    return NULL;
+}
+
 static PyObject *stores_place(Stores *self, PyObject *args) {
     unsigned int ident, offset;
-    PyObject *path;
-    void *old = NULL;
+    PyObject *path, *before = NULL;
     if (!PyArg_ParseTuple(args, "IIO", &ident, &offset, &path) || stores_enter(self) < 0) return NULL;
     State *state = table_get(&self->variables, ident);
-    if (state != NULL && path == Py_None)
-        old = table_take(&state->places, offset);
-    else if (state != NULL && table_put(&state->places, offset, Py_NewRef(path), &old) < 0) {
-        Py_DECREF(path);
-        return stores_leave(self, PyErr_NoMemory());
+    Place *place = state == NULL ? NULL : table_get(&state->places, offset);
+    if (place != NULL) before = Py_NewRef(place->path);
+    if (state != NULL && path == Py_None) {
+        place_free(table_take(&state->places, offset));
+    } else if (state != NULL) {
+        if (place == NULL && (place = state_new_place(state, offset)) == NULL) return stores_leave(self, NULL);
+        Py_XSETREF(place->path, Py_NewRef(path));
+        place->length = 0;
     }
-    return stores_leave(self, old != NULL ? old : Py_NewRef(Py_None));
+    return stores_leave(self, before != NULL ? before : Py_NewRef(Py_None));
 }
 
 static PyObject *stores_fill(Stores *self, PyObject *args) {

@@ -169,9 +169,8 @@ static int stores_key(Stores *self, const State *state, const unsigned char *hea
 static int stores_skip(Stores *self, State *state, const unsigned char *head, const unsigned char *before, int resync,
                        int wanted) {
     uint64_t offset = FIELD(head, store.offset), length = FIELD(head, store.length);
-    if (state->shadow != NULL && !resync && !state_agrees(state, offset, before, (uint32_t)length)) return STOP_GAP;
-    state_put(state, offset, before, length);
-    state_put(state, offset, before + length, length);
+    if (!resync && !state_explains(state, offset, before, length)) return STOP_GAP;
+    state_follow(state, offset, before, before + length, length);
     used_or_none(&self->contexts, FIELD(head, store.context));
     self->seq++;
     sieve_skip(&self->sieve, wanted, time_of(head));
@@ -244,11 +243,10 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     uint64_t offset = FIELD(head, store.offset);
     Values values = {0};
     int failed;
-    if (state->shadow != NULL && !resync && !state_agrees(state, offset, before, length)) return STOP_GAP;
+    if (!resync && !state_explains(state, offset, before, length)) return STOP_GAP;
     if (state->slab) {
         failed = stores_place_values(self, state, offset, length, before, after, &values) < 0;
-        state_put(state, offset, before, length);
-        state_put(state, offset, after, length);
+        state_follow(state, offset, before, after, length);
     } else {
         failed = stores_values(self, state, offset, length, before, after, &values, made) < 0;
     }

@@ -6,7 +6,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#define CELL_SIZE 64u
 #define CELL_HEAD 4u /* u8 kind, u8 bytes of payload, u16 flags */
 #define UNNAMED ".?" /* a place whose path isn't known */
 #define CELL_CUT 1u  /* a flag: the payload is the beginning of a value */
@@ -73,16 +72,16 @@ static int stores_place_values(Stores *self, State *state, uint64_t offset, uint
                                const unsigned char *before, const unsigned char *after, Values *values) {
     values->old = Py_NewRef(Py_None);
     values->new = Py_NewRef(Py_None);
-    if (offset % CELL_SIZE != 0 || length > CELL_SIZE || state->size < CELL_SIZE || offset > state->size - CELL_SIZE) {
+    if (!state_is_cell(state, offset, length)) {
         values->part = Py_NewRef(Py_None);
         return 0;
     }
-    PyObject *name = table_get(&state->places, (uint32_t)offset);
+    const Place *place = state_place(state, offset, length);
     PyObject *old = stores_cell_value(self, before, length);
     if (old == NULL) return -1;
     PyObject *new = memcmp(before, after, length) == 0 ? Py_NewRef(old) : stores_cell_value(self, after, length);
     if (new != NULL) {
-        PyObject *fields[] = {name != NULL ? name : self->unnamed, old, new};
+        PyObject *fields[] = {place != NULL ? place->path : self->unnamed, old, new};
         values->part = PyObject_Vectorcall(self->make_part, fields, 3, NULL);
         values->operation = self->operations[place_operation(old == self->absent, new == self->absent)];
         Py_DECREF(new);
