@@ -12,9 +12,12 @@ from typing import Any, Literal
 
 import msgspec
 
-Origin = Literal["announced", "store", "syscall", "kernel"]
-"""How a write came about: a proxy announced it, an instruction stored, a libc call filled a buffer, or the kernel
-wrote."""
+Origin = Literal["announced", "store", "syscall", "kernel", "found"]
+"""How a write came about: a proxy or the interpreter announced it, an instruction stored, a libc call filled a buffer,
+or the kernel wrote. ``found``: nobody saw the write; the value was found to have changed."""
+
+Operation = Literal["add", "set", "delete"]
+"""What happened to a place: an attribute or a key was added, got another value, or was deleted."""
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -69,13 +72,30 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     ``kernel``."""
 
 
+class Shown(msgspec.Struct, frozen=True, gc=False):
+    """A value of which only a text is known: of a type that MemWatch doesn't record, or longer than it records."""
+
+    text: str
+    """``[1, 2, 3]``, ``<orders.Order>``, ``'the beginning…' (1,234 characters)``, ``absent``."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+ABSENT = Shown("absent")
+"""In place of the value of an attribute or a key that isn't there."""
+
+
 class Part(msgspec.Struct, frozen=True, gc=False):
-    """The part of a value that a store touched, in the program's units: elements, fields, bytes of a ``bytearray``."""
+    """The part of a value that a store touched, in the program's units: elements, fields, bytes of a ``bytearray``. Or a
+    place of an object or a dict watched in place."""
 
     name: str
-    """The suffix of the variable's name: ``[3]``, ``[0:16]``, ``.qty``, ``.tag[0:4]``; ``len()``: its length."""
+    """The suffix of the variable's name: ``[3]``, ``[0:16]``, ``.qty``, ``.tag[0:4]``; ``len()``: its length; of a
+    place: ``.customer.age``, ``["db"]["port"]``."""
     old: Any
-    """The part's value before the store; None if unknown."""
+    """The part's value before the store; None if unknown. Of a place: None, a bool, int, float, str, bytes or
+    :class:`Shown`."""
     new: Any
 
 
@@ -138,6 +158,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """As :attr:`Variable.journal`."""
     part: Part | None = None
     """The part of the value that the store touched; None: all of it, or its serializer has no parts."""
+    operation: Operation | None = None
+    """What happened to the place that ``part`` names; None: the variable is no object watched in place."""
 
     @property
     def time(self) -> datetime:
@@ -151,7 +173,8 @@ class Watched(msgspec.Struct, frozen=True, tag="watched", tag_field="event"):
     time_ns: int
     variable: Variable
     value: Any
-    """None if it couldn't be decoded, or is large (see ``part``)."""
+    """None if it couldn't be decoded, or is large (see ``part``). Of an object that is watched where it lies, what it
+    is: :class:`Shown`."""
     part: Part | None = None
     """The beginning of a large value, in ``new``."""
 

@@ -36,6 +36,26 @@ def infer_name(frame: FrameType) -> str:
     return name
 
 
+def infer_argument(frame: FrameType) -> str:
+    """The source of the first argument of the call of ``watch`` that ``frame`` is executing, if that is a name or
+    attributes of one; otherwise empty. Any thread."""
+    if dis is None or not hasattr(dis, "get_instructions"):
+        return ""
+    before = [step for step in dis.get_instructions(frame.f_code) if step.offset < frame.f_lasti]
+    callee = max((i for i, step in enumerate(before) if step.argval == "watch"), default=len(before))
+    name = ""
+    for step in before[callee + 1 :]:
+        if step.opname in ("PUSH_NULL", "CACHE", "NOP"):
+            continue
+        if not name and step.opname.startswith("LOAD_") and isinstance(step.argval, str) and "CONST" not in step.opname:
+            name = step.argval
+        elif name and step.opname == "LOAD_ATTR":
+            name += f".{step.argval}"
+        else:
+            break
+    return name[:NAME_MAX]
+
+
 def _target(code: CodeType, at: int) -> str:
     if dis is None or not hasattr(dis, "get_instructions"):
         return UNNAMED

@@ -107,6 +107,8 @@ def close_journal() -> None:
         if _journal is None:
             return
         threads.uninstall()
+        proxy.audit_places()
+        proxy.close_all_places()
         core.close_journal()
         proxy.provide_origins(False)
         proxy.forget_sites()

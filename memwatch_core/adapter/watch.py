@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from ..errors import WatchError
 from ..native import core, proxy
 from ..records import NAME_MAX, Layout, Serializer
-from . import join, process
-from .names import infer_name, quoted
+from . import join, places, process
+from .names import UNNAMED, infer_name, quoted
 from .structs import fields_of
 from .threads import name_here
 
@@ -74,6 +74,7 @@ def watch(
     fit, SessionError if the session is closed, CoreError if the core refuses. Thread-safe.
     """
     frame = sys._getframe(1)
+    given = name
     if name is None:
         name = infer_name(frame)
     if isinstance(name, str) and len(name) > NAME_MAX:
@@ -88,7 +89,17 @@ def watch(
     if settings.track_sql if track_sql is None else track_sql:
         flags |= core.TRACK_SQL
         join.trace_sql()
-    serializer = _choose(journal.serializers, value, name)
+    serializer = _choose(journal.serializers, value)
+    if serializer is None:
+        why = places.why_not(value)
+        if why is not None:
+            raise WatchError(_refusal(journal.serializers, value, name, why))
+        if mutation_depth is not None:
+            raise TypeError(
+                f"'{name}': mutation_depth is a range of a value's bytes; of an object, choose fields=[...]"
+            )
+        places.open_places(value, name if name != UNNAMED else given, flags, frame, options)
+        return value
     try:
         layout = serializer.layout(value, options)
         data = serializer.encode(value, layout.options)
@@ -131,6 +142,8 @@ def unwatch(watched: T) -> T:
     Exported buffers (memoryviews, arrays) stay valid; writes through them are no longer seen. Raises TypeError for a
     plain value, SessionError if the watch has ended.
     """
+    if places.close_places(watched):
+        return watched
     plain: T = proxy.end(watched)
     return plain
 
@@ -139,7 +152,8 @@ def variable(watched: object) -> Variable:
     """How a value is watched. Raises TypeError for a plain value. ``id`` is 0 once the watch has ended."""
     from ..records import Site, Variable
 
-    number, size, _, info = proxy.get_info(watched)
+    found = proxy.find_places(watched)
+    number, size, _, info = (*found[:2], 0, found[2]) if found is not None else proxy.get_info(watched)
     return Variable(
         id=number,
         name=info.name,
@@ -156,16 +170,17 @@ def variable(watched: object) -> Variable:
     )
 
 
-def _choose(serializers: Sequence[Serializer], value: object, name: str) -> Serializer:
-    for serializer in serializers:
-        if serializer.accepts(value):
-            return serializer
+def _choose(serializers: Sequence[Serializer], value: object) -> Serializer | None:
+    return next((serializer for serializer in serializers if serializer.accepts(value)), None)
+
+
+def _refusal(serializers: Sequence[Serializer], value: object, name: str, why: str) -> str:
     loaded = "; ".join(f"{serializer.name} ({serializer.summary})" for serializer in serializers)
     kind = type(value)
-    text = f"'{name}' can't be watched: no serializer takes a {kind.__module__}.{kind.__qualname__}. "
+    text = f"'{name}' can't be watched: no serializer takes a {kind.__module__}.{kind.__qualname__}, and {why}. "
     if not loaded:
-        raise WatchError(text + "None is loaded: pip install memwatch, and see [plugins] serializers")
-    raise WatchError(
+        return text + "No serializer is loaded: pip install memwatch, and see [plugins] serializers"
+    return (
         f"{text}Watch its parts one by one (numbers, bytes, structs), or name a plugin for it in [plugins] "
         f"serializers. Loaded: {loaded}"
     )

@@ -156,6 +156,24 @@ typedef struct mw_piece {
 } mw_piece;
 int mw_write_pieces(mw_variable_id id, const mw_piece *pieces, size_t count);
 
+/* A page may shadow a value that lies elsewhere. The write happens there, whatever this call returns: so it is never
+ * refused, and what can't be recorded is counted as lost. Errors: NO_VARIABLE, RANGE (at most MW_EVENT_MAX bytes). */
+typedef enum mw_shadow {
+    MW_SHADOW_NOW = 0,    /* the value is being written to, by this thread */
+    MW_SHADOW_FOUND = 1,  /* it was written to, unseen, at an unknown time: origin "found", inexact, without a site */
+    MW_SHADOW_SILENT = 2, /* what it holds now is no change of a value: makes no event */
+} mw_shadow;
+int mw_write_shadow(mw_variable_id id, uint64_t offset, const void *bytes, size_t length, mw_shadow why);
+
+/* What lies at an offset of a variable: the path of an attribute, a key, an item, behind the variable's name
+ * (".customer.age"), UTF-8, opaque to the core. It must be recorded before the first store there, and again whenever
+ * mw_journal_stamp() has changed since it was recorded: a forked child's journal, and one with a limit that has given
+ * up its oldest part, don't have it. Of several for one offset, the last counts. Errors: NO_VARIABLE, TOO_LONG,
+ * JOURNAL_FULL. */
+#define MW_PLACE_MAX 4096u
+int mw_place_record(mw_variable_id id, uint64_t offset, const char *path, size_t length);
+uint64_t mw_journal_stamp(void);
+
 /* ---- where and why ---------------------------------------------------------------------------------------------- */
 
 /* This thread's context id (a SQL statement), 0 for none; used where no origin provider says otherwise. */

@@ -61,3 +61,40 @@ def forget_sites() -> None:
 
 def provide_origins(on: bool, /) -> None:
     """Whether to trace stores to Python frames; switched off before the interpreter ends."""
+
+CELL: int
+"""Bytes of a cell."""
+
+def why_no_places(value: object, /) -> str | None:
+    """Why :func:`open_places` rejects the value; None: it accepts it."""
+
+def open_places(
+    value: object,
+    name: str,
+    metadata: bytes,
+    flags: int,
+    depth: int,
+    most: int,
+    fields: frozenset[str] | None,
+    skip: frozenset[str] | None,
+    info: object,
+    /,
+) -> int:
+    """Watches an object or a dict in place; returns its variable id. ``metadata`` is JSON without the last brace.
+
+    Raises CoreError, JournalFullError, MemoryError; TypeError with the reason of :func:`why_no_places`.
+    """
+
+def find_places(value: object, /) -> tuple[int, int, Any, bool, int] | None:
+    """Variable id, bytes, info, whether it is the watched object itself, number of objects that weren't followed; None
+    if it isn't watched in place."""
+
+def close_places(value: object, /) -> bool:
+    """Ends the watch of an object. Returns False if there was none."""
+
+def audit_places() -> int:
+    """Compares everything watched in place with what was recorded of it, and records differences. Returns the number of
+    places that differed."""
+
+def close_all_places() -> None:
+    """Ends all watches of objects."""

@@ -62,6 +62,12 @@ int mw_journal_close(void) {
     return MW_OK;
 }
 
+uint64_t mw_journal_stamp(void) {
+    const struct journal *j = &mw.journal;
+    if (mw.started && !process_is_whole()) fork_notice();
+    return (uint64_t)j->generation << 32 | (j->segments_max ? (uint32_t)journal_segments(j) : 0);
+}
+
 int mw_thread_name(uint32_t tid, const char *name, size_t length) {
     struct journal *j = &mw.journal;
     if (length > 255) return MW_ERR_TOO_LONG;

@@ -175,6 +175,13 @@ void variables_end_all(void) {
         if (mw.registry.variables[id].live) unregister(id);
 }
 
+int mw_place_record(mw_variable_id id, uint64_t offset, const char *path, size_t length) {
+    if (length > MW_PLACE_MAX || offset > UINT32_MAX) return MW_ERR_TOO_LONG;
+    if (!mw.started || !process_is_whole() || !registry_find(id)) return MW_ERR_NO_VARIABLE;
+    uint32_t at = (uint32_t)offset;
+    return journal_blob(MWJ_PLACE, 0, thread_id(), id, &at, sizeof at, path, length);
+}
+
 int mw_update_metadata(mw_variable_id id, const void *meta, size_t length) {
     if (length > MW_METADATA_MAX) return MW_ERR_TOO_LONG;
     if (!mw.started || !process_is_whole()) return MW_ERR_NO_VARIABLE;

@@ -127,7 +127,7 @@ MW_SIGNAL_SAFE static bool refuses(struct journal *j) { return !j->segments_max 
  * counted, like a store. */
 MW_SIGNAL_SAFE static __attribute__((noinline)) int unrecorded(struct journal *j, const struct store *store) {
     if (!mw.registry.variables[store->variable].live) return MW_ERR_NO_VARIABLE; /* fork_notice() */
-    if (store->how == MWJ_ANNOUNCED && refuses(j)) return full(j);
+    if (store->refusable && refuses(j)) return full(j);
     segments_count_lost(j, store->variable);
     if (has_none(j))
         journal_file_report_refusal(j);
@@ -142,7 +142,7 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     if (unlikely(mw_thread.named != j->generation)) introduce_thread(j);
     uint32_t n = store->length, head = store->call ? (uint32_t)sizeof *store->call : 0;
     unsigned slots = slots_for(head + 2 * n, FIRST_PAYLOAD_STORE);
-    struct mwj_slot *slot = reserve(j, slots, store->how == MWJ_ANNOUNCED ? mw_thread.promised : 0);
+    struct mwj_slot *slot = reserve(j, slots, store->refusable ? mw_thread.promised : 0);
     if (unlikely(!slot)) return unrecorded(j, store);
     slot->tid = store->tid;
     slot->time = clock_now();

@@ -52,6 +52,7 @@ MW_SIGNAL_SAFE static inline uint64_t journal_segments(const struct journal *j) 
 struct store {
     uint32_t variable, tid, offset, length, site, context;
     unsigned how, flags;
+    bool refusable;              /* the write isn't made if it can't be recorded */
     const struct mwj_call *call; /* of MWJ_SYSCALL; otherwise NULL */
 };
 MW_HIDDEN int journal_store(const struct store *store, const uint8_t *before, const uint8_t *after);

@@ -13,8 +13,9 @@
 #include "state.h"
 #include "stores/kernel_writes.h"
 
+/* how: enum mwj_origin, or 0: makes no event. */
 static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint8_t *bytes, uint32_t length,
-                    const mw_origin *origin) {
+                    const mw_origin *origin, unsigned how, bool refusable) {
     uint64_t in_pages = (v->address & PAGE_MASK) + offset;
     uint32_t first = v->page + (uint32_t)(in_pages >> PAGE_SHIFT),
              room = MW_PAGE_SIZE - (uint32_t)(in_pages & PAGE_MASK);
@@ -31,7 +32,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
         if (!nested[i]) kernel_settle(first + i);
     if (unlikely(!v->live)) {
         error = MW_ERR_NO_VARIABLE;
-    } else if (likely(offset + length > v->depth_start && offset < v->depth_stop)) {
+    } else if (likely(how && offset + length > v->depth_start && offset < v->depth_stop)) {
         struct store store = {
             .variable = id,
             .tid = v->flags & MW_TRACK_THREADS ? self : 0,
@@ -39,8 +40,10 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
             .length = length,
             .site = origin->site,
             .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
-            .how = MWJ_ANNOUNCED,
-            .flags = (nested[0] || nested[1] ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0),
+            .how = how,
+            .refusable = refusable,
+            .flags = (nested[0] || nested[1] || how == MWJ_FOUND ? MWJ_INEXACT : 0) |
+                     (origin->inexact ? MWJ_SITE_INEXACT : 0),
         };
         error = journal_store(&store, target, bytes);
     }
@@ -88,7 +91,7 @@ int mw_write_pieces(mw_variable_id id, const mw_piece *pieces, size_t count) {
         const uint8_t *from = pieces[i].bytes;
         while (length && !error) {
             uint32_t n = length < MW_EVENT_MAX ? (uint32_t)length : MW_EVENT_MAX;
-            error = announce(id, v, offset, from, n, &origin);
+            error = announce(id, v, offset, from, n, &origin, MWJ_ANNOUNCED, true);
             offset += n, from += n, length -= n;
         }
     }
@@ -98,4 +101,20 @@ int mw_write_pieces(mw_variable_id id, const mw_piece *pieces, size_t count) {
 
 int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t length) {
     return mw_write_pieces(id, &(mw_piece){offset, bytes, length}, 1);
+}
+
+int mw_write_shadow(mw_variable_id id, uint64_t offset, const void *bytes, size_t length, mw_shadow why) {
+    static const uint8_t how[] = {[MW_SHADOW_NOW] = MWJ_ANNOUNCED, [MW_SHADOW_FOUND] = MWJ_FOUND};
+    struct variable *v = registry_find(id);
+    if (unlikely(!v)) return MW_ERR_NO_VARIABLE;
+    if (unlikely(!length || length > MW_EVENT_MAX || offset > v->size || length > v->size - offset))
+        return MW_ERR_RANGE;
+    if (unlikely(!(++mw_thread.written % 256))) look_now_and_then();
+    mw_origin origin = {.context = mw_thread.context};
+    mw_origin_provider provider = __atomic_load_n(&mw.origin_provider, __ATOMIC_ACQUIRE);
+    if (why != MW_SHADOW_NOW)
+        origin = (mw_origin){.inexact = 1};
+    else if (likely(provider))
+        provider(NULL, &origin);
+    return announce(id, v, offset, bytes, (uint32_t)length, &origin, why < sizeof how ? how[why] : 0, false);
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "reader_table.h"
+
 /* With many variables, a store to a number needs only the first cache line. Its value isn't kept then, but decoded
  * again: kept objects would be scattered in memory, and cost more to touch and free than to create. */
 #define FEW_VARIABLES 1024
@@ -22,6 +24,7 @@ typedef struct state {
     unsigned char small[8];           /* the shadow of a variable that fits */
     char letter;                      /* struct letter of a single number; 0: call decode */
     char provisional, failed, parted; /* parted: its serializer has parts */
+    char slab;                        /* its bytes are cells, each the value of a place */
     _Alignas(64) PyObject *value;     /* decoded from the shadow; NULL: not yet, or not kept */
     PyObject *last;                   /* bytes after the last store, likely those before the next; or NULL */
     PyObject *decode, *options;
@@ -30,8 +33,16 @@ typedef struct state {
     uint64_t extent_at, extent_length;
     unsigned char *heads;       /* first bytes passed for that extent: `head` before the store, and as many after it */
     uint32_t head, extent_head; /* number of first bytes that part takes; that it got */
-    uint32_t ident;
+    uint32_t ident, told;       /* told: the id that its events carry */
+    Table places;               /* of a slab: offset of a cell -> Place */
 } State;
+
+#define CELL_SIZE 64u
+typedef struct place {
+    PyObject *path;
+    uint32_t length; /* of what the last store since its PLACE left in its cell; 0: there was none */
+    unsigned char last[CELL_SIZE];
+} Place;
 
 static State *state_new(uint32_t ident) {
     State *state = aligned_alloc(_Alignof(State), sizeof *state);
@@ -63,6 +74,22 @@ static unsigned char *shadow_remap(const State *state, uint64_t size) {
     return moved;
 }
 
+static void objects_free(Table *table) {
+    for (size_t i = 0; table->rows != NULL && i < (size_t)1 << table->bits; i++) Py_XDECREF(table->rows[i].value);
+    free(table->rows);
+    *table = (Table){0};
+}
+
+static void place_free(Place *place) {
+    if (place != NULL) Py_DECREF(place->path);
+    free(place);
+}
+
+static void places_free(Table *table) {
+    for (size_t i = 0; table->rows != NULL && i < (size_t)1 << table->bits; i++) place_free(table->rows[i].value);
+    free(table->rows);
+}
+
 static void state_free(State *state) {
     if (state == NULL) return;
     shadow_free(state);
@@ -74,6 +101,7 @@ static void state_free(State *state) {
     Py_XDECREF(state->options);
     Py_XDECREF(state->part);
     Py_XDECREF(state->extent);
+    places_free(&state->places);
     free(state->heads);
     free(state);
 }
@@ -204,11 +232,42 @@ static uint32_t state_head(const State *state, uint64_t offset, const unsigned c
     return n;
 }
 
+static int state_is_cell(const State *state, uint64_t offset, uint64_t length) {
+    return offset % CELL_SIZE == 0 && length <= CELL_SIZE && state->size >= CELL_SIZE &&
+           offset <= state->size - CELL_SIZE;
+}
+
+/* The place whose cell a store touched; NULL: its PLACE isn't known, or that is no cell. */
+static Place *state_place(const State *state, uint64_t offset, uint64_t length) {
+    return state_is_cell(state, offset, length) ? table_get(&state->places, (uint32_t)offset) : NULL;
+}
+
 static int state_agrees(const State *state, uint64_t offset, const unsigned char *before, uint64_t length) {
     uint64_t start = offset > state->checked_start ? offset : state->checked_start, stop = offset + length;
     stop = stop < state->checked_stop ? stop : state->checked_stop;
     stop = stop < state->size ? stop : state->size;
     return start >= stop || memcmp(state->shadow + start, before + (start - offset), stop - start) == 0;
+}
+
+/* Whether the bytes before a store are those that the last event left, as far as that is known. */
+static int state_explains(const State *state, uint64_t offset, const unsigned char *before, uint64_t length) {
+    if (!state->slab) return state->shadow == NULL || state_agrees(state, offset, before, length);
+    const Place *place = state_place(state, offset, length);
+    return place == NULL || memcmp(place->last, before, place->length < length ? place->length : length) == 0;
+}
+
+/* A store was taken that makes no value. */
+static void state_follow(State *state, uint64_t offset, const unsigned char *before, const unsigned char *after,
+                         uint64_t length) {
+    if (!state->slab) {
+        state_put(state, offset, before, length);
+        state_put(state, offset, after, length);
+        return;
+    }
+    Place *place = state_place(state, offset, length);
+    if (place == NULL) return;
+    memcpy(place->last, after, length);
+    place->length = (uint32_t)length;
 }
 
 #endif

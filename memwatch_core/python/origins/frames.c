@@ -20,6 +20,7 @@
 #include "interpreter.h"
 #include "origins/context.h"
 #include "origins/frames.h"
+#include "origins/utf8.h"
 
 /* Frames without a line of the program: entry frames, and frames that are still being set up. */
 static bool is_incomplete(const mwpy_frame *f) {
@@ -110,17 +111,6 @@ typedef struct text {
     size_t n;
 } text;
 
-static size_t put_utf8(char *out, Py_UCS4 c) {
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    for (size_t i = n - 1; i > 0; i--, c >>= 6) out[i] = (char)(0x80 | (c & 63));
-    out[0] = (char)((0xF00 >> n & 0xFF) | c);
-    return n;
-}
-
 /* UTF-8 of a str, without allocating. A name that is too long loses its beginning: the end of a path says more. Lone
  * surrogates (undecodable file names) become "?". */
 static text utf8_of(PyObject *s, char *room, size_t capacity, size_t ascii_capacity) {
@@ -142,7 +132,7 @@ static text utf8_of(PyObject *s, char *room, size_t capacity, size_t ascii_capac
     size_t out = 0;
     for (; from < n; from++) {
         Py_UCS4 c = PyUnicode_READ(kind, data, (Py_ssize_t)from);
-        out += put_utf8(room + out, c >= 0xD800 && c < 0xE000 ? '?' : c);
+        out += mwpy_put_utf8(room + out, c >= 0xD800 && c < 0xE000 ? '?' : c);
     }
     return (text){room, out};
 }
@@ -181,6 +171,7 @@ static __attribute__((noinline)) uint32_t hold(const place *at, struct held *slo
     locate(at, (const uint8_t *)PyBytes_AS_STRING(table), (size_t)PyBytes_GET_SIZE(table), &line, &column);
     uint32_t site = intern(at, line, column);
     if (site) { /* 0 isn't cached: the journal may have room later */
+        if (announced.dropped) return site; /* only one can be dropped at a time */
         announced.dropped = slot->code;
         *slot = (struct held){(PyCodeObject *)Py_NewRef(at->code), at->unit, site};
     }
@@ -203,6 +194,24 @@ void mwpy_announce(bool sql) {
 void mwpy_announced(void) {
     announced.ready = false;
     if (announced.dropped) Py_CLEAR(announced.dropped);
+}
+
+enum { LET_GO = 64 };
+static PyCodeObject *let_go[LET_GO];
+static int let_go_n;
+
+static int release_let_go(void *unused) {
+    (void)unused;
+    while (let_go_n) Py_DECREF(let_go[--let_go_n]);
+    return 0;
+}
+
+void mwpy_announced_quietly(void) {
+    announced.ready = false;
+    if (!announced.dropped) return;
+    if (let_go_n == LET_GO || (!let_go_n && Py_AddPendingCall(release_let_go, NULL))) return; /* next time */
+    let_go[let_go_n++] = announced.dropped;
+    announced.dropped = NULL;
 }
 
 /* ---- faulted stores ---------------------------------------------------------------------------------------------- */

@@ -10,6 +10,10 @@ void mwpy_announce(bool sql);
 /* Call after mw_write: drops the site and context. May run destructors. */
 void mwpy_announced(void);
 
+/* The same where no destructor may run: code objects that the cache drops are released later, by the interpreter's main
+ * thread. */
+void mwpy_announced_quietly(void);
+
 /* The core's origin provider (memwatch.h says when it is called, and what it must not do). */
 void mwpy_origin(const void *ucontext, mw_origin *origin);
 

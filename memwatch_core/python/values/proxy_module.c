@@ -4,6 +4,8 @@
 #include "errors.h"
 #include "origins/context.h"
 #include "origins/frames.h"
+#include "places/cell.h"
+#include "places/places.h"
 #include "values/proxy.h"
 
 enum { KINDS = 6 };
@@ -180,7 +182,8 @@ static int fill(PyObject *module) {
         PyErr_SetString(PyExc_RuntimeError, "the interpreter has no room for one more exit function");
         return -1;
     }
-    return PyModule_AddFunctions(module, functions);
+    if (PyModule_AddIntConstant(module, "CELL", MWPY_CELL)) return -1;
+    return PyModule_AddFunctions(module, functions) || PyModule_AddFunctions(module, mwpy_places_functions) ? -1 : 0;
 }
 
 int mwpy_install(const char *name) {

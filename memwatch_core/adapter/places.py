@@ -1,0 +1,117 @@
+"""``watch(order)``: an object or a dict, watched where it lies.
+
+The object stays what it is, and writes by everybody who holds it already are seen. CPython (3.12 and later, by
+``PyDict_Watch``) reports each change of a dict, including the dicts in which instances keep their attributes. Each
+place, a key or an attribute, has a cell in a watched page, to which the new value is written. A change that CPython
+doesn't report is found when the same place is written to again, or when the watch ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Iterable, Mapping
+from types import FrameType, MappingProxyType
+from typing import Any
+
+from ..errors import WatchError
+from ..native import proxy
+from .names import infer_argument, quoted, type_name
+from .threads import name_here
+
+_OPTIONS = ("depth", "fields", "skip", "max_objects")
+DEPTH = 1
+MAX_OBJECTS = 100_000
+
+
+class PlacesInfo:
+    """What is remembered of a call of ``watch()``, for ``variable()``."""
+
+    __slots__ = ("flags", "name", "site", "thread", "thread_ident")
+    serializer, depth = "", None
+    options: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(self, name: str, flags: int, site: tuple[str, int, str]) -> None:
+        self.name, self.flags, self.site = name, flags, site
+        self.thread_ident, self.thread = threading.get_ident(), name_here()
+
+
+def why_not(value: object) -> str | None:
+    """Why a value can't be watched where it lies; None: it can."""
+    return proxy.why_no_places(value)
+
+
+def open_places(value: object, name: str | None, flags: int, frame: FrameType, options: Mapping[str, Any]) -> None:
+    """Watches an object. Raises WatchError: it is watched already; TypeError, ValueError: an option; CoreError."""
+    if name is None:
+        name = infer_argument(frame) or type_name(value)[1:-1]
+    known = proxy.find_places(value)
+    if known is not None:
+        part = "" if known[3] else "a part of "
+        raise WatchError(f"'{name}' is watched already, as {part}'{known[2].name}'")
+    depth, most, fields, skip = _checked(name, **options)
+    code = frame.f_code
+    info = PlacesInfo(name, flags, (code.co_filename, frame.f_lineno or 0, code.co_name))
+    try:
+        proxy.open_places(value, name, _metadata(info, type_name(value)[1:-1]), flags, depth, most, fields, skip, info)
+    except TypeError as error:
+        raise WatchError(f"'{name}' can't be watched: {error}") from None
+    _audit_at_exit()
+
+
+def close_places(value: object) -> bool:
+    """Ends the watch of an object; whether there was one. Raises WatchError: it is watched as a part of another one."""
+    known = proxy.find_places(value)
+    if known is not None and not known[3]:
+        raise WatchError(f"the object is watched as a part of '{known[2].name}': unwatch that one")
+    return known is not None and proxy.close_places(value)
+
+
+def _checked(
+    name: str,
+    *,
+    depth: int = DEPTH,
+    fields: Iterable[str] | None = None,
+    skip: Iterable[str] | None = None,
+    max_objects: int = MAX_OBJECTS,
+    **unknown: Any,
+) -> tuple[int, int, frozenset[str] | None, frozenset[str] | None]:
+    if unknown:
+        raise TypeError(f"'{name}': watch() of an object takes {', '.join(_OPTIONS)}, not {', '.join(unknown)}")
+    if type(depth) is not int or not 0 <= depth <= 100:
+        raise ValueError(f"'{name}': depth is a number of levels from 0 to 100, not {depth!r}")
+    if type(max_objects) is not int or max_objects < 1:
+        raise ValueError(f"'{name}': max_objects is a positive number, not {max_objects!r}")
+    return depth, max_objects, _names(name, "fields", fields), _names(name, "skip", skip)
+
+
+def _names(name: str, option: str, names: Iterable[str] | None) -> frozenset[str] | None:
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise TypeError(f"'{name}': {option} is a list of names: {option}=[{names!r}]")
+    chosen = frozenset(names)
+    for one in chosen:
+        if type(one) is not str:
+            raise TypeError(f"'{name}': {option} has names of attributes, or keys that are str, not {one!r}")
+    return chosen
+
+
+def _metadata(info: PlacesInfo, shown: str) -> bytes:
+    """JSON without its last brace: each slab adds what is its own."""
+    file, line, function = info.site
+    return (
+        f'{{"name":{quoted(info.name)},"cells":{proxy.CELL},"shown":{quoted(shown)},'
+        f'"site":{{"file":{quoted(file)},"line":{line},"function":{quoted(function)}}},'
+        f'"thread_ident":{info.thread_ident},"thread":{quoted(info.thread)}'
+    ).encode()
+
+
+_registered = False
+
+
+def _audit_at_exit() -> None:
+    global _registered
+    if not _registered:
+        _registered = True
+        atexit.register(proxy.audit_places)

@@ -1,0 +1,180 @@
+/* attributes.c - see attributes.h. */
+#define Py_BUILD_CORE_MODULE 1
+#include "interpreter.h"
+#include "places/attributes.h"
+
+#include <string.h>
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#include "internal/pycore_object.h"
+#pragma GCC diagnostic pop
+
+#if PY_VERSION_HEX >= 0x030C0000
+
+/* Builtin types whose own memory never changes: what a subclass of one adds is in its dict. */
+static bool is_unchanging(const PyTypeObject *type) {
+    const PyTypeObject *known[] = {&PyBaseObject_Type, &PyLong_Type,  &PyFloat_Type,     &PyComplex_Type,
+                                   &PyUnicode_Type,    &PyBytes_Type, &PyFrozenSet_Type, &PyTuple_Type};
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(known); i++)
+        if (type == known[i]) return true;
+    return !strcmp(type->tp_name, "types.SimpleNamespace");
+}
+
+bool mwpy_has_attributes(PyObject *object, const char **why) {
+    const PyTypeObject *type = Py_TYPE(object), *base = type;
+    if (PyType_Check(object)) {
+        *why = "a builtin class never changes";
+        return ((PyTypeObject *)object)->tp_flags & Py_TPFLAGS_HEAPTYPE &&
+               !(((PyTypeObject *)object)->tp_flags & Py_TPFLAGS_IMMUTABLETYPE);
+    }
+    if (PyModule_Check(object)) return true;
+    while (base->tp_flags & Py_TPFLAGS_HEAPTYPE && base->tp_base && !(base->tp_flags & Py_TPFLAGS_IMMUTABLETYPE))
+        base = base->tp_base;
+    *why = "it keeps its contents in memory of its own, which isn't seen: watch the object that holds it, or a dict";
+    if (!is_unchanging(base)) return false;
+    *why = "it has no __dict__: attributes in slots can't be watched yet, nor values that never change (watch what "
+           "holds them)";
+    return type->tp_dictoffset != 0 || type->tp_flags & Py_TPFLAGS_MANAGED_DICT;
+}
+
+PyObject *mwpy_attributes_now(PyObject *object) {
+    if (PyType_Check(object)) {
+        PyObject *dict = PyType_GetDict((PyTypeObject *)object);
+        Py_XDECREF(dict); /* the type has it */
+        return dict;
+    }
+    if (PyModule_Check(object)) return PyModule_GetDict(object);
+    if (Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT) {
+#if PY_VERSION_HEX >= 0x030D0000
+        return (PyObject *)_PyObject_GetManagedDict(object);
+#else
+        PyDictOrValues at = *_PyObject_DictOrValuesPointer(object);
+        return _PyDictOrValues_IsValues(at) ? NULL : _PyDictOrValues_GetDict(at);
+#endif
+    }
+    PyObject **at = _PyObject_GetDictPtr(object);
+    return at ? *at : NULL;
+}
+
+/* ---- assignments to __dict__ ------------------------------------------------------------------------------------- */
+
+typedef struct guarded {
+    PyGetSetDef ours;
+    const PyGetSetDef *plain;
+    struct guarded *next;
+} guarded;
+static guarded *all;
+
+static PyObject *get_dict(PyObject *self, void *closure) {
+    const PyGetSetDef *plain = ((guarded *)closure)->plain;
+    return plain->get(self, plain->closure);
+}
+
+static int set_dict(PyObject *self, PyObject *value, void *closure) {
+    const PyGetSetDef *plain = ((guarded *)closure)->plain;
+    PyObject *before = Py_XNewRef(mwpy_attributes_now(self)); /* it may be watched, and must live until it isn't */
+    int result = plain->set(self, value, plain->closure);
+    if (!result && before != mwpy_attributes_now(self)) mwpy_attributes_replaced(self, before);
+    Py_XDECREF(before);
+    return result;
+}
+
+static PyGetSetDef *guard(PyGetSetDef *plain) {
+    for (guarded *g = all; g; g = g->next)
+        if (g->plain == plain || &g->ours == plain) return &g->ours;
+    guarded *made = PyMem_RawMalloc(sizeof *made); /* descriptors point to it as long as there are any */
+    if (!made) return plain;
+    *made = (guarded){*plain, plain, all};
+    made->ours.get = get_dict;
+    made->ours.set = set_dict;
+    made->ours.closure = made;
+    all = made;
+    return &made->ours;
+}
+
+/* The descriptors by which `__dict__` of this type's objects may be assigned to: from *i on in its MRO. */
+static PyGetSetDescrObject *next_setter(PyTypeObject *type, Py_ssize_t *i) {
+    PyGetSetDescrObject *found = NULL;
+    PyObject *name = PyUnicode_InternFromString("__dict__"), *mro = type->tp_mro;
+    for (; name && mro && !found && *i < PyTuple_GET_SIZE(mro); ++*i) {
+        PyObject *dict = PyType_GetDict((PyTypeObject *)PyTuple_GET_ITEM(mro, *i));
+        PyObject *descriptor = dict ? PyDict_GetItemWithError(dict, name) : NULL;
+        if (descriptor && Py_IS_TYPE(descriptor, &PyGetSetDescr_Type) &&
+            ((PyGetSetDescrObject *)descriptor)->d_getset->set)
+            found = (PyGetSetDescrObject *)descriptor;
+        Py_XDECREF(dict);
+    }
+    Py_XDECREF(name);
+    PyErr_Clear();
+    return found;
+}
+
+/* Has every assignment to `__dict__` of this type's objects reported, and says how the interpreter itself does it; NULL:
+ * the class has a `__dict__` of its own making. The last answer is kept: a version tag stands for a type's MRO and all
+ * that is in it. */
+static const PyGetSetDef *guarded_setter(PyTypeObject *type) {
+    static const PyTypeObject *last;
+    static unsigned last_version;
+    static const PyGetSetDef *last_setter;
+    if (type == last && type->tp_version_tag == last_version && last_version) return last_setter;
+    const PyGetSetDef *first = NULL;
+    PyGetSetDescrObject *setter;
+    for (Py_ssize_t i = 0; (setter = next_setter(type, &i));) {
+        setter->d_getset = guard(setter->d_getset);
+        for (guarded *g = all; g && !first; g = g->next)
+            if (&g->ours == setter->d_getset) first = g->plain;
+    }
+    last = type;
+    last_version = type->tp_version_tag;
+    return last_setter = first;
+}
+/* ---- the dict of an object ----------------------------------------------------------------------------------------
+ */
+
+static bool has_str_keys(PyObject *dict) {
+    Py_ssize_t at = 0;
+    PyObject *key;
+    while (PyDict_Next(dict, &at, &key, NULL))
+        if (!PyUnicode_CheckExact(key)) return false;
+    return true;
+}
+
+/* Attributes may be kept in the object itself, where CPython 3.13 stores to them without telling the dict: giving the
+ * object another dict for a moment takes them out. Filled anew, the dict has a table of its own, which the
+ * interpreter's specialised instructions read as fast as before. Order, identity and references stay. */
+static int detach(PyObject *object, PyObject *dict) {
+    if (!(Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT)) return 0;
+    const PyGetSetDef *setter = guarded_setter(Py_TYPE(object));
+    PyObject *other = PyDict_New();
+    int refused =
+        !setter || !other || setter->set(object, other, setter->closure) || setter->set(object, dict, setter->closure);
+    Py_XDECREF(other);
+    if (refused) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "its class has a __dict__ of its own making");
+        return -1;
+    }
+    PyObject *copy = has_str_keys(dict) ? PyDict_Copy(dict) : NULL;
+    int failed = PyErr_Occurred() != NULL;
+    if (copy) {
+        PyDict_Clear(dict);
+        failed = PyDict_Update(dict, copy);
+        Py_DECREF(copy);
+    }
+    return failed ? -1 : 0;
+}
+
+PyObject *mwpy_attributes(PyObject *object) {
+    const char *why = NULL;
+    if (!mwpy_has_attributes(object, &why)) {
+        PyErr_SetString(PyExc_TypeError, why);
+        return NULL;
+    }
+    if (PyType_Check(object)) return PyType_GetDict((PyTypeObject *)object);
+    if (PyModule_Check(object)) return Py_NewRef(PyModule_GetDict(object));
+    PyObject *dict = PyObject_GenericGetDict(object, NULL);
+    if (dict && detach(object, dict)) Py_CLEAR(dict);
+    return dict;
+}
+#endif

@@ -1,0 +1,42 @@
+/* cell.h - what a place (an attribute, a key) holds, in 64 bytes of a watched page: docs/journal-format.md. */
+#ifndef MEMWATCH_PYTHON_CELL_H
+#define MEMWATCH_PYTHON_CELL_H
+#include "adapter.h"
+
+#include <assert.h>
+
+enum mwpy_cell_kind {
+    MWPY_ABSENT = 0,
+    MWPY_NONE = 1,
+    MWPY_FALSE = 2,
+    MWPY_TRUE = 3,
+    MWPY_INT = 4,
+    MWPY_FLOAT = 5,
+    MWPY_STR = 6,
+    MWPY_BYTES = 7,
+    MWPY_SHOWN = 8,
+};
+enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60, MWPY_CELL_CUT = 1 };
+
+typedef struct mwpy_cell {
+    uint8_t kind, used; /* used: bytes of payload */
+    uint16_t flags;
+    uint8_t payload[MWPY_CELL_ROOM];
+} mwpy_cell;
+static_assert(sizeof(mwpy_cell) == MWPY_CELL, "cells fill a page");
+
+/* Bytes of a cell that say something. */
+static inline size_t mwpy_cell_size(const mwpy_cell *cell) { return offsetof(mwpy_cell, payload) + cell->used; }
+
+/* What a value is, NULL for none. Exact builtin types are read in place, anything else is its type and its address: no
+ * code of the program's runs, no exception is set, nothing is kept. Bytes behind the payload are left as they were.
+ * Interpreter lock held. */
+void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
+
+/* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them. */
+bool mwpy_key_is_plain(PyObject *key);
+
+/* How a key is written behind its owner: ".qty", ["db"], [3]. Returns how many bytes, at most room. */
+size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute);
+
+#endif

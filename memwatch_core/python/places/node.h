@@ -1,0 +1,74 @@
+/* node.h - the dicts that are watched: of which objects they are, at which paths, and the cells of their keys.
+ *
+ * A node is a dict: a plain one, or the one in which an instance, a class or a module keeps its attributes. It holds no
+ * reference to dict, owner, or values: they live and die as if nobody watched. Everything here wants the interpreter
+ * lock, runs no code of the program's, and leaves no exception set unless it says so. */
+#ifndef MEMWATCH_PYTHON_NODE_H
+#define MEMWATCH_PYTHON_NODE_H
+#include "places/cell.h"
+#include "places/slab.h"
+
+typedef struct mwpy_node mwpy_node;
+
+/* One call of watch(). */
+typedef struct mwpy_root {
+    mwpy_cells cells;
+    mwpy_node *top;          /* of the object itself; NULL: it has ended */
+    mwpy_node *nodes;        /* all of them */
+    size_t count, most;      /* nodes */
+    int depth;               /* levels below the object that are followed */
+    PyObject *fields, *skip; /* frozenset of str, or NULL: keys of the object itself */
+    size_t absent;           /* cells of keys that are gone and may come again */
+    size_t refused;          /* objects that weren't followed: `most` was reached, or there was no memory */
+    PyObject *info;          /* what variable() returns; strong */
+    struct mwpy_root *next;
+} mwpy_root;
+
+/* Where a node is found: as the value of a key of another one. The object itself: of none. */
+typedef struct mwpy_spot {
+    mwpy_node *parent;
+    PyObject *key; /* strong, plain: what is under another key isn't followed */
+} mwpy_spot;
+
+struct mwpy_node {
+    PyObject *dict;
+    PyObject *owner; /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
+    bool attributes; /* its keys are attributes */
+    mwpy_root *root;
+    mwpy_node *before, *after; /* in root->nodes */
+    mwpy_spot *spots;          /* the first one names it */
+    size_t spots_n, spots_most;
+    int level;
+    PyObject *cells; /* dict: plain key -> number of its cell */
+    PyObject *odd;   /* dict: address of any other key -> number of its cell; NULL: there was none */
+    bool suspect;    /* it may hold what its cells don't say: a key came that can't be compared */
+};
+
+/* The node of a dict, or of the owner of one; NULL: it isn't watched. */
+mwpy_node *mwpy_node_of(PyObject *dict_or_owner);
+
+/* Watches an object, and what it holds. NULL with an exception. */
+mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
+                          PyObject *fields, PyObject *skip);
+/* Ends the watch of an object, or what is left of one whose object is gone. */
+void mwpy_root_close(mwpy_root *root);
+/* The object's own dict is gone. */
+void mwpy_node_died(mwpy_node *node);
+extern mwpy_root *mwpy_roots;
+
+/* The value of a key changes to `now` (NULL: the key goes). */
+void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now);
+/* All keys go. */
+void mwpy_node_clear(mwpy_node *node);
+/* Compares what the dict holds with the cells, and makes up for what was changed unseen. Returns how much that was. */
+size_t mwpy_node_audit(mwpy_node *node);
+/* The same for all nodes of a watch. */
+size_t mwpy_root_audit(mwpy_root *root);
+/* The owner has another dict now, of which the node becomes. `why`: MW_SHADOW_NOW, the program has just put it there.
+ */
+void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why);
+
+/* Left by dicts.c: has the interpreter tell, or tell no longer, of changes of a dict. 0, or -1 (no exception). */
+int mwpy_dict_watch(PyObject *dict);
+void mwpy_dict_unwatch(PyObject *dict);
+#endif

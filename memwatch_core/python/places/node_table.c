@@ -1,0 +1,63 @@
+/* node_table.c - see node_table.h: open addressing, linear probing, no tombstones. Knuth, The Art of Computer
+ * Programming, 6.4, algorithms L and R. */
+#include "places/node_table.h"
+
+#include "base/hash.h"
+
+typedef struct row {
+    const void *address; /* NULL: free */
+    mwpy_node *node;
+} row;
+
+enum { BITS_FIRST = 6 };
+static row *rows;
+static unsigned bits;
+static size_t used;
+
+static size_t home(const void *address) { return (size_t)hash_to_bits((uintptr_t)address >> 4, bits); }
+static size_t behind(size_t i) { return (i + 1) & (((size_t)1 << bits) - 1); }
+
+static size_t find(const void *address) {
+    size_t i = home(address);
+    while (rows[i].address && rows[i].address != address) i = behind(i);
+    return i;
+}
+
+mwpy_node *mwpy_table_get(const void *address) { return rows ? rows[find(address)].node : NULL; }
+
+static int grow(void) {
+    row *old = rows;
+    size_t n = rows ? (size_t)1 << bits : 0;
+    unsigned wider = rows ? bits + 1 : BITS_FIRST;
+    row *wide = PyMem_RawCalloc((size_t)1 << wider, sizeof *wide);
+    if (!wide) return -1;
+    rows = wide;
+    bits = wider;
+    for (size_t i = 0; i < n; i++)
+        if (old[i].address) rows[find(old[i].address)] = old[i];
+    PyMem_RawFree(old);
+    return 0;
+}
+
+int mwpy_table_put(const void *address, mwpy_node *node) {
+    if ((!rows || used + 1 > ((size_t)1 << bits) / 2) && grow()) return -1;
+    size_t i = find(address);
+    used += !rows[i].address;
+    rows[i] = (row){address, node};
+    return 0;
+}
+
+void mwpy_table_take(const void *address, const mwpy_node *node) {
+    if (!rows) return;
+    size_t hole = find(address);
+    if (rows[hole].node != node || !rows[hole].address) return;
+    used--;
+    for (size_t i = behind(hole); rows[i].address; i = behind(i)) {
+        size_t mask = ((size_t)1 << bits) - 1, from = home(rows[i].address);
+        if (((i - from) & mask) >= ((i - hole) & mask)) { /* its probing passes the hole */
+            rows[hole] = rows[i];
+            hole = i;
+        }
+    }
+    rows[hole] = (row){0};
+}

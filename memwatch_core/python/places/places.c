@@ -1,0 +1,120 @@
+/* places.c - see places.h. */
+#include "places/places.h"
+
+#include "places/attributes.h"
+#include "places/node.h"
+
+PyDoc_STRVAR(why_not_doc, "why_no_places(object)\n--\n\nNone if open_places() takes it, otherwise why not.");
+PyDoc_STRVAR(open_doc, "open_places(object, name, metadata, flags, depth, most, fields, skip, info)\n--\n\n"
+                       "Watches an object or a dict where it lies; the id of its variable.\n\n"
+                       "metadata: JSON without its last brace. fields, skip: frozenset of str, or None.\n"
+                       "Raises CoreError, JournalFullError, MemoryError; TypeError as why_no_places() says.");
+PyDoc_STRVAR(find_doc,
+             "find_places(object)\n--\n\n(variable id, bytes, info, is the watched object itself, objects that\n"
+             "weren't followed), or None: it isn't watched where it lies.");
+PyDoc_STRVAR(close_doc, "close_places(object)\n--\n\nEnds the watch of an object; False: there was none.");
+PyDoc_STRVAR(audit_doc,
+             "audit_places()\n--\n\nCompares all that is watched with what was recorded of it, and records what\n"
+             "differs; how many places that were.");
+PyDoc_STRVAR(close_all_doc, "close_all_places()\n--\n\nEnds all watches of objects.");
+
+#if PY_VERSION_HEX >= 0x030C0000
+
+static PyObject *why_not(PyObject *module, PyObject *object) {
+    (void)module;
+    const char *why = NULL;
+    if (PyDict_Check(object) || mwpy_has_attributes(object, &why)) Py_RETURN_NONE;
+    return PyUnicode_FromString(why);
+}
+
+static PyObject *or_null(PyObject *object) { return object == Py_None ? NULL : object; }
+
+static PyObject *open_places(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object, *name, *metadata, *fields, *skip, *info;
+    unsigned int flags;
+    int depth;
+    Py_ssize_t most;
+    if (!PyArg_ParseTuple(args, "OUSIinOOO", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info))
+        return NULL;
+    mwpy_root *root =
+        mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, or_null(fields), or_null(skip));
+    if (!root) return NULL;
+    root->info = Py_NewRef(info);
+    return PyLong_FromUnsignedLong(root->cells.slab[0].id);
+}
+
+static PyObject *find_places(PyObject *module, PyObject *object) {
+    (void)module;
+    mwpy_node *node = mwpy_node_of(object);
+    if (!node) Py_RETURN_NONE;
+    mwpy_root *root = node->root;
+    size_t size = 0;
+    for (unsigned i = 0; i < root->cells.slabs; i++) size += root->cells.slab[i].pages * MW_PAGE_SIZE;
+    return Py_BuildValue("InOOn", root->cells.slab[0].id, (Py_ssize_t)size, root->info ? root->info : Py_None,
+                         root->top == node ? Py_True : Py_False, (Py_ssize_t)root->refused);
+}
+
+static PyObject *close_places(PyObject *module, PyObject *object) {
+    (void)module;
+    mwpy_node *node = mwpy_node_of(object);
+    if (!node || node->root->top != node) Py_RETURN_FALSE;
+    mwpy_root_audit(node->root);
+    mwpy_root_close(node->root);
+    Py_RETURN_TRUE;
+}
+
+static PyObject *audit_places(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    size_t changed = 0;
+    for (mwpy_root *root = mwpy_roots; root; root = root->next) changed += mwpy_root_audit(root);
+    return PyLong_FromSize_t(changed);
+}
+
+static PyObject *close_all_places(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    while (mwpy_roots) mwpy_root_close(mwpy_roots);
+    Py_RETURN_NONE;
+}
+
+#else
+
+static PyObject *refuse(PyObject *module, PyObject *args) {
+    (void)module, (void)args;
+    PyErr_SetString(PyExc_TypeError, "it can be watched where it lies with CPython 3.12 and later only");
+    return NULL;
+}
+#define open_places refuse
+
+static PyObject *why_not(PyObject *module, PyObject *object) {
+    (void)module, (void)object;
+    return PyUnicode_FromString("objects and dicts can be watched where they lie with CPython 3.12 and later, which "
+                                "tells of their changes");
+}
+
+static PyObject *find_places(PyObject *module, PyObject *object) {
+    (void)module, (void)object;
+    Py_RETURN_NONE;
+}
+
+static PyObject *close_places(PyObject *module, PyObject *object) {
+    (void)module, (void)object;
+    Py_RETURN_FALSE;
+}
+
+static PyObject *audit_places(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    return PyLong_FromLong(0);
+}
+#define close_all_places find_places
+#endif
+
+PyMethodDef mwpy_places_functions[] = {
+    {"why_no_places", why_not, METH_O, why_not_doc},
+    {"open_places", open_places, METH_VARARGS, open_doc},
+    {"find_places", find_places, METH_O, find_doc},
+    {"close_places", close_places, METH_O, close_doc},
+    {"audit_places", audit_places, METH_NOARGS, audit_doc},
+    {"close_all_places", close_all_places, METH_NOARGS, close_all_doc},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,133 @@
+/* slab.c - see slab.h. */
+#include "places/slab.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "errors.h"
+#include "origins/frames.h"
+
+enum { CELLS_OF_PAGE = MW_PAGE_SIZE / MWPY_CELL, INDEX_BITS = 26, SLAB_PAGES_MAX = 1 << 16 };
+static_assert((uint64_t)SLAB_PAGES_MAX * CELLS_OF_PAGE <= 1u << INDEX_BITS, "a cell's number holds its place");
+static_assert(MWPY_SLABS < 1 << (32 - INDEX_BITS), "and its slab's");
+
+static const mwpy_slab_of_cells *slab_of(const mwpy_cells *cells, mwpy_cell_number number) {
+    return &cells->slab[number >> INDEX_BITS];
+}
+static uint32_t index_of(mwpy_cell_number number) { return number & ((1u << INDEX_BITS) - 1); }
+
+static void drop(mwpy_slab_of_cells *slab) {
+    if (slab->id) mw_unregister_page(slab->id); /* NO_VARIABLE: its session is closed */
+    if (slab->page) mw_page_free(slab->page, slab->pages);
+    PyMem_Free(slab->told);
+    *slab = (mwpy_slab_of_cells){0};
+}
+
+/* What the first slab says of itself, or of which one it is a part. */
+static int describe(const mwpy_cells *cells, const mwpy_slab_of_cells *slab) {
+    size_t n = (size_t)PyBytes_GET_SIZE(cells->metadata);
+    char *text = PyMem_Malloc(n + 64);
+    if (!text) return MW_ERR_NO_MEMORY;
+    memcpy(text, PyBytes_AS_STRING(cells->metadata), n);
+    if (slab != cells->slab) n += (size_t)snprintf(text + n, 64, ",\"first\":%u", cells->slab[0].id);
+    text[n++] = '}';
+    int error = mw_update_metadata(slab->id, text, n);
+    PyMem_Free(text);
+    return error;
+}
+
+static int grow(mwpy_cells *cells, size_t pages) {
+    if (cells->slabs == MWPY_SLABS) return MW_ERR_LIMIT;
+    mwpy_slab_of_cells *slab = &cells->slab[cells->slabs];
+    *slab = (mwpy_slab_of_cells){.pages = pages < SLAB_PAGES_MAX ? pages : SLAB_PAGES_MAX};
+    slab->told = PyMem_Calloc(slab->pages * CELLS_OF_PAGE, sizeof *slab->told);
+    slab->page = slab->told ? mw_page_alloc(slab->pages) : NULL;
+    int64_t id = slab->page ? mw_register_page(slab->page, slab->pages * MW_PAGE_SIZE, cells->flags, MW_DEPTH_FULL)
+                            : (errno == EFBIG ? MW_ERR_FILE_SIZE : MW_ERR_NO_MEMORY);
+    int error = id < 0 ? (int)id : MW_OK;
+    if (!error) {
+        slab->id = (mw_variable_id)id;
+        error = describe(cells, slab);
+    }
+    if (error)
+        drop(slab);
+    else
+        cells->slabs++;
+    return error;
+}
+
+int mwpy_cells_open(mwpy_cells *cells, size_t count) {
+    int error = grow(cells, count / CELLS_OF_PAGE + 1);
+    return error ? mwpy_raise(error, cells->name) : 0;
+}
+
+void mwpy_cells_close(mwpy_cells *cells) {
+    while (cells->slabs) drop(&cells->slab[--cells->slabs]);
+    PyMem_Free(cells->free);
+    Py_CLEAR(cells->name);
+    Py_CLEAR(cells->metadata);
+}
+
+/* In the midst of a write of the program's, where nothing of Python may run. */
+static void refuse(mwpy_cells *cells, int error) {
+    if (cells->exhausted) return;
+    cells->exhausted = true;
+    char text[512];
+    const char *name = PyUnicode_IS_ASCII(cells->name) ? (const char *)PyUnicode_1BYTE_DATA(cells->name) : "an object";
+    int n =
+        snprintf(text, sizeof text, "memwatch: new places of %.100s aren't watched: %s\n", name, mw_strerror(error));
+    if (write(STDERR_FILENO, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1) < 0) return;
+}
+
+mwpy_cell_number mwpy_cell_take(mwpy_cells *cells) {
+    if (cells->free_n) return cells->free[--cells->free_n];
+    mwpy_slab_of_cells *last = &cells->slab[cells->slabs - 1];
+    if (last->used == last->pages * CELLS_OF_PAGE) {
+        int error = grow(cells, 2 * last->pages);
+        if (error) {
+            refuse(cells, error);
+            return MWPY_NO_CELL;
+        }
+        last = &cells->slab[cells->slabs - 1];
+    }
+    return (cells->slabs - 1) << INDEX_BITS | last->used++;
+}
+
+void mwpy_cell_give_back(mwpy_cells *cells, mwpy_cell_number number) {
+    if (cells->free_n == cells->free_most) {
+        size_t most = cells->free_most ? 2 * cells->free_most : 64;
+        uint32_t *grown = PyMem_Realloc(cells->free, most * sizeof *grown);
+        if (!grown) return; /* it isn't used again */
+        cells->free = grown;
+        cells->free_most = most;
+    }
+    cells->slab[number >> INDEX_BITS].told[index_of(number)].stamp = 0; /* its next path is another one */
+    cells->free[cells->free_n++] = number;
+}
+
+const mwpy_cell *mwpy_cell_at(const mwpy_cells *cells, mwpy_cell_number number) {
+    return (const mwpy_cell *)(slab_of(cells, number)->page + (size_t)index_of(number) * MWPY_CELL);
+}
+
+bool mwpy_cell_is_told(const mwpy_cells *cells, mwpy_cell_number number) {
+    const struct mwpy_told *told = &slab_of(cells, number)->told[index_of(number)];
+    return told->stamp == mw_journal_stamp() && told->renames == cells->renames;
+}
+
+void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n) {
+    const mwpy_slab_of_cells *slab = slab_of(cells, number);
+    uint32_t index = index_of(number);
+    if (!mw_place_record(slab->id, (uint64_t)index * MWPY_CELL, path, n))
+        slab->told[index] = (struct mwpy_told){mw_journal_stamp(), cells->renames};
+}
+
+void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
+    const mwpy_slab_of_cells *slab = slab_of(cells, number);
+    size_t before = mwpy_cell_size(mwpy_cell_at(cells, number)), after = mwpy_cell_size(now);
+    if (before > after) memset((char *)now + after, 0, before - after); /* no bytes of an older value stay behind */
+    if (why == MW_SHADOW_NOW) mwpy_announce(cells->flags & MW_TRACK_SQL);
+    mw_write_shadow(slab->id, (uint64_t)index_of(number) * MWPY_CELL, now, before > after ? before : after, why);
+    if (why == MW_SHADOW_NOW) mwpy_announced_quietly();
+}

@@ -1,0 +1,50 @@
+/* slab.h - the cells of one watched object: core variables, each twice as large as the one before. */
+#ifndef MEMWATCH_PYTHON_SLAB_H
+#define MEMWATCH_PYTHON_SLAB_H
+#include "places/cell.h"
+
+enum { MWPY_SLABS = 20 };
+
+typedef struct mwpy_slab_of_cells {
+    unsigned char *page; /* the watched view */
+    size_t pages;
+    mw_variable_id id;
+    uint32_t used; /* cells handed out so far */
+    struct mwpy_told {
+        uint64_t stamp;   /* mw_journal_stamp() when its path was recorded; 0: never */
+        uint64_t renames; /* of the watch, at that time */
+    } *told;              /* for each cell */
+} mwpy_slab_of_cells;
+
+typedef struct mwpy_cells {
+    PyObject *name;
+    PyObject *metadata; /* bytes: a JSON object without its end, for each slab */
+    uint32_t flags;
+    unsigned slabs;
+    uint64_t renames; /* how often paths have become others */
+    bool exhausted;   /* a cell was refused: said once */
+    uint32_t *free;   /* cells given back */
+    size_t free_n, free_most;
+    mwpy_slab_of_cells slab[MWPY_SLABS];
+} mwpy_cells;
+
+/* Which of an object's cells. */
+typedef uint32_t mwpy_cell_number;
+enum { MWPY_NO_CELL = UINT32_MAX };
+
+/* Makes the first slab, with room for so many cells. 0, or -1 with an exception. */
+int mwpy_cells_open(mwpy_cells *cells, size_t count);
+/* Ends the watch of all slabs and frees them. */
+void mwpy_cells_close(mwpy_cells *cells);
+
+/* MWPY_NO_CELL: there is no memory, and a line on stderr has said so. Sets no exception. */
+mwpy_cell_number mwpy_cell_take(mwpy_cells *cells);
+void mwpy_cell_give_back(mwpy_cells *cells, mwpy_cell_number number);
+
+const mwpy_cell *mwpy_cell_at(const mwpy_cells *cells, mwpy_cell_number number);
+/* Whether the journal knows the cell's path; if not, mwpy_cell_tell() says it. */
+bool mwpy_cell_is_told(const mwpy_cells *cells, mwpy_cell_number number);
+void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n);
+/* Writes what the cell holds now; fills `now` with zeros as far as it held more. */
+void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
+#endif
