@@ -45,8 +45,12 @@ def python_blocks() -> list[pytest.param]:
         named: dict[str, str] = {}
         for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", document.read_text(), re.M | re.S), 1):
             name = re.match(r"# (\w+\.py)\b", block)
+            later = document.name == "objects.md" and sys.version_info < (3, 12)
+            marks = pytest.mark.skip("objects are watched in place by CPython 3.12 and later") if later else ()
             examples.append(
-                pytest.param(dict(named), name[1] if name else "example.py", block, id=f"{document.name}-{number}")
+                pytest.param(
+                    dict(named), name[1] if name else "example.py", block, id=f"{document.name}-{number}", marks=marks
+                )
             )
             if name:
                 named[name[1]] = block
