@@ -73,7 +73,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
 
 class Shown(msgspec.Struct, frozen=True, gc=False):
-    """A value of which only a text is known: of a type that MemWatch doesn't record, or longer than it records."""
+    """A value of which only a text is known: its type isn't recorded, or it is longer than a record."""
 
     text: str
     """``[1, 2, 3]``, ``<orders.Order>``, ``'the beginning…' (1,234 characters)``, ``absent``."""
@@ -83,12 +83,12 @@ class Shown(msgspec.Struct, frozen=True, gc=False):
 
 
 ABSENT = Shown("absent")
-"""In place of the value of an attribute or a key that isn't there."""
+"""Stands for the value of an attribute or a key that isn't there."""
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
-    """The part of a value that a store touched, in the program's units: elements, fields, bytes of a ``bytearray``. Or a
-    place of an object or a dict watched in place."""
+    """The part of a value that a store touched, in the program's units: elements, fields, bytes of a ``bytearray``; or
+    a place of an object or a dict watched in place."""
 
     name: str
     """The suffix of the variable's name: ``[3]``, ``[0:16]``, ``.qty``, ``.tag[0:4]``; ``len()``: its length; of a
@@ -173,8 +173,8 @@ class Watched(msgspec.Struct, frozen=True, tag="watched", tag_field="event"):
     time_ns: int
     variable: Variable
     value: Any
-    """None if it couldn't be decoded, or is large (see ``part``). Of an object that is watched where it lies, what it
-    is: :class:`Shown`."""
+    """None if it couldn't be decoded, or is large (see ``part``). Of an object watched in place, a
+    :class:`Shown` with its type."""
     part: Part | None = None
     """The beginning of a large value, in ``new``."""
 

@@ -1,6 +1,6 @@
-"""``watch(order)``: an object or a dict, watched where it lies.
+"""``watch(order)``: an object or a dict, watched in place.
 
-The object stays what it is, and writes by everybody who holds it already are seen. CPython (3.12 and later, by
+The object stays what it is, and writes by everybody who already holds it are seen. CPython (3.12 and later, by
 ``PyDict_Watch``) reports each change of a dict, including the dicts in which instances keep their attributes. Each
 place, a key or an attribute, has a cell in a watched page, to which the new value is written. A change that CPython
 doesn't report is found when the same place is written to again, or when the watch ends.
@@ -25,7 +25,7 @@ MAX_OBJECTS = 100_000
 
 
 class PlacesInfo:
-    """What is remembered of a call of ``watch()``, for ``variable()``."""
+    """A call of ``watch()``, as remembered for ``variable()``."""
 
     __slots__ = ("flags", "name", "site", "thread", "thread_ident")
     serializer, depth = "", None
@@ -37,12 +37,13 @@ class PlacesInfo:
 
 
 def why_not(value: object) -> str | None:
-    """Why a value can't be watched where it lies; None: it can."""
+    """Why a value can't be watched in place; None: it can."""
     return proxy.why_no_places(value)
 
 
 def open_places(value: object, name: str | None, flags: int, frame: FrameType, options: Mapping[str, Any]) -> None:
-    """Watches an object. Raises WatchError: it is watched already; TypeError, ValueError: an option; CoreError."""
+    """Watches an object. Raises WatchError if it is watched already, TypeError or ValueError for a wrong option,
+    CoreError if the core refuses."""
     if name is None:
         name = infer_argument(frame) or type_name(value)[1:-1]
     known = proxy.find_places(value)
@@ -60,7 +61,8 @@ def open_places(value: object, name: str | None, flags: int, frame: FrameType, o
 
 
 def close_places(value: object) -> bool:
-    """Ends the watch of an object; whether there was one. Raises WatchError: it is watched as a part of another one."""
+    """Ends the watch of an object. Returns False if there was none. Raises WatchError if it is watched as a part of
+    another object."""
     known = proxy.find_places(value)
     if known is not None and not known[3]:
         raise WatchError(f"the object is watched as a part of '{known[2].name}': unwatch that one")
@@ -98,7 +100,7 @@ def _names(name: str, option: str, names: Iterable[str] | None) -> frozenset[str
 
 
 def _metadata(info: PlacesInfo, shown: str) -> bytes:
-    """JSON without its last brace: each slab adds what is its own."""
+    """JSON without the last brace: each slab adds its own fields."""
     file, line, function = info.site
     return (
         f'{{"name":{quoted(info.name)},"cells":{proxy.CELL},"shown":{quoted(shown)},'

@@ -171,7 +171,7 @@ def _full_name(event: Event) -> str:
 
 
 def _with_part(event: Event) -> str:
-    """The variable's name with what of it was written."""
+    """The variable's name with the part that was written."""
     return _full_name(event) if event.part is None else named(_full_name(event), event.part.name)
 
 
@@ -230,7 +230,7 @@ def _may_be_of(text: str, event: Event) -> bool:
 
 
 def _may_begin(pattern: str, full: str) -> bool:
-    """Whether what a pattern stands for may begin with this name."""
+    """Whether a name that matches the pattern may begin with ``full``."""
     literal = re.split(r"[*?]", pattern, maxsplit=1)[0]
     return literal.startswith(full) or (literal != pattern and full.startswith(literal))
 
@@ -268,7 +268,7 @@ def _span(text: str) -> tuple[str, int, int]:
 
 
 def _path(text: str) -> Test:
-    """``order.*.age``: a pattern of a name with the path behind it, as events show them."""
+    """``order.*.age``: a pattern of a variable's name and a path, as events show them."""
     if not text.strip() or text[0] in ".[]" or text[-1] in ".[":
         raise click.BadParameter(
             f"{text!r}: write a variable's name and a path, as events show them; * and ? stand for anything: "

@@ -1,7 +1,7 @@
-"""The places of objects and dicts that are watched where they lie: cells of slabs -> values, PLACE records -> paths.
+"""The places of objects and dicts watched in place: decodes cells of slabs into values, and PLACE records into paths.
 
-A slab is a variable of cells, one for each place; docs/journal-format.md says what is in a cell. What a journal says of
-one that makes no sense reads as :data:`UNREADABLE`, or the place has no name: never as a value that wasn't there.
+A slab is a variable that consists of cells, one for each place; docs/journal-format.md describes a cell. A damaged cell
+reads as :data:`UNREADABLE`, and a place without a valid record has no name: neither yields a value that wasn't there.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from ..records import ABSENT, Shown
 UNREADABLE = Shown("<unreadable>")
 """The value of a cell that is damaged, or of a kind that this version doesn't know."""
 PLACE_WEIGHT = 256
-"""Bytes that a place takes in memory, besides its path: what its cell holds is one."""
+"""Bytes of memory for a place, besides its path: among them a copy of its cell."""
 
 _CONSTANTS: tuple[Any, ...] = (ABSENT, None, False, True)
 _INT, _FLOAT, _STR = CellKind.INT.value, CellKind.FLOAT.value, CellKind.STR.value
 _BYTES, _OTHER, _CUT = CellKind.BYTES.value, CellKind.OTHER.value, CellFlag.CUT.value
-"""Plain numbers: those of an enum cost more to compare than all else that is done for a cell."""
+"""Plain numbers: comparing members of an enum would cost more than everything else that is done for a cell."""
 _NUMBERS = {_INT: struct.Struct("<q"), _FLOAT: struct.Struct("<d")}
 _beginning = codecs.getincrementaldecoder("utf-8")
 
 
 @lru_cache(maxsize=4096)  # the value after a store is the one before the next
 def value(cell: bytes) -> Any:
-    """What a cell holds, as far as a store has touched it: None, a bool, int, float, str, bytes or :class:`Shown`."""
+    """The value of a cell, from the bytes that a store touched: None, bool, int, float, str, bytes, :class:`Shown`."""
     kind, used, flags = CELL.unpack_from(cell if len(cell) >= CELL.size else cell.ljust(CELL.size, b"\0"))
     if kind < len(_CONSTANTS):
         return _CONSTANTS[kind]
@@ -53,7 +53,7 @@ def value(cell: bytes) -> Any:
 
 
 def _cut(kind: int, payload: bytes) -> Shown:
-    """A value of which the cell holds the beginning; a character may be cut, too."""
+    """A value of which the cell holds only the beginning. Its last character may be incomplete."""
     _, length = layout.CUT.unpack_from(payload)
     data = payload[layout.CUT.size :]
     if kind == _BYTES:
@@ -68,12 +68,12 @@ def _cut(kind: int, payload: bytes) -> Shown:
 
 
 def _open(text: str) -> str:
-    """What is in quotes goes on."""
+    """The text with an ellipsis before its closing quote."""
     return f"{text[:-1]}…{text[-1]}"
 
 
 def place(payload: bytes, size: int) -> tuple[int, str]:
-    """What a PLACE says of a variable of ``size`` bytes: the offset of a cell, and its path. Raises ValueError."""
+    """Decodes a PLACE of a variable of ``size`` bytes: the offset of a cell, and its path. Raises ValueError."""
     if len(payload) < layout.PLACE.size:
         raise ValueError("it is cut off")
     (offset,) = layout.PLACE.unpack_from(payload)
@@ -83,5 +83,5 @@ def place(payload: bytes, size: int) -> tuple[int, str]:
 
 
 def weight(path: str) -> int:
-    """What a place takes of what may be kept."""
+    """Bytes of memory for a place, as counted by ``Share``."""
     return PLACE_WEIGHT + len(path) * (1 if path.isascii() else 4)

@@ -70,7 +70,7 @@ class Summary:
         """Of the statements that events carried, those that were rolled back; and the number of these events."""
         self.events_undone = 0
         self.unseen = 0
-        """Changes of places that were found, and not seen when they happened."""
+        """Number of changes of places that nobody saw when they happened, and that were found later."""
         self._places: Counter[tuple[_Key, str]] = Counter()
         self._thinned = False
         self._names: dict[_Key, str] = {}
@@ -196,7 +196,7 @@ class Summary:
             yield f"and {_count(more, 'more variable')}"
 
     def _most_places(self) -> dict[_Key, str]:
-        """Of each object of which several places were changed: which of them, how often."""
+        """For each object with several changed places: the places that changed most often, with their counts."""
         by_key: dict[_Key, list[tuple[int, str]]] = {}
         for (key, place), count in self._places.items():
             by_key.setdefault(key, []).append((count, place))

@@ -88,7 +88,7 @@ class _Watch:
 
     @property
     def is_slab(self) -> bool:
-        """Whether its parts are the places of an object, in cells of the size that is known."""
+        """Whether it holds the places of an object, in cells of the size that this version knows."""
         return self.metadata.cells == layout.CELL_SIZE
 
 
@@ -170,7 +170,7 @@ class Variables:
         return watch is None or not watch.repeated or watch.announced or record.time < watch.described
 
     def place(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
-        """A PLACE. Raises ValueError."""
+        """Handles a PLACE record. Raises ValueError."""
         watch = self._watch(record.id)
         offset, path = place(payload, watch.registered)
         before = self._stores.place(record.id, offset, path)
@@ -256,7 +256,7 @@ class Variables:
             serializer = _NONE
         elif serializer is _NONE and size and not meta.serializer:
             serializer = _AS_BYTES
-        follows = not (watch.repeated or watch.is_slab)  # of a slab, stores bring whole values
+        follows = not (watch.repeated or watch.is_slab)  # a slab needs no copy: its stores bring whole values
         watch.followed = self._share.follow(size if follows else 0, watch.followed)
         self._stores.define(
             variable,
@@ -273,15 +273,15 @@ class Variables:
         return variable
 
     def _find_first(self, ident: int, watch: _Watch) -> None:
-        """Which slab is the first one of the same object, if this is a later one, as far as it is known. It is
-        announced anew if that isn't what it was."""
+        """Sets the object's first slab, if this is a later slab and the first one is known. Announces the variable
+        again if that changed."""
         before, first = watch.first, watch.metadata.first if watch.is_slab else None
         other = None if first is None or first == ident else self._watches.get(first)
         watch.first = first if other is not None and other.is_slab and other.first is None else None
         watch.announced = watch.announced and watch.first == before
 
     def _announce(self, ident: int, watch: _Watch, time: int, batch: Batch) -> None:
-        if watch.first is not None:  # told with the first one, before events of either
+        if watch.first is not None:  # reported as part of the first one, which is announced before events of either
             watch.announced = True
             if watch.first in self._watches:
                 self.announce(watch.first, batch)

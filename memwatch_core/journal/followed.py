@@ -32,7 +32,7 @@ class Place:
     def __init__(self, path: str) -> None:
         self.path = path
         self.last = b""
-        """What the last store since its PLACE left in its cell; empty if there was none."""
+        """The bytes of its cell after the last store since its PLACE; empty if there was none."""
 
 
 class Followed:
@@ -48,9 +48,9 @@ class Followed:
         self.path: str | None = None
         self.provisional = False
         self.told: int | None = None
-        """It is a slab, whose events are told by this id."""
+        """The id that its events carry, if it is a slab; otherwise None."""
         self.places: dict[int, Place] = {}
-        """Of a slab: by the offsets of their cells."""
+        """The places of a slab, by the offsets of their cells."""
         self.weight = 1
         """Memory that a value takes, for each of its bytes."""
         self._failures = failures
@@ -183,7 +183,7 @@ class Followed:
     def place(
         self, make: type[Part], cell: Callable[[bytes], Any], offset: int, before: bytes, after: bytes
     ) -> Part | None:
-        """What a store did to a place of a slab; None: what it touched is no cell, or more."""
+        """The change of a place by a store; None if the store touched no cell, or more than one."""
         if not self._is_cell(offset, len(before)):
             return None
         place = self._place(offset, len(before))

@@ -169,7 +169,7 @@ BLOB_KINDS = frozenset(
 
 
 def held(cell: bytes) -> bytes:
-    """What a cell holds, without what earlier values have left behind it."""
+    """The bytes of a cell's value, without remains of earlier values behind it."""
     _, used, _ = head_of(cell[: CELL.size], CELL)
     return cell[: CELL.size + used]
 

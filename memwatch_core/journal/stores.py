@@ -55,8 +55,8 @@ class PythonStores:
         cell: Callable[[bytes], Any],
         journal: str,
     ) -> None:
-        """``cell``: the bytes of a cell -> the value of a place; of none, that of a place that isn't there. The loop in
-        C does the same by itself where it can; ``shown``: the values of which a text is known."""
+        """``cell`` decodes the bytes of a cell; of no bytes, it returns the value of an absent place. The loop in C
+        decodes most cells itself. ``shown`` is the type of values of which only a text is known."""
         self.seq = 0
         """STORE records so far; may be set if some can't be read."""
         self._make, self._make_part = event, part
@@ -107,8 +107,8 @@ class PythonStores:
         self._variables.pop(ident, None)
 
     def place(self, ident: int, offset: int, path: str | None) -> str | None:
-        """The cell at ``offset`` of a variable is that of this path from now on (None: it isn't known), and may hold
-        anything before the next store. Returns the path that it had."""
+        """Sets the path of the cell at ``offset`` of a variable (None: unknown). The cell may hold anything before the
+        next store. Returns the former path."""
         known = self._variables.get(ident)
         if known is None:
             return None

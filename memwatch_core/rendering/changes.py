@@ -61,7 +61,7 @@ def _shown(event: Event, limit: int) -> tuple[str, Any, Any, int]:
 
 
 def _of_place(old: Any, new: Any, changed: bool, limit: int) -> tuple[str, str]:
-    """Of two long values that begin alike, the second is only said to differ."""
+    """The two values as text. If they differ, but not within ``limit`` characters, the second text says so."""
     before, after = value_text(old, limit), value_text(new, limit)
     return before, "(changed further on)" if changed and before == after else after
 

@@ -344,7 +344,7 @@ class Lines:
         name = Cell(whose + said, lambda text: self._paint("variable", whose) + said)
         shown = shorten(value_text(value, self._max_value), self._max_value)
         cells = [name, Cell(shown, gap=1)]
-        if not isinstance(value, Shown):  # that says what it is
+        if not isinstance(value, Shown):  # a Shown already names the type
             cells.append(Cell(f"({kind})", shorten=both_ends))
         yield from self._flow(record.time_ns, [*cells, *self._places(self._place(variable.watched_at, True))])
 

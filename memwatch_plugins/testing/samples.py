@@ -54,7 +54,7 @@ _EVENT = Event(
 
 
 def place(path: str, old: Any, new: Any, operation: str, **changes: Any) -> Event:
-    """What happened to a place of an object that is watched where it lies."""
+    """An event of a place of an object watched in place."""
     return event(old=None, new=None, part=Part(path, old, new), operation=operation, **changes)
 
 

@@ -82,7 +82,7 @@ static PyObject *stores_call(Stores *self, const unsigned char *slot, const unsi
     return PyObject_CallFunction(self->call, "IiI", call.name, call.fd, call.bytes);
 }
 
-/* Whose name an event has: of a later slab, the first one's. */
+/* The variable whose name an event carries: for a later slab, the first one. */
 static const State *stores_teller(const Stores *self, const State *state) {
     const State *first = state->told == state->ident ? NULL : table_get(&self->variables, state->told);
     return first != NULL ? first : state;

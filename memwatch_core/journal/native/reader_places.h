@@ -26,14 +26,15 @@ static int place_operation(int was_absent, int is_absent) {
     return was_absent ? PLACE_ADD : PLACE_DELETE;
 }
 
-/* A value of which this text is known; takes it. */
+/* A Shown of the text, whose reference it takes. */
 static PyObject *stores_show(Stores *self, PyObject *text) {
     PyObject *shown = PyObject_CallOneArg(self->shown, text);
     Py_DECREF(text);
     return shown;
 }
 
-/* What a cell holds, as far as a store has touched it; a new reference. What isn't plain is decoded in Python. */
+/* The value of a cell, from the bytes that a store touched; a new reference. Values that aren't plain are decoded in
+ * Python. */
 static PyObject *stores_cell_value(Stores *self, const unsigned char *cell, uint32_t length) {
     uint32_t used = length < CELL_HEAD ? UINT32_MAX : cell[1];
     const unsigned char *bytes = cell + CELL_HEAD;
@@ -67,7 +68,8 @@ static PyObject *stores_cell_value(Stores *self, const unsigned char *cell, uint
     return PyObject_CallFunction(self->cell, "y#", cell, (Py_ssize_t)length);
 }
 
-/* What a store did to a place: its part and the operation. None of both: what it touched is no cell, or more. */
+/* The change of a place by a store: its part, and the operation. Neither if the store touched no cell, or more than
+ * one. Returns 0, or -1 with an exception. */
 static int stores_place_values(Stores *self, State *state, uint64_t offset, uint32_t length,
                                const unsigned char *before, const unsigned char *after, Values *values) {
     values->old = Py_NewRef(Py_None);

@@ -24,7 +24,7 @@ typedef struct stores {
     PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *shown, *cell, *journal;
     PyObject *origins[256];
     PyObject *absent, *unnamed,
-        *operations[PLACE_OPERATIONS]; /* of places: of one that isn't there, of one without a name */
+        *operations[PLACE_OPERATIONS]; /* value of an absent place, name of an unnamed one, what happened to one */
     struct thread recent[RECENT_THREADS];
     Sieve sieve;
     unsigned long long seq;

@@ -40,7 +40,7 @@ typedef struct state {
 #define CELL_SIZE 64u
 typedef struct place {
     PyObject *path;
-    uint32_t length; /* of what the last store since its PLACE left in its cell; 0: there was none */
+    uint32_t length; /* of `last`; 0: no store since its PLACE */
     unsigned char last[CELL_SIZE];
 } Place;
 
@@ -237,7 +237,7 @@ static int state_is_cell(const State *state, uint64_t offset, uint64_t length) {
            offset <= state->size - CELL_SIZE;
 }
 
-/* The place whose cell a store touched; NULL: its PLACE isn't known, or that is no cell. */
+/* The place whose cell a store touched; NULL: no PLACE is known, or the store touched no cell. */
 static Place *state_place(const State *state, uint64_t offset, uint64_t length) {
     return state_is_cell(state, offset, length) ? table_get(&state->places, (uint32_t)offset) : NULL;
 }
@@ -256,7 +256,7 @@ static int state_explains(const State *state, uint64_t offset, const unsigned ch
     return place == NULL || memcmp(place->last, before, place->length < length ? place->length : length) == 0;
 }
 
-/* A store was taken that makes no value. */
+/* Follows a store without decoding its values. */
 static void state_follow(State *state, uint64_t offset, const unsigned char *before, const unsigned char *after,
                          uint64_t length) {
     if (!state->slab) {
