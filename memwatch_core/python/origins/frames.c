@@ -171,7 +171,8 @@ static __attribute__((noinline)) uint32_t hold(const place *at, struct held *slo
     locate(at, (const uint8_t *)PyBytes_AS_STRING(table), (size_t)PyBytes_GET_SIZE(table), &line, &column);
     uint32_t site = intern(at, line, column);
     if (site) { /* 0 isn't cached: the journal may have room later */
-        if (announced.dropped) return site; /* only one can be dropped at a time */
+        /* Only one can be dropped at a time. */
+        if (announced.dropped) return site;
         announced.dropped = slot->code;
         *slot = (struct held){(PyCodeObject *)Py_NewRef(at->code), at->unit, site};
     }

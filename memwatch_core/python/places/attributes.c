@@ -111,9 +111,9 @@ static PyGetSetDescrObject *next_setter(PyTypeObject *type, Py_ssize_t *i) {
     return found;
 }
 
-/* Has every assignment to `__dict__` of this type's objects reported, and says how the interpreter itself does it; NULL:
- * the class has a `__dict__` of its own making. The last answer is kept: a version tag stands for a type's MRO and all
- * that is in it. */
+/* Has every assignment to `__dict__` of this type's objects reported, and says how the interpreter itself does it;
+ * NULL: the class has a `__dict__` of its own making. The last answer is kept: a version tag stands for a type's MRO
+ * and all that is in it. */
 static const PyGetSetDef *guarded_setter(PyTypeObject *type) {
     static const PyTypeObject *last;
     static unsigned last_version;
@@ -130,8 +130,8 @@ static const PyGetSetDef *guarded_setter(PyTypeObject *type) {
     last_version = type->tp_version_tag;
     return last_setter = first;
 }
-/* ---- the dict of an object ----------------------------------------------------------------------------------------
- */
+
+/* ---- the dict of an object --------------------------------------------------------------------------------------- */
 
 static bool has_str_keys(PyObject *dict) {
     Py_ssize_t at = 0;
