@@ -170,6 +170,12 @@ static bool is_masked(struct sql_token *token, enum sql_dialect dialect, const s
     }
 }
 
+/* Whether what counts as a literal, to the end of the text, may be several statements. */
+static bool hides_statements(const struct sql_token *token, const struct sql_token *whole, const char *stop) {
+    if (token->stop < stop || !has(token, ";")) return false;
+    return whole->stop < stop || has(token, "\\") || *token->at == '/';
+}
+
 /* Where a text ends, of which so many characters are kept. */
 static const char *end_of(const char *at, const char *stop, size_t characters) {
     for (; at < stop; at++)
@@ -182,16 +188,19 @@ void sql_read(const char *text, size_t length, enum sql_dialect dialect, char *b
     bool cut = end_of(text, stop, SQL_CHARACTERS_MAX) < stop, space = false;
     if (cut) stop = end_of(text, stop, SQL_CHARACTERS_MAX - 2);
     struct names names = {0};
-    struct sql_transaction transaction = {0};
+    struct sql_transaction transaction;
+    sql_transaction_open(&transaction, dialect);
     char *out = buffer;
     while (at < stop) {
         struct sql_token token = sql_scan(dialect, at, stop), whole = token;
         if (token.kind == SQL_COMMENT && is_doubtful_comment(&token)) {
             if (out > buffer) *out++ = ' ';
             *out++ = '?';
+            transaction.unreadable |= memchr(at, ';', (size_t)(stop - at)) != NULL;
             break;
         }
         if (token.kind == SQL_SPACE || token.kind == SQL_COMMENT) {
+            if (dialect == SQL_MYSQL) sql_follow_comment(&transaction, &token);
             space = true;
             at = token.stop;
             continue;
@@ -207,6 +216,7 @@ void sql_read(const char *text, size_t length, enum sql_dialect dialect, char *b
         }
         follow_names(&names, &token, masked);
         sql_follow(&transaction, text, &whole);
+        transaction.unreadable |= masked && hides_statements(&token, &whole, stop);
         at = token.stop;
     }
     if (cut) {
@@ -214,5 +224,5 @@ void sql_read(const char *text, size_t length, enum sql_dialect dialect, char *b
         out += sizeof SQL_CUT - 1;
     }
     *read = (struct sql_statement){.text = buffer, .length = (size_t)(out - buffer), .savepoint = out};
-    sql_decide(&transaction, dialect, read, out);
+    sql_decide(&transaction, cut, read, out);
 }

@@ -40,7 +40,7 @@ mwpy_connection *mwpy_find_connection(mwpy_tracer *tracer, PyObject *object) {
 /* A connection was collected, which rolls back; but its last statement stays in force, as its rows live on. */
 static int collected(mwpy_connection *c) {
     mwpy_tracer *tracer = c->tracer;
-    PyObject *list = mwpy_unfinished(c);
+    PyObject *list = mwpy_settle_text(c, false) ? NULL : mwpy_unfinished(c);
     for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) {
         mwpy_statement *s = (mwpy_statement *)PyList_GET_ITEM(list, i);
         if (c->transaction && s->transaction == c->transaction) continue;
@@ -77,6 +77,7 @@ static int make_room(mwpy_tracer *tracer) {
     while (PyDict_Next(tracer->connections, &at, &address, &c))
         if (!((mwpy_connection *)c)->ref) {
             Py_INCREF(address);
+            Py_CLEAR(((mwpy_connection *)c)->text);
             int error = PyDict_DelItem(tracer->connections, address);
             Py_DECREF(address);
             return error;
@@ -116,6 +117,7 @@ failed:
 void mwpy_disconnect(mwpy_connection *c) {
     PyObject *ref = c->ref;
     c->tracer = NULL;
+    Py_CLEAR(c->text);
     if (!ref) return;
     c->ref = Py_NewRef(Py_None); /* stands for nothing any more */
     Py_DECREF(ref);
@@ -160,7 +162,7 @@ int mwpy_over(mwpy_connection *c, mwpy_word word, bool closed, mwpy_statement *b
     uint32_t transaction = c->transaction;
     bool told = c->told;
     c->transaction = 0;
-    c->told = false;
+    c->told = c->failed = false;
     forget_savepoints(c, 0);
     PyObject *list = mwpy_unfinished(c);
     int error = list ? 0 : -1;
@@ -173,6 +175,10 @@ int mwpy_over(mwpy_connection *c, mwpy_word word, bool closed, mwpy_statement *b
     Py_XDECREF(list);
     if (!error && told && word) error = write_scope(c, word, transaction, "transaction", 0);
     return error;
+}
+
+static bool speaks(const mwpy_connection *c, const char *dialect) {
+    return c->dialect && PyUnicode_Check(c->dialect) && !PyUnicode_CompareWithASCIIString(c->dialect, dialect);
 }
 
 static bool ends_transaction(enum sql_action action) {
@@ -197,10 +203,120 @@ static int settle_savepoint(mwpy_statement *s, enum sql_action action, int known
     return mwpy_over(c, MWPY_COMMITTED, false, NULL) ? -1 : 1;
 }
 
+/* ---- several statements in one text ------------------------------------------------------------------------------ */
+
+enum { GO_ON = 2 };
+
+/* What a text does to savepoints, before it ends the transaction for the first time, or after it has for the last. */
+static int settle_savepoints(mwpy_statement *s, bool behind) {
+    Py_ssize_t n;
+    const char *at = PyUnicode_AsUTF8AndSize(PyTuple_GET_ITEM(s->head, 2), &n), *stop = at + n;
+    if (!at) return -1;
+    bool passed = !(mwpy_does(s) & SQL_ENDS);
+    for (const char *next; at < stop; at = next) {
+        next = at + strlen(at) + 1;
+        if (*at == '|') passed = true;
+        if (*at == '|' || passed != behind) continue;
+        if (*at == 'w') {
+            if (s->where->depth) s->where->savepoints[s->where->depth - 1].since = s->id; /* what the text did goes, too */
+            continue;
+        }
+        PyObject *name = PyUnicode_FromString(at + 1);
+        if (!name) return -1;
+        int error = *at == '+'   ? mwpy_set_savepoint(s->where, name, s->id + 1, false)
+                    : *at == '-' ? mwpy_release_savepoint(s->where, name)
+                                 : mwpy_roll_back_to(s->where, name, s->id, s);
+        Py_DECREF(name);
+        if (error < 0) return -1;
+    }
+    return 0;
+}
+
+static bool rolls_back_to(const mwpy_statement *s) {
+    return PyUnicode_FindChar(PyTuple_GET_ITEM(s->head, 2), '<', 0, PyUnicode_GET_LENGTH(PyTuple_GET_ITEM(s->head, 2)), 1) >= 0;
+}
+
+/* How the transaction ended that was open before. What can't be known stays untold. */
+static mwpy_word first_end(const mwpy_statement *s, int known, PyObject *error, bool rolled_back) {
+    int does = mwpy_does(s), first = sql_bits(does, SQL_FIRST);
+    if (error && known != 0) return MWPY_NO_WORD; /* perhaps it goes on, perhaps it is another one */
+    if (!first) return error || rolled_back ? MWPY_ROLLED_BACK : MWPY_COMMITTED;
+    if (first == SQL_ROLLED_BACK) return MWPY_ROLLED_BACK;
+    bool doubtful = error || (does & SQL_BEGINS_BY_END && (rolled_back || s->where->failed));
+    return first == SQL_COMMITTED && !doubtful ? MWPY_COMMITTED : MWPY_NO_WORD;
+}
+
+/* Tells what became of it, also if it is out of force already. */
+static int tell(mwpy_statement *s, mwpy_word word, uint32_t transaction) {
+    s->word = (uint8_t)word;
+    s->transaction = transaction;
+    if (!s->finished) return 0;
+    s->finished = false;
+    mwpy_link(s);
+    return mwpy_finish(s, "ended", NULL);
+}
+
+/* Returns what mwpy_settle does, or GO_ON: it is like any one statement, in the transaction that is open then. */
+static int settle_several(mwpy_statement *s, int known, PyObject *error, bool rolled_back) {
+    mwpy_connection *c = s->where;
+    int does = mwpy_does(s);
+    uint32_t before = c->transaction;
+    if (!c->number) return GO_ON;
+    bool ends = before && (does & SQL_ENDS || known == 0 || (error && rolls_back_to(s)));
+    bool inside = before || (does & SQL_BEGINS_BY_WORK && s->first_known > 0);
+    int own = error ? 0 : sql_bits(does, inside ? SQL_INSIDE : SQL_ALONE);
+    mwpy_word word = ends ? first_end(s, known, error, rolled_back) : MWPY_NO_WORD;
+    if (before && !error && settle_savepoints(s, false)) return -1;
+    if (ends) {
+        if (error) {
+            s->word = MWPY_FAILED;
+            s->transaction = word ? before : 0;
+            if (mwpy_finish(s, "failed: ", error)) return -1;
+        }
+        if (mwpy_over(c, word, false, s)) return -1;
+        if (error) return 1;
+    }
+    if (!(own & ~SQL_GOES_ON) && (own || !ends)) return GO_ON;
+    bool open = own & SQL_GOES_ON && known != 0;
+    if (own & SQL_GOES_ON && !open) own = (own & ~SQL_GOES_ON) | SQL_COMMITTED; /* committed by itself */
+    mwpy_word mine = own == 0                 ? word
+                     : own == SQL_COMMITTED   ? MWPY_COMMITTED
+                     : own == SQL_ROLLED_BACK ? MWPY_ROLLED_BACK
+                                              : MWPY_NO_WORD;
+    if (tell(s, mine, !mine ? 0 : ends && mine == word ? before : s->id)) return -1;
+    if (open && settle_savepoints(s, true)) return -1;
+    if (sql_bits(does, inside ? SQL_INSIDE : SQL_ALONE) & SQL_GOES_ON) return 0;
+    return mwpy_finish(s, "ended", NULL) ? -1 : 1;
+}
+
+int mwpy_settle_text(mwpy_connection *c, bool read) {
+    mwpy_statement *s = c->text;
+    if (!s) return 0;
+    c->text = NULL;
+    int error = 0, does = mwpy_does(s);
+    int commits = (does >> SQL_FIRST | does >> SQL_INSIDE | does >> SQL_ALONE) & SQL_COMMITTED;
+    if (read || !commits) {
+        error = mwpy_settle(s, -1, NULL, false) < 0 ? -1 : 0;
+    } else {
+        if (c->transaction) error = mwpy_over(c, MWPY_NO_WORD, false, s);
+        if (!error) error = tell(s, MWPY_NO_WORD, 0);
+    }
+    Py_DECREF((PyObject *)s);
+    return error;
+}
+
 int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back) {
     /* #lizard forgives: one branch a case of transactions */
     mwpy_connection *c = s->where;
     enum sql_action action = mwpy_action_of(s);
+    bool several = action == SQL_SEVERAL;
+    if (c->text && mwpy_settle_text(c, !error)) return -1;
+    if (several) {
+        int out = settle_several(s, known, error, rolled_back);
+        if (out != GO_ON) return out;
+        action = SQL_NOTHING;
+    }
+    if (error && known > 0 && speaks(c, "postgresql")) c->failed = true;
     if (error && !(known == 0 && commits_before(action))) action = SQL_NOTHING; /* it did nothing, as far as we know */
     bool begins = !c->transaction;
     if (c->transaction && commits_before(action)) {
@@ -212,7 +328,7 @@ int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back)
             s->word = MWPY_FAILED;
             if (mwpy_finish(s, "failed: ", error)) return -1;
         }
-        bool back = error || rolled_back || action == SQL_ROLLS_BACK || action == SQL_MAY_ROLL_BACK;
+        bool back = error || rolled_back || action == SQL_ROLLS_BACK;
         mwpy_word word = action == SQL_PREPARES ? MWPY_NO_WORD : back ? MWPY_ROLLED_BACK : MWPY_COMMITTED;
         return mwpy_over(c, word, false, NULL) ? -1 : 1;
     }
@@ -228,14 +344,10 @@ int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back)
     s->transaction = c->transaction;
     if (action == SQL_SETS_SAVEPOINT || action == SQL_RELEASES || action == SQL_ROLLS_BACK_TO)
         return settle_savepoint(s, action, known, begins);
-    return 0;
+    return several && !error ? settle_savepoints(s, true) : 0;
 }
 
 /* ---- savepoints -------------------------------------------------------------------------------------------------- */
-
-static bool speaks(const mwpy_connection *c, const char *dialect) {
-    return c->dialect && PyUnicode_Check(c->dialect) && !PyUnicode_CompareWithASCIIString(c->dialect, dialect);
-}
 
 /* The latest savepoint of that name; -1: none, -2: an exception. */
 static Py_ssize_t find_savepoint(const mwpy_connection *c, PyObject *name) {
@@ -280,6 +392,7 @@ int mwpy_release_savepoint(mwpy_connection *c, PyObject *name) {
 
 int mwpy_roll_back_to(mwpy_connection *c, PyObject *name, uint32_t next, mwpy_statement *but) {
     Py_ssize_t at = find_savepoint(c, name);
+    c->failed = false;
     if (at < 0) return at < -1 ? -1 : 0; /* set where nobody told us: what came after it isn't known */
     forget_savepoints(c, at + 1);        /* itself, it stays */
     uint32_t since = c->savepoints[at].since, transaction = c->transaction;

@@ -22,6 +22,8 @@ struct mwpy_connection {
     uint32_t number;      /* 0: nowhere */
     uint32_t transaction; /* id of its first context, 0: none open */
     bool told;            /* a statement of the open transaction has its OUTCOME record already */
+    bool failed;          /* PostgreSQL: one of them has failed, so that COMMIT may roll back */
+    mwpy_statement *text; /* of several statements: more results may come, so what it does isn't known yet; or NULL */
     mwpy_statement *first, *last; /* without an OUTCOME record; borrowed, each leaves as it is deallocated */
     mwpy_savepoint *savepoints;
     Py_ssize_t depth, room;
@@ -41,6 +43,9 @@ PyObject *mwpy_unfinished(mwpy_connection *c); /* a new list */
 /* The statement has been run: what that means for the transaction. `known`: whether one is open now, -1: not known.
  * Returns 1 if the statement goes out of force with it. */
 int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back);
+
+/* The results that were missing have come, unless an error came in their place, or nobody will ever read them. */
+int mwpy_settle_text(mwpy_connection *c, bool read);
 
 /* The transaction is over, and what is in force on the connection goes out of it. `but`: not this one; or NULL. */
 int mwpy_over(mwpy_connection *c, mwpy_word word, bool closed, mwpy_statement *but);

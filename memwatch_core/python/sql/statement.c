@@ -65,7 +65,7 @@ mwpy_statement *mwpy_statement_new(mwpy_tracer *tracer, uint32_t id, PyObject *h
     s->head = Py_NewRef(head);
     s->fetched = s->changed = -1;
     s->id = id;
-    s->in_transaction = -1;
+    s->in_transaction = s->first_known = -1;
     s->running = true;
     mwpy_link(s);
     return s;

@@ -5,11 +5,32 @@
 #include "sql/statement.h"
 #include "sql/tracer.h"
 
+/* MySQL: the first one is there; what comes behind it may have failed. */
+static bool gives_results_one_by_one(const mwpy_statement *s) {
+    int does = mwpy_does(s);
+    return (does & 0xff) == SQL_SEVERAL && does & SQL_ENDS && s->where->dialect && PyUnicode_Check(s->where->dialect) &&
+           !PyUnicode_CompareWithASCIIString(s->where->dialect, "mysql");
+}
+
 int mwpy_statement_end(mwpy_statement *s, int64_t rows, PyObject *error, bool fetchable, int known, bool rolled_back) {
+    mwpy_connection *c = s->where;
+    bool first = s->running;
     s->running = false;
-    s->ended = mwpy_now();
+    if (first || !s->ended) s->ended = mwpy_now();
     if (rows >= 0) s->changed = rows;
-    int out = mwpy_settle(s, known < 0 ? s->in_transaction : known, error, rolled_back || s->rolled_back);
+    if (known < 0) known = s->in_transaction;
+    int out = 0;
+    if (first && !error && gives_results_one_by_one(s)) {
+        if (mwpy_settle_text(c, true)) return -1;
+        s->first_known = (int8_t)known;
+        c->text = (mwpy_statement *)Py_NewRef((PyObject *)s);
+    } else {
+        if (c->text == s) {
+            c->text = NULL;
+            Py_DECREF((PyObject *)s); /* who calls holds it */
+        }
+        out = mwpy_settle(s, known, error, rolled_back || s->rolled_back);
+    }
     if (out < 0) return -1;
     if (error) {
         s->word = MWPY_FAILED;
