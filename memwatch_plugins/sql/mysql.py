@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from .around import Steps
 from .dbapi import DbapiDriverBase
 from .plain import is_a, shown
 from .targets import tells
@@ -27,6 +28,28 @@ class MySqlDriverBase(DbapiDriverBase):
     def is_lost(self, connection: Any, code: int) -> bool:
         """Whether the error of a statement says that its connection is gone."""
         return code in LOST
+
+    def has_more(self, connection: Any) -> bool:
+        """Whether more results of what was run last have not been read yet."""
+        return False
+
+    def result(self, cursor: Any, connection: Any) -> Steps:
+        """Steps around what reads the next result of several: the statement may fail in it. After the last one it is
+        told again whether a transaction is open: the first result says nothing of what came behind it."""
+        token = self.token(cursor)
+        if token is None or token.running:  # the program has another statement run meanwhile, which reads what is left
+            yield
+            return
+        self.keep(cursor, None)  # rows that are dropped aren't counted
+        try:
+            yield
+        except BaseException as error:
+            self.keep(cursor, token)
+            self.fetch_failed(cursor, token, error)
+            raise
+        self.keep(cursor, token)
+        if not self.has_more(connection):
+            self.publish.statement_ends(token, fetchable=False, in_transaction=self.in_transaction(connection))
 
     @tells("callproc")
     def procedure(self, cursor: Any, procname: Any, args: Any = ()) -> tuple[Any, ...]:

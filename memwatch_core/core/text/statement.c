@@ -170,10 +170,21 @@ static bool is_masked(struct sql_token *token, enum sql_dialect dialect, const s
     }
 }
 
-/* Whether what counts as a literal, to the end of the text, may be several statements. */
-static bool hides_statements(const struct sql_token *token, const struct sql_token *whole, const char *stop) {
-    if (token->stop < stop || !has(token, ";")) return false;
-    return whole->stop < stop || has(token, "\\") || *token->at == '/';
+/* What counts as a literal, to the end of the text, may be several statements: is it, as servers are set by default? */
+static void follow_hidden(struct sql_transaction *t, const struct sql_token *token, const struct sql_token *whole,
+                          const char *stop) {
+    bool mysql = t->dialect == SQL_MYSQL;
+    if (token->stop < stop || !has(token, ";") || !(whole->stop < stop || (mysql && (has(token, "\\") || *token->at == '/'))))
+        return;
+    t->doubtful = true;
+    t->unreadable |= *token->at == '/' || t->dialect == SQL_UNKNOWN;
+    bool ended = false;
+    for (const char *at = mysql ? sql_end_by_default(whole, stop) : whole->stop; at < stop && !t->unreadable;) {
+        struct sql_token each = sql_scan(t->dialect, at, stop);
+        if (ended && each.kind != SQL_SPACE) t->unreadable = true;
+        ended |= each.kind == SQL_OTHER && *each.at == ';';
+        at = mysql ? sql_end_by_default(&each, stop) : each.stop;
+    }
 }
 
 /* Where a text ends, of which so many characters are kept. */
@@ -216,7 +227,7 @@ void sql_read(const char *text, size_t length, enum sql_dialect dialect, char *b
         }
         follow_names(&names, &token, masked);
         sql_follow(&transaction, text, &whole);
-        transaction.unreadable |= masked && hides_statements(&token, &whole, stop);
+        if (masked) follow_hidden(&transaction, &token, &whole, stop);
         at = token.stop;
     }
     if (cut) {

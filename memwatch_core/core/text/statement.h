@@ -43,6 +43,7 @@ enum sql_several {
     SQL_ENDS = 1 << 18,            /* for certain; otherwise it may */
     SQL_BEGINS_BY_END = 1 << 19,   /* an end is its first statement */
     SQL_BEGINS_BY_WORK = 1 << 20,  /* neither an end nor a begin is */
+    SQL_MORE = 1 << 21,            /* there is a second one */
 };
 static inline int sql_bits(int action, enum sql_several from) { return action >> from & (from == SQL_FIRST ? 3 : 7); }
 

@@ -195,6 +195,7 @@ static void end_statement(struct sql_transaction *t) {
             bool is_end = action == SQL_COMMITS || action == SQL_ROLLS_BACK;
             t->begins_by = is_end ? SQL_BEGINS_BY_END : speaks ? 0 : SQL_BEGINS_BY_WORK;
         }
+        t->calls = sql_is(&t->words[0], "CALL") || sql_is(&t->words[0], "EXECUTE");
         t->action = (enum sql_action)(action < SQL_ACTIONS ? action : action == MAY_END ? SQL_SEVERAL : SQL_NOTHING);
         struct sql_token name = t->name;
         act(t, t->is_conditional && speaks ? MAY_END : action);
@@ -296,30 +297,35 @@ static char *put_names(const struct sql_transaction *t, struct sql_statement *re
     return buffer;
 }
 
-static int of_several(struct sql_transaction *t, bool doubtful) {
+static int of_several(struct sql_transaction *t, bool cut) {
     int either = SQL_COMMITTED | SQL_ROLLED_BACK;
-    if (doubtful) {
-        t->maybe |= either;
+    /* One statement that may hide others: only if it turns out that the transaction ended, nobody knows how. */
+    bool one = t->statements < 2 && !t->unreadable && (t->calls || t->doubtful || cut);
+    if (t->unreadable || t->doubtful || cut) {
+        work(t, either);
         t->leaves = SQL_LEAVES_OPEN | SQL_LEAVES_NONE;
-        for (int i = 0; i < 2; i++) {
-            t->fates[i].work = true;
-            if (t->statements > 1) t->fates[i].known |= either;
-        }
-        if (t->statements > 1 && !t->ends) t->ends = true, t->first = either;
     }
-    for (int i = 0; i < 2; i++)
-        if (t->fates[i].work) t->fates[i].known |= SQL_GOES_ON | (t->fates[i].spans ? SQL_ROLLED_BACK : 0);
+    if (!one && !t->ends && t->maybe & SQL_ROLLED_BACK) {
+        t->ends = true;
+        t->first = either;
+    }
+    for (int i = 0; i < 2; i++) {
+        struct sql_fates *fates = &t->fates[i];
+        if (fates->work) fates->known |= SQL_GOES_ON | (fates->spans ? SQL_ROLLED_BACK : 0) | (one ? 0 : fates->maybe);
+    }
     return SQL_SEVERAL | t->leaves | (t->ends ? t->first : t->maybe) << SQL_FIRST |
-           t->fates[0].known << SQL_INSIDE | t->fates[1].known << SQL_ALONE | (t->ends ? SQL_ENDS : 0) | t->begins_by;
+           t->fates[0].known << SQL_INSIDE | t->fates[1].known << SQL_ALONE | (t->ends ? SQL_ENDS : 0) |
+           (t->statements > 1 || t->unreadable ? SQL_MORE : 0) | t->begins_by;
 }
 
 void sql_decide(struct sql_transaction *t, bool cut, struct sql_statement *read, char *buffer) {
-    bool single = t->statements + !!t->count < 2, doubtful = cut || t->unreadable || t->depth || (t->brackets && t->in_brackets);
+    bool single = t->statements + !!t->count < 2;
+    t->unreadable |= t->depth || (t->brackets && t->in_brackets);
     end_statement(t);
-    doubtful |= t->unreadable;
+    bool hides = cut || t->unreadable || t->doubtful;
     read->savepoint = buffer;
-    if (!single || t->action == SQL_SEVERAL || (doubtful && t->action == SQL_NOTHING)) {
-        read->action = of_several(t, doubtful);
+    if (!single || t->action == SQL_SEVERAL || (hides && t->action == SQL_NOTHING)) {
+        read->action = of_several(t, cut);
         buffer = put_names(t, read, buffer);
     } else if (!t->late) {
         bool names = t->action == SQL_SETS_SAVEPOINT || t->action == SQL_RELEASES || t->action == SQL_ROLLS_BACK_TO;

@@ -32,12 +32,14 @@ struct sql_transaction {
     /* The text. */
     int statements;
     bool conditional;      /* in such a comment */
-    bool unreadable;       /* nobody knows what stands in the rest of it */
+    bool unreadable;       /* nobody knows which statements stand in the rest of it */
+    bool doubtful;         /* it may be one statement, or several */
     bool late;             /* its first word comes late */
     bool ends;             /* a transaction, for certain */
     int first, maybe;      /* bits: how the one that was open before ends; how it may, by what can't be read */
     int leaves, begins_by;
     enum sql_action action; /* of the last statement */
+    bool calls;             /* it does what somebody else has written */
     struct sql_token name;  /* of its savepoint */
     struct sql_fates fates[2]; /* if a transaction was open before, and if none was */
     struct sql_savepoint savepoints[SQL_NAMES];

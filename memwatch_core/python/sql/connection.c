@@ -40,7 +40,7 @@ mwpy_connection *mwpy_find_connection(mwpy_tracer *tracer, PyObject *object) {
 /* A connection was collected, which rolls back; but its last statement stays in force, as its rows live on. */
 static int collected(mwpy_connection *c) {
     mwpy_tracer *tracer = c->tracer;
-    PyObject *list = mwpy_settle_text(c, false) ? NULL : mwpy_unfinished(c);
+    PyObject *list = mwpy_settle_text(c, false, -1) ? NULL : mwpy_unfinished(c);
     for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) {
         mwpy_statement *s = (mwpy_statement *)PyList_GET_ITEM(list, i);
         if (c->transaction && s->transaction == c->transaction) continue;
@@ -264,7 +264,8 @@ static int settle_several(mwpy_statement *s, int known, PyObject *error, bool ro
     if (!c->number) return GO_ON;
     bool ends = before && (does & SQL_ENDS || known == 0 || (error && rolls_back_to(s)));
     bool inside = before || (does & SQL_BEGINS_BY_WORK && s->first_known > 0);
-    int own = error ? 0 : sql_bits(does, inside ? SQL_INSIDE : SQL_ALONE);
+    bool seen = !ends || does & SQL_ENDS;
+    int own = error || !seen ? 0 : sql_bits(does, inside ? SQL_INSIDE : SQL_ALONE);
     mwpy_word word = ends ? first_end(s, known, error, rolled_back) : MWPY_NO_WORD;
     if (before && !error && settle_savepoints(s, false)) return -1;
     if (ends) {
@@ -285,18 +286,18 @@ static int settle_several(mwpy_statement *s, int known, PyObject *error, bool ro
                                               : MWPY_NO_WORD;
     if (tell(s, mine, !mine ? 0 : ends && mine == word ? before : s->id)) return -1;
     if (open && settle_savepoints(s, true)) return -1;
-    if (sql_bits(does, inside ? SQL_INSIDE : SQL_ALONE) & SQL_GOES_ON) return 0;
+    if (seen && sql_bits(does, inside ? SQL_INSIDE : SQL_ALONE) & SQL_GOES_ON) return 0;
     return mwpy_finish(s, "ended", NULL) ? -1 : 1;
 }
 
-int mwpy_settle_text(mwpy_connection *c, bool read) {
+int mwpy_settle_text(mwpy_connection *c, bool read, int known) {
     mwpy_statement *s = c->text;
     if (!s) return 0;
     c->text = NULL;
     int error = 0, does = mwpy_does(s);
     int commits = (does >> SQL_FIRST | does >> SQL_INSIDE | does >> SQL_ALONE) & SQL_COMMITTED;
     if (read || !commits) {
-        error = mwpy_settle(s, -1, NULL, false) < 0 ? -1 : 0;
+        error = mwpy_settle(s, known, NULL, false) < 0 ? -1 : 0;
     } else {
         if (c->transaction) error = mwpy_over(c, MWPY_NO_WORD, false, s);
         if (!error) error = tell(s, MWPY_NO_WORD, 0);
@@ -310,7 +311,7 @@ int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back)
     mwpy_connection *c = s->where;
     enum sql_action action = mwpy_action_of(s);
     bool several = action == SQL_SEVERAL;
-    if (c->text && mwpy_settle_text(c, !error)) return -1;
+    s->autocommit = false;
     if (several) {
         int out = settle_several(s, known, error, rolled_back);
         if (out != GO_ON) return out;

@@ -7,21 +7,29 @@
 
 /* MySQL: the first one is there; what comes behind it may have failed. */
 static bool gives_results_one_by_one(const mwpy_statement *s) {
-    int does = mwpy_does(s);
-    return (does & 0xff) == SQL_SEVERAL && does & SQL_ENDS && s->where->dialect && PyUnicode_Check(s->where->dialect) &&
-           !PyUnicode_CompareWithASCIIString(s->where->dialect, "mysql");
+    PyObject *dialect = s->where->dialect;
+    return s->where->number && mwpy_does(s) & SQL_MORE && dialect && PyUnicode_Check(dialect) &&
+           !PyUnicode_CompareWithASCIIString(dialect, "mysql");
+}
+
+/* Another statement has been run since: all results of the text before it were read. */
+static int settle_text_before(const mwpy_statement *s, int known, PyObject *error) {
+    mwpy_connection *c = s->where;
+    if (!c->text || c->text == s) return 0;
+    bool says_nothing = known == 0 && mwpy_action_of(s) == SQL_NOTHING;
+    return mwpy_settle_text(c, !error, says_nothing ? 0 : -1);
 }
 
 int mwpy_statement_end(mwpy_statement *s, int64_t rows, PyObject *error, bool fetchable, int known, bool rolled_back) {
     mwpy_connection *c = s->where;
     bool first = s->running;
+    if (known < 0) known = s->in_transaction;
+    if (settle_text_before(s, known, error)) return -1;
     s->running = false;
     if (first || !s->ended) s->ended = mwpy_now();
     if (rows >= 0) s->changed = rows;
-    if (known < 0) known = s->in_transaction;
     int out = 0;
     if (first && !error && gives_results_one_by_one(s)) {
-        if (mwpy_settle_text(c, true)) return -1;
         s->first_known = (int8_t)known;
         c->text = (mwpy_statement *)Py_NewRef((PyObject *)s);
     } else {

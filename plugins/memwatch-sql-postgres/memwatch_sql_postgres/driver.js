@@ -11,12 +11,12 @@ const { types } = require('node:util');
 const DRIVER = 'postgres', DIALECT = 'postgresql';
 const STATEMENT = Symbol('memwatch.statement'); // of a query: what is known of it
 const CALLED = ['resolve', 'reject', 'forEachFn', 'cursorFn'];
-const open = new WeakMap(); // state of a connection -> whether it is in a transaction
+const followings = new WeakMap(); // state of a connection -> whether it is in a transaction, by its statements
 const attended = new WeakSet(); // connections
 const ours = new WeakSet(); // functions
 
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
-function install({ Query }, { tracer, replace, peek, fresh }) {
+function install({ Query }, { tracer, replace, peek, fresh, following }) {
   replace(Query.prototype, 'handle', (handle) => function () {
     const first = peek(this, 'executed') === false;
     if (first) {
@@ -25,20 +25,23 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
         expect(this, !own && !this.onlyDescribe, own);
       });
     }
-    if (this?.[STATEMENT]) tracer.guard(() => follow(this, this[STATEMENT]));
+    if (this?.[STATEMENT]) tracer.guard(() => attach(this, this[STATEMENT]));
     const call = () => Reflect.apply(handle, this, arguments);
     return first ? tracer.outside(call) : call(); // it may connect: a connection outlives the statement
   });
 
   /** Undefined: a transaction may have been begun before anybody saw it. */
-  const isOpen = (state) => (open.has(state) ? open.get(state) : fresh ? false : undefined);
+  function follow(state) {
+    if (!followings.has(state)) followings.set(state, following(DIALECT, fresh ? false : undefined));
+    return followings.get(state);
+  }
 
   /** Before it is run. Without `traced`, it is described only, or is the library's `own`: what begins a connection. */
   function expect(query, traced, own) {
     const { options, options: { onexecute } } = query;
     options.onexecute = function (connection) {
       tracer.guard(() => attend(connection, query.state));
-      if (own) open.set(query.state, false);
+      if (own) follow(query.state).open = false;
       return onexecute ? Reflect.apply(onexecute, this, arguments) : true;
     };
     if (!traced) return;
@@ -61,7 +64,7 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
   }
 
   /** What the connection will call. An iteration over a cursor has other functions for each step. */
-  function follow(query, s) {
+  function attach(query, s) {
     for (const name of CALLED) {
       const original = query[name];
       if (typeof original !== 'function' || ours.has(original)) continue;
@@ -79,18 +82,15 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
       if (typeof value?.pipe === 'function') return stream(value, s); // COPY: it goes on
       const results = Array.isArray(value) && !Object.hasOwn(value, 'command') ? value : [value];
       const counts = results.map((each) => each?.count).filter(Number.isInteger);
-      const inTransaction = after(textOf(query), isOpen(query.state));
-      open.set(query.state, inTransaction);
       tracer.end(s.token, {
         rows: s.fetched || !counts.length ? undefined : counts.reduce((sum, count) => sum + count),
-        inTransaction,
-        rolledBack: results.some((each) => each?.command === 'ROLLBACK'), // also the answer to a COMMIT where a statement had failed
+        inTransaction: follow(query.state).after(textOf(query)),
+        rolledBack: results[0]?.command === 'ROLLBACK', // also the answer to a COMMIT where a statement had failed
       });
       if (s.fetched) tracer.fetched(s.token, 0, { exhausted: true });
     },
     reject(query, s, error) {
-      if (isOpen(query.state) !== false && /^\s*(?:commit|end|prepare\s+transaction)\b/i.test(textOf(query))) open.set(query.state, false);
-      tracer.end(s.token, { error: error ?? new Error(), inTransaction: isOpen(query.state) });
+      tracer.end(s.token, { error: error ?? new Error(), inTransaction: follow(query.state).failed(textOf(query), true) });
     },
     forEachFn(query, s) {
       s.fetched++;
@@ -121,7 +121,7 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
       enumerable: true,
       set: (value) => { onclose = value; },
       get: () => function () {
-        open.set(state, false); // the next one's
+        follow(state).open = false; // the next one's
         tracer.transactionEnds(state, 'closed');
         return typeof onclose === 'function' ? Reflect.apply(onclose, this, arguments) : undefined;
       },
@@ -129,27 +129,8 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
   }
 }
 
-const QUOTED = /'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[^]*?\$\1\$|--[^\n]*|\/\*[^]*?\*\//g;
-
 function textOf({ statement }) {
   return typeof statement?.string === 'string' ? statement.string : ''; // an object of the program's, given to unsafe(), stays one
-}
-
-/** Whether a connection is in a transaction after these statements: the library doesn't let out what the server says. */
-function after(script, isOpen) {
-  if (!/\b(?:begin|start|commit|end|rollback|abort|transaction)\b/i.test(script)) return isOpen;
-  let body = false; // of a function, between BEGIN ATOMIC and END
-  for (const each of script.replace(QUOTED, ' ? ').toUpperCase().split(';')) {
-    const [word, second, third] = each.trim().split(/[\s?]+/, 3);
-    if (body) body = word !== 'END';
-    else if (/\bBEGIN\s+ATOMIC\b/.test(each)) body = true;
-    else if (word === 'BEGIN' || (word === 'START' && second === 'TRANSACTION')) isOpen = true;
-    else if (word === 'PREPARE' && second === 'TRANSACTION') isOpen = false;
-    else if (/^(?:COMMIT|END|ROLLBACK|ABORT)$/.test(word) && second !== 'PREPARED' && second !== 'TO' && third !== 'TO') {
-      isOpen = /\bAND\s+CHAIN\b/.test(each);
-    }
-  }
-  return isOpen;
 }
 
 module.exports = { name: DRIVER, target: 'postgres', files: ['src/query.js', 'cjs/src/query.js'], install };

@@ -83,18 +83,12 @@ class PymysqlDriver(MySqlDriverBase):
 
     @of_cursors("nextset")
     def next_result(self, cursor: Any) -> Steps:
-        """One statement of several in a text, or in a procedure, has run: it may fail, or commit those before it."""
-        if not peek(peek(cursor, "_result"), "has_next"):
-            return  # as with every execute() and close()
-        connection, token = self.connection_of(cursor), self.token(cursor)
-        was_open = self.in_transaction(connection)
-        try:
-            yield
-        except BaseException as error:
-            self.fetch_failed(cursor, token, error)
-            raise
-        if was_open and self.in_transaction(connection) is False:
-            self.publish.transaction_ends(connection, "committed")
+        """One statement of several in a text, or in a procedure, has run."""
+        if peek(peek(cursor, "_result"), "has_next"):  # not so with every execute() and close()
+            yield from self.result(cursor, self.connection_of(cursor))
+
+    def has_more(self, connection: Any) -> bool:
+        return bool(peek(peek(connection, "_result"), "has_next"))
 
 
 def _is_plain(rows: Any) -> bool:
