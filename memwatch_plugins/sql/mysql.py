@@ -51,6 +51,11 @@ class MySqlDriverBase(DbapiDriverBase):
         if not self.has_more(connection):
             self.publish.statement_ends(token, fetchable=False, in_transaction=self.in_transaction(connection))
 
+    @tells("executemany")
+    def many(self, cursor: Any, query: Any, args: Any) -> tuple[Any, ...] | None:
+        """Without rows, nothing is run."""
+        return None if args is None or (is_plain(args) and not args) else (query, args)
+
     @tells("callproc")
     def procedure(self, cursor: Any, procname: Any, args: Any = ()) -> tuple[Any, ...]:
         """The statement that it runs."""
@@ -71,3 +76,8 @@ class MySqlDriverBase(DbapiDriverBase):
             self.failed(cursor, token, error)
         else:
             super().fetch_failed(cursor, token, error)
+
+
+def is_plain(rows: Any) -> bool:
+    """Its length is asked of nothing of the program's."""
+    return type(rows) is tuple or type(rows) is list

@@ -24,7 +24,7 @@ class MySqlClientDriver(MySqlDriverBase):
         "MySQLdb.cursors:BaseCursor", "MySQLdb.cursors:CursorStoreResultMixIn", "MySQLdb.cursors:CursorUseResultMixIn",
     )  # fmt: skip
     connections = ("MySQLdb.connections:Connection",)
-    runs: ClassVar[Mapping[str, tuple[str, str]]] = dict.fromkeys(("execute", "executemany"), ("query", "args"))
+    runs: ClassVar[Mapping[str, tuple[str, str]]] = {"execute": ("query", "args")}
     fetches: ClassVar[Mapping[str, Count]] = {
         "fetchone": "one",
         "fetchmany": "some",

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from memwatch_core.records import Database
-from memwatch_plugins.sql import Steps, Tokens, of_connections, of_cursors, tells
-from memwatch_plugins.sql.mysql import MySqlDriverBase
+from memwatch_plugins.sql import Steps, Tokens, of_connections, of_cursors
+from memwatch_plugins.sql.mysql import MySqlDriverBase, is_plain
 from memwatch_plugins.sql.plain import peek, shown
 
 IN_TRANSACTION, AUTOCOMMIT = 1, 2  # of pymysql.constants.SERVER_STATUS
@@ -74,12 +74,7 @@ class PymysqlDriver(MySqlDriverBase):
         rows, at = peek(cursor, "_rows"), peek(cursor, "rownumber")
         if peek(peek(cursor, "_result"), "unbuffered_active"):
             return False  # only the last row is kept of a stream
-        return _is_plain(rows) and type(at) is int and at >= len(rows)
-
-    @tells("executemany")
-    def many(self, cursor: Any, query: Any, args: Any) -> tuple[Any, ...] | None:
-        """Without rows, nothing is run."""
-        return None if args is None or (_is_plain(args) and not args) else (query, args)
+        return is_plain(rows) and type(at) is int and at >= len(rows)
 
     @of_cursors("nextset")
     def next_result(self, cursor: Any) -> Steps:
@@ -89,11 +84,6 @@ class PymysqlDriver(MySqlDriverBase):
 
     def has_more(self, connection: Any) -> bool:
         return bool(peek(peek(connection, "_result"), "has_next"))
-
-
-def _is_plain(rows: Any) -> bool:
-    """Its length is asked of nothing of the program's."""
-    return type(rows) is tuple or type(rows) is list
 
 
 driver = PymysqlDriver()
