@@ -175,7 +175,10 @@ class SqlTracer(Protocol):
         """After it was run, also when it failed (``error``). ``rows``: how many it changed, None if unknown;
         ``fetchable``: rows may be fetched from it; ``in_transaction``: whether the connection is in one now, None if
         unknown: then what the statement says decides; ``rolled_back``: if it ended its transaction, then by a rollback,
-        whatever it says (PostgreSQL answers ``COMMIT`` so where a statement had failed)."""
+        whatever it says (PostgreSQL answers ``COMMIT`` so where a statement had failed).
+
+        Of MySQL's texts of several statements, and of procedures, it may be called again once the last result was read,
+        for what that says: ``in_transaction``, or the ``error`` that came in its place."""
 
     def rows_fetched(self, token: Any, count: int, *, exhausted: bool = False) -> None:
         """Rows were handed to the program; ``exhausted``: no more will come."""

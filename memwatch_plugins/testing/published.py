@@ -47,7 +47,9 @@ class Publishes(Library):
         published = tracer.statements[0]
         assert published.text.strip() == text.strip(), f"{what} must publish {text!r}, not {published.text!r}"
         times = len(published.ends)
-        assert times == 1 or (times and published.has_several_results), f"{what} must publish once that the statement ended, not {published.ends}"
+        assert times == 1 or (times and published.has_several_results), (
+            f"{what} must publish once that the statement ended, not {published.ends}"
+        )
         assert published.driver == self.name, f"publish driver={self.name!r}, not {published.driver!r}"
         assert published.dialect == self.dialect, (
             f"it publishes the dialect {published.dialect!r}, as which literals are then masked; "

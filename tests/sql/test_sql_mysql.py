@@ -392,7 +392,9 @@ def test_connections_made_before_are_traced_from_then_on_and_later_no_more(
     mysql.driver.install(tracer)
     cursor.execute("SELECT 1 UNION SELECT 2")
     at = f"{mariadb_database.host}:{mariadb_database.port}"
-    assert [(each["database"], each["server"]) for each in records.contexts.values()] == [(mariadb_database.database, at)]
+    assert [(each["database"], each["server"]) for each in records.contexts.values()] == [
+        (mariadb_database.database, at)
+    ]
     mysql.driver.uninstall()
     tracer.close()
     count = len(records.log)
@@ -456,7 +458,10 @@ def test_threads_write_under_their_own_statements(
     def work(name: str, kind: Any) -> None:
         value = watch(0, name=name, track_sql=True)
         view = memoryview(value)
-        with contextlib.closing(mysql.connect(**mariadb_database.connect)) as connection, connection.cursor(kind) as cursor:
+        with (
+            contextlib.closing(mysql.connect(**mariadb_database.connect)) as connection,
+            connection.cursor(kind) as cursor,
+        ):
             for n in range(TIMES):
                 cursor.execute(f"SELECT %s AS {name}_{n % 7} UNION SELECT 's3cr3t'", (n,))
                 cursor.fetchall()

@@ -1,5 +1,6 @@
-"""Risk: what mysqlclient alone has is published wrongly; the program gets something else than without tracing. What it has
-in common with PyMySQL is in test_sql_mysql.py."""
+"""Risk: what mysqlclient alone has is published wrongly; the program gets something else than without tracing.
+
+What it has in common with PyMySQL is in test_sql_mysql.py."""
 
 from __future__ import annotations
 

@@ -174,7 +174,8 @@ static bool is_masked(struct sql_token *token, enum sql_dialect dialect, const s
 static void follow_hidden(struct sql_transaction *t, const struct sql_token *token, const struct sql_token *whole,
                           const char *stop) {
     bool mysql = t->dialect == SQL_MYSQL;
-    if (token->stop < stop || !has(token, ";") || !(whole->stop < stop || (mysql && (has(token, "\\") || *token->at == '/'))))
+    if (token->stop < stop || !has(token, ";") ||
+        !(whole->stop < stop || (mysql && (has(token, "\\") || *token->at == '/'))))
         return;
     t->doubtful = true;
     t->unreadable |= *token->at == '/' || t->dialect == SQL_UNKNOWN;

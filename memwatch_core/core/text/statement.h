@@ -34,16 +34,17 @@ enum { SQL_LEAVES_OPEN = 0x100, SQL_LEAVES_NONE = 0x200 };
 /* How something may have ended. Several: that isn't known. */
 enum { SQL_COMMITTED = 1, SQL_ROLLED_BACK = 2, SQL_GOES_ON = 4 /* whatever ends the transaction behind the text */ };
 
-/* Of SQL_SEVERAL. `first`: how the transaction ends that was open before, by the first end in the text; 0: it holds none.
- * Then what becomes of what the text itself has done, 0: nothing: if a transaction was open before, and if none was. */
+/* Of SQL_SEVERAL. `first`: how the transaction ends that was open before, by the first end in the text; 0: it holds
+ * none. Then what becomes of what the text itself has done, 0: nothing: if a transaction was open before, and if none
+ * was. */
 enum sql_several {
     SQL_FIRST = 10,
     SQL_INSIDE = 12,
     SQL_ALONE = 15,
-    SQL_ENDS = 1 << 18,            /* for certain; otherwise it may */
-    SQL_BEGINS_BY_END = 1 << 19,   /* an end is its first statement */
-    SQL_BEGINS_BY_WORK = 1 << 20,  /* neither an end nor a begin is */
-    SQL_MORE = 1 << 21,            /* there is a second one */
+    SQL_ENDS = 1 << 18,           /* for certain; otherwise it may */
+    SQL_BEGINS_BY_END = 1 << 19,  /* an end is its first statement */
+    SQL_BEGINS_BY_WORK = 1 << 20, /* neither an end nor a begin is */
+    SQL_MORE = 1 << 21,           /* there is a second one */
 };
 static inline int sql_bits(int action, enum sql_several from) { return action >> from & (from == SQL_FIRST ? 3 : 7); }
 
@@ -51,9 +52,10 @@ struct sql_statement {
     const char *text; /* in the buffer that was given: without literals and comments */
     size_t length;
     int action;
-    const char *savepoint; /* its name, without quotes; in the buffer too. Of several: each with a sign before it (+ set,
-                              - released, < rolled back to) and a zero behind it; a lone w for work behind one, a lone | for
-                              the ends in between */
+    const char
+        *savepoint; /* its name, without quotes; in the buffer too. Of several: each with a sign before it (+ set,
+                       - released, < rolled back to) and a zero behind it; a lone w for work behind one, a lone | for
+                       the ends in between */
     size_t savepoint_length;
     bool keeps_case; /* of the savepoint's name: any other letter case is another name */
 };

@@ -41,12 +41,14 @@ static int whole(const struct sql_token words[], enum sql_dialect dialect) {
 static int of_mysql(const struct sql_transaction *t) {
     static const char *const changes[] = {"ALTER", "CREATE", "DROP", "RENAME", "TRUNCATE", NULL},
                              *const calls[] = {"CALL", "EXECUTE", "IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR", NULL},
-                             *const harmless[] = {"SELECT",  "INSERT", "UPDATE",   "DELETE", "REPLACE", "WITH",
-                                                  "VALUES",  "TABLE",  "SHOW",     "USE",    "EXPLAIN", "DESCRIBE",
-                                                  "DESC",    "DO",     "HANDLER",  "XA",     "PREPARE", "DEALLOCATE",
-                                                  "COMMIT",  "ROLLBACK", "SAVEPOINT", "RELEASE", "KILL", "(", NULL};
+                             *const harmless[] = {"SELECT",    "INSERT",   "UPDATE",     "DELETE", "REPLACE",
+                                                  "WITH",      "VALUES",   "TABLE",      "SHOW",   "USE",
+                                                  "EXPLAIN",   "DESCRIBE", "DESC",       "DO",     "HANDLER",
+                                                  "XA",        "PREPARE",  "DEALLOCATE", "COMMIT", "ROLLBACK",
+                                                  "SAVEPOINT", "RELEASE",  "KILL",       "(",      NULL};
     if (is_one_of(&t->words[0], calls)) return MAY_END;
-    if (sql_is(&t->words[0], "SET")) return t->sets_autocommit || sql_is(&t->words[1], "PASSWORD") ? MAY_COMMIT : SQL_NOTHING;
+    if (sql_is(&t->words[0], "SET"))
+        return t->sets_autocommit || sql_is(&t->words[1], "PASSWORD") ? MAY_COMMIT : SQL_NOTHING;
     if (!is_one_of(&t->words[0], changes)) return is_one_of(&t->words[0], harmless) ? SQL_NOTHING : MAY_COMMIT;
     for (int i = 1; i < t->count && !sql_is(&t->words[i], "TABLE") && !is_sign(&t->words[i], '('); i++) {
         if (sql_is(&t->words[i], "TEMPORARY")) return SQL_NOTHING;
@@ -182,8 +184,7 @@ static void act(struct sql_transaction *t, int action) {
     case SQL_SETS_SAVEPOINT: savepoint(t, '+'); break;
     case SQL_RELEASES: savepoint(t, '-'); break;
     case SQL_ROLLS_BACK_TO: savepoint(t, '<'); break;
-    default:
-        work(t, action == MAY_END ? SQL_COMMITTED | SQL_ROLLED_BACK : action == MAY_COMMIT ? SQL_COMMITTED : 0);
+    default: work(t, action == MAY_END ? SQL_COMMITTED | SQL_ROLLED_BACK : action == MAY_COMMIT ? SQL_COMMITTED : 0);
     }
 }
 
@@ -220,7 +221,8 @@ static void follow_body(struct sql_transaction *t, const struct sql_token *token
         t->routine = true;
         t->depth = 1;
     }
-    if (t->count == 1 && t->dialect == SQL_MYSQL && (is_one_of(token, blocks) || sql_is(token, "CASE"))) t->unreadable = true;
+    if (t->count == 1 && t->dialect == SQL_MYSQL && (is_one_of(token, blocks) || sql_is(token, "CASE")))
+        t->unreadable = true;
     if (!t->routine) return;
     if (sql_is(token, "BEGIN") || (sql_is(token, "CASE") && !after_end)) {
         t->depth++;
@@ -268,7 +270,8 @@ void sql_transaction_open(struct sql_transaction *t, enum sql_dialect dialect) {
 /* ---- the whole ----------------------------------------------------------------------------------------------------
  */
 
-/* A name is without quotes, and in lower case where case doesn't count; for what is beyond ASCII, the adapter does it. */
+/* A name is without quotes, and in lower case where case doesn't count; for what is beyond ASCII, the adapter does it.
+ */
 static char *put_name(const struct sql_token *token, enum sql_dialect dialect, bool *keeps_case, char *buffer) {
     const char *at = token->at, *stop = token->stop;
     bool quoted = *at && strchr("\"'`[", *at);
@@ -313,8 +316,8 @@ static int of_several(struct sql_transaction *t, bool cut) {
         struct sql_fates *fates = &t->fates[i];
         if (fates->work) fates->known |= SQL_GOES_ON | (fates->spans ? SQL_ROLLED_BACK : 0) | (one ? 0 : fates->maybe);
     }
-    return SQL_SEVERAL | t->leaves | (t->ends ? t->first : t->maybe) << SQL_FIRST |
-           t->fates[0].known << SQL_INSIDE | t->fates[1].known << SQL_ALONE | (t->ends ? SQL_ENDS : 0) |
+    return SQL_SEVERAL | t->leaves | (t->ends ? t->first : t->maybe) << SQL_FIRST | t->fates[0].known << SQL_INSIDE |
+           t->fates[1].known << SQL_ALONE | (t->ends ? SQL_ENDS : 0) |
            (t->statements > 1 || t->unreadable ? SQL_MORE : 0) | t->begins_by;
 }
 

@@ -218,7 +218,8 @@ static int settle_savepoints(mwpy_statement *s, bool behind) {
         if (*at == '|') passed = true;
         if (*at == '|' || passed != behind) continue;
         if (*at == 'w') {
-            if (s->where->depth) s->where->savepoints[s->where->depth - 1].since = s->id; /* what the text did goes, too */
+            if (s->where->depth)
+                s->where->savepoints[s->where->depth - 1].since = s->id; /* what the text did goes, too */
             continue;
         }
         PyObject *name = PyUnicode_FromString(at + 1);
@@ -233,7 +234,8 @@ static int settle_savepoints(mwpy_statement *s, bool behind) {
 }
 
 static bool rolls_back_to(const mwpy_statement *s) {
-    return PyUnicode_FindChar(PyTuple_GET_ITEM(s->head, 2), '<', 0, PyUnicode_GET_LENGTH(PyTuple_GET_ITEM(s->head, 2)), 1) >= 0;
+    return PyUnicode_FindChar(PyTuple_GET_ITEM(s->head, 2), '<', 0, PyUnicode_GET_LENGTH(PyTuple_GET_ITEM(s->head, 2)),
+                              1) >= 0;
 }
 
 /* How the transaction ended that was open before. What can't be known stays untold. */

@@ -70,7 +70,8 @@ class MySqlClientDriver(MySqlDriverBase):
         read = self._statuses.get(connection)
         if read is None:
             self._statuses.set(connection, read := self._status_of(connection))
-        return read()
+        status: int = read()
+        return status
 
     def is_closed(self, connection: Any) -> bool:
         return not (is_a(connection, self._own.kind) and self._own.open(connection))  # it may be a stand-in

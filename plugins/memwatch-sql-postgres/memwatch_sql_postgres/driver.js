@@ -32,8 +32,11 @@ function install({ Query }, { tracer, replace, peek, fresh, following }) {
 
   /** Undefined: a transaction may have been begun before anybody saw it. */
   function follow(state) {
-    if (!followings.has(state)) followings.set(state, following(DIALECT, fresh ? false : undefined));
-    return followings.get(state);
+    const known = followings.get(state);
+    if (known) return known;
+    const begun = following(DIALECT, fresh ? false : undefined);
+    if (state) followings.set(state, begun); // none, of a query that has found no connection
+    return begun;
   }
 
   /** Before it is run. Without `traced`, it is described only, or is the library's `own`: what begins a connection. */
