@@ -40,7 +40,7 @@ mwpy_connection *mwpy_find_connection(mwpy_tracer *tracer, PyObject *object) {
 /* A connection was collected, which rolls back; but its last statement stays in force, as its rows live on. */
 static int collected(mwpy_connection *c) {
     mwpy_tracer *tracer = c->tracer;
-    PyObject *list = mwpy_settle_text(c, false, -1) ? NULL : mwpy_unfinished(c);
+    PyObject *list = mwpy_settle_text(c, MWPY_UNREAD, -1) ? NULL : mwpy_unfinished(c);
     for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) {
         mwpy_statement *s = (mwpy_statement *)PyList_GET_ITEM(list, i);
         if (c->transaction && s->transaction == c->transaction) continue;
@@ -258,51 +258,79 @@ static int tell(mwpy_statement *s, mwpy_word word, uint32_t transaction) {
     return mwpy_finish(s, "ended", NULL);
 }
 
+static bool ends_before(const mwpy_statement *s, int known, PyObject *error) {
+    return s->where->transaction && (mwpy_does(s) & SQL_ENDS || known == 0 || (error && rolls_back_to(s)));
+}
+
+/* The transaction that was open before is over. *word: how it ended. */
+static int end_before(mwpy_statement *s, int known, PyObject *error, bool rolled_back, mwpy_word *word) {
+    *word = first_end(s, known, error, rolled_back);
+    if (error) {
+        s->word = MWPY_FAILED;
+        s->transaction = *word ? s->where->transaction : 0;
+        if (mwpy_finish(s, "failed: ", error)) return -1;
+    }
+    return mwpy_over(s->where, *word, false, s);
+}
+
+/* Bits: what becomes of what the text has done. */
+static int own_fates(const mwpy_statement *s, uint32_t before) {
+    int does = mwpy_does(s);
+    bool inside = before || (does & SQL_BEGINS_BY_WORK && s->first_known > 0);
+    return sql_bits(does, inside ? SQL_INSIDE : SQL_ALONE);
+}
+
+static mwpy_word only(int fates, mwpy_word word) {
+    return fates == 0                 ? word
+           : fates == SQL_COMMITTED   ? MWPY_COMMITTED
+           : fates == SQL_ROLLED_BACK ? MWPY_ROLLED_BACK
+                                      : MWPY_NO_WORD;
+}
+
 /* Returns what mwpy_settle does, or GO_ON: it is like any one statement, in the transaction that is open then. */
 static int settle_several(mwpy_statement *s, int known, PyObject *error, bool rolled_back) {
-    mwpy_connection *c = s->where;
-    int does = mwpy_does(s);
-    uint32_t before = c->transaction;
-    if (!c->number) return GO_ON;
-    bool ends = before && (does & SQL_ENDS || known == 0 || (error && rolls_back_to(s)));
-    bool inside = before || (does & SQL_BEGINS_BY_WORK && s->first_known > 0);
-    bool seen = !ends || does & SQL_ENDS;
-    int own = error || !seen ? 0 : sql_bits(does, inside ? SQL_INSIDE : SQL_ALONE);
-    mwpy_word word = ends ? first_end(s, known, error, rolled_back) : MWPY_NO_WORD;
+    uint32_t before = s->where->transaction;
+    if (!s->where->number) return GO_ON;
+    bool ends = ends_before(s, known, error), seen = !ends || mwpy_does(s) & SQL_ENDS;
+    mwpy_word word = MWPY_NO_WORD;
     if (before && !error && settle_savepoints(s, false)) return -1;
-    if (ends) {
-        if (error) {
-            s->word = MWPY_FAILED;
-            s->transaction = word ? before : 0;
-            if (mwpy_finish(s, "failed: ", error)) return -1;
-        }
-        if (mwpy_over(c, word, false, s)) return -1;
-        if (error) return 1;
-    }
-    if (!(own & ~SQL_GOES_ON) && (own || !ends)) return GO_ON;
-    bool open = own & SQL_GOES_ON && known != 0;
-    if (own & SQL_GOES_ON && !open) own = (own & ~SQL_GOES_ON) | SQL_COMMITTED; /* committed by itself */
-    mwpy_word mine = own == 0                 ? word
-                     : own == SQL_COMMITTED   ? MWPY_COMMITTED
-                     : own == SQL_ROLLED_BACK ? MWPY_ROLLED_BACK
-                                              : MWPY_NO_WORD;
+    if (ends && end_before(s, known, error, rolled_back, &word)) return -1;
+    if (error) return ends ? 1 : GO_ON;
+
+    int own = seen ? own_fates(s, before) : 0;
+    bool goes_on = own & SQL_GOES_ON, open = goes_on && known != 0;
+    if (own == SQL_GOES_ON || (!own && !ends)) return GO_ON;
+    if (goes_on && !open) own = (own & ~SQL_GOES_ON) | SQL_COMMITTED; /* committed by itself */
+    mwpy_word mine = only(own, word);
     if (tell(s, mine, !mine ? 0 : ends && mine == word ? before : s->id)) return -1;
     if (open && settle_savepoints(s, true)) return -1;
-    if (seen && sql_bits(does, inside ? SQL_INSIDE : SQL_ALONE) & SQL_GOES_ON) return 0;
+    if (goes_on) return 0;
     return mwpy_finish(s, "ended", NULL) ? -1 : 1;
 }
 
-int mwpy_settle_text(mwpy_connection *c, bool read, int known) {
+/* Whether what the text did last is committed by itself or in a transaction that is open: that depends on a setting. */
+static bool may_be_alone(const mwpy_statement *s) {
+    int does = mwpy_does(s);
+    bool inside = s->where->transaction || s->first_known > 0;
+    if (!(sql_bits(does, inside ? SQL_INSIDE : SQL_ALONE) & SQL_GOES_ON) || does & SQL_LEAVES_OPEN) return false;
+    return does & SQL_ENDS || !inside;
+}
+
+int mwpy_settle_text(mwpy_connection *c, mwpy_reading reading, int known) {
     mwpy_statement *s = c->text;
     if (!s) return 0;
     c->text = NULL;
     int error = 0, does = mwpy_does(s);
-    int commits = (does >> SQL_FIRST | does >> SQL_INSIDE | does >> SQL_ALONE) & SQL_COMMITTED;
-    if (read || !commits) {
-        error = mwpy_settle(s, known, NULL, false) < 0 ? -1 : 0;
-    } else {
+    bool commits = (does >> SQL_FIRST | does >> SQL_INSIDE | does >> SQL_ALONE) & SQL_COMMITTED;
+    bool doubtful = known < 0 && reading != MWPY_COMMITS && may_be_alone(s);
+    if (reading == MWPY_UNREAD && (commits || doubtful)) {
         if (c->transaction) error = mwpy_over(c, MWPY_NO_WORD, false, s);
         if (!error) error = tell(s, MWPY_NO_WORD, 0);
+    } else if (doubtful) {
+        if (c->transaction && does & SQL_ENDS) error = mwpy_over(c, first_end(s, known, NULL, false), false, s);
+        if (!error) error = tell(s, MWPY_NO_WORD, 0);
+    } else {
+        error = mwpy_settle(s, known, NULL, false) < 0 ? -1 : 0;
     }
     Py_DECREF((PyObject *)s);
     return error;
@@ -338,16 +366,20 @@ int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back)
     if (known == 0) {
         s->autocommit = !error;
         forget_savepoints(c, 0);
-        return 0;
+        return error ? 0 : tell(s, s->word, 0);
     }
     /* Unknown counts as open, as PEP 249 has it, unless the text says otherwise. */
     if (!c->number || ends_transaction(action) || action == SQL_COMMITS_BEFORE) return 0;
     if (known < 0 && !c->transaction && error) return 0;
     if (!c->transaction) c->transaction = s->id;
-    s->transaction = c->transaction;
+    if (several && !error && settle_savepoints(s, true)) return -1;
+    if (error)
+        s->transaction = c->transaction;
+    else if (tell(s, s->word, c->transaction))
+        return -1;
     if (action == SQL_SETS_SAVEPOINT || action == SQL_RELEASES || action == SQL_ROLLS_BACK_TO)
         return settle_savepoint(s, action, known, begins);
-    return several && !error ? settle_savepoints(s, true) : 0;
+    return 0;
 }
 
 /* ---- savepoints -------------------------------------------------------------------------------------------------- */

@@ -44,9 +44,10 @@ PyObject *mwpy_unfinished(mwpy_connection *c); /* a new list */
  * Returns 1 if the statement goes out of force with it. */
 int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back);
 
-/* The results that were missing have come, unless an error came in their place, or nobody will ever read them. `known`:
- * as above, behind them. */
-int mwpy_settle_text(mwpy_connection *c, bool read, int known);
+/* What becomes of the results that are missing: an error may have come in their place, or nobody will ever read them;
+ * all have come; and what comes next commits. `known`: as above, behind them. */
+typedef enum mwpy_reading { MWPY_UNREAD, MWPY_READ, MWPY_COMMITS } mwpy_reading;
+int mwpy_settle_text(mwpy_connection *c, mwpy_reading reading, int known);
 
 /* The transaction is over, and what is in force on the connection goes out of it. `but`: not this one; or NULL. */
 int mwpy_over(mwpy_connection *c, mwpy_word word, bool closed, mwpy_statement *but);

@@ -16,14 +16,20 @@ static bool gives_results_one_by_one(const mwpy_statement *s) {
 static int settle_text_before(const mwpy_statement *s, int known, PyObject *error) {
     mwpy_connection *c = s->where;
     if (!c->text || c->text == s) return 0;
-    bool says_nothing = known == 0 && mwpy_action_of(s) == SQL_NOTHING;
-    return mwpy_settle_text(c, !error, says_nothing ? 0 : -1);
+    enum sql_action action = mwpy_action_of(s);
+    mwpy_reading reading = error ? MWPY_UNREAD
+                           : action == SQL_COMMITS || action == SQL_COMMITS_AND_BEGINS || action == SQL_COMMITS_BEFORE
+                               ? MWPY_COMMITS
+                               : MWPY_READ;
+    return mwpy_settle_text(c, reading, action == SQL_NOTHING && !error ? known : -1);
 }
 
 int mwpy_statement_end(mwpy_statement *s, int64_t rows, PyObject *error, bool fetchable, int known, bool rolled_back) {
     mwpy_connection *c = s->where;
     bool first = s->running;
     if (known < 0) known = s->in_transaction;
+    if (!first && !error && c->text != s && !(known == 0 && s->transaction && s->transaction == c->transaction))
+        return 0; /* its last result says nothing new */
     if (settle_text_before(s, known, error)) return -1;
     s->running = false;
     if (first || !s->ended) s->ended = mwpy_now();

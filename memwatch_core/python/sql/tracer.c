@@ -180,7 +180,7 @@ static PyObject *transaction_ends(PyObject *object, PyObject *const *args, Py_ss
         return swallow(self);
     }
     Py_INCREF((PyObject *)c);
-    int error = mwpy_settle_text(c, committed, -1);
+    int error = mwpy_settle_text(c, committed ? MWPY_COMMITS : MWPY_UNREAD, -1);
     if (!error) error = mwpy_over(c, committed ? MWPY_COMMITTED : MWPY_ROLLED_BACK, closed, NULL);
     Py_DECREF((PyObject *)c);
     return done(self, error);
@@ -201,7 +201,7 @@ static int savepoint_is(mwpy_tracer *self, PyObject *connection, PyObject *name,
     }
     if (!folded) goto finished;
     uint32_t next = mwpy_next_statement_id();
-    if (mwpy_settle_text(c, true, -1))
+    if (mwpy_settle_text(c, MWPY_READ, -1))
         error = -1;
     else if (is_text(what, "set"))
         error = mwpy_set_savepoint(c, folded, next, false);

@@ -11,7 +11,7 @@ const { types } = require('node:util');
 const DRIVER = 'postgres', DIALECT = 'postgresql';
 const STATEMENT = Symbol('memwatch.statement'); // of a query: what is known of it
 const CALLED = ['resolve', 'reject', 'forEachFn', 'cursorFn'];
-const followings = new WeakMap(); // state of a connection -> whether it is in a transaction, by its statements
+const transactions = new WeakMap(); // state of a connection -> whether it is in a transaction, by its statements
 const attended = new WeakSet(); // connections
 const ours = new WeakSet(); // functions
 
@@ -32,10 +32,10 @@ function install({ Query }, { tracer, replace, peek, fresh, following }) {
 
   /** Undefined: a transaction may have been begun before anybody saw it. */
   function follow(state) {
-    const known = followings.get(state);
+    const known = transactions.get(state);
     if (known) return known;
     const begun = following(DIALECT, fresh ? false : undefined);
-    if (state) followings.set(state, begun); // none, of a query that has found no connection
+    if (state) transactions.set(state, begun); // none, of a query that has found no connection
     return begun;
   }
 
