@@ -12,7 +12,7 @@ from recorded import statements
 from scripts import Dialect, scripts
 from sqlprograms import SqlProgram
 
-COUNT = 1000 if os.environ.get("MEMWATCH_SOAK") else 40
+COUNT = 300 if os.environ.get("MEMWATCH_SOAK") else 40
 DIALECTS: dict[str, Dialect] = {
     "pg": "postgresql", "postgres": "postgresql", "mysql2": "mysql", "better-sqlite3": "sqlite", "sqlite3": "sqlite",
 }  # fmt: skip
@@ -87,8 +87,8 @@ def test_no_outcome_that_is_told_is_another_one(driver: str, node: Node, request
     told = statements(journal)[len(setup) :]
     wrong = []
     for script, fails in zip(several, failed, strict=True):
-        if fails and driver == "sqlite3":
-            script.certain = script.sure = False  # the library doesn't say what was open then
+        if fails and dialect == "sqlite":
+            script.certain = script.sure = False  # nobody says how far it went
         script.done = [(text, outcome) for text, (_, outcome) in zip(script.statements, told, strict=False)]
         told = told[len(script.statements) :]
         wrong += [f"{script.statements}: {each}" for each in script.judge(set(present))]

@@ -141,7 +141,7 @@ static void begin_transaction(struct sql_transaction *t) {
 
 static void work(struct sql_transaction *t, int maybe) {
     t->maybe |= maybe;
-    if (t->names && t->savepoints[t->names - 1].sign == '+') add_savepoint(t, 'w');
+    if (t->names && !strchr("w|", t->savepoints[t->names - 1].sign)) add_savepoint(t, 'w');
     for (int i = 0; i < 2; i++) {
         struct sql_fates *fates = &t->fates[i];
         fates->work = true;

@@ -218,8 +218,8 @@ static int settle_savepoints(mwpy_statement *s, bool behind) {
         if (*at == '|') passed = true;
         if (*at == '|' || passed != behind) continue;
         if (*at == 'w') {
-            if (s->where->depth)
-                s->where->savepoints[s->where->depth - 1].since = s->id; /* what the text did goes, too */
+            for (Py_ssize_t i = 0; i < s->where->depth; i++) /* what the text did goes, too */
+                if (s->where->savepoints[i].since == s->id + 1) s->where->savepoints[i].since = s->id;
             continue;
         }
         PyObject *name = PyUnicode_FromString(at + 1);

@@ -512,7 +512,7 @@ class Tracer {
       if (sign === '+') this.#setSavepoint(c, name, s.id + 1, false);
       else if (sign === '-') this.#releaseSavepoint(c, name);
       else if (sign === '<') this.#rollBackTo(c, name, s.id, s);
-      else if (c.savepoints.length) c.savepoints.at(-1).since = s.id; // what the text did goes, too
+      else for (const each of c.savepoints) if (each.since === s.id + 1) each.since = s.id; // what the text did goes, too
     }
   }
 
