@@ -1,6 +1,5 @@
 /* fetching.c - what is done around a cursor's method that hands out rows: for every row that the program gets. */
 #include "sql/fetching.h"
-#include "sql/statement.h"
 #include "sql/tokens.h"
 #include <stddef.h>
 #include <structmember.h>

@@ -1,7 +1,6 @@
 /* generator.c - what is done around a call as a driver says it in Python: a function that is called with the call's
  * arguments, and returns a generator (memwatch_plugins/sql/around.py). The token of the call is the generator. */
 #include "sql/generator.h"
-#include "sql/statement.h"
 
 /* ---- arguments of a call ----------------------------------------------------------------------------------------- */
 
