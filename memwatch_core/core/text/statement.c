@@ -201,7 +201,7 @@ void sql_read(const char *text, size_t length, enum sql_dialect dialect, char *b
     if (cut) stop = end_of(text, stop, SQL_CHARACTERS_MAX - 2);
     struct names names = {0};
     struct sql_transaction transaction;
-    sql_transaction_open(&transaction, dialect);
+    sql_transaction_open(&transaction, dialect, length);
     char *out = buffer;
     while (at < stop) {
         struct sql_token token = sql_scan(dialect, at, stop), whole = token;
@@ -229,6 +229,7 @@ void sql_read(const char *text, size_t length, enum sql_dialect dialect, char *b
         follow_names(&names, &token, masked);
         sql_follow(&transaction, text, &whole);
         if (masked) follow_hidden(&transaction, &token, &whole, stop);
+        if (whole.kind == SQL_DOUBTFUL && has(&whole, ";")) transaction.unreadable = true;
         at = token.stop;
     }
     if (cut) {

@@ -104,7 +104,8 @@ static void end_work(struct sql_fates *fates, int how, enum sql_dialect dialect)
 
 static void add_savepoint(struct sql_transaction *t, char sign) {
     if (sign != '|' && sign != 'w' && !t->name.at) return;
-    if (t->names == SQL_NAMES)
+    t->named += (size_t)(t->name.stop - t->name.at);
+    if (t->names == SQL_NAMES || t->named > t->length) /* names within names, in an unknown dialect */
         t->unreadable = true;
     else
         t->savepoints[t->names++] = (struct sql_savepoint){sign, t->name};
@@ -112,7 +113,7 @@ static void add_savepoint(struct sql_transaction *t, char sign) {
 
 static void end_transaction(struct sql_transaction *t, int how, bool chain) {
     if (!t->ends) {
-        t->first = how | t->maybe;
+        t->first = t->unreadable ? SQL_COMMITTED | SQL_ROLLED_BACK : how | t->maybe;
         t->kept = t->names;
     }
     t->ends = true;
@@ -141,6 +142,7 @@ static void begin_transaction(struct sql_transaction *t) {
 
 static void work(struct sql_transaction *t, int maybe) {
     t->maybe |= maybe;
+    t->name = (struct sql_token){0};
     if (t->names && !strchr("w|", t->savepoints[t->names - 1].sign)) add_savepoint(t, 'w');
     for (int i = 0; i < 2; i++) {
         struct sql_fates *fates = &t->fates[i];
@@ -261,9 +263,10 @@ void sql_follow_comment(struct sql_transaction *t, const struct sql_token *token
     if (token->stop - token->at > 2 && !memcmp(token->at, "/*!", 3)) t->conditional = true;
 }
 
-void sql_transaction_open(struct sql_transaction *t, enum sql_dialect dialect) {
+void sql_transaction_open(struct sql_transaction *t, enum sql_dialect dialect, size_t length) {
     memset(t, 0, sizeof *t);
     t->dialect = dialect;
+    t->length = length;
     t->fates[0].inside = true;
 }
 

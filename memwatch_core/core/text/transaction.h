@@ -20,6 +20,7 @@ struct sql_savepoint {
 
 struct sql_transaction {
     enum sql_dialect dialect;
+    size_t length, named; /* of the text; of the names of savepoints */
     /* The statement that is read now. */
     struct sql_token words[SQL_WORDS]; /* its first tokens; those that are missing are empty */
     int count;
@@ -46,7 +47,8 @@ struct sql_transaction {
     int names, kept, set; /* kept: up to the first end; set: and not released since */
 };
 
-void sql_transaction_open(struct sql_transaction *t, enum sql_dialect dialect);
+/* `length`: of the text, in bytes. */
+void sql_transaction_open(struct sql_transaction *t, enum sql_dialect dialect, size_t length);
 void sql_follow(struct sql_transaction *t, const char *text, const struct sql_token *token);
 
 /* MySQL: an executable comment begins, or ends. */
