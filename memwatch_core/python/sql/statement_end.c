@@ -24,6 +24,18 @@ static int settle_text_before(const mwpy_statement *s, int known, PyObject *erro
     return mwpy_settle_text(c, reading, action == SQL_NOTHING && !error ? known : -1);
 }
 
+/* It stays in force, as long as the window says. */
+static int stay(mwpy_statement *s, bool fetchable) {
+    s->fetchable |= fetchable;
+    if (s->tracer->window == MWPY_STATEMENT || (s->tracer->window == MWPY_FETCH && !fetchable))
+        return mwpy_finish(s, "ended", NULL) ? -1 : mwpy_leave(s);
+    mwpy_statement *current = mwpy_in_force();
+    if (!current && PyErr_Occurred()) return -1;
+    int failed = current == s ? 0 : mwpy_enter_after(s, current);
+    Py_XDECREF((PyObject *)current);
+    return failed;
+}
+
 int mwpy_statement_end(mwpy_statement *s, int64_t rows, PyObject *error, bool fetchable, int known, bool rolled_back) {
     mwpy_connection *c = s->where;
     bool first = s->running;
@@ -49,19 +61,8 @@ int mwpy_statement_end(mwpy_statement *s, int64_t rows, PyObject *error, bool fe
     if (error) {
         s->word = MWPY_FAILED;
         if (mwpy_finish(s, "failed: ", error)) return -1;
-    } else if (!out && !s->finished) {
-        s->fetchable |= fetchable;
-        if (s->tracer->window == MWPY_STATEMENT || (s->tracer->window == MWPY_FETCH && !fetchable)) {
-            if (mwpy_finish(s, "ended", NULL)) return -1;
-        } else {
-            mwpy_statement *current = mwpy_in_force();
-            if (!current && PyErr_Occurred()) return -1;
-            int failed = current == s ? 0 : mwpy_enter_after(s, current);
-            Py_XDECREF((PyObject *)current);
-            return failed;
-        }
     }
-    return mwpy_leave(s);
+    return error || out || s->finished ? mwpy_leave(s) : stay(s, fetchable);
 }
 
 int mwpy_statement_interrupted(PyObject *error) {
