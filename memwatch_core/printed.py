@@ -86,10 +86,10 @@ def width(text: str) -> int:
 
 @lru_cache(maxsize=4096)
 def character_width(character: str) -> int:
-    """Columns that one character takes."""
+    """Of one character: marks, and the inner letters of a Korean syllable, stand on the one before."""
     import unicodedata
 
-    if unicodedata.combining(character):
+    if unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff":
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 

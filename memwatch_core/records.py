@@ -176,13 +176,13 @@ class SqlTracer(Protocol):
         in_transaction: bool | None = None,
         rolled_back: bool = False,
     ) -> None:
-        """Call after the statement ran or failed (``error``).
+        """After it was run, also when it failed (``error``). ``rows``: how many it changed, None if unknown;
+        ``fetchable``: rows may be fetched from it; ``in_transaction``: whether the connection is in one now, None if
+        unknown: then what the statement says decides; ``rolled_back``: if it ended its transaction, then by a rollback,
+        whatever it says (PostgreSQL answers ``COMMIT`` so where a statement had failed).
 
-        ``rows``: number of rows changed, None if unknown. ``fetchable``: rows may be fetched from it.
-        ``in_transaction``: whether the connection is in a transaction now; None if unknown: the statement's text
-        decides then. ``rolled_back``: if the statement ended its transaction, it was by a rollback, whatever its text
-        (PostgreSQL answers ``COMMIT`` so if a statement had failed).
-        """
+        Of MySQL's texts of several statements, and of procedures, it may be called again once the last result was read,
+        for what that says: ``in_transaction``, or the ``error`` that came in its place."""
 
     def rows_fetched(self, token: Any, count: int, *, exhausted: bool = False) -> None:
         """Call when rows were handed to the program. ``exhausted``: no more will come."""

@@ -53,6 +53,16 @@ export interface Tracer {
   guard<R>(f: () => R): R | undefined;
 }
 
+/** Whether a connection is in a transaction, for a library that doesn't let out what the server says. */
+export interface Following {
+  /** Undefined: it isn't known. */
+  open: boolean | undefined;
+  /** After a text was run, of one statement or several: whether one is open now. */
+  after(text: string): boolean | undefined;
+  /** After one has failed. `commits`: a COMMIT that fails rolls back, as PostgreSQL does. */
+  failed(text: string, commits?: boolean): boolean | undefined;
+}
+
 export interface Tools {
   readonly tracer: Tracer;
   /** Whether the library was just loaded: none of its connections can be in a transaction that began unseen. */
@@ -69,7 +79,9 @@ export interface Tools {
    * statement.
    */
   batches(object: object | null | undefined, name: string): boolean;
-  /** A property of the program's object, read without running its code; undefined for a getter or a proxy. */
+  /** Follows whether a connection is in a transaction by the texts of its statements; `open`: whether it is now, if known. */
+  following(dialect: string, open: boolean | undefined): Following;
+  /** A property of what the program has passed, without running its code: of a getter or a proxy, undefined. */
   peek(object: unknown, name: PropertyKey): any;
 }
 

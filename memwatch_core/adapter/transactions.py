@@ -20,13 +20,13 @@ class Action(IntEnum):
     SETS_SAVEPOINT = 7
     RELEASES = 8
     ROLLS_BACK_TO = 9
-    MAY_ROLL_BACK = 10
+    SEVERAL = 10
 
 
 def control(statement: str, dialect: str) -> tuple[Action, str]:
     """The statement's effect, and the name of its savepoint. Thread-safe; never raises."""
     _, action, savepoint = read_statement(statement, dialect)
-    return Action(action), savepoint
+    return Action(action & 0xFF), savepoint
 
 
 def fold(name: str, dialect: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from .around import Steps
 from .dbapi import DbapiDriverBase
 from .plain import is_a, shown
 from .targets import tells
@@ -29,6 +30,33 @@ class MySqlDriverBase(DbapiDriverBase):
         """Whether a statement's error means that its connection is lost."""
         return code in LOST
 
+    def has_more(self, connection: Any) -> bool:
+        """Whether more results of what was run last have not been read yet."""
+        return False
+
+    def result(self, cursor: Any, connection: Any) -> Steps:
+        """Steps around what reads the next result of several: the statement may fail in it. After the last one it is
+        told again whether a transaction is open: the first result says nothing of what came behind it."""
+        token = self.token(cursor)
+        if token is None or token.running:  # the program has another statement run meanwhile, which reads what is left
+            yield
+            return
+        self.keep(cursor, None)  # rows that are dropped aren't counted
+        try:
+            yield
+        except BaseException as error:
+            self.keep(cursor, token)
+            self.fetch_failed(cursor, token, error)
+            raise
+        self.keep(cursor, token)
+        if not self.has_more(connection):
+            self.publish.statement_ends(token, fetchable=False, in_transaction=self.in_transaction(connection))
+
+    @tells("executemany")
+    def many(self, cursor: Any, query: Any, args: Any) -> tuple[Any, ...] | None:
+        """Without rows, nothing is run."""
+        return None if args is None or (is_plain(args) and not args) else (query, args)
+
     @tells("callproc")
     def procedure(self, cursor: Any, procname: Any, args: Any = ()) -> tuple[Any, ...]:
         """The statement that a procedure call runs."""
@@ -49,3 +77,8 @@ class MySqlDriverBase(DbapiDriverBase):
             self.failed(cursor, token, error)
         else:
             super().fetch_failed(cursor, token, error)
+
+
+def is_plain(rows: Any) -> bool:
+    """Its length is asked of nothing of the program's."""
+    return type(rows) is tuple or type(rows) is list

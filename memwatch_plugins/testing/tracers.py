@@ -53,6 +53,16 @@ class Published:
         return sum(count for count, _ in self.fetches)
 
     @property
+    def running(self) -> bool:
+        """Whether its end hasn't been published yet."""
+        return not self.ends
+
+    @property
+    def has_several_results(self) -> bool:
+        """It may have: then its end is published again behind the last one, for what that says of the transaction."""
+        return ";" in self.text or self.text.startswith("CALL")
+
+    @property
     def exhausted(self) -> bool:
         return any(exhausted for _, exhausted in self.fetches)
 
@@ -140,7 +150,7 @@ class RecordingTracer:
     ) -> None:
         with self._lock:
             if self._is_ours(token, "statement_ends"):
-                if token.ends:
+                if token.ends and not token.has_several_results:
                     self.wrong.append(f"publish the end of a statement once: {token!r}")
                 if error is not None and fetchable:
                     self.wrong.append(f"a statement that failed has no rows: fetchable=False for {token!r}")

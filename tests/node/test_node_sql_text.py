@@ -32,7 +32,7 @@ BATCH = """
     const { read } = require(path.join(path.dirname(require.resolve('@memwatch/node')), 'sql', 'statements.js'));
     console.log(JSON.stringify(JSON.parse(fs.readFileSync('cases.json', 'utf8')).map(([text, dialect]) => {
       const found = read(text, dialect);
-      return [found.text, found.action, found.savepoint];
+      return [found.text, found.does, found.savepoint];
     })));
 """
 

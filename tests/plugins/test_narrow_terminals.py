@@ -15,6 +15,7 @@ from termios import TIOCSWINSZ
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from memwatch_core.printed import width
 from memwatch_core.records import Call, Context, Event, Lost, Notice, Outcome, Part, Record, Site, Variable, Watched
@@ -76,6 +77,14 @@ OTHERS: list[Record] = [
         for name, site, (value, _, part) in product(NAMES, SITES, CHANGES)
     ],
 ]
+
+
+def test_characters_are_as_wide_as_terminals_show_them() -> None:
+    """But for a few that newer versions of Unicode than this Python's have made wide."""
+    shown = [character for character in map(chr, range(sys.maxunicode + 1)) if character.isprintable()]
+    differ = [hex(ord(character)) for character in shown if width(character) != cell_len(character)]
+    assert len(differ) < len(shown) / 400, differ
+    assert [width(word) for word in ("นี่คือ", "हिन्दी", "한글", "数", "é", "e\u0301")] == [3, 3, 4, 2, 1, 1]
 
 
 @pytest.mark.parametrize("columns", WIDTHS)

@@ -3,12 +3,14 @@ back by the host's decoder."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import servers
 from memwatch_sql_sqlite3 import driver
 from sql_support import INT64, KEY, Records, Session
 
@@ -20,6 +22,9 @@ from memwatch_core.loading.discovery import Plugins
 from memwatch_core.loading.report import LoadReport
 from memwatch_core.records import SqlDriver
 from memwatch_plugins.sql import SqlDriverBase
+
+if TYPE_CHECKING:
+    from mysql_support import Library
 
 
 @pytest.fixture
@@ -74,3 +79,35 @@ def session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
     yield begin
     for each in opened:
         each.leave()
+
+
+@pytest.fixture(params=["mysqlclient", "pymysql"])
+def mysql(request: pytest.FixtureRequest) -> Library:
+    """Each library for MySQL; a file about one of them has a fixture of its own."""
+    from mysql_support import LIBRARIES  # not every Python has them
+
+    return LIBRARIES[request.param]
+
+
+@pytest.fixture
+def connect(mysql: Library, tracer: SqlContexts, mariadb_database: servers.MariaDb) -> Iterator[Callable[..., Any]]:
+    """Connects to a database with a table t (a, b) of three rows; nothing of this is in the records."""
+    made: list[Any] = []
+
+    def connect(**options: Any) -> Any:
+        made.append(mysql.connect(**(mariadb_database.connect | options)))
+        return made[-1]
+
+    with contextlib.closing(connect()) as first, first.cursor() as cursor:
+        cursor.execute("CREATE TABLE t (a int PRIMARY KEY, b text)")
+        cursor.execute("INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')")
+        cursor.execute("CREATE PROCEDURE p (n int) BEGIN SELECT a FROM t WHERE a <= n; SELECT b, 's3cr3t' FROM t; END")
+        cursor.execute("CREATE PROCEDURE f () BEGIN SELECT a FROM t; SELECT 1 + (SELECT a FROM t); END")
+        first.commit()
+    mysql.driver.install(tracer)
+    yield connect
+    for connection in made:
+        if connection.open:
+            connection.close()
+    mysql.driver.uninstall()
+    assert (tracer.troubles, mysql.driver.troubles) == (0, 0)

@@ -61,6 +61,11 @@ class Records:
         return [(each["statement"], each["outcome"]) for _, each in sorted(self.contexts.items())]
 
 
+def outcomes(records: Records) -> list[str]:
+    """Of each statement, in order of beginning."""
+    return [outcome for _, outcome in records.outcomes]
+
+
 class Connection:
     """Anything that allows weak references will do."""
 

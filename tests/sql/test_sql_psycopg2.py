@@ -22,7 +22,7 @@ import servers
 from memwatch_sql_psycopg2 import driver
 from psycopg2 import sql
 from psycopg2.extras import wait_select
-from sql_support import Records
+from sql_support import Records, outcomes
 
 from memwatch_core.adapter.contexts import SqlContexts
 from memwatch_core.native.tracing import in_force
@@ -72,10 +72,6 @@ def traced(connect: Connect) -> Any:
 @pytest.fixture
 def cursor(traced: Any) -> Any:
     return traced.cursor()
-
-
-def outcomes(records: Records) -> list[str]:
-    return [outcome for _, outcome in records.outcomes]
 
 
 # ---- ways to run, to fetch, to end ----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import servers
 from memwatch_sql_psycopg2 import driver
 from psycopg2 import sql
 from psycopg2.extras import wait_select
-from sql_support import Records, Session
+from sql_support import Records, Session, outcomes
 
 from memwatch_core import watch
 from memwatch_core.adapter.contexts import SqlContexts
@@ -40,10 +40,6 @@ def connect(tracer: SqlContexts, postgresql_database: servers.PostgreSql) -> Ite
         connection.close()
     driver.uninstall()
     assert (tracer.troubles, driver.troubles) == (0, 0)
-
-
-def outcomes(records: Records) -> list[str]:
-    return [outcome for _, outcome in records.outcomes]
 
 
 def terminate(server: servers.PostgreSql, connection: Any) -> None:

@@ -14,7 +14,7 @@ from sql_support import Connection, Records, Session, run
 
 from memwatch_core.adapter.contexts import SqlContexts
 from memwatch_core.adapter.transactions import Action, control
-from memwatch_core.native.tracing import in_force
+from memwatch_core.native.tracing import in_force, read_statement
 
 Make = Callable[..., SqlContexts]
 
@@ -304,6 +304,57 @@ def action(text: str, dialect: str = "") -> tuple[Action, str]:
 )  # fmt: skip
 def test_text_is_understood(text: str, dialect: str, expected: tuple[Action, str]) -> None:
     assert action(text, dialect) == expected
+
+
+def several(text: str, dialect: str) -> str:
+    """How the transaction before ends (?: perhaps not), what becomes of the text's own work in one and without one, and
+    which transaction is open behind it: C committed, R rolled back, G goes on."""
+    does = read_statement(text, dialect)[1]
+    assert does & 0xFF == Action.SEVERAL
+    first, inside, alone = (
+        "".join(letter for bit, letter in enumerate("CRG") if does >> at & 7 & mask & 1 << bit) or "-"
+        for at, mask in ((10, 3), (12, 7), (15, 7))
+    )
+    return f"{first}{'' if does >> 18 & 1 else '?'} {inside} {alone} {' +-?'[does >> 8 & 3]}".rstrip()
+
+
+BODY = "CREATE PROCEDURE p() BEGIN IF a THEN COMMIT; END IF; SELECT CASE WHEN 1 THEN 2 END; END; ROLLBACK"
+
+
+@pytest.mark.parametrize(
+    ("text", "postgresql", "mysql", "sqlite", "unknown"),
+    [
+        ("a; b", "-? G G", "C? CG CG", "-? G G", "-? G G"),
+        ("UPDATE t; COMMIT", *["C C C -"] * 4),
+        ("UPDATE t; ROLLBACK", "R R R -", "R R CR -", "R R C -", "R R CR -"),
+        ("ROLLBACK; INSERT", *["R G G -"] * 4),
+        ("COMMIT; BEGIN", *["C - - +"] * 4),
+        ("BEGIN; INSERT; ROLLBACK", "R R R -", "C R R -", "R R R -", "CR R R -"),
+        ("INSERT; COMMIT AND CHAIN; INSERT; ROLLBACK", *["C CR CR -"] * 4),
+        ("INSERT; COMMIT AND NO CHAIN", *["C C C -"] * 4),
+        ("INSERT; PREPARE TRANSACTION 'x'", "CR CR CR -", "CR CR CR -", "CR CR C -", "CR CR CR -"),
+        ("SAVEPOINT a; INSERT; ROLLBACK TO a; COMMIT", *["C CR CR -"] * 4),
+        ("INSERT; ROLLBACK TO a", *["-? RG RG"] * 4),
+        ("INSERT; CREATE TABLE t (a int); ROLLBACK", "R R R -", "C C C -", "R R C -", "R R CR -"),
+        ("LOCK TABLES t WRITE; INSERT; ROLLBACK", "R R R -", "CR CR CR -", "R R C -", "R R CR -"),
+        ("SET autocommit = 1; ROLLBACK", "R R R -", "CR CR CR -", "R R C -", "R R CR -"),
+        ("INSERT; CALL p(); COMMIT", "C C C -", "CR CR CR -", "C C C -", "CR CR CR -"),
+        (BODY, "R R R -", "C C C -", "R R C -", "R R CR -"),
+        ("CREATE RULE r AS ON DELETE TO t DO (SELECT 1; SELECT 2); COMMIT", "C C C -", "C C C -", "C C C -", "C C C -"),
+        ("UPDATE t SET a = '; COMMIT' /* ; COMMIT */; ROLLBACK", "R R R -", "R R CR -", "R R C -", "R R CR -"),
+        ('SELECT 1 AS "; COMMIT"; INSERT; COMMIT', *["C C C -"] * 4),
+        ("SELECT $a$; COMMIT; $a$; INSERT; ROLLBACK", "R R R -", "C CR CR -", "C C C -", "CR CRG CRG ?"),
+        ("INSERT; /*!50000 COMMIT */; ROLLBACK", "R R R -", "CR CR CR -", "R R C -", "CR CRG CRG ?"),
+        ("SELECT 'it\\'s; '; ROLLBACK", "CR CRG CRG ?", "CR CRG CRG ?", "-? G G", "CR CRG CRG ?"),
+        ("INSERT; CREATE TRIGGER t FOR EACH ROW IF a THEN COMMIT; END IF", *["CR CRG CRG ?"] * 4),
+        ("INSERT; SELECT " + "x" * 20_000, *["CR CRG CRG ?"] * 4),
+    ],
+)  # fmt: skip
+def test_several_statements_are_read_to_the_last(
+    text: str, postgresql: str, mysql: str, sqlite: str, unknown: str
+) -> None:
+    found = [several(text, dialect) for dialect in ("postgresql", "mysql", "sqlite", "")]
+    assert found == [postgresql, mysql, sqlite, unknown]
 
 
 @given(st.text(), st.sampled_from(["", "sqlite", "postgresql", "mysql"]))

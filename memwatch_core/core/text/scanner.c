@@ -217,6 +217,13 @@ struct sql_token sql_scan(enum sql_dialect dialect, const char *at, const char *
 /* ---- what is asked of tokens ---------------------------------------------------------------------------------------
  */
 
+const char *sql_end_by_default(const struct sql_token *token, const char *stop) {
+    if ((token->kind != SQL_STRING && token->kind != SQL_DOUBLE) || *token->at == '/') return token->stop;
+    const char *quote = token->at;
+    while (*quote != '\'' && *quote != '"') quote++; /* behind a letter */
+    return end_of_quoted(quote, stop, true);
+}
+
 bool sql_is(const struct sql_token *token, const char *word) {
     const char *at = token->at;
     for (; at < token->stop && *word; at++, word++)

@@ -25,6 +25,10 @@ struct sql_token {
 /* The token at `at`, which is before `stop`. */
 struct sql_token sql_scan(enum sql_dialect dialect, const char *at, const char *stop);
 
+/* Where a literal of MySQL's ends if the server takes backslashes as it does by default; of any other token, its end.
+ */
+const char *sql_end_by_default(const struct sql_token *token, const char *stop);
+
 /* Whether it is this word, which is given in capitals. */
 bool sql_is(const struct sql_token *token, const char *word);
 

@@ -170,6 +170,24 @@ static bool is_masked(struct sql_token *token, enum sql_dialect dialect, const s
     }
 }
 
+/* What counts as a literal, to the end of the text, may be several statements: is it, as servers are set by default? */
+static void follow_hidden(struct sql_transaction *t, const struct sql_token *token, const struct sql_token *whole,
+                          const char *stop) {
+    bool mysql = t->dialect == SQL_MYSQL;
+    if (token->stop < stop || !has(token, ";") ||
+        !(whole->stop < stop || (mysql && (has(token, "\\") || *token->at == '/'))))
+        return;
+    t->doubtful = true;
+    t->unreadable |= *token->at == '/' || t->dialect == SQL_UNKNOWN;
+    bool ended = false;
+    for (const char *at = mysql ? sql_end_by_default(whole, stop) : whole->stop; at < stop && !t->unreadable;) {
+        struct sql_token each = sql_scan(t->dialect, at, stop);
+        if (ended && each.kind != SQL_SPACE) t->unreadable = true;
+        ended |= each.kind == SQL_OTHER && *each.at == ';';
+        at = mysql ? sql_end_by_default(&each, stop) : each.stop;
+    }
+}
+
 /* Where a text ends, of which so many characters are kept. */
 static const char *end_of(const char *at, const char *stop, size_t characters) {
     for (; at < stop; at++)
@@ -182,16 +200,19 @@ void sql_read(const char *text, size_t length, enum sql_dialect dialect, char *b
     bool cut = end_of(text, stop, SQL_CHARACTERS_MAX) < stop, space = false;
     if (cut) stop = end_of(text, stop, SQL_CHARACTERS_MAX - 2);
     struct names names = {0};
-    struct sql_transaction transaction = {0};
+    struct sql_transaction transaction;
+    sql_transaction_open(&transaction, dialect, length);
     char *out = buffer;
     while (at < stop) {
         struct sql_token token = sql_scan(dialect, at, stop), whole = token;
         if (token.kind == SQL_COMMENT && is_doubtful_comment(&token)) {
             if (out > buffer) *out++ = ' ';
             *out++ = '?';
+            transaction.unreadable |= memchr(at, ';', (size_t)(stop - at)) != NULL;
             break;
         }
         if (token.kind == SQL_SPACE || token.kind == SQL_COMMENT) {
+            if (dialect == SQL_MYSQL) sql_follow_comment(&transaction, &token);
             space = true;
             at = token.stop;
             continue;
@@ -207,6 +228,8 @@ void sql_read(const char *text, size_t length, enum sql_dialect dialect, char *b
         }
         follow_names(&names, &token, masked);
         sql_follow(&transaction, text, &whole);
+        if (masked) follow_hidden(&transaction, &token, &whole, stop);
+        if (whole.kind == SQL_DOUBTFUL && has(&whole, ";")) transaction.unreadable = true;
         at = token.stop;
     }
     if (cut) {
@@ -214,5 +237,5 @@ void sql_read(const char *text, size_t length, enum sql_dialect dialect, char *b
         out += sizeof SQL_CUT - 1;
     }
     *read = (struct sql_statement){.text = buffer, .length = (size_t)(out - buffer), .savepoint = out};
-    sql_decide(&transaction, dialect, read, out);
+    sql_decide(&transaction, cut, read, out);
 }

@@ -21,8 +21,10 @@ struct mwpy_connection {
     PyObject *heads;      /* dict: statement -> (json: bytes, action: int, savepoint's name: str); the tracer's */
     uint32_t number;      /* 0: the tracer's `nowhere` */
     uint32_t transaction; /* id of its first context, 0: none open */
-    bool told;            /* a statement of the open transaction already has its OUTCOME record */
-    mwpy_statement *first, *last; /* without an OUTCOME record; borrowed: each unlinks itself when deallocated */
+    bool told;            /* a statement of the open transaction has its OUTCOME record already */
+    bool failed;          /* PostgreSQL: one of them has failed, so that COMMIT may roll back */
+    mwpy_statement *text; /* of several statements: more results may come, so what it does isn't known yet; or NULL */
+    mwpy_statement *first, *last; /* without an OUTCOME record; borrowed, each leaves as it is deallocated */
     mwpy_savepoint *savepoints;
     Py_ssize_t depth, room;
 };
@@ -42,7 +44,12 @@ PyObject *mwpy_unfinished(mwpy_connection *c); /* a new list */
  * the statement went out of force. */
 int mwpy_settle(mwpy_statement *s, int known, PyObject *error, bool rolled_back);
 
-/* Ends the transaction, and takes statements on the connection out of force, except `but` (or NULL). */
+/* What becomes of the results that are missing: an error may have come in their place, or nobody will ever read them;
+ * all have come; and what comes next commits. `known`: as above, behind them. */
+typedef enum mwpy_reading { MWPY_UNREAD, MWPY_READ, MWPY_COMMITS } mwpy_reading;
+int mwpy_settle_text(mwpy_connection *c, mwpy_reading reading, int known);
+
+/* The transaction is over, and what is in force on the connection goes out of it. `but`: not this one; or NULL. */
 int mwpy_over(mwpy_connection *c, mwpy_word word, bool closed, mwpy_statement *but);
 
 int mwpy_set_savepoint(mwpy_connection *c, PyObject *name, uint32_t since, bool begins);

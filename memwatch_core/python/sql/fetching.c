@@ -1,6 +1,5 @@
 /* fetching.c - the trace around a cursor method that returns rows; runs for every row that the program gets. */
 #include "sql/fetching.h"
-#include "sql/statement.h"
 #include "sql/tokens.h"
 #include <stddef.h>
 #include <structmember.h>

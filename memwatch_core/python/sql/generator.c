@@ -1,7 +1,6 @@
 /* generator.c - traces written in Python: functions that get the call's arguments and return a generator
  * (memwatch_plugins/sql/around.py). The token of a call is its generator. */
 #include "sql/generator.h"
-#include "sql/statement.h"
 
 /* ---- arguments of a call ----------------------------------------------------------------------------------------- */
 

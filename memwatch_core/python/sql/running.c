@@ -4,7 +4,6 @@
 #include "sql/running.h"
 #include "sql/generator.h"
 #include "sql/reader.h"
-#include "sql/statement.h"
 #include "sql/tokens.h"
 #include <stddef.h>
 #include <structmember.h>

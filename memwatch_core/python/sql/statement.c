@@ -64,7 +64,7 @@ mwpy_statement *mwpy_statement_new(mwpy_tracer *tracer, uint32_t id, PyObject *h
     s->head = Py_NewRef(head);
     s->fetched = s->changed = -1;
     s->id = id;
-    s->in_transaction = -1;
+    s->in_transaction = s->first_known = -1;
     s->running = true;
     mwpy_link(s);
     return s;
@@ -228,14 +228,25 @@ static void dealloc_part(PyObject *object) {
     Py_DECREF(type);
 }
 
+static PyObject *running(PyObject *object, void *unused) {
+    (void)unused;
+    const mwpy_statement *s =
+        Py_IS_TYPE(object, mwpy_part_type) ? ((mwpy_part *)object)->whole : (mwpy_statement *)object;
+    return PyBool_FromLong(s->running);
+}
+
+static PyGetSetDef getters[] = {{"running", running, NULL, "Its end has not been published yet.", NULL}, {0}};
+
 static PyType_Slot slots[] = {
     {Py_tp_doc, "A statement: the token that a driver hands back."},
     {Py_tp_dealloc, dealloc},
+    {Py_tp_getset, getters},
     {0, NULL},
 };
 static PyType_Slot part_slots[] = {
     {Py_tp_doc, "A statement that is a part of another one."},
     {Py_tp_dealloc, dealloc_part},
+    {Py_tp_getset, getters},
     {0, NULL},
 };
 

@@ -27,6 +27,7 @@ struct mwpy_statement {
     int8_t in_transaction; /* as published by a driver below an ORM; -1: unknown */
     bool running, fetchable /* rows may still be fetched */, finished /* the OUTCOME record is written */;
     bool autocommit, rolled_back;
+    int8_t first_known; /* of several statements whose results come one by one: `known` after the first */
 };
 
 /* Token of a statement that is part of another one, because it runs inside it. */
@@ -40,9 +41,9 @@ extern PyType_Spec mwpy_statement_spec;
 extern PyTypeObject *mwpy_part_type;
 extern PyType_Spec mwpy_part_spec;
 
-static inline enum sql_action mwpy_action_of(const mwpy_statement *s) {
-    return (enum sql_action)PyLong_AsLong(PyTuple_GET_ITEM(s->head, 1));
-}
+/* sql_action, and the bits above it. */
+static inline int mwpy_does(const mwpy_statement *s) { return (int)PyLong_AsLong(PyTuple_GET_ITEM(s->head, 1)); }
+static inline enum sql_action mwpy_action_of(const mwpy_statement *s) { return (enum sql_action)(mwpy_does(s) & 0xff); }
 
 uint64_t mwpy_now(void); /* ns since 1970 */
 

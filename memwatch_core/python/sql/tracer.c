@@ -96,6 +96,8 @@ static PyObject *statement_ends(PyObject *object, PyObject *const *args, Py_ssiz
         whole->in_transaction = (int8_t)known;
         whole->rolled_back = rolled_back;
         if (rows >= 0) whole->changed = rows;
+        if (!whole->running && whole->where->text == whole)
+            return done(self, mwpy_statement_end(whole, rows, error, fetchable, known, rolled_back));
     }
     Py_RETURN_NONE;
 }
@@ -177,7 +179,8 @@ static PyObject *transaction_ends(PyObject *object, PyObject *const *args, Py_ss
         return swallow(self);
     }
     Py_INCREF((PyObject *)c);
-    int error = mwpy_over(c, committed ? MWPY_COMMITTED : MWPY_ROLLED_BACK, closed, NULL);
+    int error = mwpy_settle_text(c, committed ? MWPY_COMMITS : MWPY_UNREAD, -1);
+    if (!error) error = mwpy_over(c, committed ? MWPY_COMMITTED : MWPY_ROLLED_BACK, closed, NULL);
     Py_DECREF((PyObject *)c);
     return done(self, error);
 }
@@ -197,7 +200,9 @@ static int savepoint_is(mwpy_tracer *self, PyObject *connection, PyObject *name,
     }
     if (!folded) goto finished;
     uint32_t next = mwpy_next_statement_id();
-    if (is_text(what, "set"))
+    if (mwpy_settle_text(c, MWPY_READ, -1))
+        error = -1;
+    else if (is_text(what, "set"))
         error = mwpy_set_savepoint(c, folded, next, false);
     else if (is_text(what, "released"))
         error = mwpy_release_savepoint(c, folded) < 0 ? -1 : 0;

@@ -18,6 +18,7 @@ const classes = require('./classes');
 const hashes = require('./hashes');
 const { Tracer } = require('./tracer');
 const { say } = require('../printed');
+const { Following } = require('./following');
 const { replace, owner, peek } = require('./patches');
 
 const PACKAGE = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/s; // the innermost package
@@ -27,7 +28,10 @@ const tracer = new Tracer();
 const known = new Map(); // package name -> its plugin, or null
 const patched = new WeakSet(); // exports
 const required = new Set(); // files of CommonJS
-const tools = { tracer, replace, owner, peek, batches: (object, name) => batches(tracer, object, name) };
+const tools = {
+  tracer, replace, owner, peek, batches: (object, name) => batches(tracer, object, name),
+  following: (dialect, open) => new Following(dialect, open),
+};
 const of = { fresh: Object.freeze({ ...tools, fresh: true }), used: Object.freeze({ ...tools, fresh: false }) };
 let started = false, early = false;
 

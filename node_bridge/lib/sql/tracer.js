@@ -77,6 +77,7 @@ class Connection {
   transaction = 0; // id of its first context, 0: none open
   assumed = false; // nobody knows whether it is open, or since when
   told = false; // a statement of the open transaction has its OUTCOME record already
+  failed = false; // PostgreSQL: one of them has failed, so that COMMIT may roll back
   savepoints = []; // {name, since, begins}
   json = '';
   dialect = '';
@@ -332,9 +333,9 @@ class Tracer {
     const given = typeof statement !== 'string' ? null : statement.length > MOST_TEXT ? statement.slice(0, MOST_TEXT) : statement;
     let head = heads.get(given);
     if (head) return head;
-    const { text, action, savepoint } = given === null ? { text: `<${typeof statement}>`, action: t.NOTHING, savepoint: '' } : t.read(given, dialect);
+    const { text, action, does, savepoint } = given === null ? { text: `<${typeof statement}>`, action: t.NOTHING, does: 0, savepoint: '' } : t.read(given, dialect);
     const hash = keyed(this.#settings.key, 'statement', text).toString('hex', 0, 8);
-    head = { json: `{"driver":${JSON.stringify(driver)},"statement":${JSON.stringify(text)},"statement_hash":"${hash}"`, action, savepoint };
+    head = { json: `{"driver":${JSON.stringify(driver)},"statement":${JSON.stringify(text)},"statement_hash":"${hash}"`, action, does, savepoint };
     if (heads.size >= MOST_HEADS) heads.clear();
     heads.set(given, head);
     return head;
@@ -417,6 +418,13 @@ class Tracer {
   #settle(s, known, error, rolledBack) {
     const c = s.where;
     let { action } = s.head;
+    const several = action === t.SEVERAL;
+    if (several) {
+      const out = this.#settleSeveral(s, known, error, rolledBack);
+      if (out !== undefined) return out;
+      action = t.NOTHING;
+    }
+    if (error && known && c.dialect === 'postgresql') c.failed = true;
     const commitsBefore = (a) => a === t.COMMITS_BEFORE || a === t.COMMITS_AND_BEGINS;
     const endsTransaction = (a) => a === t.COMMITS || a === t.ROLLS_BACK || a === t.PREPARES;
     if (error && !(known === false && commitsBefore(action))) action = t.NOTHING; // it did nothing, as far as we know
@@ -430,7 +438,7 @@ class Tracer {
         s.word = FAILED;
         this.#finish(s, outcomeOf(error));
       }
-      const back = error || rolledBack || action === t.ROLLS_BACK || action === t.MAY_ROLL_BACK;
+      const back = error || rolledBack || action === t.ROLLS_BACK;
       // SQLite alone refuses a ROLLBACK of nothing.
       const unknown = action === t.PREPARES || (action === t.ROLLS_BACK && c.assumed && c.dialect !== 'sqlite');
       this.#over(c, unknown ? '' : back ? ROLLED_BACK : COMMITTED, false);
@@ -456,15 +464,63 @@ class Tracer {
     } else if (action === t.RELEASES && this.#releaseSavepoint(c, s.head.savepoint) && !known) {
       this.#over(c, COMMITTED, false);
       return true;
+    } else if (several && !error) {
+      this.#settleSavepoints(s, t.operations(s.head).behind);
     }
     return false;
+  }
+
+  /**
+   * Several statements in one text: what can't be known stays untold. Undefined: they are like any one, in the transaction
+   * that is open then.
+   */
+  // eslint-disable-next-line complexity -- one branch a case of transactions
+  #settleSeveral(s, known, error, rolledBack) {
+    const c = s.where, { does, savepoint } = s.head, { first, inside, alone } = t.fates(s.head);
+    if (!c.number) return undefined;
+    const starts = does & t.LEAVES_OPEN && !(does & (t.BEGINS_BY_END | t.BEGINS_BY_WORK)) && c.dialect !== 'mysql';
+    if (c.assumed && !error && starts) this.#begun(c);
+    const before = c.transaction, { before: operations, behind } = t.operations(s.head);
+    const ends = before && (does & t.ENDS || known === false || (error && savepoint.includes('<')));
+    const might = c.assumed ? inside | alone : before ? inside : alone;
+    let own = error ? 0 : might, word = '';
+    if (ends) word = firstEnd(first, does & t.BEGINS_BY_END, known, error, rolledBack, c);
+    if (before && !error) this.#settleSavepoints(s, operations);
+    if (ends) {
+      if (error) {
+        s.word = FAILED;
+        s.transaction = word ? before : 0;
+        this.#finish(s, outcomeOf(error));
+      }
+      this.#over(c, word, false, s);
+      if (error) return true;
+    }
+    if (!(own & ~t.GOES_ON) && (own || !ends)) return undefined;
+    const open = own & t.GOES_ON && known !== false;
+    if (own & t.GOES_ON && !open) own = (own & ~t.GOES_ON) | t.COMMITTED; // committed by itself
+    s.word = own === 0 ? word : own === t.COMMITTED ? COMMITTED : own === t.ROLLED_BACK ? ROLLED_BACK : '';
+    s.transaction = !s.word ? 0 : ends && s.word === word ? before : s.id;
+    if (open) this.#settleSavepoints(s, behind);
+    if (might & t.GOES_ON) return false;
+    this.#finish(s, 'ended');
+    return true;
+  }
+
+  #settleSavepoints(s, operations) {
+    const c = s.where;
+    for (const [sign, name] of operations) {
+      if (sign === '+') this.#setSavepoint(c, name, s.id + 1, false);
+      else if (sign === '-') this.#releaseSavepoint(c, name);
+      else if (sign === '<') this.#rollBackTo(c, name, s.id, s);
+      else for (const each of c.savepoints) if (each.since === s.id + 1) each.since = s.id; // what the text did goes, too
+    }
   }
 
   /** The transaction is over, and its statements go out of force; with the connection, all of it. `but`: not this one. */
   #over(c, word, closed, but) {
     const { transaction, told } = c;
     c.transaction = 0;
-    c.assumed = c.told = false;
+    c.assumed = c.told = c.failed = false;
     c.savepoints = [];
     for (const s of [...c.unfinished]) {
       const inside = transaction && s.transaction === transaction;
@@ -505,6 +561,7 @@ class Tracer {
 
   #rollBackTo(c, name, next, but) {
     const at = c.savepoints.findLastIndex((each) => each.name === name);
+    c.failed = false;
     if (at < 0) return; // set where nobody told us: what came after it isn't known
     c.savepoints.length = at + 1; // itself, it stays
     const { since } = c.savepoints[at];
@@ -525,6 +582,14 @@ const { timeOrigin } = performance; // ms since 1970; reading it is slow
 /** ns since 1970, as text: more than a number holds. */
 function now() {
   return `${Math.round((timeOrigin + performance.now()) * 1000)}000`;
+}
+
+/** How a text of several statements ended the transaction that was open before it; '': that can't be known. */
+function firstEnd(first, byFirst, known, error, rolledBack, { assumed, dialect, failed }) {
+  if (error && known !== false) return ''; // perhaps it goes on, perhaps it is another one
+  if (!first) return error || rolledBack ? ROLLED_BACK : COMMITTED;
+  if (first === t.ROLLED_BACK) return assumed && dialect !== 'sqlite' ? '' : ROLLED_BACK;
+  return first === t.COMMITTED && !error && !(byFirst && (rolledBack || failed)) ? COMMITTED : '';
 }
 
 /** No message: it may hold the program's data. */

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Literal, TextIO
@@ -13,7 +12,7 @@ from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Record, Sink
 from memwatch_plugins.layout import terminal_width
 from memwatch_plugins.palette import paint, plain
-from memwatch_plugins.printed import write
+from memwatch_plugins.printed import shows_colours, write
 from memwatch_plugins.text import Lines
 
 
@@ -37,11 +36,12 @@ class ConsoleSink:
 
     def __init__(self, settings: Settings, stream: TextIO | None = None) -> None:
         self._stream = stream if stream is not None else getattr(sys, settings.stream)
-        is_terminal, self._coloured = _terminal(self._stream) if _may_be_terminal(self._stream) else (False, False)
+        width = terminal_width(self._stream)
+        self._coloured = width is not None and shows_colours(self._stream)
         self._lines = Lines(
-            width=terminal_width(self._stream),
+            width=width,
             paint=paint if self._coloured else plain,
-            arrow="→" if is_terminal and _can("→", self._stream) else "->",
+            arrow="→" if width is not None and _can("→", self._stream) else "->",
             max_value=settings.max_value,
             max_statement=settings.max_statement,
             show=settings.show,
@@ -59,21 +59,6 @@ class ConsoleSink:
 
     def close(self) -> None:
         """Does nothing: the stream belongs to the process and stays open."""
-
-
-def _may_be_terminal(stream: TextIO) -> bool:
-    """Whether rich could take the stream for a terminal. If not, spares the first lines the costly import of rich."""
-    return stream.isatty() or bool(os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE"))
-
-
-def _terminal(stream: TextIO) -> tuple[bool, bool]:
-    """Whether the stream is a terminal, and whether it shows colours."""
-    from rich.console import Console
-
-    console = Console(file=stream)
-    if not console.is_terminal:
-        return False, False
-    return True, not (console.no_color or os.environ.get("NO_COLOR") or console.color_system is None)
 
 
 def _can(text: str, stream: TextIO) -> bool:

@@ -15,7 +15,7 @@ from memwatch_plugins.sql.mysql import MySqlDriverBase
 from memwatch_plugins.sql.plain import Own, is_a, peek, shown
 from memwatch_plugins.sql.targets import of_connections, of_cursors, replaces
 
-SERVER_STATUS, IN_TRANSACTION = 30, 1  # from MariaDB's mysql.h
+SERVER_STATUS, IN_TRANSACTION, MORE_RESULTS = 30, 1, 8  # of MariaDB's mysql.h
 
 
 class MySqlClientDriver(MySqlDriverBase):
@@ -24,7 +24,7 @@ class MySqlClientDriver(MySqlDriverBase):
         "MySQLdb.cursors:BaseCursor", "MySQLdb.cursors:CursorStoreResultMixIn", "MySQLdb.cursors:CursorUseResultMixIn",
     )  # fmt: skip
     connections = ("MySQLdb.connections:Connection",)
-    runs: ClassVar[Mapping[str, tuple[str, str]]] = dict.fromkeys(("execute", "executemany"), ("query", "args"))
+    runs: ClassVar[Mapping[str, tuple[str, str]]] = {"execute": ("query", "args")}
     fetches: ClassVar[Mapping[str, Count]] = {
         "fetchone": "one",
         "fetchmany": "some",
@@ -58,12 +58,20 @@ class MySqlClientDriver(MySqlDriverBase):
         return Database(shown(name), f"{host}:{port}" if how == "TCP/IP" else shown(socket) or "localhost")
 
     def in_transaction(self, connection: Any) -> bool | None:
+        status = self._status(connection)
+        return None if status is None else bool(status & IN_TRANSACTION)
+
+    def has_more(self, connection: Any) -> bool:
+        return bool((self._status(connection) or 0) & MORE_RESULTS)
+
+    def _status(self, connection: Any) -> int | None:
         if self._status_of is None or self.is_closed(connection):
             return None
         read = self._statuses.get(connection)
         if read is None:
             self._statuses.set(connection, read := self._status_of(connection))
-        return bool(read() & IN_TRANSACTION)
+        status: int = read()
+        return status
 
     def is_closed(self, connection: Any) -> bool:
         return not (is_a(connection, self._own.kind) and self._own.open(connection))  # may be a stand-in
@@ -107,16 +115,25 @@ class MySqlClientDriver(MySqlDriverBase):
 
     @of_cursors("nextset")
     def next_result(self, cursor: Any) -> Steps:
-        """Drops rows by fetching them. Fails if the statement fails only now."""
-        token = self.token(cursor)
-        self.keep(cursor, None)
+        """It drops rows by fetching them, and fails if the statement does so only now."""
+        yield from self.result(cursor, self.connection_of(cursor))
+
+    @of_cursors("close")
+    def closing(self, cursor: Any, *args: Any, **kwargs: Any) -> Steps:
+        """It reads the results that are left."""
+        token, connection = self.token(cursor), self.connection_of(cursor)
+        more = token is not None and connection is not None and self.has_more(connection)
+        error = None
         try:
-            yield
-        except BaseException as error:
-            self.keep(cursor, token)
-            self.fetch_failed(cursor, token, error)
+            yield from super().closing(cursor, *args, **kwargs)
+        except BaseException as raised:
+            error = raised
             raise
-        self.keep(cursor, token)
+        finally:
+            if more:
+                self.publish.statement_ends(
+                    token, error=error, fetchable=False, in_transaction=self.in_transaction(connection)
+                )
 
     @replaces("MySQLdb.cursors:CursorStoreResultMixIn.__iter__?")
     def iterated(self, call: Callable[..., Any], cursor: Any, args: Any, kwargs: Any) -> Any:

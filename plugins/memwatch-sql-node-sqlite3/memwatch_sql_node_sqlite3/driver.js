@@ -7,15 +7,15 @@
 
 const DRIVER = 'node-sqlite3', DIALECT = 'sqlite';
 const databases = new WeakMap(); // prepared statement -> its database
-const bound = new WeakMap(); // prepared statement -> arguments of bind()
-const transactions = new WeakMap(); // database -> Transaction
+const bound = new WeakMap(); // prepared statement -> what bind() was given
+const transactions = new WeakMap(); // database -> whether it is in one, by its statements: the addon doesn't say
 
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
-function install({ Database, Statement }, { tracer, replace, fresh }) {
-  let call; // the running method of a database: {database, token}
+function install({ Database, Statement }, { tracer, replace, fresh, following }) {
+  let call; // of a method of a database that is going on: {database, token}
 
   function begin(database, statement, given) {
-    if (database && !transactions.has(database)) transactions.set(database, new Transaction(fresh));
+    if (database && !transactions.has(database)) transactions.set(database, following(DIALECT, fresh ? false : undefined));
     const several = given.length === 1 && typeof given[0] === 'object' && given[0] !== null && !ArrayBuffer.isView(given[0]);
     return tracer.begin({
       driver: DRIVER, dialect: DIALECT, statement, parameters: several ? given[0] : given, connection: database,
@@ -24,7 +24,8 @@ function install({ Database, Statement }, { tracer, replace, fresh }) {
   }
 
   function end(token, database, statement, error, rows) {
-    const inTransaction = transactions.get(database)?.after(error || typeof statement !== 'string' ? '' : statement);
+    const known = transactions.get(database), text = typeof statement === 'string' ? statement : '';
+    const inTransaction = error ? known?.failed(text) : known?.after(text);
     tracer.end(token, { error: error ?? undefined, rows, inTransaction });
   }
 
@@ -75,7 +76,7 @@ function install({ Database, Statement }, { tracer, replace, fresh }) {
 
   if (!fresh) { // others may have been opened before
     replace(Database.prototype, 'emit', (original) => function (event) {
-      if (event === 'open') tracer.guard(() => transactions.set(this, new Transaction(true)));
+      if (event === 'open') tracer.guard(() => transactions.set(this, following(DIALECT, false)));
       return Reflect.apply(original, this, arguments);
     });
   }
@@ -106,44 +107,6 @@ function functionsAtEnd(args, most) {
   let from = args.length;
   while (from && args.length - from < most && typeof args[from - 1] === 'function') from--;
   return args.splice(from);
-}
-
-/**
- * Whether a database is in a transaction. The addon has no status for it, so its statements are followed. Undefined: a
- * transaction may have begun before that.
- */
-class Transaction {
-  #open;
-  #savepoints = [];
-
-  constructor(none) {
-    if (none) this.#open = false;
-  }
-
-  after(script) {
-    let trigger = false; // its body has semicolons, and its own END
-    for (const each of script.replace(/'(?:[^']|'')*'|--[^\n]*|\/\*[^]*?\*\//g, ' ').split(';')) {
-      const words = each.trim().toUpperCase().split(/\s+/, 4);
-      if (words[0] === 'CREATE') trigger = words.includes('TRIGGER');
-      if (!trigger) this.#follow(words);
-      else if (words[0] === 'END') trigger = false;
-    }
-    return this.#open;
-  }
-
-  #follow([word, ...rest]) {
-    const name = rest.filter((each) => each !== 'SAVEPOINT')[0];
-    if (word === 'SAVEPOINT') {
-      this.#savepoints.push({ name, begins: this.#open === false });
-      if (this.#open === false) this.#open = true;
-    } else if (word === 'RELEASE') {
-      const at = this.#savepoints.findLastIndex((savepoint) => savepoint.name === name);
-      if (at >= 0 && this.#savepoints.splice(at)[0].begins) this.#open = false;
-    } else if (word === 'BEGIN' || word === 'COMMIT' || word === 'END' || (word === 'ROLLBACK' && !rest.includes('TO'))) {
-      this.#open = word === 'BEGIN';
-      this.#savepoints = [];
-    }
-  }
 }
 
 module.exports = { name: DRIVER, target: 'sqlite3', install };

@@ -30,7 +30,7 @@ function install(pg, tools) {
       attend(this, tracer);
       const submitted = typeof peek(config, 'submit') === 'function' ? config : latest(this);
       if (!submitted || types.isProxy(submitted) || submitted[STATEMENT]) tracer.end(token, { error: new Error() }); // the client takes no more
-      else follow(submitted, { token, client: this, own: submitted === config, rows: undefined, fetched: 0, rolledBack: false }, tools);
+      else follow(submitted, { token, client: this, own: submitted === config, rows: undefined, fetched: 0, rolledBack: undefined }, tools);
     });
     return result;
   });
@@ -91,7 +91,7 @@ const BEFORE = {
     if (typeof text !== 'string') return; // INSERT 0 1, UPDATE 3, BEGIN, CREATE TABLE
     const count = Number(text.slice(text.lastIndexOf(' ') + 1));
     if (count >= 0) s.rows = (s.rows ?? 0) + count;
-    s.rolledBack ||= text.startsWith('ROLLBACK'); // also the answer to a COMMIT where a statement had failed
+    s.rolledBack ??= text.startsWith('ROLLBACK'); // the first: also the answer to a COMMIT where a statement had failed
   },
   handleReadyForQuery(s, _, query, tracer) {
     if (query._canceledDueToError) return; // handleError comes next

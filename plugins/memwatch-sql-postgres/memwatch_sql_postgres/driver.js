@@ -11,12 +11,12 @@ const { types } = require('node:util');
 const DRIVER = 'postgres', DIALECT = 'postgresql';
 const STATEMENT = Symbol('memwatch.statement'); // of a query: its state
 const CALLED = ['resolve', 'reject', 'forEachFn', 'cursorFn'];
-const open = new WeakMap(); // state of a connection -> whether it is in a transaction
+const transactions = new WeakMap(); // state of a connection -> whether it is in a transaction, by its statements
 const attended = new WeakSet(); // connections
 const ours = new WeakSet(); // functions
 
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
-function install({ Query }, { tracer, replace, peek, fresh }) {
+function install({ Query }, { tracer, replace, peek, fresh, following }) {
   replace(Query.prototype, 'handle', (handle) => function () {
     const first = peek(this, 'executed') === false;
     if (first) {
@@ -25,13 +25,19 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
         expect(this, !own && !this.onlyDescribe, own);
       });
     }
-    if (this?.[STATEMENT]) tracer.guard(() => follow(this, this[STATEMENT]));
+    if (this?.[STATEMENT]) tracer.guard(() => attach(this, this[STATEMENT]));
     const call = () => Reflect.apply(handle, this, arguments);
     return first ? tracer.outside(call) : call(); // it may connect: a connection outlives the statement
   });
 
-  /** Undefined: a transaction may have begun unseen. */
-  const isOpen = (state) => (open.has(state) ? open.get(state) : fresh ? false : undefined);
+  /** Undefined: a transaction may have been begun before anybody saw it. */
+  function follow(state) {
+    const known = transactions.get(state);
+    if (known) return known;
+    const begun = following(DIALECT, fresh ? false : undefined);
+    if (state) transactions.set(state, begun); // none, of a query that has found no connection
+    return begun;
+  }
 
   /**
    * Called before a query runs. Without `traced`, the query is only described, or is one of the library's `own`,
@@ -41,7 +47,7 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
     const { options, options: { onexecute } } = query;
     options.onexecute = function (connection) {
       tracer.guard(() => attend(connection, query.state));
-      if (own) open.set(query.state, false);
+      if (own) follow(query.state).open = false;
       return onexecute ? Reflect.apply(onexecute, this, arguments) : true;
     };
     if (!traced) return;
@@ -63,8 +69,8 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
     });
   }
 
-  /** Wraps what the connection will call. Each step of an iteration over a cursor has new functions. */
-  function follow(query, s) {
+  /** What the connection will call. An iteration over a cursor has other functions for each step. */
+  function attach(query, s) {
     for (const name of CALLED) {
       const original = query[name];
       if (typeof original !== 'function' || ours.has(original)) continue;
@@ -82,18 +88,15 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
       if (typeof value?.pipe === 'function') return stream(value, s); // COPY: it goes on
       const results = Array.isArray(value) && !Object.hasOwn(value, 'command') ? value : [value];
       const counts = results.map((each) => each?.count).filter(Number.isInteger);
-      const inTransaction = after(textOf(query), isOpen(query.state));
-      open.set(query.state, inTransaction);
       tracer.end(s.token, {
         rows: s.fetched || !counts.length ? undefined : counts.reduce((sum, count) => sum + count),
-        inTransaction,
-        rolledBack: results.some((each) => each?.command === 'ROLLBACK'), // also the answer to a COMMIT where a statement had failed
+        inTransaction: follow(query.state).after(textOf(query)),
+        rolledBack: results[0]?.command === 'ROLLBACK', // also the answer to a COMMIT where a statement had failed
       });
       if (s.fetched) tracer.fetched(s.token, 0, { exhausted: true });
     },
     reject(query, s, error) {
-      if (isOpen(query.state) !== false && /^\s*(?:commit|end|prepare\s+transaction)\b/i.test(textOf(query))) open.set(query.state, false);
-      tracer.end(s.token, { error: error ?? new Error(), inTransaction: isOpen(query.state) });
+      tracer.end(s.token, { error: error ?? new Error(), inTransaction: follow(query.state).failed(textOf(query), true) });
     },
     forEachFn(query, s) {
       s.fetched++;
@@ -124,7 +127,7 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
       enumerable: true,
       set: (value) => { onclose = value; },
       get: () => function () {
-        open.set(state, false); // for the next connection
+        follow(state).open = false; // the next one's
         tracer.transactionEnds(state, 'closed');
         return typeof onclose === 'function' ? Reflect.apply(onclose, this, arguments) : undefined;
       },
@@ -132,27 +135,8 @@ function install({ Query }, { tracer, replace, peek, fresh }) {
   }
 }
 
-const QUOTED = /'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[^]*?\$\1\$|--[^\n]*|\/\*[^]*?\*\//g;
-
 function textOf({ statement }) {
   return typeof statement?.string === 'string' ? statement.string : ''; // an object of the program's, given to unsafe(), isn't converted
-}
-
-/** Whether a connection is in a transaction after these statements: the library hides the server's status. */
-function after(script, isOpen) {
-  if (!/\b(?:begin|start|commit|end|rollback|abort|transaction)\b/i.test(script)) return isOpen;
-  let body = false; // of a function, between BEGIN ATOMIC and END
-  for (const each of script.replace(QUOTED, ' ? ').toUpperCase().split(';')) {
-    const [word, second, third] = each.trim().split(/[\s?]+/, 3);
-    if (body) body = word !== 'END';
-    else if (/\bBEGIN\s+ATOMIC\b/.test(each)) body = true;
-    else if (word === 'BEGIN' || (word === 'START' && second === 'TRANSACTION')) isOpen = true;
-    else if (word === 'PREPARE' && second === 'TRANSACTION') isOpen = false;
-    else if (/^(?:COMMIT|END|ROLLBACK|ABORT)$/.test(word) && second !== 'PREPARED' && second !== 'TO' && third !== 'TO') {
-      isOpen = /\bAND\s+CHAIN\b/.test(each);
-    }
-  }
-  return isOpen;
 }
 
 module.exports = { name: DRIVER, target: 'postgres', files: ['src/query.js', 'cjs/src/query.js'], install };

@@ -14,7 +14,7 @@ from memwatch_plugins.sql.libpq import LibpqDriverBase, quoted
 from memwatch_plugins.sql.plain import Own, set_slot, shown, slot
 from memwatch_plugins.sql.targets import of_connections, tells, traces
 
-PREPARED, POLL_OK = 5, 0  # values of psycopg2, which only the program imports
+READY, PREPARED, POLL_OK = 1, 5, 0  # values of psycopg2, which is imported by the program alone
 
 
 class Psycopg2Driver(LibpqDriverBase, ComposedDriverBase):
@@ -67,6 +67,11 @@ class Psycopg2Driver(LibpqDriverBase, ComposedDriverBase):
             super().fetch_failed(cursor, token, error)
 
     # ---- transactions -----------------------------------------------------------------------------------------------
+
+    def ending(self, connection: Any, outcome: Outcome) -> Steps:
+        """In autocommit, psycopg2 has begun no transaction, and ends none that the program has begun by text."""
+        if self._own.status(connection) != READY:
+            yield from super().ending(connection, outcome)
 
     @of_connections("reset", "set_isolation_level", "set_client_encoding", "tpc_rollback")
     def resets(self, connection: Any, *args: Any, **kwargs: Any) -> Steps:

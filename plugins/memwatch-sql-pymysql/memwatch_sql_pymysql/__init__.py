@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from memwatch_core.records import Database
-from memwatch_plugins.sql import Steps, Tokens, of_connections, of_cursors, tells
-from memwatch_plugins.sql.mysql import MySqlDriverBase
+from memwatch_plugins.sql import Steps, Tokens, of_connections, of_cursors
+from memwatch_plugins.sql.mysql import MySqlDriverBase, is_plain
 from memwatch_plugins.sql.plain import peek, shown
 
 IN_TRANSACTION, AUTOCOMMIT = 1, 2  # from pymysql.constants.SERVER_STATUS
@@ -73,33 +73,17 @@ class PymysqlDriver(MySqlDriverBase):
     def all_fetched(self, cursor: Any) -> bool:
         rows, at = peek(cursor, "_rows"), peek(cursor, "rownumber")
         if peek(peek(cursor, "_result"), "unbuffered_active"):
-            return False  # of a stream, only the last row is kept
-        return _is_plain(rows) and type(at) is int and at >= len(rows)
-
-    @tells("executemany")
-    def many(self, cursor: Any, query: Any, args: Any) -> tuple[Any, ...] | None:
-        """Nothing runs without rows."""
-        return None if args is None or (_is_plain(args) and not args) else (query, args)
+            return False  # only the last row is kept of a stream
+        return is_plain(rows) and type(at) is int and at >= len(rows)
 
     @of_cursors("nextset")
     def next_result(self, cursor: Any) -> Steps:
-        """The next statement of a text, or of a procedure, has run: it may fail, or commit the earlier ones."""
-        if not peek(peek(cursor, "_result"), "has_next"):
-            return  # every execute() and close() calls this
-        connection, token = self.connection_of(cursor), self.token(cursor)
-        was_open = self.in_transaction(connection)
-        try:
-            yield
-        except BaseException as error:
-            self.fetch_failed(cursor, token, error)
-            raise
-        if was_open and self.in_transaction(connection) is False:
-            self.publish.transaction_ends(connection, "committed")
+        """One statement of several in a text, or in a procedure, has run."""
+        if peek(peek(cursor, "_result"), "has_next"):  # not so with every execute() and close()
+            yield from self.result(cursor, self.connection_of(cursor))
 
-
-def _is_plain(rows: Any) -> bool:
-    """Whether the length can be read without calling the program's code."""
-    return type(rows) is tuple or type(rows) is list
+    def has_more(self, connection: Any) -> bool:
+        return bool(peek(peek(connection, "_result"), "has_next"))
 
 
 driver = PymysqlDriver()
