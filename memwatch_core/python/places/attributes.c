@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "places/layout.h"
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #pragma GCC diagnostic ignored "-Wsign-compare"
@@ -22,21 +24,51 @@ static bool is_unchanging(const PyTypeObject *type) {
     return !strcmp(type->tp_name, "types.SimpleNamespace");
 }
 
+/* What a class statement adds to an object is slots, and a word each for __dict__ and weak references. A type of C's may
+ * add what only it knows, and slots may lie where they aren't found. */
+static bool is_transparent(const PyTypeObject *type) {
+    size_t slots;
+    const PyMemberDef *slot = mwpy_members_of(type, &slots);
+    bool dict = type->tp_dictoffset != type->tp_base->tp_dictoffset && !(type->tp_flags & Py_TPFLAGS_MANAGED_DICT);
+    bool weak = type->tp_weaklistoffset != type->tp_base->tp_weaklistoffset &&
+                !(type->tp_flags & Py_TPFLAGS_MANAGED_WEAKREF);
+    Py_ssize_t words = (Py_ssize_t)slots + dict + weak;
+    for (size_t i = 0; i < slots; i++)
+        if (!mwpy_member_is_fixed(&slot[i])) return false;
+    return type->tp_basicsize - type->tp_base->tp_basicsize <= words * (Py_ssize_t)sizeof(PyObject *);
+}
+
+bool mwpy_has_dict(PyObject *object) {
+    const PyTypeObject *type = Py_TYPE(object);
+    return PyType_Check(object) || PyModule_Check(object) || type->tp_dictoffset ||
+           type->tp_flags & Py_TPFLAGS_MANAGED_DICT;
+}
+
+bool mwpy_has_slots(PyObject *object) {
+    size_t slots = 0;
+    for (const PyTypeObject *type = Py_TYPE(object); type && !slots; type = type->tp_base)
+        mwpy_members_of(type, &slots);
+    return slots && !PyType_Check(object);
+}
+
 bool mwpy_has_attributes(PyObject *object, const char **why) {
-    const PyTypeObject *type = Py_TYPE(object), *base = type;
+    const PyTypeObject *base = Py_TYPE(object);
     if (PyType_Check(object)) {
         *why = "a builtin class never changes";
         return ((PyTypeObject *)object)->tp_flags & Py_TPFLAGS_HEAPTYPE &&
                !(((PyTypeObject *)object)->tp_flags & Py_TPFLAGS_IMMUTABLETYPE);
     }
     if (PyModule_Check(object)) return true;
-    while (base->tp_flags & Py_TPFLAGS_HEAPTYPE && base->tp_base && !(base->tp_flags & Py_TPFLAGS_IMMUTABLETYPE))
+    while (base->tp_flags & Py_TPFLAGS_HEAPTYPE && base->tp_base && !(base->tp_flags & Py_TPFLAGS_IMMUTABLETYPE) &&
+           is_transparent(base))
         base = base->tp_base;
     *why = "it keeps its contents in memory of its own, which isn't seen: watch the object that holds it, or a dict";
     if (!is_unchanging(base)) return false;
-    *why = "it has no __dict__: attributes in slots can't be watched yet, nor values that never change (watch what "
-           "holds them)";
-    return type->tp_dictoffset != 0 || type->tp_flags & Py_TPFLAGS_MANAGED_DICT;
+    *why = "it has neither a __dict__ nor slots, so that it never changes: watch what holds it";
+    if (!mwpy_has_slots(object)) return mwpy_has_dict(object);
+    *why = "its class has a way of its own to free its objects, so that their end isn't seen: watch the object that "
+           "holds it, or a dict";
+    return mwpy_layout_can(Py_TYPE(object));
 }
 
 PyObject *mwpy_attributes_now(PyObject *object) {
@@ -87,8 +119,8 @@ static int detach(PyObject *object, PyObject *dict) {
 }
 
 PyObject *mwpy_attributes(PyObject *object) {
-    const char *why = NULL;
-    if (!mwpy_has_attributes(object, &why)) {
+    const char *why = "it has no __dict__";
+    if (!mwpy_has_attributes(object, &why) || !mwpy_has_dict(object)) {
         PyErr_SetString(PyExc_TypeError, why);
         return NULL;
     }

@@ -3,9 +3,11 @@
 #define MEMWATCH_PYTHON_ATTRIBUTES_H
 #include "adapter.h"
 
-/* Whether an object keeps its attributes in a dict, and all that the program changes of it there. Runs no code of the
- * program's. `why`, if it doesn't: a sentence of what to do, static storage. */
+/* Whether an object keeps its attributes in a dict or in slots, and all that the program changes of it there. Runs no
+ * code of the program's. `why`, if it doesn't: a sentence of what to do, static storage. */
 bool mwpy_has_attributes(PyObject *object, const char **why);
+bool mwpy_has_dict(PyObject *object);
+bool mwpy_has_slots(PyObject *object);
 
 /* The dict of such an object, a new reference, made so that every change of it is told: it is the object's own, and of
  * a shape that is not stored to behind its back. NULL with an exception. */

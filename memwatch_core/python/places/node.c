@@ -13,10 +13,13 @@ enum { PATH = 2048, KEY_TEXT = 256, CHAIN_MOST = 1000, ABSENT_FEW = 64 };
 
 mwpy_root *mwpy_roots;
 
-/* An owner may be gone, and another object at its address: then its dict isn't the one that is watched. */
+mwpy_node *mwpy_node_at(const void *address) { return mwpy_table_get(address); }
+
+/* An owner whose end isn't told may be gone, and another object at its address: then its dict isn't the one that is
+ * watched. */
 mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
     mwpy_node *node = mwpy_table_get(dict_or_owner);
-    if (!node || node->dict == dict_or_owner) return node;
+    if (!node || node->dict == dict_or_owner || node->layout) return node;
     PyObject *dict = mwpy_attributes_now(dict_or_owner);
     if (dict == node->dict) return node;
     mwpy_table_take(node->owner, node);
@@ -74,7 +77,7 @@ static size_t path_of(const mwpy_node *node, PyObject *key, char out[PATH]) {
 
 /* ---- cells of keys ----------------------------------------------------------------------------------------------- */
 
-static bool is_wanted(const mwpy_node *node, PyObject *key) {
+bool mwpy_node_wants(const mwpy_node *node, PyObject *key) {
     const mwpy_root *root = node->root;
     if (node->level || (!root->fields && !root->skip)) return true;
     bool plain = PyUnicode_CheckExact(key);
@@ -102,7 +105,7 @@ static mwpy_cell_number cell_of(const mwpy_node *node, PyObject *key) {
 /* Cells of keys that are gone are kept, because they often come again; but not more than there are others. */
 static void sweep(mwpy_root *root) {
     for (mwpy_node *node = root->nodes; node; node = node->after) {
-        PyObject *keys = PyDict_Keys(node->cells);
+        PyObject *keys = node->cells ? PyDict_Keys(node->cells) : NULL;
         for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) {
             PyObject *key = PyList_GET_ITEM(keys, i);
             mwpy_cell_number number = cell_of(node, key);
@@ -137,14 +140,19 @@ static mwpy_cell_number take_cell(mwpy_node *node, PyObject *key) {
     return MWPY_NO_CELL;
 }
 
-static void write_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, const mwpy_cell *now, mw_shadow why) {
+void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, const mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
     if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
         char path[PATH];
         mwpy_cell_tell(cells, number, path, path_of(node, key, path));
     }
-    node->root->absent += (now->kind == MWPY_ABSENT) - (mwpy_cell_at(cells, number)->kind == MWPY_ABSENT);
     mwpy_cell_write(cells, number, now, why);
+}
+
+static void write_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, const mwpy_cell *now, mw_shadow why) {
+    bool was_absent = mwpy_cell_at(&node->root->cells, number)->kind == MWPY_ABSENT;
+    node->root->absent += (now->kind == MWPY_ABSENT) - was_absent;
+    mwpy_node_write(node, key, number, now, why);
 }
 
 /* An address is given to another key once this one is gone. */
@@ -163,10 +171,7 @@ static void forget_odd(mwpy_node *node, PyObject *key, mwpy_cell_number number) 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level);
 static void end(mwpy_node *node);
 
-/* What lies under a key isn't found there any more. */
-static void lose(mwpy_node *parent, PyObject *key, PyObject *value) {
-    mwpy_node *node = mwpy_node_of(value);
-    if (!node) return;
+void mwpy_node_lose(mwpy_node *parent, PyObject *key, mwpy_node *node) {
     size_t i = find_spot(node, parent, key);
     if (i == node->spots_n) return;
     Py_DECREF(node->spots[i].key);
@@ -181,18 +186,29 @@ static void lose(mwpy_node *parent, PyObject *key, PyObject *value) {
     end(node);
 }
 
+static void lose(mwpy_node *parent, PyObject *key, PyObject *value) {
+    mwpy_node *node = mwpy_node_of(value);
+    if (node) mwpy_node_lose(parent, key, node);
+}
+
 static void lose_all(mwpy_node *node) {
     Py_ssize_t at = 0;
     PyObject *key, *value;
-    while (PyDict_Next(node->dict, &at, &key, &value))
+    while (node->dict && PyDict_Next(node->dict, &at, &key, &value))
         if (mwpy_key_is_plain(key)) lose(node, key, value);
 }
 
-/* Objects of other watches that hold it go on with it. */
-static void hand_over(PyObject *value, mwpy_spot *spots, size_t n) {
+static PyObject *value_at(const mwpy_node *parent, PyObject *key) {
+    PyObject *value = mwpy_slots_value(parent, key);
+    return value || !parent->dict || parent->odd ? value : PyDict_GetItemWithError(parent->dict, key);
+}
+
+/* Objects of other watches that hold it go on with it; where they do: `value` may be gone. */
+static void hand_over(const void *value, mwpy_spot *spots, size_t n) {
     for (size_t i = 0; i < n; i++) {
         mwpy_node *parent = spots[i].parent;
-        if (parent) follow(parent->root, parent, spots[i].key, value, parent->level + 1);
+        PyObject *held = parent ? value_at(parent, spots[i].key) : NULL;
+        if (held && held == value) mwpy_node_follow(parent, spots[i].key, held);
         Py_XDECREF(spots[i].key);
     }
     PyMem_Free(spots);
@@ -203,11 +219,12 @@ static void end_node(mwpy_node *node, bool alive) {
     mwpy_spot *spots = node->spots;
     size_t n = node->spots_n, others = 0;
     node->spots_n = 0; /* no way leads up through it */
-    if (alive) {
+    if (alive && node->dict) {
         mwpy_dict_unwatch(node->dict);
         lose_all(node);
     }
-    mwpy_table_take(node->dict, node);
+    mwpy_slots_close(node);
+    if (node->dict) mwpy_table_take(node->dict, node);
     if (node->owner) mwpy_table_take(node->owner, node);
     if (node->before)
         node->before->after = node->after;
@@ -227,7 +244,7 @@ static void end_node(mwpy_node *node, bool alive) {
             mwpy_cell_give_back(&root->cells, cell);
         }
     }
-    PyObject *value = node->owner ? node->owner : node->dict;
+    const void *value = node->owner ? node->owner : node->dict;
     Py_CLEAR(node->cells);
     Py_CLEAR(node->odd);
     PyMem_Free(node);
@@ -252,9 +269,12 @@ static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int
     mwpy_node *node = PyMem_Calloc(1, sizeof *node);
     if (!node) return NULL;
     *node = (mwpy_node){.dict = dict, .owner = owner, .attributes = owner != NULL, .root = root, .level = level};
-    node->cells = PyDict_New();
-    if (!node->cells || mwpy_table_put(dict, node) || (owner && mwpy_table_put(owner, node)) || mwpy_dict_watch(dict)) {
-        mwpy_table_take(dict, node);
+    node->cells = dict ? PyDict_New() : NULL;
+    bool failed = (dict && (!node->cells || mwpy_table_put(dict, node))) || (owner && mwpy_table_put(owner, node)) ||
+                  (owner && mwpy_slots_open(node) && mwpy_has_slots(owner)) || (dict && mwpy_dict_watch(dict));
+    if (failed) {
+        mwpy_slots_close(node);
+        if (dict) mwpy_table_take(dict, node);
         if (owner) mwpy_table_take(owner, node);
         Py_XDECREF(node->cells);
         PyMem_Free(node);
@@ -271,32 +291,41 @@ static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int
 static void fill(mwpy_node *node) {
     Py_ssize_t at = 0;
     PyObject *key, *value;
-    while (PyDict_Next(node->dict, &at, &key, &value)) {
-        mwpy_cell_number number = is_wanted(node, key) ? take_cell(node, key) : MWPY_NO_CELL;
+    mwpy_slots_fill(node);
+    while (node->dict && PyDict_Next(node->dict, &at, &key, &value)) {
+        mwpy_cell_number number = mwpy_node_wants(node, key) ? take_cell(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
         mwpy_cell now;
         mwpy_cell_describe(&now, value);
         node->root->absent++; /* as it is before it is written */
         write_cell(node, key, number, &now, MW_SHADOW_SILENT);
-        if (mwpy_key_is_plain(key)) follow(node->root, node, key, value, node->level + 1);
+        if (mwpy_key_is_plain(key)) mwpy_node_follow(node, key, value);
     }
+}
+
+/* The dict that a value keeps what it holds in, a new reference; NULL: none, or with an exception. */
+static PyObject *dict_of(PyObject *value) {
+    if (PyDict_Check(value)) return Py_NewRef(value);
+    return mwpy_has_dict(value) ? mwpy_attributes(value) : NULL;
 }
 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level) {
     if (!is_followed(root, value, level)) return NULL;
     mwpy_node *node = mwpy_node_of(value);
     PyObject *dict = NULL;
+    bool failed = false;
     if (!node) {
         if (root->count >= root->most) {
             root->refused++;
             return NULL;
         }
-        dict = PyDict_Check(value) ? Py_NewRef(value) : mwpy_attributes(value);
-        if (!dict) PyErr_Clear();
+        dict = dict_of(value);
+        failed = PyErr_Occurred();
+        PyErr_Clear();
         node = dict ? mwpy_node_of(dict) : NULL;
     }
     bool known = node != NULL;
-    if (!known && dict) node = new_node(root, dict, dict == value ? NULL : value, level);
+    if (!known && !failed) node = new_node(root, dict, dict == value ? NULL : value, level);
     Py_XDECREF(dict); /* its owner, or who holds it, keeps it */
     if (known && find_spot(node, parent, key) < node->spots_n) return node;
     if (!node || add_spot(node, parent, key)) {
@@ -305,18 +334,22 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
         return NULL;
     }
     if (!known) {
-        if (node->owner) mwpy_attributes_guard(Py_TYPE(node->owner));
+        if (node->owner && node->dict) mwpy_attributes_guard(Py_TYPE(node->owner));
         fill(node);
     }
     return node;
+}
+
+void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value) {
+    follow(parent->root, parent, key, value, parent->level + 1);
 }
 
 /* ---- watches ----------------------------------------------------------------------------------------------------- */
 
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
                           PyObject *fields, PyObject *skip) {
-    PyObject *dict = PyDict_Check(object) ? Py_NewRef(object) : mwpy_attributes(object);
-    if (!dict) return NULL;
+    PyObject *dict = dict_of(object);
+    if (PyErr_Occurred()) return NULL;
     mwpy_root *root = PyMem_Calloc(1, sizeof *root);
     if (root) {
         *root = (mwpy_root){.depth = depth, .most = most, .fields = Py_XNewRef(fields), .skip = Py_XNewRef(skip)};
@@ -328,16 +361,16 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
     }
     if (!root)
         PyErr_NoMemory();
-    else if (!mwpy_cells_open(&root->cells, (size_t)PyDict_GET_SIZE(dict)) &&
+    else if (!mwpy_cells_open(&root->cells, dict ? (size_t)PyDict_GET_SIZE(dict) : 0) &&
              !(root->top = new_node(root, dict, dict == object ? NULL : object, 0)) && !PyErr_Occurred())
         PyErr_NoMemory();
-    Py_DECREF(dict);
+    Py_XDECREF(dict);
     if (PyErr_Occurred() || add_spot(root->top, NULL, NULL)) {
         if (!PyErr_Occurred()) PyErr_NoMemory();
         if (root) mwpy_root_close(root);
         return NULL;
     }
-    if (root->top->owner) mwpy_attributes_guard(Py_TYPE(root->top->owner));
+    if (root->top->owner && root->top->dict) mwpy_attributes_guard(Py_TYPE(root->top->owner));
     fill(root->top);
     return root;
 }
@@ -365,6 +398,12 @@ void mwpy_node_died(mwpy_node *node) {
     if (top) mwpy_root_close(root);
 }
 
+void mwpy_node_leaves_owner(mwpy_node *node) {
+    mwpy_slots_close(node);
+    mwpy_table_take(node->owner, node);
+    node->owner = NULL;
+}
+
 /* ---- changes ----------------------------------------------------------------------------------------------------- */
 
 static void change_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *value, mw_shadow why) {
@@ -384,7 +423,7 @@ static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObj
 }
 
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now) {
-    if (!is_wanted(node, key)) return;
+    if (!mwpy_node_wants(node, key)) return;
     if (node->suspect) mwpy_node_audit(node);
     mwpy_cell_number number = cell_of(node, key);
     bool plain = mwpy_key_is_plain(key);
@@ -399,7 +438,7 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now) {
     if (!plain && !now) forget_odd(node, key, number);
     if (!plain) return;
     if (held && held != now) lose(node, key, held);
-    if (now && held != now) follow(node->root, node, key, now, node->level + 1);
+    if (now && held != now) mwpy_node_follow(node, key, now);
 }
 
 void mwpy_node_clear(mwpy_node *node) {
@@ -407,7 +446,7 @@ void mwpy_node_clear(mwpy_node *node) {
     PyObject *key, *value;
     if (node->suspect) mwpy_node_audit(node);
     while (PyDict_Next(node->dict, &at, &key, &value)) {
-        mwpy_cell_number number = is_wanted(node, key) ? cell_of(node, key) : MWPY_NO_CELL;
+        mwpy_cell_number number = mwpy_node_wants(node, key) ? cell_of(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
         check(node, key, number, value);
         change_cell(node, key, number, NULL, MW_SHADOW_NOW);
@@ -422,9 +461,9 @@ void mwpy_node_clear(mwpy_node *node) {
 static size_t compare(mwpy_node *node, mw_shadow why) {
     size_t changed = 0;
     Py_ssize_t at = 0;
-    PyObject *key, *value, *gone = PyDict_Copy(node->cells);
+    PyObject *key, *value, *gone = node->dict ? PyDict_Copy(node->cells) : NULL;
     while (gone && PyDict_Next(node->dict, &at, &key, &value)) {
-        if (!is_wanted(node, key)) continue;
+        if (!mwpy_node_wants(node, key)) continue;
         bool plain = mwpy_key_is_plain(key);
         mwpy_cell_number number = cell_of(node, key);
         if (number == MWPY_NO_CELL) {
@@ -438,7 +477,7 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
             changed++;
         }
         if (plain && PyDict_DelItem(gone, key)) PyErr_Clear();
-        if (plain) follow(node->root, node, key, value, node->level + 1);
+        if (plain) mwpy_node_follow(node, key, value);
     }
     at = 0;
     while (gone && PyDict_Next(gone, &at, &key, &value)) {
@@ -454,7 +493,7 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
 
 size_t mwpy_node_audit(mwpy_node *node) {
     node->suspect = false;
-    return compare(node, MW_SHADOW_FOUND);
+    return mwpy_slots_compare(node, MW_SHADOW_FOUND) + compare(node, MW_SHADOW_FOUND);
 }
 
 size_t mwpy_root_audit(mwpy_root *root) {

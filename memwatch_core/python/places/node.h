@@ -1,11 +1,13 @@
-/* node.h - the dicts that are watched: of which objects they are, at which paths, and the cells of their keys.
+/* node.h - the objects and dicts that are watched: at which paths they are, and the cells of what they hold.
  *
- * A node is a dict: a plain one, or the one in which an instance, a class or a module keeps its attributes. It holds no
- * reference to dict, owner, or values: they live and die as if nobody watched. Everything here wants the interpreter
+ * A node has a dict (a plain one, or the one in which an instance, a class or a module keeps its attributes), or an
+ * owner with slots, or both. It holds no reference to dict, owner, or values: they live and die as if nobody watched,
+ * and what an address refers to is asked only of who is told of its end. Everything here wants the interpreter
  * lock, runs no code of the program's, and leaves no exception set unless it says so. */
 #ifndef MEMWATCH_PYTHON_NODE_H
 #define MEMWATCH_PYTHON_NODE_H
 #include "places/cell.h"
+#include "places/layout.h"
 #include "places/slab.h"
 
 typedef struct mwpy_node mwpy_node;
@@ -30,16 +32,23 @@ typedef struct mwpy_spot {
     PyObject *key; /* strong, plain: what is under another key isn't followed */
 } mwpy_spot;
 
+typedef struct mwpy_held {
+    mwpy_cell_number cell; /* MWPY_NO_CELL: it isn't watched */
+    const void *value;     /* what the cell was written for: to compare with, it may be gone */
+} mwpy_held;
+
 struct mwpy_node {
-    PyObject *dict;
+    PyObject *dict;  /* NULL: there is none */
     PyObject *owner; /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
-    bool attributes; /* its keys are attributes */
+    mwpy_layout *layout; /* of the owner, as long as there is one; NULL: it has no slots, and its end isn't told */
+    mwpy_held *slots;    /* one for each of layout->slots */
+    bool attributes;     /* its keys are attributes */
     mwpy_root *root;
     mwpy_node *before, *after; /* in root->nodes */
     mwpy_spot *spots;          /* the first one names it */
     size_t spots_n, spots_most;
     int level;
-    PyObject *cells; /* dict: plain key -> number of its cell */
+    PyObject *cells; /* dict: plain key of `dict` -> number of its cell */
     PyObject *odd;   /* dict: address of any other key -> number of its cell; NULL: there was none */
     bool suspect;    /* it may hold what its cells don't say: a key came that can't be compared */
 };
@@ -52,21 +61,42 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
                           PyObject *fields, PyObject *skip);
 /* Ends the watch of an object, or what is left of one whose object is gone. */
 void mwpy_root_close(mwpy_root *root);
-/* The object's own dict is gone. */
+/* The object's own dict is gone, or the object, if it has none. */
 void mwpy_node_died(mwpy_node *node);
+/* The owner is gone, and its slots with it; its dict is still there. */
+void mwpy_node_leaves_owner(mwpy_node *node);
 extern mwpy_root *mwpy_roots;
 
 /* The value of a key changes to `now` (NULL: the key goes). */
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now);
 /* All keys go. */
 void mwpy_node_clear(mwpy_node *node);
-/* Compares what the dict holds with the cells, and makes up for what was changed unseen. Returns how much that was. */
+/* Compares what dict and slots hold with the cells, and makes up for what was changed unseen. Returns how much that was. */
 size_t mwpy_node_audit(mwpy_node *node);
 /* The same for all nodes of a watch. */
 size_t mwpy_root_audit(mwpy_root *root);
 /* The owner has another dict now, of which the node becomes. `why`: MW_SHADOW_NOW, the program has just put it there.
  */
 void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why);
+
+/* ---- used by both halves of a node: node.c, the dict, and node_slots.c, the slots ---- */
+
+bool mwpy_node_wants(const mwpy_node *node, PyObject *key);
+void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, const mwpy_cell *now, mw_shadow why);
+/* Watches the value of a key as well, if the depth says so. */
+void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value);
+/* What lies under a key isn't found there any more. `value` may be gone, if its end is told. */
+void mwpy_node_lose(mwpy_node *parent, PyObject *key, mwpy_node *value);
+mwpy_node *mwpy_node_at(const void *address);
+
+/* Slots. 0, or -1: no memory, or the owner's class is none whose objects' end can be told. */
+int mwpy_slots_open(mwpy_node *node);
+void mwpy_slots_fill(mwpy_node *node);
+size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why);
+/* The value that a slot of this name holds now; NULL: none. */
+PyObject *mwpy_slots_value(const mwpy_node *node, PyObject *name);
+/* Nothing of them is watched any more. */
+void mwpy_slots_close(mwpy_node *node);
 
 /* Left by dicts.c: has the interpreter tell, or tell no longer, of changes of a dict. 0, or -1 (no exception). */
 int mwpy_dict_watch(PyObject *dict);
