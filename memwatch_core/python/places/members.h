@@ -5,6 +5,8 @@
 
 typedef struct mwpy_member mwpy_member;
 
+#if PY_VERSION_HEX >= 0x030C0000
+
 /* The slots that a class statement adds to those of the base class; NULL: it adds none. */
 PyMemberDef *mwpy_members_of(const PyTypeObject *type, size_t *count);
 /* Whether it lies at a fixed place of an object. (CPython 3.15 has some that lie behind a tuple's items.) */
@@ -17,4 +19,5 @@ void mwpy_member_give_back(mwpy_member *member);
 
 /* Left by node_slots.c: the slot of an object is going to hold `now`, or nothing more (NULL). */
 void mwpy_slot_changes(PyObject *object, Py_ssize_t offset, PyObject *now);
+#endif
 #endif

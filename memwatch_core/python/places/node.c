@@ -59,6 +59,10 @@ static size_t find_spot(const mwpy_node *node, const mwpy_node *parent, PyObject
     return i;
 }
 
+bool mwpy_node_is_under(const mwpy_node *node, const mwpy_node *parent, PyObject *key) {
+    return find_spot(node, parent, key) < node->spots_n;
+}
+
 /* The path of a key, or its end where it is too long. Returns how many bytes. */
 static size_t path_of(const mwpy_node *node, PyObject *key, char out[PATH]) {
     size_t start = PATH;

@@ -88,6 +88,8 @@ void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value);
 /* What lies under a key isn't found there any more. `value` may be gone, if its end is told. */
 void mwpy_node_lose(mwpy_node *parent, PyObject *key, mwpy_node *value);
 mwpy_node *mwpy_node_at(const void *address);
+/* Whether a node is found under a key of its parent. */
+bool mwpy_node_is_under(const mwpy_node *node, const mwpy_node *parent, PyObject *key);
 
 /* Slots. 0, or -1: no memory, or the owner's class is none whose objects' end can be told. */
 int mwpy_slots_open(mwpy_node *node);

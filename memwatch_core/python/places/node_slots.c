@@ -35,9 +35,16 @@ void mwpy_slots_fill(mwpy_node *node) {
     }
 }
 
-static bool differs(const mwpy_node *node, const mwpy_held *held, mwpy_cell *found, PyObject *value) {
-    mwpy_cell_describe(found, value);
-    return memcmp(found, mwpy_cell_at(&node->root->cells, held->cell), mwpy_cell_size(found)) != 0;
+/* What a slot holds must be what its cell says. If it isn't, that was changed unseen, and is told first; but the events
+ * of what is followed itself say what became of it. */
+static bool check(mwpy_node *node, PyObject *name, const mwpy_held *held, PyObject *value, mw_shadow why) {
+    mwpy_cell found;
+    mwpy_cell_describe(&found, value);
+    if (!memcmp(&found, mwpy_cell_at(&node->root->cells, held->cell), mwpy_cell_size(&found))) return false;
+    mwpy_node *own = value && value == held->value ? mwpy_node_of(value) : NULL;
+    bool explained = own && mwpy_node_is_under(own, node, name);
+    mwpy_node_write(node, name, held->cell, &found, explained ? MW_SHADOW_SILENT : why);
+    return !explained;
 }
 
 /* The cell says now what the slot holds. */
@@ -48,8 +55,8 @@ static void let_go(mwpy_node *node, PyObject *name, mwpy_held *held, const void 
 }
 
 static void change(mwpy_node *node, PyObject *name, mwpy_held *held, PyObject *before, PyObject *now) {
+    check(node, name, held, before, MW_SHADOW_FOUND);
     mwpy_cell cell;
-    if (differs(node, held, &cell, before)) mwpy_node_write(node, name, held->cell, &cell, MW_SHADOW_FOUND);
     mwpy_cell_describe(&cell, now);
     mwpy_node_write(node, name, held->cell, &cell, MW_SHADOW_NOW);
     bool other = held->value != now;
@@ -81,11 +88,7 @@ size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why) {
         mwpy_held *held = &node->slots[i];
         if (held->cell == MWPY_NO_CELL) continue;
         PyObject *name = layout->slots[i].name, *value = *mwpy_slot_in(node->owner, layout, i);
-        mwpy_cell found;
-        if (differs(node, held, &found, value)) {
-            mwpy_node_write(node, name, held->cell, &found, why);
-            changed++;
-        }
+        changed += check(node, name, held, value, why);
         let_go(node, name, held, value);
         if (value) mwpy_node_follow(node, name, value);
     }
