@@ -9,6 +9,7 @@ import ast
 import copy
 import ctypes
 import dataclasses
+import dis
 import gc
 import inspect
 import operator
@@ -239,11 +240,16 @@ def tap(journal: Opened) -> Tap:
 
 
 @pytest.fixture(autouse=True)
-def given_back() -> Iterator[None]:
+def given_back(journal: Opened) -> Iterator[None]:
     """Once nothing is watched, all is as it was."""
-    before = [vars(type(Plain.a))[name] for name in ("__set__", "__delete__")]
     yield
-    assert [vars(type(Plain.a))[name] for name in ("__set__", "__delete__")] == before
+    gc.collect()
+    proxy.close_all_places()
+    o = Plain()
+    store = compiled("o.a = v", Plain)
+    for v in range(HOT):
+        store(o, v)
+    assert "STORE_ATTR_SLOT" in {step.opname for step in dis.get_instructions(store, adaptive=True)}
 
 
 @pytest.mark.parametrize("since", ["cold", "hot before the watch", "hot since"])
@@ -298,6 +304,7 @@ def test_a_class_looks_as_before_while_it_is_watched(kind: type[Any], tap: Tap) 
             return type(error).__name__, str(error)
         return "", ""
 
+    looks()  # some of it is made when it is asked for
     before = looks()
     o = watch(kind(), depth=0)
     assert looks() == before
@@ -669,6 +676,36 @@ def test_a_class_that_gets_other_bases_is_watched_on(tap: Tap) -> None:
     Sub.__bases__ = (One,)
     o.a = 3
     assert [change.after for change in tap.changes()] == [3]
+
+
+def test_a_class_whose_objects_are_watched_again_and_again_stays_specialised(tap: Tap) -> None:
+    class Request:
+        __slots__ = ("a",)
+
+    read, store = compiled("o.a", Request), compiled("o.a = v", Request)
+    for i in range(1_500):
+        o = watch(Request(), name="request")
+        for v in range(3):
+            store(o, v)
+            read(o, v)
+        del o
+        if not i % 100:
+            other = Request()
+            for v in range(5):
+                store(other, v)
+    assert len(tap.changes()) == 4_500
+    other = Request()
+    other.a = 1
+    for v in range(HOT):
+        read(other, v)
+    names = {step.opname for step in dis.get_instructions(read, adaptive=True)}
+    assert "LOAD_ATTR_SLOT" in names
+    store(other, 5)
+    del other.a
+    assert not tap.changes()
+    watch(other)
+    store(other, 6)
+    assert [change.after for change in tap.changes()] == [6]
 
 
 def test_a_class_is_freed_as_before(tap: Tap) -> None:

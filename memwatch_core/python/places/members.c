@@ -8,16 +8,18 @@
 
 #if PY_VERSION_HEX >= 0x030C0000
 
+enum { VERSIONS_FEW = 200 };
 enum { WATCHED = 0x4D570000, WATCHED_MASK = 0x7FFF0000 }; /* of PyMemberDef.flags, where nobody looks */
 
 struct mwpy_member {
     PyMemberDef watched; /* what the descriptor refers to now */
     PyMemberDef *plain;
-    PyMemberDescrObject *descriptor; /* strong: it keeps its class, and the class `plain` */
+    PyMemberDescrObject *descriptor; /* strong: it keeps its class, and the class `plain`; NULL: there is none */
     size_t uses;
     mwpy_member *next;
 };
 static mwpy_member *members;
+static bool left_behind; /* a descriptor was left as it is: see has_versions() */
 static descrsetfunc plain_set;
 
 PyMemberDef *mwpy_members_of(const PyTypeObject *type, size_t *count) {
@@ -53,9 +55,15 @@ typedef struct search {
     PyObject *found;
 } search;
 
+static mwpy_member *watched_as(const PyMemberDescrObject *descriptor) {
+    return (descriptor->d_member->flags & WATCHED_MASK) == WATCHED ? (mwpy_member *)descriptor->d_member : NULL;
+}
+
 static int look_at(PyObject *object, void *argument) {
     search *s = argument;
-    if (!Py_IS_TYPE(object, &PyMemberDescr_Type) || ((PyMemberDescrObject *)object)->d_member != s->slot) return 1;
+    if (!Py_IS_TYPE(object, &PyMemberDescr_Type)) return 1;
+    const mwpy_member *known = watched_as((PyMemberDescrObject *)object);
+    if ((known ? known->plain : ((PyMemberDescrObject *)object)->d_member) != s->slot) return 1;
     s->found = object;
     return 0;
 }
@@ -71,39 +79,70 @@ static PyObject *descriptor_of(PyTypeObject *type, PyMemberDef *slot) {
     return s.found;
 }
 
+static mwpy_member *make(PyTypeObject *type, PyMemberDef *slot) {
+    PyMemberDescrObject *descriptor = (PyMemberDescrObject *)descriptor_of(type, slot);
+    mwpy_member *member = descriptor ? watched_as(descriptor) : NULL;
+    if (member) { /* it was left as it is */
+        member->descriptor = descriptor;
+        return member;
+    }
+    member = PyMem_Malloc(sizeof *member);
+    if (!member) {
+        Py_XDECREF(descriptor);
+        return NULL;
+    }
+    *member = (mwpy_member){.watched = *slot, .plain = slot, .descriptor = descriptor};
+    member->watched.flags |= WATCHED | Py_READONLY;
+    if (descriptor) { /* otherwise nobody can store to it any more */
+        descriptor->d_member = &member->watched;
+        PyType_Modified(type); /* instructions that were made for its stores find that they aren't valid */
+    }
+    return member;
+}
+
 mwpy_member *mwpy_member_take(PyTypeObject *type, PyMemberDef *slot) {
     mwpy_member *member = members;
     while (member && member->plain != slot) member = member->next;
     if (!member) {
-        member = PyMem_Malloc(sizeof *member);
-        if (!member) return NULL;
-        *member = (mwpy_member){.watched = *slot, .plain = slot, .next = members};
-        member->watched.flags |= WATCHED | Py_READONLY;
-        if (!members) {
+        if (!members && !left_behind) {
             plain_set = PyMemberDescr_Type.tp_descr_set;
             lead_to(set);
         }
+        member = make(type, slot);
+        if (!member) return NULL;
+        member->next = members;
         members = member;
-        member->descriptor = (PyMemberDescrObject *)descriptor_of(type, slot);
-        if (member->descriptor) { /* otherwise nobody can store to it any more */
-            member->descriptor->d_member = &member->watched;
-            PyType_Modified(type); /* instructions that were made for its stores find that they aren't valid */
-        }
     }
     member->uses++;
     return member;
 }
 
+/* CPython 3.13 and later give a class a thousand versions, one whenever it is used after PyType_Modified(); then they
+ * specialise no instruction for it any more, reads neither. A class whose objects are watched one after another, again
+ * and again, must not get there. */
+static bool has_versions(const PyTypeObject *type) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return type->tp_versions_used < VERSIONS_FEW;
+#else
+    return type != NULL;
+#endif
+}
+
 void mwpy_member_give_back(mwpy_member *member) {
     if (--member->uses) return;
-    if (member->descriptor) member->descriptor->d_member = member->plain;
     for (mwpy_member **link = &members; *link; link = &(*link)->next)
         if (*link == member) {
             *link = member->next;
             break;
         }
-    if (!members) lead_to(plain_set);
-    Py_XDECREF(member->descriptor);
-    PyMem_Free(member);
+    PyMemberDescrObject *descriptor = member->descriptor;
+    if (descriptor && !has_versions(PyDescr_TYPE(descriptor))) { /* refers to it for ever */
+        left_behind = true;
+    } else {
+        if (descriptor) descriptor->d_member = member->plain;
+        PyMem_Free(member);
+    }
+    if (!members && !left_behind) lead_to(plain_set);
+    Py_XDECREF(descriptor);
 }
 #endif

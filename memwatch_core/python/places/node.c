@@ -202,17 +202,22 @@ static void lose_all(mwpy_node *node) {
         if (mwpy_key_is_plain(key)) lose(node, key, value);
 }
 
-static PyObject *value_at(const mwpy_node *parent, PyObject *key) {
-    PyObject *value = mwpy_slots_value(parent, key);
-    return value || !parent->dict || parent->odd ? value : PyDict_GetItemWithError(parent->dict, key);
+/* Whether a value is what a parent holds under a key, so that it lives. Keys of the dict may have comparisons of their
+ * own: it isn't looked up there. */
+static bool holds(const mwpy_node *parent, PyObject *key, const void *value) {
+    if (mwpy_slots_value(parent, key) == value) return true;
+    Py_ssize_t at = 0;
+    PyObject *other, *held;
+    while (parent->dict && PyDict_Next(parent->dict, &at, &other, &held))
+        if (held == value && mwpy_key_is_plain(other) && PyObject_RichCompareBool(other, key, Py_EQ) == 1) return true;
+    return false;
 }
 
 /* Objects of other watches that hold it go on with it; where they do: `value` may be gone. */
-static void hand_over(const void *value, mwpy_spot *spots, size_t n) {
+static void hand_over(PyObject *value, mwpy_spot *spots, size_t n) {
     for (size_t i = 0; i < n; i++) {
         mwpy_node *parent = spots[i].parent;
-        PyObject *held = parent ? value_at(parent, spots[i].key) : NULL;
-        if (held && held == value) mwpy_node_follow(parent, spots[i].key, held);
+        if (parent && holds(parent, spots[i].key, value)) mwpy_node_follow(parent, spots[i].key, value);
         Py_XDECREF(spots[i].key);
     }
     PyMem_Free(spots);
@@ -248,7 +253,7 @@ static void end_node(mwpy_node *node, bool alive) {
             mwpy_cell_give_back(&root->cells, cell);
         }
     }
-    const void *value = node->owner ? node->owner : node->dict;
+    PyObject *value = node->owner ? node->owner : node->dict;
     Py_CLEAR(node->cells);
     Py_CLEAR(node->odd);
     PyMem_Free(node);
