@@ -31,36 +31,63 @@ mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
 
 /* Whether the way up from a parent leads to the watched object, and not through the node itself. */
 static bool leads_up(const mwpy_node *parent, const mwpy_node *node) {
-    for (int i = 0; parent && i < CHAIN_MOST; i++, parent = parent->spots[0].parent) {
+    for (int i = 0; parent && i < CHAIN_MOST; i++, parent = parent->spots[0]->parent) {
         if (parent == node || !parent->spots_n || parent->root != node->root) return false;
-        if (!parent->spots[0].parent) return true;
+        if (!parent->spots[0]->parent) return true;
     }
     return false;
+}
+
+static void unlink_spot(mwpy_spot *spot) {
+    if (!spot->link) return;
+    *spot->link = spot->next;
+    if (spot->next) spot->next->link = spot->link;
+    spot->link = NULL;
+}
+
+static void free_spot(mwpy_spot *spot) {
+    unlink_spot(spot);
+    Py_XDECREF(spot->key);
+    PyMem_Free(spot);
 }
 
 static int add_spot(mwpy_node *node, mwpy_node *parent, PyObject *key) {
     if (node->spots_n == node->spots_most) {
         size_t most = node->spots_most ? 2 * node->spots_most : 1;
-        mwpy_spot *grown = PyMem_Realloc(node->spots, most * sizeof *grown);
+        mwpy_spot **grown = PyMem_Realloc(node->spots, most * sizeof(mwpy_spot *));
         if (!grown) return -1;
         node->spots = grown;
         node->spots_most = most;
     }
-    node->spots[node->spots_n++] = (mwpy_spot){parent, Py_XNewRef(key)};
+    mwpy_spot *spot = PyMem_Malloc(sizeof *spot);
+    if (!spot) return -1;
+    *spot = (mwpy_spot){.node = node, .at = node->spots_n, .parent = parent, .key = Py_XNewRef(key)};
+    if (parent) {
+        spot->next = parent->parts;
+        spot->link = &parent->parts;
+        if (spot->next) spot->next->link = &spot->next;
+        parent->parts = spot;
+    }
+    node->spots[node->spots_n++] = spot;
     return 0;
 }
 
-/* The spot at this key of a parent; spots_n: there is none. */
-static size_t find_spot(const mwpy_node *node, const mwpy_node *parent, PyObject *key) {
-    size_t i = 0;
-    for (; i < node->spots_n; i++)
-        if (node->spots[i].parent == parent && key && PyObject_RichCompareBool(node->spots[i].key, key, Py_EQ) == 1)
-            break;
-    return i;
+static bool is_spot(const mwpy_spot *spot, const mwpy_node *node, const mwpy_node *parent, PyObject *key) {
+    return spot->node == node && spot->parent == parent && PyObject_RichCompareBool(spot->key, key, Py_EQ) == 1;
+}
+
+/* The spot at this key of a parent, or NULL. Either may have very many others: whichever has fewer is soon through. */
+static mwpy_spot *find_spot(const mwpy_node *node, const mwpy_node *parent, PyObject *key) {
+    mwpy_spot *part = parent->parts;
+    for (size_t i = 0; part && i < node->spots_n; i++, part = part->next) {
+        if (is_spot(part, node, parent, key)) return part;
+        if (is_spot(node->spots[i], node, parent, key)) return node->spots[i];
+    }
+    return NULL;
 }
 
 bool mwpy_node_is_under(const mwpy_node *node, const mwpy_node *parent, PyObject *key) {
-    return find_spot(node, parent, key) < node->spots_n;
+    return find_spot(node, parent, key) != NULL;
 }
 
 /* The path of a key, or its end where it is too long. Returns how many bytes. */
@@ -72,8 +99,8 @@ static size_t path_of(const mwpy_node *node, PyObject *key, char out[PATH]) {
         if (n > start) break;
         start -= n;
         memcpy(out + start, text, n);
-        key = node->spots[0].key;
-        node = node->spots[0].parent;
+        key = node->spots[0]->key;
+        node = node->spots[0]->parent;
     }
     memmove(out, out + start, PATH - start);
     return PATH - start;
@@ -175,19 +202,37 @@ static void forget_odd(mwpy_node *node, PyObject *key, mwpy_cell_number number) 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level);
 static void end(mwpy_node *node);
 
-void mwpy_node_lose(mwpy_node *parent, PyObject *key, mwpy_node *node) {
-    size_t i = find_spot(node, parent, key);
-    if (i == node->spots_n) return;
-    Py_DECREF(node->spots[i].key);
-    memmove(node->spots + i, node->spots + i + 1, (--node->spots_n - i) * sizeof *node->spots);
-    for (size_t other = 0; other < node->spots_n; other++)
-        if (!node->spots[other].parent || leads_up(node->spots[other].parent, node)) {
-            mwpy_spot first = node->spots[0];
-            node->spots[0] = node->spots[other];
-            node->spots[other] = first;
+static void swap_spots(mwpy_node *node, size_t i, size_t k) {
+    mwpy_spot *spot = node->spots[i];
+    node->spots[i] = node->spots[k];
+    node->spots[k] = spot;
+    node->spots[i]->at = i;
+    node->spots[k]->at = k;
+}
+
+static void drop_spot(mwpy_spot *spot) {
+    mwpy_node *node = spot->node;
+    swap_spots(node, spot->at, node->spots_n - 1);
+    node->spots_n--;
+    free_spot(spot);
+}
+
+/* A node that isn't found any more ends. */
+static void lose_spot(mwpy_spot *spot) {
+    mwpy_node *node = spot->node;
+    drop_spot(spot);
+    if (!node->root->top) return; /* all of them end */
+    for (size_t i = 0; i < node->spots_n; i++)
+        if (!node->spots[i]->parent || leads_up(node->spots[i]->parent, node)) {
+            swap_spots(node, 0, i);
             return;
         }
     end(node);
+}
+
+void mwpy_node_lose(mwpy_node *parent, PyObject *key, mwpy_node *node) {
+    mwpy_spot *spot = find_spot(node, parent, key);
+    if (spot) lose_spot(spot);
 }
 
 static void lose(mwpy_node *parent, PyObject *key, PyObject *value) {
@@ -195,11 +240,15 @@ static void lose(mwpy_node *parent, PyObject *key, PyObject *value) {
     if (node) mwpy_node_lose(parent, key, node);
 }
 
-static void lose_all(mwpy_node *node) {
-    Py_ssize_t at = 0;
-    PyObject *key, *value;
-    while (node->dict && PyDict_Next(node->dict, &at, &key, &value))
-        if (mwpy_key_is_plain(key)) lose(node, key, value);
+static void lose_parts(mwpy_node *node) {
+    for (mwpy_spot *spot; (spot = node->parts);) {
+        if (spot->node) {
+            lose_spot(spot);
+        } else {
+            unlink_spot(spot);
+            spot->parent = NULL;
+        }
+    }
 }
 
 /* Whether a value is what a parent holds under a key, so that it lives. Keys of the dict may have comparisons of their
@@ -214,34 +263,31 @@ static bool holds(const mwpy_node *parent, PyObject *key, const void *value) {
 }
 
 /* Objects of other watches that hold it go on with it; where they do: `value` may be gone. */
-static void hand_over(PyObject *value, mwpy_spot *spots, size_t n) {
+static void hand_over(PyObject *value, mwpy_spot **spots, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        mwpy_node *parent = spots[i].parent;
-        if (parent && holds(parent, spots[i].key, value)) mwpy_node_follow(parent, spots[i].key, value);
-        Py_XDECREF(spots[i].key);
+        mwpy_node *parent = spots[i]->parent;
+        if (parent && holds(parent, spots[i]->key, value)) mwpy_node_follow(parent, spots[i]->key, value);
+        free_spot(spots[i]);
     }
     PyMem_Free(spots);
 }
 
-static void end_node(mwpy_node *node, bool alive) {
-    mwpy_root *root = node->root;
-    mwpy_spot *spots = node->spots;
-    size_t n = node->spots_n, others = 0;
-    node->spots_n = 0; /* no way leads up through it */
-    if (alive && node->dict) {
-        mwpy_dict_unwatch(node->dict);
-        lose_all(node);
-    }
-    mwpy_slots_close(node);
+/* Nobody finds it any more, from here or from there. */
+static void leave(mwpy_node *node, bool alive) {
+    if (alive && node->dict) mwpy_dict_unwatch(node->dict);
     if (node->dict) mwpy_table_take(node->dict, node);
     if (node->owner) mwpy_table_take(node->owner, node);
     if (node->before)
         node->before->after = node->after;
     else
-        root->nodes = node->after;
+        node->root->nodes = node->after;
     if (node->after) node->after->before = node->before;
-    if (root->top == node) root->top = NULL;
-    root->count--;
+    if (node->root->top == node) node->root->top = NULL;
+    node->root->count--;
+}
+
+static void give_back_cells(mwpy_node *node) {
+    mwpy_root *root = node->root;
     for (PyObject *index = node->cells; index; index = index == node->cells ? node->odd : NULL) {
         Py_ssize_t at = 0;
         PyObject *key, *number;
@@ -253,17 +299,30 @@ static void end_node(mwpy_node *node, bool alive) {
             mwpy_cell_give_back(&root->cells, cell);
         }
     }
-    PyObject *value = node->owner ? node->owner : node->dict;
     Py_CLEAR(node->cells);
     Py_CLEAR(node->odd);
-    PyMem_Free(node);
-    for (size_t i = 0; i < n; i++) {
-        if (alive && spots[i].parent && spots[i].parent->root != root)
+}
+
+static void end_node(mwpy_node *node, bool alive) {
+    mwpy_layout *layout = node->layout;
+    PyObject *value = node->owner ? node->owner : node->dict;
+    mwpy_spot **spots = node->spots;
+    size_t n = node->spots_n, others = 0;
+    node->spots_n = 0; /* no way leads up through it */
+    leave(node, alive);
+    for (size_t i = 0; i < n; i++)
+        if (alive && spots[i]->parent && spots[i]->parent->root != node->root) {
+            spots[i]->node = NULL;
             spots[others++] = spots[i];
-        else
-            Py_XDECREF(spots[i].key);
-    }
+        } else {
+            free_spot(spots[i]);
+        }
+    lose_parts(node);
+    mwpy_slots_close(node);
+    give_back_cells(node);
+    PyMem_Free(node);
     hand_over(value, spots, others);
+    if (layout) mwpy_layout_give_back(layout);
 }
 
 static void end(mwpy_node *node) { end_node(node, true); }
@@ -282,11 +341,13 @@ static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int
     bool failed = (dict && (!node->cells || mwpy_table_put(dict, node))) || (owner && mwpy_table_put(owner, node)) ||
                   (owner && mwpy_slots_open(node) && mwpy_has_slots(owner)) || (dict && mwpy_dict_watch(dict));
     if (failed) {
+        mwpy_layout *layout = node->layout;
         mwpy_slots_close(node);
         if (dict) mwpy_table_take(dict, node);
         if (owner) mwpy_table_take(owner, node);
         Py_XDECREF(node->cells);
         PyMem_Free(node);
+        if (layout) mwpy_layout_give_back(layout);
         return NULL;
     }
     node->after = root->nodes;
@@ -336,7 +397,7 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
     bool known = node != NULL;
     if (!known && !failed) node = new_node(root, dict, dict == value ? NULL : value, level);
     Py_XDECREF(dict); /* its owner, or who holds it, keeps it */
-    if (known && find_spot(node, parent, key) < node->spots_n) return node;
+    if (known && find_spot(node, parent, key)) return node;
     if (!node || add_spot(node, parent, key)) {
         if (node && !known) end_node(node, true);
         root->refused++;
@@ -402,15 +463,20 @@ void mwpy_root_close(mwpy_root *root) {
 void mwpy_node_died(mwpy_node *node) {
     mwpy_root *root = node->root;
     bool top = root->top == node;
-    lose_all(node); /* its values are still there */
     end_node(node, false);
     if (top) mwpy_root_close(root);
 }
 
 void mwpy_node_leaves_owner(mwpy_node *node) {
+    mwpy_layout *layout = node->layout;
+    mwpy_slots_lose(node);
     mwpy_slots_close(node);
     mwpy_table_take(node->owner, node);
     node->owner = NULL;
+    for (size_t i = node->spots_n; i-- > 0;)
+        if (node->spots[i]->parent) drop_spot(node->spots[i]); /* the owner was found there */
+    if (!node->spots_n) end(node);
+    mwpy_layout_give_back(layout);
 }
 
 /* ---- changes ----------------------------------------------------------------------------------------------------- */

@@ -26,10 +26,14 @@ typedef struct mwpy_root {
     struct mwpy_root *next;
 } mwpy_root;
 
-/* Where a node is found: as the value of a key of another one. The object itself: of none. */
+/* Where a node is found: as the value of a key of another one. The object itself: of none. Both know of it, so that it
+ * ends with either. */
 typedef struct mwpy_spot {
+    mwpy_node *node; /* NULL: it has ended, and others may go on with what it was of */
+    size_t at;       /* in node->spots */
     mwpy_node *parent;
-    PyObject *key; /* strong, plain: what is under another key isn't followed */
+    PyObject *key;                  /* strong, plain: what is under another key isn't followed */
+    struct mwpy_spot *next, **link; /* in parent->parts */
 } mwpy_spot;
 
 typedef struct mwpy_held {
@@ -45,8 +49,9 @@ struct mwpy_node {
     bool attributes;     /* its keys are attributes */
     mwpy_root *root;
     mwpy_node *before, *after; /* in root->nodes */
-    mwpy_spot *spots;          /* the first one names it */
+    mwpy_spot **spots;         /* the first one names it */
     size_t spots_n, spots_most;
+    mwpy_spot *parts; /* where others are found in it */
     int level;
     PyObject *cells; /* dict: plain key of `dict` -> number of its cell */
     PyObject *odd;   /* dict: address of any other key -> number of its cell; NULL: there was none */
@@ -85,7 +90,7 @@ bool mwpy_node_wants(const mwpy_node *node, PyObject *key);
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, const mwpy_cell *now, mw_shadow why);
 /* Watches the value of a key as well, if the depth says so. */
 void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value);
-/* What lies under a key isn't found there any more. `value` may be gone, if its end is told. */
+/* What lies under a key isn't found there any more. */
 void mwpy_node_lose(mwpy_node *parent, PyObject *key, mwpy_node *value);
 mwpy_node *mwpy_node_at(const void *address);
 /* Whether a node is found under a key of its parent. */
@@ -97,7 +102,9 @@ void mwpy_slots_fill(mwpy_node *node);
 size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why);
 /* The value that a slot of this name holds now; NULL: none. */
 PyObject *mwpy_slots_value(const mwpy_node *node, PyObject *name);
-/* Nothing of them is watched any more. */
+/* What is found in them isn't any more. */
+void mwpy_slots_lose(mwpy_node *node);
+/* Nothing of them is watched any more. Its layout is the caller's to give back: last of all. */
 void mwpy_slots_close(mwpy_node *node);
 
 /* Left by dicts.c: has the interpreter tell, or tell no longer, of changes of a dict. 0, or -1 (no exception). */

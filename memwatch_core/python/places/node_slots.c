@@ -106,23 +106,21 @@ PyObject *mwpy_slots_value(const mwpy_node *node, PyObject *name) {
     return NULL;
 }
 
+void mwpy_slots_lose(mwpy_node *node) {
+    for (size_t i = 0; i < node->layout->count; i++)
+        if (node->slots[i].value) let_go(node, node->layout->slots[i].name, &node->slots[i], NULL);
+}
+
 void mwpy_slots_close(mwpy_node *node) {
-    mwpy_layout *layout = node->layout;
-    mwpy_held *slots = node->slots;
-    if (!layout) return;
-    node->layout = NULL; /* what is lost may lead back here */
-    node->slots = NULL;
-    for (size_t i = 0; i < layout->count; i++) {
-        if (slots[i].cell == MWPY_NO_CELL) continue;
-        mwpy_node *value = slots[i].value ? mwpy_node_at(slots[i].value) : NULL;
-        if (value) mwpy_node_lose(node, layout->slots[i].name, value);
-        if (!node->root->top) continue;
+    for (size_t i = 0; node->layout && node->root->top && i < node->layout->count; i++) {
+        if (node->slots[i].cell == MWPY_NO_CELL) continue;
         mwpy_cell none = {0};
-        mwpy_cell_write(&node->root->cells, slots[i].cell, &none, MW_SHADOW_SILENT);
-        mwpy_cell_give_back(&node->root->cells, slots[i].cell);
+        mwpy_cell_write(&node->root->cells, node->slots[i].cell, &none, MW_SHADOW_SILENT);
+        mwpy_cell_give_back(&node->root->cells, node->slots[i].cell);
     }
-    PyMem_Free(slots);
-    mwpy_layout_give_back(layout);
+    PyMem_Free(node->slots);
+    node->slots = NULL;
+    node->layout = NULL;
 }
 
 /* Its dict may live on, where somebody holds it. */
