@@ -393,6 +393,7 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
         failed = PyErr_Occurred();
         PyErr_Clear();
         node = dict ? mwpy_node_of(dict) : NULL;
+        if (node && !node->owner && mwpy_has_slots(value)) root->refused++; /* its dict alone is watched, elsewhere */
     }
     bool known = node != NULL;
     if (!known && !failed) node = new_node(root, dict, dict == value ? NULL : value, level);
@@ -419,7 +420,14 @@ void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value) {
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
                           PyObject *fields, PyObject *skip) {
     PyObject *dict = dict_of(object);
-    if (PyErr_Occurred()) return NULL;
+    if (dict && dict != object && mwpy_node_of(dict))
+        PyErr_SetString(PyExc_TypeError, "its __dict__ is watched already: unwatch that first");
+    else if (!PyErr_Occurred() && mwpy_node_of(object))
+        PyErr_SetString(PyExc_TypeError, "another thread has watched it just now");
+    if (PyErr_Occurred()) {
+        Py_XDECREF(dict);
+        return NULL;
+    }
     mwpy_root *root = PyMem_Calloc(1, sizeof *root);
     if (root) {
         *root = (mwpy_root){.depth = depth, .most = most, .fields = Py_XNewRef(fields), .skip = Py_XNewRef(skip)};
