@@ -24,14 +24,14 @@ static bool is_unchanging(const PyTypeObject *type) {
     return !strcmp(type->tp_name, "types.SimpleNamespace");
 }
 
-/* What a class statement adds to an object is slots, and a word each for __dict__ and weak references. A type of C's may
- * add what only it knows, and slots may lie where they aren't found. */
+/* What a class statement adds to an object is slots, and a word each for __dict__ and weak references. A type of C's
+ * may add what only it knows, and slots may lie where they aren't found. */
 static bool is_transparent(const PyTypeObject *type) {
     size_t slots;
     const PyMemberDef *slot = mwpy_members_of(type, &slots);
     bool dict = type->tp_dictoffset != type->tp_base->tp_dictoffset && !(type->tp_flags & Py_TPFLAGS_MANAGED_DICT);
-    bool weak = type->tp_weaklistoffset != type->tp_base->tp_weaklistoffset &&
-                !(type->tp_flags & Py_TPFLAGS_MANAGED_WEAKREF);
+    bool weak =
+        type->tp_weaklistoffset != type->tp_base->tp_weaklistoffset && !(type->tp_flags & Py_TPFLAGS_MANAGED_WEAKREF);
     Py_ssize_t words = (Py_ssize_t)slots + dict + weak;
     for (size_t i = 0; i < slots; i++)
         if (!mwpy_member_is_fixed(&slot[i])) return false;

@@ -73,7 +73,8 @@ static int set_bases(PyObject *type, PyObject *value, void *closure) {
     PyTypeObject *base = ((PyTypeObject *)type)->tp_base;
     Py_ssize_t n = value && PyTuple_Check(value) ? PyTuple_GET_SIZE(value) : 0;
     bool any = base && is_told(base);
-    for (Py_ssize_t i = 0; i < n; i++) any |= as_type(PyTuple_GET_ITEM(value, i)) && is_told(as_type(PyTuple_GET_ITEM(value, i)));
+    for (Py_ssize_t i = 0; i < n; i++)
+        any |= as_type(PyTuple_GET_ITEM(value, i)) && is_told(as_type(PyTuple_GET_ITEM(value, i)));
     mwpy_layout **taken = PyMem_Calloc((size_t)n + 1, sizeof(mwpy_layout *));
     if (!taken) {
         PyErr_NoMemory();

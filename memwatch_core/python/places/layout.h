@@ -17,9 +17,9 @@ typedef struct mwpy_layout {
     mwpy_slot *slots;
 } mwpy_layout;
 
-/* From now on, as long as it is used: stores to slots of its objects are reported to mwpy_slot_changes(), the end of one
- * to mwpy_object_ends(), another class of one to mwpy_class_changed(). NULL without an exception: there is no memory, or
- * the end of such objects can't be told. */
+/* From now on, as long as it is used: stores to slots of its objects are reported to mwpy_slot_changes(), the end of
+ * one to mwpy_object_ends(), another class of one to mwpy_class_changed(). NULL without an exception: there is no
+ * memory, or the end of such objects can't be told. */
 bool mwpy_layout_can(const PyTypeObject *type);
 mwpy_layout *mwpy_layout_take(PyTypeObject *type);
 void mwpy_layout_give_back(mwpy_layout *layout);

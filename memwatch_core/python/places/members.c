@@ -2,8 +2,8 @@
  *
  * The interpreter stores to a slot in two ways: by the descriptor's type, PyMemberDescr_Type, and, where an assignment
  * was executed a few times, by an instruction of its own, which asks nobody. The second isn't made for a slot that is
- * read-only: so a descriptor gets a copy of its PyMemberDef that says so, and the first way leads here. Only the copy is
- * changed: the class frees what its slots hold by its own table. */
+ * read-only: so a descriptor gets a copy of its PyMemberDef that says so, and the first way leads here. Only the copy
+ * is changed: the class frees what its slots hold by its own table. */
 #include "places/members.h"
 
 #if PY_VERSION_HEX >= 0x030C0000

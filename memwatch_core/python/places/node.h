@@ -42,8 +42,8 @@ typedef struct mwpy_held {
 } mwpy_held;
 
 struct mwpy_node {
-    PyObject *dict;  /* NULL: there is none */
-    PyObject *owner; /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
+    PyObject *dict;      /* NULL: there is none */
+    PyObject *owner;     /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
     mwpy_layout *layout; /* of the owner, as long as there is one; NULL: it has no slots, and its end isn't told */
     mwpy_held *slots;    /* one for each of layout->slots */
     bool attributes;     /* its keys are attributes */
@@ -76,7 +76,8 @@ extern mwpy_root *mwpy_roots;
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now);
 /* All keys go. */
 void mwpy_node_clear(mwpy_node *node);
-/* Compares what dict and slots hold with the cells, and makes up for what was changed unseen. Returns how much that was. */
+/* Compares what dict and slots hold with the cells, and makes up for what was changed unseen. Returns how much that
+ * was. */
 size_t mwpy_node_audit(mwpy_node *node);
 /* The same for all nodes of a watch. */
 size_t mwpy_root_audit(mwpy_root *root);
