@@ -8,6 +8,7 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #pragma GCC diagnostic ignored "-Wsign-compare"
+#include "internal/pycore_dict.h"
 #include "internal/pycore_object.h"
 #pragma GCC diagnostic pop
 
@@ -67,7 +68,7 @@ typedef struct guarded {
 } guarded;
 static guarded *all;
 
-static PyObject *get_dict(PyObject *self, void *closure) {
+static PyObject *get_plain(PyObject *self, void *closure) {
     const PyGetSetDef *plain = ((guarded *)closure)->plain;
     return plain->get(self, plain->closure);
 }
@@ -81,23 +82,33 @@ static int set_dict(PyObject *self, PyObject *value, void *closure) {
     return result;
 }
 
-static PyGetSetDef *guard(PyGetSetDef *plain) {
+static const PyGetSetDef *guarded_setter(PyTypeObject *type);
+
+/* An object of another class now: assignments to its `__dict__` go through that one's descriptor. */
+static int set_class(PyObject *self, PyObject *value, void *closure) {
+    const PyGetSetDef *plain = ((guarded *)closure)->plain;
+    int result = plain->set(self, value, plain->closure);
+    if (!result && mwpy_is_watched(self)) guarded_setter(Py_TYPE(self));
+    return result;
+}
+
+static PyGetSetDef *guard(PyGetSetDef *plain, setter set) {
     for (guarded *g = all; g; g = g->next)
         if (g->plain == plain || &g->ours == plain) return &g->ours;
     guarded *made = PyMem_RawMalloc(sizeof *made); /* descriptors point to it as long as there are any */
     if (!made) return plain;
     *made = (guarded){*plain, plain, all};
-    made->ours.get = get_dict;
-    made->ours.set = set_dict;
+    made->ours.get = get_plain;
+    made->ours.set = set;
     made->ours.closure = made;
     all = made;
     return &made->ours;
 }
 
-/* The descriptors by which `__dict__` of this type's objects may be assigned to: from *i on in its MRO. */
-static PyGetSetDescrObject *next_setter(PyTypeObject *type, Py_ssize_t *i) {
+/* The descriptors by which an attribute of this type's objects may be assigned to: from *i on in its MRO. */
+static PyGetSetDescrObject *next_setter(PyTypeObject *type, const char *attribute, Py_ssize_t *i) {
     PyGetSetDescrObject *found = NULL;
-    PyObject *name = PyUnicode_InternFromString("__dict__"), *mro = type->tp_mro;
+    PyObject *name = PyUnicode_InternFromString(attribute), *mro = type->tp_mro;
     for (; name && mro && !found && *i < PyTuple_GET_SIZE(mro); ++*i) {
         PyObject *dict = PyType_GetDict((PyTypeObject *)PyTuple_GET_ITEM(mro, *i));
         PyObject *descriptor = dict ? PyDict_GetItemWithError(dict, name) : NULL;
@@ -111,9 +122,9 @@ static PyGetSetDescrObject *next_setter(PyTypeObject *type, Py_ssize_t *i) {
     return found;
 }
 
-/* Has every assignment to `__dict__` of this type's objects reported, and says how the interpreter itself does it; NULL:
- * the class has a `__dict__` of its own making. The last answer is kept: a version tag stands for a type's MRO and all
- * that is in it. */
+/* Has every assignment to `__dict__` of this type's objects reported, and says how the interpreter itself does it;
+ * NULL: the class has a `__dict__` of its own making. The last answer is kept: a version tag stands for a type's MRO
+ * and all that is in it. */
 static const PyGetSetDef *guarded_setter(PyTypeObject *type) {
     static const PyTypeObject *last;
     static unsigned last_version;
@@ -121,8 +132,11 @@ static const PyGetSetDef *guarded_setter(PyTypeObject *type) {
     if (type == last && type->tp_version_tag == last_version && last_version) return last_setter;
     const PyGetSetDef *first = NULL;
     PyGetSetDescrObject *setter;
-    for (Py_ssize_t i = 0; (setter = next_setter(type, &i));) {
-        setter->d_getset = guard(setter->d_getset);
+    PyUnstable_Type_AssignVersionTag(type);
+    for (Py_ssize_t i = 0; (setter = next_setter(type, "__class__", &i));)
+        setter->d_getset = guard(setter->d_getset, set_class);
+    for (Py_ssize_t i = 0; (setter = next_setter(type, "__dict__", &i));) {
+        setter->d_getset = guard(setter->d_getset, set_dict);
         for (guarded *g = all; g && !first; g = g->next)
             if (&g->ours == setter->d_getset) first = g->plain;
     }
@@ -132,6 +146,18 @@ static const PyGetSetDef *guarded_setter(PyTypeObject *type) {
 }
 /* ---- the dict of an object ----------------------------------------------------------------------------------------
  */
+
+/* Whether changes of a dict are reported. CPython 3.13 stores attributes into the object whose dict it is, without a
+ * report, until the object has got another one. */
+static bool is_told(PyObject *dict) {
+#if PY_VERSION_HEX >= 0x030D0000 && PY_VERSION_HEX < 0x030E0000
+    const PyDictValues *values = ((PyDictObject *)dict)->ma_values;
+    return !values || !values->embedded;
+#else
+    (void)dict;
+    return true;
+#endif
+}
 
 static bool has_str_keys(PyObject *dict) {
     Py_ssize_t at = 0;
@@ -165,7 +191,7 @@ static int detach(PyObject *object, PyObject *dict) {
     return failed ? -1 : 0;
 }
 
-PyObject *mwpy_attributes(PyObject *object) {
+static PyObject *attributes(PyObject *object) {
     const char *why = NULL;
     if (!mwpy_has_attributes(object, &why)) {
         PyErr_SetString(PyExc_TypeError, why);
@@ -174,7 +200,14 @@ PyObject *mwpy_attributes(PyObject *object) {
     if (PyType_Check(object)) return PyType_GetDict((PyTypeObject *)object);
     if (PyModule_Check(object)) return Py_NewRef(PyModule_GetDict(object));
     PyObject *dict = PyObject_GenericGetDict(object, NULL);
-    if (dict && detach(object, dict)) Py_CLEAR(dict);
+    if (dict && !mwpy_is_watched(dict) && detach(object, dict)) Py_CLEAR(dict);
     return dict;
+}
+
+PyObject *mwpy_dict_of(PyObject *object) {
+    if (!PyDict_Check(object)) return attributes(object);
+    if (is_told(object)) return Py_NewRef(object);
+    PyErr_SetString(PyExc_TypeError, "it is the __dict__ of an object: watch the object");
+    return NULL;
 }
 #endif

@@ -44,7 +44,7 @@ void mwpy_attributes_replaced(PyObject *owner, PyObject *before) {
     mwpy_node *node = before ? mwpy_node_of(before) : NULL;
     if (!node || node->owner != owner) return;
     PyObject *error = PyErr_GetRaisedException();
-    PyObject *dict = mwpy_attributes(owner); /* made now where it was deleted: later nobody would tell */
+    PyObject *dict = mwpy_dict_of(owner); /* made now where it was deleted: later nobody would tell */
     if (dict) mwpy_node_move(node, dict, MW_SHADOW_NOW);
     Py_XDECREF(dict);
     PyErr_SetRaisedException(error);

@@ -18,16 +18,18 @@ typedef struct mwpy_root {
     size_t count, most;      /* nodes */
     int depth;               /* levels below the object that are followed */
     PyObject *fields, *skip; /* frozenset of str, or NULL: keys of the object itself */
+    size_t ended;            /* nodes, so far */
     size_t absent;           /* cells of keys that are gone and may come again */
     size_t refused;          /* objects that weren't followed: `most` was reached, or there was no memory */
     PyObject *info;          /* what variable() returns; strong */
     struct mwpy_root *next;
 } mwpy_root;
 
-/* Where a node is found: as the value of a key of another one. The object itself: of none. */
+/* Where a node is found: as the value of a key of another one. */
 typedef struct mwpy_spot {
-    mwpy_node *parent;
+    mwpy_node *parent, *child;
     PyObject *key; /* strong, plain: what is under another key isn't followed */
+    struct mwpy_spot *next;
 } mwpy_spot;
 
 struct mwpy_node {
@@ -36,8 +38,8 @@ struct mwpy_node {
     bool attributes; /* its keys are attributes */
     mwpy_root *root;
     mwpy_node *before, *after; /* in root->nodes */
-    mwpy_spot *spots;          /* the first one names it */
-    size_t spots_n, spots_most;
+    mwpy_spot *spots;          /* where it is found; the first one names it */
+    PyObject *links; /* dict: key -> address of the spot of what is followed there; NULL: there was none yet */
     int level;
     PyObject *cells; /* dict: plain key -> number of its cell */
     PyObject *odd;   /* dict: address of any other key -> number of its cell; NULL: there was none */
