@@ -12,8 +12,12 @@ from typing import Any, Literal
 
 import msgspec
 
-Origin = Literal["announced", "store", "syscall", "kernel"]
-"""How a write came about: a proxy announced it, an instruction stored, a libc call filled a buffer, or the kernel."""
+Origin = Literal["announced", "store", "syscall", "kernel", "found"]
+"""How a write came about: a proxy or the interpreter announced it, an instruction stored, a libc call filled a buffer,
+or the kernel; ``found``: nobody saw it, the value was found to have changed."""
+
+Operation = Literal["add", "set", "delete"]
+"""What happened to a place: an attribute or a key that is new, has another value, is gone."""
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -67,14 +71,29 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """How many it brought, to all its buffers together; of ``recvmmsg``, with this message. 0 for ``kernel``."""
 
 
+class Shown(msgspec.Struct, frozen=True, gc=False):
+    """A value of which only a text is known: of a type that MemWatch doesn't record, or longer than it records."""
+
+    text: str
+    """``[1, 2, 3]``, ``<orders.Order>``, ``'the beginning…' (1,234 characters)``, ``absent``."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+ABSENT = Shown("absent")
+"""In place of the value of an attribute or a key that isn't there."""
+
+
 class Part(msgspec.Struct, frozen=True, gc=False):
     """The part of a value that a store touched, counted as the program counts: in elements, fields, bytes of a
-    ``bytearray``."""
+    ``bytearray``; or the place in an object or a dict that is watched where it lies."""
 
     name: str
-    """What to write behind the variable's name: ``[3]``, ``[0:16]``, ``.qty``, ``.tag[0:4]``; ``len()``: its length."""
+    """What to write behind the variable's name: ``[3]``, ``[0:16]``, ``.qty``, ``.tag[0:4]``; ``len()``: its length; a
+    place: ``.customer.age``, ``["db"]["port"]``."""
     old: Any
-    """What it was; None if that isn't known."""
+    """What it was; None if that isn't known. Of a place: None, a bool, int, float, str, bytes or :class:`Shown`."""
     new: Any
 
 
@@ -137,6 +156,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """As a variable's."""
     part: Part | None = None
     """What of the value the store touched; None: all of it, or its serializer knows no parts."""
+    operation: Operation | None = None
+    """What happened to a place of an object or a dict, which ``part`` names; None: the variable is no such object."""
 
     @property
     def time(self) -> datetime:
@@ -150,7 +171,8 @@ class Watched(msgspec.Struct, frozen=True, tag="watched", tag_field="event"):
     time_ns: int
     variable: Variable
     value: Any
-    """None if it couldn't be decoded, or is large (see ``part``)."""
+    """None if it couldn't be decoded, or is large (see ``part``). Of an object that is watched where it lies, what it
+    is: :class:`Shown`."""
     part: Part | None = None
     """The beginning of a large value, as ``new``."""
 

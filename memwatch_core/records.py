@@ -3,8 +3,8 @@
 Two groups, and nothing else lives here:
 
 * **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`, :class:`Lost`,
-  :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`, :class:`Call`, :class:`Part` and
-  :class:`Variable` they refer to.
+  :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`, :class:`Call`, :class:`Part`,
+  :class:`Shown` and :class:`Variable` they refer to.
   Readers of journals make them, sinks receive them. They are imported when they are first asked for.
 * **What plugins offer**: :class:`Serializer`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`: each hook of
   :mod:`memwatch_core.hookspecs` returns records of one of these.
@@ -23,15 +23,18 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from .happened import ABSENT as ABSENT
     from .happened import Call as Call
     from .happened import Context as Context
     from .happened import Event as Event
     from .happened import Lost as Lost
     from .happened import Notice as Notice
+    from .happened import Operation as Operation
     from .happened import Origin as Origin
     from .happened import Outcome as Outcome
     from .happened import Part as Part
     from .happened import Record as Record
+    from .happened import Shown as Shown
     from .happened import Site as Site
     from .happened import Unwatched as Unwatched
     from .happened import Variable as Variable
@@ -42,8 +45,8 @@ NAME_MAX = 1024
 
 _HAPPENED = frozenset(
     {
-        *("Origin", "Site", "Context", "Call", "Part", "Variable", "Event", "Watched", "Unwatched"),
-        *("Lost", "Outcome", "Notice", "Record"),
+        *("Origin", "Operation", "Site", "Context", "Call", "Shown", "ABSENT", "Part", "Variable", "Event"),
+        *("Watched", "Unwatched", "Lost", "Outcome", "Notice", "Record"),
     }
 )
 

@@ -36,8 +36,8 @@ def infer_name(frame: FrameType) -> str:
 
 
 def infer_argument(frame: FrameType) -> str:
-    """What the first argument of the call of ``watch`` that ``frame`` is executing is called: a name, attributes of one;
-    empty if it is something else. Any thread."""
+    """The source of the first argument of the call of ``watch`` that ``frame`` is executing, if that is a name or
+    attributes of one; otherwise empty. Any thread."""
     if dis is None or not hasattr(dis, "get_instructions"):
         return ""
     before = [step for step in dis.get_instructions(frame.f_code) if step.offset < frame.f_lasti]

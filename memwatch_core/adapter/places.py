@@ -1,8 +1,9 @@
 """``watch(order)``: an object or a dict, watched where it lies.
 
-The object stays what it is, and everybody who holds it already is seen. The interpreter tells of each change of a dict
-(PEP 669's sibling, ``PyDict_Watch``), also of the one in which an instance keeps its attributes; what it told is written
-to a page, cell by cell. What changes without its knowledge is found when the object is next written to, or at the end.
+The object stays what it is, and writes by everybody who holds it already are seen. CPython (3.12 and later, by
+``PyDict_Watch``) reports each change of a dict, including the dicts in which instances keep their attributes. Each
+place, a key or an attribute, has a cell in a watched page, to which the new value is written. A change that CPython
+doesn't report is found when the same place is written to again, or when the watch ends.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Iterable, Mapping
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 from ..errors import WatchError
@@ -27,6 +28,8 @@ class PlacesInfo:
     """What is remembered of a call of ``watch()``, for ``variable()``."""
 
     __slots__ = ("flags", "name", "site", "thread", "thread_ident")
+    serializer, depth = "", None
+    options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, name: str, flags: int, site: tuple[str, int, str]) -> None:
         self.name, self.flags, self.site = name, flags, site

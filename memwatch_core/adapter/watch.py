@@ -153,7 +153,7 @@ def variable(watched: object) -> Variable:
     from ..records import Site, Variable
 
     found = proxy.find_places(watched)
-    number, size, _, info = found[:2] + (0, found[2]) if found is not None else proxy.get_info(watched)
+    number, size, _, info = (*found[:2], 0, found[2]) if found is not None else proxy.get_info(watched)
     return Variable(
         id=number,
         name=info.name,

@@ -1,4 +1,4 @@
-"""Which records a reader wants to see: by variable, thread, SQL and its outcome, place and time."""
+"""Which records a reader wants to see: by variable, path, thread, SQL and its outcome, line and time."""
 
 from __future__ import annotations
 
@@ -33,14 +33,17 @@ class Filters:
         places: Iterable[str] = (),
         since: int | None = None,
         outcomes: Iterable[str] = (),
+        paths: Iterable[str] = (),
     ) -> None:
-        variables = tuple(variables)
+        variables, paths = tuple(variables), tuple(paths)
         self._variables = [_Wanted("--variable", text, _variable(text), _full_name) for text in variables]
+        self._paths = [_Wanted("--path", text, _path(text), _with_part) for text in paths]
         self._since = since
-        self.by_part = any(character in text for text in variables for character in ".[(")
+        self.by_part = bool(paths) or any(character in text for text in variables for character in ".[(")
         """A filter may be for a part of a value: then :attr:`wanted` goes by what a store touched, too."""
         kinds = [
             self._variables,
+            self._paths,
             [
                 _Wanted("--thread", text, _thread(text), lambda event: event.thread or str(event.tid))
                 for text in threads
@@ -67,7 +70,7 @@ class Filters:
             return self.passes(record) and recent
         if isinstance(record, Watched | Unwatched):
             name = record.variable.name if isinstance(record, Watched) else record.variable
-            named = sum([wanted.names(name) for wanted in self._variables]) > 0
+            named = sum([wanted.names(name) for wanted in [*self._variables, *self._paths]]) > 0
             return recent and (not self._kinds or (named and len(self._kinds) == 1))
         return recent and not self._kinds
 
@@ -83,7 +86,9 @@ class Filters:
         return passes
 
     def _may_pass(self, event: Event) -> bool:
-        return any(_may_be_of(wanted.text, event) for wanted in self._variables) or self.passes(event)
+        if any(_may_be_of(wanted.text, event) for wanted in self._variables):
+            return True
+        return any(_may_begin(wanted.text, _full_name(event)) for wanted in self._paths) or self.passes(event)
 
     def failed(self) -> list[str]:
         """Sentences about the filters that let nothing pass whatever else was asked for: mistakes, as a rule."""
@@ -130,6 +135,8 @@ class _Wanted:
             if of := next((name for name in seen if self.text == named(name, LENGTH)), ""):
                 return f"{start}nothing changed the length of {of}"
             return f"{start}no variable has this name{listed}"
+        if self._option == "--path":
+            return f"{start}nothing was written to such a place{listed}"
         if self._option == "--thread":
             return f"{start}no thread of this name, or id, wrote anything{listed}"
         if self._option == "--line":
@@ -159,6 +166,11 @@ def _places(text: str, seen: list[str]) -> str:
 def _full_name(event: Event) -> str:
     name, path = event.variable, event.path
     return name if not path else f"{name}{path}" if path.startswith("[") else f"{name}.{path}"
+
+
+def _with_part(event: Event) -> str:
+    """The variable's name with what of it was written."""
+    return _full_name(event) if event.part is None else named(_full_name(event), event.part.name)
 
 
 def _statement_of(event: Event) -> str:
@@ -195,6 +207,8 @@ def _variable(text: str) -> Test:
         part = event.part
         if part is not None and named(full, part.name) == text:
             return True
+        if part is not None and event.operation is not None and _matches(named(full, part.name), text):
+            return True
         if part is not None and text == named(full, LENGTH):  # told along with the bytes that were moved
             return part.name.startswith("[0:") and _length(part.old) != _length(part.new)
         if not text.startswith(full + ".") and not text.startswith(full + "["):
@@ -210,7 +224,13 @@ def _variable(text: str) -> Test:
 def _may_be_of(text: str, event: Event) -> bool:
     """Whether the text may be for some part of the variable, or for all of it."""
     full = _full_name(event)
-    return text.startswith(full) or text in (event.variable, named(full, LENGTH)) or _matches(full, text)
+    return _may_begin(text, full) or text in (event.variable, named(full, LENGTH)) or _matches(full, text)
+
+
+def _may_begin(pattern: str, full: str) -> bool:
+    """Whether what a pattern stands for may begin with this name."""
+    literal = re.split(r"[*?]", pattern, maxsplit=1)[0]
+    return literal.startswith(full) or (literal != pattern and full.startswith(literal))
 
 
 def _length(value: object) -> int | None:
@@ -225,7 +245,11 @@ def _touched(part: Part) -> str:
 
 
 def _overlap(touched: str, text: str, wanted: tuple[str, int, int]) -> bool:
-    if touched == text or touched.startswith(text + "[") or text.startswith(touched + "["):
+    if (
+        touched == text
+        or touched.startswith((text + "[", text + "."))
+        or text.startswith((touched + "[", touched + "."))
+    ):
         return True  # one lies in the other
     name, first, last = _span(touched)
     return any(
@@ -239,6 +263,17 @@ def _span(text: str) -> tuple[str, int, int]:
     if place is None:
         return text, 0, 0
     return place[1], int(place[2]), int(place[3] or int(place[2]) + 1)
+
+
+def _path(text: str) -> Test:
+    """``order.*.age``: a pattern of a name with the path behind it, as events show them."""
+    if not text.strip() or text[0] in ".[]" or text[-1] in ".[":
+        raise click.BadParameter(
+            f"{text!r}: write a variable's name and a path, as events show them; * and ? stand for anything: "
+            "order.customer.age, 'order.*.age', 'config[\"db\"]*'",
+            param_hint="--path",
+        )
+    return lambda event: _matches(_with_part(event), text)
 
 
 def _thread(text: str) -> Test:

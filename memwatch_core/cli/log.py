@@ -25,6 +25,7 @@ BATCH = 2000
 @click.option(
     "--variable", "-v", "variables", multiple=True, metavar="NAME", help="Name, pattern ('tot*') or part ('grid[3]')."
 )
+@click.option("--path", "paths", multiple=True, metavar="PATTERN", help="Place or part ('order.*.age').")
 @click.option("--thread", "-t", "threads", multiple=True, metavar="NAME|TID", help="Thread that wrote.")
 @click.option("--sql", "statements", multiple=True, metavar="TEXT", help="Part of a statement or its hash; '*': any.")
 @click.option("--rolled-back", is_flag=True, help="Only what was written under SQL that was rolled back in the end.")
@@ -39,6 +40,7 @@ BATCH = 2000
 def command(
     session: str | None,
     variables: tuple[str, ...],
+    paths: tuple[str, ...],
     threads: tuple[str, ...],
     statements: tuple[str, ...],
     rolled_back: bool,
@@ -66,6 +68,7 @@ def command(
     \b
     memwatch log --variable total                 who changed total?
     memwatch log --variable 'grid[8191]'          and who this element?
+    memwatch log --path 'order.*.age'             and who any of these?
     memwatch log --line orders.py:41 --thread worker-1
     memwatch log --sql 'from orders' --last 20
     memwatch log --rolled-back --variable total   what did a rollback leave?
@@ -84,7 +87,7 @@ def command(
     if rolled_back:
         outcomes = (*outcomes, "rolled back")
     oldest = None if since is None else moment(since)
-    wanted = Filters(variables, threads, statements, places, oldest, outcomes)
+    wanted = Filters(variables, threads, statements, places, oldest, outcomes, paths)
     path = history.find(config.journal.folder, session)
     seen = 0
     damaged: list[str] = []
@@ -94,7 +97,7 @@ def command(
         tail = history.last(path, last, wanted.wanted, wanted.since, wanted, by_outcome=bool(outcomes))
         if tail is None or (tail.seen and wanted.failed()):
             tail = None  # what it could have been meant for is listed in the order of time
-            wanted = Filters(variables, threads, statements, places, oldest, outcomes)
+            wanted = Filters(variables, threads, statements, places, oldest, outcomes, paths)
 
     def left_out(events: int) -> None:
         nonlocal seen

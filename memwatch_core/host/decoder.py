@@ -22,12 +22,13 @@ from ..journal.reader import JournalReader
 from ..journal.records import Block, Payloads, RawRecord
 from ..journal.session import JOURNAL_SUFFIX
 from ..journal.stores import Stop, Stores
-from ..records import Event, Outcome, Part, Record, Serializer
+from ..records import Event, Outcome, Part, Record, Serializer, Shown
 from .batch import Batch
 from .kept import Kept, Share
 from .losses import Losses
 from .names import Names
 from .outcomes import final_outcomes
+from .places import value
 from .sieve import Sieve, Sifter
 from .statements import Contexts
 from .variables import Variables
@@ -74,7 +75,7 @@ class JournalDecoder:
         self._payloads = Payloads()
         self._sifter: Sifter | None = None
         share = Share(Kept() if kept is None else kept, self.reader.file)
-        self._stores = Stores(Event, Part, self.pid, self.runtime, ORIGINS, call, self.journal)
+        self._stores = Stores(Event, Part, self.pid, self.runtime, ORIGINS, call, Shown, value, self.journal)
         self._variables = Variables(self.pid, self.runtime, self.journal, self._stores, share, serializers)
         self._names = Names(self._stores)
         self._losses = Losses(self.reader, self._variables, share)
@@ -89,6 +90,7 @@ class JournalDecoder:
             Kind.CONTEXT: self._open_context,
             Kind.OUTCOME: self._end_context,
             Kind.LOST: self._losses.record,
+            Kind.PLACE: self._variables.place,
         }
         self._is_known: Mapping[int, Callable[[RawRecord], bool]] = {
             Kind.VARIABLE: self._variables.is_registered,

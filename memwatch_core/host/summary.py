@@ -11,7 +11,7 @@ from ..printed import clean
 from ..records import Event, Lost, Outcome, Record, Unwatched, Watched
 from ..rendering.changes import change
 from ..rendering.layout import both_ends
-from ..rendering.text import short_path
+from ..rendering.text import FOUND, short_path
 from ..rendering.written import is_heavy, lightened
 
 _variable = attrgetter("pid", "journal", "variable_id")
@@ -24,6 +24,10 @@ MOST = 12
 """Variables that are listed one by one."""
 NAME = 40
 """Columns of a name."""
+PLACES = 3
+"""Places of an object that are named."""
+PLACES_COUNTED = 10_000
+"""Places are counted up to twice this many; then only the half that were written most are, the others from 0 again."""
 ENDED = 10_000
 """Watches that have ended are kept apart up to this many; then only the ``MOST`` that were written most are."""
 _WORD = 512
@@ -64,6 +68,10 @@ class Summary:
         self.undone = Numbers()
         """Statements that were rolled back, of those that events carried; and how many events did."""
         self.events_undone = 0
+        self.unseen = 0
+        """Changes of places that were found, and not seen when they happened."""
+        self._places: Counter[tuple[_Key, str]] = Counter()
+        self._thinned = False
         self._names: dict[_Key, str] = {}
         self._last: dict[_Key, Event] = {}
         self._large: set[_Key] = set()
@@ -82,6 +90,9 @@ class Summary:
         self._large.update(key for key, event in last.items() if is_heavy(event))
         if len(self._large) > 2 * MOST:
             self._lighten()
+        places = [event for event in events if event.operation is not None]
+        if places:
+            self._count_places(places)
         contexts = {id(context): event for event, context in zip(events, map(_context, events), strict=True) if context}
         self.statements.update(
             ((event.pid, event.journal), event.context.id) for event in contexts.values() if event.context
@@ -101,6 +112,13 @@ class Summary:
                 self.events_undone += record.events
         if len(self._ended) > ENDED:
             self._forget()
+
+    def _count_places(self, events: Sequence[Event]) -> None:
+        self.unseen += sum(event.origin == "found" for event in events)
+        self._places.update((_variable(event), event.part.name) for event in events if event.part is not None)
+        if len(self._places) > 2 * PLACES_COUNTED:
+            self._places = Counter(dict(self._places.most_common(PLACES_COUNTED)))
+            self._thinned = True
 
     def _forget(self) -> None:
         """Of a program that watches and unwatches for weeks, numbers are kept, not every watch."""
@@ -143,6 +161,8 @@ class Summary:
         if self.undone:
             text += f"; {_count(self.events_undone, 'event')} under {len(self.undone):,} that "
             text += f"{'was' if len(self.undone) == 1 else 'were'} rolled back"
+        if self.unseen:
+            text += f"; {_count(self.unseen, 'change')} unseen when {'it' if self.unseen == 1 else 'they'} happened"
         return text + (self._loss() or "; nothing lost")
 
     def _loss(self) -> str:
@@ -151,9 +171,10 @@ class Summary:
         return lost + (gone if self.unread else "")
 
     def lines(self) -> Iterator[str]:
-        """One for each of the variables that were written most: how often, and by whom last. A tab is a blank at which
-        no line ends."""
+        """One for each of the variables that were written most: how often, and by whom last; of an object a second one,
+        with the places that were changed most. A tab is a blank at which no line ends."""
         rows: list[tuple[str, str, str]] = []
+        places = self._most_places()
         for key, count in self.writes.most_common(MOST):
             event = self._last[key]
             part, before, after = change(event, 32)
@@ -161,13 +182,34 @@ class Summary:
             site, thread = event.site, clean(event.thread)
             place = f" at {short_path(site.file)}:{site.line}\t{clean(site.function)}" if site else ""
             who = f" in\t{thread}" if thread else ""
+            if event.origin == "found":
+                place, who = f", {FOUND}", ""
             rows.append((both_ends(clean(event.variable), NAME), _count(count, "write"), f"last {what}{place}{who}"))
         widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
-        for name, writes, last in rows:
+        for (name, writes, last), (key, _) in zip(rows, self.writes.most_common(MOST), strict=True):
             yield f"{name:<{widths[0]}}  {writes:>{widths[1]}}, {last}"
+            if key in places:
+                yield f"  most often {places[key]}"
         more = len(self.writes) + self._gone_written - MOST
         if more > 0:
             yield f"and {_count(more, 'more variable')}"
+
+    def _most_places(self) -> dict[_Key, str]:
+        """Of each object of which several places were changed: which of them, how often."""
+        by_key: dict[_Key, list[tuple[int, str]]] = {}
+        for (key, place), count in self._places.items():
+            by_key.setdefault(key, []).append((count, place))
+        said = {}
+        for key, counts in by_key.items():
+            most = heapq.nsmallest(PLACES, counts, key=lambda each: (-each[0], each[1]))
+            least = "at least " if self._thinned else ""
+            names = [
+                f"{both_ends(clean(place.removeprefix('.')), NAME // 2)} ({least}{count:,})" for count, place in most
+            ]
+            rest = f" and {_count(len(counts) - PLACES, 'more place')}" if len(counts) > PLACES else ""
+            if len(counts) > 1:
+                said[key] = ", ".join(names) + ("" if self._thinned else rest)
+        return said
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,7 +9,10 @@ variable is announced when its first one comes, or at its first store::
      "size": 8,                       # bytes of the value, if it doesn't fill what was registered
      "path": null,                    # of an object that is watched field by field: "orders[0].qty"
      "thread_ident": 140241, "thread": "MainThread",                     # who called watch()
-     "site": {"file": "orders.py", "line": 41, "function": "main"}}      # from where; or null
+     "site": {"file": "orders.py", "line": 41, "function": "main"},      # from where; or null
+     "cells": 64,                     # of an object that is watched where it lies: bytes of the cell of each place
+     "first": 12,                     # id of its first slab, if this one is a later one: it is told as part of that
+     "shown": "Order"}                # what it is, in words
 """
 
 from __future__ import annotations
@@ -25,10 +28,11 @@ from ..journal.followed import DECODED
 from ..journal.layout import DEPTH_FULL, FLAGS
 from ..journal.records import RawRecord
 from ..journal.stores import PythonStores
-from ..records import Extent, Serializer, Site, Unwatched, Variable, Watched
+from ..records import Extent, Serializer, Shown, Site, Unwatched, Variable, Watched
 from ..structs import number
 from .batch import Batch
 from .kept import Share, cut
+from .places import place, weight
 
 VALUE_LIMIT = 1 << 16
 """Values of more bytes than this are never decoded as a whole, but by the part that a store touched."""
@@ -49,14 +53,17 @@ class Metadata(msgspec.Struct):
     thread_ident: int = 0
     thread: str = ""
     site: Site | None = None
+    cells: int | None = None
+    first: int | None = None
+    shown: str = ""
 
 
 class _Watch:
     """A registered variable, and whether sinks know of it."""
 
     __slots__ = (
-        "announced", "depth", "described", "flags", "followed", "metadata", "registered", "repeated", "shown", "time",
-        "weight",
+        "announced", "depth", "described", "first", "flags", "followed", "metadata", "places", "registered", "repeated",
+        "shown", "time", "weight",
     )  # fmt: skip
 
     def __init__(self, time: int, size: int, flags: int, depth: tuple[int, int], repeated: bool = False) -> None:
@@ -66,15 +73,22 @@ class _Watch:
         self.metadata = Metadata()
         self.described = 0
         self.announced = False
-        self.followed = self.weight = 0
-        """Bytes that its value, and its metadata, take of what may be kept."""
+        self.followed = self.weight = self.places = 0
+        """Bytes that its value, its metadata, and the paths of its places take of what may be kept."""
+        self.first: int | None = None
+        """Of a later slab, the first one of the same object."""
         self.shown: Variable | None = None
 
     @property
     def size(self) -> int:
         """Bytes of its value."""
         size = self.metadata.size
-        return self.registered if size is None else max(0, min(size, self.registered))
+        return self.registered if size is None or self.is_slab else max(0, min(size, self.registered))
+
+    @property
+    def is_slab(self) -> bool:
+        """Whether its parts are the places of an object, in cells of the size that is known."""
+        return self.metadata.cells == layout.CELL_SIZE
 
 
 _metadata = msgspec.json.Decoder(Metadata)
@@ -153,6 +167,20 @@ class Variables:
         watch = self._watches.get(record.id)
         return watch is None or not watch.repeated or watch.announced or record.time < watch.described
 
+    def place(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
+        """A PLACE. Raises ValueError."""
+        watch = self._watch(record.id)
+        offset, path = place(payload, watch.registered)
+        before = self._stores.place(record.id, offset, path)
+        more = weight(path) - (0 if before is None else weight(before))
+        if not self._share.take(more):
+            self._stores.place(record.id, offset, None)
+            more -= weight(path)
+            self._share.take(more)
+            watch.places += more
+            raise ValueError("the places of this session take too much memory")
+        watch.places += more
+
     def fill(self, ident: int, offset: int, data: bytes) -> bool:
         """A CONTENT: what it held. False if that isn't what the events so far have left."""
         known = self._stores.fill(ident, offset, data)
@@ -195,8 +223,10 @@ class Variables:
 
     def unregister(self, record: RawRecord, batch: Batch) -> None:
         """An UNREGISTERED: its watch has ended."""
-        name = self.name(record.id) or f"variable {record.id}"
-        batch.add(Unwatched(record.time, self._pid, name, record.id, self._journal))
+        watch = self._watches.get(record.id)
+        if watch is None or watch.first is None:
+            name = self.name(record.id) or f"variable {record.id}"
+            batch.add(Unwatched(record.time, self._pid, name, record.id, self._journal))
         self._forget(record.id)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
@@ -210,6 +240,7 @@ class Variables:
     def _define(self, ident: int, watch: _Watch, *, provisional: bool) -> Variable:
         """Tells the store loop what is known of a variable."""
         meta, size = watch.metadata, watch.size
+        self._find_first(ident, watch)
         start, stop = min(watch.depth[0], size), min(watch.depth[1], size)
         variable = Variable(
             ident, cut(meta.name) or f"variable {ident}", self._pid, self._runtime, size, meta.serializer, meta.options,
@@ -218,24 +249,43 @@ class Variables:
             meta.site, meta.thread_ident, meta.thread, self._journal,
         )  # fmt: skip
         serializer = self._serializers.get(meta.serializer) or _NONE
-        if serializer is _NONE and size and not meta.serializer:
+        if watch.is_slab:
+            serializer = _NONE
+        elif serializer is _NONE and size and not meta.serializer:
             serializer = _AS_BYTES
-        watch.followed = self._share.follow(0 if watch.repeated else size, watch.followed)
+        follows = not (watch.repeated or watch.is_slab)  # of a slab, stores bring whole values
+        watch.followed = self._share.follow(size if follows else 0, watch.followed)
         self._stores.define(
             variable,
             None if meta.path is None else cut(meta.path),
             None if serializer is _NONE or size > VALUE_LIMIT else serializer.decode,
             number(serializer.format, size),
             serializer.part,
-            not watch.repeated and watch.followed == size,
+            follows and watch.followed == size,
             provisional,
             serializer.head,
+            (ident if watch.first is None else watch.first) if watch.is_slab else None,
         )
         watch.shown = variable
         return variable
 
+    def _find_first(self, ident: int, watch: _Watch) -> None:
+        """Which slab is the first one of the same object, if this is a later one, as far as it is known. It is
+        announced anew if that isn't what it was."""
+        before, first = watch.first, watch.metadata.first if watch.is_slab else None
+        other = None if first is None or first == ident else self._watches.get(first)
+        watch.first = first if other is not None and other.is_slab and other.first is None else None
+        watch.announced = watch.announced and watch.first == before
+
     def _announce(self, ident: int, watch: _Watch, time: int, batch: Batch) -> None:
-        if watch.shown is not None:
+        if watch.first is not None:  # told with the first one, before events of either
+            watch.announced = True
+            if watch.first in self._watches:
+                self.announce(watch.first, batch)
+        elif watch.is_slab and watch.shown is not None:
+            watch.announced = True
+            batch.add(Watched(time, watch.shown, Shown(cut(watch.metadata.shown) or "an object")))
+        elif watch.shown is not None:
             watch.announced = True
             large = watch.shown.size > VALUE_LIMIT
             batch.weigh(DECODED * min(watch.followed, BEGINNING if large else VALUE_LIMIT))
@@ -245,7 +295,7 @@ class Variables:
     def _forget(self, ident: int) -> None:
         watch = self._watches.pop(ident, None)
         if watch is not None:
-            self._share.take(-watch.followed - watch.weight)
+            self._share.take(-watch.followed - watch.weight - watch.places)
             self._stores.forget(ident)
 
 

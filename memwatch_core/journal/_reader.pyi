@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ..journal.stores import PythonStores
-from ..records import Call, Context, Event, Part, Record, Site
+from ..records import Call, Context, Event, Part, Record, Shown, Site
 
 class Stores(PythonStores): ...
 
@@ -15,6 +15,7 @@ class Lines:
         context: type[Context],
         call: type[Call],
         part: type[Part],
+        shown: type[Shown],
         record: Callable[[object], bytes],
         value: Callable[[object, int], bytes],
     ) -> None: ...

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..records import Extent, Part, Variable
+from .layout import CELL_SIZE, UNNAMED
 
 DECODED = 16
 """A value that a serializer made takes up to this many times the bytes that it was made of: a list of numbers does."""
@@ -23,18 +24,33 @@ FindPart = Callable[..., Extent | None]
 Shadow = bytearray | mmap.mmap
 
 
+class Place:
+    """A place of an object or a dict."""
+
+    __slots__ = ("last", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.last = b""
+        """What the last store since its PLACE left in its cell; empty if there was none."""
+
+
 class Followed:
     """What is known of one variable. ``failures`` gets its id when its serializer raises for the first time."""
 
     __slots__ = (
-        "_decode", "_failed", "_failures", "_find", "_fresh", "_head", "_shadow", "_value", "path", "provisional",
-        "variable", "weight",
+        "_decode", "_failed", "_failures", "_find", "_fresh", "_head", "_shadow", "_value", "path", "places",
+        "provisional", "told", "variable", "weight",
     )  # fmt: skip
 
     def __init__(self, variable: Variable, failures: list[int]) -> None:
         self.variable = variable
         self.path: str | None = None
         self.provisional = False
+        self.told: int | None = None
+        """It is a slab, whose events are told by this id."""
+        self.places: dict[int, Place] = {}
+        """Of a slab: by the offsets of their cells."""
         self.weight = 1
         """Bytes that its value takes, for each of its own."""
         self._failures = failures
@@ -56,9 +72,10 @@ class Followed:
         shadow: bool,
         provisional: bool,
         head: int,
+        told: int | None,
     ) -> None:
         """What it is from now on: see :meth:`PythonStores.define`. Its bytes are kept."""
-        self.variable, self.path, self.provisional = variable, path, provisional
+        self.variable, self.path, self.provisional, self.told = variable, path, provisional, told
         self._find, self._head = part, max(0, min(head, HEAD, variable.size))
         self._decode, self.weight = decode, DECODED
         if decode is not None and letter:
@@ -93,6 +110,10 @@ class Followed:
 
     def agrees(self, offset: int, before: bytes) -> bool:
         """Whether the bytes before a store are those known, as far as every change of them makes an event."""
+        if self.told is not None:
+            place = self._place(offset, len(before))
+            shorter = 0 if place is None else min(len(place.last), len(before))
+            return place is None or place.last[:shorter] == before[:shorter]
         first, last = self.variable.depth or (0, self.size)
         start, stop = max(offset, first), min(offset + len(before), last, self.size)
         known = b"" if self._shadow is None else self._shadow[start:stop]
@@ -157,6 +178,24 @@ class Followed:
         """The part that the bytes [start, stop) lie in, as it is now; None if it has none."""
         extent = None if self._shadow is None else self.extent(start, stop - start)
         return None if extent is None else make(extent.name, None, self._decoded(extent, self.bytes_of(extent)))
+
+    def place(
+        self, make: type[Part], cell: Callable[[bytes], Any], offset: int, before: bytes, after: bytes
+    ) -> Part | None:
+        """What a store did to a place of a slab; None: what it touched is no cell, or more."""
+        if not self._is_cell(offset, len(before)):
+            return None
+        place = self._place(offset, len(before))
+        if place is not None:
+            place.last = after
+        old = cell(before)
+        return make(UNNAMED if place is None else place.path, old, old if before == after else cell(after))
+
+    def _is_cell(self, offset: int, length: int) -> bool:
+        return offset % CELL_SIZE == 0 and length <= CELL_SIZE and offset + CELL_SIZE <= self.size
+
+    def _place(self, offset: int, length: int) -> Place | None:
+        return self.places.get(offset) if self._is_cell(offset, length) else None
 
     def _beginning(self, offset: int, data: bytes) -> bytes:
         """The value's first bytes, where a store left (or found) ``data`` at ``offset``; none if they aren't known."""

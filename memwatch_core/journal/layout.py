@@ -10,7 +10,7 @@ from ..records import Call, Origin
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
-VERSION_MINOR = 2
+VERSION_MINOR = 3
 HEADER_SIZE = 4096
 SLOT_SIZE = 64
 SEGMENT_SLOTS = 16384
@@ -37,6 +37,27 @@ class Kind(IntEnum):
     OUTCOME = 10
     THREAD = 11
     LOST = 12
+    PLACE = 13
+
+
+class CellKind(IntEnum):
+    """First byte of a cell."""
+
+    ABSENT = 0
+    NONE = 1
+    FALSE = 2
+    TRUE = 3
+    INT = 4
+    FLOAT = 5
+    STR = 6
+    BYTES = 7
+    OTHER = 8
+
+
+class CellFlag(IntFlag):
+    """Third and fourth byte of a cell."""
+
+    CUT = 1
 
 
 class Flag(IntFlag):
@@ -48,7 +69,7 @@ class Flag(IntFlag):
     MORE = 128
 
 
-ORIGINS: dict[int, Origin] = {1: "announced", 2: "store", 3: "syscall", 4: "kernel"}
+ORIGINS: dict[int, Origin] = {1: "announced", 2: "store", 3: "syscall", 4: "kernel", 5: "found"}
 """Third byte of a STORE; a number that isn't here reads as ``store``."""
 
 WITH_CALL = frozenset({3, 4})
@@ -110,6 +131,16 @@ LOST = Struct("<Q")
 """Head of a LOST's payload: how many; behind it the reason."""
 LOST_REASON_MAX = 200
 """Bytes of it that are read."""
+PLACE = Struct("<I")
+"""Head of a PLACE's payload: the offset of a cell in the variable; behind it the path."""
+CELL_SIZE = 64
+"""Bytes of a cell."""
+CELL = Struct("<BBH")
+"""Head of a cell: a :class:`CellKind`, bytes of its payload, :class:`CellFlag`. The payload is behind it."""
+CUT = Struct("<QI")
+"""Head of the payload of a cell whose value doesn't fit: hash, length of the whole."""
+UNNAMED = ".?"
+"""What a place is called whose PLACE isn't there (any more)."""
 
 STORE_PAYLOAD = 36
 BLOB_PAYLOAD = 24
@@ -127,13 +158,20 @@ PAYLOAD_MAX: dict[int, int] = {
     Kind.OUTCOME: 1 << 18,
     Kind.SITE: SITE.size + 2 * 4096,
     Kind.THREAD: 4096,
+    Kind.PLACE: PLACE.size + 4096,
 }
 """Bytes of a payload that a writer makes at most (memwatch.h, core/journal/sites.c)."""
 PAYLOAD_MAX_OF_OTHERS = 1 << 14
 """The same for the kinds that aren't named there."""
 BLOB_KINDS = frozenset(
-    {Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST},
+    {Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST, Kind.PLACE},
 )
+
+
+def held(cell: bytes) -> bytes:
+    """What a cell holds, without what earlier values have left behind it."""
+    _, used, _ = head_of(cell[: CELL.size], CELL)
+    return cell[: CELL.size + used]
 
 
 def call(number: int, fd: int, size: int) -> Call:

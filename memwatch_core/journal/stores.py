@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
 
-from ..records import Call, Context, Event, Origin, Part, Site, Variable
+from ..records import Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
 from . import layout
-from .followed import DECODED, Decode, FindPart, Followed
+from .followed import DECODED, Decode, FindPart, Followed, Place
 from .layout import SLOT_SIZE, Flag, Kind
 
 Wanted = Callable[[Event], bool]
@@ -50,13 +50,18 @@ class PythonStores:
         runtime: str,
         origins: Mapping[int, Origin],
         call: Callable[[int, int, int], Call],
+        shown: type[Shown],
+        cell: Callable[[bytes], Any],
         journal: str,
     ) -> None:
+        """``cell``: the bytes of a cell -> the value of a place; of none, that of a place that isn't there. The loop in
+        C does the same by itself where it can; ``shown``: the values of which a text is known."""
         self.seq = 0
         """STORE records seen so far; may be set when some can't be."""
         self._make, self._make_part = event, part
         self._pid, self._runtime, self._journal = pid, runtime, journal
         self._origins, self._call = origins, call
+        self._cell, self._absent = cell, cell(b"")
         self._variables: dict[int, Followed] = {}
         self._sites: dict[int, Site] = {}
         self._contexts: dict[int, Context] = {}
@@ -83,17 +88,30 @@ class PythonStores:
         shadow: bool,
         provisional: bool,
         head: int = 0,
+        told: int | None = None,
     ) -> None:
         """Adds a variable, or says more of one (its bytes are kept). ``decode`` None: its values are None. ``letter``:
         the value is one number of this format (:func:`memwatch_core.structs.number`). ``part``: what tells the part
         that a store touched, from ``head`` bytes of the value if that isn't 0. Without ``shadow`` its bytes are not
-        followed: values are None (of a part as well, unless the store covers it), gaps not found."""
+        followed: values are None (of a part as well, unless the store covers it), gaps not found. ``told``: it is a
+        slab, whose parts are places; its events are told by this id."""
         known = self._variables.setdefault(variable.id, Followed(variable, self._failures))
-        known.define(variable, path, decode, letter, part, shadow, provisional, head)
+        known.define(variable, path, decode, letter, part, shadow, provisional, head, told)
 
     def forget(self, ident: int) -> None:
         """The variable is gone; its id is not used again."""
         self._variables.pop(ident, None)
+
+    def place(self, ident: int, offset: int, path: str | None) -> str | None:
+        """The cell at ``offset`` of a variable is that of this path from now on (None: it isn't known), and may hold
+        anything before the next store. Returns the path that it had."""
+        known = self._variables.get(ident)
+        if known is None:
+            return None
+        before = known.places.pop(offset, None)
+        if path is not None:
+            known.places[offset] = Place(path)
+        return None if before is None else before.path
 
     def fill(self, ident: int, offset: int, data: bytes) -> bool:
         """The variable held ``data`` at ``offset``; what lies outside of it is ignored. Returns whether that
@@ -192,28 +210,35 @@ class PythonStores:
             before, after = payload[skip : skip + length], payload[skip + length :]
             if not known.agrees(offset, before) and not resync:
                 return index, Stop.GAP
-            extent = known.extent(offset, length, before, after)
-            known.put(offset, before)
-            was = known.bytes_of(extent, offset, before)
-            old = self._value(known)
-            known.put(offset, after)
-            part = known.part(self._make_part, extent, was, known.bytes_of(extent, offset, after))
-            new = self._value(known)
-            if known.is_decoded:
-                made += known.size * known.weight
-            if extent is not None:
-                made += 2 * DECODED * (extent.stop - extent.start)
+            operation: Operation | None = None
+            if known.told is not None:
+                part = known.place(self._make_part, self._cell, offset, before, after)
+                old = new = None
+                operation = None if part is None else self._operation(part)
+            else:
+                extent = known.extent(offset, length, before, after)
+                known.put(offset, before)
+                was = known.bytes_of(extent, offset, before)
+                old = self._value(known)
+                known.put(offset, after)
+                part = known.part(self._make_part, extent, was, known.bytes_of(extent, offset, after))
+                new = self._value(known)
+                if known.is_decoded:
+                    made += known.size * known.weight
+                if extent is not None:
+                    made += 2 * DECODED * (extent.stop - extent.start)
             resync = False
-            variable = known.variable
+            told = ident if known.told is None else known.told
+            name = self._variables.get(told, known).variable.name
             self.seq += 1
             if context in self._contexts and context:
                 self._carried[context] += 1
             event = self._make(
                 self.seq, time, self._pid, self._runtime, tid, self._threads.get(tid, "") if tid else "",
-                variable.name, ident, known.path, self._origins.get(origin, "store"),
+                name, told, known.path, self._origins.get(origin, "store"),
                 offset, before, after, old, new, before != after, not flags & (Flag.INEXACT | Flag.SITE_INEXACT),
                 self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
-                call, self._journal, part,
+                call, self._journal, part, operation,
             )  # fmt: skip
             number, index = first + index, index + slots
             if self._sieve is not None and not self._is_shown(event, number):
@@ -223,6 +248,12 @@ class PythonStores:
             if made >= limit:
                 return index, Stop.FULL
         return index, Stop.END
+
+    def _operation(self, part: Part) -> Operation:
+        was_absent, is_absent = part.old is self._absent, part.new is self._absent
+        if was_absent == is_absent:
+            return "set"
+        return "add" if was_absent else "delete"
 
     def _is_shown(self, event: Event, number: int) -> bool:
         assert self._sieve is not None

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from ..printed import clean
-from ..records import Event
+from ..records import Event, Shown
 from .layout import shorten
 
 LENGTH = "len()"
@@ -21,8 +21,10 @@ def change(event: Event, limit: int) -> tuple[str, str, str]:
 
     ``part`` is ``.field`` or ``[index]`` if a single part of a compound value changed, and its values are then given;
     of several parts, each with its name; of bytes, ``[start:stop]``, the part that the store touched. Of a value that
-    isn't known, the range of bytes and their hexadecimal digits.
+    isn't known, the range of bytes and their hexadecimal digits. Of a place of an object its path.
     """
+    if event.operation is not None and event.part is not None:
+        return clean(event.part.name), *_around(*_of_place(event.part.old, event.part.new, event.changed, limit), limit)
     part, old, new, first = _shown(event, limit)
     if old is None and new is None:
         part = event.part.name if event.part is not None else f"[{event.offset}:{event.offset + len(event.after)}]"
@@ -55,6 +57,12 @@ def _shown(event: Event, limit: int) -> tuple[str, Any, Any, int]:
         if before != after and max(before, after) <= limit:
             return whole  # more than where it grew
     return part.name, part.old, part.new, int(several[1]) if several is not None else 0
+
+
+def _of_place(old: Any, new: Any, changed: bool, limit: int) -> tuple[str, str]:
+    """Of two long values that begin alike, the second is only said to differ."""
+    before, after = value_text(old, limit), value_text(new, limit)
+    return before, "(changed further on)" if changed and before == after else after
 
 
 def named(variable: str, part: str) -> str:
@@ -98,6 +106,8 @@ def _differ(old: Any, new: Any) -> bool:
 def value_text(value: Any, limit: int = 1 << 16) -> str:
     """As Python writes it; of a long sequence, what there is to see of it."""
     try:
+        if isinstance(value, Shown):
+            return clean(value.text)
         if isinstance(value, list | tuple) and len(value) > limit and not hasattr(value, "_fields"):
             return clean(repr(value[:limit])[:-1] + ", …")
         return clean(repr(value))

@@ -9,6 +9,7 @@ the two together. Every line is valid JSON, whatever the value:
 * ints of any size: a number (of more than 4,300 digits: a string ``"0x…"``);
 * what would steer a terminal (controls from U+007F on, marks of direction, separators of lines): ``\\u009b``;
 * lone surrogates, in file names for instance: the text ``\\udc80``, so that every reader accepts the line;
+* :class:`Shown`, a value of which only a text is known: an object ``{"shown": "…"}``;
 * named tuples and mappings: an object; other sequences: an array; anything else: its ``repr``, a string.
 """
 
@@ -30,6 +31,7 @@ from ..records import (
     Outcome,
     Part,
     Record,
+    Shown,
     Site,
     Unwatched,
     Variable,
@@ -84,7 +86,7 @@ def _record(record: object) -> dict[str, Any]:
         line = {head: _plain(record.seq, 0), "time": time_text(record.time_ns)}
         line |= {name: _plain(getattr(record, name), 0) for name in plain}
         line |= {"site": _site(record.site), "context": _context(record.context), "call": _call(record.call)}
-        return line | {"part": _part(record.part)}
+        return line | {"part": _part(record.part), "operation": _plain(record.operation, 0)}
     if not isinstance(record, Watched | Unwatched | Lost | Outcome | Notice):
         raise TypeError(f"not a record: {type(record).__name__}")
     line = {"event": type(record).__name__.lower(), "time": time_text(record.time_ns)}
@@ -166,6 +168,8 @@ def _plain_of(value: Any, depth: int) -> Any:
         return "NaN" if math.isnan(real) else "Infinity" if real > 0 else "-Infinity"
     if isinstance(value, bytes | bytearray | memoryview):
         return value.hex()
+    if isinstance(value, Shown):
+        return {"shown": _plain(value.text, 0)}
     if depth >= _DEPTH_MAX:
         return _plain(repr(value), depth)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -197,4 +201,4 @@ try:
 except ImportError:  # not built: slower, the same lines
     _encode = _encode_in_python
 else:
-    _encode = Lines(Event, Site, Context, Call, Part, record_json, value_json).encode
+    _encode = Lines(Event, Site, Context, Call, Part, Shown, record_json, value_json).encode

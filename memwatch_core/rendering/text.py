@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from ..printed import NARROWEST, clean, width, wrap
-from ..records import Call, Context, Event, Lost, Notice, Outcome, Record, Site, Unwatched, Watched
+from ..records import Call, Context, Event, Lost, Notice, Origin, Outcome, Record, Shown, Site, Unwatched, Watched
 from .changes import change, named, value_text
 from .layout import Cell, both_ends, flow, last_part, shorten
 from .palette import Role, plain
@@ -30,6 +30,8 @@ INDENT = 14
 """What goes on below begins under the variable's name."""
 ENDLESS = 1 << 30
 """Columns of a pipe."""
+FOUND = "found: changed unseen"
+"""In place of where a change came from that nobody saw."""
 SQL_LEAST = 48
 """Columns that must be left for a statement; else it goes below."""
 
@@ -169,7 +171,7 @@ class Lines:
         row = _Row(
             event, before, after, named(self._name(event.variable, event.path), part),
             f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)",
-            "  ".join(text for _, text in self._place(event.site, event.exact, event.call)), self._thread(event),
+            "  ".join(text for _, text in self._place_of(event)), self._thread(event),
         )  # fmt: skip
         columns = self._columns
         for i, text in enumerate(row[3:]):
@@ -229,7 +231,7 @@ class Lines:
         cells = [
             Cell(row.variable, self._painter("variable"), both_ends, aligned[0]),
             Cell(row.what, lambda text: self._changed(row), column=aligned[1]),
-            *self._places(self._place(event.site, event.exact, event.call), aligned[2]),
+            *self._places(self._place_of(event), aligned[2]),
             Cell(row.thread, self._painter("thread"), both_ends),
         ]
         if event.context is not None:
@@ -340,7 +342,9 @@ class Lines:
         whose = both_ends(whose, self._room - len(said))
         name = Cell(whose + said, lambda text: self._paint("variable", whose) + said)
         shown = shorten(value_text(value, self._max_value), self._max_value)
-        cells = [name, Cell(shown, gap=1), Cell(f"({kind})", shorten=both_ends)]
+        cells = [name, Cell(shown, gap=1)]
+        if not isinstance(value, Shown):  # that says what it is
+            cells.append(Cell(f"({kind})", shorten=both_ends))
         yield from self._flow(record.time_ns, [*cells, *self._places(self._place(variable.watched_at, True))])
 
     def _sentence(self, time_ns: int, role: Role, text: str) -> Iterator[str]:
@@ -359,10 +363,14 @@ class Lines:
     def _short_name(self, variable: str) -> str:
         return both_ends(self._name(variable), self._room)
 
-    def _place(self, site: Site | None, exact: bool, call: Call | None = None) -> list[tuple[Role, str]]:
+    def _place(
+        self, site: Site | None, exact: bool, call: Call | None = None, origin: Origin = "announced"
+    ) -> list[tuple[Role, str]]:
         """File and line, function, call; those that there are."""
         found: list[tuple[Role, str]] = []
-        if site is None or not site.file:
+        if origin == "found":
+            found.append(("site", FOUND))
+        elif site is None or not site.file:
             found.append(("site", "(unknown place)"))
         else:
             path = short_path(site.file, self._directory, not self._terminal)
@@ -372,6 +380,9 @@ class Lines:
         if call is not None:
             found.append(("function", _call(call)))
         return found
+
+    def _place_of(self, event: Event) -> list[tuple[Role, str]]:
+        return self._place(event.site, event.exact, event.call, event.origin)
 
     def _places(self, pieces: list[tuple[Role, str]], column: int = 0) -> list[Cell]:
         """One cell, or several if together they are wider than a line."""
@@ -383,5 +394,5 @@ class Lines:
 
     def _thread(self, event: Event) -> str:
         self._processes.add((event.pid, event.journal))
-        name = clean(event.thread) or (f"thread {event.tid}" if event.tid else "-")
+        name = "-" if event.origin == "found" else clean(event.thread) or (f"thread {event.tid}" if event.tid else "-")
         return f"{_process(event)}/{name}" if len(self._processes) > 1 else name

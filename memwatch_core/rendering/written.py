@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from ..journal.layout import held
 from ..records import Event, Outcome, Part
 
 MOST = 10_000
@@ -47,6 +48,9 @@ class Writes:
     def net(self) -> Event:
         """The last write, as if it had been the only one."""
         first, last = self.first, self.last
+        if last.operation is not None and first.part is not None and last.part is not None:
+            net = Part(last.part.name, first.part.old, last.part.new)
+            return msgspec.structs.replace(last, changed=held(first.before) != held(last.after), part=net)
         same = (first.offset, len(first.before)) == (last.offset, len(last.before))
         before = first.before if same else last.before
         changed = first.old != last.new or (first.old is None and before != last.after)
@@ -68,7 +72,7 @@ class Written:
     """What was written under statements that had the same end."""
 
     variables: dict[tuple[int, str | None], Writes] = field(default_factory=dict)
-    """By variable (id, path), in order of the first write."""
+    """By variable (id, path or place), in order of the first write."""
     statements: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often each (driver, text) was run."""
 
@@ -92,7 +96,7 @@ class WrittenUnder:
             written.statements[context.driver, context.statement] = 1
         if is_heavy(event):
             event = lightened(event)
-        key = event.variable_id, event.path
+        key = event.variable_id, event.part.name if event.operation and event.part else event.path
         writes = written.variables.get(key)
         if writes is None:
             written.variables[key] = Writes(event, event, 1)

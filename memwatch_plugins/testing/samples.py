@@ -12,13 +12,16 @@ from typing import Any
 import msgspec
 
 from memwatch_core.records import (
+    ABSENT,
     Call,
     Context,
     Event,
     Lost,
     Notice,
     Outcome,
+    Part,
     Record,
+    Shown,
     Site,
     Unwatched,
     Variable,
@@ -48,6 +51,11 @@ _EVENT = Event(
     origin="announced", offset=0, before=b"\5" + bytes(7), after=b"\7" + bytes(7), old=5, new=7, changed=True,
     exact=True, site=SITE, context=None,
 )  # fmt: skip
+
+
+def place(path: str, old: Any, new: Any, operation: str, **changes: Any) -> Event:
+    """What happened to a place of an object that is watched where it lies."""
+    return event(old=None, new=None, part=Part(path, old, new), operation=operation, **changes)
 
 
 class _Unshowable:
@@ -94,6 +102,7 @@ VALUES: dict[str, Any] = {
     "memoryview": memoryview(b"\0\xff"),
     "empty tuple": (),
     "named tuple": _Order(1, math.nan),
+    "text of a value": Shown(SURROGATE + CONTROLS),
     "dict": {"qty": 1, 2: SURROGATE, (3, 4): None},
     "set": {1, 2},
     "decimal": Decimal("NaN"),
@@ -129,6 +138,11 @@ def _records() -> dict[str, Record]:
         "event, call": event(origin="syscall", call=Call("recv", 5, 16)),
         "event, odd call": event(origin="syscall", call=Call(SURROGATE + CONTROLS, -1, 2**64 - 1)),
         "event, path": event(path="orders[0].qty"),
+        "event, place": place(".customer.age", 3, 4, "set"),
+        "event, place added": place('["db"]["port"]', ABSENT, 5432, "add"),
+        "event, place deleted": place("[3]", Shown("[1, 2]"), ABSENT, "delete"),
+        "event, place found": place(".tags", Shown("['a']"), None, "set", origin="found", exact=False, site=None),
+        "event, odd place": place(SURROGATE + CONTROLS, Shown(SURROGATE + CONTROLS), Shown(""), "set", offset=2**32),
         "event, unchanged": event(new=5, changed=False, exact=False),
         "event, no bytes": event(before=b"", after=b"", old=b"", new=b""),
         "event, beginning of time": event(seq=0, time_ns=0, pid=0, offset=0),
@@ -142,6 +156,7 @@ def _records() -> dict[str, Record]:
             ),
             _Unshowable(),
         ),
+        "watched, object": Watched(NOW, msgspec.structs.replace(VARIABLE, serializer="", size=4096), Shown("Order")),
         "unwatched": Unwatched(NOW, 7, "total", 3),
         "unwatched, odd": Unwatched(0, 0, SURROGATE + CONTROLS, 2**64 - 1),
         "lost": Lost(NOW, 7, 1200, "the disk was full", "total"),

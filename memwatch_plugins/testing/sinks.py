@@ -17,10 +17,10 @@ from memwatch_core import config as configuration
 from memwatch_core import watch
 from memwatch_core.errors import ConfigError
 from memwatch_core.host.pipeline import Pipeline, check_settings, open_sinks
-from memwatch_core.records import Event, Record, RecordSink
+from memwatch_core.records import ABSENT, Event, Record, RecordSink, Shown
 
 from .plugin import PluginContract, shown
-from .samples import RECORDS, event
+from .samples import RECORDS, event, place
 from .sessions import real_session
 
 _OF_OTHER_TYPES: tuple[Any, ...] = ({"no": {"such": "table"}}, [[[]]], "\0no such text", -1)
@@ -133,6 +133,17 @@ class SinkContract(PluginContract):
             sink.write([event(variable=name) for name in names])
         missing = set(names).difference(self._numbered())
         assert not missing, f"take batches of any size: {len(missing)} of {len(names)} events aren't in the output"
+
+    def test_places_of_an_object_arrive(self) -> None:
+        self.needs("events")
+        with self._open() as sink:
+            sink.write([event(variable="before_places")])
+            sink.write([record for name, record in RECORDS.items() if "place" in name])
+            sink.write([place(".x", ABSENT, Shown("[1, 2]"), "add", variable="kit_object")])
+            sink.flush()
+            assert b"kit_object" in self.output(), (
+                "take events whose old and new are None: part has the values, which may be memwatch_core.records.Shown"
+            )
 
     def test_thread_that_writes_may_be_another_than_opened(self) -> None:
         errors: list[BaseException] = []

@@ -13,8 +13,8 @@ from typing import Any
 
 from memwatch_core.adapter.watch import variable
 
-STORE, PAD, VARIABLE, METADATA, CONTENT, UNREGISTERED, SITE, THREAD = 1, 3, 4, 5, 6, 7, 8, 11
-ORIGINS = {1: "announced", 2: "store", 3: "syscall", 4: "kernel"}
+STORE, PAD, VARIABLE, METADATA, CONTENT, UNREGISTERED, SITE, THREAD, PLACE = 1, 3, 4, 5, 6, 7, 8, 11, 13
+ORIGINS = {1: "announced", 2: "store", 3: "syscall", 4: "kernel", 5: "found"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Store:
     column: int
     call: tuple[int, int, int] | None
     """number of the call, fd, bytes"""
+    path: str | None
+    """of a place"""
 
 
 @dataclass
@@ -59,6 +61,7 @@ def read(path: Path) -> Contents:
     if not path.exists():  # it is made at the first record
         return found
     sites: dict[int, tuple[str, int, str, int]] = {0: ("", 0, "", 0)}
+    paths: dict[tuple[int, int], str] = {}
     with path.open("rb") as file:
         header = file.read(4096)
         slots, found.closed = struct.unpack_from("<Q", header, 128)[0], struct.unpack_from("<Q", header, 200)[0]
@@ -91,6 +94,7 @@ def read(path: Path) -> Contents:
                     function,
                     column,
                     call,
+                    paths.get((number, offset)),
                 )
             )
         elif kind == VARIABLE:
@@ -98,11 +102,13 @@ def read(path: Path) -> Contents:
             found.variables[number] = (variable_flags, start, stop)
         elif kind == UNREGISTERED:
             found.ended.append(number)
-        elif kind in (METADATA, CONTENT, SITE, THREAD):
+        elif kind in (METADATA, CONTENT, SITE, THREAD, PLACE):
             (length,) = struct.unpack_from("<I", data, at + 20)
             payload = _payload(data, at, count, 24)[:length]
             if kind == METADATA:
                 found.metadata[number] = json.loads(payload)
+            elif kind == PLACE:
+                paths[number, struct.unpack_from("<I", payload)[0]] = payload[4:].decode("utf-8", "surrogatepass")
             elif kind == CONTENT:
                 found.contents[number] = payload[8:]
             elif kind == THREAD:

@@ -801,7 +801,7 @@ def test_what_has_no_slots_of_its_own_is_refused_with_what_to_do(value: Any, jou
 
 def test_an_object_is_watched_once(tap: Tap) -> None:
     o, p = watch(Plain()), Mixed()
-    with pytest.raises(TypeError, match="another thread has watched it"):
+    with pytest.raises(TypeError, match="it is watched already"):
         proxy.open_places(o, "o", b"{", 0, 1, 10, None, None, None)
     watch(vars(p), name="values")
     with pytest.raises(WatchError, match="its __dict__ is watched already"):

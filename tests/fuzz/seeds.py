@@ -12,7 +12,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "journal")]
 
 from hostile_journals import describe, long_blob  # noqa: E402
 from journal_target import AT_BORDER, HEAD, RAW  # noqa: E402
-from journal_writer import CONTEXT, METADATA, OUTCOME, SEGMENT, THREAD, JournalWriter  # noqa: E402
+from journal_writer import CONTEXT, METADATA, OUTCOME, PLACE, SEGMENT, THREAD, JournalWriter, cell  # noqa: E402
 
 
 def structs(writer: JournalWriter) -> None:
@@ -70,8 +70,23 @@ def holes(writer: JournalWriter) -> None:
     writer.store(1, 0, bytes(8), b"\1" + bytes(7))
 
 
+def places(writer: JournalWriter) -> None:
+    writer.slab(1, "o", first=1)
+    writer.slab(2, "o", first=1)
+    writer.slab(3, "o", cells=3, first=9)
+    for ident in (1, 2, 3, 4):
+        writer.place(ident, 64, ".a" * ident)
+        writer.blob(PLACE, ident, b"\0\1")
+        for value in (5, 1.5, "text", b"\0", ("[1]",), None, ...):
+            writer.change(ident, 64, cell(), cell(value), origin=5)
+        writer.change(ident, 64, cell(), cell("x" * 40, cut=(9, 99)))
+        writer.store(ident, 0, bytes(64), bytes([9, 255]) * 32)
+    writer.unregistered(1)
+    writer.change(2, 4032, cell(), cell(True))
+
+
 def main() -> None:
-    for make in (structs, arrays, variables, names, numbers, savepoints, holes):
+    for make in (structs, arrays, variables, names, numbers, savepoints, places, holes):
         writer = JournalWriter()
         make(writer)
         data = bytearray(writer.header()[:HEAD] + writer.slots)

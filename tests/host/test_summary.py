@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memwatch_core.host.summary import ENDED, MOST, Numbers, Summary
@@ -30,6 +30,7 @@ def watched(pid: int, variable: int) -> Watched:
 ids = st.tuples(st.integers(1, 3), st.integers(0, 3), st.integers(1, 20), st.integers(0, 3))
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(ids, max_size=30), max_size=5), st.integers(0, 3))
 def test_counts_are_those_of_a_plain_count(batches: list[list[tuple[int, int, int, int]]], lost: int) -> None:
     summary = Summary()

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from journal_writer import CONTEXT, METADATA, OUTCOME, SEGMENT, THREAD, TIME, JournalWriter
+from journal_writer import CONTEXT, METADATA, OUTCOME, SEGMENT, THREAD, TIME, JournalWriter, cell
 
 SOAK = 4 if os.environ.get("MEMWATCH_SOAK") else 1
 FAR = 4_102_444_800_000_000_000  # 2100
@@ -184,6 +184,25 @@ def deep_and_huge(folder: Path) -> None:
     writer.save(folder)
 
 
+def places(folder: Path) -> None:
+    """Of an object as large as a variable can be: each place with a name, and a store to it; names as long as they can
+    be, of characters that take most memory; slabs that are later ones of each other."""
+    writer = JournalWriter()
+    writer.slab(1, "o", pages=1 << 20)
+    plain, hard = cell(1), cell(("😀" * 15,))
+    for number in range(60_000 * SOAK):
+        writer.place(1, 64 * number, f".{number}")
+        writer.change(1, 64 * number, cell(), plain)
+        writer.change(1, 64 * number, plain, hard)
+    for number in range(500 * SOAK):
+        writer.place(1, 64 * number, "a" * 4_092 + "😀")
+    for number in range(4_000 * SOAK):
+        writer.slab(2 + number, "o", first=number % 3 + 1, shown="s" * 2_000)
+        writer.place(2 + number, 0, ".a")
+        writer.change(2 + number, 64 * (number % 70), cell(), bytes([number % 256, number // 256 % 256]) + bytes(60))
+    writer.save(folder)
+
+
 def savepoints(folder: Path) -> None:
     """One transaction of many statements, and a savepoint's end for each of them."""
     writer = JournalWriter()
@@ -252,7 +271,7 @@ SHAPES: dict[str, Callable[[Path], None]] = {
     for shape in (
         wide_format, many_formats, stores_to_an_array, stores_to_halves, stores_to_large_arrays,
         stores_to_long_fields, large_variables, large_variables_written,
-        long_names, parts_of_a_byte, deep_and_huge, savepoints, of_another_process, sparse, thousands,
+        long_names, parts_of_a_byte, deep_and_huge, places, savepoints, of_another_process, sparse, thousands,
         settings_of_nonsense,
     )
 }  # fmt: skip

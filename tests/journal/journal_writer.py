@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 FREE, STORE, CONTINUATION, PAD, VARIABLE, METADATA, CONTENT = range(7)
-UNREGISTERED, SITE, CONTEXT, OUTCOME, THREAD, LOST = range(7, 13)
+UNREGISTERED, SITE, CONTEXT, OUTCOME, THREAD, LOST, PLACE = range(7, 14)
 SEGMENT = 16384
 TIME = 1_700_000_000_000_000_000
 
@@ -77,6 +77,19 @@ class JournalWriter:
             self.content(ident, data)
         self.metadata(ident, name=name, serializer=serializer, **fields)
 
+    def slab(self, ident: int, name: str, pages: int = 1, **fields: Any) -> None:
+        """An object that is watched where it lies: cells of 64 bytes, none of them used yet."""
+        self.variable(ident, 4096 * pages)
+        self.metadata(ident, **({"name": name, "cells": 64, "shown": "Order"} | fields))
+
+    def place(self, ident: int, offset: int, path: str, **options: Any) -> int:
+        return self.blob(PLACE, ident, struct.pack("<I", offset) + path.encode("utf-8", "surrogatepass"), **options)
+
+    def change(self, ident: int, offset: int, before: bytes, after: bytes, **options: Any) -> int:
+        """A store to a cell, of what :func:`cell` makes: as long as the longer one."""
+        length = max(len(before), len(after))
+        return self.store(ident, offset, before.ljust(length, b"\0"), after.ljust(length, b"\0"), **options)
+
     def unregistered(self, ident: int) -> int:
         return self.record(UNREGISTERED, struct.pack("<IQI", 7, self.now(None), ident), 64)
 
@@ -108,3 +121,21 @@ class JournalWriter:
         path = folder / f"{self.pid}-{self.runtime}.mwj"
         path.write_bytes(self.bytes(whole_segments=whole_segments))
         return path
+
+
+def cell(value: Any = ..., *, cut: tuple[int, int] | None = None) -> bytes:
+    """The cell of a place that has this value; of none (``...``), of one that isn't there. ``cut``: the hash and length
+    of a value of which this is the beginning. A tuple: the text of any other value."""
+    if value is None or isinstance(value, bool) or value is ...:
+        return bytes([{...: 0, None: 1, False: 2, True: 3}[value], 0, 0, 0])
+    kind, payload = {
+        int: lambda: (4, struct.pack("<q", value)),
+        float: lambda: (5, struct.pack("<d", value)),
+        str: lambda: (6, value.encode("utf-8", "surrogatepass")),
+        bytes: lambda: (7, value),
+        tuple: lambda: (8, value[0].encode("utf-8", "surrogatepass")),
+    }[type(value)]()
+    if cut is not None:
+        payload = struct.pack("<QI", *cut) + payload
+    assert len(payload) <= 60
+    return bytes([kind, len(payload), int(cut is not None), 0]) + payload

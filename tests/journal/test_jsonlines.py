@@ -25,6 +25,7 @@ from memwatch_core.records import (
     Outcome,
     Part,
     Record,
+    Shown,
     Site,
     Unwatched,
     Variable,
@@ -38,7 +39,7 @@ TEXT = st.text(st.characters(), max_size=30) | st.text(st.characters(categories=
 Row = namedtuple("Row", "qty price")
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.binary(max_size=20)
-    | st.builds(bytearray, st.binary(max_size=9)),
+    | st.builds(bytearray, st.binary(max_size=9)) | st.builds(Shown, TEXT),
     lambda values: st.lists(values, max_size=3) | st.tuples(values, values) | st.dictionaries(TEXT, values, max_size=3)
     | st.builds(Row, values, values),
     max_leaves=8,
@@ -62,8 +63,9 @@ CONTEXTS = st.none() | st.builds(
 PARTS = st.none() | st.builds(Part, TEXT, VALUES, VALUES)
 EVENTS = st.builds(
     Event, st.integers(1, 2**64), TIMES, U32, TEXT, U32, TEXT, TEXT, U32, st.none() | TEXT,
-    st.sampled_from(["announced", "store", "syscall", "kernel"]), U32, st.binary(max_size=40), st.binary(max_size=40),
-    VALUES, VALUES, st.booleans(), st.booleans(), SITES, CONTEXTS, part=PARTS,
+    st.sampled_from(["announced", "store", "syscall", "kernel", "found"]), U32, st.binary(max_size=40),
+    st.binary(max_size=40), VALUES, VALUES, st.booleans(), st.booleans(), SITES, CONTEXTS, part=PARTS,
+    operation=st.sampled_from([None, "add", "set", "delete"]),
 )  # fmt: skip
 VARIABLES = st.builds(
     Variable, U32, TEXT, U32, TEXT, U32, TEXT, st.dictionaries(TEXT, VALUES, max_size=2), st.tuples(TEXT),
@@ -114,7 +116,7 @@ def test_an_event_reads_as_the_design_says() -> None:
         '"site":{"file":"orders.py","line":41,"column":8,"function":"add_order"},'
         '"context":{"id":9,"driver":"sqlite3","database":"","server":"","statement":"SELECT ?","statement_hash":"ab",'
         '"parameters":["cd"],"transaction":0,"outcome":"open"},'
-        '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7}}\n'
+        '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7},"operation":null}\n'
     )
 
 
@@ -181,6 +183,7 @@ class Number(int):
         (Row(3, 9.5), '{"qty":3,"price":9.5}'), ({1: {2}}, '{"1":[2]}'),
         (Text("t"), '"t"'), (Number(5), "5"), (3 + 4j, '"(3+4j)"'), (Awkward(), '"<Awkward>"'),
         ([Awkward()], '["<Awkward>"]'),
+        (Shown("[1, 'a\x9b']"), '{"shown":"[1, \'a\\u009b\']"}'), ((Shown("\udc80"),), '[{"shown":"\\\\udc80"}]'),
     ],
 )  # fmt: skip
 def test_value_is_written_as_the_page_says(value: Any, text: str) -> None:

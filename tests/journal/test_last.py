@@ -14,7 +14,7 @@ import pytest
 from decoding import q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journal_writer import CONTEXT, METADATA, OUTCOME, PAD, SEGMENT, STORE, THREAD, TIME, VARIABLE, JournalWriter
+from journal_writer import CONTEXT, METADATA, OUTCOME, PAD, SEGMENT, STORE, THREAD, TIME, VARIABLE, JournalWriter, cell
 
 from memwatch_core.cli.filters import Filters
 from memwatch_core.host import history, kept, merge
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("loop")
 EXAMPLES = 800 if os.environ.get("MEMWATCH_SOAK") else 25
 NAMES = ("total", "total 2", "price", "order.qty", "tag")
 PARTS = ("tag[3]", "tag[0:40]", "len(tag)", "order.qty", "nosuch[1]")
+PATHS = ("order*", "order.*", "*.a", "total.?", "total 2[0]", "nosuch*")
 STATEMENTS = ("SELECT a FROM orders", "UPDATE orders SET a = ?", "DELETE FROM x")
 
 
@@ -35,8 +36,9 @@ class Program:
     def __init__(self, rng: random.Random, pid: int, steps: int) -> None:
         self.rng, self.writer = rng, JournalWriter(pid=pid)
         self.values: dict[int, bytes] = {}
+        self.slabs: set[int] = set()
         self.contexts: list[int] = []
-        others = self.watch, self.unwatch, self.site, self.open, self.settle, self.rename, self.lose
+        others = self.place, self.watch, self.unwatch, self.site, self.open, self.settle, self.rename, self.lose
         self.watch()
         for _ in range(steps):
             rng.choice((self.store,) * 30 + others)()
@@ -51,12 +53,21 @@ class Program:
 
     def watch(self) -> None:
         ident = len(self.values) + 1
-        size, serializer = self.rng.choice(((8, "int64"), (8, "float64"), (24, "bytearray"), (40, ""), (8, "nobody's")))
+        size, serializer = self.rng.choice(
+            ((8, "int64"), (8, "float64"), (24, "bytearray"), (40, ""), (8, "nobody's"), (128, ""))
+        )
         options = {"capacity": 16} if serializer == "bytearray" else {}
         self.values[ident] = bytes(size)
         self.writer.variable(ident, size, time=self.time())
         if self.rng.random() < 0.9:  # otherwise it is never described
-            self.writer.metadata(ident, name=self.rng.choice(NAMES), serializer=serializer, options=options)
+            slab = {"cells": 64, "first": self.rng.choice((None, None, ident - 1, ident))} if size == 128 else {}
+            self.slabs.update([ident] if slab else [])
+            self.writer.metadata(ident, name=self.rng.choice(NAMES), serializer=serializer, options=options, **slab)
+
+    def place(self) -> None:
+        if self.slabs:
+            path = self.rng.choice((".a", ".b.a", "[0]"))
+            self.writer.place(self.rng.choice([*self.slabs]), 64 * self.rng.randrange(2), path, time=self.time())
 
     def unwatch(self) -> None:
         if self.values and self.rng.random() < 0.3:
@@ -94,7 +105,10 @@ class Program:
         start = rng.randrange(len(value)) if rng.random() < 0.3 else 0
         stop = rng.randrange(start, len(value)) + 1 if rng.random() < 0.3 else len(value)
         after = rng.randbytes(stop - start) if rng.random() < 0.8 else value[start:stop]
-        origin = rng.choice((1, 2, 2, 3, 4, 9))
+        if ident in self.slabs and rng.random() < 0.9:
+            start, after = 64 * rng.randrange(2), cell(rng.choice((..., None, 7, "text", ("[1]",)))).ljust(16, b"\0")
+            stop = start + 16
+        origin = rng.choice((1, 2, 2, 3, 4, 5, 9))
         context = rng.choice(self.contexts[-3:]) if self.contexts and rng.random() < 0.6 else 0
         self.writer.store(
             ident if rng.random() < 0.98 else 77, start, value[start:stop], after, site=rng.randrange(5),
@@ -230,6 +244,8 @@ def test_what_passes_a_filter_is_what_passes_it_of_everything(tmp_path: Path, se
             asked = filters(rng)
             if rng.random() < 0.3:
                 asked["variables"] = rng.sample(PARTS, rng.randrange(1, 3))
+            if rng.random() < 0.3:
+                asked["paths"] = rng.sample(PATHS, rng.randrange(1, 3))
             fast, slow = given_out(path, asked, only=True), given_out(path, asked, only=False)
             assert fast[0] == slow[0], asked
             assert fast[1] == slow[1]

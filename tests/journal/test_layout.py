@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from memwatch_core.host.variables import Metadata
 from memwatch_core.journal import followed, layout, stores
 from memwatch_core.rendering import jsonlines
 
@@ -91,6 +92,23 @@ def test_kinds_flags_and_origins_agree() -> None:
         assert re.search(rf"bit {flag.bit_length() - 1} {flag.name}", PAGE), flag
 
 
+def test_cells_and_their_places_agree() -> None:
+    assert {row[1].partition(":")[0]: int(row[0]) for row in table("### Cells")} == {
+        kind.name: int(kind) for kind in layout.CellKind
+    }
+    assert f"A cell has {layout.CELL_SIZE} bytes: u8 kind, u8 bytes of its payload, u16 flags (bit 0 CUT)" in PAGE
+    assert (layout.CELL.size, layout.CellFlag.CUT) == (4, 1)
+    assert "CUT: the payload is u64 hash of the whole, u32 its length" in PAGE
+    assert layout.CUT.size == 12
+    assert f"readers call `{layout.UNNAMED}`" in PAGE
+    place_max = re.search(r"#define MW_PLACE_MAX (\d+)u", (ROOT / "memwatch_core/core/memwatch.h").read_text())
+    assert place_max
+    assert layout.PAYLOAD_MAX[layout.Kind.PLACE] == layout.PLACE.size + int(place_max[1])
+    assert f"at most {place_max[1]} bytes" in PAGE
+    keys = re.findall(r"`(\w+)`", " ".join(row[0] for row in table("## METADATA")))
+    assert set(keys) == set(Metadata.__struct_fields__)
+
+
 def test_header_fields_lie_where_page_and_header_file_say() -> None:
     fields, size = offsets("mwj_header")
     by_page = {row[2]: int(row[0]) for row in table("## File")}
@@ -138,6 +156,12 @@ def test_both_loops_have_the_same_limits() -> None:
     for name in ("DECODED", "LARGE", "MAPPED", "HEAD"):
         assert defined(name) == getattr(followed, name), name
     assert defined("DEPTH_MAX") == jsonlines._DEPTH_MAX
+    for name, value in (("SIZE", layout.CELL_SIZE), ("HEAD", layout.CELL.size), ("CUT", layout.CellFlag.CUT)):
+        assert defined(f"CELL_{name}") == value
+    assert re.findall(r'#define UNNAMED "(.*?)"', text) == [layout.UNNAMED]
+    (cells,) = re.findall(r"enum cell_kind \{(.*?)\};", text, re.DOTALL)
+    names = re.findall(r"CELL_(\w+)", cells)
+    assert names == [kind.name for kind in layout.CellKind][: len(names)]
     (stops,) = re.findall(r"enum stop \{ (.*?) \};", text)
     assert [name.removeprefix("STOP_") for name in stops.split(", ")] == [stop.name for stop in stores.Stop]
 

@@ -14,7 +14,7 @@ import pytest
 from decoding import decode_file, q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journal_writer import CONTENT, CONTEXT, METADATA, OUTCOME, PAD, SEGMENT, SITE, STORE, THREAD, JournalWriter
+from journal_writer import CONTENT, CONTEXT, METADATA, OUTCOME, PAD, PLACE, SEGMENT, SITE, STORE, THREAD, JournalWriter
 
 from memwatch_core.errors import JournalError
 from memwatch_core.journal.file import NotBegun
@@ -27,7 +27,7 @@ U32 = st.integers(0, 2**32 - 1)
 RECORDS = st.lists(
     st.one_of(
         st.tuples(st.just("store"), U32, U32, st.integers(0, 700), U32, U32, st.integers(1, 4), st.integers(0, 3)),
-        st.tuples(st.just("blob"), st.sampled_from([METADATA, CONTENT, SITE, CONTEXT, OUTCOME, THREAD]), U32,
+        st.tuples(st.just("blob"), st.sampled_from([METADATA, CONTENT, SITE, CONTEXT, OUTCOME, THREAD, PLACE]), U32,
                   st.binary(max_size=400)),
         st.tuples(st.just("variable"), U32, st.integers(0, 2**64 - 1)),
         st.tuples(st.just("unregistered"), U32),

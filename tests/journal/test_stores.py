@@ -12,12 +12,13 @@ import pytest
 from decoding import SERIALIZERS, q
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journal_writer import JournalWriter
+from journal_writer import JournalWriter, cell
 
 from memwatch_core import structs
+from memwatch_core.host import places
 from memwatch_core.journal.layout import ORIGINS, call
 from memwatch_core.journal.stores import PythonStores, Stop, Stores
-from memwatch_core.records import Context, Event, Extent, Part, Site, Variable
+from memwatch_core.records import Context, Event, Extent, Part, Shown, Site, Variable
 
 KINDS: list[tuple[int, str | None, Any]] = [
     (8, "<q", SERIALIZERS["int64"].decode),
@@ -58,7 +59,7 @@ HEADS: dict[Any, int] = {SERIALIZERS["bytearray"].part: SERIALIZERS["bytearray"]
 def both() -> tuple[PythonStores, PythonStores]:
     if Stores is PythonStores:
         pytest.fail("memwatch_core.journal._reader isn't built: run `python setup.py build_ext --inplace`")
-    arguments = Event, Part, 9, "python", ORIGINS, call, "9-python"
+    arguments = Event, Part, 9, "python", ORIGINS, call, Shown, places.value, "9-python"
     return PythonStores(*arguments), Stores(*arguments)
 
 
@@ -73,6 +74,54 @@ def run(stores: PythonStores, view: memoryview, slots: int, first: int, limit: i
         resync = why == Stop.GAP
         index += why in (Stop.OTHER, Stop.UNKNOWN, Stop.UNANNOUNCED)
     return out, reasons
+
+
+def some_cell(rng: random.Random) -> bytes:
+    """Of any kind, whole; or cut off, of nonsense."""
+    text = "aé😀\udc80"[: rng.randrange(5)]
+    value: Any = rng.choice([..., None, True, False, 7, -1.5, text, b"\0\xff", (text,)])
+    cut = (rng.getrandbits(64), 99) if isinstance(value, str | bytes | tuple) and rng.random() < 0.3 else None
+    data = bytearray(cell(value, cut=cut))
+    if rng.random() < 0.2:
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    return bytes(data[: rng.randrange(len(data) + 1)]) if rng.random() < 0.1 else bytes(data)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.integers(0, 2**64))
+def test_both_loops_agree_on_places(seed: int) -> None:
+    """Slabs of which some are later ones, paths that come, change and go, stores to cells, to none, to half of one."""
+    rng, pair, writer = random.Random(seed), both(), JournalWriter()
+    shadows = {ident: bytearray(rng.choice([64, 256, 4096, 70_000])) for ident in range(1, 6)}
+    for _ in range(rng.randrange(1, 12)):
+        ident = rng.randrange(1, 6)
+        told, name = rng.choice([None, ident, 1, 2**32 - 1]), f"v{rng.randrange(3)}"
+        variable = Variable(ident, name, 9, "python", len(shadows[ident]), "", {})
+        follow, gone = rng.random() < 0.9, rng.random() < 0.1
+        paths = [(64 * rng.randrange(6), rng.choice([None, ".a", "[0]"])) for _ in range(4)]
+        for stores in pair:
+            if gone:
+                stores.forget(ident)
+            stores.define(variable, None, None, "", None, follow, False, 0, told)
+        said = [[stores.place(ident, *path) for path in paths] for stores in pair]
+        assert said[0] == said[1]
+        if gone or not follow:
+            shadows[ident] = bytearray(len(shadows[ident]))
+        writer.slots.clear()
+        for _ in range(rng.randrange(20)):
+            ident = rng.randrange(1, 6)
+            shadow = shadows[ident]
+            offset = rng.choice([0, 64, 64, 128, 192, 65, len(shadow) - 64, len(shadow), 2**32 - 64])
+            after = rng.choice([some_cell(rng), some_cell(rng), b"", bytes(65)])
+            before = bytes(shadow[offset : offset + len(after)]).ljust(len(after), b"\0")
+            if rng.random() < 0.1:
+                before = some_cell(rng)[: len(after)].ljust(len(after), b"\0")
+            shadow[offset : offset + len(after)] = after[: max(0, len(shadow) - offset)]
+            writer.store(ident, offset, before, after, origin=rng.choice([1, 5]), flags=rng.randrange(4))
+        view, slots, limit = memoryview(bytes(writer.slots)), writer.position, rng.choice([1, 1 << 30])
+        results = [run(stores, view, slots, 0, limit) for stores in pair]
+        assert repr(results[0]) == repr(results[1])
+    assert [stores.failures() for stores in pair] == [[], []]
 
 
 def wanted(event: Event) -> bool:
@@ -247,6 +296,8 @@ def test_nothing_leaks_over_many_runs() -> None:
     writer = JournalWriter()
     for number in range(1000):
         writer.store(1 + number % 3, 0, bytes(8), q(number), site=1, context=1)
+        value: Any = (5, "text", b"\0", ("[1]",), None)[number % 5]
+        writer.change(4, 64 * (number % 3), cell(), cell(value, cut=(1, 9) if number % 7 == 1 else None), origin=5)
     view = memoryview(bytes(writer.slots))
 
     def once() -> None:
@@ -257,7 +308,11 @@ def test_nothing_leaks_over_many_runs() -> None:
         for ident, (letter, decode) in enumerate(decoders, 1):
             variable = Variable(ident, "x" * 50, 9, "python", 8, "", {"a": 1})
             stores.define(variable, "p", decode, letter, tenth, True, False)
-        run(stores, view, 1000, 0, 1 << 30)
+        stores.define(Variable(4, "o", 9, "python", 4096, "", {}), None, None, "", None, True, False, 0, 4)
+        for path in (".a", ".b", None, ".c"):
+            stores.place(4, 64, path)
+            stores.place(4, 128, ".kept")
+        run(stores, view, writer.position, 0, 1 << 30)
         stores.failures()
 
     once()

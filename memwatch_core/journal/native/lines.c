@@ -1,10 +1,11 @@
 /* lines.c - memwatch_core.journal._reader.Lines: records -> lines of JSON.
  *
- *     Lines(event, site, context, call, part, record, value).encode(records) -> bytes
+ *     Lines(event, site, context, call, part, shown, record, value).encode(records) -> bytes
  *
- * event, site, context, call, part: the types of memwatch_core/records.py, read by the offsets of their fields. Events
- * and plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any other
- * value. Both are Python, in memwatch_core/rendering/jsonlines.py, which is what this file must agree with to the byte.
+ * event, site, context, call, part, shown: the types of memwatch_core/records.py, read by the offsets of their fields.
+ * Events and plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any
+ * other value. Both are Python, in memwatch_core/rendering/jsonlines.py, which is what this file must agree with to the
+ * byte.
  */
 #include "reader.h"
 
@@ -23,29 +24,30 @@ typedef struct key {
 } Key;
 
 static const Key event_keys[] = {
-    KEY("seq"),         KEY("pid"),     KEY("runtime"), KEY("tid"),    KEY("thread"),  KEY("variable"),
-    KEY("variable_id"), KEY("path"),    KEY("origin"),  KEY("offset"), KEY("before"),  KEY("after"),
-    KEY("old"),         KEY("new"),     KEY("changed"), KEY("exact"),  KEY("journal"), KEY("site"),
-    KEY("context"),     KEY("time_ns"), KEY("call"),    KEY("part"),
+    KEY("seq"),         KEY("pid"),     KEY("runtime"), KEY("tid"),    KEY("thread"),    KEY("variable"),
+    KEY("variable_id"), KEY("path"),    KEY("origin"),  KEY("offset"), KEY("before"),    KEY("after"),
+    KEY("old"),         KEY("new"),     KEY("changed"), KEY("exact"),  KEY("journal"),   KEY("site"),
+    KEY("context"),     KEY("time_ns"), KEY("call"),    KEY("part"),   KEY("operation"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("column"), KEY("function")};
 static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
+static const Key shown_keys[] = {KEY("text")};
 static const Key part_keys[] = {KEY("name"), KEY("old"), KEY("new")};
 static const Key context_keys[] = {
     KEY("id"),         KEY("driver"),      KEY("database"), KEY("server"), KEY("statement"), KEY("statement_hash"),
     KEY("parameters"), KEY("transaction"), KEY("outcome"),
 };
 enum { EVENT_PLAIN = 17, EVENT_SITE = 17, EVENT_CONTEXT = 18, EVENT_TIME = 19, EVENT_CALL = 20, EVENT_PART = 21 };
-enum { EVENT_FIELDS = 22 };
+enum { EVENT_OPERATION = 22, EVENT_FIELDS = 23 };
 enum { RECENT_CONTEXTS = 8 };
-enum { SITE_FIELDS = 4, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 3 };
+enum { SITE_FIELDS = 4, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 3, SHOWN_FIELDS = 1 };
 
 typedef struct lines {
     PyObject ob_base;
-    PyTypeObject *event, *site, *context, *call, *part;
+    PyTypeObject *event, *site, *context, *call, *part, *shown;
     PyObject *record, *value;
     Py_ssize_t event_at[EVENT_FIELDS], site_at[SITE_FIELDS], context_at[CONTEXT_FIELDS], call_at[CALL_FIELDS],
-        part_at[PART_FIELDS];
+        part_at[PART_FIELDS], shown_at[SHOWN_FIELDS];
     struct {
         PyObject *context, *text;
     } recent[RECENT_CONTEXTS]; /* as they were written; NULL: none */
@@ -221,6 +223,12 @@ static int text_put_other(Text *text, PyObject *function, PyObject *object, int 
     return done;
 }
 
+/* The field of a record at an offset; None where it was never set. */
+static PyObject *field(PyObject *record, Py_ssize_t offset) {
+    PyObject *value = *(PyObject **)((char *)record + offset);
+    return value != NULL ? value : Py_None;
+}
+
 static int lines_put_value(Lines *self, Text *text, PyObject *value, int depth);
 
 static int lines_put_items(Lines *self, Text *text, PyObject *items, int depth) {
@@ -235,6 +243,13 @@ static int lines_put_items(Lines *self, Text *text, PyObject *items, int depth) 
     return PUT(text, "]");
 }
 
+/* A value of which only a text is known. */
+static int lines_put_shown(Lines *self, Text *text, PyObject *value) {
+    return PUT(text, "{\"shown\":") < 0 || lines_put_value(self, text, field(value, self->shown_at[0]), 0) < 0
+               ? -1
+               : PUT(text, "}");
+}
+
 static int lines_put_value(Lines *self, Text *text, PyObject *value, int depth) {
     if (value == Py_None) return PUT(text, "null");
     if (value == Py_True) return PUT(text, "true");
@@ -247,18 +262,13 @@ static int lines_put_value(Lines *self, Text *text, PyObject *value, int depth) 
         return text_put_u64(text, number < 0 ? -(uint64_t)number : (uint64_t)number);
     }
     if (PyUnicode_CheckExact(value)) return text_put_string(text, value);
+    if (Py_TYPE(value) == self->shown) return lines_put_shown(self, text, value);
     if (PyBytes_CheckExact(value))
         return text_put_hex(text, (const unsigned char *)PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value));
     if (PyFloat_CheckExact(value)) return text_put_float(text, PyFloat_AS_DOUBLE(value));
     if ((PyTuple_CheckExact(value) || PyList_CheckExact(value)) && depth < DEPTH_MAX)
         return lines_put_items(self, text, value, depth);
     return text_put_other(text, self->value, value, depth);
-}
-
-/* The field of a record at an offset; None where it was never set. */
-static PyObject *field(PyObject *record, Py_ssize_t offset) {
-    PyObject *value = *(PyObject **)((char *)record + offset);
-    return value != NULL ? value : Py_None;
 }
 
 static int lines_put_fields(Lines *self, Text *text, PyObject *record, const Key *keys, const Py_ssize_t *at,
@@ -343,7 +353,8 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event) {
         PUT(text, ",\"site\":") < 0 || lines_put_object(self, text, site, site_keys, self->site_at, SITE_FIELDS) < 0 ||
         PUT(text, ",\"context\":") < 0 || lines_put_context(self, text, context) < 0 || PUT(text, ",\"call\":") < 0 ||
         lines_put_object(self, text, call, call_keys, self->call_at, CALL_FIELDS) < 0 || PUT(text, ",\"part\":") < 0 ||
-        lines_put_object(self, text, part, part_keys, self->part_at, PART_FIELDS) < 0)
+        lines_put_object(self, text, part, part_keys, self->part_at, PART_FIELDS) < 0 ||
+        lines_put_fields(self, text, event, event_keys + EVENT_OPERATION, self->event_at + EVENT_OPERATION, 1) < 0)
         return -1;
     PyBytes_AS_STRING(text->bytes)[start] = '{';
     return PUT(text, "}");
@@ -397,23 +408,25 @@ static int find_fields(PyTypeObject *type, const Key *keys, Py_ssize_t *at, int 
 }
 
 static int lines_init(Lines *self, PyObject *args, PyObject *keywords) {
-    PyObject *event, *site, *context, *call, *part, *record, *value;
+    PyObject *event, *site, *context, *call, *part, *shown, *record, *value;
     (void)keywords;
     if (self->event != NULL ||
-        !PyArg_ParseTuple(args, "O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site, &PyType_Type, &context,
-                          &PyType_Type, &call, &PyType_Type, &part, &record, &value))
+        !PyArg_ParseTuple(args, "O!O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site, &PyType_Type, &context,
+                          &PyType_Type, &call, &PyType_Type, &part, &PyType_Type, &shown, &record, &value))
         return -1;
     if (find_fields((PyTypeObject *)event, event_keys, self->event_at, EVENT_FIELDS) < 0 ||
         find_fields((PyTypeObject *)site, site_keys, self->site_at, SITE_FIELDS) < 0 ||
         find_fields((PyTypeObject *)context, context_keys, self->context_at, CONTEXT_FIELDS) < 0 ||
         find_fields((PyTypeObject *)call, call_keys, self->call_at, CALL_FIELDS) < 0 ||
-        find_fields((PyTypeObject *)part, part_keys, self->part_at, PART_FIELDS) < 0)
+        find_fields((PyTypeObject *)part, part_keys, self->part_at, PART_FIELDS) < 0 ||
+        find_fields((PyTypeObject *)shown, shown_keys, self->shown_at, SHOWN_FIELDS) < 0)
         return -1;
     self->event = (PyTypeObject *)Py_NewRef(event);
     self->site = (PyTypeObject *)Py_NewRef(site);
     self->context = (PyTypeObject *)Py_NewRef(context);
     self->call = (PyTypeObject *)Py_NewRef(call);
     self->part = (PyTypeObject *)Py_NewRef(part);
+    self->shown = (PyTypeObject *)Py_NewRef(shown);
     self->record = Py_NewRef(record);
     self->value = Py_NewRef(value);
     lines_find_second(self, 0);
@@ -427,6 +440,7 @@ static void lines_dealloc(Lines *self) {
     Py_CLEAR(self->context);
     Py_CLEAR(self->call);
     Py_CLEAR(self->part);
+    Py_CLEAR(self->shown);
     Py_CLEAR(self->record);
     Py_CLEAR(self->value);
     for (int i = 0; i < RECENT_CONTEXTS; i++) {

@@ -22,23 +22,18 @@ static void stores_forget_threads(Stores *self) {
     }
 }
 
-static void table_clear(Table *table, int objects) {
-    for (size_t i = 0; table->rows != NULL && i < (size_t)1 << table->bits; i++) {
-        if (objects)
-            Py_XDECREF((PyObject *)table->rows[i].value);
-        else
-            state_free(table->rows[i].value);
-    }
+static void states_free(Table *table) {
+    for (size_t i = 0; table->rows != NULL && i < (size_t)1 << table->bits; i++) state_free(table->rows[i].value);
     free(table->rows);
     *table = (Table){0};
 }
 
 static void stores_dealloc(Stores *self) {
     PyTypeObject *type = Py_TYPE(self);
-    table_clear(&self->variables, 0);
-    table_clear(&self->sites, 1);
-    table_clear(&self->contexts, 1);
-    table_clear(&self->threads, 1);
+    states_free(&self->variables);
+    objects_free(&self->sites);
+    objects_free(&self->contexts);
+    objects_free(&self->threads);
     for (size_t i = 0; i < 256; i++) Py_CLEAR(self->origins[i]);
     Py_CLEAR(self->make);
     Py_CLEAR(self->make_part);
@@ -47,22 +42,38 @@ static void stores_dealloc(Stores *self) {
     Py_CLEAR(self->no_name);
     Py_CLEAR(self->failures);
     Py_CLEAR(self->call);
+    Py_CLEAR(self->shown);
+    Py_CLEAR(self->cell);
     Py_CLEAR(self->journal);
+    Py_CLEAR(self->absent);
+    Py_CLEAR(self->unnamed);
+    for (size_t i = 0; i < PLACE_OPERATIONS; i++) Py_CLEAR(self->operations[i]);
     stores_forget_threads(self);
     sieve_clear(&self->sieve);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
 
+static int stores_init_places(Stores *self, PyObject *shown, PyObject *cell) {
+    static const char *const operations[PLACE_OPERATIONS] = {"add", "set", "delete"};
+    for (size_t i = 0; i < PLACE_OPERATIONS; i++)
+        if ((self->operations[i] = PyUnicode_InternFromString(operations[i])) == NULL) return -1;
+    self->shown = Py_NewRef(shown);
+    self->cell = Py_NewRef(cell);
+    self->unnamed = PyUnicode_InternFromString(UNNAMED);
+    self->absent = PyObject_CallFunction(cell, "y", "");
+    return self->unnamed == NULL || self->absent == NULL ? -1 : 0;
+}
+
 static int stores_init(Stores *self, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"event", "part", "pid", "runtime", "origins", "call", "journal", NULL};
-    PyObject *make, *part, *pid, *runtime, *origins, *call, *journal;
+    static char *names[] = {"event", "part", "pid", "runtime", "origins", "call", "shown", "cell", "journal", NULL};
+    PyObject *make, *part, *pid, *runtime, *origins, *call, *shown, *cell, *journal;
     if (self->make != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "Stores is initialised already");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO!UO!OU", names, &make, &part, &PyLong_Type, &pid, &runtime,
-                                     &PyDict_Type, &origins, &call, &journal))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO!UO!OOOU", names, &make, &part, &PyLong_Type, &pid, &runtime,
+                                     &PyDict_Type, &origins, &call, &shown, &cell, &journal))
         return -1;
     for (long i = 0; i < 256; i++) {
         PyObject *number = PyLong_FromLong(i);
@@ -72,6 +83,7 @@ static int stores_init(Stores *self, PyObject *args, PyObject *keywords) {
         Py_XSETREF(self->origins[i], name != NULL ? Py_NewRef(name) : PyUnicode_InternFromString("store"));
         if (self->origins[i] == NULL) return -1;
     }
+    if (stores_init_places(self, shown, cell) < 0) return -1;
     if ((self->failures = PyList_New(0)) == NULL || (self->no_name = PyUnicode_FromString("")) == NULL) return -1;
     self->make_part = Py_NewRef(part);
     self->pid = Py_NewRef(pid);
@@ -94,18 +106,23 @@ static State *stores_new_state(Stores *self, uint32_t ident) {
 }
 
 static PyObject *stores_define(Stores *self, PyObject *args) {
-    PyObject *variable, *path, *decode, *part, *done = NULL;
+    PyObject *variable, *path, *decode, *part, *told = Py_None, *done = NULL;
     const char *letter;
     int follow, provisional, head = 0;
-    unsigned long long ident;
-    if (!PyArg_ParseTuple(args, "OOOsOpp|i", &variable, &path, &decode, &letter, &part, &follow, &provisional, &head) ||
-        number_attribute(variable, "id", &ident) < 0 || stores_enter(self) < 0)
+    unsigned long long ident, other;
+    if (!PyArg_ParseTuple(args, "OOOsOpp|iO", &variable, &path, &decode, &letter, &part, &follow, &provisional, &head,
+                          &told) ||
+        number_attribute(variable, "id", &ident) < 0)
         return NULL;
+    other = told == Py_None ? ident : PyLong_AsUnsignedLongLong(told);
+    if (PyErr_Occurred() || stores_enter(self) < 0) return NULL;
     self->sieve.round++;
     State *state = stores_new_state(self, (uint32_t)ident);
-    if (state != NULL && state_define(state, variable, path, decode, letter, part, follow, provisional, head) == 0)
+    if (state != NULL && state_define(state, variable, path, decode, letter, part, follow, provisional, head) == 0) {
+        state->slab = told != Py_None;
+        state->told = (uint32_t)other;
         done = Py_NewRef(Py_None);
-    else if (state != NULL && state->options == NULL) /* never defined: it has nothing that run could use */
+    } else if (state != NULL && state->options == NULL) /* never defined: it has nothing that run could use */
         state_free(table_take(&self->variables, (uint32_t)ident));
     return stores_leave(self, done);
 }
@@ -116,6 +133,32 @@ static PyObject *stores_forget(Stores *self, PyObject *args) {
     self->sieve.round++;
     state_free(table_take(&self->variables, ident));
     return stores_leave(self, Py_NewRef(Py_None));
+}
+
+static Place *state_new_place(State *state, uint32_t offset) {
+    void *old;
+    Place *place = calloc(1, sizeof *place);
+    if (place != NULL && table_put(&state->places, offset, place, &old) == 0) return place;
+    free(place);
+    PyErr_NoMemory();
+    return NULL;
+}
+
+static PyObject *stores_place(Stores *self, PyObject *args) {
+    unsigned int ident, offset;
+    PyObject *path, *before = NULL;
+    if (!PyArg_ParseTuple(args, "IIO", &ident, &offset, &path) || stores_enter(self) < 0) return NULL;
+    State *state = table_get(&self->variables, ident);
+    Place *place = state == NULL ? NULL : table_get(&state->places, offset);
+    if (place != NULL) before = Py_NewRef(place->path);
+    if (state != NULL && path == Py_None) {
+        place_free(table_take(&state->places, offset));
+    } else if (state != NULL) {
+        if (place == NULL && (place = state_new_place(state, offset)) == NULL) return stores_leave(self, NULL);
+        Py_XSETREF(place->path, Py_NewRef(path));
+        place->length = 0;
+    }
+    return stores_leave(self, before != NULL ? before : Py_NewRef(Py_None));
 }
 
 static PyObject *stores_fill(Stores *self, PyObject *args) {
@@ -253,6 +296,7 @@ static PyObject *stores_sieve(Stores *self, PyObject *args) {
 static PyMethodDef stores_methods[] = {
     {"define", (PyCFunction)stores_define, METH_VARARGS, NULL},
     {"forget", (PyCFunction)stores_forget, METH_VARARGS, NULL},
+    {"place", (PyCFunction)stores_place, METH_VARARGS, NULL},
     {"fill", (PyCFunction)stores_fill, METH_VARARGS, NULL},
     {"value", (PyCFunction)stores_value, METH_VARARGS, NULL},
     {"part", (PyCFunction)stores_part, METH_VARARGS, NULL},

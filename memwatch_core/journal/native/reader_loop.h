@@ -9,6 +9,7 @@
 
 #include "journal/journal_format.h"
 #include "reader_parts.h"
+#include "reader_places.h"
 
 #define FIRST_PAYLOAD (MWJ_SLOT_SIZE - offsetof(struct mwj_slot, store.payload))
 #define NEXT_PAYLOAD (MWJ_SLOT_SIZE - offsetof(struct mwj_continuation, payload))
@@ -81,9 +82,15 @@ static PyObject *stores_call(Stores *self, const unsigned char *slot, const unsi
     return PyObject_CallFunction(self->call, "IiI", call.name, call.fd, call.bytes);
 }
 
+/* Whose name an event has: of a later slab, the first one's. */
+static const State *stores_teller(const Stores *self, const State *state) {
+    const State *first = state->told == state->ident ? NULL : table_get(&self->variables, state->told);
+    return first != NULL ? first : state;
+}
+
 /* Makes one event and appends it. */
 static int stores_emit(Stores *self, State *state, const unsigned char *slot, const unsigned char *payload,
-                       PyObject *old, PyObject *new, PyObject *part, PyObject *out) {
+                       const Values *values, PyObject *out) {
     uint32_t word = FIELD(slot, word), length = FIELD(slot, store.length);
     const unsigned char *before = payload + call_size(slot), *after = before + length;
     uint64_t time;
@@ -96,7 +103,7 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
         PyLong_FromUnsignedLong(FIELD(slot, store.offset)),
         state_before(state, before, length),
         PyBytes_FromStringAndSize((const char *)after, (Py_ssize_t)length),
-        PyLong_FromUnsignedLong(state->ident),
+        PyLong_FromUnsignedLong(state->told),
         stores_call(self, slot, payload),
     };
     PyObject *event = NULL;
@@ -110,22 +117,23 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             self->runtime,
             thread->number,
             thread->name,
-            state->name,
+            stores_teller(self, state)->name,
             made[5],
             state->path,
             self->origins[word >> 16 & 255],
             made[2],
             made[3],
             made[4],
-            old,
-            new,
+            values->old,
+            values->new,
             changed ? Py_True : Py_False,
             exact ? Py_True : Py_False,
             found_or_none(&self->sites, FIELD(slot, store.site)),
             used_or_none(&self->contexts, FIELD(slot, store.context)),
             made[6],
             self->journal,
-            part,
+            values->part,
+            values->operation != NULL ? values->operation : Py_None,
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
         if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));
@@ -161,9 +169,8 @@ static int stores_key(Stores *self, const State *state, const unsigned char *hea
 static int stores_skip(Stores *self, State *state, const unsigned char *head, const unsigned char *before, int resync,
                        int wanted) {
     uint64_t offset = FIELD(head, store.offset), length = FIELD(head, store.length);
-    if (state->shadow != NULL && !resync && !state_agrees(state, offset, before, (uint32_t)length)) return STOP_GAP;
-    state_put(state, offset, before, length);
-    state_put(state, offset, before + length, length);
+    if (!resync && !state_explains(state, offset, before, length)) return STOP_GAP;
+    state_follow(state, offset, before, before + length, length);
     used_or_none(&self->contexts, FIELD(head, store.context));
     self->seq++;
     sieve_skip(&self->sieve, wanted, time_of(head));
@@ -185,6 +192,27 @@ static int stores_settle(Stores *self, const Verdict *key, int wanted, const uns
     int failed = floor == NULL || PyList_Append(self->sieve.floors, floor) < 0;
     Py_XDECREF(floor);
     return failed ? -1 : 0;
+}
+
+/* What a store did to the variable's value, and the part of it. 0, or -1 with an exception. */
+static int stores_values(Stores *self, State *state, uint64_t offset, uint32_t length, const unsigned char *before,
+                         const unsigned char *after, Values *values, uint64_t *made) {
+    Part where;
+    if (stores_find_part(self, state, offset, length, before, after, &where) < 0) return -1;
+    state_put(state, offset, before, length);
+    if ((values->old = stores_value_of(self, state)) == NULL) return -1;
+    PyObject *decode = where.decode_old != NULL ? where.decode_old : where.decode;
+    PyObject *was = where.name == NULL
+                        ? Py_NewRef(Py_None)
+                        : stores_decode_part(self, state, decode, part_bytes(state, &where, offset, before, length));
+    state_put(state, offset, after, length);
+    int changed = memcmp(before, after, length) != 0;
+    values->part = stores_changed_part(self, state, &where, was, changed, offset, after, length);
+    if (values->part != NULL) values->new = stores_value_of(self, state);
+    if (state->shadow != NULL && state->decode != Py_None) /* the size of what is decoded as a whole is small */
+        *made += state->letter != 0 ? state->size : state->size * DECODED;
+    *made += 2 * DECODED * (where.stop - where.start);
+    return values->new == NULL ? -1 : 0;
 }
 
 /* One record: an enum stop (STOP_END: taken), or -1 with an exception. head: a copy of its first slot, so that what was
@@ -213,27 +241,21 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     }
     const unsigned char *after = before + length;
     uint64_t offset = FIELD(head, store.offset);
-    PyObject *old = NULL, *new = NULL, *part = NULL;
-    Part where;
-    if (state->shadow != NULL && !resync && !state_agrees(state, offset, before, length)) return STOP_GAP;
-    if (stores_find_part(self, state, offset, length, before, after, &where) < 0) return -1;
-    state_put(state, offset, before, length);
-    if ((old = stores_value_of(self, state)) == NULL) return -1;
-    PyObject *decode = where.decode_old != NULL ? where.decode_old : where.decode;
-    PyObject *was = where.name == NULL
-                        ? Py_NewRef(Py_None)
-                        : stores_decode_part(self, state, decode, part_bytes(state, &where, offset, before, length));
-    state_put(state, offset, after, length);
-    part = stores_changed_part(self, state, &where, was, memcmp(before, after, length) != 0, offset, after, length);
-    if (part != NULL) new = stores_value_of(self, state);
-    if (state->shadow != NULL && state->decode != Py_None) /* the size of what is decoded as a whole is small */
-        *made += state->letter != 0 ? state->size : state->size * DECODED;
-    *made += 2 * ((uint64_t)length + DECODED * (where.stop - where.start));
-    int failed = new == NULL || stores_emit(self, state, head, payload, old, new, part, out) < 0;
+    Values values = {0};
+    int failed;
+    if (!resync && !state_explains(state, offset, before, length)) return STOP_GAP;
+    if (state->slab) {
+        failed = stores_place_values(self, state, offset, length, before, after, &values) < 0;
+        state_follow(state, offset, before, after, length);
+    } else {
+        failed = stores_values(self, state, offset, length, before, after, &values, made) < 0;
+    }
+    *made += 2 * (uint64_t)length;
+    failed = failed || stores_emit(self, state, head, payload, &values, out) < 0;
     if (!failed && self->sieve.wanted != NULL) failed = stores_settle(self, &key, wanted, head, number, out) < 0;
-    Py_DECREF(old);
-    Py_XDECREF(new);
-    Py_XDECREF(part);
+    Py_XDECREF(values.old);
+    Py_XDECREF(values.new);
+    Py_XDECREF(values.part);
     return failed ? -1 : STOP_END;
 }
 

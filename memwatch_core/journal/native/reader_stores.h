@@ -12,6 +12,7 @@
 
 #define RECENT_THREADS 16
 #define LARGE_VALUES 8
+enum { PLACE_ADD, PLACE_SET, PLACE_DELETE, PLACE_OPERATIONS };
 
 struct thread {
     PyObject *number, *name; /* NULL: not seen yet */
@@ -21,8 +22,10 @@ struct thread {
 typedef struct stores {
     PyObject ob_base;
     Table variables, sites, contexts, threads; /* State *, then objects */
-    PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *journal;
+    PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *shown, *cell, *journal;
     PyObject *origins[256];
+    PyObject *absent, *unnamed,
+        *operations[PLACE_OPERATIONS]; /* of places: of one that isn't there, of one without a name */
     struct thread recent[RECENT_THREADS];
     Sieve sieve;
     unsigned long long seq;
@@ -30,6 +33,12 @@ typedef struct stores {
     unsigned large_count;
     int busy;
 } Stores;
+
+/* What an event says of values. */
+typedef struct values {
+    PyObject *old, *new, *part; /* owned; NULL: not made */
+    PyObject *operation;        /* borrowed; NULL: it is of no place */
+} Values;
 
 /* Each method runs between enter and leave: decode, and whatever its values do when they are freed, is Python code. */
 static int stores_enter(Stores *self) {

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "reader_table.h"
+
 /* The first line of the cache is all that a store to a number needs where there are many variables: then its value is
  * not kept but made again from its bytes. Kept objects would lie anywhere in memory, and cost more to touch and to free
  * than to make. */
@@ -23,6 +25,7 @@ typedef struct state {
     unsigned char small[8];           /* the shadow of a variable that fits */
     char letter;                      /* struct letter of one number; 0: call decode */
     char provisional, failed, parted; /* parted: its serializer knows parts */
+    char slab;                        /* its bytes are cells, each the value of a place */
     _Alignas(64) PyObject *value;     /* decoded from the shadow; NULL: not yet, or not kept */
     PyObject *last;                   /* the bytes after the last store: most likely those before the next; or NULL */
     PyObject *decode, *options;
@@ -31,8 +34,16 @@ typedef struct state {
     uint64_t extent_at, extent_length;
     unsigned char *heads;       /* those that it was asked with: `head` bytes before the store, and as many after it */
     uint32_t head, extent_head; /* bytes of the value that part is given; that it was given */
-    uint32_t ident;
+    uint32_t ident, told;       /* told: the id that its events are told by */
+    Table places;               /* of a slab: offset of a cell -> Place */
 } State;
+
+#define CELL_SIZE 64u
+typedef struct place {
+    PyObject *path;
+    uint32_t length; /* of what the last store since its PLACE left in its cell; 0: there was none */
+    unsigned char last[CELL_SIZE];
+} Place;
 
 static State *state_new(uint32_t ident) {
     State *state = aligned_alloc(_Alignof(State), sizeof *state);
@@ -64,6 +75,22 @@ static unsigned char *shadow_remap(const State *state, uint64_t size) {
     return moved;
 }
 
+static void objects_free(Table *table) {
+    for (size_t i = 0; table->rows != NULL && i < (size_t)1 << table->bits; i++) Py_XDECREF(table->rows[i].value);
+    free(table->rows);
+    *table = (Table){0};
+}
+
+static void place_free(Place *place) {
+    if (place != NULL) Py_DECREF(place->path);
+    free(place);
+}
+
+static void places_free(Table *table) {
+    for (size_t i = 0; table->rows != NULL && i < (size_t)1 << table->bits; i++) place_free(table->rows[i].value);
+    free(table->rows);
+}
+
 static void state_free(State *state) {
     if (state == NULL) return;
     shadow_free(state);
@@ -75,6 +102,7 @@ static void state_free(State *state) {
     Py_XDECREF(state->options);
     Py_XDECREF(state->part);
     Py_XDECREF(state->extent);
+    places_free(&state->places);
     free(state->heads);
     free(state);
 }
@@ -206,11 +234,42 @@ static uint32_t state_head(const State *state, uint64_t offset, const unsigned c
     return n;
 }
 
+static int state_is_cell(const State *state, uint64_t offset, uint64_t length) {
+    return offset % CELL_SIZE == 0 && length <= CELL_SIZE && state->size >= CELL_SIZE &&
+           offset <= state->size - CELL_SIZE;
+}
+
+/* The place whose cell a store touched; NULL: its PLACE isn't known, or that is no cell. */
+static Place *state_place(const State *state, uint64_t offset, uint64_t length) {
+    return state_is_cell(state, offset, length) ? table_get(&state->places, (uint32_t)offset) : NULL;
+}
+
 static int state_agrees(const State *state, uint64_t offset, const unsigned char *before, uint64_t length) {
     uint64_t start = offset > state->checked_start ? offset : state->checked_start, stop = offset + length;
     stop = stop < state->checked_stop ? stop : state->checked_stop;
     stop = stop < state->size ? stop : state->size;
     return start >= stop || memcmp(state->shadow + start, before + (start - offset), stop - start) == 0;
+}
+
+/* Whether the bytes before a store are those that the last event left, as far as that is known. */
+static int state_explains(const State *state, uint64_t offset, const unsigned char *before, uint64_t length) {
+    if (!state->slab) return state->shadow == NULL || state_agrees(state, offset, before, length);
+    const Place *place = state_place(state, offset, length);
+    return place == NULL || memcmp(place->last, before, place->length < length ? place->length : length) == 0;
+}
+
+/* A store was taken that makes no value. */
+static void state_follow(State *state, uint64_t offset, const unsigned char *before, const unsigned char *after,
+                         uint64_t length) {
+    if (!state->slab) {
+        state_put(state, offset, before, length);
+        state_put(state, offset, after, length);
+        return;
+    }
+    Place *place = state_place(state, offset, length);
+    if (place == NULL) return;
+    memcpy(place->last, after, length);
+    place->length = (uint32_t)length;
 }
 
 #endif

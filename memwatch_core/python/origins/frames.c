@@ -170,6 +170,7 @@ static __attribute__((noinline)) uint32_t hold(const place *at, struct held *slo
     locate(at, (const uint8_t *)PyBytes_AS_STRING(table), (size_t)PyBytes_GET_SIZE(table), &line, &column);
     uint32_t site = intern(at, line, column);
     if (site) { /* 0 isn't kept: the journal may have room again */
+        if (announced.dropped) return site; /* one can be dropped at a time */
         announced.dropped = slot->code;
         *slot = (struct held){(PyCodeObject *)Py_NewRef(at->code), at->unit, site};
     }
@@ -192,6 +193,24 @@ void mwpy_announce(bool sql) {
 void mwpy_announced(void) {
     announced.ready = false;
     if (announced.dropped) Py_CLEAR(announced.dropped);
+}
+
+enum { LET_GO = 64 };
+static PyCodeObject *let_go[LET_GO];
+static int let_go_n;
+
+static int release_let_go(void *unused) {
+    (void)unused;
+    while (let_go_n) Py_DECREF(let_go[--let_go_n]);
+    return 0;
+}
+
+void mwpy_announced_quietly(void) {
+    announced.ready = false;
+    if (!announced.dropped) return;
+    if (let_go_n == LET_GO || (!let_go_n && Py_AddPendingCall(release_let_go, NULL))) return; /* next time */
+    let_go[let_go_n++] = announced.dropped;
+    announced.dropped = NULL;
 }
 
 /* ---- faulted stores ---------------------------------------------------------------------------------------------- */

@@ -10,6 +10,10 @@ void mwpy_announce(bool sql);
 /* After mw_write: what was looked up is used no more. May run destructors. */
 void mwpy_announced(void);
 
+/* The same where no destructor may run: code objects that the cache lets go of are released later, by the interpreter's
+ * main thread. */
+void mwpy_announced_quietly(void);
+
 /* The origin provider of the core (see memwatch.h for when it is called, and what it must not do). */
 void mwpy_origin(const void *ucontext, mw_origin *origin);
 

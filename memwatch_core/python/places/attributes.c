@@ -10,6 +10,7 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #pragma GCC diagnostic ignored "-Wsign-compare"
+#include "internal/pycore_dict.h"
 #include "internal/pycore_object.h"
 #pragma GCC diagnostic pop
 
@@ -90,47 +91,6 @@ PyObject *mwpy_attributes_now(PyObject *object) {
     return at ? *at : NULL;
 }
 
-static bool has_str_keys(PyObject *dict) {
-    Py_ssize_t at = 0;
-    PyObject *key;
-    while (PyDict_Next(dict, &at, &key, NULL))
-        if (!PyUnicode_CheckExact(key)) return false;
-    return true;
-}
-
-/* Attributes may be kept in the object itself, where CPython 3.13 stores to them without telling the dict: giving the
- * object another dict for a moment takes them out. Filled anew, the dict has a table of its own, which the
- * interpreter's specialised instructions read as fast as before. Order, identity and references stay. */
-static int detach(PyObject *object, PyObject *dict) {
-    PyObject *other = PyDict_New();
-    if (!other || PyObject_GenericSetDict(object, other, NULL) || PyObject_GenericSetDict(object, dict, NULL)) {
-        Py_XDECREF(other);
-        return -1;
-    }
-    Py_DECREF(other);
-    PyObject *copy = has_str_keys(dict) ? PyDict_Copy(dict) : NULL;
-    int failed = PyErr_Occurred() != NULL;
-    if (copy) {
-        PyDict_Clear(dict);
-        failed = PyDict_Update(dict, copy);
-        Py_DECREF(copy);
-    }
-    return failed ? -1 : 0;
-}
-
-PyObject *mwpy_attributes(PyObject *object) {
-    const char *why = "it has no __dict__";
-    if (!mwpy_has_attributes(object, &why) || !mwpy_has_dict(object)) {
-        PyErr_SetString(PyExc_TypeError, why);
-        return NULL;
-    }
-    if (PyType_Check(object)) return PyType_GetDict((PyTypeObject *)object);
-    if (PyModule_Check(object)) return Py_NewRef(PyModule_GetDict(object));
-    PyObject *dict = PyObject_GenericGetDict(object, NULL);
-    if (dict && detach(object, dict)) Py_CLEAR(dict);
-    return dict;
-}
-
 /* ---- assignments to __dict__ ------------------------------------------------------------------------------------- */
 
 typedef struct guarded {
@@ -140,7 +100,7 @@ typedef struct guarded {
 } guarded;
 static guarded *all;
 
-static PyObject *get_dict(PyObject *self, void *closure) {
+static PyObject *get_plain(PyObject *self, void *closure) {
     const PyGetSetDef *plain = ((guarded *)closure)->plain;
     return plain->get(self, plain->closure);
 }
@@ -154,29 +114,133 @@ static int set_dict(PyObject *self, PyObject *value, void *closure) {
     return result;
 }
 
-static PyGetSetDef *guard(PyGetSetDef *plain) {
+static const PyGetSetDef *guarded_setter(PyTypeObject *type);
+
+/* An object of another class now: assignments to its `__dict__` go through that one's descriptor. */
+static int set_class(PyObject *self, PyObject *value, void *closure) {
+    const PyGetSetDef *plain = ((guarded *)closure)->plain;
+    int result = plain->set(self, value, plain->closure);
+    if (!result && mwpy_is_watched(self)) guarded_setter(Py_TYPE(self));
+    return result;
+}
+
+static PyGetSetDef *guard(PyGetSetDef *plain, setter set) {
     for (guarded *g = all; g; g = g->next)
         if (g->plain == plain || &g->ours == plain) return &g->ours;
     guarded *made = PyMem_RawMalloc(sizeof *made); /* descriptors point to it as long as there are any */
     if (!made) return plain;
     *made = (guarded){*plain, plain, all};
-    made->ours.get = get_dict;
-    made->ours.set = set_dict;
+    made->ours.get = get_plain;
+    made->ours.set = set;
     made->ours.closure = made;
     all = made;
     return &made->ours;
 }
 
-void mwpy_attributes_guard(PyTypeObject *type) {
-    PyObject *name = PyUnicode_InternFromString("__dict__"), *mro = type->tp_mro;
-    for (Py_ssize_t i = 0; name && mro && i < PyTuple_GET_SIZE(mro); i++) {
-        PyObject *dict = PyType_GetDict((PyTypeObject *)PyTuple_GET_ITEM(mro, i));
-        PyObject *found = dict ? PyDict_GetItemWithError(dict, name) : NULL;
-        if (found && Py_IS_TYPE(found, &PyGetSetDescr_Type) && ((PyGetSetDescrObject *)found)->d_getset->set)
-            ((PyGetSetDescrObject *)found)->d_getset = guard(((PyGetSetDescrObject *)found)->d_getset);
+/* The descriptors by which an attribute of this type's objects may be assigned to: from *i on in its MRO. */
+static PyGetSetDescrObject *next_setter(PyTypeObject *type, const char *attribute, Py_ssize_t *i) {
+    PyGetSetDescrObject *found = NULL;
+    PyObject *name = PyUnicode_InternFromString(attribute), *mro = type->tp_mro;
+    for (; name && mro && !found && *i < PyTuple_GET_SIZE(mro); ++*i) {
+        PyObject *dict = PyType_GetDict((PyTypeObject *)PyTuple_GET_ITEM(mro, *i));
+        PyObject *descriptor = dict ? PyDict_GetItemWithError(dict, name) : NULL;
+        if (descriptor && Py_IS_TYPE(descriptor, &PyGetSetDescr_Type) &&
+            ((PyGetSetDescrObject *)descriptor)->d_getset->set)
+            found = (PyGetSetDescrObject *)descriptor;
         Py_XDECREF(dict);
     }
     Py_XDECREF(name);
     PyErr_Clear();
+    return found;
+}
+
+/* Has every assignment to `__dict__` of this type's objects reported, and says how the interpreter itself does it;
+ * NULL: the class has a `__dict__` of its own making. The last answer is kept: a version tag stands for a type's MRO
+ * and all that is in it. */
+static const PyGetSetDef *guarded_setter(PyTypeObject *type) {
+    static const PyTypeObject *last;
+    static unsigned last_version;
+    static const PyGetSetDef *last_setter;
+    if (type == last && type->tp_version_tag == last_version && last_version) return last_setter;
+    const PyGetSetDef *first = NULL;
+    PyGetSetDescrObject *setter;
+    PyUnstable_Type_AssignVersionTag(type);
+    for (Py_ssize_t i = 0; (setter = next_setter(type, "__class__", &i));)
+        setter->d_getset = guard(setter->d_getset, set_class);
+    for (Py_ssize_t i = 0; (setter = next_setter(type, "__dict__", &i));) {
+        setter->d_getset = guard(setter->d_getset, set_dict);
+        for (guarded *g = all; g && !first; g = g->next)
+            if (&g->ours == setter->d_getset) first = g->plain;
+    }
+    last = type;
+    last_version = type->tp_version_tag;
+    return last_setter = first;
+}
+/* ---- the dict of an object ----------------------------------------------------------------------------------------
+ */
+
+/* Whether changes of a dict are reported. CPython 3.13 stores attributes into the object whose dict it is, without a
+ * report, until the object has got another one. */
+static bool is_told(PyObject *dict) {
+#if PY_VERSION_HEX >= 0x030D0000 && PY_VERSION_HEX < 0x030E0000
+    const PyDictValues *values = ((PyDictObject *)dict)->ma_values;
+    return !values || !values->embedded;
+#else
+    (void)dict;
+    return true;
+#endif
+}
+
+static bool has_str_keys(PyObject *dict) {
+    Py_ssize_t at = 0;
+    PyObject *key;
+    while (PyDict_Next(dict, &at, &key, NULL))
+        if (!PyUnicode_CheckExact(key)) return false;
+    return true;
+}
+
+/* Attributes may be kept in the object itself, where CPython 3.13 stores to them without telling the dict: giving the
+ * object another dict for a moment takes them out. Filled anew, the dict has a table of its own, which the
+ * interpreter's specialised instructions read as fast as before. Order, identity and references stay. */
+static int detach(PyObject *object, PyObject *dict) {
+    if (!(Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT)) return 0;
+    const PyGetSetDef *setter = guarded_setter(Py_TYPE(object));
+    PyObject *other = PyDict_New();
+    int refused =
+        !setter || !other || setter->set(object, other, setter->closure) || setter->set(object, dict, setter->closure);
+    Py_XDECREF(other);
+    if (refused) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "its class has a __dict__ of its own making");
+        return -1;
+    }
+    PyObject *copy = has_str_keys(dict) ? PyDict_Copy(dict) : NULL;
+    int failed = PyErr_Occurred() != NULL;
+    if (copy) {
+        PyDict_Clear(dict);
+        failed = PyDict_Update(dict, copy);
+        Py_DECREF(copy);
+    }
+    return failed ? -1 : 0;
+}
+
+static PyObject *attributes(PyObject *object) {
+    const char *why = NULL;
+    if (!mwpy_has_attributes(object, &why)) {
+        PyErr_SetString(PyExc_TypeError, why);
+        return NULL;
+    }
+    if (PyType_Check(object)) return PyType_GetDict((PyTypeObject *)object);
+    if (PyModule_Check(object)) return Py_NewRef(PyModule_GetDict(object));
+    if (!mwpy_has_dict(object)) return NULL;
+    PyObject *dict = PyObject_GenericGetDict(object, NULL);
+    if (dict && !mwpy_is_watched(dict) && detach(object, dict)) Py_CLEAR(dict);
+    return dict;
+}
+
+PyObject *mwpy_dict_of(PyObject *object) {
+    if (!PyDict_Check(object)) return attributes(object);
+    if (is_told(object)) return Py_NewRef(object);
+    PyErr_SetString(PyExc_TypeError, "it is the __dict__ of an object: watch the object");
+    return NULL;
 }
 #endif

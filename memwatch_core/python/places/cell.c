@@ -283,7 +283,6 @@ static void describe_shown(mwpy_cell *cell, PyObject *value) {
 }
 
 void mwpy_cell_describe(mwpy_cell *cell, PyObject *value) {
-    *cell = (mwpy_cell){0};
     if (!value) {
         fill(cell, MWPY_ABSENT, "", 0);
     } else if (PyLong_CheckExact(value)) {

@@ -29,7 +29,8 @@ static_assert(sizeof(mwpy_cell) == MWPY_CELL, "cells fill a page");
 static inline size_t mwpy_cell_size(const mwpy_cell *cell) { return offsetof(mwpy_cell, payload) + cell->used; }
 
 /* What a value is, NULL for none. Exact builtin types are read in place, anything else is its type and its address: no
- * code of the program's runs, no exception is set, nothing is kept. Interpreter lock held. */
+ * code of the program's runs, no exception is set, nothing is kept. Bytes behind the payload are left as they were.
+ * Interpreter lock held. */
 void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
 
 /* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them. */

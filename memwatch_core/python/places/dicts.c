@@ -2,6 +2,8 @@
  *
  * A watcher is called in the midst of the dict's own code, which goes on with what it had read before: nothing of the
  * program's may run here, and no exception may be left or lost. */
+#define Py_BUILD_CORE_MODULE 1
+#include "interpreter.h"
 #include "places/attributes.h"
 #include "places/node.h"
 
@@ -17,7 +19,7 @@ static void take_over(mwpy_node *node, PyObject *source) {
 
 static int on_change(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *now) {
     mwpy_node *node = mwpy_node_of(dict);
-    if (!node) return 0;
+    if (!node || (mwpy_is_finalizing() && event != PyDict_EVENT_DEALLOCATED)) return 0; /* modules are taken apart */
     PyObject *error = PyErr_GetRaisedException();
     switch (event) {
     case PyDict_EVENT_ADDED:
@@ -42,7 +44,7 @@ void mwpy_attributes_replaced(PyObject *owner, PyObject *before) {
     mwpy_node *node = before ? mwpy_node_of(before) : NULL;
     if (!node || node->owner != owner) return;
     PyObject *error = PyErr_GetRaisedException();
-    PyObject *dict = mwpy_attributes(owner); /* made now where it was deleted: later nobody would tell */
+    PyObject *dict = mwpy_dict_of(owner); /* made now where it was deleted: later nobody would tell */
     if (dict) mwpy_node_move(node, dict, MW_SHADOW_NOW);
     Py_XDECREF(dict);
     PyErr_SetRaisedException(error);

@@ -31,20 +31,20 @@ static int set_bases(PyObject *type, PyObject *value, void *closure);
 static setter_of setters[] = {{&PyBaseObject_Type, "__class__", set_class, {0}, NULL},
                               {&PyType_Type, "__bases__", set_bases, {0}, NULL}};
 
-static void lead_setters(bool here) {
+/* Once and for all: others may lead them elsewhere afterwards, and back here. */
+static void lead_setters(void) {
+    static bool done;
+    if (done) return;
+    done = true;
     for (size_t i = 0; i < Py_ARRAY_LENGTH(setters); i++) {
         setter_of *s = &setters[i];
         PyObject *dict = PyType_GetDict(s->owner), *found = dict ? PyDict_GetItemString(dict, s->name) : NULL;
         if (found && Py_IS_TYPE(found, &PyGetSetDescr_Type)) {
             PyGetSetDescrObject *descriptor = (PyGetSetDescrObject *)found;
-            if (here) {
-                s->plain = descriptor->d_getset;
-                s->watched = *s->plain;
-                s->watched.set = s->ours;
-                descriptor->d_getset = &s->watched;
-            } else if (descriptor->d_getset == &s->watched) {
-                descriptor->d_getset = s->plain;
-            }
+            s->plain = descriptor->d_getset;
+            s->watched = *s->plain;
+            s->watched.set = s->ours;
+            descriptor->d_getset = &s->watched;
         }
         Py_XDECREF(dict);
     }
@@ -172,7 +172,7 @@ static mwpy_layout *make(PyTypeObject *type) {
         PyMem_Free(made);
         return NULL;
     }
-    if (!layouts) lead_setters(true);
+    lead_setters();
     Py_INCREF(type);
     type->tp_free = free_object;
     return layouts = made;
@@ -204,7 +204,6 @@ void mwpy_layout_give_back(mwpy_layout *layout) {
             *link = layout->next;
             break;
         }
-    if (!layouts) lead_setters(false);
     layout->type->tp_free = PyObject_GC_Del;
     drop_slots(layout->slots, layout->count);
     Py_DECREF(layout->type);

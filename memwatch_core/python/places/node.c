@@ -6,14 +6,13 @@
 #include "errors.h"
 #include "places/attributes.h"
 #include "places/node_table.h"
+#include "base/compiler.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 
 enum { PATH = 2048, KEY_TEXT = 256, CHAIN_MOST = 1000, ABSENT_FEW = 64 };
 
 mwpy_root *mwpy_roots;
-
-mwpy_node *mwpy_node_at(const void *address) { return mwpy_table_get(address); }
 
 /* An owner whose end isn't told may be gone, and another object at its address: then its dict isn't the one that is
  * watched. */
@@ -27,80 +26,68 @@ mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
     return NULL;
 }
 
+bool mwpy_is_watched(PyObject *dict_or_owner) { return mwpy_node_of(dict_or_owner) != NULL; }
+
 /* ---- spots: where a node is found -------------------------------------------------------------------------------- */
 
-/* Whether the way up from a parent leads to the watched object, and not through the node itself. */
-static bool leads_up(const mwpy_node *parent, const mwpy_node *node) {
-    for (int i = 0; parent && i < CHAIN_MOST; i++, parent = parent->spots[0]->parent) {
-        if (parent == node || !parent->spots_n || parent->root != node->root) return false;
-        if (!parent->spots[0]->parent) return true;
+static bool is_top(const mwpy_node *node) { return node->root->top == node; }
+
+/* Whether the way up from a spot leads to the watched object, and not through the node itself. */
+static bool leads_up(const mwpy_spot *spot) {
+    const mwpy_node *at = spot->parent;
+    for (int i = 0; at != spot->child && at->root == spot->child->root && i < CHAIN_MOST; i++) {
+        if (is_top(at)) return true;
+        if (!at->spots) return false;
+        at = at->spots->parent;
     }
     return false;
 }
 
-static void unlink_spot(mwpy_spot *spot) {
-    if (!spot->link) return;
-    *spot->link = spot->next;
-    if (spot->next) spot->next->link = spot->link;
-    spot->link = NULL;
+static mwpy_spot *spot_at(const mwpy_node *parent, PyObject *key) {
+    PyObject *address = parent->links ? PyDict_GetItemWithError(parent->links, key) : NULL;
+    return address ? PyLong_AsVoidPtr(address) : NULL;
 }
 
-static void free_spot(mwpy_spot *spot) {
-    unlink_spot(spot);
-    Py_XDECREF(spot->key);
-    PyMem_Free(spot);
-}
-
-static int add_spot(mwpy_node *node, mwpy_node *parent, PyObject *key) {
-    if (node->spots_n == node->spots_most) {
-        size_t most = node->spots_most ? 2 * node->spots_most : 1;
-        mwpy_spot **grown = PyMem_Realloc(node->spots, most * sizeof(mwpy_spot *));
-        if (!grown) return -1;
-        node->spots = grown;
-        node->spots_most = most;
-    }
+/* 0, or -1: no memory. The key has no spot yet. */
+static int add_spot(mwpy_node *parent, PyObject *key, mwpy_node *child) {
+    if (!parent->links && !(parent->links = PyDict_New())) return -1;
     mwpy_spot *spot = PyMem_Malloc(sizeof *spot);
-    if (!spot) return -1;
-    *spot = (mwpy_spot){.node = node, .at = node->spots_n, .parent = parent, .key = Py_XNewRef(key)};
-    if (parent) {
-        spot->next = parent->parts;
-        spot->link = &parent->parts;
-        if (spot->next) spot->next->link = &spot->next;
-        parent->parts = spot;
+    PyObject *address = spot ? PyLong_FromVoidPtr(spot) : NULL;
+    if (!address || PyDict_SetItem(parent->links, key, address)) {
+        Py_XDECREF(address);
+        PyMem_Free(spot);
+        return -1;
     }
-    node->spots[node->spots_n++] = spot;
+    Py_DECREF(address);
+    *spot = (mwpy_spot){parent, child, Py_NewRef(key), NULL};
+    mwpy_spot **link = &child->spots;
+    while (*link) link = &(*link)->next;
+    *link = spot;
     return 0;
 }
 
-static bool is_spot(const mwpy_spot *spot, const mwpy_node *node, const mwpy_node *parent, PyObject *key) {
-    return spot->node == node && spot->parent == parent && PyObject_RichCompareBool(spot->key, key, Py_EQ) == 1;
-}
-
-/* The spot at this key of a parent, or NULL. Either may have very many others: whichever has fewer is soon through. */
-static mwpy_spot *find_spot(const mwpy_node *node, const mwpy_node *parent, PyObject *key) {
-    mwpy_spot *part = parent->parts;
-    for (size_t i = 0; part && i < node->spots_n; i++, part = part->next) {
-        if (is_spot(part, node, parent, key)) return part;
-        if (is_spot(node->spots[i], node, parent, key)) return node->spots[i];
-    }
-    return NULL;
-}
-
-bool mwpy_node_is_under(const mwpy_node *node, const mwpy_node *parent, PyObject *key) {
-    return find_spot(node, parent, key) != NULL;
+/* Takes a spot out of its parent's links and its child's list. */
+static void free_spot(mwpy_spot *spot) {
+    mwpy_spot **link = &spot->child->spots;
+    while (*link != spot) link = &(*link)->next;
+    *link = spot->next;
+    if (PyDict_DelItem(spot->parent->links, spot->key)) PyErr_Clear();
+    Py_DECREF(spot->key);
+    PyMem_Free(spot);
 }
 
 /* The path of a key, or its end where it is too long. Returns how many bytes. */
 static size_t path_of(const mwpy_node *node, PyObject *key, char out[PATH]) {
     size_t start = PATH;
-    for (int i = 0; node && key && i < CHAIN_MOST; i++) {
+    for (int i = 0; i < CHAIN_MOST; i++) {
         char text[KEY_TEXT];
         size_t n = mwpy_key_text(text, sizeof text, key, node->attributes);
         if (n > start) break;
         start -= n;
         memcpy(out + start, text, n);
-        key = node->spots[0]->key;
-        node = node->spots[0]->parent;
+        if (is_top(node) || !node->spots) break;
+        key = node->spots->key;
+        node = node->spots->parent;
     }
     memmove(out, out + start, PATH - start);
     return PATH - start;
@@ -171,7 +158,7 @@ static mwpy_cell_number take_cell(mwpy_node *node, PyObject *key) {
     return MWPY_NO_CELL;
 }
 
-void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, const mwpy_cell *now, mw_shadow why) {
+void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
     if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
         char path[PATH];
@@ -180,7 +167,7 @@ void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, co
     mwpy_cell_write(cells, number, now, why);
 }
 
-static void write_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, const mwpy_cell *now, mw_shadow why) {
+static void write_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     bool was_absent = mwpy_cell_at(&node->root->cells, number)->kind == MWPY_ABSENT;
     node->root->absent += (now->kind == MWPY_ABSENT) - was_absent;
     mwpy_node_write(node, key, number, now, why);
@@ -200,132 +187,103 @@ static void forget_odd(mwpy_node *node, PyObject *key, mwpy_cell_number number) 
 /* ---- nodes come and go ------------------------------------------------------------------------------------------- */
 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level);
-static void end(mwpy_node *node);
+static void end(mwpy_node *node, bool alive);
 
-static void swap_spots(mwpy_node *node, size_t i, size_t k) {
-    mwpy_spot *spot = node->spots[i];
-    node->spots[i] = node->spots[k];
-    node->spots[k] = spot;
-    node->spots[i]->at = i;
-    node->spots[k]->at = k;
-}
-
-static void drop_spot(mwpy_spot *spot) {
-    mwpy_node *node = spot->node;
-    swap_spots(node, spot->at, node->spots_n - 1);
-    node->spots_n--;
+/* What lies under a key isn't found there any more. */
+static void lose(mwpy_node *parent, PyObject *key) {
+    mwpy_spot *spot = spot_at(parent, key);
+    if (!spot) return;
+    mwpy_node *node = spot->child;
+    bool first = node->spots == spot;
     free_spot(spot);
-}
-
-/* A node that isn't found any more ends. */
-static void lose_spot(mwpy_spot *spot) {
-    mwpy_node *node = spot->node;
-    drop_spot(spot);
-    if (!node->root->top) return; /* all of them end */
-    for (size_t i = 0; i < node->spots_n; i++)
-        if (!node->spots[i]->parent || leads_up(node->spots[i]->parent, node)) {
-            swap_spots(node, 0, i);
+    if (is_top(node) || !first) return;
+    for (mwpy_spot **link = &node->spots; *link; link = &(*link)->next)
+        if (leads_up(*link)) {
+            mwpy_spot *names = *link;
+            *link = names->next;
+            names->next = node->spots;
+            node->spots = names;
+            node->root->cells.renames++;
             return;
         }
-    end(node);
+    end(node, true);
 }
 
-void mwpy_node_lose(mwpy_node *parent, PyObject *key, mwpy_node *node) {
-    mwpy_spot *spot = find_spot(node, parent, key);
-    if (spot) lose_spot(spot);
-}
+/* Whose watch a node was found in as well, and where. */
+typedef struct holder {
+    const void *parent; /* the address of one that is watched, or was */
+    mwpy_root *root;
+    PyObject *key;
+} holder;
 
-static void lose(mwpy_node *parent, PyObject *key, PyObject *value) {
-    mwpy_node *node = mwpy_node_of(value);
-    if (node) mwpy_node_lose(parent, key, node);
-}
+static PyObject *address_of(const mwpy_node *node) { return node->owner ? node->owner : node->dict; }
 
-static void lose_parts(mwpy_node *node) {
-    for (mwpy_spot *spot; (spot = node->parts);) {
-        if (spot->node) {
-            lose_spot(spot);
-        } else {
-            unlink_spot(spot);
-            spot->parent = NULL;
-        }
-    }
-}
-
-/* Whether a value is what a parent holds under a key, so that it lives. Keys of the dict may have comparisons of their
- * own: it isn't looked up there. */
-static bool holds(const mwpy_node *parent, PyObject *key, const void *value) {
-    if (mwpy_slots_value(parent, key) == value) return true;
+static void give_back_cells(mwpy_node *node, PyObject *index) {
+    mwpy_root *root = node->root;
     Py_ssize_t at = 0;
-    PyObject *other, *held;
-    while (parent->dict && PyDict_Next(parent->dict, &at, &other, &held))
-        if (held == value && mwpy_key_is_plain(other) && PyObject_RichCompareBool(other, key, Py_EQ) == 1) return true;
-    return false;
-}
-
-/* Objects of other watches that hold it go on with it; where they do: `value` may be gone. */
-static void hand_over(PyObject *value, mwpy_spot **spots, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        mwpy_node *parent = spots[i]->parent;
-        if (parent && holds(parent, spots[i]->key, value)) mwpy_node_follow(parent, spots[i]->key, value);
-        free_spot(spots[i]);
+    PyObject *key, *number;
+    while (index && PyDict_Next(index, &at, &key, &number)) {
+        mwpy_cell_number cell = (mwpy_cell_number)PyLong_AsUnsignedLong(number);
+        mwpy_cell none = {0};
+        root->absent -= mwpy_cell_at(&root->cells, cell)->kind == MWPY_ABSENT;
+        mwpy_cell_write(&root->cells, cell, &none, MW_SHADOW_SILENT);
+        mwpy_cell_give_back(&root->cells, cell);
     }
-    PyMem_Free(spots);
 }
 
-/* Nobody finds it any more, from here or from there. */
-static void leave(mwpy_node *node, bool alive) {
+/* alive: dict and owner are still there; other watches that hold it then go on with it. */
+static void end(mwpy_node *node, bool alive) {
+    mwpy_root *root = node->root;
+    bool closing = !root->top;
+    size_t n = 0, holders_n = 0;
+    for (mwpy_spot *spot = node->spots; spot; spot = spot->next) n += spot->parent->root != root;
+    holder *holders = alive && n ? PyMem_Calloc(n, sizeof *holders) : NULL;
+    while (node->spots) {
+        mwpy_spot *spot = node->spots;
+        if (holders && spot->parent->root != root)
+            holders[holders_n++] = (holder){address_of(spot->parent), spot->parent->root, Py_NewRef(spot->key)};
+        free_spot(spot);
+    }
+    if (is_top(node)) root->top = NULL;
     if (alive && node->dict) mwpy_dict_unwatch(node->dict);
     if (node->dict) mwpy_table_take(node->dict, node);
     if (node->owner) mwpy_table_take(node->owner, node);
+    PyObject *keys = node->links ? PyDict_Keys(node->links) : NULL;
+    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) lose(node, PyList_GET_ITEM(keys, i));
+    Py_XDECREF(keys);
     if (node->before)
         node->before->after = node->after;
     else
-        node->root->nodes = node->after;
+        root->nodes = node->after;
     if (node->after) node->after->before = node->before;
-    if (node->root->top == node) node->root->top = NULL;
-    node->root->count--;
-}
-
-static void give_back_cells(mwpy_node *node) {
-    mwpy_root *root = node->root;
-    for (PyObject *index = node->cells; index; index = index == node->cells ? node->odd : NULL) {
-        Py_ssize_t at = 0;
-        PyObject *key, *number;
-        while (root->top && PyDict_Next(index, &at, &key, &number)) {
-            mwpy_cell_number cell = (mwpy_cell_number)PyLong_AsUnsignedLong(number);
-            mwpy_cell none = {0};
-            root->absent -= mwpy_cell_at(&root->cells, cell)->kind == MWPY_ABSENT;
-            mwpy_cell_write(&root->cells, cell, &none, MW_SHADOW_SILENT);
-            mwpy_cell_give_back(&root->cells, cell);
-        }
+    root->count--;
+    root->ended++;
+    if (!closing) {
+        give_back_cells(node, node->cells);
+        give_back_cells(node, node->odd);
     }
-    Py_CLEAR(node->cells);
-    Py_CLEAR(node->odd);
-}
-
-static void end_node(mwpy_node *node, bool alive) {
-    mwpy_layout *layout = node->layout;
-    PyObject *value = node->owner ? node->owner : node->dict;
-    mwpy_spot **spots = node->spots;
-    size_t n = node->spots_n, others = 0;
-    node->spots_n = 0; /* no way leads up through it */
-    leave(node, alive);
-    for (size_t i = 0; i < n; i++)
-        if (alive && spots[i]->parent && spots[i]->parent->root != node->root) {
-            spots[i]->node = NULL;
-            spots[others++] = spots[i];
-        } else {
-            free_spot(spots[i]);
-        }
-    lose_parts(node);
-    mwpy_slots_close(node);
-    give_back_cells(node);
+    mwpy_layout *layout = mwpy_slots_close(node);
+    PyObject *value = address_of(node);
+    Py_XDECREF(node->links);
+    Py_XDECREF(node->cells);
+    Py_XDECREF(node->odd);
     PyMem_Free(node);
-    hand_over(value, spots, others);
+    for (size_t i = 0; i < holders_n; i++) {
+        mwpy_node *parent = mwpy_table_get(holders[i].parent);
+        if (parent && parent->root == holders[i].root && address_of(parent) == holders[i].parent)
+            follow(parent->root, parent, holders[i].key, value, parent->level + 1);
+        Py_DECREF(holders[i].key);
+    }
+    PyMem_Free(holders);
     if (layout) mwpy_layout_give_back(layout);
+    PyErr_Clear();
 }
 
-static void end(mwpy_node *node) { end_node(node, true); }
+/* What is most often stored isn't looked up. */
+static bool may_be_followed(PyObject *value) {
+    PyTypeObject *type = Py_TYPE(value);
+    return type != &PyLong_Type && type != &PyUnicode_Type && type != &PyFloat_Type && value != Py_None;
+}
 
 static bool is_followed(const mwpy_root *root, PyObject *value, int level) {
     const char *why;
@@ -341,8 +299,7 @@ static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int
     bool failed = (dict && (!node->cells || mwpy_table_put(dict, node))) || (owner && mwpy_table_put(owner, node)) ||
                   (owner && mwpy_slots_open(node) && mwpy_has_slots(owner)) || (dict && mwpy_dict_watch(dict));
     if (failed) {
-        mwpy_layout *layout = node->layout;
-        mwpy_slots_close(node);
+        mwpy_layout *layout = mwpy_slots_close(node);
         if (dict) mwpy_table_take(dict, node);
         if (owner) mwpy_table_take(owner, node);
         Py_XDECREF(node->cells);
@@ -369,62 +326,52 @@ static void fill(mwpy_node *node) {
         mwpy_cell_describe(&now, value);
         node->root->absent++; /* as it is before it is written */
         write_cell(node, key, number, &now, MW_SHADOW_SILENT);
-        if (mwpy_key_is_plain(key)) mwpy_node_follow(node, key, value);
+        if (mwpy_key_is_plain(key)) follow(node->root, node, key, value, node->level + 1);
     }
-}
-
-/* The dict that a value keeps what it holds in, a new reference; NULL: none, or with an exception. */
-static PyObject *dict_of(PyObject *value) {
-    if (PyDict_Check(value)) return Py_NewRef(value);
-    return mwpy_has_dict(value) ? mwpy_attributes(value) : NULL;
 }
 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level) {
     if (!is_followed(root, value, level)) return NULL;
     mwpy_node *node = mwpy_node_of(value);
-    PyObject *dict = NULL;
-    bool failed = false;
-    if (!node) {
-        if (root->count >= root->most) {
-            root->refused++;
-            return NULL;
-        }
-        dict = dict_of(value);
-        failed = PyErr_Occurred();
-        PyErr_Clear();
-        node = dict ? mwpy_node_of(dict) : NULL;
-        if (node && !node->owner && mwpy_has_slots(value)) root->refused++; /* its dict alone is watched, elsewhere */
-    }
+    mwpy_spot *spot = spot_at(parent, key);
+    if (spot && node == spot->child) return node;
+    if (spot) lose(parent, key);
     bool known = node != NULL;
-    if (!known && !failed) node = new_node(root, dict, dict == value ? NULL : value, level);
-    Py_XDECREF(dict); /* its owner, or who holds it, keeps it */
-    if (known && find_spot(node, parent, key)) return node;
-    if (!node || add_spot(node, parent, key)) {
-        if (node && !known) end_node(node, true);
+    if (!known && root->count < root->most) {
+        PyObject *dict = mwpy_dict_of(value);
+        PyObject *owner = dict == value ? NULL : value;
+        node = dict ? mwpy_node_of(dict) : NULL;
+        known = node != NULL;
+        if (known && owner && !node->owner && !mwpy_table_put(owner, node)) {
+            node->owner = owner;
+            if (!mwpy_slots_open(node)) mwpy_slots_fill(node);
+        }
+        if (!known && !PyErr_Occurred()) node = new_node(root, dict, owner, level);
+        Py_XDECREF(dict); /* its owner, or who holds it, keeps it */
+    }
+    if (!node || add_spot(parent, key, node)) {
+        if (node && !known) end(node, true);
+        PyErr_Clear();
         root->refused++;
         return NULL;
     }
-    if (!known) {
-        if (node->owner && node->dict) mwpy_attributes_guard(Py_TYPE(node->owner));
-        fill(node);
-    }
+    if (!known) fill(node);
     return node;
 }
 
 void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value) {
-    follow(parent->root, parent, key, value, parent->level + 1);
+    if (!value || !may_be_followed(value) || !follow(parent->root, parent, key, value, parent->level + 1))
+        if (parent->links) lose(parent, key);
 }
 
 /* ---- watches ----------------------------------------------------------------------------------------------------- */
 
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
                           PyObject *fields, PyObject *skip) {
-    PyObject *dict = dict_of(object);
-    if (dict && dict != object && mwpy_node_of(dict))
-        PyErr_SetString(PyExc_TypeError, "its __dict__ is watched already: unwatch that first");
-    else if (!PyErr_Occurred() && mwpy_node_of(object))
-        PyErr_SetString(PyExc_TypeError, "another thread has watched it just now");
-    if (PyErr_Occurred()) {
+    PyObject *dict = mwpy_dict_of(object);
+    if (PyErr_Occurred()) return NULL;
+    if (mwpy_is_watched(dict ? dict : object)) {
+        PyErr_SetString(PyExc_TypeError, dict ? "its __dict__ is watched already" : "it is watched already");
         Py_XDECREF(dict);
         return NULL;
     }
@@ -443,19 +390,17 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
              !(root->top = new_node(root, dict, dict == object ? NULL : object, 0)) && !PyErr_Occurred())
         PyErr_NoMemory();
     Py_XDECREF(dict);
-    if (PyErr_Occurred() || add_spot(root->top, NULL, NULL)) {
-        if (!PyErr_Occurred()) PyErr_NoMemory();
+    if (PyErr_Occurred()) {
         if (root) mwpy_root_close(root);
         return NULL;
     }
-    if (root->top->owner && root->top->dict) mwpy_attributes_guard(Py_TYPE(root->top->owner));
     fill(root->top);
     return root;
 }
 
 void mwpy_root_close(mwpy_root *root) {
     root->top = NULL;
-    while (root->nodes) end(root->nodes);
+    while (root->nodes) end(root->nodes, true);
     for (mwpy_root **link = &mwpy_roots; *link; link = &(*link)->next)
         if (*link == root) {
             *link = root->next;
@@ -470,20 +415,19 @@ void mwpy_root_close(mwpy_root *root) {
 
 void mwpy_node_died(mwpy_node *node) {
     mwpy_root *root = node->root;
-    bool top = root->top == node;
-    end_node(node, false);
+    bool top = is_top(node);
+    end(node, false);
     if (top) mwpy_root_close(root);
 }
 
 void mwpy_node_leaves_owner(mwpy_node *node) {
-    mwpy_layout *layout = node->layout;
-    mwpy_slots_lose(node);
-    mwpy_slots_close(node);
+    for (size_t i = 0; i < node->layout->count; i++)
+        if (node->layout->slots[i].name) lose(node, node->layout->slots[i].name);
+    mwpy_layout *layout = mwpy_slots_close(node);
     mwpy_table_take(node->owner, node);
     node->owner = NULL;
-    for (size_t i = node->spots_n; i-- > 0;)
-        if (node->spots[i]->parent) drop_spot(node->spots[i]); /* the owner was found there */
-    if (!node->spots_n) end(node);
+    while (node->spots) free_spot(node->spots); /* the owner was found there */
+    if (!is_top(node)) end(node, true);
     mwpy_layout_give_back(layout);
 }
 
@@ -495,14 +439,21 @@ static void change_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number,
     write_cell(node, key, number, &now, why);
 }
 
-/* What the dict holds must be what its cell says; if it isn't, that was changed unseen, and is told first. */
-static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held) {
+bool mwpy_node_explains(const mwpy_node *node, PyObject *key, PyObject *held) {
+    mwpy_spot *spot = held && mwpy_key_is_plain(key) ? spot_at(node, key) : NULL;
+    return spot && (spot->child->dict == held || spot->child->owner == held);
+}
+
+/* What the dict holds must be what its cell says. If it isn't, that was changed unseen, and is told first: why says
+ * how. Returns whether it was. */
+static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mw_shadow why) {
     const mwpy_cell *known = mwpy_cell_at(&node->root->cells, number);
     mwpy_cell found;
     mwpy_cell_describe(&found, held);
-    if (!memcmp(&found, known, mwpy_cell_size(&found))) return true;
-    write_cell(node, key, number, &found, MW_SHADOW_FOUND);
-    return false;
+    if (likely(!memcmp(&found, known, mwpy_cell_size(&found)))) return false;
+    bool explained = mwpy_node_explains(node, key, held);
+    write_cell(node, key, number, &found, explained ? MW_SHADOW_SILENT : why);
+    return !explained;
 }
 
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now) {
@@ -516,12 +467,12 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now) {
         if (!now || node->suspect || (number = take_cell(node, key)) == MWPY_NO_CELL) return;
         node->root->absent++;
     }
-    if (held || (plain && !node->odd)) check(node, key, number, held);
+    if (held || (plain && !node->odd)) check(node, key, number, held, MW_SHADOW_FOUND);
     change_cell(node, key, number, now, MW_SHADOW_NOW);
     if (!plain && !now) forget_odd(node, key, number);
-    if (!plain) return;
-    if (held && held != now) lose(node, key, held);
-    if (now && held != now) mwpy_node_follow(node, key, now);
+    if (!plain || (held && held == now)) return;
+    if (node->links) lose(node, key);
+    if (now && may_be_followed(now)) follow(node->root, node, key, now, node->level + 1);
 }
 
 void mwpy_node_clear(mwpy_node *node) {
@@ -531,10 +482,10 @@ void mwpy_node_clear(mwpy_node *node) {
     while (PyDict_Next(node->dict, &at, &key, &value)) {
         mwpy_cell_number number = mwpy_node_wants(node, key) ? cell_of(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
-        check(node, key, number, value);
+        check(node, key, number, value, MW_SHADOW_FOUND);
         change_cell(node, key, number, NULL, MW_SHADOW_NOW);
         if (mwpy_key_is_plain(key))
-            lose(node, key, value);
+            lose(node, key);
         else
             forget_odd(node, key, number);
     }
@@ -553,20 +504,16 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
             if ((number = take_cell(node, key)) == MWPY_NO_CELL) continue;
             node->root->absent++;
         }
-        mwpy_cell found;
-        mwpy_cell_describe(&found, value);
-        if (memcmp(&found, mwpy_cell_at(&node->root->cells, number), mwpy_cell_size(&found))) {
-            write_cell(node, key, number, &found, why);
-            changed++;
-        }
+        changed += check(node, key, number, value, why);
         if (plain && PyDict_DelItem(gone, key)) PyErr_Clear();
-        if (plain) mwpy_node_follow(node, key, value);
+        if (plain && !follow(node->root, node, key, value, node->level + 1)) lose(node, key);
     }
     at = 0;
     while (gone && PyDict_Next(gone, &at, &key, &value)) {
         mwpy_cell_number number = (mwpy_cell_number)PyLong_AsUnsignedLong(value);
         if (mwpy_cell_at(&node->root->cells, number)->kind == MWPY_ABSENT) continue;
         change_cell(node, key, number, NULL, why);
+        lose(node, key);
         changed++;
     }
     Py_XDECREF(gone);
@@ -581,17 +528,12 @@ size_t mwpy_node_audit(mwpy_node *node) {
 
 size_t mwpy_root_audit(mwpy_root *root) {
     size_t changed = 0;
-    for (mwpy_node *node = root->nodes; node; node = node->after) changed += mwpy_node_audit(node);
+    for (mwpy_node *node = root->nodes, *after; node; node = after) {
+        size_t ended = root->ended;
+        changed += mwpy_node_audit(node);
+        after = root->ended == ended ? node->after : root->nodes; /* the next one may be among them: all again */
+    }
     return changed;
-}
-
-/* What was found in one dict, and isn't in another. */
-static void lose_replaced(mwpy_node *node, PyObject *before) {
-    Py_ssize_t at = 0;
-    PyObject *key, *value;
-    while (PyDict_Next(before, &at, &key, &value))
-        if (mwpy_key_is_plain(key) && (node->odd || PyDict_GetItemWithError(node->dict, key) != value))
-            lose(node, key, value);
 }
 
 void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why) {
@@ -600,14 +542,10 @@ void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why) {
     mwpy_table_take(before, node);
     node->dict = dict;
     if (mwpy_table_put(dict, node) || mwpy_dict_watch(dict)) {
-        node->dict = before;
-        if (node->root->top == node)
-            mwpy_root_close(node->root);
-        else
-            end_node(node, false);
+        PyErr_Clear();
+        mwpy_node_died(node);
         return;
     }
     compare(node, why);
-    lose_replaced(node, before);
 }
 #endif

@@ -1,8 +1,8 @@
 /* node.h - the objects and dicts that are watched: at which paths they are, and the cells of what they hold.
  *
  * A node has a dict (a plain one, or the one in which an instance, a class or a module keeps its attributes), or an
- * owner with slots, or both. It holds no reference to dict, owner, or values: they live and die as if nobody watched,
- * and what an address refers to is asked only of who is told of its end. Everything here wants the interpreter
+ * owner with slots, or both. It holds no reference to dict, owner, or values: they live and die as if nobody watched.
+ * Everything here wants the interpreter
  * lock, runs no code of the program's, and leaves no exception set unless it says so. */
 #ifndef MEMWATCH_PYTHON_NODE_H
 #define MEMWATCH_PYTHON_NODE_H
@@ -20,38 +20,30 @@ typedef struct mwpy_root {
     size_t count, most;      /* nodes */
     int depth;               /* levels below the object that are followed */
     PyObject *fields, *skip; /* frozenset of str, or NULL: keys of the object itself */
+    size_t ended;            /* nodes, so far */
     size_t absent;           /* cells of keys that are gone and may come again */
     size_t refused;          /* objects that weren't followed: `most` was reached, or there was no memory */
     PyObject *info;          /* what variable() returns; strong */
     struct mwpy_root *next;
 } mwpy_root;
 
-/* Where a node is found: as the value of a key of another one. The object itself: of none. Both know of it, so that it
- * ends with either. */
+/* Where a node is found: as the value of a key of another one. */
 typedef struct mwpy_spot {
-    mwpy_node *node; /* NULL: it has ended, and others may go on with what it was of */
-    size_t at;       /* in node->spots */
-    mwpy_node *parent;
-    PyObject *key;                  /* strong, plain: what is under another key isn't followed */
-    struct mwpy_spot *next, **link; /* in parent->parts */
+    mwpy_node *parent, *child;
+    PyObject *key; /* strong, plain: what is under another key isn't followed */
+    struct mwpy_spot *next;
 } mwpy_spot;
 
-typedef struct mwpy_held {
-    mwpy_cell_number cell; /* MWPY_NO_CELL: it isn't watched */
-    const void *value;     /* what the cell was written for: to compare with, it may be gone */
-} mwpy_held;
-
 struct mwpy_node {
-    PyObject *dict;      /* NULL: there is none */
-    PyObject *owner;     /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
-    mwpy_layout *layout; /* of the owner, as long as there is one; NULL: it has no slots, and its end isn't told */
-    mwpy_held *slots;    /* one for each of layout->slots */
-    bool attributes;     /* its keys are attributes */
+    PyObject *dict;          /* NULL: there is none */
+    PyObject *owner;         /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
+    mwpy_layout *layout;     /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */
+    mwpy_cell_number *slots; /* the cell of each of layout->slots; MWPY_NO_CELL: it isn't watched */
+    bool attributes;         /* its keys are attributes */
     mwpy_root *root;
     mwpy_node *before, *after; /* in root->nodes */
-    mwpy_spot **spots;         /* the first one names it */
-    size_t spots_n, spots_most;
-    mwpy_spot *parts; /* where others are found in it */
+    mwpy_spot *spots;          /* where it is found; the first one names it */
+    PyObject *links; /* dict: key -> address of the spot of what is followed there; NULL: there was none yet */
     int level;
     PyObject *cells; /* dict: plain key of `dict` -> number of its cell */
     PyObject *odd;   /* dict: address of any other key -> number of its cell; NULL: there was none */
@@ -88,25 +80,18 @@ void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why);
 /* ---- used by both halves of a node: node.c, the dict, and node_slots.c, the slots ---- */
 
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key);
-void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, const mwpy_cell *now, mw_shadow why);
-/* Watches the value of a key as well, if the depth says so. */
+void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
+/* Watches the value of a key as well, if the depth says so, in place of what was found there. NULL: there is none. */
 void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value);
-/* What lies under a key isn't found there any more. */
-void mwpy_node_lose(mwpy_node *parent, PyObject *key, mwpy_node *value);
-mwpy_node *mwpy_node_at(const void *address);
-/* Whether a node is found under a key of its parent. */
-bool mwpy_node_is_under(const mwpy_node *node, const mwpy_node *parent, PyObject *key);
+/* Whether a value is followed under this key, so that its own events say what became of it. */
+bool mwpy_node_explains(const mwpy_node *parent, PyObject *key, PyObject *value);
 
-/* Slots. 0, or -1: no memory, or the owner's class is none whose objects' end can be told. */
+/* Slots. 0, or -1: there is no memory, or the end of such an owner isn't told. */
 int mwpy_slots_open(mwpy_node *node);
 void mwpy_slots_fill(mwpy_node *node);
 size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why);
-/* The value that a slot of this name holds now; NULL: none. */
-PyObject *mwpy_slots_value(const mwpy_node *node, PyObject *name);
-/* What is found in them isn't any more. */
-void mwpy_slots_lose(mwpy_node *node);
-/* Nothing of them is watched any more. Its layout is the caller's to give back: last of all. */
-void mwpy_slots_close(mwpy_node *node);
+/* Nothing of them is watched any more. The layout is the caller's to give back: last of all. */
+mwpy_layout *mwpy_slots_close(mwpy_node *node);
 
 /* Left by dicts.c: has the interpreter tell, or tell no longer, of changes of a dict. 0, or -1 (no exception). */
 int mwpy_dict_watch(PyObject *dict);

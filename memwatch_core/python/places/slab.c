@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "errors.h"
+#include "origins/frames.h"
 
 enum { CELLS_OF_PAGE = MW_PAGE_SIZE / MWPY_CELL, INDEX_BITS = 26, SLAB_PAGES_MAX = 1 << 16 };
 static_assert((uint64_t)SLAB_PAGES_MAX * CELLS_OF_PAGE <= 1u << INDEX_BITS, "a cell's number holds its place");
@@ -102,7 +103,7 @@ void mwpy_cell_give_back(mwpy_cells *cells, mwpy_cell_number number) {
         cells->free = grown;
         cells->free_most = most;
     }
-    cells->slab[number >> INDEX_BITS].told[index_of(number)] = 0; /* its next path is another one */
+    cells->slab[number >> INDEX_BITS].told[index_of(number)].stamp = 0; /* its next path is another one */
     cells->free[cells->free_n++] = number;
 }
 
@@ -111,17 +112,22 @@ const mwpy_cell *mwpy_cell_at(const mwpy_cells *cells, mwpy_cell_number number) 
 }
 
 bool mwpy_cell_is_told(const mwpy_cells *cells, mwpy_cell_number number) {
-    return slab_of(cells, number)->told[index_of(number)] == mw_journal_stamp();
+    const struct mwpy_told *told = &slab_of(cells, number)->told[index_of(number)];
+    return told->stamp == mw_journal_stamp() && told->renames == cells->renames;
 }
 
 void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n) {
     const mwpy_slab_of_cells *slab = slab_of(cells, number);
     uint32_t index = index_of(number);
-    if (!mw_place_record(slab->id, (uint64_t)index * MWPY_CELL, path, n)) slab->told[index] = mw_journal_stamp();
+    if (!mw_place_record(slab->id, (uint64_t)index * MWPY_CELL, path, n))
+        slab->told[index] = (struct mwpy_told){mw_journal_stamp(), cells->renames};
 }
 
-void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, const mwpy_cell *now, mw_shadow why) {
+void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     const mwpy_slab_of_cells *slab = slab_of(cells, number);
     size_t before = mwpy_cell_size(mwpy_cell_at(cells, number)), after = mwpy_cell_size(now);
+    if (before > after) memset((char *)now + after, 0, before - after); /* no bytes of an older value stay behind */
+    if (why == MW_SHADOW_NOW) mwpy_announce(cells->flags & MW_TRACK_SQL);
     mw_write_shadow(slab->id, (uint64_t)index_of(number) * MWPY_CELL, now, before > after ? before : after, why);
+    if (why == MW_SHADOW_NOW) mwpy_announced_quietly();
 }

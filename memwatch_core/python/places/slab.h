@@ -9,8 +9,11 @@ typedef struct mwpy_slab_of_cells {
     unsigned char *page; /* the watched view */
     size_t pages;
     mw_variable_id id;
-    uint32_t used;  /* cells handed out so far */
-    uint64_t *told; /* for each cell: mw_journal_stamp() when its path was recorded; 0: never */
+    uint32_t used; /* cells handed out so far */
+    struct mwpy_told {
+        uint64_t stamp;   /* mw_journal_stamp() when its path was recorded; 0: never */
+        uint64_t renames; /* of the watch, at that time */
+    } *told;              /* for each cell */
 } mwpy_slab_of_cells;
 
 typedef struct mwpy_cells {
@@ -18,8 +21,9 @@ typedef struct mwpy_cells {
     PyObject *metadata; /* bytes: a JSON object without its end, for each slab */
     uint32_t flags;
     unsigned slabs;
-    bool exhausted; /* a cell was refused: said once */
-    uint32_t *free; /* cells given back */
+    uint64_t renames; /* how often paths have become others */
+    bool exhausted;   /* a cell was refused: said once */
+    uint32_t *free;   /* cells given back */
     size_t free_n, free_most;
     mwpy_slab_of_cells slab[MWPY_SLABS];
 } mwpy_cells;
@@ -41,6 +45,6 @@ const mwpy_cell *mwpy_cell_at(const mwpy_cells *cells, mwpy_cell_number number);
 /* Whether the journal knows the cell's path; if not, mwpy_cell_tell() says it. */
 bool mwpy_cell_is_told(const mwpy_cells *cells, mwpy_cell_number number);
 void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n);
-/* Writes what the cell holds now. */
-void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, const mwpy_cell *now, mw_shadow why);
+/* Writes what the cell holds now; fills `now` with zeros as far as it held more. */
+void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
 #endif

@@ -1,0 +1,93 @@
+/* reader_places.h - part of reader.c: the places of objects and dicts, whose values lie in the cells of a slab. */
+#ifndef MEMWATCH_READER_PLACES_H
+#define MEMWATCH_READER_PLACES_H
+#include "reader_stores.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#define CELL_HEAD 4u /* u8 kind, u8 bytes of payload, u16 flags */
+#define UNNAMED ".?" /* a place whose path isn't known */
+#define CELL_CUT 1u  /* a flag: the payload is the beginning of a value */
+enum cell_kind {
+    CELL_ABSENT,
+    CELL_NONE,
+    CELL_FALSE,
+    CELL_TRUE,
+    CELL_INT,
+    CELL_FLOAT,
+    CELL_STR,
+    CELL_BYTES,
+    CELL_OTHER
+};
+
+static int place_operation(int was_absent, int is_absent) {
+    if (was_absent == is_absent) return PLACE_SET;
+    return was_absent ? PLACE_ADD : PLACE_DELETE;
+}
+
+/* A value of which this text is known; takes it. */
+static PyObject *stores_show(Stores *self, PyObject *text) {
+    PyObject *shown = PyObject_CallOneArg(self->shown, text);
+    Py_DECREF(text);
+    return shown;
+}
+
+/* What a cell holds, as far as a store has touched it; a new reference. What isn't plain is decoded in Python. */
+static PyObject *stores_cell_value(Stores *self, const unsigned char *cell, uint32_t length) {
+    uint32_t used = length < CELL_HEAD ? UINT32_MAX : cell[1];
+    const unsigned char *bytes = cell + CELL_HEAD;
+    if (used != UINT32_MAX && used <= length - CELL_HEAD) {
+        switch (cell[0]) {
+        case CELL_ABSENT: return Py_NewRef(self->absent);
+        case CELL_NONE: return Py_NewRef(Py_None);
+        case CELL_FALSE: return Py_NewRef(Py_False);
+        case CELL_TRUE: return Py_NewRef(Py_True);
+        case CELL_INT:
+            if (used == 8) return number_from('q', bytes);
+            break;
+        case CELL_FLOAT:
+            if (used == 8) return number_from('d', bytes);
+            break;
+        case CELL_BYTES:
+            if (!(cell[2] & CELL_CUT)) return PyBytes_FromStringAndSize((const char *)bytes, (Py_ssize_t)used);
+            break;
+        case CELL_STR:
+        case CELL_OTHER: {
+            if (cell[2] & CELL_CUT) break;
+            PyObject *text = PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)used, "surrogatepass");
+            if (text != NULL) return cell[0] == CELL_STR ? text : stores_show(self, text);
+            if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) return NULL;
+            PyErr_Clear();
+            break;
+        }
+        default: break;
+        }
+    }
+    return PyObject_CallFunction(self->cell, "y#", cell, (Py_ssize_t)length);
+}
+
+/* What a store did to a place: its part and the operation. None of both: what it touched is no cell, or more. */
+static int stores_place_values(Stores *self, State *state, uint64_t offset, uint32_t length,
+                               const unsigned char *before, const unsigned char *after, Values *values) {
+    values->old = Py_NewRef(Py_None);
+    values->new = Py_NewRef(Py_None);
+    if (!state_is_cell(state, offset, length)) {
+        values->part = Py_NewRef(Py_None);
+        return 0;
+    }
+    const Place *place = state_place(state, offset, length);
+    PyObject *old = stores_cell_value(self, before, length);
+    if (old == NULL) return -1;
+    PyObject *new = memcmp(before, after, length) == 0 ? Py_NewRef(old) : stores_cell_value(self, after, length);
+    if (new != NULL) {
+        PyObject *fields[] = {place != NULL ? place->path : self->unnamed, old, new};
+        values->part = PyObject_Vectorcall(self->make_part, fields, 3, NULL);
+        values->operation = self->operations[place_operation(old == self->absent, new == self->absent)];
+        Py_DECREF(new);
+    }
+    Py_DECREF(old);
+    return values->part == NULL ? -1 : 0;
+}
+
+#endif
