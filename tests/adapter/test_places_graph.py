@@ -327,6 +327,8 @@ def test_no_more_objects_are_followed_than_asked_for(journal: Opened) -> None:
     for inner in config.values():
         inner["x"] = 2
     assert len(told(journal)) == 3
+    (metadata,) = journal.read().metadata.values()
+    assert metadata["shown"] == "dict, 7 of the objects in it are not followed (max_objects=4)"
 
 
 @pytest.mark.parametrize(
