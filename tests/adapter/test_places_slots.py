@@ -150,7 +150,7 @@ if attrs:
     KINDS += [Attrs, AttrsFrozen]
 FROZEN = (dataclasses.FrozenInstanceError, *([attrs.exceptions.FrozenInstanceError] if attrs else []))
 
-api = ctypes.pythonapi
+api = ctypes.PyDLL(None)  # not pythonapi: other tests give its functions other arguments
 for function in (api.PyObject_SetAttr, api.PyObject_GenericSetAttr):
     function.argtypes, function.restype = [ctypes.py_object, ctypes.py_object, ctypes.c_void_p], ctypes.c_int
 api.PyObject_SetAttrString.argtypes = [ctypes.py_object, ctypes.c_char_p, ctypes.py_object]
@@ -168,7 +168,7 @@ STORES_OF = {
     "generic": "api.PyObject_GenericSetAttr(o, 'a', id(v))",
     "SetAttr": "api.PyObject_SetAttr(o, 'a', id(v))",
     "SetAttrString": "api.PyObject_SetAttrString(o, b'a', v)",
-    "same again": "o.a = o.a",
+    "the same again": "o.a = o.a",
     "many types": "o.a = None; o.a = True; o.a = 'x' * 20; o.a = [v]; o.a = o; o.a = 2**40; o.a = v",
     "delete": "o.a = v\ndel o.a\no.a = v",
     "delattr": "delattr(o, 'a'); object.__setattr__(o, 'a', v)",

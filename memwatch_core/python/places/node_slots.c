@@ -60,10 +60,12 @@ void mwpy_slot_changes(PyObject *object, Py_ssize_t offset, PyObject *now) {
     PyObject *error = PyErr_GetRaisedException();
     PyObject *name = layout->slots[i].name, *held = *mwpy_slot_in(object, layout, i);
     check(node, name, node->slots[i], held, MW_SHADOW_FOUND);
-    mwpy_cell cell;
-    mwpy_cell_describe(&cell, now);
-    mwpy_node_write(node, name, node->slots[i], &cell, MW_SHADOW_NOW);
-    if (held != now) mwpy_node_follow(node, name, now);
+    if (held != now) { /* as dicts tell it */
+        mwpy_cell cell;
+        mwpy_cell_describe(&cell, now);
+        mwpy_node_write(node, name, node->slots[i], &cell, MW_SHADOW_NOW);
+        mwpy_node_follow(node, name, now);
+    }
     PyErr_SetRaisedException(error);
 }
 
