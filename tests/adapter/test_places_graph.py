@@ -356,7 +356,9 @@ class Items(list[Any]):
 
 
 @pytest.mark.parametrize(
-    "value", [[1], {1}, None, "text", Items(), range(3), object(), len, iter([]), 1j, ()], ids=repr
+    "value",
+    [[1], {1}, None, "text", Items(), range(3), object(), len, iter([]), 1j, ()],
+    ids=lambda value: type(value).__name__,
 )
 def test_what_cannot_be_seen_changing_is_refused(journal: Opened, value: Any) -> None:
     with pytest.raises(WatchError, match="can't be watched"):

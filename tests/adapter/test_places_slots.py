@@ -789,7 +789,11 @@ def test_a_store_past_the_descriptors_is_found_at_the_next_and_at_the_end(tap: T
     assert [(change.origin, change.before, change.after) for change in tap.changes()] == [("found", 7, value)]
 
 
-@pytest.mark.parametrize("value", [object(), operator.attrgetter("a"), Fraction, iter([]), ValueError(1)], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), operator.attrgetter("a"), Fraction, iter([]), ValueError(1)],
+    ids=lambda value: type(value).__name__,
+)
 def test_what_has_no_slots_of_its_own_is_refused_with_what_to_do(value: Any, journal: Opened) -> None:
     if value is Fraction:
         watch(value, name="it", depth=0)  # a class is watched

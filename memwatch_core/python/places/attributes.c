@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "places/layout.h"
+#include "places/members.h"
+#include "places/node_table.h"
+#include "places/reports.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
@@ -109,7 +112,7 @@ static int set_dict(PyObject *self, PyObject *value, void *closure) {
     const PyGetSetDef *plain = ((guarded *)closure)->plain;
     PyObject *before = Py_XNewRef(mwpy_attributes_now(self)); /* it may be watched, and must live until it isn't */
     int result = plain->set(self, value, plain->closure);
-    if (!result && before != mwpy_attributes_now(self)) mwpy_attributes_replaced(self, before);
+    if (!result && before != mwpy_attributes_now(self)) mwpy_report.dict_replaced(self, before);
     Py_XDECREF(before);
     return result;
 }
@@ -120,7 +123,7 @@ static const PyGetSetDef *guarded_setter(PyTypeObject *type);
 static int set_class(PyObject *self, PyObject *value, void *closure) {
     const PyGetSetDef *plain = ((guarded *)closure)->plain;
     int result = plain->set(self, value, plain->closure);
-    if (!result && mwpy_is_watched(self)) guarded_setter(Py_TYPE(self));
+    if (!result && mwpy_table_get(self)) guarded_setter(Py_TYPE(self));
     return result;
 }
 
@@ -233,7 +236,7 @@ static PyObject *attributes(PyObject *object) {
     if (PyModule_Check(object)) return Py_NewRef(PyModule_GetDict(object));
     if (!mwpy_has_dict(object)) return NULL;
     PyObject *dict = PyObject_GenericGetDict(object, NULL);
-    if (dict && !mwpy_is_watched(dict) && detach(object, dict)) Py_CLEAR(dict);
+    if (dict && !mwpy_table_get(dict) && detach(object, dict)) Py_CLEAR(dict);
     return dict;
 }
 

@@ -11,15 +11,10 @@ bool mwpy_has_slots(PyObject *object);
 
 /* The dict in which an object, or the object that is a dict, is watched; a new reference. It is made so that every
  * change of it is told: it is the object's own, and of a shape that is not stored to behind its back. From now on,
- * assignments to `__dict__` of objects of its type are reported to mwpy_attributes_replaced(). NULL with an exception,
+ * assignments to `__dict__` of objects of its type are reported (reports.h). NULL with an exception,
  * or without one: it has slots only. */
 PyObject *mwpy_dict_of(PyObject *object);
 
 /* The dict that it has now, borrowed; NULL: none, or none has been made yet. */
 PyObject *mwpy_attributes_now(PyObject *object);
-
-/* Left by node.c: whether a dict, or the owner of one, has a node. */
-bool mwpy_is_watched(PyObject *dict_or_owner);
-/* Left by dicts.c: an object has another dict now, or none. */
-void mwpy_attributes_replaced(PyObject *owner, PyObject *before);
 #endif

@@ -8,12 +8,15 @@
 
 #include <string.h>
 
+#include "places/members.h"
+#include "places/reports.h"
+
 #if PY_VERSION_HEX >= 0x030C0000
 
 static mwpy_layout *layouts; /* the one used last comes first */
 
 static void free_object(void *object) {
-    mwpy_object_ends(object);
+    mwpy_report.object_ends(object);
     PyObject_GC_Del(object);
 }
 
@@ -61,7 +64,7 @@ static int set_class(PyObject *object, PyObject *value, void *closure) {
     if (!to || (!is_told(from) && !is_told(to))) return plain(object, value, closure);
     mwpy_layout *before = mwpy_layout_take(from), *after = mwpy_layout_take(to);
     int result = plain(object, value, closure);
-    if (!result) mwpy_class_changed(object);
+    if (!result) mwpy_report.class_changed(object);
     if (before) mwpy_layout_give_back(before);
     if (after) mwpy_layout_give_back(after);
     return result;
@@ -97,7 +100,7 @@ static int set_bases(PyObject *type, PyObject *value, void *closure) {
 
 /* ---- slots ------------------------------------------------------------------------------------------------------- */
 
-static void drop_slots(mwpy_slot *slots, size_t count) {
+static void drop_slots(mwpy_class_slot *slots, size_t count) {
     for (size_t i = 0; slots && i < count; i++) {
         Py_XDECREF(slots[i].name);
         if (slots[i].member) mwpy_member_give_back(slots[i].member);
@@ -106,7 +109,8 @@ static void drop_slots(mwpy_slot *slots, size_t count) {
 }
 
 /* A class may have a slot of the same name as its base class: then the base's is another place, called `Base.name`. */
-static PyObject *name_of(const PyTypeObject *type, const PyMemberDef *slot, const mwpy_slot *slots, size_t count) {
+static PyObject *name_of(const PyTypeObject *type, const PyMemberDef *slot, const mwpy_class_slot *slots,
+                         size_t count) {
     PyObject *name = PyUnicode_InternFromString(slot->name);
     for (size_t i = 0; name && i < count; i++)
         if (slots[i].name && !PyUnicode_Compare(slots[i].name, name)) {
@@ -116,7 +120,7 @@ static PyObject *name_of(const PyTypeObject *type, const PyMemberDef *slot, cons
     return name;
 }
 
-static int find_slots(PyTypeObject *type, Py_ssize_t *first, size_t *words, mwpy_slot **slots) {
+static int find_slots(PyTypeObject *type, Py_ssize_t *first, size_t *words, mwpy_class_slot **slots) {
     Py_ssize_t low = PY_SSIZE_T_MAX, high = 0;
     size_t count;
     for (PyTypeObject *t = type; t; t = t->tp_base) {
@@ -136,8 +140,8 @@ static int find_slots(PyTypeObject *type, Py_ssize_t *first, size_t *words, mwpy
         for (size_t i = 0; i < count && !failed; i++) {
             if (!mwpy_member_is_fixed(&slot[i])) continue;
             PyObject *name = name_of(t, &slot[i], *slots, *words);
-            mwpy_slot *at = *slots + (size_t)(slot[i].offset - low) / sizeof(PyObject *);
-            *at = (mwpy_slot){name, mwpy_member_take(t, &slot[i])};
+            mwpy_class_slot *at = *slots + (size_t)(slot[i].offset - low) / sizeof(PyObject *);
+            *at = (mwpy_class_slot){name, mwpy_member_take(t, &slot[i])};
             failed = !at->name || !at->member;
         }
     }
@@ -151,10 +155,10 @@ static int find_slots(PyTypeObject *type, Py_ssize_t *first, size_t *words, mwpy
 static int look_again(mwpy_layout *layout) {
     Py_ssize_t first;
     size_t count;
-    mwpy_slot *slots;
+    mwpy_class_slot *slots;
     if (find_slots(layout->type, &first, &count, &slots)) return -1;
     if (first == layout->first && count == layout->count) {
-        mwpy_slot *before = layout->slots;
+        mwpy_class_slot *before = layout->slots;
         layout->slots = slots;
         slots = before;
     }

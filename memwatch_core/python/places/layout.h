@@ -3,10 +3,10 @@
 #define MEMWATCH_PYTHON_LAYOUT_H
 #include "places/members.h"
 
-typedef struct mwpy_slot {
+typedef struct mwpy_class_slot {
     PyObject *name; /* as a path says it; NULL: no slot lies there */
     mwpy_member *member;
-} mwpy_slot;
+} mwpy_class_slot;
 
 typedef struct mwpy_layout {
     PyTypeObject *type; /* strong */
@@ -14,11 +14,11 @@ typedef struct mwpy_layout {
     struct mwpy_layout *next;
     Py_ssize_t first; /* offset of the first slot in an object */
     size_t count;     /* words from there on */
-    mwpy_slot *slots;
+    mwpy_class_slot *slots;
 } mwpy_layout;
 
-/* From now on, as long as it is used: stores to slots of its objects are reported to mwpy_slot_changes(), the end of
- * one to mwpy_object_ends(), another class of one to mwpy_class_changed(). NULL without an exception: there is no
+/* From now on, as long as it is used: stores to slots of its objects, the end of one and another class of
+ * one are reported (reports.h). NULL without an exception: there is no
  * memory, or the end of such objects can't be told. */
 bool mwpy_layout_can(const PyTypeObject *type);
 mwpy_layout *mwpy_layout_take(PyTypeObject *type);
@@ -27,9 +27,4 @@ void mwpy_layout_give_back(mwpy_layout *layout);
 static inline PyObject **mwpy_slot_in(PyObject *object, const mwpy_layout *layout, size_t i) {
     return (PyObject **)((char *)object + layout->first) + i;
 }
-
-/* Left by node_slots.c: an object's memory is about to be freed, what it held is gone. */
-void mwpy_object_ends(PyObject *object);
-/* And: an object has another class now. */
-void mwpy_class_changed(PyObject *object);
 #endif

@@ -6,6 +6,8 @@
  * is changed: the class frees what its slots hold by its own table. */
 #include "places/members.h"
 
+#include "places/reports.h"
+
 #if PY_VERSION_HEX >= 0x030C0000
 
 enum { VERSIONS_FEW = 200 };
@@ -33,7 +35,7 @@ static int set(PyObject *descriptor, PyObject *object, PyObject *value) {
     PyMemberDef *def = ((PyMemberDescrObject *)descriptor)->d_member;
     if ((def->flags & WATCHED_MASK) != WATCHED) return plain_set(descriptor, object, value);
     if (!PyObject_TypeCheck(object, PyDescr_TYPE(descriptor))) return plain_set(descriptor, object, value); /* raises */
-    if (value || *(PyObject **)((char *)object + def->offset)) mwpy_slot_changes(object, def->offset, value);
+    if (value || *(PyObject **)((char *)object + def->offset)) mwpy_report.slot_changes(object, def->offset, value);
     return PyMember_SetOne((char *)object, ((mwpy_member *)def)->plain, value);
 }
 

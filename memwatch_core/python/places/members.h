@@ -14,12 +14,9 @@ static inline bool mwpy_member_is_fixed(const PyMemberDef *slot) {
     return slot->type == Py_T_OBJECT_EX && !slot->flags;
 }
 
-/* Has each store to a slot of a class reported to mwpy_slot_changes(), whoever makes it and however: `o.a = 1`,
+/* Has each store to a slot of a class reported (reports.h), whoever makes it and however: `o.a = 1`,
  * `object.__setattr__`, `Class.a.__set__`, PyObject_SetAttr. Reads stay as they are. NULL: no memory. */
 mwpy_member *mwpy_member_take(PyTypeObject *type, PyMemberDef *slot);
 void mwpy_member_give_back(mwpy_member *member);
-
-/* Left by node_slots.c: the slot of an object is going to hold `now`, or nothing more (NULL). */
-void mwpy_slot_changes(PyObject *object, Py_ssize_t offset, PyObject *now);
 #endif
 #endif

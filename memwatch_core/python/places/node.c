@@ -3,10 +3,13 @@
 
 #include <string.h>
 
-#include "errors.h"
-#include "places/attributes.h"
-#include "places/node_table.h"
 #include "base/compiler.h"
+#include "places/attributes.h"
+#include "places/cell.h"
+#include "places/layout.h"
+#include "places/node_table.h"
+#include "places/reports.h"
+#include "places/slab.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 
@@ -25,8 +28,6 @@ mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
     node->owner = NULL;
     return NULL;
 }
-
-bool mwpy_is_watched(PyObject *dict_or_owner) { return mwpy_node_of(dict_or_owner) != NULL; }
 
 /* ---- spots: where a node is found -------------------------------------------------------------------------------- */
 
@@ -370,7 +371,7 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
                           PyObject *fields, PyObject *skip) {
     PyObject *dict = mwpy_dict_of(object);
     if (PyErr_Occurred()) return NULL;
-    if (mwpy_is_watched(dict ? dict : object)) {
+    if (mwpy_node_of(dict ? dict : object)) {
         PyErr_SetString(PyExc_TypeError, dict ? "its __dict__ is watched already" : "it is watched already");
         Py_XDECREF(dict);
         return NULL;

@@ -93,7 +93,8 @@ size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why);
 /* Nothing of them is watched any more. The layout is the caller's to give back: last of all. */
 mwpy_layout *mwpy_slots_close(mwpy_node *node);
 
-/* Left by dicts.c: has the interpreter tell, or tell no longer, of changes of a dict. 0, or -1 (no exception). */
-int mwpy_dict_watch(PyObject *dict);
-void mwpy_dict_unwatch(PyObject *dict);
+/* What is reported of slots: see reports.h. */
+void mwpy_slot_changes(PyObject *object, Py_ssize_t offset, PyObject *now);
+void mwpy_object_ends(PyObject *object);
+void mwpy_class_changed(PyObject *object);
 #endif

@@ -2,8 +2,11 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "places/cell.h"
+#include "places/layout.h"
 #include "places/node.h"
 #include "places/node_table.h"
+#include "places/slab.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 

@@ -2,7 +2,10 @@
 #include "places/places.h"
 
 #include "places/attributes.h"
+#include "places/dicts.h"
 #include "places/node.h"
+#include "places/reports.h"
+#include "places/slab.h"
 
 PyDoc_STRVAR(why_not_doc, "why_no_places(object)\n--\n\nNone if open_places() takes it, otherwise why not.");
 PyDoc_STRVAR(open_doc, "open_places(object, name, metadata, flags, depth, most, fields, skip, info)\n--\n\n"
@@ -39,6 +42,8 @@ static PyObject *open_places(PyObject *module, PyObject *args) {
     Py_ssize_t most;
     if (!PyArg_ParseTuple(args, "OUSIinOOO", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info))
         return NULL;
+    mwpy_report =
+        (mwpy_reports){mwpy_dict_changes, mwpy_dict_replaced, mwpy_slot_changes, mwpy_object_ends, mwpy_class_changed};
     mwpy_root *root =
         mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, or_null(fields), or_null(skip));
     if (!root) return NULL;
