@@ -272,11 +272,11 @@ def test_an_object_that_becomes_one_of_another_class_is_still_watched(journal: O
 
 def test_the_dict_of_an_object_is_watched_whole_or_refused(journal: Opened) -> None:
     order = Box(n=1)
-    try:
-        watch(vars(order), name="attributes")
-    except WatchError as error:
-        assert "watch the object" in str(error)
+    if sys.version_info[:2] == (3, 13):  # it stores attributes into the object, and tells nobody
+        with pytest.raises(WatchError, match="watch the object"):
+            watch(vars(order), name="attributes")
         return
+    watch(vars(order), name="attributes")
     order.n = 2
     vars(order)["n"] = 3
     assert told(journal) == [('["n"]', 1, 2), ('["n"]', 2, 3)]
