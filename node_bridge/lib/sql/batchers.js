@@ -3,6 +3,7 @@
 'use strict';
 
 const { replace, owner } = require('./patches');
+const prisma = require('./prisma');
 
 /** Says that of what an object's method returns. */
 function batches(tracer, object, name) {
@@ -11,7 +12,7 @@ function batches(tracer, object, name) {
   });
 }
 
-/** For plugins of batchers that have none of their own: package -> methods of its class. */
+/** Packages that have no plugin of their own -> methods of their class. */
 const METHODS = { dataloader: ['load'] }; // the others call it
 
 const batchers = new Map(Object.entries(METHODS).map(([target, names]) => [target, {
@@ -21,5 +22,6 @@ const batchers = new Map(Object.entries(METHODS).map(([target, names]) => [targe
     for (const name of names) tools.batches((exported.default ?? exported).prototype, name);
   },
 }]));
+batchers.set(prisma.target, prisma);
 
 module.exports = { batches, batchers };

@@ -61,14 +61,16 @@ function scan() {
 /** A module is about to be run: if it is a driver's, that is the time to wait for its end. */
 function expect(filename, module) {
   try {
-    if (!module || !target(filename)) return;
-    const { load } = module;
-    Object.defineProperty(module, 'load', {
+    const { plugin } = (module && target(filename)) ?? {};
+    if (!plugin) return;
+    const name = plugin.replacesExports ? '_compile' : 'load'; // load() ends when Node has noted the exports for importers
+    const { [name]: original } = module;
+    Object.defineProperty(module, name, {
       configurable: true,
       value() {
-        delete this.load;
-        const result = Reflect.apply(load, this, arguments);
-        loaded(filename, this, of.fresh);
+        delete this[name];
+        const result = Reflect.apply(original, this, arguments);
+        loaded(filename, this, of.fresh, true);
         return result;
       },
     });
@@ -89,16 +91,17 @@ function target(filename) {
   return (plugin.files ? plugin.files.includes(file) : isMain(filename, folder, name)) ? { plugin, file } : undefined;
 }
 
-function loaded(filename, module, tools) {
+function loaded(filename, module, tools, complete = module.loaded) {
   try {
     const { plugin, file } = target(filename) ?? {};
     const { exports } = module;
-    if (!plugin || !module.loaded) return;
+    if (!plugin || !complete) return;
     if ((typeof exports !== 'object' && typeof exports !== 'function') || exports === null || patched.has(exports)) return;
     patched.add(exports);
     required.add(filename);
     if (!batchers.has(plugin.target)) begin();
-    plugin.install(exports, tools, file);
+    plugin.install(exports, tools, file, module);
+    patched.add(module.exports);
   } catch (error) {
     tracer.trouble(error);
   }
