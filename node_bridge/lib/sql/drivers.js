@@ -25,6 +25,7 @@ const named = ofSession('drivers.json');
 const configured = named && (named.node ?? {}); // name of a target -> the plugin's module; undefined: nobody has said
 const tracer = new Tracer();
 const known = new Map(); // name of a package -> its plugin, or null
+const linked = new Map(); // folder in no node_modules -> the package that it belongs to, or null
 const patched = new WeakSet(); // exports
 const required = new Set(); // files of CommonJS
 const tools = { tracer, replace, owner, peek, batches: (object, name) => batches(tracer, object, name) };
@@ -81,9 +82,9 @@ function expect(filename, module) {
 
 /** The plugin for a file, and what it calls the file; undefined: there is none. */
 function target(filename) {
-  const match = typeof filename === 'string' && PACKAGE.exec(filename);
-  if (!match) return undefined;
-  const [, folder, name] = match;
+  if (typeof filename !== 'string') return undefined;
+  const [, folder, name] = PACKAGE.exec(filename) ?? linkedPackage(path.dirname(filename)) ?? [];
+  if (!name) return undefined;
   if (!known.has(name)) known.set(name, find(name, folder));
   const plugin = known.get(name);
   if (!plugin) return undefined;
@@ -126,11 +127,43 @@ function begin() {
 }
 
 function isMain(filename, folder, name) {
+  const { resolve } = Module.createRequire(path.join(folder, 'package.json'));
+  const real = attempt(() => fs.realpathSync(filename)); // none of a file that isn't one
+  // A linked package isn't found by its name, nor by its folder what `exports` alone names.
+  return real !== undefined && [name, folder].some((wanted) => attempt(() => fs.realpathSync(resolve(wanted))) === real);
+}
+
+function attempt(f) {
   try {
-    return Module.createRequire(path.join(folder, 'package.json')).resolve(name) === fs.realpathSync(filename);
+    return f();
   } catch {
-    return false;
+    return undefined;
   }
+}
+
+/** [folder, folder, name] of a package that the program has in its node_modules as a link to elsewhere: one of a workspace. */
+function linkedPackage(folder) {
+  if (linked.has(folder)) return linked.get(folder);
+  const name = attempt(() => JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8')).name);
+  const above = path.dirname(folder);
+  let found = null;
+  if (typeof name === 'string') found = isLinked(name, folder) ? [folder, folder, name] : null;
+  else if (above !== folder) found = linkedPackage(above); // a package.json without a name says of what kind the files below are
+  linked.set(folder, found);
+  return found;
+}
+
+function isLinked(name, folder) {
+  const places = programs().flatMap((from) => Module.createRequire(from).resolve.paths(name) ?? []);
+  return places.some((place) => attempt(() => fs.realpathSync(path.join(place, name))) === folder);
+}
+
+/** From where the program requires: its script, or the working folder if there is none (`--eval`, a worker with `eval`). */
+function programs() {
+  const [, script] = process.argv;
+  const isFile = typeof script === 'string' && path.isAbsolute(script) && /** @type {any} */ (process)._eval === undefined;
+  if (!isFile) return [path.join(attempt(() => process.cwd()) ?? path.sep, 'program.js')];
+  return [...new Set([attempt(() => fs.realpathSync(script)) ?? script, script])];
 }
 
 function find(name, folder) {
@@ -153,8 +186,7 @@ function packages(name) {
 /** The plugin that is installed where the target is, or where the program is; not one that others may have put there. */
 function beside(name, folder) {
   if (name.startsWith('@') || name.startsWith('memwatch')) return null;
-  for (const from of [folder, process.argv[1]]) {
-    if (typeof from !== 'string' || !path.isAbsolute(from)) continue;
+  for (const from of [folder, ...programs()]) {
     const { resolve } = Module.createRequire(from);
     for (const wanted of packages(name)) {
       let file, why;
