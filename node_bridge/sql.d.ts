@@ -75,5 +75,7 @@ export interface DriverPlugin {
    * Patches what the program has just loaded: the target's exports, or those of one of `files`. Of an ECMAScript module: an object
    * with a class of promises, of which the first is being made.
    */
-  install(exports: any, tools: Tools, file: string): void;
+  install(exports: any, tools: Tools, file: string, module: { exports: any }): void;
+  /** install() puts others in their place: `module.exports = …`. Of CommonJS. */
+  replacesExports?: boolean;
 }

@@ -5,7 +5,7 @@
 /** Of requests that became one statement, or were one, each has that. Several of a transaction are run one by one. */
 const oneByOne = (key, { length }) => length > 1 && key.startsWith('itx-');
 
-function install(exported, { tracer, replace }, _file, module) {
+function install(exported, { tracer, replace }, _file, loaded) {
   const followed = new WeakSet(); // prototypes of what collects requests: nothing that is exported leads there
   const promises = new WeakMap(); // what waits -> its promise
 
@@ -43,7 +43,7 @@ function install(exported, { tracer, replace }, _file, module) {
   };
   // They are getters that can't be replaced.
   const descriptors = Object.getOwnPropertyDescriptors(exported);
-  module.exports = Object.create(Object.getPrototypeOf(exported), { ...descriptors, getPrismaClient: { enumerable: true, value: getPrismaClient } });
+  loaded.exports = Object.create(Object.getPrototypeOf(exported), { ...descriptors, getPrismaClient: { enumerable: true, value: getPrismaClient } });
 }
 
 module.exports = { name: 'prisma', target: '@prisma/client', files: ['runtime/client.js'], replacesExports: true, install };
