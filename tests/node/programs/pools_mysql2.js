@@ -24,7 +24,7 @@ const CASES = {
     const pool = open(promise, { ...config, connectionLimit: 5 });
     return async (i, text, note) => {
       await pool.query(text()); note(own);
-      if (i % 5 === 0) await pool.query({ sql: `${text()}, SLEEP(0.05)`, timeout: 10 }).then(() => note(none), () => note(none));
+      if (i % 5 === 0) await pool.query({ sql: `${text()}, SLEEP(0.05)`, timeout: 10 }).then(() => note(own), () => note(none));
       await pool.query(text()).catch(() => {}); note(maybe);
       await new Promise((done) => pool.pool.query({ sql: `${text()}, SLEEP(${i % 7 ? 0 : 0.03})`, timeout: 15 }, () => { note(maybe); done(); }));
       await pool.execute({ sql: text(), timeout: 1000 }).then(() => note(own), () => note(none));

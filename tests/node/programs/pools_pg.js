@@ -25,7 +25,7 @@ const CASES = {
     const pool = open({ ...config, max: 5 });
     return async (i, text, note) => {
       await pool.query(text()); note(own);
-      if (i % 5 === 0) await pool.query({ text: `${text()}, pg_sleep(0.05)`, query_timeout: 10 }).then(() => note(none), () => note(maybe));
+      if (i % 5 === 0) await pool.query({ text: `${text()}, pg_sleep(0.05)`, query_timeout: 10 }).then(() => note(own), () => note(maybe));
       await pool.query(text()); note(own);
       await new Promise((done) => pool.query({ text: `${text()}, pg_sleep(${i % 7 ? 0 : 0.03})`, query_timeout: 15 }, () => { note(maybe); done(); }));
       await pool.query(text()); note(own);
