@@ -68,6 +68,7 @@ function expect(filename, module) {
     const { [name]: original } = module;
     Object.defineProperty(module, name, {
       configurable: true,
+      writable: true, // compilers put their own around it
       value() {
         delete this[name];
         const result = Reflect.apply(original, this, arguments);
