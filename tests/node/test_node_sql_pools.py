@@ -13,7 +13,7 @@ from nodejs import PROGRAMS, VERSIONS, Journal, Node
 from sqlprograms import SqlProgram
 
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
-FLOWS = 50 if SOAK else 12
+FLOWS = 50 if SOAK else 8
 DATABASES = {"pg": "postgresql_database", "mysql2": "mariadb_database"}
 CELLS = [(driver, node) for driver in DATABASES for node in VERSIONS] if SOAK else [("pg", 24), ("mysql2", 20)]
 
