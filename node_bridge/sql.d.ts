@@ -95,5 +95,7 @@ export interface DriverPlugin {
    * Patches exports that the program has just loaded: the target's, or those of one of `files`. For an ECMAScript
    * module: an object with a subclass of Promise whose first promise is being made.
    */
-  install(exports: any, tools: Tools, file: string): void;
+  install(exports: any, tools: Tools, file: string, module: { exports: any }): void;
+  /** install() puts others in their place: `module.exports = …`. Of CommonJS. */
+  replacesExports?: boolean;
 }

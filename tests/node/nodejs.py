@@ -135,6 +135,10 @@ class Node:
         (folder,) = self.sessions()
         return Journal(list(records(folder)))
 
+    def read_all(self) -> Journal:
+        """What all sessions hold."""
+        return Journal([record for folder in self.sessions() for record in records(folder)])
+
 
 def records(folder: Path) -> Iterator[Record]:
     decoder = SessionDecoder(folder, SERIALIZERS)

@@ -74,6 +74,42 @@ def test_every_way_to_run_a_statement_is_blamed_for_what_is_written_after_it(pro
     assert journal.context(3).parameters != journal.context(4).parameters
 
 
+WHERE = """
+    const { watch } = require('@memwatch/node');
+    let postgres = EARLY ? null : require('postgres');
+    const x = watch(new Int32Array(1), { trackSQL: true, name: 'x' });
+    (async () => {
+      postgres = IMPORTED ? (await import('postgres')).default : postgres ?? require('postgres');
+      const sql = postgres({ ...JSON.parse(process.env.DATABASE), max: 1, fetch_types: FETCHES });
+      await sql`SELECT 1`; x[0] = 1;
+      const mine = await sql.reserve();
+      await mine`SELECT 2`; x[0] = 2; mine.release();
+      await sql.end();
+    })();
+"""
+
+
+@pytest.mark.parametrize("node", [20, 26], indirect=True)
+@pytest.mark.parametrize(
+    ("imported", "early", "fetches"),
+    [(False, True, True), (False, False, False), (True, True, True), (True, False, False)],
+)
+def test_events_name_the_server_and_the_database_where_the_library_can_be_asked(
+    node: Node, postgresql_database: servers.PostgreSql, imported: bool, early: bool, fetches: bool
+) -> None:
+    program, where = SqlProgram(node, "postgres", postgresql_database), postgresql_database
+    text = WHERE
+    for name, value in {"EARLY": early, "IMPORTED": imported, "FETCHES": fetches}.items():
+        text = text.replace(name, json.dumps(value))
+    node.write(text)
+    node.run("program.js", DATABASE=json.dumps(program.config))
+    journal = node.read()
+    named = where.database if early and not imported else ""
+    assert [(journal.context(n).server, journal.context(n).database) for n in (1, 2)] == [
+        (f"{where.host}:{where.port}", named)
+    ] * 2
+
+
 @ONCE
 def test_transactions_and_savepoints_decide_what_became_of_statements(program: SqlProgram) -> None:
     journal = program.journal("""

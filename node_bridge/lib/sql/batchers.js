@@ -3,6 +3,7 @@
 'use strict';
 
 const { replace, owner } = require('./patches');
+const prisma = require('./prisma');
 
 /** Marks the promises returned by an object's method as such. */
 function batches(tracer, object, name) {
@@ -11,8 +12,8 @@ function batches(tracer, object, name) {
   });
 }
 
-/** For batchers without a plugin: package -> methods of its class. */
-const METHODS = { dataloader: ['load'] }; // the other methods call it
+/** Packages that have no plugin of their own -> methods of their class. */
+const METHODS = { dataloader: ['load'] }; // the others call it
 
 const batchers = new Map(Object.entries(METHODS).map(([target, names]) => [target, {
   name: target,
@@ -21,5 +22,6 @@ const batchers = new Map(Object.entries(METHODS).map(([target, names]) => [targe
     for (const name of names) tools.batches((exported.default ?? exported).prototype, name);
   },
 }]));
+batchers.set(prisma.target, prisma);
 
 module.exports = { batches, batchers };

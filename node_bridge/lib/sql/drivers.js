@@ -25,7 +25,8 @@ const PACKAGE = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/s; 
 const named = ofSession('drivers.json');
 const configured = named && (named.node ?? {}); // target's name -> the plugin's module; undefined: not configured
 const tracer = new Tracer();
-const known = new Map(); // package name -> its plugin, or null
+const known = new Map(); // name of a package -> its plugin, or null
+const linked = new Map(); // folder in no node_modules -> the package that it belongs to, or null
 const patched = new WeakSet(); // exports
 const required = new Set(); // files of CommonJS
 const tools = {
@@ -66,14 +67,17 @@ function scan() {
 /** Called before a module runs: if it is a driver's, patches it after it has run. */
 function expect(filename, module) {
   try {
-    if (!module || !target(filename)) return;
-    const { load } = module;
-    Object.defineProperty(module, 'load', {
+    const { plugin } = (module && target(filename)) ?? {};
+    if (!plugin) return;
+    const name = plugin.replacesExports ? '_compile' : 'load'; // load() ends when Node has noted the exports for importers
+    const { [name]: original } = module;
+    Object.defineProperty(module, name, {
       configurable: true,
+      writable: true, // compilers put their own around it
       value() {
-        delete this.load;
-        const result = Reflect.apply(load, this, arguments);
-        loaded(filename, this, of.fresh);
+        delete this[name];
+        const result = Reflect.apply(original, this, arguments);
+        loaded(filename, this, of.fresh, true);
         return result;
       },
     });
@@ -84,9 +88,9 @@ function expect(filename, module) {
 
 /** The plugin for a file, and the file's path in its package; undefined: none. */
 function target(filename) {
-  const match = typeof filename === 'string' && PACKAGE.exec(filename);
-  if (!match) return undefined;
-  const [, folder, name] = match;
+  if (typeof filename !== 'string') return undefined;
+  const [, folder, name] = PACKAGE.exec(filename) ?? linkedPackage(path.dirname(filename)) ?? [];
+  if (!name) return undefined;
   if (!known.has(name)) known.set(name, find(name, folder));
   const plugin = known.get(name);
   if (!plugin) return undefined;
@@ -94,16 +98,17 @@ function target(filename) {
   return (plugin.files ? plugin.files.includes(file) : isMain(filename, folder, name)) ? { plugin, file } : undefined;
 }
 
-function loaded(filename, module, tools) {
+function loaded(filename, module, tools, complete = module.loaded) {
   try {
     const { plugin, file } = target(filename) ?? {};
     const { exports } = module;
-    if (!plugin || !module.loaded) return;
+    if (!plugin || !complete) return;
     if ((typeof exports !== 'object' && typeof exports !== 'function') || exports === null || patched.has(exports)) return;
     patched.add(exports);
     required.add(filename);
     if (!batchers.has(plugin.target)) begin();
-    plugin.install(exports, tools, file);
+    plugin.install(exports, tools, file, module);
+    patched.add(module.exports);
   } catch (error) {
     tracer.trouble(error);
   }
@@ -128,11 +133,43 @@ function begin() {
 }
 
 function isMain(filename, folder, name) {
+  const { resolve } = Module.createRequire(path.join(folder, 'package.json'));
+  const real = attempt(() => fs.realpathSync(filename)); // none of a file that isn't one
+  // A linked package isn't found by its name, nor by its folder what `exports` alone names.
+  return real !== undefined && [name, folder].some((wanted) => attempt(() => fs.realpathSync(resolve(wanted))) === real);
+}
+
+function attempt(f) {
   try {
-    return Module.createRequire(path.join(folder, 'package.json')).resolve(name) === fs.realpathSync(filename);
+    return f();
   } catch {
-    return false;
+    return undefined;
   }
+}
+
+/** [folder, folder, name] of a package that the program has in its node_modules as a link to elsewhere: one of a workspace. */
+function linkedPackage(folder) {
+  if (linked.has(folder)) return linked.get(folder);
+  const name = attempt(() => JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8')).name);
+  const above = path.dirname(folder);
+  let found = null;
+  if (typeof name === 'string') found = isLinked(name, folder) ? [folder, folder, name] : null;
+  else if (above !== folder) found = linkedPackage(above); // a package.json without a name says of what kind the files below are
+  linked.set(folder, found);
+  return found;
+}
+
+function isLinked(name, folder) {
+  const places = programs().flatMap((from) => Module.createRequire(from).resolve.paths(name) ?? []);
+  return places.some((place) => attempt(() => fs.realpathSync(path.join(place, name))) === folder);
+}
+
+/** From where the program requires: its script, or the working folder if there is none (`--eval`, a worker with `eval`). */
+function programs() {
+  const [, script] = process.argv;
+  const isFile = typeof script === 'string' && path.isAbsolute(script) && /** @type {any} */ (process)._eval === undefined;
+  if (!isFile) return [path.join(attempt(() => process.cwd()) ?? path.sep, 'program.js')];
+  return [...new Set([attempt(() => fs.realpathSync(script)) ?? script, script])];
 }
 
 function find(name, folder) {
@@ -156,8 +193,7 @@ function packages(name) {
 /** The plugin installed beside the target, or beside the program, unless another user may have put it there. */
 function beside(name, folder) {
   if (name.startsWith('@') || name.startsWith('memwatch')) return null;
-  for (const from of [folder, process.argv[1]]) {
-    if (typeof from !== 'string' || !path.isAbsolute(from)) continue;
+  for (const from of [folder, ...programs()]) {
     const { resolve } = Module.createRequire(from);
     for (const wanted of packages(name)) {
       let file, why;

@@ -137,9 +137,9 @@ class Tracer {
     return token instanceof Token ? contexts.run(token, f, ...args) : f(...args);
   }
 
-  /** Calls f where nothing is in force: what makes connections, which outlive the statement. */
+  /** Calls f where nothing is in force, nor afterwards what came into force in it: what makes connections, which outlive the statement. */
   outside(f) {
-    const result = contexts.current() ? contexts.run(undefined, f) : f();
+    const result = contexts.run(undefined, f);
     this.#guard(() => awaits.ignore(result));
     return result;
   }

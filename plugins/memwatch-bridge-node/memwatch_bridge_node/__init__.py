@@ -94,9 +94,19 @@ def prepare(command: Sequence[str], environment: Mapping[str, str]) -> tuple[Seq
     if register is None:
         raise SessionError(
             f"{shlex.join(command)}: the npm package {PACKAGE} isn't installed where the program would find it: "
-            f"cd {shlex.quote(str(folder))} && npm install {PACKAGE}"
+            f"{_plug_and_play(real) or f'cd {shlex.quote(str(folder))} && npm install {PACKAGE}'}"
         )
     return command, _with_register(environment, register)
+
+
+def _plug_and_play(folder: Path) -> str:
+    """What to do where Yarn keeps packages in archives, which only the program itself can look into."""
+    if not any((parent / ".pnp.cjs").exists() for parent in (folder, *folder.parents)):
+        return ""
+    return (
+        f"with Yarn's Plug'n'Play there is no node_modules: set `nodeLinker: node-modules` in .yarnrc.yml, "
+        f"or run it without the host, and read it with `memwatch log`: yarn node --require {PACKAGE}/register …"
+    )
 
 
 def _is_executable(name: str) -> bool:

@@ -11,12 +11,27 @@ const DEADLOCK = 1213; // its victim loses the whole transaction
 const statuses = new WeakMap(); // connection -> last status of the server
 const SEEN = Symbol('memwatch.seen'); // of a command: its state
 
-/** Shared by `mysql2` and `mysql2/promise`. */
-const FILES = { 'lib/connection.js': installConnection, 'lib/pool.js': installPool, 'lib/pool_cluster.js': installCluster };
+/** The two entries, and what they have in common. */
+const FILES = {
+  'index.js': installEntry,
+  'promise.js': installEntry,
+  'lib/connection.js': installConnection,
+  'lib/pool.js': installPool,
+  'lib/pool_cluster.js': installCluster,
+};
 
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install(exported, tools, file) {
   FILES[file](exported, tools);
+}
+
+/** Connections outlive the statement that is in force where they are made. */
+function installEntry(exported, { tracer, replace }) {
+  for (const name of ['createConnection', 'connect']) {
+    replace(exported, name, (create) => function () {
+      return tracer.outside(() => Reflect.apply(create, this, arguments));
+    });
+  }
 }
 
 function installConnection(Connection, { tracer, replace, owner, peek, fresh }) {
@@ -125,10 +140,11 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
     });
   }
 
-  for (const name of ['changeUser', 'reset']) { // the server rolls back
+  for (const name of ['ping', 'connect', 'end', 'changeUser', 'reset']) {
+    const rollsBack = name === 'changeUser' || name === 'reset'; // the server does
     replace(owner(Connection.prototype, name), name, (original) => function () {
-      const command = Reflect.apply(original, this, arguments);
-      tracer.guard(() => command?.once('end', () => tracer.transactionEnds(this, 'rolled back')));
+      const command = Reflect.apply(original, this, Array.from(arguments, (each) => tracer.bind(each)));
+      if (rollsBack) tracer.guard(() => command?.once('end', () => tracer.transactionEnds(this, 'rolled back')));
       return command;
     });
   }

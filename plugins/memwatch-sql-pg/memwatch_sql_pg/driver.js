@@ -75,6 +75,14 @@ function attend(client, tracer) {
   statuses.set(client, client._txStatus ?? client.getTransactionStatus?.() ?? undefined);
   client.connection.prependListener('readyForQuery', (message) => statuses.set(client, message?.status));
   client.connection.once('end', () => tracer.guard(() => tracer.transactionEnds(client, 'closed')));
+  for (const event of ['notification', 'notice']) { // several may come at once
+    for (const listener of client.connection.listeners(event)) {
+      client.connection.off(event, listener);
+      client.connection.on(event, function () {
+        return tracer.outside(() => Reflect.apply(listener, this, arguments));
+      });
+    }
+  }
 }
 
 /** The query that the client made from a text: the last unfinished one. */

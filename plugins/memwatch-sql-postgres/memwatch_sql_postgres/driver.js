@@ -6,17 +6,72 @@
 // they are replaced in each query. Everything else is hidden in closures.
 'use strict';
 
+const { executionAsyncResource } = require('node:async_hooks');
+const { Socket } = require('node:net');
 const { types } = require('node:util');
 
 const DRIVER = 'postgres', DIALECT = 'postgresql';
-const STATEMENT = Symbol('memwatch.statement'); // of a query: its state
+const FILES = ['src/query.js', 'cjs/src/query.js', 'cjs/src/connection.js'];
+const STATEMENT = Symbol('memwatch.statement'); // of a query: what is known of it
 const CALLED = ['resolve', 'reject', 'forEachFn', 'cursorFn'];
 const transactions = new WeakMap(); // state of a connection -> whether it is in a transaction, by its statements
 const attended = new WeakSet(); // connections
 const ours = new WeakSet(); // functions
+const settings = new WeakMap(); // query -> those of the connection that it went to
+const servers = new WeakMap(); // state of a connection -> "host:port"
 
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
-function install({ Query }, { tracer, replace, peek, fresh, following }) {
+function install(exported, tools, file, loaded) {
+  if (file.endsWith('connection.js')) loaded.exports = noting(exported, tools);
+  else installQuery(exported, tools);
+}
+
+/** Of the CommonJS build: notes what a query's connection was made with. */
+function noting(Connection, { tracer, replace }) {
+  return function (options) {
+    const connection = Reflect.apply(Connection, this, arguments);
+    for (const name of ['connect', 'execute']) {
+      replace(connection, name, (original) => function (query) {
+        tracer.guard(() => settings.set(query, options));
+        return Reflect.apply(original, this, arguments);
+      });
+    }
+    return connection;
+  };
+}
+
+/** @returns {import('@memwatch/node/sql').StatementBegins} */
+function described(query) {
+  return {
+    driver: DRIVER,
+    dialect: DIALECT,
+    statement: query.statement.string,
+    parameters: query.parameters,
+    connection: query.state,
+    database: () => settings.get(query)?.database,
+    server: () => serverOf(query),
+  };
+}
+
+function serverOf(query) {
+  const { path, host, port } = settings.get(query) ?? {};
+  if (path) return path;
+  if (host?.length === 1) return `${host[0]}:${port[0]}`; // else it is one of them
+  return attendSocket(query.state);
+}
+
+/** The first statement of a connection is sent when its socket has brought something: that says where it leads. */
+function attendSocket(state) {
+  if (servers.has(state)) return servers.get(state);
+  const resource = executionAsyncResource();
+  const owners = Object.getOwnPropertySymbols(resource).map((symbol) => Object.getOwnPropertyDescriptor(resource, symbol)?.value);
+  const socket = /** @type {any} */ (owners.find((owner) => owner instanceof Socket));
+  const { host, port } = (socket?.host ? socket : socket?._parent) ?? {}; // the library sets them; below TLS
+  if (host) servers.set(state, `${host}:${port}`);
+  return servers.get(state);
+}
+
+function installQuery({ Query }, { tracer, replace, peek, fresh }) {
   replace(Query.prototype, 'handle', (handle) => function () {
     const first = peek(this, 'executed') === false;
     if (first) {
@@ -46,17 +101,18 @@ function install({ Query }, { tracer, replace, peek, fresh, following }) {
   function expect(query, traced, own) {
     const { options, options: { onexecute } } = query;
     options.onexecute = function (connection) {
-      tracer.guard(() => attend(connection, query.state));
-      if (own) follow(query.state).open = false;
+      tracer.guard(() => {
+        attend(connection, query.state);
+        attendSocket(query.state);
+      });
+      if (own) open.set(query.state, false);
       return onexecute ? Reflect.apply(onexecute, this, arguments) : true;
     };
     if (!traced) return;
     const s = { token: /** @type {import('@memwatch/node/sql').Token} */ (null), fetched: 0 };
     Object.defineProperty(query, STATEMENT, { value: s });
     tracer.within(() => {
-      const begin = tracer.bind(() => tracer.begin({
-        driver: DRIVER, dialect: DIALECT, statement: query.statement.string, parameters: query.parameters, connection: query.state,
-      }));
+      const begin = tracer.bind(() => tracer.begin(() => described(query)));
       Object.defineProperty(query, 'statement', {
         configurable: true,
         enumerable: true,
@@ -139,4 +195,4 @@ function textOf({ statement }) {
   return typeof statement?.string === 'string' ? statement.string : ''; // an object of the program's, given to unsafe(), isn't converted
 }
 
-module.exports = { name: DRIVER, target: 'postgres', files: ['src/query.js', 'cjs/src/query.js'], install };
+module.exports = { name: DRIVER, target: 'postgres', files: FILES, replacesExports: true, install };

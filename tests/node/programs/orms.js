@@ -14,7 +14,7 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // Each returns one(name), which is awaited and runs a statement that has the name in it; transaction(f), of which the library
 // says that f runs in a transaction, with one(name) of it; close(); told: what all its
-// statements have in them instead; lost: nobody knows which one is in force in f.
+// statements have in them instead.
 const LIBRARIES = {
   knex() {
     const knex = require('knex')(knexed);
@@ -104,11 +104,11 @@ function sequelize7(dialect, options) {
 }
 /** Prisma 7, with a driver adapter; the test has generated the client. It is asked for rows, or for the text that is given. */
 async function prisma(one, told) {
-  const { PrismaClient } = await import(`${process.cwd()}/generated/client.ts`);
+  const { PrismaClient } = await import(`${process.cwd()}/generated/client.${process.features.typescript ? 'ts' : 'js'}`);
   const adapter = pg ? new (require('@prisma/adapter-pg').PrismaPg)({ ...config, max: 2 })
     : new (require('@prisma/adapter-better-sqlite3').PrismaBetterSqlite3)({ url: config.file });
   const client = new PrismaClient({ adapter });
-  return { told, lost: true, one: one(client), transaction: (f) => client.$transaction((tx) => f(one(tx))), close: () => client.$disconnect() };
+  return { told, one: one(client), transaction: (f) => client.$transaction((tx) => f(one(tx))), close: () => client.$disconnect() };
 }
 const PRISMA = {
   prisma: () => prisma((client) => () => client.item.findMany({ where: { id: { lt: 10 } } }), 'items'), // its names are its own
@@ -144,7 +144,7 @@ const SQLITE3 = { // over the package of this name
   'sequelize 7': () => sequelize7(require('@sequelize/sqlite3').SqliteDialect, { storage: config.file }),
 };
 
-async function run(label, { one, transaction, close, told, lost }) {
+async function run(label, { one, transaction, close, told }) {
   const note = (name) => {
     noted.push([noted.length + 1, name && (told ?? name), label]);
     x[0] = noted.length;
@@ -170,9 +170,9 @@ async function run(label, { one, transaction, close, told, lost }) {
     const name = `${prefix}_inside`;
     await transaction(async (inside) => {
       await inside(`${name}_1`);
-      note(lost ? null : `${name}_1`);
+      note(`${name}_1`);
       await (async () => { await inside(`${name}_2`); })();
-      note(lost ? null : `${name}_2`);
+      note(`${name}_2`);
     });
     note(null); // it is over
   }
