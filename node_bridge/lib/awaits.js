@@ -25,7 +25,7 @@ const ADOPTS = -3; // V8, for a promise that is resolved with the parent
 const NEVER = -1;
 const NOWHERE = {};
 
-let flows; // of contexts.js: current(), put(); of a promise: made() and of(), in init and in before, and take(). `tells`: it
+let flows; // of contexts.js: current(); of a promise: made() and of(), in init and in before, and take(). `tells`: it
 // calls before() and after() by itself, as it hears of all that runs: V8 takes 0.1 µs an await for telling of that again
 let clock = 0; // of contexts that come into force, and of promises
 
@@ -108,6 +108,7 @@ let jobPiece; // made when it is needed, of:
 let jobUp, jobAt = 0;
 let jobAdopts = false; // of a promise that is resolved with another one, or with a thenable
 let joining; // the states of promises that Promise.all makes
+let settling; // the context of what settle() calls
 const callbacks = new Map(); // context -> piece
 
 /** The piece that runs, in the flow of that context. */
@@ -191,7 +192,7 @@ function after() {
 function settled(promise) {
   const state = Mark.of(promise);
   if (state === undefined || state.stamp >= 0) return;
-  let context = plain(flows.current());
+  let context = settling ?? plain(flows.current());
   if (state.stamp === BY_ANYBODY) {
     state.maker.open--;
     if (context !== undefined && context !== state.context && !began(context, state)) {
@@ -253,17 +254,28 @@ function isSubclass(promise) {
   return false;
 }
 
-/** Puts the context in force for the rest of this flow; without one: nobody's. */
-function enter(context = new Unknown(0)) {
+/** Puts the context in force for the rest of this flow, by `put`; without one: nobody's. */
+function enter(context = new Unknown(0), put) {
   const before = plain(flows.current()), piece = here(before);
   if (!context.stamp) {
     context.up = piece;
     context.at = ++clock;
   }
   context.stamp = ++clock;
-  flows.put(context);
+  put(context);
   if (jobContext === before) jobContext = context;
   else callbacks.set(context, piece);
+}
+
+/** Calls f, which settles promises of that context and does nothing else that a flow could be told by. */
+function settle(context, f, ...args) {
+  const outer = settling;
+  settling = context;
+  try {
+    return f(...args);
+  } finally {
+    settling = outer;
+  }
 }
 
 /** Promises of which several flows await one, and which others settle for all of them: whoever settles it is believed. */
@@ -313,4 +325,4 @@ function start(of) {
   return stop;
 }
 
-module.exports = { start, before, after, enter, share, ignore };
+module.exports = { start, before, after, enter, settle, share, ignore };

@@ -26,6 +26,11 @@
 extern "C" {
 #endif
 
+/* ---- addon.c ------------------------------------------------------------------------------------------------------ */
+
+/* Throws what the core refuses; returns NULL. */
+napi_value throw_core(napi_env env, int error);
+
 /* ---- copies.c ---------------------------------------------------------------------------------------------------- */
 
 typedef napi_value addon_init(napi_env env, napi_value exports);
@@ -76,6 +81,13 @@ napi_value sql_hash_form(napi_env env, napi_callback_info info);
 napi_value sql_hash_number(napi_env env, napi_callback_info info);
 napi_value sql_hash_text(napi_env env, napi_callback_info info);
 
+/* What is recorded of a statement: lib/native.js says what they take. */
+napi_value sql_begin_statement(napi_env env, napi_callback_info info);
+napi_value sql_end_statement(napi_env env, napi_callback_info info);
+
+/* The time of day as the journal has it, in whole us since 1970. */
+napi_value sql_now(napi_env env, napi_callback_info info);
+
 /* ---- isolate.cc -------------------------------------------------------------------------------------------------- */
 
 /* Starts following this isolate's code. The calling thread's; false if it is followed already. */
@@ -106,6 +118,10 @@ bool isolate_pull_contexts(void);
 void *isolate_context_frame(uint32_t **collections);
 /* What is current now stands for `context`. False if nothing is current. */
 bool isolate_mark_context(uint32_t context);
+/* What is current now, with which JavaScript does nothing but hand it back: then it is current again. null: it can't be
+ * handed out. */
+napi_value isolate_current_frame(void);
+void isolate_restore_frame(napi_value frame);
 
 /* Where a position (from 1) in a script comes from: elsewhere, as its map says (*source lives as long as the isolate);
  * where it is; or nobody knows, since the file says something else than the script that bears its name. */

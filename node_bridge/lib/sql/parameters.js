@@ -17,11 +17,16 @@ const SHORT = 4096;
 const END = 1 << 20;
 const CHUNK = 16;
 
+/** What hashes of parameters are keyed with. */
+function secretOf(key) {
+  return keyed(key, 'parameter', '').subarray(0, 16);
+}
+
 /** The function (parameters, many) -> strings, one a parameter, or one a row; null: nothing is kept. */
 function keeper(keep, key) {
   if (keep === 'none') return null;
   if (keep === 'full') return (parameters, many) => kept(parameters, many, shown);
-  const secret = keyed(key, 'parameter', '').subarray(0, 16);
+  const secret = secretOf(key);
   const word = (value) => {
     const known = typeof value === 'string' ? native.hashText(secret, value) : typeof value === 'number' && native.hashNumber(secret, value);
     if (known) return known;
@@ -29,6 +34,19 @@ function keeper(keep, key) {
     return form === null ? typeName(value) : native.hash(secret, form);
   };
   return (parameters, many) => kept(parameters, many, word);
+}
+
+/** The values of a list, if beginStatement() can hash them all: or undefined. */
+function hashable(parameters) {
+  if (parameters === null || parameters === undefined) return [];
+  if (!isList(parameters) || parameters.length > MOST) return undefined;
+  const values = [];
+  for (let i = 0; i < parameters.length; i++) {
+    const value = own(parameters, i), type = typeof value;
+    if (type !== 'string' && type !== 'number' && value !== null && type !== 'boolean' && type !== 'undefined') return undefined;
+    values.push(value);
+  }
+  return values;
 }
 
 function kept(parameters, many, word) {
@@ -208,4 +226,4 @@ function shown(value, depth = 3) {
   return typeName(value);
 }
 
-module.exports = { keeper, canonical, className };
+module.exports = { keeper, secretOf, hashable, canonical, className };

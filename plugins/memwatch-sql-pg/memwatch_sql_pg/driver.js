@@ -9,15 +9,34 @@
 const { types } = require('node:util');
 
 const DRIVER = 'pg', DIALECT = 'postgresql';
-const statuses = new WeakMap(); // client -> I, T or E: what the server said last
+const { Promise } = globalThis; // the program may replace it
 const STATEMENT = Symbol('memwatch.statement'); // of a query: what is known of it; a WeakMap of short-lived keys is dear to collect
+
+/** A private field of clients: what the server said last of the transaction, I, T or E. */
+class Status extends /** @type {any} */ (function (client) { return client; }) {
+  #status;
+  constructor(client, status) {
+    super(client);
+    this.#status = status;
+  }
+  static set(client, status) {
+    if (#status in client) client.#status = status;
+    else new Status(client, status);
+  }
+  static of(client) {
+    return #status in client ? client.#status : undefined;
+  }
+  static isKnown(client) {
+    return #status in client;
+  }
+}
 
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install(pg, tools) {
   const { tracer, replace, peek } = tools;
   const { Client, Pool } = pg;
   replace(Client.prototype, 'query', (query) => function (config, values) {
-    const token = config && this.connection ? tracer.begin(() => describe(this, config, values, peek)) : null;
+    const token = config && this.connection ? tracer.begin(describe, this, config, values, peek) : null;
     if (!token) return Reflect.apply(query, this, arguments);
     let result;
     try {
@@ -26,14 +45,16 @@ function install(pg, tools) {
       tracer.end(token, { error });
       throw error;
     }
-    tracer.guard(() => {
-      attend(this, tracer);
-      const submitted = typeof peek(config, 'submit') === 'function' ? config : latest(this);
-      if (!submitted || types.isProxy(submitted) || submitted[STATEMENT]) tracer.end(token, { error: new Error() }); // the client takes no more
-      else follow(submitted, { token, client: this, own: submitted === config, rows: undefined, fetched: 0, rolledBack: false }, tools);
-    });
+    tracer.guard(submitted, this, config, token, result);
     return result;
   });
+  function submitted(client, config, token, result) {
+    attend(client, tracer);
+    const own = typeof config !== 'string' && typeof peek(config, 'submit') === 'function';
+    const query = own ? config : latest(client);
+    if (!query || types.isProxy(query) || query[STATEMENT]) return tracer.end(token, { error: new Error() }); // the client takes no more
+    return follow(query, { token, client, own, settles: settles(client, result), rows: -1, fetched: 0, rolledBack: false }, tools);
+  }
   replace(Client.prototype, 'connect', (connect) => around(tracer, connect));
   const pools = Object.getPrototypeOf(Pool ?? {})?.prototype; // pg-pool's: pg's own class is derived from it
   replace(pools, 'connect', (connect) => around(tracer, connect));
@@ -65,37 +86,52 @@ function describe(client, config, values, peek) {
     parameters,
     connection: client,
     database: client.database,
-    server: () => (client.host?.startsWith('/') ? client.host : `${client.host}:${client.port}`),
+    server,
   };
 }
 
+const server = ({ host, port }) => (host?.startsWith('/') ? host : `${host}:${port}`);
+
 /** Notes what a connection says of its transaction, and its end. */
 function attend(client, tracer) {
-  if (statuses.has(client)) return;
-  statuses.set(client, client._txStatus ?? client.getTransactionStatus?.() ?? undefined);
-  client.connection.prependListener('readyForQuery', (message) => statuses.set(client, message?.status));
+  if (Status.isKnown(client)) return;
+  Status.set(client, client._txStatus ?? client.getTransactionStatus?.() ?? undefined);
+  client.connection.prependListener('readyForQuery', (message) => Status.set(client, message?.status));
   client.connection.once('end', () => tracer.guard(() => tracer.transactionEnds(client, 'closed')));
 }
 
 /** The query that the client has made of a text: the last one that it hasn't finished. */
 function latest(client) {
-  const queue = client._queryQueue ?? client.queryQueue;
+  const isNew = (query) => query && (types.isProxy(query) || !query[STATEMENT]);
+  const queued = (client._queryQueue ?? client.queryQueue)?.at(-1);
+  if (isNew(queued)) return queued;
+  const sent = client._sentQueryQueue?.at(-1);
+  if (isNew(sent)) return sent;
   const active = '_activeQuery' in client ? client._activeQuery : client.activeQuery;
-  return [queue?.at(-1), client._sentQueryQueue?.at(-1), active].find((query) => query && (types.isProxy(query) || !query[STATEMENT]));
+  return isNew(active) ? active : undefined;
 }
 
-const inTransaction = (client) => ({ I: false, T: true, E: true })[statuses.get(client)];
+/** Whether the client made a promise because there is no callback of the program's: that is all that the query calls. */
+function settles(client, result) {
+  return types.isPromise(result) && client._Promise === Promise && Object.getPrototypeOf(result) === Promise.prototype;
+}
+
+function inTransaction(client) {
+  const status = Status.of(client);
+  return status === 'T' || status === 'E' ? true : status === 'I' ? false : undefined;
+}
 
 const BEFORE = {
-  handleCommandComplete(s, { text = '' } = {}) {
+  handleCommandComplete(s, message) {
+    const text = message?.text;
     if (typeof text !== 'string') return; // INSERT 0 1, UPDATE 3, BEGIN, CREATE TABLE
     const count = Number(text.slice(text.lastIndexOf(' ') + 1));
-    if (count >= 0) s.rows = (s.rows ?? 0) + count;
+    if (count >= 0) s.rows = Math.max(s.rows, 0) + count;
     s.rolledBack ||= text.startsWith('ROLLBACK'); // also the answer to a COMMIT where a statement had failed
   },
   handleReadyForQuery(s, _, query, tracer) {
     if (query._canceledDueToError) return; // handleError comes next
-    tracer.end(s.token, { rows: s.fetched ? undefined : s.rows, inTransaction: inTransaction(s.client), rolledBack: s.rolledBack });
+    tracer.end(s.token, { rows: s.fetched ? -1 : s.rows, inTransaction: inTransaction(s.client), rolledBack: s.rolledBack });
     if (s.fetched) tracer.fetched(s.token, 0, { exhausted: true });
   },
   handleError(s, error, _, tracer) {
@@ -122,14 +158,15 @@ function follow(query, statement, { tracer, replace, owner }) {
   const prototype = Object.getPrototypeOf(query);
   if (!statement.own && ofClients.has(prototype)) return;
   for (const [name, before] of statement.own ? OF_PROGRAM : OF_CLIENT) {
-    const where = owner(query, name);
+    const where = owner(query, name), ofOwn = before === OWN[name], callsBack = CALLS_BACK.has(name);
     if (!isNew(where, name)) continue;
     replace(where, name, (original) => function (message) {
       const s = this[STATEMENT];
-      if (!s || (before === OWN[name] && !s.own)) return Reflect.apply(original, this, arguments);
-      tracer.guard(() => before(s, message, this, tracer));
-      if (!s.own && !CALLS_BACK.has(name)) return Reflect.apply(original, this, arguments); // none of the program's code
-      return tracer.run(s.token, () => Reflect.apply(original, this, arguments));
+      if (!s || (ofOwn && !s.own)) return Reflect.apply(original, this, arguments);
+      tracer.guard(before, s, message, this, tracer);
+      if (!s.own && !callsBack) return Reflect.apply(original, this, arguments); // none of the program's code
+      if (s.settles) return tracer.settle(s.token, Reflect.apply, original, this, arguments);
+      return tracer.run(s.token, Reflect.apply, original, this, arguments);
     });
   }
   if (!statement.own) ofClients.add(prototype);
