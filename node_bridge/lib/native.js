@@ -19,6 +19,8 @@
 //   pullContexts()  markContext(id)   where the core pulls it from V8 (see contexts.js)
 //   contextFrame() -> [Int32Array(2), Int32Array(1)]   where V8 has what is current: its address; how often it was moved
 //   currentFrame() -> what is current in V8, to be handed back only; null: it can't be   restoreFrame(what it was)
+//   followToken(token, statement)     goneTokens() -> Uint32Array(1)   how many tokens are gone that nobody holds any more;
+//   goneStatements() -> array         theirs, and the count is 0 again
 //   readStatement(text, dialect) -> [text without literals, action, savepoint, whether its case counts]   see sql/statements.js
 //   hash(key, bytes)  hashNumber(key, number)  hashText(key, text) -> 16 hex digits   SipHash-2-4 of a parameter's form;
 //                                     undefined: its form is made in sql/parameters.js

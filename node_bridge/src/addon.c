@@ -397,6 +397,23 @@ FUNCTION(markContext) {
     return boolean(env, isolate_mark_context(to_number(env, argv[0])));
 }
 
+FUNCTION(followToken) {
+    napi_value argv[ARGUMENTS];
+    arguments(env, info, argv);
+    isolate_follow_token(argv[0], argv[1]);
+    return NULL;
+}
+
+FUNCTION(goneTokens) {
+    (void)info;
+    return words(env, napi_uint32_array, isolate_gone_tokens(), 1);
+}
+
+FUNCTION(goneStatements) {
+    (void)env, (void)info;
+    return isolate_gone_statements();
+}
+
 FUNCTION(currentFrame) {
     (void)env, (void)info;
     return isolate_current_frame();
@@ -444,6 +461,9 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
         {"contextFrame", contextFrame},
         {"pullContexts", pullContexts},
         {"markContext", markContext},
+        {"followToken", followToken},
+        {"goneTokens", goneTokens},
+        {"goneStatements", goneStatements},
         {"currentFrame", currentFrame},
         {"restoreFrame", restoreFrame},
         {"readStatement", sql_read_statement},

@@ -123,6 +123,11 @@ bool isolate_mark_context(uint32_t context);
 napi_value isolate_current_frame(void);
 void isolate_restore_frame(napi_value frame);
 
+/* Tells of statements whose token nobody holds any more: how many there are since they were taken, and an array of them. */
+void isolate_follow_token(napi_value token, napi_value statement);
+uint32_t *isolate_gone_tokens(void);
+napi_value isolate_gone_statements(void);
+
 /* Where a position (from 1) in a script comes from: elsewhere, as its map says (*source lives as long as the isolate);
  * where it is; or nobody knows, since the file says something else than the script that bears its name. */
 enum original { ORIGINAL_SAME, ORIGINAL_FOUND, ORIGINAL_UNKNOWN };

@@ -28,6 +28,7 @@
 #include "flows.h"
 #include "sourcemap.h"
 #include "text.h"
+#include "tokens.h"
 
 #if NODE_MODULE_VERSION != MW_NODE_ABI
 #error "these headers are of another Node.js than the one that builds: npm_config_nodedir names the folder of its own"
@@ -96,6 +97,7 @@ struct state {
     struct recent &recent_of(uintptr_t pc) { return recent[hash_to_bits(pc, RECENT_BITS)]; }
     uint32_t context;             /* mirrored by JavaScript */
     std::unique_ptr<flows> pulls; /* or found in these */
+    std::unique_ptr<tokens> statements;
     line_counts counts;
     v8::Global<v8::Value> kept;
 };
@@ -648,6 +650,19 @@ void isolate_restore_frame(napi_value frame) {
     (void)frame;
 #endif
 }
+
+static tokens *tokens_of(state *s) {
+    if (!s->statements) s->statements.reset(new tokens(s->isolate));
+    return s->statements.get();
+}
+
+uint32_t *isolate_gone_tokens(void) { return self ? &tokens_of(self)->count : nullptr; }
+
+void isolate_follow_token(napi_value token, napi_value statement) {
+    if (self) tokens_of(self)->follow(local(token), local(statement));
+}
+
+napi_value isolate_gone_statements(void) { return self ? of_node(tokens_of(self)->take()) : nullptr; }
 
 /* ---- buffers ----------------------------------------------------------------------------------------------------- */
 

@@ -98,22 +98,10 @@ class Connection {
   }
 }
 
-/** A private field of connections: read sooner than a WeakMap, and nothing that the program could see. */
-class Mark extends /** @type {any} */ (function (object) { return object; }) {
-  #connection;
-  constructor(object, connection) {
-    super(object);
-    this.#connection = connection;
-  }
-  static of(object) {
-    const isObject = (typeof object === 'object' && object !== null) || typeof object === 'function';
-    return isObject && #connection in object ? object.#connection : undefined;
-  }
-}
-
 class Tracer {
   /** Errors that were swallowed. */
   troubles = 0;
+  #connections = new WeakMap();
   #nowhere = new Connection(0);
   #numbers = 0;
   #heads = new Map(); // driver -> dialect -> statement -> head
@@ -121,7 +109,8 @@ class Tracer {
   #settings; // of the session; known with the first statement
   #untold; // as long as nothing is watched
   #closed = false;
-  #gone = new FinalizationRegistry((statement) => this.#guard(() => this.#collected(statement)));
+  #gone; // how many tokens nobody holds any more
+  #collections = new FinalizationRegistry(() => this.#watchCollections());
   #lost = new FinalizationRegistry((connection) => this.#guard(() => this.#dropped(connection)));
 
   // ---- statements ----------------------------------------------------------------------------------------------------
@@ -244,7 +233,7 @@ class Tracer {
   /** After commit, rollback or loss of a connection, other than by a statement: "committed", "rolled back", "closed". */
   transactionEnds(connection, outcome) {
     this.#guard(() => {
-      const known = Mark.of(connection);
+      const known = this.#connections.get(connection);
       if (!known) return;
       if (outcome === 'closed') this.#over(known, known.assumed ? '' : ROLLED_BACK, true);
       else this.#over(known, outcome === COMMITTED ? COMMITTED : ROLLED_BACK, false);
@@ -320,7 +309,19 @@ class Tracer {
       for (const record of records) this.guard(write, record);
     });
     process.on('exit', () => this.close());
+    this.#gone = native.goneTokens();
+    this.#watchCollections();
     this.#closed = false;
+  }
+
+  /** Of a program that runs no more statements, we hear after V8's next full collection. */
+  #watchCollections() {
+    this.#collections.register({}, undefined);
+    if (this.#gone[0]) this.#collect();
+  }
+
+  #collect() {
+    for (const statement of native.goneStatements()) this.#guard(() => this.#collected(statement));
   }
 
   #begin(of) {
@@ -332,6 +333,7 @@ class Tracer {
       else if (here.token.statement.running) return new Part(here.token);
     }
     if (!this.#settings) this.#start();
+    if (this.#gone[0]) this.#collect();
     const fresh = !token;
     token ??= new Token(contexts.reserve());
     const where = this.#connection(of.connection, of);
@@ -341,7 +343,7 @@ class Tracer {
     this.#recordBeginning(statement, of.parameters, of.many === true);
     token.statement = statement;
     this.#link(statement);
-    this.#gone.register(token, statement);
+    native.followToken(token, statement);
     return token;
   }
 
@@ -359,10 +361,10 @@ class Tracer {
   }
 
   #connection(object, of) {
-    let known = object ? Mark.of(object) : this.#nowhere;
+    let known = object ? this.#connections.get(object) : this.#nowhere;
     if (!known) {
       known = new Connection(++this.#numbers);
-      new Mark(object, known);
+      this.#connections.set(object, known);
       this.#lost.register(object, known);
     }
     if (!known.known && of) {

@@ -10,30 +10,12 @@ const { types } = require('node:util');
 
 const DRIVER = 'pg', DIALECT = 'postgresql';
 const { Promise } = globalThis; // the program may replace it
+const statuses = new WeakMap(); // client -> I, T or E: what the server said last
 const STATEMENT = Symbol('memwatch.statement'); // of a query: what is known of it; a WeakMap of short-lived keys is dear to collect
-
-/** A private field of clients: what the server said last of the transaction, I, T or E. */
-class Status extends /** @type {any} */ (function (client) { return client; }) {
-  #status;
-  constructor(client, status) {
-    super(client);
-    this.#status = status;
-  }
-  static set(client, status) {
-    if (#status in client) client.#status = status;
-    else new Status(client, status);
-  }
-  static of(client) {
-    return #status in client ? client.#status : undefined;
-  }
-  static isKnown(client) {
-    return #status in client;
-  }
-}
 
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install(pg, tools) {
-  const { tracer, replace, peek } = tools;
+  const { tracer, replace, peek, fresh } = tools;
   const { Client, Pool } = pg;
   replace(Client.prototype, 'query', (query) => function (config, values) {
     const token = config && this.connection ? tracer.begin(describe, this, config, values, peek) : null;
@@ -53,7 +35,7 @@ function install(pg, tools) {
     const own = typeof config !== 'string' && typeof peek(config, 'submit') === 'function';
     const query = own ? config : latest(client);
     if (!query || types.isProxy(query) || query[STATEMENT]) return tracer.end(token, { error: new Error() }); // the client takes no more
-    return follow(query, { token, client, own, settles: settles(client, result), rows: -1, fetched: 0, rolledBack: false }, tools);
+    return follow(query, { token, client, own, settles: fresh && settles(client, result), rows: -1, fetched: 0, rolledBack: false }, tools);
   }
   replace(Client.prototype, 'connect', (connect) => around(tracer, connect));
   const pools = Object.getPrototypeOf(Pool ?? {})?.prototype; // pg-pool's: pg's own class is derived from it
@@ -94,9 +76,9 @@ const server = ({ host, port }) => (host?.startsWith('/') ? host : `${host}:${po
 
 /** Notes what a connection says of its transaction, and its end. */
 function attend(client, tracer) {
-  if (Status.isKnown(client)) return;
-  Status.set(client, client._txStatus ?? client.getTransactionStatus?.() ?? undefined);
-  client.connection.prependListener('readyForQuery', (message) => Status.set(client, message?.status));
+  if (statuses.has(client)) return;
+  statuses.set(client, client._txStatus ?? client.getTransactionStatus?.() ?? undefined);
+  client.connection.prependListener('readyForQuery', (message) => statuses.set(client, message?.status));
   client.connection.once('end', () => tracer.guard(() => tracer.transactionEnds(client, 'closed')));
 }
 
@@ -111,13 +93,16 @@ function latest(client) {
   return isNew(active) ? active : undefined;
 }
 
-/** Whether the client made a promise because there is no callback of the program's: that is all that the query calls. */
+/**
+ * Whether the client made a promise because there is no callback of the program's: that is all that the query calls back to.
+ * Asked only if nobody can have put functions of his own between ours and the client's.
+ */
 function settles(client, result) {
   return types.isPromise(result) && client._Promise === Promise && Object.getPrototypeOf(result) === Promise.prototype;
 }
 
 function inTransaction(client) {
-  const status = Status.of(client);
+  const status = statuses.get(client);
   return status === 'T' || status === 'E' ? true : status === 'I' ? false : undefined;
 }
 
