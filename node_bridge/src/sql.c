@@ -224,8 +224,8 @@ napi_value sql_begin_statement(napi_env env, napi_callback_info info) {
     napi_get_buffer_info(env, argv[2], &head, &head_length);
     napi_get_buffer_info(env, argv[3], &where, &where_length);
     if (to_key(env, argv[4], key)) {
-        is_list = napi_get_array_length(env, argv[5], &count) == napi_ok;
-        if (!is_list || count > HASHES_MOST) return throw_core(env, MW_ERR_TOO_LONG);
+        is_list = napi_get_array_length(env, argv[5], &count) == napi_ok; /* or there are none */
+        if (count > HASHES_MOST) return throw_core(env, MW_ERR_TOO_LONG);
     } else {
         napi_get_value_string_utf8(env, argv[5], NULL, 0, &kept_length);
     }

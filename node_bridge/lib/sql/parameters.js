@@ -36,17 +36,16 @@ function keeper(keep, key) {
   return (parameters, many) => kept(parameters, many, word);
 }
 
-/** The values of a list, if beginStatement() can hash them all: or undefined. */
+/** Whether they are none, or a list of nothing but values that beginStatement() can hash. */
 function hashable(parameters) {
-  if (parameters === null || parameters === undefined) return [];
-  if (!isList(parameters) || parameters.length > MOST) return undefined;
-  const values = [];
+  if (parameters === null || parameters === undefined) return true;
+  if (!isList(parameters) || parameters.length > MOST) return false;
   for (let i = 0; i < parameters.length; i++) {
     const value = own(parameters, i), type = typeof value;
-    if (type !== 'string' && type !== 'number' && value !== null && type !== 'boolean' && type !== 'undefined') return undefined;
-    values.push(value);
+    if (type !== 'string' && type !== 'number' && value !== null && type !== 'boolean' && type !== 'undefined') return false;
+    if (type === 'undefined' && !Object.hasOwn(parameters, i)) return false; // it would be looked for in prototypes
   }
-  return values;
+  return true;
 }
 
 function kept(parameters, many, word) {

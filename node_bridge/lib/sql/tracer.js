@@ -349,9 +349,8 @@ class Tracer {
 
   #recordBeginning(statement, parameters, many) {
     const { keep, secret } = this.#settings, { id, head: { bytes: head }, where: { known: where } } = statement;
-    const values = secret && !many ? hashable(parameters) : undefined;
     let rest = false;
-    if (values) rest = native.beginStatement(id, !this.#untold, head, where, secret, values);
+    if (secret && !many && hashable(parameters)) rest = native.beginStatement(id, !this.#untold, head, where, secret, parameters);
     if (rest === false) {
       const list = keep?.(parameters, many);
       const text = list?.length ? `,"parameters":${JSON.stringify(list)}` : '';
@@ -378,12 +377,14 @@ class Tracer {
   #head(where, driver, statement, dialect) {
     const heads = where.driver === driver && where.dialect === dialect ? where.heads : this.#headsOf(where, driver, dialect);
     const given = typeof statement !== 'string' ? null : statement.length > MOST_TEXT ? statement.slice(0, MOST_TEXT) : statement;
-    let head = heads.get(given);
-    if (head) return head;
-    const { text, action, savepoint } = given === null ? { text: `<${typeof statement}>`, action: t.NOTHING, savepoint: '' } : t.read(given, dialect);
+    return heads.get(given) ?? this.#newHead(heads, driver, given, typeof statement, dialect);
+  }
+
+  #newHead(heads, driver, given, type, dialect) {
+    const { text, action, savepoint } = given === null ? { text: `<${type}>`, action: t.NOTHING, savepoint: '' } : t.read(given, dialect);
     const hash = keyed(this.#settings.key, 'statement', text).toString('hex', 0, 8);
     const bytes = Buffer.from(`{"driver":${JSON.stringify(driver)},"statement":${JSON.stringify(text)},"statement_hash":"${hash}"`);
-    head = { bytes, action, savepoint };
+    const head = { bytes, action, savepoint };
     if (heads.size >= MOST_HEADS) heads.clear();
     heads.set(given, head);
     return head;
@@ -480,8 +481,6 @@ class Tracer {
   #settle(s, known, error, rolledBack) {
     const c = s.where;
     let { action } = s.head;
-    const commitsBefore = (a) => a === t.COMMITS_BEFORE || a === t.COMMITS_AND_BEGINS;
-    const endsTransaction = (a) => a === t.COMMITS || a === t.ROLLS_BACK || a === t.PREPARES;
     if (error && !(known === false && commitsBefore(action))) action = t.NOTHING; // it did nothing, as far as we know
     if (c.assumed && action === t.BEGINS) this.#begun(c);
     const begins = !c.transaction;
@@ -606,6 +605,14 @@ function write({ id, head, where, rest, text, outcome, rows, ended, transaction,
   if (head) native.openContext(id, `${head}${where}${rest}`);
   else if (text) native.updateContext(id, text);
   else native.endStatement(id, outcome, rows, ended, transaction, autocommit);
+}
+
+function commitsBefore(action) {
+  return action === t.COMMITS_BEFORE || action === t.COMMITS_AND_BEGINS;
+}
+
+function endsTransaction(action) {
+  return action === t.COMMITS || action === t.ROLLS_BACK || action === t.PREPARES;
 }
 
 /** No message: it may hold the program's data. */

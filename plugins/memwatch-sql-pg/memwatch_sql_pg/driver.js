@@ -106,11 +106,23 @@ function inTransaction(client) {
   return status === 'T' || status === 'E' ? true : status === 'I' ? false : undefined;
 }
 
+/** -1: there is none. */
+function countAtTheEnd(text) {
+  let at = text.length, count = 0;
+  for (let place = 1; at > 0; place *= 10) {
+    const digit = text.charCodeAt(at - 1) - 48;
+    if (digit < 0 || digit > 9) break;
+    count += digit * place;
+    at--;
+  }
+  return at < text.length && text.charCodeAt(at - 1) === 32 ? count : -1;
+}
+
 const BEFORE = {
   handleCommandComplete(s, message) {
     const text = message?.text;
     if (typeof text !== 'string') return; // INSERT 0 1, UPDATE 3, BEGIN, CREATE TABLE
-    const count = Number(text.slice(text.lastIndexOf(' ') + 1));
+    const count = countAtTheEnd(text);
     if (count >= 0) s.rows = Math.max(s.rows, 0) + count;
     s.rolledBack ||= text.startsWith('ROLLBACK'); // also the answer to a COMMIT where a statement had failed
   },
