@@ -26,7 +26,8 @@
 extern "C" {
 #endif
 
-/* ---- addon.c ------------------------------------------------------------------------------------------------------ */
+/* ---- addon.c ------------------------------------------------------------------------------------------------------
+ */
 
 /* Throws what the core refuses; returns NULL. */
 napi_value throw_core(napi_env env, int error);
@@ -123,7 +124,8 @@ bool isolate_mark_context(uint32_t context);
 napi_value isolate_current_frame(void);
 void isolate_restore_frame(napi_value frame);
 
-/* Tells of statements whose token nobody holds any more: how many there are since they were taken, and an array of them. */
+/* Tells of statements whose token nobody holds any more: how many there are since they were taken, and an array of
+ * them. */
 void isolate_follow_token(napi_value token, napi_value statement);
 uint32_t *isolate_gone_tokens(void);
 napi_value isolate_gone_statements(void);

@@ -152,7 +152,8 @@ static bool hash_of(napi_env env, const uint64_t key[2], napi_value value, uint6
     case napi_undefined:
     case napi_null: *hash = sql_hash(key, '0', "", 0); return true;
     case napi_boolean: napi_get_value_bool(env, value, &yes); return *hash = sql_hash_integer(key, yes), true;
-    case napi_number: return napi_get_value_double(env, value, &number) == napi_ok && sql_hash_double(key, number, hash);
+    case napi_number:
+        return napi_get_value_double(env, value, &number) == napi_ok && sql_hash_double(key, number, hash);
     case napi_string: {
         char *text = to_utf8(env, value, SQL_FORM_MAX, own, &n, &yes);
         known = text && !yes && n + 1 < SQL_FORM_MAX;

@@ -1,5 +1,5 @@
-/* tokens.h - statements whose token nobody holds any more: see lib/sql/tracer.js. A FinalizationRegistry would tell, but
- * only after a full collection: until then V8 keeps what is registered, and copies it. Belongs to one isolate. */
+/* tokens.h - statements whose token nobody holds any more: see lib/sql/tracer.js. A FinalizationRegistry would tell,
+ * but only after a full collection: until then V8 keeps what is registered, and copies it. Belongs to one isolate. */
 #ifndef MEMWATCH_TOKENS_H
 #define MEMWATCH_TOKENS_H
 #include <cstdint>

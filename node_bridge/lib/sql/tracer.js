@@ -64,7 +64,9 @@ class Statement {
   word = ''; // the last one about it: what is told whenever it goes out of force again
   inTransaction = undefined; // as a part of it said
   rolledBack = false;
+  /** @type {Statement | undefined} */
   next = undefined; // of those of its connection that are unfinished
+  /** @type {Statement | undefined} */
   previous = undefined;
 
   constructor(id, where, head) {
@@ -75,7 +77,9 @@ class Statement {
 }
 
 class Connection {
+  /** @type {Statement | undefined} */
   first = undefined; // of its unfinished statements, as they began
+  /** @type {Statement | undefined} */
   last = undefined;
   transaction = 0; // id of its first context, 0: none open
   assumed = false; // nobody knows whether it is open, or since when
@@ -86,7 +90,8 @@ class Connection {
   heads = undefined; // of the driver that was the last to use it
   driver = undefined;
 
-  constructor(number) {
+  constructor(tracer, number) {
+    this.tracer = tracer;
     this.number = number;
   }
 
@@ -102,7 +107,7 @@ class Tracer {
   /** Errors that were swallowed. */
   troubles = 0;
   #connections = new WeakMap();
-  #nowhere = new Connection(0);
+  #nowhere = new Connection(this, 0);
   #numbers = 0;
   #heads = new Map(); // driver -> dialect -> statement -> head
   #busy = new Set(); // connections that may have unfinished statements
@@ -122,9 +127,9 @@ class Tracer {
    * functions of it that return them, asked once for each connection; `dialect`: sqlite, postgresql, mysql; `many`: parameters
    * is an array of rows. Or a function that returns it, and its arguments.
    */
-  begin(of, a, b, c, d) {
+  begin(of, ...args) {
     try {
-      return this.#begin(typeof of === 'function' ? of(a, b, c, d) : of);
+      return this.#begin(typeof of === 'function' ? of(...args) : of);
     } catch (error) {
       this.#swallow(error, true);
       return null;
@@ -263,12 +268,22 @@ class Tracer {
   // ---- what is behind ------------------------------------------------------------------------------------------------
 
   /** Calls f; what it throws is counted, and undefined returned: for whatever a driver does besides calling its target. */
-  guard(f, a, b, c, d) {
+  guard(f, ...args) {
     try {
-      return f(a, b, c, d);
+      return f(...args);
     } catch (error) {
       this.#swallow(error, false);
       return undefined;
+    }
+  }
+
+  /** Nobody can bring the statement into force any more. */
+  collected(s) {
+    try {
+      this.#untold?.forget(s);
+      if (!s.finished && !this.#closed) this.#finish(s, 'ended');
+    } catch (error) {
+      this.#swallow(error, false);
     }
   }
 
@@ -320,8 +335,9 @@ class Tracer {
     if (this.#gone[0]) this.#collect();
   }
 
+  /** Statements of this thread, also of other copies of this package. */
   #collect() {
-    for (const statement of native.goneStatements()) this.#guard(() => this.#collected(statement));
+    for (const statement of native.goneStatements()) statement.where.tracer.collected(statement);
   }
 
   #begin(of) {
@@ -362,7 +378,7 @@ class Tracer {
   #connection(object, of) {
     let known = object ? this.#connections.get(object) : this.#nowhere;
     if (!known) {
-      known = new Connection(++this.#numbers);
+      known = new Connection(this, ++this.#numbers);
       this.#connections.set(object, known);
       this.#lost.register(object, known);
     }
@@ -411,12 +427,6 @@ class Tracer {
     } else if (!out && (this.#settings.window === 'statement' || (this.#settings.window === 'fetch' && !fetchable))) {
       this.#finish(s, 'ended');
     }
-  }
-
-  /** Nobody can bring it into force any more. */
-  #collected(s) {
-    this.#untold?.forget(s);
-    if (!s.finished && !this.#closed) this.#finish(s, 'ended');
   }
 
   /** A connection was collected, which rolls back; but its last statement stays in force, as its rows live on. */
