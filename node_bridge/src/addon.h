@@ -4,7 +4,7 @@
  *   copies.c    which addon serves, where several copies of the package are installed
  *   files.c     small files of a session, where nobody else can have put them
  *   blocks.c    pages behind ArrayBuffers: who holds them, and when they go
- *   sql.c       what a SQL statement says, and hashes of its parameters
+ *   sql.c       what a SQL statement says, hashes of its parameters, and the records of its beginning and end
  *   isolate.cc  what N-API has no words for (V8's own API): which line stores, whose async flow it is, external buffers
  *   text.cc     whether a script is what the file says that it is named after
  *   sourcemap.cc  the lines of generated files, as their compiler's maps have them
