@@ -15,10 +15,10 @@ export interface StatementBegins {
   many?: boolean;
   /** An object that lives as long as the connection. */
   connection?: object;
-  /** The connection's database, never with a password. Called once for each connection. */
-  database?: string | (() => string | undefined);
+  /** The connection's database, never with a password. A function of the connection is called once for each. */
+  database?: string | ((connection: any) => string | undefined);
   /** "host:port", or the path of a socket. */
-  server?: string | (() => string | undefined);
+  server?: string | ((connection: any) => string | undefined);
 }
 
 export interface StatementEnds {
@@ -36,9 +36,12 @@ export interface StatementEnds {
 /** No method throws, except what a given function throws. */
 export interface Tracer {
   readonly troubles: number;
-  begin(of: StatementBegins | (() => StatementBegins)): Token;
+  /** A function is called with the arguments after it; so is that of guard(). */
+  begin<A extends unknown[]>(of: StatementBegins | ((...args: A) => StatementBegins), ...args: A): Token;
   end(token: Token, ends?: StatementEnds): void;
   run<A extends unknown[], R>(token: Token, f: (...args: A) => R, ...args: A): R;
+  /** As run(), if f does no more than to settle a promise that the library has made: it is cheaper. */
+  settle<A extends unknown[], R>(token: Token, f: (...args: A) => R, ...args: A): R;
   fetched(token: Token, count: number, options?: { exhausted?: boolean; enter?: boolean }): void;
   /**
    * `allFetched`: the program has all rows and may still use them, so the statement stays in force until the next one.
@@ -50,7 +53,7 @@ export interface Tracer {
   outside<R>(f: () => R): R;
   shared<T>(promise: T): T;
   bind<T>(callback: T): T;
-  guard<R>(f: () => R): R | undefined;
+  guard<A extends unknown[], R>(f: (...args: A) => R, ...args: A): R | undefined;
 }
 
 /** Whether a connection is in a transaction, for a library that doesn't let out what the server says. */

@@ -26,7 +26,7 @@ const ADOPTS = -3; // V8, for a promise resolved with the parent
 const NEVER = -1;
 const NOWHERE = {};
 
-let flows; // of contexts.js: current(), put(); for promises: made() in init, of() in before, take(). If `tells`, contexts.js
+let flows; // of contexts.js: current(); for promises: made() in init, of() in before, take(). If `tells`, contexts.js
 // calls before() and after() itself, because its own hook runs anyway: V8 takes 0.1 µs an await for a second one
 let clock = 0; // counts contexts that come into force, and promises
 
@@ -109,6 +109,7 @@ let jobPiece; // created on demand, from:
 let jobUp, jobAt = 0;
 let jobAdopts = false; // whether its promise is resolved with another promise, or with a thenable
 let joining; // states of the promises that Promise.all is making
+let settling; // the context of what settle() calls
 const callbacks = new Map(); // context -> piece
 
 /** The running piece, in the flow of a context. */
@@ -192,7 +193,7 @@ function after() {
 function settled(promise) {
   const state = Mark.of(promise);
   if (state === undefined || state.stamp >= 0) return;
-  let context = plain(flows.current());
+  let context = settling ?? plain(flows.current());
   if (state.stamp === BY_ANYBODY) {
     state.maker.open--;
     if (context !== undefined && context !== state.context && !began(context, state)) {
@@ -254,17 +255,28 @@ function isSubclass(promise) {
   return false;
 }
 
-/** Puts a context in force for the rest of this flow; without one: an Unknown. */
-function enter(context = new Unknown(0)) {
+/** Puts a context in force for the rest of this flow, by `put`; without one: an Unknown. */
+function enter(context = new Unknown(0), put) {
   const before = plain(flows.current()), piece = here(before);
   if (!context.stamp) {
     context.up = piece;
     context.at = ++clock;
   }
   context.stamp = ++clock;
-  flows.put(context);
+  put(context);
   if (jobContext === before) jobContext = context;
   else callbacks.set(context, piece);
+}
+
+/** Calls f, which settles promises of that context and does nothing else that a flow could be told by. */
+function settle(context, f, ...args) {
+  const outer = settling;
+  settling = context;
+  try {
+    return f(...args);
+  } finally {
+    settling = outer;
+  }
 }
 
 /**
@@ -317,4 +329,4 @@ function start(of) {
   return stop;
 }
 
-module.exports = { start, before, after, enter, share, ignore };
+module.exports = { start, before, after, enter, settle, share, ignore };

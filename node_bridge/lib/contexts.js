@@ -20,6 +20,8 @@ let last = 0, ids = 0; // the id taken last; this thread's last id
 let hook; // async hook of mirrored()
 let follow; // makes an id known to the core; set by start()
 let current = () => storage.getStore();
+let within = inStorage; // run(), with its arguments in an array
+let begun = put; // of enterAsBegun()
 
 /**
  * Writes a context to the journal, and returns it: an object with its `id`. It isn't in force yet: see run() and
@@ -41,17 +43,7 @@ function update({ id }, fields) {
 /** Calls f with the context in force, in f and all that it starts; without a context: none. */
 function run(context, f, ...args) {
   start();
-  const before = storage.getStore();
-  try {
-    if (before === (context || undefined)) return f(...args);
-    return storage.run(context || undefined, () => {
-      follow(context?.id ?? 0);
-      return f(...args);
-    });
-  } finally {
-    if (storage.getStore() !== before) put(before); // f has entered another one
-    else follow(before?.id ?? 0);
-  }
+  return within(context || undefined, f, args);
 }
 
 /**
@@ -59,7 +51,13 @@ function run(context, f, ...args) {
  */
 function enter(context) {
   start();
-  awaits.enter(context || undefined);
+  awaits.enter(context || undefined, put);
+}
+
+/** The same, if beginStatement() is called next in this flow, with the context's id. */
+function enterAsBegun(context) {
+  start();
+  awaits.enter(context, begun);
 }
 
 function put(context) {
@@ -90,15 +88,16 @@ function start() {
   if (follow) return;
   const flows = storage.run(1, () => native.markContext(0)) && native.pullContexts() ? pulled() : mirrored();
   current = flows?.current ?? current;
-  const stop = awaits.start({ put, current, ...flows });
+  const stop = awaits.start({ current, ...flows });
   if (foreign) native.common.followsHere(globalThis, () => { stop?.(); hook?.disable(); });
 }
 
 function pulled() {
   derive('run');
-  derive('enterWith');
+  Object.defineProperty(storage, 'enterWith', { value: derive('enterWith') });
   follow = native.markContext;
-  // getStore() takes 20 ns. The data is unchanged if its address is the same and there was no garbage collection since.
+  begun = (context) => storage.enterWith(context); // beginStatement() marks the piece
+  // Asking takes 20 ns; the piece of data is the same as long as it lies where it lay and nothing was collected.
   const [frame, collected] = native.contextFrame();
   let low = 0, high = 0, collections = -1, known;
   function current() {
@@ -108,6 +107,27 @@ function pulled() {
     low = frame[0];
     return known = storage.getStore();
   }
+
+  /** A new piece of data for f, but none for what comes after it: AsyncLocalStorage makes two. */
+  within = (context, f, args) => {
+    const before = current();
+    if (before === context) {
+      try {
+        return f(...args);
+      } finally {
+        if (current() !== before) put(before);
+      }
+    }
+    const outer = native.currentFrame();
+    put(context);
+    const x = frame[0], y = frame[1], n = collected[0];
+    try {
+      return f(...args);
+    } finally {
+      if (outer !== null && frame[0] === x && frame[1] === y && collected[0] === n) native.restoreFrame(outer);
+      else put(before); // f has entered something, of ours or of others, or a collection has moved the piece
+    }
+  };
   return { current, made: current, of: current, take: (_, context) => put(context) };
 }
 
@@ -152,8 +172,24 @@ function mirrored() {
   };
 }
 
-/** Another AsyncLocalStorage makes a new piece of data, in which our store is the same: binds the id again. */
-/** @param {"run" | "enterWith"} name */
+function inStorage(context, f, args) {
+  const before = storage.getStore();
+  try {
+    if (before === context) return f(...args);
+    return storage.run(context, () => {
+      follow(context?.id ?? 0);
+      return f(...args);
+    });
+  } finally {
+    if (storage.getStore() !== before) put(before); // f has entered another one
+    else follow(before?.id ?? 0);
+  }
+}
+
+/**
+ * Another AsyncLocalStorage makes a new piece of data, in which ours is the same. Returns what it replaces.
+ * @param {"run" | "enterWith"} name
+ */
 function derive(name) {
   const original = AsyncLocalStorage.prototype[name];
   const { [name]: replacement } = name === 'run'
@@ -173,10 +209,11 @@ function derive(name) {
       },
     };
   Object.defineProperty(AsyncLocalStorage.prototype, name, { value: replacement, writable: true, configurable: true });
+  return original;
 }
 
 function json(fields) {
   return JSON.stringify(fields, (_, value) => (typeof value === 'bigint' ? /** @type {any} */ (JSON).rawJSON?.(value) ?? Number(value) : value));
 }
 
-module.exports = { start, open, update, current: () => current(), run, enter, bind, reserve };
+module.exports = { start, open, update, current: () => current(), run, enter, enterAsBegun, bind, reserve, settle: awaits.settle };

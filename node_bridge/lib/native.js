@@ -18,10 +18,19 @@
 //   contextIds() -> the first of 65536 ids that are this thread's
 //   contextSlot() -> Uint32Array(1)   the id in force in this thread, where JavaScript mirrors it
 //   pullContexts()  markContext(id)   where the core pulls it from V8 (see contexts.js)
-//   contextFrame() -> [Int32Array(2), Int32Array(1)]   the address of V8's current data; number of garbage collections
+//   contextFrame() -> [Int32Array(2), Int32Array(1)]   where V8 has what is current: its address; how often it was moved
+//   currentFrame() -> what is current in V8, to be handed back only; null: it can't be   restoreFrame(what it was)
+//   followToken(token, statement)     goneTokens() -> Uint32Array(1)   how many tokens are gone that nobody holds any more;
+//   goneStatements() -> array         theirs, and the count is 0 again
 //   readStatement(text, dialect) -> [text without literals, action, savepoint, whether its case counts]   see sql/statements.js
 //   hash(key, bytes)  hashNumber(key, number)  hashText(key, text) -> 16 hex digits   SipHash-2-4 of a parameter's form;
 //                                     undefined: its form is made in sql/parameters.js
+//   beginStatement(id, tell, head, where, key, values)      what is current stands for the statement, and its record is made of
+//                                     head, where, the time and hashes of the values; without a key, of a text: undefined.
+//                                     Without `tell`, nothing is written: the end of the record's text, from the id on. false,
+//                                     and nothing is written: hash() is needed for a value
+//   endStatement(id, outcome, rows, ended, transaction, autocommit)   outcome as JSON; -1: not known
+//   now()                             the time of day in us
 'use strict';
 
 const { binary } = require('./binary');

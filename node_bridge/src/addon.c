@@ -18,7 +18,7 @@ static size_t arguments(napi_env env, napi_callback_info info, napi_value *argv)
     return n;
 }
 
-static napi_value throw_core(napi_env env, int error) {
+napi_value throw_core(napi_env env, int error) {
     int why = errno;
     napi_value text, object, number;
     napi_create_string_utf8(env, mw_strerror(error), NAPI_AUTO_LENGTH, &text);
@@ -397,6 +397,35 @@ FUNCTION(markContext) {
     return boolean(env, isolate_mark_context(to_number(env, argv[0])));
 }
 
+FUNCTION(followToken) {
+    napi_value argv[ARGUMENTS];
+    arguments(env, info, argv);
+    isolate_follow_token(argv[0], argv[1]);
+    return NULL;
+}
+
+FUNCTION(goneTokens) {
+    (void)info;
+    return words(env, napi_uint32_array, isolate_gone_tokens(), 1);
+}
+
+FUNCTION(goneStatements) {
+    (void)env, (void)info;
+    return isolate_gone_statements();
+}
+
+FUNCTION(currentFrame) {
+    (void)env, (void)info;
+    return isolate_current_frame();
+}
+
+FUNCTION(restoreFrame) {
+    napi_value argv[ARGUMENTS];
+    arguments(env, info, argv);
+    isolate_restore_frame(argv[0]);
+    return NULL;
+}
+
 napi_value memwatch_addon_1(napi_env env, napi_value exports);
 __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env, napi_value exports) {
     static const struct {
@@ -432,10 +461,18 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
         {"contextFrame", contextFrame},
         {"pullContexts", pullContexts},
         {"markContext", markContext},
+        {"followToken", followToken},
+        {"goneTokens", goneTokens},
+        {"goneStatements", goneStatements},
+        {"currentFrame", currentFrame},
+        {"restoreFrame", restoreFrame},
         {"readStatement", sql_read_statement},
         {"hash", sql_hash_form},
         {"hashNumber", sql_hash_number},
         {"hashText", sql_hash_text},
+        {"beginStatement", sql_begin_statement},
+        {"endStatement", sql_end_statement},
+        {"now", sql_now},
     };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         napi_value function;

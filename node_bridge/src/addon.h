@@ -4,7 +4,7 @@
  *   copies.c    which addon serves, where several copies of the package are installed
  *   files.c     small files of a session, where nobody else can have put them
  *   blocks.c    pages behind ArrayBuffers: who holds them, and when they go
- *   sql.c       what a SQL statement says, and hashes of its parameters
+ *   sql.c       what a SQL statement says, hashes of its parameters, and the records of its beginning and end
  *   isolate.cc  what N-API has no words for (V8's own API): which line stores, whose async flow it is, external buffers
  *   text.cc     whether a script is what the file says that it is named after
  *   sourcemap.cc  the lines of generated files, as their compiler's maps have them
@@ -25,6 +25,12 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ---- addon.c ------------------------------------------------------------------------------------------------------
+ */
+
+/* Throws what the core refuses; returns NULL. */
+napi_value throw_core(napi_env env, int error);
 
 /* ---- copies.c ---------------------------------------------------------------------------------------------------- */
 
@@ -76,6 +82,13 @@ napi_value sql_hash_form(napi_env env, napi_callback_info info);
 napi_value sql_hash_number(napi_env env, napi_callback_info info);
 napi_value sql_hash_text(napi_env env, napi_callback_info info);
 
+/* What is recorded of a statement: lib/native.js says what they take. */
+napi_value sql_begin_statement(napi_env env, napi_callback_info info);
+napi_value sql_end_statement(napi_env env, napi_callback_info info);
+
+/* The time of day as the journal has it, in whole us since 1970. */
+napi_value sql_now(napi_env env, napi_callback_info info);
+
 /* ---- isolate.cc -------------------------------------------------------------------------------------------------- */
 
 /* Starts following this isolate's code. The calling thread's; false if it is followed already. */
@@ -106,6 +119,16 @@ bool isolate_pull_contexts(void);
 void *isolate_context_frame(uint32_t **collections);
 /* What is current now stands for `context`. False if nothing is current. */
 bool isolate_mark_context(uint32_t context);
+/* What is current now, with which JavaScript does nothing but hand it back: then it is current again. null: it can't be
+ * handed out. */
+napi_value isolate_current_frame(void);
+void isolate_restore_frame(napi_value frame);
+
+/* Tells of statements whose token nobody holds any more: how many there are since they were taken, and an array of
+ * them. */
+void isolate_follow_token(napi_value token, napi_value statement);
+uint32_t *isolate_gone_tokens(void);
+napi_value isolate_gone_statements(void);
 
 /* Where a position (from 1) in a script comes from: elsewhere, as its map says (*source lives as long as the isolate);
  * where it is; or nobody knows, since the file says something else than the script that bears its name. */

@@ -25,7 +25,16 @@ class flows {
         const entry &known = table_[find(**(uintptr_t **)&frame)]; /* a Local is a pointer to a slot */
         if (known.of) known.of->context = context;
         if (known.of || !context) return;
-        std::unique_ptr<mark> m(new mark{v8::Global<v8::Value>(isolate_, frame), context, marks_.size(), this});
+        std::unique_ptr<mark> m;
+        if (spare_.empty()) {
+            m.reset(new mark{{}, 0, 0, this});
+        } else {
+            m = std::move(spare_.back());
+            spare_.pop_back();
+        }
+        m->frame.Reset(isolate_, frame);
+        m->context = context;
+        m->at = marks_.size();
         m->frame.SetWeak(m.get(), on_dead, v8::WeakCallbackType::kParameter);
         marks_.push_back(std::move(m));
         if (marks_.size() * 2 > table_.size())
@@ -55,7 +64,7 @@ class flows {
     };
 
     v8::Isolate *isolate_;
-    std::vector<std::unique_ptr<mark>> marks_;
+    std::vector<std::unique_ptr<mark>> marks_, spare_;
     std::vector<entry> table_; /* open addressing, at least twice as large as marks_; a power of two */
 
     /* Where it is in the table, or would be. */
@@ -89,6 +98,7 @@ class flows {
         gone->frame.Reset();
         of->marks_[at].swap(of->marks_.back());
         of->marks_[at]->at = at;
+        of->spare_.push_back(std::move(of->marks_.back()));
         of->marks_.pop_back();
     }
 };

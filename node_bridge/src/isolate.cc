@@ -28,6 +28,7 @@
 #include "flows.h"
 #include "sourcemap.h"
 #include "text.h"
+#include "tokens.h"
 
 #if NODE_MODULE_VERSION != MW_NODE_ABI
 #error "these headers are of another Node.js than the one that builds: npm_config_nodedir names the folder of its own"
@@ -96,6 +97,7 @@ struct state {
     struct recent &recent_of(uintptr_t pc) { return recent[hash_to_bits(pc, RECENT_BITS)]; }
     uint32_t context;             /* mirrored by JavaScript */
     std::unique_ptr<flows> pulls; /* or found in these */
+    std::unique_ptr<tokens> statements;
     line_counts counts;
     v8::Global<v8::Value> kept;
 };
@@ -566,6 +568,19 @@ enum original isolate_original(const char *file, uint32_t *line, uint32_t *colum
     return found;
 }
 
+static v8::Local<v8::Value> local(napi_value value) {
+    static_assert(sizeof(v8::Local<v8::Value>) == sizeof value, "what Node's own js_native_api_v8.h does");
+    v8::Local<v8::Value> result;
+    memcpy((void *)&result, &value, sizeof value);
+    return result;
+}
+
+static napi_value of_node(v8::Local<v8::Value> value) {
+    napi_value result;
+    memcpy(&result, (void *)&value, sizeof result);
+    return result;
+}
+
 /* ---- flows ------------------------------------------------------------------------------------------------------- */
 
 uint32_t *isolate_context(void) { return self ? &self->context : nullptr; }
@@ -590,19 +605,25 @@ void *isolate_context_frame(uint32_t **collections) {
 #endif
 }
 
+#if V8_MAJOR_VERSION >= 14
+/* Empty if that is nothing that JavaScript could have. */
+static v8::Local<v8::Value> current_frame(v8::Isolate *isolate) {
+    v8::Local<v8::Data> data = isolate->GetContinuationPreservedEmbedderDataV2();
+    return data->IsValue() ? data.As<v8::Value>() : v8::Local<v8::Value>();
+}
+#elif V8_MAJOR_VERSION >= 12
+static v8::Local<v8::Value> current_frame(v8::Isolate *isolate) {
+    return isolate->GetContinuationPreservedEmbedderData();
+}
+#endif
+
 bool isolate_mark_context(uint32_t context) {
 #if V8_MAJOR_VERSION >= 12
     state *s = self;
     if (!s) return false;
     v8::HandleScope scope(s->isolate);
-#if V8_MAJOR_VERSION >= 14
-    v8::Local<v8::Data> data = s->isolate->GetContinuationPreservedEmbedderDataV2();
-    if (!data->IsValue()) return false;
-    v8::Local<v8::Value> frame = data.As<v8::Value>();
-#else
-    v8::Local<v8::Value> frame = s->isolate->GetContinuationPreservedEmbedderData();
-#endif
-    if (!frame->IsObject()) return false;
+    v8::Local<v8::Value> frame = current_frame(s->isolate);
+    if (frame.IsEmpty() || !frame->IsObject()) return false;
     if (s->pulls) s->pulls->set(frame, context);
     return true;
 #else
@@ -611,20 +632,39 @@ bool isolate_mark_context(uint32_t context) {
 #endif
 }
 
+napi_value isolate_current_frame(void) {
+#if V8_MAJOR_VERSION >= 12
+    v8::Local<v8::Value> frame = current_frame(v8::Isolate::GetCurrent());
+    return of_node(frame.IsEmpty() ? v8::Null(v8::Isolate::GetCurrent()).As<v8::Value>() : frame);
+#else
+    return nullptr;
+#endif
+}
+
+void isolate_restore_frame(napi_value frame) {
+#if V8_MAJOR_VERSION >= 14
+    v8::Isolate::GetCurrent()->SetContinuationPreservedEmbedderDataV2(local(frame));
+#elif V8_MAJOR_VERSION >= 12
+    v8::Isolate::GetCurrent()->SetContinuationPreservedEmbedderData(local(frame));
+#else
+    (void)frame;
+#endif
+}
+
+static tokens *tokens_of(state *s) {
+    if (!s->statements) s->statements.reset(new tokens(s->isolate));
+    return s->statements.get();
+}
+
+uint32_t *isolate_gone_tokens(void) { return self ? &tokens_of(self)->count : nullptr; }
+
+void isolate_follow_token(napi_value token, napi_value statement) {
+    if (self) tokens_of(self)->follow(local(token), local(statement));
+}
+
+napi_value isolate_gone_statements(void) { return self ? of_node(tokens_of(self)->take()) : nullptr; }
+
 /* ---- buffers ----------------------------------------------------------------------------------------------------- */
-
-static v8::Local<v8::Value> local(napi_value value) {
-    static_assert(sizeof(v8::Local<v8::Value>) == sizeof value, "what Node's own js_native_api_v8.h does");
-    v8::Local<v8::Value> result;
-    memcpy((void *)&result, &value, sizeof value);
-    return result;
-}
-
-static napi_value of_node(v8::Local<v8::Value> value) {
-    napi_value result;
-    memcpy(&result, (void *)&value, sizeof result);
-    return result;
-}
 
 napi_value isolate_kept(void) {
     return self && !self->kept.IsEmpty() ? of_node(self->kept.Get(self->isolate)) : nullptr;

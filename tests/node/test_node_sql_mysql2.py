@@ -94,6 +94,29 @@ def test_promises_alone_are_traced(program: SqlProgram) -> None:
 
 
 @ONCE
+@pytest.mark.parametrize("wrapped", ["connection", "promise"])
+def test_callback_of_the_programs_below_a_promise_has_the_statement(program: SqlProgram, wrapped: str) -> None:
+    """What mysql2 calls back to settle its own promise is no code of the program's, unless that stands in between."""
+    program.node.write("""
+        const x = require('@memwatch/node').watch(new Int32Array(1), { trackSQL: true, name: 'x' });
+        const { createConnection } = require('mysql2/promise');
+        class Theirs extends Promise {
+          constructor(f) { super((done, failed) => f((value) => { if (Array.isArray(value)) x[0] = 1; done(value); }, failed)); }
+          static get [Symbol.species]() { return Promise; }
+        }
+        (async () => {
+          const c = await createConnection(JSON.parse(process.env.DATABASE)), { query } = c.connection;
+          if (process.env.WRAPPED === 'promise') c.Promise = Theirs;
+          else c.connection.query = function (text, back) { return query.call(this, text, (...answer) => { x[0] = 1; back(...answer); }); };
+          await c.query('SELECT 1'); x[0] = 2;
+          await c.end();
+        })();
+    """)  # fmt: skip
+    program.node.run("program.js", DATABASE=json.dumps(program.config), WRAPPED=wrapped)
+    assert program.node.read().blamed() == [(1, "SELECT ?"), (2, "SELECT ?")]
+
+
+@ONCE
 def test_transactions_decide_what_became_of_statements(program: SqlProgram) -> None:
     journal = program.journal("""
         const c = await promise.createConnection({ ...config, multipleStatements: true }), other = await promise.createConnection(config);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import servers
 from nodejs import ONCE, Node
@@ -155,3 +157,25 @@ def test_a_hundred_interleaved_flows_never_mix(program: SqlProgram) -> None:
     blamed = journal.blamed("y")
     assert len(blamed) == 100 * 10
     assert [pair for pair in blamed if pair[1] != f"SELECT $1::int AS n, ? AS f{pair[0]}"] == []
+
+
+@ONCE
+def test_callback_of_the_programs_below_a_promise_has_the_statement(program: SqlProgram) -> None:
+    """Another library has replaced query() by one that makes the promise itself, when tracing begins."""
+    program.node.write("""
+        const { Client } = require('pg'), { query } = Client.prototype;
+        Client.prototype.query = function (text, values) {
+          return new Promise((done, failed) => query.call(this, text, values, (error, result) => {
+            x[0] = 1;
+            return error ? failed(error) : done(result);
+          }));
+        };
+        const x = require('@memwatch/node').watch(new Int32Array(1), { trackSQL: true, name: 'x' });
+        (async () => {
+          const client = new Client(JSON.parse(process.env.DATABASE)); await client.connect();
+          await client.query('SELECT 1 AS n', []); x[0] = 2;
+          await client.end();
+        })();
+    """)
+    program.node.run("program.js", DATABASE=json.dumps(program.config))
+    assert program.node.read().blamed() == [(1, "SELECT ? AS n"), (2, "SELECT ? AS n")]

@@ -99,6 +99,33 @@ def test_the_same_value_has_the_same_hash_as_in_python(node: Node) -> None:
     assert found["nothing"] == [[], [], [], []]
 
 
+LISTS = [
+    "[]", "null", "undefined", "[1, 'a', null, true]", "[, 1]", "Array(64).fill('x')", "Array(65).fill('x')", "[1, new Date(0)]",
+    "[Symbol('s'), 1]", "({ a: 1, b: 'x' })", "new (class Money {})()", "Object.setPrototypeOf([, 1], ['a trap'])", "[[1, 'a'], [2]]",
+]  # fmt: skip
+
+
+def test_records_have_the_hashes_that_are_made_one_by_one(node: Node) -> None:
+    """The record of a statement's beginning is made by one call, which hashes what it can."""
+    lists = [*(f"[{value}]" for value in VALUES), *(f"['é', {value}, 2.5]" for value in VALUES), *LISTS]
+    node.write(f"""
+        const path = require('node:path'), lib = path.dirname(require.resolve('@memwatch/node'));
+        const x = require('@memwatch/node').watch(new Int32Array(1), {{ trackSQL: true, name: 'x' }});
+        const {{ tracer }} = require(path.join(lib, 'sql', 'drivers.js')), session = require(path.join(lib, 'session.js'));
+        const {{ keeper }} = require(path.join(lib, 'sql', 'parameters.js'));
+        const lists = [{", ".join(lists)}];
+        lists.forEach((parameters, i) => {{
+          tracer.begin({{ driver: 'dbx', statement: 'SELECT 1', parameters, connection: {{}}, dialect: '' }}); x[0] = i + 1;
+        }});
+        const keep = keeper('hash', session.key());
+        console.log(JSON.stringify(lists.map((parameters) => keep(parameters))));
+    """)
+    kept = json.loads(node.run("program.js").stdout)
+    events = node.read().of("x")
+    assert [list(event.context.parameters) for event in events if event.context] == kept
+    assert len(events) == len(lists)
+
+
 @ONCE
 @pytest.mark.parametrize("keep", ["hash", "full"])
 def test_looking_at_parameters_runs_no_code_of_the_program(node: Node, keep: str) -> None:

@@ -117,6 +117,60 @@ def test_connection_that_is_dropped_rolls_back_and_leaves_its_last_rows(node: No
     assert read.context(2).statement == "SELECT ?"
 
 
+def test_statement_ends_with_any_collection_once_no_flow_has_it(node: Node) -> None:
+    """V8's registry of what was collected speaks after full collections only, and keeps what it registers until then."""
+    node.write(f"""{HEAD}
+        const fs = require('node:fs');
+        const [folder] = fs.readdirSync('.memwatch'), ended = () => {{
+          const [file] = fs.readdirSync(path.join('.memwatch', folder)).filter((name) => name.endsWith('.mwj'));
+          return fs.readFileSync(path.join('.memwatch', folder, file), 'latin1').split('"outcome":"ended"').length - 1;
+        }};
+        (async () => {{
+          for (let i = 0; i < 20; i++) {{
+            setTimeout(() => {{ ran('INSERT 1', {{ inTransaction: true }}); x[0] = i; }}, 0);
+            await sleep(1);
+          }}
+          for (let i = 0; i < 3; i++) {{ global.gc({{ type: 'minor' }}); await sleep(1); }}
+          ran('SELECT 2', {{ inTransaction: true }});
+          console.log(ended() >= 15);
+        }})();
+    """)
+    assert node.run("--expose-gc", "program.js").stdout == "true\n"
+
+
+def test_name_of_an_error_is_kept_whatever_is_in_it(node: Node) -> None:
+    read = journal(node, r"""
+        const names = ['Plain', '"\\', 'x'.repeat(300), '\u0001'.repeat(300), 'é😀\ud800'.repeat(100), 'toString'];
+        names.forEach((name, i) => {
+          const error = new (Object.defineProperty(class extends Error {}, 'name', { value: name }))('secret');
+          const token = begin('SELECT 1'); x[0] = i; tracer.end(token, { error, inTransaction: false });
+        });
+    """)  # fmt: skip
+    kept = [read.outcomes[event.context.id] for event in read.events if event.context]
+    names = ["Plain", '"\\', "x" * 200, "\x01" * 200]
+    assert kept[:4] == [f"failed: {name}" for name in names]
+    assert kept[4].startswith("failed: é😀?")
+    assert kept[5] == "failed: toString"
+
+
+@pytest.mark.parametrize("named", ["contexts", "program"])
+def test_what_a_callback_enters_stays_as_it_does_untraced(node: Node, named: str) -> None:
+    """A callback of the driver's runs in the statement's flow, in a context of AsyncLocalStorage's that is put back."""
+    read = journal(node, f"""
+        const {{ AsyncLocalStorage }} = require('node:async_hooks'), theirs = new AsyncLocalStorage();
+        const token = ran('SELECT a'); theirs.enterWith('before'); ran('SELECT b');
+        const told = [];
+        tracer.run(token, () => {{ told.push(theirs.getStore()); x[0] = 1; {"theirs.enterWith('inside');" * (named == "program")} }}); x[0] = 2;
+        told.push(theirs.getStore());
+        tracer.run(token, () => {{ {"ran('SELECT c');" * (named == "contexts")} theirs.run('nested', () => {{ x[0] = 3; }}); }}); x[0] = 4;
+        await null; x[0] = 5;
+        told.push(theirs.getStore());
+        if (told.join() !== '{"before,inside,inside" if named == "program" else "before,before,before"}') throw new Error(told.join());
+    """)  # fmt: skip
+    inside = "SELECT c" if named == "contexts" else "SELECT a"
+    assert dict(read.blamed()) == {1: "SELECT a", 2: "SELECT b", 3: inside, 4: "SELECT b", 5: "SELECT b"}
+
+
 def test_flows_of_callbacks_and_connections(node: Node) -> None:
     read = journal(node, """
         const { EventEmitter } = require('node:events');

@@ -17,11 +17,16 @@ const SHORT = 4096;
 const END = 1 << 20;
 const CHUNK = 16;
 
+/** The key of parameters' hashes. */
+function secretOf(key) {
+  return keyed(key, 'parameter', '').subarray(0, 16);
+}
+
 /** The function (parameters, many) -> strings, one for each parameter or row; null: not recorded. */
 function keeper(keep, key) {
   if (keep === 'none') return null;
   if (keep === 'full') return (parameters, many) => kept(parameters, many, shown);
-  const secret = keyed(key, 'parameter', '').subarray(0, 16);
+  const secret = secretOf(key);
   const word = (value) => {
     const known = typeof value === 'string' ? native.hashText(secret, value) : typeof value === 'number' && native.hashNumber(secret, value);
     if (known) return known;
@@ -29,6 +34,18 @@ function keeper(keep, key) {
     return form === null ? typeName(value) : native.hash(secret, form);
   };
   return (parameters, many) => kept(parameters, many, word);
+}
+
+/** Whether they are none, or a list of nothing but values that beginStatement() can hash. */
+function hashable(parameters) {
+  if (parameters === null || parameters === undefined) return true;
+  if (!isList(parameters) || parameters.length > MOST) return false;
+  for (let i = 0; i < parameters.length; i++) {
+    const value = own(parameters, i), type = typeof value;
+    if (type !== 'string' && type !== 'number' && value !== null && type !== 'boolean' && type !== 'undefined') return false;
+    if (type === 'undefined' && !Object.hasOwn(parameters, i)) return false; // it would be looked for in prototypes
+  }
+  return true;
 }
 
 function kept(parameters, many, word) {
@@ -210,4 +227,4 @@ function shown(value, depth = 3) {
   return typeName(value);
 }
 
-module.exports = { keeper, canonical, className };
+module.exports = { keeper, secretOf, hashable, canonical, className };

@@ -16,7 +16,7 @@ const native = require('../native');
 const { say } = require('../printed');
 const sessions = require('../session');
 const { keyed } = require('./hashes');
-const { keeper, className } = require('./parameters');
+const { keeper, secretOf, hashable, className } = require('./parameters');
 const t = require('./statements');
 const { Untold } = require('./untold');
 
@@ -58,12 +58,16 @@ class Statement {
   finished = false;
   fetched = -1;
   changed = -1;
-  ended = 'null'; // ns since 1970
+  ended = -1; // us since 1970
   transaction = 0;
   autocommit = false;
   word = ''; // the last one about it: what is told whenever it goes out of force again
-  inTransaction; // as a part of it said
+  inTransaction = undefined; // as a part of it said
   rolledBack = false;
+  /** @type {Statement | undefined} */
+  next = undefined; // of those of its connection that are unfinished
+  /** @type {Statement | undefined} */
+  previous = undefined;
 
   constructor(id, where, head) {
     this.id = id;
@@ -73,17 +77,30 @@ class Statement {
 }
 
 class Connection {
-  unfinished = new Set();
+  /** @type {Statement | undefined} */
+  first = undefined; // of its unfinished statements, as they began
+  /** @type {Statement | undefined} */
+  last = undefined;
   transaction = 0; // id of its first context, 0: none open
   assumed = false; // nobody knows whether it is open, or since when
   told = false; // a statement of the open transaction has its OUTCOME record already
   failed = false; // PostgreSQL: one of them has failed, so that COMMIT may roll back
   savepoints = []; // {name, since, begins}
-  json = '';
+  known = undefined; // what records say of it, and of this thread
   dialect = '';
+  heads = undefined; // of the driver that was the last to use it
+  driver = undefined;
 
-  constructor(number) {
+  constructor(tracer, number) {
+    this.tracer = tracer;
     this.number = number;
+  }
+
+  /** Its unfinished statements, now. */
+  unfinished() {
+    const all = [];
+    for (let s = this.first; s; s = s.next) all.push(s);
+    return all;
   }
 }
 
@@ -91,14 +108,15 @@ class Tracer {
   /** Errors that were swallowed. */
   troubles = 0;
   #connections = new WeakMap();
-  #nowhere = new Connection(0);
+  #nowhere = new Connection(this, 0);
   #numbers = 0;
   #heads = new Map(); // driver -> dialect -> statement -> head
-  #busy = new Set(); // connections with unfinished statements
+  #busy = new Set(); // connections that may have unfinished statements
   #settings; // of the session; known with the first statement
   #untold; // as long as nothing is watched
   #closed = false;
-  #gone = new FinalizationRegistry((statement) => this.#guard(() => this.#collected(statement)));
+  #gone; // how many tokens nobody holds any more
+  #collections = new FinalizationRegistry(() => this.#watchCollections());
   #lost = new FinalizationRegistry((connection) => this.#guard(() => this.#dropped(connection)));
 
   // ---- statements ----------------------------------------------------------------------------------------------------
@@ -107,11 +125,16 @@ class Tracer {
    * Before a statement is run: returns its token (null: it isn't traced), and puts it in force in this flow.
    * `of`: {driver, statement, parameters, connection, database, server, dialect, many}. `statement`: its text;
    * `connection`: an object that lives as long as it; `database`, `server` (host:port, or a socket's path): strings, or
-   * functions that return them, asked once for each connection; `dialect`: sqlite, postgresql, mysql; `many`: parameters
-   * is an array of rows. Or a function that returns it.
+   * functions of it that return them, asked once for each connection; `dialect`: sqlite, postgresql, mysql; `many`: parameters
+   * is an array of rows. Or a function that returns it, and its arguments.
    */
-  begin(of) {
-    return this.#guard(() => this.#begin(typeof of === 'function' ? of() : of), null, true);
+  begin(of, ...args) {
+    try {
+      return this.#begin(typeof of === 'function' ? of(...args) : of);
+    } catch (error) {
+      this.#swallow(error, true);
+      return null;
+    }
   }
 
   /**
@@ -135,6 +158,11 @@ class Tracer {
   /** Calls f in the flow of a statement, as the driver calls the program's callbacks; before() told that it has ended. */
   run(token, f, ...args) {
     return token instanceof Token ? contexts.run(token, f, ...args) : f(...args);
+  }
+
+  /** The same, if f settles promises of the library's own and calls nothing of the program's. */
+  settle(token, f, ...args) {
+    return token instanceof Token ? contexts.settle(token, f, ...args) : f(...args);
   }
 
   /** Calls f where nothing is in force, nor afterwards what came into force in it: what makes connections, which outlive the statement. */
@@ -161,16 +189,18 @@ class Tracer {
    * `fetchable`: rows will still come.
    */
   end(token, ends) {
-    this.#guard(() => {
+    try {
       const { rows, error, inTransaction, rolledBack = false, fetchable = false } = ends ?? {};
       if (token instanceof Part) {
         const { statement } = token.whole;
         Object.assign(statement, { inTransaction, rolledBack });
         if (rows >= 0) statement.changed = rows;
       } else if (token?.statement?.running) {
-        this.#end(token.statement, { rows, error, inTransaction, rolledBack, fetchable });
+        this.#end(token.statement, rows, error, inTransaction, rolledBack, fetchable);
       }
-    });
+    } catch (error) {
+      this.#swallow(error, false);
+    }
   }
 
   /** Rows were handed to the program, in this flow; `exhausted`: no more will come. `enter`: it is in force here again. */
@@ -232,27 +262,46 @@ class Tracer {
     this.#guard(() => {
       if (this.#closed) return;
       this.#closed = true;
-      for (const connection of this.#busy) for (const statement of connection.unfinished) this.#finish(statement, 'ended');
+      for (const connection of this.#busy) for (const statement of connection.unfinished()) this.#finish(statement, 'ended');
     });
   }
 
   // ---- what is behind ------------------------------------------------------------------------------------------------
 
   /** Calls f; what it throws is counted, and undefined returned: for whatever a driver does besides calling its target. */
-  guard(f) {
-    return this.#guard(f);
+  guard(f, ...args) {
+    try {
+      return f(...args);
+    } catch (error) {
+      this.#swallow(error, false);
+      return undefined;
+    }
   }
 
-  /** `clear`: rather no statement in force than the one before. */
+  /** Nobody can bring the statement into force any more. */
+  collected(s) {
+    try {
+      this.#untold?.forget(s);
+      if (!s.finished && !this.#closed) this.#finish(s, 'ended');
+    } catch (error) {
+      this.#swallow(error, false);
+    }
+  }
+
   #guard(f, otherwise, clear) {
     try {
       return f();
     } catch (error) {
-      if (native.opened()?.[1] === false) this.#closed = true; // the program has closed the session
-      else this.trouble(error);
-      if (clear) try { contexts.enter(undefined); } catch { /* it was said */ }
+      this.#swallow(error, clear);
       return otherwise;
     }
+  }
+
+  /** `clear`: rather no statement in force than the one before. */
+  #swallow(error, clear) {
+    if (native.opened()?.[1] === false) this.#closed = true; // the program has closed the session
+    else this.trouble(error);
+    if (clear) try { contexts.enter(undefined); } catch { /* it was said */ }
   }
 
   /** An error of tracing, the driver's or ours. Its message may hold the program's data, so it isn't shown. */
@@ -269,13 +318,27 @@ class Tracer {
     this.#closed = true; // unless all of this succeeds
     const { settings: { sql } } = sessions.current();
     const key = sessions.key();
-    this.#settings = { window: sql.window, key, keep: keeper(sql.parameters, key) };
+    const secret = sql.parameters === 'hash' ? secretOf(key) : undefined;
+    this.#settings = { window: sql.window, key, keep: keeper(sql.parameters, key), secret };
     this.#untold = Untold.unlessWatched((records) => {
       this.#untold = undefined;
-      for (const record of records) this.#guard(() => this.#write(record));
+      for (const record of records) this.guard(write, record);
     });
     process.on('exit', () => this.close());
+    this.#gone = native.goneTokens();
+    this.#watchCollections();
     this.#closed = false;
+  }
+
+  /** Of a program that runs no more statements, we hear after V8's next full collection. */
+  #watchCollections() {
+    this.#collections.register({}, undefined);
+    if (this.#gone[0]) this.#collect();
+  }
+
+  /** Statements of this thread, also of other copies of this package. */
+  #collect() {
+    for (const statement of native.goneStatements()) statement.where.tracer.collected(statement);
   }
 
   #begin(of) {
@@ -287,65 +350,77 @@ class Tracer {
       else if (here.token.statement.running) return new Part(here.token);
     }
     if (!this.#settings) this.#start();
+    if (this.#gone[0]) this.#collect();
     const fresh = !token;
     token ??= new Token(contexts.reserve());
     const where = this.#connection(of.connection, of);
-    const head = this.#head(token.driver ?? of.driver, of.statement, of.dialect ?? '');
-    const parameters = this.#settings.keep?.(of.parameters, of.many === true);
-    const kept = parameters?.length ? `,"parameters":${JSON.stringify(parameters)}` : '';
-    const { id } = token, { json } = where, started = now(); // what is to be written doesn't hold the token
-    const statement = new Statement(id, where, head);
-    this.#record(id, () => `${head.json}${json},"thread":${THREAD},"id":${id},"started":${started}${kept}}`, statement);
+    const head = this.#head(where, token.driver ?? of.driver, of.statement, of.dialect ?? '');
+    const statement = new Statement(token.id, where, head); // what is to be written doesn't hold the token
+    if (fresh) contexts.enterAsBegun(token);
+    this.#recordBeginning(statement, of.parameters, of.many === true);
     token.statement = statement;
     this.#link(statement);
-    this.#gone.register(token, statement);
-    if (fresh) contexts.enter(token);
+    native.followToken(token, statement);
     return token;
   }
 
+  #recordBeginning(statement, parameters, many) {
+    const { keep, secret } = this.#settings, { id, head: { bytes: head }, where: { known: where } } = statement;
+    let rest = false;
+    if (secret && !many && hashable(parameters)) rest = native.beginStatement(id, !this.#untold, head, where, secret, parameters);
+    if (rest === false) {
+      const list = keep?.(parameters, many);
+      const text = list?.length ? `,"parameters":${JSON.stringify(list)}` : '';
+      rest = native.beginStatement(id, !this.#untold, head, where, undefined, text);
+    }
+    this.#untold?.add({ id, head, where, rest }, statement);
+  }
+
   #connection(object, of) {
-    if (!object) return this.#nowhere;
-    let known = this.#connections.get(object);
+    let known = object ? this.#connections.get(object) : this.#nowhere;
     if (!known) {
-      known = new Connection(++this.#numbers);
+      known = new Connection(this, ++this.#numbers);
       this.#connections.set(object, known);
       this.#lost.register(object, known);
     }
-    if (!known.json && of) {
+    if (!known.known && of) {
       known.dialect = of.dialect ?? '';
-      known.json = `,"connection":${known.number}`;
-      for (const member of ['database', 'server']) {
-        const value = typeof of[member] === 'function' ? of[member]() : of[member];
-        if (typeof value !== 'string' || !value) continue;
-        const kept = /[=@]|:\/\//.test(value) ? '?' : value.slice(0, 200); // a connection string may hold a password
-        known.json += `,"${member}":${JSON.stringify(kept)}`;
-      }
+      known.known = describe(known.number, object, of);
     }
     return known;
   }
 
   /** What is known of a statement before it is run; made once, as long as it is among the last few hundred. */
-  #head(driver, statement, dialect) {
-    let dialects = this.#heads.get(driver);
-    if (!dialects) this.#heads.set(driver, dialects = new Map());
-    let heads = dialects.get(dialect);
-    if (!heads) dialects.set(dialect, heads = new Map());
+  #head(where, driver, statement, dialect) {
+    const heads = where.driver === driver && where.dialect === dialect ? where.heads : this.#headsOf(where, driver, dialect);
     const given = typeof statement !== 'string' ? null : statement.length > MOST_TEXT ? statement.slice(0, MOST_TEXT) : statement;
-    let head = heads.get(given);
-    if (head) return head;
-    const { text, action, does, savepoint } = given === null ? { text: `<${typeof statement}>`, action: t.NOTHING, does: 0, savepoint: '' } : t.read(given, dialect);
+    return heads.get(given) ?? this.#newHead(heads, driver, given, typeof statement, dialect);
+  }
+
+  #newHead(heads, driver, given, type, dialect) {
+    const { text, action, does, savepoint } = given === null ? { text: `<${type}>`, action: t.NOTHING, does: 0, savepoint: '' } : t.read(given, dialect);
     const hash = keyed(this.#settings.key, 'statement', text).toString('hex', 0, 8);
-    head = { json: `{"driver":${JSON.stringify(driver)},"statement":${JSON.stringify(text)},"statement_hash":"${hash}"`, action, does, savepoint };
+    const bytes = Buffer.from(`{"driver":${JSON.stringify(driver)},"statement":${JSON.stringify(text)},"statement_hash":"${hash}"`);
+    const head = { bytes, action, does, savepoint };
     if (heads.size >= MOST_HEADS) heads.clear();
     heads.set(given, head);
     return head;
   }
 
-  #end(s, { rows, error, inTransaction, rolledBack, fetchable }) {
+  #headsOf(where, driver, dialect) {
+    let dialects = this.#heads.get(driver);
+    if (!dialects) this.#heads.set(driver, dialects = new Map());
+    let heads = dialects.get(dialect);
+    if (!heads) dialects.set(dialect, heads = new Map());
+    if (where.dialect === dialect) [where.driver, where.heads] = [driver, heads];
+    return heads;
+  }
+
+  #end(s, rows, error, inTransaction, rolledBack, fetchable) {
     s.running = false;
     s.fetchable = fetchable;
-    s.ended = now();
-    if (rows >= 0) s.changed = rows;
+    s.ended = native.now();
+    if (rows >= 0) s.changed = Number(rows);
     const out = this.#settle(s, inTransaction ?? s.inTransaction, error, rolledBack || s.rolledBack);
     if (error) {
       s.word = FAILED;
@@ -355,50 +430,48 @@ class Tracer {
     }
   }
 
-  /** Nobody can bring it into force any more. */
-  #collected(s) {
-    this.#untold?.forget(s);
-    if (!s.finished && !this.#closed) this.#finish(s, 'ended');
-  }
-
   /** A connection was collected, which rolls back; but its last statement stays in force, as its rows live on. */
   #dropped(c) {
-    for (const s of [...c.unfinished]) {
+    for (const s of c.unfinished()) {
       if (c.transaction && s.transaction === c.transaction) continue;
       this.#unlink(s);
       s.where = this.#nowhere;
       this.#link(s);
     }
     this.#over(c, c.assumed ? '' : ROLLED_BACK, true);
+    if (!c.first) this.#busy.delete(c);
   }
 
   #again(s) {
     if (!s.finished) return;
-    this.#record(s.id, '{"outcome":"open"}', s);
+    this.#record({ id: s.id, text: '{"outcome":"open"}' }, s);
     s.finished = false;
     this.#link(s);
   }
 
-  /** Writes a record, at once or once something is watched. `text`: a function, of a beginning; `statement`: none, of a transaction. */
-  #record(id, text, statement) {
-    const record = { id, text };
+  /** Writes a record, at once or once something is watched. `statement`: none, if it is of a transaction. */
+  #record(record, statement) {
     if (this.#untold) this.#untold.add(record, statement);
-    else this.#write(record);
-  }
-
-  #write({ id, text }) {
-    if (typeof text === 'function') native.openContext(id, text());
-    else native.updateContext(id, text);
+    else write(record);
   }
 
   #link(s) {
-    if (!s.where.unfinished.size) this.#busy.add(s.where);
-    s.where.unfinished.add(s);
+    const { where } = s;
+    if (!where.first) this.#busy.add(where);
+    s.previous = where.last;
+    s.next = undefined;
+    if (where.last) where.last.next = s;
+    else where.first = s;
+    where.last = s;
   }
 
   #unlink(s) {
-    s.where.unfinished.delete(s);
-    if (!s.where.unfinished.size) this.#busy.delete(s.where);
+    const { where, previous, next } = s;
+    if (previous) previous.next = next;
+    else where.first = next;
+    if (next) next.previous = previous;
+    else where.last = previous;
+    s.previous = s.next = undefined;
   }
 
   /** Writes the OUTCOME record. */
@@ -406,11 +479,12 @@ class Tracer {
     if (s.finished) return;
     s.finished = true;
     this.#unlink(s);
-    if (s.word === COMMITTED || s.word === ROLLED_BACK) outcome = s.word;
-    if (s.transaction && s.transaction === s.where.transaction) s.where.told = true;
+    const { id, where, transaction, word, ended, autocommit } = s;
+    const said = word === COMMITTED || word === ROLLED_BACK ? word : outcome;
+    if (transaction && transaction === where.transaction) where.told = true;
     const rows = s.fetched >= 0 ? s.fetched : s.changed;
-    const known = `${rows >= 0 ? `,"rows":${rows}` : ''},"ended":${s.ended},"transaction":${s.transaction}`;
-    this.#record(s.id, `{"outcome":${JSON.stringify(outcome)}${known}${s.autocommit ? ',"autocommit":true' : ''}}`, s);
+    if (this.#untold) this.#untold.add({ id, outcome: quoted(said), rows, ended, transaction, autocommit }, s);
+    else native.endStatement(id, quoted(said), rows, ended, transaction, autocommit);
   }
 
   /** It has been run: what that means for the transaction. True if the statement goes out of force with it. */
@@ -425,8 +499,6 @@ class Tracer {
       action = t.NOTHING;
     }
     if (error && known && c.dialect === 'postgresql') c.failed = true;
-    const commitsBefore = (a) => a === t.COMMITS_BEFORE || a === t.COMMITS_AND_BEGINS;
-    const endsTransaction = (a) => a === t.COMMITS || a === t.ROLLS_BACK || a === t.PREPARES;
     if (error && !(known === false && commitsBefore(action))) action = t.NOTHING; // it did nothing, as far as we know
     if (c.assumed && action === t.BEGINS) this.#begun(c);
     const begins = !c.transaction;
@@ -522,7 +594,7 @@ class Tracer {
     c.transaction = 0;
     c.assumed = c.told = c.failed = false;
     c.savepoints = [];
-    for (const s of [...c.unfinished]) {
+    for (const s of c.unfinished()) {
       const inside = transaction && s.transaction === transaction;
       if (s.running || s === but || (!inside && !closed)) continue; // others are of flows that had the connection before
       if (inside && !s.word) s.word = word;
@@ -537,7 +609,7 @@ class Tracer {
    */
   #begun(c) {
     const word = c.dialect === 'sqlite' ? COMMITTED : '';
-    for (const s of c.unfinished) if (s.transaction === c.transaction) s.word ||= word;
+    for (const s of c.unfinished()) if (s.transaction === c.transaction) s.word ||= word;
     if (c.told && word) this.#scope(word, c.transaction, '"transaction"');
     c.transaction = 0;
     c.assumed = c.told = false;
@@ -545,7 +617,7 @@ class Tracer {
   }
 
   #scope(word, transaction, scope) {
-    if (!this.#closed) this.#record(transaction, `{"outcome":"${word}","scope":${scope}}`);
+    if (!this.#closed) this.#record({ id: transaction, text: `{"outcome":"${word}","scope":${scope}}` });
   }
 
   #setSavepoint(c, name, since, begins) {
@@ -567,7 +639,7 @@ class Tracer {
     const { since } = c.savepoints[at];
     c.savepoints[at].since = next;
     if (!c.transaction) return;
-    for (const s of [...c.unfinished]) {
+    for (const s of c.unfinished()) {
       if (s.transaction !== c.transaction || s.id < since || s.running || s === but) continue;
       s.word ||= ROLLED_BACK;
       this.#finish(s, 'ended');
@@ -577,11 +649,37 @@ class Tracer {
 }
 
 const THREAD = JSON.stringify(native.threadLabel);
-const { timeOrigin } = performance; // ms since 1970; reading it is slow
+const QUOTED = { __proto__: null, ended: '"ended"', closed: '"closed"', [COMMITTED]: '"committed"', [ROLLED_BACK]: '"rolled back"' };
 
-/** ns since 1970, as text: more than a number holds. */
-function now() {
-  return `${Math.round((timeOrigin + performance.now()) * 1000)}000`;
+function quoted(outcome) {
+  return QUOTED[outcome] ?? JSON.stringify(outcome);
+}
+
+/** What all records of a connection's statements say. */
+function describe(number, connection, of) {
+  let json = number ? `,"connection":${number}` : '';
+  for (const member of number ? ['database', 'server'] : []) {
+    const value = typeof of[member] === 'function' ? of[member](connection) : of[member];
+    if (typeof value !== 'string' || !value) continue;
+    const kept = /[=@]|:\/\//.test(value) ? '?' : value.slice(0, 200); // a connection string may hold a password
+    json += `,"${member}":${JSON.stringify(kept)}`;
+  }
+  return Buffer.from(`${json},"thread":${THREAD}`);
+}
+
+/** A record of a beginning, of an end, or with a text of its own. */
+function write({ id, head, where, rest, text, outcome, rows, ended, transaction, autocommit }) {
+  if (head) native.openContext(id, `${head}${where}${rest}`);
+  else if (text) native.updateContext(id, text);
+  else native.endStatement(id, outcome, rows, ended, transaction, autocommit);
+}
+
+function commitsBefore(action) {
+  return action === t.COMMITS_BEFORE || action === t.COMMITS_AND_BEGINS;
+}
+
+function endsTransaction(action) {
+  return action === t.COMMITS || action === t.ROLLS_BACK || action === t.PREPARES;
 }
 
 /** How a text of several statements ended the transaction that was open before it; '': that can't be known. */

@@ -9,16 +9,31 @@ const DRIVER = 'mysql2', DIALECT = 'mysql';
 const IN_TRANSACTION = 1; // in the status that the server sends
 const DEADLOCK = 1213; // its victim loses the whole transaction
 const statuses = new WeakMap(); // connection -> last status of the server
-const SEEN = Symbol('memwatch.seen'); // of a command: its state
+const { Promise } = globalThis; // the program may replace it
+const ours = new WeakSet(); // what query() and execute() are replaced by
+let promising = false; // one of them is called next, and calls back to settle a promise of mysql2's
 
 /** The two entries, and what they have in common. */
 const FILES = {
   'index.js': installEntry,
   'promise.js': installEntry,
   'lib/connection.js': installConnection,
+  'lib/promise/connection.js': installPromises,
   'lib/pool.js': installPool,
   'lib/pool_cluster.js': installCluster,
 };
+
+/** A private field of commands: what is known of one. */
+class Seen extends /** @type {any} */ (function (command) { return command; }) {
+  #seen;
+  constructor(command, seen) {
+    super(command);
+    this.#seen = seen;
+  }
+  static of(command) {
+    return #seen in command ? command.#seen : undefined;
+  }
+}
 
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install(exported, tools, file) {
@@ -34,30 +49,35 @@ function installEntry(exported, { tracer, replace }) {
   }
 }
 
-function installConnection(Connection, { tracer, replace, owner, peek, fresh }) {
-  /** Begins a statement, calls the original with wrapped callbacks, and follows the command. */
-  function traced(connection, describe, call) {
-    const token = tracer.begin(() => describe(where(connection)));
-    if (!token) return call((callback) => callback);
-    const seen = { token, connection, command: null, called: false };
-    tracer.guard(() => attend(connection));
+function installConnection(Connection, tools) {
+  const { tracer, replace, owner, peek, fresh } = tools;
+
+  /** Calls the original, which runs the statement of the token, and follows the command. */
+  function traced(token, connection, original, self, given, command) {
+    const settles = promising;
+    promising = false;
+    if (!token) return Reflect.apply(original, self, given);
+    const seen = { token, connection, command: null, called: false, settles };
+    tracer.guard(attend, connection);
     try {
-      seen.command = call((callback) => {
-        seen.called ||= typeof callback === 'function';
-        return typeof callback === 'function' ? back(seen, callback) : callback;
-      });
+      if (!command) for (let i = 0; i < given.length; i++) given[i] = wrap(seen, given[i]);
+      else if (typeof peek(command, 'onResult') === 'function') command.onResult = wrap(seen, peek(command, 'onResult'));
+      seen.command = Reflect.apply(original, self, given);
     } catch (error) {
       tracer.end(token, { error });
       throw error;
     }
-    tracer.guard(() => listen(seen));
+    tracer.guard(listen, seen);
     return seen.command;
   }
 
-  function back(seen, callback) {
+  function wrap(seen, callback) {
+    if (typeof callback !== 'function') return callback;
+    seen.called = true;
     return function (error, result) {
-      tracer.guard(() => (error ? failed(seen, error) : ended(seen, result)));
-      return tracer.run(seen.token, () => Reflect.apply(callback, this, arguments));
+      tracer.guard(error ? failed : ended, seen, error || result);
+      if (seen.settles && !error) return tracer.settle(seen.token, Reflect.apply, callback, this, arguments);
+      return tracer.run(seen.token, Reflect.apply, callback, this, arguments);
     };
   }
 
@@ -70,33 +90,36 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
   }
 
   function ended({ token, connection, command }, result) {
-    const results = command?._resultIndex > 0 && Array.isArray(result) ? result : [result];
-    for (const each of results) if (isHeader(each)) statuses.set(connection, each.serverStatus);
+    let rows = 0;
+    if (command?._resultIndex > 0 && Array.isArray(result)) for (const each of result) rows += rowsOf(connection, each);
+    else rows = rowsOf(connection, result);
     const status = statuses.get(connection);
-    const counts = results.map((each) => (Array.isArray(each) ? each.length : each?.affectedRows ?? 0));
-    tracer.end(token, {
-      rows: counts.reduce((sum, count) => sum + count, 0),
-      inTransaction: status === undefined ? undefined : Boolean(status & IN_TRANSACTION),
-    });
+    tracer.end(token, { rows, inTransaction: status === undefined ? undefined : Boolean(status & IN_TRANSACTION) });
+  }
+
+  function rowsOf(connection, result) {
+    if (isHeader(result)) statuses.set(connection, result.serverStatus);
+    return Array.isArray(result) ? result.length : result?.affectedRows ?? 0;
   }
 
   /** Follows a command: notes statuses, and publishes the events of a command without a callback. */
   function listen(seen) {
     const { token, connection, command, called } = seen;
     if (!command) return;
-    define(command, SEEN, seen);
-    noteStatuses(owner(command, 'execute'), tracer, replace);
+    new Seen(command, seen);
+    noteStatuses(owner(command, 'execute'), tools);
     if (called) return;
     const { emit } = command;
-    define(command, 'emit', function (event, value) {
+    const value = function (event, value) {
       tracer.guard(() => {
         if (event === 'error') failed(seen, value);
         else if (event === 'end') ended(seen, null);
         else if (event === 'result' && isHeader(value)) statuses.set(connection, value.serverStatus);
         else if (event === 'result') tracer.fetched(token, 1);
       });
-      return tracer.run(token, () => Reflect.apply(emit, this, arguments));
-    });
+      return tracer.run(token, Reflect.apply, emit, this, arguments);
+    };
+    Object.defineProperty(command, 'emit', { value, writable: true, configurable: true, enumerable: false });
   }
 
   /** Notes a new connection's first status, and its end. */
@@ -106,20 +129,18 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
     for (const event of ['end', 'close']) connection.stream?.prependOnceListener(event, () => tracer.transactionEnds(connection, 'closed'));
   }
 
-  replace(owner(Connection.prototype, 'query'), 'query', (query) => function (sql, values) {
-    if (!sql) return Reflect.apply(query, this, arguments);
-    const isCommand = typeof sql === 'object' && typeof peek(sql, 'execute') === 'function';
-    const given = Array.from(arguments);
-    return traced(this, (of) => ofQuery(of, sql, values, peek), (wrap) => {
-      if (isCommand && typeof peek(sql, 'onResult') === 'function') sql.onResult = wrap(peek(sql, 'onResult'));
-      return Reflect.apply(query, this, isCommand ? given : given.map(wrap));
+  for (const name of ['query', 'execute']) {
+    replace(owner(Connection.prototype, name), name, (original) => {
+      const replacement = function (...given) {
+        const sql = given[0];
+        if (!sql) return Reflect.apply(original, this, given);
+        const isCommand = name === 'query' && typeof sql === 'object' && typeof peek(sql, 'execute') === 'function';
+        return traced(tracer.begin(ofQuery, this, sql, given[1], peek), this, original, this, given, isCommand ? sql : null);
+      };
+      ours.add(replacement);
+      return replacement;
     });
-  });
-  replace(owner(Connection.prototype, 'execute'), 'execute', (execute) => function (sql, values) {
-    if (!sql) return Reflect.apply(execute, this, arguments);
-    const given = Array.from(arguments);
-    return traced(this, (of) => ofQuery(of, sql, values, peek), (wrap) => Reflect.apply(execute, this, given.map(wrap)));
-  });
+  }
   replace(owner(Connection.prototype, 'prepare'), 'prepare', (prepare) => function (options, callback) {
     if (typeof callback !== 'function') return Reflect.apply(prepare, this, arguments);
     const bound = tracer.bind(callback);
@@ -133,10 +154,10 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
   function traceStatements(prototype) {
     if (known.has(prototype)) return;
     known.add(prototype);
-    replace(prototype, 'execute', (execute) => function (parameters) {
-      const given = Array.from(arguments);
-      const describe = (of) => described(of, this.query, typeof parameters === 'function' ? null : parameters);
-      return traced(this._connection, describe, (wrap) => Reflect.apply(execute, this, given.map(wrap)));
+    replace(prototype, 'execute', (execute) => function (...given) {
+      const parameters = typeof given[0] === 'function' ? null : given[0];
+      const token = tracer.begin(where, this._connection, this.query, parameters);
+      return traced(token, this._connection, execute, this, given, null);
     });
   }
 
@@ -152,15 +173,34 @@ function installConnection(Connection, { tracer, replace, owner, peek, fresh }) 
 
 const noting = new WeakSet(); // prototypes of commands
 
-/** Makes the commands of a class note the status at the end of rows. */
-function noteStatuses(prototype, tracer, replace) {
+/** Has the commands of a class note the status that comes at the end of rows. */
+function noteStatuses(prototype, { tracer, replace }) {
   if (!prototype || noting.has(prototype)) return;
   noting.add(prototype);
   replace(prototype, 'execute', (execute) => function (packet) {
-    const { connection } = this[SEEN] ?? {};
-    if (connection && packet) tracer.guard(() => packet.isEOF() && statuses.set(connection, packet.eofStatusFlags()));
+    const connection = packet && Seen.of(this)?.connection;
+    if (connection) tracer.guard(noteStatus, connection, packet);
     return Reflect.apply(execute, this, arguments);
   });
+}
+
+function noteStatus(connection, packet) {
+  if (packet.isEOF()) statuses.set(connection, packet.eofStatusFlags());
+}
+
+/** What a connection of promises has called back settles one, and that of no class of the program's. */
+function installPromises(Connection, { replace, peek, fresh }) {
+  if (!fresh) return; // the program may have put functions of its own in between
+  for (const name of ['query', 'execute']) {
+    replace(Connection.prototype, name, (original) => function () {
+      promising = this.Promise === Promise && ours.has(peek(this.connection, name));
+      try {
+        return Reflect.apply(original, this, arguments);
+      } finally {
+        promising = false;
+      }
+    });
+  }
 }
 
 function installPool(Pool, tools) {
@@ -192,35 +232,20 @@ function later(prototype, { tracer, replace, owner }) {
   }
 }
 
-function ofQuery(of, sql, values, peek) {
+function ofQuery(connection, sql, values, peek) {
   const given = typeof values === 'function' ? null : values;
-  return typeof sql === 'object' ? described(of, peek(sql, 'sql'), peek(sql, 'values') ?? given) : described(of, sql, given);
+  return typeof sql === 'object' ? where(connection, peek(sql, 'sql'), peek(sql, 'values') ?? given) : where(connection, sql, given);
 }
 
-function described(of, statement, parameters) {
-  of.statement = statement;
-  of.parameters = parameters;
-  return of;
+function where(connection, statement, parameters) {
+  return { driver: DRIVER, dialect: DIALECT, statement, parameters, connection, database, server };
 }
 
-function where(connection) {
-  return {
-    driver: DRIVER,
-    dialect: DIALECT,
-    statement: undefined,
-    parameters: undefined,
-    connection,
-    database: () => connection.config.database,
-    server: () => connection.config.socketPath ?? `${connection.config.host}:${connection.config.port}`,
-  };
-}
+const database = ({ config }) => config.database;
+const server = ({ config }) => config.socketPath ?? `${config.host}:${config.port}`;
 
 function isHeader(value) {
   return value?.constructor?.name === 'ResultSetHeader';
-}
-
-function define(object, name, value) {
-  Object.defineProperty(object, name, { value, writable: true, configurable: true, enumerable: false });
 }
 
 module.exports = { name: 'mysql2', target: 'mysql2', files: Object.keys(FILES), install };

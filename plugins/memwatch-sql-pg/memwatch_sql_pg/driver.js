@@ -9,15 +9,16 @@
 const { types } = require('node:util');
 
 const DRIVER = 'pg', DIALECT = 'postgresql';
-const statuses = new WeakMap(); // client -> I, T or E: last status of the server
-const STATEMENT = Symbol('memwatch.statement'); // of a query: its state; a WeakMap with short-lived keys would be costly to collect
+const { Promise } = globalThis; // the program may replace it
+const statuses = new WeakMap(); // client -> I, T or E: what the server said last
+const STATEMENT = Symbol('memwatch.statement'); // of a query: what is known of it; a WeakMap of short-lived keys is dear to collect
 
 /** @type {import('@memwatch/node/sql').DriverPlugin['install']} */
 function install(pg, tools) {
-  const { tracer, replace, peek } = tools;
+  const { tracer, replace, peek, fresh } = tools;
   const { Client, Pool } = pg;
   replace(Client.prototype, 'query', (query) => function (config, values) {
-    const token = config && this.connection ? tracer.begin(() => describe(this, config, values, peek)) : null;
+    const token = config && this.connection ? tracer.begin(describe, this, config, values, peek) : null;
     if (!token) return Reflect.apply(query, this, arguments);
     let result;
     try {
@@ -26,14 +27,16 @@ function install(pg, tools) {
       tracer.end(token, { error });
       throw error;
     }
-    tracer.guard(() => {
-      attend(this, tracer);
-      const submitted = typeof peek(config, 'submit') === 'function' ? config : latest(this);
-      if (!submitted || types.isProxy(submitted) || submitted[STATEMENT]) tracer.end(token, { error: new Error() }); // the client takes no more
-      else follow(submitted, { token, client: this, own: submitted === config, rows: undefined, fetched: 0, rolledBack: undefined }, tools);
-    });
+    tracer.guard(submitted, this, config, token, result);
     return result;
   });
+  function submitted(client, config, token, result) {
+    attend(client, tracer);
+    const own = typeof config !== 'string' && typeof peek(config, 'submit') === 'function';
+    const query = own ? config : latest(client);
+    if (!query || types.isProxy(query) || query[STATEMENT]) return tracer.end(token, { error: new Error() }); // the client takes no more
+    return follow(query, { token, client, own, settles: fresh && settles(client, result), rows: -1, fetched: 0, rolledBack: undefined }, tools);
+  }
   replace(Client.prototype, 'connect', (connect) => around(tracer, connect));
   const pools = Object.getPrototypeOf(Pool ?? {})?.prototype; // pg-pool's: pg's own class is derived from it
   replace(pools, 'connect', (connect) => around(tracer, connect));
@@ -65,9 +68,11 @@ function describe(client, config, values, peek) {
     parameters,
     connection: client,
     database: client.database,
-    server: () => (client.host?.startsWith('/') ? client.host : `${client.host}:${client.port}`),
+    server,
   };
 }
+
+const server = ({ host, port }) => (host?.startsWith('/') ? host : `${host}:${port}`);
 
 /** Notes a connection's transaction status, and its end. */
 function attend(client, tracer) {
@@ -87,23 +92,51 @@ function attend(client, tracer) {
 
 /** The query that the client made from a text: the last unfinished one. */
 function latest(client) {
-  const queue = client._queryQueue ?? client.queryQueue;
+  const isNew = (query) => query && (types.isProxy(query) || !query[STATEMENT]);
+  const queued = (client._queryQueue ?? client.queryQueue)?.at(-1);
+  if (isNew(queued)) return queued;
+  const sent = client._sentQueryQueue?.at(-1);
+  if (isNew(sent)) return sent;
   const active = '_activeQuery' in client ? client._activeQuery : client.activeQuery;
-  return [queue?.at(-1), client._sentQueryQueue?.at(-1), active].find((query) => query && (types.isProxy(query) || !query[STATEMENT]));
+  return isNew(active) ? active : undefined;
 }
 
-const inTransaction = (client) => ({ I: false, T: true, E: true })[statuses.get(client)];
+/**
+ * Whether the client made a promise because there is no callback of the program's: that is all that the query calls back to.
+ * Asked only if nobody can have put functions of his own between ours and the client's.
+ */
+function settles(client, result) {
+  return types.isPromise(result) && client._Promise === Promise && Object.getPrototypeOf(result) === Promise.prototype;
+}
+
+function inTransaction(client) {
+  const status = statuses.get(client);
+  return status === 'T' || status === 'E' ? true : status === 'I' ? false : undefined;
+}
+
+/** -1: there is none. */
+function countAtTheEnd(text) {
+  let at = text.length, count = 0;
+  for (let place = 1; at > 0; place *= 10) {
+    const digit = text.charCodeAt(at - 1) - 48;
+    if (digit < 0 || digit > 9) break;
+    count += digit * place;
+    at--;
+  }
+  return at < text.length && text.charCodeAt(at - 1) === 32 ? count : -1;
+}
 
 const BEFORE = {
-  handleCommandComplete(s, { text = '' } = {}) {
+  handleCommandComplete(s, message) {
+    const text = message?.text;
     if (typeof text !== 'string') return; // INSERT 0 1, UPDATE 3, BEGIN, CREATE TABLE
-    const count = Number(text.slice(text.lastIndexOf(' ') + 1));
-    if (count >= 0) s.rows = (s.rows ?? 0) + count;
+    const count = countAtTheEnd(text);
+    if (count >= 0) s.rows = Math.max(s.rows, 0) + count;
     s.rolledBack ??= text.startsWith('ROLLBACK'); // the first: also the answer to a COMMIT where a statement had failed
   },
   handleReadyForQuery(s, _, query, tracer) {
     if (query._canceledDueToError) return; // handleError comes next
-    tracer.end(s.token, { rows: s.fetched ? undefined : s.rows, inTransaction: inTransaction(s.client), rolledBack: s.rolledBack });
+    tracer.end(s.token, { rows: s.fetched ? -1 : s.rows, inTransaction: inTransaction(s.client), rolledBack: s.rolledBack });
     if (s.fetched) tracer.fetched(s.token, 0, { exhausted: true });
   },
   handleError(s, error, _, tracer) {
@@ -130,14 +163,15 @@ function follow(query, statement, { tracer, replace, owner }) {
   const prototype = Object.getPrototypeOf(query);
   if (!statement.own && ofClients.has(prototype)) return;
   for (const [name, before] of statement.own ? OF_PROGRAM : OF_CLIENT) {
-    const where = owner(query, name);
+    const where = owner(query, name), ofOwn = before === OWN[name], callsBack = CALLS_BACK.has(name);
     if (!isNew(where, name)) continue;
     replace(where, name, (original) => function (message) {
       const s = this[STATEMENT];
-      if (!s || (before === OWN[name] && !s.own)) return Reflect.apply(original, this, arguments);
-      tracer.guard(() => before(s, message, this, tracer));
-      if (!s.own && !CALLS_BACK.has(name)) return Reflect.apply(original, this, arguments); // none of the program's code
-      return tracer.run(s.token, () => Reflect.apply(original, this, arguments));
+      if (!s || (ofOwn && !s.own)) return Reflect.apply(original, this, arguments);
+      tracer.guard(before, s, message, this, tracer);
+      if (!s.own && !callsBack) return Reflect.apply(original, this, arguments); // none of the program's code
+      if (s.settles) return tracer.settle(s.token, Reflect.apply, original, this, arguments);
+      return tracer.run(s.token, Reflect.apply, original, this, arguments);
     });
   }
   if (!statement.own) ofClients.add(prototype);
