@@ -92,6 +92,15 @@ def find_places(value: object, /) -> tuple[int, int, Any, bool, int] | None:
 def close_places(value: object, /) -> bool:
     """Ends the watch of an object; False: there was none."""
 
+def declare_types(
+    all: tuple[tuple[str, str, bool, tuple[tuple[str | tuple[int, tuple[str, ...]], ...], ...]], ...], /
+) -> None:
+    """Says how values of types are written, as :func:`memwatch_core.type_formats.declared` makes it; instead of all that
+    was said before."""
+
+def written(value: object, /) -> str:
+    """A value as a cell says it in words, of up to 240 bytes; none of its own code runs."""
+
 def audit_places() -> int:
     """Compares all that is watched with what was recorded of it, and records what differs; how many places."""
 

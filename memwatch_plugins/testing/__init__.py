@@ -14,7 +14,8 @@ pytest and hypothesis, which nothing else needs. The complete one of a sink:
 Each test is named by the fact that it holds, each message says what the plugin has to do, and what a plugin doesn't
 declare among its ``capabilities`` is skipped with the reason. Where things are:
 
-* :class:`SerializerContract` (``serializers.py``) and :class:`SinkContract` (``sinks.py``);
+* :class:`SerializerContract` (``serializers.py``), :class:`TypeFormatContract` (``type_formats.py``) and
+  :class:`SinkContract` (``sinks.py``);
 * :class:`SqlDriverContract` and :class:`AsyncSqlDriverContract` (``sql.py``, ``sql_async.py``), which consist of how to
   speak to a library (``library.py``), what is published (``published.py``), what may not be seen (``unseen.py``) and
   not be called (``untouched.py``);
@@ -28,7 +29,7 @@ in a real session proves little.
 
 import pytest
 
-_WITH_ASSERTIONS = ("plugin", "published", "serializers", "sinks", "sql", "sql_async", "target", "unseen", "untouched")
+_WITH_ASSERTIONS = ("plugin", "published", "serializers", "sinks", "sql", "sql_async", "target", "type_formats", "unseen", "untouched")
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _WITH_ASSERTIONS))
 
 from .serializers import SerializerContract  # noqa: E402
@@ -36,5 +37,13 @@ from .sinks import SinkContract  # noqa: E402
 from .sql import SqlDriverContract  # noqa: E402
 from .sql_async import AsyncSqlDriverContract  # noqa: E402
 from .target import Way  # noqa: E402
+from .type_formats import TypeFormatContract  # noqa: E402
 
-__all__ = ["AsyncSqlDriverContract", "SerializerContract", "SinkContract", "SqlDriverContract", "Way"]
+__all__ = [
+    "AsyncSqlDriverContract",
+    "SerializerContract",
+    "SinkContract",
+    "SqlDriverContract",
+    "TypeFormatContract",
+    "Way",
+]

@@ -5,6 +5,7 @@
 
 #include "errors.h"
 #include "places/attributes.h"
+#include "places/known_types.h"
 #include "places/node_table.h"
 #include "base/compiler.h"
 
@@ -247,7 +248,8 @@ static void end(mwpy_node *node) { end_node(node, true); }
 static bool is_followed(const mwpy_root *root, PyObject *value, int level) {
     const char *why;
     if (PyDict_Check(value)) return level <= root->depth;
-    return level < root->depth && !PyType_Check(value) && !PyModule_Check(value) && mwpy_has_attributes(value, &why);
+    return level < root->depth && !PyType_Check(value) && !PyModule_Check(value) && mwpy_has_attributes(value, &why) &&
+           !mwpy_is_declared(value);
 }
 
 static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int level) {
