@@ -25,8 +25,8 @@ static const PyDateTime_Delta *offset_of(PyObject *zone) {
 }
 
 static bool is_utc(PyObject *zone, const PyDateTime_Delta *offset) {
-    return !((fixed_zone *)zone)->name && !PyDateTime_DELTA_GET_DAYS(offset) &&
-           !PyDateTime_DELTA_GET_SECONDS(offset) && !PyDateTime_DELTA_GET_MICROSECONDS(offset);
+    return !((fixed_zone *)zone)->name && !PyDateTime_DELTA_GET_DAYS(offset) && !PyDateTime_DELTA_GET_SECONDS(offset) &&
+           !PyDateTime_DELTA_GET_MICROSECONDS(offset);
 }
 
 static void put_offset(mwpy_text *t, const PyDateTime_Delta *offset) {

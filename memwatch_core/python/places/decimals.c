@@ -132,6 +132,13 @@ static bool all_read_right(PyTypeObject *type) {
 }
 
 mwpy_putter mwpy_decimal_putter(PyTypeObject *type) {
-    return mwpy_is_c_type(type, "decimal.Decimal", sizeof(decimal)) && all_read_right(type) ? put_decimal : NULL;
+    static const PyTypeObject *last;
+    static unsigned last_version;
+    if (!mwpy_is_c_type(type, "decimal.Decimal", sizeof(decimal))) return NULL;
+    if (type == last && last_version && last_version == mwpy_version_of(type)) return put_decimal;
+    if (!all_read_right(type)) return NULL;
+    last = type;
+    last_version = mwpy_version_of(type);
+    return put_decimal;
 }
 #endif

@@ -163,6 +163,7 @@ static bool put_ipv6(mwpy_text *t, PyObject *value) {
 static bool put_path(mwpy_text *t, PyObject *segments) {
     if (!PyList_CheckExact(segments)) return false;
     Py_ssize_t n = PyList_GET_SIZE(segments), first = 0;
+    if (n > PATH_MOST) return false;
     for (Py_ssize_t i = 0; i < n; i++) {
         PyObject *segment = PyList_GET_ITEM(segments, i);
         if (!PyUnicode_Check(segment)) return false;
@@ -263,7 +264,7 @@ static PyTypeObject *type_named(PyObject *module, PyObject *name) {
 }
 
 PyObject *mwpy_declared(PyTypeObject *type) {
-    if (!all_declared || mwpy_is_finalizing()) return NULL;
+    if (!all_declared) return NULL;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(all_declared); i++) {
         PyObject *one = PyTuple_GET_ITEM(all_declared, i);
         PyTypeObject *meant = type_named(PyTuple_GET_ITEM(one, 0), PyTuple_GET_ITEM(one, 1));

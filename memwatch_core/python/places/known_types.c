@@ -256,7 +256,8 @@ static mwpy_putter subclass_putter(PyTypeObject *type) {
 static known look_at(PyTypeObject *type) {
     known k = {.type = type, .put = builtin_putter(type)};
     if (!k.put) k.put = mwpy_date_putter(type);
-    if (!k.put) k.put = mwpy_decimal_putter(type);
+    if (k.put || mwpy_is_finalizing()) return k; /* then there may be no modules */
+    k.put = mwpy_decimal_putter(type);
     if (!k.put && (k.with = Py_XNewRef(mwpy_declared(type)))) k.put = mwpy_put_declared;
     if (!k.put) k.put = subclass_putter(type);
     if (k.put == put_sub_tuple) k.with = names_of(type);
