@@ -6,8 +6,8 @@ Two groups, and nothing else lives here:
   :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`, :class:`Call`, :class:`Part`,
   :class:`Shown` and :class:`Variable` they refer to.
   Readers of journals make them, sinks receive them. They are imported when they are first asked for.
-* **What plugins offer**: :class:`Serializer`, :class:`TypeFormat`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`: each hook of
-  :mod:`memwatch_core.hookspecs` returns records of one of these.
+* **What plugins offer**: :class:`Serializer`, :class:`TypeFormat`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`:
+  each hook of :mod:`memwatch_core.hookspecs` returns records of some of these.
 
 All are immutable and may be shared between threads.
 """

@@ -51,7 +51,8 @@ def open_places(
     options: Mapping[str, Any],
     formats: tuple[TypeFormat, ...] = (),
 ) -> None:
-    """Watches an object; values of some types are written by ``formats``. Raises WatchError: it is watched already; TypeError, ValueError: an option; CoreError."""
+    """Watches an object; values of some types are written by ``formats``. Raises WatchError: it is watched already;
+    TypeError, ValueError: an option; CoreError."""
     if name is None:
         name = infer_argument(frame) or type_name(value)[1:-1]
     known = proxy.find_places(value)

@@ -72,8 +72,9 @@ def open_journal(
     """Starts the core and opens ``<folder>/<pid>-python.mwj``, in a session's folder that exists. The file is made at
     the first record; where there is one of that name, it is called ``<pid>-python.1.mwj`` and so on.
 
-    ``serializers`` default, with their ``formats``, to those that ``config`` names. Raises SessionError: one is open, or the folder is no
-    session; CoreError: the core can't start or the folder can't be written to; ConfigError, PluginError: a serializer.
+    ``serializers`` default, with their ``formats``, to those that ``config`` names. Raises SessionError: one is open,
+    or the folder is no session; CoreError: the core can't start or the folder can't be written to; ConfigError,
+    PluginError: a serializer.
     """
     global _journal, _closed
     from ..journal.session import read_session

@@ -95,8 +95,8 @@ def close_places(value: object, /) -> bool:
 def declare_types(
     all: tuple[tuple[str, str, bool, tuple[tuple[str | tuple[int, tuple[str, ...]], ...], ...]], ...], /
 ) -> None:
-    """Says how values of types are written, as :func:`memwatch_core.type_formats.declared` makes it; instead of all that
-    was said before."""
+    """Says how values of types are written, as :func:`memwatch_core.type_formats.declared` makes it; instead of all
+    that was said before."""
 
 def written(value: object, /) -> str:
     """A value as a cell says it in words, of up to 240 bytes; none of its own code runs."""

@@ -29,7 +29,18 @@ in a real session proves little.
 
 import pytest
 
-_WITH_ASSERTIONS = ("plugin", "published", "serializers", "sinks", "sql", "sql_async", "target", "type_formats", "unseen", "untouched")
+_WITH_ASSERTIONS = (
+    "plugin",
+    "published",
+    "serializers",
+    "sinks",
+    "sql",
+    "sql_async",
+    "target",
+    "type_formats",
+    "unseen",
+    "untouched",
+)
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _WITH_ASSERTIONS))
 
 from .serializers import SerializerContract  # noqa: E402

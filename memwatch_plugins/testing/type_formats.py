@@ -48,7 +48,7 @@ class TypeFormatContract(PluginContract):
 
     def use(self, value: Any) -> None:
         """What a program does with a value that isn't changed by it, but may remember something: override it."""
-        repr(value), str(value), hash(value), copy.copy(value)
+        _ = repr(value), str(value), hash(value), copy.copy(value)
 
     @pytest.fixture(autouse=True)
     def _declared(self) -> None:

@@ -4,8 +4,6 @@ import enum
 import ipaddress
 import pathlib
 import sys
-import uuid
-from fractions import Fraction
 from typing import Any
 
 import memwatch_serializer_scalars
@@ -50,7 +48,7 @@ class TestPath(TypeFormatContract):
 
     def use(self, value: Any) -> None:
         super().use(value)
-        value.parts, value.name, value.parent, value / "x", value.with_name("n") if value.name else None
+        _ = value.parts, value.name, value.parent, value / "x", value.with_name("n") if value.name else None
 
 
 class TestIPv4Address(TypeFormatContract):
@@ -64,7 +62,7 @@ class TestIPv4Network(TypeFormatContract):
 
     def use(self, value: Any) -> None:
         super().use(value)
-        value.broadcast_address, value.hostmask, value.is_private, value.num_addresses
+        _ = value.broadcast_address, value.hostmask, value.is_private, value.num_addresses
 
 
 class TestIPv6Address(TypeFormatContract):

@@ -1,4 +1,4 @@
-"""Numbers of fixed width: ``int64``, ``float64``, ``bool``; and how values of the standard library's types are written."""
+"""Numbers of fixed width, ``int64``, ``float64``, ``bool``; how values of the standard library's types are written."""
 
 from __future__ import annotations
 
