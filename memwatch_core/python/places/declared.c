@@ -119,8 +119,14 @@ static bool read_number(PyObject *value, unsigned char *bytes, size_t n) {
 static bool put_uuid(mwpy_text *t, PyObject *value) {
     unsigned char bytes[16];
     if (!read_number(value, bytes, sizeof bytes)) return false;
-    for (size_t i = 0; i < sizeof bytes; i++)
-        mwpy_put_format(t, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", bytes[i]);
+    char text[36];
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) text[n++] = '-';
+        text[n++] = "0123456789abcdef"[bytes[i] >> 4];
+        text[n++] = "0123456789abcdef"[bytes[i] & 15];
+    }
+    mwpy_put(t, text, n);
     return true;
 }
 
@@ -159,33 +165,43 @@ static bool put_ipv6(mwpy_text *t, PyObject *value) {
     return true;
 }
 
-/* The segments of a path, joined and without what says nothing, as pathlib does it: from the last absolute one on. */
-static bool put_path(mwpy_text *t, PyObject *segments) {
-    if (!PyList_CheckExact(segments)) return false;
-    Py_ssize_t n = PyList_GET_SIZE(segments), first = 0;
-    if (n > PATH_MOST) return false;
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *segment = PyList_GET_ITEM(segments, i);
-        if (!PyUnicode_Check(segment)) return false;
-        if (PyUnicode_GET_LENGTH(segment) && PyUnicode_READ_CHAR(segment, 0) == '/') first = i;
-    }
-    size_t scanned = 0, parts = 0, slashes = 0;
-    for (Py_ssize_t i = first; i < n && !t->cut; i++) {
+/* The segment that a path begins with, the last absolute one; -1: they are no segments. */
+static Py_ssize_t first_segment(PyObject *segments) {
+    if (!PyList_CheckExact(segments) || PyList_GET_SIZE(segments) > PATH_MOST) return -1;
+    Py_ssize_t first = 0;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(segments); i++) {
         PyObject *s = PyList_GET_ITEM(segments, i);
-        Py_ssize_t length = PyUnicode_GET_LENGTH(s), at = 0;
-        for (; i == first && at < length && PyUnicode_READ_CHAR(s, at) == '/'; at++) slashes++;
-        if (i == first && slashes) mwpy_put_string(t, slashes == 2 ? "//" : "/");
-        while (at < length && !t->cut) {
-            Py_ssize_t end = at;
-            while (end < length && PyUnicode_READ_CHAR(s, end) != '/' && scanned++ < PATH_MOST) end++;
-            bool says = end > at && (end > at + 1 || PyUnicode_READ_CHAR(s, at) != '.');
-            if (says && parts++) mwpy_put_string(t, "/");
-            for (; says && at < end && !t->cut; at++) mwpy_put_escaped(t, PyUnicode_READ_CHAR(s, at), '\'');
-            at = end + 1;
-            if (scanned++ >= PATH_MOST) t->cut = true;
-        }
+        if (!PyUnicode_Check(s)) return -1;
+        if (PyUnicode_GET_LENGTH(s) && PyUnicode_READ_CHAR(s, 0) == '/') first = i;
     }
-    if (!parts && !slashes) mwpy_put_string(t, ".");
+    return first;
+}
+
+/* The parts of a segment, but for those that say nothing: empty ones and single dots. */
+static void put_parts(mwpy_text *t, PyObject *s, size_t *parts, size_t *scanned) {
+    Py_ssize_t n = PyUnicode_GET_LENGTH(s);
+    for (Py_ssize_t at = 0, end; at < n && !t->cut; at = end + 1) {
+        for (end = at; end < n && PyUnicode_READ_CHAR(s, end) != '/' && *scanned < PATH_MOST; end++) ++*scanned;
+        if (++*scanned > PATH_MOST) t->cut = true;
+        if (end == at || (end == at + 1 && PyUnicode_READ_CHAR(s, at) == '.')) continue;
+        if (++*parts > 1) mwpy_put_string(t, "/");
+        for (; at < end && !t->cut; at++) mwpy_put_escaped(t, PyUnicode_READ_CHAR(s, at), '\'');
+    }
+}
+
+/* The segments of a path, joined as pathlib does it. Two slashes at its beginning aren't the same as one, or three. */
+static bool put_path(mwpy_text *t, PyObject *segments) {
+    Py_ssize_t first = first_segment(segments), slashes = 0;
+    if (first < 0) return false;
+    size_t parts = 0, scanned = 0, before = t->n;
+    for (Py_ssize_t i = first; i < PyList_GET_SIZE(segments) && !t->cut; i++) {
+        PyObject *s = PyList_GET_ITEM(segments, i);
+        while (i == first && slashes < 3 && slashes < PyUnicode_GET_LENGTH(s) && PyUnicode_READ_CHAR(s, slashes) == '/')
+            slashes++;
+        if (i == first && slashes) mwpy_put_string(t, slashes == 2 ? "//" : "/");
+        put_parts(t, s, &parts, &scanned);
+    }
+    if (t->n == before && !t->cut) mwpy_put_string(t, ".");
     return true;
 }
 
