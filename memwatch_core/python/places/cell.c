@@ -6,7 +6,8 @@
 
 #include "base/hash.h"
 #include "origins/utf8.h"
-#include "places/text.h"
+#include "places/value.h"
+#include "places/words.h"
 
 /* ---- cells ------------------------------------------------------------------------------------------------------- */
 
@@ -94,8 +95,8 @@ static uint64_t length_of(PyObject *value) {
 
 static void describe_shown(mwpy_cell *cell, PyObject *value) {
     static const char more[] = "…";
-    mwpy_text t = {.n = 0, .most = MWPY_TEXT, .cut = false};
-    mwpy_put_value(&t, value, 0);
+    mwpy_words t = mwpy_no_words(MWPY_WORDS);
+    mwpy_say_value(&t, value, 0);
     if (t.n <= MWPY_CELL_ROOM && !t.cut) {
         fill(cell, MWPY_SHOWN, t.at, t.n);
         return;
@@ -150,18 +151,18 @@ bool mwpy_key_is_plain(PyObject *key) { return is_plain(key, 0); }
 static bool is_identifier(PyObject *key) { return PyUnicode_CheckExact(key) && PyUnicode_IsIdentifier(key) == 1; }
 
 size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute) {
-    mwpy_text t = {.n = 0, .most = room < MWPY_TEXT ? room : MWPY_TEXT, .cut = false};
+    mwpy_words t = mwpy_no_words(room);
     if (attribute && is_identifier(key)) {
-        mwpy_put_string(&t, ".");
+        mwpy_say_string(&t, ".");
         for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(key) && !t.cut; i++)
-            mwpy_put_character(&t, PyUnicode_READ_CHAR(key, i));
+            mwpy_say_character(&t, PyUnicode_READ_CHAR(key, i));
     } else {
-        mwpy_put_string(&t, "[");
+        mwpy_say_string(&t, "[");
         if (PyUnicode_CheckExact(key))
-            mwpy_put_str(&t, key, '"');
+            mwpy_say_str(&t, key, '"');
         else
-            mwpy_put_value(&t, key, 1);
-        mwpy_put_string(&t, "]");
+            mwpy_say_value(&t, key, 1);
+        mwpy_say_string(&t, "]");
     }
     memcpy(out, t.at, t.n);
     return t.n;

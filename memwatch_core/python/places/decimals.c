@@ -2,6 +2,8 @@
  *
  * Nobody promises that layout, so it is tried: a Decimal type is read only if known numbers of it read right. */
 #include "places/known_types.h"
+#include "places/types.h"
+#include "places/words.h"
 
 #include <string.h>
 
@@ -31,7 +33,7 @@ static bool is_sound(const decimal *d) {
 }
 
 /* All digits, with a point before the one of this number; as many as fit. */
-static bool put_digits(mwpy_text *t, const decimal *d, Py_ssize_t point) {
+static bool put_digits(mwpy_words *t, const decimal *d, Py_ssize_t point) {
     Py_ssize_t done = 0, in_word = (d->number.digits - 1) % DIGITS_OF_WORD + 1;
     for (Py_ssize_t i = d->number.words; i-- > 0 && !t->cut; in_word = DIGITS_OF_WORD) {
         if (d->number.word[i] >= WORD_END) return false;
@@ -39,40 +41,40 @@ static bool put_digits(mwpy_text *t, const decimal *d, Py_ssize_t point) {
         uint64_t rest = d->number.word[i];
         for (Py_ssize_t k = in_word; k-- > 0; rest /= 10) digits[k] = (char)('0' + rest % 10);
         for (Py_ssize_t k = 0; k < in_word; k++, done++) {
-            if (done && done == point) mwpy_put_string(t, ".");
-            mwpy_put(t, &digits[k], 1);
+            if (done && done == point) mwpy_say_string(t, ".");
+            mwpy_say(t, &digits[k], 1);
         }
     }
     return true;
 }
 
 /* As "to-scientific-string" of the specification of decimal arithmetic. */
-static bool put_number(mwpy_text *t, const decimal *d) {
+static bool put_number(mwpy_words *t, const decimal *d) {
     Py_ssize_t exponent = d->number.exponent, left, point;
     if (!d->number.words || __builtin_add_overflow(exponent, d->number.digits, &left)) return false;
     point = exponent <= 0 && left > -6 ? left : 1;
-    if (point <= 0) mwpy_put_string(t, "0.");
-    for (Py_ssize_t i = point; i < 0; i++) mwpy_put_string(t, "0");
+    if (point <= 0) mwpy_say_string(t, "0.");
+    for (Py_ssize_t i = point; i < 0; i++) mwpy_say_string(t, "0");
     if (!put_digits(t, d, point)) return false;
-    if (left != point) mwpy_put_format(t, "E%+zd", left - point);
+    if (left != point) mwpy_say_format(t, "E%+zd", left - point);
     return true;
 }
 
-static bool put_decimal(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_decimal(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with, (void)level;
     const decimal *d = (decimal *)value;
     bool right = is_sound(d);
-    mwpy_put_string(t, "Decimal('");
-    if (d->number.flags & NEGATIVE) mwpy_put_string(t, "-");
+    mwpy_say_string(t, "Decimal('");
+    if (d->number.flags & NEGATIVE) mwpy_say_string(t, "-");
     if (d->number.flags & INFINITE) {
-        mwpy_put_string(t, "Infinity");
+        mwpy_say_string(t, "Infinity");
     } else if (d->number.flags & (QUIET_NAN | SIGNALING_NAN)) {
-        mwpy_put_string(t, d->number.flags & QUIET_NAN ? "NaN" : "sNaN");
+        mwpy_say_string(t, d->number.flags & QUIET_NAN ? "NaN" : "sNaN");
         right = right && put_digits(t, d, 0);
     } else {
         right = right && put_number(t, d);
     }
-    mwpy_put_string(t, "')");
+    mwpy_say_string(t, "')");
     return right;
 }
 
@@ -97,8 +99,8 @@ static PyObject *make(PyTypeObject *type, const char *number) {
 }
 
 static bool reads_right(PyTypeObject *type, const char *number) {
-    char expected[MWPY_TEXT];
-    mwpy_text t = {.n = 0, .most = MWPY_TEXT, .cut = false};
+    char expected[MWPY_WORDS];
+    mwpy_words t = {.most = MWPY_WORDS};
     PyObject *made = make(type, number);
     bool read = made && Py_IS_TYPE(made, type) && put_decimal(&t, made, NULL, 0);
     Py_XDECREF(made);

@@ -6,14 +6,16 @@
 #include <string.h>
 
 #include "places/attributes.h"
+#include "places/types.h"
+#include "places/words.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #pragma GCC diagnostic ignored "-Wsign-compare"
-#include "internal/pycore_dict.h"
-#include "internal/pycore_object.h"
+#include <internal/pycore_dict.h>
+#include <internal/pycore_object.h>
 #pragma GCC diagnostic pop
 
 /* As in memwatch_core/type_formats.py, in its order. */
@@ -116,7 +118,7 @@ static bool read_number(PyObject *value, unsigned char *bytes, size_t n) {
     return fits;
 }
 
-static bool put_uuid(mwpy_text *t, PyObject *value) {
+static bool put_uuid(mwpy_words *t, PyObject *value) {
     unsigned char bytes[16];
     if (!read_number(value, bytes, sizeof bytes)) return false;
     char text[36];
@@ -126,24 +128,24 @@ static bool put_uuid(mwpy_text *t, PyObject *value) {
         text[n++] = "0123456789abcdef"[bytes[i] >> 4];
         text[n++] = "0123456789abcdef"[bytes[i] & 15];
     }
-    mwpy_put(t, text, n);
+    mwpy_say(t, text, n);
     return true;
 }
 
-static bool put_ipv4(mwpy_text *t, PyObject *value) {
+static bool put_ipv4(mwpy_words *t, PyObject *value) {
     unsigned char b[4];
     if (!read_number(value, b, sizeof b)) return false;
-    mwpy_put_format(t, "%d.%d.%d.%d", b[0], b[1], b[2], b[3]);
+    mwpy_say_format(t, "%d.%d.%d.%d", b[0], b[1], b[2], b[3]);
     return true;
 }
 
 /* The longest run of groups that are zero, the first of equal ones, is left out (RFC 5952). */
-static bool put_ipv6(mwpy_text *t, PyObject *value) {
+static bool put_ipv6(mwpy_words *t, PyObject *value) {
     static const unsigned char mapped[12] = {[10] = 0xFF, [11] = 0xFF};
     unsigned char b[16];
     if (!read_number(value, b, sizeof b)) return false;
     if (!memcmp(b, mapped, sizeof mapped)) {
-        mwpy_put_format(t, "::ffff:%d.%d.%d.%d", b[12], b[13], b[14], b[15]);
+        mwpy_say_format(t, "::ffff:%d.%d.%d.%d", b[12], b[13], b[14], b[15]);
         return true;
     }
     int start = -1, longest = 1;
@@ -156,10 +158,10 @@ static bool put_ipv6(mwpy_text *t, PyObject *value) {
     }
     for (int i = 0; i < 8; i++) {
         if (i == start) {
-            mwpy_put_string(t, "::");
+            mwpy_say_string(t, "::");
             i += longest - 1;
         } else {
-            mwpy_put_format(t, i && i != start + longest ? ":%x" : "%x", b[2 * i] << 8 | b[2 * i + 1]);
+            mwpy_say_format(t, i && i != start + longest ? ":%x" : "%x", b[2 * i] << 8 | b[2 * i + 1]);
         }
     }
     return true;
@@ -178,19 +180,19 @@ static Py_ssize_t first_segment(PyObject *segments) {
 }
 
 /* The parts of a segment, but for those that say nothing: empty ones and single dots. */
-static void put_parts(mwpy_text *t, PyObject *s, size_t *parts, size_t *scanned) {
+static void put_parts(mwpy_words *t, PyObject *s, size_t *parts, size_t *scanned) {
     Py_ssize_t n = PyUnicode_GET_LENGTH(s);
     for (Py_ssize_t at = 0, end; at < n && !t->cut; at = end + 1) {
         for (end = at; end < n && PyUnicode_READ_CHAR(s, end) != '/' && *scanned < PATH_MOST; end++) ++*scanned;
         if (++*scanned > PATH_MOST) t->cut = true;
         if (end == at || (end == at + 1 && PyUnicode_READ_CHAR(s, at) == '.')) continue;
-        if (++*parts > 1) mwpy_put_string(t, "/");
-        for (; at < end && !t->cut; at++) mwpy_put_escaped(t, PyUnicode_READ_CHAR(s, at), '\'');
+        if (++*parts > 1) mwpy_say_string(t, "/");
+        for (; at < end && !t->cut; at++) mwpy_say_escaped(t, PyUnicode_READ_CHAR(s, at), '\'');
     }
 }
 
 /* The segments of a path, joined as pathlib does it. Two slashes at its beginning aren't the same as one, or three. */
-static bool put_path(mwpy_text *t, PyObject *segments) {
+static bool put_path(mwpy_words *t, PyObject *segments) {
     Py_ssize_t first = first_segment(segments), slashes = 0;
     if (first < 0) return false;
     size_t parts = 0, scanned = 0, before = t->n;
@@ -198,35 +200,35 @@ static bool put_path(mwpy_text *t, PyObject *segments) {
         PyObject *s = PyList_GET_ITEM(segments, i);
         while (i == first && slashes < 3 && slashes < PyUnicode_GET_LENGTH(s) && PyUnicode_READ_CHAR(s, slashes) == '/')
             slashes++;
-        if (i == first && slashes) mwpy_put_string(t, slashes == 2 ? "//" : "/");
+        if (i == first && slashes) mwpy_say_string(t, slashes == 2 ? "//" : "/");
         put_parts(t, s, &parts, &scanned);
     }
-    if (t->n == before && !t->cut) mwpy_put_string(t, ".");
+    if (t->n == before && !t->cut) mwpy_say_string(t, ".");
     return true;
 }
 
 /* Of an enumeration: `Perm.READ`, and of several `Perm.READ|Perm.WRITE`; what has no name is a number. */
-static bool put_member(mwpy_text *t, PyObject *value, PyObject *name) {
+static bool put_member(mwpy_words *t, PyObject *value, PyObject *name) {
     if (!PyUnicode_Check(name)) return false;
     Py_UCS4 before = '|';
     for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(name) && !t->cut; i++) {
         Py_UCS4 c = PyUnicode_READ_CHAR(name, i);
         if (before == '|' && !(c >= '0' && c <= '9')) {
-            mwpy_put_type_name(t, Py_TYPE(value));
-            mwpy_put_string(t, ".");
+            mwpy_say_type_name(t, Py_TYPE(value));
+            mwpy_say_string(t, ".");
         }
-        mwpy_put_escaped(t, c, '\'');
+        mwpy_say_escaped(t, c, '\'');
         before = c;
     }
     return PyUnicode_GET_LENGTH(name) > 0;
 }
 
-static bool put_part(mwpy_text *t, PyObject *value, PyObject *part, long form, int level) {
+static bool put_part(mwpy_words *t, PyObject *value, PyObject *part, long form, int level) {
     switch ((enum form)form) {
-    case AS_VALUE: mwpy_put_value(t, part, level + 1); return true;
+    case AS_VALUE: t->value(t, part, level + 1); return true;
     case AS_TEXT:
         if (!PyUnicode_Check(part)) return false;
-        mwpy_put_characters(t, part);
+        mwpy_say_characters(t, part);
         return true;
     case AS_MEMBER: return put_member(t, value, part);
     case AS_UUID: return put_uuid(t, part);
@@ -238,17 +240,17 @@ static bool put_part(mwpy_text *t, PyObject *value, PyObject *part, long form, i
 }
 
 /* A piece is text, or (form, names) of a part; of no names: of the value's class. */
-static bool put_template(mwpy_text *t, PyObject *value, PyObject *pieces, int level) {
+static bool put_template(mwpy_words *t, PyObject *value, PyObject *pieces, int level) {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(pieces) && !t->cut; i++) {
         PyObject *piece = PyTuple_GET_ITEM(pieces, i);
         if (PyUnicode_Check(piece)) {
             Py_ssize_t n = PyUnicode_GET_LENGTH(piece);
-            for (Py_ssize_t c = 0; c < n; c++) mwpy_put_character(t, PyUnicode_READ_CHAR(piece, c));
+            for (Py_ssize_t c = 0; c < n; c++) mwpy_say_character(t, PyUnicode_READ_CHAR(piece, c));
             continue;
         }
         PyObject *names = PyTuple_GET_ITEM(piece, 1);
         if (!PyTuple_GET_SIZE(names)) {
-            mwpy_put_type_name(t, Py_TYPE(value));
+            mwpy_say_type_name(t, Py_TYPE(value));
             continue;
         }
         PyObject *part = part_of(value, names);
@@ -257,7 +259,7 @@ static bool put_template(mwpy_text *t, PyObject *value, PyObject *pieces, int le
     return true;
 }
 
-bool mwpy_put_declared(mwpy_text *t, PyObject *value, PyObject *declared, int level) {
+bool mwpy_say_declared(mwpy_words *t, PyObject *value, PyObject *declared, int level) {
     PyObject *templates = PyTuple_GET_ITEM(declared, 3);
     size_t n = t->n, most = t->most;
     bool cut = t->cut;
@@ -293,7 +295,6 @@ PyObject *mwpy_declared(PyTypeObject *type) {
 void mwpy_declare(PyObject *all) {
     PyObject *before = all_declared;
     all_declared = Py_XNewRef(all);
-    mwpy_forget_types();
     memset(places, 0, sizeof places);
     Py_XDECREF(before);
 }

@@ -6,19 +6,10 @@
 #include <string.h>
 
 #include "places/declared.h"
+#include "places/types.h"
+#include "places/words.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-#pragma GCC diagnostic ignored "-Wsign-compare"
-#include "internal/pycore_dict.h"
-#pragma GCC diagnostic pop
-
-PyObject *mwpy_entry(PyObject *dict, PyObject *name) {
-    if (!dict || !name || !PyDict_Check(dict) || !DK_IS_UNICODE(((PyDictObject *)dict)->ma_keys)) return NULL;
-    return PyDict_GetItemWithError(dict, name);
-}
 
 static PyObject *entry(PyObject *dict, const char *name) {
     PyObject *key = PyUnicode_InternFromString(name), *found = mwpy_entry(dict, key);
@@ -37,161 +28,161 @@ typedef struct view {
     PyObject_HEAD PyObject *dict;
 } view;
 
-static bool put_name(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_name(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with, (void)level;
-    mwpy_put_string(t, value == Py_Ellipsis ? "Ellipsis" : "NotImplemented");
+    mwpy_say_string(t, value == Py_Ellipsis ? "Ellipsis" : "NotImplemented");
     return true;
 }
 
-static bool put_complex(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_complex(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with, (void)level;
     PyObject *text = PyComplex_Type.tp_repr(value);
-    if (text) mwpy_put_characters(t, text);
+    if (text) mwpy_say_characters(t, text);
     PyErr_Clear();
     Py_XDECREF(text);
     return text != NULL;
 }
 
-static bool put_range(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_range(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with;
     const range *r = (range *)value;
     bool plain = PyLong_CheckExact(r->step) && PyLong_AsLongLong(r->step) == 1;
     PyErr_Clear(); /* it is a larger one */
-    mwpy_put_items(t, &r->start, plain ? 2 : 3, "range(", ")", level);
+    mwpy_say_items(t, &r->start, plain ? 2 : 3, "range(", ")", level);
     return true;
 }
 
-static bool put_slice(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_slice(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with;
     const PySliceObject *s = (PySliceObject *)value;
-    mwpy_put_items(t, (PyObject *[]){s->start, s->stop, s->step}, 3, "slice(", ")", level);
+    mwpy_say_items(t, (PyObject *[]){s->start, s->stop, s->step}, 3, "slice(", ")", level);
     return true;
 }
 
-static bool put_bytearray(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_bytearray(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with, (void)level;
-    mwpy_put_string(t, "bytearray(");
-    mwpy_put_bytes(t, PyByteArray_AS_STRING(value), PyByteArray_GET_SIZE(value));
-    mwpy_put_string(t, ")");
+    mwpy_say_string(t, "bytearray(");
+    mwpy_say_bytes(t, PyByteArray_AS_STRING(value), PyByteArray_GET_SIZE(value));
+    mwpy_say_string(t, ")");
     return true;
 }
 
-static bool put_view(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_view(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with;
     PyObject *dict = ((view *)value)->dict, *key, *item;
     bool keys = PyDictKeys_Check(value), values = PyDictValues_Check(value);
     if (!dict || level >= MWPY_LEVELS) return false;
-    mwpy_put_string(t, keys ? "dict_keys([" : values ? "dict_values([" : "dict_items([");
+    mwpy_say_string(t, keys ? "dict_keys([" : values ? "dict_values([" : "dict_items([");
     Py_ssize_t at = 0;
     for (Py_ssize_t i = 0; !t->cut && PyDict_Next(dict, &at, &key, &item); i++) {
-        if (i) mwpy_put_string(t, ", ");
+        if (i) mwpy_say_string(t, ", ");
         if (keys || values)
-            mwpy_put_value(t, keys ? key : item, level + 1);
+            t->value(t, keys ? key : item, level + 1);
         else
-            mwpy_put_items(t, (PyObject *[]){key, item}, 2, "(", ")", level + 1);
+            mwpy_say_items(t, (PyObject *[]){key, item}, 2, "(", ")", level + 1);
     }
-    mwpy_put_string(t, "])");
+    mwpy_say_string(t, "])");
     return true;
 }
 
-static bool put_function(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_function(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with, (void)level;
     bool method = Py_IS_TYPE(value, &PyMethod_Type);
     PyObject *function = method ? PyMethod_GET_FUNCTION(value) : value;
     if (!Py_IS_TYPE(function, &PyFunction_Type)) return false;
-    mwpy_put_string(t, method ? "<bound method " : "<function ");
-    mwpy_put_characters(t, ((PyFunctionObject *)function)->func_qualname);
-    mwpy_put_string(t, ">");
+    mwpy_say_string(t, method ? "<bound method " : "<function ");
+    mwpy_say_characters(t, ((PyFunctionObject *)function)->func_qualname);
+    mwpy_say_string(t, ">");
     return true;
 }
 
-static bool put_c_function(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_c_function(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with, (void)level;
     const PyCFunctionObject *f = (PyCFunctionObject *)value;
-    mwpy_put_string(t, !f->m_self || PyModule_Check(f->m_self) ? "<built-in function " : "<built-in method ");
-    mwpy_put_string(t, f->m_ml->ml_name);
-    mwpy_put_string(t, ">");
+    mwpy_say_string(t, !f->m_self || PyModule_Check(f->m_self) ? "<built-in function " : "<built-in method ");
+    mwpy_say_string(t, f->m_ml->ml_name);
+    mwpy_say_string(t, ">");
     return true;
 }
 
-static bool put_module(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_module(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with, (void)level;
     PyObject *dict = PyModule_GetDict(value), *name = entry(dict, "__name__");
     PyErr_Clear();
     if (!name || !PyUnicode_Check(name)) return false;
-    mwpy_put_string(t, "<module '");
-    mwpy_put_characters(t, name);
-    mwpy_put_string(t, "'>");
+    mwpy_say_string(t, "<module '");
+    mwpy_say_characters(t, name);
+    mwpy_say_string(t, "'>");
     return true;
 }
 
-static bool put_class(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_class(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with, (void)level;
     PyTypeObject *type = (PyTypeObject *)value;
-    mwpy_put_string(t, "<class '");
+    mwpy_say_string(t, "<class '");
     if (type->tp_flags & Py_TPFLAGS_HEAPTYPE) {
         PyObject *dict = PyType_GetDict(type), *module = entry(dict, "__module__");
         if (module && PyUnicode_Check(module) && PyUnicode_CompareWithASCIIString(module, "builtins")) {
-            mwpy_put_characters(t, module);
-            mwpy_put_string(t, ".");
+            mwpy_say_characters(t, module);
+            mwpy_say_string(t, ".");
         }
-        mwpy_put_characters(t, ((PyHeapTypeObject *)type)->ht_qualname);
+        mwpy_say_characters(t, ((PyHeapTypeObject *)type)->ht_qualname);
         Py_XDECREF(dict);
     } else {
-        mwpy_put_string(t, type->tp_name);
+        mwpy_say_string(t, type->tp_name);
     }
-    mwpy_put_string(t, "'>");
+    mwpy_say_string(t, "'>");
     return true;
 }
 
 /* ---- subclasses of builtin types: what the base holds, with the class ---------------------------------------------
  */
 
-static void put_call(mwpy_text *t, PyObject *value) {
-    mwpy_put_type_name(t, Py_TYPE(value));
-    mwpy_put_string(t, "(");
+static void put_call(mwpy_words *t, PyObject *value) {
+    mwpy_say_type_name(t, Py_TYPE(value));
+    mwpy_say_string(t, "(");
 }
 
-static bool put_sub_number(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_sub_number(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with, (void)level;
     put_call(t, value);
     if (PyLong_Check(value))
-        mwpy_put_int(t, value);
+        mwpy_say_int(t, value);
     else
-        mwpy_put_float(t, value);
-    mwpy_put_string(t, ")");
+        mwpy_say_float(t, value);
+    mwpy_say_string(t, ")");
     return true;
 }
 
-static bool put_sub_text(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_sub_text(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     (void)with, (void)level;
     put_call(t, value);
     if (PyUnicode_Check(value))
-        mwpy_put_str(t, value, '\'');
+        mwpy_say_str(t, value, '\'');
     else
-        mwpy_put_bytes(t, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value));
-    mwpy_put_string(t, ")");
+        mwpy_say_bytes(t, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value));
+    mwpy_say_string(t, ")");
     return true;
 }
 
 /* `with`: the names of a named tuple's items; None: it has none. */
-static bool put_sub_tuple(mwpy_text *t, PyObject *value, PyObject *with, int level) {
+static bool put_sub_tuple(mwpy_words *t, PyObject *value, PyObject *with, int level) {
     PyObject *const *items = ((PyTupleObject *)value)->ob_item;
     Py_ssize_t n = PyTuple_GET_SIZE(value);
     put_call(t, value);
     if (level >= MWPY_LEVELS) {
-        mwpy_put_string(t, "...");
+        mwpy_say_string(t, "...");
     } else if (PyTuple_CheckExact(with) && PyTuple_GET_SIZE(with) == n) {
         for (Py_ssize_t i = 0; i < n && !t->cut; i++) {
-            if (i) mwpy_put_string(t, ", ");
-            mwpy_put_characters(t, PyTuple_GET_ITEM(with, i));
-            mwpy_put_string(t, "=");
-            if (items[i]) mwpy_put_value(t, items[i], level + 1);
+            if (i) mwpy_say_string(t, ", ");
+            mwpy_say_characters(t, PyTuple_GET_ITEM(with, i));
+            mwpy_say_string(t, "=");
+            if (items[i]) t->value(t, items[i], level + 1);
         }
     } else {
-        mwpy_put_items(t, items, n, "(", n == 1 ? ",)" : ")", level);
+        mwpy_say_items(t, items, n, "(", n == 1 ? ",)" : ")", level);
     }
-    mwpy_put_string(t, ")");
+    mwpy_say_string(t, ")");
     return true;
 }
 
@@ -223,12 +214,6 @@ typedef struct known {
 enum { KNOWN = 512 };
 static known table[KNOWN]; /* by address; a type whose place is taken is looked at again */
 
-unsigned mwpy_version_of(PyTypeObject *type) {
-    if (!(type->tp_flags & Py_TPFLAGS_HEAPTYPE)) return 1; /* it is never freed */
-    if (!type->tp_version_tag) PyUnstable_Type_AssignVersionTag(type);
-    return type->tp_version_tag;
-}
-
 static mwpy_putter builtin_putter(const PyTypeObject *type) {
     const struct {
         const PyTypeObject *type;
@@ -258,7 +243,7 @@ static known look_at(PyTypeObject *type) {
     if (!k.put) k.put = mwpy_date_putter(type);
     if (k.put || mwpy_is_finalizing()) return k; /* then there may be no modules */
     k.put = mwpy_decimal_putter(type);
-    if (!k.put && (k.with = Py_XNewRef(mwpy_declared(type)))) k.put = mwpy_put_declared;
+    if (!k.put && (k.with = Py_XNewRef(mwpy_declared(type)))) k.put = mwpy_say_declared;
     if (!k.put) k.put = subclass_putter(type);
     if (k.put == put_sub_tuple) k.with = names_of(type);
     PyErr_Clear();
@@ -284,7 +269,7 @@ static known known_of(PyTypeObject *type) {
     return k;
 }
 
-bool mwpy_put_known(mwpy_text *t, PyObject *value, int level) {
+bool mwpy_say_known(mwpy_words *t, PyObject *value, int level) {
     if (level > MWPY_LEVELS + 1) return false;
     known k = known_of(Py_TYPE(value));
     size_t n = t->n, most = t->most;
@@ -302,7 +287,7 @@ bool mwpy_is_declared(PyObject *value) {
     if (!(Py_TYPE(value)->tp_flags & Py_TPFLAGS_HEAPTYPE)) return false;
     known k = known_of(Py_TYPE(value));
     Py_XDECREF(k.with);
-    return k.put == mwpy_put_declared;
+    return k.put == mwpy_say_declared;
 }
 
 void mwpy_forget_types(void) {
@@ -315,7 +300,7 @@ void mwpy_forget_types(void) {
 
 #else /* nothing is watched where it lies */
 
-bool mwpy_put_known(mwpy_text *t, PyObject *value, int level) {
+bool mwpy_say_known(mwpy_words *t, PyObject *value, int level) {
     (void)t, (void)value, (void)level;
     return false;
 }

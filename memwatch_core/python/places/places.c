@@ -5,6 +5,8 @@
 
 #include "places/attributes.h"
 #include "places/declared.h"
+#include "places/known_types.h"
+#include "places/value.h"
 #include "places/node.h"
 
 PyDoc_STRVAR(why_not_doc, "why_no_places(object)\n--\n\nNone if open_places() takes it, otherwise why not.");
@@ -28,14 +30,15 @@ PyDoc_STRVAR(written_doc,
 static PyObject *declare_types(PyObject *module, PyObject *all) {
     (void)module;
     mwpy_declare(all);
+    mwpy_forget_types();
     Py_RETURN_NONE;
 }
 
 static PyObject *written(PyObject *module, PyObject *value) {
     (void)module;
     static const char more[] = "…";
-    mwpy_text t = {.n = 0, .most = MWPY_TEXT - sizeof more, .cut = false};
-    mwpy_put_value(&t, value, 0);
+    mwpy_words t = mwpy_no_words(MWPY_WORDS - sizeof more);
+    mwpy_say_value(&t, value, 0);
     if (t.cut) {
         memcpy(t.at + t.n, more, sizeof more - 1);
         t.n += sizeof more - 1;
