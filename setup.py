@@ -70,6 +70,7 @@ settings = runpy.run_path(str(ROOT / "memwatch_core/native/ffi_build.py"))
 reader = Extension(
     "memwatch_core.journal._reader",
     sorted(str(path.relative_to(ROOT)) for path in (ROOT / "memwatch_core/journal/native").glob("*.c")),
+    depends=[str(path.relative_to(ROOT)) for path in (ROOT / "memwatch_core").rglob("*.h")],
     include_dirs=["memwatch_core/core"],
     extra_compile_args=settings["FLAGS"],
     extra_link_args=settings["LINK_FLAGS"],

@@ -22,6 +22,7 @@ PARTS = {
     "starting": "A start",
     "store": "A store, from C",
     "writing": "A write through a proxy",
+    "places": "A store to an object in place",
     "calls": "A system call",
     "reading": "Reading a journal",
     "sql": "A SQL statement, traced",
@@ -30,6 +31,10 @@ PARTS = {
     "awaits": "An await, in JavaScript",
     "many": "A million variables",
 }
+
+
+if sys.version_info < (3, 12):
+    del PARTS["places"]
 
 
 def machine() -> str:

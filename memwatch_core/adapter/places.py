@@ -64,9 +64,14 @@ def open_places(
     info = PlacesInfo(name, flags, (code.co_filename, frame.f_lineno or 0, code.co_name))
     _declare(formats)
     try:
-        proxy.open_places(value, name, _metadata(info, type_name(value)[1:-1]), flags, depth, most, fields, skip, info)
+        shown = type_name(value)[1:-1]
+        proxy.open_places(value, name, _metadata(info, shown), flags, depth, most, fields, skip, info)
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from None
+    opened = proxy.find_places(value)
+    if opened is not None and opened[4]:
+        left = f"{shown}, {opened[4]:,} of the objects in it are not followed (max_objects={most})"
+        proxy.describe_places(value, _metadata(info, left))
     _audit_at_exit()
 
 

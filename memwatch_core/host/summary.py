@@ -84,15 +84,15 @@ class Summary:
         events = [record for record in records if type(record) is Event]
         self.events += len(events)
         self.writes.update(map(_variable, events))
-        self.threads.update(map(_thread, events))
         last = dict(zip(map(_variable, events), events, strict=True))
         self._last.update(last)
         self._large.update(key for key, event in last.items() if is_heavy(event))
         if len(self._large) > 2 * MOST:
             self._lighten()
         places = [event for event in events if event.operation is not None]
-        if places:
-            self._count_places(places)
+        unseen = self._count_places(places) if places else 0
+        seen = [event for event in events if event.origin != "found"] if unseen else events
+        self.threads.update(map(_thread, seen))
         contexts = {id(context): event for event, context in zip(events, map(_context, events), strict=True) if context}
         self.statements.update(
             ((event.pid, event.journal), event.context.id) for event in contexts.values() if event.context
@@ -113,12 +113,15 @@ class Summary:
         if len(self._ended) > ENDED:
             self._forget()
 
-    def _count_places(self, events: Sequence[Event]) -> None:
-        self.unseen += sum(event.origin == "found" for event in events)
+    def _count_places(self, events: Sequence[Event]) -> int:
+        """Returns how many of the changes nobody saw."""
+        unseen = sum(event.origin == "found" for event in events)
+        self.unseen += unseen
         self._places.update((_variable(event), event.part.name) for event in events if event.part is not None)
         if len(self._places) > 2 * PLACES_COUNTED:
             self._places = Counter(dict(self._places.most_common(PLACES_COUNTED)))
             self._thinned = True
+        return unseen
 
     def _forget(self) -> None:
         """Of a program that watches and unwatches for weeks, numbers are kept, not every watch."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..records import Extent, Part, Variable
-from .layout import CELL_SIZE, UNNAMED
+from .layout import CELL_SIZE, UNNAMED, CellKind
 
 DECODED = 16
 """A value that a serializer made takes up to this many times the bytes that it was made of: a list of numbers does."""
@@ -112,8 +112,10 @@ class Followed:
         """Whether the bytes before a store are those known, as far as every change of them makes an event."""
         if self.told is not None:
             place = self._place(offset, len(before))
-            shorter = 0 if place is None else min(len(place.last), len(before))
-            return place is None or place.last[:shorter] == before[:shorter]
+            both = 0 if place is None else min(len(place.last), len(before))
+            if place is None or place.last[:both] == before[:both]:
+                return True
+            return place.last[0] == before[0] == CellKind.OTHER  # its own places have told what changed in it
         first, last = self.variable.depth or (0, self.size)
         start, stop = max(offset, first), min(offset + len(before), last, self.size)
         known = b"" if self._shadow is None else self._shadow[start:stop]

@@ -89,6 +89,9 @@ def find_places(value: object, /) -> tuple[int, int, Any, bool, int] | None:
     """Variable id, bytes, info, whether it is the watched object itself, objects that weren't followed; None: it isn't
     watched where it lies."""
 
+def describe_places(value: object, metadata: bytes, /) -> None:
+    """Records other metadata for an object that is watched. Raises CoreError, JournalFullError."""
+
 def close_places(value: object, /) -> bool:
     """Ends the watch of an object; False: there was none."""
 

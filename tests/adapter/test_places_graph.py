@@ -257,6 +257,42 @@ def test_values_are_let_go_of_when_they_were_without_a_watch(journal: Opened) ->
     assert seen() is None
 
 
+def test_an_object_that_becomes_one_of_another_class_is_still_watched(journal: Opened) -> None:
+    class Other:
+        pass
+
+    order = Box(n=1)
+    watch(order, name="order")
+    order.__class__ = Other
+    order.n = 2
+    order.__dict__ = {"n": 3, "m": 4}
+    order.m = 5
+    assert told(journal) == [(".n", 1, 2), (".n", 2, 3), (".m", ABSENT, 4), (".m", 4, 5)]
+
+
+def test_the_dict_of_an_object_is_watched_whole_or_refused(journal: Opened) -> None:
+    order = Box(n=1)
+    try:
+        watch(vars(order), name="attributes")
+    except WatchError as error:
+        assert "watch the object" in str(error)
+        return
+    order.n = 2
+    vars(order)["n"] = 3
+    assert told(journal) == [('["n"]', 1, 2), ('["n"]', 2, 3)]
+
+
+def test_an_object_whose_dict_is_watched_already_is_found_through_it(journal: Opened) -> None:
+    order, outer = Box(n=1), Box()
+    watch(order, name="order")
+    outer.inner, outer.attributes = order, vars(order)
+    watch(outer, name="outer", depth=3)
+    order.n = 2
+    order.__dict__ = {"n": 3}
+    order.n = 4
+    assert [(change.path, change.new) for change in changes(journal)] == [(".n", 2), (".n", 3), (".n", 4)]
+
+
 def test_unwatch_of_a_part_says_whose_part_it_is(journal: Opened) -> None:
     order = Box(meta={})
     watch(order, name="order")
@@ -291,6 +327,8 @@ def test_no_more_objects_are_followed_than_asked_for(journal: Opened) -> None:
     for inner in config.values():
         inner["x"] = 2
     assert len(told(journal)) == 3
+    (metadata,) = journal.read().metadata.values()
+    assert metadata["shown"] == "dict, 7 of the objects in it are not followed (max_objects=4)"
 
 
 @pytest.mark.parametrize(
@@ -318,7 +356,9 @@ class Items(list[Any]):
 
 
 @pytest.mark.parametrize(
-    "value", [[1], {1}, None, "text", Items(), range(3), object(), len, iter([]), 1j, ()], ids=repr
+    "value",
+    [[1], {1}, None, "text", Items(), range(3), object(), len, iter([]), 1j, ()],
+    ids=lambda value: type(value).__name__,
 )
 def test_what_cannot_be_seen_changing_is_refused(journal: Opened, value: Any) -> None:
     with pytest.raises(WatchError, match="can't be watched"):

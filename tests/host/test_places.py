@@ -419,16 +419,20 @@ def test_what_a_cell_holds_is_known_from_the_first_store_behind_its_place_on(tmp
     writer.change(1, 0, cell("another text"), cell(13))
     writer.change(1, 64, cell(1), cell(2))
     writer.change(1, 64, cell(7), cell(8))
+    writer.place(1, 128, ".child")  # which is watched as well
+    writer.change(1, 128, cell(), cell(("{'a': 1}",)))
+    writer.change(1, 128, cell(("{'a': 1, 'b': 2}",)), cell(5))
+    writer.change(1, 128, cell(("{}",)), cell())
     path = writer.save(tmp_path)
-    said = "a change without an event: bytes 0 to {} are not what the last event left"
+    said = "a change without an event: bytes {} to {} are not what the last event left"
     journal = module.JournalDecoder(path, {})
     if only:
         journal.sieve(Sieve(lambda event: False, 0, sys.maxsize, {}, lambda record: True, all=True))
     records: list[Record] = []
     while not journal.ended:
         records += journal.poll()
-    assert losses(records) == [said.format(11), said.format(15)]
-    assert len(told(records)) == (0 if only else 10)
+    assert losses(records) == [said.format(0, 11), said.format(0, 15), said.format(128, 133)]
+    assert len(told(records)) == (0 if only else 13)
 
 
 def test_places_for_which_there_is_no_memory_have_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,17 +9,6 @@
 #define CELL_HEAD 4u /* u8 kind, u8 bytes of payload, u16 flags */
 #define UNNAMED ".?" /* a place whose path isn't known */
 #define CELL_CUT 1u  /* a flag: the payload is the beginning of a value */
-enum cell_kind {
-    CELL_ABSENT,
-    CELL_NONE,
-    CELL_FALSE,
-    CELL_TRUE,
-    CELL_INT,
-    CELL_FLOAT,
-    CELL_STR,
-    CELL_BYTES,
-    CELL_OTHER
-};
 
 static int place_operation(int was_absent, int is_absent) {
     if (was_absent == is_absent) return PLACE_SET;

@@ -39,6 +39,17 @@ typedef struct state {
 } State;
 
 #define CELL_SIZE 64u
+enum cell_kind {
+    CELL_ABSENT,
+    CELL_NONE,
+    CELL_FALSE,
+    CELL_TRUE,
+    CELL_INT,
+    CELL_FLOAT,
+    CELL_STR,
+    CELL_BYTES,
+    CELL_OTHER,
+};
 typedef struct place {
     PyObject *path;
     uint32_t length; /* of what the last store since its PLACE left in its cell; 0: there was none */
@@ -255,7 +266,9 @@ static int state_agrees(const State *state, uint64_t offset, const unsigned char
 static int state_explains(const State *state, uint64_t offset, const unsigned char *before, uint64_t length) {
     if (!state->slab) return state->shadow == NULL || state_agrees(state, offset, before, length);
     const Place *place = state_place(state, offset, length);
-    return place == NULL || memcmp(place->last, before, place->length < length ? place->length : length) == 0;
+    uint64_t both = place == NULL ? 0 : place->length < length ? place->length : length;
+    return both == 0 || memcmp(place->last, before, both) == 0 ||
+           (place->last[0] == CELL_OTHER && before[0] == CELL_OTHER); /* its own places have told what changed in it */
 }
 
 /* A store was taken that makes no value. */

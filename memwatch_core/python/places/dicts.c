@@ -1,15 +1,15 @@
-/* dicts.c - the interpreter's dict watchers (CPython 3.12 and later): what they tell, as changes of nodes.
+/* dicts.c - see dicts.h.
  *
  * A watcher is called in the midst of the dict's own code, which goes on with what it had read before: nothing of the
  * program's may run here, and no exception may be left or lost. */
 #define Py_BUILD_CORE_MODULE 1
+#include "places/dicts.h"
+
 #include "interpreter.h"
 #include "places/attributes.h"
 #include "places/node.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
-
-static int watcher = -1;
 
 static void take_over(mwpy_node *node, PyObject *source) {
     Py_ssize_t at = 0;
@@ -17,7 +17,7 @@ static void take_over(mwpy_node *node, PyObject *source) {
     while (PyDict_Next(source, &at, &key, &value)) mwpy_node_change(node, key, value);
 }
 
-static int on_change(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *now) {
+int mwpy_dict_changes(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *now) {
     mwpy_node *node = mwpy_node_of(dict);
     if (!node || (mwpy_is_finalizing() && event != PyDict_EVENT_DEALLOCATED)) return 0; /* modules are taken apart */
     PyObject *error = PyErr_GetRaisedException();
@@ -33,18 +33,11 @@ static int on_change(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyO
     return 0;
 }
 
-int mwpy_dict_watch(PyObject *dict) {
-    if (watcher < 0) watcher = PyDict_AddWatcher(on_change);
-    return watcher < 0 ? -1 : PyDict_Watch(watcher, dict);
-}
-
-void mwpy_dict_unwatch(PyObject *dict) { PyDict_Unwatch(watcher, dict); }
-
-void mwpy_attributes_replaced(PyObject *owner, PyObject *before) {
+void mwpy_dict_replaced(PyObject *owner, PyObject *before) {
     mwpy_node *node = before ? mwpy_node_of(before) : NULL;
     if (!node || node->owner != owner) return;
     PyObject *error = PyErr_GetRaisedException();
-    PyObject *dict = mwpy_attributes(owner); /* made now where it was deleted: later nobody would tell */
+    PyObject *dict = mwpy_dict_of(owner); /* made now where it was deleted: later nobody would tell */
     if (dict) mwpy_node_move(node, dict, MW_SHADOW_NOW);
     Py_XDECREF(dict);
     PyErr_SetRaisedException(error);

@@ -3,11 +3,14 @@
 
 #include <string.h>
 
-#include "errors.h"
-#include "places/attributes.h"
-#include "places/known_types.h"
-#include "places/node_table.h"
 #include "base/compiler.h"
+#include "places/attributes.h"
+#include "places/cell.h"
+#include "places/known_types.h"
+#include "places/layout.h"
+#include "places/node_table.h"
+#include "places/reports.h"
+#include "places/slab.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 
@@ -15,10 +18,11 @@ enum { PATH = 2048, KEY_TEXT = 256, CHAIN_MOST = 1000, ABSENT_FEW = 64 };
 
 mwpy_root *mwpy_roots;
 
-/* An owner may be gone, and another object at its address: then its dict isn't the one that is watched. */
+/* An owner whose end isn't told may be gone, and another object at its address: then its dict isn't the one that is
+ * watched. */
 mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
     mwpy_node *node = mwpy_table_get(dict_or_owner);
-    if (!node || node->dict == dict_or_owner) return node;
+    if (!node || node->dict == dict_or_owner || node->layout) return node;
     PyObject *dict = mwpy_attributes_now(dict_or_owner);
     if (dict == node->dict) return node;
     mwpy_table_take(node->owner, node);
@@ -28,47 +32,64 @@ mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
 
 /* ---- spots: where a node is found -------------------------------------------------------------------------------- */
 
-/* Whether the way up from a parent leads to the watched object, and not through the node itself. */
-static bool leads_up(const mwpy_node *parent, const mwpy_node *node) {
-    for (int i = 0; parent && i < CHAIN_MOST; i++, parent = parent->spots[0].parent) {
-        if (parent == node || !parent->spots_n || parent->root != node->root) return false;
-        if (!parent->spots[0].parent) return true;
+static bool is_top(const mwpy_node *node) { return node->root->top == node; }
+
+/* Whether the way up from a spot leads to the watched object, and not through the node itself. */
+static bool leads_up(const mwpy_spot *spot) {
+    const mwpy_node *at = spot->parent;
+    for (int i = 0; at != spot->child && at->root == spot->child->root && i < CHAIN_MOST; i++) {
+        if (is_top(at)) return true;
+        if (!at->spots) return false;
+        at = at->spots->parent;
     }
     return false;
 }
 
-static int add_spot(mwpy_node *node, mwpy_node *parent, PyObject *key) {
-    if (node->spots_n == node->spots_most) {
-        size_t most = node->spots_most ? 2 * node->spots_most : 1;
-        mwpy_spot *grown = PyMem_Realloc(node->spots, most * sizeof *grown);
-        if (!grown) return -1;
-        node->spots = grown;
-        node->spots_most = most;
+static mwpy_spot *spot_at(const mwpy_node *parent, PyObject *key) {
+    PyObject *address = parent->links ? PyDict_GetItemWithError(parent->links, key) : NULL;
+    return address ? PyLong_AsVoidPtr(address) : NULL;
+}
+
+/* 0, or -1: no memory. The key has no spot yet. */
+static int add_spot(mwpy_node *parent, PyObject *key, mwpy_node *child) {
+    if (!parent->links && !(parent->links = PyDict_New())) return -1;
+    mwpy_spot *spot = PyMem_Malloc(sizeof *spot);
+    PyObject *address = spot ? PyLong_FromVoidPtr(spot) : NULL;
+    if (!address || PyDict_SetItem(parent->links, key, address)) {
+        Py_XDECREF(address);
+        PyMem_Free(spot);
+        return -1;
     }
-    node->spots[node->spots_n++] = (mwpy_spot){parent, Py_XNewRef(key)};
+    Py_DECREF(address);
+    *spot = (mwpy_spot){parent, child, Py_NewRef(key), NULL};
+    mwpy_spot **link = &child->spots;
+    while (*link) link = &(*link)->next;
+    *link = spot;
     return 0;
 }
 
-/* The spot at this key of a parent; spots_n: there is none. */
-static size_t find_spot(const mwpy_node *node, const mwpy_node *parent, PyObject *key) {
-    size_t i = 0;
-    for (; i < node->spots_n; i++)
-        if (node->spots[i].parent == parent && key && PyObject_RichCompareBool(node->spots[i].key, key, Py_EQ) == 1)
-            break;
-    return i;
+/* Takes a spot out of its parent's links and its child's list. */
+static void free_spot(mwpy_spot *spot) {
+    mwpy_spot **link = &spot->child->spots;
+    while (*link != spot) link = &(*link)->next;
+    *link = spot->next;
+    if (PyDict_DelItem(spot->parent->links, spot->key)) PyErr_Clear();
+    Py_DECREF(spot->key);
+    PyMem_Free(spot);
 }
 
 /* The path of a key, or its end where it is too long. Returns how many bytes. */
 static size_t path_of(const mwpy_node *node, PyObject *key, char out[PATH]) {
     size_t start = PATH;
-    for (int i = 0; node && key && i < CHAIN_MOST; i++) {
+    for (int i = 0; i < CHAIN_MOST; i++) {
         char text[KEY_TEXT];
         size_t n = mwpy_key_text(text, sizeof text, key, node->attributes);
         if (n > start) break;
         start -= n;
         memcpy(out + start, text, n);
-        key = node->spots[0].key;
-        node = node->spots[0].parent;
+        if (is_top(node) || !node->spots) break;
+        key = node->spots->key;
+        node = node->spots->parent;
     }
     memmove(out, out + start, PATH - start);
     return PATH - start;
@@ -76,7 +97,7 @@ static size_t path_of(const mwpy_node *node, PyObject *key, char out[PATH]) {
 
 /* ---- cells of keys ----------------------------------------------------------------------------------------------- */
 
-static bool is_wanted(const mwpy_node *node, PyObject *key) {
+bool mwpy_node_wants(const mwpy_node *node, PyObject *key) {
     const mwpy_root *root = node->root;
     if (node->level || (!root->fields && !root->skip)) return true;
     bool plain = PyUnicode_CheckExact(key);
@@ -104,7 +125,7 @@ static mwpy_cell_number cell_of(const mwpy_node *node, PyObject *key) {
 /* Cells of keys that are gone are kept, because they often come again; but not more than there are others. */
 static void sweep(mwpy_root *root) {
     for (mwpy_node *node = root->nodes; node; node = node->after) {
-        PyObject *keys = PyDict_Keys(node->cells);
+        PyObject *keys = node->cells ? PyDict_Keys(node->cells) : NULL;
         for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) {
             PyObject *key = PyList_GET_ITEM(keys, i);
             mwpy_cell_number number = cell_of(node, key);
@@ -139,14 +160,19 @@ static mwpy_cell_number take_cell(mwpy_node *node, PyObject *key) {
     return MWPY_NO_CELL;
 }
 
-static void write_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
+void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
     if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
         char path[PATH];
         mwpy_cell_tell(cells, number, path, path_of(node, key, path));
     }
-    node->root->absent += (now->kind == MWPY_ABSENT) - (mwpy_cell_at(cells, number)->kind == MWPY_ABSENT);
     mwpy_cell_write(cells, number, now, why);
+}
+
+static void write_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
+    bool was_absent = mwpy_cell_at(&node->root->cells, number)->kind == MWPY_ABSENT;
+    node->root->absent += (now->kind == MWPY_ABSENT) - was_absent;
+    mwpy_node_write(node, key, number, now, why);
 }
 
 /* An address is given to another key once this one is gone. */
@@ -163,87 +189,103 @@ static void forget_odd(mwpy_node *node, PyObject *key, mwpy_cell_number number) 
 /* ---- nodes come and go ------------------------------------------------------------------------------------------- */
 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level);
-static void end(mwpy_node *node);
+static void end(mwpy_node *node, bool alive);
 
 /* What lies under a key isn't found there any more. */
-static void lose(mwpy_node *parent, PyObject *key, PyObject *value) {
-    mwpy_node *node = mwpy_node_of(value);
-    if (!node) return;
-    size_t i = find_spot(node, parent, key);
-    if (i == node->spots_n) return;
-    Py_DECREF(node->spots[i].key);
-    memmove(node->spots + i, node->spots + i + 1, (--node->spots_n - i) * sizeof *node->spots);
-    for (size_t other = 0; other < node->spots_n; other++)
-        if (!node->spots[other].parent || leads_up(node->spots[other].parent, node)) {
-            mwpy_spot first = node->spots[0];
-            node->spots[0] = node->spots[other];
-            node->spots[other] = first;
-            node->root->cells.renames += !i;
+static void lose(mwpy_node *parent, PyObject *key) {
+    mwpy_spot *spot = spot_at(parent, key);
+    if (!spot) return;
+    mwpy_node *node = spot->child;
+    bool first = node->spots == spot;
+    free_spot(spot);
+    if (is_top(node) || !first) return;
+    for (mwpy_spot **link = &node->spots; *link; link = &(*link)->next)
+        if (leads_up(*link)) {
+            mwpy_spot *names = *link;
+            *link = names->next;
+            names->next = node->spots;
+            node->spots = names;
+            node->root->cells.renames++;
             return;
         }
-    end(node);
+    end(node, true);
 }
 
-static void lose_all(mwpy_node *node) {
-    Py_ssize_t at = 0;
-    PyObject *key, *value;
-    while (PyDict_Next(node->dict, &at, &key, &value))
-        if (mwpy_key_is_plain(key)) lose(node, key, value);
-}
+/* Whose watch a node was found in as well, and where. */
+typedef struct holder {
+    const void *parent; /* the address of one that is watched, or was */
+    mwpy_root *root;
+    PyObject *key;
+} holder;
 
-/* Objects of other watches that hold it go on with it. */
-static void hand_over(PyObject *value, mwpy_spot *spots, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        mwpy_node *parent = spots[i].parent;
-        if (parent) follow(parent->root, parent, spots[i].key, value, parent->level + 1);
-        Py_XDECREF(spots[i].key);
-    }
-    PyMem_Free(spots);
-}
+static PyObject *address_of(const mwpy_node *node) { return node->owner ? node->owner : node->dict; }
 
-static void end_node(mwpy_node *node, bool alive) {
+static void give_back_cells(mwpy_node *node, PyObject *index) {
     mwpy_root *root = node->root;
-    mwpy_spot *spots = node->spots;
-    size_t n = node->spots_n, others = 0;
-    node->spots_n = 0; /* no way leads up through it */
-    if (alive) {
-        mwpy_dict_unwatch(node->dict);
-        lose_all(node);
+    Py_ssize_t at = 0;
+    PyObject *key, *number;
+    while (index && PyDict_Next(index, &at, &key, &number)) {
+        mwpy_cell_number cell = (mwpy_cell_number)PyLong_AsUnsignedLong(number);
+        mwpy_cell none = {0};
+        root->absent -= mwpy_cell_at(&root->cells, cell)->kind == MWPY_ABSENT;
+        mwpy_cell_write(&root->cells, cell, &none, MW_SHADOW_SILENT);
+        mwpy_cell_give_back(&root->cells, cell);
     }
-    mwpy_table_take(node->dict, node);
+}
+
+/* alive: dict and owner are still there; other watches that hold it then go on with it. */
+static void end(mwpy_node *node, bool alive) {
+    mwpy_root *root = node->root;
+    bool closing = !root->top;
+    size_t n = 0, holders_n = 0;
+    for (mwpy_spot *spot = node->spots; spot; spot = spot->next) n += spot->parent->root != root;
+    holder *holders = alive && n ? PyMem_Calloc(n, sizeof *holders) : NULL;
+    while (node->spots) {
+        mwpy_spot *spot = node->spots;
+        if (holders && spot->parent->root != root)
+            holders[holders_n++] = (holder){address_of(spot->parent), spot->parent->root, Py_NewRef(spot->key)};
+        free_spot(spot);
+    }
+    if (is_top(node)) root->top = NULL;
+    if (alive && node->dict) mwpy_dict_unwatch(node->dict);
+    if (node->dict) mwpy_table_take(node->dict, node);
     if (node->owner) mwpy_table_take(node->owner, node);
+    PyObject *keys = node->links ? PyDict_Keys(node->links) : NULL;
+    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) lose(node, PyList_GET_ITEM(keys, i));
+    Py_XDECREF(keys);
     if (node->before)
         node->before->after = node->after;
     else
         root->nodes = node->after;
     if (node->after) node->after->before = node->before;
-    if (root->top == node) root->top = NULL;
     root->count--;
-    for (PyObject *index = node->cells; index; index = index == node->cells ? node->odd : NULL) {
-        Py_ssize_t at = 0;
-        PyObject *key, *number;
-        while (root->top && PyDict_Next(index, &at, &key, &number)) {
-            mwpy_cell_number cell = (mwpy_cell_number)PyLong_AsUnsignedLong(number);
-            mwpy_cell none = {0};
-            root->absent -= mwpy_cell_at(&root->cells, cell)->kind == MWPY_ABSENT;
-            mwpy_cell_write(&root->cells, cell, &none, MW_SHADOW_SILENT);
-            mwpy_cell_give_back(&root->cells, cell);
-        }
+    root->ended++;
+    if (!closing) {
+        give_back_cells(node, node->cells);
+        give_back_cells(node, node->odd);
     }
-    PyObject *value = node->owner ? node->owner : node->dict;
-    Py_CLEAR(node->cells);
-    Py_CLEAR(node->odd);
+    mwpy_layout *layout = mwpy_slots_close(node);
+    PyObject *value = address_of(node);
+    Py_XDECREF(node->links);
+    Py_XDECREF(node->cells);
+    Py_XDECREF(node->odd);
     PyMem_Free(node);
-    for (size_t i = 0; i < n; i++) {
-        if (alive && spots[i].parent && spots[i].parent->root != root)
-            spots[others++] = spots[i];
-        else
-            Py_XDECREF(spots[i].key);
+    for (size_t i = 0; i < holders_n; i++) {
+        mwpy_node *parent = mwpy_table_get(holders[i].parent);
+        if (parent && parent->root == holders[i].root && address_of(parent) == holders[i].parent)
+            follow(parent->root, parent, holders[i].key, value, parent->level + 1);
+        Py_DECREF(holders[i].key);
     }
-    hand_over(value, spots, others);
+    PyMem_Free(holders);
+    if (layout) mwpy_layout_give_back(layout);
+    PyErr_Clear();
 }
 
-static void end(mwpy_node *node) { end_node(node, true); }
+/* What is most often stored isn't looked up. */
+static bool may_be_followed(PyObject *value) {
+    PyTypeObject *type = Py_TYPE(value);
+    return type != &PyLong_Type && type != &PyUnicode_Type && type != &PyFloat_Type && value != Py_None;
+}
 
 static bool is_followed(const mwpy_root *root, PyObject *value, int level) {
     const char *why;
@@ -256,12 +298,16 @@ static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int
     mwpy_node *node = PyMem_Calloc(1, sizeof *node);
     if (!node) return NULL;
     *node = (mwpy_node){.dict = dict, .owner = owner, .attributes = owner != NULL, .root = root, .level = level};
-    node->cells = PyDict_New();
-    if (!node->cells || mwpy_table_put(dict, node) || (owner && mwpy_table_put(owner, node)) || mwpy_dict_watch(dict)) {
-        mwpy_table_take(dict, node);
+    node->cells = dict ? PyDict_New() : NULL;
+    bool failed = (dict && (!node->cells || mwpy_table_put(dict, node))) || (owner && mwpy_table_put(owner, node)) ||
+                  (owner && mwpy_slots_open(node) && mwpy_has_slots(owner)) || (dict && mwpy_dict_watch(dict));
+    if (failed) {
+        mwpy_layout *layout = mwpy_slots_close(node);
+        if (dict) mwpy_table_take(dict, node);
         if (owner) mwpy_table_take(owner, node);
         Py_XDECREF(node->cells);
         PyMem_Free(node);
+        if (layout) mwpy_layout_give_back(layout);
         return NULL;
     }
     node->after = root->nodes;
@@ -275,8 +321,9 @@ static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int
 static void fill(mwpy_node *node) {
     Py_ssize_t at = 0;
     PyObject *key, *value;
-    while (PyDict_Next(node->dict, &at, &key, &value)) {
-        mwpy_cell_number number = is_wanted(node, key) ? take_cell(node, key) : MWPY_NO_CELL;
+    mwpy_slots_fill(node);
+    while (node->dict && PyDict_Next(node->dict, &at, &key, &value)) {
+        mwpy_cell_number number = mwpy_node_wants(node, key) ? take_cell(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
         mwpy_cell now;
         mwpy_cell_describe(&now, value);
@@ -289,22 +336,25 @@ static void fill(mwpy_node *node) {
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level) {
     if (!is_followed(root, value, level)) return NULL;
     mwpy_node *node = mwpy_node_of(value);
-    PyObject *dict = NULL;
-    if (!node) {
-        if (root->count >= root->most) {
-            root->refused++;
-            return NULL;
-        }
-        dict = PyDict_Check(value) ? Py_NewRef(value) : mwpy_attributes(value);
-        if (!dict) PyErr_Clear();
-        node = dict ? mwpy_node_of(dict) : NULL;
-    }
+    mwpy_spot *spot = spot_at(parent, key);
+    if (spot && node == spot->child) return node;
+    if (spot) lose(parent, key);
     bool known = node != NULL;
-    if (!known && dict) node = new_node(root, dict, dict == value ? NULL : value, level);
-    Py_XDECREF(dict); /* its owner, or who holds it, keeps it */
-    if (known && find_spot(node, parent, key) < node->spots_n) return node;
-    if (!node || add_spot(node, parent, key)) {
-        if (node && !known) end_node(node, true);
+    if (!known && root->count < root->most) {
+        PyObject *dict = mwpy_dict_of(value);
+        PyObject *owner = dict == value ? NULL : value;
+        node = dict ? mwpy_node_of(dict) : NULL;
+        known = node != NULL;
+        if (known && owner && !node->owner && !mwpy_table_put(owner, node)) {
+            node->owner = owner;
+            if (!mwpy_slots_open(node)) mwpy_slots_fill(node);
+        }
+        if (!known && !PyErr_Occurred()) node = new_node(root, dict, owner, level);
+        Py_XDECREF(dict); /* its owner, or who holds it, keeps it */
+    }
+    if (!node || add_spot(parent, key, node)) {
+        if (node && !known) end(node, true);
+        PyErr_Clear();
         root->refused++;
         return NULL;
     }
@@ -312,12 +362,22 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
     return node;
 }
 
+void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value) {
+    if (!value || !may_be_followed(value) || !follow(parent->root, parent, key, value, parent->level + 1))
+        if (parent->links) lose(parent, key);
+}
+
 /* ---- watches ----------------------------------------------------------------------------------------------------- */
 
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
                           PyObject *fields, PyObject *skip) {
-    PyObject *dict = PyDict_Check(object) ? Py_NewRef(object) : mwpy_attributes(object);
-    if (!dict) return NULL;
+    PyObject *dict = mwpy_dict_of(object);
+    if (PyErr_Occurred()) return NULL;
+    if (mwpy_node_of(dict ? dict : object)) {
+        PyErr_SetString(PyExc_TypeError, dict ? "its __dict__ is watched already" : "it is watched already");
+        Py_XDECREF(dict);
+        return NULL;
+    }
     mwpy_root *root = PyMem_Calloc(1, sizeof *root);
     if (root) {
         *root = (mwpy_root){.depth = depth, .most = most, .fields = Py_XNewRef(fields), .skip = Py_XNewRef(skip)};
@@ -329,12 +389,11 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
     }
     if (!root)
         PyErr_NoMemory();
-    else if (!mwpy_cells_open(&root->cells, (size_t)PyDict_GET_SIZE(dict)) &&
+    else if (!mwpy_cells_open(&root->cells, dict ? (size_t)PyDict_GET_SIZE(dict) : 0) &&
              !(root->top = new_node(root, dict, dict == object ? NULL : object, 0)) && !PyErr_Occurred())
         PyErr_NoMemory();
-    Py_DECREF(dict);
-    if (PyErr_Occurred() || add_spot(root->top, NULL, NULL)) {
-        if (!PyErr_Occurred()) PyErr_NoMemory();
+    Py_XDECREF(dict);
+    if (PyErr_Occurred()) {
         if (root) mwpy_root_close(root);
         return NULL;
     }
@@ -344,7 +403,7 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
 
 void mwpy_root_close(mwpy_root *root) {
     root->top = NULL;
-    while (root->nodes) end(root->nodes);
+    while (root->nodes) end(root->nodes, true);
     for (mwpy_root **link = &mwpy_roots; *link; link = &(*link)->next)
         if (*link == root) {
             *link = root->next;
@@ -359,10 +418,20 @@ void mwpy_root_close(mwpy_root *root) {
 
 void mwpy_node_died(mwpy_node *node) {
     mwpy_root *root = node->root;
-    bool top = root->top == node;
-    lose_all(node); /* its values are still there */
-    end_node(node, false);
+    bool top = is_top(node);
+    end(node, false);
     if (top) mwpy_root_close(root);
+}
+
+void mwpy_node_leaves_owner(mwpy_node *node) {
+    for (size_t i = 0; i < node->layout->count; i++)
+        if (node->layout->slots[i].name) lose(node, node->layout->slots[i].name);
+    mwpy_layout *layout = mwpy_slots_close(node);
+    mwpy_table_take(node->owner, node);
+    node->owner = NULL;
+    while (node->spots) free_spot(node->spots); /* the owner was found there */
+    if (!is_top(node)) end(node, true);
+    mwpy_layout_give_back(layout);
 }
 
 /* ---- changes ----------------------------------------------------------------------------------------------------- */
@@ -373,10 +442,9 @@ static void change_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number,
     write_cell(node, key, number, &now, why);
 }
 
-/* A container that is followed itself: its own events say what became of it. */
-static bool speaks_for_itself(const mwpy_node *node, PyObject *key, PyObject *held) {
-    mwpy_node *own = held && mwpy_key_is_plain(key) ? mwpy_node_of(held) : NULL;
-    return own && find_spot(own, node, key) < own->spots_n;
+bool mwpy_node_explains(const mwpy_node *node, PyObject *key, PyObject *held) {
+    mwpy_spot *spot = held && mwpy_key_is_plain(key) ? spot_at(node, key) : NULL;
+    return spot && (spot->child->dict == held || spot->child->owner == held);
 }
 
 /* What the dict holds must be what its cell says. If it isn't, that was changed unseen, and is told first: why says
@@ -386,19 +454,13 @@ static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObj
     mwpy_cell found;
     mwpy_cell_describe(&found, held);
     if (likely(!memcmp(&found, known, mwpy_cell_size(&found)))) return false;
-    bool explained = speaks_for_itself(node, key, held);
+    bool explained = mwpy_node_explains(node, key, held);
     write_cell(node, key, number, &found, explained ? MW_SHADOW_SILENT : why);
     return !explained;
 }
 
-/* What is most often stored isn't looked up. */
-static bool may_be_followed(PyObject *value) {
-    PyTypeObject *type = Py_TYPE(value);
-    return type != &PyLong_Type && type != &PyUnicode_Type && type != &PyFloat_Type && value != Py_None;
-}
-
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now) {
-    if (!is_wanted(node, key)) return;
+    if (!mwpy_node_wants(node, key)) return;
     if (node->suspect) mwpy_node_audit(node);
     mwpy_cell_number number = cell_of(node, key);
     bool plain = mwpy_key_is_plain(key);
@@ -411,8 +473,8 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now) {
     if (held || (plain && !node->odd)) check(node, key, number, held, MW_SHADOW_FOUND);
     change_cell(node, key, number, now, MW_SHADOW_NOW);
     if (!plain && !now) forget_odd(node, key, number);
-    if (!plain || held == now) return;
-    if (held && may_be_followed(held)) lose(node, key, held);
+    if (!plain || (held && held == now)) return;
+    if (node->links) lose(node, key);
     if (now && may_be_followed(now)) follow(node->root, node, key, now, node->level + 1);
 }
 
@@ -421,12 +483,12 @@ void mwpy_node_clear(mwpy_node *node) {
     PyObject *key, *value;
     if (node->suspect) mwpy_node_audit(node);
     while (PyDict_Next(node->dict, &at, &key, &value)) {
-        mwpy_cell_number number = is_wanted(node, key) ? cell_of(node, key) : MWPY_NO_CELL;
+        mwpy_cell_number number = mwpy_node_wants(node, key) ? cell_of(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
         check(node, key, number, value, MW_SHADOW_FOUND);
         change_cell(node, key, number, NULL, MW_SHADOW_NOW);
         if (mwpy_key_is_plain(key))
-            lose(node, key, value);
+            lose(node, key);
         else
             forget_odd(node, key, number);
     }
@@ -436,9 +498,9 @@ void mwpy_node_clear(mwpy_node *node) {
 static size_t compare(mwpy_node *node, mw_shadow why) {
     size_t changed = 0;
     Py_ssize_t at = 0;
-    PyObject *key, *value, *gone = PyDict_Copy(node->cells);
+    PyObject *key, *value, *gone = node->dict ? PyDict_Copy(node->cells) : NULL;
     while (gone && PyDict_Next(node->dict, &at, &key, &value)) {
-        if (!is_wanted(node, key)) continue;
+        if (!mwpy_node_wants(node, key)) continue;
         bool plain = mwpy_key_is_plain(key);
         mwpy_cell_number number = cell_of(node, key);
         if (number == MWPY_NO_CELL) {
@@ -447,13 +509,14 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
         }
         changed += check(node, key, number, value, why);
         if (plain && PyDict_DelItem(gone, key)) PyErr_Clear();
-        if (plain) follow(node->root, node, key, value, node->level + 1);
+        if (plain && !follow(node->root, node, key, value, node->level + 1)) lose(node, key);
     }
     at = 0;
     while (gone && PyDict_Next(gone, &at, &key, &value)) {
         mwpy_cell_number number = (mwpy_cell_number)PyLong_AsUnsignedLong(value);
         if (mwpy_cell_at(&node->root->cells, number)->kind == MWPY_ABSENT) continue;
         change_cell(node, key, number, NULL, why);
+        lose(node, key);
         changed++;
     }
     Py_XDECREF(gone);
@@ -463,22 +526,17 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
 
 size_t mwpy_node_audit(mwpy_node *node) {
     node->suspect = false;
-    return compare(node, MW_SHADOW_FOUND);
+    return mwpy_slots_compare(node, MW_SHADOW_FOUND) + compare(node, MW_SHADOW_FOUND);
 }
 
 size_t mwpy_root_audit(mwpy_root *root) {
     size_t changed = 0;
-    for (mwpy_node *node = root->nodes; node; node = node->after) changed += mwpy_node_audit(node);
+    for (mwpy_node *node = root->nodes, *after; node; node = after) {
+        size_t ended = root->ended;
+        changed += mwpy_node_audit(node);
+        after = root->ended == ended ? node->after : root->nodes; /* the next one may be among them: all again */
+    }
     return changed;
-}
-
-/* What was found in one dict, and isn't in another. */
-static void lose_replaced(mwpy_node *node, PyObject *before) {
-    Py_ssize_t at = 0;
-    PyObject *key, *value;
-    while (PyDict_Next(before, &at, &key, &value))
-        if (mwpy_key_is_plain(key) && (node->odd || PyDict_GetItemWithError(node->dict, key) != value))
-            lose(node, key, value);
 }
 
 void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why) {
@@ -487,14 +545,10 @@ void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why) {
     mwpy_table_take(before, node);
     node->dict = dict;
     if (mwpy_table_put(dict, node) || mwpy_dict_watch(dict)) {
-        node->dict = before;
-        if (node->root->top == node)
-            mwpy_root_close(node->root);
-        else
-            end_node(node, false);
+        PyErr_Clear();
+        mwpy_node_died(node);
         return;
     }
     compare(node, why);
-    lose_replaced(node, before);
 }
 #endif

@@ -1,11 +1,13 @@
-/* node.h - the dicts that are watched: of which objects they are, at which paths, and the cells of their keys.
+/* node.h - the objects and dicts that are watched: at which paths they are, and the cells of what they hold.
  *
- * A node is a dict: a plain one, or the one in which an instance, a class or a module keeps its attributes. It holds no
- * reference to dict, owner, or values: they live and die as if nobody watched. Everything here wants the interpreter
+ * A node has a dict (a plain one, or the one in which an instance, a class or a module keeps its attributes), or an
+ * owner with slots, or both. It holds no reference to dict, owner, or values: they live and die as if nobody watched.
+ * Everything here wants the interpreter
  * lock, runs no code of the program's, and leaves no exception set unless it says so. */
 #ifndef MEMWATCH_PYTHON_NODE_H
 #define MEMWATCH_PYTHON_NODE_H
 #include "places/cell.h"
+#include "places/layout.h"
 #include "places/slab.h"
 
 typedef struct mwpy_node mwpy_node;
@@ -18,28 +20,32 @@ typedef struct mwpy_root {
     size_t count, most;      /* nodes */
     int depth;               /* levels below the object that are followed */
     PyObject *fields, *skip; /* frozenset of str, or NULL: keys of the object itself */
+    size_t ended;            /* nodes, so far */
     size_t absent;           /* cells of keys that are gone and may come again */
     size_t refused;          /* objects that weren't followed: `most` was reached, or there was no memory */
     PyObject *info;          /* what variable() returns; strong */
     struct mwpy_root *next;
 } mwpy_root;
 
-/* Where a node is found: as the value of a key of another one. The object itself: of none. */
+/* Where a node is found: as the value of a key of another one. */
 typedef struct mwpy_spot {
-    mwpy_node *parent;
+    mwpy_node *parent, *child;
     PyObject *key; /* strong, plain: what is under another key isn't followed */
+    struct mwpy_spot *next;
 } mwpy_spot;
 
 struct mwpy_node {
-    PyObject *dict;
-    PyObject *owner; /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
-    bool attributes; /* its keys are attributes */
+    PyObject *dict;          /* NULL: there is none */
+    PyObject *owner;         /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
+    mwpy_layout *layout;     /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */
+    mwpy_cell_number *slots; /* the cell of each of layout->slots; MWPY_NO_CELL: it isn't watched */
+    bool attributes;         /* its keys are attributes */
     mwpy_root *root;
     mwpy_node *before, *after; /* in root->nodes */
-    mwpy_spot *spots;          /* the first one names it */
-    size_t spots_n, spots_most;
+    mwpy_spot *spots;          /* where it is found; the first one names it */
+    PyObject *links; /* dict: key -> address of the spot of what is followed there; NULL: there was none yet */
     int level;
-    PyObject *cells; /* dict: plain key -> number of its cell */
+    PyObject *cells; /* dict: plain key of `dict` -> number of its cell */
     PyObject *odd;   /* dict: address of any other key -> number of its cell; NULL: there was none */
     bool suspect;    /* it may hold what its cells don't say: a key came that can't be compared */
 };
@@ -52,15 +58,18 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
                           PyObject *fields, PyObject *skip);
 /* Ends the watch of an object, or what is left of one whose object is gone. */
 void mwpy_root_close(mwpy_root *root);
-/* The object's own dict is gone. */
+/* The object's own dict is gone, or the object, if it has none. */
 void mwpy_node_died(mwpy_node *node);
+/* The owner is gone, and its slots with it; its dict is still there. */
+void mwpy_node_leaves_owner(mwpy_node *node);
 extern mwpy_root *mwpy_roots;
 
 /* The value of a key changes to `now` (NULL: the key goes). */
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now);
 /* All keys go. */
 void mwpy_node_clear(mwpy_node *node);
-/* Compares what the dict holds with the cells, and makes up for what was changed unseen. Returns how much that was. */
+/* Compares what dict and slots hold with the cells, and makes up for what was changed unseen. Returns how much that
+ * was. */
 size_t mwpy_node_audit(mwpy_node *node);
 /* The same for all nodes of a watch. */
 size_t mwpy_root_audit(mwpy_root *root);
@@ -68,7 +77,24 @@ size_t mwpy_root_audit(mwpy_root *root);
  */
 void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why);
 
-/* Left by dicts.c: has the interpreter tell, or tell no longer, of changes of a dict. 0, or -1 (no exception). */
-int mwpy_dict_watch(PyObject *dict);
-void mwpy_dict_unwatch(PyObject *dict);
+/* ---- used by both halves of a node: node.c, the dict, and node_slots.c, the slots ---- */
+
+bool mwpy_node_wants(const mwpy_node *node, PyObject *key);
+void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
+/* Watches the value of a key as well, if the depth says so, in place of what was found there. NULL: there is none. */
+void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value);
+/* Whether a value is followed under this key, so that its own events say what became of it. */
+bool mwpy_node_explains(const mwpy_node *parent, PyObject *key, PyObject *value);
+
+/* Slots. 0, or -1: there is no memory, or the end of such an owner isn't told. */
+int mwpy_slots_open(mwpy_node *node);
+void mwpy_slots_fill(mwpy_node *node);
+size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why);
+/* Nothing of them is watched any more. The layout is the caller's to give back: last of all. */
+mwpy_layout *mwpy_slots_close(mwpy_node *node);
+
+/* What is reported of slots: see reports.h. */
+void mwpy_slot_changes(PyObject *object, Py_ssize_t offset, PyObject *now);
+void mwpy_object_ends(PyObject *object);
+void mwpy_class_changed(PyObject *object);
 #endif

@@ -4,6 +4,8 @@
 
 #include "base/hash.h"
 
+typedef struct mwpy_node mwpy_node;
+
 typedef struct row {
     const void *address; /* NULL: free */
     mwpy_node *node;

@@ -5,9 +5,13 @@
 
 #include "places/attributes.h"
 #include "places/declared.h"
+#include "places/dicts.h"
 #include "places/known_types.h"
-#include "places/value.h"
 #include "places/node.h"
+#include "places/reports.h"
+#include "places/slab.h"
+#include "places/value.h"
+#include "places/words.h"
 
 PyDoc_STRVAR(why_not_doc, "why_no_places(object)\n--\n\nNone if open_places() takes it, otherwise why not.");
 PyDoc_STRVAR(open_doc, "open_places(object, name, metadata, flags, depth, most, fields, skip, info)\n--\n\n"
@@ -17,6 +21,8 @@ PyDoc_STRVAR(open_doc, "open_places(object, name, metadata, flags, depth, most, 
 PyDoc_STRVAR(find_doc,
              "find_places(object)\n--\n\n(variable id, bytes, info, is the watched object itself, objects that\n"
              "weren't followed), or None: it isn't watched where it lies.");
+PyDoc_STRVAR(describe_doc,
+             "describe_places(object, metadata)\n--\n\nRecords other metadata for an object that is watched.");
 PyDoc_STRVAR(close_doc, "close_places(object)\n--\n\nEnds the watch of an object; False: there was none.");
 PyDoc_STRVAR(audit_doc,
              "audit_places()\n--\n\nCompares all that is watched with what was recorded of it, and records what\n"
@@ -65,6 +71,8 @@ static PyObject *open_places(PyObject *module, PyObject *args) {
     Py_ssize_t most;
     if (!PyArg_ParseTuple(args, "OUSIinOOO", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info))
         return NULL;
+    mwpy_report =
+        (mwpy_reports){mwpy_dict_changes, mwpy_dict_replaced, mwpy_slot_changes, mwpy_object_ends, mwpy_class_changed};
     mwpy_root *root =
         mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, or_null(fields), or_null(skip));
     if (!root) return NULL;
@@ -81,6 +89,15 @@ static PyObject *find_places(PyObject *module, PyObject *object) {
     for (unsigned i = 0; i < root->cells.slabs; i++) size += root->cells.slab[i].pages * MW_PAGE_SIZE;
     return Py_BuildValue("InOOn", root->cells.slab[0].id, (Py_ssize_t)size, root->info ? root->info : Py_None,
                          root->top == node ? Py_True : Py_False, (Py_ssize_t)root->refused);
+}
+
+static PyObject *describe_places(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object, *metadata;
+    if (!PyArg_ParseTuple(args, "OS", &object, &metadata)) return NULL;
+    mwpy_node *node = mwpy_node_of(object);
+    if (node && mwpy_cells_describe(&node->root->cells, metadata)) return NULL;
+    Py_RETURN_NONE;
 }
 
 static PyObject *close_places(PyObject *module, PyObject *object) {
@@ -113,6 +130,7 @@ static PyObject *refuse(PyObject *module, PyObject *args) {
     return NULL;
 }
 #define open_places refuse
+#define describe_places refuse
 
 static PyObject *why_not(PyObject *module, PyObject *object) {
     (void)module, (void)object;
@@ -141,6 +159,7 @@ PyMethodDef mwpy_places_functions[] = {
     {"why_no_places", why_not, METH_O, why_not_doc},
     {"open_places", open_places, METH_VARARGS, open_doc},
     {"find_places", find_places, METH_O, find_doc},
+    {"describe_places", describe_places, METH_VARARGS, describe_doc},
     {"close_places", close_places, METH_O, close_doc},
     {"audit_places", audit_places, METH_NOARGS, audit_doc},
     {"close_all_places", close_all_places, METH_NOARGS, close_all_doc},

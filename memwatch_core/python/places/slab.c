@@ -63,6 +63,12 @@ int mwpy_cells_open(mwpy_cells *cells, size_t count) {
     return error ? mwpy_raise(error, cells->name) : 0;
 }
 
+int mwpy_cells_describe(mwpy_cells *cells, PyObject *metadata) {
+    Py_SETREF(cells->metadata, Py_NewRef(metadata));
+    int error = describe(cells, cells->slab);
+    return error ? mwpy_raise(error, cells->name) : 0;
+}
+
 void mwpy_cells_close(mwpy_cells *cells) {
     while (cells->slabs) drop(&cells->slab[--cells->slabs]);
     PyMem_Free(cells->free);

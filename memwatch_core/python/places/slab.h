@@ -34,6 +34,8 @@ enum { MWPY_NO_CELL = UINT32_MAX };
 
 /* Makes the first slab, with room for so many cells. 0, or -1 with an exception. */
 int mwpy_cells_open(mwpy_cells *cells, size_t count);
+/* Records another description of the object. 0, or -1 with an exception. */
+int mwpy_cells_describe(mwpy_cells *cells, PyObject *metadata);
 /* Ends the watch of all slabs and frees them. */
 void mwpy_cells_close(mwpy_cells *cells);
 

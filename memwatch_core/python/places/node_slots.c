@@ -1,0 +1,125 @@
+/* node_slots.c - the half of a node that lies in its owner: slots. */
+#include <string.h>
+
+#include "base/compiler.h"
+#include "places/cell.h"
+#include "places/layout.h"
+#include "places/node.h"
+#include "places/node_table.h"
+#include "places/slab.h"
+
+#if PY_VERSION_HEX >= 0x030C0000
+
+int mwpy_slots_open(mwpy_node *node) {
+    mwpy_layout *layout = PyType_Check(node->owner) ? NULL : mwpy_layout_take(Py_TYPE(node->owner));
+    if (!layout) return -1;
+    node->slots = PyMem_Malloc((layout->count + 1) * sizeof *node->slots);
+    if (!node->slots) {
+        mwpy_layout_give_back(layout);
+        return -1;
+    }
+    node->layout = layout;
+    for (size_t i = 0; i < layout->count; i++) node->slots[i] = MWPY_NO_CELL;
+    return 0;
+}
+
+/* An absent one has a cell as well. */
+void mwpy_slots_fill(mwpy_node *node) {
+    const mwpy_layout *layout = node->layout;
+    for (size_t i = 0; layout && i < layout->count; i++) {
+        PyObject *name = layout->slots[i].name, *value = *mwpy_slot_in(node->owner, layout, i);
+        if (!name || !mwpy_node_wants(node, name)) continue;
+        node->slots[i] = mwpy_cell_take(&node->root->cells);
+        if (node->slots[i] == MWPY_NO_CELL) continue;
+        mwpy_cell now;
+        mwpy_cell_describe(&now, value);
+        mwpy_node_write(node, name, node->slots[i], &now, MW_SHADOW_SILENT);
+        if (value) mwpy_node_follow(node, name, value);
+    }
+}
+
+/* What a slot holds must be what its cell says. If it isn't, that was changed unseen, and is told first: why says how.
+ * Returns whether it was. */
+static bool check(mwpy_node *node, PyObject *name, mwpy_cell_number number, PyObject *held, mw_shadow why) {
+    mwpy_cell found;
+    mwpy_cell_describe(&found, held);
+    if (likely(!memcmp(&found, mwpy_cell_at(&node->root->cells, number), mwpy_cell_size(&found)))) return false;
+    bool explained = mwpy_node_explains(node, name, held);
+    mwpy_node_write(node, name, number, &found, explained ? MW_SHADOW_SILENT : why);
+    return !explained;
+}
+
+static mwpy_node *node_of_owner(PyObject *owner) {
+    mwpy_node *node = mwpy_table_get(owner);
+    return node && node->owner == owner && node->layout ? node : NULL;
+}
+
+void mwpy_slot_changes(PyObject *object, Py_ssize_t offset, PyObject *now) {
+    mwpy_node *node = node_of_owner(object);
+    if (!node) return;
+    const mwpy_layout *layout = node->layout;
+    size_t i = (size_t)(offset - layout->first) / sizeof(PyObject *);
+    if (i >= layout->count || node->slots[i] == MWPY_NO_CELL) return;
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *name = layout->slots[i].name, *held = *mwpy_slot_in(object, layout, i);
+    check(node, name, node->slots[i], held, MW_SHADOW_FOUND);
+    if (held != now) { /* as dicts tell it */
+        mwpy_cell cell;
+        mwpy_cell_describe(&cell, now);
+        mwpy_node_write(node, name, node->slots[i], &cell, MW_SHADOW_NOW);
+        mwpy_node_follow(node, name, now);
+    }
+    PyErr_SetRaisedException(error);
+}
+
+size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why) {
+    size_t changed = 0;
+    const mwpy_layout *layout = node->layout;
+    if (!layout || !Py_REFCNT(node->owner)) return 0; /* it is being freed, and its slots are emptied one by one */
+    for (size_t i = 0; i < layout->count; i++) {
+        if (node->slots[i] == MWPY_NO_CELL) continue;
+        PyObject *name = layout->slots[i].name, *value = *mwpy_slot_in(node->owner, layout, i);
+        changed += check(node, name, node->slots[i], value, why);
+        mwpy_node_follow(node, name, value);
+    }
+    return changed;
+}
+
+mwpy_layout *mwpy_slots_close(mwpy_node *node) {
+    mwpy_layout *layout = node->layout;
+    for (size_t i = 0; layout && node->root->top && i < layout->count; i++) {
+        if (node->slots[i] == MWPY_NO_CELL) continue;
+        mwpy_cell none = {0};
+        mwpy_cell_write(&node->root->cells, node->slots[i], &none, MW_SHADOW_SILENT);
+        mwpy_cell_give_back(&node->root->cells, node->slots[i]);
+    }
+    PyMem_Free(node->slots);
+    node->slots = NULL;
+    node->layout = NULL;
+    return layout;
+}
+
+/* Its dict may live on, where somebody holds it. */
+void mwpy_object_ends(PyObject *object) {
+    mwpy_node *node = node_of_owner(object);
+    if (!node) return;
+    PyObject *error = PyErr_GetRaisedException();
+    if (node->dict)
+        mwpy_node_leaves_owner(node);
+    else
+        mwpy_node_died(node);
+    PyErr_SetRaisedException(error);
+}
+
+/* Its slots lie where they did: the interpreter allows nothing else. */
+void mwpy_class_changed(PyObject *object) {
+    mwpy_node *node = node_of_owner(object);
+    if (!node) return;
+    mwpy_layout *before = node->layout, *now = mwpy_layout_take(Py_TYPE(object));
+    if (now && now->first == before->first && now->count == before->count) {
+        node->layout = now;
+        now = before;
+    }
+    if (now) mwpy_layout_give_back(now);
+}
+#endif
