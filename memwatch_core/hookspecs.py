@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
-from .records import Bridge, Serializer, Sink, SqlDriver
+from .records import Bridge, Serializer, Sink, SqlDriver, TypeFormat
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -72,15 +72,15 @@ GROUPS = {
 
 
 @hookspec
-def memwatch_serializers() -> Iterable[Serializer]:
-    """Offer ways to keep values of some types in a page.
+def memwatch_serializers() -> Iterable[Serializer | TypeFormat]:
+    """Offer ways to keep values of some types in a page, or to write them where they lie in a watched object.
 
     .. code-block:: python
 
         from decimal import Decimal
 
         from memwatch_core.hookspecs import hookimpl
-        from memwatch_core.records import Layout, Serializer
+        from memwatch_core.records import Layout, Serializer, TypeFormat
 
         def layout(value, options):
             if options:
@@ -96,6 +96,8 @@ def memwatch_serializers() -> Iterable[Serializer]:
                 encode=lambda value, options: int(value * 100).to_bytes(8, "little", signed=True),
                 decode=lambda data, options: Decimal(int.from_bytes(data, "little", signed=True)) / 100,
             )
+            # order.total, of class Money in the program's money.py: Money(1250, 'EUR')
+            yield TypeFormat("money.Money", ("Money({cents}, {currency.code})",))
     """
     raise NotImplementedError
 

@@ -4,10 +4,10 @@ There are two groups:
 
 * **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`, :class:`Lost`,
   :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`, :class:`Call`, :class:`Part`,
-  :class:`Shown` and :class:`Variable` they refer to. Readers of journals make them, sinks receive them. Imported on
-  first access.
-* **What plugins offer**: :class:`Serializer`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`: each hook of
-  :mod:`memwatch_core.hookspecs` returns records of one of these types.
+  :class:`Shown` and :class:`Variable` they refer to.
+  Readers of journals make them, sinks receive them. They are imported when they are first asked for.
+* **What plugins offer**: :class:`Serializer`, :class:`TypeFormat`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`:
+  each hook of :mod:`memwatch_core.hookspecs` returns records of some of these.
 
 All are immutable and may be shared between threads.
 """
@@ -130,6 +130,33 @@ class Serializer(NamedTuple):
     head: int = 0
     """For a value whose first bytes determine its parts (a length): their number, at most 64. ``part(start, stop,
     options, before, after)`` then also gets these bytes before and after the store, both ``b""`` if unknown."""
+
+
+class TypeFormat(NamedTuple):
+    """How values of a type that is written in Python are shown where they lie: as an attribute of a watched object, or
+    in a watched dict. They are read out of memory: no code of theirs runs, and nothing is imported.
+
+    The first template is taken whose parts are all there and of the form that it asks for; if none is, or the type has
+    no format, a value is shown by its type and address. What it says must be the same for as long as the value is.
+    """
+
+    name: str
+    """Where the type is found, as ``"uuid.UUID"``, once the program has imported it. Values of this very type."""
+    templates: tuple[str, ...]
+    """As ``"UUID('{int:uuid}')"``. ``{name}`` is what a slot, or else the dict of the instance, has under that name, as
+    the program would write it; ``{a.b}`` a part of a part; ``{class}`` the name of the value's class; ``{{`` a brace.
+
+    ``{name:form}`` is written in another form, and must fit it: ``text``, a str without its quotes; ``uuid``, ``ipv4``
+    and ``ipv6``, an int as these are written; ``path``, a list of segments, joined by slashes; ``member``, a str that
+    names one or several members of an enumeration (``A|B``).
+    """
+    subclasses: bool = False
+    """Of its subclasses as well."""
+
+    @property
+    def summary(self) -> str:
+        """For lists of plugins."""
+        return f"how values of {self.name} are written"
 
 
 class Database(NamedTuple):

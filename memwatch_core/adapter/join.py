@@ -72,7 +72,9 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
         asked = config.asks_for_sql
         plugins = plugins or load(config, ("serializers", "sql") if asked else ("serializers",), light=True)
         key = read_session(folder, own=True).key
-        member = _member = Membership(process.open_journal(folder, config, plugins.serializers), key, plugins)
+        member = _member = Membership(
+            process.open_journal(folder, config, plugins.serializers, plugins.formats), key, plugins
+        )
         if asked:
             member.trace_sql()
         return member

@@ -16,6 +16,8 @@ from typing import Any
 
 from ..errors import WatchError
 from ..native import proxy
+from ..records import TypeFormat
+from ..type_formats import declared
 from .names import infer_argument, quoted, type_name
 from .threads import name_here
 
@@ -41,9 +43,16 @@ def why_not(value: object) -> str | None:
     return proxy.why_no_places(value)
 
 
-def open_places(value: object, name: str | None, flags: int, frame: FrameType, options: Mapping[str, Any]) -> None:
-    """Watches an object. Raises WatchError if it is watched already, TypeError or ValueError for a wrong option,
-    CoreError if the core refuses."""
+def open_places(
+    value: object,
+    name: str | None,
+    flags: int,
+    frame: FrameType,
+    options: Mapping[str, Any],
+    formats: tuple[TypeFormat, ...] = (),
+) -> None:
+    """Watches an object; values of some types are written by ``formats``. Raises WatchError: it is watched already;
+    TypeError, ValueError: an option; CoreError."""
     if name is None:
         name = infer_argument(frame) or type_name(value)[1:-1]
     known = proxy.find_places(value)
@@ -53,6 +62,7 @@ def open_places(value: object, name: str | None, flags: int, frame: FrameType, o
     depth, most, fields, skip = _checked(name, **options)
     code = frame.f_code
     info = PlacesInfo(name, flags, (code.co_filename, frame.f_lineno or 0, code.co_name))
+    _declare(formats)
     try:
         shown = type_name(value)[1:-1]
         proxy.open_places(value, name, _metadata(info, shown), flags, depth, most, fields, skip, info)
@@ -112,6 +122,17 @@ def _metadata(info: PlacesInfo, shown: str) -> bytes:
         f'"site":{{"file":{quoted(file)},"line":{line},"function":{quoted(function)}}},'
         f'"thread_ident":{info.thread_ident},"thread":{quoted(info.thread)}'
     ).encode()
+
+
+_formats: tuple[TypeFormat, ...] = ()
+
+
+def _declare(formats: tuple[TypeFormat, ...]) -> None:
+    """Of a journal, once: what is known of types is forgotten."""
+    global _formats
+    if formats is not _formats:
+        proxy.declare_types(declared(formats))
+        _formats = formats
 
 
 _registered = False

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..config import Config
 from ..errors import SessionError
 from ..native import core, proxy
-from ..records import Serializer
+from ..records import Serializer, TypeFormat
 from ..turns import turn
 from . import threads
 
@@ -30,6 +30,7 @@ class Journal(NamedTuple):
     serializers: tuple[Serializer, ...]
     """In configured order."""
     tracker: str
+    formats: tuple[TypeFormat, ...]
 
     @property
     def path(self) -> Path:
@@ -63,14 +64,16 @@ def is_open() -> bool:
 
 
 def open_journal(
-    folder: str | os.PathLike[str], config: Config, serializers: Sequence[Serializer] | None = None
+    folder: str | os.PathLike[str],
+    config: Config,
+    serializers: Sequence[Serializer] | None = None,
+    formats: Sequence[TypeFormat] = (),
 ) -> Journal:
     """Starts the core and opens ``<folder>/<pid>-python.mwj`` in an existing session folder.
 
-    The file is created at the first record. If the name is taken, the file is called ``<pid>-python.1.mwj`` and so on.
-    ``serializers`` default to those that ``config`` names. Raises SessionError (a journal is already open, or the
-    folder is no session), CoreError (the core can't start, or the folder isn't writable), ConfigError, PluginError (a
-    serializer).
+    ``serializers`` default, with their ``formats``, to those that ``config`` names. Raises SessionError: one is open,
+    or the folder is no session; CoreError: the core can't start or the folder can't be written to; ConfigError,
+    PluginError: a serializer.
     """
     global _journal, _closed
     from ..journal.session import read_session
@@ -84,14 +87,15 @@ def open_journal(
         if serializers is None:
             from ..loading.discovery import load
 
-            serializers = load(config, ("serializers",), light=True).serializers
+            plugins = load(config, ("serializers",), light=True)
+            serializers, formats = plugins.serializers, plugins.formats
         where = Path(folder)
         session = read_session(where, own=True).id
         tracker = core.start(config.core.wanted)
         core.limit_journal(config.journal.max_bytes, config.journal.policy)
         core.open_journal(where / f"{os.getpid()}-{RUNTIME}.mwj", session, RUNTIME)
         proxy.provide_origins(True)
-        _journal = Journal(where, config, tuple(serializers), tracker)
+        _journal = Journal(where, config, tuple(serializers), tracker, tuple(formats))
         _closed = None
         threads.install()
         return _journal

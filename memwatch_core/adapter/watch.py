@@ -98,7 +98,7 @@ def watch(
             raise TypeError(
                 f"'{name}': mutation_depth is a range of a value's bytes; of an object, choose fields=[...]"
             )
-        places.open_places(value, name if name != UNNAMED else given, flags, frame, options)
+        places.open_places(value, name if name != UNNAMED else given, flags, frame, options, journal.formats)
         return value
     try:
         layout = serializer.layout(value, options)

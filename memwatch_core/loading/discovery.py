@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 from .. import hookspecs
 from ..config import Config, PluginsSection, suggest
 from ..errors import ConfigError, PluginError
-from ..records import Bridge, Serializer, Sink, SqlDriver
+from ..records import Bridge, Serializer, Sink, SqlDriver, TypeFormat
+from ..type_formats import declared
 from . import installed as lightly
 from .report import NOUNS, LoadReport, PluginReport, State, listing
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     AnyPoint = Union[EntryPoint, lightly.Point]  # noqa: UP007
 
 RECORDS: Mapping[str, type[Any]] = {"serializers": Serializer, "sql": SqlDriver, "sinks": Sink, "bridges": Bridge}
+OFFERS: Mapping[str, tuple[type[Any], ...]] = {
+    kind: (record, TypeFormat) if record is Serializer else (record,) for kind, record in RECORDS.items()
+}
+"""What the hook of a kind may yield."""
 DISTRIBUTIONS = {
     kind: {name: f"memwatch-{word}-{name}" for name in names}
     for kind, word, names in (
@@ -53,7 +58,9 @@ class Plugins(NamedTuple):
     bridges: tuple[Bridge, ...]
     report: LoadReport
     kinds: frozenset[str] = frozenset(RECORDS)
-    """The kinds that were loaded; of others nothing was imported."""
+    """What was asked for: of the others nothing was imported."""
+    formats: tuple[TypeFormat, ...] = ()
+    """Of the serializers' plugins."""
 
 
 def load(config: Config, kinds: Iterable[str] = tuple(RECORDS), *, strict: bool = True, light: bool = False) -> Plugins:
@@ -100,8 +107,9 @@ def examine(
                 reason += f"; offered by {listing(map(_origin, points))}: uninstall one of them before using it"
             report += (_report(kind, name, "disabled", reason, point) for point in points)
     outcome = LoadReport(tuple(report))
-    loaded = {kind: tuple(found) for kind, found in records.items()}
-    plugins = Plugins(**loaded, report=outcome, kinds=frozenset(kinds))
+    loaded = {kind: tuple(one for one in records[kind] if isinstance(one, RECORDS[kind])) for kind in RECORDS}
+    formats = tuple(one for one in records["serializers"] if isinstance(one, TypeFormat))
+    plugins = Plugins(**loaded, report=outcome, kinds=frozenset(kinds), formats=formats)
     return plugins, [*_missing_ones(outcome, config), *unknown], _unusable_ones(outcome, config)
 
 
@@ -159,7 +167,7 @@ def _load_name(
         if isinstance(error, ModuleNotFoundError) and _is_target(point.dist, error.name or ""):
             return [], [_report(kind, name, "target absent", _absent(point.dist, error.name or ""), point)]
         return [], [_report(kind, name, "broken", _explain(error, point), point)]
-    summary = "; ".join(record.summary for record in offered)
+    summary = "" if light else _summary(offered)
     for record in offered:
         if isinstance(record, SqlDriver) and record.runtime == "python" and not _importable(record.target):
             return [], [_report(kind, name, "target absent", _absent(point.dist, record.target), point, summary)]
@@ -174,10 +182,14 @@ def _offers(kind: str, point: AnyPoint, light: bool) -> list[Any]:
     if not answers:
         raise _Unusable(f"{point.value} implements no hook {hook}: decorate it with memwatch_core.hookspecs.hookimpl")
     offered = [record for answer in answers for record in answer]
-    expected = RECORDS[kind]
     for record in offered:
-        if not isinstance(record, expected):
-            raise _Unusable(f"{hook} must yield {expected.__name__} records, not {type(record).__name__}")
+        if not isinstance(record, OFFERS[kind]):
+            expected = " or ".join(each.__name__ for each in OFFERS[kind])
+            raise _Unusable(f"{hook} must yield {expected} records, not {type(record).__name__}")
+    try:
+        declared(record for record in offered if isinstance(record, TypeFormat))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _Unusable(f"{hook}: {error}") from error
     if kind == "serializers":
         return offered
     named = [record for record in offered if record.name == point.name]
@@ -185,6 +197,12 @@ def _offers(kind: str, point: AnyPoint, light: bool) -> list[Any]:
         names = listing(repr(record.name) for record in offered) or "nothing"
         raise _Unusable(f"{hook} offers {names}: exactly one must have the entry point's name, {point.name!r}")
     return named
+
+
+def _summary(offered: Iterable[Any]) -> str:
+    said = [record.summary for record in offered if not isinstance(record, TypeFormat)]
+    modules = sorted({record.name.rpartition(".")[0] for record in offered if isinstance(record, TypeFormat)})
+    return "; ".join([*said, *([f"how values of {listing(modules)} are written"] if modules else [])])
 
 
 def _is_plain(plugin: object, hook: str) -> bool:

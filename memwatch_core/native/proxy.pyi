@@ -95,6 +95,15 @@ def describe_places(value: object, metadata: bytes, /) -> None:
 def close_places(value: object, /) -> bool:
     """Ends the watch of an object. Returns False if there was none."""
 
+def declare_types(
+    all: tuple[tuple[str, str, bool, tuple[tuple[str | tuple[int, tuple[str, ...]], ...], ...]], ...], /
+) -> None:
+    """Says how values of types are written, as :func:`memwatch_core.type_formats.declared` makes it; instead of all
+    that was said before."""
+
+def written(value: object, /) -> str:
+    """A value as a cell says it in words, of up to 240 bytes; none of its own code runs."""
+
 def audit_places() -> int:
     """Compares everything watched in place with what was recorded of it, and records differences. Returns the number of
     places that differed."""

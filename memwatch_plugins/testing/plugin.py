@@ -14,7 +14,7 @@ import pytest
 from memwatch_core import config as configuration
 from memwatch_core import hookspecs
 from memwatch_core.errors import MemWatchError
-from memwatch_core.loading.discovery import RECORDS, load
+from memwatch_core.loading.discovery import OFFERS, load
 
 
 def shown(value: object) -> str:
@@ -84,9 +84,9 @@ class PluginContract:
         answers = getattr(manager.hook, hook)()
         assert answers, f"implement {hook}() in {self.plugin!r}, decorated with memwatch_core.hookspecs.hookimpl"
         offered = [record for answer in answers for record in answer]
-        expected = RECORDS[self.kind]
+        expected = " or ".join(each.__name__ for each in OFFERS[self.kind])
         for record in offered:
-            assert isinstance(record, expected), f"yield {expected.__name__} records from {hook}(), not {record!r}"
+            assert isinstance(record, OFFERS[self.kind]), f"yield {expected} records from {hook}(), not {record!r}"
         names = [record.name for record in offered]
         assert names.count(self.name) == 1, f"{hook}() must offer {self.name!r} once; it offers {names}"
         return offered
@@ -116,5 +116,5 @@ class PluginContract:
             loaded = load(configuration.load(self.folder / "memwatch.toml"), (self.kind,))
         except MemWatchError as error:
             pytest.fail(f"the entry point {points[0].name!r} of {group} can't be loaded: {error}")
-        names = [record.name for record in getattr(loaded, self.kind)]
+        names = [record.name for record in (*getattr(loaded, self.kind), *loaded.formats)]
         assert self.name in names, f"entry point {points[0].name!r} gives {names or 'nothing'}, not {self.name!r}"

@@ -21,8 +21,8 @@ from .sessions import real_session
 REFUSALS = (TypeError, ValueError, OverflowError)
 _PROXIES = ("int", "float", "bytes", "bytearray", "struct", "object")
 
-# A contract's tests run once for each subclass, and use only their own data.
-_unhurried = settings(
+# A contract's tests run once for each subclass, and look at their own data only.
+unhurried = settings(
     deadline=None,
     max_examples=50,
     suppress_health_check=[
@@ -66,7 +66,7 @@ class SerializerContract(PluginContract):
     # ---- the value and its bytes ------------------------------------------------------------------------------------
 
     @given(data=st.data())
-    @_unhurried
+    @unhurried
     def test_value_comes_back_as_it_was(self, data: st.DataObject) -> None:
         record, value = self.record, data.draw(self.values)
         layout = self._layout(value)
@@ -75,7 +75,7 @@ class SerializerContract(PluginContract):
         assert self.same(value, back), f"make decode the inverse of encode: {shown(value)} came back as {shown(back)}"
 
     @given(data=st.data())
-    @_unhurried
+    @unhurried
     def test_encoded_value_has_the_size_of_its_page(self, data: st.DataObject) -> None:
         value = data.draw(self.values)
         layout = self._layout(value)
@@ -84,7 +84,7 @@ class SerializerContract(PluginContract):
         assert len(encoded) == layout.size, f"encode {shown(value)} into exactly layout.size = {layout.size} bytes"
 
     @given(data=st.data())
-    @_unhurried
+    @unhurried
     def test_decode_takes_the_bytes_of_another_program(self, data: st.DataObject) -> None:
         record, value = self.record, data.draw(self.values)
         layout = self._layout(value)
@@ -99,7 +99,7 @@ class SerializerContract(PluginContract):
             )
 
     @given(data=st.data())
-    @_unhurried
+    @unhurried
     def test_options_survive_the_journal(self, data: st.DataObject) -> None:
         record, value = self.record, data.draw(self.values)
         layout = self._layout(value)
@@ -115,7 +115,7 @@ class SerializerContract(PluginContract):
         )
 
     @given(data=st.data())
-    @_unhurried
+    @unhurried
     def test_options_are_left_as_they_were_given(self, data: st.DataObject) -> None:
         record, value = self.record, data.draw(self.values)
         given_options = copy.deepcopy(dict(self.options))
@@ -126,7 +126,7 @@ class SerializerContract(PluginContract):
         assert dict(layout.options) == before, "leave Layout.options as they are in encode and decode"
 
     @given(data=st.data())
-    @_unhurried
+    @unhurried
     def test_format_shows_the_values_that_decode_does(self, data: st.DataObject) -> None:
         record = self.record
         if record.format is None:
@@ -142,7 +142,7 @@ class SerializerContract(PluginContract):
         )
 
     @given(data=st.data())
-    @_unhurried
+    @unhurried
     def test_part_is_where_the_bytes_are(self, data: st.DataObject) -> None:
         record = self.record
         if record.part is None:
@@ -171,7 +171,7 @@ class SerializerContract(PluginContract):
     # ---- what it takes and what it refuses --------------------------------------------------------------------------
 
     @given(data=st.data())
-    @_unhurried
+    @unhurried
     def test_value_is_accepted(self, data: st.DataObject) -> None:
         value = data.draw(self.values)
         assert self.record.accepts(value) is True, f"return True from accepts({shown(value)})"
@@ -195,7 +195,7 @@ class SerializerContract(PluginContract):
             _check_refusal(error, f"a value that doesn't fit, {shown(value)}")
 
     @given(data=st.data())
-    @settings(_unhurried, max_examples=5)
+    @settings(unhurried, max_examples=5)
     def test_writing_a_value_of_another_kind_is_explained(self, data: st.DataObject) -> None:
         options = self._layout(data.draw(self.values)).options
         for value in (object(), *self.foreign):
@@ -204,7 +204,7 @@ class SerializerContract(PluginContract):
                 _check_refusal(error, f"encode({shown(value)})")
 
     @given(data=st.data())
-    @settings(_unhurried, max_examples=5)
+    @settings(unhurried, max_examples=5)
     def test_misspelt_keyword_of_watch_is_refused(self, data: st.DataObject) -> None:
         value = data.draw(self.values)
         error = self._refusal(self.record.layout, value, {**self.options, "no_such_option": 1})
@@ -213,7 +213,7 @@ class SerializerContract(PluginContract):
         assert "no_such_option" in str(error), f"name the unknown option in the message: {error}"
 
     @given(data=st.data())
-    @settings(_unhurried, max_examples=10)
+    @settings(unhurried, max_examples=10)
     def test_buffer_shows_the_items_of_the_value(self, data: st.DataObject) -> None:
         value = data.draw(self.values)
         layout = self._layout(value)
@@ -241,7 +241,7 @@ class SerializerContract(PluginContract):
     # ---- in a real session ------------------------------------------------------------------------------------------
 
     @given(data=st.data())
-    @settings(_unhurried, max_examples=10)
+    @settings(unhurried, max_examples=10)
     def test_events_show_the_values_that_the_program_had(self, data: st.DataObject) -> None:
         record = self.record
         first, *others = data.draw(st.lists(self.values, min_size=2, max_size=5))
@@ -267,7 +267,7 @@ class SerializerContract(PluginContract):
             assert self.same(new, event.new), f"the store wrote {shown(new)}, and the event says {shown(event.new)}"
 
     @given(data=st.data())
-    @settings(_unhurried, max_examples=5)
+    @settings(unhurried, max_examples=5)
     def test_refused_value_leaves_the_watched_one(self, data: st.DataObject) -> None:
         if not self.refused:
             pytest.skip(f"{type(self).__name__}.refused is empty: it holds every value that it accepts")

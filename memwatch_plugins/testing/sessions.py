@@ -12,7 +12,7 @@ from memwatch_core.host.decoder import JournalDecoder
 from memwatch_core.journal.session import create_session
 from memwatch_core.loading.discovery import Plugins
 from memwatch_core.loading.report import LoadReport
-from memwatch_core.records import Event, Layout, Record, Serializer, SqlDriver
+from memwatch_core.records import Event, Layout, Record, Serializer, SqlDriver, TypeFormat
 
 INT64 = Serializer(
     name="int64",
@@ -65,13 +65,18 @@ class RealSession:
 
 @contextmanager
 def real_session(
-    folder: Path, *, serializers: Sequence[Serializer] = (INT64,), drivers: Sequence[SqlDriver] = (), **sql: str
+    folder: Path,
+    *,
+    serializers: Sequence[Serializer] = (INT64,),
+    drivers: Sequence[SqlDriver] = (),
+    formats: Sequence[TypeFormat] = (),
+    **sql: str,
 ) -> Iterator[RealSession]:
     """Watches in a new session below ``folder``, with SQL contexts, while the block runs. ``sql``: settings of
     ``[sql]``."""
     config = Config.of({"sql": sql, "watch": {"track_sql": True}})
     where = create_session(folder, ["contract"])
-    plugins = Plugins(tuple(serializers), tuple(drivers), (), (), LoadReport(()))
+    plugins = Plugins(tuple(serializers), tuple(drivers), (), (), LoadReport(()), formats=tuple(formats))
     session = RealSession(where, join(where, config, plugins), serializers)
     try:
         yield session

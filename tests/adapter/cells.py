@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +80,7 @@ def expected(value: Any) -> Any:
         return value if len(data) <= 60 else ("cut", 6, len(value), _cut(data, 48))
     if type(value) is bytes:
         return value if len(value) <= 60 else ("cut", 7, len(value), value[:48])
-    if type(value) in (list, tuple, dict, set, frozenset):
+    if type(value) in (list, tuple, dict, set, frozenset, types.BuiltinFunctionType, type):
         text = repr(value)
         return ("shown", text) if len(text.encode()) <= 60 else ("cut", 8, 0, _cut(text.encode(), 45) + "…")
     return ("shown", f"<{type(value).__name__} at {id(value):#x}>")

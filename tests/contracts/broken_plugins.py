@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import struct
+import sys
 import threading
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -16,8 +17,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Event, Extent, Layout, Serializer, Sink, SqlDriver
-from memwatch_plugins.testing import SerializerContract, SinkContract, SqlDriverContract
+from memwatch_core.records import Event, Extent, Layout, Serializer, Sink, SqlDriver, TypeFormat
+from memwatch_plugins.testing import SerializerContract, SinkContract, SqlDriverContract, TypeFormatContract
 
 # ---- sinks -----------------------------------------------------------------------------------------------------------
 
@@ -279,6 +280,57 @@ class TestSerializerThatIgnoresOptions(SerializerCase):
 class TestSerializerWithAFormatOfItsOwn(SerializerCase):
     changed = {"format": "<q"}
     fails = ("test_format_shows_the_values_that_decode_does",)
+
+
+# ---- formats of types ------------------------------------------------------------------------------------------------
+
+
+class Money:
+    """Remembers how it was written."""
+
+    __slots__ = ("cents", "text")
+
+    def __init__(self, cents: int) -> None:
+        self.cents = cents
+
+    def __repr__(self) -> str:
+        self.text = f"Money({self.cents})"
+        return self.text
+
+
+class TypeFormatCase(TypeFormatContract):
+    fails: ClassVar[tuple[str, ...]] = ()
+    name = f"{__name__}.Money"
+    values = st.builds(Money, st.integers())
+    templates: ClassVar[tuple[str, ...]] = ("Money({cents})",)
+
+    @property
+    def plugin(self) -> Any:
+        @hookimpl
+        def memwatch_serializers() -> Any:
+            yield TypeFormat(self.name, self.templates)
+
+        return SimpleNamespace(memwatch_serializers=memwatch_serializers)
+
+
+if sys.version_info >= (3, 12):  # before that, nothing is watched where it lies
+
+    class TestTypeFormatInOrder(TypeFormatCase):
+        pass
+
+    class TestTypeFormatThatTellsWhatIsRemembered(TypeFormatCase):
+        templates = ("{text:text}", "Money({cents})")
+        fails = ("test_value_is_written_the_same_after_it_was_used",)
+
+        def written(self, value: Any) -> str:
+            return f"Money({value.cents})"
+
+        def use(self, value: Any) -> None:
+            value.text = f"Money({value.cents}, used)"
+
+    class TestTypeFormatOfAnotherPart(TypeFormatCase):
+        templates = ("Money({cent})",)
+        fails = ("test_value_is_written_as_the_program_would_write_it", "test_event_of_a_watched_object_shows_it")
 
 
 # ---- SQL drivers -----------------------------------------------------------------------------------------------------

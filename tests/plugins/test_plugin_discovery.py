@@ -16,7 +16,7 @@ from memwatch_core.errors import ConfigError, PluginError
 from memwatch_core.host.pipeline import check_settings, open_sinks
 from memwatch_core.loading import discovery
 from memwatch_core.loading.discovery import OFFERED, Plugins, load
-from memwatch_core.records import Serializer
+from memwatch_core.records import Serializer, TypeFormat
 from memwatch_core.settings import PluginsSection
 
 Install = Callable[..., None]
@@ -161,6 +161,20 @@ def test_broken_plugin_is_reported_and_takes_no_other_with_it(
     with pytest.raises(PluginError) as caught:
         load(config, ["sinks"])
     assert f"sink {name!r} ({report.distribution} {report.version}): {report.reason}" == str(caught.value)
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_formats_of_types_are_loaded_and_malformed_ones_reported(install: Install, tmp_path: Path, light: bool) -> None:
+    install("success", "formats")
+    config = settings(tmp_path, serializers=["success", "formats", "malformed"])
+    plugins = load(config, ["serializers"], strict=False, light=light)
+    assert [serializer.name for serializer in plugins.serializers] == ["flag"]
+    assert plugins.formats == (TypeFormat("money.Money", ("Money({cents})",)),)
+    report = only(plugins, "serializers", "malformed")
+    assert report.state == "broken"
+    assert "template 'Money({cents:euros})': no form is called 'euros'" in report.reason
+    if not light:
+        assert only(plugins, "serializers", "formats").summary == "how values of money are written"
 
 
 @pytest.mark.parametrize(

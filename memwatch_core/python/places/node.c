@@ -6,6 +6,7 @@
 #include "base/compiler.h"
 #include "places/attributes.h"
 #include "places/cell.h"
+#include "places/known_types.h"
 #include "places/layout.h"
 #include "places/node_table.h"
 #include "places/reports.h"
@@ -289,7 +290,8 @@ static bool may_be_followed(PyObject *value) {
 static bool is_followed(const mwpy_root *root, PyObject *value, int level) {
     const char *why;
     if (PyDict_Check(value)) return level <= root->depth;
-    return level < root->depth && !PyType_Check(value) && !PyModule_Check(value) && mwpy_has_attributes(value, &why);
+    return level < root->depth && !PyType_Check(value) && !PyModule_Check(value) && mwpy_has_attributes(value, &why) &&
+           !mwpy_is_declared(value);
 }
 
 static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int level) {

@@ -1,11 +1,17 @@
 /* places.c - see places.h. */
 #include "places/places.h"
 
+#include <string.h>
+
 #include "places/attributes.h"
+#include "places/declared.h"
 #include "places/dicts.h"
+#include "places/known_types.h"
 #include "places/node.h"
 #include "places/reports.h"
 #include "places/slab.h"
+#include "places/value.h"
+#include "places/words.h"
 
 PyDoc_STRVAR(why_not_doc, "why_no_places(object)\n--\n\nNone if open_places() takes it, otherwise why not.");
 PyDoc_STRVAR(open_doc, "open_places(object, name, metadata, flags, depth, most, fields, skip, info)\n--\n\n"
@@ -22,6 +28,29 @@ PyDoc_STRVAR(audit_doc,
              "audit_places()\n--\n\nCompares all that is watched with what was recorded of it, and records what\n"
              "differs; how many places that were.");
 PyDoc_STRVAR(close_all_doc, "close_all_places()\n--\n\nEnds all watches of objects.");
+PyDoc_STRVAR(declare_doc,
+             "declare_types(all)\n--\n\nSays how values of types are written, as memwatch_core.type_formats\n"
+             "makes it; instead of all that was said before.");
+PyDoc_STRVAR(written_doc,
+             "written(value)\n--\n\nA value as a cell would say it in words; without running code of its own.");
+static PyObject *declare_types(PyObject *module, PyObject *all) {
+    (void)module;
+    mwpy_declare(all);
+    mwpy_forget_types();
+    Py_RETURN_NONE;
+}
+
+static PyObject *written(PyObject *module, PyObject *value) {
+    (void)module;
+    static const char more[] = "…";
+    mwpy_words t = mwpy_no_words(MWPY_WORDS - sizeof more);
+    mwpy_say_value(&t, value, 0);
+    if (t.cut) {
+        memcpy(t.at + t.n, more, sizeof more - 1);
+        t.n += sizeof more - 1;
+    }
+    return PyUnicode_DecodeUTF8(t.at, (Py_ssize_t)t.n, "surrogatepass");
+}
 
 #if PY_VERSION_HEX >= 0x030C0000
 
@@ -134,5 +163,7 @@ PyMethodDef mwpy_places_functions[] = {
     {"close_places", close_places, METH_O, close_doc},
     {"audit_places", audit_places, METH_NOARGS, audit_doc},
     {"close_all_places", close_all_places, METH_NOARGS, close_all_doc},
+    {"declare_types", declare_types, METH_O, declare_doc},
+    {"written", written, METH_O, written_doc},
     {NULL, NULL, 0, NULL},
 };

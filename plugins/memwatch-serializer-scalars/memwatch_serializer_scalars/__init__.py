@@ -1,4 +1,4 @@
-"""Numbers of fixed width: ``int64``, ``float64``, ``bool``."""
+"""Numbers of fixed width, ``int64``, ``float64``, ``bool``; how values of the standard library's types are written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Buffer, Layout, Serializer
+from memwatch_core.records import Buffer, Layout, Serializer, TypeFormat
+
+from .formats import FORMATS
 
 _int, _float = struct.Struct("<q"), struct.Struct("<d")
 
@@ -57,8 +59,9 @@ def _serializer(
 
 
 @hookimpl
-def memwatch_serializers() -> Iterator[Serializer]:
-    """Three serializers, for different types."""
+def memwatch_serializers() -> Iterator[Serializer | TypeFormat]:
+    """The three of them, no value is taken by two; and the formats."""
     yield _serializer("int64", int, "int", 8, "<q", "int of up to 64 bits", _encode_int)
     yield _serializer("float64", float, "float", 8, "<d", "float", _encode_float)
     yield _serializer("bool", bool, "object", 1, "<?", "True or False", _encode_bool)
+    yield from FORMATS
