@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,12 @@ def running(folder: Path, tracker: str, *command: str, **environment: str) -> It
         )
 
     def end() -> Path:
-        server.send_signal(signal.SIGTERM)
-        server.wait(60)
+        for patience in (15, 15, 60):  # uWSGI's master may overlook a worker that begins to wait, untraced as well
+            server.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(patience)
+                break
+        assert server.returncode is not None, (folder / "output").read_text()[-3000:]
         (session,) = sessions.iterdir()
         return session
 

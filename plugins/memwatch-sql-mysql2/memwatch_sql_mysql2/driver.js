@@ -161,6 +161,11 @@ function installConnection(Connection, tools) {
     });
   }
 
+  installControls(Connection, tools);
+}
+
+/** Commands of a connection that run no statement. */
+function installControls(Connection, { tracer, replace, owner }) {
   for (const name of ['ping', 'connect', 'end', 'changeUser', 'reset']) {
     const rollsBack = name === 'changeUser' || name === 'reset'; // the server does
     replace(owner(Connection.prototype, name), name, (original) => function () {

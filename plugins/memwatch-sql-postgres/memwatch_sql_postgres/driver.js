@@ -71,7 +71,7 @@ function attendSocket(state) {
   return servers.get(state);
 }
 
-function installQuery({ Query }, { tracer, replace, peek, fresh }) {
+function installQuery({ Query }, { tracer, replace, peek, fresh, following }) {
   replace(Query.prototype, 'handle', (handle) => function () {
     const first = peek(this, 'executed') === false;
     if (first) {
@@ -105,7 +105,7 @@ function installQuery({ Query }, { tracer, replace, peek, fresh }) {
         attend(connection, query.state);
         attendSocket(query.state);
       });
-      if (own) open.set(query.state, false);
+      if (own) follow(query.state).open = false;
       return onexecute ? Reflect.apply(onexecute, this, arguments) : true;
     };
     if (!traced) return;
