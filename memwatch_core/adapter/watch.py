@@ -177,11 +177,11 @@ def _choose(serializers: Sequence[Serializer], value: object) -> Serializer | No
 def _refusal(serializers: Sequence[Serializer], value: object, name: str, why: str) -> str:
     loaded = "; ".join(f"{serializer.name} ({serializer.summary})" for serializer in serializers)
     kind = type(value)
-    text = f"'{name}' can't be watched: no serializer takes a {kind.__module__}.{kind.__qualname__}, and {why}. "
+    text = f"'{name}' can't be watched: no serializer takes a {kind.__module__}.{kind.__qualname__}"
     if not loaded:
-        return text + "No serializer is loaded: pip install memwatch, and see [plugins] serializers"
+        return f"{text}. None is loaded: pip install memwatch, and see [plugins] serializers"
     return (
-        f"{text}Watch its parts one by one (numbers, bytes, structs), or name a plugin for it in [plugins] "
+        f"{text}, and {why}. Watch its parts one by one (numbers, bytes, structs), or name a plugin for it in [plugins] "
         f"serializers. Loaded: {loaded}"
     )
 

@@ -24,6 +24,7 @@ SERIALIZERS: dict[str, Serializer] = {
         memwatch_serializer_typedarray,
     )
     for serializer in plugin.memwatch_serializers()
+    if isinstance(serializer, Serializer)
 }
 
 
