@@ -181,8 +181,8 @@ def _refusal(serializers: Sequence[Serializer], value: object, name: str, why: s
     if not loaded:
         return f"{text}. None is loaded: pip install memwatch, and see [plugins] serializers"
     return (
-        f"{text}, and {why}. Watch its parts one by one (numbers, bytes, structs), or name a plugin for it in [plugins] "
-        f"serializers. Loaded: {loaded}"
+        f"{text}, and {why}. Watch its parts one by one (numbers, bytes, structs), or name a plugin for it in "
+        f"[plugins] serializers. Loaded: {loaded}"
     )
 
 
