@@ -486,6 +486,7 @@ def test_threads_lose_no_store_and_their_chains_are_unbroken(journal: Opened) ->
     assert not unseen(journal)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_has_its_own_events(journal: Opened) -> None:
     order = Box(n=0, meta={"k": 1})
     watch(order, name="order")

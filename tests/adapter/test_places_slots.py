@@ -453,6 +453,7 @@ def test_threads_leave_an_unbroken_chain(tap: Tap) -> None:
     assert len({change.tid for change in changes}) == THREADS
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_tells_of_its_own_and_its_parent_goes_on(journal: Opened, tap: Tap) -> None:
     o = watch(Plain(0))
     o.a = 1
