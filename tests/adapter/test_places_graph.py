@@ -9,6 +9,7 @@ import sys
 import threading
 import types
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -457,6 +458,100 @@ def test_a_key_that_goes_and_comes_takes_no_more_memory(journal: Opened) -> None
         del d[f"request {i}"]
     assert core.stats().pages < 20
     assert len(changes(journal)) == 40_000
+
+
+class Key:
+    """Compared by identity."""
+
+
+@pytest.mark.parametrize("make", [Key, object, lambda: type("Made", (), {})], ids=["instance", "object", "class"])
+def test_keys_that_are_compared_by_identity_are_told_one_by_one(journal: Opened, make: Callable[[], Any]) -> None:
+    keys = [make() for _ in range(50)]
+    registry: dict[Any, Any] = {}
+    watch(registry, name="registry")
+    for number, key in enumerate(keys):
+        registry[key] = number
+    for key in keys:
+        registry[key] = -1
+    for key in keys:
+        del registry[key]
+    seen = told(journal)
+    assert [(old, new) for _, old, new in seen] == [
+        *((ABSENT, number) for number in range(50)),
+        *((number, -1) for number in range(50)),
+        *((-1, ABSENT) for _ in range(50)),
+    ]
+    assert not unseen(journal)
+
+
+def test_a_key_that_is_equal_to_another_object_is_found_when_its_dict_goes(journal: Opened) -> None:
+    d: dict[Any, Any] = {Point(1): 1}
+    watch(d, name="d")
+    d[Point(1)] = "found"
+    del d
+    assert [(change.new, change.origin) for change in changes(journal)] == [("found", "found")]
+
+
+def test_weak_keys_are_told_as_they_come(journal: Opened) -> None:
+    registry = weakref.WeakKeyDictionary[Any, int]()
+    watch(registry.data, name="data")
+    keys = [Key() for _ in range(20)]
+    for key in keys:
+        registry[key] = 1
+    assert len([change for change in changes(journal) if change.origin == "announced"]) == 20
+
+
+@pytest.mark.parametrize("thread", [True, False], ids=["small stack", "main thread"])
+@pytest.mark.parametrize("depth", [1, 3, 100])
+def test_a_long_chain_of_objects_ends_without_recursion(journal: Opened, depth: int, thread: bool) -> None:
+    def run() -> None:
+        queue = Box(head=None)
+        watch(queue, depth=depth, name="queue")
+        for _ in range(20_000):
+            queue.new = Box(next=queue.head)
+            queue.head = queue.new
+            del queue.new
+        while queue.head is not None:  # nothing but us would take such a chain apart by recursion
+            queue.head = queue.head.next
+        unwatch(queue)
+
+    if not thread:
+        run()
+        return
+    before = threading.stack_size(512 * 1024)
+    try:
+        worker = threading.Thread(target=run)
+        worker.start()
+        worker.join()
+    finally:
+        threading.stack_size(before)
+
+
+@pytest.mark.parametrize("order", ["far first", "near first", "far goes"])
+def test_what_is_found_at_several_levels_is_followed_as_from_the_nearest(journal: Opened, order: str) -> None:
+    near, far, root = Box(c=Box(v=1)), Box(), Box()
+    far.b = near
+    (root.a, root.y) = (far, near) if order != "near first" else (None, near)
+    root.a = far
+    watch(root, depth=3, name="root")
+    if order == "far goes":
+        del root.a
+    root.y.c.v = 2
+    assert [(path, new) for path, _, new in told(journal) if path.endswith("v")] == [(".y.c.v", 2)]
+    assert not unseen(journal)
+
+
+def test_what_moves_away_from_the_object_is_no_longer_followed(journal: Opened) -> None:
+    root, inner = Box(), Box(v=1)
+    root.a = inner
+    watch(root, depth=2, name="root")
+    root.b = Box(c=inner)
+    root.a = None
+    inner.v = 2
+    assert ".v" not in "".join(path for path, _, _ in told(journal))
+    root.a = inner
+    inner.v = 3
+    assert told(journal)[-1] == (".a.v", 2, 3)
 
 
 # ---- who else is in the process -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@
 static void take_over(mwpy_node *node, PyObject *source) {
     Py_ssize_t at = 0;
     PyObject *key, *value;
-    while (PyDict_Next(source, &at, &key, &value)) mwpy_node_change(node, key, value);
+    while (PyDict_Next(source, &at, &key, &value)) mwpy_node_change(node, key, value, true);
 }
 
 int mwpy_dict_changes(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *now) {
@@ -22,9 +22,9 @@ int mwpy_dict_changes(PyDict_WatchEvent event, PyObject *dict, PyObject *key, Py
     if (!node || (mwpy_is_finalizing() && event != PyDict_EVENT_DEALLOCATED)) return 0; /* modules are taken apart */
     PyObject *error = PyErr_GetRaisedException();
     switch (event) {
-    case PyDict_EVENT_ADDED:
-    case PyDict_EVENT_MODIFIED: mwpy_node_change(node, key, now); break;
-    case PyDict_EVENT_DELETED: mwpy_node_change(node, key, NULL); break;
+    case PyDict_EVENT_ADDED: mwpy_node_change(node, key, now, true); break;
+    case PyDict_EVENT_MODIFIED: mwpy_node_change(node, key, now, false); break;
+    case PyDict_EVENT_DELETED: mwpy_node_change(node, key, NULL, false); break;
     case PyDict_EVENT_CLONED: take_over(node, key); break;
     case PyDict_EVENT_CLEARED: mwpy_node_clear(node); break;
     case PyDict_EVENT_DEALLOCATED: mwpy_node_died(node); break;

@@ -50,6 +50,27 @@ static mwpy_spot *spot_at(const mwpy_node *parent, PyObject *key) {
     return address ? PyLong_AsVoidPtr(address) : NULL;
 }
 
+static void put_spot(mwpy_spot *spot, mwpy_spot **link) {
+    spot->next = *link;
+    spot->link = link;
+    if (spot->next) spot->next->link = &spot->next;
+    *link = spot;
+}
+
+static void unlink_spot(mwpy_spot *spot) {
+    *spot->link = spot->next;
+    if (spot->next) spot->next->link = spot->link;
+}
+
+/* From now on the child is called by this spot. */
+static void name_by(mwpy_spot *spot) {
+    mwpy_node *child = spot->child;
+    if (child->spots == spot) return;
+    unlink_spot(spot);
+    put_spot(spot, &child->spots);
+    child->root->cells.renames++;
+}
+
 /* 0, or -1: no memory. The key has no spot yet. */
 static int add_spot(mwpy_node *parent, PyObject *key, mwpy_node *child) {
     if (!parent->links && !(parent->links = PyDict_New())) return -1;
@@ -61,18 +82,14 @@ static int add_spot(mwpy_node *parent, PyObject *key, mwpy_node *child) {
         return -1;
     }
     Py_DECREF(address);
-    *spot = (mwpy_spot){parent, child, Py_NewRef(key), NULL};
-    mwpy_spot **link = &child->spots;
-    while (*link) link = &(*link)->next;
-    *link = spot;
+    *spot = (mwpy_spot){.parent = parent, .child = child, .key = Py_NewRef(key)};
+    put_spot(spot, child->spots ? &child->spots->next : &child->spots); /* the first one names the child */
     return 0;
 }
 
 /* Takes a spot out of its parent's links and its child's list. */
 static void free_spot(mwpy_spot *spot) {
-    mwpy_spot **link = &spot->child->spots;
-    while (*link != spot) link = &(*link)->next;
-    *link = spot->next;
+    unlink_spot(spot);
     if (PyDict_DelItem(spot->parent->links, spot->key)) PyErr_Clear();
     Py_DECREF(spot->key);
     PyMem_Free(spot);
@@ -191,24 +208,85 @@ static void forget_odd(mwpy_node *node, PyObject *key, mwpy_cell_number number) 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level);
 static void end(mwpy_node *node, bool alive);
 
+static mwpy_node *dying; /* nodes that nothing leads to any more; a chain of them isn't taken apart by recursion */
+static bool ending;
+
+static bool is_named(const mwpy_node *node) { return is_top(node) || (node->spots && leads_up(node->spots)); }
+
+static void end_dying(void) {
+    ending = true;
+    while (dying) {
+        mwpy_node *node = dying;
+        dying = node->next_dying;
+        node->dying = false;
+        if (!is_named(node)) end(node, true);
+    }
+    ending = false;
+}
+
+static void end_soon(mwpy_node *node) {
+    if (!node->dying) {
+        node->dying = true;
+        node->next_dying = dying;
+        dying = node;
+    }
+    if (!ending) end_dying();
+}
+
+static bool is_near(const mwpy_node *node, int level) {
+    return node->attributes ? level < node->root->depth : level <= node->root->depth;
+}
+
+/* A node is as deep as what names it says. Nearer, it shows more of what it holds; too deep, it isn't followed. */
+static void relevel(mwpy_node *node) {
+    int level = node->spots->parent->level + 1;
+    if (is_top(node) || level == node->level) return;
+    if (!is_near(node, level)) {
+        for (mwpy_spot *spot = node->spots, *next; spot; spot = next) {
+            next = spot->next;
+            if (spot->parent->root == node->root) free_spot(spot);
+        }
+        end_soon(node);
+        return;
+    }
+    bool nearer = level < node->level;
+    node->level = level;
+    if (nearer) {
+        Py_ssize_t at = 0;
+        PyObject *key, *value;
+        while (node->dict && PyDict_Next(node->dict, &at, &key, &value))
+            if (mwpy_key_is_plain(key)) follow(node->root, node, key, value, level + 1);
+        for (size_t i = 0; node->layout && node->owner && i < node->layout->count; i++) {
+            PyObject *name = node->layout->slots[i].name;
+            value = name ? *mwpy_slot_in(node->owner, node->layout, i) : NULL;
+            if (value) follow(node->root, node, name, value, level + 1);
+        }
+    }
+    PyObject *keys = node->links ? PyDict_Keys(node->links) : NULL;
+    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) {
+        mwpy_spot *spot = spot_at(node, PyList_GET_ITEM(keys, i));
+        if (spot && spot->child->spots == spot && spot->child->root == node->root) relevel(spot->child);
+    }
+    Py_XDECREF(keys);
+}
+
 /* What lies under a key isn't found there any more. */
 static void lose(mwpy_node *parent, PyObject *key) {
-    mwpy_spot *spot = spot_at(parent, key);
+    mwpy_spot *spot = spot_at(parent, key), *nearest = NULL;
     if (!spot) return;
     mwpy_node *node = spot->child;
     bool first = node->spots == spot;
     free_spot(spot);
     if (is_top(node) || !first) return;
-    for (mwpy_spot **link = &node->spots; *link; link = &(*link)->next)
-        if (leads_up(*link)) {
-            mwpy_spot *names = *link;
-            *link = names->next;
-            names->next = node->spots;
-            node->spots = names;
-            node->root->cells.renames++;
-            return;
-        }
-    end(node, true);
+    for (spot = node->spots; spot; spot = spot->next)
+        if ((!nearest || spot->parent->level < nearest->parent->level) && leads_up(spot)) nearest = spot;
+    if (!nearest) {
+        end_soon(node);
+        return;
+    }
+    node->root->cells.renames += node->spots == nearest;
+    name_by(nearest);
+    relevel(node);
 }
 
 /* Whose watch a node was found in as well, and where. */
@@ -234,8 +312,9 @@ static void give_back_cells(mwpy_node *node, PyObject *index) {
 }
 
 /* alive: dict and owner are still there; other watches that hold it then go on with it. */
-static void end(mwpy_node *node, bool alive) {
+static void end_now(mwpy_node *node, bool alive) {
     mwpy_root *root = node->root;
+    if (node->suspect && node->dict) mwpy_node_audit(node);
     bool closing = !root->top;
     size_t n = 0, holders_n = 0;
     for (mwpy_spot *spot = node->spots; spot; spot = spot->next) n += spot->parent->root != root;
@@ -279,6 +358,19 @@ static void end(mwpy_node *node, bool alive) {
     PyMem_Free(holders);
     if (layout) mwpy_layout_give_back(layout);
     PyErr_Clear();
+}
+
+static void end(mwpy_node *node, bool alive) {
+    bool outer = ending;
+    for (mwpy_node **link = &dying; node->dying; link = &(*link)->next_dying)
+        if (*link == node) {
+            *link = node->next_dying;
+            node->dying = false;
+        }
+    ending = true;
+    end_now(node, alive);
+    ending = outer;
+    if (!outer) end_dying();
 }
 
 /* What is most often stored isn't looked up. */
@@ -338,7 +430,10 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
     mwpy_node *node = mwpy_node_of(value);
     mwpy_spot *spot = spot_at(parent, key);
     if (spot && node == spot->child) return node;
-    if (spot) lose(parent, key);
+    if (spot) {
+        lose(parent, key);
+        node = mwpy_node_of(value); /* it may have ended with what was there */
+    }
     bool known = node != NULL;
     if (!known && root->count < root->most) {
         PyObject *dict = mwpy_dict_of(value);
@@ -359,6 +454,10 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
         return NULL;
     }
     if (!known) fill(node);
+    if (known && node->root == root && !is_top(node) && level < node->level) {
+        name_by(spot_at(parent, key));
+        relevel(node);
+    }
     return node;
 }
 
@@ -385,6 +484,8 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
         root->cells.metadata = Py_NewRef(metadata);
         root->cells.flags = flags;
         root->next = mwpy_roots;
+        root->link = &mwpy_roots;
+        if (root->next) root->next->link = &root->next;
         mwpy_roots = root;
     }
     if (!root)
@@ -404,11 +505,8 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
 void mwpy_root_close(mwpy_root *root) {
     root->top = NULL;
     while (root->nodes) end(root->nodes, true);
-    for (mwpy_root **link = &mwpy_roots; *link; link = &(*link)->next)
-        if (*link == root) {
-            *link = root->next;
-            break;
-        }
+    *root->link = root->next;
+    if (root->next) root->next->link = root->link;
     mwpy_cells_close(&root->cells);
     Py_XDECREF(root->info);
     Py_XDECREF(root->fields);
@@ -459,18 +557,22 @@ static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObj
     return !explained;
 }
 
-void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now) {
+void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added) {
     if (!mwpy_node_wants(node, key)) return;
-    if (node->suspect) mwpy_node_audit(node);
     mwpy_cell_number number = cell_of(node, key);
     bool plain = mwpy_key_is_plain(key);
-    PyObject *held = plain && !node->odd ? PyDict_GetItemWithError(node->dict, key) : NULL;
+    if (unlikely(added && !plain && number != MWPY_NO_CELL)) { /* of a key that went unseen, at the same address */
+        change_cell(node, key, number, NULL, MW_SHADOW_FOUND);
+        forget_odd(node, key, number);
+        number = MWPY_NO_CELL;
+    }
     if (number == MWPY_NO_CELL) {
-        if (!plain && node->odd) node->suspect = true; /* it may be equal to one that is there */
-        if (!now || node->suspect || (number = take_cell(node, key)) == MWPY_NO_CELL) return;
+        node->suspect |= !added; /* there is a key that is equal to this one, and another object: found later */
+        if (!added || !now || (number = take_cell(node, key)) == MWPY_NO_CELL) return;
         node->root->absent++;
     }
-    if (held || (plain && !node->odd)) check(node, key, number, held, MW_SHADOW_FOUND);
+    PyObject *held = plain && !node->odd ? PyDict_GetItemWithError(node->dict, key) : NULL;
+    if (plain && !node->odd) check(node, key, number, held, MW_SHADOW_FOUND);
     change_cell(node, key, number, now, MW_SHADOW_NOW);
     if (!plain && !now) forget_odd(node, key, number);
     if (!plain || (held && held == now)) return;
@@ -481,7 +583,7 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now) {
 void mwpy_node_clear(mwpy_node *node) {
     Py_ssize_t at = 0;
     PyObject *key, *value;
-    if (node->suspect) mwpy_node_audit(node);
+    if (node->suspect) mwpy_node_audit(node); /* before what it holds is gone */
     while (PyDict_Next(node->dict, &at, &key, &value)) {
         mwpy_cell_number number = mwpy_node_wants(node, key) ? cell_of(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;

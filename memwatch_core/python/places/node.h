@@ -24,14 +24,14 @@ typedef struct mwpy_root {
     size_t absent;           /* cells of keys that are gone and may come again */
     size_t refused;          /* objects that weren't followed: `most` was reached, or there was no memory */
     PyObject *info;          /* what variable() returns; strong */
-    struct mwpy_root *next;
+    struct mwpy_root *next, **link;
 } mwpy_root;
 
 /* Where a node is found: as the value of a key of another one. */
 typedef struct mwpy_spot {
     mwpy_node *parent, *child;
-    PyObject *key; /* strong, plain: what is under another key isn't followed */
-    struct mwpy_spot *next;
+    PyObject *key;                  /* strong, plain: what is under another key isn't followed */
+    struct mwpy_spot *next, **link; /* of the child's spots; link: what points to it */
 } mwpy_spot;
 
 struct mwpy_node {
@@ -42,8 +42,10 @@ struct mwpy_node {
     bool attributes;         /* its keys are attributes */
     mwpy_root *root;
     mwpy_node *before, *after; /* in root->nodes */
-    mwpy_spot *spots;          /* where it is found; the first one names it */
-    PyObject *links; /* dict: key -> address of the spot of what is followed there; NULL: there was none yet */
+    mwpy_node *next_dying;     /* of those that are about to end */
+    bool dying;
+    mwpy_spot *spots; /* where it is found; the first one names it */
+    PyObject *links;  /* dict: key -> address of the spot of what is followed there; NULL: there was none yet */
     int level;
     PyObject *cells; /* dict: plain key of `dict` -> number of its cell */
     PyObject *odd;   /* dict: address of any other key -> number of its cell; NULL: there was none */
@@ -64,8 +66,8 @@ void mwpy_node_died(mwpy_node *node);
 void mwpy_node_leaves_owner(mwpy_node *node);
 extern mwpy_root *mwpy_roots;
 
-/* The value of a key changes to `now` (NULL: the key goes). */
-void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now);
+/* The value of a key changes to `now` (NULL: the key goes). added: the dict has no such key yet. */
+void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added);
 /* All keys go. */
 void mwpy_node_clear(mwpy_node *node);
 /* Compares what dict and slots hold with the cells, and makes up for what was changed unseen. Returns how much that
