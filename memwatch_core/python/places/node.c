@@ -540,21 +540,21 @@ static void change_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number,
     write_cell(node, key, number, &now, why);
 }
 
-bool mwpy_node_explains(const mwpy_node *node, PyObject *key, PyObject *held) {
+bool mwpy_node_agrees(const mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mwpy_cell *found,
+                      mw_shadow *why) {
+    mwpy_cell_describe(found, held);
+    if (likely(!memcmp(found, mwpy_cell_at(&node->root->cells, number), mwpy_cell_size(found)))) return true;
     mwpy_spot *spot = held && mwpy_key_is_plain(key) ? spot_at(node, key) : NULL;
-    return spot && (spot->child->dict == held || spot->child->owner == held);
+    if (spot && (spot->child->dict == held || spot->child->owner == held)) *why = MW_SHADOW_SILENT;
+    return false;
 }
 
-/* What the dict holds must be what its cell says. If it isn't, that was changed unseen, and is told first: why says
- * how. Returns whether it was. */
+/* Tells what was changed unseen; whether it was. */
 static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mw_shadow why) {
-    const mwpy_cell *known = mwpy_cell_at(&node->root->cells, number);
     mwpy_cell found;
-    mwpy_cell_describe(&found, held);
-    if (likely(!memcmp(&found, known, mwpy_cell_size(&found)))) return false;
-    bool explained = mwpy_node_explains(node, key, held);
-    write_cell(node, key, number, &found, explained ? MW_SHADOW_SILENT : why);
-    return !explained;
+    if (likely(mwpy_node_agrees(node, key, number, held, &found, &why))) return false;
+    write_cell(node, key, number, &found, why);
+    return why != MW_SHADOW_SILENT;
 }
 
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added) {

@@ -85,8 +85,11 @@ bool mwpy_node_wants(const mwpy_node *node, PyObject *key);
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
 /* Watches the value of a key as well, if the depth says so, in place of what was found there. NULL: there is none. */
 void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value);
-/* Whether a value is followed under this key, so that its own events say what became of it. */
-bool mwpy_node_explains(const mwpy_node *parent, PyObject *key, PyObject *value);
+/* What a place holds must be what its cell says. If not, it was changed unseen: `found` is what it holds, to be written
+ * as `why` says, which becomes MW_SHADOW_SILENT of a container that is followed itself: its own events say what became
+ * of it. */
+bool mwpy_node_agrees(const mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mwpy_cell *found,
+                      mw_shadow *why);
 
 /* Slots. 0, or -1: there is no memory, or the end of such an owner isn't told. */
 int mwpy_slots_open(mwpy_node *node);

@@ -38,15 +38,12 @@ void mwpy_slots_fill(mwpy_node *node) {
     }
 }
 
-/* What a slot holds must be what its cell says. If it isn't, that was changed unseen, and is told first: why says how.
- * Returns whether it was. */
+/* Tells what was changed unseen; whether it was. */
 static bool check(mwpy_node *node, PyObject *name, mwpy_cell_number number, PyObject *held, mw_shadow why) {
     mwpy_cell found;
-    mwpy_cell_describe(&found, held);
-    if (likely(!memcmp(&found, mwpy_cell_at(&node->root->cells, number), mwpy_cell_size(&found)))) return false;
-    bool explained = mwpy_node_explains(node, name, held);
-    mwpy_node_write(node, name, number, &found, explained ? MW_SHADOW_SILENT : why);
-    return !explained;
+    if (likely(mwpy_node_agrees(node, name, number, held, &found, &why))) return false;
+    mwpy_node_write(node, name, number, &found, why);
+    return why != MW_SHADOW_SILENT;
 }
 
 static mwpy_node *node_of_owner(PyObject *owner) {
