@@ -143,8 +143,11 @@ pythons: python ## all tests but Node's, on each Python of .python
 .node/suites/ready: .node/ready requirements/npm/suites/package-lock.json
 	@echo "installing what drivers' own suites need: $(SUITES)"; PATH="$$PATH:$(abspath $(BIN))"; $(call npm_ci,suites,suites) && touch $@ || echo "what drivers' own suites need can't be installed here: they will be skipped"
 
+# Twenty minutes of two workers; then ten in which memory is looked at, with nothing beside it.
+ALONE := tests/processes/test_memory_stays_flat.py
 soak: setup node .node/20/drivers/ready .node/runners/ready .node/prisma/ready .node/suites/ready python ## the long tests: more forms, more threads, more events; then all of them on the newest Pythons
-	@MEMWATCH_SOAK=1 $(BIN)/python $(PYTEST) --maxprocesses 2
+	@MEMWATCH_SOAK=1 $(BIN)/python $(PYTEST) --maxprocesses 2 --ignore $(ALONE)
+	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q $(ALONE)
 	@$(MAKE) --no-print-directory pythons
 
 # The corpus of compiled functions isn't run: it overflows integers on purpose; nor what looks at the built objects. And

@@ -169,13 +169,14 @@ def marked(path: Path, mark: str) -> int:
 
 
 def cells() -> Iterator[object]:
-    """Every way with every Node.js and loaded in every way; outside of make soak, each way once and what once failed."""
+    """Every way with every Node.js and loaded in every way, with two files; with one, each way once. Outside of make
+    soak, each way once with two, and what once failed."""
     for version, (name, way), loaded, files in product(VERSIONS, WAYS.items(), LOADED, (("one", "two"), ("one",))):
         if version < way.oldest:
             continue
         main = version == 24 and loaded == LOADED[[*WAYS].index(name) % 3]
         failed = name == "jest --runInBand" and loaded == LOADED[0] and version in (VERSIONS[0], 24)
-        if SOAK or (len(files) > 1 and (main or failed)):
+        if main or failed or SOAK if len(files) > 1 else SOAK and main:
             described = f"{name}-node{version}-{loaded}-{len(files)}".replace(" ", "-")
             yield pytest.param(version, way, loaded, files, id=described)
 

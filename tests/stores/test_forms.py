@@ -114,7 +114,7 @@ def test_every_written_form_runs_and_writes_where_capstone_says(
 def test_written_forms_leave_what_the_cpu_leaves(
     layout: Layout, harness: Path, tracker: str, written_forms: list[tuple[Form, bytes]], workspace: Path
 ) -> None:
-    for round_ in range(4 if SOAK else 1):
+    for round_ in range(2 if SOAK else 1):
         cases, _ = place(written_forms, layout, random.Random(100 + round_))
         require(run_and_judge(harness, tracker, layout, cases, workspace), len(cases))
 
@@ -123,7 +123,7 @@ def test_written_forms_leave_what_the_cpu_leaves(
 def test_every_way_to_address_memory(
     layout: Layout, harness: Path, tracker: str, address_forms: list[tuple[Form, bytes]], workspace: Path
 ) -> None:
-    for round_ in range(4 if SOAK else 1):
+    for round_ in range(2 if SOAK else 1):
         cases, _ = place(address_forms, layout, random.Random(200 + round_), few=not SOAK)
         require(run_and_judge(harness, tracker, layout, cases, workspace), len(cases))
 
