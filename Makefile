@@ -219,7 +219,7 @@ lock: setup ## renew requirements/*.txt and the locks of npm, to the newest rele
 	@$(LOCKED) requirements/lock.txt
 	@$(LOCK) --extra example pyproject.toml requirements/run.in --output-file requirements/run.txt
 	@$(LOCK) --extra dev --extra example pyproject.toml requirements/run.in --output-file requirements/dev.txt
-	@for f in npm fuzz lock wheels; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
+	@for f in npm fuzz lock tracers wheels; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
 	@$(LOCK) --constraints requirements/dev.txt requirements/docs.in --output-file requirements/docs.txt
 	@cd node_bridge && rm -f package-lock.json && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK)
 	@rm -rf requirements/npm; lock() { mkdir -p requirements/npm/$$1 && (cd requirements/npm/$$1 && shift && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK) $$@); }; \

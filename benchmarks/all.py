@@ -23,6 +23,7 @@ PARTS = {
     "store": "A store, from C",
     "writing": "A write through a proxy",
     "places": "A store to an object in place",
+    "tracers": "A store to an object in place, beside tracers",
     "calls": "A system call",
     "reading": "Reading a journal",
     "sql": "A SQL statement, traced",
@@ -34,7 +35,7 @@ PARTS = {
 
 
 if sys.version_info < (3, 12):
-    del PARTS["places"]
+    del PARTS["places"], PARTS["tracers"]
 
 
 def machine() -> str:

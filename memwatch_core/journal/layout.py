@@ -58,6 +58,10 @@ class CellFlag(IntFlag):
     """Third and fourth byte of a cell."""
 
     CUT = 1
+    CLEARED = 2
+    """Its place went with all the others of its dict, at once."""
+    REPLACED = 4
+    """Its object was given another ``__dict__``, which has this."""
 
 
 class Flag(IntFlag):

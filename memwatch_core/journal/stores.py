@@ -15,7 +15,7 @@ from typing import Any
 from ..records import Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
 from . import layout
 from .followed import DECODED, Decode, FindPart, Followed, Place
-from .layout import SLOT_SIZE, Flag, Kind
+from .layout import SLOT_SIZE, CellFlag, Flag, Kind
 
 Wanted = Callable[[Event], bool]
 
@@ -219,7 +219,7 @@ class PythonStores:
             if known.told is not None:
                 part = known.place(self._make_part, self._cell, offset, before, after)
                 old = new = None
-                operation = None if part is None else self._operation(part)
+                operation = None if part is None else self._operation(part, before, after)
             else:
                 extent = known.extent(offset, length, before, after)
                 known.put(offset, before)
@@ -254,7 +254,10 @@ class PythonStores:
                 return index, Stop.FULL
         return index, Stop.END
 
-    def _operation(self, part: Part) -> Operation:
+    def _operation(self, part: Part, before: bytes, after: bytes) -> Operation:
+        flags = layout.CELL.unpack_from(after)[2] if before != after and len(after) >= layout.CELL.size else 0
+        if flags & (CellFlag.CLEARED | CellFlag.REPLACED):
+            return "clear" if flags & CellFlag.CLEARED else "replace"
         was_absent, is_absent = part.old is self._absent, part.new is self._absent
         if was_absent == is_absent:
             return "set"

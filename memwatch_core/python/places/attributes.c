@@ -68,7 +68,8 @@ bool mwpy_has_attributes(PyObject *object, const char **why) {
         base = base->tp_base;
     *why = "it keeps its contents in memory of its own, which isn't seen: watch the object that holds it, or a dict";
     if (!is_unchanging(base)) return false;
-    *why = "it has neither a __dict__ nor slots, so that it never changes: watch what holds it";
+    *why = "it has neither a __dict__ nor slots, so that it never changes: watch what holds it, or the place where it "
+           "lies: watch_place(owner, \"name\")";
     if (!mwpy_has_slots(object)) return mwpy_has_dict(object);
     *why = "its class has a way of its own to free its objects, so that their end isn't seen: watch the object that "
            "holds it, or a dict";

@@ -16,7 +16,9 @@ enum mwpy_cell_kind {
     MWPY_BYTES = 7,
     MWPY_SHOWN = 8,
 };
-enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60, MWPY_CELL_CUT = 1 };
+enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60 };
+/* Flags. The last two say how the value came there: with all others, at once. */
+enum { MWPY_CELL_CUT = 1, MWPY_CELL_CLEARED = 2, MWPY_CELL_REPLACED = 4 };
 
 typedef struct mwpy_cell {
     uint8_t kind, used; /* used: bytes of payload */
@@ -35,6 +37,11 @@ void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
 
 /* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them. */
 bool mwpy_key_is_plain(PyObject *key);
+/* The plain key that is equal to this one, a new reference: itself, or what a subclass's object holds that is compared
+ * as its base is. NULL without an exception: it is compared by code of its own, or by identity. */
+PyObject *mwpy_key_plain(PyObject *key);
+/* Whether a key is the same one, to a dict, as a plain key. Only what mwpy_key_plain() takes is compared. */
+bool mwpy_key_is(PyObject *key, PyObject *plain);
 
 /* How a key is written behind its owner: ".qty", ["db"], [3]. Returns how many bytes, at most room. */
 size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute);

@@ -20,15 +20,23 @@ mwpy_root *mwpy_roots;
 
 /* An owner whose end isn't told may be gone, and another object at its address: then its dict isn't the one that is
  * watched. */
-mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
-    mwpy_node *node = mwpy_table_get(dict_or_owner);
-    if (!node || node->dict == dict_or_owner || node->layout) return node;
-    PyObject *dict = mwpy_attributes_now(dict_or_owner);
-    if (dict == node->dict) return node;
-    mwpy_table_take(node->owner, node);
-    node->owner = NULL;
-    return NULL;
+mwpy_node *mwpy_node_behind(PyObject *dict_or_owner, const mwpy_node *node) {
+    for (;;) {
+        mwpy_node *next = node ? mwpy_table_next(dict_or_owner, node) : mwpy_table_get(dict_or_owner);
+        if (!next || next->dict == dict_or_owner || next->layout) return next;
+        if (mwpy_attributes_now(dict_or_owner) == next->dict) return next;
+        mwpy_table_take(next->owner, next);
+        next->owner = NULL;
+    }
 }
+
+mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
+    mwpy_node *node = mwpy_node_behind(dict_or_owner, NULL);
+    while (node && node->place) node = mwpy_node_behind(dict_or_owner, node);
+    return node;
+}
+
+PyObject *mwpy_node_whose(const mwpy_node *node) { return node->owner ? node->owner : node->dict; }
 
 /* ---- spots: where a node is found -------------------------------------------------------------------------------- */
 
@@ -98,7 +106,7 @@ static void free_spot(mwpy_spot *spot) {
 /* The path of a key, or its end where it is too long. Returns how many bytes. */
 static size_t path_of(const mwpy_node *node, PyObject *key, char out[PATH]) {
     size_t start = PATH;
-    for (int i = 0; i < CHAIN_MOST; i++) {
+    for (int i = 0; i < CHAIN_MOST && !node->place; i++) { /* of a place the variable's name says it */
         char text[KEY_TEXT];
         size_t n = mwpy_key_text(text, sizeof text, key, node->attributes);
         if (n > start) break;
@@ -116,10 +124,19 @@ static size_t path_of(const mwpy_node *node, PyObject *key, char out[PATH]) {
 
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key) {
     const mwpy_root *root = node->root;
+    if (node->place) return mwpy_key_is(key, node->place);
     if (node->level || (!root->fields && !root->skip)) return true;
     bool plain = PyUnicode_CheckExact(key);
     if (root->fields) return plain && PySet_Contains(root->fields, key) == 1;
     return !plain || PySet_Contains(root->skip, key) != 1;
+}
+
+/* As mwpy_node_wants(). A place may be stored to by a key that is equal to its own. */
+static bool wants(mwpy_node *node, PyObject **key) {
+    if (node->place && !mwpy_key_is_plain(*key)) node->strange = true;
+    if (!mwpy_node_wants(node, *key)) return false;
+    if (node->place) *key = node->place;
+    return true;
 }
 
 static PyObject *number_of(PyObject *index, PyObject *key) {
@@ -294,9 +311,15 @@ typedef struct holder {
     const void *parent; /* the address of one that is watched, or was */
     mwpy_root *root;
     PyObject *key;
+    bool place;
 } holder;
 
-static PyObject *address_of(const mwpy_node *node) { return node->owner ? node->owner : node->dict; }
+static mwpy_node *parent_of(const holder *h) {
+    mwpy_node *node = mwpy_table_get(h->parent);
+    while (node && (node->root != h->root || mwpy_node_whose(node) != h->parent || !node->place == h->place))
+        node = mwpy_table_next(h->parent, node);
+    return node;
+}
 
 static void give_back_cells(mwpy_node *node, PyObject *index) {
     mwpy_root *root = node->root;
@@ -311,6 +334,11 @@ static void give_back_cells(mwpy_node *node, PyObject *index) {
     }
 }
 
+static void leave_dict(mwpy_node *node, bool alive) {
+    mwpy_table_take(node->dict, node);
+    if (alive && !mwpy_table_get(node->dict)) mwpy_dict_unwatch(node->dict);
+}
+
 /* alive: dict and owner are still there; other watches that hold it then go on with it. */
 static void end_now(mwpy_node *node, bool alive) {
     mwpy_root *root = node->root;
@@ -322,12 +350,12 @@ static void end_now(mwpy_node *node, bool alive) {
     while (node->spots) {
         mwpy_spot *spot = node->spots;
         if (holders && spot->parent->root != root)
-            holders[holders_n++] = (holder){address_of(spot->parent), spot->parent->root, Py_NewRef(spot->key)};
+            holders[holders_n++] = (holder){mwpy_node_whose(spot->parent), spot->parent->root, Py_NewRef(spot->key),
+                                            spot->parent->place != NULL};
         free_spot(spot);
     }
     if (is_top(node)) root->top = NULL;
-    if (alive && node->dict) mwpy_dict_unwatch(node->dict);
-    if (node->dict) mwpy_table_take(node->dict, node);
+    if (node->dict) leave_dict(node, alive);
     if (node->owner) mwpy_table_take(node->owner, node);
     PyObject *keys = node->links ? PyDict_Keys(node->links) : NULL;
     for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) lose(node, PyList_GET_ITEM(keys, i));
@@ -344,14 +372,15 @@ static void end_now(mwpy_node *node, bool alive) {
         give_back_cells(node, node->odd);
     }
     mwpy_layout *layout = mwpy_slots_close(node);
-    PyObject *value = address_of(node);
+    PyObject *value = mwpy_node_whose(node);
+    Py_XDECREF(node->place);
     Py_XDECREF(node->links);
     Py_XDECREF(node->cells);
     Py_XDECREF(node->odd);
     PyMem_Free(node);
     for (size_t i = 0; i < holders_n; i++) {
-        mwpy_node *parent = mwpy_table_get(holders[i].parent);
-        if (parent && parent->root == holders[i].root && address_of(parent) == holders[i].parent)
+        mwpy_node *parent = parent_of(&holders[i]);
+        if (parent)
             follow(parent->root, parent, holders[i].key, value, parent->level + 1);
         Py_DECREF(holders[i].key);
     }
@@ -415,7 +444,7 @@ static void fill(mwpy_node *node) {
     PyObject *key, *value;
     mwpy_slots_fill(node);
     while (node->dict && PyDict_Next(node->dict, &at, &key, &value)) {
-        mwpy_cell_number number = mwpy_node_wants(node, key) ? take_cell(node, key) : MWPY_NO_CELL;
+        mwpy_cell_number number = wants(node, &key) ? take_cell(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
         mwpy_cell now;
         mwpy_cell_describe(&now, value);
@@ -469,10 +498,10 @@ void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value) {
 /* ---- watches ----------------------------------------------------------------------------------------------------- */
 
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
-                          PyObject *fields, PyObject *skip) {
+                          PyObject *fields, PyObject *skip, PyObject *place) {
     PyObject *dict = mwpy_dict_of(object);
     if (PyErr_Occurred()) return NULL;
-    if (mwpy_node_of(dict ? dict : object)) {
+    if (!place && mwpy_node_of(dict ? dict : object)) {
         PyErr_SetString(PyExc_TypeError, dict ? "its __dict__ is watched already" : "it is watched already");
         Py_XDECREF(dict);
         return NULL;
@@ -490,7 +519,7 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
     }
     if (!root)
         PyErr_NoMemory();
-    else if (!mwpy_cells_open(&root->cells, dict ? (size_t)PyDict_GET_SIZE(dict) : 0) &&
+    else if (!mwpy_cells_open(&root->cells, dict && !place ? (size_t)PyDict_GET_SIZE(dict) : 0) &&
              !(root->top = new_node(root, dict, dict == object ? NULL : object, 0)) && !PyErr_Occurred())
         PyErr_NoMemory();
     Py_XDECREF(dict);
@@ -498,6 +527,7 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
         if (root) mwpy_root_close(root);
         return NULL;
     }
+    root->top->place = Py_XNewRef(place);
     fill(root->top);
     return root;
 }
@@ -534,46 +564,60 @@ void mwpy_node_leaves_owner(mwpy_node *node) {
 
 /* ---- changes ----------------------------------------------------------------------------------------------------- */
 
-static void change_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *value, mw_shadow why) {
+/* Whether a cell says the same; if so, in the same way, so that it is told as no change. */
+static bool is_same(mwpy_cell *now, const mwpy_cell *cell) {
+    uint16_t flags = now->flags;
+    now->flags |= cell->flags & (MWPY_CELL_CLEARED | MWPY_CELL_REPLACED);
+    if (!memcmp(now, cell, mwpy_cell_size(now))) return true;
+    now->flags = flags;
+    return false;
+}
+
+/* how: with all others at once, as the flag of a cell says; 0: alone. */
+static void change_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *value, mw_shadow why,
+                        unsigned how) {
     mwpy_cell now;
     mwpy_cell_describe(&now, value);
+    if (!is_same(&now, mwpy_cell_at(&node->root->cells, number)) && why == MW_SHADOW_NOW) now.flags |= (uint16_t)how;
     write_cell(node, key, number, &now, why);
 }
 
 bool mwpy_node_agrees(const mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mwpy_cell *found,
                       mw_shadow *why) {
     mwpy_cell_describe(found, held);
-    if (likely(!memcmp(found, mwpy_cell_at(&node->root->cells, number), mwpy_cell_size(found)))) return true;
+    if (likely(is_same(found, mwpy_cell_at(&node->root->cells, number)))) return true;
     mwpy_spot *spot = held && mwpy_key_is_plain(key) ? spot_at(node, key) : NULL;
     if (spot && (spot->child->dict == held || spot->child->owner == held)) *why = MW_SHADOW_SILENT;
     return false;
 }
 
-/* Tells what was changed unseen; whether it was. */
+/* Tells what was changed unseen, or with the dict (MW_SHADOW_NOW); whether it was. */
 static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mw_shadow why) {
     mwpy_cell found;
     if (likely(mwpy_node_agrees(node, key, number, held, &found, &why))) return false;
+    if (why == MW_SHADOW_NOW) found.flags |= MWPY_CELL_REPLACED;
     write_cell(node, key, number, &found, why);
     return why != MW_SHADOW_SILENT;
 }
 
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added) {
-    if (!mwpy_node_wants(node, key)) return;
+    if (!wants(node, &key)) return;
     mwpy_cell_number number = cell_of(node, key);
     bool plain = mwpy_key_is_plain(key);
     if (unlikely(added && !plain && number != MWPY_NO_CELL)) { /* of a key that went unseen, at the same address */
-        change_cell(node, key, number, NULL, MW_SHADOW_FOUND);
+        change_cell(node, key, number, NULL, MW_SHADOW_FOUND, 0);
         forget_odd(node, key, number);
         number = MWPY_NO_CELL;
     }
     if (number == MWPY_NO_CELL) {
         node->suspect |= !added; /* there is a key that is equal to this one, and another object: found later */
-        if (!added || !now || (number = take_cell(node, key)) == MWPY_NO_CELL) return;
+        if (!(added || node->place) || !now || (number = take_cell(node, key)) == MWPY_NO_CELL) return;
         node->root->absent++;
     }
-    PyObject *held = plain && !node->odd ? PyDict_GetItemWithError(node->dict, key) : NULL;
-    if (plain && !node->odd) check(node, key, number, held, MW_SHADOW_FOUND);
-    change_cell(node, key, number, now, MW_SHADOW_NOW);
+    bool readable = plain && !node->odd && !node->strange; /* no key is compared by code of its own */
+    PyObject *held = readable ? PyDict_GetItemWithError(node->dict, key) : NULL;
+    if (readable) check(node, key, number, held, MW_SHADOW_FOUND);
+    change_cell(node, key, number, now, MW_SHADOW_NOW, 0);
     if (!plain && !now) forget_odd(node, key, number);
     if (!plain || (held && held == now)) return;
     if (node->links) lose(node, key);
@@ -585,10 +629,10 @@ void mwpy_node_clear(mwpy_node *node) {
     PyObject *key, *value;
     if (node->suspect) mwpy_node_audit(node); /* before what it holds is gone */
     while (PyDict_Next(node->dict, &at, &key, &value)) {
-        mwpy_cell_number number = mwpy_node_wants(node, key) ? cell_of(node, key) : MWPY_NO_CELL;
+        mwpy_cell_number number = wants(node, &key) ? cell_of(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
         check(node, key, number, value, MW_SHADOW_FOUND);
-        change_cell(node, key, number, NULL, MW_SHADOW_NOW);
+        change_cell(node, key, number, NULL, MW_SHADOW_NOW, MWPY_CELL_CLEARED);
         if (mwpy_key_is_plain(key))
             lose(node, key);
         else
@@ -602,7 +646,7 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
     Py_ssize_t at = 0;
     PyObject *key, *value, *gone = node->dict ? PyDict_Copy(node->cells) : NULL;
     while (gone && PyDict_Next(node->dict, &at, &key, &value)) {
-        if (!mwpy_node_wants(node, key)) continue;
+        if (!wants(node, &key)) continue;
         bool plain = mwpy_key_is_plain(key);
         mwpy_cell_number number = cell_of(node, key);
         if (number == MWPY_NO_CELL) {
@@ -617,7 +661,7 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
     while (gone && PyDict_Next(gone, &at, &key, &value)) {
         mwpy_cell_number number = (mwpy_cell_number)PyLong_AsUnsignedLong(value);
         if (mwpy_cell_at(&node->root->cells, number)->kind == MWPY_ABSENT) continue;
-        change_cell(node, key, number, NULL, why);
+        change_cell(node, key, number, NULL, why, MWPY_CELL_REPLACED);
         lose(node, key);
         changed++;
     }
@@ -642,9 +686,7 @@ size_t mwpy_root_audit(mwpy_root *root) {
 }
 
 void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why) {
-    PyObject *before = node->dict;
-    mwpy_dict_unwatch(before);
-    mwpy_table_take(before, node);
+    leave_dict(node, true);
     node->dict = dict;
     if (mwpy_table_put(dict, node) || mwpy_dict_watch(dict)) {
         PyErr_Clear();
