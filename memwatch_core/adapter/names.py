@@ -54,7 +54,7 @@ def infer_argument(frame: FrameType, callee: str = "watch") -> str:
         elif name and step.opname == "LOAD_ATTR":
             name += f".{step.argval}"
         elif name and _is_item(after) and step.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
-            name += f"[{quoted(step.argval) if type(step.argval) is str else step.argval!r}]"
+            name += f"[{quoted(step.argval) if type(step.argval) is str else repr(step.argval)}]"
         elif not name or not _is_item(step):
             break
     return name[:NAME_MAX]

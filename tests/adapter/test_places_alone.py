@@ -240,7 +240,7 @@ def test_the_record_of_its_beginning_says_what_is_there(journal: Opened) -> None
     order = Box(limit=5, many={f"k{i}": {} for i in range(9)})
     watch_place(order, "limit")
     watch_place(order, "missing")
-    watch_place(order, "many", max_objects=4)
+    watch_place(order, "many", depth=2, max_objects=4)
     said = [(one["name"], one["shown"]) for one in journal.read().metadata.values()]
     assert said[:2] == [("order.limit", "5"), ("order.missing", "absent")]
     assert said[2][1].endswith(", 7 of the objects in it are not followed (max_objects=4)")
@@ -253,7 +253,8 @@ def test_the_record_of_its_beginning_says_what_is_there(journal: Opened) -> None
     [
         (0, [""]),
         (1, ["", '["port"]']),
-        (2, ["", '["port"]', '["db"]["host"]', '["box"].n']),
+        (2, ["", '["port"]', '["db"]["host"]']),
+        (3, ["", '["port"]', '["db"]["host"]', '["box"].n']),
     ],
 )
 def test_what_is_put_there_is_followed_as_a_field_s_value_is(journal: Opened, depth: int, seen: list[str]) -> None:
@@ -280,7 +281,9 @@ def test_a_value_that_holds_its_owner_is_followed_round(journal: Opened) -> None
     config["a"]["x"] = 1
     config["a"] = None
     config["b"] = 3
-    assert [(name, new) for name, _, new in told(journal) if name != 'config["a"]'] == [
+    seen = [(name, new) for name, _, new in told(journal)]
+    assert [one for one in seen if one[0] == 'config["a"]'] == [('config["a"]', seen[0][1]), ('config["a"]', None)]
+    assert [one for one in seen if isinstance(one[1], int)] == [
         ('config["a"]["up"]["b"]', 2),
         ('config["a"]["x"]', 1),
     ]
@@ -312,7 +315,8 @@ def test_a_place_goes_on_beside_a_watch_of_the_whole_and_after_it(journal: Opene
     unwatch_place(order, "limit")
     order.limit = 3
     assert told(journal)[3:] == [("order.limit", 2, 3)]
-    watch_place(order, "new")
+    with pytest.raises(WatchError, match="watched already, as a place of 'order'"):
+        watch_place(order, "new")
     unwatch(order)
     order.limit = order.new = 4
     assert len(told(journal)) == 4

@@ -43,7 +43,7 @@ except ImportError:
     attrs = None
 
 HOT = 2_000
-THREADS, STORES = 4, 20_000
+THREADS, STORES = 4, 100_000 if os.environ.get("MEMWATCH_SOAK") else 20_000
 
 
 class Plain:

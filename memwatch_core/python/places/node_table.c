@@ -1,40 +1,54 @@
 /* node_table.c - see node_table.h: open addressing, linear probing, no tombstones. Knuth, The Art of Computer
- * Programming, 6.4, algorithms L and R. The rows of one address stay in the order in which they came. */
+ * Programming, 6.4, algorithms L and R. A row has the first node of its address; the others hang behind it. */
 #include "places/node_table.h"
 
 #include "base/hash.h"
 
 typedef struct mwpy_node mwpy_node;
 
+typedef struct other {
+    mwpy_node *node;
+    struct other *next;
+} other;
+
 typedef struct row {
     const void *address; /* NULL: free */
     mwpy_node *node;
+    other *others; /* in the order in which they came; as a rule there are none */
 } row;
 
 enum { BITS_FIRST = 6 };
 static row *rows;
 static unsigned bits;
 static size_t used;
+static const other *last; /* what mwpy_table_next() found last: its next call goes on from there */
+static const void *last_address;
 
 static size_t home(const void *address) { return (size_t)hash_to_bits((uintptr_t)address >> 4, bits); }
 static size_t behind(size_t i) { return (i + 1) & (((size_t)1 << bits) - 1); }
 
-static size_t find(size_t i, const void *address) {
+static size_t find(const void *address) {
+    size_t i = home(address);
     while (rows[i].address && rows[i].address != address) i = behind(i);
     return i;
 }
 
-static size_t find_row(const void *address, const mwpy_node *node) {
-    size_t i = find(home(address), address);
-    while (rows[i].address && rows[i].node != node) i = find(behind(i), address);
-    return i;
-}
-
-mwpy_node *mwpy_table_get(const void *address) { return rows ? rows[find(home(address), address)].node : NULL; }
+mwpy_node *mwpy_table_get(const void *address) { return rows ? rows[find(address)].node : NULL; }
 
 mwpy_node *mwpy_table_next(const void *address, const mwpy_node *node) {
-    size_t i = find_row(address, node);
-    return rows[i].address ? rows[find(behind(i), address)].node : NULL;
+    const other *found = last;
+    if (!last || last_address != address || last->node != node) {
+        const row *at = rows ? &rows[find(address)] : NULL;
+        if (!at || !at->others) return NULL;
+        for (found = at->others; at->node != node && found && found->node != node;) found = found->next;
+        if (at->node != node && !found) return NULL;
+        found = at->node == node ? at->others : found->next;
+    } else {
+        found = last->next;
+    }
+    last = found;
+    last_address = address;
+    return found ? found->node : NULL;
 }
 
 static int grow(void) {
@@ -45,28 +59,57 @@ static int grow(void) {
     if (!wide) return -1;
     rows = wide;
     bits = wider;
-    size_t gap = 0; /* a row that probing ends at: from there on they come in their order */
-    while (n && old[gap].address) gap++;
-    for (size_t i = 0; i < n; i++) {
-        row one = old[(gap + i) & (n - 1)];
-        if (one.address) rows[find_row(one.address, one.node)] = one;
-    }
+    for (size_t i = 0; i < n; i++)
+        if (old[i].address) rows[find(old[i].address)] = old[i];
     PyMem_RawFree(old);
+    return 0;
+}
+
+static int put_behind(row *at, mwpy_node *node) {
+    if (at->node == node) return 0;
+    other **end = &at->others;
+    while (*end && (*end)->node != node) end = &(*end)->next;
+    if (*end) return 0;
+    *end = PyMem_RawCalloc(1, sizeof **end);
+    if (!*end) return -1;
+    (*end)->node = node;
     return 0;
 }
 
 int mwpy_table_put(const void *address, mwpy_node *node) {
     if ((!rows || used + 1 > ((size_t)1 << bits) / 2) && grow()) return -1;
-    size_t i = find_row(address, node);
-    used += !rows[i].address;
-    rows[i] = (row){address, node};
+    size_t i = find(address);
+    if (rows[i].address) return put_behind(&rows[i], node);
+    used++;
+    rows[i] = (row){address, node, NULL};
     return 0;
+}
+
+static void take_other(other **at) {
+    other *gone = *at;
+    *at = gone->next;
+    last = NULL;
+    PyMem_RawFree(gone);
+}
+
+/* Whether there are others at this address. */
+static bool take_one(row *at, const mwpy_node *node) {
+    if (at->node == node) {
+        if (!at->others) return false;
+        at->node = at->others->node;
+        take_other(&at->others);
+        return true;
+    }
+    other **found = &at->others;
+    while (*found && (*found)->node != node) found = &(*found)->next;
+    if (*found) take_other(found);
+    return true;
 }
 
 void mwpy_table_take(const void *address, const mwpy_node *node) {
     if (!rows) return;
-    size_t hole = find_row(address, node);
-    if (!rows[hole].address) return;
+    size_t hole = find(address);
+    if (!rows[hole].address || take_one(&rows[hole], node)) return;
     used--;
     for (size_t i = behind(hole); rows[i].address; i = behind(i)) {
         size_t mask = ((size_t)1 << bits) - 1, from = home(rows[i].address);
