@@ -1,9 +1,9 @@
-"""A store to a watched attribute, and code that touches nothing watched, beside tracers that tell the same: watchpoints,
-hunter, viztracer, and a `__setattr__` in Python that keeps line, thread and both values. CPython 3.12, the last one on which
-watchpoints works; on later ones its rows are left out.
+"""A store to a watched attribute, and code that touches nothing watched, beside tracers that tell the same: hunter,
+viztracer, watchpoints, and a `__setattr__` in Python that keeps line, thread and both values. CPython 3.12 is the last
+one on which watchpoints works; on later ones its rows are left out.
 
-One process a tracer and round, in turn. What they write goes nowhere but viztracer's and ours, which are files. They are
-installed as requirements/tracers.txt says, into an environment beside ours, and stay there.
+One process a tracer and round, in turn. What they write goes nowhere, but for viztracer's and ours: into files. They
+are installed as requirements/tracers.txt says, into an environment beside ours, and stay there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ PROGRAM = str(ROOT / "benchmarks/tracers_program.py")
 ROUNDS = 5
 TURNS = {"memwatch": 200_000, "plain": 200_000, "__setattr__": 50_000, "viztracer": 50_000, "hunter": 500,
          "watchpoints": 2_000}  # fmt: skip
-RIVALS = {"__setattr__": "__setattr__ that records", "viztracer": "viztracer --log_attr", "hunter": "hunter, VarsPrinter"}
+RIVALS = {
+    "__setattr__": "__setattr__ that records",
+    "viztracer": "viztracer --log_attr",
+    "hunter": "hunter, VarsPrinter",
+}
 if sys.version_info < (3, 13):
     RIVALS["watchpoints"] = "watchpoints"
 
@@ -38,7 +42,7 @@ def installed() -> str:
     locked = str(ROOT / "requirements/tracers.txt")
     if not (folder / "complete").exists():
         venv.create(folder, with_pip=True, clear=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", locked]
+        install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", locked]
         subprocess.run(install, check=True, capture_output=True)
         (folder / "complete").touch()
     return str(python)

@@ -6,10 +6,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#define CELL_HEAD 4u /* u8 kind, u8 bytes of payload, u16 flags */
-#define UNNAMED ".?" /* a place whose path isn't known */
-#define CELL_CUT 1u  /* flags: the payload is the beginning of a value */
-#define CELL_CLEARED 2u /* all places of the dict went at once */
+#define CELL_HEAD 4u     /* u8 kind, u8 bytes of payload, u16 flags */
+#define UNNAMED ".?"     /* a place whose path isn't known */
+#define CELL_CUT 1u      /* flags: the payload is the beginning of a value */
+#define CELL_CLEARED 2u  /* all places of the dict went at once */
 #define CELL_REPLACED 4u /* the object was given another dict */
 
 /* flags: of the cell behind the change; 0 if the store changed nothing. */
@@ -79,8 +79,8 @@ static int stores_place_values(Stores *self, State *state, uint64_t offset, uint
     if (new != NULL) {
         PyObject *fields[] = {place != NULL ? place->path : self->unnamed, old, new};
         values->part = PyObject_Vectorcall(self->make_part, fields, 3, NULL);
-        values->operation = self->operations[place_operation(
-            old == self->absent, new == self->absent, same || length < CELL_HEAD ? 0 : after[2])];
+        values->operation = self->operations[place_operation(old == self->absent, new == self->absent,
+                                                             same || length < CELL_HEAD ? 0 : after[2])];
         Py_DECREF(new);
     }
     Py_DECREF(old);

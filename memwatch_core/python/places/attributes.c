@@ -21,8 +21,8 @@
 
 /* Builtin types whose own memory never changes: what a subclass of one adds is in its dict. */
 static bool is_unchanging(const PyTypeObject *type) {
-    const PyTypeObject *known[] = {&PyBaseObject_Type, &PyLong_Type,      &PyBool_Type,  &PyFloat_Type,
-                                   &PyComplex_Type,    &PyUnicode_Type,   &PyBytes_Type, &PyFrozenSet_Type,
+    const PyTypeObject *known[] = {&PyBaseObject_Type, &PyLong_Type,     &PyBool_Type,  &PyFloat_Type,
+                                   &PyComplex_Type,    &PyUnicode_Type,  &PyBytes_Type, &PyFrozenSet_Type,
                                    &PyTuple_Type,      Py_TYPE(Py_None), &PyRange_Type};
     for (size_t i = 0; i < Py_ARRAY_LENGTH(known); i++)
         if (type == known[i]) return true;

@@ -154,7 +154,7 @@ static PyTypeObject *compared_as(PyObject *key) {
     for (size_t i = 0; i < Py_ARRAY_LENGTH(bases); i++)
         if (PyType_IsSubtype(type, bases[i]))
             return type->tp_richcompare == bases[i]->tp_richcompare && type->tp_hash == bases[i]->tp_hash ? bases[i]
-                                                                                                         : NULL;
+                                                                                                          : NULL;
     return NULL;
 }
 

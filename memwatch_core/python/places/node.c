@@ -380,8 +380,7 @@ static void end_now(mwpy_node *node, bool alive) {
     PyMem_Free(node);
     for (size_t i = 0; i < holders_n; i++) {
         mwpy_node *parent = parent_of(&holders[i]);
-        if (parent)
-            follow(parent->root, parent, holders[i].key, value, parent->level + 1);
+        if (parent) follow(parent->root, parent, holders[i].key, value, parent->level + 1);
         Py_DECREF(holders[i].key);
     }
     PyMem_Free(holders);

@@ -35,7 +35,7 @@ typedef struct mwpy_spot {
 } mwpy_spot;
 
 struct mwpy_node {
-    PyObject *place;         /* strong, an exact scalar or a tuple of such: the key that is watched alone; NULL: all are */
+    PyObject *place;         /* strong, plain: the key that is watched alone; NULL: all are */
     PyObject *dict;          /* NULL: there is none */
     PyObject *owner;         /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
     mwpy_layout *layout;     /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */

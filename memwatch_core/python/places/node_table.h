@@ -1,5 +1,5 @@
-/* node_table.h - from the address of a dict or an owner to its nodes: one as a rule, more where places of it are watched,
- * or where owners share a dict. */
+/* node_table.h - from the address of a dict or an owner to its nodes: one as a rule, more where places of it are
+ * watched, or where owners share a dict. */
 #ifndef MEMWATCH_PYTHON_NODE_TABLE_H
 #define MEMWATCH_PYTHON_NODE_TABLE_H
 #include "adapter.h"

@@ -47,8 +47,9 @@ static PyObject *why_no_attribute(PyObject *owner, PyObject *dict, mwpy_place *p
                                     "computed from");
     place->held = in_dict(dict, place->key);
     if (!place->held && descriptor && Py_TYPE(descriptor)->tp_descr_set)
-        return PyUnicode_FromFormat("the object's __dict__ doesn't have it now: a %.100s of the class keeps it. Read "
-                                    "it first, where that brings it there; otherwise watch what holds it",
+        return PyUnicode_FromFormat("the object's __dict__ doesn't have it now: a descriptor of the class keeps it "
+                                    "(%.100s). Read it first, where that brings it there; otherwise watch what holds "
+                                    "it",
                                     Py_TYPE(descriptor)->tp_name);
     return dict ? NULL : PyUnicode_FromString("the object has neither such a slot nor a __dict__");
 }

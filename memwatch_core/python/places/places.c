@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "places/attributes.h"
+#include "places/cell.h"
 #include "places/declared.h"
 #include "places/dicts.h"
 #include "places/known_types.h"
@@ -29,8 +30,9 @@ PyDoc_STRVAR(find_doc, "find_places(object[, key])\n--\n\n(variable id, bytes, i
                        "place isn't watched alone.");
 PyDoc_STRVAR(describe_doc, "describe_places(object, metadata[, key])\n--\n\nRecords other metadata for an object, or\n"
                            "a place of it, that is watched.");
-PyDoc_STRVAR(close_doc, "close_places(object[, key])\n--\n\nEnds the watch of an object, and those of places of it; or\n"
-                        "of one place alone. False: there was none.");
+PyDoc_STRVAR(close_doc,
+             "close_places(object[, key])\n--\n\nEnds the watch of an object, and those of places of it; or\n"
+             "of one place alone. False: there was none.");
 PyDoc_STRVAR(audit_doc,
              "audit_places()\n--\n\nCompares all that is watched with what was recorded of it, and records what\n"
              "differs; how many places that were.");
