@@ -1,5 +1,6 @@
-"""A loop of stores to an attribute, and one that touches nothing watched, under one of the tracers: ns on a CPU of
-a turn of each, as JSON. `python tracers_program.py TRACER TURNS`, viztracer's through its own command: it rewrites this text."""
+"""A loop of stores to an attribute, and one that touches nothing watched, under one of the tracers: ns on a CPU of a
+turn of each, as JSON. `python tracers_program.py TRACER TURNS`, viztracer's through its own command: it rewrites this.
+"""
 
 from __future__ import annotations
 
