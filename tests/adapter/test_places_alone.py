@@ -158,13 +158,13 @@ def goes_through_all(
     beside: Callable[[Any, str], None],
     mapping: Callable[[Any], dict[Any, Any]],
 ) -> None:
-    """Long ways once, others with either key."""
+    """Long ways once; a place that most ways leave alone for some of those who watch beside it."""
     tap = Tap(journal.path, value_of)
     for number, (what, way) in enumerate(ways.items()):
         long = "hot" in what or "thousand" in what
         if long and BESIDE[number % len(BESIDE)] is not beside:
             continue
-        for key in ("a",) if long else ("a", "c"):
+        for key in ("a", "c") if not long and beside in (alone, among_others) else ("a",):
             owner = make()
             beside(owner, key)
             Place(tap, owner, key, mapping).goes_through(way, f"{what}: {key}")
