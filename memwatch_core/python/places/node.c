@@ -563,10 +563,12 @@ void mwpy_node_leaves_owner(mwpy_node *node) {
 
 /* ---- changes ----------------------------------------------------------------------------------------------------- */
 
+static unsigned how_it_came(const mwpy_cell *cell) { return cell->flags & (MWPY_CELL_CLEARED | MWPY_CELL_REPLACED); }
+
 /* Whether a cell says the same; if so, in the same way, so that it is told as no change. */
 static bool is_same(mwpy_cell *now, const mwpy_cell *cell) {
     uint16_t flags = now->flags;
-    now->flags |= cell->flags & (MWPY_CELL_CLEARED | MWPY_CELL_REPLACED);
+    now->flags |= (uint16_t)how_it_came(cell);
     if (!memcmp(now, cell, mwpy_cell_size(now))) return true;
     now->flags = flags;
     return false;
@@ -575,9 +577,11 @@ static bool is_same(mwpy_cell *now, const mwpy_cell *cell) {
 /* how: with all others at once, as the flag of a cell says; 0: alone. */
 static void change_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *value, mw_shadow why,
                         unsigned how) {
+    const mwpy_cell *cell = mwpy_cell_at(&node->root->cells, number);
     mwpy_cell now;
     mwpy_cell_describe(&now, value);
-    if (!is_same(&now, mwpy_cell_at(&node->root->cells, number)) && why == MW_SHADOW_NOW) now.flags |= (uint16_t)how;
+    bool same = unlikely(how_it_came(cell)) && is_same(&now, cell);
+    if (!same && why == MW_SHADOW_NOW) now.flags |= (uint16_t)how;
     write_cell(node, key, number, &now, why);
 }
 

@@ -2,6 +2,7 @@
  * Programming, 6.4, algorithms L and R. A row has the first node of its address; the others hang behind it. */
 #include "places/node_table.h"
 
+#include "base/compiler.h"
 #include "base/hash.h"
 
 typedef struct mwpy_node mwpy_node;
@@ -20,7 +21,7 @@ typedef struct row {
 enum { BITS_FIRST = 6 };
 static row *rows;
 static unsigned bits;
-static size_t used;
+static size_t used, others_n;
 static const other *last; /* what mwpy_table_next() found last: its next call goes on from there */
 static const void *last_address;
 
@@ -35,20 +36,19 @@ static size_t find(const void *address) {
 
 mwpy_node *mwpy_table_get(const void *address) { return rows ? rows[find(address)].node : NULL; }
 
+static const other *behind_node(const row *at, const mwpy_node *node) {
+    if (at->node == node) return at->others;
+    const other *found = at->others;
+    while (found && found->node != node) found = found->next;
+    return found ? found->next : NULL;
+}
+
 mwpy_node *mwpy_table_next(const void *address, const mwpy_node *node) {
-    const other *found = last;
-    if (!last || last_address != address || last->node != node) {
-        const row *at = rows ? &rows[find(address)] : NULL;
-        if (!at || !at->others) return NULL;
-        for (found = at->others; at->node != node && found && found->node != node;) found = found->next;
-        if (at->node != node && !found) return NULL;
-        found = at->node == node ? at->others : found->next;
-    } else {
-        found = last->next;
-    }
-    last = found;
+    if (likely(!others_n)) return NULL;
+    bool goes_on = last && last_address == address && last->node == node;
+    last = goes_on ? last->next : behind_node(&rows[find(address)], node);
     last_address = address;
-    return found ? found->node : NULL;
+    return last ? last->node : NULL;
 }
 
 static int grow(void) {
@@ -73,6 +73,7 @@ static int put_behind(row *at, mwpy_node *node) {
     *end = PyMem_RawCalloc(1, sizeof **end);
     if (!*end) return -1;
     (*end)->node = node;
+    others_n++;
     return 0;
 }
 
@@ -89,6 +90,7 @@ static void take_other(other **at) {
     other *gone = *at;
     *at = gone->next;
     last = NULL;
+    others_n--;
     PyMem_RawFree(gone);
 }
 
