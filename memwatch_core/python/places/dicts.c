@@ -5,9 +5,11 @@
 #define Py_BUILD_CORE_MODULE 1
 #include "places/dicts.h"
 
+#include "base/compiler.h"
 #include "interpreter.h"
 #include "places/attributes.h"
 #include "places/node.h"
+#include "places/node_table.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 
@@ -35,7 +37,7 @@ int mwpy_dict_changes(PyDict_WatchEvent event, PyObject *dict, PyObject *key, Py
     PyObject *error = PyErr_GetRaisedException();
     while (node) {
         change(node, event, key, now);
-        node = mwpy_node_behind(dict, gone ? NULL : node);
+        node = gone ? mwpy_node_behind(dict, NULL) : likely(!mwpy_table_others) ? NULL : mwpy_node_behind(dict, node);
     }
     PyErr_SetRaisedException(error);
     return 0;

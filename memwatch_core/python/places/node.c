@@ -124,7 +124,7 @@ static size_t path_of(const mwpy_node *node, PyObject *key, char out[PATH]) {
 
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key) {
     const mwpy_root *root = node->root;
-    if (node->place) return mwpy_key_is(key, node->place);
+    if (unlikely(node->place != NULL)) return mwpy_key_is(key, node->place);
     if (node->level || (!root->fields && !root->skip)) return true;
     bool plain = PyUnicode_CheckExact(key);
     if (root->fields) return plain && PySet_Contains(root->fields, key) == 1;
@@ -133,9 +133,10 @@ bool mwpy_node_wants(const mwpy_node *node, PyObject *key) {
 
 /* As mwpy_node_wants(). A place may be stored to by a key that is equal to its own. */
 static bool wants(mwpy_node *node, PyObject **key) {
-    if (node->place && !mwpy_key_is_plain(*key)) node->strange = true;
-    if (!mwpy_node_wants(node, *key)) return false;
-    if (node->place) *key = node->place;
+    if (likely(!node->place)) return mwpy_node_wants(node, *key);
+    if (!mwpy_key_is_plain(*key)) node->strange = true;
+    if (!mwpy_key_is(*key, node->place)) return false;
+    *key = node->place;
     return true;
 }
 
@@ -567,11 +568,11 @@ static unsigned how_it_came(const mwpy_cell *cell) { return cell->flags & (MWPY_
 
 /* Whether a cell says the same; if so, in the same way, so that it is told as no change. */
 static bool is_same(mwpy_cell *now, const mwpy_cell *cell) {
-    uint16_t flags = now->flags;
-    now->flags |= (uint16_t)how_it_came(cell);
-    if (!memcmp(now, cell, mwpy_cell_size(now))) return true;
-    now->flags = flags;
-    return false;
+    uint16_t flags = now->flags, how = (uint16_t)how_it_came(cell);
+    if (unlikely(how)) now->flags |= how;
+    bool same = !memcmp(now, cell, mwpy_cell_size(now));
+    if (unlikely(how) && !same) now->flags = flags;
+    return same;
 }
 
 /* how: with all others at once, as the flag of a cell says; 0: alone. */

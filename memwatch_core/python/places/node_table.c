@@ -21,7 +21,8 @@ typedef struct row {
 enum { BITS_FIRST = 6 };
 static row *rows;
 static unsigned bits;
-static size_t used, others_n;
+static size_t used;
+size_t mwpy_table_others;
 static const other *last; /* what mwpy_table_next() found last: its next call goes on from there */
 static const void *last_address;
 
@@ -44,7 +45,7 @@ static const other *behind_node(const row *at, const mwpy_node *node) {
 }
 
 mwpy_node *mwpy_table_next(const void *address, const mwpy_node *node) {
-    if (likely(!others_n)) return NULL;
+    if (likely(!mwpy_table_others)) return NULL;
     bool goes_on = last && last_address == address && last->node == node;
     last = goes_on ? last->next : behind_node(&rows[find(address)], node);
     last_address = address;
@@ -73,7 +74,7 @@ static int put_behind(row *at, mwpy_node *node) {
     *end = PyMem_RawCalloc(1, sizeof **end);
     if (!*end) return -1;
     (*end)->node = node;
-    others_n++;
+    mwpy_table_others++;
     return 0;
 }
 
@@ -90,7 +91,7 @@ static void take_other(other **at) {
     other *gone = *at;
     *at = gone->next;
     last = NULL;
-    others_n--;
+    mwpy_table_others--;
     PyMem_RawFree(gone);
 }
 
