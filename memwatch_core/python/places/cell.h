@@ -16,7 +16,7 @@ enum mwpy_cell_kind {
     MWPY_BYTES = 7,
     MWPY_SHOWN = 8,
 };
-enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60, MWPY_CELL_CUT = 1 };
+enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60, MWPY_CELL_CUT = 1, MWPY_CELL_MOVED = 2 };
 
 typedef struct mwpy_cell {
     uint8_t kind, used; /* used: bytes of payload */

@@ -8,6 +8,7 @@
 #include "places/dicts.h"
 #include "places/known_types.h"
 #include "places/node.h"
+#include "places/node_items.h"
 #include "places/reports.h"
 #include "places/slab.h"
 #include "places/value.h"
@@ -57,7 +58,7 @@ static PyObject *written(PyObject *module, PyObject *value) {
 static PyObject *why_not(PyObject *module, PyObject *object) {
     (void)module;
     const char *why = NULL;
-    if (PyDict_Check(object) || mwpy_has_attributes(object, &why)) Py_RETURN_NONE;
+    if (PyDict_Check(object) || PyList_Check(object) || mwpy_has_attributes(object, &why)) Py_RETURN_NONE;
     return PyUnicode_FromString(why);
 }
 
@@ -72,7 +73,9 @@ static PyObject *open_places(PyObject *module, PyObject *args) {
     if (!PyArg_ParseTuple(args, "OUSIinOOO", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info))
         return NULL;
     mwpy_report =
-        (mwpy_reports){mwpy_dict_changes, mwpy_dict_replaced, mwpy_slot_changes, mwpy_object_ends, mwpy_class_changed};
+        (mwpy_reports){mwpy_dict_changes,  mwpy_dict_replaced, mwpy_slot_changes, mwpy_object_ends, mwpy_class_changed,
+                       mwpy_list_resized, mwpy_list_freed,    mwpy_list_begins,  mwpy_list_ends};
+    mw_set_guard_hook(mwpy_list_stored);
     mwpy_root *root =
         mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, or_null(fields), or_null(skip));
     if (!root) return NULL;
