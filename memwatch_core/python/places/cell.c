@@ -93,21 +93,30 @@ static uint64_t length_of(PyObject *value) {
     return PyList_CheckExact(value) || PyTuple_CheckExact(value) ? (uint64_t)Py_SIZE(value) : 0;
 }
 
-static void describe_shown(mwpy_cell *cell, PyObject *value) {
+static void fill_words(mwpy_cell *cell, const mwpy_words *t, uint64_t length) {
     static const char more[] = "…";
-    mwpy_words t = mwpy_no_words(MWPY_WORDS);
-    mwpy_say_value(&t, value, 0);
-    if (t.n <= MWPY_CELL_ROOM && !t.cut) {
-        fill(cell, MWPY_SHOWN, t.at, t.n);
+    if (t->n <= MWPY_CELL_ROOM && !t->cut) {
+        fill(cell, MWPY_SHOWN, t->at, t->n);
         return;
     }
-    uint64_t length = length_of(value);
-    uint64_t hash = hash_of(t.at, t.n) ^ length * HASH_FACTOR;
-    size_t room = MWPY_CELL_ROOM - CUT_HEAD - (sizeof more - 1), n = whole_characters(t.at, t.n < room ? t.n : room);
+    uint64_t hash = hash_of(t->at, t->n) ^ length * HASH_FACTOR;
+    size_t room = MWPY_CELL_ROOM - CUT_HEAD - (sizeof more - 1), n = whole_characters(t->at, t->n < room ? t->n : room);
     char bytes[MWPY_CELL_ROOM];
-    memcpy(bytes, t.at, n);
+    memcpy(bytes, t->at, n);
     memcpy(bytes + n, more, sizeof more - 1);
     fill_cut(cell, MWPY_SHOWN, hash, 0, bytes, n + sizeof more - 1);
+}
+
+static void describe_shown(mwpy_cell *cell, PyObject *value) {
+    mwpy_words t = mwpy_no_words(MWPY_WORDS);
+    mwpy_say_value(&t, value, 0);
+    fill_words(cell, &t, length_of(value));
+}
+
+void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n) {
+    mwpy_words t = mwpy_no_words(MWPY_WORDS);
+    mwpy_say_items(&t, items, n, "[", "]", 0);
+    fill_words(cell, &t, (uint64_t)n);
 }
 
 void mwpy_cell_describe(mwpy_cell *cell, PyObject *value) {

@@ -33,6 +33,9 @@ static inline size_t mwpy_cell_size(const mwpy_cell *cell) { return offsetof(mwp
  * Interpreter lock held. */
 void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
 
+/* A list of these items, whatever its type. */
+void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n);
+
 /* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them. */
 bool mwpy_key_is_plain(PyObject *key);
 

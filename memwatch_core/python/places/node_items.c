@@ -184,7 +184,7 @@ static size_t compare(mwpy_node *node, Py_ssize_t from, mw_shadow why, bool aliv
     Py_ssize_t gone = before_n - from - same, come = n - from - same, both = gone < come ? gone : come;
     if ((!gone && !come) || !make_room(items, n)) return 0;
     for (Py_ssize_t i = from; i < from + both; i++) set(node, i, now[i], why, alive);
-    for (Py_ssize_t i = from + both; i < from + gone; i++) {
+    for (Py_ssize_t i = from + gone - 1; i >= from + both; i--) { /* as if they went one by one */
         tell(node, i, items->seen[i], NULL, why, alive);
         let_go(node, items->seen[i]);
     }
@@ -206,7 +206,7 @@ static void settle(mwpy_node *node) {
     Py_ssize_t n = Py_SIZE(list_of(node));
     if (!shrink->thread || is_away(node)) return;
     bool same = shrink->thread == mwpy_current_thread() && shrink->site && shrink->site == mwpy_site_now();
-    for (Py_ssize_t i = n; i < items->n; i++) {
+    for (Py_ssize_t i = items->n - 1; i >= n; i--) {
         tell(node, i, items->seen[i], NULL, same ? MW_SHADOW_NOW : MW_SHADOW_FOUND, items->held > 0);
         let_go(node, items->seen[i]);
     }
@@ -404,7 +404,7 @@ bool mwpy_list_begins(mwpy_list_turn *turn, PyObject *list, unsigned how, Py_ssi
     PyObject *error = PyErr_GetRaisedException();
     settle(node);
     *turn = (mwpy_list_turn){list, how, index < items->n ? index : -1, items->n, items->changes, NULL, 0, {0}};
-    if (how & MWPY_LIST_MOVES) mwpy_cell_describe((mwpy_cell *)turn->before, list);
+    if (how & MWPY_LIST_MOVES) mwpy_cell_describe_items((mwpy_cell *)turn->before, watched(items), items->n);
     if (how & MWPY_LIST_LOSES) hold(turn, node);
     if (how & MWPY_LIST_QUIET) {
         ((PyListObject *)list)->ob_item = view(items);
@@ -428,7 +428,7 @@ static void tell_order(mwpy_node *node, const mwpy_list_turn *turn) {
     if (items->whole == MWPY_NO_CELL) return;
     mwpy_cell cell;
     mwpy_cell_write(cells, items->whole, memcpy(&cell, turn->before, sizeof cell), MW_SHADOW_SILENT);
-    mwpy_cell_describe(&cell, turn->list);
+    mwpy_cell_describe_items(&cell, now, items->n);
     cell.flags |= MWPY_CELL_MOVED;
     mwpy_node_write(node, NULL, items->whole, &cell, MW_SHADOW_NOW);
 }
