@@ -15,7 +15,9 @@ from typing import Any
 from ..records import Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
 from . import layout
 from .followed import DECODED, Decode, FindPart, Followed, Place
-from .layout import SLOT_SIZE, Flag, Kind
+from .layout import SLOT_SIZE, CellFlag, Flag, Kind
+
+_MOVED = CellFlag.MOVED.value
 
 Wanted = Callable[[Event], bool]
 
@@ -219,7 +221,7 @@ class PythonStores:
             if known.told is not None:
                 part = known.place(self._make_part, self._cell, offset, before, after)
                 old = new = None
-                operation = None if part is None else self._operation(part)
+                operation = None if part is None else self._operation(part, after)
             else:
                 extent = known.extent(offset, length, before, after)
                 known.put(offset, before)
@@ -254,7 +256,9 @@ class PythonStores:
                 return index, Stop.FULL
         return index, Stop.END
 
-    def _operation(self, part: Part) -> Operation:
+    def _operation(self, part: Part, after: bytes) -> Operation:
+        if len(after) >= layout.CELL.size and layout.CELL.unpack_from(after)[2] & _MOVED:
+            return "move"
         was_absent, is_absent = part.old is self._absent, part.new is self._absent
         if was_absent == is_absent:
             return "set"

@@ -180,8 +180,7 @@ static int set_item(PyObject *list, PyObject *key, PyObject *value) {
     mwpy_list_turn turn;
     if (!is_watched(list)) return plain_set_item(list, key, value);
     bool quiet = is_plain_key(key) && (PyLong_CheckExact(key) || is_plain_source(value));
-    if (!begins(&turn, list, LOSES | (quiet ? QUIET : 0), index_of(list, key)))
-        return plain_set_item(list, key, value);
+    if (!begins(&turn, list, LOSES | (quiet ? QUIET : 0), index_of(list, key))) return plain_set_item(list, key, value);
     int result = plain_set_item(list, key, value);
     ends(&turn);
     return result;

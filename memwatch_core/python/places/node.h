@@ -37,12 +37,12 @@ typedef struct mwpy_spot {
 } mwpy_spot;
 
 struct mwpy_node {
-    PyObject *dict;          /* NULL: there is none */
-    PyObject *owner;         /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
-    mwpy_layout *layout;     /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */
+    PyObject *dict;           /* NULL: there is none */
+    PyObject *owner;          /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
+    mwpy_layout *layout;      /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */
     struct mwpy_items *items; /* of the owner, which is a list; NULL: it is none */
-    mwpy_cell_number *slots; /* the cell of each of layout->slots; MWPY_NO_CELL: it isn't watched */
-    bool attributes;         /* its keys are attributes */
+    mwpy_cell_number *slots;  /* the cell of each of layout->slots; MWPY_NO_CELL: it isn't watched */
+    bool attributes;          /* its keys are attributes */
     mwpy_root *root;
     mwpy_node *before, *after; /* in root->nodes */
     mwpy_node *next_dying;     /* of those that are about to end */

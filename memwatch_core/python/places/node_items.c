@@ -22,13 +22,11 @@
 
 enum { RECENT = 16, ROOM_FIRST = 8, LAST = 8 };
 
-/* The list's own code asks for less memory: what it held at its end, and who asked. */
-typedef struct shrink {
-    const PyThreadState *thread; /* NULL: nobody has asked */
-    uint32_t site;
-    Py_ssize_t first, end;
-    mwpy_cell was[LAST];
-} shrink;
+typedef struct recent {
+    mwpy_cell_number cell;
+    Py_ssize_t index;
+    uint64_t moves;
+} recent;
 
 typedef struct mwpy_items {
     mwpy_storage storage;
@@ -36,21 +34,24 @@ typedef struct mwpy_items {
     Py_ssize_t n, room;
     uint64_t changes, moves; /* moves: how often indexes have become those of other items */
     unsigned quiet, held;    /* turns under way */
-    shrink shrink;           /* to be told as soon as it is done */
-    struct recent {
-        mwpy_cell_number cell;
-        Py_ssize_t index;
-        uint64_t moves;
-    } recent[RECENT];
-    mwpy_cell_number whole; /* of the list as one value */
+    recent *recent;          /* RECENT of them; NULL: no item has changed yet */
+    mwpy_cell_number whole;  /* of the list as one value */
 } mwpy_items;
+
+/* A list that asked for less memory, and shall be told as soon as it has become shorter: what it held at its end, and
+ * who asked. NULL: none has. */
+static struct shrink {
+    mwpy_node *node;
+    const PyThreadState *thread;
+    uint32_t site;
+    Py_ssize_t first, end;
+    mwpy_cell was[LAST];
+} shrink;
 
 static PyListObject *list_of(const mwpy_node *node) { return (PyListObject *)node->owner; }
 static PyObject **watched(const mwpy_items *items) { return (PyObject **)items->storage.at; }
 static PyObject **view(const mwpy_items *items) { return (PyObject **)items->storage.view; }
-static Py_ssize_t capacity(const mwpy_items *items) {
-    return (Py_ssize_t)(items->storage.pages * MW_PAGE_SIZE / sizeof(PyObject *));
-}
+static Py_ssize_t capacity(const mwpy_items *items) { return (Py_ssize_t)(items->storage.size / sizeof(PyObject *)); }
 
 /* Its own code has the items in hand: list.sort(). */
 static bool is_away(const mwpy_node *node) {
@@ -115,25 +116,43 @@ static void describe_unknown(mwpy_cell *cell) {
     memcpy(cell->payload, text, sizeof text - 1);
 }
 
+static void describe_before(mwpy_cell *cell, const mwpy_node *node, Py_ssize_t index, PyObject *before, bool alive) {
+    if (alive || !before)
+        mwpy_cell_describe(cell, before);
+    else if (shrink.node == node && index >= shrink.first && index < shrink.end)
+        *cell = shrink.was[index - shrink.first];
+    else
+        describe_unknown(cell);
+}
+
+/* One of the few that this index may have; NULL: no memory. */
+static recent *recent_of(mwpy_node *node, Py_ssize_t index) {
+    mwpy_items *items = node->items;
+    if (!items->recent) {
+        items->recent = PyMem_RawMalloc(RECENT * sizeof *items->recent);
+        for (size_t i = 0; items->recent && i < RECENT; i++) items->recent[i].cell = MWPY_NO_CELL;
+    }
+    recent *found = items->recent ? &items->recent[index % RECENT] : NULL;
+    if (found && found->cell == MWPY_NO_CELL) {
+        found->cell = mwpy_cell_take(&node->root->cells);
+        found->index = -1;
+    }
+    return found && found->cell != MWPY_NO_CELL ? found : NULL;
+}
+
 /* A cell that says what was recorded of an item: the one that it has had, or one that is told so now. */
 static mwpy_cell_number cell_of(mwpy_node *node, Py_ssize_t index, PyObject *before, bool alive) {
-    mwpy_items *items = node->items;
     mwpy_cells *cells = &node->root->cells;
-    struct recent *recent = &items->recent[index % RECENT];
-    if (recent->cell != MWPY_NO_CELL && recent->index == index && recent->moves == items->moves) return recent->cell;
-    if (recent->cell == MWPY_NO_CELL && (recent->cell = mwpy_cell_take(cells)) == MWPY_NO_CELL) return MWPY_NO_CELL;
-    *recent = (struct recent){recent->cell, index, items->moves};
+    recent *given = recent_of(node, index);
+    if (!given) return MWPY_NO_CELL;
+    if (given->index == index && given->moves == node->items->moves) return given->cell;
+    given->index = index;
+    given->moves = node->items->moves;
     mwpy_cell was;
-    const shrink *shrink = &items->shrink;
-    if (alive || !before)
-        mwpy_cell_describe(&was, before);
-    else if (shrink->thread && index >= shrink->first && index < shrink->end)
-        was = shrink->was[index - shrink->first];
-    else
-        describe_unknown(&was);
-    mwpy_cell_write(cells, recent->cell, &was, MW_SHADOW_SILENT);
-    mwpy_cell_untell(cells, recent->cell);
-    return recent->cell;
+    describe_before(&was, node, index, before, alive);
+    mwpy_cell_write(cells, given->cell, &was, MW_SHADOW_SILENT);
+    mwpy_cell_untell(cells, given->cell);
+    return given->cell;
 }
 
 /* NULL: there was, or is, no such item. alive: what it was can still be read. */
@@ -199,19 +218,18 @@ static size_t compare(mwpy_node *node, Py_ssize_t from, mw_shadow why, bool aliv
     return (size_t)(gone > come ? gone : come);
 }
 
-/* From whom, where it is the same line still: otherwise, it was seen too late. */
+/* Made by that line, where it is the same one still; otherwise, it is seen too late. */
 static void settle(mwpy_node *node) {
     mwpy_items *items = node->items;
-    shrink *shrink = &items->shrink;
     Py_ssize_t n = Py_SIZE(list_of(node));
-    if (!shrink->thread || is_away(node)) return;
-    bool same = shrink->thread == mwpy_current_thread() && shrink->site && shrink->site == mwpy_site_now();
+    if (shrink.node != node || is_away(node)) return;
+    bool same = shrink.thread == mwpy_current_thread() && shrink.site && shrink.site == mwpy_site_now();
     for (Py_ssize_t i = items->n - 1; i >= n; i--) {
         tell(node, i, items->seen[i], NULL, same ? MW_SHADOW_NOW : MW_SHADOW_FOUND, items->held > 0);
         let_go(node, items->seen[i]);
     }
     if (n < items->n) items->n = n;
-    shrink->thread = NULL;
+    shrink.node = NULL;
     say_room(node);
 }
 
@@ -223,26 +241,22 @@ size_t mwpy_items_compare(mwpy_node *node, mw_shadow why) {
 }
 
 /* As soon as the interpreter is free to. */
-static bool any_shrink;
-static int settle_all(void *unused) {
+static bool is_due;
+static int settle_now(void *unused) {
     (void)unused;
-    any_shrink = false;
-    for (mwpy_root *root = mwpy_roots; root; root = root->next)
-        for (mwpy_node *node = root->nodes, *after; node; node = after) {
-            size_t ended = root->ended;
-            if (node->items) settle(node);
-            after = root->ended == ended ? node->after : root->nodes;
-        }
+    is_due = false;
+    if (shrink.node) settle(shrink.node);
     return 0;
 }
 
 static void shrinks(mwpy_node *node) {
     PyObject **now = list_of(node)->ob_item;
     Py_ssize_t end = Py_SIZE(list_of(node)), first = end > LAST ? end - LAST : 0;
-    shrink *shrink = &node->items->shrink;
-    *shrink = (struct shrink){.thread = mwpy_current_thread(), .site = mwpy_site_now(), .first = first, .end = end};
-    for (Py_ssize_t i = first; i < end && !is_away(node); i++) mwpy_cell_describe(&shrink->was[i - first], now[i]);
-    if (!any_shrink) any_shrink = !Py_AddPendingCall(settle_all, NULL);
+    if (shrink.node) settle(shrink.node);
+    if (is_away(node)) return;
+    shrink = (struct shrink){node, mwpy_current_thread(), mwpy_site_now(), first, end, {{0}}};
+    for (Py_ssize_t i = first; i < end; i++) mwpy_cell_describe(&shrink.was[i - first], now[i]);
+    if (!is_due) is_due = !Py_AddPendingCall(settle_now, NULL);
 }
 
 /* ---- a list comes and goes --------------------------------------------------------------------------------------- */
@@ -256,7 +270,8 @@ int mwpy_items_open(mwpy_node *node) {
     mwpy_items *items = PyMem_Calloc(1, sizeof *items);
     Py_ssize_t n = Py_SIZE(list);
     size_t bytes = (size_t)n * sizeof *items->seen;
-    if (!items || !make_room(items, n + 1) || mwpy_storage_open(&items->storage, 2 * bytes + 4 * sizeof *list, node)) {
+    if (!items || !make_room(items, n + 1) ||
+        mwpy_storage_open(&items->storage, 2 * bytes + 4 * sizeof *items->seen, node)) {
         if (items) PyMem_RawFree(items->seen);
         PyMem_Free(items);
         return -1;
@@ -265,7 +280,6 @@ int mwpy_items_open(mwpy_node *node) {
     if (n) memcpy(items->seen, list->ob_item, bytes);
     items->n = n;
     items->whole = MWPY_NO_CELL;
-    for (size_t i = 0; i < RECENT; i++) items->recent[i].cell = MWPY_NO_CELL;
     PyMem_Free(list->ob_item);
     list->ob_item = watched(items);
     node->items = items;
@@ -311,8 +325,10 @@ void mwpy_items_close(mwpy_node *node, bool alive) {
     mwpy_items *items = node->items;
     mwpy_list_methods_give_back();
     mwpy_storage_close(&items->storage, node, alive && !move_out(node));
-    for (size_t i = 0; i < RECENT; i++) give_cell_back(node, items->recent[i].cell);
+    for (size_t i = 0; items->recent && i < RECENT; i++) give_cell_back(node, items->recent[i].cell);
     give_cell_back(node, items->whole);
+    if (shrink.node == node) shrink.node = NULL;
+    PyMem_RawFree(items->recent);
     PyMem_RawFree(items->seen);
     PyMem_Free(items);
     node->items = NULL;
@@ -344,7 +360,7 @@ void *mwpy_list_resized(void *address, size_t bytes) {
     mwpy_node *node = mwpy_storage_node(address);
     mwpy_items *items = node->items;
     bool in_view = address == items->storage.view;
-    size_t size = items->storage.pages * MW_PAGE_SIZE;
+    size_t size = items->storage.size;
     if (2 * bytes > size) {
         mwpy_storage larger, before = items->storage;
         if (mwpy_storage_open(&larger, 2 * bytes, node)) return NULL;
@@ -360,30 +376,33 @@ void *mwpy_list_resized(void *address, size_t bytes) {
     return in_view ? items->storage.view : items->storage.at;
 }
 
-/* By list_clear(), whose last deed it is; or by the end of the list. */
+/* The list has given its memory back, but lives. What it holds now was made by a destructor of an item, meanwhile. */
+static void take_back(mwpy_node *node) {
+    mwpy_items *items = node->items;
+    PyListObject *list = list_of(node);
+    PyObject **others = list->ob_item;
+    size_t bytes = (size_t)Py_SIZE(list) * sizeof *others;
+    if (bytes > items->storage.size) {
+        mwpy_node_died(node);
+        return;
+    }
+    if (others) memcpy(items->storage.view, others, bytes);
+    PyMem_Free(others);
+    list->ob_item = items->quiet ? view(items) : watched(items);
+    if (items->quiet) return;
+    compare(node, 0, MW_SHADOW_NOW, false);
+    say_room(node);
+}
+
+/* By list_clear(), whose last deed it is; by list.sort(), which throws away what it had; or by the end of the list. */
 void mwpy_list_freed(void *address) {
     mwpy_node *node = mwpy_storage_node(address);
     PyListObject *list = list_of(node);
-    if (!Py_REFCNT(list)) {
-        mwpy_node_died(node);
-        return;
-    }
-    mwpy_items *items = node->items;
-    PyObject **others = list->ob_item; /* made by a destructor of an item, meanwhile */
-    if (list->allocated < 0) return; /* list.sort() throws away what it had */
-    size_t bytes = (size_t)Py_SIZE(list) * sizeof *others;
-    if (others && bytes <= items->storage.pages * MW_PAGE_SIZE) {
-        memcpy(items->storage.view, others, bytes);
-        PyMem_Free(others);
-    } else if (others) {
-        mwpy_node_died(node);
-        return;
-    }
-    list->ob_item = items->quiet ? view(items) : watched(items);
-    if (items->quiet) return;
     PyObject *error = PyErr_GetRaisedException();
-    compare(node, 0, MW_SHADOW_NOW, false);
-    say_room(node);
+    if (!Py_REFCNT(list))
+        mwpy_node_died(node);
+    else if (list->allocated >= 0)
+        take_back(node);
     PyErr_SetRaisedException(error);
 }
 
@@ -440,17 +459,15 @@ static void tell_turn(const mwpy_list_turn *turn, mwpy_node *node) {
         if (list_of(node)->ob_item == view(items)) list_of(node)->ob_item = watched(items);
     }
     bool undisturbed = items->changes == turn->changes && items->n == turn->n;
-    Py_ssize_t from = !undisturbed                      ? 0
-                      : turn->index >= 0                ? turn->index
-                      : turn->how & MWPY_LIST_GROWS     ? turn->n
-                                                        : 0;
+    Py_ssize_t from = !undisturbed ? 0 : turn->index >= 0 ? turn->index : turn->how & MWPY_LIST_GROWS ? turn->n : 0;
     if (turn->how & MWPY_LIST_MOVES) tell_order(node, turn);
     bool replaced = undisturbed && turn->index >= 0 && Py_SIZE(turn->list) == turn->n;
     if (replaced)
         set(node, turn->index, watched(items)[turn->index], MW_SHADOW_NOW, true);
     else
-        compare(node, from, MW_SHADOW_NOW, turn->how & MWPY_LIST_QUIET && (turn->held || !(turn->how & MWPY_LIST_LOSES)));
-    items->shrink.thread = NULL;
+        compare(node, from, MW_SHADOW_NOW,
+                turn->how & MWPY_LIST_QUIET && (turn->held || !(turn->how & MWPY_LIST_LOSES)));
+    if (shrink.node == node) shrink.node = NULL;
     say_room(node);
 }
 

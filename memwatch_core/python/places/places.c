@@ -73,7 +73,7 @@ static PyObject *open_places(PyObject *module, PyObject *args) {
     if (!PyArg_ParseTuple(args, "OUSIinOOO", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info))
         return NULL;
     mwpy_report =
-        (mwpy_reports){mwpy_dict_changes,  mwpy_dict_replaced, mwpy_slot_changes, mwpy_object_ends, mwpy_class_changed,
+        (mwpy_reports){mwpy_dict_changes, mwpy_dict_replaced, mwpy_slot_changes, mwpy_object_ends, mwpy_class_changed,
                        mwpy_list_resized, mwpy_list_freed,    mwpy_list_begins,  mwpy_list_ends};
     mw_set_guard_hook(mwpy_list_stored);
     mwpy_root *root =

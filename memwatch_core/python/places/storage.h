@@ -9,7 +9,7 @@ struct mwpy_node;
 typedef struct mwpy_storage {
     unsigned char *at;   /* what the program reads, and stores to with a fault */
     unsigned char *view; /* the same memory, written to without one; NULL: there is none */
-    size_t pages;
+    size_t size;
 } mwpy_storage;
 
 /* Zeroed memory for at least so many bytes, of which node is found by mwpy_storage_node(). 0, or -1: no memory, or the
@@ -18,7 +18,7 @@ int mwpy_storage_open(mwpy_storage *storage, size_t bytes, struct mwpy_node *nod
 /* left: the program has it still, and frees it one day. */
 void mwpy_storage_close(mwpy_storage *storage, const struct mwpy_node *node, bool left);
 
-/* The node of an address of the program's view, or of the beginning of either view; NULL: it is none's. */
+/* The node of an address in either view; NULL: it is none's. */
 struct mwpy_node *mwpy_storage_node(const void *address);
 
 /* Whether an address is of such memory, or of other pages beside it: nobody else's memory lies between them. */
