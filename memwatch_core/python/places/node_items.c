@@ -15,7 +15,10 @@
 #include "base/compiler.h"
 #include "interpreter.h"
 #include "origins/frames.h"
+#include "places/cell.h"
 #include "places/list_methods.h"
+#include "places/node.h"
+#include "places/slab.h"
 #include "places/storage.h"
 
 #if PY_VERSION_HEX >= 0x030C0000

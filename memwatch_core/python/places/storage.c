@@ -2,7 +2,7 @@
  *
  * A container reallocates and frees its memory by PyMem_Realloc() and PyMem_Free(). pymalloc hands on what isn't its
  * own to the allocator below it, which costs nobody else anything: there, we take what is ours. With another allocator
- * (PYTHONMALLOC=debug, malloc, mimalloc; tracemalloc), we stand before it instead. */
+ * (PYTHONMALLOC=debug, malloc, mimalloc), we stand before it instead. */
 #define Py_BUILD_CORE_MODULE 1
 #include "places/storage.h"
 
@@ -13,12 +13,12 @@
 #include "places/node_table.h"
 #include "places/reports.h"
 
-#if PY_VERSION_HEX >= 0x030D0000
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wsign-compare"
 #include "internal/pycore_pymem.h"
+#include "internal/pycore_runtime.h"
 #pragma GCC diagnostic pop
-#endif
 
 #if PY_VERSION_HEX >= 0x030C0000
 
@@ -190,25 +190,44 @@ static void give_back(void *context, void *address) {
         free_left(find_left(address));
 }
 
-static bool is_pymalloc(void) {
-    const char *name = _PyMem_GetCurrentAllocatorName();
-    return name && !strcmp(name, "pymalloc");
+/* tracemalloc, which puts back what was there before it, when it stops: what it hands on to is ours then. */
+static PyMemAllocatorEx *below_tracemalloc(void) {
+    PyMemAllocatorEx now, *below = &_PyRuntime.tracemalloc.allocators.mem;
+    PyMem_GetAllocator(PYMEM_DOMAIN_MEM, &now);
+    return now.ctx == below ? below : NULL;
 }
 
 /* Other threads may call the allocator now: what they find is one or the other, with the same context. */
-static void hook(void) {
-    if (plain.free) return;
-    PyMemAllocatorDomain domain = is_pymalloc() ? PYMEM_DOMAIN_RAW : PYMEM_DOMAIN_MEM;
-    PyMem_GetAllocator(domain, &plain);
+static int hook(void) {
+    if (plain.free) return 0;
+    const char *name = _PyMem_GetCurrentAllocatorName();
+    PyMemAllocatorEx *below = below_tracemalloc();
+    PyMemAllocatorDomain domain = name && !strcmp(name, "pymalloc") ? PYMEM_DOMAIN_RAW : PYMEM_DOMAIN_MEM;
+    if (!name && !below) {
+        PyErr_SetString(PyExc_TypeError,
+                        "another tool has hooked the allocator of Python, and would undo what watching "
+                        "a list needs: watch it before that tool starts");
+        return -1;
+    }
+    if (below)
+        plain = *below;
+    else
+        PyMem_GetAllocator(domain, &plain);
     PyMemAllocatorEx ours = plain;
     ours.realloc = resize;
     ours.free = give_back;
-    PyMem_SetAllocator(domain, &ours);
+    if (below)
+        *below = ours;
+    else
+        PyMem_SetAllocator(domain, &ours);
+    return 0;
 }
+
 /* ---- opened and closed ----------------------------------------------------------------------------------------------
  */
 
 int mwpy_storage_open(mwpy_storage *storage, size_t bytes, mwpy_node *node) {
+    if (hook()) return -1;
     size_t size = SMALLEST;
     while (size < bytes && size < MW_PAGE_SIZE) size *= 2;
     if (size < bytes) size = (bytes + MW_PAGE_SIZE - 1) & ~(size_t)(MW_PAGE_SIZE - 1);
@@ -219,7 +238,6 @@ int mwpy_storage_open(mwpy_storage *storage, size_t bytes, mwpy_node *node) {
             at = NULL;
         }
     if (!at) return -1;
-    hook();
     *storage = (mwpy_storage){at, mw_write_view(at), size};
     return 0;
 }

@@ -13,7 +13,7 @@ typedef struct mwpy_storage {
 } mwpy_storage;
 
 /* Zeroed memory for at least so many bytes, of which node is found by mwpy_storage_node(). 0, or -1: no memory, or the
- * interpreter's allocator can't be hooked. */
+ * interpreter's allocator can't be hooked (then with an exception). */
 int mwpy_storage_open(mwpy_storage *storage, size_t bytes, struct mwpy_node *node);
 /* left: the program has it still, and frees it one day. */
 void mwpy_storage_close(mwpy_storage *storage, const struct mwpy_node *node, bool left);
