@@ -339,6 +339,8 @@ def seen_by(journal: Opened, x: Any, operation: Callable[[Any], Any], by_c: bool
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_change_of_a_list_is_an_event(journal: Opened, kind: str, length: int, way: str) -> None:
+    if kind != "list" and length != 10:
+        pytest.skip("subclasses of ten items are enough")
     x, operation = KINDS[kind](list(range(1000, 1000 + length))), WAYS[way]
     assert watch(x, name="watched", depth=0) is x
     by_c = way.startswith("PyList_SetSlice")

@@ -176,3 +176,38 @@ size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute) {
     memcpy(out, t.at, t.n);
     return t.n;
 }
+
+/* The value of a cell that holds it whole; NULL: of another kind, or no memory. */
+static PyObject *value_in(const mwpy_cell *cell) {
+    int64_t number;
+    double real;
+    if (cell->flags & MWPY_CELL_CUT) return NULL;
+    switch (cell->kind) {
+    case MWPY_INT: memcpy(&number, cell->payload, sizeof number); return PyLong_FromLongLong(number);
+    case MWPY_FLOAT: memcpy(&real, cell->payload, sizeof real); return PyFloat_FromDouble(real);
+    case MWPY_STR: return PyUnicode_DecodeUTF8((const char *)cell->payload, cell->used, "surrogatepass");
+    case MWPY_BYTES: return PyBytes_FromStringAndSize((const char *)cell->payload, cell->used);
+    case MWPY_NONE: return Py_NewRef(Py_None);
+    case MWPY_TRUE: return Py_NewRef(Py_True);
+    case MWPY_FALSE: return Py_NewRef(Py_False);
+    default: return NULL;
+    }
+}
+
+size_t mwpy_member_text(char *out, size_t room, const mwpy_cell *cell) {
+    mwpy_words t = mwpy_no_words(room);
+    PyObject *value = value_in(cell);
+    size_t head = cell->flags & MWPY_CELL_CUT ? CUT_HEAD : 0;
+    mwpy_say_string(&t, "{");
+    if (value && PyUnicode_Check(value))
+        mwpy_say_str(&t, value, '"');
+    else if (value)
+        mwpy_say_value(&t, value, 1);
+    else
+        mwpy_say(&t, (const char *)cell->payload + head, cell->used - head);
+    mwpy_say_string(&t, head && cell->kind != MWPY_SHOWN ? "…}" : "}");
+    Py_XDECREF(value);
+    PyErr_Clear();
+    memcpy(out, t.at, t.n);
+    return t.n;
+}

@@ -39,6 +39,10 @@ void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_
 /* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them. */
 bool mwpy_key_is_plain(PyObject *key);
 
+/* How a member of a set is written behind the set, by the cell that says what it is: {"x"}, {3}. Returns how many
+ * bytes, at most room. */
+size_t mwpy_member_text(char *out, size_t room, const mwpy_cell *cell);
+
 /* How a key is written behind its owner: ".qty", ["db"], [3]. Returns how many bytes, at most room. */
 size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute);
 

@@ -9,13 +9,14 @@
 #include "places/known_types.h"
 #include "places/layout.h"
 #include "places/node_items.h"
+#include "places/node_members.h"
 #include "places/node_table.h"
 #include "places/reports.h"
 #include "places/slab.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 
-enum { PATH = 2048, KEY_TEXT = 256, CHAIN_MOST = 1000, ABSENT_FEW = 64 };
+enum { CHAIN_MOST = 1000, ABSENT_FEW = 64 };
 
 mwpy_root *mwpy_roots;
 
@@ -23,7 +24,7 @@ mwpy_root *mwpy_roots;
  * watched. */
 mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
     mwpy_node *node = mwpy_table_get(dict_or_owner);
-    if (!node || node->dict == dict_or_owner || node->layout || node->items) return node;
+    if (!node || node->dict == dict_or_owner || node->layout || node->items || node->members) return node;
     PyObject *dict = mwpy_attributes_now(dict_or_owner);
     if (dict == node->dict) return node;
     mwpy_table_take(node->owner, node);
@@ -96,12 +97,11 @@ static void free_spot(mwpy_spot *spot) {
     PyMem_Free(spot);
 }
 
-/* The path of a key (NULL: of the node itself), or its end where it is too long. Returns how many bytes. */
-static size_t path_of(const mwpy_node *node, PyObject *key, char out[PATH]) {
-    size_t start = PATH;
+size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH]) {
+    size_t start = MWPY_PATH;
     PyObject *index = NULL;
     for (int i = 0; i < CHAIN_MOST; i++) {
-        char text[KEY_TEXT];
+        char text[MWPY_KEY_TEXT];
         size_t n = key ? mwpy_key_text(text, sizeof text, key, node->attributes) : 0;
         Py_XDECREF(index);
         if (n > start) break;
@@ -113,8 +113,8 @@ static size_t path_of(const mwpy_node *node, PyObject *key, char out[PATH]) {
         index = node->items ? PyLong_FromSsize_t(mwpy_items_index(node, PyLong_AsVoidPtr(key))) : NULL;
         if (index) key = index;
     }
-    memmove(out, out + start, PATH - start);
-    return PATH - start;
+    memmove(out, out + start, MWPY_PATH - start);
+    return MWPY_PATH - start;
 }
 
 /* ---- cells of keys ----------------------------------------------------------------------------------------------- */
@@ -185,8 +185,8 @@ static mwpy_cell_number take_cell(mwpy_node *node, PyObject *key) {
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
     if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
-        char path[PATH];
-        mwpy_cell_tell(cells, number, path, path_of(node, key, path));
+        char path[MWPY_PATH];
+        mwpy_cell_tell(cells, number, path, mwpy_node_path(node, key, path));
     }
     mwpy_cell_write(cells, number, now, why);
 }
@@ -350,6 +350,7 @@ static void end_now(mwpy_node *node, bool alive) {
     }
     mwpy_layout *layout = mwpy_slots_close(node);
     if (node->items) mwpy_items_close(node, alive);
+    if (node->members) mwpy_members_close(node, alive);
     PyObject *value = address_of(node);
     Py_XDECREF(node->links);
     Py_XDECREF(node->cells);
@@ -385,9 +386,12 @@ static bool may_be_followed(PyObject *value) {
     return type != &PyLong_Type && type != &PyUnicode_Type && type != &PyFloat_Type && value != Py_None;
 }
 
+/* Whether its contents lie in guarded memory when it is watched. */
+static bool is_guarded(PyObject *object) { return PyList_Check(object) || PySet_Check(object); }
+
 static bool is_followed(const mwpy_root *root, PyObject *value, int level) {
     const char *why;
-    if (PyDict_Check(value) || PyList_Check(value)) return level <= root->depth;
+    if (PyDict_Check(value) || is_guarded(value)) return level <= root->depth;
     return level < root->depth && !PyType_Check(value) && !PyModule_Check(value) && mwpy_has_attributes(value, &why) &&
            !mwpy_is_declared(value);
 }
@@ -395,12 +399,14 @@ static bool is_followed(const mwpy_root *root, PyObject *value, int level) {
 static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int level) {
     mwpy_node *node = PyMem_Calloc(1, sizeof *node);
     if (!node) return NULL;
-    bool list = owner && PyList_Check(owner);
-    *node = (mwpy_node){.dict = dict, .owner = owner, .attributes = owner && !list, .root = root, .level = level};
+    bool list = owner && PyList_Check(owner), set = owner && PySet_Check(owner);
+    *node =
+        (mwpy_node){.dict = dict, .owner = owner, .attributes = owner && !list && !set, .root = root, .level = level};
     node->cells = dict ? PyDict_New() : NULL;
     bool failed = (dict && (!node->cells || mwpy_table_put(dict, node))) || (owner && mwpy_table_put(owner, node)) ||
-                  (owner && !list && mwpy_slots_open(node) && mwpy_has_slots(owner)) ||
-                  (dict && mwpy_dict_watch(dict)) || (list && mwpy_items_open(node));
+                  (owner && !list && !set && mwpy_slots_open(node) && mwpy_has_slots(owner)) ||
+                  (dict && mwpy_dict_watch(dict)) || (list && mwpy_items_open(node)) ||
+                  (set && mwpy_members_open(node));
     if (failed) {
         mwpy_layout *layout = mwpy_slots_close(node);
         if (dict) mwpy_table_take(dict, node);
@@ -423,6 +429,7 @@ static void fill(mwpy_node *node) {
     PyObject *key, *value;
     mwpy_slots_fill(node);
     if (node->items) mwpy_items_fill(node);
+    if (node->members) mwpy_members_fill(node);
     while (node->dict && PyDict_Next(node->dict, &at, &key, &value)) {
         mwpy_cell_number number = mwpy_node_wants(node, key) ? take_cell(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
@@ -445,7 +452,7 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
     }
     bool known = node != NULL;
     if (!known && root->count < root->most) {
-        PyObject *dict = PyList_Check(value) ? NULL : mwpy_dict_of(value);
+        PyObject *dict = is_guarded(value) ? NULL : mwpy_dict_of(value);
         PyObject *owner = dict == value ? NULL : value;
         node = dict ? mwpy_node_of(dict) : NULL;
         known = node != NULL;
@@ -479,7 +486,7 @@ void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value) {
 
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
                           PyObject *fields, PyObject *skip) {
-    PyObject *dict = PyList_Check(object) ? NULL : mwpy_dict_of(object);
+    PyObject *dict = is_guarded(object) ? NULL : mwpy_dict_of(object);
     if (PyErr_Occurred()) return NULL;
     if (mwpy_node_of(dict ? dict : object)) {
         PyErr_SetString(PyExc_TypeError, dict ? "its __dict__ is watched already" : "it is watched already");
@@ -638,6 +645,7 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
 size_t mwpy_node_audit(mwpy_node *node) {
     node->suspect = false;
     if (node->items) return mwpy_items_compare(node, MW_SHADOW_FOUND);
+    if (node->members) return mwpy_members_compare(node, MW_SHADOW_FOUND);
     return mwpy_slots_compare(node, MW_SHADOW_FOUND) + compare(node, MW_SHADOW_FOUND);
 }
 

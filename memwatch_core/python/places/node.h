@@ -41,8 +41,9 @@ struct mwpy_node {
     PyObject *owner;          /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
     mwpy_layout *layout;      /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */
     struct mwpy_items *items; /* of the owner, which is a list; NULL: it is none */
-    mwpy_cell_number *slots;  /* the cell of each of layout->slots; MWPY_NO_CELL: it isn't watched */
-    bool attributes;          /* its keys are attributes */
+    struct mwpy_members *members; /* of the owner, which is a set; NULL: it is none */
+    mwpy_cell_number *slots;      /* the cell of each of layout->slots; MWPY_NO_CELL: it isn't watched */
+    bool attributes;              /* its keys are attributes */
     mwpy_root *root;
     mwpy_node *before, *after; /* in root->nodes */
     mwpy_node *next_dying;     /* of those that are about to end */
@@ -84,6 +85,9 @@ void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why);
 
 /* ---- used by both halves of a node: node.c, the dict, and node_slots.c, the slots ---- */
 
+/* The path of a key (NULL: of the node itself), or its end where it is too long. Returns how many bytes. */
+enum { MWPY_PATH = 2048, MWPY_KEY_TEXT = 256 };
+size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH]);
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key);
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
 /* Watches the value of a key as well, if the depth says so, in place of what was found there. NULL: there is none. */

@@ -37,6 +37,7 @@ typedef struct mwpy_items {
     Py_ssize_t n, room;
     uint64_t changes, moves; /* moves: how often indexes have become those of other items */
     unsigned quiet, held;    /* turns under way */
+    bool astray;             /* it was stored to while its own code had the items in hand */
     recent *recent;          /* RECENT of them; NULL: no item has changed yet */
     mwpy_cell_number whole;  /* of the list as one value */
 } mwpy_items;
@@ -221,18 +222,23 @@ static size_t compare(mwpy_node *node, Py_ssize_t from, mw_shadow why, bool aliv
     return (size_t)(gone > come ? gone : come);
 }
 
-/* Made by that line, where it is the same one still; otherwise, it is seen too late. */
+/* Makes up for what wasn't told when it happened: from here on, all objects that `seen` refers to live. That a list
+ * became shorter is told as a deed of the line that asked, where it is the same one still; otherwise it is seen too
+ * late. */
 static void settle(mwpy_node *node) {
     mwpy_items *items = node->items;
     Py_ssize_t n = Py_SIZE(list_of(node));
-    if (shrink.node != node || is_away(node)) return;
-    bool same = shrink.thread == mwpy_current_thread() && shrink.site && shrink.site == mwpy_site_now();
+    if (is_away(node)) return;
+    bool same = shrink.node == node && n < items->n && shrink.thread == mwpy_current_thread() && shrink.site &&
+                shrink.site == mwpy_site_now();
     for (Py_ssize_t i = items->n - 1; i >= n; i--) {
         tell(node, i, items->seen[i], NULL, same ? MW_SHADOW_NOW : MW_SHADOW_FOUND, items->held > 0);
         let_go(node, items->seen[i]);
     }
     if (n < items->n) items->n = n;
-    shrink.node = NULL;
+    if (shrink.node == node) shrink.node = NULL;
+    if (items->astray) compare(node, 0, MW_SHADOW_FOUND, false);
+    items->astray = false;
     say_room(node);
 }
 
@@ -340,12 +346,12 @@ void mwpy_items_close(mwpy_node *node, bool alive) {
 /* ---- reports ----------------------------------------------------------------------------------------------------- */
 
 /* In a signal handler, at a store in code that has the interpreter's lock and is done with its own memory. */
-void mwpy_list_stored(const void *address, size_t length) {
-    mwpy_node *node = mwpy_storage_node(address);
-    if (!node || !node->items || !mwpy_current_thread() || mwpy_is_finalizing()) return;
+void mwpy_list_stored(mwpy_node *node, const void *address, size_t length) {
     mwpy_items *items = node->items;
-    if (is_away(node)) return; /* it is being sorted by code in C: compared when something is told next */
-    PyObject *error = PyErr_GetRaisedException();
+    if (is_away(node)) { /* it is being sorted by code in C */
+        items->astray = true;
+        return;
+    }
     size_t at = (size_t)((const unsigned char *)address - items->storage.at), word = sizeof(PyObject *);
     Py_ssize_t first = (Py_ssize_t)(at / word), end = (Py_ssize_t)((at + length + word - 1) / word);
     settle(node);
@@ -356,7 +362,6 @@ void mwpy_list_stored(const void *address, size_t length) {
     PyListObject *list = list_of(node);
     Py_ssize_t n = Py_SIZE(list) > end ? Py_SIZE(list) : end, all = capacity(items);
     if (list->allocated >= 0) list->allocated = 2 * (n + 1) < all ? all : n;
-    PyErr_SetRaisedException(error);
 }
 
 void *mwpy_list_resized(void *address, size_t bytes) {
@@ -398,15 +403,11 @@ static void take_back(mwpy_node *node) {
 }
 
 /* By list_clear(), whose last deed it is; by list.sort(), which throws away what it had; or by the end of the list. */
-void mwpy_list_freed(void *address) {
-    mwpy_node *node = mwpy_storage_node(address);
-    PyListObject *list = list_of(node);
-    PyObject *error = PyErr_GetRaisedException();
-    if (!Py_REFCNT(list))
+void mwpy_list_freed(mwpy_node *node) {
+    if (!Py_REFCNT(node->owner))
         mwpy_node_died(node);
-    else if (list->allocated >= 0)
+    else if (list_of(node)->allocated >= 0)
         take_back(node);
-    PyErr_SetRaisedException(error);
 }
 
 /* ---- turns ------------------------------------------------------------------------------------------------------- */
@@ -479,7 +480,7 @@ void mwpy_list_ends(mwpy_list_turn *turn) {
     PyObject *error = PyErr_GetRaisedException();
     if (node && node->items) {
         tell_turn(turn, node);
-        if (turn->held) node->items->held--;
+        if (turn->held && node->items->held) node->items->held--;
     }
     PyErr_SetRaisedException(error);
     for (Py_ssize_t i = 0; i < turn->held_n; i++) Py_XDECREF(turn->held[i]);

@@ -20,9 +20,9 @@ void mwpy_items_close(mwpy_node *node, bool alive);
 Py_ssize_t mwpy_items_index(const mwpy_node *node, const void *item);
 
 /* What is reported of lists: see reports.h. */
-void mwpy_list_stored(const void *address, size_t length);
+void mwpy_list_stored(mwpy_node *node, const void *address, size_t length);
 void *mwpy_list_resized(void *address, size_t bytes);
-void mwpy_list_freed(void *address);
+void mwpy_list_freed(mwpy_node *node);
 bool mwpy_list_begins(mwpy_list_turn *turn, PyObject *list, unsigned how, Py_ssize_t index);
 void mwpy_list_ends(mwpy_list_turn *turn);
 #endif
