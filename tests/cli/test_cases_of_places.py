@@ -176,7 +176,7 @@ CASES = {
         book = watch(Book())
         best(book)
         """,
-        ["--path", "book.bids[[]0]"],
+        ["--path", "book.bids*"],
         "book.bids[0] 5 -> 1",
     ),
     "a class attribute is shared by all instances": (
