@@ -24,6 +24,7 @@ def _is_moved(cell: bytes) -> bool:
     kind, _, flags = layout.CELL.unpack_from(cell)
     return kind == _OTHER and bool(flags & _MOVED)
 
+
 Wanted = Callable[[Event], bool]
 
 

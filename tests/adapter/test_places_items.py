@@ -211,8 +211,14 @@ def test_a_watched_list_is_the_list_that_it_was(journal: Opened) -> None:
     assert watch(x, name="x", depth=3) is x
     assert (type(x), id(x), x == plain, repr(x), len(x)) == (list, identity, True, repr(plain), 5)
     assert pickle.loads(pickle.dumps(x)) == copy.copy(x) == copy.deepcopy(x) == json.loads(json.dumps(x)) == plain
-    assert x + [1] == [*plain, 1] and x * 2 == plain * 2 and x[::-1] == plain[::-1] and tuple(x) == tuple(plain)
-    assert [item for item in x] == plain and list(reversed(x)) == plain[::-1] and [2] not in x and [3] in x
+    assert [*x, 1] == [*plain, 1]
+    assert x * 2 == plain * 2
+    assert x[::-1] == plain[::-1]
+    assert tuple(x) == tuple(plain)
+    assert list(x) == plain
+    assert list(reversed(x)) == plain[::-1]
+    assert [2] not in x
+    assert [3] in x
     match x:
         case [1, "two", [number], {"k": key}, None]:
             assert (number, key) == (3, 4)
@@ -234,11 +240,12 @@ def test_a_watched_list_is_the_list_that_it_was(journal: Opened) -> None:
 
 
 def test_methods_of_lists_are_the_objects_that_they_were(journal: Opened) -> None:
-    before = {name: value for name, value in vars(list).items()}
+    before = dict(vars(list).items())
     append = [].append
     x = watch([1], name="x")
-    assert {name: value for name, value in vars(list).items()} == before
-    assert list.append is before["append"] and repr(list.append) == "<method 'append' of 'list' objects>"
+    assert dict(vars(list).items()) == before
+    assert list.append is before["append"]
+    assert repr(list.append) == "<method 'append' of 'list' objects>"
     append(5)
     list.append(x, 2)
     unwatch(x)

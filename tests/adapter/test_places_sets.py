@@ -6,6 +6,7 @@ events, applied one by one to what was before, must give what is there after it.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import ctypes
 import gc
@@ -186,7 +187,7 @@ def replay(before: list[str], events: list[Change]) -> list[str]:
     now = list(before)
     for change in events:
         assert (change.old == ABSENT) != (change.new == ABSENT), change
-        assert change.path[0] == "{" and change.path[-1] == "}", change
+        assert change.path[0] + change.path[-1] == "{}", change
         if change.new == ABSENT:
             now.remove(str(change.old))
         else:
@@ -197,10 +198,8 @@ def replay(before: list[str], events: list[Change]) -> list[str]:
 def seen_by(journal: Opened, x: Any, operation: Callable[[Any], Any]) -> list[Change]:
     """The events of an operation, after they were compared with what it did."""
     before, earlier = members_of(x), len(changes(journal))
-    try:
+    with contextlib.suppress(REFUSED):
         operation(x)
-    except REFUSED:
-        pass
     events = changes(journal)[earlier:]
     assert replay(before, events) == members_of(x)
     assert not [change for change in events if change.origin != "announced"]
@@ -222,10 +221,8 @@ def test_every_change_of_a_set_is_an_event(journal: Opened, kind: str, size: int
     assert changes(journal)[-1].path == '{"goes on"}'
     unwatch(x)
     count = len(changes(journal))
-    try:
+    with contextlib.suppress(REFUSED):
         operation(x)
-    except REFUSED:
-        pass
     assert len(changes(journal)) == count
     gc.collect()
 
@@ -302,7 +299,7 @@ def test_cpythons_own_tests_of_sets_pass_on_watched_ones(tmp_path: Path) -> None
                 class Case(case):
                     thetype = Watched
                     basetype = set
-                out = {"test_init", "test_keywords_in_subclass", "test_gc", "test_weakref", "test_subclass_with_custom_hash"}
+                out = {"test_init", "test_keywords_in_subclass", "test_gc", "test_weakref"}
                 names = [name for name in unittest.defaultTestLoader.getTestCaseNames(Case) if name not in out]
                 suite.addTests(Case(name) for name in names)
             result = unittest.TextTestRunner(stream=sys.stderr, verbosity=0).run(suite)
