@@ -58,9 +58,11 @@ class CellFlag(IntFlag):
     """Third and fourth byte of a cell."""
 
     CUT = 1
-    CLEARED = 2
+    MOVED = 2
+    """Of a list as one value: the same items in another order."""
+    CLEARED = 4
     """Its place went with all the others of its dict, at once."""
-    REPLACED = 4
+    REPLACED = 8
     """Its object was given another ``__dict__``, which has this."""
 
 

@@ -494,11 +494,20 @@ def test_the_end_of_one_place_leaves_the_others(journal: Opened) -> None:
 
 
 def test_what_changed_unseen_is_found_at_its_end(journal: Opened) -> None:
+    order = Box(tags=bytearray(b"a"))
+    watch_place(order, "tags")
+    order.tags.append(98)
+    unwatch_place(order, "tags")
+    assert [(change.new, change.origin) for change in changes(journal)] == [(("shown", "bytearray(b'ab')"), "found")]
+
+
+def test_the_items_of_a_list_at_a_place_are_told(journal: Opened) -> None:
     order = Box(tags=["a"])
     watch_place(order, "tags")
     order.tags.append("b")
-    unwatch_place(order, "tags")
-    assert [(change.new, change.origin) for change in changes(journal)] == [(("shown", "['a', 'b']"), "found")]
+    order.tags = None
+    assert told(journal)[0] == ("order.tags[1]", ABSENT, "b")
+    assert told(journal)[-1][2] is None
 
 
 # ---- keys -----------------------------------------------------------------------------------------------------------
@@ -617,9 +626,9 @@ class Items(list[Any]):
         (Slots, "d", "'owner.d' can't be watched: the object has neither such a slot nor a __dict__"),
         (lambda: Computed, "__name__", r"a descriptor of the class keeps it \(getset_descriptor\)"),
         (lambda: int, "real", "a builtin class never changes"),
-        (lambda: [1], 0, r"'owner\[0\]' can't be watched: an item of a list can't be watched alone: keep it"),
-        (Items, "x", "an item of a list"),
-        (lambda: {1}, 1, "it keeps its contents in memory of its own"),
+        (lambda: [1], 0, r"'owner\[0\]' can't be watched: an item of a list or a set can't be watched alone: watch"),
+        (Items, "x", "an item of a list or a set"),
+        (lambda: {1}, 1, "an item of a list or a set"),
         (lambda: collections.deque([1]), 0, "it keeps its contents in memory of its own"),
         (lambda: Point(1, 2), "x", r"never changes: watch what holds it.*watch_place\("),
         (lambda: (1, 2), 0, r"never changes: watch what holds it.*watch_place\("),

@@ -112,7 +112,7 @@ def test_places_that_are_watched_alone_are_found_by_their_names(
     writer.place(2, 64, '["a"]')
     writer.change(1, 0, cell(False), cell(True))
     writer.change(2, 0, cell(), cell(("{'a': 1}",)))
-    writer.change(1, 0, cell(True), b"\0\0\2\0")
+    writer.change(1, 0, cell(True), b"\0\0\4\0")
     writer.change(2, 64, cell(1), cell(2))
     path = writer.save(tmp_path)
     _, out, _ = log(path, "--json", *filters)

@@ -104,6 +104,7 @@ CELLS: list[tuple[bytes, Any]] = [
     (bytes([1, 9, 255, 255]), None),
     (bytes([4, 8, 0xFE, 0xFF]) + struct.pack("<q", 7), 7),
     (bytes([6, 1, 0, 1, 65]), "A"),
+    (bytes([8, 3, 2, 0]) + b"[1]", Shown("[1]")),
 ]  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def test_cell_is_decoded_as_the_page_says_and_what_makes_no_sense_is_no_value(nu
     assert (name, old, type(new), new) == ("order.x", ABSENT, type(expected), expected)
     flags = data[2] if len(data) >= 4 else 0
     alone = "set" if expected is ABSENT else "add"
-    assert operation == ("clear" if flags & 2 else "replace" if flags & 4 else alone)
+    assert operation == ("clear" if flags & 4 else "replace" if flags & 8 else alone)
     assert not losses(records)
     for text in (*shown(records), *shown(records, width=80)):
         assert text.isprintable()
@@ -184,13 +185,13 @@ def test_places_are_told_by_path_value_and_operation(tmp_path: Path) -> None:
 
 def test_what_went_or_came_with_all_others_says_so(tmp_path: Path) -> None:
     """Unless it is as it was: then nothing has happened to it."""
-    cleared, replaced = b"\0\0\2\0", bytes([4, 8, 4, 0]) + struct.pack("<q", 5)
+    cleared, replaced = b"\0\0\4\0", bytes([4, 8, 8, 0]) + struct.pack("<q", 5)
     writer = JournalWriter()
     writer.slab(1, "x")
     writer.place(1, 0, "")
     for before, after in (
         (cell(3), cleared), (cleared, cell(5)), (cell(5), cell(6)), (cell(6), replaced), (replaced, replaced),
-        (replaced, cell(7)), (cell(7), b"\0\0\4\0"), (b"\0\0\4\0", replaced),
+        (replaced, cell(7)), (cell(7), b"\0\0\x08\0"), (b"\0\0\x08\0", replaced),
     ):  # fmt: skip
         writer.change(1, 0, before, after)
     records = decode(writer, tmp_path)

@@ -82,7 +82,7 @@ def some_cell(rng: random.Random) -> bytes:
     value: Any = rng.choice([..., None, True, False, 7, -1.5, text, b"\0\xff", (text,)])
     cut = (rng.getrandbits(64), 99) if isinstance(value, str | bytes | tuple) and rng.random() < 0.3 else None
     data = bytearray(cell(value, cut=cut))
-    data[2] |= rng.choice([0, 0, 0, 2, 4, 6])
+    data[2] |= rng.choice([0, 0, 0, 2, 4, 8, 12])
     if rng.random() < 0.2:
         data[rng.randrange(len(data))] = rng.randrange(256)
     return bytes(data[: rng.randrange(len(data) + 1)]) if rng.random() < 0.1 else bytes(data)

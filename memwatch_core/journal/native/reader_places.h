@@ -9,13 +9,14 @@
 #define CELL_HEAD 4u     /* u8 kind, u8 bytes of payload, u16 flags */
 #define UNNAMED ".?"     /* a place whose path isn't known */
 #define CELL_CUT 1u      /* flags: the payload is the beginning of a value */
-#define CELL_CLEARED 2u  /* all places of the dict went at once */
-#define CELL_REPLACED 4u /* the object was given another dict */
+#define CELL_MOVED 2u    /* the items of a list, in another order */
+#define CELL_CLEARED 4u  /* all places of the dict went at once */
+#define CELL_REPLACED 8u /* the object was given another dict */
 
-/* flags: of the cell behind the change; 0 if the store changed nothing. */
+/* flags: of the cell behind the change; 0 of one that says nothing of how it came. */
 static int place_operation(int was_absent, int is_absent, unsigned flags) {
     if (flags & (CELL_CLEARED | CELL_REPLACED)) return flags & CELL_CLEARED ? PLACE_CLEAR : PLACE_REPLACE;
-    if (was_absent == is_absent) return PLACE_SET;
+    if (was_absent == is_absent) return flags & CELL_MOVED ? PLACE_MOVE : PLACE_SET;
     return was_absent ? PLACE_ADD : PLACE_DELETE;
 }
 
@@ -79,8 +80,10 @@ static int stores_place_values(Stores *self, State *state, uint64_t offset, uint
     if (new != NULL) {
         PyObject *fields[] = {place != NULL ? place->path : self->unnamed, old, new};
         values->part = PyObject_Vectorcall(self->make_part, fields, 3, NULL);
-        values->operation = self->operations[place_operation(old == self->absent, new == self->absent,
-                                                             same || length < CELL_HEAD ? 0 : after[2])];
+        unsigned flags = length < CELL_HEAD ? 0 : after[2];
+        if (same) flags &= ~(CELL_CLEARED | CELL_REPLACED);
+        if (length >= CELL_HEAD && after[0] != CELL_OTHER) flags &= ~CELL_MOVED;
+        values->operation = self->operations[place_operation(old == self->absent, new == self->absent, flags)];
         Py_DECREF(new);
     }
     Py_DECREF(old);

@@ -18,7 +18,7 @@ enum mwpy_cell_kind {
 };
 enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60 };
 /* Flags. The last two say how the value came there: with all others, at once. */
-enum { MWPY_CELL_CUT = 1, MWPY_CELL_CLEARED = 2, MWPY_CELL_REPLACED = 4 };
+enum { MWPY_CELL_CUT = 1, MWPY_CELL_MOVED = 2, MWPY_CELL_CLEARED = 4, MWPY_CELL_REPLACED = 8 };
 
 typedef struct mwpy_cell {
     uint8_t kind, used; /* used: bytes of payload */
@@ -35,6 +35,9 @@ static inline size_t mwpy_cell_size(const mwpy_cell *cell) { return offsetof(mwp
  * Interpreter lock held. */
 void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
 
+/* A list of these items, whatever its type. */
+void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n);
+
 /* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them. */
 bool mwpy_key_is_plain(PyObject *key);
 /* The plain key that is equal to this one, a new reference: itself, or what a subclass's object holds that is compared
@@ -42,6 +45,10 @@ bool mwpy_key_is_plain(PyObject *key);
 PyObject *mwpy_key_plain(PyObject *key);
 /* Whether a key is the same one, to a dict, as a plain key. Only what mwpy_key_plain() takes is compared. */
 bool mwpy_key_is(PyObject *key, PyObject *plain);
+
+/* How a member of a set is written behind the set, by the cell that says what it is: {"x"}, {3}. Returns how many
+ * bytes, at most room. */
+size_t mwpy_member_text(char *out, size_t room, const mwpy_cell *cell);
 
 /* How a key is written behind its owner: ".qty", ["db"], [3]. Returns how many bytes, at most room. */
 size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute);

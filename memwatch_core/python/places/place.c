@@ -63,9 +63,8 @@ static PyObject *said(void) {
 /* NULL without an exception: nothing speaks against it. */
 static PyObject *why_not(PyObject *owner, PyObject *key, mwpy_place *place) {
     bool is_dict = PyDict_Check(owner);
-    if (PyList_Check(owner))
-        return PyUnicode_FromString("an item of a list can't be watched alone: keep it in a dict, or as an attribute "
-                                    "of an object");
+    if (PyList_Check(owner) || PyAnySet_Check(owner))
+        return PyUnicode_FromString("an item of a list or a set can't be watched alone: watch the whole of it");
     const char *why;
     if (!is_dict && !mwpy_has_attributes(owner, &why)) return PyUnicode_FromString(why);
     if (!is_dict && !PyUnicode_Check(key)) return PyUnicode_FromString("an attribute's name is a str");
