@@ -62,11 +62,13 @@ static int set_class(PyObject *object, PyObject *value, void *closure) {
     PyTypeObject *from = Py_TYPE(object), *to = as_type(value);
     setter plain = setters[0].plain->set;
     if (!to || (!is_told(from) && !is_told(to))) return plain(object, value, closure);
+    Py_INCREF(from); /* its last object may be this one */
     mwpy_layout *before = mwpy_layout_take(from), *after = mwpy_layout_take(to);
     int result = plain(object, value, closure);
     if (!result) mwpy_report.class_changed(object);
     if (before) mwpy_layout_give_back(before);
     if (after) mwpy_layout_give_back(after);
+    Py_DECREF(from);
     return result;
 }
 
@@ -83,6 +85,7 @@ static int set_bases(PyObject *type, PyObject *value, void *closure) {
         PyErr_NoMemory();
         return -1;
     }
+    Py_XINCREF(base); /* of whose slots objects of the type are told */
     if (any) taken[n] = mwpy_layout_take(base);
     for (Py_ssize_t i = 0; i < n && any; i++)
         if (as_type(PyTuple_GET_ITEM(value, i))) taken[i] = mwpy_layout_take(as_type(PyTuple_GET_ITEM(value, i)));
@@ -91,10 +94,12 @@ static int set_bases(PyObject *type, PyObject *value, void *closure) {
         if (PyType_IsSubtype(layout->type, (PyTypeObject *)type) && look_again(layout)) {
             PyErr_NoMemory();
             result = -1;
+            base = NULL; /* then its slots are told of for ever */
         }
     for (Py_ssize_t i = 0; i <= n; i++)
         if (taken[i]) mwpy_layout_give_back(taken[i]);
     PyMem_Free(taken);
+    Py_XDECREF(base);
     return result;
 }
 
@@ -177,7 +182,6 @@ static mwpy_layout *make(PyTypeObject *type) {
         return NULL;
     }
     lead_setters();
-    Py_INCREF(type);
     type->tp_free = free_object;
     return layouts = made;
 }
@@ -210,7 +214,6 @@ void mwpy_layout_give_back(mwpy_layout *layout) {
         }
     layout->type->tp_free = PyObject_GC_Del;
     drop_slots(layout->slots, layout->count);
-    Py_DECREF(layout->type);
     PyMem_Free(layout);
 }
 #endif

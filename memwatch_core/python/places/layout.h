@@ -9,7 +9,7 @@ typedef struct mwpy_class_slot {
 } mwpy_class_slot;
 
 typedef struct mwpy_layout {
-    PyTypeObject *type; /* strong */
+    PyTypeObject *type; /* borrowed from the watched objects: the collector must not think that it is in use */
     size_t uses;
     struct mwpy_layout *next;
     Py_ssize_t first; /* offset of the first slot in an object */
