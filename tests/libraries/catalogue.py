@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 from pathlib import Path
 
@@ -12,6 +13,24 @@ from own_suites.outcomes import Prepared
 from .running import Suite
 
 
+ORM = ("attributes", "backref_mutations", "cascade", "collection", "composites", "dataclasses", "defaults", "deferred",
+       "expire", "instrumentation", "lazy_relations", "loading", "manytomany", "merge", "naturalpks", "pickled", "session",
+       "transaction", "unitofwork", "validators", "versioning")  # fmt: skip
+"""Of the ORM's tests, those of what becomes of its objects; queries are others."""
+
+
+CPYTHON = ("copy", "dataclasses", "defaultdict", "descr", "enum", "functools", "gc", "ordered_dict", "pickle", "types", "typing",
+           "userdict", "weakref")  # fmt: skip
+"""Of CPython's own tests, those of what objects are."""
+
+
+def _cpython(scratch: Path) -> Prepared:
+    if importlib.util.find_spec("test.test_typing") is None:
+        raise sources.SourceMissing("this Python was installed without its test suite (test.test_typing)")
+    names = [f"test.test_{name}" for name in CPYTHON]
+    return Prepared(scratch, ["-c", os.devnull, "--rootdir", ".", "--pyargs", *names])
+
+
 def _attrs(scratch: Path) -> Prepared:
     folder = sources.pypi("attrs", importlib.metadata.version("attrs"), isolated=True)
     return _in(scratch, folder, ("tests", "conftest.py", "pyproject.toml"), ["tests"])
@@ -19,14 +38,17 @@ def _attrs(scratch: Path) -> Prepared:
 
 def _pydantic(scratch: Path) -> Prepared:
     folder = sources.pypi("pydantic", importlib.metadata.version("pydantic"), isolated=True)
-    plugins = ["-p", "pytest_mock", "-p", "pytest_benchmark", "--ignore", "tests/test_docs.py"]
-    return _in(scratch, folder, ("tests", "pyproject.toml"), [*plugins, "tests"])
+    plugins = ["-p", "pytest_mock", "-p", "pytest_benchmark.plugin"]
+    marks = "\n".join(("skip_json_schema_validation", "timeout", "thread_unsafe", "parallel_threads"))
+    options = ["-o", f"markers={marks}", "--ignore", "tests/test_docs.py", "--ignore", "tests/benchmarks"]
+    return _in(scratch, folder, ("tests", "pyproject.toml"), [*plugins, *options, "tests"])
 
 
 def _sqlalchemy(scratch: Path) -> Prepared:
     folder = sources.pypi("sqlalchemy", importlib.metadata.version("sqlalchemy"))
+    files = [f"test/orm/test_{name}.py" for name in ORM]
     # PYTHONNOUSERSITE: the tests take the installed SQLAlchemy, not the one in their folder
-    return _in(scratch, folder, ("test", "lib", "setup.cfg", "pyproject.toml"), ["test/orm"], PYTHONNOUSERSITE="1")
+    return _in(scratch, folder, ("test", "lib", "setup.cfg", "pyproject.toml"), files, PYTHONNOUSERSITE="1")
 
 
 def _in(scratch: Path, folder: Path, names: tuple[str, ...], arguments: list[str], **environment: str) -> Prepared:
@@ -40,6 +62,7 @@ def _in(scratch: Path, folder: Path, names: tuple[str, ...], arguments: list[str
 SUITES = {
     suite.name: suite
     for suite in (
+        Suite("cpython", _cpython, ("test", *CPYTHON, "collections", "_collections_abc"), tests=2000, watched=10000),
         Suite("attrs", _attrs, ("attr", "attrs", "tests"), tests=1200, watched=10000),
         Suite("pydantic", _pydantic, ("pydantic", "tests"), tests=5000, watched=10000),
         Suite("sqlalchemy", _sqlalchemy, ("sqlalchemy", "test"), tests=5000, watched=10000),

@@ -32,6 +32,7 @@ AT_ONCE = 3000
 _how = os.environ[HOW]
 _of = frozenset(os.environ[OF].split(","))
 _counts: collections.Counter[str] = collections.Counter()
+_refused: collections.Counter[str] = collections.Counter()
 _troubles: collections.Counter[str] = collections.Counter()
 _module_of = type.__dict__["__module__"].__get__
 
@@ -47,16 +48,16 @@ def _born(instance: object, whole: bool) -> None:
     if _how != "watched" or (not whole and turn % 2):
         return
     try:
-        if proxy.find_places(instance) is not None:
-            return
-        if _counts["open"] >= AT_ONCE:
-            _let_go()
-        watch(instance, name="instance", depth=turn % 3)
-        _counts["open"] += 1
-        _counts["watched"] += 1
-    except WatchError as refused:
-        _counts["refused"] += 1
-        _troubles[f"refused: {str(refused)[:200]}"] += 1
+        why = proxy.why_no_places(instance)
+        if why or isinstance(instance, tuple):  # which `watch` takes for a value
+            _counts["refused"] += 1
+            _refused[str(why)] += 1
+        elif proxy.find_places(instance) is None and hasattr(sys, "_getframe"):
+            if _counts["open"] >= AT_ONCE:
+                _let_go()
+            watch(instance, name="instance", depth=turn % 3)
+            _counts["open"] += 1
+            _counts["watched"] += 1
     except RecursionError:
         _counts["untold"] += 1
     except BaseException as error:
@@ -82,7 +83,7 @@ def pytest_sessionfinish() -> None:
     if os.getpid() == _pid:
         _counts["untold"] += births.untold()
         with open(os.environ[COUNTS], "w") as file:
-            json.dump({**_counts, "troubles": _troubles}, file)
+            json.dump({**_counts, "reasons": _refused, "troubles": _troubles}, file)
 
 
 def _load_births() -> Any:
@@ -103,7 +104,6 @@ def _metaclasses(above: type = type) -> Iterator[type]:
 _pid = os.getpid()
 if _how == "watched":
     from memwatch_core import watch
-    from memwatch_core.errors import WatchError
     from memwatch_core.native import proxy
 
     watch({}, name="none")  # what is imported for a watch is imported now

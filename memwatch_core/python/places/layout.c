@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "places/cell.h"
 #include "places/members.h"
 #include "places/reports.h"
 
@@ -108,6 +109,7 @@ static int set_bases(PyObject *type, PyObject *value, void *closure) {
 static void drop_slots(mwpy_class_slot *slots, size_t count) {
     for (size_t i = 0; slots && i < count; i++) {
         Py_XDECREF(slots[i].name);
+        Py_XDECREF(slots[i].key);
         if (slots[i].member) mwpy_member_give_back(slots[i].member);
     }
     PyMem_Free(slots);
@@ -146,8 +148,8 @@ static int find_slots(PyTypeObject *type, Py_ssize_t *first, size_t *words, mwpy
             if (!mwpy_member_is_fixed(&slot[i])) continue;
             PyObject *name = name_of(t, &slot[i], *slots, *words);
             mwpy_class_slot *at = *slots + (size_t)(slot[i].offset - low) / sizeof(PyObject *);
-            *at = (mwpy_class_slot){name, mwpy_member_take(t, &slot[i])};
-            failed = !at->name || !at->member;
+            *at = (mwpy_class_slot){name, name ? mwpy_slot_key(name) : NULL, mwpy_member_take(t, &slot[i])};
+            failed = !at->key || !at->member;
         }
     }
     if (!failed) return 0;

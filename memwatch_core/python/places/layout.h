@@ -4,7 +4,8 @@
 #include "places/members.h"
 
 typedef struct mwpy_class_slot {
-    PyObject *name; /* as a path says it; NULL: no slot lies there */
+    PyObject *name; /* NULL: no slot lies there */
+    PyObject *key;  /* mwpy_slot_key(name): its object's dict may have an entry of this name, which is another place */
     mwpy_member *member;
 } mwpy_class_slot;
 
