@@ -17,7 +17,6 @@ from own_suites import outcomes
 from own_suites.outcomes import Ends, Prepared, SuiteError
 
 HERE = Path(__file__).parent
-CONFIG = "[plugins]\nsinks = []\n"
 How = Literal["plain", "told", "watched"]
 
 
@@ -55,20 +54,16 @@ def run(suite: Suite, how: How, more: Sequence[str] = ()) -> Run:
         folder = Path(scratch)
         prepared = suite.prepare(folder)
         arguments, environment = [*prepared.arguments, *more], dict(prepared.environment)
-        python: list[str | Path] = [sys.executable]
         if how != "plain":
             arguments = ["-p", "watching", *arguments]
             environment |= {"LIBRARY_INSTANCES": how, "LIBRARY_MODULES": ",".join(suite.of)}
             environment |= {"LIBRARY_BIRTHS": str(_births(folder)), "LIBRARY_COUNTS": str(folder / "counts")}
+            environment |= {"LIBRARY_SESSIONS": str(folder / "sessions")}
         environment["PYTHONPATH"] = ":".join(filter(None, (str(HERE), environment.get("PYTHONPATH"))))
-        if how == "watched":
-            (folder / "memwatch.toml").write_text(CONFIG)
-            options = ["--quiet", "--config", folder / "memwatch.toml", "--folder", folder / "sessions"]
-            python = [Path(sys.executable).parent / "memwatch", "run", *options]
         started = time.monotonic()
         try:
             prepared = replace(prepared, arguments=arguments, environment=environment)
-            ends = outcomes.run(prepared, python, folder, suite.seconds)
+            ends = outcomes.run(prepared, [sys.executable], folder, suite.seconds)
         except SuiteError as error:
             raise SuiteError(f"{suite.name}, {how}: {error}") from None
         seconds = time.monotonic() - started

@@ -8,12 +8,12 @@ made it: every other one, by their number. Objects are let go when the test ends
 from __future__ import annotations
 
 import collections
-import gc
 import importlib.util
 import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +26,8 @@ OF = "LIBRARY_MODULES"
 """Variable: modules whose classes are meant, with all below them."""
 COUNTS = "LIBRARY_COUNTS"
 """Variable: the file for what was counted."""
+SESSIONS = "LIBRARY_SESSIONS"
+"""Variable: the folder for the journal, which nobody reads: that would take longer than the suites do."""
 AT_ONCE = 3000
 """Watches of one test; then all are let go, and it goes on."""
 
@@ -49,7 +51,7 @@ def _born(instance: object, whole: bool) -> None:
         return
     try:
         why = proxy.why_no_places(instance)
-        if why or isinstance(instance, tuple):  # which `watch` takes for a value
+        if why or issubclass(type(instance), tuple):  # which `watch` takes for a value
             _counts["refused"] += 1
             _refused[str(why)] += 1
         elif proxy.find_places(instance) is None and hasattr(sys, "_getframe"):
@@ -61,7 +63,7 @@ def _born(instance: object, whole: bool) -> None:
     except RecursionError:
         _counts["untold"] += 1
     except BaseException as error:
-        _troubles[f"{type(error).__name__}: {error}"] += 1
+        _troubles[f"{type(error).__name__}: {error}"[:300]] += 1
 
 
 def _let_go() -> None:
@@ -103,9 +105,12 @@ def _metaclasses(above: type = type) -> Iterator[type]:
 
 _pid = os.getpid()
 if _how == "watched":
-    from memwatch_core import watch
+    from memwatch_core import config, watch
+    from memwatch_core.adapter import process
+    from memwatch_core.journal.session import create_session
     from memwatch_core.native import proxy
 
+    process.open_journal(create_session(Path(os.environ[SESSIONS]), ["pytest"]), config.load())
     watch({}, name="none")  # what is imported for a watch is imported now
 births = _load_births()
 births.tell(_is_meant, _born)
