@@ -812,7 +812,9 @@ def own_instance(kind: str) -> type[Any]:
     return cls
 
 
-@pytest.mark.parametrize("kind", ["slots", "inherited", "dataclass", "descriptor elsewhere", "dict", "enum", "pydantic"])
+@pytest.mark.parametrize(
+    "kind", ["slots", "inherited", "dataclass", "descriptor elsewhere", "dict", "enum", "pydantic"]
+)
 @pytest.mark.parametrize("after", ["watched", "let go", "watched again and again", "another class"])
 def test_a_class_that_holds_its_watched_object_is_collected_with_it(after: str, kind: str, tap: Tap) -> None:
     """The collector doesn't know what our side refers to: what we hold, it takes for something in use."""

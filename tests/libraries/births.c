@@ -88,7 +88,7 @@ static PyObject *times_untold(PyObject *module, PyObject *unused) {
 }
 
 static PyMethodDef functions[] = {
-    {"tell", tell, METH_VARARGS, "tell(choose, born): from now on, choose(class) and born(instance, whole) are called."},
+    {"tell", tell, METH_VARARGS, "tell(choose, born): choose(class) and born(instance, whole) are called."},
     {"lead", lead, METH_O, "lead(metaclass): also of the classes that this one makes."},
     {"untold", times_untold, METH_NOARGS, "How many instances there was no room on the stack to tell of."},
     {NULL, NULL, 0, NULL},

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +44,7 @@ class Run:
 
     ends: Ends
     seconds: float
+    """Of processor time."""
     counts: Mapping[str, Any] = field(default_factory=dict)
     """What watching.py has counted."""
 
@@ -60,15 +61,19 @@ def run(suite: Suite, how: How, more: Sequence[str] = ()) -> Run:
             environment |= {"LIBRARY_BIRTHS": str(_births(folder)), "LIBRARY_COUNTS": str(folder / "counts")}
             environment |= {"LIBRARY_SESSIONS": str(folder / "sessions")}
         environment["PYTHONPATH"] = ":".join(filter(None, (str(HERE), environment.get("PYTHONPATH"))))
-        started = time.monotonic()
+        before = _processor_seconds()
         try:
             prepared = replace(prepared, arguments=arguments, environment=environment)
             ends = outcomes.run(prepared, [sys.executable], folder, suite.seconds)
         except SuiteError as error:
             raise SuiteError(f"{suite.name}, {how}: {error}") from None
-        seconds = time.monotonic() - started
         counts = json.loads((folder / "counts").read_text()) if how != "plain" else {}
-        return Run(ends, seconds, counts)
+        return Run(ends, _processor_seconds() - before, counts)
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _births(folder: Path) -> Path:

@@ -16,8 +16,8 @@ enum { WATCHED = 0x4D570000, WATCHED_MASK = 0x7FFF0000 }; /* of PyMemberDef.flag
 struct mwpy_member {
     PyMemberDef watched; /* what the descriptor refers to now */
     PyMemberDef *plain;
-    PyTypeObject *type;   /* of which `plain` is a part; objects of it are there as long as this is used */
-    bool described;       /* a descriptor refers to `watched` */
+    PyTypeObject *type; /* of which `plain` is a part; objects of it are there as long as this is used */
+    bool described;     /* a descriptor refers to `watched` */
     size_t uses;
     mwpy_member *next;
 };
@@ -134,10 +134,9 @@ void mwpy_member_give_back(mwpy_member *member) {
             *link = member->next;
             break;
         }
-    PyMemberDescrObject *descriptor =
-        member->described && has_versions(member->type)
-            ? (PyMemberDescrObject *)descriptor_of(member->type, member->plain)
-            : NULL;
+    PyMemberDescrObject *descriptor = NULL;
+    if (member->described && has_versions(member->type))
+        descriptor = (PyMemberDescrObject *)descriptor_of(member->type, member->plain);
     if (descriptor) descriptor->d_member = member->plain;
     if (descriptor || !member->described)
         PyMem_Free(member);
