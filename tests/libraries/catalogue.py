@@ -63,6 +63,12 @@ SUITES = {
         Suite("cpython", _cpython, ("test", *CPYTHON, "collections", "_collections_abc"), tests=4000, watched=10_000),
         Suite("attrs", _attrs, ("attr", "attrs", "tests"), tests=1300, watched=20_000),
         Suite("pydantic", _pydantic, ("pydantic", "tests"), tests=10_000, watched=100_000),
-        Suite("sqlalchemy", _sqlalchemy, ("sqlalchemy", "test"), tests=2000, watched=100_000),
+        Suite(
+            "sqlalchemy",
+            _sqlalchemy,
+            ("sqlalchemy.orm.state", "sqlalchemy.orm.session", "test"),
+            tests=2000,
+            watched=20_000,
+        ),
     )
 }
