@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "origins/utf8.h"
+#include "places/slot_keys.h"
 #include "places/value.h"
 #include "places/words.h"
 
@@ -136,17 +137,6 @@ void mwpy_cell_describe(mwpy_cell *cell, PyObject *value) {
 
 /* ---- keys -------------------------------------------------------------------------------------------------------- */
 
-static PyObject *slot_mark; /* the first item of keys of slots; nobody else has it */
-
-PyObject *mwpy_slot_key(PyObject *name) {
-    if (!slot_mark) slot_mark = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
-    return slot_mark ? PyTuple_Pack(2, slot_mark, name) : NULL;
-}
-
-static bool is_slot_key(PyObject *key) {
-    return slot_mark && PyTuple_CheckExact(key) && PyTuple_GET_SIZE(key) && PyTuple_GET_ITEM(key, 0) == slot_mark;
-}
-
 static bool is_plain(PyObject *key, int level) {
     if (PyUnicode_CheckExact(key) || PyLong_CheckExact(key) || PyBytes_CheckExact(key) || PyFloat_CheckExact(key) ||
         PyBool_Check(key) || key == Py_None || PyComplex_CheckExact(key))
@@ -157,13 +147,13 @@ static bool is_plain(PyObject *key, int level) {
     return true;
 }
 
-bool mwpy_key_is_plain(PyObject *key) { return is_plain(key, 0) || is_slot_key(key); }
+bool mwpy_key_is_plain(PyObject *key) { return is_plain(key, 0) || mwpy_slot_key_name(key); }
 
 static bool is_identifier(PyObject *key) { return PyUnicode_CheckExact(key) && PyUnicode_IsIdentifier(key) == 1; }
 
 size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute) {
     mwpy_words t = mwpy_no_words(room);
-    if (is_slot_key(key)) key = PyTuple_GET_ITEM(key, 1);
+    if (mwpy_slot_key_name(key)) key = mwpy_slot_key_name(key);
     if (attribute && is_identifier(key)) {
         mwpy_say_string(&t, ".");
         for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(key) && !t.cut; i++)

@@ -33,10 +33,8 @@ static inline size_t mwpy_cell_size(const mwpy_cell *cell) { return offsetof(mwp
  * Interpreter lock held. */
 void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
 
-/* The key of a slot, which no key of a dict is equal to, with its name; a new reference. */
-PyObject *mwpy_slot_key(PyObject *name);
 /* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them,
- * keys of slots. */
+ * keys of slots (slot_keys.h). */
 bool mwpy_key_is_plain(PyObject *key);
 
 /* How a key is written behind its owner: ".qty", ["db"], [3]. Returns how many bytes, at most room. */

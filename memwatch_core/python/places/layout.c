@@ -8,9 +8,9 @@
 
 #include <string.h>
 
-#include "places/cell.h"
 #include "places/members.h"
 #include "places/reports.h"
+#include "places/slot_keys.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 
