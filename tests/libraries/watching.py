@@ -72,6 +72,14 @@ def _let_go() -> None:
     _counts["open"] = 0
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    """Examples of hypothesis may take their time: attrs' are to be done in 0.4 s each."""
+    if hypothesis := sys.modules.get("hypothesis"):
+        hypothesis.settings.register_profile("unhurried", hypothesis.settings(), deadline=None)
+        hypothesis.settings.load_profile("unhurried")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Iterator[None]:
     try:
