@@ -14,7 +14,8 @@ static _Thread_local bool telling;
 
 static PyObject *ask(PyObject *whom, PyObject *of, PyObject *more) {
     if (telling || !whom || PyInterpreterState_Get() != PyInterpreterState_Main()) return NULL;
-    PyObject *error = PyErr_GetRaisedException();
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
     telling = true;
     PyObject *answer = PyObject_CallFunctionObjArgs(whom, of, more, NULL);
     telling = false;
@@ -22,7 +23,7 @@ static PyObject *ask(PyObject *whom, PyObject *of, PyObject *more) {
         PyErr_Clear();
         untold++;
     }
-    PyErr_SetRaisedException(error);
+    PyErr_Restore(type, value, trace);
     return answer;
 }
 
@@ -76,9 +77,12 @@ static PyObject *tell(PyObject *module, PyObject *args) {
     Py_INCREF(born);
     plain_new = PyType_Type.tp_new;
     plain_call = PyType_Type.tp_call;
-    PyObject *wrapper = PyDict_GetItemString(PyType_Type.tp_dict ? PyType_Type.tp_dict : PyType_GetDict(&PyType_Type),
-                                             "__call__"); /* for who calls it by super() */
-    ((PyWrapperDescrObject *)wrapper)->d_wrapped = (void *)call;
+    PyObject *names = PyObject_GetAttrString((PyObject *)&PyType_Type, "__dict__");
+    PyObject *wrapper = names ? PyMapping_GetItemString(names, "__call__") : NULL;
+    Py_XDECREF(names);
+    if (!wrapper) return NULL;
+    ((PyWrapperDescrObject *)wrapper)->d_wrapped = (void *)call; /* for who calls it by super() */
+    Py_DECREF(wrapper);
     return lead(module, (PyObject *)&PyType_Type);
 }
 
