@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "origins/utf8.h"
+#include "places/slot_keys.h"
 #include "places/value.h"
 #include "places/words.h"
 
@@ -155,7 +156,7 @@ static bool is_plain(PyObject *key, int level) {
     return true;
 }
 
-bool mwpy_key_is_plain(PyObject *key) { return is_plain(key, 0); }
+bool mwpy_key_is_plain(PyObject *key) { return is_plain(key, 0) || mwpy_slot_key_name(key); }
 
 /* The builtin scalar that an object of a subclass is compared as. */
 static PyTypeObject *compared_as(PyObject *key) {
@@ -193,6 +194,7 @@ static bool is_identifier(PyObject *key) { return PyUnicode_CheckExact(key) && P
 
 size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute) {
     mwpy_words t = mwpy_no_words(room);
+    if (mwpy_slot_key_name(key)) key = mwpy_slot_key_name(key);
     if (attribute && is_identifier(key)) {
         mwpy_say_string(&t, ".");
         for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(key) && !t.cut; i++)

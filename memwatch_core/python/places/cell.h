@@ -38,7 +38,8 @@ void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
 /* A list of these items, whatever its type. */
 void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n);
 
-/* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them. */
+/* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them,
+ * keys of slots (slot_keys.h). */
 bool mwpy_key_is_plain(PyObject *key);
 /* The plain key that is equal to this one, a new reference: itself, or what a subclass's object holds that is compared
  * as its base is. NULL without an exception: it is compared by code of its own, or by identity. */

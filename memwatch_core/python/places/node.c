@@ -105,12 +105,28 @@ static void free_spot(mwpy_spot *spot) {
     PyMem_Free(spot);
 }
 
+/* Whether an entry of an object's dict isn't what its attribute of this name is: a slot is. */
+static bool is_hidden(const mwpy_node *node, PyObject *key) {
+    size_t slots = node->layout && PyUnicode_CheckExact(key) ? node->layout->count : 0;
+    for (size_t i = 0; i < slots; i++)
+        if (node->layout->slots[i].name && !PyUnicode_Compare(node->layout->slots[i].name, key)) return true;
+    return false;
+}
+
+/* How a key is written behind its node. */
+static size_t text_of(const mwpy_node *node, PyObject *key, char out[MWPY_KEY_TEXT]) {
+    static const char dict[] = ".__dict__";
+    if (!is_hidden(node, key)) return mwpy_key_text(out, MWPY_KEY_TEXT, key, node->attributes);
+    memcpy(out, dict, sizeof dict - 1);
+    return sizeof dict - 1 + mwpy_key_text(out + sizeof dict - 1, MWPY_KEY_TEXT - (sizeof dict - 1), key, false);
+}
+
 size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH]) {
     size_t start = MWPY_PATH;
     PyObject *index = NULL;
     for (int i = 0; i < CHAIN_MOST && !node->place; i++) { /* of a place the variable's name says it */
         char text[MWPY_KEY_TEXT];
-        size_t n = key ? mwpy_key_text(text, sizeof text, key, node->attributes) : 0;
+        size_t n = key ? text_of(node, key, text) : 0;
         Py_XDECREF(index);
         if (n > start) break;
         start -= n;
@@ -280,9 +296,9 @@ static void relevel(mwpy_node *node) {
         while (node->dict && PyDict_Next(node->dict, &at, &key, &value))
             if (mwpy_key_is_plain(key)) follow(node->root, node, key, value, level + 1);
         for (size_t i = 0; node->layout && node->owner && i < node->layout->count; i++) {
-            PyObject *name = node->layout->slots[i].name;
-            value = name ? *mwpy_slot_in(node->owner, node->layout, i) : NULL;
-            if (value) follow(node->root, node, name, value, level + 1);
+            PyObject *slot = node->layout->slots[i].key;
+            value = slot ? *mwpy_slot_in(node->owner, node->layout, i) : NULL;
+            if (value) follow(node->root, node, slot, value, level + 1);
         }
         if (node->items) mwpy_items_follow(node);
     }
@@ -569,7 +585,7 @@ void mwpy_node_died(mwpy_node *node) {
 
 void mwpy_node_leaves_owner(mwpy_node *node) {
     for (size_t i = 0; i < node->layout->count; i++)
-        if (node->layout->slots[i].name) mwpy_node_lose(node, node->layout->slots[i].name);
+        if (node->layout->slots[i].key) mwpy_node_lose(node, node->layout->slots[i].key);
     mwpy_layout *layout = mwpy_slots_close(node);
     mwpy_table_take(node->owner, node);
     node->owner = NULL;
@@ -698,10 +714,14 @@ size_t mwpy_node_audit(mwpy_node *node) {
 }
 
 size_t mwpy_root_audit(mwpy_root *root) {
-    size_t changed = 0;
+    static size_t audits;
+    size_t changed = 0, now = ++audits;
     for (mwpy_node *node = root->nodes, *after; node; node = after) {
         size_t ended = root->ended;
-        changed += mwpy_node_audit(node);
+        if (node->audit != now) { /* each once: what it holds may be followed anew each time */
+            node->audit = now;
+            changed += mwpy_node_audit(node);
+        }
         after = root->ended == ended ? node->after : root->nodes; /* the next one may be among them: all again */
     }
     return changed;

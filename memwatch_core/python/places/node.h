@@ -54,6 +54,7 @@ struct mwpy_node {
     int level;
     PyObject *cells; /* dict: plain key of `dict` -> number of its cell */
     PyObject *odd;   /* dict: address of any other key -> number of its cell; NULL: there was none */
+    size_t audit;    /* the last one of all nodes that looked at it */
     bool suspect;    /* it may hold what its cells don't say: a key came that can't be compared */
     bool strange;    /* of a node with a place: there are keys in the dict that may be compared by code of their own */
 };

@@ -33,16 +33,16 @@ void mwpy_slots_fill(mwpy_node *node) {
         if (node->slots[i] == MWPY_NO_CELL) continue;
         mwpy_cell now;
         mwpy_cell_describe(&now, value);
-        mwpy_node_write(node, name, node->slots[i], &now, MW_SHADOW_SILENT);
-        if (value) mwpy_node_follow(node, name, value);
+        mwpy_node_write(node, layout->slots[i].key, node->slots[i], &now, MW_SHADOW_SILENT);
+        if (value) mwpy_node_follow(node, layout->slots[i].key, value);
     }
 }
 
 /* Tells what was changed unseen; whether it was. */
-static bool check(mwpy_node *node, PyObject *name, mwpy_cell_number number, PyObject *held, mw_shadow why) {
+static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mw_shadow why) {
     mwpy_cell found;
-    if (likely(mwpy_node_agrees(node, name, number, held, &found, &why))) return false;
-    mwpy_node_write(node, name, number, &found, why);
+    if (likely(mwpy_node_agrees(node, key, number, held, &found, &why))) return false;
+    mwpy_node_write(node, key, number, &found, why);
     return why != MW_SHADOW_SILENT;
 }
 
@@ -57,13 +57,13 @@ static void change(mwpy_node *node, PyObject *object, Py_ssize_t offset, PyObjec
     const mwpy_layout *layout = node->layout;
     size_t i = (size_t)(offset - layout->first) / sizeof(PyObject *);
     if (i >= layout->count || node->slots[i] == MWPY_NO_CELL) return;
-    PyObject *name = layout->slots[i].name, *held = *mwpy_slot_in(object, layout, i);
-    check(node, name, node->slots[i], held, MW_SHADOW_FOUND);
+    PyObject *key = layout->slots[i].key, *held = *mwpy_slot_in(object, layout, i);
+    check(node, key, node->slots[i], held, MW_SHADOW_FOUND);
     if (held != now) { /* as dicts tell it */
         mwpy_cell cell;
         mwpy_cell_describe(&cell, now);
-        mwpy_node_write(node, name, node->slots[i], &cell, MW_SHADOW_NOW);
-        mwpy_node_follow(node, name, now);
+        mwpy_node_write(node, key, node->slots[i], &cell, MW_SHADOW_NOW);
+        mwpy_node_follow(node, key, now);
     }
 }
 
@@ -81,9 +81,9 @@ size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why) {
     if (!layout || !Py_REFCNT(node->owner)) return 0; /* it is being freed, and its slots are emptied one by one */
     for (size_t i = 0; i < layout->count; i++) {
         if (node->slots[i] == MWPY_NO_CELL) continue;
-        PyObject *name = layout->slots[i].name, *value = *mwpy_slot_in(node->owner, layout, i);
-        changed += check(node, name, node->slots[i], value, why);
-        mwpy_node_follow(node, name, value);
+        PyObject *key = layout->slots[i].key, *value = *mwpy_slot_in(node->owner, layout, i);
+        changed += check(node, key, node->slots[i], value, why);
+        mwpy_node_follow(node, key, value);
     }
     return changed;
 }

@@ -252,7 +252,7 @@ def memwatch_serializers() -> Iterator[Serializer]:
     yield Serializer(
         name="struct",
         summary="tuple or named tuple, with format=",
-        accepts=lambda value: isinstance(value, tuple),
+        accepts=lambda value: issubclass(type(value), tuple),  # isinstance() asks the value for its class
         layout=_layout,
         encode=_encode,
         decode=_decode,
