@@ -441,18 +441,24 @@ static bool is_followed(const mwpy_root *root, PyObject *value, int level) {
            !mwpy_is_declared(value);
 }
 
+/* From now on, what it holds is reported. 0, or -1: no memory, or it can't be. */
+static int report(mwpy_node *node) {
+    PyObject *dict = node->dict, *owner = node->owner;
+    if (dict && (!node->cells || mwpy_table_put(dict, node))) return -1;
+    if (owner && mwpy_table_put(owner, node)) return -1;
+    if (owner && PyList_Check(owner)) return mwpy_items_open(node);
+    if (owner && PySet_Check(owner)) return mwpy_members_open(node);
+    if (owner && mwpy_slots_open(node) && mwpy_has_slots(owner)) return -1;
+    return dict ? mwpy_dict_watch(dict) : 0;
+}
+
 static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int level) {
     mwpy_node *node = PyMem_Calloc(1, sizeof *node);
     if (!node) return NULL;
-    bool list = owner && PyList_Check(owner), set = owner && PySet_Check(owner);
-    *node =
-        (mwpy_node){.dict = dict, .owner = owner, .attributes = owner && !list && !set, .root = root, .level = level};
+    bool attributes = owner && !is_guarded(owner);
+    *node = (mwpy_node){.dict = dict, .owner = owner, .attributes = attributes, .root = root, .level = level};
     node->cells = dict ? PyDict_New() : NULL;
-    bool failed = (dict && (!node->cells || mwpy_table_put(dict, node))) || (owner && mwpy_table_put(owner, node)) ||
-                  (owner && !list && !set && mwpy_slots_open(node) && mwpy_has_slots(owner)) ||
-                  (dict && mwpy_dict_watch(dict)) || (list && mwpy_items_open(node)) ||
-                  (set && mwpy_members_open(node));
-    if (failed) {
+    if (report(node)) {
         mwpy_layout *layout = mwpy_slots_close(node);
         if (dict) mwpy_table_take(dict, node);
         if (owner) mwpy_table_take(owner, node);
@@ -486,6 +492,21 @@ static void fill(mwpy_node *node) {
     }
 }
 
+/* The node of a value's dict, whose owner isn't known yet, or a new one. NULL: there is no memory, or it can't be
+ * watched. */
+static mwpy_node *node_for(mwpy_root *root, PyObject *value, int level, bool *known) {
+    PyObject *dict = is_guarded(value) ? NULL : mwpy_dict_of(value), *owner = dict == value ? NULL : value;
+    mwpy_node *node = dict ? mwpy_node_of(dict) : NULL;
+    *known = node != NULL;
+    if (*known && owner && !node->owner && !mwpy_table_put(owner, node)) {
+        node->owner = owner;
+        if (!mwpy_slots_open(node)) mwpy_slots_fill(node);
+    }
+    if (!*known && !PyErr_Occurred()) node = new_node(root, dict, owner, level);
+    Py_XDECREF(dict); /* its owner, or who holds it, keeps it */
+    return node;
+}
+
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level) {
     if (!is_followed(root, value, level)) return NULL;
     mwpy_node *node = mwpy_node_of(value);
@@ -496,18 +517,7 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
         node = mwpy_node_of(value); /* it may have ended with what was there */
     }
     bool known = node != NULL;
-    if (!known && root->count < root->most) {
-        PyObject *dict = is_guarded(value) ? NULL : mwpy_dict_of(value);
-        PyObject *owner = dict == value ? NULL : value;
-        node = dict ? mwpy_node_of(dict) : NULL;
-        known = node != NULL;
-        if (known && owner && !node->owner && !mwpy_table_put(owner, node)) {
-            node->owner = owner;
-            if (!mwpy_slots_open(node)) mwpy_slots_fill(node);
-        }
-        if (!known && !PyErr_Occurred()) node = new_node(root, dict, owner, level);
-        Py_XDECREF(dict); /* its owner, or who holds it, keeps it */
-    }
+    if (!known && root->count < root->most) node = node_for(root, value, level, &known);
     if (!node || add_spot(parent, key, node)) {
         if (node && !known) end(node, true);
         PyErr_Clear();
