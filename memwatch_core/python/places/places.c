@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "origins/endings.h"
 #include "places/attributes.h"
 #include "places/declared.h"
 #include "places/dicts.h"
@@ -105,6 +106,7 @@ static PyObject *close_places(PyObject *module, PyObject *object) {
     mwpy_node *node = mwpy_node_of(object);
     if (!node || node->root->top != node) Py_RETURN_FALSE;
     mwpy_root_audit(node->root);
+    node->root->cells.ending = mwpy_unwatched(2); /* above two functions of ours */
     mwpy_root_close(node->root);
     Py_RETURN_TRUE;
 }
@@ -118,7 +120,10 @@ static PyObject *audit_places(PyObject *module, PyObject *unused) {
 
 static PyObject *close_all_places(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
-    while (mwpy_roots) mwpy_root_close(mwpy_roots);
+    while (mwpy_roots) {
+        mwpy_roots->cells.ending = (mw_ending){.why = MW_END_CLOSED};
+        mwpy_root_close(mwpy_roots);
+    }
     Py_RETURN_NONE;
 }
 
