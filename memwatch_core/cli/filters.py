@@ -46,10 +46,7 @@ class Filters:
         kinds = [
             self._variables,
             self._paths,
-            [
-                _Wanted("--thread", text, _thread, lambda event: event.thread or str(event.tid))
-                for text in threads
-            ],
+            [_Wanted("--thread", text, _thread, lambda event: event.thread or str(event.tid)) for text in threads],
             [_Wanted("--sql", text, _statement, _statement_of) for text in statements],
             [_Wanted("--line", text, _place, _place_of) for text in places],
             [_Wanted("--outcome", text, _outcome, _statement_of) for text in outcomes],

@@ -152,9 +152,10 @@ typedef enum mw_end {
     MW_END_EXIT = 8,      /* the runtime was being taken down */
     MW_END_CLOSED = 9,    /* the journal was closed: written by the core */
 } mw_end;
-enum { /* of REBOUND: what is known of the new value */
-    MW_END_COMPUTED = 1, /* it was computed from the watched one: x = x + 1 */
-    MW_END_PLAIN = 2,    /* it is a plain value, a number for instance, that could have been written to the watched one */
+enum {                      /* of REBOUND: what is known of the new value */
+       MW_END_COMPUTED = 1, /* it was computed from the watched one: x = x + 1 */
+       MW_END_PLAIN =
+           2, /* it is a plain value, a number for instance, that could have been written to the watched one */
 };
 typedef struct mw_ending {
     uint32_t site; /* where, an id from mw_intern_site; 0 if unknown */
@@ -226,9 +227,9 @@ void mw_set_origin_provider(mw_origin_provider provider);
 uint32_t mw_intern_site(const char *file, size_t file_length, const char *function, size_t function_length,
                         uint32_t line, uint32_t column);
 
-/* A remark of the adapter's about a site, for readers: what is written there is added to what the variable holds after a
- * call, and not to what it held before, as of a plain number. Cheap for a site that is marked. Errors: RANGE (there is no
- * such site), JOURNAL_FULL. */
+/* A remark of the adapter's about a site, for readers: what is written there is added to what the variable holds after
+ * a call, and not to what it held before, as of a plain number. Cheap for a site that is marked. Errors: RANGE (there
+ * is no such site), JOURNAL_FULL. */
 int mw_site_adds_call(uint32_t site);
 
 /* The name of thread tid (0: the caller) in the journal, at most 255 bytes. Errors: NO_JOURNAL, TOO_LONG. */

@@ -1,8 +1,8 @@
 """Where a program would mislead itself with a watched number, and what to write instead: for the end of a run.
 
-Two things that work with a plain number don't with a watched one. ``x = x + 1`` gives the name to a plain number, and the
-watch ends. And ``x += f()`` adds to what ``x`` holds when ``f`` has returned, where a plain number adds to what it held
-before, and loses what ``f`` or another thread has written to it meanwhile: the program's fault goes away.
+Two things are other with a watched number than with a plain one. ``x = x + 1`` gives the name to a plain number, and
+the watch ends. And ``x += f()`` adds to what ``x`` holds when ``f`` has returned, where a plain number adds to what it
+held before, and loses what ``f`` or another thread has written to it meanwhile: the program's fault goes away.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class Remarks:
     def ended(self, record: Unwatched) -> None:
         """Takes the end of a watch."""
         self._writers.pop((record.pid, record.journal, record.variable_id), None)
-        if record.why == "rebound" and record.given and record.site is not None and is_own(record):
-            if len(self._rebound) < MOST:
-                self._rebound.setdefault(_place(record.variable, record.site), record)
+        site = record.site if record.why == "rebound" and record.given and is_own(record) else None
+        if site is not None and len(self._rebound) < MOST:
+            self._rebound.setdefault(_place(record.variable, site), record)
 
     def lines(self) -> Iterator[str]:
         """A sentence for each of the first of them."""
@@ -76,8 +76,8 @@ class Remarks:
             name, where = _said(place)
             times = "once" if count == 1 else f"{count:,} times"
             yield (
-                f"{name}: `{name} += f()` at {where} added to what another thread or function had written, {times}: if that "
-                "came during the call, a plain number would have lost it, and this one doesn't. To see it lost: "
+                f"{name}: `{name} += f()` at {where} added to what another thread or function had written, {times}: if "
+                "that came during the call, a plain number would have lost it, and this one doesn't. To see it lost: "
                 f"{name}.value = {name}.value + f(), or watch the object that holds it"
             )
         for kind in (self._rebound, self._added):

@@ -27,16 +27,17 @@ def ending(record: Unwatched, place: str) -> str:
         return f": {function or 'a function'} ended{f' at {place}' if place else ''}"
     where = f" at {place}{f' {function}' if function else ''}" if place else ""
     if record.why in _DONE:
-        return f": {_target(record)}{_DONE[record.why]}{where}"
+        return f": {_what(record)}{where}"
     if record.why == "collected":
         return f": dropped during a garbage collection{where}"
     said = {"unwatched": "unwatch()", "dropped": "dropped"}.get(record.why, "")
     return f": {said}{where}" if said else ""
 
 
-def _target(record: Unwatched) -> str:
+def _what(record: Unwatched) -> str:
+    done = _DONE[record.why]
     if is_own(record):
-        return ""
+        return done
     if record.target == ITEM:
-        return "an item was "
-    return f"{clean(record.target)} was " if record.target else "a name was "
+        return f"an item was {'replaced' if record.why == 'rebound' else done}"
+    return f"{clean(record.target) if record.target else 'a name'} was {done}"

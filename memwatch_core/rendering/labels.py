@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from ..records import Event, Record, Unwatched, Watched
+
 MOST = 10_000
 """Limit of names that are remembered. Beyond it, all variables are shown with their numbers."""
 
@@ -19,18 +23,22 @@ class Labels:
         self._several: set[tuple[str, str]] = set()
         self._all = False
 
-    def see(self, journal: str, name: str, number: int) -> None:
-        """Notes that there is such a variable."""
-        if self._all:
-            return
-        key = journal, name
-        if self._first.setdefault(key, number) != number:
-            self._several.add(key)
-        if len(self._first) > MOST:
-            self._all = True
-            self._first.clear()
-            self._several.clear()
+    def note(self, records: Sequence[Record]) -> None:
+        """Notes the variables that records are about. A whole batch first, so that it calls each the same."""
+        for record in records:
+            if isinstance(record, Event | Watched | Unwatched) and not self._all:
+                journal, name, number = _variable(record)
+                if self._first.setdefault((journal, name), number) != number:
+                    self._several.add((journal, name))
+                self._all = len(self._first) > MOST
 
-    def label(self, journal: str, name: str, number: int) -> str:
-        """The name, or, if another variable was seen that has it too, name and number."""
+    def of(self, record: Event | Watched | Unwatched) -> str:
+        """The variable's name, or, if another one was seen that has it too, name and number."""
+        journal, name, number = _variable(record)
         return numbered(name, number) if self._all or (journal, name) in self._several else name
+
+
+def _variable(record: Event | Watched | Unwatched) -> tuple[str, str, int]:
+    if isinstance(record, Watched):
+        return record.variable.journal, record.variable.name, record.variable.id
+    return record.journal, record.variable, record.variable_id

@@ -139,11 +139,7 @@ class Lines:
         committed. It has the writes under those statements, each with first and last value.
         """
         rows: list[_Row | Record] = []
-        for record in records:  # first, so that a whole batch calls a variable the same
-            if isinstance(record, Event | Unwatched):
-                self._labels.see(record.journal, record.variable, record.variable_id)
-            elif isinstance(record, Watched):
-                self._labels.see(record.variable.journal, record.variable.name, record.variable.id)
+        self._labels.note(records)
         for record in records:
             if isinstance(record, Event):
                 if record.context is not None:
@@ -178,7 +174,7 @@ class Lines:
         """The event's texts. Widens the columns first, so that a whole batch is aligned."""
         part, before, after = change(event, self._max_side if event.changed else self._max_same)
         row = _Row(
-            event, before, after, named(self._name(self._label(event), event.path), part),
+            event, before, after, named(self._name(self._labels.of(event), event.path), part),
             f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)",
             "  ".join(text for _, text in self._place_of(event)), self._thread(event),
         )  # fmt: skip
@@ -301,7 +297,7 @@ class Lines:
         """A variable, its first and last value, and the number of writes if several."""
         event = writes.net()
         part, before, after = change(event, self._max_side // 2)
-        name = named(self._name(self._label(event), event.path), part)
+        name = named(self._name(self._labels.of(event), event.path), part)
         values = f"{before} {self._arrow} {after}" if event.changed else after
         times = f" ({writes.count:,} writes)" if writes.count > 1 else ""
         name = both_ends(name, max(8, self._room - width(values) - len(times) - 2))
@@ -332,7 +328,7 @@ class Lines:
             yield from self._watched(record)
         elif isinstance(record, Unwatched):
             place = self._file_line(record.site) if record.site is not None and record.site.file else ""
-            text = f"watch of {self._short_name(self._label(record))} ended{ending(record, place)}"
+            text = f"watch of {self._short_name(self._labels.of(record))} ended{ending(record, place)}"
             yield from self._sentence(record.time_ns, "life", text)
         elif isinstance(record, Lost):
             stores = "1 store" if record.count == 1 else f"{record.count:,} stores"
@@ -346,7 +342,7 @@ class Lines:
     def _watched(self, record: Watched) -> Iterator[str]:
         variable, value = record.variable, record.value
         kind = clean(variable.serializer or "bytes")
-        whose = self._name(self._labels.label(variable.journal, variable.name, variable.id))
+        whose = self._name(self._labels.of(record))
         if value is None and record.part is not None:
             value, whose = record.part.new, named(whose, clean(record.part.name))
             kind += f", {variable.size:,} bytes"
@@ -367,9 +363,6 @@ class Lines:
 
     def _time(self, time_ns: int) -> str:
         return f"{_clock(time_ns // 1_000_000_000)}.{time_ns // 1_000_000 % 1000:03d}"
-
-    def _label(self, record: Event | Unwatched) -> str:
-        return self._labels.label(record.journal, record.variable, record.variable_id)
 
     def _name(self, variable: str, path: str | None = None) -> str:
         joint = "" if not path or path.startswith("[") else "."

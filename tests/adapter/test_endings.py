@@ -1,4 +1,4 @@
-"""The end of a watch says where and why: ways to end it × kinds of values, cold, warm and traced."""
+"""The end of a watch says where and why: ways to end it by kinds of values, cold, warm and traced."""
 
 from __future__ import annotations
 
@@ -118,7 +118,8 @@ WAYS = {
         "class C:\n def __init__(self):\n  x = MAKE\n  self.y = 1  # here\ndef work():\n return C()\n",
     ),
     "property": Way(
-        "left", "", "y", "class C:\n @property\n def y(self):\n  x = MAKE\n  return 1  # here\ndef work():\n return C().y\n"
+        "left", "", "y",
+        "class C:\n @property\n def y(self):\n  x = MAKE\n  return 1  # here\ndef work():\n return C().y\n",
     ),
     "traceback": Way(
         "rebound", ".__traceback__", "work",
@@ -132,7 +133,8 @@ WAYS = {
     ),
     "exception without a name": Way(
         "dropped", "", "work",
-        "def work():\n def inner():\n  x = MAKE\n  {}['no']\n try:\n  inner()\n except KeyError: pass  # here\n return 1\n",
+        "def work():\n def inner():\n  x = MAKE\n  {}['no']\n"
+        " try:\n  inner()\n except KeyError: pass  # here\n return 1\n",
     ),
     "exception that C handles": Way(
         "dropped", "", "work",
@@ -160,18 +162,22 @@ def line_of(source: str) -> int:
     return line
 
 
-def endings(journal: Opened | Path) -> list[Unwatched]:
+def records(journal: Opened | Path) -> list[Record]:
     decoder = JournalDecoder(journal.path if isinstance(journal, Opened) else journal, {}, final=True)
-    records: list[Record] = []
+    found: list[Record] = []
     while more := decoder.poll():
-        records += more
+        found += more
     decoder.close()
-    return [record for record in records if isinstance(record, Unwatched)]
+    return found
 
 
-def compiled(source: str) -> dict[str, Any]:
+def endings(journal: Opened | Path) -> list[Unwatched]:
+    return [record for record in records(journal) if isinstance(record, Unwatched)]
+
+
+def compiled(source: str, file: str = "ends.py") -> dict[str, Any]:
     names: dict[str, Any] = {"watch": watch, "unwatch": unwatch, "Thing": Thing, "Slots": Slots}
-    exec(compile(source, "ends.py", "exec"), names)
+    exec(compile(source, file, "exec"), names)
     return names
 
 
@@ -246,7 +252,7 @@ GIVEN = {
 SCOPES = {
     "local": "def work():\n x = watch(5, name='x')\n y = 2\n STATEMENT\n return 1\n",
     "global": "def work():\n global x, y\n x = watch(5, name='x')\n y = 2\n STATEMENT\n return 1\n",
-    "cell": "def work():\n x = watch(5, name='x')\n y = 2\n def inner():\n  nonlocal x, y\n  STATEMENT\n inner()\n return 1\n",
+    "cell": "def work():\n x = watch(5, name='x')\n y = 2\n def inner():\n  nonlocal x, y\n  STATEMENT\n inner()\n",
     "module": "x = watch(5, name='x')\ny = 2\nSTATEMENT\ndef work(): pass\n",
     "class": "def work():\n class C:\n  x = watch(5, name='x')\n  y = 2\n  STATEMENT\n",
 }
@@ -300,7 +306,9 @@ def test_more_variables_than_an_instruction_has_room_for(journal: Opened) -> Non
     """EXTENDED_ARG before the stores, and jumps over many instructions."""
     many = "".join(f" v{i} = {i}\n" for i in range(400))
     loads = "".join(f" w.v{i} = v{i}\n" for i in range(400))
-    source = f"def work():\n{many} w = Thing()\n{loads} last = watch(5, name='x')\n last = last + 1  # here\n return 1\n"
+    source = (
+        f"def work():\n{many} w = Thing()\n{loads} last = watch(5, name='x')\n last = last + 1  # here\n return 1\n"
+    )
     compiled(source)["work"]()
     (found,) = endings(journal)
     assert (found.why, found.target, found.given) == ("rebound", "last", "computed")
@@ -404,4 +412,3 @@ def test_exception_that_is_pending_survives_the_end_of_a_watch(journal: Opened) 
             work()
     gc.collect()
     assert len(endings(journal)) == TIMES
-

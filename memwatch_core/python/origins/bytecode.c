@@ -110,8 +110,7 @@ static bool effect(const code_units *units, int unit, int *takes, int *leaves) {
         return true;
 #endif
     case LOAD_GLOBAL: *leaves = 1 + (arg & 1); return true;
-    case LOAD_ATTR:
-        *takes = 1;
+    case LOAD_ATTR: *takes = 1;
 #if PY_VERSION_HEX >= 0x030C0000
         *leaves = 1 + (arg & 1);
 #endif
@@ -144,7 +143,7 @@ static bool effect(const code_units *units, int unit, int *takes, int *leaves) {
 /* ---- expressions ------------------------------------------------------------------------------------------------- */
 
 typedef struct expression {
-    int first;          /* its first instruction; -1: it isn't known */
+    bool whole;         /* all of it was understood */
     variable wanted;    /* is it in it? */
     variable attribute; /* of this variable, if there is one */
     bool has_wanted;
@@ -221,7 +220,6 @@ static void look_at(const code_units *units, int unit, expression *found) {
 /* Goes through the expression whose last instruction is at `unit`. */
 static void walk_back(const code_units *units, int unit, expression *found) {
     int missing = 1;
-    found->first = -1;
     for (; missing > 0; unit = before(units, unit)) {
         int takes, leaves;
         if (unit < 0) return;
@@ -232,8 +230,8 @@ static void walk_back(const code_units *units, int unit, expression *found) {
         if (!effect(units, unit, &takes, &leaves)) return;
         look_at(units, unit, found);
         missing += takes - leaves;
-        found->first = unit;
     }
+    found->whole = true;
 }
 
 static bool is_operator(const code_units *units, int unit) {
@@ -251,7 +249,7 @@ static bool is_computed(const code_units *units, int store, variable target) {
     }
     if (!is_operator(units, last)) return false;
     walk_back(units, last, &found);
-    return found.first >= 0 && found.has_wanted;
+    return found.whole && found.has_wanted;
 }
 
 /* ---- what others ask --------------------------------------------------------------------------------------------- */
@@ -317,7 +315,9 @@ bool mwpy_adds_a_call(PyCodeObject *code, int unit) {
     bool in_place = op_at(&units, unit) == BINARY_OP && arg_at(&units, unit) >= NB_INPLACE_ADD &&
                     arg_at(&units, unit) <= NB_INPLACE_XOR;
     expression found = {.wanted = {MWPY_ITEM, -1}};
-    if (in_place) walk_back(&units, before(&units, unit), &found);
+    int last = before(&units, unit);
+    if (in_place) walk_back(&units, last, &found);
+    bool calls = found.calls || (in_place && !found.whole && op_at(&units, last) == CALL);
     Py_DECREF(units.bytes);
-    return found.calls;
+    return calls;
 }

@@ -19,7 +19,7 @@ typedef struct mwpy_binding {
 /* called: the name to look for where an instruction stores to two. */
 mwpy_binding mwpy_binding_at(PyCodeObject *code, int unit, PyObject *called);
 
-/* Whether the instruction is the operator of x += f(), any in-place one: what it adds was computed by a call after x was
- * looked up. Calls of builtin functions that run no code of the program's don't count. */
+/* Whether the instruction is the operator of x += f(), any in-place one: what it adds was computed by a call after x
+ * was looked up. Calls of builtin functions that run no code of the program's don't count. */
 bool mwpy_adds_a_call(PyCodeObject *code, int unit);
 #endif

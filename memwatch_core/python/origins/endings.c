@@ -1,8 +1,8 @@
 /* endings.c - see endings.h.
  *
- * A finalizer runs in the midst of the instruction that drops the last reference: a store, a deletion, the return from a
- * function. What that instruction does is read from the code. It may have dropped something that held the object; then
- * it is still this name that was rebound at this line, and that is what is said.
+ * A finalizer runs in the midst of the instruction that drops the last reference: a store, a deletion, the return from
+ * a function. What that instruction does is read from the code. It may have dropped something that held the object;
+ * then it is still this name that was rebound at this line, and that is what is said.
  *
  * A function that ends has its frame unlinked before its variables are dropped: the frame then lies behind the running
  * one on the thread's data stack, and only there. */
@@ -90,7 +90,8 @@ static bool is_being_left(const mwpy_frame *f) {
 static PyObject *local_now(const mwpy_frame *f, int index) {
     if (index < 0) return NULL;
 #if PY_VERSION_HEX >= 0x030E0000
-    PyObject *value = PyStackRef_IsNull(f->localsplus[index]) ? NULL : PyStackRef_AsPyObjectBorrow(f->localsplus[index]);
+    PyObject *value =
+        PyStackRef_IsNull(f->localsplus[index]) ? NULL : PyStackRef_AsPyObjectBorrow(f->localsplus[index]);
 #else
     PyObject *value = f->localsplus[index];
 #endif
@@ -98,7 +99,8 @@ static PyObject *local_now(const mwpy_frame *f, int index) {
 }
 
 static PyObject *named_now(PyObject *names, PyObject *name) {
-    return names && PyDict_CheckExact(names) && PyUnicode_CheckExact(name) ? PyDict_GetItemWithError(names, name) : NULL;
+    return names && PyDict_CheckExact(names) && PyUnicode_CheckExact(name) ? PyDict_GetItemWithError(names, name)
+                                                                           : NULL;
 }
 
 static PyObject *value_now(const mwpy_frame *f, const mwpy_binding *b) {
