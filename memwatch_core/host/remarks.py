@@ -69,16 +69,19 @@ class Remarks:
         """A sentence for each of the first of them."""
         for place, record in [*self._rebound.items()][:SHOWN]:
             name, where = _said(place)
-            what = f"{name} = {name} + …" if record.given == "computed" else f"{name} = …"
-            instead = f"{name} += … or {name}.value = …" if record.given == "computed" else f"{name}.value = …"
-            yield f"{name}: the watch ended with `{what}` at {where}, which makes it a plain value: write {instead}"
+            computed = record.given == "computed"
+            what = _code(f"{name} = {name} + …" if computed else f"{name} = …")
+            instead = (
+                f"{_code(f'{name} += …')} or {_code(f'{name}.value = …')}" if computed else _code(f"{name}.value = …")
+            )
+            yield f"{name}: the watch ended with {what} at {where}, which makes it a plain value: write {instead}"
         for place, count in self._added.most_common(SHOWN):
             name, where = _said(place)
             times = "once" if count == 1 else f"{count:,} times"
             yield (
-                f"{name}: `{name} += f()` at {where} added to what another thread or function had written, {times}: if "
-                "that came during the call, a plain number would have lost it, and this one doesn't. To see it lost: "
-                f"{name}.value = {name}.value + f(), or watch the object that holds it"
+                f"{name}: {_code(f'{name} += f()')} at {where} added to what another thread or function had written, "
+                f"{times}: if that came during the call, a plain number would have lost it, and this one doesn't. "
+                f"To see it lost: {_code(f'{name}.value = {name}.value + f()')}, or watch the object that holds it"
             )
         for kind in (self._rebound, self._added):
             if len(kind) > SHOWN:
@@ -97,3 +100,8 @@ def _place(variable: str, site: Site) -> _Place:
 def _said(place: _Place) -> tuple[str, str]:
     variable, file, line, function = place
     return both_ends(clean(variable), _NAME), f"{short_path(file)}:{line}\t{clean(function)}"
+
+
+def _code(text: str) -> str:
+    """At a tab no line breaks."""
+    return f"`{text}`".replace(" ", "\t")
