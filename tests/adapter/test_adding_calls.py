@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from journals import Opened
-from test_endings import compiled, records
+from test_endings import compiled, records, run
 
 from memwatch_core.records import Event
 
@@ -79,3 +81,27 @@ def test_value_that_is_waited_for_counts_as_a_call(journal: Opened, statement: s
     (event,) = [record for record in records(journal) if isinstance(record, Event)]
     assert event.site
     assert event.site.adds_call
+
+
+def test_forked_child_knows_it_as_well(tmp_path: Path) -> None:
+    """Of a place that its parent has written from before."""
+    journals = run(
+        """
+        import os, warnings
+        from memwatch_core import watch
+
+        warnings.simplefilter("ignore")
+        def f(): return 1
+        x = watch(1)
+        for _ in range(2):
+            x += f()
+            if _ == 0 and not os.fork():
+                continue
+        """,
+        tmp_path,
+    )
+    for journal in journals:
+        events = [record for record in journal if isinstance(record, Event)]
+        assert [event.site and event.site.adds_call for event in events] == [True] * len(events)
+        assert events
+    assert len(journals) == 2

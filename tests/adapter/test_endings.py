@@ -153,6 +153,21 @@ WAYS = {
         "rebound", "x", "__del__",
         "class C:\n def __del__(self):\n  x = MAKE\n  x = 0  # here\ndef work():\n c = C()\n del c\n return 1\n",
     ),
+    "generator": Way(
+        "rebound", "x", "flow",
+        "def work():\n def flow():\n  x = MAKE\n  yield 1\n  x = None  # here\n  yield 2\n return [*flow()]\n",
+    ),
+    "called by a generator": Way(
+        "left", "", "inner",
+        "def work():\n def inner(x):\n  return 1  # here\n def flow():\n  yield inner(MAKE)\n return [*flow()]\n",
+    ),
+    "end of a generator": Way(
+        "dropped", "", "work", "def work():\n def flow():\n  x = MAKE\n  yield 1\n return [*flow()]  # here\n"
+    ),
+    "recursion": Way(
+        "left", "", "deep",
+        "def work(): deep(150, MAKE)\ndef deep(n, x):\n if n: deep(n - 1, 0)\n del n\n return 1  # here\n",
+    ),
     "unwatch": Way("unwatched", "", "work", "def work():\n x = MAKE\n x = unwatch(x)  # here\n return 1\n"),
 }  # fmt: skip
 
@@ -316,8 +331,8 @@ def test_more_variables_than_an_instruction_has_room_for(journal: Opened) -> Non
     assert found.site.line == line_of(source)
 
 
-def run(program: str, folder: Path) -> list[list[Unwatched]]:
-    """The ends that the journals of a program's processes tell, of the first process first."""
+def run(program: str, folder: Path) -> list[list[Record]]:
+    """What the journals of a program's processes tell, of the first process first."""
     script = folder / "program.py"
     script.write_text(textwrap.dedent(program))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MEMWATCH_")}
@@ -331,11 +346,17 @@ def run(program: str, folder: Path) -> list[list[Unwatched]]:
     )
     assert (done.returncode, done.stderr) == (0, "")
     paths = sorted((folder / "sessions").glob("*/*.mwj"), key=lambda path: int(path.name.partition("-")[0]))
-    return [endings(path) for path in paths]
+    return [records(path) for path in paths]
+
+
+def ends(told: list[Record]) -> dict[str, tuple[str, int | None]]:
+    """Why and at which line each variable's watch ended."""
+    found = [record for record in told if isinstance(record, Unwatched)]
+    return {each.variable: (each.why, None if each.site is None else each.site.line) for each in found}
 
 
 def test_end_of_the_program_is_told_and_names_no_line(tmp_path: Path) -> None:
-    (found,) = run(
+    (journal,) = run(
         """
         import atexit, sys
         from memwatch_core import watch
@@ -355,7 +376,7 @@ def test_end_of_the_program_is_told_and_names_no_line(tmp_path: Path) -> None:
         """,
         tmp_path,
     )
-    told = {each.variable: (each.why, each.site and each.site.line) for each in found}
+    told = ends(journal)
     assert told.pop("for_ever")[0] in ("exit", "closed")
     assert told == {
         "early": ("rebound", 8),
@@ -366,7 +387,7 @@ def test_end_of_the_program_is_told_and_names_no_line(tmp_path: Path) -> None:
 
 
 def test_forked_child_tells_its_own_ends(tmp_path: Path) -> None:
-    parent, child = run(
+    journals = run(
         """
         import os, warnings
         from memwatch_core import watch
@@ -386,8 +407,7 @@ def test_forked_child_tells_its_own_ends(tmp_path: Path) -> None:
         """,
         tmp_path,
     )
-    told = [{each.variable: (each.why, each.site and each.site.line) for each in found} for found in (parent, child)]
-    assert told == [
+    assert [ends(journal) for journal in journals] == [
         {"x": ("rebound", 10), "y": ("rebound", 10)},
         {"x": ("rebound", 15), "z": ("left", 14), "y": ("exit", None)},
     ]
