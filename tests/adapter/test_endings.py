@@ -261,7 +261,8 @@ GIVEN = {
     "x = None": "",
     "x = 'text'": "",
     "x = [x.value]": "",
-    "x = x + 1 if y else 0": "plain",
+    "x = 0 if y else x + 1": "plain",
+    "x = y and x + 1 and 3": "plain",
     "y, x = 1, 2": "plain",
 }
 SCOPES = {

@@ -143,7 +143,7 @@ static bool effect(const code_units *units, int unit, int *takes, int *leaves) {
 /* ---- expressions ------------------------------------------------------------------------------------------------- */
 
 typedef struct expression {
-    bool whole;         /* all of it was understood */
+    int first;          /* its first instruction, if all of it was understood; else -1 */
     variable wanted;    /* is it in it? */
     variable attribute; /* of this variable, if there is one */
     bool has_wanted;
@@ -219,7 +219,8 @@ static void look_at(const code_units *units, int unit, expression *found) {
 
 /* Goes through the expression whose last instruction is at `unit`. */
 static void walk_back(const code_units *units, int unit, expression *found) {
-    int missing = 1;
+    int missing = 1, first = unit;
+    found->first = -1;
     for (; missing > 0; unit = before(units, unit)) {
         int takes, leaves;
         if (unit < 0) return;
@@ -230,8 +231,43 @@ static void walk_back(const code_units *units, int unit, expression *found) {
         if (!effect(units, unit, &takes, &leaves)) return;
         look_at(units, unit, found);
         missing += takes - leaves;
+        first = unit;
     }
-    found->whole = true;
+    found->first = first;
+}
+
+static bool is_jump_forward(int op) {
+    switch (op) {
+    case JUMP_FORWARD:
+    case FOR_ITER:
+    case SEND:
+#ifdef POP_JUMP_FORWARD_IF_TRUE
+    case POP_JUMP_FORWARD_IF_TRUE:
+    case POP_JUMP_FORWARD_IF_FALSE:
+    case POP_JUMP_FORWARD_IF_NONE:
+    case POP_JUMP_FORWARD_IF_NOT_NONE:
+    case JUMP_IF_TRUE_OR_POP:
+    case JUMP_IF_FALSE_OR_POP:
+#else
+    case POP_JUMP_IF_TRUE:
+    case POP_JUMP_IF_FALSE:
+    case POP_JUMP_IF_NONE:
+    case POP_JUMP_IF_NOT_NONE:
+#endif
+        return true;
+    default: return false;
+    }
+}
+
+/* Whether the last instruction may have been reached otherwise than from the first one: x = 0 if y else x + 1. */
+static bool is_jumped_into(const code_units *units, int first, int last) {
+    for (int unit = 0; unit < last; unit++) {
+        if (!is_jump_forward(op_at(units, unit))) continue;
+        int target = unit + 1 + arg_at(units, unit);
+        while (unit + 1 < last && op_at(units, unit + 1) == CACHE) unit++, target++;
+        if (first < target && target <= last) return true;
+    }
+    return false;
 }
 
 static bool is_operator(const code_units *units, int unit) {
@@ -249,7 +285,7 @@ static bool is_computed(const code_units *units, int store, variable target) {
     }
     if (!is_operator(units, last)) return false;
     walk_back(units, last, &found);
-    return found.whole && found.has_wanted;
+    return found.first >= 0 && found.has_wanted && !is_jumped_into(units, found.first, store);
 }
 
 /* ---- what others ask --------------------------------------------------------------------------------------------- */
@@ -317,7 +353,7 @@ bool mwpy_adds_a_call(PyCodeObject *code, int unit) {
     expression found = {.wanted = {MWPY_ITEM, -1}};
     int last = before(&units, unit);
     if (in_place) walk_back(&units, last, &found);
-    bool calls = found.calls || (in_place && !found.whole && op_at(&units, last) == CALL);
+    bool calls = found.calls || (in_place && found.first < 0 && op_at(&units, last) == CALL);
     Py_DECREF(units.bytes);
     return calls;
 }
