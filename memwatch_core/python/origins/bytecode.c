@@ -79,36 +79,38 @@ static int attribute_of(const code_units *units, int unit) {
 #endif
 }
 
-/* How many values it takes and leaves; false: that isn't known, or it is no straight-line code. */
-static bool effect(const code_units *units, int unit, int *takes, int *leaves) {
-    int arg = arg_at(units, unit);
-    *takes = 0, *leaves = 1;
-    switch (op_at(units, unit)) {
-    case LOAD_FAST:
-    case LOAD_DEREF:
-    case LOAD_NAME:
-    case LOAD_CONST:
-    case PUSH_NULL:
+/* Opcodes that push a value, or two, and take none. */
+static const uint8_t pushing_one[] = {
+    LOAD_FAST,        LOAD_DEREF, LOAD_NAME, LOAD_CONST, PUSH_NULL,
 #ifdef LOAD_FAST_CHECK
-    case LOAD_FAST_CHECK:
+    LOAD_FAST_CHECK,
 #endif
 #ifdef LOAD_FAST_BORROW
-    case LOAD_FAST_BORROW:
+    LOAD_FAST_BORROW,
 #endif
 #ifdef LOAD_SMALL_INT
-    case LOAD_SMALL_INT:
+    LOAD_SMALL_INT,
 #endif
-        return true;
+};
+static const uint8_t pushing_two[] = {
 #ifdef LOAD_FAST_LOAD_FAST
-    case LOAD_FAST_LOAD_FAST:
+    LOAD_FAST_LOAD_FAST,
 #endif
 #ifdef LOAD_FAST_BORROW_LOAD_FAST_BORROW
-    case LOAD_FAST_BORROW_LOAD_FAST_BORROW:
+    LOAD_FAST_BORROW_LOAD_FAST_BORROW,
 #endif
-#if defined LOAD_FAST_LOAD_FAST
-        *leaves = 2;
-        return true;
-#endif
+    CACHE, /* is none of the instructions that are looked at */
+};
+
+static bool is_in(const uint8_t *opcodes, size_t n, int op) { return op > CACHE && memchr(opcodes, op, n); }
+#define IS_IN(opcodes, op) is_in(opcodes, sizeof(opcodes), op)
+
+/* How many values it takes and leaves; false: that isn't known, or it is no straight-line code. */
+static bool effect(const code_units *units, int unit, int *takes, int *leaves) {
+    int op = op_at(units, unit), arg = arg_at(units, unit);
+    *takes = 0, *leaves = 1 + IS_IN(pushing_two, op);
+    if (IS_IN(pushing_one, op) || IS_IN(pushing_two, op)) return true;
+    switch (op) {
     case LOAD_GLOBAL: *leaves = 1 + (arg & 1); return true;
     case LOAD_ATTR: *takes = 1;
 #if PY_VERSION_HEX >= 0x030C0000
@@ -205,16 +207,8 @@ static void look_at(const code_units *units, int unit, expression *found) {
         return;
     }
     found->has_wanted |= is_same(one, found->wanted);
-#ifdef LOAD_FAST_LOAD_FAST
-    bool pair = op == LOAD_FAST_LOAD_FAST;
-#ifdef LOAD_FAST_BORROW_LOAD_FAST_BORROW
-    pair |= op == LOAD_FAST_BORROW_LOAD_FAST_BORROW;
-#endif
-    if (pair && found->wanted.where == MWPY_LOCAL)
+    if (IS_IN(pushing_two, op) && found->wanted.where == MWPY_LOCAL)
         found->has_wanted |= arg >> 4 == found->wanted.index || (arg & 15) == found->wanted.index;
-#else
-    (void)arg;
-#endif
 }
 
 /* Goes through the expression whose last instruction is at `unit`. */
