@@ -26,9 +26,9 @@
 static bool is_collecting(PyThreadState *thread) {
 #if PY_VERSION_HEX >= 0x030D0000
     const char *gc = (const char *)thread->interp + _PyRuntime.debug_offsets.interpreter_state.gc;
-    return *(const int *)(gc + _PyRuntime.debug_offsets.gc.collecting) != 0;
+    return *(const int *)(gc + _PyRuntime.debug_offsets.gc.collecting) == 1;
 #else
-    return thread->interp->gc.collecting != 0;
+    return thread->interp->gc.collecting == 1;
 #endif
 }
 
