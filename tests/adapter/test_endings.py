@@ -35,6 +35,7 @@ KINDS = {
     "on a shared page": "watch(5, name='x', share_page=True)",
     **({"instance": "watch(Thing(), name='x')", "slots": "watch(Slots(), name='x')"} if PLACES else {}),
     **({"dict": "watch({'a': 1}, name='x')"} if PLACES else {}),
+    **({"list": "watch([1, 2], name='x')", "set": "watch({1, 2}, name='x')"} if PLACES else {}),
 }
 
 

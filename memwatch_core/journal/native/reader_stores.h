@@ -11,7 +11,7 @@
 
 #define RECENT_THREADS 16
 #define LARGE_VALUES 8
-enum { PLACE_ADD, PLACE_SET, PLACE_DELETE, PLACE_OPERATIONS };
+enum { PLACE_ADD, PLACE_SET, PLACE_DELETE, PLACE_MOVE, PLACE_OPERATIONS };
 
 struct thread {
     PyObject *number, *name; /* NULL: not seen yet */

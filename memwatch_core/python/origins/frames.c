@@ -207,6 +207,12 @@ void mwpy_announced_quietly(void) {
     announced.dropped = NULL;
 }
 
+uint32_t mwpy_site_now(void) {
+    mwpy_announce(false);
+    mwpy_announced_quietly();
+    return announced.site;
+}
+
 /* ---- faulted stores ---------------------------------------------------------------------------------------------- */
 
 /* Two sizes: nearly all sites fit into the small one; a long function needs its location table up to the store. */
