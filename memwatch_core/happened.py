@@ -22,6 +22,14 @@ keys of the dict were deleted at once; ``replace``: the object's ``__dict__`` wa
 another order."""
 
 
+End = Literal["", "unwatched", "rebound", "replaced", "deleted", "left", "dropped", "collected", "exit", "closed"]
+"""Why a watch ended; see :class:`Unwatched`."""
+
+Given = Literal["", "plain", "computed"]
+"""What is known of a value that took the place of a watched one: it is a plain number, bytes or bytearray; it was
+computed from the watched one, ``x = x + 1``."""
+
+
 class Site(msgspec.Struct, frozen=True):
     """The place in the program's own source that a store came from."""
 
@@ -30,6 +38,9 @@ class Site(msgspec.Struct, frozen=True):
     """From 1; 0 if unknown."""
     function: str
     column: int = 0
+    adds_call: bool = False
+    """It is ``x += f()`` on a proxy: a number that ``f`` or another thread writes to ``x`` meanwhile is not lost, as it
+    would be if ``x`` were a plain number."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -189,6 +200,18 @@ class Unwatched(msgspec.Struct, frozen=True, tag="unwatched", tag_field="event")
     variable: str
     variable_id: int
     journal: str = ""
+    why: End = ""
+    """``unwatched``: ``unwatch()`` was called. ``rebound``: a name, attribute or item (``target``) was given something
+    else; ``replaced``: another watched value. ``deleted``: one was deleted. ``left``: a function that held the value
+    ended. ``dropped``: the last reference went away in some other way; ``collected``: while a garbage collection ran.
+    ``exit``: the program ended; ``closed``: its session did. ``""``: not known."""
+    site: Site | None = None
+    """Where; None if that isn't known."""
+    target: str = ""
+    """What was rebound or deleted: a name (``limit``), an attribute (``.limit``), an item (``[]``); ``""``: not known.
+    What it held may have held the watched value."""
+    given: Given = ""
+    """Of ``rebound``: what ``target`` was given."""
 
 
 class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="event"):

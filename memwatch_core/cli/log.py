@@ -68,6 +68,7 @@ def command(
     \b
     memwatch log --variable total                 who changed total?
     memwatch log --variable 'grid[8191]'          and who this element?
+    memwatch log --variable 'total#57'            of several called total, who this one?
     memwatch log --path 'order.*.age'             and who any of these?
     memwatch log --line orders.py:41 --thread worker-1
     memwatch log --sql 'from orders' --last 20
@@ -125,7 +126,7 @@ def command(
         if not damaged or seen:
             say(f"session {path.name}: {what}")
     failed = wanted.failed() if seen else []
-    for text in (*failed, *damaged):
+    for text in (*failed, *wanted.ambiguous(), *damaged):
         say(text)
     raise SystemExit(1 if damaged or (failed and not shown) else 0)
 

@@ -249,7 +249,7 @@ class JournalDecoder:
         self._variables.announce(record.id, batch)
         if self.reader.lost:
             self._losses.stores(batch, record.id)  # while the variable's name is known
-        self._variables.unregister(record, batch)
+        self._variables.unregister(record, payload, self._names.site_of, batch)
 
     def _open_context(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         self.contexts.open(record.id, payload)

@@ -18,6 +18,7 @@ class Names:
         self._stores = stores
         self._given: dict[int, int] = {}
         """When each thread got its name from an adapter."""
+        self._sites: dict[int, Site] = {}
 
     def thread(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         """Handles a THREAD record. The kernel's name (inexact) doesn't replace an adapter's."""
@@ -40,4 +41,10 @@ class Names:
         # a file name may be any bytes: those that aren't UTF-8 become surrogates
         where = names[:file].decode("utf-8", "surrogateescape")
         function_name = cut(names[file : file + function].decode("utf-8", "replace"))
-        self._stores.site(record.id, Site(where, line, function_name, column))
+        site = Site(where, line, function_name, column, bool(record.flags & Flag.ADDS_CALL))
+        self._sites[record.id] = site
+        self._stores.site(record.id, site)
+
+    def site_of(self, ident: int) -> Site | None:
+        """The site of this number; None if unknown."""
+        return self._sites.get(ident)

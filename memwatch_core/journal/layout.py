@@ -6,11 +6,11 @@ from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import Any
 
-from ..records import Call, Origin
+from ..records import Call, End, Given, Origin
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
-VERSION_MINOR = 3
+VERSION_MINOR = 4
 HEADER_SIZE = 4096
 SLOT_SIZE = 64
 SEGMENT_SLOTS = 16384
@@ -71,6 +71,7 @@ class Flag(IntFlag):
 
     INEXACT = 1
     SITE_INEXACT = 2
+    ADDS_CALL = 4
     REPEATED = 64
     MORE = 128
 
@@ -131,6 +132,15 @@ CALL = Struct("<IiI")
 """number in CALLS, fd, bytes: before the bytes of a STORE whose origin is ``syscall``."""
 SITE = Struct("<IIHH")
 """Head of a SITE's payload: line, column, length of file, length of function."""
+ENDING = Struct("<IBBB36sx")
+"""The payload of an UNREGISTERED: site, number in ENDS, flags, length of the target, target."""
+ENDS: dict[int, End] = {
+    1: "unwatched", 2: "rebound", 3: "replaced", 4: "deleted", 5: "left", 6: "dropped", 7: "collected", 8: "exit",
+    9: "closed",
+}  # fmt: skip
+"""Why a watch ended; unknown numbers count as unknown."""
+GIVEN: dict[int, Given] = {1: "computed", 2: "plain", 3: "computed"}
+"""An ENDING's flags, of which more may come -> what is known of the new value."""
 CONTENT = Struct("<Q")
 """Head of a CONTENT's payload: offset of the bytes that follow."""
 LOST = Struct("<Q")

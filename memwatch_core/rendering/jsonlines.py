@@ -94,7 +94,8 @@ def _record(record: object) -> dict[str, Any]:
         line |= _variable(record.variable)
         return line | {"value": _plain(record.value, 0), "part": _part(record.part)}
     for name in record.__struct_fields__[1:]:
-        line[name] = _plain(getattr(record, name), 0)
+        value = getattr(record, name)
+        line[name] = _site(value) if name == "site" else _plain(value, 0)
     return line
 
 

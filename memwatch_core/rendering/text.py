@@ -19,6 +19,8 @@ import msgspec
 from ..printed import NARROWEST, clean, width, wrap
 from ..records import Call, Context, Event, Lost, Notice, Origin, Outcome, Record, Shown, Site, Unwatched, Watched
 from .changes import change, named, value_text
+from .endings import ending
+from .labels import Labels
 from .layout import Cell, both_ends, flow, last_part, shorten
 from .palette import Role, plain
 from .written import Writes, WrittenUnder
@@ -126,6 +128,7 @@ class Lines:
         self._fitted = [0, 0, 0, 0]
         self._limits = [24, 26, 36, 20]
         self._processes: set[tuple[int, str]] = set()
+        self._labels = Labels()
         self._written = WrittenUnder()
         self._directory = _here()
 
@@ -136,6 +139,7 @@ class Lines:
         committed. It has the writes under those statements, each with first and last value.
         """
         rows: list[_Row | Record] = []
+        self._labels.note(records)
         for record in records:
             if isinstance(record, Event):
                 if record.context is not None:
@@ -170,7 +174,7 @@ class Lines:
         """The event's texts. Widens the columns first, so that a whole batch is aligned."""
         part, before, after = change(event, self._max_side if event.changed else self._max_same)
         row = _Row(
-            event, before, after, named(self._name(event.variable, event.path), part),
+            event, before, after, named(self._name(self._labels.of(event), event.path), part),
             f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)",
             "  ".join(text for _, text in self._place_of(event)), self._thread(event),
         )  # fmt: skip
@@ -293,7 +297,7 @@ class Lines:
         """A variable, its first and last value, and the number of writes if several."""
         event = writes.net()
         part, before, after = change(event, self._max_side // 2)
-        name = named(self._name(event.variable, event.path), part)
+        name = named(self._name(self._labels.of(event), event.path), part)
         values = f"{before} {self._arrow} {after}" if event.changed else after
         times = f" ({writes.count:,} writes)" if writes.count > 1 else ""
         name = both_ends(name, max(8, self._room - width(values) - len(times) - 2))
@@ -323,7 +327,9 @@ class Lines:
         if isinstance(record, Watched):
             yield from self._watched(record)
         elif isinstance(record, Unwatched):
-            yield from self._sentence(record.time_ns, "life", f"watch of {self._short_name(record.variable)} ended")
+            place = self._file_line(record.site) if record.site is not None and record.site.file else ""
+            text = f"watch of {self._short_name(self._labels.of(record))} ended{ending(record, place)}"
+            yield from self._sentence(record.time_ns, "life", text)
         elif isinstance(record, Lost):
             stores = "1 store" if record.count == 1 else f"{record.count:,} stores"
             whose = f" of {self._short_name(record.variable)}" if record.variable else ""
@@ -335,7 +341,8 @@ class Lines:
 
     def _watched(self, record: Watched) -> Iterator[str]:
         variable, value = record.variable, record.value
-        kind, whose = clean(variable.serializer or "bytes"), self._name(variable.name)
+        kind = clean(variable.serializer or "bytes")
+        whose = self._name(self._labels.of(record))
         if value is None and record.part is not None:
             value, whose = record.part.new, named(whose, clean(record.part.name))
             kind += f", {variable.size:,} bytes"
@@ -364,6 +371,9 @@ class Lines:
     def _short_name(self, variable: str) -> str:
         return both_ends(self._name(variable), self._room)
 
+    def _file_line(self, site: Site) -> str:
+        return short_path(site.file, self._directory, not self._terminal) + (f":{site.line}" if site.line else "")
+
     def _place(
         self, site: Site | None, exact: bool, call: Call | None = None, origin: Origin = "announced"
     ) -> list[tuple[Role, str]]:
@@ -374,8 +384,7 @@ class Lines:
         elif site is None or not site.file:
             found.append(("site", "(unknown place)"))
         else:
-            path = short_path(site.file, self._directory, not self._terminal)
-            found.append(("site", f"{path}{f':{site.line}' if site.line else ''}{'' if exact else '?'}"))
+            found.append(("site", self._file_line(site) + ("" if exact else "?")))
             if site.function:
                 found.append(("function", clean(site.function)))
         if call is not None:

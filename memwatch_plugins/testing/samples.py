@@ -158,7 +158,12 @@ def _records() -> dict[str, Record]:
         ),
         "watched, object": Watched(NOW, msgspec.structs.replace(VARIABLE, serializer="", size=4096), Shown("Order")),
         "unwatched": Unwatched(NOW, 7, "total", 3),
-        "unwatched, odd": Unwatched(0, 0, SURROGATE + CONTROLS, 2**64 - 1),
+        "unwatched, rebound": Unwatched(
+            NOW, 7, "total", 3, "7-python", "rebound", Site("orders.py", 41, "set_limit", 5), "total", "computed"
+        ),
+        "unwatched, odd": Unwatched(
+            0, 0, SURROGATE + CONTROLS, 2**64 - 1, why="deleted", site=Site(SURROGATE, 0, CONTROLS), target=CONTROLS
+        ),
         "lost": Lost(NOW, 7, 1200, "the disk was full", "total"),
         "lost, odd": Lost(0, 0, 2**64 - 1, SURROGATE + CONTROLS),
         "outcome": Outcome(NOW, 7, "rolled back", (9, 11), 9),

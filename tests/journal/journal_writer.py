@@ -90,12 +90,14 @@ class JournalWriter:
         length = max(len(before), len(after))
         return self.store(ident, offset, before.ljust(length, b"\0"), after.ljust(length, b"\0"), **options)
 
-    def unregistered(self, ident: int) -> int:
-        return self.record(UNREGISTERED, struct.pack("<IQI", 7, self.now(None), ident), 64)
+    def unregistered(self, ident: int, site: int = 0, why: int = 0, given: int = 0, target: bytes = b"") -> int:
+        head = struct.pack("<IQI", 7, self.now(None), ident)
+        return self.record(UNREGISTERED, head + struct.pack("<IBBB36sx", site, why, given, len(target), target), 64)
 
-    def site(self, ident: int, file: str, line: int, function: str, column: int = 0) -> int:
+    def site(self, ident: int, file: str, line: int, function: str, column: int = 0, flags: int = 0) -> int:
         names = [name.encode("utf-8", "surrogateescape") for name in (file, function)]
-        return self.blob(SITE, ident, struct.pack("<IIHH", line, column, *map(len, names)) + b"".join(names))
+        head = struct.pack("<IIHH", line, column, *map(len, names))
+        return self.blob(SITE, ident, head + b"".join(names), flags=flags)
 
     def json(self, kind: int, ident: int, fields: dict[str, Any]) -> int:
         return self.blob(kind, ident, json.dumps(fields).encode())

@@ -172,6 +172,48 @@ def test_watched_waits_for_metadata_but_not_for_ever(tmp_path: Path) -> None:
     assert first.variable.flags == ("track_threads",)
 
 
+def test_end_of_a_watch_is_told_as_far_as_the_record_says(tmp_path: Path) -> None:
+    writer = JournalWriter()
+    writer.site(4, "a.py", 41, "set_limit", 5)
+    ends: dict[tuple[int, int, int, bytes], tuple[Any, ...]] = {
+        (0, 0, 0, b""): ("", None, "", ""),  # as before minor 4
+        (4, 1, 0, b""): ("unwatched", 4, "", ""),
+        (4, 2, 0, b"limit"): ("rebound", 4, "limit", ""),
+        (4, 2, 1, b".limit"): ("rebound", 4, ".limit", "computed"),
+        (4, 2, 2, b"[]"): ("rebound", 4, "[]", "plain"),
+        (4, 2, 3, b"x"): ("rebound", 4, "x", "computed"),
+        (4, 2, 0xFC, b"x"): ("rebound", 4, "x", ""),  # bits of a later version
+        (4, 3, 2, b"x"): ("replaced", 4, "x", "plain"),
+        (4, 4, 0, b"\xd0\xb6" * 18): ("deleted", 4, "ж" * 18, ""),
+        (4, 5, 0, b""): ("left", 4, "", ""),
+        (9, 6, 0, b"\xff"): ("dropped", None, "�", ""),  # a site that isn't there
+        (4, 7, 0, b""): ("collected", 4, "", ""),
+        (0, 8, 0, b""): ("exit", None, "", ""),
+        (0, 9, 0, b""): ("closed", None, "", ""),
+        (4, 77, 0, b""): ("", 4, "", ""),  # of a later version
+    }
+    for ident, said in enumerate(ends, 1):
+        writer.watch(ident, q(5), "limit")
+        writer.unregistered(ident, *said)
+    found = [record for record in decode(writer, tmp_path) if isinstance(record, Unwatched)]
+    here = Site("a.py", 41, "set_limit", 5)
+    assert [(each.why, each.site, each.target, each.given) for each in found] == [
+        (why, here if site else None, *rest) for why, site, *rest in ends.values()
+    ]
+
+
+def test_last_record_of_a_site_says_whether_it_adds_a_call(tmp_path: Path) -> None:
+    writer = JournalWriter()
+    writer.watch(1, q(0), "total")
+    for flags in (0, 4):
+        writer.site(3, "a.py", 7, "add", flags=flags)
+    writer.site(4, "a.py", 8, "add")
+    for value, site in enumerate((3, 4)):
+        writer.store(1, 0, q(value), q(value + 1), site=site)
+    events = [record for record in decode(writer, tmp_path) if isinstance(record, Event)]
+    assert [event.site and event.site.adds_call for event in events] == [True, False]
+
+
 def test_context_is_carried_only_while_it_is_open(tmp_path: Path) -> None:
     writer = JournalWriter()
     writer.watch(1, q(0), "n")

@@ -74,7 +74,7 @@ VARIABLES = st.builds(
 RECORDS: st.SearchStrategy[Record] = st.one_of(
     EVENTS,
     st.builds(Watched, TIMES, VARIABLES, VALUES, PARTS),
-    st.builds(Unwatched, TIMES, U32, TEXT, U32),
+    st.builds(Unwatched, TIMES, U32, TEXT, U32, TEXT, st.just("rebound"), SITES, TEXT, st.just("computed")),
     st.builds(Lost, TIMES, U32, U32, TEXT, st.none() | TEXT),
     st.builds(Outcome, TIMES, U32, TEXT, st.lists(U32, max_size=3).map(tuple), U32, U32),
     st.builds(Notice, TIMES, U32, TEXT),
@@ -144,6 +144,7 @@ KINDS: dict[str, Any] = {
         ("\n`part`:", EVENT, "part"),
         ('`"event": "watched"`', Watched(1, VARIABLE, 5), None),
         ('`"event": "unwatched"`', Unwatched(1, 2, "n", 3), None),
+        ('`"event": "unwatched"`', Unwatched(1, 2, "n", 3, "j", "rebound", EVENT.site, "n", "plain"), None),
         ('`"event": "lost"`', Lost(1, 2, 3, "why", "n"), None),
         ('`"event": "outcome"`', Outcome(1, 2, "rolled back", (3, 4), 3, 7), None),
         ('`"event": "notice"`', Notice(1, 2, "text"), None),

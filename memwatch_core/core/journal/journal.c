@@ -20,6 +20,7 @@
 #include "memwatch.h"
 #include "state.h"
 
+static_assert(sizeof(mw_ending) == sizeof((struct mwj_slot *)NULL)->raw, "an ending fills its slot");
 #define FIRST_PAYLOAD_STORE ((uint32_t)sizeof((struct mwj_slot *)NULL)->store.payload)
 #define FIRST_PAYLOAD_BLOB ((uint32_t)sizeof((struct mwj_slot *)NULL)->blob.payload)
 #define CONTINUATION_PAYLOAD ((uint32_t)sizeof((struct mwj_continuation *)NULL)->payload)
@@ -238,7 +239,7 @@ MW_SIGNAL_SAFE int journal_variable(uint32_t id, const struct variable *v) {
     return MW_OK;
 }
 
-int journal_unregistered(uint32_t id, struct variable *v) {
+int journal_unregistered(uint32_t id, struct variable *v, const mw_ending *ending) {
     struct mwj_slot *slot = reserve(&mw.journal, 1, 0);
     /* of the last segment so far, in which the record is, or the one before it */
     atomic_store(&v->ended, slot ? (uint32_t)journal_segments(&mw.journal) : 1);
@@ -246,6 +247,7 @@ int journal_unregistered(uint32_t id, struct variable *v) {
     slot->tid = thread_id();
     slot->time = clock_now();
     slot->id = id;
+    memcpy(slot->raw, ending, sizeof *ending); /* docs/journal-format.md has it as it lies in memory */
     commit(slot, MWJ_UNREGISTERED, 1, 0, 0);
     return MW_OK;
 }

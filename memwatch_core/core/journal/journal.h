@@ -65,5 +65,5 @@ MW_HIDDEN void journal_release(uint64_t slots);
 MW_HIDDEN int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uint32_t id, const void *a, size_t a_length,
                            const void *b, size_t b_length);
 MW_HIDDEN int journal_variable(uint32_t id, const struct variable *variable);
-MW_HIDDEN int journal_unregistered(uint32_t id, struct variable *variable);
+MW_HIDDEN int journal_unregistered(uint32_t id, struct variable *variable, const mw_ending *ending);
 #endif

@@ -18,18 +18,10 @@
 #define Py_BUILD_CORE_MODULE 1
 #include "base/hash.h"
 #include "interpreter.h"
+#include "origins/bytecode.h"
 #include "origins/context.h"
 #include "origins/frames.h"
 #include "origins/utf8.h"
-
-/* Frames without a line of the program: entry frames, and frames that are still being set up. */
-static bool is_incomplete(const mwpy_frame *f) {
-    if (mwpy_frame_is_entry(f)) return true;
-    PyObject *code = mwpy_frame_executable(f);
-    if (!code || !PyCode_Check(code)) return true;
-    return f->owner != FRAME_OWNED_BY_GENERATOR &&
-           mwpy_frame_instruction(f) < _PyCode_CODE((PyCodeObject *)code) + ((PyCodeObject *)code)->_co_firsttraceable;
-}
 
 typedef struct place {
     PyCodeObject *code; /* borrowed */
@@ -38,10 +30,9 @@ typedef struct place {
 
 static bool find_place(PyThreadState *thread, place *at) {
     const mwpy_frame *f = mwpy_top_frame(thread);
-    while (f && is_incomplete(f)) f = f->previous;
+    while (f && mwpy_frame_is_incomplete(f)) f = f->previous;
     if (!f) return false;
-    at->code = (PyCodeObject *)mwpy_frame_executable(f);
-    at->unit = (int)(mwpy_frame_instruction(f) - _PyCode_CODE(at->code));
+    *at = (place){mwpy_frame_code(f), mwpy_frame_unit(f)};
     return true;
 }
 
@@ -170,6 +161,7 @@ static __attribute__((noinline)) uint32_t hold(const place *at, struct held *slo
     PyObject *table = at->code->co_linetable;
     locate(at, (const uint8_t *)PyBytes_AS_STRING(table), (size_t)PyBytes_GET_SIZE(table), &line, &column);
     uint32_t site = intern(at, line, column);
+    if (site && mwpy_adds_a_call(at->code, at->unit)) mw_site_adds_call(site);
     if (site) { /* 0 isn't cached: the journal may have room later */
         /* Only one can be dropped at a time. */
         if (announced.dropped) return site;
@@ -304,6 +296,8 @@ static uint32_t site_of(const place *at) {
         learn(&l->known, l->content, at, n, site);
     return site;
 }
+
+uint32_t mwpy_site_at(PyCodeObject *code, int unit) { return site_of(&(place){code, unit}); }
 
 /* The calling thread's state, with or without the GIL; NULL for a thread unknown to Python. */
 static PyThreadState *this_thread(mw_origin *origin) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "origins/endings.h"
 #include "places/attributes.h"
 #include "places/cell.h"
 #include "places/known_types.h"
@@ -589,6 +590,8 @@ void mwpy_root_close(mwpy_root *root) {
 void mwpy_node_died(mwpy_node *node) {
     mwpy_root *root = node->root;
     bool top = is_top(node);
+    PyObject *now;
+    if (top) root->cells.ending = mwpy_how_it_ends(root->cells.name, &now);
     end(node, false);
     if (top) mwpy_root_close(root);
 }

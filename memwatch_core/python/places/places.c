@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "interpreter.h"
+#include "origins/endings.h"
 #include "places/attributes.h"
 #include "places/cell.h"
 #include "places/declared.h"
@@ -183,6 +184,7 @@ static PyObject *close_places(PyObject *module, PyObject *args) {
     bool any = node != NULL;
     for (; node; node = key ? NULL : place_in(object)) {
         mwpy_root_audit(node->root);
+        node->root->cells.ending = mwpy_unwatched(key ? 1 : 2); /* above functions of ours */
         mwpy_root_close(node->root);
     }
     return PyBool_FromLong(any);
@@ -197,7 +199,10 @@ static PyObject *audit_places(PyObject *module, PyObject *unused) {
 
 static PyObject *close_all_places(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
-    while (mwpy_roots) mwpy_root_close(mwpy_roots);
+    while (mwpy_roots) {
+        mwpy_roots->cells.ending = (mw_ending){.why = MW_END_CLOSED};
+        mwpy_root_close(mwpy_roots);
+    }
     Py_RETURN_NONE;
 }
 

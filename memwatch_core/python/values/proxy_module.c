@@ -3,6 +3,7 @@
 
 #include "errors.h"
 #include "origins/context.h"
+#include "origins/endings.h"
 #include "origins/frames.h"
 #include "places/cell.h"
 #include "places/places.h"
@@ -112,7 +113,8 @@ static PyObject *end(PyObject *module, PyObject *object) {
         Py_CLEAR(value);
         mwpy_raise(MW_ERR_NO_VARIABLE, self->name);
     }
-    if (value) mwpy_end_watch(self);
+    mw_ending ending = mwpy_unwatched(1); /* above the function of that name */
+    if (value) mwpy_end_watch(self, &ending);
     return value;
 }
 
