@@ -62,6 +62,10 @@ def forget_sites() -> None:
 def provide_origins(on: bool, /) -> None:
     """Whether to trace stores to Python frames; switched off before the interpreter ends."""
 
+def keep_stacks(limit: int, /) -> None:
+    """How many frames of a store's call stack to record, from 1 (its own line alone) to 128. Raises CoreError: no
+    memory."""
+
 CELL: int
 """Bytes of a cell."""
 
