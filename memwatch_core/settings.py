@@ -271,8 +271,8 @@ class SitesSection(Section):
     """Which places in the source are shown."""
 
     own: Paths = _setting((), _paths)
-    """The program's own code: files and folders, with ``*`` and ``?``, relative to the file that sets them. The first of
-    its lines on the way to a store is shown first. Empty: all but the standard library and installed packages."""
+    """The program's own code: files and folders, with ``*`` and ``?``, relative to the file that sets them. The first
+    of its lines on the way to a store is shown first. Empty: all but the standard library and installed packages."""
 
 
 class SqlSection(Section):

@@ -29,8 +29,8 @@ class Follow(threading.Thread):
     """Reads the session in ``folder`` from its beginning, in a thread of its own once :meth:`start` is called.
 
     If ``claim`` is held, the writers are told how far the sinks have got. At its end the thread closes the claim and
-    the pipeline. ``say`` gets a sentence about whatever was left unread. ``is_own``: see :class:`JournalDecoder`. Raises SessionError if the folder can't be
-    listed.
+    the pipeline. ``say`` gets a sentence about whatever was left unread. ``is_own``: see :class:`JournalDecoder`.
+    Raises SessionError if the folder can't be listed.
     """
 
     def __init__(

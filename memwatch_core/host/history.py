@@ -119,8 +119,8 @@ def read(
     session's settings name. ``say`` gets a sentence about each serializer that can't be loaded (its values are None),
     about files that aren't journals yet, about a session of another user and, with ``by_outcome``, about a process that
     still runs (outcomes aren't final then). ``damaged`` (or ``say``) gets a sentence about each file that isn't a
-    journal. With ``only``, other events aren't even created. ``own``: as ``[sites] own``, if not as the session's settings
-    say. Raises SessionError, JournalError.
+    journal. With ``only``, other events aren't even created. ``own``: in place of what the session's settings say of
+    ``[sites] own``. Raises SessionError, JournalError.
     """
     sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, all=True)
     serializers, is_own = _settings(path, say, own)
@@ -158,8 +158,8 @@ def last(
     them.
 
     Cheaper than :func:`read`: other events are followed but not created. ``aside`` gets all other records, perhaps
-    twice. ``wanted`` may depend only on variable, path, thread, site, callers and context. Returns None if the result isn't
-    reliable: then use :func:`read`.
+    twice. ``wanted`` may depend only on variable, path, thread, site, callers and context. Returns None if the result
+    isn't reliable: then use :func:`read`.
     """
     said: list[str] = []
     damaged: list[str] = []
@@ -236,7 +236,8 @@ def _conclude(
 def _settings(
     path: Path, say: Callable[[str], None], own: Sequence[Path] | None
 ) -> tuple[Mapping[str, Serializer], Callable[[str], bool]]:
-    """Serializers by name, and which files are the program's own code. First warns if the session belongs to another user."""
+    """Serializers by name, and which files are the program's own code. First warns if the session belongs to another
+    user."""
     folder = path if path.is_dir() else path.parent
     if whose := trust.stranger(path):
         say(f"{clean(str(path))} belongs to {whose}, who may have put anything there")

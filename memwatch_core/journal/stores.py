@@ -186,8 +186,8 @@ class PythonStores:
         """From now on a store becomes an event only if it is ``wanted`` (None: all are), not older than ``since`` and
         not in a slot before ``until``. Everything else is as if the other stores became events too.
 
-        ``wanted`` may depend only on variable, path, thread, site, callers and context: its result is cached. ``floors`` gets,
-        for each event, the latest time of the stores skipped before it, except times after ``now``.
+        ``wanted`` may depend only on variable, path, thread, site, callers and context: its result is cached.
+        ``floors`` gets, for each event, the latest time of the stores skipped before it, except times after ``now``.
         """
         self._sieve = until, since, now, wanted, floors
         self.skipped = self.matched = self.high = self.time = 0

@@ -151,7 +151,7 @@ KINDS += [Methods, Methods().method, Methods.of_class, Methods.static, Methods()
 def attribute(d: int) -> None:
     methods = Methods()
     methods.depth = d
-    methods.attribute
+    getattr(methods, "attribute")  # noqa: B009
 
 
 @kind
@@ -163,7 +163,7 @@ def missing_attribute(d: int) -> None:
 def comparison(d: int) -> None:
     methods = Methods()
     methods.depth = d
-    methods < Methods()
+    assert methods < Methods()
 
 
 @kind
@@ -209,7 +209,7 @@ def delegating(d: int) -> None:
 
 @kind
 def comprehensions(d: int) -> None:
-    list(go(each) for each in [d])
+    tuple(go(each) for each in [d])
     [go(each) for each in [0]]
 
 
@@ -394,6 +394,24 @@ def inherited(d: int) -> None:
 
     Derived().method()
 
+
+def watched_by(tool: Any, d: int) -> None:
+    """A profiler, a tracer: what it is told of writes as well, now and then."""
+
+    def told(frame: Any, event: str, argument: Any) -> Any:
+        if event in ("call", "c_call") and draw.random() < 0.05:
+            tool(None)
+            write()
+        return None
+
+    tool(told)
+    try:
+        go(d)
+    finally:
+        tool(None)
+
+
+KINDS += [lambda d: watched_by(sys.setprofile, d), lambda d: watched_by(sys.settrace, min(d, 2))]
 
 try:
     import greenlet

@@ -145,8 +145,8 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) int unrecorded(struct journal *j
 
 /* ---- call stacks ---- */
 
-/* Which records may name a stack that is recorded in this slot: those behind it in the same journal; if that has a limit,
- * in the same segment, so that they stay and go together. */
+/* Which records may name a stack that is recorded in this slot: those behind it in the same journal; if that has a
+ * limit, in the same segment, so that they stay and go together. */
 MW_SIGNAL_SAFE static inline uint64_t reach_of(const struct journal *j, uint64_t slot) {
     return (uint64_t)j->generation << 32 | (unlikely(j->segments_max) ? slot / MWJ_SEGMENT_SLOTS + 1 : 1);
 }
@@ -165,12 +165,15 @@ MW_SIGNAL_SAFE static void put_stack(struct mwj_slot *slot, unsigned slots, uint
 }
 
 /* Slots for the STORE, and before it for the STACK that it names, unless that is recorded already. */
-MW_SIGNAL_SAFE static struct mwj_slot *reserve_with_stack(struct journal *j, unsigned slots, uint64_t own, uint32_t id) {
+MW_SIGNAL_SAFE static __attribute__((noinline)) struct mwj_slot *reserve_with_stack(struct journal *j, unsigned slots,
+                                                                                    uint64_t own, uint32_t id) {
     struct stack *stack = &mw.stacks.rows[id];
     bool made = atomic_load_explicit(&mw.process->made, memory_order_acquire);
     uint64_t at = made ? atomic_load_explicit(&j->header->reserved, memory_order_relaxed) : 0;
     unsigned ahead = slots_for(stack_payload(stack), FIRST_PAYLOAD_BLOB);
-    for (bool told = atomic_load_explicit(&stack->told, memory_order_acquire) == reach_of(j, at);; told = false) {
+    uint64_t reach =
+        atomic_load_explicit(&stack->told, memory_order_acquire); /* known before slots are: it lies ahead */
+    for (bool told = reach == reach_of(j, at);; told = false) {
         struct mwj_slot *slot = reserve_at(j, told ? slots : ahead + slots, own, &at);
         if (!slot) return NULL;
         if (!told) {
@@ -179,12 +182,19 @@ MW_SIGNAL_SAFE static struct mwj_slot *reserve_with_stack(struct journal *j, uns
             atomic_store_explicit(&stack->told, reach_of(j, at), memory_order_release);
             return slot + ahead;
         }
-        if (likely(atomic_load_explicit(&stack->told, memory_order_acquire) == reach_of(j, at))) return slot;
+        if (likely(reach == reach_of(j, at))) return slot;
         for (unsigned i = 0; i < slots; i++) { /* another segment has begun */
             MW_STEP("pad", at + i);
             atomic_store_explicit(&slot[i].word, MWJ_WORD(MWJ_PAD, 1, 0, 0), memory_order_release);
         }
     }
+}
+
+/* Whether no STORE needs to say it once more. In a journal with a limit, that depends on the slot. */
+MW_SIGNAL_SAFE static inline bool is_told(const struct journal *j, uint32_t stack) {
+    return !stack || stack == MW_STACK_UNKNOWN ||
+           (!j->segments_max &&
+            atomic_load_explicit(&mw.stacks.rows[stack].told, memory_order_acquire) == reach_of(j, 0));
 }
 
 MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *before, const uint8_t *after) {
@@ -196,7 +206,7 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     uint64_t own = store->refusable ? mw_thread.promised : 0;
     unsigned slots = slots_for(stack ? end + (uint32_t)sizeof stack : end, FIRST_PAYLOAD_STORE);
     struct mwj_slot *slot =
-        stack && stack != MW_STACK_UNKNOWN ? reserve_with_stack(j, slots, own, stack) : reserve(j, slots, own);
+        likely(is_told(j, stack)) ? reserve(j, slots, own) : reserve_with_stack(j, slots, own, stack);
     if (unlikely(!slot)) return unrecorded(j, store);
     slot->tid = store->tid;
     slot->time = clock_now();

@@ -10,7 +10,7 @@
 
 #define STACKS_BITS 18
 #define STACKS_MOST (1u << STACKS_BITS)
-#define STACK_WORDS_MOST (1u << 22)
+#define STACK_WORDS_MOST (1u << 23)
 
 struct stack {
     uint32_t at;            /* its beginning in `words` */

@@ -23,10 +23,10 @@ typedef struct key {
 } Key;
 
 static const Key event_keys[] = {
-    KEY("seq"),         KEY("pid"),     KEY("runtime"), KEY("tid"),    KEY("thread"),    KEY("variable"),
-    KEY("variable_id"), KEY("path"),    KEY("origin"),  KEY("offset"), KEY("before"),    KEY("after"),
-    KEY("old"),         KEY("new"),     KEY("changed"), KEY("exact"),  KEY("journal"),   KEY("site"),
-    KEY("context"),     KEY("time_ns"), KEY("call"),    KEY("part"),   KEY("operation"), KEY("own"),
+    KEY("seq"),         KEY("pid"),       KEY("runtime"), KEY("tid"),    KEY("thread"),    KEY("variable"),
+    KEY("variable_id"), KEY("path"),      KEY("origin"),  KEY("offset"), KEY("before"),    KEY("after"),
+    KEY("old"),         KEY("new"),       KEY("changed"), KEY("exact"),  KEY("journal"),   KEY("site"),
+    KEY("context"),     KEY("time_ns"),   KEY("call"),    KEY("part"),   KEY("operation"), KEY("own"),
     KEY("stack"),       KEY("stack_cut"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("column"), KEY("function")};
@@ -53,8 +53,8 @@ typedef struct lines {
     } recent[RECENT_CONTEXTS]; /* with their JSON; NULL: free */
     struct {
         PyObject *frames, *text;
-    } stacks[RECENT_STACKS];   /* the same of stacks */
-    char second[24];           /* "2026-11-23T15:04:05" of the second below */
+    } stacks[RECENT_STACKS]; /* the same of stacks */
+    char second[24];         /* "2026-11-23T15:04:05" of the second below */
     uint64_t second_of;
 } Lines;
 
@@ -311,8 +311,8 @@ static int lines_put_context(Lines *self, Text *text, PyObject *context) {
 static int lines_put_frames(Lines *self, Text *text, PyObject *frames) {
     if (PUT(text, "[") < 0) return -1;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(frames); i++)
-        if ((i > 0 && PUT(text, ",") < 0) || lines_put_object(self, text, PyTuple_GET_ITEM(frames, i), site_keys,
-                                                              self->site_at, SITE_FIELDS) < 0)
+        if ((i > 0 && PUT(text, ",") < 0) ||
+            lines_put_object(self, text, PyTuple_GET_ITEM(frames, i), site_keys, self->site_at, SITE_FIELDS) < 0)
             return -1;
     return PUT(text, "]");
 }

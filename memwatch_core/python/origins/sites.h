@@ -1,4 +1,5 @@
-/* sites.h - places in Python code, and the sites that they are interned as. For files that define Py_BUILD_CORE_MODULE. */
+/* sites.h - places in Python code, and the sites that they are interned as. For files that define Py_BUILD_CORE_MODULE.
+ */
 #ifndef MEMWATCH_PYTHON_SITES_H
 #define MEMWATCH_PYTHON_SITES_H
 #include "base/hash.h"
@@ -27,8 +28,8 @@ static inline size_t mwpy_hash_place(const mwpy_place *at) {
     return (size_t)((h ^ h >> 29) * 0xBF58476D1CE4E5B9u >> 32);
 }
 
-/* The site of a place of the calling thread's; 0: there is no room for it. Async-signal-safe. The second one doesn't look
- * into the cache. */
+/* The site of a place of the calling thread's; 0: there is no room for it. Async-signal-safe. The second one doesn't
+ * look into the cache. */
 uint32_t mwpy_site_of(const mwpy_place *at);
 uint32_t mwpy_site_anew(const mwpy_place *at);
 #endif

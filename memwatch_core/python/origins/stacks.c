@@ -1,9 +1,10 @@
 /* stacks.c - the call stack of the calling thread: without the GIL, without allocating, without references.
  *
  * Most stores come from where the last one came from, or from one of a few places. So each thread keeps its last stack,
- * frame by frame: as long as each frame lies where it lay and stands at the same instruction, the stack is the same, and
- * no code object has to be looked at. All frames have to be compared: an address is used for one frame after another, so
- * equal frames can have other callers. Of some stacks before the last one a hash of all instructions is kept.
+ * frame by frame: as long as each frame lies where it lay and stands at the same instruction, the stack is the same,
+ * and no code object has to be looked at. All frames have to be compared: an address is used for one frame after
+ * another, so equal frames can have other callers. Of some stacks before the last one a hash of all instructions is
+ * kept.
  *
  * That an instruction at this address belongs to the code that was there before is known by a generation. It goes up
  * when a code object is freed that a cache knows; freeing is led through forget_code(). Another code object can't lie
@@ -21,7 +22,7 @@
 
 enum { THREADS = 128, CLAIM_AGAIN = 256 };
 enum { LEVELS = 2 * MWPY_STACK_MOST + 8 }; /* where C calls Python, an entry frame comes between */
-enum { NEAR_BITS = 9, WHOLE_BITS = 9, KNOWN_BITS = 14 };
+enum { NEAR_BITS = 9, TURN_BITS = 8, WHOLE_BITS = 9, KNOWN_BITS = 14 };
 
 struct level {
     const mwpy_frame *frame;
@@ -36,7 +37,12 @@ struct near { /* the site of an instruction */
     uint32_t site;
 };
 
-struct whole { /* a stack by its instructions, those of incomplete frames too */
+struct turn { /* the same frames by the sites of the callers */
+    uint64_t sum[2];
+    uint32_t callers;
+};
+
+struct whole {              /* a stack by its instructions, those of incomplete frames too */
     uint64_t hash[2], rest; /* of the first frames, as many as the limit; of those after them */
     uint64_t generation;
     mwpy_stack stack;
@@ -44,7 +50,7 @@ struct whole { /* a stack by its instructions, those of incomplete frames too */
     bool cut;
 };
 
-struct recent { /* what a thread keeps */
+struct recent {     /* what a thread keeps */
     uint32_t owner; /* thread id; 0: free */
     bool busy;      /* a signal handler that stores has interrupted us */
     uint64_t generation;
@@ -52,10 +58,12 @@ struct recent { /* what a thread keeps */
     bool cut;        /* it has more frames */
     bool sited;      /* the sites of its levels are known */
     mwpy_stack stack;
+    uint64_t sum[2];         /* if sited: of the sites of the callers */
     const struct whole *met; /* the last one that was found by its hash, and its innermost frame */
     const mwpy_frame *met_at;
     struct level level[LEVELS]; /* the innermost first */
     struct near near[1 << NEAR_BITS];
+    struct turn turn[1 << TURN_BITS];
     struct whole whole[1 << WHOLE_BITS];
 };
 
@@ -83,8 +91,7 @@ static inline uint64_t *known_at(const void *code) {
 /* Never puts an older generation in the place of a newer one: another code object may share it. */
 static inline void know(const void *code, uint64_t now) {
     uint64_t *at = known_at(code), before = __atomic_load_n(at, __ATOMIC_RELAXED);
-    while (before < now &&
-           !__atomic_compare_exchange_n(at, &before, now, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
+    while (before < now && !__atomic_compare_exchange_n(at, &before, now, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
     }
 }
 
@@ -157,11 +164,10 @@ static mwpy_stack without_caches(const mwpy_frame *f) {
     return count ? (mwpy_stack){sites[0], mw_intern_stack(sites + 1, count - 1, f)} : (mwpy_stack){0, 0};
 }
 
-/* Whether a frame counts depends on its instruction alone, but for frames that have just begun. */
-static inline bool depends_on_more(const mwpy_frame *f) {
+/* Whether a frame counts is known by its instruction alone, but for frames that have just begun. */
+static inline bool has_begun(const mwpy_frame *f) {
     PyObject *code = mwpy_frame_executable(f);
-    return !mwpy_frame_is_entry(f) &&
-           (!code || !PyCode_Check(code) || mwpy_frame_instruction(f) < mwpy_first_traceable(code));
+    return code && PyCode_Check(code) && mwpy_frame_instruction(f) >= mwpy_first_traceable(code);
 }
 
 /* The frames as levels, without sites. Returns how many; *usable: whether the caches may keep them. */
@@ -172,7 +178,7 @@ static unsigned walk(const mwpy_frame *f, struct level *levels, bool *cut, bool 
         bool skipped = mwpy_is_incomplete(f);
         if (!skipped && count++ == limit) break;
         levels[n] = (struct level){f, mwpy_frame_instruction(f), 0, skipped};
-        *usable &= !depends_on_more(f);
+        *usable &= mwpy_frame_is_entry(f) || has_begun(f);
     }
     *cut = f;
     return n;
@@ -180,14 +186,14 @@ static unsigned walk(const mwpy_frame *f, struct level *levels, bool *cut, bool 
 
 /* ---- known by a hash --------------------------------------------------------------------------------------------- */
 
-/* Multilinear: whoever doesn't know the keys can't choose instructions whose hashes are equal. */
-static inline void mix(uint64_t hash[2], const _Py_CODEUNIT *instruction, unsigned i) {
-    hash[0] += (uintptr_t)instruction * keys[0][i];
-    hash[1] += (uintptr_t)instruction * keys[1][i];
+/* The hashes are multilinear: whoever doesn't know the keys can't choose instructions whose hashes are equal. */
+static inline void mix(uint64_t hash[2], uint64_t number, unsigned i) {
+    hash[0] += number * keys[0][i];
+    hash[1] += number * keys[1][i];
 }
 
-static inline struct whole *whole_at(struct recent *r, const uint64_t hash[2]) {
-    return &r->whole[(hash[0] ^ hash[1] >> 7) * HASH_FACTOR >> (64 - WHOLE_BITS)];
+static inline size_t place_of(const uint64_t hash[2], unsigned bits) {
+    return (hash[0] ^ hash[1] >> 7) * HASH_FACTOR >> (64 - bits);
 }
 
 static __attribute__((noinline)) mwpy_stack anew(struct recent *r, const mwpy_frame *top) {
@@ -197,11 +203,15 @@ static __attribute__((noinline)) mwpy_stack anew(struct recent *r, const mwpy_fr
     unsigned n = walk(top, r->level, &r->cut, &usable);
     r->generation = 0;
     r->stack = (mwpy_stack){0, 0};
+    r->sum[0] = r->sum[1] = n << 1 | r->cut;
     for (unsigned i = 0, count = 0; i < n; i++) {
         if (r->level[i].skipped) continue;
         uint32_t site = r->level[i].site = near_site(r, r->level[i].frame, now);
         usable &= site != 0;
-        if (!count++) r->stack.site = site;
+        if (!count++)
+            r->stack.site = site;
+        else
+            mix(r->sum, site, i);
     }
     r->stack.callers = callers_of(r->level, n, r->cut);
     r->levels = n;
@@ -211,11 +221,10 @@ static __attribute__((noinline)) mwpy_stack anew(struct recent *r, const mwpy_fr
     uint64_t hash[2] = {0, 0}, rest = 0;
     for (unsigned i = 0; i < n; i++)
         if (i < limit)
-            mix(hash, r->level[i].instruction, i);
+            mix(hash, (uintptr_t)r->level[i].instruction, i);
         else
             rest += (uintptr_t)r->level[i].instruction * keys[2][i];
-    *whole_at(r, hash) =
-        (struct whole){{hash[0], hash[1]}, rest, now, r->stack, (uint16_t)n, r->cut};
+    r->whole[place_of(hash, WHOLE_BITS)] = (struct whole){{hash[0], hash[1]}, rest, now, r->stack, (uint16_t)n, r->cut};
     return r->stack;
 }
 
@@ -228,17 +237,25 @@ static __attribute__((noinline)) mwpy_stack elsewhere(struct recent *r, unsigned
         struct level *at = &r->level[i];
         const _Py_CODEUNIT *instruction = mwpy_frame_instruction(at->frame);
         if (!at->skipped && at->instruction != instruction) {
+            uint32_t before = at->site;
             at->site = near_site(r, at->frame, now);
             usable &= at->site != 0;
-            if (first)
+            if (first) {
                 r->stack.site = at->site;
-            else
+            } else {
+                mix(r->sum, (uint64_t)at->site - before, i);
                 called = true;
+            }
         }
         at->instruction = instruction;
         first &= at->skipped;
     }
-    if (called) r->stack.callers = callers_of(r->level, r->levels, r->cut);
+    if (called) {
+        struct turn *turn = &r->turn[place_of(r->sum, TURN_BITS)];
+        if (turn->sum[0] != r->sum[0] || turn->sum[1] != r->sum[1])
+            *turn = (struct turn){{r->sum[0], r->sum[1]}, callers_of(r->level, r->levels, r->cut)};
+        r->stack.callers = turn->callers;
+    }
     if (usable) r->generation = now;
     return r->stack;
 }
@@ -248,8 +265,8 @@ static __attribute__((noinline)) mwpy_stack others(struct recent *r, const mwpy_
     unsigned n = 0, limit = mwpy_stack_limit;
     uint64_t hash[2] = {0, 0}, rest = 0;
     const mwpy_frame *f = top;
-    for (; f && n < limit; f = f->previous, n++) mix(hash, mwpy_frame_instruction(f), n);
-    const struct whole *w = whole_at(r, hash);
+    for (; f && n < limit; f = f->previous, n++) mix(hash, (uintptr_t)mwpy_frame_instruction(f), n);
+    const struct whole *w = &r->whole[place_of(hash, WHOLE_BITS)];
     if (w->hash[0] != hash[0] || w->hash[1] != hash[1] || w->levels < n || w->generation != r->generation)
         return anew(r, top);
     for (; f && n < w->levels; f = f->previous, n++) rest += (uintptr_t)mwpy_frame_instruction(f) * keys[2][n];
@@ -292,7 +309,7 @@ mwpy_stack mwpy_stack_of(PyThreadState *thread) {
         if (f != expected) break;
         f = guess;
         if (mwpy_frame_instruction(f) != at->instruction) {
-            if (!r->sited || depends_on_more(f) || mwpy_is_incomplete(f) != at->skipped) break;
+            if (!r->sited || at->skipped || mwpy_frame_is_entry(f) || !has_begun(f)) break;
             moved = at;
         }
         f = f->previous;
