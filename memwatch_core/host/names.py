@@ -15,8 +15,6 @@ from .kept import cut
 
 NOWHERE = Site("", 0, "")
 """Stands for a frame whose site isn't known."""
-_LAUNCHER = "/memwatch_core/adapter/launch.py"
-"""Runs a program under ``memwatch run``: neither its frames nor those below them are the program's."""
 
 
 class Names:
@@ -65,8 +63,6 @@ class Names:
             raise ValueError("it is no list of sites")
         (is_cut,) = layout.head_of(payload, layout.STACK)
         sites = struct.unpack_from(f"<{count}I", payload, layout.STACK.size)
-        frames = [self._sites.get(site, NOWHERE) for site in sites]
-        launched = next((at for at, frame in enumerate(frames) if frame.file.endswith(_LAUNCHER)), None)
-        own = next((frames[at] for at, site in enumerate(sites[:launched]) if site in self._own), None)
-        callers = Callers(tuple(frames[:launched]), bool(is_cut) and launched is None, own)
-        self._stores.stack(record.id, callers)
+        frames = tuple([self._sites.get(site, NOWHERE) for site in sites])
+        own = next((self._sites[site] for site in sites if site in self._own), None)
+        self._stores.stack(record.id, Callers(frames, bool(is_cut), own))

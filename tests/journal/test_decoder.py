@@ -99,20 +99,6 @@ def test_stack_that_is_none_is_told_and_does_no_harm(tmp_path: Path) -> None:
     assert [(event.stack, event.new) for event in events(records)] == [(None, 1)]
 
 
-def test_frames_of_memwatch_run_are_no_callers(tmp_path: Path) -> None:
-    writer = JournalWriter()
-    writer.watch(1, q(0), "n")
-    for ident, file in enumerate(["/srv/a.py", "/x/memwatch_core/adapter/launch.py", "<string>", "/srv/b.py"], 1):
-        writer.site(ident, file, ident, "f")
-    writer.stack(1, [1, 2, 3, 4], cut=True)
-    writer.stack(2, [3, 2, 4])
-    for stack in (1, 2):
-        writer.store(1, 0, q(0), q(0), site=3, stack=stack)
-    first, second = events(decode(writer, tmp_path))
-    assert (first.stack, first.stack_cut, first.own) == ((Site("/srv/a.py", 1, "f"),), False, Site("/srv/a.py", 1, "f"))
-    assert (second.stack, second.own) == ((Site("<string>", 3, "f"),), None)
-
-
 def test_values_are_whole_though_a_store_touches_one_byte(tmp_path: Path) -> None:
     writer = JournalWriter()
     writer.watch(1, q(0x0102), "n")

@@ -22,13 +22,14 @@
 
 enum { THREADS = 128, CLAIM_AGAIN = 256 };
 enum { LEVELS = 2 * MWPY_STACK_MOST + 8 }; /* where C calls Python, an entry frame comes between */
+enum { LEFT_OUT = 8 };
 enum { NEAR_BITS = 9, TURN_BITS = 8, WHOLE_BITS = 9, KNOWN_BITS = 14 };
 
 struct level {
     const mwpy_frame *frame;
     const _Py_CODEUNIT *instruction;
     uint32_t site;
-    bool skipped; /* an incomplete frame: as if it weren't there */
+    bool skipped; /* an incomplete frame, or left out: as if it weren't there */
 };
 
 struct near { /* the site of an instruction */
@@ -74,6 +75,8 @@ static uint64_t generation = 1;
 static uint64_t known[1 << KNOWN_BITS]; /* by code object: the latest generation in which a cache knew it */
 static uint64_t keys[3][LEVELS];        /* of the hashes: odd, random */
 static destructor free_code;
+static PyObject *left_out[LEFT_OUT]; /* strong: code objects */
+static unsigned left_out_n;
 
 MWPY_THREAD struct {
     struct recent *recent;
@@ -141,6 +144,13 @@ static uint32_t callers_of(const struct level *levels, unsigned n, bool cut) {
     return count ? mw_intern_stack(sites + 1, count - 1, cut) : 0;
 }
 
+/* Of callers: whether it is one of those that run the program. */
+static bool is_left_out(const mwpy_frame *f) {
+    for (unsigned i = 0; i < left_out_n; i++)
+        if (mwpy_frame_executable(f) == left_out[i]) return true;
+    return false;
+}
+
 static uint32_t near_site(struct recent *r, const mwpy_frame *f, uint64_t now) {
     const _Py_CODEUNIT *instruction = mwpy_frame_instruction(f);
     struct near *near = &r->near[((uintptr_t)instruction >> 1) * HASH_FACTOR >> (64 - NEAR_BITS)];
@@ -156,7 +166,7 @@ static mwpy_stack without_caches(const mwpy_frame *f) {
     uint32_t sites[MWPY_STACK_MOST];
     unsigned count = 0, limit = mwpy_stack_limit;
     for (; f; f = f->previous) {
-        if (mwpy_is_incomplete(f)) continue;
+        if (mwpy_is_incomplete(f) || (count && is_left_out(f))) continue;
         if (count == limit) break;
         mwpy_place at = mwpy_place_in(f);
         sites[count++] = mwpy_site_of(&at);
@@ -175,7 +185,7 @@ static unsigned walk(const mwpy_frame *f, struct level *levels, bool *cut, bool 
     unsigned n = 0, count = 0, limit = mwpy_stack_limit;
     *usable = true;
     for (; f && n < LEVELS; f = f->previous, n++) {
-        bool skipped = mwpy_is_incomplete(f);
+        bool skipped = mwpy_is_incomplete(f) || (count && is_left_out(f));
         if (!skipped && count++ == limit) break;
         levels[n] = (struct level){f, mwpy_frame_instruction(f), 0, skipped};
         *usable &= mwpy_frame_is_entry(f) || has_begun(f);
@@ -348,4 +358,10 @@ int mwpy_keep_stacks(unsigned limit) {
     mwpy_stack_limit = limit > MWPY_STACK_MOST ? MWPY_STACK_MOST : limit;
     __atomic_fetch_add(&generation, 1, __ATOMIC_ACQ_REL); /* what is kept was made with another limit */
     return MW_OK;
+}
+
+void mwpy_leave_out_callers(void) {
+    for (const mwpy_frame *f = mwpy_top_frame(mwpy_current_thread()); f && left_out_n < LEFT_OUT; f = f->previous)
+        if (!mwpy_is_incomplete(f) && !is_left_out(f)) left_out[left_out_n++] = Py_NewRef(mwpy_frame_executable(f));
+    __atomic_fetch_add(&generation, 1, __ATOMIC_ACQ_REL);
 }

@@ -16,6 +16,9 @@ extern unsigned mwpy_stack_limit;
 /* Needs the GIL. 0, or an error of the core. */
 int mwpy_keep_stacks(unsigned limit);
 
+/* Needs the GIL. The functions that run now aren't told as callers: they are what runs the program. */
+void mwpy_leave_out_callers(void);
+
 /* The stack of the calling thread, whose state this is, if mwpy_stack_limit > 1. Async-signal-safe. */
 mwpy_stack mwpy_stack_of(PyThreadState *thread);
 #endif

@@ -165,6 +165,14 @@ static PyObject *keep_stacks(PyObject *module, PyObject *limit) {
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(leave_out_callers_doc,
+             "leave_out_callers()\n--\n\nFrom now on, the functions that run now aren't recorded as callers.");
+static PyObject *leave_out_callers(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    mwpy_leave_out_callers();
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"create", create, METH_VARARGS, create_doc},
     {"describe", describe, METH_VARARGS, describe_doc},
@@ -175,6 +183,7 @@ static PyMethodDef functions[] = {
     {"forget_sites", forget_sites, METH_NOARGS, forget_sites_doc},
     {"provide_origins", provide_origins, METH_O, provide_origins_doc},
     {"keep_stacks", keep_stacks, METH_O, keep_stacks_doc},
+    {"leave_out_callers", leave_out_callers, METH_NOARGS, leave_out_callers_doc},
     {NULL, NULL, 0, NULL},
 };
 
