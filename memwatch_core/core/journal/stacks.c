@@ -1,6 +1,7 @@
 /* stacks.c - call stacks, each with one id. A table with open addressing, read without a lock.
  *
- * Nothing is written to the journal here: a stack is recorded together with the first store that names it (journal.c). */
+ * Nothing is written to the journal here: a stack is recorded together with the first store that names it (journal.c).
+ */
 #include "journal/stacks.h"
 
 #include <string.h>
@@ -53,8 +54,9 @@ MW_SIGNAL_SAFE static _Atomic uint64_t *find(uint64_t hash, const uint32_t *site
 
 MW_SIGNAL_SAFE static uint32_t insert(_Atomic uint64_t *place, uint64_t hash, const uint32_t *sites, uint32_t n,
                                       uint32_t cut) {
-    static const char full[] = "memwatch: there is no room for more call stacks: further events carry their line alone, "
-                               "unless they come from callers that are known\n";
+    static const char full[] =
+        "memwatch: there is no room for more call stacks: further events carry their line alone, "
+        "unless they come from callers that are known\n";
     struct stacks *s = &mw.stacks;
     uint32_t id = s->count + 1, at = s->words_used;
     if (!place || id >= STACKS_MOST || n + HEAD > s->words_most - at) {

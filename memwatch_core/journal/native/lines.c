@@ -308,12 +308,14 @@ static int lines_put_context(Lines *self, Text *text, PyObject *context) {
     return 0;
 }
 
+static int lines_put_site(Lines *self, Text *text, PyObject *site) {
+    return lines_put_object(self, text, site, site_keys, self->site_at, SITE_FIELDS);
+}
+
 static int lines_put_frames(Lines *self, Text *text, PyObject *frames) {
     if (PUT(text, "[") < 0) return -1;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(frames); i++)
-        if ((i > 0 && PUT(text, ",") < 0) ||
-            lines_put_object(self, text, PyTuple_GET_ITEM(frames, i), site_keys, self->site_at, SITE_FIELDS) < 0)
-            return -1;
+        if ((i > 0 && PUT(text, ",") < 0) || lines_put_site(self, text, PyTuple_GET_ITEM(frames, i)) < 0) return -1;
     return PUT(text, "]");
 }
 
@@ -372,30 +374,36 @@ static int lines_put_time(Lines *self, Text *text, uint64_t ns) {
                : 0;
 }
 
+/* The last fields of an event. */
+static int lines_put_callers(Lines *self, Text *text, PyObject *event, PyObject *own, PyObject *stack) {
+    if (PUT(text, ",\"own\":") < 0 || lines_put_site(self, text, own) < 0 || PUT(text, ",\"stack\":") < 0 ||
+        lines_put_stack(self, text, stack) < 0)
+        return -1;
+    return lines_put_fields(self, text, event, event_keys + EVENT_CUT, self->event_at + EVENT_CUT, 1);
+}
+
+static int is_of(PyObject *object, const PyTypeObject *type) { return object == Py_None || Py_TYPE(object) == type; }
+
 static int lines_put_event(Lines *self, Text *text, PyObject *event) {
     PyObject *site = field(event, self->event_at[EVENT_SITE]), *context = field(event, self->event_at[EVENT_CONTEXT]);
     PyObject *time = field(event, self->event_at[EVENT_TIME]), *call = field(event, self->event_at[EVENT_CALL]);
     PyObject *part = field(event, self->event_at[EVENT_PART]), *own = field(event, self->event_at[EVENT_OWN]);
     PyObject *stack = field(event, self->event_at[EVENT_STACK]);
     uint64_t ns = PyLong_CheckExact(time) ? PyLong_AsUnsignedLongLong(time) : UINT64_MAX;
-    if (ns == UINT64_MAX || (site != Py_None && Py_TYPE(site) != self->site) ||
-        (context != Py_None && Py_TYPE(context) != self->context) || (call != Py_None && Py_TYPE(call) != self->call) ||
-        (part != Py_None && Py_TYPE(part) != self->part) || (own != Py_None && Py_TYPE(own) != self->site) ||
-        !lines_is_stack(self, stack)) {
+    if (ns == UINT64_MAX || !is_of(site, self->site) || !is_of(context, self->context) || !is_of(call, self->call) ||
+        !is_of(part, self->part) || !is_of(own, self->site) || !lines_is_stack(self, stack)) {
         PyErr_Clear();
         return text_put_other(text, self->record, event, -1);
     }
     Py_ssize_t start = text->at - PyBytes_AS_STRING(text->bytes);
     if (lines_put_fields(self, text, event, event_keys, self->event_at, 1) < 0 || lines_put_time(self, text, ns) < 0 ||
         lines_put_fields(self, text, event, event_keys + 1, self->event_at + 1, EVENT_PLAIN - 1) < 0 ||
-        PUT(text, ",\"site\":") < 0 || lines_put_object(self, text, site, site_keys, self->site_at, SITE_FIELDS) < 0 ||
-        PUT(text, ",\"context\":") < 0 || lines_put_context(self, text, context) < 0 || PUT(text, ",\"call\":") < 0 ||
+        PUT(text, ",\"site\":") < 0 || lines_put_site(self, text, site) < 0 || PUT(text, ",\"context\":") < 0 ||
+        lines_put_context(self, text, context) < 0 || PUT(text, ",\"call\":") < 0 ||
         lines_put_object(self, text, call, call_keys, self->call_at, CALL_FIELDS) < 0 || PUT(text, ",\"part\":") < 0 ||
         lines_put_object(self, text, part, part_keys, self->part_at, PART_FIELDS) < 0 ||
         lines_put_fields(self, text, event, event_keys + EVENT_OPERATION, self->event_at + EVENT_OPERATION, 1) < 0 ||
-        PUT(text, ",\"own\":") < 0 || lines_put_object(self, text, own, site_keys, self->site_at, SITE_FIELDS) < 0 ||
-        PUT(text, ",\"stack\":") < 0 || lines_put_stack(self, text, stack) < 0 ||
-        lines_put_fields(self, text, event, event_keys + EVENT_CUT, self->event_at + EVENT_CUT, 1) < 0)
+        lines_put_callers(self, text, event, own, stack) < 0)
         return -1;
     PyBytes_AS_STRING(text->bytes)[start] = '{';
     return PUT(text, "}");
