@@ -37,25 +37,25 @@ def matrix(node: Node, driver: str, flows: int, **variables: str) -> None:
 
 @EVERY
 def test_every_way_to_await_brings_the_statement_back_in_every_shape(node: Node) -> None:
-    matrix(node, "tracer", 100 if SOAK else 15)
+    matrix(node, "tracer", 50 if SOAK else 15)
 
 
 @NEWEST
 def test_statements_of_pg_come_back_through_its_pool(node: Node, postgresql_database: servers.PostgreSql) -> None:
     program = SqlProgram(node, "pg", postgresql_database)
-    matrix(node, "pg", 50 if SOAK else 5, DATABASE=json.dumps(program.config))
+    matrix(node, "pg", 25 if SOAK else 5, DATABASE=json.dumps(program.config))
 
 
 @NEWEST
 def test_statements_of_mysql2_come_back_through_its_pool(node: Node, mariadb_database: servers.MariaDb) -> None:
     program = SqlProgram(node, "mysql2", mariadb_database)
-    matrix(node, "mysql2", 30 if SOAK else 5, DATABASE=json.dumps(program.config))
+    matrix(node, "mysql2", 15 if SOAK else 5, DATABASE=json.dumps(program.config))
 
 
 @NEWEST
 def test_statements_of_better_sqlite3_come_back(node: Node) -> None:
     node.install("better-sqlite3")
-    matrix(node, "better-sqlite3", 100 if SOAK else 5)
+    matrix(node, "better-sqlite3", 50 if SOAK else 5)
 
 
 REPOSITORY = """

@@ -47,7 +47,7 @@ def mixed(events: list[Event]) -> list[Event]:
 
 
 def test_fifty_tasks_never_mix_announced_nor_faulted(session: Begin, postgresql_database: servers.PostgreSql) -> None:
-    tasks, statements = 50, 1000 if SOAK else 10
+    tasks, statements = 50, 500 if SOAK else 10
     opened = session(driver.record)
 
     async def work(name: str) -> None:
@@ -96,7 +96,7 @@ def test_tasks_that_share_a_pool_and_stream_never_mix(session: Begin, postgresql
 
 
 def test_eight_threads_never_mix_announced_nor_faulted(session: Begin, postgresql_database: servers.PostgreSql) -> None:
-    threads, statements = 8, 1000 if SOAK else 100
+    threads, statements = 8, 500 if SOAK else 100
     opened = session(driver.record)
 
     def work(name: str) -> None:
