@@ -11,6 +11,7 @@
 #include "base/messages.h"
 #include "base/thread.h"
 #include "memory/arena.h"
+#include "memory/fork_copy.h"
 #include "memwatch.h"
 #include "state.h"
 
@@ -20,15 +21,20 @@
 
 static_assert(STACKS_MOST < MW_STACK_UNKNOWN, "an id is told from none");
 
-int mw_keep_stacks(void) {
-    struct stacks *s = &mw.stacks;
-    if (!mw.started) return MW_ERR_NOT_STARTED;
-    if (s->index) return MW_OK;
+static int make_tables(struct stacks *s) {
     s->words_most = (uint32_t)arena_fit(STACK_WORDS_MOST, sizeof *s->words);
     s->rows = arena_table(STACKS_MOST * sizeof *s->rows);
     s->words = arena_table(s->words_most * sizeof *s->words);
     if (s->rows && s->words) s->index = arena_table((INDEX_MASK + 1) * sizeof *s->index);
     return s->index ? MW_OK : MW_ERR_NO_MEMORY;
+}
+
+int mw_keep_stacks(void) {
+    if (!mw.started) return MW_ERR_NOT_STARTED;
+    bool taken = core_take();
+    int error = mw.stacks.index ? MW_OK : make_tables(&mw.stacks);
+    core_release(taken);
+    return error;
 }
 
 MW_SIGNAL_SAFE static uint64_t hash_of(const uint32_t *sites, uint32_t n, uint32_t cut) {

@@ -9,7 +9,6 @@
  * That an instruction at this address belongs to the code that was there before is known by a generation. It goes up
  * when a code object is freed that a cache knows; freeing is led through forget_code(). Another code object can't lie
  * there, on this thread's stack, before that. */
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -53,7 +52,7 @@ struct whole {              /* a stack by its instructions, those of incomplete 
 
 struct recent {     /* what a thread keeps */
     uint32_t owner; /* thread id; 0: free */
-    bool busy;      /* a signal handler that stores has interrupted us */
+    bool busy;      /* it is being changed: a signal handler that stores does without */
     uint64_t generation;
     unsigned levels; /* of the last stack; 0: none */
     bool cut;        /* it has more frames */
