@@ -13,14 +13,14 @@
 #define STACK_WORDS_MOST (1u << 23)
 
 struct stack {
-    uint32_t at;            /* its beginning in `words` */
-    _Atomic uint64_t told;  /* where its record is: in which journal and, if that has a limit, in which segment */
+    uint32_t at;           /* its beginning in `words` */
+    _Atomic uint64_t told; /* where its record is: in which journal and, if that has a limit, in which segment */
 };
 
 struct stacks {
     mw_lock lock;
-    struct stack *rows;      /* by id */
-    uint32_t *words;         /* of each stack: how many sites; then what its record carries: 1 if cut, else 0; the sites */
+    struct stack *rows; /* by id */
+    uint32_t *words;    /* of each stack: how many sites; then what its record carries: 1 if cut, else 0; the sites */
     _Atomic uint64_t *index; /* a table with open addressing: the upper half of a hash, and the id */
     uint32_t words_used, words_most;
     _Atomic uint32_t count;
