@@ -399,11 +399,13 @@ class Lines:
         return [*self._place(own, event.exact, event.call, event.origin), ("function", f"in {inside}")]
 
     def _callers(self, event: Event) -> Iterator[str]:
+        margin = Cell(" " * (INDENT - 2))
         for frame in event.stack or ():
-            pieces: list[tuple[Role, str]] = [("notice", "from"), *self._place(frame, True)]
-            yield " " * INDENT + "  ".join(self._paint(role, text) for role, text in pieces)
+            cells = [margin, Cell("from", self._painter("notice")), *self._places(self._place(frame, True))]
+            yield from flow(cells, self._width, INDENT)
         if event.stack_cut:
-            yield " " * INDENT + self._paint("notice", "and more callers, which weren't recorded")
+            more = Cell("and more, not recorded", self._painter("notice"))
+            yield from flow([margin, more], self._width, INDENT)
 
     def _places(self, pieces: list[tuple[Role, str]], column: int = 0) -> list[Cell]:
         """One cell, or several if together they are wider than a line."""
