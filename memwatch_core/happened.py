@@ -16,8 +16,9 @@ Origin = Literal["announced", "store", "syscall", "kernel", "found"]
 """How a write came about: a proxy or the interpreter announced it, an instruction stored, a libc call filled a buffer,
 or the kernel wrote. ``found``: nobody saw the write; the value was found to have changed."""
 
-Operation = Literal["add", "set", "delete"]
-"""What happened to a place: an attribute or a key was added, got another value, or was deleted."""
+Operation = Literal["add", "set", "delete", "move"]
+"""What happened to a place: an attribute, a key or an item was added, got another value, or was deleted; ``move``: the
+items of a list are in another order."""
 
 
 class Site(msgspec.Struct, frozen=True):

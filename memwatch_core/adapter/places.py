@@ -60,6 +60,8 @@ def open_places(
         part = "" if known[3] else "a part of "
         raise WatchError(f"'{name}' is watched already, as {part}'{known[2].name}'")
     depth, most, fields, skip = _checked(name, **options)
+    if isinstance(value, list) and (fields is not None or skip is not None):
+        raise WatchError(f"'{name}': fields and skip choose attributes and keys; a list has neither")
     code = frame.f_code
     info = PlacesInfo(name, flags, (code.co_filename, frame.f_lineno or 0, code.co_name))
     _declare(formats)

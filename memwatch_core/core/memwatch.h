@@ -108,6 +108,17 @@ int mw_page_free(void *page, size_t n);
  * is registered: a write through it later makes no event. */
 void *mw_write_view(const void *watched);
 
+/* Has the adapter told of each store to pages from mw_page_alloc, instead of recording it: the program's own memory,
+ * of which the adapter records what a store means, in a page that shadows it (mw_write_shadow). Until mw_page_free().
+ * Errors: PAGE. */
+int mw_page_guard(void *page, size_t n);
+
+/* Called in the storing thread, after the store, on the stack that the program was on, in the signal handler: all
+ * signals are masked. It may do what the interrupted code could have done at this store, where the adapter knows what
+ * that is; none of its own stores may fault. Calls of libc that have the kernel write aren't told. */
+typedef void (*mw_guard_hook)(const void *address, size_t length);
+void mw_set_guard_hook(mw_guard_hook hook);
+
 /* ---- variables -------------------------------------------------------------------------------------------------- */
 
 enum {

@@ -60,6 +60,7 @@ struct mw_core {
     struct registry registry;
 
     mw_origin_provider origin_provider;
+    mw_guard_hook guard_hook;
     struct instructions instructions;
     struct code_blocks code_blocks;
     struct executor executor;

@@ -59,6 +59,8 @@ class CellFlag(IntFlag):
     """Third and fourth byte of a cell."""
 
     CUT = 1
+    MOVED = 2
+    """Of a list as one value: the same items in another order."""
 
 
 class Flag(IntFlag):

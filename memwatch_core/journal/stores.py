@@ -15,7 +15,15 @@ from typing import Any, NamedTuple
 from ..records import Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
 from . import layout
 from .followed import DECODED, Decode, FindPart, Followed, Place
-from .layout import SLOT_SIZE, Flag, Kind
+from .layout import SLOT_SIZE, CellFlag, CellKind, Flag, Kind
+
+_OTHER, _MOVED = CellKind.OTHER.value, CellFlag.MOVED.value
+
+
+def _is_moved(cell: bytes) -> bool:
+    kind, _, flags = layout.CELL.unpack_from(cell)
+    return kind == _OTHER and bool(flags & _MOVED)
+
 
 Wanted = Callable[[Event], bool]
 
@@ -239,7 +247,7 @@ class PythonStores:
             if known.told is not None:
                 part = known.place(self._make_part, self._cell, offset, before, after)
                 old = new = None
-                operation = None if part is None else self._operation(part)
+                operation = None if part is None else self._operation(part, after)
             else:
                 extent = known.extent(offset, length, before, after)
                 known.put(offset, before)
@@ -280,10 +288,10 @@ class PythonStores:
             return self._sites[site]
         return None if callers is None else callers.own
 
-    def _operation(self, part: Part) -> Operation:
+    def _operation(self, part: Part, after: bytes) -> Operation:
         was_absent, is_absent = part.old is self._absent, part.new is self._absent
         if was_absent == is_absent:
-            return "set"
+            return "move" if len(after) >= layout.CELL.size and _is_moved(after) else "set"
         return "add" if was_absent else "delete"
 
     def _is_shown(self, event: Event, number: int) -> bool:

@@ -9,6 +9,7 @@ import sys
 import threading
 import types
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -105,26 +106,26 @@ def test_the_value_before_is_what_a_followed_container_had_become(journal: Opene
 
 
 def test_what_changes_in_place_without_being_followed_is_found_and_never_silent(journal: Opened) -> None:
-    order = Box(tags=["a"], n=1)
+    order = Box(tags=bytearray(b"a"), n=1)
     watch(order)
-    order.tags.append("b")
+    order.tags.append(98)
     order.n = 2
     order.tags = None
     found = [(change.path, change.old, change.new, change.origin) for change in changes(journal)]
     assert found == [
         (".n", 1, 2, "announced"),
-        (".tags", ("shown", "['a']"), ("shown", "['a', 'b']"), "found"),
-        (".tags", ("shown", "['a', 'b']"), None, "announced"),
+        (".tags", ("shown", "bytearray(b'a')"), ("shown", "bytearray(b'ab')"), "found"),
+        (".tags", ("shown", "bytearray(b'ab')"), None, "announced"),
     ]
 
 
 def test_what_changed_in_place_is_found_at_the_end_of_the_watch(journal: Opened) -> None:
-    order = Box(tags=["a"])
+    order = Box(tags=bytearray(b"a"))
     watch(order)
-    order.tags[0] = "z"
+    order.tags[0] = ord("z")
     unwatch(order)
     assert [(change.path, change.new, change.origin) for change in changes(journal)] == [
-        (".tags", ("shown", "['z']"), "found")
+        (".tags", ("shown", "bytearray(b'z')"), "found")
     ]
 
 
@@ -352,13 +353,9 @@ def test_senseless_options_are_refused(journal: Opened, options: dict[str, Any],
     assert proxy.find_places(order) is None
 
 
-class Items(list[Any]):
-    pass
-
-
 @pytest.mark.parametrize(
     "value",
-    [[1], {1}, None, "text", Items(), range(3), object(), len, iter([]), 1j, ()],
+    [None, "text", deque([1]), frozenset({1}), range(3), object(), len, iter([]), 1j, ()],
     ids=lambda value: type(value).__name__,
 )
 def test_what_cannot_be_seen_changing_is_refused(journal: Opened, value: Any) -> None:

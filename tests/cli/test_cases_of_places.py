@@ -123,6 +123,62 @@ CASES = {
         ["--variable", "into"],
         'into["a"] absent -> 1',
     ),
+    "a default list remembers": (
+        """
+        from memwatch_core import watch
+
+        def add(value, into=[]):
+            into.append(value)                  # culprit
+            return into
+
+        watch(add.__defaults__[0], name="into")
+        add(1)
+        print(add(2))
+        """,
+        ["--variable", "into"],
+        "into[0] absent -> 1",
+    ),
+    "a cached list is changed by who reads it": (
+        """
+        import functools
+        from memwatch_core import watch
+
+        @functools.cache
+        def prices():
+            return watch([30, 10, 20], name="prices")
+
+        def cheapest():
+            rows = prices()
+            rows.sort()                         # culprit
+            return rows[0]
+
+        def first():
+            return prices()[0]
+
+        print(first(), cheapest(), first())
+        """,
+        ["--variable", "prices"],
+        "prices [30, 10, 20] -> [10, 20, 30]",
+    ),
+    "an extension in C changes a list that others hold": (
+        """
+        import heapq
+        from memwatch_core import watch
+
+        class Book:
+            def __init__(self):
+                self.bids = [5, 1, 4]
+
+        def best(book):
+            heapq.heapify(book.bids)            # culprit
+            return book.bids[0]
+
+        book = watch(Book())
+        best(book)
+        """,
+        ["--path", "book.bids*"],
+        "book.bids[0] 5 -> 1",
+    ),
     "a class attribute is shared by all instances": (
         """
         from memwatch_core import watch

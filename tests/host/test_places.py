@@ -104,6 +104,7 @@ CELLS: list[tuple[bytes, Any]] = [
     (bytes([1, 9, 255, 255]), None),
     (bytes([4, 8, 0xFE, 0xFF]) + struct.pack("<q", 7), 7),
     (bytes([6, 1, 0, 1, 65]), "A"),
+    (bytes([8, 3, 2, 0]) + b"[1]", Shown("[1]")),
 ]  # fmt: skip
 
 

@@ -96,7 +96,10 @@ def test_cells_and_their_places_agree() -> None:
     assert {row[1].partition(":")[0]: int(row[0]) for row in table("### Cells")} == {
         kind.name: int(kind) for kind in layout.CellKind
     }
-    assert f"A cell has {layout.CELL_SIZE} bytes: u8 kind, u8 bytes of its payload, u16 flags (bit 0 CUT)" in PAGE
+    assert (
+        f"A cell has {layout.CELL_SIZE} bytes: u8 kind, u8 bytes of its payload, u16 flags (bit 0 CUT, bit 1 MOVED)"
+        in PAGE
+    )
     assert (layout.CELL.size, layout.CellFlag.CUT) == (4, 1)
     assert "CUT: the payload is u64 hash of the whole, u32 its length" in PAGE
     assert layout.CUT.size == 12

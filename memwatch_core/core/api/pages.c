@@ -27,6 +27,19 @@ void *mw_page_alloc(size_t n) {
     return (void *)(mw.arena.watched + ((uint64_t)first << PAGE_SHIFT));
 }
 
+int mw_page_guard(void *page, size_t n) {
+    uintptr_t offset = (uintptr_t)page - mw.arena.watched;
+    if (!mw.started || !process_is_whole() || offset >= mw.arena.committed || offset & PAGE_MASK) return MW_ERR_PAGE;
+    uint32_t first = (uint32_t)(offset >> PAGE_SHIFT);
+    bool taken = core_take();
+    bool block = arena_is_block(first, n);
+    for (uint32_t i = 0; block && i < n; i++) mw.arena.pages[first + i].guarded = true;
+    core_release(taken);
+    return block ? MW_OK : MW_ERR_PAGE;
+}
+
+void mw_set_guard_hook(mw_guard_hook hook) { __atomic_store_n(&mw.guard_hook, hook, __ATOMIC_RELEASE); }
+
 int mw_page_free(void *page, size_t n) {
     uintptr_t offset = (uintptr_t)page - mw.arena.watched;
     if (!mw.started || !process_is_whole() || offset >= mw.arena.committed || offset & PAGE_MASK) return MW_ERR_PAGE;

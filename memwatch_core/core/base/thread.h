@@ -24,6 +24,7 @@ struct thread {
     uint32_t not_waited; /* the holder of modules.lock for whom this thread doesn't wait any more: import_tables.c */
     uint32_t forking;    /* bit 0: the fork that is under way was prepared; bit 1: the one around that; and so on */
     uintptr_t fault;     /* where a store that also goes to other memory would have faulted; 0: nowhere */
+    uintptr_t guarded, guarded_end; /* what the last store has written to guarded pages; 0: nothing */
 };
 
 extern MW_HIDDEN MW_TLS struct thread mw_thread;

@@ -175,6 +175,7 @@ int arena_allocate(size_t n, uint32_t *first) {
     }
     for (uint32_t i = 0; i < count; i++) {
         mw.arena.pages[at + i].head = 0;
+        mw.arena.pages[at + i].guarded = false;
         mw.arena.pages[at + i].state = PAGE_USED;
         mw.arena.pages[at + i].order = (uint8_t)order;
     }

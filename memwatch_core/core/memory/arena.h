@@ -33,6 +33,7 @@ struct page {
     uint32_t head;      /* first variable on this page, 0 for none */
     uint8_t state;      /* enum page_state */
     uint8_t order;      /* of the block that it belongs to: 2^order pages */
+    bool guarded;       /* the adapter is told of stores: mw_page_guard() */
     uint32_t next_free; /* free list of its order */
 };
 

@@ -30,6 +30,7 @@
 #define FLAGS_MASK 0xcd5u /* CF PF AF ZF SF DF OF: the flags that instructions read and write */
 #define FLAG_ZERO 0x40u
 #define CACHE_LINE 64u
+#define HANDLER_STACK 65536u /* what the handler may take of a stack, and a signal frame */
 
 int executor_open(void) {
     const int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -229,6 +230,29 @@ MW_SIGNAL_SAFE static enum run_result run_wide(const struct instruction *instruc
     return RUN_DONE;
 }
 
+/* What the adapter does may need more room than a stack for signals has. The one that the program was on goes on below
+ * what a leaf function may keep there (System V ABI, 3.2.2: 128 bytes). */
+MW_SIGNAL_SAFE static void tell_adapter(const ucontext_t *context) {
+    mw_guard_hook hook = __atomic_load_n(&mw.guard_hook, __ATOMIC_ACQUIRE);
+    uintptr_t at = mw_thread.guarded, length = mw_thread.guarded_end - at;
+    uintptr_t below = ((uintptr_t)context->uc_mcontext.gregs[REG_RSP] - 128) & ~(uintptr_t)63;
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    if (!hook) return;
+    if (here < below && below - here < HANDLER_STACK) { /* no other stack */
+        hook((const void *)at, length);
+        return;
+    }
+    __asm__ volatile("movq %%rsp, %%rbx\n\t"
+                     "movq %[below], %%rsp\n\t"
+                     "call *%[hook]\n\t"
+                     "movq %%rbx, %%rsp"
+                     : "+D"(at), "+S"(length)
+                     : [below] "r"(below), [hook] "r"(hook)
+                     : "rbx", "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2",
+                       "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
+                       "xmm14", "xmm15");
+}
+
 MW_SIGNAL_SAFE enum run_result executor_run(ucontext_t *context, uintptr_t address) {
     bool overflow;
     struct instruction *instruction = instruction_at((uintptr_t)context->uc_mcontext.gregs[REG_RIP], &overflow);
@@ -237,7 +261,7 @@ MW_SIGNAL_SAFE enum run_result executor_run(ucontext_t *context, uintptr_t addre
     mw_origin_provider provider = __atomic_load_n(&mw.origin_provider, __ATOMIC_ACQUIRE);
     if (provider) provider(context, &origin);
     enum run_result result;
-    mw_thread.fault = 0;
+    mw_thread.fault = mw_thread.guarded = mw_thread.guarded_end = 0;
     switch (instruction->kind) {
     case KIND_RUN: result = run_store(instruction, context, address, &origin); break;
     case KIND_WIDE: result = run_wide(instruction, context, &origin); break;
@@ -245,5 +269,6 @@ MW_SIGNAL_SAFE enum run_result executor_run(ucontext_t *context, uintptr_t addre
     default: result = emulate(instruction, context, &origin);
     }
     if (overflow) instruction_overflow_done();
+    if (unlikely(mw_thread.guarded && result == RUN_DONE)) tell_adapter(context);
     return result == RUN_NOT_OURS && mw_thread.fault ? RUN_FAULT : result;
 }

@@ -118,12 +118,21 @@ MW_SIGNAL_SAFE static void publish(uint8_t *to, const uint8_t *from, unsigned n)
     for (; n; n--) *(volatile uint8_t *)to++ = *from++;
 }
 
+/* The pieces of one store are neighbours, in the order of their addresses or in the reverse. */
+MW_SIGNAL_SAFE static void remember_guarded(const struct page_piece *piece) {
+    struct thread *t = &mw_thread;
+    uintptr_t at = (uintptr_t)piece->target - mw.arena.distance;
+    if (!t->guarded || at < t->guarded) t->guarded = at;
+    if (at + piece->length > t->guarded_end) t->guarded_end = at + piece->length;
+}
+
 MW_SIGNAL_SAFE void page_span_publish(const struct page_span *span, const uint8_t *after) {
     MW_STEP("publish", 0);
     for (unsigned i = 0; i < span->count; after += span->piece[i++].length) {
         const struct page_piece *piece = &span->piece[i];
         if (!piece->target) continue;
         publish(piece->target, after, piece->length);
+        if (unlikely(mw.arena.pages[piece->page].guarded)) remember_guarded(piece);
         if (kernel_writes()) kernel_except(piece->page, piece->offset, after, piece->length);
     }
 }

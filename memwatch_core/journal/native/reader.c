@@ -57,7 +57,7 @@ static void stores_dealloc(Stores *self) {
 }
 
 static int stores_init_places(Stores *self, PyObject *shown, PyObject *cell) {
-    static const char *const operations[PLACE_OPERATIONS] = {"add", "set", "delete"};
+    static const char *const operations[PLACE_OPERATIONS] = {"add", "set", "delete", "move"};
     for (size_t i = 0; i < PLACE_OPERATIONS; i++)
         if ((self->operations[i] = PyUnicode_InternFromString(operations[i])) == NULL) return -1;
     self->shown = Py_NewRef(shown);

@@ -8,10 +8,11 @@
 
 #define CELL_HEAD 4u /* u8 kind, u8 bytes of payload, u16 flags */
 #define UNNAMED ".?" /* a place whose path isn't known */
-#define CELL_CUT 1u  /* a flag: the payload is the beginning of a value */
+#define CELL_CUT 1u   /* a flag: the payload is the beginning of a value */
+#define CELL_MOVED 2u /* a flag: the items of a list, in another order */
 
-static int place_operation(int was_absent, int is_absent) {
-    if (was_absent == is_absent) return PLACE_SET;
+static int place_operation(int was_absent, int is_absent, int is_moved) {
+    if (was_absent == is_absent) return is_moved ? PLACE_MOVE : PLACE_SET;
     return was_absent ? PLACE_ADD : PLACE_DELETE;
 }
 
@@ -74,7 +75,8 @@ static int stores_place_values(Stores *self, State *state, uint64_t offset, uint
     if (new != NULL) {
         PyObject *fields[] = {place != NULL ? place->path : self->unnamed, old, new};
         values->part = PyObject_Vectorcall(self->make_part, fields, 3, NULL);
-        values->operation = self->operations[place_operation(old == self->absent, new == self->absent)];
+        int moved = length >= CELL_HEAD && after[0] == CELL_OTHER && after[2] & CELL_MOVED;
+        values->operation = self->operations[place_operation(old == self->absent, new == self->absent, moved)];
         Py_DECREF(new);
     }
     Py_DECREF(old);

@@ -86,6 +86,12 @@ void mwpy_announced_quietly(void) {
     announced.dropped = NULL;
 }
 
+uint32_t mwpy_site_now(void) {
+    mwpy_announce(false);
+    mwpy_announced_quietly();
+    return announced.stack.site;
+}
+
 /* ---- faulted stores ---------------------------------------------------------------------------------------------- */
 
 /* The calling thread's state, with or without the GIL; NULL for a thread unknown to Python. */

@@ -7,6 +7,9 @@
  * Needs the GIL. Runs no Python code, so that nothing comes between an operator's read and its write. */
 void mwpy_announce(bool sql);
 
+/* The site of the calling thread's Python frame, as an announced write would have it; 0: it has none. Needs the GIL. */
+uint32_t mwpy_site_now(void);
+
 /* Call after mw_write: drops the site and context. May run destructors. */
 void mwpy_announced(void);
 

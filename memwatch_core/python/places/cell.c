@@ -93,21 +93,30 @@ static uint64_t length_of(PyObject *value) {
     return PyList_CheckExact(value) || PyTuple_CheckExact(value) ? (uint64_t)Py_SIZE(value) : 0;
 }
 
-static void describe_shown(mwpy_cell *cell, PyObject *value) {
+static void fill_words(mwpy_cell *cell, const mwpy_words *t, uint64_t length) {
     static const char more[] = "…";
-    mwpy_words t = mwpy_no_words(MWPY_WORDS);
-    mwpy_say_value(&t, value, 0);
-    if (t.n <= MWPY_CELL_ROOM && !t.cut) {
-        fill(cell, MWPY_SHOWN, t.at, t.n);
+    if (t->n <= MWPY_CELL_ROOM && !t->cut) {
+        fill(cell, MWPY_SHOWN, t->at, t->n);
         return;
     }
-    uint64_t length = length_of(value);
-    uint64_t hash = hash_of(t.at, t.n) ^ length * HASH_FACTOR;
-    size_t room = MWPY_CELL_ROOM - CUT_HEAD - (sizeof more - 1), n = whole_characters(t.at, t.n < room ? t.n : room);
+    uint64_t hash = hash_of(t->at, t->n) ^ length * HASH_FACTOR;
+    size_t room = MWPY_CELL_ROOM - CUT_HEAD - (sizeof more - 1), n = whole_characters(t->at, t->n < room ? t->n : room);
     char bytes[MWPY_CELL_ROOM];
-    memcpy(bytes, t.at, n);
+    memcpy(bytes, t->at, n);
     memcpy(bytes + n, more, sizeof more - 1);
     fill_cut(cell, MWPY_SHOWN, hash, 0, bytes, n + sizeof more - 1);
+}
+
+static void describe_shown(mwpy_cell *cell, PyObject *value) {
+    mwpy_words t = mwpy_no_words(MWPY_WORDS);
+    mwpy_say_value(&t, value, 0);
+    fill_words(cell, &t, length_of(value));
+}
+
+void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n) {
+    mwpy_words t = mwpy_no_words(MWPY_WORDS);
+    mwpy_say_items(&t, items, n, "[", "]", 0);
+    fill_words(cell, &t, (uint64_t)n);
 }
 
 void mwpy_cell_describe(mwpy_cell *cell, PyObject *value) {
@@ -164,6 +173,41 @@ size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute) {
             mwpy_say_value(&t, key, 1);
         mwpy_say_string(&t, "]");
     }
+    memcpy(out, t.at, t.n);
+    return t.n;
+}
+
+/* The value of a cell that holds it whole; NULL: of another kind, or no memory. */
+static PyObject *value_in(const mwpy_cell *cell) {
+    int64_t number;
+    double real;
+    if (cell->flags & MWPY_CELL_CUT) return NULL;
+    switch (cell->kind) {
+    case MWPY_INT: memcpy(&number, cell->payload, sizeof number); return PyLong_FromLongLong(number);
+    case MWPY_FLOAT: memcpy(&real, cell->payload, sizeof real); return PyFloat_FromDouble(real);
+    case MWPY_STR: return PyUnicode_DecodeUTF8((const char *)cell->payload, cell->used, "surrogatepass");
+    case MWPY_BYTES: return PyBytes_FromStringAndSize((const char *)cell->payload, cell->used);
+    case MWPY_NONE: return Py_NewRef(Py_None);
+    case MWPY_TRUE: return Py_NewRef(Py_True);
+    case MWPY_FALSE: return Py_NewRef(Py_False);
+    default: return NULL;
+    }
+}
+
+size_t mwpy_member_text(char *out, size_t room, const mwpy_cell *cell) {
+    mwpy_words t = mwpy_no_words(room);
+    PyObject *value = value_in(cell);
+    size_t head = cell->flags & MWPY_CELL_CUT ? CUT_HEAD : 0;
+    mwpy_say_string(&t, "{");
+    if (value && PyUnicode_Check(value))
+        mwpy_say_str(&t, value, '"');
+    else if (value)
+        mwpy_say_value(&t, value, 1);
+    else
+        mwpy_say(&t, (const char *)cell->payload + head, cell->used - head);
+    mwpy_say_string(&t, head && cell->kind != MWPY_SHOWN ? "…}" : "}");
+    Py_XDECREF(value);
+    PyErr_Clear();
     memcpy(out, t.at, t.n);
     return t.n;
 }

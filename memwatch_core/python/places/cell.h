@@ -16,7 +16,7 @@ enum mwpy_cell_kind {
     MWPY_BYTES = 7,
     MWPY_SHOWN = 8,
 };
-enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60, MWPY_CELL_CUT = 1 };
+enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60, MWPY_CELL_CUT = 1, MWPY_CELL_MOVED = 2 };
 
 typedef struct mwpy_cell {
     uint8_t kind, used; /* used: bytes of payload */
@@ -33,8 +33,15 @@ static inline size_t mwpy_cell_size(const mwpy_cell *cell) { return offsetof(mwp
  * Interpreter lock held. */
 void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
 
+/* A list of these items, whatever its type. */
+void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n);
+
 /* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them. */
 bool mwpy_key_is_plain(PyObject *key);
+
+/* How a member of a set is written behind the set, by the cell that says what it is: {"x"}, {3}. Returns how many
+ * bytes, at most room. */
+size_t mwpy_member_text(char *out, size_t room, const mwpy_cell *cell);
 
 /* How a key is written behind its owner: ".qty", ["db"], [3]. Returns how many bytes, at most room. */
 size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute);

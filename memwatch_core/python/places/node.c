@@ -8,13 +8,15 @@
 #include "places/cell.h"
 #include "places/known_types.h"
 #include "places/layout.h"
+#include "places/node_items.h"
+#include "places/node_members.h"
 #include "places/node_table.h"
 #include "places/reports.h"
 #include "places/slab.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 
-enum { PATH = 2048, KEY_TEXT = 256, CHAIN_MOST = 1000, ABSENT_FEW = 64 };
+enum { CHAIN_MOST = 1000, ABSENT_FEW = 64 };
 
 mwpy_root *mwpy_roots;
 
@@ -22,7 +24,7 @@ mwpy_root *mwpy_roots;
  * watched. */
 mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
     mwpy_node *node = mwpy_table_get(dict_or_owner);
-    if (!node || node->dict == dict_or_owner || node->layout) return node;
+    if (!node || node->dict == dict_or_owner || node->layout || node->items || node->members) return node;
     PyObject *dict = mwpy_attributes_now(dict_or_owner);
     if (dict == node->dict) return node;
     mwpy_table_take(node->owner, node);
@@ -45,7 +47,7 @@ static bool leads_up(const mwpy_spot *spot) {
     return false;
 }
 
-static mwpy_spot *spot_at(const mwpy_node *parent, PyObject *key) {
+mwpy_spot *mwpy_node_spot(const mwpy_node *parent, PyObject *key) {
     PyObject *address = parent->links ? PyDict_GetItemWithError(parent->links, key) : NULL;
     return address ? PyLong_AsVoidPtr(address) : NULL;
 }
@@ -95,21 +97,24 @@ static void free_spot(mwpy_spot *spot) {
     PyMem_Free(spot);
 }
 
-/* The path of a key, or its end where it is too long. Returns how many bytes. */
-static size_t path_of(const mwpy_node *node, PyObject *key, char out[PATH]) {
-    size_t start = PATH;
+size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH]) {
+    size_t start = MWPY_PATH;
+    PyObject *index = NULL;
     for (int i = 0; i < CHAIN_MOST; i++) {
-        char text[KEY_TEXT];
-        size_t n = mwpy_key_text(text, sizeof text, key, node->attributes);
+        char text[MWPY_KEY_TEXT];
+        size_t n = key ? mwpy_key_text(text, sizeof text, key, node->attributes) : 0;
+        Py_XDECREF(index);
         if (n > start) break;
         start -= n;
         memcpy(out + start, text, n);
         if (is_top(node) || !node->spots) break;
         key = node->spots->key;
         node = node->spots->parent;
+        index = node->items ? PyLong_FromSsize_t(mwpy_items_index(node, PyLong_AsVoidPtr(key))) : NULL;
+        if (index) key = index;
     }
-    memmove(out, out + start, PATH - start);
-    return PATH - start;
+    memmove(out, out + start, MWPY_PATH - start);
+    return MWPY_PATH - start;
 }
 
 /* ---- cells of keys ----------------------------------------------------------------------------------------------- */
@@ -180,8 +185,8 @@ static mwpy_cell_number take_cell(mwpy_node *node, PyObject *key) {
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
     if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
-        char path[PATH];
-        mwpy_cell_tell(cells, number, path, path_of(node, key, path));
+        char path[MWPY_PATH];
+        mwpy_cell_tell(cells, number, path, mwpy_node_path(node, key, path));
     }
     mwpy_cell_write(cells, number, now, why);
 }
@@ -261,18 +266,18 @@ static void relevel(mwpy_node *node) {
             value = name ? *mwpy_slot_in(node->owner, node->layout, i) : NULL;
             if (value) follow(node->root, node, name, value, level + 1);
         }
+        if (node->items) mwpy_items_follow(node);
     }
     PyObject *keys = node->links ? PyDict_Keys(node->links) : NULL;
     for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) {
-        mwpy_spot *spot = spot_at(node, PyList_GET_ITEM(keys, i));
+        mwpy_spot *spot = mwpy_node_spot(node, PyList_GET_ITEM(keys, i));
         if (spot && spot->child->spots == spot && spot->child->root == node->root) relevel(spot->child);
     }
     Py_XDECREF(keys);
 }
 
-/* What lies under a key isn't found there any more. */
-static void lose(mwpy_node *parent, PyObject *key) {
-    mwpy_spot *spot = spot_at(parent, key), *nearest = NULL;
+void mwpy_node_lose(mwpy_node *parent, PyObject *key) {
+    mwpy_spot *spot = mwpy_node_spot(parent, key), *nearest = NULL;
     if (!spot) return;
     mwpy_node *node = spot->child;
     bool first = node->spots == spot;
@@ -330,7 +335,7 @@ static void end_now(mwpy_node *node, bool alive) {
     if (node->dict) mwpy_table_take(node->dict, node);
     if (node->owner) mwpy_table_take(node->owner, node);
     PyObject *keys = node->links ? PyDict_Keys(node->links) : NULL;
-    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) lose(node, PyList_GET_ITEM(keys, i));
+    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) mwpy_node_lose(node, PyList_GET_ITEM(keys, i));
     Py_XDECREF(keys);
     if (node->before)
         node->before->after = node->after;
@@ -344,6 +349,8 @@ static void end_now(mwpy_node *node, bool alive) {
         give_back_cells(node, node->odd);
     }
     mwpy_layout *layout = mwpy_slots_close(node);
+    if (node->items) mwpy_items_close(node, alive);
+    if (node->members) mwpy_members_close(node, alive);
     PyObject *value = address_of(node);
     Py_XDECREF(node->links);
     Py_XDECREF(node->cells);
@@ -379,9 +386,12 @@ static bool may_be_followed(PyObject *value) {
     return type != &PyLong_Type && type != &PyUnicode_Type && type != &PyFloat_Type && value != Py_None;
 }
 
+/* Whether its contents lie in guarded memory when it is watched. */
+static bool is_guarded(PyObject *object) { return PyList_Check(object) || PySet_Check(object); }
+
 static bool is_followed(const mwpy_root *root, PyObject *value, int level) {
     const char *why;
-    if (PyDict_Check(value)) return level <= root->depth;
+    if (PyDict_Check(value) || is_guarded(value)) return level <= root->depth;
     return level < root->depth && !PyType_Check(value) && !PyModule_Check(value) && mwpy_has_attributes(value, &why) &&
            !mwpy_is_declared(value);
 }
@@ -389,10 +399,14 @@ static bool is_followed(const mwpy_root *root, PyObject *value, int level) {
 static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int level) {
     mwpy_node *node = PyMem_Calloc(1, sizeof *node);
     if (!node) return NULL;
-    *node = (mwpy_node){.dict = dict, .owner = owner, .attributes = owner != NULL, .root = root, .level = level};
+    bool list = owner && PyList_Check(owner), set = owner && PySet_Check(owner);
+    *node =
+        (mwpy_node){.dict = dict, .owner = owner, .attributes = owner && !list && !set, .root = root, .level = level};
     node->cells = dict ? PyDict_New() : NULL;
     bool failed = (dict && (!node->cells || mwpy_table_put(dict, node))) || (owner && mwpy_table_put(owner, node)) ||
-                  (owner && mwpy_slots_open(node) && mwpy_has_slots(owner)) || (dict && mwpy_dict_watch(dict));
+                  (owner && !list && !set && mwpy_slots_open(node) && mwpy_has_slots(owner)) ||
+                  (dict && mwpy_dict_watch(dict)) || (list && mwpy_items_open(node)) ||
+                  (set && mwpy_members_open(node));
     if (failed) {
         mwpy_layout *layout = mwpy_slots_close(node);
         if (dict) mwpy_table_take(dict, node);
@@ -414,6 +428,8 @@ static void fill(mwpy_node *node) {
     Py_ssize_t at = 0;
     PyObject *key, *value;
     mwpy_slots_fill(node);
+    if (node->items) mwpy_items_fill(node);
+    if (node->members) mwpy_members_fill(node);
     while (node->dict && PyDict_Next(node->dict, &at, &key, &value)) {
         mwpy_cell_number number = mwpy_node_wants(node, key) ? take_cell(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
@@ -428,15 +444,15 @@ static void fill(mwpy_node *node) {
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level) {
     if (!is_followed(root, value, level)) return NULL;
     mwpy_node *node = mwpy_node_of(value);
-    mwpy_spot *spot = spot_at(parent, key);
+    mwpy_spot *spot = mwpy_node_spot(parent, key);
     if (spot && node == spot->child) return node;
     if (spot) {
-        lose(parent, key);
+        mwpy_node_lose(parent, key);
         node = mwpy_node_of(value); /* it may have ended with what was there */
     }
     bool known = node != NULL;
     if (!known && root->count < root->most) {
-        PyObject *dict = mwpy_dict_of(value);
+        PyObject *dict = is_guarded(value) ? NULL : mwpy_dict_of(value);
         PyObject *owner = dict == value ? NULL : value;
         node = dict ? mwpy_node_of(dict) : NULL;
         known = node != NULL;
@@ -455,7 +471,7 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
     }
     if (!known) fill(node);
     if (known && node->root == root && !is_top(node) && level < node->level) {
-        name_by(spot_at(parent, key));
+        name_by(mwpy_node_spot(parent, key));
         relevel(node);
     }
     return node;
@@ -463,14 +479,14 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
 
 void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value) {
     if (!value || !may_be_followed(value) || !follow(parent->root, parent, key, value, parent->level + 1))
-        if (parent->links) lose(parent, key);
+        if (parent->links) mwpy_node_lose(parent, key);
 }
 
 /* ---- watches ----------------------------------------------------------------------------------------------------- */
 
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
                           PyObject *fields, PyObject *skip) {
-    PyObject *dict = mwpy_dict_of(object);
+    PyObject *dict = is_guarded(object) ? NULL : mwpy_dict_of(object);
     if (PyErr_Occurred()) return NULL;
     if (mwpy_node_of(dict ? dict : object)) {
         PyErr_SetString(PyExc_TypeError, dict ? "its __dict__ is watched already" : "it is watched already");
@@ -523,7 +539,7 @@ void mwpy_node_died(mwpy_node *node) {
 
 void mwpy_node_leaves_owner(mwpy_node *node) {
     for (size_t i = 0; i < node->layout->count; i++)
-        if (node->layout->slots[i].name) lose(node, node->layout->slots[i].name);
+        if (node->layout->slots[i].name) mwpy_node_lose(node, node->layout->slots[i].name);
     mwpy_layout *layout = mwpy_slots_close(node);
     mwpy_table_take(node->owner, node);
     node->owner = NULL;
@@ -544,7 +560,7 @@ bool mwpy_node_agrees(const mwpy_node *node, PyObject *key, mwpy_cell_number num
                       mw_shadow *why) {
     mwpy_cell_describe(found, held);
     if (likely(!memcmp(found, mwpy_cell_at(&node->root->cells, number), mwpy_cell_size(found)))) return true;
-    mwpy_spot *spot = held && mwpy_key_is_plain(key) ? spot_at(node, key) : NULL;
+    mwpy_spot *spot = held && mwpy_key_is_plain(key) ? mwpy_node_spot(node, key) : NULL;
     if (spot && (spot->child->dict == held || spot->child->owner == held)) *why = MW_SHADOW_SILENT;
     return false;
 }
@@ -576,7 +592,7 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added)
     change_cell(node, key, number, now, MW_SHADOW_NOW);
     if (!plain && !now) forget_odd(node, key, number);
     if (!plain || (held && held == now)) return;
-    if (node->links) lose(node, key);
+    if (node->links) mwpy_node_lose(node, key);
     if (now && may_be_followed(now)) follow(node->root, node, key, now, node->level + 1);
 }
 
@@ -590,7 +606,7 @@ void mwpy_node_clear(mwpy_node *node) {
         check(node, key, number, value, MW_SHADOW_FOUND);
         change_cell(node, key, number, NULL, MW_SHADOW_NOW);
         if (mwpy_key_is_plain(key))
-            lose(node, key);
+            mwpy_node_lose(node, key);
         else
             forget_odd(node, key, number);
     }
@@ -611,14 +627,14 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
         }
         changed += check(node, key, number, value, why);
         if (plain && PyDict_DelItem(gone, key)) PyErr_Clear();
-        if (plain && !follow(node->root, node, key, value, node->level + 1)) lose(node, key);
+        if (plain && !follow(node->root, node, key, value, node->level + 1)) mwpy_node_lose(node, key);
     }
     at = 0;
     while (gone && PyDict_Next(gone, &at, &key, &value)) {
         mwpy_cell_number number = (mwpy_cell_number)PyLong_AsUnsignedLong(value);
         if (mwpy_cell_at(&node->root->cells, number)->kind == MWPY_ABSENT) continue;
         change_cell(node, key, number, NULL, why);
-        lose(node, key);
+        mwpy_node_lose(node, key);
         changed++;
     }
     Py_XDECREF(gone);
@@ -628,6 +644,8 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
 
 size_t mwpy_node_audit(mwpy_node *node) {
     node->suspect = false;
+    if (node->items) return mwpy_items_compare(node, MW_SHADOW_FOUND);
+    if (node->members) return mwpy_members_compare(node, MW_SHADOW_FOUND);
     return mwpy_slots_compare(node, MW_SHADOW_FOUND) + compare(node, MW_SHADOW_FOUND);
 }
 

@@ -30,16 +30,20 @@ typedef struct mwpy_root {
 /* Where a node is found: as the value of a key of another one. */
 typedef struct mwpy_spot {
     mwpy_node *parent, *child;
-    PyObject *key;                  /* strong, plain: what is under another key isn't followed */
+    PyObject *key;                  /* strong, plain: what is under another key isn't followed; of a list: the address
+                                       of the item */
+    size_t times;                   /* of a list: how often it holds the item */
     struct mwpy_spot *next, **link; /* of the child's spots; link: what points to it */
 } mwpy_spot;
 
 struct mwpy_node {
-    PyObject *dict;          /* NULL: there is none */
-    PyObject *owner;         /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
-    mwpy_layout *layout;     /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */
-    mwpy_cell_number *slots; /* the cell of each of layout->slots; MWPY_NO_CELL: it isn't watched */
-    bool attributes;         /* its keys are attributes */
+    PyObject *dict;           /* NULL: there is none */
+    PyObject *owner;          /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
+    mwpy_layout *layout;      /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */
+    struct mwpy_items *items; /* of the owner, which is a list; NULL: it is none */
+    struct mwpy_members *members; /* of the owner, which is a set; NULL: it is none */
+    mwpy_cell_number *slots;      /* the cell of each of layout->slots; MWPY_NO_CELL: it isn't watched */
+    bool attributes;              /* its keys are attributes */
     mwpy_root *root;
     mwpy_node *before, *after; /* in root->nodes */
     mwpy_node *next_dying;     /* of those that are about to end */
@@ -81,10 +85,17 @@ void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why);
 
 /* ---- used by both halves of a node: node.c, the dict, and node_slots.c, the slots ---- */
 
+/* The path of a key (NULL: of the node itself), or its end where it is too long. Returns how many bytes. */
+enum { MWPY_PATH = 2048, MWPY_KEY_TEXT = 256 };
+size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH]);
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key);
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
 /* Watches the value of a key as well, if the depth says so, in place of what was found there. NULL: there is none. */
 void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value);
+/* Where something is followed under a key; NULL: nowhere. */
+mwpy_spot *mwpy_node_spot(const mwpy_node *parent, PyObject *key);
+/* What lies under a key isn't found there any more. */
+void mwpy_node_lose(mwpy_node *parent, PyObject *key);
 /* What a place holds must be what its cell says. If not, it was changed unseen: `found` is what it holds, to be written
  * as `why` says, which becomes MW_SHADOW_SILENT of a container that is followed itself: its own events say what became
  * of it. */

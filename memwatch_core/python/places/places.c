@@ -1,15 +1,20 @@
 /* places.c - see places.h. */
+#define Py_BUILD_CORE_MODULE 1
 #include "places/places.h"
 
 #include <string.h>
 
+#include "interpreter.h"
 #include "places/attributes.h"
 #include "places/declared.h"
 #include "places/dicts.h"
 #include "places/known_types.h"
 #include "places/node.h"
+#include "places/node_items.h"
+#include "places/node_members.h"
 #include "places/reports.h"
 #include "places/slab.h"
+#include "places/storage.h"
 #include "places/value.h"
 #include "places/words.h"
 
@@ -57,11 +62,32 @@ static PyObject *written(PyObject *module, PyObject *value) {
 static PyObject *why_not(PyObject *module, PyObject *object) {
     (void)module;
     const char *why = NULL;
-    if (PyDict_Check(object) || mwpy_has_attributes(object, &why)) Py_RETURN_NONE;
+    if (PyDict_Check(object) || PyList_Check(object) || PySet_Check(object) || mwpy_has_attributes(object, &why))
+        Py_RETURN_NONE;
     return PyUnicode_FromString(why);
 }
 
 static PyObject *or_null(PyObject *object) { return object == Py_None ? NULL : object; }
+
+/* A store to a container's guarded memory. */
+static void stored(const void *address, size_t length) {
+    mwpy_node *node = mwpy_storage_node(address);
+    if (!node || !mwpy_current_thread() || mwpy_is_finalizing()) return;
+    PyObject *error = PyErr_GetRaisedException();
+    if (node->items) mwpy_list_stored(node, address, length);
+    if (node->members) mwpy_set_stored(node, address, length);
+    PyErr_SetRaisedException(error);
+}
+
+static void freed(void *address) {
+    mwpy_node *node = mwpy_storage_node(address);
+    PyObject *error = PyErr_GetRaisedException();
+    if (node->items)
+        mwpy_list_freed(node);
+    else
+        mwpy_set_freed(node);
+    PyErr_SetRaisedException(error);
+}
 
 static PyObject *open_places(PyObject *module, PyObject *args) {
     (void)module;
@@ -71,8 +97,16 @@ static PyObject *open_places(PyObject *module, PyObject *args) {
     Py_ssize_t most;
     if (!PyArg_ParseTuple(args, "OUSIinOOO", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info))
         return NULL;
-    mwpy_report =
-        (mwpy_reports){mwpy_dict_changes, mwpy_dict_replaced, mwpy_slot_changes, mwpy_object_ends, mwpy_class_changed};
+    mwpy_report = (mwpy_reports){mwpy_dict_changes,
+                                 mwpy_dict_replaced,
+                                 mwpy_slot_changes,
+                                 mwpy_object_ends,
+                                 mwpy_class_changed,
+                                 mwpy_list_resized,
+                                 freed,
+                                 mwpy_list_begins,
+                                 mwpy_list_ends};
+    mw_set_guard_hook(stored);
     mwpy_root *root =
         mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, or_null(fields), or_null(skip));
     if (!root) return NULL;

@@ -8,6 +8,25 @@
 
 #if PY_VERSION_HEX >= 0x030C0000
 
+/* How a list is about to be changed by its own code. */
+enum {
+    MWPY_LIST_QUIET = 1, /* no code of the program's runs meanwhile, nor another thread */
+    MWPY_LIST_LOSES = 2, /* items may go: they are kept alive until they have been told */
+    MWPY_LIST_GROWS = 4, /* what it holds stays where it is */
+    MWPY_LIST_MOVES = 8, /* the same items, in another order */
+};
+
+/* From the beginning of such a change to its end. */
+typedef struct mwpy_list_turn {
+    PyObject *list; /* borrowed: who calls has it */
+    unsigned how;
+    Py_ssize_t index, n; /* the only item that changes, or -1; how many there were */
+    uint64_t changes;
+    PyObject **held; /* items that are kept alive */
+    Py_ssize_t held_n;
+    unsigned char before[64]; /* a cell: what the whole list was */
+} mwpy_list_turn;
+
 typedef struct mwpy_reports {
     /* A dict changes: as PyDict_WatchCallback. */
     int (*dict_changes)(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *now);
@@ -19,6 +38,14 @@ typedef struct mwpy_reports {
     void (*object_ends)(PyObject *object);
     /* An object has another class now. */
     void (*class_changed)(PyObject *object);
+
+    /* Memory of storage.h is too small now, or larger than it need be: what the container shall have, or NULL. It is
+     * given back. */
+    void *(*storage_resized)(void *address, size_t bytes);
+    void (*storage_freed)(void *address);
+    /* false: the list isn't watched, and there is no end to report. */
+    bool (*list_begins)(mwpy_list_turn *turn, PyObject *list, unsigned how, Py_ssize_t index);
+    void (*list_ends)(mwpy_list_turn *turn);
 } mwpy_reports;
 
 extern mwpy_reports mwpy_report;

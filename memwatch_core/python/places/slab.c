@@ -109,7 +109,7 @@ void mwpy_cell_give_back(mwpy_cells *cells, mwpy_cell_number number) {
         cells->free = grown;
         cells->free_most = most;
     }
-    cells->slab[number >> INDEX_BITS].told[index_of(number)].stamp = 0; /* its next path is another one */
+    mwpy_cell_untell(cells, number); /* its next path is another one */
     cells->free[cells->free_n++] = number;
 }
 
@@ -120,6 +120,10 @@ const mwpy_cell *mwpy_cell_at(const mwpy_cells *cells, mwpy_cell_number number) 
 bool mwpy_cell_is_told(const mwpy_cells *cells, mwpy_cell_number number) {
     const struct mwpy_told *told = &slab_of(cells, number)->told[index_of(number)];
     return told->stamp == mw_journal_stamp() && told->renames == cells->renames;
+}
+
+void mwpy_cell_untell(mwpy_cells *cells, mwpy_cell_number number) {
+    cells->slab[number >> INDEX_BITS].told[index_of(number)].stamp = 0;
 }
 
 void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n) {

@@ -46,6 +46,8 @@ void mwpy_cell_give_back(mwpy_cells *cells, mwpy_cell_number number);
 const mwpy_cell *mwpy_cell_at(const mwpy_cells *cells, mwpy_cell_number number);
 /* Whether the journal knows the cell's path; if not, mwpy_cell_tell() says it. */
 bool mwpy_cell_is_told(const mwpy_cells *cells, mwpy_cell_number number);
+/* It is given to another place, whose path must be told. */
+void mwpy_cell_untell(mwpy_cells *cells, mwpy_cell_number number);
 void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n);
 /* Writes what the cell holds now; fills `now` with zeros as far as it held more. */
 void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);

@@ -1,0 +1,21 @@
+/* node_members.h - the part of a node that lies in a set: its members. */
+#ifndef MEMWATCH_PYTHON_NODE_MEMBERS_H
+#define MEMWATCH_PYTHON_NODE_MEMBERS_H
+#include "places/node.h"
+
+#if PY_VERSION_HEX >= 0x030C0000
+
+/* The set keeps its table in guarded memory from now on. 0, or -1: no memory. */
+int mwpy_members_open(mwpy_node *node);
+/* Gives each member its cell. */
+void mwpy_members_fill(mwpy_node *node);
+/* Compares the members with their cells, and tells what differs. Returns how many do. */
+size_t mwpy_members_compare(mwpy_node *node, mw_shadow why);
+/* Gives the set ordinary memory again, if it lives. */
+void mwpy_members_close(mwpy_node *node, bool alive);
+
+/* What is reported of sets: see reports.h. */
+void mwpy_set_stored(mwpy_node *node, const void *address, size_t length);
+void mwpy_set_freed(mwpy_node *node);
+#endif
+#endif
