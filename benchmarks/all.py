@@ -22,6 +22,7 @@ PARTS = {
     "starting": "A start",
     "store": "A store, from C",
     "writing": "A write through a proxy",
+    "stacks": "A write with its callers",
     "places": "A store to an object in place",
     "tracers": "A store to an object in place, beside tracers",
     "calls": "A system call",

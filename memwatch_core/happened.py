@@ -173,6 +173,13 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """The part of the value that the store touched; None: all of it, or its serializer has no parts."""
     operation: Operation | None = None
     """What happened to the place that ``part`` names; None: the variable is no object watched in place."""
+    own: Site | None = None
+    """The first place in the program's own code: ``site``, or else the nearest of its callers in ``stack``. None: there
+    is none."""
+    stack: tuple[Site, ...] | None = None
+    """The callers of ``site``, the innermost first; None: they weren't recorded."""
+    stack_cut: bool = False
+    """Whether there were more callers than ``stack`` has."""
 
     @property
     def time(self) -> datetime:

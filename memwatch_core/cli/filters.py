@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 import click
 
 from ..config import suggest
-from ..records import Event, Lost, Part, Record, Unwatched, Watched
+from ..records import Event, Lost, Part, Record, Site, Unwatched, Watched
 from ..rendering.changes import LENGTH, named
 from .called import Called
 
@@ -55,7 +55,7 @@ class Filters:
         self.since = since or 0
         self.wanted = self.passes if self._kinds else None
         """Whether an event passes, its time aside; None: all do. The result depends only on the event's variable, path,
-        thread, site and context (:mod:`memwatch_core.host.history` relies on that), unless :attr:`by_part`."""
+        thread, site, callers and context (:mod:`memwatch_core.host.history` relies on that), unless :attr:`by_part`."""
         self.possible = self._may_pass if self.by_part else self.wanted
         """As :attr:`wanted`, but also usable with filters by part: whether an event like this one may pass."""
         self.possible_since = 0 if self.by_part else self.since
@@ -204,7 +204,8 @@ def _statement_of(event: Event) -> str:
 
 
 def _place_of(event: Event) -> str:
-    return "" if event.site is None else f"{event.site.file.rpartition('/')[2]}:{event.site.line}"
+    site = event.own or event.site
+    return "" if site is None else f"{site.file.rpartition('/')[2]}:{site.line}"
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -336,20 +337,20 @@ def _outcome(text: str) -> Test:
 
 
 def _place(text: str) -> Test:
-    """Matches ``FILE:LINE``, ``FILE`` or ``:LINE``; FILE may be the end of a path."""
+    """Matches ``FILE:LINE``, ``FILE`` or ``:LINE``; FILE may be the end of a path. Of an event, the place in the
+    program's own code and the innermost one."""
     match = re.fullmatch(r"([^:]*)(?::(\d{1,9})(?:-(\d{1,9}))?)?", text)
     file, first, last = (match[1], int(match[2] or 0), int(match[3] or match[2] or 0)) if match else ("", 0, 0)
     if (not file and not first) or last < first or (match and match[2] and not first):
         raise click.BadParameter(f"{text!r}: write FILE:LINE, FILE:FIRST-LAST, FILE or :LINE", param_hint="--line")
     tail = "/" + file.removeprefix("./").lstrip("/")
 
-    def test(event: Event) -> bool:
-        site = event.site
+    def fits(site: Site | None) -> bool:
         if site is None or (file and not f"/{site.file}".endswith(tail)):
             return False
         return not first or first <= site.line <= last
 
-    return test
+    return lambda event: fits(event.site) or (event.own is not event.site and fits(event.own))
 
 
 def moment(text: str) -> int:

@@ -21,9 +21,11 @@
  * watch; all writes to the watched value hit the page.
  *
  * Errors: every call returns 0 (or an id, or a pointer) or a negative mw_error; mw_strerror() gives a sentence that
- * says what to do. Calls may come from any thread. Async-signal-safe are only mw_set_context and mw_intern_site. */
+ * says what to do. Calls may come from any thread. Async-signal-safe are only mw_set_context, mw_intern_site and
+ * mw_intern_stack. */
 #ifndef MEMWATCH_H
 #define MEMWATCH_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #ifdef __cplusplus
@@ -223,6 +225,7 @@ typedef struct mw_origin {
     uint32_t site;    /* id from mw_intern_site, 0 if unknown */
     uint32_t context; /* preset to mw_get_context() */
     uint32_t inexact; /* set to 1 if the site is not certain */
+    uint32_t stack;   /* id from mw_intern_stack, of the callers of `site`; 0: not asked for */
 } mw_origin;
 
 /* Called in the writing thread for every store, announced write and libc call that fills watched memory, before the
@@ -242,6 +245,15 @@ uint32_t mw_intern_site(const char *file, size_t file_length, const char *functi
  * a call, and not to what it held before, as of a plain number. Cheap for a site that is marked. Errors: RANGE (there
  * is no such site), JOURNAL_FULL. */
 int mw_site_adds_call(uint32_t site);
+/* Makes room for call stacks; an adapter that records none doesn't call it. Errors: NOT_STARTED, NO_MEMORY. */
+int mw_keep_stacks(void);
+
+/* The id of a call stack: the sites of the callers, the innermost first; cut: it had more of them. The same stack gives
+ * the same id. 0 before mw_keep_stacks(); MW_STACK_UNKNOWN if the table is full. Async-signal-safe, lock-free for a
+ * stack that is known. */
+#define MW_STACK_MOST 255u
+#define MW_STACK_UNKNOWN 0xffffffffu
+uint32_t mw_intern_stack(const uint32_t *sites, size_t count, bool cut);
 
 /* The name of thread tid (0: the caller) in the journal, at most 255 bytes. Errors: NO_JOURNAL, TOO_LONG. */
 int mw_thread_name(uint32_t tid, const char *name, size_t length);

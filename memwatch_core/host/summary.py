@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from ..printed import clean
-from ..records import Event, Lost, Outcome, Record, Unwatched, Watched
+from ..records import Event, Lost, Outcome, Record, Site, Unwatched, Watched
 from ..rendering.changes import change
 from ..rendering.labels import numbered
 from ..rendering.layout import both_ends
@@ -189,8 +189,10 @@ class Summary:
             event = self._last[key]
             part, before, after = change(event, 32)
             what = f"{part.removeprefix('.')} {before} -> {after}".lstrip() if event.changed else f"{after} (unchanged)"
-            site, thread = event.site, clean(event.thread)
-            place = f" at {short_path(site.file)}:{site.line}\t{clean(site.function)}" if site else ""
+            site, own, thread = event.site, event.own or event.site, clean(event.thread)
+            place = f" at {_place(own)}" if own else ""
+            if site and own != site:
+                place += f" in {_place(site)}"
             who = f" in\t{thread}" if thread else ""
             if event.origin == "found":
                 place, who = f", {FOUND}", ""
@@ -236,6 +238,10 @@ class Summary:
             if len(counts) > 1:
                 said[key] = ", ".join(names) + ("" if self._thinned else rest)
         return said
+
+
+def _place(site: Site) -> str:
+    return f"{short_path(site.file)}:{site.line}\t{clean(site.function)}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -62,6 +62,13 @@ def forget_sites() -> None:
 def provide_origins(on: bool, /) -> None:
     """Whether to trace stores to Python frames; switched off before the interpreter ends."""
 
+def keep_stacks(limit: int, /) -> None:
+    """How many frames of a store's call stack to record, from 1 (its own line alone) to 128. Raises CoreError: no
+    memory."""
+
+def leave_out_callers() -> None:
+    """From now on, the functions that run now aren't recorded as callers: those that run the program."""
+
 CELL: int
 """Bytes of a cell."""
 

@@ -101,7 +101,8 @@ class Lines:
 
     ``width``: columns of the terminal, None for a pipe (then only long values and statements are shortened). ``paint``
     colours a piece of text, as :func:`~memwatch_core.rendering.palette.paint` does. ``show="changes"`` leaves out
-    stores of equal values, the lifecycle of watches, and commits. Not thread-safe.
+    stores of equal values, the lifecycle of watches, and commits. ``stacks`` adds a line for each caller. Not
+    thread-safe.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Lines:
         max_value: int = 40,
         max_statement: int = 4000,
         show: Literal["changes", "all"] = "all",
+        stacks: bool = False,
     ) -> None:
         self._terminal = width is not None
         self._width = max(width, NARROWEST) if width is not None else ENDLESS
@@ -124,6 +126,7 @@ class Lines:
         self._max_same = min(max_value, self._room - len(" (unchanged)"))
         self._max_statement = max_statement
         self._all = show == "all"
+        self._stacks = stacks
         self._columns = [0, 0, 0, 0]  # variable, change, site, thread
         self._fitted = [0, 0, 0, 0]
         self._limits = [24, 26, 36, 20]
@@ -151,7 +154,12 @@ class Lines:
             elif self._all or isinstance(record, Lost):
                 rows.append(record)
         for row in rows:
-            yield from self._event(row) if isinstance(row, _Row) else self._other(row)
+            if not isinstance(row, _Row):
+                yield from self._other(row)
+                continue
+            yield from self._event(row)
+            if self._stacks:
+                yield from self._callers(row.event)
 
     def _take_outcome(self, record: Outcome, rows: list[Any]) -> None:
         """Adds a line for an outcome, but not for a single statement that committed itself.
@@ -392,7 +400,21 @@ class Lines:
         return found
 
     def _place_of(self, event: Event) -> list[tuple[Role, str]]:
-        return self._place(event.site, event.exact, event.call, event.origin)
+        """The place in the program's own code; then the innermost one, if that is another."""
+        own, site = event.own, event.site
+        if own is None or site is None or own == site:
+            return self._place(site, event.exact, event.call, event.origin)
+        inside = "  ".join(text for _, text in self._place(site, True))
+        return [*self._place(own, event.exact, event.call, event.origin), ("function", f"in {inside}")]
+
+    def _callers(self, event: Event) -> Iterator[str]:
+        margin = Cell(" " * (INDENT - 2))
+        for frame in event.stack or ():
+            cells = [margin, Cell("from", self._painter("notice")), *self._places(self._place(frame, True))]
+            yield from flow(cells, self._width, INDENT)
+        if event.stack_cut:
+            more = Cell("and more, not recorded", self._painter("notice"))
+            yield from flow([margin, more], self._width, INDENT)
 
     def _places(self, pieces: list[tuple[Role, str]], column: int = 0) -> list[Cell]:
         """One cell, or several if together they are wider than a line."""

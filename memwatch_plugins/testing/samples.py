@@ -143,6 +143,16 @@ def _records() -> dict[str, Record]:
         "event, place deleted": place("[3]", Shown("[1, 2]"), ABSENT, "delete"),
         "event, place found": place(".tags", Shown("['a']"), None, "set", origin="found", exact=False, site=None),
         "event, odd place": place(SURROGATE + CONTROLS, Shown(SURROGATE + CONTROLS), Shown(""), "set", offset=2**32),
+        "event, callers": event(own=SITE, stack=(Site("/project/main.py", 3, "<module>"),)),
+        "event, in a library": event(
+            site=Site("/lib/orm/state.py", 812, "_expire"), own=SITE, stack=(SITE, Site("/project/main.py", 3, "main"))
+        ),
+        "event, no callers": event(own=None, stack=()),
+        "event, callers unknown": event(own=None, stack=(), stack_cut=True),
+        "event, odd callers": event(
+            own=Site(SURROGATE, 1, CONTROLS), stack=(Site("", 0, ""), Site(SURROGATE, 2**32 - 1, CONTROLS)) * 60,
+            stack_cut=True,
+        ),
         "event, unchanged": event(new=5, changed=False, exact=False),
         "event, no bytes": event(before=b"", after=b"", old=b"", new=b""),
         "event, beginning of time": event(seq=0, time_ns=0, pid=0, offset=0),

@@ -50,7 +50,7 @@ MW_SIGNAL_SAFE static inline uint64_t journal_segments(const struct journal *j) 
 }
 
 struct store {
-    uint32_t variable, tid, offset, length, site, context;
+    uint32_t variable, tid, offset, length, site, context, stack;
     unsigned how, flags;
     bool refusable;              /* the write isn't made if it can't be recorded */
     const struct mwj_call *call; /* of MWJ_SYSCALL; otherwise NULL */
