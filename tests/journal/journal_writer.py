@@ -54,7 +54,7 @@ class JournalWriter:
         head = struct.pack("<IQIIIII", tid, self.now(time), variable, offset, len(before), site, context)
         about = struct.pack("<IiI", *call) if origin in (3, 4) else b""
         behind = b"" if stack is None else struct.pack("<I", stack)
-        flags |= 0 if stack is None else 4
+        flags |= 0 if stack is None else 8
         return self.record(STORE, head, 36, about + before + after + behind, origin, flags)
 
     def blob(self, kind: int, ident: int, payload: bytes, *, tid: int = 7, time: int | None = None,

@@ -85,7 +85,7 @@ def test_kinds_flags_and_origins_agree() -> None:
     assert {int(n): name.lower() for name, n in re.findall(r"MWJ_CALL_(\w+) = (\d+)", calls[1])} == layout.CALLS
     for number, name in layout.CALLS.items():
         assert re.search(rf"\b{number}\s+{name}\b", PAGE), name
-    flags = re.search(r"enum mwj_flag {(.*)}", HEADER_FILE)
+    flags = re.search(r"enum mwj_flag {(.*?)}", HEADER_FILE, re.DOTALL)
     assert flags
     assert {name: int(n) for name, n in re.findall(r"MWJ_(\w+) = (\d+)", flags[1])} == {
         flag.name: int(flag) for flag in layout.Flag
