@@ -166,7 +166,7 @@ def test_shared_page_keeps_variables_apart(journal: Opened) -> None:
 # ---- what is refused ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [object(), "text", None, (1, "a"), frozenset({1}), 1j, print])
+@pytest.mark.parametrize("value", [object(), "text", None, frozenset({1}), range(3), 1j, print])
 def test_value_without_serializer_is_refused_with_what_to_do(journal: Opened, value: object) -> None:
     with pytest.raises(WatchError, match=r"'thing' can't be watched: no serializer takes a .*\[plugins\] serializers"):
         watch(value, name="thing")
