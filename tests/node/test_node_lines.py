@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from itertools import product
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from nodejs import PROGRAMS, Node
 
 from memwatch_core.records import Event
+
+SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
 
 
 def place(event: Event) -> tuple[str, int, str] | None:
@@ -86,8 +89,11 @@ const x = watch(new Int32Array(1), { name: 'x' });
 """
 
 
-@pytest.mark.parametrize("thread", ["main", "worker"])
-@pytest.mark.parametrize("flag", ["--stress-compaction", "--compact-on-every-full-gc"])
+MOVED = [("--compact-on-every-full-gc", "main"), ("--stress-compaction", "worker")]
+"""Each flag and each kind of thread once; their product in a long run."""
+
+
+@pytest.mark.parametrize(("flag", "thread"), product(*zip(*MOVED, strict=True)) if SOAK else MOVED)
 def test_line_is_exact_however_often_collections_have_moved_the_code(node: Node, flag: str, thread: str) -> None:
     """Threads that help with a collection move most of it."""
     (node.folder / "stores").mkdir()
