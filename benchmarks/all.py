@@ -22,7 +22,9 @@ PARTS = {
     "starting": "A start",
     "store": "A store, from C",
     "writing": "A write through a proxy",
+    "stacks": "A write with its callers",
     "places": "A store to an object in place",
+    "tracers": "A store to an object in place, beside tracers",
     "calls": "A system call",
     "reading": "Reading a journal",
     "sql": "A SQL statement, traced",
@@ -34,7 +36,7 @@ PARTS = {
 
 
 if sys.version_info < (3, 12):
-    del PARTS["places"]
+    del PARTS["places"], PARTS["tracers"]
 
 
 def machine() -> str:

@@ -54,9 +54,11 @@ def alternate(ours: Callable[[], float], theirs: Callable[[], float], times: int
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, no exponent."""
+    """Three significant digits, two of very small ones, no exponent."""
     if value is None:
         return ""
+    if 0 < value < 0.1:
+        return f"{value:.2g}"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 

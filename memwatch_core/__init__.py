@@ -4,6 +4,7 @@ This module has the names that programs use. Each is imported on first access, s
 next to nothing:
 
 * ``watch(value, name="x")`` returns a watched proxy to use in place of the value; ``unwatch(x)`` ends the watch;
+* ``watch_place(order, "limit")`` watches an attribute or a key alone; ``unwatch_place(order, "limit")`` ends it;
 * ``session(...)`` reports the writes of this process while its ``with`` block runs, without ``memwatch run``.
 """
 
@@ -22,7 +23,9 @@ from .turns import turn  # noqa: E402
 
 if TYPE_CHECKING:
     from .adapter.watch import unwatch as unwatch
+    from .adapter.watch import unwatch_place as unwatch_place
     from .adapter.watch import watch as watch
+    from .adapter.watch import watch_place as watch_place
     from .errors import MemWatchError as MemWatchError
     from .records import Event as Event
     from .running.session import session as session
@@ -32,12 +35,14 @@ __version__ = "0.1.0"
 _HOMES = {
     "watch": ".adapter.watch",
     "unwatch": ".adapter.watch",
+    "unwatch_place": ".adapter.watch",
+    "watch_place": ".adapter.watch",
     "session": ".running.session",
     "Event": ".records",
     "MemWatchError": ".errors",
 }
 
-__all__ = ["Event", "MemWatchError", "__version__", "session", "unwatch", "watch"]
+__all__ = ["Event", "MemWatchError", "__version__", "session", "unwatch", "unwatch_place", "watch", "watch_place"]
 
 
 def __getattr__(name: str) -> Any:

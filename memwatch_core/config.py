@@ -238,6 +238,8 @@ class _Collector:
             value = self.check(section, name, value, where, lax)
             if isinstance(value, Path):
                 value = base / value
+            elif isinstance(value, tuple):
+                value = tuple(base / each if isinstance(each, Path) else each for each in value)
         elif _holds_infinity(value):  # settings reach other processes as JSON, which has neither
             raise ConfigError(f"{where}: {key} = {_shown(value)}: neither inf nor nan can be a setting; write a number")
         self.values[key] = value

@@ -16,9 +16,18 @@ Origin = Literal["announced", "store", "syscall", "kernel", "found"]
 """How a write came about: a proxy or the interpreter announced it, an instruction stored, a libc call filled a buffer,
 or the kernel wrote. ``found``: nobody saw the write; the value was found to have changed."""
 
-Operation = Literal["add", "set", "delete", "move"]
-"""What happened to a place: an attribute, a key or an item was added, got another value, or was deleted; ``move``: the
-items of a list are in another order."""
+Operation = Literal["add", "set", "delete", "clear", "replace", "move"]
+"""What happened to a place: an attribute, a key or an item was added, got another value, or was deleted. ``clear``: all
+keys of the dict were deleted at once; ``replace``: the object's ``__dict__`` was; ``move``: the items of a list are in
+another order."""
+
+
+End = Literal["", "unwatched", "rebound", "replaced", "deleted", "left", "dropped", "collected", "exit", "closed"]
+"""Why a watch ended; see :class:`Unwatched`."""
+
+Given = Literal["", "plain", "computed"]
+"""What is known of a value that took the place of a watched one: it is a plain number, bytes or bytearray; it was
+computed from the watched one, ``x = x + 1``."""
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -29,6 +38,9 @@ class Site(msgspec.Struct, frozen=True):
     """From 1; 0 if unknown."""
     function: str
     column: int = 0
+    adds_call: bool = False
+    """It is ``x += f()`` on a proxy: a number that ``f`` or another thread writes to ``x`` meanwhile is not lost, as it
+    would be if ``x`` were a plain number."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -161,6 +173,13 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """The part of the value that the store touched; None: all of it, or its serializer has no parts."""
     operation: Operation | None = None
     """What happened to the place that ``part`` names; None: the variable is no object watched in place."""
+    own: Site | None = None
+    """The first place in the program's own code: ``site``, or else the nearest of its callers in ``stack``. None: there
+    is none."""
+    stack: tuple[Site, ...] | None = None
+    """The callers of ``site``, the innermost first; None: they weren't recorded."""
+    stack_cut: bool = False
+    """Whether there were more callers than ``stack`` has."""
 
     @property
     def time(self) -> datetime:
@@ -188,6 +207,18 @@ class Unwatched(msgspec.Struct, frozen=True, tag="unwatched", tag_field="event")
     variable: str
     variable_id: int
     journal: str = ""
+    why: End = ""
+    """``unwatched``: ``unwatch()`` was called. ``rebound``: a name, attribute or item (``target``) was given something
+    else; ``replaced``: another watched value. ``deleted``: one was deleted. ``left``: a function that held the value
+    ended. ``dropped``: the last reference went away in some other way; ``collected``: while a garbage collection ran.
+    ``exit``: the program ended; ``closed``: its session did. ``""``: not known."""
+    site: Site | None = None
+    """Where; None if that isn't known."""
+    target: str = ""
+    """What was rebound or deleted: a name (``limit``), an attribute (``.limit``), an item (``[]``); ``""``: not known.
+    What it held may have held the watched value."""
+    given: Given = ""
+    """Of ``rebound``: what ``target`` was given."""
 
 
 class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="event"):

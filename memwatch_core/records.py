@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from .happened import ABSENT as ABSENT
     from .happened import Call as Call
     from .happened import Context as Context
+    from .happened import End as End
     from .happened import Event as Event
+    from .happened import Given as Given
     from .happened import Lost as Lost
     from .happened import Notice as Notice
     from .happened import Operation as Operation
@@ -46,7 +48,8 @@ NAME_MAX = 1024
 _HAPPENED = frozenset(
     {
         *("Origin", "Operation", "Site", "Context", "Call", "Shown", "ABSENT", "Part", "Variable", "Event"),
-        *("Watched", "Unwatched", "Lost", "Outcome", "Notice", "Record"),
+        *("Watched", "Unwatched", "End", "Given", "Lost", "Outcome", "Notice"),
+        "Record",
     }
 )
 

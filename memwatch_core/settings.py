@@ -26,6 +26,8 @@ class Source(NamedTuple):
 DEFAULT = Source("default", "default")
 JOURNAL_MIN = 4 << 20
 """``MW_JOURNAL_MIN`` of memwatch.h: the least value of journal.max_bytes."""
+STACK_MOST = 128
+"""``MWPY_STACK_MOST`` of python/origins/stacks.h: the largest value of watch.stack."""
 
 # ---- what a value may be --------------------------------------------------------------------------------------------
 
@@ -85,6 +87,14 @@ def _depth(value: Any, lax: bool) -> object:
     raise ValueError('must be "FULL" or a range of bytes such as "0:8" or [0, 8], the first below the second')
 
 
+def _frames(value: Any, lax: bool) -> object:
+    if lax and isinstance(value, str) and value.isdecimal() and len(value) < 10:
+        value = int(value)
+    if value == "auto" or (type(value) is int and 1 <= value <= STACK_MOST):
+        return value
+    raise ValueError(f'must be "auto" or a number of frames, from 1 to {STACK_MOST}')
+
+
 def _plugins(word: str) -> Check:
     """Names of plugins. The name of a plugin's distribution, ``memwatch-<word>-<name>``, is accepted too."""
     prefix = f"memwatch-{word}-"
@@ -125,6 +135,14 @@ def _folder(value: Any, lax: bool) -> Path:
     raise ValueError("must be the path of a folder")
 
 
+def _paths(value: Any, lax: bool) -> Paths:
+    if lax and isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    if isinstance(value, list | tuple) and all(isinstance(each, str | Path) and str(each) for each in value):
+        return tuple(map(path_of, value))
+    raise ValueError('must be a list of files and folders, such as ["src"]')
+
+
 def _max_bytes(value: Any, lax: bool) -> int:
     if lax and isinstance(value, str) and len(value) < 40 and value.replace("_", "").isdecimal():
         value = int(value.replace("_", ""))
@@ -145,6 +163,8 @@ def _unchecked(value: Any, lax: bool) -> Any:
 
 Depth = Literal["FULL"] | tuple[int, int]
 Names = tuple[str, ...]
+Paths = tuple[Path, ...]
+Frames = int | Literal["auto"]
 Tracker = Literal["auto", "uffd-sigbus", "readonly", "uffd-queue"]
 KernelWrites = Literal["calls", "all"]
 Parameters = Literal["hash", "none", "full"]
@@ -218,6 +238,14 @@ class WatchSection(Section):
     track_all_vars: bool = _setting(False, _flag)
     track_locals: bool = _setting(False, _flag)
     mutation_depth: Depth = _setting("FULL", _depth)
+    stack: Frames = _setting("auto", _frames)
+    """How many frames of the call stack an event carries: from 1, the line that wrote alone, to 128. ``auto``: 16 under
+    ``memwatch run``, otherwise 1."""
+
+    @property
+    def frames(self) -> int:
+        """:attr:`stack` as a number."""
+        return 1 if self.stack == "auto" else self.stack
 
 
 class PluginsSection(Section):
@@ -237,6 +265,14 @@ class PluginsSection(Section):
     )
     sinks: Names = _setting(("console",), _plugins("sink"))
     bridges: Names = _setting(("node",), _plugins("bridge"))
+
+
+class SitesSection(Section):
+    """Which places in the source are shown."""
+
+    own: Paths = _setting((), _paths)
+    """The program's own code: files and folders, with ``*`` and ``?``, relative to the file that sets them. The first
+    of its lines on the way to a store is shown first. Empty: all but the standard library and installed packages."""
 
 
 class SqlSection(Section):
@@ -278,6 +314,7 @@ class Config(Section):
     plugins: PluginsSection = _setting(PluginsSection(), _unchecked)
     sinks: Table = _setting({}, _unchecked)
     serializers: Table = _setting({}, _unchecked)
+    sites: SitesSection = _setting(SitesSection(), _unchecked)
     sql: SqlSection = _setting(SqlSection(), _unchecked)
     node: NodeSection = _setting(NodeSection(), _unchecked)
     journal: JournalSection = _setting(JournalSection(), _unchecked)

@@ -46,11 +46,13 @@ def main() -> None:
 def _join(folder: str) -> None:
     from .. import keep_modules
     from ..errors import MemWatchError
+    from ..native.proxy import leave_out_callers
     from ..printed import say
     from .join import join
 
     try:
         join(folder)
+        leave_out_callers()
         keep_modules()
     except MemWatchError as error:
         # Nothing of the program has run yet: stopping is safe, and running unwatched would be silent.

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from json.encoder import encode_basestring
 from types import CodeType, FrameType
 
@@ -21,6 +22,8 @@ _KEPT = 4096
 _found: dict[tuple[int, int], tuple[CodeType, str]] = {}
 """(address of a code object, instruction offset) -> the code object and the name. Holding the code object keeps its
 address from being reused."""
+_arguments: dict[tuple[int, int], tuple[CodeType, str]] = {}
+"""The same for the first argument of a call."""
 
 
 def infer_name(frame: FrameType) -> str:
@@ -36,24 +39,44 @@ def infer_name(frame: FrameType) -> str:
     return name
 
 
-def infer_argument(frame: FrameType) -> str:
-    """The source of the first argument of the ``watch`` call that ``frame`` is executing, if it is a name, or
-    attributes of a name; otherwise empty. Any thread."""
+def infer_argument(frame: FrameType, callee: str = "watch") -> str:
+    """The source of the first argument of the call of ``callee`` that ``frame`` is executing, if it is a name, or
+    attributes and constant items of a name; otherwise empty. Any thread."""
+    code, at = frame.f_code, frame.f_lasti
+    known = _arguments.get((id(code), at))
+    if known is not None:
+        return known[1]
+    name = _argument(code, at, callee)[:NAME_MAX]
+    if len(_arguments) >= _KEPT:
+        _arguments.clear()
+    _arguments[id(code), at] = (code, name)
+    return name
+
+
+def _argument(code: CodeType, at: int, callee: str) -> str:
     if dis is None or not hasattr(dis, "get_instructions"):
         return ""
-    before = [step for step in dis.get_instructions(frame.f_code) if step.offset < frame.f_lasti]
-    callee = max((i for i, step in enumerate(before) if step.argval == "watch"), default=len(before))
+    before = [step for step in dis.get_instructions(code) if step.offset < at]
+    called = max((i for i, step in enumerate(before) if step.argval == callee), default=len(before))
+    steps = [step for step in before[called + 1 :] if step.opname not in ("PUSH_NULL", "CACHE", "NOP")]
     name = ""
-    for step in before[callee + 1 :]:
-        if step.opname in ("PUSH_NULL", "CACHE", "NOP"):
-            continue
+    for step, after in zip_longest(steps, steps[1:]):
+        if not name and step.opname.startswith("LOAD_FAST") and isinstance(step.argval, tuple):  # two names at once
+            return "" if _is_item(after) else str(step.argval[0])
         if not name and step.opname.startswith("LOAD_") and isinstance(step.argval, str) and "CONST" not in step.opname:
             name = step.argval
         elif name and step.opname == "LOAD_ATTR":
             name += f".{step.argval}"
-        else:
+        elif name and _is_item(after) and step.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
+            name += f"[{quoted(step.argval) if type(step.argval) is str else repr(step.argval)}]"
+        elif not name or not _is_item(step):
             break
-    return name[:NAME_MAX]
+    return name
+
+
+def _is_item(step: dis.Instruction | None) -> bool:
+    """Whether it is the instruction of ``a[b]``."""
+    return step is not None and (step.opname == "BINARY_SUBSCR" or (step.opname, step.argrepr) == ("BINARY_OP", "[]"))
 
 
 def _target(code: CodeType, at: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import WatchError
 from ..native import proxy
-from ..records import TypeFormat
+from ..records import NAME_MAX, TypeFormat
 from ..type_formats import declared
 from .names import infer_argument, quoted, type_name
 from .threads import name_here
@@ -60,7 +60,7 @@ def open_places(
         part = "" if known[3] else "a part of "
         raise WatchError(f"'{name}' is watched already, as {part}'{known[2].name}'")
     depth, most, fields, skip = _checked(name, **options)
-    if isinstance(value, list) and (fields is not None or skip is not None):
+    if issubclass(type(value), list) and (fields is not None or skip is not None):
         raise WatchError(f"'{name}': fields and skip choose attributes and keys; a list has neither")
     code = frame.f_code
     info = PlacesInfo(name, flags, (code.co_filename, frame.f_lineno or 0, code.co_name))
@@ -72,18 +72,56 @@ def open_places(
         raise WatchError(f"'{name}' can't be watched: {error}") from None
     opened = proxy.find_places(value)
     if opened is not None and opened[4]:
-        left = f"{shown}, {opened[4]:,} of the objects in it are not followed (max_objects={most})"
-        proxy.describe_places(value, _metadata(info, left))
+        proxy.describe_places(value, _metadata(info, f"{shown}, {_left_out(opened[4], most)}"))
+    _audit_at_exit()
+
+
+def open_place(
+    owner: object,
+    key: object,
+    name: str | None,
+    flags: int,
+    frame: FrameType,
+    limits: tuple[int, int],
+    formats: tuple[TypeFormat, ...] = (),
+) -> None:
+    """Watches one attribute or key of an owner; ``limits``: depth, and how many objects. Raises as
+    :func:`open_places`."""
+    whose = infer_argument(frame, "watch_place") or type_name(owner)[1:-1]
+    if proxy.is_proxy(owner):
+        raise WatchError(f"'{whose}' is a watched value: every write to it is an event already")
+    try:
+        path, place, shown, why, whole = proxy.place_of(owner, key)
+    except TypeError as error:
+        raise WatchError(f"no place of '{whose}' can be watched: {error}") from None
+    name = (whose + path)[:NAME_MAX] if name is None else name
+    if why is not None:
+        raise WatchError(f"'{name}' can't be watched: {why}")
+    known = proxy.find_places(owner, place)
+    if whole is not None:
+        raise WatchError(f"'{name}' is watched already, as a place of '{whole.name}'")
+    if known is not None:
+        raise WatchError(f"'{name}' is watched already, as '{known[2].name}'")
+    depth, most = _limits(name, *limits)
+    code = frame.f_code
+    info = PlacesInfo(name, flags, (code.co_filename, frame.f_lineno or 0, code.co_name))
+    _declare(formats)
+    proxy.open_places(owner, name, _metadata(info, shown), flags, depth, most, None, None, info, place)
+    opened = proxy.find_places(owner, place)
+    if opened is not None and opened[4]:
+        proxy.describe_places(owner, _metadata(info, f"{shown}, {_left_out(opened[4], most)}"), place)
     _audit_at_exit()
 
 
 def close_places(value: object) -> bool:
-    """Ends the watch of an object. Returns False if there was none. Raises WatchError if it is watched as a part of
-    another object."""
+    """Ends the watch of an object, and those of places of it. Returns False if there was none. Raises WatchError if it
+    is watched as a part of another object only."""
+    if proxy.close_places(value):
+        return True
     known = proxy.find_places(value)
-    if known is not None and not known[3]:
+    if known is not None:
         raise WatchError(f"the object is watched as a part of '{known[2].name}': unwatch that one")
-    return known is not None and proxy.close_places(value)
+    return False
 
 
 def _checked(
@@ -97,11 +135,19 @@ def _checked(
 ) -> tuple[int, int, frozenset[str] | None, frozenset[str] | None]:
     if unknown:
         raise TypeError(f"'{name}': watch() of an object takes {', '.join(_OPTIONS)}, not {', '.join(unknown)}")
+    return *_limits(name, depth, max_objects), _names(name, "fields", fields), _names(name, "skip", skip)
+
+
+def _limits(name: str, depth: int, max_objects: int) -> tuple[int, int]:
     if type(depth) is not int or not 0 <= depth <= 100:
         raise ValueError(f"'{name}': depth is a number of levels from 0 to 100, not {depth!r}")
     if type(max_objects) is not int or max_objects < 1:
         raise ValueError(f"'{name}': max_objects is a positive number, not {max_objects!r}")
-    return depth, max_objects, _names(name, "fields", fields), _names(name, "skip", skip)
+    return depth, max_objects
+
+
+def _left_out(count: int, most: int) -> str:
+    return f"{count:,} of the objects in it are not followed (max_objects={most})"
 
 
 def _names(name: str, option: str, names: Iterable[str] | None) -> frozenset[str] | None:

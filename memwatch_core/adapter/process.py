@@ -94,6 +94,7 @@ def open_journal(
         tracker = core.start(config.core.wanted)
         core.limit_journal(config.journal.max_bytes, config.journal.policy)
         core.open_journal(where / f"{os.getpid()}-{RUNTIME}.mwj", session, RUNTIME)
+        proxy.keep_stacks(config.watch.frames)
         proxy.provide_origins(True)
         _journal = Journal(where, config, tuple(serializers), tracker, tuple(formats))
         _closed = None

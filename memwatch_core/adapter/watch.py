@@ -23,6 +23,7 @@ from .threads import name_here
 
 if TYPE_CHECKING:
     from ..records import Variable
+    from ..settings import WatchSection
 
 T = TypeVar("T")
 Depth = Literal["FULL"] | tuple[int, int] | Sequence[int]
@@ -77,18 +78,14 @@ def watch(
     given = name
     if name is None:
         name = infer_name(frame)
-    if isinstance(name, str) and len(name) > NAME_MAX:
-        raise ValueError(f"name={name[:20]!r}...: {len(name)} characters; a name has at most {NAME_MAX}")
+    _check_name(name)
     if proxy.is_proxy(value):
         raise WatchError(
             f"'{name}': the value is watched already; use it as it is, or watch a copy of it: watch(x.value)"
         )
     journal = join.current()
     settings = journal.config.watch
-    flags = core.TRACK_THREADS if (settings.track_threads if track_threads is None else track_threads) else 0
-    if settings.track_sql if track_sql is None else track_sql:
-        flags |= core.TRACK_SQL
-        join.trace_sql()
+    flags = _flags_of(settings, track_threads, track_sql)
     serializer = _choose(journal.serializers, value)
     if serializer is None:
         why = places.why_not(value)
@@ -136,8 +133,44 @@ def watch(
     return result
 
 
+def watch_place(
+    owner: object,
+    key: object,
+    *,
+    name: str | None = None,
+    depth: int = places.DEPTH,
+    max_objects: int = places.MAX_OBJECTS,
+    track_threads: bool | None = None,
+    track_sql: bool | None = None,
+) -> None:
+    """Watches one place alone: an attribute of an object, a class or a module, or a key of a dict.
+
+    ``watch_place(order, "limit")`` watches ``order.limit``, ``watch_place(config, "debug")`` watches
+    ``config["debug"]``: whatever is put there, by whomever, also if nothing is there yet or anymore. The owner stays
+    what it is, and its other places aren't watched. Several places of an owner, and the owner itself, may be watched
+    at the same time. CPython 3.12 and later.
+
+    ``name`` is what events call the place, otherwise as above. ``depth`` levels below it are followed, and at most
+    ``max_objects`` objects: see ``watch()``, also for the other options.
+
+    Raises WatchError (a TypeError) for what can't be watched, or is already, ValueError for a senseless option,
+    SessionError if the session is closed, CoreError if the core refuses. Thread-safe.
+    """
+    frame = sys._getframe(1)
+    _check_name(name)
+    journal = join.current()
+    flags = _flags_of(journal.config.watch, track_threads, track_sql)
+    places.open_place(owner, key, name, flags, frame, (depth, max_objects), journal.formats)
+
+
+def unwatch_place(owner: object, key: object) -> None:
+    """Ends the watch that ``watch_place()`` with the same owner and key began. Raises WatchError if there is none."""
+    if not proxy.close_places(owner, key):
+        raise WatchError("no watch of this place is there: none was begun with this owner and key, or it has ended")
+
+
 def unwatch(watched: T) -> T:
-    """Ends a watch and returns the plain value: ``x = unwatch(x)``.
+    """Ends a watch and returns the plain value: ``x = unwatch(x)``. Of an object, also ends the watches of its places.
 
     Exported buffers (memoryviews, arrays) stay valid; writes through them are no longer seen. Raises TypeError for a
     plain value, SessionError if the watch has ended.
@@ -168,6 +201,19 @@ def variable(watched: object) -> Variable:
         thread_ident=info.thread_ident,
         thread=info.thread,
     )
+
+
+def _check_name(name: str | None) -> None:
+    if isinstance(name, str) and len(name) > NAME_MAX:
+        raise ValueError(f"name={name[:20]!r}...: {len(name)} characters; a name has at most {NAME_MAX}")
+
+
+def _flags_of(settings: WatchSection, track_threads: bool | None, track_sql: bool | None) -> int:
+    flags = core.TRACK_THREADS if (settings.track_threads if track_threads is None else track_threads) else 0
+    if settings.track_sql if track_sql is None else track_sql:
+        flags |= core.TRACK_SQL
+        join.trace_sql()
+    return flags
 
 
 def _choose(serializers: Sequence[Serializer], value: object) -> Serializer | None:

@@ -11,8 +11,9 @@ from fnmatch import fnmatchcase
 import click
 
 from ..config import suggest
-from ..records import Event, Lost, Part, Record, Unwatched, Watched
+from ..records import Event, Lost, Part, Record, Site, Unwatched, Watched
 from ..rendering.changes import LENGTH, named
+from .called import Called
 
 Test = Callable[[Event], bool]
 _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "": 10**9}
@@ -36,8 +37,8 @@ class Filters:
         paths: Iterable[str] = (),
     ) -> None:
         variables, paths = tuple(variables), tuple(paths)
-        self._variables = [_Wanted("--variable", text, _variable(text), _full_name) for text in variables]
-        self._paths = [_Wanted("--path", text, _path(text), _with_part) for text in paths]
+        self._variables = [_Wanted("--variable", text, _variable, _full_name) for text in variables]
+        self._paths = [_Wanted("--path", text, _path, _with_part) for text in paths]
         self._since = since
         self.by_part = bool(paths) or any(character in text for text in variables for character in ".[(")
         """Whether a filter may name a part of a value. If so, :attr:`wanted` depends on the part that a store touched,
@@ -45,19 +46,16 @@ class Filters:
         kinds = [
             self._variables,
             self._paths,
-            [
-                _Wanted("--thread", text, _thread(text), lambda event: event.thread or str(event.tid))
-                for text in threads
-            ],
-            [_Wanted("--sql", text, _statement(text), _statement_of) for text in statements],
-            [_Wanted("--line", text, _place(text), _place_of) for text in places],
-            [_Wanted("--outcome", text, _outcome(text), _statement_of) for text in outcomes],
+            [_Wanted("--thread", text, _thread, lambda event: event.thread or str(event.tid)) for text in threads],
+            [_Wanted("--sql", text, _statement, _statement_of) for text in statements],
+            [_Wanted("--line", text, _place, _place_of) for text in places],
+            [_Wanted("--outcome", text, _outcome, _statement_of) for text in outcomes],
         ]
         self._kinds = [kind for kind in kinds if kind]
         self.since = since or 0
         self.wanted = self.passes if self._kinds else None
         """Whether an event passes, its time aside; None: all do. The result depends only on the event's variable, path,
-        thread, site and context (:mod:`memwatch_core.host.history` relies on that), unless :attr:`by_part`."""
+        thread, site, callers and context (:mod:`memwatch_core.host.history` relies on that), unless :attr:`by_part`."""
         self.possible = self._may_pass if self.by_part else self.wanted
         """As :attr:`wanted`, but also usable with filters by part: whether an event like this one may pass."""
         self.possible_since = 0 if self.by_part else self.since
@@ -71,8 +69,7 @@ class Filters:
         if isinstance(record, Event):
             return self.passes(record) and recent
         if isinstance(record, Watched | Unwatched):
-            name = record.variable.name if isinstance(record, Watched) else record.variable
-            named = sum([wanted.names(name) for wanted in [*self._variables, *self._paths]]) > 0
+            named = sum([wanted.names(record) for wanted in [*self._variables, *self._paths]]) > 0
             return recent and (not self._kinds or (named and len(self._kinds) == 1))
         return recent and not self._kinds
 
@@ -88,9 +85,14 @@ class Filters:
         return passes
 
     def _may_pass(self, event: Event) -> bool:
-        if any(_may_be_of(wanted.text, event) for wanted in self._variables):
+        if any(_may_be_of(text, event) for wanted in self._variables for text in (wanted.text, wanted.called.plain)):
             return True
-        return any(_may_begin(wanted.text, _full_name(event)) for wanted in self._paths) or self.passes(event)
+        texts = [text for wanted in self._paths for text in (wanted.text, wanted.called.plain)]
+        return any(_may_begin(text, _full_name(event)) for text in texts) or self.passes(event)
+
+    def ambiguous(self) -> list[str]:
+        """A sentence for each filter whose name is that of several variables of a process."""
+        return [said for wanted in [*self._variables, *self._paths] if (said := wanted.ambiguity())]
 
     def failed(self) -> list[str]:
         """A sentence for each filter that matched no event at all: probably a mistake."""
@@ -102,8 +104,12 @@ class _Wanted:
 
     MOST = 1000
 
-    def __init__(self, option: str, text: str, test: Test, seen: Callable[[Event], str]) -> None:
-        self._option, self.text, self._test, self._seen_of = option, text, test, seen
+    def __init__(self, option: str, text: str, make: Callable[[str], Test], seen: Callable[[Event], str]) -> None:
+        self._option, self.text, self._seen_of = option, text, seen
+        self.called = Called(text if option in ("--variable", "--path") else "")
+        self._test = make(text)
+        if self.called.number is not None:
+            self._test = _either(self._test, self.called.number, make(self.called.plain))
         self.hit = False
         self._seen: dict[str, None] = {}
 
@@ -115,18 +121,31 @@ class _Wanted:
             self._seen[self._seen_of(event)] = None
         return passes
 
-    def names(self, variable: str) -> bool:
+    def names(self, record: Watched | Unwatched) -> bool:
         """Whether the filter matches a variable's name, whether or not the variable was written."""
-        passes = variable == self.text or _matches(variable, self.text)
+        if isinstance(record, Watched):
+            self.called.see(record.variable)
+            name, ident = record.variable.name, record.variable.id
+        else:
+            name, ident = record.variable, record.variable_id
+        passes = name == self.text or _matches(name, self.text)
+        passes |= ident == self.called.number and (name == self.called.plain or _matches(name, self.called.plain))
         self.hit |= passes
         if not passes and len(self._seen) < self.MOST:
-            self._seen[variable] = None
+            self._seen[name] = None
         return passes
+
+    def ambiguity(self) -> str:
+        """A sentence that says which variables of a process have the filter's name, if there are several."""
+        several = self.called.several()
+        return f"{self._option} {self.text!r}: {several}" if several else ""
 
     def failure(self) -> str:
         seen = [name for name in self._seen if name]
         listed = suggest(self.text, seen) or _there(seen)
         start = f"{self._option} {self.text!r}: "
+        if others := self.called.others():
+            return f"{start}nothing was written to this variable; there are {others}"
         if self._option == "--variable":
             of = max((name for name in self._seen if self.text.startswith((f"{name}.", f"{name}["))), default="")
             if of:
@@ -145,6 +164,11 @@ class _Wanted:
             return f"{start}nothing was written from there{_places(self.text, seen)}"
         # Finding no such statement or outcome is an answer, not a mistake.
         return "" if seen else f"{start}no event carries a statement: was SQL tracked? (memwatch run --track-sql)"
+
+
+def _either(literal: Test, number: int, plain: Test) -> Test:
+    """A test for a name that ends with a number: one that is called so, or the variable with this number."""
+    return lambda event: literal(event) or (event.variable_id == number and plain(event))
 
 
 def _there(names: list[str]) -> str:
@@ -180,7 +204,8 @@ def _statement_of(event: Event) -> str:
 
 
 def _place_of(event: Event) -> str:
-    return "" if event.site is None else f"{event.site.file.rpartition('/')[2]}:{event.site.line}"
+    site = event.own or event.site
+    return "" if site is None else f"{site.file.rpartition('/')[2]}:{site.line}"
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -312,20 +337,20 @@ def _outcome(text: str) -> Test:
 
 
 def _place(text: str) -> Test:
-    """Matches ``FILE:LINE``, ``FILE`` or ``:LINE``; FILE may be the end of a path."""
+    """Matches ``FILE:LINE``, ``FILE`` or ``:LINE``; FILE may be the end of a path. Of an event, the place in the
+    program's own code and the innermost one."""
     match = re.fullmatch(r"([^:]*)(?::(\d{1,9})(?:-(\d{1,9}))?)?", text)
     file, first, last = (match[1], int(match[2] or 0), int(match[3] or match[2] or 0)) if match else ("", 0, 0)
     if (not file and not first) or last < first or (match and match[2] and not first):
         raise click.BadParameter(f"{text!r}: write FILE:LINE, FILE:FIRST-LAST, FILE or :LINE", param_hint="--line")
     tail = "/" + file.removeprefix("./").lstrip("/")
 
-    def test(event: Event) -> bool:
-        site = event.site
+    def fits(site: Site | None) -> bool:
         if site is None or (file and not f"/{site.file}".endswith(tail)):
             return False
         return not first or first <= site.line <= last
 
-    return test
+    return lambda event: fits(event.site) or (event.own is not event.site and fits(event.own))
 
 
 def moment(text: str) -> int:

@@ -33,6 +33,7 @@ BATCH = 2000
 @click.option("--line", "-l", "places", multiple=True, metavar="FILE:LINE", help="Where it was written from.")
 @click.option("--since", metavar="AGO|TIME", help="30s, 5m, 2h, 1d ago, or 2026-11-23T15:04:05.")
 @click.option("--last", "-n", type=click.IntRange(1), metavar="N", help="Only the last N that match.")
+@click.option("--stacks", is_flag=True, help="With the callers of each line that wrote.")
 @click.option("--json", "as_json", is_flag=True, help="Lines of JSON, in the schema of the jsonl sink.")
 @click.option("--list", "listing", is_flag=True, help="List the sessions instead.")
 @click.option("--folder", metavar="DIR", help="Where sessions are kept.  [default: .memwatch]")
@@ -48,6 +49,7 @@ def command(
     places: tuple[str, ...],
     since: str | None,
     last: int | None,
+    stacks: bool,
     as_json: bool,
     listing: bool,
     folder: str | None,
@@ -61,6 +63,9 @@ def command(
     A filter that matches nothing at all is reported, as it may be a mistake. Exit status 1 if nothing was shown because
     of such a filter, or if a journal can't be read.
 
+    Shown first is the place in the program's own code ([sites] own), behind it the innermost one, if that is another.
+    --line matches either.
+
     --outcome goes by what finally became of a statement: its transaction was committed or rolled back (perhaps to a
     savepoint), it failed, or (open) none of these so far. --rolled-back is short for --outcome 'rolled back'. A
     rollback doesn't undo writes to memory: they are shown as they happened.
@@ -68,8 +73,9 @@ def command(
     \b
     memwatch log --variable total                 who changed total?
     memwatch log --variable 'grid[8191]'          and who this element?
+    memwatch log --variable 'total#57'            of several called total, who this one?
     memwatch log --path 'order.*.age'             and who any of these?
-    memwatch log --line orders.py:41 --thread worker-1
+    memwatch log --line orders.py:41 --thread worker-1 --stacks
     memwatch log --sql 'from orders' --last 20
     memwatch log --rolled-back --variable total   what did a rollback leave?
     memwatch log --outcome 'failed: IntegrityError'
@@ -89,12 +95,13 @@ def command(
     oldest = None if since is None else moment(since)
     wanted = Filters(variables, threads, statements, places, oldest, outcomes, paths)
     path = history.find(config.journal.folder, session)
+    own = config.sites.own if config.chosen("sites.own") else None
     seen = 0
     damaged: list[str] = []
     tail = None
     last = min(last, sys.maxsize) if last else None
     if last and not wanted.by_part:
-        tail = history.last(path, last, wanted.wanted, wanted.since, wanted, by_outcome=bool(outcomes))
+        tail = history.last(path, last, wanted.wanted, wanted.since, wanted, by_outcome=bool(outcomes), own=own)
         if tail is None or (tail.seen and wanted.failed()):
             tail = None  # suggestions for a filter without a match need the events in order of time
             wanted = Filters(variables, threads, statements, places, oldest, outcomes, paths)
@@ -106,7 +113,7 @@ def command(
     def matching() -> Iterator[list[Record]]:
         everything = wanted.wanted is None and oldest is None
         only = None if everything else history.Only(wanted.possible, wanted.possible_since, wanted, left_out)
-        for records in history.read(path, say, damaged.append, by_outcome=bool(outcomes), only=only):
+        for records in history.read(path, say, damaged.append, by_outcome=bool(outcomes), only=only, own=own):
             left_out(sum(isinstance(record, Event) for record in records))
             yield (
                 [each for each in records if not isinstance(each, Event) or wanted(each)] if wanted.by_part else records
@@ -116,16 +123,16 @@ def command(
         for text in tail.said:
             say(text)
         seen, damaged = tail.seen, tail.damaged
-        shown = _show(_batches(tail.events), as_json)
+        shown = _show(_batches(tail.events), as_json, stacks)
     else:
-        shown = _show(_last(matching(), last) if last else matching(), as_json)
+        shown = _show(_last(matching(), last) if last else matching(), as_json, stacks)
     if not shown:
         several = f"none of its {seen:,} events matches" if seen > 1 else "its only event doesn't match"
         what = several if seen else "it has no events"
         if not damaged or seen:
             say(f"session {path.name}: {what}")
     failed = wanted.failed() if seen else []
-    for text in (*failed, *damaged):
+    for text in (*failed, *wanted.ambiguous(), *damaged):
         say(text)
     raise SystemExit(1 if damaged or (failed and not shown) else 0)
 
@@ -141,11 +148,11 @@ def _batches(events: Iterable[Event]) -> Iterator[list[Record]]:
         yield batch
 
 
-def _show(batches: Iterable[list[Record]], as_json: bool) -> bool:
+def _show(batches: Iterable[list[Record]], as_json: bool, stacks: bool) -> bool:
     """Shows batches as they come: the reader limits their size in memory. Returns whether anything but losses, which
     are always shown, was among them."""
     shown = False
-    lines = None if as_json else _lines()
+    lines = None if as_json else _lines(stacks)
     for batch in batches:
         if lines is None:
             _put_json(batch)
@@ -164,8 +171,8 @@ def _put_json(batch: list[Record]) -> None:
         put_bytes(part)
 
 
-def _lines() -> Lines:
+def _lines(stacks: bool) -> Lines:
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     width = terminal_width(sys.stdout)
     arrow = "→" if utf8 and width is not None else "->"
-    return Lines(width=width, paint=paint if shows_colours(sys.stdout) else plain, arrow=arrow)
+    return Lines(width=width, paint=paint if shows_colours(sys.stdout) else plain, arrow=arrow, stacks=stacks)

@@ -40,6 +40,8 @@ def _trackers(context: click.Context, parameter: click.Parameter, word: str) -> 
 @click.option("--track-sql/--no-track-sql", default=None, help="Say which SQL statement was in force.  [default: no]")
 @click.option("--track-all-vars/--no-track-all-vars", default=None, hidden=True)
 @click.option("--track-locals/--no-track-locals", default=None, hidden=True)
+@click.option("--stack", metavar="N", help="Frames of the call stack that an event carries; 1: none.  [default: 16]")
+@click.option("--stacks/--no-stacks", default=None, help="Show them on the console.  [default: no]")
 @click.option("--mutation-depth", metavar="FULL|START:STOP", help="Bytes whose mutation counts.  [default: FULL]")
 @click.option(
     "--tracker",
@@ -67,6 +69,8 @@ def command(
     track_sql: bool | None,
     track_all_vars: bool | None,
     track_locals: bool | None,
+    stack: str | None,
+    stacks: bool | None,
     mutation_depth: str | None,
     tracker: str | None,
     sinks: tuple[str, ...],
@@ -99,6 +103,7 @@ def command(
         ("watch.track_sql", track_sql, "--track-sql"),
         ("watch.track_all_vars", track_all_vars, "--track-all-vars"),
         ("watch.track_locals", track_locals, "--track-locals"),
+        ("watch.stack", stack, "--stack"),
         ("watch.mutation_depth", mutation_depth, "--mutation-depth"),
         ("core.tracker", tracker, "--tracker"),
         ("plugins.sinks", list(sinks) or None, "--sink"),
@@ -109,6 +114,10 @@ def command(
             overrides.setdefault(section, {})[name] = value
             labels[key] = f"--no{option[1:]}" if value is False else option
     config = configuration.load(file, overrides=overrides, labels=labels)
+    if stacks is not None:
+        if "console" not in {*config.plugins.sinks, *config.sinks}:
+            raise click.UsageError("--stacks is for the console, which isn't among the sinks: add --sink console")
+        config = config.but(sinks={**config.sinks, "console": {**config.sinks.get("console", {}), "stacks": stacks}})
     kind: Literal["script", "module", "command"] = "module" if module else "script"
     if context.meta["memwatch.command"] and not module:
         kind = "command"

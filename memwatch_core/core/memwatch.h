@@ -21,9 +21,11 @@
  * watch; all writes to the watched value hit the page.
  *
  * Errors: every call returns 0 (or an id, or a pointer) or a negative mw_error; mw_strerror() gives a sentence that
- * says what to do. Calls may come from any thread. Async-signal-safe are only mw_set_context and mw_intern_site. */
+ * says what to do. Calls may come from any thread. Async-signal-safe are only mw_set_context, mw_intern_site and
+ * mw_intern_stack. */
 #ifndef MEMWATCH_H
 #define MEMWATCH_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #ifdef __cplusplus
@@ -150,6 +152,33 @@ int64_t mw_register_range(void *start, size_t size, uint32_t flags, mw_depth dep
 /* Ends a watch. An adopted page becomes ordinary memory again, in place. Errors: NO_VARIABLE. */
 int mw_unregister_page(mw_variable_id id);
 
+/* Why a watch ended, as far as its adapter knows. */
+typedef enum mw_end {
+    MW_END_UNKNOWN = 0,
+    MW_END_UNWATCHED = 1, /* unwatch() was called */
+    MW_END_REBOUND = 2,   /* a name, an attribute or an item was given something else */
+    MW_END_REPLACED = 3,  /* likewise, another watched value */
+    MW_END_DELETED = 4,   /* a name, an attribute or an item was deleted */
+    MW_END_LEFT = 5,      /* a function that held it has ended */
+    MW_END_DROPPED = 6,   /* its last reference went away, in some other way */
+    MW_END_COLLECTED = 7, /* that happened while a garbage collection ran */
+    MW_END_EXIT = 8,      /* the runtime was being taken down */
+    MW_END_CLOSED = 9,    /* the journal was closed: written by the core */
+} mw_end;
+enum {                      /* of REBOUND: what is known of the new value */
+       MW_END_COMPUTED = 1, /* it was computed from the watched one: x = x + 1 */
+       MW_END_PLAIN =
+           2, /* it is a plain value, a number for instance, that could have been written to the watched one */
+};
+typedef struct mw_ending {
+    uint32_t site; /* where, an id from mw_intern_site; 0 if unknown */
+    uint8_t why, flags, length;
+    char target[36]; /* UTF-8, `length` bytes: what was rebound or deleted: "limit", ".limit", "[]" */
+} mw_ending;
+
+/* As mw_unregister_page, and records why; NULL: it isn't known. */
+int mw_end_watch(mw_variable_id id, const mw_ending *ending);
+
 /* Attaches opaque bytes to a variable; the last one counts. At most MW_METADATA_MAX bytes. Errors: NO_VARIABLE,
  * TOO_LONG, JOURNAL_FULL. */
 #define MW_METADATA_MAX 65536u
@@ -196,6 +225,7 @@ typedef struct mw_origin {
     uint32_t site;    /* id from mw_intern_site, 0 if unknown */
     uint32_t context; /* preset to mw_get_context() */
     uint32_t inexact; /* set to 1 if the site is not certain */
+    uint32_t stack;   /* id from mw_intern_stack, of the callers of `site`; 0: not asked for */
 } mw_origin;
 
 /* Called in the writing thread for every store, announced write and libc call that fills watched memory, before the
@@ -210,6 +240,20 @@ void mw_set_origin_provider(mw_origin_provider provider);
  * names, so keep the id. */
 uint32_t mw_intern_site(const char *file, size_t file_length, const char *function, size_t function_length,
                         uint32_t line, uint32_t column);
+
+/* A remark of the adapter's about a site, for readers: what is written there is added to what the variable holds after
+ * a call, and not to what it held before, as of a plain number. Cheap for a site that is marked. Errors: RANGE (there
+ * is no such site), JOURNAL_FULL. */
+int mw_site_adds_call(uint32_t site);
+/* Makes room for call stacks; an adapter that records none doesn't call it. Errors: NOT_STARTED, NO_MEMORY. */
+int mw_keep_stacks(void);
+
+/* The id of a call stack: the sites of the callers, the innermost first; cut: it had more of them. The same stack gives
+ * the same id. 0 before mw_keep_stacks(); MW_STACK_UNKNOWN if the table is full. Async-signal-safe, lock-free for a
+ * stack that is known. */
+#define MW_STACK_MOST 255u
+#define MW_STACK_UNKNOWN 0xffffffffu
+uint32_t mw_intern_stack(const uint32_t *sites, size_t count, bool cut);
 
 /* The name of thread tid (0: the caller) in the journal, at most 255 bytes. Errors: NO_JOURNAL, TOO_LONG. */
 int mw_thread_name(uint32_t tid, const char *name, size_t length);

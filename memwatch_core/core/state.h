@@ -21,6 +21,7 @@
 #include "journal/registry.h"
 #include "journal/segments.h"
 #include "journal/sites.h"
+#include "journal/stacks.h"
 #include "memory/adopted_pages.h"
 #include "memory/arena.h"
 #include "memory/fork_copy.h"
@@ -55,6 +56,7 @@ struct mw_core {
     struct thread_names thread_names;
     struct latest_name latest_names[LATEST_NAMES]; /* under journal.grow */
     struct sites sites;
+    struct stacks stacks;
     struct registry registry;
 
     mw_origin_provider origin_provider;

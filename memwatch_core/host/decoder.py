@@ -27,6 +27,7 @@ from .kept import Kept, Share
 from .losses import Losses
 from .names import Names
 from .outcomes import final_outcomes
+from .own import is_own_by_default
 from .places import value
 from .sieve import Sieve, Sifter
 from .statements import Contexts
@@ -45,8 +46,8 @@ class JournalDecoder:
 
     ``serializers`` is by name; values of a missing one are None. With ``final``, the contexts of events carry the final
     outcome of the statement, as far as the journal has it now; records added later aren't read. Without ``judged``,
-    they carry the outcome known at the event. The decoders of a session share ``kept``. Raises JournalError if the file
-    isn't a journal.
+    they carry the outcome known at the event. The decoders of a session share ``kept``. ``is_own`` says whether a file
+    is the program's own code. Raises JournalError if the file isn't a journal.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class JournalDecoder:
         folder: int | None = None,
         kept: Kept | None = None,
         judged: bool = True,
+        is_own: Callable[[str], bool] = is_own_by_default,
     ) -> None:
         outcomes = final_outcomes(path, folder) if final and judged else None
         self.reader = JournalReader(path, buffer, folder)
@@ -76,7 +78,7 @@ class JournalDecoder:
         share = Share(Kept() if kept is None else kept, self.reader.file)
         self._stores = Stores(Event, Part, self.pid, self.runtime, ORIGINS, call, Shown, value, self.journal)
         self._variables = Variables(self.pid, self.runtime, self.journal, self._stores, share, serializers)
-        self._names = Names(self._stores)
+        self._names = Names(self._stores, is_own)
         self._losses = Losses(self.reader, self._variables, share)
         self.contexts = Contexts(self._stores, outcomes)
         self._handlers: Mapping[int, Handler] = {
@@ -90,6 +92,7 @@ class JournalDecoder:
             Kind.OUTCOME: self._end_context,
             Kind.LOST: self._losses.record,
             Kind.PLACE: self._variables.place,
+            Kind.STACK: self._names.stack,
         }
         self._is_known: Mapping[int, Callable[[RawRecord], bool]] = {
             Kind.VARIABLE: self._variables.is_registered,
@@ -249,7 +252,7 @@ class JournalDecoder:
         self._variables.announce(record.id, batch)
         if self.reader.lost:
             self._losses.stores(batch, record.id)  # while the variable's name is known
-        self._variables.unregister(record, batch)
+        self._variables.unregister(record, payload, self._names.site_of, batch)
 
     def _open_context(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         self.contexts.open(record.id, payload)

@@ -15,6 +15,7 @@ from ..journal.claim import Claim
 from ..printed import say
 from ..records import Serializer
 from .merge import DELAY_NS, SessionDecoder
+from .own import is_own_by_default
 from .pipeline import Pipeline
 from .summary import Summary
 
@@ -28,8 +29,8 @@ class Follow(threading.Thread):
     """Reads the session in ``folder`` from its beginning, in a thread of its own once :meth:`start` is called.
 
     If ``claim`` is held, the writers are told how far the sinks have got. At its end the thread closes the claim and
-    the pipeline. ``say`` gets a sentence about whatever was left unread. Raises SessionError if the folder can't be
-    listed.
+    the pipeline. ``say`` gets a sentence about whatever was left unread. ``is_own``: see :class:`JournalDecoder`.
+    Raises SessionError if the folder can't be listed.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class Follow(threading.Thread):
         pipeline: Pipeline,
         say: Callable[[str], None],
         claim: Claim | None = None,
+        is_own: Callable[[str], bool] = is_own_by_default,
     ) -> None:
         super().__init__(name="memwatch-host", daemon=True)
-        self._decoder = SessionDecoder(folder, {one.name: one for one in serializers}, own=True)
+        self._decoder = SessionDecoder(folder, {one.name: one for one in serializers}, own=True, is_own=is_own)
         self._summary = summary
         self._pipeline = pipeline
         self._say = say

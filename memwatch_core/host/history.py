@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,7 @@ from ..records import Event, Record, Serializer
 from ..settings import path_of
 from .merge import SessionDecoder
 from .outcomes import final_outcomes
+from .own import is_own_by
 from .sieve import Sieve
 
 
@@ -94,7 +95,7 @@ class Only(NamedTuple):
     """Which records of a session to give out, if not all."""
 
     wanted: Callable[[Event], bool] | None
-    """Which events; None: all. May depend only on variable, path, thread, site and context."""
+    """Which events; None: all. May depend only on variable, path, thread, site, callers and context."""
     since: int
     """Oldest event to give out, in ns since 1970."""
     others: Callable[[Record], bool]
@@ -110,6 +111,7 @@ def read(
     *,
     by_outcome: bool = False,
     only: Only | None = None,
+    own: Sequence[Path] | None = None,
 ) -> Iterator[list[Record]]:
     """The records of a session's folder, or of one journal, up to now: batches in order of time.
 
@@ -117,10 +119,12 @@ def read(
     session's settings name. ``say`` gets a sentence about each serializer that can't be loaded (its values are None),
     about files that aren't journals yet, about a session of another user and, with ``by_outcome``, about a process that
     still runs (outcomes aren't final then). ``damaged`` (or ``say``) gets a sentence about each file that isn't a
-    journal. With ``only``, other events aren't even created. Raises SessionError, JournalError.
+    journal. With ``only``, other events aren't even created. ``own``: in place of what the session's settings say of
+    ``[sites] own``. Raises SessionError, JournalError.
     """
     sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, all=True)
-    decoder = SessionDecoder(path, _serializers(path, say), final=True, sieve=sieve)
+    serializers, is_own = _settings(path, say, own)
+    decoder = SessionDecoder(path, serializers, final=True, sieve=sieve, is_own=is_own)
     try:
         yield from decoder.batches()
         if only is not None:
@@ -148,21 +152,22 @@ def last(
     aside: Callable[[Record], object],
     *,
     by_outcome: bool = False,
+    own: Sequence[Path] | None = None,
 ) -> Tail | None:
     """The last ``most`` events that are ``wanted`` (None: all) and not older than ``since``, as :func:`read` would give
     them.
 
     Cheaper than :func:`read`: other events are followed but not created. ``aside`` gets all other records, perhaps
-    twice. ``wanted`` may depend only on variable, path, thread, site and context. Returns None if the result isn't
-    reliable: then use :func:`read`.
+    twice. ``wanted`` may depend only on variable, path, thread, site, callers and context. Returns None if the result
+    isn't reliable: then use :func:`read`.
     """
     said: list[str] = []
     damaged: list[str] = []
-    serializers = _serializers(path, said.append)
+    serializers, is_own = _settings(path, said.append, own)
 
     def sieved(begin: Mapping[str, int] | None) -> SessionDecoder:
         sieve = Sieve(wanted, since, most, begin, aside)
-        return SessionDecoder(path, serializers, final=True, sieve=sieve, judged=by_outcome)
+        return SessionDecoder(path, serializers, final=True, sieve=sieve, judged=by_outcome, is_own=is_own)
 
     decoder = sieved({})  # usually a filter lets few events pass
     drained = _drain(decoder, most, MANY + 4 * most)
@@ -228,8 +233,11 @@ def _conclude(
         damaged(text)
 
 
-def _serializers(path: Path, say: Callable[[str], None]) -> Mapping[str, Serializer]:
-    """Serializers by name. First warns if the session belongs to another user."""
+def _settings(
+    path: Path, say: Callable[[str], None], own: Sequence[Path] | None
+) -> tuple[Mapping[str, Serializer], Callable[[str], bool]]:
+    """Serializers by name, and which files are the program's own code. First warns if the session belongs to another
+    user."""
     folder = path if path.is_dir() else path.parent
     if whose := trust.stranger(path):
         say(f"{clean(str(path))} belongs to {whose}, who may have put anything there")
@@ -237,4 +245,4 @@ def _serializers(path: Path, say: Callable[[str], None]) -> Mapping[str, Seriali
     plugins = load(config, ("serializers",), strict=False)
     for problem in plugins.report.problems:
         say(f"{problem}: {problem.reason}; values that it would decode are left out")
-    return {one.name: one for one in plugins.serializers}
+    return {one.name: one for one in plugins.serializers}, is_own_by(config.sites.own if own is None else own)

@@ -6,7 +6,7 @@ import os
 import resource
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from operator import attrgetter
 from pathlib import Path
@@ -21,6 +21,7 @@ from ..journal.session import listed
 from ..records import Notice, Record, Serializer
 from .decoder import BATCH_BYTES, JournalDecoder
 from .kept import Kept
+from .own import is_own_by_default
 from .sieve import Sieve
 
 DELAY_NS = 50_000_000
@@ -99,7 +100,7 @@ class SessionDecoder:
     """The records of all journals in a session's folder (or of one journal): call :meth:`poll` repeatedly.
 
     Journals of processes that start later are found as they appear. Not thread-safe. Raises SessionError if the folder
-    can't be listed, JournalError if ``path`` is a file but not a journal. ``final``, ``judged``: see
+    can't be listed, JournalError if ``path`` is a file but not a journal. ``final``, ``judged``, ``is_own``: see
     :class:`JournalDecoder`. ``own``: read only from a folder that belongs to this user, see :func:`open_folder`.
     ``sieve``: give out only some events, see :class:`~memwatch_core.host.sieve.Sieve`; then check :attr:`uncertain`.
     """
@@ -113,9 +114,11 @@ class SessionDecoder:
         own: bool = False,
         sieve: Sieve | None = None,
         judged: bool = True,
+        is_own: Callable[[str], bool] = is_own_by_default,
     ) -> None:
         self.path = Path(path)
         self._judged = judged
+        self._is_own = is_own
         self._final = final
         self._sieve = sieve
         self.decoders: list[JournalDecoder] = []
@@ -276,6 +279,7 @@ class SessionDecoder:
             folder=folder,
             kept=self._kept,
             judged=self._judged,
+            is_own=self._is_own,
         )
         if self._sieve is not None:
             decoder.sieve(self._sieve)

@@ -1,23 +1,33 @@
-"""The names of what stores refer to by number: threads, and places in the source."""
+"""The names of what stores refer to by number: threads, places in the source, and call stacks."""
 
 from __future__ import annotations
+
+import struct
+from collections.abc import Callable
 
 from ..journal import layout
 from ..journal.layout import Flag
 from ..journal.records import RawRecord
-from ..journal.stores import PythonStores
+from ..journal.stores import Callers, PythonStores
 from ..records import Site
 from .batch import Batch
 from .kept import cut
 
+NOWHERE = Site("", 0, "")
+"""Stands for a frame whose site isn't known."""
+
 
 class Names:
-    """Passes the names on to the store loop."""
+    """Passes the names on to the store loop. ``is_own`` says whether a file is the program's own code."""
 
-    def __init__(self, stores: PythonStores) -> None:
+    def __init__(self, stores: PythonStores, is_own: Callable[[str], bool]) -> None:
         self._stores = stores
+        self._is_own = is_own
         self._given: dict[int, int] = {}
         """When each thread got its name from an adapter."""
+        self._sites: dict[int, Site] = {}
+        self._own: set[int] = set()
+        stores.stack(layout.STACK_UNKNOWN, Callers((), True, None))
 
     def thread(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         """Handles a THREAD record. The kernel's name (inexact) doesn't replace an adapter's."""
@@ -40,4 +50,23 @@ class Names:
         # a file name may be any bytes: those that aren't UTF-8 become surrogates
         where = names[:file].decode("utf-8", "surrogateescape")
         function_name = cut(names[file : file + function].decode("utf-8", "replace"))
-        self._stores.site(record.id, Site(where, line, function_name, column))
+        site = Site(where, line, function_name, column, bool(record.flags & Flag.ADDS_CALL))
+        own = self._is_own(where)
+        self._sites[record.id] = site
+        (self._own.add if own else self._own.discard)(record.id)
+        self._stores.site(record.id, site, own)
+
+    def stack(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
+        """Handles a STACK record. Raises ValueError."""
+        count, rest = divmod(len(payload) - layout.STACK.size, 4)
+        if count < 0 or rest or record.id in (0, layout.STACK_UNKNOWN):
+            raise ValueError("it is no list of sites")
+        (is_cut,) = layout.head_of(payload, layout.STACK)
+        sites = struct.unpack_from(f"<{count}I", payload, layout.STACK.size)
+        frames = tuple([self._sites.get(site, NOWHERE) for site in sites])
+        own = next((self._sites[site] for site in sites if site in self._own), None)
+        self._stores.stack(record.id, Callers(frames, bool(is_cut), own))
+
+    def site_of(self, ident: int) -> Site | None:
+        """The site of this number; None if unknown."""
+        return self._sites.get(ident)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from ..printed import clean
-from ..records import Event, Lost, Outcome, Record, Unwatched, Watched
+from ..records import Event, Lost, Outcome, Record, Site, Unwatched, Watched
 from ..rendering.changes import change
+from ..rendering.labels import numbered
 from ..rendering.layout import both_ends
 from ..rendering.text import FOUND, short_path
 from ..rendering.written import is_heavy, lightened
+from .remarks import Remarks
 
 _variable = attrgetter("pid", "journal", "variable_id")
 _Key = tuple[int, str, int]
@@ -79,12 +81,14 @@ class Summary:
         """Variables whose last event holds a large value."""
         self._ended: set[_Key] = set()
         self._gone = self._gone_written = 0
+        self._remarks = Remarks()
 
     def write(self, records: Sequence[Record]) -> None:
         """Counts a batch."""
         events = [record for record in records if type(record) is Event]
         self.events += len(events)
         self.writes.update(map(_variable, events))
+        self._remarks.events(events, self._last)
         last = dict(zip(map(_variable, events), events, strict=True))
         self._last.update(last)
         self._large.update(key for key, event in last.items() if is_heavy(event))
@@ -106,6 +110,7 @@ class Summary:
                 self._names[variable.pid, variable.journal, variable.id] = variable.name
             elif isinstance(record, Unwatched):
                 self._ended.add((record.pid, record.journal, record.variable_id))
+                self._remarks.ended(record)
             elif isinstance(record, Lost):
                 self.lost += record.count
             elif isinstance(record, Outcome) and record.outcome == "rolled back":
@@ -179,16 +184,20 @@ class Summary:
         the places that changed most often. A tab is a blank at which lines don't break."""
         rows: list[tuple[str, str, str]] = []
         places = self._most_places()
+        labels = self._labels()
         for key, count in self.writes.most_common(MOST):
             event = self._last[key]
             part, before, after = change(event, 32)
             what = f"{part.removeprefix('.')} {before} -> {after}".lstrip() if event.changed else f"{after} (unchanged)"
-            site, thread = event.site, clean(event.thread)
-            place = f" at {short_path(site.file)}:{site.line}\t{clean(site.function)}" if site else ""
+            site, own, thread = event.site, event.own or event.site, clean(event.thread)
+            place = f" at {_place(own)}" if own else ""
+            if site and own != site:
+                place += f" in {_place(site)}"
             who = f" in\t{thread}" if thread else ""
             if event.origin == "found":
                 place, who = f", {FOUND}", ""
-            rows.append((both_ends(clean(event.variable), NAME), _count(count, "write"), f"last {what}{place}{who}"))
+            name = labels(key, event.variable)
+            rows.append((both_ends(clean(name), NAME), _count(count, "write"), f"last {what}{place}{who}"))
         widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
         for (name, writes, last), (key, _) in zip(rows, self.writes.most_common(MOST), strict=True):
             yield f"{name:<{widths[0]}}  {writes:>{widths[1]}}, {last}"
@@ -197,6 +206,21 @@ class Summary:
         more = len(self.writes) + self._gone_written - MOST
         if more > 0:
             yield f"and {_count(more, 'more variable')}"
+        yield from self._remarks.lines()
+
+    def _labels(self) -> Callable[[_Key, str], str]:
+        """Of variables of one name in a process the numbers are shown; of one name and number, the processes."""
+        several = Counter((pid, journal, name) for (pid, journal, _), name in self._names.items())
+        numbers = {
+            key: numbered(name, key[2]) if several[*key[:2], name] > 1 else name for key, name in self._names.items()
+        }
+        processes = Counter(numbers[key] for key in self.writes if key in numbers)
+
+        def label(key: _Key, name: str) -> str:
+            shown = numbers.get(key, name)
+            return f"{shown} in {key[0]}" if processes[shown] > 1 else shown
+
+        return label
 
     def _most_places(self) -> dict[_Key, str]:
         """For each object with several changed places: the places that changed most often, with their counts."""
@@ -214,6 +238,10 @@ class Summary:
             if len(counts) > 1:
                 said[key] = ", ".join(names) + ("" if self._thinned else rest)
         return said
+
+
+def _place(site: Site) -> str:
+    return f"{short_path(site.file)}:{site.line}\t{clean(site.function)}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -17,7 +17,7 @@ A variable is announced at its first METADATA, or at its first store::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +25,7 @@ import msgspec
 
 from ..journal import layout
 from ..journal.followed import DECODED
-from ..journal.layout import DEPTH_FULL, FLAGS
+from ..journal.layout import DEPTH_FULL, ENDS, FLAGS
 from ..journal.records import RawRecord
 from ..journal.stores import PythonStores
 from ..records import Extent, Serializer, Shown, Site, Unwatched, Variable, Watched
@@ -224,12 +224,27 @@ class Variables:
                     return False
         return True
 
-    def unregister(self, record: RawRecord, batch: Batch) -> None:
+    def unregister(
+        self, record: RawRecord, payload: bytes, site_of: Callable[[int], Site | None], batch: Batch
+    ) -> None:
         """Handles an UNREGISTERED record."""
         watch = self._watches.get(record.id)
         if watch is None or watch.first is None:
             name = self.name(record.id) or f"variable {record.id}"
-            batch.add(Unwatched(record.time, self._pid, name, record.id, self._journal))
+            site, why, flags, length, target = layout.head_of(payload, layout.ENDING)
+            batch.add(
+                Unwatched(
+                    record.time,
+                    self._pid,
+                    name,
+                    record.id,
+                    self._journal,
+                    ENDS.get(why, ""),
+                    site_of(site),
+                    target[:length].decode("utf-8", "replace"),
+                    layout.GIVEN.get(flags & 3, ""),
+                )
+            )
         self._forget(record.id)
 
     # ---- inside -----------------------------------------------------------------------------------------------------

@@ -6,11 +6,11 @@ from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import Any
 
-from ..records import Call, Origin
+from ..records import Call, End, Given, Origin
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
-VERSION_MINOR = 3
+VERSION_MINOR = 4
 HEADER_SIZE = 4096
 SLOT_SIZE = 64
 SEGMENT_SLOTS = 16384
@@ -38,6 +38,7 @@ class Kind(IntEnum):
     THREAD = 11
     LOST = 12
     PLACE = 13
+    STACK = 14
 
 
 class CellKind(IntEnum):
@@ -60,6 +61,10 @@ class CellFlag(IntFlag):
     CUT = 1
     MOVED = 2
     """Of a list as one value: the same items in another order."""
+    CLEARED = 4
+    """Its place went with all the others of its dict, at once."""
+    REPLACED = 8
+    """Its object was given another ``__dict__``, which has this."""
 
 
 class Flag(IntFlag):
@@ -67,6 +72,8 @@ class Flag(IntFlag):
 
     INEXACT = 1
     SITE_INEXACT = 2
+    ADDS_CALL = 4
+    HAS_STACK = 8
     REPEATED = 64
     MORE = 128
 
@@ -118,7 +125,7 @@ KIND_AT, FLAGS_AT = 0, 3
 STORE = Struct("<IIQIIIII28s")
 """word, tid, time, variable, offset, length, site, context, payload of the first slot."""
 BLOB = Struct("<IIQII40s")
-"""word, tid, time, id, length, payload of the first slot: METADATA, CONTENT, SITE, CONTEXT, OUTCOME, THREAD, LOST."""
+"""word, tid, time, id, length, payload of the first slot: of all :data:`BLOB_KINDS`."""
 VARIABLE = Struct("<IIQIIQQQQ8x")
 """word, tid, time, id, flags, size, depth_start, depth_stop, address."""
 REGISTERED = Struct("<IQQQQ8x")
@@ -127,8 +134,25 @@ CALL = Struct("<IiI")
 """number in CALLS, fd, bytes: before the bytes of a STORE whose origin is ``syscall``."""
 SITE = Struct("<IIHH")
 """Head of a SITE's payload: line, column, length of file, length of function."""
+ENDING = Struct("<IBBB36sx")
+"""The payload of an UNREGISTERED: site, number in ENDS, flags, length of the target, target."""
+ENDS: dict[int, End] = {
+    1: "unwatched", 2: "rebound", 3: "replaced", 4: "deleted", 5: "left", 6: "dropped", 7: "collected", 8: "exit",
+    9: "closed",
+}  # fmt: skip
+"""Why a watch ended; unknown numbers count as unknown."""
+GIVEN: dict[int, Given] = {1: "computed", 2: "plain", 3: "computed"}
+"""An ENDING's flags, of which more may come -> what is known of the new value."""
 CONTENT = Struct("<Q")
 """Head of a CONTENT's payload: offset of the bytes that follow."""
+STACK_ID = Struct("<I")
+"""Behind the bytes of a STORE with HAS_STACK."""
+STACK_UNKNOWN = 2**32 - 1
+"""The id of a stack for which the writer had no room."""
+STACK = Struct("<I")
+"""Head of a STACK's payload: 1 if it is cut off, else 0. The ids of its sites follow, u32 each, the innermost first."""
+STACK_MOST = 255
+"""Sites of a stack."""
 LOST = Struct("<Q")
 """Head of a LOST's payload: the count; the reason follows."""
 LOST_REASON_MAX = 200
@@ -161,13 +185,23 @@ PAYLOAD_MAX: dict[int, int] = {
     Kind.SITE: SITE.size + 2 * 4096,
     Kind.THREAD: 4096,
     Kind.PLACE: PLACE.size + 4096,
+    Kind.STACK: STACK.size + 4 * STACK_MOST,
 }
 """Largest payload that a writer makes, in bytes (memwatch.h, core/journal/sites.c)."""
 PAYLOAD_MAX_OF_OTHERS = 1 << 14
 """The same for all other kinds."""
 BLOB_KINDS = frozenset(
-    {Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST, Kind.PLACE},
+    {
+        *(Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST, Kind.PLACE),
+        Kind.STACK,
+    },
 )
+
+
+def payload_size(length: int, origin: int, flags: int) -> tuple[int, int]:
+    """Bytes of a STORE's payload before the bytes of its variable, and with them all."""
+    ahead = CALL.size if origin in WITH_CALL else 0
+    return ahead, ahead + 2 * length + (STACK_ID.size if flags & Flag.HAS_STACK else 0)
 
 
 def held(cell: bytes) -> bytes:

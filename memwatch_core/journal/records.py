@@ -27,6 +27,8 @@ class RawRecord(NamedTuple):
     context: int = 0
     call: tuple[int, int, int] | None = None
     """:data:`~.layout.CALL` of a STORE whose origin is ``syscall`` or ``kernel``."""
+    stack: int = 0
+    """Of a STORE; 0: it has none."""
 
 
 class Block(NamedTuple):
@@ -123,12 +125,14 @@ class Parser:
         head = (first, kind, slots, origin, flags)
         if kind == Kind.STORE:
             _, tid, time, variable, offset, length, site, context, _ = layout.STORE.unpack_from(raw)
-            skip = layout.CALL.size if origin in layout.WITH_CALL else 0
-            if skip + 2 * length > layout.room(layout.STORE_ROOM, slots):
+            skip, size = layout.payload_size(length, origin, flags)
+            if size > layout.room(layout.STORE_ROOM, slots):
                 return None
-            payload = layout.payload_of(raw, layout.STORE_PAYLOAD, skip + 2 * length)
+            payload = layout.payload_of(raw, layout.STORE_PAYLOAD, size)
             call = layout.CALL.unpack_from(payload) if skip else None
-            return RawRecord(*head, tid, time, variable, payload[skip:], offset, site, context, call)
+            end = skip + 2 * length
+            (stack,) = layout.STACK_ID.unpack_from(payload, end) if size > end else (0,)
+            return RawRecord(*head, tid, time, variable, payload[skip:end], offset, site, context, call, stack)
         if kind in BLOB_KINDS:
             _, tid, time, ident, length, _ = layout.BLOB.unpack_from(raw)
             if length > layout.room(layout.BLOB_ROOM, slots):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..records import Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
 from . import layout
@@ -45,6 +45,17 @@ class Stop(IntEnum):
     """The batch is large enough."""
 
 
+class Callers(NamedTuple):
+    """The frames above the site of a store."""
+
+    frames: tuple[Site, ...]
+    """The innermost first."""
+    cut: bool
+    """Whether there were more."""
+    own: Site | None
+    """The first of them in the program's own code."""
+
+
 class PythonStores:
     """The state that STORE records need: bytes and last value of each variable; sites, contexts and thread names by id.
 
@@ -73,6 +84,8 @@ class PythonStores:
         self._cell, self._absent = cell, cell(b"")
         self._variables: dict[int, Followed] = {}
         self._sites: dict[int, Site] = {}
+        self._own: set[int] = set()
+        self._stacks: dict[int, Callers] = {}
         self._contexts: dict[int, Context] = {}
         self._carried: Counter[int] = Counter()
         self._threads: dict[int, str] = {}
@@ -147,9 +160,14 @@ class PythonStores:
         known = self._variables.get(ident)
         return None if known is None else known.part_now(self._make_part, start, stop)
 
-    def site(self, ident: int, site: Site) -> None:
-        """Sets the site that STORE records call ``ident`` from now on."""
+    def site(self, ident: int, site: Site, own: bool) -> None:
+        """Sets the site that STORE records call ``ident`` from now on. ``own``: it is in the program's own code."""
         self._sites[ident] = site
+        (self._own.add if own else self._own.discard)(ident)
+
+    def stack(self, ident: int, callers: Callers) -> None:
+        """Sets the callers that STORE records call ``ident`` from now on."""
+        self._stacks[ident] = callers
 
     def context(self, ident: int, context: Context | None) -> int:
         """Sets the context that STORE records call ``ident`` from now on; None: forgets it.
@@ -176,8 +194,8 @@ class PythonStores:
         """From now on a store becomes an event only if it is ``wanted`` (None: all are), not older than ``since`` and
         not in a slot before ``until``. Everything else is as if the other stores became events too.
 
-        ``wanted`` may depend only on variable, path, thread, site and context: its result is cached. ``floors`` gets,
-        for each event, the latest time of the stores skipped before it, except times after ``now``.
+        ``wanted`` may depend only on variable, path, thread, site, callers and context: its result is cached.
+        ``floors`` gets, for each event, the latest time of the stores skipped before it, except times after ``now``.
         """
         self._sieve = until, since, now, wanted, floors
         self.skipped = self.matched = self.high = self.time = 0
@@ -204,8 +222,7 @@ class PythonStores:
         while index < stop:
             word, tid, time, ident, offset, length, site, context, _ = layout.STORE.unpack_from(view, index * SLOT_SIZE)
             kind, slots, origin, flags = layout.parts_of(word)
-            skip = layout.CALL.size if origin in layout.WITH_CALL else 0
-            size = skip + 2 * length
+            skip, size = layout.payload_size(length, origin, flags)
             if kind != Kind.STORE or slots == 0 or size > layout.room(layout.STORE_ROOM, slots):
                 return index, Stop.OTHER
             if slots > stop - index or slots > layout.SEGMENT_SLOTS - (first + index) % layout.SEGMENT_SLOTS:
@@ -220,14 +237,17 @@ class PythonStores:
             record = view[index * SLOT_SIZE : (index + slots) * SLOT_SIZE]
             payload = layout.payload_of(record, layout.STORE_PAYLOAD, size)
             call = self._call(*layout.CALL.unpack_from(payload)) if skip else None
-            before, after = payload[skip : skip + length], payload[skip + length :]
+            end = skip + 2 * length
+            before, after = payload[skip : skip + length], payload[skip + length : end]
+            stack = layout.STACK_ID.unpack_from(payload, end)[0] if size > end else 0
+            callers = self._stacks.get(stack) if stack else None
             if not known.agrees(offset, before) and not resync:
                 return index, Stop.GAP
             operation: Operation | None = None
             if known.told is not None:
                 part = known.place(self._make_part, self._cell, offset, before, after)
                 old = new = None
-                operation = None if part is None else self._operation(part, after)
+                operation = None if part is None else self._operation(part, before, after)
             else:
                 extent = known.extent(offset, length, before, after)
                 known.put(offset, before)
@@ -251,7 +271,8 @@ class PythonStores:
                 name, told, known.path, self._origins.get(origin, "store"),
                 offset, before, after, old, new, before != after, not flags & (Flag.INEXACT | Flag.SITE_INEXACT),
                 self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
-                call, self._journal, part, operation,
+                call, self._journal, part, operation, self._own_place(site, callers),
+                None if callers is None else callers.frames, callers is not None and callers.cut,
             )  # fmt: skip
             number, index = first + index, index + slots
             if self._sieve is not None and not self._is_shown(event, number):
@@ -262,7 +283,15 @@ class PythonStores:
                 return index, Stop.FULL
         return index, Stop.END
 
-    def _operation(self, part: Part, after: bytes) -> Operation:
+    def _own_place(self, site: int, callers: Callers | None) -> Site | None:
+        if site in self._own:
+            return self._sites[site]
+        return None if callers is None else callers.own
+
+    def _operation(self, part: Part, before: bytes, after: bytes) -> Operation:
+        flags = layout.CELL.unpack_from(after)[2] if before != after and len(after) >= layout.CELL.size else 0
+        if flags & (CellFlag.CLEARED | CellFlag.REPLACED):
+            return "clear" if flags & CellFlag.CLEARED else "replace"
         was_absent, is_absent = part.old is self._absent, part.new is self._absent
         if was_absent == is_absent:
             return "move" if len(after) >= layout.CELL.size and _is_moved(after) else "set"

@@ -62,6 +62,13 @@ def forget_sites() -> None:
 def provide_origins(on: bool, /) -> None:
     """Whether to trace stores to Python frames; switched off before the interpreter ends."""
 
+def keep_stacks(limit: int, /) -> None:
+    """How many frames of a store's call stack to record, from 1 (its own line alone) to 128. Raises CoreError: no
+    memory."""
+
+def leave_out_callers() -> None:
+    """From now on, the functions that run now aren't recorded as callers: those that run the program."""
+
 CELL: int
 """Bytes of a cell."""
 
@@ -78,22 +85,29 @@ def open_places(
     fields: frozenset[str] | None,
     skip: frozenset[str] | None,
     info: object,
+    key: object = ...,
     /,
 ) -> int:
-    """Watches an object or a dict in place; returns its variable id. ``metadata`` is JSON without the last brace.
+    """Watches an object or a dict in place; returns its variable id. ``metadata`` is JSON without the last brace. With
+    ``key``, as :func:`place_of` returns it, watches this place alone.
 
     Raises CoreError, JournalFullError, MemoryError; TypeError with the reason of :func:`why_no_places`.
     """
 
-def find_places(value: object, /) -> tuple[int, int, Any, bool, int] | None:
+def place_of(owner: object, key: object, /) -> tuple[str, Any, str, str | None, Any]:
+    """Path of a place, its key for the other functions, its value in words, why it can't be watched alone (None: it
+    can), and the info of the watch of the whole owner that has this place (None: there is none)."""
+
+def find_places(value: object, key: object = ..., /) -> tuple[int, int, Any, bool, int] | None:
     """Variable id, bytes, info, whether it is the watched object itself, number of objects that weren't followed; None
-    if it isn't watched in place."""
+    if it isn't watched in place. With ``key``, of this place if it is watched alone."""
 
-def describe_places(value: object, metadata: bytes, /) -> None:
-    """Records other metadata for an object that is watched. Raises CoreError, JournalFullError."""
+def describe_places(value: object, metadata: bytes, key: object = ..., /) -> None:
+    """Records other metadata for an object, or a place, that is watched. Raises CoreError, JournalFullError."""
 
-def close_places(value: object, /) -> bool:
-    """Ends the watch of an object. Returns False if there was none."""
+def close_places(value: object, key: object = ..., /) -> bool:
+    """Ends the watch of an object and those of its places; with ``key``, of this place. Returns False if there was
+    none."""
 
 def declare_types(
     all: tuple[tuple[str, str, bool, tuple[tuple[str | tuple[int, tuple[str, ...]], ...], ...]], ...], /

@@ -51,6 +51,11 @@ static inline const _Py_CODEUNIT *mwpy_frame_instruction(const mwpy_frame *f) {
 #endif
 }
 
+/* The instruction from which on a frame of this code object has a line: what is before sets the frame up. */
+static inline const _Py_CODEUNIT *mwpy_first_traceable(PyObject *code) {
+    return _PyCode_CODE((PyCodeObject *)code) + ((PyCodeObject *)code)->_co_firsttraceable;
+}
+
 /* Whether it is an entry frame, which the interpreter makes where C calls Python. */
 static inline bool mwpy_frame_is_entry(const mwpy_frame *f) {
 #if PY_VERSION_HEX >= 0x030E0000
@@ -61,6 +66,20 @@ static inline bool mwpy_frame_is_entry(const mwpy_frame *f) {
     (void)f;
     return false;
 #endif
+}
+
+/* Whether it has no line of the program: an entry frame, or one that is still being set up. */
+static inline bool mwpy_frame_is_incomplete(const mwpy_frame *f) {
+    if (mwpy_frame_is_entry(f)) return true;
+    PyObject *code = mwpy_frame_executable(f);
+    if (!code || !PyCode_Check(code)) return true;
+    return f->owner != FRAME_OWNED_BY_GENERATOR && mwpy_frame_instruction(f) < mwpy_first_traceable(code);
+}
+
+/* The code of a frame that is complete, and which of its code units is being executed. */
+static inline PyCodeObject *mwpy_frame_code(const mwpy_frame *f) { return (PyCodeObject *)mwpy_frame_executable(f); }
+static inline int mwpy_frame_unit(const mwpy_frame *f) {
+    return (int)(mwpy_frame_instruction(f) - _PyCode_CODE(mwpy_frame_code(f)));
 }
 
 static inline bool mwpy_is_finalizing(void) {

@@ -86,7 +86,9 @@ def _record(record: object) -> dict[str, Any]:
         line = {head: _plain(record.seq, 0), "time": time_text(record.time_ns)}
         line |= {name: _plain(getattr(record, name), 0) for name in plain}
         line |= {"site": _site(record.site), "context": _context(record.context), "call": _call(record.call)}
-        return line | {"part": _part(record.part), "operation": _plain(record.operation, 0)}
+        line |= {"part": _part(record.part), "operation": _plain(record.operation, 0), "own": _site(record.own)}
+        stack = None if record.stack is None else [_site(frame) for frame in record.stack]
+        return line | {"stack": stack, "stack_cut": record.stack_cut}
     if not isinstance(record, Watched | Unwatched | Lost | Outcome | Notice):
         raise TypeError(f"not a record: {type(record).__name__}")
     line = {"event": type(record).__name__.lower(), "time": time_text(record.time_ns)}
@@ -94,7 +96,8 @@ def _record(record: object) -> dict[str, Any]:
         line |= _variable(record.variable)
         return line | {"value": _plain(record.value, 0), "part": _part(record.part)}
     for name in record.__struct_fields__[1:]:
-        line[name] = _plain(getattr(record, name), 0)
+        value = getattr(record, name)
+        line[name] = _site(value) if name == "site" else _plain(value, 0)
     return line
 
 

@@ -19,6 +19,8 @@ import msgspec
 from ..printed import NARROWEST, clean, width, wrap
 from ..records import Call, Context, Event, Lost, Notice, Origin, Outcome, Record, Shown, Site, Unwatched, Watched
 from .changes import change, named, value_text
+from .endings import ending
+from .labels import Labels
 from .layout import Cell, both_ends, flow, last_part, shorten
 from .palette import Role, plain
 from .written import Writes, WrittenUnder
@@ -99,7 +101,8 @@ class Lines:
 
     ``width``: columns of the terminal, None for a pipe (then only long values and statements are shortened). ``paint``
     colours a piece of text, as :func:`~memwatch_core.rendering.palette.paint` does. ``show="changes"`` leaves out
-    stores of equal values, the lifecycle of watches, and commits. Not thread-safe.
+    stores of equal values, the lifecycle of watches, and commits. ``stacks`` adds a line for each caller. Not
+    thread-safe.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class Lines:
         max_value: int = 40,
         max_statement: int = 4000,
         show: Literal["changes", "all"] = "all",
+        stacks: bool = False,
     ) -> None:
         self._terminal = width is not None
         self._width = max(width, NARROWEST) if width is not None else ENDLESS
@@ -122,10 +126,12 @@ class Lines:
         self._max_same = min(max_value, self._room - len(" (unchanged)"))
         self._max_statement = max_statement
         self._all = show == "all"
+        self._stacks = stacks
         self._columns = [0, 0, 0, 0]  # variable, change, site, thread
         self._fitted = [0, 0, 0, 0]
         self._limits = [24, 26, 36, 20]
         self._processes: set[tuple[int, str]] = set()
+        self._labels = Labels()
         self._written = WrittenUnder()
         self._directory = _here()
 
@@ -136,6 +142,7 @@ class Lines:
         committed. It has the writes under those statements, each with first and last value.
         """
         rows: list[_Row | Record] = []
+        self._labels.note(records)
         for record in records:
             if isinstance(record, Event):
                 if record.context is not None:
@@ -147,7 +154,12 @@ class Lines:
             elif self._all or isinstance(record, Lost):
                 rows.append(record)
         for row in rows:
-            yield from self._event(row) if isinstance(row, _Row) else self._other(row)
+            if not isinstance(row, _Row):
+                yield from self._other(row)
+                continue
+            yield from self._event(row)
+            if self._stacks:
+                yield from self._callers(row.event)
 
     def _take_outcome(self, record: Outcome, rows: list[Any]) -> None:
         """Adds a line for an outcome, but not for a single statement that committed itself.
@@ -170,7 +182,7 @@ class Lines:
         """The event's texts. Widens the columns first, so that a whole batch is aligned."""
         part, before, after = change(event, self._max_side if event.changed else self._max_same)
         row = _Row(
-            event, before, after, named(self._name(event.variable, event.path), part),
+            event, before, after, named(self._name(self._labels.of(event), event.path), part),
             f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)",
             "  ".join(text for _, text in self._place_of(event)), self._thread(event),
         )  # fmt: skip
@@ -293,7 +305,7 @@ class Lines:
         """A variable, its first and last value, and the number of writes if several."""
         event = writes.net()
         part, before, after = change(event, self._max_side // 2)
-        name = named(self._name(event.variable, event.path), part)
+        name = named(self._name(self._labels.of(event), event.path), part)
         values = f"{before} {self._arrow} {after}" if event.changed else after
         times = f" ({writes.count:,} writes)" if writes.count > 1 else ""
         name = both_ends(name, max(8, self._room - width(values) - len(times) - 2))
@@ -323,7 +335,9 @@ class Lines:
         if isinstance(record, Watched):
             yield from self._watched(record)
         elif isinstance(record, Unwatched):
-            yield from self._sentence(record.time_ns, "life", f"watch of {self._short_name(record.variable)} ended")
+            place = self._file_line(record.site) if record.site is not None and record.site.file else ""
+            text = f"watch of {self._short_name(self._labels.of(record))} ended{ending(record, place)}"
+            yield from self._sentence(record.time_ns, "life", text)
         elif isinstance(record, Lost):
             stores = "1 store" if record.count == 1 else f"{record.count:,} stores"
             whose = f" of {self._short_name(record.variable)}" if record.variable else ""
@@ -335,7 +349,8 @@ class Lines:
 
     def _watched(self, record: Watched) -> Iterator[str]:
         variable, value = record.variable, record.value
-        kind, whose = clean(variable.serializer or "bytes"), self._name(variable.name)
+        kind = clean(variable.serializer or "bytes")
+        whose = self._name(self._labels.of(record))
         if value is None and record.part is not None:
             value, whose = record.part.new, named(whose, clean(record.part.name))
             kind += f", {variable.size:,} bytes"
@@ -364,6 +379,9 @@ class Lines:
     def _short_name(self, variable: str) -> str:
         return both_ends(self._name(variable), self._room)
 
+    def _file_line(self, site: Site) -> str:
+        return short_path(site.file, self._directory, not self._terminal) + (f":{site.line}" if site.line else "")
+
     def _place(
         self, site: Site | None, exact: bool, call: Call | None = None, origin: Origin = "announced"
     ) -> list[tuple[Role, str]]:
@@ -374,8 +392,7 @@ class Lines:
         elif site is None or not site.file:
             found.append(("site", "(unknown place)"))
         else:
-            path = short_path(site.file, self._directory, not self._terminal)
-            found.append(("site", f"{path}{f':{site.line}' if site.line else ''}{'' if exact else '?'}"))
+            found.append(("site", self._file_line(site) + ("" if exact else "?")))
             if site.function:
                 found.append(("function", clean(site.function)))
         if call is not None:
@@ -383,7 +400,21 @@ class Lines:
         return found
 
     def _place_of(self, event: Event) -> list[tuple[Role, str]]:
-        return self._place(event.site, event.exact, event.call, event.origin)
+        """The place in the program's own code; then the innermost one, if that is another."""
+        own, site = event.own, event.site
+        if own is None or site is None or own == site:
+            return self._place(site, event.exact, event.call, event.origin)
+        inside = "  ".join(text for _, text in self._place(site, True))
+        return [*self._place(own, event.exact, event.call, event.origin), ("function", f"in {inside}")]
+
+    def _callers(self, event: Event) -> Iterator[str]:
+        margin = Cell(" " * (INDENT - 2))
+        for frame in event.stack or ():
+            cells = [margin, Cell("from", self._painter("notice")), *self._places(self._place(frame, True))]
+            yield from flow(cells, self._width, INDENT)
+        if event.stack_cut:
+            more = Cell("and more, not recorded", self._painter("notice"))
+            yield from flow([margin, more], self._width, INDENT)
 
     def _places(self, pieces: list[tuple[Role, str]], column: int = 0) -> list[Cell]:
         """One cell, or several if together they are wider than a line."""

@@ -21,6 +21,7 @@ from ..adapter.launch import COMMAND
 from ..config import Config
 from ..errors import ConfigError, MemWatchError, SessionError
 from ..host.follow import Follow
+from ..host.own import is_own_by
 from ..host.pipeline import Pipeline, open_sinks
 from ..host.summary import Summary
 from ..journal.claim import Claim
@@ -29,6 +30,8 @@ from ..loading.discovery import Plugins, load
 from ..printed import say, settle
 from .child import Child, end_like
 
+STACK = 16
+"""``watch.stack`` under ``memwatch run``."""
 _OF_NODE = re.compile(r"node(js)?([-.]?\d[\d.]*)?|.+\.[cm]?[jt]s")
 
 
@@ -86,6 +89,12 @@ def refuse_unsupported(config: Config) -> None:
             )
 
 
+def with_stacks(config: Config) -> Config:
+    """The settings of a program that is run: its stores are recorded with their callers, unless it was said
+    otherwise."""
+    return config if config.watch.stack != "auto" else config.but(watch=config.watch.but(stack=STACK))
+
+
 def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     """Runs the target to its end and returns this process's exit status, or dies by the target's signal.
 
@@ -104,13 +113,13 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     with ExitStack() as undo:
         undo.callback(pipeline.close)
         folder = create_session(config.journal.folder, target.shown)
-        configuration.save(config, folder)
+        configuration.save(with_stacks(config), folder)
         save_drivers(folder, plugins.sql)
         claim = Claim(folder)  # before any writer could wait for a reader
         undo.callback(claim.close)
         child = Child(command, {**environment, "MEMWATCH_SESSION": str(folder)})
         undo.pop_all()
-    follow = Follow(folder, plugins.serializers, summary, pipeline, say, claim)
+    follow = Follow(folder, plugins.serializers, summary, pipeline, say, claim, is_own_by(config.sites.own))
     follow.start()
     try:
         status = child.wait()

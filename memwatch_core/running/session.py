@@ -15,6 +15,7 @@ from ..config import Config
 from ..errors import ConfigError, SessionError
 from ..files import keep_with
 from ..host.follow import Follow
+from ..host.own import is_own_by
 from ..host.pipeline import Pipeline, open_sinks
 from ..host.summary import Summary
 from ..journal.claim import Claim
@@ -85,7 +86,7 @@ def session(
         membership = join(where, _never_waiting(effective), plugins)
         undo.pop_all()
     summary = Summary()
-    follow = Follow(where, plugins.serializers, summary, pipeline, say, claim)
+    follow = Follow(where, plugins.serializers, summary, pipeline, say, claim, is_own_by(effective.sites.own))
     follow.start()
     try:
         yield Session(where, membership.journal.tracker, effective, follow, summary)

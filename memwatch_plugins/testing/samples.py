@@ -143,6 +143,16 @@ def _records() -> dict[str, Record]:
         "event, place deleted": place("[3]", Shown("[1, 2]"), ABSENT, "delete"),
         "event, place found": place(".tags", Shown("['a']"), None, "set", origin="found", exact=False, site=None),
         "event, odd place": place(SURROGATE + CONTROLS, Shown(SURROGATE + CONTROLS), Shown(""), "set", offset=2**32),
+        "event, callers": event(own=SITE, stack=(Site("/project/main.py", 3, "<module>"),)),
+        "event, in a library": event(
+            site=Site("/lib/orm/state.py", 812, "_expire"), own=SITE, stack=(SITE, Site("/project/main.py", 3, "main"))
+        ),
+        "event, no callers": event(own=None, stack=()),
+        "event, callers unknown": event(own=None, stack=(), stack_cut=True),
+        "event, odd callers": event(
+            own=Site(SURROGATE, 1, CONTROLS), stack=(Site("", 0, ""), Site(SURROGATE, 2**32 - 1, CONTROLS)) * 60,
+            stack_cut=True,
+        ),
         "event, unchanged": event(new=5, changed=False, exact=False),
         "event, no bytes": event(before=b"", after=b"", old=b"", new=b""),
         "event, beginning of time": event(seq=0, time_ns=0, pid=0, offset=0),
@@ -158,7 +168,12 @@ def _records() -> dict[str, Record]:
         ),
         "watched, object": Watched(NOW, msgspec.structs.replace(VARIABLE, serializer="", size=4096), Shown("Order")),
         "unwatched": Unwatched(NOW, 7, "total", 3),
-        "unwatched, odd": Unwatched(0, 0, SURROGATE + CONTROLS, 2**64 - 1),
+        "unwatched, rebound": Unwatched(
+            NOW, 7, "total", 3, "7-python", "rebound", Site("orders.py", 41, "set_limit", 5), "total", "computed"
+        ),
+        "unwatched, odd": Unwatched(
+            0, 0, SURROGATE + CONTROLS, 2**64 - 1, why="deleted", site=Site(SURROGATE, 0, CONTROLS), target=CONTROLS
+        ),
         "lost": Lost(NOW, 7, 1200, "the disk was full", "total"),
         "lost, odd": Lost(0, 0, 2**64 - 1, SURROGATE + CONTROLS),
         "outcome": Outcome(NOW, 7, "rolled back", (9, 11), 9),

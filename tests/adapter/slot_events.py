@@ -26,8 +26,8 @@ class Change(NamedTuple):
 class Tap:
     """The changes in a journal since they were last asked for."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, value: Callable[[bytes], Any] | None = None) -> None:
+        self.path, self._value = path, value or value_of
         self.ended: list[int] = []
         self._at = 0
         self._paths: dict[tuple[int, int], str] = {}
@@ -47,7 +47,7 @@ class Tap:
             if kind == STORE:
                 offset, length = struct.unpack_from("<II", data, at + 20)
                 payload = _payload(data, at, count, 36)
-                before, after = value_of(payload[:length]), value_of(payload[length : 2 * length])
+                before, after = self._value(payload[:length]), self._value(payload[length : 2 * length])
                 found.append(Change(number, self._paths[number, offset], ORIGINS[origin], before, after, tid))
             elif kind == UNREGISTERED:
                 self.ended.append(number)

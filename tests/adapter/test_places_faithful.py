@@ -237,6 +237,28 @@ def test_a_member_of_an_enumeration_is_watched_as_any_object(journal: Opened) ->
     assert [change.path for change in changes(journal)] == [".note"]
 
 
+class Closed:
+    """Whoever asks an object of this class anything is told off."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise NotImplementedError(name)
+
+
+class Claimed:
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        raise NotImplementedError("__class__")
+
+
+@pytest.mark.parametrize("cls", [Closed, Claimed])
+def test_an_object_is_asked_nothing_when_it_is_watched(journal: Opened, cls: type[Any]) -> None:
+    o = cls()
+    assert watch(o, name="o") is o
+    object.__setattr__(o, "a", 1)
+    assert unwatch(o) is o
+    assert [(change.path, change.new) for change in changes(journal)] == [(".a", 1)]
+
+
 SUITES = ["test_dict", "test_ordered_dict"]
 if os.environ.get("MEMWATCH_SOAK"):
     SUITES += ["test_defaultdict", "test_dataclasses", "test_userdict", "test_descr", "test_weakref", "test_copy"]

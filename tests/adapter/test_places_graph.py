@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from journals import Opened
+from slot_events import Tap
 
 from memwatch_core import unwatch, watch
 from memwatch_core.adapter.watch import variable
@@ -127,6 +128,36 @@ def test_what_changed_in_place_is_found_at_the_end_of_the_watch(journal: Opened)
     assert [(change.path, change.new, change.origin) for change in changes(journal)] == [
         (".tags", ("shown", "bytearray(b'z')"), "found")
     ]
+
+
+CUT, CLEARED, REPLACED = 1, 4, 8
+
+
+def test_what_goes_or_comes_with_all_others_is_told_as_such(journal: Opened) -> None:
+    order, config = Box(n=1, gone=2, same=4), {"a": 1, "b": "x" * 100, "c": None}
+    watch(order, name="order")
+    watch(config, name="config")
+    tap = Tap(journal.path, lambda cell: cell[2])
+
+    def flags() -> list[tuple[str, int]]:
+        return [(change.path, change.after) for change in tap.changes()]
+
+    config.clear()
+    assert flags() == [('["a"]', CLEARED), ('["b"]', CLEARED), ('["c"]', CLEARED)]
+    config.update(a=1, b="y" * 100)
+    del config["a"]
+    config.clear()
+    assert flags() == [('["a"]', 0), ('["b"]', CUT), ('["a"]', 0), ('["b"]', CLEARED)]
+    order.__dict__ = {"n": 2**40, "new": "z" * 100, "same": 4}
+    assert sorted(flags()) == [(".gone", REPLACED), (".n", REPLACED), (".new", REPLACED | CUT)]
+    order.n = 2**40 + len(config)  # another object, of the same value: no change
+    assert [(change.old, change.new) for change in changes(journal)][-1] == (2**40, 2**40)
+    assert flags() == [(".n", REPLACED)]
+    order.n = 3
+    order.new = "v" * 100
+    vars(order).clear()
+    assert flags() == [(".n", 0), (".new", CUT), (".n", CLEARED), (".new", CLEARED), (".same", CLEARED)]
+    assert not unseen(journal)
 
 
 # ---- the same object at several places ------------------------------------------------------------------------------
@@ -558,7 +589,7 @@ def test_threads_lose_no_store_and_their_chains_are_unbroken(journal: Opened) ->
     order, config = Box(n=-1), {"n": -1}  # an object that is there already isn't a change
     watch(order, name="order")
     watch(config, name="config")
-    rounds = 20_000
+    rounds = 100_000 if os.environ.get("MEMWATCH_SOAK") else 20_000
 
     def work(number: int) -> None:
         for i in range(rounds):

@@ -180,6 +180,7 @@ def test_a_watch_that_ends_while_its_list_is_sorted_does_no_harm(journal: Opened
     assert core.stats().pages == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_child_has_lists_of_its_own(journal: Opened) -> None:
     x = watch(list(range(600)), name="x")
     y = watch([1], name="y")

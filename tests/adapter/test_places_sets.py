@@ -263,6 +263,7 @@ def test_a_set_that_is_gone_leaves_nothing_and_one_is_as_it_was_after_its_watch(
         assert core.stats().pages == 0, size
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_child_has_sets_of_its_own(journal: Opened) -> None:
     x = watch(set(range(600)), name="x")
     pid = os.fork()

@@ -11,6 +11,7 @@ import copy
 import ctypes
 import dataclasses
 import dis
+import enum
 import gc
 import inspect
 import operator
@@ -20,6 +21,7 @@ import pydoc
 import subprocess
 import sys
 import threading
+import types
 import weakref
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -43,7 +45,7 @@ except ImportError:
     attrs = None
 
 HOT = 2_000
-THREADS, STORES = 4, 20_000
+THREADS, STORES = 4, 100_000 if os.environ.get("MEMWATCH_SOAK") else 20_000
 
 
 class Plain:
@@ -753,6 +755,82 @@ def test_a_class_is_freed_as_before(tap: Tap) -> None:
     del o, Short
     gc.collect()
     assert died() is None
+
+
+class Both:
+    """A slot, and a ``__dict__`` in which an entry may have its name."""
+
+    __slots__ = ("__dict__", "a")
+
+
+@pytest.mark.parametrize("first", ["slot", "dict"])
+@pytest.mark.parametrize("since", ["before", "after"])
+def test_an_entry_of_the_dict_under_the_name_of_a_slot_is_another_place(since: str, first: str, tap: Tap) -> None:
+    o: Any = Both()
+    stores = [lambda: setattr(o, "a", {"n": 1}), lambda: vars(o).update(a={"n": 3}, b={"n": 5})]
+    if since == "after":
+        watch(o, name="o")
+    for store in stores if first == "slot" else reversed(stores):
+        store()
+    if since == "before":
+        watch(o, name="o")
+    tap.changes()
+    assert proxy.audit_places() == 0
+    o.a["n"] = 2
+    vars(o)["a"]["n"] = 4
+    o.b["n"] = 6
+    o.a = None
+    vars(o)["a"]["n"] = 7
+    del vars(o)["a"]
+    assert [(change.path, change.after) for change in tap.changes()] == [
+        ('.a["n"]', 2), ('.__dict__["a"]["n"]', 4), ('.b["n"]', 6), (".a", None), ('.__dict__["a"]["n"]', 7),
+        ('.__dict__["a"]', ABSENT),
+    ]  # fmt: skip
+    assert proxy.audit_places() == 0
+    unwatch(o)
+
+
+def own_instance(kind: str) -> type[Any]:
+    """A new class, one object of which it holds itself."""
+    if kind == "slots":
+        cls: type[Any] = type("Held", (), {"__slots__": ("a", "__weakref__")})
+    elif kind == "inherited":
+        cls = type("Held", (type("Above", (), {"__slots__": ("a",)}),), {"__slots__": ("b", "__weakref__")})
+    elif kind == "dataclass":
+        cls = dataclasses.make_dataclass("Held", [("a", int, 1)], slots=True, weakref_slot=True)
+    elif kind == "descriptor elsewhere":
+        cls = type("Held", (), {"__slots__": ("a", "__weakref__")})
+        cls.kept = [cls.__dict__["a"]]
+        del cls.a
+    elif kind == "dict":
+        cls = type("Held", (), {})
+    elif kind == "enum":
+        return enum.Enum("Held", ["ONE"])
+    else:
+        cls = pytest.importorskip("pydantic").create_model("Held", a=(int, 1))
+    cls.ONE = cls()
+    return cls
+
+
+@pytest.mark.parametrize(
+    "kind", ["slots", "inherited", "dataclass", "descriptor elsewhere", "dict", "enum", "pydantic"]
+)
+@pytest.mark.parametrize("after", ["watched", "let go", "watched again and again", "another class"])
+def test_a_class_that_holds_its_watched_object_is_collected_with_it(after: str, kind: str, tap: Tap) -> None:
+    """The collector doesn't know what our side refers to: what we hold, it takes for something in use."""
+    held = own_instance(kind)
+    died = weakref.ref(held)
+    for _ in range(300 if after == "watched again and again" else 1):
+        watch(held.ONE, name="one")
+        if after != "watched":
+            unwatch(held.ONE)
+    if after == "another class" and kind != "enum":
+        watch(held.ONE, name="one")
+        held.ONE.__class__ = types.new_class("Other", (held,), {}, lambda names: names.update(__slots__=()))
+    del held
+    gc.collect()
+    assert died() is None
+    assert not proxy.audit_places()
 
 
 def test_subclasses_that_are_made_meanwhile_are_as_others(tap: Tap) -> None:

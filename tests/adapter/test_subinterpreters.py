@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 PROGRAM = """
 import ctypes, json, pathlib, sys, tempfile
@@ -37,10 +40,12 @@ with tempfile.TemporaryDirectory() as folder:
 """
 
 
-def test_store_in_a_subinterpreter_is_right_or_marked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stack", [1, 16])
+def test_store_in_a_subinterpreter_is_right_or_marked(tmp_path: Path, stack: int) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM.format(tests=str(Path(__file__).parent)))
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    environment = os.environ | {"MEMWATCH_WATCH_STACK": str(stack)}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     stores = json.loads(done.stdout)
     inside, after = stores[0], stores[-1]

@@ -382,3 +382,69 @@ def test_losses_are_no_match_of_a_filter(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
         assert done.returncode == 1, done.stdout
         assert "matches" in done.stderr
+
+
+TWINS = """\
+from memwatch_core import watch
+
+def one():
+    total = watch(0)
+    total += 1
+    return total
+
+def other():
+    total = watch(bytearray(9))
+    total[3] = 7
+    total[5] = 8
+    return total
+
+kept = one(), other()
+"""
+
+
+def logged(folder: Path, *options: str) -> tuple[list[str], list[str], int]:
+    """What is shown, without times; what is said; the exit status."""
+    done = subprocess.run(
+        [SCRIPT, "log", *options],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return [line[14:] for line in done.stdout.splitlines()], done.stderr.splitlines(), done.returncode
+
+
+def test_variables_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "twins.py").write_text(TWINS)
+    done = subprocess.run(
+        [SCRIPT, "run", "twins.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert "memwatch:   total#1" in done.stderr
+    assert "memwatch:   total#2" in done.stderr
+    which = "memwatch: --variable 'total': 2 variables have this name: total#1 (twins.py:4), total#2 (twins.py:9)"
+
+    shown, said, status = logged(tmp_path, "--variable", "total")
+    assert (len([line for line in shown if "->" in line]), said, status) == (3, [which], 0)
+    shown, said, status = logged(tmp_path, "--variable", "total", "--last", "2")
+    assert (len(shown), said, status) == (2, [which], 0)
+
+    shown, said, status = logged(tmp_path, "--variable", "total#1")
+    assert (said, status) == ([], 0)
+    assert [line.partition(" ")[0] for line in shown[:2]] == ["total", "total"]
+    assert "0 -> 1" in shown[1]
+    assert logged(tmp_path, "--variable", "total#1", "--last", "5")[0] == [shown[1]]
+
+    for wanted, changes in {"total#2[3]": 1, "total#2": 2, "tot*#2": 2, "total#2[4]": 0}.items():
+        shown, said, status = logged(tmp_path, "--variable", wanted)
+        assert (len([line for line in shown if "->" in line]), status) == (changes, 0 if changes else 1), (wanted, said)
+    assert len(logged(tmp_path, "--path", "total#2[3:*", "--last", "9")[0]) == 1
+
+    shown, said, status = logged(tmp_path, "--variable", "total#7")
+    assert (shown, status) == ([], 1)
+    assert said[-1] == (
+        "memwatch: --variable 'total#7': nothing was written to this variable; there are total#1 (twins.py:4), "
+        "total#2 (twins.py:9)"
+    )

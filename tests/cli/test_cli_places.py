@@ -89,6 +89,45 @@ def test_events_of_a_place_are_found_by_path_and_by_variable(
     assert [line["seq"] for line in map(json.loads, out.splitlines()) if "seq" in line] == expected
 
 
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (["--variable", 'config["debug"]'], [1, 3]),
+        (["--variable", "order.limit"], [2, 4]),
+        (["--path", "order.limit"], [2]),
+        (["--path", "order.*"], [2, 4]),
+        (["--path", 'order.limit["a"]'], [4]),
+        (["--path", "config*"], [1, 3]),
+        (["--variable", "order.*"], [2, 4]),
+    ],
+)
+def test_places_that_are_watched_alone_are_found_by_their_names(
+    tmp_path: Path, filters: list[str], expected: list[int]
+) -> None:
+    writer = JournalWriter()
+    writer.slab(1, 'config["debug"]', shown="False")
+    writer.slab(2, "order.limit", shown="absent")
+    writer.place(1, 0, "")
+    writer.place(2, 0, "")
+    writer.place(2, 64, '["a"]')
+    writer.change(1, 0, cell(False), cell(True))
+    writer.change(2, 0, cell(), cell(("{'a': 1}",)))
+    writer.change(1, 0, cell(True), b"\0\0\4\0")
+    writer.change(2, 64, cell(1), cell(2))
+    path = writer.save(tmp_path)
+    _, out, _ = log(path, "--json", *filters)
+    assert [line["seq"] for line in map(json.loads, out.splitlines()) if "seq" in line] == expected
+    lines = [" ".join(line.split()[1:]) for line in log(path)[1].splitlines() if "mwj" not in line]
+    assert [line.removesuffix(" (unknown place) thread 7") for line in lines] == [
+        'config["debug"] is watched: False (unknown place)',
+        "order.limit is watched: absent (unknown place)",
+        'config["debug"] False -> True',
+        "order.limit absent -> {'a': 1}",
+        'config["debug"] True -> absent',
+        'order.limit["a"] 1 -> 2',
+    ]
+
+
 @pytest.mark.parametrize("wrong", ["", " ", ".age", "[0]", "]", "order.", "order["])
 def test_pattern_that_can_be_no_path_is_an_error_with_the_format(recorded: Path, wrong: str) -> None:
     status, out, said = log(recorded, "--path", wrong)

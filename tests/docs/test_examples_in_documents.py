@@ -27,7 +27,9 @@ from memwatch_core.records import Layout
 from memwatch_plugins.testing import AsyncSqlDriverContract, SinkContract, SqlDriverContract
 
 ROOT = Path(__file__).parents[2]
-LATER = {"objects.md": "objects are watched in place by CPython 3.12 and later"}
+_OBJECTS = "objects are watched in place by CPython 3.12 and later"
+LATER = {"objects.md": _OBJECTS, "README.md-1": _OBJECTS, "guide.md-1": _OBJECTS}
+"""Documents, and blocks of Python in them."""
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -46,7 +48,8 @@ def python_blocks() -> list[pytest.param]:
         named: dict[str, str] = {}
         for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", document.read_text(), re.M | re.S), 1):
             name = re.match(r"# (\w+\.py)\b", block)
-            why = LATER.get(document.name) if sys.version_info < (3, 12) else None
+            later = LATER.get(document.name) or LATER.get(f"{document.name}-{number}")
+            why = later if sys.version_info < (3, 12) else None
             marks = pytest.mark.skip(why) if why else ()
             examples.append(
                 pytest.param(

@@ -12,7 +12,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "journal")]
 
 from hostile_journals import describe, long_blob  # noqa: E402
 from journal_target import AT_BORDER, HEAD, RAW  # noqa: E402
-from journal_writer import CONTEXT, METADATA, OUTCOME, PLACE, SEGMENT, THREAD, JournalWriter, cell  # noqa: E402
+from journal_writer import CONTEXT, METADATA, OUTCOME, PLACE, SEGMENT, STACK, THREAD, JournalWriter, cell  # noqa: E402
 
 
 def structs(writer: JournalWriter) -> None:
@@ -85,8 +85,23 @@ def places(writer: JournalWriter) -> None:
     writer.change(2, 4032, cell(), cell(True))
 
 
+def stacks(writer: JournalWriter) -> None:
+    writer.watch(1, bytes(8), "n")
+    for site in (1, 2):
+        writer.site(site, f"/srv/{site}.py", site, "f")
+    for ident, sites in ((1, [1, 2]), (2, []), (3, [9, 2**32 - 1]), (1, [2] * 30), (0, [1]), (2**32 - 1, [1])):
+        writer.stack(ident, sites, cut=ident == 3)
+        for stack in (ident, 7, 2**32 - 1):
+            writer.store(1, 0, bytes(8), bytes(8), site=ident % 4, stack=stack)
+            writer.store(1, 0, bytes(8), bytes(8), stack=stack, origin=3)
+    for payload in (b"", bytes(3), bytes(5), b"\xff" * 100, bytes(4 + 4 * 256)):
+        writer.blob(STACK, 5, payload)
+    writer.store(1, 0, bytes(8), bytes(8), flags=4)
+    writer.store(1, 0, bytes(8), bytes(8), stack=5, flags=128)
+
+
 def main() -> None:
-    for make in (structs, arrays, variables, names, numbers, savepoints, places, holes):
+    for make in (structs, arrays, variables, names, numbers, savepoints, places, stacks, holes):
         writer = JournalWriter()
         make(writer)
         data = bytearray(writer.header()[:HEAD] + writer.slots)

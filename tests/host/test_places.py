@@ -120,7 +120,9 @@ def test_cell_is_decoded_as_the_page_says_and_what_makes_no_sense_is_no_value(nu
     records = decode(writer, tmp_path)
     ((name, old, new, operation),) = told(records)
     assert (name, old, type(new), new) == ("order.x", ABSENT, type(expected), expected)
-    assert operation == ("set" if expected is ABSENT else "add")
+    flags = data[2] if len(data) >= 4 else 0
+    alone = "set" if expected is ABSENT else "add"
+    assert operation == ("clear" if flags & 4 else "replace" if flags & 8 else alone)
     assert not losses(records)
     for text in (*shown(records), *shown(records, width=80)):
         assert text.isprintable()
@@ -179,6 +181,26 @@ def test_places_are_told_by_path_value_and_operation(tmp_path: Path) -> None:
         "watch of order ended",
     ]
     assert all(len(line) <= 66 for line in shown(records, width=80))
+
+
+def test_what_went_or_came_with_all_others_says_so(tmp_path: Path) -> None:
+    """Unless it is as it was: then nothing has happened to it."""
+    cleared, replaced = b"\0\0\4\0", bytes([4, 8, 8, 0]) + struct.pack("<q", 5)
+    writer = JournalWriter()
+    writer.slab(1, "x")
+    writer.place(1, 0, "")
+    for before, after in (
+        (cell(3), cleared), (cleared, cell(5)), (cell(5), cell(6)), (cell(6), replaced), (replaced, replaced),
+        (replaced, cell(7)), (cell(7), b"\0\0\x08\0"), (b"\0\0\x08\0", replaced),
+    ):  # fmt: skip
+        writer.change(1, 0, before, after)
+    records = decode(writer, tmp_path)
+    assert [(name, operation) for name, _, _, operation in told(records)] == [
+        ("x", "clear"), ("x", "add"), ("x", "set"), ("x", "replace"), ("x", "set"), ("x", "set"), ("x", "replace"),
+        ("x", "replace"),
+    ]  # fmt: skip
+    assert not losses(records)
+    assert " ".join(shown(records)[1].split()).startswith("x 3 -> absent")
 
 
 def test_found_values_of_bool_and_int_are_told_apart(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import sys
 from collections import Counter
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,3 +110,109 @@ def test_watches_that_have_ended_are_counted_and_not_kept() -> None:
     *lines, rest = summary.lines()
     assert lines[0].startswith("v0 ")
     assert (len(lines), rest) == (MOST, f"and {written - MOST:,} more variables")
+
+
+def ended(variable: str, why: Any, target: str, given: Any, line: int = 9) -> Unwatched:
+    return Unwatched(0, 1, variable, 1, "", why, Site("/x/program.py", line, "work"), target, given)
+
+
+def test_watch_that_a_plain_value_ended_is_named_with_what_to_write_instead() -> None:
+    summary = Summary()
+    summary.write([ended("limit", "rebound", "limit", "computed"), ended("o.n", "rebound", ".n", "plain", 8)])
+    summary.write([ended("limit", "rebound", "limit", "computed")])  # at the same place: once
+    assert [line.replace("\t", " ") for line in summary.lines()] == [
+        "limit: the watch ended with `limit = limit + …` at /x/program.py:9 work, which makes it a plain value: "
+        "write `limit += …` or `limit.value = …`",
+        "o.n: the watch ended with `o.n = …` at /x/program.py:8 work, which makes it a plain value: write "
+        "`o.n.value = …`",
+    ]
+
+
+def test_other_ends_of_watches_are_nothing_to_remark() -> None:
+    summary = Summary()
+    summary.write(
+        [
+            ended("limit", "rebound", "limit", ""),  # an object, None
+            ended("limit", "rebound", "other", "computed"),  # it may have held something that held the value
+            ended("limit", "replaced", "limit", "plain"),
+            ended("limit", "deleted", "limit", ""),
+            ended("limit", "left", "", ""),
+            ended("limit", "unwatched", "", ""),
+            Unwatched(0, 1, "limit", 1),
+        ]
+    )
+    assert not list(summary.lines())
+
+
+def test_of_many_remarks_a_few_are_said() -> None:
+    summary = Summary()
+    summary.write([ended("x", "rebound", "x", "plain", line) for line in range(1, 3000)])
+    *said, rest = summary.lines()
+    assert (len(said), rest) == (3, "and 997 more of this kind")  # as many as are remembered
+
+
+ADDS = Site("/x/program.py", 7, "add", 3, True)
+"""``x += f()``."""
+
+
+def writes(*sites: tuple[int, Site]) -> list[Record]:
+    """Events of one variable, by thread and site."""
+    return [
+        msgspec.structs.replace(event(seq, 1, tid, 1, 0), variable="total", site=site)
+        for seq, (tid, site) in enumerate(sites, 1)
+    ]
+
+
+OTHER = Site("/x/program.py", 3, "price")
+
+
+@pytest.mark.parametrize(
+    ("sites", "count"),
+    [
+        ([(5, OTHER), (5, ADDS)], 1),  # the function that was called, perhaps
+        ([(6, ADDS), (5, ADDS)], 1),  # another thread
+        ([(5, OTHER), (5, ADDS), (5, ADDS), (5, OTHER), (5, ADDS)], 2),
+        ([(5, ADDS), (5, ADDS), (5, ADDS)], 0),
+        ([(5, ADDS), (5, Site("/x/program.py", 8, "add")), (5, ADDS)], 0),  # the same function, one after the other
+        ([(5, ADDS), (5, OTHER)], 0),
+        ([(5, OTHER), (5, OTHER)], 0),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_what_was_added_to_another_ones_write_after_a_call_is_counted(
+    sites: list[tuple[int, Site]], count: int, size: int
+) -> None:
+    summary, records = Summary(), writes(*sites)
+    for start in range(0, len(records), size):
+        summary.write(records[start : start + size])
+    said = [line.replace("\t", " ") for line in summary.lines() if "f()" in line]
+    assert len(said) == (count > 0)
+    if count:
+        assert said[0].startswith(
+            "total: `total += f()` at /x/program.py:7 add added to what another thread or function"
+        )
+        assert ("once" if count == 1 else f"{count} times") in said[0]
+        assert "`total.value = total.value + f()`, or watch the object that holds it" in said[0]
+
+
+def test_variables_of_one_name_are_listed_with_numbers_and_processes() -> None:
+    def named(pid: int, variable: int, name: str) -> list[Record]:
+        told = Watched(0, Variable(variable, name, pid, "python", 8, "int64", {}, journal=str(pid)), 0)
+        return [told, msgspec.structs.replace(event(1, pid, 5, variable, 0), variable=name, journal=str(pid))]
+
+    summary = Summary()
+    for records in (
+        named(1, 3, "total"),
+        named(1, 9, "total"),
+        named(2, 3, "total"),
+        named(1, 4, "n"),
+        named(2, 7, "n"),
+    ):
+        summary.write(records)
+    assert sorted(line.split("  ")[0] for line in summary.lines()) == [
+        "n in 1",
+        "n in 2",
+        "total",
+        "total#3",
+        "total#9",
+    ]

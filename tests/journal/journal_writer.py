@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 FREE, STORE, CONTINUATION, PAD, VARIABLE, METADATA, CONTENT = range(7)
-UNREGISTERED, SITE, CONTEXT, OUTCOME, THREAD, LOST, PLACE = range(7, 14)
+UNREGISTERED, SITE, CONTEXT, OUTCOME, THREAD, LOST, PLACE, STACK = range(7, 15)
 SEGMENT = 16384
 TIME = 1_700_000_000_000_000_000
 
@@ -49,11 +49,13 @@ class JournalWriter:
 
     def store(self, variable: int, offset: int, before: bytes, after: bytes, *, site: int = 0, context: int = 0,
               tid: int = 7, time: int | None = None, origin: int = 1, flags: int = 0,
-              call: tuple[int, int, int] = (1, 5, 8)) -> int:  # fmt: skip
+              call: tuple[int, int, int] = (1, 5, 8), stack: int | None = None) -> int:  # fmt: skip
         assert len(before) == len(after)
         head = struct.pack("<IQIIIII", tid, self.now(time), variable, offset, len(before), site, context)
         about = struct.pack("<IiI", *call) if origin in (3, 4) else b""
-        return self.record(STORE, head, 36, about + before + after, origin, flags)
+        behind = b"" if stack is None else struct.pack("<I", stack)
+        flags |= 0 if stack is None else 4
+        return self.record(STORE, head, 36, about + before + after + behind, origin, flags)
 
     def blob(self, kind: int, ident: int, payload: bytes, *, tid: int = 7, time: int | None = None,
              flags: int = 0) -> int:  # fmt: skip
@@ -90,12 +92,17 @@ class JournalWriter:
         length = max(len(before), len(after))
         return self.store(ident, offset, before.ljust(length, b"\0"), after.ljust(length, b"\0"), **options)
 
-    def unregistered(self, ident: int) -> int:
-        return self.record(UNREGISTERED, struct.pack("<IQI", 7, self.now(None), ident), 64)
+    def unregistered(self, ident: int, site: int = 0, why: int = 0, given: int = 0, target: bytes = b"") -> int:
+        head = struct.pack("<IQI", 7, self.now(None), ident)
+        return self.record(UNREGISTERED, head + struct.pack("<IBBB36sx", site, why, given, len(target), target), 64)
 
-    def site(self, ident: int, file: str, line: int, function: str, column: int = 0) -> int:
+    def site(self, ident: int, file: str, line: int, function: str, column: int = 0, flags: int = 0) -> int:
         names = [name.encode("utf-8", "surrogateescape") for name in (file, function)]
-        return self.blob(SITE, ident, struct.pack("<IIHH", line, column, *map(len, names)) + b"".join(names))
+        head = struct.pack("<IIHH", line, column, *map(len, names))
+        return self.blob(SITE, ident, head + b"".join(names), flags=flags)
+
+    def stack(self, ident: int, sites: list[int], cut: bool = False, **options: Any) -> int:
+        return self.blob(STACK, ident, struct.pack(f"<I{len(sites)}I", cut, *sites), **options)
 
     def json(self, kind: int, ident: int, fields: dict[str, Any]) -> int:
         return self.blob(kind, ident, json.dumps(fields).encode())

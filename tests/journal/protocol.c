@@ -43,6 +43,8 @@ static struct state { /* what is printed */
 } now;
 static uint64_t base, seen[STATES];
 static unsigned long states, orders;
+static uint32_t stack;  /* of all writes; 0: they have none */
+static uint64_t told;   /* where it was recorded before the two writes */
 static uint8_t *oldest; /* rotate: the contents of the segment that is given back */
 
 #define CHECK(x)                                                                                                       \
@@ -121,6 +123,11 @@ static void write_once(struct writer *w) {
         CHECK(!mw_write(w->variable, 0, bytes, w->length));
 }
 
+static void say_stack(const void *ucontext, mw_origin *origin) {
+    (void)ucontext;
+    origin->stack = stack;
+}
+
 static void trap_flag(bool on) {
     __asm__ volatile("pushfq\n andq $~0x100, (%%rsp)\n orq %0, (%%rsp)\n popfq" ::"r"(on ? 0x100ul : 0ul)
                      : "cc", "memory");
@@ -193,6 +200,7 @@ static void reset(uint64_t capacity) {
     for (uint64_t i = base; i < capacity && i < base + SLOTS; i++)
         memset(j->segments[i / MWJ_SEGMENT_SLOTS] + i % MWJ_SEGMENT_SLOTS, 0, MWJ_SLOT_SIZE);
     j->header->reserved = base;
+    if (stack) mw.stacks.rows[stack].told = told;
 }
 
 /* ---- the search ---- */
@@ -266,9 +274,15 @@ int main(int argc, char **argv) {
     uint8_t session[16] = {0};
     CHECK(argc == 3 || instructions);
     CHECK(!mw_start(MW_TRACKER_READONLY));
-    if (!strcmp(scenario, "rotate")) CHECK(!mw_journal_limit(MW_JOURNAL_MIN, MW_POLICY_ROTATE));
+    bool same = !strcmp(scenario, "same"), stacks = !strncmp(scenario, "stack", 5),
+         limited = !strcmp(scenario, "rotate") || !strcmp(scenario, "stack-border");
+    if (limited) CHECK(!mw_journal_limit(MW_JOURNAL_MIN, MW_POLICY_ROTATE));
     CHECK(!mw_journal_open(argv[argc - 1], "python", session));
-    bool same = !strcmp(scenario, "same");
+    if (stacks) {
+        CHECK(!mw_keep_stacks());
+        CHECK((stack = mw_intern_stack((uint32_t[]){0, 0}, 2, false)));
+        mw_set_origin_provider(say_stack);
+    }
     for (int i = 0; i < WRITERS; i++) {
         struct writer *w = &writers[i];
         *w = (struct writer){.after = (uint8_t)(0x80 + i), .length = i ? LONGEST : 8};
@@ -288,7 +302,7 @@ int main(int argc, char **argv) {
         CHECK(!pthread_create(&writers[i].thread, NULL, work, &writers[i]));
         wait_for(&writers[i].arrived);
     }
-    uint64_t end = !strcmp(scenario, "border") ? 1 : !strcmp(scenario, "rotate") ? 2 : 0;
+    uint64_t end = strstr(scenario, "border") ? 1 : !strcmp(scenario, "rotate") ? 2 : 0;
     if (end) fill(end * MWJ_SEGMENT_SLOTS - 1);
     if (!strcmp(scenario, "piece")) fill(mw.journal.capacity - 1);
     base = mw.journal.header->reserved;
@@ -297,6 +311,7 @@ int main(int argc, char **argv) {
         CHECK(oldest = malloc(MWJ_SEGMENT_SIZE));
         memcpy(oldest, mw.journal.segments[0], MWJ_SEGMENT_SIZE);
     }
+    if (limited && stack) told = mw.stacks.rows[stack].told; /* else both may be the first to record it */
     fwrite(&base, 8, 1, stdout);
     if (instructions)
         step_through();

@@ -12,7 +12,7 @@ from decoding import SERIALIZERS, decode, decode_file, q
 from hostile_journals import long_blob
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journal_writer import CONTENT, CONTEXT, LOST, METADATA, OUTCOME, STORE, JournalWriter
+from journal_writer import CONTENT, CONTEXT, LOST, METADATA, OUTCOME, STACK, STORE, JournalWriter
 
 from memwatch_core.host import decoder as module
 from memwatch_core.host import kept, statements
@@ -49,6 +49,54 @@ def test_event_has_every_field(tmp_path: Path) -> None:
     assert (event.before, event.after, event.old, event.new) == (q(5), q(7), 5, 7)
     assert (event.changed, event.exact, event.site) == (True, False, Site("orders.py", 41, "add_order", 7))
     assert (event.context.id, event.context.parameters, event.context.rows) == (9, ("cd",), 3)
+
+
+def test_event_has_the_callers_of_its_site(tmp_path: Path) -> None:
+    writer = JournalWriter()
+    writer.watch(1, q(0), "n")
+    writer.site(1, "/srv/app/orders.py", 41, "add_order")
+    writer.site(2, "/usr/lib/python3.11/site-packages/orm/state.py", 812, "_expire")
+    writer.site(3, "/srv/app/main.py", 3, "<module>")
+    writer.stack(1, [1, 3])
+    writer.stack(2, [2] * 255, cut=True)
+    writer.stack(3, [])
+    writer.stack(4, [9, 3])
+    writer.store(1, 0, q(0), q(1), site=2)
+    for stack in (1, 2, 3, 4, 2**32 - 1, 77):
+        writer.store(1, 0, q(1), q(1), site=2, stack=stack)
+    writer.store(1, 0, q(1), q(1), site=1, stack=2)
+    writer.stack(1, [3])  # said again, in a journal with a limit; here it says something else
+    writer.store(1, 0, q(1), bytes(8), stack=1, origin=3, call=(6, 5, 8))
+    add, expire, main = (
+        Site("/srv/app/orders.py", 41, "add_order"),
+        Site("/usr/lib/python3.11/site-packages/orm/state.py", 812, "_expire"),
+        Site("/srv/app/main.py", 3, "<module>"),
+    )
+    found = [(event.stack, event.stack_cut, event.own) for event in events(decode(writer, tmp_path))]
+    assert found == [
+        (None, False, None),
+        ((add, main), False, add),
+        ((expire,) * 255, True, None),
+        ((), False, None),
+        ((Site("", 0, ""), main), False, main),
+        ((), True, None),
+        (None, False, None),
+        ((expire,) * 255, True, add),
+        ((main,), False, main),
+    ]
+
+
+def test_stack_that_is_none_is_told_and_does_no_harm(tmp_path: Path) -> None:
+    writer = JournalWriter()
+    writer.watch(1, q(0), "n")
+    for payload in (b"", b"\0\0\0", bytes(5), bytes(4 + 4 * 256)):
+        writer.blob(STACK, 5, payload)
+    writer.stack(0, [1])
+    writer.stack(2**32 - 1, [1])
+    writer.store(1, 0, q(0), q(1), stack=5)
+    records = decode(writer, tmp_path)
+    assert len(losses(records)) == 6
+    assert [(event.stack, event.new) for event in events(records)] == [(None, 1)]
 
 
 def test_values_are_whole_though_a_store_touches_one_byte(tmp_path: Path) -> None:
@@ -170,6 +218,48 @@ def test_watched_waits_for_metadata_but_not_for_ever(tmp_path: Path) -> None:
     assert first.variable.watched_at == Site("a.py", 3, "f")
     assert (first.variable.thread_ident, first.variable.thread) == (9, "MainThread")
     assert first.variable.flags == ("track_threads",)
+
+
+def test_end_of_a_watch_is_told_as_far_as_the_record_says(tmp_path: Path) -> None:
+    writer = JournalWriter()
+    writer.site(4, "a.py", 41, "set_limit", 5)
+    ends: dict[tuple[int, int, int, bytes], tuple[Any, ...]] = {
+        (0, 0, 0, b""): ("", None, "", ""),  # as before minor 4
+        (4, 1, 0, b""): ("unwatched", 4, "", ""),
+        (4, 2, 0, b"limit"): ("rebound", 4, "limit", ""),
+        (4, 2, 1, b".limit"): ("rebound", 4, ".limit", "computed"),
+        (4, 2, 2, b"[]"): ("rebound", 4, "[]", "plain"),
+        (4, 2, 3, b"x"): ("rebound", 4, "x", "computed"),
+        (4, 2, 0xFC, b"x"): ("rebound", 4, "x", ""),  # bits of a later version
+        (4, 3, 2, b"x"): ("replaced", 4, "x", "plain"),
+        (4, 4, 0, b"\xd0\xb6" * 18): ("deleted", 4, "ж" * 18, ""),
+        (4, 5, 0, b""): ("left", 4, "", ""),
+        (9, 6, 0, b"\xff"): ("dropped", None, "�", ""),  # a site that isn't there
+        (4, 7, 0, b""): ("collected", 4, "", ""),
+        (0, 8, 0, b""): ("exit", None, "", ""),
+        (0, 9, 0, b""): ("closed", None, "", ""),
+        (4, 77, 0, b""): ("", 4, "", ""),  # of a later version
+    }
+    for ident, said in enumerate(ends, 1):
+        writer.watch(ident, q(5), "limit")
+        writer.unregistered(ident, *said)
+    found = [record for record in decode(writer, tmp_path) if isinstance(record, Unwatched)]
+    here = Site("a.py", 41, "set_limit", 5)
+    assert [(each.why, each.site, each.target, each.given) for each in found] == [
+        (why, here if site else None, *rest) for why, site, *rest in ends.values()
+    ]
+
+
+def test_last_record_of_a_site_says_whether_it_adds_a_call(tmp_path: Path) -> None:
+    writer = JournalWriter()
+    writer.watch(1, q(0), "total")
+    for flags in (0, 4):
+        writer.site(3, "a.py", 7, "add", flags=flags)
+    writer.site(4, "a.py", 8, "add")
+    for value, site in enumerate((3, 4)):
+        writer.store(1, 0, q(value), q(value + 1), site=site)
+    events = [record for record in decode(writer, tmp_path) if isinstance(record, Event)]
+    assert [event.site and event.site.adds_call for event in events] == [True, False]
 
 
 def test_context_is_carried_only_while_it_is_open(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ EVENTS = st.builds(
     Event, st.integers(1, 2**64), TIMES, U32, TEXT, U32, TEXT, TEXT, U32, st.none() | TEXT,
     st.sampled_from(["announced", "store", "syscall", "kernel", "found"]), U32, st.binary(max_size=40),
     st.binary(max_size=40), VALUES, VALUES, st.booleans(), st.booleans(), SITES, CONTEXTS, part=PARTS,
-    operation=st.sampled_from([None, "add", "set", "delete"]),
+    operation=st.sampled_from([None, "add", "set", "delete", "clear", "replace", "move"]), own=SITES,
+    stack=st.none() | st.lists(SITES.filter(bool), max_size=3).map(tuple), stack_cut=st.booleans(),
 )  # fmt: skip
 VARIABLES = st.builds(
     Variable, U32, TEXT, U32, TEXT, U32, TEXT, st.dictionaries(TEXT, VALUES, max_size=2), st.tuples(TEXT),
@@ -74,7 +75,7 @@ VARIABLES = st.builds(
 RECORDS: st.SearchStrategy[Record] = st.one_of(
     EVENTS,
     st.builds(Watched, TIMES, VARIABLES, VALUES, PARTS),
-    st.builds(Unwatched, TIMES, U32, TEXT, U32),
+    st.builds(Unwatched, TIMES, U32, TEXT, U32, TEXT, st.just("rebound"), SITES, TEXT, st.just("computed")),
     st.builds(Lost, TIMES, U32, U32, TEXT, st.none() | TEXT),
     st.builds(Outcome, TIMES, U32, TEXT, st.lists(U32, max_size=3).map(tuple), U32, U32),
     st.builds(Notice, TIMES, U32, TEXT),
@@ -103,7 +104,8 @@ EVENT = Event(
     17, 1795446245123456789, 812, "python", 815, "worker-1", "total", 3, None, "syscall", 0,
     b"\5\0", b"\7\0", 5, 7, True, True, Site("orders.py", 41, "add_order", 8),
     Context(9, "sqlite3", "SELECT ?", "ab", ("cd",), connection=1, rows=5),
-    Call("recv", 4, 2), "812-python", Part("[0]", 5, 7),
+    Call("recv", 4, 2), "812-python", Part("[0]", 5, 7), None, Site("main.py", 3, "main"),
+    (Site("main.py", 3, "main"),),
 )  # fmt: skip
 VARIABLE = Variable(3, "total", 812, "python", 8, "int64", {}, ("track_threads",), None, EVENT.site, 1, "MainThread")
 
@@ -116,7 +118,9 @@ def test_an_event_reads_as_the_design_says() -> None:
         '"site":{"file":"orders.py","line":41,"column":8,"function":"add_order"},'
         '"context":{"id":9,"driver":"sqlite3","database":"","server":"","statement":"SELECT ?","statement_hash":"ab",'
         '"parameters":["cd"],"transaction":0,"outcome":"open"},'
-        '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7},"operation":null}\n'
+        '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7},"operation":null,'
+        '"own":{"file":"main.py","line":3,"column":0,"function":"main"},'
+        '"stack":[{"file":"main.py","line":3,"column":0,"function":"main"}],"stack_cut":false}\n'
     )
 
 
@@ -144,6 +148,7 @@ KINDS: dict[str, Any] = {
         ("\n`part`:", EVENT, "part"),
         ('`"event": "watched"`', Watched(1, VARIABLE, 5), None),
         ('`"event": "unwatched"`', Unwatched(1, 2, "n", 3), None),
+        ('`"event": "unwatched"`', Unwatched(1, 2, "n", 3, "j", "rebound", EVENT.site, "n", "plain"), None),
         ('`"event": "lost"`', Lost(1, 2, 3, "why", "n"), None),
         ('`"event": "outcome"`', Outcome(1, 2, "rolled back", (3, 4), 3, 7), None),
         ('`"event": "notice"`', Notice(1, 2, "text"), None),

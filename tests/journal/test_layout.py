@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import struct
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from memwatch_core.happened import End, Given
 from memwatch_core.host.variables import Metadata
 from memwatch_core.journal import followed, layout, stores
 from memwatch_core.rendering import jsonlines
@@ -96,10 +98,9 @@ def test_cells_and_their_places_agree() -> None:
     assert {row[1].partition(":")[0]: int(row[0]) for row in table("### Cells")} == {
         kind.name: int(kind) for kind in layout.CellKind
     }
-    assert (
-        f"A cell has {layout.CELL_SIZE} bytes: u8 kind, u8 bytes of its payload, u16 flags (bit 0 CUT, bit 1 MOVED)"
-        in PAGE
-    )
+    assert f"A cell has {layout.CELL_SIZE} bytes: u8 kind, u8 bytes of its payload, u16 flags (" in PAGE
+    flags = ", ".join(f"bit {flag.bit_length() - 1} {flag.name}" for flag in layout.CellFlag)
+    assert f"u16 flags ({flags})" in PAGE
     assert (layout.CELL.size, layout.CellFlag.CUT) == (4, 1)
     assert "CUT: the payload is u64 hash of the whole, u32 its length" in PAGE
     assert layout.CUT.size == 12
@@ -110,6 +111,20 @@ def test_cells_and_their_places_agree() -> None:
     assert f"at most {place_max[1]} bytes" in PAGE
     keys = re.findall(r"`(\w+)`", " ".join(row[0] for row in table("## METADATA")))
     assert set(keys) == set(Metadata.__struct_fields__)
+
+
+def test_ends_of_watches_agree() -> None:
+    header = (ROOT / "memwatch_core/core/memwatch.h").read_text()
+    enum = header.partition("typedef enum mw_end {")[2].partition("}")[0]
+    numbers = {int(number): name.lower() for name, number in re.findall(r"MW_END_(\w+) = (\d+),", enum)}
+    assert numbers == {0: "unknown", **layout.ENDS}
+    assert {"", *layout.ENDS.values()} == set(get_args(End))
+    told = (ROOT / "docs/events.md").read_text()
+    for number, name in layout.ENDS.items():
+        assert f"{number} {name}" in PAGE, name
+        assert re.search(rf"^\|.*`{name}`.*\|", told, re.MULTILINE), name
+    assert set(layout.GIVEN.values()) | {""} == set(get_args(Given))
+    assert layout.ENDING.size == layout.REGISTERED.size
 
 
 def test_header_fields_lie_where_page_and_header_file_say() -> None:

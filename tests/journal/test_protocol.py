@@ -121,7 +121,8 @@ def check(state: State, stores: list[RawRecord], scenario: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [
-    ("apart",), ("same",), ("store",), ("piece",), ("border",), ("rotate",), ("-i", "apart"),
+    ("apart",), ("same",), ("store",), ("piece",), ("border",), ("rotate",), ("stack",), ("stack-border",),
+    ("-i", "apart"), ("-i", "stack"),
 ], ids=" ".join)  # fmt: skip
 def test_in_every_order_a_kill_loses_nothing_visible_and_adds_nothing(
     program: Path, tmp_path: Path, arguments: tuple[str, ...]
@@ -136,6 +137,7 @@ def test_in_every_order_a_kill_loses_nothing_visible_and_adds_nothing(
         records, reader = read(journal, base)
         stores = [record for record in records if record.kind == Kind.STORE]
         check(state, stores, scenario)
+        check_stacks(records, scenario)
         assert reader.damaged == reader.missing == 0
         assert reader.skipped <= state.reserved - base
         so_far, _ = read(journal, base, live=True)
@@ -148,6 +150,18 @@ def test_in_every_order_a_kill_loses_nothing_visible_and_adds_nothing(
             check_front(journal, state, before)
     assert ends or "-i" in arguments
     assert any(state.front for state in found) == (scenario == "rotate")
+
+
+def check_stacks(records: list[RawRecord], scenario: str) -> None:
+    """Each STORE names a stack that was recorded before it; in a journal with a limit, in the same segment."""
+    known = {(1, 0)} if scenario == "stack-border" else set()  # before the two writes, in the segment that ends there
+    for record in records:
+        segment = record.slot // layout.SEGMENT_SLOTS if scenario == "stack-border" else 0
+        if record.kind == Kind.STACK:
+            known.add((record.id, segment))
+        elif record.kind == Kind.STORE:
+            assert (record.stack == 1) == scenario.startswith("stack")
+            assert not record.stack or (record.stack, segment) in known
 
 
 def count_stores(journal: Path, base: int) -> int:

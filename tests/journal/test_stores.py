@@ -17,7 +17,7 @@ from journal_writer import JournalWriter, cell
 from memwatch_core import structs
 from memwatch_core.host import places
 from memwatch_core.journal.layout import ORIGINS, call
-from memwatch_core.journal.stores import PythonStores, Stop, Stores
+from memwatch_core.journal.stores import Callers, PythonStores, Stop, Stores
 from memwatch_core.records import Context, Event, Extent, Part, Shown, Site, Variable
 
 KINDS: list[tuple[int, str | None, Any]] = [
@@ -82,6 +82,7 @@ def some_cell(rng: random.Random) -> bytes:
     value: Any = rng.choice([..., None, True, False, 7, -1.5, text, b"\0\xff", (text,)])
     cut = (rng.getrandbits(64), 99) if isinstance(value, str | bytes | tuple) and rng.random() < 0.3 else None
     data = bytearray(cell(value, cut=cut))
+    data[2] |= rng.choice([0, 0, 0, 2, 4, 8, 12])
     if rng.random() < 0.2:
         data[rng.randrange(len(data))] = rng.randrange(256)
     return bytes(data[: rng.randrange(len(data) + 1)]) if rng.random() < 0.1 else bytes(data)
@@ -127,7 +128,8 @@ def test_both_loops_agree_on_places(seed: int) -> None:
 def wanted(event: Event) -> bool:
     """By what the answer may depend on."""
     context = 0 if event.context is None else event.context.id
-    return (event.variable_id + len(event.thread) + 3 * event.tid + 2 * (event.site is None) + context) % 3 > 0
+    number = event.variable_id + len(event.thread) + 3 * event.tid + 2 * (event.site is None) + context
+    return (number + len(event.stack or ()) + (event.own is not None)) % 3 > 0
 
 
 @settings(deadline=None, max_examples=150)
@@ -148,7 +150,11 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:  # noqa: PLR091
             stores.fill(ident, 0, content)
             stores.fill(ident, size, b"outside")
     for stores in pair:
-        stores.site(3, Site("a.py", 1, "f"))
+        stores.site(3, Site("a.py", 1, "f"), True)
+        stores.site(4, Site("b.py", 2, "g"), bool(seed % 2))
+        stores.stack(2, Callers((Site("b.py", 3, "h"),), False, None))
+        stores.stack(3, Callers((Site("a.py", 4, "f"),) * 2, True, Site("a.py", 4, "f")))
+        stores.stack(2**32 - 1, Callers((), True, None))
         stores.context(4, Context(4, "sqlite3", "SELECT", "h"))
         stores.context(5, Context(5, "sqlite3", "SELECT", "h"))
         stores.context(5, None)
@@ -166,6 +172,7 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:  # noqa: PLR091
         after = before if rng.random() < 0.1 else rng.randbytes(length)
         writer.store(ident, offset, before, after, site=rng.randrange(5), context=rng.randrange(7),
                      tid=rng.choice([0, 7, 8]), origin=rng.randrange(6), flags=rng.randrange(4),
+                     stack=rng.choice([None, 0, 1, 2, 3, 2**32 - 1]),
                      call=(rng.choice([1, 12]), rng.choice([-1, 2**31 - 1]), rng.getrandbits(32)))  # fmt: skip
         shadow[offset : offset + room] = after[:room]
     for _ in range(rng.randrange(6)):
@@ -302,7 +309,7 @@ def test_nothing_leaks_over_many_runs() -> None:
 
     def once() -> None:
         stores = both()[1]
-        stores.site(1, Site("a.py", 1, "f"))
+        stores.site(1, Site("a.py", 1, "f"), True)
         number, broken = SERIALIZERS["int64"].decode, SERIALIZERS["struct"].decode
         decoders: list[tuple[str, Any]] = [("q", number), ("", lambda data, options: [data]), ("", broken)]
         for ident, (letter, decode) in enumerate(decoders, 1):

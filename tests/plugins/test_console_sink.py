@@ -32,6 +32,7 @@ from memwatch_plugins.text import Lines, change, clean, short_path, shorten
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 NOW = 1_764_000_000_123_456_789
+HERE = Site("/project/orders.py", 41, "set_limit")
 SQL = Context(9, "sqlite3", "SELECT qty\nFROM orders WHERE day = ?", "ab")
 
 
@@ -130,6 +131,61 @@ def test_unchanged_and_lifecycle_are_shown_unless_changes_only() -> None:
         "LOST 1,200 stores of total: disk full",
     ]
     assert [line[14:] for line in printed(*records, show="changes").splitlines()] == lines[-1:]
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (Unwatched(NOW, 7, "limit", 3, why="rebound", site=HERE, target="limit"), ": rebound at PLACE set_limit"),
+        (Unwatched(NOW, 7, "o.limit", 3, why="rebound", site=HERE, target=".limit"), ": rebound at PLACE set_limit"),
+        (Unwatched(NOW, 7, "limit", 3, why="rebound", site=HERE, target="x"), ": x was rebound at PLACE set_limit"),
+        (
+            Unwatched(NOW, 7, "limit", 3, why="rebound", site=HERE, target="[]"),
+            ": an item was replaced at PLACE set_limit",
+        ),
+        (Unwatched(NOW, 7, "limit", 3, why="rebound", site=HERE), ": a name was rebound at PLACE set_limit"),
+        (
+            Unwatched(NOW, 7, "limit", 3, why="replaced", site=HERE, target="limit"),
+            ": given another watched value at PLACE set_limit",
+        ),
+        (Unwatched(NOW, 7, "limit", 3, why="deleted", site=HERE, target="limit"), ": deleted at PLACE set_limit"),
+        (Unwatched(NOW, 7, "limit", 3, why="left", site=HERE), ": set_limit ended at PLACE"),
+        (Unwatched(NOW, 7, "limit", 3, why="dropped", site=HERE), ": dropped at PLACE set_limit"),
+        (Unwatched(NOW, 7, "limit", 3, why="dropped"), ": dropped"),
+        (
+            Unwatched(NOW, 7, "limit", 3, why="collected", site=HERE),
+            ": dropped during a garbage collection at PLACE set_limit",
+        ),
+        (Unwatched(NOW, 7, "limit", 3, why="unwatched", site=HERE), ": unwatch() at PLACE set_limit"),
+        (Unwatched(NOW, 7, "limit", 3, why="exit"), " with the program"),
+        (Unwatched(NOW, 7, "limit", 3, why="closed"), " with its session"),
+        (Unwatched(NOW, 7, "limit", 3), ""),
+    ],
+)
+def test_end_of_a_watch_says_where_and_why(record: Unwatched, said: str) -> None:
+    (line,) = printed(record).splitlines()
+    assert line[14:] == f"watch of {record.variable} ended{said.replace('PLACE', '/project/orders.py:41')}"
+
+
+def test_variables_of_one_name_are_told_apart_by_their_numbers_from_the_second_on() -> None:
+    def watched(ident: int) -> Watched:
+        return Watched(NOW, Variable(ident, "total", 7, "python", 8, "int64", {}, journal="7-python"), 5)
+
+    def written(ident: int) -> Event:
+        return event(variable="total", variable_id=ident, journal="7-python")
+
+    other = event(variable="total", variable_id=57, journal="8-python")
+    lines = Lines(width=None)
+    shown = [
+        [line[14:].split(" ")[0] for line in lines.format(batch)]
+        for batch in (
+            [watched(3), written(3), other],
+            [written(3), watched(57), written(57), Unwatched(NOW, 7, "total", 3, "7-python"), written(57), other],
+        )
+    ]
+    assert shown == [["total"] * 3, ["total#3", "total#57", "total#57", "watch", "total#57", "total"]]
+    (ended,) = lines.format([Unwatched(NOW, 7, "total", 57, "7-python")])
+    assert ended[14:] == "watch of total#57 ended"
 
 
 def test_second_process_makes_threads_say_which() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from termios import TIOCSWINSZ
 from typing import Any
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 
@@ -100,6 +101,21 @@ def test_no_line_is_wider_than_the_terminal_and_who_did_it_stands_in_it_whole(co
         assert width(where) > columns - 15 or where in shown, lines
         assert width(site.function) > columns - 14 or site.function in shown, lines
         assert record.thread in shown
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_callers_and_the_place_in_a_library_fit_as_well(columns: int) -> None:
+    sites = [site for site in SITES if site is not None]
+    for record in EVENTS[:: len(EVENTS) // 40]:
+        for own in sites:
+            called = msgspec.structs.replace(record, own=own, stack=(own, *sites), stack_cut=True)
+            lines = list(Lines(width=columns, stacks=True).format([called]))
+            assert all(width(line) <= columns for line in lines), lines
+            assert sum(line.split()[:1] == ["from"] for line in lines) == len(sites) + 1
+            shown = "\n".join(lines)
+            for site in (own, *sites):
+                where = f"{site.file.rpartition('/')[2]}:{site.line}"
+                assert width(where) > columns - 15 or where in shown, lines
 
 
 @pytest.mark.parametrize("columns", WIDTHS)

@@ -214,6 +214,13 @@ int main(int argc, char **argv) {
     EXPECT(mw_write(0, 0, bytes, 1), MW_ERR_NO_VARIABLE);
     EXPECT(mw_unregister_page(0), MW_ERR_NO_VARIABLE);
     EXPECT(mw_unregister_page(UINT32_MAX), MW_ERR_NO_VARIABLE);
+    const mw_ending ending = {.site = 99999, .why = 255, .flags = 255, .length = 255};
+    EXPECT(mw_end_watch(99999, &ending), MW_ERR_NO_VARIABLE);
+    EXPECT(mw_end_watch((mw_variable_id)second, &ending), 0); /* whatever it says */
+    EXPECT(mw_end_watch((mw_variable_id)second, NULL), MW_ERR_NO_VARIABLE);
+    EXPECT(mw_site_adds_call(0), MW_ERR_RANGE);
+    EXPECT(mw_site_adds_call(99999), MW_ERR_RANGE);
+    EXPECT(mw_site_adds_call(UINT32_MAX), MW_ERR_RANGE);
     EXPECT(mw_update_metadata(0, "{}", 2), MW_ERR_NO_VARIABLE);
     static uint8_t long_one[MW_CONTEXT_MAX + 1];
     EXPECT(mw_update_metadata((mw_variable_id)first, long_one, MW_METADATA_MAX + 1), MW_ERR_TOO_LONG);

@@ -25,6 +25,7 @@ INDIRECT = {
     "process_arrives": "a forked child gets what is its own, in a handler of pthread_atfork, before all else",
     "fork_notice": "the same, where the compiler has put it into its caller",
     "executor_run": "the origin provider: memwatch.h demands that it be async-signal-safe",
+    "tell_adapter": "the guard hook: memwatch.h says what it may do",
     "run_block": "mw.code_blocks.enter: the block of code_blocks.c",
     "signals_chain": "the program's own handler",
 }

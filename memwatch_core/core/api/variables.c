@@ -145,13 +145,13 @@ int64_t mw_register_range(void *start, size_t size, uint32_t flags, mw_depth dep
     return result;
 }
 
-static int unregister(mw_variable_id id) {
+static int unregister(mw_variable_id id, const mw_ending *ending) {
     struct variable *v = registry_find(id);
     if (!v) return MW_ERR_NO_VARIABLE;
     bool told = unlink_pages(id, v);
     mw.registry.live--;
     if (told && atomic_load(&mw.journal.open))
-        journal_unregistered(id, v); /* waits for who is describing it */
+        journal_unregistered(id, v, ending); /* waits for who is describing it */
     else
         v->ended = 1;
     free(v->metadata);
@@ -161,18 +161,22 @@ static int unregister(mw_variable_id id) {
     return error;
 }
 
-int mw_unregister_page(mw_variable_id id) {
+int mw_end_watch(mw_variable_id id, const mw_ending *ending) {
+    static const mw_ending unknown;
     if (!mw.started || !process_is_whole()) return MW_ERR_NO_VARIABLE;
     bool taken = core_take();
     uffd_look();
-    int error = unregister(id);
+    int error = unregister(id, ending ? ending : &unknown);
     core_release(taken);
     return error;
 }
 
+int mw_unregister_page(mw_variable_id id) { return mw_end_watch(id, NULL); }
+
 void variables_end_all(void) {
+    static const mw_ending closed = {.why = MW_END_CLOSED};
     for (uint32_t id = 1; id <= mw.registry.last && mw.registry.live; id++)
-        if (mw.registry.variables[id].live) unregister(id);
+        if (mw.registry.variables[id].live) unregister(id, &closed);
 }
 
 int mw_place_record(mw_variable_id id, uint64_t offset, const char *path, size_t length) {

@@ -20,6 +20,7 @@
 #include "memwatch.h"
 #include "state.h"
 
+static_assert(sizeof(mw_ending) == sizeof((struct mwj_slot *)NULL)->raw, "an ending fills its slot");
 #define FIRST_PAYLOAD_STORE ((uint32_t)sizeof((struct mwj_slot *)NULL)->store.payload)
 #define FIRST_PAYLOAD_BLOB ((uint32_t)sizeof((struct mwj_slot *)NULL)->blob.payload)
 #define CONTINUATION_PAYLOAD ((uint32_t)sizeof((struct mwj_continuation *)NULL)->payload)
@@ -30,8 +31,9 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *slot_at(struct journal *j, uint64_
     return segment + index % MWJ_SEGMENT_SLOTS;
 }
 
-/* n consecutive slots of one segment; NULL: the journal is full. own: slots that are promised to this thread. */
-MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigned n, uint64_t own) {
+/* n consecutive slots of one segment, the first of which gets number *first; NULL: the journal is full. own: slots that
+ * are promised to this thread. */
+MW_SIGNAL_SAFE static inline struct mwj_slot *reserve_at(struct journal *j, unsigned n, uint64_t own, uint64_t *first) {
     if (unlikely(!atomic_load_explicit(&mw.process->made, memory_order_acquire)) && !journal_file_make(j)) return NULL;
     uint64_t at = atomic_load_explicit(&j->header->reserved, memory_order_acquire), start, end;
     for (;;) {
@@ -58,7 +60,13 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigne
         MW_STEP("pad", at);
         atomic_store_explicit(&slot_at(j, at)->word, MWJ_WORD(MWJ_PAD, 1, 0, 0), memory_order_release);
     }
+    *first = start;
     return slot_at(j, start);
+}
+
+MW_SIGNAL_SAFE static inline struct mwj_slot *reserve(struct journal *j, unsigned n, uint64_t own) {
+    uint64_t first;
+    return reserve_at(j, n, own, &first);
 }
 
 MW_SIGNAL_SAFE static int full(struct journal *j) {
@@ -136,13 +144,70 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) int unrecorded(struct journal *j
     return MW_OK;
 }
 
+/* ---- call stacks ---- */
+
+/* Which records may name a stack that is recorded in this slot: those behind it in the same journal; if that has a
+ * limit, in the same segment, so that they stay and go together. */
+MW_SIGNAL_SAFE static inline uint64_t reach_of(const struct journal *j, uint64_t slot) {
+    return (uint64_t)j->generation << 32 | (unlikely(j->segments_max) ? slot / MWJ_SEGMENT_SLOTS + 1 : 1);
+}
+
+MW_SIGNAL_SAFE static inline uint32_t stack_payload(const struct stack *stack) {
+    return 4 + 4 * mw.stacks.words[stack->at];
+}
+
+MW_SIGNAL_SAFE static void put_stack(struct mwj_slot *slot, unsigned slots, uint32_t id, const struct stack *stack) {
+    slot->tid = thread_id();
+    slot->time = clock_now();
+    slot->id = id;
+    slot->blob.length = stack_payload(stack);
+    put(slot, slot->blob.payload, FIRST_PAYLOAD_BLOB, 0, mw.stacks.words + stack->at + 1, slot->blob.length);
+    commit(slot, MWJ_STACK, slots, 0, 0);
+}
+
+/* Slots for the STORE, and before it for the STACK that it names, unless that is recorded already. */
+MW_SIGNAL_SAFE static __attribute__((noinline)) struct mwj_slot *reserve_with_stack(struct journal *j, unsigned slots,
+                                                                                    uint64_t own, uint32_t id) {
+    struct stack *stack = &mw.stacks.rows[id];
+    bool made = atomic_load_explicit(&mw.process->made, memory_order_acquire);
+    uint64_t at = made ? atomic_load_explicit(&j->header->reserved, memory_order_relaxed) : 0;
+    unsigned ahead = slots_for(stack_payload(stack), FIRST_PAYLOAD_BLOB);
+    uint64_t reach =
+        atomic_load_explicit(&stack->told, memory_order_acquire); /* known before slots are: it lies ahead */
+    for (bool told = reach == reach_of(j, at);; told = false) {
+        struct mwj_slot *slot = reserve_at(j, told ? slots : ahead + slots, own, &at);
+        if (!slot) return NULL;
+        if (!told) {
+            put_stack(slot, ahead, id, stack);
+            MW_STEP("told", id);
+            atomic_store_explicit(&stack->told, reach_of(j, at), memory_order_release);
+            return slot + ahead;
+        }
+        if (likely(reach == reach_of(j, at))) return slot;
+        for (unsigned i = 0; i < slots; i++) { /* another segment has begun */
+            MW_STEP("pad", at + i);
+            atomic_store_explicit(&slot[i].word, MWJ_WORD(MWJ_PAD, 1, 0, 0), memory_order_release);
+        }
+    }
+}
+
+/* Whether no STORE needs to say it once more. In a journal with a limit, that depends on the slot. */
+MW_SIGNAL_SAFE static inline bool is_told(const struct journal *j, uint32_t stack) {
+    return !stack || stack == MW_STACK_UNKNOWN ||
+           (!j->segments_max &&
+            atomic_load_explicit(&mw.stacks.rows[stack].told, memory_order_acquire) == reach_of(j, 0));
+}
+
 MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *before, const uint8_t *after) {
     struct journal *j = &mw.journal;
     if (unlikely(!atomic_load_explicit(&j->open, memory_order_acquire))) return MW_ERR_NO_JOURNAL;
     if (unlikely(mw_thread.named != j->generation)) introduce_thread(j);
     uint32_t n = store->length, head = store->call ? (uint32_t)sizeof *store->call : 0;
-    unsigned slots = slots_for(head + 2 * n, FIRST_PAYLOAD_STORE);
-    struct mwj_slot *slot = reserve(j, slots, store->refusable ? mw_thread.promised : 0);
+    uint32_t stack = store->stack, end = head + 2 * n;
+    uint64_t own = store->refusable ? mw_thread.promised : 0;
+    unsigned slots = slots_for(stack ? end + (uint32_t)sizeof stack : end, FIRST_PAYLOAD_STORE);
+    struct mwj_slot *slot =
+        likely(is_told(j, stack)) ? reserve(j, slots, own) : reserve_with_stack(j, slots, own, stack);
     if (unlikely(!slot)) return unrecorded(j, store);
     slot->tid = store->tid;
     slot->time = clock_now();
@@ -159,14 +224,18 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
         put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head, before, n);
         put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head + n, after, n);
     }
-    commit(slot, MWJ_STORE, slots, store->how, store->flags);
+    if (stack && likely(end + sizeof stack <= FIRST_PAYLOAD_STORE))
+        memcpy(slot->store.payload + end, &stack, sizeof stack);
+    else if (stack)
+        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, end, &stack, sizeof stack);
+    commit(slot, MWJ_STORE, slots, store->how, store->flags | (stack ? MWJ_HAS_STACK : 0));
     return MW_OK;
 }
 
 uint64_t journal_slots_for(uint64_t length) {
     uint64_t whole = length / MW_EVENT_MAX, rest = length % MW_EVENT_MAX;
-    return whole * slots_for(2 * MW_EVENT_MAX, FIRST_PAYLOAD_STORE) +
-           (rest ? slots_for(2 * (uint32_t)rest, FIRST_PAYLOAD_STORE) : 0);
+    return whole * slots_for(2 * MW_EVENT_MAX + 4, FIRST_PAYLOAD_STORE) +
+           (rest ? slots_for(2 * (uint32_t)rest + 4, FIRST_PAYLOAD_STORE) : 0);
 }
 
 int journal_promise(uint64_t *slots) {
@@ -238,7 +307,7 @@ MW_SIGNAL_SAFE int journal_variable(uint32_t id, const struct variable *v) {
     return MW_OK;
 }
 
-int journal_unregistered(uint32_t id, struct variable *v) {
+int journal_unregistered(uint32_t id, struct variable *v, const mw_ending *ending) {
     struct mwj_slot *slot = reserve(&mw.journal, 1, 0);
     /* of the last segment so far, in which the record is, or the one before it */
     atomic_store(&v->ended, slot ? (uint32_t)journal_segments(&mw.journal) : 1);
@@ -246,6 +315,7 @@ int journal_unregistered(uint32_t id, struct variable *v) {
     slot->tid = thread_id();
     slot->time = clock_now();
     slot->id = id;
+    memcpy(slot->raw, ending, sizeof *ending); /* docs/journal-format.md has it as it lies in memory */
     commit(slot, MWJ_UNREGISTERED, 1, 0, 0);
     return MW_OK;
 }

@@ -50,7 +50,7 @@ MW_SIGNAL_SAFE static inline uint64_t journal_segments(const struct journal *j) 
 }
 
 struct store {
-    uint32_t variable, tid, offset, length, site, context;
+    uint32_t variable, tid, offset, length, site, context, stack;
     unsigned how, flags;
     bool refusable;              /* the write isn't made if it can't be recorded */
     const struct mwj_call *call; /* of MWJ_SYSCALL; otherwise NULL */
@@ -65,5 +65,5 @@ MW_HIDDEN void journal_release(uint64_t slots);
 MW_HIDDEN int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uint32_t id, const void *a, size_t a_length,
                            const void *b, size_t b_length);
 MW_HIDDEN int journal_variable(uint32_t id, const struct variable *variable);
-MW_HIDDEN int journal_unregistered(uint32_t id, struct variable *variable);
+MW_HIDDEN int journal_unregistered(uint32_t id, struct variable *variable, const mw_ending *ending);
 #endif

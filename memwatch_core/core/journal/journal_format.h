@@ -8,7 +8,7 @@
 
 #define MWJ_MAGIC "MEMWATCH"
 #define MWJ_VERSION_MAJOR 1
-#define MWJ_VERSION_MINOR 3
+#define MWJ_VERSION_MINOR 4
 #define MWJ_HEADER_SIZE 4096u
 #define MWJ_SLOT_SIZE 64u
 #define MWJ_SEGMENT_SLOTS 16384u
@@ -33,9 +33,17 @@ enum mwj_kind {
     MWJ_THREAD = 11,
     MWJ_LOST = 12,
     MWJ_PLACE = 13,
+    MWJ_STACK = 14,
 };
 enum mwj_origin { MWJ_ANNOUNCED = 1, MWJ_BY_STORE = 2, MWJ_SYSCALL = 3, MWJ_KERNEL = 4, MWJ_FOUND = 5 };
-enum mwj_flag { MWJ_INEXACT = 1, MWJ_SITE_INEXACT = 2, MWJ_REPEATED = 64, MWJ_MORE = 128 };
+enum mwj_flag {
+    MWJ_INEXACT = 1,
+    MWJ_SITE_INEXACT = 2,
+    MWJ_ADDS_CALL = 4,
+    MWJ_HAS_STACK = 8,
+    MWJ_REPEATED = 64,
+    MWJ_MORE = 128
+};
 
 struct mwj_lost { /* stores to one variable that ran and couldn't be recorded */
     _Atomic uint32_t variable;
@@ -73,7 +81,7 @@ struct mwj_slot {
     _Atomic uint32_t word; /* kind | slots << 8 | origin << 16 | flags << 24; committed last */
     uint32_t tid;
     uint64_t time;
-    uint32_t id; /* variable, site or context */
+    uint32_t id; /* variable, site, context or stack */
     union {
         struct {
             uint32_t offset, length, site, context;
@@ -89,6 +97,7 @@ struct mwj_slot {
 static_assert(sizeof(struct mwj_slot) == MWJ_SLOT_SIZE, "slot layout");
 static_assert(offsetof(struct mwj_slot, store.payload) == 36, "slot layout");
 static_assert(offsetof(struct mwj_slot, blob.payload) == 24, "slot layout");
+static_assert(offsetof(struct mwj_slot, raw) == 20, "slot layout");
 
 #define MWJ_HAS_CALL(origin) ((origin) == MWJ_SYSCALL || (origin) == MWJ_KERNEL)
 

@@ -23,7 +23,8 @@ int sites_open(void) {
     mw.sites.text_most = arena_fit(TEXT_MAX, 1);
     mw.sites.text = arena_table(mw.sites.text_most);
     mw.sites.order = arena_table(SITES_MAX * sizeof *mw.sites.order);
-    return mw.sites.rows && mw.sites.text && mw.sites.order ? MW_OK : MW_ERR_NO_MEMORY;
+    mw.sites.adds_call = arena_table(SITES_MAX * sizeof *mw.sites.adds_call);
+    return mw.sites.rows && mw.sites.text && mw.sites.order && mw.sites.adds_call ? MW_OK : MW_ERR_NO_MEMORY;
 }
 
 MW_SIGNAL_SAFE static int record(const struct site *site, uint32_t id) {
@@ -31,7 +32,8 @@ MW_SIGNAL_SAFE static int record(const struct site *site, uint32_t id) {
         uint32_t line, column;
         uint16_t file_length, function_length;
     } head = {site->line, site->column, site->file_length, site->function_length};
-    return journal_blob(MWJ_SITE, 0, thread_id(), id, &head, sizeof head, site->text,
+    unsigned flags = mw.sites.adds_call[id] ? MWJ_ADDS_CALL : 0;
+    return journal_blob(MWJ_SITE, flags, thread_id(), id, &head, sizeof head, site->text,
                         (size_t)site->file_length + site->function_length);
 }
 
@@ -110,4 +112,16 @@ MW_SIGNAL_SAFE uint32_t mw_intern_site(const char *file, size_t file_length, con
     lock_release(&mw.sites.lock);
     unmask_signals(kept);
     return id;
+}
+
+int mw_site_adds_call(uint32_t id) {
+    if (!atomic_load_explicit(&mw.started, memory_order_acquire) || !id || id > mw.sites.count) return MW_ERR_RANGE;
+    if (mw.sites.adds_call[id]) return MW_OK;
+    uint64_t kept = mask_signals();
+    lock_take(&mw.sites.lock, thread_id());
+    mw.sites.adds_call[id] = true; /* of several records for a site, the last one counts */
+    int error = atomic_load(&mw.journal.open) ? record(&mw.sites.rows[mw.sites.order[id]], id) : MW_OK;
+    lock_release(&mw.sites.lock);
+    unmask_signals(kept);
+    return error;
 }

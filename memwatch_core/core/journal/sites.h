@@ -2,6 +2,7 @@
 #ifndef MEMWATCH_SITES_H
 #define MEMWATCH_SITES_H
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/compiler.h"
@@ -23,6 +24,7 @@ struct sites {
     size_t text_used, text_most;
     _Atomic uint32_t count;
     uint32_t *order; /* id -> row */
+    bool *adds_call; /* id -> whether mw_site_adds_call() said so */
 };
 
 MW_HIDDEN int sites_open(void);

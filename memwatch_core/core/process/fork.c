@@ -10,8 +10,8 @@
  * run: they may store to watched pages, join threads that do, start some. What is stored until the fork is the child's
  * too: it is kept in memory that isn't shared, of which the fork takes what is there at that moment. And only those
  * locks stay taken that no store needs: what they guard can't be half changed in the child. What the others guard may
- * be, by a thread that isn't there any more: instructions and sites are counted once they are complete, journal and
- * names begin anew, the handlers of signals are put back.
+ * be, by a thread that isn't there any more: instructions, sites and stacks are counted once they are complete, journal
+ * and names begin anew, the handlers of signals are put back.
  *
  * Everything else of its own is made when it is asked for. A child that was forked behind libc's back has no copies:
  * its watched values are gone, and using one ends it, with a sentence. vfork, posix_spawn and exec are not concerned.
@@ -40,8 +40,8 @@
 #include "stores/code_blocks.h"
 
 static mw_lock *const inner[] = {&mw.instructions.overflow_lock, &mw.executor.wide_lock};
-static mw_lock *const outer[] = {&mw.sites.lock,   &mw.instructions.lock, &mw.journal.make,    &mw.thread_names.lock,
-                                 &mw.journal.grow, &mw.signals.lock,      &mw.descriptors.lock};
+static mw_lock *const outer[] = {&mw.sites.lock,        &mw.stacks.lock,  &mw.instructions.lock, &mw.journal.make,
+                                 &mw.thread_names.lock, &mw.journal.grow, &mw.signals.lock,      &mw.descriptors.lock};
 enum { INNER = sizeof inner / sizeof *inner, OUTER = sizeof outer / sizeof *outer };
 
 /* ---- locks ---- */

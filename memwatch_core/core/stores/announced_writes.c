@@ -39,6 +39,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
             .offset = (uint32_t)offset,
             .length = length,
             .site = origin->site,
+            .stack = origin->stack,
             .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
             .how = how,
             .refusable = refusable,

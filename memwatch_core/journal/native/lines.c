@@ -23,10 +23,11 @@ typedef struct key {
 } Key;
 
 static const Key event_keys[] = {
-    KEY("seq"),         KEY("pid"),     KEY("runtime"), KEY("tid"),    KEY("thread"),    KEY("variable"),
-    KEY("variable_id"), KEY("path"),    KEY("origin"),  KEY("offset"), KEY("before"),    KEY("after"),
-    KEY("old"),         KEY("new"),     KEY("changed"), KEY("exact"),  KEY("journal"),   KEY("site"),
-    KEY("context"),     KEY("time_ns"), KEY("call"),    KEY("part"),   KEY("operation"),
+    KEY("seq"),         KEY("pid"),       KEY("runtime"), KEY("tid"),    KEY("thread"),    KEY("variable"),
+    KEY("variable_id"), KEY("path"),      KEY("origin"),  KEY("offset"), KEY("before"),    KEY("after"),
+    KEY("old"),         KEY("new"),       KEY("changed"), KEY("exact"),  KEY("journal"),   KEY("site"),
+    KEY("context"),     KEY("time_ns"),   KEY("call"),    KEY("part"),   KEY("operation"), KEY("own"),
+    KEY("stack"),       KEY("stack_cut"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("column"), KEY("function")};
 static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
@@ -37,8 +38,8 @@ static const Key context_keys[] = {
     KEY("parameters"), KEY("transaction"), KEY("outcome"),
 };
 enum { EVENT_PLAIN = 17, EVENT_SITE = 17, EVENT_CONTEXT = 18, EVENT_TIME = 19, EVENT_CALL = 20, EVENT_PART = 21 };
-enum { EVENT_OPERATION = 22, EVENT_FIELDS = 23 };
-enum { RECENT_CONTEXTS = 8 };
+enum { EVENT_OPERATION = 22, EVENT_OWN = 23, EVENT_STACK = 24, EVENT_CUT = 25, EVENT_FIELDS = 26 };
+enum { RECENT_CONTEXTS = 8, RECENT_STACKS = 32 };
 enum { SITE_FIELDS = 4, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 3, SHOWN_FIELDS = 1 };
 
 typedef struct lines {
@@ -50,7 +51,10 @@ typedef struct lines {
     struct {
         PyObject *context, *text;
     } recent[RECENT_CONTEXTS]; /* with their JSON; NULL: free */
-    char second[24];           /* "2026-11-23T15:04:05" of the second below */
+    struct {
+        PyObject *frames, *text;
+    } stacks[RECENT_STACKS]; /* the same of stacks */
+    char second[24];         /* "2026-11-23T15:04:05" of the second below */
     uint64_t second_of;
 } Lines;
 
@@ -304,6 +308,40 @@ static int lines_put_context(Lines *self, Text *text, PyObject *context) {
     return 0;
 }
 
+static int lines_put_site(Lines *self, Text *text, PyObject *site) {
+    return lines_put_object(self, text, site, site_keys, self->site_at, SITE_FIELDS);
+}
+
+static int lines_put_frames(Lines *self, Text *text, PyObject *frames) {
+    if (PUT(text, "[") < 0) return -1;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(frames); i++)
+        if ((i > 0 && PUT(text, ",") < 0) || lines_put_site(self, text, PyTuple_GET_ITEM(frames, i)) < 0) return -1;
+    return PUT(text, "]");
+}
+
+/* Consecutive events often come from the same callers: cached, as contexts are. */
+static int lines_put_stack(Lines *self, Text *text, PyObject *frames) {
+    if (frames == Py_None) return PUT(text, "null");
+    size_t at = ((uintptr_t)frames >> 5) % RECENT_STACKS;
+    PyObject *known = self->stacks[at].frames == frames ? self->stacks[at].text : NULL;
+    if (known != NULL) return text_put(text, PyBytes_AS_STRING(known), (size_t)PyBytes_GET_SIZE(known));
+    Py_ssize_t start = text->at - PyBytes_AS_STRING(text->bytes);
+    if (lines_put_frames(self, text, frames) < 0) return -1;
+    const char *written = PyBytes_AS_STRING(text->bytes) + start;
+    if ((known = PyBytes_FromStringAndSize(written, text->at - written)) == NULL) return -1;
+    Py_XSETREF(self->stacks[at].text, known);
+    Py_XSETREF(self->stacks[at].frames, Py_NewRef(frames));
+    return 0;
+}
+
+static int lines_is_stack(const Lines *self, PyObject *frames) {
+    if (frames == Py_None) return 1;
+    if (!PyTuple_CheckExact(frames)) return 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(frames); i++)
+        if (Py_TYPE(PyTuple_GET_ITEM(frames, i)) != self->site) return 0;
+    return 1;
+}
+
 static void put_digits(char *at, unsigned number, int count) {
     for (; count > 0; number /= 10) at[--count] = (char)('0' + number % 10);
 }
@@ -336,25 +374,36 @@ static int lines_put_time(Lines *self, Text *text, uint64_t ns) {
                : 0;
 }
 
+/* The last fields of an event. */
+static int lines_put_callers(Lines *self, Text *text, PyObject *event, PyObject *own, PyObject *stack) {
+    if (PUT(text, ",\"own\":") < 0 || lines_put_site(self, text, own) < 0 || PUT(text, ",\"stack\":") < 0 ||
+        lines_put_stack(self, text, stack) < 0)
+        return -1;
+    return lines_put_fields(self, text, event, event_keys + EVENT_CUT, self->event_at + EVENT_CUT, 1);
+}
+
+static int is_of(PyObject *object, const PyTypeObject *type) { return object == Py_None || Py_TYPE(object) == type; }
+
 static int lines_put_event(Lines *self, Text *text, PyObject *event) {
     PyObject *site = field(event, self->event_at[EVENT_SITE]), *context = field(event, self->event_at[EVENT_CONTEXT]);
     PyObject *time = field(event, self->event_at[EVENT_TIME]), *call = field(event, self->event_at[EVENT_CALL]);
-    PyObject *part = field(event, self->event_at[EVENT_PART]);
+    PyObject *part = field(event, self->event_at[EVENT_PART]), *own = field(event, self->event_at[EVENT_OWN]);
+    PyObject *stack = field(event, self->event_at[EVENT_STACK]);
     uint64_t ns = PyLong_CheckExact(time) ? PyLong_AsUnsignedLongLong(time) : UINT64_MAX;
-    if (ns == UINT64_MAX || (site != Py_None && Py_TYPE(site) != self->site) ||
-        (context != Py_None && Py_TYPE(context) != self->context) || (call != Py_None && Py_TYPE(call) != self->call) ||
-        (part != Py_None && Py_TYPE(part) != self->part)) {
+    if (ns == UINT64_MAX || !is_of(site, self->site) || !is_of(context, self->context) || !is_of(call, self->call) ||
+        !is_of(part, self->part) || !is_of(own, self->site) || !lines_is_stack(self, stack)) {
         PyErr_Clear();
         return text_put_other(text, self->record, event, -1);
     }
     Py_ssize_t start = text->at - PyBytes_AS_STRING(text->bytes);
     if (lines_put_fields(self, text, event, event_keys, self->event_at, 1) < 0 || lines_put_time(self, text, ns) < 0 ||
         lines_put_fields(self, text, event, event_keys + 1, self->event_at + 1, EVENT_PLAIN - 1) < 0 ||
-        PUT(text, ",\"site\":") < 0 || lines_put_object(self, text, site, site_keys, self->site_at, SITE_FIELDS) < 0 ||
-        PUT(text, ",\"context\":") < 0 || lines_put_context(self, text, context) < 0 || PUT(text, ",\"call\":") < 0 ||
+        PUT(text, ",\"site\":") < 0 || lines_put_site(self, text, site) < 0 || PUT(text, ",\"context\":") < 0 ||
+        lines_put_context(self, text, context) < 0 || PUT(text, ",\"call\":") < 0 ||
         lines_put_object(self, text, call, call_keys, self->call_at, CALL_FIELDS) < 0 || PUT(text, ",\"part\":") < 0 ||
         lines_put_object(self, text, part, part_keys, self->part_at, PART_FIELDS) < 0 ||
-        lines_put_fields(self, text, event, event_keys + EVENT_OPERATION, self->event_at + EVENT_OPERATION, 1) < 0)
+        lines_put_fields(self, text, event, event_keys + EVENT_OPERATION, self->event_at + EVENT_OPERATION, 1) < 0 ||
+        lines_put_callers(self, text, event, own, stack) < 0)
         return -1;
     PyBytes_AS_STRING(text->bytes)[start] = '{';
     return PUT(text, "}");
@@ -446,6 +495,10 @@ static void lines_dealloc(Lines *self) {
     for (int i = 0; i < RECENT_CONTEXTS; i++) {
         Py_CLEAR(self->recent[i].context);
         Py_CLEAR(self->recent[i].text);
+    }
+    for (int i = 0; i < RECENT_STACKS; i++) {
+        Py_CLEAR(self->stacks[i].frames);
+        Py_CLEAR(self->stacks[i].text);
     }
     type->tp_free((PyObject *)self);
     Py_DECREF(type);

@@ -32,6 +32,8 @@ static void stores_dealloc(Stores *self) {
     PyTypeObject *type = Py_TYPE(self);
     states_free(&self->variables);
     objects_free(&self->sites);
+    objects_free(&self->own);
+    objects_free(&self->stacks);
     objects_free(&self->contexts);
     objects_free(&self->threads);
     for (size_t i = 0; i < 256; i++) Py_CLEAR(self->origins[i]);
@@ -55,7 +57,7 @@ static void stores_dealloc(Stores *self) {
 }
 
 static int stores_init_places(Stores *self, PyObject *shown, PyObject *cell) {
-    static const char *const operations[PLACE_OPERATIONS] = {"add", "set", "delete", "move"};
+    static const char *const operations[PLACE_OPERATIONS] = {"add", "set", "delete", "clear", "replace", "move"};
     for (size_t i = 0; i < PLACE_OPERATIONS; i++)
         if ((self->operations[i] = PyUnicode_InternFromString(operations[i])) == NULL) return -1;
     self->shown = Py_NewRef(shown);
@@ -211,11 +213,9 @@ static PyObject *stores_part(Stores *self, PyObject *args) {
 }
 
 /* Sets or removes the object for an id. Returns how often the old one was used; NULL with an exception. */
-static PyObject *stores_name_object(Stores *self, Table *table, PyObject *args) {
-    unsigned int ident;
-    PyObject *object;
+static PyObject *stores_set_object(Stores *self, Table *table, uint32_t ident, PyObject *object) {
     void *old;
-    if (!PyArg_ParseTuple(args, "IO", &ident, &object) || stores_enter(self) < 0) return NULL;
+    if (stores_enter(self) < 0) return NULL;
     stores_forget_threads(self); /* so that names are looked up again */
     uint32_t uses = table_take_uses(table, ident);
     if (object == Py_None) {
@@ -228,13 +228,41 @@ static PyObject *stores_name_object(Stores *self, Table *table, PyObject *args) 
     return stores_leave(self, PyLong_FromUnsignedLong(uses));
 }
 
+static PyObject *stores_name_object(Stores *self, Table *table, PyObject *args) {
+    unsigned int ident;
+    PyObject *object;
+    return PyArg_ParseTuple(args, "IO", &ident, &object) ? stores_set_object(self, table, ident, object) : NULL;
+}
+
 static PyObject *stores_name_only(Stores *self, Table *table, PyObject *args) {
     PyObject *uses = stores_name_object(self, table, args);
     Py_XDECREF(uses);
     return uses == NULL ? NULL : Py_NewRef(Py_None);
 }
 
-static PyObject *stores_site(Stores *self, PyObject *args) { return stores_name_only(self, &self->sites, args); }
+static PyObject *stores_site(Stores *self, PyObject *args) {
+    unsigned int ident;
+    PyObject *site;
+    int own;
+    if (!PyArg_ParseTuple(args, "IOp", &ident, &site, &own)) return NULL;
+    PyObject *uses = stores_set_object(self, &self->sites, ident, site);
+    if (uses != NULL) Py_SETREF(uses, stores_set_object(self, &self->own, ident, own ? site : Py_None));
+    Py_XDECREF(uses);
+    return uses == NULL ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *stores_stack(Stores *self, PyObject *args) {
+    unsigned int ident;
+    PyObject *callers;
+    if (!PyArg_ParseTuple(args, "IO!", &ident, &PyTuple_Type, &callers)) return NULL;
+    if (PyTuple_GET_SIZE(callers) != CALLERS_FIELDS) {
+        PyErr_SetString(PyExc_TypeError, "callers: (frames, cut, own)");
+        return NULL;
+    }
+    PyObject *uses = stores_set_object(self, &self->stacks, ident, callers);
+    Py_XDECREF(uses);
+    return uses == NULL ? NULL : Py_NewRef(Py_None);
+}
 
 static PyObject *stores_context(Stores *self, PyObject *args) {
     return stores_name_object(self, &self->contexts, args);
@@ -301,6 +329,7 @@ static PyMethodDef stores_methods[] = {
     {"value", (PyCFunction)stores_value, METH_VARARGS, NULL},
     {"part", (PyCFunction)stores_part, METH_VARARGS, NULL},
     {"site", (PyCFunction)stores_site, METH_VARARGS, NULL},
+    {"stack", (PyCFunction)stores_stack, METH_VARARGS, NULL},
     {"context", (PyCFunction)stores_context, METH_VARARGS, NULL},
     {"thread", (PyCFunction)stores_thread, METH_VARARGS, NULL},
     {"failures", (PyCFunction)stores_failures, METH_NOARGS, NULL},

@@ -30,6 +30,15 @@ static uint32_t call_size(const unsigned char *slot) {
     return MWJ_HAS_CALL(FIELD(slot, word) >> 16 & 255) ? (uint32_t)sizeof(struct mwj_call) : 0;
 }
 
+/* Size of the stack's id at the end of a record's payload; 0 if there is none. */
+static uint32_t stack_size(const unsigned char *slot) {
+    return FIELD(slot, word) >> 24 & MWJ_HAS_STACK ? (uint32_t)sizeof(uint32_t) : 0;
+}
+
+static uint32_t stack_id(const unsigned char *slot, const unsigned char *payload) {
+    return stack_size(slot) ? u32_at(payload, call_size(slot) + 2 * (size_t)FIELD(slot, store.length)) : 0;
+}
+
 /* The payload of a record in one piece: in its first slot, or assembled in room[PAYLOAD_MAX]. NULL if its further slots
  * aren't CONTINUATION. `slots` was checked before. */
 static const unsigned char *record_payload(const unsigned char *slot, const unsigned char *head, uint32_t slots,
@@ -74,6 +83,15 @@ static PyObject *used_or_none(Table *table, uint32_t ident) {
     return found != NULL ? found : Py_None;
 }
 
+/* The callers of a record's site; None if they aren't known. */
+static PyObject *stores_callers(const Stores *self, const unsigned char *slot, const unsigned char *payload) {
+    return found_or_none(&self->stacks, stack_id(slot, payload));
+}
+
+static PyObject *callers_field(PyObject *callers, Py_ssize_t at, PyObject *missing) {
+    return callers == Py_None ? missing : PyTuple_GET_ITEM(callers, at);
+}
+
 /* The CALL of a record; None if it has none. A new reference. */
 static PyObject *stores_call(Stores *self, const unsigned char *slot, const unsigned char *payload) {
     struct mwj_call call;
@@ -97,6 +115,8 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
     memcpy(&time, slot + offsetof(struct mwj_slot, time), sizeof time);
     const struct thread *thread = stores_find_thread(self, FIELD(slot, tid));
     if (thread == NULL) return -1;
+    PyObject *callers = stores_callers(self, slot, payload);
+    PyObject *own = found_or_none(&self->own, FIELD(slot, store.site));
     PyObject *made[7] = {
         PyLong_FromUnsignedLongLong(self->seq + 1),
         PyLong_FromUnsignedLongLong(time),
@@ -134,6 +154,9 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             self->journal,
             values->part,
             values->operation != NULL ? values->operation : Py_None,
+            own != Py_None ? own : callers_field(callers, CALLERS_OWN, Py_None),
+            callers_field(callers, CALLERS_FRAMES, Py_None),
+            callers_field(callers, CALLERS_CUT, Py_False),
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
         if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));
@@ -152,12 +175,14 @@ static uint64_t time_of(const unsigned char *slot) {
 }
 
 /* Everything that decides whether a store is wanted: its event without bytes, values and time. -1: no memory. */
-static int stores_key(Stores *self, const State *state, const unsigned char *head, Verdict *key) {
+static int stores_key(Stores *self, const State *state, const unsigned char *head, const unsigned char *payload,
+                      Verdict *key) {
     if (self->sieve.wanted == Py_None) return 0;
     const struct thread *thread = stores_find_thread(self, FIELD(head, tid));
     if (thread == NULL) return -1;
     *key = (Verdict){.thread = thread->name,
                      .site = found_or_none(&self->sites, FIELD(head, store.site)),
+                     .callers = stores_callers(self, head, payload),
                      .context = found_or_none(&self->contexts, FIELD(head, store.context)),
                      .round = self->sieve.round,
                      .variable = state->ident,
@@ -225,7 +250,7 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     unsigned char room[PAYLOAD_MAX];
     uint32_t word = FIELD(head, word), slots = word >> 8 & 255, length = FIELD(head, store.length);
     if ((word & 255) != MWJ_STORE || slots == 0 || slots > slots_left ||
-        call_size(head) + 2 * (uint64_t)length > FIRST_PAYLOAD + NEXT_PAYLOAD * (slots - 1))
+        call_size(head) + 2 * (uint64_t)length + stack_size(head) > FIRST_PAYLOAD + NEXT_PAYLOAD * (slots - 1))
         return STOP_OTHER;
     const unsigned char *payload = record_payload(slot, head, slots, room);
     if (payload == NULL) return STOP_OTHER;
@@ -236,7 +261,7 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     Verdict key = {0};
     int wanted = 1;
     if (self->sieve.wanted != NULL) {
-        if (stores_key(self, state, head, &key) < 0) return -1;
+        if (stores_key(self, state, head, payload, &key) < 0) return -1;
         wanted = sieve_knows(&self->sieve, &key);
         if (wanted == 0 || (wanted > 0 && !sieve_shows(&self->sieve, number, time_of(head))))
             return stores_skip(self, state, head, before, resync, wanted);

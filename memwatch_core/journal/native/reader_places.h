@@ -6,13 +6,17 @@
 #include <stdint.h>
 #include <string.h>
 
-#define CELL_HEAD 4u /* u8 kind, u8 bytes of payload, u16 flags */
-#define UNNAMED ".?" /* a place whose path isn't known */
-#define CELL_CUT 1u   /* a flag: the payload is the beginning of a value */
-#define CELL_MOVED 2u /* a flag: the items of a list, in another order */
+#define CELL_HEAD 4u     /* u8 kind, u8 bytes of payload, u16 flags */
+#define UNNAMED ".?"     /* a place whose path isn't known */
+#define CELL_CUT 1u      /* flags: the payload is the beginning of a value */
+#define CELL_MOVED 2u    /* the items of a list, in another order */
+#define CELL_CLEARED 4u  /* all places of the dict went at once */
+#define CELL_REPLACED 8u /* the object was given another dict */
 
-static int place_operation(int was_absent, int is_absent, int is_moved) {
-    if (was_absent == is_absent) return is_moved ? PLACE_MOVE : PLACE_SET;
+/* flags: of the cell behind the change; 0 of one that says nothing of how it came. */
+static int place_operation(int was_absent, int is_absent, unsigned flags) {
+    if (flags & (CELL_CLEARED | CELL_REPLACED)) return flags & CELL_CLEARED ? PLACE_CLEAR : PLACE_REPLACE;
+    if (was_absent == is_absent) return flags & CELL_MOVED ? PLACE_MOVE : PLACE_SET;
     return was_absent ? PLACE_ADD : PLACE_DELETE;
 }
 
@@ -71,12 +75,15 @@ static int stores_place_values(Stores *self, State *state, uint64_t offset, uint
     const Place *place = state_place(state, offset, length);
     PyObject *old = stores_cell_value(self, before, length);
     if (old == NULL) return -1;
-    PyObject *new = memcmp(before, after, length) == 0 ? Py_NewRef(old) : stores_cell_value(self, after, length);
+    int same = memcmp(before, after, length) == 0;
+    PyObject *new = same ? Py_NewRef(old) : stores_cell_value(self, after, length);
     if (new != NULL) {
         PyObject *fields[] = {place != NULL ? place->path : self->unnamed, old, new};
         values->part = PyObject_Vectorcall(self->make_part, fields, 3, NULL);
-        int moved = length >= CELL_HEAD && after[0] == CELL_OTHER && after[2] & CELL_MOVED;
-        values->operation = self->operations[place_operation(old == self->absent, new == self->absent, moved)];
+        unsigned flags = length < CELL_HEAD ? 0 : after[2];
+        if (same) flags &= ~(CELL_CLEARED | CELL_REPLACED);
+        if (length >= CELL_HEAD && after[0] != CELL_OTHER) flags &= ~CELL_MOVED;
+        values->operation = self->operations[place_operation(old == self->absent, new == self->absent, flags)];
         Py_DECREF(new);
     }
     Py_DECREF(old);

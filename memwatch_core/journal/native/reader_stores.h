@@ -11,7 +11,8 @@
 
 #define RECENT_THREADS 16
 #define LARGE_VALUES 8
-enum { PLACE_ADD, PLACE_SET, PLACE_DELETE, PLACE_MOVE, PLACE_OPERATIONS };
+enum { PLACE_ADD, PLACE_SET, PLACE_DELETE, PLACE_CLEAR, PLACE_REPLACE, PLACE_MOVE, PLACE_OPERATIONS };
+enum { CALLERS_FRAMES, CALLERS_CUT, CALLERS_OWN, CALLERS_FIELDS };
 
 struct thread {
     PyObject *number, *name; /* NULL: not seen yet */
@@ -20,7 +21,7 @@ struct thread {
 
 typedef struct stores {
     PyObject ob_base;
-    Table variables, sites, contexts, threads; /* State *, then objects */
+    Table variables, sites, own, stacks, contexts, threads; /* State *, then objects; own: sites that are */
     PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *shown, *cell, *journal;
     PyObject *origins[256];
     PyObject *absent, *unnamed,

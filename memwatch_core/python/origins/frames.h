@@ -17,6 +17,9 @@ void mwpy_announced(void);
  * thread. */
 void mwpy_announced_quietly(void);
 
+/* The site of an instruction, given by its code unit; 0: the table of sites is full. */
+uint32_t mwpy_site_at(PyCodeObject *code, int unit);
+
 /* The core's origin provider (memwatch.h says when it is called, and what it must not do). */
 void mwpy_origin(const void *ucontext, mw_origin *origin);
 

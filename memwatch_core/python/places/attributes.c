@@ -21,8 +21,9 @@
 
 /* Builtin types whose own memory never changes: what a subclass of one adds is in its dict. */
 static bool is_unchanging(const PyTypeObject *type) {
-    const PyTypeObject *known[] = {&PyBaseObject_Type, &PyLong_Type,  &PyFloat_Type,     &PyComplex_Type,
-                                   &PyUnicode_Type,    &PyBytes_Type, &PyFrozenSet_Type, &PyTuple_Type};
+    const PyTypeObject *known[] = {&PyBaseObject_Type, &PyLong_Type,     &PyBool_Type,  &PyFloat_Type,
+                                   &PyComplex_Type,    &PyUnicode_Type,  &PyBytes_Type, &PyFrozenSet_Type,
+                                   &PyTuple_Type,      Py_TYPE(Py_None), &PyRange_Type};
     for (size_t i = 0; i < Py_ARRAY_LENGTH(known); i++)
         if (type == known[i]) return true;
     return !strcmp(type->tp_name, "types.SimpleNamespace");
@@ -68,7 +69,8 @@ bool mwpy_has_attributes(PyObject *object, const char **why) {
         base = base->tp_base;
     *why = "it keeps its contents in memory of its own, which isn't seen: watch the object that holds it, or a dict";
     if (!is_unchanging(base)) return false;
-    *why = "it has neither a __dict__ nor slots, so that it never changes: watch what holds it";
+    *why = "it has neither a __dict__ nor slots, so that it never changes: watch what holds it, or the place where it "
+           "lies: watch_place(owner, \"name\")";
     if (!mwpy_has_slots(object)) return mwpy_has_dict(object);
     *why = "its class has a way of its own to free its objects, so that their end isn't seen: watch the object that "
            "holds it, or a dict";

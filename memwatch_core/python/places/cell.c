@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "origins/utf8.h"
+#include "places/slot_keys.h"
 #include "places/value.h"
 #include "places/words.h"
 
@@ -155,12 +156,45 @@ static bool is_plain(PyObject *key, int level) {
     return true;
 }
 
-bool mwpy_key_is_plain(PyObject *key) { return is_plain(key, 0); }
+bool mwpy_key_is_plain(PyObject *key) { return is_plain(key, 0) || mwpy_slot_key_name(key); }
+
+/* The builtin scalar that an object of a subclass is compared as. */
+static PyTypeObject *compared_as(PyObject *key) {
+    PyTypeObject *bases[] = {&PyUnicode_Type, &PyLong_Type, &PyFloat_Type, &PyBytes_Type}, *type = Py_TYPE(key);
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(bases); i++)
+        if (PyType_IsSubtype(type, bases[i]))
+            return type->tp_richcompare == bases[i]->tp_richcompare && type->tp_hash == bases[i]->tp_hash ? bases[i]
+                                                                                                          : NULL;
+    return NULL;
+}
+
+PyObject *mwpy_key_plain(PyObject *key) {
+    if (mwpy_key_is_plain(key)) return Py_NewRef(key);
+    PyTypeObject *base = compared_as(key);
+    if (base == &PyUnicode_Type) return PyUnicode_FromObject(key);
+    if (base == &PyLong_Type) return base->tp_as_number->nb_positive(key); /* that of int, not of the subclass */
+    if (base == &PyFloat_Type) return PyFloat_FromDouble(PyFloat_AS_DOUBLE(key));
+    return base ? PyBytes_FromStringAndSize(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)) : NULL;
+}
+
+bool mwpy_key_is(PyObject *key, PyObject *plain) {
+    if (key == plain) return true;
+    if (PyUnicode_CheckExact(key) && PyUnicode_CheckExact(plain)) {
+        if (PyUnicode_CHECK_INTERNED(key) && PyUnicode_CHECK_INTERNED(plain)) return false;
+        return !PyUnicode_Compare(key, plain);
+    }
+    if (PyUnicode_Check(key) != PyUnicode_Check(plain) || PyBytes_Check(key) != PyBytes_Check(plain)) return false;
+    if (!mwpy_key_is_plain(key) && !compared_as(key)) return false;
+    int same = PyObject_RichCompareBool(key, plain, Py_EQ);
+    if (same < 0) PyErr_Clear();
+    return same > 0;
+}
 
 static bool is_identifier(PyObject *key) { return PyUnicode_CheckExact(key) && PyUnicode_IsIdentifier(key) == 1; }
 
 size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute) {
     mwpy_words t = mwpy_no_words(room);
+    if (mwpy_slot_key_name(key)) key = mwpy_slot_key_name(key);
     if (attribute && is_identifier(key)) {
         mwpy_say_string(&t, ".");
         for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(key) && !t.cut; i++)

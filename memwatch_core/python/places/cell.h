@@ -16,7 +16,9 @@ enum mwpy_cell_kind {
     MWPY_BYTES = 7,
     MWPY_SHOWN = 8,
 };
-enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60, MWPY_CELL_CUT = 1, MWPY_CELL_MOVED = 2 };
+enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60 };
+/* Flags. The last two say how the value came there: with all others, at once. */
+enum { MWPY_CELL_CUT = 1, MWPY_CELL_MOVED = 2, MWPY_CELL_CLEARED = 4, MWPY_CELL_REPLACED = 8 };
 
 typedef struct mwpy_cell {
     uint8_t kind, used; /* used: bytes of payload */
@@ -36,8 +38,14 @@ void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
 /* A list of these items, whatever its type. */
 void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n);
 
-/* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them. */
+/* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them,
+ * keys of slots (slot_keys.h). */
 bool mwpy_key_is_plain(PyObject *key);
+/* The plain key that is equal to this one, a new reference: itself, or what a subclass's object holds that is compared
+ * as its base is. NULL without an exception: it is compared by code of its own, or by identity. */
+PyObject *mwpy_key_plain(PyObject *key);
+/* Whether a key is the same one, to a dict, as a plain key. Only what mwpy_key_plain() takes is compared. */
+bool mwpy_key_is(PyObject *key, PyObject *plain);
 
 /* How a member of a set is written behind the set, by the cell that says what it is: {"x"}, {3}. Returns how many
  * bytes, at most room. */

@@ -5,9 +5,11 @@
 #define Py_BUILD_CORE_MODULE 1
 #include "places/dicts.h"
 
+#include "base/compiler.h"
 #include "interpreter.h"
 #include "places/attributes.h"
 #include "places/node.h"
+#include "places/node_table.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 
@@ -17,10 +19,7 @@ static void take_over(mwpy_node *node, PyObject *source) {
     while (PyDict_Next(source, &at, &key, &value)) mwpy_node_change(node, key, value, true);
 }
 
-int mwpy_dict_changes(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *now) {
-    mwpy_node *node = mwpy_node_of(dict);
-    if (!node || (mwpy_is_finalizing() && event != PyDict_EVENT_DEALLOCATED)) return 0; /* modules are taken apart */
-    PyObject *error = PyErr_GetRaisedException();
+static void change(mwpy_node *node, PyDict_WatchEvent event, PyObject *key, PyObject *now) {
     switch (event) {
     case PyDict_EVENT_ADDED: mwpy_node_change(node, key, now, true); break;
     case PyDict_EVENT_MODIFIED: mwpy_node_change(node, key, now, false); break;
@@ -29,16 +28,33 @@ int mwpy_dict_changes(PyDict_WatchEvent event, PyObject *dict, PyObject *key, Py
     case PyDict_EVENT_CLEARED: mwpy_node_clear(node); break;
     case PyDict_EVENT_DEALLOCATED: mwpy_node_died(node); break;
     }
+}
+
+int mwpy_dict_changes(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *now) {
+    bool gone = event == PyDict_EVENT_DEALLOCATED;
+    mwpy_node *node = mwpy_node_behind(dict, NULL);
+    if (!node || (mwpy_is_finalizing() && !gone)) return 0; /* modules are taken apart */
+    PyObject *error = PyErr_GetRaisedException();
+    while (node) {
+        change(node, event, key, now);
+        node = gone ? mwpy_node_behind(dict, NULL) : likely(!mwpy_table_others) ? NULL : mwpy_node_behind(dict, node);
+    }
     PyErr_SetRaisedException(error);
     return 0;
 }
 
+static mwpy_node *node_with(PyObject *dict, const PyObject *owner) {
+    mwpy_node *node = mwpy_node_behind(dict, NULL);
+    while (node && node->owner != owner) node = mwpy_node_behind(dict, node);
+    return node;
+}
+
 void mwpy_dict_replaced(PyObject *owner, PyObject *before) {
-    mwpy_node *node = before ? mwpy_node_of(before) : NULL;
-    if (!node || node->owner != owner) return;
+    mwpy_node *node = before ? node_with(before, owner) : NULL;
+    if (!node) return;
     PyObject *error = PyErr_GetRaisedException();
     PyObject *dict = mwpy_dict_of(owner); /* made now where it was deleted: later nobody would tell */
-    if (dict) mwpy_node_move(node, dict, MW_SHADOW_NOW);
+    for (; dict && node; node = node_with(before, owner)) mwpy_node_move(node, dict, MW_SHADOW_NOW);
     Py_XDECREF(dict);
     PyErr_SetRaisedException(error);
 }

@@ -10,6 +10,7 @@
 
 #include "places/members.h"
 #include "places/reports.h"
+#include "places/slot_keys.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 
@@ -62,11 +63,13 @@ static int set_class(PyObject *object, PyObject *value, void *closure) {
     PyTypeObject *from = Py_TYPE(object), *to = as_type(value);
     setter plain = setters[0].plain->set;
     if (!to || (!is_told(from) && !is_told(to))) return plain(object, value, closure);
+    Py_INCREF(from); /* its last object may be this one */
     mwpy_layout *before = mwpy_layout_take(from), *after = mwpy_layout_take(to);
     int result = plain(object, value, closure);
     if (!result) mwpy_report.class_changed(object);
     if (before) mwpy_layout_give_back(before);
     if (after) mwpy_layout_give_back(after);
+    Py_DECREF(from);
     return result;
 }
 
@@ -83,6 +86,7 @@ static int set_bases(PyObject *type, PyObject *value, void *closure) {
         PyErr_NoMemory();
         return -1;
     }
+    Py_XINCREF(base); /* of whose slots objects of the type are told */
     if (any) taken[n] = mwpy_layout_take(base);
     for (Py_ssize_t i = 0; i < n && any; i++)
         if (as_type(PyTuple_GET_ITEM(value, i))) taken[i] = mwpy_layout_take(as_type(PyTuple_GET_ITEM(value, i)));
@@ -91,10 +95,12 @@ static int set_bases(PyObject *type, PyObject *value, void *closure) {
         if (PyType_IsSubtype(layout->type, (PyTypeObject *)type) && look_again(layout)) {
             PyErr_NoMemory();
             result = -1;
+            base = NULL; /* then its slots are told of for ever */
         }
     for (Py_ssize_t i = 0; i <= n; i++)
         if (taken[i]) mwpy_layout_give_back(taken[i]);
     PyMem_Free(taken);
+    Py_XDECREF(base);
     return result;
 }
 
@@ -103,6 +109,7 @@ static int set_bases(PyObject *type, PyObject *value, void *closure) {
 static void drop_slots(mwpy_class_slot *slots, size_t count) {
     for (size_t i = 0; slots && i < count; i++) {
         Py_XDECREF(slots[i].name);
+        Py_XDECREF(slots[i].key);
         if (slots[i].member) mwpy_member_give_back(slots[i].member);
     }
     PyMem_Free(slots);
@@ -141,8 +148,8 @@ static int find_slots(PyTypeObject *type, Py_ssize_t *first, size_t *words, mwpy
             if (!mwpy_member_is_fixed(&slot[i])) continue;
             PyObject *name = name_of(t, &slot[i], *slots, *words);
             mwpy_class_slot *at = *slots + (size_t)(slot[i].offset - low) / sizeof(PyObject *);
-            *at = (mwpy_class_slot){name, mwpy_member_take(t, &slot[i])};
-            failed = !at->name || !at->member;
+            *at = (mwpy_class_slot){name, name ? mwpy_slot_key(name) : NULL, mwpy_member_take(t, &slot[i])};
+            failed = !at->key || !at->member;
         }
     }
     if (!failed) return 0;
@@ -177,7 +184,6 @@ static mwpy_layout *make(PyTypeObject *type) {
         return NULL;
     }
     lead_setters();
-    Py_INCREF(type);
     type->tp_free = free_object;
     return layouts = made;
 }
@@ -210,7 +216,6 @@ void mwpy_layout_give_back(mwpy_layout *layout) {
         }
     layout->type->tp_free = PyObject_GC_Del;
     drop_slots(layout->slots, layout->count);
-    Py_DECREF(layout->type);
     PyMem_Free(layout);
 }
 #endif

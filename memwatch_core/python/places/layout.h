@@ -4,12 +4,13 @@
 #include "places/members.h"
 
 typedef struct mwpy_class_slot {
-    PyObject *name; /* as a path says it; NULL: no slot lies there */
+    PyObject *name; /* NULL: no slot lies there */
+    PyObject *key;  /* mwpy_slot_key(name): its object's dict may have an entry of this name, which is another place */
     mwpy_member *member;
 } mwpy_class_slot;
 
 typedef struct mwpy_layout {
-    PyTypeObject *type; /* strong */
+    PyTypeObject *type; /* borrowed from the watched objects: the collector must not think that it is in use */
     size_t uses;
     struct mwpy_layout *next;
     Py_ssize_t first; /* offset of the first slot in an object */

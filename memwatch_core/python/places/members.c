@@ -16,12 +16,13 @@ enum { WATCHED = 0x4D570000, WATCHED_MASK = 0x7FFF0000 }; /* of PyMemberDef.flag
 struct mwpy_member {
     PyMemberDef watched; /* what the descriptor refers to now */
     PyMemberDef *plain;
-    PyMemberDescrObject *descriptor; /* strong: it keeps its class, and the class `plain`; NULL: there is none */
+    PyTypeObject *type; /* of which `plain` is a part; objects of it are there as long as this is used */
+    bool described;     /* a descriptor refers to `watched` */
     size_t uses;
     mwpy_member *next;
 };
 static mwpy_member *members;
-static bool left_behind; /* a descriptor was left as it is: see has_versions() */
+static bool left_behind; /* a descriptor was left as it is: see has_versions(), mwpy_member_give_back() */
 static descrsetfunc plain_set;
 
 PyMemberDef *mwpy_members_of(const PyTypeObject *type, size_t *count) {
@@ -84,21 +85,15 @@ static PyObject *descriptor_of(PyTypeObject *type, PyMemberDef *slot) {
 static mwpy_member *make(PyTypeObject *type, PyMemberDef *slot) {
     PyMemberDescrObject *descriptor = (PyMemberDescrObject *)descriptor_of(type, slot);
     mwpy_member *member = descriptor ? watched_as(descriptor) : NULL;
-    if (member) { /* it was left as it is */
-        member->descriptor = descriptor;
-        return member;
+    if (!member && (member = PyMem_Malloc(sizeof *member))) { /* otherwise it was left as it is */
+        *member = (mwpy_member){.watched = *slot, .plain = slot, .type = type, .described = descriptor != NULL};
+        member->watched.flags |= WATCHED | Py_READONLY;
+        if (descriptor) { /* otherwise nobody can store to it any more */
+            descriptor->d_member = &member->watched;
+            PyType_Modified(type); /* instructions that were made for its stores find that they aren't valid */
+        }
     }
-    member = PyMem_Malloc(sizeof *member);
-    if (!member) {
-        Py_XDECREF(descriptor);
-        return NULL;
-    }
-    *member = (mwpy_member){.watched = *slot, .plain = slot, .descriptor = descriptor};
-    member->watched.flags |= WATCHED | Py_READONLY;
-    if (descriptor) { /* otherwise nobody can store to it any more */
-        descriptor->d_member = &member->watched;
-        PyType_Modified(type); /* instructions that were made for its stores find that they aren't valid */
-    }
+    Py_XDECREF(descriptor);
     return member;
 }
 
@@ -130,6 +125,8 @@ static bool has_versions(const PyTypeObject *type) {
 #endif
 }
 
+/* No reference is held to the descriptor, which has one to its class: the collector, which doesn't know of ours, would
+ * take both for something that is in use. */
 void mwpy_member_give_back(mwpy_member *member) {
     if (--member->uses) return;
     for (mwpy_member **link = &members; *link; link = &(*link)->next)
@@ -137,13 +134,14 @@ void mwpy_member_give_back(mwpy_member *member) {
             *link = member->next;
             break;
         }
-    PyMemberDescrObject *descriptor = member->descriptor;
-    if (descriptor && !has_versions(PyDescr_TYPE(descriptor))) { /* refers to it for ever */
-        left_behind = true;
-    } else {
-        if (descriptor) descriptor->d_member = member->plain;
+    PyMemberDescrObject *descriptor = NULL;
+    if (member->described && has_versions(member->type))
+        descriptor = (PyMemberDescrObject *)descriptor_of(member->type, member->plain);
+    if (descriptor) descriptor->d_member = member->plain;
+    if (descriptor || !member->described)
         PyMem_Free(member);
-    }
+    else
+        left_behind = true; /* a descriptor refers to it for ever, or one that the collector is taking */
     if (!members && !left_behind) lead_to(plain_set);
     Py_XDECREF(descriptor);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "origins/endings.h"
 #include "places/attributes.h"
 #include "places/cell.h"
 #include "places/known_types.h"
@@ -22,15 +23,23 @@ mwpy_root *mwpy_roots;
 
 /* An owner whose end isn't told may be gone, and another object at its address: then its dict isn't the one that is
  * watched. */
-mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
-    mwpy_node *node = mwpy_table_get(dict_or_owner);
-    if (!node || node->dict == dict_or_owner || node->layout || node->items || node->members) return node;
-    PyObject *dict = mwpy_attributes_now(dict_or_owner);
-    if (dict == node->dict) return node;
-    mwpy_table_take(node->owner, node);
-    node->owner = NULL;
-    return NULL;
+mwpy_node *mwpy_node_behind(PyObject *dict_or_owner, const mwpy_node *node) {
+    for (;;) {
+        mwpy_node *next = node ? mwpy_table_next(dict_or_owner, node) : mwpy_table_get(dict_or_owner);
+        if (!next || next->dict == dict_or_owner || next->layout || next->items || next->members) return next;
+        if (mwpy_attributes_now(dict_or_owner) == next->dict) return next;
+        mwpy_table_take(next->owner, next);
+        next->owner = NULL;
+    }
 }
+
+mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
+    mwpy_node *node = mwpy_node_behind(dict_or_owner, NULL);
+    while (node && node->place) node = mwpy_node_behind(dict_or_owner, node);
+    return node;
+}
+
+PyObject *mwpy_node_whose(const mwpy_node *node) { return node->owner ? node->owner : node->dict; }
 
 /* ---- spots: where a node is found -------------------------------------------------------------------------------- */
 
@@ -97,12 +106,28 @@ static void free_spot(mwpy_spot *spot) {
     PyMem_Free(spot);
 }
 
+/* Whether an entry of an object's dict isn't what its attribute of this name is: a slot is. */
+static bool is_hidden(const mwpy_node *node, PyObject *key) {
+    size_t slots = node->layout && PyUnicode_CheckExact(key) ? node->layout->count : 0;
+    for (size_t i = 0; i < slots; i++)
+        if (node->layout->slots[i].name && !PyUnicode_Compare(node->layout->slots[i].name, key)) return true;
+    return false;
+}
+
+/* How a key is written behind its node. */
+static size_t text_of(const mwpy_node *node, PyObject *key, char out[MWPY_KEY_TEXT]) {
+    static const char dict[] = ".__dict__";
+    if (!is_hidden(node, key)) return mwpy_key_text(out, MWPY_KEY_TEXT, key, node->attributes);
+    memcpy(out, dict, sizeof dict - 1);
+    return sizeof dict - 1 + mwpy_key_text(out + sizeof dict - 1, MWPY_KEY_TEXT - (sizeof dict - 1), key, false);
+}
+
 size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH]) {
     size_t start = MWPY_PATH;
     PyObject *index = NULL;
-    for (int i = 0; i < CHAIN_MOST; i++) {
+    for (int i = 0; i < CHAIN_MOST && !node->place; i++) { /* of a place the variable's name says it */
         char text[MWPY_KEY_TEXT];
-        size_t n = key ? mwpy_key_text(text, sizeof text, key, node->attributes) : 0;
+        size_t n = key ? text_of(node, key, text) : 0;
         Py_XDECREF(index);
         if (n > start) break;
         start -= n;
@@ -121,10 +146,20 @@ size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH])
 
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key) {
     const mwpy_root *root = node->root;
+    if (unlikely(node->place != NULL)) return mwpy_key_is(key, node->place);
     if (node->level || (!root->fields && !root->skip)) return true;
     bool plain = PyUnicode_CheckExact(key);
     if (root->fields) return plain && PySet_Contains(root->fields, key) == 1;
     return !plain || PySet_Contains(root->skip, key) != 1;
+}
+
+/* As mwpy_node_wants(). A place may be stored to by a key that is equal to its own. */
+static bool wants(mwpy_node *node, PyObject **key) {
+    if (likely(!node->place)) return mwpy_node_wants(node, *key);
+    if (!mwpy_key_is_plain(*key)) node->strange = true;
+    if (!mwpy_key_is(*key, node->place)) return false;
+    *key = node->place;
+    return true;
 }
 
 static PyObject *number_of(PyObject *index, PyObject *key) {
@@ -262,9 +297,9 @@ static void relevel(mwpy_node *node) {
         while (node->dict && PyDict_Next(node->dict, &at, &key, &value))
             if (mwpy_key_is_plain(key)) follow(node->root, node, key, value, level + 1);
         for (size_t i = 0; node->layout && node->owner && i < node->layout->count; i++) {
-            PyObject *name = node->layout->slots[i].name;
-            value = name ? *mwpy_slot_in(node->owner, node->layout, i) : NULL;
-            if (value) follow(node->root, node, name, value, level + 1);
+            PyObject *slot = node->layout->slots[i].key;
+            value = slot ? *mwpy_slot_in(node->owner, node->layout, i) : NULL;
+            if (value) follow(node->root, node, slot, value, level + 1);
         }
         if (node->items) mwpy_items_follow(node);
     }
@@ -299,9 +334,15 @@ typedef struct holder {
     const void *parent; /* the address of one that is watched, or was */
     mwpy_root *root;
     PyObject *key;
+    bool place;
 } holder;
 
-static PyObject *address_of(const mwpy_node *node) { return node->owner ? node->owner : node->dict; }
+static mwpy_node *parent_of(const holder *h) {
+    mwpy_node *node = mwpy_table_get(h->parent);
+    while (node && (node->root != h->root || mwpy_node_whose(node) != h->parent || !node->place == h->place))
+        node = mwpy_table_next(h->parent, node);
+    return node;
+}
 
 static void give_back_cells(mwpy_node *node, PyObject *index) {
     mwpy_root *root = node->root;
@@ -316,6 +357,11 @@ static void give_back_cells(mwpy_node *node, PyObject *index) {
     }
 }
 
+static void leave_dict(mwpy_node *node, bool alive) {
+    mwpy_table_take(node->dict, node);
+    if (alive && !mwpy_table_get(node->dict)) mwpy_dict_unwatch(node->dict);
+}
+
 /* alive: dict and owner are still there; other watches that hold it then go on with it. */
 static void end_now(mwpy_node *node, bool alive) {
     mwpy_root *root = node->root;
@@ -327,12 +373,12 @@ static void end_now(mwpy_node *node, bool alive) {
     while (node->spots) {
         mwpy_spot *spot = node->spots;
         if (holders && spot->parent->root != root)
-            holders[holders_n++] = (holder){address_of(spot->parent), spot->parent->root, Py_NewRef(spot->key)};
+            holders[holders_n++] = (holder){mwpy_node_whose(spot->parent), spot->parent->root, Py_NewRef(spot->key),
+                                            spot->parent->place != NULL};
         free_spot(spot);
     }
     if (is_top(node)) root->top = NULL;
-    if (alive && node->dict) mwpy_dict_unwatch(node->dict);
-    if (node->dict) mwpy_table_take(node->dict, node);
+    if (node->dict) leave_dict(node, alive);
     if (node->owner) mwpy_table_take(node->owner, node);
     PyObject *keys = node->links ? PyDict_Keys(node->links) : NULL;
     for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) mwpy_node_lose(node, PyList_GET_ITEM(keys, i));
@@ -351,15 +397,15 @@ static void end_now(mwpy_node *node, bool alive) {
     mwpy_layout *layout = mwpy_slots_close(node);
     if (node->items) mwpy_items_close(node, alive);
     if (node->members) mwpy_members_close(node, alive);
-    PyObject *value = address_of(node);
+    PyObject *value = mwpy_node_whose(node);
+    Py_XDECREF(node->place);
     Py_XDECREF(node->links);
     Py_XDECREF(node->cells);
     Py_XDECREF(node->odd);
     PyMem_Free(node);
     for (size_t i = 0; i < holders_n; i++) {
-        mwpy_node *parent = mwpy_table_get(holders[i].parent);
-        if (parent && parent->root == holders[i].root && address_of(parent) == holders[i].parent)
-            follow(parent->root, parent, holders[i].key, value, parent->level + 1);
+        mwpy_node *parent = parent_of(&holders[i]);
+        if (parent) follow(parent->root, parent, holders[i].key, value, parent->level + 1);
         Py_DECREF(holders[i].key);
     }
     PyMem_Free(holders);
@@ -396,18 +442,24 @@ static bool is_followed(const mwpy_root *root, PyObject *value, int level) {
            !mwpy_is_declared(value);
 }
 
+/* From now on, what it holds is reported. 0, or -1: no memory, or it can't be. */
+static int report(mwpy_node *node) {
+    PyObject *dict = node->dict, *owner = node->owner;
+    if (dict && (!node->cells || mwpy_table_put(dict, node))) return -1;
+    if (owner && mwpy_table_put(owner, node)) return -1;
+    if (owner && PyList_Check(owner)) return mwpy_items_open(node);
+    if (owner && PySet_Check(owner)) return mwpy_members_open(node);
+    if (owner && mwpy_slots_open(node) && mwpy_has_slots(owner)) return -1;
+    return dict ? mwpy_dict_watch(dict) : 0;
+}
+
 static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int level) {
     mwpy_node *node = PyMem_Calloc(1, sizeof *node);
     if (!node) return NULL;
-    bool list = owner && PyList_Check(owner), set = owner && PySet_Check(owner);
-    *node =
-        (mwpy_node){.dict = dict, .owner = owner, .attributes = owner && !list && !set, .root = root, .level = level};
+    bool attributes = owner && !is_guarded(owner);
+    *node = (mwpy_node){.dict = dict, .owner = owner, .attributes = attributes, .root = root, .level = level};
     node->cells = dict ? PyDict_New() : NULL;
-    bool failed = (dict && (!node->cells || mwpy_table_put(dict, node))) || (owner && mwpy_table_put(owner, node)) ||
-                  (owner && !list && !set && mwpy_slots_open(node) && mwpy_has_slots(owner)) ||
-                  (dict && mwpy_dict_watch(dict)) || (list && mwpy_items_open(node)) ||
-                  (set && mwpy_members_open(node));
-    if (failed) {
+    if (report(node)) {
         mwpy_layout *layout = mwpy_slots_close(node);
         if (dict) mwpy_table_take(dict, node);
         if (owner) mwpy_table_take(owner, node);
@@ -431,7 +483,7 @@ static void fill(mwpy_node *node) {
     if (node->items) mwpy_items_fill(node);
     if (node->members) mwpy_members_fill(node);
     while (node->dict && PyDict_Next(node->dict, &at, &key, &value)) {
-        mwpy_cell_number number = mwpy_node_wants(node, key) ? take_cell(node, key) : MWPY_NO_CELL;
+        mwpy_cell_number number = wants(node, &key) ? take_cell(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
         mwpy_cell now;
         mwpy_cell_describe(&now, value);
@@ -439,6 +491,21 @@ static void fill(mwpy_node *node) {
         write_cell(node, key, number, &now, MW_SHADOW_SILENT);
         if (mwpy_key_is_plain(key)) follow(node->root, node, key, value, node->level + 1);
     }
+}
+
+/* The node of a value's dict, whose owner isn't known yet, or a new one. NULL: there is no memory, or it can't be
+ * watched. */
+static mwpy_node *node_for(mwpy_root *root, PyObject *value, int level, bool *known) {
+    PyObject *dict = is_guarded(value) ? NULL : mwpy_dict_of(value), *owner = dict == value ? NULL : value;
+    mwpy_node *node = dict ? mwpy_node_of(dict) : NULL;
+    *known = node != NULL;
+    if (*known && owner && !node->owner && !mwpy_table_put(owner, node)) {
+        node->owner = owner;
+        if (!mwpy_slots_open(node)) mwpy_slots_fill(node);
+    }
+    if (!*known && !PyErr_Occurred()) node = new_node(root, dict, owner, level);
+    Py_XDECREF(dict); /* its owner, or who holds it, keeps it */
+    return node;
 }
 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level) {
@@ -451,18 +518,7 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
         node = mwpy_node_of(value); /* it may have ended with what was there */
     }
     bool known = node != NULL;
-    if (!known && root->count < root->most) {
-        PyObject *dict = is_guarded(value) ? NULL : mwpy_dict_of(value);
-        PyObject *owner = dict == value ? NULL : value;
-        node = dict ? mwpy_node_of(dict) : NULL;
-        known = node != NULL;
-        if (known && owner && !node->owner && !mwpy_table_put(owner, node)) {
-            node->owner = owner;
-            if (!mwpy_slots_open(node)) mwpy_slots_fill(node);
-        }
-        if (!known && !PyErr_Occurred()) node = new_node(root, dict, owner, level);
-        Py_XDECREF(dict); /* its owner, or who holds it, keeps it */
-    }
+    if (!known && root->count < root->most) node = node_for(root, value, level, &known);
     if (!node || add_spot(parent, key, node)) {
         if (node && !known) end(node, true);
         PyErr_Clear();
@@ -485,10 +541,10 @@ void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value) {
 /* ---- watches ----------------------------------------------------------------------------------------------------- */
 
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
-                          PyObject *fields, PyObject *skip) {
+                          PyObject *fields, PyObject *skip, PyObject *place) {
     PyObject *dict = is_guarded(object) ? NULL : mwpy_dict_of(object);
     if (PyErr_Occurred()) return NULL;
-    if (mwpy_node_of(dict ? dict : object)) {
+    if (!place && mwpy_node_of(dict ? dict : object)) {
         PyErr_SetString(PyExc_TypeError, dict ? "its __dict__ is watched already" : "it is watched already");
         Py_XDECREF(dict);
         return NULL;
@@ -506,7 +562,7 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
     }
     if (!root)
         PyErr_NoMemory();
-    else if (!mwpy_cells_open(&root->cells, dict ? (size_t)PyDict_GET_SIZE(dict) : 0) &&
+    else if (!mwpy_cells_open(&root->cells, dict && !place ? (size_t)PyDict_GET_SIZE(dict) : 0) &&
              !(root->top = new_node(root, dict, dict == object ? NULL : object, 0)) && !PyErr_Occurred())
         PyErr_NoMemory();
     Py_XDECREF(dict);
@@ -514,6 +570,7 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
         if (root) mwpy_root_close(root);
         return NULL;
     }
+    root->top->place = Py_XNewRef(place);
     fill(root->top);
     return root;
 }
@@ -533,13 +590,15 @@ void mwpy_root_close(mwpy_root *root) {
 void mwpy_node_died(mwpy_node *node) {
     mwpy_root *root = node->root;
     bool top = is_top(node);
+    PyObject *now;
+    if (top) root->cells.ending = mwpy_how_it_ends(root->cells.name, &now);
     end(node, false);
     if (top) mwpy_root_close(root);
 }
 
 void mwpy_node_leaves_owner(mwpy_node *node) {
     for (size_t i = 0; i < node->layout->count; i++)
-        if (node->layout->slots[i].name) mwpy_node_lose(node, node->layout->slots[i].name);
+        if (node->layout->slots[i].key) mwpy_node_lose(node, node->layout->slots[i].key);
     mwpy_layout *layout = mwpy_slots_close(node);
     mwpy_table_take(node->owner, node);
     node->owner = NULL;
@@ -550,46 +609,64 @@ void mwpy_node_leaves_owner(mwpy_node *node) {
 
 /* ---- changes ----------------------------------------------------------------------------------------------------- */
 
-static void change_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *value, mw_shadow why) {
+static unsigned how_it_came(const mwpy_cell *cell) { return cell->flags & (MWPY_CELL_CLEARED | MWPY_CELL_REPLACED); }
+
+/* Whether a cell says the same; if so, in the same way, so that it is told as no change. */
+static bool is_same(mwpy_cell *now, const mwpy_cell *cell) {
+    uint16_t flags = now->flags, how = (uint16_t)how_it_came(cell);
+    if (unlikely(how)) now->flags |= how;
+    bool same = !memcmp(now, cell, mwpy_cell_size(now));
+    if (unlikely(how) && !same) now->flags = flags;
+    return same;
+}
+
+/* how: with all others at once, as the flag of a cell says; 0: alone. */
+static void change_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *value, mw_shadow why,
+                        unsigned how) {
+    const mwpy_cell *cell = mwpy_cell_at(&node->root->cells, number);
     mwpy_cell now;
     mwpy_cell_describe(&now, value);
+    bool same = unlikely(how_it_came(cell)) && is_same(&now, cell);
+    if (!same && why == MW_SHADOW_NOW) now.flags |= (uint16_t)how;
     write_cell(node, key, number, &now, why);
 }
 
 bool mwpy_node_agrees(const mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mwpy_cell *found,
                       mw_shadow *why) {
     mwpy_cell_describe(found, held);
-    if (likely(!memcmp(found, mwpy_cell_at(&node->root->cells, number), mwpy_cell_size(found)))) return true;
+    if (likely(is_same(found, mwpy_cell_at(&node->root->cells, number)))) return true;
     mwpy_spot *spot = held && mwpy_key_is_plain(key) ? mwpy_node_spot(node, key) : NULL;
     if (spot && (spot->child->dict == held || spot->child->owner == held)) *why = MW_SHADOW_SILENT;
     return false;
 }
 
-/* Tells what was changed unseen; whether it was. */
+/* Tells what was changed unseen, or with the dict (MW_SHADOW_NOW); whether it was. */
 static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mw_shadow why) {
     mwpy_cell found;
     if (likely(mwpy_node_agrees(node, key, number, held, &found, &why))) return false;
+    if (why == MW_SHADOW_NOW) found.flags |= MWPY_CELL_REPLACED;
     write_cell(node, key, number, &found, why);
     return why != MW_SHADOW_SILENT;
 }
 
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added) {
-    if (!mwpy_node_wants(node, key)) return;
+    if (!wants(node, &key)) return;
     mwpy_cell_number number = cell_of(node, key);
     bool plain = mwpy_key_is_plain(key);
     if (unlikely(added && !plain && number != MWPY_NO_CELL)) { /* of a key that went unseen, at the same address */
-        change_cell(node, key, number, NULL, MW_SHADOW_FOUND);
+        change_cell(node, key, number, NULL, MW_SHADOW_FOUND, 0);
         forget_odd(node, key, number);
         number = MWPY_NO_CELL;
     }
     if (number == MWPY_NO_CELL) {
         node->suspect |= !added; /* there is a key that is equal to this one, and another object: found later */
-        if (!added || !now || (number = take_cell(node, key)) == MWPY_NO_CELL) return;
+        if (!(added || node->place) || !now || (number = take_cell(node, key)) == MWPY_NO_CELL) return;
         node->root->absent++;
     }
-    PyObject *held = plain && !node->odd ? PyDict_GetItemWithError(node->dict, key) : NULL;
-    if (plain && !node->odd) check(node, key, number, held, MW_SHADOW_FOUND);
-    change_cell(node, key, number, now, MW_SHADOW_NOW);
+    bool readable = plain && !node->odd && !node->strange; /* no key is compared by code of its own */
+    PyObject *held = readable ? PyDict_GetItemWithError(node->dict, key) : NULL;
+    if (readable) check(node, key, number, held, MW_SHADOW_FOUND);
+    change_cell(node, key, number, now, MW_SHADOW_NOW, 0);
     if (!plain && !now) forget_odd(node, key, number);
     if (!plain || (held && held == now)) return;
     if (node->links) mwpy_node_lose(node, key);
@@ -601,10 +678,10 @@ void mwpy_node_clear(mwpy_node *node) {
     PyObject *key, *value;
     if (node->suspect) mwpy_node_audit(node); /* before what it holds is gone */
     while (PyDict_Next(node->dict, &at, &key, &value)) {
-        mwpy_cell_number number = mwpy_node_wants(node, key) ? cell_of(node, key) : MWPY_NO_CELL;
+        mwpy_cell_number number = wants(node, &key) ? cell_of(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
         check(node, key, number, value, MW_SHADOW_FOUND);
-        change_cell(node, key, number, NULL, MW_SHADOW_NOW);
+        change_cell(node, key, number, NULL, MW_SHADOW_NOW, MWPY_CELL_CLEARED);
         if (mwpy_key_is_plain(key))
             mwpy_node_lose(node, key);
         else
@@ -618,7 +695,7 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
     Py_ssize_t at = 0;
     PyObject *key, *value, *gone = node->dict ? PyDict_Copy(node->cells) : NULL;
     while (gone && PyDict_Next(node->dict, &at, &key, &value)) {
-        if (!mwpy_node_wants(node, key)) continue;
+        if (!wants(node, &key)) continue;
         bool plain = mwpy_key_is_plain(key);
         mwpy_cell_number number = cell_of(node, key);
         if (number == MWPY_NO_CELL) {
@@ -633,7 +710,7 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
     while (gone && PyDict_Next(gone, &at, &key, &value)) {
         mwpy_cell_number number = (mwpy_cell_number)PyLong_AsUnsignedLong(value);
         if (mwpy_cell_at(&node->root->cells, number)->kind == MWPY_ABSENT) continue;
-        change_cell(node, key, number, NULL, why);
+        change_cell(node, key, number, NULL, why, MWPY_CELL_REPLACED);
         mwpy_node_lose(node, key);
         changed++;
     }
@@ -650,19 +727,21 @@ size_t mwpy_node_audit(mwpy_node *node) {
 }
 
 size_t mwpy_root_audit(mwpy_root *root) {
-    size_t changed = 0;
+    static size_t audits;
+    size_t changed = 0, now = ++audits;
     for (mwpy_node *node = root->nodes, *after; node; node = after) {
         size_t ended = root->ended;
-        changed += mwpy_node_audit(node);
+        if (node->audit != now) { /* each once: what it holds may be followed anew each time */
+            node->audit = now;
+            changed += mwpy_node_audit(node);
+        }
         after = root->ended == ended ? node->after : root->nodes; /* the next one may be among them: all again */
     }
     return changed;
 }
 
 void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why) {
-    PyObject *before = node->dict;
-    mwpy_dict_unwatch(before);
-    mwpy_table_take(before, node);
+    leave_dict(node, true);
     node->dict = dict;
     if (mwpy_table_put(dict, node) || mwpy_dict_watch(dict)) {
         PyErr_Clear();

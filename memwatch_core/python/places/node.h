@@ -37,6 +37,7 @@ typedef struct mwpy_spot {
 } mwpy_spot;
 
 struct mwpy_node {
+    PyObject *place;          /* strong, plain: the key that is watched alone; NULL: all are */
     PyObject *dict;           /* NULL: there is none */
     PyObject *owner;          /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
     mwpy_layout *layout;      /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */
@@ -53,15 +54,21 @@ struct mwpy_node {
     int level;
     PyObject *cells; /* dict: plain key of `dict` -> number of its cell */
     PyObject *odd;   /* dict: address of any other key -> number of its cell; NULL: there was none */
+    size_t audit;    /* the last one of all nodes that looked at it */
     bool suspect;    /* it may hold what its cells don't say: a key came that can't be compared */
+    bool strange;    /* of a node with a place: there are keys in the dict that may be compared by code of their own */
 };
 
-/* The node of a dict, or of the owner of one; NULL: it isn't watched. */
+/* The node of a dict, or of the owner of one, that is watched as a whole; NULL: it isn't. */
 mwpy_node *mwpy_node_of(PyObject *dict_or_owner);
+/* Its nodes of either kind, one after the other: the first for NULL. */
+mwpy_node *mwpy_node_behind(PyObject *dict_or_owner, const mwpy_node *node);
+/* Whose places a node's keys are: an object, a class, a module, or a dict by itself. */
+PyObject *mwpy_node_whose(const mwpy_node *node);
 
-/* Watches an object, and what it holds. NULL with an exception. */
+/* Watches an object, and what it holds; or only what lies under `place`, as mwpy_node.place. NULL with an exception. */
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
-                          PyObject *fields, PyObject *skip);
+                          PyObject *fields, PyObject *skip, PyObject *place);
 /* Ends the watch of an object, or what is left of one whose object is gone. */
 void mwpy_root_close(mwpy_root *root);
 /* The object's own dict is gone, or the object, if it has none. */

@@ -25,6 +25,10 @@
 
 enum { RECENT = 16, ROOM_FIRST = 8, LAST = 8 };
 
+/* Items that a list has room for, at least: CPython 3.14 and later don't ask for less memory where it is for 32 of them
+ * or fewer. */
+enum { ROOM_LEAST = PY_VERSION_HEX >= 0x030E0000 ? 40 : 8 };
+
 typedef struct recent {
     mwpy_cell_number cell;
     Py_ssize_t index;
@@ -280,7 +284,7 @@ int mwpy_items_open(mwpy_node *node) {
     Py_ssize_t n = Py_SIZE(list);
     size_t bytes = (size_t)n * sizeof *items->seen;
     if (!items || !make_room(items, n + 1) ||
-        mwpy_storage_open(&items->storage, 2 * bytes + 4 * sizeof *items->seen, node)) {
+        mwpy_storage_open(&items->storage, 2 * bytes + ROOM_LEAST * sizeof *items->seen, node)) {
         if (items) PyMem_RawFree(items->seen);
         PyMem_Free(items);
         return -1;
@@ -371,7 +375,7 @@ void *mwpy_list_resized(void *address, size_t bytes) {
     size_t size = items->storage.size;
     if (2 * bytes > size) {
         mwpy_storage larger, before = items->storage;
-        if (mwpy_storage_open(&larger, 2 * bytes, node)) return NULL;
+        if (mwpy_storage_open(&larger, 2 * bytes + ROOM_LEAST * sizeof(PyObject *), node)) return NULL;
         memcpy(larger.view, before.view, size);
         items->storage = larger;
         mwpy_storage_close(&before, node, false);

@@ -33,39 +33,45 @@ void mwpy_slots_fill(mwpy_node *node) {
         if (node->slots[i] == MWPY_NO_CELL) continue;
         mwpy_cell now;
         mwpy_cell_describe(&now, value);
-        mwpy_node_write(node, name, node->slots[i], &now, MW_SHADOW_SILENT);
-        if (value) mwpy_node_follow(node, name, value);
+        mwpy_node_write(node, layout->slots[i].key, node->slots[i], &now, MW_SHADOW_SILENT);
+        if (value) mwpy_node_follow(node, layout->slots[i].key, value);
     }
 }
 
 /* Tells what was changed unseen; whether it was. */
-static bool check(mwpy_node *node, PyObject *name, mwpy_cell_number number, PyObject *held, mw_shadow why) {
+static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mw_shadow why) {
     mwpy_cell found;
-    if (likely(mwpy_node_agrees(node, name, number, held, &found, &why))) return false;
-    mwpy_node_write(node, name, number, &found, why);
+    if (likely(mwpy_node_agrees(node, key, number, held, &found, &why))) return false;
+    mwpy_node_write(node, key, number, &found, why);
     return why != MW_SHADOW_SILENT;
 }
 
-static mwpy_node *node_of_owner(PyObject *owner) {
-    mwpy_node *node = mwpy_table_get(owner);
-    return node && node->owner == owner && node->layout ? node : NULL;
+/* The nodes of an owner whose end is told, one after the other. */
+static mwpy_node *behind(PyObject *owner, const mwpy_node *node) {
+    mwpy_node *next = node ? mwpy_table_next(owner, node) : mwpy_table_get(owner);
+    while (next && (next->owner != owner || !next->layout)) next = mwpy_table_next(owner, next);
+    return next;
 }
 
-void mwpy_slot_changes(PyObject *object, Py_ssize_t offset, PyObject *now) {
-    mwpy_node *node = node_of_owner(object);
-    if (!node) return;
+static void change(mwpy_node *node, PyObject *object, Py_ssize_t offset, PyObject *now) {
     const mwpy_layout *layout = node->layout;
     size_t i = (size_t)(offset - layout->first) / sizeof(PyObject *);
     if (i >= layout->count || node->slots[i] == MWPY_NO_CELL) return;
-    PyObject *error = PyErr_GetRaisedException();
-    PyObject *name = layout->slots[i].name, *held = *mwpy_slot_in(object, layout, i);
-    check(node, name, node->slots[i], held, MW_SHADOW_FOUND);
+    PyObject *key = layout->slots[i].key, *held = *mwpy_slot_in(object, layout, i);
+    check(node, key, node->slots[i], held, MW_SHADOW_FOUND);
     if (held != now) { /* as dicts tell it */
         mwpy_cell cell;
         mwpy_cell_describe(&cell, now);
-        mwpy_node_write(node, name, node->slots[i], &cell, MW_SHADOW_NOW);
-        mwpy_node_follow(node, name, now);
+        mwpy_node_write(node, key, node->slots[i], &cell, MW_SHADOW_NOW);
+        mwpy_node_follow(node, key, now);
     }
+}
+
+void mwpy_slot_changes(PyObject *object, Py_ssize_t offset, PyObject *now) {
+    mwpy_node *node = behind(object, NULL);
+    if (!node) return;
+    PyObject *error = PyErr_GetRaisedException();
+    for (; node; node = behind(object, node)) change(node, object, offset, now);
     PyErr_SetRaisedException(error);
 }
 
@@ -75,9 +81,9 @@ size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why) {
     if (!layout || !Py_REFCNT(node->owner)) return 0; /* it is being freed, and its slots are emptied one by one */
     for (size_t i = 0; i < layout->count; i++) {
         if (node->slots[i] == MWPY_NO_CELL) continue;
-        PyObject *name = layout->slots[i].name, *value = *mwpy_slot_in(node->owner, layout, i);
-        changed += check(node, name, node->slots[i], value, why);
-        mwpy_node_follow(node, name, value);
+        PyObject *key = layout->slots[i].key, *value = *mwpy_slot_in(node->owner, layout, i);
+        changed += check(node, key, node->slots[i], value, why);
+        mwpy_node_follow(node, key, value);
     }
     return changed;
 }
@@ -98,25 +104,26 @@ mwpy_layout *mwpy_slots_close(mwpy_node *node) {
 
 /* Its dict may live on, where somebody holds it. */
 void mwpy_object_ends(PyObject *object) {
-    mwpy_node *node = node_of_owner(object);
+    mwpy_node *node = behind(object, NULL);
     if (!node) return;
     PyObject *error = PyErr_GetRaisedException();
-    if (node->dict)
-        mwpy_node_leaves_owner(node);
-    else
-        mwpy_node_died(node);
+    for (; node; node = behind(object, NULL))
+        if (node->dict)
+            mwpy_node_leaves_owner(node);
+        else
+            mwpy_node_died(node);
     PyErr_SetRaisedException(error);
 }
 
 /* Its slots lie where they did: the interpreter allows nothing else. */
 void mwpy_class_changed(PyObject *object) {
-    mwpy_node *node = node_of_owner(object);
-    if (!node) return;
-    mwpy_layout *before = node->layout, *now = mwpy_layout_take(Py_TYPE(object));
-    if (now && now->first == before->first && now->count == before->count) {
-        node->layout = now;
-        now = before;
+    for (mwpy_node *node = behind(object, NULL); node; node = behind(object, node)) {
+        mwpy_layout *before = node->layout, *now = mwpy_layout_take(Py_TYPE(object));
+        if (now && now->first == before->first && now->count == before->count) {
+            node->layout = now;
+            now = before;
+        }
+        if (now) mwpy_layout_give_back(now);
     }
-    if (now) mwpy_layout_give_back(now);
 }
 #endif

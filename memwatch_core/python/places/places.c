@@ -5,13 +5,16 @@
 #include <string.h>
 
 #include "interpreter.h"
+#include "origins/endings.h"
 #include "places/attributes.h"
+#include "places/cell.h"
 #include "places/declared.h"
 #include "places/dicts.h"
 #include "places/known_types.h"
 #include "places/node.h"
 #include "places/node_items.h"
 #include "places/node_members.h"
+#include "places/place.h"
 #include "places/reports.h"
 #include "places/slab.h"
 #include "places/storage.h"
@@ -19,16 +22,23 @@
 #include "places/words.h"
 
 PyDoc_STRVAR(why_not_doc, "why_no_places(object)\n--\n\nNone if open_places() takes it, otherwise why not.");
-PyDoc_STRVAR(open_doc, "open_places(object, name, metadata, flags, depth, most, fields, skip, info)\n--\n\n"
+PyDoc_STRVAR(open_doc, "open_places(object, name, metadata, flags, depth, most, fields, skip, info[, key])\n--\n\n"
                        "Watches an object or a dict where it lies; the id of its variable.\n\n"
                        "metadata: JSON without its last brace. fields, skip: frozenset of str, or None.\n"
+                       "key: watches this place alone, as place_of() has said it.\n"
                        "Raises CoreError, JournalFullError, MemoryError; TypeError as why_no_places() says.");
-PyDoc_STRVAR(find_doc,
-             "find_places(object)\n--\n\n(variable id, bytes, info, is the watched object itself, objects that\n"
-             "weren't followed), or None: it isn't watched where it lies.");
-PyDoc_STRVAR(describe_doc,
-             "describe_places(object, metadata)\n--\n\nRecords other metadata for an object that is watched.");
-PyDoc_STRVAR(close_doc, "close_places(object)\n--\n\nEnds the watch of an object; False: there was none.");
+PyDoc_STRVAR(place_doc,
+             "place_of(object, key)\n--\n\n(path, key to give to the others, value in words, None, info of the watch\n"
+             "of the whole object that has this place, or None), or\n"
+             "(path, None, '', why it can't be watched alone, None).");
+PyDoc_STRVAR(find_doc, "find_places(object[, key])\n--\n\n(variable id, bytes, info, is the watched object itself,\n"
+                       "objects that weren't followed), or None: it isn't watched where it lies; with a key: this\n"
+                       "place isn't watched alone.");
+PyDoc_STRVAR(describe_doc, "describe_places(object, metadata[, key])\n--\n\nRecords other metadata for an object, or\n"
+                           "a place of it, that is watched.");
+PyDoc_STRVAR(close_doc,
+             "close_places(object[, key])\n--\n\nEnds the watch of an object, and those of places of it; or\n"
+             "of one place alone. False: there was none.");
 PyDoc_STRVAR(audit_doc,
              "audit_places()\n--\n\nCompares all that is watched with what was recorded of it, and records what\n"
              "differs; how many places that were.");
@@ -91,11 +101,12 @@ static void freed(void *address) {
 
 static PyObject *open_places(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *object, *name, *metadata, *fields, *skip, *info;
+    PyObject *object, *name, *metadata, *fields, *skip, *info, *key = NULL;
     unsigned int flags;
     int depth;
     Py_ssize_t most;
-    if (!PyArg_ParseTuple(args, "OUSIinOOO", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info))
+    if (!PyArg_ParseTuple(args, "OUSIinOOO|O", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info,
+                          &key))
         return NULL;
     mwpy_report = (mwpy_reports){mwpy_dict_changes,
                                  mwpy_dict_replaced,
@@ -108,15 +119,38 @@ static PyObject *open_places(PyObject *module, PyObject *args) {
                                  mwpy_list_ends};
     mw_set_guard_hook(stored);
     mwpy_root *root =
-        mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, or_null(fields), or_null(skip));
+        mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, or_null(fields), or_null(skip), key);
     if (!root) return NULL;
     root->info = Py_NewRef(info);
     return PyLong_FromUnsignedLong(root->cells.slab[0].id);
 }
 
-static PyObject *find_places(PyObject *module, PyObject *object) {
+static PyObject *place_of(PyObject *module, PyObject *args) {
+    PyObject *object, *key, *words;
+    mwpy_place place;
+    if (!PyArg_ParseTuple(args, "OO", &object, &key) || mwpy_place_find(object, key, &place)) return NULL;
+    if (place.why) return Py_BuildValue("NOsNO", place.text, Py_None, "", place.why, Py_None);
+    words = place.held ? written(module, place.held) : PyUnicode_FromString("absent");
+    mwpy_node *whole = mwpy_node_of(object);
+    bool there = whole && whole->root->top == whole && mwpy_node_whose(whole) == object &&
+                 mwpy_node_wants(whole, place.key) && whole->root->info;
+    return Py_BuildValue("NNNOO", place.text, place.key, words, Py_None, there ? whole->root->info : Py_None);
+}
+
+/* key: NULL for the node of the whole object. */
+static mwpy_node *node_at(PyObject *object, PyObject *key) {
+    if (!key) return mwpy_node_of(object);
+    mwpy_node *node = mwpy_node_behind(object, NULL);
+    while (node && !(node->place && mwpy_node_whose(node) == object && mwpy_key_is(key, node->place)))
+        node = mwpy_node_behind(object, node);
+    return node;
+}
+
+static PyObject *find_places(PyObject *module, PyObject *args) {
     (void)module;
-    mwpy_node *node = mwpy_node_of(object);
+    PyObject *object, *key = NULL;
+    if (!PyArg_ParseTuple(args, "O|O", &object, &key)) return NULL;
+    mwpy_node *node = node_at(object, key);
     if (!node) Py_RETURN_NONE;
     mwpy_root *root = node->root;
     size_t size = 0;
@@ -127,20 +161,33 @@ static PyObject *find_places(PyObject *module, PyObject *object) {
 
 static PyObject *describe_places(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *object, *metadata;
-    if (!PyArg_ParseTuple(args, "OS", &object, &metadata)) return NULL;
-    mwpy_node *node = mwpy_node_of(object);
+    PyObject *object, *metadata, *key = NULL;
+    if (!PyArg_ParseTuple(args, "OS|O", &object, &metadata, &key)) return NULL;
+    mwpy_node *node = node_at(object, key);
     if (node && mwpy_cells_describe(&node->root->cells, metadata)) return NULL;
     Py_RETURN_NONE;
 }
 
-static PyObject *close_places(PyObject *module, PyObject *object) {
+static mwpy_node *place_in(PyObject *object) {
+    mwpy_node *node = mwpy_node_behind(object, NULL);
+    while (node && !(node->place && mwpy_node_whose(node) == object)) node = mwpy_node_behind(object, node);
+    return node;
+}
+
+static PyObject *close_places(PyObject *module, PyObject *args) {
     (void)module;
-    mwpy_node *node = mwpy_node_of(object);
-    if (!node || node->root->top != node) Py_RETURN_FALSE;
-    mwpy_root_audit(node->root);
-    mwpy_root_close(node->root);
-    Py_RETURN_TRUE;
+    PyObject *object, *key = NULL;
+    if (!PyArg_ParseTuple(args, "O|O", &object, &key)) return NULL;
+    mwpy_node *node = node_at(object, key);
+    if (node && node->root->top != node) node = NULL; /* a part of what is watched */
+    if (!node && !key) node = place_in(object);
+    bool any = node != NULL;
+    for (; node; node = key ? NULL : place_in(object)) {
+        mwpy_root_audit(node->root);
+        node->root->cells.ending = mwpy_unwatched(key ? 1 : 2); /* above functions of ours */
+        mwpy_root_close(node->root);
+    }
+    return PyBool_FromLong(any);
 }
 
 static PyObject *audit_places(PyObject *module, PyObject *unused) {
@@ -152,7 +199,10 @@ static PyObject *audit_places(PyObject *module, PyObject *unused) {
 
 static PyObject *close_all_places(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
-    while (mwpy_roots) mwpy_root_close(mwpy_roots);
+    while (mwpy_roots) {
+        mwpy_roots->cells.ending = (mw_ending){.why = MW_END_CLOSED};
+        mwpy_root_close(mwpy_roots);
+    }
     Py_RETURN_NONE;
 }
 
@@ -165,6 +215,7 @@ static PyObject *refuse(PyObject *module, PyObject *args) {
 }
 #define open_places refuse
 #define describe_places refuse
+#define place_of refuse
 
 static PyObject *why_not(PyObject *module, PyObject *object) {
     (void)module, (void)object;
@@ -172,13 +223,13 @@ static PyObject *why_not(PyObject *module, PyObject *object) {
                                 "tells of their changes");
 }
 
-static PyObject *find_places(PyObject *module, PyObject *object) {
-    (void)module, (void)object;
+static PyObject *find_places(PyObject *module, PyObject *args) {
+    (void)module, (void)args;
     Py_RETURN_NONE;
 }
 
-static PyObject *close_places(PyObject *module, PyObject *object) {
-    (void)module, (void)object;
+static PyObject *close_places(PyObject *module, PyObject *args) {
+    (void)module, (void)args;
     Py_RETURN_FALSE;
 }
 
@@ -192,9 +243,10 @@ static PyObject *audit_places(PyObject *module, PyObject *unused) {
 PyMethodDef mwpy_places_functions[] = {
     {"why_no_places", why_not, METH_O, why_not_doc},
     {"open_places", open_places, METH_VARARGS, open_doc},
-    {"find_places", find_places, METH_O, find_doc},
+    {"place_of", place_of, METH_VARARGS, place_doc},
+    {"find_places", find_places, METH_VARARGS, find_doc},
     {"describe_places", describe_places, METH_VARARGS, describe_doc},
-    {"close_places", close_places, METH_O, close_doc},
+    {"close_places", close_places, METH_VARARGS, close_doc},
     {"audit_places", audit_places, METH_NOARGS, audit_doc},
     {"close_all_places", close_all_places, METH_NOARGS, close_all_doc},
     {"declare_types", declare_types, METH_O, declare_doc},

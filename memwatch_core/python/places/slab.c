@@ -18,8 +18,8 @@ static const mwpy_slab_of_cells *slab_of(const mwpy_cells *cells, mwpy_cell_numb
 }
 static uint32_t index_of(mwpy_cell_number number) { return number & ((1u << INDEX_BITS) - 1); }
 
-static void drop(mwpy_slab_of_cells *slab) {
-    if (slab->id) mw_unregister_page(slab->id); /* NO_VARIABLE: its session is closed */
+static void drop(mwpy_slab_of_cells *slab, const mw_ending *ending) {
+    if (slab->id) mw_end_watch(slab->id, ending); /* NO_VARIABLE: its session is closed */
     if (slab->page) mw_page_free(slab->page, slab->pages);
     PyMem_Free(slab->told);
     *slab = (mwpy_slab_of_cells){0};
@@ -52,7 +52,7 @@ static int grow(mwpy_cells *cells, size_t pages) {
         error = describe(cells, slab);
     }
     if (error)
-        drop(slab);
+        drop(slab, NULL);
     else
         cells->slabs++;
     return error;
@@ -70,7 +70,7 @@ int mwpy_cells_describe(mwpy_cells *cells, PyObject *metadata) {
 }
 
 void mwpy_cells_close(mwpy_cells *cells) {
-    while (cells->slabs) drop(&cells->slab[--cells->slabs]);
+    while (cells->slabs) drop(&cells->slab[--cells->slabs], &cells->ending);
     PyMem_Free(cells->free);
     Py_CLEAR(cells->name);
     Py_CLEAR(cells->metadata);

@@ -25,6 +25,7 @@ typedef struct mwpy_cells {
     bool exhausted;   /* a cell was refused: said once */
     uint32_t *free;   /* cells given back */
     size_t free_n, free_most;
+    mw_ending ending; /* why the watch ends, as far as it is known */
     mwpy_slab_of_cells slab[MWPY_SLABS];
 } mwpy_cells;
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "errors.h"
+#include "origins/endings.h"
 #include "origins/frames.h"
 #include "values/proxy.h"
 
@@ -82,17 +83,32 @@ static void give_memory_back(mwpy_proxy *self) {
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
-void mwpy_end_watch(mwpy_proxy *self) {
+void mwpy_end_watch(mwpy_proxy *self, const mw_ending *ending) {
     mw_variable_id id = self->id;
     self->id = 0;
-    if (id) mw_unregister_page(id); /* NO_VARIABLE: its session is already closed */
+    mw_end_watch(id, ending); /* NO_VARIABLE: its session is already closed */
+}
+
+static bool is_plain(PyObject *value) {
+    return PyLong_CheckExact(value) || PyFloat_CheckExact(value) || PyBool_Check(value) || PyBytes_CheckExact(value) ||
+           PyByteArray_CheckExact(value);
+}
+
+static void end_with_last_reference(mwpy_proxy *self) {
+    PyObject *now;
+    mw_ending ending = mwpy_how_it_ends(self->name, &now);
+    if (ending.why == MW_END_REBOUND && now) {
+        if (mwpy_check(now)) ending.why = MW_END_REPLACED;
+        if (is_plain(now)) ending.flags |= MW_END_PLAIN;
+    }
+    mwpy_end_watch(self, &ending);
 }
 
 void mwpy_dealloc(PyObject *object) {
     mwpy_proxy *self = (mwpy_proxy *)object;
     PyTypeObject *type = Py_TYPE(object);
     if (self->weakrefs) PyObject_ClearWeakRefs(object);
-    mwpy_end_watch(self); /* every buffer holds a reference, so there are none */
+    if (self->id) end_with_last_reference(self); /* every buffer holds a reference, so there are none */
     give_memory_back(self);
     if (self->kind && self->kind->clear) self->kind->clear(self);
     Py_XDECREF(self->name);

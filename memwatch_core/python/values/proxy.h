@@ -53,7 +53,8 @@ int mwpy_write(mwpy_proxy *self, size_t offset, const void *bytes, size_t n);
 
 /* Allocates pages, or a place on a shared page. 0, or -1 with an exception. */
 int mwpy_take_memory(mwpy_proxy *self, bool share);
-void mwpy_end_watch(mwpy_proxy *self); /* the memory stays until the proxy is freed */
+/* The memory stays until the proxy is freed. */
+void mwpy_end_watch(mwpy_proxy *self, const mw_ending *ending);
 void mwpy_dealloc(PyObject *object);
 
 /* p.name = value for the proxy itself: "value", or else the kind's refusal. */

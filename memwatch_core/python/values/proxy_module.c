@@ -3,7 +3,9 @@
 
 #include "errors.h"
 #include "origins/context.h"
+#include "origins/endings.h"
 #include "origins/frames.h"
+#include "origins/stacks.h"
 #include "places/cell.h"
 #include "places/places.h"
 #include "values/proxy.h"
@@ -112,7 +114,8 @@ static PyObject *end(PyObject *module, PyObject *object) {
         Py_CLEAR(value);
         mwpy_raise(MW_ERR_NO_VARIABLE, self->name);
     }
-    if (value) mwpy_end_watch(self);
+    mw_ending ending = mwpy_unwatched(1); /* above the function of that name */
+    if (value) mwpy_end_watch(self, &ending);
     return value;
 }
 
@@ -149,6 +152,29 @@ static PyObject *provide_origins(PyObject *module, PyObject *on) {
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(keep_stacks_doc, "keep_stacks(limit)\n--\n\n"
+                              "How many frames of a store's call stack are recorded, from now on; 1: its line alone.\n"
+                              "CoreError if there is no memory for more.");
+static PyObject *keep_stacks(PyObject *module, PyObject *limit) {
+    (void)module;
+    unsigned long number = PyLong_AsUnsignedLong(limit);
+    if (PyErr_Occurred()) return NULL;
+    int error = mwpy_keep_stacks(number < MWPY_STACK_MOST ? (unsigned)number : MWPY_STACK_MOST);
+    if (error) {
+        mwpy_raise(error, NULL);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(leave_out_callers_doc,
+             "leave_out_callers()\n--\n\nFrom now on, the functions that run now aren't recorded as callers.");
+static PyObject *leave_out_callers(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    mwpy_leave_out_callers();
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"create", create, METH_VARARGS, create_doc},
     {"describe", describe, METH_VARARGS, describe_doc},
@@ -158,6 +184,8 @@ static PyMethodDef functions[] = {
     {"set_context_variable", set_context_variable, METH_O, set_context_variable_doc},
     {"forget_sites", forget_sites, METH_NOARGS, forget_sites_doc},
     {"provide_origins", provide_origins, METH_O, provide_origins_doc},
+    {"keep_stacks", keep_stacks, METH_O, keep_stacks_doc},
+    {"leave_out_callers", leave_out_callers, METH_NOARGS, leave_out_callers_doc},
     {NULL, NULL, 0, NULL},
 };
 

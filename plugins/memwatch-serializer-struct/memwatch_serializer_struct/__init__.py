@@ -149,7 +149,10 @@ def _layout(value: tuple[Any, ...], options: Mapping[str, Any]) -> Layout:
         raise TypeError(f"unknown option {unknown[0]!r}: a struct has format and fields")
     form, names = options.get("format"), options.get("fields", getattr(value, "_fields", None))
     if not isinstance(form, str):
-        raise TypeError("a tuple needs a format of the struct module: watch((3, 9.99), format='<qd')")
+        raise TypeError(
+            'a tuple never changes: watch the place where it lies, watch_place(owner, "name"). As a value whose '
+            "fields can be written to it needs a format of the struct module: watch((3, 9.99), format='<qd')"
+        )
     if isinstance(names, str):
         names = names.replace(",", " ").split()
     if names is not None and not all(isinstance(name, str) for name in names):
@@ -249,7 +252,7 @@ def memwatch_serializers() -> Iterator[Serializer]:
     yield Serializer(
         name="struct",
         summary="tuple or named tuple, with format=",
-        accepts=lambda value: isinstance(value, tuple),
+        accepts=lambda value: issubclass(type(value), tuple),  # isinstance() asks the value for its class
         layout=_layout,
         encode=_encode,
         decode=_decode,

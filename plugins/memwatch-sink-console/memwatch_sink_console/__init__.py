@@ -26,6 +26,8 @@ class Settings(BaseModel):
     show: Literal["changes", "all"] = "all"
     max_value: int = Field(default=40, ge=8)
     max_statement: int = Field(default=4000, ge=20)
+    stacks: bool = False
+    """With the callers of each line that wrote."""
 
 
 class ConsoleSink:
@@ -45,6 +47,7 @@ class ConsoleSink:
             max_value=settings.max_value,
             max_statement=settings.max_statement,
             show=settings.show,
+            stacks=settings.stacks,
         )
 
     def write(self, records: Sequence[Record]) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import servers
+from own_suites import sources
+from own_suites.outcomes import Prepared
 
-from . import sources
-from .running import Prepared, Suite
+from .running import Suite
 
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
 CHECKOUT = "PSYCOPG_CHECKOUT"

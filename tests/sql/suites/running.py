@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import own_suites.outcomes
+from own_suites.outcomes import Ends, Prepared, SuiteError
 from recorded import contexts
 
-from .recorder import FILE
-
 CONFIG = "[plugins]\nsinks = []\n"
-NOT_PASSED_ON = ("MEMWATCH_", "PYTEST_", "PG")
-Ends = dict[str, str]
-"""What became of each test: ``passed``, ``call failed: AssertionError``, ``setup skipped`` ..."""
-
-
-class SuiteError(Exception):
-    """A suite didn't run to its end, or what should trace it didn't."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A suite ready to run: pytest's arguments in a folder, the environment."""
-
-    folder: Path
-    arguments: Sequence[str]
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,12 +64,10 @@ class Result:
 
     def differences(self) -> dict[str, tuple[str, str]]:
         """Test -> how it ended without tracing, and with it."""
-        names = self.untraced.keys() | self.traced.keys()
-        both = {name: (self.untraced.get(name, "not run"), self.traced.get(name, "not run")) for name in sorted(names)}
-        return {name: ends for name, ends in both.items() if ends[0] != ends[1]}
+        return own_suites.outcomes.differences(self.untraced, self.traced)
 
     def passed(self) -> int:
-        return sum(end == "passed" for end in self.untraced.values())
+        return own_suites.outcomes.passed(self.untraced)
 
 
 Databases = Callable[[], AbstractContextManager[Any]]
@@ -117,42 +96,13 @@ def _run(suite: Suite, databases: Databases, traced: bool, more: Sequence[str]) 
         folder = Path(scratch)
         prepared = suite.prepare(database, folder)
         (folder / "memwatch.toml").write_text(CONFIG)
-        python = [sys.executable]
+        prepared = replace(prepared, arguments=[*prepared.arguments, *more])
+        python: list[str | Path] = [sys.executable]
         if traced:
             options = ["--quiet", "--track-sql", "--config", folder / "memwatch.toml", "--folder", folder / "sessions"]
             python = [Path(sys.executable).parent / "memwatch", "run", *options]
-        pytest = ["-m", "pytest", "-q", "-p", "suites.recorder", "-o", f"cache_dir={folder}/cache"]
-        path = [str(Path(__file__).parents[1]), prepared.environment.get("PYTHONPATH", "")]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(NOT_PASSED_ON)}
-        environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **prepared.environment}
-        environment |= {"PYTHONPATH": os.pathsep.join(filter(None, path)), FILE: str(folder / "outcomes")}
         try:
-            with open(folder / "said", "w") as said:
-                subprocess.run(
-                    [*python, *pytest, *prepared.arguments, *more], cwd=prepared.folder, env=environment,
-                    timeout=suite.seconds, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, check=False,
-                )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise SuiteError(f"{suite.name} hung ({'traced' if traced else 'untraced'})\n{_tail(folder)}") from None
-        return _ends(suite, folder), sum(map(contexts, (folder / "sessions").glob("*/*.mwj")))
-
-
-def _ends(suite: Suite, folder: Path) -> Ends:
-    outcomes = folder / "outcomes"
-    lines = [json.loads(line) for line in outcomes.read_text().splitlines()] if outcomes.exists() else []
-    if not lines or not isinstance(lines[-1], dict):
-        raise SuiteError(f"{suite.name} didn't run to its end\n{_tail(folder)}")
-    if lines[-1]["troubles"]:
-        raise SuiteError(f"{suite.name}: something failed inside tracing\n{_tail(folder)}")
-    ends: Ends = {}
-    for name, phase, outcome, raised in lines[:-1]:
-        if outcome != "passed":
-            end = f"{phase} {outcome}" + (f": {raised}" if outcome == "failed" else "")
-            ends[name] = f"{ends[name]}, {end}" if ends.get(name, "passed") != "passed" else end
-        elif phase == "call":
-            ends.setdefault(name, "passed")
-    return ends
-
-
-def _tail(folder: Path) -> str:
-    return (folder / "said").read_text(errors="replace")[-3000:]
+            ends = own_suites.outcomes.run(prepared, python, folder, suite.seconds)
+        except SuiteError as error:
+            raise SuiteError(f"{suite.name} ({'traced' if traced else 'untraced'}): {error}") from None
+        return ends, sum(map(contexts, (folder / "sessions").glob("*/*.mwj")))

@@ -6,10 +6,10 @@ import contextlib
 import re
 
 import pytest
+from own_suites.sources import SourceMissing
 
 from .catalogue import SUITES
 from .running import run, settled_differences
-from .sources import SourceMissing
 
 
 @pytest.mark.parametrize("name", SUITES)

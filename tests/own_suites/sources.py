@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import subprocess
 import sys
 import tarfile
@@ -12,22 +13,37 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 CACHE = Path(sys.prefix) / "suites"
+LOCK = Path(__file__).parents[2] / "requirements" / "suites.txt"
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
 class SourceMissing(Exception):
     """A source can't be fetched: no network, no such version."""
 
 
-def pypi(name: str, version: str) -> Path:
-    """The unpacked source distribution. Raises SourceMissing."""
+def pypi(name: str, version: str, *, isolated: bool = False) -> Path:
+    """The unpacked source distribution. ``isolated``: pip fetches what it asks its version of. Raises SourceMissing."""
 
     def fetch(folder: Path) -> Path:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        _run([*pip, "--no-build-isolation", "--no-binary", name, "--dest", str(folder), f"{name}=={version}"])
+        options = ["--no-deps", "--no-binary", name, *([] if isolated else ["--no-build-isolation"])]
+        _run(f"{name}=={version}", ["download", *options, "--dest", str(folder), f"{name}=={version}"])
         (archive,) = folder.iterdir()
         return archive
 
     return _cached(f"{name}-{version}", fetch)
+
+
+def tools() -> Path:
+    """What the suites need besides what tests of ours do: a folder for PYTHONPATH. Raises SourceMissing."""
+    text = LOCK.read_bytes()
+    place = CACHE / f"tools-{hashlib.sha256(text).hexdigest()[:16]}"
+    with _lock("tools"):
+        if not place.exists():
+            with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+                options = ["--no-deps", "--require-hashes", "--requirement", str(LOCK)]
+                _run("what the suites need", ["install", *options, "--target", f"{folder}/tools"])
+                (Path(folder) / "tools").rename(place)
+    return place
 
 
 def _cached(name: str, fetch: Callable[[Path], Path]) -> Path:
@@ -54,7 +70,7 @@ def _lock(name: str) -> Iterator[None]:
         yield
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(what: str, command: list[str]) -> None:
+    done = subprocess.run([*PIP, *command], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SourceMissing(f"{command[-1]} can't be fetched: {done.stderr.strip().rpartition(chr(10))[2]}")
+        raise SourceMissing(f"{what} can't be fetched: {done.stderr.strip().rpartition(chr(10))[2]}")

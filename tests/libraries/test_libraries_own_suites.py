@@ -1,0 +1,45 @@
+"""Risk: an object behaves differently when it is watched where it lies. Judged by the own tests of libraries that make
+objects, all of them, not by ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import matrix
+import pytest
+from own_suites.outcomes import differences, passed
+from own_suites.sources import SourceMissing
+
+from .catalogue import SUITES
+from .running import run
+
+SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
+TABLE = "libraries' own suites, their objects watched where they lie: passed of run"
+pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tells of changes of dicts since 3.12")
+
+
+@pytest.mark.skipif(not SOAK, reason="takes minutes: in the long tests (make soak)")
+@pytest.mark.parametrize("name", SUITES)
+def test_libraries_own_tests_end_the_same_with_their_objects_watched(name: str) -> None:
+    suite = SUITES[name]
+    matrix.record(TABLE, name, "watched")
+    try:
+        told, watched = run(suite, "told"), run(suite, "watched")
+    except SourceMissing as absent:
+        pytest.skip(str(absent))
+    found = {
+        test: ends
+        for test, ends in differences(told.ends, watched.ends).items()
+        if not any(re.fullmatch(pattern, test) for pattern in suite.known)
+    }
+    for _ in range(2):  # some fail by chance, or if late
+        if found:
+            again = differences(run(suite, "told").ends, run(suite, "watched").ends)
+            found = {test: ends for test, ends in again.items() if test in found}
+    assert found == {}
+    assert passed(told.ends) >= suite.tests
+    assert watched.counts["watched"] >= suite.watched
+    assert not watched.counts["troubles"]
+    matrix.record(TABLE, name, "watched", f"{passed(watched.ends)}/{len(watched.ends)}")
