@@ -421,13 +421,14 @@ bool is_interpreter(const state *s, uintptr_t pc) {
     return within(s->interpreter[0], pc) || within(s->interpreter[1], pc);
 }
 
-/* Whether what isn't in the map is machine code that V8 has made and not told of. */
-bool is_untold(const state *s, uintptr_t pc) {
+/* Whether what isn't in the map is machine code that V8 has made and not told of. What goes on where optimised code was
+ * left is called by nobody: its frame returns to where a builtin begins. */
+bool is_untold(state *s, uintptr_t pc) {
 #if V8_MAJOR_VERSION < 12 /* it has a copy of its builtins there, and doesn't tell where */
     (void)s, (void)pc;
     return false;
 #else
-    return within(s->text[1], pc) && !within(s->text[2], pc) && !is_interpreter(s, pc);
+    return within(s->text[1], pc) && !within(s->text[2], pc) && !code_at(s, pc + 1);
 #endif
 }
 
@@ -460,8 +461,8 @@ bool is_of(state *s, const code *c, uintptr_t array) {
     return c->start - array == s->header;
 }
 
-/* Asked where the interpreter runs alone: in a frame of a builtin or of
- * C++, what one that is gone has left may still lie there. */
+/* Asked where the interpreter runs alone: in a frame of a builtin or of C++, what one that is gone has left may still
+ * lie there. */
 place *interpreted(state *s, uintptr_t frame, finding *found) {
     uintptr_t array, pc = bytecode_of(frame, &array);
     if (!pc) return nullptr;
