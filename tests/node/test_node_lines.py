@@ -176,6 +176,7 @@ for (const value of [8.5, true, { valueOf: () => 7 }, '9']) {
 """
 
 
+@pytest.mark.parametrize("node", [22, 24, 26], indirect=True, ids=lambda version: f"node{version}")
 def test_store_is_its_functions_when_optimised_code_was_left_in_the_midst_of_it(node: Node) -> None:
     """Node's own function, inlined, gets a value of another kind: frames of the interpreter are made for both."""
     node.write("const watched = require('@memwatch/node').watch(Buffer.alloc(8), { name: 'x' });" + LEFT)
