@@ -93,7 +93,7 @@ MOVED = [("--compact-on-every-full-gc", "main"), ("--stress-compaction", "worker
 """Each flag and each kind of thread once; their product in a long run."""
 
 
-@pytest.mark.parametrize(("flag", "thread"), product(*zip(*MOVED, strict=True)) if SOAK else MOVED)
+@pytest.mark.parametrize(("flag", "thread"), list(product(*zip(*MOVED, strict=True))) if SOAK else MOVED)
 def test_line_is_exact_however_often_collections_have_moved_the_code(node: Node, flag: str, thread: str) -> None:
     """Threads that help with a collection move most of it."""
     (node.folder / "stores").mkdir()
