@@ -4,7 +4,8 @@
  * each instruction, optimised code with that of most machine instructions. From this the isolate keeps a code map. At a
  * store the thread stands still in our signal handler, so its own map and its own stack do too: the program counter
  * lies in optimised code, or a frame up the chain of frame pointers is an interpreted one and says how far it has come.
- * No V8 function runs, nothing is allocated; what was found for an instruction is kept with it.
+ * No V8 function runs, nothing is allocated; what was found for an instruction is kept with it. Where a frame belongs
+ * to a function that the map doesn't know (a debugger's copy of one, say), what is found above is its caller: inexact.
  *
  * Optimised code may contain other functions, inlined, and V8 doesn't say which position belongs to which script. It is
  * certain if only one script has a store or a call there, or if every position of the code exists in its own script;
@@ -20,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -82,7 +84,9 @@ struct state {
     bool operations[256];                                      /* of bytecode: those that store or call */
     bool operations_known;
     uintptr_t stack_top;
-    range text[3]; /* where code may lie that isn't in the map */
+    range text[3];        /* where code may lie that isn't in the map */
+    range interpreter[2]; /* its entries; its handlers. Anywhere, until V8 tells */
+    uintptr_t header;     /* how far from a bytecode array its first instruction is; 0: not known yet */
     enum { RECENT_BITS = 9 };
     struct recent {
         uintptr_t pc; /* of machine code, or of bytecode */
@@ -100,8 +104,11 @@ struct state {
     std::unique_ptr<tokens> statements;
     line_counts counts;
     v8::Global<v8::Value> kept;
+    state *next;
 };
 
+pthread_mutex_t states_lock = PTHREAD_MUTEX_INITIALIZER;
+state *states; /* of all threads */
 __thread state *self __attribute__((tls_model("initial-exec")));
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
@@ -178,16 +185,30 @@ code *code_at(state *s, uintptr_t pc) {
     return pc - c->start < c->size ? c : nullptr;
 }
 
-void put_code(state *s, std::unique_ptr<code> c) {
-    auto at = s->codes.upper_bound(c->start + (c->size ? c->size - 1 : 0));
-    while (at != s->codes.begin()) { /* what lay there is gone: addresses are used again */
+/* What lay there is gone: addresses are used again. */
+void forget_codes(state *s, uintptr_t start, size_t size) {
+    auto at = s->codes.upper_bound(start + (size ? size - 1 : 0));
+    while (at != s->codes.begin()) {
         auto before = std::prev(at);
-        if (before->first + before->second->size <= c->start) break;
+        if (before->first + before->second->size <= start) break;
         at = s->codes.erase(before);
     }
-    s->codes[c->start] = std::move(c);
     if (s->recent_any) memset(s->recent, 0, sizeof s->recent);
     s->recent_any = false;
+}
+
+void put_code(state *s, std::unique_ptr<code> c) {
+    forget_codes(s, c->start, c->size);
+    s->codes[c->start] = std::move(c);
+}
+
+/* What runs bytecode, and what enters it after optimised code was left: V8 keeps each of the two parts together. */
+void learn_interpreter(state *s, const code *c, std::string_view name) {
+    bool handler = name.rfind("BytecodeHandler:", 0) == 0;
+    if (!handler && name.rfind("Builtin:Interpreter", 0) && name.rfind("Builtin:BaselineOrInterpreter", 0)) return;
+    range &r = s->interpreter[handler];
+    if (!r.start) r = {c->start, c->start};
+    r = {std::min(r.start, c->start), std::max(r.stop, c->start + c->size)};
 }
 
 void add_code(state *s, const v8::JitCodeEvent *event) {
@@ -212,25 +233,45 @@ void add_code(state *s, const v8::JitCodeEvent *event) {
                 p.line = (uint32_t)event->script->GetLineNumber(p.position) + 1;
                 p.column = (uint32_t)event->script->GetColumnNumber(p.position) + 1;
             }
+    } else {
+        learn_interpreter(s, c.get(), {event->name.str, event->name.len});
     }
     put_code(s, std::move(c));
     s->counts.codes++;
 }
 
+/* A collection's helpers move code as well, several of them at once, while the isolate's own thread takes part or waits
+ * for them. */
+void move_code(const v8::JitCodeEvent *event) {
+    pthread_mutex_lock(&states_lock);
+    state *s = states;
+    while (s && s->isolate != event->isolate) s = s->next;
+    if (s) {
+        uintptr_t from = (uintptr_t)event->code_start, to = (uintptr_t)event->new_code_start;
+        auto at = s->codes.find(from);
+        auto positions = s->pending.find(from);
+        if (positions != s->pending.end()) { /* between its positions and itself being told */
+            s->pending[to].swap(positions->second);
+            s->pending.erase(from);
+        }
+        if (at == s->codes.end()) {
+            forget_codes(s, to, event->code_len);
+        } else {
+            std::unique_ptr<code> c = std::move(at->second);
+            s->codes.erase(at);
+            c->start = to;
+            put_code(s, std::move(c));
+        }
+    }
+    pthread_mutex_unlock(&states_lock);
+}
+
 void on_code(const v8::JitCodeEvent *event) {
+    if (event->type == v8::JitCodeEvent::CODE_MOVED) return move_code(event);
     state *s = self;
     if (!s || s->isolate != event->isolate) return;
     switch (event->type) {
     case v8::JitCodeEvent::CODE_ADDED: add_code(s, event); break;
-    case v8::JitCodeEvent::CODE_MOVED: {
-        auto at = s->codes.find((uintptr_t)event->code_start);
-        if (at == s->codes.end()) break;
-        std::unique_ptr<code> c = std::move(at->second);
-        s->codes.erase(at);
-        c->start = (uintptr_t)event->new_code_start;
-        put_code(s, std::move(c));
-        break;
-    }
     case v8::JitCodeEvent::CODE_START_LINE_INFO_RECORDING:
         const_cast<v8::JitCodeEvent *>(event)->user_data = new std::vector<place>;
         break;
@@ -376,25 +417,33 @@ code *program_code_at(state *s, uintptr_t pc) {
 /* V8's builtins: in its own place of node's code, or copied to where optimised code is. */
 bool is_builtin(const state *s, uintptr_t pc) { return within(s->text[2], pc) || within(s->text[1], pc); }
 
-/* A frame of the interpreter holds the bytecode array at -32 and the offset, a small integer, at -40. The array is
- * believed only if the map knows it. Asked of frames of builtins alone: in one of C++, what a frame that is gone has
- * left may still lie there. */
-place *interpreted(state *s, uintptr_t frame) {
-    uintptr_t array = *(uintptr_t *)(frame - 32), offset = *(uintptr_t *)(frame - 40);
-    if ((array & 3) != 1 || offset & 0xffffffff) return nullptr;
-    uintptr_t pc = array + (offset >> 32);
-    auto &recent = s->recent_of(pc);
-    if (recent.pc == pc) return recent.at;
-    code *c = code_at(s, pc);
-    if (!c || !c->bytecode || !c->from) return nullptr;
-    place *p = resolve(s, c, pc);
-    if (p->known) s->keep(recent, {pc, c, p});
-    return p;
+bool is_interpreter(const state *s, uintptr_t pc) {
+    return within(s->interpreter[0], pc) || within(s->interpreter[1], pc);
+}
+
+/* Whether what isn't in the map is machine code that V8 has made and not told of. What goes on where optimised code was
+ * left is called by nobody: its frame returns to where a builtin begins. */
+bool is_untold(state *s, uintptr_t pc) {
+#if V8_MAJOR_VERSION < 12 /* it has a copy of its builtins there, and doesn't tell where */
+    (void)s, (void)pc;
+    return false;
+#else
+    return within(s->text[1], pc) && !within(s->text[2], pc) && !code_at(s, pc + 1);
+#endif
+}
+
+/* The instruction at which a frame of the interpreter is, 0 if it can't be one. That has its context at -8, where what
+ * is no function has a small integer; the bytecode array at -32 and the offset, a small integer, at -40. */
+uintptr_t bytecode_of(uintptr_t frame, uintptr_t *array) {
+    uintptr_t context = *(uintptr_t *)(frame - 8), offset = *(uintptr_t *)(frame - 40);
+    *array = *(uintptr_t *)(frame - 32);
+    return (context & 3) == 1 && (*array & 3) == 1 && !(offset & 0xffffffff) ? *array + (offset >> 32) : 0;
 }
 
 struct finding {
     place *best;     /* the innermost place in the program's own source */
     place *internal; /* the innermost in Node's */
+    bool unknown;    /* before these came a function that isn't in the map */
     bool take(place *p) {
         if (!p->internal)
             best = p;
@@ -403,6 +452,31 @@ struct finding {
         return best != nullptr;
     }
 };
+
+/* The array is believed only if the map knows it: at `c` lies its first instruction, or what V8 didn't tell of has come
+ * where another has lain. */
+bool is_of(state *s, const code *c, uintptr_t array) {
+    if (!c || !c->bytecode || !c->from) return false;
+    if (!s->header) s->header = c->start - array;
+    return c->start - array == s->header;
+}
+
+/* Asked where the interpreter runs alone: in a frame of a builtin or of C++, what one that is gone has left may still
+ * lie there. */
+place *interpreted(state *s, uintptr_t frame, finding *found) {
+    uintptr_t array, pc = bytecode_of(frame, &array);
+    if (!pc) return nullptr;
+    auto &recent = s->recent_of(pc);
+    if (recent.pc == pc) return recent.at;
+    code *c = code_at(s, pc);
+    if (!is_of(s, c, array)) {
+        found->unknown = true;
+        return nullptr;
+    }
+    place *p = resolve(s, c, pc);
+    if (p->known) s->keep(recent, {pc, c, p});
+    return p;
+}
 
 /* Up the chain of frame pointers. False if it broke before a place was found. */
 bool walk(state *s, const ucontext_t *context, finding *found) {
@@ -413,8 +487,12 @@ bool walk(state *s, const ucontext_t *context, finding *found) {
         bool in_stack = frame >= sp && frame + 16 <= s->stack_top && !(frame & 7);
         if (c && !c->bytecode && c->from) {
             if (found->take(resolve(s, c, pc))) return true;
+        } else if (!c && is_untold(s, pc)) {
+            found->unknown = true;
         } else if (in_stack && frame - 40 >= sp - 128 && is_builtin(s, pc)) {
-            place *p = interpreted(s, frame);
+            /* a builtin without a frame of its own has its caller's, and on the stack where it returns to */
+            uintptr_t owner = depth || is_interpreter(s, pc) ? pc : *(uintptr_t *)sp - 1;
+            place *p = is_interpreter(s, owner) ? interpreted(s, frame, found) : nullptr;
             if (p && found->take(p)) return true;
         }
         if (!in_stack) return false;
@@ -425,6 +503,15 @@ bool walk(state *s, const ucontext_t *context, finding *found) {
         frame = up;
     }
     return false;
+}
+
+/* The bytecode array of a frame on the stack that is at this instruction; 0: it is no bytecode. */
+uintptr_t array_at(const state *s, uintptr_t pc, uintptr_t sp) {
+    for (const range &r : s->text)
+        if (within(r, pc)) return 0;
+    for (uintptr_t frame = ((sp + 7) & ~(uintptr_t)7) + 40, array; frame < s->stack_top; frame += 8)
+        if (bytecode_of(frame, &array) == pc) return array;
+    return 0;
 }
 
 /* Where C++ used the frame pointer for something else: V8's own sampler knows where the last JavaScript frame is. */
@@ -440,7 +527,12 @@ void sample(state *s, const ucontext_t *context, finding *found) {
         uintptr_t pc = (uintptr_t)frames[i];
         code *c = code_at(s, pc);
         if (c && !c->bytecode) c = code_at(s, --pc);
-        if (c && c->from && found->take(resolve(s, c, pc))) return;
+        uintptr_t array = array_at(s, pc, (uintptr_t)registers.sp);
+        if (array ? !is_of(s, c, array) : !c && is_untold(s, pc)) {
+            found->unknown = true;
+        } else if (c && c->from && found->take(resolve(s, c, pc))) {
+            return;
+        }
     }
 }
 
@@ -480,7 +572,7 @@ extern "C" void isolate_origin(const void *ucontext, mw_origin *origin) {
     }
     place *p = found.best ? found.best : found.internal;
     origin->site = p ? p->site : 0;
-    origin->inexact = !p || !p->exact;
+    origin->inexact = !p || !p->exact || found.unknown;
     if (origin->inexact) s->counts.inexact++;
 }
 
@@ -510,6 +602,7 @@ bool isolate_attach(void) {
         s->stack_top = (uintptr_t)bottom + size;
         pthread_attr_destroy(&attributes);
     }
+    for (range &r : s->interpreter) r = {0, UINTPTR_MAX};
     s->text[0] = {UINTPTR_MAX, 0};
     dl_iterate_phdr(find_program, &s->text[0]);
     void *start = nullptr;
@@ -520,6 +613,10 @@ bool isolate_attach(void) {
     s->isolate->GetEmbeddedCodeRange(&embedded, &size);
     s->text[2] = {(uintptr_t)embedded, (uintptr_t)embedded + size};
     self = s;
+    pthread_mutex_lock(&states_lock);
+    s->next = states;
+    states = s;
+    pthread_mutex_unlock(&states_lock);
     s->isolate->SetJitCodeEventHandler(v8::kJitCodeEventEnumExisting, on_code);
     return true;
 }
@@ -529,6 +626,11 @@ void isolate_detach(void *) {
     if (!s) return;
     s->isolate->SetJitCodeEventHandler(v8::kJitCodeEventDefault, nullptr);
     self = nullptr;
+    pthread_mutex_lock(&states_lock);
+    state **at = &states;
+    while (*at != s) at = &(*at)->next;
+    *at = s->next;
+    pthread_mutex_unlock(&states_lock);
     delete s;
 }
 
