@@ -164,10 +164,12 @@ size_t mwpy_members_compare(mwpy_node *node, mw_shadow why) {
     return changed;
 }
 
+/* false: there is no memory, or the set's own code has the table in hand, whose members it lets go: that code frees it.
+ */
 static bool move_out(mwpy_node *node) {
     PySetObject *set = set_of(node);
     size_t n = entries_of(set);
-    if (set->table != watched(node->members)) return true;
+    if (set->table != watched(node->members) || !Py_REFCNT(set)) return false;
     setentry *plain = n == PySet_MINSIZE ? set->smalltable : PyMem_Malloc(n * sizeof *plain);
     if (!plain) return false;
     memcpy(plain, set->table, n * sizeof *plain);
