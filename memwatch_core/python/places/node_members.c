@@ -206,6 +206,11 @@ void mwpy_set_stored(mwpy_node *node, const void *address, size_t length) {
 
 /* The set has another table now: a larger one, none of its own, or that of another set. */
 void mwpy_set_freed(mwpy_node *node) {
-    if (!Py_REFCNT(node->owner) || move_in(node) || renew(node, MW_SHADOW_NOW)) mwpy_node_died(node);
+    if (Py_REFCNT(node->owner)) {
+        bool moved = !move_in(node);
+        if (moved && !renew(node, MW_SHADOW_NOW)) return;
+        if (moved && !move_out(node)) return; /* no memory at all: the set keeps that table, which isn't told of */
+    }
+    mwpy_node_died(node);
 }
 #endif
