@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -87,6 +88,14 @@ def numbers(out: list[Any]) -> Iterator[int]:
     yield 1
 
 
+def deleted(where: slice) -> Callable[[list[Any], list[Any]], object]:
+    return lambda x, _: x.__delitem__(where)
+
+
+def assigned(where: slice, n: int) -> Callable[[list[Any], list[Any]], object]:
+    return lambda x, _: x.__setitem__(where, [0] * n)
+
+
 SLICES = [slice(*args) for args in ((None, None), (2, 5), (None, None, 1), (None, None, 2), (None, None, -1),
                                     (6, 1, -2), (None, None, 10**30), (None, None, -(10**30)))]  # fmt: skip
 WAYS: dict[str, Callable[[list[Any], list[Any]], object]] = {
@@ -96,11 +105,11 @@ WAYS: dict[str, Callable[[list[Any], list[Any]], object]] = {
     "__init__(list)": lambda x, _: x.__init__([1]),  # type: ignore[misc]
     "__init__(generator)": lambda x, out: x.__init__(numbers(out)),  # type: ignore[misc]
     "__init__(5)": lambda x, _: x.__init__(5),  # type: ignore[misc]
-    "__init__(1, 2)": lambda x, _: x.__init__(1, 2),  # type: ignore[misc, call-arg, arg-type]
-    "__init__(name=1)": lambda x, _: x.__init__(name=1),  # type: ignore[misc, call-arg]
+    "__init__(1, 2)": lambda x, _: x.__init__(1, 2),  # type: ignore[misc]
+    "__init__(name=1)": lambda x, _: x.__init__(name=1),  # type: ignore[misc]
     "x[1:3] = generator": lambda x, out: x.__setitem__(slice(1, 3), numbers(out)),
-    **{f"del x[{s}]": lambda x, _, s=s: x.__delitem__(s) for s in SLICES},
-    **{f"x[{s}] = {n} items": lambda x, _, s=s, n=n: x.__setitem__(s, [0] * n) for s in SLICES for n in (1, 3, 4, 8)},
+    **{f"del x[{s}]": deleted(s) for s in SLICES},
+    **{f"x[{s}] = {n} items": assigned(s, n) for s in SLICES for n in (1, 3, 4, 8)},
 }
 
 
@@ -136,3 +145,46 @@ def test_a_list_that_a_destructor_fills_while_code_in_c_empties_it_goes_on_being
     assert (last.path, last.new) == (f"[{many}]", "late")
     assert proxy.audit_places() == 0
     assert unwatch(items) == [*range(many), "late"]
+
+
+WITHOUT_MEMORY = """
+import _testcapi
+from memwatch_core import unwatch, watch
+from memwatch_core.native import proxy
+
+WAYS = [
+    lambda x, s: s.__iand__({1, 2}), lambda x, s: s.__isub__({1, 2}), lambda x, s: s.update(range(100, 200)),
+    lambda x, s: s.clear(), lambda x, s: x.extend(range(40)), lambda x, s: x.__setitem__(slice(1, 3), [[1]] * 9),
+    lambda x, s: x.clear(), lambda x, s: x.__imul__(5), lambda x, s: x.sort(key=id), lambda x, s: x.__init__([1, 2, 3]),
+    lambda x, s: unwatch(x), lambda x, s: unwatch(s),
+]
+for way in WAYS:
+    for nth in range(1, 40):
+        x, s = [1, 2, [3], 4, 5, 6, 7, 8], set(range(20))
+        watch(x, name="x")
+        watch(s, name="s")
+        _testcapi.set_nomemory(nth, nth + 1 + nth % 3)
+        try:
+            way(x, s)
+        except MemoryError:
+            pass
+        finally:
+            _testcapi.remove_mem_hooks()
+        x.append("end")
+        s.add("end")
+        assert x[-1] == "end" and len(list(x)) == len(x)
+        assert "end" in s and len(list(s)) == len(s) and all(member in s for member in s)
+        proxy.audit_places()
+        for watched in x, s:
+            if proxy.find_places(watched):
+                unwatch(watched)
+        x.append(1)
+        s.add(-1)
+print("whole")
+"""
+
+
+def test_a_list_or_set_stays_whole_where_memory_is_refused() -> None:
+    pytest.importorskip("_testcapi")
+    done = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], capture_output=True, text=True)
+    assert done.stdout == "whole\n", (done.returncode, done.stderr[-2000:])
