@@ -178,6 +178,45 @@ def test_a_journal_that_cannot_grow_leaves_the_rest_of_the_disk_to_the_program(w
     assert json.loads([line for line in log.splitlines() if '"before"' in line][-1])["new"] == 7
 
 
+LOST_FOR_WANT_OF_ADDRESSES = """
+import os, resource
+from memwatch_core import watch
+from memwatch_core.errors import JournalFullError
+
+count = watch(0, name="count")
+view = memoryview(count).cast("B").cast("q")
+told = os.open("/proc/self/io", os.O_RDONLY)
+
+def written():
+    return int(os.pread(told, 1000, 0).split()[3])
+
+size = int(open("/proc/self/statm").read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 19), resource.RLIM_INFINITY))
+try:
+    while True:
+        count += 1
+except JournalFullError:
+    pass
+before = written()
+for i in range(300):
+    view[0] = i
+after = written()
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+count.value = 7
+print(after - before)
+"""
+
+
+def test_an_event_that_is_lost_for_want_of_address_space_writes_nothing(tmp_path: Path) -> None:
+    """It would be a segment of zeros for each: a program with a limit would take forever."""
+    (tmp_path / "program.py").write_text(LOST_FOR_WANT_OF_ADDRESSES)
+    run = [sys.executable, "-m", "memwatch_core.cli", "run", "-q", "--sink", "jsonl", "program.py"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (line,) = [line for line in done.stdout.splitlines() if line.isdigit()]
+    assert int(line) < 1 << 20
+
+
 LONG_WRITES = """
 import os, resource, threading
 from memwatch_core import watch

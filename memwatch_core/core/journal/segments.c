@@ -98,13 +98,13 @@ MW_SIGNAL_SAFE static bool open_slots(struct journal *j, uint64_t end) {
     int fd = descriptor_hold(DESCRIPTOR_JOURNAL);
     long p = -1;
     j->unreachable = fd < 0;
-    if (fd >= 0 && segment < SEGMENTS_MAX && file_extend(fd, from, size)) {
+    if (fd >= 0 && segment < SEGMENTS_MAX) /* before anything is written: each event that is lost comes by here */
         p = first ? (long)j->segments[segment]
                   : raw_syscall6(SYS_mmap, 0, MWJ_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, from);
-        if (p < 0 && p > -4096) give_back(fd, from);
-    }
+    bool mapped = p >= 0 || p <= -4096, extended = mapped && file_extend(fd, from, size);
+    if (mapped && !extended && !first) raw_syscall4(SYS_munmap, p, MWJ_SEGMENT_SIZE, 0, 0);
     descriptor_let_go();
-    if (p < 0 && p > -4096) return false;
+    if (!extended) return false;
     if (!first) raw_syscall4(SYS_madvise, p, MWJ_SEGMENT_SIZE, MADV_DONTFORK, 0);
     raw_syscall4(SYS_madvise, p + (long)first * MWJ_SLOT_SIZE, size, MADV_POPULATE_WRITE, 0);
     if (first) return true;

@@ -14,7 +14,13 @@
 
 #if PY_VERSION_HEX >= 0x030C0000
 
-enum { QUIET = MWPY_LIST_QUIET, LOSES = MWPY_LIST_LOSES, GROWS = MWPY_LIST_GROWS, MOVES = MWPY_LIST_MOVES };
+enum {
+    QUIET = MWPY_LIST_QUIET,
+    LOSES = MWPY_LIST_LOSES,
+    GROWS = MWPY_LIST_GROWS,
+    MOVES = MWPY_LIST_MOVES,
+    FIRST = MWPY_LIST_FIRST
+};
 
 static bool begins(mwpy_list_turn *turn, PyObject *list, unsigned how, Py_ssize_t index) {
     return mwpy_report.list_begins(turn, list, how, index);
@@ -43,6 +49,15 @@ static Py_ssize_t index_of(PyObject *list, PyObject *key) {
     long long index = PyLong_AsLongLongAndOverflow(key, &overflow);
     if (index < 0) index += Py_SIZE(list);
     return overflow || index < 0 || index >= Py_SIZE(list) ? -1 : (Py_ssize_t)index;
+}
+
+/* Whether list's code lets the items of a slice go from the first one on: of every second one, for instance. */
+static bool goes_first(PyObject *key, bool deleted) {
+    PyObject *step = PySlice_Check(key) ? ((PySliceObject *)key)->step : Py_None;
+    if (!PyLong_CheckExact(step)) return step != Py_None;
+    int overflow;
+    long long by = PyLong_AsLongLongAndOverflow(step, &overflow);
+    return by != 1 && (deleted || overflow > 0 || by > 1);
 }
 
 /* ---- methods ----------------------------------------------------------------------------------------------------- */
@@ -116,6 +131,7 @@ static PyObject *remove_item(PyObject *list, PyObject *value) {
         Py_DECREF(item);
         if (equal < 0) return NULL;
         if (!equal) continue;
+        if (i >= Py_SIZE(list)) Py_RETURN_NONE; /* the comparison has made it shorter */
         PyObject *key = PyLong_FromSsize_t(i);
         int failed = !key || set_item(list, key, NULL);
         Py_XDECREF(key);
@@ -180,7 +196,8 @@ static int set_item(PyObject *list, PyObject *key, PyObject *value) {
     mwpy_list_turn turn;
     if (!is_watched(list)) return plain_set_item(list, key, value);
     bool quiet = is_plain_key(key) && (PyLong_CheckExact(key) || is_plain_source(value));
-    if (!begins(&turn, list, LOSES | (quiet ? QUIET : 0), index_of(list, key))) return plain_set_item(list, key, value);
+    unsigned how = LOSES | (quiet ? QUIET : 0) | (goes_first(key, !value) ? FIRST : 0);
+    if (!begins(&turn, list, how, index_of(list, key))) return plain_set_item(list, key, value);
     int result = plain_set_item(list, key, value);
     ends(&turn);
     return result;
@@ -203,12 +220,18 @@ static PyObject *repeat(PyObject *list, Py_ssize_t n) {
     return result;
 }
 
+/* What it holds goes before the new items are asked for. */
 static int init(PyObject *list, PyObject *args, PyObject *names) {
+    bool good = PyTuple_GET_SIZE(args) <= 1 && (!names || !PyDict_GET_SIZE(names)) && methods[EXTEND].plain;
     mwpy_list_turn turn;
-    if (!is_watched(list) || !begins(&turn, list, LOSES, -1)) return plain_init(list, args, names);
-    int result = plain_init(list, args, names);
+    if (!is_watched(list) || !begins(&turn, list, good ? QUIET | LOSES : LOSES, -1))
+        return plain_init(list, args, names);
+    int result = good ? PyList_SetSlice(list, 0, PY_SSIZE_T_MAX, NULL) : plain_init(list, args, names);
     ends(&turn);
-    return result;
+    if (!good || result || !PyTuple_GET_SIZE(args)) return result;
+    PyObject *extended = extend(list, PyTuple_GET_ITEM(args, 0));
+    Py_XDECREF(extended);
+    return extended ? 0 : -1;
 }
 
 /* A field of a type, if it is list's own function or ours. */

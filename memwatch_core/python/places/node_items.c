@@ -395,8 +395,13 @@ static void take_back(mwpy_node *node) {
     PyObject **others = list->ob_item;
     size_t bytes = (size_t)Py_SIZE(list) * sizeof *others;
     if (bytes > items->storage.size) {
-        mwpy_node_died(node);
-        return;
+        mwpy_storage larger;
+        if (mwpy_storage_open(&larger, 2 * bytes + ROOM_LEAST * sizeof *others, node)) {
+            mwpy_node_died(node);
+            return;
+        }
+        mwpy_storage_close(&items->storage, node, false);
+        items->storage = larger;
     }
     if (others) memcpy(items->storage.view, others, bytes);
     PyMem_Free(others);
@@ -487,7 +492,8 @@ void mwpy_list_ends(mwpy_list_turn *turn) {
         if (turn->held && node->items->held) node->items->held--;
     }
     PyErr_SetRaisedException(error);
-    for (Py_ssize_t i = 0; i < turn->held_n; i++) Py_XDECREF(turn->held[i]);
+    for (Py_ssize_t i = 0, n = turn->held_n; i < n; i++) /* destructors run in the order that they would run in */
+        Py_XDECREF(turn->held[turn->how & MWPY_LIST_FIRST ? i : n - 1 - i]);
     PyMem_RawFree(turn->held);
 }
 #endif

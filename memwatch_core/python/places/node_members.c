@@ -164,10 +164,12 @@ size_t mwpy_members_compare(mwpy_node *node, mw_shadow why) {
     return changed;
 }
 
+/* false: there is no memory, or the set's own code has the table in hand, whose members it lets go: that code frees it.
+ */
 static bool move_out(mwpy_node *node) {
     PySetObject *set = set_of(node);
     size_t n = entries_of(set);
-    if (set->table != watched(node->members)) return true;
+    if (set->table != watched(node->members) || !Py_REFCNT(set)) return false;
     setentry *plain = n == PySet_MINSIZE ? set->smalltable : PyMem_Malloc(n * sizeof *plain);
     if (!plain) return false;
     memcpy(plain, set->table, n * sizeof *plain);
@@ -204,6 +206,11 @@ void mwpy_set_stored(mwpy_node *node, const void *address, size_t length) {
 
 /* The set has another table now: a larger one, none of its own, or that of another set. */
 void mwpy_set_freed(mwpy_node *node) {
-    if (!Py_REFCNT(node->owner) || move_in(node) || renew(node, MW_SHADOW_NOW)) mwpy_node_died(node);
+    if (Py_REFCNT(node->owner)) {
+        bool moved = !move_in(node);
+        if (moved && !renew(node, MW_SHADOW_NOW)) return;
+        if (moved && !move_out(node)) return; /* no memory at all: the set keeps that table, which isn't told of */
+    }
+    mwpy_node_died(node);
 }
 #endif

@@ -10,10 +10,11 @@
 
 /* How a list is about to be changed by its own code. */
 enum {
-    MWPY_LIST_QUIET = 1, /* no code of the program's runs meanwhile, nor another thread */
-    MWPY_LIST_LOSES = 2, /* items may go: they are kept alive until they have been told */
-    MWPY_LIST_GROWS = 4, /* what it holds stays where it is */
-    MWPY_LIST_MOVES = 8, /* the same items, in another order */
+    MWPY_LIST_QUIET = 1,  /* no code of the program's runs meanwhile, nor another thread */
+    MWPY_LIST_LOSES = 2,  /* items may go: they are kept alive until they have been told */
+    MWPY_LIST_GROWS = 4,  /* what it holds stays where it is */
+    MWPY_LIST_MOVES = 8,  /* the same items, in another order */
+    MWPY_LIST_FIRST = 16, /* the first of the items that go is let go first, not the last one */
 };
 
 /* From the beginning of such a change to its end. */

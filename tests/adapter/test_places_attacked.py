@@ -1,0 +1,190 @@
+"""Lists and sets whose items mutate them, or end their watch, where that is least convenient: as without a watch."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from cells import changes
+from journals import Opened
+
+from memwatch_core import unwatch, watch
+from memwatch_core.native import proxy
+
+pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="objects are watched in place since CPython 3.12")
+
+
+class Dies:
+    """Something whose end runs code."""
+
+    def __init__(self, number: int, end: Callable[[int], object]) -> None:
+        self.number, self.end = number, end
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __del__(self) -> None:
+        self.end(self.number)
+
+
+ENDS_OF_SETS: dict[str, Callable[[set[Any]], object]] = {
+    "clear": lambda x: x.clear(),
+    "&=": lambda x: x.__iand__({-1, -2}),
+    "intersection_update": lambda x: x.intersection_update([-1]),
+    "__init__": lambda x: x.__init__([1, 2]),  # type: ignore[misc]
+}
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("size", [3, 5, 500])
+@pytest.mark.parametrize("way", ENDS_OF_SETS)
+def test_the_watch_of_a_set_can_end_while_its_members_do(journal: Opened, way: str, size: int, again: bool) -> None:
+    """The set's own code goes on to read the table that it had."""
+    gone = []
+
+    def end(number: int) -> None:
+        gone.append(number)
+        if len(gone) == 1:
+            unwatch(members)
+            others.extend(watch({i}, name="other") for i in range(3))  # would take the table's pages
+            if again:
+                watch(members, name="again")
+
+    others: list[set[int]] = []
+    members: set[Any] = {Dies(i, end) for i in range(size)}
+    watch(members)
+    ENDS_OF_SETS[way](members)
+    assert sorted(gone) == list(range(size))
+    assert others == [{0}, {1}, {2}]
+    members.add("late")
+    assert "late" in members
+    assert proxy.audit_places() == 0
+    for watched in [members] * again + others:
+        unwatch(watched)
+    assert "late" in members
+
+
+def test_remove_of_an_item_whose_comparison_has_emptied_the_list_raises_nothing(journal: Opened) -> None:
+    class Empties:
+        def __eq__(self, other: object) -> bool:
+            items.clear()
+            return True
+
+        __hash__ = None  # type: ignore[assignment]
+
+    items: list[Any] = [Empties(), 2]
+    watch(items)
+    items.remove(1)
+    assert items == []
+    assert [change.path for change in changes(journal)] == ["[1]", "[0]"]
+
+
+def numbers(out: list[Any]) -> Iterator[int]:
+    out.append("asked for")
+    yield 1
+
+
+def deleted(where: slice) -> Callable[[list[Any], list[Any]], object]:
+    return lambda x, _: x.__delitem__(where)
+
+
+def assigned(where: slice, n: int) -> Callable[[list[Any], list[Any]], object]:
+    return lambda x, _: x.__setitem__(where, [0] * n)
+
+
+SLICES = [slice(*args) for args in ((None, None), (2, 5), (None, None, 1), (None, None, 2), (None, None, -1),
+                                    (6, 1, -2), (None, None, 10**30), (None, None, -(10**30)))]  # fmt: skip
+WAYS: dict[str, Callable[[list[Any], list[Any]], object]] = {
+    "clear": lambda x, _: x.clear(),
+    "*= 0": lambda x, _: x.__imul__(0),
+    "__init__": lambda x, _: x.__init__(),  # type: ignore[misc]
+    "__init__(list)": lambda x, _: x.__init__([1]),  # type: ignore[misc]
+    "__init__(generator)": lambda x, out: x.__init__(numbers(out)),  # type: ignore[misc]
+    "__init__(5)": lambda x, _: x.__init__(5),  # type: ignore[misc]
+    "__init__(1, 2)": lambda x, _: x.__init__(1, 2),  # type: ignore[misc]
+    "__init__(name=1)": lambda x, _: x.__init__(name=1),  # type: ignore[misc]
+    "x[1:3] = generator": lambda x, out: x.__setitem__(slice(1, 3), numbers(out)),
+    **{f"del x[{s}]": deleted(s) for s in SLICES},
+    **{f"x[{s}] = {n} items": assigned(s, n) for s in SLICES for n in (1, 3, 4, 8)},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_destructors_of_items_run_when_and_in_the_order_in_which_they_would(journal: Opened, way: str) -> None:
+    def seen(watched: bool) -> list[Any]:
+        out: list[Any] = []
+        items: list[Any] = [Dies(i, lambda number: out.append((number, len(items)))) for i in range(8)]
+        if watched:
+            watch(items)
+        try:
+            WAYS[way](items, out)
+        except (TypeError, ValueError) as error:
+            out.append(str(error))
+        return [*out, [getattr(item, "number", item) for item in items]]
+
+    assert seen(watched=True) == seen(watched=False)
+
+
+@pytest.mark.parametrize("many", [1, 10, 1000, 100_000])
+def test_a_list_that_a_destructor_fills_while_code_in_c_empties_it_goes_on_being_watched(
+    journal: Opened, many: int
+) -> None:
+    clear = ctypes.pythonapi.PyList_SetSlice
+    clear.argtypes = (ctypes.py_object, ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_void_p)
+    items: list[Any] = [0]
+    items.append(Dies(0, lambda _: items.extend(range(many))))
+    watch(items)
+    clear(items, 0, 2, None)
+    assert items == list(range(many))
+    items.append("late")
+    last = changes(journal)[-1]
+    assert (last.path, last.new) == (f"[{many}]", "late")
+    assert proxy.audit_places() == 0
+    assert unwatch(items) == [*range(many), "late"]
+
+
+WITHOUT_MEMORY = """
+import _testcapi
+from memwatch_core import unwatch, watch
+from memwatch_core.native import proxy
+
+WAYS = [
+    lambda x, s: s.__iand__({1, 2}), lambda x, s: s.__isub__({1, 2}), lambda x, s: s.update(range(100, 200)),
+    lambda x, s: s.clear(), lambda x, s: x.extend(range(40)), lambda x, s: x.__setitem__(slice(1, 3), [[1]] * 9),
+    lambda x, s: x.clear(), lambda x, s: x.__imul__(5), lambda x, s: x.sort(key=id), lambda x, s: x.__init__([1, 2, 3]),
+    lambda x, s: unwatch(x), lambda x, s: unwatch(s),
+]
+for way in WAYS:
+    for nth in range(1, 40):
+        x, s = [1, 2, [3], 4, 5, 6, 7, 8], set(range(20))
+        watch(x, name="x")
+        watch(s, name="s")
+        _testcapi.set_nomemory(nth, nth + 1 + nth % 3)
+        try:
+            way(x, s)
+        except MemoryError:
+            pass
+        finally:
+            _testcapi.remove_mem_hooks()
+        x.append("end")
+        s.add("end")
+        assert x[-1] == "end" and len(list(x)) == len(x)
+        assert "end" in s and len(list(s)) == len(s) and all(member in s for member in s)
+        proxy.audit_places()
+        for watched in x, s:
+            if proxy.find_places(watched):
+                unwatch(watched)
+        x.append(1)
+        s.add(-1)
+print("whole")
+"""
+
+
+def test_a_list_or_set_stays_whole_where_memory_is_refused() -> None:
+    pytest.importorskip("_testcapi")
+    done = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], capture_output=True, text=True)
+    assert done.stdout == "whole\n", (done.returncode, done.stderr[-2000:])
