@@ -73,7 +73,7 @@ def command(
     \b
     memwatch log --variable total                 who changed total?
     memwatch log --variable 'grid[8191]'          and who this element?
-    memwatch log --variable 'total#57'            of several called total, who this one?
+    memwatch log --variable 'total#57'            of several, who this one?
     memwatch log --path 'order.*.age'             and who any of these?
     memwatch log --line orders.py:41 --thread worker-1 --stacks
     memwatch log --sql 'from orders' --last 20

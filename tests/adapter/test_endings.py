@@ -404,6 +404,7 @@ def test_forked_child_tells_its_own_ends(tmp_path: Path) -> None:
             def work():
                 z = watch(3)
                 return 1
+            y += 1  # a child that records nothing tells no ends either: it has no journal
             x = x + 1
             work()
         """,
@@ -411,7 +412,7 @@ def test_forked_child_tells_its_own_ends(tmp_path: Path) -> None:
     )
     assert [ends(journal) for journal in journals] == [
         {"x": ("rebound", 10), "y": ("rebound", 10)},
-        {"x": ("rebound", 15), "z": ("left", 14), "y": ("exit", None)},
+        {"x": ("rebound", 16), "z": ("left", 14), "y": ("exit", None)},
     ]
 
 

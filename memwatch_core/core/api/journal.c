@@ -62,6 +62,8 @@ int mw_journal_close(void) {
     return MW_OK;
 }
 
+int mw_journal_is_made(void) { return mw.started && process_is_whole() && atomic_load(&mw.process->made); }
+
 uint64_t mw_journal_stamp(void) {
     const struct journal *j = &mw.journal;
     if (mw.started && !process_is_whole()) fork_notice();

@@ -139,7 +139,10 @@ static void read_instruction(mw_ending *ending, const mwpy_frame *f, PyObject *n
 
 /* ---- endings ----------------------------------------------------------------------------------------------------- */
 
-static uint32_t site_of(const mwpy_frame *f) { return mwpy_site_at(mwpy_frame_code(f), mwpy_frame_unit(f)); }
+/* Of a forked child that has recorded nothing, the end of what its parent watched is no reason to begin a journal. */
+static uint32_t site_of(const mwpy_frame *f) {
+    return mw_journal_is_made() ? mwpy_site_at(mwpy_frame_code(f), mwpy_frame_unit(f)) : 0;
+}
 
 static mw_ending how_it_ends(PyObject *name, PyObject **now) {
     mw_ending ending = {.why = MW_END_DROPPED};
