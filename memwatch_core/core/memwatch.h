@@ -287,7 +287,8 @@ int mw_journal_limit(uint64_t max_bytes, mw_policy policy);
  * of a session share. */
 int mw_journal_open(const char *path, const char *runtime, const uint8_t session[16]);
 
-/* Whether this process's journal has a record: what would only be worth a remark needn't make one. Async-signal-safe. */
+/* Whether this process's journal has a record: what would only be worth a remark needn't make one. Async-signal-safe.
+ */
 int mw_journal_is_made(void);
 
 /* The path of this process's journal; before its first record, what it would be now. Errors: NO_JOURNAL, TOO_LONG. */
