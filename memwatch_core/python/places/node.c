@@ -350,10 +350,8 @@ static void give_back_cells(mwpy_node *node, PyObject *index) {
     PyObject *key, *number;
     while (index && PyDict_Next(index, &at, &key, &number)) {
         mwpy_cell_number cell = (mwpy_cell_number)PyLong_AsUnsignedLong(number);
-        mwpy_cell none = {0};
         root->absent -= mwpy_cell_at(&root->cells, cell)->kind == MWPY_ABSENT;
-        mwpy_cell_write(&root->cells, cell, &none, MW_SHADOW_SILENT);
-        mwpy_cell_give_back(&root->cells, cell);
+        mwpy_cell_empty(&root->cells, cell);
     }
 }
 
@@ -424,12 +422,6 @@ static void end(mwpy_node *node, bool alive) {
     end_now(node, alive);
     ending = outer;
     if (!outer) end_dying();
-}
-
-/* What is most often stored isn't looked up. */
-static bool may_be_followed(PyObject *value) {
-    PyTypeObject *type = Py_TYPE(value);
-    return type != &PyLong_Type && type != &PyUnicode_Type && type != &PyFloat_Type && value != Py_None;
 }
 
 /* Whether its contents lie in guarded memory when it is watched. */
@@ -534,7 +526,7 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
 }
 
 void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value) {
-    if (!value || !may_be_followed(value) || !follow(parent->root, parent, key, value, parent->level + 1))
+    if (!value || !mwpy_may_be_followed(value) || !follow(parent->root, parent, key, value, parent->level + 1))
         if (parent->links) mwpy_node_lose(parent, key);
 }
 
@@ -670,7 +662,7 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added)
     if (!plain && !now) forget_odd(node, key, number);
     if (!plain || (held && held == now)) return;
     if (node->links) mwpy_node_lose(node, key);
-    if (now && may_be_followed(now)) follow(node->root, node, key, now, node->level + 1);
+    if (now && mwpy_may_be_followed(now)) follow(node->root, node, key, now, node->level + 1);
 }
 
 void mwpy_node_clear(mwpy_node *node) {

@@ -97,6 +97,11 @@ enum { MWPY_PATH = 2048, MWPY_KEY_TEXT = 256 };
 size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH]);
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key);
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
+/* false: no value of its type is ever followed. What is most often stored isn't looked up. */
+static inline bool mwpy_may_be_followed(PyObject *value) {
+    const PyTypeObject *type = Py_TYPE(value);
+    return type != &PyLong_Type && type != &PyUnicode_Type && type != &PyFloat_Type && value != Py_None;
+}
 /* Watches the value of a key as well, if the depth says so, in place of what was found there. NULL: there is none. */
 void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value);
 /* Where something is followed under a key; NULL: nowhere. */

@@ -79,13 +79,8 @@ static void say_room(mwpy_node *node) {
 
 static PyObject *address_key(const void *item) { return PyLong_FromVoidPtr((void *)item); }
 
-static bool may_be_followed(PyObject *item) {
-    return item && !PyLong_CheckExact(item) && !PyUnicode_CheckExact(item) && !PyFloat_CheckExact(item) &&
-           item != Py_None;
-}
-
 static void gain(mwpy_node *node, PyObject *item) {
-    PyObject *key = may_be_followed(item) ? address_key(item) : NULL;
+    PyObject *key = item && mwpy_may_be_followed(item) ? address_key(item) : NULL;
     if (key) {
         mwpy_spot *spot = mwpy_node_spot(node, key);
         if (!spot) mwpy_node_follow(node, key, item);
@@ -307,19 +302,12 @@ void mwpy_items_fill(mwpy_node *node) {
 
 void mwpy_items_follow(mwpy_node *node) {
     for (Py_ssize_t i = 0; i < node->items->n; i++) {
-        PyObject *item = node->items->seen[i], *key = may_be_followed(item) ? address_key(item) : NULL;
+        PyObject *item = node->items->seen[i], *key = item && mwpy_may_be_followed(item) ? address_key(item) : NULL;
         mwpy_spot *spot = key ? mwpy_node_spot(node, key) : NULL;
         if (key && !spot) mwpy_node_follow(node, key, item);
         Py_XDECREF(key);
     }
     PyErr_Clear();
-}
-
-static void give_cell_back(mwpy_node *node, mwpy_cell_number number) {
-    mwpy_cell none = {0};
-    if (number == MWPY_NO_CELL || !node->root->top) return;
-    mwpy_cell_write(&node->root->cells, number, &none, MW_SHADOW_SILENT);
-    mwpy_cell_give_back(&node->root->cells, number);
 }
 
 /* false: there is no memory, or the items are away: the list keeps those pages. */
@@ -338,8 +326,10 @@ void mwpy_items_close(mwpy_node *node, bool alive) {
     mwpy_items *items = node->items;
     mwpy_list_methods_give_back();
     mwpy_storage_close(&items->storage, node, alive && !move_out(node));
-    for (size_t i = 0; items->recent && i < RECENT; i++) give_cell_back(node, items->recent[i].cell);
-    give_cell_back(node, items->whole);
+    if (node->root->top) {
+        for (size_t i = 0; items->recent && i < RECENT; i++) mwpy_cell_empty(&node->root->cells, items->recent[i].cell);
+        mwpy_cell_empty(&node->root->cells, items->whole);
+    }
     if (shrink.node == node) shrink.node = NULL;
     PyMem_RawFree(items->recent);
     PyMem_RawFree(items->seen);

@@ -179,14 +179,9 @@ static bool move_out(mwpy_node *node) {
 
 void mwpy_members_close(mwpy_node *node, bool alive) {
     mwpy_members *members = node->members;
-    mwpy_cells *cells = &node->root->cells;
     mwpy_storage_close(&members->storage, node, alive && !move_out(node));
-    for (size_t i = 0; node->root->top && i < members->n; i++) {
-        mwpy_cell none = {0};
-        if (!members->seen[i].key || members->seen[i].cell == MWPY_NO_CELL) continue;
-        mwpy_cell_write(cells, members->seen[i].cell, &none, MW_SHADOW_SILENT);
-        mwpy_cell_give_back(cells, members->seen[i].cell);
-    }
+    for (size_t i = 0; node->root->top && i < members->n; i++)
+        if (members->seen[i].key) mwpy_cell_empty(&node->root->cells, members->seen[i].cell);
     PyMem_RawFree(members->seen);
     PyMem_Free(members);
     node->members = NULL;

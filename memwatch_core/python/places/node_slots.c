@@ -90,12 +90,8 @@ size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why) {
 
 mwpy_layout *mwpy_slots_close(mwpy_node *node) {
     mwpy_layout *layout = node->layout;
-    for (size_t i = 0; layout && node->root->top && i < layout->count; i++) {
-        if (node->slots[i] == MWPY_NO_CELL) continue;
-        mwpy_cell none = {0};
-        mwpy_cell_write(&node->root->cells, node->slots[i], &none, MW_SHADOW_SILENT);
-        mwpy_cell_give_back(&node->root->cells, node->slots[i]);
-    }
+    for (size_t i = 0; layout && node->root->top && i < layout->count; i++)
+        mwpy_cell_empty(&node->root->cells, node->slots[i]);
     PyMem_Free(node->slots);
     node->slots = NULL;
     node->layout = NULL;

@@ -141,3 +141,10 @@ void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now,
     mw_write_shadow(slab->id, (uint64_t)index_of(number) * MWPY_CELL, now, before > after ? before : after, why);
     if (why == MW_SHADOW_NOW) mwpy_announced_quietly();
 }
+
+void mwpy_cell_empty(mwpy_cells *cells, mwpy_cell_number number) {
+    mwpy_cell none = {0};
+    if (number == MWPY_NO_CELL) return;
+    mwpy_cell_write(cells, number, &none, MW_SHADOW_SILENT);
+    mwpy_cell_give_back(cells, number);
+}

@@ -43,6 +43,8 @@ void mwpy_cells_close(mwpy_cells *cells);
 /* MWPY_NO_CELL: there is no memory, and a line on stderr has said so. Sets no exception. */
 mwpy_cell_number mwpy_cell_take(mwpy_cells *cells);
 void mwpy_cell_give_back(mwpy_cells *cells, mwpy_cell_number number);
+/* The same of one that may hold something, which it gives up without an event. MWPY_NO_CELL: nothing. */
+void mwpy_cell_empty(mwpy_cells *cells, mwpy_cell_number number);
 
 const mwpy_cell *mwpy_cell_at(const mwpy_cells *cells, mwpy_cell_number number);
 /* Whether the journal knows the cell's path; if not, mwpy_cell_tell() says it. */
