@@ -15,13 +15,13 @@ import heapq
 import operator
 import random
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from cells import ABSENT, Change, changes, expected
 from journals import Opened
+from operations import in_loop, in_thread
 
 from memwatch_core import unwatch, watch
 from memwatch_core.native import proxy
@@ -44,7 +44,6 @@ for name, arguments in {
     getattr(api, name).argtypes = arguments
 api.PySequence_InPlaceConcat.restype = ctypes.py_object
 
-HOT = 300
 UNKNOWN = ("shown", "<unknown>")
 
 
@@ -94,14 +93,6 @@ KINDS: dict[str, Callable[[list[Any]], list[Any]]] = {
 LENGTHS = (0, 1, 10, 600)
 
 
-def in_loop(code: str, n: int = HOT) -> Callable[[Any], None]:
-    """An operation that runs until the interpreter has specialised it, each in a function of its own."""
-    space: dict[str, Any] = {}
-    exec(f"def hot(x, n={n}):\n    for i in range(n):\n        {code}\n", space)
-    run: Callable[[Any], None] = space["hot"]
-    return run
-
-
 class Index:
     """Code of the program's where an index is asked for."""
 
@@ -110,15 +101,6 @@ class Index:
 
     def __index__(self) -> int:
         return self.at
-
-
-def in_thread(operation: Callable[[Any], Any]) -> Callable[[Any], None]:
-    def run(x: Any) -> None:
-        thread = threading.Thread(target=operation, args=(x,))
-        thread.start()
-        thread.join()
-
-    return run
 
 
 def added(x: Any) -> None:

@@ -12,10 +12,8 @@ import ctypes
 import gc
 import os
 import pickle
-import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from typing import Any
 import pytest
 from cells import ABSENT, Change, changes, expected
 from journals import Opened
+from operations import in_loop, in_thread, same_plain_and_watched
 
 from memwatch_core import unwatch, watch
 from memwatch_core.native import core, proxy
@@ -94,22 +93,6 @@ class Dies:
 
 KINDS: dict[str, Callable[[Any], set[Any]]] = {"set": set, "loud subclass": Loud, "subclass": Own}
 SIZES = (0, 1, 10, 600)
-
-
-def in_loop(code: str, n: int = 300) -> Callable[[Any], None]:
-    space: dict[str, Any] = {}
-    exec(f"def hot(x, n={n}):\n    for i in range(n):\n        {code}\n", space)
-    run: Callable[[Any], None] = space["hot"]
-    return run
-
-
-def in_thread(operation: Callable[[Any], Any]) -> Callable[[Any], None]:
-    def run(x: Any) -> None:
-        thread = threading.Thread(target=operation, args=(x,))
-        thread.start()
-        thread.join()
-
-    return run
 
 
 def operators(x: Any) -> None:
@@ -308,11 +291,4 @@ def test_cpythons_own_tests_of_sets_pass_on_watched_ones(tmp_path: Path) -> None
             """
         )
     )
-    seen = []
-    for how in ("plain", "watched"):
-        run = [sys.executable, "suite.py", how]
-        done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-        assert not done.returncode, done.stderr[-2000:]
-        seen.append((done.stdout, done.stderr[-3000:]))
-    assert seen[0][0] == seen[1][0], seen
-    assert int(seen[0][0].splitlines()[0]) > 60
+    assert same_plain_and_watched(tmp_path / "suite.py") > 60
