@@ -88,7 +88,7 @@ def _record(record: object) -> dict[str, Any]:
         line |= {"site": _site(record.site), "context": _context(record.context), "call": _call(record.call)}
         line |= {"part": _part(record.part), "operation": _plain(record.operation, 0), "own": _site(record.own)}
         stack = None if record.stack is None else [_site(frame) for frame in record.stack]
-        return line | {"stack": stack, "stack_cut": record.stack_cut}
+        return line | {"stack": stack, "stack_cut": record.stack_cut, "stack_inexact": record.stack_inexact}
     if not isinstance(record, Watched | Unwatched | Lost | Outcome | Notice):
         raise TypeError(f"not a record: {type(record).__name__}")
     line = {"event": type(record).__name__.lower(), "time": time_text(record.time_ns)}

@@ -66,7 +66,7 @@ EVENTS = st.builds(
     st.sampled_from(["announced", "store", "syscall", "kernel", "found"]), U32, st.binary(max_size=40),
     st.binary(max_size=40), VALUES, VALUES, st.booleans(), st.booleans(), SITES, CONTEXTS, part=PARTS,
     operation=st.sampled_from([None, "add", "set", "delete", "clear", "replace", "move"]), own=SITES,
-    stack=st.none() | st.lists(SITES.filter(bool), max_size=3).map(tuple), stack_cut=st.booleans(),
+    stack=st.none() | st.lists(SITES.filter(bool), max_size=3).map(tuple), stack_cut=st.booleans(), stack_inexact=st.booleans(),
 )  # fmt: skip
 VARIABLES = st.builds(
     Variable, U32, TEXT, U32, TEXT, U32, TEXT, st.dictionaries(TEXT, VALUES, max_size=2), st.tuples(TEXT),
@@ -120,7 +120,7 @@ def test_an_event_reads_as_the_design_says() -> None:
         '"parameters":["cd"],"transaction":0,"outcome":"open"},'
         '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7},"operation":null,'
         '"own":{"file":"main.py","line":3,"column":0,"function":"main"},'
-        '"stack":[{"file":"main.py","line":3,"column":0,"function":"main"}],"stack_cut":false}\n'
+        '"stack":[{"file":"main.py","line":3,"column":0,"function":"main"}],"stack_cut":false,"stack_inexact":false}\n'
     )
 
 

@@ -157,6 +157,7 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             own != Py_None ? own : callers_field(callers, CALLERS_OWN, Py_None),
             callers_field(callers, CALLERS_FRAMES, Py_None),
             callers_field(callers, CALLERS_CUT, Py_False),
+            callers_field(callers, CALLERS_INEXACT, Py_False),
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
         if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));
