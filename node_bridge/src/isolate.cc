@@ -742,20 +742,25 @@ bool is_on_stack(const state *s, uintptr_t frame, uintptr_t sp) {
     return frame >= sp && frame + 16 <= s->stack_top && !(frame & 7);
 }
 
-/* Whether the chain of frame pointers leads out of C++ by the frame of V8's that JavaScript left from: that one has a
- * mark, and where the stack was when C++ was called from a builtin. Else C++ may use the frame pointer for something
- * else. */
-static bool leads_out(const state *s, uintptr_t frame, uintptr_t sp) {
-    enum { FRAMES_MOST = 16, MARKS = 128 };
-    for (int i = 0; i < FRAMES_MOST && is_on_stack(s, frame, sp) && frame - 16 >= sp; i++) {
-        uintptr_t mark = *(uintptr_t *)(frame - 8), left = *(uintptr_t *)(frame - 16);
-        if (mark < MARKS && !(mark & 1) && left > sp && left < frame && !(left & 7) &&
-            is_builtin(s, *(uintptr_t *)(left - 8) - 1))
-            return true;
-        if (is_builtin(s, *(uintptr_t *)(frame + 8) - 1) || !is_code(const_cast<state *>(s), *(uintptr_t *)(frame + 8)))
-            return false;
-        if (*(uintptr_t *)frame <= frame) return false;
-        frame = *(uintptr_t *)frame;
+/* Where the stack was when C++ was called from this frame of V8's, in which JavaScript is left: behind the address that
+ * the call comes back to. 0: it is no such frame. */
+static uintptr_t left_at(const state *s, uintptr_t frame, uintptr_t sp) {
+    enum { MARKS = 128 };
+    if (!is_on_stack(s, frame, sp) || frame - 16 < sp) return 0;
+    uintptr_t mark = *(uintptr_t *)(frame - 8), left = *(uintptr_t *)(frame - 16);
+    bool is = mark < MARKS && !(mark & 1) && left > sp && left < frame && !(left & 7);
+    return is && is_builtin(s, *(uintptr_t *)(left - 8) - 1) ? left : 0;
+}
+
+/* Whether the chain of frame pointers leads from C++ to such a frame. Else C++ may use them for something else. */
+static bool leads_out(state *s, uintptr_t frame, uintptr_t sp) {
+    enum { FRAMES_MOST = 32 };
+    if (left_at(s, frame, sp)) return true;
+    for (int i = 0; i < FRAMES_MOST && is_on_stack(s, frame, sp); i++) {
+        uintptr_t up = *(uintptr_t *)frame, pc = *(uintptr_t *)(frame + 8) - 1;
+        if (is_builtin(s, pc)) return left_at(s, up, sp) == frame + 16;
+        if (up <= frame || !within(s->text[0], pc)) return false;
+        frame = up;
     }
     return false;
 }
