@@ -85,6 +85,22 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     ``kernel``."""
 
 
+class Request(msgspec.Struct, frozen=True):
+    """The unit of work on whose behalf a store happened: what the program named by ``memwatch_core.label()``, the task
+    of asyncio that ran, and the span of OpenTelemetry that was current. What there wasn't is ``""``."""
+
+    label: str = ""
+    """The innermost label in force."""
+    outer: tuple[str, ...] = ()
+    """The labels around it, the innermost first."""
+    task: str = ""
+    """Name of the task, ``Task-3`` if the program gave it none."""
+    trace_id: str = ""
+    """32 hexadecimal digits."""
+    span_id: str = ""
+    """16 hexadecimal digits."""
+
+
 class Shown(msgspec.Struct, frozen=True, gc=False):
     """A value of which only a text is known: its type isn't recorded, or it is longer than a record."""
 
@@ -180,6 +196,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """The callers of ``site``, the innermost first; None: they weren't recorded."""
     stack_cut: bool = False
     """Whether there were more callers than ``stack`` has."""
+    request: Request | None = None
+    """The unit of work in force; None: there was none."""
 
     @property
     def time(self) -> datetime:

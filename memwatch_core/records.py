@@ -4,7 +4,7 @@ There are two groups:
 
 * **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`, :class:`Lost`,
   :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`, :class:`Call`, :class:`Part`,
-  :class:`Shown` and :class:`Variable` they refer to.
+  :class:`Request`, :class:`Shown` and :class:`Variable` they refer to.
   Readers of journals make them, sinks receive them. They are imported when they are first asked for.
 * **What plugins offer**: :class:`Serializer`, :class:`TypeFormat`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`:
   each hook of :mod:`memwatch_core.hookspecs` returns records of some of these.
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .happened import Outcome as Outcome
     from .happened import Part as Part
     from .happened import Record as Record
+    from .happened import Request as Request
     from .happened import Shown as Shown
     from .happened import Site as Site
     from .happened import Unwatched as Unwatched
@@ -47,7 +48,7 @@ NAME_MAX = 1024
 
 _HAPPENED = frozenset(
     {
-        *("Origin", "Operation", "Site", "Context", "Call", "Shown", "ABSENT", "Part", "Variable", "Event"),
+        *("Origin", "Operation", "Site", "Context", "Call", "Request", "Shown", "ABSENT", "Part", "Variable", "Event"),
         *("Watched", "Unwatched", "End", "Given", "Lost", "Outcome", "Notice"),
         "Record",
     }

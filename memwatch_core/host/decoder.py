@@ -93,6 +93,7 @@ class JournalDecoder:
             Kind.LOST: self._losses.record,
             Kind.PLACE: self._variables.place,
             Kind.STACK: self._names.stack,
+            Kind.REQUEST: self._names.request,
         }
         self._is_known: Mapping[int, Callable[[RawRecord], bool]] = {
             Kind.VARIABLE: self._variables.is_registered,

@@ -95,7 +95,7 @@ class Only(NamedTuple):
     """Which records of a session to give out, if not all."""
 
     wanted: Callable[[Event], bool] | None
-    """Which events; None: all. May depend only on variable, path, thread, site, callers and context."""
+    """Which events; None: all. May depend only on variable, path, thread, site, callers, context and request."""
     since: int
     """Oldest event to give out, in ns since 1970."""
     others: Callable[[Record], bool]
@@ -158,8 +158,8 @@ def last(
     them.
 
     Cheaper than :func:`read`: other events are followed but not created. ``aside`` gets all other records, perhaps
-    twice. ``wanted`` may depend only on variable, path, thread, site, callers and context. Returns None if the result
-    isn't reliable: then use :func:`read`.
+    twice. ``wanted`` may depend only on variable, path, thread, site, callers, context and request. Returns None if the
+    result isn't reliable: then use :func:`read`.
     """
     said: list[str] = []
     damaged: list[str] = []

@@ -10,7 +10,7 @@ from ..records import Call, End, Given, Origin
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
-VERSION_MINOR = 4
+VERSION_MINOR = 5
 HEADER_SIZE = 4096
 SLOT_SIZE = 64
 SEGMENT_SLOTS = 16384
@@ -39,6 +39,7 @@ class Kind(IntEnum):
     LOST = 12
     PLACE = 13
     STACK = 14
+    REQUEST = 16
 
 
 class CellKind(IntEnum):
@@ -74,6 +75,7 @@ class Flag(IntFlag):
     SITE_INEXACT = 2
     ADDS_CALL = 4
     HAS_STACK = 8
+    HAS_REQUEST = 16
     REPEATED = 64
     MORE = 128
 
@@ -153,6 +155,8 @@ STACK = Struct("<I")
 """Head of a STACK's payload: 1 if it is cut off, else 0. The ids of its sites follow, u32 each, the innermost first."""
 STACK_MOST = 255
 """Sites of a stack."""
+REQUEST_ID = Struct("<I")
+"""At the end of a STORE with HAS_REQUEST, behind STACK_ID."""
 LOST = Struct("<Q")
 """Head of a LOST's payload: the count; the reason follows."""
 LOST_REASON_MAX = 200
@@ -186,6 +190,7 @@ PAYLOAD_MAX: dict[int, int] = {
     Kind.THREAD: 4096,
     Kind.PLACE: PLACE.size + 4096,
     Kind.STACK: STACK.size + 4 * STACK_MOST,
+    Kind.REQUEST: 4096,
 }
 """Largest payload that a writer makes, in bytes (memwatch.h, core/journal/sites.c)."""
 PAYLOAD_MAX_OF_OTHERS = 1 << 14
@@ -193,7 +198,7 @@ PAYLOAD_MAX_OF_OTHERS = 1 << 14
 BLOB_KINDS = frozenset(
     {
         *(Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST, Kind.PLACE),
-        Kind.STACK,
+        *(Kind.STACK, Kind.REQUEST),
     },
 )
 
@@ -201,7 +206,16 @@ BLOB_KINDS = frozenset(
 def payload_size(length: int, origin: int, flags: int) -> tuple[int, int]:
     """Bytes of a STORE's payload before the bytes of its variable, and with them all."""
     ahead = CALL.size if origin in WITH_CALL else 0
-    return ahead, ahead + 2 * length + (STACK_ID.size if flags & Flag.HAS_STACK else 0)
+    behind = (STACK_ID.size if flags & Flag.HAS_STACK else 0) + (REQUEST_ID.size if flags & Flag.HAS_REQUEST else 0)
+    return ahead, ahead + 2 * length + behind
+
+
+def ids_behind(payload: bytes, end: int, flags: int) -> tuple[int, int]:
+    """Ids of stack and request behind the bytes of a STORE; 0: it has none."""
+    has_stack = bool(flags & Flag.HAS_STACK)
+    stack = STACK_ID.unpack_from(payload, end)[0] if has_stack else 0
+    at = end + STACK_ID.size if has_stack else end
+    return stack, REQUEST_ID.unpack_from(payload, at)[0] if flags & Flag.HAS_REQUEST else 0
 
 
 def held(cell: bytes) -> bytes:

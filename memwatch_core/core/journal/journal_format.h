@@ -8,7 +8,7 @@
 
 #define MWJ_MAGIC "MEMWATCH"
 #define MWJ_VERSION_MAJOR 1
-#define MWJ_VERSION_MINOR 4
+#define MWJ_VERSION_MINOR 5
 #define MWJ_HEADER_SIZE 4096u
 #define MWJ_SLOT_SIZE 64u
 #define MWJ_SEGMENT_SLOTS 16384u
@@ -34,6 +34,7 @@ enum mwj_kind {
     MWJ_LOST = 12,
     MWJ_PLACE = 13,
     MWJ_STACK = 14,
+    MWJ_REQUEST = 16,
 };
 enum mwj_origin { MWJ_ANNOUNCED = 1, MWJ_BY_STORE = 2, MWJ_SYSCALL = 3, MWJ_KERNEL = 4, MWJ_FOUND = 5 };
 enum mwj_flag {
@@ -41,6 +42,7 @@ enum mwj_flag {
     MWJ_SITE_INEXACT = 2,
     MWJ_ADDS_CALL = 4,
     MWJ_HAS_STACK = 8,
+    MWJ_HAS_REQUEST = 16,
     MWJ_REPEATED = 64,
     MWJ_MORE = 128
 };
@@ -81,7 +83,7 @@ struct mwj_slot {
     _Atomic uint32_t word; /* kind | slots << 8 | origin << 16 | flags << 24; committed last */
     uint32_t tid;
     uint64_t time;
-    uint32_t id; /* variable, site, context or stack */
+    uint32_t id; /* variable, site, context, stack or request */
     union {
         struct {
             uint32_t offset, length, site, context;
