@@ -53,7 +53,7 @@ class Filters:
             [_Wanted("--sql", text, _statement, _statement_of) for text in statements],
             [_Wanted("--line", text, _place, _place_of) for text in places],
             [_Wanted("--outcome", text, _outcome, _statement_of) for text in outcomes],
-            [_Wanted("--label", text, _label, _label_of) for text in labels],
+            [_Wanted("--label", text, _label, _labels_of) for text in labels],
             [_Wanted("--task", text, _task, _task_of) for text in tasks],
             [_Wanted("--trace", text, _trace, _trace_of) for text in traces],
         ]
@@ -111,7 +111,9 @@ class _Wanted:
 
     MOST = 1000
 
-    def __init__(self, option: str, text: str, make: Callable[[str], Test], seen: Callable[[Event], str]) -> None:
+    def __init__(
+        self, option: str, text: str, make: Callable[[str], Test], seen: Callable[[Event], str | tuple[str, ...]]
+    ) -> None:
         self._option, self.text, self._seen_of = option, text, seen
         self.called = Called(text if option in ("--variable", "--path") else "")
         self._test = make(text)
@@ -125,7 +127,8 @@ class _Wanted:
         if passes:
             self.hit = True
         elif not self.hit and len(self._seen) < self.MOST:
-            self._seen[self._seen_of(event)] = None
+            seen = self._seen_of(event)
+            self._seen.update(dict.fromkeys((seen,) if isinstance(seen, str) else seen))
         return passes
 
     def names(self, record: Watched | Unwatched) -> bool:
@@ -352,7 +355,7 @@ def _trace(text: str) -> Test:
     def test(event: Event) -> bool:
         if (request := event.request) is None:
             return False
-        return any(one != "" and _matches(one, f"{wanted}*") for one in (request.trace_id, request.span_id))
+        return any(one and _matches(one, f"{wanted}*") for one in (request.trace_id, request.span_id))
 
     return test
 
@@ -360,10 +363,6 @@ def _trace(text: str) -> Test:
 def _labels_of(event: Event) -> tuple[str, ...]:
     request = event.request
     return () if request is None or not request.label else (request.label, *request.outer)
-
-
-def _label_of(event: Event) -> str:
-    return next(iter(_labels_of(event)), "")
 
 
 def _task_of(event: Event) -> str:

@@ -179,9 +179,12 @@ class Summary:
         known = {thread for thread in self.threads if thread[1]}
         text += f" by {_count(len(known), 'thread')}" if known else ""
         text += f", under {_count(len(self.statements), 'SQL statement')}" if self.statements else ""
-        for kind, names in self.units.items():
-            least = "at least " if len(names) == UNITS else ""
-            text += f", in {least}{_count(len(names), kind)}" if names else ""
+        units = [
+            ("at least " if len(names) == UNITS else "") + _count(len(names), kind)
+            for kind, names in self.units.items()
+            if names
+        ]
+        text += f", in {' and '.join(units)}" if units else ""
         if self.undone:
             text += f"; {_count(self.events_undone, 'event')} under {len(self.undone):,} that "
             text += f"{'was' if len(self.undone) == 1 else 'were'} rolled back"

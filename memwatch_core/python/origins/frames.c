@@ -12,6 +12,7 @@
 #include "origins/bytecode.h"
 #include "origins/context.h"
 #include "origins/frames.h"
+#include "origins/imported.h"
 #include "origins/requests.h"
 #include "origins/sites.h"
 #include "origins/stacks.h"
@@ -146,6 +147,8 @@ void mwpy_origin(const void *ucontext, mw_origin *origin) {
 }
 
 int mwpy_prepare_origins(void) { return mwpy_prepare_requests(); }
+
+void mwpy_note_imports(void) { mwpy_look_for_imports(mwpy_current_thread()); }
 
 void mwpy_forget_sites(void) {
     for (size_t i = 0; i < HELD; i++) {

@@ -8,6 +8,8 @@
 #define MEMWATCH_PYTHON_PEEK_H
 #include "interpreter.h"
 
+enum { MWPY_TRIES = 4 }; /* without the lock, what was moved meanwhile is found at the next try */
+
 bool mwpy_get_unheld(void *to, const void *from, size_t n);
 
 static inline bool mwpy_get(bool held, void *to, const void *from, size_t n) {

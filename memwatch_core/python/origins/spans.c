@@ -52,7 +52,7 @@ static bool is_tuple(bool held, PyObject *object) {
     return type && mwpy_get(held, &flags, &type->tp_flags, sizeof flags) && flags & Py_TPFLAGS_TUPLE_SUBCLASS;
 }
 
-mwpy_span mwpy_span_of(PyThreadState *thread, bool held) {
+static mwpy_span look(PyThreadState *thread, bool held) {
     static size_t key_hint, attribute_hint; /* whatever they are, what is found is right */
     mwpy_span none = {{0, 0}, 0}, found;
     PyObject *context = mwpy_value_in(thread, mwpy_found.span_variable), *ids[2];
@@ -72,5 +72,11 @@ mwpy_span mwpy_span_of(PyThreadState *thread, bool held) {
         return none;
     if (!read_id(held, ids[0], found.trace) || !read_id(held, ids[1], id) || id[0]) return none;
     found.span = id[1];
+    return found;
+}
+
+mwpy_span mwpy_span_of(PyThreadState *thread, bool held) {
+    mwpy_span found = {{0, 0}, 0};
+    for (int i = held ? MWPY_TRIES - 1 : 0; !found.span && i < MWPY_TRIES; i++) found = look(thread, held);
     return found;
 }

@@ -94,7 +94,8 @@ static const PyTypeObject *own_class(const PyTypeObject *type) {
 }
 
 PyObject *mwpy_task_name(PyThreadState *thread, bool held) {
-    PyObject *task = current_task(thread, held);
+    PyObject *task = NULL;
+    for (int i = held ? MWPY_TRIES - 1 : 0; !task && i < MWPY_TRIES; i++) task = current_task(thread, held);
     if (!task || task == Py_None) return NULL;
     PyTypeObject *type = mwpy_word(held, &task->ob_type);
     const PyTypeObject *own = type ? own_class(type) : NULL;

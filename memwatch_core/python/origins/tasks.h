@@ -2,6 +2,9 @@
 #ifndef MEMWATCH_PYTHON_TASKS_H
 #define MEMWATCH_PYTHON_TASKS_H
 #include "interpreter.h"
+#if PY_VERSION_HEX >= 0x030D0000
+#include "internal/pycore_tstate.h"
+#endif
 
 /* Whether a loop may be running in the thread, or have been: without one there is no task. */
 static inline bool mwpy_may_have_task(const PyThreadState *thread) {

@@ -64,6 +64,7 @@ static PyObject *create(PyObject *module, PyObject *args) {
         goto failed;
     }
     self->id = (mw_variable_id)id;
+    mwpy_note_imports();
     PyBuffer_Release(&data);
     return (PyObject *)self;
 failed:
