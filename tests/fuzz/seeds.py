@@ -12,7 +12,18 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "journal")]
 
 from hostile_journals import describe, long_blob  # noqa: E402
 from journal_target import AT_BORDER, HEAD, RAW  # noqa: E402
-from journal_writer import CONTEXT, METADATA, OUTCOME, PLACE, SEGMENT, STACK, THREAD, JournalWriter, cell  # noqa: E402
+from journal_writer import (  # noqa: E402
+    CONTEXT,
+    METADATA,
+    OUTCOME,
+    PLACE,
+    REQUEST,
+    SEGMENT,
+    STACK,
+    THREAD,
+    JournalWriter,
+    cell,
+)
 
 
 def structs(writer: JournalWriter) -> None:
@@ -100,8 +111,22 @@ def stacks(writer: JournalWriter) -> None:
     writer.store(1, 0, bytes(8), bytes(8), stack=5, flags=128)
 
 
+def requests(writer: JournalWriter) -> None:
+    writer.watch(1, bytes(8), "n")
+    fields: list[dict[str, object]] = [{"label": "x", "outer": ["y"] * 9}, {"task": 5}, {"trace_id": "\x1b[31m"}, {}]
+    for ident, each in zip((1, 2, 0, 2**32 - 1), fields, strict=True):
+        writer.request(ident, **each)
+        for request in (ident, 7):
+            writer.store(1, 0, bytes(8), bytes(8), request=request)
+            writer.store(1, 0, bytes(8), bytes(8), request=request, stack=3, origin=3)
+    for payload in (b"", b"{", b"[" * 3000, b'{"outer":[{"a":1}]}', b"\xff" * 100, b"1" * 5000):
+        writer.blob(REQUEST, 1, payload)
+    writer.store(1, 0, bytes(8), bytes(8), flags=16)
+    writer.store(1, 0, bytes(8), bytes(8), request=5, flags=128)
+
+
 def main() -> None:
-    for make in (structs, arrays, variables, names, numbers, savepoints, places, stacks, holes):
+    for make in (structs, arrays, variables, names, numbers, savepoints, places, stacks, requests, holes):
         writer = JournalWriter()
         make(writer)
         data = bytearray(writer.header()[:HEAD] + writer.slots)

@@ -25,6 +25,7 @@ from memwatch_core.records import (
     Outcome,
     Part,
     Record,
+    Request,
     Shown,
     Site,
     Unwatched,
@@ -67,6 +68,7 @@ EVENTS = st.builds(
     st.binary(max_size=40), VALUES, VALUES, st.booleans(), st.booleans(), SITES, CONTEXTS, part=PARTS,
     operation=st.sampled_from([None, "add", "set", "delete", "clear", "replace", "move"]), own=SITES,
     stack=st.none() | st.lists(SITES.filter(bool), max_size=3).map(tuple), stack_cut=st.booleans(),
+    request=st.none() | st.builds(Request, TEXT, st.lists(TEXT, max_size=2).map(tuple), TEXT, TEXT, TEXT),
 )  # fmt: skip
 VARIABLES = st.builds(
     Variable, U32, TEXT, U32, TEXT, U32, TEXT, st.dictionaries(TEXT, VALUES, max_size=2), st.tuples(TEXT),
@@ -105,7 +107,7 @@ EVENT = Event(
     b"\5\0", b"\7\0", 5, 7, True, True, Site("orders.py", 41, "add_order", 8),
     Context(9, "sqlite3", "SELECT ?", "ab", ("cd",), connection=1, rows=5),
     Call("recv", 4, 2), "812-python", Part("[0]", 5, 7), None, Site("main.py", 3, "main"),
-    (Site("main.py", 3, "main"),),
+    (Site("main.py", 3, "main"),), False, Request("line 3", ("order 17",), "Task-1", "4bf9" * 8, "00f0" * 4),
 )  # fmt: skip
 VARIABLE = Variable(3, "total", 812, "python", 8, "int64", {}, ("track_threads",), None, EVENT.site, 1, "MainThread")
 
@@ -120,7 +122,9 @@ def test_an_event_reads_as_the_design_says() -> None:
         '"parameters":["cd"],"transaction":0,"outcome":"open"},'
         '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7},"operation":null,'
         '"own":{"file":"main.py","line":3,"column":0,"function":"main"},'
-        '"stack":[{"file":"main.py","line":3,"column":0,"function":"main"}],"stack_cut":false}\n'
+        '"stack":[{"file":"main.py","line":3,"column":0,"function":"main"}],"stack_cut":false,'
+        '"request":{"label":"line 3","outer":["order 17"],"task":"Task-1",'
+        '"trace_id":"4bf94bf94bf94bf94bf94bf94bf94bf9","span_id":"00f000f000f000f0"}}\n'
     )
 
 

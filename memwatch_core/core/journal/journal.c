@@ -190,6 +190,14 @@ MW_SIGNAL_SAFE static void put_ahead(const struct journal *j, struct mwj_slot *s
         a->request->told = reach_of(j, a, at);
 }
 
+MW_SIGNAL_SAFE static void leave_empty(struct mwj_slot *slot, unsigned n, uint64_t at) {
+    (void)at;
+    for (unsigned i = 0; i < n; i++) {
+        MW_STEP("pad", at + i);
+        atomic_store_explicit(&slot[i].word, MWJ_WORD(MWJ_PAD, 1, 0, 0), memory_order_release);
+    }
+}
+
 /* Slots for the STORE, and before it for what it names, unless that is recorded already. */
 MW_SIGNAL_SAFE static __attribute__((noinline)) struct mwj_slot *reserve_with(struct journal *j, unsigned slots,
                                                                               uint64_t own, struct ahead *ahead, unsigned n) {
@@ -206,11 +214,10 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) struct mwj_slot *reserve_with(st
         if (!slot) return NULL;
         bool another = false; /* segment has begun */
         for (unsigned i = 0; i < n; i++) another |= told[i] && ahead[i].reach != reach_of(j, &ahead[i], at);
-        for (unsigned i = 0; another && i < more + slots; i++) {
-            MW_STEP("pad", at + i);
-            atomic_store_explicit(&slot[i].word, MWJ_WORD(MWJ_PAD, 1, 0, 0), memory_order_release);
+        if (unlikely(another)) {
+            leave_empty(slot, more + slots, at);
+            continue;
         }
-        if (unlikely(another)) continue;
         for (unsigned i = 0; i < n; i++) {
             if (told[i]) continue;
             put_ahead(j, slot, at, &ahead[i]);
@@ -218,6 +225,18 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) struct mwj_slot *reserve_with(st
         }
         return slot;
     }
+}
+
+/* Slots for a STORE whose request is recorded already, in the segment that they are in. NULL: it isn't there. */
+MW_SIGNAL_SAFE static inline struct mwj_slot *reserve_told(struct journal *j, unsigned slots, uint64_t own,
+                                                           const struct ahead *request) {
+    if (unlikely(!atomic_load_explicit(&mw.process->made, memory_order_acquire))) return NULL;
+    uint64_t at = atomic_load_explicit(&j->header->reserved, memory_order_relaxed);
+    if (unlikely(request->reach != reach_of(j, request, at))) return NULL;
+    struct mwj_slot *slot = reserve_at(j, slots, own, &at);
+    if (likely(!slot || request->reach == reach_of(j, request, at))) return slot;
+    leave_empty(slot, slots, at); /* another segment has begun */
+    return NULL;
 }
 
 /* Whether no STORE needs to say it once more. In a journal with a limit, that depends on the slot. */
@@ -278,14 +297,17 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
         if (unlikely(!is_told(j, stack))) ahead[count++] = stack_ahead(stack);
     }
     struct ahead *request = &ahead[count];
-    if (store->request && likely(request_ahead(store, request))) {
+    if (likely(!store->request) || unlikely(!request_ahead(store, request))) {
+        request = NULL;
+    } else {
         size += (uint32_t)sizeof request->id;
         count++;
-    } else {
-        request = NULL;
     }
     unsigned slots = slots_for(size, FIRST_PAYLOAD_STORE);
-    struct mwj_slot *slot = likely(!count) ? reserve(j, slots, own) : reserve_with(j, slots, own, ahead, count);
+    struct mwj_slot *slot = likely(!count)          ? reserve(j, slots, own)
+                            : count == 1 && request ? reserve_told(j, slots, own, request)
+                                                    : NULL;
+    if (unlikely(!slot) && count) slot = reserve_with(j, slots, own, ahead, count);
     if (unlikely(!slot)) return unrecorded(j, store);
     slot->tid = store->tid;
     slot->time = clock_now();

@@ -33,7 +33,10 @@ static uint32_t reduced_hash(Py_hash_t hash) {
 /* The kind of a node, from the sixth letter of "hamt_bitmap_node", "hamt_array_node", "hamt_collision_node". */
 static char node_kind(PyObject *node) { return Py_TYPE(node)->tp_name[5]; }
 
-static PyObject *find(PyObject *node, PyObject *key, uint32_t hash) {
+/* The core asks for a CPU with FSGSBASE, and all of those have this instruction. */
+#define WITH_POPCNT __attribute__((target("popcnt")))
+
+WITH_POPCNT static inline PyObject *find(PyObject *node, PyObject *key, uint32_t hash) {
     for (unsigned shift = 0; node; shift += 5) {
         char kind = node_kind(node);
         if (kind == 'c') {
@@ -77,7 +80,7 @@ static uint32_t id_of(PyObject *value) {
     return 0;
 }
 
-PyObject *mwpy_value_in(PyThreadState *thread, PyObject *variable) {
+WITH_POPCNT PyObject *mwpy_value_in(PyThreadState *thread, PyObject *variable) {
     PyContext *context = (PyContext *)thread->context;
     if (!variable || !context || !context->ctx_vars) return NULL;
     uint32_t hash = reduced_hash(((PyContextVar *)variable)->var_hash);

@@ -26,15 +26,15 @@ enum task { NO_TASK, NUMBERED, NAMED };
 
 struct work {
     const mwpy_label *innermost; /* borrowed; not compared */
+    const unsigned char *name;   /* of the task, in NAMED; not compared by address */
     uint64_t label, left_early;  /* its serial; 0: none */
     mwpy_span span;
     uint64_t number; /* of the task; or the length of its name */
     uint32_t task;   /* enum task */
     uint32_t kind;   /* bytes of a character of the name */
-    unsigned char name[NAME_BYTES];
 };
 
-static bool take_number(bool held, PyObject *name, struct work *w) {
+MWPY_PEEK bool take_number(bool held, PyObject *name, struct work *w) {
     enum { DIGITS = 3 };
 #if PY_VERSION_HEX >= 0x030C0000
     enum { HEAD = offsetof(PyLongObject, long_value.ob_digit) };
@@ -51,33 +51,33 @@ static bool take_number(bool held, PyObject *name, struct work *w) {
 #endif
     if (!n || n >= DIGITS || !mwpy_get(held, digits, (char *)name + HEAD, n * sizeof *digits)) return false;
     w->task = NUMBERED;
-    w->number = 0;
     while (n--) w->number = w->number << PyLong_SHIFT | digits[n];
     return true;
 }
 
-/* A str that lies in one piece, as all do that Python makes. */
-static void take_name(bool held, PyObject *name, struct work *w) {
+static size_t name_bytes(const struct work *w) { return (w->number < NAME_MOST ? w->number : NAME_MOST) * w->kind; }
+
+/* A str that lies in one piece, as all do that Python makes. copy: of a name that may go meanwhile. */
+MWPY_PEEK void take_name(bool held, PyObject *name, struct work *w, unsigned char *copy) {
     PyASCIIObject head;
     if (!mwpy_get(held, &head, name, sizeof head) || !PyUnicode_CheckExact(&head) || !head.state.compact) return;
-    const char *data = (char *)name + (head.state.ascii ? sizeof(PyASCIIObject) : sizeof(PyCompactUnicodeObject));
-    size_t n = head.length < NAME_MOST ? (size_t)head.length : NAME_MOST;
-    if (!n || !mwpy_get(held, w->name, data, n * head.state.kind)) return;
-    w->task = NAMED;
-    w->number = (uint64_t)head.length;
+    w->name = (unsigned char *)name + (head.state.ascii ? sizeof(PyASCIIObject) : sizeof(PyCompactUnicodeObject));
+    w->number = head.length > 0 ? (uint64_t)head.length : 0;
     w->kind = head.state.kind;
-}
-
-static size_t name_bytes(const struct work *w) {
-    return w->task == NAMED ? (w->number < NAME_MOST ? w->number : NAME_MOST) * w->kind : 0;
+    if (!w->number || (!held && !mwpy_get(held, copy, w->name, name_bytes(w)))) {
+        w->number = w->kind = 0;
+        return;
+    }
+    if (!held) w->name = copy;
+    w->task = NAMED;
 }
 
 /* False: nothing is. */
-static bool look(PyThreadState *thread, bool held, struct work *w) {
-    memset(w, 0, offsetof(struct work, name));
+MWPY_PEEK bool look(PyThreadState *thread, bool held, struct work *w, unsigned char *copy) {
+    *w = (struct work){0};
     if (held) mwpy_look_for_imports(thread);
     PyObject *name = mwpy_may_have_task(thread) ? mwpy_task_name(thread, held) : NULL;
-    if (name && !take_number(held, name, w)) take_name(held, name, w);
+    if (name && !take_number(held, name, w)) take_name(held, name, w, copy);
     if (thread->context) {
         if (mwpy_found.span_variable) w->span = mwpy_span_of(thread, held);
         w->innermost = mwpy_label_variable ? mwpy_label_of(thread) : NULL;
@@ -89,10 +89,10 @@ static bool look(PyThreadState *thread, bool held, struct work *w) {
     return w->task || w->label || w->span.span;
 }
 
-static bool is_same(const struct work *a, const struct work *b) {
-    const size_t from = offsetof(struct work, label), to = offsetof(struct work, name);
-    return !memcmp((const char *)a + from, (const char *)b + from, to - from) &&
-           !memcmp(a->name, b->name, name_bytes(a));
+static inline bool is_same(const struct work *a, const struct work *b) {
+    return a->label == b->label && a->left_early == b->left_early && a->span.span == b->span.span &&
+           a->span.trace[0] == b->span.trace[0] && a->span.trace[1] == b->span.trace[1] && a->number == b->number &&
+           a->task == b->task && a->kind == b->kind && (a->task != NAMED || !memcmp(a->name, b->name, name_bytes(a)));
 }
 
 /* ---- as JSON ----------------------------------------------------------------------------------------------------- */
@@ -211,7 +211,8 @@ struct row {
     uint32_t owner; /* thread id; 0: free */
     bool busy;      /* it is being changed: a signal handler that stores says nothing */
     mw_request *last_request;
-    struct work last;
+    struct work last; /* of which it was made */
+    unsigned char name[NAME_BYTES];
     mw_request known[1 << KNOWN_BITS]; /* by a hash of the text */
 };
 
@@ -271,21 +272,32 @@ static __attribute__((noinline)) mw_request *another(struct row *row, const stru
     __atomic_store_n(&row->busy, true, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     mw_request *request = known_as(row, json, write_json(json, sizeof json, w, thread));
-    memcpy(&row->last, w, offsetof(struct work, name) + name_bytes(w));
+    row->last = *w;
+    row->last.name = row->name;
+    if (w->task == NAMED) memcpy(row->name, w->name, name_bytes(w));
     row->last_request = request;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(&row->busy, false, __ATOMIC_RELAXED);
     return request;
 }
 
-mwpy_request mwpy_find_request(PyThreadState *thread, bool held) {
-    mwpy_request none = {NULL, 0};
-    struct work w;
-    if (!look(thread, held, &w)) return none;
+static mwpy_request found_by(const struct work *w, PyThreadState *thread) {
     struct row *row = own();
-    if (!row || row->busy) return none;
-    mw_request *request = row->last_request && is_same(&w, &row->last) ? row->last_request : another(row, &w, thread);
+    if (!row || row->busy) return (mwpy_request){NULL, 0};
+    mw_request *request = row->last_request && is_same(w, &row->last) ? row->last_request : another(row, w, thread);
     return (mwpy_request){request, request->serial};
+}
+
+static __attribute__((noinline)) mwpy_request find_unheld(PyThreadState *thread) {
+    unsigned char copy[NAME_BYTES];
+    struct work w;
+    return look(thread, false, &w, copy) ? found_by(&w, thread) : (mwpy_request){NULL, 0};
+}
+
+mwpy_request mwpy_find_request(PyThreadState *thread, bool held) {
+    struct work w;
+    if (__builtin_expect(!held, 0)) return find_unheld(thread);
+    return look(thread, true, &w, NULL) ? found_by(&w, thread) : (mwpy_request){NULL, 0};
 }
 
 int mwpy_prepare_requests(void) {

@@ -18,7 +18,7 @@ int mwpy_prepare_spans(void) {
 }
 
 /* An int from 1 to 2^128 - 1; false: it is anything else. */
-static bool read_id(bool held, const PyObject *number, uint64_t id[2]) {
+MWPY_PEEK bool read_id(bool held, const PyObject *number, uint64_t id[2]) {
     enum { DIGITS_MOST = (128 + PyLong_SHIFT - 1) / PyLong_SHIFT };
 #if PY_VERSION_HEX >= 0x030C0000
     enum { HEAD = offsetof(PyLongObject, long_value.ob_digit) };
@@ -46,13 +46,13 @@ static bool read_id(bool held, const PyObject *number, uint64_t id[2]) {
     return true;
 }
 
-static bool is_tuple(bool held, PyObject *object) {
+MWPY_PEEK bool is_tuple(bool held, PyObject *object) {
     PyTypeObject *type = object ? mwpy_word(held, &object->ob_type) : NULL;
     unsigned long flags;
     return type && mwpy_get(held, &flags, &type->tp_flags, sizeof flags) && flags & Py_TPFLAGS_TUPLE_SUBCLASS;
 }
 
-static mwpy_span look(PyThreadState *thread, bool held) {
+MWPY_PEEK mwpy_span look(PyThreadState *thread, bool held) {
     static size_t key_hint, attribute_hint; /* whatever they are, what is found is right */
     mwpy_span none = {{0, 0}, 0}, found;
     PyObject *context = mwpy_value_in(thread, mwpy_found.span_variable), *ids[2];
@@ -76,7 +76,8 @@ static mwpy_span look(PyThreadState *thread, bool held) {
 }
 
 mwpy_span mwpy_span_of(PyThreadState *thread, bool held) {
+    if (__builtin_expect(held, 1)) return look(thread, true);
     mwpy_span found = {{0, 0}, 0};
-    for (int i = held ? MWPY_TRIES - 1 : 0; !found.span && i < MWPY_TRIES; i++) found = look(thread, held);
+    for (int i = 0; !found.span && i < MWPY_TRIES; i++) found = look(thread, false);
     return found;
 }
