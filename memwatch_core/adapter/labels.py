@@ -66,9 +66,9 @@ class Label:
 def label(text: str) -> Label:
     """Names the unit of work that the writes within are done for: ``with label("order 17"):``.
 
-    Goes where context variables go: into tasks that are started within and ``asyncio.to_thread``, not into a new thread.
-    Labels nest, and events carry those around the innermost one as well. Decorates functions and coroutine functions,
-    too. Cut off after 200 characters. Raises TypeError, ValueError: the text is no ``str``, or empty.
+    Goes where context variables go: into tasks that are started within and ``asyncio.to_thread``, not into a new
+    thread. Labels nest, and events carry those around the innermost one as well. Decorates functions and coroutine
+    functions, too. Cut off after 200 characters. Raises TypeError, ValueError: the text is no ``str``, or empty.
     """
     if not isinstance(text, str):
         raise TypeError(f"label() takes a str, not {type(text).__name__}: label(str(value))")

@@ -220,8 +220,8 @@ uint64_t mw_journal_stamp(void);
 void mw_set_context(uint32_t context);
 uint32_t mw_get_context(void);
 
-/* A unit of work, on whose behalf stores happen: JSON, opaque to the core. It belongs to one thread, which may change it
- * between two stores. It is recorded with the first store that it is said of, and again where readers need it. */
+/* A unit of work, on whose behalf stores happen: JSON, opaque to the core. It belongs to one thread, which may change
+ * it between two stores. It is recorded with the first store that it is said of, and again where readers need it. */
 #define MW_REQUEST_MAX 1000u
 typedef struct mw_request {
     uint64_t serial; /* from mw_request_serial(): another one whenever the text is changed, written before it is */
@@ -235,10 +235,10 @@ uint64_t mw_request_serial(void);
 
 /* What an adapter can say about a store. */
 typedef struct mw_origin {
-    uint32_t site;    /* id from mw_intern_site, 0 if unknown */
-    uint32_t context; /* preset to mw_get_context() */
-    uint32_t inexact; /* set to 1 if the site is not certain */
-    uint32_t stack;   /* id from mw_intern_stack, of the callers of `site`; 0: not asked for */
+    uint32_t site;           /* id from mw_intern_site, 0 if unknown */
+    uint32_t context;        /* preset to mw_get_context() */
+    uint32_t inexact;        /* set to 1 if the site is not certain */
+    uint32_t stack;          /* id from mw_intern_stack, of the callers of `site`; 0: not asked for */
     uint64_t request_serial; /* what request->serial is: if it is another one when the store is recorded, because a */
     mw_request *request;     /* signal handler has stored meanwhile, nothing is said. NULL: none */
 } mw_origin;

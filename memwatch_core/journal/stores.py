@@ -57,7 +57,8 @@ class Callers(NamedTuple):
 
 
 class PythonStores:
-    """The state that STORE records need: bytes and last value of each variable; sites, requests, contexts and thread names by id.
+    """The state that STORE records need: bytes and last value of each variable; sites, requests, contexts and thread
+    names by id.
 
     Not thread-safe, and not re-entrant from a serializer's ``decode``.
     """

@@ -1,8 +1,8 @@
 """Random trees of flows of control, which note at each write what is in force there: the labels, the task of asyncio,
 OpenTelemetry's span, as these say it themselves.
 
-``python flows.py SEED TREES THREADS TRACKER [loop]`` prints the session's folder, and what is expected of each number that
-was written.
+``python flows.py SEED TREES THREADS TRACKER [loop]`` prints the session's folder, and what is expected of each number
+that was written.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ def test_console_shows_the_request_behind_the_thread_only_where_there_is_one(rec
         (["--label", "order 17"], [17]), (["--label", "line 3"], [17, 18]), (["--label", "order*"], [17, 18]),
         (["--label", "order 17", "--label", "tail*"], [17, 2]), (["--label", "*"], [17, 18, 2]),
         (["--task", "packer"], [17]), (["--task", "Task-?"], [18]), (["--task", "*"], [17, 18]),
-        (["--trace", "4bf92f3577b34da6a3ce929d0e0e4736"], [2]), (["--trace", "4BF9"], [2]), (["--trace", "00f067"], [2]),
-        (["--trace", "*"], [2]), (["--task", "packer", "--label", "order 17"], [17]),
+        (["--trace", "4bf92f3577b34da6a3ce929d0e0e4736"], [2]), (["--trace", "4BF9"], [2]),
+        (["--trace", "00f067"], [2]), (["--trace", "*"], [2]), (["--task", "packer", "--label", "order 17"], [17]),
         (["--label", "line 3", "--variable", "total", "--last", "1"], [18]),
     ],
 )  # fmt: skip

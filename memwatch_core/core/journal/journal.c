@@ -199,8 +199,8 @@ MW_SIGNAL_SAFE static void leave_empty(struct mwj_slot *slot, unsigned n, uint64
 }
 
 /* Slots for the STORE, and before it for what it names, unless that is recorded already. */
-MW_SIGNAL_SAFE static __attribute__((noinline)) struct mwj_slot *reserve_with(struct journal *j, unsigned slots,
-                                                                              uint64_t own, struct ahead *ahead, unsigned n) {
+MW_SIGNAL_SAFE static __attribute__((noinline)) struct mwj_slot *
+reserve_with(struct journal *j, unsigned slots, uint64_t own, struct ahead *ahead, unsigned n) {
     bool made = atomic_load_explicit(&mw.process->made, memory_order_acquire);
     uint64_t at = made ? atomic_load_explicit(&j->header->reserved, memory_order_relaxed) : 0;
     for (;;) {

@@ -2,10 +2,10 @@
  *
  *     Lines(event, site, context, call, part, shown, request, record, value).encode(records) -> bytes
  *
- * event, site, context, call, part, shown, request are the types of memwatch_core/records.py; their fields are read by offset.
- * Events and plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any
- * other value. Both are Python functions of memwatch_core/rendering/jsonlines.py, with which this file must agree to
- * the byte. */
+ * event, site, context, call, part, shown, request are the types of memwatch_core/records.py; their fields are read by
+ * offset. Events and plain values are written here; record(r) -> bytes writes any other record, value(v, depth) ->
+ * bytes any other value. Both are Python functions of memwatch_core/rendering/jsonlines.py, with which this file must
+ * agree to the byte. */
 #include "reader.h"
 
 #include <math.h>
@@ -27,7 +27,7 @@ static const Key event_keys[] = {
     KEY("variable_id"), KEY("path"),      KEY("origin"),  KEY("offset"), KEY("before"),    KEY("after"),
     KEY("old"),         KEY("new"),       KEY("changed"), KEY("exact"),  KEY("journal"),   KEY("site"),
     KEY("context"),     KEY("time_ns"),   KEY("call"),    KEY("part"),   KEY("operation"), KEY("own"),
-    KEY("stack"),       KEY("stack_cut"),   KEY("request"),
+    KEY("stack"),       KEY("stack_cut"), KEY("request"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("column"), KEY("function")};
 static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
@@ -462,10 +462,9 @@ static int find_fields(PyTypeObject *type, const Key *keys, Py_ssize_t *at, int 
 static int lines_init(Lines *self, PyObject *args, PyObject *keywords) {
     PyObject *event, *site, *context, *call, *part, *shown, *request, *record, *value;
     (void)keywords;
-    if (self->event != NULL ||
-        !PyArg_ParseTuple(args, "O!O!O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site, &PyType_Type, &context,
-                          &PyType_Type, &call, &PyType_Type, &part, &PyType_Type, &shown, &PyType_Type, &request,
-                          &record, &value))
+    if (self->event != NULL || !PyArg_ParseTuple(args, "O!O!O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site,
+                                                 &PyType_Type, &context, &PyType_Type, &call, &PyType_Type, &part,
+                                                 &PyType_Type, &shown, &PyType_Type, &request, &record, &value))
         return -1;
     if (find_fields((PyTypeObject *)event, event_keys, self->event_at, EVENT_FIELDS) < 0 ||
         find_fields((PyTypeObject *)site, site_keys, self->site_at, SITE_FIELDS) < 0 ||

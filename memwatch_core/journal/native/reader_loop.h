@@ -40,7 +40,9 @@ static uint32_t request_size(const unsigned char *slot) {
     return FIELD(slot, word) >> 24 & MWJ_HAS_REQUEST ? (uint32_t)sizeof(uint32_t) : 0;
 }
 
-static size_t behind_bytes(const unsigned char *slot) { return call_size(slot) + 2 * (size_t)FIELD(slot, store.length); }
+static size_t behind_bytes(const unsigned char *slot) {
+    return call_size(slot) + 2 * (size_t)FIELD(slot, store.length);
+}
 
 static uint32_t stack_id(const unsigned char *slot, const unsigned char *payload) {
     return stack_size(slot) ? u32_at(payload, behind_bytes(slot)) : 0;

@@ -60,8 +60,8 @@ static size_t verdict_place(const Verdict *key) {
 
 static int verdict_is_of(const Verdict *verdict, const Verdict *key) {
     return verdict->thread == key->thread && verdict->site == key->site && verdict->callers == key->callers &&
-           verdict->context == key->context && verdict->request == key->request && verdict->variable == key->variable && verdict->tid == key->tid &&
-           verdict->round == key->round;
+           verdict->context == key->context && verdict->request == key->request && verdict->variable == key->variable &&
+           verdict->tid == key->tid && verdict->round == key->round;
 }
 
 /* The cached verdict: 1 wanted, 0 not wanted, -1 unknown. */

@@ -88,7 +88,8 @@ static mwpy_label *label_argument(PyObject *object) {
     return NULL;
 }
 
-PyDoc_STRVAR(is_label_here_doc, "is_label_here(label)\n--\n\nWhether this flow has entered the label, and not left it.");
+PyDoc_STRVAR(is_label_here_doc,
+             "is_label_here(label)\n--\n\nWhether this flow has entered the label, and not left it.");
 static PyObject *is_label_here(PyObject *module, PyObject *object) {
     (void)module;
     mwpy_label *label = label_argument(object);

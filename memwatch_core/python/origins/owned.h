@@ -1,5 +1,5 @@
-/* owned.h - a table of rows, each of which belongs to one thread at a time. A row begins with its owner's thread id, 0 if
- * it is free. */
+/* owned.h - a table of rows, each of which belongs to one thread at a time. A row begins with its owner's thread id, 0
+ * if it is free. */
 #ifndef MEMWATCH_PYTHON_OWNED_H
 #define MEMWATCH_PYTHON_OWNED_H
 #include <stdbool.h>

@@ -65,8 +65,8 @@ MWPY_PEEK const char *mwpy_entry_with(bool held, const mwpy_entries *e, const Py
     return e->at + *hint * e->size;
 }
 
-/* The value of a key, which is this very object, in a dict; borrowed, NULL: there is none. *hint: where it was found the
- * last time. */
+/* The value of a key, which is this very object, in a dict; borrowed, NULL: there is none. *hint: where it was found
+ * the last time. */
 MWPY_PEEK PyObject *mwpy_find(bool held, const PyObject *dict, const PyObject *key, size_t *hint) {
     PyDictObject head;
     if (!mwpy_get(held, &head, dict, sizeof head)) return NULL;
