@@ -441,10 +441,8 @@ def span(ids):
     made = object.__new__(Span)
     object.__getattribute__(made, "__dict__")["_context"] = ids
     return made
-for value in (None, {}, 5, Context(), Context(other=1), Context(key=None), Context(key=span(None)),
-              Context(key=span(())), Context(key=span((1,))), Context(key=span((0, 1))),
-              Context(key=span((1, 0))), Context(key=span((-1, 1))), Context(key=span((2 ** 128, 1))), Context(key=span((1, 2 ** 64))), Context(key=span(("a", "b"))),
-              Context(key=span((True, 1))), {1: 2, "key": span([1, 2])}):
+odd = [None, (), (1,), (0, 1), (1, 0), (-1, 1), (2 ** 128, 1), (1, 2 ** 64), ("a", "b"), (True, 1), [1, 2]]
+for value in (None, {}, 5, Context(), Context(other=1), Context(key=None), *[Context(key=span(ids)) for ids in odd]):
     variable.set(value)
     number += 1
 variable.set(Context({i: i for i in range(500)} | {"key": span((0xabc, 0xdef, False))}))
