@@ -184,7 +184,7 @@ class Summary:
             for kind, names in self.units.items()
             if names
         ]
-        text += f", in {' and '.join(units)}" if units else ""
+        text += f", in {' and '.join([', '.join(units[:-1]), units[-1]] if units[1:] else units)}" if units else ""
         if self.undone:
             text += f"; {_count(self.events_undone, 'event')} under {len(self.undone):,} that "
             text += f"{'was' if len(self.undone) == 1 else 'were'} rolled back"

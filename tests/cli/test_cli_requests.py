@@ -53,7 +53,7 @@ def test_console_shows_the_request_behind_the_thread_only_where_there_is_one(rec
     assert ends["18"].endswith("MainThread [line 3, task Task-3]")
     assert ends["2"].endswith("MainThread [tail[31m, trace 4bf92f35]") or "trace 4bf92f35]" in ends["2"]
     assert "\x1b" not in shown
-    assert "4 events on 1 variable by 1 thread, in 2 labels and 2 tasks and 1 trace; nothing lost" in " ".join(
+    assert "4 events on 1 variable by 1 thread, in 2 labels, 2 tasks and 1 trace; nothing lost" in " ".join(
         shown.replace("memwatch:", "").split()
     )
 

@@ -72,10 +72,10 @@ def test_labels_tasks_and_traces_are_counted_up_to_a_limit() -> None:
     plain = event(1, 1, 5, 1, 0)
     requests = [None, Request("order 17", ("batch",)), Request("order 17", (), "Task-1"), Request("", (), "", "a" * 32)]
     summary.write([msgspec.structs.replace(plain, request=request) for request in requests])
-    assert ", in 1 label and 1 task and 1 trace; " in summary.sentence()
+    assert ", in 1 label, 1 task and 1 trace; " in summary.sentence()
     assert "in\tt5 [trace aaaaaaaa]" in next(summary.lines())
     summary.write([msgspec.structs.replace(plain, request=Request(str(n))) for n in range(UNITS + 5)])
-    assert f", in at least {UNITS:,} labels and 1 task and 1 trace; " in summary.sentence()
+    assert f", in at least {UNITS:,} labels, 1 task and 1 trace; " in summary.sentence()
 
 
 def test_what_was_rolled_back_is_counted() -> None:
