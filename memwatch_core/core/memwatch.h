@@ -212,6 +212,14 @@ int mw_write_shadow(mw_variable_id id, uint64_t offset, const void *bytes, size_
  * JOURNAL_FULL. */
 #define MW_PLACE_MAX 4096u
 int mw_place_record(mw_variable_id id, uint64_t offset, const char *path, size_t length);
+
+/* The other names of what lies there, as docs/journal-format.md has them behind ALIAS's u32 offset, at most
+ * MW_ALIASES_MAX bytes; behind its mw_place_record(), and again when they have become others. Errors: the same. */
+#define MW_ALIASES_MAX 4096u
+int mw_alias_record(mw_variable_id id, uint64_t offset, const void *names, size_t length);
+
+/* Something that a variable holds isn't followed: a payload of NOT_FOLLOWED. Errors: the same. */
+int mw_not_followed_record(mw_variable_id id, const void *what, size_t length);
 uint64_t mw_journal_stamp(void);
 
 /* ---- where and why ---------------------------------------------------------------------------------------------- */

@@ -17,12 +17,27 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from ..printed import NARROWEST, clean, width, wrap
-from ..records import Call, Context, Event, Lost, Notice, Origin, Outcome, Record, Shown, Site, Unwatched, Watched
+from ..records import (
+    Call,
+    Context,
+    Event,
+    Lost,
+    Notice,
+    Origin,
+    Outcome,
+    Record,
+    Shown,
+    Site,
+    Unfollowed,
+    Unwatched,
+    Watched,
+)
 from .changes import change, named, value_text
 from .endings import ending
 from .labels import Labels
 from .layout import Cell, both_ends, flow, last_part, shorten
 from .palette import Role, plain
+from .unfollowed import reason
 from .written import Writes, WrittenUnder
 
 VARIABLES, STATEMENTS = 4, 3
@@ -338,6 +353,10 @@ class Lines:
             place = self._file_line(record.site) if record.site is not None and record.site.file else ""
             text = f"watch of {self._short_name(self._labels.of(record))} ended{ending(record, place)}"
             yield from self._sentence(record.time_ns, "life", text)
+        elif isinstance(record, Unfollowed):
+            if record.count == 1:  # what comes later is counted
+                what = both_ends(named(self._name(self._labels.of(record)), clean(record.name)), self._room)
+                yield from self._sentence(record.time_ns, "life", f"{what} is not followed: {reason(record)}")
         elif isinstance(record, Lost):
             stores = "1 store" if record.count == 1 else f"{record.count:,} stores"
             whose = f" of {self._short_name(record.variable)}" if record.variable else ""

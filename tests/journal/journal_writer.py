@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 FREE, STORE, CONTINUATION, PAD, VARIABLE, METADATA, CONTENT = range(7)
-UNREGISTERED, SITE, CONTEXT, OUTCOME, THREAD, LOST, PLACE, STACK = range(7, 15)
+UNREGISTERED, SITE, CONTEXT, OUTCOME, THREAD, LOST, PLACE, STACK, ALIAS, NOT_FOLLOWED = range(7, 17)
 SEGMENT = 16384
 TIME = 1_700_000_000_000_000_000
 
@@ -86,6 +86,17 @@ class JournalWriter:
 
     def place(self, ident: int, offset: int, path: str, **options: Any) -> int:
         return self.blob(PLACE, ident, struct.pack("<I", offset) + path.encode("utf-8", "surrogatepass"), **options)
+
+    def alias(self, ident: int, offset: int, names: list[tuple[int, str]], cut: bool = False) -> int:
+        """The other names of a place: variable, and path."""
+        paths = [(number, path.encode("utf-8", "surrogatepass")) for number, path in names]
+        payload = b"".join(struct.pack("<IH", number, len(path)) + path for number, path in paths)
+        return self.blob(ALIAS, ident, struct.pack("<II", offset, cut) + payload)
+
+    def not_followed(self, ident: int, count: int, why: int, kind: str = "", path: str = "") -> int:
+        name = kind.encode("utf-8", "surrogatepass")
+        head = struct.pack("<QBBH", count, why, len(name), 0)
+        return self.blob(NOT_FOLLOWED, ident, head + name + path.encode("utf-8", "surrogatepass"))
 
     def change(self, ident: int, offset: int, before: bytes, after: bytes, **options: Any) -> int:
         """A store to a cell, of what :func:`cell` makes: as long as the longer one."""
