@@ -65,7 +65,9 @@ class Names:
         sites = struct.unpack_from(f"<{count}I", payload, layout.STACK.size)
         frames = tuple([self._sites.get(site, NOWHERE) for site in sites])
         own = next((self._sites[site] for site in sites if site in self._own), None)
-        self._stores.stack(record.id, Callers(frames, bool(flags & StackFlag.CUT), bool(flags & StackFlag.INEXACT), own))
+        self._stores.stack(
+            record.id, Callers(frames, bool(flags & StackFlag.CUT), bool(flags & StackFlag.INEXACT), own)
+        )
 
     def site_of(self, ident: int) -> Site | None:
         """The site of this number; None if unknown."""

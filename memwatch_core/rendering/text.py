@@ -430,7 +430,11 @@ class Lines:
     def _callers(self, event: Event) -> Iterator[str]:
         margin = Cell(" " * (INDENT - 2))
         for frame in event.stack or ():
-            cells = [margin, Cell("from", self._painter("notice")), *self._places(self._place(frame, not event.stack_inexact))]
+            cells = [
+                margin,
+                Cell("from", self._painter("notice")),
+                *self._places(self._place(frame, not event.stack_inexact)),
+            ]
             yield from flow(cells, self._width, INDENT)
         if event.stack_cut:
             more = Cell("and more, not recorded", self._painter("notice"))

@@ -74,7 +74,9 @@ def test_event_has_the_callers_of_its_site(tmp_path: Path) -> None:
         Site("/usr/lib/python3.11/site-packages/orm/state.py", 812, "_expire"),
         Site("/srv/app/main.py", 3, "<module>"),
     )
-    found = [(event.stack, event.stack_cut, event.stack_inexact, event.own) for event in events(decode(writer, tmp_path))]
+    found = [
+        (event.stack, event.stack_cut, event.stack_inexact, event.own) for event in events(decode(writer, tmp_path))
+    ]
     assert found == [
         (None, False, False, None),
         ((add, main), False, False, add),

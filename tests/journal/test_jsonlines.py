@@ -111,7 +111,7 @@ EVENT = Event(
     b"\5\0", b"\7\0", 5, 7, True, True, Site("orders.py", 41, "add_order", 8),
     Context(9, "sqlite3", "SELECT ?", "ab", ("cd",), connection=1, rows=5),
     Call("recv", 4, 2), "812-python", Part("[0]", 5, 7), None, Site("main.py", 3, "main"),
-    (Site("main.py", 3, "main"),), False, (Alias("t", 4, "[0]"),),
+    (Site("main.py", 3, "main"),), False, False, (Alias("t", 4, "[0]"),),
 )  # fmt: skip
 VARIABLE = Variable(3, "total", 812, "python", 8, "int64", {}, ("track_threads",), None, EVENT.site, 1, "MainThread")
 

@@ -99,7 +99,11 @@ LEAVES = (
     "x[n & 3] = ++n; told(KIND);",
     "if (d) { x[1] = ++n; told(KIND); } else { x[2] = ++n; told(KIND); }",
 )
-BUILTIN_LEAVES = ("x.fill(++n, 0, 1); told(KIND);", "x.set([++n]); told(KIND);", "Atomics.store(x, 0, ++n); told(KIND);")
+BUILTIN_LEAVES = (
+    "x.fill(++n, 0, 1); told(KIND);",
+    "x.set([++n]); told(KIND);",
+    "Atomics.store(x, 0, ++n); told(KIND);",
+)
 
 HEAD = """\
 'use strict';
