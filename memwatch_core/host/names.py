@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from ..journal import layout
-from ..journal.layout import Flag
+from ..journal.layout import Flag, StackFlag
 from ..journal.records import RawRecord
 from ..journal.stores import Callers, PythonStores
 from ..records import Request, Site
@@ -34,7 +34,7 @@ class Names:
         self._requests: dict[int, Request] = {}
         self._segment = -1
         """The segment in which these were recorded; stores of later ones name none of them."""
-        stores.stack(layout.STACK_UNKNOWN, Callers((), True, None))
+        stores.stack(layout.STACK_UNKNOWN, Callers((), True, False, None))
 
     def thread(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         """Handles a THREAD record. The kernel's name (inexact) doesn't replace an adapter's."""
@@ -68,11 +68,13 @@ class Names:
         count, rest = divmod(len(payload) - layout.STACK.size, 4)
         if count < 0 or rest or record.id in (0, layout.STACK_UNKNOWN):
             raise ValueError("it is no list of sites")
-        (is_cut,) = layout.head_of(payload, layout.STACK)
+        (flags,) = layout.head_of(payload, layout.STACK)
         sites = struct.unpack_from(f"<{count}I", payload, layout.STACK.size)
         frames = tuple([self._sites.get(site, NOWHERE) for site in sites])
         own = next((self._sites[site] for site in sites if site in self._own), None)
-        self._stores.stack(record.id, Callers(frames, bool(is_cut), own))
+        self._stores.stack(
+            record.id, Callers(frames, bool(flags & StackFlag.CUT), bool(flags & StackFlag.INEXACT), own)
+        )
 
     def request(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         """Handles a REQUEST record. Raises msgspec.MsgspecError, ValueError."""

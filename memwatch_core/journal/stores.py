@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from ..records import Call, Context, Event, Operation, Origin, Part, Request, Shown, Site, Variable
+from ..records import Alias, Call, Context, Event, Operation, Origin, Part, Request, Shown, Site, Variable
 from . import layout
 from .followed import DECODED, Decode, FindPart, Followed, Place
 from .layout import SLOT_SIZE, CellFlag, CellKind, Flag, Kind
@@ -52,6 +52,8 @@ class Callers(NamedTuple):
     """The innermost first."""
     cut: bool
     """Whether there were more."""
+    inexact: bool
+    """Whether one may be missing, or have another line."""
     own: Site | None
     """The first of them in the program's own code."""
 
@@ -140,6 +142,15 @@ class PythonStores:
             known.places[offset] = Place(path)
         return None if before is None else before.path
 
+    def alias(self, ident: int, offset: int, aliases: tuple[Alias, ...], cut: bool) -> bool:
+        """Sets the other names of the place at ``offset`` of a variable. False: it has no path."""
+        known = self._variables.get(ident)
+        place = None if known is None else known.places.get(offset)
+        if place is None:
+            return False
+        place.aliases, place.cut = aliases, cut
+        return True
+
     def fill(self, ident: int, offset: int, data: bytes) -> bool:
         """Sets the bytes at ``offset``; those outside of the variable are ignored. Returns whether they agree with the
         known ones."""
@@ -203,7 +214,8 @@ class PythonStores:
         """From now on a store becomes an event only if it is ``wanted`` (None: all are), not older than ``since`` and
         not in a slot before ``until``. Everything else is as if the other stores became events too.
 
-        ``wanted`` may depend only on variable, path, thread, site, callers, context and request: its result is cached.
+        ``wanted`` may depend only on variable, path, aliases, thread, site, callers, context and request: its result is
+        cached.
         ``floors`` gets, for each event, the latest time of the stores skipped before it, except times after ``now``.
         """
         self._sieve = until, since, now, wanted, floors
@@ -253,7 +265,10 @@ class PythonStores:
             if not known.agrees(offset, before) and not resync:
                 return index, Stop.GAP
             operation: Operation | None = None
+            aliases: tuple[Alias, ...] = ()
+            more = False
             if known.told is not None:
+                aliases, more = known.aliases(offset, length)
                 part = known.place(self._make_part, self._cell, offset, before, after)
                 old = new = None
                 operation = None if part is None else self._operation(part, before, after)
@@ -282,6 +297,7 @@ class PythonStores:
                 self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
                 call, self._journal, part, operation, self._own_place(site, callers),
                 None if callers is None else callers.frames, callers is not None and callers.cut,
+                callers is not None and callers.inexact, aliases, more,
                 self._requests.get(request) if request else None,
             )  # fmt: skip
             number, index = first + index, index + slots

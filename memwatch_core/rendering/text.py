@@ -29,6 +29,7 @@ from ..records import (
     Request,
     Shown,
     Site,
+    Unfollowed,
     Unwatched,
     Watched,
 )
@@ -37,6 +38,7 @@ from .endings import ending
 from .labels import Labels
 from .layout import Cell, both_ends, flow, last_part, shorten
 from .palette import Role, plain
+from .unfollowed import reason
 from .written import Writes, WrittenUnder
 
 VARIABLES, STATEMENTS = 4, 3
@@ -364,6 +366,10 @@ class Lines:
             place = self._file_line(record.site) if record.site is not None and record.site.file else ""
             text = f"watch of {self._short_name(self._labels.of(record))} ended{ending(record, place)}"
             yield from self._sentence(record.time_ns, "life", text)
+        elif isinstance(record, Unfollowed):
+            if record.count == 1:  # what comes later is counted
+                what = both_ends(named(self._name(self._labels.of(record)), clean(record.name)), self._room)
+                yield from self._sentence(record.time_ns, "life", f"{what} is not followed: {reason(record)}")
         elif isinstance(record, Lost):
             stores = "1 store" if record.count == 1 else f"{record.count:,} stores"
             whose = f" of {self._short_name(record.variable)}" if record.variable else ""
@@ -431,12 +437,17 @@ class Lines:
         if own is None or site is None or own == site:
             return self._place(site, event.exact, event.call, event.origin)
         inside = "  ".join(text for _, text in self._place(site, True))
-        return [*self._place(own, event.exact, event.call, event.origin), ("function", f"in {inside}")]
+        exact = event.exact and not event.stack_inexact
+        return [*self._place(own, exact, event.call, event.origin), ("function", f"in {inside}")]
 
     def _callers(self, event: Event) -> Iterator[str]:
         margin = Cell(" " * (INDENT - 2))
         for frame in event.stack or ():
-            cells = [margin, Cell("from", self._painter("notice")), *self._places(self._place(frame, True))]
+            cells = [
+                margin,
+                Cell("from", self._painter("notice")),
+                *self._places(self._place(frame, not event.stack_inexact)),
+            ]
             yield from flow(cells, self._width, INDENT)
         if event.stack_cut:
             more = Cell("and more, not recorded", self._painter("notice"))

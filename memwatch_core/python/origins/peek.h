@@ -16,21 +16,21 @@
 #pragma GCC diagnostic pop
 
 /* Two copies of each function that is called with a constant: what holds the lock needs no copies of what it reads. */
-#define MWPY_PEEK static inline __attribute__((always_inline))
+#define MWPY_PEEK inline __attribute__((always_inline))
 
 enum { MWPY_ENTRIES_MOST = 1024 };
 enum { MWPY_TRIES = 4 }; /* without the lock, what was moved meanwhile is found at the next try */
 
 bool mwpy_get_unheld(void *to, const void *from, size_t n);
 
-MWPY_PEEK bool mwpy_get(bool held, void *to, const void *from, size_t n) {
+static MWPY_PEEK bool mwpy_get(bool held, void *to, const void *from, size_t n) {
     if (__builtin_expect(!held, 0)) return mwpy_get_unheld(to, from, n);
     __builtin_memcpy(to, from, n);
     return true;
 }
 
 /* The word at an address, or NULL. */
-MWPY_PEEK void *mwpy_word(bool held, const void *from) {
+static MWPY_PEEK void *mwpy_word(bool held, const void *from) {
     void *word;
     return mwpy_get(held, &word, from, sizeof word) ? word : NULL;
 }
@@ -41,7 +41,7 @@ typedef struct mwpy_entries {
     size_t n, size, key; /* of an entry, and where its key is in it */
 } mwpy_entries;
 
-MWPY_PEEK mwpy_entries mwpy_entries_of(bool held, const PyDictKeysObject *keys) {
+static MWPY_PEEK mwpy_entries mwpy_entries_of(bool held, const PyDictKeysObject *keys) {
     PyDictKeysObject head;
     mwpy_entries e = {0};
     if (!keys || !mwpy_get(held, &head, keys, sizeof head) || head.dk_log2_index_bytes > 30 || head.dk_nentries < 0)
@@ -54,7 +54,7 @@ MWPY_PEEK mwpy_entries mwpy_entries_of(bool held, const PyDictKeysObject *keys) 
     return e;
 }
 
-MWPY_PEEK const char *mwpy_entry_with(bool held, const mwpy_entries *e, const PyObject *key, size_t *hint) {
+static MWPY_PEEK const char *mwpy_entry_with(bool held, const mwpy_entries *e, const PyObject *key, size_t *hint) {
     if (!e->at) return NULL;
     if (*hint >= e->n || mwpy_word(held, e->at + *hint * e->size + e->key) != key) {
         size_t i = 0, most = e->n < MWPY_ENTRIES_MOST ? e->n : MWPY_ENTRIES_MOST;
@@ -67,7 +67,7 @@ MWPY_PEEK const char *mwpy_entry_with(bool held, const mwpy_entries *e, const Py
 
 /* The value of a key, which is this very object, in a dict; borrowed, NULL: there is none. *hint: where it was found
  * the last time. */
-MWPY_PEEK PyObject *mwpy_find(bool held, const PyObject *dict, const PyObject *key, size_t *hint) {
+static MWPY_PEEK PyObject *mwpy_find(bool held, const PyObject *dict, const PyObject *key, size_t *hint) {
     PyDictObject head;
     if (!mwpy_get(held, &head, dict, sizeof head)) return NULL;
     mwpy_entries e = mwpy_entries_of(held, head.ma_keys);
@@ -78,7 +78,7 @@ MWPY_PEEK PyObject *mwpy_find(bool held, const PyObject *dict, const PyObject *k
 }
 
 /* The values that an instance keeps in itself, by the numbers of the class's keys; NULL: it has a dict, *dict. */
-MWPY_PEEK const PyDictValues *mwpy_values_of(bool held, PyObject *object, PyObject **dict) {
+static MWPY_PEEK const PyDictValues *mwpy_values_of(bool held, PyObject *object, PyObject **dict) {
     PyTypeObject *type = Py_TYPE(object);
     *dict = NULL;
     if (!(type->tp_flags & Py_TPFLAGS_MANAGED_DICT)) {
@@ -108,7 +108,7 @@ MWPY_PEEK const PyDictValues *mwpy_values_of(bool held, PyObject *object, PyObje
 }
 
 /* An attribute of an instance, of this very name, wherever the instance keeps it; likewise. */
-MWPY_PEEK PyObject *mwpy_attribute(bool held, PyObject *object, const PyObject *name, size_t *hint) {
+static MWPY_PEEK PyObject *mwpy_attribute(bool held, PyObject *object, const PyObject *name, size_t *hint) {
     PyObject *dict;
     const PyDictValues *values = mwpy_values_of(held, object, &dict);
     if (dict) return mwpy_find(held, dict, name, hint);

@@ -34,7 +34,7 @@ struct work {
     uint32_t kind;   /* bytes of a character of the name */
 };
 
-MWPY_PEEK bool take_number(bool held, PyObject *name, struct work *w) {
+static MWPY_PEEK bool take_number(bool held, PyObject *name, struct work *w) {
     enum { DIGITS = 3 };
 #if PY_VERSION_HEX >= 0x030C0000
     enum { HEAD = offsetof(PyLongObject, long_value.ob_digit) };
@@ -58,7 +58,7 @@ MWPY_PEEK bool take_number(bool held, PyObject *name, struct work *w) {
 static size_t name_bytes(const struct work *w) { return (w->number < NAME_MOST ? w->number : NAME_MOST) * w->kind; }
 
 /* A str that lies in one piece, as all do that Python makes. copy: of a name that may go meanwhile. */
-MWPY_PEEK void take_name(bool held, PyObject *name, struct work *w, unsigned char *copy) {
+static MWPY_PEEK void take_name(bool held, PyObject *name, struct work *w, unsigned char *copy) {
     PyASCIIObject head;
     if (!mwpy_get(held, &head, name, sizeof head) || !PyUnicode_CheckExact(&head) || !head.state.compact) return;
     w->name = (unsigned char *)name + (head.state.ascii ? sizeof(PyASCIIObject) : sizeof(PyCompactUnicodeObject));
@@ -73,7 +73,7 @@ MWPY_PEEK void take_name(bool held, PyObject *name, struct work *w, unsigned cha
 }
 
 /* False: nothing is. */
-MWPY_PEEK bool look(PyThreadState *thread, bool held, struct work *w, unsigned char *copy) {
+static MWPY_PEEK bool look(PyThreadState *thread, bool held, struct work *w, unsigned char *copy) {
     *w = (struct work){0};
     if (held) mwpy_look_for_imports(thread);
     PyObject *name = mwpy_may_have_task(thread) ? mwpy_task_name(thread, held) : NULL;

@@ -18,7 +18,7 @@ int mwpy_prepare_spans(void) {
 }
 
 /* An int from 1 to 2^128 - 1; false: it is anything else. */
-MWPY_PEEK bool read_id(bool held, const PyObject *number, uint64_t id[2]) {
+static MWPY_PEEK bool read_id(bool held, const PyObject *number, uint64_t id[2]) {
     enum { DIGITS_MOST = (128 + PyLong_SHIFT - 1) / PyLong_SHIFT };
 #if PY_VERSION_HEX >= 0x030C0000
     enum { HEAD = offsetof(PyLongObject, long_value.ob_digit) };
@@ -46,13 +46,13 @@ MWPY_PEEK bool read_id(bool held, const PyObject *number, uint64_t id[2]) {
     return true;
 }
 
-MWPY_PEEK bool is_tuple(bool held, PyObject *object) {
+static MWPY_PEEK bool is_tuple(bool held, PyObject *object) {
     PyTypeObject *type = object ? mwpy_word(held, &object->ob_type) : NULL;
     unsigned long flags;
     return type && mwpy_get(held, &flags, &type->tp_flags, sizeof flags) && flags & Py_TPFLAGS_TUPLE_SUBCLASS;
 }
 
-MWPY_PEEK mwpy_span look(PyThreadState *thread, bool held) {
+static MWPY_PEEK mwpy_span look(PyThreadState *thread, bool held) {
     static size_t key_hint, attribute_hint; /* whatever they are, what is found is right */
     mwpy_span none = {{0, 0}, 0}, found;
     PyObject *context = mwpy_value_in(thread, mwpy_found.span_variable), *ids[2];

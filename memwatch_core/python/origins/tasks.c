@@ -34,7 +34,7 @@ int mwpy_prepare_tasks(void) {
 }
 
 #if PY_VERSION_HEX < 0x030E0000
-MWPY_PEEK PyObject *running_loop(PyThreadState *thread, bool held) {
+static MWPY_PEEK PyObject *running_loop(PyThreadState *thread, bool held) {
 #if PY_VERSION_HEX >= 0x030D0000
     (void)held;
     return ((_PyThreadStateImpl *)thread)->asyncio_running_loop;
@@ -56,7 +56,7 @@ MWPY_PEEK PyObject *running_loop(PyThreadState *thread, bool held) {
 }
 #endif
 
-MWPY_PEEK PyObject *current_task(PyThreadState *thread, bool held) {
+static MWPY_PEEK PyObject *current_task(PyThreadState *thread, bool held) {
 #if PY_VERSION_HEX >= 0x030E0000
     (void)held;
     return ((_PyThreadStateImpl *)thread)->asyncio_running_task;
@@ -93,7 +93,7 @@ static const PyTypeObject *own_class(const PyTypeObject *type) {
     return NULL;
 }
 
-MWPY_PEEK PyObject *name_of(PyThreadState *thread, bool held) {
+static MWPY_PEEK PyObject *name_of(PyThreadState *thread, bool held) {
     PyObject *task = NULL;
     for (int i = held ? MWPY_TRIES - 1 : 0; !task && i < MWPY_TRIES; i++) task = current_task(thread, held);
     if (!task || task == Py_None) return NULL;
