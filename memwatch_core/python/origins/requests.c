@@ -14,6 +14,7 @@
 #include "origins/owned.h"
 #include "origins/peek.h"
 #include "origins/spans.h"
+#include "origins/tasks.h"
 #include "origins/utf8.h"
 
 enum { THREADS = 1024, CLAIM_AGAIN = 256, KNOWN_BITS = 5 };
