@@ -57,7 +57,8 @@ class Filters:
         self.since = since or 0
         self.wanted = self.passes if self._kinds else None
         """Whether an event passes, its time aside; None: all do. The result depends only on the event's variable, path,
-        aliases, thread, site, callers and context (:mod:`memwatch_core.host.history` relies on that), unless :attr:`by_part`."""
+        aliases, thread, site, callers and context (:mod:`memwatch_core.host.history` relies on that), unless
+        :attr:`by_part`."""
         self.possible = self._may_pass if self.by_part else self.wanted
         """As :attr:`wanted`, but also usable with filters by part: whether an event like this one may pass."""
         self.possible_since = 0 if self.by_part else self.since

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import array
 import collections
-import decimal
 import datetime
+import decimal
 import enum
 import re
 import sys

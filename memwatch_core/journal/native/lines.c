@@ -23,10 +23,10 @@ typedef struct key {
 } Key;
 
 static const Key event_keys[] = {
-    KEY("seq"),         KEY("pid"),       KEY("runtime"), KEY("tid"),    KEY("thread"),    KEY("variable"),
-    KEY("variable_id"), KEY("path"),      KEY("origin"),  KEY("offset"), KEY("before"),    KEY("after"),
-    KEY("old"),         KEY("new"),       KEY("changed"), KEY("exact"),  KEY("journal"),   KEY("site"),
-    KEY("context"),     KEY("time_ns"),   KEY("call"),    KEY("part"),   KEY("operation"), KEY("own"),
+    KEY("seq"),         KEY("pid"),       KEY("runtime"), KEY("tid"),         KEY("thread"),    KEY("variable"),
+    KEY("variable_id"), KEY("path"),      KEY("origin"),  KEY("offset"),      KEY("before"),    KEY("after"),
+    KEY("old"),         KEY("new"),       KEY("changed"), KEY("exact"),       KEY("journal"),   KEY("site"),
+    KEY("context"),     KEY("time_ns"),   KEY("call"),    KEY("part"),        KEY("operation"), KEY("own"),
     KEY("stack"),       KEY("stack_cut"), KEY("aliases"), KEY("aliases_cut"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("column"), KEY("function")};
@@ -346,8 +346,8 @@ static int lines_put_aliases(Lines *self, Text *text, PyObject *event, PyObject 
     const Key *key = &event_keys[EVENT_ALIASES];
     if (text_put(text, key->text, key->length) < 0 || PUT(text, "[") < 0) return -1;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(aliases); i++)
-        if ((i > 0 && PUT(text, ",") < 0) || lines_put_object(self, text, PyTuple_GET_ITEM(aliases, i), alias_keys,
-                                                              self->alias_at, ALIAS_FIELDS) < 0)
+        if ((i > 0 && PUT(text, ",") < 0) ||
+            lines_put_object(self, text, PyTuple_GET_ITEM(aliases, i), alias_keys, self->alias_at, ALIAS_FIELDS) < 0)
             return -1;
     if (PUT(text, "]") < 0) return -1;
     return lines_put_fields(self, text, event, key + 1, &self->event_at[EVENT_ALIASES + 1], 1);
@@ -403,8 +403,8 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event) {
     PyObject *aliases = field(event, self->event_at[EVENT_ALIASES]);
     uint64_t ns = PyLong_CheckExact(time) ? PyLong_AsUnsignedLongLong(time) : UINT64_MAX;
     if (ns == UINT64_MAX || !is_of(site, self->site) || !is_of(context, self->context) || !is_of(call, self->call) ||
-        !is_of(part, self->part) || !is_of(own, self->site) ||
-        (stack != Py_None && !is_tuple_of(self->site, stack)) || !is_tuple_of(self->alias, aliases)) {
+        !is_of(part, self->part) || !is_of(own, self->site) || (stack != Py_None && !is_tuple_of(self->site, stack)) ||
+        !is_tuple_of(self->alias, aliases)) {
         PyErr_Clear();
         return text_put_other(text, self->record, event, -1);
     }
@@ -472,10 +472,9 @@ static int find_fields(PyTypeObject *type, const Key *keys, Py_ssize_t *at, int 
 static int lines_init(Lines *self, PyObject *args, PyObject *keywords) {
     PyObject *event, *site, *context, *call, *part, *shown, *alias, *record, *value;
     (void)keywords;
-    if (self->event != NULL ||
-        !PyArg_ParseTuple(args, "O!O!O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site, &PyType_Type, &context,
-                          &PyType_Type, &call, &PyType_Type, &part, &PyType_Type, &shown, &PyType_Type, &alias,
-                          &record, &value))
+    if (self->event != NULL || !PyArg_ParseTuple(args, "O!O!O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site,
+                                                 &PyType_Type, &context, &PyType_Type, &call, &PyType_Type, &part,
+                                                 &PyType_Type, &shown, &PyType_Type, &alias, &record, &value))
         return -1;
     if (find_fields((PyTypeObject *)event, event_keys, self->event_at, EVENT_FIELDS) < 0 ||
         find_fields((PyTypeObject *)site, site_keys, self->site_at, SITE_FIELDS) < 0 ||

@@ -13,7 +13,8 @@
 #define VERDICTS (1 << VERDICT_BITS) /* cache size; a dropped verdict is asked for again */
 
 typedef struct verdict {
-    PyObject *thread, *site, *callers, *context, *aliases; /* held, so that their addresses aren't reused; thread NULL: free */
+    PyObject *thread, *site, *callers, *context,
+        *aliases; /* held, so that their addresses aren't reused; thread NULL: free */
     uint64_t round;
     uint32_t variable, tid;
     int wanted;
@@ -59,8 +60,8 @@ static size_t verdict_place(const Verdict *key) {
 
 static int verdict_is_of(const Verdict *verdict, const Verdict *key) {
     return verdict->thread == key->thread && verdict->site == key->site && verdict->callers == key->callers &&
-           verdict->context == key->context && verdict->aliases == key->aliases && verdict->variable == key->variable && verdict->tid == key->tid &&
-           verdict->round == key->round;
+           verdict->context == key->context && verdict->aliases == key->aliases && verdict->variable == key->variable &&
+           verdict->tid == key->tid && verdict->round == key->round;
 }
 
 /* The cached verdict: 1 wanted, 0 not wanted, -1 unknown. */

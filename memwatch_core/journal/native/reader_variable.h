@@ -53,7 +53,7 @@ typedef struct place {
     PyObject *path;
     PyObject *aliases; /* tuple; NULL: it has no other name */
     int aliases_cut;   /* there are more */
-    uint32_t length; /* of `last`; 0: no store since its PLACE */
+    uint32_t length;   /* of `last`; 0: no store since its PLACE */
     unsigned char last[CELL_SIZE];
 } Place;
 

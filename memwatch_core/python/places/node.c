@@ -94,11 +94,8 @@ static int add_spot(mwpy_node *parent, PyObject *key, mwpy_node *child) {
     }
     Py_DECREF(address);
     bool other = child->spots || is_top(child);
-    *spot = (mwpy_spot){.parent = parent,
-                        .child = child,
-                        .key = Py_NewRef(key),
-                        .uncounted = parent->items != NULL,
-                        .other = other};
+    *spot = (mwpy_spot){
+        .parent = parent, .child = child, .key = Py_NewRef(key), .uncounted = parent->items != NULL, .other = other};
     if (other) mwpy_aliases_change(1);
     put_spot(spot, child->spots ? &child->spots->next : &child->spots); /* the first one names the child */
     return 0;
@@ -107,7 +104,8 @@ static int add_spot(mwpy_node *parent, PyObject *key, mwpy_node *child) {
 /* Takes a spot out of its parent's links and its child's list. */
 static void free_spot(mwpy_spot *spot) {
     unlink_spot(spot);
-    mwpy_aliases_change(-(ptrdiff_t)(spot->other + (spot->times > 1 && !spot->uncounted ? spot->times - 1 : 0)));
+    size_t fewer = spot->other + (spot->times > 1 && !spot->uncounted ? spot->times - 1 : 0);
+    if (fewer || spot->child->spots) mwpy_aliases_change(-(ptrdiff_t)fewer);
     if (PyDict_DelItem(spot->parent->links, spot->key)) PyErr_Clear();
     Py_DECREF(spot->key);
     PyMem_Free(spot);
@@ -316,6 +314,15 @@ static mwpy_node *parent_of(const holder *h) {
     return node;
 }
 
+/* That watch goes on with what was found there. */
+static void go_on(const holder *h, PyObject *value) {
+    mwpy_node *parent = parent_of(h);
+    if (!parent) return;
+    follow(parent->root, parent, h->key, value, parent->level + 1);
+    mwpy_spot *spot = mwpy_node_spot(parent, h->key);
+    if (spot && spot->uncounted) mwpy_spot_counts(spot, h->times);
+}
+
 static void give_back_cells(mwpy_node *node, PyObject *index) {
     mwpy_root *root = node->root;
     Py_ssize_t at = 0;
@@ -374,10 +381,7 @@ static void end_now(mwpy_node *node, bool alive) {
     Py_XDECREF(node->odd);
     PyMem_Free(node);
     for (size_t i = 0; i < holders_n; i++) {
-        mwpy_node *parent = parent_of(&holders[i]);
-        if (parent) follow(parent->root, parent, holders[i].key, value, parent->level + 1);
-        mwpy_spot *spot = parent ? mwpy_node_spot(parent, holders[i].key) : NULL;
-        if (spot && spot->uncounted) mwpy_spot_counts(spot, holders[i].times);
+        go_on(&holders[i], value);
         Py_DECREF(holders[i].key);
     }
     PyMem_Free(holders);
@@ -512,7 +516,9 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
         PyErr_Clear();
         root->refused++;
         mwpy_node_leaves(parent, key, value,
-                         root->count >= root->most ? MWPY_LEFT_MOST : refused ? MWPY_LEFT_KIND : MWPY_LEFT_MEMORY);
+                         root->count >= root->most ? MWPY_LEFT_MOST
+                         : refused                 ? MWPY_LEFT_KIND
+                                                   : MWPY_LEFT_MEMORY);
         return NULL;
     }
     if (!known) fill(node);

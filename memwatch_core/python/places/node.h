@@ -15,16 +15,16 @@ typedef struct mwpy_node mwpy_node;
 /* One call of watch(). */
 typedef struct mwpy_root {
     mwpy_cells cells;
-    mwpy_node *top;          /* of the object itself; NULL: it has ended */
-    mwpy_node *nodes;        /* all of them */
-    size_t count, most;      /* nodes */
-    int depth;               /* levels below the object that are followed */
-    PyObject *fields, *skip; /* frozenset of str, or NULL: keys of the object itself */
-    size_t ended;            /* nodes, so far */
-    size_t absent;           /* cells of keys that are gone and may come again */
-    size_t refused;          /* objects that weren't followed: `most` was reached, or there was no memory */
+    mwpy_node *top;              /* of the object itself; NULL: it has ended */
+    mwpy_node *nodes;            /* all of them */
+    size_t count, most;          /* nodes */
+    int depth;                   /* levels below the object that are followed */
+    PyObject *fields, *skip;     /* frozenset of str, or NULL: keys of the object itself */
+    size_t ended;                /* nodes, so far */
+    size_t absent;               /* cells of keys that are gone and may come again */
+    size_t refused;              /* objects that weren't followed: `most` was reached, or there was no memory */
     struct mwpy_left_rows *left; /* what isn't followed; NULL: nothing */
-    PyObject *info;          /* what variable() returns; strong */
+    PyObject *info;              /* what variable() returns; strong */
     struct mwpy_root *next, **link;
 } mwpy_root;
 

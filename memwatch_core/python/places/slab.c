@@ -142,7 +142,8 @@ void mwpy_cell_untell(mwpy_cells *cells, mwpy_cell_number number) {
 void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n) {
     const mwpy_slab_of_cells *slab = slab_of(cells, number);
     uint32_t index = index_of(number);
-    uint64_t stamp = mw_journal_stamp(); /* before: a journal that goes on to its next part meanwhile has it told again */
+    uint64_t stamp =
+        mw_journal_stamp(); /* before: a journal that goes on to its next part meanwhile has it told again */
     if (!mw_place_record(slab->id, (uint64_t)index * MWPY_CELL, path, n))
         slab->told[index] = (struct mwpy_told){.stamp = stamp, .renames = cells->renames};
 }
