@@ -194,6 +194,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """The callers of ``site``, the innermost first; None: they weren't recorded."""
     stack_cut: bool = False
     """Whether there were more callers than ``stack`` has."""
+    stack_inexact: bool = False
+    """Whether ``stack`` may lack a caller, or have another line of it: of JavaScript that V8 has optimised."""
     aliases: tuple[Alias, ...] = ()
     """The other names of the place that ``part`` names, at the time of the store: the shortest, at most 8."""
     aliases_cut: bool = False

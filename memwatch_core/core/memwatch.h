@@ -256,12 +256,13 @@ int mw_site_adds_call(uint32_t site);
 /* Makes room for call stacks; an adapter that records none doesn't call it. Errors: NOT_STARTED, NO_MEMORY. */
 int mw_keep_stacks(void);
 
-/* The id of a call stack: the sites of the callers, the innermost first; cut: it had more of them. The same stack gives
- * the same id. 0 before mw_keep_stacks(); MW_STACK_UNKNOWN if the table is full. Async-signal-safe, lock-free for a
- * stack that is known. */
+/* The id of a call stack: the sites of the callers, the innermost first. The same stack gives the same id. 0 before
+ * mw_keep_stacks(); MW_STACK_UNKNOWN if the table is full. Async-signal-safe, lock-free for a stack that is known. */
+#define MW_STACK_CUT 1u     /* there were more callers */
+#define MW_STACK_INEXACT 2u /* a caller may be missing, or have another line */
 #define MW_STACK_MOST 255u
 #define MW_STACK_UNKNOWN 0xffffffffu
-uint32_t mw_intern_stack(const uint32_t *sites, size_t count, bool cut);
+uint32_t mw_intern_stack(const uint32_t *sites, size_t count, uint32_t flags);
 
 /* The name of thread tid (0: the caller) in the journal, at most 255 bytes. Errors: NO_JOURNAL, TOO_LONG. */
 int mw_thread_name(uint32_t tid, const char *name, size_t length);

@@ -80,6 +80,15 @@ class Flag(IntFlag):
     MORE = 128
 
 
+class StackFlag(IntFlag):
+    """Head of a STACK's payload."""
+
+    CUT = 1
+    """There were more callers."""
+    INEXACT = 2
+    """One may be missing, or have another line."""
+
+
 ORIGINS: dict[int, Origin] = {1: "announced", 2: "store", 3: "syscall", 4: "kernel", 5: "found"}
 """Third byte of a STORE; unknown numbers count as ``store``."""
 
@@ -152,7 +161,7 @@ STACK_ID = Struct("<I")
 STACK_UNKNOWN = 2**32 - 1
 """The id of a stack for which the writer had no room."""
 STACK = Struct("<I")
-"""Head of a STACK's payload: 1 if it is cut off, else 0. The ids of its sites follow, u32 each, the innermost first."""
+"""Head of a STACK's payload: :class:`StackFlag`. The ids of its sites follow, u32 each, the innermost first."""
 STACK_MOST = 255
 """Sites of a stack."""
 LOST = Struct("<Q")

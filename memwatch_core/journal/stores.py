@@ -52,6 +52,8 @@ class Callers(NamedTuple):
     """The innermost first."""
     cut: bool
     """Whether there were more."""
+    inexact: bool
+    """Whether one may be missing, or have another line."""
     own: Site | None
     """The first of them in the program's own code."""
 
@@ -282,7 +284,8 @@ class PythonStores:
                 offset, before, after, old, new, before != after, not flags & (Flag.INEXACT | Flag.SITE_INEXACT),
                 self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
                 call, self._journal, part, operation, self._own_place(site, callers),
-                None if callers is None else callers.frames, callers is not None and callers.cut, aliases, more,
+                None if callers is None else callers.frames, callers is not None and callers.cut,
+                callers is not None and callers.inexact, aliases, more,
             )  # fmt: skip
             number, index = first + index, index + slots
             if self._sieve is not None and not self._is_shown(event, number):

@@ -424,12 +424,17 @@ class Lines:
         if own is None or site is None or own == site:
             return self._place(site, event.exact, event.call, event.origin)
         inside = "  ".join(text for _, text in self._place(site, True))
-        return [*self._place(own, event.exact, event.call, event.origin), ("function", f"in {inside}")]
+        exact = event.exact and not event.stack_inexact
+        return [*self._place(own, exact, event.call, event.origin), ("function", f"in {inside}")]
 
     def _callers(self, event: Event) -> Iterator[str]:
         margin = Cell(" " * (INDENT - 2))
         for frame in event.stack or ():
-            cells = [margin, Cell("from", self._painter("notice")), *self._places(self._place(frame, True))]
+            cells = [
+                margin,
+                Cell("from", self._painter("notice")),
+                *self._places(self._place(frame, not event.stack_inexact)),
+            ]
             yield from flow(cells, self._width, INDENT)
         if event.stack_cut:
             more = Cell("and more, not recorded", self._painter("notice"))

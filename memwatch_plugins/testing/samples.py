@@ -158,6 +158,7 @@ def _records() -> dict[str, Record]:
         ),
         "event, no callers": event(own=None, stack=()),
         "event, callers unknown": event(own=None, stack=(), stack_cut=True),
+        "event, inexact callers": event(own=SITE, stack=(SITE,), stack_inexact=True),
         "event, odd callers": event(
             own=Site(SURROGATE, 1, CONTROLS), stack=(Site("", 0, ""), Site(SURROGATE, 2**32 - 1, CONTROLS)) * 60,
             stack_cut=True,

@@ -126,7 +126,7 @@ def stacks(writer: JournalWriter) -> None:
     for site in (1, 2):
         writer.site(site, f"/srv/{site}.py", site, "f")
     for ident, sites in ((1, [1, 2]), (2, []), (3, [9, 2**32 - 1]), (1, [2] * 30), (0, [1]), (2**32 - 1, [1])):
-        writer.stack(ident, sites, cut=ident == 3)
+        writer.stack(ident, sites, flags=ident)
         for stack in (ident, 7, 2**32 - 1):
             writer.store(1, 0, bytes(8), bytes(8), site=ident % 4, stack=stack)
             writer.store(1, 0, bytes(8), bytes(8), stack=stack, origin=3)

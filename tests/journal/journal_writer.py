@@ -113,8 +113,8 @@ class JournalWriter:
         head = struct.pack("<IIHH", line, column, *map(len, names))
         return self.blob(SITE, ident, head + b"".join(names), flags=flags)
 
-    def stack(self, ident: int, sites: list[int], cut: bool = False, **options: Any) -> int:
-        return self.blob(STACK, ident, struct.pack(f"<I{len(sites)}I", cut, *sites), **options)
+    def stack(self, ident: int, sites: list[int], flags: int = 0, **options: Any) -> int:
+        return self.blob(STACK, ident, struct.pack(f"<I{len(sites)}I", flags, *sites), **options)
 
     def json(self, kind: int, ident: int, fields: dict[str, Any]) -> int:
         return self.blob(kind, ident, json.dumps(fields).encode())

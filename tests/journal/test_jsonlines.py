@@ -70,6 +70,7 @@ EVENTS = st.builds(
     st.binary(max_size=40), VALUES, VALUES, st.booleans(), st.booleans(), SITES, CONTEXTS, part=PARTS,
     operation=st.sampled_from([None, "add", "set", "delete", "clear", "replace", "move"]), own=SITES,
     stack=st.none() | st.lists(SITES.filter(bool), max_size=3).map(tuple), stack_cut=st.booleans(),
+    stack_inexact=st.booleans(),
     aliases=st.lists(st.builds(Alias, TEXT, U32, TEXT), max_size=3).map(tuple), aliases_cut=st.booleans(),
 )  # fmt: skip
 VARIABLES = st.builds(
@@ -110,7 +111,7 @@ EVENT = Event(
     b"\5\0", b"\7\0", 5, 7, True, True, Site("orders.py", 41, "add_order", 8),
     Context(9, "sqlite3", "SELECT ?", "ab", ("cd",), connection=1, rows=5),
     Call("recv", 4, 2), "812-python", Part("[0]", 5, 7), None, Site("main.py", 3, "main"),
-    (Site("main.py", 3, "main"),), False, (Alias("t", 4, "[0]"),),
+    (Site("main.py", 3, "main"),), False, False, (Alias("t", 4, "[0]"),),
 )  # fmt: skip
 VARIABLE = Variable(3, "total", 812, "python", 8, "int64", {}, ("track_threads",), None, EVENT.site, 1, "MainThread")
 
@@ -125,7 +126,7 @@ def test_an_event_reads_as_the_design_says() -> None:
         '"parameters":["cd"],"transaction":0,"outcome":"open"},'
         '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7},"operation":null,'
         '"own":{"file":"main.py","line":3,"column":0,"function":"main"},'
-        '"stack":[{"file":"main.py","line":3,"column":0,"function":"main"}],"stack_cut":false,'
+        '"stack":[{"file":"main.py","line":3,"column":0,"function":"main"}],"stack_cut":false,"stack_inexact":false,'
         '"aliases":[{"variable":"t","variable_id":4,"name":"[0]"}],"aliases_cut":false}\n'
     )
 

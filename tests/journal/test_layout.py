@@ -16,6 +16,7 @@ from memwatch_core.rendering import jsonlines
 
 ROOT = Path(__file__).parents[2]
 HEADER_FILE = (ROOT / "memwatch_core/core/journal/journal_format.h").read_text()
+ABI_FILE = (ROOT / "memwatch_core/core/memwatch.h").read_text()
 PAGE = (ROOT / "docs/journal-format.md").read_text()
 SIZES = {"char": 1, "uint8_t": 1, "uint16_t": 2, "uint32_t": 4, "int32_t": 4, "uint64_t": 8}
 
@@ -90,6 +91,15 @@ def test_kinds_flags_and_origins_agree() -> None:
     assert {name: int(n) for name, n in re.findall(r"MWJ_(\w+) = (\d+)", flags[1])} == {
         flag.name: int(flag) for flag in layout.Flag
     }
+    flags = re.search(r"enum mwj_stack_flag {(.*?)}", HEADER_FILE)
+    assert flags
+    assert {name: int(n) for name, n in re.findall(r"MWJ_STACK_(\w+) = (\d+)", flags[1])} == {
+        flag.name: int(flag) for flag in layout.StackFlag
+    }
+    payload = PAGE.partition("| STACK |")[2].partition("\n")[0]
+    for flag in layout.StackFlag:
+        assert f"bit {flag.bit_length() - 1} {flag.name}" in payload
+        assert f"#define MW_STACK_{flag.name} {int(flag)}u" in ABI_FILE
     for flag in layout.Flag:
         assert re.search(rf"bit {flag.bit_length() - 1} {flag.name}", PAGE), flag
 

@@ -156,9 +156,9 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:  # noqa: PLR091
     for stores in pair:
         stores.site(3, Site("a.py", 1, "f"), True)
         stores.site(4, Site("b.py", 2, "g"), bool(seed % 2))
-        stores.stack(2, Callers((Site("b.py", 3, "h"),), False, None))
-        stores.stack(3, Callers((Site("a.py", 4, "f"),) * 2, True, Site("a.py", 4, "f")))
-        stores.stack(2**32 - 1, Callers((), True, None))
+        stores.stack(2, Callers((Site("b.py", 3, "h"),), False, True, None))
+        stores.stack(3, Callers((Site("a.py", 4, "f"),) * 2, True, False, Site("a.py", 4, "f")))
+        stores.stack(2**32 - 1, Callers((), True, False, None))
         stores.context(4, Context(4, "sqlite3", "SELECT", "h"))
         stores.context(5, Context(5, "sqlite3", "SELECT", "h"))
         stores.context(5, None)

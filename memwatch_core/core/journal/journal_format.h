@@ -38,6 +38,7 @@ enum mwj_kind {
     MWJ_NOT_FOLLOWED = 17,
 };
 enum mwj_origin { MWJ_ANNOUNCED = 1, MWJ_BY_STORE = 2, MWJ_SYSCALL = 3, MWJ_KERNEL = 4, MWJ_FOUND = 5 };
+enum mwj_stack_flag { MWJ_STACK_CUT = 1, MWJ_STACK_INEXACT = 2 }; /* as MW_STACK_CUT and so on in memwatch.h */
 enum mwj_flag {
     MWJ_INEXACT = 1,
     MWJ_SITE_INEXACT = 2,

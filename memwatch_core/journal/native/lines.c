@@ -23,11 +23,11 @@ typedef struct key {
 } Key;
 
 static const Key event_keys[] = {
-    KEY("seq"),         KEY("pid"),       KEY("runtime"), KEY("tid"),         KEY("thread"),    KEY("variable"),
-    KEY("variable_id"), KEY("path"),      KEY("origin"),  KEY("offset"),      KEY("before"),    KEY("after"),
-    KEY("old"),         KEY("new"),       KEY("changed"), KEY("exact"),       KEY("journal"),   KEY("site"),
-    KEY("context"),     KEY("time_ns"),   KEY("call"),    KEY("part"),        KEY("operation"), KEY("own"),
-    KEY("stack"),       KEY("stack_cut"), KEY("aliases"), KEY("aliases_cut"),
+    KEY("seq"),         KEY("pid"),       KEY("runtime"),       KEY("tid"),     KEY("thread"),      KEY("variable"),
+    KEY("variable_id"), KEY("path"),      KEY("origin"),        KEY("offset"),  KEY("before"),      KEY("after"),
+    KEY("old"),         KEY("new"),       KEY("changed"),       KEY("exact"),   KEY("journal"),     KEY("site"),
+    KEY("context"),     KEY("time_ns"),   KEY("call"),          KEY("part"),    KEY("operation"),   KEY("own"),
+    KEY("stack"),       KEY("stack_cut"), KEY("stack_inexact"), KEY("aliases"), KEY("aliases_cut"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("column"), KEY("function")};
 static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
@@ -39,7 +39,7 @@ static const Key context_keys[] = {
     KEY("parameters"), KEY("transaction"), KEY("outcome"),
 };
 enum { EVENT_PLAIN = 17, EVENT_SITE = 17, EVENT_CONTEXT = 18, EVENT_TIME = 19, EVENT_CALL = 20, EVENT_PART = 21 };
-enum { EVENT_OPERATION = 22, EVENT_OWN = 23, EVENT_STACK = 24, EVENT_CUT = 25, EVENT_ALIASES = 26, EVENT_FIELDS = 28 };
+enum { EVENT_OPERATION = 22, EVENT_OWN = 23, EVENT_STACK = 24, EVENT_CUT = 25, EVENT_ALIASES = 27, EVENT_FIELDS = 29 };
 enum { RECENT_CONTEXTS = 8, RECENT_STACKS = 32 };
 enum { SITE_FIELDS = 4, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 3, SHOWN_FIELDS = 1, ALIAS_FIELDS = 3 };
 
@@ -390,7 +390,7 @@ static int lines_put_callers(Lines *self, Text *text, PyObject *event, PyObject 
     if (PUT(text, ",\"own\":") < 0 || lines_put_site(self, text, own) < 0 || PUT(text, ",\"stack\":") < 0 ||
         lines_put_stack(self, text, stack) < 0)
         return -1;
-    return lines_put_fields(self, text, event, event_keys + EVENT_CUT, self->event_at + EVENT_CUT, 1);
+    return lines_put_fields(self, text, event, event_keys + EVENT_CUT, self->event_at + EVENT_CUT, 2);
 }
 
 static int is_of(PyObject *object, const PyTypeObject *type) { return object == Py_None || Py_TYPE(object) == type; }

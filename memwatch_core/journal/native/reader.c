@@ -275,7 +275,7 @@ static PyObject *stores_stack(Stores *self, PyObject *args) {
     PyObject *callers;
     if (!PyArg_ParseTuple(args, "IO!", &ident, &PyTuple_Type, &callers)) return NULL;
     if (PyTuple_GET_SIZE(callers) != CALLERS_FIELDS) {
-        PyErr_SetString(PyExc_TypeError, "callers: (frames, cut, own)");
+        PyErr_SetString(PyExc_TypeError, "callers: (frames, cut, inexact, own)");
         return NULL;
     }
     PyObject *uses = stores_set_object(self, &self->stacks, ident, callers);

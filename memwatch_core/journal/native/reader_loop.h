@@ -157,6 +157,7 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             own != Py_None ? own : callers_field(callers, CALLERS_OWN, Py_None),
             callers_field(callers, CALLERS_FRAMES, Py_None),
             callers_field(callers, CALLERS_CUT, Py_False),
+            callers_field(callers, CALLERS_INEXACT, Py_False),
             values->aliases != NULL ? values->aliases : self->no_aliases,
             values->aliases_cut ? Py_True : Py_False,
         };
