@@ -15,8 +15,6 @@ from journals import Opened
 from memwatch_core import unwatch, watch
 from memwatch_core.native import proxy
 
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="objects are watched in place since CPython 3.12")
-
 
 class Dies:
     """Something whose end runs code."""

@@ -26,8 +26,6 @@ from memwatch_core.adapter.watch import variable
 from memwatch_core.errors import WatchError
 from memwatch_core.native import core, proxy
 
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tells of changes of dicts since 3.12")
-
 
 class Box:
     if TYPE_CHECKING:

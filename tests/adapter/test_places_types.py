@@ -37,8 +37,6 @@ from memwatch_core.native import proxy
 from memwatch_core.records import TypeFormat
 from memwatch_core.type_formats import declared
 
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tells of changes of dicts since 3.12")
-
 SHIPPED = memwatch_serializer_scalars.FORMATS
 MOST = 236
 """Bytes of a text, but for its end."""

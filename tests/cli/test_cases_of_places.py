@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tells of changes of dicts since 3.12")
-
 CASES = {
     "an attribute of an ORM reverts by itself": (
         """
