@@ -515,7 +515,8 @@ def test_a_key_that_is_equal_to_another_object_is_found_when_its_dict_goes(journ
     watch(d, name="d")
     d[Point(1)] = "found"
     del d
-    assert [(change.new, change.origin) for change in changes(journal)] == [("found", "found")]
+    origin = "found" if sys.version_info >= (3, 12) else "announced"  # CPython 3.11 says which entry it stores to
+    assert [(change.new, change.origin) for change in changes(journal)] == [("found", origin)]
 
 
 def test_weak_keys_are_told_as_they_come(journal: Opened) -> None:

@@ -376,9 +376,9 @@ static void end_now(mwpy_node *node, bool alive) {
     if (is_top(node)) root->top = NULL;
     if (node->dict) leave_dict(node, alive);
     if (node->owner) mwpy_table_take(node->owner, node);
-    PyObject *keys = node->links ? PyDict_Keys(node->links) : NULL;
-    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) mwpy_node_lose(node, PyList_GET_ITEM(keys, i));
-    Py_XDECREF(keys);
+    Py_ssize_t at = 0;
+    PyObject *key;
+    while (node->links && PyDict_Next(node->links, &at, &key, NULL)) mwpy_node_lose(node, key); /* asks for no memory */
     if (node->before)
         node->before->after = node->after;
     else
