@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
@@ -18,7 +18,9 @@ from memwatch_core.journal.session import create_session
 
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
 LARGE, PART = 12, 12
-"""Of a matrix of so many tests of objects in place, CPython 3.11 takes a part, of another row in each column."""
+"""Of a matrix of so many tests of objects in place CPython 3.11 takes a part, of another column in each row."""
+SLOW, FEW = ("every_allocator", "long_chain", "destructor_fills", "cpythons_own", "imported_later"), 4
+"""Of tests that take seconds each, it takes every fourth."""
 
 
 @pytest.fixture
@@ -28,19 +30,19 @@ def journal(tmp_path: Path) -> Iterator[Opened]:
     process.close_journal()
 
 
-def matrix(item: pytest.Item) -> str:
-    """The name of a matrix of objects in place; '': it is in none."""
-    return item.nodeid.partition("[")[0] if item.path.name.startswith("test_places_") else ""
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Later versions run all (``make pythons``); so do the long tests, and whoever names a test."""
     if SOAK or sys.version_info >= (3, 12) or any("::" in argument for argument in config.args):
         return
-    sizes = Counter(map(matrix, items))
-    left = [
-        item for item in items if matrix(item) and sizes[matrix(item)] >= LARGE and crc32(item.nodeid.encode()) % PART
-    ]
-    config.hook.pytest_deselected(items=left)
-    gone = set(left)
-    items[:] = [item for item in items if item not in gone]
+    matrices: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.path.name.startswith("test_places_") and "[" in item.nodeid:
+            matrices[item.nodeid.partition("[")[0]].append(item)
+    left: set[pytest.Item] = set()
+    for name, tests in matrices.items():
+        if any(word in name for word in SLOW):
+            left |= {test for n, test in enumerate(tests) if n % FEW}
+        elif len(tests) >= LARGE:
+            left |= {test for test in tests if crc32(test.nodeid.encode()) % PART}
+    config.hook.pytest_deselected(items=list(left))
+    items[:] = [item for item in items if item not in left]
