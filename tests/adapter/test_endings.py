@@ -222,7 +222,7 @@ def traced(how: str) -> Iterator[None]:
 def test_end_of_a_watch_says_where_and_why(journal: Opened, kind: str, how: str) -> None:
     if how != "plain" and kind in IN_PLACE and OLD:
         pytest.skip("in the long tests")
-    times = TIMES if kind == "int" or (kind == "instance" and not OLD) else 3
+    times = TIMES if how == "plain" and (kind == "int" or (kind == "instance" and not OLD)) else 3
     gc.collect()
     for name, way in WAYS.items():
         work = compiled(way.source.replace("MAKE", KINDS[kind]))["work"]

@@ -219,6 +219,9 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     if (likely(n == 8 && !head)) {
         memcpy(slot->store.payload, before, 8);
         memcpy(slot->store.payload + 8, after, 8);
+    } else if (likely(n == 12 && !head)) { /* a number in a cell */
+        memcpy(slot->store.payload, before, 12);
+        memcpy(slot->store.payload + 12, after, 12);
     } else {
         if (head) memcpy(slot->store.payload, store->call, sizeof *store->call);
         put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head, before, n);

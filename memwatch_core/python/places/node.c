@@ -164,7 +164,17 @@ static PyObject *number_of(PyObject *index, PyObject *key) {
     return index ? PyDict_GetItemWithError(index, key) : NULL;
 }
 
-static mwpy_cell_number cell_of(const mwpy_node *node, PyObject *key) {
+static struct mwpy_recent *recent_of(mwpy_node *node, const PyObject *key) {
+    return &node->recent[(uintptr_t)key / 16 % MWPY_RECENT];
+}
+
+static void forget_recent(mwpy_node *node) {
+    for (size_t i = 0; i < MWPY_RECENT; i++) Py_CLEAR(node->recent[i].key);
+}
+
+static mwpy_cell_number cell_of(mwpy_node *node, PyObject *key) {
+    struct mwpy_recent *recent = recent_of(node, key);
+    if (likely(recent->key == key)) return recent->number;
     PyObject *number = NULL;
     if (mwpy_key_is_plain(key)) {
         number = number_of(node->cells, key);
@@ -174,7 +184,13 @@ static mwpy_cell_number cell_of(const mwpy_node *node, PyObject *key) {
         Py_XDECREF(address);
     }
     PyErr_Clear();
-    return number ? (mwpy_cell_number)PyLong_AsUnsignedLong(number) : MWPY_NO_CELL;
+    if (!number) return MWPY_NO_CELL;
+    mwpy_cell_number found = (mwpy_cell_number)PyLong_AsUnsignedLong(number);
+    if (PyUnicode_CheckExact(key)) {
+        Py_XSETREF(recent->key, Py_NewRef(key));
+        recent->number = found;
+    }
+    return found;
 }
 
 /* Cells of keys that are gone are kept, because they often come again; but not more than there are others. */
@@ -187,6 +203,7 @@ static void sweep(mwpy_root *root) {
             if (number == MWPY_NO_CELL || mwpy_cell_at(&root->cells, number)->kind != MWPY_ABSENT) continue;
             if (!PyDict_DelItem(node->cells, key)) mwpy_cell_give_back(&root->cells, number);
         }
+        forget_recent(node);
         Py_XDECREF(keys);
     }
     PyErr_Clear();
@@ -398,6 +415,7 @@ static void end_now(mwpy_node *node, bool alive) {
     Py_XDECREF(node->links);
     Py_XDECREF(node->cells);
     Py_XDECREF(node->odd);
+    forget_recent(node);
     PyMem_Free(node);
     for (size_t i = 0; i < holders_n; i++) {
         mwpy_node *parent = parent_of(&holders[i]);
@@ -604,6 +622,7 @@ static unsigned how_it_came(const mwpy_cell *cell) { return cell->flags & (MWPY_
 /* Whether a cell says the same; if so, in the same way, so that it is told as no change. */
 static bool is_same(mwpy_cell *now, const mwpy_cell *cell) {
     uint16_t flags = now->flags, how = (uint16_t)how_it_came(cell);
+    if (likely(!how && now->used == 8)) return !memcmp(now, cell, offsetof(mwpy_cell, payload) + 8); /* a number */
     if (unlikely(how)) now->flags |= how;
     bool same = !memcmp(now, cell, mwpy_cell_size(now));
     if (unlikely(how) && !same) now->flags = flags;

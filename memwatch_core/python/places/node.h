@@ -36,6 +36,8 @@ typedef struct mwpy_spot {
     struct mwpy_spot *next, **link; /* of the child's spots; link: what points to it */
 } mwpy_spot;
 
+enum { MWPY_RECENT = 4 };
+
 struct mwpy_node {
     PyObject *place;          /* strong, plain: the key that is watched alone; NULL: all are */
     PyObject *dict;           /* NULL: there is none */
@@ -54,10 +56,14 @@ struct mwpy_node {
     PyObject *links;  /* dict: key -> address of the spot of what is followed there; NULL: there was none yet */
     int level;
     PyObject *cells; /* dict: plain key of `dict` -> number of its cell */
-    PyObject *odd;   /* dict: address of any other key -> number of its cell; NULL: there was none */
-    size_t audit;    /* the last one of all nodes that looked at it */
-    bool suspect;    /* it may hold what its cells don't say: a key came that can't be compared */
-    bool strange;    /* of a node with a place: there are keys in the dict that may be compared by code of their own */
+    struct mwpy_recent {
+        PyObject *key; /* strong, a str; NULL: none */
+        mwpy_cell_number number;
+    } recent[MWPY_RECENT]; /* of `cells`, those last asked for */
+    PyObject *odd;         /* dict: address of any other key -> number of its cell; NULL: there was none */
+    size_t audit;          /* the last one of all nodes that looked at it */
+    bool suspect;          /* it may hold what its cells don't say: a key came that can't be compared */
+    bool strange; /* of a node with a place: there are keys in the dict that may be compared by code of their own */
 };
 
 /* The node of a dict, or of the owner of one, that is watched as a whole; NULL: it isn't. */
