@@ -15,8 +15,6 @@
 #include "places/reports.h"
 #include "places/slab.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 enum { CHAIN_MOST = 1000, ABSENT_FEW = 64 };
 
 mwpy_root *mwpy_roots;
@@ -374,9 +372,9 @@ static void end_now(mwpy_node *node, bool alive) {
     if (is_top(node)) root->top = NULL;
     if (node->dict) leave_dict(node, alive);
     if (node->owner) mwpy_table_take(node->owner, node);
-    PyObject *keys = node->links ? PyDict_Keys(node->links) : NULL;
-    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) mwpy_node_lose(node, PyList_GET_ITEM(keys, i));
-    Py_XDECREF(keys);
+    Py_ssize_t at = 0;
+    PyObject *key;
+    while (node->links && PyDict_Next(node->links, &at, &key, NULL)) mwpy_node_lose(node, key); /* asks for no memory */
     if (node->before)
         node->before->after = node->after;
     else
@@ -668,6 +666,16 @@ static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObj
     return why != MW_SHADOW_SILENT;
 }
 
+/* What a key that is about to change has; of the interpreter's that say so too late, what it had. */
+static PyObject *held_under(const mwpy_node *node, PyObject *key) {
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyDict_GetItemWithError(node->dict, key);
+#else
+    (void)node, (void)key;
+    return mwpy_dict_before;
+#endif
+}
+
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added) {
     if (!wants(node, &key)) return;
     mwpy_cell_number number = cell_of(node, key);
@@ -683,7 +691,7 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added)
         node->root->absent++;
     }
     bool readable = plain && !node->odd && !node->strange; /* no key is compared by code of its own */
-    PyObject *held = readable ? PyDict_GetItemWithError(node->dict, key) : NULL;
+    PyObject *held = readable ? held_under(node, key) : NULL;
     if (readable) check(node, key, number, held, MW_SHADOW_FOUND);
     change_cell(node, key, number, now, MW_SHADOW_NOW, 0);
     if (!plain && !now) forget_odd(node, key, number);
@@ -744,6 +752,7 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
 
 size_t mwpy_node_audit(mwpy_node *node) {
     node->suspect = false;
+    if (node->dict && PY_VERSION_HEX < 0x030C0000 && mwpy_dict_watch(node->dict)) node->suspect = true; /* no memory */
     if (node->items) return mwpy_items_compare(node, MW_SHADOW_FOUND);
     if (node->members) return mwpy_members_compare(node, MW_SHADOW_FOUND);
     return mwpy_slots_compare(node, MW_SHADOW_FOUND) + compare(node, MW_SHADOW_FOUND);
@@ -774,4 +783,3 @@ void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why) {
     }
     compare(node, why);
 }
-#endif
