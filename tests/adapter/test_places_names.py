@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +11,6 @@ from journals import ALIAS, Opened, read
 
 from memwatch_core import unwatch, watch, watch_place
 from memwatch_core.native import proxy
-
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tells of changes of dicts since 3.12")
 
 
 class Box:

@@ -111,7 +111,6 @@ def test_filter_without_a_match_suggests_other_names_too(recorded: Path) -> None
     assert "c.a.config" in said
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tells of changes of dicts since 3.12")
 def test_program_is_told_what_it_shares_and_what_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
         textwrap.dedent("""

@@ -9,8 +9,6 @@
 #include "places/node_items.h"
 #include "places/slab.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 enum { CHAIN_MOST = 1000 };
 
 /* Whether an entry of an object's dict isn't what its attribute of this name is: a slot is. */
@@ -163,4 +161,3 @@ void mwpy_node_tell(mwpy_node *node, mwpy_cell_number number, const char *text, 
     others = others && (count || names.more);
     mwpy_cell_tell_aliases(cells, number, (const char *)&names, others ? sizeof names.more + names_n : 0);
 }
-#endif
