@@ -6,6 +6,7 @@
 #include "places/node.h"
 #include "places/slab.h"
 #include "places/value.h"
+#include "places/words.h"
 
 #if PY_VERSION_HEX >= 0x030C0000
 
