@@ -6,6 +6,7 @@
 #include "places/node.h"
 #include "places/slab.h"
 #include "places/value.h"
+#include "places/words.h"
 
 enum { KINDS_MOST = 12, ITEMS_LOOKED_AT = 16, TUPLES_LOOKED_INTO = 2 };
 enum { ROWS = KINDS_MOST + 1 + MWPY_LEFT_MEMORY };

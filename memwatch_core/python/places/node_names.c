@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "places/cell.h"
-#include "places/layout.h"
 #include "places/node.h"
 #include "places/node_items.h"
 #include "places/slab.h"
