@@ -127,8 +127,9 @@ static PyObject *open_places(PyObject *module, PyObject *args) {
 #if PY_VERSION_HEX < 0x030C0000
     bool has_dict = PyDict_Check(object) || (!PyList_Check(object) && !PySet_Check(object) && mwpy_has_dict(object));
     if (!mwpy_dicts_tell() && has_dict && !PyErr_Occurred())
-        PyErr_SetString(PyExc_TypeError, "this build of CPython 3.11 doesn't tell of all changes of a dict: use 3.12 or "
-                                         "later, or watch a list, a set or an object that has slots only");
+        PyErr_SetString(PyExc_TypeError,
+                        "this build of CPython 3.11 doesn't tell of all changes of a dict: use 3.12 or "
+                        "later, or watch a list, a set or an object that has slots only");
     if (PyErr_Occurred()) return NULL;
 #endif
     mwpy_root *root =
@@ -218,7 +219,6 @@ static PyObject *close_all_places(PyObject *module, PyObject *unused) {
     }
     Py_RETURN_NONE;
 }
-
 
 /* None of the program's code runs within them, by the collector neither. */
 #define WHOLE(function)                                                                                                \
