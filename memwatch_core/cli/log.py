@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 import click
@@ -101,9 +102,7 @@ def command(
         outcomes = (*outcomes, "rolled back")
     oldest = None if since is None else moment(since)
 
-    def filters() -> Filters:
-        return Filters(variables, threads, statements, places, oldest, outcomes, paths, labels, tasks, traces)
-
+    filters = partial(Filters, variables, threads, statements, places, oldest, outcomes, paths, labels, tasks, traces)
     wanted = filters()
     path = history.find(config.journal.folder, session)
     own = config.sites.own if config.chosen("sites.own") else None

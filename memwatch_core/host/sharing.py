@@ -1,4 +1,4 @@
-"""Variables whose writes are told under another one's name, because both hold what was written: for the end of a run."""
+"""Variables to which writes are told under another one's name, as both hold what was written: for the end of a run."""
 
 from __future__ import annotations
 

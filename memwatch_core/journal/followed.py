@@ -199,7 +199,7 @@ class Followed:
 
     def aliases(self, offset: int, length: int) -> tuple[tuple[Alias, ...], bool]:
         """The other names of the place that a store touched, and whether there are more."""
-        place = self._place(offset, length)
+        place = None if self.told is None else self._place(offset, length)
         return ((), False) if place is None else (place.aliases, place.cut)
 
     def _is_cell(self, offset: int, length: int) -> bool:

@@ -40,8 +40,8 @@ class Kind(IntEnum):
     PLACE = 13
     STACK = 14
     ALIAS = 15
-    NOT_FOLLOWED = 16
-    REQUEST = 17
+    REQUEST = 16
+    NOT_FOLLOWED = 17
 
 
 class CellKind(IntEnum):
@@ -181,8 +181,8 @@ ALIAS_NAME = Struct("<IH")
 ALIASES_MOST = 8
 """Names of an ALIAS."""
 NOT_FOLLOWED = Struct("<QBBH")
-"""Head of a NOT_FOLLOWED's payload: how often so far, number in NOT_FOLLOWED_WHY, length of the type's name, 0. The name
-and the path of the last one follow."""
+"""Head of a NOT_FOLLOWED's payload: how often so far, number in NOT_FOLLOWED_WHY, length of the type's name, 0. That
+name and the path of the last one follow."""
 NOT_FOLLOWED_WHY: dict[int, WhyNot] = {
     1: "kind", 2: "max_objects", 3: "other watch", 4: "key", 5: "member", 6: "memory",
 }  # fmt: skip

@@ -265,10 +265,8 @@ class PythonStores:
             if not known.agrees(offset, before) and not resync:
                 return index, Stop.GAP
             operation: Operation | None = None
-            aliases: tuple[Alias, ...] = ()
-            more = False
+            aliases, more = known.aliases(offset, length)
             if known.told is not None:
-                aliases, more = known.aliases(offset, length)
                 part = known.place(self._make_part, self._cell, offset, before, after)
                 old = new = None
                 operation = None if part is None else self._operation(part, before, after)

@@ -129,7 +129,7 @@ class Lines:
 
     ``width``: columns of the terminal, None for a pipe (then only long values and statements are shortened). ``paint``
     colours a piece of text, as :func:`~memwatch_core.rendering.palette.paint` does. ``show="changes"`` leaves out
-    stores of equal values, the lifecycle of watches, and commits. ``stacks`` adds a line for each caller. Not
+    stores of equal values, the beginnings and ends of watches, and commits. ``stacks`` adds a line for each caller. Not
     thread-safe.
     """
 
@@ -179,7 +179,7 @@ class Lines:
                     rows.append(self._row(record))
             elif isinstance(record, Outcome):
                 self._take_outcome(record, rows)
-            elif self._all or isinstance(record, Lost):
+            elif self._all or isinstance(record, Lost | Unfollowed):
                 rows.append(record)
         for row in rows:
             if not isinstance(row, _Row):

@@ -13,8 +13,8 @@
  *
  * Call stacks. Above the store, the same chain goes on: each frame is one of the interpreter, of optimised code, which
  * stands for the functions inlined in it too, of a builtin, which is left out, or the one by which C++ has entered
- * JavaScript, which has where JavaScript had called C++ before. The last stack is kept as it lay there: a thread that
- * comes back has its frames compared, and nothing looked up. */
+ * JavaScript, which has where JavaScript had called C++ before. Some stacks are kept as they lay there: of a
+ * thread that comes back, the frames are compared and nothing is looked up. */
 #include <link.h>
 #include <node.h>
 #include <pthread.h>
@@ -82,7 +82,8 @@ struct code {
     uint32_t line, column; /* where the function begins */
     std::vector<place> places;
     place whole; /* stands for the function where its places aren't known */
-    bool told;   /* of optimised code: what is inlined in it is known */
+    bool alone;  /* machine code in which nothing is inlined */
+    bool told;   /* or it is known what */
     std::vector<inlined> calls;
     std::shared_ptr<const code> own; /* its function's bytecode; NULL: not in the map */
 };
@@ -91,7 +92,7 @@ struct range {
     uintptr_t start, stop;
 };
 
-enum { LEVELS = 256, CALLERS_MOST = 127 };
+enum { LEVELS = 256, KEPT_LEVELS = 64, STACK_BITS = 4, CALLERS_MOST = 127 };
 
 struct level { /* a frame on the stack, whoever's */
     uintptr_t pc, frame;
@@ -99,15 +100,14 @@ struct level { /* a frame on the stack, whoever's */
     uintptr_t up;            /* where its caller's frame and pc are saved; 0: it is the last one */
 };
 
-struct stack { /* as it was found last */
-    bool busy;       /* it is being changed: a signal handler that stores does without */
+struct stack { /* as it was found before */
     unsigned levels; /* 0: none is kept */
     bool looks;      /* the frame at the top depends on what lies at the stack pointer, */
     uintptr_t above; /* this */
     place *site;
     uint32_t callers; /* id */
     bool exact;
-    struct level level[LEVELS];
+    struct level level[KEPT_LEVELS];
 };
 
 struct state {
@@ -129,7 +129,8 @@ struct state {
         place *at;
     } recent[1 << RECENT_BITS];
     bool recent_any; /* a store has put something there: of the thousands of codes of a start, none forgets anything */
-    struct stack last;
+    struct stack stacks[1 << STACK_BITS]; /* by what is seen of them at once */
+    bool stacks_busy; /* one is being changed: a signal handler that stores does without */
     void keep(struct recent &where, const struct recent &found) {
         where = found;
         recent_any = true;
@@ -229,9 +230,11 @@ void forget_codes(state *s, uintptr_t start, size_t size) {
         if (before->first + before->second->size <= start) break;
         at = s->codes.erase(before);
     }
-    if (s->recent_any) memset(s->recent, 0, sizeof s->recent);
+    if (s->recent_any) {
+        memset(s->recent, 0, sizeof s->recent);
+        for (struct stack &stack : s->stacks) stack.levels = 0;
+    }
     s->recent_any = false;
-    s->last.levels = 0;
 }
 
 void put_code(state *s, std::shared_ptr<code> c) {
@@ -299,6 +302,7 @@ void add_code(state *s, const v8::JitCodeEvent *event) {
             }
         else if (event->name.len > 4 && !memcmp(event->name.str, "JS:*", 4))
             learn_inlining(s, c.get());
+        c->alone = event->name.len > 4 && !memcmp(event->name.str, "JS:^", 4);
     } else {
         learn_interpreter(s, c.get(), {event->name.str, event->name.len});
     }
@@ -558,7 +562,7 @@ bool take_machine_code(state *s, code *c, uintptr_t pc, finding *found) {
     bool left = found->best && next[0] == 0x41 && next[1] == 0xff && (next[2] & 0xbf) == 0x15;
     if (left || !c->told || p == &c->whole) {
         bool done = left ? found->take(resolve_whole(c)) : found->take(resolve(s, c, pc));
-        if (!done) found->miss();
+        if (!done && !c->alone) found->miss();
         return done;
     }
     for (;; p = &c->calls[(size_t)p->call].at) {
@@ -587,7 +591,7 @@ place *interpreted(state *s, uintptr_t frame, finding *found) {
     if (recent.pc == pc) return recent.at;
     code *c = code_at(s, pc);
     if (!is_of(s, c, array)) {
-        found->unknown = true;
+        found->miss();
         return nullptr;
     }
     place *p = resolve(s, c, pc);
@@ -645,8 +649,8 @@ bool walk(state *s, const ucontext_t *context, finding *found, struct stack *kep
         if (!in_stack) return done;
         bool entry = !done && is_entry(s, pc, frame);
         if (entry && !left_from(s, frame, &level.up)) return false;
-        if (kept && depth < LEVELS) kept->level[depth] = level;
-        if (kept) kept->levels = depth < LEVELS ? depth + 1 : 0;
+        if (kept && depth < KEPT_LEVELS) kept->level[depth] = level;
+        if (kept) kept->levels = depth < KEPT_LEVELS ? depth + 1 : 0;
         if (done) return true;
         if (!level.up) return found->best || found->internal;
         uintptr_t up = *(uintptr_t *)level.up;
@@ -658,15 +662,15 @@ bool walk(state *s, const ucontext_t *context, finding *found, struct stack *kep
     return false;
 }
 
-/* Whether the stack is still the one that was found last. A frame's words are read only once it is known that it lay
+/* Whether the stack is the one that was found before. A frame's words are read only once it is known that it lay
  * there before. */
-bool is_last(const struct stack *last, const ucontext_t *context) {
+bool is_kept(const struct stack *kept, const ucontext_t *context) {
     uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP],
               frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
-    if (!last->levels || (last->looks && *(uintptr_t *)context->uc_mcontext.gregs[REG_RSP] - 1 != last->above))
+    if (!kept->levels || (kept->looks && *(uintptr_t *)context->uc_mcontext.gregs[REG_RSP] - 1 != kept->above))
         return false;
-    const struct level *end = last->level + last->levels - 1;
-    for (const struct level *l = last->level;; l++) {
+    const struct level *end = kept->level + kept->levels - 1;
+    for (const struct level *l = kept->level;; l++) {
         if (l->frame != frame || l->pc != pc) return false;
         if (l->array && (*(uintptr_t *)(frame - 32) != l->array || *(uintptr_t *)(frame - 40) != l->offset))
             return false;
@@ -734,13 +738,51 @@ static void tell(state *s, const finding &found, mw_origin *origin) {
     if (origin->inexact) s->counts.inexact++;
 }
 
+bool is_on_stack(const state *s, uintptr_t frame, uintptr_t sp) {
+    return frame >= sp && frame + 16 <= s->stack_top && !(frame & 7);
+}
+
+/* Where the stack was when C++ was called from this frame of V8's, in which JavaScript is left: behind the address that
+ * the call comes back to. 0: it is no such frame. */
+static uintptr_t left_at(const state *s, uintptr_t frame, uintptr_t sp) {
+    enum { MARKS = 128 };
+    if (!is_on_stack(s, frame, sp) || frame - 16 < sp) return 0;
+    uintptr_t mark = *(uintptr_t *)(frame - 8), left = *(uintptr_t *)(frame - 16);
+    bool is = mark < MARKS && !(mark & 1) && left > sp && left < frame && !(left & 7);
+    return is && is_builtin(s, *(uintptr_t *)(left - 8) - 1) ? left : 0;
+}
+
+/* Whether the chain of frame pointers leads from C++ to such a frame. Else C++ may use them for something else. */
+static bool leads_out(state *s, uintptr_t frame, uintptr_t sp) {
+    enum { FRAMES_MOST = 32 };
+    if (left_at(s, frame, sp)) return true;
+    for (int i = 0; i < FRAMES_MOST && is_on_stack(s, frame, sp); i++) {
+        uintptr_t up = *(uintptr_t *)frame, pc = *(uintptr_t *)(frame + 8) - 1;
+        if (is_builtin(s, pc)) return left_at(s, up, sp) == frame + 16;
+        if (up <= frame || !within(s->text[0], pc)) return false;
+        frame = up;
+    }
+    return false;
+}
+
+/* Where a stack is kept: by where it stands and where its caller does. */
+static struct stack *kept_at(state *s, const ucontext_t *context) {
+    uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP], sp = (uintptr_t)context->uc_mcontext.gregs[REG_RSP],
+              frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP], key = pc ^ frame << 20;
+    if (!is_on_stack(s, frame, sp)) return nullptr;
+    uintptr_t up = *(uintptr_t *)frame;
+    key += *(uintptr_t *)(frame + 8) * 3;
+    if (is_on_stack(s, up, sp)) key += *(uintptr_t *)(up - 40) >> 29;
+    return &s->stacks[hash_to_bits(key, STACK_BITS)];
+}
+
 /* The site and its callers. */
 static void whole_origin(state *s, const ucontext_t *context, mw_origin *origin) {
-    struct stack *last = &s->last;
-    if (!last->busy && is_last(last, context)) {
-        origin->site = last->site->site;
-        origin->stack = last->callers;
-        origin->inexact = !last->exact;
+    struct stack *kept = s->stacks_busy ? nullptr : kept_at(s, context);
+    if (kept && is_kept(kept, context)) {
+        origin->site = kept->site->site;
+        origin->stack = kept->callers;
+        origin->inexact = !kept->exact;
         if (origin->inexact) s->counts.inexact++;
         return;
     }
@@ -751,29 +793,31 @@ static void whole_origin(state *s, const ucontext_t *context, mw_origin *origin)
     found.most = callers_most;
     s->counts.walks++;
     uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
-    bool whole = true, keeps = !last->busy && (is_builtin(s, pc) || code_at(s, pc));
-    if (keeps) {
-        last->busy = true;
-        last->levels = 0;
-        last->looks = false;
-    } else { /* C++ may use the frame pointer for something else */
+    if (!is_builtin(s, pc) && !code_at(s, pc) &&
+        !leads_out(s, (uintptr_t)context->uc_mcontext.gregs[REG_RBP], (uintptr_t)context->uc_mcontext.gregs[REG_RSP])) {
+        kept = nullptr;
         sample(s, context, &found);
     }
+    if (kept) {
+        s->stacks_busy = s->recent_any = true;
+        kept->levels = 0;
+        kept->looks = false;
+    }
     if (!found.best) {
-        whole = walk(s, context, &found, keeps ? last : nullptr);
+        bool whole = walk(s, context, &found, kept);
         if (!whole && !found.best) sample(s, context, &found);
         found.inexact |= !whole;
     }
     tell(s, found, origin);
     uint32_t flags = (found.cut ? MW_STACK_CUT : 0) | (found.inexact || origin->inexact ? MW_STACK_INEXACT : 0);
     origin->stack = mw_intern_stack(found.sites, found.count, flags);
-    if (!keeps) return;
-    if (!whole || !found.best || found.unknown || !found.best->known) last->levels = 0;
-    last->site = found.best;
-    last->callers = origin->stack;
-    last->exact = !origin->inexact;
+    if (!kept) return;
+    if (found.inexact || found.unknown || !found.best || !found.best->known) kept->levels = 0;
+    kept->site = found.best;
+    kept->callers = origin->stack;
+    kept->exact = !origin->inexact;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    last->busy = false;
+    s->stacks_busy = false;
 }
 
 int isolate_keep_callers(unsigned most) {

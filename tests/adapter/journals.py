@@ -14,7 +14,7 @@ from typing import Any
 from memwatch_core.adapter.watch import variable
 
 STORE, PAD, VARIABLE, METADATA, CONTENT, UNREGISTERED, SITE, THREAD, PLACE = 1, 3, 4, 5, 6, 7, 8, 11, 13
-ALIAS, NOT_FOLLOWED = 15, 16
+ALIAS, NOT_FOLLOWED = 15, 17
 ORIGINS = {1: "announced", 2: "store", 3: "syscall", 4: "kernel", 5: "found"}
 
 
@@ -55,8 +55,6 @@ class Contents:
     ended: list[int]
     threads: list[tuple[int, str]]
     closed: int
-    aliased: int
-    """ALIAS records"""
     left: list[tuple[int, int, int, str, str]]
     """What isn't followed: variable, count, why, type, path."""
 
@@ -66,7 +64,7 @@ class Contents:
 
 def read(path: Path) -> Contents:
     """What was committed so far."""
-    found = Contents([], {}, {}, {}, [], [], 0, 0, [])
+    found = Contents([], {}, {}, {}, [], [], 0, [])
     if not path.exists():  # it is made at the first record
         return found
     sites: dict[int, tuple[str, int, str, int]] = {0: ("", 0, "", 0)}
@@ -119,15 +117,12 @@ def read(path: Path) -> Contents:
             if kind == METADATA:
                 found.metadata[number] = json.loads(payload)
             elif kind == PLACE:
-                paths[number, struct.unpack_from("<I", payload)[0]] = payload[4:].decode("utf-8", "surrogatepass")
-                others.pop((number, struct.unpack_from("<I", payload)[0]), None)
+                place = number, struct.unpack_from("<I", payload)[0]
+                paths[place], others[place] = payload[4:].decode("utf-8", "surrogatepass"), ((), False)
             elif kind == ALIAS:
-                offset, more = struct.unpack_from("<II", payload)
-                others[number, offset] = _names(payload[8:]), bool(more)
-                found.aliased += 1
+                others[number, struct.unpack_from("<I", payload)[0]] = _names(payload[8:]), payload[4] > 0
             elif kind == NOT_FOLLOWED:
-                times, why, size = struct.unpack_from("<QBB", payload)
-                found.left.append((number, times, why, payload[12 : 12 + size].decode(), payload[12 + size :].decode()))
+                found.left.append((number, *struct.unpack_from("<QB", payload), *_left(payload)))
             elif kind == CONTENT:
                 found.contents[number] = payload[8:]
             elif kind == THREAD:
@@ -139,6 +134,10 @@ def read(path: Path) -> Contents:
                 sites[number] = (raw, line, names[len(raw) :], column)
         at += 64 * max(count, 1)
     return found
+
+
+def _left(payload: bytes) -> tuple[str, str]:
+    return payload[12 : 12 + payload[9]].decode(), payload[12 + payload[9] :].decode()
 
 
 def _names(payload: bytes) -> tuple[tuple[int, str], ...]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import array
 import collections
-import decimal
 import datetime
+import decimal
 import enum
 import re
-import sys
 import threading
 import uuid
 from typing import Any, NamedTuple
@@ -18,8 +17,6 @@ from journals import Opened
 
 from memwatch_core import unwatch, watch
 from memwatch_core.native import proxy
-
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tells of changes of dicts since 3.12")
 
 KIND, MOST, OTHER_WATCH, KEY, MEMBER = 1, 2, 3, 4, 5
 

@@ -259,7 +259,6 @@ with open(__file__, "rb", buffering=0) as file: fill(file)
     assert lines_of(event) == [("fill", 5), ("<module>", 6)]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="objects are watched in place from CPython 3.12 on")
 def test_places_have_callers_and_what_is_found_has_none(tmp_path: Path) -> None:
     program = """
 from memwatch_core import watch

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,51 @@ def test_filter_that_may_have_missed_events_says_so(recorded: Path, filters: lis
 
 
 def test_filter_without_a_match_suggests_other_names_too(recorded: Path) -> None:
-    status, _, said = log(recorded, "--path", "c.a.confg*")
+    status, _, said = log(recorded, "--path", "c.a.port*")
     assert status == 1
     assert "c.a.config" in said
+
+
+def test_program_is_told_what_it_shares_and_what_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        textwrap.dedent("""
+            from collections import deque
+            from memwatch_core import watch
+
+            class Service:
+                def __init__(self, config):
+                    self.config = config
+                    self.queue = deque()
+
+            defaults = {"port": 1}
+            a, b = Service(defaults), Service(defaults)
+            watch(a, name="a")
+            watch(b, name="b")
+            for port in range(3):
+                a.config["port"] = port
+        """)
+    )
+
+    def memwatch(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "memwatch_core.cli", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    run = memwatch("run", "app.py")
+    assert run.returncode == 0, run.stderr
+    said = [" ".join(line.split()) for line in (run.stdout + run.stderr).splitlines()]
+    for line in (
+        "a.queue is not followed: changes in it aren't told (deque)",
+        "a: 1 object is not followed: 1 deque",
+        "b: 1 object is not followed: 1 deque",
+        "b: 3 writes to what it shares are told under a",
+    ):
+        assert any(line in each for each in said), (line, said)
+    assert any("3 events on 2 variables" in each for each in said), said
+    for filters in (["--variable", "b"], ["--path", "b.config*"]):
+        out = memwatch("log", *filters).stdout
+        assert out.count('b.config["port"]') == 3, out
+        assert 'a.config["port"]' not in out
+    lines = [json.loads(line) for line in memwatch("log", "--json").stdout.splitlines()]
+    assert [line["aliases"] for line in lines if "seq" in line] == [
+        [{"variable": "b", "variable_id": 2, "name": '.config["port"]'}]
+    ] * 3

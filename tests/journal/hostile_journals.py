@@ -289,8 +289,8 @@ SHAPES: dict[str, Callable[[Path], None]] = {
     for shape in (
         wide_format, many_formats, stores_to_an_array, stores_to_halves, stores_to_large_arrays,
         stores_to_long_fields, large_variables, large_variables_written,
-        long_names, parts_of_a_byte, deep_and_huge, places, names_of_names, savepoints, of_another_process, sparse, thousands,
-        settings_of_nonsense,
+        long_names, parts_of_a_byte, deep_and_huge, places, names_of_names, savepoints, of_another_process, sparse,
+        thousands, settings_of_nonsense,
     )
 }  # fmt: skip
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import random
 
-CALL = "G(d)"
 WAYS = {
     "plain": "G(d);",
     "last": "return G(d);",
@@ -95,15 +94,11 @@ WAYS = {
     "two lines": "G(d)\n  ; G(d);",
 }
 LEAVES = (
-    "x[0] = ++n; told(KIND);",
-    "x[n & 3] = ++n; told(KIND);",
-    "if (d) { x[1] = ++n; told(KIND); } else { x[2] = ++n; told(KIND); }",
+    "x[0] = ++n; told();",
+    "x[n & 3] = ++n; told();",
+    "if (d) { x[1] = ++n; told(); } else { x[2] = ++n; told(); }",
 )
-BUILTIN_LEAVES = (
-    "x.fill(++n, 0, 1); told(KIND);",
-    "x.set([++n]); told(KIND);",
-    "Atomics.store(x, 0, ++n); told(KIND);",
-)
+BUILTIN_LEAVES = ("x.fill(++n, 0, 1); told();", "x.set([++n]); told();", "Atomics.store(x, 0, ++n); told();")
 
 HEAD = """\
 'use strict';
@@ -137,7 +132,7 @@ def sources(seed: int, count: int, rounds: int, files: int = 3, builtins: bool =
     for number in range(count):
         if number >= count - leaves:
             pool = LEAVES + BUILTIN_LEAVES if builtins and rng.random() < 0.4 else LEAVES
-            body = rng.choice(pool).replace("KIND", "")
+            body = rng.choice(pool)
         else:
             way = ways[number % len(ways)]
             callee = rng.randrange(number + 1, min(count, number + 1 + max(2, count // 8)))
@@ -146,7 +141,7 @@ def sources(seed: int, count: int, rounds: int, files: int = 3, builtins: bool =
         texts[rng.randrange(files)].append(f"globalThis.f{number} = function f{number}(d) {{\n{pad}{body}\n}};")
     names = [f"part{part}.js" for part in range(files)]
     program = HEAD + "".join(f"require('./{name}');\n" for name in names)
-    starts = min(8, count - leaves)
+    starts = range(0, count, max(1, count // 12))
     program += f"for (let round = 0; round < {rounds}; round++) {{\n"
-    program += "".join(f"  f{start}(round & 1);\n" for start in range(starts)) + "}\n"
+    program += "".join(f"  f{start}(round & 1);\n" for start in starts) + "}\n"
     return {"program.js": program} | {name: "\n".join(part) for name, part in zip(names, texts, strict=True)}

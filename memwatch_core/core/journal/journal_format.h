@@ -35,8 +35,8 @@ enum mwj_kind {
     MWJ_PLACE = 13,
     MWJ_STACK = 14,
     MWJ_ALIAS = 15,
-    MWJ_NOT_FOLLOWED = 16,
-    MWJ_REQUEST = 17,
+    MWJ_REQUEST = 16,
+    MWJ_NOT_FOLLOWED = 17,
 };
 enum mwj_origin { MWJ_ANNOUNCED = 1, MWJ_BY_STORE = 2, MWJ_SYSCALL = 3, MWJ_KERNEL = 4, MWJ_FOUND = 5 };
 enum mwj_stack_flag { MWJ_STACK_CUT = 1, MWJ_STACK_INEXACT = 2 }; /* as MW_STACK_CUT and so on in memwatch.h */

@@ -15,8 +15,6 @@
 #include "places/reports.h"
 #include "places/slab.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 enum { CHAIN_MOST = 1000, ABSENT_FEW = 64 };
 
 mwpy_root *mwpy_roots;
@@ -104,7 +102,8 @@ static int add_spot(mwpy_node *parent, PyObject *key, mwpy_node *child) {
 /* Takes a spot out of its parent's links and its child's list. */
 static void free_spot(mwpy_spot *spot) {
     unlink_spot(spot);
-    mwpy_aliases_change(-(ptrdiff_t)(spot->other + (spot->times > 1 && !spot->uncounted ? spot->times - 1 : 0)));
+    size_t fewer = spot->other + (spot->times > 1 && !spot->uncounted ? spot->times - 1 : 0);
+    if (fewer || spot->child->spots) mwpy_aliases_change(-(ptrdiff_t)fewer);
     if (PyDict_DelItem(spot->parent->links, spot->key)) PyErr_Clear();
     Py_DECREF(spot->key);
     PyMem_Free(spot);
@@ -330,6 +329,15 @@ static mwpy_node *parent_of(const holder *h) {
     return node;
 }
 
+/* That watch goes on with what was found there. */
+static void go_on(const holder *h, PyObject *value) {
+    mwpy_node *parent = parent_of(h);
+    if (!parent) return;
+    follow(parent->root, parent, h->key, value, parent->level + 1);
+    mwpy_spot *spot = mwpy_node_spot(parent, h->key);
+    if (spot && spot->uncounted) mwpy_spot_counts(spot, h->times);
+}
+
 static void give_back_cells(mwpy_node *node, PyObject *index) {
     mwpy_root *root = node->root;
     Py_ssize_t at = 0;
@@ -364,9 +372,9 @@ static void end_now(mwpy_node *node, bool alive) {
     if (is_top(node)) root->top = NULL;
     if (node->dict) leave_dict(node, alive);
     if (node->owner) mwpy_table_take(node->owner, node);
-    PyObject *keys = node->links ? PyDict_Keys(node->links) : NULL;
-    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) mwpy_node_lose(node, PyList_GET_ITEM(keys, i));
-    Py_XDECREF(keys);
+    Py_ssize_t at = 0;
+    PyObject *key;
+    while (node->links && PyDict_Next(node->links, &at, &key, NULL)) mwpy_node_lose(node, key); /* asks for no memory */
     if (node->before)
         node->before->after = node->after;
     else
@@ -389,10 +397,7 @@ static void end_now(mwpy_node *node, bool alive) {
     forget_recent(node);
     PyMem_Free(node);
     for (size_t i = 0; i < holders_n; i++) {
-        mwpy_node *parent = parent_of(&holders[i]);
-        if (parent) follow(parent->root, parent, holders[i].key, value, parent->level + 1);
-        mwpy_spot *spot = parent ? mwpy_node_spot(parent, holders[i].key) : NULL;
-        if (spot && spot->uncounted) mwpy_spot_counts(spot, holders[i].times);
+        go_on(&holders[i], value);
         Py_DECREF(holders[i].key);
     }
     PyMem_Free(holders);
@@ -661,6 +666,16 @@ static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObj
     return why != MW_SHADOW_SILENT;
 }
 
+/* What a key that is about to change has; of the interpreter's that say so too late, what it had. */
+static PyObject *held_under(const mwpy_node *node, PyObject *key) {
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyDict_GetItemWithError(node->dict, key);
+#else
+    (void)node, (void)key;
+    return mwpy_dict_before;
+#endif
+}
+
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added) {
     if (!wants(node, &key)) return;
     mwpy_cell_number number = cell_of(node, key);
@@ -676,7 +691,7 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added)
         node->root->absent++;
     }
     bool readable = plain && !node->odd && !node->strange; /* no key is compared by code of its own */
-    PyObject *held = readable ? PyDict_GetItemWithError(node->dict, key) : NULL;
+    PyObject *held = readable ? held_under(node, key) : NULL;
     if (readable) check(node, key, number, held, MW_SHADOW_FOUND);
     change_cell(node, key, number, now, MW_SHADOW_NOW, 0);
     if (!plain && !now) forget_odd(node, key, number);
@@ -737,6 +752,7 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
 
 size_t mwpy_node_audit(mwpy_node *node) {
     node->suspect = false;
+    if (node->dict && PY_VERSION_HEX < 0x030C0000 && mwpy_dict_watch(node->dict)) node->suspect = true; /* no memory */
     if (node->items) return mwpy_items_compare(node, MW_SHADOW_FOUND);
     if (node->members) return mwpy_members_compare(node, MW_SHADOW_FOUND);
     return mwpy_slots_compare(node, MW_SHADOW_FOUND) + compare(node, MW_SHADOW_FOUND);
@@ -767,4 +783,3 @@ void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why) {
     }
     compare(node, why);
 }
-#endif

@@ -48,6 +48,7 @@ struct mwpy_node {
     mwpy_layout *layout;      /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */
     struct mwpy_items *items; /* of the owner, which is a list; NULL: it is none */
     struct mwpy_members *members; /* of the owner, which is a set; NULL: it is none */
+    struct mwpy_entries *entries; /* of a node that is none: see dict_entries.c */
     mwpy_cell_number *slots;      /* the cell of each of layout->slots; MWPY_NO_CELL: it isn't watched */
     bool attributes;              /* its keys are attributes */
     mwpy_root *root;

@@ -21,8 +21,6 @@
 #include "places/slab.h"
 #include "places/storage.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 enum { RECENT = 16, ROOM_FIRST = 8, LAST = 8 };
 
 /* Items that a list has room for, at least: CPython 3.14 and later don't ask for less memory where it is for 32 of them
@@ -266,7 +264,9 @@ static bool is_due;
 static int settle_now(void *unused) {
     (void)unused;
     is_due = false;
+    int collected = mwpy_collector_stops();
     if (shrink.node) settle(shrink.node);
+    mwpy_collector_goes_on(collected);
     return 0;
 }
 
@@ -394,9 +394,9 @@ void *mwpy_list_resized(void *address, size_t bytes) {
         mwpy_storage_close(&before, node, false);
     }
     if (!items->quiet) { /* it may be a list that becomes longer: then there will be nothing to tell */
-        PyObject *error = PyErr_GetRaisedException();
+        mwpy_aside aside = mwpy_set_aside();
         shrinks(node);
-        PyErr_SetRaisedException(error);
+        mwpy_put_back(aside);
     }
     return in_view ? items->storage.view : items->storage.at;
 }
@@ -446,7 +446,7 @@ bool mwpy_list_begins(mwpy_list_turn *turn, PyObject *list, unsigned how, Py_ssi
     mwpy_node *node = mwpy_storage_node(((PyListObject *)list)->ob_item);
     if (!node || !node->items || node->owner != list || is_away(node) || node->items->quiet) return false;
     mwpy_items *items = node->items;
-    PyObject *error = PyErr_GetRaisedException();
+    mwpy_aside aside = mwpy_set_aside();
     settle(node);
     *turn = (mwpy_list_turn){list, how, index < items->n ? index : -1, items->n, items->changes, NULL, 0, {0}};
     if (how & MWPY_LIST_MOVES) mwpy_cell_describe_items((mwpy_cell *)turn->before, watched(items), items->n);
@@ -455,7 +455,7 @@ bool mwpy_list_begins(mwpy_list_turn *turn, PyObject *list, unsigned how, Py_ssi
         ((PyListObject *)list)->ob_item = view(items);
         items->quiet++;
     }
-    PyErr_SetRaisedException(error);
+    mwpy_put_back(aside);
     return true;
 }
 
@@ -499,14 +499,13 @@ static void tell_turn(const mwpy_list_turn *turn, mwpy_node *node) {
 
 void mwpy_list_ends(mwpy_list_turn *turn) {
     mwpy_node *node = mwpy_node_of(turn->list);
-    PyObject *error = PyErr_GetRaisedException();
+    mwpy_aside aside = mwpy_set_aside();
     if (node && node->items) {
         tell_turn(turn, node);
         if (turn->held && node->items->held) node->items->held--;
     }
-    PyErr_SetRaisedException(error);
+    mwpy_put_back(aside);
     for (Py_ssize_t i = 0, n = turn->held_n; i < n; i++) /* destructors run in the order that they would run in */
         Py_XDECREF(turn->held[turn->how & MWPY_LIST_FIRST ? i : n - 1 - i]);
     PyMem_RawFree(turn->held);
 }
-#endif

@@ -4,8 +4,6 @@
 #include "places/node.h"
 #include "places/reports.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 /* The list keeps its items in guarded memory from now on. 0; -1: no memory; -2: it is being sorted. */
 int mwpy_items_open(mwpy_node *node);
 /* Follows what the items are. */
@@ -27,5 +25,4 @@ void *mwpy_list_resized(void *address, size_t bytes);
 void mwpy_list_freed(mwpy_node *node);
 bool mwpy_list_begins(mwpy_list_turn *turn, PyObject *list, unsigned how, Py_ssize_t index);
 void mwpy_list_ends(mwpy_list_turn *turn);
-#endif
 #endif

@@ -6,8 +6,7 @@
 #include "places/node.h"
 #include "places/slab.h"
 #include "places/value.h"
-
-#if PY_VERSION_HEX >= 0x030C0000
+#include "places/words.h"
 
 enum { KINDS_MOST = 12, ITEMS_LOOKED_AT = 16, TUPLES_LOOKED_INTO = 2 };
 enum { ROWS = KINDS_MOST + 1 + MWPY_LEFT_MEMORY };
@@ -126,4 +125,3 @@ void mwpy_node_leaves_member(mwpy_node *node, PyObject *member) {
     static char path[MWPY_PATH];
     say(node->root, row, path, mwpy_node_path(node, NULL, path));
 }
-#endif

@@ -16,8 +16,6 @@
 #include "places/slab.h"
 #include "places/storage.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 typedef struct member {
     PyObject *key; /* compared, and read only where it is being stored; NULL: there is none */
     mwpy_cell_number cell;
@@ -207,4 +205,3 @@ void mwpy_set_freed(mwpy_node *node) {
     }
     mwpy_node_died(node);
 }
-#endif

@@ -4,12 +4,9 @@
 #include <string.h>
 
 #include "places/cell.h"
-#include "places/layout.h"
 #include "places/node.h"
 #include "places/node_items.h"
 #include "places/slab.h"
-
-#if PY_VERSION_HEX >= 0x030C0000
 
 enum { CHAIN_MOST = 1000 };
 
@@ -163,4 +160,3 @@ void mwpy_node_tell(mwpy_node *node, mwpy_cell_number number, const char *text, 
     others = others && (count || names.more);
     mwpy_cell_tell_aliases(cells, number, (const char *)&names, others ? sizeof names.more + names_n : 0);
 }
-#endif

@@ -8,8 +8,6 @@
 #include "places/node_table.h"
 #include "places/slab.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 int mwpy_slots_open(mwpy_node *node) {
     mwpy_layout *layout = PyType_Check(node->owner) ? NULL : mwpy_layout_take(Py_TYPE(node->owner));
     if (!layout) return -1;
@@ -70,9 +68,9 @@ static void change(mwpy_node *node, PyObject *object, Py_ssize_t offset, PyObjec
 void mwpy_slot_changes(PyObject *object, Py_ssize_t offset, PyObject *now) {
     mwpy_node *node = behind(object, NULL);
     if (!node) return;
-    PyObject *error = PyErr_GetRaisedException();
+    mwpy_aside aside = mwpy_set_aside();
     for (; node; node = behind(object, node)) change(node, object, offset, now);
-    PyErr_SetRaisedException(error);
+    mwpy_put_back(aside);
 }
 
 size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why) {
@@ -106,13 +104,13 @@ mwpy_layout *mwpy_slots_close(mwpy_node *node) {
 void mwpy_object_ends(PyObject *object) {
     mwpy_node *node = behind(object, NULL);
     if (!node) return;
-    PyObject *error = PyErr_GetRaisedException();
+    mwpy_aside aside = mwpy_set_aside();
     for (; node; node = behind(object, NULL))
         if (node->dict)
             mwpy_node_leaves_owner(node);
         else
             mwpy_node_died(node);
-    PyErr_SetRaisedException(error);
+    mwpy_put_back(aside);
 }
 
 /* Its slots lie where they did: the interpreter allows nothing else. */
@@ -126,4 +124,3 @@ void mwpy_class_changed(PyObject *object) {
         if (now) mwpy_layout_give_back(now);
     }
 }
-#endif
