@@ -21,6 +21,7 @@
 #include "state.h"
 
 static_assert(sizeof(mw_ending) == sizeof((struct mwj_slot *)NULL)->raw, "an ending fills its slot");
+static_assert((int)MWJ_STACK_CUT == (int)MW_STACK_CUT && (int)MWJ_STACK_INEXACT == (int)MW_STACK_INEXACT, "as interned");
 #define FIRST_PAYLOAD_STORE ((uint32_t)sizeof((struct mwj_slot *)NULL)->store.payload)
 #define FIRST_PAYLOAD_BLOB ((uint32_t)sizeof((struct mwj_slot *)NULL)->blob.payload)
 #define CONTINUATION_PAYLOAD ((uint32_t)sizeof((struct mwj_continuation *)NULL)->payload)

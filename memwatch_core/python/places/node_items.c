@@ -77,12 +77,22 @@ static void say_room(mwpy_node *node) {
 
 static PyObject *address_key(const void *item) { return PyLong_FromVoidPtr((void *)item); }
 
+/* Another index may be the first one. */
+void mwpy_spot_counts(mwpy_spot *spot, size_t times) {
+    size_t before = spot->times > 1 && !spot->uncounted ? spot->times : 1, now = times > 1 ? times : 1;
+    spot->times = times;
+    spot->uncounted = false;
+    if (before == now) return;
+    mwpy_aliases_change((ptrdiff_t)now - (ptrdiff_t)before);
+    mwpy_cells_rename(&spot->child->root->cells);
+}
+
 static void gain(mwpy_node *node, PyObject *item) {
     PyObject *key = item && mwpy_may_be_followed(item) ? address_key(item) : NULL;
     if (key) {
         mwpy_spot *spot = mwpy_node_spot(node, key);
         if (!spot) mwpy_node_follow(node, key, item);
-        if (spot || (spot = mwpy_node_spot(node, key))) spot->times++;
+        if (spot || (spot = mwpy_node_spot(node, key))) mwpy_spot_counts(spot, spot->times + 1);
         Py_DECREF(key);
     }
     PyErr_Clear();
@@ -92,13 +102,16 @@ static void gain(mwpy_node *node, PyObject *item) {
 static void let_go(mwpy_node *node, const PyObject *item) {
     PyObject *key = item && node->links ? address_key(item) : NULL;
     mwpy_spot *spot = key ? mwpy_node_spot(node, key) : NULL;
-    if (spot && !--spot->times) mwpy_node_lose(node, key);
+    if (spot && spot->times > 1)
+        mwpy_spot_counts(spot, spot->times - 1);
+    else if (spot)
+        mwpy_node_lose(node, key);
     Py_XDECREF(key);
     PyErr_Clear();
 }
 
-Py_ssize_t mwpy_items_index(const mwpy_node *node, const void *item) {
-    for (Py_ssize_t i = 0; i < node->items->n; i++)
+Py_ssize_t mwpy_items_index(const mwpy_node *node, const void *item, Py_ssize_t from) {
+    for (Py_ssize_t i = from; i < node->items->n; i++)
         if (node->items->seen[i] == item) return i;
     return -1;
 }
@@ -106,7 +119,7 @@ Py_ssize_t mwpy_items_index(const mwpy_node *node, const void *item) {
 /* Items have other indexes now, and what is found in them other paths. */
 static void rename_items(mwpy_node *node) {
     node->items->moves++;
-    if (node->links && PyDict_GET_SIZE(node->links)) node->root->cells.renames++;
+    if (node->links && PyDict_GET_SIZE(node->links)) mwpy_cells_rename(&node->root->cells);
 }
 
 /* ---- cells ------------------------------------------------------------------------------------------------------- */
@@ -300,14 +313,24 @@ void mwpy_items_fill(mwpy_node *node) {
     for (Py_ssize_t i = 0; i < node->items->n; i++) gain(node, node->items->seen[i]);
 }
 
-void mwpy_items_follow(mwpy_node *node) {
-    for (Py_ssize_t i = 0; i < node->items->n; i++) {
-        PyObject *item = node->items->seen[i], *key = item && mwpy_may_be_followed(item) ? address_key(item) : NULL;
-        mwpy_spot *spot = key ? mwpy_node_spot(node, key) : NULL;
-        if (key && !spot) mwpy_node_follow(node, key, item);
-        Py_XDECREF(key);
-    }
+/* The spot of what an item is; NULL: nothing is followed there. follow: now it is. */
+static mwpy_spot *spot_at(mwpy_node *node, Py_ssize_t index, bool follow) {
+    PyObject *item = node->items->seen[index], *key = item && mwpy_may_be_followed(item) ? address_key(item) : NULL;
+    mwpy_spot *spot = key ? mwpy_node_spot(node, key) : NULL;
+    if (key && !spot && follow) mwpy_node_follow(node, key, item);
+    Py_XDECREF(key);
     PyErr_Clear();
+    return spot;
+}
+
+/* Those that are followed anew are counted when all of them are there. */
+void mwpy_items_follow(mwpy_node *node) {
+    mwpy_spot *spot;
+    for (Py_ssize_t i = 0; i < node->items->n; i++) spot_at(node, i, true);
+    for (Py_ssize_t i = 0; i < node->items->n; i++)
+        if ((spot = spot_at(node, i, false)) && spot->uncounted) spot->times++;
+    for (Py_ssize_t i = 0; i < node->items->n; i++)
+        if ((spot = spot_at(node, i, false)) && spot->uncounted) mwpy_spot_counts(spot, spot->times);
 }
 
 /* false: there is no memory, or the items are away: the list keeps those pages. */

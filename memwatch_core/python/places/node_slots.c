@@ -75,14 +75,18 @@ void mwpy_slot_changes(PyObject *object, Py_ssize_t offset, PyObject *now) {
 
 size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why) {
     size_t changed = 0;
+    bool known = mwpy_left_known;
     const mwpy_layout *layout = node->layout;
     if (!layout || !Py_REFCNT(node->owner)) return 0; /* it is being freed, and its slots are emptied one by one */
     for (size_t i = 0; i < layout->count; i++) {
         if (node->slots[i] == MWPY_NO_CELL) continue;
         PyObject *key = layout->slots[i].key, *value = *mwpy_slot_in(node->owner, layout, i);
-        changed += check(node, key, node->slots[i], value, why);
+        bool differs = check(node, key, node->slots[i], value, why);
+        changed += differs;
+        mwpy_left_known = known || !differs;
         mwpy_node_follow(node, key, value);
     }
+    mwpy_left_known = known;
     return changed;
 }
 
