@@ -22,6 +22,7 @@ COMMANDS = {
     "log": "Read what a session recorded.",
     "blame": "Say who wrote each part of a value last.",
     "history": "Show the values of a variable over time.",
+    "at": "Show every watched value as it was at a moment.",
     "plugins": "Show the plugins: installed, loaded, broken, missing.",
     "config": "Show the effective settings and where each comes from.",
     "doctor": "Check what this machine can do, and say what to do about the rest.",
