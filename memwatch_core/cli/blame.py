@@ -261,9 +261,11 @@ def _put_rows_as_json(value: Value, part: str, lost: LostUpdates) -> None:
         if not is_there(row) and row.last is None:
             continue
         put_json(
-            about(value)
+            {"answer": "part"}
+            | about(value)
             | {"part": row.part, "bytes": [row.start, row.stop] if row.stop else None, "value": row.value,
-               "doubt": row.doubt, "writes": row.writes, "sites": len(row.sites), "last": row.last}
+               "doubt": row.doubt, "unseen": row.unseen, "writes": row.writes, "sites": len(row.sites),
+               "last": row.last}
         )  # fmt: skip
     for each in lost.found(value.journal, value.ident):
         put_json(

@@ -164,7 +164,7 @@ class States:
     def _event(self, event: Event) -> bool:
         journal = event.journal
         name = full_name(event.variable, event.path)
-        value = self._value(journal, event.variable_id, event.pid, event.runtime, name)
+        value = self._value(journal, event.variable_id, event.pid, event.runtime, name, event.path)
         if value is None:
             return False
         value.name = name
@@ -199,10 +199,12 @@ class States:
         elif value.memory is not None:
             value.memory.find(event)
 
-    def _value(self, journal: str, ident: int, pid: int, runtime: str, name: str) -> Value | None:
+    def _value(
+        self, journal: str, ident: int, pid: int, runtime: str, name: str, path: str | None = None
+    ) -> Value | None:
         key = journal, ident
         value = self.values.get(key)
-        if value is None and key not in self._unwanted:
+        if value is None and (key not in self._unwanted or path):
             if self._wanted is not None and not self._wanted(name, ident):
                 self._unwanted.add(key)
                 self._contents.pop(key, None)

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,39 @@ def test_values_at_any_event_are_those_that_the_program_had(recorded: Recorded) 
         expected = {name: naive_model.decoded(name, data) for name, data in recorded.processes[pid].at(seq).items()}
         assert {name: row["value"] for name, row in found.items()} == expected
         assert not any(row["doubt"] for row in found.values())
+
+
+def test_moment_is_the_same_for_all_processes(recorded: Recorded) -> None:
+    """As a number, as a time to the microsecond, and as the clock of ``memwatch log`` shows it."""
+    events = sorted((event["time"], event["pid"], event["seq"]) for event in recorded.ask("log") if "seq" in event)
+    one, other = recorded.processes
+    both = [event for event in events if events[0][0] < event[0] and event[1] == other]
+    draw = random.Random(4)
+    for time, pid, seq in draw.sample(both, 4):
+        clock = datetime.fromisoformat(time).astimezone().strftime("%H:%M:%S.%f")
+        for moment, until in ((f"{pid}:{seq}", time), (time, time), (clock[:-3], time[:-4] + "999Z"), (clock, time)):
+            rows = recorded.ask("at", moment)
+            for each in (one, other):
+                count = max((s for t, p, s in events if p == each and t <= until), default=0)
+                if moment == f"{pid}:{seq}" and each == pid:
+                    count = seq
+                model = recorded.processes[each].at(count)
+                found = {row["variable"]: row["value"] for row in rows if row["pid"] == each}
+                assert found == {name: naive_model.decoded(name, data) for name, data in model.items()}, moment
+
+
+def test_ends_of_two_sessions_are_compared(recorded: Recorded, tmp_path: Path) -> None:
+    again = record(tmp_path, 8, 40)
+    a, b = (next((each.folder / ".memwatch").glob("2*")) for each in (recorded, again))
+    found = recorded.ask("diff", str(a), str(b))
+    for one, other in zip(recorded.processes.values(), again.processes.values(), strict=True):
+        before, after = (process.at(len(process.writes)) for process in (one, other))
+        rows = [row for row in found if row["pid"] == other.pid]
+        assert {row["variable"] for row in rows} == {name for name in before if before[name] != after[name]}
+        for row in rows:
+            if row["variable"] in ("total", "price"):
+                values = [naive_model.decoded(row["variable"], data[row["variable"]]) for data in (before, after)]
+                assert [row["old"], row["new"]] == values
 
 
 def test_difference_of_two_moments_is_what_changed_in_between(recorded: Recorded) -> None:
