@@ -19,7 +19,7 @@ from ..rendering.layout import last_part
 from .asking import configured, of_session, session_of
 from .blame import about
 from .columns import columns
-from .showing import by, clock, colour, name_of, note, put_json, shown
+from .showing import WITH_THE_PROGRAM, by, clock, colour, name_of, note, put_json, shown
 
 HEADING = ("event", "written", "by", "value")
 
@@ -77,7 +77,7 @@ def _found(states: States, words: list[Asked | Pattern]) -> list[tuple[Value, st
     watched = [
         value
         for value in states.values.values()
-        if value.began is not None and (value.ended is None or value.ended.why in ("exit", "closed"))
+        if value.began is not None and (value.ended is None or value.ended.why in WITH_THE_PROGRAM)
     ]
     return [(value, "") for value in sorted(watched, key=lambda value: (value.pid, value.journal, value.ident))]
 

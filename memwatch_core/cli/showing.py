@@ -21,6 +21,8 @@ from ..rendering.layout import shorten
 from ..rendering.palette import Role, paint, plain
 from ..rendering.text import FOUND, brief, short_path
 
+WITH_THE_PROGRAM = ("exit", "closed", "")
+"""Ends of watches that may only be the program's: Node.js doesn't say why."""
 VALUE_MOST, STATEMENT_MOST = 60, 4000
 """Columns of a value, and of a statement in a pipe."""
 
@@ -116,7 +118,7 @@ def headline(value: Value, *, processes: bool) -> str:
         about.append(f"process {process_of(value.journal)}")
     if place := line_of(value.watched_at):
         about.append(f"watched at {place}")
-    if value.ended is not None and value.ended.why not in ("exit", "closed"):
+    if value.ended is not None and value.ended.why not in WITH_THE_PROGRAM:
         where = "" if value.ended.site is None else file_line(value.ended.site)
         about.append(f"until {clock(value.ended.time_ns)}{ending(value.ended, where)}")
     return f"{clean(value.name)}: {clean(', '.join(about))}" if about else clean(value.name)

@@ -47,6 +47,8 @@ def test_commands_name_the_line_that_wrote_the_wrong_slot(node: Node) -> None:
     ]
     (value,) = map(json.loads, call(node, "at", "4", "--json").splitlines())
     assert value["value"] == [21, 22, 23, 24]
+    (value,) = map(json.loads, call(node, "at", "end", "--json").splitlines())
+    assert value["value"] == [21, 22, 0, 24]
     (difference,) = map(json.loads, call(node, "diff", "4", "end", "--json").splitlines())
     assert (difference["part"], difference["old"], difference["new"]) == ("[2]", 23, 0)
     (run,) = map(json.loads, call(node, "history", "board[2]", "--json").splitlines()[1:])
