@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,10 @@ class Session:
         wanted: Callable[[Event], bool] | None,
         take: Callable[[Record], object],
         contents: Callable[[Content], object] | None = None,
+        *,
+        prints: bool = False,
     ) -> None:
-        """Gives ``take`` the wanted events and all other records, in order."""
+        """Gives ``take`` the wanted events and all other records, in order. ``prints``: it prints meanwhile."""
         decoders: list[SessionDecoder] = []
         passed = 0
 
@@ -78,7 +80,7 @@ class Session:
             passed += count
 
         only = history.Only(wanted, 0, self._is_told, left_out)
-        with _shown(decoders):
+        with nullcontext() if prints and sys.stdout.isatty() else _shown(decoders):
             for batch in history.read(
                 self.path, say, self.damaged.append, only=only, own=self.own, settings=self.settings,
                 contents=contents, begins=decoders.append,

@@ -12,14 +12,14 @@ from ..host.blamed import Row, is_there, rows
 from ..host.moments import cuts_of, moment, process_of
 from ..host.parts import UNKNOWN
 from ..host.placed import is_opened
-from ..host.states import States, Value, full_name
+from ..host.states import WITH_THE_PROGRAM, States, Value, full_name
 from ..printed import put, say
 from ..records import Event
 from ..rendering.layout import last_part
 from .asking import configured, of_session, session_of
 from .blame import about
 from .columns import columns
-from .showing import WITH_THE_PROGRAM, by, clock, colour, name_of, note, put_json, shown
+from .showing import by, clock, colour, name_of, note, put_json, shown
 
 HEADING = ("event", "written", "by", "value")
 
@@ -54,7 +54,7 @@ def command(
     def wanted(name: str, ident: int) -> bool:
         return not words or sum(each.may_be(name, ident) for each in words) > 0
 
-    states = States(opened.settings.serializers, wanted, until, cuts=cuts_of(opened.path, say))
+    states = States(opened.settings.serializers, wanted, until, cuts=cuts_of(opened.path, say), forget=not words)
     opened.read(
         lambda event: wanted(full_name(event.variable, event.path), event.variable_id), states.add, states.content
     )

@@ -15,11 +15,11 @@ from ..host.blamed import Row, by_event, by_place, is_there, rows
 from ..host.lost_updates import LostUpdate, LostUpdates
 from ..host.moments import cuts_of, moment, since
 from ..host.parts import LENGTH
-from ..host.placed import is_below
+from ..host.placed import covers
 from ..host.states import States, Value, full_name
 from ..printed import put, say, shows_colours
 from ..records import Event, Record
-from ..rendering.hexview import NOBODY, UNKNOWN, hexview, letter
+from ..rendering.hexview import LINES_MOST, NOBODY, Span, hexview, letter, role
 from ..rendering.layout import last_part
 from .asking import configured, of_session, session_of
 from .columns import columns
@@ -94,12 +94,12 @@ def command(
     )  # fmt: skip
     lost = LostUpdates()
     written: dict[tuple[str, int], Authors] = {}
-    covers = _covers(states, words)
+    touches = _touched(states, words)
 
     def take(record: Record) -> None:
         if states.add(record) and isinstance(record, Event):
             lost.add(record)
-            if author is not None and covers(record):
+            if author is not None and touches(record):
                 written.setdefault((record.journal, record.variable_id), Authors(author)).add(record)
 
     opened.read(
@@ -109,7 +109,8 @@ def command(
     found = [(value, part) for value, part in words.found(states.values.values()) if value.began is not None]
     if not found:
         raise SessionError(f"{variable!r} wasn't watched yet at {at!r}")
-    if all(part and value.placed is not None and not any(rows(value, part)) for value, part in found):
+    there = [next(rows(value, part), None) for value, part in found]
+    if not any(there) and all(part and value.placed is not None for value, part in found):
         names = [name_of(value, name) for value, _ in found if value.placed is not None for name in value.placed.places]
         raise SessionError(
             f"{variable!r}: nothing was written to such a place{suggest(variable, names) or _there(names)}"
@@ -137,30 +138,27 @@ def _there(names: list[str]) -> str:
     return f"; there are {', '.join(names[:8])}{', …' if names[8:] else ''}" if names else ""
 
 
-def _covers(states: States, words: Any) -> Callable[[Event], bool]:
+def _touched(states: States, words: Any) -> Callable[[Event], bool]:
     """Whether an event touched the part that was asked for."""
     known: dict[tuple[str, int], Callable[[Event], bool]] = {}
 
-    def covers(event: Event) -> bool:
+    def touches(event: Event) -> bool:
         key = event.journal, event.variable_id
         if key not in known:
             known[key] = _touches(states.values[key], words)
         return known[key](event)
 
-    return covers
+    return touches
 
 
 def _touches(value: Value, words: Any) -> Callable[[Event], bool]:
     part = next((part for _, part in words.found([value])), "")
-    placed, parts, memory = value.placed, value.parts, value.memory
     if not part:
         return lambda event: True
-    if placed is not None:
-        return lambda event: (
-            event.part is not None
-            and (event.part.name == part or is_below(event.part.name, part) or event.part.name in placed.below(part))
-        )
-    unit = None if parts is None or memory is None else parts.locate(part, memory)
+    if value.placed is not None:
+        is_covered = covers(part)
+        return lambda event: event.part is not None and is_covered(event.part.name)
+    unit = None if value.parts is None or value.memory is None else value.parts.locate(part, value.memory)
     if unit is None:
         return lambda event: False
     return lambda event: event.offset < unit.stop and unit.start < event.offset + len(event.after)
@@ -180,6 +178,8 @@ def _put_rows(value: Value, part: str, each: bool) -> None:
         _put_table(value, found)
     if not found:
         put(colour("note", "nothing was written to it: its places are known from their first change on"))
+    elif value.parts is not None and all(row.start == row.stop for row in found if row.part != LENGTH):
+        put(colour("note", "it is empty"))
 
 
 def _cells(value: Value, row: Row) -> tuple[str, ...]:
@@ -221,16 +221,13 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
         return
     keys: dict[object, int] = {}
     by_author: dict[int, list[Row]] = {}
+    spans = []
     for row in found:
+        number = NOBODY
         if row.last is not None:
             number = keys.setdefault(by_event(row.last) if each else by_place(row.last), len(keys))
             by_author.setdefault(number, []).append(row)
-    start, stop = found[0].start, found[-1].stop
-    authors: list[int] = []
-    for row in found:
-        number = NOBODY if row.last is None else keys[by_event(row.last) if each else by_place(row.last)]
-        authors += [number] * (row.stop - row.start)
-    authors = [a if known else UNKNOWN for a, known in zip(authors, memory.known(start, stop), strict=True)]
+        spans.append(Span(row.start, row.stop, number))
     if by_author:
         table = []
         for number, mine in by_author.items():
@@ -244,10 +241,21 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
         lines = [
             *columns([row[:-1] for row in table], ("", *HEADING[:-1], "bytes"), (None, None, "time", "site", "thread"))
         ]
+        numbers = iter(by_author)
+        lines[1:] = [line if line[:1] in ("", " ") else _lettered(line, next(numbers)) for line in lines[1:]]
         _put_with_statements(iter(lines), [(row[0], row[-1]) for row in table])
     paint = colour if shows_colours(_stdout()) else None
-    for line in hexview(memory.peek(start, stop), authors, paint, start - parts.start(), None if each else 64):
+
+    def read(start: int, stop: int) -> Iterator[tuple[int, bool]]:
+        return zip(memory.peek(start, stop), memory.known(start, stop), strict=True)
+
+    for line in hexview(read, spans, paint, parts.start(), None if each else LINES_MOST):
         put(line)
+
+
+def _lettered(line: str, author: int) -> str:
+    """A row of the table, its letter in the author's colour."""
+    return colour(role(author), line[0]) + line[1:]
 
 
 def _stdout() -> Any:
@@ -268,6 +276,8 @@ def _put_rows_as_json(value: Value, part: str, lost: LostUpdates) -> None:
                "last": row.last}
         )  # fmt: skip
     for each in lost.found(value.journal, value.ident):
+        if part and not covers(part)(each.part):
+            continue
         put_json(
             {"answer": "lost update"} | about(value)
             | {"part": each.part, "step": each.step, "count": each.count, "from": each.base, "event": each.event,
@@ -333,7 +343,8 @@ def _put_notes(value: Value, part: str, lost: LostUpdates) -> None:
     if value.placed is not None and value.placed.unnamed:
         note(f"{value.placed.unnamed:,} writes were to places whose path isn't known")
     for each in lost.found(value.journal, value.ident):
-        note(_lost(value, each))
+        if not part or covers(part)(each.part):
+            note(_lost(value, each))
     if not lost.complete:
         note("lost updates were looked for in the first 10,000 places only")
 

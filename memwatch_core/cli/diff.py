@@ -17,7 +17,7 @@ from ..host.parts import UNKNOWN
 from ..host.placed import is_opened
 from ..host.states import States, Value, Wanted, full_name
 from ..printed import put, say
-from ..records import Event, Record
+from ..records import Event, Record, Unwatched
 from ..rendering.layout import last_part
 from .asking import Session, configured, of_session, session_of
 from .blame import about
@@ -67,12 +67,16 @@ def command(
     opened = session_of(config, session)
     one, other = moment(a, opened.path, say), moment(b, opened.path, say)
     cuts = cuts_of(opened.path, say)
-    before = States(opened.settings.serializers, _wanted(words), one, cuts=cuts)
+    if _is_later(one, other):
+        raise SessionError(f"{a!r} is later than {b!r}: write the earlier moment first")
+    before = States(opened.settings.serializers, _wanted(words), one, cuts=cuts, forget=not words)
     after = States(opened.settings.serializers, _wanted(words), other, one, cuts)
 
     def take(record: Record) -> None:
         before.add(record)
         after.add(record)
+        if isinstance(record, Unwatched) and (key := (record.journal, record.variable_id)) not in before.values:
+            after.values.pop(key, None)
 
     def content(told: Content) -> None:
         before.content(told)
@@ -81,8 +85,6 @@ def command(
     opened.read(_events(words), take, content)
     before.end()
     after.end()
-    if _is_later(one, other):
-        raise SessionError(f"{a!r} is later than {b!r}: write the earlier moment first")
     _check(words, after)
     if not as_json:
         opened.remark(other)

@@ -83,7 +83,10 @@ def command(
     states = States(opened.settings.serializers, words.may_be, last, from_then, cuts)
     page = _Page(states, words, each, as_json)
     opened.read(
-        lambda event: words.may_be(full_name(event.variable, event.path), event.variable_id), page.take, states.content
+        lambda event: words.may_be(full_name(event.variable, event.path), event.variable_id),
+        page.take,
+        states.content,
+        prints=True,
     )
     states.end()
     found = words.found(states.values.values())
@@ -95,8 +98,11 @@ def command(
 
 def _look(opened: Session, words: Asked | Pattern, cuts: Mapping[str, Cut]) -> None:
     """Raises SessionError if the words mean no variable, or several: before anything is printed."""
-    states = States(opened.settings.serializers, words.may_be, cuts=cuts)
-    opened.read(lambda event: not states.is_known(event), states.add)
+    for everything in (False, True):  # then a variable of which nothing but events is left
+        states = States(opened.settings.serializers, words.may_be, cuts=cuts)
+        opened.read(lambda event, wanted=everything: wanted, states.add)  # type: ignore[misc]
+        if states.values:
+            break
     words.found(states.values.values())
 
 

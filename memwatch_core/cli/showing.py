@@ -11,7 +11,7 @@ from typing import Any
 from ..host.blamed import Row
 from ..host.moments import process_of
 from ..host.parts import UNKNOWN
-from ..host.states import Value
+from ..host.states import WITH_THE_PROGRAM, Value
 from ..printed import clean, escape_json, put, put_bytes, shows_colours, terminal_width
 from ..records import Event, Site, Watched
 from ..rendering.changes import named, value_text
@@ -21,8 +21,6 @@ from ..rendering.layout import shorten
 from ..rendering.palette import Role, paint, plain
 from ..rendering.text import FOUND, brief, short_path
 
-WITH_THE_PROGRAM = ("exit", "closed", "")
-"""Ends of watches that may only be the program's: Node.js doesn't say why."""
 VALUE_MOST, STATEMENT_MOST = 60, 4000
 """Columns of a value, and of a statement in a pipe."""
 

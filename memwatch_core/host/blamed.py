@@ -163,4 +163,4 @@ def _placed_rows(value: Value, part: str) -> Iterator[Row]:
 
 def is_there(row: Row) -> bool:
     """Whether a row is of something that is there: no deleted place."""
-    return row.value is not ABSENT and row.value != ABSENT
+    return row.value is not ABSENT

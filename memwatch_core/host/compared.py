@@ -12,6 +12,7 @@ from .memory import Memory
 from .parts import LENGTH, UNKNOWN, Parts
 from .placed import is_opened, prefixes
 from .states import Value
+from .variables import VALUE_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,33 +49,29 @@ def _of_places(one: Value, other: Value) -> Iterator[Difference]:
     for name, held in after.items():
         old = before[name].value if name in before else UNKNOWN
         if old != held.value or type(old) is not type(held.value):
-            if old is UNKNOWN and (held.last is None or held.value == ABSENT):
+            if old is UNKNOWN and (held.last is None or held.value is ABSENT):
                 continue
             doubt = held.doubt or other.doubt_of(held.tick)
             yield Difference(name, old, held.value, held.last, held.writes, doubt)
     for name, held in before.items():
         moved = any(above in after and is_opened(after[above].value) for above in prefixes(name))
-        if name not in after and held.value != ABSENT and not moved:
+        if name not in after and held.value is not ABSENT and not moved:
             yield Difference(name, held.value, UNKNOWN, None, 0, "")
 
 
 def _of_bytes(row: Row, parts: Parts, memory: Memory, now: Parts, present: Memory) -> Difference | None:
-    old = memory.read(row.start, row.stop)
-    new = present.read(row.start, row.stop)
-    if old == new and old is not None and row.part != LENGTH:
-        ends = parts.stop(memory)
-        if ends is None or ends >= row.stop:
-            return None
-    if old == new and row.part == LENGTH:
+    end, same = parts.stop(memory), memory.is_same(present, row.start, row.stop)
+    if same and (row.part == LENGTH or end is None or end >= row.stop):
         return None
-    if old is None and not row.writes:
+    if same is None and not row.writes:
         return None
-    end = parts.stop(memory)
     stop = row.stop if end is None or row.part == LENGTH else max(row.start, min(row.stop, end))
     unit = now.between(present, row.start, row.stop)
     value: Any = UNKNOWN
     if stop == row.stop:
         value = parts.value(unit, memory)
-    elif old is not None:
-        value = ABSENT if stop <= row.start else old[: stop - row.start]
+    elif stop <= row.start:
+        value = ABSENT
+    elif stop - row.start <= VALUE_LIMIT and (old := memory.read(row.start, stop)) is not None:
+        value = old
     return Difference(row.part, value, row.value, row.last, row.writes, row.doubt, row.start, row.stop)

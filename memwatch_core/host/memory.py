@@ -141,14 +141,22 @@ class Memory:
 
     def write(self, event: Event, tick: int, site: int | None, sites: Sites) -> None:
         """Applies an event. ``site``: number of the place that it came from; None: it isn't counted."""
-        for page, start, piece in self._pieces(event.offset, event.after):
+        offset, data = event.offset, event.after
+        page, start = self._pages.get(offset // PAGE), offset % PAGE
+        stop = start + len(data)
+        if page is None or stop > PAGE or offset + len(data) > self.size:
+            pieces = [*self._pieces(offset, data)]
+        else:
+            pieces = [(page, start, data)]
+        for page, start, piece in pieces:
             page.put(start, piece)
             first, last = page.split(start), page.split(start + len(piece))
             for mark in page.marks[first:last]:
                 mark.last, mark.tick, mark.unseen = event, tick, False
                 if site is not None:
                     mark.writes += 1
-                    mark.sites = sites.with_one(mark.sites, site)
+                    if site not in mark.sites:
+                        mark.sites = sites.with_one(mark.sites, site)
             if last - first > 1:
                 page.join(first, last)
 
@@ -166,6 +174,23 @@ class Memory:
             else:
                 parts.append(bytes(page.data[first:last]))
         return b"".join(parts)
+
+    def is_same(self, other: Memory, start: int, stop: int) -> bool | None:
+        """Whether the bytes [start, stop) of both are the same; None if some aren't known."""
+        numbers = {
+            number for number in {*self._pages, *other._pages} if start < (number + 1) * PAGE and number * PAGE < stop
+        }
+        if not (self._known and other._known) and len(numbers) * PAGE < stop - start:
+            return None
+        same: bool | None = True
+        for number in numbers:
+            first, last = max(start, number * PAGE), min(stop, (number + 1) * PAGE)
+            one, another = self.read(first, last), other.read(first, last)
+            if one is None or another is None:
+                same = None
+            elif one != another:
+                return False
+        return same
 
     def known(self, start: int, stop: int) -> Iterator[bool]:
         """For each byte whether it is known."""

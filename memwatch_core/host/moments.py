@@ -98,10 +98,13 @@ def moment(text: str, path: Path, say: Callable[[str], None], *, what: str = "")
 
 def since(text: str, path: Path, say: Callable[[str], None]) -> Moment:
     """The moment before the one that a text names: what happens at that one counts as later."""
-    found = moment(text, path, say, what="--since ")
+    if is_moment(text) and text.strip() not in ("start", "end") and not _NUMBER.fullmatch(text.strip()):
+        found = _timed(text.strip(), path, "--since ", early=True)
+    else:
+        found = moment(text, path, say, what="--since ")
     if found.seq:
         return found._replace(seq=found.seq - 1, time=found.time - 1)
-    if found in (START, END):
+    if found.text in ("start", "end"):
         return found
     return found._replace(time=_beginning(text.strip(), found.time) - 1)
 
@@ -167,7 +170,7 @@ def _find(journal: Path, seq: int, say: Callable[[str], None]) -> tuple[Event | 
     return None, last, first
 
 
-def _timed(text: str, path: Path, what: str) -> Moment:
+def _timed(text: str, path: Path, what: str, *, early: bool = False) -> Moment:
     begun = _begun(path)
     if ago := _AGO.fullmatch(text):
         found = time.time_ns() - int(float(ago[1]) * _UNITS[ago[2]])
@@ -182,7 +185,7 @@ def _timed(text: str, path: Path, what: str) -> Moment:
                 f"{what}{text!r} is no moment: write start, end, a time as events show it (15:04:05.123), a date and "
                 "time (2026-11-23T15:04:05), how long ago (30s, 5m, 2h, 1d), or an event's number (120, or PID:120)"
             ) from None
-    if found < begun:
+    if found < begun and not early:
         raise SessionError(f"{what}{text!r}: the session began later, at {_local(begun)}")
     return Moment(text, found)
 

@@ -13,6 +13,9 @@ from .variables import VALUE_LIMIT
 UNKNOWN = Shown("unknown")
 """Stands for a value of which not all bytes are known."""
 LENGTH = "len()"
+SINGLES = 1 << 17
+BETWEEN = 1 << 14
+"""Limit of bytes of a value that belong to no part."""
 _RANGE = re.compile(r"(.*)\[(\d{1,18})(?::(\d{1,18}))?\]")
 
 
@@ -92,13 +95,15 @@ class Parts:
             yield Unit("", 0, self._variable.size, self._decoded)
             return
         head = memory.peek(0, self._head)
-        at = start
+        at, between = start, 0
         for stretch in memory.stretches(start, stop):
             at = max(at, stretch.start)
             while at < stretch.stop:
                 unit = self._unit(at, stretch.stop, head)
                 if unit is None:
-                    at += 1  # a byte between two fields
+                    at, between = at + 1, between + 1  # a byte between two fields
+                    if between > BETWEEN:
+                        return  # a value that claims to be larger than its fields
                     continue
                 yield unit
                 at = unit.stop
@@ -118,13 +123,13 @@ class Parts:
         wanted = _RANGE.fullmatch(name)
         at, size = self._head, self._variable.size
         if wanted is None or wanted[1]:  # a field
-            while at < size and (found := self._find(at, at + 1, head)) is not None:
+            for found in self._singles(head):
                 if found.name == name:
                     return Unit(name, found.start, found.stop, found.decode)
                 owner = _RANGE.fullmatch(found.name)
                 if wanted is not None and owner is not None and owner[1] == wanted[1]:
-                    return self._checked(at + int(wanted[2]), at + int(wanted[3] or int(wanted[2]) + 1), name, head)
-                at = max(found.stop, at + 1)
+                    at, first = found.start, int(wanted[2])
+                    return self._checked(at + first, at + int(wanted[3] or first + 1), name, head)
             return None
         first, last = int(wanted[2]), int(wanted[3] or int(wanted[2]) + 1)
         one = self._find(at, at + 1, head)
@@ -133,13 +138,20 @@ class Parts:
         width = one.stop - one.start
         if (part := self._checked(at + first * width, at + last * width, name, head)) is not None:
             return part
-        while at < size and (field := self._find(at, at + 1, head)) is not None:  # fields without names
-            if field.name == name:
-                return Unit(name, field.start, field.stop, field.decode)
-            at = max(field.stop, at + 1)
-        return None
+        fields = (found for found in self._singles(head) if found.name == name)  # without names, of different sizes
+        return next((Unit(name, found.start, found.stop, found.decode) for found in fields), None)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _singles(self, head: bytes) -> Iterator[Extent]:
+        """The smallest parts, in order, up to a limit that no struct reaches."""
+        at = self._head
+        for _ in range(SINGLES):
+            found = self._find(at, at + 1, head) if at < self._variable.size else None
+            if found is None:
+                return
+            yield found
+            at = max(found.stop, at + 1)
 
     def _checked(self, start: int, stop: int, name: str, head: bytes) -> Unit | None:
         if stop > self._variable.size:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import translate
 from typing import Any
 
@@ -108,10 +108,7 @@ class Placed:
     def below(self, part: str) -> list[str]:
         """The paths at one and below it, or those that a pattern (``.*.age``) matches, in order of their first
         event."""
-        if part not in self.places and is_pattern(part):
-            match = re.compile(translate(part.replace("[", "[[]"))).match
-            return [name for name in self.places if match(name)]
-        return [name for name in self.places if not part or name == part or is_below(name, part)]
+        return [*filter(covers(part), self.places)]
 
     def _set(self, name: str, value: Any, event: Event, tick: int, site: int | None, sites: Sites) -> None:
         held = self.places.get(name)
@@ -170,9 +167,12 @@ class Placed:
                 self._inner.subtract(prefixes(other))
 
 
-def is_pattern(part: str) -> bool:
-    """Whether a path has a star or a question mark, which stand for anything."""
-    return "*" in part or "?" in part
+def covers(part: str) -> Callable[[str], bool]:
+    """Whether a path is at another one or below it, or is matched by a pattern (``.*.age``)."""
+    if not part:
+        return lambda name: True
+    match = re.compile(translate(part.replace("[", "[[]"))).match if "*" in part or "?" in part else None
+    return lambda name: name == part or is_below(name, part) or (match is not None and match(name) is not None)
 
 
 def is_below(name: str, above: str) -> bool:

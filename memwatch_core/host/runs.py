@@ -9,7 +9,7 @@ from typing import Any
 from ..records import Event
 from .blamed import by_event, by_place
 from .parts import UNKNOWN, Unit
-from .placed import is_below, is_pattern
+from .placed import covers, is_below
 from .states import Value
 
 
@@ -35,7 +35,7 @@ class Runs:
     """Folds the events of one variable, or of a part of it. ``each``: every event is a run."""
 
     def __init__(self, value: Value, part: str, each: bool) -> None:
-        self._value, self._part = value, part
+        self._value, self._part, self._covers = value, part, covers(part)
         self._key = by_event if each else by_place
         self._unit: Unit | None = None
         self._run: Run | None = None
@@ -48,12 +48,7 @@ class Runs:
         value = self._value
         if value.placed is not None:
             part = event.part
-            if part is None or not self._part:
-                return part is not None
-            name, asked = part.name, self._part
-            if name == asked or is_below(name, asked) or is_below(asked, name):  # or it lay below that
-                return True
-            return is_pattern(asked) and name in value.placed.below(asked)
+            return part is not None and (self._covers(part.name) or is_below(self._part, part.name))  # or it lay below
         if not self._part:
             return True
         if value.parts is None or value.memory is None:

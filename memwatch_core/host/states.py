@@ -18,6 +18,8 @@ from .moments import END, Cut, Moment, Until
 from .parts import Parts
 from .placed import Placed
 
+WITH_THE_PROGRAM = ("exit", "closed", "")
+"""Ends of watches that may only be the program's: Node.js doesn't say why."""
 Wanted = Callable[[str, int], bool]
 """Whether a variable of this name and number is asked for."""
 Key = tuple[str, int]
@@ -70,7 +72,8 @@ class Value:
 
 
 class States:
-    """The variables that are ``wanted``, at a moment. Events after ``since`` are counted.
+    """The variables that are ``wanted``, at a moment. Events after ``since`` are counted. ``forget``: leave out those
+    whose watch had ended before the program did.
 
     Call :meth:`content` for each content that is told, :meth:`add` for each record in order, and then :meth:`end`.
     """
@@ -82,6 +85,8 @@ class States:
         until: Moment = END,
         since: Moment | None = None,
         cuts: Mapping[str, Cut] = MappingProxyType({}),
+        *,
+        forget: bool = False,
     ) -> None:
         self.values: dict[Key, Value] = {}
         self.losses: list[Lost] = []
@@ -90,9 +95,10 @@ class States:
         self._serializers, self._wanted = serializers, wanted
         self._until = Until(until)
         self._before = None if since is None else Until(since)
-        self._cuts = cuts
+        self._cuts, self._forget = cuts, forget
         self._tick = 0
-        self._at: int | None = None
+        self._at = 0
+        """When, in records, the last event up to the moment was."""
         self._contents: dict[Key, list[Content]] = defaultdict(list)
         self._unwanted: set[Key] = set()
 
@@ -100,7 +106,9 @@ class States:
 
     def content(self, content: Content) -> None:
         """Takes bytes that are there without an event."""
-        self._contents[content.journal, content.variable_id].append(content)
+        key = content.journal, content.variable_id
+        if key not in self._unwanted:
+            self._contents[key].append(content)
 
     def add(self, record: Record) -> bool:
         """Takes a record. Returns whether it is an event that was applied and counted."""
@@ -113,6 +121,8 @@ class States:
             value = self.values.get((record.journal, record.variable_id))
             if value is not None and self._until.covers(record.journal, record.time_ns):
                 value.ended = record
+                if self._forget and record.why not in WITH_THE_PROGRAM:
+                    del self.values[record.journal, record.variable_id]
         elif isinstance(record, Lost):
             self._lost(record)
         return False
@@ -172,8 +182,8 @@ class States:
             self._describe(value, True, None)
         elif event.operation is None and value.placed is None and value.memory is None:
             value.memory = Memory(1 << 63, False, self._tick)
-        if value.memory is not None:
-            self._take_contents((journal, event.variable_id), value, event.seq)
+        if self._contents.get(key := (journal, event.variable_id)):
+            self._take_contents(key, value, event.seq)
         if not self._until(event):
             self._find(value, event)
             return False
@@ -195,7 +205,7 @@ class States:
         if cut is not None and (moment.seq < cut.seq if moment.journal == value.journal else moment.time < cut.time):
             return
         if value.placed is not None:
-            value.placed.find(event, self._tick if self._at is None else self._at)
+            value.placed.find(event, self._at)
         elif value.memory is not None:
             value.memory.find(event)
 

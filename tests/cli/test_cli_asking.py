@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -347,6 +348,45 @@ def test_values_and_names_can_not_steer_a_terminal(tmp_path: Path, ask: Ask) -> 
             status, out, error = ask(*arguments, *more)
             assert status == 0, error
             check(out + error)
+
+
+def test_damage_gives_an_answer_or_a_sentence_and_never_a_traceback(tmp_path: Path, ask: Ask) -> None:
+    writer = written()
+    writer.blob(LOST, 1, struct.pack("<Q", 2) + b"the disk was full")
+    writer.content(4, int64(0) + int64(70) + int64(8))
+    writer.store(4, 0, int64(0), int64(1), site=2)
+    good, draw = writer.bytes(whole_segments=False), random.Random(5)
+    for number in range(40):
+        data = bytearray(good)
+        for _ in range(draw.randint(1, 6)):
+            at = draw.randrange(4096, len(data))
+            data[at] = draw.choice([0, 255, data[at] ^ 1 << draw.randrange(8)])
+        (tmp_path / "4242-python.mwj").write_bytes(data)
+        asked = [["at", "3"], ["diff", "2", "end"], ["blame", "*"], ["history", "*"]][number % 4]
+        status, out, error = ask(*asked, *(["--json"] if number % 3 else []))
+        assert status in (0, 1, 2), error
+        assert out or error
+        if number % 3:
+            assert all(map(json.loads, out.splitlines()))
+
+
+def test_value_that_claims_a_terabyte_takes_no_more_than_what_is_written_of_it(tmp_path: Path, ask: Ask) -> None:
+    writer = JournalWriter()
+    writer.variable(1, 1 << 40)
+    writer.metadata(1, name="huge")
+    writer.variable(2, 1 << 40)
+    writer.metadata(2, name="many", serializer="typedarray", options={"class": "Float64Array"})
+    writer.store(1, (1 << 31) - 1, b"\0\0", b"ab")
+    writer.store(2, 1 << 30, bytes(8), struct.pack("<d", 1.5))
+    writer.save(tmp_path)
+    middle = f"[{(1 << 31) - 1}:{(1 << 31) + 1}]"
+    rows = [json.loads(line) for line in ask("blame", "huge", "--json")[1].splitlines()]
+    assert [(row["part"], row["value"]) for row in rows if row["last"]] == [(middle, "6162")]
+    assert f"huge{middle}" in ask("diff", "start", "end", "huge")[1]
+    assert "61 62" not in ask("blame", "huge")[1], "the two bytes are on two lines"
+    assert "  0007ffffff0  " in ask("blame", "huge", "--each")[1]
+    assert f"many[{1 << 27}] = 1.5" in ask("blame", f"many[{1 << 27}]")[1]
+    assert ask("at", "end")[0] == 0
 
 
 def lines(text: str) -> list[str]:
