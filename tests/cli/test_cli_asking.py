@@ -298,6 +298,50 @@ def test_lost_update_is_told_where_nothing_else_explains_the_value(tmp_path: Pat
     assert ("lost update of total" in ask("blame", "total")[1]) == bool(expected)
 
 
+RACE = """\
+import json, random, sys, threading, time
+from memwatch_core import watch
+hits = watch(0, name="hits")
+sys.setswitchinterval(1e-5)
+reads = {}
+def count():
+    draw, mine = random.Random(threading.current_thread().name), []
+    for _ in range(300):
+        seen = int(hits)
+        if draw.random() < 0.1:
+            time.sleep(0)
+        hits.value = seen + 1
+        mine.append(seen)
+    reads[threading.get_native_id()] = mine
+threads = [threading.Thread(target=count, name=f"t{n}") for n in range(3)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+json.dump(reads, open("reads", "w"))
+"""
+
+
+def test_update_that_is_called_lost_was_made_from_an_older_value(tmp_path: Path) -> None:
+    """Of threads that really race: by what each has read before it stored."""
+    (tmp_path / "program.py").write_text(RACE)
+    subprocess.run([sys.executable, "program.py"], cwd=tmp_path, env=environment(), timeout=60, check=True)
+    ask = [SCRIPT, "blame", "hits", "--json"], [SCRIPT, "log", "--json"]
+    blamed, logged = (
+        [json.loads(line) for line in subprocess.check_output(each, cwd=tmp_path, env=environment()).splitlines()]
+        for each in ask
+    )
+    reads = {int(tid): iter(seen) for tid, seen in json.loads((tmp_path / "reads").read_text()).items()}
+    events = [event | {"read": next(reads[event["tid"]])} for event in logged if "seq" in event]
+    stale = {event["seq"]: event for event in events if event["old"] != event["read"]}
+    lost = [row for row in blamed if row["answer"] == "lost update"]
+    assert len(stale) > 5, "they raced"
+    assert sum(row["count"] for row in lost) <= len(stale)
+    for row in lost:
+        assert row["event"]["seq"] in stale
+        assert stale[row["event"]["seq"]]["read"] == row["from"] == row["over"]["old"]
+        assert row["over"]["tid"] != row["event"]["tid"]
+    assert lost
+
+
 PROGRAM = """\
 from memwatch_core import watch
 total = watch(0)
