@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from ..records import Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
+from ..records import Alias, Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
 from . import layout
 from .followed import DECODED, Decode, FindPart, Followed, Place
 from .layout import SLOT_SIZE, CellFlag, CellKind, Flag, Kind
@@ -52,6 +52,8 @@ class Callers(NamedTuple):
     """The innermost first."""
     cut: bool
     """Whether there were more."""
+    inexact: bool
+    """Whether one may be missing, or have another line."""
     own: Site | None
     """The first of them in the program's own code."""
 
@@ -138,6 +140,15 @@ class PythonStores:
             known.places[offset] = Place(path)
         return None if before is None else before.path
 
+    def alias(self, ident: int, offset: int, aliases: tuple[Alias, ...], cut: bool) -> bool:
+        """Sets the other names of the place at ``offset`` of a variable. False: it has no path."""
+        known = self._variables.get(ident)
+        place = None if known is None else known.places.get(offset)
+        if place is None:
+            return False
+        place.aliases, place.cut = aliases, cut
+        return True
+
     def fill(self, ident: int, offset: int, data: bytes) -> bool:
         """Sets the bytes at ``offset``; those outside of the variable are ignored. Returns whether they agree with the
         known ones."""
@@ -194,7 +205,7 @@ class PythonStores:
         """From now on a store becomes an event only if it is ``wanted`` (None: all are), not older than ``since`` and
         not in a slot before ``until``. Everything else is as if the other stores became events too.
 
-        ``wanted`` may depend only on variable, path, thread, site, callers and context: its result is cached.
+        ``wanted`` may depend only on variable, path, aliases, thread, site, callers and context: its result is cached.
         ``floors`` gets, for each event, the latest time of the stores skipped before it, except times after ``now``.
         """
         self._sieve = until, since, now, wanted, floors
@@ -244,6 +255,7 @@ class PythonStores:
             if not known.agrees(offset, before) and not resync:
                 return index, Stop.GAP
             operation: Operation | None = None
+            aliases, more = known.aliases(offset, length)
             if known.told is not None:
                 part = known.place(self._make_part, self._cell, offset, before, after)
                 old = new = None
@@ -273,6 +285,7 @@ class PythonStores:
                 self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
                 call, self._journal, part, operation, self._own_place(site, callers),
                 None if callers is None else callers.frames, callers is not None and callers.cut,
+                callers is not None and callers.inexact, aliases, more,
             )  # fmt: skip
             number, index = first + index, index + slots
             if self._sieve is not None and not self._is_shown(event, number):

@@ -157,6 +157,9 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             own != Py_None ? own : callers_field(callers, CALLERS_OWN, Py_None),
             callers_field(callers, CALLERS_FRAMES, Py_None),
             callers_field(callers, CALLERS_CUT, Py_False),
+            callers_field(callers, CALLERS_INEXACT, Py_False),
+            values->aliases != NULL ? values->aliases : self->no_aliases,
+            values->aliases_cut ? Py_True : Py_False,
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
         if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));
@@ -180,7 +183,9 @@ static int stores_key(Stores *self, const State *state, const unsigned char *hea
     if (self->sieve.wanted == Py_None) return 0;
     const struct thread *thread = stores_find_thread(self, FIELD(head, tid));
     if (thread == NULL) return -1;
+    const Place *place = state->slab ? state_place(state, FIELD(head, store.offset), FIELD(head, store.length)) : NULL;
     *key = (Verdict){.thread = thread->name,
+                     .aliases = place != NULL && place->aliases != NULL ? place->aliases : Py_None,
                      .site = found_or_none(&self->sites, FIELD(head, store.site)),
                      .callers = stores_callers(self, head, payload),
                      .context = found_or_none(&self->contexts, FIELD(head, store.context)),
