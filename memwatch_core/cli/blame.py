@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
@@ -247,7 +248,7 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
         numbers = iter(by_author)
         lines[1:] = [line if line[:1] in ("", " ") else _lettered(line, next(numbers)) for line in lines[1:]]
         _put_with_statements(iter(lines), [(row[0], row[-1]) for row in table])
-    paint = colour if shows_colours(_stdout()) else None
+    paint = colour if shows_colours(sys.stdout) else None
 
     def read(start: int, stop: int) -> Iterator[tuple[int, bool]]:
         return zip(memory.peek(start, stop), memory.known(start, stop), strict=True)
@@ -259,12 +260,6 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
 def _lettered(line: str, author: int) -> str:
     """A row of the table, its letter in the author's colour."""
     return colour(role(author), line[0]) + line[1:]
-
-
-def _stdout() -> Any:
-    import sys
-
-    return sys.stdout
 
 
 def _put_rows_as_json(value: Value, part: str, lost: LostUpdates) -> None:

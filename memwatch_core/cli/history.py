@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -224,13 +225,7 @@ class _Page:
         for value in values:
             series = self._series.get((value.journal, value.ident))
             if series is not None and series.count > 2:
-                width = min(WIDTH, max(20, (terminal_width(_stdout()) or 80) - 30))
+                width = min(WIDTH, max(20, (terminal_width(sys.stdout) or 80) - 30))
                 line = series.line(width, BLOCKS if utf8() else ASCII)
                 whose = f"{value.pid}: " if len(values) > 1 else ""
                 put(f"{whose}{series.least:g} {colour('new', line)} {series.greatest:g}  ({series.count:,} writes)")
-
-
-def _stdout() -> Any:
-    import sys
-
-    return sys.stdout
