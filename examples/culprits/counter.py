@@ -2,6 +2,7 @@
 """Two threads count visits, seven in all, and in the end there are four."""
 
 import threading
+
 from memwatch_core import watch
 
 visits = watch(0, name="visits")

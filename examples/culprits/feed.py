@@ -2,7 +2,9 @@
 """Keeps two messages, and finds the second one twice."""
 
 from pathlib import Path
+
 from framing import messages
+
 from memwatch_core import watch
 
 buffer = watch(bytearray(8), name="buffer")

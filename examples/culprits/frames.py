@@ -2,6 +2,7 @@
 """A frame is a header of four bytes, a payload, and a checksum of two. The payload's last byte is wrong."""
 
 import struct
+
 from memwatch_core import watch
 
 frame = watch(bytearray(16), name="frame", capacity=56)

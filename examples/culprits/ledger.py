@@ -2,6 +2,7 @@
 """The balance is in memory and in the database; after a failed transfer they differ."""
 
 import sqlite3
+
 from memwatch_core import watch
 
 db = sqlite3.connect(":memory:")

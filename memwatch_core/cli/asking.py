@@ -20,7 +20,7 @@ from ..host.contents import Content
 from ..host.merge import SessionDecoder
 from ..host.moments import NEVER, Moment
 from ..printed import progress, say, terminal_width
-from ..records import Event, Lost, Notice, Record, Unwatched, Watched
+from ..records import Event, Lost, Notice, Record, Unfollowed, Unwatched, Watched
 
 Command = Callable[..., Any]
 PATIENCE = 1.0
@@ -95,7 +95,7 @@ class Session:
 
     def _is_told(self, record: Record) -> bool:
         self.last = max(self.last, record.time_ns)
-        return isinstance(record, Watched | Unwatched | Lost | Notice)
+        return isinstance(record, Watched | Unwatched | Unfollowed | Lost | Notice)
 
     def remark(self, moment: Moment) -> None:
         """Says so if a moment is later than all that is known."""

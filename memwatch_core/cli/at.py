@@ -12,7 +12,7 @@ from ..host.blamed import Row, is_there, rows
 from ..host.moments import cuts_of, moment, process_of
 from ..host.parts import UNKNOWN
 from ..host.placed import is_opened
-from ..host.states import WITH_THE_PROGRAM, States, Value, full_name
+from ..host.states import WITH_THE_PROGRAM, States, Value, wanted_events
 from ..printed import put, say
 from ..records import Event
 from ..rendering.layout import last_part
@@ -55,9 +55,7 @@ def command(
         return not words or sum(each.may_be(name, ident) for each in words) > 0
 
     states = States(opened.settings.serializers, wanted, until, cuts=cuts_of(opened.path, say), forget=not words)
-    opened.read(
-        lambda event: wanted(full_name(event.variable, event.path), event.variable_id), states.add, states.content
-    )
+    opened.read(wanted_events(wanted), states.add, states.content)
     states.end()
     found = _found(states, words)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
@@ -16,11 +17,13 @@ from ..host.lost_updates import LostUpdate, LostUpdates
 from ..host.moments import cuts_of, moment, since
 from ..host.parts import LENGTH
 from ..host.placed import covers
-from ..host.states import States, Value, full_name
-from ..printed import put, say, shows_colours
+from ..host.states import States, Value, wanted_events
+from ..printed import clean, put, say, shows_colours
 from ..records import Event, Record
+from ..rendering.aliases import under_all_names
 from ..rendering.hexview import LINES_MOST, NOBODY, Span, hexview, letter, role
-from ..rendering.layout import last_part
+from ..rendering.layout import both_ends, last_part
+from ..rendering.unfollowed import reason
 from .asking import configured, of_session, session_of
 from .columns import columns
 from .showing import (
@@ -97,14 +100,15 @@ def command(
     touches = _touched(states, words)
 
     def take(record: Record) -> None:
-        if states.add(record) and isinstance(record, Event):
-            lost.add(record)
-            if author is not None and touches(record):
-                written.setdefault((record.journal, record.variable_id), Authors(author)).add(record)
+        if not states.add(record) or not isinstance(record, Event):
+            return
+        for event in under_all_names(record):
+            if (key := (event.journal, event.variable_id)) in states.values:
+                lost.add(event)
+                if author is not None and touches(event):
+                    written.setdefault(key, Authors(author)).add(event)
 
-    opened.read(
-        lambda event: words.may_be(full_name(event.variable, event.path), event.variable_id), take, states.content
-    )
+    opened.read(wanted_events(words.may_be), take, states.content)
     states.end()
     found = [(value, part) for value, part in words.found(states.values.values()) if value.began is not None]
     if not found:
@@ -244,7 +248,7 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
         numbers = iter(by_author)
         lines[1:] = [line if line[:1] in ("", " ") else _lettered(line, next(numbers)) for line in lines[1:]]
         _put_with_statements(iter(lines), [(row[0], row[-1]) for row in table])
-    paint = colour if shows_colours(_stdout()) else None
+    paint = colour if shows_colours(sys.stdout) else None
 
     def read(start: int, stop: int) -> Iterator[tuple[int, bool]]:
         return zip(memory.peek(start, stop), memory.known(start, stop), strict=True)
@@ -256,12 +260,6 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
 def _lettered(line: str, author: int) -> str:
     """A row of the table, its letter in the author's colour."""
     return colour(role(author), line[0]) + line[1:]
-
-
-def _stdout() -> Any:
-    import sys
-
-    return sys.stdout
 
 
 def _put_rows_as_json(value: Value, part: str, lost: LostUpdates) -> None:
@@ -342,6 +340,12 @@ def _put_notes(value: Value, part: str, lost: LostUpdates) -> None:
         note(f"what has a ? may have changed unseen: {doubt}")
     if value.placed is not None and value.placed.unnamed:
         note(f"{value.placed.unnamed:,} writes were to places whose path isn't known")
+    for left_out in value.unfollowed.values():
+        name = clean(both_ends(name_of(value, left_out.name), PLACE))
+        note(
+            f"{name} is not followed: {reason(left_out)}"
+            + (f" ({left_out.count:,} such)" if left_out.count > 1 else "")
+        )
     for each in lost.found(value.journal, value.ident):
         if not part or covers(part)(each.part):
             note(_lost(value, each))

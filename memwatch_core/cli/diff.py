@@ -15,7 +15,7 @@ from ..host.contents import Content
 from ..host.moments import END, Moment, cuts_of, is_moment, moment, process_of
 from ..host.parts import UNKNOWN
 from ..host.placed import is_opened
-from ..host.states import States, Value, Wanted, full_name
+from ..host.states import States, Value, Wanted, wanted_events
 from ..printed import put, say
 from ..records import Event, Record, Unwatched
 from ..rendering.layout import last_part
@@ -105,8 +105,7 @@ def _wanted(words: list[Asked | Pattern]) -> Wanted:
 
 
 def _events(words: list[Asked | Pattern]) -> Callable[[Event], bool]:
-    wanted = _wanted(words)
-    return lambda event: wanted(full_name(event.variable, event.path), event.variable_id)
+    return wanted_events(_wanted(words))
 
 
 def _check(words: list[Asked | Pattern], states: States) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Any
 
 import click
 
 from ..host.asked import Asked, Pattern, asked
 from ..host.moments import END, Cut, cuts_of, moment, since
 from ..host.runs import Run, Runs
-from ..host.states import States, Value, full_name
+from ..host.states import States, Value, wanted_events
 from ..printed import put, say, terminal_width
 from ..records import Event, Lost, Record, Unwatched, Watched
+from ..rendering.aliases import under_all_names
 from ..rendering.endings import ending
 from ..rendering.layout import last_part
 from ..rendering.sparkline import ASCII, BLOCKS, WIDTH, Series
@@ -82,12 +83,7 @@ def command(
     _look(opened, words, cuts := cuts_of(opened.path, say))
     states = States(opened.settings.serializers, words.may_be, last, from_then, cuts)
     page = _Page(states, words, each, as_json)
-    opened.read(
-        lambda event: words.may_be(full_name(event.variable, event.path), event.variable_id),
-        page.take,
-        states.content,
-        prints=True,
-    )
+    opened.read(wanted_events(words.may_be), page.take, states.content, prints=True)
     states.end()
     found = words.found(states.values.values())
     if not as_json:
@@ -122,16 +118,20 @@ class _Page:
             self._states.add(record)
             self._other(record)
             return
-        key = record.journal, record.variable_id
-        runs = self._runs.get(key)
-        if runs is None and (made := self._begin(record)) is not None:
-            runs = self._runs[key] = made
-        touches = runs is not None and runs.before(record)
-        if not self._states.add(record) or not touches or runs is None:
+        touched = []
+        for event in under_all_names(record):
+            key = event.journal, event.variable_id
+            runs = self._runs.get(key)
+            if runs is None and (runs := self._begin(event)) is not None:
+                self._runs[key] = runs
+            if runs is not None and runs.before(event):
+                touched.append((key, runs, event))
+        if not self._states.add(record):
             return
-        if (run := runs.after(record)) is not None:
-            self._put(run)
-        self._draw(key, runs)
+        for key, runs, event in touched:
+            if (run := runs.after(event)) is not None:
+                self._put(run)
+            self._draw(key, runs)
 
     def _begin(self, event: Event) -> Runs | None:
         value = self._states.known(event)
@@ -224,13 +224,7 @@ class _Page:
         for value in values:
             series = self._series.get((value.journal, value.ident))
             if series is not None and series.count > 2:
-                width = min(WIDTH, max(20, (terminal_width(_stdout()) or 80) - 30))
+                width = min(WIDTH, max(20, (terminal_width(sys.stdout) or 80) - 30))
                 line = series.line(width, BLOCKS if utf8() else ASCII)
                 whose = f"{value.pid}: " if len(values) > 1 else ""
                 put(f"{whose}{series.least:g} {colour('new', line)} {series.greatest:g}  ({series.count:,} writes)")
-
-
-def _stdout() -> Any:
-    import sys
-
-    return sys.stdout

@@ -12,7 +12,7 @@ from ..host.blamed import Row
 from ..host.moments import process_of
 from ..host.parts import UNKNOWN
 from ..host.states import WITH_THE_PROGRAM, Value
-from ..printed import clean, escape_json, put, put_bytes, shows_colours, terminal_width
+from ..printed import NARROWEST, clean, escape_json, put, put_bytes, shows_colours, terminal_width, wrap
 from ..records import Event, Site, Watched
 from ..rendering.changes import named, value_text
 from ..rendering.endings import ending
@@ -91,7 +91,7 @@ def value_of(value: Any, limit: int = VALUE_MOST) -> str:
     return shorten(value_text(value, limit), limit)
 
 
-def shown(row: Row, size: int = 0, limit: int = VALUE_MOST) -> str:
+def shown(row: Row, limit: int = VALUE_MOST) -> str:
     """The value of a row; its size, if it is large."""
     if row.value is None and row.stop > row.start:
         return f"({row.stop - row.start:,} bytes)"
@@ -143,7 +143,6 @@ def _json(value: Any) -> bytes:
 def note(text: str) -> None:
     """Prints a remark below a table."""
     width = terminal_width(sys.stdout)
-    from ..printed import wrap
-
-    for number, part in enumerate([text] if width is None else wrap(clean(text), max(40, width) - 2)):
-        put(colour("note" if number else "warning", f"{'  ' if number else ''}{clean(part)}"))
+    parts = [clean(text)] if width is None else wrap(clean(text), max(NARROWEST, width) - 2)
+    for number, part in enumerate(parts):
+        put(f"{'  ' if number else ''}{colour('warning', part)}")

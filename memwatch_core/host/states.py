@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ..records import Event, Lost, Record, Serializer, Shown, Site, Unwatched, Variable, Watched
+from ..records import Event, Lost, Record, Serializer, Shown, Site, Unfollowed, Unwatched, Variable, Watched
+from ..rendering.aliases import under_all_names
 from .contents import Content
 from .memory import Memory, Sites
 from .moments import END, Cut, Moment, Until
@@ -20,6 +21,8 @@ from .placed import Placed
 
 WITH_THE_PROGRAM = ("exit", "closed", "")
 """Ends of watches that may only be the program's: Node.js doesn't say why."""
+MORE_NAMES = "more names lead to something that it holds than are recorded"
+MOST_TYPES = 32
 Wanted = Callable[[str, int], bool]
 """Whether a variable of this name and number is asked for."""
 Key = tuple[str, int]
@@ -36,7 +39,7 @@ class Value:
 
     __slots__ = (
         "began", "cut", "doubt", "doubted", "ended", "ident", "journal", "memory", "name", "parts", "pid", "placed",
-        "runtime", "shown", "variable", "writes",
+        "runtime", "shown", "unfollowed", "variable", "writes",
     )  # fmt: skip
 
     def __init__(self, journal: str, ident: int, pid: int, runtime: str, name: str) -> None:
@@ -57,6 +60,8 @@ class Value:
         """Where its journal begins, if earlier events are no longer there."""
         self.writes = 0
         """Number of events that were counted."""
+        self.unfollowed: dict[tuple[str, str], Unfollowed] = {}
+        """What it holds and isn't followed, by reason and type."""
         self.doubted = -1
         """When, in records, the last loss of its stores was told."""
         self.doubt = ""
@@ -101,6 +106,8 @@ class States:
         """When, in records, the last event up to the moment was."""
         self._contents: dict[Key, list[Content]] = defaultdict(list)
         self._unwanted: set[Key] = set()
+        self._unnamed: dict[str, int] = {}
+        """When, in records, a journal told an event of which not all names are recorded."""
 
     MOST = 1000
 
@@ -114,7 +121,11 @@ class States:
         """Takes a record. Returns whether it is an event that was applied and counted."""
         self._tick += 1
         if isinstance(record, Event):
-            return self._event(record)
+            if not record.aliases:
+                return self._event(record)
+            if record.aliases_cut:
+                self._unnamed[record.journal] = self._tick
+            return sum([self._event(each) for each in under_all_names(record)]) > 0
         if isinstance(record, Watched):
             self._watched(record)
         elif isinstance(record, Unwatched):
@@ -125,6 +136,10 @@ class States:
                     del self.values[record.journal, record.variable_id]
         elif isinstance(record, Lost):
             self._lost(record)
+        elif isinstance(record, Unfollowed):
+            value = self.values.get((record.journal, record.variable_id))
+            if value is not None and len(value.unfollowed) < MOST_TYPES:
+                value.unfollowed[record.why, record.type] = record
         return False
 
     def known(self, event: Event) -> Value | None:
@@ -140,6 +155,8 @@ class States:
         """There are no more records."""
         for key, value in self.values.items():
             self._take_contents(key, value, None)
+            if value.placed is not None and value.doubted < (tick := self._unnamed.get(value.journal, -1)):
+                value.doubted, value.doubt = tick, MORE_NAMES
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -253,6 +270,19 @@ class States:
     def _doubt(self, value: Value, lost: Lost) -> None:
         if lost.pid == value.pid and lost.variable in (None, value.name):
             value.doubted, value.doubt = self._tick, lost.reason
+
+
+def wanted_events(wanted: Wanted) -> Callable[[Event], bool]:
+    """Whether an event is, under one of its names, of a variable that is wanted; or may be, as not all are known."""
+
+    def may_be(event: Event) -> bool:
+        return (
+            event.aliases_cut
+            or wanted(full_name(event.variable, event.path), event.variable_id)
+            or any(wanted(alias.variable, alias.variable_id) for alias in event.aliases)
+        )
+
+    return may_be
 
 
 def site_key(event: Event) -> tuple[str, int, str]:

@@ -271,6 +271,37 @@ def test_watch_that_ended_is_not_there_any_more_and_can_still_be_blamed(tmp_path
     assert "price = 9" in ask("at", "end", "price")[1]
 
 
+def test_place_is_found_by_each_of_its_names_and_where_not_all_are_known_there_is_a_doubt(
+    tmp_path: Path, ask: Ask
+) -> None:
+    writer = written()
+    writer.slab(7, "cart")
+    writer.place(7, 0, ".sum")
+    writer.change(7, 0, cell(1), cell(2), site=2)
+    writer.place(6, 64, ".customer.age")
+    writer.alias(6, 64, [(7, ".owner.age")])
+    writer.change(6, 64, cell(40), cell(41), site=1)
+    writer.save(tmp_path)
+    for what in ("order.customer.age", "cart.owner.age"):
+        (row,) = map(json.loads, ask("blame", what, "--json")[1].splitlines())
+        assert (row["value"], row["last"]["seq"], row["doubt"]) == (41, 8, "")
+        (run,) = map(json.loads, ask("history", what, "--json")[1].splitlines())
+        assert (run["old"], run["new"]) == (40, 41)
+        assert f"{what} = 40" in ask("at", "7", what)[1]
+        assert f"{what} 40 -> 41" in ask("diff", "7", "end", what)[1]
+    (row,) = map(json.loads, ask("blame", "cart.owner.age", "--by", "site", "--json")[1].splitlines())
+    assert row["writes"] == 1
+    writer.alias(6, 64, [(7, ".owner.age")], cut=True)
+    writer.change(6, 64, cell(41), cell(42), site=1)
+    writer.not_followed(7, 3, 1, "deque", ".queue")
+    writer.save(tmp_path)
+    _, out, _ = ask("blame", "cart")
+    assert "cart.owner.age = 42\n" in out
+    assert "cart.sum = 2?\n" in out
+    assert "more names lead to something that it holds than are recorded" in out
+    assert "cart.queue is not followed: changes in it aren't told (deque) (3 such)" in out
+
+
 STEPS = {
     "adds": ([(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (1, 4), (1, 5)], 1),
     "adds by both at once": ([(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (1, 4), (2, 6), (2, 7)], 2),
