@@ -30,6 +30,10 @@ Given = Literal["", "plain", "computed"]
 computed from the watched one, ``x = x + 1``."""
 
 
+WhyNot = Literal["kind", "max_objects", "other watch", "key", "member", "memory"]
+"""Why something that a watched object holds isn't followed; see :class:`Unfollowed`."""
+
+
 class Site(msgspec.Struct, frozen=True):
     """The place in the program's own source that a store came from."""
 
@@ -85,6 +89,22 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     ``kernel``."""
 
 
+class Request(msgspec.Struct, frozen=True):
+    """The unit of work on whose behalf a store happened: what the program named by ``memwatch_core.label()``, the task
+    of asyncio that ran, and the span of OpenTelemetry that was current. What there wasn't is ``""``."""
+
+    label: str = ""
+    """The innermost label in force."""
+    outer: tuple[str, ...] = ()
+    """The labels around it, the innermost first."""
+    task: str = ""
+    """Name of the task, ``Task-3`` if the program gave it none."""
+    trace_id: str = ""
+    """32 hexadecimal digits."""
+    span_id: str = ""
+    """16 hexadecimal digits."""
+
+
 class Shown(msgspec.Struct, frozen=True, gc=False):
     """A value of which only a text is known: its type isn't recorded, or it is longer than a record."""
 
@@ -110,6 +130,16 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     """The part's value before the store; None if unknown. Of a place: None, a bool, int, float, str, bytes or
     :class:`Shown`."""
     new: Any
+
+
+class Alias(msgspec.Struct, frozen=True, gc=False):
+    """Another name of a place: an object, a dict or a list is found at several places of watched ones."""
+
+    variable: str
+    variable_id: int
+    """The variable, which may be the event's own."""
+    name: str
+    """As :attr:`Part.name`: what stands behind the variable's name."""
 
 
 class Variable(msgspec.Struct, frozen=True):
@@ -182,6 +212,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """Whether there were more callers than ``stack`` has."""
     stack_inexact: bool = False
     """Whether ``stack`` may lack a caller, or have another line of it: of JavaScript that V8 has optimised."""
+    aliases: tuple[Alias, ...] = ()
+    """The other names of the place that ``part`` names, at the time of the store: the shortest, at most 8."""
+    aliases_cut: bool = False
+    """Whether it had more names than ``aliases`` has."""
+    request: Request | None = None
+    """The unit of work in force; None: there was none."""
 
     @property
     def time(self) -> datetime:
@@ -223,6 +259,28 @@ class Unwatched(msgspec.Struct, frozen=True, tag="unwatched", tag_field="event")
     """Of ``rebound``: what ``target`` was given."""
 
 
+class Unfollowed(msgspec.Struct, frozen=True, tag="unfollowed", tag_field="event"):
+    """Something that an object watched in place holds isn't followed: changes in it aren't told. What lies deeper than
+    the watch was asked to go is left out on purpose, and not told here."""
+
+    time_ns: int
+    pid: int
+    variable: str
+    variable_id: int
+    journal: str = ""
+    count: int = 1
+    """How often so far that something was left out for this reason, and was of this type. Told when it has doubled, and
+    at the end."""
+    why: WhyNot = "kind"
+    """``kind``: changes of such an object aren't seen; what a tuple holds isn't followed. ``max_objects``: so many are
+    followed already. ``other watch``: it is a part of another watch, which doesn't go as deep, or is of some fields.
+    ``key``: it lies under a key that isn't a plain value. ``member``: it is in a set. ``memory``: there was none."""
+    type: str = ""
+    """The name of its type; empty: of several types."""
+    name: str = ""
+    """Where the last one was found, as :attr:`Part.name`."""
+
+
 class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="event"):
     """Stores that ran and couldn't be recorded, or truncated records: a loss is never silent."""
 
@@ -257,5 +315,5 @@ class Notice(msgspec.Struct, frozen=True, tag="notice", tag_field="event"):
     text: str
 
 
-Record = Event | Watched | Unwatched | Lost | Outcome | Notice
+Record = Event | Watched | Unwatched | Unfollowed | Lost | Outcome | Notice
 """Every type that a sink may receive."""

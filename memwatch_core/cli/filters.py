@@ -1,4 +1,4 @@
-"""Filters of ``memwatch log``: by variable, path, thread, SQL statement, outcome, source line and time."""
+"""Filters of ``memwatch log``: by variable, path, thread, SQL statement, outcome, source line, request and time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from fnmatch import fnmatchcase
 import click
 
 from ..config import suggest
-from ..records import Event, Lost, Part, Record, Site, Unwatched, Watched
+from ..records import Event, Lost, Part, Record, Site, Unfollowed, Unwatched, Watched
+from ..rendering.aliases import under_all_names
 from ..rendering.changes import LENGTH, named
 from .called import Called
 
@@ -35,6 +36,9 @@ class Filters:
         since: int | None = None,
         outcomes: Iterable[str] = (),
         paths: Iterable[str] = (),
+        labels: Iterable[str] = (),
+        tasks: Iterable[str] = (),
+        traces: Iterable[str] = (),
     ) -> None:
         variables, paths = tuple(variables), tuple(paths)
         self._variables = [_Wanted("--variable", text, _variable, _full_name) for text in variables]
@@ -50,12 +54,17 @@ class Filters:
             [_Wanted("--sql", text, _statement, _statement_of) for text in statements],
             [_Wanted("--line", text, _place, _place_of) for text in places],
             [_Wanted("--outcome", text, _outcome, _statement_of) for text in outcomes],
+            [_Wanted("--label", text, _label, _labels_of) for text in labels],
+            [_Wanted("--task", text, _task, _task_of) for text in tasks],
+            [_Wanted("--trace", text, _trace, _trace_of) for text in traces],
         ]
         self._kinds = [kind for kind in kinds if kind]
+        self._names = [kind for kind in (self._variables, self._paths) if kind]
         self.since = since or 0
         self.wanted = self.passes if self._kinds else None
         """Whether an event passes, its time aside; None: all do. The result depends only on the event's variable, path,
-        thread, site, callers and context (:mod:`memwatch_core.host.history` relies on that), unless :attr:`by_part`."""
+        aliases, thread, site, callers, context and request (:mod:`memwatch_core.host.history` relies on that), unless
+        :attr:`by_part`."""
         self.possible = self._may_pass if self.by_part else self.wanted
         """As :attr:`wanted`, but also usable with filters by part: whether an event like this one may pass."""
         self.possible_since = 0 if self.by_part else self.since
@@ -68,7 +77,7 @@ class Filters:
         recent = self._since is None or record.time_ns >= self._since
         if isinstance(record, Event):
             return self.passes(record) and recent
-        if isinstance(record, Watched | Unwatched):
+        if isinstance(record, Watched | Unwatched | Unfollowed):
             named = sum([wanted.names(record) for wanted in [*self._variables, *self._paths]]) > 0
             return recent and (not self._kinds or (named and len(self._kinds) == 1))
         return recent and not self._kinds
@@ -84,7 +93,18 @@ class Filters:
             passes &= found
         return passes
 
+    def called(self, record: Record) -> Record:
+        """An event of which only another name passes, under that one; any other record as it is."""
+        if not isinstance(record, Event) or not record.aliases or not self._names:
+            return record
+        names = under_all_names(record)
+        fits = (name for name in names if all(any(wanted.fits(name) for wanted in kind) for kind in self._names))
+        return next(fits, record)
+
     def _may_pass(self, event: Event) -> bool:
+        return any(self._may_pass_as(each) for each in under_all_names(event))
+
+    def _may_pass_as(self, event: Event) -> bool:
         if any(_may_be_of(text, event) for wanted in self._variables for text in (wanted.text, wanted.called.plain)):
             return True
         texts = [text for wanted in self._paths for text in (wanted.text, wanted.called.plain)]
@@ -93,6 +113,10 @@ class Filters:
     def ambiguous(self) -> list[str]:
         """A sentence for each filter whose name is that of several variables of a process."""
         return [said for wanted in [*self._variables, *self._paths] if (said := wanted.ambiguity())]
+
+    def unsure(self) -> list[str]:
+        """A sentence for each filter that didn't match events of which not all names are known."""
+        return [said for wanted in [*self._variables, *self._paths] if (said := wanted.doubt())]
 
     def failed(self) -> list[str]:
         """A sentence for each filter that matched no event at all: probably a mistake."""
@@ -104,24 +128,46 @@ class _Wanted:
 
     MOST = 1000
 
-    def __init__(self, option: str, text: str, make: Callable[[str], Test], seen: Callable[[Event], str]) -> None:
+    def __init__(
+        self, option: str, text: str, make: Callable[[str], Test], seen: Callable[[Event], str | tuple[str, ...]]
+    ) -> None:
         self._option, self.text, self._seen_of = option, text, seen
         self.called = Called(text if option in ("--variable", "--path") else "")
         self._test = make(text)
+        self._by_name = option in ("--variable", "--path")
+        self._unsure = 0
         if self.called.number is not None:
             self._test = _either(self._test, self.called.number, make(self.called.plain))
         self.hit = False
         self._seen: dict[str, None] = {}
 
     def __call__(self, event: Event) -> bool:
-        passes = self._test(event)
+        names = under_all_names(event) if event.aliases and self._by_name else (event,)
+        passes = any(map(self._test, names))
         if passes:
             self.hit = True
         elif not self.hit and len(self._seen) < self.MOST:
-            self._seen[self._seen_of(event)] = None
+            for name in names:
+                seen = self._seen_of(name)
+                self._seen.update(dict.fromkeys((seen,) if isinstance(seen, str) else seen))
+        if event.aliases_cut and not passes:
+            self._unsure += 1
         return passes
 
-    def names(self, record: Watched | Unwatched) -> bool:
+    def fits(self, event: Event) -> bool:
+        """Whether an event passes by its first name, without remembering it."""
+        return self._test(event)
+
+    def doubt(self) -> str:
+        """A sentence that says that events may be missing, because more names lead to them than are recorded."""
+        if not self._by_name or not self._unsure:
+            return ""
+        return (
+            f"{self._option} {self.text!r}: events may be at such a place, too: more names lead to them than "
+            "are recorded; look without this filter"
+        )
+
+    def names(self, record: Watched | Unwatched | Unfollowed) -> bool:
         """Whether the filter matches a variable's name, whether or not the variable was written."""
         if isinstance(record, Watched):
             self.called.see(record.variable)
@@ -162,6 +208,9 @@ class _Wanted:
             return f"{start}no thread of this name, or id, wrote anything{listed}"
         if self._option == "--line":
             return f"{start}nothing was written from there{_places(self.text, seen)}"
+        if self._option in _UNDER:
+            what, how = _UNDER[self._option]
+            return f"{start}{what}{listed if seen else how}"
         # Finding no such statement or outcome is an answer, not a mistake.
         return "" if seen else f"{start}no event carries a statement: was SQL tracked? (memwatch run --track-sql)"
 
@@ -320,6 +369,58 @@ def _statement(text: str) -> Test:
 
     return test
 
+
+def _label(text: str) -> Test:
+    """Matches the label in force, or one around it: its text, or a pattern."""
+    return lambda event: any(label == text or _matches(label, text) for label in _labels_of(event))
+
+
+def _task(text: str) -> Test:
+    return lambda event: (task := _task_of(event)) != "" and (task == text or _matches(task, text))
+
+
+def _trace(text: str) -> Test:
+    """Matches the beginning of a trace's or span's id, or a pattern; ``*``: any."""
+    wanted = text.strip().removeprefix("0x").replace("-", "").casefold()
+    if not re.fullmatch(r"[0-9a-f*?]+", wanted):
+        raise click.BadParameter(
+            f"{text!r}: write the beginning of a trace's or span's id, hexadecimal digits, or '*' for any",
+            param_hint="--trace",
+        )
+
+    def test(event: Event) -> bool:
+        if (request := event.request) is None:
+            return False
+        return any(one and _matches(one, f"{wanted}*") for one in (request.trace_id, request.span_id))
+
+    return test
+
+
+def _labels_of(event: Event) -> tuple[str, ...]:
+    request = event.request
+    return () if request is None or not request.label else (request.label, *request.outer)
+
+
+def _task_of(event: Event) -> str:
+    return "" if event.request is None else event.request.task
+
+
+def _trace_of(event: Event) -> str:
+    return "" if event.request is None else event.request.trace_id
+
+
+_UNDER = {
+    "--label": (
+        "nothing was written under such a label",
+        '; no event has one: the program says `with memwatch_core.label("order 17"):`',
+    ),
+    "--task": ("no task of asyncio of this name wrote anything", "; no event came from a task"),
+    "--trace": (
+        "nothing was written in this trace, or span",
+        "; no event has one: the program must use OpenTelemetry, and a span be current",
+    ),
+}
+"""What it means that nothing matches, and that there is nothing of the kind."""
 
 _OUTCOMES = ("open", "committed", "rolled back", "failed")
 

@@ -8,19 +8,22 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from ..printed import clean
-from ..records import Event, Lost, Outcome, Record, Site, Unwatched, Watched
+from ..records import Event, Lost, Outcome, Record, Site, Unfollowed, Unwatched, Watched
 from ..rendering.changes import change
 from ..rendering.labels import numbered
 from ..rendering.layout import both_ends
-from ..rendering.text import FOUND, short_path
+from ..rendering.text import FOUND, request_text, short_path
 from ..rendering.written import is_heavy, lightened
+from .left_out import LeftOut
 from .remarks import Remarks
+from .sharing import Sharing
 
 _variable = attrgetter("pid", "journal", "variable_id")
 _Key = tuple[int, str, int]
 """Identifies a variable: process, journal (a process has two if it runs another program), id."""
 _thread = attrgetter("pid", "tid")
 _context = attrgetter("context")
+_request = attrgetter("request")
 
 MOST = 12
 """Limit of variables listed one by one."""
@@ -33,6 +36,8 @@ PLACES_COUNTED = 10_000
 again from 0."""
 ENDED = 10_000
 """Limit of ended watches that are kept; beyond it, only the ``MOST`` that were written most often."""
+UNITS = 10_000
+"""Limit of labels, of tasks and of traces that are counted; beyond it, there are at least so many."""
 _WORD = 512
 """Numbers per bit set."""
 
@@ -71,6 +76,8 @@ class Summary:
         self.undone = Numbers()
         """Of the statements that events carried, those that were rolled back; and the number of these events."""
         self.events_undone = 0
+        self.units: dict[str, set[str]] = {"label": set(), "task": set(), "trace": set()}
+        """The different ones that events came with."""
         self.unseen = 0
         """Number of changes of places that nobody saw when they happened, and that were found later."""
         self._places: Counter[tuple[_Key, str]] = Counter()
@@ -82,6 +89,8 @@ class Summary:
         self._ended: set[_Key] = set()
         self._gone = self._gone_written = 0
         self._remarks = Remarks()
+        self._sharing = Sharing()
+        self._left_out = LeftOut()
 
     def write(self, records: Sequence[Record]) -> None:
         """Counts a batch."""
@@ -102,6 +111,7 @@ class Summary:
         self.statements.update(
             ((event.pid, event.journal), event.context.id) for event in contexts.values() if event.context
         )
+        self._count_units(events)
         if len(events) == len(records):
             return
         for record in records:
@@ -111,6 +121,8 @@ class Summary:
             elif isinstance(record, Unwatched):
                 self._ended.add((record.pid, record.journal, record.variable_id))
                 self._remarks.ended(record)
+            elif isinstance(record, Unfollowed):
+                self._left_out.add(record)
             elif isinstance(record, Lost):
                 self.lost += record.count
             elif isinstance(record, Outcome) and record.outcome == "rolled back":
@@ -121,6 +133,8 @@ class Summary:
 
     def _count_places(self, events: Sequence[Event]) -> int:
         """Returns how many of the changes nobody saw."""
+        if aliased := [event for event in events if event.aliases]:
+            self._sharing.add(aliased)
         unseen = sum(event.origin == "found" for event in events)
         self.unseen += unseen
         self._places.update((_variable(event), event.part.name) for event in events if event.part is not None)
@@ -128,6 +142,12 @@ class Summary:
             self._places = Counter(dict(self._places.most_common(PLACES_COUNTED)))
             self._thinned = True
         return unseen
+
+    def _count_units(self, events: Sequence[Event]) -> None:
+        for request in {id(request): request for request in map(_request, events) if request is not None}.values():
+            for kind, name in (("label", request.label), ("task", request.task), ("trace", request.trace_id)):
+                if name and len(self.units[kind]) < UNITS:
+                    self.units[kind].add(name)
 
     def _forget(self) -> None:
         """Drops ended watches but for a few, and counts them: a program may watch and unwatch for weeks."""
@@ -138,6 +158,7 @@ class Summary:
             del self.writes[key]
             self._names.pop(key, None)
             self._last.pop(key, None)
+            self._sharing.forget(key)
         self._ended = set(by_writes[-MOST:])
 
     def _lighten(self) -> None:
@@ -160,13 +181,19 @@ class Summary:
             if self.unread:
                 return "nothing is known of this run" + self._loss()
             return "no variable was watched: the program must call memwatch_core.watch()" + self._loss()
-        written = len(self.writes) + self._gone_written
+        written = len(self.writes.keys() | self._sharing.variables) + self._gone_written
         watched = len(self._names | dict.fromkeys(self.writes, "")) + self._gone
         variables = _count(watched, "variable") if written == watched else f"{written:,} of {watched:,} variables"
         text = f"{_count(self.events, 'event')} on {variables}"
         known = {thread for thread in self.threads if thread[1]}
         text += f" by {_count(len(known), 'thread')}" if known else ""
         text += f", under {_count(len(self.statements), 'SQL statement')}" if self.statements else ""
+        units = [
+            ("at least " if len(names) == UNITS else "") + _count(len(names), kind)
+            for kind, names in self.units.items()
+            if names
+        ]
+        text += f", in {' and '.join([', '.join(units[:-1]), units[-1]] if units[1:] else units)}" if units else ""
         if self.undone:
             text += f"; {_count(self.events_undone, 'event')} under {len(self.undone):,} that "
             text += f"{'was' if len(self.undone) == 1 else 'were'} rolled back"
@@ -194,6 +221,8 @@ class Summary:
             if site and own != site:
                 place += f" in {_place(site)}"
             who = f" in\t{thread}" if thread else ""
+            if event.request is not None and (about := request_text(event.request)):
+                who += f" [{about}]"
             if event.origin == "found":
                 place, who = f", {FOUND}", ""
             name = labels(key, event.variable)
@@ -206,6 +235,8 @@ class Summary:
         more = len(self.writes) + self._gone_written - MOST
         if more > 0:
             yield f"and {_count(more, 'more variable')}"
+        yield from self._sharing.lines(labels)
+        yield from self._left_out.lines(labels)
         yield from self._remarks.lines()
 
     def _labels(self) -> Callable[[_Key, str], str]:

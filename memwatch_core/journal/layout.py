@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import Any
 
-from ..records import Call, End, Given, Origin
+from ..records import Call, End, Given, Origin, WhyNot
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
@@ -39,6 +39,9 @@ class Kind(IntEnum):
     LOST = 12
     PLACE = 13
     STACK = 14
+    ALIAS = 15
+    REQUEST = 16
+    NOT_FOLLOWED = 17
 
 
 class CellKind(IntEnum):
@@ -74,6 +77,7 @@ class Flag(IntFlag):
     SITE_INEXACT = 2
     ADDS_CALL = 4
     HAS_STACK = 8
+    HAS_REQUEST = 16
     REPEATED = 64
     MORE = 128
 
@@ -162,12 +166,27 @@ STACK = Struct("<I")
 """Head of a STACK's payload: :class:`StackFlag`. The ids of its sites follow, u32 each, the innermost first."""
 STACK_MOST = 255
 """Sites of a stack."""
+REQUEST_ID = Struct("<I")
+"""At the end of a STORE with HAS_REQUEST, behind STACK_ID."""
 LOST = Struct("<Q")
 """Head of a LOST's payload: the count; the reason follows."""
 LOST_REASON_MAX = 200
 """Bytes of the reason that are read."""
 PLACE = Struct("<I")
 """Head of a PLACE's payload: offset of a cell in the variable. The path follows."""
+ALIAS = Struct("<II")
+"""Head of an ALIAS's payload: offset of a cell in the variable, 1 if there are more names than follow."""
+ALIAS_NAME = Struct("<IH")
+"""Before each name: id of a variable, length of the path behind its name."""
+ALIASES_MOST = 8
+"""Names of an ALIAS."""
+NOT_FOLLOWED = Struct("<QBBH")
+"""Head of a NOT_FOLLOWED's payload: how often so far, number in NOT_FOLLOWED_WHY, length of the type's name, 0. That
+name and the path of the last one follow."""
+NOT_FOLLOWED_WHY: dict[int, WhyNot] = {
+    1: "kind", 2: "max_objects", 3: "other watch", 4: "key", 5: "member", 6: "memory",
+}  # fmt: skip
+"""Why something isn't followed; unknown numbers count as ``kind``."""
 CELL_SIZE = 64
 """Bytes of a cell."""
 CELL = Struct("<BBH")
@@ -195,6 +214,9 @@ PAYLOAD_MAX: dict[int, int] = {
     Kind.THREAD: 4096,
     Kind.PLACE: PLACE.size + 4096,
     Kind.STACK: STACK.size + 4 * STACK_MOST,
+    Kind.ALIAS: PLACE.size + 4096,
+    Kind.NOT_FOLLOWED: 4096,
+    Kind.REQUEST: 4096,
 }
 """Largest payload that a writer makes, in bytes (memwatch.h, core/journal/sites.c)."""
 PAYLOAD_MAX_OF_OTHERS = 1 << 14
@@ -202,7 +224,7 @@ PAYLOAD_MAX_OF_OTHERS = 1 << 14
 BLOB_KINDS = frozenset(
     {
         *(Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST, Kind.PLACE),
-        Kind.STACK,
+        *(Kind.STACK, Kind.ALIAS, Kind.NOT_FOLLOWED, Kind.REQUEST),
     },
 )
 
@@ -210,7 +232,16 @@ BLOB_KINDS = frozenset(
 def payload_size(length: int, origin: int, flags: int) -> tuple[int, int]:
     """Bytes of a STORE's payload before the bytes of its variable, and with them all."""
     ahead = CALL.size if origin in WITH_CALL else 0
-    return ahead, ahead + 2 * length + (STACK_ID.size if flags & Flag.HAS_STACK else 0)
+    behind = (STACK_ID.size if flags & Flag.HAS_STACK else 0) + (REQUEST_ID.size if flags & Flag.HAS_REQUEST else 0)
+    return ahead, ahead + 2 * length + behind
+
+
+def ids_behind(payload: bytes, end: int, flags: int) -> tuple[int, int]:
+    """Ids of stack and request behind the bytes of a STORE; 0: it has none."""
+    has_stack = bool(flags & Flag.HAS_STACK)
+    stack = STACK_ID.unpack_from(payload, end)[0] if has_stack else 0
+    at = end + STACK_ID.size if has_stack else end
+    return stack, REQUEST_ID.unpack_from(payload, at)[0] if flags & Flag.HAS_REQUEST else 0
 
 
 def held(cell: bytes) -> bytes:

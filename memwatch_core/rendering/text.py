@@ -17,12 +17,28 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from ..printed import NARROWEST, clean, width, wrap
-from ..records import Call, Context, Event, Lost, Notice, Origin, Outcome, Record, Shown, Site, Unwatched, Watched
+from ..records import (
+    Call,
+    Context,
+    Event,
+    Lost,
+    Notice,
+    Origin,
+    Outcome,
+    Record,
+    Request,
+    Shown,
+    Site,
+    Unfollowed,
+    Unwatched,
+    Watched,
+)
 from .changes import change, named, value_text
 from .endings import ending
 from .labels import Labels
 from .layout import Cell, both_ends, flow, last_part, shorten
 from .palette import Role, plain
+from .unfollowed import reason
 from .written import Writes, WrittenUnder
 
 VARIABLES, STATEMENTS = 4, 3
@@ -33,6 +49,8 @@ ENDLESS = 1 << 30
 """Width of a pipe, in columns."""
 FOUND = "found: changed unseen"
 """Shown as the source of a change that nobody saw."""
+REQUEST_PART, TRACE = 32, 8
+"""Limits of columns for a label or a task, and of digits of a trace's id."""
 SQL_LEAST = 48
 """Least columns for a statement; with fewer, it goes onto a line of its own."""
 
@@ -49,6 +67,16 @@ def _is_undone(outcome: str) -> bool:
 def _call(call: Call) -> str:
     """A call as strace writes it, without what isn't recorded: ``read(5) = 100``."""
     return f"{clean(call.name)}({call.fd if call.fd >= 0 else ''}) = {call.bytes}"
+
+
+def request_text(request: Request) -> str:
+    """``order 17, task Task-3, trace 4bf92f35``: the innermost label, and the beginning of the trace's id."""
+    parts = [both_ends(clean(request.label), REQUEST_PART)] if request.label else []
+    if request.task:
+        parts.append(f"task {both_ends(clean(request.task), REQUEST_PART)}")
+    if request.trace_id:
+        parts.append(f"trace {clean(request.trace_id[:TRACE])}")
+    return ", ".join(parts)
 
 
 def _process(event: Event) -> str:
@@ -101,7 +129,7 @@ class Lines:
 
     ``width``: columns of the terminal, None for a pipe (then only long values and statements are shortened). ``paint``
     colours a piece of text, as :func:`~memwatch_core.rendering.palette.paint` does. ``show="changes"`` leaves out
-    stores of equal values, the lifecycle of watches, and commits. ``stacks`` adds a line for each caller. Not
+    stores of equal values, the beginnings and ends of watches, and commits. ``stacks`` adds a line for each caller. Not
     thread-safe.
     """
 
@@ -151,7 +179,7 @@ class Lines:
                     rows.append(self._row(record))
             elif isinstance(record, Outcome):
                 self._take_outcome(record, rows)
-            elif self._all or isinstance(record, Lost):
+            elif self._all or isinstance(record, Lost | Unfollowed):
                 rows.append(record)
         for row in rows:
             if not isinstance(row, _Row):
@@ -338,6 +366,10 @@ class Lines:
             place = self._file_line(record.site) if record.site is not None and record.site.file else ""
             text = f"watch of {self._short_name(self._labels.of(record))} ended{ending(record, place)}"
             yield from self._sentence(record.time_ns, "life", text)
+        elif isinstance(record, Unfollowed):
+            if record.count == 1:  # what comes later is counted
+                what = both_ends(named(self._name(self._labels.of(record)), clean(record.name)), self._room)
+                yield from self._sentence(record.time_ns, "life", f"{what} is not followed: {reason(record)}")
         elif isinstance(record, Lost):
             stores = "1 store" if record.count == 1 else f"{record.count:,} stores"
             whose = f" of {self._short_name(record.variable)}" if record.variable else ""
@@ -411,7 +443,11 @@ class Lines:
     def _callers(self, event: Event) -> Iterator[str]:
         margin = Cell(" " * (INDENT - 2))
         for frame in event.stack or ():
-            cells = [margin, Cell("from", self._painter("notice")), *self._places(self._place(frame, not event.stack_inexact))]
+            cells = [
+                margin,
+                Cell("from", self._painter("notice")),
+                *self._places(self._place(frame, not event.stack_inexact)),
+            ]
             yield from flow(cells, self._width, INDENT)
         if event.stack_cut:
             more = Cell("and more, not recorded", self._painter("notice"))
@@ -428,4 +464,6 @@ class Lines:
     def _thread(self, event: Event) -> str:
         self._processes.add((event.pid, event.journal))
         name = "-" if event.origin == "found" else clean(event.thread) or (f"thread {event.tid}" if event.tid else "-")
-        return f"{_process(event)}/{name}" if len(self._processes) > 1 else name
+        name = f"{_process(event)}/{name}" if len(self._processes) > 1 else name
+        about = "" if event.request is None else request_text(event.request)
+        return f"{name} [{about}]" if about else name

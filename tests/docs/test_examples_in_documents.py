@@ -22,14 +22,12 @@ from typing import get_args, get_type_hints
 import pytest
 
 from memwatch_core import hookspecs
+from memwatch_core.cli.group import COMMANDS
 from memwatch_core.config import load
 from memwatch_core.records import Layout
 from memwatch_plugins.testing import AsyncSqlDriverContract, SinkContract, SqlDriverContract
 
 ROOT = Path(__file__).parents[2]
-_OBJECTS = "objects are watched in place by CPython 3.12 and later"
-LATER = {"objects.md": _OBJECTS, "README.md-1": _OBJECTS, "guide.md-1": _OBJECTS}
-"""Documents, and blocks of Python in them."""
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -48,14 +46,8 @@ def python_blocks() -> list[pytest.param]:
         named: dict[str, str] = {}
         for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", document.read_text(), re.M | re.S), 1):
             name = re.match(r"# (\w+\.py)\b", block)
-            later = LATER.get(document.name) or LATER.get(f"{document.name}-{number}")
-            why = later if sys.version_info < (3, 12) else None
-            marks = pytest.mark.skip(why) if why else ()
-            examples.append(
-                pytest.param(
-                    dict(named), name[1] if name else "example.py", block, id=f"{document.name}-{number}", marks=marks
-                )
-            )
+            file = name[1] if name else "example.py"
+            examples.append(pytest.param(dict(named), file, block, id=f"{document.name}-{number}"))
             if name:
                 named[name[1]] = block
     return examples
@@ -223,8 +215,6 @@ def on_a_terminal(command: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if any(not name for name, _ in sessions_of(d))], ids=str)
 def test_commands_show_what_the_document_says(document: Path, tmp_path: Path) -> None:
-    if document.name in LATER and sys.version_info < (3, 12):
-        pytest.skip(LATER[document.name])
     for name, text in sessions_of(document):
         if name:
             (tmp_path / name).write_text(text)
@@ -237,9 +227,17 @@ def test_commands_show_what_the_document_says(document: Path, tmp_path: Path) ->
             assert all(len(line) <= COLUMNS for line in got), command
 
 
+def test_programs_of_a_hunt_are_the_examples() -> None:
+    text = (ROOT / "docs/finding-a-culprit.md").read_text()
+    programs = [*(ROOT / "examples/culprits").iterdir()]
+    assert len(programs) > 5
+    for program in programs:
+        assert f"```{program.suffix.replace('.py', '.python')[1:]}\n{program.read_text()}```" in text, program.name
+
+
 def test_every_option_is_there_and_every_help_fits_eighty_columns(tmp_path: Path) -> None:
     """And no option says that it isn't there yet."""
-    options = dict.fromkeys(["run", "log", "plugins", "config", "doctor"])
+    options = dict.fromkeys(COMMANDS)
     for command in options:
         text = on_a_terminal(f"memwatch {command} --help", tmp_path)
         assert all(len(line) <= COLUMNS for line in text.splitlines()), text

@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from memwatch_core.happened import End, Given
+from memwatch_core.happened import End, Given, WhyNot
 from memwatch_core.host.variables import Metadata
 from memwatch_core.journal import followed, layout, stores
 from memwatch_core.rendering import jsonlines
@@ -121,6 +121,33 @@ def test_cells_and_their_places_agree() -> None:
     assert f"at most {place_max[1]} bytes" in PAGE
     keys = re.findall(r"`(\w+)`", " ".join(row[0] for row in table("## METADATA")))
     assert set(keys) == set(Metadata.__struct_fields__)
+
+
+def test_other_names_and_what_is_not_followed_agree() -> None:
+    header = (ROOT / "memwatch_core/core/memwatch.h").read_text()
+    python = ROOT / "memwatch_core/python/places"
+    assert "u32 offset of a cell in the variable, u32 1 if there are more" in PAGE
+    assert layout.ALIAS.size == 8
+    assert "u32 variable, u16 length, path" in PAGE
+    assert layout.ALIAS_NAME.size == 6
+    most = re.search(r"#define MW_ALIASES_MAX (\d+)u", header)
+    assert most
+    assert layout.PAYLOAD_MAX[layout.Kind.ALIAS] == layout.PLACE.size + int(most[1])
+    names = re.search(r"NAMES_MOST = (\d+)", (python / "node_names.c").read_text())
+    assert names
+    assert int(names[1]) == layout.ALIASES_MOST
+    assert f"at most {layout.ALIASES_MOST} names" in PAGE
+    assert "u64 count, u8 why, u8 length of the type's name, u16 0" in PAGE
+    assert layout.NOT_FOLLOWED.size == 12
+    enum = (python / "slab.h").read_text().partition("enum mwpy_why_left {")[2].partition("}")[0]
+    numbers = {int(number): name for name, number in re.findall(r"MWPY_LEFT_(\w+) = (\d+),", enum)}
+    spelled = {"MOST": "max_objects", "OTHER_WATCH": "other watch"}
+    assert {number: spelled.get(name, name.lower()) for number, name in numbers.items()} == layout.NOT_FOLLOWED_WHY
+    assert set(layout.NOT_FOLLOWED_WHY.values()) == set(get_args(WhyNot))
+    told = (ROOT / "docs/events.md").read_text()
+    for number, name in layout.NOT_FOLLOWED_WHY.items():
+        assert f"{number} {name}" in PAGE, name
+        assert re.search(rf"^\|.*`{name}`.*\|", told, re.MULTILINE), name
 
 
 def test_ends_of_watches_agree() -> None:

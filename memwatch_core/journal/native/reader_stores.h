@@ -21,10 +21,10 @@ struct thread {
 
 typedef struct stores {
     PyObject ob_base;
-    Table variables, sites, own, stacks, contexts, threads; /* State *, then objects; own: sites that are */
+    Table variables, sites, own, stacks, requests, contexts, threads; /* State *, then objects; own: sites that are */
     PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *shown, *cell, *journal;
     PyObject *origins[256];
-    PyObject *absent, *unnamed,
+    PyObject *absent, *unnamed, *no_aliases,
         *operations[PLACE_OPERATIONS]; /* value of an absent place, name of an unnamed one, what happened to one */
     struct thread recent[RECENT_THREADS];
     Sieve sieve;
@@ -38,6 +38,8 @@ typedef struct stores {
 typedef struct values {
     PyObject *old, *new, *part; /* owned; NULL: not made */
     PyObject *operation;        /* borrowed; NULL: the event is of no place */
+    PyObject *aliases;          /* borrowed; NULL: there are none */
+    int aliases_cut;
 } Values;
 
 /* Each method runs between enter and leave, because decode, or the finalizer of a value, may run Python code. */

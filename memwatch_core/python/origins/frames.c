@@ -5,6 +5,7 @@
  *
  * Faulted stores arrive in a signal handler, with or without the GIL (sites.c says what that takes). Where callers are
  * recorded as well, both go through the caches of stacks.c. */
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,6 +13,8 @@
 #include "origins/bytecode.h"
 #include "origins/context.h"
 #include "origins/frames.h"
+#include "origins/imported.h"
+#include "origins/requests.h"
 #include "origins/sites.h"
 #include "origins/stacks.h"
 
@@ -35,6 +38,7 @@ static struct held {
 MWPY_THREAD struct {
     bool ready;
     mwpy_stack stack;
+    mwpy_request request;
     uint32_t context;
     PyCodeObject *dropped; /* fell out of `held`; released after the write, because that may run code */
 } announced;
@@ -58,11 +62,26 @@ static uint32_t held_site(PyThreadState *thread) {
     return slot->code == at.code && slot->unit == at.unit ? slot->site : hold(&at, slot);
 }
 
+/* The sites of which it was found out whether they add a call. */
+static uint32_t looked_at[HELD];
+
+static __attribute__((noinline)) void look_at(PyThreadState *thread, uint32_t site) {
+    mwpy_place at;
+    if (find_place(thread, &at) && mwpy_adds_a_call(at.code, at.unit)) mw_site_adds_call(site);
+    looked_at[site % HELD] = site;
+}
+
+static mwpy_stack held_stack(PyThreadState *thread) {
+    mwpy_stack stack = mwpy_stack_of(thread);
+    if (unlikely(looked_at[stack.site % HELD] != stack.site)) look_at(thread, stack.site);
+    return stack;
+}
+
 void mwpy_announce(bool sql) {
     PyThreadState *thread = mwpy_current_thread();
-    uint32_t site = held_site(thread); /* where callers are recorded as well: only for what hold() finds out of it */
-    announced.stack = mwpy_stack_limit > 1 ? mwpy_stack_of(thread) : (mwpy_stack){site, 0};
+    announced.stack = mwpy_stack_limit > 1 ? held_stack(thread) : (mwpy_stack){held_site(thread), 0};
     announced.context = sql ? mwpy_context_of(thread) : 0;
+    announced.request = mwpy_request_of(thread, true);
     announced.ready = true;
 }
 
@@ -112,11 +131,17 @@ static PyThreadState *this_thread(mw_origin *origin) {
 #endif
 }
 
+static inline void say_request(mw_origin *origin, mwpy_request found) {
+    origin->request = found.request;
+    origin->request_serial = found.serial;
+}
+
 void mwpy_origin(const void *ucontext, mw_origin *origin) {
     if (!ucontext && announced.ready) {
         origin->site = announced.stack.site;
         origin->stack = announced.stack.callers;
         if (announced.context) origin->context = announced.context;
+        say_request(origin, announced.request);
         return;
     }
     /* At finalization, the interpreter frees the states of daemon threads, which go on in C. */
@@ -133,7 +158,12 @@ void mwpy_origin(const void *ucontext, mw_origin *origin) {
     }
     uint32_t context = mwpy_context_of(thread);
     if (context) origin->context = context;
+    if (!origin->inexact) say_request(origin, mwpy_request_of(thread, mwpy_current_thread() == thread));
 }
+
+int mwpy_prepare_origins(void) { return mwpy_prepare_requests(); }
+
+void mwpy_note_imports(void) { mwpy_look_for_imports(mwpy_current_thread()); }
 
 void mwpy_forget_sites(void) {
     for (size_t i = 0; i < HELD; i++) {
@@ -141,4 +171,5 @@ void mwpy_forget_sites(void) {
         held[i] = (struct held){0};
         Py_XDECREF(code);
     }
+    memset(looked_at, 0, sizeof looked_at);
 }
