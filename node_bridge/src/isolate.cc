@@ -613,6 +613,10 @@ place *interpreted(state *s, uintptr_t frame, finding *found) {
     return p;
 }
 
+bool is_on_stack(const state *s, uintptr_t frame, uintptr_t sp) {
+    return frame >= sp && frame + 16 <= s->stack_top && !(frame & 7);
+}
+
 /* A frame of no function has a mark, small and even, where others have their context. */
 bool has_mark(uintptr_t frame) {
     enum { MARKS = 128 };
@@ -638,47 +642,50 @@ bool left_from(const state *s, uintptr_t frame, uintptr_t *exit) {
     return has_mark(*exit) && is_code(const_cast<state *>(s), *(uintptr_t *)(*exit + 8) - 1);
 }
 
+/* What stands in a frame of V8's builtins: those of the interpreter have one of the interpreter's. At the top, a
+ * builtin without a frame of its own has its caller's, and on the stack where it returns to. */
+bool take_builtin(state *s, struct level *at, uintptr_t sp, bool top, finding *found, struct stack *kept) {
+    bool looks = top && !is_interpreter(s, at->pc);
+    uintptr_t owner = looks ? *(uintptr_t *)sp - 1 : at->pc;
+    if (kept && looks) kept->looks = true, kept->above = owner;
+    if (is_interpreter(s, owner)) {
+        if (bytecode_of(at->frame, &at->array)) at->offset = *(uintptr_t *)(at->frame - 40);
+        if (!at->offset) at->array = 0;
+        place *p = interpreted(s, at->frame, found);
+        return p && found->take(p);
+    }
+    code *caller = looks && !has_mark(at->frame) ? program_code_at(s, owner) : nullptr;
+    if (!caller || caller->bytecode || !caller->from) return false;
+    found->miss(); /* or that lies there from before, and the frame is the builtin's own */
+    return take_machine_code(s, caller, owner, true, found);
+}
+
 /* Up the chain of frame pointers. False if it broke before all was found that is asked for. */
 bool walk(state *s, const ucontext_t *context, finding *found, struct stack *kept) {
-    uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP], sp = (uintptr_t)context->uc_mcontext.gregs[REG_RSP],
+    uintptr_t sp = (uintptr_t)context->uc_mcontext.gregs[REG_RSP],
               frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
+    struct level at = {(uintptr_t)context->uc_mcontext.gregs[REG_RIP], frame, 0, 0, frame};
     unsigned most = found->most ? UINT16_MAX : 64;
     for (unsigned depth = 0; depth < most; depth++) {
-        code *c = program_code_at(s, pc);
-        bool in_stack = frame >= sp && frame + 16 <= s->stack_top && !(frame & 7), done = false;
-        struct level level = {pc, frame, 0, 0, frame};
+        code *c = program_code_at(s, at.pc);
+        bool in_stack = is_on_stack(s, at.frame, sp), done = false;
         if (c && !c->bytecode && c->from) {
-            done = take_machine_code(s, c, pc, depth, found);
-        } else if (!c && is_untold(s, pc)) {
+            done = take_machine_code(s, c, at.pc, depth, found);
+        } else if (!c && is_untold(s, at.pc)) {
             found->miss();
-        } else if (in_stack && frame - 40 >= sp - 128 && is_builtin(s, pc)) {
-            /* a builtin without a frame of its own has its caller's, and on the stack where it returns to */
-            bool looks = !depth && !is_interpreter(s, pc);
-            uintptr_t owner = looks ? *(uintptr_t *)sp - 1 : pc;
-            code *caller = looks ? program_code_at(s, owner) : nullptr;
-            if (kept && looks) kept->looks = true, kept->above = owner;
-            if (is_interpreter(s, owner)) {
-                place *p = interpreted(s, frame, found);
-                level.array = *(uintptr_t *)(frame - 32);
-                level.offset = *(uintptr_t *)(frame - 40);
-                done = p && found->take(p);
-            } else if (caller && !caller->bytecode && caller->from && !has_mark(frame)) {
-                found->miss(); /* or that lies there from before, and the frame is the builtin's own */
-                done = take_machine_code(s, caller, owner, true, found);
-            }
+        } else if (in_stack && at.frame - 40 >= sp - 128 && is_builtin(s, at.pc)) {
+            done = take_builtin(s, &at, sp, !depth, found, kept);
         }
         if (!in_stack) return done;
-        bool entry = !done && is_entry(s, pc, frame);
-        if (entry && !left_from(s, frame, &level.up)) return false;
-        if (kept && depth < KEPT_LEVELS) kept->level[depth] = level;
+        if (!done && is_entry(s, at.pc, at.frame) && !left_from(s, at.frame, &at.up)) return false;
+        if (kept && depth < KEPT_LEVELS) kept->level[depth] = at;
         if (kept) kept->levels = depth < KEPT_LEVELS ? depth + 1 : 0;
         if (done) return true;
-        if (!level.up) return found->best || found->internal;
-        uintptr_t up = *(uintptr_t *)level.up;
-        pc = *(uintptr_t *)(level.up + 8) - 1; /* the call, not what follows it */
+        if (!at.up) return found->best || found->internal;
+        uintptr_t up = *(uintptr_t *)at.up, pc = *(uintptr_t *)(at.up + 8) - 1; /* the call, not what follows it */
         if (!is_code(s, pc)) return false;
-        if (up <= frame) return found->internal && !found->best;
-        frame = up;
+        if (up <= at.frame) return found->internal && !found->best;
+        at = {pc, up, 0, 0, up};
     }
     return false;
 }
@@ -757,10 +764,6 @@ static void tell(state *s, const finding &found, mw_origin *origin) {
     origin->site = p ? p->site : 0;
     origin->inexact = !p || !p->exact || found.unknown;
     if (origin->inexact) s->counts.inexact++;
-}
-
-bool is_on_stack(const state *s, uintptr_t frame, uintptr_t sp) {
-    return frame >= sp && frame + 16 <= s->stack_top && !(frame & 7);
 }
 
 /* Where the stack was when C++ was called from this frame of V8's, in which JavaScript is left: behind the address that
