@@ -17,7 +17,7 @@ from memwatch_core.adapter import process
 from memwatch_core.journal.session import create_session
 
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
-LARGE, PART = 6, 72
+LARGE, PART = 6, 144
 """Of a matrix of so many tests of objects in place CPython 3.11 takes a part, in each row of other columns."""
 SLOW = ("every_allocator", "long_chain", "destructor_fills", "cpythons_own", "imported_later", "before_a_kill")
 """Of tests that take seconds each, it takes one."""
