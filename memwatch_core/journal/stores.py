@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from ..records import Alias, Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
+from ..records import Alias, Call, Context, Event, Operation, Origin, Part, Request, Shown, Site, Variable
 from . import layout
 from .followed import DECODED, Decode, FindPart, Followed, Place
 from .layout import SLOT_SIZE, CellFlag, CellKind, Flag, Kind
@@ -59,7 +59,8 @@ class Callers(NamedTuple):
 
 
 class PythonStores:
-    """The state that STORE records need: bytes and last value of each variable; sites, contexts and thread names by id.
+    """The state that STORE records need: bytes and last value of each variable; sites, requests, contexts and thread
+    names by id.
 
     Not thread-safe, and not re-entrant from a serializer's ``decode``.
     """
@@ -88,6 +89,7 @@ class PythonStores:
         self._sites: dict[int, Site] = {}
         self._own: set[int] = set()
         self._stacks: dict[int, Callers] = {}
+        self._requests: dict[int, Request] = {}
         self._contexts: dict[int, Context] = {}
         self._carried: Counter[int] = Counter()
         self._threads: dict[int, str] = {}
@@ -180,6 +182,13 @@ class PythonStores:
         """Sets the callers that STORE records call ``ident`` from now on."""
         self._stacks[ident] = callers
 
+    def request(self, ident: int, request: Request | None) -> None:
+        """Sets the request that STORE records call ``ident`` from now on; None: forgets it."""
+        if request is None:
+            self._requests.pop(ident, None)
+        else:
+            self._requests[ident] = request
+
     def context(self, ident: int, context: Context | None) -> int:
         """Sets the context that STORE records call ``ident`` from now on; None: forgets it.
 
@@ -205,7 +214,8 @@ class PythonStores:
         """From now on a store becomes an event only if it is ``wanted`` (None: all are), not older than ``since`` and
         not in a slot before ``until``. Everything else is as if the other stores became events too.
 
-        ``wanted`` may depend only on variable, path, aliases, thread, site, callers and context: its result is cached.
+        ``wanted`` may depend only on variable, path, aliases, thread, site, callers, context and request: its result is
+        cached.
         ``floors`` gets, for each event, the latest time of the stores skipped before it, except times after ``now``.
         """
         self._sieve = until, since, now, wanted, floors
@@ -250,7 +260,7 @@ class PythonStores:
             call = self._call(*layout.CALL.unpack_from(payload)) if skip else None
             end = skip + 2 * length
             before, after = payload[skip : skip + length], payload[skip + length : end]
-            stack = layout.STACK_ID.unpack_from(payload, end)[0] if size > end else 0
+            stack, request = layout.ids_behind(payload, end, flags)
             callers = self._stacks.get(stack) if stack else None
             if not known.agrees(offset, before) and not resync:
                 return index, Stop.GAP
@@ -286,6 +296,7 @@ class PythonStores:
                 call, self._journal, part, operation, self._own_place(site, callers),
                 None if callers is None else callers.frames, callers is not None and callers.cut,
                 callers is not None and callers.inexact, aliases, more,
+                self._requests.get(request) if request else None,
             )  # fmt: skip
             number, index = first + index, index + slots
             if self._sieve is not None and not self._is_shown(event, number):

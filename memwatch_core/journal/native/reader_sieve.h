@@ -1,7 +1,7 @@
 /* reader_sieve.h - part of reader.c: selects the stores that become events.
  *
- * A Python function decides. Its result depends only on variable, aliases, thread, site, callers and context, so it is
- * cached by these. */
+ * A Python function decides. Its result depends only on variable, aliases, thread, site, callers, context and request,
+ * so it is cached by these. */
 #ifndef MEMWATCH_READER_SIEVE_H
 #define MEMWATCH_READER_SIEVE_H
 #include "reader.h"
@@ -13,8 +13,8 @@
 #define VERDICTS (1 << VERDICT_BITS) /* cache size; a dropped verdict is asked for again */
 
 typedef struct verdict {
-    PyObject *thread, *site, *callers, *context,
-        *aliases; /* held, so that their addresses aren't reused; thread NULL: free */
+    PyObject *thread, *site, *callers, *context, *aliases,
+        *request; /* held, so that their addresses aren't reused; thread NULL: free */
     uint64_t round;
     uint32_t variable, tid;
     int wanted;
@@ -36,6 +36,7 @@ static void verdict_clear(Verdict *verdict) {
     Py_XDECREF(verdict->callers);
     Py_XDECREF(verdict->context);
     Py_XDECREF(verdict->aliases);
+    Py_XDECREF(verdict->request);
     *verdict = (Verdict){0};
 }
 
@@ -55,13 +56,14 @@ static size_t verdict_place(const Verdict *key) {
     mixed = verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->site);
     mixed = verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->callers);
     mixed = verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->aliases);
+    mixed = verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->request);
     return verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->context) >> (64 - VERDICT_BITS);
 }
 
 static int verdict_is_of(const Verdict *verdict, const Verdict *key) {
     return verdict->thread == key->thread && verdict->site == key->site && verdict->callers == key->callers &&
-           verdict->context == key->context && verdict->aliases == key->aliases && verdict->variable == key->variable &&
-           verdict->tid == key->tid && verdict->round == key->round;
+           verdict->context == key->context && verdict->aliases == key->aliases && verdict->request == key->request &&
+           verdict->variable == key->variable && verdict->tid == key->tid && verdict->round == key->round;
 }
 
 /* The cached verdict: 1 wanted, 0 not wanted, -1 unknown. */
@@ -88,6 +90,7 @@ static int sieve_ask(Sieve *sieve, const Verdict *key, PyObject *event) {
     Py_INCREF(key->callers);
     Py_INCREF(key->context);
     Py_INCREF(key->aliases);
+    Py_INCREF(key->request);
     verdict_clear(&old);
     return wanted;
 }
