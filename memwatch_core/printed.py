@@ -157,6 +157,16 @@ def say(*lines: str) -> None:
         sys.stderr.flush()
 
 
+def progress(text: str) -> None:
+    """Shows what long work is at, in a line of its own that the next one replaces; empty: takes it away. Only if
+    standard error is a terminal."""
+    with suppress(OSError, ValueError, AttributeError):
+        if terminal_width(sys.stderr) is None or os.environ.get("TERM") == "dumb" or _is_covered(sys.stderr):
+            return
+        sys.stderr.write(f"\r\x1b[K{clean(text)}")
+        sys.stderr.flush()
+
+
 def _parts(line: str, columns: int | None) -> Iterator[str]:
     """A message as terminal lines; all but the first are indented."""
     if columns is None:

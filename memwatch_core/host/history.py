@@ -24,6 +24,7 @@ from ..loading.discovery import load
 from ..printed import clean
 from ..records import Event, Record, Serializer
 from ..settings import path_of
+from .contents import Told
 from .merge import SessionDecoder
 from .outcomes import final_outcomes
 from .own import is_own_by
@@ -112,6 +113,9 @@ def read(
     by_outcome: bool = False,
     only: Only | None = None,
     own: Sequence[Path] | None = None,
+    settings: Settings | None = None,
+    contents: Told | None = None,
+    begins: Callable[[SessionDecoder], object] | None = None,
 ) -> Iterator[list[Record]]:
     """The records of a session's folder, or of one journal, up to now: batches in order of time.
 
@@ -120,12 +124,15 @@ def read(
     about files that aren't journals yet, about a session of another user and, with ``by_outcome``, about a process that
     still runs (outcomes aren't final then). ``damaged`` (or ``say``) gets a sentence about each file that isn't a
     journal. With ``only``, other events aren't even created. ``own``: in place of what the session's settings say of
-    ``[sites] own``. Raises SessionError, JournalError.
+    ``[sites] own``. ``settings``: those of the session, if they were read already. ``contents`` is told of bytes that
+    are there without an event; ``begins`` gets the decoder. Raises SessionError, JournalError.
     """
     sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, all=True)
-    serializers, is_own = _settings(path, say, own)
-    decoder = SessionDecoder(path, serializers, final=True, sieve=sieve, is_own=is_own)
+    serializers, is_own = settings or settings_of(path, say, own)
+    decoder = SessionDecoder(path, serializers, final=True, sieve=sieve, is_own=is_own, contents=contents)
     try:
+        if begins is not None:
+            begins(decoder)
         yield from decoder.batches()
         if only is not None:
             only.left_out(sum(one.skipped for one in decoder.decoders))
@@ -163,7 +170,7 @@ def last(
     """
     said: list[str] = []
     damaged: list[str] = []
-    serializers, is_own = _settings(path, said.append, own)
+    serializers, is_own = settings_of(path, said.append, own)
 
     def sieved(begin: Mapping[str, int] | None) -> SessionDecoder:
         sieve = Sieve(wanted, since, most, begin, aside)
@@ -233,11 +240,17 @@ def _conclude(
         damaged(text)
 
 
-def _settings(
-    path: Path, say: Callable[[str], None], own: Sequence[Path] | None
-) -> tuple[Mapping[str, Serializer], Callable[[str], bool]]:
-    """Serializers by name, and which files are the program's own code. First warns if the session belongs to another
-    user."""
+class Settings(NamedTuple):
+    """What a session's settings say about reading it."""
+
+    serializers: Mapping[str, Serializer]
+    """By name."""
+    is_own: Callable[[str], bool]
+    """Whether a file is the program's own code."""
+
+
+def settings_of(path: Path, say: Callable[[str], None], own: Sequence[Path] | None = None) -> Settings:
+    """The settings for reading a session. First warns if it belongs to another user."""
     folder = path if path.is_dir() else path.parent
     if whose := trust.stranger(path):
         say(f"{clean(str(path))} belongs to {whose}, who may have put anything there")
@@ -245,4 +258,5 @@ def _settings(
     plugins = load(config, ("serializers",), strict=False)
     for problem in plugins.report.problems:
         say(f"{problem}: {problem.reason}; values that it would decode are left out")
-    return {one.name: one for one in plugins.serializers}, is_own_by(config.sites.own if own is None else own)
+    is_own = is_own_by(config.sites.own if own is None else own)
+    return Settings({one.name: one for one in plugins.serializers}, is_own)

@@ -19,6 +19,7 @@ from ..journal.layout import RECORD_SLOTS_MAX
 from ..journal.reader import BLOCK_SIZE, BLOCK_SLOTS
 from ..journal.session import listed
 from ..records import Notice, Record, Serializer
+from .contents import Told
 from .decoder import BATCH_BYTES, JournalDecoder
 from .kept import Kept
 from .own import is_own_by_default
@@ -100,9 +101,10 @@ class SessionDecoder:
     """The records of all journals in a session's folder (or of one journal): call :meth:`poll` repeatedly.
 
     Journals of processes that start later are found as they appear. Not thread-safe. Raises SessionError if the folder
-    can't be listed, JournalError if ``path`` is a file but not a journal. ``final``, ``judged``, ``is_own``: see
-    :class:`JournalDecoder`. ``own``: read only from a folder that belongs to this user, see :func:`open_folder`.
-    ``sieve``: give out only some events, see :class:`~memwatch_core.host.sieve.Sieve`; then check :attr:`uncertain`.
+    can't be listed, JournalError if ``path`` is a file but not a journal. ``final``, ``judged``, ``is_own``,
+    ``contents``: see :class:`JournalDecoder`. ``own``: read only from a folder that belongs to this user, see
+    :func:`open_folder`. ``sieve``: give out only some events, see :class:`~memwatch_core.host.sieve.Sieve`; then check
+    :attr:`uncertain`.
     """
 
     def __init__(
@@ -115,8 +117,10 @@ class SessionDecoder:
         sieve: Sieve | None = None,
         judged: bool = True,
         is_own: Callable[[str], bool] = is_own_by_default,
+        contents: Told | None = None,
     ) -> None:
         self.path = Path(path)
+        self._contents = contents
         self._judged = judged
         self._is_own = is_own
         self._final = final
@@ -280,6 +284,7 @@ class SessionDecoder:
             kept=self._kept,
             judged=self._judged,
             is_own=self._is_own,
+            contents=self._contents,
         )
         if self._sieve is not None:
             decoder.sieve(self._sieve)

@@ -599,7 +599,14 @@ place *interpreted(state *s, uintptr_t frame, finding *found) {
     return p;
 }
 
-/* By this frame C++ has entered JavaScript: one with a mark, which is no context. */
+/* A frame of no function has a mark, small and even, where others have their context. */
+bool has_mark(uintptr_t frame) {
+    enum { MARKS = 128 };
+    uintptr_t mark = *(uintptr_t *)(frame - 8);
+    return mark < MARKS && !(mark & 1);
+}
+
+/* By this frame C++ has entered JavaScript. */
 bool is_entry(const state *s, uintptr_t pc, uintptr_t frame) {
     uintptr_t mark = *(uintptr_t *)(frame - 8);
     return (mark == 2 || mark == 4) && is_builtin(s, pc);
@@ -607,15 +614,14 @@ bool is_entry(const state *s, uintptr_t pc, uintptr_t frame) {
 
 /* From there, the frame by which JavaScript had called C++ before; 0: it hadn't. False: not known. */
 bool left_from(const state *s, uintptr_t frame, uintptr_t *exit) {
-    enum { EXIT = 64, FAST = 72, MARKS = 128 };
+    enum { EXIT = 64, FAST = 72 };
     *exit = *(uintptr_t *)(frame - EXIT);
 #if V8_MAJOR_VERSION >= 13 /* a call that leaves no frame */
     if (*(uintptr_t *)(frame - FAST)) return false;
 #endif
     if (!*exit) return true;
     if (*exit <= frame || *exit + 16 > s->stack_top || *exit & 7) return false;
-    uintptr_t mark = *(uintptr_t *)(*exit - 8);
-    return mark < MARKS && !(mark & 1) && is_code(const_cast<state *>(s), *(uintptr_t *)(*exit + 8) - 1);
+    return has_mark(*exit) && is_code(const_cast<state *>(s), *(uintptr_t *)(*exit + 8) - 1);
 }
 
 /* Up the chain of frame pointers. False if it broke before all was found that is asked for. */
@@ -642,7 +648,8 @@ bool walk(state *s, const ucontext_t *context, finding *found, struct stack *kep
                 level.array = *(uintptr_t *)(frame - 32);
                 level.offset = *(uintptr_t *)(frame - 40);
                 done = p && found->take(p);
-            } else if (caller && !caller->bytecode && caller->from) {
+            } else if (caller && !caller->bytecode && caller->from && !has_mark(frame)) {
+                found->miss(); /* or that lies there from before, and the frame is the builtin's own */
                 done = take_machine_code(s, caller, owner, found);
             }
         }
@@ -745,10 +752,9 @@ bool is_on_stack(const state *s, uintptr_t frame, uintptr_t sp) {
 /* Where the stack was when C++ was called from this frame of V8's, in which JavaScript is left: behind the address that
  * the call comes back to. 0: it is no such frame. */
 static uintptr_t left_at(const state *s, uintptr_t frame, uintptr_t sp) {
-    enum { MARKS = 128 };
     if (!is_on_stack(s, frame, sp) || frame - 16 < sp) return 0;
-    uintptr_t mark = *(uintptr_t *)(frame - 8), left = *(uintptr_t *)(frame - 16);
-    bool is = mark < MARKS && !(mark & 1) && left > sp && left < frame && !(left & 7);
+    uintptr_t left = *(uintptr_t *)(frame - 16);
+    bool is = has_mark(frame) && left > sp && left < frame && !(left & 7);
     return is && is_builtin(s, *(uintptr_t *)(left - 8) - 1) ? left : 0;
 }
 
