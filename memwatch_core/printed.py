@@ -157,6 +157,14 @@ def say(*lines: str) -> None:
         sys.stderr.flush()
 
 
+def show(text: str) -> None:
+    """Shows a line on standard error, a terminal, in place of the last one that was shown so; empty: none."""
+    with suppress(OSError, ValueError, AttributeError):
+        line = f"memwatch: {clean(text)}" if text else ""
+        sys.stderr.write(f"\r{line[: (terminal_width(sys.stderr) or NARROWEST) - 1]}\x1b[K")
+        sys.stderr.flush()
+
+
 def _parts(line: str, columns: int | None) -> Iterator[str]:
     """A message as terminal lines; all but the first are indented."""
     if columns is None:

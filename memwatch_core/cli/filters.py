@@ -19,6 +19,10 @@ Test = Callable[[Event], bool]
 _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "": 10**9}
 
 
+_BY = (("VARIABLE",), ("VARIABLE",), ("THREAD",), ("CONTEXT",), ("SITE", "STACK"), ("CONTEXT",))
+"""For each kind of filter, what it goes by."""
+
+
 class Filters:
     """Passes an event that matches at least one filter of every kind given.
 
@@ -52,6 +56,8 @@ class Filters:
             [_Wanted("--outcome", text, _outcome, _statement_of) for text in outcomes],
         ]
         self._kinds = [kind for kind in kinds if kind]
+        self.by = {name for names, kind in zip(_BY, kinds, strict=True) if kind for name in names}
+        """What :attr:`wanted` and :attr:`possible` depend on: names for :func:`memwatch_core.host.history.by`."""
         self.since = since or 0
         self.wanted = self.passes if self._kinds else None
         """Whether an event passes, its time aside; None: all do. The result depends only on the event's variable, path,

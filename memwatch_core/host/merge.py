@@ -14,6 +14,7 @@ from time import monotonic, sleep, time_ns
 
 from ..errors import JournalError, SessionError
 from ..folders import open_folder
+from ..journal.index import Index
 from ..journal.file import NONE_FREE, JournalFile, NoneFree, NotBegun
 from ..journal.layout import RECORD_SLOTS_MAX
 from ..journal.reader import BLOCK_SIZE, BLOCK_SLOTS
@@ -103,6 +104,7 @@ class SessionDecoder:
     can't be listed, JournalError if ``path`` is a file but not a journal. ``final``, ``judged``, ``is_own``: see
     :class:`JournalDecoder`. ``own``: read only from a folder that belongs to this user, see :func:`open_folder`.
     ``sieve``: give out only some events, see :class:`~memwatch_core.host.sieve.Sieve`; then check :attr:`uncertain`.
+    ``indexes``: of journals, by the name of the file; then :meth:`poll` may raise Stale.
     """
 
     def __init__(
@@ -115,8 +117,10 @@ class SessionDecoder:
         sieve: Sieve | None = None,
         judged: bool = True,
         is_own: Callable[[str], bool] = is_own_by_default,
+        indexes: Mapping[str, Index] | None = None,
     ) -> None:
         self.path = Path(path)
+        self._indexes = indexes or {}
         self._judged = judged
         self._is_own = is_own
         self._final = final
@@ -280,6 +284,7 @@ class SessionDecoder:
             kept=self._kept,
             judged=self._judged,
             is_own=self._is_own,
+            index=self._indexes.get(path.name),
         )
         if self._sieve is not None:
             decoder.sieve(self._sieve)
