@@ -104,7 +104,15 @@ def command(
     by, progress = history.by(wanted.by), Progress("indexing, once")
     if last and not wanted.by_part:
         tail = history.last(
-            path, last, wanted.wanted, wanted.since, wanted, by_outcome=bool(outcomes), own=own, by=by, progress=progress
+            path,
+            last,
+            wanted.wanted,
+            wanted.since,
+            wanted,
+            by_outcome=bool(outcomes),
+            own=own,
+            by=by,
+            progress=progress,
         )
         if tail is None or (tail.seen and wanted.failed()):
             tail = None  # suggestions for a filter without a match need the events in order of time

@@ -39,7 +39,7 @@ BATCH_BYTES = 1 << 23
 """Bytes of values after which a batch ends."""
 
 Noted = Callable[[RawRecord, int], object]
-"""Called with each record that the store loop doesn't take by itself, before it is handled; and why: a :class:`Stop`."""
+"""Called with each record at which the store loop stops, before it is handled; and why: a :class:`Stop`."""
 
 Handler = Callable[[RawRecord, bytes, Batch], object]
 """Handles one kind of record: gets the record, its whole payload, and the batch for its results. Raises ValueError,
@@ -52,8 +52,8 @@ class JournalDecoder:
     ``serializers`` is by name; values of a missing one are None. With ``final``, the contexts of events carry the final
     outcome of the statement, as far as the journal has it now; records added later aren't read. Without ``judged``,
     they carry the outcome known at the event. The decoders of a session share ``kept``. ``is_own`` says whether a file
-    is the program's own code. ``index``: of this journal, to go past what a sieve leaves out; then :meth:`poll` may raise
-    :class:`~memwatch_core.journal.index.Stale`. Raises JournalError if the file isn't a journal.
+    is the program's own code. ``index``: of this journal, to go past what a sieve leaves out; this and :meth:`poll` may
+    then raise :class:`~memwatch_core.journal.index.Stale`. Raises JournalError if the file isn't a journal.
     """
 
     def __init__(
@@ -88,8 +88,12 @@ class JournalDecoder:
         self._skipper: Skipper | None = None
         self.kept = Kept() if kept is None else kept
         self.noted: Noted | None = None
+        self.quiet = False
+        """Whether records are dropped that aren't events: they are handled for what they define."""
         share = Share(self.kept, self.reader.file)
-        self.stores = self._stores = Stores(Event, Part, self.pid, self.runtime, ORIGINS, call, Shown, value, self.journal)
+        self.stores = self._stores = Stores(
+            Event, Part, self.pid, self.runtime, ORIGINS, call, Shown, value, self.journal
+        )
         self._variables = Variables(self.pid, self.runtime, self.journal, self._stores, share, serializers)
         self._names = Names(self._stores, is_own)
         self._losses = Losses(self.reader, self._variables, share)
@@ -270,6 +274,8 @@ class JournalDecoder:
             self._losses.gap(record, batch)
         else:
             self._variables.introduce(record, batch)
+        if self.quiet:
+            del batch.records[kept:]
         self._set_aside(kept)
 
     # ---- what records say that are no STORE -------------------------------------------------------------------------

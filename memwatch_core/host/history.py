@@ -128,7 +128,8 @@ def read(
     about files that aren't journals yet, about a session of another user and, with ``by_outcome``, about a process that
     still runs (outcomes aren't final then). ``damaged`` (or ``say``) gets a sentence about each file that isn't a
     journal. With ``only``, other events aren't even created. ``own``: in place of what the session's settings say of
-    ``[sites] own``. ``progress``: called while an index is made, which ``only`` uses. Raises SessionError, JournalError.
+    ``[sites] own``. ``progress``: called while an index is made, which ``only`` uses. Raises SessionError,
+    JournalError.
     """
     sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, True, only.by)
     serializers, is_own = _settings(path, say, own)

@@ -102,6 +102,7 @@ def _make(journal: JournalFile, now: Identity, before: Index | None, progress: P
             loop, opened = recording(decoder.stores), identity(decoder.reader.file)
             if loop is None or opened is None or opened.status[0] != now.status[0]:
                 return False
+            decoder.quiet = True
             loop.sieve(NONE, 0, time_ns(), None, [])
             if before is not None:
                 _go_past(before, decoder, loop)
@@ -135,8 +136,10 @@ class _Builder:
     def __init__(self, decoder: JournalDecoder, loop: Recording, writer: IndexWriter, slots: int) -> None:
         self._decoder, self._reader, self._loop, self._writer = decoder, decoder.reader, loop, writer
         self._slots = slots
-        self._hold_at = self._held = 0
-        """The slot from which on to keep what the variables hold; bytes that this took the last time."""
+        self._hold_at = 0
+        """The slot from which on to keep what the variables hold."""
+        self._held = writer.size
+        """Bytes that this has taken."""
 
     def build(self, progress: Progress | None) -> bool:
         """Returns whether there are whole parts."""
@@ -149,7 +152,7 @@ class _Builder:
             counters, ended = self._counters(), False
             while self._reader.position < start + PART_SLOTS and not ended:
                 ended = not self._decoder.advance()
-            if self._decoder.kept.short or self._writer.size * SIZE_MAX > max(start, PART_SLOTS) * _SLOT:
+            if self._decoder.kept.short or self._writer.size * SIZE_MAX > max(start, LEAST) * _SLOT:
                 return False
             if ended:
                 self._writer.add(start, start, (0, 0, 0, 0), 0, b"", held)
@@ -163,13 +166,16 @@ class _Builder:
                 progress(stop, self._slots)
 
     def _hold(self, start: int) -> bytes | None:
-        """What the variables hold, if that is to be kept here: where it is due, and near the end."""
-        is_end = self._slots - start <= 2 * PART_SLOTS and self._held * SHARE <= start * _SLOT
+        """What the variables hold, if that is to be kept here: where the share allows it, and near the end."""
+        share, is_end = start * _SLOT // SHARE, self._slots - start <= 2 * PART_SLOTS
         if start < self._hold_at and not is_end:
             return None
-        held = self._loop.hold(HELD_MAX)
-        self._held = HELD_MAX if held is None else len(held)
-        self._hold_at = start + self._held * SHARE // _SLOT
+        held = self._loop.hold(min(HELD_MAX, max(0, share if is_end else share - self._held)))
+        if held is None:
+            self._hold_at = start + start // 4
+        else:
+            self._held += len(held)
+            self._hold_at = start + len(held) * SHARE // _SLOT
         return held
 
     def _counters(self) -> tuple[int, int, int]:

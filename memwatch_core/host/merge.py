@@ -14,8 +14,8 @@ from time import monotonic, sleep, time_ns
 
 from ..errors import JournalError, SessionError
 from ..folders import open_folder
-from ..journal.index import Index
 from ..journal.file import NONE_FREE, JournalFile, NoneFree, NotBegun
+from ..journal.index import Index
 from ..journal.layout import RECORD_SLOTS_MAX
 from ..journal.reader import BLOCK_SIZE, BLOCK_SLOTS
 from ..journal.session import listed

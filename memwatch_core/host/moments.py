@@ -70,6 +70,7 @@ def _contents_at(
 ) -> dict[int, Held]:
     decoder = JournalDecoder(path, serializers, final=True, judged=False, is_own=is_own, index=index)
     try:
+        decoder.quiet = True
         decoder.stores.sieve(NONE, 0, time_ns(), None, [])
         loop, skipper = recording(decoder.stores), None
         if index is not None and loop is not None and index.is_of(decoder.reader.file):
@@ -108,16 +109,11 @@ def slot_of(
     """
     index = indexing.of_journal(Path(path), progress)
     reader = JournalReader(path)
-    with indexing.closing({} if index is None else {"": index}):
-        seen = 0
-        if index is not None and index.is_of(reader.file):
-            for number in range(index.count):
-                part = index.part(number)
-                if (seq is not None and seen + part.stores >= seq) or (time is not None and part.latest > time):
-                    break
-                seen += part.stores
-                reader.advance(part.stop)
     try:
+        with indexing.closing({} if index is None else {"": index}):
+            fits = index is not None and index.is_of(reader.file)
+            begin, seen = _before(index, seq, time) if index is not None and fits else _before_in(path, seq, time)
+        reader.advance(begin)
         reader.freeze()
         for record in reader.records():
             if record.kind != Kind.STORE:
@@ -130,3 +126,29 @@ def slot_of(
         return reader.position
     finally:
         reader.close()
+
+
+def _before(index: Index, seq: int | None, time: int | None) -> tuple[int, int]:
+    """The part that has it begins here, behind so many events."""
+    seen = 0
+    for number in range(index.count):
+        part = index.part(number)
+        if (seq is not None and seen + part.stores >= seq) or (time is not None and part.latest > time):
+            return part.start, seen
+        seen += part.stores
+    return index.part(index.count).start, seen
+
+
+def _before_in(path: str | os.PathLike[str], seq: int | None, time: int | None) -> tuple[int, int]:
+    """As :func:`_before`, of the blocks of a journal."""
+    decoder = JournalDecoder(path, {}, final=True, judged=False)
+    try:
+        decoder.quiet, stores = True, decoder.stores
+        stores.sieve(NONE, 0, NONE, None, [])
+        while True:
+            begin, seen = decoder.reader.position, stores.seq
+            more = decoder.advance()
+            if not more or (seq is not None and stores.seq >= seq) or (time is not None and stores.high > time):
+                return begin, seen
+    finally:
+        decoder.close()

@@ -63,9 +63,7 @@ class _Everything:
         return 1
 
 
-def final_outcomes(
-    path: str | os.PathLike[str], folder: int | None = None, index: Index | None = None
-) -> Outcomes:
+def final_outcomes(path: str | os.PathLike[str], folder: int | None = None, index: Index | None = None) -> Outcomes:
     """The latest outcome of each statement in a journal. Takes less than 0.1 µs a store, some 10 µs a statement; with
     the journal's index, nothing a store.
 

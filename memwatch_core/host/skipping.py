@@ -93,9 +93,6 @@ class Skipper:
                 end = number
             if part.flags >> DEFINES & judged:
                 break  # the next parts mean others by the same numbers
-        else:
-            self._blocked = index.count
-            return end
         if end == begin:
             self._blocked = max(number, begin + 1)
         return end

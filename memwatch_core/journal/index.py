@@ -19,6 +19,7 @@ from bisect import bisect_left
 from contextlib import suppress
 from enum import IntFlag
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from struct import Struct, error
 from typing import NamedTuple
@@ -146,7 +147,7 @@ def unpack(data: bytes, start: int) -> Summary:
         ends.append(ends[-1] + size)
     if ends[-1] > len(whole) or before > records:
         raise Stale
-    gaps, whys, changes, numbers = (whole[at:end] for at, end in zip(ends, ends[1:], strict=False))
+    gaps, whys, changes, numbers = (whole[at:end] for at, end in pairwise(ends))
     slots, highs, at, high = [], [], start, 0
     for gap in array("H", gaps):
         at += gap
@@ -254,7 +255,7 @@ class Index:
     def _fits(self, journal: JournalFile, now: Identity) -> bool:
         """Whether the journal is as it was, or has grown since."""
         rows = [self.part(number) for number in range(self.count + 1)]
-        if any(one.stop != two.start or one.stop <= one.start for one, two in zip(rows, rows[1:], strict=False)):
+        if any(one.stop != two.start or one.stop <= one.start for one, two in pairwise(rows)):
             return False
         if rows[0].start != 0 or rows[-1].stop != rows[-1].start:
             return False
@@ -336,7 +337,7 @@ class IndexWriter:
         with open_folder(journal.path.parent, own=True) as folder:
             self._folder = os.dup(folder)
         try:
-            self._file = open(self._create(), "wb", buffering=1 << 20)
+            self._file = open(self._create(), "wb", buffering=1 << 20)  # noqa: SIM115 - closed by finish or close
         except BaseException:
             os.close(self._folder)
             raise

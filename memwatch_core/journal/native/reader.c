@@ -123,6 +123,7 @@ static PyObject *stores_define(Stores *self, PyObject *args) {
     State *state = stores_new_state(self, (uint32_t)ident);
     if (state != NULL && state_define(state, variable, path, decode, letter, part, follow, provisional, head) == 0) {
         state->version = ++self->versions;
+        state->judged = 0;
         state->slab = told != Py_None;
         state->told = (uint32_t)other;
         done = Py_NewRef(Py_None);
@@ -329,7 +330,8 @@ static PyObject *stores_sieve(Stores *self, PyObject *args) {
                           .until = until,
                           .since = since,
                           .now = now,
-                          .by = by};
+                          .by = by,
+                          .number = ++self->sieves};
     return stores_leave(self, Py_NewRef(Py_None));
 }
 

@@ -193,6 +193,18 @@ static int stores_key(Stores *self, const State *state, const Row *row, Verdict 
     return 0;
 }
 
+/* Whether the variable alone says if a store is wanted: there may be more variables than cached verdicts. */
+static int stores_judges_variable(const Stores *self, const State *state) {
+    return self->sieve.by == BY_VARIABLE && state->told == state->ident;
+}
+
+/* The verdict on a store, as far as it is known: 1 wanted, 0 not, -1 unknown. -2: no memory. */
+static int stores_knows(Stores *self, const State *state, const Row *row, Verdict *key) {
+    if (self->sieve.wanted == Py_None) return 1;
+    if (stores_judges_variable(self, state) && state->judged == self->sieve.number) return state->wanted;
+    return stores_key(self, state, row, key) < 0 ? -2 : sieve_knows(&self->sieve, key);
+}
+
 static Row row_of(const unsigned char *head, const unsigned char *payload) {
     return (Row){.variable = FIELD(head, id),
                  .tid = FIELD(head, tid),
@@ -219,21 +231,13 @@ static PyObject *stores_wanted(Stores *self, PyObject *args) {
         Verdict key;
         memcpy(&row, (const char *)rows.buf + at, sizeof row);
         const State *state = table_get(&self->variables, row.variable);
-        int knows = -1;
-        if (self->sieve.wanted == Py_None)
-            knows = 1;
-        else if (self->sieve.wanted != NULL && state != NULL && !state->provisional) {
-            if (stores_key(self, state, &row, &key) < 0) {
-                stores_leave(self, NULL);
-                PyBuffer_Release(&rows);
-                return NULL;
-            }
-            knows = sieve_knows(&self->sieve, &key);
-        }
-        wanted = knows < 0 ? -1 : wanted + knows * (long long)row.count;
+        int known = self->sieve.wanted != NULL && state != NULL && !state->provisional;
+        int knows = known ? stores_knows(self, state, &row, &key) : -1;
+        wanted = knows < 0 ? knows : wanted + knows * (long long)row.count;
     }
     PyBuffer_Release(&rows);
-    return entered ? stores_leave(self, PyLong_FromLongLong(wanted)) : NULL;
+    if (!entered) return NULL;
+    return stores_leave(self, wanted == -2 ? NULL : PyLong_FromLongLong(wanted));
 }
 
 /* Handles a store that becomes no event; the effect on later events is as if it had. */
@@ -249,11 +253,17 @@ static int stores_skip(Stores *self, State *state, const unsigned char *head, co
 }
 
 /* Keeps the event appended last, and adds its floor, or removes it again. -1 with an exception. */
-static int stores_settle(Stores *self, const Verdict *key, int wanted, const unsigned char *head, uint64_t number,
-                         PyObject *out) {
+static int stores_settle(Stores *self, State *state, const Verdict *key, int wanted, const unsigned char *head,
+                         uint64_t number, PyObject *out) {
     Py_ssize_t last = PyList_GET_SIZE(out) - 1;
     uint64_t time = time_of(head);
-    if (wanted < 0 && (wanted = sieve_ask(&self->sieve, key, PyList_GET_ITEM(out, last))) < 0) return -1;
+    if (wanted < 0) {
+        if ((wanted = sieve_ask(&self->sieve, key, PyList_GET_ITEM(out, last))) < 0) return -1;
+        if (stores_judges_variable(self, state)) {
+            state->wanted = wanted;
+            state->judged = self->sieve.number;
+        }
+    }
     if (!wanted || !sieve_shows(&self->sieve, number, time)) {
         sieve_skip(&self->sieve, wanted, time);
         return PyList_SetSlice(out, last, last + 1, NULL);
@@ -309,8 +319,7 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     int wanted = 1;
     if (self->sieve.wanted != NULL) {
         row = row_of(head, payload);
-        if (stores_key(self, state, &row, &key) < 0) return -1;
-        wanted = sieve_knows(&self->sieve, &key);
+        if ((wanted = stores_knows(self, state, &row, &key)) == -2) return -1;
         if (wanted == 0 || (wanted > 0 && !sieve_shows(&self->sieve, number, time_of(head))))
             return stores_skip(self, state, head, &row, before, resync, wanted);
     }
@@ -328,7 +337,7 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     *made += 2 * (uint64_t)length;
     state->stored = 1;
     failed = failed || stores_emit(self, state, head, payload, &values, out) < 0;
-    if (!failed && self->sieve.wanted != NULL) failed = stores_settle(self, &key, wanted, head, number, out) < 0;
+    if (!failed && self->sieve.wanted != NULL) failed = stores_settle(self, state, &key, wanted, head, number, out) < 0;
     Py_XDECREF(values.old);
     Py_XDECREF(values.new);
     Py_XDECREF(values.part);

@@ -16,7 +16,7 @@ enum sieve_by { BY_VARIABLE = 1, BY_THREAD = 2, BY_SITE = 4, BY_STACK = 8, BY_CO
 
 typedef struct verdict {
     PyObject *thread, *site, *callers, *context; /* held, so that their addresses aren't reused; thread NULL: free */
-    uint64_t version; /* of the variable, and of the one whose name it has */
+    uint64_t version;                            /* of the variable, and of the one whose name it has */
     uint32_t variable, tid;
     int wanted;
 } Verdict;
@@ -27,6 +27,7 @@ typedef struct sieve {
     Verdict *verdicts;
     uint64_t until, since, now;
     unsigned by, turn;                         /* by: enum sieve_by */
+    uint32_t number;                           /* of this sieve, from 1 */
     unsigned long long skipped, matched, high; /* high: latest time of a skipped store, up to now */
     unsigned long long time;                   /* of the last store, skipped or not */
 } Sieve;

@@ -31,7 +31,8 @@ typedef struct stores {
     Sieve sieve;
     Recorder recorder;
     unsigned long long seq;
-    uint64_t versions; /* of variables, so far */
+    uint64_t versions;            /* of variables, so far */
+    uint32_t sieves;              /* so far */
     uint32_t large[LARGE_VALUES]; /* variables whose large value is kept: the last few, until the batch ends */
     unsigned large_count;
     int busy;

@@ -36,7 +36,9 @@ typedef struct state {
     uint32_t head, extent_head; /* number of first bytes that part takes; that it got */
     uint32_t ident, told;       /* told: the id that its events carry */
     uint64_t version;           /* changes with each definition; no other variable ever has the same */
-    Table places;               /* of a slab: offset of a cell -> Place */
+    uint32_t judged;            /* by which sieve `wanted` was found that goes by the variable alone; 0: by none */
+    int wanted;
+    Table places; /* of a slab: offset of a cell -> Place */
 } State;
 
 #define CELL_SIZE 64u
