@@ -30,8 +30,8 @@ SHARE = 64
 """What variables hold takes at most one byte in so many of a journal."""
 HELD_MAX = 1 << 25
 """Bytes; variables that hold more aren't kept."""
-SIZE_MAX = 8
-"""An index isn't finished if it would take more than one byte in so many of its journal."""
+SIZE_MAX, SIZE_LEAST = 8, 1 << 20
+"""An index isn't finished if it would take more than one byte in so many of its journal, and more bytes than that."""
 
 Progress = Callable[[int, int], object]
 """Called now and then with the number of slots that are done, and of all."""
@@ -152,7 +152,7 @@ class _Builder:
             counters, ended = self._counters(), False
             while self._reader.position < start + PART_SLOTS and not ended:
                 ended = not self._decoder.advance()
-            if self._decoder.kept.short or self._writer.size * SIZE_MAX > max(start, LEAST) * _SLOT:
+            if self._decoder.kept.short or self._writer.size > max(SIZE_LEAST, start * _SLOT // SIZE_MAX):
                 return False
             if ended:
                 self._writer.add(start, start, (0, 0, 0, 0), 0, b"", held)

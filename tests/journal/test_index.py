@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import test_last
 from decoding import SERIALIZERS, q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -41,7 +42,6 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("memwatch_core.journal._reader isn't built: run `python setup.py build_ext --inplace`")
     monkeypatch.setattr(indexing, "PART_SLOTS", FEW)
     monkeypatch.setattr(indexing, "LEAST", 1)
-    monkeypatch.setattr(indexing, "SIZE_MAX", 0)
     monkeypatch.setattr(indexing, "SHARE", 1)
     monkeypatch.setattr(reader, "BLOCK_SLOTS", 255)
     monkeypatch.setattr(merge, "BLOCK_SLOTS", 255)
@@ -82,7 +82,7 @@ def last(path: Path, asked: dict[str, Any], most: int) -> Any:
     tail = history.last(path, most, wanted.wanted, wanted.since, wanted, by_outcome="outcomes" in asked, by=by)
     if tail is None:
         return None
-    return [*map(repr, tail.events)], tail.seen, tail.said, tail.damaged, sorted(set(wanted.failed()))
+    return [*map(repr, tail.events)], tail.seen, tail.said, tail.damaged, bool(wanted.failed())
 
 
 def asked_of(rng: random.Random) -> dict[str, Any]:
@@ -100,6 +100,20 @@ def same(with_index: list[Any], without: list[Any]) -> None:
         assert with_index[1] == without[1]
 
 
+class Calm(test_last.Program):
+    """Thousands of stores, and now and then something else: there is much to go past."""
+
+    def __init__(self, rng: random.Random, pid: int, steps: int) -> None:
+        super().__init__(rng, pid, min(steps, 40))
+        for _ in range(5 * steps):
+            others = self.place, self.watch, self.unwatch, self.site, self.open, self.settle, self.rename, self.lose
+            (self.store if rng.random() < 0.995 else rng.choice(others))()
+
+    def time(self) -> int:
+        """Hardly ever of the future: such a part is read."""
+        return super().time() if self.rng.random() < 0.02 else self.writer.now(None)
+
+
 @settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**64))
 def test_answers_are_the_same_with_and_without(tmp_path: Path, seed: int) -> None:
@@ -108,7 +122,8 @@ def test_answers_are_the_same_with_and_without(tmp_path: Path, seed: int) -> Non
     indexing.PART_SLOTS = rng.choice((1, 20, FEW, 300))
     for path in tmp_path.glob("*.mwi"):
         path.unlink()
-    with ExitStack() as held:
+    with ExitStack() as held, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(test_last, "Program", rng.choice((test_last.Program, Calm)))
         path = session(tmp_path, rng, held)
         for _ in range(2):
             asked, most = asked_of(rng), rng.choice((1, 2, 10, 100, 10**9))
@@ -198,6 +213,10 @@ def every_answer(path: Path, *, with_index: bool) -> list[Any]:
     return [answers(path, asked, 20, with_index=with_index) for asked in ASKED]
 
 
+def some_answers(path: Path, *, with_index: bool) -> list[Any]:
+    return [answers(path, asked, 20, with_index=with_index) for asked in ASKED[::4]]
+
+
 @pytest.fixture
 def slots_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counted, real = [0], JournalFile.read
@@ -239,7 +258,6 @@ def made(path: Path) -> bytes:
 
 def test_index_belongs_to_its_user_alone_and_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "PART_SLOTS", 1 << 14)
-    monkeypatch.setattr(indexing, "SIZE_MAX", 8)
     monkeypatch.setattr(indexing, "SHARE", 64)
     writer = Shop()
     writer.stores(60_000)
@@ -337,8 +355,8 @@ def test_index_that_does_not_fit_is_as_good_as_none(tmp_path: Path, spoil: Calla
     path = shop(tmp_path)
     made(path)
     spoil(path)
-    expected = every_answer(path, with_index=False)
-    assert every_answer(path, with_index=True) == expected
+    expected = some_answers(path, with_index=False)
+    assert some_answers(path, with_index=True) == expected
     if spoil is a_link:
         assert not index_of(path).is_symlink(), "replaced, not written through"
     if spoil is not a_folder:
@@ -401,18 +419,18 @@ def test_one_index_is_written_at_a_time(tmp_path: Path) -> None:
     with left.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert indexing.of_journal(path) is None
-        assert every_answer(path, with_index=True) == every_answer(path, with_index=False)
+        assert some_answers(path, with_index=True) == some_answers(path, with_index=False)
         assert left.exists()
 
 
 def test_journals_of_others_have_no_index(tmp_path: Path) -> None:
     path = shop(tmp_path)
-    expected = every_answer(path, with_index=False)
+    expected = some_answers(path, with_index=False)
     for where in (path, tmp_path):
         before = os.stat(where)
         os.chmod(where, before.st_mode | 0o022)
         assert indexing.of_journal(path) is None
-        assert every_answer(path, with_index=True) == expected
+        assert some_answers(path, with_index=True) == expected
         os.chmod(where, before.st_mode)
         if os.geteuid() == 0:
             os.chown(where, 4321, 4321)
@@ -428,7 +446,7 @@ def test_full_disk_leaves_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(index_file.IndexWriter, "finish", full)
-    assert every_answer(path, with_index=True) == every_answer(path, with_index=False)
+    assert some_answers(path, with_index=True) == some_answers(path, with_index=False)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
@@ -441,7 +459,7 @@ def test_journal_that_lacks_events_has_none(tmp_path: Path, how: str) -> None:
         file.seek(10)
         file.write(struct.pack("<H", 4))
     assert indexing.of_journal(path) is None
-    assert every_answer(path, with_index=True) == every_answer(path, with_index=False)
+    assert some_answers(path, with_index=True) == some_answers(path, with_index=False)
 
 
 @pytest.fixture
@@ -470,17 +488,17 @@ def test_journal_that_grows_has_an_index_of_what_it_had(running: Callable[[Shop]
     first = made(running(program))
     program.stores(30, 1, 2)
     path = running(program)
-    assert every_answer(path, with_index=True) == every_answer(path, with_index=False)
+    assert some_answers(path, with_index=True) == some_answers(path, with_index=False)
     assert made(path) == first, "little has come"
     for _ in range(3):
         program.statement(300)
         program.stores(500, 1, 3)
         path = running(program)
         before = made(path)
-        assert every_answer(path, with_index=True) == every_answer(path, with_index=False)
+        assert some_answers(path, with_index=True) == some_answers(path, with_index=False)
         assert before[index_file._HEAD.size :].startswith(first[index_file._HEAD.size :][:2000])
     program.writer.closed = TIME + 10**10
-    assert every_answer(running(program), with_index=True) == every_answer(path, with_index=False)
+    assert some_answers(running(program), with_index=True) == some_answers(path, with_index=False)
 
 
 def test_slot_that_is_not_committed_yet_is_not_indexed(running: Callable[[Shop], Path]) -> None:
