@@ -147,7 +147,7 @@ pythons: python ## all tests but Node's, on each Python of .python
 # Twenty minutes of two workers; then ten in which memory is looked at, with nothing beside it.
 ALONE := tests/processes/test_memory_stays_flat.py
 soak: setup node .node/20/drivers/ready .node/runners/ready .node/prisma/ready .node/suites/ready python ## the long tests: more forms, more threads, more events; then all of them on the newest Pythons
-	@MEMWATCH_SOAK=1 $(BIN)/python $(PYTEST) --maxprocesses 2 --ignore $(ALONE)
+	@MEMWATCH_SOAK=1 $(BIN)/python $(PYTEST) --maxprocesses 2 --durations 30 --ignore $(ALONE)
 	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q $(ALONE)
 	@$(MAKE) --no-print-directory pythons
 

@@ -30,6 +30,10 @@ Given = Literal["", "plain", "computed"]
 computed from the watched one, ``x = x + 1``."""
 
 
+WhyNot = Literal["kind", "max_objects", "other watch", "key", "member", "memory"]
+"""Why something that a watched object holds isn't followed; see :class:`Unfollowed`."""
+
+
 class Site(msgspec.Struct, frozen=True):
     """The place in the program's own source that a store came from."""
 
@@ -112,6 +116,16 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     new: Any
 
 
+class Alias(msgspec.Struct, frozen=True, gc=False):
+    """Another name of a place: an object, a dict or a list is found at several places of watched ones."""
+
+    variable: str
+    variable_id: int
+    """The variable, which may be the event's own."""
+    name: str
+    """As :attr:`Part.name`: what stands behind the variable's name."""
+
+
 class Variable(msgspec.Struct, frozen=True):
     """A watched value, as its adapter registered it."""
 
@@ -180,6 +194,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """The callers of ``site``, the innermost first; None: they weren't recorded."""
     stack_cut: bool = False
     """Whether there were more callers than ``stack`` has."""
+    stack_inexact: bool = False
+    """Whether ``stack`` may lack a caller, or have another line of it: of JavaScript that V8 has optimised."""
+    aliases: tuple[Alias, ...] = ()
+    """The other names of the place that ``part`` names, at the time of the store: the shortest, at most 8."""
+    aliases_cut: bool = False
+    """Whether it had more names than ``aliases`` has."""
 
     @property
     def time(self) -> datetime:
@@ -221,6 +241,28 @@ class Unwatched(msgspec.Struct, frozen=True, tag="unwatched", tag_field="event")
     """Of ``rebound``: what ``target`` was given."""
 
 
+class Unfollowed(msgspec.Struct, frozen=True, tag="unfollowed", tag_field="event"):
+    """Something that an object watched in place holds isn't followed: changes in it aren't told. What lies deeper than
+    the watch was asked to go is left out on purpose, and not told here."""
+
+    time_ns: int
+    pid: int
+    variable: str
+    variable_id: int
+    journal: str = ""
+    count: int = 1
+    """How often so far that something was left out for this reason, and was of this type. Told when it has doubled, and
+    at the end."""
+    why: WhyNot = "kind"
+    """``kind``: changes of such an object aren't seen; what a tuple holds isn't followed. ``max_objects``: so many are
+    followed already. ``other watch``: it is a part of another watch, which doesn't go as deep, or is of some fields.
+    ``key``: it lies under a key that isn't a plain value. ``member``: it is in a set. ``memory``: there was none."""
+    type: str = ""
+    """The name of its type; empty: of several types."""
+    name: str = ""
+    """Where the last one was found, as :attr:`Part.name`."""
+
+
 class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="event"):
     """Stores that ran and couldn't be recorded, or truncated records: a loss is never silent."""
 
@@ -255,5 +297,5 @@ class Notice(msgspec.Struct, frozen=True, tag="notice", tag_field="event"):
     text: str
 
 
-Record = Event | Watched | Unwatched | Lost | Outcome | Notice
+Record = Event | Watched | Unwatched | Unfollowed | Lost | Outcome | Notice
 """Every type that a sink may receive."""

@@ -2,9 +2,9 @@
 
 There are two groups:
 
-* **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`, :class:`Lost`,
-  :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`, :class:`Call`, :class:`Part`,
-  :class:`Shown` and :class:`Variable` they refer to.
+* **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`,
+  :class:`Unfollowed`, :class:`Lost`, :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`,
+  :class:`Call`, :class:`Part`, :class:`Alias`, :class:`Shown` and :class:`Variable` they refer to.
   Readers of journals make them, sinks receive them. They are imported when they are first asked for.
 * **What plugins offer**: :class:`Serializer`, :class:`TypeFormat`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`:
   each hook of :mod:`memwatch_core.hookspecs` returns records of some of these.
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from .happened import ABSENT as ABSENT
+    from .happened import Alias as Alias
     from .happened import Call as Call
     from .happened import Context as Context
     from .happened import End as End
@@ -38,17 +39,19 @@ if TYPE_CHECKING:
     from .happened import Record as Record
     from .happened import Shown as Shown
     from .happened import Site as Site
+    from .happened import Unfollowed as Unfollowed
     from .happened import Unwatched as Unwatched
     from .happened import Variable as Variable
     from .happened import Watched as Watched
+    from .happened import WhyNot as WhyNot
 
 NAME_MAX = 1024
 """Limit of a variable's name, in characters: ``watch()`` refuses longer ones, readers truncate them."""
 
 _HAPPENED = frozenset(
     {
-        *("Origin", "Operation", "Site", "Context", "Call", "Shown", "ABSENT", "Part", "Variable", "Event"),
-        *("Watched", "Unwatched", "End", "Given", "Lost", "Outcome", "Notice"),
+        *("Origin", "Operation", "Site", "Context", "Call", "Shown", "ABSENT", "Part", "Alias", "Variable", "Event"),
+        *("Watched", "Unwatched", "Unfollowed", "End", "Given", "WhyNot", "Lost", "Outcome", "Notice"),
         "Record",
     }
 )

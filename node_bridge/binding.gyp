@@ -15,6 +15,7 @@
         "src/blocks.c",
         "src/copies.c",
         "src/files.c",
+        "src/inlining.cc",
         "src/isolate.cc",
         "src/sourcemap.cc",
         "src/sql.c",

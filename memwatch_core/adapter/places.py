@@ -1,9 +1,10 @@
 """``watch(order)``: an object or a dict, watched in place.
 
-The object stays what it is, and writes by everybody who already holds it are seen. CPython (3.12 and later, by
-``PyDict_Watch``) reports each change of a dict, including the dicts in which instances keep their attributes. Each
-place, a key or an attribute, has a cell in a watched page, to which the new value is written. A change that CPython
-doesn't report is found when the same place is written to again, or when the watch ends.
+The object stays what it is, and writes by everybody who already holds it are seen. CPython reports each change of a
+dict, including the dicts in which instances keep their attributes (3.12 and later, by ``PyDict_Watch``; of 3.11, the
+dict's table lies in guarded memory). Each place, a key or an attribute, has a cell in a watched page, to which the new
+value is written. A change that CPython doesn't report is found when the same place is written to again, or when the
+watch ends.
 """
 
 from __future__ import annotations

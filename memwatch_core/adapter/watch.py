@@ -148,7 +148,7 @@ def watch_place(
     ``watch_place(order, "limit")`` watches ``order.limit``, ``watch_place(config, "debug")`` watches
     ``config["debug"]``: whatever is put there, by whomever, also if nothing is there yet or anymore. The owner stays
     what it is, and its other places aren't watched. Several places of an owner, and the owner itself, may be watched
-    at the same time. CPython 3.12 and later.
+    at the same time.
 
     ``name`` is what events call the place, otherwise as above. ``depth`` levels below it are followed, and at most
     ``max_objects`` objects: see ``watch()``, also for the other options.

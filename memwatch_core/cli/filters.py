@@ -11,7 +11,8 @@ from fnmatch import fnmatchcase
 import click
 
 from ..config import suggest
-from ..records import Event, Lost, Part, Record, Site, Unwatched, Watched
+from ..records import Event, Lost, Part, Record, Site, Unfollowed, Unwatched, Watched
+from ..rendering.aliases import under_all_names
 from ..rendering.changes import LENGTH, named
 from .called import Called
 
@@ -58,10 +59,12 @@ class Filters:
         self._kinds = [kind for kind in kinds if kind]
         self.by = {name for names, kind in zip(_BY, kinds, strict=True) if kind for name in names}
         """What :attr:`wanted` and :attr:`possible` depend on: names for :func:`memwatch_core.host.history.by`."""
+        self._names = [kind for kind in (self._variables, self._paths) if kind]
         self.since = since or 0
         self.wanted = self.passes if self._kinds else None
         """Whether an event passes, its time aside; None: all do. The result depends only on the event's variable, path,
-        thread, site, callers and context (:mod:`memwatch_core.host.history` relies on that), unless :attr:`by_part`."""
+        aliases, thread, site, callers and context (:mod:`memwatch_core.host.history` relies on that), unless
+        :attr:`by_part`."""
         self.possible = self._may_pass if self.by_part else self.wanted
         """As :attr:`wanted`, but also usable with filters by part: whether an event like this one may pass."""
         self.possible_since = 0 if self.by_part else self.since
@@ -74,7 +77,7 @@ class Filters:
         recent = self._since is None or record.time_ns >= self._since
         if isinstance(record, Event):
             return self.passes(record) and recent
-        if isinstance(record, Watched | Unwatched):
+        if isinstance(record, Watched | Unwatched | Unfollowed):
             named = sum([wanted.names(record) for wanted in [*self._variables, *self._paths]]) > 0
             return recent and (not self._kinds or (named and len(self._kinds) == 1))
         return recent and not self._kinds
@@ -90,7 +93,18 @@ class Filters:
             passes &= found
         return passes
 
+    def called(self, record: Record) -> Record:
+        """An event of which only another name passes, under that one; any other record as it is."""
+        if not isinstance(record, Event) or not record.aliases or not self._names:
+            return record
+        names = under_all_names(record)
+        fits = (name for name in names if all(any(wanted.fits(name) for wanted in kind) for kind in self._names))
+        return next(fits, record)
+
     def _may_pass(self, event: Event) -> bool:
+        return any(self._may_pass_as(each) for each in under_all_names(event))
+
+    def _may_pass_as(self, event: Event) -> bool:
         if any(_may_be_of(text, event) for wanted in self._variables for text in (wanted.text, wanted.called.plain)):
             return True
         texts = [text for wanted in self._paths for text in (wanted.text, wanted.called.plain)]
@@ -99,6 +113,10 @@ class Filters:
     def ambiguous(self) -> list[str]:
         """A sentence for each filter whose name is that of several variables of a process."""
         return [said for wanted in [*self._variables, *self._paths] if (said := wanted.ambiguity())]
+
+    def unsure(self) -> list[str]:
+        """A sentence for each filter that didn't match events of which not all names are known."""
+        return [said for wanted in [*self._variables, *self._paths] if (said := wanted.doubt())]
 
     def failed(self) -> list[str]:
         """A sentence for each filter that matched no event at all: probably a mistake."""
@@ -114,20 +132,38 @@ class _Wanted:
         self._option, self.text, self._seen_of = option, text, seen
         self.called = Called(text if option in ("--variable", "--path") else "")
         self._test = make(text)
+        self._by_name = option in ("--variable", "--path")
+        self._unsure = 0
         if self.called.number is not None:
             self._test = _either(self._test, self.called.number, make(self.called.plain))
         self.hit = False
         self._seen: dict[str, None] = {}
 
     def __call__(self, event: Event) -> bool:
-        passes = self._test(event)
+        names = under_all_names(event) if event.aliases and self._by_name else (event,)
+        passes = any(map(self._test, names))
         if passes:
             self.hit = True
         elif not self.hit and len(self._seen) < self.MOST:
-            self._seen[self._seen_of(event)] = None
+            self._seen.update(dict.fromkeys(map(self._seen_of, names)))
+        if event.aliases_cut and not passes:
+            self._unsure += 1
         return passes
 
-    def names(self, record: Watched | Unwatched) -> bool:
+    def fits(self, event: Event) -> bool:
+        """Whether an event passes by its first name, without remembering it."""
+        return self._test(event)
+
+    def doubt(self) -> str:
+        """A sentence that says that events may be missing, because more names lead to them than are recorded."""
+        if not self._by_name or not self._unsure:
+            return ""
+        return (
+            f"{self._option} {self.text!r}: events may be at such a place, too: more names lead to them than "
+            "are recorded; look without this filter"
+        )
+
+    def names(self, record: Watched | Unwatched | Unfollowed) -> bool:
         """Whether the filter matches a variable's name, whether or not the variable was written."""
         if isinstance(record, Watched):
             self.called.see(record.variable)

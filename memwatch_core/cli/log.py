@@ -137,16 +137,19 @@ def command(
         for text in tail.said:
             say(text)
         seen, damaged = tail.seen, tail.damaged
-        shown = _show(_batches(tail.events), as_json, stacks)
+        batches: Iterable[list[Record]] = _batches(tail.events)
     else:
-        shown = _show(_last(matching(), last) if last else matching(), as_json, stacks)
+        batches = _last(matching(), last) if last else matching()
+    if not as_json:
+        batches = ([wanted.called(record) for record in batch] for batch in batches)
+    shown = _show(batches, as_json, stacks)
     if not shown:
         several = f"none of its {seen:,} events matches" if seen > 1 else "its only event doesn't match"
         what = several if seen else "it has no events"
         if not damaged or seen:
             say(f"session {path.name}: {what}")
     failed = wanted.failed() if seen else []
-    for text in (*failed, *wanted.ambiguous(), *damaged):
+    for text in (*failed, *wanted.unsure(), *wanted.ambiguous(), *damaged):
         say(text)
     raise SystemExit(1 if damaged or (failed and not shown) else 0)
 

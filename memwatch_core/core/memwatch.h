@@ -212,6 +212,14 @@ int mw_write_shadow(mw_variable_id id, uint64_t offset, const void *bytes, size_
  * JOURNAL_FULL. */
 #define MW_PLACE_MAX 4096u
 int mw_place_record(mw_variable_id id, uint64_t offset, const char *path, size_t length);
+
+/* The other names of what lies there, as docs/journal-format.md has them behind ALIAS's u32 offset, at most
+ * MW_ALIASES_MAX bytes; behind its mw_place_record(), and again when they have become others. Errors: the same. */
+#define MW_ALIASES_MAX 4096u
+int mw_alias_record(mw_variable_id id, uint64_t offset, const void *names, size_t length);
+
+/* Something that a variable holds isn't followed: a payload of NOT_FOLLOWED. Errors: the same. */
+int mw_not_followed_record(mw_variable_id id, const void *what, size_t length);
 uint64_t mw_journal_stamp(void);
 
 /* ---- where and why ---------------------------------------------------------------------------------------------- */
@@ -248,12 +256,13 @@ int mw_site_adds_call(uint32_t site);
 /* Makes room for call stacks; an adapter that records none doesn't call it. Errors: NOT_STARTED, NO_MEMORY. */
 int mw_keep_stacks(void);
 
-/* The id of a call stack: the sites of the callers, the innermost first; cut: it had more of them. The same stack gives
- * the same id. 0 before mw_keep_stacks(); MW_STACK_UNKNOWN if the table is full. Async-signal-safe, lock-free for a
- * stack that is known. */
+/* The id of a call stack: the sites of the callers, the innermost first. The same stack gives the same id. 0 before
+ * mw_keep_stacks(); MW_STACK_UNKNOWN if the table is full. Async-signal-safe, lock-free for a stack that is known. */
+#define MW_STACK_CUT 1u     /* there were more callers */
+#define MW_STACK_INEXACT 2u /* a caller may be missing, or have another line */
 #define MW_STACK_MOST 255u
 #define MW_STACK_UNKNOWN 0xffffffffu
-uint32_t mw_intern_stack(const uint32_t *sites, size_t count, bool cut);
+uint32_t mw_intern_stack(const uint32_t *sites, size_t count, uint32_t flags);
 
 /* The name of thread tid (0: the caller) in the journal, at most 255 bytes. Errors: NO_JOURNAL, TOO_LONG. */
 int mw_thread_name(uint32_t tid, const char *name, size_t length);

@@ -109,6 +109,8 @@ class JournalDecoder:
             Kind.OUTCOME: self._end_context,
             Kind.LOST: self._losses.record,
             Kind.PLACE: self._variables.place,
+            Kind.ALIAS: self._variables.alias,
+            Kind.NOT_FOLLOWED: self._variables.leave_out,
             Kind.STACK: self._names.stack,
         }
         self._is_known: Mapping[int, Callable[[RawRecord], bool]] = {

@@ -248,8 +248,8 @@ class _Noted:
         """What is both defined in the part and used in it."""
         if not any(self._defined.values()):
             return 0
-        columns = zip(*iter_unpack("<6I", rows), strict=True) if rows else [()] * 6
-        used = dict(zip((By.VARIABLE, By.THREAD, By.SITE, By.STACK, By.CONTEXT), map(set, columns), strict=False))
+        columns = zip(*iter_unpack("<7I", rows), strict=True) if rows else [()] * 7
+        used = dict(zip(_COLUMNS, map(set, columns), strict=False))
         fresh = {by for by, defined in self._defined.items() if defined & used[by]}
         if slabs and self._defined[By.VARIABLE]:
             fresh.add(By.VARIABLE)  # a later slab has the name of the first one
@@ -258,8 +258,9 @@ class _Noted:
         return sum(fresh)
 
 
+_COLUMNS = (By.VARIABLE, By(0), By.THREAD, By.SITE, By.STACK, By.CONTEXT)
 _DEFINED: dict[int, By] = {
     Kind.VARIABLE: By.VARIABLE, Kind.METADATA: By.VARIABLE, Kind.UNREGISTERED: By.VARIABLE, Kind.SITE: By.SITE,
-    Kind.STACK: By.STACK, Kind.THREAD: By.THREAD, Kind.CONTEXT: By.CONTEXT, Kind.OUTCOME: By.CONTEXT,
+    Kind.PLACE: By.VARIABLE, Kind.ALIAS: By.VARIABLE, Kind.STACK: By.STACK, Kind.THREAD: By.THREAD, Kind.CONTEXT: By.CONTEXT, Kind.OUTCOME: By.CONTEXT,
 }  # fmt: skip
 """What a record says something about."""

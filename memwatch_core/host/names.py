@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 
 from ..journal import layout
-from ..journal.layout import Flag
+from ..journal.layout import Flag, StackFlag
 from ..journal.records import RawRecord
 from ..journal.stores import Callers, PythonStores
 from ..records import Site
@@ -27,7 +27,7 @@ class Names:
         """When each thread got its name from an adapter."""
         self._sites: dict[int, Site] = {}
         self._own: set[int] = set()
-        stores.stack(layout.STACK_UNKNOWN, Callers((), True, None))
+        stores.stack(layout.STACK_UNKNOWN, Callers((), True, False, None))
 
     def thread(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         """Handles a THREAD record. The kernel's name (inexact) doesn't replace an adapter's."""
@@ -61,11 +61,13 @@ class Names:
         count, rest = divmod(len(payload) - layout.STACK.size, 4)
         if count < 0 or rest or record.id in (0, layout.STACK_UNKNOWN):
             raise ValueError("it is no list of sites")
-        (is_cut,) = layout.head_of(payload, layout.STACK)
+        (flags,) = layout.head_of(payload, layout.STACK)
         sites = struct.unpack_from(f"<{count}I", payload, layout.STACK.size)
         frames = tuple([self._sites.get(site, NOWHERE) for site in sites])
         own = next((self._sites[site] for site in sites if site in self._own), None)
-        self._stores.stack(record.id, Callers(frames, bool(is_cut), own))
+        self._stores.stack(
+            record.id, Callers(frames, bool(flags & StackFlag.CUT), bool(flags & StackFlag.INEXACT), own)
+        )
 
     def site_of(self, ident: int) -> Site | None:
         """The site of this number; None if unknown."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import codecs
 import struct
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 from ..journal import layout
 from ..journal.layout import CELL, CELL_SIZE, CellFlag, CellKind
-from ..records import ABSENT, Shown
+from ..records import ABSENT, Alias, Shown, WhyNot
 
 UNREADABLE = Shown("<unreadable>")
 """The value of a cell that is damaged, or of a kind that this version doesn't know."""
@@ -82,6 +83,34 @@ def place(payload: bytes, size: int) -> tuple[int, str]:
     return offset, payload[layout.PLACE.size :].decode("utf-8", "replace")
 
 
+def aliases(payload: bytes, name_of: Callable[[int], str]) -> tuple[int, tuple[Alias, ...], bool]:
+    """Decodes an ALIAS: the offset of a cell, its other names, and whether there are
+    more. Raises ValueError."""
+    if len(payload) < layout.ALIAS.size:
+        raise ValueError("it is cut off")
+    offset, more = layout.ALIAS.unpack_from(payload)
+    found: list[Alias] = []
+    at = layout.ALIAS.size
+    while at < len(payload):
+        if len(found) == layout.ALIASES_MOST:
+            raise ValueError(f"it has more than {layout.ALIASES_MOST} names")
+        ident, length = layout.head_of(payload[at : at + layout.ALIAS_NAME.size], layout.ALIAS_NAME)
+        at += layout.ALIAS_NAME.size
+        if at + length > len(payload):
+            raise ValueError("a name is cut off")
+        found.append(Alias(name_of(ident), ident, payload[at : at + length].decode("utf-8", "replace")))
+        at += length
+    return offset, tuple(found), bool(more)
+
+
+def not_followed(payload: bytes) -> tuple[int, WhyNot, str, str]:
+    """Decodes a NOT_FOLLOWED: how often, why, the type's name, the path of the last one."""
+    count, why, length, _ = layout.head_of(payload, layout.NOT_FOLLOWED)
+    rest = payload[layout.NOT_FOLLOWED.size :]
+    kind, path = (part.decode("utf-8", "replace") for part in (rest[:length], rest[length:]))
+    return count, layout.NOT_FOLLOWED_WHY.get(why, "kind"), kind, path
+
+
 def weight(path: str) -> int:
-    """Bytes of memory for a place, as counted by ``Share``."""
+    """Bytes of memory for a place, as counted by ``Share``; or for another name of it."""
     return PLACE_WEIGHT + len(path) * (1 if path.isascii() else 4)

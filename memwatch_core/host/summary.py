@@ -8,13 +8,15 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from ..printed import clean
-from ..records import Event, Lost, Outcome, Record, Site, Unwatched, Watched
+from ..records import Event, Lost, Outcome, Record, Site, Unfollowed, Unwatched, Watched
 from ..rendering.changes import change
 from ..rendering.labels import numbered
 from ..rendering.layout import both_ends
 from ..rendering.text import FOUND, short_path
 from ..rendering.written import is_heavy, lightened
+from .left_out import LeftOut
 from .remarks import Remarks
+from .sharing import Sharing
 
 _variable = attrgetter("pid", "journal", "variable_id")
 _Key = tuple[int, str, int]
@@ -82,6 +84,8 @@ class Summary:
         self._ended: set[_Key] = set()
         self._gone = self._gone_written = 0
         self._remarks = Remarks()
+        self._sharing = Sharing()
+        self._left_out = LeftOut()
 
     def write(self, records: Sequence[Record]) -> None:
         """Counts a batch."""
@@ -111,6 +115,8 @@ class Summary:
             elif isinstance(record, Unwatched):
                 self._ended.add((record.pid, record.journal, record.variable_id))
                 self._remarks.ended(record)
+            elif isinstance(record, Unfollowed):
+                self._left_out.add(record)
             elif isinstance(record, Lost):
                 self.lost += record.count
             elif isinstance(record, Outcome) and record.outcome == "rolled back":
@@ -121,6 +127,8 @@ class Summary:
 
     def _count_places(self, events: Sequence[Event]) -> int:
         """Returns how many of the changes nobody saw."""
+        if aliased := [event for event in events if event.aliases]:
+            self._sharing.add(aliased)
         unseen = sum(event.origin == "found" for event in events)
         self.unseen += unseen
         self._places.update((_variable(event), event.part.name) for event in events if event.part is not None)
@@ -138,6 +146,7 @@ class Summary:
             del self.writes[key]
             self._names.pop(key, None)
             self._last.pop(key, None)
+            self._sharing.forget(key)
         self._ended = set(by_writes[-MOST:])
 
     def _lighten(self) -> None:
@@ -160,7 +169,7 @@ class Summary:
             if self.unread:
                 return "nothing is known of this run" + self._loss()
             return "no variable was watched: the program must call memwatch_core.watch()" + self._loss()
-        written = len(self.writes) + self._gone_written
+        written = len(self.writes.keys() | self._sharing.variables) + self._gone_written
         watched = len(self._names | dict.fromkeys(self.writes, "")) + self._gone
         variables = _count(watched, "variable") if written == watched else f"{written:,} of {watched:,} variables"
         text = f"{_count(self.events, 'event')} on {variables}"
@@ -206,6 +215,8 @@ class Summary:
         more = len(self.writes) + self._gone_written - MOST
         if more > 0:
             yield f"and {_count(more, 'more variable')}"
+        yield from self._sharing.lines(labels)
+        yield from self._left_out.lines(labels)
         yield from self._remarks.lines()
 
     def _labels(self) -> Callable[[_Key, str], str]:

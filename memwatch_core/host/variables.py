@@ -28,11 +28,11 @@ from ..journal.followed import DECODED
 from ..journal.layout import DEPTH_FULL, ENDS, FLAGS
 from ..journal.records import RawRecord
 from ..journal.stores import PythonStores
-from ..records import Extent, Serializer, Shown, Site, Unwatched, Variable, Watched
+from ..records import Extent, Serializer, Shown, Site, Unfollowed, Unwatched, Variable, Watched
 from ..structs import number
 from .batch import Batch
 from .kept import Share, cut
-from .places import place, weight
+from .places import aliases, not_followed, place, weight
 
 VALUE_LIMIT = 1 << 16
 """Larger values, in bytes, are never decoded as a whole: only the part that a store touched is."""
@@ -62,8 +62,8 @@ class _Watch:
     """A registered variable, and whether sinks know it."""
 
     __slots__ = (
-        "announced", "depth", "described", "first", "flags", "followed", "metadata", "places", "registered", "repeated",
-        "shown", "time", "weight",
+        "aliases", "announced", "depth", "described", "first", "flags", "followed", "metadata", "places", "registered",
+        "repeated", "shown", "time", "weight",
     )  # fmt: skip
 
     def __init__(self, time: int, size: int, flags: int, depth: tuple[int, int], repeated: bool = False) -> None:
@@ -76,6 +76,8 @@ class _Watch:
         self.followed = self.weight = self.places = 0
         """Bytes of memory that its value, its metadata, and the paths of its places take, as counted by
         :class:`Share`."""
+        self.aliases: dict[int, int] = {}
+        """For each place that has other names, by the offset of its cell: the memory that those take."""
         self.first: int | None = None
         """Id of the object's first slab, if this is a later one."""
         self.shown: Variable | None = None
@@ -181,7 +183,7 @@ class Variables:
         watch = self._watch(record.id)
         offset, path = place(payload, watch.registered)
         before = self._stores.place(record.id, offset, path)
-        more = weight(path) - (0 if before is None else weight(before))
+        more = weight(path) - (0 if before is None else weight(before)) - watch.aliases.pop(offset, 0)
         if not self._share.take(more):
             self._stores.place(record.id, offset, None)
             more -= weight(path)
@@ -189,6 +191,28 @@ class Variables:
             watch.places += more
             raise ValueError("the places of this session take too much memory")
         watch.places += more
+
+    def alias(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
+        """Handles an ALIAS record. Raises ValueError. One whose PLACE isn't there any more says nothing."""
+        watch = self._watch(record.id)
+        offset, names, cut = aliases(payload, self._name_of)
+        weighs = sum(weight(alias.name) for alias in names)
+        more = weighs - watch.aliases.get(offset, 0)
+        if not self._share.take(more):
+            names, cut, more = (), True, more - weighs
+            self._share.take(more)
+        if self._stores.alias(record.id, offset, names, cut):
+            watch.aliases[offset] = watch.aliases.get(offset, 0) + more
+            watch.places += more
+        else:
+            self._share.take(-more)
+
+    def leave_out(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
+        """Handles a NOT_FOLLOWED record. Raises ValueError."""
+        self.announce(record.id, batch)
+        batch.weigh(len(payload))
+        name = self._name_of(record.id)
+        batch.add(Unfollowed(record.time, self._pid, name, record.id, self._journal, *not_followed(payload)))
 
     def fill(self, ident: int, offset: int, data: bytes) -> bool:
         """Handles a CONTENT record: the variable's bytes. False if they differ from those that the events so far
@@ -237,7 +261,7 @@ class Variables:
         """Handles an UNREGISTERED record."""
         watch = self._watches.get(record.id)
         if watch is None or watch.first is None:
-            name = self.name(record.id) or f"variable {record.id}"
+            name = self._name_of(record.id)
             site, why, flags, length, target = layout.head_of(payload, layout.ENDING)
             batch.add(
                 Unwatched(
@@ -261,6 +285,9 @@ class Variables:
         if watch is None:
             raise ValueError("no such variable")
         return watch
+
+    def _name_of(self, ident: int) -> str:
+        return self.name(ident) or f"variable {ident}"
 
     def _define(self, ident: int, watch: _Watch, *, provisional: bool) -> Variable:
         """Passes all that is known of a variable to the store loop."""

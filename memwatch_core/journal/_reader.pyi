@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ..journal.stores import PythonStores
-from ..records import Call, Context, Event, Part, Record, Shown, Site
+from ..records import Alias, Call, Context, Event, Part, Record, Shown, Site
 
 class Stores(PythonStores): ...
 
@@ -16,6 +16,7 @@ class Lines:
         call: type[Call],
         part: type[Part],
         shown: type[Shown],
+        alias: type[Alias],
         record: Callable[[object], bytes],
         value: Callable[[object, int], bytes],
     ) -> None: ...

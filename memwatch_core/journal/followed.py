@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..records import Extent, Part, Variable
+from ..records import Alias, Extent, Part, Variable
 from .layout import CELL_SIZE, UNNAMED, CellKind
 
 DECODED = 16
@@ -27,10 +27,13 @@ Shadow = bytearray | mmap.mmap
 class Place:
     """A place of an object or a dict."""
 
-    __slots__ = ("last", "path")
+    __slots__ = ("aliases", "cut", "last", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.aliases: tuple[Alias, ...] = ()
+        self.cut = False
+        """Its other names, and whether there are more."""
         self.last = b""
         """The bytes of its cell after the last store since its PLACE; empty if there was none."""
 
@@ -197,6 +200,11 @@ class Followed:
             place.last = after
         old = cell(before)
         return make(UNNAMED if place is None else place.path, old, old if before == after else cell(after))
+
+    def aliases(self, offset: int, length: int) -> tuple[tuple[Alias, ...], bool]:
+        """The other names of the place that a store touched, and whether there are more."""
+        place = None if self.told is None else self._place(offset, length)
+        return ((), False) if place is None else (place.aliases, place.cut)
 
     def _is_cell(self, offset: int, length: int) -> bool:
         return offset % CELL_SIZE == 0 and length <= CELL_SIZE and offset + CELL_SIZE <= self.size

@@ -294,9 +294,12 @@ class Index:
         return found if found <= self.count and self._starts[found] == slot else None
 
     def behind(self, slot: int) -> int | None:
-        """Where the part ends that a slot lies in; None if it lies behind them all."""
+        """Where the part ends that a slot lies in; None if it lies behind them all, or has to be read: how damaged slots
+        are read depends on those behind them."""
         found = bisect_left(self._starts, slot + 1)
-        return self._starts[found] if found <= self.count else None
+        if found > self.count or self.part(found - 1).flags & Flags.READ:
+            return None
+        return int(self._starts[found])
 
     def summary(self, part: Part) -> Summary:
         """Raises Stale."""

@@ -6,11 +6,11 @@ from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import Any
 
-from ..records import Call, End, Given, Origin
+from ..records import Call, End, Given, Origin, WhyNot
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
-VERSION_MINOR = 4
+VERSION_MINOR = 5
 HEADER_SIZE = 4096
 SLOT_SIZE = 64
 SEGMENT_SLOTS = 16384
@@ -39,6 +39,8 @@ class Kind(IntEnum):
     LOST = 12
     PLACE = 13
     STACK = 14
+    ALIAS = 15
+    NOT_FOLLOWED = 17
 
 
 class CellKind(IntEnum):
@@ -76,6 +78,15 @@ class Flag(IntFlag):
     HAS_STACK = 8
     REPEATED = 64
     MORE = 128
+
+
+class StackFlag(IntFlag):
+    """Head of a STACK's payload."""
+
+    CUT = 1
+    """There were more callers."""
+    INEXACT = 2
+    """One may be missing, or have another line."""
 
 
 ORIGINS: dict[int, Origin] = {1: "announced", 2: "store", 3: "syscall", 4: "kernel", 5: "found"}
@@ -150,7 +161,7 @@ STACK_ID = Struct("<I")
 STACK_UNKNOWN = 2**32 - 1
 """The id of a stack for which the writer had no room."""
 STACK = Struct("<I")
-"""Head of a STACK's payload: 1 if it is cut off, else 0. The ids of its sites follow, u32 each, the innermost first."""
+"""Head of a STACK's payload: :class:`StackFlag`. The ids of its sites follow, u32 each, the innermost first."""
 STACK_MOST = 255
 """Sites of a stack."""
 LOST = Struct("<Q")
@@ -159,6 +170,19 @@ LOST_REASON_MAX = 200
 """Bytes of the reason that are read."""
 PLACE = Struct("<I")
 """Head of a PLACE's payload: offset of a cell in the variable. The path follows."""
+ALIAS = Struct("<II")
+"""Head of an ALIAS's payload: offset of a cell in the variable, 1 if there are more names than follow."""
+ALIAS_NAME = Struct("<IH")
+"""Before each name: id of a variable, length of the path behind its name."""
+ALIASES_MOST = 8
+"""Names of an ALIAS."""
+NOT_FOLLOWED = Struct("<QBBH")
+"""Head of a NOT_FOLLOWED's payload: how often so far, number in NOT_FOLLOWED_WHY, length of the type's name, 0. That
+name and the path of the last one follow."""
+NOT_FOLLOWED_WHY: dict[int, WhyNot] = {
+    1: "kind", 2: "max_objects", 3: "other watch", 4: "key", 5: "member", 6: "memory",
+}  # fmt: skip
+"""Why something isn't followed; unknown numbers count as ``kind``."""
 CELL_SIZE = 64
 """Bytes of a cell."""
 CELL = Struct("<BBH")
@@ -186,6 +210,8 @@ PAYLOAD_MAX: dict[int, int] = {
     Kind.THREAD: 4096,
     Kind.PLACE: PLACE.size + 4096,
     Kind.STACK: STACK.size + 4 * STACK_MOST,
+    Kind.ALIAS: PLACE.size + 4096,
+    Kind.NOT_FOLLOWED: 4096,
 }
 """Largest payload that a writer makes, in bytes (memwatch.h, core/journal/sites.c)."""
 PAYLOAD_MAX_OF_OTHERS = 1 << 14
@@ -193,7 +219,7 @@ PAYLOAD_MAX_OF_OTHERS = 1 << 14
 BLOB_KINDS = frozenset(
     {
         *(Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST, Kind.PLACE),
-        Kind.STACK,
+        *(Kind.STACK, Kind.ALIAS, Kind.NOT_FOLLOWED),
     },
 )
 

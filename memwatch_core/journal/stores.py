@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum, IntFlag
 from typing import Any, NamedTuple, Protocol, cast
 
-from ..records import Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
+from ..records import Alias, Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
 from . import layout
 from .followed import DECODED, Decode, FindPart, Followed, Place
 from .layout import SLOT_SIZE, CellFlag, CellKind, Flag, Kind
@@ -49,7 +49,7 @@ class By(IntFlag):
     """What a sieve may judge a store by."""
 
     VARIABLE = 1
-    """Its name, its path, its id."""
+    """Its name, its path, its id, other names of the place."""
     THREAD = 2
     SITE = 4
     STACK = 8
@@ -64,6 +64,8 @@ class Callers(NamedTuple):
     """The innermost first."""
     cut: bool
     """Whether there were more."""
+    inexact: bool
+    """Whether one may be missing, or have another line."""
     own: Site | None
     """The first of them in the program's own code."""
 
@@ -149,6 +151,15 @@ class PythonStores:
         if path is not None:
             known.places[offset] = Place(path)
         return None if before is None else before.path
+
+    def alias(self, ident: int, offset: int, aliases: tuple[Alias, ...], cut: bool) -> bool:
+        """Sets the other names of the place at ``offset`` of a variable. False: it has no path."""
+        known = self._variables.get(ident)
+        place = None if known is None else known.places.get(offset)
+        if place is None:
+            return False
+        place.aliases, place.cut = aliases, cut
+        return True
 
     def fill(self, ident: int, offset: int, data: bytes) -> bool:
         """Sets the bytes at ``offset``; those outside of the variable are ignored. Returns whether they agree with the
@@ -269,6 +280,7 @@ class PythonStores:
             if not known.agrees(offset, before) and not resync:
                 return index, Stop.GAP
             operation: Operation | None = None
+            aliases, more = known.aliases(offset, length)
             if known.told is not None:
                 part = known.place(self._make_part, self._cell, offset, before, after)
                 old = new = None
@@ -298,6 +310,7 @@ class PythonStores:
                 self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
                 call, self._journal, part, operation, self._own_place(site, callers),
                 None if callers is None else callers.frames, callers is not None and callers.cut,
+                callers is not None and callers.inexact, aliases, more,
             )  # fmt: skip
             number, index = first + index, index + slots
             if self._sieve is not None and not self._is_shown(event, number):
@@ -372,7 +385,8 @@ class Recording(Protocol):
         there are too many; whether there was a store to a slab; whether bytes that stores had left were decoded, and
         compared, by another method than ``run``.
 
-        A row is six u32: variable, thread, site, stack, context, number of such stores."""
+        A row is seven u32: variable, offset of a cell with other names + 1 (or 0), thread, site, stack, context,
+        number of such stores."""
 
     def uses(self) -> bytes:
         """The contexts that stores have carried since the last call: pairs of u32, context and number. May name one

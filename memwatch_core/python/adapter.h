@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "memwatch.h"
+#include "older.h"
 
 #if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x03100000
 #error "MemWatch reads the interpreter's frames, whose layout it knows for CPython 3.11 to 3.15 only"

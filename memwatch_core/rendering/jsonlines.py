@@ -23,6 +23,7 @@ from typing import Any
 
 from ..printed import escape_json
 from ..records import (
+    Alias,
     Call,
     Context,
     Event,
@@ -33,6 +34,7 @@ from ..records import (
     Record,
     Shown,
     Site,
+    Unfollowed,
     Unwatched,
     Variable,
     Watched,
@@ -88,8 +90,10 @@ def _record(record: object) -> dict[str, Any]:
         line |= {"site": _site(record.site), "context": _context(record.context), "call": _call(record.call)}
         line |= {"part": _part(record.part), "operation": _plain(record.operation, 0), "own": _site(record.own)}
         stack = None if record.stack is None else [_site(frame) for frame in record.stack]
-        return line | {"stack": stack, "stack_cut": record.stack_cut}
-    if not isinstance(record, Watched | Unwatched | Lost | Outcome | Notice):
+        aliases = [_alias(alias) for alias in record.aliases]
+        line |= {"stack": stack, "stack_cut": record.stack_cut, "stack_inexact": record.stack_inexact}
+        return line | {"aliases": aliases, "aliases_cut": record.aliases_cut}
+    if not isinstance(record, Watched | Unwatched | Unfollowed | Lost | Outcome | Notice):
         raise TypeError(f"not a record: {type(record).__name__}")
     line = {"event": type(record).__name__.lower(), "time": time_text(record.time_ns)}
     if isinstance(record, Watched):
@@ -127,6 +131,10 @@ def _call(call: Call | None) -> dict[str, Any] | None:
 
 def _part(part: Part | None) -> dict[str, Any] | None:
     return None if part is None else {name: _plain(getattr(part, name), 0) for name in ("name", "old", "new")}
+
+
+def _alias(alias: Alias) -> dict[str, Any]:
+    return {name: _plain(getattr(alias, name), 0) for name in ("variable", "variable_id", "name")}
 
 
 def _variable(variable: Variable) -> dict[str, Any]:
@@ -204,4 +212,4 @@ try:
 except ImportError:  # not built: slower, same lines
     _encode = _encode_in_python
 else:
-    _encode = Lines(Event, Site, Context, Call, Part, Shown, record_json, value_json).encode
+    _encode = Lines(Event, Site, Context, Call, Part, Shown, Alias, record_json, value_json).encode

@@ -17,12 +17,27 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from ..printed import NARROWEST, clean, width, wrap
-from ..records import Call, Context, Event, Lost, Notice, Origin, Outcome, Record, Shown, Site, Unwatched, Watched
+from ..records import (
+    Call,
+    Context,
+    Event,
+    Lost,
+    Notice,
+    Origin,
+    Outcome,
+    Record,
+    Shown,
+    Site,
+    Unfollowed,
+    Unwatched,
+    Watched,
+)
 from .changes import change, named, value_text
 from .endings import ending
 from .labels import Labels
 from .layout import Cell, both_ends, flow, last_part, shorten
 from .palette import Role, plain
+from .unfollowed import reason
 from .written import Writes, WrittenUnder
 
 VARIABLES, STATEMENTS = 4, 3
@@ -101,7 +116,7 @@ class Lines:
 
     ``width``: columns of the terminal, None for a pipe (then only long values and statements are shortened). ``paint``
     colours a piece of text, as :func:`~memwatch_core.rendering.palette.paint` does. ``show="changes"`` leaves out
-    stores of equal values, the lifecycle of watches, and commits. ``stacks`` adds a line for each caller. Not
+    stores of equal values, the beginnings and ends of watches, and commits. ``stacks`` adds a line for each caller. Not
     thread-safe.
     """
 
@@ -151,7 +166,7 @@ class Lines:
                     rows.append(self._row(record))
             elif isinstance(record, Outcome):
                 self._take_outcome(record, rows)
-            elif self._all or isinstance(record, Lost):
+            elif self._all or isinstance(record, Lost | Unfollowed):
                 rows.append(record)
         for row in rows:
             if not isinstance(row, _Row):
@@ -338,6 +353,10 @@ class Lines:
             place = self._file_line(record.site) if record.site is not None and record.site.file else ""
             text = f"watch of {self._short_name(self._labels.of(record))} ended{ending(record, place)}"
             yield from self._sentence(record.time_ns, "life", text)
+        elif isinstance(record, Unfollowed):
+            if record.count == 1:  # what comes later is counted
+                what = both_ends(named(self._name(self._labels.of(record)), clean(record.name)), self._room)
+                yield from self._sentence(record.time_ns, "life", f"{what} is not followed: {reason(record)}")
         elif isinstance(record, Lost):
             stores = "1 store" if record.count == 1 else f"{record.count:,} stores"
             whose = f" of {self._short_name(record.variable)}" if record.variable else ""
@@ -405,12 +424,17 @@ class Lines:
         if own is None or site is None or own == site:
             return self._place(site, event.exact, event.call, event.origin)
         inside = "  ".join(text for _, text in self._place(site, True))
-        return [*self._place(own, event.exact, event.call, event.origin), ("function", f"in {inside}")]
+        exact = event.exact and not event.stack_inexact
+        return [*self._place(own, exact, event.call, event.origin), ("function", f"in {inside}")]
 
     def _callers(self, event: Event) -> Iterator[str]:
         margin = Cell(" " * (INDENT - 2))
         for frame in event.stack or ():
-            cells = [margin, Cell("from", self._painter("notice")), *self._places(self._place(frame, True))]
+            cells = [
+                margin,
+                Cell("from", self._painter("notice")),
+                *self._places(self._place(frame, not event.stack_inexact)),
+            ]
             yield from flow(cells, self._width, INDENT)
         if event.stack_cut:
             more = Cell("and more, not recorded", self._painter("notice"))

@@ -13,6 +13,7 @@ import msgspec
 
 from memwatch_core.records import (
     ABSENT,
+    Alias,
     Call,
     Context,
     Event,
@@ -23,6 +24,7 @@ from memwatch_core.records import (
     Record,
     Shown,
     Site,
+    Unfollowed,
     Unwatched,
     Variable,
     Watched,
@@ -143,12 +145,20 @@ def _records() -> dict[str, Record]:
         "event, place deleted": place("[3]", Shown("[1, 2]"), ABSENT, "delete"),
         "event, place found": place(".tags", Shown("['a']"), None, "set", origin="found", exact=False, site=None),
         "event, odd place": place(SURROGATE + CONTROLS, Shown(SURROGATE + CONTROLS), Shown(""), "set", offset=2**32),
+        "event, aliases": place(
+            '.config["port"]', 5432, 6543, "set",
+            aliases=(Alias("settings", 4, '["port"]'), Alias("total", 3, '.backup.config["port"]')),
+        ),
+        "event, odd aliases": place(
+            "", 1, 2, "set", aliases=(Alias(SURROGATE, 2**64 - 1, CONTROLS), Alias("", 0, "")) * 4, aliases_cut=True
+        ),
         "event, callers": event(own=SITE, stack=(Site("/project/main.py", 3, "<module>"),)),
         "event, in a library": event(
             site=Site("/lib/orm/state.py", 812, "_expire"), own=SITE, stack=(SITE, Site("/project/main.py", 3, "main"))
         ),
         "event, no callers": event(own=None, stack=()),
         "event, callers unknown": event(own=None, stack=(), stack_cut=True),
+        "event, inexact callers": event(own=SITE, stack=(SITE,), stack_inexact=True),
         "event, odd callers": event(
             own=Site(SURROGATE, 1, CONTROLS), stack=(Site("", 0, ""), Site(SURROGATE, 2**32 - 1, CONTROLS)) * 60,
             stack_cut=True,
@@ -174,6 +184,9 @@ def _records() -> dict[str, Record]:
         "unwatched, odd": Unwatched(
             0, 0, SURROGATE + CONTROLS, 2**64 - 1, why="deleted", site=Site(SURROGATE, 0, CONTROLS), target=CONTROLS
         ),
+        "unfollowed": Unfollowed(NOW, 7, "order", 3, "7-python", 12, "kind", "deque", ".queue"),
+        "unfollowed, too many": Unfollowed(NOW, 7, "order", 3, "7-python", 1, "max_objects", "dict", '["a"]'),
+        "unfollowed, odd": Unfollowed(0, 0, SURROGATE + CONTROLS, 2**64 - 1, "", 2**64 - 1, "key", CONTROLS, SURROGATE),
         "lost": Lost(NOW, 7, 1200, "the disk was full", "total"),
         "lost, odd": Lost(0, 0, 2**64 - 1, SURROGATE + CONTROLS),
         "outcome": Outcome(NOW, 7, "rolled back", (9, 11), 9),

@@ -52,8 +52,6 @@ class TypeFormatContract(PluginContract):
 
     @pytest.fixture(autouse=True)
     def _declared(self) -> None:
-        if sys.version_info < (3, 12):
-            pytest.skip("objects are watched where they lie with CPython 3.12 and later")
         proxy.declare_types(declared([self.record]))
 
     @given(data=st.data())

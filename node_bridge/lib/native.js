@@ -2,6 +2,7 @@
 // are installed, or a test runner loads it anew, in a realm of its own, for each test file).
 //
 //   start(tracker) -> name            stats()  nameThread(label)
+//   keepCallers(most)                 of each event from now on; 0: none
 //   open(path, session, max_bytes, policy)  close()  opened() -> [path, still open] | undefined
 //   readFile(folder, name, most) -> Buffer   makeFile(folder, name, Buffer)   or -errno: a session's file, see files.js
 //   attach()                          follows this thread's code from now on: lines are known for what is compiled later

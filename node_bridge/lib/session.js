@@ -25,9 +25,10 @@ function current() {
 
 function join(folder) {
   const session = member(path.resolve(folder));
-  const { tracker, kernel_writes } = session.settings.core;
+  const { tracker, kernel_writes } = session.settings.core, { stack } = session.settings.watch;
   const wanted = tracker === 'auto' && kernel_writes === 'all' ? 'uffd-queue' : tracker;
   session.tracker = core('memwatch can\'t start', () => native.start(TRACKERS.indexOf(wanted)));
+  core('no call stacks can be kept', () => native.keepCallers(stack === 'auto' ? 0 : stack - 1));
   const { max_bytes, policy } = session.settings.journal;
   try {
     native.open(path.join(session.folder, `${process.pid}-node.mwj`), Buffer.from(session.id, 'hex'), max_bytes, POLICIES.indexOf(policy));

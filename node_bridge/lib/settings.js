@@ -8,16 +8,19 @@ const TRACKERS = ['auto', 'uffd-sigbus', 'readonly', 'uffd-queue']; // mw_tracke
 const POLICIES = ['block', 'drop', 'rotate']; // mw_policy
 const SMALLEST = 4194304; // bytes: MW_JOURNAL_MIN of memwatch.h
 
-/** Valid values of each setting, the default first: a list, or a number of bytes. */
+const FRAMES = { most: 128 };
+
+/** Valid values of each setting, the default first: a list, a number of bytes, or of frames. */
 const KNOWN = {
   core: { tracker: TRACKERS, kernel_writes: ['calls', 'all'] },
   sql: { window: ['until-next', 'statement', 'fetch', 'transaction'], parameters: ['hash', 'none', 'full'] },
   journal: { max_bytes: 0, policy: POLICIES },
+  watch: { stack: FRAMES },
 };
 const DEFAULTS = {
   ...Object.fromEntries(Object.entries(KNOWN).map(([section, keys]) =>
     [section, Object.fromEntries(Object.entries(keys).map(([key, known]) => [key, Array.isArray(known) ? known[0] : known]))])),
-  watch: { track_threads: true, track_sql: false, mutation_depth: 'FULL' },
+  watch: { stack: 'auto', track_threads: true, track_sql: false, mutation_depth: 'FULL' },
   node: { exact_lines: true },
 };
 
@@ -25,6 +28,10 @@ function check(where, known, value) {
   const shown = `${where} is ${JSON.stringify(value)}; it`;
   if (Array.isArray(known)) {
     if (!known.includes(value)) throw new SessionError(`${shown} can be ${known.join(', ')}`);
+  } else if (known === FRAMES) {
+    if (value !== 'auto' && !(Number.isSafeInteger(value) && value >= 1 && value <= FRAMES.most)) {
+      throw new SessionError(`${shown} must be "auto" or a number of frames, from 1 to ${FRAMES.most}`);
+    }
   } else if (!Number.isSafeInteger(value) || (value !== 0 && value < SMALLEST)) {
     throw new SessionError(`${shown} must be 0, for no limit, or at least ${SMALLEST} bytes`);
   }

@@ -87,6 +87,12 @@ FUNCTION(start) {
     return string(env, mw_tracker_name());
 }
 
+FUNCTION(keepCallers) {
+    napi_value argv[ARGUMENTS];
+    arguments(env, info, argv);
+    return result(env, isolate_keep_callers(to_number(env, argv[0])));
+}
+
 static char *journal; /* path of the last one opened */
 static atomic_bool closed;
 
@@ -433,6 +439,7 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
         napi_callback call;
     } functions[] = {
         {"start", start},
+        {"keepCallers", keepCallers},
         {"open", open},
         {"close", closeJournal},
         {"opened", opened},

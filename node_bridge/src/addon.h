@@ -6,6 +6,7 @@
  *   blocks.c    pages behind ArrayBuffers: who holds them, and when they go
  *   sql.c       what a SQL statement says, hashes of its parameters, and the records of its beginning and end
  *   isolate.cc  what N-API has no words for (V8's own API): which line stores, whose async flow it is, external buffers
+ *   inlining.cc  what V8 has inlined in optimised code
  *   text.cc     whether a script is what the file says that it is named after
  *   sourcemap.cc  the lines of generated files, as their compiler's maps have them
  *
@@ -137,6 +138,9 @@ enum original isolate_original(const char *file, uint32_t *line, uint32_t *colum
 
 /* Learns which operations of bytecode store or call, from a function of that name that does nothing else. */
 bool isolate_learn_operations(const char *function);
+
+/* From now on each event carries so many callers at most, in all threads; 0: none. */
+int isolate_keep_callers(unsigned most);
 
 /* The origin provider of the core: async-signal-safe. */
 void isolate_origin(const void *ucontext, mw_origin *origin);

@@ -8,8 +8,13 @@
  * to a function that the map doesn't know (a debugger's copy of one, say), what is found above is its caller: inexact.
  *
  * Optimised code may contain other functions, inlined, and V8 doesn't say which position belongs to which script. It is
- * certain if only one script has a store or a call there, or if every position of the code exists in its own script;
- * what can't be decided is marked inexact, never guessed. */
+ * certain if V8's own tables say it (inlining.cc), if only one script has a store or a call there, or if every position
+ * of the code exists in its own script; what can't be decided is marked inexact, never guessed.
+ *
+ * Call stacks. Above the store, the same chain goes on: each frame is one of the interpreter, of optimised code, which
+ * stands for the functions inlined in it too, of a builtin, which is left out, or the one by which C++ has entered
+ * JavaScript, which has where JavaScript had called C++ before. Some stacks are kept as they lay there: of a
+ * thread that comes back, the frames are compared and nothing is looked up. */
 #include <link.h>
 #include <node.h>
 #include <pthread.h>
@@ -28,6 +33,7 @@
 #include "addon.h"
 #include "base/hash.h"
 #include "flows.h"
+#include "inlining.h"
 #include "sourcemap.h"
 #include "text.h"
 #include "tokens.h"
@@ -58,6 +64,13 @@ struct place { /* one instruction that has a source position */
     uint8_t operation;     /* of bytecode */
     bool known, exact, internal;
     uint32_t site;
+    int call; /* the inlined call by which its function came here; -1: it is the code's own */
+};
+
+struct code;
+struct inlined { /* a call */
+    place at;
+    std::shared_ptr<const code> function; /* who is called; NULL: not in the map */
 };
 
 struct code {
@@ -69,15 +82,37 @@ struct code {
     uint32_t line, column; /* where the function begins */
     std::vector<place> places;
     place whole; /* stands for the function where its places aren't known */
+    bool alone;  /* machine code in which nothing is inlined */
+    bool told;   /* or it is known what */
+    std::vector<inlined> calls;
+    std::shared_ptr<const code> own; /* its function's bytecode; NULL: not in the map */
 };
 
 struct range {
     uintptr_t start, stop;
 };
 
+enum { LEVELS = 256, KEPT_LEVELS = 64, STACK_BITS = 4, CALLERS_MOST = 127 };
+
+struct level { /* a frame on the stack, whoever's */
+    uintptr_t pc, frame;
+    uintptr_t array, offset; /* of the interpreter's: where it is; else 0 */
+    uintptr_t up;            /* where its caller's frame and pc are saved; 0: it is the last one */
+};
+
+struct stack { /* as it was found before */
+    unsigned levels; /* 0: none is kept */
+    bool looks;      /* the frame at the top depends on what lies at the stack pointer, */
+    uintptr_t above; /* this */
+    place *site;
+    uint32_t callers; /* id */
+    bool exact;
+    struct level level[KEPT_LEVELS];
+};
+
 struct state {
     v8::Isolate *isolate;
-    std::map<uintptr_t, std::unique_ptr<code>> codes; /* by start */
+    std::map<uintptr_t, std::shared_ptr<code>> codes; /* by start */
     std::unordered_map<int, std::unique_ptr<script>> scripts;
     bool watches;                                              /* maps have been read */
     std::unordered_map<uintptr_t, std::vector<place>> pending; /* positions come before the code that they belong to */
@@ -94,6 +129,8 @@ struct state {
         place *at;
     } recent[1 << RECENT_BITS];
     bool recent_any; /* a store has put something there: of the thousands of codes of a start, none forgets anything */
+    struct stack stacks[1 << STACK_BITS]; /* by what is seen of them at once */
+    bool stacks_busy; /* one is being changed: a signal handler that stores does without */
     void keep(struct recent &where, const struct recent &found) {
         where = found;
         recent_any = true;
@@ -193,13 +230,43 @@ void forget_codes(state *s, uintptr_t start, size_t size) {
         if (before->first + before->second->size <= start) break;
         at = s->codes.erase(before);
     }
-    if (s->recent_any) memset(s->recent, 0, sizeof s->recent);
+    if (s->recent_any) {
+        memset(s->recent, 0, sizeof s->recent);
+        for (struct stack &stack : s->stacks) stack.levels = 0;
+    }
     s->recent_any = false;
 }
 
-void put_code(state *s, std::unique_ptr<code> c) {
+void put_code(state *s, std::shared_ptr<code> c) {
     forget_codes(s, c->start, c->size);
     s->codes[c->start] = std::move(c);
+}
+
+/* The bytecode whose array V8 has at this address. */
+std::shared_ptr<const code> bytecode_at(state *s, uintptr_t array) {
+    enum { HEADER_MOST = 128 };
+    auto at = s->codes.lower_bound(array);
+    bool is = at != s->codes.end() && at->first - array < HEADER_MOST && at->second->bytecode && at->second->from;
+    return is ? at->second : nullptr;
+}
+
+/* Called with the places as V8 has told them. */
+void learn_inlining(state *s, code *c) {
+    std::vector<position_row> rows;
+    for (const place &p : c->places) rows.push_back({p.offset, p.position});
+    inlining read;
+    if (rows.empty() || !read_inlining(c->start, rows, &read)) return;
+    std::vector<std::shared_ptr<const code>> functions;
+    for (uintptr_t array : read.functions) functions.push_back(bytecode_at(s, array));
+    for (size_t i = 0; i < rows.size(); i++) c->places[i].call = read.rows[i];
+    for (const inlined_call &call : read.calls) {
+        place p{};
+        p.position = call.position;
+        p.call = call.caller;
+        c->calls.push_back({p, functions[(size_t)call.function]});
+    }
+    c->own = functions[0];
+    c->told = true;
 }
 
 /* What runs bytecode, and what enters it after optimised code was left: V8 keeps each of the two parts together. */
@@ -213,7 +280,7 @@ void learn_interpreter(state *s, const code *c, std::string_view name) {
 
 void add_code(state *s, const v8::JitCodeEvent *event) {
     if (event->code_type == v8::JitCodeEvent::WASM_CODE) return;
-    std::unique_ptr<code> c(new code{});
+    std::shared_ptr<code> c(new code{});
     c->start = (uintptr_t)event->code_start;
     c->size = event->code_len;
     c->bytecode = event->code_type == v8::JitCodeEvent::BYTE_CODE;
@@ -233,6 +300,9 @@ void add_code(state *s, const v8::JitCodeEvent *event) {
                 p.line = (uint32_t)event->script->GetLineNumber(p.position) + 1;
                 p.column = (uint32_t)event->script->GetColumnNumber(p.position) + 1;
             }
+        else if (event->name.len > 4 && !memcmp(event->name.str, "JS:*", 4))
+            learn_inlining(s, c.get());
+        c->alone = event->name.len > 4 && !memcmp(event->name.str, "JS:^", 4);
     } else {
         learn_interpreter(s, c.get(), {event->name.str, event->name.len});
     }
@@ -257,7 +327,7 @@ void move_code(const v8::JitCodeEvent *event) {
         if (at == s->codes.end()) {
             forget_codes(s, to, event->code_len);
         } else {
-            std::unique_ptr<code> c = std::move(at->second);
+            std::shared_ptr<code> c = std::move(at->second);
             s->codes.erase(at);
             c->start = to;
             put_code(s, std::move(c));
@@ -388,6 +458,22 @@ void resolve_optimised(state *s, code *c, place *p) {
     }
 }
 
+/* A place of which V8's tables say whose it is. */
+void resolve_inlined(const code *c, const code *function, place *p) {
+    const place *q = function ? at_position(function, p->position) : nullptr;
+    if (q)
+        settle(p, function, q->line, q->column, true);
+    else if (function)
+        settle(p, function, function->line, function->column, false);
+    else
+        settle(p, c, c->line, c->column, false);
+}
+
+place *resolve_whole(code *c) {
+    if (!c->whole.known) settle(&c->whole, c, c->line, c->column, false);
+    return &c->whole;
+}
+
 /* What is known of the place of `pc` in code of a script. */
 place *resolve(state *s, code *c, uintptr_t pc) {
     place *p = place_in(c, pc);
@@ -444,14 +530,49 @@ struct finding {
     place *best;     /* the innermost place in the program's own source */
     place *internal; /* the innermost in Node's */
     bool unknown;    /* before these came a function that isn't in the map */
+    unsigned most;   /* callers asked for */
+    unsigned count;
+    bool cut, inexact; /* there are more; one of them isn't certain, or isn't there */
+    uint32_t sites[CALLERS_MOST];
+
+    /* True: nothing more is asked for. */
     bool take(place *p) {
-        if (!p->internal)
+        if (p->internal) {
+            if (!best && !internal) internal = p;
+            return false;
+        }
+        if (!best) {
             best = p;
-        else if (!internal)
-            internal = p;
-        return best != nullptr;
+            return !most;
+        }
+        if (count == most) return cut = true;
+        inexact |= !p->exact || !p->site;
+        sites[count++] = p->site;
+        return false;
     }
+    void miss() { (best ? inexact : unknown) = true; }
 };
+
+/* What stands at `pc` in machine code: its function, or those inlined in it up to its function. */
+bool take_machine_code(state *s, code *c, uintptr_t pc, finding *found) {
+    const uint8_t *next = (const uint8_t *)pc + 1;
+    place *p = place_in(c, pc);
+    /* A call that will come back to where the code is left, since it is no longer valid: at another place than it was
+     * made from. */
+    bool left = found->best && next[0] == 0x41 && next[1] == 0xff && (next[2] & 0xbf) == 0x15;
+    if (left || !c->told || p == &c->whole) {
+        bool done = left ? found->take(resolve_whole(c)) : found->take(resolve(s, c, pc));
+        if (!done && !c->alone) found->miss();
+        return done;
+    }
+    for (;; p = &c->calls[(size_t)p->call].at) {
+        const code *function = p->call < 0 ? c->own.get() : c->calls[(size_t)p->call].function.get();
+        if (!p->known) resolve_inlined(c, function, p);
+        if (!function && !p->internal) found->miss();
+        if (found->take(p)) return true;
+        if (p->call < 0) return false;
+    }
+}
 
 /* The array is believed only if the map knows it: at `c` lies its first instruction, or what V8 didn't tell of has come
  * where another has lain. */
@@ -470,7 +591,7 @@ place *interpreted(state *s, uintptr_t frame, finding *found) {
     if (recent.pc == pc) return recent.at;
     code *c = code_at(s, pc);
     if (!is_of(s, c, array)) {
-        found->unknown = true;
+        found->miss();
         return nullptr;
     }
     place *p = resolve(s, c, pc);
@@ -478,31 +599,86 @@ place *interpreted(state *s, uintptr_t frame, finding *found) {
     return p;
 }
 
-/* Up the chain of frame pointers. False if it broke before a place was found. */
-bool walk(state *s, const ucontext_t *context, finding *found) {
+/* By this frame C++ has entered JavaScript: one with a mark, which is no context. */
+bool is_entry(const state *s, uintptr_t pc, uintptr_t frame) {
+    uintptr_t mark = *(uintptr_t *)(frame - 8);
+    return (mark == 2 || mark == 4) && is_builtin(s, pc);
+}
+
+/* From there, the frame by which JavaScript had called C++ before; 0: it hadn't. False: not known. */
+bool left_from(const state *s, uintptr_t frame, uintptr_t *exit) {
+    enum { EXIT = 64, FAST = 72, MARKS = 128 };
+    *exit = *(uintptr_t *)(frame - EXIT);
+#if V8_MAJOR_VERSION >= 13 /* a call that leaves no frame */
+    if (*(uintptr_t *)(frame - FAST)) return false;
+#endif
+    if (!*exit) return true;
+    if (*exit <= frame || *exit + 16 > s->stack_top || *exit & 7) return false;
+    uintptr_t mark = *(uintptr_t *)(*exit - 8);
+    return mark < MARKS && !(mark & 1) && is_code(const_cast<state *>(s), *(uintptr_t *)(*exit + 8) - 1);
+}
+
+/* Up the chain of frame pointers. False if it broke before all was found that is asked for. */
+bool walk(state *s, const ucontext_t *context, finding *found, struct stack *kept) {
     uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP], sp = (uintptr_t)context->uc_mcontext.gregs[REG_RSP],
               frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
-    for (int depth = 0; depth < 64; depth++) {
+    unsigned most = found->most ? UINT16_MAX : 64;
+    for (unsigned depth = 0; depth < most; depth++) {
         code *c = program_code_at(s, pc);
-        bool in_stack = frame >= sp && frame + 16 <= s->stack_top && !(frame & 7);
+        bool in_stack = frame >= sp && frame + 16 <= s->stack_top && !(frame & 7), done = false;
+        struct level level = {pc, frame, 0, 0, frame};
         if (c && !c->bytecode && c->from) {
-            if (found->take(resolve(s, c, pc))) return true;
+            done = take_machine_code(s, c, pc, found);
         } else if (!c && is_untold(s, pc)) {
-            found->unknown = true;
+            found->miss();
         } else if (in_stack && frame - 40 >= sp - 128 && is_builtin(s, pc)) {
             /* a builtin without a frame of its own has its caller's, and on the stack where it returns to */
-            uintptr_t owner = depth || is_interpreter(s, pc) ? pc : *(uintptr_t *)sp - 1;
-            place *p = is_interpreter(s, owner) ? interpreted(s, frame, found) : nullptr;
-            if (p && found->take(p)) return true;
+            bool looks = !depth && !is_interpreter(s, pc);
+            uintptr_t owner = looks ? *(uintptr_t *)sp - 1 : pc;
+            code *caller = looks ? program_code_at(s, owner) : nullptr;
+            if (kept && looks) kept->looks = true, kept->above = owner;
+            if (is_interpreter(s, owner)) {
+                place *p = interpreted(s, frame, found);
+                level.array = *(uintptr_t *)(frame - 32);
+                level.offset = *(uintptr_t *)(frame - 40);
+                done = p && found->take(p);
+            } else if (caller && !caller->bytecode && caller->from) {
+                done = take_machine_code(s, caller, owner, found);
+            }
         }
-        if (!in_stack) return false;
-        uintptr_t up = *(uintptr_t *)frame;
-        pc = *(uintptr_t *)(frame + 8) - 1; /* the call, not what follows it */
+        if (!in_stack) return done;
+        bool entry = !done && is_entry(s, pc, frame);
+        if (entry && !left_from(s, frame, &level.up)) return false;
+        if (kept && depth < KEPT_LEVELS) kept->level[depth] = level;
+        if (kept) kept->levels = depth < KEPT_LEVELS ? depth + 1 : 0;
+        if (done) return true;
+        if (!level.up) return found->best || found->internal;
+        uintptr_t up = *(uintptr_t *)level.up;
+        pc = *(uintptr_t *)(level.up + 8) - 1; /* the call, not what follows it */
         if (!is_code(s, pc)) return false;
-        if (up <= frame) return found->internal != nullptr;
+        if (up <= frame) return found->internal && !found->best;
         frame = up;
     }
     return false;
+}
+
+/* Whether the stack is the one that was found before. A frame's words are read only once it is known that it lay
+ * there before. */
+bool is_kept(const struct stack *kept, const ucontext_t *context) {
+    uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP],
+              frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
+    if (!kept->levels || (kept->looks && *(uintptr_t *)context->uc_mcontext.gregs[REG_RSP] - 1 != kept->above))
+        return false;
+    const struct level *end = kept->level + kept->levels - 1;
+    for (const struct level *l = kept->level;; l++) {
+        if (l->frame != frame || l->pc != pc) return false;
+        if (l->array && (*(uintptr_t *)(frame - 32) != l->array || *(uintptr_t *)(frame - 40) != l->offset))
+            return false;
+        if (l->up != frame && *(uintptr_t *)(frame - 64) != l->up) return false;
+        if (l == end) return true;
+        frame = *(uintptr_t *)l->up;
+        pc = *(uintptr_t *)(l->up + 8) - 1;
+    }
 }
 
 /* The bytecode array of a frame on the stack that is at this instruction; 0: it is no bytecode. */
@@ -521,19 +697,21 @@ void sample(state *s, const ucontext_t *context, finding *found) {
     registers.sp = (void *)context->uc_mcontext.gregs[REG_RSP];
     registers.fp = (void *)context->uc_mcontext.gregs[REG_RBP];
     v8::SampleInfo info;
-    void *frames[32];
-    s->isolate->GetStackSample(registers, frames, 32, &info);
-    for (size_t i = 0; i < info.frames_count && i < 32; i++) {
+    void *frames[LEVELS];
+    size_t most = found->most ? LEVELS : 32;
+    s->isolate->GetStackSample(registers, frames, most, &info);
+    for (size_t i = 0; i < info.frames_count && i < most; i++) {
         uintptr_t pc = (uintptr_t)frames[i];
         code *c = code_at(s, pc);
         if (c && !c->bytecode) c = code_at(s, --pc);
         uintptr_t array = array_at(s, pc, (uintptr_t)registers.sp);
         if (array ? !is_of(s, c, array) : !c && is_untold(s, pc)) {
-            found->unknown = true;
-        } else if (c && c->from && found->take(resolve(s, c, pc))) {
-            return;
+            found->miss();
+        } else if (c && c->from) {
+            if (c->bytecode ? found->take(resolve(s, c, pc)) : take_machine_code(s, c, pc, found)) return;
         }
     }
+    if (found->most && info.frames_count >= most) found->cut = found->inexact = true;
 }
 
 #if V8_MAJOR_VERSION >= 12
@@ -551,11 +729,109 @@ uint32_t context_of(const state *s) {
 
 } // namespace
 
+static unsigned callers_most; /* for each event; 0: none are asked for */
+
+static void tell(state *s, const finding &found, mw_origin *origin) {
+    place *p = found.best ? found.best : found.internal;
+    origin->site = p ? p->site : 0;
+    origin->inexact = !p || !p->exact || found.unknown;
+    if (origin->inexact) s->counts.inexact++;
+}
+
+bool is_on_stack(const state *s, uintptr_t frame, uintptr_t sp) {
+    return frame >= sp && frame + 16 <= s->stack_top && !(frame & 7);
+}
+
+/* Where the stack was when C++ was called from this frame of V8's, in which JavaScript is left: behind the address that
+ * the call comes back to. 0: it is no such frame. */
+static uintptr_t left_at(const state *s, uintptr_t frame, uintptr_t sp) {
+    enum { MARKS = 128 };
+    if (!is_on_stack(s, frame, sp) || frame - 16 < sp) return 0;
+    uintptr_t mark = *(uintptr_t *)(frame - 8), left = *(uintptr_t *)(frame - 16);
+    bool is = mark < MARKS && !(mark & 1) && left > sp && left < frame && !(left & 7);
+    return is && is_builtin(s, *(uintptr_t *)(left - 8) - 1) ? left : 0;
+}
+
+/* Whether the chain of frame pointers leads from C++ to such a frame. Else C++ may use them for something else. */
+static bool leads_out(state *s, uintptr_t frame, uintptr_t sp) {
+    enum { FRAMES_MOST = 32 };
+    if (left_at(s, frame, sp)) return true;
+    for (int i = 0; i < FRAMES_MOST && is_on_stack(s, frame, sp); i++) {
+        uintptr_t up = *(uintptr_t *)frame, pc = *(uintptr_t *)(frame + 8) - 1;
+        if (is_builtin(s, pc)) return left_at(s, up, sp) == frame + 16;
+        if (up <= frame || !within(s->text[0], pc)) return false;
+        frame = up;
+    }
+    return false;
+}
+
+/* Where a stack is kept: by where it stands and where its caller does. */
+static struct stack *kept_at(state *s, const ucontext_t *context) {
+    uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP], sp = (uintptr_t)context->uc_mcontext.gregs[REG_RSP],
+              frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP], key = pc ^ frame << 20;
+    if (!is_on_stack(s, frame, sp)) return nullptr;
+    uintptr_t up = *(uintptr_t *)frame;
+    key += *(uintptr_t *)(frame + 8) * 3;
+    if (is_on_stack(s, up, sp)) key += *(uintptr_t *)(up - 40) >> 29;
+    return &s->stacks[hash_to_bits(key, STACK_BITS)];
+}
+
+/* The site and its callers. */
+static void whole_origin(state *s, const ucontext_t *context, mw_origin *origin) {
+    struct stack *kept = s->stacks_busy ? nullptr : kept_at(s, context);
+    if (kept && is_kept(kept, context)) {
+        origin->site = kept->site->site;
+        origin->stack = kept->callers;
+        origin->inexact = !kept->exact;
+        if (origin->inexact) s->counts.inexact++;
+        return;
+    }
+    finding found;
+    found.best = found.internal = nullptr;
+    found.unknown = found.cut = found.inexact = false;
+    found.count = 0;
+    found.most = callers_most;
+    s->counts.walks++;
+    uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+    if (!is_builtin(s, pc) && !code_at(s, pc) &&
+        !leads_out(s, (uintptr_t)context->uc_mcontext.gregs[REG_RBP], (uintptr_t)context->uc_mcontext.gregs[REG_RSP])) {
+        kept = nullptr;
+        sample(s, context, &found);
+    }
+    if (kept) {
+        s->stacks_busy = s->recent_any = true;
+        kept->levels = 0;
+        kept->looks = false;
+    }
+    if (!found.best) {
+        bool whole = walk(s, context, &found, kept);
+        if (!whole && !found.best) sample(s, context, &found);
+        found.inexact |= !whole;
+    }
+    tell(s, found, origin);
+    uint32_t flags = (found.cut ? MW_STACK_CUT : 0) | (found.inexact || origin->inexact ? MW_STACK_INEXACT : 0);
+    origin->stack = mw_intern_stack(found.sites, found.count, flags);
+    if (!kept) return;
+    if (found.inexact || found.unknown || !found.best || !found.best->known) kept->levels = 0;
+    kept->site = found.best;
+    kept->callers = origin->stack;
+    kept->exact = !origin->inexact;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    s->stacks_busy = false;
+}
+
+int isolate_keep_callers(unsigned most) {
+    int error = most ? mw_keep_stacks() : MW_OK;
+    if (!error) __atomic_store_n(&callers_most, std::min(most, (unsigned)CALLERS_MOST), __ATOMIC_RELEASE);
+    return error;
+}
+
 extern "C" void isolate_origin(const void *ucontext, mw_origin *origin) {
     state *s = self;
     if (!s || !ucontext) return; /* a thread without JavaScript: no line of the program */
     const ucontext_t *context = (const ucontext_t *)ucontext;
     origin->context = context_of(s);
+    if (callers_most) return whole_origin(s, context, origin);
     uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
     auto &recent = s->recent_of(pc);
     finding found{};
@@ -563,17 +839,14 @@ extern "C" void isolate_origin(const void *ucontext, mw_origin *origin) {
         found.best = recent.at;
     } else {
         s->counts.walks++;
-        if (!walk(s, context, &found) && !found.best) sample(s, context, &found);
+        if (!walk(s, context, &found, nullptr) && !found.best) sample(s, context, &found);
         code *c = code_at(s, pc);
         if (found.best && c && !c->bytecode && c->from) { /* optimised code: the same place whenever it stores here */
             place *p = place_in(c, pc);
             if (p == found.best) s->keep(recent, {pc, c, p});
         }
     }
-    place *p = found.best ? found.best : found.internal;
-    origin->site = p ? p->site : 0;
-    origin->inexact = !p || !p->exact || found.unknown;
-    if (origin->inexact) s->counts.inexact++;
+    tell(s, found, origin);
 }
 
 /* ---- attaching --------------------------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@ from typing import Any
 from memwatch_core.adapter.watch import variable
 
 STORE, PAD, VARIABLE, METADATA, CONTENT, UNREGISTERED, SITE, THREAD, PLACE = 1, 3, 4, 5, 6, 7, 8, 11, 13
+ALIAS, NOT_FOLLOWED = 15, 17
 ORIGINS = {1: "announced", 2: "store", 3: "syscall", 4: "kernel", 5: "found"}
 
 
@@ -36,6 +37,10 @@ class Store:
     """number of the call, fd, bytes"""
     path: str | None
     """of a place"""
+    aliases: tuple[tuple[int, str], ...]
+    """its other names: variable, path"""
+    cut: bool
+    """there are more"""
 
 
 @dataclass
@@ -50,6 +55,8 @@ class Contents:
     ended: list[int]
     threads: list[tuple[int, str]]
     closed: int
+    left: list[tuple[int, int, int, str, str]]
+    """What isn't followed: variable, count, why, type, path."""
 
     def of(self, number: int) -> list[Store]:
         return [store for store in self.stores if store.variable == number]
@@ -57,11 +64,12 @@ class Contents:
 
 def read(path: Path) -> Contents:
     """What was committed so far."""
-    found = Contents([], {}, {}, {}, [], [], 0)
+    found = Contents([], {}, {}, {}, [], [], 0, [])
     if not path.exists():  # it is made at the first record
         return found
     sites: dict[int, tuple[str, int, str, int]] = {0: ("", 0, "", 0)}
     paths: dict[tuple[int, int], str] = {}
+    others: dict[tuple[int, int], tuple[tuple[tuple[int, str], ...], bool]] = {}
     with path.open("rb") as file:
         header = file.read(4096)
         slots, found.closed = struct.unpack_from("<Q", header, 128)[0], struct.unpack_from("<Q", header, 200)[0]
@@ -95,6 +103,7 @@ def read(path: Path) -> Contents:
                     column,
                     call,
                     paths.get((number, offset)),
+                    *others.get((number, offset), ((), False)),
                 )
             )
         elif kind == VARIABLE:
@@ -102,13 +111,18 @@ def read(path: Path) -> Contents:
             found.variables[number] = (variable_flags, start, stop)
         elif kind == UNREGISTERED:
             found.ended.append(number)
-        elif kind in (METADATA, CONTENT, SITE, THREAD, PLACE):
+        elif kind in (METADATA, CONTENT, SITE, THREAD, PLACE, ALIAS, NOT_FOLLOWED):
             (length,) = struct.unpack_from("<I", data, at + 20)
             payload = _payload(data, at, count, 24)[:length]
             if kind == METADATA:
                 found.metadata[number] = json.loads(payload)
             elif kind == PLACE:
-                paths[number, struct.unpack_from("<I", payload)[0]] = payload[4:].decode("utf-8", "surrogatepass")
+                place = number, struct.unpack_from("<I", payload)[0]
+                paths[place], others[place] = payload[4:].decode("utf-8", "surrogatepass"), ((), False)
+            elif kind == ALIAS:
+                others[number, struct.unpack_from("<I", payload)[0]] = _names(payload[8:]), payload[4] > 0
+            elif kind == NOT_FOLLOWED:
+                found.left.append((number, *struct.unpack_from("<QB", payload), *_left(payload)))
             elif kind == CONTENT:
                 found.contents[number] = payload[8:]
             elif kind == THREAD:
@@ -120,6 +134,19 @@ def read(path: Path) -> Contents:
                 sites[number] = (raw, line, names[len(raw) :], column)
         at += 64 * max(count, 1)
     return found
+
+
+def _left(payload: bytes) -> tuple[str, str]:
+    return payload[12 : 12 + payload[9]].decode(), payload[12 + payload[9] :].decode()
+
+
+def _names(payload: bytes) -> tuple[tuple[int, str], ...]:
+    found = []
+    while payload:
+        number, length = struct.unpack_from("<IH", payload)
+        found.append((number, payload[6 : 6 + length].decode("utf-8", "surrogatepass")))
+        payload = payload[6 + length :]
+    return tuple(found)
 
 
 def _payload(data: bytes, at: int, slots: int, start: int) -> bytes:

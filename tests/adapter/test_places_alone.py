@@ -31,8 +31,6 @@ from memwatch_core import unwatch, unwatch_place, watch, watch_place
 from memwatch_core.errors import WatchError
 from memwatch_core.native import core, proxy
 
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tells of changes of dicts since 3.12")
-
 STORES = 100_000 if os.environ.get("MEMWATCH_SOAK") else 5_000
 
 

@@ -30,8 +30,6 @@ from journals import Opened
 
 from memwatch_core import unwatch, watch
 
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tells of changes of dicts since 3.12")
-
 
 class Plain:
     """Attributes, a property, a method."""

@@ -26,8 +26,6 @@ from memwatch_core.adapter.watch import variable
 from memwatch_core.errors import WatchError
 from memwatch_core.native import core, proxy
 
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tells of changes of dicts since 3.12")
-
 
 class Box:
     if TYPE_CHECKING:
@@ -517,7 +515,8 @@ def test_a_key_that_is_equal_to_another_object_is_found_when_its_dict_goes(journ
     watch(d, name="d")
     d[Point(1)] = "found"
     del d
-    assert [(change.new, change.origin) for change in changes(journal)] == [("found", "found")]
+    origin = "found" if sys.version_info >= (3, 12) else "announced"  # CPython 3.11 says which entry it stores to
+    assert [(change.new, change.origin) for change in changes(journal)] == [("found", origin)]
 
 
 def test_weak_keys_are_told_as_they_come(journal: Opened) -> None:
@@ -589,7 +588,7 @@ def test_threads_lose_no_store_and_their_chains_are_unbroken(journal: Opened) ->
     order, config = Box(n=-1), {"n": -1}  # an object that is there already isn't a change
     watch(order, name="order")
     watch(config, name="config")
-    rounds = 100_000 if os.environ.get("MEMWATCH_SOAK") else 20_000
+    rounds = 100_000 if os.environ.get("MEMWATCH_SOAK") else 20_000 if sys.version_info >= (3, 12) else 2_000
 
     def work(number: int) -> None:
         for i in range(rounds):

@@ -23,7 +23,6 @@ from memwatch_core import unwatch, watch
 from memwatch_core.errors import WatchError
 from memwatch_core.native import core, proxy
 
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="objects are watched in place since CPython 3.12")
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
 
 

@@ -23,8 +23,6 @@ from memwatch_core.host.merge import SessionDecoder
 from memwatch_core.journal.session import create_session
 from memwatch_core.records import Event, Lost
 
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tells of changes of dicts since 3.12")
-
 RUNS = 100 if os.environ.get("MEMWATCH_SOAK") else 3
 PLACES = ("order.n", "slots.n", 'config["n"]', 'whole["n"]')
 PROGRAM = """

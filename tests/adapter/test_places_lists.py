@@ -14,7 +14,6 @@ import gc
 import heapq
 import operator
 import random
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,8 +24,6 @@ from operations import in_loop, in_thread
 
 from memwatch_core import unwatch, watch
 from memwatch_core.native import proxy
-
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="objects are watched in place since CPython 3.12")
 
 api = ctypes.pythonapi
 for name, arguments in {

@@ -26,8 +26,6 @@ from operations import in_loop, in_thread, same_plain_and_watched
 from memwatch_core import unwatch, watch
 from memwatch_core.native import core, proxy
 
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="objects are watched in place since CPython 3.12")
-
 api = ctypes.pythonapi
 for name, arguments in {
     "PySet_Add": (ctypes.py_object, ctypes.py_object), "PySet_Discard": (ctypes.py_object, ctypes.py_object),

@@ -37,8 +37,6 @@ from memwatch_core.adapter.watch import unwatch, watch
 from memwatch_core.errors import WatchError
 from memwatch_core.native import proxy
 
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython 3.11 doesn't tell of attributes")
-
 try:
     import attrs
 except ImportError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import sys
 import types
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
@@ -22,8 +21,6 @@ from journals import Opened
 
 from memwatch_core import unwatch, watch
 from memwatch_core.native import proxy
-
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython tells of changes of dicts since 3.12")
 
 api = ctypes.pythonapi
 for name, arguments in {

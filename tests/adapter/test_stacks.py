@@ -44,7 +44,7 @@ SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
 @pytest.mark.parametrize(("limit", "threads", "trees"), [(16, 1, 200), (16, 4, 100), (3, 1, 100), (128, 1, 60)])
 def test_stack_is_what_traceback_says(tmp_path: Path, limit: int, threads: int, trees: int, tracker: str) -> None:
     """Random trees of some forty kinds of calls; announced writes, stores with the lock and without it."""
-    path, expected = run(tmp_path, limit, trees * (40 if SOAK else 1), 7 * limit + threads, threads, need(tracker))
+    path, expected = run(tmp_path, limit, trees * (20 if SOAK else 1), 7 * limit + threads, threads, need(tracker))
     checked = set()
     for event in events_of(tmp_path / path):
         number = int.from_bytes(event.after, "little")
@@ -259,7 +259,6 @@ with open(__file__, "rb", buffering=0) as file: fill(file)
     assert lines_of(event) == [("fill", 5), ("<module>", 6)]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="objects are watched in place from CPython 3.12 on")
 def test_places_have_callers_and_what_is_found_has_none(tmp_path: Path) -> None:
     program = """
 from memwatch_core import watch

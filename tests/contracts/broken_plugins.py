@@ -7,7 +7,6 @@ import json
 import os
 import sqlite3
 import struct
-import sys
 import threading
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -313,24 +312,24 @@ class TypeFormatCase(TypeFormatContract):
         return SimpleNamespace(memwatch_serializers=memwatch_serializers)
 
 
-if sys.version_info >= (3, 12):  # before that, nothing is watched where it lies
+class TestTypeFormatInOrder(TypeFormatCase):
+    pass
 
-    class TestTypeFormatInOrder(TypeFormatCase):
-        pass
 
-    class TestTypeFormatThatTellsWhatIsRemembered(TypeFormatCase):
-        templates = ("{text:text}", "Money({cents})")
-        fails = ("test_value_is_written_the_same_after_it_was_used",)
+class TestTypeFormatThatTellsWhatIsRemembered(TypeFormatCase):
+    templates = ("{text:text}", "Money({cents})")
+    fails = ("test_value_is_written_the_same_after_it_was_used",)
 
-        def written(self, value: Any) -> str:
-            return f"Money({value.cents})"
+    def written(self, value: Any) -> str:
+        return f"Money({value.cents})"
 
-        def use(self, value: Any) -> None:
-            value.text = f"Money({value.cents}, used)"
+    def use(self, value: Any) -> None:
+        value.text = f"Money({value.cents}, used)"
 
-    class TestTypeFormatOfAnotherPart(TypeFormatCase):
-        templates = ("Money({cent})",)
-        fails = ("test_value_is_written_as_the_program_would_write_it", "test_event_of_a_watched_object_shows_it")
+
+class TestTypeFormatOfAnotherPart(TypeFormatCase):
+    templates = ("Money({cent})",)
+    fails = ("test_value_is_written_as_the_program_would_write_it", "test_event_of_a_watched_object_shows_it")
 
 
 # ---- SQL drivers -----------------------------------------------------------------------------------------------------

@@ -27,9 +27,6 @@ from memwatch_core.records import Layout
 from memwatch_plugins.testing import AsyncSqlDriverContract, SinkContract, SqlDriverContract
 
 ROOT = Path(__file__).parents[2]
-_OBJECTS = "objects are watched in place by CPython 3.12 and later"
-LATER = {"objects.md": _OBJECTS, "README.md-1": _OBJECTS, "guide.md-1": _OBJECTS}
-"""Documents, and blocks of Python in them."""
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -48,14 +45,8 @@ def python_blocks() -> list[pytest.param]:
         named: dict[str, str] = {}
         for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", document.read_text(), re.M | re.S), 1):
             name = re.match(r"# (\w+\.py)\b", block)
-            later = LATER.get(document.name) or LATER.get(f"{document.name}-{number}")
-            why = later if sys.version_info < (3, 12) else None
-            marks = pytest.mark.skip(why) if why else ()
-            examples.append(
-                pytest.param(
-                    dict(named), name[1] if name else "example.py", block, id=f"{document.name}-{number}", marks=marks
-                )
-            )
+            file = name[1] if name else "example.py"
+            examples.append(pytest.param(dict(named), file, block, id=f"{document.name}-{number}"))
             if name:
                 named[name[1]] = block
     return examples
@@ -223,8 +214,6 @@ def on_a_terminal(command: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if any(not name for name, _ in sessions_of(d))], ids=str)
 def test_commands_show_what_the_document_says(document: Path, tmp_path: Path) -> None:
-    if document.name in LATER and sys.version_info < (3, 12):
-        pytest.skip(LATER[document.name])
     for name, text in sessions_of(document):
         if name:
             (tmp_path / name).write_text(text)

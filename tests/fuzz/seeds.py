@@ -12,7 +12,19 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "journal")]
 
 from hostile_journals import describe, long_blob  # noqa: E402
 from journal_target import AT_BORDER, HEAD, RAW  # noqa: E402
-from journal_writer import CONTEXT, METADATA, OUTCOME, PLACE, SEGMENT, STACK, THREAD, JournalWriter, cell  # noqa: E402
+from journal_writer import (  # noqa: E402
+    ALIAS,
+    CONTEXT,
+    METADATA,
+    NOT_FOLLOWED,
+    OUTCOME,
+    PLACE,
+    SEGMENT,
+    STACK,
+    THREAD,
+    JournalWriter,
+    cell,
+)
 
 
 def structs(writer: JournalWriter) -> None:
@@ -85,12 +97,36 @@ def places(writer: JournalWriter) -> None:
     writer.change(2, 4032, cell(), cell(True))
 
 
+def names_of_names(writer: JournalWriter) -> None:
+    writer.slab(1, "o")
+    writer.slab(2, "p", first=1)
+    writer.place(1, 64, ".a")
+    some = [[], [(1, ".b")], [(2, ".c"), (9, "")], [(1, "d" * 30)] * 9]
+    for names in some:
+        for ident, offset in ((1, 64), (1, 128), (2, 64), (7, 65)):
+            writer.alias(ident, offset, names, cut=len(names) % 2 > 0)
+            writer.change(1, 64, cell(), cell(5))
+    for payload in (
+        b"",
+        bytes(7),
+        bytes(9),
+        bytes(8) + b"\1\0\0\0\xff\xff",
+        struct.pack("<IIIH", 64, 2, 1, 3) + b"abc",
+    ):
+        writer.blob(ALIAS, 1, payload)
+        writer.blob(NOT_FOLLOWED, 1, payload)
+    for why in (0, 1, 6, 7, 255):
+        writer.not_followed(1, 2**why % 2**64, why, "deque", ".q")
+    writer.not_followed(7, 1, 1)
+    writer.blob(NOT_FOLLOWED, 1, struct.pack("<QBBH", 1, 1, 255, 9) + b"ab")
+
+
 def stacks(writer: JournalWriter) -> None:
     writer.watch(1, bytes(8), "n")
     for site in (1, 2):
         writer.site(site, f"/srv/{site}.py", site, "f")
     for ident, sites in ((1, [1, 2]), (2, []), (3, [9, 2**32 - 1]), (1, [2] * 30), (0, [1]), (2**32 - 1, [1])):
-        writer.stack(ident, sites, cut=ident == 3)
+        writer.stack(ident, sites, flags=ident)
         for stack in (ident, 7, 2**32 - 1):
             writer.store(1, 0, bytes(8), bytes(8), site=ident % 4, stack=stack)
             writer.store(1, 0, bytes(8), bytes(8), stack=stack, origin=3)
@@ -101,7 +137,7 @@ def stacks(writer: JournalWriter) -> None:
 
 
 def main() -> None:
-    for make in (structs, arrays, variables, names, numbers, savepoints, places, stacks, holes):
+    for make in (structs, arrays, variables, names, numbers, savepoints, places, stacks, names_of_names, holes):
         writer = JournalWriter()
         make(writer)
         data = bytearray(writer.header()[:HEAD] + writer.slots)

@@ -16,7 +16,10 @@ ROOMS = ["base", "text", "memory", "journal", "stores", "process", "calls", "api
 PYTHON_ROOMS = ["", "origins", "places", "values", "sql"]
 ONE_THING = [
     {"journal/journal.c", "journal/journal_file.c"},  # the first record makes the file
-    {"places/node.c", "places/node_slots.c", "places/node_items.c", "places/node_members.c"},  # the parts of a node
+    {
+        *("places/node.c", "places/node_slots.c", "places/node_items.c", "places/node_members.c"),
+        *("places/node_names.c", "places/node_left.c"),
+    },  # the parts of a node
 ]
 EVERYBODYS = {"state.h", "memwatch.h", "base/compiler.h", "adapter.h", "interpreter.h"}
 

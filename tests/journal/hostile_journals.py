@@ -203,6 +203,24 @@ def places(folder: Path) -> None:
     writer.save(folder)
 
 
+def names_of_names(folder: Path) -> None:
+    """Each place of an object under as many other names as there can be, as long as they can be; the same again and
+    again for one place; names of variables that aren't there; reasons why as many things aren't followed."""
+    writer = JournalWriter()
+    writer.slab(1, "o", pages=1 << 10)
+    writer.slab(2, "n" * 1_000)
+    for number in range(6_000 * SOAK):
+        writer.place(1, 64 * number, f".{number}")
+        writer.alias(1, 64 * number, [(2, "😀" * 120 + f".{number}") for _ in range(8)], cut=True)
+        writer.change(1, 64 * number, cell(), cell(number))
+    for number in range(20_000 * SOAK):
+        writer.alias(1, 64, [(number, f".{number}")] * (number % 9))
+        writer.change(1, 64, cell(), cell(1))
+    for number in range(20_000 * SOAK):
+        writer.not_followed(number % 3, 2**64 - 1, number % 256, f"t{number}", f".{number}")
+    writer.save(folder)
+
+
 def savepoints(folder: Path) -> None:
     """One transaction of many statements, and a savepoint's end for each of them."""
     writer = JournalWriter()
@@ -271,8 +289,8 @@ SHAPES: dict[str, Callable[[Path], None]] = {
     for shape in (
         wide_format, many_formats, stores_to_an_array, stores_to_halves, stores_to_large_arrays,
         stores_to_long_fields, large_variables, large_variables_written,
-        long_names, parts_of_a_byte, deep_and_huge, places, savepoints, of_another_process, sparse, thousands,
-        settings_of_nonsense,
+        long_names, parts_of_a_byte, deep_and_huge, places, names_of_names, savepoints, of_another_process, sparse,
+        thousands, settings_of_nonsense,
     )
 }  # fmt: skip
 

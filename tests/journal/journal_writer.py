@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 FREE, STORE, CONTINUATION, PAD, VARIABLE, METADATA, CONTENT = range(7)
-UNREGISTERED, SITE, CONTEXT, OUTCOME, THREAD, LOST, PLACE, STACK = range(7, 15)
+UNREGISTERED, SITE, CONTEXT, OUTCOME, THREAD, LOST, PLACE, STACK, ALIAS = range(7, 16)
+NOT_FOLLOWED = 17
 SEGMENT = 16384
 TIME = 1_700_000_000_000_000_000
 
@@ -87,6 +88,17 @@ class JournalWriter:
     def place(self, ident: int, offset: int, path: str, **options: Any) -> int:
         return self.blob(PLACE, ident, struct.pack("<I", offset) + path.encode("utf-8", "surrogatepass"), **options)
 
+    def alias(self, ident: int, offset: int, names: list[tuple[int, str]], cut: bool = False) -> int:
+        """The other names of a place: variable, and path."""
+        paths = [(number, path.encode("utf-8", "surrogatepass")) for number, path in names]
+        payload = b"".join(struct.pack("<IH", number, len(path)) + path for number, path in paths)
+        return self.blob(ALIAS, ident, struct.pack("<II", offset, cut) + payload)
+
+    def not_followed(self, ident: int, count: int, why: int, kind: str = "", path: str = "") -> int:
+        name = kind.encode("utf-8", "surrogatepass")
+        head = struct.pack("<QBBH", count, why, len(name), 0)
+        return self.blob(NOT_FOLLOWED, ident, head + name + path.encode("utf-8", "surrogatepass"))
+
     def change(self, ident: int, offset: int, before: bytes, after: bytes, **options: Any) -> int:
         """A store to a cell, of what :func:`cell` makes: as long as the longer one."""
         length = max(len(before), len(after))
@@ -101,8 +113,8 @@ class JournalWriter:
         head = struct.pack("<IIHH", line, column, *map(len, names))
         return self.blob(SITE, ident, head + b"".join(names), flags=flags)
 
-    def stack(self, ident: int, sites: list[int], cut: bool = False, **options: Any) -> int:
-        return self.blob(STACK, ident, struct.pack(f"<I{len(sites)}I", cut, *sites), **options)
+    def stack(self, ident: int, sites: list[int], flags: int = 0, **options: Any) -> int:
+        return self.blob(STACK, ident, struct.pack(f"<I{len(sites)}I", flags, *sites), **options)
 
     def json(self, kind: int, ident: int, fields: dict[str, Any]) -> int:
         return self.blob(kind, ident, json.dumps(fields).encode())

@@ -280,7 +280,7 @@ int main(int argc, char **argv) {
     CHECK(!mw_journal_open(argv[argc - 1], "python", session));
     if (stacks) {
         CHECK(!mw_keep_stacks());
-        CHECK((stack = mw_intern_stack((uint32_t[]){0, 0}, 2, false)));
+        CHECK((stack = mw_intern_stack((uint32_t[]){0, 0}, 2, 0)));
         mw_set_origin_provider(say_stack);
     }
     for (int i = 0; i < WRITERS; i++) {

@@ -58,11 +58,13 @@ def test_event_has_the_callers_of_its_site(tmp_path: Path) -> None:
     writer.site(2, "/usr/lib/python3.11/site-packages/orm/state.py", 812, "_expire")
     writer.site(3, "/srv/app/main.py", 3, "<module>")
     writer.stack(1, [1, 3])
-    writer.stack(2, [2] * 255, cut=True)
+    writer.stack(2, [2] * 255, 1)
     writer.stack(3, [])
     writer.stack(4, [9, 3])
+    writer.stack(5, [3], 2)
+    writer.stack(6, [3], 3)
     writer.store(1, 0, q(0), q(1), site=2)
-    for stack in (1, 2, 3, 4, 2**32 - 1, 77):
+    for stack in (1, 2, 3, 4, 5, 6, 2**32 - 1, 77):
         writer.store(1, 0, q(1), q(1), site=2, stack=stack)
     writer.store(1, 0, q(1), q(1), site=1, stack=2)
     writer.stack(1, [3])  # said again, in a journal with a limit; here it says something else
@@ -72,17 +74,21 @@ def test_event_has_the_callers_of_its_site(tmp_path: Path) -> None:
         Site("/usr/lib/python3.11/site-packages/orm/state.py", 812, "_expire"),
         Site("/srv/app/main.py", 3, "<module>"),
     )
-    found = [(event.stack, event.stack_cut, event.own) for event in events(decode(writer, tmp_path))]
+    found = [
+        (event.stack, event.stack_cut, event.stack_inexact, event.own) for event in events(decode(writer, tmp_path))
+    ]
     assert found == [
-        (None, False, None),
-        ((add, main), False, add),
-        ((expire,) * 255, True, None),
-        ((), False, None),
-        ((Site("", 0, ""), main), False, main),
-        ((), True, None),
-        (None, False, None),
-        ((expire,) * 255, True, add),
-        ((main,), False, main),
+        (None, False, False, None),
+        ((add, main), False, False, add),
+        ((expire,) * 255, True, False, None),
+        ((), False, False, None),
+        ((Site("", 0, ""), main), False, False, main),
+        ((main,), False, True, main),
+        ((main,), True, True, main),
+        ((), True, False, None),
+        (None, False, False, None),
+        ((expire,) * 255, True, False, add),
+        ((main,), False, False, main),
     ]
 
 

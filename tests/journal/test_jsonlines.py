@@ -8,7 +8,7 @@ import re
 from collections import namedtuple
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import orjson
@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memwatch_core.records import (
+    Alias,
     Call,
     Context,
     Event,
@@ -27,9 +28,11 @@ from memwatch_core.records import (
     Record,
     Shown,
     Site,
+    Unfollowed,
     Unwatched,
     Variable,
     Watched,
+    WhyNot,
 )
 from memwatch_core.rendering import jsonlines
 from memwatch_core.rendering.jsonlines import encode, record_json, value_json
@@ -67,6 +70,8 @@ EVENTS = st.builds(
     st.binary(max_size=40), VALUES, VALUES, st.booleans(), st.booleans(), SITES, CONTEXTS, part=PARTS,
     operation=st.sampled_from([None, "add", "set", "delete", "clear", "replace", "move"]), own=SITES,
     stack=st.none() | st.lists(SITES.filter(bool), max_size=3).map(tuple), stack_cut=st.booleans(),
+    stack_inexact=st.booleans(),
+    aliases=st.lists(st.builds(Alias, TEXT, U32, TEXT), max_size=3).map(tuple), aliases_cut=st.booleans(),
 )  # fmt: skip
 VARIABLES = st.builds(
     Variable, U32, TEXT, U32, TEXT, U32, TEXT, st.dictionaries(TEXT, VALUES, max_size=2), st.tuples(TEXT),
@@ -76,6 +81,7 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
     EVENTS,
     st.builds(Watched, TIMES, VARIABLES, VALUES, PARTS),
     st.builds(Unwatched, TIMES, U32, TEXT, U32, TEXT, st.just("rebound"), SITES, TEXT, st.just("computed")),
+    st.builds(Unfollowed, TIMES, U32, TEXT, U32, TEXT, TIMES, st.sampled_from(get_args(WhyNot)), TEXT, TEXT),
     st.builds(Lost, TIMES, U32, U32, TEXT, st.none() | TEXT),
     st.builds(Outcome, TIMES, U32, TEXT, st.lists(U32, max_size=3).map(tuple), U32, U32),
     st.builds(Notice, TIMES, U32, TEXT),
@@ -105,7 +111,7 @@ EVENT = Event(
     b"\5\0", b"\7\0", 5, 7, True, True, Site("orders.py", 41, "add_order", 8),
     Context(9, "sqlite3", "SELECT ?", "ab", ("cd",), connection=1, rows=5),
     Call("recv", 4, 2), "812-python", Part("[0]", 5, 7), None, Site("main.py", 3, "main"),
-    (Site("main.py", 3, "main"),),
+    (Site("main.py", 3, "main"),), False, False, (Alias("t", 4, "[0]"),),
 )  # fmt: skip
 VARIABLE = Variable(3, "total", 812, "python", 8, "int64", {}, ("track_threads",), None, EVENT.site, 1, "MainThread")
 
@@ -120,7 +126,8 @@ def test_an_event_reads_as_the_design_says() -> None:
         '"parameters":["cd"],"transaction":0,"outcome":"open"},'
         '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7},"operation":null,'
         '"own":{"file":"main.py","line":3,"column":0,"function":"main"},'
-        '"stack":[{"file":"main.py","line":3,"column":0,"function":"main"}],"stack_cut":false}\n'
+        '"stack":[{"file":"main.py","line":3,"column":0,"function":"main"}],"stack_cut":false,"stack_inexact":false,'
+        '"aliases":[{"variable":"t","variable_id":4,"name":"[0]"}],"aliases_cut":false}\n'
     )
 
 
@@ -146,9 +153,11 @@ KINDS: dict[str, Any] = {
         ("\n`context`:", EVENT, "context"),
         ("\n`call`:", EVENT, "call"),
         ("\n`part`:", EVENT, "part"),
+        ("\n`aliases`, each:", EVENT, "aliases"),
         ('`"event": "watched"`', Watched(1, VARIABLE, 5), None),
         ('`"event": "unwatched"`', Unwatched(1, 2, "n", 3), None),
         ('`"event": "unwatched"`', Unwatched(1, 2, "n", 3, "j", "rebound", EVENT.site, "n", "plain"), None),
+        ('`"event": "unfollowed"`', Unfollowed(1, 2, "n", 3, "j", 4, "kind", "deque", ".q"), None),
         ('`"event": "lost"`', Lost(1, 2, 3, "why", "n"), None),
         ('`"event": "outcome"`', Outcome(1, 2, "rolled back", (3, 4), 3, 7), None),
         ('`"event": "notice"`', Notice(1, 2, "text"), None),
@@ -157,6 +166,7 @@ KINDS: dict[str, Any] = {
 def test_page_has_a_row_for_each_field_in_order_and_of_its_type(heading: str, record: Record, part: str | None) -> None:
     line = json.loads(encode([record]))
     line = line[part] if part else line
+    line = line[0] if isinstance(line, list) else line
     rows = keys(heading)
     assert list(rows) == list(line)
     for name, value in line.items():

@@ -9,13 +9,14 @@ from typing import get_args
 
 import pytest
 
-from memwatch_core.happened import End, Given
+from memwatch_core.happened import End, Given, WhyNot
 from memwatch_core.host.variables import Metadata
 from memwatch_core.journal import followed, layout, stores
 from memwatch_core.rendering import jsonlines
 
 ROOT = Path(__file__).parents[2]
 HEADER_FILE = (ROOT / "memwatch_core/core/journal/journal_format.h").read_text()
+ABI_FILE = (ROOT / "memwatch_core/core/memwatch.h").read_text()
 PAGE = (ROOT / "docs/journal-format.md").read_text()
 SIZES = {"char": 1, "uint8_t": 1, "uint16_t": 2, "uint32_t": 4, "int32_t": 4, "uint64_t": 8}
 
@@ -90,6 +91,15 @@ def test_kinds_flags_and_origins_agree() -> None:
     assert {name: int(n) for name, n in re.findall(r"MWJ_(\w+) = (\d+)", flags[1])} == {
         flag.name: int(flag) for flag in layout.Flag
     }
+    flags = re.search(r"enum mwj_stack_flag {(.*?)}", HEADER_FILE)
+    assert flags
+    assert {name: int(n) for name, n in re.findall(r"MWJ_STACK_(\w+) = (\d+)", flags[1])} == {
+        flag.name: int(flag) for flag in layout.StackFlag
+    }
+    payload = PAGE.partition("| STACK |")[2].partition("\n")[0]
+    for flag in layout.StackFlag:
+        assert f"bit {flag.bit_length() - 1} {flag.name}" in payload
+        assert f"#define MW_STACK_{flag.name} {int(flag)}u" in ABI_FILE
     for flag in layout.Flag:
         assert re.search(rf"bit {flag.bit_length() - 1} {flag.name}", PAGE), flag
 
@@ -111,6 +121,33 @@ def test_cells_and_their_places_agree() -> None:
     assert f"at most {place_max[1]} bytes" in PAGE
     keys = re.findall(r"`(\w+)`", " ".join(row[0] for row in table("## METADATA")))
     assert set(keys) == set(Metadata.__struct_fields__)
+
+
+def test_other_names_and_what_is_not_followed_agree() -> None:
+    header = (ROOT / "memwatch_core/core/memwatch.h").read_text()
+    python = ROOT / "memwatch_core/python/places"
+    assert "u32 offset of a cell in the variable, u32 1 if there are more" in PAGE
+    assert layout.ALIAS.size == 8
+    assert "u32 variable, u16 length, path" in PAGE
+    assert layout.ALIAS_NAME.size == 6
+    most = re.search(r"#define MW_ALIASES_MAX (\d+)u", header)
+    assert most
+    assert layout.PAYLOAD_MAX[layout.Kind.ALIAS] == layout.PLACE.size + int(most[1])
+    names = re.search(r"NAMES_MOST = (\d+)", (python / "node_names.c").read_text())
+    assert names
+    assert int(names[1]) == layout.ALIASES_MOST
+    assert f"at most {layout.ALIASES_MOST} names" in PAGE
+    assert "u64 count, u8 why, u8 length of the type's name, u16 0" in PAGE
+    assert layout.NOT_FOLLOWED.size == 12
+    enum = (python / "slab.h").read_text().partition("enum mwpy_why_left {")[2].partition("}")[0]
+    numbers = {int(number): name for name, number in re.findall(r"MWPY_LEFT_(\w+) = (\d+),", enum)}
+    spelled = {"MOST": "max_objects", "OTHER_WATCH": "other watch"}
+    assert {number: spelled.get(name, name.lower()) for number, name in numbers.items()} == layout.NOT_FOLLOWED_WHY
+    assert set(layout.NOT_FOLLOWED_WHY.values()) == set(get_args(WhyNot))
+    told = (ROOT / "docs/events.md").read_text()
+    for number, name in layout.NOT_FOLLOWED_WHY.items():
+        assert f"{number} {name}" in PAGE, name
+        assert re.search(rf"^\|.*`{name}`.*\|", told, re.MULTILINE), name
 
 
 def test_ends_of_watches_agree() -> None:

@@ -18,7 +18,7 @@ from memwatch_core import structs
 from memwatch_core.host import places
 from memwatch_core.journal.layout import ORIGINS, call
 from memwatch_core.journal.stores import Callers, PythonStores, Stop, Stores
-from memwatch_core.records import Context, Event, Extent, Part, Shown, Site, Variable
+from memwatch_core.records import Alias, Context, Event, Extent, Part, Shown, Site, Variable
 
 KINDS: list[tuple[int, str | None, Any]] = [
     (8, "<q", SERIALIZERS["int64"].decode),
@@ -106,6 +106,9 @@ def test_both_loops_agree_on_places(seed: int) -> None:
             stores.define(variable, None, None, "", None, follow, False, 0, told)
         said = [[stores.place(ident, *path) for path in paths] for stores in pair]
         assert said[0] == said[1]
+        named = [(64 * rng.randrange(6), (Alias("b", 2, f".{n}"),) * rng.randrange(3), n % 2 > 0) for n in range(4)]
+        said = [[stores.alias(ident, *names) for names in named] for stores in pair]
+        assert said[0] == said[1]
         if gone or not follow:
             shadows[ident] = bytearray(len(shadows[ident]))
         writer.slots.clear()
@@ -129,6 +132,7 @@ def wanted(event: Event) -> bool:
     """By what the answer may depend on."""
     context = 0 if event.context is None else event.context.id
     number = event.variable_id + len(event.thread) + 3 * event.tid + 2 * (event.site is None) + context
+    number += sum(alias.variable_id for alias in event.aliases)
     return (number + len(event.stack or ()) + (event.own is not None)) % 3 > 0
 
 
@@ -152,15 +156,25 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:  # noqa: PLR091
     for stores in pair:
         stores.site(3, Site("a.py", 1, "f"), True)
         stores.site(4, Site("b.py", 2, "g"), bool(seed % 2))
-        stores.stack(2, Callers((Site("b.py", 3, "h"),), False, None))
-        stores.stack(3, Callers((Site("a.py", 4, "f"),) * 2, True, Site("a.py", 4, "f")))
-        stores.stack(2**32 - 1, Callers((), True, None))
+        stores.stack(2, Callers((Site("b.py", 3, "h"),), False, True, None))
+        stores.stack(3, Callers((Site("a.py", 4, "f"),) * 2, True, False, Site("a.py", 4, "f")))
+        stores.stack(2**32 - 1, Callers((), True, False, None))
         stores.context(4, Context(4, "sqlite3", "SELECT", "h"))
         stores.context(5, Context(5, "sqlite3", "SELECT", "h"))
         stores.context(5, None)
         stores.thread(7, "worker")
+    for stores in pair:
+        stores.define(Variable(50, "o", 9, "python", 4096, "", {}), None, None, "", None, True, False, 0, 50)
+        stores.place(50, 64, ".a")
+        stores.place(50, 128, ".b")
+        stores.place(50, 192, ".c")
+        stores.alias(50, 64, (Alias("p", 60, ".a"),), False)
+        stores.alias(50, 128, (Alias("q", 61, ".b"), Alias("q", 62, ".c")), True)
     writer = JournalWriter()
     for _ in range(200):
+        if rng.random() < 0.2:
+            writer.change(50, 64 * rng.randrange(1, 4), cell(), cell(1), site=rng.randrange(5), tid=7)
+            continue
         ident = rng.randrange(1, len(KINDS) + 3)
         size, shadow = variables.get(ident, (8, bytearray(8)))
         offset = rng.randrange(size + 3)
@@ -319,6 +333,8 @@ def test_nothing_leaks_over_many_runs() -> None:
         for path in (".a", ".b", None, ".c"):
             stores.place(4, 64, path)
             stores.place(4, 128, ".kept")
+            stores.alias(4, 64, (Alias("b", 2, path or ""),), True)
+            stores.alias(4, 128, (Alias("b", 2, path or ""),), False)
         run(stores, view, writer.position, 0, 1 << 30)
         stores.failures()
 

@@ -53,7 +53,7 @@ def test_requests_write_under_statements_of_their_own(
     database.administer(f"CREATE TABLE {within}items (id int PRIMARY KEY)")
     program = SqlProgram(node, driver, database, packages=FRAMEWORKS)
     node.write((PROGRAMS / "frameworks.js").read_text())
-    requests = 10 if SOAK else 5
+    requests = 5
     arguments = (framework, driver, str(AT_ONCE), str(requests), clients)
     done = node.run("--no-deprecation", "program.js", *arguments, timeout=300, DATABASE=json.dumps(program.config))
     told = json.loads(done.stdout)

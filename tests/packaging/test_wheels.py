@@ -84,8 +84,6 @@ def test_first_screen_of_the_readme_works_from_a_bare_install(environment: Calla
     (wanted,) = re.findall(r"^pip install (\w+)$", text, re.M)
     commands = re.findall(r"^(memwatch \w+ .*?) +#", text, re.M)[:2]
     event = r"order\.qty  +1 -> 6  +prog\.py:7\b"
-    if sys.version_info < (3, 12):  # as the page says, numbers alone
-        commands, event = ["memwatch run total.py", "memwatch log --variable total"], r"total  0 -> 5  total\.py:5\b"
     made = environment(wanted)
     for name in ("prog.py", "total.py"):
         (made.folder / name).write_text(f"# {name}\n{programs[name]}")

@@ -1,7 +1,7 @@
 """kill -9: an effect that another process has seen and that the journal doesn't hold, or a journal that can't be read.
 
 The killer looks at the watched pages from outside (process_vm_readv), up to the moment of the kill. Each value that it
-has seen must be in the journal: the event is committed before the bytes are published. MEMWATCH_SOAK: 500 runs."""
+has seen must be in the journal: the event is committed before the bytes are published. MEMWATCH_SOAK: 300 runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from memwatch_core.journal.session import create_session, journals
 from memwatch_core.records import Event, Lost, Notice
 
 ROOT = Path(__file__).parents[2]
-RUNS = 250 if os.environ.get("MEMWATCH_SOAK") else 2  # of each runtime
+RUNS = 150 if os.environ.get("MEMWATCH_SOAK") else 2  # of each runtime
 VARIABLES = 4
 
 PYTHON = """

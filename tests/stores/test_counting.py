@@ -11,8 +11,8 @@ from .conftest import SOAK, Build
 
 SCENARIOS = {
     # what four threads do: stores of each
-    "xadd": 100_000,  # lock xadd on one 8-byte word
-    "words": 100_000,  # plain stores to different words of one page
+    "xadd": 50_000,  # lock xadd on one 8-byte word
+    "words": 50_000,  # plain stores to different words of one page
     "mixed": 20_000,  # lock xadd, and mw_write to the same word from a fifth
     "across": 20_000,  # plain and locked, across two pages and across a cache line
     "vectors": 20_000,  # vector stores side by side

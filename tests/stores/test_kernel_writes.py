@@ -20,7 +20,7 @@ SKIPPED = 77
 def test_kernel_writes_succeed_and_are_events(scenario: str, harness: Path, build: Build, tmp_path: Path) -> None:
     need("uffd-queue", harness)
     program = build("kernel_writes.c")
-    for round in range(10 if SOAK else 1):
+    for round in range(5 if SOAK else 1):
         journal = tmp_path / f"{round}"
         journal.mkdir()
         command = [program, journal / "journal", scenario]

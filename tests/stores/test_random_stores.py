@@ -224,7 +224,7 @@ def test_random_stores_are_run_as_the_cpu_runs_them(
 ) -> None:
     """Seeds are fixed in `make test` and drawn anew in `make soak`; a failure names its bytes."""
     rng = random.Random(None if SOAK else 31)
-    cases = random_stores(rng, layout, 15_000 if SOAK else 2500)
+    cases = random_stores(rng, layout, 8_000 if SOAK else 2500)
     if "avx512f" not in cpu_flags():
         cases = [case for case in cases if case.code[0] != 0x62]
     reports = run_and_judge(harness, tracker, layout, cases, workspace)

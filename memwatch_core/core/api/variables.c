@@ -179,11 +179,26 @@ void variables_end_all(void) {
         if (mw.registry.variables[id].live) unregister(id, &closed);
 }
 
-int mw_place_record(mw_variable_id id, uint64_t offset, const char *path, size_t length) {
+static int place_blob(unsigned kind, mw_variable_id id, uint64_t offset, const void *bytes, size_t length) {
     if (length > MW_PLACE_MAX || offset > UINT32_MAX) return MW_ERR_TOO_LONG;
     if (!mw.started || !process_is_whole() || !registry_find(id)) return MW_ERR_NO_VARIABLE;
     uint32_t at = (uint32_t)offset;
-    return journal_blob(MWJ_PLACE, 0, thread_id(), id, &at, sizeof at, path, length);
+    return journal_blob(kind, 0, thread_id(), id, &at, sizeof at, bytes, length);
+}
+
+int mw_place_record(mw_variable_id id, uint64_t offset, const char *path, size_t length) {
+    return place_blob(MWJ_PLACE, id, offset, path, length);
+}
+
+int mw_alias_record(mw_variable_id id, uint64_t offset, const void *names, size_t length) {
+    static_assert(MW_ALIASES_MAX == MW_PLACE_MAX, "one limit");
+    return place_blob(MWJ_ALIAS, id, offset, names, length);
+}
+
+int mw_not_followed_record(mw_variable_id id, const void *what, size_t length) {
+    if (length > MW_PLACE_MAX) return MW_ERR_TOO_LONG;
+    if (!mw.started || !process_is_whole() || !registry_find(id)) return MW_ERR_NO_VARIABLE;
+    return journal_blob(MWJ_NOT_FOLLOWED, 0, thread_id(), id, NULL, 0, what, length);
 }
 
 int mw_update_metadata(mw_variable_id id, const void *meta, size_t length) {

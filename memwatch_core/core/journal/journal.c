@@ -21,6 +21,7 @@
 #include "state.h"
 
 static_assert(sizeof(mw_ending) == sizeof((struct mwj_slot *)NULL)->raw, "an ending fills its slot");
+static_assert((int)MWJ_STACK_CUT == (int)MW_STACK_CUT && (int)MWJ_STACK_INEXACT == (int)MW_STACK_INEXACT, "as interned");
 #define FIRST_PAYLOAD_STORE ((uint32_t)sizeof((struct mwj_slot *)NULL)->store.payload)
 #define FIRST_PAYLOAD_BLOB ((uint32_t)sizeof((struct mwj_slot *)NULL)->blob.payload)
 #define CONTINUATION_PAYLOAD ((uint32_t)sizeof((struct mwj_continuation *)NULL)->payload)
@@ -219,6 +220,9 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     if (likely(n == 8 && !head)) {
         memcpy(slot->store.payload, before, 8);
         memcpy(slot->store.payload + 8, after, 8);
+    } else if (likely(n == 12 && !head)) { /* a number in a cell */
+        memcpy(slot->store.payload, before, 12);
+        memcpy(slot->store.payload + 12, after, 12);
     } else {
         if (head) memcpy(slot->store.payload, store->call, sizeof *store->call);
         put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head, before, n);

@@ -8,7 +8,7 @@
 
 #define MWJ_MAGIC "MEMWATCH"
 #define MWJ_VERSION_MAJOR 1
-#define MWJ_VERSION_MINOR 4
+#define MWJ_VERSION_MINOR 5
 #define MWJ_HEADER_SIZE 4096u
 #define MWJ_SLOT_SIZE 64u
 #define MWJ_SEGMENT_SLOTS 16384u
@@ -34,8 +34,11 @@ enum mwj_kind {
     MWJ_LOST = 12,
     MWJ_PLACE = 13,
     MWJ_STACK = 14,
+    MWJ_ALIAS = 15,
+    MWJ_NOT_FOLLOWED = 17,
 };
 enum mwj_origin { MWJ_ANNOUNCED = 1, MWJ_BY_STORE = 2, MWJ_SYSCALL = 3, MWJ_KERNEL = 4, MWJ_FOUND = 5 };
+enum mwj_stack_flag { MWJ_STACK_CUT = 1, MWJ_STACK_INEXACT = 2 }; /* as MW_STACK_CUT and so on in memwatch.h */
 enum mwj_flag {
     MWJ_INEXACT = 1,
     MWJ_SITE_INEXACT = 2,

@@ -37,8 +37,8 @@ int mw_keep_stacks(void) {
     return error;
 }
 
-MW_SIGNAL_SAFE static uint64_t hash_of(const uint32_t *sites, uint32_t n, uint32_t cut) {
-    uint64_t hash = n << 1 | cut, factor = HASH_FACTOR;
+MW_SIGNAL_SAFE static uint64_t hash_of(const uint32_t *sites, uint32_t n, uint32_t flags) {
+    uint64_t hash = n << 2 | flags, factor = HASH_FACTOR;
     for (uint32_t i = 0; i < n; i++, factor *= HASH_FACTOR) hash += sites[i] * factor; /* found is what is equal */
     hash ^= hash >> 32;
     hash *= HASH_FACTOR;
@@ -46,20 +46,20 @@ MW_SIGNAL_SAFE static uint64_t hash_of(const uint32_t *sites, uint32_t n, uint32
 }
 
 /* The place of this stack in the index, or the free one where it would go; NULL: there is none. */
-MW_SIGNAL_SAFE static _Atomic uint64_t *find(uint64_t hash, const uint32_t *sites, uint32_t n, uint32_t cut) {
+MW_SIGNAL_SAFE static _Atomic uint64_t *find(uint64_t hash, const uint32_t *sites, uint32_t n, uint32_t flags) {
     struct stacks *s = &mw.stacks;
     for (uint32_t i = 0, at = (uint32_t)hash & INDEX_MASK; i <= INDEX_MASK; i++, at = (at + 1) & INDEX_MASK) {
         uint64_t entry = atomic_load_explicit(&s->index[at], memory_order_acquire);
         if (!entry) return &s->index[at];
         if (entry >> 32 != hash >> 32) continue;
         const uint32_t *words = s->words + s->rows[(uint32_t)entry].at;
-        if (words[0] == n && words[1] == cut && !memcmp(words + HEAD, sites, n * sizeof *sites)) return &s->index[at];
+        if (words[0] == n && words[1] == flags && !memcmp(words + HEAD, sites, n * sizeof *sites)) return &s->index[at];
     }
     return NULL;
 }
 
 MW_SIGNAL_SAFE static uint32_t insert(_Atomic uint64_t *place, uint64_t hash, const uint32_t *sites, uint32_t n,
-                                      uint32_t cut) {
+                                      uint32_t flags) {
     static const char full[] =
         "memwatch: there is no room for more call stacks: further events carry their line alone, "
         "unless they come from callers that are known\n";
@@ -70,7 +70,7 @@ MW_SIGNAL_SAFE static uint32_t insert(_Atomic uint64_t *place, uint64_t hash, co
         return MW_STACK_UNKNOWN;
     }
     s->words[at] = n;
-    s->words[at + 1] = cut;
+    s->words[at + 1] = flags;
     memcpy(s->words + at + HEAD, sites, n * sizeof *sites);
     s->words_used = at + HEAD + n;
     s->rows[id].at = at;
@@ -80,19 +80,19 @@ MW_SIGNAL_SAFE static uint32_t insert(_Atomic uint64_t *place, uint64_t hash, co
     return id;
 }
 
-MW_SIGNAL_SAFE uint32_t mw_intern_stack(const uint32_t *sites, size_t count, bool cut) {
+MW_SIGNAL_SAFE uint32_t mw_intern_stack(const uint32_t *sites, size_t count, uint32_t flags) {
     if (!mw.stacks.index) return 0;
-    if (count > MW_STACK_MOST) count = MW_STACK_MOST, cut = true;
+    if (count > MW_STACK_MOST) count = MW_STACK_MOST, flags |= MW_STACK_CUT;
     uint32_t n = (uint32_t)count;
-    uint64_t hash = hash_of(sites, n, cut);
-    _Atomic uint64_t *place = find(hash, sites, n, cut);
+    uint64_t hash = hash_of(sites, n, flags);
+    _Atomic uint64_t *place = find(hash, sites, n, flags);
     uint64_t entry = place ? atomic_load_explicit(place, memory_order_acquire) : 0;
     if (entry) return (uint32_t)entry;
     uint64_t kept = mask_signals(); /* a handler that interrupts us here could want this lock */
     lock_take(&mw.stacks.lock, thread_id());
-    place = find(hash, sites, n, cut);
+    place = find(hash, sites, n, flags);
     entry = place ? atomic_load(place) : 0;
-    uint32_t id = entry ? (uint32_t)entry : insert(place, hash, sites, n, cut);
+    uint32_t id = entry ? (uint32_t)entry : insert(place, hash, sites, n, flags);
     lock_release(&mw.stacks.lock);
     unmask_signals(kept);
     return id;

@@ -1,8 +1,8 @@
 /* lines.c - memwatch_core.journal._reader.Lines: records as lines of JSON.
  *
- *     Lines(event, site, context, call, part, shown, record, value).encode(records) -> bytes
+ *     Lines(event, site, context, call, part, shown, alias, record, value).encode(records) -> bytes
  *
- * event, site, context, call, part, shown are the types of memwatch_core/records.py; their fields are read by offset.
+ * event to alias are the types of memwatch_core/records.py; their fields are read by offset.
  * Events and plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any
  * other value. Both are Python functions of memwatch_core/rendering/jsonlines.py, with which this file must agree to
  * the byte. */
@@ -23,31 +23,32 @@ typedef struct key {
 } Key;
 
 static const Key event_keys[] = {
-    KEY("seq"),         KEY("pid"),       KEY("runtime"), KEY("tid"),    KEY("thread"),    KEY("variable"),
-    KEY("variable_id"), KEY("path"),      KEY("origin"),  KEY("offset"), KEY("before"),    KEY("after"),
-    KEY("old"),         KEY("new"),       KEY("changed"), KEY("exact"),  KEY("journal"),   KEY("site"),
-    KEY("context"),     KEY("time_ns"),   KEY("call"),    KEY("part"),   KEY("operation"), KEY("own"),
-    KEY("stack"),       KEY("stack_cut"),
+    KEY("seq"),         KEY("pid"),       KEY("runtime"),       KEY("tid"),     KEY("thread"),      KEY("variable"),
+    KEY("variable_id"), KEY("path"),      KEY("origin"),        KEY("offset"),  KEY("before"),      KEY("after"),
+    KEY("old"),         KEY("new"),       KEY("changed"),       KEY("exact"),   KEY("journal"),     KEY("site"),
+    KEY("context"),     KEY("time_ns"),   KEY("call"),          KEY("part"),    KEY("operation"),   KEY("own"),
+    KEY("stack"),       KEY("stack_cut"), KEY("stack_inexact"), KEY("aliases"), KEY("aliases_cut"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("column"), KEY("function")};
 static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
 static const Key shown_keys[] = {KEY("text")};
+static const Key alias_keys[] = {KEY("variable"), KEY("variable_id"), KEY("name")};
 static const Key part_keys[] = {KEY("name"), KEY("old"), KEY("new")};
 static const Key context_keys[] = {
     KEY("id"),         KEY("driver"),      KEY("database"), KEY("server"), KEY("statement"), KEY("statement_hash"),
     KEY("parameters"), KEY("transaction"), KEY("outcome"),
 };
 enum { EVENT_PLAIN = 17, EVENT_SITE = 17, EVENT_CONTEXT = 18, EVENT_TIME = 19, EVENT_CALL = 20, EVENT_PART = 21 };
-enum { EVENT_OPERATION = 22, EVENT_OWN = 23, EVENT_STACK = 24, EVENT_CUT = 25, EVENT_FIELDS = 26 };
+enum { EVENT_OPERATION = 22, EVENT_OWN = 23, EVENT_STACK = 24, EVENT_CUT = 25, EVENT_ALIASES = 27, EVENT_FIELDS = 29 };
 enum { RECENT_CONTEXTS = 8, RECENT_STACKS = 32 };
-enum { SITE_FIELDS = 4, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 3, SHOWN_FIELDS = 1 };
+enum { SITE_FIELDS = 4, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 3, SHOWN_FIELDS = 1, ALIAS_FIELDS = 3 };
 
 typedef struct lines {
     PyObject ob_base;
-    PyTypeObject *event, *site, *context, *call, *part, *shown;
+    PyTypeObject *event, *site, *context, *call, *part, *shown, *alias;
     PyObject *record, *value;
     Py_ssize_t event_at[EVENT_FIELDS], site_at[SITE_FIELDS], context_at[CONTEXT_FIELDS], call_at[CALL_FIELDS],
-        part_at[PART_FIELDS], shown_at[SHOWN_FIELDS];
+        part_at[PART_FIELDS], shown_at[SHOWN_FIELDS], alias_at[ALIAS_FIELDS];
     struct {
         PyObject *context, *text;
     } recent[RECENT_CONTEXTS]; /* with their JSON; NULL: free */
@@ -334,12 +335,22 @@ static int lines_put_stack(Lines *self, Text *text, PyObject *frames) {
     return 0;
 }
 
-static int lines_is_stack(const Lines *self, PyObject *frames) {
-    if (frames == Py_None) return 1;
-    if (!PyTuple_CheckExact(frames)) return 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(frames); i++)
-        if (Py_TYPE(PyTuple_GET_ITEM(frames, i)) != self->site) return 0;
+static int is_tuple_of(const PyTypeObject *type, PyObject *items) {
+    if (!PyTuple_CheckExact(items)) return 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++)
+        if (Py_TYPE(PyTuple_GET_ITEM(items, i)) != type) return 0;
     return 1;
+}
+
+static int lines_put_aliases(Lines *self, Text *text, PyObject *event, PyObject *aliases) {
+    const Key *key = &event_keys[EVENT_ALIASES];
+    if (text_put(text, key->text, key->length) < 0 || PUT(text, "[") < 0) return -1;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(aliases); i++)
+        if ((i > 0 && PUT(text, ",") < 0) ||
+            lines_put_object(self, text, PyTuple_GET_ITEM(aliases, i), alias_keys, self->alias_at, ALIAS_FIELDS) < 0)
+            return -1;
+    if (PUT(text, "]") < 0) return -1;
+    return lines_put_fields(self, text, event, key + 1, &self->event_at[EVENT_ALIASES + 1], 1);
 }
 
 static void put_digits(char *at, unsigned number, int count) {
@@ -374,12 +385,12 @@ static int lines_put_time(Lines *self, Text *text, uint64_t ns) {
                : 0;
 }
 
-/* The last fields of an event. */
+/* Who made the store. */
 static int lines_put_callers(Lines *self, Text *text, PyObject *event, PyObject *own, PyObject *stack) {
     if (PUT(text, ",\"own\":") < 0 || lines_put_site(self, text, own) < 0 || PUT(text, ",\"stack\":") < 0 ||
         lines_put_stack(self, text, stack) < 0)
         return -1;
-    return lines_put_fields(self, text, event, event_keys + EVENT_CUT, self->event_at + EVENT_CUT, 1);
+    return lines_put_fields(self, text, event, event_keys + EVENT_CUT, self->event_at + EVENT_CUT, 2);
 }
 
 static int is_of(PyObject *object, const PyTypeObject *type) { return object == Py_None || Py_TYPE(object) == type; }
@@ -389,9 +400,11 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event) {
     PyObject *time = field(event, self->event_at[EVENT_TIME]), *call = field(event, self->event_at[EVENT_CALL]);
     PyObject *part = field(event, self->event_at[EVENT_PART]), *own = field(event, self->event_at[EVENT_OWN]);
     PyObject *stack = field(event, self->event_at[EVENT_STACK]);
+    PyObject *aliases = field(event, self->event_at[EVENT_ALIASES]);
     uint64_t ns = PyLong_CheckExact(time) ? PyLong_AsUnsignedLongLong(time) : UINT64_MAX;
     if (ns == UINT64_MAX || !is_of(site, self->site) || !is_of(context, self->context) || !is_of(call, self->call) ||
-        !is_of(part, self->part) || !is_of(own, self->site) || !lines_is_stack(self, stack)) {
+        !is_of(part, self->part) || !is_of(own, self->site) || (stack != Py_None && !is_tuple_of(self->site, stack)) ||
+        !is_tuple_of(self->alias, aliases)) {
         PyErr_Clear();
         return text_put_other(text, self->record, event, -1);
     }
@@ -403,7 +416,7 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event) {
         lines_put_object(self, text, call, call_keys, self->call_at, CALL_FIELDS) < 0 || PUT(text, ",\"part\":") < 0 ||
         lines_put_object(self, text, part, part_keys, self->part_at, PART_FIELDS) < 0 ||
         lines_put_fields(self, text, event, event_keys + EVENT_OPERATION, self->event_at + EVENT_OPERATION, 1) < 0 ||
-        lines_put_callers(self, text, event, own, stack) < 0)
+        lines_put_callers(self, text, event, own, stack) < 0 || lines_put_aliases(self, text, event, aliases) < 0)
         return -1;
     PyBytes_AS_STRING(text->bytes)[start] = '{';
     return PUT(text, "}");
@@ -457,18 +470,19 @@ static int find_fields(PyTypeObject *type, const Key *keys, Py_ssize_t *at, int 
 }
 
 static int lines_init(Lines *self, PyObject *args, PyObject *keywords) {
-    PyObject *event, *site, *context, *call, *part, *shown, *record, *value;
+    PyObject *event, *site, *context, *call, *part, *shown, *alias, *record, *value;
     (void)keywords;
-    if (self->event != NULL ||
-        !PyArg_ParseTuple(args, "O!O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site, &PyType_Type, &context,
-                          &PyType_Type, &call, &PyType_Type, &part, &PyType_Type, &shown, &record, &value))
+    if (self->event != NULL || !PyArg_ParseTuple(args, "O!O!O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site,
+                                                 &PyType_Type, &context, &PyType_Type, &call, &PyType_Type, &part,
+                                                 &PyType_Type, &shown, &PyType_Type, &alias, &record, &value))
         return -1;
     if (find_fields((PyTypeObject *)event, event_keys, self->event_at, EVENT_FIELDS) < 0 ||
         find_fields((PyTypeObject *)site, site_keys, self->site_at, SITE_FIELDS) < 0 ||
         find_fields((PyTypeObject *)context, context_keys, self->context_at, CONTEXT_FIELDS) < 0 ||
         find_fields((PyTypeObject *)call, call_keys, self->call_at, CALL_FIELDS) < 0 ||
         find_fields((PyTypeObject *)part, part_keys, self->part_at, PART_FIELDS) < 0 ||
-        find_fields((PyTypeObject *)shown, shown_keys, self->shown_at, SHOWN_FIELDS) < 0)
+        find_fields((PyTypeObject *)shown, shown_keys, self->shown_at, SHOWN_FIELDS) < 0 ||
+        find_fields((PyTypeObject *)alias, alias_keys, self->alias_at, ALIAS_FIELDS) < 0)
         return -1;
     self->event = (PyTypeObject *)Py_NewRef(event);
     self->site = (PyTypeObject *)Py_NewRef(site);
@@ -476,6 +490,7 @@ static int lines_init(Lines *self, PyObject *args, PyObject *keywords) {
     self->call = (PyTypeObject *)Py_NewRef(call);
     self->part = (PyTypeObject *)Py_NewRef(part);
     self->shown = (PyTypeObject *)Py_NewRef(shown);
+    self->alias = (PyTypeObject *)Py_NewRef(alias);
     self->record = Py_NewRef(record);
     self->value = Py_NewRef(value);
     lines_find_second(self, 0);
@@ -490,6 +505,7 @@ static void lines_dealloc(Lines *self) {
     Py_CLEAR(self->call);
     Py_CLEAR(self->part);
     Py_CLEAR(self->shown);
+    Py_CLEAR(self->alias);
     Py_CLEAR(self->record);
     Py_CLEAR(self->value);
     for (int i = 0; i < RECENT_CONTEXTS; i++) {

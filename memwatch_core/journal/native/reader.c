@@ -50,6 +50,7 @@ static void stores_dealloc(Stores *self) {
     Py_CLEAR(self->journal);
     Py_CLEAR(self->absent);
     Py_CLEAR(self->unnamed);
+    Py_CLEAR(self->no_aliases);
     for (size_t i = 0; i < PLACE_OPERATIONS; i++) Py_CLEAR(self->operations[i]);
     stores_forget_threads(self);
     sieve_clear(&self->sieve);
@@ -66,7 +67,8 @@ static int stores_init_places(Stores *self, PyObject *shown, PyObject *cell) {
     self->cell = Py_NewRef(cell);
     self->unnamed = PyUnicode_InternFromString(UNNAMED);
     self->absent = PyObject_CallFunction(cell, "y", "");
-    return self->unnamed == NULL || self->absent == NULL ? -1 : 0;
+    self->no_aliases = PyTuple_New(0);
+    return self->unnamed == NULL || self->absent == NULL || self->no_aliases == NULL ? -1 : 0;
 }
 
 static int stores_init(Stores *self, PyObject *args, PyObject *keywords) {
@@ -160,9 +162,26 @@ static PyObject *stores_place(Stores *self, PyObject *args) {
     } else if (state != NULL) {
         if (place == NULL && (place = state_new_place(state, offset)) == NULL) return stores_leave(self, NULL);
         Py_XSETREF(place->path, Py_NewRef(path));
+        Py_CLEAR(place->aliases);
+        place->aliases_cut = 0;
         place->length = 0;
     }
     return stores_leave(self, before != NULL ? before : Py_NewRef(Py_None));
+}
+
+static PyObject *stores_alias(Stores *self, PyObject *args) {
+    unsigned int ident, offset;
+    PyObject *aliases;
+    int cut;
+    if (!PyArg_ParseTuple(args, "IIO!p", &ident, &offset, &PyTuple_Type, &aliases, &cut) || stores_enter(self) < 0)
+        return NULL;
+    State *state = table_get(&self->variables, ident);
+    Place *place = state == NULL ? NULL : table_get(&state->places, offset);
+    if (place != NULL) {
+        Py_XSETREF(place->aliases, PyTuple_GET_SIZE(aliases) > 0 ? Py_NewRef(aliases) : NULL);
+        place->aliases_cut = cut;
+    }
+    return stores_leave(self, PyBool_FromLong(place != NULL));
 }
 
 static PyObject *stores_fill(Stores *self, PyObject *args) {
@@ -261,7 +280,7 @@ static PyObject *stores_stack(Stores *self, PyObject *args) {
     PyObject *callers;
     if (!PyArg_ParseTuple(args, "IO!", &ident, &PyTuple_Type, &callers)) return NULL;
     if (PyTuple_GET_SIZE(callers) != CALLERS_FIELDS) {
-        PyErr_SetString(PyExc_TypeError, "callers: (frames, cut, own)");
+        PyErr_SetString(PyExc_TypeError, "callers: (frames, cut, inexact, own)");
         return NULL;
     }
     PyObject *uses = stores_set_object(self, &self->stacks, ident, callers);
@@ -366,6 +385,7 @@ static PyMethodDef stores_methods[] = {
     {"define", (PyCFunction)stores_define, METH_VARARGS, NULL},
     {"forget", (PyCFunction)stores_forget, METH_VARARGS, NULL},
     {"place", (PyCFunction)stores_place, METH_VARARGS, NULL},
+    {"alias", (PyCFunction)stores_alias, METH_VARARGS, NULL},
     {"fill", (PyCFunction)stores_fill, METH_VARARGS, NULL},
     {"value", (PyCFunction)stores_value, METH_VARARGS, NULL},
     {"part", (PyCFunction)stores_part, METH_VARARGS, NULL},

@@ -157,6 +157,9 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             own != Py_None ? own : callers_field(callers, CALLERS_OWN, Py_None),
             callers_field(callers, CALLERS_FRAMES, Py_None),
             callers_field(callers, CALLERS_CUT, Py_False),
+            callers_field(callers, CALLERS_INEXACT, Py_False),
+            values->aliases != NULL ? values->aliases : self->no_aliases,
+            values->aliases_cut ? Py_True : Py_False,
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
         if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));
@@ -181,13 +184,16 @@ static int stores_key(Stores *self, const State *state, const Row *row, Verdict 
     const struct thread *thread = by & BY_THREAD ? stores_find_thread(self, row->tid) : NULL;
     if (thread == NULL && by & BY_THREAD) return -1;
     *key = (Verdict){.thread = thread != NULL ? thread->name : Py_None,
+                     .aliases = Py_None,
                      .site = by & BY_SITE ? found_or_none(&self->sites, row->site) : Py_None,
                      .callers = by & BY_STACK ? found_or_none(&self->stacks, row->stack) : Py_None,
                      .context = by & BY_CONTEXT ? found_or_none(&self->contexts, row->context) : Py_None,
                      .tid = by & BY_THREAD ? row->tid : 0};
     if (by & BY_VARIABLE) {
+        const Place *place = row->place != 0 ? table_get(&state->places, row->place - 1) : NULL;
         const State *teller = stores_teller(self, state);
         key->variable = state->ident;
+        if (place != NULL && place->aliases != NULL) key->aliases = place->aliases;
         key->version = teller == state ? state->version : state->version ^ verdict_mix(teller->version);
     }
     return 0;
@@ -195,7 +201,7 @@ static int stores_key(Stores *self, const State *state, const Row *row, Verdict 
 
 /* Whether the variable alone says if a store is wanted: there may be more variables than cached verdicts. */
 static int stores_judges_variable(const Stores *self, const State *state) {
-    return self->sieve.by == BY_VARIABLE && state->told == state->ident;
+    return self->sieve.by == BY_VARIABLE && !state->slab;
 }
 
 /* The verdict on a store, as far as it is known: 1 wanted, 0 not, -1 unknown. -2: no memory. */
@@ -205,8 +211,10 @@ static int stores_knows(Stores *self, const State *state, const Row *row, Verdic
     return stores_key(self, state, row, key) < 0 ? -2 : sieve_knows(&self->sieve, key);
 }
 
-static Row row_of(const unsigned char *head, const unsigned char *payload) {
+static Row row_of(const State *state, const unsigned char *head, const unsigned char *payload) {
+    const Place *place = state->slab ? state_place(state, FIELD(head, store.offset), FIELD(head, store.length)) : NULL;
     return (Row){.variable = FIELD(head, id),
+                 .place = place != NULL && place->aliases != NULL ? FIELD(head, store.offset) + 1 : 0,
                  .tid = FIELD(head, tid),
                  .site = FIELD(head, store.site),
                  .stack = stack_id(head, payload),
@@ -318,7 +326,7 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     Row row;
     int wanted = 1;
     if (self->sieve.wanted != NULL) {
-        row = row_of(head, payload);
+        row = row_of(state, head, payload);
         if ((wanted = stores_knows(self, state, &row, &key)) == -2) return -1;
         if (wanted == 0 || (wanted > 0 && !sieve_shows(&self->sieve, number, time_of(head))))
             return stores_skip(self, state, head, &row, before, resync, wanted);

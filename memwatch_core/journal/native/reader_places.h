@@ -84,6 +84,8 @@ static int stores_place_values(Stores *self, State *state, uint64_t offset, uint
         if (same) flags &= ~(CELL_CLEARED | CELL_REPLACED);
         if (length >= CELL_HEAD && after[0] != CELL_OTHER) flags &= ~CELL_MOVED;
         values->operation = self->operations[place_operation(old == self->absent, new == self->absent, flags)];
+        if (place != NULL) values->aliases = place->aliases;
+        if (place != NULL) values->aliases_cut = place->aliases_cut;
         Py_DECREF(new);
     }
     Py_DECREF(old);

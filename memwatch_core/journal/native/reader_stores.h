@@ -13,7 +13,7 @@
 #define RECENT_THREADS 16
 #define LARGE_VALUES 8
 enum { PLACE_ADD, PLACE_SET, PLACE_DELETE, PLACE_CLEAR, PLACE_REPLACE, PLACE_MOVE, PLACE_OPERATIONS };
-enum { CALLERS_FRAMES, CALLERS_CUT, CALLERS_OWN, CALLERS_FIELDS };
+enum { CALLERS_FRAMES, CALLERS_CUT, CALLERS_INEXACT, CALLERS_OWN, CALLERS_FIELDS };
 
 struct thread {
     PyObject *number, *name; /* NULL: not seen yet */
@@ -25,7 +25,7 @@ typedef struct stores {
     Table variables, sites, own, stacks, contexts, threads; /* State *, then objects; own: sites that are */
     PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *shown, *cell, *journal;
     PyObject *origins[256];
-    PyObject *absent, *unnamed,
+    PyObject *absent, *unnamed, *no_aliases,
         *operations[PLACE_OPERATIONS]; /* value of an absent place, name of an unnamed one, what happened to one */
     struct thread recent[RECENT_THREADS];
     Sieve sieve;
@@ -42,6 +42,8 @@ typedef struct stores {
 typedef struct values {
     PyObject *old, *new, *part; /* owned; NULL: not made */
     PyObject *operation;        /* borrowed; NULL: the event is of no place */
+    PyObject *aliases;          /* borrowed; NULL: there are none */
+    int aliases_cut;
 } Values;
 
 /* Each method runs between enter and leave, because decode, or the finalizer of a value, may run Python code. */

@@ -55,7 +55,9 @@ enum cell_kind {
 };
 typedef struct place {
     PyObject *path;
-    uint32_t length; /* of `last`; 0: no store since its PLACE */
+    PyObject *aliases; /* tuple; NULL: it has no other name */
+    int aliases_cut;   /* there are more */
+    uint32_t length;   /* of `last`; 0: no store since its PLACE */
     unsigned char last[CELL_SIZE];
 } Place;
 
@@ -97,6 +99,7 @@ static void objects_free(Table *table) {
 
 static void place_free(Place *place) {
     if (place != NULL) Py_DECREF(place->path);
+    if (place != NULL) Py_XDECREF(place->aliases);
     free(place);
 }
 

@@ -5,6 +5,7 @@
  *
  * Faulted stores arrive in a signal handler, with or without the GIL (sites.c says what that takes). Where callers are
  * recorded as well, both go through the caches of stacks.c. */
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -58,10 +59,24 @@ static uint32_t held_site(PyThreadState *thread) {
     return slot->code == at.code && slot->unit == at.unit ? slot->site : hold(&at, slot);
 }
 
+/* The sites of which it was found out whether they add a call. */
+static uint32_t looked_at[HELD];
+
+static __attribute__((noinline)) void look_at(PyThreadState *thread, uint32_t site) {
+    mwpy_place at;
+    if (find_place(thread, &at) && mwpy_adds_a_call(at.code, at.unit)) mw_site_adds_call(site);
+    looked_at[site % HELD] = site;
+}
+
+static mwpy_stack held_stack(PyThreadState *thread) {
+    mwpy_stack stack = mwpy_stack_of(thread);
+    if (unlikely(looked_at[stack.site % HELD] != stack.site)) look_at(thread, stack.site);
+    return stack;
+}
+
 void mwpy_announce(bool sql) {
     PyThreadState *thread = mwpy_current_thread();
-    uint32_t site = held_site(thread); /* where callers are recorded as well: only for what hold() finds out of it */
-    announced.stack = mwpy_stack_limit > 1 ? mwpy_stack_of(thread) : (mwpy_stack){site, 0};
+    announced.stack = mwpy_stack_limit > 1 ? held_stack(thread) : (mwpy_stack){held_site(thread), 0};
     announced.context = sql ? mwpy_context_of(thread) : 0;
     announced.ready = true;
 }
@@ -141,4 +156,5 @@ void mwpy_forget_sites(void) {
         held[i] = (struct held){0};
         Py_XDECREF(code);
     }
+    memset(looked_at, 0, sizeof looked_at);
 }

@@ -140,7 +140,7 @@ static uint32_t callers_of(const struct level *levels, unsigned n, bool cut) {
     unsigned count = 0;
     for (const struct level *at = levels, *end = levels + n; at < end && count < MWPY_STACK_MOST; at++)
         if (!at->skipped) sites[count++] = at->site;
-    return count ? mw_intern_stack(sites + 1, count - 1, cut) : 0;
+    return count ? mw_intern_stack(sites + 1, count - 1, cut ? MW_STACK_CUT : 0) : 0;
 }
 
 /* Of callers: whether it is one of those that run the program. */
@@ -170,7 +170,7 @@ static mwpy_stack without_caches(const mwpy_frame *f) {
         mwpy_place at = mwpy_place_in(f);
         sites[count++] = mwpy_site_of(&at);
     }
-    return count ? (mwpy_stack){sites[0], mw_intern_stack(sites + 1, count - 1, f)} : (mwpy_stack){0, 0};
+    return count ? (mwpy_stack){sites[0], mw_intern_stack(sites + 1, count - 1, f ? MW_STACK_CUT : 0)} : (mwpy_stack){0, 0};
 }
 
 /* Whether a frame counts is known by its instruction alone, but for frames that have just begun. */

@@ -9,6 +9,7 @@
 #include "places/members.h"
 #include "places/node_table.h"
 #include "places/reports.h"
+#include "places/types.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
@@ -16,8 +17,6 @@
 #include "internal/pycore_dict.h"
 #include "internal/pycore_object.h"
 #pragma GCC diagnostic pop
-
-#if PY_VERSION_HEX >= 0x030C0000
 
 /* Builtin types whose own memory never changes: what a subclass of one adds is in its dict. */
 static bool is_unchanging(const PyTypeObject *type) {
@@ -87,6 +86,8 @@ PyObject *mwpy_attributes_now(PyObject *object) {
     if (Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT) {
 #if PY_VERSION_HEX >= 0x030D0000
         return (PyObject *)_PyObject_GetManagedDict(object);
+#elif PY_VERSION_HEX < 0x030C0000
+        return *_PyObject_ManagedDictPointer(object);
 #else
         PyDictOrValues at = *_PyObject_DictOrValuesPointer(object);
         return _PyDictOrValues_IsValues(at) ? NULL : _PyDictOrValues_GetDict(at);
@@ -169,7 +170,7 @@ static const PyGetSetDef *guarded_setter(PyTypeObject *type) {
     if (type == last && type->tp_version_tag == last_version && last_version) return last_setter;
     const PyGetSetDef *first = NULL;
     PyGetSetDescrObject *setter;
-    PyUnstable_Type_AssignVersionTag(type);
+    mwpy_version_of(type);
     for (Py_ssize_t i = 0; (setter = next_setter(type, "__class__", &i));)
         setter->d_getset = guard(setter->d_getset, set_class);
     for (Py_ssize_t i = 0; (setter = next_setter(type, "__dict__", &i));) {
@@ -195,6 +196,18 @@ static bool is_told(PyObject *dict) {
     return true;
 #endif
 }
+
+#if PY_VERSION_HEX < 0x030C0000
+
+/* What it kept in the object itself, the dict has already, from which the interpreter doesn't part it again. */
+static int detach(PyObject *object, PyObject *dict) {
+    (void)dict;
+    bool told = guarded_setter(Py_TYPE(object)) || !(Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT);
+    if (!told) PyErr_SetString(PyExc_TypeError, "its class has a __dict__ of its own making");
+    return told ? 0 : -1;
+}
+
+#else
 
 static bool has_str_keys(PyObject *dict) {
     Py_ssize_t at = 0;
@@ -227,6 +240,7 @@ static int detach(PyObject *object, PyObject *dict) {
     }
     return failed ? -1 : 0;
 }
+#endif
 
 static PyObject *attributes(PyObject *object) {
     const char *why = NULL;
@@ -248,4 +262,3 @@ PyObject *mwpy_dict_of(PyObject *object) {
     PyErr_SetString(PyExc_TypeError, "it is the __dict__ of an object: watch the object");
     return NULL;
 }
-#endif

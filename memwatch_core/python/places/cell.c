@@ -124,8 +124,14 @@ void mwpy_cell_describe(mwpy_cell *cell, PyObject *value) {
     if (!value) {
         fill(cell, MWPY_ABSENT, "", 0);
     } else if (PyLong_CheckExact(value)) {
-        int overflow;
+        int overflow = 0;
+#if PY_VERSION_HEX >= 0x030C0000
+        int64_t number = likely(PyUnstable_Long_IsCompact((PyLongObject *)value))
+                             ? PyUnstable_Long_CompactValue((PyLongObject *)value)
+                             : PyLong_AsLongLongAndOverflow(value, &overflow);
+#else
         int64_t number = PyLong_AsLongLongAndOverflow(value, &overflow);
+#endif
         if (overflow)
             describe_shown(cell, value);
         else
@@ -156,7 +162,7 @@ static bool is_plain(PyObject *key, int level) {
     return true;
 }
 
-bool mwpy_key_is_plain(PyObject *key) { return is_plain(key, 0) || mwpy_slot_key_name(key); }
+bool mwpy_key_is_plain_too(PyObject *key) { return is_plain(key, 0) || mwpy_slot_key_name(key); }
 
 /* The builtin scalar that an object of a subclass is compared as. */
 static PyTypeObject *compared_as(PyObject *key) {

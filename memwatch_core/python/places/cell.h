@@ -40,7 +40,8 @@ void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_
 
 /* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them,
  * keys of slots (slot_keys.h). */
-bool mwpy_key_is_plain(PyObject *key);
+bool mwpy_key_is_plain_too(PyObject *key); /* which isn't a str */
+static inline bool mwpy_key_is_plain(PyObject *key) { return PyUnicode_CheckExact(key) || mwpy_key_is_plain_too(key); }
 /* The plain key that is equal to this one, a new reference: itself, or what a subclass's object holds that is compared
  * as its base is. NULL without an exception: it is compared by code of its own, or by identity. */
 PyObject *mwpy_key_plain(PyObject *key);

@@ -9,8 +9,6 @@
 #define _PY_DATETIME_IMPL /* the layouts alone: what the header imports otherwise, the program may not have */
 #include <datetime.h>
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 typedef struct fixed_zone {
     PyObject_HEAD PyObject *offset, *name; /* a timedelta; a str or NULL */
 } fixed_zone;
@@ -140,4 +138,3 @@ mwpy_putter mwpy_date_putter(const PyTypeObject *type) {
         if (mwpy_is_c_type(type, known[i].name, known[i].size)) return known[i].put;
     return NULL;
 }
-#endif

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 enum { NEGATIVE = 1, INFINITE = 2, QUIET_NAN = 4, SIGNALING_NAN = 8, STATIC = 16, STATIC_DATA = 32 };
 enum { DIGITS_OF_WORD = 19, WORDS = 4 };
 static const uint64_t WORD_END = 10000000000000000000u;
@@ -143,4 +141,3 @@ mwpy_putter mwpy_decimal_putter(PyTypeObject *type) {
     last_version = mwpy_version_of(type);
     return put_decimal;
 }
-#endif

@@ -9,8 +9,6 @@
 #include "places/types.h"
 #include "places/words.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #pragma GCC diagnostic ignored "-Wsign-compare"
@@ -83,6 +81,9 @@ static PyObject *attribute(PyObject *object, PyObject *name) {
 #if PY_VERSION_HEX >= 0x030D0000
     if (type->tp_flags & Py_TPFLAGS_INLINE_VALUES && _PyObject_InlineValues(object)->valid)
         return in_values(type, _PyObject_InlineValues(object), name);
+#elif PY_VERSION_HEX < 0x030C0000
+    const PyDictValues *values = type->tp_flags & Py_TPFLAGS_MANAGED_DICT ? *_PyObject_ValuesPointer(object) : NULL;
+    if (values) return in_values(type, values, name);
 #else
     if (type->tp_flags & Py_TPFLAGS_MANAGED_DICT) {
         PyDictOrValues at = *_PyObject_DictOrValuesPointer(object);
@@ -298,7 +299,3 @@ void mwpy_declare(PyObject *all) {
     memset(places, 0, sizeof places);
     Py_XDECREF(before);
 }
-
-#else
-void mwpy_declare(PyObject *all) { (void)all; }
-#endif

@@ -11,8 +11,6 @@
 #include "places/node.h"
 #include "places/node_table.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 static void take_over(mwpy_node *node, PyObject *source) {
     Py_ssize_t at = 0;
     PyObject *key, *value;
@@ -34,12 +32,12 @@ int mwpy_dict_changes(PyDict_WatchEvent event, PyObject *dict, PyObject *key, Py
     bool gone = event == PyDict_EVENT_DEALLOCATED;
     mwpy_node *node = mwpy_node_behind(dict, NULL);
     if (!node || (mwpy_is_finalizing() && !gone)) return 0; /* modules are taken apart */
-    PyObject *error = PyErr_GetRaisedException();
+    mwpy_aside aside = mwpy_set_aside();
     while (node) {
         change(node, event, key, now);
         node = gone ? mwpy_node_behind(dict, NULL) : likely(!mwpy_table_others) ? NULL : mwpy_node_behind(dict, node);
     }
-    PyErr_SetRaisedException(error);
+    mwpy_put_back(aside);
     return 0;
 }
 
@@ -52,10 +50,9 @@ static mwpy_node *node_with(PyObject *dict, const PyObject *owner) {
 void mwpy_dict_replaced(PyObject *owner, PyObject *before) {
     mwpy_node *node = before ? node_with(before, owner) : NULL;
     if (!node) return;
-    PyObject *error = PyErr_GetRaisedException();
+    mwpy_aside aside = mwpy_set_aside();
     PyObject *dict = mwpy_dict_of(owner); /* made now where it was deleted: later nobody would tell */
     for (; dict && node; node = node_with(before, owner)) mwpy_node_move(node, dict, MW_SHADOW_NOW);
     Py_XDECREF(dict);
-    PyErr_SetRaisedException(error);
+    mwpy_put_back(aside);
 }
-#endif

@@ -3,8 +3,6 @@
 #define MEMWATCH_PYTHON_DICTS_H
 #include "adapter.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
 int mwpy_dict_changes(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *now);
 void mwpy_dict_replaced(PyObject *owner, PyObject *before);
-#endif
 #endif

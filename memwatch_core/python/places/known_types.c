@@ -9,8 +9,6 @@
 #include "places/types.h"
 #include "places/words.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 static PyObject *entry(PyObject *dict, const char *name) {
     PyObject *key = PyUnicode_InternFromString(name), *found = mwpy_entry(dict, key);
     Py_XDECREF(key);
@@ -297,12 +295,3 @@ void mwpy_forget_types(void) {
         Py_XDECREF(with);
     }
 }
-
-#else /* nothing is watched where it lies */
-
-bool mwpy_say_known(mwpy_words *t, PyObject *value, int level) {
-    (void)t, (void)value, (void)level;
-    return false;
-}
-void mwpy_forget_types(void) {}
-#endif

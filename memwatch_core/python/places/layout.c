@@ -12,8 +12,6 @@
 #include "places/reports.h"
 #include "places/slot_keys.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 static mwpy_layout *layouts; /* the one used last comes first */
 
 static void free_object(void *object) {
@@ -163,7 +161,9 @@ static int look_again(mwpy_layout *layout) {
     Py_ssize_t first;
     size_t count;
     mwpy_class_slot *slots;
-    if (find_slots(layout->type, &first, &count, &slots)) return -1;
+    int collected = mwpy_collector_stops(), failed = find_slots(layout->type, &first, &count, &slots);
+    mwpy_collector_goes_on(collected);
+    if (failed) return -1;
     if (first == layout->first && count == layout->count) {
         mwpy_class_slot *before = layout->slots;
         layout->slots = slots;
@@ -201,7 +201,9 @@ mwpy_layout *mwpy_layout_take(PyTypeObject *type) {
         found->next = layouts;
         layouts = found;
     } else if (mwpy_layout_can(type)) {
+        int collected = mwpy_collector_stops();
         found = make(type);
+        mwpy_collector_goes_on(collected);
     }
     if (found) found->uses++;
     return found;
@@ -218,4 +220,3 @@ void mwpy_layout_give_back(mwpy_layout *layout) {
     drop_slots(layout->slots, layout->count);
     PyMem_Free(layout);
 }
-#endif

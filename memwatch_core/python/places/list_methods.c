@@ -12,8 +12,6 @@
 #include "places/reports.h"
 #include "places/storage.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 enum {
     QUIET = MWPY_LIST_QUIET,
     LOSES = MWPY_LIST_LOSES,
@@ -334,4 +332,3 @@ void mwpy_list_methods_take(PyTypeObject *type) {
 void mwpy_list_methods_give_back(void) {
     if (!--uses) lead(false);
 }
-#endif

@@ -4,11 +4,11 @@
  * was executed a few times, by an instruction of its own, which asks nobody. The second isn't made for a slot that is
  * read-only: so a descriptor gets a copy of its PyMemberDef that says so, and the first way leads here. Only the copy
  * is changed: the class frees what its slots hold by its own table. */
+#define Py_BUILD_CORE_MODULE 1
+#include "interpreter.h"
 #include "places/members.h"
 
 #include "places/reports.h"
-
-#if PY_VERSION_HEX >= 0x030C0000
 
 enum { VERSIONS_FEW = 200 };
 enum { WATCHED = 0x4D570000, WATCHED_MASK = 0x7FFF0000 }; /* of PyMemberDef.flags, where nobody looks */
@@ -71,12 +71,26 @@ static int look_at(PyObject *object, void *argument) {
     return 0;
 }
 
+/* Looks at all objects that the collector knows. */
+static void visit_all(search *s) {
+#if PY_VERSION_HEX >= 0x030C0000
+    PyUnstable_GC_VisitObjects(look_at, s);
+#else
+    struct _gc_runtime_state *gc = &PyInterpreterState_Get()->gc;
+    for (int i = 0; i <= NUM_GENERATIONS; i++) {
+        PyGC_Head *list = i < NUM_GENERATIONS ? &gc->generations[i].head : &gc->permanent_generation.head;
+        for (PyGC_Head *at = _PyGCHead_NEXT(list); at != list; at = _PyGCHead_NEXT(at))
+            if (!look_at((PyObject *)(at + 1), s)) return;
+    }
+#endif
+}
+
 /* In its class as a rule; where the program has put something else in its place, it may be kept elsewhere. */
 static PyObject *descriptor_of(PyTypeObject *type, PyMemberDef *slot) {
     search s = {slot, NULL};
     PyObject *dict = PyType_GetDict(type), *found = dict ? PyDict_GetItemString(dict, slot->name) : NULL;
     if (found) look_at(found, &s);
-    if (!s.found) PyUnstable_GC_VisitObjects(look_at, &s);
+    if (!s.found) visit_all(&s);
     Py_XINCREF(s.found);
     Py_XDECREF(dict);
     return s.found;
@@ -145,4 +159,3 @@ void mwpy_member_give_back(mwpy_member *member) {
     if (!members && !left_behind) lead_to(plain_set);
     Py_XDECREF(descriptor);
 }
-#endif

@@ -5,8 +5,6 @@
 
 typedef struct mwpy_member mwpy_member;
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 /* The slots that a class statement adds to those of the base class; NULL: it adds none. */
 PyMemberDef *mwpy_members_of(const PyTypeObject *type, size_t *count);
 /* Whether it lies at a fixed place of an object. (CPython 3.15 has some that lie behind a tuple's items.) */
@@ -18,5 +16,4 @@ static inline bool mwpy_member_is_fixed(const PyMemberDef *slot) {
  * `object.__setattr__`, `Class.a.__set__`, PyObject_SetAttr. Reads stay as they are. NULL: no memory. */
 mwpy_member *mwpy_member_take(PyTypeObject *type, PyMemberDef *slot);
 void mwpy_member_give_back(mwpy_member *member);
-#endif
 #endif

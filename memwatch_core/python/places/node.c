@@ -15,8 +15,6 @@
 #include "places/reports.h"
 #include "places/slab.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 enum { CHAIN_MOST = 1000, ABSENT_FEW = 64 };
 
 mwpy_root *mwpy_roots;
@@ -43,7 +41,7 @@ PyObject *mwpy_node_whose(const mwpy_node *node) { return node->owner ? node->ow
 
 /* ---- spots: where a node is found -------------------------------------------------------------------------------- */
 
-static bool is_top(const mwpy_node *node) { return node->root->top == node; }
+static bool is_top(const mwpy_node *node) { return mwpy_node_is_top(node); }
 
 /* Whether the way up from a spot leads to the watched object, and not through the node itself. */
 static bool leads_up(const mwpy_spot *spot) {
@@ -79,7 +77,7 @@ static void name_by(mwpy_spot *spot) {
     if (child->spots == spot) return;
     unlink_spot(spot);
     put_spot(spot, &child->spots);
-    child->root->cells.renames++;
+    mwpy_cells_rename(&child->root->cells);
 }
 
 /* 0, or -1: no memory. The key has no spot yet. */
@@ -93,7 +91,10 @@ static int add_spot(mwpy_node *parent, PyObject *key, mwpy_node *child) {
         return -1;
     }
     Py_DECREF(address);
-    *spot = (mwpy_spot){.parent = parent, .child = child, .key = Py_NewRef(key)};
+    bool other = child->spots || is_top(child);
+    *spot = (mwpy_spot){
+        .parent = parent, .child = child, .key = Py_NewRef(key), .uncounted = parent->items != NULL, .other = other};
+    if (other) mwpy_aliases_change(1);
     put_spot(spot, child->spots ? &child->spots->next : &child->spots); /* the first one names the child */
     return 0;
 }
@@ -101,45 +102,11 @@ static int add_spot(mwpy_node *parent, PyObject *key, mwpy_node *child) {
 /* Takes a spot out of its parent's links and its child's list. */
 static void free_spot(mwpy_spot *spot) {
     unlink_spot(spot);
+    size_t fewer = spot->other + (spot->times > 1 && !spot->uncounted ? spot->times - 1 : 0);
+    if (fewer || spot->child->spots) mwpy_aliases_change(-(ptrdiff_t)fewer);
     if (PyDict_DelItem(spot->parent->links, spot->key)) PyErr_Clear();
     Py_DECREF(spot->key);
     PyMem_Free(spot);
-}
-
-/* Whether an entry of an object's dict isn't what its attribute of this name is: a slot is. */
-static bool is_hidden(const mwpy_node *node, PyObject *key) {
-    size_t slots = node->layout && PyUnicode_CheckExact(key) ? node->layout->count : 0;
-    for (size_t i = 0; i < slots; i++)
-        if (node->layout->slots[i].name && !PyUnicode_Compare(node->layout->slots[i].name, key)) return true;
-    return false;
-}
-
-/* How a key is written behind its node. */
-static size_t text_of(const mwpy_node *node, PyObject *key, char out[MWPY_KEY_TEXT]) {
-    static const char dict[] = ".__dict__";
-    if (!is_hidden(node, key)) return mwpy_key_text(out, MWPY_KEY_TEXT, key, node->attributes);
-    memcpy(out, dict, sizeof dict - 1);
-    return sizeof dict - 1 + mwpy_key_text(out + sizeof dict - 1, MWPY_KEY_TEXT - (sizeof dict - 1), key, false);
-}
-
-size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH]) {
-    size_t start = MWPY_PATH;
-    PyObject *index = NULL;
-    for (int i = 0; i < CHAIN_MOST && !node->place; i++) { /* of a place the variable's name says it */
-        char text[MWPY_KEY_TEXT];
-        size_t n = key ? text_of(node, key, text) : 0;
-        Py_XDECREF(index);
-        if (n > start) break;
-        start -= n;
-        memcpy(out + start, text, n);
-        if (is_top(node) || !node->spots) break;
-        key = node->spots->key;
-        node = node->spots->parent;
-        index = node->items ? PyLong_FromSsize_t(mwpy_items_index(node, PyLong_AsVoidPtr(key))) : NULL;
-        if (index) key = index;
-    }
-    memmove(out, out + start, MWPY_PATH - start);
-    return MWPY_PATH - start;
 }
 
 /* ---- cells of keys ----------------------------------------------------------------------------------------------- */
@@ -166,7 +133,17 @@ static PyObject *number_of(PyObject *index, PyObject *key) {
     return index ? PyDict_GetItemWithError(index, key) : NULL;
 }
 
-static mwpy_cell_number cell_of(const mwpy_node *node, PyObject *key) {
+static struct mwpy_recent *recent_of(mwpy_node *node, const PyObject *key) {
+    return &node->recent[(uintptr_t)key / 16 % MWPY_RECENT];
+}
+
+static void forget_recent(mwpy_node *node) {
+    for (size_t i = 0; i < MWPY_RECENT; i++) Py_CLEAR(node->recent[i].key);
+}
+
+static mwpy_cell_number cell_of(mwpy_node *node, PyObject *key) {
+    struct mwpy_recent *recent = recent_of(node, key);
+    if (likely(recent->key == key)) return recent->number;
     PyObject *number = NULL;
     if (mwpy_key_is_plain(key)) {
         number = number_of(node->cells, key);
@@ -176,7 +153,13 @@ static mwpy_cell_number cell_of(const mwpy_node *node, PyObject *key) {
         Py_XDECREF(address);
     }
     PyErr_Clear();
-    return number ? (mwpy_cell_number)PyLong_AsUnsignedLong(number) : MWPY_NO_CELL;
+    if (!number) return MWPY_NO_CELL;
+    mwpy_cell_number found = (mwpy_cell_number)PyLong_AsUnsignedLong(number);
+    if (PyUnicode_CheckExact(key)) {
+        Py_XSETREF(recent->key, Py_NewRef(key));
+        recent->number = found;
+    }
+    return found;
 }
 
 /* Cells of keys that are gone are kept, because they often come again; but not more than there are others. */
@@ -189,6 +172,7 @@ static void sweep(mwpy_root *root) {
             if (number == MWPY_NO_CELL || mwpy_cell_at(&root->cells, number)->kind != MWPY_ABSENT) continue;
             if (!PyDict_DelItem(node->cells, key)) mwpy_cell_give_back(&root->cells, number);
         }
+        forget_recent(node);
         Py_XDECREF(keys);
     }
     PyErr_Clear();
@@ -220,8 +204,8 @@ static mwpy_cell_number take_cell(mwpy_node *node, PyObject *key) {
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
     if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
-        char path[MWPY_PATH];
-        mwpy_cell_tell(cells, number, path, mwpy_node_path(node, key, path));
+        char text[MWPY_KEY_TEXT];
+        mwpy_node_tell(node, number, text, key ? mwpy_node_key_text(node, key, text) : 0);
     }
     mwpy_cell_write(cells, number, now, why);
 }
@@ -324,7 +308,7 @@ void mwpy_node_lose(mwpy_node *parent, PyObject *key) {
         end_soon(node);
         return;
     }
-    node->root->cells.renames += node->spots == nearest;
+    if (node->spots == nearest) mwpy_cells_rename(&node->root->cells);
     name_by(nearest);
     relevel(node);
 }
@@ -334,6 +318,7 @@ typedef struct holder {
     const void *parent; /* the address of one that is watched, or was */
     mwpy_root *root;
     PyObject *key;
+    size_t times;
     bool place;
 } holder;
 
@@ -342,6 +327,15 @@ static mwpy_node *parent_of(const holder *h) {
     while (node && (node->root != h->root || mwpy_node_whose(node) != h->parent || !node->place == h->place))
         node = mwpy_table_next(h->parent, node);
     return node;
+}
+
+/* That watch goes on with what was found there. */
+static void go_on(const holder *h, PyObject *value) {
+    mwpy_node *parent = parent_of(h);
+    if (!parent) return;
+    follow(parent->root, parent, h->key, value, parent->level + 1);
+    mwpy_spot *spot = mwpy_node_spot(parent, h->key);
+    if (spot && spot->uncounted) mwpy_spot_counts(spot, h->times);
 }
 
 static void give_back_cells(mwpy_node *node, PyObject *index) {
@@ -372,15 +366,15 @@ static void end_now(mwpy_node *node, bool alive) {
         mwpy_spot *spot = node->spots;
         if (holders && spot->parent->root != root)
             holders[holders_n++] = (holder){mwpy_node_whose(spot->parent), spot->parent->root, Py_NewRef(spot->key),
-                                            spot->parent->place != NULL};
+                                            spot->times, spot->parent->place != NULL};
         free_spot(spot);
     }
     if (is_top(node)) root->top = NULL;
     if (node->dict) leave_dict(node, alive);
     if (node->owner) mwpy_table_take(node->owner, node);
-    PyObject *keys = node->links ? PyDict_Keys(node->links) : NULL;
-    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) mwpy_node_lose(node, PyList_GET_ITEM(keys, i));
-    Py_XDECREF(keys);
+    Py_ssize_t at = 0;
+    PyObject *key;
+    while (node->links && PyDict_Next(node->links, &at, &key, NULL)) mwpy_node_lose(node, key); /* asks for no memory */
     if (node->before)
         node->before->after = node->after;
     else
@@ -400,10 +394,10 @@ static void end_now(mwpy_node *node, bool alive) {
     Py_XDECREF(node->links);
     Py_XDECREF(node->cells);
     Py_XDECREF(node->odd);
+    forget_recent(node);
     PyMem_Free(node);
     for (size_t i = 0; i < holders_n; i++) {
-        mwpy_node *parent = parent_of(&holders[i]);
-        if (parent) follow(parent->root, parent, holders[i].key, value, parent->level + 1);
+        go_on(&holders[i], value);
         Py_DECREF(holders[i].key);
     }
     PyMem_Free(holders);
@@ -427,7 +421,7 @@ static void end(mwpy_node *node, bool alive) {
 /* Whether its contents lie in guarded memory when it is watched. */
 static bool is_guarded(PyObject *object) { return PyList_Check(object) || PySet_Check(object); }
 
-static bool is_followed(const mwpy_root *root, PyObject *value, int level) {
+bool mwpy_is_followed(const mwpy_root *root, PyObject *value, int level) {
     const char *why;
     if (PyDict_Check(value) || is_guarded(value)) return level <= root->depth;
     return level < root->depth && !PyType_Check(value) && !PyModule_Check(value) && mwpy_has_attributes(value, &why) &&
@@ -467,10 +461,21 @@ static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int
     return node;
 }
 
+/* What lies under a key that isn't plain isn't followed: the key would have to be compared. */
+static void follow_key(mwpy_node *node, PyObject *key, PyObject *value) {
+    if (!mwpy_may_be_followed(value)) return;
+    if (mwpy_key_is_plain(key))
+        follow(node->root, node, key, value, node->level + 1);
+    else if (mwpy_is_followed(node->root, value, node->level + 1))
+        mwpy_node_leaves(node, key, value, MWPY_LEFT_KEY);
+}
+
 /* Gives each key its cell, and follows what is found there. */
 static void fill(mwpy_node *node) {
     Py_ssize_t at = 0;
     PyObject *key, *value;
+    bool known = mwpy_left_known;
+    mwpy_left_known = false;
     mwpy_slots_fill(node);
     if (node->items) mwpy_items_fill(node);
     if (node->members) mwpy_members_fill(node);
@@ -481,8 +486,9 @@ static void fill(mwpy_node *node) {
         mwpy_cell_describe(&now, value);
         node->root->absent++; /* as it is before it is written */
         write_cell(node, key, number, &now, MW_SHADOW_SILENT);
-        if (mwpy_key_is_plain(key)) follow(node->root, node, key, value, node->level + 1);
+        follow_key(node, key, value);
     }
+    mwpy_left_known = known;
 }
 
 /* The node of a value's dict, whose owner isn't known yet, or a new one. NULL: there is no memory, or it can't be
@@ -500,8 +506,17 @@ static mwpy_node *node_for(mwpy_root *root, PyObject *value, int level, bool *kn
     return node;
 }
 
+/* A node of another watch than the one that would follow so many levels below it. */
+static bool goes_less_far(const mwpy_node *node, int levels) {
+    const mwpy_root *root = node->root;
+    return root->depth - node->level < levels || (is_top(node) && (root->fields || root->skip));
+}
+
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level) {
-    if (!is_followed(root, value, level)) return NULL;
+    if (!mwpy_is_followed(root, value, level)) {
+        mwpy_node_leaves_kind(parent, key, value, level);
+        return NULL;
+    }
     mwpy_node *node = mwpy_node_of(value);
     mwpy_spot *spot = mwpy_node_spot(parent, key);
     if (spot && node == spot->child) return node;
@@ -512,12 +527,19 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
     bool known = node != NULL;
     if (!known && root->count < root->most) node = node_for(root, value, level, &known);
     if (!node || add_spot(parent, key, node)) {
+        bool refused = PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_MemoryError);
         if (node && !known) end(node, true);
         PyErr_Clear();
         root->refused++;
+        mwpy_node_leaves(parent, key, value,
+                         root->count >= root->most ? MWPY_LEFT_MOST
+                         : refused                 ? MWPY_LEFT_KIND
+                                                   : MWPY_LEFT_MEMORY);
         return NULL;
     }
     if (!known) fill(node);
+    if (known && node->root != root && goes_less_far(node, root->depth - level))
+        mwpy_node_leaves(parent, key, value, MWPY_LEFT_OTHER_WATCH);
     if (known && node->root == root && !is_top(node) && level < node->level) {
         name_by(mwpy_node_spot(parent, key));
         relevel(node);
@@ -570,6 +592,8 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
 void mwpy_root_close(mwpy_root *root) {
     root->top = NULL;
     while (root->nodes) end(root->nodes, true);
+    mwpy_root_tells_left(root);
+    PyMem_RawFree(root->left);
     *root->link = root->next;
     if (root->next) root->next->link = root->link;
     mwpy_cells_close(&root->cells);
@@ -606,6 +630,7 @@ static unsigned how_it_came(const mwpy_cell *cell) { return cell->flags & (MWPY_
 /* Whether a cell says the same; if so, in the same way, so that it is told as no change. */
 static bool is_same(mwpy_cell *now, const mwpy_cell *cell) {
     uint16_t flags = now->flags, how = (uint16_t)how_it_came(cell);
+    if (likely(!how && now->used == 8)) return !memcmp(now, cell, offsetof(mwpy_cell, payload) + 8); /* a number */
     if (unlikely(how)) now->flags |= how;
     bool same = !memcmp(now, cell, mwpy_cell_size(now));
     if (unlikely(how) && !same) now->flags = flags;
@@ -641,6 +666,16 @@ static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObj
     return why != MW_SHADOW_SILENT;
 }
 
+/* What a key that is about to change has; of the interpreter's that say so too late, what it had. */
+static PyObject *held_under(const mwpy_node *node, PyObject *key) {
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyDict_GetItemWithError(node->dict, key);
+#else
+    (void)node, (void)key;
+    return mwpy_dict_before;
+#endif
+}
+
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added) {
     if (!wants(node, &key)) return;
     mwpy_cell_number number = cell_of(node, key);
@@ -656,13 +691,13 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added)
         node->root->absent++;
     }
     bool readable = plain && !node->odd && !node->strange; /* no key is compared by code of its own */
-    PyObject *held = readable ? PyDict_GetItemWithError(node->dict, key) : NULL;
+    PyObject *held = readable ? held_under(node, key) : NULL;
     if (readable) check(node, key, number, held, MW_SHADOW_FOUND);
     change_cell(node, key, number, now, MW_SHADOW_NOW, 0);
     if (!plain && !now) forget_odd(node, key, number);
-    if (!plain || (held && held == now)) return;
-    if (node->links) mwpy_node_lose(node, key);
-    if (now && mwpy_may_be_followed(now)) follow(node->root, node, key, now, node->level + 1);
+    if (plain && held && held == now) return;
+    if (plain && node->links) mwpy_node_lose(node, key);
+    if (now) follow_key(node, key, now);
 }
 
 void mwpy_node_clear(mwpy_node *node) {
@@ -683,6 +718,7 @@ void mwpy_node_clear(mwpy_node *node) {
 
 /* No key is looked up in the dict: its keys may have comparisons of their own. */
 static size_t compare(mwpy_node *node, mw_shadow why) {
+    bool known = mwpy_left_known;
     size_t changed = 0;
     Py_ssize_t at = 0;
     PyObject *key, *value, *gone = node->dict ? PyDict_Copy(node->cells) : NULL;
@@ -694,7 +730,9 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
             if ((number = take_cell(node, key)) == MWPY_NO_CELL) continue;
             node->root->absent++;
         }
-        changed += check(node, key, number, value, why);
+        bool differs = check(node, key, number, value, why);
+        changed += differs;
+        mwpy_left_known = known || !differs;
         if (plain && PyDict_DelItem(gone, key)) PyErr_Clear();
         if (plain && !follow(node->root, node, key, value, node->level + 1)) mwpy_node_lose(node, key);
     }
@@ -708,11 +746,13 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
     }
     Py_XDECREF(gone);
     PyErr_Clear();
+    mwpy_left_known = known;
     return changed;
 }
 
 size_t mwpy_node_audit(mwpy_node *node) {
     node->suspect = false;
+    if (node->dict && PY_VERSION_HEX < 0x030C0000 && mwpy_dict_watch(node->dict)) node->suspect = true; /* no memory */
     if (node->items) return mwpy_items_compare(node, MW_SHADOW_FOUND);
     if (node->members) return mwpy_members_compare(node, MW_SHADOW_FOUND);
     return mwpy_slots_compare(node, MW_SHADOW_FOUND) + compare(node, MW_SHADOW_FOUND);
@@ -729,6 +769,7 @@ size_t mwpy_root_audit(mwpy_root *root) {
         }
         after = root->ended == ended ? node->after : root->nodes; /* the next one may be among them: all again */
     }
+    mwpy_root_tells_left(root);
     return changed;
 }
 
@@ -742,4 +783,3 @@ void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why) {
     }
     compare(node, why);
 }
-#endif

@@ -15,15 +15,16 @@ typedef struct mwpy_node mwpy_node;
 /* One call of watch(). */
 typedef struct mwpy_root {
     mwpy_cells cells;
-    mwpy_node *top;          /* of the object itself; NULL: it has ended */
-    mwpy_node *nodes;        /* all of them */
-    size_t count, most;      /* nodes */
-    int depth;               /* levels below the object that are followed */
-    PyObject *fields, *skip; /* frozenset of str, or NULL: keys of the object itself */
-    size_t ended;            /* nodes, so far */
-    size_t absent;           /* cells of keys that are gone and may come again */
-    size_t refused;          /* objects that weren't followed: `most` was reached, or there was no memory */
-    PyObject *info;          /* what variable() returns; strong */
+    mwpy_node *top;              /* of the object itself; NULL: it has ended */
+    mwpy_node *nodes;            /* all of them */
+    size_t count, most;          /* nodes */
+    int depth;                   /* levels below the object that are followed */
+    PyObject *fields, *skip;     /* frozenset of str, or NULL: keys of the object itself */
+    size_t ended;                /* nodes, so far */
+    size_t absent;               /* cells of keys that are gone and may come again */
+    size_t refused;              /* objects that weren't followed: `most` was reached, or there was no memory */
+    struct mwpy_left_rows *left; /* what isn't followed; NULL: nothing */
+    PyObject *info;              /* what variable() returns; strong */
     struct mwpy_root *next, **link;
 } mwpy_root;
 
@@ -33,8 +34,12 @@ typedef struct mwpy_spot {
     PyObject *key;                  /* strong, plain: what is under another key isn't followed; of a list: the address
                                        of the item */
     size_t times;                   /* of a list: how often it holds the item */
+    bool uncounted;                 /* it is a list, and `times` isn't known yet */
+    bool other;                     /* there was another one, or the child is watched itself, when this one came */
     struct mwpy_spot *next, **link; /* of the child's spots; link: what points to it */
 } mwpy_spot;
+
+enum { MWPY_RECENT = 4 };
 
 struct mwpy_node {
     PyObject *place;          /* strong, plain: the key that is watched alone; NULL: all are */
@@ -43,6 +48,7 @@ struct mwpy_node {
     mwpy_layout *layout;      /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */
     struct mwpy_items *items; /* of the owner, which is a list; NULL: it is none */
     struct mwpy_members *members; /* of the owner, which is a set; NULL: it is none */
+    struct mwpy_entries *entries; /* of a node that is none: see dict_entries.c */
     mwpy_cell_number *slots;      /* the cell of each of layout->slots; MWPY_NO_CELL: it isn't watched */
     bool attributes;              /* its keys are attributes */
     mwpy_root *root;
@@ -53,10 +59,14 @@ struct mwpy_node {
     PyObject *links;  /* dict: key -> address of the spot of what is followed there; NULL: there was none yet */
     int level;
     PyObject *cells; /* dict: plain key of `dict` -> number of its cell */
-    PyObject *odd;   /* dict: address of any other key -> number of its cell; NULL: there was none */
-    size_t audit;    /* the last one of all nodes that looked at it */
-    bool suspect;    /* it may hold what its cells don't say: a key came that can't be compared */
-    bool strange;    /* of a node with a place: there are keys in the dict that may be compared by code of their own */
+    struct mwpy_recent {
+        PyObject *key; /* strong, a str; NULL: none */
+        mwpy_cell_number number;
+    } recent[MWPY_RECENT]; /* of `cells`, those last asked for */
+    PyObject *odd;         /* dict: address of any other key -> number of its cell; NULL: there was none */
+    size_t audit;          /* the last one of all nodes that looked at it */
+    bool suspect;          /* it may hold what its cells don't say: a key came that can't be compared */
+    bool strange; /* of a node with a place: there are keys in the dict that may be compared by code of their own */
 };
 
 /* The node of a dict, or of the owner of one, that is watched as a whole; NULL: it isn't. */
@@ -92,9 +102,36 @@ void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why);
 
 /* ---- used by both halves of a node: node.c, the dict, and node_slots.c, the slots ---- */
 
+/* ---- node_names.c ---- */
+
 /* The path of a key (NULL: of the node itself), or its end where it is too long. Returns how many bytes. */
 enum { MWPY_PATH = 2048, MWPY_KEY_TEXT = 256 };
 size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH]);
+/* How a key is written behind its node; and one of its links, which of a list is the address of an item. */
+size_t mwpy_node_key_text(const mwpy_node *node, PyObject *key, char out[MWPY_KEY_TEXT]);
+size_t mwpy_node_link_text(const mwpy_node *node, PyObject *key, char out[MWPY_KEY_TEXT]);
+/* Records all names of a cell's place, as far as the journal doesn't know them. text: how it is written behind its
+ * node. */
+void mwpy_node_tell(mwpy_node *node, mwpy_cell_number number, const char *text, size_t n);
+static inline bool mwpy_node_is_top(const mwpy_node *node) { return node->root->top == node; }
+
+/* ---- node_left.c ---- */
+
+/* Something that a node holds isn't followed: counted, and recorded when that has doubled. */
+void mwpy_node_leaves(mwpy_node *node, PyObject *key, PyObject *value, enum mwpy_why_left why);
+/* The same of a value that can't be followed, if that is because of what it is. level: its own. */
+void mwpy_node_leaves_kind(mwpy_node *node, PyObject *key, PyObject *value, int level);
+/* The same of a member of a set, if it would be followed elsewhere. */
+void mwpy_node_leaves_member(mwpy_node *node, PyObject *member);
+/* Records the counts as they are now, and forgets them. */
+void mwpy_root_tells_left(mwpy_root *root);
+/* Nothing is counted: what is held is compared. */
+extern bool mwpy_left_known;
+/* Whether a value is followed at a level, if there is room. */
+bool mwpy_is_followed(const mwpy_root *root, PyObject *value, int level);
+
+/* ---- node.c ---- */
+
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key);
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
 /* false: no value of its type is ever followed. What is most often stored isn't looked up. */

@@ -21,8 +21,6 @@
 #include "places/slab.h"
 #include "places/storage.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 enum { RECENT = 16, ROOM_FIRST = 8, LAST = 8 };
 
 /* Items that a list has room for, at least: CPython 3.14 and later don't ask for less memory where it is for 32 of them
@@ -79,12 +77,22 @@ static void say_room(mwpy_node *node) {
 
 static PyObject *address_key(const void *item) { return PyLong_FromVoidPtr((void *)item); }
 
+/* Another index may be the first one. */
+void mwpy_spot_counts(mwpy_spot *spot, size_t times) {
+    size_t before = spot->times > 1 && !spot->uncounted ? spot->times : 1, now = times > 1 ? times : 1;
+    spot->times = times;
+    spot->uncounted = false;
+    if (before == now) return;
+    mwpy_aliases_change((ptrdiff_t)now - (ptrdiff_t)before);
+    mwpy_cells_rename(&spot->child->root->cells);
+}
+
 static void gain(mwpy_node *node, PyObject *item) {
     PyObject *key = item && mwpy_may_be_followed(item) ? address_key(item) : NULL;
     if (key) {
         mwpy_spot *spot = mwpy_node_spot(node, key);
         if (!spot) mwpy_node_follow(node, key, item);
-        if (spot || (spot = mwpy_node_spot(node, key))) spot->times++;
+        if (spot || (spot = mwpy_node_spot(node, key))) mwpy_spot_counts(spot, spot->times + 1);
         Py_DECREF(key);
     }
     PyErr_Clear();
@@ -94,13 +102,16 @@ static void gain(mwpy_node *node, PyObject *item) {
 static void let_go(mwpy_node *node, const PyObject *item) {
     PyObject *key = item && node->links ? address_key(item) : NULL;
     mwpy_spot *spot = key ? mwpy_node_spot(node, key) : NULL;
-    if (spot && !--spot->times) mwpy_node_lose(node, key);
+    if (spot && spot->times > 1)
+        mwpy_spot_counts(spot, spot->times - 1);
+    else if (spot)
+        mwpy_node_lose(node, key);
     Py_XDECREF(key);
     PyErr_Clear();
 }
 
-Py_ssize_t mwpy_items_index(const mwpy_node *node, const void *item) {
-    for (Py_ssize_t i = 0; i < node->items->n; i++)
+Py_ssize_t mwpy_items_index(const mwpy_node *node, const void *item, Py_ssize_t from) {
+    for (Py_ssize_t i = from; i < node->items->n; i++)
         if (node->items->seen[i] == item) return i;
     return -1;
 }
@@ -108,7 +119,7 @@ Py_ssize_t mwpy_items_index(const mwpy_node *node, const void *item) {
 /* Items have other indexes now, and what is found in them other paths. */
 static void rename_items(mwpy_node *node) {
     node->items->moves++;
-    if (node->links && PyDict_GET_SIZE(node->links)) node->root->cells.renames++;
+    if (node->links && PyDict_GET_SIZE(node->links)) mwpy_cells_rename(&node->root->cells);
 }
 
 /* ---- cells ------------------------------------------------------------------------------------------------------- */
@@ -253,7 +264,9 @@ static bool is_due;
 static int settle_now(void *unused) {
     (void)unused;
     is_due = false;
+    int collected = mwpy_collector_stops();
     if (shrink.node) settle(shrink.node);
+    mwpy_collector_goes_on(collected);
     return 0;
 }
 
@@ -300,14 +313,24 @@ void mwpy_items_fill(mwpy_node *node) {
     for (Py_ssize_t i = 0; i < node->items->n; i++) gain(node, node->items->seen[i]);
 }
 
-void mwpy_items_follow(mwpy_node *node) {
-    for (Py_ssize_t i = 0; i < node->items->n; i++) {
-        PyObject *item = node->items->seen[i], *key = item && mwpy_may_be_followed(item) ? address_key(item) : NULL;
-        mwpy_spot *spot = key ? mwpy_node_spot(node, key) : NULL;
-        if (key && !spot) mwpy_node_follow(node, key, item);
-        Py_XDECREF(key);
-    }
+/* The spot of what an item is; NULL: nothing is followed there. follow: now it is. */
+static mwpy_spot *spot_at(mwpy_node *node, Py_ssize_t index, bool follow) {
+    PyObject *item = node->items->seen[index], *key = item && mwpy_may_be_followed(item) ? address_key(item) : NULL;
+    mwpy_spot *spot = key ? mwpy_node_spot(node, key) : NULL;
+    if (key && !spot && follow) mwpy_node_follow(node, key, item);
+    Py_XDECREF(key);
     PyErr_Clear();
+    return spot;
+}
+
+/* Those that are followed anew are counted when all of them are there. */
+void mwpy_items_follow(mwpy_node *node) {
+    mwpy_spot *spot;
+    for (Py_ssize_t i = 0; i < node->items->n; i++) spot_at(node, i, true);
+    for (Py_ssize_t i = 0; i < node->items->n; i++)
+        if ((spot = spot_at(node, i, false)) && spot->uncounted) spot->times++;
+    for (Py_ssize_t i = 0; i < node->items->n; i++)
+        if ((spot = spot_at(node, i, false)) && spot->uncounted) mwpy_spot_counts(spot, spot->times);
 }
 
 /* false: there is no memory, or the items are away: the list keeps those pages. */
@@ -371,9 +394,9 @@ void *mwpy_list_resized(void *address, size_t bytes) {
         mwpy_storage_close(&before, node, false);
     }
     if (!items->quiet) { /* it may be a list that becomes longer: then there will be nothing to tell */
-        PyObject *error = PyErr_GetRaisedException();
+        mwpy_aside aside = mwpy_set_aside();
         shrinks(node);
-        PyErr_SetRaisedException(error);
+        mwpy_put_back(aside);
     }
     return in_view ? items->storage.view : items->storage.at;
 }
@@ -423,7 +446,7 @@ bool mwpy_list_begins(mwpy_list_turn *turn, PyObject *list, unsigned how, Py_ssi
     mwpy_node *node = mwpy_storage_node(((PyListObject *)list)->ob_item);
     if (!node || !node->items || node->owner != list || is_away(node) || node->items->quiet) return false;
     mwpy_items *items = node->items;
-    PyObject *error = PyErr_GetRaisedException();
+    mwpy_aside aside = mwpy_set_aside();
     settle(node);
     *turn = (mwpy_list_turn){list, how, index < items->n ? index : -1, items->n, items->changes, NULL, 0, {0}};
     if (how & MWPY_LIST_MOVES) mwpy_cell_describe_items((mwpy_cell *)turn->before, watched(items), items->n);
@@ -432,7 +455,7 @@ bool mwpy_list_begins(mwpy_list_turn *turn, PyObject *list, unsigned how, Py_ssi
         ((PyListObject *)list)->ob_item = view(items);
         items->quiet++;
     }
-    PyErr_SetRaisedException(error);
+    mwpy_put_back(aside);
     return true;
 }
 
@@ -476,14 +499,13 @@ static void tell_turn(const mwpy_list_turn *turn, mwpy_node *node) {
 
 void mwpy_list_ends(mwpy_list_turn *turn) {
     mwpy_node *node = mwpy_node_of(turn->list);
-    PyObject *error = PyErr_GetRaisedException();
+    mwpy_aside aside = mwpy_set_aside();
     if (node && node->items) {
         tell_turn(turn, node);
         if (turn->held && node->items->held) node->items->held--;
     }
-    PyErr_SetRaisedException(error);
+    mwpy_put_back(aside);
     for (Py_ssize_t i = 0, n = turn->held_n; i < n; i++) /* destructors run in the order that they would run in */
         Py_XDECREF(turn->held[turn->how & MWPY_LIST_FIRST ? i : n - 1 - i]);
     PyMem_RawFree(turn->held);
 }
-#endif

@@ -4,20 +4,20 @@
 #include "places/node.h"
 #include "places/reports.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 /* The list keeps its items in guarded memory from now on. 0; -1: no memory; -2: it is being sorted. */
 int mwpy_items_open(mwpy_node *node);
 /* Follows what the items are. */
 void mwpy_items_fill(mwpy_node *node);
 /* The same of a node that has come nearer. */
 void mwpy_items_follow(mwpy_node *node);
+/* How often a list holds what is found at a spot. */
+void mwpy_spot_counts(mwpy_spot *spot, size_t times);
 /* Compares the items with what was recorded of them, and tells what differs. Returns how many do. */
 size_t mwpy_items_compare(mwpy_node *node, mw_shadow why);
 /* Gives the list ordinary memory again, if it lives. */
 void mwpy_items_close(mwpy_node *node, bool alive);
-/* Where an item of this address is; -1: nowhere. */
-Py_ssize_t mwpy_items_index(const mwpy_node *node, const void *item);
+/* Where, from an index on, an item of this address is; -1: nowhere. */
+Py_ssize_t mwpy_items_index(const mwpy_node *node, const void *item, Py_ssize_t from);
 
 /* What is reported of lists: see reports.h. */
 void mwpy_list_stored(mwpy_node *node, const void *address, size_t length);
@@ -25,5 +25,4 @@ void *mwpy_list_resized(void *address, size_t bytes);
 void mwpy_list_freed(mwpy_node *node);
 bool mwpy_list_begins(mwpy_list_turn *turn, PyObject *list, unsigned how, Py_ssize_t index);
 void mwpy_list_ends(mwpy_list_turn *turn);
-#endif
 #endif

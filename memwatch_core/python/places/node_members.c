@@ -16,8 +16,6 @@
 #include "places/slab.h"
 #include "places/storage.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 typedef struct member {
     PyObject *key; /* compared, and read only where it is being stored; NULL: there is none */
     mwpy_cell_number cell;
@@ -51,17 +49,16 @@ static PyObject *key_at(const setentry *table, size_t i) { return table[i].key =
 static void write_cell(mwpy_node *node, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
     if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
-        char path[MWPY_PATH + MWPY_KEY_TEXT];
-        size_t n = mwpy_node_path(node, NULL, path);
+        char text[MWPY_KEY_TEXT];
         const mwpy_cell *says = now->kind ? now : mwpy_cell_at(cells, number);
-        n += mwpy_member_text(path + n, MWPY_KEY_TEXT, says);
-        mwpy_cell_tell(cells, number, path, n);
+        mwpy_node_tell(node, number, text, mwpy_member_text(text, sizeof text, says));
     }
     mwpy_cell_write(cells, number, now, why);
 }
 
 static void come(mwpy_node *node, member *to, PyObject *key, mw_shadow why) {
     *to = (member){key, mwpy_cell_take(&node->root->cells)};
+    if (mwpy_may_be_followed(key)) mwpy_node_leaves_member(node, key);
     if (to->cell == MWPY_NO_CELL) return;
     mwpy_cell now;
     mwpy_cell_describe(&now, key);
@@ -208,4 +205,3 @@ void mwpy_set_freed(mwpy_node *node) {
     }
     mwpy_node_died(node);
 }
-#endif

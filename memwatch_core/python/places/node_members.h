@@ -3,8 +3,6 @@
 #define MEMWATCH_PYTHON_NODE_MEMBERS_H
 #include "places/node.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 /* The set keeps its table in guarded memory from now on. 0, or -1: no memory. */
 int mwpy_members_open(mwpy_node *node);
 /* Gives each member its cell. */
@@ -17,5 +15,4 @@ void mwpy_members_close(mwpy_node *node, bool alive);
 /* What is reported of sets: see reports.h. */
 void mwpy_set_stored(mwpy_node *node, const void *address, size_t length);
 void mwpy_set_freed(mwpy_node *node);
-#endif
 #endif

@@ -8,8 +8,6 @@
 #include "places/node_table.h"
 #include "places/slab.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 int mwpy_slots_open(mwpy_node *node) {
     mwpy_layout *layout = PyType_Check(node->owner) ? NULL : mwpy_layout_take(Py_TYPE(node->owner));
     if (!layout) return -1;
@@ -70,21 +68,25 @@ static void change(mwpy_node *node, PyObject *object, Py_ssize_t offset, PyObjec
 void mwpy_slot_changes(PyObject *object, Py_ssize_t offset, PyObject *now) {
     mwpy_node *node = behind(object, NULL);
     if (!node) return;
-    PyObject *error = PyErr_GetRaisedException();
+    mwpy_aside aside = mwpy_set_aside();
     for (; node; node = behind(object, node)) change(node, object, offset, now);
-    PyErr_SetRaisedException(error);
+    mwpy_put_back(aside);
 }
 
 size_t mwpy_slots_compare(mwpy_node *node, mw_shadow why) {
     size_t changed = 0;
+    bool known = mwpy_left_known;
     const mwpy_layout *layout = node->layout;
     if (!layout || !Py_REFCNT(node->owner)) return 0; /* it is being freed, and its slots are emptied one by one */
     for (size_t i = 0; i < layout->count; i++) {
         if (node->slots[i] == MWPY_NO_CELL) continue;
         PyObject *key = layout->slots[i].key, *value = *mwpy_slot_in(node->owner, layout, i);
-        changed += check(node, key, node->slots[i], value, why);
+        bool differs = check(node, key, node->slots[i], value, why);
+        changed += differs;
+        mwpy_left_known = known || !differs;
         mwpy_node_follow(node, key, value);
     }
+    mwpy_left_known = known;
     return changed;
 }
 
@@ -102,13 +104,13 @@ mwpy_layout *mwpy_slots_close(mwpy_node *node) {
 void mwpy_object_ends(PyObject *object) {
     mwpy_node *node = behind(object, NULL);
     if (!node) return;
-    PyObject *error = PyErr_GetRaisedException();
+    mwpy_aside aside = mwpy_set_aside();
     for (; node; node = behind(object, NULL))
         if (node->dict)
             mwpy_node_leaves_owner(node);
         else
             mwpy_node_died(node);
-    PyErr_SetRaisedException(error);
+    mwpy_put_back(aside);
 }
 
 /* Its slots lie where they did: the interpreter allows nothing else. */
@@ -122,4 +124,3 @@ void mwpy_class_changed(PyObject *object) {
         if (now) mwpy_layout_give_back(now);
     }
 }
-#endif

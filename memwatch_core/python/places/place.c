@@ -6,8 +6,6 @@
 #include "places/members.h"
 #include "places/types.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 enum { KEY_TEXT = 256 };
 
 /* What a class has under a name, without asking its metaclass. Borrowed. */
@@ -55,8 +53,12 @@ static PyObject *why_no_attribute(PyObject *owner, PyObject *dict, mwpy_place *p
 }
 
 static PyObject *said(void) {
-    PyObject *error = PyErr_GetRaisedException(), *text = PyObject_Str(error);
-    Py_DECREF(error);
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyObject *text = PyObject_Str(error); /* ours, or the sentence itself */
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
     return text;
 }
 
@@ -97,4 +99,3 @@ int mwpy_place_find(PyObject *owner, PyObject *key, mwpy_place *place) {
     Py_CLEAR(place->key);
     return -1;
 }
-#endif

@@ -3,8 +3,6 @@
 #define MEMWATCH_PYTHON_PLACE_H
 #include "adapter.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 typedef struct mwpy_place {
     PyObject *text; /* as a path says it: `.qty`, `["db"]`; a new reference */
     PyObject *why;  /* a sentence: it can't be watched; a new reference, or NULL: it can */
@@ -15,5 +13,4 @@ typedef struct mwpy_place {
 /* The place of an owner under a key. 0, or -1 with an exception, and then no references. Runs no code of the
  * program's. */
 int mwpy_place_find(PyObject *owner, PyObject *key, mwpy_place *place);
-#endif
 #endif

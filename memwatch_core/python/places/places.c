@@ -9,6 +9,7 @@
 #include "places/attributes.h"
 #include "places/cell.h"
 #include "places/declared.h"
+#include "places/dict_entries.h"
 #include "places/dicts.h"
 #include "places/known_types.h"
 #include "places/node.h"
@@ -67,8 +68,6 @@ static PyObject *written(PyObject *module, PyObject *value) {
     return PyUnicode_DecodeUTF8(t.at, (Py_ssize_t)t.n, "surrogatepass");
 }
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 static PyObject *why_not(PyObject *module, PyObject *object) {
     (void)module;
     const char *why = NULL;
@@ -83,20 +82,27 @@ static PyObject *or_null(PyObject *object) { return object == Py_None ? NULL : o
 static void stored(const void *address, size_t length) {
     mwpy_node *node = mwpy_storage_node(address);
     if (!node || !mwpy_current_thread() || mwpy_is_finalizing()) return;
-    PyObject *error = PyErr_GetRaisedException();
+    mwpy_aside aside = mwpy_set_aside();
     if (node->items) mwpy_list_stored(node, address, length);
     if (node->members) mwpy_set_stored(node, address, length);
-    PyErr_SetRaisedException(error);
+#if PY_VERSION_HEX < 0x030C0000
+    if (node->entries) mwpy_dict_stored(node, address, length);
+#endif
+    mwpy_put_back(aside);
 }
 
 static void freed(void *address) {
     mwpy_node *node = mwpy_storage_node(address);
-    PyObject *error = PyErr_GetRaisedException();
+    mwpy_aside aside = mwpy_set_aside();
     if (node->items)
         mwpy_list_freed(node);
-    else
+    else if (node->members)
         mwpy_set_freed(node);
-    PyErr_SetRaisedException(error);
+#if PY_VERSION_HEX < 0x030C0000
+    else
+        mwpy_dict_freed(node, address);
+#endif
+    mwpy_put_back(aside);
 }
 
 static PyObject *open_places(PyObject *module, PyObject *args) {
@@ -118,6 +124,14 @@ static PyObject *open_places(PyObject *module, PyObject *args) {
                                  mwpy_list_begins,
                                  mwpy_list_ends};
     mw_set_guard_hook(stored);
+#if PY_VERSION_HEX < 0x030C0000
+    bool has_dict = PyDict_Check(object) || (!PyList_Check(object) && !PySet_Check(object) && mwpy_has_dict(object));
+    if (!mwpy_dicts_tell() && has_dict && !PyErr_Occurred())
+        PyErr_SetString(PyExc_TypeError,
+                        "this build of CPython 3.11 doesn't tell of all changes of a dict: use 3.12 or "
+                        "later, or watch a list, a set or an object that has slots only");
+    if (PyErr_Occurred()) return NULL;
+#endif
     mwpy_root *root =
         mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, or_null(fields), or_null(skip), key);
     if (!root) return NULL;
@@ -206,49 +220,31 @@ static PyObject *close_all_places(PyObject *module, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-#else
-
-static PyObject *refuse(PyObject *module, PyObject *args) {
-    (void)module, (void)args;
-    PyErr_SetString(PyExc_TypeError, "it can be watched where it lies with CPython 3.12 and later only");
-    return NULL;
-}
-#define open_places refuse
-#define describe_places refuse
-#define place_of refuse
-
-static PyObject *why_not(PyObject *module, PyObject *object) {
-    (void)module, (void)object;
-    return PyUnicode_FromString("objects and dicts can be watched where they lie with CPython 3.12 and later, which "
-                                "tells of their changes");
-}
-
-static PyObject *find_places(PyObject *module, PyObject *args) {
-    (void)module, (void)args;
-    Py_RETURN_NONE;
-}
-
-static PyObject *close_places(PyObject *module, PyObject *args) {
-    (void)module, (void)args;
-    Py_RETURN_FALSE;
-}
-
-static PyObject *audit_places(PyObject *module, PyObject *unused) {
-    (void)module, (void)unused;
-    return PyLong_FromLong(0);
-}
-#define close_all_places find_places
-#endif
+/* None of the program's code runs within them, by the collector neither. */
+#define WHOLE(function)                                                                                                \
+    static PyObject *whole_##function(PyObject *module, PyObject *args) {                                              \
+        int collected = mwpy_collector_stops();                                                                        \
+        PyObject *result = function(module, args);                                                                     \
+        mwpy_collector_goes_on(collected);                                                                             \
+        return result;                                                                                                 \
+    }
+WHOLE(open_places)
+WHOLE(place_of)
+WHOLE(find_places)
+WHOLE(describe_places)
+WHOLE(close_places)
+WHOLE(audit_places)
+WHOLE(close_all_places)
 
 PyMethodDef mwpy_places_functions[] = {
     {"why_no_places", why_not, METH_O, why_not_doc},
-    {"open_places", open_places, METH_VARARGS, open_doc},
-    {"place_of", place_of, METH_VARARGS, place_doc},
-    {"find_places", find_places, METH_VARARGS, find_doc},
-    {"describe_places", describe_places, METH_VARARGS, describe_doc},
-    {"close_places", close_places, METH_VARARGS, close_doc},
-    {"audit_places", audit_places, METH_NOARGS, audit_doc},
-    {"close_all_places", close_all_places, METH_NOARGS, close_all_doc},
+    {"open_places", whole_open_places, METH_VARARGS, open_doc},
+    {"place_of", whole_place_of, METH_VARARGS, place_doc},
+    {"find_places", whole_find_places, METH_VARARGS, find_doc},
+    {"describe_places", whole_describe_places, METH_VARARGS, describe_doc},
+    {"close_places", whole_close_places, METH_VARARGS, close_doc},
+    {"audit_places", whole_audit_places, METH_NOARGS, audit_doc},
+    {"close_all_places", whole_close_all_places, METH_NOARGS, close_all_doc},
     {"declare_types", declare_types, METH_O, declare_doc},
     {"written", written, METH_O, written_doc},
     {NULL, NULL, 0, NULL},

@@ -1,9 +1,9 @@
 /* reports.c - see reports.h. */
 #include "places/reports.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 mwpy_reports mwpy_report;
+
+#if PY_VERSION_HEX >= 0x030C0000
 
 static int watcher = -1;
 

@@ -6,8 +6,6 @@
 #define MEMWATCH_PYTHON_REPORTS_H
 #include "adapter.h"
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 /* How a list is about to be changed by its own code. */
 enum {
     MWPY_LIST_QUIET = 1,  /* no code of the program's runs meanwhile, nor another thread */
@@ -51,8 +49,12 @@ typedef struct mwpy_reports {
 
 extern mwpy_reports mwpy_report;
 
-/* Has changes of a dict reported, or no longer. 0, or -1 (no exception): all watchers of the interpreter are in use. */
+/* Has changes of a dict reported, or no longer. 0, or -1: all watchers of the interpreter are in use, or,
+ * of CPython 3.11, there is no memory, or another tool has hooked its allocator (then with an exception). */
 int mwpy_dict_watch(PyObject *dict);
 void mwpy_dict_unwatch(PyObject *dict);
+#if PY_VERSION_HEX < 0x030C0000
+/* A change is reported when it is made already: what the key had before. */
+extern PyObject *mwpy_dict_before;
 #endif
 #endif

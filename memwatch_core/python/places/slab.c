@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "errors.h"
 #include "origins/frames.h"
 
@@ -84,6 +85,8 @@ static void refuse(mwpy_cells *cells, int error) {
     const char *name = PyUnicode_IS_ASCII(cells->name) ? (const char *)PyUnicode_1BYTE_DATA(cells->name) : "an object";
     int n =
         snprintf(text, sizeof text, "memwatch: new places of %.100s aren't watched: %s\n", name, mw_strerror(error));
+    static const struct mwpy_left left = {.count = 1, .why = MWPY_LEFT_MEMORY};
+    mw_not_followed_record(cells->slab[0].id, &left, MWPY_LEFT_HEAD);
     if (write(STDERR_FILENO, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1) < 0) return;
 }
 
@@ -117,9 +120,19 @@ const mwpy_cell *mwpy_cell_at(const mwpy_cells *cells, mwpy_cell_number number) 
     return (const mwpy_cell *)(slab_of(cells, number)->page + (size_t)index_of(number) * MWPY_CELL);
 }
 
+struct mwpy_aliases mwpy_aliases;
+
+static bool has_path(const mwpy_cells *cells, const struct mwpy_told *told) {
+    return told->stamp == mw_journal_stamp() && told->renames == cells->renames;
+}
+
+bool mwpy_cell_has_path(const mwpy_cells *cells, mwpy_cell_number number) {
+    return has_path(cells, &slab_of(cells, number)->told[index_of(number)]);
+}
+
 bool mwpy_cell_is_told(const mwpy_cells *cells, mwpy_cell_number number) {
     const struct mwpy_told *told = &slab_of(cells, number)->told[index_of(number)];
-    return told->stamp == mw_journal_stamp() && told->renames == cells->renames;
+    return has_path(cells, told) && told->turn == mwpy_aliases.turn;
 }
 
 void mwpy_cell_untell(mwpy_cells *cells, mwpy_cell_number number) {
@@ -129,8 +142,29 @@ void mwpy_cell_untell(mwpy_cells *cells, mwpy_cell_number number) {
 void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n) {
     const mwpy_slab_of_cells *slab = slab_of(cells, number);
     uint32_t index = index_of(number);
+    uint64_t stamp =
+        mw_journal_stamp(); /* before: a journal that goes on to its next part meanwhile has it told again */
     if (!mw_place_record(slab->id, (uint64_t)index * MWPY_CELL, path, n))
-        slab->told[index] = (struct mwpy_told){mw_journal_stamp(), cells->renames};
+        slab->told[index] = (struct mwpy_told){.stamp = stamp, .renames = cells->renames};
+}
+
+static uint64_t digest(const char *bytes, size_t n) {
+    uint64_t hash = n;
+    for (size_t i = 0; i < n; i++) hash = (hash ^ (uint8_t)bytes[i]) * HASH_FACTOR;
+    return n ? hash | 1 : 0;
+}
+
+void mwpy_cell_tell_aliases(mwpy_cells *cells, mwpy_cell_number number, const char *names, size_t n) {
+    static const uint32_t none;
+    const mwpy_slab_of_cells *slab = slab_of(cells, number);
+    struct mwpy_told *told = &slab->told[index_of(number)];
+    uint64_t now = digest(names, n);
+    if (now != told->aliases) {
+        uint64_t offset = (uint64_t)index_of(number) * MWPY_CELL;
+        if (mw_alias_record(slab->id, offset, n ? names : (const char *)&none, n ? n : sizeof none)) return;
+        told->aliases = now;
+    }
+    told->turn = mwpy_aliases.turn;
 }
 
 void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {

@@ -5,6 +5,22 @@
 
 enum { MWPY_SLABS = 20 };
 
+/* Why something that is held isn't followed, and the head of such a record: docs/journal-format.md. */
+enum mwpy_why_left {
+    MWPY_LEFT_KIND = 1,
+    MWPY_LEFT_MOST = 2,
+    MWPY_LEFT_OTHER_WATCH = 3,
+    MWPY_LEFT_KEY = 4,
+    MWPY_LEFT_MEMBER = 5,
+    MWPY_LEFT_MEMORY = 6,
+};
+struct mwpy_left {
+    uint64_t count;
+    uint8_t why, type; /* type: bytes of the type's name, which follows, and then the path */
+    uint16_t unused;
+};
+enum { MWPY_LEFT_HEAD = 12 }; /* bytes of it that are recorded */
+
 typedef struct mwpy_slab_of_cells {
     unsigned char *page; /* the watched view */
     size_t pages;
@@ -13,6 +29,8 @@ typedef struct mwpy_slab_of_cells {
     struct mwpy_told {
         uint64_t stamp;   /* mw_journal_stamp() when its path was recorded; 0: never */
         uint64_t renames; /* of the watch, at that time */
+        uint64_t turn;    /* of mwpy_aliases, when its other names were looked at */
+        uint64_t aliases; /* stands for those that were recorded; 0: none */
     } *told;              /* for each cell */
 } mwpy_slab_of_cells;
 
@@ -28,6 +46,23 @@ typedef struct mwpy_cells {
     mw_ending ending; /* why the watch ends, as far as it is known */
     mwpy_slab_of_cells slab[MWPY_SLABS];
 } mwpy_cells;
+
+/* Of all watches together. */
+extern struct mwpy_aliases {
+    size_t links;  /* that lead to what has another name already: 0: every place has one name */
+    uint64_t turn; /* how often names may have become others */
+} mwpy_aliases;
+
+/* Paths of a watch have become others. */
+static inline void mwpy_cells_rename(mwpy_cells *cells) {
+    cells->renames++;
+    mwpy_aliases.turn += mwpy_aliases.links != 0;
+}
+/* So many links more, or fewer. */
+static inline void mwpy_aliases_change(ptrdiff_t links) {
+    mwpy_aliases.turn += links || mwpy_aliases.links;
+    mwpy_aliases.links += (size_t)links;
+}
 
 /* Which of an object's cells. */
 typedef uint32_t mwpy_cell_number;
@@ -47,11 +82,16 @@ void mwpy_cell_give_back(mwpy_cells *cells, mwpy_cell_number number);
 void mwpy_cell_empty(mwpy_cells *cells, mwpy_cell_number number);
 
 const mwpy_cell *mwpy_cell_at(const mwpy_cells *cells, mwpy_cell_number number);
-/* Whether the journal knows the cell's path; if not, mwpy_cell_tell() says it. */
+/* Whether the journal knows all names of a cell's place. */
 bool mwpy_cell_is_told(const mwpy_cells *cells, mwpy_cell_number number);
+/* Whether it knows the path; if not, mwpy_cell_tell() says it. */
+bool mwpy_cell_has_path(const mwpy_cells *cells, mwpy_cell_number number);
 /* It is given to another place, whose path must be told. */
 void mwpy_cell_untell(mwpy_cells *cells, mwpy_cell_number number);
 void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n);
+/* Says the other names of a place whose path is told, a payload of mw_alias_record(), unless the journal has them. 0
+ * bytes: there are none. */
+void mwpy_cell_tell_aliases(mwpy_cells *cells, mwpy_cell_number number, const char *names, size_t n);
 /* Writes what the cell holds now; fills `now` with zeros as far as it held more. */
 void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
 #endif

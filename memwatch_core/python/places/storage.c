@@ -20,8 +20,6 @@
 #include "internal/pycore_runtime.h"
 #pragma GCC diagnostic pop
 
-#if PY_VERSION_HEX >= 0x030C0000
-
 typedef struct mwpy_node mwpy_node;
 
 uintptr_t mwpy_storage_low, mwpy_storage_size, mwpy_storage_distance;
@@ -153,7 +151,7 @@ static void release(const mwpy_storage *storage, const mwpy_node *node) {
 
 /* ---- the interpreter's allocator --------------------------------------------------------------------------------- */
 
-static PyMemAllocatorEx plain;
+static PyMemAllocatorEx plain, plain_of_objects;
 
 static left_over **find_left(const void *address) {
     left_over **link = &left_overs;
@@ -181,20 +179,58 @@ static void *resize(void *context, void *address, size_t bytes) {
     return moved;
 }
 
-static void give_back(void *context, void *address) {
-    if (likely(!mwpy_storage_has(address)))
-        plain.free(context, address);
-    else if (mwpy_storage_node(address))
+static void given_back(void *address) {
+    if (mwpy_storage_node(address))
         mwpy_report.storage_freed(address);
     else
         free_left(find_left(address));
 }
 
-/* tracemalloc, which puts back what was there before it, when it stops: what it hands on to is ours then. */
+static void give_back(void *context, void *address) {
+    if (likely(!mwpy_storage_has(address)))
+        plain.free(context, address);
+    else
+        given_back(address);
+}
+
+/* Tables of dicts (dict_entries.c) are given back as objects are. */
+static void give_object_back(void *context, void *address) {
+    if (likely(!mwpy_storage_has(address)))
+        plain_of_objects.free(context, address);
+    else
+        given_back(address);
+}
+
+/* tracemalloc, which puts back what was there before it, when it stops: what it hands on to is ours then. It keeps
+ * three of them, one behind the other: MEM, RAW, OBJ. */
 static PyMemAllocatorEx *below_tracemalloc(void) {
-    PyMemAllocatorEx now, *below = &_PyRuntime.tracemalloc.allocators.mem;
+    PyMemAllocatorEx now, raw, objects;
     PyMem_GetAllocator(PYMEM_DOMAIN_MEM, &now);
-    return now.ctx == below ? below : NULL;
+#if PY_VERSION_HEX >= 0x030C0000
+    (void)raw, (void)objects;
+    return now.ctx == &_PyRuntime.tracemalloc.allocators.mem ? now.ctx : NULL;
+#else
+    PyMemAllocatorEx *below = now.ctx;
+    PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
+    PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &objects);
+    bool is_it = _Py_tracemalloc_config.tracing && raw.ctx == below + 1 && objects.ctx == below + 2;
+    return is_it ? below : NULL;
+#endif
+}
+
+static void lead(PyMemAllocatorEx *below, PyMemAllocatorDomain domain, PyMemAllocatorEx *as_it_was,
+                 void (*give)(void *, void *)) {
+    if (below)
+        *as_it_was = *below;
+    else
+        PyMem_GetAllocator(domain, as_it_was);
+    PyMemAllocatorEx ours = *as_it_was;
+    if (as_it_was == &plain) ours.realloc = resize;
+    ours.free = give;
+    if (below)
+        *below = ours;
+    else
+        PyMem_SetAllocator(domain, &ours);
 }
 
 /* Other threads may call the allocator now: what they find is one or the other, with the same context. */
@@ -209,17 +245,9 @@ static int hook(void) {
                         "a list needs: watch it before that tool starts");
         return -1;
     }
-    if (below)
-        plain = *below;
-    else
-        PyMem_GetAllocator(domain, &plain);
-    PyMemAllocatorEx ours = plain;
-    ours.realloc = resize;
-    ours.free = give_back;
-    if (below)
-        *below = ours;
-    else
-        PyMem_SetAllocator(domain, &ours);
+    lead(below, domain, &plain, give_back);
+    if (PY_VERSION_HEX < 0x030C0000 && domain == PYMEM_DOMAIN_MEM)
+        lead(below ? below + 2 : NULL, PYMEM_DOMAIN_OBJ, &plain_of_objects, give_object_back);
     return 0;
 }
 
@@ -260,5 +288,3 @@ void mwpy_storage_close(mwpy_storage *storage, const mwpy_node *node, bool left)
     }
     *storage = (mwpy_storage){0};
 }
-
-#endif

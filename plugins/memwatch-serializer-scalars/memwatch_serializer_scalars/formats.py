@@ -1,6 +1,6 @@
 """How values of the standard library's types that are written in Python are shown where they lie in a watched object.
 
-Where their parts lie is the same in CPython 3.12 to 3.15.
+Where their parts lie is the same in CPython 3.11 to 3.15, but for paths.
 """
 
 from memwatch_core.records import TypeFormat
@@ -11,7 +11,7 @@ FORMATS = (
     TypeFormat("uuid.UUID", ("UUID('{int:uuid}')",)),
     TypeFormat("fractions.Fraction", ("Fraction({_numerator}, {_denominator})",)),
     TypeFormat("enum.Enum", ("{_name_:member}", "{class}({_value_})"), subclasses=True),
-    *(TypeFormat(f"pathlib.{name}", ("{class}('{_raw_paths:path}')",)) for name in _PATHS),
+    *(TypeFormat(f"pathlib.{name}", ("{class}('{_raw_paths:path}')", "{class}('{_parts:path}')")) for name in _PATHS),
     TypeFormat("ipaddress.IPv4Address", ("{class}('{_ip:ipv4}')",)),
     TypeFormat("ipaddress.IPv4Interface", ("{class}('{_ip:ipv4}/{_prefixlen}')",)),
     TypeFormat("ipaddress.IPv4Network", ("{class}('{network_address._ip:ipv4}/{_prefixlen}')",)),
