@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from struct import iter_unpack
@@ -12,10 +12,12 @@ from time import time_ns
 from ..errors import JournalError, SessionError
 from ..journal import session
 from ..journal.file import JournalFile
-from ..journal.index import DEFINES, FRESH, Flags, Identity, Index, IndexWriter, Stale, Summary, identity, pack
+from ..journal.index import DEFINES, FRESH, Flags, Identity, Index, Stale, Summary, identity, pack
+from ..journal.index_writer import IndexWriter
 from ..journal.layout import Flag, Kind
 from ..journal.records import RawRecord
 from ..journal.stores import By, Recording, Stop, recording
+from . import merge
 from .decoder import JournalDecoder
 from .sieve import NONE
 from .skipping import Skipper
@@ -42,7 +44,7 @@ def of_session(path: Path, progress: Progress | None = None) -> dict[str, Index]
     """The indexes of a session's large journals (or of one journal), by the name of the file: made or continued if that
     is due and possible. Close them."""
     try:
-        journals: Iterable[Path] = session.journals(path) if path.is_dir() else [path]
+        journals = session.journals(path) if path.is_dir() else [path]
     except SessionError:
         return {}
     found: dict[str, Index] = {}
@@ -53,6 +55,9 @@ def of_session(path: Path, progress: Progress | None = None) -> dict[str, Index]
             continue
         if index is not None:
             found[journal.name] = index
+    if len(journals) > merge.room():  # the order of events would depend on descriptors that indexes take
+        with closing(found):
+            return {}
     return found
 
 
@@ -260,7 +265,8 @@ class _Noted:
 
 _COLUMNS = (By.VARIABLE, By(0), By.THREAD, By.SITE, By.STACK, By.CONTEXT)
 _DEFINED: dict[int, By] = {
-    Kind.VARIABLE: By.VARIABLE, Kind.METADATA: By.VARIABLE, Kind.UNREGISTERED: By.VARIABLE, Kind.SITE: By.SITE,
-    Kind.PLACE: By.VARIABLE, Kind.ALIAS: By.VARIABLE, Kind.STACK: By.STACK, Kind.THREAD: By.THREAD, Kind.CONTEXT: By.CONTEXT, Kind.OUTCOME: By.CONTEXT,
+    **dict.fromkeys((Kind.VARIABLE, Kind.METADATA, Kind.UNREGISTERED, Kind.PLACE, Kind.ALIAS), By.VARIABLE),
+    Kind.THREAD: By.THREAD, Kind.SITE: By.SITE, Kind.STACK: By.STACK, Kind.CONTEXT: By.CONTEXT,
+    Kind.OUTCOME: By.CONTEXT,
 }  # fmt: skip
 """What a record says something about."""

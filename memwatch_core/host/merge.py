@@ -135,7 +135,7 @@ class SessionDecoder:
         self._over: list[tuple[JournalFile, int]] = []
         """Journals with a size limit that were read to their end (a slot), until that is acknowledged."""
         self._notices: list[Record] = []
-        self._room = _room()
+        self._room = room()
         self._kept = Kept()
         self._found: deque[Path] = deque()
         """Files that were found but not opened yet."""
@@ -313,7 +313,7 @@ class SessionDecoder:
             self._sources.append(_Source(decoder))
 
 
-def _room() -> int:
+def room() -> int:
     """How many journals may be open at once. Each takes up to three descriptors; leave some for others."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:

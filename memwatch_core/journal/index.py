@@ -10,13 +10,11 @@ version, of this journal as it is now, or of this user alone is as good as none.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import zlib
 from array import array
 from bisect import bisect_left
-from contextlib import suppress
 from enum import IntFlag
 from hashlib import blake2b
 from itertools import pairwise
@@ -40,11 +38,11 @@ GAP_MAX = 2**16 - 1
 SAMPLES = 16
 """Parts that are compared with a journal that has grown."""
 
-_DIGEST = 16
-_HEAD = Struct("<8sI16s16sQQqqQQQQ16s16s")
+DIGEST = 16
+HEAD = Struct("<8sI16s16sQQqqQQQQ16s16s")
 """magic, format, version, journal's constants; its file's number, size, time of change, of status; reserved, closed;
 directory: offset, number of parts, digest; and the digest of all this."""
-_ROW = Struct("<QQQQQQIQI16sQI16s16s")
+ROW = Struct("<QQQQQQIQI16sQI16s16s")
 """start, stop, stores, earliest, latest, newest, flags; summary: offset, size, digest; held: the same; sample."""
 _SUMMARY = Struct("<IIII")
 """Numbers of records, of those before the last store, of uses, and whether there are rows."""
@@ -175,7 +173,7 @@ def identity(file: JournalFile) -> Identity | None:
     or because it can't be read now."""
     try:
         status, counters = file.status(), file.counters()
-        constants = blake2b(file.constants(), digest_size=_DIGEST).digest()
+        constants = blake2b(file.constants(), digest_size=DIGEST).digest()
     except OSError:
         return None
     if counters is None or counters.lost or counters.front or file.header.max_bytes:
@@ -189,7 +187,7 @@ def sample(file: JournalFile, part: tuple[int, int]) -> bytes:
     slots = memoryview(bytearray(2 * SLOT_SIZE))
     file.read(part[0], slots[:SLOT_SIZE])
     file.read(part[1] - 1, slots[SLOT_SIZE:])
-    return _checksum(bytes(slots))
+    return checksum(bytes(slots))
 
 
 def name_of(journal: Path) -> str:
@@ -197,12 +195,14 @@ def name_of(journal: Path) -> str:
     return journal.with_suffix(SUFFIX).name
 
 
-def _checksum(data: bytes) -> bytes:
-    return blake2b(data, digest_size=_DIGEST).digest()
+def checksum(data: bytes) -> bytes:
+    """Of a piece of an index."""
+    return blake2b(data, digest_size=DIGEST).digest()
 
 
-def _version() -> bytes:
-    return _checksum(__version__.encode())
+def version_digest() -> bytes:
+    """What stands for this version of MemWatch."""
+    return checksum(__version__.encode())
 
 
 class Index:
@@ -212,10 +212,10 @@ class Index:
         self._file, self._directory = file, directory
         self.end = end
         """Where the directory lies in the file."""
-        self.count = len(directory) // _ROW.size - 1
+        self.count = len(directory) // ROW.size - 1
         """Number of parts. One more has no records: where the last one ends."""
         self.identity = identity
-        self._starts = array("Q", [_ROW.unpack_from(directory, at)[0] for at in range(0, len(directory), _ROW.size)])
+        self._starts = array("Q", [ROW.unpack_from(directory, at)[0] for at in range(0, len(directory), ROW.size)])
 
     @classmethod
     def open(cls, journal: JournalFile) -> Index | None:
@@ -236,18 +236,20 @@ class Index:
         status, now = os.fstat(number), identity(journal)
         if now is None or not stat.S_ISREG(status.st_mode) or trust.owned(status) or trust.owned(journal.status()):
             return None
-        head = os.pread(number, _HEAD.size, 0)
-        if len(head) < _HEAD.size or head[-_DIGEST:] != _checksum(head[:-_DIGEST]):
+        head = os.pread(number, HEAD.size, 0)
+        if len(head) < HEAD.size or head[-DIGEST:] != checksum(head[:-DIGEST]):
             return None
-        magic, form, version, constants, *rest, offset, count, digest, _ = _HEAD.unpack(head)
+        magic, form, version, constants, *rest, offset, count, digest, _ = HEAD.unpack(head)
         ino, size, changed, touched, reserved, closed = rest
         then = Identity(constants, (ino, size, changed, touched), reserved, closed)
-        if (magic, form, version, constants) != (MAGIC, FORMAT, _version(), now.constants):
+        if (magic, form, version, constants) != (MAGIC, FORMAT, version_digest(), now.constants):
             return None
-        if offset > status.st_size or count > (status.st_size - offset) // _ROW.size or count < 2:
+        if offset > status.st_size or not 2 <= count <= min(
+            (status.st_size - offset) // ROW.size, size // SLOT_SIZE + 2
+        ):
             return None
-        directory = os.pread(number, count * _ROW.size, offset)
-        if _checksum(directory) != digest:
+        directory = os.pread(number, count * ROW.size, offset)
+        if checksum(directory) != digest:
             return None
         index = cls(number, directory, offset, then)
         return index if index._fits(journal, now) else None
@@ -280,8 +282,8 @@ class Index:
 
     def part(self, number: int) -> Part:
         """A row of the directory."""
-        start, stop, stores, earliest, latest, newest, flags, *rest = _ROW.unpack_from(
-            self._directory, number * _ROW.size
+        start, stop, stores, earliest, latest, newest, flags, *rest = ROW.unpack_from(
+            self._directory, number * ROW.size
         )
         return Part(
             start, stop, stores, earliest, latest, newest, flags, (rest[0], rest[1], rest[2]),
@@ -294,8 +296,8 @@ class Index:
         return found if found <= self.count and self._starts[found] == slot else None
 
     def behind(self, slot: int) -> int | None:
-        """Where the part ends that a slot lies in; None if it lies behind them all, or has to be read: how damaged slots
-        are read depends on those behind them."""
+        """Where the part ends that a slot lies in; None if there is none, or it is always read: how damaged slots are
+        read depends on those behind them."""
         found = bisect_left(self._starts, slot + 1)
         if found > self.count or self.part(found - 1).flags & Flags.READ:
             return None
@@ -318,107 +320,6 @@ class Index:
             data = os.pread(self._file, size, offset) if size <= os.fstat(self._file).st_size else b""
         except (OSError, OverflowError) as problem:
             raise Stale from problem
-        if len(data) != size or _checksum(data) != digest:
+        if len(data) != size or checksum(data) != digest:
             raise Stale
         return data
-
-
-class IndexWriter:
-    """Writes an index aside, and puts it in its place at the end. Raises OSError: it can't be written here.
-
-    Only into a folder, and for a journal, that belong to this user alone. One writer at a time: the file that isn't
-    finished is locked; one that nobody holds is of a writer that was killed.
-    """
-
-    def __init__(self, journal: JournalFile, now: Identity) -> None:
-        self._journal, self._identity = journal, now
-        self._name = name_of(journal.path)
-        self._rows: list[bytes] = []
-        self._end = _HEAD.size
-        if why := trust.owned(journal.status()):
-            raise PermissionError(f"{journal.path} {why}")
-        with open_folder(journal.path.parent, own=True) as folder:
-            self._folder = os.dup(folder)
-        try:
-            self._file = open(self._create(), "wb", buffering=1 << 20)  # noqa: SIM115 - closed by finish or close
-        except BaseException:
-            os.close(self._folder)
-            raise
-        self._file.write(bytes(_HEAD.size))
-
-    def _create(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        with suppress(FileNotFoundError):
-            left = os.open(self._unfinished, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK,
-                           dir_fd=self._folder)  # fmt: skip
-            try:
-                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(self._unfinished, dir_fd=self._folder)
-            finally:
-                os.close(left)
-        number = os.open(self._unfinished, flags | os.O_EXCL, 0o600, dir_fd=self._folder)
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(number)
-            raise
-        return number
-
-    @property
-    def _unfinished(self) -> str:
-        return self._name + UNFINISHED
-
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
-        return self._end
-
-    def copy(self, index: Index) -> None:
-        """Begins with all parts of another index of the journal."""
-        number, directory = index.pieces()
-        while self._end < index.end:
-            data = os.pread(number, min(1 << 20, index.end - self._end), self._end)
-            if not data:
-                raise OSError("the index is cut short")
-            self._file.write(data)
-            self._end += len(data)
-        self._rows = [directory[at : at + _ROW.size] for at in range(0, len(directory) - _ROW.size, _ROW.size)]
-
-    def add(self, start: int, stop: int, numbers: tuple[int, int, int, int], flags: int, summary: bytes,
-            held: bytes | None) -> None:  # fmt: skip
-        """A part. ``numbers``: stores, the earliest time, the latest, the last."""
-        pieces: list[int | bytes] = []
-        for piece in (summary, held or b""):
-            pieces += [self._end, len(piece), _checksum(piece)]
-            self._file.write(piece)
-            self._end += len(piece)
-        flags |= Flags.HELD if held is not None else 0
-        taken = sample(self._journal, (start, stop)) if stop > start else bytes(_DIGEST)
-        self._rows.append(_ROW.pack(start, stop, *numbers, flags, *pieces, taken))
-
-    def finish(self) -> None:
-        """Puts the index in its place. Raises OSError; then close it."""
-        directory, now = b"".join(self._rows), self._identity
-        self._file.write(directory)
-        head = _HEAD.pack(
-            MAGIC, FORMAT, _version(), now.constants, *now.status, now.reserved, now.closed, self._end,
-            len(self._rows), _checksum(directory), bytes(_DIGEST),
-        )[:-_DIGEST]  # fmt: skip
-        self._file.seek(0)
-        self._file.write(head + _checksum(head))
-        self._file.flush()
-        os.rename(self._unfinished, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        self._rows.clear()
-        self._close()
-
-    def close(self) -> None:
-        """Removes what isn't finished. Idempotent."""
-        if not self._file.closed:
-            with suppress(OSError):
-                os.unlink(self._unfinished, dir_fd=self._folder)
-            self._close()
-
-    def _close(self) -> None:
-        with suppress(OSError):
-            self._file.close()
-        os.close(self._folder)

@@ -29,6 +29,7 @@ from memwatch_core.host.outcomes import final_outcomes
 from memwatch_core.journal import index as index_file
 from memwatch_core.journal import reader, stores
 from memwatch_core.journal.file import JournalFile
+from memwatch_core.journal.index_writer import IndexWriter
 from memwatch_core.records import Event, Record
 
 FEW = 60
@@ -289,9 +290,9 @@ def of_another_version(path: Path) -> None:
 
 def of_another_release(path: Path) -> None:
     data = bytearray(index_of(path).read_bytes())
-    data[12:28] = index_file._checksum(b"9.9")
-    head = bytes(data[: index_file._HEAD.size - 16])
-    data[len(head) : len(head) + 16] = index_file._checksum(head)
+    data[12:28] = index_file.checksum(b"9.9")
+    head = bytes(data[: index_file.HEAD.size - 16])
+    data[len(head) : len(head) + 16] = index_file.checksum(head)
     index_of(path).write_bytes(data)
 
 
@@ -423,6 +424,15 @@ def test_one_index_is_written_at_a_time(tmp_path: Path) -> None:
         assert left.exists()
 
 
+def test_indexes_take_no_descriptor_that_a_journal_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop(tmp_path)
+    for room, count in ((1, 1), (0, 0)):
+        monkeypatch.setattr(merge, "room", lambda room=room: room)
+        indexes = indexing.of_session(tmp_path)
+        with indexing.closing(indexes):
+            assert len(indexes) == count
+
+
 def test_journals_of_others_have_no_index(tmp_path: Path) -> None:
     path = shop(tmp_path)
     expected = some_answers(path, with_index=False)
@@ -445,7 +455,7 @@ def test_full_disk_leaves_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(index_file.IndexWriter, "finish", full)
+    monkeypatch.setattr(IndexWriter, "finish", full)
     assert some_answers(path, with_index=True) == some_answers(path, with_index=False)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
@@ -496,7 +506,7 @@ def test_journal_that_grows_has_an_index_of_what_it_had(running: Callable[[Shop]
         path = running(program)
         before = made(path)
         assert some_answers(path, with_index=True) == some_answers(path, with_index=False)
-        assert before[index_file._HEAD.size :].startswith(first[index_file._HEAD.size :][:2000])
+        assert before[index_file.HEAD.size :].startswith(first[index_file.HEAD.size :][:2000])
     program.writer.closed = TIME + 10**10
     assert some_answers(running(program), with_index=True) == some_answers(path, with_index=False)
 
