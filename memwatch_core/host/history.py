@@ -143,11 +143,11 @@ def read(
                     if given + len(batch) > again:
                         yield batch[max(0, again - given) :]
                     given += len(batch)
+                if only is not None:
+                    only.left_out(sum(one.skipped for one in decoder.decoders))
+                _conclude(decoder, say, damaged or say, by_outcome)
             finally:
                 decoder.close()
-            if only is not None:
-                only.left_out(sum(one.skipped for one in decoder.decoders))
-            _conclude(decoder, say, damaged or say, by_outcome)
             return
 
 
