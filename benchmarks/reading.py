@@ -24,7 +24,7 @@ import orjson
 
 from benchmarks.table import Row, alternate, markdown, median
 from memwatch_core.cli.filters import Filters
-from memwatch_core.host import decoder, history, indexing, moments
+from memwatch_core.host import decoder, held, history, indexing
 from memwatch_core.host.merge import SessionDecoder
 from memwatch_core.journal import stores
 from memwatch_core.journal.layout import STORE
@@ -287,7 +287,7 @@ def indexed(folder: Path) -> Iterator[Row]:
             pass
 
     def moment() -> None:
-        moments.contents_at(path, moments.slot_of(path, seq=INDEXED // 2 + 77), SERIALIZERS)
+        held.contents_at(path, held.slot_of(path, seq=INDEXED // 2 + 77), SERIALIZERS)
 
     path = journal(folder, 2, head(10), cycle(10), INDEXED)
     works: list[tuple[str, Callable[[], object]]] = [

@@ -55,7 +55,7 @@ def opentelemetry(driver: str) -> Callable[[], None]:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
-    class Nothing(SpanExporter):  # type: ignore[misc]
+    class Nothing(SpanExporter):  # type: ignore[misc,unused-ignore]
         def export(self, spans: Any) -> Any:
             return SpanExportResult.SUCCESS
 

@@ -5,6 +5,7 @@ next to nothing:
 
 * ``watch(value, name="x")`` returns a watched proxy to use in place of the value; ``unwatch(x)`` ends the watch;
 * ``watch_place(order, "limit")`` watches an attribute or a key alone; ``unwatch_place(order, "limit")`` ends it;
+* ``with label("order 17"):`` names the unit of work that the writes within are done for;
 * ``session(...)`` reports the writes of this process while its ``with`` block runs, without ``memwatch run``.
 """
 
@@ -22,6 +23,7 @@ sys.modules.update(_kept)
 from .turns import turn  # noqa: E402
 
 if TYPE_CHECKING:
+    from .adapter.labels import label as label
     from .adapter.watch import unwatch as unwatch
     from .adapter.watch import unwatch_place as unwatch_place
     from .adapter.watch import watch as watch
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "label": ".adapter.labels",
     "watch": ".adapter.watch",
     "unwatch": ".adapter.watch",
     "unwatch_place": ".adapter.watch",
@@ -42,7 +45,9 @@ _HOMES = {
     "MemWatchError": ".errors",
 }
 
-__all__ = ["Event", "MemWatchError", "__version__", "session", "unwatch", "unwatch_place", "watch", "watch_place"]
+__all__ = [
+    *("Event", "MemWatchError", "__version__", "label", "session", "unwatch", "unwatch_place", "watch", "watch_place"),
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -89,6 +89,22 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     ``kernel``."""
 
 
+class Request(msgspec.Struct, frozen=True):
+    """The unit of work on whose behalf a store happened: what the program named by ``memwatch_core.label()``, the task
+    of asyncio that ran, and the span of OpenTelemetry that was current. What there wasn't is ``""``."""
+
+    label: str = ""
+    """The innermost label in force."""
+    outer: tuple[str, ...] = ()
+    """The labels around it, the innermost first."""
+    task: str = ""
+    """Name of the task, ``Task-3`` if the program gave it none."""
+    trace_id: str = ""
+    """32 hexadecimal digits."""
+    span_id: str = ""
+    """16 hexadecimal digits."""
+
+
 class Shown(msgspec.Struct, frozen=True, gc=False):
     """A value of which only a text is known: its type isn't recorded, or it is longer than a record."""
 
@@ -200,6 +216,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """The other names of the place that ``part`` names, at the time of the store: the shortest, at most 8."""
     aliases_cut: bool = False
     """Whether it had more names than ``aliases`` has."""
+    request: Request | None = None
+    """The unit of work in force; None: there was none."""
 
     @property
     def time(self) -> datetime:

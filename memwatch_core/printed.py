@@ -157,11 +157,13 @@ def say(*lines: str) -> None:
         sys.stderr.flush()
 
 
-def show(text: str) -> None:
-    """Shows a line on standard error, a terminal, in place of the last one that was shown so; empty: none."""
+def progress(text: str) -> None:
+    """Shows what long work is at, in a line of its own that the next one replaces; empty: takes it away. Only if
+    standard error is a terminal."""
     with suppress(OSError, ValueError, AttributeError):
-        line = f"memwatch: {clean(text)}" if text else ""
-        sys.stderr.write(f"\r{line[: (terminal_width(sys.stderr) or NARROWEST) - 1]}\x1b[K")
+        if terminal_width(sys.stderr) is None or os.environ.get("TERM") == "dumb" or _is_covered(sys.stderr):
+            return
+        sys.stderr.write(f"\r\x1b[K{clean(text)}")
         sys.stderr.flush()
 
 

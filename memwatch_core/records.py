@@ -4,7 +4,8 @@ There are two groups:
 
 * **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`,
   :class:`Unfollowed`, :class:`Lost`, :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`,
-  :class:`Call`, :class:`Part`, :class:`Alias`, :class:`Shown` and :class:`Variable` they refer to.
+  :class:`Call`, :class:`Part`, :class:`Alias`, :class:`Request`, :class:`Shown` and :class:`Variable` they refer
+  to.
   Readers of journals make them, sinks receive them. They are imported when they are first asked for.
 * **What plugins offer**: :class:`Serializer`, :class:`TypeFormat`, :class:`SqlDriver`, :class:`Sink`, :class:`Bridge`:
   each hook of :mod:`memwatch_core.hookspecs` returns records of some of these.
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .happened import Outcome as Outcome
     from .happened import Part as Part
     from .happened import Record as Record
+    from .happened import Request as Request
     from .happened import Shown as Shown
     from .happened import Site as Site
     from .happened import Unfollowed as Unfollowed
@@ -50,7 +52,8 @@ NAME_MAX = 1024
 
 _HAPPENED = frozenset(
     {
-        *("Origin", "Operation", "Site", "Context", "Call", "Shown", "ABSENT", "Part", "Alias", "Variable", "Event"),
+        *("Origin", "Operation", "Site", "Context", "Call", "Request", "Shown", "ABSENT", "Part", "Alias"),
+        *("Variable", "Event"),
         *("Watched", "Unwatched", "Unfollowed", "End", "Given", "WhyNot", "Lost", "Outcome", "Notice"),
         "Record",
     }

@@ -1,4 +1,4 @@
-"""Filters of ``memwatch log``: by variable, path, thread, SQL statement, outcome, source line and time."""
+"""Filters of ``memwatch log``: by variable, path, thread, SQL statement, outcome, source line, request and time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Test = Callable[[Event], bool]
 _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "": 10**9}
 
 
-_BY = (("VARIABLE",), ("VARIABLE",), ("THREAD",), ("CONTEXT",), ("SITE", "STACK"), ("CONTEXT",))
+_BY = (("VARIABLE",), ("VARIABLE",), ("THREAD",), ("CONTEXT",), ("SITE", "STACK"), ("CONTEXT",), *[("REQUEST",)] * 3)
 """For each kind of filter, what it goes by."""
 
 
@@ -40,6 +40,9 @@ class Filters:
         since: int | None = None,
         outcomes: Iterable[str] = (),
         paths: Iterable[str] = (),
+        labels: Iterable[str] = (),
+        tasks: Iterable[str] = (),
+        traces: Iterable[str] = (),
     ) -> None:
         variables, paths = tuple(variables), tuple(paths)
         self._variables = [_Wanted("--variable", text, _variable, _full_name) for text in variables]
@@ -55,6 +58,9 @@ class Filters:
             [_Wanted("--sql", text, _statement, _statement_of) for text in statements],
             [_Wanted("--line", text, _place, _place_of) for text in places],
             [_Wanted("--outcome", text, _outcome, _statement_of) for text in outcomes],
+            [_Wanted("--label", text, _label, _labels_of) for text in labels],
+            [_Wanted("--task", text, _task, _task_of) for text in tasks],
+            [_Wanted("--trace", text, _trace, _trace_of) for text in traces],
         ]
         self._kinds = [kind for kind in kinds if kind]
         self.by = {name for names, kind in zip(_BY, kinds, strict=True) if kind for name in names}
@@ -63,7 +69,7 @@ class Filters:
         self.since = since or 0
         self.wanted = self.passes if self._kinds else None
         """Whether an event passes, its time aside; None: all do. The result depends only on the event's variable, path,
-        aliases, thread, site, callers and context (:mod:`memwatch_core.host.history` relies on that), unless
+        aliases, thread, site, callers, context and request (:mod:`memwatch_core.host.history` relies on that), unless
         :attr:`by_part`."""
         self.possible = self._may_pass if self.by_part else self.wanted
         """As :attr:`wanted`, but also usable with filters by part: whether an event like this one may pass."""
@@ -128,7 +134,9 @@ class _Wanted:
 
     MOST = 1000
 
-    def __init__(self, option: str, text: str, make: Callable[[str], Test], seen: Callable[[Event], str]) -> None:
+    def __init__(
+        self, option: str, text: str, make: Callable[[str], Test], seen: Callable[[Event], str | tuple[str, ...]]
+    ) -> None:
         self._option, self.text, self._seen_of = option, text, seen
         self.called = Called(text if option in ("--variable", "--path") else "")
         self._test = make(text)
@@ -145,7 +153,9 @@ class _Wanted:
         if passes:
             self.hit = True
         elif not self.hit and len(self._seen) < self.MOST:
-            self._seen.update(dict.fromkeys(map(self._seen_of, names)))
+            for name in names:
+                seen = self._seen_of(name)
+                self._seen.update(dict.fromkeys((seen,) if isinstance(seen, str) else seen))
         if event.aliases_cut and not passes:
             self._unsure += 1
         return passes
@@ -204,6 +214,9 @@ class _Wanted:
             return f"{start}no thread of this name, or id, wrote anything{listed}"
         if self._option == "--line":
             return f"{start}nothing was written from there{_places(self.text, seen)}"
+        if self._option in _UNDER:
+            what, how = _UNDER[self._option]
+            return f"{start}{what}{listed if seen else how}"
         # Finding no such statement or outcome is an answer, not a mistake.
         return "" if seen else f"{start}no event carries a statement: was SQL tracked? (memwatch run --track-sql)"
 
@@ -362,6 +375,58 @@ def _statement(text: str) -> Test:
 
     return test
 
+
+def _label(text: str) -> Test:
+    """Matches the label in force, or one around it: its text, or a pattern."""
+    return lambda event: any(label == text or _matches(label, text) for label in _labels_of(event))
+
+
+def _task(text: str) -> Test:
+    return lambda event: (task := _task_of(event)) != "" and (task == text or _matches(task, text))
+
+
+def _trace(text: str) -> Test:
+    """Matches the beginning of a trace's or span's id, or a pattern; ``*``: any."""
+    wanted = text.strip().removeprefix("0x").replace("-", "").casefold()
+    if not re.fullmatch(r"[0-9a-f*?]+", wanted):
+        raise click.BadParameter(
+            f"{text!r}: write the beginning of a trace's or span's id, hexadecimal digits, or '*' for any",
+            param_hint="--trace",
+        )
+
+    def test(event: Event) -> bool:
+        if (request := event.request) is None:
+            return False
+        return any(one and _matches(one, f"{wanted}*") for one in (request.trace_id, request.span_id))
+
+    return test
+
+
+def _labels_of(event: Event) -> tuple[str, ...]:
+    request = event.request
+    return () if request is None or not request.label else (request.label, *request.outer)
+
+
+def _task_of(event: Event) -> str:
+    return "" if event.request is None else event.request.task
+
+
+def _trace_of(event: Event) -> str:
+    return "" if event.request is None else event.request.trace_id
+
+
+_UNDER = {
+    "--label": (
+        "nothing was written under such a label",
+        '; no event has one: the program says `with memwatch_core.label("order 17"):`',
+    ),
+    "--task": ("no task of asyncio of this name wrote anything", "; no event came from a task"),
+    "--trace": (
+        "nothing was written in this trace, or span",
+        "; no event has one: the program must use OpenTelemetry, and a span be current",
+    ),
+}
+"""What it means that nothing matches, and that there is nothing of the kind."""
 
 _OUTCOMES = ("open", "committed", "rolled back", "failed")
 

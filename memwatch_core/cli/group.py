@@ -20,6 +20,10 @@ from ..printed import NARROWEST, clean_lines, open_closed, put, say, settle, ter
 COMMANDS = {
     "run": "Run a program and report every write to its watched values.",
     "log": "Read what a session recorded.",
+    "blame": "Say who wrote each part of a value last.",
+    "history": "Show the values of a variable over time.",
+    "at": "Show every watched value as it was at a moment.",
+    "diff": "Show what changed between two moments, or two sessions, and by whom.",
     "plugins": "Show the plugins: installed, loaded, broken, missing.",
     "config": "Show the effective settings and where each comes from.",
     "doctor": "Check what this machine can do, and say what to do about the rest.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 import click
@@ -32,6 +33,9 @@ BATCH = 2000
 @click.option("--rolled-back", is_flag=True, help="Only what was written under SQL that was rolled back in the end.")
 @click.option("--outcome", "outcomes", multiple=True, metavar="TEXT", help="committed, 'rolled back', failed or open.")
 @click.option("--line", "-l", "places", multiple=True, metavar="FILE:LINE", help="Where it was written from.")
+@click.option("--label", "labels", multiple=True, metavar="TEXT", help="Label in force (memwatch_core.label), pattern.")
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Task of asyncio that wrote, or a pattern.")
+@click.option("--trace", "traces", multiple=True, metavar="ID", help="OpenTelemetry's trace or span, or its beginning.")
 @click.option("--since", metavar="AGO|TIME", help="30s, 5m, 2h, 1d ago, or 2026-11-23T15:04:05.")
 @click.option("--last", "-n", type=click.IntRange(1), metavar="N", help="Only the last N that match.")
 @click.option("--stacks", is_flag=True, help="With the callers of each line that wrote.")
@@ -48,6 +52,9 @@ def command(
     rolled_back: bool,
     outcomes: tuple[str, ...],
     places: tuple[str, ...],
+    labels: tuple[str, ...],
+    tasks: tuple[str, ...],
+    traces: tuple[str, ...],
     since: str | None,
     last: int | None,
     stacks: bool,
@@ -80,6 +87,7 @@ def command(
     memwatch log --sql 'from orders' --last 20
     memwatch log --rolled-back --variable total   what did a rollback leave?
     memwatch log --outcome 'failed: IntegrityError'
+    memwatch log --label 'order 17'               what was written for it?
     memwatch log --since 5m --json | jq 'select(.seq) | .new'
     """
     from ..host import history
@@ -94,7 +102,9 @@ def command(
     if rolled_back:
         outcomes = (*outcomes, "rolled back")
     oldest = None if since is None else moment(since)
-    wanted = Filters(variables, threads, statements, places, oldest, outcomes, paths)
+
+    filters = partial(Filters, variables, threads, statements, places, oldest, outcomes, paths, labels, tasks, traces)
+    wanted = filters()
     path = history.find(config.journal.folder, session)
     own = config.sites.own if config.chosen("sites.own") else None
     seen = 0
@@ -116,7 +126,7 @@ def command(
         )
         if tail is None or (tail.seen and wanted.failed()):
             tail = None  # suggestions for a filter without a match need the events in order of time
-            wanted = Filters(variables, threads, statements, places, oldest, outcomes, paths)
+            wanted = filters()
 
     def left_out(events: int) -> None:
         nonlocal seen

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from time import monotonic
 
-from ..printed import show, terminal_width
+from ..printed import progress as show
+from ..printed import terminal_width
 
 PATIENCE = 1.0
 """Seconds without a line."""
@@ -36,4 +37,4 @@ class Progress:
         if now >= self._next:
             self._next, self._is_shown = now + PAUSE, True
             part = done / total
-            show(f"{self._what} [{'#' * round(WIDTH * part):{WIDTH}}] {part:.0%}")
+            show(f"memwatch: {self._what} [{'#' * round(WIDTH * part):{WIDTH}}] {part:.0%}")

@@ -21,8 +21,8 @@
  * watch; all writes to the watched value hit the page.
  *
  * Errors: every call returns 0 (or an id, or a pointer) or a negative mw_error; mw_strerror() gives a sentence that
- * says what to do. Calls may come from any thread. Async-signal-safe are only mw_set_context, mw_intern_site and
- * mw_intern_stack. */
+ * says what to do. Calls may come from any thread. Async-signal-safe are only mw_set_context, mw_intern_site,
+ * mw_intern_stack and mw_request_serial. */
 #ifndef MEMWATCH_H
 #define MEMWATCH_H
 #include <stdbool.h>
@@ -228,12 +228,27 @@ uint64_t mw_journal_stamp(void);
 void mw_set_context(uint32_t context);
 uint32_t mw_get_context(void);
 
+/* A unit of work, on whose behalf stores happen: JSON, opaque to the core. It belongs to one thread, which may change
+ * it between two stores. It is recorded with the first store that it is said of, and again where readers need it. */
+#define MW_REQUEST_MAX 1000u
+typedef struct mw_request {
+    uint64_t serial; /* from mw_request_serial(): another one whenever the text is changed, written before it is */
+    uint64_t told;   /* the core's; 0 at first */
+    uint32_t length;
+    char json[1000]; /* MW_REQUEST_MAX */
+} mw_request;
+
+/* A number that no other request of this process has. Async-signal-safe. */
+uint64_t mw_request_serial(void);
+
 /* What an adapter can say about a store. */
 typedef struct mw_origin {
-    uint32_t site;    /* id from mw_intern_site, 0 if unknown */
-    uint32_t context; /* preset to mw_get_context() */
-    uint32_t inexact; /* set to 1 if the site is not certain */
-    uint32_t stack;   /* id from mw_intern_stack, of the callers of `site`; 0: not asked for */
+    uint32_t site;           /* id from mw_intern_site, 0 if unknown */
+    uint32_t context;        /* preset to mw_get_context() */
+    uint32_t inexact;        /* set to 1 if the site is not certain */
+    uint32_t stack;          /* id from mw_intern_stack, of the callers of `site`; 0: not asked for */
+    uint64_t request_serial; /* what request->serial is: if it is another one when the store is recorded, because a */
+    mw_request *request;     /* signal handler has stored meanwhile, nothing is said. NULL: none */
 } mw_origin;
 
 /* Called in the writing thread for every store, announced write and libc call that fills watched memory, before the

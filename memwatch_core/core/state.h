@@ -67,7 +67,7 @@ struct mw_core {
     struct kernel_writes kernel_writes;
     struct modules modules;
 
-    _Atomic uint64_t stores, lost, chained;
+    _Atomic uint64_t stores, lost, chained, requests;
 };
 extern MW_HIDDEN struct mw_core mw;
 

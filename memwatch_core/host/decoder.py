@@ -24,6 +24,7 @@ from ..journal.session import JOURNAL_SUFFIX
 from ..journal.stores import Stop, Stores, recording
 from ..records import Event, Outcome, Part, Record, Serializer, Shown, Variable
 from .batch import Batch
+from .contents import Content, Told
 from .kept import Kept, Share
 from .losses import Losses
 from .names import Names
@@ -52,8 +53,9 @@ class JournalDecoder:
     ``serializers`` is by name; values of a missing one are None. With ``final``, the contexts of events carry the final
     outcome of the statement, as far as the journal has it now; records added later aren't read. Without ``judged``,
     they carry the outcome known at the event. The decoders of a session share ``kept``. ``is_own`` says whether a file
-    is the program's own code. ``index``: of this journal, to go past what a sieve leaves out; this and :meth:`poll` may
-    then raise :class:`~memwatch_core.journal.index.Stale`. Raises JournalError if the file isn't a journal.
+    is the program's own code. ``contents`` is told of bytes that are there without an event. ``index``: of this
+    journal, to go past what a sieve leaves out; this and :meth:`poll` may then raise
+    :class:`~memwatch_core.journal.index.Stale`. Raises JournalError if the file isn't a journal.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class JournalDecoder:
         judged: bool = True,
         is_own: Callable[[str], bool] = is_own_by_default,
         index: Index | None = None,
+        contents: Told | None = None,
     ) -> None:
         outcomes = final_outcomes(path, folder, index) if final and judged else None
         self.reader = JournalReader(path, buffer, folder)
@@ -79,6 +82,7 @@ class JournalDecoder:
         self.pid, self.runtime = header.pid, header.runtime
         self.journal = self.reader.path.name.removesuffix(JOURNAL_SUFFIX)
         self.ended = False
+        self._contents = contents
         self._text = f"{self.reader.path.name}: {self.runtime} process {self.pid}, tracker {header.tracker}"
         self._begun = False
         self._batch = Batch(self.pid, header.started)
@@ -99,7 +103,7 @@ class JournalDecoder:
         self._losses = Losses(self.reader, self._variables, share)
         self.contexts = Contexts(self._stores, outcomes)
         self._handlers: Mapping[int, Handler] = {
-            Kind.VARIABLE: self._variables.register,
+            Kind.VARIABLE: self._register,
             Kind.METADATA: self._variables.describe,
             Kind.CONTENT: self._fill,
             Kind.UNREGISTERED: self._unregister,
@@ -112,6 +116,7 @@ class JournalDecoder:
             Kind.ALIAS: self._variables.alias,
             Kind.NOT_FOLLOWED: self._variables.leave_out,
             Kind.STACK: self._names.stack,
+            Kind.REQUEST: self._names.request,
         }
         self._is_known: Mapping[int, Callable[[RawRecord], bool]] = {
             Kind.VARIABLE: self._variables.is_registered,
@@ -297,9 +302,16 @@ class JournalDecoder:
         is_known = self._is_known.get(record.kind)
         return is_known is not None and is_known(record)
 
+    def _register(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
+        self._variables.register(record, payload, batch)
+        if self._contents is not None and not record.flags & Flag.REPEATED:
+            self._contents(Content(self.journal, record.id, record.time, self._stores.seq, 0, b"", True))
+
     def _fill(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         (offset,) = layout.head_of(payload, layout.CONTENT)
         data = payload[layout.CONTENT.size :]
+        if self._contents is not None:
+            self._contents(Content(self.journal, record.id, record.time, self._stores.seq, offset, data))
         if not self._variables.fill(record.id, offset, data):
             self._losses.change(record, offset, len(data), batch)
 

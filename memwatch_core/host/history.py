@@ -29,6 +29,7 @@ from ..printed import clean
 from ..records import Event, Record, Serializer
 from ..settings import path_of
 from . import indexing
+from .contents import Told
 from .merge import SessionDecoder
 from .outcomes import final_outcomes
 from .own import is_own_by
@@ -100,7 +101,7 @@ class Only(NamedTuple):
     """Which records of a session to give out, if not all."""
 
     wanted: Callable[[Event], bool] | None
-    """Which events; None: all. May depend only on variable, path, thread, site, callers and context."""
+    """Which events; None: all. May depend only on variable, path, thread, site, callers, context and request."""
     since: int
     """Oldest event to give out, in ns since 1970."""
     others: Callable[[Record], bool]
@@ -119,6 +120,9 @@ def read(
     by_outcome: bool = False,
     only: Only | None = None,
     own: Sequence[Path] | None = None,
+    settings: Settings | None = None,
+    contents: Told | None = None,
+    begins: Callable[[SessionDecoder], object] | None = None,
     progress: indexing.Progress | None = None,
 ) -> Iterator[list[Record]]:
     """The records of a session's folder, or of one journal, up to now: batches in order of time.
@@ -128,17 +132,22 @@ def read(
     about files that aren't journals yet, about a session of another user and, with ``by_outcome``, about a process that
     still runs (outcomes aren't final then). ``damaged`` (or ``say``) gets a sentence about each file that isn't a
     journal. With ``only``, other events aren't even created. ``own``: in place of what the session's settings say of
-    ``[sites] own``. ``progress``: called while an index is made, which ``only`` uses. Raises SessionError,
-    JournalError.
+    ``[sites] own``. ``settings``: those of the session, if they were read already. ``contents`` is told of bytes that
+    are there without an event; ``begins`` gets the decoder; with either, no index is used. ``progress``:
+    called while an index is made, which ``only`` uses. Raises SessionError, JournalError.
     """
     sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, True, only.by)
-    serializers, is_own = _settings(path, say, own)
+    serializers, is_own = settings or settings_of(path, say, own)
     given = 0
-    for indexes in _with_and_without(path, progress, only is not None):
+    for indexes in _with_and_without(path, progress, wanted=only is not None and contents is None and begins is None):
         again, given = given, 0
         with indexing.closing(indexes), suppress(Stale):
-            decoder = SessionDecoder(path, serializers, final=True, sieve=sieve, is_own=is_own, indexes=indexes)
+            decoder = SessionDecoder(
+                path, serializers, final=True, sieve=sieve, is_own=is_own, contents=contents, indexes=indexes
+            )
             try:
+                if begins is not None:
+                    begins(decoder)
                 for batch in decoder.batches():
                     if given + len(batch) > again:
                         yield batch[max(0, again - given) :]
@@ -192,8 +201,8 @@ def last(
 
     Cheaper than :func:`read`: other events are followed but not created. ``aside`` gets all other records, perhaps
     twice; of outcomes not all, and values as of any time. ``wanted`` may depend only on variable, path, thread, site,
-    callers and context, of these on what ``by`` says. ``progress``: see :func:`read`. Returns None if the result isn't
-    reliable: then use :func:`read`.
+    callers, context and request, of these on what ``by`` says. ``progress``: see :func:`read`. Returns None if the
+    result isn't reliable: then use :func:`read`.
     """
     for indexes in _with_and_without(path, progress):
         with indexing.closing(indexes), suppress(Stale):
@@ -211,7 +220,7 @@ def _last(
 ) -> Tail | None:
     said: list[str] = []
     damaged: list[str] = []
-    serializers, is_own = _settings(path, said.append, own)
+    serializers, is_own = settings_of(path, said.append, own)
 
     def sieved(begin: Mapping[str, int] | None) -> SessionDecoder:
         return SessionDecoder(
@@ -291,11 +300,17 @@ def _conclude(
         damaged(text)
 
 
-def _settings(
-    path: Path, say: Callable[[str], None], own: Sequence[Path] | None
-) -> tuple[Mapping[str, Serializer], Callable[[str], bool]]:
-    """Serializers by name, and which files are the program's own code. First warns if the session belongs to another
-    user."""
+class Settings(NamedTuple):
+    """What a session's settings say about reading it."""
+
+    serializers: Mapping[str, Serializer]
+    """By name."""
+    is_own: Callable[[str], bool]
+    """Whether a file is the program's own code."""
+
+
+def settings_of(path: Path, say: Callable[[str], None], own: Sequence[Path] | None = None) -> Settings:
+    """The settings for reading a session. First warns if it belongs to another user."""
     folder = path if path.is_dir() else path.parent
     if whose := trust.stranger(path):
         say(f"{clean(str(path))} belongs to {whose}, who may have put anything there")
@@ -303,4 +318,5 @@ def _settings(
     plugins = load(config, ("serializers",), strict=False)
     for problem in plugins.report.problems:
         say(f"{problem}: {problem.reason}; values that it would decode are left out")
-    return {one.name: one for one in plugins.serializers}, is_own_by(config.sites.own if own is None else own)
+    is_own = is_own_by(config.sites.own if own is None else own)
+    return Settings({one.name: one for one in plugins.serializers}, is_own)

@@ -253,7 +253,7 @@ class _Noted:
         """What is both defined in the part and used in it."""
         if not any(self._defined.values()):
             return 0
-        columns = zip(*iter_unpack("<7I", rows), strict=True) if rows else [()] * 7
+        columns = zip(*iter_unpack("<8I", rows), strict=True) if rows else [()] * 8
         used = dict(zip(_COLUMNS, map(set, columns), strict=False))
         fresh = {by for by, defined in self._defined.items() if defined & used[by]}
         if slabs and self._defined[By.VARIABLE]:
@@ -263,10 +263,10 @@ class _Noted:
         return sum(fresh)
 
 
-_COLUMNS = (By.VARIABLE, By(0), By.THREAD, By.SITE, By.STACK, By.CONTEXT)
+_COLUMNS = (By.VARIABLE, By(0), By.THREAD, By.SITE, By.STACK, By.CONTEXT, By.REQUEST)
 _DEFINED: dict[int, By] = {
     **dict.fromkeys((Kind.VARIABLE, Kind.METADATA, Kind.UNREGISTERED, Kind.PLACE, Kind.ALIAS), By.VARIABLE),
     Kind.THREAD: By.THREAD, Kind.SITE: By.SITE, Kind.STACK: By.STACK, Kind.CONTEXT: By.CONTEXT,
-    Kind.OUTCOME: By.CONTEXT,
+    Kind.OUTCOME: By.CONTEXT, Kind.REQUEST: By.REQUEST,
 }  # fmt: skip
 """What a record says something about."""

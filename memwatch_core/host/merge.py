@@ -20,6 +20,7 @@ from ..journal.layout import RECORD_SLOTS_MAX
 from ..journal.reader import BLOCK_SIZE, BLOCK_SLOTS
 from ..journal.session import listed
 from ..records import Notice, Record, Serializer
+from .contents import Told
 from .decoder import BATCH_BYTES, JournalDecoder
 from .kept import Kept
 from .own import is_own_by_default
@@ -101,10 +102,11 @@ class SessionDecoder:
     """The records of all journals in a session's folder (or of one journal): call :meth:`poll` repeatedly.
 
     Journals of processes that start later are found as they appear. Not thread-safe. Raises SessionError if the folder
-    can't be listed, JournalError if ``path`` is a file but not a journal. ``final``, ``judged``, ``is_own``: see
-    :class:`JournalDecoder`. ``own``: read only from a folder that belongs to this user, see :func:`open_folder`.
-    ``sieve``: give out only some events, see :class:`~memwatch_core.host.sieve.Sieve`; then check :attr:`uncertain`.
-    ``indexes``: of journals, by the name of the file; then :meth:`poll` may raise Stale.
+    can't be listed, JournalError if ``path`` is a file but not a journal. ``final``, ``judged``, ``is_own``,
+    ``contents``: see :class:`JournalDecoder`. ``own``: read only from a folder that belongs to this user, see
+    :func:`open_folder`. ``sieve``: give out only some events, see :class:`~memwatch_core.host.sieve.Sieve`; then check
+    :attr:`uncertain`. ``indexes``: of journals, by the name of the file; then :meth:`poll` may raise
+    Stale.
     """
 
     def __init__(
@@ -117,9 +119,11 @@ class SessionDecoder:
         sieve: Sieve | None = None,
         judged: bool = True,
         is_own: Callable[[str], bool] = is_own_by_default,
+        contents: Told | None = None,
         indexes: Mapping[str, Index] | None = None,
     ) -> None:
         self.path = Path(path)
+        self._contents = contents
         self._indexes = indexes or {}
         self._judged = judged
         self._is_own = is_own
@@ -284,6 +288,7 @@ class SessionDecoder:
             kept=self._kept,
             judged=self._judged,
             is_own=self._is_own,
+            contents=self._contents,
             index=self._indexes.get(path.name),
         )
         if self._sieve is not None:

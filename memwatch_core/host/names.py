@@ -1,17 +1,21 @@
-"""The names of what stores refer to by number: threads, places in the source, and call stacks."""
+"""The names of what stores refer to by number: threads, places in the source, call stacks, and requests."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
 
+import msgspec
+
 from ..journal import layout
 from ..journal.layout import Flag, StackFlag
 from ..journal.records import RawRecord
 from ..journal.stores import Callers, PythonStores
-from ..records import Site
+from ..records import Request, Site
 from .batch import Batch
 from .kept import cut
+
+_request = msgspec.json.Decoder(Request)
 
 NOWHERE = Site("", 0, "")
 """Stands for a frame whose site isn't known."""
@@ -27,6 +31,9 @@ class Names:
         """When each thread got its name from an adapter."""
         self._sites: dict[int, Site] = {}
         self._own: set[int] = set()
+        self._requests: dict[int, Request] = {}
+        self._segment = -1
+        """The segment in which these were recorded; stores of later ones name none of them."""
         stores.stack(layout.STACK_UNKNOWN, Callers((), True, False, None))
 
     def thread(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
@@ -68,6 +75,20 @@ class Names:
         self._stores.stack(
             record.id, Callers(frames, bool(flags & StackFlag.CUT), bool(flags & StackFlag.INEXACT), own)
         )
+
+    def request(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
+        """Handles a REQUEST record. Raises msgspec.MsgspecError, ValueError."""
+        segment = record.slot // layout.SEGMENT_SLOTS
+        before = self._requests.get(record.id)
+        if segment != self._segment:
+            for ident in self._requests:
+                self._stores.request(ident, None)
+            self._segment, self._requests = segment, {}
+        self._stores.request(record.id, None)
+        request = _request.decode(payload)
+        request = before if before == request else request  # said again: the same object, as events are compared by it
+        self._requests[record.id] = request
+        self._stores.request(record.id, request)
 
     def site_of(self, ident: int) -> Site | None:
         """The site of this number; None if unknown."""

@@ -12,7 +12,7 @@ from ..records import Event, Lost, Outcome, Record, Site, Unfollowed, Unwatched,
 from ..rendering.changes import change
 from ..rendering.labels import numbered
 from ..rendering.layout import both_ends
-from ..rendering.text import FOUND, short_path
+from ..rendering.text import FOUND, request_text, short_path
 from ..rendering.written import is_heavy, lightened
 from .left_out import LeftOut
 from .remarks import Remarks
@@ -23,6 +23,7 @@ _Key = tuple[int, str, int]
 """Identifies a variable: process, journal (a process has two if it runs another program), id."""
 _thread = attrgetter("pid", "tid")
 _context = attrgetter("context")
+_request = attrgetter("request")
 
 MOST = 12
 """Limit of variables listed one by one."""
@@ -35,6 +36,8 @@ PLACES_COUNTED = 10_000
 again from 0."""
 ENDED = 10_000
 """Limit of ended watches that are kept; beyond it, only the ``MOST`` that were written most often."""
+UNITS = 10_000
+"""Limit of labels, of tasks and of traces that are counted; beyond it, there are at least so many."""
 _WORD = 512
 """Numbers per bit set."""
 
@@ -73,6 +76,8 @@ class Summary:
         self.undone = Numbers()
         """Of the statements that events carried, those that were rolled back; and the number of these events."""
         self.events_undone = 0
+        self.units: dict[str, set[str]] = {"label": set(), "task": set(), "trace": set()}
+        """The different ones that events came with."""
         self.unseen = 0
         """Number of changes of places that nobody saw when they happened, and that were found later."""
         self._places: Counter[tuple[_Key, str]] = Counter()
@@ -106,6 +111,7 @@ class Summary:
         self.statements.update(
             ((event.pid, event.journal), event.context.id) for event in contexts.values() if event.context
         )
+        self._count_units(events)
         if len(events) == len(records):
             return
         for record in records:
@@ -136,6 +142,12 @@ class Summary:
             self._places = Counter(dict(self._places.most_common(PLACES_COUNTED)))
             self._thinned = True
         return unseen
+
+    def _count_units(self, events: Sequence[Event]) -> None:
+        for request in {id(request): request for request in map(_request, events) if request is not None}.values():
+            for kind, name in (("label", request.label), ("task", request.task), ("trace", request.trace_id)):
+                if name and len(self.units[kind]) < UNITS:
+                    self.units[kind].add(name)
 
     def _forget(self) -> None:
         """Drops ended watches but for a few, and counts them: a program may watch and unwatch for weeks."""
@@ -176,6 +188,12 @@ class Summary:
         known = {thread for thread in self.threads if thread[1]}
         text += f" by {_count(len(known), 'thread')}" if known else ""
         text += f", under {_count(len(self.statements), 'SQL statement')}" if self.statements else ""
+        units = [
+            ("at least " if len(names) == UNITS else "") + _count(len(names), kind)
+            for kind, names in self.units.items()
+            if names
+        ]
+        text += f", in {' and '.join([', '.join(units[:-1]), units[-1]] if units[1:] else units)}" if units else ""
         if self.undone:
             text += f"; {_count(self.events_undone, 'event')} under {len(self.undone):,} that "
             text += f"{'was' if len(self.undone) == 1 else 'were'} rolled back"
@@ -203,6 +221,8 @@ class Summary:
             if site and own != site:
                 place += f" in {_place(site)}"
             who = f" in\t{thread}" if thread else ""
+            if event.request is not None and (about := request_text(event.request)):
+                who += f" [{about}]"
             if event.origin == "found":
                 place, who = f", {FOUND}", ""
             name = labels(key, event.variable)

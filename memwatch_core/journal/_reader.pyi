@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ..journal.stores import PythonStores
-from ..records import Alias, Call, Context, Event, Part, Record, Shown, Site
+from ..records import Alias, Call, Context, Event, Part, Record, Request, Shown, Site
 
 class Stores(PythonStores): ...
 
@@ -17,6 +17,7 @@ class Lines:
         part: type[Part],
         shown: type[Shown],
         alias: type[Alias],
+        request: type[Request],
         record: Callable[[object], bytes],
         value: Callable[[object, int], bytes],
     ) -> None: ...

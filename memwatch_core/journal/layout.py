@@ -40,6 +40,7 @@ class Kind(IntEnum):
     PLACE = 13
     STACK = 14
     ALIAS = 15
+    REQUEST = 16
     NOT_FOLLOWED = 17
 
 
@@ -76,6 +77,7 @@ class Flag(IntFlag):
     SITE_INEXACT = 2
     ADDS_CALL = 4
     HAS_STACK = 8
+    HAS_REQUEST = 16
     REPEATED = 64
     MORE = 128
 
@@ -164,6 +166,8 @@ STACK = Struct("<I")
 """Head of a STACK's payload: :class:`StackFlag`. The ids of its sites follow, u32 each, the innermost first."""
 STACK_MOST = 255
 """Sites of a stack."""
+REQUEST_ID = Struct("<I")
+"""At the end of a STORE with HAS_REQUEST, behind STACK_ID."""
 LOST = Struct("<Q")
 """Head of a LOST's payload: the count; the reason follows."""
 LOST_REASON_MAX = 200
@@ -212,6 +216,7 @@ PAYLOAD_MAX: dict[int, int] = {
     Kind.STACK: STACK.size + 4 * STACK_MOST,
     Kind.ALIAS: PLACE.size + 4096,
     Kind.NOT_FOLLOWED: 4096,
+    Kind.REQUEST: 4096,
 }
 """Largest payload that a writer makes, in bytes (memwatch.h, core/journal/sites.c)."""
 PAYLOAD_MAX_OF_OTHERS = 1 << 14
@@ -219,7 +224,7 @@ PAYLOAD_MAX_OF_OTHERS = 1 << 14
 BLOB_KINDS = frozenset(
     {
         *(Kind.METADATA, Kind.CONTENT, Kind.SITE, Kind.CONTEXT, Kind.OUTCOME, Kind.THREAD, Kind.LOST, Kind.PLACE),
-        *(Kind.STACK, Kind.ALIAS, Kind.NOT_FOLLOWED),
+        *(Kind.STACK, Kind.ALIAS, Kind.NOT_FOLLOWED, Kind.REQUEST),
     },
 )
 
@@ -227,7 +232,16 @@ BLOB_KINDS = frozenset(
 def payload_size(length: int, origin: int, flags: int) -> tuple[int, int]:
     """Bytes of a STORE's payload before the bytes of its variable, and with them all."""
     ahead = CALL.size if origin in WITH_CALL else 0
-    return ahead, ahead + 2 * length + (STACK_ID.size if flags & Flag.HAS_STACK else 0)
+    behind = (STACK_ID.size if flags & Flag.HAS_STACK else 0) + (REQUEST_ID.size if flags & Flag.HAS_REQUEST else 0)
+    return ahead, ahead + 2 * length + behind
+
+
+def ids_behind(payload: bytes, end: int, flags: int) -> tuple[int, int]:
+    """Ids of stack and request behind the bytes of a STORE; 0: it has none."""
+    has_stack = bool(flags & Flag.HAS_STACK)
+    stack = STACK_ID.unpack_from(payload, end)[0] if has_stack else 0
+    at = end + STACK_ID.size if has_stack else end
+    return stack, REQUEST_ID.unpack_from(payload, at)[0] if flags & Flag.HAS_REQUEST else 0
 
 
 def held(cell: bytes) -> bytes:

@@ -28,6 +28,7 @@ class RawRecord(NamedTuple):
     call: tuple[int, int, int] | None = None
     """:data:`~.layout.CALL` of a STORE whose origin is ``syscall`` or ``kernel``."""
     stack: int = 0
+    request: int = 0
     """Of a STORE; 0: it has none."""
 
 
@@ -131,8 +132,8 @@ class Parser:
             payload = layout.payload_of(raw, layout.STORE_PAYLOAD, size)
             call = layout.CALL.unpack_from(payload) if skip else None
             end = skip + 2 * length
-            (stack,) = layout.STACK_ID.unpack_from(payload, end) if size > end else (0,)
-            return RawRecord(*head, tid, time, variable, payload[skip:end], offset, site, context, call, stack)
+            behind = layout.ids_behind(payload, end, flags)
+            return RawRecord(*head, tid, time, variable, payload[skip:end], offset, site, context, call, *behind)
         if kind in BLOB_KINDS:
             _, tid, time, ident, length, _ = layout.BLOB.unpack_from(raw)
             if length > layout.room(layout.BLOB_ROOM, slots):

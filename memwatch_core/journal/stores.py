@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum, IntFlag
 from typing import Any, NamedTuple, Protocol, cast
 
-from ..records import Alias, Call, Context, Event, Operation, Origin, Part, Shown, Site, Variable
+from ..records import Alias, Call, Context, Event, Operation, Origin, Part, Request, Shown, Site, Variable
 from . import layout
 from .followed import DECODED, Decode, FindPart, Followed, Place
 from .layout import SLOT_SIZE, CellFlag, CellKind, Flag, Kind
@@ -54,7 +54,8 @@ class By(IntFlag):
     SITE = 4
     STACK = 8
     CONTEXT = 16
-    ALL = 31
+    REQUEST = 32
+    ALL = 63
 
 
 class Callers(NamedTuple):
@@ -71,7 +72,8 @@ class Callers(NamedTuple):
 
 
 class PythonStores:
-    """The state that STORE records need: bytes and last value of each variable; sites, contexts and thread names by id.
+    """The state that STORE records need: bytes and last value of each variable; sites, requests, contexts and thread
+    names by id.
 
     Not thread-safe, and not re-entrant from a serializer's ``decode``.
     """
@@ -100,6 +102,7 @@ class PythonStores:
         self._sites: dict[int, Site] = {}
         self._own: set[int] = set()
         self._stacks: dict[int, Callers] = {}
+        self._requests: dict[int, Request] = {}
         self._contexts: dict[int, Context] = {}
         self._carried: Counter[int] = Counter()
         self._threads: dict[int, str] = {}
@@ -192,6 +195,13 @@ class PythonStores:
         """Sets the callers that STORE records call ``ident`` from now on."""
         self._stacks[ident] = callers
 
+    def request(self, ident: int, request: Request | None) -> None:
+        """Sets the request that STORE records call ``ident`` from now on; None: forgets it."""
+        if request is None:
+            self._requests.pop(ident, None)
+        else:
+            self._requests[ident] = request
+
     def context(self, ident: int, context: Context | None) -> int:
         """Sets the context that STORE records call ``ident`` from now on; None: forgets it.
 
@@ -275,7 +285,7 @@ class PythonStores:
             call = self._call(*layout.CALL.unpack_from(payload)) if skip else None
             end = skip + 2 * length
             before, after = payload[skip : skip + length], payload[skip + length : end]
-            stack = layout.STACK_ID.unpack_from(payload, end)[0] if size > end else 0
+            stack, request = layout.ids_behind(payload, end, flags)
             callers = self._stacks.get(stack) if stack else None
             if not known.agrees(offset, before) and not resync:
                 return index, Stop.GAP
@@ -311,6 +321,7 @@ class PythonStores:
                 call, self._journal, part, operation, self._own_place(site, callers),
                 None if callers is None else callers.frames, callers is not None and callers.cut,
                 callers is not None and callers.inexact, aliases, more,
+                self._requests.get(request) if request else None,
             )  # fmt: skip
             number, index = first + index, index + slots
             if self._sieve is not None and not self._is_shown(event, number):
@@ -385,8 +396,8 @@ class Recording(Protocol):
         there are too many; whether there was a store to a slab; whether bytes that stores had left were decoded, and
         compared, by another method than ``run``.
 
-        A row is seven u32: variable, offset of a cell with other names + 1 (or 0), thread, site, stack, context,
-        number of such stores."""
+        A row is eight u32: variable, offset of a cell with other names + 1 (or 0), thread, site, stack, context,
+        request, number of such stores."""
 
     def uses(self) -> bytes:
         """The contexts that stores have carried since the last call: pairs of u32, context and number. May name one

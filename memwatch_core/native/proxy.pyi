@@ -69,6 +69,18 @@ def keep_stacks(limit: int, /) -> None:
 def leave_out_callers() -> None:
     """From now on, the functions that run now aren't recorded as callers: those that run the program."""
 
+class Label:
+    """A label that was entered; made by :func:`enter_label`."""
+
+def enter_label(text: str, /) -> Label:
+    """Puts a label in force in the current context; ``text`` is an exact str."""
+
+def is_label_here(label: Label, /) -> bool:
+    """Whether the label was entered in the current context, and not left yet."""
+
+def leave_label(label: Label, /) -> None:
+    """Ends a label; the one around it is in force again."""
+
 CELL: int
 """Bytes of a cell."""
 

@@ -32,6 +32,7 @@ from ..records import (
     Outcome,
     Part,
     Record,
+    Request,
     Shown,
     Site,
     Unfollowed,
@@ -92,7 +93,7 @@ def _record(record: object) -> dict[str, Any]:
         stack = None if record.stack is None else [_site(frame) for frame in record.stack]
         aliases = [_alias(alias) for alias in record.aliases]
         line |= {"stack": stack, "stack_cut": record.stack_cut, "stack_inexact": record.stack_inexact}
-        return line | {"aliases": aliases, "aliases_cut": record.aliases_cut}
+        return line | {"aliases": aliases, "aliases_cut": record.aliases_cut, "request": _request(record.request)}
     if not isinstance(record, Watched | Unwatched | Unfollowed | Lost | Outcome | Notice):
         raise TypeError(f"not a record: {type(record).__name__}")
     line = {"event": type(record).__name__.lower(), "time": time_text(record.time_ns)}
@@ -112,6 +113,8 @@ _EVENT_FIELDS = (
 
 _SITE_FIELDS = ("file", "line", "column", "function")
 
+_REQUEST_FIELDS = ("label", "outer", "task", "trace_id", "span_id")
+
 _CONTEXT_FIELDS = (
     "id", "driver", "database", "server", "statement", "statement_hash", "parameters", "transaction", "outcome",
 )  # fmt: skip
@@ -127,6 +130,10 @@ def _context(context: Context | None) -> dict[str, Any] | None:
 
 def _call(call: Call | None) -> dict[str, Any] | None:
     return None if call is None else {name: _plain(getattr(call, name), 0) for name in ("name", "fd", "bytes")}
+
+
+def _request(request: Request | None) -> dict[str, Any] | None:
+    return None if request is None else {name: _plain(getattr(request, name), 0) for name in _REQUEST_FIELDS}
 
 
 def _part(part: Part | None) -> dict[str, Any] | None:
@@ -212,4 +219,4 @@ try:
 except ImportError:  # not built: slower, same lines
     _encode = _encode_in_python
 else:
-    _encode = Lines(Event, Site, Context, Call, Part, Shown, Alias, record_json, value_json).encode
+    _encode = Lines(Event, Site, Context, Call, Part, Shown, Alias, Request, record_json, value_json).encode

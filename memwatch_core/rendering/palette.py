@@ -5,12 +5,13 @@ They are the eight that every terminal has, so that the user's own theme applies
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 Role = Literal[
     "time", "variable", "old", "new", "same", "site", "function", "thread", "sql", "undone", "life", "lost", "notice",
     "heading", "setting", "ok", "note", "warning", "problem",
+    "author1", "author2", "author3", "author4", "author5", "author6",
 ]  # fmt: skip
 """The role of a piece of text, which determines its colour."""
 
@@ -32,8 +33,17 @@ STYLES: Mapping[Role, str] = {
     "ok": "green",
     "warning": "yellow",
     "problem": "red",
+    "author1": "bold green",
+    "author2": "bold magenta",
+    "author3": "bold yellow",
+    "author4": "bold cyan",
+    "author5": "bold red",
+    "author6": "bold blue",
 }
 """Other roles look like plain text."""
+
+AUTHORS: Sequence[Role] = ("author1", "author2", "author3", "author4", "author5", "author6")
+"""Of several authors, each has one; the seventh has the first one's again."""
 
 _CODES = {
     "bold": 1, "dim": 2, "italic": 3,

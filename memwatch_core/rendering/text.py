@@ -26,6 +26,7 @@ from ..records import (
     Origin,
     Outcome,
     Record,
+    Request,
     Shown,
     Site,
     Unfollowed,
@@ -48,6 +49,8 @@ ENDLESS = 1 << 30
 """Width of a pipe, in columns."""
 FOUND = "found: changed unseen"
 """Shown as the source of a change that nobody saw."""
+REQUEST_PART, TRACE = 32, 8
+"""Limits of columns for a label or a task, and of digits of a trace's id."""
 SQL_LEAST = 48
 """Least columns for a statement; with fewer, it goes onto a line of its own."""
 
@@ -64,6 +67,16 @@ def _is_undone(outcome: str) -> bool:
 def _call(call: Call) -> str:
     """A call as strace writes it, without what isn't recorded: ``read(5) = 100``."""
     return f"{clean(call.name)}({call.fd if call.fd >= 0 else ''}) = {call.bytes}"
+
+
+def request_text(request: Request) -> str:
+    """``order 17, task Task-3, trace 4bf92f35``: the innermost label, and the beginning of the trace's id."""
+    parts = [both_ends(clean(request.label), REQUEST_PART)] if request.label else []
+    if request.task:
+        parts.append(f"task {both_ends(clean(request.task), REQUEST_PART)}")
+    if request.trace_id:
+        parts.append(f"trace {clean(request.trace_id[:TRACE])}")
+    return ", ".join(parts)
 
 
 def _process(event: Event) -> str:
@@ -451,4 +464,6 @@ class Lines:
     def _thread(self, event: Event) -> str:
         self._processes.add((event.pid, event.journal))
         name = "-" if event.origin == "found" else clean(event.thread) or (f"thread {event.tid}" if event.tid else "-")
-        return f"{_process(event)}/{name}" if len(self._processes) > 1 else name
+        name = f"{_process(event)}/{name}" if len(self._processes) > 1 else name
+        about = "" if event.request is None else request_text(event.request)
+        return f"{name} [{about}]" if about else name

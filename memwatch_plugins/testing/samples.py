@@ -22,6 +22,7 @@ from memwatch_core.records import (
     Outcome,
     Part,
     Record,
+    Request,
     Shown,
     Site,
     Unfollowed,
@@ -40,6 +41,7 @@ CONTEXT = Context(
     id=9, driver="sqlite3", statement="SELECT price FROM orders WHERE day = ?", statement_hash="1f" * 8,
     parameters=("ab" * 8,), connection=1, thread="MainThread", database="orders.db", started=NOW,
 )  # fmt: skip
+REQUEST = Request("line 3", ("order 17",), "fetch", "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
 VARIABLE = Variable(3, "total", 7, "python", 8, "int64", {}, watched_at=SITE, thread_ident=1, thread="MainThread")
 
 
@@ -162,6 +164,11 @@ def _records() -> dict[str, Record]:
         "event, odd callers": event(
             own=Site(SURROGATE, 1, CONTROLS), stack=(Site("", 0, ""), Site(SURROGATE, 2**32 - 1, CONTROLS)) * 60,
             stack_cut=True,
+        ),
+        "event, request": event(request=REQUEST),
+        "event, request of one kind": event(request=Request(task="Task-3")),
+        "event, odd request": event(
+            request=Request(SURROGATE + CONTROLS, (CONTROLS, SURROGATE, "") * 60, CONTROLS, SURROGATE, "0" * 4000)
         ),
         "event, unchanged": event(new=5, changed=False, exact=False),
         "event, no bytes": event(before=b"", after=b"", old=b"", new=b""),

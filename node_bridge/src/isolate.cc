@@ -100,7 +100,7 @@ struct level { /* a frame on the stack, whoever's */
     uintptr_t up;            /* where its caller's frame and pc are saved; 0: it is the last one */
 };
 
-struct stack { /* as it was found before */
+struct stack {       /* as it was found before */
     unsigned levels; /* 0: none is kept */
     bool looks;      /* the frame at the top depends on what lies at the stack pointer, */
     uintptr_t above; /* this */
@@ -130,7 +130,7 @@ struct state {
     } recent[1 << RECENT_BITS];
     bool recent_any; /* a store has put something there: of the thousands of codes of a start, none forgets anything */
     struct stack stacks[1 << STACK_BITS]; /* by what is seen of them at once */
-    bool stacks_busy; /* one is being changed: a signal handler that stores does without */
+    bool stacks_busy;                     /* one is being changed: a signal handler that stores does without */
     void keep(struct recent &where, const struct recent &found) {
         where = found;
         recent_any = true;
@@ -244,9 +244,9 @@ void put_code(state *s, std::shared_ptr<code> c) {
 
 /* The bytecode whose array V8 has at this address. */
 std::shared_ptr<const code> bytecode_at(state *s, uintptr_t array) {
-    enum { HEADER_MOST = 128 };
-    auto at = s->codes.lower_bound(array);
-    bool is = at != s->codes.end() && at->first - array < HEADER_MOST && at->second->bytecode && at->second->from;
+    enum { HEADER = V8_MAJOR_VERSION < 12 ? 53 : 63 };
+    auto at = s->codes.find(array + HEADER);
+    bool is = at != s->codes.end() && at->second->bytecode && at->second->from;
     return is ? at->second : nullptr;
 }
 
@@ -258,6 +258,9 @@ void learn_inlining(state *s, code *c) {
     if (rows.empty() || !read_inlining(c->start, rows, &read)) return;
     std::vector<std::shared_ptr<const code>> functions;
     for (uintptr_t array : read.functions) functions.push_back(bytecode_at(s, array));
+    if (functions[0] &&
+        (functions[0]->from != c->from || functions[0]->line != c->line || functions[0]->column != c->column))
+        return;
     for (size_t i = 0; i < rows.size(); i++) c->places[i].call = read.rows[i];
     for (const inlined_call &call : read.calls) {
         place p{};
@@ -469,6 +472,12 @@ void resolve_inlined(const code *c, const code *function, place *p) {
         settle(p, c, c->line, c->column, false);
 }
 
+/* Whether a store can come from this place: not each instruction has a row of its own, but calls have. */
+bool can_store(const state *s, const code *function, const place *p) {
+    if (!function) return false;
+    return storing_at(s, function, p->position) || (function->from->internal && function->places.empty());
+}
+
 place *resolve_whole(code *c) {
     if (!c->whole.known) settle(&c->whole, c, c->line, c->column, false);
     return &c->whole;
@@ -553,22 +562,27 @@ struct finding {
     void miss() { (best ? inexact : unknown) = true; }
 };
 
+const code *function_of(const code *c, const place *p) {
+    return p->call < 0 ? c->own.get() : c->calls[(size_t)p->call].function.get();
+}
+
 /* What stands at `pc` in machine code: its function, or those inlined in it up to its function. */
-bool take_machine_code(state *s, code *c, uintptr_t pc, finding *found) {
+bool take_machine_code(state *s, code *c, uintptr_t pc, bool calls, finding *found) {
     const uint8_t *next = (const uint8_t *)pc + 1;
     place *p = place_in(c, pc);
     /* A call that will come back to where the code is left, since it is no longer valid: at another place than it was
      * made from. */
-    bool left = found->best && next[0] == 0x41 && next[1] == 0xff && (next[2] & 0xbf) == 0x15;
-    if (left || !c->told || p == &c->whole) {
-        bool done = left ? found->take(resolve_whole(c)) : found->take(resolve(s, c, pc));
+    bool left = calls && next[0] == 0x41 && next[1] == 0xff && (next[2] & 0xbf) == 0x15, told = c->told;
+    if (told && (left || p == &c->whole || (!found->best && !can_store(s, function_of(c, p), p)))) told = false;
+    if (!told) {
+        bool done = found->take(c->told || left ? resolve_whole(c) : resolve(s, c, pc));
         if (!done && !c->alone) found->miss();
         return done;
     }
     for (;; p = &c->calls[(size_t)p->call].at) {
-        const code *function = p->call < 0 ? c->own.get() : c->calls[(size_t)p->call].function.get();
+        const code *function = function_of(c, p);
         if (!p->known) resolve_inlined(c, function, p);
-        if (!function && !p->internal) found->miss();
+        if (!function) found->miss();
         if (found->take(p)) return true;
         if (p->call < 0) return false;
     }
@@ -599,7 +613,14 @@ place *interpreted(state *s, uintptr_t frame, finding *found) {
     return p;
 }
 
-/* By this frame C++ has entered JavaScript: one with a mark, which is no context. */
+/* A frame of no function has a mark, small and even, where others have their context. */
+bool has_mark(uintptr_t frame) {
+    enum { MARKS = 128 };
+    uintptr_t mark = *(uintptr_t *)(frame - 8);
+    return mark < MARKS && !(mark & 1);
+}
+
+/* By this frame C++ has entered JavaScript. */
 bool is_entry(const state *s, uintptr_t pc, uintptr_t frame) {
     uintptr_t mark = *(uintptr_t *)(frame - 8);
     return (mark == 2 || mark == 4) && is_builtin(s, pc);
@@ -607,15 +628,14 @@ bool is_entry(const state *s, uintptr_t pc, uintptr_t frame) {
 
 /* From there, the frame by which JavaScript had called C++ before; 0: it hadn't. False: not known. */
 bool left_from(const state *s, uintptr_t frame, uintptr_t *exit) {
-    enum { EXIT = 64, FAST = 72, MARKS = 128 };
+    enum { EXIT = 64, FAST = 72 };
     *exit = *(uintptr_t *)(frame - EXIT);
 #if V8_MAJOR_VERSION >= 13 /* a call that leaves no frame */
     if (*(uintptr_t *)(frame - FAST)) return false;
 #endif
     if (!*exit) return true;
     if (*exit <= frame || *exit + 16 > s->stack_top || *exit & 7) return false;
-    uintptr_t mark = *(uintptr_t *)(*exit - 8);
-    return mark < MARKS && !(mark & 1) && is_code(const_cast<state *>(s), *(uintptr_t *)(*exit + 8) - 1);
+    return has_mark(*exit) && is_code(const_cast<state *>(s), *(uintptr_t *)(*exit + 8) - 1);
 }
 
 /* Up the chain of frame pointers. False if it broke before all was found that is asked for. */
@@ -628,7 +648,7 @@ bool walk(state *s, const ucontext_t *context, finding *found, struct stack *kep
         bool in_stack = frame >= sp && frame + 16 <= s->stack_top && !(frame & 7), done = false;
         struct level level = {pc, frame, 0, 0, frame};
         if (c && !c->bytecode && c->from) {
-            done = take_machine_code(s, c, pc, found);
+            done = take_machine_code(s, c, pc, depth, found);
         } else if (!c && is_untold(s, pc)) {
             found->miss();
         } else if (in_stack && frame - 40 >= sp - 128 && is_builtin(s, pc)) {
@@ -642,8 +662,9 @@ bool walk(state *s, const ucontext_t *context, finding *found, struct stack *kep
                 level.array = *(uintptr_t *)(frame - 32);
                 level.offset = *(uintptr_t *)(frame - 40);
                 done = p && found->take(p);
-            } else if (caller && !caller->bytecode && caller->from) {
-                done = take_machine_code(s, caller, owner, found);
+            } else if (caller && !caller->bytecode && caller->from && !has_mark(frame)) {
+                found->miss(); /* or that lies there from before, and the frame is the builtin's own */
+                done = take_machine_code(s, caller, owner, true, found);
             }
         }
         if (!in_stack) return done;
@@ -708,7 +729,7 @@ void sample(state *s, const ucontext_t *context, finding *found) {
         if (array ? !is_of(s, c, array) : !c && is_untold(s, pc)) {
             found->miss();
         } else if (c && c->from) {
-            if (c->bytecode ? found->take(resolve(s, c, pc)) : take_machine_code(s, c, pc, found)) return;
+            if (c->bytecode ? found->take(resolve(s, c, pc)) : take_machine_code(s, c, pc, true, found)) return;
         }
     }
     if (found->most && info.frames_count >= most) found->cut = found->inexact = true;
@@ -745,10 +766,9 @@ bool is_on_stack(const state *s, uintptr_t frame, uintptr_t sp) {
 /* Where the stack was when C++ was called from this frame of V8's, in which JavaScript is left: behind the address that
  * the call comes back to. 0: it is no such frame. */
 static uintptr_t left_at(const state *s, uintptr_t frame, uintptr_t sp) {
-    enum { MARKS = 128 };
     if (!is_on_stack(s, frame, sp) || frame - 16 < sp) return 0;
-    uintptr_t mark = *(uintptr_t *)(frame - 8), left = *(uintptr_t *)(frame - 16);
-    bool is = mark < MARKS && !(mark & 1) && left > sp && left < frame && !(left & 7);
+    uintptr_t left = *(uintptr_t *)(frame - 16);
+    bool is = has_mark(frame) && left > sp && left < frame && !(left & 7);
     return is && is_builtin(s, *(uintptr_t *)(left - 8) - 1) ? left : 0;
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -336,7 +337,7 @@ def test_names_are_as_a_walk_finds_them(journal: Opened) -> None:
     import random
 
     rng = random.Random(5)
-    for _ in range(30):
+    for _ in range(30 if sys.version_info >= (3, 12) else 4):  # before, stores fault
         nodes: list[dict[str, Any]] = [{"n": 0} for _ in range(5)]
         tops = {"a": nodes[0], "b": nodes[1]}
         for name, node in tops.items():

@@ -22,6 +22,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from memwatch_core import hookspecs
+from memwatch_core.cli.group import COMMANDS
 from memwatch_core.config import load
 from memwatch_core.records import Layout
 from memwatch_plugins.testing import AsyncSqlDriverContract, SinkContract, SqlDriverContract
@@ -226,9 +227,17 @@ def test_commands_show_what_the_document_says(document: Path, tmp_path: Path) ->
             assert all(len(line) <= COLUMNS for line in got), command
 
 
+def test_programs_of_a_hunt_are_the_examples() -> None:
+    text = (ROOT / "docs/finding-a-culprit.md").read_text()
+    programs = [*(ROOT / "examples/culprits").iterdir()]
+    assert len(programs) > 5
+    for program in programs:
+        assert f"```{program.suffix.replace('.py', '.python')[1:]}\n{program.read_text()}```" in text, program.name
+
+
 def test_every_option_is_there_and_every_help_fits_eighty_columns(tmp_path: Path) -> None:
     """And no option says that it isn't there yet."""
-    options = dict.fromkeys(["run", "log", "plugins", "config", "doctor"])
+    options = dict.fromkeys(COMMANDS)
     for command in options:
         text = on_a_terminal(f"memwatch {command} --help", tmp_path)
         assert all(len(line) <= COLUMNS for line in text.splitlines()), text

@@ -19,6 +19,7 @@ from journal_writer import (  # noqa: E402
     NOT_FOLLOWED,
     OUTCOME,
     PLACE,
+    REQUEST,
     SEGMENT,
     STACK,
     THREAD,
@@ -136,8 +137,34 @@ def stacks(writer: JournalWriter) -> None:
     writer.store(1, 0, bytes(8), bytes(8), stack=5, flags=128)
 
 
+def requests(writer: JournalWriter) -> None:
+    writer.watch(1, bytes(8), "n")
+    fields: list[dict[str, object]] = [{"label": "x", "outer": ["y"] * 9}, {"task": 5}, {"trace_id": "\x1b[31m"}, {}]
+    for ident, each in zip((1, 2, 0, 2**32 - 1), fields, strict=True):
+        writer.request(ident, **each)
+        for request in (ident, 7):
+            writer.store(1, 0, bytes(8), bytes(8), request=request)
+            writer.store(1, 0, bytes(8), bytes(8), request=request, stack=3, origin=3)
+    for payload in (b"", b"{", b"[" * 3000, b'{"outer":[{"a":1}]}', b"\xff" * 100, b"1" * 5000):
+        writer.blob(REQUEST, 1, payload)
+    writer.store(1, 0, bytes(8), bytes(8), flags=16)
+    writer.store(1, 0, bytes(8), bytes(8), request=5, flags=128)
+
+
 def main() -> None:
-    for make in (structs, arrays, variables, names, numbers, savepoints, places, stacks, names_of_names, holes):
+    for make in (
+        structs,
+        arrays,
+        variables,
+        names,
+        numbers,
+        savepoints,
+        places,
+        stacks,
+        names_of_names,
+        requests,
+        holes,
+    ):
         writer = JournalWriter()
         make(writer)
         data = bytearray(writer.header()[:HEAD] + writer.slots)

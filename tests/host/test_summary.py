@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch_core.host.summary import ENDED, MOST, Numbers, Summary
-from memwatch_core.records import Context, Event, Lost, Outcome, Record, Site, Unwatched, Variable, Watched
+from memwatch_core.host.summary import ENDED, MOST, UNITS, Numbers, Summary
+from memwatch_core.records import Context, Event, Lost, Outcome, Record, Request, Site, Unwatched, Variable, Watched
 
 
 def event(seq: int, pid: int, tid: int, variable: int, context: int) -> Event:
@@ -65,6 +65,17 @@ def test_sentence_says_it_in_words() -> None:
         "v2  1,499 writes, last 1498 -> 1499 at /x/program.py:3\twork in\tt6",
         "v1       1 write, last 0 -> 1 at /x/program.py:3\twork in\tt5",
     ]
+
+
+def test_labels_tasks_and_traces_are_counted_up_to_a_limit() -> None:
+    summary = Summary()
+    plain = event(1, 1, 5, 1, 0)
+    requests = [None, Request("order 17", ("batch",)), Request("order 17", (), "Task-1"), Request("", (), "", "a" * 32)]
+    summary.write([msgspec.structs.replace(plain, request=request) for request in requests])
+    assert ", in 1 label, 1 task and 1 trace; " in summary.sentence()
+    assert "in\tt5 [trace aaaaaaaa]" in next(summary.lines())
+    summary.write([msgspec.structs.replace(plain, request=Request(str(n))) for n in range(UNITS + 5)])
+    assert f", in at least {UNITS:,} labels, 1 task and 1 trace; " in summary.sentence()
 
 
 def test_what_was_rolled_back_is_counted() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 FREE, STORE, CONTINUATION, PAD, VARIABLE, METADATA, CONTENT = range(7)
 UNREGISTERED, SITE, CONTEXT, OUTCOME, THREAD, LOST, PLACE, STACK, ALIAS = range(7, 16)
 NOT_FOLLOWED = 17
+REQUEST = 16
 SEGMENT = 16384
 TIME = 1_700_000_000_000_000_000
 
@@ -50,12 +51,14 @@ class JournalWriter:
 
     def store(self, variable: int, offset: int, before: bytes, after: bytes, *, site: int = 0, context: int = 0,
               tid: int = 7, time: int | None = None, origin: int = 1, flags: int = 0,
-              call: tuple[int, int, int] = (1, 5, 8), stack: int | None = None) -> int:  # fmt: skip
+              call: tuple[int, int, int] = (1, 5, 8), stack: int | None = None,
+              request: int | None = None) -> int:  # fmt: skip
         assert len(before) == len(after)
         head = struct.pack("<IQIIIII", tid, self.now(time), variable, offset, len(before), site, context)
         about = struct.pack("<IiI", *call) if origin in (3, 4) else b""
         behind = b"" if stack is None else struct.pack("<I", stack)
-        flags |= 0 if stack is None else 8
+        behind += b"" if request is None else struct.pack("<I", request)
+        flags |= (0 if stack is None else 8) | (0 if request is None else 16)
         return self.record(STORE, head, 36, about + before + after + behind, origin, flags)
 
     def blob(self, kind: int, ident: int, payload: bytes, *, tid: int = 7, time: int | None = None,
@@ -115,6 +118,9 @@ class JournalWriter:
 
     def stack(self, ident: int, sites: list[int], flags: int = 0, **options: Any) -> int:
         return self.blob(STACK, ident, struct.pack(f"<I{len(sites)}I", flags, *sites), **options)
+
+    def request(self, ident: int, **fields: Any) -> int:
+        return self.json(REQUEST, ident, fields)
 
     def json(self, kind: int, ident: int, fields: dict[str, Any]) -> int:
         return self.blob(kind, ident, json.dumps(fields).encode())

@@ -31,6 +31,7 @@ static struct writer {
     uint8_t after;
     unsigned length;
     bool by_store;
+    mw_request request, before; /* before: as it was before the two writes */
 } writers[WRITERS];
 static __thread struct writer *self;
 static bool by_instruction;
@@ -126,6 +127,9 @@ static void write_once(struct writer *w) {
 static void say_stack(const void *ucontext, mw_origin *origin) {
     (void)ucontext;
     origin->stack = stack;
+    if (!self || !self->request.serial) return;
+    origin->request = &self->request;
+    origin->request_serial = self->request.serial;
 }
 
 static void trap_flag(bool on) {
@@ -201,6 +205,7 @@ static void reset(uint64_t capacity) {
         memset(j->segments[i / MWJ_SEGMENT_SLOTS] + i % MWJ_SEGMENT_SLOTS, 0, MWJ_SLOT_SIZE);
     j->header->reserved = base;
     if (stack) mw.stacks.rows[stack].told = told;
+    for (int i = 0; i < WRITERS; i++) writers[i].request = writers[i].before;
 }
 
 /* ---- the search ---- */
@@ -274,21 +279,25 @@ int main(int argc, char **argv) {
     uint8_t session[16] = {0};
     CHECK(argc == 3 || instructions);
     CHECK(!mw_start(MW_TRACKER_READONLY));
-    bool same = !strcmp(scenario, "same"), stacks = !strncmp(scenario, "stack", 5),
+    bool same = !strcmp(scenario, "same"), requests = strstr(scenario, "request"), stacks = strstr(scenario, "stack"),
          limited = !strcmp(scenario, "rotate") || !strcmp(scenario, "stack-border");
     if (limited) CHECK(!mw_journal_limit(MW_JOURNAL_MIN, MW_POLICY_ROTATE));
     CHECK(!mw_journal_open(argv[argc - 1], "python", session));
     if (stacks) {
         CHECK(!mw_keep_stacks());
         CHECK((stack = mw_intern_stack((uint32_t[]){0, 0}, 2, 0)));
-        mw_set_origin_provider(say_stack);
     }
+    if (stacks || requests) mw_set_origin_provider(say_stack);
     for (int i = 0; i < WRITERS; i++) {
         struct writer *w = &writers[i];
         *w = (struct writer){.after = (uint8_t)(0x80 + i), .length = i ? LONGEST : 8};
         w->page = mw_page_alloc(1);
         w->variable = (mw_variable_id)mw_register_page(w->page, MW_PAGE_SIZE, MW_TRACK_THREADS, MW_DEPTH_FULL);
         CHECK((int32_t)w->variable > 0);
+        if (requests) {
+            w->request = (mw_request){.serial = mw_request_serial(), .length = 14};
+            memcpy(w->request.json, "{\"label\":\"ab\"}", 14);
+        }
         sem_init(&w->go, 0, 0);
         sem_init(&w->arrived, 0, 0);
     }
@@ -312,6 +321,10 @@ int main(int argc, char **argv) {
         memcpy(oldest, mw.journal.segments[0], MWJ_SEGMENT_SIZE);
     }
     if (limited && stack) told = mw.stacks.rows[stack].told; /* else both may be the first to record it */
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i].before = writers[i].request;
+        if (!strstr(scenario, "border")) writers[i].before.told = 0; /* else in the segment that ends there */
+    }
     fwrite(&base, 8, 1, stdout);
     if (instructions)
         step_through();

@@ -12,14 +12,14 @@ from decoding import SERIALIZERS, decode, decode_file, q
 from hostile_journals import long_blob
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journal_writer import CONTENT, CONTEXT, LOST, METADATA, OUTCOME, STACK, STORE, JournalWriter
+from journal_writer import CONTENT, CONTEXT, LOST, METADATA, OUTCOME, REQUEST, SEGMENT, STACK, STORE, JournalWriter
 
 from memwatch_core.host import decoder as module
 from memwatch_core.host import kept, statements
 from memwatch_core.host.decoder import JournalDecoder
 from memwatch_core.journal.file import JournalFile
 from memwatch_core.journal.layout import Kind
-from memwatch_core.records import Call, Event, Lost, Notice, Record, Serializer, Site, Unwatched, Watched
+from memwatch_core.records import Call, Event, Lost, Notice, Record, Request, Serializer, Site, Unwatched, Watched
 
 pytestmark = pytest.mark.usefixtures("loop")
 CONTEXT_JSON = {"id": 1, "driver": "sqlite3", "statement": "SELECT ?", "statement_hash": "ab"}
@@ -103,6 +103,60 @@ def test_stack_that_is_none_is_told_and_does_no_harm(tmp_path: Path) -> None:
     records = decode(writer, tmp_path)
     assert len(losses(records)) == 6
     assert [(event.stack, event.new) for event in events(records)] == [(None, 1)]
+
+
+def test_event_has_the_request_that_its_segment_says(tmp_path: Path) -> None:
+    writer = JournalWriter()
+    writer.watch(1, q(0), "n")
+    writer.request(1, label="order 17", outer=["batch"], task="Task-1", trace_id="a" * 32, span_id="b" * 16, new="x")
+    writer.request(2**32 - 1, task="é")
+    writer.stack(1, [])
+    for request in (None, 1, 2**32 - 1, 5, 0):
+        writer.store(1, 0, q(0), q(0), request=request)
+    writer.store(1, 0, q(0), q(0), request=1, stack=1, origin=3)
+    writer.request(1, label="order 18")  # ids begin again
+    writer.store(1, 0, q(0), q(0), request=1)
+    while writer.position < SEGMENT:
+        writer.record(3, b"", 64)
+    writer.request(2)
+    for request in (1, 2, 2**32 - 1):
+        writer.store(1, 0, q(0), q(0), request=request)
+    full = Request("order 17", ("batch",), "Task-1", "a" * 32, "b" * 16)
+    found = events(decode(writer, tmp_path))
+    assert [event.request for event in found] == [
+        None, full, Request(task="é"), None, None, full, Request("order 18"), None, Request(), None
+    ]  # fmt: skip
+    assert [event.stack for event in found if event.origin == "syscall"] == [()]
+
+
+def test_request_that_is_said_again_is_the_same_object(tmp_path: Path) -> None:
+    """Filters and encoders go by the object."""
+    writer = JournalWriter()
+    writer.watch(1, q(0), "n")
+    for _ in range(3):
+        writer.request(1, label="order 17")
+        writer.store(1, 0, q(0), q(0), request=1)
+        while writer.position % SEGMENT:
+            writer.record(3, b"", 64)
+    requests = [event.request for event in events(decode(writer, tmp_path))]
+    assert len(requests) == 3
+    assert len({id(request) for request in requests}) == 1
+
+
+def test_request_that_is_none_is_told_and_does_no_harm(tmp_path: Path) -> None:
+    writer = JournalWriter()
+    writer.watch(1, q(0), "n")
+    writer.request(5, label="order 17")
+    odd = (b"", b"{", b"[]", b'{"label":1}', b'{"outer":"x"}', b'{"task":null}', b"\xff", b" " * 4097, b"[" * 4000)
+    for payload in odd:
+        writer.blob(REQUEST, 5, payload)
+        writer.store(1, 0, q(0), q(0), request=5)
+    writer.blob(REQUEST, 6, b'{"label":"in ', flags=128)
+    writer.blob(REQUEST, 6, b'two"}')
+    writer.store(1, 0, q(0), q(0), request=6)
+    records = decode(writer, tmp_path)
+    assert len(losses(records)) == len(odd)
+    assert [event.request for event in events(records)] == [*[None] * len(odd), Request("in two")]
 
 
 def test_values_are_whole_though_a_store_touches_one_byte(tmp_path: Path) -> None:

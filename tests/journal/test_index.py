@@ -23,7 +23,8 @@ from journal_writer import CONTEXT, OUTCOME, TIME, JournalWriter, cell
 from test_last import EXAMPLES, PARTS, PATHS, filters, session
 
 from memwatch_core.cli.filters import Filters
-from memwatch_core.host import history, indexing, merge, moments
+from memwatch_core.host import held as moment
+from memwatch_core.host import history, indexing, merge
 from memwatch_core.host.decoder import JournalDecoder
 from memwatch_core.host.outcomes import final_outcomes
 from memwatch_core.journal import index as index_file
@@ -560,11 +561,11 @@ def test_contents_at_a_slot_are_what_the_records_before_it_left(
     path = shop(tmp_path)
     slots = [record.slot for record in reader.JournalReader(path).records()]
     monkeypatch.setattr(indexing, "LEAST", least)
-    moments.contents_at(path, 0, SERIALIZERS)
+    moment.contents_at(path, 0, SERIALIZERS)
     rng = random.Random(5)
     for slot in [0, 1, slots[-1], slots[-1] + 5000, *rng.sample(slots, 40)]:
         slots_read[0] = 0
-        held = moments.contents_at(path, slot, SERIALIZERS)
+        held = moment.contents_at(path, slot, SERIALIZERS)
         if least == 1:
             assert slots_read[0] < 2500
         expected = naive(path, slot)
@@ -584,10 +585,10 @@ def test_slot_of_an_event_and_of_a_time(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(indexing, "LEAST", least)
     events = [record for record in reader.JournalReader(path).records() if record.kind == 1]
     for seq in (1, 2, 777, len(events)):
-        assert moments.slot_of(path, seq=seq) == events[seq - 1].slot + events[seq - 1].slots
-    end = moments.slot_of(path, seq=10**9)
+        assert moment.slot_of(path, seq=seq) == events[seq - 1].slot + events[seq - 1].slots
+    end = moment.slot_of(path, seq=10**9)
     assert end >= events[-1].slot + events[-1].slots
     for number in (0, 1, 900, len(events) - 2):
-        assert moments.slot_of(path, time=events[number].time) == events[number + 1].slot
-    assert moments.slot_of(path, time=TIME - 1) == events[0].slot
-    assert moments.slot_of(path, time=2**62) == end
+        assert moment.slot_of(path, time=events[number].time) == events[number + 1].slot
+    assert moment.slot_of(path, time=TIME - 1) == events[0].slot
+    assert moment.slot_of(path, time=2**62) == end

@@ -26,6 +26,7 @@ from memwatch_core.records import (
     Outcome,
     Part,
     Record,
+    Request,
     Shown,
     Site,
     Unfollowed,
@@ -72,6 +73,7 @@ EVENTS = st.builds(
     stack=st.none() | st.lists(SITES.filter(bool), max_size=3).map(tuple), stack_cut=st.booleans(),
     stack_inexact=st.booleans(),
     aliases=st.lists(st.builds(Alias, TEXT, U32, TEXT), max_size=3).map(tuple), aliases_cut=st.booleans(),
+    request=st.none() | st.builds(Request, TEXT, st.lists(TEXT, max_size=2).map(tuple), TEXT, TEXT, TEXT),
 )  # fmt: skip
 VARIABLES = st.builds(
     Variable, U32, TEXT, U32, TEXT, U32, TEXT, st.dictionaries(TEXT, VALUES, max_size=2), st.tuples(TEXT),
@@ -111,7 +113,8 @@ EVENT = Event(
     b"\5\0", b"\7\0", 5, 7, True, True, Site("orders.py", 41, "add_order", 8),
     Context(9, "sqlite3", "SELECT ?", "ab", ("cd",), connection=1, rows=5),
     Call("recv", 4, 2), "812-python", Part("[0]", 5, 7), None, Site("main.py", 3, "main"),
-    (Site("main.py", 3, "main"),), False, False, (Alias("t", 4, "[0]"),),
+    (Site("main.py", 3, "main"),), False, False, (Alias("t", 4, "[0]"),), False,
+    Request("line 3", ("order 17",), "Task-1", "4bf9" * 8, "00f0" * 4),
 )  # fmt: skip
 VARIABLE = Variable(3, "total", 812, "python", 8, "int64", {}, ("track_threads",), None, EVENT.site, 1, "MainThread")
 
@@ -127,7 +130,9 @@ def test_an_event_reads_as_the_design_says() -> None:
         '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7},"operation":null,'
         '"own":{"file":"main.py","line":3,"column":0,"function":"main"},'
         '"stack":[{"file":"main.py","line":3,"column":0,"function":"main"}],"stack_cut":false,"stack_inexact":false,'
-        '"aliases":[{"variable":"t","variable_id":4,"name":"[0]"}],"aliases_cut":false}\n'
+        '"aliases":[{"variable":"t","variable_id":4,"name":"[0]"}],"aliases_cut":false,'
+        '"request":{"label":"line 3","outer":["order 17"],"task":"Task-1",'
+        '"trace_id":"4bf94bf94bf94bf94bf94bf94bf94bf9","span_id":"00f000f000f000f0"}}\n'
     )
 
 

@@ -122,7 +122,7 @@ def check(state: State, stores: list[RawRecord], scenario: str) -> None:
 
 @pytest.mark.parametrize("arguments", [
     ("apart",), ("same",), ("store",), ("piece",), ("border",), ("rotate",), ("stack",), ("stack-border",),
-    ("-i", "apart"), ("-i", "stack"),
+    ("request",), ("request-border",), ("stack-request",), ("-i", "apart"), ("-i", "stack"), ("-i", "request"),
 ], ids=" ".join)  # fmt: skip
 def test_in_every_order_a_kill_loses_nothing_visible_and_adds_nothing(
     program: Path, tmp_path: Path, arguments: tuple[str, ...]
@@ -138,6 +138,7 @@ def test_in_every_order_a_kill_loses_nothing_visible_and_adds_nothing(
         stores = [record for record in records if record.kind == Kind.STORE]
         check(state, stores, scenario)
         check_stacks(records, scenario)
+        check_requests(records, scenario, base)
         assert reader.damaged == reader.missing == 0
         assert reader.skipped <= state.reserved - base
         so_far, _ = read(journal, base, live=True)
@@ -160,8 +161,24 @@ def check_stacks(records: list[RawRecord], scenario: str) -> None:
         if record.kind == Kind.STACK:
             known.add((record.id, segment))
         elif record.kind == Kind.STORE:
-            assert (record.stack == 1) == scenario.startswith("stack")
+            assert (record.stack == 1) == ("stack" in scenario)
             assert not record.stack or (record.stack, segment) in known
+
+
+def check_requests(records: list[RawRecord], scenario: str, base: int) -> None:
+    """Each STORE names a request that was recorded before it in the same segment, by the same thread."""
+    known = {}
+    segment = base // layout.SEGMENT_SLOTS
+    for record in records:
+        if record.slot // layout.SEGMENT_SLOTS != segment:
+            segment, known = record.slot // layout.SEGMENT_SLOTS, {}
+        if record.kind == Kind.REQUEST:
+            assert record.payload == b'{"label":"ab"}'
+            known[record.id] = record.tid
+        elif record.kind == Kind.STORE:
+            assert bool(record.request) == ("request" in scenario)
+            before = scenario == "request-border" and record.slot < layout.SEGMENT_SLOTS  # said before the two writes
+            assert not record.request or before or known[record.request] == record.tid
 
 
 def count_stores(journal: Path, base: int) -> int:

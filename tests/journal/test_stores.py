@@ -18,7 +18,7 @@ from memwatch_core import structs
 from memwatch_core.host import places
 from memwatch_core.journal.layout import ORIGINS, call
 from memwatch_core.journal.stores import Callers, PythonStores, Stop, Stores
-from memwatch_core.records import Alias, Context, Event, Extent, Part, Shown, Site, Variable
+from memwatch_core.records import Alias, Context, Event, Extent, Part, Request, Shown, Site, Variable
 
 KINDS: list[tuple[int, str | None, Any]] = [
     (8, "<q", SERIALIZERS["int64"].decode),
@@ -133,7 +133,8 @@ def wanted(event: Event) -> bool:
     context = 0 if event.context is None else event.context.id
     number = event.variable_id + len(event.thread) + 3 * event.tid + 2 * (event.site is None) + context
     number += sum(alias.variable_id for alias in event.aliases)
-    return (number + len(event.stack or ()) + (event.own is not None)) % 3 > 0
+    request = 0 if event.request is None else len(event.request.label)
+    return (number + len(event.stack or ()) + (event.own is not None) + request) % 3 > 0
 
 
 @settings(deadline=None, max_examples=150)
@@ -159,6 +160,10 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:  # noqa: PLR091
         stores.stack(2, Callers((Site("b.py", 3, "h"),), False, True, None))
         stores.stack(3, Callers((Site("a.py", 4, "f"),) * 2, True, False, Site("a.py", 4, "f")))
         stores.stack(2**32 - 1, Callers((), True, False, None))
+        stores.request(1, Request("order 17"))
+        stores.request(2**32 - 1, Request("", (), "task"))
+        stores.request(3, Request("x"))
+        stores.request(3, None)
         stores.context(4, Context(4, "sqlite3", "SELECT", "h"))
         stores.context(5, Context(5, "sqlite3", "SELECT", "h"))
         stores.context(5, None)
@@ -186,7 +191,7 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:  # noqa: PLR091
         after = before if rng.random() < 0.1 else rng.randbytes(length)
         writer.store(ident, offset, before, after, site=rng.randrange(5), context=rng.randrange(7),
                      tid=rng.choice([0, 7, 8]), origin=rng.randrange(6), flags=rng.randrange(4),
-                     stack=rng.choice([None, 0, 1, 2, 3, 2**32 - 1]),
+                     stack=rng.choice([None, 0, 1, 2, 3, 2**32 - 1]), request=rng.choice([None, 0, 1, 3, 2**32 - 1]),
                      call=(rng.choice([1, 12]), rng.choice([-1, 2**31 - 1]), rng.getrandbits(32)))  # fmt: skip
         shadow[offset : offset + room] = after[:room]
     for _ in range(rng.randrange(6)):
@@ -316,7 +321,7 @@ def test_slots_outside_of_the_buffer_are_refused() -> None:
 def test_nothing_leaks_over_many_runs() -> None:
     writer = JournalWriter()
     for number in range(1000):
-        writer.store(1 + number % 3, 0, bytes(8), q(number), site=1, context=1)
+        writer.store(1 + number % 3, 0, bytes(8), q(number), site=1, context=1, request=1)
         value: Any = (5, "text", b"\0", ("[1]",), None)[number % 5]
         writer.change(4, 64 * (number % 3), cell(), cell(value, cut=(1, 9) if number % 7 == 1 else None), origin=5)
     view = memoryview(bytes(writer.slots))
@@ -324,6 +329,8 @@ def test_nothing_leaks_over_many_runs() -> None:
     def once() -> None:
         stores = both()[1]
         stores.site(1, Site("a.py", 1, "f"), True)
+        stores.request(1, Request("order 17", ("batch 3",)))
+        stores.sieve(0, 0, 0, lambda event: event.request is not None, [])
         number, broken = SERIALIZERS["int64"].decode, SERIALIZERS["struct"].decode
         decoders: list[tuple[str, Any]] = [("q", number), ("", lambda data, options: [data]), ("", broken)]
         for ident, (letter, decode) in enumerate(decoders, 1):

@@ -28,7 +28,9 @@ def frames(event: Event) -> list[Frame]:
 
 def told(node: Node, name: str = "told.json") -> list[list[Frame]]:
     """V8's stack trace at each store."""
-    return [[(file, line, column) for file, line, column in sites] for sites in json.loads((node.folder / name).read_text())]
+    return [
+        [(file, line, column) for file, line, column in sites] for sites in json.loads((node.folder / name).read_text())
+    ]
 
 
 def run(node: Node, *arguments: str, limit: int = 16, **options: Any) -> Journal:
@@ -36,7 +38,9 @@ def run(node: Node, *arguments: str, limit: int = 16, **options: Any) -> Journal
     return node.read()
 
 
-def wrong(events: list[Event], traces: list[list[Frame]], limit: int = 16) -> list[tuple[int, list[Frame], list[Frame]]]:
+def wrong(
+    events: list[Event], traces: list[list[Frame]], limit: int = 16
+) -> list[tuple[int, list[Frame], list[Frame]]]:
     """What is claimed and isn't so."""
     assert len(events) == len(traces)
     return [
@@ -70,7 +74,9 @@ def test_callers_of_random_trees_are_those_of_the_stack_trace(node: Node, seed: 
     assert len({len(event.stack or ()) for event in events}) > 4
 
 
-@pytest.mark.parametrize("flag", ["--no-opt", "--invocation-count-for-turbofan=1", "--stress-inline", "--always-turbofan"])
+@pytest.mark.parametrize(
+    "flag", ["--no-opt", "--invocation-count-for-turbofan=1", "--stress-inline", "--always-turbofan"]
+)
 @pytest.mark.skipif(not SOAK, reason="long: other ways to compile, with MEMWATCH_SOAK=1")
 def test_callers_are_right_however_much_is_optimised(node: Node, flag: str) -> None:
     if node.version == 20 and "count" in flag:
@@ -94,7 +100,9 @@ def test_callers_in_the_compilers_that_keep_no_lines_are_inexact(node: Node, fla
     assert any(event.stack_inexact for event in events)
 
 
-INLINED = HEAD + """\
+INLINED = (
+    HEAD
+    + """\
 require('./one.js');
 require('./two.js');
 function outer(n) {
@@ -112,6 +120,7 @@ for (let round = 0; round < 3; round++) {
 }
 console.log((%GetOptimizationStatus(outer) & (parseInt(process.versions.node) < 26 ? 16 : 8)) !== 0);
 """
+)
 ONE = """\
 globalThis.last = function last(n) { x[0] = ++globalThis.n; told(); return n; };
 
@@ -142,7 +151,9 @@ def test_callers_that_were_inlined_are_in_the_stack_with_their_lines(node: Node)
     assert functions == {("second", "first", "outer", "<module>")}
 
 
-LEFT = HEAD + """\
+LEFT = (
+    HEAD
+    + """\
 function outer(how) {
   middle(how);
   return 1;
@@ -163,6 +174,7 @@ for (let round = 0; round < 6; round++) {
   outer(round > 1);
 }
 """
+)
 
 
 def test_caller_whose_optimised_code_was_left_meanwhile_has_no_wrong_line(node: Node) -> None:
@@ -173,7 +185,9 @@ def test_caller_whose_optimised_code_was_left_meanwhile_has_no_wrong_line(node: 
     assert 0 < sum(event.stack_inexact for event in events) < len(events) / 10
 
 
-ASYNCHRONOUS = HEAD + """\
+ASYNCHRONOUS = (
+    HEAD
+    + """\
 const { setTimeout: sleep } = require('node:timers/promises');
 const { EventEmitter } = require('node:events');
 const { Readable } = require('node:stream');
@@ -205,6 +219,7 @@ async function main() {
 }
 main().finally(store);
 """
+)
 
 
 def test_stack_of_asynchronous_code_ends_where_it_was_resumed(node: Node) -> None:
@@ -215,7 +230,9 @@ def test_stack_of_asynchronous_code_ends_where_it_was_resumed(node: Node) -> Non
     assert len(events) > 30
 
 
-DEEP = HEAD + """\
+DEEP = (
+    HEAD
+    + """\
 function down(n) {
   if (n) {
     down(n - 1);
@@ -225,6 +242,7 @@ function down(n) {
 }
 for (const depth of [0, 1, 5, 14, 15, 16, 17, 40, 127, 128, 129, 300, 5]) down(depth);
 """
+)
 
 
 @pytest.mark.parametrize("limit", [2, 16, 128])
@@ -274,7 +292,9 @@ def test_each_worker_has_the_stacks_of_its_own_isolate(node: Node) -> None:
         assert wrong(events, traces if main else told(node, "told0.json")) == []
 
 
-UNTOLD = HEAD + """\
+UNTOLD = (
+    HEAD
+    + """\
 const { Session } = require('node:inspector');
 require('./one.js');
 require('./two.js');
@@ -284,6 +304,7 @@ session.post('Debugger.enable');
 session.post('Debugger.setBreakpointByUrl', { urlRegex: '.*two.js', lineNumber: 2, condition: 'false' });
 for (let i = 0; i < 3; i++) first(i);
 """
+)
 
 
 def test_caller_that_v8_has_not_told_of_makes_the_stack_inexact(node: Node) -> None:

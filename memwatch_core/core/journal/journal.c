@@ -21,7 +21,8 @@
 #include "state.h"
 
 static_assert(sizeof(mw_ending) == sizeof((struct mwj_slot *)NULL)->raw, "an ending fills its slot");
-static_assert((int)MWJ_STACK_CUT == (int)MW_STACK_CUT && (int)MWJ_STACK_INEXACT == (int)MW_STACK_INEXACT, "as interned");
+static_assert((int)MWJ_STACK_CUT == (int)MW_STACK_CUT && (int)MWJ_STACK_INEXACT == (int)MW_STACK_INEXACT,
+              "as interned");
 #define FIRST_PAYLOAD_STORE ((uint32_t)sizeof((struct mwj_slot *)NULL)->store.payload)
 #define FIRST_PAYLOAD_BLOB ((uint32_t)sizeof((struct mwj_slot *)NULL)->blob.payload)
 #define CONTINUATION_PAYLOAD ((uint32_t)sizeof((struct mwj_continuation *)NULL)->payload)
@@ -145,58 +146,143 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) int unrecorded(struct journal *j
     return MW_OK;
 }
 
-/* ---- call stacks ---- */
+/* ---- what a STORE names and is recorded before it ---- */
 
-/* Which records may name a stack that is recorded in this slot: those behind it in the same journal; if that has a
- * limit, in the same segment, so that they stay and go together. */
-MW_SIGNAL_SAFE static inline uint64_t reach_of(const struct journal *j, uint64_t slot) {
-    return (uint64_t)j->generation << 32 | (unlikely(j->segments_max) ? slot / MWJ_SEGMENT_SLOTS + 1 : 1);
+/* A call stack, or a request. */
+struct ahead {
+    unsigned kind, slots;
+    uint32_t id, length;
+    const void *payload;
+    uint64_t reach;      /* where its last record is; known before slots are: it lies ahead of them */
+    mw_request *request; /* NULL: a stack */
+    uint64_t serial;     /* of the request */
+    bool changed;        /* it says something else by now, and wasn't recorded */
+};
+
+/* Which records may name one that is recorded in this slot: those behind it in the same journal and segment, so that
+ * they stay and go together, and readers may forget it. Of stacks, which are few, all in a journal without a limit. */
+MW_SIGNAL_SAFE static inline uint64_t reach_of(const struct journal *j, const struct ahead *a, uint64_t slot) {
+    bool near = a->request || unlikely(j->segments_max);
+    return (uint64_t)j->generation << 32 | (near ? slot / MWJ_SEGMENT_SLOTS + 1 : 1);
 }
 
-MW_SIGNAL_SAFE static inline uint32_t stack_payload(const struct stack *stack) {
-    return 4 + 4 * mw.stacks.words[stack->at];
+MW_SIGNAL_SAFE static struct ahead stack_ahead(uint32_t id) {
+    struct stack *stack = &mw.stacks.rows[id];
+    const uint32_t *words = mw.stacks.words + stack->at;
+    struct ahead a = {.kind = MWJ_STACK, .id = id, .length = 4 + 4 * words[0], .payload = words + 1};
+    a.reach = atomic_load_explicit(&stack->told, memory_order_acquire);
+    a.slots = slots_for(a.length, FIRST_PAYLOAD_BLOB);
+    return a;
 }
 
-MW_SIGNAL_SAFE static void put_stack(struct mwj_slot *slot, unsigned slots, uint32_t id, const struct stack *stack) {
+/* A signal handler that interrupts this one may store as well, and change the request: then nothing is said of it. */
+MW_SIGNAL_SAFE static void put_ahead(const struct journal *j, struct mwj_slot *slot, uint64_t at, struct ahead *a) {
     slot->tid = thread_id();
     slot->time = clock_now();
-    slot->id = id;
-    slot->blob.length = stack_payload(stack);
-    put(slot, slot->blob.payload, FIRST_PAYLOAD_BLOB, 0, mw.stacks.words + stack->at + 1, slot->blob.length);
-    commit(slot, MWJ_STACK, slots, 0, 0);
+    slot->id = a->id;
+    slot->blob.length = a->length;
+    put(slot, slot->blob.payload, FIRST_PAYLOAD_BLOB, 0, a->payload, a->length);
+    atomic_signal_fence(memory_order_seq_cst);
+    a->changed = a->request && a->request->serial != a->serial;
+    commit(slot, a->changed ? MWJ_PAD : a->kind, a->slots, 0, 0);
+    MW_STEP("told", a->id);
+    if (!a->request)
+        atomic_store_explicit(&mw.stacks.rows[a->id].told, reach_of(j, a, at), memory_order_release);
+    else if (!a->changed)
+        a->request->told = reach_of(j, a, at);
 }
 
-/* Slots for the STORE, and before it for the STACK that it names, unless that is recorded already. */
-MW_SIGNAL_SAFE static __attribute__((noinline)) struct mwj_slot *reserve_with_stack(struct journal *j, unsigned slots,
-                                                                                    uint64_t own, uint32_t id) {
-    struct stack *stack = &mw.stacks.rows[id];
+MW_SIGNAL_SAFE static void leave_empty(struct mwj_slot *slot, unsigned n, uint64_t at) {
+    (void)at;
+    for (unsigned i = 0; i < n; i++) {
+        MW_STEP("pad", at + i);
+        atomic_store_explicit(&slot[i].word, MWJ_WORD(MWJ_PAD, 1, 0, 0), memory_order_release);
+    }
+}
+
+/* Slots for the STORE, and before it for what it names, unless that is recorded already. */
+MW_SIGNAL_SAFE static __attribute__((noinline)) struct mwj_slot *
+reserve_with(struct journal *j, unsigned slots, uint64_t own, struct ahead *ahead, unsigned n) {
     bool made = atomic_load_explicit(&mw.process->made, memory_order_acquire);
     uint64_t at = made ? atomic_load_explicit(&j->header->reserved, memory_order_relaxed) : 0;
-    unsigned ahead = slots_for(stack_payload(stack), FIRST_PAYLOAD_BLOB);
-    uint64_t reach =
-        atomic_load_explicit(&stack->told, memory_order_acquire); /* known before slots are: it lies ahead */
-    for (bool told = reach == reach_of(j, at);; told = false) {
-        struct mwj_slot *slot = reserve_at(j, told ? slots : ahead + slots, own, &at);
+    for (;;) {
+        bool told[2] = {true, true};
+        unsigned more = 0;
+        for (unsigned i = 0; i < n; i++) {
+            told[i] = ahead[i].reach == reach_of(j, &ahead[i], at);
+            if (!told[i]) more += ahead[i].slots;
+        }
+        struct mwj_slot *slot = reserve_at(j, more + slots, own, &at);
         if (!slot) return NULL;
-        if (!told) {
-            put_stack(slot, ahead, id, stack);
-            MW_STEP("told", id);
-            atomic_store_explicit(&stack->told, reach_of(j, at), memory_order_release);
-            return slot + ahead;
+        bool another = false; /* segment has begun */
+        for (unsigned i = 0; i < n; i++) another |= told[i] && ahead[i].reach != reach_of(j, &ahead[i], at);
+        if (unlikely(another)) {
+            leave_empty(slot, more + slots, at);
+            continue;
         }
-        if (likely(reach == reach_of(j, at))) return slot;
-        for (unsigned i = 0; i < slots; i++) { /* another segment has begun */
-            MW_STEP("pad", at + i);
-            atomic_store_explicit(&slot[i].word, MWJ_WORD(MWJ_PAD, 1, 0, 0), memory_order_release);
+        for (unsigned i = 0; i < n; i++) {
+            if (told[i]) continue;
+            put_ahead(j, slot, at, &ahead[i]);
+            slot += ahead[i].slots;
         }
+        return slot;
     }
+}
+
+/* Slots for a STORE whose request is recorded already, in the segment that they are in. NULL: it isn't there. */
+MW_SIGNAL_SAFE static inline struct mwj_slot *reserve_told(struct journal *j, unsigned slots, uint64_t own,
+                                                           const struct ahead *request) {
+    if (unlikely(!atomic_load_explicit(&mw.process->made, memory_order_acquire))) return NULL;
+    uint64_t at = atomic_load_explicit(&j->header->reserved, memory_order_relaxed);
+    if (unlikely(request->reach != reach_of(j, request, at))) return NULL;
+    struct mwj_slot *slot = reserve_at(j, slots, own, &at);
+    if (likely(!slot || request->reach == reach_of(j, request, at))) return slot;
+    leave_empty(slot, slots, at); /* another segment has begun */
+    return NULL;
 }
 
 /* Whether no STORE needs to say it once more. In a journal with a limit, that depends on the slot. */
 MW_SIGNAL_SAFE static inline bool is_told(const struct journal *j, uint32_t stack) {
     return !stack || stack == MW_STACK_UNKNOWN ||
-           (!j->segments_max &&
-            atomic_load_explicit(&mw.stacks.rows[stack].told, memory_order_acquire) == reach_of(j, 0));
+           (!j->segments_max && atomic_load_explicit(&mw.stacks.rows[stack].told, memory_order_acquire) ==
+                                    ((uint64_t)j->generation << 32 | 1));
+}
+
+/* ---- requests ---- */
+
+#define ROUND_SHIFT 31 /* half of what an id can tell apart: who is of an older round gets another id */
+
+MW_SIGNAL_SAFE uint64_t mw_request_serial(void) {
+    uint64_t serial;
+    do serial = atomic_fetch_add_explicit(&mw.requests, 1, memory_order_relaxed) + 1;
+    while (!(uint32_t)serial);
+    return serial;
+}
+
+/* False: a signal handler has changed it since the provider was asked. */
+MW_SIGNAL_SAFE static inline bool request_ahead(const struct store *store, struct ahead *a) {
+    mw_request *request = store->request;
+    uint64_t serial = store->request_serial;
+    *a = (struct ahead){.kind = MWJ_REQUEST, .length = request->length, .request = request, .reach = request->told};
+    atomic_signal_fence(memory_order_seq_cst);
+    if (unlikely(request->serial != serial || a->length > MW_REQUEST_MAX)) return false;
+    if (unlikely(atomic_load_explicit(&mw.requests, memory_order_relaxed) >> ROUND_SHIFT != serial >> ROUND_SHIFT)) {
+        request->told = a->reach = 0;
+        request->serial = serial = mw_request_serial();
+    }
+    a->serial = serial;
+    a->id = (uint32_t)serial;
+    a->payload = request->json;
+    a->slots = slots_for(a->length, FIRST_PAYLOAD_BLOB);
+    return true;
+}
+
+MW_SIGNAL_SAFE static inline void put_id(struct mwj_slot *slot, uint32_t *at, uint32_t id) {
+    if (likely(*at + sizeof id <= FIRST_PAYLOAD_STORE))
+        memcpy(slot->store.payload + *at, &id, sizeof id);
+    else
+        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, *at, &id, sizeof id);
+    *at += (uint32_t)sizeof id;
 }
 
 MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *before, const uint8_t *after) {
@@ -204,11 +290,26 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     if (unlikely(!atomic_load_explicit(&j->open, memory_order_acquire))) return MW_ERR_NO_JOURNAL;
     if (unlikely(mw_thread.named != j->generation)) introduce_thread(j);
     uint32_t n = store->length, head = store->call ? (uint32_t)sizeof *store->call : 0;
-    uint32_t stack = store->stack, end = head + 2 * n;
+    uint32_t stack = store->stack, end = head + 2 * n, size = end;
     uint64_t own = store->refusable ? mw_thread.promised : 0;
-    unsigned slots = slots_for(stack ? end + (uint32_t)sizeof stack : end, FIRST_PAYLOAD_STORE);
-    struct mwj_slot *slot =
-        likely(is_told(j, stack)) ? reserve(j, slots, own) : reserve_with_stack(j, slots, own, stack);
+    struct ahead ahead[2];
+    unsigned count = 0;
+    if (stack) {
+        size += (uint32_t)sizeof stack;
+        if (unlikely(!is_told(j, stack))) ahead[count++] = stack_ahead(stack);
+    }
+    struct ahead *request = &ahead[count];
+    if (likely(!store->request) || unlikely(!request_ahead(store, request))) {
+        request = NULL;
+    } else {
+        size += (uint32_t)sizeof request->id;
+        count++;
+    }
+    unsigned slots = slots_for(size, FIRST_PAYLOAD_STORE);
+    struct mwj_slot *slot = likely(!count)          ? reserve(j, slots, own)
+                            : count == 1 && request ? reserve_told(j, slots, own, request)
+                                                    : NULL;
+    if (unlikely(!slot) && count) slot = reserve_with(j, slots, own, ahead, count);
     if (unlikely(!slot)) return unrecorded(j, store);
     slot->tid = store->tid;
     slot->time = clock_now();
@@ -228,18 +329,23 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
         put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head, before, n);
         put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head + n, after, n);
     }
-    if (stack && likely(end + sizeof stack <= FIRST_PAYLOAD_STORE))
-        memcpy(slot->store.payload + end, &stack, sizeof stack);
-    else if (stack)
-        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, end, &stack, sizeof stack);
-    commit(slot, MWJ_STORE, slots, store->how, store->flags | (stack ? MWJ_HAS_STACK : 0));
+    unsigned flags = store->flags;
+    if (stack) {
+        put_id(slot, &end, stack);
+        flags |= MWJ_HAS_STACK;
+    }
+    if (request && likely(!request->changed)) {
+        put_id(slot, &end, request->id);
+        flags |= MWJ_HAS_REQUEST;
+    }
+    commit(slot, MWJ_STORE, slots, store->how, flags);
     return MW_OK;
 }
 
 uint64_t journal_slots_for(uint64_t length) {
     uint64_t whole = length / MW_EVENT_MAX, rest = length % MW_EVENT_MAX;
-    return whole * slots_for(2 * MW_EVENT_MAX + 4, FIRST_PAYLOAD_STORE) +
-           (rest ? slots_for(2 * (uint32_t)rest + 4, FIRST_PAYLOAD_STORE) : 0);
+    return whole * slots_for(2 * MW_EVENT_MAX + 8, FIRST_PAYLOAD_STORE) +
+           (rest ? slots_for(2 * (uint32_t)rest + 8, FIRST_PAYLOAD_STORE) : 0);
 }
 
 int journal_promise(uint64_t *slots) {

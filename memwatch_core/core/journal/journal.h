@@ -52,6 +52,8 @@ MW_SIGNAL_SAFE static inline uint64_t journal_segments(const struct journal *j) 
 struct store {
     uint32_t variable, tid, offset, length, site, context, stack;
     unsigned how, flags;
+    uint64_t request_serial;
+    mw_request *request;         /* NULL: none */
     bool refusable;              /* the write isn't made if it can't be recorded */
     const struct mwj_call *call; /* of MWJ_SYSCALL; otherwise NULL */
 };

@@ -35,6 +35,7 @@ enum mwj_kind {
     MWJ_PLACE = 13,
     MWJ_STACK = 14,
     MWJ_ALIAS = 15,
+    MWJ_REQUEST = 16,
     MWJ_NOT_FOLLOWED = 17,
 };
 enum mwj_origin { MWJ_ANNOUNCED = 1, MWJ_BY_STORE = 2, MWJ_SYSCALL = 3, MWJ_KERNEL = 4, MWJ_FOUND = 5 };
@@ -44,6 +45,7 @@ enum mwj_flag {
     MWJ_SITE_INEXACT = 2,
     MWJ_ADDS_CALL = 4,
     MWJ_HAS_STACK = 8,
+    MWJ_HAS_REQUEST = 16,
     MWJ_REPEATED = 64,
     MWJ_MORE = 128
 };
@@ -84,7 +86,7 @@ struct mwj_slot {
     _Atomic uint32_t word; /* kind | slots << 8 | origin << 16 | flags << 24; committed last */
     uint32_t tid;
     uint64_t time;
-    uint32_t id; /* variable, site, context or stack */
+    uint32_t id; /* variable, site, context, stack or request */
     union {
         struct {
             uint32_t offset, length, site, context;

@@ -108,6 +108,8 @@ MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct page_piece *pieces
                 .length = (uint32_t)(stop - start),
                 .site = origin->site,
                 .stack = origin->stack,
+                .request = origin->request,
+                .request_serial = origin->request_serial,
                 .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
                 .how = call ? MWJ_SYSCALL : MWJ_BY_STORE,
                 .flags = (pieces[i].nested ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0),

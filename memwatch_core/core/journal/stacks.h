@@ -19,8 +19,8 @@ struct stack {
 
 struct stacks {
     mw_lock lock;
-    struct stack *rows; /* by id */
-    uint32_t *words;    /* of each stack: how many sites; then what its record carries: the flags; the sites */
+    struct stack *rows;      /* by id */
+    uint32_t *words;         /* of each stack: how many sites; then what its record carries: the flags; the sites */
     _Atomic uint64_t *index; /* a table with open addressing: the upper half of a hash, and the id */
     uint32_t words_used, words_most;
     _Atomic uint32_t count;

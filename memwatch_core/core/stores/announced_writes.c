@@ -40,6 +40,8 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
             .length = length,
             .site = origin->site,
             .stack = origin->stack,
+            .request = origin->request,
+            .request_serial = origin->request_serial,
             .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
             .how = how,
             .refusable = refusable,

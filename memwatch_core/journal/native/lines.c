@@ -1,8 +1,8 @@
 /* lines.c - memwatch_core.journal._reader.Lines: records as lines of JSON.
  *
- *     Lines(event, site, context, call, part, shown, alias, record, value).encode(records) -> bytes
+ *     Lines(event, site, context, call, part, shown, alias, request, record, value).encode(records) -> bytes
  *
- * event to alias are the types of memwatch_core/records.py; their fields are read by offset.
+ * event to request are the types of memwatch_core/records.py; their fields are read by offset.
  * Events and plain values are written here; record(r) -> bytes writes any other record, value(v, depth) -> bytes any
  * other value. Both are Python functions of memwatch_core/rendering/jsonlines.py, with which this file must agree to
  * the byte. */
@@ -27,28 +27,31 @@ static const Key event_keys[] = {
     KEY("variable_id"), KEY("path"),      KEY("origin"),        KEY("offset"),  KEY("before"),      KEY("after"),
     KEY("old"),         KEY("new"),       KEY("changed"),       KEY("exact"),   KEY("journal"),     KEY("site"),
     KEY("context"),     KEY("time_ns"),   KEY("call"),          KEY("part"),    KEY("operation"),   KEY("own"),
-    KEY("stack"),       KEY("stack_cut"), KEY("stack_inexact"), KEY("aliases"), KEY("aliases_cut"),
+    KEY("stack"),       KEY("stack_cut"), KEY("stack_inexact"), KEY("aliases"), KEY("aliases_cut"), KEY("request"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("column"), KEY("function")};
 static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
 static const Key shown_keys[] = {KEY("text")};
 static const Key alias_keys[] = {KEY("variable"), KEY("variable_id"), KEY("name")};
+static const Key request_keys[] = {KEY("label"), KEY("outer"), KEY("task"), KEY("trace_id"), KEY("span_id")};
 static const Key part_keys[] = {KEY("name"), KEY("old"), KEY("new")};
 static const Key context_keys[] = {
     KEY("id"),         KEY("driver"),      KEY("database"), KEY("server"), KEY("statement"), KEY("statement_hash"),
     KEY("parameters"), KEY("transaction"), KEY("outcome"),
 };
 enum { EVENT_PLAIN = 17, EVENT_SITE = 17, EVENT_CONTEXT = 18, EVENT_TIME = 19, EVENT_CALL = 20, EVENT_PART = 21 };
-enum { EVENT_OPERATION = 22, EVENT_OWN = 23, EVENT_STACK = 24, EVENT_CUT = 25, EVENT_ALIASES = 27, EVENT_FIELDS = 29 };
+enum { EVENT_OPERATION = 22, EVENT_OWN = 23, EVENT_STACK = 24, EVENT_CUT = 25, EVENT_ALIASES = 27, EVENT_REQUEST = 29 };
+enum { EVENT_FIELDS = 30 };
 enum { RECENT_CONTEXTS = 8, RECENT_STACKS = 32 };
 enum { SITE_FIELDS = 4, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 3, SHOWN_FIELDS = 1, ALIAS_FIELDS = 3 };
+enum { REQUEST_FIELDS = 5 };
 
 typedef struct lines {
     PyObject ob_base;
-    PyTypeObject *event, *site, *context, *call, *part, *shown, *alias;
+    PyTypeObject *event, *site, *context, *call, *part, *shown, *alias, *request;
     PyObject *record, *value;
     Py_ssize_t event_at[EVENT_FIELDS], site_at[SITE_FIELDS], context_at[CONTEXT_FIELDS], call_at[CALL_FIELDS],
-        part_at[PART_FIELDS], shown_at[SHOWN_FIELDS], alias_at[ALIAS_FIELDS];
+        part_at[PART_FIELDS], shown_at[SHOWN_FIELDS], alias_at[ALIAS_FIELDS], request_at[REQUEST_FIELDS];
     struct {
         PyObject *context, *text;
     } recent[RECENT_CONTEXTS]; /* with their JSON; NULL: free */
@@ -393,6 +396,12 @@ static int lines_put_callers(Lines *self, Text *text, PyObject *event, PyObject 
     return lines_put_fields(self, text, event, event_keys + EVENT_CUT, self->event_at + EVENT_CUT, 2);
 }
 
+/* On whose behalf. */
+static int lines_put_request(Lines *self, Text *text, PyObject *request) {
+    if (PUT(text, ",\"request\":") < 0) return -1;
+    return lines_put_object(self, text, request, request_keys, self->request_at, REQUEST_FIELDS);
+}
+
 static int is_of(PyObject *object, const PyTypeObject *type) { return object == Py_None || Py_TYPE(object) == type; }
 
 static int lines_put_event(Lines *self, Text *text, PyObject *event) {
@@ -401,9 +410,11 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event) {
     PyObject *part = field(event, self->event_at[EVENT_PART]), *own = field(event, self->event_at[EVENT_OWN]);
     PyObject *stack = field(event, self->event_at[EVENT_STACK]);
     PyObject *aliases = field(event, self->event_at[EVENT_ALIASES]);
+    PyObject *request = field(event, self->event_at[EVENT_REQUEST]);
     uint64_t ns = PyLong_CheckExact(time) ? PyLong_AsUnsignedLongLong(time) : UINT64_MAX;
-    if (ns == UINT64_MAX || !is_of(site, self->site) || !is_of(context, self->context) || !is_of(call, self->call) ||
-        !is_of(part, self->part) || !is_of(own, self->site) || (stack != Py_None && !is_tuple_of(self->site, stack)) ||
+    int known = is_of(site, self->site) & is_of(context, self->context) & is_of(call, self->call) &
+                is_of(part, self->part) & is_of(own, self->site) & is_of(request, self->request);
+    if (ns == UINT64_MAX || !known || (stack != Py_None && !is_tuple_of(self->site, stack)) ||
         !is_tuple_of(self->alias, aliases)) {
         PyErr_Clear();
         return text_put_other(text, self->record, event, -1);
@@ -416,7 +427,8 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event) {
         lines_put_object(self, text, call, call_keys, self->call_at, CALL_FIELDS) < 0 || PUT(text, ",\"part\":") < 0 ||
         lines_put_object(self, text, part, part_keys, self->part_at, PART_FIELDS) < 0 ||
         lines_put_fields(self, text, event, event_keys + EVENT_OPERATION, self->event_at + EVENT_OPERATION, 1) < 0 ||
-        lines_put_callers(self, text, event, own, stack) < 0 || lines_put_aliases(self, text, event, aliases) < 0)
+        lines_put_callers(self, text, event, own, stack) < 0 || lines_put_aliases(self, text, event, aliases) < 0 ||
+        lines_put_request(self, text, request) < 0)
         return -1;
     PyBytes_AS_STRING(text->bytes)[start] = '{';
     return PUT(text, "}");
@@ -470,11 +482,12 @@ static int find_fields(PyTypeObject *type, const Key *keys, Py_ssize_t *at, int 
 }
 
 static int lines_init(Lines *self, PyObject *args, PyObject *keywords) {
-    PyObject *event, *site, *context, *call, *part, *shown, *alias, *record, *value;
+    PyObject *event, *site, *context, *call, *part, *shown, *alias, *request, *record, *value;
     (void)keywords;
-    if (self->event != NULL || !PyArg_ParseTuple(args, "O!O!O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site,
-                                                 &PyType_Type, &context, &PyType_Type, &call, &PyType_Type, &part,
-                                                 &PyType_Type, &shown, &PyType_Type, &alias, &record, &value))
+    if (self->event != NULL ||
+        !PyArg_ParseTuple(args, "O!O!O!O!O!O!O!O!OO", &PyType_Type, &event, &PyType_Type, &site, &PyType_Type, &context,
+                          &PyType_Type, &call, &PyType_Type, &part, &PyType_Type, &shown, &PyType_Type, &alias,
+                          &PyType_Type, &request, &record, &value))
         return -1;
     if (find_fields((PyTypeObject *)event, event_keys, self->event_at, EVENT_FIELDS) < 0 ||
         find_fields((PyTypeObject *)site, site_keys, self->site_at, SITE_FIELDS) < 0 ||
@@ -482,7 +495,8 @@ static int lines_init(Lines *self, PyObject *args, PyObject *keywords) {
         find_fields((PyTypeObject *)call, call_keys, self->call_at, CALL_FIELDS) < 0 ||
         find_fields((PyTypeObject *)part, part_keys, self->part_at, PART_FIELDS) < 0 ||
         find_fields((PyTypeObject *)shown, shown_keys, self->shown_at, SHOWN_FIELDS) < 0 ||
-        find_fields((PyTypeObject *)alias, alias_keys, self->alias_at, ALIAS_FIELDS) < 0)
+        find_fields((PyTypeObject *)alias, alias_keys, self->alias_at, ALIAS_FIELDS) < 0 ||
+        find_fields((PyTypeObject *)request, request_keys, self->request_at, REQUEST_FIELDS) < 0)
         return -1;
     self->event = (PyTypeObject *)Py_NewRef(event);
     self->site = (PyTypeObject *)Py_NewRef(site);
@@ -491,6 +505,7 @@ static int lines_init(Lines *self, PyObject *args, PyObject *keywords) {
     self->part = (PyTypeObject *)Py_NewRef(part);
     self->shown = (PyTypeObject *)Py_NewRef(shown);
     self->alias = (PyTypeObject *)Py_NewRef(alias);
+    self->request = (PyTypeObject *)Py_NewRef(request);
     self->record = Py_NewRef(record);
     self->value = Py_NewRef(value);
     lines_find_second(self, 0);
@@ -506,6 +521,7 @@ static void lines_dealloc(Lines *self) {
     Py_CLEAR(self->part);
     Py_CLEAR(self->shown);
     Py_CLEAR(self->alias);
+    Py_CLEAR(self->request);
     Py_CLEAR(self->record);
     Py_CLEAR(self->value);
     for (int i = 0; i < RECENT_CONTEXTS; i++) {

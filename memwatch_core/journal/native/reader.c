@@ -35,6 +35,7 @@ static void stores_dealloc(Stores *self) {
     objects_free(&self->sites);
     objects_free(&self->own);
     objects_free(&self->stacks);
+    objects_free(&self->requests);
     objects_free(&self->contexts);
     objects_free(&self->threads);
     for (size_t i = 0; i < 256; i++) Py_CLEAR(self->origins[i]);
@@ -288,6 +289,8 @@ static PyObject *stores_stack(Stores *self, PyObject *args) {
     return uses == NULL ? NULL : Py_NewRef(Py_None);
 }
 
+static PyObject *stores_request(Stores *self, PyObject *args) { return stores_name_only(self, &self->requests, args); }
+
 static PyObject *stores_context(Stores *self, PyObject *args) {
     return stores_name_object(self, &self->contexts, args);
 }
@@ -391,6 +394,7 @@ static PyMethodDef stores_methods[] = {
     {"part", (PyCFunction)stores_part, METH_VARARGS, NULL},
     {"site", (PyCFunction)stores_site, METH_VARARGS, NULL},
     {"stack", (PyCFunction)stores_stack, METH_VARARGS, NULL},
+    {"request", (PyCFunction)stores_request, METH_VARARGS, NULL},
     {"context", (PyCFunction)stores_context, METH_VARARGS, NULL},
     {"thread", (PyCFunction)stores_thread, METH_VARARGS, NULL},
     {"failures", (PyCFunction)stores_failures, METH_NOARGS, NULL},

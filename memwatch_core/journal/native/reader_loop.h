@@ -35,8 +35,21 @@ static uint32_t stack_size(const unsigned char *slot) {
     return FIELD(slot, word) >> 24 & MWJ_HAS_STACK ? (uint32_t)sizeof(uint32_t) : 0;
 }
 
+/* The same of the request's id, which is behind that. */
+static uint32_t request_size(const unsigned char *slot) {
+    return FIELD(slot, word) >> 24 & MWJ_HAS_REQUEST ? (uint32_t)sizeof(uint32_t) : 0;
+}
+
+static size_t behind_bytes(const unsigned char *slot) {
+    return call_size(slot) + 2 * (size_t)FIELD(slot, store.length);
+}
+
 static uint32_t stack_id(const unsigned char *slot, const unsigned char *payload) {
-    return stack_size(slot) ? u32_at(payload, call_size(slot) + 2 * (size_t)FIELD(slot, store.length)) : 0;
+    return stack_size(slot) ? u32_at(payload, behind_bytes(slot)) : 0;
+}
+
+static uint32_t request_id(const unsigned char *slot, const unsigned char *payload) {
+    return request_size(slot) ? u32_at(payload, behind_bytes(slot) + stack_size(slot)) : 0;
 }
 
 /* The payload of a record in one piece: in its first slot, or assembled in room[PAYLOAD_MAX]. NULL if its further slots
@@ -160,6 +173,7 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             callers_field(callers, CALLERS_INEXACT, Py_False),
             values->aliases != NULL ? values->aliases : self->no_aliases,
             values->aliases_cut ? Py_True : Py_False,
+            found_or_none(&self->requests, request_id(slot, payload)),
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
         if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));
@@ -188,6 +202,7 @@ static int stores_key(Stores *self, const State *state, const Row *row, Verdict 
                      .site = by & BY_SITE ? found_or_none(&self->sites, row->site) : Py_None,
                      .callers = by & BY_STACK ? found_or_none(&self->stacks, row->stack) : Py_None,
                      .context = by & BY_CONTEXT ? found_or_none(&self->contexts, row->context) : Py_None,
+                     .request = by & BY_REQUEST ? found_or_none(&self->requests, row->request) : Py_None,
                      .tid = by & BY_THREAD ? row->tid : 0};
     if (by & BY_VARIABLE) {
         const Place *place = row->place != 0 ? table_get(&state->places, row->place - 1) : NULL;
@@ -218,7 +233,8 @@ static Row row_of(const State *state, const unsigned char *head, const unsigned 
                  .tid = FIELD(head, tid),
                  .site = FIELD(head, store.site),
                  .stack = stack_id(head, payload),
-                 .context = FIELD(head, store.context)};
+                 .context = FIELD(head, store.context),
+                 .request = request_id(head, payload)};
 }
 
 /* Notes a store that was taken. in_force: what its context is, or None. */
@@ -314,7 +330,8 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     unsigned char room[PAYLOAD_MAX];
     uint32_t word = FIELD(head, word), slots = word >> 8 & 255, length = FIELD(head, store.length);
     if ((word & 255) != MWJ_STORE || slots == 0 || slots > slots_left ||
-        call_size(head) + 2 * (uint64_t)length + stack_size(head) > FIRST_PAYLOAD + NEXT_PAYLOAD * (slots - 1))
+        call_size(head) + 2 * (uint64_t)length + stack_size(head) + request_size(head) >
+            FIRST_PAYLOAD + NEXT_PAYLOAD * (slots - 1))
         return STOP_OTHER;
     const unsigned char *payload = record_payload(slot, head, slots, room);
     if (payload == NULL) return STOP_OTHER;

@@ -16,7 +16,8 @@
 #define RECENT_USES 8
 
 typedef struct row {
-    uint32_t variable, place, tid, site, stack, context, count; /* place: offset of a cell with other names + 1; or 0 */
+    uint32_t variable, place, tid, site, stack, context, request,
+        count; /* place: offset of a cell with other names + 1; or 0 */
 } Row;
 typedef struct use {
     uint32_t context, count;
@@ -58,7 +59,7 @@ static void recorder_count(Recorder *recorder, const Row *key) {
         return;
     }
     uint64_t mixed = ((uint64_t)key->tid << 32 | key->variable) * 0x9E3779B97F4A7C15u;
-    mixed = (mixed ^ mixed >> 32 ^ ((uint64_t)key->stack << 32 | key->site)) * 0x9E3779B97F4A7C15u;
+    mixed = (mixed ^ mixed >> 32 ^ key->request ^ ((uint64_t)key->stack << 32 | key->site)) * 0x9E3779B97F4A7C15u;
     mixed = (mixed ^ mixed >> 32 ^ ((uint64_t)key->place << 32 | key->context)) * 0x9E3779B97F4A7C15u;
     size_t mask = ((size_t)1 << ROW_BITS) - 1, at = mixed >> (64 - ROW_BITS);
     while (recorder->index[at] != 0 && !row_is(&recorder->rows[recorder->index[at] - 1], key)) at = (at + 1) & mask;

@@ -1,7 +1,7 @@
 /* reader_sieve.h - part of reader.c: selects the stores that become events.
  *
- * A Python function decides. Its result depends only on variable, aliases, thread, site, callers and context, or fewer
- * of these (`by`), so it is cached by them. */
+ * A Python function decides. Its result depends only on variable, aliases, thread, site, callers, context and request,
+ * or fewer of these (`by`), so it is cached by them. */
 #ifndef MEMWATCH_READER_SIEVE_H
 #define MEMWATCH_READER_SIEVE_H
 #include "reader.h"
@@ -12,11 +12,19 @@
 #define VERDICT_BITS 13
 #define VERDICTS (1 << VERDICT_BITS) /* cache size; a dropped verdict is asked for again */
 
-enum sieve_by { BY_VARIABLE = 1, BY_THREAD = 2, BY_SITE = 4, BY_STACK = 8, BY_CONTEXT = 16, BY_ALL = 31 };
+enum sieve_by {
+    BY_VARIABLE = 1,
+    BY_THREAD = 2,
+    BY_SITE = 4,
+    BY_STACK = 8,
+    BY_CONTEXT = 16,
+    BY_REQUEST = 32,
+    BY_ALL = 63
+};
 
 typedef struct verdict {
-    PyObject *thread, *site, *callers, *context,
-        *aliases;     /* held, so that their addresses aren't reused; thread NULL: free */
+    PyObject *thread, *site, *callers, *context, *aliases,
+        *request;     /* held, so that their addresses aren't reused; thread NULL: free */
     uint64_t version; /* of the variable, and of the one whose name it has */
     uint32_t variable, tid;
     int wanted;
@@ -39,6 +47,7 @@ static void verdict_clear(Verdict *verdict) {
     Py_XDECREF(verdict->callers);
     Py_XDECREF(verdict->context);
     Py_XDECREF(verdict->aliases);
+    Py_XDECREF(verdict->request);
     *verdict = (Verdict){0};
 }
 
@@ -58,13 +67,14 @@ static size_t verdict_place(const Verdict *key) {
     mixed = verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->site);
     mixed = verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->callers);
     mixed = verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->aliases);
+    mixed = verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->request);
     return verdict_mix(mixed ^ (uint64_t)(uintptr_t)key->context) >> (64 - VERDICT_BITS);
 }
 
 static int verdict_is_of(const Verdict *verdict, const Verdict *key) {
     return verdict->thread == key->thread && verdict->site == key->site && verdict->callers == key->callers &&
-           verdict->context == key->context && verdict->aliases == key->aliases && verdict->variable == key->variable &&
-           verdict->tid == key->tid && verdict->version == key->version;
+           verdict->context == key->context && verdict->aliases == key->aliases && verdict->request == key->request &&
+           verdict->variable == key->variable && verdict->tid == key->tid && verdict->version == key->version;
 }
 
 /* The cached verdict: 1 wanted, 0 not wanted, -1 unknown. */
@@ -92,6 +102,7 @@ static int sieve_ask(Sieve *sieve, const Verdict *key, PyObject *event) {
     Py_INCREF(key->callers);
     Py_INCREF(key->context);
     Py_INCREF(key->aliases);
+    Py_INCREF(key->request);
     verdict_clear(&old);
     return wanted;
 }

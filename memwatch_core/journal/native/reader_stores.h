@@ -22,7 +22,7 @@ struct thread {
 
 typedef struct stores {
     PyObject ob_base;
-    Table variables, sites, own, stacks, contexts, threads; /* State *, then objects; own: sites that are */
+    Table variables, sites, own, stacks, requests, contexts, threads; /* State *, then objects; own: sites that are */
     PyObject *make, *make_part, *pid, *runtime, *no_name, *failures, *call, *shown, *cell, *journal;
     PyObject *origins[256];
     PyObject *absent, *unnamed, *no_aliases,

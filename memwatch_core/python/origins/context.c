@@ -1,4 +1,4 @@
-/* context.c - the SQL context in force at a store, read from the writing thread's contextvars.
+/* context.c - what is in force at a store, the SQL context above all, read from the writing thread's contextvars.
  *
  * asyncio switches contexts without notification, so nothing is mirrored: the value is looked up at the moment of the
  * store. PyContextVar_Get takes references and needs the GIL; this is the same lookup without either. It is safe
@@ -33,7 +33,10 @@ static uint32_t reduced_hash(Py_hash_t hash) {
 /* The kind of a node, from the sixth letter of "hamt_bitmap_node", "hamt_array_node", "hamt_collision_node". */
 static char node_kind(PyObject *node) { return Py_TYPE(node)->tp_name[5]; }
 
-static PyObject *find(PyObject *node, PyObject *key, uint32_t hash) {
+/* The core asks for a CPU with FSGSBASE, and all of those have this instruction. */
+#define WITH_POPCNT __attribute__((target("popcnt")))
+
+WITH_POPCNT static inline PyObject *find(PyObject *node, PyObject *key, uint32_t hash) {
     for (unsigned shift = 0; node; shift += 5) {
         char kind = node_kind(node);
         if (kind == 'c') {
@@ -77,7 +80,7 @@ static uint32_t id_of(PyObject *value) {
     return 0;
 }
 
-PyObject *mwpy_value_in(PyThreadState *thread, PyObject *variable) {
+WITH_POPCNT PyObject *mwpy_value_in(PyThreadState *thread, PyObject *variable) {
     PyContext *context = (PyContext *)thread->context;
     if (!variable || !context || !context->ctx_vars) return NULL;
     uint32_t hash = reduced_hash(((PyContextVar *)variable)->var_hash);
@@ -98,4 +101,61 @@ int mwpy_set_context_variable(PyObject *variable) {
     /* The old variable stays alive: a handler in another thread may be comparing with it. There are few. */
     context_variable = variable == Py_None ? NULL : Py_NewRef(variable);
     return 0;
+}
+
+/* ---- set --------------------------------------------------------------------------------------------------------- */
+
+/* Before Python 3.12, an allocation may collect garbage, and a collection runs the program's code, even inside
+ * PyContextVar_Set, which then reads a map that a nested PyContextVar_Set has freed. Both cases occur. If our call is
+ * the outer one, collection is disabled during it. If it is the inner one (a finalizer runs SQL while the interpreter
+ * sets a variable of the program's, or copies the context for a task), the map is kept until the collection is over.
+ * Since 3.12, collections run only between Python instructions. */
+#if PY_VERSION_HEX < 0x030C0000
+
+static struct {
+    PyObject **maps;
+    size_t n, room;
+} kept; /* the interrupted code may be reading these */
+
+static bool is_collecting(void) { return PyInterpreterState_Get()->gc.collecting; }
+
+static void keep_map(PyObject *map) {
+    if (kept.n == kept.room) {
+        size_t room = kept.room ? 2 * kept.room : 8;
+        PyObject **more = PyMem_Realloc(kept.maps, room * sizeof *more);
+        if (!more) return; /* better leaked than freed too early */
+        kept.maps = more;
+        kept.room = room;
+    }
+    kept.maps[kept.n++] = map;
+}
+
+static void let_go(void) {
+    while (kept.n && !is_collecting()) {
+        PyObject *map = kept.maps[--kept.n];
+        Py_XDECREF(map); /* may run the program's code */
+    }
+}
+
+static PyObject *set_uncollected(PyObject *variable, PyObject *value) {
+    PyContext *context = (PyContext *)mwpy_current_thread()->context;
+    if (context && is_collecting()) keep_map(Py_XNewRef((PyObject *)context->ctx_vars));
+    int enabled = PyGC_Disable();
+    PyObject *token = PyContextVar_Set(variable, value);
+    if (enabled) PyGC_Enable();
+    return token;
+}
+
+#else
+static void let_go(void) {}
+static PyObject *set_uncollected(PyObject *variable, PyObject *value) { return PyContextVar_Set(variable, value); }
+#endif
+
+int mwpy_set_in_context(PyObject *variable, PyObject *value) {
+    PyObject *token = set_uncollected(variable, value);
+    /* The interpreter's own cache holds no reference, and would outlive a map that the interrupted code replaces. */
+    ((PyContextVar *)variable)->var_cached = NULL;
+    Py_XDECREF(token); /* releases the old value: may run any code */
+    let_go();
+    return token ? 0 : -1;
 }

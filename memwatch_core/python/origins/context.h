@@ -13,6 +13,10 @@ uint32_t mwpy_context_of(PyThreadState *thread);
 /* The value of a ContextVar in the thread's current context, borrowed; NULL: none. Async-signal-safe, as above. */
 PyObject *mwpy_value_in(PyThreadState *thread, PyObject *variable);
 
+/* Sets a ContextVar of ours in the current context; 0, or -1 with an exception. What was there before may be released.
+ */
+int mwpy_set_in_context(PyObject *variable, PyObject *value);
+
 /* Set by sql/: whether a value is a statement, and its id, or 0 if finished. Async-signal-safe. */
 extern bool (*mwpy_statement_id)(PyObject *value, uint32_t *id);
 #endif

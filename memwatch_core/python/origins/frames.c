@@ -13,6 +13,8 @@
 #include "origins/bytecode.h"
 #include "origins/context.h"
 #include "origins/frames.h"
+#include "origins/imported.h"
+#include "origins/requests.h"
 #include "origins/sites.h"
 #include "origins/stacks.h"
 
@@ -36,6 +38,7 @@ static struct held {
 MWPY_THREAD struct {
     bool ready;
     mwpy_stack stack;
+    mwpy_request request;
     uint32_t context;
     PyCodeObject *dropped; /* fell out of `held`; released after the write, because that may run code */
 } announced;
@@ -78,6 +81,7 @@ void mwpy_announce(bool sql) {
     PyThreadState *thread = mwpy_current_thread();
     announced.stack = mwpy_stack_limit > 1 ? held_stack(thread) : (mwpy_stack){held_site(thread), 0};
     announced.context = sql ? mwpy_context_of(thread) : 0;
+    announced.request = mwpy_request_of(thread, true);
     announced.ready = true;
 }
 
@@ -127,11 +131,17 @@ static PyThreadState *this_thread(mw_origin *origin) {
 #endif
 }
 
+static inline void say_request(mw_origin *origin, mwpy_request found) {
+    origin->request = found.request;
+    origin->request_serial = found.serial;
+}
+
 void mwpy_origin(const void *ucontext, mw_origin *origin) {
     if (!ucontext && announced.ready) {
         origin->site = announced.stack.site;
         origin->stack = announced.stack.callers;
         if (announced.context) origin->context = announced.context;
+        say_request(origin, announced.request);
         return;
     }
     /* At finalization, the interpreter frees the states of daemon threads, which go on in C. */
@@ -148,7 +158,12 @@ void mwpy_origin(const void *ucontext, mw_origin *origin) {
     }
     uint32_t context = mwpy_context_of(thread);
     if (context) origin->context = context;
+    if (!origin->inexact) say_request(origin, mwpy_request_of(thread, mwpy_current_thread() == thread));
 }
+
+int mwpy_prepare_origins(void) { return mwpy_prepare_requests(); }
+
+void mwpy_note_imports(void) { mwpy_look_for_imports(mwpy_current_thread()); }
 
 void mwpy_forget_sites(void) {
     for (size_t i = 0; i < HELD; i++) {

@@ -3,6 +3,12 @@
 #define MEMWATCH_PYTHON_FRAMES_H
 #include "adapter.h"
 
+/* Once, before all others. 0, or -1 with an exception. Needs the GIL. */
+int mwpy_prepare_origins(void);
+
+/* Takes note of what the program has imported: a store without the GIL can't look. Needs the GIL. */
+void mwpy_note_imports(void);
+
 /* Looks up the site (and, if sql, the context) of the calling thread's Python frame, for the next announced write.
  * Needs the GIL. Runs no Python code, so that nothing comes between an operator's read and its write. */
 void mwpy_announce(bool sql);

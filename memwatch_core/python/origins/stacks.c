@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define Py_BUILD_CORE_MODULE 1
+#include "origins/owned.h"
 #include "origins/sites.h"
 #include "origins/stacks.h"
 
@@ -105,25 +106,17 @@ static void forget_code(PyObject *code) {
 
 /* ---- what a thread keeps ----------------------------------------------------------------------------------------- */
 
-static bool lives(uint32_t tid) { return syscall(SYS_tgkill, getpid(), tid, 0) == 0; }
-
 /* One that nobody has, or whose thread has ended. NULL: there is none, or not tried again yet. */
 static __attribute__((noinline)) struct recent *claim(void) {
     if (mine.tries++ % CLAIM_AGAIN) return NULL;
     uint32_t self = (uint32_t)syscall(SYS_gettid);
-    for (int round = 0; round < 2; round++)
-        for (struct recent *r = recents; r < recents + THREADS; r++) {
-            uint32_t owner = __atomic_load_n(&r->owner, __ATOMIC_RELAXED);
-            if (owner && owner != self && (!round || lives(owner))) continue;
-            if (!__atomic_compare_exchange_n(&r->owner, &owner, self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-                continue;
-            r->generation = 0;
-            r->busy = false;
-            mine.tid = self;
-            mine.tries = 0;
-            return mine.recent = r;
-        }
-    return NULL;
+    struct recent *r = mwpy_claim_row(recents, THREADS, sizeof *r, self);
+    if (!r) return NULL;
+    r->generation = 0;
+    r->busy = false;
+    mine.tid = self;
+    mine.tries = 0;
+    return mine.recent = r;
 }
 
 /* In a forked child, the owner is 0. */
@@ -170,7 +163,8 @@ static mwpy_stack without_caches(const mwpy_frame *f) {
         mwpy_place at = mwpy_place_in(f);
         sites[count++] = mwpy_site_of(&at);
     }
-    return count ? (mwpy_stack){sites[0], mw_intern_stack(sites + 1, count - 1, f ? MW_STACK_CUT : 0)} : (mwpy_stack){0, 0};
+    return count ? (mwpy_stack){sites[0], mw_intern_stack(sites + 1, count - 1, f ? MW_STACK_CUT : 0)}
+                 : (mwpy_stack){0, 0};
 }
 
 /* Whether a frame counts is known by its instruction alone, but for frames that have just begun. */
@@ -331,11 +325,10 @@ mwpy_stack mwpy_stack_of(PyThreadState *thread) {
 /* ---- on and off -------------------------------------------------------------------------------------------------- */
 
 static int make_room(void) {
-    size_t size = THREADS * sizeof *recents;
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) return MW_ERR_NO_MEMORY;
-    if (madvise(p, size, MADV_WIPEONFORK) || getrandom(keys, sizeof keys, 0) != sizeof keys) {
-        munmap(p, size);
+    void *p = mwpy_make_rows(THREADS * sizeof *recents);
+    if (!p) return MW_ERR_NO_MEMORY;
+    if (getrandom(keys, sizeof keys, 0) != sizeof keys) {
+        munmap(p, THREADS * sizeof *recents);
         return MW_ERR_NO_MEMORY;
     }
     for (int row = 0; row < 3; row++)

@@ -6,6 +6,7 @@
 
 #include "interpreter.h"
 #include "origins/endings.h"
+#include "origins/frames.h"
 #include "places/attributes.h"
 #include "places/cell.h"
 #include "places/declared.h"
@@ -136,6 +137,7 @@ static PyObject *open_places(PyObject *module, PyObject *args) {
         mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, or_null(fields), or_null(skip), key);
     if (!root) return NULL;
     root->info = Py_NewRef(info);
+    mwpy_note_imports();
     return PyLong_FromUnsignedLong(root->cells.slab[0].id);
 }
 

@@ -5,6 +5,7 @@
 #include "origins/context.h"
 #include "origins/endings.h"
 #include "origins/frames.h"
+#include "origins/labels.h"
 #include "origins/stacks.h"
 #include "places/cell.h"
 #include "places/places.h"
@@ -63,6 +64,7 @@ static PyObject *create(PyObject *module, PyObject *args) {
         goto failed;
     }
     self->id = (mw_variable_id)id;
+    mwpy_note_imports();
     PyBuffer_Release(&data);
     return (PyObject *)self;
 failed:
@@ -147,7 +149,7 @@ PyDoc_STRVAR(provide_origins_doc, "provide_origins(on)\n--\n\n"
 static PyObject *provide_origins(PyObject *module, PyObject *on) {
     (void)module;
     int yes = PyObject_IsTrue(on);
-    if (yes < 0) return NULL;
+    if (yes < 0 || (yes && mwpy_prepare_origins())) return NULL;
     mw_set_origin_provider(yes ? mwpy_origin : NULL);
     Py_RETURN_NONE;
 }
@@ -211,7 +213,9 @@ static int fill(PyObject *module) {
         return -1;
     }
     if (PyModule_AddIntConstant(module, "CELL", MWPY_CELL)) return -1;
-    return PyModule_AddFunctions(module, functions) || PyModule_AddFunctions(module, mwpy_places_functions) ? -1 : 0;
+    bool failed = PyModule_AddFunctions(module, functions) || PyModule_AddFunctions(module, mwpy_label_functions) ||
+                  PyModule_AddFunctions(module, mwpy_places_functions);
+    return failed ? -1 : 0;
 }
 
 int mwpy_install(const char *name) {

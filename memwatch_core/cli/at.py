@@ -1,0 +1,148 @@
+"""``memwatch at``: every watched value as it was at a moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import click
+
+from ..host.asked import Asked, Pattern, asked
+from ..host.blamed import Row, is_there, rows
+from ..host.moments import cuts_of, moment, process_of
+from ..host.parts import UNKNOWN
+from ..host.placed import is_opened
+from ..host.states import WITH_THE_PROGRAM, States, Value, wanted_events
+from ..printed import put, say
+from ..records import Event
+from ..rendering.layout import last_part
+from .asking import configured, of_session, session_of
+from .blame import about
+from .columns import columns
+from .showing import by, clock, colour, name_of, note, put_json, shown
+
+HEADING = ("event", "written", "by", "value")
+
+
+@click.command("at")
+@click.argument("at", metavar="MOMENT")
+@click.argument("variables", metavar="[VARIABLE|PATH]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Lines of JSON.")
+@of_session
+def command(
+    at: str, variables: tuple[str, ...], as_json: bool, session: str | None, folder: str | None, file: str | None
+) -> None:
+    """Every watched value as it was at a moment, in each process, with who had written it.
+
+    A moment is start, end, a time as memwatch log shows it (15:04:05.123), a date and time, how long ago (5m), or the
+    number of an event, after which it is: 120, and 4711:120 if the session has several processes. The other processes
+    are shown as they were at that event's time. What is written at the moment itself is included.
+
+    Nothing is guessed: what a journal doesn't say any more is "unknown", and what may have changed unseen has a "?".
+
+    \b
+    memwatch at 15:04:05.123                  all values
+    memwatch at 15:04:05.123 total order      these two
+    memwatch at 4711:120 'order.customer.*'   after event 120 of process 4711
+    memwatch at end --json | jq -c '{variable, part, value}'
+    """
+    config = configured(folder, file)
+    opened = session_of(config, session)
+    until = moment(at, opened.path, say)
+    words = [asked(text) for text in variables]
+
+    def wanted(name: str, ident: int) -> bool:
+        return not words or sum(each.may_be(name, ident) for each in words) > 0
+
+    states = States(opened.settings.serializers, wanted, until, cuts=cuts_of(opened.path, say), forget=not words)
+    opened.read(wanted_events(wanted), states.add, states.content)
+    states.end()
+    found = _found(states, words)
+    if as_json:
+        for value, part in found:
+            _put_json(value, part)
+    else:
+        opened.remark(until)
+        _put(found, states, at)
+    opened.conclude()
+
+
+def _found(states: States, words: list[Asked | Pattern]) -> list[tuple[Value, str]]:
+    """The variables that were watched at the moment, in order of process and of beginning."""
+    if words:
+        asked_for = dict.fromkeys(each for one in words for each in one.found(states.values.values()))
+        return [(value, part) for value, part in asked_for if value.began is not None]
+    watched = [
+        value
+        for value in states.values.values()
+        if value.began is not None and (value.ended is None or value.ended.why in WITH_THE_PROGRAM)
+    ]
+    return [(value, "") for value in sorted(watched, key=lambda value: (value.pid, value.journal, value.ident))]
+
+
+def _put(found: list[tuple[Value, str]], states: States, at: str) -> None:
+    journals = dict.fromkeys(value.journal for value, _ in found)
+    for number, journal in enumerate(journals):
+        mine = [(value, part) for value, part in found if value.journal == journal]
+        if len(journals) > 1:
+            put(("\n" if number else "") + colour("heading", f"process {process_of(journal)}"))
+        names = Counter(value.name for value, _ in mine)
+        several = {name for name, count in names.items() if count > 1}
+        table = [
+            _cells(value, row, several)
+            for value, part in mine
+            for row in shown_rows(value, part)
+            if not is_opened(row.value)
+        ]
+        for line in columns(table, HEADING if table else (), (None, "time", "site")):
+            put(line)
+        for text in _notes(mine):
+            note(text)
+    if not found:
+        ended = sum(value.began is not None for value in states.values.values())
+        put(colour("note", f"nothing was watched at {at}" + (" any more" if ended else "")))
+
+
+def shown_rows(value: Value, part: str) -> list[Row]:
+    """One row for a value that is known; or one for each of its places, or parts."""
+    if part or value.placed is not None or value.parts is None or value.memory is None:
+        return [row for row in rows(value, part) if is_there(row)]
+    found = list(rows(value))
+    if len(found) == 1:
+        return found
+    whole = value.parts.whole(value.memory)
+    if whole is UNKNOWN or any(row.doubt for row in found):
+        return found
+    last = max((row.last for row in found if row.last is not None), key=lambda event: event.seq, default=None)
+    size = 0 if value.variable is None else value.variable.size
+    return [Row("", whole, last, max(row.writes for row in found), frozenset(), start=0, stop=size)]
+
+
+def _cells(value: Value, row: Row, several: Iterable[str]) -> tuple[str, ...]:
+    name = name_of(value, row.part, several=set(several))
+    if row.last is None:
+        return "-", "-", "changed unseen" if row.unseen else "as watched", f"{name} = {shown(row)}"
+    last: Event = row.last
+    return str(last.seq), clock(last.time_ns), last_part(by(last), 36), f"{name} = {shown(row)}"
+
+
+def _notes(found: Iterable[tuple[Value, str]]) -> Iterable[str]:
+    """Each once."""
+    said: dict[str, None] = {}
+    for value, part in found:
+        if value.cut is not None:
+            gone = f"events before {value.cut.seq:,} are no longer there (journal.max_bytes)"
+            said[f"{gone}: what they wrote is unknown"] = None
+        for row in rows(value, part) if value.doubt or value.placed is not None else ():
+            if row.doubt:
+                said[f"what has a ? may have changed unseen: {row.doubt}"] = None
+    return said
+
+
+def _put_json(value: Value, part: str) -> None:
+    for row in shown_rows(value, part):
+        put_json(
+            {"answer": "value"} | about(value)
+            | {"part": row.part, "value": row.value, "known": row.value is not UNKNOWN, "doubt": row.doubt,
+               "ended": value.ended is not None, "last": row.last}
+        )  # fmt: skip

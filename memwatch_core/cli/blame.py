@@ -1,0 +1,365 @@
+"""``memwatch blame``: who wrote each part of a value last."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
+
+import click
+
+from ..config import suggest
+from ..errors import SessionError
+from ..host.asked import asked
+from ..host.authors import Author, Authors, By, Count
+from ..host.blamed import Row, by_event, by_place, is_there, rows
+from ..host.lost_updates import LostUpdate, LostUpdates
+from ..host.moments import cuts_of, moment, since
+from ..host.parts import LENGTH
+from ..host.placed import covers
+from ..host.states import States, Value, wanted_events
+from ..printed import clean, put, say, shows_colours
+from ..records import Event, Record
+from ..rendering.aliases import under_all_names
+from ..rendering.hexview import LINES_MOST, NOBODY, Span, hexview, letter, role
+from ..rendering.layout import both_ends, last_part
+from ..rendering.unfollowed import reason
+from .asking import configured, of_session, session_of
+from .columns import columns
+from .showing import (
+    by,
+    clock,
+    colour,
+    file_line,
+    headline,
+    line_of,
+    name_of,
+    note,
+    put_json,
+    shown,
+    statement_of,
+    thread_of,
+    value_of,
+)  # fmt: skip
+
+HEADING = ("event", "written", "by", "thread", "writes", "value")
+PLACE = 40
+"""Columns of a line that wrote."""
+
+
+@click.command("blame")
+@click.argument("variable", metavar="VARIABLE|PATH")
+@click.option("--at", "at", metavar="MOMENT", default="end", help="As it was then: a time, PID:NUMBER of an event.")
+@click.option("--since", "after", metavar="MOMENT", help="Count only writes from then on; ^ marks older ones.")
+@click.option("--by", "author", type=click.Choice(get_args(By)), help="Count who wrote how often, instead.")
+@click.option("--each", is_flag=True, help="Each element that was written apart; all lines of bytes.")
+@click.option("--json", "as_json", is_flag=True, help="Lines of JSON.")
+@of_session
+def command(
+    variable: str,
+    at: str,
+    after: str | None,
+    author: By | None,
+    each: bool,
+    as_json: bool,
+    session: str | None,
+    folder: str | None,
+    file: str | None,
+) -> None:
+    """Who wrote each part of a value last, as git blame says it of lines.
+
+    For each field, element, attribute, key or item, or range of bytes: its value, the event that wrote it last (line in
+    the program's own code, thread, statement), how often it was written, and, if from several lines, from how many.
+    Elements side by side that one line wrote are one row. Of bytes, letters or colours say which row wrote them.
+
+    A moment is start, end, a time as memwatch log shows it (15:04:05.123), a date and time, how long ago (5m), or the
+    number of an event: 120, and 4711:120 if the session has several processes.
+
+    Says so if two threads added to a number and both began with the same old value.
+
+    \b
+    memwatch blame total                      who changed total last?
+    memwatch blame 'total#57'                 of several, this one
+    memwatch blame order                      each of its attributes
+    memwatch blame 'order.*.age'              some of them
+    memwatch blame 'buffer[0:64]'             who wrote these bytes?
+    memwatch blame total --at 15:04:05.123    and who until then?
+    memwatch blame total --by thread          who wrote how often?
+    memwatch blame order --json | jq -c '{part, value, line: .last.own.line}'
+    """
+    config = configured(folder, file)
+    opened = session_of(config, session)
+    until = moment(at, opened.path, say, what="--at ")
+    from_then = None if after is None else since(after, opened.path, say)
+    words = asked(variable)
+    states = States(
+        opened.settings.serializers, words.may_be, until, from_then, cuts_of(opened.path, say)
+    )  # fmt: skip
+    lost = LostUpdates()
+    written: dict[tuple[str, int], Authors] = {}
+    touches = _touched(states, words)
+
+    def take(record: Record) -> None:
+        if not states.add(record) or not isinstance(record, Event):
+            return
+        for event in under_all_names(record):
+            if (key := (event.journal, event.variable_id)) in states.values:
+                lost.add(event)
+                if author is not None and touches(event):
+                    written.setdefault(key, Authors(author)).add(event)
+
+    opened.read(wanted_events(words.may_be), take, states.content)
+    states.end()
+    found = [(value, part) for value, part in words.found(states.values.values()) if value.began is not None]
+    if not found:
+        raise SessionError(f"{variable!r} wasn't watched yet at {at!r}")
+    there = [next(rows(value, part), None) for value, part in found]
+    if not any(there) and all(part and value.placed is not None for value, part in found):
+        names = [name_of(value, name) for value, _ in found if value.placed is not None for name in value.placed.places]
+        raise SessionError(
+            f"{variable!r}: nothing was written to such a place{suggest(variable, names) or _there(names)}"
+        )
+    if not as_json:
+        opened.remark(until)
+    for number, (value, part) in enumerate(found):
+        if not as_json:
+            if number:
+                put()
+            put(colour("heading", headline(value, processes=len(found) > 1)))
+        key = value.journal, value.ident
+        if author is not None:
+            _put_authors(value, written.get(key) or Authors(author), author, as_json)
+        elif as_json:
+            _put_rows_as_json(value, part, lost)
+        else:
+            _put_rows(value, part, each)
+        if not as_json:
+            _put_notes(value, part, lost)
+    opened.conclude()
+
+
+def _there(names: list[str]) -> str:
+    return f"; there are {', '.join(names[:8])}{', …' if names[8:] else ''}" if names else ""
+
+
+def _touched(states: States, words: Any) -> Callable[[Event], bool]:
+    """Whether an event touched the part that was asked for."""
+    known: dict[tuple[str, int], Callable[[Event], bool]] = {}
+
+    def touches(event: Event) -> bool:
+        key = event.journal, event.variable_id
+        if key not in known:
+            known[key] = _touches(states.values[key], words)
+        return known[key](event)
+
+    return touches
+
+
+def _touches(value: Value, words: Any) -> Callable[[Event], bool]:
+    part = next((part for _, part in words.found([value])), "")
+    if not part:
+        return lambda event: True
+    if value.placed is not None:
+        is_covered = covers(part)
+        return lambda event: event.part is not None and is_covered(event.part.name)
+    unit = None if value.parts is None or value.memory is None else value.parts.locate(part, value.memory)
+    if unit is None:
+        return lambda event: False
+    return lambda event: event.offset < unit.stop and unit.start < event.offset + len(event.after)
+
+
+# ---- rows -----------------------------------------------------------------------------------------------------------
+
+
+def _put_rows(value: Value, part: str, each: bool) -> None:
+    found = [row for row in rows(value, part, by_event if each else by_place) if is_there(row) or row.last is not None]
+    if value.parts is not None and value.parts.is_bytes and value.memory is not None:
+        lengths = [row for row in found if row.part == LENGTH and (part or row.last is not None or row.doubt)]
+        ranges = [row for row in found if row.part != LENGTH]
+        _put_table(value, lengths)
+        _put_bytes(value, ranges, each)
+    else:
+        _put_table(value, found)
+    if not found:
+        put(colour("note", "nothing was written to it: its places are known from their first change on"))
+    elif value.parts is not None and all(row.start == row.stop for row in found if row.part != LENGTH):
+        put(colour("note", "it is empty"))
+
+
+def _cells(value: Value, row: Row) -> tuple[str, ...]:
+    event, sites = row.last, len(row.sites)
+    writes = f"{row.writes:,}" + (f" from {sites}" if sites > 1 else "")
+    seq = "-" if event is None else f"{event.seq}" if row.writes else f"^{event.seq}"  # as git blame does
+    text = f"{name_of(value, row.part)} = {shown(row)}"
+    if event is None:
+        return "-", "-", "changed unseen" if row.unseen else "as watched", "-", writes if row.writes else "-", text
+    return seq, clock(event.time_ns), last_part(by(event), PLACE), thread_of(event), writes, text
+
+
+def _put_table(value: Value, found: list[Row]) -> None:
+    if not found:
+        return
+    lines = columns([_cells(value, row) for row in found], HEADING, (None, "time", "site", "thread"))
+    _put_with_statements(lines, [(str(row.last.seq), statement_of(row.last)) for row in found if row.last is not None])
+
+
+def _put_with_statements(lines: Iterator[str], statements: list[tuple[str, str]]) -> None:
+    """Lines of a table, and what was in force at each of them below."""
+    for line in lines:
+        put(line)
+    seen: dict[str, list[str]] = {}
+    for number, text in statements:
+        if text:
+            seen.setdefault(text, []).append(number)
+    for text, numbers in seen.items():
+        more = f" and {len(numbers) - 4:,} more" if len(numbers) > 4 else ""
+        put(f"  {', '.join(numbers[:4])}{more}: {colour('sql', text)}")
+
+
+def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
+    """A table of who wrote bytes, and the bytes."""
+    memory, parts = value.memory, value.parts
+    assert memory is not None
+    assert parts is not None
+    if not found:
+        return
+    keys: dict[object, int] = {}
+    by_author: dict[int, list[Row]] = {}
+    spans = []
+    for row in found:
+        number = NOBODY
+        if row.last is not None:
+            number = keys.setdefault(by_event(row.last) if each else by_place(row.last), len(keys))
+            by_author.setdefault(number, []).append(row)
+        spans.append(Span(row.start, row.stop, number))
+    if by_author:
+        table = []
+        for number, mine in by_author.items():
+            last = max((row.last for row in mine if row.last is not None), key=lambda event: event.seq)
+            writes = max(row.writes for row in mine)
+            where = ", ".join(row.part + "?" * bool(row.doubt) for row in mine[:3]) + (", …" if len(mine) > 3 else "")
+            table.append(
+                (letter(number), str(last.seq), clock(last.time_ns), last_part(by(last), PLACE), thread_of(last),
+                 f"{writes:,}", where, statement_of(last))
+            )  # fmt: skip
+        lines = [
+            *columns([row[:-1] for row in table], ("", *HEADING[:-1], "bytes"), (None, None, "time", "site", "thread"))
+        ]
+        numbers = iter(by_author)
+        lines[1:] = [line if line[:1] in ("", " ") else _lettered(line, next(numbers)) for line in lines[1:]]
+        _put_with_statements(iter(lines), [(row[0], row[-1]) for row in table])
+    paint = colour if shows_colours(sys.stdout) else None
+
+    def read(start: int, stop: int) -> Iterator[tuple[int, bool]]:
+        return zip(memory.peek(start, stop), memory.known(start, stop), strict=True)
+
+    for line in hexview(read, spans, paint, parts.start(), None if each else LINES_MOST):
+        put(line)
+
+
+def _lettered(line: str, author: int) -> str:
+    """A row of the table, its letter in the author's colour."""
+    return colour(role(author), line[0]) + line[1:]
+
+
+def _put_rows_as_json(value: Value, part: str, lost: LostUpdates) -> None:
+    for row in rows(value, part, by_event):
+        if not is_there(row) and row.last is None:
+            continue
+        put_json(
+            {"answer": "part"}
+            | about(value)
+            | {"part": row.part, "bytes": [row.start, row.stop] if row.stop else None, "value": row.value,
+               "doubt": row.doubt, "unseen": row.unseen, "writes": row.writes, "sites": len(row.sites),
+               "last": row.last}
+        )  # fmt: skip
+    for each in lost.found(value.journal, value.ident):
+        if part and not covers(part)(each.part):
+            continue
+        put_json(
+            {"answer": "lost update"} | about(value)
+            | {"part": each.part, "step": each.step, "count": each.count, "from": each.base, "event": each.event,
+               "over": each.over}
+        )  # fmt: skip
+
+
+def about(value: Value) -> dict[str, Any]:
+    """Which variable, for a line of JSON."""
+    return {"variable": value.name, "variable_id": value.ident, "pid": value.pid, "journal": value.journal}
+
+
+# ---- who wrote how often --------------------------------------------------------------------------------------------
+
+
+def _put_authors(value: Value, authors: Authors, kind: By, as_json: bool) -> None:
+    found = authors.most()
+    if as_json:
+        for who, count in found:
+            put_json(
+                {"answer": "author"} | about(value)
+                | {"by": kind, "site": who.site, "stack": list(map(line_of, who.stack)) or None,
+                   "thread": who.thread or None, "tid": who.tid or None, "driver": who.driver or None,
+                   "statement": who.statement or None, "writes": count.writes, "changed": count.changed,
+                   "first": count.first, "last": count.last}
+            )  # fmt: skip
+        return
+    if not found:
+        put(colour("note", "nothing was written to it"))
+        return
+    table = [_author_cells(who, count, kind) for who, count in found]
+    for line in columns(table, ("writes", "changed", "first", "last", kind), (None, None, "time", "time", "site")):
+        put(line)
+
+
+def _author_cells(who: Author, count: Count, kind: By) -> tuple[str, ...]:
+    times = clock(count.first.time_ns), clock(count.last.time_ns)
+    return f"{count.writes:,}", f"{count.changed:,}", *times, _name(who, count, kind)
+
+
+def _name(who: Author, count: Count, kind: By) -> str:
+    if who.others:
+        return "(others)"
+    if kind == "thread":
+        return who.thread or (f"thread {who.tid}" if who.tid else "(threads aren't tracked)")
+    if kind == "statement":
+        return f"{who.driver}: {who.statement}" if who.statement else "(none)"
+    if who.site is None:
+        return f"({who.found})"
+    if kind == "function":
+        return f"{who.site.function or '?'} in {file_line(who.site)}"
+    return " < ".join([line_of(who.site), *map(line_of, who.stack)])
+
+
+# ---- remarks --------------------------------------------------------------------------------------------------------
+
+
+def _put_notes(value: Value, part: str, lost: LostUpdates) -> None:
+    if value.cut is not None:
+        note(f"events before {value.cut.seq:,} are no longer there (journal.max_bytes): only later writes are counted")
+    for doubt in dict.fromkeys(row.doubt for row in rows(value, part) if row.doubt):
+        note(f"what has a ? may have changed unseen: {doubt}")
+    if value.placed is not None and value.placed.unnamed:
+        note(f"{value.placed.unnamed:,} writes were to places whose path isn't known")
+    for left_out in value.unfollowed.values():
+        name = clean(both_ends(name_of(value, left_out.name), PLACE))
+        note(
+            f"{name} is not followed: {reason(left_out)}"
+            + (f" ({left_out.count:,} such)" if left_out.count > 1 else "")
+        )
+    for each in lost.found(value.journal, value.ident):
+        if not part or covers(part)(each.part):
+            note(_lost(value, each))
+    if not lost.complete:
+        note("lost updates were looked for in the first 10,000 places only")
+
+
+def _lost(value: Value, each: LostUpdate) -> str:
+    times = "once" if each.count == 1 else f"{each.count:,} times"
+    step, event, over = each.step, each.event, each.over
+    new = event.part.new if event.part is not None else event.new
+    base, line = value_of(each.base), line_of(event.own or event.site)
+    return (
+        f"lost update of {name_of(value, each.part)}, {times}: {line} adds {value_of(step)}, but {thread_of(event)} "
+        f"stored {value_of(new)} (event {event.seq}), as if it were still {base}, over what {thread_of(over)} stored "
+        f"from {base} (event {over.seq})"
+    )

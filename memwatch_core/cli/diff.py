@@ -1,0 +1,219 @@
+"""``memwatch diff``: what changed between two moments of a session, or between two sessions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+
+import click
+
+from ..config import Config
+from ..errors import SessionError
+from ..host.asked import Asked, Pattern, asked
+from ..host.compared import Difference, differences
+from ..host.contents import Content
+from ..host.moments import END, Moment, cuts_of, is_moment, moment, process_of
+from ..host.parts import UNKNOWN
+from ..host.placed import is_opened
+from ..host.states import States, Value, Wanted, wanted_events
+from ..printed import put, say
+from ..records import Event, Record, Unwatched
+from ..rendering.layout import last_part
+from .asking import Session, configured, of_session, session_of
+from .blame import about
+from .columns import columns
+from .showing import arrow, by, clock, colour, name_of, note, put_json, thread_of, value_of
+
+HEADING = ("event", "written", "by", "thread", "writes", "change")
+VALUE = 30
+"""Columns of a value."""
+
+
+@click.command("diff")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.argument("variables", metavar="[VARIABLE|PATH]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Lines of JSON.")
+@of_session
+def command(
+    a: str,
+    b: str,
+    variables: tuple[str, ...],
+    as_json: bool,
+    session: str | None,
+    folder: str | None,
+    file: str | None,
+) -> None:
+    """What changed between two moments of a session, A and B, and by whom; or between the ends of two sessions.
+
+    A moment is start, end, a time as memwatch log shows it (15:04:05.123), a date and time, how long ago (5m), or the
+    number of an event, after which it is: 120, and 4711:120 if the session has several processes. Anything else is the
+    name of a session, as memwatch log --list shows it.
+
+    What was written and is the same again isn't shown. A variable that was watched later than A is compared with what
+    it was then. Of two sessions, variables of the same name are compared, process by process.
+
+    \b
+    memwatch diff start end                       what is different in the end?
+    memwatch diff 15:04:05 15:04:06 order         of order, within this second
+    memwatch diff 4711:120 4711:180               what did these 60 events do?
+    memwatch diff 20261123-150405-0a1b2c 20261123-151122-77aa01
+    """
+    config = configured(folder, file)
+    words = [asked(text) for text in variables]
+    if not is_moment(a) and not is_moment(b):
+        _sessions(config, a, b, words, as_json)
+        return
+    opened = session_of(config, session)
+    one, other = moment(a, opened.path, say), moment(b, opened.path, say)
+    cuts = cuts_of(opened.path, say)
+    if _is_later(one, other):
+        raise SessionError(f"{a!r} is later than {b!r}: write the earlier moment first")
+    before = States(opened.settings.serializers, _wanted(words), one, cuts=cuts, forget=not words)
+    after = States(opened.settings.serializers, _wanted(words), other, one, cuts)
+
+    def take(record: Record) -> None:
+        before.add(record)
+        after.add(record)
+        if isinstance(record, Unwatched) and (key := (record.journal, record.variable_id)) not in before.values:
+            after.values.pop(key, None)
+
+    def content(told: Content) -> None:
+        before.content(told)
+        after.content(told)
+
+    opened.read(_events(words), take, content)
+    before.end()
+    after.end()
+    _check(words, after)
+    if not as_json:
+        opened.remark(other)
+    pairs = [(before.values[key], value) for key, value in after.values.items() if value.began is not None]
+    pairs.sort(key=lambda pair: (pair[1].pid, pair[1].journal, pair[1].ident))
+    _put([pair for pair in pairs if pair[1].began is not None], words, as_json, f"between {a} and {b}")
+    opened.conclude()
+
+
+def _is_later(one: Moment, other: Moment) -> bool:
+    if one.journal and one.journal == other.journal:
+        return one.seq > other.seq
+    return one.time > other.time
+
+
+def _wanted(words: list[Asked | Pattern]) -> Wanted:
+    return lambda name, ident: not words or sum(each.may_be(name, ident) for each in words) > 0
+
+
+def _events(words: list[Asked | Pattern]) -> Callable[[Event], bool]:
+    return wanted_events(_wanted(words))
+
+
+def _check(words: list[Asked | Pattern], states: States) -> None:
+    for each in words:
+        each.found(states.values.values())
+
+
+# ---- two sessions ---------------------------------------------------------------------------------------------------
+
+
+def _sessions(config: Config, a: str, b: str, words: list[Asked | Pattern], as_json: bool) -> None:
+    ends = []
+    for name in (a, b):
+        opened = session_of(config, name)
+        states = States(opened.settings.serializers, _wanted(words), END, cuts=cuts_of(opened.path, say))
+        opened.read(_events(words), states.add, states.content)
+        states.end()
+        ends.append((opened, states))
+    (first, one), (second, other) = ends
+    for each in words:
+        each.found([*one.values.values(), *other.values.values()][: len(other.values) or None])
+    before, after = _named(one), _named(other)
+    pairs = [(before[key], value) for key, value in after.items() if key in before]
+    _put(pairs, words, as_json, f"between the ends of {first.path.name} and {second.path.name}")
+    if not as_json:
+        _put_missing(before, after, first, second)
+    first.conclude()
+    second.conclude()
+
+
+def _named(states: States) -> dict[tuple[int, str, int], Value]:
+    """Variables by process (the first one to watch something is 0), name, and number among those of this name."""
+    processes: dict[str, int] = {}
+    counts: Counter[tuple[int, str]] = Counter()
+    found = {}
+    for value in sorted(states.values.values(), key=lambda value: (value.began or 0, value.ident)):
+        process = processes.setdefault(value.journal, len(processes))
+        found[process, value.name, counts[process, value.name]] = value
+        counts[process, value.name] += 1
+    return found
+
+
+def _put_missing(
+    before: dict[tuple[int, str, int], Value], after: dict[tuple[int, str, int], Value], one: Session, other: Session
+) -> None:
+    for have, lack, session in ((before, after, one), (after, before, other)):
+        names = [*dict.fromkeys(value.name for key, value in have.items() if key not in lack)]
+        if names:
+            more = ", …" if len(names) > 8 else ""
+            note(f"only in {session.path.name}: {', '.join(names[:8])}{more}")
+
+
+# ---- output ---------------------------------------------------------------------------------------------------------
+
+
+def _put(pairs: list[tuple[Value, Value]], words: list[Asked | Pattern], as_json: bool, when: str) -> None:
+    by_journal: dict[str, list[tuple[Value, Value, Difference]]] = defaultdict(list)
+    for one, other in pairs:
+        fitting = [each for each in words if each.may_be(other.name, other.ident)]
+        parts = [part for each in fitting for _, part in each.found([other])]
+        for found in differences(one, other):
+            if not words or any(_is_asked(found, other, part) for part in parts):
+                by_journal[other.journal].append((one, other, found))
+    if as_json:
+        for rows in by_journal.values():
+            for one, other, found in rows:
+                _put_json(one, other, found)
+        return
+    for number, (journal, rows) in enumerate(by_journal.items()):
+        if len({other.journal for _, other in pairs}) > 1:
+            put(("\n" if number else "") + colour("heading", f"process {process_of(journal)}"))
+        names = Counter(
+            value.name for value in {id(other): other for _, other in pairs if other.journal == journal}.values()
+        )
+        several = {name for name, count in names.items() if count > 1}
+        table = [_cells(other, found, several) for _, other, found in rows]
+        for line in columns(table, HEADING, (None, "time", "site", "thread")):
+            put(line)
+    if not by_journal:
+        put(colour("note", f"no difference {when}"))
+    doubts = dict.fromkeys(found.doubt for rows in by_journal.values() for _, _, found in rows if found.doubt)
+    for doubt in doubts:
+        note(f"what has a ? may have changed unseen: {doubt}")
+
+
+def _is_asked(found: Difference, value: Value, part: str) -> bool:
+    if not part:
+        return True
+    if value.placed is not None:
+        return found.part in value.placed.below(part) or found.part == part or found.part.startswith(part)
+    unit = None if value.parts is None or value.memory is None else value.parts.locate(part, value.memory)
+    return unit is not None and found.start < unit.stop and unit.start < found.stop
+
+
+def _cells(value: Value, found: Difference, several: set[str]) -> tuple[str, ...]:
+    name = name_of(value, found.part, several=several)
+    change = f"{name} {value_of(found.old, VALUE)} {arrow()} {value_of(found.new, VALUE)}{'?' if found.doubt else ''}"
+    if is_opened(found.new):
+        change = f"{name}: items were added or deleted"
+    last = found.last
+    if last is None:
+        return "-", "-", "(not known)", "-", f"{found.writes:,}", change
+    return str(last.seq), clock(last.time_ns), last_part(by(last), 32), thread_of(last), f"{found.writes:,}", change
+
+
+def _put_json(one: Value, other: Value, found: Difference) -> None:
+    put_json(
+        {"answer": "difference"} | about(other)
+        | {"part": found.part, "old": found.old, "new": found.new, "known": found.old is not UNKNOWN and
+           found.new is not UNKNOWN, "doubt": found.doubt, "writes": found.writes, "last": found.last}
+    )  # fmt: skip

@@ -1,0 +1,230 @@
+"""``memwatch history``: the values of a variable over time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+import click
+
+from ..host.asked import Asked, Pattern, asked
+from ..host.moments import END, Cut, cuts_of, moment, since
+from ..host.runs import Run, Runs
+from ..host.states import States, Value, wanted_events
+from ..printed import put, say, terminal_width
+from ..records import Event, Lost, Record, Unwatched, Watched
+from ..rendering.aliases import under_all_names
+from ..rendering.endings import ending
+from ..rendering.layout import last_part
+from ..rendering.sparkline import ASCII, BLOCKS, WIDTH, Series
+from .asking import Session, configured, of_session, session_of
+from .blame import about
+from .columns import columns
+from .showing import (
+    arrow,
+    by,
+    clock,
+    colour,
+    file_line,
+    headline,
+    line_of,
+    name_of,
+    put_json,
+    statement_of,
+    thread_of,
+    utf8,
+    value_of,
+)  # fmt: skip
+
+ROWS = 500
+"""Rows that are laid out together."""
+VALUE = 24
+"""Columns of a value."""
+HEADING = ("event", "written", "by", "thread", "change")
+
+
+@click.command("history")
+@click.argument("variable", metavar="VARIABLE|PATH")
+@click.option("--since", "after", metavar="MOMENT", help="Only what was written from then on.")
+@click.option("--until", metavar="MOMENT", default="end", help="Only what was written up to then.")
+@click.option("--each", is_flag=True, help="Each write apart, none folded.")
+@click.option("--json", "as_json", is_flag=True, help="Lines of JSON.")
+@of_session
+def command(
+    variable: str,
+    after: str | None,
+    until: str,
+    each: bool,
+    as_json: bool,
+    session: str | None,
+    folder: str | None,
+    file: str | None,
+) -> None:
+    """The values of a variable, or of a part of it, over time.
+
+    Writes that follow each other and came from the same line, thread and statement are one row, with their number, the
+    value before the first and the value after the last of them. Below, of a number, the whole course as a picture.
+
+    A moment is start, end, a time (15:04:05.123), a date and time, how long ago (5m), or an event's number (120, and
+    4711:120 if the session has several processes).
+
+    \b
+    memwatch history total                  how did it get there?
+    memwatch history order.customer.age     of an attribute
+    memwatch history 'grid[3]'              of an element
+    memwatch history total --each --since 5m
+    memwatch history total --json | jq -c '[.first.seq, .count, .new]'
+    """
+    config = configured(folder, file)
+    opened = session_of(config, session)
+    last = END if until == "end" else moment(until, opened.path, say, what="--until ")
+    from_then = None if after is None else since(after, opened.path, say)
+    words = asked(variable)
+    _look(opened, words, cuts := cuts_of(opened.path, say))
+    states = States(opened.settings.serializers, words.may_be, last, from_then, cuts)
+    page = _Page(states, words, each, as_json)
+    opened.read(wanted_events(words.may_be), page.take, states.content, prints=True)
+    states.end()
+    found = words.found(states.values.values())
+    if not as_json:
+        opened.remark(last)
+    page.end([value for value, _ in found])
+    opened.conclude()
+
+
+def _look(opened: Session, words: Asked | Pattern, cuts: Mapping[str, Cut]) -> None:
+    """Raises SessionError if the words mean no variable, or several: before anything is printed."""
+    for everything in (False, True):  # then a variable of which nothing but events is left
+        states = States(opened.settings.serializers, words.may_be, cuts=cuts)
+        opened.read(lambda event, wanted=everything: wanted, states.add)  # type: ignore[misc]
+        if states.values:
+            break
+    words.found(states.values.values())
+
+
+class _Page:
+    """Prints the runs of each variable as they end."""
+
+    def __init__(self, states: States, words: Asked | Pattern, each: bool, as_json: bool) -> None:
+        self._states, self._words, self._each, self._as_json = states, words, each, as_json
+        self._runs: dict[tuple[str, int], Runs] = {}
+        self._series: dict[tuple[str, int], Series | None] = {}
+        self._rows: list[tuple[str, ...]] = []
+        self._headed = False
+        self._journals: set[str] = set()
+
+    def take(self, record: Record) -> None:
+        if not isinstance(record, Event):
+            self._states.add(record)
+            self._other(record)
+            return
+        touched = []
+        for event in under_all_names(record):
+            key = event.journal, event.variable_id
+            runs = self._runs.get(key)
+            if runs is None and (runs := self._begin(event)) is not None:
+                self._runs[key] = runs
+            if runs is not None and runs.before(event):
+                touched.append((key, runs, event))
+        if not self._states.add(record):
+            return
+        for key, runs, event in touched:
+            if (run := runs.after(event)) is not None:
+                self._put(run)
+            self._draw(key, runs)
+
+    def _begin(self, event: Event) -> Runs | None:
+        value = self._states.known(event)
+        if value is None:
+            return None
+        part = next((part for _, part in self._words.found([value])), None)
+        self._journals.add(value.journal)
+        return None if part is None else Runs(value, part, self._each)
+
+    def _draw(self, key: tuple[str, int], runs: Runs) -> None:
+        number, one = runs.number(), runs.is_of_one_part()
+        series = self._series.setdefault(key, Series())
+        if number is None or not one:
+            self._series[key] = None
+        elif series is not None:
+            series.add(number)
+
+    def _other(self, record: Record) -> None:
+        if self._as_json:
+            return
+        if isinstance(record, Watched):
+            value = self._states.values.get((record.variable.journal, record.variable.id))
+            if value is not None:
+                text = value_of(record.value, VALUE) if record.value is not None else "(large)"
+                self._row("", record.time_ns, line_of(record.variable.watched_at), "", f"watched: {text}", value)
+        elif isinstance(record, Unwatched):
+            value = self._states.values.get((record.journal, record.variable_id))
+            if value is not None:
+                for run in self._ended(value):
+                    self._put(run)
+                where = "" if record.site is None else file_line(record.site)
+                self._row("", record.time_ns, "", "", f"watch ended{ending(record, where)}", value)
+        elif isinstance(record, Lost) and (record.variable is None or self._words.may_be(record.variable, -1)):
+            self._row("", record.time_ns, "", "", f"LOST {record.count:,}: {record.reason}", None)
+
+    def _ended(self, value: Value) -> list[Run]:
+        runs = self._runs.get((value.journal, value.ident))
+        return [] if runs is None else [*runs.end()]
+
+    def _put(self, run: Run) -> None:
+        if self._as_json:
+            put_json(
+                {"answer": "run"} | about(run.value)
+                | {"part": run.part, "parts": run.others + 1 if run.others else 1, "count": run.count,
+                   "old": run.old, "new": run.new, "first": run.first, "last": run.last}
+            )  # fmt: skip
+            return
+        first, last = run.first, run.last
+        seq = str(first.seq) if run.count == 1 else f"{first.seq}-{last.seq}"
+        times = f" ({run.count:,} times)" if run.count > 1 else ""
+        what = f"{value_of(run.old, VALUE)} {arrow()} {value_of(run.new, VALUE)}"
+        if run.count == 1 and not first.changed:
+            what = f"{value_of(run.new, VALUE)} (unchanged)"
+        name = name_of(run.value, run.part)
+        if run.others:
+            what = f"{name} … {name_of(run.value, last.part.name if last.part else '')}"
+        elif run.part or isinstance(self._words, Asked) is False:
+            what = f"{name} {what}"
+        if text := statement_of(last):
+            what += f"  {text}"
+        self._row(seq, first.time_ns, last_part(by(last), 40) + times, thread_of(last), what, run.value)
+
+    def _row(self, seq: str, time_ns: int, by: str, thread: str, what: str, value: Value | None) -> None:
+        if value is not None and len(self._journals) > 1:
+            seq = f"{value.pid}:{seq}" if seq else str(value.pid)
+        self._rows.append((seq, clock(time_ns), by, thread, what))
+        if len(self._rows) >= ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        if rows and not self._as_json:
+            heading = () if self._headed else HEADING
+            self._headed = True
+            for line in columns(rows, heading, (None, "time", "site", "thread")):
+                put(line)
+
+    def end(self, values: list[Value]) -> None:
+        """Prints the last runs, and pictures of numbers."""
+        for value in values:
+            for run in self._ended(value):
+                self._put(run)
+        self._flush()
+        if self._as_json:
+            return
+        if not self._headed:
+            for value in values:
+                put(headline(value, processes=True))
+                put(colour("note", "nothing was written to it"))
+        for value in values:
+            series = self._series.get((value.journal, value.ident))
+            if series is not None and series.count > 2:
+                width = min(WIDTH, max(20, (terminal_width(sys.stdout) or 80) - 30))
+                line = series.line(width, BLOCKS if utf8() else ASCII)
+                whose = f"{value.pid}: " if len(values) > 1 else ""
+                put(f"{whose}{series.least:g} {colour('new', line)} {series.greatest:g}  ({series.count:,} writes)")

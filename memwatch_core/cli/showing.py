@@ -1,0 +1,148 @@
+"""Who wrote, when and what, as the cells of a table: for ``memwatch blame``, ``history``, ``at`` and ``diff``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..host.blamed import Row
+from ..host.moments import process_of
+from ..host.parts import UNKNOWN
+from ..host.states import WITH_THE_PROGRAM, Value
+from ..printed import NARROWEST, clean, escape_json, put, put_bytes, shows_colours, terminal_width, wrap
+from ..records import Event, Site, Watched
+from ..rendering.changes import named, value_text
+from ..rendering.endings import ending
+from ..rendering.jsonlines import record_json, value_json
+from ..rendering.layout import shorten
+from ..rendering.palette import Role, paint, plain
+from ..rendering.text import FOUND, brief, short_path
+
+VALUE_MOST, STATEMENT_MOST = 60, 4000
+"""Columns of a value, and of a statement in a pipe."""
+
+
+def colour(role: Role, text: str) -> str:
+    """The text in its colour, if standard output shows colours."""
+    return (paint if shows_colours(sys.stdout) else plain)(role, text)
+
+
+def arrow() -> str:
+    """As in ``memwatch log``."""
+    return "→" if utf8() and terminal_width(sys.stdout) is not None else "->"
+
+
+def utf8() -> bool:
+    """Whether standard output takes every character."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def clock(time_ns: int) -> str:
+    """``15:04:05.123``, local."""
+    second, rest = divmod(time_ns, 10**9)
+    return f"{time.strftime('%H:%M:%S', time.localtime(second))}.{rest // 10**6:03d}"
+
+
+def file_line(site: Site) -> str:
+    """``orders.py:41``."""
+    path = short_path(site.file, full=terminal_width(sys.stdout) is None)
+    return path + (f":{site.line}" if site.line else "")
+
+
+def line_of(site: Site | None) -> str:
+    """``orders.py:41 add``, or empty."""
+    if site is None or not site.file:
+        return ""
+    return f"{file_line(site)} {clean(site.function)}".rstrip()
+
+
+def by(event: Event) -> str:
+    """Where an event came from: the first line in the program's own code."""
+    if event.origin == "found":
+        return FOUND
+    text = line_of(event.own or event.site) or "(unknown place)"
+    if not event.exact and not text.startswith("("):
+        text = text.replace(" ", "? ", 1) if " " in text else f"{text}?"
+    return text if event.call is None else f"{text} {clean(event.call.name)}()"
+
+
+def thread_of(event: Event) -> str:
+    """The thread's name, or its id."""
+    if event.origin == "found":
+        return "-"
+    return clean(event.thread) or (f"thread {event.tid}" if event.tid else "-")
+
+
+def statement_of(event: Event) -> str:
+    """The statement in force, with what became of it if that undid it; or empty."""
+    context = event.context
+    if context is None:
+        return ""
+    end = f"{context.outcome}: " if context.outcome.startswith(("rolled back", "failed")) else ""
+    width = terminal_width(sys.stdout)
+    return brief(f"{end}{context.driver}: {context.statement}", STATEMENT_MOST if width is None else width - 6)
+
+
+def value_of(value: Any, limit: int = VALUE_MOST) -> str:
+    """A value as text."""
+    return shorten(value_text(value, limit), limit)
+
+
+def shown(row: Row, limit: int = VALUE_MOST) -> str:
+    """The value of a row; its size, if it is large."""
+    if row.value is None and row.stop > row.start:
+        return f"({row.stop - row.start:,} bytes)"
+    return value_of(row.value, limit) + ("?" if row.doubt and row.value is not UNKNOWN else "")
+
+
+def name_of(value: Value, part: str = "", *, several: Iterable[str] = ()) -> str:
+    """``order.customer.age``; with its number, if its name is among those that several have."""
+    name = f"{value.name}#{value.ident}" if value.name in several else value.name
+    return clean(named(name, part))
+
+
+def headline(value: Value, *, processes: bool) -> str:
+    """``total: int64, watched at orders.py:7 <module>, until 12:00:00.123: unwatch() at orders.py:9``."""
+    about = []
+    if value.shown:
+        about.append(value.shown)
+    elif value.variable is not None:
+        about.append(value.variable.serializer or "bytes")
+        about[0] += f" of {value.variable.size:,} bytes" if value.variable.serializer != "int64" else ""
+    if processes:
+        about.append(f"process {process_of(value.journal)}")
+    if place := line_of(value.watched_at):
+        about.append(f"watched at {place}")
+    if value.ended is not None and value.ended.why not in WITH_THE_PROGRAM:
+        where = "" if value.ended.site is None else file_line(value.ended.site)
+        about.append(f"until {clock(value.ended.time_ns)}{ending(value.ended, where)}")
+    return f"{clean(value.name)}: {clean(', '.join(about))}" if about else clean(value.name)
+
+
+def put_json(fields: Mapping[str, Any]) -> None:
+    """Prints a line of JSON; events as ``memwatch log --json`` has them, and values too."""
+    pairs = [f"{json.dumps(name)}:".encode() + _json(value) for name, value in fields.items()]
+    put_bytes(b"{" + b",".join(pairs) + b"}\n")
+
+
+def _json(value: Any) -> bytes:
+    if isinstance(value, Event | Watched):
+        return record_json(value)
+    if isinstance(value, Site):
+        return escape_json(
+            json.dumps({"file": value.file.encode("utf-8", "backslashreplace").decode(), "line": value.line,
+                        "column": value.column, "function": value.function}, ensure_ascii=False,
+                       separators=(",", ":"))
+        ).encode("utf-8", "backslashreplace")  # fmt: skip
+    return value_json(value)
+
+
+def note(text: str) -> None:
+    """Prints a remark below a table."""
+    width = terminal_width(sys.stdout)
+    parts = [clean(text)] if width is None else wrap(clean(text), max(NARROWEST, width) - 2)
+    for number, part in enumerate(parts):
+        put(f"{'  ' if number else ''}{colour('warning', part)}")

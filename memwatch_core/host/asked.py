@@ -1,0 +1,126 @@
+"""Which variable, and which part of it, a user's words mean: ``total``, ``total#57``, ``order.customer.age``,
+``grid[3]``, ``len(buffer)``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from fnmatch import translate
+
+from ..config import suggest
+from ..errors import SessionError
+from ..records import Site
+from .placed import OPENERS
+from .states import Value
+
+_NUMBER = re.compile(r"#(\d{1,10})(?=$|[.\[{)])")
+_LENGTH = re.compile(r"len\((.+)\)")
+_WILD = re.compile(r"[*?]")
+SEEN = 1000
+"""Limit of names that are remembered, to suggest one."""
+SHOWN = 4
+
+
+class Asked:
+    """A variable, or a part of one, that a user asks for."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text = text.strip()
+        number = _NUMBER.search(text)
+        self.number = int(number[1]) if number else None
+        """As in ``total#57``: the variable's number in its journal."""
+        plain = text[: number.start()] + text[number.end() :] if number else text
+        length = _LENGTH.fullmatch(plain)
+        self._plain = length[1] if length else plain
+        self._suffix = "len()" if length else ""
+        self._seen: dict[str, None] = {}
+
+    def may_be(self, name: str, ident: int) -> bool:
+        """Whether a variable is, or has the part, that was asked for."""
+        found = any(True for _ in self._fits(name, ident))
+        if not found and len(self._seen) < SEEN:
+            self._seen[name] = None
+        return found
+
+    def _fits(self, name: str, ident: int) -> Iterable[str]:
+        """Parts of a variable that the words may mean."""
+        if name == self.text:
+            yield ""
+        elif self.number is None or self.number == ident:
+            if self._plain == name:
+                yield self._suffix
+            elif self._plain.startswith(name) and self._plain[len(name) : len(name) + 1] in OPENERS and name:
+                yield self._plain[len(name) :] + self._suffix
+
+    def found(self, values: Iterable[Value]) -> list[tuple[Value, str]]:
+        """The variables that are meant, each with the part of it: one of each process. Raises SessionError."""
+        fitting = [(value, part) for value in values for part in self._fits(value.name, value.ident)]
+        if not fitting:
+            raise SessionError(f"{self.text!r}: no variable has this name{self._hint()}")
+        least = min(len(part) for _, part in fitting)  # "a.b" is rather the variable a.b than a part of a
+        fitting = [(value, part) for value, part in fitting if len(part) == least]
+        by_journal: dict[str, list[Value]] = {}
+        for value, _ in fitting:
+            by_journal.setdefault(value.journal, []).append(value)
+        for several in by_journal.values():
+            if len(several) > 1:
+                part = fitting[0][1]
+                listed = ", ".join(_numbered(value, part) for value in several[:SHOWN])
+                more = f" and {len(several) - SHOWN:,} more" if len(several) > SHOWN else ""
+                raise SessionError(
+                    f"{self.text!r}: {len(several):,} variables have this name; say which: {listed}{more}"
+                )
+        return fitting
+
+    def _hint(self) -> str:
+        names = [*self._seen]
+        name = re.split(r"[.\[{]", self._plain, maxsplit=1)[0]
+        if hint := suggest(self.text, names) or suggest(name, names):
+            return hint
+        listed = f"{', '.join(names[:8])}{', …' if names[8:] else ''}"
+        return f"; there {'is' if len(names) == 1 else 'are'} {listed}" if names else "; nothing was watched"
+
+
+class Pattern:
+    """Several variables, or places of them: ``tot*``, ``order.*.age``. A star stands for anything."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text = text.strip()
+        ends = [at for at, character in enumerate(text) if character in OPENERS and at]
+        self._heads = [(matcher(text), ""), *((matcher(text[:at]), text[at:]) for at in ends)]
+        self._seen: dict[str, None] = {}
+
+    def may_be(self, name: str, ident: int) -> bool:
+        found = any(match(name) for match, _ in self._heads)
+        if not found and len(self._seen) < SEEN:
+            self._seen[name] = None
+        return found
+
+    def found(self, values: Iterable[Value]) -> list[tuple[Value, str]]:
+        """As :meth:`Asked.found`, all of them; a part may be a pattern."""
+        fitting = []
+        for value in values:
+            rests = [rest for match, rest in self._heads if match(value.name)]
+            if rests and (not rests[0] or value.placed is not None):
+                fitting.append((value, rests[0]))
+        if not fitting:
+            names = [*self._seen]
+            listed = f"; there are {', '.join(names[:8])}{', …' if names[8:] else ''}" if names else ""
+            raise SessionError(f"{self.text!r}: no variable's name is like this{listed}")
+        return fitting
+
+
+def matcher(pattern: str) -> Callable[[str], object]:
+    """A function that matches names with a pattern; brackets stand for themselves."""
+    return re.compile(translate(pattern.replace("[", "[[]"))).match
+
+
+def asked(text: str) -> Asked | Pattern:
+    """What a user's words ask for."""
+    return Pattern(text) if _WILD.search(text) else Asked(text)
+
+
+def _numbered(value: Value, part: str) -> str:
+    site: Site | None = value.watched_at
+    where = f" ({site.file.rpartition('/')[2]}:{site.line})" if site is not None and site.file else ""
+    return f"{value.name}#{value.ident}{'' if part == 'len()' else part}{where}"

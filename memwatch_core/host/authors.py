@@ -1,0 +1,104 @@
+"""How often who wrote: events counted by line, thread, statement, function or call stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from ..records import Event, Site
+
+By = Literal["site", "thread", "statement", "function", "stack"]
+MOST = 100_000
+"""Limit of authors; what others write is counted together."""
+
+
+class Author(NamedTuple):
+    """Whoever writes; fields that don't matter to what is counted by are empty."""
+
+    site: Site | None = None
+    thread: str = ""
+    tid: int = 0
+    pid: int = 0
+    """With ``thread``: names of threads are those of one process."""
+    driver: str = ""
+    statement: str = ""
+    stack: tuple[Site, ...] = ()
+    found: str = ""
+    """Of an event without a line: the libc call that made it, or its origin."""
+    others: bool = False
+    """Stands for all that are beyond the limit."""
+
+
+class Count:
+    """What one author wrote."""
+
+    __slots__ = ("changed", "first", "last", "writes")
+
+    def __init__(self, event: Event) -> None:
+        self.first = self.last = event
+        self.writes = self.changed = 0
+        """Of ``writes`` events, so many changed something."""
+
+
+def _place(event: Event) -> tuple[Site | None, str]:
+    site = event.own or event.site
+    if site is not None:
+        return Site(site.file, site.line, site.function), ""
+    return None, event.origin if event.call is None else event.call.name
+
+
+def _site(event: Event) -> Author:
+    site, found = _place(event)
+    return Author(site=site, found=found)
+
+
+def _function(event: Event) -> Author:
+    site, found = _place(event)
+    return Author(site=None if site is None else Site(site.file, 0, site.function), found=found)
+
+
+def _thread(event: Event) -> Author:
+    return Author(thread=event.thread, tid=event.tid, pid=event.pid)
+
+
+def _statement(event: Event) -> Author:
+    context = event.context
+    return Author() if context is None else Author(driver=context.driver, statement=context.statement)
+
+
+def _stack(event: Event) -> Author:
+    if event.site is None:
+        return _site(event)
+    return Author(site=event.site, stack=event.stack or ())
+
+
+AUTHORS: dict[By, Callable[[Event], Author]] = {
+    "site": _site,
+    "thread": _thread,
+    "statement": _statement,
+    "function": _function,
+    "stack": _stack,
+}
+
+
+class Authors:
+    """Counts events by author."""
+
+    def __init__(self, by: By) -> None:
+        self._author = AUTHORS[by]
+        self._counts: dict[Author, Count] = {}
+
+    def add(self, event: Event) -> None:
+        author = self._author(event)
+        count = self._counts.get(author)
+        if count is None:
+            if len(self._counts) >= MOST:
+                author = Author(others=True)
+            count = self._counts.setdefault(author, Count(event))
+        count.last = event
+        count.writes += 1
+        count.changed += event.changed
+
+    def most(self) -> list[tuple[Author, Count]]:
+        """Who wrote most first; then who wrote first."""
+        return sorted(self._counts.items(), key=lambda each: -each[1].writes)

@@ -1,0 +1,77 @@
+"""What is different between a variable at one moment and at another, or in one session and in another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..records import ABSENT, Event
+from .blamed import Row, rows
+from .memory import Memory
+from .parts import LENGTH, UNKNOWN, Parts
+from .placed import is_opened, prefixes
+from .states import Value
+from .variables import VALUE_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A part that isn't what it was."""
+
+    part: str
+    old: Any
+    """:data:`~memwatch_core.host.parts.UNKNOWN` if it isn't known."""
+    new: Any
+    last: Event | None
+    """Who wrote the new value."""
+    writes: int
+    """How many counted events wrote to it."""
+    doubt: str
+    start: int = 0
+    stop: int = 0
+
+
+def differences(one: Value, other: Value) -> Iterator[Difference]:
+    """The parts of ``other`` that are different from those of ``one``."""
+    if one.placed is not None and other.placed is not None:
+        yield from _of_places(one, other)
+    elif one.memory is not None and other.memory is not None and one.parts is not None and other.parts is not None:
+        for row in rows(other):
+            if (found := _of_bytes(row, one.parts, one.memory, other.parts, other.memory)) is not None:
+                yield found
+
+
+def _of_places(one: Value, other: Value) -> Iterator[Difference]:
+    assert one.placed is not None
+    assert other.placed is not None
+    before, after = one.placed.places, other.placed.places
+    for name, held in after.items():
+        old = before[name].value if name in before else UNKNOWN
+        if old != held.value or type(old) is not type(held.value):
+            if old is UNKNOWN and (held.last is None or held.value is ABSENT):
+                continue
+            doubt = held.doubt or other.doubt_of(held.tick)
+            yield Difference(name, old, held.value, held.last, held.writes, doubt)
+    for name, held in before.items():
+        moved = any(above in after and is_opened(after[above].value) for above in prefixes(name))
+        if name not in after and held.value is not ABSENT and not moved:
+            yield Difference(name, held.value, UNKNOWN, None, 0, "")
+
+
+def _of_bytes(row: Row, parts: Parts, memory: Memory, now: Parts, present: Memory) -> Difference | None:
+    end, same = parts.stop(memory), memory.is_same(present, row.start, row.stop)
+    if same and (row.part == LENGTH or end is None or end >= row.stop):
+        return None
+    if same is None and not row.writes:
+        return None
+    stop = row.stop if end is None or row.part == LENGTH else max(row.start, min(row.stop, end))
+    unit = now.between(present, row.start, row.stop)
+    value: Any = UNKNOWN
+    if stop == row.stop:
+        value = parts.value(unit, memory)
+    elif stop <= row.start:
+        value = ABSENT
+    elif stop - row.start <= VALUE_LIMIT and (old := memory.read(row.start, stop)) is not None:
+        value = old
+    return Difference(row.part, value, row.value, row.last, row.writes, row.doubt, row.start, row.stop)

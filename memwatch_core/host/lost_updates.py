@@ -1,0 +1,148 @@
+"""Updates that got lost: two threads that added to a number, and both from the same old value.
+
+A journal has stores, no reads and no locks. So this tells one pattern, and only where nothing else explains it:
+
+* A line *adds d* to a number if, whenever it stored right after a store of the same thread, the new value was the old
+  one plus the same d, for at least two different old values; and each of its other stores is explained by d as well.
+* Such a line *lost an update* if thread B stored there ``u + d``, the number was ``u`` before another thread's store,
+  that came after B's own last store to it, and it isn't ``u`` any more: B had read ``u`` before the other one wrote.
+
+The stores of the others between ``u`` and B's are the ones that were lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..records import Event
+from .states import site_key
+
+WINDOW = 64
+"""How many stores to a place are looked back at."""
+PLACES = 10_000
+"""Limit of places that are followed."""
+PENDING = 256
+"""Limit of stores that wait for what their line does otherwise."""
+
+
+@dataclass(slots=True)
+class LostUpdate:
+    """Of one line and one place: how often it wrote over updates of other threads."""
+
+    part: str
+    step: Any
+    """What the line adds."""
+    count: int
+    event: Event
+    """The last such store."""
+    over: Event
+    """The first store that it wrote over, by another thread."""
+    base: Any
+    """The value from which both began."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """What one line does to one place."""
+
+    step: Any = None
+    olds: set[Any] = field(default_factory=set)
+    """Two of the values that it added to."""
+    broken: bool = False
+    pending: list[tuple[Event, Any, list[tuple[Any, Event]]]] = field(default_factory=list)
+    lost: LostUpdate | None = None
+
+
+class _Place:
+    __slots__ = ("lines", "window")
+
+    def __init__(self) -> None:
+        self.window: deque[tuple[int, Any, Event]] = deque(maxlen=WINDOW)
+        """(thread, value before, event) of the last stores."""
+        self.lines: dict[tuple[str, int, str], _Line] = {}
+
+
+class LostUpdates:
+    """Looks for lost updates in the events of variables. Feed it each event in the order of its journal."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, int], dict[str, _Place]] = {}
+        self._count = 0
+        self.complete = True
+        """Whether all places were followed."""
+
+    def add(self, event: Event) -> None:
+        """Takes an event."""
+        places = self._places.setdefault((event.journal, event.variable_id), {})
+        part, old, new = "", event.old, event.new
+        if event.part is not None:
+            part, old, new = event.part.name, event.part.old, event.part.new
+        if not (event.exact and event.tid and _is_number(old) and _is_number(new)):
+            for each in places.values():  # it may have touched any of them
+                each.window.clear()
+            return
+        place = places.get(part)
+        if place is None:
+            if self._count >= PLACES:
+                self.complete = False
+                return
+            self._count += 1
+            place = places[part] = _Place()
+        self._store(place, part, event, old, new)
+
+    def _store(self, place: _Place, part: str, event: Event, old: Any, new: Any) -> None:
+        line = place.lines.setdefault(site_key(event), _Line())
+        others: list[tuple[Any, Event]] = []
+        for tid, before, other in reversed(place.window):
+            if tid == event.tid:
+                break
+            others.append((before, other))
+        if place.window and not line.broken:
+            if not others:
+                self._see(line, old, new - old, part)
+            else:
+                self._judge(line, part, event, (old, new), others)
+        place.window.append((event.tid, old, event))
+
+    def _see(self, line: _Line, old: Any, step: Any, part: str) -> None:
+        """The same thread stored before: what the line does."""
+        if line.step is None:
+            line.step = step
+        line.broken = line.broken or step != line.step or not step
+        if len(line.olds) < 2:
+            line.olds.add(old)
+            if len(line.olds) == 2:
+                pending, line.pending = line.pending, []
+                for event, values, others in pending:
+                    self._judge(line, part, event, values, others)
+
+    def _judge(
+        self, line: _Line, part: str, event: Event, values: tuple[Any, Any], others: list[tuple[Any, Event]]
+    ) -> None:
+        """Other threads stored since this thread's last store."""
+        old, new = values
+        if len(line.olds) < 2:
+            line.pending.append((event, values, others))
+            line.broken = len(line.pending) > PENDING
+            return
+        if new - old == line.step:
+            return
+        base = new - line.step
+        found = next((other for before, other in others if before == base), None)
+        if found is None:
+            line.broken = len(others) < WINDOW  # it does something else
+            return
+        count = 1 if line.lost is None else line.lost.count + 1
+        line.lost = LostUpdate(part, line.step, count, event, found, base)
+
+    def found(self, journal: str, ident: int) -> list[LostUpdate]:
+        """Those of a variable."""
+        places = self._places.get((journal, ident), {})
+        lines = [line for place in places.values() for line in place.lines.values()]
+        return [line.lost for line in lines if line.lost is not None and not line.broken]
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and value == value and abs(value) != float("inf"))

@@ -1,0 +1,306 @@
+/* requests.c - see requests.h.
+ *
+ * What is in force is looked up at each store: nobody tells when a task goes on, or another context comes into force.
+ * Usually it is what it was at the last store, which is found by comparing; then nothing is written anew. Everything is
+ * compared by what it says, never by its address: addresses are used again. */
+#define Py_BUILD_CORE_MODULE 1
+#include "origins/requests.h"
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "origins/imported.h"
+#include "origins/labels.h"
+#include "origins/owned.h"
+#include "origins/peek.h"
+#include "origins/spans.h"
+#include "origins/tasks.h"
+#include "origins/utf8.h"
+
+enum { THREADS = 1024, CLAIM_AGAIN = 256, KNOWN_BITS = 5 };
+enum { NAME_MOST = 120, NAME_BYTES = 4 * NAME_MOST }; /* characters of a task's name */
+enum { LABEL_MOST = 200, LABEL_ROOM = 400, TASK_ROOM = 200, LABELS_AROUND = 8, LABEL_LEAST = 64 };
+
+/* ---- what is in force -------------------------------------------------------------------------------------------- */
+
+enum task { NO_TASK, NUMBERED, NAMED };
+
+struct work {
+    const mwpy_label *innermost; /* borrowed; not compared */
+    const unsigned char *name;   /* of the task, in NAMED; not compared by address */
+    uint64_t label, left_early;  /* its serial; 0: none */
+    mwpy_span span;
+    uint64_t number; /* of the task; or the length of its name */
+    uint32_t task;   /* enum task */
+    uint32_t kind;   /* bytes of a character of the name */
+};
+
+static MWPY_PEEK bool take_number(bool held, PyObject *name, struct work *w) {
+    enum { DIGITS = 3 };
+#if PY_VERSION_HEX >= 0x030C0000
+    enum { HEAD = offsetof(PyLongObject, long_value.ob_digit) };
+#else
+    enum { HEAD = offsetof(PyLongObject, ob_digit) };
+#endif
+    PyLongObject head;
+    digit digits[DIGITS];
+    if (!mwpy_get(held, &head, name, HEAD) || !PyLong_CheckExact(&head)) return false;
+#if PY_VERSION_HEX >= 0x030C0000
+    size_t n = head.long_value.lv_tag & 3 ? 0 : head.long_value.lv_tag >> 3;
+#else
+    size_t n = Py_SIZE(&head) > 0 ? (size_t)Py_SIZE(&head) : 0;
+#endif
+    if (!n || n >= DIGITS || !mwpy_get(held, digits, (char *)name + HEAD, n * sizeof *digits)) return false;
+    w->task = NUMBERED;
+    while (n--) w->number = w->number << PyLong_SHIFT | digits[n];
+    return true;
+}
+
+static size_t name_bytes(const struct work *w) { return (w->number < NAME_MOST ? w->number : NAME_MOST) * w->kind; }
+
+/* A str that lies in one piece, as all do that Python makes. copy: of a name that may go meanwhile. */
+static MWPY_PEEK void take_name(bool held, PyObject *name, struct work *w, unsigned char *copy) {
+    PyASCIIObject head;
+    if (!mwpy_get(held, &head, name, sizeof head) || !PyUnicode_CheckExact(&head) || !head.state.compact) return;
+    w->name = (unsigned char *)name + (head.state.ascii ? sizeof(PyASCIIObject) : sizeof(PyCompactUnicodeObject));
+    w->number = head.length > 0 ? (uint64_t)head.length : 0;
+    w->kind = head.state.kind;
+    if (!w->number || (!held && !mwpy_get(held, copy, w->name, name_bytes(w)))) {
+        w->number = w->kind = 0;
+        return;
+    }
+    if (!held) w->name = copy;
+    w->task = NAMED;
+}
+
+/* False: nothing is. */
+static MWPY_PEEK bool look(PyThreadState *thread, bool held, struct work *w, unsigned char *copy) {
+    *w = (struct work){0};
+    if (held) mwpy_look_for_imports(thread);
+    PyObject *name = mwpy_may_have_task(thread) ? mwpy_task_name(thread, held) : NULL;
+    if (name && !take_number(held, name, w)) take_name(held, name, w, copy);
+    if (thread->context) {
+        if (mwpy_found.span_variable) w->span = mwpy_span_of(thread, held);
+        w->innermost = mwpy_label_variable ? mwpy_label_of(thread) : NULL;
+    }
+    if (w->innermost) {
+        w->label = w->innermost->serial;
+        w->left_early = mwpy_labels_left_early;
+    }
+    return w->task || w->label || w->span.span;
+}
+
+static inline bool is_same(const struct work *a, const struct work *b) {
+    return a->label == b->label && a->left_early == b->left_early && a->span.span == b->span.span &&
+           a->span.trace[0] == b->span.trace[0] && a->span.trace[1] == b->span.trace[1] && a->number == b->number &&
+           a->task == b->task && a->kind == b->kind && (a->task != NAMED || !memcmp(a->name, b->name, name_bytes(a)));
+}
+
+/* ---- as JSON ----------------------------------------------------------------------------------------------------- */
+
+struct text {
+    char *at, *end;
+};
+
+static void put(struct text *t, const char *string) {
+    size_t n = strlen(string);
+    if ((size_t)(t->end - t->at) < n) return;
+    memcpy(t->at, string, n);
+    t->at += n;
+}
+
+/* The inside of a JSON string. False: it didn't fit, and is cut off. */
+static bool put_character(struct text *t, char *end, Py_UCS4 c) {
+    char one[8];
+    size_t n = 0;
+    if (c == '"' || c == '\\') {
+        one[n++] = '\\';
+        one[n++] = (char)c;
+    } else if (c < 0x20) {
+        memcpy(one, "\\u00", 4);
+        one[4] = "0123456789abcdef"[c >> 4];
+        one[5] = "0123456789abcdef"[c & 15];
+        n = 6;
+    } else {
+        n = mwpy_put_utf8(one, c >= 0xD800 && c < 0xE000 ? '?' : c);
+    }
+    if ((size_t)(end - t->at) < n + 3) return false; /* an ellipsis has to fit as well */
+    memcpy(t->at, one, n);
+    t->at += n;
+    return true;
+}
+
+static void put_string(struct text *t, size_t room, int kind, const void *data, size_t length, size_t most) {
+    char *end = (size_t)(t->end - t->at) < room ? t->end : t->at + room;
+    size_t i = 0;
+    while (i < length && i < most && put_character(t, end, PyUnicode_READ(kind, data, (Py_ssize_t)i))) i++;
+    if (i < length) put(t, "…");
+}
+
+static void put_label(struct text *t, const mwpy_label *label, size_t room) {
+    put(t, "\"");
+    put_string(t, room, PyUnicode_KIND(label->text), PyUnicode_DATA(label->text),
+               (size_t)PyUnicode_GET_LENGTH(label->text), LABEL_MOST);
+    put(t, "\"");
+}
+
+/* The innermost first; those that there is no room for are left out. */
+static void put_labels(struct text *t, const mwpy_label *label, PyThreadState *thread) {
+    put(t, "\"label\":");
+    put_label(t, label, LABEL_ROOM);
+    bool any = false;
+    for (int i = 0; i < LABELS_AROUND && t->end - t->at >= LABEL_LEAST; i++) {
+        label = mwpy_label_around(label, thread);
+        if (!label) break;
+        put(t, any ? "," : ",\"outer\":[");
+        put_label(t, label, (size_t)(t->end - t->at) - LABEL_LEAST / 4);
+        any = true;
+    }
+    if (any) put(t, "]");
+}
+
+static void put_hex(struct text *t, uint64_t number) {
+    char digits[17];
+    for (int i = 15; i >= 0; i--, number >>= 4) digits[i] = "0123456789abcdef"[number & 15];
+    digits[16] = 0;
+    put(t, digits);
+}
+
+static void put_task(struct text *t, const struct work *w) {
+    put(t, "\"task\":\"");
+    if (w->task == NAMED) {
+        put_string(t, TASK_ROOM, (int)w->kind, w->name, w->number, NAME_MOST);
+    } else {
+        char digits[24], *at = digits + sizeof digits - 1;
+        uint64_t number = w->number;
+        *at = 0;
+        do *--at = (char)('0' + number % 10);
+        while (number /= 10);
+        put(t, "Task-");
+        put(t, at);
+    }
+    put(t, "\"");
+}
+
+static size_t write_json(char *json, size_t room, const struct work *w, PyThreadState *thread) {
+    struct text t = {json, json + room - 1};
+    put(&t, "{");
+    if (w->span.span) {
+        put(&t, "\"trace_id\":\"");
+        put_hex(&t, w->span.trace[0]);
+        put_hex(&t, w->span.trace[1]);
+        put(&t, "\",\"span_id\":\"");
+        put_hex(&t, w->span.span);
+        put(&t, "\"");
+    }
+    if (w->task) {
+        if (t.at[-1] != '{') put(&t, ",");
+        put_task(&t, w);
+    }
+    if (w->label) {
+        if (t.at[-1] != '{') put(&t, ",");
+        put_labels(&t, w->innermost, thread);
+    }
+    t.end++;
+    put(&t, "}");
+    return (size_t)(t.at - json);
+}
+
+/* ---- what a thread keeps ----------------------------------------------------------------------------------------- */
+
+struct row {
+    uint32_t owner; /* thread id; 0: free */
+    bool busy;      /* it is being changed: a signal handler that stores says nothing */
+    mw_request *last_request;
+    struct work last; /* of which it was made */
+    unsigned char name[NAME_BYTES];
+    mw_request known[1 << KNOWN_BITS]; /* by a hash of the text */
+};
+
+static struct row *rows; /* THREADS of them */
+
+MWPY_THREAD struct {
+    struct row *row;
+    uint32_t tid, tries;
+} mine;
+
+static struct row *make_rows(void) {
+    struct row *made = mwpy_make_rows(THREADS * sizeof *rows), *there = NULL;
+    if (!made) return NULL;
+    if (__atomic_compare_exchange_n(&rows, &there, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return made;
+    munmap(made, THREADS * sizeof *rows);
+    return there;
+}
+
+static __attribute__((noinline)) struct row *claim(void) {
+    if (mine.tries++ % CLAIM_AGAIN) return NULL;
+    struct row *all = __atomic_load_n(&rows, __ATOMIC_ACQUIRE);
+    uint32_t self = (uint32_t)syscall(SYS_gettid);
+    struct row *row = all || (all = make_rows()) ? mwpy_claim_row(all, THREADS, sizeof *row, self) : NULL;
+    if (!row) return NULL;
+    row->busy = false;
+    row->last_request = NULL;
+    mine.tid = self;
+    mine.tries = 0;
+    return mine.row = row;
+}
+
+/* In a forked child, the owner is 0. */
+static inline struct row *own(void) {
+    struct row *row = mine.row;
+    return __builtin_expect(row && row->owner == mine.tid, 1) ? row : claim();
+}
+
+static uint64_t hash_of(const char *bytes, size_t n) {
+    uint64_t hash = n;
+    for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001B3u;
+    return hash;
+}
+
+static mw_request *known_as(struct row *row, const char *json, size_t n) {
+    mw_request *request = &row->known[hash_to_bits(hash_of(json, n), KNOWN_BITS)];
+    if (request->serial && request->length == n && !memcmp(request->json, json, n)) return request;
+    request->serial = mw_request_serial(); /* first: whoever has taken the old one sees that it is gone */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    request->told = 0;
+    request->length = (uint32_t)n;
+    memcpy(request->json, json, n);
+    return request;
+}
+
+static __attribute__((noinline)) mw_request *another(struct row *row, const struct work *w, PyThreadState *thread) {
+    char json[MW_REQUEST_MAX];
+    __atomic_store_n(&row->busy, true, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    mw_request *request = known_as(row, json, write_json(json, sizeof json, w, thread));
+    row->last = *w;
+    row->last.name = row->name;
+    if (w->task == NAMED) memcpy(row->name, w->name, name_bytes(w));
+    row->last_request = request;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&row->busy, false, __ATOMIC_RELAXED);
+    return request;
+}
+
+static mwpy_request found_by(const struct work *w, PyThreadState *thread) {
+    struct row *row = own();
+    if (!row || row->busy) return (mwpy_request){NULL, 0};
+    mw_request *request = row->last_request && is_same(w, &row->last) ? row->last_request : another(row, w, thread);
+    return (mwpy_request){request, request->serial};
+}
+
+static __attribute__((noinline)) mwpy_request find_unheld(PyThreadState *thread) {
+    unsigned char copy[NAME_BYTES];
+    struct work w;
+    return look(thread, false, &w, copy) ? found_by(&w, thread) : (mwpy_request){NULL, 0};
+}
+
+mwpy_request mwpy_find_request(PyThreadState *thread, bool held) {
+    struct work w;
+    if (__builtin_expect(!held, 0)) return find_unheld(thread);
+    return look(thread, true, &w, NULL) ? found_by(&w, thread) : (mwpy_request){NULL, 0};
+}
+
+int mwpy_prepare_requests(void) {
+    return mwpy_prepare_imports() || mwpy_prepare_tasks() || mwpy_prepare_spans() ? -1 : 0;
+}
