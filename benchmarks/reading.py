@@ -23,7 +23,8 @@ import memwatch_sink_jsonl
 import orjson
 
 from benchmarks.table import Row, alternate, markdown, median
-from memwatch_core.host import decoder, history
+from memwatch_core.cli.filters import Filters
+from memwatch_core.host import decoder, held, history, indexing
 from memwatch_core.host.merge import SessionDecoder
 from memwatch_core.journal import stores
 from memwatch_core.journal.layout import STORE
@@ -33,6 +34,7 @@ PLUGINS = (memwatch_serializer_scalars, memwatch_serializer_bytes, memwatch_seri
 SERIALIZERS = {one.name: one for plugin in PLUGINS for one in plugin.memwatch_serializers()}
 EVENTS = 200_000
 CYCLE = 65_536
+INDEXED = 10**7
 TIME = 1_795_446_245_000_000_000
 CONTEXT = {
     "driver": "sqlite3",
@@ -238,6 +240,7 @@ def growth(folder: Path) -> Iterator[Row]:
             last = median(lambda: timed(lambda: history.last(path, 20, None, 0, lambda _: None)), 3)  # noqa: B023
             yield Row("the last 20 of 10^7 events", last, "s", "decoding all", costs[power] * 10, 0.25)
         path.unlink()
+        path.with_suffix(".mwi").unlink(missing_ok=True)
     for power in range(4, 8):
         yield Row(f"an event of 10^{power}", costs[power], "µs", "of 10^3", costs[3], 1.25)
     one = 0.0
@@ -259,6 +262,47 @@ def growth(folder: Path) -> Iterator[Row]:
         if variables == 100_000:
             registering = median(lambda: timed(lambda: drain(without)), 3)  # noqa: B023
             yield Row("registering one, with its metadata", registering / variables * 1e6, "µs")
+
+
+def indexed(folder: Path) -> Iterator[Row]:
+    """CPU time of what the index of 10^7 events costs, and of what it saves."""
+
+    def used(work: Callable[[], object]) -> float:
+        begin = time.process_time()
+        work()
+        return time.process_time() - begin
+
+    def make() -> None:
+        path.with_suffix(".mwi").unlink(missing_ok=True)
+        with indexing.closing(indexing.of_session(path)) as _:
+            pass
+
+    def last() -> object:
+        return history.last(path, 20, None, 0, lambda _: None)
+
+    def filtered() -> None:
+        wanted = Filters(places=["nosuch.py:7"])
+        only = history.Only(wanted.wanted, 0, wanted, lambda _: None, history.by(wanted.by))
+        for _ in history.read(path, lambda _: None, only=only):
+            pass
+
+    def moment() -> None:
+        held.contents_at(path, held.slot_of(path, seq=INDEXED // 2 + 77), SERIALIZERS)
+
+    path = journal(folder, 2, head(10), cycle(10), INDEXED)
+    works: list[tuple[str, Callable[[], object]]] = [
+        ("the last 20", last), ("a line that isn't there", filtered), ("what variables held in the middle", moment),
+    ]  # fmt: skip
+    yield Row("making the index, an event", median(lambda: used(make), 3) / INDEXED * 1e6, "µs", target=0.2)
+    yield Row("bytes of it, to those of the journal", path.with_suffix(".mwi").stat().st_size / path.stat().st_size, "")
+    with_it = [median(lambda: used(work), 5) for _, work in works]  # noqa: B023
+    path.with_suffix(".mwi").unlink()
+    least, indexing.LEAST = indexing.LEAST, 1 << 60
+    without = [median(lambda: used(work), 3) for _, work in works[:2]]  # noqa: B023
+    indexing.LEAST = least
+    for (what, _), ours, theirs in zip(works, with_it, [*without, None], strict=True):
+        rival = "" if theirs is None else "without one"
+        yield Row(f"{what}, of 10^7 events, with it", ours, "s", rival, theirs, 0.5 if theirs is None else 0.1)
 
 
 def kinds(folder: Path) -> Iterator[Row]:
@@ -285,7 +329,7 @@ def kinds(folder: Path) -> Iterator[Row]:
 def rows() -> list[Row]:
     """All figures of this file, in one process."""
     found = []
-    for measure in (against_rivals, growth, kinds):
+    for measure in (against_rivals, growth, indexed, kinds):
         with tempfile.TemporaryDirectory() as folder:
             found += list(measure(Path(folder)))
     return found

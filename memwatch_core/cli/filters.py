@@ -20,6 +20,10 @@ Test = Callable[[Event], bool]
 _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "": 10**9}
 
 
+_BY = (("VARIABLE",), ("VARIABLE",), ("THREAD",), ("CONTEXT",), ("SITE", "STACK"), ("CONTEXT",), *[("REQUEST",)] * 3)
+"""For each kind of filter, what it goes by."""
+
+
 class Filters:
     """Passes an event that matches at least one filter of every kind given.
 
@@ -59,6 +63,8 @@ class Filters:
             [_Wanted("--trace", text, _trace, _trace_of) for text in traces],
         ]
         self._kinds = [kind for kind in kinds if kind]
+        self.by = {name for names, kind in zip(_BY, kinds, strict=True) if kind for name in names}
+        """What :attr:`wanted` and :attr:`possible` depend on: names for :func:`memwatch_core.host.history.by`."""
         self._names = [kind for kind in (self._variables, self._paths) if kind]
         self.since = since or 0
         self.wanted = self.passes if self._kinds else None

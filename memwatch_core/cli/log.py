@@ -17,6 +17,7 @@ from ..rendering.palette import paint, plain
 from ..rendering.text import Lines
 from .columns import columns
 from .filters import Filters, moment
+from .progress import Progress
 
 BATCH = 2000
 
@@ -110,8 +111,19 @@ def command(
     damaged: list[str] = []
     tail = None
     last = min(last, sys.maxsize) if last else None
+    by, progress = history.by(wanted.by), Progress("indexing, once")
     if last and not wanted.by_part:
-        tail = history.last(path, last, wanted.wanted, wanted.since, wanted, by_outcome=bool(outcomes), own=own)
+        tail = history.last(
+            path,
+            last,
+            wanted.wanted,
+            wanted.since,
+            wanted,
+            by_outcome=bool(outcomes),
+            own=own,
+            by=by,
+            progress=progress,
+        )
         if tail is None or (tail.seen and wanted.failed()):
             tail = None  # suggestions for a filter without a match need the events in order of time
             wanted = filters()
@@ -122,8 +134,10 @@ def command(
 
     def matching() -> Iterator[list[Record]]:
         everything = wanted.wanted is None and oldest is None
-        only = None if everything else history.Only(wanted.possible, wanted.possible_since, wanted, left_out)
-        for records in history.read(path, say, damaged.append, by_outcome=bool(outcomes), only=only, own=own):
+        only = None if everything else history.Only(wanted.possible, wanted.possible_since, wanted, left_out, by)
+        for records in history.read(
+            path, say, damaged.append, by_outcome=bool(outcomes), only=only, own=own, progress=progress
+        ):
             left_out(sum(isinstance(record, Event) for record in records))
             yield (
                 [each for each in records if not isinstance(each, Event) or wanted(each)] if wanted.by_part else records

@@ -19,7 +19,7 @@ from ..rendering.endings import ending
 from ..rendering.jsonlines import record_json, value_json
 from ..rendering.layout import shorten
 from ..rendering.palette import Role, paint, plain
-from ..rendering.text import FOUND, brief, short_path
+from ..rendering.text import FOUND, brief, request_text, short_path
 
 VALUE_MOST, STATEMENT_MOST = 60, 4000
 """Columns of a value, and of a statement in a pipe."""
@@ -77,13 +77,15 @@ def thread_of(event: Event) -> str:
 
 
 def statement_of(event: Event) -> str:
-    """The statement in force, with what became of it if that undid it; or empty."""
-    context = event.context
-    if context is None:
-        return ""
-    end = f"{context.outcome}: " if context.outcome.startswith(("rolled back", "failed")) else ""
+    """The request and the statement in force, with what became of that if it was undone; or empty."""
+    context, parts = event.context, []
+    if event.request is not None:
+        parts.append(request_text(event.request))
+    if context is not None:
+        end = f"{context.outcome}: " if context.outcome.startswith(("rolled back", "failed")) else ""
+        parts.append(f"{end}{context.driver}: {context.statement}")
     width = terminal_width(sys.stdout)
-    return brief(f"{end}{context.driver}: {context.statement}", STATEMENT_MOST if width is None else width - 6)
+    return brief("; ".join(filter(None, parts)), STATEMENT_MOST if width is None else max(NARROWEST, width) - 6)
 
 
 def value_of(value: Any, limit: int = VALUE_MOST) -> str:

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
 from ..journal import layout
+from ..journal.index import Index
 from ..journal.layout import ORIGINS, Flag, Kind, call
 from ..journal.reader import JournalReader
 from ..journal.records import Block, Payloads, RawRecord
 from ..journal.session import JOURNAL_SUFFIX
-from ..journal.stores import Stop, Stores
-from ..records import Event, Outcome, Part, Record, Serializer, Shown
+from ..journal.stores import Stop, Stores, recording
+from ..records import Event, Outcome, Part, Record, Serializer, Shown, Variable
 from .batch import Batch
 from .contents import Content, Told
 from .kept import Kept, Share
@@ -31,11 +32,15 @@ from .outcomes import final_outcomes
 from .own import is_own_by_default
 from .places import value
 from .sieve import Sieve, Sifter
+from .skipping import Skipper
 from .statements import Contexts
 from .variables import Variables
 
 BATCH_BYTES = 1 << 23
 """Bytes of values after which a batch ends."""
+
+Noted = Callable[[RawRecord, int], object]
+"""Called with each record at which the store loop stops, before it is handled; and why: a :class:`Stop`."""
 
 Handler = Callable[[RawRecord, bytes, Batch], object]
 """Handles one kind of record: gets the record, its whole payload, and the batch for its results. Raises ValueError,
@@ -48,8 +53,9 @@ class JournalDecoder:
     ``serializers`` is by name; values of a missing one are None. With ``final``, the contexts of events carry the final
     outcome of the statement, as far as the journal has it now; records added later aren't read. Without ``judged``,
     they carry the outcome known at the event. The decoders of a session share ``kept``. ``is_own`` says whether a file
-    is the program's own code. ``contents`` is told of bytes that are there without an event. Raises JournalError if the
-    file isn't a journal.
+    is the program's own code. ``contents`` is told of bytes that are there without an event. ``index``: of this
+    journal, to go past what a sieve leaves out; this and :meth:`poll` may then raise
+    :class:`~memwatch_core.journal.index.Stale`. Raises JournalError if the file isn't a journal.
     """
 
     def __init__(
@@ -63,10 +69,13 @@ class JournalDecoder:
         kept: Kept | None = None,
         judged: bool = True,
         is_own: Callable[[str], bool] = is_own_by_default,
+        index: Index | None = None,
         contents: Told | None = None,
     ) -> None:
-        outcomes = final_outcomes(path, folder) if final and judged else None
+        outcomes = final_outcomes(path, folder, index) if final and judged else None
         self.reader = JournalReader(path, buffer, folder)
+        if index is not None and not index.is_of(self.reader.file):
+            index = None
         if final:
             self.reader.freeze()
         header = self.reader.header
@@ -79,8 +88,16 @@ class JournalDecoder:
         self._batch = Batch(self.pid, header.started)
         self._payloads = Payloads()
         self._sifter: Sifter | None = None
-        share = Share(Kept() if kept is None else kept, self.reader.file)
-        self._stores = Stores(Event, Part, self.pid, self.runtime, ORIGINS, call, Shown, value, self.journal)
+        self._index = index
+        self._skipper: Skipper | None = None
+        self.kept = Kept() if kept is None else kept
+        self.noted: Noted | None = None
+        self.quiet = False
+        """Whether records are dropped that aren't events: they are handled for what they define."""
+        share = Share(self.kept, self.reader.file)
+        self.stores = self._stores = Stores(
+            Event, Part, self.pid, self.runtime, ORIGINS, call, Shown, value, self.journal
+        )
         self._variables = Variables(self.pid, self.runtime, self.journal, self._stores, share, serializers)
         self._names = Names(self._stores, is_own)
         self._losses = Losses(self.reader, self._variables, share)
@@ -110,6 +127,8 @@ class JournalDecoder:
     def sieve(self, sieve: Sieve) -> None:
         """Gives out only what passes the sieve from now on. Call it before the first :meth:`poll`."""
         self._sifter = Sifter(sieve, self._stores, self.reader, self.journal)
+        if self._index is not None and (loop := recording(self._stores)) is not None:
+            self._skipper = Skipper(self._index, self, loop, self._sifter)
 
     @property
     def skipped(self) -> int:
@@ -132,9 +151,18 @@ class JournalDecoder:
         return [] if self._sifter is None else self._sifter.floors
 
     @property
+    def pending(self) -> bool:
+        """Whether the next batch has records by now."""
+        return bool(self._batch.records)
+
+    @property
     def live(self) -> bool:
         """Whether the process may still add to the journal."""
         return self.reader.live
+
+    def watched(self) -> Iterator[tuple[Variable, str | None, int]]:
+        """See :meth:`Variables.watched`."""
+        return self._variables.watched()
 
     def close(self) -> None:
         """Closes the file."""
@@ -153,7 +181,15 @@ class JournalDecoder:
             batch.notice(self._text)
             self._set_aside(0)
         while not self.ended:
-            block = self.reader.read(slots)
+            if self._skipper is not None:
+                if self._skipper.skip():
+                    batch.time = self._stores.time
+                    if batch.records:
+                        break
+                    continue
+                block = self.reader.read(self._skipper.clip(slots))
+            else:
+                block = self.reader.read(slots)
             jumped = self.reader.take_jump()
             if jumped is not None:
                 kept = len(batch.records)
@@ -195,20 +231,13 @@ class JournalDecoder:
             if why == Stop.END or why == Stop.FULL:
                 break
             record, following = self.reader.parse(block, index)
-            kept = len(out)
             if why == Stop.OTHER:
                 if following <= index:
                     break  # continues behind this block
                 index = following
-                if record is not None:
-                    self._take(record)
-            elif record is not None:
-                if why == Stop.GAP:
-                    self._losses.gap(record, batch)
-                    resync = True
-                else:
-                    self._variables.introduce(record, batch)
-            self._set_aside(kept)
+            resync = why == Stop.GAP and record is not None
+            if record is not None:
+                self.handle(record, why)
             if batch.is_full:
                 break
         self.reader.advance(first + index)
@@ -231,6 +260,30 @@ class JournalDecoder:
         self._losses.jump(seen, stores, self._batch)
         for record in self.reader.copies():
             self._take(record)
+
+    def advance(self, slots: int | None = None) -> bool:
+        """Takes the next block, without giving out anything. False: there is none now, or the journal has a limit."""
+        self._batch.begin(BATCH_BYTES)
+        block = self.reader.read(slots)
+        if block is None or self.reader.jumped is not None:
+            return False
+        self._take_block(block)
+        return True
+
+    def handle(self, record: RawRecord, why: int) -> None:
+        """Handles a record at which the store loop has stopped."""
+        kept, batch = len(self._batch.records), self._batch
+        if self.noted is not None:
+            self.noted(record, why)
+        if why == Stop.OTHER:
+            self._take(record)
+        elif why == Stop.GAP:
+            self._losses.gap(record, batch)
+        else:
+            self._variables.introduce(record, batch)
+        if self.quiet:
+            del batch.records[kept:]
+        self._set_aside(kept)
 
     # ---- what records say that are no STORE -------------------------------------------------------------------------
 

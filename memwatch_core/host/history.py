@@ -6,10 +6,12 @@ import os
 import shlex
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +22,13 @@ from .. import trust
 from ..config import Config, suggest
 from ..errors import SessionError
 from ..journal import session as folders
+from ..journal.index import Index, Stale
+from ..journal.stores import By
 from ..loading.discovery import load
 from ..printed import clean
 from ..records import Event, Record, Serializer
 from ..settings import path_of
+from . import indexing
 from .contents import Told
 from .merge import SessionDecoder
 from .outcomes import final_outcomes
@@ -103,6 +108,8 @@ class Only(NamedTuple):
     """Which other records; called for each of them, in the order in which they are found."""
     left_out: Callable[[int], object]
     """Called at the end with the number of events that were left out."""
+    by: By = By.ALL
+    """What ``wanted`` depends on, if not on all of that: fewer events are looked at then."""
 
 
 def read(
@@ -116,6 +123,7 @@ def read(
     settings: Settings | None = None,
     contents: Told | None = None,
     begins: Callable[[SessionDecoder], object] | None = None,
+    progress: indexing.Progress | None = None,
 ) -> Iterator[list[Record]]:
     """The records of a session's folder, or of one journal, up to now: batches in order of time.
 
@@ -125,20 +133,45 @@ def read(
     still runs (outcomes aren't final then). ``damaged`` (or ``say``) gets a sentence about each file that isn't a
     journal. With ``only``, other events aren't even created. ``own``: in place of what the session's settings say of
     ``[sites] own``. ``settings``: those of the session, if they were read already. ``contents`` is told of bytes that
-    are there without an event; ``begins`` gets the decoder. Raises SessionError, JournalError.
+    are there without an event; ``begins`` gets the decoder; with either, no index is used. ``progress``:
+    called while an index is made, which ``only`` uses. Raises SessionError, JournalError.
     """
-    sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, all=True)
+    sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, True, only.by)
     serializers, is_own = settings or settings_of(path, say, own)
-    decoder = SessionDecoder(path, serializers, final=True, sieve=sieve, is_own=is_own, contents=contents)
-    try:
-        if begins is not None:
-            begins(decoder)
-        yield from decoder.batches()
-        if only is not None:
-            only.left_out(sum(one.skipped for one in decoder.decoders))
-        _conclude(decoder, say, damaged or say, by_outcome)
-    finally:
-        decoder.close()
+    given = 0
+    for indexes in _with_and_without(path, progress, wanted=only is not None and contents is None and begins is None):
+        again, given = given, 0
+        with indexing.closing(indexes), suppress(Stale):
+            decoder = SessionDecoder(
+                path, serializers, final=True, sieve=sieve, is_own=is_own, contents=contents, indexes=indexes
+            )
+            try:
+                if begins is not None:
+                    begins(decoder)
+                for batch in decoder.batches():
+                    if given + len(batch) > again:
+                        yield batch[max(0, again - given) :]
+                    given += len(batch)
+                if only is not None:
+                    only.left_out(sum(one.skipped for one in decoder.decoders))
+                _conclude(decoder, say, damaged or say, by_outcome)
+            finally:
+                decoder.close()
+            return
+
+
+def _with_and_without(
+    path: Path, progress: indexing.Progress | None, wanted: bool = True
+) -> Iterator[Mapping[str, Index]]:
+    """The indexes of a session; then none, to begin again if they turn out not to fit."""
+    if wanted and (indexes := indexing.of_session(path, progress)):
+        yield indexes
+    yield {}
+
+
+def by(names: Iterable[str]) -> By:
+    """What a function depends on: ``VARIABLE``, ``THREAD``, ``SITE``, ``STACK``, ``CONTEXT``."""
+    return reduce(or_, (By[name] for name in names), By(0))
 
 
 class Tail(NamedTuple):
@@ -160,24 +193,50 @@ def last(
     *,
     by_outcome: bool = False,
     own: Sequence[Path] | None = None,
+    by: By = By.ALL,
+    progress: indexing.Progress | None = None,
 ) -> Tail | None:
     """The last ``most`` events that are ``wanted`` (None: all) and not older than ``since``, as :func:`read` would give
     them.
 
     Cheaper than :func:`read`: other events are followed but not created. ``aside`` gets all other records, perhaps
-    twice. ``wanted`` may depend only on variable, path, thread, site, callers, context and request. Returns None if the
+    twice; of outcomes not all, and values as of any time. ``wanted`` may depend only on variable, path, thread, site,
+    callers, context and request, of these on what ``by`` says. ``progress``: see :func:`read`. Returns None if the
     result isn't reliable: then use :func:`read`.
     """
+    for indexes in _with_and_without(path, progress):
+        with indexing.closing(indexes), suppress(Stale):
+            return _last(path, most, Sieve(wanted, since, most, {}, aside, False, by), by_outcome, own, indexes)
+    return None
+
+
+def _last(
+    path: Path,
+    most: int,
+    sieve: Sieve,
+    by_outcome: bool,
+    own: Sequence[Path] | None,
+    indexes: Mapping[str, Index],
+) -> Tail | None:
     said: list[str] = []
     damaged: list[str] = []
     serializers, is_own = settings_of(path, said.append, own)
 
     def sieved(begin: Mapping[str, int] | None) -> SessionDecoder:
-        sieve = Sieve(wanted, since, most, begin, aside)
-        return SessionDecoder(path, serializers, final=True, sieve=sieve, judged=by_outcome, is_own=is_own)
+        return SessionDecoder(
+            path,
+            serializers,
+            final=True,
+            sieve=sieve._replace(begin=begin),
+            judged=by_outcome,
+            is_own=is_own,
+            indexes=indexes,
+        )
 
-    decoder = sieved({})  # usually a filter lets few events pass
-    drained = _drain(decoder, most, MANY + 4 * most)
+    drained = None
+    if not indexes or sieve.wanted is None:
+        decoder = sieved({})  # usually a filter lets few events pass
+        drained = _drain(decoder, most, MANY + 4 * most)
     if drained is None:
         looking = sieved(None)
         _drain(looking, 0)
@@ -192,7 +251,7 @@ def last(
     if decoder.uncertain or (early and len(events) < most):
         return None
     seen = found + sum(one.skipped for one in decoder.decoders)
-    return Tail(events if by_outcome else _judge(events, decoder), seen, said, damaged)
+    return Tail(events if by_outcome else _judge(events, decoder, indexes), seen, said, damaged)
 
 
 MANY = 200_000
@@ -213,7 +272,7 @@ def _drain(decoder: SessionDecoder, most: int, limit: int = sys.maxsize) -> tupl
     return found, list(kept)
 
 
-def _judge(events: list[Event], decoder: SessionDecoder) -> list[Event]:
+def _judge(events: list[Event], decoder: SessionDecoder, indexes: Mapping[str, Index]) -> list[Event]:
     """The events, with the final outcomes of their statements. Reads only the journals of events that have a
     context."""
     outcomes: dict[str, Mapping[int, str]] = {}
@@ -222,7 +281,8 @@ def _judge(events: list[Event], decoder: SessionDecoder) -> list[Event]:
         if event.context is None:
             continue
         if event.journal not in outcomes:
-            outcomes[event.journal] = final_outcomes(paths[event.journal])
+            file = paths[event.journal]
+            outcomes[event.journal] = final_outcomes(file, index=indexes.get(file.name))
         final = outcomes[event.journal].get(event.context.id)
         if final is not None:
             events[at] = msgspec.structs.replace(event, context=msgspec.structs.replace(event.context, outcome=final))

@@ -15,6 +15,7 @@ from time import monotonic, sleep, time_ns
 from ..errors import JournalError, SessionError
 from ..folders import open_folder
 from ..journal.file import NONE_FREE, JournalFile, NoneFree, NotBegun
+from ..journal.index import Index
 from ..journal.layout import RECORD_SLOTS_MAX
 from ..journal.reader import BLOCK_SIZE, BLOCK_SLOTS
 from ..journal.session import listed
@@ -104,7 +105,8 @@ class SessionDecoder:
     can't be listed, JournalError if ``path`` is a file but not a journal. ``final``, ``judged``, ``is_own``,
     ``contents``: see :class:`JournalDecoder`. ``own``: read only from a folder that belongs to this user, see
     :func:`open_folder`. ``sieve``: give out only some events, see :class:`~memwatch_core.host.sieve.Sieve`; then check
-    :attr:`uncertain`.
+    :attr:`uncertain`. ``indexes``: of journals, by the name of the file; then :meth:`poll` may raise
+    Stale.
     """
 
     def __init__(
@@ -118,9 +120,11 @@ class SessionDecoder:
         judged: bool = True,
         is_own: Callable[[str], bool] = is_own_by_default,
         contents: Told | None = None,
+        indexes: Mapping[str, Index] | None = None,
     ) -> None:
         self.path = Path(path)
         self._contents = contents
+        self._indexes = indexes or {}
         self._judged = judged
         self._is_own = is_own
         self._final = final
@@ -135,7 +139,7 @@ class SessionDecoder:
         self._over: list[tuple[JournalFile, int]] = []
         """Journals with a size limit that were read to their end (a slot), until that is acknowledged."""
         self._notices: list[Record] = []
-        self._room = _room()
+        self._room = room()
         self._kept = Kept()
         self._found: deque[Path] = deque()
         """Files that were found but not opened yet."""
@@ -285,6 +289,7 @@ class SessionDecoder:
             judged=self._judged,
             is_own=self._is_own,
             contents=self._contents,
+            index=self._indexes.get(path.name),
         )
         if self._sieve is not None:
             decoder.sieve(self._sieve)
@@ -313,7 +318,7 @@ class SessionDecoder:
             self._sources.append(_Source(decoder))
 
 
-def _room() -> int:
+def room() -> int:
     """How many journals may be open at once. Each takes up to three descriptors; leave some for others."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:

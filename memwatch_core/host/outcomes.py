@@ -8,13 +8,16 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from ..journal.index import Flags, Index
 from ..journal.layout import SLOT_SIZE, Kind
 from ..journal.reader import JournalReader
 from ..journal.records import Payloads, RawRecord
 from ..records import Context
+from .skipping import Clip
 from .statements import Contexts
 
-_WANTED = re.compile(b"[%c%c]" % (Kind.CONTEXT, Kind.OUTCOME))
+_STATEMENTS = (Kind.CONTEXT, Kind.OUTCOME)
+_WANTED = re.compile(b"[%c%c]" % _STATEMENTS)
 _PAGE = 256
 _CODES = 256
 """Number of values of a byte."""
@@ -60,15 +63,18 @@ class _Everything:
         return 1
 
 
-def final_outcomes(path: str | os.PathLike[str], folder: int | None = None) -> Outcomes:
-    """The latest outcome of each statement in a journal. Takes less than 0.1 µs a store, some 10 µs a statement.
+def final_outcomes(path: str | os.PathLike[str], folder: int | None = None, index: Index | None = None) -> Outcomes:
+    """The latest outcome of each statement in a journal. Takes less than 0.1 µs a store, some 10 µs a statement; with
+    the journal's index, nothing a store.
 
-    Raises JournalError.
+    Raises JournalError; Stale.
     """
     reader, payloads = JournalReader(path, folder=folder), Payloads()
+    if index is not None and not index.is_of(reader.file):
+        index = None
     contexts, outcomes = Contexts(_Everything()), Outcomes()
     try:
-        for record in _statements(reader):
+        for record in _statements(reader, index):
             try:
                 payload = payloads.whole(record)
                 if payload is None:
@@ -85,10 +91,23 @@ def final_outcomes(path: str | os.PathLike[str], folder: int | None = None) -> O
     return outcomes
 
 
-def _statements(reader: JournalReader) -> Iterator[RawRecord]:
+def _statements(reader: JournalReader, index: Index | None) -> Iterator[RawRecord]:
     """The CONTEXT and OUTCOME records so far. Found by the first byte of each slot, so that others needn't be
     parsed."""
-    while (block := reader.read()) is not None:
+    clip = None if index is None else Clip(index)
+    while True:
+        if index is not None and (number := index.at(reader.position)) is not None:
+            part = index.part(number)
+            if part.stop > part.start and not part.flags & Flags.READ:
+                if part.flags & Flags.STATEMENTS:
+                    for found in reader.records_at(index.summary(part).slots):
+                        if found is not None and found.kind in _STATEMENTS:
+                            yield found
+                reader.advance(part.stop)
+                continue
+        block = reader.read(None if clip is None else clip(reader.position))
+        if block is None:
+            return
         stop = block.slots
         for match in _WANTED.finditer(bytes(block.view[: stop * SLOT_SIZE : SLOT_SIZE])):
             record, following = reader.parse(block, match.start())

@@ -8,7 +8,7 @@ from time import time_ns
 from typing import NamedTuple
 
 from ..journal.reader import JournalReader
-from ..journal.stores import PythonStores
+from ..journal.stores import By, PythonStores
 from ..records import Event, Record
 
 NONE = 2**64 - 1
@@ -29,13 +29,15 @@ class Sieve(NamedTuple):
     """Called with the records that aren't events."""
     all: bool = False
     """Give out all wanted events, not the last ones, and each other record for which ``aside`` is true."""
+    by: By = By.ALL
+    """What ``wanted`` depends on."""
 
 
 class Sifter:
     """A sieve applied to one journal: the store loop filters events, this class the other records."""
 
     def __init__(self, sieve: Sieve, stores: PythonStores, reader: JournalReader, journal: str) -> None:
-        self._sieve, self._stores = sieve, stores
+        self.sieve, self._stores = sieve, stores
         self.floors: list[int] = []
         """For each record of the last batch, the latest time of the records left out before it."""
         self.matches: deque[tuple[int, int]] = deque()
@@ -47,7 +49,8 @@ class Sifter:
             until = reader.begin_of_last(sieve.most)
         else:
             until = NONE if sieve.begin is None else sieve.begin.get(journal, 0)
-        stores.sieve(until, max(0, min(sieve.since, NONE)), time_ns(), sieve.wanted, self.floors)
+        self.until, self.since, self.now = until, max(0, min(sieve.since, NONE)), time_ns()
+        stores.sieve(self.until, self.since, self.now, sieve.wanted, self.floors, sieve.by)
 
     def set_aside(self, records: list[Record], kept: int) -> None:
         """Filters the records from ``kept`` on, which aren't events.
@@ -60,7 +63,7 @@ class Sifter:
         del records[kept:]
         self._stores.time = others[-1].time_ns
         for record in others:
-            if self._sieve.aside(record) and self._sieve.all:
+            if self.sieve.aside(record) and self.sieve.all:
                 records.append(record)
                 self.floors.append(self._stores.high)
             elif record.time_ns <= now:
@@ -71,5 +74,5 @@ class Sifter:
         if matches:
             self.matches.append((slot, matches))
             self._noted += matches
-            while self._noted - self.matches[0][1] >= self._sieve.most:
+            while self._noted - self.matches[0][1] >= self.sieve.most:
                 self._noted -= self.matches.popleft()[1]

@@ -132,6 +132,13 @@ class Variables:
         watch = self._watches.get(ident)
         return None if watch is None else watch.shown
 
+    def watched(self) -> Iterator[tuple[Variable, str | None, int]]:
+        """Of each variable watched now: what sinks know of it, its path, and the id that its events carry."""
+        for ident, watch in self._watches.items():
+            if watch.shown is not None:
+                path = watch.metadata.path
+                yield watch.shown, None if path is None else cut(path), ident if watch.first is None else watch.first
+
     def is_covered(self, ident: int, offset: int, length: int) -> bool:
         """Whether bytes stored at an offset cover the whole value."""
         watch = self._watches.get(ident)

@@ -102,6 +102,15 @@ class JournalFile:
         reserved, lost, closed, front, *stores_before = layout.COUNTERS.unpack(raw)
         return Counters(reserved, lost, closed, front, (stores_before[0], stores_before[1]))
 
+    def status(self) -> os.stat_result:
+        """The file's status. Raises OSError."""
+        return os.fstat(self._own.number)
+
+    def constants(self) -> bytes:
+        """The part of the header that never changes, as it stands there."""
+        limit = os.pread(self._own.number, layout.LIMIT.size, layout.HEADER_MAX_BYTES)
+        return os.pread(self._own.number, layout.HEADER_RESERVED, 0) + limit
+
     def losses(self) -> dict[int, int]:
         """Stores that ran and couldn't be recorded, by variable; id 0 is for all that share a count."""
         raw = os.pread(self._own.number, layout.LOSSES * layout.LOSS.size, layout.HEADER_LOSSES)

@@ -131,6 +131,10 @@ class Followed:
             self._shadow[offset : offset + len(data)] = data
             self._fresh = False
 
+    def contents(self) -> bytes | None:
+        """All its bytes; None if they aren't known."""
+        return None if self._shadow is None else bytes(self._shadow[: self.size])
+
     def value(self) -> Any:
         """The present value; None if it can't be decoded."""
         if not self._fresh:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from . import layout
 from .file import Header, JournalFile
@@ -179,6 +179,19 @@ class JournalReader:
                 index = following
                 if record is not None:
                     yield record
+
+    def records_at(self, slots: Iterable[int]) -> Iterator[RawRecord | None]:
+        """The records that begin at these slots, in ascending order; None where there is none. Invalidates blocks."""
+        parser, first, count = Parser(), 0, 0
+        for slot in slots:
+            record = None
+            for _ in range(2):  # it may be cut off by the end of what was read
+                if first <= slot < first + count:
+                    record, _ = parser.parse(Block(self._view, first, count, last=False), slot - first, slot)
+                if record is not None:
+                    break
+                first, count = slot, self._fill(slot, BLOCK_SLOTS)
+            yield record
 
     def copies(self) -> Iterator[RawRecord]:
         """The copies of freed records that segments begin with. Invalidates blocks."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from enum import IntEnum
-from typing import Any, NamedTuple
+from enum import IntEnum, IntFlag
+from typing import Any, NamedTuple, Protocol, cast
 
 from ..records import Alias, Call, Context, Event, Operation, Origin, Part, Request, Shown, Site, Variable
 from . import layout
@@ -43,6 +43,19 @@ class Stop(IntEnum):
     """The bytes before the store differ from those that the last store left."""
     FULL = 5
     """The batch is large enough."""
+
+
+class By(IntFlag):
+    """What a sieve may judge a store by."""
+
+    VARIABLE = 1
+    """Its name, its path, its id, other names of the place."""
+    THREAD = 2
+    SITE = 4
+    STACK = 8
+    CONTEXT = 16
+    REQUEST = 32
+    ALL = 63
 
 
 class Callers(NamedTuple):
@@ -204,19 +217,31 @@ class PythonStores:
         """Sets the name of thread ``tid`` from now on."""
         self._threads[tid] = name
 
+    def contents(self, ident: int) -> bytes | None:
+        """The variable's bytes; None if they aren't followed."""
+        known = self._variables.get(ident)
+        return None if known is None else known.contents()
+
+    def cells(self, ident: int) -> dict[str, bytes]:
+        """Of a slab: by path, the bytes of the cells that were stored to."""
+        known = self._variables.get(ident)
+        places = [] if known is None else known.places.values()
+        return {place.path: place.last for place in places if place.last}
+
     def failures(self) -> list[int]:
         """Ids of variables whose ``decode`` has raised since the last call; each id is returned once."""
         failures = self._failures.copy()
         self._failures.clear()
         return failures
 
-    def sieve(self, until: int, since: int, now: int, wanted: Wanted | None, floors: list[int]) -> None:
+    def sieve(
+        self, until: int, since: int, now: int, wanted: Wanted | None, floors: list[int], by: int = By.ALL
+    ) -> None:
         """From now on a store becomes an event only if it is ``wanted`` (None: all are), not older than ``since`` and
         not in a slot before ``until``. Everything else is as if the other stores became events too.
 
-        ``wanted`` may depend only on variable, path, aliases, thread, site, callers, context and request: its result is
-        cached.
-        ``floors`` gets, for each event, the latest time of the stores skipped before it, except times after ``now``.
+        ``wanted`` may depend only on what ``by`` (:class:`By`) says: its result is cached. ``floors`` gets, for each
+        event, the latest time of the stores skipped before it, except times after ``now``.
         """
         self._sieve = until, since, now, wanted, floors
         self.skipped = self.matched = self.high = self.time = 0
@@ -345,6 +370,55 @@ class PythonStores:
         if known.is_large:
             self._large.add(known.variable.id)
         return known.value()
+
+
+class Recording(Protocol):
+    """What only the loop in C can do besides: record what a part of a journal holds, and go past it."""
+
+    seq: int
+    skipped: int
+    matched: int
+    high: int
+    time: int
+    latest: int
+    """The latest time of a store in the part."""
+
+    def sieve(
+        self, until: int, since: int, now: int, wanted: Wanted | None, floors: list[int], by: int = By.ALL
+    ) -> None:
+        """See :meth:`PythonStores.sieve`."""
+
+    def record(self) -> None:
+        """Begins a part. Stores are recorded that the sieve leaves out."""
+
+    def recorded(self) -> tuple[int, int, int, int, bytes | None, bool, bool, bool]:
+        """What was recorded of the part: number of stores; the earliest time, the latest, the last; the rows, None if
+        there are too many; whether there was a store to a slab; whether bytes that stores had left were decoded, and
+        compared, by another method than ``run``.
+
+        A row is eight u32: variable, offset of a cell with other names + 1 (or 0), thread, site, stack, context,
+        request, number of such stores."""
+
+    def uses(self) -> bytes:
+        """The contexts that stores have carried since the last call: pairs of u32, context and number. May name one
+        twice."""
+
+    def use(self, ident: int, count: int) -> None:
+        """Counts stores that carry a context, as ``run`` does."""
+
+    def wanted(self, rows: bytes) -> int:
+        """How many of the stores of these rows the sieve wants; -1: it isn't known without looking at them."""
+
+    def hold(self, most: int) -> bytes | None:
+        """What stores have left in the variables, for :meth:`restore`; None if that is more than ``most`` bytes."""
+
+    def restore(self, held: bytes) -> bool:
+        """Sets what stores have left in the variables. False: it doesn't fit them."""
+
+
+def recording(stores: PythonStores) -> Recording | None:
+    """The loop as one that can record; None if it can't."""
+    return cast(Recording, stores) if hasattr(stores, "recorded") else None
 
 
 Stores: type[PythonStores]

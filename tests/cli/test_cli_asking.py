@@ -329,6 +329,21 @@ def test_lost_update_is_told_where_nothing_else_explains_the_value(tmp_path: Pat
     assert ("lost update of total" in ask("blame", "total")[1]) == bool(expected)
 
 
+LABELLED = """\
+import memwatch_core
+total = memwatch_core.watch(0, name="total")
+with memwatch_core.label("order 17"):
+    total.value = 1
+"""
+
+
+def test_blame_names_the_request_under_which_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(LABELLED)
+    subprocess.run([sys.executable, "program.py"], cwd=tmp_path, env=environment(), timeout=60, check=True)
+    told = subprocess.check_output([SCRIPT, "blame", "total"], cwd=tmp_path, env=environment(), text=True)
+    assert told.splitlines()[-1] == "  1: order 17"
+
+
 RACE = """\
 import json, random, sys, threading, time
 from memwatch_core import watch

@@ -283,7 +283,7 @@ def test_what_depends_on_how_much_is_read_at_once_is_not_relied_on(
         patch.setattr(kept, "KEPT_LIMIT", 0)
         patch.setattr(JournalFile, "occupied", lambda self: 0)
         assert history.last(tmp_path, 3, None, 0, lambda _: None) is None
-    monkeypatch.setattr(merge, "_room", lambda: 1)
+    monkeypatch.setattr(merge, "room", lambda: 1)
     assert history.last(tmp_path, 3, None, 0, lambda _: None) is None
 
 

@@ -396,6 +396,12 @@ static int lines_put_callers(Lines *self, Text *text, PyObject *event, PyObject 
     return lines_put_fields(self, text, event, event_keys + EVENT_CUT, self->event_at + EVENT_CUT, 2);
 }
 
+/* On whose behalf. */
+static int lines_put_request(Lines *self, Text *text, PyObject *request) {
+    if (PUT(text, ",\"request\":") < 0) return -1;
+    return lines_put_object(self, text, request, request_keys, self->request_at, REQUEST_FIELDS);
+}
+
 static int is_of(PyObject *object, const PyTypeObject *type) { return object == Py_None || Py_TYPE(object) == type; }
 
 static int lines_put_event(Lines *self, Text *text, PyObject *event) {
@@ -406,9 +412,10 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event) {
     PyObject *aliases = field(event, self->event_at[EVENT_ALIASES]);
     PyObject *request = field(event, self->event_at[EVENT_REQUEST]);
     uint64_t ns = PyLong_CheckExact(time) ? PyLong_AsUnsignedLongLong(time) : UINT64_MAX;
-    if (ns == UINT64_MAX || !is_of(site, self->site) || !is_of(context, self->context) || !is_of(call, self->call) ||
-        !is_of(part, self->part) || !is_of(own, self->site) || (stack != Py_None && !is_tuple_of(self->site, stack)) ||
-        !is_tuple_of(self->alias, aliases) || !is_of(request, self->request)) {
+    int known = is_of(site, self->site) & is_of(context, self->context) & is_of(call, self->call) &
+                is_of(part, self->part) & is_of(own, self->site) & is_of(request, self->request);
+    if (ns == UINT64_MAX || !known || (stack != Py_None && !is_tuple_of(self->site, stack)) ||
+        !is_tuple_of(self->alias, aliases)) {
         PyErr_Clear();
         return text_put_other(text, self->record, event, -1);
     }
@@ -421,8 +428,7 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event) {
         lines_put_object(self, text, part, part_keys, self->part_at, PART_FIELDS) < 0 ||
         lines_put_fields(self, text, event, event_keys + EVENT_OPERATION, self->event_at + EVENT_OPERATION, 1) < 0 ||
         lines_put_callers(self, text, event, own, stack) < 0 || lines_put_aliases(self, text, event, aliases) < 0 ||
-        PUT(text, ",\"request\":") < 0 ||
-        lines_put_object(self, text, request, request_keys, self->request_at, REQUEST_FIELDS) < 0)
+        lines_put_request(self, text, request) < 0)
         return -1;
     PyBytes_AS_STRING(text->bytes)[start] = '{';
     return PUT(text, "}");

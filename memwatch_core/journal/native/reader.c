@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <structmember.h>
 
+#include "reader_held.h"
 #include "reader_loop.h"
 #include "reader_parts.h"
 #include "reader_stores.h"
@@ -54,6 +55,7 @@ static void stores_dealloc(Stores *self) {
     for (size_t i = 0; i < PLACE_OPERATIONS; i++) Py_CLEAR(self->operations[i]);
     stores_forget_threads(self);
     sieve_clear(&self->sieve);
+    recorder_clear(&self->recorder);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
@@ -121,9 +123,10 @@ static PyObject *stores_define(Stores *self, PyObject *args) {
         return NULL;
     other = told == Py_None ? ident : PyLong_AsUnsignedLongLong(told);
     if (PyErr_Occurred() || stores_enter(self) < 0) return NULL;
-    self->sieve.round++;
     State *state = stores_new_state(self, (uint32_t)ident);
     if (state != NULL && state_define(state, variable, path, decode, letter, part, follow, provisional, head) == 0) {
+        state->version = ++self->versions;
+        state->judged = 0;
         state->slab = told != Py_None;
         state->told = (uint32_t)other;
         done = Py_NewRef(Py_None);
@@ -135,7 +138,6 @@ static PyObject *stores_define(Stores *self, PyObject *args) {
 static PyObject *stores_forget(Stores *self, PyObject *args) {
     unsigned int ident;
     if (!PyArg_ParseTuple(args, "I", &ident) || stores_enter(self) < 0) return NULL;
-    self->sieve.round++;
     state_free(table_take(&self->variables, ident));
     return stores_leave(self, Py_NewRef(Py_None));
 }
@@ -193,6 +195,7 @@ static PyObject *stores_fill(Stores *self, PyObject *args) {
         State *state = table_get(&self->variables, ident);
         int agrees = 1;
         if (state != NULL && state->shadow != NULL && offset < state->size) {
+            self->recorder.compared |= state->stored;
             agrees = state_agrees(state, offset, data.buf, (uint64_t)data.len);
             state_put(state, offset, data.buf, (uint64_t)data.len);
         }
@@ -206,6 +209,7 @@ static PyObject *stores_value(Stores *self, PyObject *args) {
     unsigned int ident;
     if (!PyArg_ParseTuple(args, "I", &ident) || stores_enter(self) < 0) return NULL;
     State *state = table_get(&self->variables, ident);
+    if (state != NULL) self->recorder.valued |= state->stored;
     PyObject *value = state == NULL ? Py_NewRef(Py_None) : stores_value_of(self, state);
     stores_drop_large(self);
     return stores_leave(self, value);
@@ -219,6 +223,7 @@ static PyObject *stores_part(Stores *self, PyObject *args) {
     PyObject *made = Py_NewRef(Py_None);
     Part part;
     if (state == NULL || state->shadow == NULL || stop < start) return stores_leave(self, made);
+    self->recorder.valued |= state->stored;
     int found = stores_find_part(self, state, start, stop - start, NULL, NULL, &part);
     if (found == 0 && part.name != NULL) {
         PyObject *none = made;
@@ -290,6 +295,13 @@ static PyObject *stores_context(Stores *self, PyObject *args) {
     return stores_name_object(self, &self->contexts, args);
 }
 
+static PyObject *stores_use(Stores *self, PyObject *args) {
+    unsigned int ident, count;
+    if (!PyArg_ParseTuple(args, "II", &ident, &count) || stores_enter(self) < 0) return NULL;
+    table_add_uses(&self->contexts, ident, count);
+    return stores_leave(self, Py_NewRef(Py_None));
+}
+
 static PyObject *stores_thread(Stores *self, PyObject *args) { return stores_name_only(self, &self->threads, args); }
 
 static PyObject *stores_failures(Stores *self, PyObject *unused) {
@@ -327,7 +339,8 @@ static PyObject *stores_run(Stores *self, PyObject *args) {
 static PyObject *stores_sieve(Stores *self, PyObject *args) {
     PyObject *wanted, *floors;
     unsigned long long until, since, now;
-    if (!PyArg_ParseTuple(args, "KKKOO!", &until, &since, &now, &wanted, &PyList_Type, &floors) ||
+    unsigned int by = BY_ALL;
+    if (!PyArg_ParseTuple(args, "KKKOO!|I", &until, &since, &now, &wanted, &PyList_Type, &floors, &by) ||
         stores_enter(self) < 0)
         return NULL;
     Verdict *verdicts = calloc(VERDICTS, sizeof *verdicts);
@@ -339,8 +352,36 @@ static PyObject *stores_sieve(Stores *self, PyObject *args) {
                           .until = until,
                           .since = since,
                           .now = now,
-                          .round = 1};
+                          .by = by,
+                          .number = ++self->sieves};
     return stores_leave(self, Py_NewRef(Py_None));
+}
+
+/* Begins a part of the journal that is recorded. */
+static PyObject *stores_record(Stores *self, PyObject *unused) {
+    (void)unused;
+    return recorder_begin(&self->recorder) < 0 ? PyErr_NoMemory() : Py_NewRef(Py_None);
+}
+
+/* What was recorded since: stores, the earliest time, the latest, the last; the rows, None if there were too many;
+ * whether a store was to a slab, whether bytes were decoded, and whether they were compared. */
+static PyObject *stores_recorded(Stores *self, PyObject *unused) {
+    (void)unused;
+    const Recorder *recorder = &self->recorder;
+    if (recorder->failed) return PyErr_NoMemory();
+    const char *rows = recorder->many ? NULL : (const char *)recorder->rows;
+    return Py_BuildValue("KKKKy#NNN", recorder->stores, recorder->earliest, recorder->latest, recorder->newest, rows,
+                         (Py_ssize_t)(recorder->count * sizeof(Row)), PyBool_FromLong(recorder->slabs),
+                         PyBool_FromLong(recorder->valued), PyBool_FromLong(recorder->compared));
+}
+
+/* The contexts of the stores recorded since the last call: u32 context, u32 count for each. */
+static PyObject *stores_uses(Stores *self, PyObject *unused) {
+    (void)unused;
+    Recorder *recorder = &self->recorder;
+    Py_ssize_t size = (Py_ssize_t)(recorder->used * sizeof(Use));
+    recorder->used = 0;
+    return PyBytes_FromStringAndSize((const char *)recorder->uses, size);
 }
 
 static PyMethodDef stores_methods[] = {
@@ -359,15 +400,25 @@ static PyMethodDef stores_methods[] = {
     {"failures", (PyCFunction)stores_failures, METH_NOARGS, NULL},
     {"run", (PyCFunction)stores_run, METH_VARARGS, NULL},
     {"sieve", (PyCFunction)stores_sieve, METH_VARARGS, NULL},
+    {"wanted", (PyCFunction)stores_wanted, METH_VARARGS, NULL},
+    {"use", (PyCFunction)stores_use, METH_VARARGS, NULL},
+    {"record", (PyCFunction)stores_record, METH_NOARGS, NULL},
+    {"recorded", (PyCFunction)stores_recorded, METH_NOARGS, NULL},
+    {"uses", (PyCFunction)stores_uses, METH_NOARGS, NULL},
+    {"hold", (PyCFunction)stores_hold, METH_VARARGS, NULL},
+    {"restore", (PyCFunction)stores_restore, METH_VARARGS, NULL},
+    {"contents", (PyCFunction)stores_contents, METH_VARARGS, NULL},
+    {"cells", (PyCFunction)stores_cells, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef stores_members[] = {
     {"seq", T_ULONGLONG, offsetof(Stores, seq), 0, NULL},
-    {"skipped", T_ULONGLONG, offsetof(Stores, sieve.skipped), READONLY, NULL},
-    {"matched", T_ULONGLONG, offsetof(Stores, sieve.matched), READONLY, NULL},
+    {"skipped", T_ULONGLONG, offsetof(Stores, sieve.skipped), 0, NULL},
+    {"matched", T_ULONGLONG, offsetof(Stores, sieve.matched), 0, NULL},
     {"high", T_ULONGLONG, offsetof(Stores, sieve.high), 0, NULL},
     {"time", T_ULONGLONG, offsetof(Stores, sieve.time), 0, NULL},
+    {"latest", T_ULONGLONG, offsetof(Stores, recorder.latest), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -192,42 +192,102 @@ static uint64_t time_of(const unsigned char *slot) {
 }
 
 /* Everything that decides whether a store is wanted: its event without bytes, values and time. -1: no memory. */
-static int stores_key(Stores *self, const State *state, const unsigned char *head, const unsigned char *payload,
-                      Verdict *key) {
+static int stores_key(Stores *self, const State *state, const Row *row, Verdict *key) {
+    unsigned by = self->sieve.by;
     if (self->sieve.wanted == Py_None) return 0;
-    const struct thread *thread = stores_find_thread(self, FIELD(head, tid));
-    if (thread == NULL) return -1;
-    const Place *place = state->slab ? state_place(state, FIELD(head, store.offset), FIELD(head, store.length)) : NULL;
-    *key = (Verdict){.thread = thread->name,
-                     .aliases = place != NULL && place->aliases != NULL ? place->aliases : Py_None,
-                     .site = found_or_none(&self->sites, FIELD(head, store.site)),
-                     .callers = stores_callers(self, head, payload),
-                     .request = found_or_none(&self->requests, request_id(head, payload)),
-                     .context = found_or_none(&self->contexts, FIELD(head, store.context)),
-                     .round = self->sieve.round,
-                     .variable = state->ident,
-                     .tid = FIELD(head, tid)};
+    const struct thread *thread = by & BY_THREAD ? stores_find_thread(self, row->tid) : NULL;
+    if (thread == NULL && by & BY_THREAD) return -1;
+    *key = (Verdict){.thread = thread != NULL ? thread->name : Py_None,
+                     .aliases = Py_None,
+                     .site = by & BY_SITE ? found_or_none(&self->sites, row->site) : Py_None,
+                     .callers = by & BY_STACK ? found_or_none(&self->stacks, row->stack) : Py_None,
+                     .context = by & BY_CONTEXT ? found_or_none(&self->contexts, row->context) : Py_None,
+                     .request = by & BY_REQUEST ? found_or_none(&self->requests, row->request) : Py_None,
+                     .tid = by & BY_THREAD ? row->tid : 0};
+    if (by & BY_VARIABLE) {
+        const Place *place = row->place != 0 ? table_get(&state->places, row->place - 1) : NULL;
+        const State *teller = stores_teller(self, state);
+        key->variable = state->ident;
+        if (place != NULL && place->aliases != NULL) key->aliases = place->aliases;
+        key->version = teller == state ? state->version : state->version ^ verdict_mix(teller->version);
+    }
     return 0;
 }
 
+/* Whether the variable alone says if a store is wanted: there may be more variables than cached verdicts. */
+static int stores_judges_variable(const Stores *self, const State *state) {
+    return self->sieve.by == BY_VARIABLE && !state->slab;
+}
+
+/* The verdict on a store, as far as it is known: 1 wanted, 0 not, -1 unknown. -2: no memory. */
+static int stores_knows(Stores *self, const State *state, const Row *row, Verdict *key) {
+    if (self->sieve.wanted == Py_None) return 1;
+    if (stores_judges_variable(self, state) && state->judged == self->sieve.number) return state->wanted;
+    return stores_key(self, state, row, key) < 0 ? -2 : sieve_knows(&self->sieve, key);
+}
+
+static Row row_of(const State *state, const unsigned char *head, const unsigned char *payload) {
+    const Place *place = state->slab ? state_place(state, FIELD(head, store.offset), FIELD(head, store.length)) : NULL;
+    return (Row){.variable = FIELD(head, id),
+                 .place = place != NULL && place->aliases != NULL ? FIELD(head, store.offset) + 1 : 0,
+                 .tid = FIELD(head, tid),
+                 .site = FIELD(head, store.site),
+                 .stack = stack_id(head, payload),
+                 .context = FIELD(head, store.context),
+                 .request = request_id(head, payload)};
+}
+
+/* Notes a store that was taken. in_force: what its context is, or None. */
+static void stores_note(Stores *self, State *state, const Row *row, uint64_t time, const PyObject *in_force) {
+    state->stored = 1;
+    self->recorder.slabs |= state->slab;
+    recorder_note(&self->recorder, row, time, in_force != Py_None);
+}
+
+/* How many of the stores that some rows stand for are wanted; -1: that isn't known without looking at them. */
+static PyObject *stores_wanted(Stores *self, PyObject *args) {
+    Py_buffer rows;
+    if (!PyArg_ParseTuple(args, "y*", &rows)) return NULL;
+    long long wanted = 0;
+    int entered = stores_enter(self) == 0;
+    for (Py_ssize_t at = 0; entered && wanted >= 0 && at + (Py_ssize_t)sizeof(Row) <= rows.len; at += sizeof(Row)) {
+        Row row;
+        Verdict key;
+        memcpy(&row, (const char *)rows.buf + at, sizeof row);
+        const State *state = table_get(&self->variables, row.variable);
+        int known = self->sieve.wanted != NULL && state != NULL && !state->provisional;
+        int knows = known ? stores_knows(self, state, &row, &key) : -1;
+        wanted = knows < 0 ? knows : wanted + knows * (long long)row.count;
+    }
+    PyBuffer_Release(&rows);
+    if (!entered) return NULL;
+    return stores_leave(self, wanted == -2 ? NULL : PyLong_FromLongLong(wanted));
+}
+
 /* Handles a store that becomes no event; the effect on later events is as if it had. */
-static int stores_skip(Stores *self, State *state, const unsigned char *head, const unsigned char *before, int resync,
-                       int wanted) {
+static int stores_skip(Stores *self, State *state, const unsigned char *head, const Row *row,
+                       const unsigned char *before, int resync, int wanted) {
     uint64_t offset = FIELD(head, store.offset), length = FIELD(head, store.length);
     if (!resync && !state_explains(state, offset, before, length)) return STOP_GAP;
     state_follow(state, offset, before, before + length, length);
-    used_or_none(&self->contexts, FIELD(head, store.context));
+    stores_note(self, state, row, time_of(head), used_or_none(&self->contexts, row->context));
     self->seq++;
     sieve_skip(&self->sieve, wanted, time_of(head));
     return STOP_END;
 }
 
 /* Keeps the event appended last, and adds its floor, or removes it again. -1 with an exception. */
-static int stores_settle(Stores *self, const Verdict *key, int wanted, const unsigned char *head, uint64_t number,
-                         PyObject *out) {
+static int stores_settle(Stores *self, State *state, const Verdict *key, int wanted, const unsigned char *head,
+                         uint64_t number, PyObject *out) {
     Py_ssize_t last = PyList_GET_SIZE(out) - 1;
     uint64_t time = time_of(head);
-    if (wanted < 0 && (wanted = sieve_ask(&self->sieve, key, PyList_GET_ITEM(out, last))) < 0) return -1;
+    if (wanted < 0) {
+        if ((wanted = sieve_ask(&self->sieve, key, PyList_GET_ITEM(out, last))) < 0) return -1;
+        if (stores_judges_variable(self, state)) {
+            state->wanted = wanted;
+            state->judged = self->sieve.number;
+        }
+    }
     if (!wanted || !sieve_shows(&self->sieve, number, time)) {
         sieve_skip(&self->sieve, wanted, time);
         return PyList_SetSlice(out, last, last + 1, NULL);
@@ -280,12 +340,13 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     if (state == NULL) return STOP_UNKNOWN;
     if (state->provisional) return STOP_UNANNOUNCED;
     Verdict key = {0};
+    Row row;
     int wanted = 1;
     if (self->sieve.wanted != NULL) {
-        if (stores_key(self, state, head, payload, &key) < 0) return -1;
-        wanted = sieve_knows(&self->sieve, &key);
+        row = row_of(state, head, payload);
+        if ((wanted = stores_knows(self, state, &row, &key)) == -2) return -1;
         if (wanted == 0 || (wanted > 0 && !sieve_shows(&self->sieve, number, time_of(head))))
-            return stores_skip(self, state, head, before, resync, wanted);
+            return stores_skip(self, state, head, &row, before, resync, wanted);
     }
     const unsigned char *after = before + length;
     uint64_t offset = FIELD(head, store.offset);
@@ -299,8 +360,9 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
         failed = stores_values(self, state, offset, length, before, after, &values, made) < 0;
     }
     *made += 2 * (uint64_t)length;
+    state->stored = 1;
     failed = failed || stores_emit(self, state, head, payload, &values, out) < 0;
-    if (!failed && self->sieve.wanted != NULL) failed = stores_settle(self, &key, wanted, head, number, out) < 0;
+    if (!failed && self->sieve.wanted != NULL) failed = stores_settle(self, state, &key, wanted, head, number, out) < 0;
     Py_XDECREF(values.old);
     Py_XDECREF(values.new);
     Py_XDECREF(values.part);

@@ -1,7 +1,7 @@
 /* reader_sieve.h - part of reader.c: selects the stores that become events.
  *
  * A Python function decides. Its result depends only on variable, aliases, thread, site, callers, context and request,
- * so it is cached by these. */
+ * or fewer of these (`by`), so it is cached by them. */
 #ifndef MEMWATCH_READER_SIEVE_H
 #define MEMWATCH_READER_SIEVE_H
 #include "reader.h"
@@ -12,10 +12,20 @@
 #define VERDICT_BITS 13
 #define VERDICTS (1 << VERDICT_BITS) /* cache size; a dropped verdict is asked for again */
 
+enum sieve_by {
+    BY_VARIABLE = 1,
+    BY_THREAD = 2,
+    BY_SITE = 4,
+    BY_STACK = 8,
+    BY_CONTEXT = 16,
+    BY_REQUEST = 32,
+    BY_ALL = 63
+};
+
 typedef struct verdict {
     PyObject *thread, *site, *callers, *context, *aliases,
-        *request; /* held, so that their addresses aren't reused; thread NULL: free */
-    uint64_t round;
+        *request;     /* held, so that their addresses aren't reused; thread NULL: free */
+    uint64_t version; /* of the variable, and of the one whose name it has */
     uint32_t variable, tid;
     int wanted;
 } Verdict;
@@ -25,7 +35,8 @@ typedef struct sieve {
     PyObject *floors; /* list: for each event made, the value of high */
     Verdict *verdicts;
     uint64_t until, since, now;
-    uint64_t round;                            /* verdicts of earlier rounds don't count: a variable was redefined */
+    unsigned by, turn;                         /* by: enum sieve_by */
+    uint32_t number;                           /* of this sieve, from 1 */
     unsigned long long skipped, matched, high; /* high: latest time of a skipped store, up to now */
     unsigned long long time;                   /* of the last store, skipped or not */
 } Sieve;
@@ -63,7 +74,7 @@ static size_t verdict_place(const Verdict *key) {
 static int verdict_is_of(const Verdict *verdict, const Verdict *key) {
     return verdict->thread == key->thread && verdict->site == key->site && verdict->callers == key->callers &&
            verdict->context == key->context && verdict->aliases == key->aliases && verdict->request == key->request &&
-           verdict->variable == key->variable && verdict->tid == key->tid && verdict->round == key->round;
+           verdict->variable == key->variable && verdict->tid == key->tid && verdict->version == key->version;
 }
 
 /* The cached verdict: 1 wanted, 0 not wanted, -1 unknown. */
@@ -81,7 +92,8 @@ static int sieve_ask(Sieve *sieve, const Verdict *key, PyObject *event) {
     Py_XDECREF(answer);
     if (wanted < 0) return -1;
     size_t place = verdict_place(key);
-    if (sieve->verdicts[place].round == key->round) place ^= 1; /* taken by a valid verdict */
+    if (sieve->verdicts[place].thread != NULL && (sieve->verdicts[place ^ 1].thread == NULL || ++sieve->turn % 2))
+        place ^= 1;
     Verdict *verdict = &sieve->verdicts[place], old = *verdict;
     *verdict = *key;
     verdict->wanted = wanted;

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "reader_recorder.h"
 #include "reader_sieve.h"
 #include "reader_table.h"
 #include "reader_variable.h"
@@ -28,7 +29,10 @@ typedef struct stores {
         *operations[PLACE_OPERATIONS]; /* value of an absent place, name of an unnamed one, what happened to one */
     struct thread recent[RECENT_THREADS];
     Sieve sieve;
+    Recorder recorder;
     unsigned long long seq;
+    uint64_t versions;            /* of variables, so far */
+    uint32_t sieves;              /* so far */
     uint32_t large[LARGE_VALUES]; /* variables whose large value is kept: the last few, until the batch ends */
     unsigned large_count;
     int busy;

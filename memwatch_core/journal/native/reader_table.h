@@ -81,6 +81,14 @@ static void *table_use(Table *table, uint32_t key) {
     return table->rows[at].value;
 }
 
+/* Adds to the number of uses. */
+static void table_add_uses(Table *table, uint32_t key, uint32_t count) {
+    if (table->rows == NULL) return;
+    size_t at = table_at(table, key);
+    if (table->rows[at].value == NULL) return;
+    table->rows[at].uses += count < UINT32_MAX - table->rows[at].uses ? count : UINT32_MAX - table->rows[at].uses;
+}
+
 /* Returns and resets the number of uses. */
 static uint32_t table_take_uses(Table *table, uint32_t key) {
     if (table->rows == NULL) return 0;

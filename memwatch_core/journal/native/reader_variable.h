@@ -25,6 +25,7 @@ typedef struct state {
     char letter;                      /* struct letter of a single number; 0: call decode */
     char provisional, failed, parted; /* parted: its serializer has parts */
     char slab;                        /* its bytes are cells, each the value of a place */
+    char stored;                      /* a store was made to it */
     _Alignas(64) PyObject *value;     /* decoded from the shadow; NULL: not yet, or not kept */
     PyObject *last;                   /* bytes after the last store, likely those before the next; or NULL */
     PyObject *decode, *options;
@@ -34,7 +35,10 @@ typedef struct state {
     unsigned char *heads;       /* first bytes passed for that extent: `head` before the store, and as many after it */
     uint32_t head, extent_head; /* number of first bytes that part takes; that it got */
     uint32_t ident, told;       /* told: the id that its events carry */
-    Table places;               /* of a slab: offset of a cell -> Place */
+    uint64_t version;           /* changes with each definition; no other variable ever has the same */
+    uint32_t judged;            /* by which sieve `wanted` was found that goes by the variable alone; 0: by none */
+    int wanted;
+    Table places; /* of a slab: offset of a cell -> Place */
 } State;
 
 #define CELL_SIZE 64u

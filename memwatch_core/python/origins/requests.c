@@ -75,9 +75,11 @@ static MWPY_PEEK void take_name(bool held, PyObject *name, struct work *w, unsig
 
 /* False: nothing is. */
 static MWPY_PEEK bool look(PyThreadState *thread, bool held, struct work *w, unsigned char *copy) {
-    *w = (struct work){0};
     if (held) mwpy_look_for_imports(thread);
-    PyObject *name = mwpy_may_have_task(thread) ? mwpy_task_name(thread, held) : NULL;
+    bool may_run = mwpy_may_have_task(thread, held);
+    if (!may_run && !mwpy_label_variable && !mwpy_found.span_variable) return false;
+    *w = (struct work){0};
+    PyObject *name = may_run ? mwpy_task_name(thread, held) : NULL;
     if (name && !take_number(held, name, w)) take_name(held, name, w, copy);
     if (thread->context) {
         if (mwpy_found.span_variable) w->span = mwpy_span_of(thread, held);

@@ -15,10 +15,12 @@
 /* ---- the task ---------------------------------------------------------------------------------------------------- */
 
 #if PY_VERSION_HEX < 0x030D0000
+static size_t last;            /* where that name was found in a thread's dict */
 static PyObject *running_name; /* strong; interned, so that asyncio's own is this very object */
 static pid_t process;
 
 static void in_child(void) { process = getpid(); }
+
 #endif
 
 int mwpy_prepare_tasks(void) {
@@ -34,12 +36,11 @@ int mwpy_prepare_tasks(void) {
 }
 
 #if PY_VERSION_HEX < 0x030E0000
-static MWPY_PEEK PyObject *running_loop(PyThreadState *thread, bool held) {
+static MWPY_PEEK PyObject *running_loop(const PyThreadState *thread, bool held) {
 #if PY_VERSION_HEX >= 0x030D0000
     (void)held;
     return ((_PyThreadStateImpl *)thread)->asyncio_running_loop;
 #else
-    static size_t last;
     size_t hint = __atomic_load_n(&last, __ATOMIC_RELAXED);
     PyObject *found = thread->dict ? mwpy_find(held, thread->dict, running_name, &hint) : NULL;
     __atomic_store_n(&last, hint, __ATOMIC_RELAXED);
@@ -53,6 +54,24 @@ static MWPY_PEEK PyObject *running_loop(PyThreadState *thread, bool held) {
 #endif
     return found == Py_None ? NULL : found;
 #endif
+}
+#endif
+
+#if PY_VERSION_HEX < 0x030D0000
+/* The keys of the thread's dict, as they were when none of them was ours: nothing is added without an entry more. */
+MWPY_THREAD struct {
+    const PyDictKeysObject *keys;
+    Py_ssize_t entries;
+} without;
+
+bool mwpy_has_loop(const PyThreadState *thread) {
+    const PyDictKeysObject *keys = ((PyDictObject *)thread->dict)->ma_keys;
+    if (__builtin_expect(keys == without.keys && keys->dk_nentries == without.entries, 1)) return false;
+    size_t hint = __atomic_load_n(&last, __ATOMIC_RELAXED);
+    if (running_name && mwpy_find(true, thread->dict, running_name, &hint)) return running_loop(thread, true);
+    without.keys = keys;
+    without.entries = keys->dk_nentries;
+    return false;
 }
 #endif
 

@@ -6,14 +6,20 @@
 #include "internal/pycore_tstate.h"
 #endif
 
-/* Whether a loop may be running in the thread, or have been: without one there is no task. */
-static inline bool mwpy_may_have_task(const PyThreadState *thread) {
+#if PY_VERSION_HEX < 0x030D0000
+/* Whether the thread's dict says which loop runs. Wants the GIL. */
+bool mwpy_has_loop(const PyThreadState *thread);
+#endif
+
+/* Whether a loop may be running in the thread: without one there is no task. held: it holds the GIL. */
+static inline bool mwpy_may_have_task(const PyThreadState *thread, bool held) {
+    (void)held;
 #if PY_VERSION_HEX >= 0x030E0000
     return ((const _PyThreadStateImpl *)thread)->asyncio_running_task;
 #elif PY_VERSION_HEX >= 0x030D0000
     return ((const _PyThreadStateImpl *)thread)->asyncio_running_loop;
 #else
-    return thread->dict;
+    return thread->dict && (!held || mwpy_has_loop(thread));
 #endif
 }
 

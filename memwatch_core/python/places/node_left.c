@@ -104,18 +104,27 @@ static bool is_unseen(const mwpy_root *root, PyObject *value, int level) {
     return !mwpy_has_attributes(value, &why) && !mwpy_is_declared(value);
 }
 
-/* A tuple stays what it is, but what it holds needn't: as far as it is looked into. */
+static bool holds_left(const mwpy_root *root, PyObject *tuple, int level, int deep);
+
 static bool is_left(const mwpy_root *root, PyObject *value, int level, int deep) {
     if (!mwpy_may_be_followed(value)) return false;
-    if (mwpy_is_followed(root, value, level) || is_unseen(root, value, level)) return true;
-    for (Py_ssize_t i = 0; PyTuple_Check(value) && deep && i < PyTuple_GET_SIZE(value) && i < ITEMS_LOOKED_AT; i++)
-        if (is_left(root, PyTuple_GET_ITEM(value, i), level + 1, deep - 1)) return true;
+    if (PyTuple_Check(value) && deep && holds_left(root, value, level + 1, deep - 1)) return true;
+    return mwpy_is_followed(root, value, level) || is_unseen(root, value, level);
+}
+
+/* A tuple stays what it is, but what it holds needn't: as far as it is looked into. level: of its items. */
+static bool holds_left(const mwpy_root *root, PyObject *tuple, int level, int deep) {
+    Py_ssize_t n = PyTuple_GET_SIZE(tuple);
+    for (Py_ssize_t i = 0; i < n && i < ITEMS_LOOKED_AT; i++)
+        if (is_left(root, PyTuple_GET_ITEM(tuple, i), level, deep)) return true;
     return false;
 }
 
 void mwpy_node_leaves_kind(mwpy_node *node, PyObject *key, PyObject *value, int level) {
+    const mwpy_root *root = node->root;
     if (mwpy_left_known || PyDict_Check(value) || PyList_Check(value) || PySet_Check(value)) return;
-    if (is_left(node->root, value, level, TUPLES_LOOKED_INTO)) mwpy_node_leaves(node, key, value, MWPY_LEFT_KIND);
+    if (PyTuple_Check(value) ? holds_left(root, value, level + 1, TUPLES_LOOKED_INTO) : is_unseen(root, value, level))
+        mwpy_node_leaves(node, key, value, MWPY_LEFT_KIND);
 }
 
 void mwpy_node_leaves_member(mwpy_node *node, PyObject *member) {

@@ -1,0 +1,155 @@
+"""Goes past the parts of a journal in which nothing is wanted, by its index.
+
+What other records say there is handled as if it had been read: an index knows where they are. What the stores did is
+known from numbers; and what they left in the variables, where the index holds that. So one can only arrive there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Protocol
+
+from ..journal.index import DEFINES, FRESH, Flags, Index, Part, Stale, Summary
+from ..journal.reader import BLOCK_SLOTS, JournalReader
+from ..journal.records import RawRecord
+from ..journal.stores import Recording
+from .kept import Kept
+from .sieve import Sifter
+
+
+class Clip:
+    """Says how many slots to read: not beyond the end of a part, so as to stand where the next one begins."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._last = -1
+
+    def __call__(self, position: int, slots: int | None = None) -> int:
+        """At a position, of at most so many. Asked about it a second time, all: no record ends before its part does."""
+        most = BLOCK_SLOTS if slots is None else slots
+        again, self._last = position == self._last, position
+        stop = None if again else self._index.behind(position)
+        return most if stop is None else min(most, stop - position)
+
+
+class _Decoder(Protocol):
+    """Whoever reads the journal."""
+
+    reader: JournalReader
+    kept: Kept
+
+    @property
+    def pending(self) -> bool:
+        """Whether there are records to give out."""
+
+    def handle(self, record: RawRecord, why: int) -> None:
+        """Handles a record at which the store loop stops."""
+
+
+class Skipper:
+    """For one journal that is read through a sieve, or (``sifter`` None) of which no event is wanted at all."""
+
+    def __init__(self, index: Index, decoder: _Decoder, loop: Recording, sifter: Sifter | None) -> None:
+        self._index, self._decoder, self._loop, self._sifter = index, decoder, loop, sifter
+        self._blocked = 0
+        """The first part worth looking at: those before can't be gone past."""
+        self._clip = Clip(index)
+        self._matches: dict[int, int] = {}
+        """Of parts that can be gone past: how many stores are wanted nevertheless."""
+
+    def clip(self, slots: int | None) -> int:
+        """See :class:`Clip`."""
+        return self._clip(self._decoder.reader.position, slots)
+
+    def skip(self, stop: int | None = None) -> bool:
+        """Goes past as many parts as possible, but not past slot ``stop``. Returns whether it did. Raises Stale."""
+        begin = self._index.at(self._decoder.reader.position)
+        if begin is None or begin < self._blocked or self._decoder.kept.short:
+            return False
+        end = self._reach(begin, stop)
+        if end == begin:
+            return False
+        for number in range(begin, end):
+            self._pass(number)
+            if self._decoder.pending and self._index.part(number + 1).flags & Flags.HELD:
+                end = number + 1
+                break
+        if not self._loop.restore(self._index.held(self._index.part(end))) or self._decoder.kept.short:
+            raise Stale
+        return True
+
+    def _reach(self, begin: int, stop: int | None) -> int:
+        """The last part at which one can arrive."""
+        index, end, number = self._index, begin, begin
+        self._matches.clear()
+        judged = 0 if self._sifter is None or self._sifter.sieve.wanted is None else int(self._sifter.sieve.by)
+        while number < index.count:
+            part = index.part(number)
+            if (stop is not None and part.stop > stop) or not self._can_pass(number, part):
+                break
+            number += 1
+            if index.part(number).flags & Flags.HELD:
+                end = number
+            if part.flags >> DEFINES & judged:
+                break  # the next parts mean others by the same numbers
+        if end == begin:
+            self._blocked = max(number, begin + 1)
+        return end
+
+    def _can_pass(self, number: int, part: Part) -> bool:
+        """Whether nothing is given out of a part. Notes how many stores of it are wanted nevertheless."""
+        sifter, wanted = self._sifter, 0
+        if part.flags & Flags.READ:
+            return False
+        if sifter is None:
+            return True
+        sieve = sifter.sieve
+        if part.latest > sifter.now or (sieve.all and part.flags & Flags.VALUED):
+            return False
+        if sieve.wanted is None:
+            wanted = part.stores
+        elif part.stores:
+            if not part.flags & Flags.ROWS or part.flags >> FRESH & sieve.by:
+                return False
+            wanted = self._loop.wanted(self._index.summary(part).rows or b"")
+        if wanted and part.latest >= sifter.since:
+            if part.stop > sifter.until or part.earliest < sifter.since:
+                return False
+            self._matches[number] = wanted
+        return wanted >= 0
+
+    def _pass(self, number: int) -> None:
+        """Does what reading a part would do."""
+        part, loop = self._index.part(number), self._loop
+        counts = self._sifter is None or self._sifter.sieve.all  # of events of statements: told by their outcomes
+        if part.flags & Flags.RECORDS or (part.flags & Flags.USES and counts):
+            self._handle(part, self._index.summary(part))
+        elif part.stores:
+            loop.time = part.newest
+        loop.high = max(loop.high, part.latest)
+        loop.seq += part.stores
+        loop.skipped += part.stores
+        if matched := self._matches.get(number, 0):
+            loop.matched += matched
+            if self._sifter is not None:
+                self._sifter.note(part.start, matched)
+        self._decoder.reader.advance(part.stop)
+
+    def _handle(self, part: Part, summary: Summary) -> None:
+        """Handles the records of a part that are no plain STORE."""
+        loop, uses = self._loop, summary.uses[::-1]
+        for at, record in enumerate(chain(self._records(summary.slots), [None])):
+            while uses and uses[-1][0] <= at:
+                loop.use(*uses.pop()[1:])
+            if at == summary.before and part.stores:
+                loop.time = part.newest
+            if record is not None:
+                loop.high = max(loop.high, summary.highs[at])
+                self._decoder.handle(record, summary.whys[at])
+
+    def _records(self, slots: list[int]) -> Iterator[RawRecord]:
+        for record in self._decoder.reader.records_at(slots):
+            if record is None:
+                raise Stale
+            yield record
