@@ -299,7 +299,8 @@ def _put_authors(value: Value, authors: Authors, kind: By, as_json: bool) -> Non
                 {"answer": "author"} | about(value)
                 | {"by": kind, "site": who.site, "stack": list(map(line_of, who.stack)) or None,
                    "thread": who.thread or None, "tid": who.tid or None, "driver": who.driver or None,
-                   "statement": who.statement or None, "writes": count.writes, "changed": count.changed,
+                   "statement": who.statement or None, "request": who.request or None,
+                   "writes": count.writes, "changed": count.changed,
                    "first": count.first, "last": count.last}
             )  # fmt: skip
         return
@@ -323,6 +324,8 @@ def _name(who: Author, count: Count, kind: By) -> str:
         return who.thread or (f"thread {who.tid}" if who.tid else "(threads aren't tracked)")
     if kind == "statement":
         return f"{who.driver}: {who.statement}" if who.statement else "(none)"
+    if kind in ("label", "task", "trace"):
+        return who.request or "(none)"
     if who.site is None:
         return f"({who.found})"
     if kind == "function":

@@ -1,4 +1,4 @@
-"""How often who wrote: events counted by line, thread, statement, function or call stack."""
+"""How often who wrote: events counted by line, thread, statement, function, call stack or unit of work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from ..records import Event, Site
 
-By = Literal["site", "thread", "statement", "function", "stack"]
+By = Literal["site", "thread", "statement", "function", "stack", "label", "task", "trace"]
 MOST = 100_000
 """Limit of authors; what others write is counted together."""
 
@@ -23,6 +23,8 @@ class Author(NamedTuple):
     driver: str = ""
     statement: str = ""
     stack: tuple[Site, ...] = ()
+    request: str = ""
+    """Label, task or trace."""
     found: str = ""
     """Of an event without a line: the libc call that made it, or its origin."""
     others: bool = False
@@ -72,12 +74,27 @@ def _stack(event: Event) -> Author:
     return Author(site=event.site, stack=event.stack or ())
 
 
+def _label(event: Event) -> Author:
+    return Author() if event.request is None else Author(request=event.request.label)
+
+
+def _task(event: Event) -> Author:
+    return Author() if event.request is None else Author(request=event.request.task)
+
+
+def _trace(event: Event) -> Author:
+    return Author() if event.request is None else Author(request=event.request.trace_id)
+
+
 AUTHORS: dict[By, Callable[[Event], Author]] = {
     "site": _site,
     "thread": _thread,
     "statement": _statement,
     "function": _function,
     "stack": _stack,
+    "label": _label,
+    "task": _task,
+    "trace": _trace,
 }
 
 

@@ -105,3 +105,19 @@ def test_session_without_requests_says_how_to_have_them(tmp_path: Path) -> None:
         (["--trace", "*"], "the program must use OpenTelemetry"),
     ):
         assert said in call(tmp_path, "log", *filters).stderr
+
+
+@pytest.mark.parametrize(
+    ("by", "wrote"),
+    [
+        ("label", {None: 1, "line 3": 2, "tail\x1b[31m": 1}),
+        ("task", {None: 2, "packer": 1, "Task-3": 1}),
+        ("trace", {None: 3, "4bf92f3577b34da6a3ce929d0e0e4736": 1}),
+    ],
+)
+def test_blame_counts_what_each_unit_of_work_wrote(recorded: Path, by: str, wrote: dict[str | None, int]) -> None:
+    told = call(recorded, "blame", "total", "--by", by, "--json").stdout.splitlines()
+    assert {row["request"]: row["writes"] for row in map(json.loads, told)} == wrote
+    shown = call(recorded, "blame", "total", "--by", by).stdout
+    assert "(none)" in shown
+    assert "\x1b" not in shown
