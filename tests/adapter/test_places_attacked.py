@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import random
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -247,3 +249,27 @@ def test_containers_stay_whole_where_memory_is_refused() -> None:
     pytest.importorskip("_testcapi")
     done = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_ordered_dict_keeps_its_order_whatever_table_it_has(journal: Opened, seed: int) -> None:
+    rng = random.Random(seed)
+    plain: OrderedDict[int, int] = OrderedDict()
+    watched: OrderedDict[int, int] = watch(OrderedDict(), name="d")
+    for step in range(1500):
+        key, end = rng.randrange(12), bool(step % 2)
+        way = rng.choice(["set", "set", "set", "pop", "popitem", "move", "clear"] if step % 17 else ["clear"])
+        for d in plain, watched:
+            if way == "set":
+                d[key] = step
+            elif way == "pop":
+                d.pop(key, None)
+            elif way == "popitem" and d:
+                d.popitem(last=end)
+            elif way == "move" and key in d:
+                d.move_to_end(key, last=end)
+            elif way == "clear" and step % 5 == 0:
+                d.clear()
+        assert [*zip(range(20), watched.items(), strict=False)] == [*enumerate(plain.items())]
+        assert [*zip(range(20), reversed(watched), strict=False)] == [*enumerate(reversed(plain))]
+    unwatch(watched)

@@ -329,12 +329,15 @@ static void copied(mwpy_entries *e) {
     }
 }
 
-/* The dict has another table, of the same entries; or it ends, and nobody is told any more. */
+/* The dict has another table, of the same entries; or it ends, and nobody is told any more. The new table lies elsewhere
+ * than the old one: by that, an OrderedDict knows that its entries have other numbers. */
 static void resized(mwpy_entries *e) {
     PyDictObject *dict = dict_of(e);
     bool given_up = dict->ma_keys == watched(e) || !Py_REFCNT(dict);
-    mwpy_storage_close(&e->storage, &e->node, false);
+    mwpy_storage before = e->storage;
+    e->storage = (mwpy_storage){0};
     if (!given_up && !move_in(e)) see(e);
+    mwpy_storage_close(&before, &e->node, false);
 }
 
 void mwpy_dict_freed(mwpy_node *node, const void *address) {
