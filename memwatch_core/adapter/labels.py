@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -18,7 +19,8 @@ _R = TypeVar("_R")
 
 class Label:
     """What :func:`label` returns: a context manager, and a decorator of functions. May be used again, also by several
-    threads and tasks at once."""
+    threads and tasks at once. But generators that are under it at once want one each: if another flow closes one of
+    them, which one isn't known, and none of them is under it any more."""
 
     __slots__ = ("_entered", "text")
 
@@ -33,9 +35,12 @@ class Label:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        entered = self._entered
-        at = next((at for at in reversed(range(len(entered))) if proxy.is_label_here(entered[at])), -1)
-        proxy.leave_label(entered.pop(at))
+        entered = tuple(self._entered)  # other threads enter and leave meanwhile
+        here = next((one for one in reversed(entered) if proxy.is_label_here(one)), None)
+        for one in entered if here is None else (here,):
+            proxy.leave_label(one)
+            with suppress(ValueError):
+                self._entered.remove(one)
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
         """Calls of the function are under this label; of a coroutine function, until it returns."""

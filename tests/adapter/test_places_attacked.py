@@ -273,3 +273,51 @@ def test_an_ordered_dict_keeps_its_order_whatever_table_it_has(journal: Opened, 
         assert [*zip(range(20), watched.items(), strict=False)] == [*enumerate(plain.items())]
         assert [*zip(range(20), reversed(watched), strict=False)] == [*enumerate(reversed(plain))]
     unwatch(watched)
+
+
+def test_a_comparison_that_gives_a_dict_another_table_is_answered_as_without_a_watch(journal: Opened) -> None:
+    for watched in False, True:
+        d: dict[Any, Any] = {k: [k] for k in ("k0", "k1", "k2", "k3", "s")}
+        d |= {f"f{i}": 0 for i in range(12)}
+        for i in range(12):
+            del d[f"f{i}"]
+
+        class Key:
+            once = True
+
+            def __hash__(self) -> int:
+                return hash("s")
+
+            def __eq__(self, other: object, d: dict[Any, Any] = d) -> bool:
+                if Key.once:
+                    Key.once = False
+                    del d["k0"]
+                    d[5] = ["five"]
+                return other == "s"
+
+        if watched:
+            watch(d, name="d", depth=0)
+        assert d.pop(Key()) == ["s"]
+        assert list(d) == ["k1", "k2", "k3", 5]
+    unwatch(d)
+
+
+class Plain:
+    pass
+
+
+@pytest.mark.parametrize("gone", [63, 64, 65, 66, 100])
+def test_attributes_of_a_new_dict_have_cells_of_their_own_however_many_have_gone(journal: Opened, gone: int) -> None:
+    o = Plain()
+    watch(o, name="o")
+    for i in range(gone):
+        setattr(o, f"a{i}", i)
+        delattr(o, f"a{i}")
+    before = len(changes(journal))
+    o.__dict__ = {f"n{i}": {"deep": i} for i in range(4)}
+    for i in range(4):
+        o.__dict__[f"n{i}"]["deep"] = 100
+    found = [(each.path, each.new if i >= 4 else each.old) for i, each in enumerate(changes(journal)[before:])]
+    assert sorted(found[:4]) == [(f".n{i}", "<absent>") for i in range(4)]
+    assert found[4:] == [(f'.n{i}["deep"]', 100) for i in range(4)]
+    unwatch(o)

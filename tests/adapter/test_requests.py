@@ -336,12 +336,48 @@ def test_more_labels_in_turn_than_a_thread_keeps(journal: Opened) -> None:
     assert texts(journal) == [(f"order {i}",) for i in range(200)] * 3
 
 
+def test_label_object_of_several_generators_is_never_told_where_it_is_not_in_force(journal: Opened) -> None:
+    places, shared = watch(0), label("shared")
+    open_at: list[list[str]] = []
+
+    def rows() -> Iterator[int]:
+        with shared:
+            yield 1
+            yield 2
+
+    async def job(name: str, opened: list[Iterator[int]]) -> None:
+        with label(name):
+            generator = rows()
+            next(generator)
+            opened.append(generator)
+            await asyncio.sleep(0.01)
+            places.value = places.value + 1
+            open_at.append([name, "" if generator.gi_frame is None else "shared"])  # type: ignore[attr-defined]
+
+    async def main() -> None:
+        opened: list[Iterator[int]] = []
+        jobs = [asyncio.create_task(job(name, opened)) for name in "AB"]
+        await asyncio.sleep(0)
+        opened[0].close()  # type: ignore[attr-defined]
+        places.value = 0
+        await asyncio.gather(*jobs)
+
+    asyncio.run(main())
+    first, *rest = told(journal)
+    assert first is not None
+    assert first.label == ""
+    for request, (name, is_open) in zip(rest, open_at, strict=True):
+        assert request is not None
+        assert {request.label, *request.outer} - {""} in ({name}, {name, is_open} - {""})
+
+
 def test_program_s_context_has_one_variable_of_ours(journal: Opened) -> None:
-    with label("x"):
-        pass
-    assert [variable.name for variable in contextvars.copy_context() if variable.name.startswith("memwatch")] == [
-        "memwatch.label"
-    ]
+    def labelled() -> list[str]:
+        with label("x"):
+            pass
+        return [variable.name for variable in contextvars.copy_context()]
+
+    assert contextvars.Context().run(labelled) == ["memwatch.label"]
 
 
 # ---- tasks ----------------------------------------------------------------------------------------------------------

@@ -355,7 +355,7 @@ def count():
     for _ in range(300):
         seen = int(hits)
         if draw.random() < 0.1:
-            time.sleep(0)
+            time.sleep(1e-4)
         hits.value = seen + 1
         mine.append(seen)
     reads[threading.get_native_id()] = mine

@@ -329,8 +329,8 @@ static void copied(mwpy_entries *e) {
     }
 }
 
-/* The dict has another table, of the same entries; or it ends, and nobody is told any more. The new table lies elsewhere
- * than the old one: by that, an OrderedDict knows that its entries have other numbers. */
+/* The dict has another table, of the same entries; or it ends, and nobody is told any more. The new table lies
+ * elsewhere than the old one: by that, an OrderedDict knows that its entries have other numbers. */
 static void resized(mwpy_entries *e) {
     PyDictObject *dict = dict_of(e);
     bool given_up = dict->ma_keys == watched(e) || !Py_REFCNT(dict);

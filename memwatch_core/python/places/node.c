@@ -738,8 +738,8 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
     }
     at = 0;
     while (gone && PyDict_Next(gone, &at, &key, &value)) {
-        mwpy_cell_number number = (mwpy_cell_number)PyLong_AsUnsignedLong(value);
-        if (mwpy_cell_at(&node->root->cells, number)->kind == MWPY_ABSENT) continue;
+        mwpy_cell_number number = cell_of(node, key); /* its cell may have been given to a key that came */
+        if (number == MWPY_NO_CELL || mwpy_cell_at(&node->root->cells, number)->kind == MWPY_ABSENT) continue;
         change_cell(node, key, number, NULL, why, MWPY_CELL_REPLACED);
         mwpy_node_lose(node, key);
         changed++;
