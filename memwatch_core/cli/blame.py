@@ -182,7 +182,7 @@ def _put_rows(value: Value, part: str, each: bool) -> None:
         _put_table(value, found)
     if not found:
         put(colour("note", "nothing was written to it: its places are known from their first change on"))
-    elif value.parts is not None and all(row.start == row.stop for row in found if row.part != LENGTH):
+    elif value.parts is not None and all(row.start == row.stop and row.part != LENGTH for row in found):
         put(colour("note", "it is empty"))
 
 
@@ -192,7 +192,14 @@ def _cells(value: Value, row: Row) -> tuple[str, ...]:
     seq = "-" if event is None else f"{event.seq}" if row.writes else f"^{event.seq}"  # as git blame does
     text = f"{name_of(value, row.part)} = {shown(row)}"
     if event is None:
-        return "-", "-", "changed unseen" if row.unseen else "as watched", "-", writes if row.writes else "-", text
+        return (
+            "-",
+            "-",
+            "changed unseen" if row.unseen else "not known" if value.cut else "as watched",
+            "-",
+            writes if row.writes else "-",
+            text,
+        )
     return seq, clock(event.time_ns), last_part(by(event), PLACE), thread_of(event), writes, text
 
 

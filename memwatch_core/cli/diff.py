@@ -14,7 +14,7 @@ from ..host.compared import Difference, differences
 from ..host.contents import Content
 from ..host.moments import END, Moment, cuts_of, is_moment, moment, process_of
 from ..host.parts import UNKNOWN
-from ..host.placed import is_opened
+from ..host.placed import is_below, is_opened
 from ..host.states import States, Value, Wanted, wanted_events
 from ..printed import put, say
 from ..records import Event, Record, Unwatched
@@ -195,7 +195,7 @@ def _is_asked(found: Difference, value: Value, part: str) -> bool:
     if not part:
         return True
     if value.placed is not None:
-        return found.part in value.placed.below(part) or found.part == part or found.part.startswith(part)
+        return found.part in value.placed.below(part) or found.part == part or is_below(found.part, part)
     unit = None if value.parts is None or value.memory is None else value.parts.locate(part, value.memory)
     return unit is not None and found.start < unit.stop and unit.start < found.stop
 

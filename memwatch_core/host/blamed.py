@@ -46,9 +46,11 @@ def by_event(event: Event) -> object:
 
 
 def by_place(event: Event) -> object:
-    """Who wrote from the same line, in the same thread, under the same statement, is one author."""
-    statement = None if event.context is None else (event.context.driver, event.context.statement)
-    return site_key(event), event.tid, event.thread, statement
+    """Who wrote from the same line, in the same thread, under the same statement with the same end, for the same
+    request, is one author."""
+    context = event.context
+    statement = None if context is None else (context.driver, context.statement, context.outcome)
+    return site_key(event), event.tid, event.thread, statement, event.request
 
 
 def rows(value: Value, part: str = "", key: Key = by_place) -> Iterator[Row]:

@@ -1,6 +1,6 @@
 """Updates that got lost: two threads that added to a number, and both from the same old value.
 
-A journal has stores, no reads and no locks. So this tells one pattern, and only where nothing else explains it:
+A journal has stores, no reads and no locks. So this tells one pattern, which a line that counts by itself has as well:
 
 * A line *adds d* to a number if, whenever it stored right after a store of the same thread, the new value was the old
   one plus the same d, for at least two different old values; and each of its other stores is explained by d as well.

@@ -127,7 +127,7 @@ def cuts_of(path: Path, say: Callable[[str], None]) -> dict[str, Cut]:
     for file in journals_of(path):
         with suppress(JournalError):
             reader = JournalReader(file)
-            front, name = reader.front, file.name.removesuffix(folders.JOURNAL_SUFFIX)
+            front, name = reader.look_for_front(), file.name.removesuffix(folders.JOURNAL_SUFFIX)
             reader.close()
             if front:
                 event = next((e for batch in read(file, say) for e in batch if isinstance(e, Event)), None)
@@ -215,12 +215,13 @@ def _on_the_day(clock: re.Match[str], begun: int, text: str, what: str) -> int:
 
 def _unit(text: str) -> int:
     """ns of what a time names: a second, or a part of it; of an ISO time without seconds, the minute or day."""
-    if fraction := re.search(r":\d\d[.,](\d{1,9})", text):
-        return int(10 ** (9 - len(fraction[1])))
+    if fraction := re.search(r"[:T]\d*[.,](\d+)", text):
+        digits = len(fraction[1])
+        return int(10 ** (9 - (digits if _CLOCK.fullmatch(text) else min(digits, 6))))  # a datetime has microseconds
     rest = re.sub(r"[+-]\d\d:?\d\d$|Z$", "", text.partition("T")[2] or text.partition(" ")[2] or text)
     if "T" not in text and " " not in text and ":" not in text:
         return _UNITS["d"]
-    return {0: 3600, 1: 60}.get(rest.count(":"), 1) * 10**9
+    return {2: 3600, 4: 60}.get(len(rest.replace(":", "")), 1) * 10**9
 
 
 def _beginning(text: str, end: int) -> int:

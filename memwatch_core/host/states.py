@@ -23,6 +23,8 @@ WITH_THE_PROGRAM = ("exit", "closed", "")
 """Ends of watches that may only be the program's: Node.js doesn't say why."""
 MORE_NAMES = "more names lead to something that it holds than are recorded"
 MOST_TYPES = 32
+SIZE_MOST = 1 << 40
+"""Bytes of a variable; a record that claims more is damaged."""
 Wanted = Callable[[str, int], bool]
 """Whether a variable of this name and number is asked for."""
 Key = tuple[str, int]
@@ -178,7 +180,7 @@ class States:
             value.memory = value.parts = None
             self._contents.pop((value.journal, value.ident), None)
         elif variable is not None:
-            value.parts = Parts(variable, self._serializers)
+            value.parts = Parts(variable, self._serializers) if variable.size <= SIZE_MOST else None
             if value.memory is None:
                 known = any(each.begins for each in self._contents.get((value.journal, value.ident), ()))
                 value.memory = Memory(variable.size, known, self._tick)

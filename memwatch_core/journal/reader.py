@@ -121,6 +121,11 @@ class JournalReader:
         """Doesn't read beyond the present end of the file from now on: a writer may be faster than the reader."""
         self._until = self._present()
 
+    def look_for_front(self) -> int:
+        """The first slot that is still there: those before it were given back to the disk."""
+        self._read_counters()
+        return self.front
+
     def begin_of_last(self, stores: int) -> int:
         """A slot behind which at least this many STORE slots follow; 0 if not found within a limit. Searches backwards
         from the end. Invalidates blocks."""

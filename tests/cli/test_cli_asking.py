@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from console_script import SCRIPT, environment
@@ -20,6 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "journal"))
 from journal_writer import LOST, JournalWriter, cell
 
 from memwatch_core.cli.group import group
+from memwatch_core.host import moments
+from memwatch_core.host.blamed import by_place
+from memwatch_core.records import Context, Event, Request
 
 HERE = os.getcwd()
 ASKED = {
@@ -511,3 +515,40 @@ def test_page_in_a_pipe(tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatc
         "-      -             as watched          order.qty = 1",
         "-      -             as watched          total = 5",
     ]
+
+
+def test_diff_of_a_place_is_of_no_place_whose_name_begins_alike(ask: Ask, tmp_path: Path) -> None:
+    writer = JournalWriter(4242)
+    writer.site(1, f"{HERE}/orders.py", 41, "add")
+    writer.slab(6, "o")
+    for number, name in enumerate((".n", ".name", ".n[1]")):
+        writer.place(6, 64 * number, name)
+        writer.change(6, 64 * number, cell(1), cell(2), site=1)
+    writer.save(tmp_path)
+    _, told, _ = ask("diff", "start", "end", "o.n", "--json")
+    assert [json.loads(line)["part"] for line in told.splitlines()] == [".n", ".n[1]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-11-30", 86400), ("20261130", 86400), ("2026-11-30T08", 3600), ("20261130T0820", 60),
+        ("20261130T082000", 1), ("2026-11-30T08:20:00", 1), ("2026-11-30T08:20:00+01:00", 1), ("08:20:00", 1),
+        ("08:20:00.123", 0.001), ("2026-11-30T08:20:00.5Z", 0.1), ("20261130T082000.25", 0.01),
+        ("2026-11-30T08:20:00.123456789", 0.000001), ("08:20:00.123456789", 1e-9),
+    ],
+)  # fmt: skip
+def test_a_time_stands_for_all_of_what_it_names(text: str, seconds: float) -> None:
+    assert moments._unit(text) == round(seconds * 10**9)
+
+
+def test_writes_for_several_requests_or_with_several_ends_are_several_runs() -> None:
+    event = Event(*[None] * 19)  # type: ignore[arg-type]
+    first = msgspec.structs.replace(event, request=Request("order 1"))
+    second = msgspec.structs.replace(event, request=Request("order 2"))
+    assert len({by_place(event), by_place(first), by_place(second)}) == 3
+    context = Context(1, "sqlite3", "insert", "ab")
+    ended = msgspec.structs.replace(context, outcome="rolled back")
+    assert by_place(msgspec.structs.replace(event, context=context)) != by_place(
+        msgspec.structs.replace(event, context=ended)
+    )

@@ -229,3 +229,7 @@ def test_what_rotation_has_taken_is_unknown_and_never_guessed(tmp_path: Path) ->
                 assert row["value"] == naive_model.decoded(name, value[name])[part[1:]]
     end = {(row["variable"], row["part"]): row["known"] for row in recorded.ask("at", "end") if row["pid"] == pid}
     assert {name for name, known in end.items() if not known} == {("order", ".price"), ("data", "len()")}
+    changes = [row for row in recorded.ask("diff", "start", "end") if row["pid"] == pid and row["variable"] == "total"]
+    assert [row["old"] for row in changes] == [{"shown": "unknown"}]
+    done = CliRunner().invoke(group, ["blame", "total", "--folder", str(recorded.folder / ".memwatch")])
+    assert "are no longer there (journal.max_bytes)" in done.output
