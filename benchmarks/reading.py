@@ -28,7 +28,7 @@ from memwatch_core.host import decoder, held, history, indexing
 from memwatch_core.host.merge import SessionDecoder
 from memwatch_core.journal import stores
 from memwatch_core.journal.layout import STORE
-from memwatch_core.records import Event, Record
+from memwatch_core.records import Event, Record, Site
 
 PLUGINS = (memwatch_serializer_scalars, memwatch_serializer_bytes, memwatch_serializer_struct)
 SERIALIZERS = {one.name: one for plugin in PLUGINS for one in plugin.memwatch_serializers()}
@@ -137,6 +137,10 @@ def unpack(data: bytes) -> None:
         pass
 
 
+def place_of(site: Site | None) -> dict[str, Any] | None:
+    return site and {"file": site.file, "line": site.line, "column": site.column, "function": site.function}
+
+
 def plain(event: Event) -> dict[str, Any]:
     """An event as a dictionary of the schema."""
     site, context = event.site, event.context
@@ -152,7 +156,15 @@ def plain(event: Event) -> dict[str, Any]:
         "changed": event.changed,
         "exact": event.exact,
         "journal": event.journal,
-        "site": site and {"file": site.file, "line": site.line, "column": site.column, "function": site.function},
+        "site": place_of(site),
+        "operation": event.operation,
+        "own": place_of(event.own),
+        "stack": None if event.stack is None else [place_of(caller) for caller in event.stack],
+        "stack_cut": event.stack_cut,
+        "stack_inexact": event.stack_inexact,
+        "aliases": list(event.aliases),
+        "aliases_cut": event.aliases_cut,
+        "request": event.request,
         "part": event.part and {"name": event.part.name, "old": event.part.old, "new": event.part.new},
         "call": event.call and {"name": event.call.name, "fd": event.call.fd, "bytes": event.call.bytes},
         "context": context
