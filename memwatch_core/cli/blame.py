@@ -113,12 +113,7 @@ def command(
     found = [(value, part) for value, part in words.found(states.values.values()) if value.began is not None]
     if not found:
         raise SessionError(f"{variable!r} wasn't watched yet at {at!r}")
-    there = [next(rows(value, part), None) for value, part in found]
-    if not any(there) and all(part and value.placed is not None for value, part in found):
-        names = [name_of(value, name) for value, _ in found if value.placed is not None for name in value.placed.places]
-        raise SessionError(
-            f"{variable!r}: nothing was written to such a place{suggest(variable, names) or _there(names)}"
-        )
+    check_parts(variable, found)
     if not as_json:
         opened.remark(until)
     for number, (value, part) in enumerate(found):
@@ -129,6 +124,8 @@ def command(
         key = value.journal, value.ident
         if author is not None:
             _put_authors(value, written.get(key) or Authors(author), author, as_json)
+            if not as_json:
+                note_indices(value, part)
         elif as_json:
             _put_rows_as_json(value, part, lost)
         else:
@@ -136,6 +133,22 @@ def command(
         if not as_json:
             _put_notes(value, part, lost)
     opened.conclude()
+
+
+def check_parts(variable: str, found: list[tuple[Value, str]]) -> None:
+    """Raises SessionError if variables have no such part."""
+    there = [next(rows(value, part), None) for value, part in found]
+    if found and not any(there) and all(part and value.placed is not None for value, part in found):
+        names = [name_of(value, name) for value, _ in found if value.placed is not None for name in value.placed.places]
+        raise SessionError(
+            f"{variable!r}: nothing was written to such a place{suggest(variable, names) or _there(names)}"
+        )
+
+
+def note_indices(value: Value, part: str) -> None:
+    """Says so if events are told by the index of an item that had another one before."""
+    if value.placed is not None and value.placed.renumbers(part):
+        note(f"items of {clean(value.name)} were added, deleted or moved: an item is called by its index at that time")
 
 
 def _there(names: list[str]) -> str:

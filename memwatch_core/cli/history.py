@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import click
 
 from ..host.asked import Asked, Pattern, asked
-from ..host.moments import END, Cut, cuts_of, moment, since
+from ..host.moments import END, Cut, cuts_of, moment, process_of, since
 from ..host.runs import Run, Runs
 from ..host.states import States, Value, wanted_events
 from ..printed import put, say, terminal_width
@@ -18,7 +21,7 @@ from ..rendering.endings import ending
 from ..rendering.layout import last_part
 from ..rendering.sparkline import ASCII, BLOCKS, WIDTH, Series
 from .asking import Session, configured, of_session, session_of
-from .blame import about
+from .blame import about, check_parts, note_indices
 from .columns import columns
 from .showing import (
     arrow,
@@ -38,9 +41,12 @@ from .showing import (
 
 ROWS = 500
 """Rows that are laid out together."""
+HELD = 20 * ROWS
+"""Limit of rows that wait for a run that began earlier and hasn't ended."""
 VALUE = 24
 """Columns of a value."""
 HEADING = ("event", "written", "by", "thread", "change")
+_Row = dict[str, Any] | tuple[str, ...]
 
 
 @click.command("history")
@@ -80,40 +86,51 @@ def command(
     last = END if until == "end" else moment(until, opened.path, say, what="--until ")
     from_then = None if after is None else since(after, opened.path, say)
     words = asked(variable)
-    _look(opened, words, cuts := cuts_of(opened.path, say))
+    found = _look(opened, words, cuts := cuts_of(opened.path, say))
     states = States(opened.settings.serializers, words.may_be, last, from_then, cuts)
-    page = _Page(states, words, each, as_json)
+    page = _Page(states, words, each, as_json, [value for value, _ in found])
     opened.read(wanted_events(words.may_be), page.take, states.content, prints=True)
     states.end()
     found = words.found(states.values.values())
+    if not page.touched:
+        check_parts(variable, [(value, part) for value, part in found if value.began is not None])
     if not as_json:
         opened.remark(last)
-    page.end([value for value, _ in found])
+    page.end(found)
     opened.conclude()
 
 
-def _look(opened: Session, words: Asked | Pattern, cuts: Mapping[str, Cut]) -> None:
-    """Raises SessionError if the words mean no variable, or several: before anything is printed."""
+def _look(opened: Session, words: Asked | Pattern, cuts: Mapping[str, Cut]) -> list[tuple[Value, str]]:
+    """The variables that are meant. Raises SessionError if these are none, or several: before anything is printed."""
     for everything in (False, True):  # then a variable of which nothing but events is left
         states = States(opened.settings.serializers, words.may_be, cuts=cuts)
         opened.read(lambda event, wanted=everything: wanted, states.add)  # type: ignore[misc]
         if states.values:
             break
-    words.found(states.values.values())
+    return words.found(states.values.values())
 
 
 class _Page:
-    """Prints the runs of each variable as they end."""
+    """Prints the runs of each variable, by when they began. ``values``: the variables, as far as they are known."""
 
-    def __init__(self, states: States, words: Asked | Pattern, each: bool, as_json: bool) -> None:
+    def __init__(self, states: States, words: Asked | Pattern, each: bool, as_json: bool, values: list[Value]) -> None:
         self._states, self._words, self._each, self._as_json = states, words, each, as_json
         self._runs: dict[tuple[str, int], Runs] = {}
         self._series: dict[tuple[str, int], Series | None] = {}
-        self._rows: list[tuple[str, ...]] = []
+        self._rows: list[tuple[int, int, _Row]] = []
+        """A heap: when, in records; the number of the row; the row."""
+        self._enough = ROWS
+        """How many rows are held before some are printed."""
+        self._count = self._tick = 0
         self._headed = False
-        self._journals: set[str] = set()
+        self._journals = {value.journal for value in values}
+        names = Counter((value.journal, value.name) for value in values)
+        self._several = {name for (_, name), count in names.items() if count > 1}
+        self.touched = False
+        """Whether any event wrote to what is asked for."""
 
     def take(self, record: Record) -> None:
+        self._tick += 1
         if not isinstance(record, Event):
             self._states.add(record)
             self._other(record)
@@ -125,11 +142,12 @@ class _Page:
             if runs is None and (runs := self._begin(event)) is not None:
                 self._runs[key] = runs
             if runs is not None and runs.before(event):
+                self.touched = True
                 touched.append((key, runs, event))
         if not self._states.add(record):
             return
         for key, runs, event in touched:
-            if (run := runs.after(event)) is not None:
+            if (run := runs.after(event, self._tick)) is not None:
                 self._put(run)
             self._draw(key, runs)
 
@@ -155,17 +173,19 @@ class _Page:
         if isinstance(record, Watched):
             value = self._states.values.get((record.variable.journal, record.variable.id))
             if value is not None:
+                what = f"watched {self._name(value)}" if isinstance(self._words, Pattern) else "watched"
                 text = value_of(record.value, VALUE) if record.value is not None else "(large)"
-                self._row("", record.time_ns, line_of(record.variable.watched_at), "", f"watched: {text}", value)
+                self._row("", record.time_ns, line_of(record.variable.watched_at), "", f"{what}: {text}", value)
         elif isinstance(record, Unwatched):
             value = self._states.values.get((record.journal, record.variable_id))
             if value is not None:
                 for run in self._ended(value):
                     self._put(run)
                 where = "" if record.site is None else file_line(record.site)
-                self._row("", record.time_ns, "", "", f"watch ended{ending(record, where)}", value)
+                what = f"watch of {self._name(value)}" if isinstance(self._words, Pattern) else "watch"
+                self._row("", record.time_ns, "", "", f"{what} ended{ending(record, where)}", value)
         elif isinstance(record, Lost) and (record.variable is None or self._words.may_be(record.variable, -1)):
-            self._row("", record.time_ns, "", "", f"LOST {record.count:,}: {record.reason}", None)
+            self._row("", record.time_ns, "", "", f"LOST {record.count:,}: {record.reason}", record.pid)
 
     def _ended(self, value: Value) -> list[Run]:
         runs = self._runs.get((value.journal, value.ident))
@@ -173,10 +193,11 @@ class _Page:
 
     def _put(self, run: Run) -> None:
         if self._as_json:
-            put_json(
+            self._hold(
+                run.tick,
                 {"answer": "run"} | about(run.value)
                 | {"part": run.part, "parts": run.others + 1 if run.others else 1, "count": run.count,
-                   "old": run.old, "new": run.new, "first": run.first, "last": run.last}
+                   "old": run.old, "new": run.new, "first": run.first, "last": run.last},
             )  # fmt: skip
             return
         first, last = run.first, run.last
@@ -185,32 +206,65 @@ class _Page:
         what = f"{value_of(run.old, VALUE)} {arrow()} {value_of(run.new, VALUE)}"
         if run.count == 1 and not first.changed:
             what = f"{value_of(run.new, VALUE)} (unchanged)"
-        name = name_of(run.value, run.part)
+        name = self._name(run.value, run.part)
         if run.others:
-            what = f"{name} … {name_of(run.value, last.part.name if last.part else '')}"
+            what = f"{name} … {self._name(run.value, last.part.name if last.part else '')}"
         elif run.part or isinstance(self._words, Asked) is False:
             what = f"{name} {what}"
         if text := statement_of(last):
             what += f"  {text}"
-        self._row(seq, first.time_ns, last_part(by(last), 40) + times, thread_of(last), what, run.value)
+        self._row(seq, first.time_ns, last_part(by(last), 40) + times, thread_of(last), what, run.value, run.tick)
 
-    def _row(self, seq: str, time_ns: int, by: str, thread: str, what: str, value: Value | None) -> None:
-        if value is not None and len(self._journals) > 1:
-            seq = f"{value.pid}:{seq}" if seq else str(value.pid)
-        self._rows.append((seq, clock(time_ns), by, thread, what))
-        if len(self._rows) >= ROWS:
-            self._flush()
+    def _name(self, value: Value, part: str = "") -> str:
+        return name_of(value, part, several=self._several)
 
-    def _flush(self) -> None:
-        rows, self._rows = self._rows, []
-        if rows and not self._as_json:
+    def _row(
+        self, seq: str, time_ns: int, by: str, thread: str, what: str, whose: Value | int, tick: int | None = None
+    ) -> None:
+        process = str(whose) if isinstance(whose, int) else process_of(whose.journal)
+        self._hold(self._tick if tick is None else tick, (process, seq, clock(time_ns), by, thread, what))
+
+    def _hold(self, tick: int, row: _Row) -> None:
+        """Keeps a row until those that began earlier are there, if these aren't too many."""
+        self._count += 1
+        heapq.heappush(self._rows, (tick, self._count, row))
+        if len(self._rows) < self._enough:
+            return
+        begun = [began for runs in self._runs.values() if (began := runs.began()) is not None]
+        first = min(begun, default=self._tick + 1)
+        self._flush(lambda tick: tick < first)
+        if len(self._rows) >= HELD:
+            left = len(self._rows) - ROWS
+            self._flush(lambda _: len(self._rows) > left)
+        self._enough = len(self._rows) + ROWS
+
+    def _flush(self, may: Callable[[int], bool] = lambda _: True) -> None:
+        """Prints the rows that may be, the earliest first."""
+        rows: list[tuple[str, ...]] = []
+        while self._rows and may(self._rows[0][0]):
+            row = heapq.heappop(self._rows)[-1]
+            if isinstance(row, dict):
+                put_json(row)
+                continue
+            process, seq, *rest = row
+            if len(self._journals) > 1:
+                seq = f"{process}:{seq}" if seq else process
+            rows.append((seq, *rest))
+            if len(rows) >= ROWS:
+                self._lay_out(rows)
+                rows = []
+        self._lay_out(rows)
+
+    def _lay_out(self, rows: list[tuple[str, ...]]) -> None:
+        if rows:
             heading = () if self._headed else HEADING
             self._headed = True
             for line in columns(rows, heading, (None, "time", "site", "thread")):
                 put(line)
 
-    def end(self, values: list[Value]) -> None:
+    def end(self, found: list[tuple[Value, str]]) -> None:
         """Prints the last runs, and pictures of numbers."""
+        values = [value for value, _ in found]
         for value in values:
             for run in self._ended(value):
                 self._put(run)
@@ -226,5 +280,7 @@ class _Page:
             if series is not None and series.count > 2:
                 width = min(WIDTH, max(20, (terminal_width(sys.stdout) or 80) - 30))
                 line = series.line(width, BLOCKS if utf8() else ASCII)
-                whose = f"{value.pid}: " if len(values) > 1 else ""
+                whose = f"{process_of(value.journal)}: " if len(values) > 1 else ""
                 put(f"{whose}{series.least:g} {colour('new', line)} {series.greatest:g}  ({series.count:,} writes)")
+        for value, part in found:
+            note_indices(value, part)

@@ -50,6 +50,8 @@ class Placed:
         self.places: dict[str, Held] = {}
         self.unnamed = 0
         """Number of events whose place isn't known."""
+        self._renumbered: set[str] = set()
+        """Up to the moment: containers of which items that were written got other numbers."""
         self._root = shown
         self._inner: Counter[str] = Counter()
         """How many places lie below a path."""
@@ -70,6 +72,8 @@ class Placed:
             return
         name, item = part.name, self._item(event)
         moves = item is not None and item[2] != "dict"
+        if event.operation == "move" and self._inner[name] and self._kind(name) != "dict":
+            self._renumbered.add(name)
         if not moves or event.operation == "delete":
             self._drop_below(name)
         for above in prefixes(name):
@@ -91,10 +95,11 @@ class Placed:
         part = event.part
         if part is None or part.name == UNNAMED:
             return
-        name, held = part.name, self.places.get(part.name)
+        name, held, item = part.name, self.places.get(part.name), self._item(event)
+        moves = item is not None and item[2] != "dict"
         above = [*prefixes(name)]
         if name not in self._over and not any(path in self._over or path in self._moved for path in above):
-            if held is None and part.old is not ABSENT:
+            if held is None and not (part.old is ABSENT and moves):  # another item of the list may have been there
                 held = self._add(name, _opened(part.old) if name in self._opened else part.old, tick)
             if held is not None and event.origin == "found":
                 held.doubt = "it changed unseen, perhaps before"
@@ -102,13 +107,17 @@ class Placed:
         self._opened.update(above)
         if event.operation == "move":
             self._moved.add(name)
-        elif (item := self._item(event)) is not None and item[2] != "dict":
+        elif moves and item is not None:
             self._moved.add(item[0])
 
     def below(self, part: str) -> list[str]:
         """The paths at one and below it, or those that a pattern (``.*.age``) matches, in order of their first
         event."""
         return [*filter(covers(part), self.places)]
+
+    def renumbers(self, part: str) -> bool:
+        """Whether a path leads through the index of a list whose items had other indices before."""
+        return any(part[: found.start()] in self._renumbered for found in _INDEX.finditer(part))
 
     def _set(self, name: str, value: Any, event: Event, tick: int, site: int | None, sites: Sites) -> None:
         held = self.places.get(name)
@@ -154,6 +163,8 @@ class Placed:
             found = _INDEX.match(name, len(container)) if name.startswith(container) else None
             number = int(found[1]) if found is not None else -1
             if found is not None and number >= index:
+                if by > 0 or number > index:
+                    self._renumbered.add(container)
                 if kind != "list" or (by < 0 and number == index):
                     continue
                 name = f"{container}[{number + by}]{name[found.end() :]}"

@@ -26,6 +26,8 @@ class Run:
     """Before the first one."""
     new: Any
     """After the last one."""
+    tick: int
+    """When, in records, the first one was."""
     count: int = 1
     others: int = 0
     """How many of them wrote to another part than the first one did."""
@@ -61,7 +63,7 @@ class Runs:
         self._old = self._now(unit)
         return True
 
-    def after(self, event: Event) -> Run | None:
+    def after(self, event: Event, tick: int) -> Run | None:
         """Takes an event that touches what is asked for, after it was applied. Returns the run that it ended."""
         part, old, new = self._change(event)
         run = self._run
@@ -72,7 +74,7 @@ class Runs:
             run.last, run.new = event, new
             run.others += part != run.part
             return None
-        self._run = Run(self._value, event, event, part, old, new)
+        self._run = Run(self._value, event, event, part, old, new, tick)
         return run
 
     def end(self) -> Iterator[Run]:
@@ -80,6 +82,10 @@ class Runs:
         if self._run is not None:
             yield self._run
             self._run = None
+
+    def began(self) -> int | None:
+        """When the run began that hasn't ended yet."""
+        return None if self._run is None else self._run.tick
 
     def is_of_one_part(self) -> bool:
         """Whether all events so far wrote to the same part."""

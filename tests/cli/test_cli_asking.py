@@ -483,6 +483,109 @@ def test_value_that_claims_a_terabyte_takes_no_more_than_what_is_written_of_it(t
     assert ask("at", "end")[0] == 0
 
 
+def test_history_of_several_processes_says_whose_each_row_is_in_order_of_time(tmp_path: Path, ask: Ask) -> None:
+    for name, start in (("4242-python.1", 10**6), ("4242-python", 0)):
+        writer = JournalWriter(started=1_700_000_000_000_000_000 + start)
+        writer.site(1, f"{HERE}/orders.py", 41, "add")
+        writer.watch(1, int64(0), "price")
+        writer.store(1, 0, int64(0), int64(3), site=1)
+        if start:
+            writer.store(1, 0, int64(3), int64(4), site=1, tid=8)
+            writer.store(1, 0, int64(4), int64(5), site=1)
+        writer.save(tmp_path).rename(tmp_path / f"{name}.mwj")
+    status, out, _ = ask("history", "price")
+    rows = [(line.split()[0], line.split("  ")[-1]) for line in out.splitlines()[1:7]]
+    assert status == 0
+    assert rows == [
+        ("4242", "watched: 0"),
+        ("4242:1", "0 -> 3"),
+        ("4242.1", "watched: 0"),
+        ("4242.1:1", "0 -> 3"),
+        ("4242.1:2", "3 -> 4"),
+        ("4242.1:3", "4 -> 5"),
+    ]
+    assert out.splitlines()[7].startswith("4242.1: 3 "), "and whose the picture is"
+
+
+def test_history_is_in_order_of_time_and_waits_for_no_more_than_a_limit(
+    tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = JournalWriter()
+    writer.watch(1, int64(0), "long")
+    writer.watch(2, int64(0), "short")
+    writer.store(1, 0, int64(0), int64(1))
+    for number in range(20):
+        writer.store(2, 0, int64(number), int64(number + 1))
+    writer.save(tmp_path)
+
+    def numbers(*options: str) -> list[int]:
+        found = map(json.loads, ask("history", "*", "--json", *options)[1].splitlines())
+        return [row["first"]["seq"] for row in found]
+
+    monkeypatch.setattr("memwatch_core.cli.history.ROWS", 4)
+    assert numbers("--each") == [*range(1, 22)]
+    assert numbers() == [1, 2]
+    monkeypatch.setattr("memwatch_core.cli.history.HELD", 8)
+    assert sorted(numbers("--each")) == [*range(1, 22)]
+
+
+@pytest.mark.parametrize(
+    "what", ["price.x", "price[0]", "grid[3]", "grid.x", "data[4:6]", "data[2:2]", "order.zzz", "order.q"]
+)
+def test_history_refuses_a_part_that_is_not_there_as_blame_does(tmp_path: Path, ask: Ask, what: str) -> None:
+    written().save(tmp_path)
+    refused = ask("blame", what)
+    assert refused[0] == 2
+    assert ask("history", what) == refused
+    assert ask("history", what, "--json") == refused
+
+
+def test_history_of_several_variables_says_whose_watch_began_and_ended(tmp_path: Path, ask: Ask) -> None:
+    writer = written()
+    writer.unregistered(1, 2, 1)
+    writer.unregistered(2, 2, 1)
+    writer.save(tmp_path)
+    out = ask("history", "*")[1]
+    assert "watched price: 0" in out
+    assert "watched total#2: 5" in out
+    assert "watch of price ended: unwatch() at orders.py:50" in out
+    assert "watch of total#2 ended: unwatch()" in out
+    assert "watched: 0" in ask("history", "price")[1]
+
+
+def test_key_that_is_added_later_was_absent_and_not_unknown(tmp_path: Path, ask: Ask) -> None:
+    writer = JournalWriter()
+    writer.slab(1, "cfg", shown="dict")
+    writer.place(1, 0, ".old")
+    writer.place(1, 64, ".key")
+    writer.change(1, 0, cell(1), cell(2))
+    writer.change(1, 64, cell(...), cell(("{1: 2}",)))
+    writer.save(tmp_path)
+    (row,) = map(json.loads, ask("diff", "1", "end", "--json")[1].splitlines())
+    assert (row["part"], row["old"], row["known"]) == (".key", {"shown": "absent"}, True)
+    assert "cfg.key" not in ask("at", "1")[1]
+
+
+@pytest.mark.parametrize("command", [["history"], ["blame", "--by", "site"]])
+def test_index_that_may_have_been_of_another_item_is_remarked(tmp_path: Path, ask: Ask, command: list[str]) -> None:
+    writer = JournalWriter()
+    writer.slab(1, "items", shown="list")
+    writer.place(1, 0, "[1]")
+    writer.change(1, 0, cell("b"), cell("WRONG"))
+    writer.place(1, 64, "[3]")
+    writer.change(1, 64, cell(...), cell("last"))
+    writer.place(1, 128, "[0]")
+    writer.change(1, 128, cell(...), cell("first"))
+    writer.save(tmp_path)
+    remark = "items of items were added, deleted or moved: an item is called by its index"
+    status, out, _ = ask(*command, "items[2]")
+    assert status == 0
+    assert remark in " ".join(out.split())
+    assert remark not in " ".join(ask(*command, "items")[1].split())
+    until = ["--until" if command == ["history"] else "--at", "2"]
+    assert remark not in " ".join(ask(*command, "items[1]", *until)[1].split()), "one at the end moves none"
+
+
 def lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines()]
 
