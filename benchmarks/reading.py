@@ -138,7 +138,9 @@ def unpack(data: bytes) -> None:
 
 
 def place_of(site: Site | None) -> dict[str, Any] | None:
-    return site and {"file": site.file, "line": site.line, "column": site.column, "function": site.function}
+    if site is None:
+        return None
+    return {"file": site.file, "line": site.line, "column": site.column, "function": site.function}
 
 
 def plain(event: Event) -> dict[str, Any]:
