@@ -316,6 +316,7 @@ def test_what_has_one_name_costs_no_record(journal: Opened) -> None:
     assert {store.aliases for store in contents.stores if "a[" not in (store.path or "")} == {()}
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_s_journal_has_the_names(journal: Opened) -> None:
     shared: dict[str, int] = {"x": 0}
     order = Box(a=shared, b=shared)
