@@ -6,6 +6,10 @@ import os
 import sys
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from memwatch_core.cli.group import group
+
 SCRIPT = Path(sys.executable).with_name("memwatch")
 DISTRIBUTIONS = Path(__file__).parent.parent / "plugins" / "distributions"
 
@@ -18,3 +22,10 @@ def environment(*fakes: str, **variables: str) -> dict[str, str]:
     if fakes:
         clean["PYTHONPATH"] = os.pathsep.join(str(DISTRIBUTIONS / name) for name in fakes)
     return clean | variables
+
+
+def log(recorded: Path, *arguments: str) -> tuple[int, str, str]:
+    """``memwatch log`` of a session, in this process: status, output, errors."""
+    done = CliRunner().invoke(group, ["log", str(recorded), *arguments], terminal_width=80)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr

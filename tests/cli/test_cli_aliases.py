@@ -9,12 +9,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from console_script import log
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "journal"))
 from journal_writer import JournalWriter, cell
-
-from memwatch_core.cli.group import group
 
 PORT, HOST = 0, 64
 
@@ -41,12 +39,6 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.alias(1, PORT, [(3, '.a.config["port"]')])
     writer.change(1, PORT, cell(3), cell(4), site=1)
     return writer.save(tmp_path_factory.mktemp("aliases"))
-
-
-def log(recorded: Path, *arguments: str) -> tuple[int, str, str]:
-    done = CliRunner().invoke(group, ["log", str(recorded), *arguments], terminal_width=80)
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("last", [[], ["--last", "99"]], ids=["all", "last"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from console_script import log
 from hostile_text import HOSTILE, check
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "journal"))
@@ -48,12 +49,6 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.change(ident, offset, cell(before), cell(after), **found)
     writer.store(2, 0, bytes(8), b"\1" + bytes(7), site=1)
     return writer.save(tmp_path_factory.mktemp("places"))
-
-
-def log(recorded: Path, *arguments: str) -> tuple[int, str, str]:
-    done = CliRunner().invoke(group, ["log", str(recorded), *arguments], terminal_width=80)
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("last", [[], ["--last", "99"]], ids=["all", "last"])

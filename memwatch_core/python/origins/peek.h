@@ -77,6 +77,23 @@ static MWPY_PEEK PyObject *mwpy_find(bool held, const PyObject *dict, const PyOb
     return mwpy_word(held, entry + e.key + sizeof(PyObject *)); /* behind its key */
 }
 
+/* The digits of a positive int, of at most so many, the least one first. Returns how many; 0: it is anything else. */
+static MWPY_PEEK size_t mwpy_digits_of(bool held, const PyObject *number, digit *digits, size_t most) {
+#if PY_VERSION_HEX >= 0x030C0000
+    enum { HEAD = offsetof(PyLongObject, long_value.ob_digit) };
+#else
+    enum { HEAD = offsetof(PyLongObject, ob_digit) };
+#endif
+    PyLongObject head;
+    if (!mwpy_get(held, &head, number, HEAD) || !PyLong_CheckExact(&head)) return 0;
+#if PY_VERSION_HEX >= 0x030C0000
+    size_t n = head.long_value.lv_tag & 3 ? 0 : head.long_value.lv_tag >> 3; /* zero and negative ones have a mark */
+#else
+    size_t n = Py_SIZE(&head) > 0 ? (size_t)Py_SIZE(&head) : 0;
+#endif
+    return n <= most && mwpy_get(held, digits, (const char *)number + HEAD, n * sizeof *digits) ? n : 0;
+}
+
 /* The values that an instance keeps in itself, by the numbers of the class's keys; NULL: it has a dict, *dict. */
 static MWPY_PEEK const PyDictValues *mwpy_values_of(bool held, PyObject *object, PyObject **dict) {
     PyTypeObject *type = Py_TYPE(object);

@@ -36,21 +36,9 @@ struct work {
 };
 
 static MWPY_PEEK bool take_number(bool held, PyObject *name, struct work *w) {
-    enum { DIGITS = 3 };
-#if PY_VERSION_HEX >= 0x030C0000
-    enum { HEAD = offsetof(PyLongObject, long_value.ob_digit) };
-#else
-    enum { HEAD = offsetof(PyLongObject, ob_digit) };
-#endif
-    PyLongObject head;
-    digit digits[DIGITS];
-    if (!mwpy_get(held, &head, name, HEAD) || !PyLong_CheckExact(&head)) return false;
-#if PY_VERSION_HEX >= 0x030C0000
-    size_t n = head.long_value.lv_tag & 3 ? 0 : head.long_value.lv_tag >> 3;
-#else
-    size_t n = Py_SIZE(&head) > 0 ? (size_t)Py_SIZE(&head) : 0;
-#endif
-    if (!n || n >= DIGITS || !mwpy_get(held, digits, (char *)name + HEAD, n * sizeof *digits)) return false;
+    digit digits[2];
+    size_t n = mwpy_digits_of(held, name, digits, Py_ARRAY_LENGTH(digits));
+    if (!n) return false;
     w->task = NUMBERED;
     while (n--) w->number = w->number << PyLong_SHIFT | digits[n];
     return true;

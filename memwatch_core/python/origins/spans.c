@@ -19,25 +19,11 @@ int mwpy_prepare_spans(void) {
 
 /* An int from 1 to 2^128 - 1; false: it is anything else. */
 static MWPY_PEEK bool read_id(bool held, const PyObject *number, uint64_t id[2]) {
-    enum { DIGITS_MOST = (128 + PyLong_SHIFT - 1) / PyLong_SHIFT };
-#if PY_VERSION_HEX >= 0x030C0000
-    enum { HEAD = offsetof(PyLongObject, long_value.ob_digit) };
-#else
-    enum { HEAD = offsetof(PyLongObject, ob_digit) };
-#endif
-    PyLongObject head;
-    digit digits[DIGITS_MOST];
-    if (!number || !mwpy_get(held, &head, number, HEAD) || !PyLong_CheckExact(&head)) return false;
-#if PY_VERSION_HEX >= 0x030C0000
-    uintptr_t tag = head.long_value.lv_tag; /* zero and negative ones have a mark */
-    Py_ssize_t n = tag & 3 ? 0 : (Py_ssize_t)(tag >> 3);
-#else
-    Py_ssize_t n = Py_SIZE(&head);
-#endif
-    if (n <= 0 || n > DIGITS_MOST || !mwpy_get(held, digits, (const char *)number + HEAD, (size_t)n * sizeof *digits))
-        return false;
+    digit digits[(128 + PyLong_SHIFT - 1) / PyLong_SHIFT];
+    size_t n = number ? mwpy_digits_of(held, number, digits, Py_ARRAY_LENGTH(digits)) : 0;
+    if (!n) return false;
     unsigned __int128 value = 0;
-    for (Py_ssize_t i = n; i-- > 0;) {
+    for (size_t i = n; i-- > 0;) {
         if (value >> (128 - PyLong_SHIFT)) return false;
         value = value << PyLong_SHIFT | digits[i];
     }
