@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from struct import iter_unpack
@@ -12,11 +12,26 @@ from time import time_ns
 from ..errors import JournalError, SessionError
 from ..journal import session
 from ..journal.file import JournalFile
-from ..journal.index import DEFINES, FRESH, Flags, Identity, Index, Stale, Summary, identity, pack
+from ..journal.index import (
+    DEFINES,
+    FRESH,
+    STRETCH,
+    TOUCHED_MAX,
+    Flags,
+    Groups,
+    Identity,
+    Index,
+    Stale,
+    Summary,
+    identity,
+    pack,
+    pack_groups,
+)
 from ..journal.index_writer import IndexWriter
 from ..journal.layout import Flag, Kind
 from ..journal.records import RawRecord
 from ..journal.stores import By, Recording, Stop, recording
+from ..records import Lost, Notice, Record
 from . import merge
 from .decoder import JournalDecoder
 from .sieve import NONE
@@ -145,6 +160,8 @@ class _Builder:
         """The slot from which on to keep what the variables hold."""
         self._held = writer.size
         """Bytes that this has taken."""
+        self._touched: set[int] | None = None
+        """Of the stretch that is being recorded; None: it has no groups."""
 
     def build(self, progress: Progress | None) -> bool:
         """Returns whether there are whole parts."""
@@ -160,15 +177,34 @@ class _Builder:
             if self._decoder.kept.short or self._writer.size > max(SIZE_LEAST, start * _SLOT // SIZE_MAX):
                 return False
             if ended:
-                self._writer.add(start, start, (0, 0, 0, 0), 0, b"", held)
+                self._writer.add(start, start, (0, 0, 0, 0), 0, held=held)
                 return whole
             stop, whole = self._reader.position, True
             flags, numbers, summary = noted.finish(start)
             if self._counters() != counters:
                 flags |= Flags.READ
-            self._writer.add(start, stop, numbers, flags, summary, held)
+            groups, stretch = self._group(None if flags & Flags.READ else noted.touched)
+            self._writer.add(start, stop, numbers, flags, summary, held, groups, stretch)
             if progress is not None:
                 progress(stop, self._slots)
+
+    def _group(self, touched: set[int] | None) -> tuple[bytes, bytes]:
+        """The groups of a part, and of the stretch that ends with it. ``touched``: None if it has none."""
+        number, loop = self._writer.count, self._loop
+        if number % STRETCH == 0:
+            loop.widened()
+            self._touched = set()
+        rows, stretch = loop.grouped(), b""
+        if touched is None or rows is None:
+            touched = rows = None
+        if touched is None or self._touched is None or len(self._touched) > TOUCHED_MAX:
+            self._touched = None
+        else:
+            self._touched |= touched
+        if (number + 1) % STRETCH == 0 and self._touched is not None and (wide := loop.widened()) is not None:
+            stretch = pack_groups(Groups(frozenset(self._touched), wide))
+        packed = b"" if touched is None or rows is None else pack_groups(Groups(frozenset(touched), rows))
+        return packed, stretch
 
     def _hold(self, start: int) -> bytes | None:
         """What the variables hold, if that is to be kept here: where the share allows it, and near the end."""
@@ -195,11 +231,16 @@ class _Noted:
         self._slots: list[int] = []
         self._whys = bytearray()
         self._highs: list[int] = []
+        self._counts: list[int] = []
         self._uses: list[tuple[int, int, int]] = []
         self._flags = Flags(0)
         self._defined: dict[By, set[int]] = {by: set() for by in By.ALL}
-        self._seq, self._before = loop.seq, 0
-        """Stores so far; and how many of the records lie before the last one."""
+        self._begin = self._seq = loop.seq
+        """Stores before the part, and so far."""
+        self._before = 0
+        """How many of the records lie before the last one."""
+        self.touched: set[int] | None = set()
+        """The variables about which something is said; None: what stores mean is told in their midst."""
         loop.uses()
         loop.record()
 
@@ -218,6 +259,24 @@ class _Noted:
         self._slots.append(record.slot)
         self._whys.append(why)
         self._highs.append(self._loop.latest)
+        self._counts.append(self._loop.seq - self._begin)
+        if why != Stop.OTHER or not self._is_plain(record):
+            self.touched = None
+        elif kind in _OF_VARIABLES and self.touched is not None:
+            self.touched.add(record.id)
+
+    def told(self, records: Sequence[Record]) -> None:
+        """What a record was told as."""
+        if any(isinstance(record, Lost | Notice) for record in records):
+            self.touched = None
+
+    def _is_plain(self, record: RawRecord) -> bool:
+        """Whether it changes nothing that stores before it have named."""
+        if record.kind in _PLAIN or record.kind in _OF_VARIABLES:
+            return True
+        thread, site, _, stack = self._loop.names(record.tid, record.id, record.id)
+        known = {Kind.THREAD: thread, Kind.SITE: site, Kind.STACK: stack}
+        return known.get(record.kind, True) is None
 
     def finish(self, start: int) -> tuple[int, tuple[int, int, int, int], bytes]:
         """Flags, numbers and summary of the part."""
@@ -234,7 +293,9 @@ class _Noted:
         if flags & Flags.READ:
             return flags, numbers, b""
         try:
-            summary = Summary(self._slots, bytes(self._whys), self._highs, self._before, self._uses, rows)
+            summary = Summary(
+                self._slots, bytes(self._whys), self._highs, self._counts, self._before, self._uses, rows
+            )
             return flags, numbers, pack(summary, start) if self._slots or stores else b""
         except (ValueError, OverflowError):
             return flags | Flags.READ, numbers, b""
@@ -270,3 +331,7 @@ _DEFINED: dict[int, By] = {
     Kind.OUTCOME: By.CONTEXT, Kind.REQUEST: By.REQUEST,
 }  # fmt: skip
 """What a record says something about."""
+_OF_VARIABLES = frozenset((Kind.VARIABLE, Kind.METADATA, Kind.CONTENT, Kind.UNREGISTERED, Kind.NOT_FOLLOWED, Kind.PLACE,
+                           Kind.ALIAS))  # fmt: skip
+_PLAIN = frozenset((Kind.CONTEXT, Kind.OUTCOME, Kind.REQUEST, Kind.PAD))
+"""Records that say nothing about bytes, threads and sites."""
