@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from ..host.asked import Asked, Pattern, asked
+from ..host.asked import Asked, Pattern, Several, asked
 from ..host.moments import END, Cut, cuts_of, moment, process_of, since
 from ..host.runs import Run, Runs
-from ..host.states import States, Value, wanted_events
+from ..host.states import States, Value
 from ..printed import put, say, terminal_width
 from ..records import Event, Lost, Record, Unwatched, Watched
 from ..rendering.aliases import under_all_names
@@ -89,7 +89,7 @@ def command(
     found = _look(opened, words, cuts := cuts_of(opened.path, say))
     states = States(opened.settings.serializers, words.may_be, last, from_then, cuts)
     page = _Page(states, words, each, as_json, [value for value, _ in found])
-    opened.read(wanted_events(words.may_be), page.take, states.content, prints=True)
+    opened.read(Several([words]), page.take, states.content, prints=True)
     states.end()
     found = words.found(states.values.values())
     if not page.touched:
@@ -104,7 +104,7 @@ def _look(opened: Session, words: Asked | Pattern, cuts: Mapping[str, Cut]) -> l
     """The variables that are meant. Raises SessionError if these are none, or several: before anything is printed."""
     for everything in (False, True):  # then a variable of which nothing but events is left
         states = States(opened.settings.serializers, words.may_be, cuts=cuts)
-        opened.read(lambda event, wanted=everything: wanted, states.add)  # type: ignore[misc]
+        opened.read(None, states.add, events=everything)
         if states.values:
             break
     return words.found(states.values.values())

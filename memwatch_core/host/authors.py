@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, NamedTuple, cast
 
 from ..records import Event, Site
+from .digests import Later, Undecided, Wrote
 
 By = Literal["site", "thread", "statement", "function", "stack", "label", "task", "trace"]
 MOST = 100_000
@@ -98,11 +99,26 @@ AUTHORS: dict[By, Callable[[Event], Author]] = {
 }
 
 
+DIGESTED: frozenset[By] = frozenset(("site", "function", "thread", "stack"))
+"""What digests say."""
+
+
+def _of_digest(by: By, wrote: Wrote, pid: int) -> Author:
+    if by == "thread":
+        return Author(thread=wrote.thread, tid=wrote.tid, pid=pid)
+    if by == "stack" and wrote.site is not None:
+        return Author(site=wrote.site, stack=wrote.callers)
+    site = wrote.own or wrote.site
+    if site is None:
+        return Author(found=wrote.found)
+    return Author(site=Site(site.file, 0 if by == "function" else site.line, site.function))
+
+
 class Authors:
     """Counts events by author."""
 
     def __init__(self, by: By) -> None:
-        self._author = AUTHORS[by]
+        self._by, self._author = by, AUTHORS[by]
         self._counts: dict[Author, Count] = {}
 
     def add(self, event: Event) -> None:
@@ -115,6 +131,33 @@ class Authors:
         count.last = event
         count.writes += 1
         count.changed += event.changed
+
+    def digest(self, wrote: Wrote, pid: int) -> None:
+        """Takes events that are known from a digest alone. Raises Undecided. Then see :meth:`unsettled`."""
+        author = _of_digest(self._by, wrote, pid)
+        count = self._counts.get(author)
+        if count is None:
+            if len(self._counts) >= MOST:
+                raise Undecided
+            count = self._counts[author] = Count(cast(Event, wrote.first))
+        last = count.last
+        if not isinstance(last, Later) or last.slot < wrote.last.slot:
+            count.last = cast(Event, wrote.last)
+        count.writes += wrote.writes
+        count.changed += wrote.changed
+
+    def unsettled(self) -> Iterator[Later]:
+        """The events that aren't made yet."""
+        for count in self._counts.values():
+            yield from (cast(Later, event) for event in (count.first, count.last) if isinstance(event, Later))
+
+    def settle(self, events: Mapping[Later, Event]) -> None:
+        """Puts these events in their places."""
+        for count in self._counts.values():
+            if isinstance(count.first, Later):
+                count.first = events[count.first]
+            if isinstance(count.last, Later):
+                count.last = events[count.last]
 
     def most(self) -> list[tuple[Author, Count]]:
         """Who wrote most first; then who wrote first."""

@@ -67,7 +67,8 @@ class JournalDecoder:
     they carry the outcome known at the event. The decoders of a session share ``kept``. ``is_own`` says whether a file
     is the program's own code. ``contents`` is told of bytes that are there without an event. ``index``: of this
     journal, to go past what a sieve leaves out; this and :meth:`poll` may then raise
-    :class:`~memwatch_core.journal.index.Stale`. ``digests``: give out some in place of events. Raises JournalError if the file isn't a journal.
+    :class:`~memwatch_core.journal.index.Stale`. ``digests``: give out some in place of events. Raises JournalError if
+    the file isn't a journal.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class Wrote(NamedTuple):
     callers: tuple[Site, ...]
     found: str
     """Of stores without a line: the call that made them, or their origin."""
-    count: int
+    writes: int
     changed: int
     first: Later
     last: Later
@@ -146,7 +146,7 @@ class Digests:
                 return None
             if verdict:
                 found.append(raw)
-                count += raw.count
+                count += raw.writes
         return None if wanted_stores is not None and count != wanted_stores else found
 
     def _verdict(self, decoder: _Decoder, ident: int, touched: frozenset[int], is_counted: bool) -> bool | None:
@@ -173,7 +173,7 @@ class Raw(NamedTuple):
     stack: int
     call: int
     how: int
-    count: int
+    writes: int
     changed: int
     first: int
     last: int
@@ -202,14 +202,15 @@ def wrote(raws: Iterable[Raw], loop: Recording, journal: str) -> list[Wrote]:
         origin = how & 255
         name = call(raw.call, 0, 0).name if origin in _HAVE_CALLS else ORIGINS.get(origin, "store")
         pairs = ((raw.see, raw.before_see), (raw.other_see, raw.before_other))
+        seen = [(Later(journal, slot - 1), Later(journal, before - 1)) for slot, before in pairs if slot and before]
         found.append(
             Wrote(
                 raw.variable, raw.offset, raw.length, raw.tid, not how & How.INEXACT,
                 thread or "" if how & How.THREAD and raw.tid else "", site,
                 site if own and site is not None else None if callers is None else callers.own,
-                () if callers is None else callers.frames, name, raw.count, raw.changed,
+                () if callers is None else callers.frames, name, raw.writes, raw.changed,
                 Later(journal, raw.first), Later(journal, raw.last), raw.sees, raw.flags, raw.step,
-                tuple((Later(journal, slot - 1), Later(journal, before - 1)) for slot, before in pairs if slot and before),
+                tuple(seen),
             )
         )  # fmt: skip
     return found

@@ -275,8 +275,8 @@ class _Noted:
         if record.kind in _PLAIN or record.kind in _OF_VARIABLES:
             return True
         thread, site, _, stack = self._loop.names(record.tid, record.id, record.id)
-        known = {Kind.THREAD: thread, Kind.SITE: site, Kind.STACK: stack}
-        return known.get(record.kind, True) is None
+        known: dict[int, object] = {Kind.THREAD: thread, Kind.SITE: site, Kind.STACK: stack}
+        return known.get(record.kind, self) is None
 
     def finish(self, start: int) -> tuple[int, tuple[int, int, int, int], bytes]:
         """Flags, numbers and summary of the part."""

@@ -73,13 +73,18 @@ class LostUpdates:
         self.complete = True
         """Whether all places were followed."""
 
+    @property
+    def followed(self) -> int:
+        """How many places are."""
+        return self._count
+
     def add(self, event: Event) -> None:
         """Takes an event."""
         places = self._places.setdefault((event.journal, event.variable_id), {})
         part, old, new = "", event.old, event.new
         if event.part is not None:
             part, old, new = event.part.name, event.part.old, event.part.new
-        if not (event.exact and event.tid and _is_number(old) and _is_number(new)):
+        if not (event.exact and event.tid and is_number(old) and is_number(new)):
             for each in places.values():  # it may have touched any of them
                 each.window.clear()
             return
@@ -125,14 +130,14 @@ class LostUpdates:
         old, new = values
         if len(line.olds) < 2:
             line.pending.append((event, values, others))
-            line.broken = len(line.pending) > PENDING
+            line.broken = line.broken or len(line.pending) > PENDING
             return
         if new - old == line.step:
             return
         base = new - line.step
         found = next((other for before, other in others if before == base), None)
         if found is None:
-            line.broken = len(others) < WINDOW  # it does something else
+            line.broken = line.broken or len(others) < WINDOW  # it does something else
             return
         count = 1 if line.lost is None else line.lost.count + 1
         line.lost = LostUpdate(part, line.step, count, event, found, base)
@@ -144,5 +149,6 @@ class LostUpdates:
         return [line.lost for line in lines if line.lost is not None and not line.broken]
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is one that can be added to."""
     return type(value) is int or (type(value) is float and value == value and abs(value) != float("inf"))

@@ -14,6 +14,7 @@ from ..errors import JournalError, SessionError
 from ..journal import session as folders
 from ..journal.reader import JournalReader
 from ..records import Event
+from .digests import Digest, Undecided
 from .history import read
 
 NEVER = 1 << 63
@@ -64,6 +65,17 @@ class Until:
         happened = event.seq <= moment.seq if event.journal == moment.journal else event.time_ns <= moment.time
         if not happened:
             self._over.add(event.journal)
+        return happened
+
+    def takes(self, digest: Digest) -> bool:
+        """The same of all events of a digest."""
+        if digest.journal in self._over:
+            return False
+        happened = digest.is_up_to(self.moment)
+        if happened is None:
+            raise Undecided
+        if not happened:
+            self._over.add(digest.journal)
         return happened
 
     def covers(self, journal: str, time_ns: int) -> bool:

@@ -1,9 +1,9 @@
 """The index beside a journal: what each part of it holds, so that a reader can go past it (docs/decisions/index.md).
 
 A part is some 16,384 slots, from the beginning of one record to that of another. Of each, a row of the directory has
-numbers and times; a *summary* the records that are no plain STORE, and counts of those that are; *groups* of its stores,
-from which follows who wrote what last and how often; and what the variables hold where the part begins, at some of them.
-So many parts that follow each other are a *stretch*, which has groups of its own.
+numbers and times; a *summary* the records that are no plain STORE, and counts of those that are; *groups* of its
+stores, from which follows who wrote what last and how often; and what the variables hold where the part begins, at some
+of them. Many parts that follow each other are a *stretch*, which has groups of its own.
 
 The index is a file that anything may have happened to: each piece is read with its checksum. One that isn't of this
 version, of this journal as it is now, or of this user alone is as good as none.
