@@ -259,10 +259,9 @@ def _made(
                 before = reader.position
                 if not decoder.advance(skipper.clip(min(slot + 1 - before, BLOCK_SLOTS))):
                     raise Stale
-                events += decoder.events()
-                if reader.position == before and not decoder.advance(BLOCK_SLOTS):
+                if reader.position == before and not decoder.advance(BLOCK_SLOTS):  # a record of several slots
                     raise Stale
-                events += decoder.events() if reader.position != before else []
+                events += decoder.events()
         if len(events) != len(slots) or decoder.kept.short:
             raise Stale
         return events

@@ -150,7 +150,6 @@ class States:
     def digest(self, digest: Digest) -> list[Wrote]:
         """Takes a digest in place of events. Returns what of it was applied and counted. Raises Undecided: a digest
         isn't enough here."""
-        begin, self._tick = self._tick - digest.start + 1, self._tick + digest.stop - digest.start + 1
         values: dict[int, Value] = {}
         for ident in dict.fromkeys(wrote.variable for wrote in digest.wrote):
             key = digest.journal, ident
@@ -162,6 +161,7 @@ class States:
                 self._take_contents(key, value, digest.seq + 1)
             elif key not in self._unwanted:
                 raise Undecided
+        begin, self._tick = self._tick - digest.start + 1, self._tick + digest.stop - digest.start + 1
         if not values or not self._until.takes(digest):
             return []
         if any(value.began is None for value in values.values()):
