@@ -16,7 +16,7 @@ from ..host.states import WITH_THE_PROGRAM, States, Value
 from ..printed import put, say
 from ..records import Event
 from ..rendering.layout import last_part
-from .asking import Question, configured, of_session, session_of
+from .asking import PROGRESS, Question, configured, of_session, session_of
 from .blame import about
 from .columns import columns
 from .showing import by, clock, colour, name_of, note, put_json, shown
@@ -48,7 +48,7 @@ def command(
     """
     config = configured(folder, file)
     opened = session_of(config, session)
-    until = moment(at, opened.path, say)
+    until = moment(at, opened.path, say, progress=PROGRESS)
     words = [asked(text) for text in variables]
 
     several, cuts = Several(words), cuts_of(opened.path, say)

@@ -27,7 +27,7 @@ from ..rendering.aliases import under_all_names
 from ..rendering.hexview import LINES_MOST, NOBODY, Span, hexview, letter, role
 from ..rendering.layout import both_ends, last_part
 from ..rendering.unfollowed import reason
-from .asking import Make, Question, configured, of_session, session_of
+from .asking import PROGRESS, Make, Question, configured, of_session, session_of
 from .columns import columns
 from .showing import (
     by,
@@ -92,8 +92,8 @@ def command(
     """
     config = configured(folder, file)
     opened = session_of(config, session)
-    until = moment(at, opened.path, say, what="--at ")
-    from_then = None if after is None else since(after, opened.path, say)
+    until = moment(at, opened.path, say, what="--at ", progress=PROGRESS)
+    from_then = None if after is None else since(after, opened.path, say, PROGRESS)
     words = asked(variable)
     cuts = cuts_of(opened.path, say)
 

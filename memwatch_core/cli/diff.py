@@ -18,7 +18,7 @@ from ..host.states import States, Value
 from ..printed import put, say
 from ..records import Record, Unwatched
 from ..rendering.layout import last_part
-from .asking import Question, Session, configured, of_session, session_of
+from .asking import PROGRESS, Question, Session, configured, of_session, session_of
 from .blame import about
 from .columns import columns
 from .showing import arrow, by, clock, colour, name_of, note, put_json, thread_of, value_of
@@ -64,7 +64,7 @@ def command(
         _sessions(config, a, b, words, as_json)
         return
     opened = session_of(config, session)
-    one, other = moment(a, opened.path, say), moment(b, opened.path, say)
+    one, other = (moment(each, opened.path, say, progress=PROGRESS) for each in (a, b))
     cuts = cuts_of(opened.path, say)
     if _is_later(one, other):
         raise SessionError(f"{a!r} is later than {b!r}: write the earlier moment first")

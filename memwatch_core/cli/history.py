@@ -20,7 +20,7 @@ from ..rendering.aliases import under_all_names
 from ..rendering.endings import ending
 from ..rendering.layout import last_part
 from ..rendering.sparkline import ASCII, BLOCKS, WIDTH, Series
-from .asking import Session, configured, of_session, session_of
+from .asking import PROGRESS, Session, configured, of_session, session_of
 from .blame import about, check_parts, note_indices
 from .columns import columns
 from .showing import (
@@ -83,8 +83,8 @@ def command(
     """
     config = configured(folder, file)
     opened = session_of(config, session)
-    last = END if until == "end" else moment(until, opened.path, say, what="--until ")
-    from_then = None if after is None else since(after, opened.path, say)
+    last = END if until == "end" else moment(until, opened.path, say, what="--until ", progress=PROGRESS)
+    from_then = None if after is None else since(after, opened.path, say, PROGRESS)
     words = asked(variable)
     found = _look(opened, words, cuts := cuts_of(opened.path, say))
     states = States(opened.settings.serializers, words.may_be, last, from_then, cuts)

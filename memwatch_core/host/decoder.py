@@ -42,7 +42,6 @@ BATCH_BYTES = 1 << 23
 """Bytes of values after which a batch ends."""
 
 
-
 class Noted(Protocol):
     """Notes what a journal holds besides stores."""
 
@@ -51,7 +50,6 @@ class Noted(Protocol):
 
     def told(self, records: Sequence[Record]) -> object:
         """Called with what is told of it."""
-
 
 
 Handler = Callable[[RawRecord, bytes, Batch], object]

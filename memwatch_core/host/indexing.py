@@ -293,9 +293,7 @@ class _Noted:
         if flags & Flags.READ:
             return flags, numbers, b""
         try:
-            summary = Summary(
-                self._slots, bytes(self._whys), self._highs, self._counts, self._before, self._uses, rows
-            )
+            summary = Summary(self._slots, bytes(self._whys), self._highs, self._counts, self._before, self._uses, rows)
             return flags, numbers, pack(summary, start) if self._slots or stores else b""
         except (ValueError, OverflowError):
             return flags | Flags.READ, numbers, b""

@@ -162,7 +162,9 @@ class Service:
         elif ident == 4:
             self.store(4, 4 * rng.randrange(6), struct.pack("<i", rng.randrange(-9, 9)))
         elif ident == 5:
-            offset, data = rng.choice(((0, q(rng.randrange(9))), (8, struct.pack("<d", 0.5)), (16, b"abcd"), (16, b"xyzw")))
+            offset, data = rng.choice(
+                ((0, q(rng.randrange(9))), (8, struct.pack("<d", 0.5)), (16, b"abcd"), (16, b"xyzw"))
+            )
             self.store(5, offset, data)
         elif ident == 6 and rng.random() < 0.1:
             self.store(6, 0, q(rng.randrange(41)))
@@ -212,7 +214,11 @@ class Service:
     def run(self, steps: int, odd: float) -> None:
         rng = self.rng
         self.lossy = rng.choice((0, 0, 0.05))
-        kinds = [self.count] * rng.choice((0, 1, 20)) + [self.write] * rng.choice((1, 10)) + [self.place] * rng.choice((0, 0, 1))
+        kinds = (
+            [self.count] * rng.choice((0, 1, 20))
+            + [self.write] * rng.choice((1, 10))
+            + [self.place] * rng.choice((0, 0, 1))
+        )
         kinds += [self.statement] * rng.choice((0, 0, 1))
         for _ in range(steps):
             (self.other if rng.random() < odd else rng.choice(kinds))()
@@ -242,5 +248,15 @@ def test_answers_about_a_service_are_the_same(tmp_path: Path, seed: int) -> None
             return moment(rng, [f"2023-11-14T22:13:20.{rng.randrange(2000):06}"], 1500, 4242)
 
         names = ["total", "hits", "price", "grid", "order", "data", "raw", "ok", "cart", "late", "nosuch"]
-        names += ["grid[2]", "order.qty", "data[0:9]", "len(data)", "raw[3:9]", "cart.items", "cart.items[0]", "*", "o*"]
+        names += [
+            "grid[2]",
+            "order.qty",
+            "data[0:9]",
+            "len(data)",
+            "raw[3:9]",
+            "cart.items",
+            "cart.items[0]",
+            "*",
+            "o*",
+        ]
         check(tmp_path, rng, names, when, 5)
