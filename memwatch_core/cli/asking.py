@@ -132,11 +132,10 @@ class Session:
         contents: Callable[[Content], object] | None = None,
         *,
         prints: bool = False,
-        events: bool = False,
     ) -> None:
-        """Gives ``take`` the events of the variables that are meant and all other records, in order. ``words`` None: no
-        events, or (``events``) all. ``prints``: it prints meanwhile."""
-        self._read(words, take, contents, say, prints=prints, events=events)
+        """Gives ``take`` the events of the variables that are meant (None: of none) and all other records, in order.
+        ``prints``: it prints meanwhile."""
+        self._read(words, take, contents, say, prints=prints)
 
     def _read(
         self,
@@ -146,7 +145,6 @@ class Session:
         tell: Callable[[str], None],
         *,
         prints: bool = False,
-        events: bool = False,
         digested: history.Digested | None = None,
         digest: Callable[[Digest], object] | None = None,
     ) -> None:
@@ -156,7 +154,7 @@ class Session:
         def begins(decoder: SessionDecoder) -> None:
             decoders[:] = [decoder]
 
-        wanted = (lambda event: events) if words is None else wanted_events(words.sift)
+        wanted = (lambda event: False) if words is None else wanted_events(words.sift)
         only = history.Only(wanted, 0, self._is_told, lambda count: None, By.VARIABLE)
         with nullcontext() if prints and sys.stdout.isatty() else _shown(decoders):
             for batch in history.read(

@@ -102,9 +102,9 @@ def command(
 
 def _look(opened: Session, words: Asked | Pattern, cuts: Mapping[str, Cut]) -> list[tuple[Value, str]]:
     """The variables that are meant. Raises SessionError if these are none, or several: before anything is printed."""
-    for everything in (False, True):  # then a variable of which nothing but events is left
+    for several in (None, Several([words])):  # then a variable of which nothing but events is left
         states = States(opened.settings.serializers, words.may_be, cuts=cuts)
-        opened.read(None, states.add, events=everything)
+        opened.read(several, states.add)
         if states.values:
             break
     return words.found(states.values.values())

@@ -271,6 +271,8 @@ class JournalDecoder:
             batch.time = self._stores.time
         elif out:
             batch.time = out[-1].time_ns
+        if self._digests is not None:
+            self._digests.see(self.journal, self.events())
         kept = len(out)
         for ident in self._stores.failures():
             if shown := self._variables.shown(ident):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -128,11 +128,22 @@ class Digests:
 
     wanted: Callable[[str, int], bool]
     moments: Sequence[Moment]
+    _over: set[tuple[str, Moment]] = field(default_factory=set)
+    """Of which journals later events were wanted already: all that follow are later, whatever their clocks say."""
+
+    def see(self, journal: str, events: Iterable[Event]) -> None:
+        """Takes note of wanted events that are read."""
+        ahead = [moment for moment in self.moments if (journal, moment) not in self._over]
+        for event in events if ahead else ():
+            for moment in ahead:
+                if event.seq > moment.seq if journal == moment.journal else event.time_ns > moment.time:
+                    self._over.add((journal, moment))
 
     def take(self, decoder: _Decoder, span: Digest, groups: Groups, wanted_stores: int | None) -> list[Raw] | None:
         """The groups that are wanted; None if the part must be read. ``wanted_stores``: how many stores are, if that is
         known."""
-        if any(span.is_up_to(moment) is None for moment in self.moments):
+        sides = {moment: span.is_up_to(moment) for moment in self.moments if (span.journal, moment) not in self._over}
+        if None in sides.values():
             return None
         found: list[Raw] = []
         verdicts: dict[int, bool | None] = {}
@@ -147,7 +158,11 @@ class Digests:
             if verdict:
                 found.append(raw)
                 count += raw.writes
-        return None if wanted_stores is not None and count != wanted_stores else found
+        if wanted_stores is not None and count != wanted_stores:
+            return None
+        if found:
+            self._over |= {(span.journal, moment) for moment, side in sides.items() if not side}
+        return found
 
     def _verdict(self, decoder: _Decoder, ident: int, touched: frozenset[int], is_counted: bool) -> bool | None:
         """Whether the stores to a variable are wanted; None: something is said of it meanwhile, or it isn't flat."""

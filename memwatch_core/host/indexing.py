@@ -162,6 +162,8 @@ class _Builder:
         """Bytes that this has taken."""
         self._touched: set[int] | None = None
         """Of the stretch that is being recorded; None: it has no groups."""
+        self._uses: Counter[int] | None = Counter()
+        """Its contexts; None: there are records in it, which must be handled one by one."""
 
     def build(self, progress: Progress | None) -> bool:
         """Returns whether there are whole parts."""
@@ -172,8 +174,11 @@ class _Builder:
             noted = _Noted(self._loop)
             self._decoder.noted = noted
             counters, ended = self._counters(), False
-            while self._reader.position < start + PART_SLOTS and not ended:
+            size = PART_SLOTS if start else 1  # what a journal begins with is read always: no more than a block
+            while self._reader.position < start + size and not ended:
                 ended = not self._decoder.advance()
+            if ended and self._reader.ended and self._reader.position > start:
+                ended = False  # the last part
             if self._decoder.kept.short or self._writer.size > max(SIZE_LEAST, start * _SLOT // SIZE_MAX):
                 return False
             if ended:
@@ -183,17 +188,22 @@ class _Builder:
             flags, numbers, summary = noted.finish(start)
             if self._counters() != counters:
                 flags |= Flags.READ
-            groups, stretch = self._group(None if flags & Flags.READ else noted.touched)
+            groups, stretch = self._group(None if flags & Flags.READ else noted.touched, noted.uses())
             self._writer.add(start, stop, numbers, flags, summary, held, groups, stretch)
             if progress is not None:
                 progress(stop, self._slots)
 
-    def _group(self, touched: set[int] | None) -> tuple[bytes, bytes]:
+    def _group(self, touched: set[int] | None, uses: Counter[int] | None) -> tuple[bytes, bytes]:
         """The groups of a part, and of the stretch that ends with it. ``touched``: None if it has none."""
         number, loop = self._writer.count, self._loop
         if number % STRETCH == 0:
             loop.widened()
             self._touched = set()
+            self._uses = Counter()
+        if self._uses is not None:
+            self._uses = None if uses is None else self._uses + uses
+        if self._uses is not None and len(self._uses) > TOUCHED_MAX:
+            self._touched = None
         rows, stretch = loop.grouped(), b""
         if touched is None or rows is None:
             touched = rows = None
@@ -202,8 +212,8 @@ class _Builder:
         else:
             self._touched |= touched
         if (number + 1) % STRETCH == 0 and self._touched is not None and (wide := loop.widened()) is not None:
-            stretch = pack_groups(Groups(frozenset(self._touched), wide))
-        packed = b"" if touched is None or rows is None else pack_groups(Groups(frozenset(touched), rows))
+            stretch = pack_groups(Groups(frozenset(self._touched), [*(self._uses or {}).items()], wide))
+        packed = b"" if touched is None or rows is None else pack_groups(Groups(frozenset(touched), [], rows))
         return packed, stretch
 
     def _hold(self, start: int) -> bytes | None:
@@ -297,6 +307,15 @@ class _Noted:
             return flags, numbers, pack(summary, start) if self._slots or stores else b""
         except (ValueError, OverflowError):
             return flags | Flags.READ, numbers, b""
+
+    def uses(self) -> Counter[int] | None:
+        """The contexts that stores have carried, once it is finished; None: there are records in the midst."""
+        if self._slots:
+            return None
+        found: Counter[int] = Counter()
+        for _, context, count in self._uses:
+            found[context] += count
+        return found
 
     def _take_uses(self) -> None:
         uses: Counter[int] = Counter()

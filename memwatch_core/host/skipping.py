@@ -19,6 +19,8 @@ from .digests import Digest, Digests, Known, Raw, wrote
 from .kept import Kept
 from .sieve import Sifter
 
+_READ, _VALUED, _ROWS, _RECORDS = int(Flags.READ), int(Flags.VALUED), int(Flags.ROWS), int(Flags.RECORDS)
+_USES, _HELD, _GROUPED, _STRETCHED = int(Flags.USES), int(Flags.HELD), int(Flags.GROUPED), int(Flags.STRETCHED)
 MANY = 256
 """Records after which to give out what there is."""
 
@@ -79,8 +81,8 @@ class Skipper:
         self._clip = Clip(index)
         self._matches: dict[int, int] = {}
         """Of parts that can be gone past: how many stores are wanted nevertheless."""
-        self._digested: dict[int, tuple[int, Digest, list[Raw]]] = {}
-        """And of which a digest is given out: the part behind, the digest, what it is made of."""
+        self._digested: dict[int, tuple[int, Digest, list[Raw], list[tuple[int, int]]]] = {}
+        """And of which a digest is given out: the part behind, the digest, what it is made of, and contexts."""
 
     def clip(self, slots: int | None) -> int:
         """See :class:`Clip`."""
@@ -97,7 +99,7 @@ class Skipper:
         number = begin
         while number < end:
             number = self._pass(number)
-            if self._decoder.pending > MANY and self._index.part(number).flags & Flags.HELD:
+            if self._decoder.pending > MANY and self._index.part(number).flags & _HELD:
                 end = number
         if not self._loop.restore(self._index.held(self._index.part(end))) or self._decoder.kept.short:
             raise Stale
@@ -120,7 +122,7 @@ class Skipper:
             parts = [index.part(each) for each in range(number, following)]
             seq += sum(each.stores for each in parts)
             number = following
-            if index.part(number).flags & Flags.HELD:
+            if index.part(number).flags & _HELD:
                 end = number
             if any(each.flags >> DEFINES & judged for each in parts):
                 break  # the next parts mean others by the same numbers
@@ -132,21 +134,21 @@ class Skipper:
         """Whether nothing is given out of a part but a digest. Notes how many stores of it are wanted nevertheless, or
         the digest."""
         sifter, wanted = self._sifter, 0
-        if part.flags & Flags.READ:
+        if part.flags & _READ:
             return False
         if sifter is None:
             return True
         sieve = sifter.sieve
-        if part.latest > sifter.now or (sieve.all and part.flags & Flags.VALUED):
+        if part.latest > sifter.now or (sieve.all and part.flags & _VALUED):
             return False
         if sieve.wanted is None:
             wanted = part.stores
         elif part.stores:
-            if not part.flags & Flags.ROWS or part.flags >> FRESH & sieve.by:
+            if not part.flags & _ROWS or part.flags >> FRESH & sieve.by:
                 return False
             wanted = self._loop.wanted(self._index.summary(part).rows or b"")
         if wanted and part.latest >= sifter.since:
-            if wanted > 0 and self._digests is not None and part.flags & Flags.GROUPED:
+            if wanted > 0 and self._digests is not None and part.flags & _GROUPED:
                 return self._digest(number, number + 1, seq, self._index.groups(part), wanted)
             if part.stop > sifter.until or part.earliest < sifter.since:
                 return False
@@ -159,10 +161,10 @@ class Skipper:
         end = number + STRETCH
         if self._digests is None or sifter is None or end > index.count:
             return number
-        if not index.part(end - 1).flags & Flags.STRETCHED:
+        if not index.part(end - 1).flags & _STRETCHED:
             return number
         parts = [index.part(each) for each in range(number, end)]
-        if any(part.flags & (Flags.READ | Flags.VALUED) or part.latest > sifter.now for part in parts):
+        if any(part.flags & (_READ | _VALUED) or part.latest > sifter.now for part in parts):
             return number
         return end if self._digest(number, end, seq, index.stretch(parts[-1]), None) else number
 
@@ -177,24 +179,40 @@ class Skipper:
         )  # fmt: skip
         found = self._digests.take(self._decoder, span, groups, wanted)
         if found is not None:
-            self._digested[number] = end, span, found
+            self._digested[number] = end, span, found, groups.uses
         return found is not None
 
     def _pass(self, number: int) -> int:
         """Does what reading some parts would do. Returns the one behind them."""
-        end, span, found = self._digested.get(number, (number + 1, None, []))
-        for each in range(number, end):
-            self._pass_one(each)
+        end, span, found, uses = self._digested.get(number, (number + 1, None, [], []))
+        if end == number + STRETCH and not any(self._index.part(each).flags & _RECORDS for each in range(number, end)):
+            self._pass_plain(number, end, uses)
+        else:
+            for each in range(number, end):
+                self._pass_one(each)
         if span is not None and found:
             digest = replace(span, wrote=wrote(found, self._loop, span.journal))
             self._decoder.tell(digest)
         return end
 
+    def _pass_plain(self, begin: int, end: int, uses: list[tuple[int, int]]) -> None:
+        """Does what reading a stretch without records would do."""
+        loop = self._loop
+        parts = [self._index.part(number) for number in range(begin, end)]
+        for use in uses:
+            loop.use(*use)
+        loop.time = next((part.newest for part in reversed(parts) if part.stores), loop.time)
+        loop.high = max(loop.high, max(part.latest for part in parts))
+        stores = sum(part.stores for part in parts)
+        loop.seq += stores
+        loop.skipped += stores
+        self._decoder.reader.advance(parts[-1].stop)
+
     def _pass_one(self, number: int) -> None:
         part, loop = self._index.part(number), self._loop
-        counts = self._sifter is None or self._sifter.sieve.all  # of events of statements: told by their outcomes
+        counts = self._sifter is not None and self._sifter.sieve.all  # events of statements: told by their outcomes
         begin = loop.seq
-        if part.flags & Flags.RECORDS or (part.flags & Flags.USES and counts):
+        if part.flags & _RECORDS or (part.flags & _USES and counts):
             self._handle(part, self._index.summary(part))
         elif part.stores:
             loop.time = part.newest

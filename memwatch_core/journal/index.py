@@ -21,7 +21,7 @@ from hashlib import blake2b
 from itertools import accumulate, pairwise
 from pathlib import Path
 from struct import Struct, error
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import __version__, trust
 from ..folders import open_folder
@@ -54,7 +54,8 @@ ROW = Struct("<QQQQQQIQI16sQI16sQI16sQI16s16s")
 stretch that ends here: the same; sample."""
 _SUMMARY = Struct("<IIII")
 """Numbers of records, of those before the last store, of uses, and whether there are rows."""
-_TOUCHED = Struct("<I")
+_GROUPS = Struct("<II")
+"""Numbers of variables, and of contexts."""
 GROUP = Struct("<8I4Q2Iq5Q")
 """As struct group in reader_recorder.h."""
 
@@ -86,6 +87,7 @@ class Flags(IntFlag):
     """A stretch ends with it that has groups."""
 
 
+_READ = int(Flags.READ)
 DEFINES, FRESH = 8, 16
 """Shifts of :class:`~memwatch_core.journal.stores.By` in the flags: what is defined in the part, and what is both
 defined and used."""
@@ -110,6 +112,10 @@ class Part(NamedTuple):
     """Offset, size, checksum."""
     sample: bytes
     """Checksum of its first and its last slot."""
+
+
+def _part(row: tuple[Any, ...]) -> Part:
+    return Part._make((*row[:7], row[7:10], row[10:13], row[13:16], row[16:19], row[19]))
 
 
 class Summary(NamedTuple):
@@ -185,14 +191,16 @@ class Groups(NamedTuple):
 
     touched: frozenset[int]
     """The variables about which something is said there: that they begin, are described, hold something, end."""
+    uses: list[tuple[int, int]]
+    """Of a stretch without records: (context, number of stores that carried it)."""
     rows: bytes
     """Groups: see :meth:`~memwatch_core.journal.stores.Recording.grouped`."""
 
 
 def pack_groups(groups: Groups) -> bytes:
     """The bytes of groups."""
-    touched = array("I", sorted(groups.touched)).tobytes()
-    return zlib.compress(_TOUCHED.pack(len(groups.touched)) + touched + groups.rows, 1)
+    numbers = array("I", sorted(groups.touched)) + array("I", [number for use in groups.uses for number in use])
+    return zlib.compress(_GROUPS.pack(len(groups.touched), len(groups.uses)) + numbers.tobytes() + groups.rows, 1)
 
 
 def unpack_groups(data: bytes) -> Groups:
@@ -200,13 +208,15 @@ def unpack_groups(data: bytes) -> Groups:
     try:
         inflate = zlib.decompressobj()
         whole = inflate.decompress(data, GROUPS_MAX)
-        (count,) = _TOUCHED.unpack_from(whole)
+        count, uses = _GROUPS.unpack_from(whole)
     except (zlib.error, error) as problem:
         raise Stale from problem
-    begin = _TOUCHED.size + 4 * count
+    begin = _GROUPS.size + 4 * count + 8 * uses
     if not inflate.eof or begin > len(whole) or (len(whole) - begin) % GROUP.size:
         raise Stale
-    return Groups(frozenset(array("I", whole[_TOUCHED.size : begin])), whole[begin:])
+    numbers = array("I", whole[_GROUPS.size : begin])
+    pairs = list(zip(numbers[count::2], numbers[count + 1 :: 2], strict=True))
+    return Groups(frozenset(numbers[:count]), pairs, whole[begin:])
 
 
 class Identity(NamedTuple):
@@ -266,7 +276,8 @@ class Index:
         self.count = len(directory) // ROW.size - 1
         """Number of parts. One more has no records: where the last one ends."""
         self.identity = identity
-        self._starts = array("Q", [ROW.unpack_from(directory, at)[0] for at in range(0, len(directory), ROW.size)])
+        self._parts = list(map(_part, ROW.iter_unpack(directory)))
+        self._starts = array("Q", [part.start for part in self._parts])
 
     @classmethod
     def open(cls, journal: JournalFile) -> Index | None:
@@ -333,13 +344,7 @@ class Index:
 
     def part(self, number: int) -> Part:
         """A row of the directory."""
-        start, stop, stores, earliest, latest, newest, flags, *rest = ROW.unpack_from(
-            self._directory, number * ROW.size
-        )
-        return Part(
-            start, stop, stores, earliest, latest, newest, flags, (rest[0], rest[1], rest[2]),
-            (rest[3], rest[4], rest[5]), (rest[6], rest[7], rest[8]), (rest[9], rest[10], rest[11]), rest[12],
-        )  # fmt: skip
+        return self._parts[number]
 
     def at(self, slot: int) -> int | None:
         """The part that begins at a slot; None if none does."""
@@ -350,7 +355,7 @@ class Index:
         """Where the part ends that a slot lies in; None if there is none, or it is always read: how damaged slots are
         read depends on those behind them."""
         found = bisect_left(self._starts, slot + 1)
-        if found > self.count or self.part(found - 1).flags & Flags.READ:
+        if found > self.count or self.part(found - 1).flags & _READ:
             return None
         return int(self._starts[found])
 
