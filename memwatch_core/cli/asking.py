@@ -22,7 +22,7 @@ from ..host.digests import Digest, Digests, Later, Undecided, made
 from ..host.merge import SessionDecoder
 from ..host.moments import NEVER, Moment
 from ..host.states import States, wanted_events
-from ..journal.index import Stale
+from ..journal.index import Index, Stale
 from ..journal.stores import By
 from ..printed import progress, say, terminal_width
 from ..records import Event, Lost, Notice, Record, Unfollowed, Unwatched, Watched
@@ -106,24 +106,27 @@ class Session:
     def ask(self, words: Several, begin: Callable[[bool], Asking]) -> Asking:
         """Asks something of the variables that are meant, and returns it: of digests, if these are enough, otherwise of
         all their events. ``begin`` makes it, and is told whether there are digests."""
-        settings, make = self.settings, begin(True)
-        with indexing.closing(indexes := indexing.of_session(self.path, PROGRESS) if make.moments is not None else {}):
-            digested = history.Digested(Digests(words.fits, make.moments or ()), indexes)
+        question, settings = begin(True), self.settings
+        indexes: Mapping[str, Index] = {}
+        if question.moments is not None:
+            indexes = indexing.of_session(self.path, PROGRESS, indexing.MISSING)
+        with indexing.closing(indexes):
             said: list[str] = []
             try:
-                if not indexes:
+                if not indexes or question.moments is None:
                     raise Undecided
-                self._read(words, make.take, make.content, said.append, digested=digested, digest=make.digest)
-                make.settle(lambda wanted: made(wanted, self.path, *settings, indexes))
+                digested = history.Digested(Digests(words.fits, question.moments), indexes)
+                self._read(words, question.take, question.content, said.append, digested, question.digest)
+                question.settle(lambda wanted: made(wanted, self.path, *settings, indexes))
             except (Undecided, Stale):
                 self.damaged.clear()
             else:
                 for text in said:
                     say(text)
-                return make
-        make = begin(False)
-        self.read(words, make.take, make.content)
-        return make
+                return question
+        question = begin(False)
+        self.read(words, question.take, question.content)
+        return question
 
     def read(
         self,
@@ -143,10 +146,10 @@ class Session:
         take: Callable[[Record], object],
         contents: Callable[[Content], object] | None,
         tell: Callable[[str], None],
-        *,
-        prints: bool = False,
         digested: history.Digested | None = None,
         digest: Callable[[Digest], object] | None = None,
+        *,
+        prints: bool = False,
     ) -> None:
         decoders: list[SessionDecoder] = []
         self.last = 0

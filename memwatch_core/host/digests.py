@@ -27,6 +27,7 @@ from ..records import Event, Serializer, Site
 if TYPE_CHECKING:
     from .moments import Moment
 
+_INEXACT, _SITE, _STACK, _THREAD = int(How.INEXACT), int(How.SITE), int(How.STACK), int(How.THREAD)
 _HAVE_CALLS = (3, 4)
 """Origins of stores that name a libc or system call."""
 
@@ -212,16 +213,16 @@ def wrote(raws: Iterable[Raw], loop: Recording, journal: str) -> list[Wrote]:
     for raw in sorted(raws, key=lambda raw: raw.first):
         thread, site, own, callers = loop.names(raw.tid, raw.site, raw.stack)
         how = raw.how
-        site = site if how & How.SITE else None
-        callers = callers if how & How.STACK else None
+        site = site if how & _SITE else None
+        callers = callers if how & _STACK else None
         origin = how & 255
         name = call(raw.call, 0, 0).name if origin in _HAVE_CALLS else ORIGINS.get(origin, "store")
         pairs = ((raw.see, raw.before_see), (raw.other_see, raw.before_other))
         seen = [(Later(journal, slot - 1), Later(journal, before - 1)) for slot, before in pairs if slot and before]
         found.append(
             Wrote(
-                raw.variable, raw.offset, raw.length, raw.tid, not how & How.INEXACT,
-                thread or "" if how & How.THREAD and raw.tid else "", site,
+                raw.variable, raw.offset, raw.length, raw.tid, not how & _INEXACT,
+                thread or "" if how & _THREAD and raw.tid else "", site,
                 site if own and site is not None else None if callers is None else callers.own,
                 () if callers is None else callers.frames, name, raw.writes, raw.changed,
                 Later(journal, raw.first), Later(journal, raw.last), raw.sees, raw.flags, raw.step,

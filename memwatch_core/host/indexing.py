@@ -43,6 +43,8 @@ LEAST = 1 << 18
 """Slots that a journal must have for an index: fewer are read in no time."""
 GROWN = 8
 """An index is continued once this part of a journal, one in so many slots, isn't in it."""
+MISSING = 1 << 18
+"""And where events would have to be made, once so many slots aren't in it."""
 SHARE = 64
 """What variables hold takes at most one byte in so many of a journal."""
 HELD_MAX = 1 << 25
@@ -55,9 +57,9 @@ Progress = Callable[[int, int], object]
 _SLOT = 64
 
 
-def of_session(path: Path, progress: Progress | None = None) -> dict[str, Index]:
+def of_session(path: Path, progress: Progress | None = None, missing: int | None = None) -> dict[str, Index]:
     """The indexes of a session's large journals (or of one journal), by the name of the file: made or continued if that
-    is due and possible. Close them."""
+    is due and possible. ``missing``: they are continued if they lack more slots. Close them."""
     try:
         journals = session.journals(path) if path.is_dir() else [path]
     except SessionError:
@@ -65,7 +67,7 @@ def of_session(path: Path, progress: Progress | None = None) -> dict[str, Index]
     found: dict[str, Index] = {}
     for journal in journals:
         try:
-            index = of_journal(journal, progress)
+            index = of_journal(journal, progress, missing)
         except JournalError:
             continue
         if index is not None:
@@ -76,15 +78,16 @@ def of_session(path: Path, progress: Progress | None = None) -> dict[str, Index]
     return found
 
 
-def of_journal(path: Path, progress: Progress | None = None) -> Index | None:
-    """The index of a journal; None: there is none, and none can be made. Raises JournalError."""
+def of_journal(path: Path, progress: Progress | None = None, missing: int | None = None) -> Index | None:
+    """The index of a journal; None: there is none, and none can be made. ``missing``: see :func:`of_session`. Raises
+    JournalError."""
     journal = JournalFile(path)
     try:
         now = identity(journal)
         if now is None or min(now.reserved, journal.present()) < LEAST:
             return None
         index = Index.open(journal)
-        if index is None or _is_behind(index, now, journal):
+        if index is None or _is_behind(index, now, journal, missing):
             try:
                 made = _make(journal, now, index, progress)
             except (OSError, Stale):
@@ -108,9 +111,10 @@ def closing(indexes: Mapping[str, Index]) -> Iterator[None]:
             index.close()
 
 
-def _is_behind(index: Index, now: Identity, journal: JournalFile) -> bool:
+def _is_behind(index: Index, now: Identity, journal: JournalFile, missing: int | None) -> bool:
     slots = min(now.reserved, journal.present())
-    return (slots - index.part(index.count).start) * GROWN > slots
+    lacks = slots - index.part(index.count).start
+    return lacks * GROWN > slots or (missing is not None and lacks > missing)
 
 
 def _make(journal: JournalFile, now: Identity, before: Index | None, progress: Progress | None) -> bool:
