@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
-from types import FrameType
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from counted import calls
 
 from memwatch_core.host.items import Items
 from memwatch_core.host.memory import Sites
@@ -85,22 +87,6 @@ def test_what_lies_in_items_moves_with_them(monkeypatch: pytest.MonkeyPatch, see
         }
         assert {name: held.value for name, held in placed.places.items() if "k" in name} == model
         assert {name for name in placed.places if name.count("[") == 1} == {f"[{i}]" for i in range(len(real))}
-
-
-def calls(function: Callable[[], object]) -> int:
-    """How many calls of Python functions it makes."""
-    count = 0
-
-    def profile(frame: FrameType, what: str, argument: object) -> None:
-        nonlocal count
-        count += what == "call"
-
-    sys.setprofile(profile)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 @pytest.mark.parametrize("way", ["queue", "insert(0, x)", "set", "int keys", "attributes"])
