@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, cast
 
 from ..records import Event, Site
 from .digests import Later, Undecided, Wrote
+from .native import function_of
 
 By = Literal["site", "thread", "statement", "function", "stack", "label", "task", "trace"]
 MOST = 100_000
@@ -57,7 +58,7 @@ def _site(event: Event) -> Author:
 
 def _function(event: Event) -> Author:
     site, found = _place(event)
-    return Author(site=None if site is None else Site(site.file, 0, site.function), found=found)
+    return Author(site=None if site is None else Site(site.file, 0, function_of(site)), found=found)
 
 
 def _thread(event: Event) -> Author:
@@ -111,7 +112,9 @@ def _of_digest(by: By, wrote: Wrote, pid: int) -> Author:
     site = wrote.own or wrote.site
     if site is None:
         return Author(found=wrote.found)
-    return Author(site=Site(site.file, 0 if by == "function" else site.line, site.function))
+    if by == "function":
+        return Author(site=Site(site.file, 0, function_of(site)))
+    return Author(site=Site(site.file, site.line, site.function))
 
 
 class Authors:

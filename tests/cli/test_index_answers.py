@@ -117,9 +117,11 @@ class Service:
         self.values: dict[int, bytes] = {}
         for ident, (name, data, serializer, options) in enumerate(
             (
-                ("total", q(0), "int64", {}), ("hits", q(5), "int64", {}), ("price", struct.pack("<d", 1.5), "float64", {}),
-                ("grid", bytes(24), "struct", {"format": "<6i"}), ("order", bytes(20), "struct", {"format": "<qd4s", "fields": ["qty", "price", "tag"]}),
-                ("data", q(20) + bytes(40), "bytearray", {"capacity": 40}), ("raw", bytes(32), "", {}), ("ok", b"\1", "bool", {}),
+                ("total", q(0), "int64", {}), ("hits", q(5), "int64", {}),
+                ("price", struct.pack("<d", 1.5), "float64", {}), ("grid", bytes(24), "struct", {"format": "<6i"}),
+                ("order", bytes(20), "struct", {"format": "<qd4s", "fields": ["qty", "price", "tag"]}),
+                ("data", q(20) + bytes(40), "bytearray", {"capacity": 40}), ("raw", bytes(32), "", {}),
+                ("ok", b"\1", "bool", {}),
             ), 1,
         ):  # fmt: skip
             self.values[ident] = data
@@ -141,7 +143,8 @@ class Service:
     def store(self, ident: int, offset: int, after: bytes, *, site: int = 0, tid: int = 0, origin: int = 1) -> None:
         rng, value = self.rng, self.values[ident]
         self.writer.store(
-            ident, offset, value[offset : offset + len(after)], after, site=site or rng.randrange(5), tid=tid or rng.choice(self.threads),
+            ident, offset, value[offset : offset + len(after)], after, site=site or rng.randrange(5),
+            tid=tid or rng.choice(self.threads),
             context=self.context, stack=rng.choice((None, None, 1)), request=rng.choice((None, 1)), origin=origin,
         )  # fmt: skip
         self.values[ident] = value[:offset] + after + value[offset + len(after) :]
