@@ -189,7 +189,8 @@ class Memory:
         """Applies events of which only the last one matters, and that isn't made yet: see :meth:`settle`. ``tick``:
         when it was; ``count``: how many are counted."""
         self._unsettled = True
-        for page, start, piece in self._pieces(wrote.offset, bytes(wrote.length)):
+        length = max(0, min(wrote.length, self.size - wrote.offset))
+        for page, start, piece in self._pieces(wrote.offset, bytes(length)):
             first, last = page.split(start), page.split(start + len(piece))
             for mark in page.marks[first:last]:
                 if tick > mark.tick:

@@ -227,6 +227,24 @@ class Service:
             (self.other if rng.random() < odd else rng.choice(kinds))()
 
 
+def test_damaged_index_changes_no_answer(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    service = Service(rng, 4242)
+    service.run(1500, 0.002)
+    path = service.writer.save(tmp_path, whole_segments=False)
+    for asked in (["blame", "data"], ["blame", "total", "--by", "site"], ["at", "4242:900"], ["diff", "4242:300", "end"]):
+        expected = said(path, *asked, with_index=False)
+        for _ in range(12):
+            index = path.with_suffix(".mwi")
+            index.unlink(missing_ok=True)
+            assert said(path, *asked, with_index=True) == expected
+            data = bytearray(index.read_bytes())
+            for at in rng.sample(range(len(data)), 2):
+                data[at] ^= 1 << rng.randrange(8)
+            index.write_bytes(data[: rng.choice((len(data), len(data) // 2))])
+            assert said(path, *asked, with_index=True) == expected
+
+
 @settings(deadline=None, max_examples=2 * EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**64))
 def test_answers_about_a_service_are_the_same(tmp_path: Path, seed: int) -> None:
