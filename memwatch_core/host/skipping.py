@@ -148,8 +148,9 @@ class Skipper:
                 return False
             wanted = self._loop.wanted(self._index.summary(part).rows or b"")
         if wanted and part.latest >= sifter.since:
-            if wanted > 0 and self._digests is not None and part.flags & _GROUPED:
-                return self._digest(number, number + 1, seq, self._index.groups(part), wanted)
+            if self._digests is not None and part.flags & _GROUPED:
+                known = wanted if wanted > 0 else None
+                return self._digest(number, number + 1, seq, self._index.groups(part), known)
             if part.stop > sifter.until or part.earliest < sifter.since:
                 return False
             self._matches[number] = wanted

@@ -416,9 +416,9 @@ static PyObject *stores_names(Stores *self, PyObject *args) {
     unsigned int tid, site, stack;
     if (!PyArg_ParseTuple(args, "III", &tid, &site, &stack) || stores_enter(self) < 0) return NULL;
     PyObject *own = found_or_none(&self->own, site);
-    return stores_leave(self, Py_BuildValue("OOOO", found_or_none(&self->threads, tid),
-                                            found_or_none(&self->sites, site), own != Py_None ? Py_True : Py_False,
-                                            found_or_none(&self->stacks, stack)));
+    return stores_leave(self,
+                        Py_BuildValue("OOOO", found_or_none(&self->threads, tid), found_or_none(&self->sites, site),
+                                      own != Py_None ? Py_True : Py_False, found_or_none(&self->stacks, stack)));
 }
 
 /* The contexts of the stores recorded since the last call: u32 context, u32 count for each. */

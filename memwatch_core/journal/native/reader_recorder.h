@@ -26,13 +26,13 @@ typedef struct use {
     uint32_t context, count;
 } Use;
 
-/* All stores of one kind: to the same bytes, by the same thread, from the same place. Who wrote what last, and how often,
- * follows from these, whatever their order. memwatch_core/host/digests.py reads them. */
+/* All stores of one kind: to the same bytes, by the same thread, from the same place. Who wrote what last, and how
+ * often, follows from these, whatever their order. memwatch_core/host/digests.py reads them. */
 typedef struct group {
     uint32_t variable, offset, length, tid, site, stack, call, how; /* call: its number, if the origin has one */
     uint64_t count, changed, first, last;                           /* first, last: slots */
     uint32_t sees, flags;
-    uint64_t step;                             /* what the first one added, if its bytes are a number's */
+    uint64_t step;                            /* what the first one added, if its bytes are a number's */
     uint64_t see_step, see[2], before_see[2]; /* slots + 1; 0: none */
 } Group;
 /* A store *sees* the value that its own thread left there with the store before. `sees` is the number of those that may
