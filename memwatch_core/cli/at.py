@@ -118,8 +118,8 @@ def shown_rows(value: Value, part: str) -> list[Row]:
     return [Row("", whole, last, max(row.writes for row in found), frozenset(), start=0, stop=size)]
 
 
-def _cells(value: Value, row: Row, several: Iterable[str]) -> tuple[str, ...]:
-    name = name_of(value, row.part, several=set(several))
+def _cells(value: Value, row: Row, several: set[str]) -> tuple[str, ...]:
+    name = name_of(value, row.part, several=several)
     if row.last is None:
         return "-", "-", "changed unseen" if row.unseen else "as watched", f"{name} = {shown(row)}"
     last: Event = row.last

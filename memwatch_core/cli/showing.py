@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..host.blamed import Row
@@ -100,7 +100,7 @@ def shown(row: Row, limit: int = VALUE_MOST) -> str:
     return value_of(row.value, limit) + ("?" if row.doubt and row.value is not UNKNOWN else "")
 
 
-def name_of(value: Value, part: str = "", *, several: Iterable[str] = ()) -> str:
+def name_of(value: Value, part: str = "", *, several: Collection[str] = ()) -> str:
     """``order.customer.age``; with its number, if its name is among those that several have."""
     name = f"{value.name}#{value.ident}" if value.name in several else value.name
     return clean(named(name, part))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..records import ABSENT, Event
 from .blamed import Row, rows
 from .memory import Memory
 from .parts import LENGTH, UNKNOWN, Parts
-from .placed import is_opened, prefixes
+from .placed import Inside, is_opened, prefixes
 from .states import Value
 from .variables import VALUE_LIMIT
 
@@ -30,6 +30,8 @@ class Difference:
     doubt: str
     start: int = 0
     stop: int = 0
+    moved: bool = False
+    """Items of it came, went or were put in another order."""
 
 
 def differences(one: Value, other: Value) -> Iterator[Difference]:
@@ -46,17 +48,40 @@ def _of_places(one: Value, other: Value) -> Iterator[Difference]:
     assert one.placed is not None
     assert other.placed is not None
     before, after = one.placed.places, other.placed.places
+    inside = {name: held.inside for name, held in after.items() if held.inside}
     for name, held in after.items():
         old = before[name].value if name in before else UNKNOWN
-        if old != held.value or type(old) is not type(held.value):
+        if (way := _way(name, inside)) != "replaced":
+            if not held.writes:  # it only has another index
+                continue
+            old = held.old if way == "moved" else UNKNOWN
+        moved = held.inside in ("moved", "mixed")
+        if old != held.value or type(old) is not type(held.value) or moved:
             if old is UNKNOWN and (held.last is None or held.value is ABSENT):
                 continue
             doubt = held.doubt or other.doubt_of(held.tick)
-            yield Difference(name, old, held.value, held.last, held.writes, doubt)
+            yield Difference(name, old, held.value, held.last, held.writes, doubt, moved=moved)
     for name, held in before.items():
-        moved = any(above in after and is_opened(after[above].value) for above in prefixes(name))
-        if name not in after and held.value is not ABSENT and not moved:
+        if name in after or held.value is ABSENT:
+            continue
+        above = next((after[above] for above in reversed([*prefixes(name)]) if above in after), None)
+        if above is None or not (above.inside in ("moved", "mixed") or is_opened(above.value)):
             yield Difference(name, held.value, UNKNOWN, None, 0, "")
+
+
+def _way(name: str, inside: Mapping[str, Inside]) -> Inside:
+    """What is at a path now: ``moved``, what may have been at another one; ``mixed``, it isn't known what it was;
+    ``replaced``, whatever is at this path is compared with what was there."""
+    found: Inside = "replaced"
+    for above in prefixes(name) if inside else ():
+        way = inside.get(above, "")
+        if found == "replaced" and way:
+            if way == "replaced":
+                break
+            found = way
+        elif way in ("mixed", "replaced"):
+            found = "mixed"
+    return found
 
 
 def _of_bytes(row: Row, parts: Parts, memory: Memory, now: Parts, present: Memory) -> Difference | None:

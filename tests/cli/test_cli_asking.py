@@ -13,14 +13,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from click.testing import CliRunner
 from console_script import SCRIPT, environment
 from hostile_text import HOSTILE, check
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "journal"))
 from journal_writer import LOST, JournalWriter, cell
 
-from memwatch_core.cli.group import group
 from memwatch_core.host import moments
 from memwatch_core.host.blamed import by_place
 from memwatch_core.records import Context, Event, Request
@@ -60,19 +58,6 @@ def written(pid: int = 4242) -> JournalWriter:
     writer.store(5, 9, b"bc", b"XY", site=2)
     writer.change(6, 0, cell(1), cell(2), site=1)
     return writer
-
-
-@pytest.fixture
-def ask(tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
-    def asked(*arguments: str) -> tuple[int, str, str]:
-        done = CliRunner().invoke(group, [*arguments, "--session", str(tmp_path)], terminal_width=80)
-        told = done.exception
-        if told is not None and not isinstance(told, SystemExit):
-            assert type(told).__name__ == "SessionError", repr(told)
-            return 2, done.stdout, str(told)
-        return done.exit_code, done.stdout, done.stderr
-
-    return asked
 
 
 Ask = Callable[..., tuple[int, str, str]]
@@ -566,7 +551,7 @@ def test_key_that_is_added_later_was_absent_and_not_unknown(tmp_path: Path, ask:
     assert "cfg.key" not in ask("at", "1")[1]
 
 
-@pytest.mark.parametrize("command", [["history"], ["blame", "--by", "site"]])
+@pytest.mark.parametrize("command", [["history", "--position"], ["blame", "--by", "site"]])
 def test_index_that_may_have_been_of_another_item_is_remarked(tmp_path: Path, ask: Ask, command: list[str]) -> None:
     writer = JournalWriter()
     writer.slab(1, "items", shown="list")
@@ -582,7 +567,7 @@ def test_index_that_may_have_been_of_another_item_is_remarked(tmp_path: Path, as
     assert status == 0
     assert remark in " ".join(out.split())
     assert remark not in " ".join(ask(*command, "items")[1].split())
-    until = ["--until" if command == ["history"] else "--at", "2"]
+    until = ["--until" if command[0] == "history" else "--at", "2"]
     assert remark not in " ".join(ask(*command, "items[1]", *until)[1].split()), "one at the end moves none"
 
 
