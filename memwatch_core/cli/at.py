@@ -94,7 +94,7 @@ def _put(found: list[tuple[Value, str]], states: States, at: str) -> None:
             for row in shown_rows(value, part)
             if not is_opened(row.value)
         ]
-        for line in columns(table, HEADING if table else (), (None, "time", "site")):
+        for line in columns(table, HEADING if table else (), (None, "time", "site"), short=True):
             put(line)
         for text in _notes(mine):
             note(text)

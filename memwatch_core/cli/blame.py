@@ -32,6 +32,7 @@ from .showing import (
     clock,
     colour,
     file_line,
+    fitting,
     headline,
     line_of,
     name_of,
@@ -123,7 +124,7 @@ def command(
         if not as_json:
             if number:
                 put()
-            put(colour("heading", headline(value, processes=len(found) > 1)))
+            note(headline(value, processes=len(found) > 1), "heading")
         key = value.journal, value.ident
         if author is not None:
             _put_authors(value, written.get(key) or Authors(author), author, as_json)
@@ -230,7 +231,7 @@ def _cells(value: Value, row: Row) -> tuple[str, ...]:
 def _put_table(value: Value, found: list[Row]) -> None:
     if not found:
         return
-    lines = columns([_cells(value, row) for row in found], HEADING, (None, "time", "site", "thread"))
+    lines = columns([_cells(value, row) for row in found], HEADING, (None, "time", "site", "thread"), short=True)
     _put_with_statements(lines, [(str(row.last.seq), statement_of(row.last)) for row in found if row.last is not None])
 
 
@@ -244,7 +245,9 @@ def _put_with_statements(lines: Iterator[str], statements: list[tuple[str, str]]
             seen.setdefault(text, []).append(number)
     for text, numbers in seen.items():
         more = f" and {len(numbers) - 4:,} more" if len(numbers) > 4 else ""
-        put(f"  {', '.join(numbers[:4])}{more}: {colour('sql', text)}")
+        head = f"  {', '.join(numbers[:4])}{more}: "
+        for at, line in enumerate(fitting(text, len(head))):
+            put(f"{' ' * len(head) if at else head}{colour('sql', line)}")
 
 
 def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
@@ -275,7 +278,12 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
                  f"{mine.writes:,}", where, statement_of(last))
             )  # fmt: skip
         lines = [
-            *columns([row[:-1] for row in table], ("", *HEADING[:-1], "bytes"), (None, None, "time", "site", "thread"))
+            *columns(
+                [row[:-1] for row in table],
+                ("", *HEADING[:-1], "bytes"),
+                (None, None, "time", "site", "thread"),
+                short=True,
+            )
         ]
         numbers = iter(range(len(written)))
         lines[1:] = [line if line[:1] in ("", " ") else _lettered(line, next(numbers)) for line in lines[1:]]
@@ -358,7 +366,9 @@ def _put_authors(value: Value, authors: Authors, kind: By, as_json: bool) -> Non
         put(colour("note", "nothing was written to it"))
         return
     table = [_author_cells(who, count, kind) for who, count in found]
-    for line in columns(table, ("writes", "changed", "first", "last", kind), (None, None, "time", "time", "site")):
+    for line in columns(
+        table, ("writes", "changed", "first", "last", kind), (None, None, "time", "time", "site"), short=True
+    ):
         put(line)
 
 

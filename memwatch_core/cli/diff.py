@@ -182,7 +182,7 @@ def _put(pairs: list[tuple[Value, Value]], words: list[Asked | Pattern], as_json
         )
         several = {name for name, count in names.items() if count > 1}
         table = [_cells(other, found, several) for _, other, found in rows]
-        for line in columns(table, HEADING, (None, "time", "site", "thread")):
+        for line in columns(table, HEADING, (None, "time", "site", "thread"), short=True):
             put(line)
     if not by_journal:
         put(colour("note", f"no difference {when}"))

@@ -33,6 +33,7 @@ from .showing import (
     headline,
     line_of,
     name_of,
+    note,
     put_json,
     statement_of,
     thread_of,
@@ -311,7 +312,7 @@ class _Page:
         if rows:
             heading = () if self._headed else HEADING
             self._headed = True
-            for line in columns(rows, heading, (None, "time", "site", "thread")):
+            for line in columns(rows, heading, (None, "time", "site", "thread"), short=True):
                 put(line)
 
     def end(self, found: list[tuple[Value, str]]) -> None:
@@ -325,7 +326,7 @@ class _Page:
             return
         if not self._headed:
             for value in values:
-                put(headline(value, processes=True))
+                note(headline(value, processes=True), "note")
                 put(colour("note", "nothing was written to it"))
         for value in values:
             series = self._series.get((value.journal, value.ident))

@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..records import ABSENT, Event
+from ..records import ABSENT, Event, Shown
+from ..rendering.changes import value_text
 from .blamed import Row, rows
-from .memory import Memory
-from .parts import LENGTH, UNKNOWN, Parts
+from .memory import PAGE, Memory
+from .parts import LENGTH, UNKNOWN, Parts, Unit
 from .placed import Inside, is_opened, prefixes
 from .states import Value
 from .variables import VALUE_LIMIT
+
+BEGINNING = 16
+"""Bytes of a large part that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +94,43 @@ def _of_bytes(row: Row, parts: Parts, memory: Memory, now: Parts, present: Memor
         return None
     if same is None and not row.writes:
         return None
-    stop = row.stop if end is None or row.part == LENGTH else max(row.start, min(row.stop, end))
-    unit = now.between(present, row.start, row.stop)
-    value: Any = UNKNOWN
-    if stop == row.stop:
-        value = parts.value(unit, memory)
-    elif stop <= row.start:
-        value = ABSENT
-    elif stop - row.start <= VALUE_LIMIT and (old := memory.read(row.start, stop)) is not None:
-        value = old
-    return Difference(row.part, value, row.value, row.last, row.writes, row.doubt, row.start, row.stop)
+    start, stop = row.start, row.stop
+    if stop - start > VALUE_LIMIT and end is not None and end >= stop:
+        start, stop = _narrowed(start, stop, memory, present)
+    unit = now.between(present, start, stop)
+    start, stop = unit.start, unit.stop
+    known_to = stop if end is None or row.part == LENGTH else max(start, min(stop, end))
+    old: Any = UNKNOWN
+    if known_to == stop:
+        old = _shown(unit, parts, memory)
+    elif known_to <= start:
+        old = ABSENT
+    elif known_to - start <= VALUE_LIMIT and (data := memory.read(start, known_to)) is not None:
+        old = data
+    new = _shown(unit, now, present)
+    return Difference(unit.name, old, new, row.last, row.writes, row.doubt, start, stop)
+
+
+def _narrowed(start: int, stop: int, one: Memory, other: Memory) -> tuple[int, int]:
+    """The bytes from the first to the last one that isn't the same."""
+    chunks = [at for at in range(start, stop, PAGE) if one.is_same(other, at, min(stop, at + PAGE)) is not True]
+    if not chunks:
+        return start, stop
+    begin, end = chunks[0], min(stop, chunks[-1] + PAGE)
+
+    def differs(at: int) -> bool:
+        return one.is_same(other, at, at + 1) is not True
+
+    return next(filter(differs, range(begin, end)), begin), next(filter(differs, range(end - 1, begin, -1)), begin) + 1
+
+
+def _shown(unit: Unit, parts: Parts, memory: Memory) -> Any:
+    """The value of a part; of a large one, how it begins."""
+    size = unit.stop - unit.start
+    if size <= VALUE_LIMIT:
+        return parts.value(unit, memory)
+    first = parts.value(parts.between(memory, unit.start, min(unit.stop, unit.start + BEGINNING)), memory)
+    if first is UNKNOWN or first is None:
+        return first
+    text = value_text(first, BEGINNING)
+    return Shown(f"{text[:-1]}…{text[-1:]} ({size:,} bytes)" if text[-1:] in "]'\")" else f"{text} … ({size:,} bytes)")

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from ..journal.layout import UNNAMED
+from ..printed import clean
 from ..records import ABSENT, Event, Shown
 from .items import Items
 from .memory import Sites
@@ -279,11 +280,18 @@ def joined(path: Iterable[str | int]) -> str:
 
 
 def covers(part: str) -> Callable[[str], bool]:
-    """Whether a path is at another one or below it, or is matched by a pattern (``.*.age``)."""
+    """Whether a path is at another one or below it, or is matched by a pattern (``.*.age``). It may be written as it is
+    shown."""
     if not part:
         return lambda name: True
     match = re.compile(translate(part.replace("[", "[[]"))).match if "*" in part or "?" in part else None
-    return lambda name: name == part or is_below(name, part) or (match is not None and match(name) is not None)
+
+    def is_covered(name: str) -> bool:
+        if not name.isprintable():
+            name = name if name == part or is_below(name, part) else clean(name)
+        return name == part or is_below(name, part) or (match is not None and match(name) is not None)
+
+    return is_covered
 
 
 def is_below(name: str, above: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..printed import clean
 from ..records import Event
 from .blamed import by_event, by_place
 from .parts import UNKNOWN, Unit
@@ -59,7 +60,11 @@ class Runs:
                 _, name = self._trail.popleft()
                 self._part, self._is_there, self._covers = name or "", name is not None, covers(name or "")
             return (
-                self._is_there and part is not None and (self._covers(part.name) or is_below(self._part, part.name))
+                self._is_there
+                and part is not None
+                and (
+                    self._covers(part.name) or is_below(self._part, part.name) or is_below(self._part, clean(part.name))
+                )
             )  # or it lay below
         if not self._part:
             return True
