@@ -16,7 +16,7 @@ from ..host.states import WITH_THE_PROGRAM, States, Value, wanted_events
 from ..printed import put, say
 from ..records import Event
 from ..rendering.layout import last_part
-from .asking import configured, of_session, session_of
+from .asking import Session, configured, of_session, session_of
 from .blame import about
 from .columns import columns
 from .showing import by, clock, colour, name_of, note, put_json, shown
@@ -57,7 +57,7 @@ def command(
     states = States(opened.settings.serializers, wanted, until, cuts=cuts_of(opened.path, say), forget=not words)
     opened.read(wanted_events(wanted), states.add, states.content)
     states.end()
-    found = _found(states, words)
+    found = _found(opened, states, words)
     if as_json:
         for value, part in found:
             _put_json(value, part)
@@ -67,10 +67,10 @@ def command(
     opened.conclude()
 
 
-def _found(states: States, words: list[Asked | Pattern]) -> list[tuple[Value, str]]:
+def _found(opened: Session, states: States, words: list[Asked | Pattern]) -> list[tuple[Value, str]]:
     """The variables that were watched at the moment, in order of process and of beginning."""
     if words:
-        asked_for = dict.fromkeys(each for one in words for each in one.found(states.values.values()))
+        asked_for = dict.fromkeys(each for one in words for each in opened.found(one, states.values.values()))
         return [(value, part) for value, part in asked_for if value.began is not None]
     watched = [
         value

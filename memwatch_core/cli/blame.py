@@ -114,7 +114,7 @@ def command(
 
     opened.read(wanted_events(words.may_be), take, states.content)
     states.end()
-    found = [(value, part) for value, part in words.found(states.values.values()) if value.began is not None]
+    found = [(value, part) for value, part in opened.found(words, states.values.values()) if value.began is not None]
     if not found:
         raise SessionError(f"{variable!r} wasn't watched yet at {at!r}")
     check_parts(variable, found)

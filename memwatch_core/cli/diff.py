@@ -85,7 +85,7 @@ def command(
     opened.read(_events(words), take, content)
     before.end()
     after.end()
-    _check(words, after)
+    _check(opened, words, after)
     if not as_json:
         opened.remark(other)
     pairs = [(before.values[key], value) for key, value in after.values.items() if value.began is not None]
@@ -108,9 +108,9 @@ def _events(words: list[Asked | Pattern]) -> Callable[[Event], bool]:
     return wanted_events(_wanted(words))
 
 
-def _check(words: list[Asked | Pattern], states: States) -> None:
+def _check(opened: Session, words: list[Asked | Pattern], states: States) -> None:
     for each in words:
-        each.found(states.values.values())
+        opened.found(each, states.values.values())
 
 
 # ---- two sessions ---------------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def _sessions(config: Config, a: str, b: str, words: list[Asked | Pattern], as_j
         ends.append((opened, states))
     (first, one), (second, other) = ends
     for each in words:
-        each.found([*one.values.values(), *other.values.values()][: len(other.values) or None])
+        second.found(each, [*one.values.values(), *other.values.values()][: len(other.values) or None])
     before, after = _named(one), _named(other)
     pairs = [(before[key], value) for key, value in after.items() if key in before]
     _put(pairs, words, as_json, f"between the ends of {first.path.name} and {second.path.name}")

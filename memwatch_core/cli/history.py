@@ -99,7 +99,7 @@ def command(
     page = _Page(states, words, each, as_json, [value for value, _ in found], trails)
     opened.read(wanted_events(words.may_be), page.take, states.content, prints=True)
     states.end()
-    found = words.found(states.values.values())
+    found = opened.found(words, states.values.values())
     if not page.touched:
         check_parts(variable, [(value, part) for value, part in found if value.began is not None])
     if not as_json:
@@ -115,7 +115,7 @@ def _look(opened: Session, words: Asked | Pattern, cuts: Mapping[str, Cut]) -> l
         opened.read(lambda event, wanted=everything: wanted, states.add)  # type: ignore[misc]
         if states.values:
             break
-    return words.found(states.values.values())
+    return opened.found(words, states.values.values())
 
 
 def _trails(

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from console_script import SCRIPT, environment
 
 from memwatch_core.cli.group import group
+from memwatch_core.errors import ConfigError, JournalError, SessionError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -43,8 +44,8 @@ def ask(tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
         done = CliRunner().invoke(group, [*arguments, "--session", str(tmp_path)], terminal_width=80)
         told = done.exception
         if told is not None and not isinstance(told, SystemExit):
-            assert type(told).__name__ == "SessionError", repr(told)
-            return 2, done.stdout, str(told)
+            assert isinstance(told, ConfigError | SessionError | JournalError), repr(told)
+            return 2, done.stdout, str(told) + done.stderr
         return done.exit_code, done.stdout, done.stderr
 
     return asked
