@@ -337,7 +337,7 @@ def _put_rows_as_json(value: Value, part: str, lost: LostUpdates) -> None:
         put_json(
             {"answer": "lost update"} | about(value)
             | {"part": each.part, "step": each.step, "count": each.count, "from": each.base, "event": each.event,
-               "over": each.over}
+               "over": each.over, "reads": each.reads}
         )  # fmt: skip
 
 
@@ -421,8 +421,12 @@ def _lost(value: Value, each: LostUpdate) -> str:
     step, event, over = each.step, each.event, each.over
     new = event.part.new if event.part is not None else event.new
     base, line = value_of(each.base), line_of(event.own or event.site)
+    kind = "lost update" if each.reads else "looks like a lost update"
+    doubt = (
+        "" if each.reads else "; or this line counts by itself: it was never seen to add to what another thread left"
+    )
     return (
-        f"lost update of {name_of(value, each.part)}, {times}: {line} adds {value_of(step)}, but {thread_of(event)} "
+        f"{kind} of {name_of(value, each.part)}, {times}: {line} adds {value_of(step)}, but {thread_of(event)} "
         f"stored {value_of(new)} (event {event.seq}), as if it were still {base}, over what {thread_of(over)} stored "
-        f"from {base} (event {over.seq})"
+        f"from {base} (event {over.seq}){doubt}"
     )

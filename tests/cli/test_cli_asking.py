@@ -318,6 +318,22 @@ def test_lost_update_is_told_where_nothing_else_explains_the_value(tmp_path: Pat
     assert ("lost update of total" in ask("blame", "total")[1]) == bool(expected)
 
 
+@pytest.mark.parametrize("reads", [True, False])
+def test_line_that_may_count_by_itself_only_looks_like_a_lost_update(tmp_path: Path, ask: Ask, reads: bool) -> None:
+    writer, now = JournalWriter(), 0
+    writer.watch(1, int64(0), "progress")
+    writer.site(1, f"{HERE}/orders.py", 41, "work")
+    others = [(2, 4), (2, 5)] if reads else [(2, 1), (2, 2)]
+    for thread, value in [(1, 1), (1, 2), (1, 3), *others, (1, 4)]:
+        writer.store(1, 0, int64(now), int64(value), site=1, tid=thread)
+        now = value
+    writer.save(tmp_path)
+    told = " ".join(ask("blame", "progress")[1].split())
+    assert ("looks like a lost update of progress" in told) == (not reads)
+    assert ("or this line counts by itself" in told) == (not reads)
+    assert "lost update of progress" in told
+
+
 LABELLED = """\
 import memwatch_core
 total = memwatch_core.watch(0, name="total")
