@@ -7,13 +7,17 @@ A journal has stores, no reads and no locks. So this tells one pattern, which a 
 * Such a line *lost an update* if thread B stored there ``u + d``, the number was ``u`` before another thread's store,
   that came after B's own last store to it, and it isn't ``u`` any more: B had read ``u`` before the other one wrote.
 
+A line that stores numbers of its own that count up (``progress = i``) looks the same where others store there too.
+It is told from the other kind (``reads``) by a store that only one who reads makes: right after another thread's, the
+old value plus d, which isn't the thread's own last one plus d.
+
 The stores of the others between ``u`` and B's are the ones that were lost.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..records import Event
@@ -41,6 +45,8 @@ class LostUpdate:
     """The first store that it wrote over, by another thread."""
     base: Any
     """The value from which both began."""
+    reads: bool
+    """The line was seen to add to what another thread had stored; otherwise it may count by itself."""
 
 
 @dataclass(slots=True)
@@ -51,6 +57,7 @@ class _Line:
     olds: set[Any] = field(default_factory=set)
     """Two of the values that it added to."""
     broken: bool = False
+    reads: bool = False
     pending: list[tuple[Event, Any, list[tuple[Any, Event]]]] = field(default_factory=list)
     lost: LostUpdate | None = None
 
@@ -128,6 +135,7 @@ class LostUpdates:
             line.broken = len(line.pending) > PENDING
             return
         if new - old == line.step:
+            line.reads = line.reads or (len(others) < WINDOW and old != others[-1][0])  # what this thread had left
             return
         base = new - line.step
         found = next((other for before, other in others if before == base), None)
@@ -135,13 +143,13 @@ class LostUpdates:
             line.broken = len(others) < WINDOW  # it does something else
             return
         count = 1 if line.lost is None else line.lost.count + 1
-        line.lost = LostUpdate(part, line.step, count, event, found, base)
+        line.lost = LostUpdate(part, line.step, count, event, found, base, line.reads)
 
     def found(self, journal: str, ident: int) -> list[LostUpdate]:
         """Those of a variable."""
         places = self._places.get((journal, ident), {})
         lines = [line for place in places.values() for line in place.lines.values()]
-        return [line.lost for line in lines if line.lost is not None and not line.broken]
+        return [replace(line.lost, reads=line.reads) for line in lines if line.lost is not None and not line.broken]
 
 
 def _is_number(value: Any) -> bool:
