@@ -5,7 +5,12 @@
  *   files.c     small files of a session, where nobody else can have put them
  *   blocks.c    pages behind ArrayBuffers: who holds them, and when they go
  *   sql.c       what a SQL statement says, hashes of its parameters, and the records of its beginning and end
- *   isolate.cc  what N-API has no words for (V8's own API): which line stores, whose async flow it is, external buffers
+ *   isolate.cc  what N-API has no words for (V8's own API): following an isolate, external buffers
+ *   codes.cc    the code map, of all code that V8 has made
+ *   places.cc   from an instruction to a line
+ *   frames.cc   the frames of a thread that stands still at a store
+ *   origins.cc  which line stores, and who called it: what the core asks
+ *   contexts.cc  whose async flow runs
  *   inlining.cc  what V8 has inlined in optimised code
  *   text.cc     whether a script is what the file says that it is named after
  *   sourcemap.cc  the lines of generated files, as their compiler's maps have them
@@ -90,7 +95,7 @@ napi_value sql_end_statement(napi_env env, napi_callback_info info);
 /* The time of day as the journal has it, in whole us since 1970. */
 napi_value sql_now(napi_env env, napi_callback_info info);
 
-/* ---- isolate.cc -------------------------------------------------------------------------------------------------- */
+/* ---- V8 --------------------------------------------------------------------------------------------------------- */
 
 /* Starts following this isolate's code. The calling thread's; false if it is followed already. */
 bool isolate_attach(void);

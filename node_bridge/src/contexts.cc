@@ -1,0 +1,98 @@
+/* contexts.cc - which context is in force: mirrored by JavaScript, or pulled from V8's continuation-preserved data. */
+#include "contexts.h"
+
+using namespace memwatch;
+
+#if V8_MAJOR_VERSION >= 12
+static uintptr_t *frame_of(const state *s) {
+    return (uintptr_t *)((uintptr_t)s->isolate + v8::internal::Internals::kContinuationPreservedEmbedderDataOffset);
+}
+#endif
+
+uint32_t memwatch::context_of(const state *s) {
+#if V8_MAJOR_VERSION >= 12
+    if (s->pulls) return s->pulls->of(*frame_of(s));
+#endif
+    return s->context;
+}
+
+uint32_t *isolate_context(void) { return self ? &self->context : nullptr; }
+
+bool isolate_pull_contexts(void) {
+#if V8_MAJOR_VERSION >= 12
+    if (!self) return false;
+    if (!self->pulls) self->pulls.reset(new flows(self->isolate));
+    return true;
+#endif
+    return false;
+}
+
+void *isolate_context_frame(uint32_t **collections) {
+#if V8_MAJOR_VERSION >= 12
+    if (!self || !self->pulls) return nullptr;
+    *collections = &self->pulls->collections;
+    return frame_of(self);
+#else
+    (void)collections;
+    return nullptr;
+#endif
+}
+
+#if V8_MAJOR_VERSION >= 14
+/* Empty if that is nothing that JavaScript could have. */
+static v8::Local<v8::Value> current_frame(v8::Isolate *isolate) {
+    v8::Local<v8::Data> data = isolate->GetContinuationPreservedEmbedderDataV2();
+    return data->IsValue() ? data.As<v8::Value>() : v8::Local<v8::Value>();
+}
+#elif V8_MAJOR_VERSION >= 12
+static v8::Local<v8::Value> current_frame(v8::Isolate *isolate) {
+    return isolate->GetContinuationPreservedEmbedderData();
+}
+#endif
+
+bool isolate_mark_context(uint32_t context) {
+#if V8_MAJOR_VERSION >= 12
+    state *s = self;
+    if (!s) return false;
+    v8::HandleScope scope(s->isolate);
+    v8::Local<v8::Value> frame = current_frame(s->isolate);
+    if (frame.IsEmpty() || !frame->IsObject()) return false;
+    if (s->pulls) s->pulls->set(frame, context);
+    return true;
+#else
+    (void)context;
+    return false;
+#endif
+}
+
+napi_value isolate_current_frame(void) {
+#if V8_MAJOR_VERSION >= 12
+    v8::Local<v8::Value> frame = current_frame(v8::Isolate::GetCurrent());
+    return of_node(frame.IsEmpty() ? v8::Null(v8::Isolate::GetCurrent()).As<v8::Value>() : frame);
+#else
+    return nullptr;
+#endif
+}
+
+void isolate_restore_frame(napi_value frame) {
+#if V8_MAJOR_VERSION >= 14
+    v8::Isolate::GetCurrent()->SetContinuationPreservedEmbedderDataV2(local(frame));
+#elif V8_MAJOR_VERSION >= 12
+    v8::Isolate::GetCurrent()->SetContinuationPreservedEmbedderData(local(frame));
+#else
+    (void)frame;
+#endif
+}
+
+static tokens *tokens_of(state *s) {
+    if (!s->statements) s->statements.reset(new tokens(s->isolate));
+    return s->statements.get();
+}
+
+uint32_t *isolate_gone_tokens(void) { return self ? &tokens_of(self)->count : nullptr; }
+
+void isolate_follow_token(napi_value token, napi_value statement) {
+    if (self) tokens_of(self)->follow(local(token), local(statement));
+}
+
+napi_value isolate_gone_statements(void) { return self ? of_node(tokens_of(self)->take()) : nullptr; }
