@@ -22,6 +22,7 @@
         "src/isolate.cc",
         "src/origins.cc",
         "src/places.cc",
+        "src/requests.cc",
         "src/sourcemap.cc",
         "src/sql.c",
         "src/text.cc",

@@ -11,6 +11,7 @@
  *   frames.cc   the frames of a thread that stands still at a store
  *   origins.cc  which line stores, and who called it: what the core asks
  *   contexts.cc  whose async flow runs
+ *   requests.cc  on whose behalf
  *   inlining.cc  what V8 has inlined in optimised code
  *   text.cc     whether a script is what the file says that it is named after
  *   sourcemap.cc  the lines of generated files, as their compiler's maps have them
@@ -129,6 +130,15 @@ bool isolate_mark_context(uint32_t context);
  * handed out. */
 napi_value isolate_current_frame(void);
 void isolate_restore_frame(napi_value frame);
+
+/* What an object of a storage says: see lib/requests.js. Returns its number. */
+uint32_t isolate_tell_request(napi_value object, const char *json, size_t length);
+/* Whether what a storage of labels holds, `value` now, is found by looking at what V8 continues with. */
+bool isolate_pull_requests(napi_value storage, napi_value value);
+/* The storage of OpenTelemetry's contexts. */
+void isolate_follow_spans(napi_value storage);
+/* Else, numbers of the span and the label in force. A Uint32Array over them, for a mirror in JavaScript. */
+uint32_t *isolate_requests(void);
 
 /* Tells of statements whose token nobody holds any more: how many there are since they were taken, and an array of
  * them. */

@@ -14,7 +14,8 @@
 
 #include "addon.h"
 #include "base/hash.h"
-#include "flows.h"
+#include "marked.h"
+#include "requests.h"
 #include "sourcemap.h"
 #include "text.h"
 #include "tokens.h"
@@ -117,8 +118,10 @@ struct state {
         recent_any = true;
     }
     struct recent &recent_of(uintptr_t pc) { return recent[hash_to_bits(pc, RECENT_BITS)]; }
-    uint32_t context;             /* mirrored by JavaScript */
-    std::unique_ptr<flows> pulls; /* or found in these */
+    uint32_t context;                        /* mirrored by JavaScript */
+    std::unique_ptr<marked<uint32_t>> pulls; /* or by the piece of continuation-preserved data */
+    std::unique_ptr<requests> asked;
+
     std::unique_ptr<tokens> statements;
     line_counts counts;
     v8::Global<v8::Value> kept;

@@ -101,6 +101,7 @@ extern "C" void isolate_origin(const void *ucontext, mw_origin *origin) {
     if (!s || !ucontext) return; /* a thread without JavaScript: no line of the program */
     const ucontext_t *context = (const ucontext_t *)ucontext;
     origin->context = context_of(s);
+    if (s->asked && (origin->request = s->asked->find())) origin->request_serial = origin->request->serial;
     if (callers_most) return whole_origin(s, context, origin);
     uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
     auto &recent = s->recent_of(pc);
