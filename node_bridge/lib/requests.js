@@ -7,7 +7,7 @@
 //     something is watched.
 'use strict';
 
-const { AsyncLocalStorage, createHook } = require('node:async_hooks');
+const { AsyncLocalStorage, createHook, executionAsyncId } = require('node:async_hooks');
 const { types } = require('node:util');
 const native = require('./native');
 const { peek } = require('./sql/patches');
@@ -46,6 +46,7 @@ class Requests {
   spans = undefined; // OpenTelemetry's storage
   /** @type {Uint32Array | undefined} */
   slots = undefined; // where the numbers are mirrored
+  #blind = 0; // id of a callback in which a context is left unseen: it was entered before its manager was followed
 
   constructor() {
     const probe = {};
@@ -74,7 +75,7 @@ class Requests {
     if (spans === this.spans || types.isProxy(spans) || !(spans instanceof AsyncLocalStorage)) return;
     this.spans = spans;
     if (this.slots) {
-      const { slots } = this, reads = () => { if (this.spans === spans) slots[SPAN] = tell(spans.getStore()); };
+      const { slots } = this, reads = () => { if (this.spans === spans) slots[SPAN] = this.#span(executionAsyncId()); };
       const within = (number) => (call) => {
         if (this.spans === spans) slots[SPAN] = number;
         try {
@@ -87,6 +88,7 @@ class Requests {
       intercept(spans, 'exit', within(0));
       intercept(spans, 'enterWith', within(0));
       intercept(spans, 'disable', within(0));
+      if (spans.getStore() !== undefined) this.#blind = executionAsyncId();
       reads();
     } else {
       native.followSpans(spans);
@@ -101,16 +103,17 @@ class Requests {
   #mirror(slots) {
     const { labels } = this;
     const running = []; // of each callback: its id, and the numbers outside
-    const reads = () => {
+    const reads = (id) => {
       slots[LABEL] = labels.getStore()?.number ?? 0;
-      slots[SPAN] = tell(this.spans?.getStore());
+      slots[SPAN] = this.#span(id);
     };
     createHook({
-      before(id) {
+      before: (id) => {
         running.push(id, slots[LABEL], slots[SPAN]);
-        reads();
+        reads(id);
       },
-      after(id) {
+      after: (id) => {
+        if (id === this.#blind) this.#blind = 0;
         let began, label = 0, span = 0; // of a callback that began before us
         while (began !== id && running.length) {
           span = running.pop();
@@ -121,8 +124,11 @@ class Requests {
         slots[SPAN] = span;
       },
     }).enable();
-    process.prependListener('exit', reads); // is called in no callback; the last one may have ended by an exception
-    reads();
+    reads(executionAsyncId());
+  }
+
+  #span(id) {
+    return id === this.#blind ? 0 : tell(this.spans?.getStore());
   }
 }
 
