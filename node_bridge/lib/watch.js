@@ -7,6 +7,7 @@ const sessions = require('./session');
 const { callSite, original, assignedName } = require('./callsite');
 const { SessionError, core } = require('./errors');
 const { pin } = require('./pin');
+const { lookOut } = require('./spans');
 
 const FLAGS = { trackThreads: 1, trackSQL: 2 };
 const OPTIONS = ['trackThreads', 'trackSQL', 'mutationDepth', 'name', 'copy'];
@@ -81,6 +82,7 @@ function receive(shared) {
 function remember(pages, variable) {
   watched.set(pages, variable);
   native.common.begin();
+  lookOut();
   pin(pages);
 }
 
