@@ -273,6 +273,8 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
     def read(start: int, stop: int) -> Iterator[tuple[int, bool]]:
         return zip(memory.peek(start, stop), memory.known(start, stop), strict=True)
 
+    if value.variable is not None and "secret" in value.variable.flags:
+        put("  each byte stands for another one: the value is a secret")
     for line in hexview(read, spans, paint, parts.start(), None if each else LINES_MOST):
         put(line)
 
@@ -381,8 +383,9 @@ def _lost(value: Value, each: LostUpdate) -> str:
     step, event, over = each.step, each.event, each.over
     new = event.part.new if event.part is not None else event.new
     base, line = value_of(each.base), line_of(event.own or event.site)
+    does = "writes what it makes of it" if step is None else f"adds {value_of(step)}"
     return (
-        f"lost update of {name_of(value, each.part)}, {times}: {line} adds {value_of(step)}, but {thread_of(event)} "
+        f"lost update of {name_of(value, each.part)}, {times}: {line} {does}, but {thread_of(event)} "
         f"stored {value_of(new)} (event {event.seq}), as if it were still {base}, over what {thread_of(over)} stored "
         f"from {base} (event {over.seq})"
     )

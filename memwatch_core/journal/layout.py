@@ -10,7 +10,7 @@ from ..records import Call, End, Given, Origin, WhyNot
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
-VERSION_MINOR = 5
+VERSION_MINOR = 6
 HEADER_SIZE = 4096
 SLOT_SIZE = 64
 SEGMENT_SLOTS = 16384
@@ -56,6 +56,10 @@ class CellKind(IntEnum):
     STR = 6
     BYTES = 7
     OTHER = 8
+    SECRET = 9
+    """A keyed hash of a value."""
+    SECRET_OTHER = 10
+    """The same of one of kind OTHER."""
 
 
 class CellFlag(IntFlag):
@@ -114,8 +118,13 @@ SYSTEM_CALLS = {
 }  # fmt: skip
 """x86-64 numbers (asm/unistd_64.h) -> names, for calls that are likely to write to memory."""
 
-FLAGS = {1: "track_threads", 2: "track_sql", 4: "track_all_vars", 8: "track_locals"}
+FLAGS = {1: "track_threads", 2: "track_sql", 4: "track_all_vars", 8: "track_locals", 16: "secret"}
 """Bits of VARIABLE.flags -> names in :attr:`memwatch_core.records.Variable.flags`."""
+
+TAG_SHIFT = 4
+"""Behind these bits of a cell's flags there may be more of a secret's hash."""
+SECRET, MASK_BYTES, MASK_WHOLE = 16, 32, 64
+"""Bits of VARIABLE.flags: its value is a secret; each of its bytes is masked; its 8 bytes are hashed as one."""
 
 HEADER = Struct("<8sHHIIIQQ16s16s16sII")
 """magic, version major, minor, header_size, slot_size, segment_slots, pid, started, runtime, tracker, session,
@@ -242,6 +251,21 @@ def ids_behind(payload: bytes, end: int, flags: int) -> tuple[int, int]:
     stack = STACK_ID.unpack_from(payload, end)[0] if has_stack else 0
     at = end + STACK_ID.size if has_stack else end
     return stack, REQUEST_ID.unpack_from(payload, at)[0] if flags & Flag.HAS_REQUEST else 0
+
+
+_OTHERS = frozenset({CellKind.OTHER.value, CellKind.SECRET_OTHER.value})
+_SECRETS = frozenset({CellKind.SECRET.value, CellKind.SECRET_OTHER.value})
+
+
+def is_other(kind: int) -> bool:
+    """Whether a cell has a value of kind OTHER, secret or not."""
+    return kind in _OTHERS
+
+
+def is_explained(last: int, before: int) -> bool:
+    """Whether a cell of one kind may have become one of another kind, or another of its own, without an event: what is
+    below is told by places of its own; and from some time on, the place may be a secret."""
+    return (last in _OTHERS and before in _OTHERS) or (before in _SECRETS and last not in _SECRETS)
 
 
 def held(cell: bytes) -> bytes:
