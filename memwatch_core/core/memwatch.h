@@ -127,8 +127,8 @@ enum {
     MW_TRACK_ALL_VARS = 1u << 2, /* adapter-defined; stored with the variable */
     MW_TRACK_LOCALS = 1u << 3,   /* adapter-defined; stored with the variable */
     /* Its value is a secret: what it holds must not be found in the journal. Either the adapter writes nothing but
-     * hashes to it (mw_hash_secret), or, with one of the next two, what is recorded of its bytes is masked by a key that
-     * never leaves the process: equal bytes at one place of one variable look equal, and nothing more is told. */
+     * hashes to it (mw_hash_secret), or, with one of the next two, what is recorded of its bytes is masked by a key
+     * that never leaves the process: equal bytes at one place of one variable look equal, and nothing more is told. */
     MW_SECRET = 1u << 4,
     MW_MASK_BYTES = 1u << 5, /* each byte by itself, so that it is seen which ones a store has changed */
     MW_MASK_WHOLE = 1u << 6, /* of a variable of 8 bytes: all of them as one, whichever a store touches */

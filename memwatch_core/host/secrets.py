@@ -30,8 +30,8 @@ def shown(data: bytes) -> Shown:
 
 
 def shown_cell(payload: bytes, tag: int) -> Shown:
-    """A secret in a cell, by its hash. ``tag``: more of that, in copies that :mod:`memwatch_core.stripping` has
-    made."""
+    """A secret in a cell, by its hash. ``tag``: more of that, in copies that :mod:`memwatch_core.journal.stripped`
+    has made."""
     return Shown(f"<secret {f'{tag:03x}' if tag else ''}{payload[:_BYTES].hex()}>")
 
 

@@ -151,7 +151,7 @@ class Variables:
         """Handles a VARIABLE record."""
         flags, size, start, stop, _ = layout.REGISTERED.unpack(payload)
         self._forget(record.id)
-        repeated = bool(record.flags & layout.Flag.REPEATED)
+        repeated = bool(record.flags & layout.Flag.REPEATED or flags & layout.UNTOLD)
         watch = self._watches[record.id] = _Watch(record.time, size, flags, (start, stop), repeated)
         self._last = max(self._last, record.id)
         self._define(record.id, watch, provisional=True)

@@ -123,12 +123,15 @@ FLAGS = {1: "track_threads", 2: "track_sql", 4: "track_all_vars", 8: "track_loca
 
 TAG_SHIFT = 4
 """Behind these bits of a cell's flags there may be more of a secret's hash."""
-SECRET, MASK_BYTES, MASK_WHOLE = 16, 32, 64
-"""Bits of VARIABLE.flags: its value is a secret; each of its bytes is masked; its 8 bytes are hashed as one."""
+SECRET, MASK_BYTES, MASK_WHOLE, UNTOLD = 16, 32, 64, 128
+"""Bits of VARIABLE.flags: its value is a secret; each of its bytes is masked; its 8 bytes are hashed as one; bytes
+without a CONTENT record aren't known."""
 
 HEADER = Struct("<8sHHIIIQQ16s16s16sII")
 """magic, version major, minor, header_size, slot_size, segment_slots, pid, started, runtime, tracker, session,
 page_size, abi_version."""
+VERSION_AT, VERSION = 8, Struct("<HH")
+"""The version in it."""
 HEADER_RESERVED, HEADER_LOST, HEADER_CLOSED, HEADER_FRONT, HEADER_STORES_BEFORE = 128, 192, 200, 208, 216
 """Offsets of the u64 fields that change while the journal is written."""
 COUNTERS = Struct("<Q56xQQQQQ")

@@ -280,8 +280,7 @@ static int state_explains(const State *state, uint64_t offset, const unsigned ch
     if (!state->slab) return state->shadow == NULL || state_agrees(state, offset, before, length);
     const Place *place = state_place(state, offset, length);
     uint64_t both = place == NULL ? 0 : place->length < length ? place->length : length;
-    return both == 0 || memcmp(place->last, before, both) == 0 ||
-           is_explained(place->last[0], before[0]);
+    return both == 0 || memcmp(place->last, before, both) == 0 || is_explained(place->last[0], before[0]);
 }
 
 /* Follows a store without decoding its values. */

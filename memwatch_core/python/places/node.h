@@ -64,11 +64,11 @@ struct mwpy_node {
     struct mwpy_recent {
         PyObject *key; /* strong, a str; NULL: none */
         mwpy_cell_number number;
-    } recent[MWPY_RECENT]; /* of `cells`, those last asked for */
-    PyObject *odd;         /* dict: address of any other key -> number of its cell; NULL: there was none */
-    size_t audit;          /* the last one of all nodes that looked at it */
-    bool suspect;          /* it may hold what its cells don't say: a key came that can't be compared */
-    bool secret;  /* what it holds is: node_secrets.h */
+    } recent[MWPY_RECENT];   /* of `cells`, those last asked for */
+    PyObject *odd;           /* dict: address of any other key -> number of its cell; NULL: there was none */
+    size_t audit;            /* the last one of all nodes that looked at it */
+    bool suspect;            /* it may hold what its cells don't say: a key came that can't be compared */
+    bool secret;             /* what it holds is: node_secrets.h */
     mwpy_node *next_turning; /* of those that become secrets */
     bool strange; /* of a node with a place: there are keys in the dict that may be compared by code of their own */
 };
@@ -117,8 +117,8 @@ size_t mwpy_node_link_text(const mwpy_node *node, PyObject *key, char out[MWPY_K
 /* Records all names of a cell's place, as far as the journal doesn't know them. text: how it is written behind its
  * node. */
 void mwpy_node_tell(mwpy_node *node, mwpy_cell_number number, const char *text, size_t n);
-/* Whether one of a place's names, that of its variable and the path behind it, is one that is looked for; true too if it
- * has more names than are looked at. */
+/* Whether one of a place's names, that of its variable and the path behind it, is one that is looked for; true too if
+ * it has more names than are looked at. */
 bool mwpy_node_is_called(const mwpy_node *node, const char *text, size_t n, bool (*is)(const char *name, size_t n));
 static inline bool mwpy_node_is_top(const mwpy_node *node) { return node->root->top == node; }
 

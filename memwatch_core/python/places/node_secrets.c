@@ -130,7 +130,8 @@ static bool is_secret(mwpy_node *node, PyObject *key, const char *text, size_t n
         n = mwpy_node_key_text(node, key, own);
         text = own;
     }
-    bool secret = is_secret_elsewhere(node, key) || (patterns && mwpy_node_is_called(node, text, n, mwpy_is_secret_name));
+    bool secret =
+        is_secret_elsewhere(node, key) || (patterns && mwpy_node_is_called(node, text, n, mwpy_is_secret_name));
     *judged = now | secret;
     return secret;
 }

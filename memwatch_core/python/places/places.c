@@ -49,8 +49,9 @@ PyDoc_STRVAR(close_all_doc, "close_all_places()\n--\n\nEnds all watches of objec
 PyDoc_STRVAR(declare_doc,
              "declare_types(all)\n--\n\nSays how values of types are written, as memwatch_core.type_formats\n"
              "makes it; instead of all that was said before.");
-PyDoc_STRVAR(set_secrets_doc, "set_secrets(patterns)\n--\n\nWhich variables and places are secrets, from now on: a tuple\n"
-                              "of bytes, UTF-8, with * and ?; instead of all that was said before.");
+PyDoc_STRVAR(set_secrets_doc,
+             "set_secrets(patterns)\n--\n\nWhich variables and places are secrets, from now on: a tuple\n"
+             "of bytes, UTF-8, with * and ?; instead of all that was said before.");
 PyDoc_STRVAR(is_secret_doc, "is_secret(name)\n--\n\nWhether one of these patterns matches a name.");
 PyDoc_STRVAR(written_doc,
              "written(value)\n--\n\nA value as a cell would say it in words; without running code of its own.");
