@@ -306,6 +306,25 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) void put_masked(struct mwj_slot 
     }
 }
 
+/* The bytes before and after, behind the call. */
+MW_SIGNAL_SAFE static inline void put_both(struct mwj_slot *slot, uint32_t head, const struct store *store,
+                                           const uint8_t *before, const uint8_t *after) {
+    uint32_t n = store->length;
+    if (head) memcpy(slot->store.payload, store->call, sizeof *store->call);
+    if (unlikely(store->mask)) {
+        put_masked(slot, head, store, before, after);
+    } else if (likely(n == 8 && !head)) {
+        memcpy(slot->store.payload, before, 8);
+        memcpy(slot->store.payload + 8, after, 8);
+    } else if (likely(n == 12 && !head)) { /* a number in a cell */
+        memcpy(slot->store.payload, before, 12);
+        memcpy(slot->store.payload + 12, after, 12);
+    } else {
+        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head, before, n);
+        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head + n, after, n);
+    }
+}
+
 /* A store to a part of a secret of which all bytes count as one. */
 MW_SIGNAL_SAFE static __attribute__((noinline)) int store_whole(const struct store *store, const uint8_t *before,
                                                                 const uint8_t *after) {
@@ -374,20 +393,7 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     slot->store.length = n;
     slot->store.site = store->site;
     slot->store.context = store->context;
-    if (unlikely(store->mask)) {
-        if (head) memcpy(slot->store.payload, store->call, sizeof *store->call);
-        put_masked(slot, head, store, before, after);
-    } else if (likely(n == 8 && !head)) {
-        memcpy(slot->store.payload, before, 8);
-        memcpy(slot->store.payload + 8, after, 8);
-    } else if (likely(n == 12 && !head)) { /* a number in a cell */
-        memcpy(slot->store.payload, before, 12);
-        memcpy(slot->store.payload + 12, after, 12);
-    } else {
-        if (head) memcpy(slot->store.payload, store->call, sizeof *store->call);
-        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head, before, n);
-        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head + n, after, n);
-    }
+    put_both(slot, head, store, before, after);
     unsigned flags = store->flags;
     if (stack) {
         put_id(slot, &end, stack);
