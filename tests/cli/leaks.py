@@ -43,7 +43,8 @@ r, w = os.pipe()
 os.write(w, piece)
 os.readv(r, [room[:len(piece)]])                      # the kernel, through libc
 struct.pack_into("<q", room, 3, next(numbers))
-card = watch((next(numbers), t().encode(), 1.5), name="card", format="<q16sd", fields=["number", "owner", "limit"], **SECRET)
+fields = ["number", "owner", "limit"]
+card = watch((next(numbers), t().encode(), 1.5), name="card", format="<q16sd", fields=fields, **SECRET)
 card.number = next(numbers)
 card.owner = t().encode()
 card.value = (5, t().encode(), 2.5)

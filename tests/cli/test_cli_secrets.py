@@ -115,10 +115,9 @@ def test_secret_that_is_set_back_looks_as_it_did(session: Session) -> None:
 
 
 def test_lost_update_of_a_secret_is_found(session: Session) -> None:
-    assert re.search(
-        r"lost update of shared, .*program\.py:\d+ count writes what it makes of it, but .* as if it were still <secret",
-        session.ask("blame", "shared"),
-    )
+    text = session.ask("blame", "shared")
+    assert re.search(r"lost update of shared, .*program\.py:\d+ count writes what it makes of it, but ", text)
+    assert "as if it were still <secret" in text
 
 
 def test_nothing_changed_unseen(session: Session) -> None:
