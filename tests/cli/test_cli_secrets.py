@@ -72,7 +72,6 @@ def test_no_byte_of_a_session_has_a_secret(session: Session) -> None:
 
 def test_no_output_has_a_secret_and_all_say_that_there_is_one(session: Session) -> None:
     outputs = {"run": session.printed, "log": session.ask("log"), "blame": session.ask("blame", "token")}
-    assert "each byte stands for another one: the value is a secret" in outputs["blame"]
     assert not {name: leaked for name, text in outputs.items() if (leaked := leaks.found(text.encode()))}
     assert [name for name, text in outputs.items() if not SHOWN.search(text)] == []
 
