@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from pathlib import Path
 
 import click
 
-from .. import folders
-from ..errors import JournalError, SessionError
+from ..errors import SessionError
 from ..host import history
-from ..journal import session as sessions
-from ..journal import stripped
-from ..journal.file import JournalFile, NotBegun
-from ..journal.liveness import Writer
+from ..host.stripping import strip
 from ..printed import put, say
 from .asking import configured
 from .progress import Progress
@@ -52,71 +45,8 @@ def command(session: str, output: str | None, keys: bool, labels: bool, file: st
     if path.is_file():
         raise SessionError(f"{path}: a journal; name the folder of its session")
     target = Path(output) if output else Path(f"{path.name}-stripped")
-    progress = Progress("copying")
-    try:
-        os.mkdir(target, 0o700)
-    except OSError as error:
-        why = "is there already: name another folder with --output" if isinstance(error, FileExistsError) else (
-            f"can't be made ({error.strerror}): name another folder with --output"
-        )  # fmt: skip
-        raise SessionError(f"{target}: {why}") from error
-    try:
-        copied, damaged = _copy(path, target, stripped.What(os.urandom(16), keys, labels), progress)
-    except BaseException as error:
-        shutil.rmtree(target, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise SessionError(f"{target}: can't be written ({error.strerror}); nothing is left there") from error
-        raise
+    copied, damaged = strip(path, target, keys, labels, Progress("copying"))
     for text in damaged:
         say(f"left out: {text}")
     put(f"{target}: {copied} {'journal' if copied == 1 else 'journals'} without values")
     put(f"memwatch log {target}")
-
-
-def _copy(path: Path, target: Path, what: stripped.What, progress: Progress) -> tuple[int, list[str]]:
-    """How many journals were copied; what couldn't be read."""
-    found: list[JournalFile] = []
-    damaged: list[str] = []
-    try:
-        for file in sessions.journals(path):
-            try:
-                found.append(JournalFile(file))
-            except NotBegun:
-                continue
-            except JournalError as error:
-                damaged.append(str(error))
-        _check_ended(path, found)
-        for journal in found:
-            stripped.copy(journal, target / journal.path.name, what, progress)
-    finally:
-        for journal in found:
-            journal.close()
-    _describe(path, target)
-    return len(found), damaged
-
-
-def _check_ended(path: Path, found: list[JournalFile]) -> None:
-    """Raises SessionError if a process still writes."""
-    alive = []
-    for journal in found:
-        writer = Writer(journal.header.pid, journal.path)
-        counters = journal.counters()
-        if counters is not None and not counters.closed and writer.alive():
-            alive.append(str(journal.header.pid))
-            writer.close()
-    if alive:
-        who = f"process {alive[0]} still writes" if len(alive) == 1 else f"processes {', '.join(alive)} still write"
-        raise SessionError(f"session {path.name}: {who} to it: wait until it has ended, then copy it")
-
-
-def _describe(path: Path, target: Path) -> None:
-    """Writes the session's description, last: it makes the folder a session."""
-    session = sessions.read_session(path)
-    description = {
-        "format": sessions.FORMAT,
-        "session": session.id.hex(),
-        "started": session.started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "command": [os.path.basename(word) for word in session.command[:1]],
-        "memwatch": session.version,
-    }
-    folders.save(target, sessions.DESCRIPTION, json.dumps(description).encode() + b"\n")
