@@ -293,6 +293,8 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
     def read(start: int, stop: int) -> Iterator[tuple[int, bool]]:
         return zip(memory.peek(start, stop), memory.known(start, stop), strict=True)
 
+    if value.variable is not None and "secret" in value.variable.flags:
+        put("  each byte stands for another one: the value is a secret")
     for line in hexview(read, spans, paint, parts.start(), None if each else LINES_MOST):
         put(line)
 
@@ -422,11 +424,12 @@ def _lost(value: Value, each: LostUpdate) -> str:
     new = event.part.new if event.part is not None else event.new
     base, line = value_of(each.base), line_of(event.own or event.site)
     kind = "lost update" if each.reads else "looks like a lost update"
+    does = "writes what it makes of it" if step is None else f"adds {value_of(step)}"
     doubt = (
         "" if each.reads else "; or this line counts by itself: it was never seen to add to what another thread left"
     )
     return (
-        f"{kind} of {name_of(value, each.part)}, {times}: {line} adds {value_of(step)}, but {thread_of(event)} "
+        f"{kind} of {name_of(value, each.part)}, {times}: {line} {does}, but {thread_of(event)} "
         f"stored {value_of(new)} (event {event.seq}), as if it were still {base}, over what {thread_of(over)} stored "
         f"from {base} (event {over.seq}){doubt}"
     )
