@@ -163,7 +163,7 @@ class LostUpdates:
     ) -> None:
         old, new = values
         if line.made.get(old) == new:
-            line.reads = line.reads or (bool(others) and others[0][0] != old)
+            line.reads = line.reads or (0 < len(others) < WINDOW and old != others[-1][0])
             return
         if not others:
             line.broken = old in line.made or new in line.source
