@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
-TABLE_MOST = 1 << 29
+TABLE_MOST = 1 << 28
 """Bytes of a symbol table, or of its strings."""
 ALIASES = 100
 """Names of one function that are compared."""

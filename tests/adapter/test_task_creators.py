@@ -21,6 +21,8 @@ def test_creators_are_those_who_made_the_task(tmp_path: Path, way: str) -> None:
     """Random trees of tasks, made in seven ways: each has the stack of the call that made it, and of its maker's."""
     if way == "eager" and sys.version_info < (3, 12):
         pytest.skip("tasks begin eagerly from CPython 3.12 on")
+    if way == "uvloop":
+        pytest.importorskip("uvloop")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MEMWATCH_")}
     environment |= {"MEMWATCH_JOURNAL_FOLDER": str(tmp_path / "sessions"), "MEMWATCH_WATCH_STACK": "64"}
     done = subprocess.run(

@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "origins/stacks.h"
+#include "origins/tasks.h"
 
 enum { SET_BITS = 14, WAYS = 4, JOIN_BITS = 12, ID_BITS = 18 };
 
