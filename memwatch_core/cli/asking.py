@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import gc
 import sys
 import threading
 import time
@@ -23,11 +23,12 @@ from ..host.contents import Content
 from ..host.merge import SessionDecoder
 from ..host.moments import NEVER, Moment
 from ..host.states import Value
-from ..journal import session as folders
 from ..printed import progress, say, terminal_width
 from ..records import Event, Lost, Notice, Record, Unfollowed, Unwatched, Watched
 
 Command = Callable[..., Any]
+SELDOM = 100_000, 20, 100
+"""When garbage is collected: what is read of a session is kept, and there is much of it."""
 PATIENCE = 1.0
 """Seconds after which progress is shown."""
 
@@ -133,12 +134,9 @@ class Session:
 
 def session_of(config: Config, name: str | None) -> Session:
     """The session of this name, or the latest. Raises SessionError."""
+    gc.set_threshold(*SELDOM)
     path = history.find(config.journal.folder, name)
-    if os.path.isfile(path / folders.DESCRIPTION):
-        try:
-            folders.read_session(path)
-        except SessionError as error:
-            say(f"{error}: its journals are read nevertheless")
+    history.check_description(path, say)
     own = config.sites.own if config.chosen("sites.own") else None
     return Session(path, own, history.settings_of(path, say, own))
 

@@ -18,7 +18,6 @@ from ..host.moments import cuts_of, moment, since
 from ..host.parts import LENGTH
 from ..host.placed import covers
 from ..host.states import States, Value, wanted_events
-from ..host.trails import Trail
 from ..printed import clean, put, say, shows_colours
 from ..records import Event, Record
 from ..rendering.aliases import under_all_names
@@ -153,15 +152,6 @@ def note_indices(value: Value, part: str) -> None:
     """Says so if events are told by the index of an item that had another one before."""
     if value.placed is not None and value.placed.renumbers(part):
         note(f"items of {clean(value.name)} were added, deleted or moved: an item is called by its index at that time")
-
-
-def note_followed(value: Value, part: str, trail: Trail) -> None:
-    """Says what an item was called, if that was something else, and how far back it is known."""
-    names = [name for _, name in trail if name is not None]
-    if len({*names}) > 1:
-        note(f"{name_of(value, part)} is one item, called by its index at that time; --position shows this index")
-    elif trail[0][1] is None:
-        note(f"what was at {name_of(value, part)} before event {trail[1][0]:,} was another item; --position shows it")
 
 
 def _there(names: list[str]) -> str:

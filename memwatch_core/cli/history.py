@@ -22,7 +22,7 @@ from ..rendering.endings import ending
 from ..rendering.layout import last_part
 from ..rendering.sparkline import ASCII, BLOCKS, WIDTH, Series
 from .asking import Session, configured, of_session, session_of
-from .blame import about, check_parts, note_followed, note_indices
+from .blame import about, check_parts, note_indices
 from .columns import columns
 from .showing import (
     arrow,
@@ -340,4 +340,13 @@ class _Page:
             if trail is None:
                 note_indices(value, part)
             elif len(trail) > 1:
-                note_followed(value, part, trail)
+                _note_followed(value, part, trail)
+
+
+def _note_followed(value: Value, part: str, trail: Trail) -> None:
+    """Says what an item was called, if that was something else, and how far back it is known."""
+    names = [name for _, name in trail if name is not None]
+    if len({*names}) > 1:
+        note(f"{name_of(value, part)} is one item, called by its index at that time; --position shows this index")
+    elif trail[0][1] is None:
+        note(f"what was at {name_of(value, part)} before event {trail[1][0]:,} was another item; --position shows it")

@@ -16,7 +16,7 @@ from ..printed import NARROWEST, clean, escape_json, put, put_bytes, shows_colou
 from ..records import Event, Site, Watched
 from ..rendering.changes import LENGTH, named, value_text
 from ..rendering.endings import ending
-from ..rendering.jsonlines import record_json, value_json
+from ..rendering.jsonlines import encode, value_json
 from ..rendering.layout import both_ends, shorten
 from ..rendering.palette import Role, paint, plain
 from ..rendering.text import FOUND, brief, request_text, short_path
@@ -137,7 +137,7 @@ def put_json(fields: Mapping[str, Any]) -> None:
 
 def _json(value: Any) -> bytes:
     if isinstance(value, Event | Watched):
-        return record_json(value)
+        return encode([value])[:-1]
     if isinstance(value, Site):
         return escape_json(
             json.dumps({"file": value.file.encode("utf-8", "backslashreplace").decode(), "line": value.line,

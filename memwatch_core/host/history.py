@@ -312,6 +312,15 @@ class Settings(NamedTuple):
     """Whether a file is the program's own code."""
 
 
+def check_description(path: Path, say: Callable[[str], None]) -> None:
+    """Says what is wrong with the description of a session: its journals can be read nevertheless."""
+    if os.path.isfile(path / folders.DESCRIPTION):
+        try:
+            folders.read_session(path)
+        except SessionError as error:
+            say(f"{error}: its journals are read nevertheless")
+
+
 def settings_of(path: Path, say: Callable[[str], None], own: Sequence[Path] | None = None) -> Settings:
     """The settings for reading a session. First warns if it belongs to another user."""
     folder = path if path.is_dir() else path.parent

@@ -111,7 +111,9 @@ class LostUpdates:
         self._store(place, part, event, old, new)
 
     def _store(self, place: _Place, part: str, event: Event, old: Any, new: Any) -> None:
-        line = place.lines.setdefault(site_key(event), _Line())
+        line = place.lines.get(key := site_key(event))
+        if line is None:
+            line = place.lines[key] = _Line()
         others: list[tuple[Any, Event]] = []
         for tid, before, other in reversed(place.window):
             if tid == event.tid:
