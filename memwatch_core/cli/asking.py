@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -15,13 +16,14 @@ import click
 
 from .. import config as configuration
 from ..config import Config
+from ..errors import SessionError
 from ..host import history, indexing
-from ..host.asked import Several
+from ..host.asked import Asked, Pattern, Several
 from ..host.contents import Content
 from ..host.digests import Digest, Digests, Later, Undecided, made
 from ..host.merge import SessionDecoder
 from ..host.moments import NEVER, Moment
-from ..host.states import States, wanted_events
+from ..host.states import States, Value, wanted_events
 from ..journal.index import Index, Stale
 from ..journal.stores import By
 from ..printed import progress, say, terminal_width
@@ -29,6 +31,8 @@ from ..records import Event, Lost, Notice, Record, Unfollowed, Unwatched, Watche
 from .progress import Progress
 
 Command = Callable[..., Any]
+SELDOM = 100_000, 20, 100
+"""When garbage is collected: what is read of a session is kept, and there is much of it."""
 PATIENCE = 1.0
 """Seconds after which progress is shown."""
 PROGRESS = Progress("indexing, once")
@@ -102,6 +106,7 @@ class Session:
     """Whether it has more than one journal."""
     live: bool = False
     """Whether a process of it still ran."""
+    _said: set[str] = field(default_factory=set)
 
     def ask(self, words: Several, begin: Callable[[bool], Asking]) -> Asking:
         """Asks something of the variables that are meant, and returns it: of digests, if these are enough, otherwise of
@@ -122,7 +127,7 @@ class Session:
                 self.damaged.clear()
             else:
                 for text in said:
-                    say(text)
+                    self.say(text)
                 return question
         question = begin(False)
         self.read(words, question.take, question.content)
@@ -138,7 +143,7 @@ class Session:
     ) -> None:
         """Gives ``take`` the events of the variables that are meant (None: of none) and all other records, in order.
         ``prints``: it prints meanwhile."""
-        self._read(words, take, contents, say, prints=prints)
+        self._read(words, take, contents, self.say, prints=prints)
 
     def _read(
         self,
@@ -182,17 +187,34 @@ class Session:
         if self.last < moment.time < NEVER and not self.live and self.last:
             say(f"{moment.text!r} is later than the session's end: shown is what it ended with")
 
+    def say(self, text: str) -> None:
+        """Says something once, however often the session is read."""
+        if text not in self._said:
+            self._said.add(text)
+            say(text)
+
+    def found(self, words: Asked | Pattern, values: Iterable[Value]) -> list[tuple[Value, str]]:
+        """The variables that are meant. Raises SessionError, after it has said what couldn't be read."""
+        try:
+            return words.found(values)
+        except SessionError:
+            for text in self.damaged:
+                self.say(text)
+            raise
+
     def conclude(self, *, found: bool = True) -> None:
         """Says what couldn't be read, and ends the command."""
         for text in self.damaged:
-            say(text)
+            self.say(text)
         if self.damaged or not found:
             raise SystemExit(1)
 
 
 def session_of(config: Config, name: str | None) -> Session:
     """The session of this name, or the latest. Raises SessionError."""
+    gc.set_threshold(*SELDOM)
     path = history.find(config.journal.folder, name)
+    history.check_description(path, say)
     own = config.sites.own if config.chosen("sites.own") else None
     return Session(path, own, history.settings_of(path, say, own))
 

@@ -9,13 +9,15 @@ from fnmatch import translate
 
 from ..config import suggest
 from ..errors import SessionError
+from ..printed import clean
 from ..records import Site
 from .placed import OPENERS
 from .states import Value
 
 _NUMBER = re.compile(r"#(\d{1,10})(?=$|[.\[{)])")
 _LENGTH = re.compile(r"len\((.+)\)")
-_WILD = re.compile(r"[*?]")
+_WILD = re.compile(r"[*?…]")
+"""Where a long name was shortened, there is a ``…``."""
 SEEN = 1000
 """Limit of names that are remembered, to suggest one."""
 SHOWN = 4
@@ -36,15 +38,19 @@ class _Words:
         """The same, and remembers its name: ask in the order in which variables are told."""
         found = self.fits(name, ident)
         if not found and len(self._seen) < SEEN:
-            self._seen[name] = None
+            self._seen[self._named(name)] = None
         return found
 
     def sift(self, name: str, ident: int) -> bool:
         """The same, of variables in any order."""
         found = self.fits(name, ident)
         if not found and len(self._sifted) < SEEN:
-            self._sifted.add(name)
+            self._sifted.add(self._named(name))
         return found
+
+    def _named(self, name: str) -> str:
+        """A name as it is suggested."""
+        return name
 
     def _names(self) -> list[str]:
         return [*self._seen, *sorted(self._sifted - self._seen.keys())]
@@ -70,6 +76,7 @@ class Asked(_Words):
 
     def _fits(self, name: str, ident: int) -> Iterable[str]:
         """Parts of a variable that the words may mean."""
+        name = _as_written(name, self.text)
         if name == self.text:
             yield ""
         elif self.number is None or self.number == ident:
@@ -112,26 +119,41 @@ class Pattern(_Words):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.text = text = text.strip()
+        self.text, shortened = text.strip(), "…" in text
+        text = self.text.replace("…", "*")
+        self._has_parts = shortened
+        number = _NUMBER.search(text) if shortened else None
+        self._number = int(number[1]) if number else None
+        text = text[: number.start()] + text[number.end() :] if number else text
         ends = [at for at, character in enumerate(text) if character in OPENERS and at]
         self._heads = [(matcher(text), ""), *((matcher(text[:at]), text[at:]) for at in ends)]
 
     def fits(self, name: str, ident: int) -> bool:
         """Whether a variable may be meant."""
-        return any(match(name) for match, _ in self._heads)
+        name = clean(name)
+        return self._number in (None, ident) and any(match(name) for match, _ in self._heads)
+
+    def _named(self, name: str) -> str:
+        return clean(name)
 
     def found(self, values: Iterable[Value]) -> list[tuple[Value, str]]:
         """As :meth:`Asked.found`, all of them; a part may be a pattern."""
         fitting = []
         for value in values:
-            rests = [rest for match, rest in self._heads if match(value.name)]
-            if rests and (not rests[0] or value.placed is not None):
+            name = clean(value.name)
+            rests = [rest for match, rest in self._heads if match(name) and self._number in (None, value.ident)]
+            if rests and (not rests[0] or value.placed is not None or self._has_parts):
                 fitting.append((value, rests[0]))
         if not fitting:
             names = self._names()
             listed = f"; there are {', '.join(names[:8])}{', …' if names[8:] else ''}" if names else ""
             raise SessionError(f"{self.text!r}: no variable's name is like this{listed}")
         return fitting
+
+
+def _as_written(name: str, text: str) -> str:
+    """A name, or as it is shown, if a user's words begin like that."""
+    return name if name.isprintable() or text.startswith(name) else clean(name)
 
 
 def matcher(pattern: str) -> Callable[[str], object]:

@@ -17,6 +17,7 @@ from ..records import Event, Serializer
 from .digests import Digest, Later, Undecided, Wrote
 from .lost_updates import PLACES, is_number
 from .parts import LENGTH
+from .secrets import is_secret
 from .states import Key, Value, site_key
 
 SAMPLES = 1000
@@ -134,6 +135,8 @@ class Suspects:
             part, old, new = _change(event)
             if sum(where) <= head:
                 places[LENGTH].append(where)
+            elif is_secret(old) or is_secret(new):
+                raise Undecided
             elif type(old) in (int, float) and type(new) in (int, float):
                 places[part].append(where)
         for wheres in places.values():
