@@ -24,8 +24,6 @@ from ..host.digests import Digest, Digests, Later, Undecided, made
 from ..host.merge import SessionDecoder
 from ..host.moments import NEVER, Moment
 from ..host.states import States, Value, wanted_events
-from ..journal.index import Index, Stale
-from ..journal.stores import By
 from ..printed import progress, say, terminal_width
 from ..records import Event, Lost, Notice, Record, Unfollowed, Unwatched, Watched
 from .progress import Progress
@@ -64,7 +62,7 @@ class Question:
             states.digest(digest)
 
     def settle(self, make: Make) -> None:
-        """Has the events made that are known from digests alone. Raises Stale, Undecided."""
+        """Has the events made that are known from digests alone. Raises Undecided."""
         events = make(set().union(*(states.unsettled() for states in self._states)))
         for states in self._states:
             states.settle(events)
@@ -112,9 +110,7 @@ class Session:
         """Asks something of the variables that are meant, and returns it: of digests, if these are enough, otherwise of
         all their events. ``begin`` makes it, and is told whether there are digests."""
         question, settings = begin(True), self.settings
-        indexes: Mapping[str, Index] = {}
-        if question.moments is not None:
-            indexes = indexing.of_session(self.path, PROGRESS, indexing.MISSING)
+        indexes = indexing.of_session(self.path, PROGRESS, indexing.MISSING) if question.moments is not None else {}
         with indexing.closing(indexes):
             said: list[str] = []
             try:
@@ -123,7 +119,7 @@ class Session:
                 digested = history.Digested(Digests(words.fits, question.moments), indexes)
                 self._read(words, question.take, question.content, said.append, digested, question.digest)
                 question.settle(lambda wanted: made(wanted, self.path, *settings, indexes))
-            except (Undecided, Stale):
+            except Undecided:
                 self.damaged.clear()
             else:
                 for text in said:
@@ -163,7 +159,7 @@ class Session:
             decoders[:] = [decoder]
 
         wanted = (lambda event: False) if words is None else wanted_events(words.sift)
-        only = history.Only(wanted, 0, self._is_told, lambda count: None, By.VARIABLE)
+        only = history.Only(wanted, 0, self._is_told, lambda count: None, history.by(["VARIABLE"]))
         with nullcontext() if prints and sys.stdout.isatty() else _shown(decoders):
             for batch in history.read(
                 self.path, tell, self.damaged.append, only=only, own=self.own, settings=self.settings,

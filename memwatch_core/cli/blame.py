@@ -20,7 +20,6 @@ from ..host.parts import LENGTH
 from ..host.placed import covers
 from ..host.states import States, Value
 from ..host.suspects import Suspects
-from ..journal.layout import UNNAMED
 from ..printed import clean, put, say, shows_colours
 from ..records import Event, Record
 from ..rendering.aliases import under_all_names
@@ -203,34 +202,34 @@ class _Touched:
 
     def __init__(self, states: States, words: Any) -> None:
         self._states, self._words = states, words
-        self._known: dict[tuple[str, int], Callable[[int, int, str], bool]] = {}
+        self._known: dict[tuple[str, int], Callable[[int, int, str | None], bool]] = {}
 
     def by(self, event: Event) -> bool:
         """Whether an event did."""
         touches = self._of(event.journal, event.variable_id)
-        return touches(event.offset, len(event.after), UNNAMED if event.part is None else event.part.name)
+        return touches(event.offset, len(event.after), None if event.part is None else event.part.name)
 
     def by_any(self, journal: str, wrote: Wrote) -> bool:
         """Whether all of these did. Raises Undecided."""
         value = self._states.values[journal, wrote.variable]
         if value.parts is not None and value.parts.start() and (journal, wrote.variable) not in self._known:
             raise Undecided  # where its parts are depends on the first event
-        return self._of(journal, wrote.variable)(wrote.offset, wrote.length, "")
+        return self._of(journal, wrote.variable)(wrote.offset, wrote.length, None)
 
-    def _of(self, *key: Any) -> Callable[[int, int, str], bool]:
+    def _of(self, *key: Any) -> Callable[[int, int, str | None], bool]:
         if key not in self._known:
             self._known[key] = _touches(self._states.values[key], self._words)
         return self._known[key]
 
 
-def _touches(value: Value, words: Any) -> Callable[[int, int, str], bool]:
+def _touches(value: Value, words: Any) -> Callable[[int, int, str | None], bool]:
     """Whether a write to so many bytes at an offset, or to a place, touches the part."""
     part = next((part for _, part in words.found([value])), "")
     if not part:
         return lambda offset, length, name: True
     if value.placed is not None:
         is_covered = covers(part)
-        return lambda offset, length, name: name != UNNAMED and is_covered(name)
+        return lambda offset, length, name: name is not None and is_covered(name)
     unit = None if value.parts is None or value.memory is None else value.parts.locate(part, value.memory)
     if unit is None:
         return lambda offset, length, name: False

@@ -239,7 +239,7 @@ def made(
     is_own: Callable[[str], bool],
     indexes: Mapping[str, Index],
 ) -> dict[Later, Event]:
-    """The events. Raises Stale."""
+    """The events. Raises Undecided."""
     by_journal: dict[str, set[int]] = defaultdict(set)
     for each in wanted:
         by_journal[each.journal].add(each.slot)
@@ -247,8 +247,11 @@ def made(
     for journal, slots in by_journal.items():
         name = next((name for name in indexes if name.startswith(f"{journal}.")), "")
         if not name:
-            raise Stale
-        events = _made(path / name if path.is_dir() else path, serializers, is_own, indexes[name], sorted(slots))
+            raise Undecided
+        try:
+            events = _made(path / name if path.is_dir() else path, serializers, is_own, indexes[name], sorted(slots))
+        except Stale as error:
+            raise Undecided from error
         found |= zip((Later(journal, slot) for slot in sorted(slots)), events, strict=True)
     return found
 

@@ -30,7 +30,7 @@ from ..records import Event, Record, Serializer
 from ..settings import path_of
 from . import indexing
 from .contents import Content, Told
-from .digests import Digests
+from .digests import Digests, Undecided
 from .merge import SessionDecoder
 from .outcomes import final_outcomes
 from .own import is_own_by
@@ -140,7 +140,7 @@ def read(
     ``[sites] own``. ``settings``: those of the session, if they were read already. ``contents`` is told of bytes that
     are there without an event; ``begins`` gets the decoder, perhaps another one later. ``progress``: called while an
     index is made, which ``only`` uses. ``digested``: give out digests in place of some events, by these indexes; then
-    this may raise Stale. Raises SessionError, JournalError.
+    this may raise Undecided. Raises SessionError, JournalError.
     """
     sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, True, only.by)
     serializers, is_own = settings or settings_of(path, say, own)
@@ -151,7 +151,7 @@ def read(
         tries = _with_and_without(path, progress, wanted=only is not None)
     for indexes in tries:
         again, given = given, 0
-        with nullcontext() if digested else indexing.closing(indexes), nullcontext() if digested else suppress(Stale):
+        with nullcontext() if digested else indexing.closing(indexes), suppress(Stale):
             decoder = SessionDecoder(
                 path, serializers, final=True, sieve=sieve, is_own=is_own, contents=told, indexes=indexes,
                 digests=None if digested is None else digested.digests,
@@ -171,6 +171,7 @@ def read(
             finally:
                 decoder.close()
             return
+    raise Undecided
 
 
 class Digested(NamedTuple):
