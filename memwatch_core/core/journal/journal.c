@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/syscalls.h"
 #include "base/thread.h"
@@ -163,7 +164,8 @@ struct ahead {
  * they stay and go together, and readers may forget it. Of stacks, which are few, all in a journal without a limit. */
 MW_SIGNAL_SAFE static inline uint64_t reach_of(const struct journal *j, const struct ahead *a, uint64_t slot) {
     bool near = a->request || unlikely(j->segments_max);
-    return (uint64_t)j->generation << 32 | (near ? slot / MWJ_SEGMENT_SLOTS + 1 : 1);
+    uint64_t reach = (uint64_t)j->generation << 32 | (near ? slot / MWJ_SEGMENT_SLOTS + 1 : 1);
+    return a->request ? reach ^ a->serial * HASH_FACTOR : reach; /* of the request that it is by now, and no other */
 }
 
 MW_SIGNAL_SAFE static struct ahead stack_ahead(uint32_t id) {
