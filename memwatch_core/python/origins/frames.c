@@ -162,9 +162,11 @@ void mwpy_origin(const void *ucontext, mw_origin *origin) {
     uint32_t context = mwpy_context_of(thread);
     if (context) origin->context = context;
     if (origin->inexact) return;
+    const PyObject *interrupted = mwpy_named_task; /* this may be a handler in the midst of an announced write */
     say_request(origin, mwpy_request_of(thread, mwpy_current_thread() == thread));
     if (origin->stack && __builtin_expect(mwpy_named_task != NULL, 0))
         origin->stack = mwpy_with_creators((mwpy_stack){origin->site, origin->stack}, mwpy_named_task).callers;
+    mwpy_named_task = interrupted;
 }
 
 int mwpy_prepare_origins(void) { return mwpy_prepare_requests(); }
