@@ -14,6 +14,7 @@
 #include "origins/context.h"
 #include "origins/frames.h"
 #include "origins/imported.h"
+#include "origins/interrupted.h"
 #include "origins/requests.h"
 #include "origins/sites.h"
 #include "origins/stacks.h"
@@ -131,6 +132,21 @@ static PyThreadState *this_thread(mw_origin *origin) {
 #endif
 }
 
+static inline void say_place(mw_origin *origin, PyThreadState *thread, bool by_handler) {
+    mwpy_stack stack = {0, 0};
+    mwpy_place at;
+    bool inexact = false;
+    if (unlikely(by_handler))
+        stack = mwpy_stack_interrupted(thread, &inexact);
+    else if (mwpy_stack_limit > 1)
+        stack = mwpy_stack_of(thread);
+    else if (find_place(thread, &at))
+        stack.site = mwpy_site_of(&at);
+    if (inexact) origin->inexact = 1;
+    origin->site = stack.site;
+    origin->stack = stack.callers;
+}
+
 static inline void say_request(mw_origin *origin, mwpy_request found) {
     origin->request = found.request;
     origin->request_serial = found.serial;
@@ -147,18 +163,12 @@ void mwpy_origin(const void *ucontext, mw_origin *origin) {
     /* At finalization, the interpreter frees the states of daemon threads, which go on in C. */
     if (mwpy_is_finalizing() && syscall(SYS_gettid) != getpid()) return;
     PyThreadState *thread = this_thread(origin);
-    mwpy_place at;
     if (!thread) return;
-    if (mwpy_stack_limit > 1) {
-        mwpy_stack stack = mwpy_stack_of(thread);
-        origin->site = stack.site;
-        origin->stack = stack.callers;
-    } else if (find_place(thread, &at)) {
-        origin->site = mwpy_site_of(&at);
-    }
+    bool is_main = !origin->inexact;
+    say_place(origin, thread, ucontext && mwpy_is_handler(ucontext));
     uint32_t context = mwpy_context_of(thread);
     if (context) origin->context = context;
-    if (!origin->inexact) say_request(origin, mwpy_request_of(thread, mwpy_current_thread() == thread));
+    if (is_main) say_request(origin, mwpy_request_of(thread, mwpy_current_thread() == thread));
 }
 
 int mwpy_prepare_origins(void) { return mwpy_prepare_requests(); }

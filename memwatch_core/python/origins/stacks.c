@@ -16,6 +16,7 @@
 
 #define Py_BUILD_CORE_MODULE 1
 #include "origins/freed.h"
+#include "origins/interrupted.h"
 #include "origins/owned.h"
 #include "origins/sites.h"
 #include "origins/stacks.h"
@@ -108,11 +109,13 @@ static uint32_t callers_of(const struct level *levels, unsigned n, bool cut) {
 }
 
 /* Of callers: whether it is one of those that run the program. */
-static bool is_left_out(const mwpy_frame *f) {
+static bool is_left_out_code(const PyObject *code) {
     for (unsigned i = 0; i < left_out_n; i++)
-        if (mwpy_frame_executable(f) == left_out[i]) return true;
+        if (code == left_out[i]) return true;
     return false;
 }
+
+static bool is_left_out(const mwpy_frame *f) { return is_left_out_code(mwpy_frame_executable(f)); }
 
 static uint32_t near_site(struct recent *r, const mwpy_frame *f, uint64_t now) {
     const _Py_CODEUNIT *instruction = mwpy_frame_instruction(f);
@@ -136,6 +139,23 @@ static mwpy_stack without_caches(const mwpy_frame *f) {
     }
     return count ? (mwpy_stack){sites[0], mw_intern_stack(sites + 1, count - 1, f ? MW_STACK_CUT : 0)}
                  : (mwpy_stack){0, 0};
+}
+
+mwpy_stack mwpy_stack_interrupted(PyThreadState *thread, bool *inexact) {
+    uint32_t sites[MWPY_STACK_MOST];
+    unsigned count = 0, limit = mwpy_stack_limit;
+    mwpy_walk walk = mwpy_begin_walk(thread);
+    mwpy_place at;
+    bool more;
+    while ((more = mwpy_walk_on(&walk, &at))) {
+        if (count && is_left_out_code((PyObject *)at.code)) continue;
+        if (count == limit) break;
+        sites[count++] = mwpy_site_of(&at);
+    }
+    *inexact = walk.inexact || (!count && walk.unsure);
+    if (!count) return (mwpy_stack){0, 0};
+    unsigned flags = (more ? MW_STACK_CUT : 0) | (walk.unsure ? MW_STACK_INEXACT : 0);
+    return (mwpy_stack){sites[0], limit > 1 ? mw_intern_stack(sites + 1, count - 1, flags) : 0};
 }
 
 /* Whether a frame counts is known by its instruction alone, but for frames that have just begun. */
