@@ -72,9 +72,9 @@ def test_write_that_is_interrupted_anywhere_has_its_own_request_statement_and_ca
 
 
 CALLERS = {
-    "main": {"<module>"}, "scenario": {"main"}, "generator": {"scenario"}, "from_c": {"scenario"}, "<lambda>": {"from_c"},
+    "main": {"<module>"}, "scenario": {"main"}, "generator": {"scenario"}, "from_c": {"scenario"},
     "leaf": {"scenario", "generator", "<lambda>", "coroutine", "__lt__", "made"}, "deep": {"scenario", "deep"},
-    "coroutine": {"scenario"}, "failing": {"scenario"}, "__lt__": {"scenario"}, "__init__": {"scenario"},
+    "<lambda>": {"from_c"}, "coroutine": {"scenario"}, "failing": {"scenario"}, "__lt__": {"scenario"}, "__init__": {"scenario"},
     "__enter__": {"scenario"}, "__exit__": {"scenario"}, "<module>": {"scenario"}, "made": {"<module>"},
 }  # fmt: skip
 
