@@ -72,11 +72,22 @@ def test_write_that_is_interrupted_anywhere_has_its_own_request_statement_and_ca
 
 
 CALLERS = {
-    "main": {"<module>"}, "scenario": {"main"}, "generator": {"scenario"}, "from_c": {"scenario"},
-    "leaf": {"scenario", "generator", "<lambda>", "coroutine", "__lt__", "made"}, "deep": {"scenario", "deep"},
-    "<lambda>": {"from_c"}, "coroutine": {"scenario"}, "failing": {"scenario"}, "__lt__": {"scenario"}, "__init__": {"scenario"},
-    "__enter__": {"scenario"}, "__exit__": {"scenario"}, "<module>": {"scenario"}, "made": {"<module>"},
-}  # fmt: skip
+    "main": {"<module>"},
+    "scenario": {"main"},
+    "generator": {"scenario"},
+    "from_c": {"scenario"},
+    "leaf": {"scenario", "generator", "<lambda>", "coroutine", "__lt__", "made"},
+    "deep": {"scenario", "deep"},
+    "<lambda>": {"from_c"},
+    "coroutine": {"scenario"},
+    "failing": {"scenario"},
+    "__lt__": {"scenario"},
+    "__init__": {"scenario"},
+    "__enter__": {"scenario"},
+    "__exit__": {"scenario"},
+    "<module>": {"scenario"},
+    "made": {"<module>"},
+}
 
 
 @pytest.mark.parametrize("stack", [16, *([1] if SOAK else [])])
