@@ -74,10 +74,9 @@ bool mwpy_has_loop(const PyThreadState *thread) {
     uint64_t version = mwpy_dict_version(thread->dict);
     if (__builtin_expect(version == found.without, 1)) return false;
     if (version == found.loops) return true;
-    size_t hint = __atomic_load_n(&last, __ATOMIC_RELAXED);
-    if (running_name && mwpy_find(true, thread->dict, running_name, &hint)) return running_loop(thread, true);
-    found.without = version;
-    return false;
+    bool runs = running_name && running_loop(thread, true);
+    if (!runs) found.without = version;
+    return runs;
 }
 #endif
 
