@@ -9,7 +9,7 @@
 
 #include "origins/peek.h"
 
-enum { FRAMES_MOST = 1024 };
+enum { FRAMES_MOST = 1024 }; /* what is no chain of frames may have no end */
 enum { FRAME_HEAD = offsetof(mwpy_frame, localsplus), CODE_HEAD = offsetof(PyCodeObject, co_code_adaptive) };
 
 union frame {
@@ -30,10 +30,6 @@ static bool read_code(union code *copy, const PyObject *code) {
     return Py_IS_TYPE((PyObject *)&copy->code, &PyCode_Type) && (uint32_t)count && !(count >> 32 & 0xFFFF);
 }
 
-static bool read_frame(union frame *copy, const mwpy_frame *f) {
-    return !((uintptr_t)f & (sizeof(void *) - 1)) && mwpy_get_unheld(copy->head, f, FRAME_HEAD);
-}
-
 static size_t words_of(const PyCodeObject *code) {
 #if PY_VERSION_HEX >= 0x030C0000
     return (size_t)code->co_framesize;
@@ -44,17 +40,24 @@ static size_t words_of(const PyCodeObject *code) {
 
 static _PyStackChunk *chunk_of(const PyThreadState *thread, PyObject **at) {
     _PyStackChunk *chunk = thread->datastack_chunk;
-    while (chunk && !(at > chunk->data - 1 && at <= (PyObject **)((char *)chunk + chunk->size)))
-        chunk = chunk->previous;
+    while (chunk && (at < chunk->data || (char *)at >= (char *)chunk + chunk->size)) chunk = chunk->previous;
     return chunk;
 }
 
+/* The thread's data stack is there. */
+static bool read_frame(const PyThreadState *thread, union frame *copy, const mwpy_frame *f) {
+    if ((uintptr_t)f & (sizeof(void *) - 1)) return false;
+    const _PyStackChunk *chunk = chunk_of(thread, (PyObject **)(uintptr_t)f);
+    return mwpy_get(chunk && (size_t)((char *)chunk + chunk->size - (char *)f) >= FRAME_HEAD, copy->head, f,
+                    FRAME_HEAD);
+}
+
 /* Whether a single frame lies between the innermost one and the top: it hasn't begun yet, or has just ended. */
-static bool is_one_frame(PyObject **from, PyObject **to) {
+static bool is_one_frame(const PyThreadState *thread, PyObject **from, PyObject **to) {
     union frame f;
     union code code;
-    return from < to && read_frame(&f, (const mwpy_frame *)from) && read_code(&code, mwpy_frame_executable(&f.frame)) &&
-           from + words_of(&code.code) == to;
+    return from < to && read_frame(thread, &f, (const mwpy_frame *)from) &&
+           read_code(&code, mwpy_frame_executable(&f.frame)) && from + words_of(&code.code) == to;
 }
 
 /* Whether a frame on the data stack may be the one before that which begins at `above`. */
@@ -65,40 +68,39 @@ static bool is_next(mwpy_walk *walk, PyObject **begin, PyObject **end) {
         return end == walk->above || (chunk_of(walk->thread, walk->above) != chunk && end == chunk->data + chunk->top);
     PyObject **top = walk->thread->datastack_top;
     if (chunk != walk->thread->datastack_chunk || end > top) return false;
-    walk->inexact = end != top && !is_one_frame(end, top);
+    walk->inexact = end != top && !is_one_frame(walk->thread, end, top);
     return true;
-}
-
-mwpy_walk mwpy_begin_walk(PyThreadState *thread) {
-    return (mwpy_walk){.thread = thread, .next = mwpy_top_frame(thread), .left = FRAMES_MOST};
 }
 
 bool mwpy_walk_on(mwpy_walk *walk, mwpy_place *at) {
     union frame copy;
-    union code code;
-    while (walk->next && walk->left--) {
+    union code read;
+    while (walk->next) {
         const mwpy_frame *f = walk->next;
         walk->unsure = true;
-        if (!read_frame(&copy, f)) return false;
+        if (walk->seen++ == FRAMES_MOST || !read_frame(walk->thread, &copy, f)) return false;
         walk->next = copy.frame.previous;
         if (mwpy_frame_is_entry(&copy.frame)) {
             walk->unsure = false;
             continue;
         }
-        PyObject *executable = mwpy_frame_executable(&copy.frame);
-        if (!read_code(&code, executable)) return false;
+        const _Py_CODEUNIT *instruction = mwpy_frame_instruction(&copy.frame);
+        PyCodeObject *code = (PyCodeObject *)mwpy_frame_executable(&copy.frame), *head = code;
+        if (!walk->known || !walk->is_known(walk->known, (PyObject *)code, instruction)) {
+            if (!read_code(&read, (PyObject *)code)) return false;
+            head = &read.code;
+        }
         if (copy.frame.owner == FRAME_OWNED_BY_THREAD) {
             PyObject **begin = (PyObject **)(uintptr_t)f;
-            if (!is_next(walk, begin, begin + words_of(&code.code))) return false;
+            if (!is_next(walk, begin, begin + words_of(head))) return false;
             walk->above = begin;
         } else if (copy.frame.owner != FRAME_OWNED_BY_GENERATOR) {
             return false;
         }
         walk->unsure = false;
-        *at = (mwpy_place){(PyCodeObject *)executable,
-                           (int)(mwpy_frame_instruction(&copy.frame) - _PyCode_CODE((PyCodeObject *)executable))};
-        bool begun = copy.frame.owner == FRAME_OWNED_BY_GENERATOR || at->unit >= code.code._co_firsttraceable;
-        if (begun && at->unit >= 0 && at->unit < Py_SIZE(&code.code)) return true;
+        *at = (mwpy_place){code, (int)(instruction - _PyCode_CODE(code))};
+        bool begun = copy.frame.owner == FRAME_OWNED_BY_GENERATOR || at->unit >= head->_co_firsttraceable;
+        if (begun && at->unit >= 0 && at->unit < Py_SIZE(head)) return true;
     }
     return false;
 }

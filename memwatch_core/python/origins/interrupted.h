@@ -13,16 +13,16 @@ static inline bool mwpy_is_handler(const void *ucontext) {
 
 typedef struct mwpy_walk {
     PyThreadState *thread;
+    bool (*is_known)(const void *known, const PyObject *code, const _Py_CODEUNIT *instruction);
+    const void *known; /* code that is alive, and needn't be asked about. NULL: there is none */
     const mwpy_frame *next;
     PyObject **above; /* where on the data stack the frame that it has called begins */
-    unsigned left;    /* frames to look at, at most */
+    unsigned seen;    /* frames */
     bool unsure;      /* there may be more frames */
     bool inexact;     /* there may be one that is further in than the first */
 } mwpy_walk;
 
-mwpy_walk mwpy_begin_walk(PyThreadState *thread);
-
-/* The next frame that has a line, the innermost first. False: there is none, or none that it is sure of. Nothing is
- * touched that may not be there. */
+/* `next` is the top frame at first. The next frame that has a line, the innermost first. False: there is none, or none
+ * that it is sure of. Nothing is touched that may not be there. */
 bool mwpy_walk_on(mwpy_walk *walk, mwpy_place *at);
 #endif

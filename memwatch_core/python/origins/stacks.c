@@ -35,6 +35,7 @@ struct level {
 
 struct near { /* the site of an instruction */
     const _Py_CODEUNIT *instruction;
+    const PyCodeObject *code;
     uint64_t generation;
     uint32_t site;
 };
@@ -117,15 +118,23 @@ static bool is_left_out_code(const PyObject *code) {
 
 static bool is_left_out(const mwpy_frame *f) { return is_left_out_code(mwpy_frame_executable(f)); }
 
+static inline struct near *near_at(struct recent *r, const _Py_CODEUNIT *instruction) {
+    return &r->near[((uintptr_t)instruction >> 1) * HASH_FACTOR >> (64 - NEAR_BITS)];
+}
+
+static uint32_t learn_near(struct near *near, const _Py_CODEUNIT *instruction, const mwpy_place *at, uint64_t now) {
+    uint32_t site = mwpy_site_of(at);
+    mwpy_keep(&codes, at->code, now);
+    if (site) *near = (struct near){instruction, at->code, now, site}; /* else there may be room later */
+    return site;
+}
+
 static uint32_t near_site(struct recent *r, const mwpy_frame *f, uint64_t now) {
     const _Py_CODEUNIT *instruction = mwpy_frame_instruction(f);
-    struct near *near = &r->near[((uintptr_t)instruction >> 1) * HASH_FACTOR >> (64 - NEAR_BITS)];
+    struct near *near = near_at(r, instruction);
     if (near->instruction == instruction && near->generation == now) return near->site;
     mwpy_place at = mwpy_place_in(f);
-    uint32_t site = mwpy_site_of(&at);
-    mwpy_keep(&codes, at.code, now);
-    if (site) *near = (struct near){instruction, now, site}; /* else there may be room later */
-    return site;
+    return learn_near(near, instruction, &at, now);
 }
 
 static mwpy_stack without_caches(const mwpy_frame *f) {
@@ -139,23 +148,6 @@ static mwpy_stack without_caches(const mwpy_frame *f) {
     }
     return count ? (mwpy_stack){sites[0], mw_intern_stack(sites + 1, count - 1, f ? MW_STACK_CUT : 0)}
                  : (mwpy_stack){0, 0};
-}
-
-mwpy_stack mwpy_stack_interrupted(PyThreadState *thread, bool *inexact) {
-    uint32_t sites[MWPY_STACK_MOST];
-    unsigned count = 0, limit = mwpy_stack_limit;
-    mwpy_walk walk = mwpy_begin_walk(thread);
-    mwpy_place at;
-    bool more;
-    while ((more = mwpy_walk_on(&walk, &at))) {
-        if (count && is_left_out_code((PyObject *)at.code)) continue;
-        if (count == limit) break;
-        sites[count++] = mwpy_site_of(&at);
-    }
-    *inexact = walk.inexact || (!count && walk.unsure);
-    if (!count) return (mwpy_stack){0, 0};
-    unsigned flags = (more ? MW_STACK_CUT : 0) | (walk.unsure ? MW_STACK_INEXACT : 0);
-    return (mwpy_stack){sites[0], limit > 1 ? mw_intern_stack(sites + 1, count - 1, flags) : 0};
 }
 
 /* Whether a frame counts is known by its instruction alone, but for frames that have just begun. */
@@ -311,6 +303,45 @@ mwpy_stack mwpy_stack_of(PyThreadState *thread) {
     if (at < end || (f && !r->cut)) return different(r, top, LEVELS);
     if (moved) return different(r, top, (unsigned)(moved - r->level));
     return r->stack;
+}
+
+/* ---- by a signal handler ----------------------------------------------------------------------------------------- */
+
+static bool is_near(const void *recent, const PyObject *code, const _Py_CODEUNIT *instruction) {
+    const struct near *near = near_at((struct recent *)(uintptr_t)recent, instruction);
+    return near->instruction == instruction && (const PyObject *)near->code == code &&
+           near->generation == mwpy_generation(&codes);
+}
+
+static uint32_t interrupted_site(struct recent *r, const mwpy_place *at, uint64_t now) {
+    if (!r) return mwpy_site_of(at);
+    const _Py_CODEUNIT *instruction = _PyCode_CODE(at->code) + at->unit;
+    return is_near(r, (PyObject *)at->code, instruction) ? near_at(r, instruction)->site
+                                                         : learn_near(near_at(r, instruction), instruction, at, now);
+}
+
+mwpy_stack mwpy_stack_interrupted(PyThreadState *thread, bool *inexact) {
+    uint32_t sites[MWPY_STACK_MOST];
+    unsigned count = 0, limit = mwpy_stack_limit;
+    struct recent *r = limit > 1 ? own() : NULL;
+    if (r && r->busy) r = NULL;
+    if (r) __atomic_store_n(&r->busy, true, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    mwpy_walk walk = {.thread = thread, .is_known = is_near, .known = r, .next = mwpy_top_frame(thread)};
+    uint64_t now = mwpy_generation(&codes);
+    mwpy_place at;
+    bool more = false;
+    while ((count < limit || limit > 1) && (more = mwpy_walk_on(&walk, &at))) {
+        if (count && is_left_out_code((PyObject *)at.code)) continue;
+        if (count == limit) break;
+        sites[count++] = interrupted_site(r, &at, now);
+    }
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (r) __atomic_store_n(&r->busy, false, __ATOMIC_RELAXED);
+    *inexact = walk.inexact || (!count && walk.unsure);
+    if (!count) return (mwpy_stack){0, 0};
+    unsigned flags = (more ? MW_STACK_CUT : 0) | (walk.unsure ? MW_STACK_INEXACT : 0);
+    return (mwpy_stack){sites[0], limit > 1 ? mw_intern_stack(sites + 1, count - 1, flags) : 0};
 }
 
 /* ---- on and off -------------------------------------------------------------------------------------------------- */
