@@ -140,7 +140,7 @@ for n in range(1, 30):
             assert event.site
             assert event.exact
             n = int.from_bytes(event.after, "little")
-            above = [("inner", 10), ("deeper", 14), *[("deeper", 13)] * (n % 100 % 10), ("<module>", 17)]
+            above = [("inner", 10), ("deeper", 15), *[("deeper", 14)] * (n % 100 % 10), ("<module>", 18)]
             whole = above if n < 100 else [("generator", 7), ("inner", 11), *above[1:]]
             told = [(site.function, site.line) for site in (event.site, *(event.stack or ()))]
             assert told == whole[:limit]
