@@ -307,6 +307,7 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
         size += (uint32_t)sizeof request->id;
         count++;
     }
+    if (store->native) size += (uint32_t)sizeof store->native;
     unsigned slots = slots_for(size, FIRST_PAYLOAD_STORE);
     struct mwj_slot *slot = likely(!count)          ? reserve(j, slots, own)
                             : count == 1 && request ? reserve_told(j, slots, own, request)
@@ -339,6 +340,10 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     if (request && likely(!request->changed)) {
         put_id(slot, &end, request->id);
         flags |= MWJ_HAS_REQUEST;
+    }
+    if (store->native) {
+        put_id(slot, &end, store->native);
+        flags |= MWJ_NATIVE;
     }
     commit(slot, MWJ_STORE, slots, store->how, flags);
     return MW_OK;
