@@ -30,7 +30,8 @@ def events_of(path: Path) -> list[Event]:
 def run(folder: Path, program: str, *arguments: object, stack: int) -> Any:
     """What the program prints at last: it is given the handler's library first."""
     subprocess.run(
-        ["gcc", "-shared", "-fPIC", "-o", folder / "interrupting.so", PROGRAMS / "interrupting.c"], check=True
+        ["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", folder / "interrupting.so", PROGRAMS / "interrupting.c"],
+        check=True,
     )
     settings = {"MEMWATCH_JOURNAL_FOLDER": "sessions", "MEMWATCH_WATCH_STACK": str(stack)}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MEMWATCH_")} | settings
