@@ -46,6 +46,7 @@ enum mwj_flag {
     MWJ_ADDS_CALL = 4,
     MWJ_HAS_STACK = 8,
     MWJ_HAS_REQUEST = 16,
+    MWJ_NATIVE = 32,
     MWJ_REPEATED = 64,
     MWJ_MORE = 128
 };
