@@ -258,7 +258,7 @@ def test_damaged_journals_give_no_value_away(copied: tuple[Path, Path, Path], tm
 
     folder, session, _ = copied
     draw = random.Random(5)
-    for number in range(4):
+    for number in range(2):
         damaged = tmp_path / f"damaged{number}"
         shutil.copytree(session, damaged)
         for journal in damaged.glob("*.mwj"):
