@@ -60,6 +60,15 @@ export function share<T extends BufferLike>(value: T): Shared<T>;
 /** The shared array in this thread, over the same memory: stores of every thread are seen. */
 export function receive<T extends BufferLike>(shared: Shared<T>): T;
 
+/**
+ * Calls f, with the arguments, and returns what it returns. Events say on whose behalf they happened: the label is in force
+ * in f and in all that it starts, as an AsyncLocalStorage's store would be, in this thread; so on into promises and timers
+ * that outlive f.
+ * @throws TypeError if the text isn't a string, or f is no function, or a generator function, whose code would run
+ *   outside; RangeError if the text is empty.
+ */
+export function label<A extends unknown[], R>(text: string, f: (...args: A) => R, ...args: A): R;
+
 export interface Session {
   /** For `memwatch log FOLDER`. */
   readonly folder: string;

@@ -10,6 +10,7 @@ try {
   // Code of these two tiers carries no source positions. It is interpreted or optimised instead. From now on V8 rejects
   // cached code that was made without these flags, Node's own included.
   if (asked.exactLines && native.threadLabel === 'main') for (const tier of ['sparkplug', 'maglev']) native.setFlag(`--no-${tier}`);
+  require('./lib/spans').lookOut();
   if (asked.sql) require('./lib/drivers').start(true);
 } catch (error) {
   require('./lib/printed').say(error.message); // the program goes on; its watch() will report it again

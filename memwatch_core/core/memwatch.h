@@ -290,6 +290,10 @@ int mw_keep_stacks(void);
 #define MW_STACK_UNKNOWN 0xffffffffu
 uint32_t mw_intern_stack(const uint32_t *sites, size_t count, uint32_t flags);
 
+/* The id of stack `inner`, then so many sites, then the callers of stack `outer`; of at most `most` sites. What is cut
+ * off, or not known, stays so: nothing is put behind it. Async-signal-safe. */
+uint32_t mw_join_stacks(uint32_t inner, const uint32_t *sites, size_t count, uint32_t outer, size_t most);
+
 /* The name of thread tid (0: the caller) in the journal, at most 255 bytes. Errors: NO_JOURNAL, TOO_LONG. */
 int mw_thread_name(uint32_t tid, const char *name, size_t length);
 

@@ -5,7 +5,9 @@
 //   watched   ArrayBuffer over watched pages -> {id, name, sql}
 //   drivers   the program's class Module -> the tracing of drivers that it loads
 //   watching  whether this thread watches anything, or did: set by begin()
+//   requests  labels and spans: of the first copy that is asked for them
 //   untold    records to be written then, by WeakRef: see sql/untold.js
+//   whenWatching(f)     calls f then, or now
 //   refuseTransfers()   see pin.js
 //   followsHere(realm, stop)   a test file's copy follows promises; stops the copies of the file before
 'use strict';
@@ -41,17 +43,24 @@ module.exports = `(() => {
     stops.push(stop);
   }
 
+  const begins = [];
   return {
     learnt: false,
     watched,
     drivers: new WeakMap(),
     watching: false,
+    requests: undefined,
     untold: new Set(),
     begin() {
       if (this.watching) return;
       this.watching = true;
+      for (const f of begins.splice(0)) f();
       for (const each of this.untold) each.deref()?.tell();
       this.untold.clear();
+    },
+    whenWatching(f) {
+      if (this.watching) f();
+      else begins.push(f);
     },
     refuseTransfers,
     followsHere,

@@ -8,6 +8,7 @@ const { callSite, original, assignedName } = require('./callsite');
 const { SessionError, core } = require('./errors');
 const { pin } = require('./pin');
 const { isSecret } = require('./settings');
+const { lookOut } = require('./spans');
 
 const FLAGS = { trackThreads: 1, trackSQL: 2, secret: 16 | 32 }; // memwatch.h: MW_SECRET, MW_MASK_BYTES
 const OPTIONS = ['trackThreads', 'trackSQL', 'mutationDepth', 'name', 'copy', 'secret'];
@@ -83,6 +84,7 @@ function receive(shared) {
 function remember(pages, variable) {
   watched.set(pages, variable);
   native.common.begin();
+  lookOut();
   pin(pages);
 }
 

@@ -403,6 +403,35 @@ FUNCTION(markContext) {
     return boolean(env, isolate_mark_context(to_number(env, argv[0])));
 }
 
+FUNCTION(tellRequest) {
+    napi_value argv[ARGUMENTS], number;
+    size_t length;
+    arguments(env, info, argv);
+    char *json = to_text(env, argv[1], &length);
+    if (!json) return NULL;
+    napi_create_uint32(env, isolate_tell_request(argv[0], json, length), &number);
+    free(json);
+    return number;
+}
+
+FUNCTION(pullRequests) {
+    napi_value argv[ARGUMENTS];
+    arguments(env, info, argv);
+    return boolean(env, isolate_pull_requests(argv[0], argv[1]));
+}
+
+FUNCTION(followSpans) {
+    napi_value argv[ARGUMENTS];
+    arguments(env, info, argv);
+    isolate_follow_spans(argv[0]);
+    return NULL;
+}
+
+FUNCTION(requestSlots) {
+    (void)info;
+    return words(env, napi_uint32_array, isolate_requests(), 2);
+}
+
 FUNCTION(followToken) {
     napi_value argv[ARGUMENTS];
     arguments(env, info, argv);
@@ -468,6 +497,10 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
         {"contextFrame", contextFrame},
         {"pullContexts", pullContexts},
         {"markContext", markContext},
+        {"tellRequest", tellRequest},
+        {"pullRequests", pullRequests},
+        {"followSpans", followSpans},
+        {"requestSlots", requestSlots},
         {"followToken", followToken},
         {"goneTokens", goneTokens},
         {"goneStatements", goneStatements},

@@ -5,7 +5,13 @@
  *   files.c     small files of a session, where nobody else can have put them
  *   blocks.c    pages behind ArrayBuffers: who holds them, and when they go
  *   sql.c       what a SQL statement says, hashes of its parameters, and the records of its beginning and end
- *   isolate.cc  what N-API has no words for (V8's own API): which line stores, whose async flow it is, external buffers
+ *   isolate.cc  what N-API has no words for (V8's own API): following an isolate, external buffers
+ *   codes.cc    the code map, of all code that V8 has made
+ *   places.cc   from an instruction to a line
+ *   frames.cc   the frames of a thread that stands still at a store
+ *   origins.cc  which line stores, and who called it: what the core asks
+ *   contexts.cc  whose async flow runs
+ *   requests.cc  on whose behalf
  *   inlining.cc  what V8 has inlined in optimised code
  *   text.cc     whether a script is what the file says that it is named after
  *   sourcemap.cc  the lines of generated files, as their compiler's maps have them
@@ -90,7 +96,7 @@ napi_value sql_end_statement(napi_env env, napi_callback_info info);
 /* The time of day as the journal has it, in whole us since 1970. */
 napi_value sql_now(napi_env env, napi_callback_info info);
 
-/* ---- isolate.cc -------------------------------------------------------------------------------------------------- */
+/* ---- V8 --------------------------------------------------------------------------------------------------------- */
 
 /* Starts following this isolate's code. The calling thread's; false if it is followed already. */
 bool isolate_attach(void);
@@ -124,6 +130,15 @@ bool isolate_mark_context(uint32_t context);
  * handed out. */
 napi_value isolate_current_frame(void);
 void isolate_restore_frame(napi_value frame);
+
+/* What an object of a storage says: see lib/requests.js. Returns its number. */
+uint32_t isolate_tell_request(napi_value object, const char *json, size_t length);
+/* Whether what a storage of labels holds, `value` now, is found by looking at what V8 continues with. */
+bool isolate_pull_requests(napi_value storage, napi_value value);
+/* The storage of OpenTelemetry's contexts. */
+void isolate_follow_spans(napi_value storage);
+/* Else, numbers of the span and the label in force. A Uint32Array over them, for a mirror in JavaScript. */
+uint32_t *isolate_requests(void);
 
 /* Tells of statements whose token nobody holds any more: how many there are since they were taken, and an array of
  * them. */

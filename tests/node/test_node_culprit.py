@@ -1,4 +1,4 @@
-"""The hunt of docs/finding-a-culprit.md in a program of Node.js, and what the commands say of a typed array."""
+"""The hunts of docs/finding-a-culprit.md in programs of Node.js, and what the commands say of a typed array."""
 
 from __future__ import annotations
 
@@ -30,14 +30,24 @@ def call(node: Node, *arguments: str) -> str:
     return done.stdout
 
 
-@ONCE
-def test_commands_name_the_line_that_wrote_the_wrong_slot(node: Node) -> None:
+def hunt(node: Node, program: str) -> None:
+    """Each command says what the page shows."""
     page = (ROOT / "docs/finding-a-culprit.md").read_text()
-    (block,) = re.findall(r"^```text\n(\$ memwatch run sensors.js.*?)^```", page, re.M | re.S)
-    node.write((ROOT / "examples/culprits/sensors.js").read_text(), "sensors.js")
+    (block,) = re.findall(rf"^```text\n(\$ memwatch run {program}.*?)^```", page, re.M | re.S)
+    node.write((ROOT / "examples/culprits" / program).read_text(), program)
     for command, expected in re.findall(r"^\$ memwatch (.*)\n((?:(?!\$ ).*\n)*)", block, re.M):
         arguments = command.removesuffix(" 2> /dev/null").replace("'", "").split()
         assert shown(call(node, *arguments)) == shown(expected), command
+
+
+@ONCE
+def test_commands_name_the_orders_that_wrote_to_one_total(node: Node) -> None:
+    hunt(node, "receipts.js")
+
+
+@ONCE
+def test_commands_name_the_line_that_wrote_the_wrong_slot(node: Node) -> None:
+    hunt(node, "sensors.js")
     rows = [json.loads(line) for line in call(node, "blame", "board", "--json").splitlines()]
     assert [(row["part"], row["value"], row["last"]["seq"], row["last"]["site"]["line"]) for row in rows] == [
         ("[0]", 21, 1, 9),

@@ -1,0 +1,145 @@
+/* requests.cc - see requests.h. Everything is compared by what it says, never by its address: addresses are used again.
+ */
+#include "requests.h"
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "contexts.h"
+
+namespace memwatch {
+
+namespace {
+
+/* What lies where in V8's objects, whose addresses have a 1 at the end. A Map has a table: an array of the numbers of
+ * its entries, of those that are gone, and of buckets; the buckets; then entries of three words, key and value first.
+ */
+enum { TAG = 1, KIND = 0, MAP_TABLE = 24, ENTRIES = 16, DELETED = 24, BUCKETS = 32, FIRST = 40, ENTRY = 3, MOST = 256 };
+
+bool is_object(uintptr_t value) { return (value & 3) == TAG; }
+
+uintptr_t word(uintptr_t object, size_t offset) { return *(const uintptr_t *)(object - TAG + offset); }
+
+/* Of a small integer. */
+size_t number(uintptr_t value) { return value & 0xffffffff ? SIZE_MAX : value >> 32; }
+
+uint16_t type_of(uintptr_t object) {
+    return *(const uint16_t *)(word(object, KIND) - TAG + v8::internal::Internals::kMapInstanceTypeOffset);
+}
+
+uintptr_t address(v8::Local<v8::Value> value) { return **(uintptr_t **)&value; }
+
+} // namespace
+
+/* ---- what JavaScript tells --------------------------------------------------------------------------------------- */
+
+uint32_t requests::tell(v8::Local<v8::Value> object, std::string json) {
+    busy_ = true;
+    if (free_.empty()) {
+        free_.push_back((uint32_t)numbers_.size());
+        numbers_.push_back(nullptr);
+    }
+    uint32_t number = free_.back();
+    free_.pop_back();
+    std::unique_ptr<part> p(new part{++serials_, std::move(json), number, this});
+    numbers_[number] = p.get();
+    parts_.set(object, std::move(p));
+    busy_ = false;
+    return number;
+}
+
+bool requests::pull(v8::Local<v8::Value> storage, v8::Local<v8::Value> value) {
+    v8::HandleScope scope(isolate_);
+    v8::Local<v8::Value> frame = current_frame(isolate_);
+    if (frame.IsEmpty() || !frame->IsMap()) return false;
+    uintptr_t map = address(frame), table = word(map, MAP_TABLE);
+    busy_ = true;
+    storages_[LABEL].Reset(isolate_, storage);
+    type_ = type_of(map);
+    table_ = is_object(table) ? word(table, KIND) : 0;
+    pulls_ = held(LABEL) == address(value);
+    busy_ = false;
+    return pulls_;
+}
+
+void requests::follow_spans(v8::Local<v8::Value> storage) {
+    busy_ = true;
+    storages_[SPAN].Reset(isolate_, storage);
+    busy_ = false;
+}
+
+/* ---- at a store (async-signal-safe from here on) ------------------------------------------------------------------
+ */
+
+/* Those of what is continued with, if it is a Map. */
+const uintptr_t *requests::entries(uintptr_t map, size_t *count) const {
+    if (!is_object(map) || type_of(map) != type_) return nullptr;
+    uintptr_t table = word(map, MAP_TABLE);
+    if (!is_object(table) || word(table, KIND) != table_) return nullptr;
+    size_t there = number(word(table, ENTRIES)), gone = number(word(table, DELETED)),
+           buckets = number(word(table, BUCKETS));
+    if (there > MOST || gone > MOST || buckets > MOST) return nullptr;
+    *count = there + gone;
+    return (const uintptr_t *)(table - TAG + FIRST) + buckets;
+}
+
+/* The object that a storage holds; 0: none. */
+uintptr_t requests::held(kind of) const {
+    const uintptr_t *storage = *(uintptr_t *const *)&storages_[of]; /* a Global is a pointer to a slot */
+    const uintptr_t *frame = frame_of(isolate_), *entry = nullptr;
+    size_t count = 0;
+    if (storage && frame) entry = entries(*frame, &count);
+    for (; count; count--, entry += ENTRY)
+        if (entry[0] == *storage) return entry[1];
+    return 0;
+}
+
+mw_request *requests::known_as(const char *json, size_t length) {
+    uint64_t hash = length;
+    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)json[i]) * 0x100000001B3u;
+    mw_request *request = &known_[hash_to_bits(hash, KNOWN_BITS)];
+    if (request->serial && request->length == length && !memcmp(request->json, json, length)) return request;
+    request->serial = mw_request_serial(); /* first: whoever has taken the old one sees that it is gone */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    request->told = 0;
+    request->length = (uint32_t)length;
+    memcpy(request->json, json, length);
+    return request;
+}
+
+mw_request *requests::find() {
+    const part *parts[KINDS];
+    bool any = false, same = last_request_ != nullptr;
+    if (busy_ || parts_.collecting) return nullptr;
+    for (int of = 0; of < KINDS; of++) {
+        if (pulls_) {
+            uintptr_t object = held((kind)of);
+            const std::unique_ptr<part> *known = object ? parts_.of(object) : nullptr;
+            parts[of] = known ? known->get() : nullptr;
+        } else {
+            parts[of] = mirrored[of] < numbers_.size() ? numbers_[mirrored[of]] : nullptr;
+        }
+        any |= parts[of] != nullptr;
+        same &= last_[of] == (parts[of] ? parts[of]->serial : 0);
+    }
+    if (!any || same) return any ? last_request_ : nullptr;
+    char json[MW_REQUEST_MAX];
+    size_t length = 0;
+    for (const part *p : parts) {
+        if (!p || length + p->json.size() + 2 > sizeof json) continue;
+        json[length] = length ? ',' : '{';
+        memcpy(json + length + 1, p->json.data(), p->json.size());
+        length += 1 + p->json.size();
+    }
+    if (!length) return nullptr;
+    json[length++] = '}';
+    busy_ = true;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    last_request_ = known_as(json, length);
+    for (int of = 0; of < KINDS; of++) last_[of] = parts[of] ? parts[of]->serial : 0;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    busy_ = false;
+    return last_request_;
+}
+
+} // namespace memwatch
