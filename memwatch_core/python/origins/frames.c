@@ -179,7 +179,10 @@ void mwpy_origin(const void *ucontext, mw_origin *origin) {
     mwpy_named_task = interrupted;
 }
 
-int mwpy_prepare_origins(void) { return mwpy_prepare_requests(); }
+int mwpy_prepare_origins(void) {
+    mwpy_on_task_type = mwpy_note_creators;
+    return mwpy_prepare_requests();
+}
 
 void mwpy_note_imports(void) { mwpy_look_for_imports(mwpy_current_thread()); }
 

@@ -5,7 +5,6 @@
 #define Py_BUILD_CORE_MODULE 1
 #include "origins/imported.h"
 #include "base/hash.h"
-#include "origins/creators.h"
 #include "origins/peek.h"
 
 #pragma GCC diagnostic push
@@ -16,6 +15,7 @@
 #pragma GCC diagnostic pop
 
 mwpy_imported mwpy_found;
+void (*mwpy_on_task_type)(PyTypeObject *type, PyObject *init);
 
 enum { ASYNCIO, TASK, INIT, TASKS, CONTEXT, RUNTIME, VARIABLE, PROPAGATION, KEY, NAMES };
 static PyObject *names[NAMES]; /* strong */
@@ -95,9 +95,9 @@ void mwpy_look_for_imports(PyThreadState *thread) {
     bool waiting = false;
     look_for_spans(modules, &waiting);
     PyObject *task = global_of(modules, ASYNCIO, TASK, &waiting);
-    if (task && PyType_Check(task)) {
+    if (task && PyType_Check(task) && mwpy_on_task_type) {
         PyTypeObject *type = (PyTypeObject *)task;
-        mwpy_note_creators(type, named(type->tp_dict, names[INIT]));
+        mwpy_on_task_type(type, named(type->tp_dict, names[INIT]));
     }
 #if PY_VERSION_HEX < 0x030E0000
     PyObject *tasks = global_of(modules, ASYNCIO, TASKS, &waiting);
