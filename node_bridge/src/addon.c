@@ -238,21 +238,61 @@ FUNCTION(original) { /* file, line, column -> [file, line, column] | undefined: 
     return found;
 }
 
-#define ENTRY(name) {#name, call_##name},
+#define ENTRY(name) {#name, call_##name}
 
 napi_value memwatch_addon_1(napi_env env, napi_value exports);
 __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env, napi_value exports) {
     static const struct {
         const char *name;
         napi_callback call;
-    } functions[] = {{"readStatement", sql_read_statement},
-                     {"hash", sql_hash_form},
-                     {"hashNumber", sql_hash_number},
-                     {"hashText", sql_hash_text},
-                     {"beginStatement", sql_begin_statement},
-                     {"endStatement", sql_end_statement},
-                     {"now", sql_now},
-                     FUNCTIONS(ENTRY)};
+    } functions[] = {
+        ENTRY(start),
+        ENTRY(keepCallers),
+        ENTRY(open),
+        ENTRY(readFile),
+        ENTRY(makeFile),
+        ENTRY(opened),
+        ENTRY(lines),
+        ENTRY(setFlag),
+        ENTRY(randomBytes),
+        ENTRY(close),
+        ENTRY(stats),
+        ENTRY(attach),
+        ENTRY(isFirstThread),
+        ENTRY(shared),
+        ENTRY(learn),
+        ENTRY(nameThread),
+        ENTRY(original),
+        ENTRY(watch),
+        ENTRY(describe),
+        ENTRY(unwatch),
+        ENTRY(share),
+        ENTRY(receive),
+        ENTRY(isDetachable),
+        ENTRY(openContext),
+        ENTRY(updateContext),
+        ENTRY(contextIds),
+        ENTRY(contextSlot),
+        ENTRY(contextFrame),
+        ENTRY(pullContexts),
+        ENTRY(markContext),
+        ENTRY(tellRequest),
+        ENTRY(pullRequests),
+        ENTRY(followSpans),
+        ENTRY(requestSlots),
+        ENTRY(followToken),
+        ENTRY(goneTokens),
+        ENTRY(goneStatements),
+        ENTRY(currentFrame),
+        ENTRY(restoreFrame),
+        {"readStatement", sql_read_statement},
+        {"hash", sql_hash_form},
+        {"hashNumber", sql_hash_number},
+        {"hashText", sql_hash_text},
+        {"beginStatement", sql_begin_statement},
+        {"endStatement", sql_end_statement},
+        {"now", sql_now},
+    };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         napi_value function;
         if (napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &function))

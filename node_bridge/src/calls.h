@@ -1,26 +1,57 @@
-/* calls.h - functions that lib/ calls: what they are given, and what they return. */
+/* calls.h - functions that lib/ calls: what they are given, and what they return. lib/native.js says what each is for.
+ */
 #ifndef MEMWATCH_CALLS_H
 #define MEMWATCH_CALLS_H
 #include "addon.h"
 
 enum { ARGUMENTS = 6 };
 
-/* All of them, by the file that they are in; but for those of sql.c. */
-#define FUNCTIONS_OF_ADDON(F)                                                                                          \
-    F(start)                                                                                                           \
-    F(keepCallers) F(open) F(close) F(opened) F(readFile) F(makeFile) F(lines) F(setFlag) F(randomBytes) F(stats)      \
-        F(attach) F(isFirstThread) F(shared) F(learn) F(nameThread) F(original)
-#define FUNCTIONS_OF_VARIABLES(F) F(watch) F(describe) F(unwatch) F(share) F(receive) F(isDetachable)
-#define FUNCTIONS_OF_FLOWS(F)                                                                                          \
-    F(openContext)                                                                                                     \
-    F(updateContext) F(contextIds) F(contextSlot) F(contextFrame) F(pullContexts) F(markContext) F(tellRequest)        \
-        F(pullRequests) F(followSpans) F(requestSlots) F(followToken) F(goneTokens) F(goneStatements) F(currentFrame)  \
-            F(restoreFrame)
-#define FUNCTIONS(F) FUNCTIONS_OF_ADDON(F) FUNCTIONS_OF_VARIABLES(F) FUNCTIONS_OF_FLOWS(F)
-
 #define FUNCTION(name) napi_value call_##name(napi_env env, napi_callback_info info)
-#define DECLARATION(name) FUNCTION(name);
-FUNCTIONS(DECLARATION)
+
+/* addon.c */
+FUNCTION(start);
+FUNCTION(keepCallers);
+FUNCTION(open);
+FUNCTION(readFile);
+FUNCTION(makeFile);
+FUNCTION(opened);
+FUNCTION(lines);
+FUNCTION(setFlag);
+FUNCTION(randomBytes);
+FUNCTION(close);
+FUNCTION(stats);
+FUNCTION(attach);
+FUNCTION(isFirstThread);
+FUNCTION(shared);
+FUNCTION(learn);
+FUNCTION(nameThread);
+FUNCTION(original);
+
+/* variables.c */
+FUNCTION(watch);
+FUNCTION(describe);
+FUNCTION(unwatch);
+FUNCTION(share);
+FUNCTION(receive);
+FUNCTION(isDetachable);
+
+/* flows.c */
+FUNCTION(openContext);
+FUNCTION(updateContext);
+FUNCTION(contextIds);
+FUNCTION(contextSlot);
+FUNCTION(contextFrame);
+FUNCTION(pullContexts);
+FUNCTION(markContext);
+FUNCTION(tellRequest);
+FUNCTION(pullRequests);
+FUNCTION(followSpans);
+FUNCTION(requestSlots);
+FUNCTION(followToken);
+FUNCTION(goneTokens);
+FUNCTION(goneStatements);
+FUNCTION(currentFrame);
+FUNCTION(restoreFrame);
 
 /* UTF-8 of a string, to be freed; NULL with an exception pending. */
 char *to_text(napi_env env, napi_value value, size_t *length);
