@@ -35,12 +35,15 @@ WhyNot = Literal["kind", "max_objects", "other watch", "key", "member", "memory"
 
 
 class Site(msgspec.Struct, frozen=True):
-    """The place in the program's own source that a store came from."""
+    """The place in the program's own source that a store came from. Where no line of Python or JavaScript made it, the
+    native code that did."""
 
     file: str
+    """Of native code: the program or library, ``[vdso]``, or ``[jit]``: code made at run time."""
     line: int
     """From 1; 0 if unknown."""
     function: str
+    """Of native code: ``encode+0x4c``; ``+0x114c``, where in the file, if no symbol is known."""
     column: int = 0
     adds_call: bool = False
     """It is ``x += f()`` on a proxy: a number that ``f`` or another thread writes to ``x`` meanwhile is not lost, as it
@@ -218,6 +221,9 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """Whether it had more names than ``aliases`` has."""
     request: Request | None = None
     """The unit of work in force; None: there was none."""
+    native: Site | None = None
+    """The native code that stored, or made the call, under the line of ``site``; None: the write was announced, it
+    isn't known, or ``site`` itself is native."""
 
     @property
     def time(self) -> datetime:

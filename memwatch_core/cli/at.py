@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import click
 
 from ..host.asked import Asked, Pattern, asked
-from ..host.blamed import Row, is_there, rows
+from ..host.blamed import Row, doubts, is_there, rows
 from ..host.moments import cuts_of, moment, process_of
 from ..host.parts import UNKNOWN
 from ..host.placed import is_opened
@@ -133,9 +133,8 @@ def _notes(found: Iterable[tuple[Value, str]]) -> Iterable[str]:
         if value.cut is not None:
             gone = f"events before {value.cut.seq:,} are no longer there (journal.max_bytes)"
             said[f"{gone}: what they wrote is unknown"] = None
-        for row in rows(value, part) if value.doubt or value.placed is not None else ():
-            if row.doubt:
-                said[f"what has a ? may have changed unseen: {row.doubt}"] = None
+        for doubt in doubts(value, part):
+            said[f"what has a ? may have changed unseen: {doubt}"] = None
     return said
 
 

@@ -12,7 +12,7 @@ from ..config import suggest
 from ..errors import SessionError
 from ..host.asked import asked
 from ..host.authors import Author, Authors, By, Count
-from ..host.blamed import Row, by_event, by_place, is_there, rows
+from ..host.blamed import Row, by_event, by_place, doubts, is_there, rows
 from ..host.lost_updates import LostUpdate, LostUpdates
 from ..host.moments import cuts_of, moment, since
 from ..host.parts import LENGTH
@@ -45,6 +45,8 @@ from .showing import (
 HEADING = ("event", "written", "by", "thread", "writes", "value")
 PLACE = 40
 """Columns of a line that wrote."""
+SHOWN = 3
+"""Ranges of bytes that are named."""
 
 
 @click.command("blame")
@@ -185,12 +187,11 @@ def _touches(value: Value, words: Any) -> Callable[[Event], bool]:
 
 
 def _put_rows(value: Value, part: str, each: bool) -> None:
-    found = [row for row in rows(value, part, by_event if each else by_place) if is_there(row) or row.last is not None]
+    found = [row for row in rows(value, part, by_event if each else by_place) if row.last is not None or is_there(row)]
     if value.parts is not None and value.parts.is_bytes and value.memory is not None:
-        lengths = [row for row in found if row.part == LENGTH and (part or row.last is not None or row.doubt)]
-        ranges = [row for row in found if row.part != LENGTH]
-        _put_table(value, lengths)
-        _put_bytes(value, ranges, each)
+        begin = value.parts.start()
+        _put_table(value, [row for row in found if row.stop <= begin and (part or row.last is not None or row.doubt)])
+        _put_bytes(value, [row for row in found if row.stop > begin], each)
     else:
         _put_table(value, found)
     if not found:
@@ -244,28 +245,29 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
     if not found:
         return
     keys: dict[object, int] = {}
-    by_author: dict[int, list[Row]] = {}
+    written: list[_Written] = []
     spans = []
     for row in found:
         number = NOBODY
         if row.last is not None:
             number = keys.setdefault(by_event(row.last) if each else by_place(row.last), len(keys))
-            by_author.setdefault(number, []).append(row)
+            if number == len(written):
+                written.append(_Written(row.last))
+            written[number].add(row)
         spans.append(Span(row.start, row.stop, number))
-    if by_author:
+    if written:
         table = []
-        for number, mine in by_author.items():
-            last = max((row.last for row in mine if row.last is not None), key=lambda event: event.seq)
-            writes = max(row.writes for row in mine)
-            where = ", ".join(row.part + "?" * bool(row.doubt) for row in mine[:3]) + (", …" if len(mine) > 3 else "")
+        for number, mine in enumerate(written):
+            last = mine.last
+            where = ", ".join(row.part + "?" * bool(row.doubt) for row in mine.first) + ", …" * (mine.count > SHOWN)
             table.append(
                 (letter(number), str(last.seq), clock(last.time_ns), last_part(by(last), PLACE), thread_of(last),
-                 f"{writes:,}", where, statement_of(last))
+                 f"{mine.writes:,}", where, statement_of(last))
             )  # fmt: skip
         lines = [
             *columns([row[:-1] for row in table], ("", *HEADING[:-1], "bytes"), (None, None, "time", "site", "thread"))
         ]
-        numbers = iter(by_author)
+        numbers = iter(range(len(written)))
         lines[1:] = [line if line[:1] in ("", " ") else _lettered(line, next(numbers)) for line in lines[1:]]
         _put_with_statements(iter(lines), [(row[0], row[-1]) for row in table])
     paint = colour if shows_colours(sys.stdout) else None
@@ -277,6 +279,24 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
         put(line)
 
 
+class _Written:
+    """What one author wrote."""
+
+    __slots__ = ("count", "first", "last", "writes")
+
+    def __init__(self, last: Event) -> None:
+        self.last, self.first, self.count, self.writes = last, list[Row](), 0, 0
+
+    def add(self, row: Row) -> None:
+        assert row.last is not None
+        if row.last.seq > self.last.seq:
+            self.last = row.last
+        self.count += 1
+        self.writes = max(self.writes, row.writes)
+        if self.count <= SHOWN:
+            self.first.append(row)
+
+
 def _lettered(line: str, author: int) -> str:
     """A row of the table, its letter in the author's colour."""
     return colour(role(author), line[0]) + line[1:]
@@ -284,7 +304,7 @@ def _lettered(line: str, author: int) -> str:
 
 def _put_rows_as_json(value: Value, part: str, lost: LostUpdates) -> None:
     for row in rows(value, part, by_event):
-        if not is_there(row) and row.last is None:
+        if row.last is None and not is_there(row):
             continue
         put_json(
             {"answer": "part"}
@@ -359,7 +379,7 @@ def _name(who: Author, count: Count, kind: By) -> str:
 def _put_notes(value: Value, part: str, lost: LostUpdates) -> None:
     if value.cut is not None:
         note(f"events before {value.cut.seq:,} are no longer there (journal.max_bytes): only later writes are counted")
-    for doubt in dict.fromkeys(row.doubt for row in rows(value, part) if row.doubt):
+    for doubt in doubts(value, part):
         note(f"what has a ? may have changed unseen: {doubt}")
     if value.placed is not None and value.placed.unnamed:
         note(f"{value.placed.unnamed:,} writes were to places whose path isn't known")

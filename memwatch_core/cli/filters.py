@@ -236,7 +236,7 @@ def _places(text: str, seen: list[str]) -> str:
     """Suggestions for a FILE:LINE without a match: lines of this file that wrote, or files."""
     file, _, line = text.partition(":")
     name = file.rpartition("/")[2]
-    of = [place for place in seen if not name or place.rpartition(":")[0] == name]
+    of = [place for place in seen if (not name or place.rpartition(":")[0] == name) and not place.endswith(":0")]
     of.sort(key=lambda place: int(place.rpartition(":")[2]))
     if of and line:
         return f", but from {', '.join(of[:8])}{', …' if of[8:] else ''}"

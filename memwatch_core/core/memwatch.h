@@ -249,6 +249,7 @@ typedef struct mw_origin {
     uint32_t stack;          /* id from mw_intern_stack, of the callers of `site`; 0: not asked for */
     uint64_t request_serial; /* what request->serial is: if it is another one when the store is recorded, because a */
     mw_request *request;     /* signal handler has stored meanwhile, nothing is said. NULL: none */
+    uint32_t native;         /* the core's: the site of the native code that stored; 0: it isn't known */
 } mw_origin;
 
 /* Called in the writing thread for every store, announced write and libc call that fills watched memory, before the

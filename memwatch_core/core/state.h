@@ -32,6 +32,8 @@
 #include "stores/executor.h"
 #include "stores/instruction.h"
 #include "stores/kernel_writes.h"
+#include "stores/loaded_files.h"
+#include "stores/native_sites.h"
 
 struct mw_core {
     _Atomic uint32_t started;
@@ -65,6 +67,8 @@ struct mw_core {
     struct code_blocks code_blocks;
     struct executor executor;
     struct kernel_writes kernel_writes;
+    struct loaded_files loaded_files;
+    struct native_sites native_sites;
     struct modules modules;
 
     _Atomic uint64_t stores, lost, chained, requests;

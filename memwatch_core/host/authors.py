@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from ..records import Event, Site
+from .native import function_of
 
 By = Literal["site", "thread", "statement", "function", "stack", "label", "task", "trace"]
 MOST = 100_000
@@ -56,7 +57,7 @@ def _site(event: Event) -> Author:
 
 def _function(event: Event) -> Author:
     site, found = _place(event)
-    return Author(site=None if site is None else Site(site.file, 0, site.function), found=found)
+    return Author(site=None if site is None else Site(site.file, 0, function_of(site)), found=found)
 
 
 def _thread(event: Event) -> Author:

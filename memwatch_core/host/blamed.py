@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from ..errors import SessionError
 from ..records import ABSENT, Event
-from .memory import Memory
+from .memory import Mark, Memory
 from .parts import UNKNOWN, Parts, Unit
 from .placed import prefixes
 from .states import Value, site_key
@@ -17,27 +17,66 @@ Key = Callable[[Event], object]
 """What an event's author is; parts of one author that lie side by side make one row."""
 
 
-@dataclass(frozen=True, slots=True)
 class Row:
-    """A part of a value at a moment."""
+    """A part of a value at a moment. What it is called and holds is made out when it is asked for: of a million of
+    rows, a few are shown."""
 
-    part: str
-    """What stands behind the variable's name: ``.qty``, ``[0:16]``, ``["port"]``; empty: all of it."""
-    value: Any
-    """:data:`UNKNOWN` if not all of it is known, ABSENT if it was deleted; None if it can't be decoded, or is large."""
-    last: Event | None
-    """The event that wrote it last; None: none has, or it changed unseen."""
-    writes: int
-    """How many counted events wrote to it; of several bytes, to the one that was written to most often."""
-    sites: frozenset[int]
-    """Numbers of the places in the source that these came from."""
-    doubt: str = ""
-    """Why it may have changed unseen."""
-    unseen: bool = False
-    """It did: it isn't what the last event that wrote it left."""
-    start: int = 0
-    stop: int = 0
-    """Its bytes are [start, stop), of a value that lies in bytes."""
+    __slots__ = ("_part", "_source", "_unit", "_value", "doubt", "last", "sites", "start", "stop", "unseen", "writes")
+
+    def __init__(
+        self,
+        part: str,
+        value: Any,
+        last: Event | None,
+        writes: int,
+        sites: frozenset[int],
+        doubt: str = "",
+        unseen: bool = False,
+        start: int = 0,
+        stop: int = 0,
+        source: tuple[Parts, Memory] | None = None,
+        unit: Unit | None = None,
+    ) -> None:
+        self._part, self._value, self._source, self._unit = part, value, source, unit
+        self.last = last
+        """The event that wrote it last; None: none has, or it changed unseen."""
+        self.writes = writes
+        """How many counted events wrote to it; of several bytes, to the one that was written to most often."""
+        self.sites = sites
+        """Numbers of the places in the source that these came from."""
+        self.doubt = doubt
+        """Why it may have changed unseen."""
+        self.unseen = unseen
+        """It did: it isn't what the last event that wrote it left."""
+        self.start, self.stop = start, stop
+        """Its bytes are [start, stop), of a value that lies in bytes."""
+
+    @property
+    def part(self) -> str:
+        """What stands behind the variable's name: ``.qty``, ``[0:16]``, ``["port"]``; empty: all of it."""
+        return self._part if self._source is None else self._found(self._source).name
+
+    @property
+    def value(self) -> Any:
+        """:data:`UNKNOWN` if not all of it is known, ABSENT if it was deleted; None if it can't be decoded, or is
+        large."""
+        return (
+            self._value if self._source is None else self._source[0].value(self._found(self._source), self._source[1])
+        )
+
+    def take(self, other: Row) -> None:
+        """Takes the elements behind it in."""
+        self._unit = None
+        if self.last is None or (other.last is not None and other.last.seq >= self.last.seq):
+            self.last = other.last
+        self.writes, self.stop = max(self.writes, other.writes), other.stop
+        if other.sites is not self.sites:
+            self.sites |= other.sites
+
+    def _found(self, source: tuple[Parts, Memory]) -> Unit:
+        if self._unit is None:
+            self._unit = source[0].between(source[1], self.start, self.stop)
+        return self._unit
 
 
 def by_event(event: Event) -> object:
@@ -68,16 +107,16 @@ def rows(value: Value, part: str = "", key: Key = by_place) -> Iterator[Row]:
         if unit is None:
             raise SessionError(f"{value.name} has no part {part!r}{_example(parts, memory)}")
         if unit.stop <= start or parts.is_whole:
-            yield _row(value, parts, memory, unit)
+            yield _of(value, parts, memory, unit)
             return
         start, stop = unit.start, unit.stop if stop is None else min(unit.stop, stop)
         if start >= stop:
             raise SessionError(f"{value.name} has no part {part!r} at that moment: it ends before")
         if "." in part.partition("[")[0]:
-            yield _row(value, parts, memory, unit)
+            yield _of(value, parts, memory, unit)
             return
     elif start:
-        yield _row(value, parts, memory, parts.between(memory, 0, 1))
+        yield _of(value, parts, memory, parts.between(memory, 0, 1))
     if stop is None:  # where it ends isn't known: only what was written is
         size = 0 if value.variable is None else value.variable.size
         yield from (row for row in _joined(value, parts, memory, start, size, key) if row.last is not None)
@@ -89,63 +128,78 @@ def _example(parts: Parts, memory: Memory) -> str:
     """``; its parts are .qty, .price``."""
     if parts.is_whole:
         return "; it has none"
-    names = []
-    for unit in parts.units(memory, parts.start(), parts.stop(memory) or 0):
-        names.append(unit.name)
-        if len(names) == 9:
-            break
+    units = parts.units(memory, parts.start(), parts.stop(memory) or 0)
+    names = [unit.name for unit, _ in islice(units, 9)]
     return f"; its parts are {', '.join(names[:8])}{', …' if names[8:] else ''}" if names else "; it is empty"
 
 
 def _joined(value: Value, parts: Parts, memory: Memory, start: int, stop: int, key: Key) -> Iterator[Row]:
     """Elements of one author side by side as one row."""
-    held: Row | None = None
-    for unit in parts.units(memory, start, stop):
-        row = _row(value, parts, memory, unit, wanted=False)
-        if held is not None and _same_author(held, row, key):
-            last = row.last if held.last is None or (row.last and row.last.seq >= held.last.seq) else held.last
-            held = replace(
-                held, last=last, writes=max(held.writes, row.writes), sites=held.sites | row.sites, stop=row.stop
-            )
-            continue
+    held: tuple[Row, object, bool] | None = None
+    for row, is_item in _elements(value, parts, memory, start, stop):
+        author = None if row.last is None else key(row.last)
         if held is not None:
-            yield _filled(held, parts, memory)
-        held = row
+            before, its_author, was_item = held
+            if (
+                (is_item and was_item and author == its_author and before.stop == row.start)
+                and (before.doubt, before.unseen) == (row.doubt, row.unseen)
+            ):  # fmt: skip
+                before.take(row)
+                continue
+            yield before
+        held = row, author, is_item
     if held is not None:
-        yield _filled(held, parts, memory)
+        yield held[0]
 
 
-def _same_author(one: Row, other: Row, key: Key) -> bool:
-    if not (
-        one.part.startswith("[")
-        and other.part.startswith("[")
-        and (one.doubt, one.unseen) == (other.doubt, other.unseen)
-    ):
-        return False
-    if one.last is None or other.last is None:
-        return one.last is other.last and one.stop == other.start
-    return one.stop == other.start and key(one.last) == key(other.last)
+def _elements(value: Value, parts: Parts, memory: Memory, start: int, stop: int) -> Iterator[tuple[Row, bool]]:
+    """Each part that was written apart, and whether it is an element, and not a field."""
+    source = parts, memory
+    if parts.is_bytes:
+        for first, last, mark in memory.stretches(start, stop):
+            yield _row(value, source, first, last, (mark,)), True
+        return
+    for unit, marks in parts.units(memory, start, stop):
+        yield _row(value, source, unit.start, unit.stop, marks, unit), unit.name.startswith("[")
 
 
-def _filled(row: Row, parts: Parts, memory: Memory) -> Row:
-    unit = parts.between(memory, row.start, row.stop)
-    return replace(row, part=unit.name, value=parts.value(unit, memory))
-
-
-def _row(value: Value, parts: Parts, memory: Memory, unit: Unit, *, wanted: bool = True) -> Row:
+def _of(value: Value, parts: Parts, memory: Memory, unit: Unit) -> Row:
     marks = [stretch.mark for stretch in memory.stretches(unit.start, unit.stop)]
-    newest = max(marks, key=lambda mark: mark.tick)
-    doubt = value.doubt_of(min(mark.tick for mark in marks)) or _outside(value, unit)
-    found = parts.value(unit, memory) if wanted else None
-    sites = frozenset().union(*(mark.sites for mark in marks)) if len(marks) > 1 else newest.sites
-    unseen = any(mark.unseen for mark in marks)
-    writes = max(mark.writes for mark in marks)
-    return Row(unit.name, found, newest.last, writes, sites, doubt, unseen, unit.start, unit.stop)
+    return _row(value, (parts, memory), unit.start, unit.stop, marks, unit)
 
 
-def _outside(value: Value, unit: Unit) -> str:
+def _row(
+    value: Value,
+    source: tuple[Parts, Memory],
+    start: int,
+    stop: int,
+    marks: Sequence[Mark],
+    unit: Unit | None = None,
+) -> Row:
+    newest = oldest = marks[0]
+    writes, sites, unseen = newest.writes, newest.sites, newest.unseen
+    if len(marks) > 1:
+        newest, oldest = max(marks, key=_tick), min(marks, key=_tick)
+        writes, sites = max(mark.writes for mark in marks), frozenset().union(*(mark.sites for mark in marks))
+        unseen = any(mark.unseen for mark in marks)
+    doubt = value.doubt_of(oldest.tick) or _outside(value, start, stop)
+    return Row("", None, newest.last, writes, sites, doubt, unseen, start, stop, source, unit)
+
+
+def _tick(mark: Mark) -> int:
+    return mark.tick
+
+
+def doubts(value: Value, part: str = "") -> Iterator[str]:
+    """Why some of what :func:`rows` tells may have changed unseen, each reason once."""
+    limited = value.variable is not None and value.variable.depth is not None
+    if value.doubt or limited or value.placed is not None or value.parts is None:
+        yield from dict.fromkeys(row.doubt for row in rows(value, part) if row.doubt)
+
+
+def _outside(value: Value, start: int, stop: int) -> str:
     depth = None if value.variable is None else value.variable.depth
-    if depth is None or (depth[0] <= unit.start and unit.stop <= depth[1]):
+    if depth is None or (depth[0] <= start and stop <= depth[1]):
         return ""
     return "it lies outside of the watch's mutation_depth"
 

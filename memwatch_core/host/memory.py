@@ -5,8 +5,8 @@ Memory is taken only for pages that are written to or have content, so a variabl
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ..records import Event
@@ -58,9 +58,9 @@ class Stretch(NamedTuple):
 class _Page:
     __slots__ = ("data", "known", "marks", "starts")
 
-    def __init__(self, known: bool, mark: Mark) -> None:
-        self.data = bytearray(PAGE)
-        self.known: bytearray | None = None if known else bytearray(PAGE)
+    def __init__(self, known: bool, mark: Mark, room: int) -> None:
+        self.data = bytearray(room)
+        self.known: bytearray | None = None if known else bytearray(room)
         """1 for each known byte; None: all are known."""
         self.starts = [0]
         self.marks = [mark]
@@ -70,8 +70,19 @@ class _Page:
         self.data[start:stop] = data
         if self.known is not None:
             self.known[start:stop] = _WHOLE[: len(data)]
-            if self.known == _WHOLE:
+            if 0 not in self.known:
                 self.known = None
+
+    def grow(self, room: int, known: bool) -> None:
+        """There is more of the variable in it."""
+        more = room - len(self.data)
+        if more <= 0:
+            return
+        if self.known is None and not known:
+            self.known = bytearray(_WHOLE[: len(self.data)])
+        self.data.extend(bytes(more))
+        if self.known is not None:
+            self.known.extend((_WHOLE if known else bytes(PAGE))[:more])
 
     def differences(self, start: int, data: bytes) -> Iterator[tuple[int, int]]:
         """Ranges in which the data isn't what is known."""
@@ -110,11 +121,16 @@ class Memory:
 
     def __init__(self, size: int, known: bool, tick: int) -> None:
         self.size, self._known = size, known
+        self._least = size
+        """What its pages have room for."""
         self._pages: dict[int, _Page] = {}
         self._rest = Mark(tick=tick)
 
     def resize(self, size: int) -> None:
         self.size = size
+        for number, page in self._pages.items() if size > self._least else ():
+            page.grow(self._room(number), self._known)
+        self._least = max(size, self._least)
 
     def fill(self, offset: int, data: bytes, tick: int | None = None) -> None:
         """Sets bytes that are there without an event: from the beginning, or (``tick``) from now on, if they aren't
@@ -177,9 +193,7 @@ class Memory:
 
     def is_same(self, other: Memory, start: int, stop: int) -> bool | None:
         """Whether the bytes [start, stop) of both are the same; None if some aren't known."""
-        numbers = {
-            number for number in {*self._pages, *other._pages} if start < (number + 1) * PAGE and number * PAGE < stop
-        }
+        numbers = {*self._numbers(start, stop), *other._numbers(start, stop)}
         if not (self._known and other._known) and len(numbers) * PAGE < stop - start:
             return None
         same: bool | None = True
@@ -213,7 +227,7 @@ class Memory:
         """The marks of bytes [start, stop), joined where neighbours say the same."""
         held: Stretch | None = None
         for each in self._all(start, stop):
-            if held is not None and held.mark.says(each.mark):
+            if held is not None and held.mark.last is each.mark.last and held.mark.says(each.mark):
                 held = Stretch(held.start, each.stop, held.mark)
                 continue
             if held is not None:
@@ -224,18 +238,31 @@ class Memory:
 
     def _all(self, start: int, stop: int) -> Iterator[Stretch]:
         at = start
-        for number in sorted(number for number in self._pages if start < (number + 1) * PAGE and number * PAGE < stop):
+        for number in self._numbers(start, stop):
             base, page = number * PAGE, self._pages[number]
             if at < base:
                 yield Stretch(at, base, self._rest)
                 at = base
-            ends = [*page.starts[1:], PAGE]
-            for first, last, mark in zip(page.starts, ends, page.marks, strict=True):
-                if base + last > at and base + first < stop:
-                    yield Stretch(max(at, base + first), min(stop, base + last), mark)
-                    at = min(stop, base + last)
+            first = bisect_right(page.starts, at - base)
+            last = bisect_left(page.starts, stop - base, first)
+            ends = [*page.starts[first:last], min(PAGE, stop - base)]
+            for end, mark in zip(ends, page.marks[first - 1 : last], strict=True):
+                yield Stretch(at, base + end, mark)
+                at = base + end
         if at < stop:
             yield Stretch(at, stop, self._rest)
+
+    def _numbers(self, start: int, stop: int) -> Iterable[int]:
+        """The pages of bytes [start, stop) of which anything is known, in order."""
+        if start >= stop:
+            return ()
+        wanted = range(start // PAGE, (stop - 1) // PAGE + 1)
+        if len(wanted) <= len(self._pages):
+            return (number for number in wanted if number in self._pages)
+        return sorted(number for number in self._pages if number in wanted)
+
+    def _room(self, number: int) -> int:
+        return min(PAGE, max(self.size, self._least) - number * PAGE)
 
     def _pieces(self, offset: int, data: bytes) -> Iterator[tuple[_Page, int, bytes]]:
         """The data, page by page; without what lies behind the variable."""
@@ -243,7 +270,7 @@ class Memory:
         for number, first, last in _pages(offset, stop):
             page = self._pages.get(number)
             if page is None:
-                page = self._pages[number] = _Page(self._known, self._rest.copy())
+                page = self._pages[number] = _Page(self._known, self._rest.copy(), self._room(number))
             begin = number * PAGE + first - offset
             yield page, first, data[begin : begin + last - first]
 

@@ -12,6 +12,7 @@ from ..journal.layout import Flag, StackFlag
 from ..journal.records import RawRecord
 from ..journal.stores import Callers, PythonStores
 from ..records import Request, Site
+from . import native
 from .batch import Batch
 from .kept import cut
 
@@ -31,6 +32,8 @@ class Names:
         """When each thread got its name from an adapter."""
         self._sites: dict[int, Site] = {}
         self._own: set[int] = set()
+        self._unnamed: set[str] = set()
+        """Files of native code without symbols: said once."""
         self._requests: dict[int, Request] = {}
         self._segment = -1
         """The segment in which these were recorded; stores of later ones name none of them."""
@@ -56,12 +59,25 @@ class Names:
         names = payload[layout.SITE.size :]
         # a file name may be any bytes: those that aren't UTF-8 become surrogates
         where = names[:file].decode("utf-8", "surrogateescape")
-        function_name = cut(names[file : file + function].decode("utf-8", "replace"))
-        site = Site(where, line, function_name, column, bool(record.flags & Flag.ADDS_CALL))
-        own = self._is_own(where)
+        function_name = names[file : file + function].decode("utf-8", "replace")
+        if record.flags & Flag.NATIVE:
+            site, own = self._native(where, function_name, batch), False
+        else:
+            site = Site(where, line, cut(function_name), column, bool(record.flags & Flag.ADDS_CALL))
+            own = self._is_own(where)
         self._sites[record.id] = site
         (self._own.add if own else self._own.discard)(record.id)
         self._stores.site(record.id, site, own)
+
+    def _native(self, file: str, text: str, batch: Batch) -> Site:
+        place = native.parsed(file, text)
+        if place is None:
+            return Site(file, 0, "")
+        why = native.symbols_of(file, place.build_id, place.stamp).why
+        if why and file not in self._unnamed:
+            self._unnamed.add(file)
+            batch.notice(f"{file} {why}: what its functions are called isn't known")
+        return native.site_of(place, self._sites.get)
 
     def stack(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         """Handles a STACK record. Raises ValueError."""

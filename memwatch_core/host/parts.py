@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..records import Extent, Serializer, Shown, Variable
-from .memory import Memory
+from .memory import Mark, Memory
 from .variables import VALUE_LIMIT
 
 UNKNOWN = Shown("unknown")
@@ -89,10 +89,12 @@ class Parts:
         except Exception:  # a serializer's own
             return None
 
-    def units(self, memory: Memory, start: int, stop: int) -> Iterator[Unit]:
-        """The parts of bytes [start, stop): each field, and elements together that were always written together."""
+    def units(self, memory: Memory, start: int, stop: int) -> Iterator[tuple[Unit, Sequence[Mark]]]:
+        """The parts of bytes [start, stop), each with its marks: each field, and elements together that were always
+        written together."""
         if self.is_whole:
-            yield Unit("", 0, self._variable.size, self._decoded)
+            whole = Unit("", 0, self._variable.size, self._decoded)
+            yield whole, [stretch.mark for stretch in memory.stretches(whole.start, whole.stop)]
             return
         head = memory.peek(0, self._head)
         at, between = start, 0
@@ -105,7 +107,10 @@ class Parts:
                     if between > BETWEEN:
                         return  # a value that claims to be larger than its fields
                     continue
-                yield unit
+                if unit.stop <= stretch.stop:
+                    yield unit, (stretch.mark,)
+                else:
+                    yield unit, [each.mark for each in memory.stretches(unit.start, unit.stop)]
                 at = unit.stop
 
     def between(self, memory: Memory, start: int, stop: int) -> Unit:

@@ -8,17 +8,18 @@ as that text says once something below it was written.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from fnmatch import translate
+from functools import lru_cache
 from typing import Any
 
 from ..journal.layout import UNNAMED
 from ..records import ABSENT, Event, Shown
+from .items import Items
 from .memory import Sites
 
-_ITEM = re.compile(r"(.*)\[(\d{1,18})\]", re.DOTALL)
-_INDEX = re.compile(r"\[(\d{1,18})\]")
+_STEPS = re.compile(r"\A[^.\[{]+|[.\[{][^.\[{]*")
+_INDEX = re.compile(r"\[(0|[1-9]\d{0,17})\]")
 _KINDS = {"list": "list"} | dict.fromkeys(("dict", "OrderedDict", "defaultdict", "Counter"), "dict")
 OPENERS = (".", "[", "{")
 """What a path goes on with."""
@@ -29,9 +30,11 @@ OPENED = frozenset({"[…]", "{…}", "…"})
 class Held:
     """What a place holds."""
 
-    __slots__ = ("doubt", "last", "sites", "tick", "value", "writes")
+    __slots__ = ("doubt", "last", "number", "sites", "tick", "value", "writes")
 
-    def __init__(self, value: Any, tick: int) -> None:
+    def __init__(self, value: Any, tick: int, number: int) -> None:
+        self.number = number
+        """It is the so-manieth place of its object that became known."""
         self.value = value
         """None, a bool, int, float, str, bytes or Shown; :data:`ABSENT` after a deletion."""
         self.last: Event | None = None
@@ -43,20 +46,72 @@ class Held:
         """Why it may hold something else; empty: it doesn't."""
 
 
+class _Node:
+    """What lies at a path, and below it."""
+
+    __slots__ = ("held", "inner", "items")
+
+    def __init__(self) -> None:
+        self.held: Held | None = None
+        self.items: Items[_Node] | None = None
+        """Below it, by index: ``[3]``."""
+        self.inner: dict[str, _Node] | None = None
+        """The others below it: ``.age``, ``["port"]``."""
+
+    def child(self, step: str | int) -> _Node | None:
+        if isinstance(step, int):
+            return None if self.items is None else self.items.get(step)
+        return None if self.inner is None else self.inner.get(step)
+
+    def made(self, step: str | int) -> _Node:
+        """The child, which is made if there is none."""
+        found = self.child(step)
+        if found is None:
+            found = _Node()
+            if isinstance(step, int):
+                self.items = self.items or Items()
+                self.items.put(step, found)
+            else:
+                self.inner = self.inner or {}
+                self.inner[step] = found
+        return found
+
+    def has_any(self) -> bool:
+        """Whether there is anything below."""
+        return bool(self.items or self.inner)
+
+    def open(self) -> None:
+        """Something below is written."""
+        if self.held is not None:
+            self.held.value = _opened(self.held.value)
+
+    def clear(self) -> None:
+        """Nothing is below any more."""
+        self.items = self.inner = None
+
+    def held_below(self, name: str) -> Iterator[tuple[str, Held]]:
+        """What is held here and below, by path."""
+        waiting = [(name, self)]
+        while waiting:
+            name, node = waiting.pop()
+            if node.held is not None:
+                yield name, node.held
+            waiting.extend((f"{name}[{index}]", each) for index, each in node.items or ())
+            waiting.extend((name + step, each) for step, each in (node.inner or {}).items())
+
+
 class Placed:
     """The places of an object. ``shown``: what the object is, in words."""
 
     def __init__(self, shown: str) -> None:
-        self.places: dict[str, Held] = {}
         self.unnamed = 0
         """Number of events whose place isn't known."""
+        self._shown = shown
+        self._root = _Node()
+        self._count = 0
+        self._places: dict[str, Held] | None = None
         self._renumbered: set[str] = set()
         """Up to the moment: containers of which items that were written got other numbers."""
-        self._root = shown
-        self._inner: Counter[str] = Counter()
-        """How many places lie below a path."""
-        self._tops: dict[str, int] = {}
-        """The largest index of an item below a path; at least."""
         self._over: set[str] = set()
         """After the moment: places that were written."""
         self._opened: set[str] = set()
@@ -64,30 +119,43 @@ class Placed:
         self._moved: set[str] = set()
         """After the moment: containers whose items moved."""
 
+    @property
+    def places(self) -> dict[str, Held]:
+        """By path, in order of their first event."""
+        if self._places is None:
+            self._places = dict(sorted(self._root.held_below(""), key=lambda each: each[1].number))
+        return self._places
+
     def write(self, event: Event, tick: int, site: int | None, sites: Sites) -> None:
         """Applies an event. ``site``: number of the place in the source that it came from; None: it isn't counted."""
         part = event.part
         if part is None or part.name == UNNAMED:
             self.unnamed += 1
             return
-        name, item = part.name, self._item(event)
-        moves = item is not None and item[2] != "dict"
-        if event.operation == "move" and self._inner[name] and self._kind(name) != "dict":
-            self._renumbered.add(name)
-        if not moves or event.operation == "delete":
-            self._drop_below(name)
-        for above in prefixes(name):
-            if (held := self.places.get(above)) is not None:
-                held.value = _opened(held.value)
-        if moves and item is not None:
-            container, index, kind = item
-            self._move(container, index, 1 if event.operation == "add" else -1, kind)
-            held = self.places.get(container)
-            shown = Shown("[…]" if kind == "list" else "…") if held is None else held.value
-            self._set(container, shown, event, tick, site, sites)
-            if event.operation == "delete":
-                return
-        self._set(name, part.new, event, tick, site, sites)
+        self._places = None
+        path, operation = _steps(part.name), event.operation
+        container = node = self._root
+        for step in path[:-1]:
+            node.open()
+            container = node = node.made(step)
+        if path:
+            if operation in ("add", "delete") and isinstance(path[-1], int):
+                kind = self._kind(container, at_root=len(path) == 1)
+                if kind != "dict":
+                    name = part.name[: part.name.rindex("[")]
+                    self._move(container, name, path[-1], operation, kind)
+                    container.open()
+                    shown = Shown("[…]" if kind == "list" else "…") if container.held is None else container.held.value
+                    self._set(container, shown, event, tick, site, sites)
+                    if operation == "add":
+                        self._set(container.made(path[-1]), part.new, event, tick, site, sites)
+                    return
+            container.open()
+            node = container.made(path[-1])
+        if operation == "move" and node.has_any() and self._kind(node, at_root=not path) != "dict":
+            self._renumbered.add(part.name)
+        node.clear()
+        self._set(node, part.new, event, tick, site, sites)
 
     def find(self, event: Event, tick: int) -> None:
         """Takes an event after the moment: what it found in a place of which nothing is known was there at the moment
@@ -95,20 +163,30 @@ class Placed:
         part = event.part
         if part is None or part.name == UNNAMED:
             return
-        name, held, item = part.name, self.places.get(part.name), self._item(event)
-        moves = item is not None and item[2] != "dict"
-        above = [*prefixes(name)]
+        name, operation = part.name, event.operation
+        if name in self._over and operation not in ("add", "delete", "move"):
+            return
+        path, above = _steps(name), [*prefixes(name)]
+        container = self._node(path[:-1])
+        moves = (
+            operation in ("add", "delete")
+            and bool(path)
+            and isinstance(path[-1], int)
+            and self._kind(container, at_root=len(path) == 1) != "dict"
+        )
         if name not in self._over and not any(path in self._over or path in self._moved for path in above):
+            node = container if not path else None if container is None else container.child(path[-1])
+            held = None if node is None else node.held
             if held is None and not (part.old is ABSENT and moves):  # another item of the list may have been there
-                held = self._add(name, _opened(part.old) if name in self._opened else part.old, tick)
+                held = self._add(path, _opened(part.old) if name in self._opened else part.old, tick)
             if held is not None and event.origin == "found":
                 held.doubt = "it changed unseen, perhaps before"
         self._over.add(name)
         self._opened.update(above)
-        if event.operation == "move":
+        if operation == "move":
             self._moved.add(name)
-        elif moves and item is not None:
-            self._moved.add(item[0])
+        elif moves:
+            self._moved.add(name[: name.rindex("[")])
 
     def below(self, part: str) -> list[str]:
         """The paths at one and below it, or those that a pattern (``.*.age``) matches, in order of their first
@@ -119,63 +197,60 @@ class Placed:
         """Whether a path leads through the index of a list whose items had other indices before."""
         return any(part[: found.start()] in self._renumbered for found in _INDEX.finditer(part))
 
-    def _set(self, name: str, value: Any, event: Event, tick: int, site: int | None, sites: Sites) -> None:
-        held = self.places.get(name)
+    def _set(self, node: _Node, value: Any, event: Event, tick: int, site: int | None, sites: Sites) -> None:
+        held = node.held
         if held is None:
-            held = self._add(name, value, tick)
+            held = node.held = self._made(value, tick)
         held.value, held.last, held.tick, held.doubt = value, event, tick, ""
         if site is not None:
             held.writes += 1
             held.sites = sites.with_one(held.sites, site)
 
-    def _add(self, name: str, value: Any, tick: int) -> Held:
-        held = self.places[name] = Held(value, tick)
-        paths = [*prefixes(name)]
-        self._inner.update(paths)
-        for path in [*paths, name]:
-            if (item := _ITEM.fullmatch(path)) is not None:
-                self._tops[item[1]] = max(self._tops.get(item[1], 0), int(item[2]))
-        return held
+    def _made(self, value: Any, tick: int) -> Held:
+        self._count += 1
+        return Held(value, tick, self._count)
 
-    def _item(self, event: Event) -> tuple[str, int, str] | None:
-        """(container, index, what the container is) of an item that was added or deleted."""
-        if event.operation not in ("add", "delete") or event.part is None:
-            return None
-        found = _ITEM.fullmatch(event.part.name)
-        return (found[1], int(found[2]), self._kind(found[1])) if found is not None else None
+    def _add(self, path: tuple[str | int, ...], value: Any, tick: int) -> Held:
+        self._places = None
+        node = self._root
+        for step in path:
+            node = node.made(step)
+        node.held = self._made(value, tick)
+        return node.held
 
-    def _kind(self, container: str) -> str:
+    def _node(self, path: tuple[str | int, ...]) -> _Node | None:
+        node: _Node | None = self._root
+        for step in path:
+            node = None if node is None else node.child(step)
+        return node
+
+    def _kind(self, container: _Node | None, *, at_root: bool) -> str:
         """``list``, ``dict``, or empty if it isn't known which of them."""
-        if not container and self._root in _KINDS:
-            return _KINDS[self._root]
-        held = self.places.get(container)
+        if at_root and self._shown in _KINDS:
+            return _KINDS[self._shown]
+        held = None if container is None else container.held
         text = held.value.text if held is not None and isinstance(held.value, Shown) else ""
         return {"[": "list", "{": "dict"}.get(text[:1], "")
 
-    def _move(self, container: str, index: int, by: int, kind: str) -> None:
+    def _move(self, container: _Node, name: str, index: int, operation: str, kind: str) -> None:
         """An item of a list, or of what may be one, came or went: those behind it have other numbers now."""
-        if self._tops.get(container, -1) < index:
+        items = container.items
+        if items is None:
             return
-        places, self.places = self.places, {}
-        self._inner.clear()
-        self._tops.clear()
-        for name, held in places.items():
-            found = _INDEX.match(name, len(container)) if name.startswith(container) else None
-            number = int(found[1]) if found is not None else -1
-            if found is not None and number >= index:
-                if by > 0 or number > index:
-                    self._renumbered.add(container)
-                if kind != "list" or (by < 0 and number == index):
-                    continue
-                name = f"{container}[{number + by}]{name[found.end() :]}"
-            self._add(name, None, 0)
-            self.places[name] = held
+        if kind != "list":
+            if items.last() >= index + (operation == "delete"):
+                self._renumbered.add(name)
+            items.cut(index)
+        elif items.come(index) if operation == "add" else items.go(index):
+            self._renumbered.add(name)
 
-    def _drop_below(self, name: str) -> None:
-        if self._inner[name]:
-            for other in [other for other in self.places if is_below(other, name)]:
-                del self.places[other]
-                self._inner.subtract(prefixes(other))
+
+@lru_cache(maxsize=1 << 14)
+def _steps(name: str) -> tuple[str | int, ...]:
+    """A path, cut at each character that may open a step; an index as a number."""
+    return tuple(
+        int(found[1]) if (found := _INDEX.fullmatch(step)) is not None else step for step in _STEPS.findall(name)
+    )
 
 
 def covers(part: str) -> Callable[[str], bool]:

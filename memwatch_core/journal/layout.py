@@ -10,7 +10,7 @@ from ..records import Call, End, Given, Origin, WhyNot
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
-VERSION_MINOR = 5
+VERSION_MINOR = 6
 HEADER_SIZE = 4096
 SLOT_SIZE = 64
 SEGMENT_SLOTS = 16384
@@ -78,6 +78,8 @@ class Flag(IntFlag):
     ADDS_CALL = 4
     HAS_STACK = 8
     HAS_REQUEST = 16
+    NATIVE = 32
+    """Of a SITE: it is native code. Of a STORE: it has the id of such a site."""
     REPEATED = 64
     MORE = 128
 
@@ -168,6 +170,8 @@ STACK_MOST = 255
 """Sites of a stack."""
 REQUEST_ID = Struct("<I")
 """At the end of a STORE with HAS_REQUEST, behind STACK_ID."""
+NATIVE_ID = Struct("<I")
+"""At the end of a STORE with NATIVE, behind REQUEST_ID."""
 LOST = Struct("<Q")
 """Head of a LOST's payload: the count; the reason follows."""
 LOST_REASON_MAX = 200
@@ -232,16 +236,21 @@ BLOB_KINDS = frozenset(
 def payload_size(length: int, origin: int, flags: int) -> tuple[int, int]:
     """Bytes of a STORE's payload before the bytes of its variable, and with them all."""
     ahead = CALL.size if origin in WITH_CALL else 0
-    behind = (STACK_ID.size if flags & Flag.HAS_STACK else 0) + (REQUEST_ID.size if flags & Flag.HAS_REQUEST else 0)
+    behind = sum(head.size for flag, head in _BEHIND if flags & flag)
     return ahead, ahead + 2 * length + behind
 
 
-def ids_behind(payload: bytes, end: int, flags: int) -> tuple[int, int]:
-    """Ids of stack and request behind the bytes of a STORE; 0: it has none."""
-    has_stack = bool(flags & Flag.HAS_STACK)
-    stack = STACK_ID.unpack_from(payload, end)[0] if has_stack else 0
-    at = end + STACK_ID.size if has_stack else end
-    return stack, REQUEST_ID.unpack_from(payload, at)[0] if flags & Flag.HAS_REQUEST else 0
+_BEHIND = ((Flag.HAS_STACK.value, STACK_ID), (Flag.HAS_REQUEST.value, REQUEST_ID), (Flag.NATIVE.value, NATIVE_ID))
+
+
+def ids_behind(payload: bytes, end: int, flags: int) -> tuple[int, int, int]:
+    """Ids of stack, request and native site behind the bytes of a STORE; 0: it has none."""
+    found = [0, 0, 0]
+    for number, (flag, head) in enumerate(_BEHIND):
+        if flags & flag:
+            (found[number],) = head.unpack_from(payload, end)
+            end += head.size
+    return found[0], found[1], found[2]
 
 
 def held(cell: bytes) -> bytes:

@@ -29,6 +29,7 @@ class RawRecord(NamedTuple):
     """:data:`~.layout.CALL` of a STORE whose origin is ``syscall`` or ``kernel``."""
     stack: int = 0
     request: int = 0
+    native: int = 0
     """Of a STORE; 0: it has none."""
 
 

@@ -285,7 +285,7 @@ class PythonStores:
             call = self._call(*layout.CALL.unpack_from(payload)) if skip else None
             end = skip + 2 * length
             before, after = payload[skip : skip + length], payload[skip + length : end]
-            stack, request = layout.ids_behind(payload, end, flags)
+            stack, request, native = layout.ids_behind(payload, end, flags)
             callers = self._stacks.get(stack) if stack else None
             if not known.agrees(offset, before) and not resync:
                 return index, Stop.GAP
@@ -321,7 +321,7 @@ class PythonStores:
                 call, self._journal, part, operation, self._own_place(site, callers),
                 None if callers is None else callers.frames, callers is not None and callers.cut,
                 callers is not None and callers.inexact, aliases, more,
-                self._requests.get(request) if request else None,
+                self._requests.get(request) if request else None, self._sites.get(native) if native else None,
             )  # fmt: skip
             number, index = first + index, index + slots
             if self._sieve is not None and not self._is_shown(event, number):

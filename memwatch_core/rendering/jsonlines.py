@@ -93,7 +93,8 @@ def _record(record: object) -> dict[str, Any]:
         stack = None if record.stack is None else [_site(frame) for frame in record.stack]
         aliases = [_alias(alias) for alias in record.aliases]
         line |= {"stack": stack, "stack_cut": record.stack_cut, "stack_inexact": record.stack_inexact}
-        return line | {"aliases": aliases, "aliases_cut": record.aliases_cut, "request": _request(record.request)}
+        line |= {"aliases": aliases, "aliases_cut": record.aliases_cut, "request": _request(record.request)}
+        return line | {"native": _site(record.native)}
     if not isinstance(record, Watched | Unwatched | Unfollowed | Lost | Outcome | Notice):
         raise TypeError(f"not a record: {type(record).__name__}")
     line = {"event": type(record).__name__.lower(), "time": time_text(record.time_ns)}

@@ -442,6 +442,9 @@ class Lines:
 
     def _callers(self, event: Event) -> Iterator[str]:
         margin = Cell(" " * (INDENT - 2))
+        if event.native is not None:
+            by = Cell("by", self._painter("notice"))
+            yield from flow([margin, by, *self._places(self._place(event.native, True))], self._width, INDENT)
         for frame in event.stack or ():
             cells = [
                 margin,

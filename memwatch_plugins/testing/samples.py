@@ -166,6 +166,8 @@ def _records() -> dict[str, Record]:
             stack_cut=True,
         ),
         "event, request": event(request=REQUEST),
+        "event, native code": event(site=Site("/lib/libz.so.1", 0, "inflate+0x4c"), own=None),
+        "event, native code below a line": event(native=Site(SURROGATE, 0, f"{CONTROLS}+0x4c")),
         "event, request of one kind": event(request=Request(task="Task-3")),
         "event, odd request": event(
             request=Request(SURROGATE + CONTROLS, (CONTROLS, SURROGATE, "") * 60, CONTROLS, SURROGATE, "0" * 4000)

@@ -21,7 +21,7 @@ from memwatch_core.adapter.watch import unwatch, watch
 from memwatch_core.host.decoder import JournalDecoder
 from memwatch_core.records import Record, Unwatched
 
-TIMES = 40
+TIMES = 20
 """Often enough for the interpreter to specialise the code."""
 
 KINDS = {

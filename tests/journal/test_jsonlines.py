@@ -114,7 +114,7 @@ EVENT = Event(
     Context(9, "sqlite3", "SELECT ?", "ab", ("cd",), connection=1, rows=5),
     Call("recv", 4, 2), "812-python", Part("[0]", 5, 7), None, Site("main.py", 3, "main"),
     (Site("main.py", 3, "main"),), False, False, (Alias("t", 4, "[0]"),), False,
-    Request("line 3", ("order 17",), "Task-1", "4bf9" * 8, "00f0" * 4),
+    Request("line 3", ("order 17",), "Task-1", "4bf9" * 8, "00f0" * 4), Site("/usr/lib/libz.so.1", 0, "inflate+0x4c"),
 )  # fmt: skip
 VARIABLE = Variable(3, "total", 812, "python", 8, "int64", {}, ("track_threads",), None, EVENT.site, 1, "MainThread")
 
@@ -132,7 +132,8 @@ def test_an_event_reads_as_the_design_says() -> None:
         '"stack":[{"file":"main.py","line":3,"column":0,"function":"main"}],"stack_cut":false,"stack_inexact":false,'
         '"aliases":[{"variable":"t","variable_id":4,"name":"[0]"}],"aliases_cut":false,'
         '"request":{"label":"line 3","outer":["order 17"],"task":"Task-1",'
-        '"trace_id":"4bf94bf94bf94bf94bf94bf94bf94bf9","span_id":"00f000f000f000f0"}}\n'
+        '"trace_id":"4bf94bf94bf94bf94bf94bf94bf94bf9","span_id":"00f000f000f000f0"},'
+        '"native":{"file":"/usr/lib/libz.so.1","line":0,"column":0,"function":"inflate+0x4c"}}\n'
     )
 
 

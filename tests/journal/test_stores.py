@@ -192,6 +192,7 @@ def test_both_loops_agree_on_random_journals(seed: int) -> None:  # noqa: PLR091
         writer.store(ident, offset, before, after, site=rng.randrange(5), context=rng.randrange(7),
                      tid=rng.choice([0, 7, 8]), origin=rng.randrange(6), flags=rng.randrange(4),
                      stack=rng.choice([None, 0, 1, 2, 3, 2**32 - 1]), request=rng.choice([None, 0, 1, 3, 2**32 - 1]),
+                     native=rng.choice([None, 0, 1, 2, 2**32 - 1]),
                      call=(rng.choice([1, 12]), rng.choice([-1, 2**31 - 1]), rng.getrandbits(32)))  # fmt: skip
         shadow[offset : offset + room] = after[:room]
     for _ in range(rng.randrange(6)):

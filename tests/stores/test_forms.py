@@ -114,7 +114,8 @@ def test_every_written_form_runs_and_writes_where_capstone_says(
 def test_written_forms_leave_what_the_cpu_leaves(
     layout: Layout, harness: Path, tracker: str, written_forms: list[tuple[Form, bytes]], workspace: Path
 ) -> None:
-    cases, _ = place(written_forms, layout, random.Random(100))
+    some = written_forms if SOAK or layout is ONE else written_forms[LAYOUTS.index(layout) % 3 :: 3]
+    cases, _ = place(some, layout, random.Random(100))
     require(run_and_judge(harness, tracker, layout, cases, workspace), len(cases))
 
 

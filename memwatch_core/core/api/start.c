@@ -25,6 +25,8 @@
 #include "stores/executor.h"
 #include "stores/fault.h"
 #include "stores/instruction.h"
+#include "stores/loaded_files.h"
+#include "stores/native_sites.h"
 
 #ifndef HWCAP2_FSGSBASE
 #define HWCAP2_FSGSBASE (1 << 1) /* asm/hwcap2.h, kernel 5.9 */
@@ -95,7 +97,8 @@ static int start(mw_tracker wanted) {
     mw.userfaultfd.lost = registry_record_unseen;
     if ((error = fork_open()) || (error = choose_tracker(wanted)) || (error = arena_open()) ||
         (error = registry_open()) || (error = code_blocks_open()) || (error = instructions_open()) ||
-        (error = executor_open()) || (error = sites_open()) || (error = signals_take(mw_fault_handler)) ||
+        (error = executor_open()) || (error = sites_open()) || (error = loaded_files_open()) ||
+        (error = native_sites_open()) || (error = signals_take(mw_fault_handler)) ||
         (error = interpose_modules(false)) || (mw.tracker->serve && (error = mw.tracker->serve()))) {
         if (mw.tracker) mw.tracker->close();
         mw.tracker = NULL;

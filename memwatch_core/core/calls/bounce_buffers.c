@@ -21,6 +21,7 @@
 #include "memwatch.h"
 #include "state.h"
 #include "stores/guarded_copy.h"
+#include "stores/native_sites.h"
 #include "stores/page_span.h"
 
 #define KERNEL_MOST 0x7ffff000u /* bytes that the kernel transfers in one call */
@@ -140,7 +141,7 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) void capture(ucontext_t *context
     __asm__ volatile("movq %%rsp, %0; movq %%rbp, %1" : "=r"(registers[REG_RSP]), "=r"(registers[REG_RBP]));
 }
 
-MW_SIGNAL_SAFE size_t bounce_deliver(const struct placement *placement, const struct mwj_call *call) {
+MW_SIGNAL_SAFE size_t bounce_deliver(const struct placement *placement, const struct mwj_call *call, uintptr_t caller) {
     if (unlikely(!process_is_whole())) return 0; /* fork.c: it isn't there */
     const struct iovec *wanted = placement->wanted, *placed = placement->placed;
     size_t left = call->bytes, delivered = 0;
@@ -151,6 +152,7 @@ MW_SIGNAL_SAFE size_t bounce_deliver(const struct placement *placement, const st
     memset(&context, 0, sizeof context);
     capture(&context);
     if (provider) provider(&context, &origin);
+    native_site_of_call(caller, &origin);
     for (size_t i = 0; i < placement->count && left; i++) {
         size_t n = placed[i].iov_len < left ? placed[i].iov_len : left, done = n;
         if (placed[i].iov_base != wanted[i].iov_base)

@@ -30,8 +30,9 @@ struct placement {
  * them since bounce_needs(), and they don't fit any more. */
 MW_HIDDEN bool bounce_place(struct bounce *bounce, const struct iovec *buffers, size_t count, struct placement *out);
 /* Copies the call->bytes that were read into `placed` to `wanted`: one event for each variable and MW_EVENT_MAX bytes.
- * Returns how many bytes: fewer if memory behind a watched page can't be written. Async-signal-safe; keeps errno. */
-MW_HIDDEN size_t bounce_deliver(const struct placement *placement, const struct mwj_call *call);
+ * Returns how many bytes: fewer if memory behind a watched page can't be written. caller: where
+ * the call returns to. Async-signal-safe; keeps errno. */
+MW_HIDDEN size_t bounce_deliver(const struct placement *placement, const struct mwj_call *call, uintptr_t caller);
 MW_HIDDEN void bounce_close(void *bounce);
 /* Whether a part of [start, start + size) may be watched. For any other memory: two comparisons. */
 MW_HIDDEN bool adopted_within(uintptr_t start, size_t size);

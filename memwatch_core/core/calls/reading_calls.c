@@ -23,12 +23,14 @@
 #define IPPROTO_MPTCP 262
 #endif
 #define SLOW __attribute__((noinline, cold))
+#define CALLER ((uintptr_t)__builtin_return_address(0))
 
 void __chk_fail(void) __attribute__((noreturn)); /* libc's: "buffer overflow detected" */
 
 /* A call with its arguments; `into`: the program's buffers, with what is watched replaced. */
 struct request {
     struct mwj_call call;
+    uintptr_t caller; /* where the program goes on behind its call */
     const struct iovec *into;
     int count, flags;
     off_t offset;
@@ -74,11 +76,11 @@ static size_t total(const struct iovec *buffers, size_t count) {
 }
 
 /* Delivers a result of `got` bytes (with MSG_TRUNC, it may be larger than the buffers). What the call returns. */
-static ssize_t deliver(struct mwj_call *call, const struct placement *placement, ssize_t got) {
+static ssize_t deliver(struct mwj_call *call, const struct placement *placement, ssize_t got, uintptr_t caller) {
     if (got <= 0) return got;
     size_t room = total(placement->placed, placement->count), came = (size_t)got < room ? (size_t)got : room;
     call->bytes = (uint32_t)came;
-    size_t delivered = bounce_deliver(placement, call);
+    size_t delivered = bounce_deliver(placement, call, caller);
     if (delivered == came) return got;
     if (!delivered) errno = EFAULT; /* as the kernel does where a buffer ends before what came */
     return delivered ? (ssize_t)delivered : -1;
@@ -98,7 +100,7 @@ static SLOW ssize_t bounced(struct request *r, const struct iovec *buffers, int 
     pthread_cleanup_push(bounce_close, &bounce);
     if (bounce_place(&bounce, buffers, (size_t)count, &placement)) {
         r->into = placement.placed;
-        result = deliver(&r->call, &placement, make(r));
+        result = deliver(&r->call, &placement, make(r), r->caller);
     } else {
         result = make(r);
     }
@@ -106,29 +108,29 @@ static SLOW ssize_t bounced(struct request *r, const struct iovec *buffers, int 
     return result;
 }
 
-#define REQUEST(name_, fd_, ...) {.call = {.name = MWJ_CALL_##name_, .fd = fd_}, __VA_ARGS__}
+#define REQUEST(name_, fd_, ...) {.call = {.name = MWJ_CALL_##name_, .fd = fd_}, .caller = caller, __VA_ARGS__}
 
 /* ---- one buffer ---- */
 
-static SLOW ssize_t bounced_read(int fd, void *buffer, size_t size) {
+static SLOW ssize_t bounced_read(int fd, void *buffer, size_t size, uintptr_t caller) {
     struct request r = REQUEST(READ, fd);
     return bounced(&r, &(struct iovec){buffer, size}, 1, make_read);
 }
 ssize_t replaced_read(int fd, void *buffer, size_t size) {
-    return unlikely(is_watched(buffer, size)) ? bounced_read(fd, buffer, size) : read(fd, buffer, size);
+    return unlikely(is_watched(buffer, size)) ? bounced_read(fd, buffer, size, CALLER) : read(fd, buffer, size);
 }
 
-static SLOW ssize_t bounced_pread(int fd, void *buffer, size_t size, off_t offset, maker *make) {
+static SLOW ssize_t bounced_pread(int fd, void *buffer, size_t size, off_t offset, maker *make, uintptr_t caller) {
     struct request r = REQUEST(PREAD, fd, .offset = offset);
     return bounced(&r, &(struct iovec){buffer, size}, 1, make);
 }
 ssize_t replaced_pread(int fd, void *buffer, size_t size, off_t offset) {
-    return unlikely(is_watched(buffer, size)) ? bounced_pread(fd, buffer, size, offset, make_pread)
+    return unlikely(is_watched(buffer, size)) ? bounced_pread(fd, buffer, size, offset, make_pread, CALLER)
                                               : pread(fd, buffer, size, offset);
 }
 /* The same, but for whoever stands between us and libc (LD_PRELOAD, a sanitizer), and knows one of both. */
 ssize_t replaced_pread64(int fd, void *buffer, size_t size, off_t offset) {
-    return unlikely(is_watched(buffer, size)) ? bounced_pread(fd, buffer, size, offset, make_pread64)
+    return unlikely(is_watched(buffer, size)) ? bounced_pread(fd, buffer, size, offset, make_pread64, CALLER)
                                               : pread64(fd, buffer, size, offset);
 }
 
@@ -142,32 +144,34 @@ static bool throws_away(int fd, int flags) {
     return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
 }
 
-static SLOW ssize_t bounced_recv(int fd, void *buffer, size_t size, int flags) {
+static SLOW ssize_t bounced_recv(int fd, void *buffer, size_t size, int flags, uintptr_t caller) {
     struct request r = REQUEST(RECV, fd, .flags = flags);
     if (throws_away(fd, flags)) return recv(fd, buffer, size, flags);
     return bounced(&r, &(struct iovec){buffer, size}, 1, make_recv);
 }
 ssize_t replaced_recv(int fd, void *buffer, size_t size, int flags) {
-    return unlikely(is_watched(buffer, size)) ? bounced_recv(fd, buffer, size, flags) : recv(fd, buffer, size, flags);
+    return unlikely(is_watched(buffer, size)) ? bounced_recv(fd, buffer, size, flags, CALLER)
+                                              : recv(fd, buffer, size, flags);
 }
 
 static SLOW ssize_t bounced_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *from,
-                                     socklen_t *from_size) {
+                                     socklen_t *from_size, uintptr_t caller) {
     struct request r = REQUEST(RECVFROM, fd, .flags = flags, .from = from, .from_size = from_size);
     if (throws_away(fd, flags)) return recvfrom(fd, buffer, size, flags, from, from_size);
     return bounced(&r, &(struct iovec){buffer, size}, 1, make_recvfrom);
 }
 ssize_t replaced_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *from, socklen_t *from_size) {
-    return unlikely(is_watched(buffer, size)) ? bounced_recvfrom(fd, buffer, size, flags, from, from_size)
+    return unlikely(is_watched(buffer, size)) ? bounced_recvfrom(fd, buffer, size, flags, from, from_size, CALLER)
                                               : recvfrom(fd, buffer, size, flags, from, from_size);
 }
 
-static SLOW ssize_t bounced_getrandom(void *buffer, size_t size, unsigned flags) {
+static SLOW ssize_t bounced_getrandom(void *buffer, size_t size, unsigned flags, uintptr_t caller) {
     struct request r = REQUEST(GETRANDOM, -1, .flags = (int)flags);
     return bounced(&r, &(struct iovec){buffer, size}, 1, make_getrandom);
 }
 ssize_t replaced_getrandom(void *buffer, size_t size, unsigned flags) {
-    return unlikely(is_watched(buffer, size)) ? bounced_getrandom(buffer, size, flags) : getrandom(buffer, size, flags);
+    return unlikely(is_watched(buffer, size)) ? bounced_getrandom(buffer, size, flags, CALLER)
+                                              : getrandom(buffer, size, flags);
 }
 
 /* ---- several buffers ---- */
@@ -183,33 +187,35 @@ static bool are_watched(const struct iovec *buffers, size_t count) {
 
 #define CONCERN_US(buffers, count) (count > 0 && count <= IOV_MAX && unlikely(are_watched(buffers, (size_t)(count))))
 
-static SLOW ssize_t bounced_readv(int fd, const struct iovec *buffers, int count) {
+static SLOW ssize_t bounced_readv(int fd, const struct iovec *buffers, int count, uintptr_t caller) {
     struct request r = REQUEST(READV, fd);
     return bounced(&r, buffers, count, make_readv);
 }
 ssize_t replaced_readv(int fd, const struct iovec *buffers, int count) {
-    return CONCERN_US(buffers, count) ? bounced_readv(fd, buffers, count) : readv(fd, buffers, count);
+    return CONCERN_US(buffers, count) ? bounced_readv(fd, buffers, count, CALLER) : readv(fd, buffers, count);
 }
 
-static SLOW ssize_t bounced_preadv(int fd, const struct iovec *buffers, int count, off_t offset, maker *make) {
+static SLOW ssize_t bounced_preadv(int fd, const struct iovec *buffers, int count, off_t offset, maker *make,
+                                   uintptr_t caller) {
     struct request r = REQUEST(PREADV, fd, .offset = offset);
     return bounced(&r, buffers, count, make);
 }
 ssize_t replaced_preadv(int fd, const struct iovec *buffers, int count, off_t offset) {
-    return CONCERN_US(buffers, count) ? bounced_preadv(fd, buffers, count, offset, make_preadv)
+    return CONCERN_US(buffers, count) ? bounced_preadv(fd, buffers, count, offset, make_preadv, CALLER)
                                       : preadv(fd, buffers, count, offset);
 }
 ssize_t replaced_preadv64(int fd, const struct iovec *buffers, int count, off_t offset) {
-    return CONCERN_US(buffers, count) ? bounced_preadv(fd, buffers, count, offset, make_preadv64)
+    return CONCERN_US(buffers, count) ? bounced_preadv(fd, buffers, count, offset, make_preadv64, CALLER)
                                       : preadv64(fd, buffers, count, offset);
 }
 
-static SLOW ssize_t bounced_preadv2(int fd, const struct iovec *buffers, int count, off_t offset, int flags) {
+static SLOW ssize_t bounced_preadv2(int fd, const struct iovec *buffers, int count, off_t offset, int flags,
+                                    uintptr_t caller) {
     struct request r = REQUEST(PREADV2, fd, .offset = offset, .flags = flags);
     return bounced(&r, buffers, count, make_preadv2);
 }
 ssize_t replaced_preadv2(int fd, const struct iovec *buffers, int count, off_t offset, int flags) {
-    return CONCERN_US(buffers, count) ? bounced_preadv2(fd, buffers, count, offset, flags)
+    return CONCERN_US(buffers, count) ? bounced_preadv2(fd, buffers, count, offset, flags, CALLER)
                                       : preadv2(fd, buffers, count, offset, flags);
 }
 
@@ -230,7 +236,7 @@ static bool return_header(struct msghdr *to, const struct msghdr *from) {
     return false;
 }
 
-static SLOW ssize_t bounced_recvmsg(int fd, struct msghdr *message, int flags) {
+static SLOW ssize_t bounced_recvmsg(int fd, struct msghdr *message, int flags, uintptr_t caller) {
     struct bounce bounce;
     struct placement placement;
     struct mwj_call call = {.name = MWJ_CALL_RECVMSG, .fd = fd};
@@ -245,7 +251,7 @@ static SLOW ssize_t bounced_recvmsg(int fd, struct msghdr *message, int flags) {
     copy = header;
     if (bounce_place(&bounce, header.msg_iov, header.msg_iovlen, &placement)) {
         copy.msg_iov = (struct iovec *)placement.placed;
-        result = deliver(&call, &placement, recvmsg(fd, &copy, flags));
+        result = deliver(&call, &placement, recvmsg(fd, &copy, flags), caller);
         if (result >= 0 && !return_header(message, &copy)) result = -1;
     } else {
         result = recvmsg(fd, message, flags);
@@ -254,7 +260,7 @@ static SLOW ssize_t bounced_recvmsg(int fd, struct msghdr *message, int flags) {
     return result;
 }
 ssize_t replaced_recvmsg(int fd, struct msghdr *message, int flags) {
-    return concerns_us(message) ? bounced_recvmsg(fd, message, flags) : recvmsg(fd, message, flags);
+    return concerns_us(message) ? bounced_recvmsg(fd, message, flags, CALLER) : recvmsg(fd, message, flags);
 }
 
 /* How many messages there are before one that the kernel will refuse: it returns those. *needs: room for them. */
@@ -284,10 +290,10 @@ static unsigned place_messages(struct bounce *bounce, const struct mmsghdr *mess
 
 /* The first message that can't be returned ends the call: -1 if none was before it. */
 static int return_messages(struct mmsghdr *messages, const struct mmsghdr *copies, const struct placement *placements,
-                           int got, int fd) {
+                           int got, int fd, uintptr_t caller) {
     for (int i = 0; i < got; i++) {
         struct mwj_call call = {.name = MWJ_CALL_RECVMMSG, .fd = fd};
-        if (deliver(&call, &placements[i], copies[i].msg_len) >= 0 &&
+        if (deliver(&call, &placements[i], copies[i].msg_len, caller) >= 0 &&
             return_header(&messages[i].msg_hdr, &copies[i].msg_hdr) &&
             guarded_copy(&messages[i].msg_len, &copies[i].msg_len, 8))
             continue;
@@ -297,8 +303,8 @@ static int return_messages(struct mmsghdr *messages, const struct mmsghdr *copie
     return got;
 }
 
-static SLOW int bounced_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
-                                 struct timespec *timeout) {
+static SLOW int bounced_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout,
+                                 uintptr_t caller) {
     struct bounce bounce;
     size_t needs;
     const unsigned sound = sound_messages(messages, count, &needs);
@@ -310,20 +316,21 @@ static SLOW int bounced_recvmmsg(int fd, struct mmsghdr *messages, unsigned coun
     struct placement *placements = bounce_take(&bounce, sound * sizeof *placements);
     unsigned placed = place_messages(&bounce, messages, sound, copies, placements);
     got = placed ? recvmmsg(fd, copies, placed, flags, timeout) : recvmmsg(fd, messages, count, flags, timeout);
-    if (placed) got = return_messages(messages, copies, placements, got, fd);
+    if (placed) got = return_messages(messages, copies, placements, got, fd, caller);
     pthread_cleanup_pop(1);
     return got;
 }
 int replaced_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout) {
     if (count > IOV_MAX) count = IOV_MAX; /* as the kernel does */
     for (unsigned i = 0; i < count; i++)
-        if (concerns_us(&messages[i].msg_hdr)) return bounced_recvmmsg(fd, messages, count, flags, timeout);
+        if (concerns_us(&messages[i].msg_hdr)) return bounced_recvmmsg(fd, messages, count, flags, timeout, CALLER);
     return recvmmsg(fd, messages, count, flags, timeout);
 }
 
 /* ---- streams ---- */
 
-static SLOW size_t bounced_fread(uint8_t *buffer, size_t size, size_t count, FILE *file, maker *make) {
+static SLOW size_t bounced_fread(uint8_t *buffer, size_t size, size_t count, FILE *file, maker *make,
+                                 uintptr_t caller) {
     size_t wanted, came = 0;
     const size_t most = (size_t)1 << 30;
     if (__builtin_mul_overflow(size, count, &wanted)) wanted = SIZE_MAX - (SIZE_MAX % size);
@@ -341,12 +348,12 @@ static SLOW size_t bounced_fread(uint8_t *buffer, size_t size, size_t count, FIL
 
 size_t replaced_fread(void *buffer, size_t size, size_t count, FILE *file) {
     if (likely(!size || !count || !is_watched(buffer, size * count))) return fread(buffer, size, count, file);
-    return bounced_fread(buffer, size, count, file, make_fread);
+    return bounced_fread(buffer, size, count, file, make_fread, CALLER);
 }
 
 size_t replaced_fread_unlocked(void *buffer, size_t size, size_t count, FILE *file) {
     if (likely(!size || !count || !is_watched(buffer, size * count))) return fread_unlocked(buffer, size, count, file);
-    return bounced_fread(buffer, size, count, file, make_fread_unlocked);
+    return bounced_fread(buffer, size, count, file, make_fread_unlocked, CALLER);
 }
 
 /* ---- what -D_FORTIFY_SOURCE makes of them: the same, and an end if the buffer is smaller than what is asked for ----

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/syscalls.h"
 #include "base/thread.h"
@@ -163,7 +164,8 @@ struct ahead {
  * they stay and go together, and readers may forget it. Of stacks, which are few, all in a journal without a limit. */
 MW_SIGNAL_SAFE static inline uint64_t reach_of(const struct journal *j, const struct ahead *a, uint64_t slot) {
     bool near = a->request || unlikely(j->segments_max);
-    return (uint64_t)j->generation << 32 | (near ? slot / MWJ_SEGMENT_SLOTS + 1 : 1);
+    uint64_t reach = (uint64_t)j->generation << 32 | (near ? slot / MWJ_SEGMENT_SLOTS + 1 : 1);
+    return a->request ? reach ^ a->serial * HASH_FACTOR : reach; /* of the request that it is by now, and no other */
 }
 
 MW_SIGNAL_SAFE static struct ahead stack_ahead(uint32_t id) {
@@ -305,6 +307,7 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
         size += (uint32_t)sizeof request->id;
         count++;
     }
+    if (store->native) size += (uint32_t)sizeof store->native;
     unsigned slots = slots_for(size, FIRST_PAYLOAD_STORE);
     struct mwj_slot *slot = likely(!count)          ? reserve(j, slots, own)
                             : count == 1 && request ? reserve_told(j, slots, own, request)
@@ -337,6 +340,10 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     if (request && likely(!request->changed)) {
         put_id(slot, &end, request->id);
         flags |= MWJ_HAS_REQUEST;
+    }
+    if (store->native) {
+        put_id(slot, &end, store->native);
+        flags |= MWJ_NATIVE;
     }
     commit(slot, MWJ_STORE, slots, store->how, flags);
     return MW_OK;

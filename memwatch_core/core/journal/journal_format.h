@@ -8,7 +8,7 @@
 
 #define MWJ_MAGIC "MEMWATCH"
 #define MWJ_VERSION_MAJOR 1
-#define MWJ_VERSION_MINOR 5
+#define MWJ_VERSION_MINOR 6
 #define MWJ_HEADER_SIZE 4096u
 #define MWJ_SLOT_SIZE 64u
 #define MWJ_SEGMENT_SLOTS 16384u
@@ -46,6 +46,7 @@ enum mwj_flag {
     MWJ_ADDS_CALL = 4,
     MWJ_HAS_STACK = 8,
     MWJ_HAS_REQUEST = 16,
+    MWJ_NATIVE = 32,
     MWJ_REPEATED = 64,
     MWJ_MORE = 128
 };

@@ -108,6 +108,7 @@ MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct page_piece *pieces
                 .length = (uint32_t)(stop - start),
                 .site = origin->site,
                 .stack = origin->stack,
+                .native = origin->native,
                 .request = origin->request,
                 .request_serial = origin->request_serial,
                 .context = v->flags & MW_TRACK_SQL ? origin->context : 0,

@@ -15,7 +15,8 @@
 #define TEXT_MAX ((size_t)256 << 20)
 #define NAME_MAX_BYTES 4096u
 #define PROBES_MAX 256u
-#define HASH_SHIFT 40 /* the upper bits of a hash, of which the first place is made */
+#define LINE_NATIVE UINT32_MAX /* in the table: a site of native code */
+#define HASH_SHIFT 40          /* the upper bits of a hash, of which the first place is made */
 static_assert(SITES_MAX <= 1u << (64 - HASH_SHIFT), "a hash has bits enough for a place");
 
 int sites_open(void) {
@@ -33,6 +34,10 @@ MW_SIGNAL_SAFE static int record(const struct site *site, uint32_t id) {
         uint16_t file_length, function_length;
     } head = {site->line, site->column, site->file_length, site->function_length};
     unsigned flags = mw.sites.adds_call[id] ? MWJ_ADDS_CALL : 0;
+    if (site->line == LINE_NATIVE) {
+        head.line = 0;
+        flags |= MWJ_NATIVE;
+    }
     return journal_blob(MWJ_SITE, flags, thread_id(), id, &head, sizeof head, site->text,
                         (size_t)site->file_length + site->function_length);
 }
@@ -93,8 +98,8 @@ MW_SIGNAL_SAFE static struct site *find(uint64_t hash, const char *file, size_t 
     return NULL;
 }
 
-MW_SIGNAL_SAFE uint32_t mw_intern_site(const char *file, size_t file_length, const char *function,
-                                       size_t function_length, uint32_t line, uint32_t column) {
+MW_SIGNAL_SAFE static uint32_t intern(const char *file, size_t file_length, const char *function,
+                                      size_t function_length, uint32_t line, uint32_t column) {
     if (!atomic_load_explicit(&mw.started, memory_order_acquire)) return 0;
     if (file_length > NAME_MAX_BYTES) file += file_length - NAME_MAX_BYTES, file_length = NAME_MAX_BYTES;
     if (function_length > NAME_MAX_BYTES) function_length = NAME_MAX_BYTES;
@@ -112,6 +117,16 @@ MW_SIGNAL_SAFE uint32_t mw_intern_site(const char *file, size_t file_length, con
     lock_release(&mw.sites.lock);
     unmask_signals(kept);
     return id;
+}
+
+MW_SIGNAL_SAFE uint32_t mw_intern_site(const char *file, size_t file_length, const char *function,
+                                       size_t function_length, uint32_t line, uint32_t column) {
+    if (line == LINE_NATIVE) line = 0;
+    return intern(file, file_length, function, function_length, line, column);
+}
+
+MW_SIGNAL_SAFE uint32_t sites_native(const char *file, size_t file_length, const char *text, size_t text_length) {
+    return intern(file, file_length, text, text_length, LINE_NATIVE, 0);
 }
 
 int mw_site_adds_call(uint32_t id) {

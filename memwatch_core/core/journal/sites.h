@@ -29,4 +29,7 @@ struct sites {
 
 MW_HIDDEN int sites_open(void);
 MW_HIDDEN int sites_record_all(void);
+/* The id of an instruction in a loaded file: what it is goes by a text (docs/journal-format.md, "Native code"). 0: as
+ * mw_intern_site. Async-signal-safe. */
+MW_HIDDEN uint32_t sites_native(const char *file, size_t file_length, const char *text, size_t text_length);
 #endif

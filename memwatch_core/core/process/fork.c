@@ -40,8 +40,9 @@
 #include "stores/code_blocks.h"
 
 static mw_lock *const inner[] = {&mw.instructions.overflow_lock, &mw.executor.wide_lock};
-static mw_lock *const outer[] = {&mw.sites.lock,        &mw.stacks.lock,  &mw.instructions.lock, &mw.journal.make,
-                                 &mw.thread_names.lock, &mw.journal.grow, &mw.signals.lock,      &mw.descriptors.lock};
+static mw_lock *const outer[] = {&mw.native_sites.lock, &mw.loaded_files.lock, &mw.sites.lock,        &mw.stacks.lock,
+                                 &mw.instructions.lock, &mw.journal.make,      &mw.thread_names.lock, &mw.journal.grow,
+                                 &mw.signals.lock,      &mw.descriptors.lock};
 enum { INNER = sizeof inner / sizeof *inner, OUTER = sizeof outer / sizeof *outer };
 
 /* ---- locks ---- */

@@ -22,6 +22,7 @@
 #include "stores/emulation.h"
 #include "stores/fpu_exceptions.h"
 #include "stores/instruction.h"
+#include "stores/native_sites.h"
 #include "stores/operands.h"
 #include "stores/run_result.h"
 #include "stores/page_span.h"
@@ -260,6 +261,7 @@ MW_SIGNAL_SAFE enum run_result executor_run(ucontext_t *context, uintptr_t addre
     mw_origin origin = {.context = mw_thread.context};
     mw_origin_provider provider = __atomic_load_n(&mw.origin_provider, __ATOMIC_ACQUIRE);
     if (provider) provider(context, &origin);
+    native_site_of_store(context, &origin);
     enum run_result result;
     mw_thread.fault = mw_thread.guarded = mw_thread.guarded_end = 0;
     switch (instruction->kind) {

@@ -28,6 +28,7 @@ static const Key event_keys[] = {
     KEY("old"),         KEY("new"),       KEY("changed"),       KEY("exact"),   KEY("journal"),     KEY("site"),
     KEY("context"),     KEY("time_ns"),   KEY("call"),          KEY("part"),    KEY("operation"),   KEY("own"),
     KEY("stack"),       KEY("stack_cut"), KEY("stack_inexact"), KEY("aliases"), KEY("aliases_cut"), KEY("request"),
+    KEY("native"),
 };
 static const Key site_keys[] = {KEY("file"), KEY("line"), KEY("column"), KEY("function")};
 static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
@@ -41,7 +42,7 @@ static const Key context_keys[] = {
 };
 enum { EVENT_PLAIN = 17, EVENT_SITE = 17, EVENT_CONTEXT = 18, EVENT_TIME = 19, EVENT_CALL = 20, EVENT_PART = 21 };
 enum { EVENT_OPERATION = 22, EVENT_OWN = 23, EVENT_STACK = 24, EVENT_CUT = 25, EVENT_ALIASES = 27, EVENT_REQUEST = 29 };
-enum { EVENT_FIELDS = 30 };
+enum { EVENT_NATIVE = 30, EVENT_FIELDS = 31 };
 enum { RECENT_CONTEXTS = 8, RECENT_STACKS = 32 };
 enum { SITE_FIELDS = 4, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 3, SHOWN_FIELDS = 1, ALIAS_FIELDS = 3 };
 enum { REQUEST_FIELDS = 5 };
@@ -411,9 +412,11 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event) {
     PyObject *stack = field(event, self->event_at[EVENT_STACK]);
     PyObject *aliases = field(event, self->event_at[EVENT_ALIASES]);
     PyObject *request = field(event, self->event_at[EVENT_REQUEST]);
+    PyObject *native = field(event, self->event_at[EVENT_NATIVE]);
     uint64_t ns = PyLong_CheckExact(time) ? PyLong_AsUnsignedLongLong(time) : UINT64_MAX;
     int known = is_of(site, self->site) & is_of(context, self->context) & is_of(call, self->call) &
-                is_of(part, self->part) & is_of(own, self->site) & is_of(request, self->request);
+                is_of(part, self->part) & is_of(own, self->site) & is_of(request, self->request) &
+                is_of(native, self->site);
     if (ns == UINT64_MAX || !known || (stack != Py_None && !is_tuple_of(self->site, stack)) ||
         !is_tuple_of(self->alias, aliases)) {
         PyErr_Clear();
@@ -428,7 +431,8 @@ static int lines_put_event(Lines *self, Text *text, PyObject *event) {
         lines_put_object(self, text, part, part_keys, self->part_at, PART_FIELDS) < 0 ||
         lines_put_fields(self, text, event, event_keys + EVENT_OPERATION, self->event_at + EVENT_OPERATION, 1) < 0 ||
         lines_put_callers(self, text, event, own, stack) < 0 || lines_put_aliases(self, text, event, aliases) < 0 ||
-        lines_put_request(self, text, request) < 0)
+        lines_put_request(self, text, request) < 0 || PUT(text, ",\"native\":") < 0 ||
+        lines_put_site(self, text, native) < 0)
         return -1;
     PyBytes_AS_STRING(text->bytes)[start] = '{';
     return PUT(text, "}");

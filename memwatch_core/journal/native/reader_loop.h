@@ -40,6 +40,11 @@ static uint32_t request_size(const unsigned char *slot) {
     return FIELD(slot, word) >> 24 & MWJ_HAS_REQUEST ? (uint32_t)sizeof(uint32_t) : 0;
 }
 
+/* The same of the native site's id, which is behind that. */
+static uint32_t native_size(const unsigned char *slot) {
+    return FIELD(slot, word) >> 24 & MWJ_NATIVE ? (uint32_t)sizeof(uint32_t) : 0;
+}
+
 static size_t behind_bytes(const unsigned char *slot) {
     return call_size(slot) + 2 * (size_t)FIELD(slot, store.length);
 }
@@ -50,6 +55,10 @@ static uint32_t stack_id(const unsigned char *slot, const unsigned char *payload
 
 static uint32_t request_id(const unsigned char *slot, const unsigned char *payload) {
     return request_size(slot) ? u32_at(payload, behind_bytes(slot) + stack_size(slot)) : 0;
+}
+
+static uint32_t native_id(const unsigned char *slot, const unsigned char *payload) {
+    return native_size(slot) ? u32_at(payload, behind_bytes(slot) + stack_size(slot) + request_size(slot)) : 0;
 }
 
 /* The payload of a record in one piece: in its first slot, or assembled in room[PAYLOAD_MAX]. NULL if its further slots
@@ -174,6 +183,7 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
             values->aliases != NULL ? values->aliases : self->no_aliases,
             values->aliases_cut ? Py_True : Py_False,
             found_or_none(&self->requests, request_id(slot, payload)),
+            found_or_none(&self->sites, native_id(slot, payload)),
         };
         event = PyObject_Vectorcall(self->make, fields, sizeof fields / sizeof fields[0], NULL);
         if (event != NULL && self->variables.count < FEW_VARIABLES) Py_XSETREF(state->last, Py_NewRef(made[4]));
@@ -330,7 +340,7 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     unsigned char room[PAYLOAD_MAX];
     uint32_t word = FIELD(head, word), slots = word >> 8 & 255, length = FIELD(head, store.length);
     if ((word & 255) != MWJ_STORE || slots == 0 || slots > slots_left ||
-        call_size(head) + 2 * (uint64_t)length + stack_size(head) + request_size(head) >
+        call_size(head) + 2 * (uint64_t)length + stack_size(head) + request_size(head) + native_size(head) >
             FIRST_PAYLOAD + NEXT_PAYLOAD * (slots - 1))
         return STOP_OTHER;
     const unsigned char *payload = record_payload(slot, head, slots, room);

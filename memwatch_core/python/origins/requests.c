@@ -201,6 +201,7 @@ static size_t write_json(char *json, size_t room, const struct work *w, PyThread
 struct row {
     uint32_t owner; /* thread id; 0: free */
     bool busy;      /* it is being changed: a signal handler that stores says nothing */
+    uint64_t turn;  /* goes up with each change: what was read before and after isn't of one piece */
     mw_request *last_request;
     struct work last; /* of which it was made */
     unsigned char name[NAME_BYTES];
@@ -258,25 +259,33 @@ static mw_request *known_as(struct row *row, const char *json, size_t n) {
     return request;
 }
 
-static __attribute__((noinline)) mw_request *another(struct row *row, const struct work *w, PyThreadState *thread) {
+static __attribute__((noinline)) mwpy_request another(struct row *row, const struct work *w, PyThreadState *thread) {
     char json[MW_REQUEST_MAX];
     __atomic_store_n(&row->busy, true, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     mw_request *request = known_as(row, json, write_json(json, sizeof json, w, thread));
+    row->turn++;
     row->last = *w;
     row->last.name = row->name;
     if (w->task == NAMED) memcpy(row->name, w->name, name_bytes(w));
     row->last_request = request;
+    mwpy_request found = {request, request->serial};
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(&row->busy, false, __ATOMIC_RELAXED);
-    return request;
+    return found;
 }
 
+/* A signal handler may store anywhere in here, and then the row says what it has found. */
 static mwpy_request found_by(const struct work *w, PyThreadState *thread) {
     struct row *row = own();
     if (!row || row->busy) return (mwpy_request){NULL, 0};
-    mw_request *request = row->last_request && is_same(w, &row->last) ? row->last_request : another(row, w, thread);
-    return (mwpy_request){request, request->serial};
+    uint64_t turn = row->turn;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    mw_request *last = row->last_request;
+    if (!last || !is_same(w, &row->last)) return another(row, w, thread);
+    mwpy_request found = {last, last->serial};
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return likely(row->turn == turn) ? found : another(row, w, thread);
 }
 
 static __attribute__((noinline)) mwpy_request find_unheld(PyThreadState *thread) {

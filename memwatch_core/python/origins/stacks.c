@@ -199,18 +199,16 @@ static inline size_t place_of(const uint64_t hash[2], unsigned bits) {
     return (hash[0] ^ hash[1] >> 7) * HASH_FACTOR >> (64 - bits);
 }
 
-static __attribute__((noinline)) mwpy_stack anew(struct recent *r, const mwpy_frame *top) {
-    uint64_t now = present_generation();
-    unsigned limit = mwpy_stack_limit;
-    bool usable;
-    unsigned n = walk(top, r->level, &r->cut, &usable);
-    r->generation = 0;
+/* These three change what is kept. False in *usable: it can't be used. */
+
+static __attribute__((noinline)) mwpy_stack anew(struct recent *r, const mwpy_frame *top, uint64_t now, bool *usable) {
+    unsigned limit = mwpy_stack_limit, n = walk(top, r->level, &r->cut, usable);
     r->stack = (mwpy_stack){0, 0};
     r->sum[0] = r->sum[1] = n << 1 | r->cut;
     for (unsigned i = 0, count = 0; i < n; i++) {
         if (r->level[i].skipped) continue;
         uint32_t site = r->level[i].site = near_site(r, r->level[i].frame, now);
-        usable &= site != 0;
+        *usable &= site != 0;
         if (!count++)
             r->stack.site = site;
         else
@@ -218,8 +216,7 @@ static __attribute__((noinline)) mwpy_stack anew(struct recent *r, const mwpy_fr
     }
     r->stack.callers = callers_of(r->level, n, r->cut);
     r->levels = n;
-    if (!usable) return r->stack;
-    r->generation = now;
+    if (!*usable) return r->stack;
     r->sited = true;
     uint64_t hash[2] = {0, 0}, rest = 0;
     for (unsigned i = 0; i < n; i++)
@@ -232,17 +229,15 @@ static __attribute__((noinline)) mwpy_stack anew(struct recent *r, const mwpy_fr
 }
 
 /* The same frames as last time, but some stand at other instructions, the outermost of them at level `last`. */
-static __attribute__((noinline)) mwpy_stack elsewhere(struct recent *r, unsigned last) {
-    uint64_t now = r->generation;
-    bool usable = true, first = true, called = false;
-    r->generation = 0;
+static __attribute__((noinline)) mwpy_stack elsewhere(struct recent *r, unsigned last, uint64_t now, bool *usable) {
+    bool first = true, called = false;
     for (unsigned i = 0; i <= last; i++) {
         struct level *at = &r->level[i];
         const _Py_CODEUNIT *instruction = mwpy_frame_instruction(at->frame);
         if (!at->skipped && at->instruction != instruction) {
             uint32_t before = at->site;
             at->site = near_site(r, at->frame, now);
-            usable &= at->site != 0;
+            *usable &= at->site != 0;
             if (first) {
                 r->stack.site = at->site;
             } else {
@@ -259,40 +254,45 @@ static __attribute__((noinline)) mwpy_stack elsewhere(struct recent *r, unsigned
             *turn = (struct turn){{r->sum[0], r->sum[1]}, callers_of(r->level, r->levels, r->cut)};
         r->stack.callers = turn->callers;
     }
-    if (usable) r->generation = now;
     return r->stack;
 }
 
 /* Other frames than last time. Who is met twice in succession becomes the last stack: to copy it costs. */
-static __attribute__((noinline)) mwpy_stack others(struct recent *r, const mwpy_frame *top) {
+static __attribute__((noinline)) mwpy_stack others(struct recent *r, const mwpy_frame *top, uint64_t now,
+                                                   bool *usable) {
     unsigned n = 0, limit = mwpy_stack_limit;
     uint64_t hash[2] = {0, 0}, rest = 0;
     const mwpy_frame *f = top;
     for (; f && n < limit; f = f->previous, n++) mix(hash, (uintptr_t)mwpy_frame_instruction(f), n);
     const struct whole *w = &r->whole[place_of(hash, WHOLE_BITS)];
-    if (w->hash[0] != hash[0] || w->hash[1] != hash[1] || w->levels < n || w->generation != r->generation)
-        return anew(r, top);
+    if (w->hash[0] != hash[0] || w->hash[1] != hash[1] || w->levels < n || w->generation != now)
+        return anew(r, top, now, usable);
     for (; f && n < w->levels; f = f->previous, n++) rest += (uintptr_t)mwpy_frame_instruction(f) * keys[2][n];
-    if (n < w->levels || rest != w->rest || (!w->cut && f)) return anew(r, top);
+    if (n < w->levels || rest != w->rest || (!w->cut && f)) return anew(r, top, now, usable);
     if (r->met == w && r->met_at == top) {
-        bool usable;
-        r->levels = walk(top, r->level, &r->cut, &usable);
+        r->levels = walk(top, r->level, &r->cut, usable);
         r->stack = w->stack;
         r->sited = false;
-        if (!usable) r->generation = 0;
     }
     r->met = w;
     r->met_at = top;
     return w->stack;
 }
 
+/* A signal handler that stores may come anywhere in here: meanwhile what is kept is of no generation. */
 static mwpy_stack different(struct recent *r, const mwpy_frame *top, unsigned last) {
     if (r->busy) return without_caches(top);
     __atomic_store_n(&r->busy, true, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    mwpy_stack stack = r->generation != present_generation() ? anew(r, top)
-                       : last < LEVELS                       ? elsewhere(r, last)
-                                                             : others(r, top);
+    uint64_t before = r->generation, now = present_generation();
+    bool usable = true;
+    __atomic_store_n(&r->generation, 0, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    mwpy_stack stack = before != now   ? anew(r, top, now, &usable)
+                       : last < LEVELS ? elsewhere(r, last, now, &usable)
+                                       : others(r, top, now, &usable);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (usable) __atomic_store_n(&r->generation, now, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(&r->busy, false, __ATOMIC_RELAXED);
     return stack;

@@ -50,8 +50,9 @@ def _psycopg2(database: Any, scratch: Path) -> Prepared:
     options["_PASSWORD"] = database.password
     environment = {f"PSYCOPG2_TESTDB{name}": value for name, value in options.items()}
     environment |= {"PSYCOPG2_TEST_REPL_DSN": "", "PSYCOPG2_TEST_REPL_SLOT": database.database}
-    arguments = [*NO_CONFIGURATION, "tests"]
-    return Prepared(folder, arguments, environment if SOAK else environment | {"PSYCOPG2_TEST_FAST": "1"})
+    names = ("async", "connection", "cursor", "green", "psycopg2_dbapi20", "sql", "transaction", "types_basic", "with")
+    tests = ["tests"] if SOAK else [f"tests/test_{name}.py" for name in names]
+    return Prepared(folder, [*NO_CONFIGURATION, *tests], environment | ({} if SOAK else {"PSYCOPG2_TEST_FAST": "1"}))
 
 
 def _mysqlclient(database: Any, scratch: Path) -> Prepared:
@@ -101,7 +102,8 @@ SUITES = {
             prepare=_dbapi20("psycopg_dbapi20", lambda database, _: database.dsn),
         ),
         Suite(
-            "psycopg2", ("psycopg2",), "postgresql", _psycopg2, tests=400, contexts=1000,
+            "psycopg2", ("psycopg2",), "postgresql", _psycopg2,
+            tests=400 if SOAK else 300, contexts=1000 if SOAK else 600,
             known={r".*::test_cursor_factory_none": "asks for type(cursor) == cursor: it is a subclass"},
         ),
         Suite("mysqlclient", ("mysqlclient",), "mariadb", _mysqlclient, tests=150, contexts=400),

@@ -1,0 +1,189 @@
+"""An ELF file, as far as the names of its functions go: build id, symbols, and which code leaves the stack alone.
+
+Only what is asked for is read. A damaged file raises ValueError or struct.error, and nothing else: elf(5), the System V
+ABI for x86-64, and the Linux Standard Base for ``.eh_frame``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from typing import NamedTuple
+
+TABLE_MOST = 1 << 29
+"""Bytes of a symbol table, or of its strings."""
+_HEAD = struct.Struct("<16s2HI3QI6H")
+_SEGMENT = struct.Struct("<2I6Q")
+_SECTION = struct.Struct("<2I4Q2I2Q")
+_SYMBOL = struct.Struct("<I2BH2Q")
+_LOAD, _NOTE, _FRAMES = 1, 4, 0x6474E550
+_SYMBOLS, _DYNAMIC = 2, 11
+_FUNCTION = 2
+_BINDINGS = {1: 0, 2: 1}
+"""Of a symbol: global and weak ones have the better names."""
+_CFA_IS_RSP_8 = b"\x0c\x07\x08\x90\x01"
+"""Of .eh_frame: where a function begins, its caller's place is on top of the stack."""
+
+_COMMON = bytes.fromhex("017a5200017810011b")
+"""Version 1, augmentation "zR", factors 1 and -8, return address in column 16, i32 relative to where it stands."""
+
+Read = Callable[[int, int], bytes]
+
+
+class Segment(NamedTuple):
+    """A program header."""
+
+    kind: int
+    flags: int
+    offset: int
+    address: int
+    physical: int
+    size: int
+    in_memory: int
+    alignment: int
+
+
+class Elf:
+    """``read(offset, size)`` reads from the file. Raises ValueError if it is none for this processor."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        ident, _, machine, _, _, segments, self._sections, *_, size, count, each, self._count, _ = _HEAD.unpack(
+            read(0, _HEAD.size)
+        )
+        if ident[:6] != b"\x7fELF\x02\x01" or machine != 62 or size != _SEGMENT.size or each not in (0, _SECTION.size):
+            raise ValueError("no ELF file for x86-64")
+        self.segments = [Segment(*one) for one in _SEGMENT.iter_unpack(read(segments, size * count))]
+        self._functions: tuple[list[int], list[int], list[tuple[int, bytes]]] | None = None
+
+    def build_id(self) -> str:
+        """In hexadecimal; empty: it has none."""
+        for segment in self.segments:
+            if segment.kind != _NOTE:
+                continue
+            notes, at, align = self._read(segment.offset, min(segment.size, 1 << 16)), 0, segment.alignment
+            while at + 12 <= len(notes):
+                name, said, kind = struct.unpack_from("<3I", notes, at)
+                start = at + 12 + _up(name, align)
+                if kind == 3 and notes[at + 12 : at + 12 + name] == b"GNU\0":
+                    return notes[start : start + said].hex()
+                at = start + _up(said, align)
+        return ""
+
+    def function_at(self, address: int) -> tuple[bytes, int] | None:
+        """Name and beginning of the function whose code is at an address: never just the nearest."""
+        if self._functions is None:
+            self._functions = _sorted(self._symbols())
+        starts, ends, names = self._functions
+        at = bisect_right(starts, address) - 1
+        while at >= 0 and ends[at] > address:  # the furthest end of any that begins before
+            size, name = names[at]
+            if address < starts[at] + size:
+                return name, starts[at]
+            at -= 1
+        return None
+
+    def _symbols(self) -> Iterator[tuple[int, int, tuple[int, bool, int], bytes]]:
+        """Address, size, rank among those of one address, name."""
+        table = self._read(self._sections, _SECTION.size * self._count)
+        sections = list(_SECTION.iter_unpack(table))
+        for _, kind, _, _, offset, size, link, *_ in sections:
+            if kind not in (_SYMBOLS, _DYNAMIC) or size > TABLE_MOST or sections[link][5] > TABLE_MOST:
+                continue
+            strings = self._read(sections[link][4], sections[link][5])
+            entries = self._read(offset, size - size % _SYMBOL.size)
+            for at, info, _, section, value, length in _SYMBOL.iter_unpack(entries):
+                if info & 15 == _FUNCTION and section and length:
+                    name = strings[at : strings.index(b"\0", at)]
+                    plain = len(name) - len(name.lstrip(b"_"))
+                    yield value, length, (_BINDINGS.get(info >> 4, 2), bool(plain), len(name)), name
+
+    # ---- the stack ---------------------------------------------------------------------------------------------------
+
+    def leaves_stack_alone(self, address: int) -> bool:
+        """Whether the place of the caller is certain to be on top of the stack when the code at an address runs."""
+        header = next((segment for segment in self.segments if segment.kind == _FRAMES), None)
+        if header is None or header.size > TABLE_MOST:
+            return False
+        data = self._read(header.offset, header.size)
+        if data[:4] != bytes.fromhex("011b033b"):  # the table has pairs of i32, relative to it
+            return False
+        (count,) = struct.unpack_from("<I", data, 8)
+        entries = list(struct.iter_unpack("<2i", data[12 : 12 + 8 * count]))
+        at = bisect_right(entries, (address - header.address, 1 << 31)) - 1
+        return at >= 0 and self._begins_so(header.address + entries[at][1], address)
+
+    def _begins_so(self, entry: int, address: int) -> bool:
+        offset = self._offset_of(entry)
+        length, behind = struct.unpack("<2I", self._read(offset, 8))
+        common = offset + 4 - behind
+        (of_common,) = struct.unpack("<I", self._read(common, 4))
+        if max(length, of_common) > 1 << 16:
+            return False
+        head, body = self._read(common + 8, of_common - 4), self._read(offset + 8, length - 4)
+        if head[:9] != _COMMON or head[9:].rstrip(b"\0") != _CFA_IS_RSP_8:
+            return False
+        start, size = struct.unpack_from("<iI", body)
+        here = entry + 8 + start
+        if not here <= address < here + size or body[8]:
+            return False
+        for operation in body[9:]:
+            if operation >> 6 == 1:
+                here += operation & 63
+            elif operation:
+                return False
+            if here > address:
+                return True
+        return True
+
+    def _offset_of(self, address: int) -> int:
+        for segment in self.segments:
+            if segment.kind == _LOAD and segment.address <= address < segment.address + segment.size:
+                return segment.offset + address - segment.address
+        raise ValueError("an address outside of the file")
+
+
+def _up(size: int, align: int) -> int:
+    align = 8 if align == 8 else 4
+    return (size + align - 1) // align * align
+
+
+def _sorted(
+    symbols: Iterator[tuple[int, int, tuple[int, bool, int], bytes]],
+) -> tuple[list[int], list[int], list[tuple[int, bytes]]]:
+    best: dict[tuple[int, int], tuple[tuple[int, bool, int], bytes]] = {}
+    for value, size, rank, name in symbols:
+        known = best.get((value, size))
+        if known is None or (rank, name) < known:
+            best[value, size] = (rank, name)
+    found = sorted((value, -size, name) for (value, size), (_, name) in best.items())
+    return (
+        [value for value, _, _ in found],
+        list(accumulate((value - size for value, size, _ in found), max)),
+        [(-size, name) for _, size, name in found],
+    )
+
+
+def reader_of(descriptor: int) -> Read:
+    """Reads from an open file. Raises ValueError where it ends early."""
+
+    def read(offset: int, size: int) -> bytes:
+        data = os.pread(descriptor, size, offset) if 0 <= offset < 1 << 62 and 0 <= size <= TABLE_MOST else b""
+        if len(data) != size:
+            raise ValueError("it is cut short")
+        return data
+
+    return read
+
+
+def opened(path: str | bytes) -> int:
+    """A descriptor of a regular file. Raises OSError, ValueError; never waits."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise ValueError("it is no file")
