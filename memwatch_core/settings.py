@@ -143,6 +143,14 @@ def _paths(value: Any, lax: bool) -> Paths:
     raise ValueError('must be a list of files and folders, such as ["src"]')
 
 
+def _patterns(value: Any, lax: bool) -> Names:
+    if lax and isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    if isinstance(value, list | tuple) and all(isinstance(each, str) and each.strip() for each in value):
+        return tuple(value)
+    raise ValueError('must be a list of names, such as ["*token*", "order.card"]')
+
+
 def _max_bytes(value: Any, lax: bool) -> int:
     if lax and isinstance(value, str) and len(value) < 40 and value.replace("_", "").isdecimal():
         value = int(value.replace("_", ""))
@@ -275,6 +283,14 @@ class SitesSection(Section):
     of its lines on the way to a store is shown first. Empty: all but the standard library and installed packages."""
 
 
+class PrivacySection(Section):
+    """What must not be found in a session."""
+
+    variables: Names = _setting((), _patterns)
+    """Secrets: names of variables and of places in them, ``order.card``, with ``*`` and ``?``, in either case. Of their
+    values hashes are recorded, of no use to anybody else."""
+
+
 class SqlSection(Section):
     """What is recorded of SQL statements, and how long they are in force."""
 
@@ -315,6 +331,7 @@ class Config(Section):
     sinks: Table = _setting({}, _unchecked)
     serializers: Table = _setting({}, _unchecked)
     sites: SitesSection = _setting(SitesSection(), _unchecked)
+    privacy: PrivacySection = _setting(PrivacySection(), _unchecked)
     sql: SqlSection = _setting(SqlSection(), _unchecked)
     node: NodeSection = _setting(NodeSection(), _unchecked)
     journal: JournalSection = _setting(JournalSection(), _unchecked)

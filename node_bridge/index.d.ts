@@ -18,6 +18,11 @@ export interface WatchOptions {
    * such a value is an error.
    */
   copy?: boolean;
+  /**
+   * Its values aren't recorded, only which bytes change, and whether they become what they were before. So are those of
+   * arrays whose name the session's `[privacy] variables` has. Default: false.
+   */
+  secret?: boolean;
 }
 
 /**

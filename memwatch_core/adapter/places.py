@@ -16,7 +16,7 @@ from types import FrameType, MappingProxyType
 from typing import Any
 
 from ..errors import WatchError
-from ..native import proxy
+from ..native import core, proxy
 from ..records import NAME_MAX, TypeFormat
 from ..type_formats import declared
 from .names import infer_argument, quoted, type_name
@@ -64,6 +64,7 @@ def open_places(
     if issubclass(type(value), list) and (fields is not None or skip is not None):
         raise WatchError(f"'{name}': fields and skip choose attributes and keys; a list has neither")
     code = frame.f_code
+    flags |= core.SECRET if proxy.is_secret(name) else 0
     info = PlacesInfo(name, flags, (code.co_filename, frame.f_lineno or 0, code.co_name))
     _declare(formats)
     try:
@@ -105,8 +106,10 @@ def open_place(
         raise WatchError(f"'{name}' is watched already, as '{known[2].name}'")
     depth, most = _limits(name, *limits)
     code = frame.f_code
+    flags |= core.SECRET if proxy.is_secret(name) else 0
     info = PlacesInfo(name, flags, (code.co_filename, frame.f_lineno or 0, code.co_name))
     _declare(formats)
+    shown = "a secret" if flags & core.SECRET else shown
     proxy.open_places(owner, name, _metadata(info, shown), flags, depth, most, None, None, info, place)
     opened = proxy.find_places(owner, place)
     if opened is not None and opened[4]:

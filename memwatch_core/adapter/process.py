@@ -95,6 +95,7 @@ def open_journal(
         core.limit_journal(config.journal.max_bytes, config.journal.policy)
         core.open_journal(where / f"{os.getpid()}-{RUNTIME}.mwj", session, RUNTIME)
         proxy.keep_stacks(config.watch.frames)
+        proxy.set_secrets(tuple(pattern.encode("utf-8", "surrogatepass") for pattern in config.privacy.variables))
         proxy.provide_origins(True)
         _journal = Journal(where, config, tuple(serializers), tracker, tuple(formats))
         _closed = None

@@ -35,6 +35,7 @@ _FLAGS = {
     "track_sql": core.TRACK_SQL,
     "track_all_vars": core.TRACK_ALL_VARS,
     "track_locals": core.TRACK_LOCALS,
+    "secret": core.SECRET,
 }
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
@@ -61,6 +62,7 @@ def watch(
     mutation_depth: Depth | None = None,
     name: str | None = None,
     share_page: bool | None = None,
+    secret: bool = False,
     **options: Any,
 ) -> T:
     """Watches a value: ``x = watch(x)``. The returned proxy behaves as the value does, and every write to it is an
@@ -69,6 +71,8 @@ def watch(
     Defaults come from the configuration's ``[watch]``: ``track_threads`` (events carry the thread), ``track_sql``
     (events carry the SQL statement in force), ``mutation_depth`` ("FULL", or the range of bytes whose changes are
     reported). ``name`` defaults to the target of the assignment. ``share_page`` packs small values onto one page.
+    Of a ``secret``, no value is recorded, only a hash with which equal ones are known to be equal; so are those whose
+    name the configuration has in ``[privacy] variables``.
     ``options`` go to the serializer: ``capacity=64`` for bytes, ``format="<qd"`` for a struct.
 
     Raises WatchError (a TypeError) for a value that can't be watched, OverflowError and ValueError for one that doesn't
@@ -85,7 +89,7 @@ def watch(
         )
     journal = join.current()
     settings = journal.config.watch
-    flags = _flags_of(settings, track_threads, track_sql)
+    flags = _flags_of(settings, track_threads, track_sql, secret)
     serializer = _choose(journal.serializers, value)
     if serializer is None:
         why = places.why_not(value)
@@ -105,6 +109,7 @@ def watch(
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from error
     depth = _depth(settings.mutation_depth if mutation_depth is None else mutation_depth, name)
+    flags |= _masks(name, serializer, layout, flags, depth is None)
     start, stop = depth or (0, _END)
     before = _HEADER.get(layout.proxy, 0) if depth else 0
     watched = proxy.create(
@@ -142,6 +147,7 @@ def watch_place(
     max_objects: int = places.MAX_OBJECTS,
     track_threads: bool | None = None,
     track_sql: bool | None = None,
+    secret: bool = False,
 ) -> None:
     """Watches one place alone: an attribute of an object, a class or a module, or a key of a dict.
 
@@ -159,7 +165,7 @@ def watch_place(
     frame = sys._getframe(1)
     _check_name(name)
     journal = join.current()
-    flags = _flags_of(journal.config.watch, track_threads, track_sql)
+    flags = _flags_of(journal.config.watch, track_threads, track_sql, secret)
     places.open_place(owner, key, name, flags, frame, (depth, max_objects), journal.formats)
 
 
@@ -208,12 +214,21 @@ def _check_name(name: str | None) -> None:
         raise ValueError(f"name={name[:20]!r}...: {len(name)} characters; a name has at most {NAME_MAX}")
 
 
-def _flags_of(settings: WatchSection, track_threads: bool | None, track_sql: bool | None) -> int:
+def _flags_of(settings: WatchSection, track_threads: bool | None, track_sql: bool | None, secret: bool) -> int:
     flags = core.TRACK_THREADS if (settings.track_threads if track_threads is None else track_threads) else 0
     if settings.track_sql if track_sql is None else track_sql:
         flags |= core.TRACK_SQL
         join.trace_sql()
-    return flags
+    return flags | core.SECRET if secret else flags
+
+
+def _masks(name: str, serializer: Serializer, layout: Layout, flags: int, full: bool) -> int:
+    """How a secret is masked; 0: it is none. One of its fields is enough to make it one."""
+    fields = layout.options.get("fields") or ()
+    if not flags & core.SECRET and not any(map(proxy.is_secret, (name, *(f"{name}.{field}" for field in fields)))):
+        return 0
+    whole = serializer.part is None and layout.size == 8 and full
+    return core.SECRET | (core.MASK_WHOLE if whole else core.MASK_BYTES)
 
 
 def _choose(serializers: Sequence[Serializer], value: object) -> Serializer | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +16,19 @@ import click
 
 from .. import config as configuration
 from ..config import Config
+from ..errors import SessionError
 from ..host import history
+from ..host.asked import Asked, Pattern
 from ..host.contents import Content
 from ..host.merge import SessionDecoder
 from ..host.moments import NEVER, Moment
+from ..host.states import Value
 from ..printed import progress, say, terminal_width
 from ..records import Event, Lost, Notice, Record, Unfollowed, Unwatched, Watched
 
 Command = Callable[..., Any]
+SELDOM = 100_000, 20, 100
+"""When garbage is collected: what is read of a session is kept, and there is much of it."""
 PATIENCE = 1.0
 """Seconds after which progress is shown."""
 
@@ -62,6 +68,7 @@ class Session:
     """Whether a process of it still ran."""
     events: int = 0
     """How many events it has."""
+    _said: set[str] = field(default_factory=set)
 
     def read(
         self,
@@ -82,7 +89,7 @@ class Session:
         only = history.Only(wanted, 0, self._is_told, left_out)
         with nullcontext() if prints and sys.stdout.isatty() else _shown(decoders):
             for batch in history.read(
-                self.path, say, self.damaged.append, only=only, own=self.own, settings=self.settings,
+                self.path, self.say, self.damaged.append, only=only, own=self.own, settings=self.settings,
                 contents=contents, begins=decoders.append,
             ):  # fmt: skip
                 for record in batch:
@@ -102,17 +109,34 @@ class Session:
         if self.last < moment.time < NEVER and not self.live and self.last:
             say(f"{moment.text!r} is later than the session's end: shown is what it ended with")
 
+    def say(self, text: str) -> None:
+        """Says something once, however often the session is read."""
+        if text not in self._said:
+            self._said.add(text)
+            say(text)
+
+    def found(self, words: Asked | Pattern, values: Iterable[Value]) -> list[tuple[Value, str]]:
+        """The variables that are meant. Raises SessionError, after it has said what couldn't be read."""
+        try:
+            return words.found(values)
+        except SessionError:
+            for text in self.damaged:
+                self.say(text)
+            raise
+
     def conclude(self, *, found: bool = True) -> None:
         """Says what couldn't be read, and ends the command."""
         for text in self.damaged:
-            say(text)
+            self.say(text)
         if self.damaged or not found:
             raise SystemExit(1)
 
 
 def session_of(config: Config, name: str | None) -> Session:
     """The session of this name, or the latest. Raises SessionError."""
+    gc.set_threshold(*SELDOM)
     path = history.find(config.journal.folder, name)
+    history.check_description(path, say)
     own = config.sites.own if config.chosen("sites.own") else None
     return Session(path, own, history.settings_of(path, say, own))
 

@@ -16,7 +16,7 @@ from ..host.states import WITH_THE_PROGRAM, States, Value, wanted_events
 from ..printed import put, say
 from ..records import Event
 from ..rendering.layout import last_part
-from .asking import configured, of_session, session_of
+from .asking import Session, configured, of_session, session_of
 from .blame import about
 from .columns import columns
 from .showing import by, clock, colour, name_of, note, put_json, shown
@@ -57,7 +57,7 @@ def command(
     states = States(opened.settings.serializers, wanted, until, cuts=cuts_of(opened.path, say), forget=not words)
     opened.read(wanted_events(wanted), states.add, states.content)
     states.end()
-    found = _found(states, words)
+    found = _found(opened, states, words)
     if as_json:
         for value, part in found:
             _put_json(value, part)
@@ -67,10 +67,10 @@ def command(
     opened.conclude()
 
 
-def _found(states: States, words: list[Asked | Pattern]) -> list[tuple[Value, str]]:
+def _found(opened: Session, states: States, words: list[Asked | Pattern]) -> list[tuple[Value, str]]:
     """The variables that were watched at the moment, in order of process and of beginning."""
     if words:
-        asked_for = dict.fromkeys(each for one in words for each in one.found(states.values.values()))
+        asked_for = dict.fromkeys(each for one in words for each in opened.found(one, states.values.values()))
         return [(value, part) for value, part in asked_for if value.began is not None]
     watched = [
         value
@@ -94,7 +94,7 @@ def _put(found: list[tuple[Value, str]], states: States, at: str) -> None:
             for row in shown_rows(value, part)
             if not is_opened(row.value)
         ]
-        for line in columns(table, HEADING if table else (), (None, "time", "site")):
+        for line in columns(table, HEADING if table else (), (None, "time", "site"), short=True):
             put(line)
         for text in _notes(mine):
             note(text)
@@ -118,8 +118,8 @@ def shown_rows(value: Value, part: str) -> list[Row]:
     return [Row("", whole, last, max(row.writes for row in found), frozenset(), start=0, stop=size)]
 
 
-def _cells(value: Value, row: Row, several: Iterable[str]) -> tuple[str, ...]:
-    name = name_of(value, row.part, several=set(several))
+def _cells(value: Value, row: Row, several: set[str]) -> tuple[str, ...]:
+    name = name_of(value, row.part, several=several)
     if row.last is None:
         return "-", "-", "changed unseen" if row.unseen else "as watched", f"{name} = {shown(row)}"
     last: Event = row.last

@@ -31,6 +31,7 @@ from .showing import (
     clock,
     colour,
     file_line,
+    fitting,
     headline,
     line_of,
     name_of,
@@ -112,7 +113,7 @@ def command(
 
     opened.read(wanted_events(words.may_be), take, states.content)
     states.end()
-    found = [(value, part) for value, part in words.found(states.values.values()) if value.began is not None]
+    found = [(value, part) for value, part in opened.found(words, states.values.values()) if value.began is not None]
     if not found:
         raise SessionError(f"{variable!r} wasn't watched yet at {at!r}")
     check_parts(variable, found)
@@ -122,7 +123,7 @@ def command(
         if not as_json:
             if number:
                 put()
-            put(colour("heading", headline(value, processes=len(found) > 1)))
+            note(headline(value, processes=len(found) > 1), "heading")
         key = value.journal, value.ident
         if author is not None:
             _put_authors(value, written.get(key) or Authors(author), author, as_json)
@@ -220,7 +221,7 @@ def _cells(value: Value, row: Row) -> tuple[str, ...]:
 def _put_table(value: Value, found: list[Row]) -> None:
     if not found:
         return
-    lines = columns([_cells(value, row) for row in found], HEADING, (None, "time", "site", "thread"))
+    lines = columns([_cells(value, row) for row in found], HEADING, (None, "time", "site", "thread"), short=True)
     _put_with_statements(lines, [(str(row.last.seq), statement_of(row.last)) for row in found if row.last is not None])
 
 
@@ -234,7 +235,9 @@ def _put_with_statements(lines: Iterator[str], statements: list[tuple[str, str]]
             seen.setdefault(text, []).append(number)
     for text, numbers in seen.items():
         more = f" and {len(numbers) - 4:,} more" if len(numbers) > 4 else ""
-        put(f"  {', '.join(numbers[:4])}{more}: {colour('sql', text)}")
+        head = f"  {', '.join(numbers[:4])}{more}: "
+        for at, line in enumerate(fitting(text, len(head))):
+            put(f"{' ' * len(head) if at else head}{colour('sql', line)}")
 
 
 def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
@@ -265,7 +268,12 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
                  f"{mine.writes:,}", where, statement_of(last))
             )  # fmt: skip
         lines = [
-            *columns([row[:-1] for row in table], ("", *HEADING[:-1], "bytes"), (None, None, "time", "site", "thread"))
+            *columns(
+                [row[:-1] for row in table],
+                ("", *HEADING[:-1], "bytes"),
+                (None, None, "time", "site", "thread"),
+                short=True,
+            )
         ]
         numbers = iter(range(len(written)))
         lines[1:] = [line if line[:1] in ("", " ") else _lettered(line, next(numbers)) for line in lines[1:]]
@@ -275,6 +283,8 @@ def _put_bytes(value: Value, found: list[Row], each: bool) -> None:
     def read(start: int, stop: int) -> Iterator[tuple[int, bool]]:
         return zip(memory.peek(start, stop), memory.known(start, stop), strict=True)
 
+    if value.variable is not None and "secret" in value.variable.flags:
+        put("  each byte stands for another one: the value is a secret")
     for line in hexview(read, spans, paint, parts.start(), None if each else LINES_MOST):
         put(line)
 
@@ -319,7 +329,7 @@ def _put_rows_as_json(value: Value, part: str, lost: LostUpdates) -> None:
         put_json(
             {"answer": "lost update"} | about(value)
             | {"part": each.part, "step": each.step, "count": each.count, "from": each.base, "event": each.event,
-               "over": each.over}
+               "over": each.over, "reads": each.reads}
         )  # fmt: skip
 
 
@@ -348,7 +358,9 @@ def _put_authors(value: Value, authors: Authors, kind: By, as_json: bool) -> Non
         put(colour("note", "nothing was written to it"))
         return
     table = [_author_cells(who, count, kind) for who, count in found]
-    for line in columns(table, ("writes", "changed", "first", "last", kind), (None, None, "time", "time", "site")):
+    for line in columns(
+        table, ("writes", "changed", "first", "last", kind), (None, None, "time", "time", "site"), short=True
+    ):
         put(line)
 
 
@@ -401,8 +413,13 @@ def _lost(value: Value, each: LostUpdate) -> str:
     step, event, over = each.step, each.event, each.over
     new = event.part.new if event.part is not None else event.new
     base, line = value_of(each.base), line_of(event.own or event.site)
+    kind = "lost update" if each.reads else "looks like a lost update"
+    does = "writes what it makes of it" if step is None else f"adds {value_of(step)}"
+    doubt = (
+        "" if each.reads else "; or this line counts by itself: it was never seen to add to what another thread left"
+    )
     return (
-        f"lost update of {name_of(value, each.part)}, {times}: {line} adds {value_of(step)}, but {thread_of(event)} "
+        f"{kind} of {name_of(value, each.part)}, {times}: {line} {does}, but {thread_of(event)} "
         f"stored {value_of(new)} (event {event.seq}), as if it were still {base}, over what {thread_of(over)} stored "
-        f"from {base} (event {over.seq})"
+        f"from {base} (event {over.seq}){doubt}"
     )

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from ..printed import NARROWEST, clean, terminal_width, width, wrap
+from ..rendering.layout import both_ends
 from ..rendering.palette import Role, paint
 
 INDENT = 4
@@ -15,9 +16,14 @@ LEAST = 24
 
 
 def columns(
-    rows: Sequence[Sequence[str]], heading: Sequence[str] = (), roles: Sequence[Role | None] = ()
+    rows: Sequence[Sequence[str]],
+    heading: Sequence[str] = (),
+    roles: Sequence[Role | None] = (),
+    *,
+    short: bool = False,
 ) -> Iterator[str]:
-    """Lines in which each column is as wide as its widest cell; the last isn't padded. ``roles`` are per column."""
+    """Lines in which each column is as wide as its widest cell; the last isn't padded. ``roles`` are per column.
+    ``short``: a word that is wider than a terminal is shortened."""
     every = [[clean(cell) for cell in row] for row in ([heading, *rows] if heading else rows)]
     widths = [max(map(width, cells)) for cells in zip(*every, strict=True)]
     most = terminal_width(sys.stdout)
@@ -28,7 +34,7 @@ def columns(
         painted: list[Role | None] = [*roles, *[None] * (len(row) - len(roles))]
         if heading and number == 0:
             painted = ["heading"] * len(row)
-        yield from _row(row, widths, painted, None if most is None else max(most, NARROWEST))
+        yield from _row(row, widths, painted, None if most is None else max(most, NARROWEST), short)
 
 
 def _fitted(widths: list[int], most: int, usual: int) -> list[int]:
@@ -45,7 +51,9 @@ def _fitted(widths: list[int], most: int, usual: int) -> list[int]:
     return widths
 
 
-def _row(row: Sequence[str], widths: Sequence[int], roles: Sequence[Role | None], most: int | None) -> Iterator[str]:
+def _row(
+    row: Sequence[str], widths: Sequence[int], roles: Sequence[Role | None], most: int | None, short: bool
+) -> Iterator[str]:
     line, used, at = "", 0, 0
     for i, (cell, role) in enumerate(zip(row, roles, strict=True)):
         start = max(at, used + 2) if i else 0
@@ -62,6 +70,8 @@ def _row(row: Sequence[str], widths: Sequence[int], roles: Sequence[Role | None]
                 pieces = list(wrap(cell, most - INDENT))
             else:
                 pieces = list(wrap(cell, most - start))
+            if short:
+                pieces = [both_ends(piece, most - start) for piece in pieces]
         for number, piece in enumerate(pieces):
             if number:
                 yield line.rstrip()

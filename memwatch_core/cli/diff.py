@@ -14,7 +14,7 @@ from ..host.compared import Difference, differences
 from ..host.contents import Content
 from ..host.moments import END, Moment, cuts_of, is_moment, moment, process_of
 from ..host.parts import UNKNOWN
-from ..host.placed import is_below, is_opened
+from ..host.placed import covers, is_opened
 from ..host.states import States, Value, Wanted, wanted_events
 from ..printed import put, say
 from ..records import Event, Record, Unwatched
@@ -85,7 +85,7 @@ def command(
     opened.read(_events(words), take, content)
     before.end()
     after.end()
-    _check(words, after)
+    _check(opened, words, after)
     if not as_json:
         opened.remark(other)
     pairs = [(before.values[key], value) for key, value in after.values.items() if value.began is not None]
@@ -108,9 +108,9 @@ def _events(words: list[Asked | Pattern]) -> Callable[[Event], bool]:
     return wanted_events(_wanted(words))
 
 
-def _check(words: list[Asked | Pattern], states: States) -> None:
+def _check(opened: Session, words: list[Asked | Pattern], states: States) -> None:
     for each in words:
-        each.found(states.values.values())
+        opened.found(each, states.values.values())
 
 
 # ---- two sessions ---------------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def _sessions(config: Config, a: str, b: str, words: list[Asked | Pattern], as_j
         ends.append((opened, states))
     (first, one), (second, other) = ends
     for each in words:
-        each.found([*one.values.values(), *other.values.values()][: len(other.values) or None])
+        second.found(each, [*one.values.values(), *other.values.values()][: len(other.values) or None])
     before, after = _named(one), _named(other)
     pairs = [(before[key], value) for key, value in after.items() if key in before]
     _put(pairs, words, as_json, f"between the ends of {first.path.name} and {second.path.name}")
@@ -165,9 +165,9 @@ def _put(pairs: list[tuple[Value, Value]], words: list[Asked | Pattern], as_json
     by_journal: dict[str, list[tuple[Value, Value, Difference]]] = defaultdict(list)
     for one, other in pairs:
         fitting = [each for each in words if each.may_be(other.name, other.ident)]
-        parts = [part for each in fitting for _, part in each.found([other])]
+        asked_for = [_is_asked(other, part) for each in fitting for _, part in each.found([other])]
         for found in differences(one, other):
-            if not words or any(_is_asked(found, other, part) for part in parts):
+            if not words or any(is_asked(found) for is_asked in asked_for):
                 by_journal[other.journal].append((one, other, found))
     if as_json:
         for rows in by_journal.values():
@@ -182,7 +182,7 @@ def _put(pairs: list[tuple[Value, Value]], words: list[Asked | Pattern], as_json
         )
         several = {name for name, count in names.items() if count > 1}
         table = [_cells(other, found, several) for _, other, found in rows]
-        for line in columns(table, HEADING, (None, "time", "site", "thread")):
+        for line in columns(table, HEADING, (None, "time", "site", "thread"), short=True):
             put(line)
     if not by_journal:
         put(colour("note", f"no difference {when}"))
@@ -191,13 +191,18 @@ def _put(pairs: list[tuple[Value, Value]], words: list[Asked | Pattern], as_json
         note(f"what has a ? may have changed unseen: {doubt}")
 
 
-def _is_asked(found: Difference, value: Value, part: str) -> bool:
+def _is_asked(value: Value, part: str) -> Callable[[Difference], bool]:
+    """Whether a difference is of a part."""
     if not part:
-        return True
+        return lambda found: True
     if value.placed is not None:
-        return found.part in value.placed.below(part) or found.part == part or is_below(found.part, part)
+        is_covered = covers(part)
+        return lambda found: is_covered(found.part)
     unit = None if value.parts is None or value.memory is None else value.parts.locate(part, value.memory)
-    return unit is not None and found.start < unit.stop and unit.start < found.stop
+    if unit is None:
+        return lambda found: False
+    start, stop = unit.start, unit.stop
+    return lambda found: found.start < stop and start < found.stop
 
 
 def _cells(value: Value, found: Difference, several: set[str]) -> tuple[str, ...]:
@@ -205,6 +210,8 @@ def _cells(value: Value, found: Difference, several: set[str]) -> tuple[str, ...
     change = f"{name} {value_of(found.old, VALUE)} {arrow()} {value_of(found.new, VALUE)}{'?' if found.doubt else ''}"
     if is_opened(found.new):
         change = f"{name}: items were added or deleted"
+    elif found.moved and (is_opened(found.old) or value_of(found.old, VALUE) == value_of(found.new, VALUE)):
+        change = f"{name}: its items were put in another order"
     last = found.last
     if last is None:
         return "-", "-", "(not known)", "-", f"{found.writes:,}", change

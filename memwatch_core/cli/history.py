@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from ..host.asked import Asked, Pattern, asked
-from ..host.moments import END, Cut, cuts_of, moment, process_of, since
+from ..host.moments import END, Cut, Moment, Until, cuts_of, moment, process_of, since
 from ..host.runs import Run, Runs
 from ..host.states import States, Value, wanted_events
+from ..host.trails import Trail, Trails, is_item
 from ..printed import put, say, terminal_width
 from ..records import Event, Lost, Record, Unwatched, Watched
 from ..rendering.aliases import under_all_names
@@ -32,6 +33,7 @@ from .showing import (
     headline,
     line_of,
     name_of,
+    note,
     put_json,
     statement_of,
     thread_of,
@@ -54,6 +56,7 @@ _Row = dict[str, Any] | tuple[str, ...]
 @click.option("--since", "after", metavar="MOMENT", help="Only what was written from then on.")
 @click.option("--until", metavar="MOMENT", default="end", help="Only what was written up to then.")
 @click.option("--each", is_flag=True, help="Each write apart, none folded.")
+@click.option("--position", is_flag=True, help="Of a list: whatever was at this index, not one item wherever it was.")
 @click.option("--json", "as_json", is_flag=True, help="Lines of JSON.")
 @of_session
 def command(
@@ -61,6 +64,7 @@ def command(
     after: str | None,
     until: str,
     each: bool,
+    position: bool,
     as_json: bool,
     session: str | None,
     folder: str | None,
@@ -70,6 +74,9 @@ def command(
 
     Writes that follow each other and came from the same line, thread and statement are one row, with their number, the
     value before the first and the value after the last of them. Below, of a number, the whole course as a picture.
+
+    An item of a list is the one that has this index in the end; it is followed to where it was before others came and
+    went. --position shows what was at this index, whichever item it was.
 
     A moment is start, end, a time (15:04:05.123), a date and time, how long ago (5m), or an event's number (120, and
     4711:120 if the session has several processes).
@@ -88,10 +95,11 @@ def command(
     words = asked(variable)
     found = _look(opened, words, cuts := cuts_of(opened.path, say))
     states = States(opened.settings.serializers, words.may_be, last, from_then, cuts)
-    page = _Page(states, words, each, as_json, [value for value, _ in found])
+    trails = {} if position else _trails(opened, words, last, found, cuts)
+    page = _Page(states, words, each, as_json, [value for value, _ in found], trails)
     opened.read(wanted_events(words.may_be), page.take, states.content, prints=True)
     states.end()
-    found = words.found(states.values.values())
+    found = opened.found(words, states.values.values())
     if not page.touched:
         check_parts(variable, [(value, part) for value, part in found if value.began is not None])
     if not as_json:
@@ -107,18 +115,60 @@ def _look(opened: Session, words: Asked | Pattern, cuts: Mapping[str, Cut]) -> l
         opened.read(lambda event, wanted=everything: wanted, states.add)  # type: ignore[misc]
         if states.values:
             break
-    return words.found(states.values.values())
+    return opened.found(words, states.values.values())
+
+
+def _trails(
+    opened: Session, words: Asked | Pattern, last: Moment, found: list[tuple[Value, str]], cuts: Mapping[str, Cut]
+) -> dict[tuple[str, int], Trail]:
+    """Where the items that are meant were before, of those that have moved; where nothing was written to one that is
+    there in the end, it is a position."""
+    parts = {(value.journal, value.ident): part for value, part in found if is_item(part)}
+    if not parts or isinstance(words, Pattern):
+        return {}
+    states = States(opened.settings.serializers, words.may_be, last, cuts=cuts)
+    collected, until = {key: Trails(part) for key, part in parts.items()}, Until(last)
+
+    def take(record: Record) -> None:
+        for event in under_all_names(record) if isinstance(record, Event) else ():
+            value = states.known(event)
+            if (
+                value is not None
+                and until(event)
+                and (trail := collected.get((event.journal, event.variable_id))) is not None
+            ):
+                trail.add(value.placed, event)
+        states.add(record)
+
+    opened.read(wanted_events(words.may_be), take, states.content)
+    there = {
+        key
+        for key, value in states.values.items()
+        if value.placed is not None and value.placed.below(parts.get(key, ""))
+    }
+    return {key: trail.followed() for key, trail in collected.items() if key in there}
 
 
 class _Page:
     """Prints the runs of each variable, by when they began. ``values``: the variables, as far as they are known."""
 
-    def __init__(self, states: States, words: Asked | Pattern, each: bool, as_json: bool, values: list[Value]) -> None:
+    def __init__(
+        self,
+        states: States,
+        words: Asked | Pattern,
+        each: bool,
+        as_json: bool,
+        values: list[Value],
+        trails: Mapping[tuple[str, int], Trail],
+    ) -> None:
+        self._trails = trails
         self._states, self._words, self._each, self._as_json = states, words, each, as_json
         self._runs: dict[tuple[str, int], Runs] = {}
         self._series: dict[tuple[str, int], Series | None] = {}
         self._rows: list[tuple[int, int, _Row]] = []
         """A heap: when, in records; the number of the row; the row."""
+        self._begun: list[tuple[int, tuple[str, int]]] = []
+        """A heap: when, in records, a run began, and of which variable; those that have ended may still be in it."""
         self._enough = ROWS
         """How many rows are held before some are printed."""
         self._count = self._tick = 0
@@ -149,6 +199,8 @@ class _Page:
         for key, runs, event in touched:
             if (run := runs.after(event, self._tick)) is not None:
                 self._put(run)
+            if runs.began() == self._tick:
+                heapq.heappush(self._begun, (self._tick, key))
             self._draw(key, runs)
 
     def _begin(self, event: Event) -> Runs | None:
@@ -157,7 +209,7 @@ class _Page:
             return None
         part = next((part for _, part in self._words.found([value])), None)
         self._journals.add(value.journal)
-        return None if part is None else Runs(value, part, self._each)
+        return None if part is None else Runs(value, part, self._each, self._trails.get((value.journal, value.ident)))
 
     def _draw(self, key: tuple[str, int], runs: Runs) -> None:
         number, one = runs.number(), runs.is_of_one_part()
@@ -230,8 +282,9 @@ class _Page:
         heapq.heappush(self._rows, (tick, self._count, row))
         if len(self._rows) < self._enough:
             return
-        begun = [began for runs in self._runs.values() if (began := runs.began()) is not None]
-        first = min(begun, default=self._tick + 1)
+        while self._begun and self._runs[self._begun[0][1]].began() != self._begun[0][0]:
+            heapq.heappop(self._begun)
+        first = self._begun[0][0] if self._begun else self._tick + 1
         self._flush(lambda tick: tick < first)
         if len(self._rows) >= HELD:
             left = len(self._rows) - ROWS
@@ -259,7 +312,7 @@ class _Page:
         if rows:
             heading = () if self._headed else HEADING
             self._headed = True
-            for line in columns(rows, heading, (None, "time", "site", "thread")):
+            for line in columns(rows, heading, (None, "time", "site", "thread"), short=True):
                 put(line)
 
     def end(self, found: list[tuple[Value, str]]) -> None:
@@ -273,7 +326,7 @@ class _Page:
             return
         if not self._headed:
             for value in values:
-                put(headline(value, processes=True))
+                note(headline(value, processes=True), "note")
                 put(colour("note", "nothing was written to it"))
         for value in values:
             series = self._series.get((value.journal, value.ident))
@@ -283,4 +336,17 @@ class _Page:
                 whose = f"{process_of(value.journal)}: " if len(values) > 1 else ""
                 put(f"{whose}{series.least:g} {colour('new', line)} {series.greatest:g}  ({series.count:,} writes)")
         for value, part in found:
-            note_indices(value, part)
+            trail = self._trails.get((value.journal, value.ident))
+            if trail is None:
+                note_indices(value, part)
+            elif len(trail) > 1:
+                _note_followed(value, part, trail)
+
+
+def _note_followed(value: Value, part: str, trail: Trail) -> None:
+    """Says what an item was called, if that was something else, and how far back it is known."""
+    names = [name for _, name in trail if name is not None]
+    if len({*names}) > 1:
+        note(f"{name_of(value, part)} is one item, called by its index at that time; --position shows this index")
+    elif trail[0][1] is None:
+        note(f"what was at {name_of(value, part)} before event {trail[1][0]:,} was another item; --position shows it")

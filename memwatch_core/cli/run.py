@@ -40,6 +40,13 @@ def _trackers(context: click.Context, parameter: click.Parameter, word: str) -> 
 @click.option("--track-sql/--no-track-sql", default=None, help="Say which SQL statement was in force.  [default: no]")
 @click.option("--track-all-vars/--no-track-all-vars", default=None, hidden=True)
 @click.option("--track-locals/--no-track-locals", default=None, hidden=True)
+@click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="NAME",
+    help="Record hashes of such variables' values, not these: '*token*', order.card; may be repeated.",
+)
 @click.option("--stack", metavar="N", help="Frames of the call stack that an event carries; 1: none.  [default: 16]")
 @click.option("--stacks/--no-stacks", default=None, help="Show them on the console.  [default: no]")
 @click.option("--mutation-depth", metavar="FULL|START:STOP", help="Bytes whose mutation counts.  [default: FULL]")
@@ -69,6 +76,7 @@ def command(
     track_sql: bool | None,
     track_all_vars: bool | None,
     track_locals: bool | None,
+    secrets: tuple[str, ...],
     stack: str | None,
     stacks: bool | None,
     mutation_depth: str | None,
@@ -114,6 +122,9 @@ def command(
             overrides.setdefault(section, {})[name] = value
             labels[key] = f"--no{option[1:]}" if value is False else option
     config = configuration.load(file, overrides=overrides, labels=labels)
+    if secrets:  # none that others have named is forgotten
+        named = {"privacy": {"variables": [*dict.fromkeys([*config.privacy.variables, *secrets])]}}
+        config = configuration.override(config, named, {"privacy.variables": "--secret"})
     if stacks is not None:
         if "console" not in {*config.plugins.sinks, *config.sinks}:
             raise click.UsageError("--stacks is for the console, which isn't among the sinks: add --sink console")

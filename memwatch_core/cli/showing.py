@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..host.blamed import Row
 from ..host.moments import process_of
 from ..host.parts import UNKNOWN
 from ..host.states import WITH_THE_PROGRAM, Value
-from ..printed import NARROWEST, clean, escape_json, put, put_bytes, shows_colours, terminal_width, wrap
+from ..printed import NARROWEST, clean, escape_json, put, put_bytes, shows_colours, terminal_width, width, wrap
 from ..records import Event, Site, Watched
-from ..rendering.changes import named, value_text
+from ..rendering.changes import LENGTH, named, value_text
 from ..rendering.endings import ending
-from ..rendering.jsonlines import record_json, value_json
-from ..rendering.layout import shorten
+from ..rendering.jsonlines import encode, value_json
+from ..rendering.layout import both_ends, shorten
 from ..rendering.palette import Role, paint, plain
 from ..rendering.text import FOUND, brief, request_text, short_path
 
@@ -100,10 +100,15 @@ def shown(row: Row, limit: int = VALUE_MOST) -> str:
     return value_of(row.value, limit) + ("?" if row.doubt and row.value is not UNKNOWN else "")
 
 
-def name_of(value: Value, part: str = "", *, several: Iterable[str] = ()) -> str:
-    """``order.customer.age``; with its number, if its name is among those that several have."""
+def name_of(value: Value, part: str = "", *, several: Collection[str] = ()) -> str:
+    """``order.customer.age``; with its number, if several have its name. On a terminal, a long one is
+    shortened."""
     name = f"{value.name}#{value.ident}" if value.name in several else value.name
-    return clean(named(name, part))
+    columns, (name, part) = terminal_width(sys.stdout), (clean(name), clean(part))
+    if columns is not None and width(name) + width(part) > (most := max(columns, NARROWEST) // 2):
+        name = both_ends(name, max(most // 2, most - width(part)))  # each for itself: then one can be asked for
+        part = both_ends(part, most - width(name)) if part != LENGTH else part
+    return named(name, part)
 
 
 def headline(value: Value, *, processes: bool) -> str:
@@ -132,7 +137,7 @@ def put_json(fields: Mapping[str, Any]) -> None:
 
 def _json(value: Any) -> bytes:
     if isinstance(value, Event | Watched):
-        return record_json(value)
+        return encode([value])[:-1]
     if isinstance(value, Site):
         return escape_json(
             json.dumps({"file": value.file.encode("utf-8", "backslashreplace").decode(), "line": value.line,
@@ -142,9 +147,17 @@ def _json(value: Any) -> bytes:
     return value_json(value)
 
 
-def note(text: str) -> None:
+def note(text: str, role: Role = "warning") -> None:
     """Prints a remark below a table."""
-    width = terminal_width(sys.stdout)
-    parts = [clean(text)] if width is None else wrap(clean(text), max(NARROWEST, width) - 2)
-    for number, part in enumerate(parts):
-        put(f"{'  ' if number else ''}{colour('warning', part)}")
+    for number, part in enumerate(fitting(clean(text), 2)):
+        put(f"{'  ' if number else ''}{colour(role, part)}")
+
+
+def fitting(text: str, indent: int) -> Iterable[str]:
+    """The text, on a terminal wrapped to lines that leave room for an indent; words that are wider than that are
+    shortened."""
+    columns = terminal_width(sys.stdout)
+    if columns is None:
+        return [text]
+    most = max(NARROWEST, columns) - indent
+    return [both_ends(part, most) for part in wrap(text, most)]

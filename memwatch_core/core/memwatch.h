@@ -22,7 +22,7 @@
  *
  * Errors: every call returns 0 (or an id, or a pointer) or a negative mw_error; mw_strerror() gives a sentence that
  * says what to do. Calls may come from any thread. Async-signal-safe are only mw_set_context, mw_intern_site,
- * mw_intern_stack and mw_request_serial. */
+ * mw_intern_stack, mw_request_serial and mw_hash_secret. */
 #ifndef MEMWATCH_H
 #define MEMWATCH_H
 #include <stdbool.h>
@@ -52,7 +52,7 @@ typedef enum mw_error {
     MW_ERR_NOT_ARENA = -12,    /* the range isn't inside pages from mw_page_alloc */
     MW_ERR_NO_VARIABLE = -13,  /* no variable has this id (any more) */
     MW_ERR_RANGE = -14,        /* offset or length outside the variable */
-    MW_ERR_FLAGS = -15,        /* unknown flag, or an empty mutation depth */
+    MW_ERR_FLAGS = -15,        /* unknown flag, a mask that doesn't fit, or an empty mutation depth */
     MW_ERR_LIMIT = -16,        /* too many variables or pages */
     MW_ERR_NO_JOURNAL = -17,   /* no journal is open */
     MW_ERR_JOURNAL_OPEN = -18, /* a journal is open already, or the file couldn't be created: see errno */
@@ -126,8 +126,14 @@ enum {
     MW_TRACK_SQL = 1u << 1,      /* events carry the context id (otherwise 0) */
     MW_TRACK_ALL_VARS = 1u << 2, /* adapter-defined; stored with the variable */
     MW_TRACK_LOCALS = 1u << 3,   /* adapter-defined; stored with the variable */
+    /* Its value is a secret: what it holds must not be found in the journal. Either the adapter writes nothing but
+     * hashes to it (mw_hash_secret), or, with one of the next two, what is recorded of its bytes is masked by a key
+     * that never leaves the process: equal bytes at one place of one variable look equal, and nothing more is told. */
+    MW_SECRET = 1u << 4,
+    MW_MASK_BYTES = 1u << 5, /* each byte by itself, so that it is seen which ones a store has changed */
+    MW_MASK_WHOLE = 1u << 6, /* of a variable of 8 bytes: all of them as one, whichever a store touches */
 };
-#define MW_FLAGS_ALL (MW_TRACK_THREADS | MW_TRACK_SQL | MW_TRACK_ALL_VARS | MW_TRACK_LOCALS)
+#define MW_FLAGS_ALL (2 * MW_MASK_WHOLE - 1)
 
 /* MUTATION_DEPTH: the bytes [start, stop) of the variable whose mutation makes an event. A store that touches none of
  * them runs and is not reported. */
@@ -183,6 +189,10 @@ int mw_end_watch(mw_variable_id id, const mw_ending *ending);
  * TOO_LONG, JOURNAL_FULL. */
 #define MW_METADATA_MAX 65536u
 int mw_update_metadata(mw_variable_id id, const void *meta, size_t length);
+
+/* A hash of bytes, keyed with the process's key for secrets, which its forked children have as well; another one for
+ * each variable. Async-signal-safe. */
+uint64_t mw_hash_secret(mw_variable_id id, const void *bytes, size_t length);
 
 /* An announced write: takes the page's lock, copies through the writable view, appends the event. Same event as a store
  * makes, at a twentieth of the cost. On an error nothing was written. Errors: NO_VARIABLE, RANGE, JOURNAL_FULL. */
@@ -279,6 +289,10 @@ int mw_keep_stacks(void);
 #define MW_STACK_MOST 255u
 #define MW_STACK_UNKNOWN 0xffffffffu
 uint32_t mw_intern_stack(const uint32_t *sites, size_t count, uint32_t flags);
+
+/* The id of stack `inner`, then so many sites, then the callers of stack `outer`; of at most `most` sites. What is cut
+ * off, or not known, stays so: nothing is put behind it. Async-signal-safe. */
+uint32_t mw_join_stacks(uint32_t inner, const uint32_t *sites, size_t count, uint32_t outer, size_t most);
 
 /* The name of thread tid (0: the caller) in the journal, at most 255 bytes. Errors: NO_JOURNAL, TOO_LONG. */
 int mw_thread_name(uint32_t tid, const char *name, size_t length);

@@ -60,6 +60,7 @@ struct mw_core {
     struct sites sites;
     struct stacks stacks;
     struct registry registry;
+    uint64_t secret_key[2]; /* of masks.h: made at the start, never written anywhere; forked children have it as well */
 
     mw_origin_provider origin_provider;
     mw_guard_hook guard_hook;

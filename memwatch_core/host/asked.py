@@ -9,13 +9,15 @@ from fnmatch import translate
 
 from ..config import suggest
 from ..errors import SessionError
+from ..printed import clean
 from ..records import Site
 from .placed import OPENERS
 from .states import Value
 
 _NUMBER = re.compile(r"#(\d{1,10})(?=$|[.\[{)])")
 _LENGTH = re.compile(r"len\((.+)\)")
-_WILD = re.compile(r"[*?]")
+_WILD = re.compile(r"[*?…]")
+"""Where a long name was shortened, there is a ``…``."""
 SEEN = 1000
 """Limit of names that are remembered, to suggest one."""
 SHOWN = 4
@@ -44,6 +46,7 @@ class Asked:
 
     def _fits(self, name: str, ident: int) -> Iterable[str]:
         """Parts of a variable that the words may mean."""
+        name = _as_written(name, self.text)
         if name == self.text:
             yield ""
         elif self.number is None or self.number == ident:
@@ -85,13 +88,19 @@ class Pattern:
     """Several variables, or places of them: ``tot*``, ``order.*.age``. A star stands for anything."""
 
     def __init__(self, text: str) -> None:
-        self.text = text = text.strip()
+        self.text, shortened = text.strip(), "…" in text
+        text = self.text.replace("…", "*")
+        self._has_parts = shortened
+        number = _NUMBER.search(text) if shortened else None
+        self._number = int(number[1]) if number else None
+        text = text[: number.start()] + text[number.end() :] if number else text
         ends = [at for at, character in enumerate(text) if character in OPENERS and at]
         self._heads = [(matcher(text), ""), *((matcher(text[:at]), text[at:]) for at in ends)]
         self._seen: dict[str, None] = {}
 
     def may_be(self, name: str, ident: int) -> bool:
-        found = any(match(name) for match, _ in self._heads)
+        name = clean(name)
+        found = self._number in (None, ident) and any(match(name) for match, _ in self._heads)
         if not found and len(self._seen) < SEEN:
             self._seen[name] = None
         return found
@@ -100,14 +109,20 @@ class Pattern:
         """As :meth:`Asked.found`, all of them; a part may be a pattern."""
         fitting = []
         for value in values:
-            rests = [rest for match, rest in self._heads if match(value.name)]
-            if rests and (not rests[0] or value.placed is not None):
+            name = clean(value.name)
+            rests = [rest for match, rest in self._heads if match(name) and self._number in (None, value.ident)]
+            if rests and (not rests[0] or value.placed is not None or self._has_parts):
                 fitting.append((value, rests[0]))
         if not fitting:
             names = [*self._seen]
             listed = f"; there are {', '.join(names[:8])}{', …' if names[8:] else ''}" if names else ""
             raise SessionError(f"{self.text!r}: no variable's name is like this{listed}")
         return fitting
+
+
+def _as_written(name: str, text: str) -> str:
+    """A name, or as it is shown, if a user's words begin like that."""
+    return name if name.isprintable() or text.startswith(name) else clean(name)
 
 
 def matcher(pattern: str) -> Callable[[str], object]:

@@ -304,7 +304,8 @@ class JournalDecoder:
 
     def _register(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         self._variables.register(record, payload, batch)
-        if self._contents is not None and not record.flags & Flag.REPEATED:
+        untold = layout.REGISTERED.unpack(payload)[0] & layout.UNTOLD
+        if self._contents is not None and not record.flags & Flag.REPEATED and not untold:
             self._contents(Content(self.journal, record.id, record.time, self._stores.seq, 0, b"", True))
 
     def _fill(self, record: RawRecord, payload: bytes, batch: Batch) -> None:

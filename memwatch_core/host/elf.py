@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
-TABLE_MOST = 1 << 29
+TABLE_MOST = 1 << 28
 """Bytes of a symbol table, or of its strings."""
+ALIASES = 100
+"""Names of one function that are compared."""
 _HEAD = struct.Struct("<16s2HI3QI6H")
 _SEGMENT = struct.Struct("<2I6Q")
 _SECTION = struct.Struct("<2I4Q2I2Q")
@@ -58,7 +60,8 @@ class Elf:
         if ident[:6] != b"\x7fELF\x02\x01" or machine != 62 or size != _SEGMENT.size or each not in (0, _SECTION.size):
             raise ValueError("no ELF file for x86-64")
         self.segments = [Segment(*one) for one in _SEGMENT.iter_unpack(read(segments, size * count))]
-        self._functions: tuple[list[int], list[int], list[tuple[int, bytes]]] | None = None
+        self._strings: dict[int, bytes] = {}
+        self._functions: tuple[list[tuple[int, int, int, int, int]], list[int]] | None = None
 
     def build_id(self) -> str:
         """In hexadecimal; empty: it has none."""
@@ -77,30 +80,39 @@ class Elf:
     def function_at(self, address: int) -> tuple[bytes, int] | None:
         """Name and beginning of the function whose code is at an address: never just the nearest."""
         if self._functions is None:
-            self._functions = _sorted(self._symbols())
-        starts, ends, names = self._functions
-        at = bisect_right(starts, address) - 1
+            found = sorted(symbol for table in self._tables() for symbol in table)
+            self._functions = found, list(accumulate((value + size for value, size, *_ in found), max))
+        symbols, ends = self._functions
+        at = bisect_right(symbols, (address, TABLE_MOST << 32)) - 1
         while at >= 0 and ends[at] > address:  # the furthest end of any that begins before
-            size, name = names[at]
-            if address < starts[at] + size:
-                return name, starts[at]
+            value, size, *_ = symbols[at]
+            if address < value + size:
+                names = [symbol for symbol in symbols[max(0, at - ALIASES) : at + 1] if symbol[:2] == (value, size)]
+                return min(map(self._name, names))[-1], value
             at -= 1
         return None
 
-    def _symbols(self) -> Iterator[tuple[int, int, tuple[int, bool, int], bytes]]:
-        """Address, size, rank among those of one address, name."""
-        table = self._read(self._sections, _SECTION.size * self._count)
-        sections = list(_SECTION.iter_unpack(table))
+    def _tables(self) -> Iterator[list[tuple[int, int, int, int, int]]]:
+        """Of each function: address, size, binding; where its name is, and in which section."""
+        sections = list(_SECTION.iter_unpack(self._read(self._sections, _SECTION.size * self._count)))
         for _, kind, _, _, offset, size, link, *_ in sections:
-            if kind not in (_SYMBOLS, _DYNAMIC) or size > TABLE_MOST or sections[link][5] > TABLE_MOST:
+            if kind not in (_SYMBOLS, _DYNAMIC):
                 continue
-            strings = self._read(sections[link][4], sections[link][5])
-            entries = self._read(offset, size - size % _SYMBOL.size)
-            for at, info, _, section, value, length in _SYMBOL.iter_unpack(entries):
-                if info & 15 == _FUNCTION and section and length:
-                    name = strings[at : strings.index(b"\0", at)]
-                    plain = len(name) - len(name.lstrip(b"_"))
-                    yield value, length, (_BINDINGS.get(info >> 4, 2), bool(plain), len(name)), name
+            self._strings[link] = self._read(*sections[link][4:6])
+            yield [
+                (value, length, info >> 4, at, link)
+                for at, info, _, section, value, length in _SYMBOL.iter_unpack(
+                    self._read(offset, size - size % _SYMBOL.size)
+                )
+                if info & 15 == _FUNCTION and section and length
+            ]
+
+    def _name(self, symbol: tuple[int, int, int, int, int]) -> tuple[int, bool, int, bytes]:
+        """Of several names for one function, the least is the best."""
+        _, _, binding, at, link = symbol
+        strings = self._strings[link]
+        name = strings[at : strings.index(b"\0", at)]
+        return _BINDINGS.get(binding, 2), name.startswith(b"_"), len(name), name
 
     # ---- the stack ---------------------------------------------------------------------------------------------------
 
@@ -150,22 +162,6 @@ class Elf:
 def _up(size: int, align: int) -> int:
     align = 8 if align == 8 else 4
     return (size + align - 1) // align * align
-
-
-def _sorted(
-    symbols: Iterator[tuple[int, int, tuple[int, bool, int], bytes]],
-) -> tuple[list[int], list[int], list[tuple[int, bytes]]]:
-    best: dict[tuple[int, int], tuple[tuple[int, bool, int], bytes]] = {}
-    for value, size, rank, name in symbols:
-        known = best.get((value, size))
-        if known is None or (rank, name) < known:
-            best[value, size] = (rank, name)
-    found = sorted((value, -size, name) for (value, size), (_, name) in best.items())
-    return (
-        [value for value, _, _ in found],
-        list(accumulate((value - size for value, size, _ in found), max)),
-        [(-size, name) for _, size, name in found],
-    )
 
 
 def reader_of(descriptor: int) -> Read:

@@ -75,8 +75,11 @@ def find(base: Path, name: str | None) -> Path:
         path = path_of(name)
     except ValueError as error:
         raise SessionError(f"the session {name!r}: {error}") from None
-    if path.is_file() or (path / folders.DESCRIPTION).is_file() or (path.is_dir() and folders.journals(path)):
-        return Path(os.path.realpath(path)) if path.is_symlink() else path  # a symbolic link stands for its target
+    try:
+        if path.is_file() or (path / folders.DESCRIPTION).is_file() or (path.is_dir() and folders.journals(path)):
+            return Path(os.path.realpath(path)) if path.is_symlink() else path  # a symbolic link stands for its target
+    except OSError as error:
+        raise SessionError(f"{path}: can't be read ({error.strerror}); check its owner and mode") from error
     matching = [folder for folder in known if folder.name == name] or [f for f in known if name in f.name]
     if len(matching) == 1:
         return matching[0]
@@ -307,6 +310,15 @@ class Settings(NamedTuple):
     """By name."""
     is_own: Callable[[str], bool]
     """Whether a file is the program's own code."""
+
+
+def check_description(path: Path, say: Callable[[str], None]) -> None:
+    """Says what is wrong with the description of a session: its journals can be read nevertheless."""
+    if os.path.isfile(path / folders.DESCRIPTION):
+        try:
+            folders.read_session(path)
+        except SessionError as error:
+            say(f"{error}: its journals are read nevertheless")
 
 
 def settings_of(path: Path, say: Callable[[str], None], own: Sequence[Path] | None = None) -> Settings:

@@ -7,16 +7,24 @@ A journal has stores, no reads and no locks. So this tells one pattern, which a 
 * Such a line *lost an update* if thread B stored there ``u + d``, the number was ``u`` before another thread's store,
   that came after B's own last store to it, and it isn't ``u`` any more: B had read ``u`` before the other one wrote.
 
+A line that stores numbers of its own that count up (``progress = i``) looks the same where others store there too.
+It is told from the other kind (``reads``) by a store that only one who reads makes: right after another thread's, the
+old value plus d, which isn't the thread's own last one plus d.
+
 The stores of the others between ``u`` and B's are the ones that were lost.
+
+Of a secret only whether values are equal is known. There the line *makes v of u* if it did so whenever that was seen,
+never v of anything else, and for at least two values; and it lost an update if B stored what the line makes of ``u``.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..records import Event
+from .secrets import is_secret
 from .states import site_key
 
 WINDOW = 64
@@ -25,6 +33,8 @@ PLACES = 10_000
 """Limit of places that are followed."""
 PENDING = 256
 """Limit of stores that wait for what their line does otherwise."""
+MADE = 4096
+"""How many values of a secret, and what a line makes of each, are remembered."""
 
 
 @dataclass(slots=True)
@@ -33,7 +43,7 @@ class LostUpdate:
 
     part: str
     step: Any
-    """What the line adds."""
+    """What the line adds; None of a secret."""
     count: int
     event: Event
     """The last such store."""
@@ -41,6 +51,8 @@ class LostUpdate:
     """The first store that it wrote over, by another thread."""
     base: Any
     """The value from which both began."""
+    reads: bool
+    """The line was seen to add to what another thread had stored; otherwise it may count by itself."""
 
 
 @dataclass(slots=True)
@@ -51,6 +63,11 @@ class _Line:
     olds: set[Any] = field(default_factory=set)
     """Two of the values that it added to."""
     broken: bool = False
+    reads: bool = False
+    made: dict[Any, Any] = field(default_factory=dict)
+    """Of a secret: what it makes of values."""
+    source: dict[Any, Any] = field(default_factory=dict)
+    """The inverse of that."""
     pending: list[tuple[Event, Any, list[tuple[Any, Event]]]] = field(default_factory=list)
     lost: LostUpdate | None = None
 
@@ -79,7 +96,8 @@ class LostUpdates:
         part, old, new = "", event.old, event.new
         if event.part is not None:
             part, old, new = event.part.name, event.part.old, event.part.new
-        if not (event.exact and event.tid and _is_number(old) and _is_number(new)):
+        known = (_is_number(old) and _is_number(new)) or (is_secret(old) and is_secret(new))
+        if not (event.exact and event.tid and known):
             for each in places.values():  # it may have touched any of them
                 each.window.clear()
             return
@@ -93,14 +111,18 @@ class LostUpdates:
         self._store(place, part, event, old, new)
 
     def _store(self, place: _Place, part: str, event: Event, old: Any, new: Any) -> None:
-        line = place.lines.setdefault(site_key(event), _Line())
+        line = place.lines.get(key := site_key(event))
+        if line is None:
+            line = place.lines[key] = _Line()
         others: list[tuple[Any, Event]] = []
         for tid, before, other in reversed(place.window):
             if tid == event.tid:
                 break
             others.append((before, other))
         if place.window and not line.broken:
-            if not others:
+            if is_secret(old):
+                self._store_secret(line, part, event, (old, new), others)
+            elif not others:
                 self._see(line, old, new - old, part)
             else:
                 self._judge(line, part, event, (old, new), others)
@@ -128,6 +150,7 @@ class LostUpdates:
             line.broken = len(line.pending) > PENDING
             return
         if new - old == line.step:
+            line.reads = line.reads or (len(others) < WINDOW and old != others[-1][0])  # what this thread had left
             return
         base = new - line.step
         found = next((other for before, other in others if before == base), None)
@@ -135,13 +158,53 @@ class LostUpdates:
             line.broken = len(others) < WINDOW  # it does something else
             return
         count = 1 if line.lost is None else line.lost.count + 1
-        line.lost = LostUpdate(part, line.step, count, event, found, base)
+        line.lost = LostUpdate(part, line.step, count, event, found, base, line.reads)
+
+    def _store_secret(
+        self, line: _Line, part: str, event: Event, values: tuple[Any, Any], others: list[tuple[Any, Event]]
+    ) -> None:
+        old, new = values
+        if line.made.get(old) == new:
+            line.reads = line.reads or (0 < len(others) < WINDOW and old != others[-1][0])
+            return
+        if not others:
+            line.broken = old in line.made or new in line.source
+            line.made[old], line.source[new] = new, old
+            while len(line.made) > MADE:
+                del line.source[line.made.pop(next(iter(line.made)))]
+            if len(line.made) == 2:
+                pending, line.pending = line.pending, []
+                for one, both, them in pending:
+                    self._store_secret(line, part, one, both, them)
+            return
+        if len(line.made) < 2:
+            line.pending.append((event, values, others))
+            line.broken = len(line.pending) > PENDING
+            return
+        place = site_key(event)
+        found = next(
+            (other for before, other in others if line.made.get(before) == new
+             or (before != old and site_key(other) == place and _new(other) == new)), None,
+        )  # fmt: skip
+        if found is None:
+            line.broken = old in line.made and len(others) < WINDOW
+            return
+        count = 1 if line.lost is None else line.lost.count + 1
+        line.lost = LostUpdate(part, None, count, event, found, _old(found), line.reads)
 
     def found(self, journal: str, ident: int) -> list[LostUpdate]:
         """Those of a variable."""
         places = self._places.get((journal, ident), {})
         lines = [line for place in places.values() for line in place.lines.values()]
-        return [line.lost for line in lines if line.lost is not None and not line.broken]
+        return [replace(line.lost, reads=line.reads) for line in lines if line.lost is not None and not line.broken]
+
+
+def _old(event: Event) -> Any:
+    return event.old if event.part is None else event.part.old
+
+
+def _new(event: Event) -> Any:
+    return event.new if event.part is None else event.part.new
 
 
 def _is_number(value: Any) -> bool:

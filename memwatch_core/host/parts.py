@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from ..records import Extent, Serializer, Shown, Variable
 from .memory import Mark, Memory
-from .variables import VALUE_LIMIT
+from .secrets import hidden
+from .variables import AS_BYTES, VALUE_LIMIT
 
 UNKNOWN = Shown("unknown")
 """Stands for a value of which not all bytes are known."""
@@ -38,6 +39,8 @@ class Parts:
         self._serializer = serializers.get(variable.serializer) if variable.serializer else None
         self.is_raw = self._serializer is None
         """Whether its serializer is missing, or it has none: it is bytes."""
+        if "secret" in variable.flags:
+            self._serializer = hidden(self._serializer or AS_BYTES)
         self._head = 0 if self._serializer is None else max(0, min(self._serializer.head, 64, variable.size))
         one, end = self._find(self._head, self._head + 1, b""), variable.size - self._head
         last = self._find(variable.size - 1, variable.size, b"")

@@ -8,12 +8,13 @@ as that text says once something below it was written.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import translate
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from ..journal.layout import UNNAMED
+from ..printed import clean
 from ..records import ABSENT, Event, Shown
 from .items import Items
 from .memory import Sites
@@ -27,10 +28,14 @@ OPENED = frozenset({"[…]", "{…}", "…"})
 """The texts of containers of which something below was written since."""
 
 
+Inside = Literal["", "moved", "mixed", "replaced"]
+"""Items came and went; they were put in another order, or it isn't known what moved; it is another one altogether."""
+
+
 class Held:
     """What a place holds."""
 
-    __slots__ = ("doubt", "last", "number", "sites", "tick", "value", "writes")
+    __slots__ = ("doubt", "inside", "last", "number", "old", "sites", "tick", "value", "writes")
 
     def __init__(self, value: Any, tick: int, number: int) -> None:
         self.number = number
@@ -40,6 +45,11 @@ class Held:
         self.last: Event | None = None
         """The event that wrote it last; None: none has so far, and its value is what a later event found there."""
         self.writes = 0
+        """Number of events that were counted."""
+        self.old: Any = None
+        """What the first of them found."""
+        self.inside: Inside = ""
+        """What they did to what lies in it."""
         self.sites: frozenset[int] = frozenset()
         self.tick = tick
         self.doubt = ""
@@ -133,7 +143,7 @@ class Placed:
             self.unnamed += 1
             return
         self._places = None
-        path, operation = _steps(part.name), event.operation
+        path, operation = steps(part.name), event.operation
         container = node = self._root
         for step in path[:-1]:
             node.open()
@@ -146,16 +156,20 @@ class Placed:
                     self._move(container, name, path[-1], operation, kind)
                     container.open()
                     shown = Shown("[…]" if kind == "list" else "…") if container.held is None else container.held.value
-                    self._set(container, shown, event, tick, site, sites)
+                    held = self._set(container, shown, shown, event, tick, site, sites)
+                    if site is not None and held.inside != "replaced":
+                        held.inside = "mixed" if kind != "list" else held.inside or "moved"
                     if operation == "add":
-                        self._set(container.made(path[-1]), part.new, event, tick, site, sites)
+                        self._set(container.made(path[-1]), part.old, part.new, event, tick, site, sites)
                     return
             container.open()
             node = container.made(path[-1])
         if operation == "move" and node.has_any() and self._kind(node, at_root=not path) != "dict":
             self._renumbered.add(part.name)
         node.clear()
-        self._set(node, part.new, event, tick, site, sites)
+        held = self._set(node, part.old, part.new, event, tick, site, sites)
+        if site is not None and held.inside != "replaced":
+            held.inside = "mixed" if operation == "move" else "replaced"
 
     def find(self, event: Event, tick: int) -> None:
         """Takes an event after the moment: what it found in a place of which nothing is known was there at the moment
@@ -166,18 +180,11 @@ class Placed:
         name, operation = part.name, event.operation
         if name in self._over and operation not in ("add", "delete", "move"):
             return
-        path, above = _steps(name), [*prefixes(name)]
-        container = self._node(path[:-1])
-        moves = (
-            operation in ("add", "delete")
-            and bool(path)
-            and isinstance(path[-1], int)
-            and self._kind(container, at_root=len(path) == 1) != "dict"
-        )
+        path, above, moved = steps(name), [*prefixes(name)], self.moves(event)
         if name not in self._over and not any(path in self._over or path in self._moved for path in above):
-            node = container if not path else None if container is None else container.child(path[-1])
+            node = self._node(path)
             held = None if node is None else node.held
-            if held is None and not (part.old is ABSENT and moves):  # another item of the list may have been there
+            if held is None and not (part.old is ABSENT and moved):  # another item of the list may have been there
                 held = self._add(path, _opened(part.old) if name in self._opened else part.old, tick)
             if held is not None and event.origin == "found":
                 held.doubt = "it changed unseen, perhaps before"
@@ -185,8 +192,19 @@ class Placed:
         self._opened.update(above)
         if operation == "move":
             self._moved.add(name)
-        elif moves:
-            self._moved.add(name[: name.rindex("[")])
+        elif moved is not None:
+            self._moved.add(moved[0])
+
+    def moves(self, event: Event) -> tuple[str, int, str] | None:
+        """(container, index, what the container is) of an item that comes or goes, if others may move by it."""
+        part = event.part
+        if event.operation not in ("add", "delete") or part is None:
+            return None
+        path = steps(part.name)
+        if not path or not isinstance(path[-1], int):
+            return None
+        kind = self._kind(self._node(path[:-1]), at_root=len(path) == 1)
+        return None if kind == "dict" else (part.name[: part.name.rindex("[")], path[-1], kind)
 
     def below(self, part: str) -> list[str]:
         """The paths at one and below it, or those that a pattern (``.*.age``) matches, in order of their first
@@ -197,14 +215,17 @@ class Placed:
         """Whether a path leads through the index of a list whose items had other indices before."""
         return any(part[: found.start()] in self._renumbered for found in _INDEX.finditer(part))
 
-    def _set(self, node: _Node, value: Any, event: Event, tick: int, site: int | None, sites: Sites) -> None:
+    def _set(self, node: _Node, old: Any, value: Any, event: Event, tick: int, site: int | None, sites: Sites) -> Held:
         held = node.held
         if held is None:
             held = node.held = self._made(value, tick)
         held.value, held.last, held.tick, held.doubt = value, event, tick, ""
         if site is not None:
+            if not held.writes:
+                held.old = old
             held.writes += 1
             held.sites = sites.with_one(held.sites, site)
+        return held
 
     def _made(self, value: Any, tick: int) -> Held:
         self._count += 1
@@ -246,19 +267,31 @@ class Placed:
 
 
 @lru_cache(maxsize=1 << 14)
-def _steps(name: str) -> tuple[str | int, ...]:
+def steps(name: str) -> tuple[str | int, ...]:
     """A path, cut at each character that may open a step; an index as a number."""
     return tuple(
         int(found[1]) if (found := _INDEX.fullmatch(step)) is not None else step for step in _STEPS.findall(name)
     )
 
 
+def joined(path: Iterable[str | int]) -> str:
+    """A path of these steps."""
+    return "".join(f"[{step}]" if isinstance(step, int) else step for step in path)
+
+
 def covers(part: str) -> Callable[[str], bool]:
-    """Whether a path is at another one or below it, or is matched by a pattern (``.*.age``)."""
+    """Whether a path is at another one or below it, or is matched by a pattern (``.*.age``). It may be written as it is
+    shown."""
     if not part:
         return lambda name: True
     match = re.compile(translate(part.replace("[", "[[]"))).match if "*" in part or "?" in part else None
-    return lambda name: name == part or is_below(name, part) or (match is not None and match(name) is not None)
+
+    def is_covered(name: str) -> bool:
+        if not name.isprintable():
+            name = name if name == part or is_below(name, part) else clean(name)
+        return name == part or is_below(name, part) or (match is not None and match(name) is not None)
+
+    return is_covered
 
 
 def is_below(name: str, above: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from ..journal import layout
 from ..journal.layout import CELL, CELL_SIZE, CellFlag, CellKind
 from ..records import ABSENT, Alias, Shown, WhyNot
+from .secrets import shown_cell
 
 UNREADABLE = Shown("<unreadable>")
 """The value of a cell that is damaged, or of a kind that this version doesn't know."""
@@ -24,6 +25,7 @@ PLACE_WEIGHT = 256
 _CONSTANTS: tuple[Any, ...] = (ABSENT, None, False, True)
 _INT, _FLOAT, _STR = CellKind.INT.value, CellKind.FLOAT.value, CellKind.STR.value
 _BYTES, _OTHER, _CUT = CellKind.BYTES.value, CellKind.OTHER.value, CellFlag.CUT.value
+_SECRETS = frozenset({CellKind.SECRET.value, CellKind.SECRET_OTHER.value})
 """Plain numbers: comparing members of an enum would cost more than everything else that is done for a cell."""
 _NUMBERS = {_INT: struct.Struct("<q"), _FLOAT: struct.Struct("<d")}
 _beginning = codecs.getincrementaldecoder("utf-8")
@@ -39,6 +41,8 @@ def value(cell: bytes) -> Any:
     if len(payload) < used:
         return UNREADABLE
     try:
+        if kind in _SECRETS:
+            return shown_cell(payload, flags >> layout.TAG_SHIFT)
         if kind in _NUMBERS:
             return _NUMBERS[kind].unpack(payload)[0]
         if flags & _CUT:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..printed import clean
 from ..records import Event
 from .blamed import by_event, by_place
 from .parts import UNKNOWN, Unit
 from .placed import covers, is_below
 from .states import Value
+from .trails import Trail
 
 
 @dataclass(slots=True)
@@ -34,10 +37,13 @@ class Run:
 
 
 class Runs:
-    """Folds the events of one variable, or of a part of it. ``each``: every event is a run."""
+    """Folds the events of one variable, or of a part of it. ``each``: every event is a run. ``trail``: what the part
+    was called when; empty: always the same."""
 
-    def __init__(self, value: Value, part: str, each: bool) -> None:
+    def __init__(self, value: Value, part: str, each: bool, trail: Trail | None = None) -> None:
         self._value, self._part, self._covers = value, part, covers(part)
+        self._trail = deque(trail or ())
+        self._is_there = True
         self._key = by_event if each else by_place
         self._unit: Unit | None = None
         self._run: Run | None = None
@@ -50,7 +56,16 @@ class Runs:
         value = self._value
         if value.placed is not None:
             part = event.part
-            return part is not None and (self._covers(part.name) or is_below(self._part, part.name))  # or it lay below
+            while self._trail and event.seq >= self._trail[0][0]:
+                _, name = self._trail.popleft()
+                self._part, self._is_there, self._covers = name or "", name is not None, covers(name or "")
+            return (
+                self._is_there
+                and part is not None
+                and (
+                    self._covers(part.name) or is_below(self._part, part.name) or is_below(self._part, clean(part.name))
+                )
+            )  # or it lay below
         if not self._part:
             return True
         if value.parts is None or value.memory is None:

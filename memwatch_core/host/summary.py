@@ -272,7 +272,8 @@ class Summary:
 
 
 def _place(site: Site) -> str:
-    return f"{short_path(site.file)}:{site.line}\t{clean(site.function)}"
+    line = f":{site.line}" if site.line else ""
+    return f"{short_path(site.file)}{line}\t{clean(site.function)}"
 
 
 def _count(number: int, noun: str) -> str:

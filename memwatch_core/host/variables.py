@@ -33,6 +33,7 @@ from ..structs import number
 from .batch import Batch
 from .kept import Share, cut
 from .places import aliases, not_followed, place, weight
+from .secrets import hidden
 
 VALUE_LIMIT = 1 << 16
 """Larger values, in bytes, are never decoded as a whole: only the part that a store touched is."""
@@ -150,7 +151,7 @@ class Variables:
         """Handles a VARIABLE record."""
         flags, size, start, stop, _ = layout.REGISTERED.unpack(payload)
         self._forget(record.id)
-        repeated = bool(record.flags & layout.Flag.REPEATED)
+        repeated = bool(record.flags & layout.Flag.REPEATED or flags & layout.UNTOLD)
         watch = self._watches[record.id] = _Watch(record.time, size, flags, (start, stop), repeated)
         self._last = max(self._last, record.id)
         self._define(record.id, watch, provisional=True)
@@ -304,7 +305,9 @@ class Variables:
         if watch.is_slab:
             serializer = _NONE
         elif serializer is _NONE and size and not meta.serializer:
-            serializer = _AS_BYTES
+            serializer = AS_BYTES
+        if watch.flags & layout.SECRET and not watch.is_slab:
+            serializer = hidden(AS_BYTES if serializer is _NONE else serializer)
         follows = not (watch.repeated or watch.is_slab)  # a slab needs no copy: its stores bring whole values
         watch.followed = self._share.follow(size if follows else 0, watch.followed)
         self._stores.define(
@@ -361,7 +364,7 @@ def _refuse(*args: Any) -> Any:
 
 
 _NONE = Serializer("", "a serializer that isn't there: values are None", _refuse, _refuse, _refuse, _refuse)
-_AS_BYTES = Serializer(
+AS_BYTES = Serializer(
     "", "bytes that no serializer is named for", _refuse, _refuse, _refuse,
     decode=lambda data, options: data,
     part=lambda start, stop, options: Extent(f"[{start}:{stop}]", start, stop, bytes),

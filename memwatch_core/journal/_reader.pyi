@@ -7,6 +7,13 @@ from ..records import Alias, Call, Context, Event, Part, Record, Request, Shown,
 
 class Stores(PythonStores): ...
 
+def find(slots: memoryview, kinds: int, /) -> list[int]:
+    """The first slots of whole records of kinds, a bit for each, in slots of one segment."""
+
+def strip(slots: memoryview, variables: bytes | bytearray, key: bytes, /) -> list[int]:
+    """Takes the values out of the slots of one segment, in place: see :mod:`.stripped`. Returns the first slots of
+    records whose payload is text."""
+
 class Lines:
     def __init__(
         self,

@@ -111,6 +111,10 @@ class JournalFile:
         limit = os.pread(self._own.number, layout.LIMIT.size, layout.HEADER_MAX_BYTES)
         return os.pread(self._own.number, layout.HEADER_RESERVED, 0) + limit
 
+    def head(self) -> bytes:
+        """The whole header."""
+        return os.pread(self._own.number, layout.HEADER_SIZE, 0)
+
     def losses(self) -> dict[int, int]:
         """Stores that ran and couldn't be recorded, by variable; id 0 is for all that share a count."""
         raw = os.pread(self._own.number, layout.LOSSES * layout.LOSS.size, layout.HEADER_LOSSES)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..records import Alias, Extent, Part, Variable
-from .layout import CELL_SIZE, UNNAMED, CellKind
+from . import layout
+from .layout import CELL_SIZE, UNNAMED
 
 DECODED = 16
 """Limit of a decoded value's size in memory, as a multiple of its bytes: that of a list of numbers."""
@@ -118,7 +119,7 @@ class Followed:
             both = 0 if place is None else min(len(place.last), len(before))
             if place is None or place.last[:both] == before[:both]:
                 return True
-            return place.last[0] == before[0] == CellKind.OTHER  # its own places have told what changed in it
+            return layout.is_explained(place.last[0], before[0])
         first, last = self.variable.depth or (0, self.size)
         start, stop = max(offset, first), min(offset + len(before), last, self.size)
         known = b"" if self._shadow is None else self._shadow[start:stop]

@@ -56,6 +56,10 @@ class CellKind(IntEnum):
     STR = 6
     BYTES = 7
     OTHER = 8
+    SECRET = 9
+    """A keyed hash of a value."""
+    SECRET_OTHER = 10
+    """The same of one of kind OTHER."""
 
 
 class CellFlag(IntFlag):
@@ -116,12 +120,20 @@ SYSTEM_CALLS = {
 }  # fmt: skip
 """x86-64 numbers (asm/unistd_64.h) -> names, for calls that are likely to write to memory."""
 
-FLAGS = {1: "track_threads", 2: "track_sql", 4: "track_all_vars", 8: "track_locals"}
+FLAGS = {1: "track_threads", 2: "track_sql", 4: "track_all_vars", 8: "track_locals", 16: "secret"}
 """Bits of VARIABLE.flags -> names in :attr:`memwatch_core.records.Variable.flags`."""
+
+TAG_SHIFT = 4
+"""Behind these bits of a cell's flags there may be more of a secret's hash."""
+SECRET, MASK_BYTES, MASK_WHOLE, UNTOLD = 16, 32, 64, 128
+"""Bits of VARIABLE.flags: its value is a secret; each of its bytes is masked; its 8 bytes are hashed as one; bytes
+without a CONTENT record aren't known."""
 
 HEADER = Struct("<8sHHIIIQQ16s16s16sII")
 """magic, version major, minor, header_size, slot_size, segment_slots, pid, started, runtime, tracker, session,
 page_size, abi_version."""
+VERSION_AT, VERSION = 8, Struct("<HH")
+"""The version in it."""
 HEADER_RESERVED, HEADER_LOST, HEADER_CLOSED, HEADER_FRONT, HEADER_STORES_BEFORE = 128, 192, 200, 208, 216
 """Offsets of the u64 fields that change while the journal is written."""
 COUNTERS = Struct("<Q56xQQQQQ")
@@ -251,6 +263,21 @@ def ids_behind(payload: bytes, end: int, flags: int) -> tuple[int, int, int]:
             (found[number],) = head.unpack_from(payload, end)
             end += head.size
     return found[0], found[1], found[2]
+
+
+_OTHERS = frozenset({CellKind.OTHER.value, CellKind.SECRET_OTHER.value})
+_SECRETS = frozenset({CellKind.SECRET.value, CellKind.SECRET_OTHER.value})
+
+
+def is_other(kind: int) -> bool:
+    """Whether a cell has a value of kind OTHER, secret or not."""
+    return kind in _OTHERS
+
+
+def is_explained(last: int, before: int) -> bool:
+    """Whether a cell of one kind may have become one of another kind, or another of its own, without an event: what is
+    below is told by places of its own; and from some time on, the place may be a secret."""
+    return (last in _OTHERS and before in _OTHERS) or (before in _SECRETS and last not in _SECRETS)
 
 
 def held(cell: bytes) -> bytes:

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple, Protocol, cast
 from ..records import Alias, Call, Context, Event, Operation, Origin, Part, Request, Shown, Site, Variable
 from . import layout
 from .followed import DECODED, Decode, FindPart, Followed, Place
-from .layout import SLOT_SIZE, CellFlag, CellKind, Flag, Kind
+from .layout import SLOT_SIZE, CellFlag, Flag, Kind
 
-_OTHER, _MOVED = CellKind.OTHER.value, CellFlag.MOVED.value
+_MOVED = CellFlag.MOVED.value
 
 
 def _is_moved(cell: bytes) -> bool:
     kind, _, flags = layout.CELL.unpack_from(cell)
-    return kind == _OTHER and bool(flags & _MOVED)
+    return layout.is_other(kind) and bool(flags & _MOVED)
 
 
 Wanted = Callable[[Event], bool]

@@ -130,6 +130,13 @@ def declare_types(
 def written(value: object, /) -> str:
     """A value as a cell says it in words, of up to 240 bytes; none of its own code runs."""
 
+def set_secrets(patterns: tuple[bytes, ...], /) -> None:
+    """Which variables and places are secrets from now on: names in UTF-8, with ``*`` and ``?``; instead of all that was
+    said before."""
+
+def is_secret(name: str, /) -> bool:
+    """Whether one of these patterns matches a name."""
+
 def audit_places() -> int:
     """Compares everything watched in place with what was recorded of it, and records differences. Returns the number of
     places that differed."""

@@ -7,10 +7,11 @@ const sessions = require('./session');
 const { callSite, original, assignedName } = require('./callsite');
 const { SessionError, core } = require('./errors');
 const { pin } = require('./pin');
+const { isSecret } = require('./settings');
 const { lookOut } = require('./spans');
 
-const FLAGS = { trackThreads: 1, trackSQL: 2 };
-const OPTIONS = ['trackThreads', 'trackSQL', 'mutationDepth', 'name', 'copy'];
+const FLAGS = { trackThreads: 1, trackSQL: 2, secret: 16 | 32 }; // memwatch.h: MW_SECRET, MW_MASK_BYTES
+const OPTIONS = ['trackThreads', 'trackSQL', 'mutationDepth', 'name', 'copy', 'secret'];
 const NAME_MAX = 1024; // characters, as in memwatch_core/records.py
 const SIZE_MAX = 256 * 2 ** 20; // the contents go into the journal when the watch begins
 const { get: TAG } = /** @type {any} */ (Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag));
@@ -29,7 +30,8 @@ function watch(value, options) {
   check(value, kind, buffer, name, flag(options, 'copy', false));
   const { settings } = sessions.current();
   const flags = (flag(options, 'trackThreads', settings.watch.track_threads) ? FLAGS.trackThreads : 0)
-    | (flag(options, 'trackSQL', settings.watch.track_sql) ? FLAGS.trackSQL : 0);
+    | (flag(options, 'trackSQL', settings.watch.track_sql) ? FLAGS.trackSQL : 0)
+    | (flag(options, 'secret', false) || isSecret(settings.privacy.variables, name) ? FLAGS.secret : 0);
   if (flags & FLAGS.trackSQL) require('./drivers').start(); // not before: most programs don't need it
   const [start, stop] = depthOf(options, settings, value.byteLength, name);
   const [from, at] = types.isSharedArrayBuffer(buffer) ? [unshared(value), 0] : [buffer, value.byteOffset ?? 0];

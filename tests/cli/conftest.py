@@ -7,7 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from console_script import SCRIPT, environment
+
+from memwatch_core.cli.group import group
+from memwatch_core.errors import ConfigError, JournalError, SessionError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -30,3 +34,18 @@ def memwatch(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
+    """``ask("blame", "total")`` of the session in the test's folder, in this process: status, output, errors."""
+
+    def asked(*arguments: str) -> tuple[int, str, str]:
+        done = CliRunner().invoke(group, [*arguments, "--session", str(tmp_path)], terminal_width=80)
+        told = done.exception
+        if told is not None and not isinstance(told, SystemExit):
+            assert isinstance(told, ConfigError | SessionError | JournalError), repr(told)
+            return 2, done.stdout, str(told) + done.stderr
+        return done.exit_code, done.stdout, done.stderr
+
+    return asked

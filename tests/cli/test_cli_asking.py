@@ -13,14 +13,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from click.testing import CliRunner
 from console_script import SCRIPT, environment
 from hostile_text import HOSTILE, check
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "journal"))
 from journal_writer import LOST, JournalWriter, cell
 
-from memwatch_core.cli.group import group
 from memwatch_core.host import moments
 from memwatch_core.host.blamed import by_place
 from memwatch_core.records import Context, Event, Request
@@ -60,19 +58,6 @@ def written(pid: int = 4242) -> JournalWriter:
     writer.store(5, 9, b"bc", b"XY", site=2)
     writer.change(6, 0, cell(1), cell(2), site=1)
     return writer
-
-
-@pytest.fixture
-def ask(tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
-    def asked(*arguments: str) -> tuple[int, str, str]:
-        done = CliRunner().invoke(group, [*arguments, "--session", str(tmp_path)], terminal_width=80)
-        told = done.exception
-        if told is not None and not isinstance(told, SystemExit):
-            assert type(told).__name__ == "SessionError", repr(told)
-            return 2, done.stdout, str(told)
-        return done.exit_code, done.stdout, done.stderr
-
-    return asked
 
 
 Ask = Callable[..., tuple[int, str, str]]
@@ -333,6 +318,22 @@ def test_lost_update_is_told_where_nothing_else_explains_the_value(tmp_path: Pat
     assert ("lost update of total" in ask("blame", "total")[1]) == bool(expected)
 
 
+@pytest.mark.parametrize("reads", [True, False])
+def test_line_that_may_count_by_itself_only_looks_like_a_lost_update(tmp_path: Path, ask: Ask, reads: bool) -> None:
+    writer, now = JournalWriter(), 0
+    writer.watch(1, int64(0), "progress")
+    writer.site(1, f"{HERE}/orders.py", 41, "work")
+    others = [(2, 4), (2, 5)] if reads else [(2, 1), (2, 2)]
+    for thread, value in [(1, 1), (1, 2), (1, 3), *others, (1, 4)]:
+        writer.store(1, 0, int64(now), int64(value), site=1, tid=thread)
+        now = value
+    writer.save(tmp_path)
+    told = " ".join(ask("blame", "progress")[1].split())
+    assert ("looks like a lost update of progress" in told) == (not reads)
+    assert ("or this line counts by itself" in told) == (not reads)
+    assert "lost update of progress" in told
+
+
 LABELLED = """\
 import memwatch_core
 total = memwatch_core.watch(0, name="total")
@@ -566,7 +567,7 @@ def test_key_that_is_added_later_was_absent_and_not_unknown(tmp_path: Path, ask:
     assert "cfg.key" not in ask("at", "1")[1]
 
 
-@pytest.mark.parametrize("command", [["history"], ["blame", "--by", "site"]])
+@pytest.mark.parametrize("command", [["history", "--position"], ["blame", "--by", "site"]])
 def test_index_that_may_have_been_of_another_item_is_remarked(tmp_path: Path, ask: Ask, command: list[str]) -> None:
     writer = JournalWriter()
     writer.slab(1, "items", shown="list")
@@ -582,7 +583,7 @@ def test_index_that_may_have_been_of_another_item_is_remarked(tmp_path: Path, as
     assert status == 0
     assert remark in " ".join(out.split())
     assert remark not in " ".join(ask(*command, "items")[1].split())
-    until = ["--until" if command == ["history"] else "--at", "2"]
+    until = ["--until" if command[0] == "history" else "--at", "2"]
     assert remark not in " ".join(ask(*command, "items[1]", *until)[1].split()), "one at the end moves none"
 
 

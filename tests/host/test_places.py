@@ -86,8 +86,12 @@ CELLS: list[tuple[bytes, Any]] = [
     (bytes([6, 14, 1, 0]) + bytes(12) + "aé".encode(), Shown("'a…' (0 characters)")),
     (cell(b"\0" * 48, cut=(7, 5000)), Shown("b'" + "\\x00" * 48 + "…' (5,000 bytes)")),
     (cell(("<orders.Or…",), cut=(7, 0)), Shown("<orders.Or…")),
+    (bytes([9, 8, 0, 0, *range(0x10, 0x18)]), Shown("<secret 101112131415>")),
+    (bytes([10, 8, 2, 0, *range(0x10, 0x18)]), Shown("<secret 101112131415>")),
+    (bytes([9, 2, 0x30, 0x12, 0xAB, 0xCD]), Shown("<secret 123abcd>")),
     # what nobody writes
-    (bytes([9, 0, 0, 0]), UNREADABLE),
+    (bytes([11, 0, 0, 0]), UNREADABLE),
+    (bytes([9, 9, 0, 0]) + bytes(8), UNREADABLE),
     (bytes([255] * 64), UNREADABLE),
     (bytes([4, 0, 0, 0]), UNREADABLE),
     (bytes([4, 7, 0, 0]) + bytes(60), UNREADABLE),

@@ -18,7 +18,7 @@ ONE_THING = [
     {"journal/journal.c", "journal/journal_file.c"},  # the first record makes the file
     {
         *("places/node.c", "places/node_slots.c", "places/node_items.c", "places/node_members.c"),
-        *("places/node_names.c", "places/node_left.c"),
+        *("places/node_names.c", "places/node_left.c", "places/node_secrets.c"),
     },  # the parts of a node
 ]
 EVERYBODYS = {"state.h", "memwatch.h", "base/compiler.h", "adapter.h", "interpreter.h"}

@@ -26,7 +26,7 @@ INDIRECT = {
     "fork_notice": "the same, where the compiler has put it into its caller",
     "executor_run": "the origin provider: memwatch.h demands that it be async-signal-safe",
     "loaded_file_at": "the loader's _dl_find_object: async-signal-safe, says the manual of glibc",
-    "start_of": "the same, where the compiler hasn't put it into its caller",
+    "is_loaded": "the same, where the compiler hasn't put it into its caller",
     "tell_adapter": "the guard hook: memwatch.h says what it may do",
     "run_block": "mw.code_blocks.enter: the block of code_blocks.c",
     "signals_chain": "the program's own handler",

@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/descriptors.h"
 #include "base/messages.h"
 #include "base/signals.h"
+#include "base/syscalls.h"
 #include "base/thread.h"
 #include "calls/import_tables.h"
 #include "journal/registry.h"
@@ -27,6 +29,7 @@
 #include "stores/instruction.h"
 #include "stores/loaded_files.h"
 #include "stores/native_sites.h"
+#include "text/siphash.h"
 
 #ifndef HWCAP2_FSGSBASE
 #define HWCAP2_FSGSBASE (1 << 1) /* asm/hwcap2.h, kernel 5.9 */
@@ -86,6 +89,14 @@ int mw_tracker_probe(mw_tracker tracker) {
     return MW_ERR_NO_TRACKER;
 }
 
+/* The kernel has always some bytes for a program, where a sandbox refuses it more. */
+static void make_secret_key(void) {
+    size_t size = sizeof mw.secret_key;
+    if (raw_syscall4(SYS_getrandom, (long)mw.secret_key, (long)size, GRND_NONBLOCK, 0) == (long)size) return;
+    memcpy(mw.secret_key, (const void *)getauxval(AT_RANDOM), size);
+    mw.secret_key[0] = siphash(mw.secret_key, (const unsigned char *)&mw.clock, sizeof mw.clock);
+}
+
 static int start(mw_tracker wanted) {
     int error = cpu_and_kernel_serve();
     if (error) return error;
@@ -93,6 +104,7 @@ static int start(mw_tracker wanted) {
     mw.descriptors.pid = getpid();
     tell_open();
     clock_open();
+    make_secret_key();
     mw.tracker_reason[0] = 0;
     mw.userfaultfd.lost = registry_record_unseen;
     if ((error = fork_open()) || (error = choose_tracker(wanted)) || (error = arena_open()) ||

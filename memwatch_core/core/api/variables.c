@@ -99,6 +99,7 @@ static int check(const void *start, size_t size, uint32_t flags, mw_depth depth)
     if (!atomic_load(&mw.journal.open)) return MW_ERR_NO_JOURNAL;
     if (!size || (uintptr_t)start + size < (uintptr_t)start) return MW_ERR_ALIGNMENT;
     if (flags & ~(uint32_t)MW_FLAGS_ALL || depth.start >= depth.stop || depth.start >= size) return MW_ERR_FLAGS;
+    if (flags & MW_MASK_WHOLE && (size != 8 || flags & MW_MASK_BYTES)) return MW_ERR_FLAGS;
     int error = fork_settle();
     return error ? error
                  : interpose_modules(true); /* from the first watch on: without one, nothing of ours is in their way */

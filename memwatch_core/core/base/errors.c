@@ -25,7 +25,8 @@ static const char *const sentences[] = {
         "the range is not inside one page from mw_page_alloc(): use mw_register_page() for other memory",
     [-MW_ERR_NO_VARIABLE] = "no variable has this id: it was never registered, or its watch has ended",
     [-MW_ERR_RANGE] = "offset and length reach outside the variable",
-    [-MW_ERR_FLAGS] = "unknown flag, or a mutation depth that contains no byte of the variable",
+    [-MW_ERR_FLAGS] =
+        "unknown flag, a mask that doesn't fit the variable, or a mutation depth that contains no byte of it",
     [-MW_ERR_LIMIT] =
         "too many variables, or pages, for one process; where RLIMIT_AS (ulimit -v) is set, raising it allows more",
     [-MW_ERR_NO_JOURNAL] = "no journal is open: the session was never opened, or is closed",

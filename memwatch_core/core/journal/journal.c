@@ -16,6 +16,7 @@
 #include "base/thread.h"
 #include "journal/journal_file.h"
 #include "journal/journal_format.h"
+#include "journal/masks.h"
 #include "journal/registry.h"
 #include "journal/segments.h"
 #include "memwatch.h"
@@ -287,8 +288,82 @@ MW_SIGNAL_SAFE static inline void put_id(struct mwj_slot *slot, uint32_t *at, ui
     *at += (uint32_t)sizeof id;
 }
 
+/* ---- secrets ---- */
+
+/* The bytes of a store to a secret, both sides, in front of which a payload has `head` bytes. They are masked on the
+ * way: a process may end at any time, and what is in a slot by then is in the file. */
+MW_SIGNAL_SAFE static __attribute__((noinline)) void put_masked(struct mwj_slot *slot, uint32_t head,
+                                                                const struct store *store, const uint8_t *before,
+                                                                const uint8_t *after) {
+    uint8_t was[CONTINUATION_PAYLOAD], is[CONTINUATION_PAYLOAD];
+    for (uint32_t at = 0, n; at < store->length; at += n) {
+        n = store->length - at < sizeof was ? store->length - at : (uint32_t)sizeof was;
+        for (uint32_t i = 0; i < n; i++) {
+            struct mask mask = mask_of(mw.secret_key, store->variable, store->offset + at + i);
+            was[i] = mask_byte(&mask, before[at + i]);
+            is[i] = mask_byte(&mask, after[at + i]);
+        }
+        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head + at, was, n);
+        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head + store->length + at, is, n);
+    }
+}
+
+/* The bytes before and after, behind the call. */
+MW_SIGNAL_SAFE static inline void put_both(struct mwj_slot *slot, uint32_t head, const struct store *store,
+                                           const uint8_t *before, const uint8_t *after) {
+    uint32_t n = store->length;
+    if (head) memcpy(slot->store.payload, store->call, sizeof *store->call);
+    if (unlikely(store->mask)) {
+        put_masked(slot, head, store, before, after);
+    } else if (likely(n == 8 && !head)) {
+        memcpy(slot->store.payload, before, 8);
+        memcpy(slot->store.payload + 8, after, 8);
+    } else if (likely(n == 12 && !head)) { /* a number in a cell */
+        memcpy(slot->store.payload, before, 12);
+        memcpy(slot->store.payload + 12, after, 12);
+    } else {
+        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head, before, n);
+        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head + n, after, n);
+    }
+}
+
+/* A store to a part of a secret of which all bytes count as one. */
+MW_SIGNAL_SAFE static __attribute__((noinline)) int store_whole(const struct store *store, const uint8_t *before,
+                                                                const uint8_t *after) {
+    const struct variable *v = &mw.registry.variables[store->variable];
+    uint8_t was[8], is[8];
+    memcpy(was, arena_writable(v->page) + (v->address & PAGE_MASK), sizeof was);
+    memcpy(is, was, sizeof is);
+    memcpy(was + store->offset, before, store->length);
+    memcpy(is + store->offset, after, store->length);
+    uint64_t hashes[] = {mask_hash(mw.secret_key, store->variable, was, sizeof was),
+                         mask_hash(mw.secret_key, store->variable, is, sizeof is)};
+    struct store whole = *store;
+    whole.offset = whole.mask = 0;
+    whole.length = sizeof was;
+    return journal_store(&whole, (uint8_t *)hashes, (uint8_t *)(hashes + 1));
+}
+
+/* Bytes of a variable as they stand in its CONTENT records. */
+MW_SIGNAL_SAFE void journal_mask(uint32_t id, uint32_t masks, uint64_t offset, uint8_t *bytes, size_t n) {
+    if (masks & MW_MASK_WHOLE) {
+        uint64_t hash = mask_hash(mw.secret_key, id, bytes, n);
+        memcpy(bytes, &hash, sizeof hash);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct mask mask = mask_of(mw.secret_key, id, offset + i);
+        bytes[i] = mask_byte(&mask, bytes[i]);
+    }
+}
+
+MW_SIGNAL_SAFE uint64_t mw_hash_secret(mw_variable_id id, const void *bytes, size_t length) {
+    return mask_hash(mw.secret_key, id, bytes, length);
+}
+
 MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *before, const uint8_t *after) {
     struct journal *j = &mw.journal;
+    if (unlikely(store->mask & MW_MASK_WHOLE)) return store_whole(store, before, after);
     if (unlikely(!atomic_load_explicit(&j->open, memory_order_acquire))) return MW_ERR_NO_JOURNAL;
     if (unlikely(mw_thread.named != j->generation)) introduce_thread(j);
     uint32_t n = store->length, head = store->call ? (uint32_t)sizeof *store->call : 0;
@@ -321,17 +396,7 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     slot->store.length = n;
     slot->store.site = store->site;
     slot->store.context = store->context;
-    if (likely(n == 8 && !head)) {
-        memcpy(slot->store.payload, before, 8);
-        memcpy(slot->store.payload + 8, after, 8);
-    } else if (likely(n == 12 && !head)) { /* a number in a cell */
-        memcpy(slot->store.payload, before, 12);
-        memcpy(slot->store.payload + 12, after, 12);
-    } else {
-        if (head) memcpy(slot->store.payload, store->call, sizeof *store->call);
-        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head, before, n);
-        put(slot, slot->store.payload, FIRST_PAYLOAD_STORE, head + n, after, n);
-    }
+    put_both(slot, head, store, before, after);
     unsigned flags = store->flags;
     if (stack) {
         put_id(slot, &end, stack);

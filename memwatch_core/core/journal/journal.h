@@ -56,7 +56,9 @@ struct store {
     mw_request *request;         /* NULL: none */
     bool refusable;              /* the write isn't made if it can't be recorded */
     const struct mwj_call *call; /* of MWJ_SYSCALL; otherwise NULL */
+    uint32_t mask;               /* MW_MASK_BYTES, MW_MASK_WHOLE, or 0 */
 };
+#define MW_MASKS (MW_MASK_BYTES | MW_MASK_WHOLE)
 MW_HIDDEN int journal_store(const struct store *store, const uint8_t *before, const uint8_t *after);
 /* journal_slots_for: slots that the records of a write of so many bytes take. journal_promise: keeps *slots slots free
  * for the records of one write of this thread, whoever else writes meanwhile, until journal_release(*slots). A journal
@@ -66,6 +68,8 @@ MW_HIDDEN int journal_promise(uint64_t *slots);
 MW_HIDDEN void journal_release(uint64_t slots);
 MW_HIDDEN int journal_blob(unsigned kind, unsigned flags, uint32_t tid, uint32_t id, const void *a, size_t a_length,
                            const void *b, size_t b_length);
+/* Masks bytes of a secret in place; masks: MW_MASK_BYTES or MW_MASK_WHOLE. */
+MW_HIDDEN void journal_mask(uint32_t id, uint32_t masks, uint64_t offset, uint8_t *bytes, size_t n);
 MW_HIDDEN int journal_variable(uint32_t id, const struct variable *variable);
 MW_HIDDEN int journal_unregistered(uint32_t id, struct variable *variable, const mw_ending *ending);
 #endif

@@ -23,9 +23,23 @@ struct variable *registry_find(mw_variable_id id) {
     return id && id <= mw.registry.last && mw.registry.variables[id].live ? &mw.registry.variables[id] : NULL;
 }
 
+/* Of a secret, zeros at its end too: without a record they would be known. */
+MW_SIGNAL_SAFE static int record_masked(uint32_t id, const struct variable *v, const uint8_t *bytes) {
+    int error = MW_OK;
+    uint8_t masked[512];
+    for (uint64_t at = 0, n; at < v->size && !error; at += n) {
+        n = v->size - at < sizeof masked ? v->size - at : sizeof masked;
+        memcpy(masked, bytes + at, n);
+        journal_mask(id, v->flags & MW_MASKS, at, masked, n);
+        error = journal_blob(MWJ_CONTENT, 0, thread_id(), id, &at, 8, masked, n);
+    }
+    return error;
+}
+
 MW_SIGNAL_SAFE int registry_record_content(uint32_t id, const struct variable *v, bool whole) {
     int error = MW_OK;
     const uint8_t *bytes = arena_writable(v->page) + (v->address & PAGE_MASK);
+    if (v->flags & MW_MASKS) return record_masked(id, v, bytes);
     static const uint8_t zeros[64];
     for (uint64_t at = 0; at < v->size && !error; at += MW_EVENT_MAX) {
         uint64_t n = v->size - at < MW_EVENT_MAX ? v->size - at : MW_EVENT_MAX;
@@ -115,6 +129,7 @@ MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct page_piece *pieces
                 .how = call ? MWJ_SYSCALL : MWJ_BY_STORE,
                 .flags = (pieces[i].nested ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0),
                 .call = call,
+                .mask = v->flags & MW_MASKS,
             };
             int error = journal_store(&store, before + (start - at), after + (start - at));
             if (error) return error;
@@ -149,6 +164,7 @@ MW_SIGNAL_SAFE void registry_record_kernel(uint32_t page, const uint8_t *before,
                 .how = MWJ_KERNEL,
                 .flags = MWJ_INEXACT | MWJ_SITE_INEXACT,
                 .call = &caller->call,
+                .mask = v->flags & MW_MASKS,
             },
             before + start, after + start);
     }

@@ -80,6 +80,37 @@ MW_SIGNAL_SAFE static uint32_t insert(_Atomic uint64_t *place, uint64_t hash, co
     return id;
 }
 
+MW_SIGNAL_SAFE static size_t add(uint32_t *to, size_t at, size_t most, const uint32_t *sites, size_t count,
+                                 uint32_t *flags) {
+    if (count > most - at) count = most - at, *flags |= MW_STACK_CUT;
+    memcpy(to + at, sites, count * sizeof *sites);
+    return at + count;
+}
+
+MW_SIGNAL_SAFE uint32_t mw_join_stacks(uint32_t inner, const uint32_t *sites, size_t count, uint32_t outer,
+                                       size_t most) {
+    const struct stacks *s = &mw.stacks;
+    uint32_t all[MW_STACK_MOST], flags = 0;
+    size_t n = 0;
+    if (most > MW_STACK_MOST) most = MW_STACK_MOST;
+    if (!s->index || inner > s->count) return inner;
+    if (inner) {
+        const uint32_t *words = s->words + s->rows[inner].at;
+        flags = words[1];
+        if (flags & MW_STACK_CUT) return inner;
+        n = add(all, 0, most, words + HEAD, words[0], &flags);
+    }
+    n = add(all, n, most, sites, count, &flags);
+    if (outer && outer <= s->count) {
+        const uint32_t *words = s->words + s->rows[outer].at;
+        flags |= words[1];
+        n = add(all, n, most, words + HEAD, words[0], &flags);
+    } else if (outer) {
+        flags |= MW_STACK_CUT;
+    }
+    return mw_intern_stack(all, n, flags);
+}
+
 MW_SIGNAL_SAFE uint32_t mw_intern_stack(const uint32_t *sites, size_t count, uint32_t flags) {
     if (!mw.stacks.index) return 0;
     if (count > MW_STACK_MOST) count = MW_STACK_MOST, flags |= MW_STACK_CUT;

@@ -45,6 +45,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
             .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
             .how = how,
             .refusable = refusable,
+            .mask = v->flags & MW_MASKS,
             .flags = (nested[0] || nested[1] || how == MWJ_FOUND ? MWJ_INEXACT : 0) |
                      (origin->inexact ? MWJ_SITE_INEXACT : 0),
         };

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,7 +25,9 @@
 
 struct object { /* struct dl_find_object */
     unsigned long long flags;
-    void *start, *end, *link_map, *frames;
+    void *start, *end;
+    struct link_map *link_map;
+    void *frames;
     unsigned long long reserved[7];
 };
 
@@ -169,11 +172,12 @@ MW_SIGNAL_SAFE static void put_file(struct text *t, const char *path, uint64_t i
     put_number(t, (uint64_t)about.st_mtim.tv_sec * 1000000000u + (uint64_t)about.st_mtim.tv_nsec);
 }
 
-MW_SIGNAL_SAFE static void name_it(struct loaded_file *file, uintptr_t address) {
+/* Where the kernel's list can't be read, the loader's name will do, though it may be relative to another folder. */
+MW_SIGNAL_SAFE static void name_it(struct loaded_file *file, uintptr_t address, const struct link_map *loaded) {
     static const char deleted[] = " (deleted)";
     char *line = mw.loaded_files.line;
     struct text identity = {file->identity, file->identity + IDENTITY_MOST - 1};
-    const char *path = "";
+    const char *path = loaded && loaded->l_name ? loaded->l_name : "";
     uint64_t inode = 0;
     if (find_mapping(line, sizeof mw.loaded_files.line, address)) {
         path = behind_space(behind_space(behind_space(behind_space(line)))); /* range, rights, offset, device */
@@ -208,12 +212,14 @@ MW_SIGNAL_SAFE static struct loaded_file *find(uintptr_t start) {
     return NULL;
 }
 
-MW_SIGNAL_SAFE static __attribute__((noinline)) const struct loaded_file *learn(uintptr_t start, uintptr_t address) {
+MW_SIGNAL_SAFE static __attribute__((noinline)) const struct loaded_file *learn(const struct object *object,
+                                                                                uintptr_t address) {
+    uintptr_t start = (uintptr_t)object->start;
     lock_take(&mw.loaded_files.lock, thread_id());
     struct loaded_file *file = mw.loaded_files.count < FILES / 4 * 3 ? find(start) : NULL;
     if (file && !atomic_load(&file->start)) {
         look_at_head(file, start);
-        name_it(file, address);
+        name_it(file, address, object->link_map);
         mw.loaded_files.count++;
         atomic_store_explicit(&file->start, start, memory_order_release);
     }
@@ -221,17 +227,21 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) const struct loaded_file *learn(
     return file;
 }
 
-MW_SIGNAL_SAFE static uintptr_t start_of(uintptr_t address) {
-    struct object object;
-    if (!mw.loaded_files.find || mw.loaded_files.find((void *)address, &object)) return 0;
-    return (uintptr_t)object.start;
+MW_SIGNAL_SAFE static bool is_loaded(uintptr_t address, struct object *object) {
+    return mw.loaded_files.find && !mw.loaded_files.find((void *)address, object);
 }
 
 MW_SIGNAL_SAFE const struct loaded_file *loaded_file_at(uintptr_t address) {
-    uintptr_t start = start_of(address);
-    struct loaded_file *file = start ? find(start) : NULL;
+    struct object object;
+    if (!is_loaded(address, &object)) return NULL;
+    struct loaded_file *file = find((uintptr_t)object.start);
     if (!file || likely(atomic_load_explicit(&file->start, memory_order_relaxed))) return file;
-    return learn(start, address);
+    return learn(&object, address);
+}
+
+static uintptr_t start_of(uintptr_t address) {
+    struct object object;
+    return is_loaded(address, &object) ? (uintptr_t)object.start : 0;
 }
 
 int loaded_files_open(void) {

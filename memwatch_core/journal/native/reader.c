@@ -439,7 +439,7 @@ static int reader_exec(PyObject *module) {
     PyObject *type = PyType_FromModuleAndSpec(module, &stores_spec, NULL);
     int failed = type == NULL || PyModule_AddObjectRef(module, "Stores", type) < 0;
     Py_XDECREF(type);
-    return failed || lines_add(module) < 0 ? -1 : 0;
+    return failed || lines_add(module) < 0 || strip_add(module) < 0 ? -1 : 0;
 }
 
 static PyModuleDef_Slot reader_slots[] = {{Py_mod_exec, reader_exec}, {0, NULL}};

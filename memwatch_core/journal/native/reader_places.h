@@ -82,7 +82,7 @@ static int stores_place_values(Stores *self, State *state, uint64_t offset, uint
         values->part = PyObject_Vectorcall(self->make_part, fields, 3, NULL);
         unsigned flags = length < CELL_HEAD ? 0 : after[2];
         if (same) flags &= ~(CELL_CLEARED | CELL_REPLACED);
-        if (length >= CELL_HEAD && after[0] != CELL_OTHER) flags &= ~CELL_MOVED;
+        if (length >= CELL_HEAD && !is_other(after[0])) flags &= ~CELL_MOVED;
         values->operation = self->operations[place_operation(old == self->absent, new == self->absent, flags)];
         if (place != NULL) values->aliases = place->aliases;
         if (place != NULL) values->aliases_cut = place->aliases_cut;

@@ -52,7 +52,15 @@ enum cell_kind {
     CELL_STR,
     CELL_BYTES,
     CELL_OTHER,
+    CELL_SECRET,
+    CELL_SECRET_OTHER,
 };
+static int is_other(int kind) { return kind == CELL_OTHER || kind == CELL_SECRET_OTHER; }
+static int is_secret(int kind) { return kind == CELL_SECRET || kind == CELL_SECRET_OTHER; }
+/* As is_explained() of layout.py. */
+static int is_explained(int last, int before) {
+    return (is_other(last) && is_other(before)) || (is_secret(before) && !is_secret(last));
+}
 typedef struct place {
     PyObject *path;
     PyObject *aliases; /* tuple; NULL: it has no other name */
@@ -272,8 +280,7 @@ static int state_explains(const State *state, uint64_t offset, const unsigned ch
     if (!state->slab) return state->shadow == NULL || state_agrees(state, offset, before, length);
     const Place *place = state_place(state, offset, length);
     uint64_t both = place == NULL ? 0 : place->length < length ? place->length : length;
-    return both == 0 || memcmp(place->last, before, both) == 0 ||
-           (place->last[0] == CELL_OTHER && before[0] == CELL_OTHER); /* its own places have told what changed in it */
+    return both == 0 || memcmp(place->last, before, both) == 0 || is_explained(place->last[0], before[0]);
 }
 
 /* Follows a store without decoding its values. */

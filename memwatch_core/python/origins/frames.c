@@ -12,6 +12,7 @@
 #define Py_BUILD_CORE_MODULE 1
 #include "origins/bytecode.h"
 #include "origins/context.h"
+#include "origins/creators.h"
 #include "origins/frames.h"
 #include "origins/imported.h"
 #include "origins/requests.h"
@@ -82,6 +83,8 @@ void mwpy_announce(bool sql) {
     announced.stack = mwpy_stack_limit > 1 ? held_stack(thread) : (mwpy_stack){held_site(thread), 0};
     announced.context = sql ? mwpy_context_of(thread) : 0;
     announced.request = mwpy_request_of(thread, true);
+    if (__builtin_expect(mwpy_named_task != NULL, 0))
+        announced.stack = mwpy_with_creators(announced.stack, mwpy_named_task);
     announced.ready = true;
 }
 
@@ -158,7 +161,10 @@ void mwpy_origin(const void *ucontext, mw_origin *origin) {
     }
     uint32_t context = mwpy_context_of(thread);
     if (context) origin->context = context;
-    if (!origin->inexact) say_request(origin, mwpy_request_of(thread, mwpy_current_thread() == thread));
+    if (origin->inexact) return;
+    say_request(origin, mwpy_request_of(thread, mwpy_current_thread() == thread));
+    if (origin->stack && __builtin_expect(mwpy_named_task != NULL, 0))
+        origin->stack = mwpy_with_creators((mwpy_stack){origin->site, origin->stack}, mwpy_named_task).callers;
 }
 
 int mwpy_prepare_origins(void) { return mwpy_prepare_requests(); }

@@ -4,6 +4,7 @@
  * a task or a span: whether the dict of modules has another entry than the last time takes a few instructions. */
 #define Py_BUILD_CORE_MODULE 1
 #include "origins/imported.h"
+#include "origins/creators.h"
 #include "origins/peek.h"
 
 #pragma GCC diagnostic push
@@ -15,7 +16,7 @@
 
 mwpy_imported mwpy_found;
 
-enum { ASYNCIO, TASKS, CONTEXT, RUNTIME, VARIABLE, PROPAGATION, KEY, NAMES };
+enum { ASYNCIO, TASK, INIT, TASKS, CONTEXT, RUNTIME, VARIABLE, PROPAGATION, KEY, NAMES };
 static PyObject *names[NAMES]; /* strong */
 
 static struct {
@@ -26,6 +27,8 @@ static struct {
 int mwpy_prepare_imports(void) {
     static const char *const texts[NAMES] = {
         [ASYNCIO] = "_asyncio",
+        [TASK] = "Task",
+        [INIT] = "__init__",
         [TASKS] = "_current_tasks",
         [CONTEXT] = "opentelemetry.context",
         [RUNTIME] = "_RUNTIME_CONTEXT",
@@ -81,6 +84,11 @@ void mwpy_look_for_imports(PyThreadState *thread) {
     if (thread->interp != PyInterpreterState_Main()) return;
     bool waiting = false;
     look_for_spans(modules, &waiting);
+    PyObject *task = global_of(modules, ASYNCIO, TASK, &waiting);
+    if (task && PyType_Check(task)) {
+        PyTypeObject *type = (PyTypeObject *)task;
+        mwpy_note_creators(type, named(type->tp_dict, names[INIT]));
+    }
 #if PY_VERSION_HEX < 0x030E0000
     PyObject *tasks = global_of(modules, ASYNCIO, TASKS, &waiting);
     if (tasks && PyDict_CheckExact(tasks)) take(&mwpy_found.current_tasks, tasks);

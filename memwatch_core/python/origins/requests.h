@@ -17,6 +17,7 @@ mwpy_request mwpy_find_request(PyThreadState *thread, bool held);
 
 /* The same, at no cost for a thread that has no context variable and no loop. */
 static inline mwpy_request mwpy_request_of(PyThreadState *thread, bool held) {
+    mwpy_named_task = NULL;
     if (__builtin_expect(!thread->context && !mwpy_may_have_task(thread, held), 1)) return (mwpy_request){NULL, 0};
     return mwpy_find_request(thread, held);
 }

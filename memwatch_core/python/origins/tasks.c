@@ -112,10 +112,13 @@ static const PyTypeObject *own_class(const PyTypeObject *type) {
     return NULL;
 }
 
+__thread const PyObject *mwpy_named_task;
+
 static MWPY_PEEK PyObject *name_of(PyThreadState *thread, bool held) {
     PyObject *task = NULL;
     for (int i = held ? MWPY_TRIES - 1 : 0; !task && i < MWPY_TRIES; i++) task = current_task(thread, held);
     if (!task || task == Py_None) return NULL;
+    mwpy_named_task = task;
     PyTypeObject *type = mwpy_word(held, &task->ob_type);
     const PyTypeObject *own = type ? own_class(type) : NULL;
     PyObject *end[2]; /* name, context */
@@ -123,6 +126,10 @@ static MWPY_PEEK PyObject *name_of(PyThreadState *thread, bool held) {
         return NULL;
     bool known = end[0] && end[1] && mwpy_word(held, &end[1]->ob_type) == &PyContext_Type;
     return known ? end[0] : NULL;
+}
+
+PyObject *mwpy_current_task(PyThreadState *thread, bool held) {
+    return __builtin_expect(held, 1) ? current_task(thread, true) : current_task(thread, false);
 }
 
 PyObject *mwpy_task_name(PyThreadState *thread, bool held) {

@@ -6,6 +6,9 @@
 #include "internal/pycore_tstate.h"
 #endif
 
+/* Of the calling thread: the task whose name was asked for last; NULL: none ran. */
+extern __thread const PyObject *mwpy_named_task __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
 #if PY_VERSION_HEX < 0x030D0000
 /* Whether the thread's dict says which loop runs. Wants the GIL. */
 bool mwpy_has_loop(const PyThreadState *thread);
@@ -27,6 +30,9 @@ static inline bool mwpy_may_have_task(const PyThreadState *thread, bool held) {
  * borrowed. NULL: none runs, or it isn't one of asyncio's. held: it holds the GIL; otherwise what is returned may be
  * freed at any time. Async-signal-safe. */
 PyObject *mwpy_task_name(PyThreadState *thread, bool held);
+
+/* The task itself; borrowed. NULL: none runs, or it can't be read. The same holds for it. */
+PyObject *mwpy_current_task(PyThreadState *thread, bool held);
 
 /* Once, before the others. 0, or -1 with an exception. Wants the GIL. */
 int mwpy_prepare_tasks(void);

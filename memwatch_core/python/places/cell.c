@@ -108,16 +108,72 @@ static void fill_words(mwpy_cell *cell, const mwpy_words *t, uint64_t length) {
     fill_cut(cell, MWPY_SHOWN, hash, 0, bytes, n + sizeof more - 1);
 }
 
+/* ---- secrets ---- */
+
+struct mwpy_secrets mwpy_secrets;
+
+bool mwpy_cell_hide_as(mwpy_cell *cell, mw_variable_id id) {
+    if (!cell->kind || mwpy_cell_is_secret(cell)) return false;
+    uint16_t how = cell->flags & (uint16_t)~MWPY_CELL_CUT;
+    cell->flags &= MWPY_CELL_CUT;
+    uint64_t hash = mw_hash_secret(id, cell, mwpy_cell_size(cell));
+    memset(cell->payload, 0, sizeof cell->payload);
+    *cell = (mwpy_cell){.kind = cell->kind == MWPY_SHOWN ? MWPY_SECRET_SHOWN : MWPY_SECRET, .used = 8, .flags = how};
+    memcpy(cell->payload, &hash, sizeof hash);
+    return true;
+}
+
+/* A text that says what a value holds says only how it begins and ends: "[…]", "Fraction(…)". A part of it may be a
+ * secret, by whatever name. */
+static void leave_out_held(mwpy_words *t) {
+    static const char open[] = "[({", close[] = "])}", more[] = "…";
+    size_t n = 0;
+    while (n < t->n && !strchr(open, t->at[n])) n++;
+    const char *bracket = n < t->n ? strchr(open, t->at[n]) : NULL;
+    if (n > MWPY_CELL_ROOM / 3) n = 0, bracket = NULL;
+    t->n = bracket ? n + 1 : 0;
+    memcpy(t->at + t->n, more, sizeof more - 1);
+    t->n += sizeof more - 1;
+    if (bracket) t->at[t->n++] = close[bracket - open];
+}
+
+/* Two texts that are left out are still told apart. */
+static void fill_held(mwpy_cell *cell, mwpy_words *t, uint64_t length) {
+    uint64_t hash = mw_hash_secret(0, t->at, t->n) ^ length * HASH_FACTOR;
+    leave_out_held(t);
+    fill_cut(cell, MWPY_SHOWN, hash, 0, t->at, t->n);
+}
+
+void mwpy_say_described(mwpy_words *t, PyObject *value) {
+    static const char more[] = "…";
+    size_t most = t->most;
+    t->most -= sizeof more - 1;
+    mwpy_say_value(t, value, 0);
+    t->most = most;
+    if (unlikely(mwpy_secrets.on && t->nested)) {
+        leave_out_held(t);
+    } else if (t->cut) {
+        memcpy(t->at + t->n, more, sizeof more - 1);
+        t->n += sizeof more - 1;
+    }
+}
+
 static void describe_shown(mwpy_cell *cell, PyObject *value) {
     mwpy_words t = mwpy_no_words(MWPY_WORDS);
     mwpy_say_value(&t, value, 0);
-    fill_words(cell, &t, length_of(value));
+    if (unlikely(mwpy_secrets.on && t.nested))
+        fill_held(cell, &t, length_of(value));
+    else
+        fill_words(cell, &t, length_of(value));
 }
 
 void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n) {
     mwpy_words t = mwpy_no_words(MWPY_WORDS);
     mwpy_say_items(&t, items, n, "[", "]", 0);
-    fill_words(cell, &t, (uint64_t)n);
+    if (unlikely(mwpy_secrets.on && t.nested))
+        fill_held(cell, &t, (uint64_t)n);
+    else
+        fill_words(cell, &t, (uint64_t)n);
 }
 
 void mwpy_cell_describe(mwpy_cell *cell, PyObject *value) {
@@ -243,6 +299,9 @@ size_t mwpy_member_text(char *out, size_t room, const mwpy_cell *cell) {
         mwpy_say_str(&t, value, '"');
     else if (value)
         mwpy_say_value(&t, value, 1);
+    else if (mwpy_cell_is_secret(cell))
+        mwpy_say_format(&t, "<secret %02x%02x%02x%02x%02x%02x>", cell->payload[0], cell->payload[1], cell->payload[2],
+                        cell->payload[3], cell->payload[4], cell->payload[5]);
     else
         mwpy_say(&t, (const char *)cell->payload + head, cell->used - head);
     mwpy_say_string(&t, head && cell->kind != MWPY_SHOWN ? "…}" : "}");

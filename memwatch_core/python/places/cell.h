@@ -2,6 +2,7 @@
 #ifndef MEMWATCH_PYTHON_CELL_H
 #define MEMWATCH_PYTHON_CELL_H
 #include "adapter.h"
+#include "places/words.h"
 
 #include <assert.h>
 
@@ -15,6 +16,8 @@ enum mwpy_cell_kind {
     MWPY_STR = 6,
     MWPY_BYTES = 7,
     MWPY_SHOWN = 8,
+    MWPY_SECRET = 9,        /* a keyed hash */
+    MWPY_SECRET_SHOWN = 10, /* the same, of a value of kind SHOWN */
 };
 enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60 };
 /* Flags. The last two say how the value came there: with all others, at once. */
@@ -37,6 +40,19 @@ void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
 
 /* A list of these items, whatever its type. */
 void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n);
+
+/* What must be known of secrets wherever a value is described: node_secrets.h. on: there may be some, so what a value
+ * holds isn't told by its text. */
+extern struct mwpy_secrets {
+    bool on;
+} mwpy_secrets;
+static inline bool mwpy_cell_is_secret(const mwpy_cell *cell) {
+    return cell->kind == MWPY_SECRET || cell->kind == MWPY_SECRET_SHOWN;
+}
+/* Says a hash instead, keyed for this variable. false: it says one already, or that there is nothing. */
+bool mwpy_cell_hide_as(mwpy_cell *cell, mw_variable_id id);
+/* A value in words, as mwpy_cell_describe() would say it in as much room as there is in `t`. */
+void mwpy_say_described(mwpy_words *t, PyObject *value);
 
 /* Whether keys of this one's kind are compared without code of the program's: exact builtin scalars, tuples of them,
  * keys of slots (slot_keys.h). */

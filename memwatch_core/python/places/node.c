@@ -5,12 +5,14 @@
 
 #include "base/compiler.h"
 #include "origins/endings.h"
+#include "origins/utf8.h"
 #include "places/attributes.h"
 #include "places/cell.h"
 #include "places/known_types.h"
 #include "places/layout.h"
 #include "places/node_items.h"
 #include "places/node_members.h"
+#include "places/node_secrets.h"
 #include "places/node_table.h"
 #include "places/reports.h"
 #include "places/slab.h"
@@ -203,6 +205,7 @@ static mwpy_cell_number take_cell(mwpy_node *node, PyObject *key) {
 
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
+    mwpy_node_hide(node, key, number, now);
     if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
         char text[MWPY_KEY_TEXT];
         mwpy_node_tell(node, number, text, key ? mwpy_node_key_text(node, key, text) : 0);
@@ -537,6 +540,7 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
                                                    : MWPY_LEFT_MEMORY);
         return NULL;
     }
+    mwpy_node_inherit(parent, key, node);
     if (!known) fill(node);
     if (known && node->root != root && goes_less_far(node, root->depth - level))
         mwpy_node_leaves(parent, key, value, MWPY_LEFT_OTHER_WATCH);
@@ -554,6 +558,16 @@ void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value) {
 
 /* ---- watches ----------------------------------------------------------------------------------------------------- */
 
+/* A name as UTF-8; NULL: no memory. */
+static char *called(PyObject *name, size_t *n) {
+    Py_ssize_t length = PyUnicode_GET_LENGTH(name);
+    char *text = PyMem_Malloc(MWPY_CALLED);
+    *n = 0;
+    for (Py_ssize_t i = 0; text && i < length && *n + 4 <= MWPY_CALLED; i++)
+        *n += mwpy_put_utf8(text + *n, PyUnicode_READ_CHAR(name, i));
+    return text;
+}
+
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
                           PyObject *fields, PyObject *skip, PyObject *place) {
     PyObject *dict = is_guarded(object) ? NULL : mwpy_dict_of(object);
@@ -569,12 +583,13 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
         root->cells.name = Py_NewRef(name);
         root->cells.metadata = Py_NewRef(metadata);
         root->cells.flags = flags;
+        root->called = called(name, &root->called_n);
         root->next = mwpy_roots;
         root->link = &mwpy_roots;
         if (root->next) root->next->link = &root->next;
         mwpy_roots = root;
     }
-    if (!root)
+    if (!root || !root->called)
         PyErr_NoMemory();
     else if (!mwpy_cells_open(&root->cells, dict && !place ? (size_t)PyDict_GET_SIZE(dict) : 0) &&
              !(root->top = new_node(root, dict, dict == object ? NULL : object, 0)) && !PyErr_Occurred())
@@ -585,6 +600,7 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
         return NULL;
     }
     root->top->place = Py_XNewRef(place);
+    if (flags & MW_SECRET) mwpy_root_hide(root);
     fill(root->top);
     return root;
 }
@@ -600,6 +616,7 @@ void mwpy_root_close(mwpy_root *root) {
     Py_XDECREF(root->info);
     Py_XDECREF(root->fields);
     Py_XDECREF(root->skip);
+    PyMem_Free(root->called);
     PyMem_Free(root);
 }
 
@@ -643,14 +660,16 @@ static void change_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number,
     const mwpy_cell *cell = mwpy_cell_at(&node->root->cells, number);
     mwpy_cell now;
     mwpy_cell_describe(&now, value);
+    mwpy_node_hide(node, key, number, &now);
     bool same = unlikely(how_it_came(cell)) && is_same(&now, cell);
     if (!same && why == MW_SHADOW_NOW) now.flags |= (uint16_t)how;
     write_cell(node, key, number, &now, why);
 }
 
-bool mwpy_node_agrees(const mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mwpy_cell *found,
+bool mwpy_node_agrees(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mwpy_cell *found,
                       mw_shadow *why) {
     mwpy_cell_describe(found, held);
+    mwpy_node_hide(node, key, number, found);
     if (likely(is_same(found, mwpy_cell_at(&node->root->cells, number)))) return true;
     mwpy_spot *spot = held && mwpy_key_is_plain(key) ? mwpy_node_spot(node, key) : NULL;
     if (spot && (spot->child->dict == held || spot->child->owner == held)) *why = MW_SHADOW_SILENT;

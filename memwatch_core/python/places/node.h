@@ -25,6 +25,8 @@ typedef struct mwpy_root {
     size_t refused;              /* objects that weren't followed: `most` was reached, or there was no memory */
     struct mwpy_left_rows *left; /* what isn't followed; NULL: nothing */
     PyObject *info;              /* what variable() returns; strong */
+    char *called;                /* its name, UTF-8 */
+    size_t called_n;
     struct mwpy_root *next, **link;
 } mwpy_root;
 
@@ -62,10 +64,12 @@ struct mwpy_node {
     struct mwpy_recent {
         PyObject *key; /* strong, a str; NULL: none */
         mwpy_cell_number number;
-    } recent[MWPY_RECENT]; /* of `cells`, those last asked for */
-    PyObject *odd;         /* dict: address of any other key -> number of its cell; NULL: there was none */
-    size_t audit;          /* the last one of all nodes that looked at it */
-    bool suspect;          /* it may hold what its cells don't say: a key came that can't be compared */
+    } recent[MWPY_RECENT];   /* of `cells`, those last asked for */
+    PyObject *odd;           /* dict: address of any other key -> number of its cell; NULL: there was none */
+    size_t audit;            /* the last one of all nodes that looked at it */
+    bool suspect;            /* it may hold what its cells don't say: a key came that can't be compared */
+    bool secret;             /* what it holds is: node_secrets.h */
+    mwpy_node *next_turning; /* of those that become secrets */
     bool strange; /* of a node with a place: there are keys in the dict that may be compared by code of their own */
 };
 
@@ -105,7 +109,7 @@ void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why);
 /* ---- node_names.c ---- */
 
 /* The path of a key (NULL: of the node itself), or its end where it is too long. Returns how many bytes. */
-enum { MWPY_PATH = 2048, MWPY_KEY_TEXT = 256 };
+enum { MWPY_PATH = 2048, MWPY_KEY_TEXT = 256, MWPY_CALLED = 4 * 1024 };
 size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH]);
 /* How a key is written behind its node; and one of its links, which of a list is the address of an item. */
 size_t mwpy_node_key_text(const mwpy_node *node, PyObject *key, char out[MWPY_KEY_TEXT]);
@@ -113,6 +117,9 @@ size_t mwpy_node_link_text(const mwpy_node *node, PyObject *key, char out[MWPY_K
 /* Records all names of a cell's place, as far as the journal doesn't know them. text: how it is written behind its
  * node. */
 void mwpy_node_tell(mwpy_node *node, mwpy_cell_number number, const char *text, size_t n);
+/* Whether one of a place's names, that of its variable and the path behind it, is one that is looked for; true too if
+ * it has more names than are looked at. */
+bool mwpy_node_is_called(const mwpy_node *node, const char *text, size_t n, bool (*is)(const char *name, size_t n));
 static inline bool mwpy_node_is_top(const mwpy_node *node) { return node->root->top == node; }
 
 /* ---- node_left.c ---- */
@@ -148,7 +155,7 @@ void mwpy_node_lose(mwpy_node *parent, PyObject *key);
 /* What a place holds must be what its cell says. If not, it was changed unseen: `found` is what it holds, to be written
  * as `why` says, which becomes MW_SHADOW_SILENT of a container that is followed itself: its own events say what became
  * of it. */
-bool mwpy_node_agrees(const mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mwpy_cell *found,
+bool mwpy_node_agrees(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mwpy_cell *found,
                       mw_shadow *why);
 
 /* Slots. 0, or -1: there is no memory, or the end of such an owner isn't told. */

@@ -10,6 +10,7 @@
 #define Py_BUILD_CORE_MODULE 1
 #include "places/node_items.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/compiler.h"
@@ -18,6 +19,7 @@
 #include "places/cell.h"
 #include "places/list_methods.h"
 #include "places/node.h"
+#include "places/node_secrets.h"
 #include "places/slab.h"
 #include "places/storage.h"
 
@@ -154,6 +156,19 @@ static recent *recent_of(mwpy_node *node, Py_ssize_t index) {
     return found && found->cell != MWPY_NO_CELL ? found : NULL;
 }
 
+static void hide(mwpy_node *node, Py_ssize_t index, mwpy_cell_number number, mwpy_cell *cell) {
+    char text[32];
+    if (likely(!mwpy_secrets.on)) return;
+    int n = snprintf(text, sizeof text, "[%zd]", index);
+    mwpy_node_hide_called(node, text, (size_t)n, number, cell);
+}
+
+void mwpy_items_hide(mwpy_node *node, void (*hide_held)(mwpy_node *node, mwpy_cell_number number)) {
+    mwpy_items *items = node->items;
+    for (size_t i = 0; items->recent && i < RECENT; i++) hide_held(node, items->recent[i].cell);
+    hide_held(node, items->whole);
+}
+
 /* A cell that says what was recorded of an item: the one that it has had, or one that is told so now. */
 static mwpy_cell_number cell_of(mwpy_node *node, Py_ssize_t index, PyObject *before, bool alive) {
     mwpy_cells *cells = &node->root->cells;
@@ -164,8 +179,9 @@ static mwpy_cell_number cell_of(mwpy_node *node, Py_ssize_t index, PyObject *bef
     given->moves = node->items->moves;
     mwpy_cell was;
     describe_before(&was, node, index, before, alive);
-    mwpy_cell_write(cells, given->cell, &was, MW_SHADOW_SILENT);
     mwpy_cell_untell(cells, given->cell);
+    hide(node, index, given->cell, &was);
+    mwpy_cell_write(cells, given->cell, &was, MW_SHADOW_SILENT);
     return given->cell;
 }
 
@@ -472,7 +488,9 @@ static void tell_order(mwpy_node *node, const mwpy_list_turn *turn) {
     rename_items(node);
     if (items->whole == MWPY_NO_CELL) return;
     mwpy_cell cell;
-    mwpy_cell_write(cells, items->whole, memcpy(&cell, turn->before, sizeof cell), MW_SHADOW_SILENT);
+    memcpy(&cell, turn->before, sizeof cell);
+    mwpy_node_hide_called(node, "", 0, items->whole, &cell);
+    mwpy_cell_write(cells, items->whole, &cell, MW_SHADOW_SILENT);
     mwpy_cell_describe_items(&cell, now, items->n);
     cell.flags |= MWPY_CELL_MOVED;
     mwpy_node_write(node, NULL, items->whole, &cell, MW_SHADOW_NOW);

@@ -15,6 +15,8 @@ void mwpy_spot_counts(mwpy_spot *spot, size_t times);
 /* Compares the items with what was recorded of them, and tells what differs. Returns how many do. */
 size_t mwpy_items_compare(mwpy_node *node, mw_shadow why);
 /* Gives the list ordinary memory again, if it lives. */
+/* Gives each of its cells to a function, before it becomes a secret's. */
+void mwpy_items_hide(mwpy_node *node, void (*hide_held)(mwpy_node *node, mwpy_cell_number number));
 void mwpy_items_close(mwpy_node *node, bool alive);
 /* Where, from an index on, an item of this address is; -1: nowhere. */
 Py_ssize_t mwpy_items_index(const mwpy_node *node, const void *item, Py_ssize_t from);

@@ -13,6 +13,7 @@
 #include "interpreter.h"
 #include "places/cell.h"
 #include "places/node.h"
+#include "places/node_secrets.h"
 #include "places/slab.h"
 #include "places/storage.h"
 
@@ -48,6 +49,7 @@ static PyObject *key_at(const setentry *table, size_t i) { return table[i].key =
 
 static void write_cell(mwpy_node *node, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
+    mwpy_node_hide_called(node, "", 0, number, now);
     if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
         char text[MWPY_KEY_TEXT];
         const mwpy_cell *says = now->kind ? now : mwpy_cell_at(cells, number);
@@ -172,6 +174,11 @@ static bool move_out(mwpy_node *node) {
     memcpy(plain, set->table, n * sizeof *plain);
     set->table = plain;
     return true;
+}
+
+void mwpy_members_hide(mwpy_node *node, void (*hide_held)(mwpy_node *node, mwpy_cell_number number)) {
+    for (size_t i = 0; i < node->members->n; i++)
+        if (node->members->seen[i].key) hide_held(node, node->members->seen[i].cell);
 }
 
 void mwpy_members_close(mwpy_node *node, bool alive) {

@@ -10,6 +10,8 @@ void mwpy_members_fill(mwpy_node *node);
 /* Compares the members with their cells, and tells what differs. Returns how many do. */
 size_t mwpy_members_compare(mwpy_node *node, mw_shadow why);
 /* Gives the set ordinary memory again, if it lives. */
+/* Gives each of its cells to a function, before it becomes a secret's. */
+void mwpy_members_hide(mwpy_node *node, void (*hide_held)(mwpy_node *node, mwpy_cell_number number));
 void mwpy_members_close(mwpy_node *node, bool alive);
 
 /* What is reported of sets: see reports.h. */

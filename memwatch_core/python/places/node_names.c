@@ -146,6 +146,34 @@ static void collect(const mwpy_node *node, const char *text, size_t length) {
     }
 }
 
+static bool is_called(const mwpy_root *root, const char *path, size_t n, bool (*is)(const char *, size_t)) {
+    static char name[MWPY_CALLED + MW_ALIASES_MAX];
+    memcpy(name, root->called, root->called_n);
+    memcpy(name + root->called_n, path, n);
+    return is(name, root->called_n + n);
+}
+
+bool mwpy_node_is_called(const mwpy_node *node, const char *text, size_t n, bool (*is)(const char *, size_t)) {
+    static char path[MWPY_PATH + MWPY_KEY_TEXT];
+    size_t start = mwpy_node_path(node, NULL, path);
+    memcpy(path + start, text, n);
+    if (is_called(node->root, path, start + n, is)) return true;
+    if (!has_others(node)) return false;
+    collect(node, text, n);
+    for (size_t at = 0, i = 0; i < count; i++) {
+        uint32_t id;
+        uint16_t length;
+        memcpy(&id, names.at + at, sizeof id);
+        memcpy(&length, names.at + at + sizeof id, sizeof length);
+        at += sizeof id + sizeof length;
+        const mwpy_root *root = mwpy_roots;
+        while (root && root->cells.slab[0].id != id) root = root->next;
+        if (root && is_called(root, names.at + at, length, is)) return true;
+        at += length;
+    }
+    return names.more;
+}
+
 void mwpy_node_tell(mwpy_node *node, mwpy_cell_number number, const char *text, size_t n) {
     mwpy_cells *cells = &node->root->cells;
     if (!mwpy_cell_has_path(cells, number)) {

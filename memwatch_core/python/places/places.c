@@ -16,6 +16,7 @@
 #include "places/node.h"
 #include "places/node_items.h"
 #include "places/node_members.h"
+#include "places/node_secrets.h"
 #include "places/place.h"
 #include "places/reports.h"
 #include "places/slab.h"
@@ -48,6 +49,10 @@ PyDoc_STRVAR(close_all_doc, "close_all_places()\n--\n\nEnds all watches of objec
 PyDoc_STRVAR(declare_doc,
              "declare_types(all)\n--\n\nSays how values of types are written, as memwatch_core.type_formats\n"
              "makes it; instead of all that was said before.");
+PyDoc_STRVAR(set_secrets_doc,
+             "set_secrets(patterns)\n--\n\nWhich variables and places are secrets, from now on: a tuple\n"
+             "of bytes, UTF-8, with * and ?; instead of all that was said before.");
+PyDoc_STRVAR(is_secret_doc, "is_secret(name)\n--\n\nWhether one of these patterns matches a name.");
 PyDoc_STRVAR(written_doc,
              "written(value)\n--\n\nA value as a cell would say it in words; without running code of its own.");
 static PyObject *declare_types(PyObject *module, PyObject *all) {
@@ -57,15 +62,29 @@ static PyObject *declare_types(PyObject *module, PyObject *all) {
     Py_RETURN_NONE;
 }
 
+static PyObject *set_secrets(PyObject *module, PyObject *all) {
+    (void)module;
+    if (!PyTuple_CheckExact(all)) {
+        PyErr_SetString(PyExc_TypeError, "a tuple is expected");
+        return NULL;
+    }
+    if (mwpy_secrets_set(all)) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *is_secret(PyObject *module, PyObject *name) {
+    (void)module;
+    PyObject *text = PyUnicode_AsEncodedString(name, "utf-8", "surrogatepass");
+    if (!text) return NULL;
+    bool yes = mwpy_is_secret_name(PyBytes_AS_STRING(text), (size_t)PyBytes_GET_SIZE(text));
+    Py_DECREF(text);
+    return PyBool_FromLong(yes);
+}
+
 static PyObject *written(PyObject *module, PyObject *value) {
     (void)module;
-    static const char more[] = "…";
-    mwpy_words t = mwpy_no_words(MWPY_WORDS - sizeof more);
-    mwpy_say_value(&t, value, 0);
-    if (t.cut) {
-        memcpy(t.at + t.n, more, sizeof more - 1);
-        t.n += sizeof more - 1;
-    }
+    mwpy_words t = mwpy_no_words(MWPY_WORDS);
+    mwpy_say_described(&t, value);
     return PyUnicode_DecodeUTF8(t.at, (Py_ssize_t)t.n, "surrogatepass");
 }
 
@@ -248,6 +267,8 @@ PyMethodDef mwpy_places_functions[] = {
     {"audit_places", whole_audit_places, METH_NOARGS, audit_doc},
     {"close_all_places", whole_close_all_places, METH_NOARGS, close_all_doc},
     {"declare_types", declare_types, METH_O, declare_doc},
+    {"set_secrets", set_secrets, METH_O, set_secrets_doc},
+    {"is_secret", is_secret, METH_O, is_secret_doc},
     {"written", written, METH_O, written_doc},
     {NULL, NULL, 0, NULL},
 };

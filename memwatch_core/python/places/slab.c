@@ -136,7 +136,12 @@ bool mwpy_cell_is_told(const mwpy_cells *cells, mwpy_cell_number number) {
 }
 
 void mwpy_cell_untell(mwpy_cells *cells, mwpy_cell_number number) {
-    cells->slab[number >> INDEX_BITS].told[index_of(number)].stamp = 0;
+    struct mwpy_told *told = &cells->slab[number >> INDEX_BITS].told[index_of(number)];
+    told->stamp = told->judged = 0;
+}
+
+uint64_t *mwpy_cell_judged(const mwpy_cells *cells, mwpy_cell_number number) {
+    return &slab_of(cells, number)->told[index_of(number)].judged;
 }
 
 void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n) {
@@ -145,7 +150,8 @@ void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path
     uint64_t stamp =
         mw_journal_stamp(); /* before: a journal that goes on to its next part meanwhile has it told again */
     if (!mw_place_record(slab->id, (uint64_t)index * MWPY_CELL, path, n))
-        slab->told[index] = (struct mwpy_told){.stamp = stamp, .renames = cells->renames};
+        slab->told[index] =
+            (struct mwpy_told){.stamp = stamp, .renames = cells->renames, .judged = slab->told[index].judged};
 }
 
 static uint64_t digest(const char *bytes, size_t n) {

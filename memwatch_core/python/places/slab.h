@@ -31,6 +31,7 @@ typedef struct mwpy_slab_of_cells {
         uint64_t renames; /* of the watch, at that time */
         uint64_t turn;    /* of mwpy_aliases, when its other names were looked at */
         uint64_t aliases; /* stands for those that were recorded; 0: none */
+        uint64_t judged;  /* when it was asked whether it is a secret, and the answer: node_secrets.c */
     } *told;              /* for each cell */
 } mwpy_slab_of_cells;
 
@@ -92,6 +93,11 @@ void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path
 /* Says the other names of a place whose path is told, a payload of mw_alias_record(), unless the journal has them. 0
  * bytes: there are none. */
 void mwpy_cell_tell_aliases(mwpy_cells *cells, mwpy_cell_number number, const char *names, size_t n);
+/* Says a hash of it instead; false: it says one already, or that there is nothing. */
+static inline bool mwpy_cell_hide(const mwpy_cells *cells, mwpy_cell *cell) {
+    return mwpy_cell_hide_as(cell, cells->slab[0].id);
+}
+uint64_t *mwpy_cell_judged(const mwpy_cells *cells, mwpy_cell_number number);
 /* Writes what the cell holds now; fills `now` with zeros as far as it held more. */
 void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
 #endif

@@ -12,6 +12,7 @@ typedef struct mwpy_words {
     size_t n;
     size_t most;
     bool cut;
+    bool nested;                                                     /* it says what a value holds */
     void (*value)(struct mwpy_words *t, PyObject *value, int level); /* says what is nested */
 } mwpy_words;
 

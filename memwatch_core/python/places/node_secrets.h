@@ -1,0 +1,35 @@
+/* node_secrets.h - which places hold secrets, and what their cells say instead.
+ *
+ * A place is a secret if its watch is, if it lies below one that is, or if a pattern of [privacy] variables matches a
+ * name that it has. What is below a secret place is secret under every other name too, for as long as it is watched.
+ * Its cell has a keyed hash of what it would say. */
+#ifndef MEMWATCH_PYTHON_NODE_SECRETS_H
+#define MEMWATCH_PYTHON_NODE_SECRETS_H
+#include "base/compiler.h"
+#include "places/node.h"
+
+/* Whether a variable of this name is a secret: `name` as UTF-8. */
+bool mwpy_is_secret_name(const char *name, size_t n);
+/* From now on, a tuple of bytes: patterns. 0, or -1 with an exception. */
+int mwpy_secrets_set(PyObject *patterns);
+/* A watch is a secret. */
+void mwpy_root_hide(mwpy_root *root);
+
+/* Something is found in a place now: whether it is a secret by that. Before its cells are filled. */
+void mwpy_node_inherit_slowly(mwpy_node *parent, PyObject *key, mwpy_node *child);
+static inline void mwpy_node_inherit(mwpy_node *parent, PyObject *key, mwpy_node *child) {
+    if (unlikely(mwpy_secrets.on)) mwpy_node_inherit_slowly(parent, key, child);
+}
+
+/* Hides what a cell is about to say, or to be compared with, and what it has said so far, if the place is a secret.
+ * text: how the place is written behind its node. */
+void mwpy_node_hide_slowly(mwpy_node *node, PyObject *key, const char *text, size_t n, mwpy_cell_number number,
+                           mwpy_cell *cell);
+static inline void mwpy_node_hide(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *cell) {
+    if (unlikely(mwpy_secrets.on)) mwpy_node_hide_slowly(node, key, NULL, 0, number, cell);
+}
+static inline void mwpy_node_hide_called(mwpy_node *node, const char *text, size_t n, mwpy_cell_number number,
+                                         mwpy_cell *cell) {
+    if (unlikely(mwpy_secrets.on)) mwpy_node_hide_slowly(node, NULL, text, n, number, cell);
+}
+#endif

@@ -1,0 +1,283 @@
+"""Which values and places are secrets, and what is recorded of them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from journals import Opened
+
+from memwatch_core import config, unwatch, watch, watch_place
+from memwatch_core.adapter import process
+from memwatch_core.adapter.watch import variable
+from memwatch_core.errors import WatchError
+from memwatch_core.journal.session import create_session
+from memwatch_core.native import proxy
+
+Open = Callable[..., Opened]
+SECRET, OTHER_SECRET = 9, 10
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Open]:
+    """Opens a journal; names that are given are secrets."""
+
+    def open_it(*names: str) -> Opened:
+        settings = config.load(overrides={"privacy": {"variables": list(names)}})
+        return Opened(process.open_journal(create_session(tmp_path, ["pytest"]), settings).path)
+
+    yield open_it
+    process.close_journal()
+    proxy.set_secrets(())
+
+
+class Thing:
+    def __init__(self, **parts: Any) -> None:
+        vars(self).update(parts)
+
+
+def cells(journal: Opened) -> list[tuple[str, int, int]]:
+    """Of each store to a place: its name, and the kinds of the cell before and after."""
+    contents = journal.read()
+    return [
+        (contents.metadata[store.variable]["name"] + (store.path or ""), store.before[0], store.after[0])
+        for store in contents.stores
+    ]
+
+
+def has(journal: Opened, text: str) -> bool:
+    return text.encode() in journal.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("token", "token", True),
+        ("token", "tokens", False),
+        ("*token*", "API_TOKENS", True),
+        ("*TOKEN", "my.token", True),
+        ("order.card", "order.card", True),
+        ("order.card", "orderxcard", False),
+        ('*["x*"]', 'headers["x-key"]', True),
+        ("a?c", "aéc", True),
+        ("a?c", "a😀c", True),
+        ("a?c", "ac", False),
+        ("*", "", True),
+        ("**a*b**", "xxaxxbxx", True),
+        ("*ab", "aab", True),
+        ("*aab*", "aaab", True),
+        ("[ab]", "a", False),
+    ],
+)
+def test_pattern_means_what_the_page_says(pattern: str, name: str, matches: bool) -> None:
+    proxy.set_secrets((pattern.encode(),))
+    try:
+        assert proxy.is_secret(name) is matches
+    finally:
+        proxy.set_secrets(())
+
+
+def test_number_is_told_as_one_whatever_part_of_it_is_stored(opened: Open) -> None:
+    journal = opened()
+    x = watch(0x1122334455667788, secret=True)
+    memoryview(x).cast("B")[2:3] = b"\xaa"
+    x.value = 0x1122334455667788
+    first, second = journal.stores(x)
+    assert (first.offset, len(first.after), first.origin) == (0, 8, "store")
+    assert first.before == second.after
+    assert first.after == second.before
+    assert sum(one == other for one, other in zip(first.before, first.after, strict=True)) < 4
+    assert x.value == 0x1122334455667788
+
+
+@pytest.mark.parametrize("write", ["announced", "store"])
+def test_bytes_are_masked_one_by_one_and_apart_for_each_place(opened: Open, write: str) -> None:
+    journal = opened()
+    b = watch(bytearray(b"aaaaaaaa"), secret=True, capacity=16)
+    if write == "announced":
+        b[2:4] = b"ba"
+    else:
+        memoryview(b)[2:4] = b"ba"
+    (store,) = (each for each in journal.stores(b) if each.before != each.after)
+    content = journal.read().contents[variable(b).id]
+    assert content[8 + 2 : 8 + 4] == store.before
+    assert store.before[0] != store.after[0]
+    assert store.before[1] == store.after[1]
+    assert len(set(content[8:16])) > 1, "the same byte at different places looks different"
+    assert bytes(b) == b"aabaaaaa"
+
+
+def test_mask_is_one_to_one(opened: Open) -> None:
+    journal = opened()
+    b = watch(bytearray(1), secret=True, name="b")
+    for value in range(256):
+        b[0] = value
+    assert len({store.after for store in journal.stores(b)}) == 256
+
+
+def test_equal_values_of_two_variables_look_different(opened: Open) -> None:
+    journal = opened()
+    a, b = watch(4711, secret=True), watch(4711, secret=True)
+    found = journal.read().contents
+    assert found[variable(a).id] != found[variable(b).id]
+
+
+def test_field_that_is_a_secret_makes_the_struct_one(opened: Open) -> None:
+    journal = opened("order.card")
+    order = watch((1, 2), format="<qq", fields=["id", "card"])
+    order.id = 0x5EC2E7
+    assert "secret" in variable(order).flags
+    assert struct.pack("<q", 0x5EC2E7) not in journal.path.read_bytes()
+
+
+def test_what_is_no_secret_is_recorded_as_ever(opened: Open) -> None:
+    journal = opened("*token*")
+    plain, thing = watch(1, name="plain"), Thing(a="first", token="sekret")
+    watch(thing, name="thing")
+    plain.value = 2
+    thing.a = "second"
+    thing.token = "sekret-2"
+    stores = journal.stores(plain)
+    assert (stores[0].before, stores[0].after) == (struct.pack("<q", 1), struct.pack("<q", 2))
+    assert cells(journal)[1:] == [("thing.a", 6, 6), ("thing.token", SECRET, SECRET)]
+    assert has(journal, "second")
+    assert not has(journal, "sekret")
+
+
+def test_all_below_a_secret_place_is_secret(opened: Open) -> None:
+    journal = opened("order.card")
+    order = Thing(id=1, card=Thing(number="sekret", tags={"sekret"}, log=["sekret"], more={"deep": "sekret"}))
+    watch(order, name="order", depth=4)
+    order.card.number = "sekret2"
+    order.card.tags.add("sekret3")
+    order.card.log.append("sekret4")
+    order.card.log.reverse()
+    order.card.more["deep"] = "sekret5"
+    order.card = Thing(number="sekret6")
+    order.card.number = "sekret7"
+    order.card = "sekret8"
+    order.id = 2
+    found = cells(journal)
+    assert all({before, after} <= {0, SECRET, OTHER_SECRET} for _, before, after in found[:-1])
+    assert found[-1] == ("order.id", 4, 4)
+    assert not has(journal, "sekret")
+
+
+@pytest.mark.parametrize("first", ["secret", "plain"])
+def test_object_with_a_secret_name_is_secret_under_every_other_name(opened: Open, first: str) -> None:
+    journal = opened("a.secret")
+    card = Thing(number="sekret", inner={"code": "sekret"})
+    names = ["secret", "plain"] if first == "secret" else ["plain", "secret"]
+    owner = Thing(**dict.fromkeys(names, card))
+    watch(owner, name="a", depth=4)
+    card.number = "sekret2"
+    card.inner["code"] = "sekret3"
+    owner.secret = None
+    card.number = "sekret4"
+    assert not has(journal, "sekret")
+
+
+def test_object_that_comes_to_a_secret_place_is_a_secret_from_then_on(opened: Open) -> None:
+    journal = opened("a.secret")
+    card, owner = Thing(number="public"), Thing(secret=None, plain=None)
+    owner.plain = card
+    watch(owner, name="a", depth=4)
+    card.number = "public2"
+    owner.secret = card
+    card.number = "sekret"
+    card.number = "sekret2"
+    assert has(journal, "public2")
+    assert not has(journal, "sekret")
+    names = [name for name, before, after in cells(journal) if SECRET in (before, after)]
+    assert set(names) == {"a.plain.number", "a.secret"} or set(names) == {"a.plain.number"}
+
+
+def test_object_found_by_the_other_watch_is_a_secret_there_too(opened: Open) -> None:
+    journal = opened()
+    card = Thing(number="sekret")
+    plain, vault = Thing(card=card), Thing(card=card)
+    watch(vault, name="vault", depth=2, secret=True)
+    watch(plain, name="plain", depth=2)
+    card.number = "sekret2"
+    plain.card.number = "sekret3"
+    assert not has(journal, "sekret")
+    unwatch(vault)
+    plain.card.number = "public"
+    assert has(journal, "public")
+
+
+@pytest.mark.parametrize("order", ["place first", "whole first"])
+def test_place_that_is_a_secret_is_one_in_the_watch_of_its_owner(opened: Open, order: str) -> None:
+    journal = opened()
+    thing = Thing(card="sekret", id=1)
+    if order == "place first":
+        watch_place(thing, "card", secret=True)
+        watch(thing, name="thing")
+    else:
+        watch_place(thing, "card", name="place")  # plain, until the owner is a secret
+        watch(thing, name="thing", secret=True)
+    thing.card = "sekret2"
+    thing.id = 7
+    contents = journal.read()
+    assert {store.after[0] for store in contents.stores if not (store.path or "").endswith("id")} == {SECRET}
+    assert b"sekret2" not in journal.path.read_bytes()
+
+
+def test_pattern_is_matched_by_each_name_of_a_place(opened: Open) -> None:
+    journal = opened("app.order.card")
+    order = Thing(card="sekret", id=1)
+    app = Thing(last=order, order=order)
+    watch(app, name="app", depth=3)
+    order.card = "sekret2"
+    assert not has(journal, "sekret")
+
+
+def test_text_of_a_container_says_nothing_of_what_it_holds_where_there_are_secrets(opened: Open) -> None:
+    journal = opened("*password*")
+    owner = Thing(settings=None, pair=None, day=None)
+    watch(owner, name="owner", depth=0)
+    owner.settings = {"password": "sekret"}
+    owner.settings = {"password": "sekret2"}
+    owner.pair = ("sekret", 2)
+    owner.day = Thing
+    stores = journal.read().stores
+    assert stores[1].before != stores[1].after, "two of them are told apart"
+    assert not has(journal, "sekret")
+    assert has(journal, "{…}")
+    assert has(journal, "(…)")
+
+
+def test_places_of_a_list_have_indexes_and_no_values(opened: Open) -> None:
+    journal = opened("names*")
+    names = ["sekret", "sekret2"]
+    watch(names, name="names")
+    names[0] = "sekret3"
+    names.insert(0, "sekret4")
+    del names[1:]
+    names.clear()
+    assert not has(journal, "sekret")
+    assert {store.path for store in journal.read().stores} >= {"[0]", "[1]"}
+
+
+def test_place_that_is_watched_says_nothing_of_its_value(opened: Open) -> None:
+    journal = opened("*.token")
+    owner = Thing(token="sekret", pin="sekret")
+    watch_place(owner, "token", name="x.token")
+    watch_place(owner, "pin", secret=True)
+    assert [each["shown"] for each in journal.read().metadata.values()] == ["a secret", "a secret"]
+    with pytest.raises(WatchError, match="is watched already"):
+        watch_place(owner, "token")
+
+
+@pytest.mark.parametrize("depth", [(0, 4), (4, 8), "FULL"])
+def test_part_of_a_secret_number_can_be_watched_alone(opened: Open, depth: Any) -> None:
+    journal = opened()
+    x = watch(0, secret=True, mutation_depth=depth)
+    x.value = 1
+    x.value = 1 << 40
+    flags = journal.read().variables[variable(x).id][0]
+    assert flags & 16
+    assert flags & (64 if depth == "FULL" else 32)

@@ -1,0 +1,285 @@
+"""``memwatch strip``: a copy that says who, where, when and how often, and no value."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import leaks
+import pytest
+from click.testing import CliRunner, Result
+from console_script import SCRIPT, environment
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memwatch_core.cli.group import group
+from memwatch_core.journal.stripped import What, parts_of
+
+VALUES = ("old", "new", "before", "after")
+
+
+def run(folder: Path, *arguments: str) -> Result:
+    done = CliRunner().invoke(group, [*arguments, "--folder", str(folder / ".memwatch")], terminal_width=80)
+    assert done.exception is None or isinstance(done.exception, SystemExit | Exception)
+    return done
+
+
+def rows(folder: Path, *arguments: str) -> list[dict[str, Any]]:
+    done = run(folder, *arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def record(folder: Path, settings: str = "", *, end: str = "exit", arguments: Sequence[str] = ()) -> Path:
+    """Runs the program of secrets, which keeps none; the session."""
+    leaks.program(folder, secret=False, end=end)
+    (folder / "memwatch.toml").write_text(settings)
+    subprocess.run(
+        [SCRIPT, "run", "-q", "program.py", *arguments], cwd=folder, env=environment(), capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    (session,) = (folder / ".memwatch").iterdir()
+    return session
+
+
+@pytest.fixture(scope="module", params=["exit", "fork"])
+def copied(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """A folder, the session in it, and its copy. With a fork, its processes were killed."""
+    folder = tmp_path_factory.mktemp(request.param)
+    session = record(folder, end=request.param, arguments=["--password=sekret"])
+    done = run(folder, "strip", session.name, "--output", str(folder / "copy"))
+    assert done.exit_code == 0, done.output
+    return folder, session, folder / "copy"
+
+
+def test_no_file_of_the_copy_has_a_value(copied: tuple[Path, Path, Path]) -> None:
+    _, session, copy = copied
+    assert leaks.found(b"".join(path.read_bytes() for path in session.iterdir())), "they were there"
+    assert not {path.name: leaked for path in copy.iterdir() if (leaked := leaks.found(path.read_bytes()))}
+    assert {path.name for path in copy.iterdir()} == {
+        "session.json", *(path.name for path in session.iterdir() if path.suffix == ".mwj"),
+    }  # fmt: skip
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in copy.iterdir()} == {0o600}
+
+
+def test_copy_says_the_same_but_for_values(copied: tuple[Path, Path, Path]) -> None:
+    folder, session, copy = copied
+    original, stripped = rows(folder, "log", str(session)), rows(folder, "log", str(copy))
+    events = [[row for row in some if row.get("seq")] for some in (original, stripped)]
+    assert len(events[0]) > 600
+    for one, other in zip(*events, strict=True):
+        assert len(one["before"]) == len(other["before"])
+        assert one["changed"] == other["changed"]
+        for row in (one, other):
+            for key in VALUES:
+                row.pop(key)
+            if row["part"] is not None:
+                row["part"] = re.sub(r"\{.*", "{", row["part"]["name"])
+            if row["variable"] in ("name", "token"):
+                row["part"] = None  # how long they are is a value
+            row["aliases"] = None
+        assert one == other
+    assert not [row for row in stripped if row.get("event") == "lost"]
+    assert not [row for row in stripped if "changed" in str(row.get("text"))]
+
+
+def test_copy_is_asked_as_the_session_is(copied: tuple[Path, Path, Path]) -> None:
+    folder, session, copy = copied
+    for variable in ("pin", "card", "slots", "shared"):
+        found = []
+        for one in (session, copy):
+            told = [row for row in rows(folder, "blame", variable, "--session", str(one)) if "lost" not in str(row)[:9]]
+            found.append([(row.get("part"), row.get("writes"), (row.get("event") or {}).get("seq")
+                           if isinstance(row.get("event"), dict) else row.get("event")) for row in told])  # fmt: skip
+        assert found[0] == found[1], variable
+    assert "<secret " in run(folder, "history", "pin", "--session", str(copy)).output
+    assert run(folder, "at", "end", "--session", str(copy)).exit_code in (0, 1, 2)
+
+
+def test_lost_update_is_found_in_a_copy(copied: tuple[Path, Path, Path]) -> None:
+    folder, _, copy = copied
+    assert "lost update of shared" in run(folder, "blame", "shared", "--session", str(copy)).output
+
+
+def test_equal_values_of_a_place_are_equal_in_the_copy(copied: tuple[Path, Path, Path]) -> None:
+    folder, session, copy = copied
+    values: dict[tuple[Any, Any, Any], dict[str, set[str]]] = {}
+    told = [[row for row in rows(folder, "log", str(each)) if row.get("seq")] for each in (session, copy)]
+    for one, other in zip(*told, strict=True):
+        if one["variable"] in ("pin", "user", "rate"):
+            key = one["pid"], one["variable"], str(one["part"] and one["part"]["name"])
+            for side in ("before", "after"):
+                values.setdefault(key, {}).setdefault(one[side], set()).add(other[side])
+    compared = 0
+    for kinds in values.values():
+        assert all(len(others) == 1 for others in kinds.values())
+        assert len({min(others) for others in kinds.values()}) == len(kinds)
+        compared += len(kinds)
+    assert compared > 10
+
+
+def test_arguments_and_settings_are_left_out(copied: tuple[Path, Path, Path]) -> None:
+    _, session, copy = copied
+    description = json.loads((copy / "session.json").read_text())
+    assert len(description["command"]) == 1
+    assert description["session"] == json.loads((session / "session.json").read_text())["session"]
+
+
+def test_keys_and_labels_are_left_out_if_asked(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("""
+from memwatch_core import label, watch
+config = {"sekret-key": {"sekret-deep": 1}, 3: 1, (1, "sekret"): 2}
+watch(config, name="config")
+with label("order sekret"):
+    config["sekret-key"]["sekret-deep"] = 2
+    config[3] = 2
+    config["sekret-new"] = 3
+    config[1, "sekret"] = 4
+""")
+    subprocess.run(
+        [SCRIPT, "run", "-q", "program.py"], cwd=tmp_path, env=environment(), capture_output=True, check=True
+    )
+    (session,) = (tmp_path / ".memwatch").iterdir()
+    for options in ([], ["--keys"], ["--keys", "--labels"]):
+        copy = tmp_path / f"copy{len(options)}"
+        assert run(tmp_path, "strip", str(session), "-o", str(copy), *options).exit_code == 0
+        data = b"".join(path.read_bytes() for path in copy.iterdir())
+        assert (b"sekret-key" in data, b"order sekret" in data) == (not options, len(options) < 2)
+        assert (b"sekret" in data) == (len(options) < 2)
+        events = [row for row in rows(tmp_path, "log", str(copy)) if row.get("seq")]
+        names = [row["part"]["name"] for row in events]
+        assert len(set(names)) == 4
+        assert "[3]" in names
+        assert all(row["request"]["label"] for row in events)
+
+
+def test_parameters_and_values_under_statements_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "memwatch.toml").write_text('[sql]\nparameters = "full"\n[watch]\ntrack_sql = true\n')
+    (tmp_path / "program.py").write_text("""
+import sqlite3
+from memwatch_core import watch
+total = watch(0, name="total")
+db = sqlite3.connect(":memory:")
+db.execute("CREATE TABLE t (a TEXT)")
+for i in range(3):
+    row = db.execute("SELECT ?, 'sekret-literal', ?", ("sekret-parameter" * (i + 1), i)).fetchone()
+    total += 1
+""")
+    subprocess.run(
+        [SCRIPT, "run", "-q", "program.py"], cwd=tmp_path, env=environment(), capture_output=True, check=True
+    )
+    (session,) = (tmp_path / ".memwatch").iterdir()
+    assert run(tmp_path, "strip", str(session), "-o", str(tmp_path / "copy")).exit_code == 0
+    assert b"sekret" not in b"".join(path.read_bytes() for path in (tmp_path / "copy").iterdir())
+    contexts = [row["context"] for row in rows(tmp_path, "log", str(tmp_path / "copy")) if row.get("seq")]
+    assert [each["statement"] for each in contexts] == ["SELECT ?, ?, ?"] * 3
+    assert len({each["statement_hash"] for each in contexts}) == 1
+    assert len({tuple(each["parameters"]) for each in contexts}) == 3
+
+
+def test_journal_that_was_rotated_and_whose_process_was_killed_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "memwatch.toml").write_text('[journal]\nmax_bytes = 4194304\npolicy = "rotate"\n')
+    (tmp_path / "program.py").write_text("""
+import os, signal
+from memwatch_core import watch
+class Thing: pass
+x, thing = watch(0, name="x"), Thing()
+thing.word = "sekret"
+watch(thing, name="thing")
+for i in range(60000):
+    x.value = i
+    if not i % 100: thing.word = "sekret" + str(i)
+os.kill(os.getpid(), signal.SIGKILL)
+""")
+    run_it = [sys.executable, "program.py"]
+    subprocess.run(run_it, cwd=tmp_path, env=environment(), capture_output=True, check=False, timeout=60)
+    (session,) = (tmp_path / ".memwatch").iterdir()
+    copy = tmp_path / "copy"
+    assert run(tmp_path, "strip", str(session), "-o", str(copy)).exit_code == 0
+    (journal,) = copy.glob("*.mwj")
+    assert journal.stat().st_blocks * 512 < 5 << 20, "what was given back is no hole"
+    assert b"sekret" not in journal.read_bytes()
+    found = []
+    for one in (session, copy):
+        told = rows(tmp_path, "log", str(one), "--last", "300")
+        found.append([(row["seq"], row["variable"], row["changed"]) for row in told if row.get("seq")])
+        found.append(run(tmp_path, "blame", "thing", "--session", str(one)).output.count("are no longer there"))
+    assert len(found[0]) == 300
+    assert found[:2] == found[2:]
+    assert found[1] == 1
+
+
+def test_session_that_is_being_written_is_refused(tmp_path: Path) -> None:
+    code = "from memwatch_core import watch; x = watch(1); x += 1; print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        done = run(tmp_path, "strip", next((tmp_path / ".memwatch").iterdir()).name, "-o", str(tmp_path / "copy"))
+        process.communicate(b"\n", timeout=30)
+    assert isinstance(done.exception, Exception)
+    assert f"process {process.pid} still writes to it: wait until it has ended" in str(done.exception)
+    assert not (tmp_path / "copy").exists()
+    assert (
+        run(tmp_path, "strip", next((tmp_path / ".memwatch").iterdir()).name, "-o", str(tmp_path / "copy")).exit_code
+        == 0
+    )
+
+
+def test_nothing_is_overwritten_and_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
+    session = tmp_path / ".memwatch" / "20260101-000000-abcdef"
+    session.mkdir(parents=True)
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (session / "session.json").write_text("{}")
+    assert "is there already: name another folder" in str(
+        run(tmp_path, "strip", str(session), "-o", str(taken)).exception
+    )
+    done = run(tmp_path, "strip", str(session), "-o", str(tmp_path / "copy"))
+    assert "not the description of a session" in str(done.exception)
+    assert not (tmp_path / "copy").exists()
+    assert "can't be made" in str(run(tmp_path, "strip", str(session), "-o", str(tmp_path / "no" / "copy")).exception)
+    assert "neither a session" in str(run(tmp_path, "strip", "nosuch").exception)
+
+
+def test_damaged_journals_give_no_value_away(copied: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """Bytes of it are changed at random: what is no record any more is left out."""
+    import random
+
+    folder, session, _ = copied
+    draw = random.Random(5)
+    for number in range(4):
+        damaged = tmp_path / f"damaged{number}"
+        shutil.copytree(session, damaged)
+        for journal in damaged.glob("*.mwj"):
+            data = bytearray(journal.read_bytes())
+            for _ in range(60):
+                slot = draw.randrange(4096 // 64, len(data) // 64)
+                data[64 * slot + draw.choice((0, 1, 2, 3, 16, 20, 24, 25))] ^= 1 << draw.randrange(8)
+            journal.write_bytes(data)
+        done = run(folder, "strip", str(damaged), "-o", str(tmp_path / f"copy{number}"))
+        assert done.exit_code == 0, done.exception
+        run(folder, "log", str(tmp_path / f"copy{number}"))
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([".a", ".b2", "[3]", '["k.[{"]', '["\\"]"]', "{'m]}'}", "{(1, {2})}", "{3}"])))
+def test_path_is_taken_apart_at_its_steps(steps: list[str]) -> None:
+    assert [*parts_of("".join(steps))] == steps
+
+
+def test_digits_stand_for_one_text_and_tell_nothing_without_the_key() -> None:
+    one, other = What(os.urandom(16)), What(os.urandom(16))
+    assert one.digits("a", 8) == one.digits("a", 8) != one.digits("b", 8)
+    assert one.digits("a", 8) != other.digits("a", 8)
+    assert (len(one.digits("a", 3)), one.digits("a", -1)) == (3, "")
