@@ -15,15 +15,17 @@ from typing import Any, TypeVar
 import click
 
 from .. import config as configuration
+from ..answers.asked import Asked, Pattern, Several
+from ..answers.moments import NEVER
+from ..answers.states import States, Value, wanted_events
 from ..config import Config
 from ..errors import SessionError
 from ..host import history, indexing
-from ..host.asked import Asked, Pattern, Several
 from ..host.contents import Content
-from ..host.digests import Digest, Digests, Later, Undecided, made
+from ..host.digests import Digest, Digests, Later, Undecided
+from ..host.later import made
 from ..host.merge import SessionDecoder
-from ..host.moments import NEVER, Moment
-from ..host.states import States, Value, wanted_events
+from ..host.moment import Moment
 from ..printed import progress, say, terminal_width
 from ..records import Event, Lost, Notice, Record, Unfollowed, Unwatched, Watched
 from .progress import Progress

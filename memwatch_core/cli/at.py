@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 import click
 
-from ..host.asked import Asked, Pattern, Several, asked
-from ..host.blamed import Row, doubts, is_there, rows
-from ..host.moments import Moment, cuts_of, moment, process_of
-from ..host.parts import UNKNOWN
-from ..host.placed import is_opened
-from ..host.states import WITH_THE_PROGRAM, States, Value
+from ..answers.asked import Asked, Pattern, Several, asked
+from ..answers.blamed import Row, doubts, is_there, rows
+from ..answers.moments import cuts_of, moment, process_of
+from ..answers.parts import UNKNOWN
+from ..answers.placed import is_opened
+from ..answers.states import WITH_THE_PROGRAM, States, Value
+from ..host.moment import Moment
 from ..printed import put, say
 from ..records import Event
 from ..rendering.layout import last_part

@@ -8,18 +8,19 @@ from typing import Any, get_args
 
 import click
 
+from ..answers.asked import Several, asked
+from ..answers.authors import DIGESTED, Author, Authors, By, Count
+from ..answers.blamed import Row, by_event, by_place, doubts, is_there, rows
+from ..answers.lost_updates import LostUpdate, LostUpdates
+from ..answers.moments import cuts_of, moment, since
+from ..answers.parts import LENGTH
+from ..answers.placed import covers
+from ..answers.states import States, Value
+from ..answers.suspects import Suspects
 from ..config import suggest
 from ..errors import SessionError
-from ..host.asked import Several, asked
-from ..host.authors import DIGESTED, Author, Authors, By, Count
-from ..host.blamed import Row, by_event, by_place, doubts, is_there, rows
 from ..host.digests import Digest, Undecided, Wrote
-from ..host.lost_updates import LostUpdate, LostUpdates
-from ..host.moments import Moment, cuts_of, moment, since
-from ..host.parts import LENGTH
-from ..host.placed import covers
-from ..host.states import States, Value
-from ..host.suspects import Suspects
+from ..host.moment import Moment
 from ..printed import clean, put, say, shows_colours
 from ..records import Event, Record
 from ..rendering.aliases import under_all_names

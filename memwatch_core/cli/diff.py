@@ -7,14 +7,15 @@ from collections.abc import Callable
 
 import click
 
+from ..answers.asked import Asked, Pattern, Several, asked
+from ..answers.compared import Difference, differences
+from ..answers.moments import END, cuts_of, is_moment, moment, process_of
+from ..answers.parts import UNKNOWN
+from ..answers.placed import covers, is_opened
+from ..answers.states import States, Value
 from ..config import Config
 from ..errors import SessionError
-from ..host.asked import Asked, Pattern, Several, asked
-from ..host.compared import Difference, differences
-from ..host.moments import END, Moment, cuts_of, is_moment, moment, process_of
-from ..host.parts import UNKNOWN
-from ..host.placed import covers, is_opened
-from ..host.states import States, Value
+from ..host.moment import Moment
 from ..printed import put, say
 from ..records import Record, Unwatched
 from ..rendering.layout import last_part

@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-from ..host.asked import Asked, Pattern, Several, asked
-from ..host.moments import END, Cut, Moment, Until, cuts_of, moment, process_of, since
-from ..host.runs import Run, Runs
-from ..host.states import States, Value
-from ..host.trails import Trail, Trails, is_item
+from ..answers.asked import Asked, Pattern, Several, asked
+from ..answers.moments import END, Cut, Until, cuts_of, moment, process_of, since
+from ..answers.runs import Run, Runs
+from ..answers.states import States, Value
+from ..answers.trails import Trail, Trails, is_item
+from ..host.moment import Moment
 from ..printed import put, say, terminal_width
 from ..records import Event, Lost, Record, Unwatched, Watched
 from ..rendering.aliases import under_all_names

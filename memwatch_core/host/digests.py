@@ -2,7 +2,7 @@
 
 A question about the last writers and about numbers of writes needs no event but those that it shows. So instead of the
 events of a part, a *digest* is given out, which has groups of them; and of the events that matter in the end only the
-slots are known at first (:class:`Later`). They are made when all is read: see :func:`made`.
+slots are known at first (:class:`Later`). They are made when all is read: see :mod:`.later`.
 
 A digest is given out only where it stands for all wanted events of its part: their variables lie in bytes, are known,
 and nothing is said of them in the midst. Everything else is read.
@@ -10,22 +10,15 @@ and nothing is said of them in the midst. Everything else is read.
 
 from __future__ import annotations
 
-from array import array
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from time import time_ns
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from ..journal.index import GROUP, Groups, Index, Stale
+from ..journal.index import GROUP, Groups
 from ..journal.layout import ORIGINS, call
-from ..journal.reader import BLOCK_SLOTS
-from ..journal.stores import How, Recording, recording
-from ..records import Event, Serializer, Site
-
-if TYPE_CHECKING:
-    from .moments import Moment
+from ..journal.stores import How, Recording
+from ..records import Event, Site
+from .moment import Moment
 
 _INEXACT, _SITE, _STACK, _THREAD = int(How.INEXACT), int(How.SITE), int(How.STACK), int(How.THREAD)
 _HAVE_CALLS = (3, 4)
@@ -73,7 +66,7 @@ class Wrote(NamedTuple):
 
     @property
     def place(self) -> tuple[str, int, str]:
-        """See :func:`~memwatch_core.host.states.site_key`."""
+        """See :func:`~memwatch_core.answers.states.site_key`."""
         site = self.own or self.site
         return (site.file, site.line, site.function) if site is not None else ("", 0, self.found)
 
@@ -230,59 +223,3 @@ def wrote(raws: Iterable[Raw], loop: Recording, journal: str) -> list[Wrote]:
             )
         )  # fmt: skip
     return found
-
-
-def made(
-    wanted: Iterable[Later],
-    path: Path,
-    serializers: Mapping[str, Serializer],
-    is_own: Callable[[str], bool],
-    indexes: Mapping[str, Index],
-) -> dict[Later, Event]:
-    """The events. Raises Undecided."""
-    by_journal: dict[str, set[int]] = defaultdict(set)
-    for each in wanted:
-        by_journal[each.journal].add(each.slot)
-    found: dict[Later, Event] = {}
-    for journal, slots in by_journal.items():
-        name = next((name for name in indexes if name.startswith(f"{journal}.")), "")
-        if not name:
-            raise Undecided
-        try:
-            events = _made(path / name if path.is_dir() else path, serializers, is_own, indexes[name], sorted(slots))
-        except Stale as error:
-            raise Undecided from error
-        found |= zip((Later(journal, slot) for slot in sorted(slots)), events, strict=True)
-    return found
-
-
-def _made(
-    path: Path, serializers: Mapping[str, Serializer], is_own: Callable[[str], bool], index: Index, slots: list[int]
-) -> list[Event]:
-    from .decoder import JournalDecoder
-    from .skipping import Skipper
-
-    decoder = JournalDecoder(path, serializers, final=True, is_own=is_own, index=index)
-    try:
-        loop, reader = recording(decoder.stores), decoder.reader
-        if loop is None or not index.is_of(reader.file):
-            raise Stale
-        decoder.quiet = True
-        decoder.stores.sieve(0, 0, time_ns(), None, [])
-        loop.pick(array("Q", slots).tobytes())
-        skipper, events = Skipper(index, decoder, loop, None), list[Event]()
-        for slot in slots:
-            while reader.position <= slot:
-                if skipper.skip(slot):
-                    continue
-                before = reader.position
-                if not decoder.advance(skipper.clip(min(slot + 1 - before, BLOCK_SLOTS))):
-                    raise Stale
-                if reader.position == before and not decoder.advance(BLOCK_SLOTS):  # a record of several slots
-                    raise Stale
-                events += decoder.events()
-        if len(events) != len(slots) or decoder.kept.short:
-            raise Stale
-        return events
-    finally:
-        decoder.close()

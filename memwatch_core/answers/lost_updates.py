@@ -23,8 +23,8 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..host.secrets import is_secret
 from ..records import Event
-from .secrets import is_secret
 from .states import site_key
 
 WINDOW = 64

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple, cast
 
+from ..host.digests import Later, Undecided, Wrote
+from ..host.native import function_of
 from ..records import Event, Site
-from .digests import Later, Undecided, Wrote
-from .native import function_of
 
 By = Literal["site", "thread", "statement", "function", "stack", "label", "task", "trace"]
 MOST = 100_000

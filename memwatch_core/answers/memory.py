@@ -9,8 +9,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, cast
 
+from ..host.digests import Later, Undecided, Wrote
 from ..records import Event
-from .digests import Later, Undecided, Wrote
 
 PAGE = 4096
 _WHOLE = bytes([1]) * PAGE

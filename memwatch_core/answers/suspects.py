@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..host.digests import Digest, Later, Undecided, Wrote
+from ..host.secrets import is_secret
 from ..journal.stores import Steps
 from ..records import Event, Serializer
-from .digests import Digest, Later, Undecided, Wrote
 from .lost_updates import PLACES, is_number
 from .parts import LENGTH
-from .secrets import is_secret
 from .states import Key, Value, site_key
 
 SAMPLES = 1000

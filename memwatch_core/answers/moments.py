@@ -11,31 +11,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import JournalError, SessionError
+from ..host.digests import Digest, Undecided
+from ..host.held import event_of
+from ..host.history import read
+from ..host.indexing import Progress
+from ..host.moment import Moment
 from ..journal import session as folders
 from ..journal.reader import JournalReader
 from ..records import Event
-from .digests import Digest, Undecided
-from .held import event_of
-from .history import read
-from .indexing import Progress
 
 NEVER = 1 << 63
 _AGO = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 _NUMBER = re.compile(r"(?:(\d{1,10}(?:\.\d{1,5})?):)?(\d{1,19})")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d{1,9}))?")
-
-
-class Moment(NamedTuple):
-    """A moment; what happened at it counts as having happened."""
-
-    text: str
-    """As the user wrote it."""
-    time: int
-    """ns since 1970."""
-    journal: str = ""
-    """With ``seq``: the event after which it is, and its journal; ``time`` is the event's."""
-    seq: int = 0
 
 
 class Cut(NamedTuple):

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from ..host.contents import Content
+from ..host.digests import Digest, Later, Undecided, Wrote
+from ..host.moment import Moment
 from ..records import Event, Lost, Record, Serializer, Shown, Site, Unfollowed, Unwatched, Variable, Watched
 from ..rendering.aliases import under_all_names
-from .contents import Content
-from .digests import Digest, Later, Undecided, Wrote
 from .memory import Memory, Sites
-from .moments import END, Cut, Moment, Until
+from .moments import END, Cut, Until
 from .parts import Parts
 from .placed import Placed
 
