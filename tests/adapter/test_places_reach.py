@@ -221,7 +221,7 @@ def test_what_is_reached_is_followed_and_nothing_else(
 ) -> None:
     if roots == 2 and depth < FAR:
         pytest.skip("what two watches reach is followed as far as the first one goes")
-    for seed in range(150 if SOAK else 6):
+    for seed in range(100 if SOAK else 4):
         graph = Graph(seed, Tap(journal.path), kinds, depth, roots)
         for step in range(60):
             graph.change()
@@ -233,3 +233,94 @@ def test_what_is_reached_is_followed_and_nothing_else(
             unwatch(root)
         assert not any(proxy.find_places(node) for node in graph.nodes)
         assert core.stats().pages == 0
+
+
+EDGES = list(itertools.permutations(range(3), 2))
+
+
+@pytest.mark.parametrize("kind", ["dict", "instance", "slots", "list"])
+def test_names_are_dropped_in_every_order_from_every_graph_of_three(journal: Opened, kind: str) -> None:
+    tap = Tap(journal.path)
+    graphs = [edges for n in range(len(EDGES) + 1) for edges in itertools.combinations(EDGES, n)]
+    for edges, order in itertools.product(graphs, itertools.permutations(range(3))):
+        root, nodes = dict[str, Any](), [KINDS[kind]() for _ in range(3)]
+        for start, end in edges:
+            link(nodes[start], KEYS[end], nodes[end])
+        root.update(zip(KEYS, nodes, strict=True))
+        watch(root, name="root", depth=FAR)
+        for number in order:
+            del root[KEYS[number]]
+            reached = levels([root], FAR)
+            tap.changes()
+            for i, node in enumerate(nodes):
+                write(node, number + 1)
+                told = [change.origin for change in tap.changes()]
+                assert told == ["announced"] * (id(node) in reached), (edges, order, number, i)
+        assert proxy.audit_places() == 0
+        unwatch(root)
+
+
+def link(node: Any, key: str, value: Any) -> None:
+    if type(node) is list:
+        node.append(value)
+    elif type(node) is dict:
+        node[key] = value
+    else:
+        setattr(node, key, value)
+
+
+@pytest.mark.parametrize("depth", [3, 4])
+def test_what_is_left_without_its_shortest_name_is_followed_as_far_as_the_next_one_lets_it(
+    journal: Opened, depth: int
+) -> None:
+    """root.a goes, and root.b.c.a is left: what was three steps from the root is five steps from it."""
+    root, a = Box(), Box()
+    root.a, root.b = a, Box()  # type: ignore[attr-defined]
+    root.b.c = Box()  # type: ignore[attr-defined]
+    root.b.c.a = a  # type: ignore[attr-defined]
+    a.inner, a.back = Box(), root.b.c  # type: ignore[attr-defined]
+    a.inner.deep = {"n": 0}  # type: ignore[attr-defined]
+    watch(root, name="root", depth=depth)
+    del root.a  # type: ignore[attr-defined]
+    followed = [proxy.find_places(each) is not None for each in (a, a.inner, a.inner.deep)]  # type: ignore[attr-defined]
+    assert followed == [depth > 3, False, False]
+    root.a = a  # type: ignore[attr-defined]
+    followed = [proxy.find_places(each) is not None for each in (a, a.inner, a.inner.deep)]  # type: ignore[attr-defined]
+    assert followed == [True, True, True]
+
+
+def test_secret_of_a_cycle_that_loses_its_shortest_name_stays_one(tmp_path: Path) -> None:
+    settings = config.load(overrides={"privacy": {"variables": ['root["card"]*']}})
+    opened = Opened(process.open_journal(create_session(tmp_path, ["pytest"]), settings).path)
+    try:
+        card, holder = Box(), Box()
+        card.holder, holder.held = holder, card  # type: ignore[attr-defined]
+        root = {"holder": None, "card": card, "z": {"deep": {"deeper": holder}}}
+        watch(root, name="root", depth=FAR)
+        card.n = "sekret1"  # type: ignore[assignment]
+        root["card"] = None
+        card.n = "sekret2"  # type: ignore[assignment]
+        root["holder"] = holder
+        card.n = "sekret3"  # type: ignore[assignment]
+        stores = opened.read().stores
+    finally:
+        process.close_journal()
+        proxy.set_secrets(())
+    secrets = [(store.path, store.before[0], store.after[0]) for store in stores if (store.path or "").endswith(".n")]
+    assert [after for _, _, after in secrets] == [SECRET] * 3
+    assert b"sekret" not in opened.path.read_bytes()
+
+
+@pytest.mark.parametrize("count", [60, 600 if SOAK else 90])
+def test_ring_whose_objects_lose_their_short_names_is_followed_as_far_as_its_depth(journal: Opened, count: int) -> None:
+    ring = [{"n": 0} for _ in range(count)]
+    for i, one in enumerate(ring):
+        one["next"], one["back"] = ring[(i + 1) % count], ring[i - 1]  # type: ignore[assignment]
+    root: dict[str, dict[int, Any]] = {"all": dict(enumerate(ring)), "again": {0: ring[0]}}
+    watch(root, name="root", depth=20)
+    for number in random.Random(1).sample(range(count), count):
+        del root["all"][number]
+        reached = levels([root], 20)
+        assert [proxy.find_places(one) is not None for one in ring] == [id(one) in reached for one in ring]
+    assert proxy.find_places(ring[18])
+    assert not proxy.find_places(ring[19])
