@@ -6,21 +6,17 @@ import itertools
 import os
 import random
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from journals import Opened
 from slot_events import Change, Tap
 
-from memwatch_core import config, unwatch, watch
-from memwatch_core.adapter import process
-from memwatch_core.journal.session import create_session
+from memwatch_core import unwatch, watch
 from memwatch_core.native import core, proxy
 
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
 KEYS = "abc"
-SECRET, OTHER_SECRET = 9, 10
 FAR = 100
 
 
@@ -287,28 +283,6 @@ def test_what_is_left_without_its_shortest_name_is_followed_as_far_as_the_next_o
     root.a = a  # type: ignore[attr-defined]
     followed = [proxy.find_places(each) is not None for each in (a, a.inner, a.inner.deep)]  # type: ignore[attr-defined]
     assert followed == [True, True, True]
-
-
-def test_secret_of_a_cycle_that_loses_its_shortest_name_stays_one(tmp_path: Path) -> None:
-    settings = config.load(overrides={"privacy": {"variables": ['root["card"]*']}})
-    opened = Opened(process.open_journal(create_session(tmp_path, ["pytest"]), settings).path)
-    try:
-        card, holder = Box(), Box()
-        card.holder, holder.held = holder, card  # type: ignore[attr-defined]
-        root = {"holder": None, "card": card, "z": {"deep": {"deeper": holder}}}
-        watch(root, name="root", depth=FAR)
-        card.n = "sekret1"  # type: ignore[assignment]
-        root["card"] = None
-        card.n = "sekret2"  # type: ignore[assignment]
-        root["holder"] = holder
-        card.n = "sekret3"  # type: ignore[assignment]
-        stores = opened.read().stores
-    finally:
-        process.close_journal()
-        proxy.set_secrets(())
-    secrets = [(store.path, store.before[0], store.after[0]) for store in stores if (store.path or "").endswith(".n")]
-    assert [after for _, _, after in secrets] == [SECRET] * 3
-    assert b"sekret" not in opened.path.read_bytes()
 
 
 @pytest.mark.parametrize("count", [60, 600 if SOAK else 90])

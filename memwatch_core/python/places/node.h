@@ -151,8 +151,6 @@ static inline bool mwpy_may_be_followed(PyObject *value) {
 }
 /* Watches the value of a key as well, if the depth says so, in place of what was found there. NULL: there is none. */
 void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value);
-/* Where something is followed under a key; NULL: nowhere. */
-mwpy_spot *mwpy_node_spot(const mwpy_node *parent, PyObject *key);
 /* What lies under a key isn't found there any more. */
 void mwpy_node_lose(mwpy_node *parent, PyObject *key);
 /* What a place holds must be what its cell says. If not, it was changed unseen: `found` is what it holds, to be written

@@ -20,6 +20,7 @@
 #include "places/list_methods.h"
 #include "places/node.h"
 #include "places/node_secrets.h"
+#include "places/node_spots.h"
 #include "places/slab.h"
 #include "places/storage.h"
 

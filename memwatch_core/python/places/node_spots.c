@@ -4,6 +4,7 @@
  * the ways that are left to it, the shortest first (Ramalingam and Reps, 1996). It needs no memory. */
 #include "places/node_spots.h"
 
+#include "places/node.h"
 #include "places/slab.h"
 
 mwpy_spot *mwpy_node_spot(const mwpy_node *parent, PyObject *key) {

@@ -8,6 +8,8 @@
 
 enum { MWPY_DEPTH_MOST = 100, MWPY_UNREACHED = INT_MAX / 2 };
 
+/* Where something is followed under a key; NULL: nowhere. */
+mwpy_spot *mwpy_node_spot(const mwpy_node *parent, PyObject *key);
 /* 0, or -1: no memory. The key has no spot yet. */
 int mwpy_spot_add(mwpy_node *parent, PyObject *key, mwpy_node *child);
 /* Takes a spot out of its parent's links and its child's list. */
