@@ -23,6 +23,7 @@ PARTS = {
     "store": "A store, from C",
     "writing": "A write through a proxy",
     "stacks": "A write with its callers",
+    "requests": "A write on somebody's behalf",
     "places": "A store to an object in place",
     "tracers": "A store to an object in place, beside tracers",
     "calls": "A system call",

@@ -6,31 +6,71 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from .. import config as configuration
+from ..answers.asked import Asked, Pattern, Several
+from ..answers.moments import NEVER
+from ..answers.states import States, Value, wanted_events
 from ..config import Config
 from ..errors import SessionError
-from ..host import history
-from ..host.asked import Asked, Pattern
+from ..host import history, indexing
 from ..host.contents import Content
+from ..host.digests import Digest, Digests, Later, Undecided
+from ..host.later import made
 from ..host.merge import SessionDecoder
-from ..host.moments import NEVER, Moment
-from ..host.states import Value
+from ..host.moment import Moment
 from ..printed import progress, say, terminal_width
 from ..records import Event, Lost, Notice, Record, Unfollowed, Unwatched, Watched
+from .progress import Progress
 
 Command = Callable[..., Any]
 SELDOM = 100_000, 20, 100
 """When garbage is collected: what is read of a session is kept, and there is much of it."""
 PATIENCE = 1.0
 """Seconds after which progress is shown."""
+PROGRESS = Progress("indexing, once")
+Make = Callable[[Iterable[Later]], Mapping[Later, Event]]
+
+
+class Question:
+    """What is asked of the records of a session. ``states`` are those that it asks for."""
+
+    moments: Sequence[Moment] | None = None
+    """At which the answer changes; None: digests aren't enough for it."""
+
+    def __init__(self, *states: States) -> None:
+        self._states = states
+
+    def take(self, record: Record) -> None:
+        """Takes a record, in order."""
+        for states in self._states:
+            states.add(record)
+
+    def content(self, content: Content) -> None:
+        """Takes bytes that are there without an event."""
+        for states in self._states:
+            states.content(content)
+
+    def digest(self, digest: Digest) -> None:
+        """Takes a digest in place of events. Raises Undecided."""
+        for states in self._states:
+            states.digest(digest)
+
+    def settle(self, make: Make) -> None:
+        """Has the events made that are known from digests alone. Raises Undecided."""
+        events = make(set().union(*(states.unsettled() for states in self._states)))
+        for states in self._states:
+            states.settle(events)
+
+
+Asking = TypeVar("Asking", bound=Question)
 
 
 def of_session(function: Command) -> Command:
@@ -66,39 +106,75 @@ class Session:
     """Whether it has more than one journal."""
     live: bool = False
     """Whether a process of it still ran."""
-    events: int = 0
-    """How many events it has."""
     _said: set[str] = field(default_factory=set)
+
+    def ask(self, words: Several, begin: Callable[[bool], Asking]) -> Asking:
+        """Asks something of the variables that are meant, and returns it: of digests, if these are enough, otherwise of
+        all their events. ``begin`` makes it, and is told whether there are digests."""
+        question, settings = begin(True), self.settings
+        indexes = indexing.of_session(self.path, PROGRESS, indexing.MISSING) if question.moments is not None else {}
+        with indexing.closing(indexes):
+            said: list[str] = []
+            try:
+                if not indexes or question.moments is None:
+                    raise Undecided
+                digested = history.Digested(Digests(words.fits, question.moments), indexes)
+                self._read(words, question.take, question.content, said.append, digested, question.digest)
+                question.settle(lambda wanted: made(wanted, self.path, *settings, indexes))
+            except Undecided:
+                self.damaged.clear()
+            else:
+                for text in said:
+                    self.say(text)
+                return question
+        question = begin(False)
+        self.read(words, question.take, question.content)
+        return question
 
     def read(
         self,
-        wanted: Callable[[Event], bool] | None,
+        words: Several | None,
         take: Callable[[Record], object],
         contents: Callable[[Content], object] | None = None,
         *,
         prints: bool = False,
     ) -> None:
-        """Gives ``take`` the wanted events and all other records, in order. ``prints``: it prints meanwhile."""
+        """Gives ``take`` the events of the variables that are meant (None: of none) and all other records, in order.
+        ``prints``: it prints meanwhile."""
+        self._read(words, take, contents, self.say, prints=prints)
+
+    def _read(
+        self,
+        words: Several | None,
+        take: Callable[[Record], object],
+        contents: Callable[[Content], object] | None,
+        tell: Callable[[str], None],
+        digested: history.Digested | None = None,
+        digest: Callable[[Digest], object] | None = None,
+        *,
+        prints: bool = False,
+    ) -> None:
         decoders: list[SessionDecoder] = []
-        passed = 0
+        self.last = 0
 
-        def left_out(count: int) -> None:
-            nonlocal passed
-            passed += count
+        def begins(decoder: SessionDecoder) -> None:
+            decoders[:] = [decoder]
 
-        only = history.Only(wanted, 0, self._is_told, left_out)
+        wanted = (lambda event: False) if words is None else wanted_events(words.sift)
+        only = history.Only(wanted, 0, self._is_told, lambda count: None, history.by(["VARIABLE"]))
         with nullcontext() if prints and sys.stdout.isatty() else _shown(decoders):
             for batch in history.read(
-                self.path, self.say, self.damaged.append, only=only, own=self.own, settings=self.settings,
-                contents=contents, begins=decoders.append,
+                self.path, tell, self.damaged.append, only=only, own=self.own, settings=self.settings,
+                contents=contents, begins=begins, progress=PROGRESS, digested=digested,
             ):  # fmt: skip
                 for record in batch:
-                    passed += isinstance(record, Event)
-                    take(record)
-                self.last = max(self.last, batch[-1].time_ns)
+                    if isinstance(record, Digest):
+                        assert digest is not None
+                        digest(record)
+                    else:
+                        take(record)
         self.several = any(decoder.several for decoder in decoders)
         self.live = any(one.live for decoder in decoders for one in decoder.decoders)
-        self.events = passed
 
     def _is_told(self, record: Record) -> bool:
         self.last = max(self.last, record.time_ns)

@@ -7,16 +7,17 @@ from collections.abc import Iterable
 
 import click
 
-from ..host.asked import Asked, Pattern, asked
-from ..host.blamed import Row, doubts, is_there, rows
-from ..host.moments import cuts_of, moment, process_of
-from ..host.parts import UNKNOWN
-from ..host.placed import is_opened
-from ..host.states import WITH_THE_PROGRAM, States, Value, wanted_events
+from ..answers.asked import Asked, Pattern, Several, asked
+from ..answers.blamed import Row, doubts, is_there, rows
+from ..answers.moments import cuts_of, moment, process_of
+from ..answers.parts import UNKNOWN
+from ..answers.placed import is_opened
+from ..answers.states import WITH_THE_PROGRAM, States, Value
+from ..host.moment import Moment
 from ..printed import put, say
 from ..records import Event
 from ..rendering.layout import last_part
-from .asking import Session, configured, of_session, session_of
+from .asking import PROGRESS, Question, Session, configured, of_session, session_of
 from .blame import about
 from .columns import columns
 from .showing import by, clock, colour, name_of, note, put_json, shown
@@ -48,14 +49,16 @@ def command(
     """
     config = configured(folder, file)
     opened = session_of(config, session)
-    until = moment(at, opened.path, say)
+    until = moment(at, opened.path, say, progress=PROGRESS)
     words = [asked(text) for text in variables]
 
-    def wanted(name: str, ident: int) -> bool:
-        return not words or sum(each.may_be(name, ident) for each in words) > 0
+    several, cuts = Several(words), cuts_of(opened.path, say)
 
-    states = States(opened.settings.serializers, wanted, until, cuts=cuts_of(opened.path, say), forget=not words)
-    opened.read(wanted_events(wanted), states.add, states.content)
+    def begin(digests: bool) -> _At:
+        states = States(opened.settings.serializers, several.may_be, until, cuts=cuts, forget=not words)
+        return _At(states, [until] if digests else None)
+
+    states = opened.ask(several, begin).states
     states.end()
     found = _found(opened, states, words)
     if as_json:
@@ -65,6 +68,14 @@ def command(
         opened.remark(until)
         _put(found, states, at)
     opened.conclude()
+
+
+class _At(Question):
+    """``moments``: see :class:`Question`."""
+
+    def __init__(self, states: States, moments: list[Moment] | None) -> None:
+        super().__init__(states)
+        self.states, self.moments = states, moments
 
 
 def _found(opened: Session, states: States, words: list[Asked | Pattern]) -> list[tuple[Value, str]]:

@@ -8,23 +8,26 @@ from typing import Any, get_args
 
 import click
 
+from ..answers.asked import Several, asked
+from ..answers.authors import DIGESTED, Author, Authors, By, Count
+from ..answers.blamed import Row, by_event, by_place, doubts, is_there, rows
+from ..answers.lost_updates import LostUpdate, LostUpdates
+from ..answers.moments import cuts_of, moment, since
+from ..answers.parts import LENGTH
+from ..answers.placed import covers
+from ..answers.states import States, Value
+from ..answers.suspects import Suspects
 from ..config import suggest
 from ..errors import SessionError
-from ..host.asked import asked
-from ..host.authors import Author, Authors, By, Count
-from ..host.blamed import Row, by_event, by_place, doubts, is_there, rows
-from ..host.lost_updates import LostUpdate, LostUpdates
-from ..host.moments import cuts_of, moment, since
-from ..host.parts import LENGTH
-from ..host.placed import covers
-from ..host.states import States, Value, wanted_events
+from ..host.digests import Digest, Undecided, Wrote
+from ..host.moment import Moment
 from ..printed import clean, put, say, shows_colours
 from ..records import Event, Record
 from ..rendering.aliases import under_all_names
 from ..rendering.hexview import LINES_MOST, NOBODY, Span, hexview, letter, role
 from ..rendering.layout import both_ends, last_part
 from ..rendering.unfollowed import reason
-from .asking import configured, of_session, session_of
+from .asking import PROGRESS, Make, Question, configured, of_session, session_of
 from .columns import columns
 from .showing import (
     by,
@@ -92,26 +95,18 @@ def command(
     """
     config = configured(folder, file)
     opened = session_of(config, session)
-    until = moment(at, opened.path, say, what="--at ")
-    from_then = None if after is None else since(after, opened.path, say)
+    until = moment(at, opened.path, say, what="--at ", progress=PROGRESS)
+    from_then = None if after is None else since(after, opened.path, say, PROGRESS)
     words = asked(variable)
-    states = States(
-        opened.settings.serializers, words.may_be, until, from_then, cuts_of(opened.path, say)
-    )  # fmt: skip
-    lost = LostUpdates()
-    written: dict[tuple[str, int], Authors] = {}
-    touches = _touched(states, words)
+    cuts = cuts_of(opened.path, say)
 
-    def take(record: Record) -> None:
-        if not states.add(record) or not isinstance(record, Event):
-            return
-        for event in under_all_names(record):
-            if (key := (event.journal, event.variable_id)) in states.values:
-                lost.add(event)
-                if author is not None and touches(event):
-                    written.setdefault(key, Authors(author)).add(event)
+    def begin(digests: bool) -> _Blame:
+        states = States(opened.settings.serializers, words.may_be, until, from_then, cuts)
+        moments = [until] if from_then is None else [until, from_then]
+        return _Blame(states, words, author, None if not digests else moments)
 
-    opened.read(wanted_events(words.may_be), take, states.content)
+    asked_for = opened.ask(Several([words]), begin)
+    states, lost, written = asked_for.states, asked_for.lost, asked_for.written
     states.end()
     found = [(value, part) for value, part in opened.found(words, states.values.values()) if value.began is not None]
     if not found:
@@ -138,6 +133,51 @@ def command(
     opened.conclude()
 
 
+class _Blame(Question):
+    """``moments``: see :class:`Question`."""
+
+    def __init__(self, states: States, words: Any, author: By | None, moments: list[Moment] | None) -> None:
+        super().__init__(states)
+        self.states, self._author = states, author
+        self.lost, self._suspects = LostUpdates(), None if moments is None else Suspects()
+        self.written: dict[tuple[str, int], Authors] = {}
+        self._touched = _Touched(states, words)
+        if author is None or author in DIGESTED:
+            self.moments = moments
+
+    def take(self, record: Record) -> None:
+        if not self.states.add(record) or not isinstance(record, Event):
+            return
+        for event in under_all_names(record):
+            if (value := self.states.values.get((event.journal, event.variable_id))) is not None:
+                if self._suspects is not None and value.placed is None:
+                    self._suspects.add(event)
+                else:
+                    self.lost.add(event)
+                if self._author is not None and self._touched.by(event):
+                    self._written(event.journal, event.variable_id, self._author).add(event)
+
+    def digest(self, digest: Digest) -> None:
+        counted = self.states.digest(digest)
+        assert self._suspects is not None
+        self._suspects.digest(digest, counted)
+        for wrote in counted if self._author is not None else ():
+            assert self._author is not None
+            if self._touched.by_any(digest.journal, wrote):
+                self._written(digest.journal, wrote.variable, self._author).digest(wrote, digest.pid)
+
+    def _written(self, journal: str, ident: int, author: By) -> Authors:
+        return self.written.setdefault((journal, ident), Authors(author))
+
+    def settle(self, make: Make) -> None:
+        assert self._suspects is not None
+        self._suspects.clear(self.states.values, self.states.serializers, self.lost.followed, make)
+        events = make(self.states.unsettled().union(*(authors.unsettled() for authors in self.written.values())))
+        self.states.settle(events)
+        for authors in self.written.values():
+            authors.settle(events)
+
+
 def check_parts(variable: str, found: list[tuple[Value, str]]) -> None:
     """Raises SessionError if variables have no such part."""
     there = [next(rows(value, part), None) for value, part in found]
@@ -158,30 +198,43 @@ def _there(names: list[str]) -> str:
     return f"; there are {', '.join(names[:8])}{', …' if names[8:] else ''}" if names else ""
 
 
-def _touched(states: States, words: Any) -> Callable[[Event], bool]:
-    """Whether an event touched the part that was asked for."""
-    known: dict[tuple[str, int], Callable[[Event], bool]] = {}
+class _Touched:
+    """Whether events touched the part that was asked for."""
 
-    def touches(event: Event) -> bool:
-        key = event.journal, event.variable_id
-        if key not in known:
-            known[key] = _touches(states.values[key], words)
-        return known[key](event)
+    def __init__(self, states: States, words: Any) -> None:
+        self._states, self._words = states, words
+        self._known: dict[tuple[str, int], Callable[[int, int, str | None], bool]] = {}
 
-    return touches
+    def by(self, event: Event) -> bool:
+        """Whether an event did."""
+        touches = self._of(event.journal, event.variable_id)
+        return touches(event.offset, len(event.after), None if event.part is None else event.part.name)
+
+    def by_any(self, journal: str, wrote: Wrote) -> bool:
+        """Whether all of these did. Raises Undecided."""
+        value = self._states.values[journal, wrote.variable]
+        if value.parts is not None and value.parts.start() and (journal, wrote.variable) not in self._known:
+            raise Undecided  # where its parts are depends on the first event
+        return self._of(journal, wrote.variable)(wrote.offset, wrote.length, None)
+
+    def _of(self, *key: Any) -> Callable[[int, int, str | None], bool]:
+        if key not in self._known:
+            self._known[key] = _touches(self._states.values[key], self._words)
+        return self._known[key]
 
 
-def _touches(value: Value, words: Any) -> Callable[[Event], bool]:
+def _touches(value: Value, words: Any) -> Callable[[int, int, str | None], bool]:
+    """Whether a write to so many bytes at an offset, or to a place, touches the part."""
     part = next((part for _, part in words.found([value])), "")
     if not part:
-        return lambda event: True
+        return lambda offset, length, name: True
     if value.placed is not None:
         is_covered = covers(part)
-        return lambda event: event.part is not None and is_covered(event.part.name)
+        return lambda offset, length, name: name is not None and is_covered(name)
     unit = None if value.parts is None or value.memory is None else value.parts.locate(part, value.memory)
     if unit is None:
-        return lambda event: False
-    return lambda event: event.offset < unit.stop and unit.start < event.offset + len(event.after)
+        return lambda offset, length, name: False
+    return lambda offset, length, name: offset < unit.stop and unit.start < offset + length
 
 
 # ---- rows -----------------------------------------------------------------------------------------------------------

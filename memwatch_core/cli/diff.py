@@ -7,19 +7,19 @@ from collections.abc import Callable
 
 import click
 
+from ..answers.asked import Asked, Pattern, Several, asked
+from ..answers.compared import Difference, differences
+from ..answers.moments import END, cuts_of, is_moment, moment, process_of
+from ..answers.parts import UNKNOWN
+from ..answers.placed import covers, is_opened
+from ..answers.states import States, Value
 from ..config import Config
 from ..errors import SessionError
-from ..host.asked import Asked, Pattern, asked
-from ..host.compared import Difference, differences
-from ..host.contents import Content
-from ..host.moments import END, Moment, cuts_of, is_moment, moment, process_of
-from ..host.parts import UNKNOWN
-from ..host.placed import covers, is_opened
-from ..host.states import States, Value, Wanted, wanted_events
+from ..host.moment import Moment
 from ..printed import put, say
-from ..records import Event, Record, Unwatched
+from ..records import Record, Unwatched
 from ..rendering.layout import last_part
-from .asking import Session, configured, of_session, session_of
+from .asking import PROGRESS, Question, Session, configured, of_session, session_of
 from .blame import about
 from .columns import columns
 from .showing import arrow, by, clock, colour, name_of, note, put_json, thread_of, value_of
@@ -65,24 +65,18 @@ def command(
         _sessions(config, a, b, words, as_json)
         return
     opened = session_of(config, session)
-    one, other = moment(a, opened.path, say), moment(b, opened.path, say)
+    one, other = (moment(each, opened.path, say, progress=PROGRESS) for each in (a, b))
     cuts = cuts_of(opened.path, say)
     if _is_later(one, other):
         raise SessionError(f"{a!r} is later than {b!r}: write the earlier moment first")
-    before = States(opened.settings.serializers, _wanted(words), one, cuts=cuts, forget=not words)
-    after = States(opened.settings.serializers, _wanted(words), other, one, cuts)
 
-    def take(record: Record) -> None:
-        before.add(record)
-        after.add(record)
-        if isinstance(record, Unwatched) and (key := (record.journal, record.variable_id)) not in before.values:
-            after.values.pop(key, None)
+    def begin(digests: bool) -> _Between:
+        before = States(opened.settings.serializers, several.may_be, one, cuts=cuts, forget=not words)
+        after = States(opened.settings.serializers, several.may_be, other, one, cuts)
+        return _Between(before, after, [one, other] if digests else None)
 
-    def content(told: Content) -> None:
-        before.content(told)
-        after.content(told)
-
-    opened.read(_events(words), take, content)
+    asked_for = opened.ask(several := Several(words), begin)
+    before, after = asked_for.before, asked_for.after
     before.end()
     after.end()
     _check(opened, words, after)
@@ -94,18 +88,31 @@ def command(
     opened.conclude()
 
 
+class _Between(Question):
+    """``moments``: see :class:`Question`."""
+
+    def __init__(self, before: States, after: States, moments: list[Moment] | None) -> None:
+        super().__init__(before, after)
+        self.before, self.after, self.moments = before, after, moments
+
+    def take(self, record: Record) -> None:
+        super().take(record)
+        if isinstance(record, Unwatched) and (key := (record.journal, record.variable_id)) not in self.before.values:
+            self.after.values.pop(key, None)
+
+
+class _AtEnd(Question):
+    """``moments``: see :class:`Question`."""
+
+    def __init__(self, states: States, moments: list[Moment] | None) -> None:
+        super().__init__(states)
+        self.states, self.moments = states, moments
+
+
 def _is_later(one: Moment, other: Moment) -> bool:
     if one.journal and one.journal == other.journal:
         return one.seq > other.seq
     return one.time > other.time
-
-
-def _wanted(words: list[Asked | Pattern]) -> Wanted:
-    return lambda name, ident: not words or sum(each.may_be(name, ident) for each in words) > 0
-
-
-def _events(words: list[Asked | Pattern]) -> Callable[[Event], bool]:
-    return wanted_events(_wanted(words))
 
 
 def _check(opened: Session, words: list[Asked | Pattern], states: States) -> None:
@@ -117,11 +124,10 @@ def _check(opened: Session, words: list[Asked | Pattern], states: States) -> Non
 
 
 def _sessions(config: Config, a: str, b: str, words: list[Asked | Pattern], as_json: bool) -> None:
-    ends = []
+    ends, several = [], Several(words)
     for name in (a, b):
         opened = session_of(config, name)
-        states = States(opened.settings.serializers, _wanted(words), END, cuts=cuts_of(opened.path, say))
-        opened.read(_events(words), states.add, states.content)
+        states = opened.ask(several, _begin(opened, several)).states
         states.end()
         ends.append((opened, states))
     (first, one), (second, other) = ends
@@ -134,6 +140,15 @@ def _sessions(config: Config, a: str, b: str, words: list[Asked | Pattern], as_j
         _put_missing(before, after, first, second)
     first.conclude()
     second.conclude()
+
+
+def _begin(opened: Session, several: Several) -> Callable[[bool], _AtEnd]:
+    cuts = cuts_of(opened.path, say)
+
+    def begin(digests: bool) -> _AtEnd:
+        return _AtEnd(States(opened.settings.serializers, several.may_be, END, cuts=cuts), [END] if digests else None)
+
+    return begin
 
 
 def _named(states: States) -> dict[tuple[int, str, int], Value]:

@@ -10,18 +10,19 @@ from typing import Any
 
 import click
 
-from ..host.asked import Asked, Pattern, asked
-from ..host.moments import END, Cut, Moment, Until, cuts_of, moment, process_of, since
-from ..host.runs import Run, Runs
-from ..host.states import States, Value, wanted_events
-from ..host.trails import Trail, Trails, is_item
+from ..answers.asked import Asked, Pattern, Several, asked
+from ..answers.moments import END, Cut, Until, cuts_of, moment, process_of, since
+from ..answers.runs import Run, Runs
+from ..answers.states import States, Value
+from ..answers.trails import Trail, Trails, is_item
+from ..host.moment import Moment
 from ..printed import put, say, terminal_width
 from ..records import Event, Lost, Record, Unwatched, Watched
 from ..rendering.aliases import under_all_names
 from ..rendering.endings import ending
 from ..rendering.layout import last_part
 from ..rendering.sparkline import ASCII, BLOCKS, WIDTH, Series
-from .asking import Session, configured, of_session, session_of
+from .asking import PROGRESS, Session, configured, of_session, session_of
 from .blame import about, check_parts, note_indices
 from .columns import columns
 from .showing import (
@@ -90,14 +91,14 @@ def command(
     """
     config = configured(folder, file)
     opened = session_of(config, session)
-    last = END if until == "end" else moment(until, opened.path, say, what="--until ")
-    from_then = None if after is None else since(after, opened.path, say)
+    last = END if until == "end" else moment(until, opened.path, say, what="--until ", progress=PROGRESS)
+    from_then = None if after is None else since(after, opened.path, say, PROGRESS)
     words = asked(variable)
     found = _look(opened, words, cuts := cuts_of(opened.path, say))
     states = States(opened.settings.serializers, words.may_be, last, from_then, cuts)
     trails = {} if position else _trails(opened, words, last, found, cuts)
     page = _Page(states, words, each, as_json, [value for value, _ in found], trails)
-    opened.read(wanted_events(words.may_be), page.take, states.content, prints=True)
+    opened.read(Several([words]), page.take, states.content, prints=True)
     states.end()
     found = opened.found(words, states.values.values())
     if not page.touched:
@@ -110,9 +111,9 @@ def command(
 
 def _look(opened: Session, words: Asked | Pattern, cuts: Mapping[str, Cut]) -> list[tuple[Value, str]]:
     """The variables that are meant. Raises SessionError if these are none, or several: before anything is printed."""
-    for everything in (False, True):  # then a variable of which nothing but events is left
+    for several in (None, Several([words])):  # then a variable of which nothing but events is left
         states = States(opened.settings.serializers, words.may_be, cuts=cuts)
-        opened.read(lambda event, wanted=everything: wanted, states.add)  # type: ignore[misc]
+        opened.read(several, states.add)
         if states.values:
             break
     return opened.found(words, states.values.values())
@@ -140,7 +141,7 @@ def _trails(
                 trail.add(value.placed, event)
         states.add(record)
 
-    opened.read(wanted_events(words.may_be), take, states.content)
+    opened.read(Several([words]), take, states.content)
     there = {
         key
         for key, value in states.values.items()

@@ -8,10 +8,10 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ..host.blamed import Row
-from ..host.moments import process_of
-from ..host.parts import UNKNOWN
-from ..host.states import WITH_THE_PROGRAM, Value
+from ..answers.blamed import Row
+from ..answers.moments import process_of
+from ..answers.parts import UNKNOWN
+from ..answers.states import WITH_THE_PROGRAM, Value
 from ..printed import NARROWEST, clean, escape_json, put, put_bytes, shows_colours, terminal_width, width, wrap
 from ..records import Event, Site, Watched
 from ..rendering.changes import LENGTH, named, value_text

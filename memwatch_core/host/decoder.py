@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, cast
 
 import msgspec
 
@@ -25,6 +26,7 @@ from ..journal.stores import Stop, Stores, recording
 from ..records import Event, Outcome, Part, Record, Serializer, Shown, Variable
 from .batch import Batch
 from .contents import Content, Told
+from .digests import Digest, Digests, Known
 from .kept import Kept, Share
 from .losses import Losses
 from .names import Names
@@ -39,8 +41,16 @@ from .variables import Variables
 BATCH_BYTES = 1 << 23
 """Bytes of values after which a batch ends."""
 
-Noted = Callable[[RawRecord, int], object]
-"""Called with each record at which the store loop stops, before it is handled; and why: a :class:`Stop`."""
+
+class Noted(Protocol):
+    """Notes what a journal holds besides stores."""
+
+    def __call__(self, record: RawRecord, why: int) -> object:
+        """Called with each record at which the store loop stops, before it is handled; and why: a :class:`Stop`."""
+
+    def told(self, records: Sequence[Record]) -> object:
+        """Called with what is told of it."""
+
 
 Handler = Callable[[RawRecord, bytes, Batch], object]
 """Handles one kind of record: gets the record, its whole payload, and the batch for its results. Raises ValueError,
@@ -55,7 +65,8 @@ class JournalDecoder:
     they carry the outcome known at the event. The decoders of a session share ``kept``. ``is_own`` says whether a file
     is the program's own code. ``contents`` is told of bytes that are there without an event. ``index``: of this
     journal, to go past what a sieve leaves out; this and :meth:`poll` may then raise
-    :class:`~memwatch_core.journal.index.Stale`. Raises JournalError if the file isn't a journal.
+    :class:`~memwatch_core.journal.index.Stale`. ``digests``: give out some in place of events. Raises JournalError if
+    the file isn't a journal.
     """
 
     def __init__(
@@ -71,6 +82,7 @@ class JournalDecoder:
         is_own: Callable[[str], bool] = is_own_by_default,
         index: Index | None = None,
         contents: Told | None = None,
+        digests: Digests | None = None,
     ) -> None:
         outcomes = final_outcomes(path, folder, index) if final and judged else None
         self.reader = JournalReader(path, buffer, folder)
@@ -88,7 +100,7 @@ class JournalDecoder:
         self._batch = Batch(self.pid, header.started)
         self._payloads = Payloads()
         self._sifter: Sifter | None = None
-        self._index = index
+        self._index, self._digests = index, digests
         self._skipper: Skipper | None = None
         self.kept = Kept() if kept is None else kept
         self.noted: Noted | None = None
@@ -128,7 +140,7 @@ class JournalDecoder:
         """Gives out only what passes the sieve from now on. Call it before the first :meth:`poll`."""
         self._sifter = Sifter(sieve, self._stores, self.reader, self.journal)
         if self._index is not None and (loop := recording(self._stores)) is not None:
-            self._skipper = Skipper(self._index, self, loop, self._sifter)
+            self._skipper = Skipper(self._index, self, loop, self._sifter, self._digests)
 
     @property
     def skipped(self) -> int:
@@ -151,9 +163,22 @@ class JournalDecoder:
         return [] if self._sifter is None else self._sifter.floors
 
     @property
-    def pending(self) -> bool:
-        """Whether the next batch has records by now."""
-        return bool(self._batch.records)
+    def pending(self) -> int:
+        """How many records the next batch has by now."""
+        return len(self._batch.records)
+
+    def events(self) -> list[Event]:
+        """The events of the block that was taken last: see :meth:`advance`."""
+        return [record for record in self._batch.records if isinstance(record, Event)]
+
+    def known(self, ident: int) -> Known | None:
+        """See :meth:`Variables.known`."""
+        return self._variables.known(ident)
+
+    def tell(self, digest: Digest) -> None:
+        """Gives out a digest, as if it were a record."""
+        self._batch.add(cast(Record, digest))
+        self.floors.append(self._stores.high)
 
     @property
     def live(self) -> bool:
@@ -246,6 +271,8 @@ class JournalDecoder:
             batch.time = self._stores.time
         elif out:
             batch.time = out[-1].time_ns
+        if self._digests is not None:
+            self._digests.see(self.journal, self.events())
         kept = len(out)
         for ident in self._stores.failures():
             if shown := self._variables.shown(ident):
@@ -281,6 +308,8 @@ class JournalDecoder:
             self._losses.gap(record, batch)
         else:
             self._variables.introduce(record, batch)
+        if self.noted is not None and len(batch.records) > kept:
+            self.noted.told(batch.records[kept:])
         if self.quiet:
             del batch.records[kept:]
         self._set_aside(kept)

@@ -16,7 +16,7 @@ from ..journal.index import Index, Stale
 from ..journal.layout import Kind
 from ..journal.reader import BLOCK_SLOTS, JournalReader
 from ..journal.stores import recording
-from ..records import Serializer, Variable
+from ..records import Event, Serializer, Variable
 from . import indexing
 from .decoder import JournalDecoder
 from .own import is_own_by_default
@@ -126,6 +126,37 @@ def slot_of(
         return reader.position
     finally:
         reader.close()
+
+
+def event_of(path: Path, seq: int, progress: indexing.Progress | None = None) -> tuple[Event | None, int]:
+    """The event of a number, without values, and the number of the last event; None: there is none. Of a journal that
+    has all its events. Raises JournalError."""
+    index = indexing.of_journal(path, progress)
+    with indexing.closing({} if index is None else {"": index}):
+        try:
+            return _event_of(path, seq, index)
+        except Stale:
+            return _event_of(path, seq, None)
+
+
+def _event_of(path: Path, seq: int, index: Index | None) -> tuple[Event | None, int]:
+    begin, _ = _before_in(path, seq, None) if index is None else _before(index, seq, None)
+    decoder = JournalDecoder(path, {}, final=True, judged=False, index=index)
+    try:
+        decoder.quiet = True
+        decoder.stores.sieve(begin, 0, time_ns(), None, [])
+        loop, skipper = recording(decoder.stores), None
+        if index is not None and loop is not None and index.is_of(decoder.reader.file):
+            skipper = Skipper(index, decoder, loop, None)
+        while True:
+            if skipper is not None and skipper.skip(begin):
+                continue
+            if not decoder.advance(None if skipper is None else skipper.clip(None)):
+                return None, decoder.stores.seq
+            if (event := next((event for event in decoder.events() if event.seq == seq), None)) is not None:
+                return event, seq
+    finally:
+        decoder.close()
 
 
 def _before(index: Index, seq: int | None, time: int | None) -> tuple[int, int]:

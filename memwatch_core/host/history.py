@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
@@ -29,7 +29,8 @@ from ..printed import clean
 from ..records import Event, Record, Serializer
 from ..settings import path_of
 from . import indexing
-from .contents import Told
+from .contents import Content, Told
+from .digests import Digests, Undecided
 from .merge import SessionDecoder
 from .outcomes import final_outcomes
 from .own import is_own_by
@@ -127,6 +128,7 @@ def read(
     contents: Told | None = None,
     begins: Callable[[SessionDecoder], object] | None = None,
     progress: indexing.Progress | None = None,
+    digested: Digested | None = None,
 ) -> Iterator[list[Record]]:
     """The records of a session's folder, or of one journal, up to now: batches in order of time.
 
@@ -136,18 +138,26 @@ def read(
     still runs (outcomes aren't final then). ``damaged`` (or ``say``) gets a sentence about each file that isn't a
     journal. With ``only``, other events aren't even created. ``own``: in place of what the session's settings say of
     ``[sites] own``. ``settings``: those of the session, if they were read already. ``contents`` is told of bytes that
-    are there without an event; ``begins`` gets the decoder; with either, no index is used. ``progress``:
-    called while an index is made, which ``only`` uses. Raises SessionError, JournalError.
+    are there without an event; ``begins`` gets the decoder, perhaps another one later. ``progress``: called while an
+    index is made, which ``only`` uses. ``digested``: give out digests in place of some events, by these indexes; then
+    this may raise Undecided. Raises SessionError, JournalError.
     """
     sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, True, only.by)
     serializers, is_own = settings or settings_of(path, say, own)
-    given = 0
-    for indexes in _with_and_without(path, progress, wanted=only is not None and contents is None and begins is None):
+    given, told = 0, None if contents is None else _Once(contents)
+    if digested is not None:
+        tries: Iterable[Mapping[str, Index]] = (digested.indexes,)
+    else:
+        tries = _with_and_without(path, progress, wanted=only is not None)
+    for indexes in tries:
         again, given = given, 0
-        with indexing.closing(indexes), suppress(Stale):
+        with nullcontext() if digested else indexing.closing(indexes), suppress(Stale):
             decoder = SessionDecoder(
-                path, serializers, final=True, sieve=sieve, is_own=is_own, contents=contents, indexes=indexes
-            )
+                path, serializers, final=True, sieve=sieve, is_own=is_own, contents=told, indexes=indexes,
+                digests=None if digested is None else digested.digests,
+            )  # fmt: skip
+            if told is not None:
+                told.again()
             try:
                 if begins is not None:
                     begins(decoder)
@@ -161,6 +171,32 @@ def read(
             finally:
                 decoder.close()
             return
+    raise Undecided
+
+
+class Digested(NamedTuple):
+    """How to give out digests."""
+
+    digests: Digests
+    indexes: Mapping[str, Index]
+
+
+class _Once:
+    """Tells each content once, though reading may begin again."""
+
+    def __init__(self, tell: Told) -> None:
+        self._tell = tell
+        self._told: Counter[str] = Counter()
+        self._before: Counter[str] = Counter()
+
+    def again(self) -> None:
+        """Reading begins."""
+        self._before, self._told = self._before | self._told, Counter()
+
+    def __call__(self, content: Content) -> None:
+        self._told[content.journal] += 1
+        if self._told[content.journal] > self._before[content.journal]:
+            self._tell(content)
 
 
 def _with_and_without(

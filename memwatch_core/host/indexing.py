@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from struct import iter_unpack
@@ -12,11 +12,26 @@ from time import time_ns
 from ..errors import JournalError, SessionError
 from ..journal import session
 from ..journal.file import JournalFile
-from ..journal.index import DEFINES, FRESH, Flags, Identity, Index, Stale, Summary, identity, pack
+from ..journal.index import (
+    DEFINES,
+    FRESH,
+    STRETCH,
+    TOUCHED_MAX,
+    Flags,
+    Groups,
+    Identity,
+    Index,
+    Stale,
+    Summary,
+    identity,
+    pack,
+    pack_groups,
+)
 from ..journal.index_writer import IndexWriter
 from ..journal.layout import Flag, Kind
 from ..journal.records import RawRecord
 from ..journal.stores import By, Recording, Stop, recording
+from ..records import Lost, Notice, Record
 from . import merge
 from .decoder import JournalDecoder
 from .sieve import NONE
@@ -28,6 +43,8 @@ LEAST = 1 << 18
 """Slots that a journal must have for an index: fewer are read in no time."""
 GROWN = 8
 """An index is continued once this part of a journal, one in so many slots, isn't in it."""
+MISSING = 1 << 18
+"""And where events would have to be made, once so many slots aren't in it."""
 SHARE = 64
 """What variables hold takes at most one byte in so many of a journal."""
 HELD_MAX = 1 << 25
@@ -40,9 +57,9 @@ Progress = Callable[[int, int], object]
 _SLOT = 64
 
 
-def of_session(path: Path, progress: Progress | None = None) -> dict[str, Index]:
+def of_session(path: Path, progress: Progress | None = None, missing: int | None = None) -> dict[str, Index]:
     """The indexes of a session's large journals (or of one journal), by the name of the file: made or continued if that
-    is due and possible. Close them."""
+    is due and possible. ``missing``: they are continued if they lack more slots. Close them."""
     try:
         journals = session.journals(path) if path.is_dir() else [path]
     except SessionError:
@@ -50,7 +67,7 @@ def of_session(path: Path, progress: Progress | None = None) -> dict[str, Index]
     found: dict[str, Index] = {}
     for journal in journals:
         try:
-            index = of_journal(journal, progress)
+            index = of_journal(journal, progress, missing)
         except JournalError:
             continue
         if index is not None:
@@ -61,15 +78,16 @@ def of_session(path: Path, progress: Progress | None = None) -> dict[str, Index]
     return found
 
 
-def of_journal(path: Path, progress: Progress | None = None) -> Index | None:
-    """The index of a journal; None: there is none, and none can be made. Raises JournalError."""
+def of_journal(path: Path, progress: Progress | None = None, missing: int | None = None) -> Index | None:
+    """The index of a journal; None: there is none, and none can be made. ``missing``: see :func:`of_session`. Raises
+    JournalError."""
     journal = JournalFile(path)
     try:
         now = identity(journal)
         if now is None or min(now.reserved, journal.present()) < LEAST:
             return None
         index = Index.open(journal)
-        if index is None or _is_behind(index, now, journal):
+        if index is None or _is_behind(index, now, journal, missing):
             try:
                 made = _make(journal, now, index, progress)
             except (OSError, Stale):
@@ -93,9 +111,10 @@ def closing(indexes: Mapping[str, Index]) -> Iterator[None]:
             index.close()
 
 
-def _is_behind(index: Index, now: Identity, journal: JournalFile) -> bool:
+def _is_behind(index: Index, now: Identity, journal: JournalFile, missing: int | None) -> bool:
     slots = min(now.reserved, journal.present())
-    return (slots - index.part(index.count).start) * GROWN > slots
+    lacks = slots - index.part(index.count).start
+    return lacks * GROWN > slots or (missing is not None and lacks > missing)
 
 
 def _make(journal: JournalFile, now: Identity, before: Index | None, progress: Progress | None) -> bool:
@@ -145,6 +164,10 @@ class _Builder:
         """The slot from which on to keep what the variables hold."""
         self._held = writer.size
         """Bytes that this has taken."""
+        self._touched: set[int] | None = None
+        """Of the stretch that is being recorded; None: it has no groups."""
+        self._uses: Counter[int] | None = Counter()
+        """Its contexts; None: there are records in it, which must be handled one by one."""
 
     def build(self, progress: Progress | None) -> bool:
         """Returns whether there are whole parts."""
@@ -155,20 +178,47 @@ class _Builder:
             noted = _Noted(self._loop)
             self._decoder.noted = noted
             counters, ended = self._counters(), False
-            while self._reader.position < start + PART_SLOTS and not ended:
+            size = PART_SLOTS if start else 1  # what a journal begins with is read always: no more than a block
+            while self._reader.position < start + size and not ended:
                 ended = not self._decoder.advance()
+            if ended and self._reader.ended and self._reader.position > start:
+                ended = False  # the last part
             if self._decoder.kept.short or self._writer.size > max(SIZE_LEAST, start * _SLOT // SIZE_MAX):
                 return False
             if ended:
-                self._writer.add(start, start, (0, 0, 0, 0), 0, b"", held)
+                self._writer.add(start, start, (0, 0, 0, 0), 0, held=held)
                 return whole
             stop, whole = self._reader.position, True
             flags, numbers, summary = noted.finish(start)
             if self._counters() != counters:
                 flags |= Flags.READ
-            self._writer.add(start, stop, numbers, flags, summary, held)
+            groups, stretch = self._group(None if flags & Flags.READ else noted.touched, noted.uses())
+            self._writer.add(start, stop, numbers, flags, summary, held, groups, stretch)
             if progress is not None:
                 progress(stop, self._slots)
+
+    def _group(self, touched: set[int] | None, uses: Counter[int] | None) -> tuple[bytes, bytes]:
+        """The groups of a part, and of the stretch that ends with it. ``touched``: None if it has none."""
+        number, loop = self._writer.count, self._loop
+        if number % STRETCH == 0:
+            loop.widened()
+            self._touched = set()
+            self._uses = Counter()
+        if self._uses is not None:
+            self._uses = None if uses is None else self._uses + uses
+        if self._uses is not None and len(self._uses) > TOUCHED_MAX:
+            self._touched = None
+        rows, stretch = loop.grouped(), b""
+        if touched is None or rows is None:
+            touched = rows = None
+        if touched is None or self._touched is None or len(self._touched) > TOUCHED_MAX:
+            self._touched = None
+        else:
+            self._touched |= touched
+        if (number + 1) % STRETCH == 0 and self._touched is not None and (wide := loop.widened()) is not None:
+            stretch = pack_groups(Groups(frozenset(self._touched), [*(self._uses or {}).items()], wide))
+        packed = b"" if touched is None or rows is None else pack_groups(Groups(frozenset(touched), [], rows))
+        return packed, stretch
 
     def _hold(self, start: int) -> bytes | None:
         """What the variables hold, if that is to be kept here: where the share allows it, and near the end."""
@@ -195,11 +245,16 @@ class _Noted:
         self._slots: list[int] = []
         self._whys = bytearray()
         self._highs: list[int] = []
+        self._counts: list[int] = []
         self._uses: list[tuple[int, int, int]] = []
         self._flags = Flags(0)
         self._defined: dict[By, set[int]] = {by: set() for by in By.ALL}
-        self._seq, self._before = loop.seq, 0
-        """Stores so far; and how many of the records lie before the last one."""
+        self._begin = self._seq = loop.seq
+        """Stores before the part, and so far."""
+        self._before = 0
+        """How many of the records lie before the last one."""
+        self.touched: set[int] | None = set()
+        """The variables about which something is said; None: what stores mean is told in their midst."""
         loop.uses()
         loop.record()
 
@@ -218,6 +273,24 @@ class _Noted:
         self._slots.append(record.slot)
         self._whys.append(why)
         self._highs.append(self._loop.latest)
+        self._counts.append(self._loop.seq - self._begin)
+        if why != Stop.OTHER or not self._is_plain(record):
+            self.touched = None
+        elif kind in _OF_VARIABLES and self.touched is not None:
+            self.touched.add(record.id)
+
+    def told(self, records: Sequence[Record]) -> None:
+        """What a record was told as."""
+        if any(isinstance(record, Lost | Notice) for record in records):
+            self.touched = None
+
+    def _is_plain(self, record: RawRecord) -> bool:
+        """Whether it changes nothing that stores before it have named."""
+        if record.kind in _PLAIN or record.kind in _OF_VARIABLES:
+            return True
+        thread, site, _, stack = self._loop.names(record.tid, record.id, record.id)
+        known: dict[int, object] = {Kind.THREAD: thread, Kind.SITE: site, Kind.STACK: stack}
+        return known.get(record.kind, self) is None
 
     def finish(self, start: int) -> tuple[int, tuple[int, int, int, int], bytes]:
         """Flags, numbers and summary of the part."""
@@ -234,10 +307,19 @@ class _Noted:
         if flags & Flags.READ:
             return flags, numbers, b""
         try:
-            summary = Summary(self._slots, bytes(self._whys), self._highs, self._before, self._uses, rows)
+            summary = Summary(self._slots, bytes(self._whys), self._highs, self._counts, self._before, self._uses, rows)
             return flags, numbers, pack(summary, start) if self._slots or stores else b""
         except (ValueError, OverflowError):
             return flags | Flags.READ, numbers, b""
+
+    def uses(self) -> Counter[int] | None:
+        """The contexts that stores have carried, once it is finished; None: there are records in the midst."""
+        if self._slots:
+            return None
+        found: Counter[int] = Counter()
+        for _, context, count in self._uses:
+            found[context] += count
+        return found
 
     def _take_uses(self) -> None:
         uses: Counter[int] = Counter()
@@ -270,3 +352,7 @@ _DEFINED: dict[int, By] = {
     Kind.OUTCOME: By.CONTEXT, Kind.REQUEST: By.REQUEST,
 }  # fmt: skip
 """What a record says something about."""
+_OF_VARIABLES = frozenset((Kind.VARIABLE, Kind.METADATA, Kind.CONTENT, Kind.UNREGISTERED, Kind.NOT_FOLLOWED, Kind.PLACE,
+                           Kind.ALIAS))  # fmt: skip
+_PLAIN = frozenset((Kind.CONTEXT, Kind.OUTCOME, Kind.REQUEST, Kind.PAD))
+"""Records that say nothing about bytes, threads and sites."""

@@ -22,6 +22,7 @@ from ..journal.session import listed
 from ..records import Notice, Record, Serializer
 from .contents import Told
 from .decoder import BATCH_BYTES, JournalDecoder
+from .digests import Digests
 from .kept import Kept
 from .own import is_own_by_default
 from .sieve import Sieve
@@ -106,7 +107,7 @@ class SessionDecoder:
     ``contents``: see :class:`JournalDecoder`. ``own``: read only from a folder that belongs to this user, see
     :func:`open_folder`. ``sieve``: give out only some events, see :class:`~memwatch_core.host.sieve.Sieve`; then check
     :attr:`uncertain`. ``indexes``: of journals, by the name of the file; then :meth:`poll` may raise
-    Stale.
+    Stale. ``digests``: see :class:`JournalDecoder`.
     """
 
     def __init__(
@@ -121,8 +122,10 @@ class SessionDecoder:
         is_own: Callable[[str], bool] = is_own_by_default,
         contents: Told | None = None,
         indexes: Mapping[str, Index] | None = None,
+        digests: Digests | None = None,
     ) -> None:
         self.path = Path(path)
+        self._digests = digests
         self._contents = contents
         self._indexes = indexes or {}
         self._judged = judged
@@ -290,6 +293,7 @@ class SessionDecoder:
             is_own=self._is_own,
             contents=self._contents,
             index=self._indexes.get(path.name),
+            digests=self._digests,
         )
         if self._sieve is not None:
             decoder.sieve(self._sieve)

@@ -17,6 +17,7 @@ from .skipping import Clip
 from .statements import Contexts
 
 _STATEMENTS = (Kind.CONTEXT, Kind.OUTCOME)
+_READ, _HAS_STATEMENTS = int(Flags.READ), int(Flags.STATEMENTS)
 _WANTED = re.compile(b"[%c%c]" % _STATEMENTS)
 _PAGE = 256
 _CODES = 256
@@ -98,8 +99,8 @@ def _statements(reader: JournalReader, index: Index | None) -> Iterator[RawRecor
     while True:
         if index is not None and (number := index.at(reader.position)) is not None:
             part = index.part(number)
-            if part.stop > part.start and not part.flags & Flags.READ:
-                if part.flags & Flags.STATEMENTS:
+            if part.stop > part.start and not part.flags & _READ:
+                if part.flags & _HAS_STATEMENTS:
                     for found in reader.records_at(index.summary(part).slots):
                         if found is not None and found.kind in _STATEMENTS:
                             yield found

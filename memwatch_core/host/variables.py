@@ -31,6 +31,7 @@ from ..journal.stores import PythonStores
 from ..records import Extent, Serializer, Shown, Site, Unfollowed, Unwatched, Variable, Watched
 from ..structs import number
 from .batch import Batch
+from .digests import Known
 from .kept import Share, cut
 from .places import aliases, not_followed, place, weight
 from .secrets import hidden
@@ -139,6 +140,16 @@ class Variables:
             if watch.shown is not None:
                 path = watch.metadata.path
                 yield watch.shown, None if path is None else cut(path), ident if watch.first is None else watch.first
+
+    def known(self, ident: int) -> Known | None:
+        """A variable that was announced; None: it wasn't, or has ended."""
+        watch = self._watches.get(ident)
+        if watch is None or not watch.announced or watch.shown is None:
+            return None
+        first = watch if watch.first is None else self._watches.get(watch.first, watch)
+        shown = watch.shown if first.shown is None else first.shown
+        is_flat = not watch.is_slab and watch.first is None and watch.metadata.path is None
+        return Known(shown.name, shown.id if watch.first is not None else ident, is_flat, bool(watch.aliases))
 
     def is_covered(self, ident: int, offset: int, length: int) -> bool:
         """Whether bytes stored at an offset cover the whole value."""

@@ -1,8 +1,9 @@
 """The index beside a journal: what each part of it holds, so that a reader can go past it (docs/decisions/index.md).
 
 A part is some 16,384 slots, from the beginning of one record to that of another. Of each, a row of the directory has
-numbers and times; a *summary* the records that are no plain STORE, and counts of those that are; and what the variables
-hold where the part begins, at some of them.
+numbers and times; a *summary* the records that are no plain STORE, and counts of those that are; *groups* of its
+stores, from which follows who wrote what last and how often; and what the variables hold where the part begins, at some
+of them. Many parts that follow each other are a *stretch*, which has groups of its own.
 
 The index is a file that anything may have happened to: each piece is read with its checksum. One that isn't of this
 version, of this journal as it is now, or of this user alone is as good as none.
@@ -17,35 +18,46 @@ from array import array
 from bisect import bisect_left
 from enum import IntFlag
 from hashlib import blake2b
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from struct import Struct, error
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import __version__, trust
 from ..folders import open_folder
 from .file import JournalFile
 from .layout import HEADER_SIZE, SLOT_SIZE
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX, UNFINISHED = ".mwi", ".new"
 """``<journal>.mwi``, and what is added while it is being written."""
 MAGIC = b"MWINDEX\n"
 SUMMARY_MAX = 1 << 20
 """Bytes of a summary."""
+GROUPS_MAX = 1 << 21
+"""Bytes of groups."""
 GAP_MAX = 2**16 - 1
 """Slots between two records of a summary."""
 SAMPLES = 16
 """Parts that are compared with a journal that has grown."""
+STRETCH = 64
+"""Parts of a stretch: the first one is the 0th, the 64th, …"""
+TOUCHED_MAX = 4096
+"""Variables about which something is said in a stretch."""
 
 DIGEST = 16
 HEAD = Struct("<8sI16s16sQQqqQQQQ16s16s")
 """magic, format, version, journal's constants; its file's number, size, time of change, of status; reserved, closed;
 directory: offset, number of parts, digest; and the digest of all this."""
-ROW = Struct("<QQQQQQIQI16sQI16s16s")
-"""start, stop, stores, earliest, latest, newest, flags; summary: offset, size, digest; held: the same; sample."""
+ROW = Struct("<QQQQQQIQI16sQI16sQI16sQI16s16s")
+"""start, stop, stores, earliest, latest, newest, flags; summary: offset, size, digest; held, groups, groups of the
+stretch that ends here: the same; sample."""
 _SUMMARY = Struct("<IIII")
 """Numbers of records, of those before the last store, of uses, and whether there are rows."""
+_GROUPS = Struct("<II")
+"""Numbers of variables, and of contexts."""
+GROUP = Struct("<8I4Q2Iq5Q")
+"""As struct group in reader_recorder.h."""
 
 
 class Stale(Exception):
@@ -69,8 +81,13 @@ class Flags(IntFlag):
     """What the variables hold is known where it begins."""
     USES = 64
     """Stores of it carry contexts."""
+    GROUPED = 128
+    """It has groups: no store of it is of other variables, threads or sites than the numbers mean at its end."""
+    STRETCHED = 1 << 24
+    """A stretch ends with it that has groups."""
 
 
+_READ = int(Flags.READ)
 DEFINES, FRESH = 8, 16
 """Shifts of :class:`~memwatch_core.journal.stores.By` in the flags: what is defined in the part, and what is both
 defined and used."""
@@ -90,9 +107,15 @@ class Part(NamedTuple):
     flags: int
     summary: tuple[int, int, bytes]
     held: tuple[int, int, bytes]
+    groups: tuple[int, int, bytes]
+    stretch: tuple[int, int, bytes]
     """Offset, size, checksum."""
     sample: bytes
     """Checksum of its first and its last slot."""
+
+
+def _part(row: tuple[Any, ...]) -> Part:
+    return Part._make((*row[:7], row[7:10], row[10:13], row[13:16], row[16:19], row[19]))
 
 
 class Summary(NamedTuple):
@@ -104,6 +127,8 @@ class Summary(NamedTuple):
     """For each, why: a :class:`~memwatch_core.journal.stores.Stop`."""
     highs: list[int]
     """For each, the latest time of the part's stores before it; 0: there are none."""
+    counts: list[int]
+    """For each, the number of the part's stores before it."""
     before: int
     """How many of them lie before the last store."""
     uses: list[tuple[int, int, int]]
@@ -118,10 +143,12 @@ def pack(summary: Summary, start: int) -> bytes:
     if any(gap > GAP_MAX for gap in gaps):
         raise ValueError("records too far from each other")
     changes = [high - last for last, high in zip([0, *summary.highs], summary.highs, strict=False)]
+    more = [count - last for last, count in zip([0, *summary.counts], summary.counts, strict=False)]
     uses = [number for use in summary.uses for number in use]
     parts = (
         _SUMMARY.pack(len(gaps), summary.before, len(summary.uses), summary.rows is not None),
-        array("H", gaps).tobytes(), summary.whys, array("q", changes).tobytes(), array("I", uses).tobytes(),
+        array("H", gaps).tobytes(), summary.whys, array("q", changes).tobytes(), array("H", more).tobytes(),
+        array("I", uses).tobytes(),
         summary.rows or b"",
     )  # fmt: skip
     whole = b"".join(parts)
@@ -141,12 +168,13 @@ def unpack(data: bytes, start: int) -> Summary:
     if not inflate.eof:
         raise Stale
     ends = [_SUMMARY.size]
-    for size in (2 * records, records, 8 * records, 12 * uses):
+    for size in (2 * records, records, 8 * records, 2 * records, 12 * uses):
         ends.append(ends[-1] + size)
     if ends[-1] > len(whole) or before > records:
         raise Stale
-    gaps, whys, changes, numbers = (whole[at:end] for at, end in pairwise(ends))
+    gaps, whys, changes, more, numbers = (whole[at:end] for at, end in pairwise(ends))
     slots, highs, at, high = [], [], start, 0
+    counts = list(accumulate(array("H", more)))
     for gap in array("H", gaps):
         at += gap
         slots.append(at)
@@ -155,7 +183,40 @@ def unpack(data: bytes, start: int) -> Summary:
         highs.append(high)
     flat = array("I", numbers)
     triples = list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
-    return Summary(slots, whys, highs, before, triples, whole[ends[-1] :] if has_rows else None)
+    return Summary(slots, whys, highs, counts, before, triples, whole[ends[-1] :] if has_rows else None)
+
+
+class Groups(NamedTuple):
+    """The groups of a part, or of a stretch."""
+
+    touched: frozenset[int]
+    """The variables about which something is said there: that they begin, are described, hold something, end."""
+    uses: list[tuple[int, int]]
+    """Of a stretch without records: (context, number of stores that carried it)."""
+    rows: bytes
+    """Groups: see :meth:`~memwatch_core.journal.stores.Recording.grouped`."""
+
+
+def pack_groups(groups: Groups) -> bytes:
+    """The bytes of groups."""
+    numbers = array("I", sorted(groups.touched)) + array("I", [number for use in groups.uses for number in use])
+    return zlib.compress(_GROUPS.pack(len(groups.touched), len(groups.uses)) + numbers.tobytes() + groups.rows, 1)
+
+
+def unpack_groups(data: bytes) -> Groups:
+    """The inverse of :func:`pack_groups`. Raises Stale."""
+    try:
+        inflate = zlib.decompressobj()
+        whole = inflate.decompress(data, GROUPS_MAX)
+        count, uses = _GROUPS.unpack_from(whole)
+    except (zlib.error, error) as problem:
+        raise Stale from problem
+    begin = _GROUPS.size + 4 * count + 8 * uses
+    if not inflate.eof or begin > len(whole) or (len(whole) - begin) % GROUP.size:
+        raise Stale
+    numbers = array("I", whole[_GROUPS.size : begin])
+    pairs = list(zip(numbers[count::2], numbers[count + 1 :: 2], strict=True))
+    return Groups(frozenset(numbers[:count]), pairs, whole[begin:])
 
 
 class Identity(NamedTuple):
@@ -215,7 +276,8 @@ class Index:
         self.count = len(directory) // ROW.size - 1
         """Number of parts. One more has no records: where the last one ends."""
         self.identity = identity
-        self._starts = array("Q", [ROW.unpack_from(directory, at)[0] for at in range(0, len(directory), ROW.size)])
+        self._parts = list(map(_part, ROW.iter_unpack(directory)))
+        self._starts = array("Q", [part.start for part in self._parts])
 
     @classmethod
     def open(cls, journal: JournalFile) -> Index | None:
@@ -282,13 +344,7 @@ class Index:
 
     def part(self, number: int) -> Part:
         """A row of the directory."""
-        start, stop, stores, earliest, latest, newest, flags, *rest = ROW.unpack_from(
-            self._directory, number * ROW.size
-        )
-        return Part(
-            start, stop, stores, earliest, latest, newest, flags, (rest[0], rest[1], rest[2]),
-            (rest[3], rest[4], rest[5]), rest[6],
-        )  # fmt: skip
+        return self._parts[number]
 
     def at(self, slot: int) -> int | None:
         """The part that begins at a slot; None if none does."""
@@ -299,7 +355,7 @@ class Index:
         """Where the part ends that a slot lies in; None if there is none, or it is always read: how damaged slots are
         read depends on those behind them."""
         found = bisect_left(self._starts, slot + 1)
-        if found > self.count or self.part(found - 1).flags & Flags.READ:
+        if found > self.count or self.part(found - 1).flags & _READ:
             return None
         return int(self._starts[found])
 
@@ -310,6 +366,14 @@ class Index:
     def held(self, part: Part) -> bytes:
         """What the variables hold where a part begins. Raises Stale."""
         return self._piece(*part.held)
+
+    def groups(self, part: Part) -> Groups:
+        """The groups of a part that has some. Raises Stale."""
+        return unpack_groups(self._piece(*part.groups))
+
+    def stretch(self, part: Part) -> Groups:
+        """The groups of the stretch that ends with a part. Raises Stale."""
+        return unpack_groups(self._piece(*part.stretch))
 
     def pieces(self) -> tuple[int, bytes]:
         """The file's descriptor, and the directory."""

@@ -87,15 +87,21 @@ class IndexWriter:
             self._end += len(data)
         self._rows = [directory[at : at + ROW.size] for at in range(0, len(directory) - ROW.size, ROW.size)]
 
-    def add(self, start: int, stop: int, numbers: tuple[int, int, int, int], flags: int, summary: bytes,
-            held: bytes | None) -> None:  # fmt: skip
+    @property
+    def count(self) -> int:
+        """Number of parts so far."""
+        return len(self._rows)
+
+    def add(self, start: int, stop: int, numbers: tuple[int, int, int, int], flags: int, summary: bytes = b"",
+            held: bytes | None = None, groups: bytes = b"", stretch: bytes = b"") -> None:  # fmt: skip
         """A part. ``numbers``: stores, the earliest time, the latest, the last."""
         pieces: list[int | bytes] = []
-        for piece in (summary, held or b""):
+        for piece in (summary, held or b"", groups, stretch):
             pieces += [self._end, len(piece), checksum(piece)]
             self._file.write(piece)
             self._end += len(piece)
         flags |= Flags.HELD if held is not None else 0
+        flags |= (Flags.GROUPED if groups else 0) | (Flags.STRETCHED if stretch else 0)
         taken = sample(self._journal, (start, stop)) if stop > start else bytes(DIGEST)
         self._rows.append(ROW.pack(start, stop, *numbers, flags, *pieces, taken))
 

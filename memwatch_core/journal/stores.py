@@ -58,6 +58,26 @@ class By(IntFlag):
     ALL = 63
 
 
+class How(IntFlag):
+    """Of the stores of a group; the lowest 8 bits are their origin."""
+
+    INEXACT = 256
+    SITE = 512
+    STACK = 1024
+    THREAD = 2048
+    """Site, callers, or the thread's name were known."""
+
+
+class Steps(IntFlag):
+    """Of what the stores of a group added to a number."""
+
+    DIFFER = 1
+    OVERFLOW = 2
+    """The difference of the signed numbers isn't what was added."""
+    WRAP = 4
+    """That of the unsigned ones isn't."""
+
+
 class Callers(NamedTuple):
     """The frames above the site of a store."""
 
@@ -388,6 +408,9 @@ class Recording(Protocol):
     ) -> None:
         """See :meth:`PythonStores.sieve`."""
 
+    def pick(self, slots: bytes) -> None:
+        """From now on only the stores in these slots, u64 in ascending order, become events."""
+
     def record(self) -> None:
         """Begins a part. Stores are recorded that the sieve leaves out."""
 
@@ -398,6 +421,19 @@ class Recording(Protocol):
 
         A row is eight u32: variable, offset of a cell with other names + 1 (or 0), thread, site, stack, context,
         request, number of such stores."""
+
+    def grouped(self) -> bytes | None:
+        """The groups of stores of the part that is recorded; None if there are too many. As
+        :data:`~memwatch_core.journal.index.GROUP`: variable, offset, length, thread, site, stack, call, :class:`How`;
+        number of such stores, of those that changed something, slot of the first and of the last one; number of those
+        that saw what their own thread left, :class:`Steps`; what the first one added; of the first one that saw so,
+        what it added; slots + 1 of it and of one that added something else, and of the stores before these."""
+
+    def widened(self) -> bytes | None:
+        """The same of all parts since the last call."""
+
+    def names(self, tid: int, site: int, stack: int) -> tuple[str | None, Site | None, bool, Callers | None]:
+        """What a thread is called; a site, and whether it is the program's own; callers."""
 
     def uses(self) -> bytes:
         """The contexts that stores have carried since the last call: pairs of u32, context and number. May name one

@@ -1,22 +1,12 @@
 /* addon.c - the functions that lib/ calls. They check nothing that lib/ has checked; what the core refuses is thrown as
  * an Error whose `errno` is the core's number. lib/native.js says what each is for. */
-#include "addon.h"
+#include "calls.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { ARGUMENTS = 6 };
-
-#define FUNCTION(name) static napi_value name(napi_env env, napi_callback_info info)
-
-static size_t arguments(napi_env env, napi_callback_info info, napi_value *argv) {
-    size_t n = ARGUMENTS;
-    napi_get_cb_info(env, info, &n, argv, NULL, NULL);
-    return n;
-}
 
 napi_value throw_core(napi_env env, int error) {
     int why = errno;
@@ -33,22 +23,8 @@ napi_value throw_core(napi_env env, int error) {
     return NULL;
 }
 
-static napi_value result(napi_env env, int error) { return error < 0 ? throw_core(env, error) : NULL; }
-
-static uint32_t to_number(napi_env env, napi_value value) {
-    uint32_t n = 0;
-    napi_get_value_uint32(env, value, &n);
-    return n;
-}
-
-static double to_double(napi_env env, napi_value value) {
-    double d = 0;
-    napi_get_value_double(env, value, &d);
-    return d;
-}
-
 /* UTF-8 of a string, to be freed; NULL with an exception pending. */
-static char *to_text(napi_env env, napi_value value, size_t *length) {
+char *to_text(napi_env env, napi_value value, size_t *length) {
     size_t n = 0;
     char *text = NULL;
     if (napi_get_value_string_utf8(env, value, NULL, 0, &n) == napi_ok && (text = malloc(n + 1)))
@@ -57,24 +33,6 @@ static char *to_text(napi_env env, napi_value value, size_t *length) {
         napi_throw_type_error(env, NULL, "memwatch: a string is expected");
     if (length) *length = n;
     return text;
-}
-
-static napi_value string(napi_env env, const char *text) {
-    napi_value value;
-    napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value);
-    return value;
-}
-
-static void put(napi_env env, napi_value object, const char *name, double number) {
-    napi_value value;
-    napi_create_double(env, number, &value);
-    napi_set_named_property(env, object, name, value);
-}
-
-static napi_value boolean(napi_env env, bool yes) {
-    napi_value value;
-    napi_get_boolean(env, yes, &value);
-    return value;
 }
 
 /* ---- the process ------------------------------------------------------------------------------------------------- */
@@ -193,7 +151,7 @@ FUNCTION(randomBytes) { /* at most 256 bytes: for keys */
     return NULL;
 }
 
-FUNCTION(closeJournal) {
+FUNCTION(close) {
     (void)info;
     atomic_store(&closed, true);
     int error = mw_journal_close();
@@ -280,186 +238,7 @@ FUNCTION(original) { /* file, line, column -> [file, line, column] | undefined: 
     return found;
 }
 
-/* ---- variables --------------------------------------------------------------------------------------------------- */
-
-FUNCTION(watch) { /* buffer, offset, length, flags, depth start, depth stop (-1: to the end) -> [id, buffer] */
-    napi_value argv[ARGUMENTS], pair, id;
-    void *data = NULL;
-    size_t whole = 0;
-    arguments(env, info, argv);
-    napi_get_arraybuffer_info(env, argv[0], &data, &whole);
-    size_t offset = (size_t)to_double(env, argv[1]), length = (size_t)to_double(env, argv[2]);
-    if (!length || offset > whole || length > whole - offset) return throw_core(env, MW_ERR_RANGE);
-    double stop = to_double(env, argv[5]);
-    mw_depth depth = {(uint64_t)to_double(env, argv[4]), stop < 0 ? UINT64_MAX : (uint64_t)stop};
-    int error;
-    struct block *block = block_new((char *)data + offset, length, to_number(env, argv[3]), depth, &error);
-    if (!block) return throw_core(env, error);
-    napi_create_array_with_length(env, 2, &pair);
-    napi_create_uint32(env, block->id, &id);
-    napi_set_element(env, pair, 0, id);
-    napi_set_element(env, pair, 1, isolate_buffer(env, block));
-    return pair;
-}
-
-FUNCTION(describe) {
-    napi_value argv[ARGUMENTS];
-    size_t length;
-    arguments(env, info, argv);
-    char *json = to_text(env, argv[1], &length);
-    if (!json) return NULL;
-    int error = mw_update_metadata(to_number(env, argv[0]), json, length);
-    free(json);
-    return result(env, error);
-}
-
-FUNCTION(unwatch) {
-    napi_value argv[ARGUMENTS];
-    arguments(env, info, argv);
-    return boolean(env, block_end(to_number(env, argv[0])));
-}
-
-FUNCTION(share) {
-    napi_value argv[ARGUMENTS];
-    arguments(env, info, argv);
-    return boolean(env, block_share(to_number(env, argv[0])));
-}
-
-FUNCTION(receive) {
-    napi_value argv[ARGUMENTS];
-    arguments(env, info, argv);
-    struct block *block = block_hold(to_number(env, argv[0]));
-    return block ? isolate_buffer(env, block) : NULL;
-}
-
-FUNCTION(isDetachable) {
-    napi_value argv[ARGUMENTS];
-    arguments(env, info, argv);
-    return boolean(env, isolate_is_detachable(argv[0]));
-}
-
-/* ---- contexts ---------------------------------------------------------------------------------------------------- */
-
-static napi_value record(napi_env env, napi_callback_info info, int (*write)(uint32_t, const void *, size_t)) {
-    napi_value argv[ARGUMENTS];
-    size_t length;
-    arguments(env, info, argv);
-    char *json = to_text(env, argv[1], &length);
-    if (!json) return NULL;
-    int error = write(to_number(env, argv[0]), json, length);
-    free(json);
-    return result(env, error);
-}
-
-FUNCTION(openContext) { return record(env, info, mw_context_record); }
-FUNCTION(updateContext) { return record(env, info, mw_outcome_record); }
-
-FUNCTION(contextIds) { /* the first of 65536 ids that are this thread's; undefined: there are no more */
-    (void)info;
-    static _Atomic uint32_t blocks;
-    napi_value first;
-    uint32_t block = atomic_load(&blocks);
-    do
-        if (block > UINT16_MAX) return NULL;
-    while (!atomic_compare_exchange_weak(&blocks, &block, block + 1));
-    napi_create_uint32(env, block << 16, &first);
-    return first;
-}
-
-static napi_value words(napi_env env, napi_typedarray_type type, void *at, size_t n) {
-    napi_value buffer, array;
-    if (!at || napi_create_external_arraybuffer(env, at, n * sizeof(uint32_t), NULL, NULL, &buffer) != napi_ok)
-        return NULL;
-    napi_create_typedarray(env, type, n, buffer, 0, &array);
-    return array;
-}
-
-FUNCTION(contextSlot) {
-    (void)info;
-    return words(env, napi_uint32_array, isolate_context(), 1);
-}
-
-FUNCTION(contextFrame) {
-    (void)info;
-    napi_value pair, frame, collected;
-    uint32_t *collections;
-    frame = words(env, napi_int32_array, isolate_context_frame(&collections), 2);
-    collected = frame ? words(env, napi_int32_array, collections, 1) : NULL;
-    if (!collected) return NULL;
-    napi_create_array_with_length(env, 2, &pair);
-    napi_set_element(env, pair, 0, frame);
-    napi_set_element(env, pair, 1, collected);
-    return pair;
-}
-
-FUNCTION(pullContexts) {
-    (void)info;
-    return boolean(env, isolate_pull_contexts());
-}
-
-FUNCTION(markContext) {
-    napi_value argv[ARGUMENTS];
-    arguments(env, info, argv);
-    return boolean(env, isolate_mark_context(to_number(env, argv[0])));
-}
-
-FUNCTION(tellRequest) {
-    napi_value argv[ARGUMENTS], number;
-    size_t length;
-    arguments(env, info, argv);
-    char *json = to_text(env, argv[1], &length);
-    if (!json) return NULL;
-    napi_create_uint32(env, isolate_tell_request(argv[0], json, length), &number);
-    free(json);
-    return number;
-}
-
-FUNCTION(pullRequests) {
-    napi_value argv[ARGUMENTS];
-    arguments(env, info, argv);
-    return boolean(env, isolate_pull_requests(argv[0], argv[1]));
-}
-
-FUNCTION(followSpans) {
-    napi_value argv[ARGUMENTS];
-    arguments(env, info, argv);
-    isolate_follow_spans(argv[0]);
-    return NULL;
-}
-
-FUNCTION(requestSlots) {
-    (void)info;
-    return words(env, napi_uint32_array, isolate_requests(), 2);
-}
-
-FUNCTION(followToken) {
-    napi_value argv[ARGUMENTS];
-    arguments(env, info, argv);
-    isolate_follow_token(argv[0], argv[1]);
-    return NULL;
-}
-
-FUNCTION(goneTokens) {
-    (void)info;
-    return words(env, napi_uint32_array, isolate_gone_tokens(), 1);
-}
-
-FUNCTION(goneStatements) {
-    (void)env, (void)info;
-    return isolate_gone_statements();
-}
-
-FUNCTION(currentFrame) {
-    (void)env, (void)info;
-    return isolate_current_frame();
-}
-
-FUNCTION(restoreFrame) {
-    napi_value argv[ARGUMENTS];
-    arguments(env, info, argv);
-    isolate_restore_frame(argv[0]);
-    return NULL;
-}
+#define ENTRY(name) {#name, call_##name}
 
 napi_value memwatch_addon_1(napi_env env, napi_value exports);
 __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env, napi_value exports) {
@@ -467,45 +246,45 @@ __attribute__((visibility("default"))) napi_value memwatch_addon_1(napi_env env,
         const char *name;
         napi_callback call;
     } functions[] = {
-        {"start", start},
-        {"keepCallers", keepCallers},
-        {"open", open},
-        {"close", closeJournal},
-        {"opened", opened},
-        {"readFile", readFile},
-        {"makeFile", makeFile},
-        {"lines", lines},
-        {"setFlag", setFlag},
-        {"randomBytes", randomBytes},
-        {"stats", stats},
-        {"attach", attach},
-        {"isFirstThread", isFirstThread},
-        {"shared", shared},
-        {"learn", learn},
-        {"nameThread", nameThread},
-        {"original", original},
-        {"watch", watch},
-        {"describe", describe},
-        {"unwatch", unwatch},
-        {"share", share},
-        {"receive", receive},
-        {"isDetachable", isDetachable},
-        {"openContext", openContext},
-        {"updateContext", updateContext},
-        {"contextIds", contextIds},
-        {"contextSlot", contextSlot},
-        {"contextFrame", contextFrame},
-        {"pullContexts", pullContexts},
-        {"markContext", markContext},
-        {"tellRequest", tellRequest},
-        {"pullRequests", pullRequests},
-        {"followSpans", followSpans},
-        {"requestSlots", requestSlots},
-        {"followToken", followToken},
-        {"goneTokens", goneTokens},
-        {"goneStatements", goneStatements},
-        {"currentFrame", currentFrame},
-        {"restoreFrame", restoreFrame},
+        ENTRY(start),
+        ENTRY(keepCallers),
+        ENTRY(open),
+        ENTRY(readFile),
+        ENTRY(makeFile),
+        ENTRY(opened),
+        ENTRY(lines),
+        ENTRY(setFlag),
+        ENTRY(randomBytes),
+        ENTRY(close),
+        ENTRY(stats),
+        ENTRY(attach),
+        ENTRY(isFirstThread),
+        ENTRY(shared),
+        ENTRY(learn),
+        ENTRY(nameThread),
+        ENTRY(original),
+        ENTRY(watch),
+        ENTRY(describe),
+        ENTRY(unwatch),
+        ENTRY(share),
+        ENTRY(receive),
+        ENTRY(isDetachable),
+        ENTRY(openContext),
+        ENTRY(updateContext),
+        ENTRY(contextIds),
+        ENTRY(contextSlot),
+        ENTRY(contextFrame),
+        ENTRY(pullContexts),
+        ENTRY(markContext),
+        ENTRY(tellRequest),
+        ENTRY(pullRequests),
+        ENTRY(followSpans),
+        ENTRY(requestSlots),
+        ENTRY(followToken),
+        ENTRY(goneTokens),
+        ENTRY(goneStatements),
+        ENTRY(currentFrame),
+        ENTRY(restoreFrame),
         {"readStatement", sql_read_statement},
         {"hash", sql_hash_form},
         {"hashNumber", sql_hash_number},

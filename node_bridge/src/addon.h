@@ -1,6 +1,8 @@
 /* addon.h - what the Node adapter's files share.
  *
- *   addon.c     the functions that lib/ calls (N-API)
+ *   addon.c     the functions that lib/ calls (N-API): of the process and the thread
+ *   variables.c  of what is watched
+ *   flows.c     of whose flow runs
  *   copies.c    which addon serves, where several copies of the package are installed
  *   files.c     small files of a session, where nobody else can have put them
  *   blocks.c    pages behind ArrayBuffers: who holds them, and when they go

@@ -3,7 +3,6 @@
  * A piece of the program is stepped through once: which instructions of a range does it run? Then a breakpoint is put
  * on each of them, one after the other, and where it is met, the handler stores. So what hits one instruction in
  * millions by chance is tried in a second. */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>

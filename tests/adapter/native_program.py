@@ -1,4 +1,5 @@
-"""Calls functions of a library in threads that run nothing of Python's: ``native_program.py LIBRARY FUNCTION...``."""
+"""Calls functions of a library (or, if its name is empty, of the program) in threads that run nothing of Python's:
+``native_program.py LIBRARY FUNCTION...``."""
 
 import ctypes
 import os
@@ -6,7 +7,7 @@ import sys
 
 from memwatch_core import watch
 
-library = ctypes.CDLL(sys.argv[1])
+library = ctypes.CDLL(sys.argv[1] or None)
 data = watch(bytearray(64), name="data")
 at = ctypes.byref((ctypes.c_ubyte * 64).from_buffer(data))
 

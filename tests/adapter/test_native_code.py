@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,14 +37,17 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("native"), "library", str(HERE / "native_code.cc"))
 
 
-def run(folder: Path, library: Path, *calls: str, tracker: str = "readonly", stack: int = 16) -> list[str]:
+def run(
+    folder: Path, library: Path, *calls: str, tracker: str = "readonly", stack: int = 16, program: Path | None = None
+) -> list[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MEMWATCH_")}
     environment |= {
         "MEMWATCH_JOURNAL_FOLDER": str(folder / "sessions"),
         "MEMWATCH_CORE_TRACKER": tracker,
         "MEMWATCH_WATCH_STACK": str(stack),
     }
-    command = [sys.executable, str(HERE / "native_program.py"), str(library), *calls]
+    python = [sys.executable] if program is None else [str(program)]
+    command = [*python, str(HERE / "native_program.py"), str(library) if library.name else "", *calls]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == (-signal.SIGKILL if "killed" in calls else 0), done.stderr
     return done.stdout.split()
@@ -126,6 +130,38 @@ def test_native_code_below_a_line_is_told_beside_it(tmp_path: Path, library: Pat
             "native_program.py", "native_program.py", library.name, library.name,
         ]  # fmt: skip
         assert [event.native for event in found[:2]] == [event.site for event in found[2:]]
+
+
+@pytest.mark.parametrize("flags", [["-no-pie"], ["-no-pie", "-Wl,-Ttext=0x1900000"], ["-pie"]])
+def test_program_itself_is_named(tmp_path: Path, flags: list[str]) -> None:
+    """Wherever its segments lie: of one with gaps, the loader knows each by itself."""
+    if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
+        pytest.skip("this Python has no library that a program could be linked with")
+    (tmp_path / "main.c").write_text(
+        f"""
+#include <Python.h>
+int main(int n, char **v) {{
+    PyConfig config;
+    PyConfig_InitPythonConfig(&config);
+    PyConfig_SetBytesString(&config, &config.program_name, "{sys.executable}");
+    PyConfig_SetBytesArgv(&config, n, v);
+    Py_InitializeFromConfig(&config);
+    return Py_RunMain();
+}}
+"""
+    )
+    where = sysconfig.get_config_var("LIBDIR")
+    program = tmp_path / "program"
+    command = [
+        *("gcc", "-O1", "-g0", *flags, "-rdynamic", "-Wl,--build-id", f"-I{sysconfig.get_path('include')}"),
+        *(tmp_path / "main.c", HERE / "native_code.c", "-o", program, f"-L{where}", f"-Wl,-rpath,{where}"),
+        f"-lpython{sysconfig.get_config_var('LDVERSION')}",
+    ]
+    subprocess.run(command, check=True)
+    run(tmp_path, Path(), "exported", program=program)
+    sites = [event.site for event in events(tmp_path) if event.site]
+    assert [site.function.rpartition("+")[0] for site in sites] == ["hidden", "exported"]
+    assert all(instruction(program, site).startswith("movb") for site in sites)
 
 
 def test_forked_child_says_where_its_stores_come_from(tmp_path: Path, library: Path) -> None:

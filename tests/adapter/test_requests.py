@@ -380,6 +380,22 @@ def test_program_s_context_has_one_variable_of_ours(journal: Opened) -> None:
     assert contextvars.Context().run(labelled) == ["memwatch.label"]
 
 
+def test_task_that_is_called_otherwise_between_writes_is_told_by_its_name_of_then(journal: Opened) -> None:
+    """The name of before is freed, and its memory used again; nothing else has changed."""
+    number = watch(0)
+
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        for i in range(100):
+            task.set_name(f"item {i}")
+            if i % 3 == 2:
+                number.value = i
+
+    asyncio.run(main())
+    assert [request and request.task for request in told(journal)] == [f"item {i}" for i in range(2, 100, 3)]
+
+
 # ---- tasks ----------------------------------------------------------------------------------------------------------
 
 

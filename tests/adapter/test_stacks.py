@@ -120,6 +120,44 @@ def test_both_paths_have_the_callers_up_to_the_limit(tmp_path: Path) -> None:
         assert [event.stack_cut for event in events] == [not whole, not whole]
 
 
+def test_store_of_a_thread_that_blocks_signals_has_its_callers(tmp_path: Path) -> None:
+    """As a signal handler's does: its frames are looked at with more care."""
+    program = """
+import signal
+from memwatch_core import watch
+number = watch(0)
+view = memoryview(number).cast("B").cast("q")
+def generator(n):
+    view[0] = n
+    yield
+def inner(n):
+    view[0] = n
+    next(generator(n + 100))
+    return n
+def deeper(n, left):
+    if left: deeper(n, left - 1)
+    else: list(map(inner, [n]))
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+for n in range(1, 30):
+    deeper(n, n % 10)
+"""
+    for limit in (128, 5, 1):
+        folder = tmp_path / str(limit)
+        folder.mkdir()
+        events = written(program, folder, stack=limit)
+        assert len(events) == 58
+        for event in events:
+            assert event.site
+            assert event.exact
+            n = int.from_bytes(event.after, "little")
+            above = [("inner", 10), ("deeper", 15), *[("deeper", 14)] * (n % 100 % 10), ("<module>", 18)]
+            whole = above if n < 100 else [("generator", 7), ("inner", 11), *above[1:]]
+            told = [(site.function, site.line) for site in (event.site, *(event.stack or ()))]
+            assert told == whole[:limit]
+            assert not event.stack_inexact
+            assert event.stack_cut == (1 < limit < len(whole))
+
+
 def test_forked_children_say_the_stacks_that_they_use(tmp_path: Path) -> None:
     """Each journal is complete in itself, and ids go on from the parent's."""
     program = (

@@ -44,8 +44,10 @@ def test_write_names_its_file_line_and_function(name: str, tracker: str) -> None
     way = ways.WAYS[name]
     stores = outcome(tracker)[name]["stores"]
     assert stores, "no event at all"
-    function = "" if way.function == "nobody" else way.function
-    assert {(store[0], store[2]) for store in stores} == {(way.file, function)}
+    if way.function == "nobody":  # native code, which is named when the journal is read
+        assert all(store[0] and store[2].startswith("+0x") for store in stores)
+    else:
+        assert {(store[0], store[2]) for store in stores} == {(way.file, way.function)}
     assert {store[1] for store in stores} == way.lines
     if way.origin:
         assert {store[3] for store in stores} == {way.origin}

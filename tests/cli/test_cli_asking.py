@@ -19,8 +19,8 @@ from hostile_text import HOSTILE, check
 sys.path.insert(0, str(Path(__file__).parents[1] / "journal"))
 from journal_writer import LOST, JournalWriter, cell
 
-from memwatch_core.host import moments
-from memwatch_core.host.blamed import by_place
+from memwatch_core.answers import moments
+from memwatch_core.answers.blamed import by_place
 from memwatch_core.records import Context, Event, Request
 
 HERE = os.getcwd()

@@ -38,7 +38,7 @@ def completed(line: str, folder: Path) -> list[str]:
     ("line", "offered"),
     [
         ("memwatch ru", ["run"]),
-        ("memwatch ", ["run", "log", "blame", "history", "at", "diff", "plugins", "config", "doctor"]),
+        ("memwatch ", ["run", "log", "blame", "history", "at", "diff", "strip", "plugins", "config", "doctor"]),
         ("memwatch run --track-s", ["--track-sql"]),
         ("memwatch run --sink js", ["jsonl"]),
         ("memwatch run --tracker r", ["readonly"]),

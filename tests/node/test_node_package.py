@@ -23,7 +23,7 @@ console.log(total[0], require.resolve('@memwatch/node'));
 """
 
 USES = """\
-import { watch, unwatch, share, receive, session, SessionError } from '@memwatch/node';
+import { watch, unwatch, share, receive, label, session, SessionError } from '@memwatch/node';
 import type { Shared, WatchOptions } from '@memwatch/node';
 
 const total: Int32Array = watch(new Int32Array(1), { trackThreads: true, mutationDepth: [0, 4], name: 'total' });
@@ -33,10 +33,15 @@ const view: DataView = unwatch(watch(new DataView(new ArrayBuffer(8))));
 const passed: Shared<Int32Array> = share(total);
 const again: Int32Array = receive(passed);
 const folder: string = session().folder;
+const labelled: Promise<number> = label('order 17', async (n: number, text: string) => n + text.length, 1, 'x');
 // @ts-expect-error no such option
 watch(total, { track_threads: true });
 // @ts-expect-error not backed by a buffer
 watch(5);
+// @ts-expect-error the function takes a number
+label('order 17', (n: number) => n, 'x');
+// @ts-expect-error no text
+label(17, () => 1);
 import type { DriverPlugin } from '@memwatch/node/sql';
 const plugin: DriverPlugin = {
   name: 'dbx',
@@ -52,7 +57,7 @@ const plugin: DriverPlugin = {
     tracer.transactionEnds(Client, 'lost');
   },
 };
-export const all = [buffer, view, again, folder, SessionError, plugin];
+export const all = [buffer, view, again, folder, labelled, SessionError, plugin];
 """
 
 

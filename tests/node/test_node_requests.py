@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from nodejs import FRAMEWORKS, ONCE, PROGRAMS, ROOT, VERSIONS, Journal, Node
+from test_node_addons import foreign as foreign  # a fixture
 
 from memwatch_core.records import Event
 
@@ -290,6 +291,23 @@ def test_what_the_system_reads_in_another_thread_has_no_label(node: Node) -> Non
     """)
     node.run("program.js")
     assert [in_force(event)[0] for event in node.read().of("x")] == [(), ("read",)]
+
+
+@pytest.mark.parametrize("node", VERSIONS if SOAK else (20, 26), indirect=True)
+def test_what_an_addon_stores_is_under_the_label_that_it_was_called_under(foreign: Node) -> None:
+    """In the thread that called it; its own threads have none."""
+    foreign.write("""
+        const { watch, label } = require('@memwatch/node');
+        const addon = require('./foreign.node');
+        const x = watch(new Int32Array(100));
+        label('counted', () => addon.count(x));
+        label('elsewhere', () => addon.elsewhere(x));
+        addon.clear(x.subarray(50));
+    """)
+    foreign.run("program.js")
+    found = [in_force(event)[0] for event in foreign.read().of("x")]
+    assert found[:200] == [("counted",)] * 100 + [()] * 100
+    assert set(found[200:]) == {()}
 
 
 # ---- OpenTelemetry --------------------------------------------------------------------------------------------------

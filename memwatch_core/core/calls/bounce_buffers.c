@@ -150,6 +150,7 @@ MW_SIGNAL_SAFE size_t bounce_deliver(const struct placement *placement, const st
     mw_origin origin = {.context = mw_thread.context};
     mw_origin_provider provider = __atomic_load_n(&mw.origin_provider, __ATOMIC_ACQUIRE);
     memset(&context, 0, sizeof context);
+    memcpy(&context.uc_sigmask, &kept, sizeof kept);
     capture(&context);
     if (provider) provider(&context, &origin);
     native_site_of_call(caller, &origin);

@@ -9,8 +9,8 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
-#include <stdbool.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 
 #include "base/hash.h"
@@ -58,13 +58,10 @@ MW_SIGNAL_SAFE static void put_bytes(struct text *t, const uint8_t *bytes, uint3
 
 /* ---- what it begins with ----------------------------------------------------------------------------------------- */
 
-MW_SIGNAL_SAFE static const Elf64_Phdr *segments_of(uintptr_t start, unsigned *count) {
+MW_SIGNAL_SAFE static bool has_head(uintptr_t start) {
     const Elf64_Ehdr *head = (const Elf64_Ehdr *)start;
-    bool plain = !memcmp(head->e_ident, ELFMAG, SELFMAG) && head->e_phoff == sizeof *head &&
-                 head->e_phentsize == sizeof(Elf64_Phdr) &&
-                 sizeof *head + head->e_phnum * sizeof(Elf64_Phdr) <= HEAD_MOST;
-    *count = plain ? head->e_phnum : 0;
-    return (const Elf64_Phdr *)(head + 1);
+    return !memcmp(head->e_ident, ELFMAG, SELFMAG) && head->e_phoff == sizeof *head &&
+           head->e_phentsize == sizeof(Elf64_Phdr) && sizeof *head + head->e_phnum * sizeof(Elf64_Phdr) <= HEAD_MOST;
 }
 
 MW_SIGNAL_SAFE static bool is_readable(const Elf64_Phdr *segments, unsigned count, const Elf64_Phdr *part) {
@@ -94,18 +91,19 @@ MW_SIGNAL_SAFE static void find_build_id(struct loaded_file *file, const Elf64_P
     }
 }
 
-MW_SIGNAL_SAFE static void look_at_head(struct loaded_file *file, uintptr_t start) {
-    unsigned count;
-    const Elf64_Phdr *segments = segments_of(start, &count);
-    file->bias = start;
-    file->id_length = 0; /* what a thread of a forking parent has begun */
-    file->head_length = (uint32_t)(sizeof(Elf64_Ehdr) + count * sizeof *segments);
-    memcpy(file->head, (const void *)start, file->head_length);
-    for (unsigned i = 0; i < count; i++)
-        if (segments[i].p_type == PT_LOAD) {
-            file->bias = start - (segments[i].p_vaddr & ~PAGE_MASK);
-            break;
-        }
+MW_SIGNAL_SAFE static void look_at_head(struct loaded_file *file, const struct object *object) {
+    uintptr_t start = (uintptr_t)object->start;
+    const Elf64_Phdr *segments = mw.loaded_files.segments;
+    unsigned count = mw.loaded_files.segment_count;
+    file->bias = object->link_map->l_addr;
+    file->head_length = file->id_length = 0; /* what a thread of a forking parent has begun */
+    if (has_head(start)) {
+        const Elf64_Ehdr *head = (const Elf64_Ehdr *)start;
+        segments = (const Elf64_Phdr *)(head + 1);
+        count = head->e_phnum;
+        file->head_length = (uint32_t)(sizeof *head + count * sizeof *segments);
+        memcpy(file->head, head, file->head_length);
+    }
     for (unsigned i = 0; i < count && !file->id_length; i++)
         if (segments[i].p_type == PT_NOTE && is_readable(segments, count, &segments[i]))
             find_build_id(file, &segments[i]);
@@ -218,7 +216,7 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) const struct loaded_file *learn(
     lock_take(&mw.loaded_files.lock, thread_id());
     struct loaded_file *file = mw.loaded_files.count < FILES / 4 * 3 ? find(start) : NULL;
     if (file && !atomic_load(&file->start)) {
-        look_at_head(file, start);
+        look_at_head(file, object);
         name_it(file, address, object->link_map);
         mw.loaded_files.count++;
         atomic_store_explicit(&file->start, start, memory_order_release);
@@ -231,9 +229,12 @@ MW_SIGNAL_SAFE static bool is_loaded(uintptr_t address, struct object *object) {
     return mw.loaded_files.find && !mw.loaded_files.find((void *)address, object);
 }
 
-MW_SIGNAL_SAFE const struct loaded_file *loaded_file_at(uintptr_t address) {
+/* The loader may know each segment by itself. Those that have no head can't be told from others that are loaded at
+ * their place later; but the program itself stays. */
+MW_SIGNAL_SAFE const struct loaded_file *loaded_file_at(uintptr_t address, bool *loaded) {
     struct object object;
-    if (!is_loaded(address, &object)) return NULL;
+    *loaded = is_loaded(address, &object);
+    if (!*loaded || (!has_head((uintptr_t)object.start) && object.link_map != mw.loaded_files.program)) return NULL;
     struct loaded_file *file = find((uintptr_t)object.start);
     if (!file || likely(atomic_load_explicit(&file->start, memory_order_relaxed))) return file;
     return learn(&object, address);
@@ -249,6 +250,10 @@ int loaded_files_open(void) {
     if (!mw.loaded_files.rows) return MW_ERR_NO_MEMORY;
     void *found = dlsym(RTLD_DEFAULT, "_dl_find_object");
     memcpy(&mw.loaded_files.find, &found, sizeof found);
+    struct object program;
+    mw.loaded_files.segments = (const Elf64_Phdr *)getauxval(AT_PHDR);
+    mw.loaded_files.segment_count = (unsigned)getauxval(AT_PHNUM);
+    if (is_loaded((uintptr_t)getauxval(AT_ENTRY), &program)) mw.loaded_files.program = program.link_map;
     mw.loaded_files.libc = start_of((uintptr_t)dlsym(RTLD_DEFAULT, "memmove"));
     mw.loaded_files.ours = start_of((uintptr_t)loaded_files_open);
     return MW_OK;

@@ -2,7 +2,9 @@
  * another one. */
 #ifndef MEMWATCH_LOADED_FILES_H
 #define MEMWATCH_LOADED_FILES_H
+#include <elf.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/compiler.h"
@@ -31,10 +33,13 @@ struct loaded_files {
     uint32_t count;
     int (*find)(void *, void *); /* _dl_find_object, since glibc 2.35; NULL: there is none */
     uintptr_t libc, ours;        /* where these two begin */
-    char line[PATH_MOST + 128];  /* under the lock */
+    const void *program;         /* its link_map, and its segments */
+    const Elf64_Phdr *segments;
+    unsigned segment_count;
+    char line[PATH_MOST + 128]; /* under the lock */
 };
 
 MW_HIDDEN int loaded_files_open(void);
-/* The file that this address lies in; NULL: it is in none (code made at run time), or can't be known. */
-MW_HIDDEN const struct loaded_file *loaded_file_at(uintptr_t address);
+/* The file that this address lies in; NULL: it can't be known which, or (*loaded is false) it is in none. */
+MW_HIDDEN const struct loaded_file *loaded_file_at(uintptr_t address, bool *loaded);
 #endif

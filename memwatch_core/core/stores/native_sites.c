@@ -85,7 +85,8 @@ MW_SIGNAL_SAFE static uint32_t site_of(const struct loaded_file *file, uint64_t 
 }
 
 MW_SIGNAL_SAFE static uint32_t site_of_return(uintptr_t place) {
-    const struct loaded_file *file = loaded_file_at(place - 1);
+    bool loaded;
+    const struct loaded_file *file = loaded_file_at(place - 1, &loaded);
     if (!file || file->start == mw.loaded_files.ours) return 0;
     return site_of(file, place | RETURNS, 0);
 }
@@ -100,9 +101,10 @@ MW_SIGNAL_SAFE static void say(mw_origin *origin, uint32_t site) {
 MW_SIGNAL_SAFE void native_site_of_store(const ucontext_t *context, mw_origin *origin) {
     static const char made[] = "[jit]";
     uintptr_t ip = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
-    const struct loaded_file *file = loaded_file_at(ip);
+    bool loaded;
+    const struct loaded_file *file = loaded_file_at(ip, &loaded);
     if (!file) {
-        if (mw.loaded_files.find && !origin->site && !origin->inexact)
+        if (!loaded && mw.loaded_files.find && !origin->site && !origin->inexact)
             origin->site = sites_native(made, sizeof made - 1, "", 0);
         return;
     }

@@ -357,6 +357,23 @@ static PyObject *stores_sieve(Stores *self, PyObject *args) {
     return stores_leave(self, Py_NewRef(Py_None));
 }
 
+/* From now on only the stores in these slots, u64 in ascending order, become events. */
+static PyObject *stores_pick(Stores *self, PyObject *args) {
+    Py_buffer slots;
+    if (!PyArg_ParseTuple(args, "y*", &slots)) return NULL;
+    size_t size = (size_t)slots.len - (size_t)slots.len % sizeof *self->sieve.picks;
+    uint64_t *picks = malloc(size + 1);
+    if (picks != NULL) {
+        memcpy(picks, slots.buf, size);
+        free(self->sieve.picks);
+        self->sieve.picks = picks;
+        self->sieve.pick_count = size / sizeof *picks;
+        self->sieve.picked = 0;
+    }
+    PyBuffer_Release(&slots);
+    return picks == NULL ? PyErr_NoMemory() : Py_NewRef(Py_None);
+}
+
 /* Begins a part of the journal that is recorded. */
 static PyObject *stores_record(Stores *self, PyObject *unused) {
     (void)unused;
@@ -373,6 +390,35 @@ static PyObject *stores_recorded(Stores *self, PyObject *unused) {
     return Py_BuildValue("KKKKy#NNN", recorder->stores, recorder->earliest, recorder->latest, recorder->newest, rows,
                          (Py_ssize_t)(recorder->count * sizeof(Row)), PyBool_FromLong(recorder->slabs),
                          PyBool_FromLong(recorder->valued), PyBool_FromLong(recorder->compared));
+}
+
+static PyObject *groups_bytes(const Groups *groups) {
+    if (groups->many) return Py_NewRef(Py_None);
+    return PyBytes_FromStringAndSize((const char *)groups->all, (Py_ssize_t)(groups->count * sizeof(Group)));
+}
+
+/* The groups of the part; None if there were too many. Adds them to those of the parts before. */
+static PyObject *stores_grouped(Stores *self, PyObject *unused) {
+    (void)unused;
+    groups_widen(&self->recorder.wide, &self->recorder.part);
+    return groups_bytes(&self->recorder.part);
+}
+
+/* The groups of all parts since the last call; None if there were too many. */
+static PyObject *stores_widened(Stores *self, PyObject *unused) {
+    (void)unused;
+    PyObject *groups = groups_bytes(&self->recorder.wide);
+    return groups_begin(&self->recorder.wide, WIDE) < 0 ? PyErr_NoMemory() : groups;
+}
+
+/* What a thread is called; a site, and whether it is the program's own; and callers. None: it isn't known. */
+static PyObject *stores_names(Stores *self, PyObject *args) {
+    unsigned int tid, site, stack;
+    if (!PyArg_ParseTuple(args, "III", &tid, &site, &stack) || stores_enter(self) < 0) return NULL;
+    PyObject *own = found_or_none(&self->own, site);
+    return stores_leave(self,
+                        Py_BuildValue("OOOO", found_or_none(&self->threads, tid), found_or_none(&self->sites, site),
+                                      own != Py_None ? Py_True : Py_False, found_or_none(&self->stacks, stack)));
 }
 
 /* The contexts of the stores recorded since the last call: u32 context, u32 count for each. */
@@ -402,9 +448,13 @@ static PyMethodDef stores_methods[] = {
     {"sieve", (PyCFunction)stores_sieve, METH_VARARGS, NULL},
     {"wanted", (PyCFunction)stores_wanted, METH_VARARGS, NULL},
     {"use", (PyCFunction)stores_use, METH_VARARGS, NULL},
+    {"pick", (PyCFunction)stores_pick, METH_VARARGS, NULL},
     {"record", (PyCFunction)stores_record, METH_NOARGS, NULL},
     {"recorded", (PyCFunction)stores_recorded, METH_NOARGS, NULL},
     {"uses", (PyCFunction)stores_uses, METH_NOARGS, NULL},
+    {"grouped", (PyCFunction)stores_grouped, METH_NOARGS, NULL},
+    {"widened", (PyCFunction)stores_widened, METH_NOARGS, NULL},
+    {"names", (PyCFunction)stores_names, METH_VARARGS, NULL},
     {"hold", (PyCFunction)stores_hold, METH_VARARGS, NULL},
     {"restore", (PyCFunction)stores_restore, METH_VARARGS, NULL},
     {"contents", (PyCFunction)stores_contents, METH_VARARGS, NULL},

@@ -247,11 +247,34 @@ static Row row_of(const State *state, const unsigned char *head, const unsigned 
                  .request = request_id(head, payload)};
 }
 
-/* Notes a store that was taken. in_force: what its context is, or None. */
-static void stores_note(Stores *self, State *state, const Row *row, uint64_t time, const PyObject *in_force) {
+/* What a store has in common with others. */
+static Group group_of(Stores *self, const unsigned char *head, const unsigned char *payload, const Row *row) {
+    uint32_t word = FIELD(head, word), origin = word >> 16 & 255;
+    const struct thread *thread = stores_find_thread(self, row->tid);
+    int named = thread != NULL && thread->name != self->no_name;
+    uint32_t how = origin | (word >> 24 & (MWJ_INEXACT | MWJ_SITE_INEXACT) ? HOW_INEXACT : 0);
+    how |= found_or_none(&self->sites, row->site) != Py_None ? HOW_SITE : 0;
+    how |= found_or_none(&self->stacks, row->stack) != Py_None ? HOW_STACK : 0;
+    return (Group){.variable = row->variable,
+                   .offset = FIELD(head, store.offset),
+                   .length = FIELD(head, store.length),
+                   .tid = row->tid,
+                   .site = row->site,
+                   .stack = row->stack,
+                   .call = call_size(head) ? u32_at(payload, offsetof(struct mwj_call, name)) : 0,
+                   .how = how | (named ? HOW_THREAD : 0)};
+}
+
+/* Notes a store that was taken, in slot `number`. in_force: what its context is, or None. */
+static void stores_note(Stores *self, State *state, const unsigned char *head, const unsigned char *payload,
+                        const Row *row, uint64_t number, const PyObject *in_force) {
     state->stored = 1;
+    if (self->recorder.rows == NULL) return;
     self->recorder.slabs |= state->slab;
-    recorder_note(&self->recorder, row, time, in_force != Py_None);
+    recorder_note(&self->recorder, row, time_of(head), in_force != Py_None);
+    Group key = group_of(self, head, payload, row);
+    const unsigned char *before = payload + call_size(head);
+    groups_note(&self->recorder.part, &key, before, before + key.length, number, &state->previous);
 }
 
 /* How many of the stores that some rows stand for are wanted; -1: that isn't known without looking at them. */
@@ -275,12 +298,13 @@ static PyObject *stores_wanted(Stores *self, PyObject *args) {
 }
 
 /* Handles a store that becomes no event; the effect on later events is as if it had. */
-static int stores_skip(Stores *self, State *state, const unsigned char *head, const Row *row,
-                       const unsigned char *before, int resync, int wanted) {
+static int stores_skip(Stores *self, State *state, const unsigned char *head, const unsigned char *payload,
+                       const Row *row, uint64_t number, int resync, int wanted) {
     uint64_t offset = FIELD(head, store.offset), length = FIELD(head, store.length);
+    const unsigned char *before = payload + call_size(head);
     if (!resync && !state_explains(state, offset, before, length)) return STOP_GAP;
     state_follow(state, offset, before, before + length, length);
-    stores_note(self, state, row, time_of(head), used_or_none(&self->contexts, row->context));
+    stores_note(self, state, head, payload, row, number, used_or_none(&self->contexts, row->context));
     self->seq++;
     sieve_skip(&self->sieve, wanted, time_of(head));
     return STOP_END;
@@ -345,7 +369,6 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
         return STOP_OTHER;
     const unsigned char *payload = record_payload(slot, head, slots, room);
     if (payload == NULL) return STOP_OTHER;
-    const unsigned char *before = payload + call_size(head);
     State *state = table_get(&self->variables, FIELD(head, id));
     if (state == NULL) return STOP_UNKNOWN;
     if (state->provisional) return STOP_UNANNOUNCED;
@@ -356,9 +379,9 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
         row = row_of(state, head, payload);
         if ((wanted = stores_knows(self, state, &row, &key)) == -2) return -1;
         if (wanted == 0 || (wanted > 0 && !sieve_shows(&self->sieve, number, time_of(head))))
-            return stores_skip(self, state, head, &row, before, resync, wanted);
+            return stores_skip(self, state, head, payload, &row, number, resync, wanted);
     }
-    const unsigned char *after = before + length;
+    const unsigned char *before = payload + call_size(head), *after = before + length;
     uint64_t offset = FIELD(head, store.offset);
     Values values = {0};
     int failed;

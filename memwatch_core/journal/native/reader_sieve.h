@@ -35,6 +35,8 @@ typedef struct sieve {
     PyObject *floors; /* list: for each event made, the value of high */
     Verdict *verdicts;
     uint64_t until, since, now;
+    uint64_t *picks;                           /* ascending slots: only these are shown; NULL: all */
+    size_t picked, pick_count;                 /* picked: those before the last slot asked about */
     unsigned by, turn;                         /* by: enum sieve_by */
     uint32_t number;                           /* of this sieve, from 1 */
     unsigned long long skipped, matched, high; /* high: latest time of a skipped store, up to now */
@@ -54,6 +56,7 @@ static void verdict_clear(Verdict *verdict) {
 static void sieve_clear(Sieve *sieve) {
     for (size_t i = 0; sieve->verdicts != NULL && i < VERDICTS; i++) verdict_clear(&sieve->verdicts[i]);
     free(sieve->verdicts);
+    free(sieve->picks);
     Py_XDECREF(sieve->wanted);
     Py_XDECREF(sieve->floors);
     *sieve = (Sieve){0};
@@ -108,7 +111,11 @@ static int sieve_ask(Sieve *sieve, const Verdict *key, PyObject *event) {
 }
 
 /* Whether a wanted store, in slot `number`, becomes an event. */
-static int sieve_shows(const Sieve *sieve, uint64_t number, uint64_t time) {
+static int sieve_shows(Sieve *sieve, uint64_t number, uint64_t time) {
+    if (sieve->picks != NULL) {
+        while (sieve->picked < sieve->pick_count && sieve->picks[sieve->picked] < number) sieve->picked++;
+        return sieve->picked < sieve->pick_count && sieve->picks[sieve->picked] == number;
+    }
     return number >= sieve->until && time >= sieve->since;
 }
 

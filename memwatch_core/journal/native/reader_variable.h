@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "reader_recorder.h"
 #include "reader_table.h"
 
 /* With many variables, a store to a number needs only the first cache line. Its value isn't kept then, but decoded
@@ -38,7 +39,8 @@ typedef struct state {
     uint64_t version;           /* changes with each definition; no other variable ever has the same */
     uint32_t judged;            /* by which sieve `wanted` was found that goes by the variable alone; 0: by none */
     int wanted;
-    Table places; /* of a slab: offset of a cell -> Place */
+    Table places;      /* of a slab: offset of a cell -> Place */
+    Previous previous; /* the last store, if stores are recorded */
 } State;
 
 #define CELL_SIZE 64u

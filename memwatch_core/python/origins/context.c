@@ -7,6 +7,7 @@
 #define Py_BUILD_CORE_MODULE 1
 #include "interpreter.h"
 #include "origins/context.h"
+#include "origins/freed.h"
 
 /* HAMT nodes, private to CPython; the same in 3.11 to 3.15. */
 typedef struct bitmap_node {
@@ -87,6 +88,27 @@ WITH_POPCNT PyObject *mwpy_value_in(PyThreadState *thread, PyObject *variable) {
     return find((PyObject *)context->ctx_vars->h_root, variable, hash);
 }
 
+/* ---- kept maps --------------------------------------------------------------------------------------------------- */
+
+mwpy_freed mwpy_maps;
+static destructor free_map;
+
+static void forget_map(PyObject *map) {
+    mwpy_forget(&mwpy_maps, map);
+    free_map(map);
+}
+
+void mwpy_keep_map(PyObject *map) {
+    if (unlikely(!free_map)) {
+        free_map = Py_TYPE(map)->tp_dealloc;
+        Py_TYPE(map)->tp_dealloc = forget_map;
+    }
+    mwpy_keep(&mwpy_maps, map, mwpy_generation(&mwpy_maps));
+}
+
+/* ---- the statement ------------------------------------------------------------------------------------------------
+ */
+
 uint32_t mwpy_context_of(PyThreadState *thread) {
     PyObject *value = mwpy_value_in(thread, context_variable);
     return value ? id_of(value) : 0;
@@ -119,7 +141,7 @@ static struct {
 
 static bool is_collecting(void) { return PyInterpreterState_Get()->gc.collecting; }
 
-static void keep_map(PyObject *map) {
+static void keep_until_collected(PyObject *map) {
     if (kept.n == kept.room) {
         size_t room = kept.room ? 2 * kept.room : 8;
         PyObject **more = PyMem_Realloc(kept.maps, room * sizeof *more);
@@ -139,7 +161,7 @@ static void let_go(void) {
 
 static PyObject *set_uncollected(PyObject *variable, PyObject *value) {
     PyContext *context = (PyContext *)mwpy_current_thread()->context;
-    if (context && is_collecting()) keep_map(Py_XNewRef((PyObject *)context->ctx_vars));
+    if (context && is_collecting()) keep_until_collected(Py_XNewRef((PyObject *)context->ctx_vars));
     int enabled = PyGC_Disable();
     PyObject *token = PyContextVar_Set(variable, value);
     if (enabled) PyGC_Enable();

@@ -13,6 +13,14 @@ uint32_t mwpy_context_of(PyThreadState *thread);
 /* The value of a ContextVar in the thread's current context, borrowed; NULL: none. Async-signal-safe, as above. */
 PyObject *mwpy_value_in(PyThreadState *thread, PyObject *variable);
 
+/* Maps of variables that were freed. A map is never changed: where it lies at the same address, and none that was kept
+ * was freed, it is the same. */
+extern struct mwpy_freed mwpy_maps;
+
+/* Before a map is kept, in the present generation, to be compared with another. Wants the GIL; async-signal-safe with
+ * it. */
+void mwpy_keep_map(PyObject *map);
+
 /* Sets a ContextVar of ours in the current context; 0, or -1 with an exception. What was there before may be released.
  */
 int mwpy_set_in_context(PyObject *variable, PyObject *value);

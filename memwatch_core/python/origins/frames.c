@@ -15,6 +15,7 @@
 #include "origins/creators.h"
 #include "origins/frames.h"
 #include "origins/imported.h"
+#include "origins/interrupted.h"
 #include "origins/requests.h"
 #include "origins/sites.h"
 #include "origins/stacks.h"
@@ -134,6 +135,21 @@ static PyThreadState *this_thread(mw_origin *origin) {
 #endif
 }
 
+static inline void say_place(mw_origin *origin, PyThreadState *thread, bool by_handler) {
+    mwpy_stack stack = {0, 0};
+    mwpy_place at;
+    bool inexact = false;
+    if (unlikely(by_handler))
+        stack = mwpy_stack_interrupted(thread, &inexact);
+    else if (mwpy_stack_limit > 1)
+        stack = mwpy_stack_of(thread);
+    else if (find_place(thread, &at))
+        stack.site = mwpy_site_of(&at);
+    if (inexact) origin->inexact = 1;
+    origin->site = stack.site;
+    origin->stack = stack.callers;
+}
+
 static inline void say_request(mw_origin *origin, mwpy_request found) {
     origin->request = found.request;
     origin->request_serial = found.serial;
@@ -150,24 +166,23 @@ void mwpy_origin(const void *ucontext, mw_origin *origin) {
     /* At finalization, the interpreter frees the states of daemon threads, which go on in C. */
     if (mwpy_is_finalizing() && syscall(SYS_gettid) != getpid()) return;
     PyThreadState *thread = this_thread(origin);
-    mwpy_place at;
     if (!thread) return;
-    if (mwpy_stack_limit > 1) {
-        mwpy_stack stack = mwpy_stack_of(thread);
-        origin->site = stack.site;
-        origin->stack = stack.callers;
-    } else if (find_place(thread, &at)) {
-        origin->site = mwpy_site_of(&at);
-    }
+    bool is_main = !origin->inexact;
+    say_place(origin, thread, ucontext && mwpy_is_handler(ucontext));
     uint32_t context = mwpy_context_of(thread);
     if (context) origin->context = context;
-    if (origin->inexact) return;
+    if (!is_main) return;
+    const PyObject *interrupted = mwpy_named_task; /* this may be a handler in the midst of an announced write */
     say_request(origin, mwpy_request_of(thread, mwpy_current_thread() == thread));
-    if (origin->stack && __builtin_expect(mwpy_named_task != NULL, 0))
+    if (origin->stack && !origin->inexact && __builtin_expect(mwpy_named_task != NULL, 0))
         origin->stack = mwpy_with_creators((mwpy_stack){origin->site, origin->stack}, mwpy_named_task).callers;
+    mwpy_named_task = interrupted;
 }
 
-int mwpy_prepare_origins(void) { return mwpy_prepare_requests(); }
+int mwpy_prepare_origins(void) {
+    mwpy_on_task_type = mwpy_note_creators;
+    return mwpy_prepare_requests();
+}
 
 void mwpy_note_imports(void) { mwpy_look_for_imports(mwpy_current_thread()); }
 

@@ -1,10 +1,10 @@
 /* imported.c - see imported.h.
  *
  * Whoever wants to be told of imports has to stand in their way. So it is asked at stores, and only where there may be
- * a task or a span: whether the dict of modules has another entry than the last time takes a few instructions. */
+ * a task or a span: whether the dict of modules is what it was the last time takes a few instructions. */
 #define Py_BUILD_CORE_MODULE 1
 #include "origins/imported.h"
-#include "origins/creators.h"
+#include "base/hash.h"
 #include "origins/peek.h"
 
 #pragma GCC diagnostic push
@@ -15,14 +15,12 @@
 #pragma GCC diagnostic pop
 
 mwpy_imported mwpy_found;
+void (*mwpy_on_task_type)(PyTypeObject *type, PyObject *init);
 
 enum { ASYNCIO, TASK, INIT, TASKS, CONTEXT, RUNTIME, VARIABLE, PROPAGATION, KEY, NAMES };
 static PyObject *names[NAMES]; /* strong */
 
-static struct {
-    const PyDictKeysObject *keys;
-    Py_ssize_t entries;
-} seen;
+static uint64_t seen; /* state of the dict of modules when all that is in it was looked at */
 
 int mwpy_prepare_imports(void) {
     static const char *const texts[NAMES] = {
@@ -40,6 +38,18 @@ int mwpy_prepare_imports(void) {
         if (!names[i] && !(names[i] = PyUnicode_InternFromString(texts[i]))) return -1;
     return 0;
 }
+
+#if PY_VERSION_HEX < 0x030E0000
+static inline uint64_t state_of(const PyObject *modules) { return mwpy_dict_version(modules); }
+#else
+/* Another number whenever it has another entry: where its keys lie, how many there are, which is the last. */
+static inline uint64_t state_of(const PyObject *modules) {
+    const PyDictKeysObject *keys = ((const PyDictObject *)modules)->ma_keys;
+    mwpy_entries e = mwpy_entries_of(true, keys);
+    const void *last = e.n ? mwpy_word(true, e.at + (e.n - 1) * e.size + e.key) : NULL;
+    return (((uintptr_t)keys * HASH_FACTOR ^ (uintptr_t)last) * HASH_FACTOR ^ e.n) | 1;
+}
+#endif
 
 /* Of a dict whose keys are all strings, so that none of them has code of its own. */
 static PyObject *named(PyObject *dict, PyObject *name) {
@@ -79,20 +89,19 @@ void mwpy_look_for_imports(PyThreadState *thread) {
     PyObject *modules = thread->interp->modules;
 #endif
     if (!names[0] || !modules || !PyDict_CheckExact(modules)) return;
-    const PyDictKeysObject *keys = ((PyDictObject *)modules)->ma_keys;
-    if (__builtin_expect(keys == seen.keys && keys->dk_nentries == seen.entries, 1)) return;
+    uint64_t state = state_of(modules);
+    if (__builtin_expect(state == seen, 1)) return;
     if (thread->interp != PyInterpreterState_Main()) return;
     bool waiting = false;
     look_for_spans(modules, &waiting);
     PyObject *task = global_of(modules, ASYNCIO, TASK, &waiting);
-    if (task && PyType_Check(task)) {
+    if (task && PyType_Check(task) && mwpy_on_task_type) {
         PyTypeObject *type = (PyTypeObject *)task;
-        mwpy_note_creators(type, named(type->tp_dict, names[INIT]));
+        mwpy_on_task_type(type, named(type->tp_dict, names[INIT]));
     }
 #if PY_VERSION_HEX < 0x030E0000
     PyObject *tasks = global_of(modules, ASYNCIO, TASKS, &waiting);
     if (tasks && PyDict_CheckExact(tasks)) take(&mwpy_found.current_tasks, tasks);
 #endif
-    seen.keys = waiting ? NULL : keys;
-    seen.entries = keys->dk_nentries;
+    seen = waiting ? 0 : state;
 }

@@ -11,6 +11,9 @@ typedef struct mwpy_imported {
 } mwpy_imported;
 extern mwpy_imported mwpy_found;
 
+/* Called with asyncio's type of tasks and its __init__ when they are found; NULL: nobody wants to know. */
+extern void (*mwpy_on_task_type)(PyTypeObject *type, PyObject *init);
+
 /* Once, before the others. 0, or -1 with an exception. Wants the GIL. */
 int mwpy_prepare_imports(void);
 

@@ -77,6 +77,16 @@ static MWPY_PEEK PyObject *mwpy_find(bool held, const PyObject *dict, const PyOb
     return mwpy_word(held, entry + e.key + sizeof(PyObject *)); /* behind its key */
 }
 
+#if PY_VERSION_HEX < 0x030E0000
+/* Another number whenever the dict has changed, and that no other dict of this interpreter has. */
+static inline uint64_t mwpy_dict_version(const PyObject *dict) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    return ((const PyDictObject *)dict)->ma_version_tag;
+#pragma GCC diagnostic pop
+}
+#endif
+
 /* The digits of a positive int, of at most so many, the least one first. Returns how many; 0: it is anything else. */
 static MWPY_PEEK size_t mwpy_digits_of(bool held, const PyObject *number, digit *digits, size_t most) {
 #if PY_VERSION_HEX >= 0x030C0000

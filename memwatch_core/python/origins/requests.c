@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "origins/context.h"
+#include "origins/freed.h"
 #include "origins/imported.h"
 #include "origins/labels.h"
 #include "origins/owned.h"
@@ -17,73 +19,139 @@
 #include "origins/tasks.h"
 #include "origins/utf8.h"
 
-enum { THREADS = 1024, CLAIM_AGAIN = 256, KNOWN_BITS = 5 };
+enum { THREADS = 1024, KNOWN_BITS = 5 };
 enum { NAME_MOST = 120, NAME_BYTES = 4 * NAME_MOST }; /* characters of a task's name */
 enum { LABEL_MOST = 200, LABEL_ROOM = 400, TASK_ROOM = 200, LABELS_AROUND = 8, LABEL_LEAST = 64 };
 
 /* ---- what is in force -------------------------------------------------------------------------------------------- */
 
-enum task { NO_TASK, NUMBERED, NAMED };
+enum { NO_TASK = 0, NUMBERED = 8 }; /* otherwise, it has a name */
+
+struct task {
+    const unsigned char *name; /* not compared by address */
+    uint64_t number;           /* or the length of the name */
+    uint64_t kind;             /* bytes of a character of the name; or one of the above */
+};
 
 struct work {
     const mwpy_label *innermost; /* borrowed; not compared */
-    const unsigned char *name;   /* of the task, in NAMED; not compared by address */
     uint64_t label, left_early;  /* its serial; 0: none */
     mwpy_span span;
-    uint64_t number; /* of the task; or the length of its name */
-    uint32_t task;   /* enum task */
-    uint32_t kind;   /* bytes of a character of the name */
+    struct task task;
 };
 
-static MWPY_PEEK bool take_number(bool held, PyObject *name, struct work *w) {
+static MWPY_PEEK bool take_number(bool held, PyObject *name, struct task *t) {
     digit digits[2];
     size_t n = mwpy_digits_of(held, name, digits, Py_ARRAY_LENGTH(digits));
     if (!n) return false;
-    w->task = NUMBERED;
-    while (n--) w->number = w->number << PyLong_SHIFT | digits[n];
+    t->kind = NUMBERED;
+    while (n--) t->number = t->number << PyLong_SHIFT | digits[n];
     return true;
 }
 
-static size_t name_bytes(const struct work *w) { return (w->number < NAME_MOST ? w->number : NAME_MOST) * w->kind; }
+static inline bool has_name(const struct task *t) { return t->kind != NO_TASK && t->kind != NUMBERED; }
 
-/* A str that lies in one piece, as all do that Python makes. copy: of a name that may go meanwhile. */
-static MWPY_PEEK void take_name(bool held, PyObject *name, struct work *w, unsigned char *copy) {
-    PyASCIIObject head;
-    if (!mwpy_get(held, &head, name, sizeof head) || !PyUnicode_CheckExact(&head) || !head.state.compact) return;
-    w->name = (unsigned char *)name + (head.state.ascii ? sizeof(PyASCIIObject) : sizeof(PyCompactUnicodeObject));
-    w->number = head.length > 0 ? (uint64_t)head.length : 0;
-    w->kind = head.state.kind;
-    if (!w->number || (!held && !mwpy_get(held, copy, w->name, name_bytes(w)))) {
-        w->number = w->kind = 0;
-        return;
-    }
-    if (!held) w->name = copy;
-    w->task = NAMED;
+static inline size_t name_bytes(const struct task *t) {
+    return (t->number < NAME_MOST ? t->number : NAME_MOST) * t->kind;
 }
 
-/* False: nothing is. */
-static MWPY_PEEK bool look(PyThreadState *thread, bool held, struct work *w, unsigned char *copy) {
-    if (held) mwpy_look_for_imports(thread);
-    bool may_run = mwpy_may_have_task(thread, held);
-    if (!may_run && !mwpy_label_variable && !mwpy_found.span_variable) return false;
-    *w = (struct work){0};
-    PyObject *name = may_run ? mwpy_task_name(thread, held) : NULL;
-    if (name && !take_number(held, name, w)) take_name(held, name, w, copy);
-    if (thread->context) {
-        if (mwpy_found.span_variable) w->span = mwpy_span_of(thread, held);
+/* A str that lies in one piece, as all do that Python makes. copy: of a name that may go meanwhile. */
+static MWPY_PEEK void take_name(bool held, PyObject *name, struct task *t, unsigned char *copy) {
+    PyASCIIObject head;
+    if (!mwpy_get(held, &head, name, sizeof head) || !PyUnicode_CheckExact(&head) || !head.state.compact) return;
+    t->name = (unsigned char *)name + (head.state.ascii ? sizeof(PyASCIIObject) : sizeof(PyCompactUnicodeObject));
+    t->number = head.length > 0 ? (uint64_t)head.length : 0;
+    t->kind = head.state.kind;
+    if (!t->number || (!held && !mwpy_get(held, copy, t->name, name_bytes(t)))) {
+        t->number = t->kind = 0;
+        return;
+    }
+    if (!held) t->name = copy;
+}
+
+static MWPY_PEEK struct task task_now(PyThreadState *thread, bool held, unsigned char *copy) {
+    struct task t = {0};
+    PyObject *name = mwpy_may_have_task(thread, held) ? mwpy_task_name(thread, held) : NULL;
+    if (name && !take_number(held, name, &t)) take_name(held, name, &t, copy);
+    return t;
+}
+
+static inline bool is_same_task(const struct task *a, const struct task *b) {
+    return a->number == b->number && a->kind == b->kind && (!has_name(a) || !memcmp(a->name, b->name, name_bytes(a)));
+}
+
+/* What a thread's context variables said the last time. They say the same as long as they are the same: the entries of
+ * their map, what OpenTelemetry keeps in it, and its ids, are never changed. */
+struct variables {
+    const PyContext *context;
+    PyHamtObject *map;
+    uint64_t generation; /* of mwpy_maps; 0: nothing is known */
+};
+
+MWPY_THREAD struct {
+    struct variables variables;
+    const mwpy_label *innermost;
+    uint64_t left_early;
+    mwpy_span span;
+    uint64_t turn; /* of the thread's row, which says it; 0: none does */
+    bool left;     /* the label's block; who has inherited it goes on under it */
+} said;
+
+static inline struct variables variables_now(const PyThreadState *thread) {
+    const PyContext *context = (const PyContext *)thread->context;
+    return (struct variables){context, context ? context->ctx_vars : NULL, mwpy_generation(&mwpy_maps)};
+}
+
+static inline bool is_as_said(const struct variables *now) {
+    return now->generation == said.variables.generation && now->context == said.variables.context &&
+           now->map == said.variables.map && said.left_early == mwpy_labels_left_early &&
+           (!said.innermost || said.innermost->left == said.left);
+}
+
+/* A signal handler that stores may come in the midst of it: it finds the same. */
+static __attribute__((noinline)) void ask_variables(PyThreadState *thread, const struct variables *now) {
+    mwpy_look_for_imports(thread);
+    __atomic_store_n(&said.variables.generation, 0, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (now->map) mwpy_keep_map((PyObject *)now->map);
+    said.span = mwpy_found.span_variable ? mwpy_span_of(thread, true) : (mwpy_span){{0, 0}, 0};
+    said.innermost = mwpy_label_variable ? mwpy_label_of(thread) : NULL;
+    said.left = said.innermost && said.innermost->left;
+    said.left_early = mwpy_labels_left_early;
+    said.variables.context = now->context;
+    said.variables.map = now->map;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&said.variables.generation, now->generation, __ATOMIC_RELAXED);
+}
+
+static MWPY_PEEK void take_variables(PyThreadState *thread, bool held, struct work *w) {
+    if (held) {
+        struct variables now = variables_now(thread);
+        if (unlikely(!is_as_said(&now))) ask_variables(thread, &now);
+        w->span = said.span;
+        w->innermost = said.innermost;
+    } else if (thread->context) {
+        if (mwpy_found.span_variable) w->span = mwpy_span_of(thread, false);
         w->innermost = mwpy_label_variable ? mwpy_label_of(thread) : NULL;
     }
     if (w->innermost) {
         w->label = w->innermost->serial;
         w->left_early = mwpy_labels_left_early;
     }
-    return w->task || w->label || w->span.span;
+}
+
+/* False: nothing is. */
+static MWPY_PEEK bool look(PyThreadState *thread, bool held, struct work *w, unsigned char *copy) {
+    *w = (struct work){0};
+    take_variables(thread, held, w);
+    w->task = task_now(thread, held, copy);
+    return w->task.kind || w->label || w->span.span;
 }
 
 static inline bool is_same(const struct work *a, const struct work *b) {
     return a->label == b->label && a->left_early == b->left_early && a->span.span == b->span.span &&
-           a->span.trace[0] == b->span.trace[0] && a->span.trace[1] == b->span.trace[1] && a->number == b->number &&
-           a->task == b->task && a->kind == b->kind && (a->task != NAMED || !memcmp(a->name, b->name, name_bytes(a)));
+           a->span.trace[0] == b->span.trace[0] && a->span.trace[1] == b->span.trace[1] &&
+           is_same_task(&a->task, &b->task);
 }
 
 /* ---- as JSON ----------------------------------------------------------------------------------------------------- */
@@ -156,13 +224,13 @@ static void put_hex(struct text *t, uint64_t number) {
     put(t, digits);
 }
 
-static void put_task(struct text *t, const struct work *w) {
+static void put_task(struct text *t, const struct task *task) {
     put(t, "\"task\":\"");
-    if (w->task == NAMED) {
-        put_string(t, TASK_ROOM, (int)w->kind, w->name, w->number, NAME_MOST);
+    if (has_name(task)) {
+        put_string(t, TASK_ROOM, (int)task->kind, task->name, task->number, NAME_MOST);
     } else {
         char digits[24], *at = digits + sizeof digits - 1;
-        uint64_t number = w->number;
+        uint64_t number = task->number;
         *at = 0;
         do *--at = (char)('0' + number % 10);
         while (number /= 10);
@@ -183,9 +251,9 @@ static size_t write_json(char *json, size_t room, const struct work *w, PyThread
         put_hex(&t, w->span.span);
         put(&t, "\"");
     }
-    if (w->task) {
+    if (w->task.kind) {
         if (t.at[-1] != '{') put(&t, ",");
-        put_task(&t, w);
+        put_task(&t, &w->task);
     }
     if (w->label) {
         if (t.at[-1] != '{') put(&t, ",");
@@ -210,10 +278,7 @@ struct row {
 
 static struct row *rows; /* THREADS of them */
 
-MWPY_THREAD struct {
-    struct row *row;
-    uint32_t tid, tries;
-} mine;
+MWPY_THREAD mwpy_owner mine;
 
 static struct row *make_rows(void) {
     struct row *made = mwpy_make_rows(THREADS * sizeof *rows), *there = NULL;
@@ -223,23 +288,18 @@ static struct row *make_rows(void) {
     return there;
 }
 
-static __attribute__((noinline)) struct row *claim(void) {
-    if (mine.tries++ % CLAIM_AGAIN) return NULL;
-    struct row *all = __atomic_load_n(&rows, __ATOMIC_ACQUIRE);
-    uint32_t self = (uint32_t)syscall(SYS_gettid);
-    struct row *row = all || (all = make_rows()) ? mwpy_claim_row(all, THREADS, sizeof *row, self) : NULL;
-    if (!row) return NULL;
-    row->busy = false;
-    row->last_request = NULL;
-    mine.tid = self;
-    mine.tries = 0;
-    return mine.row = row;
+static void begin(void *row) {
+    ((struct row *)row)->busy = false;
+    ((struct row *)row)->last_request = NULL;
+    ((struct row *)row)->turn++;
+    said.turn = 0;
 }
 
-/* In a forked child, the owner is 0. */
 static inline struct row *own(void) {
-    struct row *row = mine.row;
-    return __builtin_expect(row && row->owner == mine.tid, 1) ? row : claim();
+    struct row *row = mwpy_own_row(&mine);
+    if (likely(row)) return row;
+    struct row *all = __atomic_load_n(&rows, __ATOMIC_ACQUIRE);
+    return all || (all = make_rows()) ? mwpy_claim_row(&mine, all, THREADS, sizeof *all, begin) : NULL;
 }
 
 static uint64_t hash_of(const char *bytes, size_t n) {
@@ -266,8 +326,8 @@ static __attribute__((noinline)) mwpy_request another(struct row *row, const str
     mw_request *request = known_as(row, json, write_json(json, sizeof json, w, thread));
     row->turn++;
     row->last = *w;
-    row->last.name = row->name;
-    if (w->task == NAMED) memcpy(row->name, w->name, name_bytes(w));
+    row->last.task.name = row->name;
+    if (has_name(&w->task)) memcpy(row->name, w->task.name, name_bytes(&w->task));
     row->last_request = request;
     mwpy_request found = {request, request->serial};
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -275,7 +335,8 @@ static __attribute__((noinline)) mwpy_request another(struct row *row, const str
     return found;
 }
 
-/* A signal handler may store anywhere in here, and then the row says what it has found. */
+/* A signal handler may store anywhere in these two, and then the row says what it has found. */
+
 static mwpy_request found_by(const struct work *w, PyThreadState *thread) {
     struct row *row = own();
     if (!row || row->busy) return (mwpy_request){NULL, 0};
@@ -288,16 +349,43 @@ static mwpy_request found_by(const struct work *w, PyThreadState *thread) {
     return likely(row->turn == turn) ? found : another(row, w, thread);
 }
 
+/* Where the variables say what they said, and that was the last that was told: nothing but the task has to be compared.
+ * False: look. */
+static inline bool find_again(PyThreadState *thread, mwpy_request *found) {
+    struct variables now = variables_now(thread);
+    if (unlikely(!is_as_said(&now))) return false;
+    struct task task = task_now(thread, true, NULL);
+    if (!said.turn) {
+        *found = (mwpy_request){NULL, 0};
+        return !task.kind && !said.innermost && !said.span.span;
+    }
+    const struct row *row = mwpy_own_row(&mine);
+    if (unlikely(!row || row->busy || row->turn != said.turn || !is_same_task(&task, &row->last.task))) return false;
+    *found = (mwpy_request){row->last_request, row->last_request->serial};
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return likely(row->turn == said.turn);
+}
+
 static __attribute__((noinline)) mwpy_request find_unheld(PyThreadState *thread) {
     unsigned char copy[NAME_BYTES];
     struct work w;
     return look(thread, false, &w, copy) ? found_by(&w, thread) : (mwpy_request){NULL, 0};
 }
 
-mwpy_request mwpy_find_request(PyThreadState *thread, bool held) {
+static __attribute__((noinline)) mwpy_request find_held(PyThreadState *thread) {
     struct work w;
-    if (__builtin_expect(!held, 0)) return find_unheld(thread);
-    return look(thread, true, &w, NULL) ? found_by(&w, thread) : (mwpy_request){NULL, 0};
+    said.turn = 0;
+    if (!look(thread, true, &w, NULL)) return (mwpy_request){NULL, 0};
+    mwpy_request found = found_by(&w, thread);
+    const struct row *row = mwpy_own_row(&mine);
+    if (row && found.request) said.turn = row->turn;
+    return found;
+}
+
+mwpy_request mwpy_find_request(PyThreadState *thread, bool held) {
+    if (unlikely(!held)) return find_unheld(thread);
+    mwpy_request found;
+    return likely(find_again(thread, &found)) ? found : find_held(thread);
 }
 
 int mwpy_prepare_requests(void) {

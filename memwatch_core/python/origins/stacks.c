@@ -6,9 +6,8 @@
  * another, so equal frames can have other callers. Of some stacks before the last one a hash of all instructions is
  * kept.
  *
- * That an instruction at this address belongs to the code that was there before is known by a generation. It goes up
- * when a code object is freed that a cache knows; freeing is led through forget_code(). Another code object can't lie
- * there, on this thread's stack, before that. */
+ * That an instruction at this address belongs to the code that was there before is known by a generation (freed.h):
+ * another code object can't lie there, on this thread's stack, before the next one. */
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -16,14 +15,16 @@
 #include <unistd.h>
 
 #define Py_BUILD_CORE_MODULE 1
+#include "origins/freed.h"
+#include "origins/interrupted.h"
 #include "origins/owned.h"
 #include "origins/sites.h"
 #include "origins/stacks.h"
 
-enum { THREADS = 128, CLAIM_AGAIN = 256 };
+enum { THREADS = 128 };
 enum { LEVELS = 2 * MWPY_STACK_MOST + 8 }; /* where C calls Python, an entry frame comes between */
 enum { LEFT_OUT = 8 };
-enum { NEAR_BITS = 9, TURN_BITS = 8, WHOLE_BITS = 9, KNOWN_BITS = 14 };
+enum { NEAR_BITS = 9, TURN_BITS = 8, WHOLE_BITS = 9 };
 
 struct level {
     const mwpy_frame *frame;
@@ -34,6 +35,7 @@ struct level {
 
 struct near { /* the site of an instruction */
     const _Py_CODEUNIT *instruction;
+    const PyCodeObject *code;
     uint64_t generation;
     uint32_t site;
 };
@@ -71,58 +73,29 @@ struct recent {     /* what a thread keeps */
 unsigned mwpy_stack_limit = 1;
 
 static struct recent *recents; /* THREADS of them; a forked child finds zeros here */
-static uint64_t generation = 1;
-static uint64_t known[1 << KNOWN_BITS]; /* by code object: the latest generation in which a cache knew it */
-static uint64_t keys[3][LEVELS];        /* of the hashes: odd, random */
+static mwpy_freed codes;
+static uint64_t keys[3][LEVELS]; /* of the hashes: odd, random */
 static destructor free_code;
 static PyObject *left_out[LEFT_OUT]; /* strong: code objects */
 static unsigned left_out_n;
 
-MWPY_THREAD struct {
-    struct recent *recent;
-    uint32_t tid, tries;
-} mine;
-
-/* ---- which code objects are known -------------------------------------------------------------------------------- */
-
-static inline uint64_t present_generation(void) { return __atomic_load_n(&generation, __ATOMIC_ACQUIRE); }
-
-static inline uint64_t *known_at(const void *code) {
-    return &known[((uintptr_t)code >> 4) * HASH_FACTOR >> (64 - KNOWN_BITS)];
-}
-
-/* Never puts an older generation in the place of a newer one: another code object may share it. */
-static inline void know(const void *code, uint64_t now) {
-    uint64_t *at = known_at(code), before = __atomic_load_n(at, __ATOMIC_RELAXED);
-    while (before < now && !__atomic_compare_exchange_n(at, &before, now, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
-    }
-}
+MWPY_THREAD mwpy_owner mine;
 
 static void forget_code(PyObject *code) {
-    if (__atomic_load_n(known_at(code), __ATOMIC_ACQUIRE) == present_generation())
-        __atomic_fetch_add(&generation, 1, __ATOMIC_ACQ_REL);
+    mwpy_forget(&codes, code);
     free_code(code);
 }
 
 /* ---- what a thread keeps ----------------------------------------------------------------------------------------- */
 
-/* One that nobody has, or whose thread has ended. NULL: there is none, or not tried again yet. */
-static __attribute__((noinline)) struct recent *claim(void) {
-    if (mine.tries++ % CLAIM_AGAIN) return NULL;
-    uint32_t self = (uint32_t)syscall(SYS_gettid);
-    struct recent *r = mwpy_claim_row(recents, THREADS, sizeof *r, self);
-    if (!r) return NULL;
-    r->generation = 0;
-    r->busy = false;
-    mine.tid = self;
-    mine.tries = 0;
-    return mine.recent = r;
+static void begin(void *row) {
+    ((struct recent *)row)->generation = 0;
+    ((struct recent *)row)->busy = false;
 }
 
-/* In a forked child, the owner is 0. */
 static inline struct recent *own(void) {
-    struct recent *r = mine.recent;
-    return __builtin_expect(r && r->owner == mine.tid, 1) ? r : claim();
+    struct recent *r = mwpy_own_row(&mine);
+    return __builtin_expect(r != NULL, 1) ? r : mwpy_claim_row(&mine, recents, THREADS, sizeof *r, begin);
 }
 
 /* ---- a stack from its frames ------------------------------------------------------------------------------------- */
@@ -137,21 +110,31 @@ static uint32_t callers_of(const struct level *levels, unsigned n, bool cut) {
 }
 
 /* Of callers: whether it is one of those that run the program. */
-static bool is_left_out(const mwpy_frame *f) {
+static bool is_left_out_code(const PyObject *code) {
     for (unsigned i = 0; i < left_out_n; i++)
-        if (mwpy_frame_executable(f) == left_out[i]) return true;
+        if (code == left_out[i]) return true;
     return false;
+}
+
+static bool is_left_out(const mwpy_frame *f) { return is_left_out_code(mwpy_frame_executable(f)); }
+
+static inline struct near *near_at(struct recent *r, const _Py_CODEUNIT *instruction) {
+    return &r->near[((uintptr_t)instruction >> 1) * HASH_FACTOR >> (64 - NEAR_BITS)];
+}
+
+static uint32_t learn_near(struct near *near, const _Py_CODEUNIT *instruction, const mwpy_place *at, uint64_t now) {
+    uint32_t site = mwpy_site_of(at);
+    mwpy_keep(&codes, at->code, now);
+    if (site) *near = (struct near){instruction, at->code, now, site}; /* else there may be room later */
+    return site;
 }
 
 static uint32_t near_site(struct recent *r, const mwpy_frame *f, uint64_t now) {
     const _Py_CODEUNIT *instruction = mwpy_frame_instruction(f);
-    struct near *near = &r->near[((uintptr_t)instruction >> 1) * HASH_FACTOR >> (64 - NEAR_BITS)];
+    struct near *near = near_at(r, instruction);
     if (near->instruction == instruction && near->generation == now) return near->site;
     mwpy_place at = mwpy_place_in(f);
-    uint32_t site = mwpy_site_of(&at);
-    know(at.code, now);
-    if (site) *near = (struct near){instruction, now, site}; /* else there may be room later */
-    return site;
+    return learn_near(near, instruction, &at, now);
 }
 
 static mwpy_stack without_caches(const mwpy_frame *f) {
@@ -284,7 +267,7 @@ static mwpy_stack different(struct recent *r, const mwpy_frame *top, unsigned la
     if (r->busy) return without_caches(top);
     __atomic_store_n(&r->busy, true, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    uint64_t before = r->generation, now = present_generation();
+    uint64_t before = r->generation, now = mwpy_generation(&codes);
     bool usable = true;
     __atomic_store_n(&r->generation, 0, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -303,7 +286,7 @@ mwpy_stack mwpy_stack_of(PyThreadState *thread) {
     struct recent *r = own();
     if (!r || !top) return without_caches(top);
     const struct level *at = r->level, *end = at + r->levels, *moved = NULL;
-    if (__builtin_expect(r->generation != present_generation(), 0)) return different(r, top, LEVELS);
+    if (__builtin_expect(r->generation != mwpy_generation(&codes), 0)) return different(r, top, LEVELS);
     for (; at < end; at++) {
         /* Equal, if the comparison says so, but the compiler mustn't know: then the processor goes on with this one at
          * once, and needn't wait for f->previous to arrive. */
@@ -320,6 +303,45 @@ mwpy_stack mwpy_stack_of(PyThreadState *thread) {
     if (at < end || (f && !r->cut)) return different(r, top, LEVELS);
     if (moved) return different(r, top, (unsigned)(moved - r->level));
     return r->stack;
+}
+
+/* ---- by a signal handler ----------------------------------------------------------------------------------------- */
+
+static bool is_near(const void *recent, const PyObject *code, const _Py_CODEUNIT *instruction) {
+    const struct near *near = near_at((struct recent *)(uintptr_t)recent, instruction);
+    return near->instruction == instruction && (const PyObject *)near->code == code &&
+           near->generation == mwpy_generation(&codes);
+}
+
+static uint32_t interrupted_site(struct recent *r, const mwpy_place *at, uint64_t now) {
+    if (!r) return mwpy_site_of(at);
+    const _Py_CODEUNIT *instruction = _PyCode_CODE(at->code) + at->unit;
+    return is_near(r, (PyObject *)at->code, instruction) ? near_at(r, instruction)->site
+                                                         : learn_near(near_at(r, instruction), instruction, at, now);
+}
+
+mwpy_stack mwpy_stack_interrupted(PyThreadState *thread, bool *inexact) {
+    uint32_t sites[MWPY_STACK_MOST];
+    unsigned count = 0, limit = mwpy_stack_limit;
+    struct recent *r = limit > 1 ? own() : NULL;
+    if (r && r->busy) r = NULL;
+    if (r) __atomic_store_n(&r->busy, true, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    mwpy_walk walk = {.thread = thread, .is_known = is_near, .known = r, .next = mwpy_top_frame(thread)};
+    uint64_t now = mwpy_generation(&codes);
+    mwpy_place at;
+    bool more = false;
+    while ((count < limit || limit > 1) && (more = mwpy_walk_on(&walk, &at))) {
+        if (count && is_left_out_code((PyObject *)at.code)) continue;
+        if (count == limit) break;
+        sites[count++] = interrupted_site(r, &at, now);
+    }
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (r) __atomic_store_n(&r->busy, false, __ATOMIC_RELAXED);
+    *inexact = walk.inexact || (!count && walk.unsure);
+    if (!count) return (mwpy_stack){0, 0};
+    unsigned flags = (more ? MW_STACK_CUT : 0) | (walk.unsure ? MW_STACK_INEXACT : 0);
+    return (mwpy_stack){sites[0], limit > 1 ? mw_intern_stack(sites + 1, count - 1, flags) : 0};
 }
 
 /* ---- on and off -------------------------------------------------------------------------------------------------- */
@@ -348,7 +370,7 @@ int mwpy_keep_stacks(unsigned limit) {
         PyCode_Type.tp_dealloc = forget_code;
     }
     mwpy_stack_limit = limit > MWPY_STACK_MOST ? MWPY_STACK_MOST : limit;
-    __atomic_fetch_add(&generation, 1, __ATOMIC_ACQ_REL); /* what is kept was made with another limit */
+    mwpy_next_generation(&codes); /* what is kept was made with another limit */
     return MW_OK;
 }
 
@@ -356,5 +378,5 @@ void mwpy_leave_out_callers(void) {
     for (const mwpy_frame *f = mwpy_top_frame(mwpy_current_thread()); f && left_out_n < LEFT_OUT; f = f->previous)
         if (!mwpy_frame_is_incomplete(f) && !is_left_out(f))
             left_out[left_out_n++] = Py_NewRef(mwpy_frame_executable(f));
-    __atomic_fetch_add(&generation, 1, __ATOMIC_ACQ_REL);
+    mwpy_next_generation(&codes);
 }

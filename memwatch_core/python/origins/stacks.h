@@ -21,4 +21,8 @@ void mwpy_leave_out_callers(void);
 
 /* The stack of the calling thread, whose state this is, if mwpy_stack_limit > 1. Async-signal-safe. */
 mwpy_stack mwpy_stack_of(PyThreadState *thread);
+
+/* The same if a signal handler may have interrupted the interpreter, and whatever the limit is. *inexact: it may be
+ * another line, or one that can't be told. */
+mwpy_stack mwpy_stack_interrupted(PyThreadState *thread, bool *inexact);
 #endif

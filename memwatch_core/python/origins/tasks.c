@@ -14,12 +14,25 @@
 
 /* ---- the task ---------------------------------------------------------------------------------------------------- */
 
+#if PY_VERSION_HEX < 0x030E0000
+/* What was found in dicts: as long as they are what they were, it would be found there again. */
+MWPY_THREAD struct {
+    uint64_t loops, tasks; /* versions: of the thread's dict (3.13: the loop itself); of asyncio's dict. 0: unknown */
+    const PyObject *task;  /* NULL: none runs */
+    PyObject **name;       /* where its name is; NULL: it is none of asyncio's */
+    uint64_t without;      /* version of the thread's dict in which no loop runs */
+} found;
+#endif
+
 #if PY_VERSION_HEX < 0x030D0000
 static size_t last;            /* where that name was found in a thread's dict */
 static PyObject *running_name; /* strong; interned, so that asyncio's own is this very object */
 static pid_t process;
 
-static void in_child(void) { process = getpid(); }
+static void in_child(void) {
+    process = getpid();
+    found.loops = found.without = 0;
+}
 
 #endif
 
@@ -42,36 +55,29 @@ static MWPY_PEEK PyObject *running_loop(const PyThreadState *thread, bool held) 
     return ((_PyThreadStateImpl *)thread)->asyncio_running_loop;
 #else
     size_t hint = __atomic_load_n(&last, __ATOMIC_RELAXED);
-    PyObject *found = thread->dict ? mwpy_find(held, thread->dict, running_name, &hint) : NULL;
+    PyObject *running = thread->dict ? mwpy_find(held, thread->dict, running_name, &hint) : NULL;
     __atomic_store_n(&last, hint, __ATOMIC_RELAXED);
 #if PY_VERSION_HEX < 0x030C0000
     struct {
         PyObject_HEAD PyObject *loop;
         pid_t process; /* a forked child has the loop, but doesn't run it */
     } holder;
-    if (!found || !mwpy_get(held, &holder, found, sizeof holder) || holder.process != process) return NULL;
-    found = holder.loop;
+    if (!running || !mwpy_get(held, &holder, running, sizeof holder) || holder.process != process) return NULL;
+    running = holder.loop;
 #endif
-    return found == Py_None ? NULL : found;
+    return running == Py_None ? NULL : running;
 #endif
 }
 #endif
 
 #if PY_VERSION_HEX < 0x030D0000
-/* The keys of the thread's dict, as they were when none of them was ours: nothing is added without an entry more. */
-MWPY_THREAD struct {
-    const PyDictKeysObject *keys;
-    Py_ssize_t entries;
-} without;
-
 bool mwpy_has_loop(const PyThreadState *thread) {
-    const PyDictKeysObject *keys = ((PyDictObject *)thread->dict)->ma_keys;
-    if (__builtin_expect(keys == without.keys && keys->dk_nentries == without.entries, 1)) return false;
-    size_t hint = __atomic_load_n(&last, __ATOMIC_RELAXED);
-    if (running_name && mwpy_find(true, thread->dict, running_name, &hint)) return running_loop(thread, true);
-    without.keys = keys;
-    without.entries = keys->dk_nentries;
-    return false;
+    uint64_t version = mwpy_dict_version(thread->dict);
+    if (__builtin_expect(version == found.without, 1)) return false;
+    if (version == found.loops) return true;
+    bool runs = running_name && running_loop(thread, true);
+    if (!runs) found.without = version;
+    return runs;
 }
 #endif
 
@@ -85,6 +91,16 @@ static MWPY_PEEK PyObject *current_task(PyThreadState *thread, bool held) {
     return loop ? mwpy_find(held, mwpy_found.current_tasks, loop, &hint) : NULL;
 #endif
 }
+
+#if PY_VERSION_HEX < 0x030E0000
+static inline uint64_t loops_version(const PyThreadState *thread) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return (uintptr_t)((const _PyThreadStateImpl *)thread)->asyncio_running_loop;
+#else
+    return thread->dict ? mwpy_dict_version(thread->dict) : 0;
+#endif
+}
+#endif
 
 /* ---- its name ---------------------------------------------------------------------------------------------------- */
 
@@ -114,18 +130,46 @@ static const PyTypeObject *own_class(const PyTypeObject *type) {
 
 __thread const PyObject *mwpy_named_task;
 
-static MWPY_PEEK PyObject *name_of(PyThreadState *thread, bool held) {
-    PyObject *task = NULL;
-    for (int i = held ? MWPY_TRIES - 1 : 0; !task && i < MWPY_TRIES; i++) task = current_task(thread, held);
+/* Where its name is; NULL: it is none of asyncio's. */
+static MWPY_PEEK PyObject **name_in(PyObject *task, bool held) {
+    mwpy_named_task = task == Py_None ? NULL : task;
     if (!task || task == Py_None) return NULL;
-    mwpy_named_task = task;
     PyTypeObject *type = mwpy_word(held, &task->ob_type);
     const PyTypeObject *own = type ? own_class(type) : NULL;
     PyObject *end[2]; /* name, context */
-    if (!own || !mwpy_get(held, end, (char *)task + own->tp_basicsize - BEHIND_CONTEXT - sizeof end, sizeof end))
-        return NULL;
-    bool known = end[0] && end[1] && mwpy_word(held, &end[1]->ob_type) == &PyContext_Type;
-    return known ? end[0] : NULL;
+    PyObject **at = own ? (PyObject **)((char *)task + own->tp_basicsize - BEHIND_CONTEXT - sizeof end) : NULL;
+    if (!at || !mwpy_get(held, end, at, sizeof end) || !end[0] || !end[1]) return NULL;
+    return mwpy_word(held, &end[1]->ob_type) == &PyContext_Type ? at : NULL;
+}
+
+#if PY_VERSION_HEX >= 0x030E0000
+static PyObject **name_held(PyThreadState *thread) { return name_in(current_task(thread, true), true); }
+#else
+static PyObject **name_held(PyThreadState *thread) {
+    if (__builtin_expect(!mwpy_found.current_tasks, 0)) mwpy_look_for_imports(thread);
+    if (!mwpy_found.current_tasks) return NULL;
+    uint64_t loops = loops_version(thread), tasks = mwpy_dict_version(mwpy_found.current_tasks);
+    if (__builtin_expect(loops == found.loops && tasks == found.tasks, 1)) {
+        mwpy_named_task = found.task;
+        return found.name;
+    }
+    /* A signal handler that stores may come in the midst of it: of the same versions it finds the same. */
+    __atomic_store_n(&found.loops, 0, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    PyObject **name = found.name = name_in(current_task(thread, true), true);
+    found.task = mwpy_named_task;
+    found.tasks = tasks;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&found.loops, loops, __ATOMIC_RELAXED);
+    return name;
+}
+#endif
+
+static PyObject *name_unheld(PyThreadState *thread) {
+    PyObject *task = NULL;
+    for (int i = 0; !task && i < MWPY_TRIES; i++) task = current_task(thread, false);
+    PyObject **at = name_in(task, false);
+    return at ? mwpy_word(false, at) : NULL;
 }
 
 PyObject *mwpy_current_task(PyThreadState *thread, bool held) {
@@ -133,5 +177,7 @@ PyObject *mwpy_current_task(PyThreadState *thread, bool held) {
 }
 
 PyObject *mwpy_task_name(PyThreadState *thread, bool held) {
-    return __builtin_expect(held, 1) ? name_of(thread, true) : name_of(thread, false);
+    if (!held) return name_unheld(thread);
+    PyObject **at = name_held(thread);
+    return at ? *at : NULL;
 }

@@ -15,94 +15,13 @@ const contexts = require('../contexts');
 const native = require('../native');
 const { say } = require('../printed');
 const sessions = require('../session');
-const { keyed } = require('./hashes');
-const { keeper, secretOf, hashable, className } = require('./parameters');
+const { Heads } = require('./heads');
+const { Token, Inside, Part, Statement, Connection } = require('./held');
+const { keeper, secretOf, hashable } = require('./parameters');
+const { describe, write, quoted, outcomeOf, FAILED, COMMITTED, ROLLED_BACK } = require('./records');
 const t = require('./statements');
+const { Transactions } = require('./transactions');
 const { Untold } = require('./untold');
-
-const MOST_HEADS = 512;
-const MOST_TEXT = 2 * t.LIMIT + 2; // UTF-16 units of a statement that are looked at
-const FAILED = 'failed', COMMITTED = 'committed', ROLLED_BACK = 'rolled back';
-
-/** A statement in the driver's hands and in flows. `id` is what the core reads. */
-class Token {
-  up = undefined; // these are for awaits.js
-  at = 0;
-  stamp = 0;
-  constructor(id) {
-    this.id = id;
-    this.statement = undefined; // once it has begun
-    this.driver = undefined; // whose name it goes by, if not that of the driver that begins it
-  }
-}
-
-/** The flow inside of a call that runs a statement by means of other drivers' functions. */
-class Inside {
-  stamp = Infinity; // for awaits.js: nothing takes its place
-  constructor(token) {
-    this.id = token.id;
-    this.token = token;
-  }
-}
-
-/** Token of a statement that is a part of another one. */
-class Part {
-  constructor(whole) {
-    this.whole = whole;
-  }
-}
-
-class Statement {
-  running = true;
-  fetchable = true; // rows may come
-  finished = false;
-  fetched = -1;
-  changed = -1;
-  ended = -1; // us since 1970
-  transaction = 0;
-  autocommit = false;
-  word = ''; // the last one about it: what is told whenever it goes out of force again
-  inTransaction = undefined; // as a part of it said
-  rolledBack = false;
-  /** @type {Statement | undefined} */
-  next = undefined; // of those of its connection that are unfinished
-  /** @type {Statement | undefined} */
-  previous = undefined;
-
-  constructor(id, where, head) {
-    this.id = id;
-    this.where = where;
-    this.head = head;
-  }
-}
-
-class Connection {
-  /** @type {Statement | undefined} */
-  first = undefined; // of its unfinished statements, as they began
-  /** @type {Statement | undefined} */
-  last = undefined;
-  transaction = 0; // id of its first context, 0: none open
-  assumed = false; // nobody knows whether it is open, or since when
-  told = false; // a statement of the open transaction has its OUTCOME record already
-  failed = false; // PostgreSQL: one of them has failed, so that COMMIT may roll back
-  savepoints = []; // {name, since, begins}
-  known = undefined; // what records say of it, and of this thread
-  dialect = '';
-  heads = undefined; // of the driver that was the last to use it
-  driver = undefined;
-
-  constructor(tracer, number) {
-    this.tracer = tracer;
-    this.number = number;
-  }
-
-  /** Its unfinished statements, now. */
-  unfinished() {
-    const all = [];
-    for (let s = this.first; s; s = s.next) all.push(s);
-    return all;
-  }
-}
 
 class Tracer {
   /** Errors that were swallowed. */
@@ -110,7 +29,10 @@ class Tracer {
   #connections = new WeakMap();
   #nowhere = new Connection(this, 0);
   #numbers = 0;
-  #heads = new Map(); // driver -> dialect -> statement -> head
+  #transactions = new Transactions(
+    (statement, outcome) => this.#finish(statement, outcome),
+    (record) => { if (!this.#closed) this.#record(record); },
+  );
   #busy = new Set(); // connections that may have unfinished statements
   #settings; // of the session; known with the first statement
   #untold; // as long as nothing is watched
@@ -241,8 +163,8 @@ class Tracer {
     this.#guard(() => {
       const known = this.#connections.get(connection);
       if (!known) return;
-      if (outcome === 'closed') this.#over(known, known.assumed ? '' : ROLLED_BACK, true);
-      else this.#over(known, outcome === COMMITTED ? COMMITTED : ROLLED_BACK, false);
+      if (outcome === 'closed') this.#transactions.over(known, known.assumed ? '' : ROLLED_BACK, true);
+      else this.#transactions.over(known, outcome === COMMITTED ? COMMITTED : ROLLED_BACK, false);
     });
   }
 
@@ -251,9 +173,9 @@ class Tracer {
     this.#guard(() => {
       const where = this.#connection(connection);
       const folded = t.fold(name, where.dialect);
-      if (what === 'released') return this.#releaseSavepoint(where, folded);
+      if (what === 'released') return this.#transactions.releaseSavepoint(where, folded);
       const since = contexts.reserve(); // what comes after it has a later one
-      return what === 'set' ? this.#setSavepoint(where, folded, since, false) : this.#rollBackTo(where, folded, since);
+      return what === 'set' ? this.#transactions.setSavepoint(where, folded, since, false) : this.#transactions.rollBackTo(where, folded, since);
     });
   }
 
@@ -319,7 +241,7 @@ class Tracer {
     const { settings: { sql } } = sessions.current();
     const key = sessions.key();
     const secret = sql.parameters === 'hash' ? secretOf(key) : undefined;
-    this.#settings = { window: sql.window, key, keep: keeper(sql.parameters, key), secret };
+    this.#settings = { window: sql.window, heads: new Heads(key), keep: keeper(sql.parameters, key), secret };
     this.#untold = Untold.unlessWatched((records) => {
       this.#untold = undefined;
       for (const record of records) this.guard(write, record);
@@ -354,7 +276,7 @@ class Tracer {
     const fresh = !token;
     token ??= new Token(contexts.reserve());
     const where = this.#connection(of.connection, of);
-    const head = this.#head(where, token.driver ?? of.driver, of.statement, of.dialect ?? '');
+    const head = this.#settings.heads.of(where, token.driver ?? of.driver, of.statement, of.dialect ?? '');
     const statement = new Statement(token.id, where, head); // what is to be written doesn't hold the token
     if (fresh) contexts.enterAsBegun(token);
     this.#recordBeginning(statement, of.parameters, of.many === true);
@@ -390,38 +312,12 @@ class Tracer {
     return known;
   }
 
-  /** What is known of a statement before it is run; made once, as long as it is among the last few hundred. */
-  #head(where, driver, statement, dialect) {
-    const heads = where.driver === driver && where.dialect === dialect ? where.heads : this.#headsOf(where, driver, dialect);
-    const given = typeof statement !== 'string' ? null : statement.length > MOST_TEXT ? statement.slice(0, MOST_TEXT) : statement;
-    return heads.get(given) ?? this.#newHead(heads, driver, given, typeof statement, dialect);
-  }
-
-  #newHead(heads, driver, given, type, dialect) {
-    const { text, action, does, savepoint } = given === null ? { text: `<${type}>`, action: t.NOTHING, does: 0, savepoint: '' } : t.read(given, dialect);
-    const hash = keyed(this.#settings.key, 'statement', text).toString('hex', 0, 8);
-    const bytes = Buffer.from(`{"driver":${JSON.stringify(driver)},"statement":${JSON.stringify(text)},"statement_hash":"${hash}"`);
-    const head = { bytes, action, does, savepoint };
-    if (heads.size >= MOST_HEADS) heads.clear();
-    heads.set(given, head);
-    return head;
-  }
-
-  #headsOf(where, driver, dialect) {
-    let dialects = this.#heads.get(driver);
-    if (!dialects) this.#heads.set(driver, dialects = new Map());
-    let heads = dialects.get(dialect);
-    if (!heads) dialects.set(dialect, heads = new Map());
-    if (where.dialect === dialect) [where.driver, where.heads] = [driver, heads];
-    return heads;
-  }
-
   #end(s, rows, error, inTransaction, rolledBack, fetchable) {
     s.running = false;
     s.fetchable = fetchable;
     s.ended = native.now();
     if (rows >= 0) s.changed = Number(rows);
-    const out = this.#settle(s, inTransaction ?? s.inTransaction, error, rolledBack || s.rolledBack);
+    const out = this.#transactions.settle(s, inTransaction ?? s.inTransaction, error, rolledBack || s.rolledBack);
     if (error) {
       s.word = FAILED;
       this.#finish(s, outcomeOf(error));
@@ -438,7 +334,7 @@ class Tracer {
       s.where = this.#nowhere;
       this.#link(s);
     }
-    this.#over(c, c.assumed ? '' : ROLLED_BACK, true);
+    this.#transactions.over(c, c.assumed ? '' : ROLLED_BACK, true);
     if (!c.first) this.#busy.delete(c);
   }
 
@@ -486,213 +382,6 @@ class Tracer {
     if (this.#untold) this.#untold.add({ id, outcome: quoted(said), rows, ended, transaction, autocommit }, s);
     else native.endStatement(id, quoted(said), rows, ended, transaction, autocommit);
   }
-
-  /** It has been run: what that means for the transaction. True if the statement goes out of force with it. */
-  // eslint-disable-next-line complexity -- one branch a case of transactions.js
-  #settle(s, known, error, rolledBack) {
-    const c = s.where;
-    let { action } = s.head;
-    const several = action === t.SEVERAL;
-    if (several) {
-      const out = this.#settleSeveral(s, known, error, rolledBack);
-      if (out !== undefined) return out;
-      action = t.NOTHING;
-    }
-    if (error && known && c.dialect === 'postgresql') c.failed = true;
-    if (error && !(known === false && commitsBefore(action))) action = t.NOTHING; // it did nothing, as far as we know
-    if (c.assumed && action === t.BEGINS) this.#begun(c);
-    const begins = !c.transaction;
-    if (c.transaction && commitsBefore(action)) {
-      this.#over(c, COMMITTED, false, s);
-    } else if (c.transaction && (known === false || endsTransaction(action))) {
-      s.transaction = c.transaction;
-      if (error) {
-        s.word = FAILED;
-        this.#finish(s, outcomeOf(error));
-      }
-      const back = error || rolledBack || action === t.ROLLS_BACK;
-      // SQLite alone refuses a ROLLBACK of nothing.
-      const unknown = action === t.PREPARES || (action === t.ROLLS_BACK && c.assumed && c.dialect !== 'sqlite');
-      this.#over(c, unknown ? '' : back ? ROLLED_BACK : COMMITTED, false);
-      return true;
-    }
-    if (known === false) {
-      s.autocommit = !error;
-      c.savepoints = [];
-      return false;
-    }
-    // Unknown counts as open, unless the text says otherwise.
-    if (!c.number || endsTransaction(action) || action === t.COMMITS_BEFORE) return false;
-    if (known === undefined && !c.transaction && error) return false;
-    if (begins) [c.transaction, c.assumed] = [s.id, known === undefined && action !== t.BEGINS && action !== t.COMMITS_AND_BEGINS];
-    else if (known) c.assumed = false;
-    s.transaction = c.transaction;
-    if (action === t.SETS_SAVEPOINT) {
-      this.#setSavepoint(c, s.head.savepoint, s.id + 1, begins && !c.assumed);
-    } else if (action === t.ROLLS_BACK_TO) {
-      this.#rollBackTo(c, s.head.savepoint, s.id + 1, s);
-      this.#finish(s, 'ended');
-      return true;
-    } else if (action === t.RELEASES && this.#releaseSavepoint(c, s.head.savepoint) && !known) {
-      this.#over(c, COMMITTED, false);
-      return true;
-    } else if (several && !error) {
-      this.#settleSavepoints(s, t.operations(s.head).behind);
-    }
-    return false;
-  }
-
-  /**
-   * Several statements in one text: what can't be known stays untold. Undefined: they are like any one, in the transaction
-   * that is open then.
-   */
-  // eslint-disable-next-line complexity -- one branch a case of transactions
-  #settleSeveral(s, known, error, rolledBack) {
-    const c = s.where, { does, savepoint } = s.head, { first, inside, alone } = t.fates(s.head);
-    if (!c.number) return undefined;
-    const starts = does & t.LEAVES_OPEN && !(does & (t.BEGINS_BY_END | t.BEGINS_BY_WORK)) && c.dialect !== 'mysql';
-    if (c.assumed && !error && starts) this.#begun(c);
-    const before = c.transaction, { before: operations, behind } = t.operations(s.head);
-    const ends = before && (does & t.ENDS || known === false || (error && savepoint.includes('<')));
-    const might = c.assumed ? inside | alone : before ? inside : alone;
-    let own = error ? 0 : might, word = '';
-    if (ends) word = firstEnd(first, does & t.BEGINS_BY_END, known, error, rolledBack, c);
-    if (before && !error) this.#settleSavepoints(s, operations);
-    if (ends) {
-      if (error) {
-        s.word = FAILED;
-        s.transaction = word ? before : 0;
-        this.#finish(s, outcomeOf(error));
-      }
-      this.#over(c, word, false, s);
-      if (error) return true;
-    }
-    if (!(own & ~t.GOES_ON) && (own || !ends)) return undefined;
-    const open = own & t.GOES_ON && known !== false;
-    if (own & t.GOES_ON && !open) own = (own & ~t.GOES_ON) | t.COMMITTED; // committed by itself
-    s.word = own === 0 ? word : own === t.COMMITTED ? COMMITTED : own === t.ROLLED_BACK ? ROLLED_BACK : '';
-    s.transaction = !s.word ? 0 : ends && s.word === word ? before : s.id;
-    if (open) this.#settleSavepoints(s, behind);
-    if (might & t.GOES_ON) return false;
-    this.#finish(s, 'ended');
-    return true;
-  }
-
-  #settleSavepoints(s, operations) {
-    const c = s.where;
-    for (const [sign, name] of operations) {
-      if (sign === '+') this.#setSavepoint(c, name, s.id + 1, false);
-      else if (sign === '-') this.#releaseSavepoint(c, name);
-      else if (sign === '<') this.#rollBackTo(c, name, s.id, s);
-      else for (const each of c.savepoints) if (each.since === s.id + 1) each.since = s.id; // what the text did goes, too
-    }
-  }
-
-  /** The transaction is over, and its statements go out of force; with the connection, all of it. `but`: not this one. */
-  #over(c, word, closed, but) {
-    const { transaction, told } = c;
-    c.transaction = 0;
-    c.assumed = c.told = c.failed = false;
-    c.savepoints = [];
-    for (const s of c.unfinished()) {
-      const inside = transaction && s.transaction === transaction;
-      if (s.running || s === but || (!inside && !closed)) continue; // others are of flows that had the connection before
-      if (inside && !s.word) s.word = word;
-      this.#finish(s, closed ? 'closed' : 'ended');
-    }
-    if (told && word) this.#scope(word, transaction, '"transaction"');
-  }
-
-  /**
-   * A transaction begins where nobody knew whether one was open: SQLite would have refused that. Statements from before stay
-   * in force, in their flows.
-   */
-  #begun(c) {
-    const word = c.dialect === 'sqlite' ? COMMITTED : '';
-    for (const s of c.unfinished()) if (s.transaction === c.transaction) s.word ||= word;
-    if (c.told && word) this.#scope(word, c.transaction, '"transaction"');
-    c.transaction = 0;
-    c.assumed = c.told = false;
-    c.savepoints = [];
-  }
-
-  #scope(word, transaction, scope) {
-    if (!this.#closed) this.#record({ id: transaction, text: `{"outcome":"${word}","scope":${scope}}` });
-  }
-
-  #setSavepoint(c, name, since, begins) {
-    if (c.dialect === 'mysql') c.savepoints = c.savepoints.filter((each) => each.name !== name); // elsewhere it is only hidden
-    c.savepoints.push({ name, since, begins: begins && c.dialect === 'sqlite' });
-  }
-
-  /** True if it began the transaction, which its release commits. */
-  #releaseSavepoint(c, name) {
-    const at = c.savepoints.findLastIndex((each) => each.name === name);
-    return at >= 0 && c.savepoints.splice(at)[0].begins;
-  }
-
-  #rollBackTo(c, name, next, but) {
-    const at = c.savepoints.findLastIndex((each) => each.name === name);
-    c.failed = false;
-    if (at < 0) return; // set where nobody told us: what came after it isn't known
-    c.savepoints.length = at + 1; // itself, it stays
-    const { since } = c.savepoints[at];
-    c.savepoints[at].since = next;
-    if (!c.transaction) return;
-    for (const s of c.unfinished()) {
-      if (s.transaction !== c.transaction || s.id < since || s.running || s === but) continue;
-      s.word ||= ROLLED_BACK;
-      this.#finish(s, 'ended');
-    }
-    this.#scope(ROLLED_BACK, c.transaction, `"savepoint","since":${since}`);
-  }
-}
-
-const THREAD = JSON.stringify(native.threadLabel);
-const QUOTED = { __proto__: null, ended: '"ended"', closed: '"closed"', [COMMITTED]: '"committed"', [ROLLED_BACK]: '"rolled back"' };
-
-function quoted(outcome) {
-  return QUOTED[outcome] ?? JSON.stringify(outcome);
-}
-
-/** What all records of a connection's statements say. */
-function describe(number, connection, of) {
-  let json = number ? `,"connection":${number}` : '';
-  for (const member of number ? ['database', 'server'] : []) {
-    const value = typeof of[member] === 'function' ? of[member](connection) : of[member];
-    if (typeof value !== 'string' || !value) continue;
-    const kept = /[=@]|:\/\//.test(value) ? '?' : value.slice(0, 200); // a connection string may hold a password
-    json += `,"${member}":${JSON.stringify(kept)}`;
-  }
-  return Buffer.from(`${json},"thread":${THREAD}`);
-}
-
-/** A record of a beginning, of an end, or with a text of its own. */
-function write({ id, head, where, rest, text, outcome, rows, ended, transaction, autocommit }) {
-  if (head) native.openContext(id, `${head}${where}${rest}`);
-  else if (text) native.updateContext(id, text);
-  else native.endStatement(id, outcome, rows, ended, transaction, autocommit);
-}
-
-function commitsBefore(action) {
-  return action === t.COMMITS_BEFORE || action === t.COMMITS_AND_BEGINS;
-}
-
-function endsTransaction(action) {
-  return action === t.COMMITS || action === t.ROLLS_BACK || action === t.PREPARES;
-}
-
-/** How a text of several statements ended the transaction that was open before it; '': that can't be known. */
-function firstEnd(first, byFirst, known, error, rolledBack, { assumed, dialect, failed }) {
-  if (error && known !== false) return ''; // perhaps it goes on, perhaps it is another one
-  if (!first) return error || rolledBack ? ROLLED_BACK : COMMITTED;
-  if (first === t.ROLLED_BACK) return assumed && dialect !== 'sqlite' ? '' : ROLLED_BACK;
-  return first === t.COMMITTED && !error && !(byFirst && (rolledBack || failed)) ? COMMITTED : '';
-}
-
-/** No message: it may hold the program's data. */
-function outcomeOf(error) {
-  return `failed: ${(error !== null && typeof error === 'object' && className(error)) || 'Error'}`;
 }
 
 module.exports = { Tracer };

@@ -13,9 +13,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from counted import calls
 
-from memwatch_core.host.items import Items
-from memwatch_core.host.memory import Sites
-from memwatch_core.host.placed import Placed
+from memwatch_core.answers.items import Items
+from memwatch_core.answers.memory import Sites
+from memwatch_core.answers.placed import Placed
 from memwatch_core.records import ABSENT, Event, Part, Shown
 
 

@@ -23,8 +23,8 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..host.secrets import is_secret
 from ..records import Event
-from .secrets import is_secret
 from .states import site_key
 
 WINDOW = 64
@@ -90,13 +90,18 @@ class LostUpdates:
         self.complete = True
         """Whether all places were followed."""
 
+    @property
+    def followed(self) -> int:
+        """How many places are."""
+        return self._count
+
     def add(self, event: Event) -> None:
         """Takes an event."""
         places = self._places.setdefault((event.journal, event.variable_id), {})
         part, old, new = "", event.old, event.new
         if event.part is not None:
             part, old, new = event.part.name, event.part.old, event.part.new
-        known = (_is_number(old) and _is_number(new)) or (is_secret(old) and is_secret(new))
+        known = (is_number(old) and is_number(new)) or (is_secret(old) and is_secret(new))
         if not (event.exact and event.tid and known):
             for each in places.values():  # it may have touched any of them
                 each.window.clear()
@@ -147,7 +152,7 @@ class LostUpdates:
         old, new = values
         if len(line.olds) < 2:
             line.pending.append((event, values, others))
-            line.broken = len(line.pending) > PENDING
+            line.broken = line.broken or len(line.pending) > PENDING
             return
         if new - old == line.step:
             line.reads = line.reads or (len(others) < WINDOW and old != others[-1][0])  # what this thread had left
@@ -155,7 +160,7 @@ class LostUpdates:
         base = new - line.step
         found = next((other for before, other in others if before == base), None)
         if found is None:
-            line.broken = len(others) < WINDOW  # it does something else
+            line.broken = line.broken or len(others) < WINDOW  # it does something else
             return
         count = 1 if line.lost is None else line.lost.count + 1
         line.lost = LostUpdate(part, line.step, count, event, found, base, line.reads)
@@ -207,5 +212,6 @@ def _new(event: Event) -> Any:
     return event.new if event.part is None else event.part.new
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is one that can be added to."""
     return type(value) is int or (type(value) is float and value == value and abs(value) != float("inf"))

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..host.secrets import hidden
+from ..host.variables import AS_BYTES, VALUE_LIMIT
 from ..records import Extent, Serializer, Shown, Variable
 from .memory import Mark, Memory
-from .secrets import hidden
-from .variables import AS_BYTES, VALUE_LIMIT
 
 UNKNOWN = Shown("unknown")
 """Stands for a value of which not all bytes are known."""

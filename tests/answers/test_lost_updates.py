@@ -8,7 +8,7 @@ from collections.abc import Generator
 import msgspec
 import pytest
 
-from memwatch_core.host.lost_updates import LostUpdate, LostUpdates
+from memwatch_core.answers.lost_updates import LostUpdate, LostUpdates
 from memwatch_core.records import Event, Site
 
 KINDS = ("with a lock", "without a lock", "counts by itself", "with a lock, reset", "without a lock, reset")

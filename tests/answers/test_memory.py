@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from memwatch_core.host import memory
-from memwatch_core.host.memory import Memory, Sites
+from memwatch_core.answers import memory
+from memwatch_core.answers.memory import Memory, Sites
 from memwatch_core.records import Event
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, NamedTuple, cast
 
+from ..host.digests import Later, Undecided, Wrote
+from ..host.native import function_of
 from ..records import Event, Site
-from .native import function_of
 
 By = Literal["site", "thread", "statement", "function", "stack", "label", "task", "trace"]
 MOST = 100_000
@@ -99,11 +100,28 @@ AUTHORS: dict[By, Callable[[Event], Author]] = {
 }
 
 
+DIGESTED: frozenset[By] = frozenset(("site", "function", "thread", "stack"))
+"""What digests say."""
+
+
+def _of_digest(by: By, wrote: Wrote, pid: int) -> Author:
+    if by == "thread":
+        return Author(thread=wrote.thread, tid=wrote.tid, pid=pid)
+    if by == "stack" and wrote.site is not None:
+        return Author(site=wrote.site, stack=wrote.callers)
+    site = wrote.own or wrote.site
+    if site is None:
+        return Author(found=wrote.found)
+    if by == "function":
+        return Author(site=Site(site.file, 0, function_of(site)))
+    return Author(site=Site(site.file, site.line, site.function))
+
+
 class Authors:
     """Counts events by author."""
 
     def __init__(self, by: By) -> None:
-        self._author = AUTHORS[by]
+        self._by, self._author = by, AUTHORS[by]
         self._counts: dict[Author, Count] = {}
 
     def add(self, event: Event) -> None:
@@ -116,6 +134,33 @@ class Authors:
         count.last = event
         count.writes += 1
         count.changed += event.changed
+
+    def digest(self, wrote: Wrote, pid: int) -> None:
+        """Takes events that are known from a digest alone. Raises Undecided. Then see :meth:`unsettled`."""
+        author = _of_digest(self._by, wrote, pid)
+        count = self._counts.get(author)
+        if count is None:
+            if len(self._counts) >= MOST:
+                raise Undecided
+            count = self._counts[author] = Count(cast(Event, wrote.first))
+        last = count.last
+        if not isinstance(last, Later) or last.slot < wrote.last.slot:
+            count.last = cast(Event, wrote.last)
+        count.writes += wrote.writes
+        count.changed += wrote.changed
+
+    def unsettled(self) -> Iterator[Later]:
+        """The events that aren't made yet."""
+        for count in self._counts.values():
+            yield from (cast(Later, event) for event in (count.first, count.last) if isinstance(event, Later))
+
+    def settle(self, events: Mapping[Later, Event]) -> None:
+        """Puts these events in their places."""
+        for count in self._counts.values():
+            if isinstance(count.first, Later):
+                count.first = events[count.first]
+            if isinstance(count.last, Later):
+                count.last = events[count.last]
 
     def most(self) -> list[tuple[Author, Count]]:
         """Who wrote most first; then who wrote first."""

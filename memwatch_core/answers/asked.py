@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import translate
 
 from ..config import suggest
@@ -23,10 +23,44 @@ SEEN = 1000
 SHOWN = 4
 
 
-class Asked:
+class _Words:
+    """What a user asks for. It remembers names that don't fit, to suggest one."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, None] = {}
+        self._sifted: set[str] = set()
+
+    def fits(self, name: str, ident: int) -> bool:
+        """Whether a variable may be meant."""
+        raise NotImplementedError
+
+    def may_be(self, name: str, ident: int) -> bool:
+        """The same, and remembers its name: ask in the order in which variables are told."""
+        found = self.fits(name, ident)
+        if not found and len(self._seen) < SEEN:
+            self._seen[self._named(name)] = None
+        return found
+
+    def sift(self, name: str, ident: int) -> bool:
+        """The same, of variables in any order."""
+        found = self.fits(name, ident)
+        if not found and len(self._sifted) < SEEN:
+            self._sifted.add(self._named(name))
+        return found
+
+    def _named(self, name: str) -> str:
+        """A name as it is suggested."""
+        return name
+
+    def _names(self) -> list[str]:
+        return [*self._seen, *sorted(self._sifted - self._seen.keys())]
+
+
+class Asked(_Words):
     """A variable, or a part of one, that a user asks for."""
 
     def __init__(self, text: str) -> None:
+        super().__init__()
         self.text = text = text.strip()
         number = _NUMBER.search(text)
         self.number = int(number[1]) if number else None
@@ -35,14 +69,10 @@ class Asked:
         length = _LENGTH.fullmatch(plain)
         self._plain = length[1] if length else plain
         self._suffix = "len()" if length else ""
-        self._seen: dict[str, None] = {}
 
-    def may_be(self, name: str, ident: int) -> bool:
+    def fits(self, name: str, ident: int) -> bool:
         """Whether a variable is, or has the part, that was asked for."""
-        found = any(True for _ in self._fits(name, ident))
-        if not found and len(self._seen) < SEEN:
-            self._seen[name] = None
-        return found
+        return any(True for _ in self._fits(name, ident))
 
     def _fits(self, name: str, ident: int) -> Iterable[str]:
         """Parts of a variable that the words may mean."""
@@ -76,7 +106,7 @@ class Asked:
         return fitting
 
     def _hint(self) -> str:
-        names = [*self._seen]
+        names = self._names()
         name = re.split(r"[.\[{]", self._plain, maxsplit=1)[0]
         if hint := suggest(self.text, names) or suggest(name, names):
             return hint
@@ -84,10 +114,11 @@ class Asked:
         return f"; there {'is' if len(names) == 1 else 'are'} {listed}" if names else "; nothing was watched"
 
 
-class Pattern:
+class Pattern(_Words):
     """Several variables, or places of them: ``tot*``, ``order.*.age``. A star stands for anything."""
 
     def __init__(self, text: str) -> None:
+        super().__init__()
         self.text, shortened = text.strip(), "…" in text
         text = self.text.replace("…", "*")
         self._has_parts = shortened
@@ -96,14 +127,14 @@ class Pattern:
         text = text[: number.start()] + text[number.end() :] if number else text
         ends = [at for at, character in enumerate(text) if character in OPENERS and at]
         self._heads = [(matcher(text), ""), *((matcher(text[:at]), text[at:]) for at in ends)]
-        self._seen: dict[str, None] = {}
 
-    def may_be(self, name: str, ident: int) -> bool:
+    def fits(self, name: str, ident: int) -> bool:
+        """Whether a variable may be meant."""
         name = clean(name)
-        found = self._number in (None, ident) and any(match(name) for match, _ in self._heads)
-        if not found and len(self._seen) < SEEN:
-            self._seen[name] = None
-        return found
+        return self._number in (None, ident) and any(match(name) for match, _ in self._heads)
+
+    def _named(self, name: str) -> str:
+        return clean(name)
 
     def found(self, values: Iterable[Value]) -> list[tuple[Value, str]]:
         """As :meth:`Asked.found`, all of them; a part may be a pattern."""
@@ -114,7 +145,7 @@ class Pattern:
             if rests and (not rests[0] or value.placed is not None or self._has_parts):
                 fitting.append((value, rests[0]))
         if not fitting:
-            names = [*self._seen]
+            names = self._names()
             listed = f"; there are {', '.join(names[:8])}{', …' if names[8:] else ''}" if names else ""
             raise SessionError(f"{self.text!r}: no variable's name is like this{listed}")
         return fitting
@@ -133,6 +164,25 @@ def matcher(pattern: str) -> Callable[[str], object]:
 def asked(text: str) -> Asked | Pattern:
     """What a user's words ask for."""
     return Pattern(text) if _WILD.search(text) else Asked(text)
+
+
+class Several:
+    """Variables of which any may be meant; all of them if none is named."""
+
+    def __init__(self, words: Sequence[Asked | Pattern]) -> None:
+        self._words = words
+
+    def fits(self, name: str, ident: int) -> bool:
+        """See :meth:`Asked.fits`."""
+        return not self._words or any(each.fits(name, ident) for each in self._words)
+
+    def may_be(self, name: str, ident: int) -> bool:
+        """See :meth:`Asked.may_be`."""
+        return not self._words or sum([each.may_be(name, ident) for each in self._words]) > 0
+
+    def sift(self, name: str, ident: int) -> bool:
+        """See :meth:`Asked.sift`."""
+        return not self._words or sum([each.sift(name, ident) for each in self._words]) > 0
 
 
 def _numbered(value: Value, part: str) -> str:

@@ -6,9 +6,10 @@ Memory is taken only for pages that are written to or have content, so a variabl
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, cast
 
+from ..host.digests import Later, Undecided, Wrote
 from ..records import Event
 
 PAGE = 4096
@@ -125,6 +126,12 @@ class Memory:
         """What its pages have room for."""
         self._pages: dict[int, _Page] = {}
         self._rest = Mark(tick=tick)
+        self._unsettled = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all bytes are."""
+        return self._known
 
     def resize(self, size: int) -> None:
         self.size = size
@@ -135,6 +142,8 @@ class Memory:
     def fill(self, offset: int, data: bytes, tick: int | None = None) -> None:
         """Sets bytes that are there without an event: from the beginning, or (``tick``) from now on, if they aren't
         what they were."""
+        if tick is not None and self._unsettled:
+            raise Undecided  # they would be compared with bytes that aren't there yet
         for page, start, piece in self._pieces(offset, data):
             if tick is not None:
                 first, last = page.split(start), page.split(start + len(piece))
@@ -175,6 +184,37 @@ class Memory:
                         mark.sites = sites.with_one(mark.sites, site)
             if last - first > 1:
                 page.join(first, last)
+
+    def note(self, wrote: Wrote, tick: int, count: int, site: int | None, sites: Sites) -> None:
+        """Applies events of which only the last one matters, and that isn't made yet: see :meth:`settle`. ``tick``:
+        when it was; ``count``: how many are counted."""
+        self._unsettled = True
+        length = max(0, min(wrote.length, self.size - wrote.offset))
+        for page, start, piece in self._pieces(wrote.offset, bytes(length)):
+            first, last = page.split(start), page.split(start + len(piece))
+            for mark in page.marks[first:last]:
+                if tick > mark.tick:
+                    mark.last, mark.tick, mark.unseen = cast(Event, wrote.last), tick, False
+                if site is not None:
+                    mark.writes += count
+                    mark.sites = sites.with_one(mark.sites, site)
+
+    def unsettled(self) -> Iterator[Later]:
+        """The events that aren't made yet."""
+        for page in self._pages.values() if self._unsettled else ():
+            yield from (cast(Later, mark.last) for mark in page.marks if isinstance(mark.last, Later))
+
+    def settle(self, events: Mapping[Later, Event]) -> None:
+        """Puts these events, and what they wrote, in their places."""
+        for number, page in self._pages.items() if self._unsettled else ():
+            for at, mark in enumerate(page.marks):
+                if isinstance(mark.last, Later):
+                    mark.last = event = events[mark.last]
+                    ends = [*page.starts[at + 1 : at + 2], len(page.data)]
+                    start, stop = page.starts[at], min(ends)
+                    begin = number * PAGE - event.offset
+                    page.put(start, event.after[begin + start : begin + stop])
+        self._unsettled = False
 
     def read(self, start: int, stop: int) -> bytes | None:
         """The bytes [start, stop); None if some aren't known."""

@@ -11,28 +11,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import JournalError, SessionError
+from ..host.digests import Digest, Undecided
+from ..host.held import event_of
+from ..host.history import read
+from ..host.indexing import Progress
+from ..host.moment import Moment
 from ..journal import session as folders
 from ..journal.reader import JournalReader
 from ..records import Event
-from .history import read
 
 NEVER = 1 << 63
 _AGO = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 _NUMBER = re.compile(r"(?:(\d{1,10}(?:\.\d{1,5})?):)?(\d{1,19})")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d{1,9}))?")
-
-
-class Moment(NamedTuple):
-    """A moment; what happened at it counts as having happened."""
-
-    text: str
-    """As the user wrote it."""
-    time: int
-    """ns since 1970."""
-    journal: str = ""
-    """With ``seq``: the event after which it is, and its journal; ``time`` is the event's."""
-    seq: int = 0
 
 
 class Cut(NamedTuple):
@@ -66,6 +58,17 @@ class Until:
             self._over.add(event.journal)
         return happened
 
+    def takes(self, digest: Digest) -> bool:
+        """The same of all events of a digest."""
+        if digest.journal in self._over:
+            return False
+        happened = digest.is_up_to(self.moment)
+        if happened is None:
+            raise Undecided
+        if not happened:
+            self._over.add(digest.journal)
+        return happened
+
     def covers(self, journal: str, time_ns: int) -> bool:
         """Whether something that is no event happened up to the moment."""
         return journal not in self._over and time_ns <= self.moment.time
@@ -82,8 +85,11 @@ def is_moment(text: str) -> bool:
         return False
 
 
-def moment(text: str, path: Path, say: Callable[[str], None], *, what: str = "") -> Moment:
-    """The moment that a text names in a session. ``what``: the option or argument. Raises SessionError.
+def moment(
+    text: str, path: Path, say: Callable[[str], None], *, what: str = "", progress: Progress | None = None
+) -> Moment:
+    """The moment that a text names in a session. ``what``: the option or argument; ``progress``: called while an index
+    is made. Raises SessionError.
 
     A time stands for all of what it names: ``15:04:05`` for that second to its end. With a number, the session's
     journals are read as far as to that event.
@@ -92,16 +98,16 @@ def moment(text: str, path: Path, say: Callable[[str], None], *, what: str = "")
     if text in ("start", "end"):
         return START if text == "start" else END
     if number := _NUMBER.fullmatch(text):
-        return _numbered(text, number[1], int(number[2]), path, say, what)
+        return _numbered(text, number[1], int(number[2]), path, say, what, progress)
     return _timed(text, path, what)
 
 
-def since(text: str, path: Path, say: Callable[[str], None]) -> Moment:
+def since(text: str, path: Path, say: Callable[[str], None], progress: Progress | None = None) -> Moment:
     """The moment before the one that a text names: what happens at that one counts as later."""
     if is_moment(text) and text.strip() not in ("start", "end") and not _NUMBER.fullmatch(text.strip()):
         found = _timed(text.strip(), path, "--since ", early=True)
     else:
-        found = moment(text, path, say, what="--since ")
+        found = moment(text, path, say, what="--since ", progress=progress)
     if found.seq:
         return found._replace(seq=found.seq - 1, time=found.time - 1)
     if found.text in ("start", "end"):
@@ -135,7 +141,15 @@ def cuts_of(path: Path, say: Callable[[str], None]) -> dict[str, Cut]:
     return found
 
 
-def _numbered(text: str, process: str | None, seq: int, path: Path, say: Callable[[str], None], what: str) -> Moment:
+def _numbered(
+    text: str,
+    process: str | None,
+    seq: int,
+    path: Path,
+    say: Callable[[str], None],
+    what: str,
+    progress: Progress | None,
+) -> Moment:
     names = {file.name.removesuffix(folders.JOURNAL_SUFFIX): file for file in journals_of(path)}
     fitting = [name for name in names if process in (None, process_of(name))]
     if len(fitting) != 1:
@@ -148,7 +162,8 @@ def _numbered(text: str, process: str | None, seq: int, path: Path, say: Callabl
             )  # fmt: skip
         known = ", ".join([process_of(name) for name in names][:8])
         raise SessionError(f"{what}{text!r}: the session has no process {process}; it has {known or 'none'}")
-    event, last, first = _find(names[fitting[0]], seq, say)
+    journal = names[fitting[0]]
+    event, last, first = _find(journal, seq, say) if _is_limited(journal) else (*event_of(journal, seq, progress), 1)
     if event is None:
         whose = f"process {process_of(fitting[0])}"
         if first > 1 and seq < first:
@@ -156,6 +171,15 @@ def _numbered(text: str, process: str | None, seq: int, path: Path, say: Callabl
         there = f"has events 1 to {last}" if last else "has no events"
         raise SessionError(f"{what}{text!r}: {whose} {there}")
     return Moment(text, event.time_ns, event.journal, seq)
+
+
+def _is_limited(journal: Path) -> bool:
+    """Whether a journal may lack its first events."""
+    reader = JournalReader(journal)
+    try:
+        return bool(reader.look_for_front() or reader.header.max_bytes)
+    finally:
+        reader.close()
 
 
 def _find(journal: Path, seq: int, say: Callable[[str], None]) -> tuple[Event | None, int, int]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..host.variables import VALUE_LIMIT
 from ..records import ABSENT, Event, Shown
 from ..rendering.changes import value_text
 from .blamed import Row, rows
@@ -13,7 +14,6 @@ from .memory import PAGE, Memory
 from .parts import LENGTH, UNKNOWN, Parts, Unit
 from .placed import Inside, is_opened, prefixes
 from .states import Value
-from .variables import VALUE_LIMIT
 
 BEGINNING = 16
 """Bytes of a large part that are shown."""
@@ -25,7 +25,7 @@ class Difference:
 
     part: str
     old: Any
-    """:data:`~memwatch_core.host.parts.UNKNOWN` if it isn't known."""
+    """:data:`~memwatch_core.answers.parts.UNKNOWN` if it isn't known."""
     new: Any
     last: Event | None
     """Who wrote the new value."""

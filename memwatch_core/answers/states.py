@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from ..host.contents import Content
+from ..host.digests import Digest, Later, Undecided, Wrote
+from ..host.moment import Moment
 from ..records import Event, Lost, Record, Serializer, Shown, Site, Unfollowed, Unwatched, Variable, Watched
 from ..rendering.aliases import under_all_names
-from .contents import Content
 from .memory import Memory, Sites
-from .moments import END, Cut, Moment, Until
+from .moments import END, Cut, Until
 from .parts import Parts
 from .placed import Placed
 
@@ -99,7 +101,7 @@ class States:
         self.losses: list[Lost] = []
         """All that was told, up to :data:`MOST`."""
         self.sites = Sites()
-        self._serializers, self._wanted = serializers, wanted
+        self.serializers, self._wanted = serializers, wanted
         self._until = Until(until)
         self._before = None if since is None else Until(since)
         self._cuts, self._forget = cuts, forget
@@ -108,6 +110,8 @@ class States:
         """When, in records, the last event up to the moment was."""
         self._contents: dict[Key, list[Content]] = defaultdict(list)
         self._unwanted: set[Key] = set()
+        self._digested = False
+        """Whether there were digests."""
         self._unnamed: dict[str, int] = {}
         """When, in records, a journal told an event of which not all names are recorded."""
 
@@ -143,6 +147,48 @@ class States:
             if value is not None and len(value.unfollowed) < MOST_TYPES:
                 value.unfollowed[record.why, record.type] = record
         return False
+
+    def digest(self, digest: Digest) -> list[Wrote]:
+        """Takes a digest in place of events. Returns what of it was applied and counted. Raises Undecided: a digest
+        isn't enough here."""
+        values: dict[int, Value] = {}
+        for ident in dict.fromkeys(wrote.variable for wrote in digest.wrote):
+            key = digest.journal, ident
+            value = self.values.get(key)
+            if value is not None:
+                if value.memory is None or not value.memory.is_known:
+                    raise Undecided
+                values[ident] = value
+                self._take_contents(key, value, digest.seq + 1)
+            elif key not in self._unwanted:
+                raise Undecided
+        begin, self._tick = self._tick - digest.start + 1, self._tick + digest.stop - digest.start + 1
+        if not values or not self._until.takes(digest):
+            return []
+        if any(value.began is None for value in values.values()):
+            raise Undecided
+        counted = self._before is None or not self._before.takes(digest)
+        applied = [wrote for wrote in digest.wrote if wrote.variable in values]
+        for wrote in applied:
+            value, tick = values[wrote.variable], begin + wrote.last.slot
+            self._at = max(self._at, tick)
+            value.writes += wrote.writes * counted
+            site = self.sites.number(wrote.place) if counted else None
+            assert value.memory is not None
+            value.memory.note(wrote, tick, wrote.writes, site, self.sites)
+        self._digested = True
+        return applied if counted else []
+
+    def unsettled(self) -> set[Later]:
+        """The events that are known from digests alone."""
+        memories = [value.memory for value in self.values.values() if value.memory is not None]
+        return {later for memory in memories for later in memory.unsettled()}
+
+    def settle(self, events: Mapping[Later, Event]) -> None:
+        """Puts these events in their places."""
+        for value in self.values.values():
+            if value.memory is not None:
+                value.memory.settle(events)
 
     def known(self, event: Event) -> Value | None:
         """The variable of an event, if it is wanted and was described before."""
@@ -180,7 +226,7 @@ class States:
             value.memory = value.parts = None
             self._contents.pop((value.journal, value.ident), None)
         elif variable is not None:
-            value.parts = Parts(variable, self._serializers) if variable.size <= SIZE_MOST else None
+            value.parts = Parts(variable, self.serializers) if variable.size <= SIZE_MOST else None
             if value.memory is None:
                 known = any(each.begins for each in self._contents.get((value.journal, value.ident), ()))
                 value.memory = Memory(variable.size, known, self._tick)
@@ -264,6 +310,8 @@ class States:
         self._contents[key] = kept
 
     def _lost(self, lost: Lost) -> None:
+        if self._digested and len({key[0] for key, value in self.values.items() if value.pid == lost.pid}) > 1:
+            raise Undecided  # the order of two journals matters
         if len(self.losses) < self.MOST:
             self.losses.append(lost)
         for value in self.values.values():
