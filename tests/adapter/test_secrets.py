@@ -226,6 +226,20 @@ def test_place_that_is_a_secret_is_one_in_the_watch_of_its_owner(opened: Open, o
     assert b"sekret2" not in journal.path.read_bytes()
 
 
+def test_secret_of_a_cycle_that_loses_its_shortest_name_stays_one(opened: Open) -> None:
+    journal = opened('root["card"]*')
+    card, holder = Thing(number="sekret"), Thing()
+    card.holder, holder.held = holder, card  # type: ignore[attr-defined]
+    root: dict[str, Any] = {"card": card, "holder": None, "far": {"far": {"far": holder}}}
+    watch(root, name="root", depth=100)
+    root["card"] = None
+    card.number = "sekret2"  # type: ignore[attr-defined]
+    root["holder"] = holder
+    card.number = "sekret3"  # type: ignore[attr-defined]
+    assert [(before, after) for name, before, after in cells(journal) if "number" in name] == [(SECRET, SECRET)] * 2
+    assert not has(journal, "sekret")
+
+
 def test_pattern_is_matched_by_each_name_of_a_place(opened: Open) -> None:
     journal = opened("app.order.card")
     order = Thing(card="sekret", id=1)

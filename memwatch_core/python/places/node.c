@@ -13,11 +13,12 @@
 #include "places/node_items.h"
 #include "places/node_members.h"
 #include "places/node_secrets.h"
+#include "places/node_spots.h"
 #include "places/node_table.h"
 #include "places/reports.h"
 #include "places/slab.h"
 
-enum { CHAIN_MOST = 1000, ABSENT_FEW = 64 };
+enum { ABSENT_FEW = 64 };
 
 mwpy_root *mwpy_roots;
 
@@ -41,75 +42,7 @@ mwpy_node *mwpy_node_of(PyObject *dict_or_owner) {
 
 PyObject *mwpy_node_whose(const mwpy_node *node) { return node->owner ? node->owner : node->dict; }
 
-/* ---- spots: where a node is found -------------------------------------------------------------------------------- */
-
 static bool is_top(const mwpy_node *node) { return mwpy_node_is_top(node); }
-
-/* Whether the way up from a spot leads to the watched object, and not through the node itself. */
-static bool leads_up(const mwpy_spot *spot) {
-    const mwpy_node *at = spot->parent;
-    for (int i = 0; at != spot->child && at->root == spot->child->root && i < CHAIN_MOST; i++) {
-        if (is_top(at)) return true;
-        if (!at->spots) return false;
-        at = at->spots->parent;
-    }
-    return false;
-}
-
-mwpy_spot *mwpy_node_spot(const mwpy_node *parent, PyObject *key) {
-    PyObject *address = parent->links ? PyDict_GetItemWithError(parent->links, key) : NULL;
-    return address ? PyLong_AsVoidPtr(address) : NULL;
-}
-
-static void put_spot(mwpy_spot *spot, mwpy_spot **link) {
-    spot->next = *link;
-    spot->link = link;
-    if (spot->next) spot->next->link = &spot->next;
-    *link = spot;
-}
-
-static void unlink_spot(mwpy_spot *spot) {
-    *spot->link = spot->next;
-    if (spot->next) spot->next->link = spot->link;
-}
-
-/* From now on the child is called by this spot. */
-static void name_by(mwpy_spot *spot) {
-    mwpy_node *child = spot->child;
-    if (child->spots == spot) return;
-    unlink_spot(spot);
-    put_spot(spot, &child->spots);
-    mwpy_cells_rename(&child->root->cells);
-}
-
-/* 0, or -1: no memory. The key has no spot yet. */
-static int add_spot(mwpy_node *parent, PyObject *key, mwpy_node *child) {
-    if (!parent->links && !(parent->links = PyDict_New())) return -1;
-    mwpy_spot *spot = PyMem_Malloc(sizeof *spot);
-    PyObject *address = spot ? PyLong_FromVoidPtr(spot) : NULL;
-    if (!address || PyDict_SetItem(parent->links, key, address)) {
-        Py_XDECREF(address);
-        PyMem_Free(spot);
-        return -1;
-    }
-    Py_DECREF(address);
-    bool other = child->spots || is_top(child);
-    *spot = (mwpy_spot){
-        .parent = parent, .child = child, .key = Py_NewRef(key), .uncounted = parent->items != NULL, .other = other};
-    if (other) mwpy_aliases_change(1);
-    put_spot(spot, child->spots ? &child->spots->next : &child->spots); /* the first one names the child */
-    return 0;
-}
-
-/* Takes a spot out of its parent's links and its child's list. */
-static void free_spot(mwpy_spot *spot) {
-    unlink_spot(spot);
-    size_t fewer = spot->other + (spot->times > 1 && !spot->uncounted ? spot->times - 1 : 0);
-    if (fewer || spot->child->spots) mwpy_aliases_change(-(ptrdiff_t)fewer);
-    if (PyDict_DelItem(spot->parent->links, spot->key)) PyErr_Clear();
-    Py_DECREF(spot->key);
-    PyMem_Free(spot);
-}
 
 /* ---- cells of keys ----------------------------------------------------------------------------------------------- */
 
@@ -234,11 +167,14 @@ static void forget_odd(mwpy_node *node, PyObject *key, mwpy_cell_number number) 
 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level);
 static void end(mwpy_node *node, bool alive);
+bool mwpy_is_near(const mwpy_node *node, const mwpy_root *root, int level) {
+    return node->attributes ? level < root->depth : level <= root->depth;
+}
 
 static mwpy_node *dying; /* nodes that nothing leads to any more; a chain of them isn't taken apart by recursion */
 static bool ending;
 
-static bool is_named(const mwpy_node *node) { return is_top(node) || (node->spots && leads_up(node->spots)); }
+static bool is_reached(const mwpy_node *node) { return is_top(node) || node->level != MWPY_UNREACHED; }
 
 static void end_dying(void) {
     ending = true;
@@ -246,74 +182,57 @@ static void end_dying(void) {
         mwpy_node *node = dying;
         dying = node->next_dying;
         node->dying = false;
-        if (!is_named(node)) end(node, true);
+        if (!is_reached(node)) end(node, true);
     }
     ending = false;
 }
 
-static void end_soon(mwpy_node *node) {
-    if (!node->dying) {
-        node->dying = true;
-        node->next_dying = dying;
-        dying = node;
+static void end_soon(mwpy_node *nodes) {
+    for (mwpy_node *next; nodes; nodes = next) {
+        next = nodes->next_dying;
+        nodes->dying = true;
+        nodes->next_dying = dying;
+        dying = nodes;
     }
     if (!ending) end_dying();
 }
 
-static bool is_near(const mwpy_node *node, int level) {
-    return node->attributes ? level < node->root->depth : level <= node->root->depth;
+/* It isn't about to end, for now. */
+static void spare(mwpy_node *node) {
+    for (mwpy_node **link = &dying; node->dying; link = &(*link)->next_dying)
+        if (*link == node) {
+            *link = node->next_dying;
+            node->dying = false;
+        }
 }
 
-/* A node is as deep as what names it says. Nearer, it shows more of what it holds; too deep, it isn't followed. */
-static void relevel(mwpy_node *node) {
-    int level = node->spots->parent->level + 1;
-    if (is_top(node) || level == node->level) return;
-    if (!is_near(node, level)) {
-        for (mwpy_spot *spot = node->spots, *next; spot; spot = next) {
-            next = spot->next;
-            if (spot->parent->root == node->root) free_spot(spot);
-        }
-        end_soon(node);
-        return;
+/* If a node is nearer by this spot, it shows more of what it holds, which comes nearer too. */
+static void approach(mwpy_spot *spot) {
+    mwpy_node *node = spot->child;
+    int level = spot->parent->level + 1;
+    if (node->root != spot->parent->root || is_top(node) || level >= node->level) return;
+    spare(node);
+    mwpy_spot_names(spot);
+    node->level = level++;
+    Py_ssize_t at = 0;
+    PyObject *key, *value;
+    while (node->dict && PyDict_Next(node->dict, &at, &key, &value))
+        if (mwpy_key_is_plain(key)) follow(node->root, node, key, value, level);
+    for (size_t i = 0; node->layout && node->owner && i < node->layout->count; i++) {
+        PyObject *slot = node->layout->slots[i].key;
+        value = slot ? *mwpy_slot_in(node->owner, node->layout, i) : NULL;
+        if (value) follow(node->root, node, slot, value, level);
     }
-    bool nearer = level < node->level;
-    node->level = level;
-    if (nearer) {
-        Py_ssize_t at = 0;
-        PyObject *key, *value;
-        while (node->dict && PyDict_Next(node->dict, &at, &key, &value))
-            if (mwpy_key_is_plain(key)) follow(node->root, node, key, value, level + 1);
-        for (size_t i = 0; node->layout && node->owner && i < node->layout->count; i++) {
-            PyObject *slot = node->layout->slots[i].key;
-            value = slot ? *mwpy_slot_in(node->owner, node->layout, i) : NULL;
-            if (value) follow(node->root, node, slot, value, level + 1);
-        }
-        if (node->items) mwpy_items_follow(node);
-    }
-    PyObject *keys = node->links ? PyDict_Keys(node->links) : NULL;
-    for (Py_ssize_t i = 0; keys && i < PyList_GET_SIZE(keys); i++) {
-        mwpy_spot *spot = mwpy_node_spot(node, PyList_GET_ITEM(keys, i));
-        if (spot && spot->child->spots == spot && spot->child->root == node->root) relevel(spot->child);
-    }
-    Py_XDECREF(keys);
+    if (node->items) mwpy_items_follow(node);
 }
 
 void mwpy_node_lose(mwpy_node *parent, PyObject *key) {
-    mwpy_spot *spot = mwpy_node_spot(parent, key), *nearest = NULL;
+    mwpy_spot *spot = mwpy_node_spot(parent, key);
     if (!spot) return;
     mwpy_node *node = spot->child;
     bool first = node->spots == spot;
-    free_spot(spot);
-    if (is_top(node) || !first) return;
-    for (spot = node->spots; spot; spot = spot->next)
-        if ((!nearest || spot->parent->level < nearest->parent->level) && leads_up(spot)) nearest = spot;
-    if (!nearest) {
-        end_soon(node);
-        return;
-    }
-    if (node->spots == nearest) mwpy_cells_rename(&node->root->cells);
-    name_by(nearest);
-    relevel(node);
+    mwpy_spot_free(spot);
+    if (first && is_reached(node) && !is_top(node) && node->root->top) end_soon(mwpy_ways_lost(node));
 }
 
 /* Whose watch a node was found in as well, and where. */
@@ -370,11 +289,12 @@ static void end_now(mwpy_node *node, bool alive) {
         if (holders && spot->parent->root != root)
             holders[holders_n++] = (holder){mwpy_node_whose(spot->parent), spot->parent->root, Py_NewRef(spot->key),
                                             spot->times, spot->parent->place != NULL};
-        free_spot(spot);
+        mwpy_spot_free(spot);
     }
     if (is_top(node)) root->top = NULL;
     if (node->dict) leave_dict(node, alive);
     if (node->owner) mwpy_table_take(node->owner, node);
+    if (root->top && is_reached(node)) end_soon(mwpy_ways_end(node));
     Py_ssize_t at = 0;
     PyObject *key;
     while (node->links && PyDict_Next(node->links, &at, &key, NULL)) mwpy_node_lose(node, key); /* asks for no memory */
@@ -410,11 +330,7 @@ static void end_now(mwpy_node *node, bool alive) {
 
 static void end(mwpy_node *node, bool alive) {
     bool outer = ending;
-    for (mwpy_node **link = &dying; node->dying; link = &(*link)->next_dying)
-        if (*link == node) {
-            *link = node->next_dying;
-            node->dying = false;
-        }
+    spare(node);
     ending = true;
     end_now(node, alive);
     ending = outer;
@@ -512,6 +428,7 @@ static mwpy_node *node_for(mwpy_root *root, PyObject *value, int level, bool *kn
 /* A node of another watch than the one that would follow so many levels below it. */
 static bool goes_less_far(const mwpy_node *node, int levels) {
     const mwpy_root *root = node->root;
+    if (!is_reached(node)) return false; /* the other one will go on with it */
     return root->depth - node->level < levels || (is_top(node) && (root->fields || root->skip));
 }
 
@@ -522,14 +439,17 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
     }
     mwpy_node *node = mwpy_node_of(value);
     mwpy_spot *spot = mwpy_node_spot(parent, key);
-    if (spot && node == spot->child) return node;
+    if (spot && node == spot->child) {
+        approach(spot);
+        return node;
+    }
     if (spot) {
         mwpy_node_lose(parent, key);
         node = mwpy_node_of(value); /* it may have ended with what was there */
     }
     bool known = node != NULL;
     if (!known && root->count < root->most) node = node_for(root, value, level, &known);
-    if (!node || add_spot(parent, key, node)) {
+    if (!node || mwpy_spot_add(parent, key, node)) {
         bool refused = PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_MemoryError);
         if (node && !known) end(node, true);
         PyErr_Clear();
@@ -544,10 +464,7 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
     if (!known) fill(node);
     if (known && node->root != root && goes_less_far(node, root->depth - level))
         mwpy_node_leaves(parent, key, value, MWPY_LEFT_OTHER_WATCH);
-    if (known && node->root == root && !is_top(node) && level < node->level) {
-        name_by(mwpy_node_spot(parent, key));
-        relevel(node);
-    }
+    if (known) approach(mwpy_node_spot(parent, key));
     return node;
 }
 
@@ -635,7 +552,7 @@ void mwpy_node_leaves_owner(mwpy_node *node) {
     mwpy_layout *layout = mwpy_slots_close(node);
     mwpy_table_take(node->owner, node);
     node->owner = NULL;
-    while (node->spots) free_spot(node->spots); /* the owner was found there */
+    while (node->spots) mwpy_spot_free(node->spots); /* the owner was found there */
     if (!is_top(node)) end(node, true);
     mwpy_layout_give_back(layout);
 }

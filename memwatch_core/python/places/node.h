@@ -55,11 +55,12 @@ struct mwpy_node {
     bool attributes;              /* its keys are attributes */
     mwpy_root *root;
     mwpy_node *before, *after; /* in root->nodes */
-    mwpy_node *next_dying;     /* of those that are about to end */
-    bool dying;
-    mwpy_spot *spots; /* where it is found; the first one names it */
-    PyObject *links;  /* dict: key -> address of the spot of what is followed there; NULL: there was none yet */
-    int level;
+    mwpy_node *next_dying;     /* of those that are about to end, or have lost their way */
+    bool dying, lost;
+    mwpy_node *next_way, **way; /* of those to which as short a way is known; way: what points to it; NULL: none is */
+    mwpy_spot *spots;           /* where it is found; the first one names it */
+    PyObject *links; /* dict: key -> address of the spot of what is followed there; NULL: there was none yet */
+    int level;       /* steps of the shortest way to it: one more than its first spot's parent has */
     PyObject *cells; /* dict: plain key of `dict` -> number of its cell */
     struct mwpy_recent {
         PyObject *key; /* strong, a str; NULL: none */
@@ -136,6 +137,8 @@ void mwpy_root_tells_left(mwpy_root *root);
 extern bool mwpy_left_known;
 /* Whether a value is followed at a level, if there is room. */
 bool mwpy_is_followed(const mwpy_root *root, PyObject *value, int level);
+/* The same of one that is followed. */
+bool mwpy_is_near(const mwpy_node *node, const mwpy_root *root, int level);
 
 /* ---- node.c ---- */
 
@@ -148,8 +151,6 @@ static inline bool mwpy_may_be_followed(PyObject *value) {
 }
 /* Watches the value of a key as well, if the depth says so, in place of what was found there. NULL: there is none. */
 void mwpy_node_follow(mwpy_node *parent, PyObject *key, PyObject *value);
-/* Where something is followed under a key; NULL: nowhere. */
-mwpy_spot *mwpy_node_spot(const mwpy_node *parent, PyObject *key);
 /* What lies under a key isn't found there any more. */
 void mwpy_node_lose(mwpy_node *parent, PyObject *key);
 /* What a place holds must be what its cell says. If not, it was changed unseen: `found` is what it holds, to be written

@@ -20,6 +20,7 @@
 #include "places/list_methods.h"
 #include "places/node.h"
 #include "places/node_secrets.h"
+#include "places/node_spots.h"
 #include "places/slab.h"
 #include "places/storage.h"
 
@@ -333,7 +334,7 @@ void mwpy_items_fill(mwpy_node *node) {
 static mwpy_spot *spot_at(mwpy_node *node, Py_ssize_t index, bool follow) {
     PyObject *item = node->items->seen[index], *key = item && mwpy_may_be_followed(item) ? address_key(item) : NULL;
     mwpy_spot *spot = key ? mwpy_node_spot(node, key) : NULL;
-    if (key && !spot && follow) mwpy_node_follow(node, key, item);
+    if (key && follow) mwpy_node_follow(node, key, item);
     Py_XDECREF(key);
     PyErr_Clear();
     return spot;

@@ -17,6 +17,7 @@
 #include "places/node_items.h"
 #include "places/node_members.h"
 #include "places/node_secrets.h"
+#include "places/node_spots.h"
 #include "places/place.h"
 #include "places/reports.h"
 #include "places/slab.h"
@@ -134,6 +135,7 @@ static PyObject *open_places(PyObject *module, PyObject *args) {
     if (!PyArg_ParseTuple(args, "OUSIinOOO|O", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info,
                           &key))
         return NULL;
+    if (depth < 0 || depth > MWPY_DEPTH_MOST) return PyErr_Format(PyExc_ValueError, "no depth: %d", depth);
     mwpy_report = (mwpy_reports){mwpy_dict_changes,
                                  mwpy_dict_replaced,
                                  mwpy_slot_changes,
