@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from journals import Opened
 
-from memwatch_core import config, unwatch, watch, watch_place
+from memwatch_core import config, unwatch, unwatch_place, watch, watch_place
 from memwatch_core.adapter import process
 from memwatch_core.adapter.watch import variable
 from memwatch_core.errors import WatchError
@@ -205,8 +205,9 @@ def test_object_found_by_the_other_watch_is_a_secret_there_too(opened: Open) -> 
     plain.card.number = "sekret3"
     assert not has(journal, "sekret")
     unwatch(vault)
-    plain.card.number = "public"
-    assert has(journal, "public")
+    plain.card.number = "sekret4"  # it is followed as ever
+    assert cells(journal)[-1][1:] == (SECRET, SECRET)
+    assert not has(journal, "sekret")
 
 
 @pytest.mark.parametrize("order", ["place first", "whole first"])
@@ -281,3 +282,117 @@ def test_part_of_a_secret_number_can_be_watched_alone(opened: Open, depth: Any) 
     flags = journal.read().variables[variable(x).id][0]
     assert flags & 16
     assert flags & (64 if depth == "FULL" else 32)
+
+
+class Slotted:
+    __slots__ = ("id", "pin")
+
+
+def owner_of(kind: str, value: str) -> tuple[Any, Any]:
+    """What holds a pin, and that of it of which places are watched."""
+    if kind == "slots":
+        slotted = Slotted()
+        slotted.pin, slotted.id = value, 1
+        return slotted, slotted
+    owner: Any = {"pin": value, "id": 1} if kind == "dict" else Thing(pin=value, id=1)
+    return owner, vars(owner) if kind == "dict of an instance" else owner
+
+
+def put(owner: Any, value: str) -> None:
+    if isinstance(owner, dict):
+        owner["pin"] = value
+    else:
+        owner.pin = value
+
+
+@pytest.mark.parametrize("first", ["place", "whole"])
+@pytest.mark.parametrize("how", ["watch", "pattern"])
+@pytest.mark.parametrize("kind", ["instance", "slots", "dict", "dict of an instance"])
+def test_place_of_what_is_secret_is_secret_in_every_watch(opened: Open, kind: str, how: str, first: str) -> None:
+    journal = opened(*(["w.x.pin", 'w.x["pin"]'] if how == "pattern" else []))
+    owner, places = owner_of(kind, "sekret" if first == "whole" else "public")
+    w = Thing(x=owner)
+    for which in (first, "whole" if first == "place" else "place"):
+        if which == "whole":
+            watch(w, name="w", depth=2, secret=how == "watch")
+        else:
+            watch_place(places, "pin", name="q")
+    put(owner, "sekret2")
+    w.x = None  # from now on, the place alone is watched
+    put(owner, "sekret3")
+    shown = {each["name"]: each["shown"] for each in journal.read().metadata.values()}
+    assert shown["q"] == ("a secret" if first == "whole" else "'public'")
+    assert [(before, after) for name, before, after in cells(journal) if name == "q"] == [(SECRET, SECRET)] * 2
+    assert not has(journal, "sekret")
+
+
+HELD: dict[str, Callable[[], Any]] = {
+    "list": lambda: ["sekret"],
+    "dict": lambda: {"a": "sekret"},
+    "set": lambda: {"sekret"},
+    "instance": lambda: Thing(a="sekret"),
+    "nested": lambda: Thing(a=["sekret"]),
+}
+
+
+def spoil(held: Any) -> None:
+    """Puts something else in the place of all that it holds."""
+    if isinstance(held, list):
+        held[0] = 0
+    elif isinstance(held, set):
+        held.clear()
+    elif isinstance(held, dict):
+        held["a"] = 0
+    elif isinstance(held.a, list):
+        spoil(held.a)
+    else:
+        held.a = 0
+
+
+@pytest.mark.parametrize("way", ["let go", "unwatch"])
+@pytest.mark.parametrize("held", HELD)
+def test_what_was_secret_stays_so_where_another_watch_goes_on_with_it(opened: Open, held: str, way: str) -> None:
+    journal = opened()
+    vault, cache, other = Thing(it=HELD[held]()), Thing(), Thing()
+    cache.it = other.it = vault.it
+    watch(vault, name="vault", depth=3, secret=True)
+    watch(cache, name="cache", depth=3)
+    watch(other, name="other", depth=3)
+    if way == "unwatch":
+        unwatch(vault)
+    else:
+        vault.it = None
+    spoil(cache.it)
+    assert cells(journal)[-1][1] == SECRET
+    unwatch(cache)
+    spoil(other.it)
+    assert {name.split(".")[0] for name, *_ in cells(journal)} >= ({"other"} if way == "unwatch" else {"vault"})
+    assert not has(journal, "sekret")
+
+
+@pytest.mark.parametrize("kind", ["instance", "slots", "dict"])
+def test_place_that_had_a_secret_name_stays_secret_under_another(opened: Open, kind: str) -> None:
+    journal = opened("vault.it.pin", 'vault.it["pin"]')
+    owner = owner_of(kind, "sekret")[0]
+    vault, cache = Thing(it=owner, also=owner), Thing(it=owner)
+    watch(vault, name="vault", depth=2)
+    watch(cache, name="cache", depth=2)
+    vault.it = None
+    put(owner, "sekret2")
+    vault.also = None
+    put(owner, "sekret3")
+    assert {name[:5] for name, *_ in cells(journal)[1:]} == {"vault", "cache"}
+    assert not has(journal, "sekret")
+
+
+def test_place_stays_secret_when_the_watch_that_said_so_has_ended(opened: Open) -> None:
+    journal = opened()
+    owner = Thing(pin="sekret", id=1)
+    top = Thing(it=owner)
+    watch(top, name="top", depth=2)
+    watch_place(owner, "pin", name="q", secret=True)
+    unwatch_place(owner, "pin")
+    owner.pin = 0
+    owner.id = 2
+    assert cells(journal) == [("top.it.pin", SECRET, SECRET), ("top.it.id", 4, 4)]
+    assert not has(journal, "sekret")
