@@ -273,7 +273,7 @@ def test_place_that_is_watched_says_nothing_of_its_value(opened: Open) -> None:
         watch_place(owner, "token")
 
 
-@pytest.mark.parametrize("depth", [(0, 4), (4, 8), "FULL"])
+@pytest.mark.parametrize("depth", [(0, 4), (4, 8), (0, 8), (0, 100), "FULL"])
 def test_part_of_a_secret_number_can_be_watched_alone(opened: Open, depth: Any) -> None:
     journal = opened()
     x = watch(0, secret=True, mutation_depth=depth)
@@ -281,7 +281,7 @@ def test_part_of_a_secret_number_can_be_watched_alone(opened: Open, depth: Any) 
     x.value = 1 << 40
     flags = journal.read().variables[variable(x).id][0]
     assert flags & 16
-    assert flags & (64 if depth == "FULL" else 32)
+    assert flags & (32 if depth in ((0, 4), (4, 8)) else 64)
 
 
 class Slotted:
