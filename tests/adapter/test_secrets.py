@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from journals import Opened
 
 from memwatch_core import config, unwatch, unwatch_place, watch, watch_place
-from memwatch_core.adapter import process
+from memwatch_core.adapter import places, process
 from memwatch_core.adapter.watch import variable
 from memwatch_core.errors import WatchError
 from memwatch_core.journal.session import create_session
 from memwatch_core.native import proxy
+from memwatch_core.records import TypeFormat
+from memwatch_core.type_formats import declared
 
 Open = Callable[..., Opened]
 SECRET, OTHER_SECRET = 9, 10
@@ -396,3 +400,34 @@ def test_place_stays_secret_when_the_watch_that_said_so_has_ended(opened: Open) 
     owner.id = 2
     assert cells(journal) == [("top.it.pin", SECRET, SECRET), ("top.it.id", 4, 4)]
     assert not has(journal, "sekret")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{a}({b})", "…"),
+        ("{a:text}({b})", "…"),
+        ("{class} {a:text}: [{b}]", "…"),
+        ("Thing({a}, {b})", "Thing(…)"),
+        ("<{b}>{{{a}}}", "…"),
+        ("{c}{a}[{b}]", "…"),
+    ],
+)
+def test_nothing_of_a_part_is_said_where_there_are_secrets(
+    template: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Thing:
+        __slots__ = ("a", "b", "c")
+
+    thing = Thing()
+    thing.a, thing.b = "sekret", ["hidden"]
+    module = ModuleType("made_up")
+    module.Thing = Thing  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "made_up", module)
+    proxy.declare_types(declared([TypeFormat("made_up.Thing", (template, "{a}({b})"))]))
+    proxy.set_secrets((b"nothing",))
+    try:
+        assert proxy.written(thing) == said
+    finally:
+        proxy.set_secrets(())
+        proxy.declare_types(declared(places._formats))

@@ -127,9 +127,9 @@ bool mwpy_cell_hide_as(mwpy_cell *cell, mw_variable_id id) {
  * secret, by whatever name. */
 static void leave_out_held(mwpy_words *t) {
     static const char open[] = "[({", close[] = "])}", more[] = "…";
-    size_t n = 0;
-    while (n < t->n && !strchr(open, t->at[n])) n++;
-    const char *bracket = n < t->n ? strchr(open, t->at[n]) : NULL;
+    size_t n = 0, said = t->has_part && t->part < t->n ? t->part : t->n;
+    while (n < said && !strchr(open, t->at[n])) n++;
+    const char *bracket = n < said ? strchr(open, t->at[n]) : NULL;
     if (n > MWPY_CELL_ROOM / 3) n = 0, bracket = NULL;
     t->n = bracket ? n + 1 : 0;
     memcpy(t->at + t->n, more, sizeof more - 1);
