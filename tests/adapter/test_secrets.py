@@ -314,13 +314,13 @@ def put(owner: Any, value: str) -> None:
 @pytest.mark.parametrize("kind", ["instance", "slots", "dict", "dict of an instance"])
 def test_place_of_what_is_secret_is_secret_in_every_watch(opened: Open, kind: str, how: str, first: str) -> None:
     journal = opened(*(["w.x.pin", 'w.x["pin"]'] if how == "pattern" else []))
-    owner, places = owner_of(kind, "sekret" if first == "whole" else "public")
+    owner, whose = owner_of(kind, "sekret" if first == "whole" else "public")
     w = Thing(x=owner)
     for which in (first, "whole" if first == "place" else "place"):
         if which == "whole":
             watch(w, name="w", depth=2, secret=how == "watch")
         else:
-            watch_place(places, "pin", name="q")
+            watch_place(whose, "pin", name="q")
     put(owner, "sekret2")
     w.x = None  # from now on, the place alone is watched
     put(owner, "sekret3")
