@@ -431,3 +431,49 @@ def test_nothing_of_a_part_is_said_where_there_are_secrets(
     finally:
         proxy.set_secrets(())
         proxy.declare_types(declared(places._formats))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "long"), [("vals{*}", False), ('vals{"sekret*"}', False), ("vals{*-end?}", True), ('*"}', False)]
+)
+def test_member_of_a_set_is_judged_by_its_own_path(opened: Open, pattern: str, long: bool) -> None:
+    journal = opened(pattern)
+    tail = f"-{'x' * 100}-end" if long else ""
+    vals = {f"sekret{tail}", 17}
+    watch(vals, name="vals")
+    vals.add(f"sekret2{tail}")
+    vals.discard(f"sekret{tail}")
+    vals.discard(17)
+    kinds = [(before, after) for _, before, after in cells(journal)]
+    assert kinds == [(0, SECRET), (SECRET, 0), (SECRET if pattern == "vals{*}" else 4, 0)]
+    assert not has(journal, "sekret")
+
+
+def test_member_of_a_set_that_no_pattern_means_is_shown(opened: Open) -> None:
+    journal = opened('vals{"a*"}')
+    vals: set[str] = set()
+    watch(vals, name="vals")
+    vals.add("a" + "b" * 100)
+    vals.add("b" * 100)
+    assert [(before, after) for _, before, after in cells(journal)] == [(0, SECRET), (0, 6)]
+
+
+@pytest.mark.parametrize("way", ["whole", "place", "below", "list below"])
+def test_key_that_is_cut_is_secret_if_there_are_patterns(opened: Open, way: str) -> None:
+    journal = opened("*tail*")
+    key = f"{'k' * 300}tail"
+    short = "k" * 200
+    held: Any = {"below": {"a": "sekret"}, "list below": ["sekret"]}.get(way, "sekret")
+    owner: dict[str, Any] = {key: held, short: "plain"}
+    if way == "place":
+        watch_place(owner, key, name="owner", depth=2)
+    else:
+        watch(owner, name="owner", depth=2)
+    if way == "below":
+        owner[key]["a"] = "sekret2"
+    elif way == "list below":
+        owner[key][0] = "sekret2"
+    owner[key] = "sekret3"
+    owner[short] = "plain2"
+    assert not has(journal, "sekret")
+    assert has(journal, "plain2") is (way != "place")

@@ -148,6 +148,14 @@ static void turn(mwpy_node *node) {
     }
 }
 
+/* Whether a place has a secret's name. Where it is longer than what is kept of it, any could be. key: NULL, or what the
+ * text says. */
+static bool is_called(const mwpy_node *node, PyObject *key, const char *text, size_t n) {
+    enum { LONG = MWPY_WORDS / 2 };
+    if (n == MWPY_NAME_CUT || (key && n > LONG && mwpy_key_text_is_cut(key, node->attributes))) return true;
+    return mwpy_node_is_called(node, text, n, mwpy_is_secret_name);
+}
+
 /* By what a node has a place that is watched alone: of a slot by its own key, not by its name. */
 static PyObject *key_in(const mwpy_node *node, PyObject *key, mwpy_cell_number *number) {
     *number = MWPY_NO_CELL;
@@ -182,7 +190,7 @@ static bool is_secret_in(const mwpy_node *node, PyObject *key) {
     if (!key || node->items || node->members) return false;
     key = key_in(node, key, &number);
     return was_secret(node, number) ||
-           (patterns && mwpy_node_is_called(node, text, mwpy_node_key_text(node, key, text), mwpy_is_secret_name));
+           (patterns && is_called(node, key, text, mwpy_node_key_text(node, key, text)));
 }
 
 static bool is_secret_of(PyObject *whose, const mwpy_node *but, PyObject *key) {
@@ -200,7 +208,8 @@ static bool is_secret_elsewhere(const mwpy_node *node, PyObject *key) {
 
 bool mwpy_place_is_secret(PyObject *owner, PyObject *key) {
     PyObject *dict = PyDict_Check(owner) ? NULL : mwpy_attributes_now(owner);
-    bool secret = is_secret_of(owner, NULL, key) || (dict && is_secret_of(dict, NULL, key));
+    bool secret = is_secret_of(owner, NULL, key) || (dict && is_secret_of(dict, NULL, key)) ||
+                  (patterns && mwpy_key_text_is_cut(key, !PyDict_Check(owner)));
     PyErr_Clear();
     return secret;
 }
@@ -220,7 +229,7 @@ static bool is_secret(mwpy_node *node, PyObject *key, const char *text, size_t n
         text = own;
     }
     bool secret = went_on(node, key) || is_secret_elsewhere(node, key) ||
-                  (patterns && mwpy_node_is_called(node, text, n, mwpy_is_secret_name));
+                  (patterns && is_called(node, key, text, n));
     *judged = now | secret;
     return secret;
 }
@@ -262,7 +271,7 @@ void mwpy_node_inherit_slowly(mwpy_node *parent, PyObject *key, mwpy_node *child
     if (!secret && (any || patterns))
         secret = is_secret_elsewhere(parent, parent->items || parent->members ? NULL : key);
     if (!secret && patterns)
-        secret = mwpy_node_is_called(parent, text, mwpy_node_link_text(parent, key, text), mwpy_is_secret_name);
+        secret = is_called(parent, parent->items ? NULL : key, text, mwpy_node_link_text(parent, key, text));
     if (secret) turn(child);
 }
 

@@ -38,6 +38,8 @@ static inline void mwpy_node_inherit(mwpy_node *parent, PyObject *key, mwpy_node
     if (unlikely(mwpy_secrets.on)) mwpy_node_inherit_slowly(parent, key, child);
 }
 
+/* In place of the length of a text: it is too long for one, so that it may be called by any name. */
+enum { MWPY_NAME_CUT = MWPY_KEY_TEXT + 1 };
 /* Hides what a cell is about to say, or to be compared with, and what it has said so far, if the place is a secret.
  * text: how the place is written behind its node. */
 void mwpy_node_hide_slowly(mwpy_node *node, PyObject *key, const char *text, size_t n, mwpy_cell_number number,
