@@ -189,8 +189,7 @@ static bool is_secret_in(const mwpy_node *node, PyObject *key) {
     if (node->secret) return true;
     if (!key || node->items || node->members) return false;
     key = key_in(node, key, &number);
-    return was_secret(node, number) ||
-           (patterns && is_called(node, key, text, mwpy_node_key_text(node, key, text)));
+    return was_secret(node, number) || (patterns && is_called(node, key, text, mwpy_node_key_text(node, key, text)));
 }
 
 static bool is_secret_of(PyObject *whose, const mwpy_node *but, PyObject *key) {
@@ -228,8 +227,7 @@ static bool is_secret(mwpy_node *node, PyObject *key, const char *text, size_t n
         n = mwpy_node_key_text(node, key, own);
         text = own;
     }
-    bool secret = went_on(node, key) || is_secret_elsewhere(node, key) ||
-                  (patterns && is_called(node, key, text, n));
+    bool secret = went_on(node, key) || is_secret_elsewhere(node, key) || (patterns && is_called(node, key, text, n));
     *judged = now | secret;
     return secret;
 }
