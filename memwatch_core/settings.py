@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
@@ -143,12 +144,20 @@ def _paths(value: Any, lax: bool) -> Paths:
     raise ValueError('must be a list of files and folders, such as ["src"]')
 
 
+_PATTERN = re.compile(r"(?:\[[^\]]*\]|\{[^}]*\}|[^,])+")
+"""One of several that have commas between them: one in brackets belongs to a key."""
+
+
 def _patterns(value: Any, lax: bool) -> Names:
     if lax and isinstance(value, str):
-        value = [item.strip() for item in value.split(",") if item.strip()]
-    if isinstance(value, list | tuple) and all(isinstance(each, str) and each.strip() for each in value):
-        return tuple(value)
-    raise ValueError('must be a list of names, such as ["*token*", "order.card"]')
+        value = [item for item in _PATTERN.findall(value) if item.strip()]
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) and each.strip() for each in value):
+        raise ValueError('must be a list of names, such as ["*token*", "order.card"]')
+    names = tuple(each.strip() for each in value)
+    for name in names:
+        if _PATTERN.findall(name) != [name]:
+            raise ValueError(f"must be single names: {name!r} has a comma; name them one by one, or write ? for it")
+    return names
 
 
 def _max_bytes(value: Any, lax: bool) -> int:

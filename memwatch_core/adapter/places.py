@@ -92,8 +92,9 @@ def open_place(
     whose = infer_argument(frame, "watch_place") or type_name(owner)[1:-1]
     if proxy.is_proxy(owner):
         raise WatchError(f"'{whose}' is a watched value: every write to it is an event already")
+    _declare(formats)  # what is there is shown as any value of its type
     try:
-        path, place, shown, why, whole = proxy.place_of(owner, key)
+        path, place, shown, why, whole, is_secret = proxy.place_of(owner, key)
     except TypeError as error:
         raise WatchError(f"no place of '{whose}' can be watched: {error}") from None
     name = (whose + path)[:NAME_MAX] if name is None else name
@@ -106,9 +107,8 @@ def open_place(
         raise WatchError(f"'{name}' is watched already, as '{known[2].name}'")
     depth, most = _limits(name, *limits)
     code = frame.f_code
-    flags |= core.SECRET if proxy.is_secret(name) else 0
+    flags |= core.SECRET if is_secret or proxy.is_secret(name) else 0
     info = PlacesInfo(name, flags, (code.co_filename, frame.f_lineno or 0, code.co_name))
-    _declare(formats)
     shown = "a secret" if flags & core.SECRET else shown
     proxy.open_places(owner, name, _metadata(info, shown), flags, depth, most, None, None, info, place)
     opened = proxy.find_places(owner, place)

@@ -109,7 +109,7 @@ def watch(
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from error
     depth = _depth(settings.mutation_depth if mutation_depth is None else mutation_depth, name)
-    flags |= _masks(name, serializer, layout, flags, depth is None)
+    flags |= _masks(name, serializer, layout, flags, depth)
     start, stop = depth or (0, _END)
     before = _HEADER.get(layout.proxy, 0) if depth else 0
     watched = proxy.create(
@@ -222,11 +222,12 @@ def _flags_of(settings: WatchSection, track_threads: bool | None, track_sql: boo
     return flags | core.SECRET if secret else flags
 
 
-def _masks(name: str, serializer: Serializer, layout: Layout, flags: int, full: bool) -> int:
+def _masks(name: str, serializer: Serializer, layout: Layout, flags: int, depth: tuple[int, int] | None) -> int:
     """How a secret is masked; 0: it is none. One of its fields is enough to make it one."""
     fields = layout.options.get("fields") or ()
     if not flags & core.SECRET and not any(map(proxy.is_secret, (name, *(f"{name}.{field}" for field in fields)))):
         return 0
+    full = depth is None or (depth[0] == 0 and depth[1] >= layout.size)
     whole = serializer.part is None and layout.size == 8 and full
     return core.SECRET | (core.MASK_WHOLE if whole else core.MASK_BYTES)
 

@@ -355,8 +355,14 @@ class Variables:
             watch.announced = True
             large = watch.shown.size > VALUE_LIMIT
             batch.weigh(DECODED * min(watch.followed, BEGINNING if large else VALUE_LIMIT))
-            part = self._stores.part(ident, 0, BEGINNING) if large else None
-            batch.add(Watched(time, watch.shown, self._stores.value(ident), part))
+            secret = watch.flags & layout.SECRET
+            made_by = self._serializers.get(watch.shown.serializer)
+            start = made_by.head if secret and made_by is not None else 0  # its length and content can't be one
+            part = self._stores.part(ident, start, BEGINNING) if large else None
+            value = self._stores.value(ident)
+            if secret and value is None and part is None:
+                value = Shown("a secret")
+            batch.add(Watched(time, watch.shown, value, part))
 
     def _forget(self, ident: int) -> None:
         watch = self._watches.pop(ident, None)

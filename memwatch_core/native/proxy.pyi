@@ -106,7 +106,7 @@ def open_places(
     Raises CoreError, JournalFullError, MemoryError; TypeError with the reason of :func:`why_no_places`.
     """
 
-def place_of(owner: object, key: object, /) -> tuple[str, Any, str, str | None, Any]:
+def place_of(owner: object, key: object, /) -> tuple[str, Any, str, str | None, Any, bool]:
     """Path of a place, its key for the other functions, its value in words, why it can't be watched alone (None: it
     can), and the info of the watch of the whole owner that has this place (None: there is none)."""
 

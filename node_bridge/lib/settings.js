@@ -10,6 +10,7 @@ const SMALLEST = 4194304; // bytes: MW_JOURNAL_MIN of memwatch.h
 
 const FRAMES = { most: 128 };
 const PATTERNS = { of: 'names' };
+const BETWEEN_COMMAS = /(?:\[[^\]]*\]|\{[^}]*\}|[^,])+/g; // one in brackets belongs to a key
 
 /** Valid values of each setting, the default first: a list, a number of bytes, or of frames; any names. */
 const KNOWN = {
@@ -54,7 +55,7 @@ function ofEnvironment() {
       const variable = `MEMWATCH_${section}_${key}`.toUpperCase(), text = process.env[variable];
       if (!text) continue;
       if (known === PATTERNS) {
-        settings[section][key] = text.split(',').map((name) => name.trim()).filter(Boolean);
+        settings[section][key] = (text.match(BETWEEN_COMMAS) ?? []).map((name) => name.trim()).filter(Boolean);
         continue;
       }
       const number = /^\d[\d_]*$/.test(text) ? Number(text.replaceAll('_', '')) : text;

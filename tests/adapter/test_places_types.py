@@ -32,7 +32,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from journals import Opened
 
-from memwatch_core import unwatch, watch
+from memwatch_core import unwatch, watch, watch_place
+from memwatch_core.adapter import places
 from memwatch_core.native import proxy
 from memwatch_core.records import TypeFormat
 from memwatch_core.type_formats import declared
@@ -726,6 +727,16 @@ def test_values_are_not_followed_though_they_have_attributes(journal: Opened) ->
     assert proxy.find_places(Colour.RED) is None
     assert proxy.find_places(holder.network) is None
     unwatch(holder)
+
+
+def test_first_place_that_is_watched_shows_its_value_as_all_do(
+    journal: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "_formats", ())
+    proxy.declare_types(())  # as it is in a process that has watched nothing yet
+    holder = types.SimpleNamespace(colour=Colour.RED)
+    watch_place(holder, "colour", name="c")
+    assert [each["shown"] for each in journal.read().metadata.values()] == ["Colour.RED"]
 
 
 def test_exception_on_its_way_stays(journal: Opened) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from journals import Opened
 
-from memwatch_core import config, unwatch, watch, watch_place
-from memwatch_core.adapter import process
+from memwatch_core import config, unwatch, unwatch_place, watch, watch_place
+from memwatch_core.adapter import places, process
 from memwatch_core.adapter.watch import variable
 from memwatch_core.errors import WatchError
 from memwatch_core.journal.session import create_session
 from memwatch_core.native import proxy
+from memwatch_core.records import TypeFormat
+from memwatch_core.type_formats import declared
 
 Open = Callable[..., Opened]
 SECRET, OTHER_SECRET = 9, 10
@@ -205,8 +209,9 @@ def test_object_found_by_the_other_watch_is_a_secret_there_too(opened: Open) -> 
     plain.card.number = "sekret3"
     assert not has(journal, "sekret")
     unwatch(vault)
-    plain.card.number = "public"
-    assert has(journal, "public")
+    plain.card.number = "sekret4"  # it is followed as ever
+    assert cells(journal)[-1][1:] == (SECRET, SECRET)
+    assert not has(journal, "sekret")
 
 
 @pytest.mark.parametrize("order", ["place first", "whole first"])
@@ -286,7 +291,7 @@ def test_place_that_is_watched_says_nothing_of_its_value(opened: Open) -> None:
         watch_place(owner, "token")
 
 
-@pytest.mark.parametrize("depth", [(0, 4), (4, 8), "FULL"])
+@pytest.mark.parametrize("depth", [(0, 4), (4, 8), (0, 8), (0, 100), "FULL"])
 def test_part_of_a_secret_number_can_be_watched_alone(opened: Open, depth: Any) -> None:
     journal = opened()
     x = watch(0, secret=True, mutation_depth=depth)
@@ -294,4 +299,195 @@ def test_part_of_a_secret_number_can_be_watched_alone(opened: Open, depth: Any) 
     x.value = 1 << 40
     flags = journal.read().variables[variable(x).id][0]
     assert flags & 16
-    assert flags & (64 if depth == "FULL" else 32)
+    assert flags & (32 if depth in ((0, 4), (4, 8)) else 64)
+
+
+class Slotted:
+    __slots__ = ("id", "pin")
+
+
+def owner_of(kind: str, value: str) -> tuple[Any, Any]:
+    """What holds a pin, and that of it of which places are watched."""
+    if kind == "slots":
+        slotted = Slotted()
+        slotted.pin, slotted.id = value, 1
+        return slotted, slotted
+    owner: Any = {"pin": value, "id": 1} if kind == "dict" else Thing(pin=value, id=1)
+    return owner, vars(owner) if kind == "dict of an instance" else owner
+
+
+def put(owner: Any, value: str) -> None:
+    if isinstance(owner, dict):
+        owner["pin"] = value
+    else:
+        owner.pin = value
+
+
+@pytest.mark.parametrize("first", ["place", "whole"])
+@pytest.mark.parametrize("how", ["watch", "pattern"])
+@pytest.mark.parametrize("kind", ["instance", "slots", "dict", "dict of an instance"])
+def test_place_of_what_is_secret_is_secret_in_every_watch(opened: Open, kind: str, how: str, first: str) -> None:
+    journal = opened(*(["w.x.pin", 'w.x["pin"]'] if how == "pattern" else []))
+    owner, whose = owner_of(kind, "sekret" if first == "whole" else "public")
+    w = Thing(x=owner)
+    for which in (first, "whole" if first == "place" else "place"):
+        if which == "whole":
+            watch(w, name="w", depth=2, secret=how == "watch")
+        else:
+            watch_place(whose, "pin", name="q")
+    put(owner, "sekret2")
+    w.x = None  # from now on, the place alone is watched
+    put(owner, "sekret3")
+    shown = {each["name"]: each["shown"] for each in journal.read().metadata.values()}
+    assert shown["q"] == ("a secret" if first == "whole" else "'public'")
+    assert [(before, after) for name, before, after in cells(journal) if name == "q"] == [(SECRET, SECRET)] * 2
+    assert not has(journal, "sekret")
+
+
+HELD: dict[str, Callable[[], Any]] = {
+    "list": lambda: ["sekret"],
+    "dict": lambda: {"a": "sekret"},
+    "set": lambda: {"sekret"},
+    "instance": lambda: Thing(a="sekret"),
+    "nested": lambda: Thing(a=["sekret"]),
+}
+
+
+def spoil(held: Any) -> None:
+    """Puts something else in the place of all that it holds."""
+    if isinstance(held, list):
+        held[0] = 0
+    elif isinstance(held, set):
+        held.clear()
+    elif isinstance(held, dict):
+        held["a"] = 0
+    elif isinstance(held.a, list):
+        spoil(held.a)
+    else:
+        held.a = 0
+
+
+@pytest.mark.parametrize("way", ["let go", "unwatch"])
+@pytest.mark.parametrize("held", HELD)
+def test_what_was_secret_stays_so_where_another_watch_goes_on_with_it(opened: Open, held: str, way: str) -> None:
+    journal = opened()
+    vault, cache, other = Thing(it=HELD[held]()), Thing(), Thing()
+    cache.it = other.it = vault.it
+    watch(vault, name="vault", depth=3, secret=True)
+    watch(cache, name="cache", depth=3)
+    watch(other, name="other", depth=3)
+    if way == "unwatch":
+        unwatch(vault)
+    else:
+        vault.it = None
+    spoil(cache.it)
+    assert cells(journal)[-1][1] == SECRET
+    unwatch(cache)
+    spoil(other.it)
+    assert {name.split(".")[0] for name, *_ in cells(journal)} >= ({"other"} if way == "unwatch" else {"vault"})
+    assert not has(journal, "sekret")
+
+
+@pytest.mark.parametrize("kind", ["instance", "slots", "dict"])
+def test_place_that_had_a_secret_name_stays_secret_under_another(opened: Open, kind: str) -> None:
+    journal = opened("vault.it.pin", 'vault.it["pin"]')
+    owner = owner_of(kind, "sekret")[0]
+    vault, cache = Thing(it=owner, also=owner), Thing(it=owner)
+    watch(vault, name="vault", depth=2)
+    watch(cache, name="cache", depth=2)
+    vault.it = None
+    put(owner, "sekret2")
+    vault.also = None
+    put(owner, "sekret3")
+    assert {name[:5] for name, *_ in cells(journal)[1:]} == {"vault", "cache"}
+    assert not has(journal, "sekret")
+
+
+def test_place_stays_secret_when_the_watch_that_said_so_has_ended(opened: Open) -> None:
+    journal = opened()
+    owner = Thing(pin="sekret", id=1)
+    top = Thing(it=owner)
+    watch(top, name="top", depth=2)
+    watch_place(owner, "pin", name="q", secret=True)
+    unwatch_place(owner, "pin")
+    owner.pin = 0
+    owner.id = 2
+    assert cells(journal) == [("top.it.pin", SECRET, SECRET), ("top.it.id", 4, 4)]
+    assert not has(journal, "sekret")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{a}({b})", "…"),
+        ("{a:text}({b})", "…"),
+        ("{class} {a:text}: [{b}]", "…"),
+        ("Thing({a}, {b})", "Thing(…)"),
+        ("<{b}>{{{a}}}", "…"),
+        ("{c}{a}[{b}]", "…"),
+    ],
+)
+def test_nothing_of_a_part_is_said_where_there_are_secrets(
+    template: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Thing:
+        __slots__ = ("a", "b", "c")
+
+    thing = Thing()
+    thing.a, thing.b = "sekret", ["hidden"]
+    module = ModuleType("made_up")
+    module.Thing = Thing  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "made_up", module)
+    proxy.declare_types(declared([TypeFormat("made_up.Thing", (template, "{a}({b})"))]))
+    proxy.set_secrets((b"nothing",))
+    try:
+        assert proxy.written(thing) == said
+    finally:
+        proxy.set_secrets(())
+        proxy.declare_types(declared(places._formats))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "long"), [("vals{*}", False), ('vals{"sekret*"}', False), ("vals{*-end?}", True), ('*"}', False)]
+)
+def test_member_of_a_set_is_judged_by_its_own_path(opened: Open, pattern: str, long: bool) -> None:
+    journal = opened(pattern)
+    tail = f"-{'x' * 100}-end" if long else ""
+    vals = {f"sekret{tail}", 17}
+    watch(vals, name="vals")
+    vals.add(f"sekret2{tail}")
+    vals.discard(f"sekret{tail}")
+    vals.discard(17)
+    kinds = [(before, after) for _, before, after in cells(journal)]
+    assert kinds == [(0, SECRET), (SECRET, 0), (SECRET if pattern == "vals{*}" else 4, 0)]
+    assert not has(journal, "sekret")
+
+
+def test_member_of_a_set_that_no_pattern_means_is_shown(opened: Open) -> None:
+    journal = opened('vals{"a*"}')
+    vals: set[str] = set()
+    watch(vals, name="vals")
+    vals.add("a" + "b" * 100)
+    vals.add("b" * 100)
+    assert [(before, after) for _, before, after in cells(journal)] == [(0, SECRET), (0, 6)]
+
+
+@pytest.mark.parametrize("way", ["whole", "place", "below", "list below"])
+def test_key_that_is_cut_is_secret_if_there_are_patterns(opened: Open, way: str) -> None:
+    journal = opened("*tail*")
+    key = f"{'k' * 300}tail"
+    short = "k" * 200
+    held: Any = {"below": {"a": "sekret"}, "list below": ["sekret"]}.get(way, "sekret")
+    owner: dict[str, Any] = {key: held, short: "plain"}
+    if way == "place":
+        watch_place(owner, key, name="owner", depth=2)
+    else:
+        watch(owner, name="owner", depth=2)
+    if way == "below":
+        owner[key]["a"] = "sekret2"
+    elif way == "list below":
+        owner[key][0] = "sekret2"
+    owner[key] = "sekret3"
+    owner[short] = "plain2"
+    assert not has(journal, "sekret")
+    assert has(journal, "plain2") is (way != "place")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,31 @@ def test_environment_reaches_tables_of_plugins(tmp_path: Path) -> None:
     assert config.sql.parameters == "none"
     config = load(tmp_path, "", MEMWATCH_PLUGINS_SINKS="console, jsonl")
     assert config.plugins.sinks == ("console", "jsonl")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("pin,x", ("pin", "x")),
+        (" pin , x ,", ("pin", "x")),
+        ('*["a,b"],c{d, e},[f,g', ('*["a,b"]', "c{d, e}", "[f", "g")),
+    ],
+)
+def test_secrets_are_named_in_a_file_as_in_the_environment(
+    written: str, meant: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert load(tmp_path, None, MEMWATCH_PRIVACY_VARIABLES=written).privacy.variables == meant
+    single = json.dumps([f" {each} " for each in meant])
+    assert load(tmp_path, f"[privacy]\nvariables = {single}").privacy.variables == meant
+    with pytest.raises(ConfigError, match=r"must be single names: .* has a comma"):
+        load(tmp_path, f"[privacy]\nvariables = [{json.dumps(written)}]")
+    with pytest.raises(ConfigError, match=r"(?m)^--secret: .* has a comma"):
+        configuration.load(
+            directory=tmp_path,
+            environment={},
+            overrides={"privacy": {"variables": [written]}},
+            labels={"privacy.variables": "--secret"},
+        )
 
 
 MISTAKES = [

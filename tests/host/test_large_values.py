@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -152,6 +153,22 @@ def test_a_short_value_in_a_large_room_is_shown_as_far_as_it_goes(tmp_path: Path
         x.value = b""
         records = session.records()
     assert squeezed(shown(records)) == ["x[0:3] b'ab' -> b'abc'", "len(x) 3 -> 0"]
+
+
+@pytest.mark.parametrize("size", [100, 65_528, 65_537])
+@pytest.mark.parametrize("kind", ["bytearray", "bytes", "struct"])
+def test_a_secret_of_any_size_is_said_to_be_one(kind: str, size: int, tmp_path: Path) -> None:
+    with real_session(tmp_path, serializers=SERIALIZERS) as session:
+        if kind == "struct":
+            kept = watch((1, b"sekret"), name="x", format=f"<q{size}s", secret=True)
+        else:
+            content = b"sekret".ljust(size, b"t")
+            kept = watch(bytearray(content) if kind == "bytearray" else content, name="x", secret=True)
+        records = session.records()
+    del kept
+    (line,) = Lines(max_value=60).format([each for each in records if isinstance(each, Watched)])
+    assert re.search(r"x(\[0:\d+\])? is watched: (<secret [0-9a-f]{12}>|a secret)  ", line)
+    assert "sekret" not in line
 
 
 @pytest.mark.parametrize("named", [True, False])

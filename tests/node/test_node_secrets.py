@@ -60,11 +60,11 @@ def test_secret_is_masked_and_its_writers_are_known(how: str, node: Node) -> Non
 
 def test_setting_that_is_no_list_of_names_is_refused(node: Node) -> None:
     node.write("require('@memwatch/node').session()")
-    node.run("program.js", MEMWATCH_PRIVACY_VARIABLES="nothing, *token*")
+    node.run("program.js", MEMWATCH_PRIVACY_VARIABLES='nothing, *token*, *["a,b"]')
     (folder,) = node.sessions()
     file = Path(folder) / "settings.json"
     said = json.loads(file.read_text())
-    assert said["settings"]["privacy"] == {"variables": ["nothing", "*token*"]}
+    assert said["settings"]["privacy"] == {"variables": ["nothing", "*token*", '*["a,b"]']}
     said["settings"]["privacy"] = {"variables": [""]}
     file.write_text(json.dumps(said))
     done = node.run("program.js", check=1, MEMWATCH_SESSION=str(folder))

@@ -127,9 +127,9 @@ bool mwpy_cell_hide_as(mwpy_cell *cell, mw_variable_id id) {
  * secret, by whatever name. */
 static void leave_out_held(mwpy_words *t) {
     static const char open[] = "[({", close[] = "])}", more[] = "…";
-    size_t n = 0;
-    while (n < t->n && !strchr(open, t->at[n])) n++;
-    const char *bracket = n < t->n ? strchr(open, t->at[n]) : NULL;
+    size_t n = 0, said = t->has_part && t->part < t->n ? t->part : t->n;
+    while (n < said && !strchr(open, t->at[n])) n++;
+    const char *bracket = n < said ? strchr(open, t->at[n]) : NULL;
     if (n > MWPY_CELL_ROOM / 3) n = 0, bracket = NULL;
     t->n = bracket ? n + 1 : 0;
     memcpy(t->at + t->n, more, sizeof more - 1);
@@ -254,7 +254,7 @@ bool mwpy_key_is(PyObject *key, PyObject *plain) {
 
 static bool is_identifier(PyObject *key) { return PyUnicode_CheckExact(key) && PyUnicode_IsIdentifier(key) == 1; }
 
-size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute) {
+static mwpy_words words_of_key(size_t room, PyObject *key, bool attribute) {
     mwpy_words t = mwpy_no_words(room);
     if (mwpy_slot_key_name(key)) key = mwpy_slot_key_name(key);
     if (attribute && is_identifier(key)) {
@@ -269,9 +269,16 @@ size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute) {
             mwpy_say_value(&t, key, 1);
         mwpy_say_string(&t, "]");
     }
+    return t;
+}
+
+size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute) {
+    mwpy_words t = words_of_key(room, key, attribute);
     memcpy(out, t.at, t.n);
     return t.n;
 }
+
+bool mwpy_key_text_is_cut(PyObject *key, bool attribute) { return words_of_key(MWPY_WORDS, key, attribute).cut; }
 
 /* The value of a cell that holds it whole; NULL: of another kind, or no memory. */
 static PyObject *value_in(const mwpy_cell *cell) {

@@ -70,5 +70,7 @@ size_t mwpy_member_text(char *out, size_t room, const mwpy_cell *cell);
 
 /* How a key is written behind its owner: ".qty", ["db"], [3]. Returns how many bytes, at most room. */
 size_t mwpy_key_text(char *out, size_t room, PyObject *key, bool attribute);
+/* Whether that is only how it begins, however much room there is. */
+bool mwpy_key_text_is_cut(PyObject *key, bool attribute);
 
 #endif

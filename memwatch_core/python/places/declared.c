@@ -255,6 +255,7 @@ static bool put_template(mwpy_words *t, PyObject *value, PyObject *pieces, int l
             continue;
         }
         PyObject *part = part_of(value, names);
+        mwpy_say_part(t);
         if (!part || !put_part(t, value, part, PyLong_AsLong(PyTuple_GET_ITEM(piece, 0)), level)) return false;
     }
     return true;
@@ -263,12 +264,14 @@ static bool put_template(mwpy_words *t, PyObject *value, PyObject *pieces, int l
 bool mwpy_say_declared(mwpy_words *t, PyObject *value, PyObject *declared, int level) {
     PyObject *templates = PyTuple_GET_ITEM(declared, 3);
     size_t n = t->n, most = t->most;
-    bool cut = t->cut;
+    bool cut = t->cut, nested = t->nested, has_part = t->has_part;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(templates); i++) {
         if (put_template(t, value, PyTuple_GET_ITEM(templates, i), level)) return true;
         t->n = n;
         t->most = most;
         t->cut = cut;
+        t->nested = nested;
+        t->has_part = has_part;
     }
     return false;
 }

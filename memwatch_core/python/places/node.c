@@ -291,6 +291,8 @@ static void end_now(mwpy_node *node, bool alive) {
                                             spot->times, spot->parent->place != NULL};
         mwpy_spot_free(spot);
     }
+    mwpy_secrets_kept kept = {0};
+    if (holders_n && unlikely(mwpy_secrets.on)) mwpy_secrets_keep(&kept, node);
     if (is_top(node)) root->top = NULL;
     if (node->dict) leave_dict(node, alive);
     if (node->owner) mwpy_table_take(node->owner, node);
@@ -319,10 +321,13 @@ static void end_now(mwpy_node *node, bool alive) {
     Py_XDECREF(node->odd);
     forget_recent(node);
     PyMem_Free(node);
+    const mwpy_secrets_kept *outer = mwpy_secrets_go_on(&kept);
     for (size_t i = 0; i < holders_n; i++) {
         go_on(&holders[i], value);
         Py_DECREF(holders[i].key);
     }
+    mwpy_secrets_go_on(outer);
+    Py_XDECREF(kept.keys);
     PyMem_Free(holders);
     if (layout) mwpy_layout_give_back(layout);
     PyErr_Clear();
@@ -407,6 +412,7 @@ static void fill(mwpy_node *node) {
         write_cell(node, key, number, &now, MW_SHADOW_SILENT);
         follow_key(node, key, value);
     }
+    mwpy_secrets_judge(node);
     mwpy_left_known = known;
 }
 

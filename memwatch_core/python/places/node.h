@@ -119,7 +119,7 @@ size_t mwpy_node_link_text(const mwpy_node *node, PyObject *key, char out[MWPY_K
  * node. */
 void mwpy_node_tell(mwpy_node *node, mwpy_cell_number number, const char *text, size_t n);
 /* Whether one of a place's names, that of its variable and the path behind it, is one that is looked for; true too if
- * it has more names than are looked at. */
+ * it has more names than are looked at, or a longer one. */
 bool mwpy_node_is_called(const mwpy_node *node, const char *text, size_t n, bool (*is)(const char *name, size_t n));
 static inline bool mwpy_node_is_top(const mwpy_node *node) { return node->root->top == node; }
 

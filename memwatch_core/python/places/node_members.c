@@ -47,9 +47,25 @@ static PyObject *key_at(const setentry *table, size_t i) { return table[i].key =
 
 /* ---- telling ----------------------------------------------------------------------------------------------------- */
 
-static void write_cell(mwpy_node *node, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
+/* key: NULL if it can't be read any more: then by what its cell has of it. */
+static void hide(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now) {
+    if (likely(!mwpy_secrets.on)) return;
+    char text[MWPY_KEY_TEXT];
+    const mwpy_cell *held = mwpy_cell_at(&node->root->cells, number);
+    bool cut = key ? mwpy_key_text_is_cut(key, false) : held->flags & MWPY_CELL_CUT;
+    size_t n = cut ? MWPY_NAME_CUT : key ? mwpy_key_text(text, sizeof text, key, false) : 0;
+    if (key && !cut) {
+        text[0] = '{'; /* as a set's member, not as a key */
+        text[n - 1] = '}';
+    } else if (!cut) {
+        n = mwpy_member_text(text, sizeof text, held);
+    }
+    mwpy_node_hide_called(node, text, n, number, now);
+}
+
+static void write_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
-    mwpy_node_hide_called(node, "", 0, number, now);
+    hide(node, key, number, now);
     if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
         char text[MWPY_KEY_TEXT];
         const mwpy_cell *says = now->kind ? now : mwpy_cell_at(cells, number);
@@ -64,14 +80,14 @@ static void come(mwpy_node *node, member *to, PyObject *key, mw_shadow why) {
     if (to->cell == MWPY_NO_CELL) return;
     mwpy_cell now;
     mwpy_cell_describe(&now, key);
-    write_cell(node, to->cell, &now, why);
+    write_cell(node, key, to->cell, &now, why);
 }
 
 static void go(mwpy_node *node, member *gone, mw_shadow why) {
     mwpy_cell now = {0};
     gone->key = NULL;
     if (gone->cell == MWPY_NO_CELL) return;
-    write_cell(node, gone->cell, &now, why);
+    write_cell(node, NULL, gone->cell, &now, why);
     mwpy_cell_give_back(&node->root->cells, gone->cell);
 }
 

@@ -156,6 +156,7 @@ static bool is_called(const mwpy_root *root, const char *path, size_t n, bool (*
 bool mwpy_node_is_called(const mwpy_node *node, const char *text, size_t n, bool (*is)(const char *, size_t)) {
     static char path[MWPY_PATH + MWPY_KEY_TEXT];
     size_t start = mwpy_node_path(node, NULL, path);
+    if (start > MWPY_PATH - MWPY_KEY_TEXT) return true; /* it may be the end of a longer one */
     memcpy(path + start, text, n);
     if (is_called(node->root, path, start + n, is)) return true;
     if (!has_others(node)) return false;

@@ -3,12 +3,14 @@
 
 #include <string.h>
 
+#include "places/attributes.h"
 #include "places/cell.h"
 #include "places/node.h"
 #include "places/node_items.h"
 #include "places/node_members.h"
 #include "places/node_table.h"
 #include "places/slab.h"
+#include "places/slot_keys.h"
 
 /* ---- patterns ---------------------------------------------------------------------------------------------------- */
 
@@ -57,6 +59,40 @@ int mwpy_secrets_set(PyObject *all) {
     return 0;
 }
 
+/* ---- what a node has been ---------------------------------------------------------------------------------------- */
+
+/* Of a node that another one takes the place of now; NULL: none. */
+static const mwpy_secrets_kept *going_on;
+
+static void keep_key(mwpy_secrets_kept *kept, const mwpy_node *node, PyObject *key, mwpy_cell_number number) {
+    if (!key || number == MWPY_NO_CELL || !(*mwpy_cell_judged(&node->root->cells, number) & 1)) return;
+    if (!kept->keys) kept->keys = PySet_New(NULL);
+    if (!kept->keys || PySet_Add(kept->keys, key)) kept->whole = true; /* no memory: rather more than less */
+}
+
+void mwpy_secrets_keep(mwpy_secrets_kept *kept, const mwpy_node *node) {
+    Py_ssize_t at = 0;
+    PyObject *key, *number;
+    *kept = (mwpy_secrets_kept){.whose = mwpy_node_whose(node), .whole = node->secret};
+    while (node->cells && PyDict_Next(node->cells, &at, &key, &number))
+        keep_key(kept, node, key, (mwpy_cell_number)PyLong_AsUnsignedLong(number));
+    for (size_t i = 0; node->layout && node->slots && i < node->layout->count; i++)
+        keep_key(kept, node, node->layout->slots[i].key, node->slots[i]);
+    PyErr_Clear();
+}
+
+const mwpy_secrets_kept *mwpy_secrets_go_on(const mwpy_secrets_kept *kept) {
+    const mwpy_secrets_kept *before = going_on;
+    going_on = kept;
+    return before;
+}
+
+/* Whether a key was a secret of the node whose place this one takes. */
+static bool went_on(const mwpy_node *node, PyObject *key) {
+    return key && going_on && going_on->keys && going_on->whose == mwpy_node_whose(node) && mwpy_key_is_plain(key) &&
+           PySet_Contains(going_on->keys, key) == 1;
+}
+
 /* ---- which places ------------------------------------------------------------------------------------------------ */
 
 static bool any; /* node is a secret, or was */
@@ -83,7 +119,19 @@ static void hide_all(mwpy_node *node) {
     if (node->members) mwpy_members_hide(node, hide_held);
 }
 
-/* It, and what is found in it. */
+static void turn_next(mwpy_node *node, mwpy_node **last) {
+    if (node->secret) return;
+    node->secret = true;
+    node->next_turning = NULL;
+    *last = (*last)->next_turning = node;
+}
+
+/* Places of an object that others watch alone, or its dict. */
+static void turn_places_of(PyObject *whose, mwpy_node **last) {
+    for (mwpy_node *other = mwpy_table_get(whose); other; other = mwpy_table_next(whose, other)) turn_next(other, last);
+}
+
+/* It, what is found in it, and what others have of that. */
 static void turn(mwpy_node *node) {
     any = true;
     node->secret = true;
@@ -92,29 +140,77 @@ static void turn(mwpy_node *node) {
         Py_ssize_t at = 0;
         PyObject *key, *address;
         hide_all(node);
-        while (node->links && PyDict_Next(node->links, &at, &key, &address)) {
-            mwpy_node *child = ((mwpy_spot *)PyLong_AsVoidPtr(address))->child;
-            if (child->secret) continue;
-            child->secret = true;
-            child->next_turning = NULL;
-            last = last->next_turning = child;
-        }
+        while (node->links && PyDict_Next(node->links, &at, &key, &address))
+            turn_next(((mwpy_spot *)PyLong_AsVoidPtr(address))->child, &last);
+        if (node->place) continue;
+        if (node->owner) turn_places_of(node->owner, &last);
+        if (node->dict) turn_places_of(node->dict, &last);
     }
 }
 
-void mwpy_root_hide(mwpy_root *root) {
-    mwpy_secrets.on = true;
-    mwpy_aliases.turn++; /* others of the same object look again */
-    turn(root->top);
+/* Whether a place has a secret's name. Where it is longer than what is kept of it, any could be. key: NULL, or what the
+ * text says. */
+static bool is_called(const mwpy_node *node, PyObject *key, const char *text, size_t n) {
+    enum { LONG = MWPY_WORDS / 2 };
+    if (n == MWPY_NAME_CUT || (key && n > LONG && mwpy_key_text_is_cut(key, node->attributes))) return true;
+    return mwpy_node_is_called(node, text, n, mwpy_is_secret_name);
 }
 
-/* Whether another watch of the same owner has the place, and is a secret. */
-static bool is_secret_elsewhere(const mwpy_node *node, PyObject *key) {
-    PyObject *whose = mwpy_node_whose(node);
-    if (node->place) key = node->place;
+/* By what a node has a place that is watched alone: of a slot by its own key, not by its name. */
+static PyObject *key_in(const mwpy_node *node, PyObject *key, mwpy_cell_number *number) {
+    *number = MWPY_NO_CELL;
+    for (size_t i = 0; node->layout && i < node->layout->count; i++) {
+        const mwpy_class_slot *slot = &node->layout->slots[i];
+        if (!slot->name || node->slots[i] == MWPY_NO_CELL) continue;
+        if (!mwpy_key_is(key, slot->name) && !mwpy_key_is(key, slot->key)) continue;
+        *number = node->slots[i];
+        return slot->key;
+    }
+    PyObject *found = node->cells && mwpy_key_is_plain(key) ? PyDict_GetItemWithError(node->cells, key) : NULL;
+    if (found) *number = (mwpy_cell_number)PyLong_AsUnsignedLong(found);
+    return key;
+}
+
+/* Once it is a secret, it stays one. */
+static bool was_secret(const mwpy_node *node, mwpy_cell_number number) {
+    return number != MWPY_NO_CELL && *mwpy_cell_judged(&node->root->cells, number) & 1;
+}
+
+static bool is_place(const mwpy_node *node, PyObject *key) {
+    PyObject *name = key ? mwpy_slot_key_name(key) : NULL;
+    return key && mwpy_key_is(name ? name : key, node->place);
+}
+
+/* Whether a node has a place as a secret. */
+static bool is_secret_in(const mwpy_node *node, PyObject *key) {
+    char text[MWPY_KEY_TEXT];
+    mwpy_cell_number number;
+    if (node->place && !is_place(node, key)) return false;
+    if (node->secret) return true;
+    if (!key || node->items || node->members) return false;
+    key = key_in(node, key, &number);
+    return was_secret(node, number) || (patterns && is_called(node, key, text, mwpy_node_key_text(node, key, text)));
+}
+
+static bool is_secret_of(PyObject *whose, const mwpy_node *but, PyObject *key) {
     for (mwpy_node *other = mwpy_table_get(whose); other; other = mwpy_table_next(whose, other))
-        if (other != node && other->secret && (!other->place || (key && mwpy_key_is(key, other->place)))) return true;
+        if (other != but && is_secret_in(other, key)) return true;
     return false;
+}
+
+/* Whether another watch of the same owner, or of its dict, has the place, and it is a secret there. */
+static bool is_secret_elsewhere(const mwpy_node *node, PyObject *key) {
+    if (node->place) key = node->place;
+    return is_secret_of(mwpy_node_whose(node), node, key) ||
+           (node->dict && node->owner && is_secret_of(node->dict, node, key));
+}
+
+bool mwpy_place_is_secret(PyObject *owner, PyObject *key) {
+    PyObject *dict = PyDict_Check(owner) ? NULL : mwpy_attributes_now(owner);
+    bool secret = is_secret_of(owner, NULL, key) || (dict && is_secret_of(dict, NULL, key)) ||
+                  (patterns && mwpy_key_text_is_cut(key, !PyDict_Check(owner)));
+    PyErr_Clear();
+    return secret;
 }
 
 /* The answer holds until names may have become others. */
@@ -123,26 +219,57 @@ static bool is_secret(mwpy_node *node, PyObject *key, const char *text, size_t n
     if (node->secret) return true;
     if (!patterns && !any) return false;
     uint64_t *judged = mwpy_cell_judged(cells, number), now = 2 * (cells->renames + mwpy_aliases.turn) + 2;
-    if ((*judged | 1) == (now | 1)) return *judged & 1;
+    if (*judged & 1) return true;
+    if (*judged == now) return false;
     char own[MWPY_KEY_TEXT];
     if (!text) text = own;
     if (key) {
         n = mwpy_node_key_text(node, key, own);
         text = own;
     }
-    bool secret =
-        is_secret_elsewhere(node, key) || (patterns && mwpy_node_is_called(node, text, n, mwpy_is_secret_name));
+    bool secret = went_on(node, key) || is_secret_elsewhere(node, key) || (patterns && is_called(node, key, text, n));
     *judged = now | secret;
     return secret;
+}
+
+/* ---- what others have of it -------------------------------------------------------------------------------------- */
+
+/* The place of another node, which was there before, is found to be a secret now. */
+static void judge_place(mwpy_node *node, PyObject *key) {
+    mwpy_cell_number number = MWPY_NO_CELL;
+    if (key) key = key_in(node, key, &number);
+    if (number == MWPY_NO_CELL || was_secret(node, number)) return;
+    *mwpy_cell_judged(&node->root->cells, number) = 0;
+    if (is_secret(node, key, NULL, 0, number)) hide_held(node, number);
+}
+
+static void judge_of(PyObject *whose, mwpy_node *node) {
+    for (mwpy_node *other = mwpy_table_get(whose); other; other = mwpy_table_next(whose, other))
+        if (other != node && !other->secret) judge_place(other, node->place ? node->place : other->place);
+}
+
+void mwpy_secrets_judge_slowly(mwpy_node *node) {
+    PyObject *whose = mwpy_node_whose(node);
+    judge_of(whose, node);
+    if (node->dict && node->dict != whose) judge_of(node->dict, node);
+    PyErr_Clear();
+}
+
+void mwpy_root_hide(mwpy_root *root) {
+    mwpy_secrets.on = true;
+    mwpy_aliases.turn++; /* others of the same object look again */
+    turn(root->top);
 }
 
 void mwpy_node_inherit_slowly(mwpy_node *parent, PyObject *key, mwpy_node *child) {
     char text[MWPY_KEY_TEXT];
     if (child->secret) return;
     bool secret = parent->secret;
-    if (!secret && any) secret = is_secret_elsewhere(parent, parent->items || parent->members ? NULL : key);
+    if (!secret) secret = going_on && going_on->whole && going_on->whose == mwpy_node_whose(child);
+    if (!secret && (any || patterns))
+        secret = is_secret_elsewhere(parent, parent->items || parent->members ? NULL : key);
     if (!secret && patterns)
-        secret = mwpy_node_is_called(parent, text, mwpy_node_link_text(parent, key, text), mwpy_is_secret_name);
+        secret = is_called(parent, parent->items ? NULL : key, text, mwpy_node_link_text(parent, key, text));
     if (secret) turn(child);
 }
 

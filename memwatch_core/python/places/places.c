@@ -33,8 +33,8 @@ PyDoc_STRVAR(open_doc, "open_places(object, name, metadata, flags, depth, most, 
                        "Raises CoreError, JournalFullError, MemoryError; TypeError as why_no_places() says.");
 PyDoc_STRVAR(place_doc,
              "place_of(object, key)\n--\n\n(path, key to give to the others, value in words, None, info of the watch\n"
-             "of the whole object that has this place, or None), or\n"
-             "(path, None, '', why it can't be watched alone, None).");
+             "of the whole object that has this place, or None, whether it is a secret in a watch that there is), or\n"
+             "(path, None, '', why it can't be watched alone, None, False).");
 PyDoc_STRVAR(find_doc, "find_places(object[, key])\n--\n\n(variable id, bytes, info, is the watched object itself,\n"
                        "objects that weren't followed), or None: it isn't watched where it lies; with a key: this\n"
                        "place isn't watched alone.");
@@ -166,12 +166,13 @@ static PyObject *place_of(PyObject *module, PyObject *args) {
     PyObject *object, *key, *words;
     mwpy_place place;
     if (!PyArg_ParseTuple(args, "OO", &object, &key) || mwpy_place_find(object, key, &place)) return NULL;
-    if (place.why) return Py_BuildValue("NOsNO", place.text, Py_None, "", place.why, Py_None);
+    if (place.why) return Py_BuildValue("NOsNOO", place.text, Py_None, "", place.why, Py_None, Py_False);
     words = place.held ? written(module, place.held) : PyUnicode_FromString("absent");
     mwpy_node *whole = mwpy_node_of(object);
     bool there = whole && whole->root->top == whole && mwpy_node_whose(whole) == object &&
                  mwpy_node_wants(whole, place.key) && whole->root->info;
-    return Py_BuildValue("NNNOO", place.text, place.key, words, Py_None, there ? whole->root->info : Py_None);
+    PyObject *secret = mwpy_place_is_secret(object, place.key) ? Py_True : Py_False;
+    return Py_BuildValue("NNNOOO", place.text, place.key, words, Py_None, there ? whole->root->info : Py_None, secret);
 }
 
 /* key: NULL for the node of the whole object. */

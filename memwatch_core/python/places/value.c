@@ -42,6 +42,7 @@ static bool is_container(PyObject *value) {
 
 void mwpy_say_value(mwpy_words *t, PyObject *value, int level) {
     t->nested |= level > 0;
+    if (level > 0) mwpy_say_part(t);
     if (value == Py_None || value == Py_True || value == Py_False)
         mwpy_say_string(t, value == Py_None ? "None" : value == Py_True ? "True" : "False");
     else if (PyUnicode_CheckExact(value))

@@ -13,8 +13,16 @@ typedef struct mwpy_words {
     size_t most;
     bool cut;
     bool nested;                                                     /* it says what a value holds */
+    bool has_part;                                                   /* of one that is said by its parts */
+    size_t part;                                                     /* where the first of them begins */
     void (*value)(struct mwpy_words *t, PyObject *value, int level); /* says what is nested */
 } mwpy_words;
+
+/* A part of a value is said from here on. */
+static inline void mwpy_say_part(mwpy_words *t) {
+    if (!t->has_part) t->part = t->n;
+    t->has_part = true;
+}
 
 /* A piece is put as a whole or not at all: never half of a character. After one that was left out, none is taken. */
 void mwpy_say(mwpy_words *t, const char *bytes, size_t n);
