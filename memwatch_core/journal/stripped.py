@@ -25,9 +25,8 @@ PLAIN, SLAB, LEFT = 0, 1, 2
 """Of a variable: its bytes are values; it is cells; its bytes are masked already."""
 _BLOCK = 1 << 20
 _DIGITS = 8
-_TYPE = re.compile(r"[^\W\d]\w*(\.\w+)*(, .* of the objects in it are not followed .*)?", re.DOTALL)
+_TYPE = re.compile(r"[^\W\d]\w*(\.\w+)*(, [\d,]+ of the objects in it are not followed \(max_objects=\d+\))?")
 _SECRET = re.compile("{<secret [0-9a-f]{12}>}")
-_VALUES = frozenset({"None", "True", "False"})
 _QUOTES = frozenset("\"'")
 _OPEN, _CLOSE = "[{(", "]})"
 
@@ -222,8 +221,8 @@ def _without_values(kind: int, payload: bytes, room: int, what: What) -> bytes:
 
 def _metadata(said: dict[str, Any], what: What) -> Iterator[dict[str, Any]]:
     shown = said.get("shown")
-    if isinstance(shown, str) and (not _TYPE.fullmatch(shown) or shown in _VALUES):
-        said["shown"] = "a value"
+    if shown is not None and not (said.get("type") is True and isinstance(shown, str) and _TYPE.fullmatch(shown)):
+        said["shown"] = "a value"  # a member of an enum is written as a type would be
     for key in ("name", "path"):
         if isinstance(said.get(key), str):
             said[key] = _path(said[key], 4 * len(said[key]), what).decode("utf-8", "surrogatepass")
@@ -231,7 +230,9 @@ def _metadata(said: dict[str, Any], what: What) -> Iterator[dict[str, Any]]:
     yield {key: said[key] for key in ("name", "serializer", "options", "size", "cells", "first") if key in said}
 
 
-_KNOWN = ("name", "serializer", "options", "size", "path", "thread_ident", "thread", "site", "cells", "first", "shown")
+_KNOWN = (
+    "name", "serializer", "options", "size", "path", "thread_ident", "thread", "site", "cells", "first", "shown", "type",
+)  # fmt: skip
 
 
 def _context(said: dict[str, Any], what: What) -> Iterator[dict[str, Any]]:

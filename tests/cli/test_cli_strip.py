@@ -188,6 +188,34 @@ for i in range(3):
     assert len({tuple(each["parameters"]) for each in contexts}) == 3
 
 
+def test_first_value_of_a_place_is_left_out_and_the_type_of_an_object_stays(tmp_path: Path) -> None:
+    """Values that are written as a type would be, too."""
+    (tmp_path / "program.py").write_text("""
+import enum
+from types import SimpleNamespace
+from memwatch_core import watch, watch_place
+class Diagnosis(enum.Enum):
+    SEKRET = 1
+values = [Diagnosis.SEKRET, float("nan"), float("-inf"), True, None, ..., NotImplemented, 5, "a.b", int, SimpleNamespace()]
+patient = SimpleNamespace(**{f"p{number}": value for number, value in enumerate(values)})
+for number in range(len(values)):
+    watch_place(patient, f"p{number}")
+class Order: pass
+watch([Order() for _ in range(9)], name="many", max_objects=3)
+watch(Order(), name="order")
+""")
+    run_it = [SCRIPT, "run", "-q", "program.py"]
+    subprocess.run(run_it, cwd=tmp_path, env=environment(), capture_output=True, check=True)
+    (session,) = (tmp_path / ".memwatch").iterdir()
+    assert run(tmp_path, "strip", str(session), "-o", str(tmp_path / "copy")).exit_code == 0
+    assert b"SEKRET" not in b"".join(path.read_bytes() for path in (tmp_path / "copy").iterdir())
+    text = run(tmp_path, "log", str(tmp_path / "copy")).stdout
+    said = dict(re.findall(r"(\S+) is watched: (.*?)  ", text))
+    assert said.pop("order") == "Order"
+    assert said.pop("many").startswith("list, ")
+    assert said == {f"patient.p{number}": "a value" for number in range(11)}
+
+
 def test_journal_that_was_rotated_and_whose_process_was_killed_is_copied(tmp_path: Path) -> None:
     (tmp_path / "memwatch.toml").write_text('[journal]\nmax_bytes = 4194304\npolicy = "rotate"\n')
     (tmp_path / "program.py").write_text("""
