@@ -59,6 +59,7 @@ class Metadata(msgspec.Struct):
     cells: int | None = None
     first: int | None = None
     shown: str = ""
+    type: bool = False
 
 
 class _Watch:
