@@ -8,18 +8,19 @@ written.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import JournalError
 from . import _reader, layout
 from .file import JournalFile
 from .layout import SEGMENT_SIZE, SEGMENT_SLOTS, SLOT_SIZE, Flag, Kind
+from .stripped_numbers import IDS, Variables
 from .stripped_text import What, without_values
 
-PLAIN, SLAB, LEFT = 0, 1, 2
-"""Of a variable: its bytes are values; it is cells; its bytes are masked already."""
 _CHUNK = 1 << 16
 _ZEROS = bytes(_CHUNK)
 
@@ -72,7 +73,7 @@ class _Copy:
     def __init__(self, source: JournalFile, descriptor: int, end: int, what: What) -> None:
         self._source, self._descriptor, self._end, self._what = source, descriptor, end, what
         self._block = memoryview(bytearray(SEGMENT_SIZE))
-        self._kinds = bytearray()
+        self._variables = Variables()
         self._parts: dict[tuple[int, int], list[_Record]] = {}
 
     def run(self, progress: Callable[[int, int], object]) -> None:
@@ -81,10 +82,12 @@ class _Copy:
         for number, first in enumerate(firsts):
             progress(number, 2 * len(firsts))
             self._look(self._read(first), first)
+        self._parts.clear()
+        tables = self._variables.tables()
         for number, first in enumerate(firsts, len(firsts)):
             progress(number, 2 * len(firsts))
             slots = self._read(first)
-            for at in _reader.strip(slots, self._kinds, self._what.key):
+            for at in _reader.strip(slots, *tables, self._what.key):
                 self._take(slots, at, first)
             self._save(slots, first)
         progress(2 * len(firsts), 2 * len(firsts))
@@ -114,20 +117,31 @@ class _Copy:
                 _write(self._descriptor, chunk, _offset(first) + at)
 
     def _look(self, slots: memoryview, first: int) -> None:
-        """Notes which variables are slabs, and which are masked."""
-        kinds = self._kinds
+        """Notes which variables there are, and what they hold."""
         for at in _reader.find(slots, 1 << Kind.VARIABLE | 1 << Kind.METADATA):
             record = _Record(slots, at, first)
-            if record.ident >= 1 << 24:
+            if record.ident >= IDS:
                 continue
-            if record.ident >= len(kinds):
-                kinds.extend(bytes(record.ident + 1024 - len(kinds)))
             if record.kind == Kind.VARIABLE:
-                flags = layout.WORD.unpack_from(slots, at * SLOT_SIZE + layout.VARIABLE_PAYLOAD)[0]
-                if flags & (layout.MASK_BYTES | layout.MASK_WHOLE):
-                    kinds[record.ident] = LEFT
-            elif b'"cells":%d' % layout.CELL_SIZE in record.text:
-                kinds[record.ident] = SLAB
+                payload = slots[at * SLOT_SIZE + layout.VARIABLE_PAYLOAD : (at + 1) * SLOT_SIZE]
+                flags, size, _, _, _ = layout.REGISTERED.unpack(payload)
+                masked = bool(flags & (layout.MASK_BYTES | layout.MASK_WHOLE))
+                self._variables.register(record.ident, size, masked)
+                continue
+            pieces = self._parts.setdefault((record.kind, record.ident), [])
+            pieces.append(record)
+            if not record.flags & Flag.MORE:
+                del self._parts[record.kind, record.ident]
+                self._describe(record.ident, b"".join(piece.text for piece in pieces))
+
+    def _describe(self, ident: int, text: bytes) -> None:
+        if b'"cells":%d' % layout.CELL_SIZE in text:
+            self._variables.hold_cells(ident)
+            return
+        with suppress(ValueError, RecursionError):
+            said = json.loads(text)
+            if isinstance(said, dict):
+                self._variables.describe(ident, said)
 
     def _take(self, slots: memoryview, at: int, first: int) -> None:
         """Takes the values out of a text; of one that goes on elsewhere, when its end has come. Until then, there is

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from hypothesis import strategies as st
 from memwatch_core.cli.group import group
 from memwatch_core.journal import stripped
 from memwatch_core.journal.layout import Kind
+from memwatch_core.journal.stripped_numbers import numbers_of
 from memwatch_core.journal.stripped_text import What, parts_of
 
 VALUES = ("old", "new", "before", "after")
@@ -198,7 +200,9 @@ from types import SimpleNamespace
 from memwatch_core import watch, watch_place
 class Diagnosis(enum.Enum):
     SEKRET = 1
-values = [Diagnosis.SEKRET, float("nan"), float("-inf"), True, None, ..., NotImplemented, 5, "a.b", int, SimpleNamespace]
+values = [
+    Diagnosis.SEKRET, float("nan"), -float("inf"), True, None, ..., NotImplemented, "a.b", int, SimpleNamespace(), 5,
+]
 patient = SimpleNamespace(**{f"p{number}": value for number, value in enumerate(values)})
 for number in range(len(values)):
     watch_place(patient, f"p{number}")
@@ -216,6 +220,30 @@ watch(Order(), name="order")
     assert said.pop("order") == "Order"
     assert said.pop("many") == "list"
     assert said == {f"patient.p{number}": "a value" for number in range(11)}
+
+
+def test_copy_says_how_a_place_went(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("""
+from memwatch_core import watch
+entries, items, more = {"a": 1, "b": "x"}, [3, 1, 2], {"c": 1}
+for number, each in enumerate((entries, items, more)):
+    watch(each, name=f"v{number}")
+entries.clear()
+items.sort()
+items.clear()
+del more["c"]
+""")
+    subprocess.run(
+        [SCRIPT, "run", "-q", "program.py"], cwd=tmp_path, env=environment(), capture_output=True, check=True
+    )
+    (session,) = (tmp_path / ".memwatch").iterdir()
+    assert run(tmp_path, "strip", str(session), "-o", str(tmp_path / "copy")).exit_code == 0
+    said = [
+        [(row["variable"], row["operation"]) for row in rows(tmp_path, "log", str(each)) if row.get("seq")]
+        for each in (session, tmp_path / "copy")
+    ]
+    assert said[0] == said[1]
+    assert ("v0", "clear") in said[0]
 
 
 def test_journal_that_was_rotated_and_whose_process_was_killed_is_copied(tmp_path: Path) -> None:
@@ -282,6 +310,102 @@ def test_nothing_is_overwritten_and_nothing_is_left_of_what_failed(tmp_path: Pat
     assert not (tmp_path / "copy").exists()
     assert "can't be made" in str(run(tmp_path, "strip", str(session), "-o", str(tmp_path / "no" / "copy")).exception)
     assert "neither a session" in str(run(tmp_path, "strip", "nosuch").exception)
+
+
+def test_of_a_number_nothing_but_equality_stays(tmp_path: Path) -> None:
+    """Counters, of which each byte by itself would tell when it wraps, and with that where they began."""
+    (tmp_path / "program.py").write_text("""
+from memwatch_core import watch
+count = watch(1_234_567, name="count")
+card = watch((1, 2, 3, b"abc"), name="card", format="<qIH3s", fields=["q", "i", "h", "s"])
+for number in range(600):
+    count += 1
+    card.q += 1
+    card.i += 1
+    card.h += 1
+""")
+    subprocess.run(
+        [SCRIPT, "run", "-q", "program.py"], cwd=tmp_path, env=environment(), capture_output=True, check=True
+    )
+    (session,) = (tmp_path / ".memwatch").iterdir()
+    assert run(tmp_path, "strip", str(session), "-o", str(tmp_path / "copy")).exit_code == 0
+    values: dict[tuple[str, str], list[bytes]] = {}
+    last: dict[tuple[str, str], bytes] = {}
+    for row in rows(tmp_path, "log", str(tmp_path / "copy")):
+        if row.get("seq"):
+            key = row["variable"], str(row["part"] and row["part"]["name"])
+            before, after = bytes.fromhex(row["before"]), bytes.fromhex(row["after"])
+            assert last.get(key, before) == before, "it goes on where it ended"
+            last[key] = after
+            values.setdefault(key, [before]).append(after)
+        assert "changed" not in str(row.get("text"))
+    assert {name: len(found[0]) for (_, name), found in values.items()} == {"None": 8, ".q": 8, ".i": 4, ".h": 2}
+    for found in values.values():
+        assert len({*found}) == len(found) == 601, "no two numbers are alike"
+        same = sum(one == other for pair in pairwise(found) for one, other in zip(*pair, strict=True))
+        assert same < 600 * len(found[0]) / 20, "a byte tells when it stays"
+
+
+def test_number_that_is_stored_in_parts_is_masked_as_a_whole(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("""
+from memwatch_core import watch
+zero, count, rate = watch(0, name="zero"), watch(0x0102030405060708, name="count"), watch(1.5, name="rate")
+card = watch((7, 8), name="card", format="<qI", fields=["q", "i"])
+views = [memoryview(each).cast("B") for each in (zero, count, rate, card)]
+for view in views:
+    for number in (*range(200), 3, 3):
+        view[0] = number
+        view[2:4] = b"ab" if number % 2 else b"cd"
+        view[1] = 5
+count.value = 0x0102030405060708
+views[3][6:10] = b"wxyz"       # of two fields
+views[3][5:12] = b"1234567"
+""")
+    subprocess.run(
+        [SCRIPT, "run", "-q", "program.py"], cwd=tmp_path, env=environment(), capture_output=True, check=True
+    )
+    (session,) = (tmp_path / ".memwatch").iterdir()
+    assert run(tmp_path, "strip", str(session), "-o", str(tmp_path / "copy")).exit_code == 0
+    told = [rows(tmp_path, "log", str(each)) for each in (session, tmp_path / "copy")]
+    assert not [row for row in told[1] if "changed" in str(row.get("text")) or row.get("event") == "lost"]
+    events = [[row for row in each if row.get("seq")] for each in told]
+    assert len(events[0]) == len(events[1]) > 2400
+    held: dict[str, dict[int, str]] = {}
+    for one, other in zip(*events, strict=True):
+        assert (one["changed"], one["offset"], len(one["after"])) == (
+            other["changed"], other["offset"], len(other["after"]),
+        )  # fmt: skip
+        now = held.setdefault(other["variable"], {})
+        for number in range(0, len(other["before"]), 2):
+            at = other["offset"] + number // 2
+            assert now.get(at, other["before"][number : number + 2]) == other["before"][number : number + 2]
+            now[at] = other["after"][number : number + 2]
+    low = [row["after"] for row in events[1] if row["variable"] == "count" and row["offset"] == 0][:200]
+    assert len({*low}) < 170, "they are bytes of hashes; as bytes of their own they would all differ"
+
+
+@pytest.mark.parametrize(
+    ("said", "numbers"),
+    [
+        ({"serializer": "int64", "size": 8}, [(0, 8, 8)]),
+        ({"serializer": "somebody's", "size": 4}, [(0, 4, 4)]),
+        ({"serializer": "bool", "size": 1}, []),
+        ({"serializer": "", "size": 8}, []),
+        ({"size": 8}, []),
+        ({"serializer": "bytearray", "size": 900}, [(0, 8, 8)]),
+        ({"serializer": "typedarray", "size": 80, "options": {"class": "BigInt64Array"}}, [(0, 80, 8)]),
+        ({"serializer": "typedarray", "size": 80, "options": {"class": "Float32Array"}}, [(0, 80, 4)]),
+        ({"serializer": "typedarray", "size": 80, "options": {"class": "Float16Array"}}, [(0, 80, 2)]),
+        ({"serializer": "typedarray", "size": 80, "options": {"class": "Uint8ClampedArray"}}, []),
+        ({"serializer": "typedarray", "size": 80, "options": {"class": "DataView"}}, []),
+        ({"serializer": "struct", "size": 9, "options": {"format": "no"}}, []),
+        ({"serializer": "struct", "size": 9, "options": {"format": "<b3Hx2s2dQ"}}, [(1, 7, 2), (10, 34, 8)]),
+        ({"serializer": "struct", "size": 9, "options": {"format": "@bq"}}, [(8, 16, 8)]),
+        ({"serializer": "struct", "size": "9", "options": None}, []),
+    ],
+)
+def test_numbers_of_a_variable_are_known_by_its_metadata(said: dict[str, Any], numbers: list[Any]) -> None:
+    assert numbers_of(said) == numbers
 
 
 MANY = """
