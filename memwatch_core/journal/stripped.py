@@ -19,7 +19,7 @@ from . import _reader, layout
 from .file import JournalFile
 from .layout import SEGMENT_SIZE, SEGMENT_SLOTS, SLOT_SIZE, Flag, Kind
 from .stripped_numbers import IDS, Variables
-from .stripped_text import What, without_values
+from .stripped_text import What, rooted, without_values
 
 _CHUNK = 1 << 16
 _ZEROS = bytes(_CHUNK)
@@ -147,6 +147,8 @@ class _Copy:
         """Takes the values out of a text; of one that goes on elsewhere, when its end has come. Until then, there is
         none."""
         record = _Record(slots, at, first)
+        if record.kind == Kind.UNREGISTERED:
+            return _without_keys(slots[at * SLOT_SIZE : (at + 1) * SLOT_SIZE], self._what)
         pieces = self._parts.setdefault((record.kind, record.ident), [])
         pieces.append(record)
         text = b""
@@ -165,6 +167,14 @@ class _Copy:
             slots[begin : begin + len(data)] = data
         else:
             _write(self._descriptor, memoryview(data), _offset(record.at))
+
+
+def _without_keys(slot: memoryview, what: What) -> None:
+    """Of the end of a watch, what was rebound or deleted may have a key."""
+    at = SLOT_SIZE - layout.ENDING.size
+    site, why, given, length, target = layout.ENDING.unpack_from(slot, at)
+    text = rooted(target[:length].decode("utf-8", "replace"), len(target), what)
+    layout.ENDING.pack_into(slot, at, site, why, given, len(text), text)
 
 
 def _offset(slot: int) -> int:

@@ -24,10 +24,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memwatch_core.cli.group import group
-from memwatch_core.journal import stripped
+from memwatch_core.host.stripping import strip
+from memwatch_core.journal import layout, stripped
 from memwatch_core.journal.layout import Kind
 from memwatch_core.journal.stripped_numbers import numbers_of
-from memwatch_core.journal.stripped_text import What, parts_of
+from memwatch_core.journal.stripped_text import What, parts_of, without_values
 
 VALUES = ("old", "new", "before", "after")
 
@@ -502,6 +503,59 @@ def test_damaged_journals_give_no_value_away(copied: tuple[Path, Path, Path], tm
         done = run(folder, "strip", str(damaged), "-o", str(tmp_path / f"copy{number}"))
         assert done.exit_code == 0, done.exception
         run(folder, "log", str(tmp_path / f"copy{number}"))
+
+
+@pytest.mark.parametrize("kind", ["STORE", "CONTENT", "METADATA", "CONTEXT", "PLACE"])
+def test_record_whose_kind_is_damaged_gives_no_value_away(
+    kind: str, copied: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """All of a kind become each other one."""
+    _, session, _ = copied
+    for other in [*Kind, 18, 255]:
+        damaged = tmp_path / f"damaged{int(other)}"
+        damaged.mkdir(mode=0o700)
+        shutil.copy(session / "session.json", damaged)
+        for journal in session.glob("*.mwj"):
+            data = bytearray(journal.read_bytes())
+            for at in range(4096, len(data), 64):
+                if data[at] == Kind[kind]:
+                    data[at] = other
+            (damaged / journal.name).write_bytes(data)
+        copy = tmp_path / f"copy{int(other)}"
+        strip(damaged, copy, False, False, lambda done, total: None)
+        assert not leaks.found(b"".join(path.read_bytes() for path in copy.iterdir())), other
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "kept"),
+    [
+        (Kind.CONTEXT, {"driver": "d", "parametert": ["sekret"], "x": "sekret", "rows": 3}, {"driver": "d", "rows": 3}),
+        (Kind.CONTEXT, {"parameters": "sekret", "driver": ["sekret"]}, {}),
+        (Kind.OUTCOME, {"outcome": "ended", "x": "sekret"}, {"outcome": "ended"}),
+        (Kind.REQUEST, {"label": "a", "x": "sekret", "outer": ["b"]}, {"label": "a", "outer": ["b"]}),
+        (Kind.METADATA, {"name": "a", "x": "sekret", "site": {"file": "f", "x": "sekret"}},
+         {"name": "a", "site": {"file": "f"}}),
+        (Kind.METADATA, {"shown": "Sekret.MEMBER"}, {"shown": "a value"}),
+        (Kind.METADATA, {"shown": ["sekret"], "type": True}, {"shown": "a value", "type": True}),
+        (Kind.METADATA, ["sekret"], {}),
+    ],
+)  # fmt: skip
+def test_only_what_is_known_of_a_text_stays(kind: Kind, said: Any, kept: Any) -> None:
+    assert json.loads(without_values(kind, json.dumps(said).encode(), 4000, What(os.urandom(16)))) == kept
+
+
+@given(st.sampled_from(['["sekret"].a', ".a['sekret']", "[b'sekret'][3]", '[("sekret", 1)]']), st.data())
+def test_path_with_a_damaged_byte_has_no_key(path: str, data: st.DataObject) -> None:
+    damaged = bytearray(path.encode())
+    damaged[data.draw(st.integers(0, len(path) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    payload = bytes(layout.PLACE.size) + damaged
+    assert b"ekre" not in without_values(Kind.PLACE, payload, 4000, What(os.urandom(16), keys=True))
+
+
+def test_member_of_a_set_is_none_of_a_damaged_path() -> None:
+    for damaged in ("['sekret'}", ".'sekret'}", "a'sekret'}", "['sekret'", "{'sekret'", "]'sekret'}", "[3]'sekret'}"):
+        text = without_values(Kind.PLACE, bytes(layout.PLACE.size) + damaged.encode(), 4000, What(os.urandom(16)))
+        assert b"sekret" not in text, damaged
 
 
 def test_each_kind_of_record_is_one_that_strip_knows() -> None:

@@ -24,7 +24,7 @@ enum { PLAIN, SLAB, LEFT }; /* of a variable: bytes; cells; masked already */
 enum { CELL = 64, HEAD = 4, CUT = 1, HOW = 14, TAG_SHIFT = 4 };
 enum { ABSENT = 0, OTHER = 8, SECRET = 9, SECRET_OTHER = 10 };
 enum { SECRET_FLAG = 16, UNTOLD_FLAG = 128 }; /* of a VARIABLE: see layout.py */
-enum { MASKS = 4096 };
+enum { MASKS = 4096, REASON_MAX = 200 };
 
 struct row {              /* of a variable with numbers of several bytes */
     uint64_t held, size;  /* where in `held`: what it holds, what the copy says of that, SAID and KNOWN of each byte */
@@ -85,6 +85,18 @@ static const struct mask *mask_at(Strip *s, uint32_t variable, uint64_t offset) 
 
 static unsigned kind_of(const Strip *s, uint32_t variable) {
     return variable < s->variables_n ? s->variables[variable] & 3 : PLAIN;
+}
+
+/* Not committed, or of a kind that isn't known. */
+static void erase(unsigned char *slot) {
+    unsigned kind = MWJ_KIND_OF(u32_at(slot));
+    uint32_t word = kind == MWJ_CONTINUATION ? MWJ_WORD(kind, 1, 0, 0) : kind ? MWJ_WORD(MWJ_PAD, 1, 0, 0) : 0;
+    memset(slot, 0, MWJ_SLOT_SIZE);
+    memcpy(slot, &word, sizeof word);
+}
+
+static void erase_all(unsigned char *record, size_t slots) {
+    for (size_t i = 0; i < slots; i++) erase(record + i * MWJ_SLOT_SIZE);
 }
 
 static const struct row *row_of(const Strip *s, uint32_t variable) {
@@ -220,10 +232,15 @@ static void strip_cells(Strip *s, unsigned char *record, uint32_t variable, size
 static void strip_store(Strip *s, unsigned char *record, size_t slots) {
     uint32_t word = u32_at(record), variable = u32_at(record + 16), offset = u32_at(record + 20);
     size_t length = u32_at(record + 24), ahead = MWJ_HAS_CALL(word >> 16 & 0xff) ? sizeof(struct mwj_call) : 0;
-    size_t room = MWJ_SLOT_SIZE - 36 + (slots - 1) * (MWJ_SLOT_SIZE - 4);
-    if (ahead + 2 * length > room) { /* readers won't take it */
-        for (size_t i = 0; i < room; i++) *byte_at(record, 36, i) = 0;
-    } else if (kind_of(s, variable) == SLAB) {
+    size_t room = MWJ_SLOT_SIZE - 36 + (slots - 1) * (MWJ_SLOT_SIZE - 4), flags = MWJ_FLAGS_OF(word);
+    size_t ids = !!(flags & MWJ_HAS_STACK) + !!(flags & MWJ_HAS_REQUEST) + !!(flags & MWJ_NATIVE);
+    size_t size = ahead + 2 * length + ids * sizeof(uint32_t);
+    if (!length || size > room || (slots > 1 && size + MWJ_SLOT_SIZE - 4 <= room)) { /* damaged: it has no such size */
+        erase_all(record, slots);
+        return;
+    }
+    for (size_t i = size; i < room; i++) *byte_at(record, 36, i) = 0;
+    if (kind_of(s, variable) == SLAB) {
         strip_cells(s, record, variable, ahead, length);
     } else { /* secret or not: what is masked already may be damaged */
         hide_bytes(s, variable, offset, length, (struct bytes){record, 36, ahead, ahead + length, true});
@@ -236,6 +253,7 @@ static void strip_content(Strip *s, unsigned char *record, size_t slots) {
     size_t length = u32_at(record + 20), room = MWJ_SLOT_SIZE - 24 + (slots - 1) * (MWJ_SLOT_SIZE - 4);
     uint64_t offset;
     if (length > room) length = room;
+    for (size_t i = length; i < room; i++) *byte_at(record, 24, i) = 0;
     memcpy(&offset, record + 24, sizeof offset);
     if (kind_of(s, variable) == SLAB) {
         for (size_t i = sizeof offset; i < length; i++) *byte_at(record, 24, i) = 0;
@@ -256,12 +274,53 @@ static void strip_variable(Strip *s, unsigned char *record) {
     memset(record + 48, 0, 16); /* its address, and what is behind it */
 }
 
-/* Not committed, or of a kind that isn't known. */
-static void erase(unsigned char *slot) {
-    unsigned kind = MWJ_KIND_OF(u32_at(slot));
-    uint32_t word = kind == MWJ_CONTINUATION ? MWJ_WORD(kind, 1, 0, 0) : kind ? MWJ_WORD(MWJ_PAD, 1, 0, 0) : 0;
-    memset(slot, 0, MWJ_SLOT_SIZE);
-    memcpy(slot, &word, sizeof word);
+/* Whether bytes of a payload have no zero: of a text. The rest of its room becomes zeros. */
+static bool is_text(unsigned char *record, size_t from, size_t stop, size_t room) {
+    for (size_t i = from; i < stop; i++)
+        if (!*byte_at(record, 24, i)) return false;
+    for (size_t i = stop; i < room; i++) *byte_at(record, 24, i) = 0;
+    return true;
+}
+
+static uint64_t number_at(unsigned char *record, size_t position, size_t bytes) {
+    uint64_t number = 0;
+    for (size_t i = 0; i < bytes; i++) number |= (uint64_t)*byte_at(record, 24, position + i) << 8 * i;
+    return number;
+}
+
+/* Whether a record without values can be what it says: of another kind that was damaged, it would have some. What lies
+ * behind its payload becomes zeros. */
+static bool is_sound(unsigned char *record, size_t slots) {
+    uint32_t word = u32_at(record), id = u32_at(record + 16);
+    size_t length = u32_at(record + 20), room = MWJ_SLOT_SIZE - 24 + (slots - 1) * (MWJ_SLOT_SIZE - 4);
+    uint64_t part[4];
+    switch (MWJ_KIND_OF(word)) {
+    case MWJ_VARIABLE:
+        memcpy(part, record + 24, sizeof part); /* size, start, stop */
+        return slots == 1 && u32_at(record + 20) < 2 * UNTOLD_FLAG && part[0] && part[1] < part[0] && part[1] < part[2];
+    case MWJ_UNREGISTERED:
+        length = record[26];
+        if (slots != 1 || record[24] > 9 || length > 36) return false;
+        memset(record + 27 + length, 0, MWJ_SLOT_SIZE - 27 - length);
+        return true;
+    default: break;
+    }
+    if (length > room) return false;
+    switch (MWJ_KIND_OF(word)) {
+    case MWJ_SITE:
+        return length >= 12 && 12 + number_at(record, 8, 2) + number_at(record, 10, 2) == length &&
+               is_text(record, 12, length, room);
+    case MWJ_THREAD: return id == 0 && is_text(record, 0, length, room);
+    case MWJ_LOST:
+        return length >= 8 && length <= 8 + REASON_MAX && number_at(record, 0, 8) && !number_at(record, 4, 4) &&
+               is_text(record, 8, length, room);
+    case MWJ_STACK:
+        if (length < 4 || length % 4 || number_at(record, 0, 4) > 3) return false;
+        for (size_t i = 4; i < length; i += 4)
+            if (!number_at(record, i, 4)) return false;
+        return is_text(record, length, length, room);
+    default: return false;
+    }
 }
 
 static int append(PyObject *list, size_t number) {
@@ -316,7 +375,12 @@ static PyObject *strip(PyObject *module, PyObject *args) {
         switch (MWJ_KIND_OF(u32_at(record))) {
         case MWJ_STORE: strip_store(&s, record, n); break;
         case MWJ_CONTENT: strip_content(&s, record, n); break;
-        case MWJ_VARIABLE: strip_variable(&s, record); break;
+        case MWJ_VARIABLE:
+            if (is_sound(record, n))
+                strip_variable(&s, record);
+            else
+                erase_all(record, n);
+            break;
         case MWJ_PAD:
             memset(record + 4, 0, MWJ_SLOT_SIZE - 4);
             for (size_t i = 1; i < n; i++) memset(record + i * MWJ_SLOT_SIZE + 4, 0, MWJ_SLOT_SIZE - 4);
@@ -330,7 +394,11 @@ static PyObject *strip(PyObject *module, PyObject *args) {
         case MWJ_NOT_FOLLOWED:
             if (append(texts, at) < 0) Py_CLEAR(texts);
             break;
-        default: break;
+        default:
+            if (!is_sound(record, n))
+                erase_all(record, n);
+            else if (MWJ_KIND_OF(u32_at(record)) == MWJ_UNREGISTERED && append(texts, at) < 0)
+                Py_CLEAR(texts);
         }
     }
     free(s.masks);
