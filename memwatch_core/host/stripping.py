@@ -36,6 +36,8 @@ def strip(path: Path, target: Path, keys: bool, labels: bool, progress: Progress
     target = target.absolute()
     if os.path.lexists(target):
         raise SessionError(f"{target}: is there already: name another folder with --output")
+    if path.resolve() in (target.parent.resolve(), *target.parent.resolve().parents):
+        raise SessionError(f"{target}: lies in the session itself: name another folder with --output")
     with _ended_late():
         try:
             work = Path(tempfile.mkdtemp(UNFINISHED, f".{target.name[:200]}-", target.parent))
@@ -93,6 +95,10 @@ def _copy(path: Path, target: Path, what: What, progress: Progress) -> tuple[int
             except JournalError as error:
                 damaged.append(str(error))
         _check_ended(path, found)
+        if not found:
+            sessions.read_session(path)
+            why = f": {damaged[0]}" if damaged else ""
+            raise SessionError(f"{path}: has no journal that can be copied{why}")
         for journal in found:
             stripped.copy(journal, target / journal.path.name, what, progress)
     finally:

@@ -409,6 +409,35 @@ def test_numbers_of_a_variable_are_known_by_its_metadata(said: dict[str, Any], n
     assert numbers_of(said) == numbers
 
 
+def test_copy_into_the_session_itself_is_refused(many: Path, tmp_path: Path) -> None:
+    before = sorted(many.iterdir())
+    (tmp_path / "link").symlink_to(many)
+    for inside in (many / "inside", tmp_path / "link" / "inside", many / ".." / many.name / "inside"):
+        done = run(tmp_path, "strip", str(many), "-o", str(inside))
+        assert "lies in the session itself: name another folder with --output" in str(done.exception)
+    assert sorted(many.iterdir()) == before
+
+
+@pytest.mark.parametrize("only", ["link", "pipe", "folder", "nothing", "another file"])
+def test_session_without_a_journal_that_can_be_read_is_refused(only: str, many: Path, tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    session.mkdir(mode=0o700)
+    shutil.copy(many / "session.json", session)
+    journal = session / "1-python.mwj"
+    if only == "link":
+        journal.symlink_to(next(many.glob("*.mwj")))
+    elif only == "pipe":
+        os.mkfifo(journal)
+    elif only == "folder":
+        journal.mkdir()
+    elif only == "another file":
+        journal.write_text("hello" * 1000)
+    done = run(tmp_path, "strip", str(session), "-o", str(tmp_path / "copy"))
+    assert f"{session}: has no journal that can be copied" in str(done.exception)
+    assert only == "nothing" or "1-python.mwj" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["session"]
+
+
 MANY = """
 from types import SimpleNamespace
 from memwatch_core import watch
