@@ -69,12 +69,12 @@ def open_places(
     _declare(formats)
     try:
         shown = type_name(value)[1:-1]
-        proxy.open_places(value, name, _metadata(info, shown), flags, depth, most, fields, skip, info)
+        proxy.open_places(value, name, _metadata(info, shown, whole=True), flags, depth, most, fields, skip, info)
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from None
     opened = proxy.find_places(value)
     if opened is not None and opened[4]:
-        proxy.describe_places(value, _metadata(info, f"{shown}, {_left_out(opened[4], most)}"))
+        proxy.describe_places(value, _metadata(info, f"{shown}, {_left_out(opened[4], most)}", whole=True))
     _audit_at_exit()
 
 
@@ -166,11 +166,12 @@ def _names(name: str, option: str, names: Iterable[str] | None) -> frozenset[str
     return chosen
 
 
-def _metadata(info: PlacesInfo, shown: str) -> bytes:
-    """JSON without the last brace: each slab adds its own fields."""
+def _metadata(info: PlacesInfo, shown: str, *, whole: bool = False) -> bytes:
+    """JSON without the last brace: each slab adds its own fields. ``whole``: what is shown is a type, not a value."""
     file, line, function = info.site
+    says = ',"type":true' if whole else ""
     return (
-        f'{{"name":{quoted(info.name)},"cells":{proxy.CELL},"shown":{quoted(shown)},'
+        f'{{"name":{quoted(info.name)},"cells":{proxy.CELL},"shown":{quoted(shown)}{says},'
         f'"site":{{"file":{quoted(file)},"line":{line},"function":{quoted(function)}}},'
         f'"thread_ident":{info.thread_ident},"thread":{quoted(info.thread)}'
     ).encode()

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .. import folders
@@ -14,32 +18,72 @@ from ..journal import session as sessions
 from ..journal import stripped
 from ..journal.file import JournalFile, NotBegun
 from ..journal.liveness import Writer
+from ..journal.stripped_text import What
 
 Progress = Callable[[int, int], object]
+UNFINISHED = "-unfinished"
+"""How the folder's name ends as long as it isn't whole; it begins with a dot, too. It never has a value."""
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def strip(path: Path, target: Path, keys: bool, labels: bool, progress: Progress) -> tuple[int, list[str]]:
     """Copies the session in a folder to a new folder. ``keys``, ``labels``: those are taken out as well.
 
     Returns how many journals it has, and what couldn't be read. Raises SessionError: the folder is there already or
-    can't be written to, the session isn't one or is still being written. Then nothing is left of the copy.
+    can't be written to, the session isn't one or is still being written. Then nothing is left of the copy, nor after a
+    signal that ends the process. It is made in a folder beside it, and named when it is whole.
     """
-    try:
-        os.mkdir(target, 0o700)
-    except FileExistsError as error:
-        raise SessionError(f"{target}: is there already: name another folder with --output") from error
-    except OSError as error:
-        raise SessionError(f"{target}: can't be made ({error.strerror}): name another with --output") from error
-    try:
-        return _copy(path, target, stripped.What(os.urandom(16), keys, labels), progress)
-    except BaseException as error:
-        shutil.rmtree(target, ignore_errors=True)
-        if isinstance(error, OSError):
+    target = target.absolute()
+    if os.path.lexists(target):
+        raise SessionError(f"{target}: is there already: name another folder with --output")
+    if path.resolve() in (target.parent.resolve(), *target.parent.resolve().parents):
+        raise SessionError(f"{target}: lies in the session itself: name another folder with --output")
+    with _ended_late():
+        try:
+            work = Path(tempfile.mkdtemp(UNFINISHED, f".{target.name[:200]}-", target.parent))
+        except OSError as error:
+            raise SessionError(f"{target}: can't be made ({error.strerror}): name another with --output") from error
+        try:
+            done = _copy(path, work, What(os.urandom(16), keys, labels), progress)
+            os.rename(work, target)
+        except OSError as error:
             raise SessionError(f"{target}: can't be written ({error.strerror}); nothing is left there") from error
-        raise
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return done
 
 
-def _copy(path: Path, target: Path, what: stripped.What, progress: Progress) -> tuple[int, list[str]]:
+@contextmanager
+def _ended_late() -> Iterator[None]:
+    """A signal that ends the process lets what is done here end first, by an exception."""
+    arrived: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        arrived.append(number)
+        if len(arrived) == 1:
+            raise _Stopped
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in _ENDING:
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    except _Stopped:
+        pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if arrived:
+        os.kill(os.getpid(), arrived[0])
+
+
+class _Stopped(BaseException):
+    """A signal has come."""
+
+
+def _copy(path: Path, target: Path, what: What, progress: Progress) -> tuple[int, list[str]]:
     found: list[JournalFile] = []
     damaged: list[str] = []
     try:
@@ -51,6 +95,10 @@ def _copy(path: Path, target: Path, what: stripped.What, progress: Progress) -> 
             except JournalError as error:
                 damaged.append(str(error))
         _check_ended(path, found)
+        if not found:
+            sessions.read_session(path)
+            why = f": {damaged[0]}" if damaged else ""
+            raise SessionError(f"{path}: has no journal that can be copied{why}")
         for journal in found:
             stripped.copy(journal, target / journal.path.name, what, progress)
     finally:

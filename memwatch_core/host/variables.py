@@ -12,7 +12,8 @@ A variable is announced at its first METADATA, or at its first store::
      "site": {"file": "orders.py", "line": 41, "function": "main"},      # the call of watch(); or null
      "cells": 64,                     # only of an object watched in place: bytes of the cell of each place
      "first": 12,                     # only of its later slabs: id of its first one, under which they are reported
-     "shown": "Order"}                # only of an object watched in place: its type, as text
+     "shown": "Order",                # only of an object watched in place: its type, as text; of a place, its value
+     "type": true}                    # that is a type: copies without values keep it
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Metadata(msgspec.Struct):
     cells: int | None = None
     first: int | None = None
     shown: str = ""
+    type: bool = False
 
 
 class _Watch:

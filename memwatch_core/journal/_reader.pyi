@@ -1,6 +1,8 @@
 """Types of reader.c and lines.c. Documented in :mod:`.stores` and :mod:`memwatch_core.rendering.jsonlines`."""
 
+from array import array
 from collections.abc import Callable, Sequence
+from mmap import mmap
 
 from ..journal.stores import PythonStores
 from ..records import Alias, Call, Context, Event, Part, Record, Request, Shown, Site
@@ -10,9 +12,11 @@ class Stores(PythonStores): ...
 def find(slots: memoryview, kinds: int, /) -> list[int]:
     """The first slots of whole records of kinds, a bit for each, in slots of one segment."""
 
-def strip(slots: memoryview, variables: bytes | bytearray, key: bytes, /) -> list[int]:
-    """Takes the values out of the slots of one segment, in place: see :mod:`.stripped`. Returns the first slots of
-    records whose payload is text."""
+def strip(
+    slots: memoryview, variables: array[int], numbers: bytes, runs: bytes, held: mmap, key: bytes, /
+) -> list[int]:
+    """Takes the values out of the slots of one segment, in place: see strip.c. Returns the first slots of records whose
+    payload is text."""
 
 class Lines:
     def __init__(
