@@ -133,7 +133,8 @@ enum {
     MW_MASK_BYTES = 1u << 5, /* each byte by itself, so that it is seen which ones a store has changed */
     MW_MASK_WHOLE = 1u << 6, /* of a variable of 8 bytes: all of them as one, whichever a store touches */
 };
-#define MW_FLAGS_ALL (2 * MW_MASK_WHOLE - 1)
+#define MW_FLAGS_ALL (MW_TRACK_THREADS | MW_TRACK_SQL | MW_TRACK_ALL_VARS | MW_TRACK_LOCALS)
+#define MW_FLAGS_SECRET (MW_SECRET | MW_MASK_BYTES | MW_MASK_WHOLE)
 
 /* MUTATION_DEPTH: the bytes [start, stop) of the variable whose mutation makes an event. A store that touches none of
  * them runs and is not reported. */

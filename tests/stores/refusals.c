@@ -135,7 +135,7 @@ int main(int argc, char **argv) {
     EXPECT(REGISTER(p + 1, PAGE), MW_ERR_ALIGNMENT);
     EXPECT(REGISTER(p, PAGE - 1), MW_ERR_ALIGNMENT);
     EXPECT(REGISTER(p, 0), MW_ERR_ALIGNMENT);
-    EXPECT(mw_register_page(p, PAGE, 1u << 4, MW_DEPTH_FULL), MW_ERR_FLAGS);
+    EXPECT(mw_register_page(p, PAGE, 1u << 7, MW_DEPTH_FULL), MW_ERR_FLAGS);
     EXPECT(mw_register_page(p, PAGE, 1u << 31, MW_DEPTH_FULL), MW_ERR_FLAGS);
     EXPECT(mw_register_page(p, PAGE, 0, ((mw_depth){5, 5})), MW_ERR_FLAGS);
     EXPECT(mw_register_page(p, PAGE, 0, ((mw_depth){9, 5})), MW_ERR_FLAGS);
