@@ -106,9 +106,7 @@ uintptr_t requests::held(kind of) const {
 }
 
 /* Whether the callback runs in which JavaScript has mirrored: hooks of the program's may run before ours. */
-bool requests::is_executing() const {
-    return !executing || mirrored[EXECUTING] == (uint32_t)(int64_t)*executing;
-}
+bool requests::is_executing() const { return !executing || mirrored[EXECUTING] == (uint32_t)(int64_t)*executing; }
 
 mw_request *requests::known_as(const char *json, size_t length) {
     uint64_t hash = length;

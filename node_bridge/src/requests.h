@@ -38,7 +38,7 @@ class requests {
 
     enum { EXECUTING = KINDS, MIRRORED };
     const double *executing = nullptr; /* where Node has the id of the callback that runs; NULL: not known */
-    uint32_t mirrored[MIRRORED] = {};  /* numbers of what is in force, and in which callback, where JavaScript says so */
+    uint32_t mirrored[MIRRORED] = {}; /* numbers of what is in force, and in which callback, where JavaScript says so */
 
   private:
     struct part {

@@ -184,7 +184,14 @@ def test_label_takes_a_text_and_a_function(node: Node) -> None:
     """)
     lines = node.run("program.js").stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == ["TypeError", "TypeError", "RangeError"] + 6 * ["TypeError"]
-    remedies = ["String(value)"] * 2 + ["empty"] + ["() => …"] * 2 + ["not an object: "] + ["not undefined: "] + ["iterate"] * 2
+    remedies = (
+        ["String(value)"] * 2
+        + ["empty"]
+        + ["() => …"] * 2
+        + ["not an object: "]
+        + ["not undefined: "]
+        + ["iterate"] * 2
+    )
     for line, said in zip(lines, remedies, strict=True):
         assert said in line
 
@@ -333,6 +340,17 @@ def test_stack_leaves_out_frames_of_this_package(node: Node) -> None:
         assert event.stack is not None
         assert [site.function for site in event.stack][:2] == ["inner", "outer"]
         assert not [site for site in event.stack if "node_bridge" in site.file]
+
+
+@ONCE
+def test_watch_with_frozen_intrinsics_is_refused_in_words_where_it_would_lose_memory(node: Node) -> None:
+    node.write("""
+        const { watch } = require('@memwatch/node');
+        for (let i = 0; i < 2; i++) try { watch(new Int32Array(1)); console.log('watched'); } catch (error) { console.log(`${error.name}: ${error.message}`); }
+    """)
+    lines = node.run("--frozen-intrinsics", "--no-warnings", "program.js").stdout.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("TypeError: watch() with node --frozen-intrinsics takes Node.js 24") for line in lines)
 
 
 # ---- what is asked for, and what isn't --------------------------------------------------------------------------------
