@@ -172,15 +172,16 @@ class Requests {
 
 /** Where Node has the id of the callback that runs: without it, what the program's own hooks store may be mistaken. */
 function executing() {
-  const { noDeprecation } = process;
+  const before = Object.getOwnPropertyDescriptor(process, 'noDeprecation');
   try {
-    process.noDeprecation = true; // with --pending-deprecation, it would warn of this
+    Object.defineProperty(process, 'noDeprecation', { value: true, writable: true, enumerable: true, configurable: true }); // with --pending-deprecation, it would warn of this
     const { async_id_fields: fields } = /** @type {any} */ (process).binding('async_wrap');
     return fields[0] === executionAsyncId() ? fields : undefined;
   } catch {
     return undefined; // --permission
   } finally {
-    process.noDeprecation = noDeprecation;
+    if (before) Object.defineProperty(process, 'noDeprecation', before);
+    else delete (/** @type {any} */ (process)).noDeprecation;
   }
 }
 

@@ -311,6 +311,7 @@ def test_async_hooks_of_the_program_store_under_the_label_of_their_callback_or_n
         enable();
         labelled('first', () => {});
         enable();
+        if (Object.hasOwn(process, 'noDeprecation')) throw new Error('left');
         const resource = labelled('inner', () => new AsyncResource('r'));
         process.on('exit', () => fs.writeFileSync('told.json', JSON.stringify(told)));
         labelled('outer', () => setTimeout(() => {
@@ -320,7 +321,7 @@ def test_async_hooks_of_the_program_store_under_the_label_of_their_callback_or_n
           y[0] = 2;
         }, 1));
     """)
-    node.run("program.js")
+    assert node.run("--pending-deprecation", "program.js").stderr == ""
     journal = node.read()
     assert assert_told(node, journal, or_none=node.version < 24) == 4
     assert labels(journal, "y") == [(1, ("inner",)), (2, ("outer",))]
