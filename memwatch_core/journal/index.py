@@ -332,6 +332,12 @@ class Index:
         step = max(1, self.count // SAMPLES)
         return all(sample(journal, row[:2]) == row.sample for row in (*rows[:-1:step], rows[-2]))
 
+    def pays(self) -> bool:
+        """Whether most slots are stores: other records are handled one by one, also where a part isn't read."""
+        parts = (self.part(number) for number in range(self.count))
+        used = [part for part in parts if part.stores or part.flags & Flags.RECORDS]
+        return 2 * sum(part.stores for part in used) >= sum(part.stop - part.start for part in used)
+
     def is_of(self, journal: JournalFile) -> bool:
         """Whether this is the very file that the index was opened for."""
         return journal.status().st_ino == self.identity.status[0]

@@ -33,6 +33,7 @@ BY = ("site", "thread", "statement", "function", "stack", "label", "task", "trac
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a few slots, stretches of a few parts, and an index for journals of any size."""
     monkeypatch.setattr(indexing, "LEAST", 1)
+    monkeypatch.setattr(index_file.Index, "pays", lambda index: True)
     monkeypatch.setattr(indexing, "SHARE", 1)
     monkeypatch.setattr(reader, "BLOCK_SLOTS", 255)
     monkeypatch.setattr(merge, "BLOCK_SLOTS", 255)

@@ -44,9 +44,27 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("memwatch_core.journal._reader isn't built: run `python setup.py build_ext --inplace`")
     monkeypatch.setattr(indexing, "PART_SLOTS", FEW)
     monkeypatch.setattr(indexing, "LEAST", 1)
+    monkeypatch.setattr(index_file.Index, "pays", lambda index: True)
     monkeypatch.setattr(indexing, "SHARE", 1)
     monkeypatch.setattr(reader, "BLOCK_SLOTS", 255)
     monkeypatch.setattr(merge, "BLOCK_SLOTS", 255)
+
+
+PAYS = index_file.Index.pays
+
+
+@pytest.mark.parametrize(("stores", "pays"), [(400, True), (100, False)])
+def test_index_is_used_where_most_records_are_stores(tmp_path: Path, stores: int, pays: bool) -> None:
+    writer = JournalWriter()
+    writer.variable(1, 8)
+    for number in range(200):
+        writer.thread(number + 1, f"thread {number}")
+    for number in range(stores):
+        writer.store(1, 0, bytes([number % 256]), bytes([(number + 1) % 256]))
+    index = indexing.of_journal(writer.save(tmp_path))
+    assert index is not None
+    assert PAYS(index) is pays
+    index.close()
 
 
 def answers(path: Path, asked: dict[str, Any], most: int, *, with_index: bool) -> list[Any]:
