@@ -31,9 +31,9 @@ module.exports = `(() => {
 
   function refuseTransfers() {
     if (refused) return;
-    refused = true;
     refuse('transfer');
     refuse('transferToFixedLength');
+    refused = true;
   }
 
   let latest, stops = [];

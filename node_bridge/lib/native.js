@@ -22,8 +22,9 @@
 //   contextFrame() -> [Int32Array(2), Int32Array(1)]   where V8 has what is current: its address; how often it was moved
 //   currentFrame() -> what is current in V8, to be handed back only; null: it can't be   restoreFrame(what it was)
 //   tellRequest(object, json) -> its number   what the object says, members of JSON: see requests.js, as for all of these
-//   pullRequests(storage, value)      whether what storages hold is found by looking; it holds value now
-//   followSpans(storage)              of OpenTelemetry   requestSlots() -> Uint32Array(2)   numbers in force: span, label
+//   pullRequests(storage, value)      whether what storages hold is found by looking; it holds value now. undefined: this Node has it elsewhere
+//   followSpans(storage)              of OpenTelemetry   requestSlots(executing) -> Uint32Array(3)   numbers in force: span, label; in which
+//                                     callback. The array that begins with the id of the one that runs, if it is known
 //   followToken(token, statement)     goneTokens() -> Uint32Array(1)   how many tokens are gone that nobody holds any more;
 //   goneStatements() -> array         theirs, and the count is 0 again
 //   readStatement(text, dialect) -> [text without literals, action, savepoint, whether its case counts]   see sql/statements.js

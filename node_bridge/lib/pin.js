@@ -9,9 +9,17 @@ const { common } = require('./native');
 const [v8] = process.versions.v8.split('.').map(Number);
 
 function pin(buffer) {
-  if (v8 >= 13) return;
-  require('node:worker_threads').markAsUntransferable(buffer);
-  common.refuseTransfers();
+  if (v8 < 13) require('node:worker_threads').markAsUntransferable(buffer);
 }
 
-module.exports = { pin };
+/** Before anything is watched. */
+function prepare() {
+  if (v8 >= 13) return;
+  try {
+    common.refuseTransfers();
+  } catch (cause) {
+    throw new TypeError(`watch() with node --frozen-intrinsics takes Node.js 24 or later, this is ${process.versions.node}: ArrayBuffer.prototype.transfer can't be replaced, and would move watched memory`, { cause });
+  }
+}
+
+module.exports = { pin, prepare };

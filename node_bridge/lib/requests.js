@@ -10,14 +10,18 @@
 const { AsyncLocalStorage, createHook, executionAsyncId } = require('node:async_hooks');
 const { types } = require('node:util');
 const native = require('./native');
+const { say } = require('./printed');
+const { API } = require('./spans');
 const { peek } = require('./sql/patches');
 
-const SPAN = 0, LABEL = 1; // enum kind of src/requests.h
+const SPAN = 0, LABEL = 1, EXECUTING = 2; // enum kind of src/requests.h
 const LONGEST = 200, AROUND = 8; // characters of a label; labels around one
 const ROOM = 400, ROOM_OF_ALL = 880, LEAST = 64; // bytes of JSON
 const PLAIN = /^[ !#-[\]-~]*$/; // is as it is in JSON
 const IN_CONTEXT = Symbol.for('OpenTelemetry Context Key SPAN');
-const { get } = Map.prototype; // the program may replace it
+const { get } = Map.prototype, { toString } = Function.prototype, { toLowerCase } = String.prototype; // the program may replace them
+const OWN = /^(?:function\s*)?(?:spanContext\s*)?\(\)\s*\{\s*return this\._spanContext;?\s*\}$/; // of OpenTelemetry's spans
+let known; // such a method
 
 /** What the storage holds where a label is in force. */
 class Label {
@@ -46,12 +50,15 @@ class Requests {
   spans = undefined; // OpenTelemetry's storage
   /** @type {Uint32Array | undefined} */
   slots = undefined; // where the numbers are mirrored
+  #known = new WeakSet(); // managers and storages whose methods are ours
   #blind = 0; // id of a callback in which a context is left unseen: it was entered before its manager was followed
 
   constructor() {
     const probe = {};
-    if (this.labels.run(probe, () => native.pullRequests(this.labels, probe))) return;
-    const slots = this.slots = /** @type {Uint32Array} */ (native.requestSlots());
+    const pulls = this.labels.run(probe, () => native.pullRequests(this.labels, probe));
+    if (pulls === false) say(`where Node.js ${process.versions.node} keeps what an AsyncLocalStorage holds isn't known: no label and no span is told. A later version of @memwatch/node may know it`);
+    if (pulls !== undefined) return;
+    const slots = this.slots = /** @type {Uint32Array} */ (native.requestSlots(executing()));
     native.common.whenWatching(() => this.#mirror(slots));
   }
 
@@ -71,11 +78,31 @@ class Requests {
 
   /** From now on, spans are those of the contexts that this context manager of OpenTelemetry holds. */
   follow(manager) {
-    const spans = peek(manager, '_asyncLocalStorage');
-    if (spans === this.spans || types.isProxy(spans) || !(spans instanceof AsyncLocalStorage)) return;
+    const spans = storageOf(manager);
+    if (!spans) return this.#leave();
+    if (spans === this.spans) return;
+    if (!this.#known.has(manager)) {
+      intercept(manager, 'disable', (call) => { // what goes on may have its contexts still
+        if (this.spans === spans) this.#leave();
+        return call();
+      });
+      this.#known.add(manager);
+    }
     this.spans = spans;
-    if (this.slots) {
-      const { slots } = this, reads = () => { if (this.spans === spans) slots[SPAN] = this.#span(executionAsyncId()); };
+    const { slots } = this, first = !this.#known.has(spans);
+    this.#known.add(spans);
+    if (!slots) {
+      native.followSpans(spans);
+      if (first) intercept(spans, 'enterWith', (call, context) => { // the other methods call it
+        this.#resume(spans);
+        tell(context);
+        return call();
+      });
+      tell(spans.getStore());
+      return;
+    }
+    const reads = () => { if (this.spans === spans) slots[SPAN] = this.#span(executionAsyncId()); };
+    if (first) {
       const within = (number) => (call) => {
         if (this.spans === spans) slots[SPAN] = number;
         try {
@@ -84,44 +111,55 @@ class Requests {
           reads();
         }
       };
-      intercept(spans, 'run', (call, context) => within(tell(context))(call));
-      intercept(spans, 'exit', within(0));
-      intercept(spans, 'enterWith', within(0));
-      intercept(spans, 'disable', within(0));
-      if (spans.getStore() !== undefined) this.#blind = executionAsyncId();
-      reads();
-    } else {
-      native.followSpans(spans);
-      intercept(spans, 'enterWith', (call, context) => { // the other methods call it
-        tell(context);
-        return call();
+      intercept(spans, 'run', (call, context) => {
+        this.#resume(spans);
+        return within(tell(context))(call);
       });
-      tell(spans.getStore());
+      for (const name of ['exit', 'enterWith', 'disable']) intercept(spans, name, within(0));
+      if (spans.getStore() !== undefined) this.#blind = executionAsyncId();
     }
+    reads();
+  }
+
+  /** No manager is followed. */
+  #leave() {
+    this.spans = undefined;
+    if (this.slots) this.slots[SPAN] = 0;
+    else native.followSpans(undefined);
+  }
+
+  /** A manager that was only disabled is used again. */
+  #resume(spans) {
+    if (this.spans) return;
+    const manager = peek(peek(globalThis, API), 'context');
+    if (storageOf(manager) === spans) this.follow(manager);
   }
 
   #mirror(slots) {
     const { labels } = this;
     const running = []; // of each callback: its id, and the numbers outside
     const reads = (id) => {
+      slots[EXECUTING] = id;
       slots[LABEL] = labels.getStore()?.number ?? 0;
       slots[SPAN] = this.#span(id);
     };
     createHook({
       before: (id) => {
-        running.push(id, slots[LABEL], slots[SPAN]);
+        running.push(id, slots[LABEL], slots[SPAN], slots[EXECUTING]);
         reads(id);
       },
       after: (id) => {
         if (id === this.#blind) this.#blind = 0;
-        let began, label = 0, span = 0; // of a callback that began before us
+        let began, label = 0, span = 0, executing = 0; // of a callback that began before us
         while (began !== id && running.length) {
+          executing = running.pop();
           span = running.pop();
           label = running.pop();
           began = running.pop();
         }
         slots[LABEL] = label;
         slots[SPAN] = span;
+        slots[EXECUTING] = executing;
       },
     }).enable();
     reads(executionAsyncId());
@@ -129,6 +167,21 @@ class Requests {
 
   #span(id) {
     return id === this.#blind ? 0 : tell(this.spans?.getStore());
+  }
+}
+
+/** Where Node has the id of the callback that runs: without it, what the program's own hooks store may be mistaken. */
+function executing() {
+  const before = Object.getOwnPropertyDescriptor(process, 'noDeprecation');
+  try {
+    Object.defineProperty(process, 'noDeprecation', { value: true, writable: true, enumerable: true, configurable: true }); // with --pending-deprecation, it would warn of this
+    const { async_id_fields: fields } = /** @type {any} */ (process).binding('async_wrap');
+    return fields[0] === executionAsyncId() ? fields : undefined;
+  } catch {
+    return undefined; // --permission
+  } finally {
+    if (before) Object.defineProperty(process, 'noDeprecation', before);
+    else delete (/** @type {any} */ (process)).noDeprecation;
   }
 }
 
@@ -142,6 +195,12 @@ function intercept(storage, name, f) {
 }
 
 // ---- OpenTelemetry's contexts ----------------------------------------------------------------------------------------
+
+/** What a context manager keeps its contexts in; undefined: it is another kind of manager. */
+function storageOf(manager) {
+  const spans = peek(manager, '_asyncLocalStorage');
+  return !types.isProxy(spans) && spans instanceof AsyncLocalStorage ? spans : undefined;
+}
 
 /** Tells the core which span an OpenTelemetry context has; returns the number of what was told, 0: it has none. */
 function tell(context) {
@@ -159,9 +218,13 @@ function tell(context) {
 function spanned(context) {
   const values = peek(context, '_currentContext');
   if (!types.isMap(values)) return undefined;
-  const ids = peek(Reflect.apply(get, values, [IN_CONTEXT]), '_spanContext');
+  const of = Reflect.apply(get, values, [IN_CONTEXT]), method = peek(of, 'spanContext');
+  if (typeof method !== 'function' || types.isProxy(method)) return undefined;
+  if (method !== known && !OWN.test(Reflect.apply(toString, method, []))) return undefined;
+  known = method;
+  const ids = peek(of, '_spanContext');
   const trace = peek(ids, 'traceId'), span = peek(ids, 'spanId');
-  return isId(trace, 32) && isId(span, 16) ? `"trace_id":"${trace}","span_id":"${span}"` : undefined;
+  return isId(trace, 32) && isId(span, 16) ? Reflect.apply(toLowerCase, `"trace_id":"${trace}","span_id":"${span}"`, []) : undefined;
 }
 
 function isId(id, length) {
@@ -203,11 +266,16 @@ function shortened(text) {
   return characters.length <= LONGEST ? characters.join('') : `${characters.slice(0, LONGEST - 1).join('')}…`;
 }
 
+function kindOf(value) {
+  if (value === null || value === undefined) return String(value);
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}
+
 /** Calls f with the label in force, in f and all that it starts. */
 function label(text, f, ...args) {
-  if (typeof text !== 'string') throw new TypeError(`label(text, f): text is a string, not ${text === null ? 'null' : `a ${typeof text}`}: label(String(value), f)`);
+  if (typeof text !== 'string') throw new TypeError(`label(text, f): text is a string, not ${kindOf(text)}: label(String(value), f)`);
   if (!text) throw new RangeError('label(text, f): text is empty');
-  if (typeof f !== 'function') throw new TypeError(`label(text, f): f is a function, which is called with the label in force, not ${f === null ? 'null' : `a ${typeof f}`}: label(text, () => …)`);
+  if (typeof f !== 'function') throw new TypeError(`label(text, f): f is a function, which is called with the label in force, not ${kindOf(f)}: label(text, () => …)`);
   if (types.isGeneratorFunction(f)) throw new TypeError('label(text, f): f is a generator function, whose code runs where it is iterated over, outside of the label: label what iterates, or call label() in it');
   return requests().label([shortened(text)], f, args);
 }

@@ -11,24 +11,27 @@ function lookOut() {
   } catch { /* objects that can't be changed: then there are no spans */ }
 }
 
-/** Calls f with the value of a property, as soon as it has one. */
+/**
+ * Calls f with the value of a property, and with each that it is given when it isn't there. Setting what isn't there asks
+ * the prototype: that has the accessor, also after the property is deleted. The object itself stays as it would be.
+ */
 function expect(object, name, f) {
-  const property = Object.getOwnPropertyDescriptor(object, name);
-  if (property?.value) f(property.value);
-  if (property) return; // or it is expected already
-  Object.defineProperty(object, name, {
-    configurable: true,
-    enumerable: true,
-    get() {
-      return undefined;
-    },
-    set(value) {
-      Object.defineProperty(object, name, { value, writable: true, enumerable: true, configurable: true });
-      try {
-        f(value);
-      } catch { /* as above */ }
-    },
-  });
+  const value = Object.getOwnPropertyDescriptor(object, name)?.value;
+  let above = Object.getPrototypeOf(object);
+  if (!above || !Object.hasOwn(above, name)) {
+    if (!above || !Object.getPrototypeOf(above)) Object.setPrototypeOf(object, above = Object.create(above)); // not of all objects
+    Object.defineProperty(above, name, {
+      configurable: true,
+      set(value) {
+        Reflect.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true });
+        if (this !== object) return;
+        try {
+          f(value);
+        } catch { /* as above */ }
+      },
+    });
+  }
+  if (value) f(value);
 }
 
-module.exports = { lookOut };
+module.exports = { lookOut, API };

@@ -6,7 +6,7 @@ const native = require('./native');
 const sessions = require('./session');
 const { callSite, original, assignedName } = require('./callsite');
 const { SessionError, core } = require('./errors');
-const { pin } = require('./pin');
+const { pin, prepare } = require('./pin');
 const { isSecret } = require('./settings');
 const { lookOut } = require('./spans');
 
@@ -28,6 +28,7 @@ function watch(value, options) {
   const generated = callSite(watch), site = original(generated);
   const name = nameOf(options, kind, ...(site ? [site, generated] : []));
   check(value, kind, buffer, name, flag(options, 'copy', false));
+  prepare();
   const { settings } = sessions.current();
   const flags = (flag(options, 'trackThreads', settings.watch.track_threads) ? FLAGS.trackThreads : 0)
     | (flag(options, 'trackSQL', settings.watch.track_sql) ? FLAGS.trackSQL : 0)
@@ -73,6 +74,7 @@ function share(array) {
 function receive(shared) {
   if (shared?.kind !== SHARED) throw new TypeError('receive() takes what share() returned');
   if (shared.process !== process.pid) throw new TypeError(`'${shared.name}' was shared in process ${shared.process}: watched memory can't be passed to another process`);
+  prepare();
   sessions.current();
   const pages = native.receive(shared.id);
   if (!pages) throw new SessionError(`'${shared.name}': its watch has ended`);

@@ -135,12 +135,14 @@ void isolate_restore_frame(napi_value frame);
 
 /* What an object of a storage says: see lib/requests.js. Returns its number. */
 uint32_t isolate_tell_request(napi_value object, const char *json, size_t length);
-/* Whether what a storage of labels holds, `value` now, is found by looking at what V8 continues with. */
-bool isolate_pull_requests(napi_value storage, napi_value value);
+/* What a storage of labels holds, `value` now, is found by looking at what V8 continues with; it isn't, though it is
+ * there; this Node has nothing there. */
+enum pulled { PULLED, PULLED_NOTHING, PULLED_NOWHERE };
+enum pulled isolate_pull_requests(napi_value storage, napi_value value);
 /* The storage of OpenTelemetry's contexts. */
 void isolate_follow_spans(napi_value storage);
 /* Else, numbers of the span and the label in force. A Uint32Array over them, for a mirror in JavaScript. */
-uint32_t *isolate_requests(void);
+uint32_t *isolate_requests(const double *executing);
 
 /* Tells of statements whose token nobody holds any more: how many there are since they were taken, and an array of
  * them. */

@@ -43,7 +43,7 @@ const script *script_of(state *s, const v8::JitCodeEvent *event) {
     if (!known) {
         std::string name = utf8(s->isolate, event->script->GetScriptName()),
                     url = utf8(s->isolate, event->script->GetSourceURL());
-        bool internal = !name.compare(0, 5, "node:");
+        bool internal = !name.compare(0, 5, "node:") || (!s->own.empty() && !name.compare(0, s->own.size(), s->own));
         std::string file = url.empty() ? name : url;
         known.reset(new script{name,
                                file.empty() ? "<eval>" : file_of(file),

@@ -88,15 +88,19 @@ uint32_t isolate_tell_request(napi_value object, const char *json, size_t length
     return self ? asked_of(self)->tell(local(object), std::string(json, length)) : 0;
 }
 
-bool isolate_pull_requests(napi_value storage, napi_value value) {
-    return self && asked_of(self)->pull(local(storage), local(value));
+enum pulled isolate_pull_requests(napi_value storage, napi_value value) {
+    return self ? asked_of(self)->pull(local(storage), local(value)) : PULLED_NOTHING;
 }
 
 void isolate_follow_spans(napi_value storage) {
     if (self) asked_of(self)->follow_spans(local(storage));
 }
 
-uint32_t *isolate_requests(void) { return self ? asked_of(self)->mirrored : nullptr; }
+uint32_t *isolate_requests(const double *executing) {
+    if (!self) return nullptr;
+    if (executing) asked_of(self)->executing = executing;
+    return asked_of(self)->mirrored;
+}
 
 /* ---- statements -------------------------------------------------------------------------------------------------- */
 

@@ -81,7 +81,8 @@ FUNCTION(tellRequest) {
 FUNCTION(pullRequests) {
     napi_value argv[ARGUMENTS];
     arguments(env, info, argv);
-    return boolean(env, isolate_pull_requests(argv[0], argv[1]));
+    enum pulled pulled = isolate_pull_requests(argv[0], argv[1]);
+    return pulled == PULLED_NOWHERE ? NULL : boolean(env, pulled == PULLED);
 }
 
 FUNCTION(followSpans) {
@@ -92,8 +93,14 @@ FUNCTION(followSpans) {
 }
 
 FUNCTION(requestSlots) {
-    (void)info;
-    return words(env, napi_uint32_array, isolate_requests(), 2);
+    napi_value argv[ARGUMENTS];
+    napi_typedarray_type type;
+    size_t length;
+    void *executing;
+    arguments(env, info, argv);
+    if (napi_get_typedarray_info(env, argv[0], &type, &length, &executing, NULL, NULL) || type != napi_float64_array)
+        executing = NULL;
+    return words(env, napi_uint32_array, isolate_requests(executing), 3);
 }
 
 FUNCTION(followToken) {

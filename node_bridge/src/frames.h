@@ -9,7 +9,7 @@ namespace memwatch {
 
 struct finding {
     place *best;     /* the innermost place in the program's own source */
-    place *internal; /* the innermost in Node's */
+    place *internal; /* the innermost in Node's, or in this package's */
     bool unknown;    /* before these came a function that isn't in the map */
     unsigned most;   /* callers asked for */
     unsigned count;

@@ -2,6 +2,7 @@
  * ours. */
 #include "isolate.h"
 
+#include <dlfcn.h>
 #include <link.h>
 
 #include <algorithm>
@@ -26,6 +27,19 @@ static int find_program(struct dl_phdr_info *info, size_t, void *result) {
     return 1; /* the first is the program itself: node */
 }
 
+/* lib/ of the package in whose prebuilds/<system>/ this addon lies. */
+static std::string own_scripts(void) {
+    Dl_info info;
+    if (!dladdr((const void *)&states_lock, &info) || !info.dli_fname) return "";
+    std::string path = info.dli_fname;
+    for (int up = 0; up < 3; up++) {
+        size_t slash = path.rfind('/');
+        if (slash == std::string::npos) return "";
+        path.resize(slash);
+    }
+    return path + "/lib/";
+}
+
 bool isolate_attach(void) {
     if (self) return false;
     state *s = new state{};
@@ -39,6 +53,7 @@ bool isolate_attach(void) {
         pthread_attr_destroy(&attributes);
     }
     for (range &r : s->interpreter) r = {0, UINTPTR_MAX};
+    s->own = own_scripts();
     s->text[0] = {UINTPTR_MAX, 0};
     dl_iterate_phdr(find_program, &s->text[0]);
     void *start = nullptr;

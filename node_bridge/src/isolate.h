@@ -28,7 +28,7 @@ namespace memwatch {
 
 struct script {
     std::string name, file, map_url; /* as V8 names it; as people know it */
-    bool internal;                   /* Node's own */
+    bool internal;                   /* Node's own, or this package's */
     std::unique_ptr<source_map> map;
     script_text text;
 
@@ -96,6 +96,7 @@ struct state {
     v8::Isolate *isolate;
     std::map<uintptr_t, std::shared_ptr<code>> codes; /* by start */
     std::unordered_map<int, std::unique_ptr<script>> scripts;
+    std::string own;                                           /* the folder of this package's scripts */
     bool watches;                                              /* maps have been read */
     std::unordered_map<uintptr_t, std::vector<place>> pending; /* positions come before the code that they belong to */
     bool operations[256];                                      /* of bytecode: those that store or call */

@@ -12,9 +12,11 @@ namespace memwatch {
 namespace {
 
 /* What lies where in V8's objects, whose addresses have a 1 at the end. A Map has a table: an array of the numbers of
- * its entries, of those that are gone, and of buckets; the buckets; then entries of three words, key and value first.
+ * its entries, of those that are gone, and of buckets; the first entry of each bucket; then the entries, two a bucket:
+ * key, value, the bucket's next entry.
  */
-enum { TAG = 1, KIND = 0, MAP_TABLE = 24, ENTRIES = 16, DELETED = 24, BUCKETS = 32, FIRST = 40, ENTRY = 3, MOST = 256 };
+enum { TAG = 1, KIND = 0, MAP_TABLE = 24, BUCKETS = 32, FIRST = 40, ENTRY = 3, PER_BUCKET = 2 };
+enum { BUCKETS_MOST = 1 << 24, IN_BUCKET_MOST = 256 };
 
 bool is_object(uintptr_t value) { return (value & 3) == TAG; }
 
@@ -48,51 +50,63 @@ uint32_t requests::tell(v8::Local<v8::Value> object, std::string json) {
     return number;
 }
 
-bool requests::pull(v8::Local<v8::Value> storage, v8::Local<v8::Value> value) {
+enum pulled requests::pull(v8::Local<v8::Value> storage, v8::Local<v8::Value> value) {
     v8::HandleScope scope(isolate_);
     v8::Local<v8::Value> frame = current_frame(isolate_);
-    if (frame.IsEmpty() || !frame->IsMap()) return false;
+    if (frame.IsEmpty() || !frame->IsObject()) return PULLED_NOWHERE;
+    if (!frame->IsMap()) return PULLED_NOTHING;
     uintptr_t map = address(frame), table = word(map, MAP_TABLE);
     busy_ = true;
-    storages_[LABEL].Reset(isolate_, storage);
+    look_for(LABEL, storage);
     type_ = type_of(map);
     table_ = is_object(table) ? word(table, KIND) : 0;
     pulls_ = held(LABEL) == address(value);
     busy_ = false;
-    return pulls_;
+    return pulls_ ? PULLED : PULLED_NOTHING;
+}
+
+void requests::look_for(kind of, v8::Local<v8::Value> storage) {
+    storages_[of].Reset();
+    if (!storage->IsObject()) return;
+    storages_[of].Reset(isolate_, storage);
+    hashes_[of] = (uint32_t)storage.As<v8::Object>()->GetIdentityHash(); /* by which V8's Maps have it */
 }
 
 void requests::follow_spans(v8::Local<v8::Value> storage) {
     busy_ = true;
-    storages_[SPAN].Reset(isolate_, storage);
+    look_for(SPAN, storage);
     busy_ = false;
 }
 
 /* ---- at a store (async-signal-safe from here on) ------------------------------------------------------------------
  */
 
-/* Those of what is continued with, if it is a Map. */
-const uintptr_t *requests::entries(uintptr_t map, size_t *count) const {
-    if (!is_object(map) || type_of(map) != type_) return nullptr;
+/* What such a Map has for a key; 0: nothing. */
+uintptr_t requests::value_of(uintptr_t map, uintptr_t key, uint32_t hash) const {
+    if (!is_object(map) || type_of(map) != type_) return 0;
     uintptr_t table = word(map, MAP_TABLE);
-    if (!is_object(table) || word(table, KIND) != table_) return nullptr;
-    size_t there = number(word(table, ENTRIES)), gone = number(word(table, DELETED)),
-           buckets = number(word(table, BUCKETS));
-    if (there > MOST || gone > MOST || buckets > MOST) return nullptr;
-    *count = there + gone;
-    return (const uintptr_t *)(table - TAG + FIRST) + buckets;
+    if (!is_object(table) || word(table, KIND) != table_) return 0;
+    size_t buckets = number(word(table, BUCKETS));
+    if (!buckets || buckets > BUCKETS_MOST || buckets & (buckets - 1)) return 0;
+    const uintptr_t *firsts = (const uintptr_t *)(table - TAG + FIRST), *entries = firsts + buckets;
+    size_t at = number(firsts[hash & (buckets - 1)]);
+    for (int i = 0; i < IN_BUCKET_MOST && at < buckets * PER_BUCKET; i++) { /* after the last: -1 */
+        const uintptr_t *entry = entries + at * ENTRY;
+        if (entry[0] == key) return entry[1];
+        at = number(entry[2]);
+    }
+    return 0;
 }
 
 /* The object that a storage holds; 0: none. */
 uintptr_t requests::held(kind of) const {
     const uintptr_t *storage = *(uintptr_t *const *)&storages_[of]; /* a Global is a pointer to a slot */
-    const uintptr_t *frame = frame_of(isolate_), *entry = nullptr;
-    size_t count = 0;
-    if (storage && frame) entry = entries(*frame, &count);
-    for (; count; count--, entry += ENTRY)
-        if (entry[0] == *storage) return entry[1];
-    return 0;
+    const uintptr_t *frame = frame_of(isolate_);
+    return storage && frame ? value_of(*frame, *storage, hashes_[of]) : 0;
 }
+
+/* Whether the callback runs in which JavaScript has mirrored: hooks of the program's may run before ours. */
+bool requests::is_executing() const { return !executing || mirrored[EXECUTING] == (uint32_t)(int64_t)*executing; }
 
 mw_request *requests::known_as(const char *json, size_t length) {
     uint64_t hash = length;
@@ -118,6 +132,7 @@ mw_request *requests::find() {
             parts[of] = known ? known->get() : nullptr;
         } else {
             parts[of] = mirrored[of] < numbers_.size() ? numbers_[mirrored[of]] : nullptr;
+            if (parts[of] && !is_executing()) parts[of] = nullptr;
         }
         any |= parts[of] != nullptr;
         same &= last_[of] == (parts[of] ? parts[of]->serial : 0);

@@ -10,8 +10,9 @@
 #include <string>
 #include <vector>
 
-#include <v8.h>
+#include <node.h>
 
+#include "addon.h"
 #include "marked.h"
 #include "memwatch.h"
 
@@ -25,8 +26,8 @@ class requests {
     requests(const requests &) = delete;
     requests &operator=(const requests &) = delete;
 
-    /* What is in force is what storages hold: the label's, `value` now. False if that isn't found by looking. */
-    bool pull(v8::Local<v8::Value> storage, v8::Local<v8::Value> value);
+    /* What is in force is what storages hold: the label's, `value` now. */
+    enum pulled pull(v8::Local<v8::Value> storage, v8::Local<v8::Value> value);
     void follow_spans(v8::Local<v8::Value> storage);
 
     /* The object says this, members of a JSON object. Returns its number, until it is collected. */
@@ -35,7 +36,9 @@ class requests {
     /* What is in force now; NULL: nothing is, or it isn't known. Async-signal-safe. */
     mw_request *find();
 
-    uint32_t mirrored[KINDS] = {}; /* numbers of what is in force, where JavaScript says so */
+    enum { EXECUTING = KINDS, MIRRORED };
+    const double *executing = nullptr; /* where Node has the id of the callback that runs; NULL: not known */
+    uint32_t mirrored[MIRRORED] = {}; /* numbers of what is in force, and in which callback, where JavaScript says so */
 
   private:
     struct part {
@@ -55,6 +58,7 @@ class requests {
     marked<std::unique_ptr<part>> parts_;
     v8::Isolate *isolate_;
     v8::Global<v8::Value> storages_[KINDS];
+    uint32_t hashes_[KINDS] = {};
     bool pulls_ = false, busy_ = false; /* busy: changing; a signal handler that stores says nothing */
     uint16_t type_ = 0;                 /* V8's, of such a Map */
     uintptr_t table_ = 0;               /* of what its entries are in */
@@ -63,8 +67,10 @@ class requests {
     mw_request *last_request_ = nullptr;
     mw_request known_[1 << KNOWN_BITS] = {}; /* by a hash of the text */
 
-    const uintptr_t *entries(uintptr_t map, size_t *count) const;
+    void look_for(kind of, v8::Local<v8::Value> storage);
+    uintptr_t value_of(uintptr_t map, uintptr_t key, uint32_t hash) const;
     uintptr_t held(kind of) const;
+    bool is_executing() const;
     mw_request *known_as(const char *json, size_t length);
 };
 

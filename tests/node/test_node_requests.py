@@ -53,7 +53,7 @@ def labels(journal: Journal, variable: str = "x") -> list[tuple[Any, tuple[str, 
     return [(event.new[0], in_force(event)[0]) for event in journal.of(variable)]
 
 
-def assert_told(node: Node, journal: Journal, *, or_no_span: bool = False) -> int:
+def assert_told(node: Node, journal: Journal, *, or_no_span: bool = False, or_none: bool = False) -> int:
     """What is told of each store is what was in force; returns how many there are."""
     told: dict[str, list[tuple[list[str], str, str]]] = json.loads((node.folder / "told.json").read_text())
     for variable, stores in told.items():
@@ -61,6 +61,8 @@ def assert_told(node: Node, journal: Journal, *, or_no_span: bool = False) -> in
         found = [in_force(event) for event in journal.of(variable)]
         if or_no_span:
             expected = [one if one[1:] == ("", "") else other for one, other in zip(found, expected, strict=True)]
+        if or_none:
+            expected = [one if one == ((), "", "") else other for one, other in zip(found, expected, strict=True)]
         assert found == expected, variable
     assert not journal.lost
     return sum(map(len, told.values()))
@@ -177,12 +179,20 @@ def test_labels_that_take_more_room_than_there_is_are_cut_off(node: Node) -> Non
 def test_label_takes_a_text_and_a_function(node: Node) -> None:
     node.write("""
         const { label } = require('@memwatch/node');
-        const wrong = [[17, () => {}], [null, () => {}], ['', () => {}], ['x'], ['x', null], ['x', function* () {}], ['x', async function* () {}]];
+        const wrong = [[17, () => {}], [null, () => {}], ['', () => {}], ['x'], ['x', null], ['x', {}], [undefined, () => {}], ['x', function* () {}], ['x', async function* () {}]];
         for (const each of wrong) try { label(...each); console.log('taken'); } catch (error) { console.log(`${error.name}: ${error.message}`); }
     """)
     lines = node.run("program.js").stdout.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["TypeError", "TypeError", "RangeError"] + 4 * ["TypeError"]
-    for line, said in zip(lines, ["String(value)"] * 2 + ["empty"] + ["() => …"] * 2 + ["iterate"] * 2, strict=True):
+    assert [line.split(":")[0] for line in lines] == ["TypeError", "TypeError", "RangeError"] + 6 * ["TypeError"]
+    remedies = (
+        ["String(value)"] * 2
+        + ["empty"]
+        + ["() => …"] * 2
+        + ["not an object: "]
+        + ["not undefined: "]
+        + ["iterate"] * 2
+    )
+    for line, said in zip(lines, remedies, strict=True):
         assert said in line
 
 
@@ -264,6 +274,86 @@ def test_statement_and_label_are_in_force_side_by_side(node: Node) -> None:
         ]  # fmt: skip
 
 
+def test_labels_are_told_beside_any_number_of_storages(node: Node) -> None:
+    """The first label under many of them; later ones in a flow that goes on and on making some."""
+    node.write("""
+        const { AsyncLocalStorage, AsyncResource } = require('node:async_hooks');
+        const { watch, label } = require('@memwatch/node');
+        const x = watch(new Int32Array(1)), within = (i, f) => (i ? new AsyncLocalStorage().run(i, within, i - 1, f) : f());
+        within(300, () => label('many', () => { x[0] = 1; }));
+        const resource = label('made', () => new AsyncResource('r'));
+        label('calls', () => { resource.runInAsyncScope(() => { x[0] = 2; }); x[0] = 3; });
+        (async () => {
+          for (let i = 4; i < 2000; i++) {
+            await null;
+            new AsyncLocalStorage().run(i, () => {});
+            if (i % 500 === 0) label(`in ${i}`, () => { x[0] = i; });
+          }
+        })();
+    """)
+    node.run("program.js")
+    later = [(i, (f"in {i}",)) for i in (500, 1000, 1500)]
+    assert labels(node.read()) == [(1, ("many",)), (2, ("made",)), (3, ("calls",)), *later]
+
+
+def test_async_hooks_of_the_program_store_under_the_label_of_their_callback_or_none(node: Node) -> None:
+    """Also those that were enabled before there was a label."""
+    node.write("""
+        const fs = require('node:fs');
+        const { AsyncLocalStorage, AsyncResource, createHook } = require('node:async_hooks');
+        const { watch, label } = require('@memwatch/node');
+        const x = watch(new Int32Array(1), { name: 'x' }), y = watch(new Int32Array(1), { name: 'y' });
+        const mine = new AsyncLocalStorage(), told = { x: [] };
+        let hooked = 0;
+        const store = () => { if (hooked) { told.x.push([[mine.getStore()], '', '']); x[0]++; } };
+        const enable = () => createHook({ before: store, after: store }).enable();
+        const labelled = (text, f) => label(text, () => mine.run(text, f));
+        enable();
+        labelled('first', () => {});
+        enable();
+        if (Object.hasOwn(process, 'noDeprecation')) throw new Error('left');
+        const resource = labelled('inner', () => new AsyncResource('r'));
+        process.on('exit', () => fs.writeFileSync('told.json', JSON.stringify(told)));
+        labelled('outer', () => setTimeout(() => {
+          hooked = 1;
+          resource.runInAsyncScope(() => { y[0] = 1; });
+          hooked = 0;
+          y[0] = 2;
+        }, 1));
+    """)
+    assert node.run("--pending-deprecation", "program.js").stderr == ""
+    journal = node.read()
+    assert assert_told(node, journal, or_none=node.version < 24) == 4
+    assert labels(journal, "y") == [(1, ("inner",)), (2, ("outer",))]
+
+
+def test_stack_leaves_out_frames_of_this_package(node: Node) -> None:
+    node.write("""
+        const { watch, label } = require('@memwatch/node');
+        const x = watch(new Int32Array(1));
+        function store() { x[0]++; }
+        function inner() { label('inner', store); }
+        function outer() { label('outer', inner); }
+        for (let i = 0; i < 3; i++) outer();
+    """)
+    node.run("program.js", MEMWATCH_WATCH_STACK="4")
+    for event in node.read().of("x"):
+        assert event.stack is not None
+        assert [site.function for site in event.stack][:2] == ["inner", "outer"]
+        assert not [site for site in event.stack if "node_bridge" in site.file]
+
+
+@ONCE
+def test_watch_with_frozen_intrinsics_is_refused_in_words_where_it_would_lose_memory(node: Node) -> None:
+    node.write("""
+        const { watch } = require('@memwatch/node');
+        for (let i = 0; i < 2; i++) try { watch(new Int32Array(1)); console.log('watched'); } catch (error) { console.log(`${error.name}: ${error.message}`); }
+    """)
+    lines = node.run("--frozen-intrinsics", "--no-warnings", "program.js").stdout.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("TypeError: watch() with node --frozen-intrinsics takes Node.js 24") for line in lines)
+
+
 # ---- what is asked for, and what isn't --------------------------------------------------------------------------------
 
 
@@ -336,10 +426,21 @@ BEFORE, LATER, AGAIN, BETWEEN = (
     "manage(); within(() => { setTimeout(() => { start(); store(); within(store); setTimeout(store); }); });",
 )
 
+DISABLED, REPLACED = (
+    """start(); manage(); within(() => { store(); setTimeout(store, 20); setTimeout(store, 40); });
+       setTimeout(() => { context.disable(); store(); }, 10); setTimeout(() => { manage(); within(() => { store(); setTimeout(store, 30); }); store(); }, 30);""",
+    """start(); const one = new AsyncLocalStorageContextManager(); context.setGlobalContextManager(one); within(() => { setTimeout(store); context.disable(); store(); });
+       context.setGlobalContextManager(one); store(); within(() => { store(); setTimeout(store); one.disable(); within(store); });""",
+)
+
 
 @WITH_OTEL
 @pytest.mark.parametrize("registered", [True, False])
-@pytest.mark.parametrize("course", [BEFORE, LATER, AGAIN, BETWEEN], ids=["before", "later", "again", "between"])
+@pytest.mark.parametrize(
+    "course",
+    [BEFORE, LATER, AGAIN, BETWEEN, DISABLED, REPLACED],
+    ids=["before", "later", "again", "between", "disabled", "replaced"],
+)
 def test_spans_are_told_whenever_opentelemetry_is_set_up(node: Node, course: str, registered: bool) -> None:
     """Before the first watch or after it, more than once; before this package is loaded, if it isn't the first."""
     node.install(packages=OTEL)
@@ -373,12 +474,49 @@ def test_nothing_of_the_programs_is_called_to_know_a_span(node: Node) -> None:
         mine({ _spanContext: { traceId: '0'.repeat(32), spanId: '0'.repeat(16) } });
         mine({ _spanContext: { traceId: { toString: called }, spanId: 7 } });
         context.with({ getValue: () => undefined }, () => { x[0]++; });
+        mine({ _spanContext: spanContext(), spanContext() { return { ...this._spanContext, spanId: 'c'.repeat(16) }; } });
+        mine({ _spanContext: spanContext() });
+        mine(trace.wrapSpanContext({ traceId: 'A'.repeat(32), spanId: 'B'.repeat(16), traceFlags: 1 }));
         context.with(Object.freeze(trace.setSpan(context.active(), trace.wrapSpanContext(spanContext()))), () => { x[0]++; });
     """
     )
     node.run("program.js")
     found = [in_force(event) for event in node.read().of("x")]
-    assert found == [((), "", "")] * 7 + [((), "1".rjust(32, "a"), "1".rjust(16, "b"))]
+    assert found == [((), "", "")] * 9 + [((), "a" * 32, "b" * 16), ((), "3".rjust(32, "a"), "3".rjust(16, "b"))]
+
+
+@WITH_OTEL
+def test_looking_out_for_opentelemetry_leaves_the_global_object_as_it_was(node: Node) -> None:
+    """Nor are a manager's methods replaced more than once."""
+    node.install(packages=OTEL)
+    node.write(f"""
+        const key = Symbol.for('opentelemetry.js.api.1'), plain = {{ writable: true, enumerable: true, configurable: true }};
+        const assert = require('node:assert');
+        assert(!Object.hasOwn(globalThis, key) && globalThis[key] === undefined && !({{ ...globalThis }})[key]);
+        const derived = Object.create(globalThis);
+        derived[key] = 5;
+        assert.deepEqual(Object.getOwnPropertyDescriptor(derived, key), {{ value: 5, ...plain }});
+        assert(!Object.hasOwn(globalThis, key));
+        {SETUP}
+        x = require('@memwatch/node').watch(new Int32Array(1), {{ name: 'x' }});
+        const one = new AsyncLocalStorageContextManager(), {{ _asyncLocalStorage: storage }} = one;
+        const methods = () => [one.disable, ...['run', 'exit', 'enterWith', 'disable'].map((name) => storage[name])];
+        let before;
+        for (let i = 0; i < 3; i++) {{
+          context.setGlobalContextManager(one);
+          const value = globalThis[key];
+          assert.deepEqual(Object.getOwnPropertyDescriptor(globalThis, key), {{ value, ...plain }});
+          assert.deepEqual(Object.getOwnPropertyDescriptor(value, 'context'), {{ value: one, ...plain }});
+          before ??= methods();
+          assert(methods().every((each, i) => each === before[i]));
+          within(store);
+          context.disable();
+          assert(!Object.hasOwn(value, 'context') && value.context === undefined);
+          store();
+        }}
+    """)
+    node.run("program.js")
+    assert assert_told(node, node.read()) == 6
 
 
 @WITH_OTEL
