@@ -98,7 +98,8 @@ static int check(const void *start, size_t size, uint32_t flags, mw_depth depth)
     if (!mw.started) return MW_ERR_NOT_STARTED;
     if (!atomic_load(&mw.journal.open)) return MW_ERR_NO_JOURNAL;
     if (!size || (uintptr_t)start + size < (uintptr_t)start) return MW_ERR_ALIGNMENT;
-    if (flags & ~(uint32_t)(MW_FLAGS_ALL | MW_FLAGS_SECRET) || depth.start >= depth.stop || depth.start >= size) return MW_ERR_FLAGS;
+    if (flags & ~(uint32_t)(MW_FLAGS_ALL | MW_FLAGS_SECRET) || depth.start >= depth.stop || depth.start >= size)
+        return MW_ERR_FLAGS;
     if (flags & MW_MASK_WHOLE && (size != 8 || flags & MW_MASK_BYTES)) return MW_ERR_FLAGS;
     int error = fork_settle();
     return error ? error

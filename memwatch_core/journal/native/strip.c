@@ -288,6 +288,20 @@ static uint64_t number_at(unsigned char *record, size_t position, size_t bytes) 
     return number;
 }
 
+static bool end_is_sound(unsigned char *record, size_t slots) {
+    size_t length = record[26];
+    if (slots != 1 || record[24] > 9 || length > 36) return false;
+    memset(record + 27 + length, 0, MWJ_SLOT_SIZE - 27 - length);
+    return true;
+}
+
+static bool stack_is_sound(unsigned char *record, size_t length, size_t room) {
+    if (length < 4 || length % 4 || number_at(record, 0, 4) > 3) return false;
+    for (size_t i = 4; i < length; i += 4)
+        if (!number_at(record, i, 4)) return false;
+    return is_text(record, length, length, room);
+}
+
 /* Whether a record without values can be what it says: of another kind that was damaged, it would have some. What lies
  * behind its payload becomes zeros. */
 static bool is_sound(unsigned char *record, size_t slots) {
@@ -298,11 +312,7 @@ static bool is_sound(unsigned char *record, size_t slots) {
     case MWJ_VARIABLE:
         memcpy(part, record + 24, sizeof part); /* size, start, stop */
         return slots == 1 && u32_at(record + 20) < 2 * UNTOLD_FLAG && part[0] && part[1] < part[0] && part[1] < part[2];
-    case MWJ_UNREGISTERED:
-        length = record[26];
-        if (slots != 1 || record[24] > 9 || length > 36) return false;
-        memset(record + 27 + length, 0, MWJ_SLOT_SIZE - 27 - length);
-        return true;
+    case MWJ_UNREGISTERED: return end_is_sound(record, slots);
     default: break;
     }
     if (length > room) return false;
@@ -314,11 +324,7 @@ static bool is_sound(unsigned char *record, size_t slots) {
     case MWJ_LOST:
         return length >= 8 && length <= 8 + REASON_MAX && number_at(record, 0, 8) && !number_at(record, 4, 4) &&
                is_text(record, 8, length, room);
-    case MWJ_STACK:
-        if (length < 4 || length % 4 || number_at(record, 0, 4) > 3) return false;
-        for (size_t i = 4; i < length; i += 4)
-            if (!number_at(record, i, 4)) return false;
-        return is_text(record, length, length, room);
+    case MWJ_STACK: return stack_is_sound(record, length, room);
     default: return false;
     }
 }
@@ -344,6 +350,32 @@ static PyObject *find(PyObject *module, PyObject *args) {
     }
     PyBuffer_Release(&slots);
     return found;
+}
+
+/* Whether it has a text that the caller has to look at. */
+static bool strip_record(Strip *s, unsigned char *record, size_t slots) {
+    switch (MWJ_KIND_OF(u32_at(record))) {
+    case MWJ_STORE: strip_store(s, record, slots); return false;
+    case MWJ_CONTENT: strip_content(s, record, slots); return false;
+    case MWJ_PAD:
+        memset(record + 4, 0, MWJ_SLOT_SIZE - 4);
+        for (size_t i = 1; i < slots; i++) memset(record + i * MWJ_SLOT_SIZE + 4, 0, MWJ_SLOT_SIZE - 4);
+        return false;
+    case MWJ_METADATA:
+    case MWJ_CONTEXT:
+    case MWJ_OUTCOME:
+    case MWJ_PLACE:
+    case MWJ_ALIAS:
+    case MWJ_REQUEST:
+    case MWJ_NOT_FOLLOWED: return true;
+    default: break;
+    }
+    if (!is_sound(record, slots)) {
+        erase_all(record, slots);
+        return false;
+    }
+    if (MWJ_KIND_OF(u32_at(record)) == MWJ_VARIABLE) strip_variable(s, record);
+    return MWJ_KIND_OF(u32_at(record)) == MWJ_UNREGISTERED;
 }
 
 static PyObject *strip(PyObject *module, PyObject *args) {
@@ -372,34 +404,7 @@ static PyObject *strip(PyObject *module, PyObject *args) {
             erase(record);
             continue;
         }
-        switch (MWJ_KIND_OF(u32_at(record))) {
-        case MWJ_STORE: strip_store(&s, record, n); break;
-        case MWJ_CONTENT: strip_content(&s, record, n); break;
-        case MWJ_VARIABLE:
-            if (is_sound(record, n))
-                strip_variable(&s, record);
-            else
-                erase_all(record, n);
-            break;
-        case MWJ_PAD:
-            memset(record + 4, 0, MWJ_SLOT_SIZE - 4);
-            for (size_t i = 1; i < n; i++) memset(record + i * MWJ_SLOT_SIZE + 4, 0, MWJ_SLOT_SIZE - 4);
-            break;
-        case MWJ_METADATA:
-        case MWJ_CONTEXT:
-        case MWJ_OUTCOME:
-        case MWJ_PLACE:
-        case MWJ_ALIAS:
-        case MWJ_REQUEST:
-        case MWJ_NOT_FOLLOWED:
-            if (append(texts, at) < 0) Py_CLEAR(texts);
-            break;
-        default:
-            if (!is_sound(record, n))
-                erase_all(record, n);
-            else if (MWJ_KIND_OF(u32_at(record)) == MWJ_UNREGISTERED && append(texts, at) < 0)
-                Py_CLEAR(texts);
-        }
+        if (strip_record(&s, record, n) && append(texts, at) < 0) Py_CLEAR(texts);
     }
     free(s.masks);
     PyBuffer_Release(&slots);
