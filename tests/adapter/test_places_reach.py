@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import random
@@ -217,6 +218,8 @@ def test_what_is_reached_is_followed_and_nothing_else(
 ) -> None:
     if roots == 2 and depth < FAR:
         pytest.skip("what two watches reach is followed as far as the first one goes")
+    gc.collect()
+    before = core.stats().pages  # of what earlier tests have left
     for seed in range(3, 100 if SOAK else 7):
         graph = Graph(seed, Tap(journal.path), kinds, depth, roots)
         for step in range(60):
@@ -228,7 +231,7 @@ def test_what_is_reached_is_followed_and_nothing_else(
         for root in graph.roots:
             unwatch(root)
         assert not any(proxy.find_places(node) for node in graph.nodes)
-        assert core.stats().pages == 0
+        assert core.stats().pages <= before
 
 
 EDGES = list(itertools.permutations(range(3), 2))
