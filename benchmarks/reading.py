@@ -183,6 +183,7 @@ def plain(event: Event) -> dict[str, Any]:
             "transaction": context.transaction,
             "outcome": context.outcome,
         },
+        "native": None,
     }
 
 

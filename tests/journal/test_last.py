@@ -23,7 +23,7 @@ from memwatch_core.journal.file import JournalFile
 from memwatch_core.records import Event
 
 pytestmark = pytest.mark.usefixtures("loop")
-EXAMPLES = 150 if os.environ.get("MEMWATCH_SOAK") else 25
+EXAMPLES = 150 if os.environ.get("MEMWATCH_SOAK") else 15
 NAMES = ("total", "total 2", "price", "order.qty", "tag")
 PARTS = ("tag[3]", "tag[0:40]", "len(tag)", "order.qty", "nosuch[1]")
 PATHS = ("order*", "order.*", "*.a", "total.?", "total 2[0]", "nosuch*")
