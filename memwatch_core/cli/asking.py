@@ -116,7 +116,7 @@ class Session:
         with indexing.closing(indexes):
             said: list[str] = []
             try:
-                if question.moments is None or not indexes or not all(index.pays() for index in indexes.values()):
+                if question.moments is None or not indexes:
                     raise Undecided
                 digested = history.Digested(Digests(words.fits, question.moments), indexes)
                 self._read(words, question.take, question.content, said.append, digested, question.digest)

@@ -72,9 +72,7 @@ def _contents_at(
     try:
         decoder.quiet = True
         decoder.stores.sieve(NONE, 0, time_ns(), None, [])
-        loop, skipper = recording(decoder.stores), None
-        if index is not None and loop is not None and index.is_of(decoder.reader.file):
-            skipper = Skipper(index, decoder, loop, None)
+        skipper = _skipper(decoder, index)
         while (left := slot - decoder.reader.position) > 0:
             if skipper is not None and skipper.skip(slot):
                 continue
@@ -86,6 +84,14 @@ def _contents_at(
         return {each.variable.id: each for each in _held(decoder)}
     finally:
         decoder.close()
+
+
+def _skipper(decoder: JournalDecoder, index: Index | None) -> Skipper | None:
+    """To go past parts; None: there is no index, or the decoder reads another file by now."""
+    loop = recording(decoder.stores)
+    if index is None or loop is None or not index.is_of(decoder.reader.file):
+        return None
+    return Skipper(index, decoder, loop, None)
 
 
 def _held(decoder: JournalDecoder) -> Iterator[Held]:
@@ -145,9 +151,7 @@ def _event_of(path: Path, seq: int, index: Index | None) -> tuple[Event | None, 
     try:
         decoder.quiet = True
         decoder.stores.sieve(begin, 0, time_ns(), None, [])
-        loop, skipper = recording(decoder.stores), None
-        if index is not None and loop is not None and index.is_of(decoder.reader.file):
-            skipper = Skipper(index, decoder, loop, None)
+        skipper = _skipper(decoder, index)
         while True:
             if skipper is not None and skipper.skip(begin):
                 continue

@@ -204,11 +204,7 @@ def _with_and_without(
 ) -> Iterator[Mapping[str, Index]]:
     """The indexes of a session; then none, to begin again if they turn out not to fit."""
     if wanted and (indexes := indexing.of_session(path, progress)):
-        if all(index.pays() for index in indexes.values()):
-            yield indexes
-        else:
-            with indexing.closing(indexes):
-                pass
+        yield indexes
     yield {}
 
 

@@ -59,7 +59,8 @@ _SLOT = 64
 
 def of_session(path: Path, progress: Progress | None = None, missing: int | None = None) -> dict[str, Index]:
     """The indexes of a session's large journals (or of one journal), by the name of the file: made or continued if that
-    is due and possible. ``missing``: they are continued if they lack more slots. Close them."""
+    is due and possible; none if one of them doesn't pay. ``missing``: they are continued if they lack more slots. Close
+    them."""
     try:
         journals = session.journals(path) if path.is_dir() else [path]
     except SessionError:
@@ -72,10 +73,11 @@ def of_session(path: Path, progress: Progress | None = None, missing: int | None
             continue
         if index is not None:
             found[journal.name] = index
-    if len(journals) > merge.room():  # the order of events would depend on descriptors that indexes take
-        with closing(found):
-            return {}
-    return found
+    is_room = len(journals) <= merge.room()  # or the order of events would depend on descriptors that indexes take
+    if is_room and all(index.pays() for index in found.values()):
+        return found
+    with closing(found):
+        return {}
 
 
 def of_journal(path: Path, progress: Progress | None = None, missing: int | None = None) -> Index | None:
