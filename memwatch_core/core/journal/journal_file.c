@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/descriptors.h"
+#include "base/digits.h"
 #include "base/lock.h"
 #include "base/messages.h"
 #include "base/private_files.h"
@@ -42,18 +43,9 @@ MW_SIGNAL_SAFE static void add_text(struct text *t, const char *from) {
     while (*from && t->length < sizeof t->bytes) t->bytes[t->length++] = *from++;
 }
 
-MW_SIGNAL_SAFE static size_t put_number(char *to, uint64_t number) { /* returns its length: at most 20 */
-    char digits[20];
-    size_t n = 0;
-    do digits[n++] = (char)('0' + number % 10);
-    while (number /= 10);
-    for (size_t i = 0; i < n; i++) to[i] = digits[n - 1 - i];
-    return n;
-}
-
 MW_SIGNAL_SAFE static void add_number(struct text *t, uint64_t number) {
     char digits[21];
-    digits[put_number(digits, number)] = 0;
+    *put_decimal(digits, number) = 0;
     add_text(t, digits);
 }
 
@@ -127,7 +119,7 @@ MW_SIGNAL_SAFE static void put_path(struct journal *j) {
     char *at = j->path + j->stem;
     if (j->number) {
         *at++ = '.';
-        at += put_number(at, j->number);
+        at = put_decimal(at, j->number);
     }
     memcpy(at, END, END_LENGTH + 1);
 }
@@ -304,7 +296,7 @@ MW_SIGNAL_SAFE void journal_file_forked(struct journal *j) {
     for (; j->folder[n]; n++) j->path[n] = j->folder[n];
     j->path[n++] = '/';
     j->name = (uint32_t)n;
-    n += put_number(j->path + n, (uint64_t)raw_syscall4(SYS_getpid, 0, 0, 0, 0));
+    n = (size_t)(put_decimal(j->path + n, (uint64_t)raw_syscall4(SYS_getpid, 0, 0, 0, 0)) - j->path);
     j->path[n++] = '-';
     for (const char *c = j->runtime; *c; c++) j->path[n++] = *c;
     j->stem = (uint32_t)n;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/lock.h"
 #include "base/messages.h"
 #include "base/process.h"
@@ -27,11 +28,6 @@
 #define FLAG_TRAP 0x100u
 #define FLAG_RESUME 0x10000u
 
-MW_SIGNAL_SAFE static char *hexadecimal(char *to, uint64_t value, unsigned digits) {
-    while (digits--) *to++ = "0123456789abcdef"[value >> 4 * digits & 15];
-    return to;
-}
-
 /* Loud: what can't be run safely on watched memory is named before the program gets its SIGSEGV. */
 MW_SIGNAL_SAFE static void report_refusal(const ucontext_t *context, uintptr_t address) {
     static const char head[] = "memwatch: an instruction that can't be run on watched memory stores to 0x",
@@ -39,12 +35,12 @@ MW_SIGNAL_SAFE static void report_refusal(const ucontext_t *context, uintptr_t a
                       tail[] = " (docs/guarantees.md, 'Instructions that are refused')\n";
     char text[320], *at = text;
     memcpy(at, head, sizeof head - 1);
-    at = hexadecimal(at + sizeof head - 1, address, 12);
+    at = put_hexadecimal(at + sizeof head - 1, address, 12);
     memcpy(at, middle, sizeof middle - 1);
     at += sizeof middle - 1;
     uintptr_t ip = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
     unsigned room = MW_PAGE_SIZE - (unsigned)(ip & PAGE_MASK);
-    for (unsigned i = 0; i < 15 && i < room; i++) at = hexadecimal(at, ((const uint8_t *)ip)[i], 2);
+    for (unsigned i = 0; i < 15 && i < room; i++) at = put_hexadecimal(at, ((const uint8_t *)ip)[i], 2);
     if (*(const uint8_t *)ip == INT3) {
         memcpy(at, beneath, sizeof beneath - 1);
         at += sizeof beneath - 1;

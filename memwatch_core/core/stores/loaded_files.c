@@ -13,6 +13,7 @@
 #include <sys/auxv.h>
 #include <sys/stat.h>
 
+#include "base/digits.h"
 #include "base/hash.h"
 #include "base/lock.h"
 #include "base/syscalls.h"
@@ -42,16 +43,15 @@ MW_SIGNAL_SAFE static void put(struct text *t, const char *string) {
 }
 
 MW_SIGNAL_SAFE static void put_number(struct text *t, uint64_t number) {
-    char digits[21], *at = digits + 20;
-    *at = 0;
-    do *--at = (char)('0' + number % 10);
-    while (number /= 10);
-    put(t, at);
+    char digits[21];
+    *put_decimal(digits, number) = 0;
+    put(t, digits);
 }
 
 MW_SIGNAL_SAFE static void put_bytes(struct text *t, const uint8_t *bytes, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
-        char two[3] = {"0123456789abcdef"[bytes[i] >> 4], "0123456789abcdef"[bytes[i] & 15], 0};
+        char two[3];
+        *put_hexadecimal(two, bytes[i], 2) = 0;
         put(t, two);
     }
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/hash.h"
 #include "base/lock.h"
 #include "base/thread.h"
@@ -34,8 +35,7 @@ MW_SIGNAL_SAFE static char *put(char *at, const char *string) {
 MW_SIGNAL_SAFE static char *put_hex(char *at, uint64_t number) {
     unsigned digits = 1;
     while (digits < 16 && number >> 4 * digits) digits++;
-    while (digits--) *at++ = "0123456789abcdef"[number >> 4 * digits & 15];
-    return at;
+    return put_hexadecimal(at, number, digits);
 }
 
 MW_SIGNAL_SAFE static uint32_t make(const struct loaded_file *file, uint64_t place, uint32_t caller) {
