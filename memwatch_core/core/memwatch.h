@@ -22,7 +22,7 @@
  *
  * Errors: every call returns 0 (or an id, or a pointer) or a negative mw_error; mw_strerror() gives a sentence that
  * says what to do. Calls may come from any thread. Async-signal-safe are only mw_set_context, mw_intern_site,
- * mw_intern_stack, mw_request_serial and mw_hash_secret. */
+ * mw_intern_stack, mw_request_serial, mw_request_kept and mw_hash_secret. */
 #ifndef MEMWATCH_H
 #define MEMWATCH_H
 #include <stdbool.h>
@@ -251,6 +251,11 @@ typedef struct mw_request {
 
 /* A number that no other request of this process has. Async-signal-safe. */
 uint64_t mw_request_serial(void);
+
+/* The request with this text, of at most MW_REQUEST_MAX bytes, among the 2^bits (1 to 16; zeros at first) that a thread
+ * keeps. Another one may give way to it. Async-signal-safe, but for a handler that comes in the midst of it and wants
+ * the same table. */
+mw_request *mw_request_kept(mw_request *kept, unsigned bits, const char *json, size_t length);
 
 /* What an adapter can say about a store. */
 typedef struct mw_origin {

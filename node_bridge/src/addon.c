@@ -121,6 +121,17 @@ FUNCTION(opened) {
     return pair;
 }
 
+napi_value record(napi_env env, napi_callback_info info, int (*write)(uint32_t, const void *, size_t)) {
+    napi_value argv[ARGUMENTS];
+    size_t length;
+    arguments(env, info, argv);
+    char *json = to_text(env, argv[1], &length);
+    if (!json) return NULL;
+    int error = write(to_number(env, argv[0]), json, length);
+    free(json);
+    return result(env, error);
+}
+
 FUNCTION(lines) { /* on or off; benchmarks measure what they cost */
     napi_value argv[ARGUMENTS];
     bool on = true;

@@ -56,6 +56,9 @@ FUNCTION(restoreFrame);
 /* UTF-8 of a string, to be freed; NULL with an exception pending. */
 char *to_text(napi_env env, napi_value value, size_t *length);
 
+/* Of an id and a text, which the core records. */
+napi_value record(napi_env env, napi_callback_info info, int (*write)(uint32_t, const void *, size_t));
+
 static inline void arguments(napi_env env, napi_callback_info info, napi_value *argv) {
     size_t n = ARGUMENTS;
     napi_get_cb_info(env, info, &n, argv, NULL, NULL);

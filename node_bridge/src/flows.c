@@ -4,17 +4,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-static napi_value record(napi_env env, napi_callback_info info, int (*write)(uint32_t, const void *, size_t)) {
-    napi_value argv[ARGUMENTS];
-    size_t length;
-    arguments(env, info, argv);
-    char *json = to_text(env, argv[1], &length);
-    if (!json) return NULL;
-    int error = write(to_number(env, argv[0]), json, length);
-    free(json);
-    return result(env, error);
-}
-
 FUNCTION(openContext) { return record(env, info, mw_context_record); }
 FUNCTION(updateContext) { return record(env, info, mw_outcome_record); }
 

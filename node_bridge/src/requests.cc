@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "base/hash.h"
 #include "contexts.h"
 
 namespace memwatch {
@@ -108,19 +107,6 @@ uintptr_t requests::held(kind of) const {
 /* Whether the callback runs in which JavaScript has mirrored: hooks of the program's may run before ours. */
 bool requests::is_executing() const { return !executing || mirrored[EXECUTING] == (uint32_t)(int64_t)*executing; }
 
-mw_request *requests::known_as(const char *json, size_t length) {
-    uint64_t hash = length;
-    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)json[i]) * 0x100000001B3u;
-    mw_request *request = &known_[hash_to_bits(hash, KNOWN_BITS)];
-    if (request->serial && request->length == length && !memcmp(request->json, json, length)) return request;
-    request->serial = mw_request_serial(); /* first: whoever has taken the old one sees that it is gone */
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    request->told = 0;
-    request->length = (uint32_t)length;
-    memcpy(request->json, json, length);
-    return request;
-}
-
 mw_request *requests::find() {
     const part *parts[KINDS];
     bool any = false, same = last_request_ != nullptr;
@@ -150,7 +136,7 @@ mw_request *requests::find() {
     json[length++] = '}';
     busy_ = true;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    last_request_ = known_as(json, length);
+    last_request_ = mw_request_kept(known_, KNOWN_BITS, json, length);
     for (int of = 0; of < KINDS; of++) last_[of] = parts[of] ? parts[of]->serial : 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     busy_ = false;

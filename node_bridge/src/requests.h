@@ -71,7 +71,6 @@ class requests {
     uintptr_t value_of(uintptr_t map, uintptr_t key, uint32_t hash) const;
     uintptr_t held(kind of) const;
     bool is_executing() const;
-    mw_request *known_as(const char *json, size_t length);
 };
 
 } // namespace memwatch

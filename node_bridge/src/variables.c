@@ -1,8 +1,6 @@
 /* variables.c - what is watched: functions that lib/ calls. */
 #include "calls.h"
 
-#include <stdlib.h>
-
 FUNCTION(watch) { /* buffer, offset, length, flags, depth start, depth stop (-1: to the end) -> [id, buffer] */
     napi_value argv[ARGUMENTS], pair, id;
     void *data = NULL;
@@ -23,16 +21,7 @@ FUNCTION(watch) { /* buffer, offset, length, flags, depth start, depth stop (-1:
     return pair;
 }
 
-FUNCTION(describe) {
-    napi_value argv[ARGUMENTS];
-    size_t length;
-    arguments(env, info, argv);
-    char *json = to_text(env, argv[1], &length);
-    if (!json) return NULL;
-    int error = mw_update_metadata(to_number(env, argv[0]), json, length);
-    free(json);
-    return result(env, error);
-}
+FUNCTION(describe) { return record(env, info, mw_update_metadata); }
 
 FUNCTION(unwatch) {
     napi_value argv[ARGUMENTS];

@@ -262,6 +262,19 @@ MW_SIGNAL_SAFE uint64_t mw_request_serial(void) {
     return serial;
 }
 
+MW_SIGNAL_SAFE mw_request *mw_request_kept(mw_request *kept, unsigned bits, const char *json, size_t length) {
+    uint64_t hash = length;
+    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)json[i]) * 0x100000001B3u; /* FNV-1a's factor */
+    mw_request *request = &kept[hash_to_bits(hash, bits)];
+    if (request->serial && request->length == length && !memcmp(request->json, json, length)) return request;
+    request->serial = mw_request_serial(); /* first: whoever has taken the old one sees that it is gone */
+    atomic_signal_fence(memory_order_seq_cst);
+    request->told = 0;
+    request->length = (uint32_t)length;
+    memcpy(request->json, json, length);
+    return request;
+}
+
 /* False: a signal handler has changed it since the provider was asked. */
 MW_SIGNAL_SAFE static inline bool request_ahead(const struct store *store, struct ahead *a) {
     mw_request *request = store->request;

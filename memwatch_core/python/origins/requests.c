@@ -8,7 +8,6 @@
 
 #include <string.h>
 
-#include "base/hash.h"
 #include "origins/context.h"
 #include "origins/freed.h"
 #include "origins/imported.h"
@@ -302,28 +301,11 @@ static inline struct row *own(void) {
     return all || (all = make_rows()) ? mwpy_claim_row(&mine, all, THREADS, sizeof *all, begin) : NULL;
 }
 
-static uint64_t hash_of(const char *bytes, size_t n) {
-    uint64_t hash = n;
-    for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001B3u;
-    return hash;
-}
-
-static mw_request *known_as(struct row *row, const char *json, size_t n) {
-    mw_request *request = &row->known[hash_to_bits(hash_of(json, n), KNOWN_BITS)];
-    if (request->serial && request->length == n && !memcmp(request->json, json, n)) return request;
-    request->serial = mw_request_serial(); /* first: whoever has taken the old one sees that it is gone */
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    request->told = 0;
-    request->length = (uint32_t)n;
-    memcpy(request->json, json, n);
-    return request;
-}
-
 static __attribute__((noinline)) mwpy_request another(struct row *row, const struct work *w, PyThreadState *thread) {
     char json[MW_REQUEST_MAX];
     __atomic_store_n(&row->busy, true, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    mw_request *request = known_as(row, json, write_json(json, sizeof json, w, thread));
+    mw_request *request = mw_request_kept(row->known, KNOWN_BITS, json, write_json(json, sizeof json, w, thread));
     row->turn++;
     row->last = *w;
     row->last.task.name = row->name;
