@@ -72,11 +72,12 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
         asked = config.asks_for_sql
         plugins = plugins or load(config, ("serializers", "sql") if asked else ("serializers",), light=True)
         key = read_session(folder, own=True).key
-        member = _member = Membership(
-            process.open_journal(folder, config, plugins.serializers, plugins.formats), key, plugins
-        )
-        if asked:
-            member.trace_sql()
+        member = Membership(process.open_journal(folder, config, plugins.serializers, plugins.formats), key, plugins)
+        try:
+            if asked:
+                member.trace_sql()
+        finally:
+            _member = member  # last: another thread's watch() waits for the drivers
         return member
 
 
@@ -92,7 +93,8 @@ def current() -> process.Journal:
 
     Raises SessionError if the journal was closed or can't be opened.
     """
-    return process.journal() or _join_by_default()
+    journal = process.journal() if _member is not None else None
+    return journal or _join_by_default()
 
 
 def _join_by_default() -> process.Journal:

@@ -108,3 +108,39 @@ def test_drivers_bring_no_package_that_only_a_host_needs(tmp_path: Path) -> None
         f"{IMPORTS}x = watch(0, track_sql=True)\nprint({{'pluggy', 'stevedore', 'pydantic'}} & sys.modules.keys())\n"
     )
     assert run(tmp_path, program + PATCHED) == "set()\n" + YES
+
+
+@pytest.mark.parametrize("opened", ["by the first watch", "by the session"])
+def test_watch_of_another_thread_waits_until_the_drivers_are_installed(tmp_path: Path, opened: str) -> None:
+    program = f"""{IMPORTS}
+import threading
+from memwatch_core import session
+from memwatch_core.adapter import process
+reached, passed = threading.Event(), []
+
+def stop_there(frame, event, argument):  # between the journal's opening and the drivers' installation
+    if event == "return" and frame.f_code is process.open_journal.__code__:
+        reached.set()
+        other.join(0.5)
+
+def first():
+    sys.setprofile(stop_there)
+    if {opened == "by the session"}:
+        with session(sinks=[], watch={{"track_sql": True}}):
+            other.join()
+    else:
+        watch(0)
+
+def second():
+    reached.wait()
+    watch(0)
+    passed.append(type(sqlite3.connect(":memory:")) is not sqlite3.Connection)
+
+threads = opening, other = threading.Thread(target=first), threading.Thread(target=second)
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(*passed)
+"""
+    assert run(tmp_path, program, MEMWATCH_WATCH_TRACK_SQL="true") == "True\n"
