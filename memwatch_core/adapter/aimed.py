@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..errors import WatchError
 from ..native import core, proxy
@@ -28,24 +29,31 @@ def open_target(target: Target, name: str, module: object, journal: process.Jour
     """Watches what a target names in a module; the name and id of each variable. What is watched already counts.
 
     Raises WatchError: it can't be watched; CoreError."""
-    settings = journal.config.watch
-    flags = core.TRACK_THREADS if settings.track_threads else 0
-    if settings.track_sql:
-        flags |= core.TRACK_SQL
-        join.trace_sql()
+    flags = flags_of(journal)
     called = (name if not target.steps or target.is_pattern else f"{name}:{target.place}")[:NAME_MAX]
-    site = (_file(module), 0, "<module>")
+    site = site_of(module)
     if target.local is not None:
         raise WatchError("local variables can't be followed by this version: watch a global, an attribute or a key")
-    if not target.steps or target.place == "*":
+    if not target.steps or (target.is_pattern and len(target.steps) == 1):
         known = proxy.find_places(module)
         if known is not None and known[3]:
             return [(known[2].name, known[0])]
-        return [places.open_names(module, called, flags, site, IMPORT_NAMES, journal.formats)]
-    if len(target.steps) > 1 or target.is_pattern:
+        choice = places.Choice(IMPORT_NAMES, str(target.steps[0].key) if target.steps else "*", quiet=True)
+        return [places.open_names(module, called, flags, site, choice, journal.formats)]
+    if len(target.steps) > 1:
         raise WatchError("what lies below a module's name can't be followed by this version")
     key = target.steps[0].key
     return [places.open_named(module, key, called, flags, site, journal.formats)]
+
+
+def flags_of(journal: process.Journal) -> int:
+    """The flags of a variable that the configuration names, as its ``[watch]`` says."""
+    settings = journal.config.watch
+    flags: int = core.TRACK_THREADS if settings.track_threads else 0
+    if settings.track_sql:
+        flags |= core.TRACK_SQL
+        join.trace_sql()
+    return flags
 
 
 def missing(target: Target, names: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -72,9 +80,24 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return by_fold[close[0]] if close else ""
 
 
-def _file(module: object) -> str:
+def site_of(module: object) -> tuple[str, int, str]:
+    """Where the watch of a module's names begins: at no line of it."""
     file = vars_of(module).get("__file__")
-    return file if type(file) is str else ""
+    return file if type(file) is str else "", 0, "<module>"
+
+
+def main_names(names: Mapping[str, Any]) -> Iterator[str]:
+    """What ``__main__`` may be called: the stem of its file, or the name of the module that is run."""
+    spec, file = names.get("__spec__"), names.get("__file__")
+    if spec is not None and isinstance(spec.name, str):
+        yield spec.name
+    elif isinstance(file, str):
+        yield os.path.splitext(os.path.basename(file))[0]
+
+
+def is_module(value: object) -> TypeGuard[ModuleType]:
+    """Whether it is a module by its type: asking the object would run code of its class."""
+    return issubclass(type(value), ModuleType)
 
 
 def vars_of(module: object) -> Mapping[str, Any]:

@@ -82,6 +82,8 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
             from . import targets
 
             targets.aim(config.watch.targets)
+            if config.watch.track_all_vars:
+                targets.track_all(config.watch.modules)
         return member
 
 

@@ -6,11 +6,9 @@ body runs, so that each assignment in it is seen. What a target names needn't be
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from types import ModuleType
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from ..errors import CoreError, WatchError
 from ..printed import say
@@ -19,7 +17,9 @@ from ..targets import is_pattern, matches
 from ..targets import parse as parse
 from ..turns import turn
 from . import aimed, importing, join
+from .all_vars import Tracked
 from .names import type_name
+from .own_modules import OwnModules
 
 
 class Taken(NamedTuple):
@@ -53,6 +53,7 @@ class _Aim:
 
 
 _aims: list[_Aim] = []
+_tracked: Tracked | None = None
 
 
 def aim(targets: Iterable[Target | str]) -> None:
@@ -67,6 +68,16 @@ def aim(targets: Iterable[Target | str]) -> None:
             importing.listen(begins)
             for name, module in list(_modules(one.target.module)):
                 _take(one, name, module)
+
+
+def track_all(patterns: Iterable[str]) -> None:
+    """Watches all variables of the program's own modules, which patterns of names may say; see ``OwnModules``.
+    Thread-safe. Raises SessionError."""
+    global _tracked
+    with turn():
+        _tracked = Tracked(OwnModules(patterns))
+        importing.listen(begins)
+        _tracked.there_already()
 
 
 def take(target: Target | str) -> tuple[Taken, ...]:
@@ -84,8 +95,10 @@ def take(target: Target | str) -> tuple[Taken, ...]:
 
 def forget() -> None:
     """Ends the aims. What they have taken stays watched. Idempotent."""
+    global _tracked
     importing.leave(begins)
     _aims.clear()
+    _tracked = None
 
 
 def begins(name: str, module: object, spec: object = None) -> None:
@@ -93,16 +106,21 @@ def begins(name: str, module: object, spec: object = None) -> None:
     for one in _aims:
         if matches(one.target.module, name):
             _take(one, name, module)
+    if _tracked is not None:
+        _tracked.begins(name, module, spec)
 
 
-def begins_as_main(names: Iterable[str]) -> None:
-    """``__main__`` is about to run, as the file or module of these names."""
-    main = sys.modules.get("__main__")
+def begins_as_main() -> None:
+    """``__main__`` is about to run: the file or module that its names say."""
+    main = sys.modules["__main__"]
+    names = tuple(aimed.main_names(aimed.vars_of(main)))
     for one in _aims:
         for name in dict.fromkeys(("__main__", *names)):
             if matches(one.target.module, name):
                 _take(one, name, main)
                 break
+    if _tracked is not None:
+        _tracked.begins_as_main(names)
 
 
 def pending() -> tuple[Pending, ...]:
@@ -134,21 +152,12 @@ def _modules(pattern: str) -> Iterator[tuple[str, object]]:
 
 def _names(name: str, module: object) -> Iterator[str]:
     yield name
-    if name == "__main__" and isinstance(module, ModuleType):
-        yield from main_names(aimed.vars_of(module))
-
-
-def main_names(names: Mapping[str, Any]) -> Iterator[str]:
-    """What ``__main__`` may be called: the stem of its file, or the name of the module that is run."""
-    spec, file = names.get("__spec__"), names.get("__file__")
-    if spec is not None and isinstance(spec.name, str):
-        yield spec.name
-    elif isinstance(file, str):
-        yield os.path.splitext(os.path.basename(file))[0]
+    if name == "__main__" and aimed.is_module(module):
+        yield from aimed.main_names(aimed.vars_of(module))
 
 
 def _open(target: Target, name: str, module: object) -> list[Taken]:
-    if not isinstance(module, ModuleType):
+    if not aimed.is_module(module):
         raise WatchError(f"'{target.text}': {name} in sys.modules is no module but {type_name(module)}")
     journal = join.current()
     return [
@@ -166,7 +175,7 @@ def _pending(one: _Aim) -> Pending | None:
         return Pending(target, f"no module {target.module} was imported", _near_module(target, bare=True))
     if one.refused and not one.met:
         return Pending(target, one.refused[-1], "")
-    misses = [aimed.missing(target, aimed.vars_of(module)) for _, module in found if isinstance(module, ModuleType)]
+    misses = [aimed.missing(target, aimed.vars_of(module)) for _, module in found if aimed.is_module(module)]
     if not misses or any(miss is None for miss in misses):
         return None
     why, nearest = next(miss for miss in misses if miss is not None)
