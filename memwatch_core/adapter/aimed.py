@@ -40,10 +40,17 @@ def open_target(target: Target, name: str, module: object, journal: process.Jour
             return [(known[2].name, known[0])]
         choice = places.Choice(IMPORT_NAMES, str(target.steps[0].key) if target.steps else "*", quiet=True)
         return [places.open_names(module, called, flags, site, choice, journal.formats)]
+    if target.is_pattern:
+        raise WatchError("below a module's name, names can't be patterns: watch the object that has them")
     if len(target.steps) > 1:
-        raise WatchError("what lies below a module's name can't be followed by this version")
+        route = tuple(step.key for step in target.steps), _brackets(target)
+        return [places.open_route(module, route, called, flags, site, journal.formats)]
     key = target.steps[0].key
     return [places.open_named(module, key, called, flags, site, journal.formats)]
+
+
+def _brackets(target: Target) -> int:
+    return sum(1 << i for i, step in enumerate(target.steps) if step.kind == "item")
 
 
 def flags_of(journal: process.Journal) -> int:

@@ -186,6 +186,29 @@ def open_names(
     return name, opened
 
 
+def open_route(
+    owner: object,
+    route: tuple[tuple[object, ...], int],
+    name: str,
+    flags: int,
+    site: tuple[str, int, str],
+    formats: tuple[TypeFormat, ...] = (),
+    bounds: tuple[int, int] = (DEPTH, MAX_OBJECTS),
+) -> tuple[str, int]:
+    """Watches what names lead to from a module, by then: keys, and a bit for each that is in brackets. Returns the
+    variable's name and id. Raises as :func:`open_places`."""
+    _declare(formats)
+    flags |= core.SECRET if proxy.is_secret(name) else 0
+    info = PlacesInfo(name, flags, site)
+    shown = "a secret" if flags & core.SECRET else proxy.route_end(owner, *route)
+    try:
+        opened = proxy.open_route(owner, name, _metadata(info, shown), flags, *bounds, route[0], route[1], info)
+    except TypeError as error:
+        raise WatchError(f"'{name}' can't be watched: {error}") from None
+    _audit_at_exit()
+    return name, opened
+
+
 def close_places(value: object) -> bool:
     """Ends the watch of an object, and those of places of it. Returns False if there was none. Raises WatchError if it
     is watched as a part of another object only."""
