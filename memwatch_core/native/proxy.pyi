@@ -135,12 +135,22 @@ def open_route(
     info: object,
     /,
 ) -> int:
-    """As :func:`open_places`, of the place that ``names`` lead to from an object, whatever they mean by then: two plain
-    keys at least. ``brackets``: a bit for each that is a key or an index. Of an attribute of a class, also that of each
-    of its instances, from birth."""
+    """As :func:`open_places`, of the place that ``names`` lead to from an object (None: it isn't there), whatever they
+    mean by then: plain keys, two at least. ``brackets``: a bit for each that is a key or an index. Of an attribute of a
+    class, also that of each of its instances, from birth."""
 
 def route_end(object: object, names: tuple[object, ...], brackets: int, /) -> str:
     """What such names lead to now, in words."""
+
+def widen_names(id: int, pattern: bytes | None, classes: str | None, /) -> None:
+    """A watch of :func:`open_names` is of those of another pattern too, or of all (None), and of classes of a module
+    (None: as before). What is there by now isn't told."""
+
+def has_held(id: int, /) -> bool:
+    """Whether the place of a variable has ever held something; True too if its watch has ended."""
+
+def tell_unmet(id: int, near: bytes, /) -> None:
+    """Records that the name of a variable's watch was never there; ``near``: one that is like it, or nothing."""
 
 def place_of(owner: object, key: object, /) -> tuple[str, Any, str, str | None, Any, bool]:
     """Path of a place, its key for the other functions, its value in words, why it can't be watched alone (None: it

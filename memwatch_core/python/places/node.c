@@ -55,7 +55,10 @@ static bool is_of_pattern(PyObject *pattern, PyObject *name) {
     size_t n = 0;
     for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(name) && n + 4 <= sizeof text; i++)
         n += mwpy_put_utf8(text + n, PyUnicode_READ_CHAR(name, i));
-    return mwpy_glob(PyBytes_AS_STRING(pattern), (size_t)PyBytes_GET_SIZE(pattern), text, n, false);
+    const char *each = PyBytes_AS_STRING(pattern), *end = each + PyBytes_GET_SIZE(pattern);
+    for (size_t length; each <= end; each += length + 1)
+        if (mwpy_glob(each, length = strlen(each), text, n, false)) return true;
+    return false;
 }
 
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key) {
@@ -797,6 +800,21 @@ size_t mwpy_node_audit(mwpy_node *node) {
     if (node->step && mwpy_node_leads(node)) return mwpy_node_leads_on(node, MW_SHADOW_FOUND);
     if (node->members) return mwpy_members_compare(node, MW_SHADOW_FOUND);
     return mwpy_slots_compare(node, MW_SHADOW_FOUND) + compare(node, MW_SHADOW_FOUND);
+}
+
+int mwpy_root_widen(mwpy_root *root, PyObject *pattern, PyObject *module) {
+    mwpy_choice *choice = &root->choice;
+    if (choice->pattern && pattern) {
+        const char *both[] = {PyBytes_AS_STRING(choice->pattern), PyBytes_AS_STRING(pattern)};
+        PyObject *wider = PyBytes_FromFormat("%s%c%s", both[0], 0, both[1]);
+        if (!wider) return -1;
+        Py_SETREF(choice->pattern, wider);
+    } else {
+        Py_CLEAR(choice->pattern);
+    }
+    if (module) Py_XSETREF(choice->module, Py_NewRef(module));
+    if (root->top) compare(root->top, MW_SHADOW_SILENT);
+    return 0;
 }
 
 size_t mwpy_root_audit(mwpy_root *root) {

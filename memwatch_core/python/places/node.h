@@ -15,7 +15,8 @@ typedef struct mwpy_node mwpy_node;
 /* Which places a watch is of. Strong references, or NULL: no such choice. */
 typedef struct mwpy_choice {
     PyObject *fields, *skip; /* frozenset of str: keys of the object itself */
-    PyObject *pattern;       /* bytes, as glob.h has it: of the object itself, only the names that it is of */
+    PyObject *pattern;       /* bytes, as glob.h has it, several with a 0 between them: of the object itself, only the
+                                names that one is of */
     PyObject *module;        /* str: classes that this module has defined are followed, and their `skip` left out */
     bool quiet; /* that a function, a class or a module gets its first name isn't told, only what takes its place */
 } mwpy_choice;
@@ -114,6 +115,9 @@ void mwpy_node_clear(mwpy_node *node);
 /* Compares what dict and slots hold with the cells, and makes up for what was changed unseen. Returns how much that
  * was. */
 size_t mwpy_node_audit(mwpy_node *node);
+/* A watch is of the names of another pattern, too, or of all (NULL), and of a module's classes: what is there by now is
+ * recorded, and isn't told. 0, or -1 with an exception. */
+int mwpy_root_widen(mwpy_root *root, PyObject *pattern, PyObject *module);
 /* The same for all nodes of a watch. */
 size_t mwpy_root_audit(mwpy_root *root);
 /* The owner has another dict now, of which the node becomes. `why`: MW_SHADOW_NOW, the program has just put it there.
@@ -151,6 +155,8 @@ void mwpy_node_leads_to(mwpy_node *node, PyObject *now, mw_shadow why);
 bool mwpy_node_leads_on(mwpy_node *node, mw_shadow why);
 /* The object of a route's node is gone, which isn't the end of the watch. alive: its dict is still there. */
 void mwpy_node_strays(mwpy_node *node, bool alive);
+/* Whether a route has ever led to something. */
+bool mwpy_route_led(const struct mwpy_route *route);
 void mwpy_route_free(struct mwpy_route *route);
 
 /* ---- node_left.c ---- */
@@ -161,6 +167,8 @@ void mwpy_node_leaves(mwpy_node *node, PyObject *key, PyObject *value, enum mwpy
 void mwpy_node_leaves_kind(mwpy_node *node, PyObject *key, PyObject *value, int level);
 /* The same of a member of a set, if it would be followed elsewhere. */
 void mwpy_node_leaves_member(mwpy_node *node, PyObject *member);
+/* The name that a watch is of was never there. near: a name that is like it, in UTF-8, or nothing. */
+void mwpy_root_is_unmet(mwpy_root *root, const char *near, size_t n);
 /* Records the counts as they are now, and forgets them. */
 void mwpy_root_tells_left(mwpy_root *root);
 /* Nothing is counted: what is held is compared. */

@@ -20,6 +20,7 @@ typedef struct mwpy_route {
     int n;
     mwpy_cell_number cell; /* of what it leads to */
     unsigned born;         /* instances, so far */
+    bool led;              /* to something */
     mwpy_node *nodes[];
 } mwpy_route;
 
@@ -131,6 +132,7 @@ static void arrive(mwpy_node *top, mw_shadow why) {
     mwpy_cell found;
     put_cell(top);
     top->item = now;
+    top->root->route->led |= now != NULL;
     mwpy_cell_describe(&found, now);
     mwpy_node_hide(top, top->place, cell, &found);
     bool same = !memcmp(&found, mwpy_cell_at(&top->root->cells, cell), mwpy_cell_size(&found));
@@ -175,6 +177,8 @@ void mwpy_node_strays(mwpy_node *node, bool alive) {
         arrive(node, why);
 }
 
+bool mwpy_route_led(const mwpy_route *route) { return route->led; }
+
 void mwpy_route_free(mwpy_route *route) {
     Py_DECREF(route->names);
     PyMem_Free(route);
@@ -211,7 +215,7 @@ mwpy_root *mwpy_route_open(PyObject *object, PyObject *name, PyObject *metadata,
     root->route = make(names, brackets);
     if (!root->route || make_nodes(root)) {
         if (!PyErr_Occurred()) PyErr_NoMemory();
-    } else if (attach(root->route->nodes[0], object)) {
+    } else if (object && attach(root->route->nodes[0], object)) {
         PyErr_SetString(PyExc_TypeError, "it has no names");
     }
     if (PyErr_Occurred()) {
@@ -219,7 +223,7 @@ mwpy_root *mwpy_route_open(PyObject *object, PyObject *name, PyObject *metadata,
         return NULL;
     }
     if (flags & MW_SECRET) mwpy_root_hide(root);
-    mwpy_node_leads_to(root->route->nodes[0], held(root->route->nodes[0]), MW_SHADOW_SILENT);
+    if (object) mwpy_node_leads_on(root->route->nodes[0], MW_SHADOW_SILENT);
     return root;
 }
 

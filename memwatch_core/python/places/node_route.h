@@ -8,8 +8,8 @@
 #define MEMWATCH_PYTHON_NODE_ROUTE_H
 #include "places/node.h"
 
-/* Watches what a route leads to. names: a tuple of plain keys, two at least; brackets: which of them are keys or
- * indexes, a bit for each. NULL with an exception. */
+/* Watches what a route leads to. object: NULL, it isn't there. names: a tuple of plain keys, two at least if it is;
+ * brackets: which of them are keys or indexes, a bit for each. NULL with an exception. */
 mwpy_root *mwpy_route_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
                            PyObject *names, uint64_t brackets);
 /* What such a route leads to now, borrowed; NULL: nothing. Sets no exception. */

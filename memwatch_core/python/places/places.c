@@ -42,6 +42,12 @@ PyDoc_STRVAR(open_route_doc, "open_route(object, name, metadata, flags, depth, m
                              "As open_places(), of the place that a tuple of names leads to, whatever they mean by\n"
                              "then. brackets: a bit for each that is a key or an index.");
 PyDoc_STRVAR(route_end_doc, "route_end(object, names, brackets)\n--\n\nWhat such names lead to now, in words.");
+PyDoc_STRVAR(widen_names_doc,
+             "widen_names(id, pattern, classes)\n--\n\nA watch of names is of those of another pattern too, or of all\n"
+             "(None), and of the classes of a module (None: as before).");
+PyDoc_STRVAR(has_held_doc, "has_held(id)\n--\n\nWhether a place that is watched has ever held something.");
+PyDoc_STRVAR(tell_unmet_doc, "tell_unmet(id, near)\n--\n\nRecords that the name of a watch was never there; near: bytes,\n"
+                             "one that is like it.");
 PyDoc_STRVAR(place_doc,
              "place_of(object, key)\n--\n\n(path, key to give to the others, value in words, None, info of the watch\n"
              "of the whole object that has this place, or None, whether it is a secret in a watch that there is), or\n"
@@ -225,7 +231,44 @@ static PyObject *open_route(PyObject *module, PyObject *args) {
                           &info) ||
         !is_depth(depth) || !is_route(names) || begin(object))
         return NULL;
+    object = or_null(object);
     return opened(mwpy_route_open(object, name, metadata, flags, depth, (size_t)most, names, brackets), info);
+}
+
+static mwpy_root *root_of(unsigned id) {
+    mwpy_root *root = mwpy_roots;
+    while (root && root->cells.slab[0].id != id) root = root->next;
+    return root;
+}
+
+static PyObject *widen_names(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    PyObject *pattern, *classes;
+    if (!PyArg_ParseTuple(args, "IOO", &id, &pattern, &classes)) return NULL;
+    mwpy_root *root = root_of(id);
+    if (root && mwpy_root_widen(root, or_null(pattern), or_null(classes))) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *has_held(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    if (!PyArg_ParseTuple(args, "I", &id)) return NULL;
+    const mwpy_root *root = root_of(id);
+    if (!root) Py_RETURN_TRUE; /* what it was of has ended */
+    return PyBool_FromLong(root->cells.slab[0].used > (root->route != NULL) || (root->route && mwpy_route_led(root->route)));
+}
+
+static PyObject *tell_unmet(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    const char *near;
+    Py_ssize_t n;
+    if (!PyArg_ParseTuple(args, "Iy#", &id, &near, &n)) return NULL;
+    mwpy_root *root = root_of(id);
+    if (root) mwpy_root_is_unmet(root, near, (size_t)n);
+    Py_RETURN_NONE;
 }
 
 static PyObject *route_end(PyObject *module, PyObject *args) {
@@ -249,11 +292,16 @@ static PyObject *place_of(PyObject *module, PyObject *args) {
     return Py_BuildValue("NNNOOO", place.text, place.key, words, Py_None, there ? whole->root->info : Py_None, secret);
 }
 
+/* Whether it is the top of a watch of one place of an object. */
+static bool is_place_of(const mwpy_node *node, PyObject *object) {
+    return node->place && mwpy_node_is_top(node) && mwpy_node_whose(node) == object;
+}
+
 /* key: NULL for the node of the whole object. */
 static mwpy_node *node_at(PyObject *object, PyObject *key) {
     if (!key) return mwpy_node_of(object);
     mwpy_node *node = mwpy_node_behind(object, NULL);
-    while (node && !(node->place && mwpy_node_whose(node) == object && mwpy_key_is(key, node->place)))
+    while (node && !(is_place_of(node, object) && mwpy_key_is(key, node->place)))
         node = mwpy_node_behind(object, node);
     return node;
 }
@@ -282,7 +330,7 @@ static PyObject *describe_places(PyObject *module, PyObject *args) {
 
 static mwpy_node *place_in(PyObject *object) {
     mwpy_node *node = mwpy_node_behind(object, NULL);
-    while (node && !(node->place && mwpy_node_whose(node) == object)) node = mwpy_node_behind(object, node);
+    while (node && !is_place_of(node, object)) node = mwpy_node_behind(object, node);
     return node;
 }
 
@@ -330,6 +378,9 @@ WHOLE(open_places)
 WHOLE(open_names)
 WHOLE(open_route)
 WHOLE(route_end)
+WHOLE(widen_names)
+WHOLE(has_held)
+WHOLE(tell_unmet)
 WHOLE(place_of)
 WHOLE(find_places)
 WHOLE(describe_places)
@@ -343,6 +394,9 @@ PyMethodDef mwpy_places_functions[] = {
     {"open_names", whole_open_names, METH_VARARGS, open_names_doc},
     {"open_route", whole_open_route, METH_VARARGS, open_route_doc},
     {"route_end", whole_route_end, METH_VARARGS, route_end_doc},
+    {"widen_names", whole_widen_names, METH_VARARGS, widen_names_doc},
+    {"has_held", whole_has_held, METH_VARARGS, has_held_doc},
+    {"tell_unmet", whole_tell_unmet, METH_VARARGS, tell_unmet_doc},
     {"place_of", whole_place_of, METH_VARARGS, place_doc},
     {"find_places", whole_find_places, METH_VARARGS, find_doc},
     {"describe_places", whole_describe_places, METH_VARARGS, describe_doc},
