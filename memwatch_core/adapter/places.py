@@ -146,8 +146,9 @@ def open_named(
         info = PlacesInfo(name, flags, site, beside=beside)
         shown = "a secret" if flags & core.SECRET else shown
         proxy.open_places(owner, name, _metadata(info, shown), flags, depth, most, None, None, info, place)
-        _audit_at_exit()
         known = proxy.find_places(owner, place)
+        if known is not None:
+            return _begun(name, known[0], beside)
     if known is None:
         raise WatchError(f"'{name}' has ended")
     return known[2].name, known[0]
@@ -192,8 +193,7 @@ def open_names(
         opened = proxy.open_names(owner, name, metadata, flags, *bounds, skip, pattern, classes, quiet, info)
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from None
-    _audit_at_exit()
-    return name, opened
+    return _begun(name, opened, beside)
 
 
 def open_route(
@@ -216,8 +216,22 @@ def open_route(
         opened = proxy.open_route(owner, name, _metadata(info, shown), flags, *bounds, route[0], route[1], info)
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from None
+    return _begun(name, opened, beside)
+
+
+def _begun(name: str, opened: int, beside: bool) -> tuple[str, int]:
+    if beside:
+        proxy.keep_places(opened)
     _audit_at_exit()
     return name, opened
+
+
+def close_place(owner: object, key: object) -> bool:
+    """Ends the watch of one place. Returns False if there was none."""
+    if proxy.close_places(owner, key):
+        return True
+    known = proxy.find_places(owner, key)
+    return known is not None and known[2].beside
 
 
 def close_places(value: object) -> bool:

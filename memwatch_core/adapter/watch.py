@@ -171,7 +171,7 @@ def watch_place(
 
 def unwatch_place(owner: object, key: object) -> None:
     """Ends the watch that ``watch_place()`` with the same owner and key began. Raises WatchError if there is none."""
-    if not proxy.close_places(owner, key):
+    if not places.close_place(owner, key):
         raise WatchError("no watch of this place is there: none was begun with this owner and key, or it has ended")
 
 

@@ -146,6 +146,9 @@ def widen_names(id: int, pattern: bytes | None, classes: str | None, /) -> None:
     """A watch of :func:`open_names` is of those of another pattern too, or of all (None), and of classes of a module
     (None: as before). What is there by now isn't told."""
 
+def keep_places(id: int, /) -> None:
+    """:func:`close_places` doesn't end this watch from now on."""
+
 def has_held(id: int, /) -> bool:
     """Whether the place of a variable has ever held something; True too if its watch has ended."""
 

@@ -598,11 +598,12 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
 }
 
 void mwpy_root_close(mwpy_root *root) {
+    if (root->route) mwpy_route_close(root);
     root->top = NULL;
     while (root->nodes) end(root->nodes, true);
     mwpy_root_tells_left(root);
     PyMem_RawFree(root->left);
-    if (root->route) mwpy_route_free(root->route);
+    PyMem_Free(root->route);
     *root->link = root->next;
     if (root->next) root->next->link = root->link;
     mwpy_cells_close(&root->cells);
