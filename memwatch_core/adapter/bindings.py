@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import inspect
 import opcode
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from . import comprehensions
 from .assembler import Insertions, Instruction, Op, compiled, halves, insert, instructions
@@ -236,6 +236,16 @@ def _parameters(
 # ---- placeholders ----------------------------------------------------------------------------------------------------
 
 
+class Makes(Protocol):
+    """What placeholders stand for."""
+
+    def entry(self, entry: Entry, code: CodeType, /) -> Any: ...
+
+    def site(self, site: Site, entry: Any, own: bool, /) -> Any:
+        """``entry``: what was made of the entry that the site's name belongs to; None: it is the module's. ``own``: that
+        entry is in the same code."""
+
+
 def is_instrumented(code: CodeType) -> bool:
     """Whether it has placeholders, or an inner one has."""
     return any(_is_placeholder(one) or (isinstance(one, CodeType) and is_instrumented(one)) for one in code.co_consts)
@@ -245,29 +255,25 @@ def _is_placeholder(constant: object) -> bool:
     return type(constant) is tuple and len(constant) > 1 and constant[0] == MARK
 
 
-def bind(
-    code: CodeType,
-    open_entry: Callable[[Entry, CodeType], Any],
-    make_site: Callable[[Site, Any], Any],
-    around: tuple[Any, ...] = (),
-) -> CodeType:
-    """The code with what placeholders stand for: what ``open_entry`` and ``make_site`` return, the latter of a site and
-    the entry that it belongs to, None for the module. The code objects within it as well."""
+def bind(code: CodeType, make: Makes, around: tuple[Any, ...] = ()) -> CodeType:
+    """The code with what its placeholders stand for, which ``make`` makes; the code objects within it as well.
+    ``around``: what entries of the functions around it stand for."""
     placeholders = [one for one in code.co_consts if _is_placeholder(one)]
-    for placeholder in placeholders:
-        if placeholder[1] == "entry":
-            around = (*around, open_entry(Entry(*placeholder), code))
-    constants = []
+    entries = [Entry(*one) for one in placeholders if one[1] == "entry"]
+    if entries:
+        around = (*around, make.entry(entries[0], code))
+    made: list[Any] = []
     for one in code.co_consts:
         if isinstance(one, CodeType):
-            constants.append(bind(one, open_entry, make_site, around))
+            made.append(bind(one, make, around))
         elif not _is_placeholder(one):
-            constants.append(one)
+            made.append(one)
         elif one[1] == "entry":
-            constants.append(around[-1])
+            made.append(around[-1])
         else:
             site = Site(*one)
-            constants.append(make_site(site, None if site.owner < 0 else around[site.owner]))
-    if all(a is b for a, b in zip(constants, code.co_consts, strict=True)):
+            own = bool(entries) and site.owner == len(around) - 1
+            made.append(make.site(site, None if site.owner < 0 else around[site.owner], own))
+    if all(a is b for a, b in zip(made, code.co_consts, strict=True)):
         return code
-    return code.replace(co_consts=tuple(constants))
+    return code.replace(co_consts=tuple(made))
