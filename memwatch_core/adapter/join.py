@@ -51,6 +51,9 @@ class Membership:
         global _member
         if self._tracing is not None:
             self._tracing.leave()
+        aimed = sys.modules.get(f"{__package__}.targets")
+        if aimed is not None:
+            aimed.forget()
         if _member is self:
             _member = None
         process.close_journal()

@@ -30,12 +30,14 @@ MAX_OBJECTS = 100_000
 class PlacesInfo:
     """A call of ``watch()``, as remembered for ``variable()``."""
 
-    __slots__ = ("flags", "name", "site", "thread", "thread_ident")
+    __slots__ = ("beside", "flags", "name", "site", "thread", "thread_ident")
     serializer, depth = "", None
     options: Mapping[str, Any] = MappingProxyType({})
 
-    def __init__(self, name: str, flags: int, site: tuple[str, int, str]) -> None:
+    def __init__(self, name: str, flags: int, site: tuple[str, int, str], *, beside: bool = False) -> None:
         self.name, self.flags, self.site = name, flags, site
+        self.beside = beside
+        """Who runs the program asked for it: a call of the program's is no error because of it."""
         self.thread_ident, self.thread = threading.get_ident(), name_here()
 
 
@@ -57,8 +59,8 @@ def open_places(
     if name is None:
         name = infer_argument(frame) or type_name(value)[1:-1]
     known = proxy.find_places(value)
-    if known is not None and known[2].flags & core.TRACK_ALL_VARS:
-        return  # the user asked for it beside the program: what that does is no error
+    if known is not None and known[2].beside:
+        return
     if known is not None:
         part = "" if known[3] else "a part of "
         raise WatchError(f"'{name}' is watched already, as {part}'{known[2].name}'")
@@ -103,7 +105,7 @@ def open_place(
     if why is not None:
         raise WatchError(f"'{name}' can't be watched: {why}")
     known = proxy.find_places(owner, place)
-    if whole is not None and whole.flags & core.TRACK_ALL_VARS:
+    if (whole is not None and whole.beside) or (known is not None and known[2].beside):
         return
     if whole is not None:
         raise WatchError(f"'{name}' is watched already, as a place of '{whole.name}'")
@@ -130,6 +132,7 @@ def open_named(
     formats: tuple[TypeFormat, ...] = (),
     depth: int = DEPTH,
     most: int = MAX_OBJECTS,
+    beside: bool = True,
 ) -> tuple[str, int]:
     """As :func:`open_place`, of a place that the configuration names; if it is watched already, that watch. Returns the
     variable's name and id."""
@@ -140,7 +143,7 @@ def open_named(
     known = proxy.find_places(owner) if whole is not None else proxy.find_places(owner, place)
     if known is None:
         flags |= core.SECRET if is_secret or proxy.is_secret(name) else 0
-        info = PlacesInfo(name, flags, site)
+        info = PlacesInfo(name, flags, site, beside=beside)
         shown = "a secret" if flags & core.SECRET else shown
         proxy.open_places(owner, name, _metadata(info, shown), flags, depth, most, None, None, info, place)
         _audit_at_exit()
@@ -169,17 +172,48 @@ def open_names(
     choice: Choice,
     formats: tuple[TypeFormat, ...] = (),
     bounds: tuple[int, int] = (DEPTH, MAX_OBJECTS),
+    beside: bool = True,
 ) -> tuple[str, int]:
-    """Watches names of a module or a class. Returns the variable's name and id. Raises as :func:`open_places`."""
+    """Watches names of a module or a class, beside those that are watched. Returns the variable's name and id. Raises
+    as :func:`open_places`."""
+    pattern = None if choice.pattern == "*" else choice.pattern.encode("utf-8", "surrogatepass")
+    known = proxy.find_places(owner)
+    if known is not None and known[3]:
+        if known[2].beside:
+            proxy.widen_names(known[0], pattern, choice.classes)
+        return known[2].name, known[0]
     _declare(formats)
     flags |= core.SECRET if proxy.is_secret(name) else 0
-    info = PlacesInfo(name, flags, site)
+    info = PlacesInfo(name, flags, site, beside=beside)
     shown = type_name(owner)[1:-1]
-    pattern = None if choice.pattern == "*" else choice.pattern.encode("utf-8", "surrogatepass")
     metadata = _metadata(info, shown, whole=True)
     skip, classes, quiet = choice.skip, choice.classes, choice.quiet
     try:
         opened = proxy.open_names(owner, name, metadata, flags, *bounds, skip, pattern, classes, quiet, info)
+    except TypeError as error:
+        raise WatchError(f"'{name}' can't be watched: {error}") from None
+    _audit_at_exit()
+    return name, opened
+
+
+def open_route(
+    owner: object,
+    route: tuple[tuple[object, ...], int],
+    name: str,
+    flags: int,
+    site: tuple[str, int, str],
+    formats: tuple[TypeFormat, ...] = (),
+    bounds: tuple[int, int] = (DEPTH, MAX_OBJECTS),
+    beside: bool = True,
+) -> tuple[str, int]:
+    """Watches what names lead to from a module, by then: keys, and a bit for each that is in brackets. Returns the
+    variable's name and id. Raises as :func:`open_places`."""
+    _declare(formats)
+    flags |= core.SECRET if proxy.is_secret(name) else 0
+    info = PlacesInfo(name, flags, site, beside=beside)
+    shown = "a secret" if flags & core.SECRET else proxy.route_end(owner, *route) if owner is not None else "absent"
+    try:
+        opened = proxy.open_route(owner, name, _metadata(info, shown), flags, *bounds, route[0], route[1], info)
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from None
     _audit_at_exit()
@@ -192,7 +226,7 @@ def close_places(value: object) -> bool:
     if proxy.close_places(value):
         return True
     known = proxy.find_places(value)
-    if known is not None and known[2].flags & core.TRACK_ALL_VARS:
+    if known is not None and known[2].beside:
         return True
     if known is not None:
         raise WatchError(f"the object is watched as a part of '{known[2].name}': unwatch that one")
