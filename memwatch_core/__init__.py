@@ -51,7 +51,17 @@ _HOMES = {
 }
 
 __all__ = [
-    *("Event", "MemWatchError", "__version__", "label", "session", "unwatch", "unwatch_locals", "unwatch_place", "watch"),
+    *(
+        "Event",
+        "MemWatchError",
+        "__version__",
+        "label",
+        "session",
+        "unwatch",
+        "unwatch_locals",
+        "unwatch_place",
+        "watch",
+    ),
     *("watch_locals", "watch_place"),
 ]
 
