@@ -51,18 +51,8 @@ _HOMES = {
 }
 
 __all__ = [
-    *(
-        "Event",
-        "MemWatchError",
-        "__version__",
-        "label",
-        "session",
-        "unwatch",
-        "unwatch_locals",
-        "unwatch_place",
-        "watch",
-    ),
-    *("watch_locals", "watch_place"),
+    *("Event", "MemWatchError", "__version__", "label", "session"),
+    *("unwatch", "unwatch_locals", "unwatch_place", "watch", "watch_locals", "watch_place"),
 ]
 
 
