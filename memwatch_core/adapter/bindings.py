@@ -72,7 +72,7 @@ class _Scope:
         self.code, self.parent = code, parent
         self.names = _slots(code)
         self.is_class = not module and not code.co_flags & inspect.CO_OPTIMIZED
-        hidden = code.co_name.startswith("<") or "".join(code.co_varnames[:1]).startswith(".")
+        hidden = code.co_name.startswith("<") or "".join(code.co_varnames[: code.co_argcount]).startswith(".")
         self.tells = not module and not hidden
         self.depth: int = (-1 if parent is None else parent.depth) + self.tells
         """Of the function that it is in, or is: the outermost is 0."""
