@@ -54,8 +54,8 @@ _HOMES = {
 }
 
 __all__ = [
-    *("Event", "MemWatchError", "__version__", "label", "session", "unwatch", "unwatch_locals", "unwatch_place", "watch"),
-    *("watch_all", "watch_locals", "watch_place"),
+    *("Event", "MemWatchError", "MutationError", "__version__", "label", "session"),
+    *("unwatch", "unwatch_locals", "unwatch_place", "watch", "watch_all", "watch_locals", "watch_place"),
 ]
 
 
