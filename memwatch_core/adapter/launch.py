@@ -36,6 +36,7 @@ def main() -> None:
         program.update({"__name__": "__main__", "__doc__": None, "__builtins__": sys.modules["builtins"]}, **names)
         if sys.version_info < (3, 14):
             program["__annotations__"] = {}
+        _begin(program)
         exec(code, program)
     except SystemExit:
         raise
@@ -58,6 +59,12 @@ def _join(folder: str) -> None:
         # Nothing of the program has run yet: stopping is safe, and running unwatched would be silent.
         say(*error.lines)
         raise SystemExit(2) from None
+
+
+def _begin(program: dict[str, Any]) -> None:
+    targets = sys.modules.get(f"{__package__}.targets")
+    if targets is not None:
+        targets.begins_as_main(targets.main_names(program))
 
 
 def _script(name: str) -> tuple[CodeType, dict[str, Any]]:

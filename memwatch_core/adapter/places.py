@@ -119,6 +119,58 @@ def open_place(
     return info
 
 
+def open_named(
+    owner: object,
+    key: object,
+    name: str,
+    flags: int,
+    site: tuple[str, int, str],
+    formats: tuple[TypeFormat, ...] = (),
+    depth: int = DEPTH,
+    most: int = MAX_OBJECTS,
+) -> tuple[str, int]:
+    """As :func:`open_place`, of a place that the configuration names; if it is watched already, that watch. Returns the
+    variable's name and id."""
+    _declare(formats)
+    _, place, shown, why, whole, is_secret = proxy.place_of(owner, key)
+    if why is not None:
+        raise WatchError(f"'{name}' can't be watched: {why}")
+    known = proxy.find_places(owner) if whole is not None else proxy.find_places(owner, place)
+    if known is None:
+        flags |= core.SECRET if is_secret or proxy.is_secret(name) else 0
+        info = PlacesInfo(name, flags, site)
+        shown = "a secret" if flags & core.SECRET else shown
+        proxy.open_places(owner, name, _metadata(info, shown), flags, depth, most, None, None, info, place)
+        _audit_at_exit()
+        known = proxy.find_places(owner, place)
+    if known is None:
+        raise WatchError(f"'{name}' has ended")
+    return known[2].name, known[0]
+
+
+def open_names(
+    owner: object,
+    name: str,
+    flags: int,
+    site: tuple[str, int, str],
+    skip: frozenset[str],
+    formats: tuple[TypeFormat, ...] = (),
+    depth: int = DEPTH,
+    most: int = MAX_OBJECTS,
+) -> tuple[str, int]:
+    """Watches all names of a module or a class but some. Returns the variable's name and id."""
+    _declare(formats)
+    flags |= core.SECRET if proxy.is_secret(name) else 0
+    info = PlacesInfo(name, flags, site)
+    shown = type_name(owner)[1:-1]
+    proxy.open_places(owner, name, _metadata(info, shown, whole=True), flags, depth, most, None, skip, info)
+    _audit_at_exit()
+    known = proxy.find_places(owner)
+    if known is None:
+        raise WatchError(f"'{name}' has ended")
+    return name, known[0]
+
+
 def close_places(value: object) -> bool:
     """Ends the watch of an object, and those of places of it. Returns False if there was none. Raises WatchError if it
     is watched as a part of another object only."""

@@ -1,0 +1,184 @@
+"""Watches places by their names, ``orders:config``, as soon as the module that they name is there.
+
+:func:`aim` takes targets that the configuration or the command line names. The module's names are watched before its
+body runs, so that each assignment in it is seen. What a target names needn't be there: it may come later.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from ..errors import CoreError, WatchError
+from ..printed import say
+from ..targets import Target as Target
+from ..targets import is_pattern, matches
+from ..targets import parse as parse
+from ..turns import turn
+from . import aimed, importing, join
+from .names import type_name
+
+
+class Taken(NamedTuple):
+    """What a target has become in this process."""
+
+    target: Target
+    module: str
+    """The module's name as the variable has it."""
+    name: str
+    """The variable's name."""
+    variable_id: int
+
+
+class Pending(NamedTuple):
+    """A target that hasn't met what it names."""
+
+    target: Target
+    why: str
+    """A sentence without its end."""
+    nearest: str
+    """A target that was probably meant; empty: none is near."""
+
+
+class _Aim:
+    __slots__ = ("met", "refused", "target")
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.met: list[Taken] = []
+        self.refused: list[str] = []
+
+
+_aims: list[_Aim] = []
+
+
+def aim(targets: Iterable[Target | str]) -> None:
+    """Takes each target as soon as a module of its name is there; now, if it is. Thread-safe.
+
+    Raises ConfigError: no target; SessionError. What can't be watched is said on standard error.
+    """
+    with turn():
+        for target in targets:
+            one = _Aim(parse(target) if isinstance(target, str) else target)
+            _aims.append(one)
+            importing.listen(begins)
+            for name, module in list(_modules(one.target.module)):
+                _take(one, name, module)
+
+
+def take(target: Target | str) -> tuple[Taken, ...]:
+    """Watches what a target names now, in the modules that are imported. Thread-safe.
+
+    Raises WatchError: no such module is imported, there is nothing of this name, or it can't be watched.
+    """
+    chosen = parse(target) if isinstance(target, str) else target
+    with turn():
+        found = [(name, module) for name, module in _modules(chosen.module)]
+        if not found:
+            raise WatchError(f"'{chosen.text}': no module {chosen.module} is imported{_near_module(chosen)}")
+        return tuple(taken for name, module in found for taken in _open(chosen, name, module))
+
+
+def forget() -> None:
+    """Ends the aims. What they have taken stays watched. Idempotent."""
+    importing.leave(begins)
+    _aims.clear()
+
+
+def begins(name: str, module: object, spec: object = None) -> None:
+    """A module is there, and its body hasn't run yet. ``name`` is the one that it is imported by."""
+    for one in _aims:
+        if matches(one.target.module, name):
+            _take(one, name, module)
+
+
+def begins_as_main(names: Iterable[str]) -> None:
+    """``__main__`` is about to run, as the file or module of these names."""
+    main = sys.modules.get("__main__")
+    for one in _aims:
+        for name in dict.fromkeys(("__main__", *names)):
+            if matches(one.target.module, name):
+                _take(one, name, main)
+                break
+
+
+def pending() -> tuple[Pending, ...]:
+    """The targets that haven't met what they name. Thread-safe."""
+    with turn():
+        return tuple(found for one in _aims if (found := _pending(one)) is not None)
+
+
+def _take(one: _Aim, name: str, module: object) -> None:
+    """Never raises: it is called in the midst of an import."""
+    try:
+        one.met += _open(one.target, name, module)
+    except (WatchError, CoreError, TypeError) as error:
+        text = str(error)
+        if text not in one.refused:
+            one.refused.append(text)
+            say(f"{one.target.text} is not watched: {error}")
+
+
+def _modules(pattern: str) -> Iterator[tuple[str, object]]:
+    """The imported modules of a name, each once; ``__main__`` also by the stem of its file."""
+    seen = set()
+    for name, module in [*sys.modules.items()]:
+        for each in _names(name, module):
+            if matches(pattern, each) and id(module) not in seen:
+                seen.add(id(module))
+                yield each, module
+
+
+def _names(name: str, module: object) -> Iterator[str]:
+    yield name
+    if name == "__main__" and isinstance(module, ModuleType):
+        yield from main_names(aimed.vars_of(module))
+
+
+def main_names(names: Mapping[str, Any]) -> Iterator[str]:
+    """What ``__main__`` may be called: the stem of its file, or the name of the module that is run."""
+    spec, file = names.get("__spec__"), names.get("__file__")
+    if spec is not None and isinstance(spec.name, str):
+        yield spec.name
+    elif isinstance(file, str):
+        yield os.path.splitext(os.path.basename(file))[0]
+
+
+def _open(target: Target, name: str, module: object) -> list[Taken]:
+    if not isinstance(module, ModuleType):
+        raise WatchError(f"'{target.text}': {name} in sys.modules is no module but {type_name(module)}")
+    journal = join.current()
+    return [
+        Taken(target, name, called, variable) for called, variable in aimed.open_target(target, name, module, journal)
+    ]
+
+
+# ---- what wasn't met ------------------------------------------------------------------------------------------------
+
+
+def _pending(one: _Aim) -> Pending | None:
+    target = one.target
+    found = [*_modules(target.module)]
+    if not found:
+        return Pending(target, f"no module {target.module} was imported", _near_module(target, bare=True))
+    if one.refused and not one.met:
+        return Pending(target, one.refused[-1], "")
+    misses = [aimed.missing(target, aimed.vars_of(module)) for _, module in found if isinstance(module, ModuleType)]
+    if not misses or any(miss is None for miss in misses):
+        return None
+    why, nearest = next(miss for miss in misses if miss is not None)
+    return Pending(target, f"{found[0][0]} has {why}", f"{target.module}:{nearest}" if nearest else "")
+
+
+def _near_module(target: Target, *, bare: bool = False) -> str:
+    if is_pattern(target.module):
+        return ""
+    known = [each for name, module in [*sys.modules.items()] for each in _names(name, module)]
+    near = aimed.nearest(target.module, known)
+    if not near:
+        return ""
+    meant = near + target.text[len(target.module) :]
+    return meant if bare else f"; did you mean {meant}?"
