@@ -303,6 +303,8 @@ class WatchSection(Section):
     modules: Names = _setting((), _modules)
     """Whose variables ``track_all_vars`` and ``track_locals`` mean: modules' names, with ``*`` and ``?``. Empty: the
     script's, and of modules whose file lies in its folder or below and isn't installed there."""
+    breaks: Names = _setting((), _targets)
+    """The same, and the program stops in ``breakpoint()`` at each change of one."""
     when: Names = _setting((), _conditions)
     """Conditions of all watched values, or of some (``order.*: new is None``): where one is met, ``then`` is done."""
     then: Action = _setting("break", _one_of(Action))
