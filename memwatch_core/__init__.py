@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .adapter.watch import watch as watch
     from .adapter.watch import watch_place as watch_place
     from .errors import MemWatchError as MemWatchError
+    from .errors import MutationError as MutationError
     from .records import Event as Event
     from .running.session import session as session
 
@@ -51,6 +52,7 @@ _HOMES = {
     "session": ".running.session",
     "Event": ".records",
     "MemWatchError": ".errors",
+    "MutationError": ".errors",
 }
 
 __all__ = [
