@@ -68,9 +68,7 @@ class Ran:
 
     def heads(self) -> list[str]:
         """``place: old → new`` of all that was found."""
-        return [
-            f"{one['place']}: {one['old']} → {one['new']}" for test in self.tests.values() for one in test.found
-        ]
+        return [f"{one['place']}: {one['old']} → {one['new']}" for test in self.tests.values() for one in test.found]
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:
@@ -81,7 +79,10 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def run(
-    folder: Path, *arguments: str, command: Sequence[str] = ("-m", "pytest"), environment: Mapping[str, str] | None = None
+    folder: Path,
+    *arguments: str,
+    command: Sequence[str] = ("-m", "pytest"),
+    environment: Mapping[str, str] | None = None,
 ) -> Ran:
     """Runs the suite in a folder."""
     reports = folder / REPORTS

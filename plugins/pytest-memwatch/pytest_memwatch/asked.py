@@ -44,9 +44,8 @@ class MemWatch:
     place where it lies can be watched, not the value.
     """
 
-    def __init__(self, run: Run, files: tuple[str, ...]) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._files = files
         self._undo: list[Callable[[], object]] = []
         self._checks: list[Check] = []
 
@@ -80,7 +79,7 @@ class MemWatch:
         """The object must be the same at the end as it is now: at the end of the ``with`` block, or, without one, when
         the test's function has returned. What was changed and put back is the same. ``depth``: levels below it that
         count, 3 unless the ini file has ``memwatch_depth``."""
-        return self._check(Unchanged(self._run, self._files), "assert_unchanged", sys._getframe(1), owner, key, depth)
+        return self._check(Unchanged(self._run), "assert_unchanged", sys._getframe(1), owner, key, depth)
 
     def assert_only_written_by(
         self, owner: object, /, *writers: str, key: object = _WHOLE, depth: int | None = None
@@ -88,7 +87,7 @@ class MemWatch:
         """Nobody else may write to the object, from now on until the end of the ``with`` block, or, without one, until
         the test's function has returned. ``writers``: ``"orders.py:*"``, ``"orders.py:add_order"``, ``"orders.py:41"``;
         none: nobody may write."""
-        check = OnlyWrittenBy(self._run, self._files, tuple(map(parse_writer, writers)))
+        check = OnlyWrittenBy(self._run, tuple(map(parse_writer, writers)))
         return self._check(check, "assert_only_written_by", sys._getframe(1), owner, key, depth)
 
     def _check(self, check: Check, call: str, frame: Any, owner: object, key: object, depth: int | None) -> Check:
@@ -118,9 +117,8 @@ class MemWatch:
 class Check:
     """An assertion about a span of time. As a context manager, the span is its block."""
 
-    def __init__(self, run: Run, files: tuple[str, ...]) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._files = files
         self._guard: Guard | None = None
         self.over = False
 
@@ -189,7 +187,7 @@ class Unchanged(Check):
         if not changed:
             return ""
         found = [
-            self._run.teller.found(guard.name + path, writes, self._run.where, self._files)
+            self._run.teller.found(guard.name + path, writes, self._run.where)
             for path, writes in authors(guard.writes, changed)
         ]
         return _text(f"{guard.name} was changed, and should be as it was:", found)
@@ -198,8 +196,8 @@ class Unchanged(Check):
 class OnlyWrittenBy(Check):
     """See :meth:`MemWatch.assert_only_written_by`."""
 
-    def __init__(self, run: Run, files: tuple[str, ...], writers: tuple[Writer, ...]) -> None:
-        super().__init__(run, files)
+    def __init__(self, run: Run, writers: tuple[Writer, ...]) -> None:
+        super().__init__(run)
         self._writers = writers
         self._others: list[Found] = []
         self._count = 0
@@ -215,7 +213,7 @@ class OnlyWrittenBy(Check):
         if not any(writer.wrote(event) for writer in self._writers):
             self._count += 1
             if self._count <= SHOWN:
-                self._others.append(self._run.teller.event(event, where, self._files))
+                self._others.append(self._run.teller.event(event, where))
 
     def verdict(self, guard: Guard) -> str:
         if not self._count:

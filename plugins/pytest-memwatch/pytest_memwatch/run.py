@@ -185,11 +185,7 @@ class Run:
         for outer in self._setups[-1:]:
             outer.inner |= {(id(guard), path) for path in changed}
 
-    def tears_down(self, fixture: object, where: Where) -> None:
-        """A fixture's teardown begins."""
-        self.switch(where)
-
-    def torn_down(self, fixture: object, files: tuple[str, ...]) -> list[Found]:
+    def torn_down(self, fixture: object) -> list[Found]:
         """A fixture is gone. Returns what it has left changed."""
         setup = self._fixtures.pop(fixture, None)
         if setup is None:
@@ -201,19 +197,19 @@ class Run:
             still = [path for path in paths if guard.state.get(path) != before.get(path)]
             guard.adopt(paths, guard.state)
             known = authors(writes | guard.writes, still)
-            found += [self._found(guard, path, one, setup.where, files) for path, one in known]
+            found += [self._found(guard, path, one, setup.where) for path, one in known]
         return found
 
     # ---- tests -------------------------------------------------------------------------------------------------------
 
     def begins(self, where: Where) -> list[Found]:
         """A test begins. Returns what was changed since the last one."""
-        found = self.check(self.guards, Where(self.where.nodeid, "after"), (), audit=False)
+        found = self.check(self.guards, Where(self.where.nodeid, "after"), audit=False)
         self.events.clear()
         self.where = where
         return found
 
-    def check(self, guards: list[Guard], where: Where, files: tuple[str, ...], *, audit: bool = True) -> list[Found]:
+    def check(self, guards: list[Guard], where: Where, *, audit: bool = True) -> list[Found]:
         """What isn't as it was, of some guards; all begin anew."""
         if audit:
             self.recording.audit()
@@ -222,12 +218,12 @@ class Run:
         for guard in self.guards:
             guard.refresh()
             if guard in guards and (changed := guard.changed()):
-                found += [self._found(guard, path, one, where, files) for path, one in authors(guard.writes, changed)]
+                found += [self._found(guard, path, one, where) for path, one in authors(guard.writes, changed)]
             guard.restart()
         return found
 
-    def _found(self, guard: Guard, path: str, writes: Writes | None, where: Where, files: tuple[str, ...]) -> Found:
-        return self.teller.found(guard.name + path, writes, where, files)
+    def _found(self, guard: Guard, path: str, writes: Writes | None, where: Where) -> Found:
+        return self.teller.found(guard.name + path, writes, where)
 
     def _refresh(self) -> None:
         for guard in self.guards:
