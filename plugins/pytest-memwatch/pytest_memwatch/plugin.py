@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from memwatch_core.errors import ConfigError, MemWatchError
+from memwatch_core.errors import ConfigError, MemWatchError, SessionError
 
 from .asked import MemWatch
 from .guards import Guard
@@ -127,7 +127,8 @@ class Plugin:
             except ConfigError as error:
                 pytest.fail(f"@pytest.mark.{MARK}: {error}", pytrace=False)
             except MemWatchError as error:
-                pytest.exit(f"memwatch: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+                hint = "; or leave out --memwatch" if isinstance(error, SessionError) else ""
+                pytest.exit(f"memwatch: {error}{hint}", returncode=pytest.ExitCode.USAGE_ERROR)
             self._say(run.begins(_at(item, "setup")))
             self._take(marked)
         return (yield)
