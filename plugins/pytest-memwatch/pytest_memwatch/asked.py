@@ -13,6 +13,7 @@ import pytest
 from memwatch_core.errors import MemWatchError, WatchError
 from memwatch_core.records import Event
 from memwatch_core.running.recording import (
+    UNNAMED,
     Place,
     infer_argument,
     infer_name,
@@ -51,14 +52,23 @@ class MemWatch:
 
     def watch(self, value: T, /, *, name: str | None = None, **options: Any) -> T:
         """As ``memwatch_core.watch()``: returns the same object, or, of a number, bytes or a struct, a proxy that takes
-        its place."""
+        its place. What is a part of a target of the run is watched already, under that name."""
         frame = sys._getframe(1)
         if name is None:
-            in_place = why_no_places(value) is None
-            name = (infer_argument(frame) if in_place else infer_name(frame)) or type(value).__name__
-        watched = watch(value, name=name, **options)
+            name = infer_name(frame)
+            name = name if name != UNNAMED else infer_argument(frame) or type(value).__name__
+        try:
+            watched = watch(value, name=name, **options)
+        except WatchError:
+            if not self._run.known(Place(value)):
+                raise
+            return value  # its events are told already
         if not is_proxy(watched):
             self._undo.append(lambda: unwatch(watched))
+            self._run.sync()
+            here = Place(value, depth=options.get("depth", 1)), ((self._run.watched[name], ""),)
+            self._run.others.append(here)
+            self._undo.append(lambda: self._run.others.remove(here))
         return watched
 
     def watch_place(self, owner: object, key: object, /, **options: Any) -> None:
@@ -228,7 +238,7 @@ class OnlyWrittenBy(Check):
 
 
 def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count:,} times"
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
 
 
 def _text(head: str, found: list[Found]) -> str:

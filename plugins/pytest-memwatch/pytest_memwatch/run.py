@@ -62,8 +62,11 @@ class Run:
         self.events: deque[tuple[Event, Where]] = deque(maxlen=EVENTS)
         """Of the current test."""
         self.listeners: list[Callable[[Event, Where], None]] = []
+        self.others: list[tuple[Place, tuple[Source, ...]]] = []
+        """What is watched and not guarded."""
         self.lost = 0
-        self._watched: dict[str, int] = {}
+        self.watched: dict[str, int] = {}
+        """Variables, by name; the last one of each."""
         self._setups: list[_Setup] = []
         self._fixtures: dict[object, _Setup] = {}
 
@@ -101,20 +104,21 @@ class Run:
             else:
                 watch_place(place.owner, place.key, name=name, depth=place.depth)
         except WatchError:
-            if known := self._known(place):
+            if known := self.known(place):
                 return known
             raise
         self.sync()
-        return ((self._watched[name], ""),)
+        return ((self.watched[name], ""),)
 
-    def _known(self, place: Place) -> tuple[Source, ...]:
+    def known(self, place: Place) -> tuple[Source, ...]:
+        """Where events of a place are told that is watched, perhaps as a part of something else; empty: it isn't."""
         step = "" if place.whole else step_to(place.owner, place.key)
-        for guard in self.guards:
-            if _is_same(guard.place, place):
-                return guard.sources
-            found = path_to(guard.place, place.owner)
+        for watched, sources in (*((guard.place, guard.sources) for guard in self.guards), *self.others):
+            if _is_same(watched, place):
+                return sources
+            found = path_to(watched, place.owner)
             if found is not None:
-                return tuple((ident, prefix + found + step) for ident, prefix in guard.sources)
+                return tuple((ident, prefix + found + step) for ident, prefix in sources)
         return ()
 
     # ---- what happens ------------------------------------------------------------------------------------------------
@@ -133,7 +137,7 @@ class Run:
                 if isinstance(record, Event):
                     self._take(record)
                 elif isinstance(record, Watched):
-                    self._watched[record.variable.name] = record.variable.id
+                    self.watched[record.variable.name] = record.variable.id
                 elif isinstance(record, Lost):
                     self.lost += record.count
 
