@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
 
 class Proxy:
     """A watched value. It behaves as the value does; ``value`` reads and writes it."""
@@ -106,6 +108,23 @@ def open_places(
     Raises CoreError, JournalFullError, MemoryError; TypeError with the reason of :func:`why_no_places`.
     """
 
+def open_names(
+    object: object,
+    name: str,
+    metadata: bytes,
+    flags: int,
+    depth: int,
+    most: int,
+    skip: frozenset[str] | None,
+    pattern: bytes | None,
+    classes: str | None,
+    quiet: bool,
+    info: object,
+    /,
+) -> int:
+    """As :func:`open_places`, of names of a module or a class: those that ``pattern`` (``*``, ``?``) is of. Classes of
+    the module ``classes`` are followed. ``quiet``: what defines a function, a class or a module isn't told."""
+
 def place_of(owner: object, key: object, /) -> tuple[str, Any, str, str | None, Any, bool]:
     """Path of a place, its key for the other functions, its value in words, why it can't be watched alone (None: it
     can), and the info of the watch of the whole owner that has this place (None: there is none)."""
@@ -143,3 +162,42 @@ def audit_places() -> int:
 
 def close_all_places() -> None:
     """Ends all watches of objects."""
+
+class Function:
+    """A function whose names are watched, as a constant of its code. ``~function`` begins an activation: it announces
+    the parameters of the running frame."""
+
+    def __invert__(self) -> None: ...
+
+class LocalSite:
+    """A binding of a name, as a constant of the code that binds it, in whose frame it is used. ``site[value]`` is the
+    value, and ``-site`` nothing: they announce that the name is about to be bound to it, or deleted."""
+
+    def __getitem__(self, value: T, /) -> T: ...
+    def __neg__(self) -> None: ...
+
+def open_function(
+    name: str,
+    metadata: bytes,
+    flags: int,
+    info: Any,
+    parameters: tuple[tuple[str, int, bool], ...],
+    shared: tuple[int, ...],
+    /,
+) -> Function:
+    """A function whose names are watched from now on, whenever a journal is open. ``metadata``: JSON without its last
+    brace. ``parameters``: name, slot of the frame, whether the slot has a cell. ``shared``: slots of cells that inner
+    functions bind. Raises MemoryError."""
+
+def local_site(function: Function, kind: int, slot: int, name: str, own: bool, /) -> LocalSite:
+    """A binding of a name of a function. ``kind``: 0 in a slot of the frame, 1 in a cell in a slot, 2 in the namespace
+    of a class's body, 3 in the module's. ``own``: in the function's own code. Raises MemoryError."""
+
+def end_function(function: Function, /) -> None:
+    """Ends the watch of its names."""
+
+def find_function(function: Function, /) -> tuple[int, int, Any]:
+    """Variable id, 0 if nothing of it is in the journal; bytes, info."""
+
+def record_locals(on: bool, flags: int = 0, /) -> None:
+    """Whether a journal is open, and the flags of variables in it. Watches in the one before have ended."""
