@@ -144,14 +144,17 @@ def _begin(
 
 def _answer(interpreter: Interpreter, injection: Injection, signals: Signals, wait: float) -> dict[str, Any]:
     """Waits until the program has answered. Raises Refused; what hasn't begun then never does."""
-    pid, started, said = interpreter.pid, time.monotonic(), False
+    pid, started, hastened, said = interpreter.pid, time.monotonic(), False, False
     while (answer := injection.answer()) is None:
         interrupted = signals.take(_PAUSE) is not None
         if not os.path.exists(f"/proc/{pid}"):
             injection.clear()
             raise Refused(f"process {pid} has ended")
         passed = time.monotonic() - started
-        if passed > 1 and not said:
+        if passed > 0.5 and not hastened and not injection.begun:
+            hastened = True
+            injection.hasten()
+        elif passed > 1 and not said:
             said = True
             say(f"waiting for the program's next Python instruction: {where_it_waits(pid)}")
         if not interrupted and passed < wait:

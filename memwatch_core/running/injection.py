@@ -1,11 +1,14 @@
-"""Has a program that runs run a script of ours: by ``sys.remote_exec`` (CPython 3.14 and later), or by gdb.
+"""Has a program that runs run a script of ours: by ``sys.remote_exec`` (CPython 3.14), or by gdb.
 
 gdb calls one function in the program, ``Py_AddPendingCall(PyRun_SimpleString, text)``: it takes a lock for a moment and
-allocates nothing, so it may be called wherever the program stands, in malloc or in the collector too. The main thread
-runs the text at its next safe place, as it would run a signal handler. What it does there is start a thread, in which
-our script runs: so it waits for imports and locks of the program as any thread does, and a KeyboardInterrupt is the
-program's. No file of the program's is read by gdb, and no library is loaded; it stands still for some hundredths of a
-second.
+allocates nothing, so it may be called wherever the main thread stands, in malloc or in the collector too. The main
+thread runs the text at its next safe place, as it would run a signal handler. A main thread that waits in a system call,
+and has let go of the interpreter's lock for that, may wait for days: it is at a safe place, and takes the lock for the
+text. One that waits for a lock of Python's looks for such calls when a signal comes: its wait ends as if one had.
+
+The text starts a thread, in which our script runs: so it waits for imports and locks of the program as any thread does,
+and a KeyboardInterrupt is the program's. gdb reads no file of the program's, and loads no library into it. The program
+stands still for some hundredths of a second.
 """
 
 from __future__ import annotations
@@ -21,12 +24,27 @@ from pathlib import Path
 from typing import Any
 
 from ..folders import save
-from .interpreter import ADD, READY, RUN, Interpreter, Refused, Scratch, read_memory, why_not_traceable, write_memory
+from .interpreter import (
+    ADD,
+    ENTER,
+    HAS,
+    LEAVE,
+    READY,
+    RUN,
+    Interpreter,
+    Refused,
+    Scratch,
+    read_memory,
+    why_not_traceable,
+    write_memory,
+)
 
 PATIENCE = 60.0
 """Seconds that gdb may take."""
 _FUTEX = 202
 """What a thread that waits for a lock is in: man 2 syscalls."""
+_WAITS = (0, 7, 23, 34, 35, 43, 45, 47, 61, 128, 130, 230, 232, 247, 270, 271, 281, 288, 441)
+"""Others in which threads wait: read, poll, select, sleep, accept, recv, wait, epoll_wait and their like."""
 _GDB = (
     *("-batch", "-nx", "-nw"),
     *("-iex", "set auto-load off", "-iex", "set auto-solib-add off", "-iex", "set debuginfod enabled off"),
@@ -42,7 +60,7 @@ class Injection:
 
     def __init__(self, interpreter: Interpreter, folder: Path, script: str, source: str) -> None:
         """``script``: name of the file in a session's folder that will have ``source`` in it."""
-        self._pid = interpreter.pid
+        self._interpreter = interpreter
         self._path = folder / script
         self._scratch: Scratch | None = None
         save(folder, script, source.encode())
@@ -51,6 +69,13 @@ class Injection:
             _by_remote_exec(interpreter, f"{self._path}.start")
         else:
             self._scratch = _by_gdb(interpreter, folder, script, starter(str(self._path)))
+
+    def hasten(self) -> None:
+        """Where ``sys.remote_exec`` waits for a main thread that waits itself: gdb, if it is there, has it begin."""
+        if self._scratch is None and shutil.which("gdb"):
+            folder, script = self._path.parent, self._path.name
+            with suppress(Refused):
+                self._scratch = _by_gdb(self._interpreter, folder, script, starter(str(self._path)))
 
     @property
     def begun(self) -> bool:
@@ -80,7 +105,7 @@ class Injection:
         """Leaves nothing in the program's memory, and no file but those of a session."""
         if self._scratch is not None:
             with suppress(OSError):  # it has ended
-                write_memory(self._pid, self._scratch.address, bytes(self._scratch.size))
+                write_memory(self._interpreter.pid, self._scratch.address, bytes(self._scratch.size))
             self._scratch = None
         for ending in ("", ".start", ".gdb", ".taken", ".json", ".withdrawn"):
             with suppress(OSError):
@@ -94,7 +119,11 @@ def starter(path: str) -> str:
         f"try:\n with open({path!r}) as f: c = f.read()\n exec(compile(c, 'memwatch attach', 'exec'), {{}})\n"
         "except BaseException: pass\n"
     )
-    return f"try:\n __import__('threading')\n __import__('_thread').start_new_thread(exec, ({inner!r}, {{}}))\nexcept BaseException:\n pass\n"
+    return (
+        f"try:\n __import__('threading')\n __import__('_thread').start_new_thread(exec, ({inner!r}, {{}}))\n"
+        "except KeyboardInterrupt:\n __import__('_signal').raise_signal(2)\n"
+        "except BaseException:\n pass\n"
+    )
 
 
 # ---- sys.remote_exec ------------------------------------------------------------------------------------------------
@@ -183,10 +212,21 @@ if $ready
 else
   printf "memwatch: starting\\n"
 end
-# A main thread that waits for a lock looks for such calls when a signal has come: as if one had.
-if $orig_rax == {_FUTEX} && $rax >= -516 && $rax <= -512
-  set $rax = -4
-  set $orig_rax = -1
+# Interrupted in a system call, by us: what the kernel would do next is in rax.
+if $rax >= -516 && $rax <= -512 || $rax == -4
+  if $orig_rax == {_FUTEX}
+    set $rax = -4
+    set $orig_rax = -1
+  else
+    if {" || ".join(f"$orig_rax == {number}" for number in _WAITS)}
+      set $has = ((int(*)(void)){call[HAS]})()
+      if $ready && $has == 0
+        set $state = ((int(*)(void)){call[ENTER]})()
+        set $result = ((int(*)(void*)){call[RUN]})((void*){scratch.address:#x})
+        call ((void(*)(int)){call[LEAVE]})($state)
+      end
+    end
+  end
 end
 detach
 """

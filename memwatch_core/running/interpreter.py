@@ -21,7 +21,9 @@ from ..host.elf import Elf, opened, reader_of
 OLDEST, NEWEST = (3, 11), (3, 15)
 """Versions of CPython that a program can be attached to."""
 ADD, RUN, READY, VERSION = b"Py_AddPendingCall", b"PyRun_SimpleString", b"Py_IsInitialized", b"Py_Version"
-_WANTED = (ADD, RUN, READY, VERSION)
+HAS, ENTER, LEAVE = b"PyGILState_Check", b"PyGILState_Ensure", b"PyGILState_Release"
+_CALLED = (ADD, RUN, READY, HAS, ENTER, LEAVE)
+_WANTED = (*_CALLED, VERSION)
 _PAGE = 4096
 _PTRACE = 19
 """CAP_SYS_PTRACE."""
@@ -84,7 +86,7 @@ class Interpreter:
     executable: str
     """Its path, in the file system that we share."""
     functions: dict[bytes, int]
-    """Addresses in the process: :data:`ADD`, :data:`RUN`, :data:`READY`."""
+    """Addresses in the process, by name: those that injections call."""
     scratches: tuple[Scratch, ...]
 
     @property
@@ -104,7 +106,7 @@ def interpreter_of(pid: int) -> Interpreter:
         return _found(pid)
     except ProcessLookupError as error:
         raise Refused(f"process {pid} has ended") from error
-    except PermissionError as error:
+    except OSError as error:
         raise Refused(f"process {pid}: {why_not_traceable(pid)}") from error
 
 
@@ -245,8 +247,10 @@ def _files(pid: int) -> dict[str, int]:
 
 
 class _File(NamedTuple):
-    """What a file of code says of itself; addresses are relative to where it is loaded."""
+    """What a file of code says of itself; addresses are its own."""
 
+    lowest: int
+    """Where it begins."""
     functions: dict[bytes, int]
     behind: Scratch
     """Behind its variables, up to the end of their last page."""
@@ -262,9 +266,10 @@ def _read(pid: int, path: str) -> _File | None:
         return None
     try:
         elf = Elf(reader_of(descriptor))
+        lowest = min((one.address for one in elf.segments if one.kind == _LOAD), default=0) & -_PAGE
         ends = [one.address + one.in_memory for one in elf.segments if one.kind == _LOAD and one.flags & _WRITABLE]
         end = (max(ends, default=0) + 15) & ~15
-        return _File(elf.exported(_WANTED), Scratch(end, -end % _PAGE))
+        return _File(lowest, elf.exported(_WANTED), Scratch(end, -end % _PAGE))
     except (ValueError, struct.error, IndexError):
         return None
     finally:
@@ -287,9 +292,9 @@ def _found(pid: int) -> Interpreter:
         file = _read(pid, path)
         if file is None:
             continue
-        if core is None and file.functions.keys() >= {ADD, RUN, READY, VERSION}:
-            core, base = file, bases[path]
-        start = bases[path] + file.behind.address
+        if core is None and file.functions.keys() >= {*_WANTED}:
+            core, base = file, bases[path] - file.lowest
+        start = bases[path] - file.lowest + file.behind.address
         if path != executable and any(part.start <= start < part.end and part.flags == "rw-p" for part in parts):
             scratches.append(Scratch(start, file.behind.size))
     if core is None:
@@ -303,7 +308,7 @@ def _found(pid: int) -> Interpreter:
     version = number >> 24 & 255, number >> 16 & 255
     if not OLDEST <= version <= NEWEST:
         raise Refused(f"process {pid} is a CPython {version[0]}.{version[1]}; MemWatch takes 3.11 to 3.15")
-    functions = {name: base + core.functions[name] for name in (ADD, RUN, READY)}
+    functions = {name: base + core.functions[name] for name in _CALLED}
     return Interpreter(pid, version, executable, functions, tuple(scratches))
 
 
