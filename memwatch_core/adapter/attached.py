@@ -6,7 +6,6 @@ import hooks, modules. What CPython can't undo stays (docs/attach.md has the lis
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from .. import keep_modules
 from ..errors import SessionError
 from ..native import core, proxy
 from ..turns import turn
-from . import join, places, process
+from . import join, places, process, targets
 
 
 class _Attached(NamedTuple):
@@ -32,7 +31,7 @@ class _Attached(NamedTuple):
 _attached: _Attached | None = None
 
 
-def begin(folder: str, modules: frozenset[str], targets: list[str]) -> dict[str, object]:
+def begin(folder: str, modules: frozenset[str]) -> dict[str, object]:
     """Joins the session and takes the targets of its settings. Returns what the host is told; raises MemWatchError.
 
     ``modules``: names that ``sys.modules`` had before anything of ours was imported.
@@ -46,13 +45,14 @@ def begin(folder: str, modules: frozenset[str], targets: list[str]) -> dict[str,
         finders = tuple(sys.meta_path)
         member = join.join(folder)
         _attached = _Attached(Path(folder), member, modules, closed, finders)
-        try:
-            pending = [target for target in targets if not _take(target)]
-        except BaseException:
-            _undo()
-            raise
         keep_modules()
-        return {"tracker": member.journal.tracker, "pending": pending, "pid": os.getpid()}
+        _let_go_of_the_dead()  # the one who asked may have gone meanwhile
+        return {"pending": [*map(_said, targets.pending())]}
+
+
+def _said(one: targets.Pending) -> str:
+    meant = f"; did you mean {one.nearest}?" if one.nearest else ""
+    return f"{one.target.text}: {one.why} so far{meant}; it is watched as soon as it is there"
 
 
 def end(folder: str) -> dict[str, object]:
@@ -101,6 +101,7 @@ def _undo() -> dict[str, object]:
         attached.member.leave()
         process.forget(*attached.closed)
         places.forget_exit()
+        atexit.unregister(targets.conclude)
     _restore(attached, kept)
     return {"kept": kept}
 
@@ -118,22 +119,3 @@ def _restore(attached: _Attached, kept: int) -> None:
 
 def _is_ours(finder: object) -> bool:
     return type(finder).__module__.startswith("memwatch_core")
-
-
-def _take(target: str) -> bool:
-    """Watches ``module:name["key"].attribute``; False: the module isn't imported."""
-    import re
-    from ast import literal_eval
-
-    from .watch import watch_place
-
-    module, _, place = target.partition(":")
-    owner: Any = sys.modules.get(module)
-    if owner is None:
-        return False
-    steps = re.findall(r"(?:^|\.)(\w+)|\[([^\]]+)\]", place)
-    for name, key in steps[:-1]:
-        owner = getattr(owner, name) if name else owner[literal_eval(key)]
-    name, key = steps[-1]
-    watch_place(owner, name or literal_eval(key), name=place)
-    return True

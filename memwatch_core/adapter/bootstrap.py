@@ -8,11 +8,11 @@ alone. The thread ends when the answer is written. Standard library alone; raise
 from __future__ import annotations
 
 
-def main(order: str, folder: str, script: str, version: str, lent: list[str], targets: list[str]) -> None:
+def main(order: str, folder: str, script: str, version: str, lent: list[str]) -> None:
     """``order``: ``begin`` or ``end``. ``folder``: the session's; the answer is ``<script>.json`` in it.
 
     ``version``: of MemWatch, which must be the program's. ``lent``: folders of ours for ``sys.path``, as long as it
-    takes, if the program has no MemWatch and there is one for its interpreter in them. ``targets``: what is watched.
+    takes, if the program has no MemWatch and there is one for its interpreter in them.
     """
     import json
     import os
@@ -26,7 +26,7 @@ def main(order: str, folder: str, script: str, version: str, lent: list[str], ta
     before = frozenset(sys.modules)
     added: list[str] = []
     try:
-        answer = _answer(order, folder, version, lent, targets, before, added)
+        answer = _answer(order, folder, version, lent, before, added)
     except BaseException as error:
         answer = {"error": f"{type(error).__name__}: {error}"}
     for each in added:
@@ -45,7 +45,6 @@ def _answer(
     folder: str,
     version: str,
     lent: list[str],
-    targets: list[str],
     before: frozenset[str],
     added: list[str],
 ) -> dict[str, object]:
@@ -71,7 +70,7 @@ def _answer(
 
         if order == "end":
             return attached.end(folder)
-        return {**attached.begin(folder, before, targets), "lent": bool(added)}
+        return {**attached.begin(folder, before), "lent": bool(added)}
     except MemWatchError as error:
         return {"error": str(error)}
 

@@ -47,6 +47,16 @@ _OF_EVENTS = (
         "--track-sql/--no-track-sql", default=None, help="Say which SQL statement was in force.  [default: no]"
     ),
 )
+_OF_TARGETS = (
+    click.option(
+        "--watch",
+        "targets",
+        multiple=True,
+        metavar="TARGET",
+        help="Watch a place that the program doesn't watch itself: orders:config, 'orders:config[\"debug\"]', "
+        "orders:Order.total (of every instance), 'orders:*'; may be repeated.",
+    ),
+)
 _OF_VALUES = (
     click.option(
         "--secret",
@@ -90,7 +100,8 @@ def _with(options: tuple[Callable[[_F], _F], ...]) -> Callable[[_F], _F]:
     return decorate
 
 
-of_events, of_values, of_sessions = _with(_OF_EVENTS), _with(_OF_VALUES), _with(_OF_SESSIONS)
+of_events, of_targets = _with(_OF_EVENTS), _with(_OF_TARGETS)
+of_values, of_sessions = _with(_OF_VALUES), _with(_OF_SESSIONS)
 """Decorators of commands, in the order of their help."""
 
 
@@ -111,6 +122,9 @@ def configured(given: Mapping[str, Any]) -> Config:
     if secrets := given.get("secrets"):  # none that others have named is forgotten
         named = {"privacy": {"variables": [*dict.fromkeys([*config.privacy.variables, *secrets])]}}
         config = configuration.override(config, named, {"privacy.variables": "--secret"})
+    if targets := given.get("targets"):  # beside those of the file
+        both = {"watch": {"targets": [*dict.fromkeys([*config.watch.targets, *targets])]}}
+        config = configuration.override(config, both, {"watch.targets": "--watch"})
     stacks = given.get("stacks")
     if stacks is not None:
         if "console" not in {*config.plugins.sinks, *config.sinks}:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import click
 
-from .options import configured, file, of_events, of_sessions, of_values
+from .options import configured, file, of_events, of_sessions, of_targets, of_values
 
 
 class RunCommand(click.Command):
@@ -22,7 +22,12 @@ class RunCommand(click.Command):
 
 @click.command("run", cls=RunCommand, context_settings={"allow_interspersed_args": False})
 @of_events
-@click.option("--track-all-vars/--no-track-all-vars", default=None, hidden=True)
+@of_targets
+@click.option(
+    "--track-all-vars/--no-track-all-vars",
+    default=None,
+    help="Watch all globals and class attributes of the program's own modules.  [default: no]",
+)
 @click.option("--track-locals/--no-track-locals", default=None, hidden=True)
 @of_values
 @click.option("--mutation-depth", metavar="FULL|START:STOP", help="Bytes whose mutation counts.  [default: FULL]")
@@ -41,6 +46,8 @@ def command(module: bool, program: tuple[str, ...], quiet: bool, **given: Any) -
     \b
     memwatch run script.py --its --arguments
     memwatch run --track-sql --sink console --sink jsonl script.py
+    memwatch run --watch orders:config --watch orders:Order.total script.py
+    memwatch run --track-all-vars script.py
     memwatch run -m package.module
     memwatch run -- python3 -X dev script.py
     """

@@ -200,7 +200,7 @@ NOT_FOLLOWED = Struct("<QBBH")
 """Head of a NOT_FOLLOWED's payload: how often so far, number in NOT_FOLLOWED_WHY, length of the type's name, 0. That
 name and the path of the last one follow."""
 NOT_FOLLOWED_WHY: dict[int, WhyNot] = {
-    1: "kind", 2: "max_objects", 3: "other watch", 4: "key", 5: "member", 6: "memory",
+    1: "kind", 2: "max_objects", 3: "other watch", 4: "key", 5: "member", 6: "memory", 7: "unmet",
 }  # fmt: skip
 """Why something isn't followed; unknown numbers count as ``kind``."""
 CELL_SIZE = 64

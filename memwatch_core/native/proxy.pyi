@@ -106,6 +106,52 @@ def open_places(
     Raises CoreError, JournalFullError, MemoryError; TypeError with the reason of :func:`why_no_places`.
     """
 
+def open_names(
+    object: object,
+    name: str,
+    metadata: bytes,
+    flags: int,
+    depth: int,
+    most: int,
+    skip: frozenset[str] | None,
+    pattern: bytes | None,
+    classes: str | None,
+    quiet: bool,
+    info: object,
+    /,
+) -> int:
+    """As :func:`open_places`, of names of a module or a class: those that ``pattern`` (``*``, ``?``) is of. Classes of
+    the module ``classes`` are followed. ``quiet``: what defines a function, a class or a module isn't told."""
+
+def open_route(
+    object: object,
+    name: str,
+    metadata: bytes,
+    flags: int,
+    depth: int,
+    most: int,
+    names: tuple[object, ...],
+    brackets: int,
+    info: object,
+    /,
+) -> int:
+    """As :func:`open_places`, of the place that ``names`` lead to from an object (None: it isn't there), whatever they
+    mean by then: plain keys, two at least. ``brackets``: a bit for each that is a key or an index. Of an attribute of a
+    class, also that of each of its instances, from birth."""
+
+def route_end(object: object, names: tuple[object, ...], brackets: int, /) -> str:
+    """What such names lead to now, in words."""
+
+def widen_names(id: int, pattern: bytes | None, classes: str | None, /) -> None:
+    """A watch of :func:`open_names` is of those of another pattern too, or of all (None), and of classes of a module
+    (None: as before). What is there by now isn't told."""
+
+def has_held(id: int, /) -> bool:
+    """Whether the place of a variable has ever held something; True too if its watch has ended."""
+
+def tell_unmet(id: int, near: bytes, /) -> None:
+    """Records that the name of a variable's watch was never there; ``near``: one that is like it, or nothing."""
+
 def place_of(owner: object, key: object, /) -> tuple[str, Any, str, str | None, Any, bool]:
     """Path of a place, its key for the other functions, its value in words, why it can't be watched alone (None: it
     can), and the info of the watch of the whole owner that has this place (None: there is none)."""

@@ -31,6 +31,7 @@ from .child import Signals
 from .injection import Injection
 from .interpreter import Interpreter, Refused, command_of, interpreter_of, where_it_waits
 from .reading import Reading
+from .runner import refuse_unsupported
 
 LIMIT = 1 << 30
 """``journal.max_bytes`` of a program that is attached to, unless it was set: nobody may come to end it."""
@@ -44,26 +45,26 @@ _EXTENSION = b"memwatch_core/native/_core."
 def attach(
     pid: int,
     config: Config,
-    targets: Sequence[str],
     *,
     quiet: bool = False,
     seconds: float | None = None,
     wait: float = WAIT,
 ) -> int:
-    """Watches ``targets`` in process ``pid`` until Ctrl-C, for so many ``seconds``, or to the program's end. Returns an
+    """Watches the settings' targets in process ``pid`` until Ctrl-C, for so many ``seconds``, or to the program's end. Returns an
     exit status.
 
     Raises Refused, and other MemWatchErrors; nothing is watched then. Call it in the main thread.
     """
     interpreter = interpreter_of(pid)
     config = _bounded(config)
+    refuse_unsupported(config)
     plugins = load(config)
     for broken in plugins.report.problems:
         say(f"{broken}: {broken.reason}; going on without it")
     reading = Reading(config, plugins, command_of(pid) or [f"process {pid}"])
     signals = Signals()
     try:
-        answer = _begin(interpreter, reading.folder, targets, signals, wait)
+        answer = _begin(interpreter, reading.folder, signals, wait)
     except BaseException:
         reading.cancel()
         shutil.rmtree(reading.folder, ignore_errors=True)
@@ -99,9 +100,9 @@ def _bounded(config: Config) -> Config:
 # ---- begin ----------------------------------------------------------------------------------------------------------
 
 
-def _source(order: str, folder: Path, script: str, lent: Sequence[str], targets: Sequence[str]) -> str:
+def _source(order: str, folder: Path, script: str, lent: Sequence[str]) -> str:
     text = Path(bootstrap.__file__).read_text(encoding="utf-8")
-    return f"{text}\nmain({order!r}, {str(folder)!r}, {script!r}, {__version__!r}, {[*lent]!r}, {[*targets]!r})\n"
+    return f"{text}\nmain({order!r}, {str(folder)!r}, {script!r}, {__version__!r}, {[*lent]!r})\n"
 
 
 def _lent(interpreter: Interpreter) -> list[str]:
@@ -120,10 +121,10 @@ def _lent(interpreter: Interpreter) -> list[str]:
 
 
 def _begin(
-    interpreter: Interpreter, folder: Path, targets: Sequence[str], signals: Signals, wait: float
+    interpreter: Interpreter, folder: Path, signals: Signals, wait: float
 ) -> dict[str, Any]:
     script = f"begin-{interpreter.pid}.py"
-    source = _source("begin", folder, script, _lent(interpreter), targets)
+    source = _source("begin", folder, script, _lent(interpreter))
     answer = _answer(interpreter, Injection(interpreter, folder, script, source), signals, wait)
     if "missing" in answer:
         version = ".".join(map(str, answer["version"]))
@@ -184,8 +185,8 @@ def _tell(interpreter: Interpreter, answer: dict[str, Any], quiet: bool) -> None
         say(
             f"the program has no memwatch_core; {os.path.dirname(bootstrap.__file__)[: -len('/adapter')]} is lent to it"
         )
-    for target in answer["pending"]:
-        say(f"{target}: its module isn't imported yet; it is watched as soon as it is")
+    for text in answer["pending"]:
+        say(text)
     if not quiet:
         say(f"attached to process {interpreter.pid} ({interpreter.shown}); Ctrl-C ends it, the program goes on")
 
@@ -270,7 +271,7 @@ def _end(pid: int, folder: Path, signals: Signals, wait: float) -> bool:
     try:
         interpreter = interpreter_of(pid)
         script = f"end-{pid}-{os.getpid()}.py"
-        source = _source("end", folder, script, (), ())
+        source = _source("end", folder, script, ())
         answer = _answer(interpreter, Injection(interpreter, folder, script, source), signals, wait)
         if "error" in answer:
             raise Refused(f"process {pid}: {answer['error']}")

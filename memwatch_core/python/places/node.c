@@ -8,6 +8,7 @@
 #include "origins/utf8.h"
 #include "places/attributes.h"
 #include "places/cell.h"
+#include "places/glob.h"
 #include "places/known_types.h"
 #include "places/layout.h"
 #include "places/node_items.h"
@@ -17,6 +18,7 @@
 #include "places/node_table.h"
 #include "places/reports.h"
 #include "places/slab.h"
+#include "places/types.h"
 
 enum { ABSENT_FEW = 64 };
 
@@ -46,13 +48,28 @@ static bool is_top(const mwpy_node *node) { return mwpy_node_is_top(node); }
 
 /* ---- cells of keys ----------------------------------------------------------------------------------------------- */
 
+static bool is_class(const mwpy_node *node) { return node->owner && PyType_Check(node->owner); }
+
+static bool is_of_pattern(PyObject *pattern, PyObject *name) {
+    char text[MWPY_PATH];
+    size_t n = 0;
+    for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(name) && n + 4 <= sizeof text; i++)
+        n += mwpy_put_utf8(text + n, PyUnicode_READ_CHAR(name, i));
+    const char *each = PyBytes_AS_STRING(pattern), *end = each + PyBytes_GET_SIZE(pattern);
+    for (size_t length; each <= end; each += length + 1)
+        if (mwpy_glob(each, length = strlen(each), text, n, false)) return true;
+    return false;
+}
+
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key) {
-    const mwpy_root *root = node->root;
+    const mwpy_choice *choice = &node->root->choice;
     if (unlikely(node->place != NULL)) return mwpy_key_is(key, node->place);
-    if (node->level || (!root->fields && !root->skip)) return true;
+    if (node->level && !(choice->module && is_class(node))) return true;
     bool plain = PyUnicode_CheckExact(key);
-    if (root->fields) return plain && PySet_Contains(root->fields, key) == 1;
-    return !plain || PySet_Contains(root->skip, key) != 1;
+    if (choice->skip && plain && PySet_Contains(choice->skip, key) == 1) return false;
+    if (node->level) return true;
+    if (choice->fields && !(plain && PySet_Contains(choice->fields, key) == 1)) return false;
+    return !choice->pattern || (plain && is_of_pattern(choice->pattern, key));
 }
 
 /* As mwpy_node_wants(). A place may be stored to by a key that is equal to its own. */
@@ -114,7 +131,7 @@ static void sweep(mwpy_root *root) {
     root->absent = 0;
 }
 
-static mwpy_cell_number take_cell(mwpy_node *node, PyObject *key) {
+mwpy_cell_number mwpy_node_take_cell(mwpy_node *node, PyObject *key) {
     mwpy_root *root = node->root;
     if (root->absent > ABSENT_FEW && !root->cells.free_n) {
         size_t handed_out = 0;
@@ -168,6 +185,8 @@ static void forget_odd(mwpy_node *node, PyObject *key, mwpy_cell_number number) 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level);
 static void end(mwpy_node *node, bool alive);
 bool mwpy_is_near(const mwpy_node *node, const mwpy_root *root, int level) {
+    if (root->choice.module && is_class(node)) return level < MWPY_DEPTH_MOST;
+    level -= node->classes;
     return node->attributes ? level < root->depth : level <= root->depth;
 }
 
@@ -214,6 +233,7 @@ static void approach(mwpy_spot *spot) {
     spare(node);
     mwpy_spot_names(spot);
     node->level = level++;
+    node->classes = spot->parent->classes + is_class(node);
     Py_ssize_t at = 0;
     PyObject *key, *value;
     while (node->dict && PyDict_Next(node->dict, &at, &key, &value))
@@ -271,9 +291,10 @@ static void give_back_cells(mwpy_node *node, PyObject *index) {
     }
 }
 
-static void leave_dict(mwpy_node *node, bool alive) {
+void mwpy_node_leave_dict(mwpy_node *node, bool alive) {
     mwpy_table_take(node->dict, node);
     if (alive && !mwpy_table_get(node->dict)) mwpy_dict_unwatch(node->dict);
+    node->dict = NULL;
 }
 
 /* alive: dict and owner are still there; other watches that hold it then go on with it. */
@@ -294,7 +315,8 @@ static void end_now(mwpy_node *node, bool alive) {
     mwpy_secrets_kept kept = {0};
     if (holders_n && unlikely(mwpy_secrets.on)) mwpy_secrets_keep(&kept, node);
     if (is_top(node)) root->top = NULL;
-    if (node->dict) leave_dict(node, alive);
+    PyObject *value = mwpy_node_whose(node);
+    if (node->dict) mwpy_node_leave_dict(node, alive);
     if (node->owner) mwpy_table_take(node->owner, node);
     if (root->top && is_reached(node)) end_soon(mwpy_ways_end(node));
     Py_ssize_t at = 0;
@@ -312,9 +334,11 @@ static void end_now(mwpy_node *node, bool alive) {
         give_back_cells(node, node->odd);
     }
     mwpy_layout *layout = mwpy_slots_close(node);
-    if (node->items) mwpy_items_close(node, alive);
+    if (node->indexed)
+        mwpy_items_leave(node, alive);
+    else if (node->items)
+        mwpy_items_close(node, alive);
     if (node->members) mwpy_members_close(node, alive);
-    PyObject *value = mwpy_node_whose(node);
     Py_XDECREF(node->place);
     Py_XDECREF(node->links);
     Py_XDECREF(node->cells);
@@ -345,10 +369,23 @@ static void end(mwpy_node *node, bool alive) {
 /* Whether its contents lie in guarded memory when it is watched. */
 static bool is_guarded(PyObject *object) { return PyList_Check(object) || PySet_Check(object); }
 
+/* Whether a class says that it is of this module. */
+static bool is_defined_in(PyObject *class, PyObject *module) {
+    static PyObject *name;
+    if (!name) name = PyUnicode_InternFromString("__module__");
+    PyObject *dict = PyType_GetDict((PyTypeObject *)class), *said = mwpy_entry(dict, name);
+    Py_XDECREF(dict); /* the class has it */
+    PyErr_Clear();
+    const char *why;
+    return said && PyUnicode_CheckExact(said) && !PyUnicode_Compare(said, module) && mwpy_has_attributes(class, &why);
+}
+
 bool mwpy_is_followed(const mwpy_root *root, PyObject *value, int level) {
     const char *why;
+    if (PyType_Check(value))
+        return root->choice.module && level < MWPY_DEPTH_MOST && is_defined_in(value, root->choice.module);
     if (PyDict_Check(value) || is_guarded(value)) return level <= root->depth;
-    return level < root->depth && !PyType_Check(value) && !PyModule_Check(value) && mwpy_has_attributes(value, &why) &&
+    return level < root->depth && !PyModule_Check(value) && mwpy_has_attributes(value, &why) &&
            !mwpy_is_declared(value);
 }
 
@@ -361,6 +398,13 @@ static int report(mwpy_node *node) {
     if (owner && PySet_Check(owner)) return mwpy_members_open(node);
     if (owner && mwpy_slots_open(node) && mwpy_has_slots(owner)) return -1;
     return dict ? mwpy_dict_watch(dict) : 0;
+}
+
+static void join(mwpy_root *root, mwpy_node *node) {
+    node->after = root->nodes;
+    if (root->nodes) root->nodes->before = node;
+    root->nodes = node;
+    root->count++;
 }
 
 static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int level) {
@@ -378,19 +422,26 @@ static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int
         if (layout) mwpy_layout_give_back(layout);
         return NULL;
     }
-    node->after = root->nodes;
-    if (root->nodes) root->nodes->before = node;
-    root->nodes = node;
-    root->count++;
+    join(root, node);
     return node;
 }
+
+mwpy_node *mwpy_node_make(mwpy_root *root, PyObject *place) {
+    mwpy_node *node = PyMem_Calloc(1, sizeof *node);
+    if (!node) return NULL;
+    *node = (mwpy_node){.place = Py_NewRef(place), .attributes = true, .root = root};
+    join(root, node);
+    return node;
+}
+
+void mwpy_node_end(mwpy_node *node, bool alive) { end(node, alive); }
 
 /* What lies under a key that isn't plain isn't followed: the key would have to be compared. */
 static void follow_key(mwpy_node *node, PyObject *key, PyObject *value) {
     if (!mwpy_may_be_followed(value)) return;
     if (mwpy_key_is_plain(key))
         follow(node->root, node, key, value, node->level + 1);
-    else if (mwpy_is_followed(node->root, value, node->level + 1))
+    else if (mwpy_is_followed(node->root, value, node->level + 1 - node->classes))
         mwpy_node_leaves(node, key, value, MWPY_LEFT_KEY);
 }
 
@@ -404,7 +455,7 @@ static void fill(mwpy_node *node) {
     if (node->items) mwpy_items_fill(node);
     if (node->members) mwpy_members_fill(node);
     while (node->dict && PyDict_Next(node->dict, &at, &key, &value)) {
-        mwpy_cell_number number = wants(node, &key) ? take_cell(node, key) : MWPY_NO_CELL;
+        mwpy_cell_number number = wants(node, &key) ? mwpy_node_take_cell(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
         mwpy_cell now;
         mwpy_cell_describe(&now, value);
@@ -434,13 +485,16 @@ static mwpy_node *node_for(mwpy_root *root, PyObject *value, int level, bool *kn
 /* A node of another watch than the one that would follow so many levels below it. */
 static bool goes_less_far(const mwpy_node *node, int levels) {
     const mwpy_root *root = node->root;
+    const mwpy_choice *choice = &root->choice;
     if (!is_reached(node)) return false; /* the other one will go on with it */
-    return root->depth - node->level < levels || (is_top(node) && (root->fields || root->skip));
+    return root->depth - node->level + node->classes < levels ||
+           (is_top(node) && (choice->fields || choice->skip || choice->pattern));
 }
 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level) {
-    if (!mwpy_is_followed(root, value, level)) {
-        mwpy_node_leaves_kind(parent, key, value, level);
+    int deep = level - parent->classes;
+    if (!mwpy_is_followed(root, value, deep)) {
+        mwpy_node_leaves_kind(parent, key, value, deep);
         return NULL;
     }
     mwpy_node *node = mwpy_node_of(value);
@@ -467,8 +521,9 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
         return NULL;
     }
     mwpy_node_inherit(parent, key, node);
+    if (!known) node->classes = parent->classes + is_class(node);
     if (!known) fill(node);
-    if (known && node->root != root && goes_less_far(node, root->depth - level))
+    if (known && node->root != root && goes_less_far(node, root->depth - deep))
         mwpy_node_leaves(parent, key, value, MWPY_LEFT_OTHER_WATCH);
     if (known) approach(mwpy_node_spot(parent, key));
     return node;
@@ -491,18 +546,15 @@ static char *called(PyObject *name, size_t *n) {
     return text;
 }
 
-mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
-                          PyObject *fields, PyObject *skip, PyObject *place) {
-    PyObject *dict = is_guarded(object) ? NULL : mwpy_dict_of(object);
-    if (PyErr_Occurred()) return NULL;
-    if (!place && mwpy_node_of(dict ? dict : object)) {
-        PyErr_SetString(PyExc_TypeError, dict ? "its __dict__ is watched already" : "it is watched already");
-        Py_XDECREF(dict);
-        return NULL;
-    }
+mwpy_root *mwpy_root_make(PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
+                          const mwpy_choice *choice, size_t cells) {
     mwpy_root *root = PyMem_Calloc(1, sizeof *root);
     if (root) {
-        *root = (mwpy_root){.depth = depth, .most = most, .fields = Py_XNewRef(fields), .skip = Py_XNewRef(skip)};
+        *root = (mwpy_root){.depth = depth, .most = most, .choice = *choice};
+        Py_XINCREF(choice->fields);
+        Py_XINCREF(choice->skip);
+        Py_XINCREF(choice->pattern);
+        Py_XINCREF(choice->module);
         root->cells.name = Py_NewRef(name);
         root->cells.metadata = Py_NewRef(metadata);
         root->cells.flags = flags;
@@ -514,8 +566,25 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
     }
     if (!root || !root->called)
         PyErr_NoMemory();
-    else if (!mwpy_cells_open(&root->cells, dict && !place ? (size_t)PyDict_GET_SIZE(dict) : 0) &&
-             !(root->top = new_node(root, dict, dict == object ? NULL : object, 0)) && !PyErr_Occurred())
+    else
+        mwpy_cells_open(&root->cells, cells);
+    if (!PyErr_Occurred()) return root;
+    if (root) mwpy_root_close(root);
+    return NULL;
+}
+
+mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
+                          const mwpy_choice *choice, PyObject *place) {
+    PyObject *dict = is_guarded(object) ? NULL : mwpy_dict_of(object);
+    if (PyErr_Occurred()) return NULL;
+    if (!place && mwpy_node_of(dict ? dict : object)) {
+        PyErr_SetString(PyExc_TypeError, dict ? "its __dict__ is watched already" : "it is watched already");
+        Py_XDECREF(dict);
+        return NULL;
+    }
+    mwpy_root *root =
+        mwpy_root_make(name, metadata, flags, depth, most, choice, dict && !place ? (size_t)PyDict_GET_SIZE(dict) : 0);
+    if (root && !(root->top = new_node(root, dict, dict == object ? NULL : object, 0)) && !PyErr_Occurred())
         PyErr_NoMemory();
     Py_XDECREF(dict);
     if (PyErr_Occurred()) {
@@ -533,19 +602,26 @@ void mwpy_root_close(mwpy_root *root) {
     while (root->nodes) end(root->nodes, true);
     mwpy_root_tells_left(root);
     PyMem_RawFree(root->left);
+    if (root->route) mwpy_route_free(root->route);
     *root->link = root->next;
     if (root->next) root->next->link = root->link;
     mwpy_cells_close(&root->cells);
     Py_XDECREF(root->info);
-    Py_XDECREF(root->fields);
-    Py_XDECREF(root->skip);
+    Py_XDECREF(root->choice.fields);
+    Py_XDECREF(root->choice.skip);
+    Py_XDECREF(root->choice.pattern);
+    Py_XDECREF(root->choice.module);
     PyMem_Free(root->called);
     PyMem_Free(root);
 }
 
 void mwpy_node_died(mwpy_node *node) {
     mwpy_root *root = node->root;
-    bool top = is_top(node);
+    if (node->step > 1) {
+        mwpy_node_strays(node, false);
+        return;
+    }
+    bool top = is_top(node) || node->step == 1;
     PyObject *now;
     if (top) root->cells.ending = mwpy_how_it_ends(root->cells.name, &now);
     end(node, false);
@@ -553,6 +629,10 @@ void mwpy_node_died(mwpy_node *node) {
 }
 
 void mwpy_node_leaves_owner(mwpy_node *node) {
+    if (node->step > 1) {
+        mwpy_node_strays(node, true);
+        return;
+    }
     for (size_t i = 0; i < node->layout->count; i++)
         if (node->layout->slots[i].key) mwpy_node_lose(node, node->layout->slots[i].key);
     mwpy_layout *layout = mwpy_slots_close(node);
@@ -618,9 +698,26 @@ static PyObject *held_under(const mwpy_node *node, PyObject *key) {
 #endif
 }
 
+/* What a statement makes that gives it its name: a function, a class, a module. */
+static bool is_definition(PyObject *value) {
+    return value &&
+           (Py_TYPE(value)->tp_descr_get || PyType_Check(value) || PyModule_Check(value) || PyCFunction_Check(value));
+}
+
+void mwpy_node_holds(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *now, mw_shadow why) {
+    change_cell(node, key, number, now, why, 0);
+    mwpy_node_follow(node, key, now);
+}
+
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added) {
     if (!wants(node, &key)) return;
+    if (unlikely(node->step) && mwpy_node_leads(node)) {
+        mwpy_node_leads_to(node, now, MW_SHADOW_NOW);
+        return;
+    }
     mwpy_cell_number number = cell_of(node, key);
+    mw_shadow why =
+        number == MWPY_NO_CELL && node->root->choice.quiet && is_definition(now) ? MW_SHADOW_SILENT : MW_SHADOW_NOW;
     bool plain = mwpy_key_is_plain(key);
     if (unlikely(added && !plain && number != MWPY_NO_CELL)) { /* of a key that went unseen, at the same address */
         change_cell(node, key, number, NULL, MW_SHADOW_FOUND, 0);
@@ -629,13 +726,13 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added)
     }
     if (number == MWPY_NO_CELL) {
         node->suspect |= !added; /* there is a key that is equal to this one, and another object: found later */
-        if (!(added || node->place) || !now || (number = take_cell(node, key)) == MWPY_NO_CELL) return;
+        if (!(added || node->place) || !now || (number = mwpy_node_take_cell(node, key)) == MWPY_NO_CELL) return;
         node->root->absent++;
     }
     bool readable = plain && !node->odd && !node->strange; /* no key is compared by code of its own */
     PyObject *held = readable ? held_under(node, key) : NULL;
     if (readable) check(node, key, number, held, MW_SHADOW_FOUND);
-    change_cell(node, key, number, now, MW_SHADOW_NOW, 0);
+    change_cell(node, key, number, now, why, 0);
     if (!plain && !now) forget_odd(node, key, number);
     if (plain && held && held == now) return;
     if (plain && node->links) mwpy_node_lose(node, key);
@@ -646,6 +743,10 @@ void mwpy_node_clear(mwpy_node *node) {
     Py_ssize_t at = 0;
     PyObject *key, *value;
     if (node->suspect) mwpy_node_audit(node); /* before what it holds is gone */
+    if (unlikely(node->step) && mwpy_node_leads(node)) {
+        mwpy_node_leads_to(node, NULL, MW_SHADOW_NOW);
+        return;
+    }
     while (PyDict_Next(node->dict, &at, &key, &value)) {
         mwpy_cell_number number = wants(node, &key) ? cell_of(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
@@ -669,7 +770,7 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
         bool plain = mwpy_key_is_plain(key);
         mwpy_cell_number number = cell_of(node, key);
         if (number == MWPY_NO_CELL) {
-            if ((number = take_cell(node, key)) == MWPY_NO_CELL) continue;
+            if ((number = mwpy_node_take_cell(node, key)) == MWPY_NO_CELL) continue;
             node->root->absent++;
         }
         bool differs = check(node, key, number, value, why);
@@ -696,8 +797,24 @@ size_t mwpy_node_audit(mwpy_node *node) {
     node->suspect = false;
     if (node->dict && PY_VERSION_HEX < 0x030C0000 && mwpy_dict_watch(node->dict)) node->suspect = true; /* no memory */
     if (node->items) return mwpy_items_compare(node, MW_SHADOW_FOUND);
+    if (node->step && mwpy_node_leads(node)) return mwpy_node_leads_on(node, MW_SHADOW_FOUND);
     if (node->members) return mwpy_members_compare(node, MW_SHADOW_FOUND);
     return mwpy_slots_compare(node, MW_SHADOW_FOUND) + compare(node, MW_SHADOW_FOUND);
+}
+
+int mwpy_root_widen(mwpy_root *root, PyObject *pattern, PyObject *module) {
+    mwpy_choice *choice = &root->choice;
+    if (choice->pattern && pattern) {
+        const char *both[] = {PyBytes_AS_STRING(choice->pattern), PyBytes_AS_STRING(pattern)};
+        PyObject *wider = PyBytes_FromFormat("%s%c%s", both[0], 0, both[1]);
+        if (!wider) return -1;
+        Py_SETREF(choice->pattern, wider);
+    } else {
+        Py_CLEAR(choice->pattern);
+    }
+    if (module) Py_XSETREF(choice->module, Py_NewRef(module));
+    if (root->top) compare(root->top, MW_SHADOW_SILENT);
+    return 0;
 }
 
 size_t mwpy_root_audit(mwpy_root *root) {
@@ -716,12 +833,15 @@ size_t mwpy_root_audit(mwpy_root *root) {
 }
 
 void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why) {
-    leave_dict(node, true);
+    mwpy_node_leave_dict(node, true);
     node->dict = dict;
     if (mwpy_table_put(dict, node) || mwpy_dict_watch(dict)) {
         PyErr_Clear();
         mwpy_node_died(node);
         return;
     }
-    compare(node, why);
+    if (node->step && mwpy_node_leads(node))
+        mwpy_node_leads_on(node, why);
+    else
+        compare(node, why);
 }

@@ -12,14 +12,23 @@
 
 typedef struct mwpy_node mwpy_node;
 
+/* Which places a watch is of. Strong references, or NULL: no such choice. */
+typedef struct mwpy_choice {
+    PyObject *fields, *skip; /* frozenset of str: keys of the object itself */
+    PyObject *pattern;       /* bytes, as glob.h has it, several with a 0 between them: of the object itself, only the
+                                names that one is of */
+    PyObject *module;        /* str: classes that this module has defined are followed, and their `skip` left out */
+    bool quiet; /* that a function, a class or a module gets its first name isn't told, only what takes its place */
+} mwpy_choice;
+
 /* One call of watch(). */
 typedef struct mwpy_root {
     mwpy_cells cells;
-    mwpy_node *top;              /* of the object itself; NULL: it has ended */
-    mwpy_node *nodes;            /* all of them */
-    size_t count, most;          /* nodes */
-    int depth;                   /* levels below the object that are followed */
-    PyObject *fields, *skip;     /* frozenset of str, or NULL: keys of the object itself */
+    mwpy_node *top;     /* of the object itself; NULL: it has ended */
+    mwpy_node *nodes;   /* all of them */
+    size_t count, most; /* nodes */
+    int depth;          /* levels below the object that are followed */
+    mwpy_choice choice;
     size_t ended;                /* nodes, so far */
     size_t absent;               /* cells of keys that are gone and may come again */
     size_t refused;              /* objects that weren't followed: `most` was reached, or there was no memory */
@@ -27,6 +36,7 @@ typedef struct mwpy_root {
     PyObject *info;              /* what variable() returns; strong */
     char *called;                /* its name, UTF-8 */
     size_t called_n;
+    struct mwpy_route *route; /* where the object is found by its names; NULL: it was given */
     struct mwpy_root *next, **link;
 } mwpy_root;
 
@@ -45,10 +55,15 @@ enum { MWPY_RECENT = 4 };
 
 struct mwpy_node {
     PyObject *place;          /* strong, plain: the key that is watched alone; NULL: all are */
+    int step;                 /* of the route of its watch, from 1; 0: it is no part of it */
+    unsigned number;          /* of an instance whose class's attribute is watched; 0: it is none */
     PyObject *dict;           /* NULL: there is none */
     PyObject *owner;          /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
     mwpy_layout *layout;      /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */
     struct mwpy_items *items; /* of the owner, which is a list; NULL: it is none */
+    struct mwpy_items *indexed;   /* of the list of which its place is one item; NULL: it is none of a list's */
+    mwpy_node *next_indexed;      /* of those of the same list */
+    const PyObject *item;         /* what lay at the end of a route when it was last looked at; it may be gone */
     struct mwpy_members *members; /* of the owner, which is a set; NULL: it is none */
     struct mwpy_entries *entries; /* of a node that is none: see dict_entries.c */
     mwpy_cell_number *slots;      /* the cell of each of layout->slots; MWPY_NO_CELL: it isn't watched */
@@ -61,6 +76,7 @@ struct mwpy_node {
     mwpy_spot *spots;           /* where it is found; the first one names it */
     PyObject *links; /* dict: key -> address of the spot of what is followed there; NULL: there was none yet */
     int level;       /* steps of the shortest way to it: one more than its first spot's parent has */
+    int classes;     /* how many of these lead to a class: they don't count as depth */
     PyObject *cells; /* dict: plain key of `dict` -> number of its cell */
     struct mwpy_recent {
         PyObject *key; /* strong, a str; NULL: none */
@@ -83,7 +99,7 @@ PyObject *mwpy_node_whose(const mwpy_node *node);
 
 /* Watches an object, and what it holds; or only what lies under `place`, as mwpy_node.place. NULL with an exception. */
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
-                          PyObject *fields, PyObject *skip, PyObject *place);
+                          const mwpy_choice *choice, PyObject *place);
 /* Ends the watch of an object, or what is left of one whose object is gone. */
 void mwpy_root_close(mwpy_root *root);
 /* The object's own dict is gone, or the object, if it has none. */
@@ -99,6 +115,9 @@ void mwpy_node_clear(mwpy_node *node);
 /* Compares what dict and slots hold with the cells, and makes up for what was changed unseen. Returns how much that
  * was. */
 size_t mwpy_node_audit(mwpy_node *node);
+/* A watch is of the names of another pattern, too, or of all (NULL), and of a module's classes: what is there by now is
+ * recorded, and isn't told. 0, or -1 with an exception. */
+int mwpy_root_widen(mwpy_root *root, PyObject *pattern, PyObject *module);
 /* The same for all nodes of a watch. */
 size_t mwpy_root_audit(mwpy_root *root);
 /* The owner has another dict now, of which the node becomes. `why`: MW_SHADOW_NOW, the program has just put it there.
@@ -123,6 +142,23 @@ void mwpy_node_tell(mwpy_node *node, mwpy_cell_number number, const char *text, 
 bool mwpy_node_is_called(const mwpy_node *node, const char *text, size_t n, bool (*is)(const char *name, size_t n));
 static inline bool mwpy_node_is_top(const mwpy_node *node) { return node->root->top == node; }
 
+/* ---- node_route.c ---- */
+
+/* Whether `now` lies at a node's index of a list from now on is looked at. */
+void mwpy_node_item_is(mwpy_node *node, PyObject *now, mw_shadow why);
+
+/* Whether a node says where a route goes on: it has no cells. */
+bool mwpy_node_leads(const mwpy_node *node);
+/* The place of such a node is about to hold `now`, or nothing (NULL). */
+void mwpy_node_leads_to(mwpy_node *node, PyObject *now, mw_shadow why);
+/* The same of whatever it holds; whether that wasn't known. */
+bool mwpy_node_leads_on(mwpy_node *node, mw_shadow why);
+/* The object of a route's node is gone, which isn't the end of the watch. alive: its dict is still there. */
+void mwpy_node_strays(mwpy_node *node, bool alive);
+/* Whether a route has ever led to something. */
+bool mwpy_route_led(const struct mwpy_route *route);
+void mwpy_route_free(struct mwpy_route *route);
+
 /* ---- node_left.c ---- */
 
 /* Something that a node holds isn't followed: counted, and recorded when that has doubled. */
@@ -131,11 +167,13 @@ void mwpy_node_leaves(mwpy_node *node, PyObject *key, PyObject *value, enum mwpy
 void mwpy_node_leaves_kind(mwpy_node *node, PyObject *key, PyObject *value, int level);
 /* The same of a member of a set, if it would be followed elsewhere. */
 void mwpy_node_leaves_member(mwpy_node *node, PyObject *member);
+/* The name that a watch is of was never there. near: a name that is like it, in UTF-8, or nothing. */
+void mwpy_root_is_unmet(mwpy_root *root, const char *near, size_t n);
 /* Records the counts as they are now, and forgets them. */
 void mwpy_root_tells_left(mwpy_root *root);
 /* Nothing is counted: what is held is compared. */
 extern bool mwpy_left_known;
-/* Whether a value is followed at a level, if there is room. */
+/* Whether a value is followed at a level, that of its node less the classes on the way, if there is room. */
 bool mwpy_is_followed(const mwpy_root *root, PyObject *value, int level);
 /* The same of one that is followed. */
 bool mwpy_is_near(const mwpy_node *node, const mwpy_root *root, int level);
@@ -143,6 +181,19 @@ bool mwpy_is_near(const mwpy_node *node, const mwpy_root *root, int level);
 /* ---- node.c ---- */
 
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key);
+/* A watch without nodes, or NULL with an exception. cells: how many it will need, as far as is known. */
+mwpy_root *mwpy_root_make(PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
+                          const mwpy_choice *choice, size_t cells);
+/* A node of nothing as yet; NULL: no memory. */
+mwpy_node *mwpy_node_make(mwpy_root *root, PyObject *place);
+/* It ends, with what only it leads to. alive: dict and owner are still there. */
+void mwpy_node_end(mwpy_node *node, bool alive);
+/* A cell for a key; MWPY_NO_CELL: no memory. */
+mwpy_cell_number mwpy_node_take_cell(mwpy_node *node, PyObject *key);
+/* It isn't the node of a dict any more. alive: the dict is still there. */
+void mwpy_node_leave_dict(mwpy_node *node, bool alive);
+/* What a key is about to hold, or has: it is written to its cell, and followed. */
+void mwpy_node_holds(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *now, mw_shadow why);
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
 /* false: no value of its type is ever followed. What is most often stored isn't looked up. */
 static inline bool mwpy_may_be_followed(PyObject *value) {

@@ -79,6 +79,15 @@ void mwpy_node_leaves(mwpy_node *node, PyObject *key, PyObject *value, enum mwpy
     say(node->root, row, path, n + mwpy_node_link_text(node, key, path + n));
 }
 
+void mwpy_root_is_unmet(mwpy_root *root, const char *near, size_t n) {
+    struct row row = {.head = {.count = 1, .why = MWPY_LEFT_UNMET}};
+    if (n <= sizeof row.type) {
+        row.head.type = (uint8_t)n;
+        memcpy(row.type, near, n);
+    }
+    say(root, &row, "", 0);
+}
+
 void mwpy_root_tells_left(mwpy_root *root) {
     uint64_t stamp = mw_journal_stamp();
     for (size_t i = 0; root->left && i < root->left->n; i++) {
@@ -121,14 +130,14 @@ static bool holds_left(const mwpy_root *root, PyObject *tuple, int level, int de
 }
 
 void mwpy_node_leaves_kind(mwpy_node *node, PyObject *key, PyObject *value, int level) {
-    const mwpy_root *root = node->root;
+    const mwpy_root *root = node->root; /* level: less the classes on the way */
     if (mwpy_left_known || PyDict_Check(value) || PyList_Check(value) || PySet_Check(value)) return;
     if (PyTuple_Check(value) ? holds_left(root, value, level + 1, TUPLES_LOOKED_INTO) : is_unseen(root, value, level))
         mwpy_node_leaves(node, key, value, MWPY_LEFT_KIND);
 }
 
 void mwpy_node_leaves_member(mwpy_node *node, PyObject *member) {
-    if (!is_left(node->root, member, node->level + 1, TUPLES_LOOKED_INTO)) return;
+    if (!is_left(node->root, member, node->level + 1 - node->classes, TUPLES_LOOKED_INTO)) return;
     struct row *row = count(node, member, MWPY_LEFT_MEMBER);
     if (!row) return;
     static char path[MWPY_PATH];

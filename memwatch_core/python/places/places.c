@@ -8,6 +8,7 @@
 #include "origins/endings.h"
 #include "origins/frames.h"
 #include "places/attributes.h"
+#include "places/births.h"
 #include "places/cell.h"
 #include "places/declared.h"
 #include "places/dict_entries.h"
@@ -16,6 +17,7 @@
 #include "places/node.h"
 #include "places/node_items.h"
 #include "places/node_members.h"
+#include "places/node_route.h"
 #include "places/node_secrets.h"
 #include "places/node_spots.h"
 #include "places/place.h"
@@ -31,6 +33,21 @@ PyDoc_STRVAR(open_doc, "open_places(object, name, metadata, flags, depth, most, 
                        "metadata: JSON without its last brace. fields, skip: frozenset of str, or None.\n"
                        "key: watches this place alone, as place_of() has said it.\n"
                        "Raises CoreError, JournalFullError, MemoryError; TypeError as why_no_places() says.");
+PyDoc_STRVAR(open_names_doc,
+             "open_names(object, name, metadata, flags, depth, most, skip, pattern, classes, quiet, info)\n--\n\n"
+             "As open_places(), of the names of a module or a class that a pattern (bytes, or None) is of.\n\n"
+             "classes: a module's name, whose classes are followed; quiet: what defines a function, a class or a\n"
+             "module isn't told.");
+PyDoc_STRVAR(open_route_doc, "open_route(object, name, metadata, flags, depth, most, names, brackets, info)\n--\n\n"
+                             "As open_places(), of the place that a tuple of names leads to, whatever they mean by\n"
+                             "then. brackets: a bit for each that is a key or an index.");
+PyDoc_STRVAR(route_end_doc, "route_end(object, names, brackets)\n--\n\nWhat such names lead to now, in words.");
+PyDoc_STRVAR(widen_names_doc,
+             "widen_names(id, pattern, classes)\n--\n\nA watch of names is of those of another pattern too, or of all\n"
+             "(None), and of the classes of a module (None: as before).");
+PyDoc_STRVAR(has_held_doc, "has_held(id)\n--\n\nWhether a place that is watched has ever held something.");
+PyDoc_STRVAR(tell_unmet_doc, "tell_unmet(id, near)\n--\n\nRecords that the name of a watch was never there; near: bytes,\n"
+                             "one that is like it.");
 PyDoc_STRVAR(place_doc,
              "place_of(object, key)\n--\n\n(path, key to give to the others, value in words, None, info of the watch\n"
              "of the whole object that has this place, or None, whether it is a secret in a watch that there is), or\n"
@@ -126,16 +143,8 @@ static void freed(void *address) {
     mwpy_put_back(aside);
 }
 
-static PyObject *open_places(PyObject *module, PyObject *args) {
-    (void)module;
-    PyObject *object, *name, *metadata, *fields, *skip, *info, *key = NULL;
-    unsigned int flags;
-    int depth;
-    Py_ssize_t most;
-    if (!PyArg_ParseTuple(args, "OUSIinOOO|O", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info,
-                          &key))
-        return NULL;
-    if (depth < 0 || depth > MWPY_DEPTH_MOST) return PyErr_Format(PyExc_ValueError, "no depth: %d", depth);
+/* Who takes the reports. 0, or -1 with an exception: this object's dict can't be reported of. */
+static int begin(PyObject *object) {
     mwpy_report = (mwpy_reports){mwpy_dict_changes,
                                  mwpy_dict_replaced,
                                  mwpy_slot_changes,
@@ -146,20 +155,128 @@ static PyObject *open_places(PyObject *module, PyObject *args) {
                                  mwpy_list_begins,
                                  mwpy_list_ends};
     mw_set_guard_hook(stored);
+    mwpy_born = mwpy_route_bears;
 #if PY_VERSION_HEX < 0x030C0000
     bool has_dict = PyDict_Check(object) || (!PyList_Check(object) && !PySet_Check(object) && mwpy_has_dict(object));
     if (!mwpy_dicts_tell() && has_dict && !PyErr_Occurred())
         PyErr_SetString(PyExc_TypeError,
                         "this build of CPython 3.11 doesn't tell of all changes of a dict: use 3.12 or "
                         "later, or watch a list, a set or an object that has slots only");
-    if (PyErr_Occurred()) return NULL;
+    if (PyErr_Occurred()) return -1;
+#else
+    (void)object;
 #endif
-    mwpy_root *root =
-        mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, or_null(fields), or_null(skip), key);
+    return 0;
+}
+
+static PyObject *opened(mwpy_root *root, PyObject *info) {
     if (!root) return NULL;
     root->info = Py_NewRef(info);
     mwpy_note_imports();
     return PyLong_FromUnsignedLong(root->cells.slab[0].id);
+}
+
+static bool is_depth(int depth) {
+    if (depth >= 0 && depth <= MWPY_DEPTH_MOST) return true;
+    PyErr_Format(PyExc_ValueError, "no depth: %d", depth);
+    return false;
+}
+
+static PyObject *open_places(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object, *name, *metadata, *fields, *skip, *info, *key = NULL;
+    unsigned int flags;
+    int depth;
+    Py_ssize_t most;
+    if (!PyArg_ParseTuple(args, "OUSIinOOO|O", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info,
+                          &key) ||
+        !is_depth(depth) || begin(object))
+        return NULL;
+    mwpy_choice choice = {.fields = or_null(fields), .skip = or_null(skip)};
+    return opened(mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, &choice, key), info);
+}
+
+static PyObject *open_names(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object, *name, *metadata, *skip, *pattern, *classes, *info;
+    unsigned int flags;
+    int depth, quiet;
+    Py_ssize_t most;
+    if (!PyArg_ParseTuple(args, "OUSIinOOOpO", &object, &name, &metadata, &flags, &depth, &most, &skip, &pattern,
+                          &classes, &quiet, &info) ||
+        !is_depth(depth) || begin(object))
+        return NULL;
+    if ((pattern != Py_None && !PyBytes_CheckExact(pattern)) || (classes != Py_None && !PyUnicode_CheckExact(classes)))
+        return PyErr_Format(PyExc_TypeError, "a pattern is bytes, a module's name a str");
+    mwpy_choice choice = {
+        .skip = or_null(skip), .pattern = or_null(pattern), .module = or_null(classes), .quiet = quiet != 0};
+    return opened(mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, &choice, NULL), info);
+}
+
+static bool is_route(PyObject *names) {
+    bool is = PyTuple_CheckExact(names) && PyTuple_GET_SIZE(names) > 0 && PyTuple_GET_SIZE(names) < 64;
+    for (Py_ssize_t i = 0; is && i < PyTuple_GET_SIZE(names); i++) is = mwpy_key_is_plain(PyTuple_GET_ITEM(names, i));
+    if (!is) PyErr_SetString(PyExc_TypeError, "a route is a tuple of plain keys");
+    return is;
+}
+
+static PyObject *open_route(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object, *name, *metadata, *names, *info;
+    unsigned int flags;
+    int depth;
+    Py_ssize_t most;
+    unsigned long long brackets;
+    if (!PyArg_ParseTuple(args, "OUSIinOKO", &object, &name, &metadata, &flags, &depth, &most, &names, &brackets,
+                          &info) ||
+        !is_depth(depth) || !is_route(names) || begin(object))
+        return NULL;
+    object = or_null(object);
+    return opened(mwpy_route_open(object, name, metadata, flags, depth, (size_t)most, names, brackets), info);
+}
+
+static mwpy_root *root_of(unsigned id) {
+    mwpy_root *root = mwpy_roots;
+    while (root && root->cells.slab[0].id != id) root = root->next;
+    return root;
+}
+
+static PyObject *widen_names(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    PyObject *pattern, *classes;
+    if (!PyArg_ParseTuple(args, "IOO", &id, &pattern, &classes)) return NULL;
+    mwpy_root *root = root_of(id);
+    if (root && mwpy_root_widen(root, or_null(pattern), or_null(classes))) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *has_held(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    if (!PyArg_ParseTuple(args, "I", &id)) return NULL;
+    const mwpy_root *root = root_of(id);
+    if (!root) Py_RETURN_TRUE; /* what it was of has ended */
+    return PyBool_FromLong(root->cells.slab[0].used > (root->route != NULL) || (root->route && mwpy_route_led(root->route)));
+}
+
+static PyObject *tell_unmet(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    const char *near;
+    Py_ssize_t n;
+    if (!PyArg_ParseTuple(args, "Iy#", &id, &near, &n)) return NULL;
+    mwpy_root *root = root_of(id);
+    if (root) mwpy_root_is_unmet(root, near, (size_t)n);
+    Py_RETURN_NONE;
+}
+
+static PyObject *route_end(PyObject *module, PyObject *args) {
+    PyObject *object, *names;
+    unsigned long long brackets;
+    if (!PyArg_ParseTuple(args, "OOK", &object, &names, &brackets) || !is_route(names)) return NULL;
+    PyObject *held = mwpy_route_end(object, names, brackets);
+    return held ? written(module, held) : PyUnicode_FromString("absent");
 }
 
 static PyObject *place_of(PyObject *module, PyObject *args) {
@@ -175,11 +292,16 @@ static PyObject *place_of(PyObject *module, PyObject *args) {
     return Py_BuildValue("NNNOOO", place.text, place.key, words, Py_None, there ? whole->root->info : Py_None, secret);
 }
 
+/* Whether it is the top of a watch of one place of an object. */
+static bool is_place_of(const mwpy_node *node, PyObject *object) {
+    return node->place && mwpy_node_is_top(node) && mwpy_node_whose(node) == object;
+}
+
 /* key: NULL for the node of the whole object. */
 static mwpy_node *node_at(PyObject *object, PyObject *key) {
     if (!key) return mwpy_node_of(object);
     mwpy_node *node = mwpy_node_behind(object, NULL);
-    while (node && !(node->place && mwpy_node_whose(node) == object && mwpy_key_is(key, node->place)))
+    while (node && !(is_place_of(node, object) && mwpy_key_is(key, node->place)))
         node = mwpy_node_behind(object, node);
     return node;
 }
@@ -208,7 +330,7 @@ static PyObject *describe_places(PyObject *module, PyObject *args) {
 
 static mwpy_node *place_in(PyObject *object) {
     mwpy_node *node = mwpy_node_behind(object, NULL);
-    while (node && !(node->place && mwpy_node_whose(node) == object)) node = mwpy_node_behind(object, node);
+    while (node && !is_place_of(node, object)) node = mwpy_node_behind(object, node);
     return node;
 }
 
@@ -253,6 +375,12 @@ static PyObject *close_all_places(PyObject *module, PyObject *unused) {
         return result;                                                                                                 \
     }
 WHOLE(open_places)
+WHOLE(open_names)
+WHOLE(open_route)
+WHOLE(route_end)
+WHOLE(widen_names)
+WHOLE(has_held)
+WHOLE(tell_unmet)
 WHOLE(place_of)
 WHOLE(find_places)
 WHOLE(describe_places)
@@ -263,6 +391,12 @@ WHOLE(close_all_places)
 PyMethodDef mwpy_places_functions[] = {
     {"why_no_places", why_not, METH_O, why_not_doc},
     {"open_places", whole_open_places, METH_VARARGS, open_doc},
+    {"open_names", whole_open_names, METH_VARARGS, open_names_doc},
+    {"open_route", whole_open_route, METH_VARARGS, open_route_doc},
+    {"route_end", whole_route_end, METH_VARARGS, route_end_doc},
+    {"widen_names", whole_widen_names, METH_VARARGS, widen_names_doc},
+    {"has_held", whole_has_held, METH_VARARGS, has_held_doc},
+    {"tell_unmet", whole_tell_unmet, METH_VARARGS, tell_unmet_doc},
     {"place_of", whole_place_of, METH_VARARGS, place_doc},
     {"find_places", whole_find_places, METH_VARARGS, find_doc},
     {"describe_places", whole_describe_places, METH_VARARGS, describe_doc},
