@@ -324,3 +324,10 @@ def _audit_at_exit() -> None:
     if not _registered:
         _registered = True
         atexit.register(proxy.audit_places)
+
+
+def forget_exit() -> None:
+    """Takes back what is done at exit, until something is watched again."""
+    global _registered
+    atexit.unregister(proxy.audit_places)
+    _registered = False
