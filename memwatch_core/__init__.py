@@ -5,6 +5,7 @@ next to nothing:
 
 * ``watch(value, name="x")`` returns a watched proxy to use in place of the value; ``unwatch(x)`` ends the watch;
 * ``watch_place(order, "limit")`` watches an attribute or a key alone; ``unwatch_place(order, "limit")`` ends it;
+* ``watch_all(settings)`` watches all variables of a module or a class, ``unwatch(settings)`` ends it;
 * ``with label("order 17"):`` names the unit of work that the writes within are done for;
 * ``session(...)`` reports the writes of this process while its ``with`` block runs, without ``memwatch run``.
 """
@@ -23,6 +24,7 @@ sys.modules.update(_kept)
 from .turns import turn  # noqa: E402
 
 if TYPE_CHECKING:
+    from .adapter.all_vars import watch_all as watch_all
     from .adapter.labels import label as label
     from .adapter.watch import unwatch as unwatch
     from .adapter.watch import unwatch_place as unwatch_place
@@ -39,6 +41,7 @@ _HOMES = {
     "watch": ".adapter.watch",
     "unwatch": ".adapter.watch",
     "unwatch_place": ".adapter.watch",
+    "watch_all": ".adapter.all_vars",
     "watch_place": ".adapter.watch",
     "session": ".running.session",
     "Event": ".records",
@@ -46,7 +49,8 @@ _HOMES = {
 }
 
 __all__ = [
-    *("Event", "MemWatchError", "__version__", "label", "session", "unwatch", "unwatch_place", "watch", "watch_place"),
+    *("Event", "MemWatchError", "__version__", "label", "session", "unwatch", "unwatch_place", "watch"),
+    *("watch_all", "watch_place"),
 ]
 
 

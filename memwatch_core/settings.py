@@ -144,6 +144,7 @@ def _paths(value: Any, lax: bool) -> Paths:
     raise ValueError('must be a list of files and folders, such as ["src"]')
 
 
+_MODULE = re.compile(r"[\w*?]+(\.[\w*?]+)*")
 _PATTERN = re.compile(r"(?:\[[^\]]*\]|\{[^}]*\}|[^,])+")
 """One of several that have commas between them: one in brackets belongs to a key."""
 
@@ -158,6 +159,31 @@ def _patterns(value: Any, lax: bool) -> Names:
         if _PATTERN.findall(name) != [name]:
             raise ValueError(f"must be single names: {name!r} has a comma; name them one by one, or write ? for it")
     return names
+
+
+def _targets(value: Any, lax: bool) -> Names:
+    """Targets, each as it was written. Text has them one by line or with commas between them, as in a shell."""
+    from .errors import ConfigError
+    from .targets import parse
+
+    if lax and isinstance(value, str):
+        value = [item.strip() for item in _PATTERN.findall(value) if item.strip()]
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        raise ValueError('must be a list of targets, such as ["orders:config", "orders:Order.total"]')
+    for each in value:
+        try:
+            parse(each)
+        except ConfigError as error:
+            raise ValueError("\n".join(error.lines)) from None
+    return tuple(dict.fromkeys(value))
+
+
+def _modules(value: Any, lax: bool) -> Names:
+    if lax and isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    if isinstance(value, list | tuple) and all(isinstance(each, str) and _MODULE.fullmatch(each) for each in value):
+        return tuple(dict.fromkeys(value))
+    raise ValueError('must be a list of modules\' names, with * and ?, such as ["app", "app.*"]')
 
 
 def _max_bytes(value: Any, lax: bool) -> int:
@@ -253,7 +279,13 @@ class WatchSection(Section):
     track_threads: bool = _setting(True, _flag)
     track_sql: bool = _setting(False, _flag)
     track_all_vars: bool = _setting(False, _flag)
+    """Watch all names of the program's own modules, and of the classes defined in them, from their beginning."""
     track_locals: bool = _setting(False, _flag)
+    targets: Names = _setting((), _targets)
+    """Places that are watched as soon as their module is there: ``orders:config``, ``orders:Order.total``."""
+    modules: Names = _setting((), _modules)
+    """Whose variables ``track_all_vars`` and ``track_locals`` mean: modules' names, with ``*`` and ``?``. Empty: the
+    script's, and of modules whose file lies in its folder or below and isn't installed there."""
     mutation_depth: Depth = _setting("FULL", _depth)
     stack: Frames = _setting("auto", _frames)
     """How many frames of the call stack an event carries: from 1, the line that wrote alone, to 128. ``auto``: 16 under

@@ -36,6 +36,7 @@ def main() -> None:
         program.update({"__name__": "__main__", "__doc__": None, "__builtins__": sys.modules["builtins"]}, **names)
         if sys.version_info < (3, 14):
             program["__annotations__"] = {}
+        _begin()
         exec(code, program)
     except SystemExit:
         raise
@@ -58,6 +59,13 @@ def _join(folder: str) -> None:
         # Nothing of the program has run yet: stopping is safe, and running unwatched would be silent.
         say(*error.lines)
         raise SystemExit(2) from None
+
+
+def _begin() -> None:
+    """The program's own targets are taken, now that its names are there and nothing of it has run."""
+    targets = sys.modules.get(f"{__package__}.targets")
+    if targets is not None:
+        targets.begins_as_main()
 
 
 def _script(name: str) -> tuple[CodeType, dict[str, Any]]:

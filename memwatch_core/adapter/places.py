@@ -13,7 +13,7 @@ import atexit
 import threading
 from collections.abc import Iterable, Mapping
 from types import FrameType, MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import WatchError
 from ..native import core, proxy
@@ -57,6 +57,8 @@ def open_places(
     if name is None:
         name = infer_argument(frame) or type_name(value)[1:-1]
     known = proxy.find_places(value)
+    if known is not None and known[2].flags & core.TRACK_ALL_VARS:
+        return  # the user asked for it beside the program: what that does is no error
     if known is not None:
         part = "" if known[3] else "a part of "
         raise WatchError(f"'{name}' is watched already, as {part}'{known[2].name}'")
@@ -84,10 +86,10 @@ def open_place(
     name: str | None,
     flags: int,
     frame: FrameType,
-    limits: tuple[int, int],
+    bounds: tuple[int, int],
     formats: tuple[TypeFormat, ...] = (),
 ) -> None:
-    """Watches one attribute or key of an owner; ``limits``: depth, and how many objects. Raises as
+    """Watches one attribute or key of an owner; ``bounds``: depth, and how many objects. Raises as
     :func:`open_places`."""
     whose = infer_argument(frame, "watch_place") or type_name(owner)[1:-1]
     if proxy.is_proxy(owner):
@@ -101,11 +103,13 @@ def open_place(
     if why is not None:
         raise WatchError(f"'{name}' can't be watched: {why}")
     known = proxy.find_places(owner, place)
+    if whole is not None and whole.flags & core.TRACK_ALL_VARS:
+        return
     if whole is not None:
         raise WatchError(f"'{name}' is watched already, as a place of '{whole.name}'")
     if known is not None:
         raise WatchError(f"'{name}' is watched already, as '{known[2].name}'")
-    depth, most = _limits(name, *limits)
+    depth, most = limits(name, *bounds)
     code = frame.f_code
     flags |= core.SECRET if is_secret or proxy.is_secret(name) else 0
     info = PlacesInfo(name, flags, (code.co_filename, frame.f_lineno or 0, code.co_name))
@@ -117,12 +121,79 @@ def open_place(
     _audit_at_exit()
 
 
+def open_named(
+    owner: object,
+    key: object,
+    name: str,
+    flags: int,
+    site: tuple[str, int, str],
+    formats: tuple[TypeFormat, ...] = (),
+    depth: int = DEPTH,
+    most: int = MAX_OBJECTS,
+) -> tuple[str, int]:
+    """As :func:`open_place`, of a place that the configuration names; if it is watched already, that watch. Returns the
+    variable's name and id."""
+    _declare(formats)
+    _, place, shown, why, whole, is_secret = proxy.place_of(owner, key)
+    if why is not None:
+        raise WatchError(f"'{name}' can't be watched: {why}")
+    known = proxy.find_places(owner) if whole is not None else proxy.find_places(owner, place)
+    if known is None:
+        flags |= core.SECRET if is_secret or proxy.is_secret(name) else 0
+        info = PlacesInfo(name, flags, site)
+        shown = "a secret" if flags & core.SECRET else shown
+        proxy.open_places(owner, name, _metadata(info, shown), flags, depth, most, None, None, info, place)
+        _audit_at_exit()
+        known = proxy.find_places(owner, place)
+    if known is None:
+        raise WatchError(f"'{name}' has ended")
+    return known[2].name, known[0]
+
+
+class Choice(NamedTuple):
+    """Which names of a module or a class are meant."""
+
+    skip: frozenset[str]
+    pattern: str = "*"
+    classes: str | None = None
+    """Classes of the module of this name are followed."""
+    quiet: bool = False
+    """What defines a function, a class or a module isn't told."""
+
+
+def open_names(
+    owner: object,
+    name: str,
+    flags: int,
+    site: tuple[str, int, str],
+    choice: Choice,
+    formats: tuple[TypeFormat, ...] = (),
+    bounds: tuple[int, int] = (DEPTH, MAX_OBJECTS),
+) -> tuple[str, int]:
+    """Watches names of a module or a class. Returns the variable's name and id. Raises as :func:`open_places`."""
+    _declare(formats)
+    flags |= core.SECRET if proxy.is_secret(name) else 0
+    info = PlacesInfo(name, flags, site)
+    shown = type_name(owner)[1:-1]
+    pattern = None if choice.pattern == "*" else choice.pattern.encode("utf-8", "surrogatepass")
+    metadata = _metadata(info, shown, whole=True)
+    skip, classes, quiet = choice.skip, choice.classes, choice.quiet
+    try:
+        opened = proxy.open_names(owner, name, metadata, flags, *bounds, skip, pattern, classes, quiet, info)
+    except TypeError as error:
+        raise WatchError(f"'{name}' can't be watched: {error}") from None
+    _audit_at_exit()
+    return name, opened
+
+
 def close_places(value: object) -> bool:
     """Ends the watch of an object, and those of places of it. Returns False if there was none. Raises WatchError if it
     is watched as a part of another object only."""
     if proxy.close_places(value):
         return True
     known = proxy.find_places(value)
+    if known is not None and known[2].flags & core.TRACK_ALL_VARS:
+        return True
     if known is not None:
         raise WatchError(f"the object is watched as a part of '{known[2].name}': unwatch that one")
     return False
@@ -139,10 +210,11 @@ def _checked(
 ) -> tuple[int, int, frozenset[str] | None, frozenset[str] | None]:
     if unknown:
         raise TypeError(f"'{name}': watch() of an object takes {', '.join(_OPTIONS)}, not {', '.join(unknown)}")
-    return *_limits(name, depth, max_objects), _names(name, "fields", fields), _names(name, "skip", skip)
+    return *limits(name, depth, max_objects), names_of(name, "fields", fields), names_of(name, "skip", skip)
 
 
-def _limits(name: str, depth: int, max_objects: int) -> tuple[int, int]:
+def limits(name: str, depth: int, max_objects: int) -> tuple[int, int]:
+    """Checked: how many levels below an object are followed, and how many objects. Raises ValueError."""
     if type(depth) is not int or not 0 <= depth <= 100:
         raise ValueError(f"'{name}': depth is a number of levels from 0 to 100, not {depth!r}")
     if type(max_objects) is not int or max_objects < 1:
@@ -154,7 +226,8 @@ def _left_out(count: int, most: int) -> str:
     return f"{count:,} of the objects in it are not followed (max_objects={most})"
 
 
-def _names(name: str, option: str, names: Iterable[str] | None) -> frozenset[str] | None:
+def names_of(name: str, option: str, names: Iterable[str] | None) -> frozenset[str] | None:
+    """Checked: names of attributes, or None. Raises TypeError."""
     if names is None:
         return None
     if isinstance(names, str):

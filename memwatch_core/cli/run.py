@@ -38,7 +38,19 @@ def _trackers(context: click.Context, parameter: click.Parameter, word: str) -> 
 @click.command("run", cls=RunCommand, context_settings={"allow_interspersed_args": False})
 @click.option("--track-threads/--no-track-threads", default=None, help="Say which thread wrote.  [default: yes]")
 @click.option("--track-sql/--no-track-sql", default=None, help="Say which SQL statement was in force.  [default: no]")
-@click.option("--track-all-vars/--no-track-all-vars", default=None, hidden=True)
+@click.option(
+    "--watch",
+    "targets",
+    multiple=True,
+    metavar="TARGET",
+    help="Watch a place that the program doesn't watch itself: orders:config, 'orders:config[\"debug\"]', "
+    "orders:Order.total (of every instance), 'orders:*'; may be repeated.",
+)
+@click.option(
+    "--track-all-vars/--no-track-all-vars",
+    default=None,
+    help="Watch all globals and class attributes of the program's own modules.  [default: no]",
+)
 @click.option("--track-locals/--no-track-locals", default=None, hidden=True)
 @click.option(
     "--secret",
@@ -76,6 +88,7 @@ def command(
     track_sql: bool | None,
     track_all_vars: bool | None,
     track_locals: bool | None,
+    targets: tuple[str, ...],
     secrets: tuple[str, ...],
     stack: str | None,
     stacks: bool | None,
@@ -99,6 +112,8 @@ def command(
     \b
     memwatch run script.py --its --arguments
     memwatch run --track-sql --sink console --sink jsonl script.py
+    memwatch run --watch orders:config --watch orders:Order.total script.py
+    memwatch run --track-all-vars script.py
     memwatch run -m package.module
     memwatch run -- python3 -X dev script.py
     """
@@ -125,6 +140,9 @@ def command(
     if secrets:  # none that others have named is forgotten
         named = {"privacy": {"variables": [*dict.fromkeys([*config.privacy.variables, *secrets])]}}
         config = configuration.override(config, named, {"privacy.variables": "--secret"})
+    if targets:  # beside those of the file
+        both = {"watch": {"targets": [*dict.fromkeys([*config.watch.targets, *targets])]}}
+        config = configuration.override(config, both, {"watch.targets": "--watch"})
     if stacks is not None:
         if "console" not in {*config.plugins.sinks, *config.sinks}:
             raise click.UsageError("--stacks is for the console, which isn't among the sinks: add --sink console")

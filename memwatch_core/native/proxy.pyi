@@ -106,6 +106,23 @@ def open_places(
     Raises CoreError, JournalFullError, MemoryError; TypeError with the reason of :func:`why_no_places`.
     """
 
+def open_names(
+    object: object,
+    name: str,
+    metadata: bytes,
+    flags: int,
+    depth: int,
+    most: int,
+    skip: frozenset[str] | None,
+    pattern: bytes | None,
+    classes: str | None,
+    quiet: bool,
+    info: object,
+    /,
+) -> int:
+    """As :func:`open_places`, of names of a module or a class: those that ``pattern`` (``*``, ``?``) is of. Classes of
+    the module ``classes`` are followed. ``quiet``: what defines a function, a class or a module isn't told."""
+
 def place_of(owner: object, key: object, /) -> tuple[str, Any, str, str | None, Any, bool]:
     """Path of a place, its key for the other functions, its value in words, why it can't be watched alone (None: it
     can), and the info of the watch of the whole owner that has this place (None: there is none)."""

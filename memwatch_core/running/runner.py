@@ -81,7 +81,7 @@ def _check_script(name: str) -> None:
 
 def refuse_unsupported(config: Config) -> None:
     """Raises ConfigError for a setting of the specification that this version doesn't implement."""
-    for key in ("track_all_vars", "track_locals"):
+    for key in ("track_locals",):
         if getattr(config.watch, key):
             raise ConfigError(
                 f"{config.source(f'watch.{key}').where}: watch.{key} isn't implemented in this version of MemWatch: "

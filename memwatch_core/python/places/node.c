@@ -8,6 +8,7 @@
 #include "origins/utf8.h"
 #include "places/attributes.h"
 #include "places/cell.h"
+#include "places/glob.h"
 #include "places/known_types.h"
 #include "places/layout.h"
 #include "places/node_items.h"
@@ -17,6 +18,7 @@
 #include "places/node_table.h"
 #include "places/reports.h"
 #include "places/slab.h"
+#include "places/types.h"
 
 enum { ABSENT_FEW = 64 };
 
@@ -46,13 +48,25 @@ static bool is_top(const mwpy_node *node) { return mwpy_node_is_top(node); }
 
 /* ---- cells of keys ----------------------------------------------------------------------------------------------- */
 
+static bool is_class(const mwpy_node *node) { return node->owner && PyType_Check(node->owner); }
+
+static bool is_of_pattern(PyObject *pattern, PyObject *name) {
+    char text[MWPY_PATH];
+    size_t n = 0;
+    for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(name) && n + 4 <= sizeof text; i++)
+        n += mwpy_put_utf8(text + n, PyUnicode_READ_CHAR(name, i));
+    return mwpy_glob(PyBytes_AS_STRING(pattern), (size_t)PyBytes_GET_SIZE(pattern), text, n, false);
+}
+
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key) {
-    const mwpy_root *root = node->root;
+    const mwpy_choice *choice = &node->root->choice;
     if (unlikely(node->place != NULL)) return mwpy_key_is(key, node->place);
-    if (node->level || (!root->fields && !root->skip)) return true;
+    if (node->level && !(choice->module && is_class(node))) return true;
     bool plain = PyUnicode_CheckExact(key);
-    if (root->fields) return plain && PySet_Contains(root->fields, key) == 1;
-    return !plain || PySet_Contains(root->skip, key) != 1;
+    if (choice->skip && plain && PySet_Contains(choice->skip, key) == 1) return false;
+    if (node->level) return true;
+    if (choice->fields && !(plain && PySet_Contains(choice->fields, key) == 1)) return false;
+    return !choice->pattern || (plain && is_of_pattern(choice->pattern, key));
 }
 
 /* As mwpy_node_wants(). A place may be stored to by a key that is equal to its own. */
@@ -168,6 +182,8 @@ static void forget_odd(mwpy_node *node, PyObject *key, mwpy_cell_number number) 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level);
 static void end(mwpy_node *node, bool alive);
 bool mwpy_is_near(const mwpy_node *node, const mwpy_root *root, int level) {
+    if (root->choice.module && is_class(node)) return level < MWPY_DEPTH_MOST;
+    level -= node->classes;
     return node->attributes ? level < root->depth : level <= root->depth;
 }
 
@@ -214,6 +230,7 @@ static void approach(mwpy_spot *spot) {
     spare(node);
     mwpy_spot_names(spot);
     node->level = level++;
+    node->classes = spot->parent->classes + is_class(node);
     Py_ssize_t at = 0;
     PyObject *key, *value;
     while (node->dict && PyDict_Next(node->dict, &at, &key, &value))
@@ -345,10 +362,23 @@ static void end(mwpy_node *node, bool alive) {
 /* Whether its contents lie in guarded memory when it is watched. */
 static bool is_guarded(PyObject *object) { return PyList_Check(object) || PySet_Check(object); }
 
+/* Whether a class says that it is of this module. */
+static bool is_defined_in(PyObject *class, PyObject *module) {
+    static PyObject *name;
+    if (!name) name = PyUnicode_InternFromString("__module__");
+    PyObject *dict = PyType_GetDict((PyTypeObject *)class), *said = mwpy_entry(dict, name);
+    Py_XDECREF(dict); /* the class has it */
+    PyErr_Clear();
+    const char *why;
+    return said && PyUnicode_CheckExact(said) && !PyUnicode_Compare(said, module) && mwpy_has_attributes(class, &why);
+}
+
 bool mwpy_is_followed(const mwpy_root *root, PyObject *value, int level) {
     const char *why;
+    if (PyType_Check(value))
+        return root->choice.module && level < MWPY_DEPTH_MOST && is_defined_in(value, root->choice.module);
     if (PyDict_Check(value) || is_guarded(value)) return level <= root->depth;
-    return level < root->depth && !PyType_Check(value) && !PyModule_Check(value) && mwpy_has_attributes(value, &why) &&
+    return level < root->depth && !PyModule_Check(value) && mwpy_has_attributes(value, &why) &&
            !mwpy_is_declared(value);
 }
 
@@ -390,7 +420,7 @@ static void follow_key(mwpy_node *node, PyObject *key, PyObject *value) {
     if (!mwpy_may_be_followed(value)) return;
     if (mwpy_key_is_plain(key))
         follow(node->root, node, key, value, node->level + 1);
-    else if (mwpy_is_followed(node->root, value, node->level + 1))
+    else if (mwpy_is_followed(node->root, value, node->level + 1 - node->classes))
         mwpy_node_leaves(node, key, value, MWPY_LEFT_KEY);
 }
 
@@ -434,13 +464,16 @@ static mwpy_node *node_for(mwpy_root *root, PyObject *value, int level, bool *kn
 /* A node of another watch than the one that would follow so many levels below it. */
 static bool goes_less_far(const mwpy_node *node, int levels) {
     const mwpy_root *root = node->root;
+    const mwpy_choice *choice = &root->choice;
     if (!is_reached(node)) return false; /* the other one will go on with it */
-    return root->depth - node->level < levels || (is_top(node) && (root->fields || root->skip));
+    return root->depth - node->level + node->classes < levels ||
+           (is_top(node) && (choice->fields || choice->skip || choice->pattern));
 }
 
 static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyObject *value, int level) {
-    if (!mwpy_is_followed(root, value, level)) {
-        mwpy_node_leaves_kind(parent, key, value, level);
+    int deep = level - parent->classes;
+    if (!mwpy_is_followed(root, value, deep)) {
+        mwpy_node_leaves_kind(parent, key, value, deep);
         return NULL;
     }
     mwpy_node *node = mwpy_node_of(value);
@@ -467,8 +500,9 @@ static mwpy_node *follow(mwpy_root *root, mwpy_node *parent, PyObject *key, PyOb
         return NULL;
     }
     mwpy_node_inherit(parent, key, node);
+    if (!known) node->classes = parent->classes + is_class(node);
     if (!known) fill(node);
-    if (known && node->root != root && goes_less_far(node, root->depth - level))
+    if (known && node->root != root && goes_less_far(node, root->depth - deep))
         mwpy_node_leaves(parent, key, value, MWPY_LEFT_OTHER_WATCH);
     if (known) approach(mwpy_node_spot(parent, key));
     return node;
@@ -492,7 +526,7 @@ static char *called(PyObject *name, size_t *n) {
 }
 
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
-                          PyObject *fields, PyObject *skip, PyObject *place) {
+                          const mwpy_choice *choice, PyObject *place) {
     PyObject *dict = is_guarded(object) ? NULL : mwpy_dict_of(object);
     if (PyErr_Occurred()) return NULL;
     if (!place && mwpy_node_of(dict ? dict : object)) {
@@ -502,7 +536,11 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
     }
     mwpy_root *root = PyMem_Calloc(1, sizeof *root);
     if (root) {
-        *root = (mwpy_root){.depth = depth, .most = most, .fields = Py_XNewRef(fields), .skip = Py_XNewRef(skip)};
+        *root = (mwpy_root){.depth = depth, .most = most, .choice = *choice};
+        Py_XINCREF(choice->fields);
+        Py_XINCREF(choice->skip);
+        Py_XINCREF(choice->pattern);
+        Py_XINCREF(choice->module);
         root->cells.name = Py_NewRef(name);
         root->cells.metadata = Py_NewRef(metadata);
         root->cells.flags = flags;
@@ -537,8 +575,10 @@ void mwpy_root_close(mwpy_root *root) {
     if (root->next) root->next->link = root->link;
     mwpy_cells_close(&root->cells);
     Py_XDECREF(root->info);
-    Py_XDECREF(root->fields);
-    Py_XDECREF(root->skip);
+    Py_XDECREF(root->choice.fields);
+    Py_XDECREF(root->choice.skip);
+    Py_XDECREF(root->choice.pattern);
+    Py_XDECREF(root->choice.module);
     PyMem_Free(root->called);
     PyMem_Free(root);
 }
@@ -618,9 +658,17 @@ static PyObject *held_under(const mwpy_node *node, PyObject *key) {
 #endif
 }
 
+/* What a statement makes that gives it its name: a function, a class, a module. */
+static bool is_definition(PyObject *value) {
+    return value &&
+           (Py_TYPE(value)->tp_descr_get || PyType_Check(value) || PyModule_Check(value) || PyCFunction_Check(value));
+}
+
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added) {
     if (!wants(node, &key)) return;
     mwpy_cell_number number = cell_of(node, key);
+    mw_shadow why =
+        number == MWPY_NO_CELL && node->root->choice.quiet && is_definition(now) ? MW_SHADOW_SILENT : MW_SHADOW_NOW;
     bool plain = mwpy_key_is_plain(key);
     if (unlikely(added && !plain && number != MWPY_NO_CELL)) { /* of a key that went unseen, at the same address */
         change_cell(node, key, number, NULL, MW_SHADOW_FOUND, 0);
@@ -635,7 +683,7 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added)
     bool readable = plain && !node->odd && !node->strange; /* no key is compared by code of its own */
     PyObject *held = readable ? held_under(node, key) : NULL;
     if (readable) check(node, key, number, held, MW_SHADOW_FOUND);
-    change_cell(node, key, number, now, MW_SHADOW_NOW, 0);
+    change_cell(node, key, number, now, why, 0);
     if (!plain && !now) forget_odd(node, key, number);
     if (plain && held && held == now) return;
     if (plain && node->links) mwpy_node_lose(node, key);

@@ -12,14 +12,22 @@
 
 typedef struct mwpy_node mwpy_node;
 
+/* Which places a watch is of. Strong references, or NULL: no such choice. */
+typedef struct mwpy_choice {
+    PyObject *fields, *skip; /* frozenset of str: keys of the object itself */
+    PyObject *pattern;       /* bytes, as glob.h has it: of the object itself, only the names that it is of */
+    PyObject *module;        /* str: classes that this module has defined are followed, and their `skip` left out */
+    bool quiet; /* that a function, a class or a module gets its first name isn't told, only what takes its place */
+} mwpy_choice;
+
 /* One call of watch(). */
 typedef struct mwpy_root {
     mwpy_cells cells;
-    mwpy_node *top;              /* of the object itself; NULL: it has ended */
-    mwpy_node *nodes;            /* all of them */
-    size_t count, most;          /* nodes */
-    int depth;                   /* levels below the object that are followed */
-    PyObject *fields, *skip;     /* frozenset of str, or NULL: keys of the object itself */
+    mwpy_node *top;     /* of the object itself; NULL: it has ended */
+    mwpy_node *nodes;   /* all of them */
+    size_t count, most; /* nodes */
+    int depth;          /* levels below the object that are followed */
+    mwpy_choice choice;
     size_t ended;                /* nodes, so far */
     size_t absent;               /* cells of keys that are gone and may come again */
     size_t refused;              /* objects that weren't followed: `most` was reached, or there was no memory */
@@ -61,6 +69,7 @@ struct mwpy_node {
     mwpy_spot *spots;           /* where it is found; the first one names it */
     PyObject *links; /* dict: key -> address of the spot of what is followed there; NULL: there was none yet */
     int level;       /* steps of the shortest way to it: one more than its first spot's parent has */
+    int classes;     /* how many of these lead to a class: they don't count as depth */
     PyObject *cells; /* dict: plain key of `dict` -> number of its cell */
     struct mwpy_recent {
         PyObject *key; /* strong, a str; NULL: none */
@@ -83,7 +92,7 @@ PyObject *mwpy_node_whose(const mwpy_node *node);
 
 /* Watches an object, and what it holds; or only what lies under `place`, as mwpy_node.place. NULL with an exception. */
 mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
-                          PyObject *fields, PyObject *skip, PyObject *place);
+                          const mwpy_choice *choice, PyObject *place);
 /* Ends the watch of an object, or what is left of one whose object is gone. */
 void mwpy_root_close(mwpy_root *root);
 /* The object's own dict is gone, or the object, if it has none. */
@@ -135,7 +144,7 @@ void mwpy_node_leaves_member(mwpy_node *node, PyObject *member);
 void mwpy_root_tells_left(mwpy_root *root);
 /* Nothing is counted: what is held is compared. */
 extern bool mwpy_left_known;
-/* Whether a value is followed at a level, if there is room. */
+/* Whether a value is followed at a level, that of its node less the classes on the way, if there is room. */
 bool mwpy_is_followed(const mwpy_root *root, PyObject *value, int level);
 /* The same of one that is followed. */
 bool mwpy_is_near(const mwpy_node *node, const mwpy_root *root, int level);

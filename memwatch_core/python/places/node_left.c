@@ -121,14 +121,14 @@ static bool holds_left(const mwpy_root *root, PyObject *tuple, int level, int de
 }
 
 void mwpy_node_leaves_kind(mwpy_node *node, PyObject *key, PyObject *value, int level) {
-    const mwpy_root *root = node->root;
+    const mwpy_root *root = node->root; /* level: less the classes on the way */
     if (mwpy_left_known || PyDict_Check(value) || PyList_Check(value) || PySet_Check(value)) return;
     if (PyTuple_Check(value) ? holds_left(root, value, level + 1, TUPLES_LOOKED_INTO) : is_unseen(root, value, level))
         mwpy_node_leaves(node, key, value, MWPY_LEFT_KIND);
 }
 
 void mwpy_node_leaves_member(mwpy_node *node, PyObject *member) {
-    if (!is_left(node->root, member, node->level + 1, TUPLES_LOOKED_INTO)) return;
+    if (!is_left(node->root, member, node->level + 1 - node->classes, TUPLES_LOOKED_INTO)) return;
     struct row *row = count(node, member, MWPY_LEFT_MEMBER);
     if (!row) return;
     static char path[MWPY_PATH];

@@ -5,6 +5,7 @@
 
 #include "places/attributes.h"
 #include "places/cell.h"
+#include "places/glob.h"
 #include "places/node.h"
 #include "places/node_items.h"
 #include "places/node_members.h"
@@ -16,34 +17,10 @@
 
 static PyObject *patterns; /* tuple of bytes; NULL: none */
 
-static char folded(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c; }
-
-/* "*" stands for any characters, "?" for one, a letter for itself in either case. */
-static bool matches(const char *pattern, size_t n, const char *name, size_t length) {
-    size_t p = 0, at = 0, star = n, from = 0;
-    while (at < length) {
-        if (p < n && pattern[p] == '*') {
-            star = p++;
-            from = at;
-        } else if (p < n && (pattern[p] == '?' || folded(pattern[p]) == folded(name[at]))) {
-            at++;
-            while (pattern[p] == '?' && at < length && ((unsigned char)name[at] & 0xC0) == 0x80) at++;
-            p++;
-        } else if (star < n) {
-            p = star + 1;
-            at = ++from;
-        } else {
-            return false;
-        }
-    }
-    while (p < n && pattern[p] == '*') p++;
-    return p == n;
-}
-
 bool mwpy_is_secret_name(const char *name, size_t n) {
     for (Py_ssize_t i = 0; patterns && i < PyTuple_GET_SIZE(patterns); i++) {
         PyObject *pattern = PyTuple_GET_ITEM(patterns, i);
-        if (matches(PyBytes_AS_STRING(pattern), (size_t)PyBytes_GET_SIZE(pattern), name, n)) return true;
+        if (mwpy_glob(PyBytes_AS_STRING(pattern), (size_t)PyBytes_GET_SIZE(pattern), name, n, true)) return true;
     }
     return false;
 }

@@ -31,6 +31,11 @@ PyDoc_STRVAR(open_doc, "open_places(object, name, metadata, flags, depth, most, 
                        "metadata: JSON without its last brace. fields, skip: frozenset of str, or None.\n"
                        "key: watches this place alone, as place_of() has said it.\n"
                        "Raises CoreError, JournalFullError, MemoryError; TypeError as why_no_places() says.");
+PyDoc_STRVAR(open_names_doc,
+             "open_names(object, name, metadata, flags, depth, most, skip, pattern, classes, quiet, info)\n--\n\n"
+             "As open_places(), of the names of a module or a class that a pattern (bytes, or None) is of.\n\n"
+             "classes: a module's name, whose classes are followed; quiet: what defines a function, a class or a\n"
+             "module isn't told.");
 PyDoc_STRVAR(place_doc,
              "place_of(object, key)\n--\n\n(path, key to give to the others, value in words, None, info of the watch\n"
              "of the whole object that has this place, or None, whether it is a secret in a watch that there is), or\n"
@@ -126,16 +131,8 @@ static void freed(void *address) {
     mwpy_put_back(aside);
 }
 
-static PyObject *open_places(PyObject *module, PyObject *args) {
-    (void)module;
-    PyObject *object, *name, *metadata, *fields, *skip, *info, *key = NULL;
-    unsigned int flags;
-    int depth;
-    Py_ssize_t most;
-    if (!PyArg_ParseTuple(args, "OUSIinOOO|O", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info,
-                          &key))
-        return NULL;
-    if (depth < 0 || depth > MWPY_DEPTH_MOST) return PyErr_Format(PyExc_ValueError, "no depth: %d", depth);
+/* Who takes the reports. 0, or -1 with an exception: this object's dict can't be reported of. */
+static int begin(PyObject *object) {
     mwpy_report = (mwpy_reports){mwpy_dict_changes,
                                  mwpy_dict_replaced,
                                  mwpy_slot_changes,
@@ -152,14 +149,55 @@ static PyObject *open_places(PyObject *module, PyObject *args) {
         PyErr_SetString(PyExc_TypeError,
                         "this build of CPython 3.11 doesn't tell of all changes of a dict: use 3.12 or "
                         "later, or watch a list, a set or an object that has slots only");
-    if (PyErr_Occurred()) return NULL;
+    if (PyErr_Occurred()) return -1;
+#else
+    (void)object;
 #endif
-    mwpy_root *root =
-        mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, or_null(fields), or_null(skip), key);
+    return 0;
+}
+
+static PyObject *opened(mwpy_root *root, PyObject *info) {
     if (!root) return NULL;
     root->info = Py_NewRef(info);
     mwpy_note_imports();
     return PyLong_FromUnsignedLong(root->cells.slab[0].id);
+}
+
+static bool is_depth(int depth) {
+    if (depth >= 0 && depth <= MWPY_DEPTH_MOST) return true;
+    PyErr_Format(PyExc_ValueError, "no depth: %d", depth);
+    return false;
+}
+
+static PyObject *open_places(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object, *name, *metadata, *fields, *skip, *info, *key = NULL;
+    unsigned int flags;
+    int depth;
+    Py_ssize_t most;
+    if (!PyArg_ParseTuple(args, "OUSIinOOO|O", &object, &name, &metadata, &flags, &depth, &most, &fields, &skip, &info,
+                          &key) ||
+        !is_depth(depth) || begin(object))
+        return NULL;
+    mwpy_choice choice = {.fields = or_null(fields), .skip = or_null(skip)};
+    return opened(mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, &choice, key), info);
+}
+
+static PyObject *open_names(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object, *name, *metadata, *skip, *pattern, *classes, *info;
+    unsigned int flags;
+    int depth, quiet;
+    Py_ssize_t most;
+    if (!PyArg_ParseTuple(args, "OUSIinOOOpO", &object, &name, &metadata, &flags, &depth, &most, &skip, &pattern,
+                          &classes, &quiet, &info) ||
+        !is_depth(depth) || begin(object))
+        return NULL;
+    if ((pattern != Py_None && !PyBytes_CheckExact(pattern)) || (classes != Py_None && !PyUnicode_CheckExact(classes)))
+        return PyErr_Format(PyExc_TypeError, "a pattern is bytes, a module's name a str");
+    mwpy_choice choice = {
+        .skip = or_null(skip), .pattern = or_null(pattern), .module = or_null(classes), .quiet = quiet != 0};
+    return opened(mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, &choice, NULL), info);
 }
 
 static PyObject *place_of(PyObject *module, PyObject *args) {
@@ -253,6 +291,7 @@ static PyObject *close_all_places(PyObject *module, PyObject *unused) {
         return result;                                                                                                 \
     }
 WHOLE(open_places)
+WHOLE(open_names)
 WHOLE(place_of)
 WHOLE(find_places)
 WHOLE(describe_places)
@@ -263,6 +302,7 @@ WHOLE(close_all_places)
 PyMethodDef mwpy_places_functions[] = {
     {"why_no_places", why_not, METH_O, why_not_doc},
     {"open_places", whole_open_places, METH_VARARGS, open_doc},
+    {"open_names", whole_open_names, METH_VARARGS, open_names_doc},
     {"place_of", whole_place_of, METH_VARARGS, place_doc},
     {"find_places", whole_find_places, METH_VARARGS, find_doc},
     {"describe_places", whole_describe_places, METH_VARARGS, describe_doc},

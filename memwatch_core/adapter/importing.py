@@ -1,0 +1,73 @@
+"""The import hook: tells of each module when it is there and its body hasn't run yet.
+
+``importlib._bootstrap`` gives every module that it makes its ``__spec__`` and its other names by one function of its
+own. While somebody listens, ours stands in its place: it calls the interpreter's, then the listeners. It is on the
+stack for as long as that takes, never while a module's body runs; so tracebacks, ``sys.meta_path``, ``__spec__`` and
+``__loader__`` are what they are without us, whatever the loader is.
+
+Not told: modules that a program makes by itself (``types.ModuleType``, ``runpy.run_path``), and those of loaders
+without ``exec_module``, until they are asked for again.
+"""
+
+from __future__ import annotations
+
+import importlib._bootstrap as bootstrap
+import sys
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+from typing import Any
+
+from ..errors import SessionError
+from ..turns import turn
+
+Listener = Callable[[str, ModuleType, Any], None]
+"""``listener(name, module, spec)``, in the importing thread. It must not raise, nor run code of the program's."""
+
+_STEP = "_init_module_attrs"
+_listeners: tuple[Listener, ...] = ()
+_plain: Any = None
+
+
+def listen(listener: Listener) -> None:
+    """Tells a listener of every module from now on. Idempotent. Raises SessionError if this interpreter imports in
+    another way."""
+    global _listeners
+    with turn():
+        if listener not in _listeners:
+            _install()
+            _listeners = (*_listeners, listener)
+
+
+def leave(listener: Listener) -> None:
+    """Undoes :func:`listen`. When nobody listens any more, importlib is as it was."""
+    global _listeners, _plain
+    with turn():
+        _listeners = tuple(one for one in _listeners if one != listener)
+        if not _listeners and _plain is not None and vars(bootstrap).get(_STEP) is _step:
+            setattr(bootstrap, _STEP, _plain)
+            _plain = None
+
+
+def _install() -> None:
+    global _plain
+    if _plain is not None:
+        return
+    plain = vars(bootstrap).get(_STEP)
+    if not isinstance(plain, FunctionType):
+        version = ".".join(map(str, sys.version_info[:3]))
+        raise SessionError(f"modules can't be watched from their beginning: Python {version} makes them in another way")
+    _plain = plain
+    setattr(bootstrap, _STEP, _step)
+
+
+def _init_module_attrs(spec: Any, module: Any, *, override: bool = False) -> Any:
+    result = _plain(spec, module, override=override)
+    if not override:  # otherwise it is executed anew, and known
+        for listener in _listeners:
+            listener(spec.name, module, spec)
+    return result
+
+
+_step = _init_module_attrs
+"""Its frame is left out of tracebacks as those of importlib are."""
+_step.__code__ = _step.__code__.replace(co_filename=bootstrap._init_module_attrs.__code__.co_filename)

@@ -1,0 +1,56 @@
+"""Which modules are the program's own: those whose variables are tracked where all are to be."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..targets import matches_any
+
+_OURS = ("memwatch_core", "memwatch_plugins")
+_STANDARD = os.path.dirname(os.__file__) + os.sep
+
+
+class OwnModules:
+    """As ``[watch] modules`` says: patterns of names. Without any: ``__main__``, and modules whose file lies in its
+    folder or below, other than installed ones and those of the standard library."""
+
+    def __init__(self, patterns: Iterable[str] = ()) -> None:
+        self._patterns = tuple(patterns)
+        self._folders: tuple[str, ...] = ()
+        self.place_of_main(vars(sys.modules["__main__"]).get("__file__"))
+
+    def place_of_main(self, file: object) -> None:
+        """Says which file is run; of none, the working folder counts."""
+        try:
+            folder = os.path.dirname(os.path.abspath(file)) if isinstance(file, str) else os.getcwd()
+            both = dict.fromkeys((folder, os.path.realpath(folder)))
+        except OSError:  # the working folder is gone
+            both = {}
+        self._folders = tuple(each.rstrip(os.sep) + os.sep for each in both)
+
+    def has(self, names: Iterable[str], file: object) -> bool:
+        """Whether a module is one, by the names that it has and the file that it comes from."""
+        known = tuple(names)
+        if any(name.split(".")[0] in _OURS for name in known):
+            return False
+        if self._patterns:
+            return any(matches_any(self._patterns, name) for name in known)
+        if "__main__" in known:
+            return True
+        return isinstance(file, str) and file.startswith(self._folders) and not _is_installed(file)
+
+
+def _is_installed(file: str) -> bool:
+    if "/site-packages/" in file or "/dist-packages/" in file or file.startswith(_STANDARD):
+        return True
+    return sys.prefix != sys.base_prefix and file.startswith(sys.prefix + os.sep)
+
+
+def file_of(names: Mapping[str, Any], spec: object = None) -> object:
+    """The file that a module comes from, by its names or by its spec; None: none."""
+    if spec is None:
+        return names.get("__file__")
+    return getattr(spec, "origin", None) if getattr(spec, "has_location", False) is True else None

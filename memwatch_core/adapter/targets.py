@@ -1,0 +1,193 @@
+"""Watches places by their names, ``orders:config``, as soon as the module that they name is there.
+
+:func:`aim` takes targets that the configuration or the command line names. The module's names are watched before its
+body runs, so that each assignment in it is seen. What a target names needn't be there: it may come later.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from ..errors import CoreError, WatchError
+from ..printed import say
+from ..targets import Target as Target
+from ..targets import is_pattern, matches
+from ..targets import parse as parse
+from ..turns import turn
+from . import aimed, importing, join
+from .all_vars import Tracked
+from .names import type_name
+from .own_modules import OwnModules
+
+
+class Taken(NamedTuple):
+    """What a target has become in this process."""
+
+    target: Target
+    module: str
+    """The module's name as the variable has it."""
+    name: str
+    """The variable's name."""
+    variable_id: int
+
+
+class Pending(NamedTuple):
+    """A target that hasn't met what it names."""
+
+    target: Target
+    why: str
+    """A sentence without its end."""
+    nearest: str
+    """A target that was probably meant; empty: none is near."""
+
+
+class _Aim:
+    __slots__ = ("met", "refused", "target")
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.met: list[Taken] = []
+        self.refused: list[str] = []
+
+
+_aims: list[_Aim] = []
+_tracked: Tracked | None = None
+
+
+def aim(targets: Iterable[Target | str]) -> None:
+    """Takes each target as soon as a module of its name is there; now, if it is. Thread-safe.
+
+    Raises ConfigError: no target; SessionError. What can't be watched is said on standard error.
+    """
+    with turn():
+        for target in targets:
+            one = _Aim(parse(target) if isinstance(target, str) else target)
+            _aims.append(one)
+            importing.listen(begins)
+            for name, module in list(_modules(one.target.module)):
+                _take(one, name, module)
+
+
+def track_all(patterns: Iterable[str]) -> None:
+    """Watches all variables of the program's own modules, which patterns of names may say; see ``OwnModules``.
+    Thread-safe. Raises SessionError."""
+    global _tracked
+    with turn():
+        _tracked = Tracked(OwnModules(patterns))
+        importing.listen(begins)
+        _tracked.there_already()
+
+
+def take(target: Target | str) -> tuple[Taken, ...]:
+    """Watches what a target names now, in the modules that are imported. Thread-safe.
+
+    Raises WatchError: no such module is imported, there is nothing of this name, or it can't be watched.
+    """
+    chosen = parse(target) if isinstance(target, str) else target
+    with turn():
+        found = [(name, module) for name, module in _modules(chosen.module)]
+        if not found:
+            raise WatchError(f"'{chosen.text}': no module {chosen.module} is imported{_near_module(chosen)}")
+        return tuple(taken for name, module in found for taken in _open(chosen, name, module))
+
+
+def forget() -> None:
+    """Ends the aims. What they have taken stays watched. Idempotent."""
+    global _tracked
+    importing.leave(begins)
+    _aims.clear()
+    _tracked = None
+
+
+def begins(name: str, module: object, spec: object = None) -> None:
+    """A module is there, and its body hasn't run yet. ``name`` is the one that it is imported by."""
+    for one in _aims:
+        if matches(one.target.module, name):
+            _take(one, name, module)
+    if _tracked is not None:
+        _tracked.begins(name, module, spec)
+
+
+def begins_as_main() -> None:
+    """``__main__`` is about to run: the file or module that its names say."""
+    main = sys.modules["__main__"]
+    names = tuple(aimed.main_names(aimed.vars_of(main)))
+    for one in _aims:
+        for name in dict.fromkeys(("__main__", *names)):
+            if matches(one.target.module, name):
+                _take(one, name, main)
+                break
+    if _tracked is not None:
+        _tracked.begins_as_main(names)
+
+
+def pending() -> tuple[Pending, ...]:
+    """The targets that haven't met what they name. Thread-safe."""
+    with turn():
+        return tuple(found for one in _aims if (found := _pending(one)) is not None)
+
+
+def _take(one: _Aim, name: str, module: object) -> None:
+    """Never raises: it is called in the midst of an import."""
+    try:
+        one.met += _open(one.target, name, module)
+    except (WatchError, CoreError, TypeError) as error:
+        text = str(error)
+        if text not in one.refused:
+            one.refused.append(text)
+            say(f"{one.target.text} is not watched: {error}")
+
+
+def _modules(pattern: str) -> Iterator[tuple[str, object]]:
+    """The imported modules of a name, each once; ``__main__`` also by the stem of its file."""
+    seen = set()
+    for name, module in [*sys.modules.items()]:
+        for each in _names(name, module):
+            if matches(pattern, each) and id(module) not in seen:
+                seen.add(id(module))
+                yield each, module
+
+
+def _names(name: str, module: object) -> Iterator[str]:
+    yield name
+    if name == "__main__" and aimed.is_module(module):
+        yield from aimed.main_names(aimed.vars_of(module))
+
+
+def _open(target: Target, name: str, module: object) -> list[Taken]:
+    if not aimed.is_module(module):
+        raise WatchError(f"'{target.text}': {name} in sys.modules is no module but {type_name(module)}")
+    journal = join.current()
+    return [
+        Taken(target, name, called, variable) for called, variable in aimed.open_target(target, name, module, journal)
+    ]
+
+
+# ---- what wasn't met ------------------------------------------------------------------------------------------------
+
+
+def _pending(one: _Aim) -> Pending | None:
+    target = one.target
+    found = [*_modules(target.module)]
+    if not found:
+        return Pending(target, f"no module {target.module} was imported", _near_module(target, bare=True))
+    if one.refused and not one.met:
+        return Pending(target, one.refused[-1], "")
+    misses = [aimed.missing(target, aimed.vars_of(module)) for _, module in found if aimed.is_module(module)]
+    if not misses or any(miss is None for miss in misses):
+        return None
+    why, nearest = next(miss for miss in misses if miss is not None)
+    return Pending(target, f"{found[0][0]} has {why}", f"{target.module}:{nearest}" if nearest else "")
+
+
+def _near_module(target: Target, *, bare: bool = False) -> str:
+    if is_pattern(target.module):
+        return ""
+    known = [each for name, module in [*sys.modules.items()] for each in _names(name, module)]
+    near = aimed.nearest(target.module, known)
+    if not near:
+        return ""
+    meant = near + target.text[len(target.module) :]
+    return meant if bare else f"; did you mean {meant}?"
