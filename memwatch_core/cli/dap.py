@@ -38,7 +38,7 @@ def command(listen: int | None) -> None:
     if listen is None:
         if sys.stdin.isatty():
             raise click.UsageError(
-                "an editor starts memwatch dap and speaks to it through pipes; on a terminal: memwatch dap --listen 4711"
+                "an editor starts memwatch dap and speaks to it through pipes; here: memwatch dap --listen 4711"
             )
         raise SystemExit(0 if asyncio.run(serving.on_standard_streams()) else 1)
     with suppress(KeyboardInterrupt):

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import MemWatchError, SessionError
 from .channels import Channel
+from .peers import user_of
 from .relay import Relay
 
 _LIMIT = 1 << 16
@@ -131,6 +132,10 @@ async def on_port(port: int, ready: Callable[[int], None], failed: Callable[[str
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            user = user_of(writer.get_extra_info("sockname"), writer.get_extra_info("peername"))
+            if user not in (os.getuid(), 0):
+                who = "somebody" if user is None else f"user {user}"
+                raise SessionError(f"{who} has connected, and was refused: who debugs runs programs as you")
             await Relay(Channel(reader, writer), start, connect).run()
         except MemWatchError as error:
             failed(str(error))
