@@ -217,12 +217,22 @@ def on_pipes(folder: Path) -> Iterator[tuple[Client, subprocess.Popen[bytes]]]:
 
 
 @contextmanager
-def on_port(folder: Path) -> Iterator[Callable[[], Client]]:
-    """An adapter that listens; each call connects a client."""
+def listening(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """An adapter that listens, and its port."""
     adapter = subprocess.Popen([*COMMAND, "--listen", "0"], cwd=folder, stderr=subprocess.PIPE, text=True)
     assert adapter.stderr is not None
     try:
-        port = int(adapter.stderr.readline().rpartition(":")[2])
+        yield adapter, int(adapter.stderr.readline().rpartition(":")[2])
+    finally:
+        adapter.terminate()
+        adapter.wait(20)
+        adapter.stderr.close()
+
+
+@contextmanager
+def on_port(folder: Path) -> Iterator[Callable[[], Client]]:
+    """An adapter that listens; each call connects a client."""
+    with listening(folder) as (_, port):
         sockets = []
 
         def connect() -> Client:
@@ -233,7 +243,3 @@ def on_port(folder: Path) -> Iterator[Callable[[], Client]]:
         yield connect
         for link in sockets:
             link.close()
-    finally:
-        adapter.terminate()
-        adapter.wait(20)
-        adapter.stderr.close()
