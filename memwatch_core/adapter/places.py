@@ -51,7 +51,7 @@ def open_places(
     frame: FrameType,
     options: Mapping[str, Any],
     formats: tuple[TypeFormat, ...] = (),
-) -> None:
+) -> PlacesInfo:
     """Watches an object; values of some types are written by ``formats``. Raises WatchError: it is watched already;
     TypeError, ValueError: an option; CoreError."""
     if name is None:
@@ -78,6 +78,7 @@ def open_places(
     if opened is not None and opened[4]:
         proxy.describe_places(value, _metadata(info, f"{shown}, {_left_out(opened[4], most)}", whole=True))
     _audit_at_exit()
+    return info
 
 
 def open_place(
@@ -88,7 +89,7 @@ def open_place(
     frame: FrameType,
     bounds: tuple[int, int],
     formats: tuple[TypeFormat, ...] = (),
-) -> None:
+) -> PlacesInfo:
     """Watches one attribute or key of an owner; ``bounds``: depth, and how many objects. Raises as
     :func:`open_places`."""
     whose = infer_argument(frame, "watch_place") or type_name(owner)[1:-1]
@@ -119,6 +120,7 @@ def open_place(
     if opened is not None and opened[4]:
         proxy.describe_places(owner, _metadata(info, f"{shown}, {_left_out(opened[4], most)}"), place)
     _audit_at_exit()
+    return info
 
 
 def open_named(

@@ -45,6 +45,9 @@ PyDoc_STRVAR(find_doc, "find_places(object[, key])\n--\n\n(variable id, bytes, i
                        "place isn't watched alone.");
 PyDoc_STRVAR(describe_doc, "describe_places(object, metadata[, key])\n--\n\nRecords other metadata for an object, or\n"
                            "a place of it, that is watched.");
+PyDoc_STRVAR(judge_doc,
+             "judge_places(object, program, handle[, key])\n--\n\nHas the events of an object, or a place of it,\n"
+             "judged; program None: not by this handle any more. False: it isn't watched.");
 PyDoc_STRVAR(close_doc,
              "close_places(object[, key])\n--\n\nEnds the watch of an object, and those of places of it; or\n"
              "of one place alone. False: there was none.");
@@ -244,6 +247,17 @@ static PyObject *describe_places(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *judge_places(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object, *program, *key = NULL;
+    unsigned handle;
+    if (!PyArg_ParseTuple(args, "OOI|O", &object, &program, &handle, &key)) return NULL;
+    mwpy_node *node = node_at(object, key);
+    if (program != Py_None && !PyBytes_CheckExact(program)) return PyErr_Format(PyExc_TypeError, "a program is bytes");
+    if (node && mwpy_cells_judge(&node->root->cells, or_null(program), handle)) return NULL;
+    return PyBool_FromLong(node != NULL);
+}
+
 static mwpy_node *place_in(PyObject *object) {
     mwpy_node *node = mwpy_node_behind(object, NULL);
     while (node && !(node->place && mwpy_node_whose(node) == object)) node = mwpy_node_behind(object, node);
@@ -295,6 +309,7 @@ WHOLE(open_names)
 WHOLE(place_of)
 WHOLE(find_places)
 WHOLE(describe_places)
+WHOLE(judge_places)
 WHOLE(close_places)
 WHOLE(audit_places)
 WHOLE(close_all_places)
@@ -306,6 +321,7 @@ PyMethodDef mwpy_places_functions[] = {
     {"place_of", whole_place_of, METH_VARARGS, place_doc},
     {"find_places", whole_find_places, METH_VARARGS, find_doc},
     {"describe_places", whole_describe_places, METH_VARARGS, describe_doc},
+    {"judge_places", whole_judge_places, METH_VARARGS, judge_doc},
     {"close_places", whole_close_places, METH_VARARGS, close_doc},
     {"audit_places", whole_audit_places, METH_NOARGS, audit_doc},
     {"close_all_places", whole_close_all_places, METH_NOARGS, close_all_doc},
