@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from .errors import ConditionError
@@ -30,6 +29,7 @@ _PARTS = {"thread": ("id", "name"), "site": ("file", "line", "function")}
 _CONSTANTS = {"None": None, "True": True, "False": False}
 TEXT_MAX = 2000
 _DEEPEST = 30
+_PREFIX = re.compile(r"((?:[\w.*?<>()-]|\[[^\]]*\])+)\s*:\s*(.+)", re.DOTALL)
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<number>(?:0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|
@@ -74,6 +74,12 @@ def read(text: str) -> Node:
     if not isinstance(text, str):
         raise TypeError(f'a condition is a str, as when="new < 0", not {type(text).__name__}')
     return _Reader(text).whole()
+
+
+def parted(text: str) -> tuple[str | None, str]:
+    """``total: new < 0`` as the name of a variable, with ``*`` and ``?``, and the condition; without a name, None."""
+    match = _PREFIX.fullmatch(text.strip())
+    return (match[1], match[2]) if match else (None, text)
 
 
 def names(root: Node) -> frozenset[str]:
@@ -284,8 +290,10 @@ class _Reader:
             return Node("absent", token.at)
         if name not in NAMES:
             known = [*NAMES, *(f"{one}()" for one in FUNCTIONS), "absent"]
+            from difflib import get_close_matches
+
             near = get_close_matches(name, [*NAMES, *FUNCTIONS, "absent"], n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = f"; did you mean {near[0]}?" if near else "."
             raise refusal(self.text, token.at, f"there is no name {name!r}{hint} Names: {', '.join(known)}")
         node = Node("name", token.at, name, keys=tuple(self._keys()))
         self._check_parts(node)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from . import condition_text, structs
+from . import structs
 from .condition_text import Node, names, read, refusal
 
 __all__ = ["ALWAYS", "Field", "Shape", "check", "compile_condition", "names", "read"]
@@ -178,7 +178,9 @@ class _Compiler:
         side, shape = int(node.value == "new"), self.shape
         if shape.secret:
             raise refusal(
-                self.text, node.at, f"{shape.variable!r} is a secret: its value isn't judged; changed says if it is another"
+                self.text,
+                node.at,
+                f"{shape.variable!r} is a secret: its value isn't judged; changed says if it is another",
             )
         if shape.kind == "struct":
             return self._field(side, self._index(node))
@@ -190,7 +192,9 @@ class _Compiler:
             return bytes([_MEASURED, side])
         if shape.kind == "number":
             return self._field(side, 0)
-        raise refusal(self.text, node.at, f"values like that of {shape.variable!r} aren't compared; changed can be asked")
+        raise refusal(
+            self.text, node.at, f"values like that of {shape.variable!r} aren't compared; changed can be asked"
+        )
 
     def _what(self) -> str:
         return "the value of a place" if self.shape.kind == "cells" else f"the value of {self.shape.variable!r}"
@@ -202,7 +206,9 @@ class _Compiler:
             return named[key]
         if isinstance(key, int) and 0 <= key < len(fields):
             return key
-        has = ", ".join(f"{node.value}.{name}" for name in named) or f"{node.value}[0] to {node.value}[{len(fields) - 1}]"
+        has = (
+            ", ".join(f"{node.value}.{name}" for name in named) or f"{node.value}[0] to {node.value}[{len(fields) - 1}]"
+        )
         raise refusal(self.text, node.at, f"{self.shape.variable!r} is a struct, of which a field is compared: {has}")
 
     def _field(self, side: int, number: int) -> bytes:
@@ -245,6 +251,6 @@ class _Compiler:
                 raise refusal(self.text, node.at, f"{node.kind} computes with numbers, not with {wrong[0]}")
             return
         if node.kind == "like" and (right not in ("", "text") or left not in ("", "text")):
-            raise refusal(self.text, node.at, "like compares a text with a pattern: path like \"*.total\"")
+            raise refusal(self.text, node.at, 'like compares a text with a pattern: path like "*.total"')
         if left and right and left != right:
             raise refusal(self.text, node.at, f"{left} is never compared with {right}")

@@ -8,7 +8,6 @@ next instruction. A callable, ``breakpoint()`` and exceptions then come from the
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -16,32 +15,29 @@ from itertools import count
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ..errors import ConditionError, MutationError
-from ..native import core, proxy
+from ..errors import ConditionError, MutationError, WatchError
+from ..native import proxy
 from ..printed import say
 from ..records import Hit
+from . import process
 from .met import Decode, decode_cell, met, sentence
 
 if TYPE_CHECKING:
     from ..conditions import Shape
-    from ..records import Layout, Serializer
-    from ..settings import WatchSection
 
 Then = Literal["break", "raise", "dump"] | Callable[[Hit], object]
 ACTIONS = ("break", "raise", "dump")
-_FIRST = {"dump": 0, "call": 1, "break": 2, "raise": 3}
-"""The order in which they are done, of what one thread has met by one store."""
-_PREFIX = re.compile(r"((?:[\w.*?<>()-]|\[[^\]]*\])+)\s*:\s*(.+)", re.DOTALL)
+_ORDER = {"dump": 0, "call": 1, "break": 2, "raise": 3}
+"""In which actions are done, of what one thread has met."""
 
 
 class Break(NamedTuple):
     """One condition of one variable."""
 
-    handle: int
+    variable_id: int
     variable: str
     when: str | None
     then: Then
-    shape: Shape
     decode: Decode
 
 
@@ -54,7 +50,7 @@ _told: set[str] = set()
 def check(when: str | None, then: Then | None) -> None:
     """Raises ConditionError (a ValueError): a condition that can't be read, or an unknown action; TypeError."""
     if when is not None:
-        from ..conditions import check as read
+        from ..condition_text import read
 
         read(when)
     if then is not None and not callable(then) and then not in ACTIONS:
@@ -64,14 +60,24 @@ def check(when: str | None, then: Then | None) -> None:
         )
 
 
-def arm(
-    identifiers: Iterable[int], when: str | None, then: Then | None, shape: Shape, decode: Decode | None = None
-) -> int:
-    """Has each event of variables judged; returns a handle for :func:`disarm`. ``when`` None: whether the value has
-    changed. ``then`` None: ``"break"``. Raises ConditionError, CoreError; nothing is armed then."""
-    handle, program = _new(when, then, shape, decode)
+def arm(watched: object, when: str | None = None, then: Then | None = None) -> int:
+    """Has each event of a variable judged, at once; returns a handle for :func:`disarm`. Thread-safe.
+
+    ``watched``: what ``watch()`` returned, an object that is watched in place, or the variable id of one or of a place.
+    ``when``: None for ``"changed"``. ``then``: None for ``"break"``.
+
+    Raises ConditionError: not a condition, or not of this variable; WatchError: it isn't watched; CoreError.
+    """
+    check(when, then)
+    number, name, shape, decode = _variable(watched)
+    from ..conditions import compile_condition
+
+    program = compile_condition("changed" if when is None else when, shape)
+    _prepare()
+    handle = next(_handles)
+    _breaks[handle] = Break(number, name, when, "break" if then is None else then, decode)
     try:
-        for number in identifiers:
+        if not proxy.judge_places(number, program, handle):
             proxy.set_condition(number, program, shape.unit, handle)
     except BaseException:
         del _breaks[handle]
@@ -79,40 +85,29 @@ def arm(
     return handle
 
 
-def arm_places(owner: object, when: str | None, then: Then | None, shape: Shape, *key: object) -> int:
-    """The same of an object that is watched in place; with a key, of this place of it."""
-    handle, program = _new(when, then, shape, decode_cell)
-    try:
-        proxy.judge_places(owner, program, handle, *key)
-    except BaseException:
-        del _breaks[handle]
-        raise
-    return handle
+def disarm(handle: int) -> None:
+    """Ends what :func:`arm` has begun. Idempotent; a watch that has ended has ended its conditions."""
+    gone = _breaks.pop(handle, None)
+    if gone is not None and not proxy.judge_places(gone.variable_id, None, handle):
+        proxy.drop_condition(gone.variable_id, handle)
 
 
-def disarm(handle: int, identifiers: Iterable[int] = (), owner: object = None, *key: object) -> None:
-    """Ends what :func:`arm`, of these variables, or :func:`arm_places` has begun. Idempotent."""
-    if _breaks.pop(handle, None) is None:
-        return
-    for number in identifiers:
-        proxy.drop_condition(number, handle)
-    if owner is not None:
-        proxy.judge_places(owner, None, handle, *key)
+def _variable(watched: object) -> tuple[int, str, Shape, Decode]:
+    from .shapes import of_places, of_value
 
-
-def _new(when: str | None, then: Then | None, shape: Shape, decode: Decode | None) -> tuple[int, bytes]:
-    from ..conditions import compile_condition
-
-    check(when, then)
-    program = compile_condition("changed" if when is None else when, shape)
-    _prepare()
-    handle = next(_handles)
-    _breaks[handle] = Break(handle, shape.variable, when, "break" if then is None else then, shape, decode or _unknown)
-    return handle, program
-
-
-def _unknown(data: bytes) -> object:
-    return data
+    if proxy.is_proxy(watched):
+        number, _, _, info = proxy.get_info(watched)
+        if not number:
+            raise WatchError(f"the watch of '{info.name}' has ended")
+        return number, info.name, *of_value(info)
+    if type(watched) is int:
+        number, info = watched, proxy.info_of_places(watched)
+    else:
+        found = proxy.find_places(watched)
+        number, info = (found[0], found[2]) if found is not None else (0, None)
+    if info is None:
+        raise WatchError("this isn't watched: only what watch() and watch_place() have begun to watch can be judged")
+    return number, info.name, of_places(info), decode_cell
 
 
 def _prepare() -> None:
@@ -126,89 +121,60 @@ def _prepare() -> None:
 # ---- of a call of watch() --------------------------------------------------------------------------------------------
 
 
-class Asked:
-    """What a call of ``watch()`` wants; checked before anything is watched."""
+class Asked(NamedTuple):
+    """What a call of ``watch()`` asks for."""
 
-    __slots__ = ("any", "then", "when")
+    when: str | None
+    then: Then | None
 
-    def __init__(self, when: str | None, then: Then | None) -> None:
-        self.any = when is not None or then is not None
-        self.when, self.then = when, then
-        if self.any:
-            check(when, then)
-
-    def arm(self, settings: WatchSection, variable: str, begin: Callable[[str | None, Then | None], object]) -> None:
-        """Has a variable judged by what was asked for, and by what the configuration has for all."""
-        if self.any:
-            begin(self.when, self.then)
-        if settings.when:
-            arm_chosen(settings.when, variable, lambda when: begin(when, settings.then))
+    def begin(self, watched: object, end: Callable[[], object]) -> None:
+        """Arms it. Where that is refused, ``end`` ends the watch."""
+        if self.when is None and self.then is None:
+            return
+        try:
+            arm(watched, self.when, self.then)
+        except BaseException:
+            end()
+            raise
 
 
-def begin(
-    asked: Asked, settings: WatchSection, watched: object, serializer: Serializer, layout: Layout, info: Any
-) -> None:
-    """Of a proxy. If it can't be judged, its watch ends with the error."""
-    from ..conditions import Shape
-    from .shapes import of_value
-
-    shape: Shape = of_value(info.name, serializer, layout, secret=bool(info.flags & core.SECRET))
-    number = proxy.get_info(watched)[0]
-    options = layout.options
-
-    def decode(data: bytes) -> object:
-        return serializer.decode(data, options)
-
-    try:
-        asked.arm(settings, info.name, lambda when, then: arm([number], when, then, shape, decode))
-    except BaseException:
-        proxy.end(watched)
-        raise
-
-
-def begin_places(asked: Asked, settings: WatchSection, info: Any, owner: object, *key: object) -> None:
-    """Of an object that is watched in place, or one place of it."""
-    if not asked.any and not settings.when:
-        return
-    from .shapes import of_places
-
-    shape = of_places(info.name, secret=bool(info.flags & core.SECRET))
-    try:
-        asked.arm(settings, info.name, lambda when, then: arm_places(owner, when, then, shape, *key))
-    except BaseException:
-        proxy.close_places(owner, *key)
-        raise
+def asked(when: str | None, then: Then | None) -> Asked:
+    """Before anything is watched. Raises as :func:`check`."""
+    if when is not None or then is not None:
+        check(when, then)
+    return Asked(when, then)
 
 
 # ---- for all variables: --when, [watch] when -------------------------------------------------------------------------
 
 
+def by_configuration(watched: object, info: Any) -> None:
+    """Has a variable judged by the conditions that the configuration has for all, or for it. One that doesn't fit isn't
+    judged of it, which is said once."""
+    journal = process.journal()
+    if journal is None or not journal.config.watch.when:
+        return
+    settings = journal.config.watch
+    for condition in chosen(settings.when, info.name):
+        try:
+            arm(watched, condition, settings.then)
+        except ConditionError as error:
+            line = f"when={condition!r} isn't judged of {info.name}: {error.lines[-1].strip(' ^')}"
+            if line not in _told:
+                _told.add(line)
+                say(line)
+
+
 def chosen(conditions: Iterable[str], variable: str) -> list[str]:
     """Of conditions for all variables, or, as ``order.*: new < 0``, for some: those for this one."""
+    from ..condition_text import parted
+
     found = []
     for text in conditions:
         name, condition = parted(text)
         if name is None or fnmatchcase(variable, name.replace("[", "[[]")):
             found.append(condition)
     return found
-
-
-def parted(text: str) -> tuple[str | None, str]:
-    """``total: new < 0`` as name and condition; without a name, None."""
-    match = _PREFIX.fullmatch(text.strip())
-    return (match[1], match[2]) if match else (None, text)
-
-
-def arm_chosen(conditions: Iterable[str], variable: str, begin: Callable[[str], object]) -> None:
-    """Arms those for a variable. One that doesn't fit it isn't judged of it, which is said."""
-    for condition in chosen(conditions, variable):
-        try:
-            begin(condition)
-        except ConditionError as error:
-            why = error.lines[-1].strip(" ^")
-            if (line := f"when={condition!r} isn't judged of {variable}: {why}") not in _told:
-                _told.add(line)
-                say(line)
 
 
 # ---- when one is met -------------------------------------------------------------------------------------------------
@@ -226,10 +192,10 @@ def _react(hits: list[proxy.Hit]) -> list[BaseException | Callable[[], object]]:
         if raw[4]:
             _say_unknown(which)
             continue
-        kind = which.then if isinstance(which.then, str) else "call"
-        todo.append((_FIRST[kind], _action(which, met(raw, which), frame)))
-    stops = [one for one in todo if one[0] == _FIRST["break"]]
-    todo = [one for one in todo if one not in stops[1:]]  # a thread stops once
+        order = _ORDER[which.then if isinstance(which.then, str) else "call"]
+        if order == _ORDER["break"] and any(one[0] == order for one in todo):
+            continue  # a thread stops once
+        todo.append((order, _action(which, met(raw, which.variable, which.when, which.decode), frame)))
     return [action for _, action in sorted(todo, key=lambda one: one[0])]
 
 
@@ -242,15 +208,11 @@ def _say_unknown(which: Break) -> None:
 
 def _action(which: Break, hit: Hit, frame: FrameType | None) -> BaseException | Callable[[], object]:
     then = which.then
-    line = sentence(hit, which.when, frame)
+    line = sentence(hit, frame)
     if callable(then):
         return lambda: then(hit)
     if then == "raise":
         return MutationError(f"{line}; it has been written", hit)
-    if then == "dump":
-        from .stopping import dump
+    from . import stopping
 
-        return lambda: dump(line)
-    from .stopping import stopper
-
-    return stopper(line)
+    return (lambda: stopping.dump(line)) if then == "dump" else stopping.stopper(line)

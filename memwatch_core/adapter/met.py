@@ -6,13 +6,10 @@ import struct
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..native import proxy
 from ..records import Described, Hit
-
-if TYPE_CHECKING:
-    from .breaks import Break
 
 Decode = Callable[[bytes], object]
 ABSENT = Described("absent")
@@ -40,30 +37,30 @@ def decode_cell(data: bytes) -> object:
     return Described(shown if kind == 8 else "<secret>")
 
 
-def met(raw: proxy.Hit, which: Break) -> Hit:
+def met(raw: proxy.Hit, variable: str, when: str | None, decode: Decode) -> Hit:
     """The record of what C tells."""
     _, _, tid, how, _, _, size, time, more, path, file, line, function, before, after = raw
     whole = size == len(before) and size > 0
     return Hit(
-        variable=which.variable,
-        path=path or which.variable,
-        old=_decoded(which, before) if whole else None,
-        new=_decoded(which, after) if whole else None,
+        variable=variable,
+        path=path or variable,
+        old=_decoded(decode, before) if whole else None,
+        new=_decoded(decode, after) if whole else None,
         changed=before != after,
         thread=_name(tid),
         tid=tid,
         site=(file, line, function) if file else None,
         origin=_ORIGINS.get(how, ""),
-        when=which.when,
+        when=when,
         time_ns=time,
         more=more,
         secret=size == 0,
     )
 
 
-def _decoded(which: Break, data: bytes) -> Any:
+def _decoded(decode: Decode, data: bytes) -> Any:
     try:
-        return which.decode(data)
+        return decode(data)
     except Exception:  # a plugin's
         return None
 
@@ -77,13 +74,13 @@ def _name(tid: int) -> str:
     return f"Thread-{tid}"
 
 
-def sentence(hit: Hit, when: str | None, frame: FrameType | None) -> str:
+def sentence(hit: Hit, frame: FrameType | None) -> str:
     """``total 5 → -1 by add() at orders.py:41 (when new < 0)``."""
     values = "was written to" if hit.secret or (hit.old is None and hit.new is None) else ""
     values = values or f"{_shown(hit.old)} → {_shown(hit.new)}"
     text = f"{hit.path} {values}{_where(hit, frame)}"
-    if when is not None:
-        text += f" (when {when})"
+    if hit.when is not None:
+        text += f" (when {hit.when})"
     if hit.more:
         text += f", and {hit.more} more like it"
     return text
@@ -110,4 +107,3 @@ def _shown(value: object) -> str:
     else:
         text = proxy.written(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
-

@@ -23,8 +23,8 @@ from .threads import name_here
 
 if TYPE_CHECKING:
     from ..records import Variable
-    from .breaks import Then
     from ..settings import WatchSection
+    from .breaks import Then
 
 T = TypeVar("T")
 Depth = Literal["FULL"] | tuple[int, int] | Sequence[int]
@@ -53,6 +53,7 @@ class _Info(NamedTuple):
     """File, line, function."""
     thread_ident: int
     thread: str
+    layout: Layout
 
 
 def watch(
@@ -83,15 +84,16 @@ def watch(
     stacks, a function is called with a :class:`~memwatch_core.records.Hit`. Either alone: ``when="changed"``,
     ``then="break"``.
 
-    Raises ConditionError (a ValueError) for a condition or an action that isn't one, WatchError (a TypeError) for a value that can't be watched, OverflowError and ValueError for one that doesn't
-    fit, SessionError if the session is closed, CoreError if the core refuses. Thread-safe.
+    Raises ConditionError (a ValueError) for a condition or an action that isn't one, WatchError (a TypeError) for a
+    value that can't be watched, OverflowError and ValueError for one that doesn't fit, SessionError if the session is
+    closed, CoreError if the core refuses. Thread-safe.
     """
     frame = sys._getframe(1)
     given = name
     if name is None:
         name = infer_name(frame)
     _check_name(name)
-    asked = breaks.Asked(when, then)
+    asked = breaks.asked(when, then)
     if proxy.is_proxy(value):
         raise WatchError(
             f"'{name}': the value is watched already; use it as it is, or watch a copy of it: watch(x.value)"
@@ -108,8 +110,8 @@ def watch(
             raise TypeError(
                 f"'{name}': mutation_depth is a range of a value's bytes; of an object, choose fields=[...]"
             )
-        opened = places.open_places(value, name if name != UNNAMED else given, flags, frame, options, journal.formats)
-        breaks.begin_places(asked, settings, opened, value)
+        number = places.open_places(value, name if name != UNNAMED else given, flags, frame, options, journal.formats)
+        asked.begin(number, lambda: places.close_places(value))
         return value
     try:
         layout = serializer.layout(value, options)
@@ -142,10 +144,11 @@ def watch(
         (code.co_filename, frame.f_lineno or 0, code.co_name),
         threading.get_ident(),
         name_here(),
+        layout,
     )
     proxy.describe(watched, _metadata(info, len(data)), info)
-    if asked.any or settings.when:
-        breaks.begin(asked, settings, watched, serializer, layout, info)
+    breaks.by_configuration(watched, info)
+    asked.begin(watched, lambda: proxy.end(watched))
     result: T = watched
     return result
 
@@ -178,11 +181,11 @@ def watch_place(
     """
     frame = sys._getframe(1)
     _check_name(name)
-    asked = breaks.Asked(when, then)
+    asked = breaks.asked(when, then)
     journal = join.current()
     flags = _flags_of(journal.config.watch, track_threads, track_sql, secret)
-    opened = places.open_place(owner, key, name, flags, frame, (depth, max_objects), journal.formats)
-    breaks.begin_places(asked, journal.config.watch, opened, owner, proxy.place_of(owner, key)[1])
+    number = places.open_place(owner, key, name, flags, frame, (depth, max_objects), journal.formats)
+    asked.begin(number, lambda: proxy.close_places(owner, key))
 
 
 def unwatch_place(owner: object, key: object) -> None:

@@ -47,6 +47,27 @@ def _trackers(context: click.Context, parameter: click.Parameter, word: str) -> 
     "orders:Order.total (of every instance), 'orders:*'; may be repeated.",
 )
 @click.option(
+    "--break",
+    "breaks",
+    multiple=True,
+    metavar="TARGET",
+    help="Watch TARGET, as --watch does, and stop in breakpoint() where it is changed; may be repeated.",
+)
+@click.option(
+    "--when",
+    "conditions",
+    multiple=True,
+    metavar="CONDITION",
+    help="Stop where a write to any watched value meets it: 'new < 0', 'path like \"*.total\" and new is None'; "
+    "or, for one variable, 'total: new < 0'. Names: old, new, changed, path, variable, thread, site, statement.",
+)
+@click.option(
+    "--then",
+    type=click.Choice(["break", "raise", "dump"]),
+    default=None,
+    help="What is done where --when is met: breakpoint(), MutationError, or all threads' stacks.  [default: break]",
+)
+@click.option(
     "--track-all-vars/--no-track-all-vars",
     default=None,
     help="Watch all globals and class attributes of the program's own modules.  [default: no]",
@@ -89,6 +110,9 @@ def command(
     track_all_vars: bool | None,
     track_locals: bool | None,
     targets: tuple[str, ...],
+    breaks: tuple[str, ...],
+    conditions: tuple[str, ...],
+    then: str | None,
     secrets: tuple[str, ...],
     stack: str | None,
     stacks: bool | None,
@@ -113,6 +137,8 @@ def command(
     memwatch run script.py --its --arguments
     memwatch run --track-sql --sink console --sink jsonl script.py
     memwatch run --watch orders:config --watch orders:Order.total script.py
+    memwatch run --break orders:config script.py
+    memwatch run --watch orders:Order.total --when 'new < 0' --then raise script.py
     memwatch run --track-all-vars script.py
     memwatch run -m package.module
     memwatch run -- python3 -X dev script.py
@@ -128,6 +154,7 @@ def command(
         ("watch.track_locals", track_locals, "--track-locals"),
         ("watch.stack", stack, "--stack"),
         ("watch.mutation_depth", mutation_depth, "--mutation-depth"),
+        ("watch.then", then, "--then"),
         ("core.tracker", tracker, "--tracker"),
         ("plugins.sinks", list(sinks) or None, "--sink"),
         ("journal.folder", folder, "--folder"),
@@ -140,9 +167,14 @@ def command(
     if secrets:  # none that others have named is forgotten
         named = {"privacy": {"variables": [*dict.fromkeys([*config.privacy.variables, *secrets])]}}
         config = configuration.override(config, named, {"privacy.variables": "--secret"})
-    if targets:  # beside those of the file
-        both = {"watch": {"targets": [*dict.fromkeys([*config.watch.targets, *targets])]}}
-        config = configuration.override(config, both, {"watch.targets": "--watch"})
+    for name, option, given in (
+        ("targets", "--watch", targets),
+        ("breaks", "--break", breaks),
+        ("when", "--when", conditions),
+    ):
+        if given:  # beside those of the file
+            both = {"watch": {name: [*dict.fromkeys([*getattr(config.watch, name), *given])]}}
+            config = configuration.override(config, both, {f"watch.{name}": option})
     if stacks is not None:
         if "console" not in {*config.plugins.sinks, *config.sinks}:
             raise click.UsageError("--stacks is for the console, which isn't among the sinks: add --sink console")

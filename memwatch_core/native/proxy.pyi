@@ -166,9 +166,7 @@ Hit = tuple[int, int, int, int, int, int, int, int, int, str, str, int, str, byt
 size (0: a secret), time, others like it, path (UTF-8), file, line, function, the bytes before, and after: of the whole
 value if it is of at most 256."""
 
-def react_by(
-    function: Callable[[list[Hit]], Sequence[BaseException | Callable[[], object]]], /
-) -> None:
+def react_by(function: Callable[[list[Hit]], Sequence[BaseException | Callable[[], object]]], /) -> None:
     """What is done when conditions are met: exceptions are raised, functions called, in the thread that wrote. Raises
     RuntimeError, OSError."""
 
@@ -181,6 +179,9 @@ def set_condition(variable: int, program: bytes, unit: int, handle: int, /) -> N
 def drop_condition(variable: int, handle: int, /) -> None:
     """Ends what :func:`set_condition` has begun."""
 
-def judge_places(value: object, program: bytes | None, handle: int, key: object = ..., /) -> bool:
-    """Has the events of an object that is watched in place judged, or of a place; None: by this handle no more. Returns
-    False if it isn't watched. Raises CoreError."""
+def judge_places(variable: int, program: bytes | None, handle: int, /) -> bool:
+    """Has the events of an object that is watched in place judged; None: by this handle no more. Returns False if there
+    is no such watch. Raises CoreError."""
+
+def info_of_places(variable: int, /) -> Any:
+    """The info of an object's or a place's watch; None: there is none of this id."""

@@ -152,6 +152,7 @@ MW_SIGNAL_SAFE static void judge(const struct variable_condition *c, const struc
     if (j->at + j->length > j->size) j->length = j->size - j->at; /* several cells at once: the first of them */
     enum verdict verdict = predicate_judge(c->program, c->length, j);
     if (likely(verdict == NOT_MET)) return;
+    if (verdict == NOT_KNOWN && c->unit) return; /* places hold values of any type */
     if (verdict == NOT_KNOWN && atomic_exchange((_Atomic uint32_t *)&c->unknown, 1)) return;
     tell_met(c, store, j, base, verdict == NOT_KNOWN);
 }
