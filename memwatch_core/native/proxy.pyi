@@ -1,8 +1,10 @@
 """The types and functions of python/values/. All need the GIL, which Python code holds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
 
 class Proxy:
     """A watched value. It behaves as the value does; ``value`` reads and writes it."""
@@ -192,3 +194,67 @@ def audit_places() -> int:
 
 def close_all_places() -> None:
     """Ends all watches of objects."""
+
+class Function:
+    """A function whose names are watched, as a constant of its code. ``~function`` begins an activation: it announces
+    the parameters of the running frame."""
+
+    def __invert__(self) -> None: ...
+
+class LocalSite:
+    """A binding of a name, as a constant of the code that binds it, in whose frame it is used. ``site[value]`` is the
+    value, and ``-site`` nothing: they announce that the name is about to be bound to it, or deleted."""
+
+    def __getitem__(self, value: T, /) -> T: ...
+    def __neg__(self) -> None: ...
+
+def open_function(
+    name: str,
+    metadata: bytes,
+    flags: int,
+    info: Any,
+    parameters: tuple[tuple[str, int, bool], ...],
+    shared: tuple[int, ...],
+    /,
+) -> Function:
+    """A function whose names are watched from now on, whenever a journal is open. ``metadata``: JSON without its last
+    brace. ``parameters``: name, slot of the frame, whether the slot has a cell. ``shared``: slots of cells that inner
+    functions bind. Raises MemoryError."""
+
+def local_site(function: Function, kind: int, slot: int, name: str, own: bool, /) -> LocalSite:
+    """A binding of a name of a function. ``kind``: 0 in a slot of the frame, 1 in a cell in a slot, 2 in the namespace
+    of a class's body, 3 in the module's. ``own``: in the function's own code. Raises MemoryError."""
+
+def end_function(function: Function, /) -> None:
+    """Ends the watch of its names."""
+
+def find_function(function: Function, /) -> tuple[int, int, Any]:
+    """Variable id, 0 if nothing of it is in the journal; bytes, info."""
+
+def record_locals(on: bool, flags: int = 0, /) -> None:
+    """Whether a journal is open, and the flags of variables in it. Watches in the one before have ended."""
+
+Hit = tuple[int, int, int, int, int, int, int, int, int, str, str, int, str, bytes, bytes]
+"""Handle, variable id, thread's number, how (mwj_origin), whether it is unknown if it is met, offset of the value, its
+size (0: a secret), time, others like it, path (UTF-8), file, line, function, the bytes before, and after: of the whole
+value if it is of at most 256."""
+
+def react_by(function: Callable[[list[Hit]], Sequence[BaseException | Callable[[], object]]], /) -> None:
+    """What is done when conditions are met: exceptions are raised, functions called, in the thread that wrote. Raises
+    RuntimeError, OSError."""
+
+def hits_forked() -> None:
+    """In a forked child: what other threads had met, nobody acts on."""
+
+def set_condition(variable: int, program: bytes, unit: int, handle: int, /) -> None:
+    """Has the events of a variable judged; ``unit``: bytes of a cell, or 0. Raises CoreError."""
+
+def drop_condition(variable: int, handle: int, /) -> None:
+    """Ends what :func:`set_condition` has begun."""
+
+def judge_places(variable: int, program: bytes | None, handle: int, /) -> bool:
+    """Has the events of an object that is watched in place judged; None: by this handle no more. Returns False if there
+    is no such watch. Raises CoreError."""
+
+def info_of_places(variable: int, /) -> Any:
+    """The info of an object's or a place's watch; None: there is none of this id."""
