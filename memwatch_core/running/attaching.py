@@ -120,7 +120,9 @@ def _lent(interpreter: Interpreter) -> list[str]:
     ]
 
 
-def _begin(interpreter: Interpreter, folder: Path, signals: Signals, wait: float) -> dict[str, Any]:
+def _begin(
+    interpreter: Interpreter, folder: Path, signals: Signals, wait: float
+) -> dict[str, Any]:
     script = f"begin-{interpreter.pid}.py"
     source = _source("begin", folder, script, _lent(interpreter))
     answer = _answer(interpreter, Injection(interpreter, folder, script, source), signals, wait)

@@ -219,11 +219,7 @@ CASES: dict[str, tuple[Callable[..., Any], str, tuple[Way, ...]]] = {
         NUMBER,
         (value, add, from_c, view, view_bytes, packed, memmove, numpy_item, numpy_ufunc, readinto, bytes_readinto),
     ),
-    "float": (
-        lambda **asked: watch(1.0, name="x", **asked),
-        NUMBER,
-        (value, add, from_c, view, numpy_item, numpy_ufunc),
-    ),
+    "float": (lambda **asked: watch(1.0, name="x", **asked), NUMBER, (value, add, from_c, view, numpy_item, numpy_ufunc)),
     "struct": (
         lambda **asked: watch((1, 2.5), format="<qd", fields=["qty", "price"], name="x", **asked),
         "new.qty == 7 and new[1] == 2.5",
@@ -244,11 +240,7 @@ CASES: dict[str, tuple[Callable[..., Any], str, tuple[Way, ...]]] = {
     "key": (lambda **asked: watch({"qty": 1}, name="x", **asked), NUMBER, (key, update, setdefault)),
     "item": (lambda **asked: watch([0, 1, 2], name="x", **asked), NUMBER, (item, append, heap)),
     "member": (lambda **asked: watch({1, 2}, name="x", **asked), NUMBER, (member,)),
-    "class attribute": (
-        lambda **asked: watch(type("K", (Plain,), {"limit": 1}), name="x", **asked),
-        NUMBER,
-        (class_attribute,),
-    ),
+    "class attribute": (lambda **asked: watch(type("K", (Plain,), {"limit": 1}), name="x", **asked), NUMBER, (class_attribute,)),
     "global": (lambda **asked: watch(_filled(ModuleType("m")), name="x", **asked), NUMBER, (_global,)),
     "place": (lambda **asked: _place({"qty": 1}, "qty", **asked), NUMBER, (key, update)),
     "attribute's place": (lambda **asked: _place(_filled(Plain()), "qty", **asked), NUMBER, (field, through_vars)),
