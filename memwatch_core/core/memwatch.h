@@ -308,6 +308,7 @@ typedef struct mw_origin {
     uint64_t request_serial; /* what request->serial is: if it is another one when the store is recorded, because a */
     mw_request *request;     /* signal handler has stored meanwhile, nothing is said. NULL: none */
     uint32_t native;         /* the core's: the site of the native code that stored; 0: it isn't known */
+    uint32_t activation;     /* of an announced write to a name of a function: which call of it; 0: none */
 } mw_origin;
 
 /* Called in the writing thread for every store, announced write and libc call that fills watched memory, before the

@@ -42,6 +42,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
             .site = origin->site,
             .stack = origin->stack,
             .request = origin->request,
+            .activation = origin->activation,
             .request_serial = origin->request_serial,
             .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
             .how = how,
