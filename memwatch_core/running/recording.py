@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import config as configuration
+from ..adapter.aimed import IMPORT_NAMES as IMPORT_NAMES
 from ..adapter.join import Membership, join
 from ..adapter.names import UNNAMED as UNNAMED
 from ..adapter.names import infer_argument as infer_argument

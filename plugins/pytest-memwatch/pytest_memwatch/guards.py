@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from memwatch_core.records import Event
 from memwatch_core.running.recording import Place, Snapshot, snapshot
@@ -18,11 +18,15 @@ Source = tuple[int, str]
 
 
 class Guard:
-    """One place, watched. ``name``: what it is called; ``sources``: where its events are told."""
+    """One place, watched. ``name``: what it is called; ``sources``: where its events are told; ``only``: whether a path
+    in it is meant, if not all are."""
 
-    def __init__(self, name: str, place: Place, sources: Iterable[Source]) -> None:
+    def __init__(
+        self, name: str, place: Place, sources: Iterable[Source], only: Callable[[str], bool] | None = None
+    ) -> None:
         self.name = name
         self.place = place
+        self.only = only
         self.sources = tuple(sources)
         self.writes: dict[str, Writes] = {}
         """By path, since :meth:`restart`."""
@@ -32,8 +36,18 @@ class Guard:
         """What is there; and what there should be: what was there before the test, as its wider fixtures have changed
         it since."""
 
+    @property
+    def seen(self) -> bool:
+        """Whether there is, or was, something at the place."""
+        return bool(self.state or self.touched or self.writes or self.expected)
+
     def _look(self) -> Snapshot:
-        return {path: held for path, held in snapshot(self.place).items() if PYTESTS_OWN not in path}
+        only = self.only
+        return {
+            path: held
+            for path, held in snapshot(self.place).items()
+            if PYTESTS_OWN not in path and (only is None or only(path))
+        }
 
     def note(self, event: Event, where: Where) -> bool:
         """Whether an event is about this place; then it is remembered."""
@@ -56,8 +70,9 @@ class Guard:
             for source, prefix in self.sources:
                 if ident == source and path.startswith(prefix):
                     rest = path[len(prefix) :]
-                    if not rest or not prefix or rest.startswith(_STEPS):
-                        return rest
+                    if rest and prefix and not rest.startswith(_STEPS):
+                        continue
+                    return rest if self.only is None or self.only(rest) else None
         return None
 
     def refresh(self) -> bool:

@@ -54,7 +54,8 @@ class Run:
     """The session of a run. Raises as :class:`~memwatch_core.running.recording.Recording`."""
 
     def __init__(self, base: Path, root: Path, depth: int) -> None:
-        self.recording = Recording(base, watch={"stack": STACK})
+        alone = {"targets": [], "track_all_vars": False, "track_locals": False}  # the file says it for `memwatch run`
+        self.recording = Recording(base, watch={"stack": STACK, **alone})
         self.teller = Teller(root)
         self.depth = depth
         self.where = Where()
@@ -72,12 +73,9 @@ class Run:
 
     # ---- what is watched ---------------------------------------------------------------------------------------------
 
-    def guard(self, name: str, place: Place) -> Guard:
+    def guard(self, name: str, place: Place, only: Callable[[str], bool] | None = None) -> Guard:
         """Watches a place until :meth:`release`. Raises WatchError, CoreError, TypeError."""
-        known = next((one for one in self.guards if _is_same(one.place, place) and one.name == name), None)
-        if known is not None:
-            return known
-        made = Guard(name, place, self.sources(name, place))
+        made = Guard(name, place, self.sources(name, place), only)
         self.guards.append(made)
         return made
 
