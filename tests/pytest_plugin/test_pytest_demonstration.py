@@ -44,5 +44,5 @@ def test_one_run_names_the_line_that_is_to_blame(suite: Path, target: str) -> No
 def test_the_page_shows_what_that_run_says(suite: Path) -> None:
     (shown,) = re.findall(r"^```text\n\$ pytest -q --memwatch-unchanged shop\n(.*?)^```", PAGE, re.M | re.S)
     section = run(suite, "--memwatch-unchanged", "shop").section
-    assert shown == section.partition("every write is in")[0]
+    assert shown == section.partition("every write: memwatch log")[0]
     assert f"a suite of {61} tests" in PAGE

@@ -180,7 +180,7 @@ def test_a_session_is_kept_only_if_something_was_found_or_asked_for(tmp_path: Pa
     assert not (tmp_path / ".memwatch").exists()
     kept = run(tmp_path, *options, "-k", "test_a", "--memwatch-keep")
     assert len(kept.sessions) == 1
-    assert "every write is in .memwatch/" in kept.section
+    assert "every write: memwatch log .memwatch/" in kept.section
     assert len(run(tmp_path, *options).sessions) == 2
     assert (tmp_path / ".memwatch").stat().st_mode & 0o777 == 0o700
     log = subprocess.run(

@@ -252,7 +252,7 @@ class Plugin:
         for note in self.notes:
             terminalreporter.line(note)
         for folder in self.folders:
-            terminalreporter.line(f"every write is in {folder}: memwatch log {folder}")
+            terminalreporter.line(f"every write: memwatch log {folder}")
 
 
 def _at(item: pytest.Item, when: str) -> Where:
