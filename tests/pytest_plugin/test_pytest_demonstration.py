@@ -1,5 +1,5 @@
-"""Risk: the page shows something else than what a user sees: a test that fails far from the one that is to blame, and the
-line of that one, in one run."""
+"""Risk: the page shows something else than what a user sees: a test that fails far from the one that is to blame, and
+the line of that one, in one run."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_one_run_names_the_line_that_is_to_blame(suite: Path, target: str) -> No
     ran = run(suite, "--memwatch-unchanged", target)
     (found,) = [one for test in ran.tests.values() for one in test.found]
     assert found["nodeid"] == f"test_currencies.py::{CULPRIT}"
-    line = (EXAMPLE / "test_currencies.py").read_text().splitlines()[26 - 1].strip()
-    assert (found["line"], found["source"]) == (f"test_currencies.py:26 {CULPRIT}", line)
+    line = (EXAMPLE / "test_currencies.py").read_text().splitlines()[28 - 1].strip()
+    assert (found["line"], found["source"]) == (f"test_currencies.py:28 {CULPRIT}", line)
     assert (found["old"], found["new"], found["wrote"]) == ("'EUR'", "'USD'", "shop.py:8 use")
     assert ran.tests[VICTIM].own == "failed"
 
