@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from memwatch_core.records import Event
 from memwatch_core.running.recording import Place, Snapshot, snapshot
+from memwatch_core.targets import matches
 
 from .told import Where, Writes
 
@@ -17,16 +19,31 @@ Source = tuple[int, str]
 """A variable that has the place, and the path at which it is there."""
 
 
-class Guard:
-    """One place, watched. ``name``: what it is called; ``sources``: where its events are told; ``only``: whether a path
-    in it is meant, if not all are."""
+class Within(NamedTuple):
+    """A part of a place: what lies below a path, of names that match a pattern."""
 
-    def __init__(
-        self, name: str, place: Place, sources: Iterable[Source], only: Callable[[str], bool] | None = None
-    ) -> None:
+    path: str
+    pattern: str = "*"
+
+    def has(self, path: str) -> bool:
+        """Whether something at a path is a part of it."""
+        if self.pattern == "*":
+            return path == self.path or _is_in(path, self.path)
+        return _is_in(path, self.path) and matches(self.pattern, _first(path[len(self.path) :]))
+
+    def depends_on(self, path: str) -> bool:
+        """Whether it is another one if a path gets another value."""
+        return self.has(path) or path == self.path or _is_in(self.path, path)
+
+
+class Guard:
+    """One place, watched. ``name``: what it is called; ``sources``: where its events are told; ``within``: the
+    part of it that is meant, if not all is."""
+
+    def __init__(self, name: str, place: Place, sources: Iterable[Source], within: Within | None = None) -> None:
         self.name = name
         self.place = place
-        self.only = only
+        self.within = within
         self.sources = tuple(sources)
         self.writes: dict[str, Writes] = {}
         """By path, since :meth:`restart`."""
@@ -42,11 +59,11 @@ class Guard:
         return bool(self.state or self.touched or self.writes or self.expected)
 
     def _look(self) -> Snapshot:
-        only = self.only
+        within = self.within
         return {
             path: held
             for path, held in snapshot(self.place).items()
-            if PYTESTS_OWN not in path and (only is None or only(path))
+            if PYTESTS_OWN not in path and (within is None or within.has(path))
         }
 
     def note(self, event: Event, where: Where) -> bool:
@@ -72,7 +89,7 @@ class Guard:
                     rest = path[len(prefix) :]
                     if rest and prefix and not rest.startswith(_STEPS):
                         continue
-                    return rest if self.only is None or self.only(rest) else None
+                    return rest if self.within is None or self.within.depends_on(rest) else None
         return None
 
     def refresh(self) -> bool:
@@ -140,3 +157,9 @@ def author(writes: dict[str, Writes], path: str) -> tuple[str, Writes | None]:
 
 def _is_in(path: str, outer: str) -> bool:
     return path.startswith(outer) and path[len(outer) :].startswith(_STEPS)
+
+
+def _first(path: str) -> str:
+    """``.config["debug"]`` -> ``config``."""
+    ends = [at for each in _STEPS if (at := path.find(each, 1)) > 0]
+    return path[1 : min(ends, default=len(path))]

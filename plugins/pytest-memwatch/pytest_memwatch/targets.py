@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from memwatch_core.errors import ConfigError, MemWatchError
 from memwatch_core.running.recording import IMPORT_NAMES, MISSING, Place, value_at, why_no_places
-from memwatch_core.targets import Target, is_pattern, matches
+from memwatch_core.targets import Step, Target, is_pattern, matches
 from memwatch_core.targets import parse as parse_target
 
-from .guards import Guard
+from .guards import Guard, Within
 from .run import Run
-
-_NAME_ENDS = (".", "[", "{")
 
 
 class Named(NamedTuple):
-    """One place that a target names. ``only``: whether a path in it is meant, if not all are."""
+    """One place that a target names. ``within``: the part of it that is meant, if not all is."""
 
     name: str
     place: Place
-    only: Callable[[str], bool] | None = None
+    within: Within | None = None
 
 
 def parse(text: object) -> Target:
@@ -104,27 +102,33 @@ class Aim:
 
 
 def places(target: Target, name: str, module: ModuleType, depth: int) -> Iterator[Named]:
-    """What a target names in a module of this name. A class is looked at as a whole, beside the place where it lies."""
-    called = f"{name}:{target.place}" if target.place else name
+    """What a target names in a module of this name. A class is looked at as a whole, beside the place where it lies.
+
+    What lies below a name of a module or a class is a part of what that name has: it may be given another value.
+    """
+    pattern = str(target.steps[-1].key) if target.is_pattern else "*"
+    steps = target.steps[:-1] if target.is_pattern else target.steps
     owner: Any = module
-    for step in target.steps[:-1]:
-        owner = _below(owner, step.key)
-        if owner is MISSING:
-            return
-    key = target.steps[-1].key if target.steps else "*"
-    outer = f"{name}:{''.join(step.text for step in target.steps[:-1]).removeprefix('.')}".removesuffix(":")
-    if not target.steps or target.is_pattern:
-        pattern = str(key)
-        only = None if pattern == "*" else lambda path: matches(pattern, _first(path))
-        yield Named(outer, Place(owner, depth=depth, skip=IMPORT_NAMES), only)
-    elif issubclass(type(owner), list):
-        item = f"[{key}]"
-        yield Named(outer, Place(owner, depth=depth), lambda path: path.startswith(item))
-    else:
-        yield Named(called, Place(owner, key, depth))
-        value = value_at(owner, key)
-        if isinstance(value, type) and why_no_places(value) is None:
-            yield Named(called, Place(value, depth=depth, skip=IMPORT_NAMES))
+    value: Any = module
+    root = 0
+    for number, step in enumerate(steps, 1):
+        value = _below(value, step.key)
+        if isinstance(value, type | ModuleType) and (number < len(steps) or target.is_pattern):
+            owner, root = value, number
+    called = f"{name}:{_path(steps[:root])}" if root else name
+    if root == len(steps):
+        within = Within("", pattern) if pattern != "*" else None
+        yield Named(called, Place(owner, depth=depth, skip=IMPORT_NAMES), within)
+        return
+    first, below = steps[root], steps[root + 1 :]
+    within = Within("".join(step.text for step in below), pattern) if below or target.is_pattern else None
+    yield Named(f"{name}:{_path(steps[: root + 1])}", Place(owner, first.key, depth + len(below)), within)
+    if isinstance(value, type) and why_no_places(value) is None:
+        yield Named(f"{name}:{_path(steps)}", Place(value, depth=depth, skip=IMPORT_NAMES))
+
+
+def _path(steps: tuple[Step, ...]) -> str:
+    return "".join(step.text for step in steps).removeprefix(".")
 
 
 def _below(owner: Any, key: Any) -> Any:
@@ -134,12 +138,6 @@ def _below(owner: Any, key: Any) -> Any:
     if found is MISSING and not isinstance(owner, type | ModuleType | dict):
         return value_at(type(owner), key)
     return found
-
-
-def _first(path: str) -> str:
-    """``.config["debug"]`` -> ``config``."""
-    ends = [at for each in _NAME_ENDS if (at := path.find(each, 1)) > 0]
-    return path[1 : min(ends, default=len(path))]
 
 
 def _meant(wanted: str, known: Mapping[str, Any], module: str = "") -> str:
