@@ -51,6 +51,9 @@ class Membership:
         global _member
         if self._tracing is not None:
             self._tracing.leave()
+        aimed = sys.modules.get(f"{__package__}.targets")
+        if aimed is not None:
+            aimed.forget()
         if _member is self:
             _member = None
         process.close_journal()
@@ -78,10 +81,11 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
                 member.trace_sql()
         finally:
             _member = member  # last: another thread's watch() waits for the drivers
-        if config.watch.targets or config.watch.track_all_vars:
+        if config.watch.targets or config.watch.breaks or config.watch.track_all_vars:
             from . import targets
 
             targets.aim(config.watch.targets)
+            targets.aim(config.watch.breaks, stops=True)
             if config.watch.track_all_vars:
                 targets.track_all(config.watch.modules)
         return member

@@ -129,6 +129,14 @@ def close_journal() -> None:
         _closed, _closed_by, _journal = _journal.path, os.getpid(), None
 
 
+def forget(closed: Path | None = None, by: int | None = None) -> None:
+    """As if the journal that was closed last had never been: an earlier one may be ``closed``. The next ``watch()``
+    does what it would have done."""
+    global _closed, _closed_by
+    if _journal is None:
+        _closed, _closed_by = closed, by
+
+
 def _after_fork() -> None:
     """The core gives the child its own pages and journal; the thread hooks follow here."""
     if _journal is not None:

@@ -19,11 +19,13 @@ from ..printed import NARROWEST, clean_lines, open_closed, put, say, settle, ter
 
 COMMANDS = {
     "run": "Run a program and report every write to its watched values.",
+    "attach": "Watch places of a program that runs already.",
     "log": "Read what a session recorded.",
     "blame": "Say who wrote each part of a value last.",
     "history": "Show the values of a variable over time.",
     "at": "Show every watched value as it was at a moment.",
     "diff": "Show what changed between two moments, or two sessions, and by whom.",
+    "dap": "Debug a program that stops where a value changes (for editors).",
     "strip": "Copy a session without the values in it, to hand to others.",
     "plugins": "Show the plugins: installed, loaded, broken, missing.",
     "config": "Show the effective settings and where each comes from.",

@@ -8,6 +8,7 @@
 #include "origins/endings.h"
 #include "origins/frames.h"
 #include "places/attributes.h"
+#include "places/births.h"
 #include "places/cell.h"
 #include "places/declared.h"
 #include "places/dict_entries.h"
@@ -16,6 +17,7 @@
 #include "places/node.h"
 #include "places/node_items.h"
 #include "places/node_members.h"
+#include "places/node_route.h"
 #include "places/node_secrets.h"
 #include "places/node_spots.h"
 #include "places/place.h"
@@ -36,6 +38,16 @@ PyDoc_STRVAR(open_names_doc,
              "As open_places(), of the names of a module or a class that a pattern (bytes, or None) is of.\n\n"
              "classes: a module's name, whose classes are followed; quiet: what defines a function, a class or a\n"
              "module isn't told.");
+PyDoc_STRVAR(open_route_doc, "open_route(object, name, metadata, flags, depth, most, names, brackets, info)\n--\n\n"
+                             "As open_places(), of the place that a tuple of names leads to, whatever they mean by\n"
+                             "then. brackets: a bit for each that is a key or an index.");
+PyDoc_STRVAR(route_end_doc, "route_end(object, names, brackets)\n--\n\nWhat such names lead to now, in words.");
+PyDoc_STRVAR(widen_names_doc,
+             "widen_names(id, pattern, classes)\n--\n\nA watch of names is of those of another pattern too, or of all\n"
+             "(None), and of the classes of a module (None: as before).");
+PyDoc_STRVAR(has_held_doc, "has_held(id)\n--\n\nWhether a place that is watched has ever held something.");
+PyDoc_STRVAR(tell_unmet_doc, "tell_unmet(id, near)\n--\n\nRecords that the name of a watch was never there; near: bytes,\n"
+                             "one that is like it.");
 PyDoc_STRVAR(place_doc,
              "place_of(object, key)\n--\n\n(path, key to give to the others, value in words, None, info of the watch\n"
              "of the whole object that has this place, or None, whether it is a secret in a watch that there is), or\n"
@@ -45,6 +57,11 @@ PyDoc_STRVAR(find_doc, "find_places(object[, key])\n--\n\n(variable id, bytes, i
                        "place isn't watched alone.");
 PyDoc_STRVAR(describe_doc, "describe_places(object, metadata[, key])\n--\n\nRecords other metadata for an object, or\n"
                            "a place of it, that is watched.");
+PyDoc_STRVAR(judge_doc,
+             "judge_places(variable, program, handle)\n--\n\nHas the events of an object judged that is watched in\n"
+             "place; program None: not by this handle any more. False: there is no such watch.");
+PyDoc_STRVAR(info_doc,
+             "info_of_places(variable)\n--\n\nWhat its open_places() was given; None: there is no such watch.");
 PyDoc_STRVAR(close_doc,
              "close_places(object[, key])\n--\n\nEnds the watch of an object, and those of places of it; or\n"
              "of one place alone. False: there was none.");
@@ -143,6 +160,7 @@ static int begin(PyObject *object) {
                                  mwpy_list_begins,
                                  mwpy_list_ends};
     mw_set_guard_hook(stored);
+    mwpy_born = mwpy_route_bears;
 #if PY_VERSION_HEX < 0x030C0000
     bool has_dict = PyDict_Check(object) || (!PyList_Check(object) && !PySet_Check(object) && mwpy_has_dict(object));
     if (!mwpy_dicts_tell() && has_dict && !PyErr_Occurred())
@@ -200,6 +218,72 @@ static PyObject *open_names(PyObject *module, PyObject *args) {
     return opened(mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, &choice, NULL), info);
 }
 
+static bool is_route(PyObject *names) {
+    bool is = PyTuple_CheckExact(names) && PyTuple_GET_SIZE(names) > 0 && PyTuple_GET_SIZE(names) < 64;
+    for (Py_ssize_t i = 0; is && i < PyTuple_GET_SIZE(names); i++) is = mwpy_key_is_plain(PyTuple_GET_ITEM(names, i));
+    if (!is) PyErr_SetString(PyExc_TypeError, "a route is a tuple of plain keys");
+    return is;
+}
+
+static PyObject *open_route(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object, *name, *metadata, *names, *info;
+    unsigned int flags;
+    int depth;
+    Py_ssize_t most;
+    unsigned long long brackets;
+    if (!PyArg_ParseTuple(args, "OUSIinOKO", &object, &name, &metadata, &flags, &depth, &most, &names, &brackets,
+                          &info) ||
+        !is_depth(depth) || !is_route(names) || begin(object))
+        return NULL;
+    object = or_null(object);
+    return opened(mwpy_route_open(object, name, metadata, flags, depth, (size_t)most, names, brackets), info);
+}
+
+static mwpy_root *root_of(unsigned id) {
+    mwpy_root *root = mwpy_roots;
+    while (root && root->cells.slab[0].id != id) root = root->next;
+    return root;
+}
+
+static PyObject *widen_names(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    PyObject *pattern, *classes;
+    if (!PyArg_ParseTuple(args, "IOO", &id, &pattern, &classes)) return NULL;
+    mwpy_root *root = root_of(id);
+    if (root && mwpy_root_widen(root, or_null(pattern), or_null(classes))) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *has_held(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    if (!PyArg_ParseTuple(args, "I", &id)) return NULL;
+    const mwpy_root *root = root_of(id);
+    if (!root) Py_RETURN_TRUE; /* what it was of has ended */
+    return PyBool_FromLong(root->cells.slab[0].used > (root->route != NULL) || (root->route && mwpy_route_led(root->route)));
+}
+
+static PyObject *tell_unmet(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    const char *near;
+    Py_ssize_t n;
+    if (!PyArg_ParseTuple(args, "Iy#", &id, &near, &n)) return NULL;
+    mwpy_root *root = root_of(id);
+    if (root) mwpy_root_is_unmet(root, near, (size_t)n);
+    Py_RETURN_NONE;
+}
+
+static PyObject *route_end(PyObject *module, PyObject *args) {
+    PyObject *object, *names;
+    unsigned long long brackets;
+    if (!PyArg_ParseTuple(args, "OOK", &object, &names, &brackets) || !is_route(names)) return NULL;
+    PyObject *held = mwpy_route_end(object, names, brackets);
+    return held ? written(module, held) : PyUnicode_FromString("absent");
+}
+
 static PyObject *place_of(PyObject *module, PyObject *args) {
     PyObject *object, *key, *words;
     mwpy_place place;
@@ -213,11 +297,16 @@ static PyObject *place_of(PyObject *module, PyObject *args) {
     return Py_BuildValue("NNNOOO", place.text, place.key, words, Py_None, there ? whole->root->info : Py_None, secret);
 }
 
+/* Whether it is the top of a watch of one place of an object. */
+static bool is_place_of(const mwpy_node *node, PyObject *object) {
+    return node->place && mwpy_node_is_top(node) && mwpy_node_whose(node) == object;
+}
+
 /* key: NULL for the node of the whole object. */
 static mwpy_node *node_at(PyObject *object, PyObject *key) {
     if (!key) return mwpy_node_of(object);
     mwpy_node *node = mwpy_node_behind(object, NULL);
-    while (node && !(node->place && mwpy_node_whose(node) == object && mwpy_key_is(key, node->place)))
+    while (node && !(is_place_of(node, object) && mwpy_key_is(key, node->place)))
         node = mwpy_node_behind(object, node);
     return node;
 }
@@ -244,9 +333,30 @@ static PyObject *describe_places(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *judge_places(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *program;
+    unsigned id, handle;
+    if (!PyArg_ParseTuple(args, "IOI", &id, &program, &handle)) return NULL;
+    mwpy_root *root = mwpy_roots;
+    while (root && root->cells.slab[0].id != id) root = root->next;
+    if (program != Py_None && !PyBytes_CheckExact(program)) return PyErr_Format(PyExc_TypeError, "a program is bytes");
+    if (root && mwpy_cells_judge(&root->cells, or_null(program), handle)) return NULL;
+    return PyBool_FromLong(root != NULL);
+}
+
+static PyObject *info_of_places(PyObject *module, PyObject *number) {
+    (void)module;
+    unsigned long id = PyLong_AsUnsignedLong(number);
+    if (PyErr_Occurred()) return NULL;
+    const mwpy_root *root = mwpy_roots;
+    while (root && root->cells.slab[0].id != id) root = root->next;
+    return Py_NewRef(root && root->info ? root->info : Py_None);
+}
+
 static mwpy_node *place_in(PyObject *object) {
     mwpy_node *node = mwpy_node_behind(object, NULL);
-    while (node && !(node->place && mwpy_node_whose(node) == object)) node = mwpy_node_behind(object, node);
+    while (node && !is_place_of(node, object)) node = mwpy_node_behind(object, node);
     return node;
 }
 
@@ -292,9 +402,15 @@ static PyObject *close_all_places(PyObject *module, PyObject *unused) {
     }
 WHOLE(open_places)
 WHOLE(open_names)
+WHOLE(open_route)
+WHOLE(route_end)
+WHOLE(widen_names)
+WHOLE(has_held)
+WHOLE(tell_unmet)
 WHOLE(place_of)
 WHOLE(find_places)
 WHOLE(describe_places)
+WHOLE(judge_places)
 WHOLE(close_places)
 WHOLE(audit_places)
 WHOLE(close_all_places)
@@ -303,9 +419,16 @@ PyMethodDef mwpy_places_functions[] = {
     {"why_no_places", why_not, METH_O, why_not_doc},
     {"open_places", whole_open_places, METH_VARARGS, open_doc},
     {"open_names", whole_open_names, METH_VARARGS, open_names_doc},
+    {"open_route", whole_open_route, METH_VARARGS, open_route_doc},
+    {"route_end", whole_route_end, METH_VARARGS, route_end_doc},
+    {"widen_names", whole_widen_names, METH_VARARGS, widen_names_doc},
+    {"has_held", whole_has_held, METH_VARARGS, has_held_doc},
+    {"tell_unmet", whole_tell_unmet, METH_VARARGS, tell_unmet_doc},
     {"place_of", whole_place_of, METH_VARARGS, place_doc},
     {"find_places", whole_find_places, METH_VARARGS, find_doc},
     {"describe_places", whole_describe_places, METH_VARARGS, describe_doc},
+    {"info_of_places", info_of_places, METH_O, info_doc},
+    {"judge_places", whole_judge_places, METH_VARARGS, judge_doc},
     {"close_places", whole_close_places, METH_VARARGS, close_doc},
     {"audit_places", whole_audit_places, METH_NOARGS, audit_doc},
     {"close_all_places", whole_close_all_places, METH_NOARGS, close_all_doc},
