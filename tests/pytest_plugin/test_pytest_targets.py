@@ -1,5 +1,5 @@
-"""Risk: a target that the command line understands means something else here, or nothing; a module that comes late, or a
-second time, isn't watched."""
+"""Risk: a target that the command line understands means something else here, or nothing; a module that comes late, or
+a second time, isn't watched."""
 
 from __future__ import annotations
 
