@@ -102,6 +102,7 @@ def _undo() -> dict[str, object]:
         process.forget(*attached.closed)
         places.forget_exit()
         atexit.unregister(targets.conclude)
+        core.rest()
     _restore(attached, kept)
     return {"kept": kept}
 
