@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .adapter.watch import watch as watch
     from .adapter.watch import watch_place as watch_place
     from .errors import MemWatchError as MemWatchError
+    from .errors import MutationError as MutationError
     from .records import Event as Event
     from .running.session import session as session
 
@@ -51,11 +52,12 @@ _HOMES = {
     "session": ".running.session",
     "Event": ".records",
     "MemWatchError": ".errors",
+    "MutationError": ".errors",
 }
 
 __all__ = [
-    *("Event", "MemWatchError", "__version__", "label", "session", "unwatch", "unwatch_locals", "unwatch_place", "watch"),
-    *("watch_all", "watch_locals", "watch_place"),
+    *("Event", "MemWatchError", "MutationError", "__version__", "label", "session"),
+    *("unwatch", "unwatch_locals", "unwatch_place", "watch", "watch_all", "watch_locals", "watch_place"),
 ]
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .printed import clean
+
+if TYPE_CHECKING:
+    from .records import Hit
 
 
 class MemWatchError(Exception):
@@ -37,6 +42,20 @@ class SessionError(MemWatchError):
 
 class WatchError(MemWatchError, TypeError):
     """The value can't be watched; the message says which part of it, and what to do."""
+
+
+class ConditionError(MemWatchError, ValueError):
+    """A condition (``when=``) can't be read, or asks for something that a variable hasn't; the message shows where."""
+
+
+class MutationError(MemWatchError):
+    """A watched value was written to as a condition forbids (``then="raise"``). It has been written: the event is
+    recorded, and the program sees the new value."""
+
+    def __init__(self, message: str, hit: Hit | None = None) -> None:
+        super().__init__(message)
+        self.hit = hit
+        """What was written, by whom, and where."""
 
 
 class ConfigError(MemWatchError, ValueError):

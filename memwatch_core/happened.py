@@ -133,6 +133,8 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     """The part's value before the store; None if unknown. Of a place: None, a bool, int, float, str, bytes or
     :class:`Shown`."""
     new: Any
+    activation: int | None = None
+    """Of a name of a function: in which of its calls, counted from 1. None: of anything else, or it isn't known."""
 
 
 class Alias(msgspec.Struct, frozen=True, gc=False):

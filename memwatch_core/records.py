@@ -69,6 +69,44 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+# ---- at once ---------------------------------------------------------------------------------------------------------
+
+
+class Described(str):
+    """A value of which only words are known: ``absent``, ``[1, 2, 3]``, ``<Order at 0x7f3a5c1d2e50>``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Hit(NamedTuple):
+    """A write that met a condition, as ``watch(..., then=function)`` gets it in the thread that wrote."""
+
+    variable: str
+    path: str
+    """What was written: the variable's name, or a place of it, ``order.customer.age``."""
+    old: Any
+    """The value before; of a place, None, a bool, int, float, str, bytes or :class:`Described`. None as well if it is a
+    secret, or has more than 256 bytes."""
+    new: Any
+    changed: bool
+    thread: str
+    tid: int
+    """The kernel's number of the thread that wrote."""
+    site: tuple[str, int, str] | None
+    """File, line, function of the Python code that wrote; None: it isn't known."""
+    origin: str
+    """``announced``, ``store`` (by an instruction, seen by its fault), ``syscall``, ``kernel``, ``found``."""
+    when: str | None
+    time_ns: int
+    """ns since 1970, UTC."""
+    more: int = 0
+    """Other writes that met the same condition in this thread before it could act."""
+    secret: bool = False
+
+
 # ---- what plugins offer ---------------------------------------------------------------------------------------------
 
 

@@ -178,6 +178,22 @@ def _targets(value: Any, lax: bool) -> Names:
     return tuple(dict.fromkeys(value))
 
 
+def _conditions(value: Any, lax: bool) -> Names:
+    if lax and isinstance(value, str):
+        value = [each for each in re.split(r"[;\n]", value) if each.strip()]
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) and each.strip() for each in value):
+        raise ValueError('must be a list of conditions, such as ["new < 0", "order.*: new is None"]')
+    from .condition_text import parted, read
+    from .errors import ConditionError
+
+    for text in value:
+        try:
+            read(parted(text)[1])
+        except ConditionError as error:
+            raise ValueError(f"has {text!r}: {error.lines[-1].strip(' ^')}; docs/breaks.md has the language") from None
+    return tuple(value)
+
+
 def _modules(value: Any, lax: bool) -> Names:
     if lax and isinstance(value, str):
         value = [item.strip() for item in value.split(",") if item.strip()]
@@ -204,6 +220,7 @@ def _unchecked(value: Any, lax: bool) -> Any:
     return value
 
 
+Action = Literal["break", "raise", "dump"]
 Depth = Literal["FULL"] | tuple[int, int]
 Names = tuple[str, ...]
 Paths = tuple[Path, ...]
@@ -286,6 +303,12 @@ class WatchSection(Section):
     modules: Names = _setting((), _modules)
     """Whose variables ``track_all_vars`` and ``track_locals`` mean: modules' names, with ``*`` and ``?``. Empty: the
     script's, and of modules whose file lies in its folder or below and isn't installed there."""
+    breaks: Names = _setting((), _targets)
+    """The same, and the program stops in ``breakpoint()`` at each change of one."""
+    when: Names = _setting((), _conditions)
+    """Conditions of all watched values, or of some (``order.*: new is None``): where one is met, ``then`` is done."""
+    then: Action = _setting("break", _one_of(Action))
+    """``break``: ``breakpoint()``; ``raise``: MutationError; ``dump``: all threads' stacks are printed."""
     mutation_depth: Depth = _setting("FULL", _depth)
     stack: Frames = _setting("auto", _frames)
     """How many frames of the call stack an event carries: from 1, the line that wrote alone, to 128. ``auto``: 16 under

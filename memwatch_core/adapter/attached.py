@@ -6,6 +6,7 @@ import hooks, modules. What CPython can't undo stays (docs/attach.md has the lis
 
 from __future__ import annotations
 
+import atexit
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -72,11 +72,10 @@ class _Scope:
         self.code, self.parent = code, parent
         self.names = _slots(code)
         self.is_class = not module and not code.co_flags & inspect.CO_OPTIMIZED
-        hidden = code.co_name.startswith("<") or "".join(code.co_varnames[:1]).startswith(".")
+        hidden = code.co_name.startswith("<") or "".join(code.co_varnames[: code.co_argcount]).startswith(".")
         self.tells = not module and not hidden
-        self.depth = -1 if parent is None else parent.depth
-        """Of the function that it is in, or is."""
-        self.depth += self.tells
+        self.depth: int = (-1 if parent is None else parent.depth) + self.tells
+        """Of the function that it is in, or is: the outermost is 0."""
         self.shared: set[str] = set()
         self.is_used = False
 
@@ -242,8 +241,8 @@ class Makes(Protocol):
     def entry(self, entry: Entry, code: CodeType, /) -> Any: ...
 
     def site(self, site: Site, entry: Any, own: bool, /) -> Any:
-        """``entry``: what was made of the entry that the site's name belongs to; None: it is the module's. ``own``: that
-        entry is in the same code."""
+        """``entry``: what was made of the entry that the name belongs to; None: the name is the module's. ``own``:
+        that entry is in the same code."""
 
 
 def is_instrumented(code: CodeType) -> bool:

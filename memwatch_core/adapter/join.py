@@ -81,10 +81,11 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
                 member.trace_sql()
         finally:
             _member = member  # last: another thread's watch() waits for the drivers
-        if config.watch.targets or config.watch.track_all_vars:
+        if config.watch.targets or config.watch.breaks or config.watch.track_all_vars:
             from . import targets
 
             targets.aim(config.watch.targets)
+            targets.aim(config.watch.breaks, stops=True)
             if config.watch.track_all_vars:
                 targets.track_all(config.watch.modules)
         return member

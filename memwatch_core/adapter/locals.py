@@ -1,15 +1,14 @@
 """``@watch_locals``: the names that a function binds, watched while it runs.
 
-The function stays the same object; its code is replaced by one that announces each binding (:mod:`.bindings`). Its names
-make one variable, ``orders:add_order()``, with a cell for each name. A function that never runs takes no memory for it,
-and where no journal is open, an announcement does nothing.
+The function stays the same object; its code is replaced by one that announces each binding (:mod:`.bindings`). Its
+names make one variable, ``orders:add_order()``, with a cell for each name. A function that never runs takes no memory
+for it, and where no journal is open, an announcement does nothing.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
-import threading
 import weakref
 from collections.abc import Collection, Iterator
 from pathlib import PurePath
@@ -21,7 +20,6 @@ from ..native import core, proxy
 from . import bindings
 from .names import quoted
 from .places import PlacesInfo
-from .threads import name_here
 
 T = TypeVar("T")
 _KINDS = {"fast": 0, "cell": 1, "name": 2, "global": 3}
@@ -43,8 +41,8 @@ _watched: weakref.WeakKeyDictionary[FunctionType, _Watched] = weakref.WeakKeyDic
 def instrument(code: CodeType, module: str, names: Collection[str] | None = None) -> CodeType:
     """The code of a module, whose functions and classes announce what they bind; the module's own level doesn't.
 
-    What it returns has placeholders: it can be marshalled and kept in a file, and must be given to :func:`bind` before it
-    runs. ``module`` is what the names of its variables begin with. Runs nothing of the program's."""
+    What it returns has placeholders: it can be marshalled and kept in a file, and must be given to :func:`bind` before
+    it runs. ``module`` is what the names of its variables begin with. Runs nothing of the program's."""
     return bindings.instrument(code, module, names)
 
 
@@ -100,8 +98,8 @@ def watch_locals(function: Any = None, /, *, names: Collection[str] | None = Non
 
     As a decorator, or called with a function: plain ones, generators, coroutines, methods, and what ``staticmethod``,
     ``classmethod`` and ``property`` make of them; of a class, all functions in it. ``names``: only these names. What is
-    given is returned: the same object, of which only ``__code__`` is another one. Calls that run already aren't watched.
-    A second call changes nothing, unless it has other ``names``.
+    given is returned: the same object, of which only ``__code__`` is another one. Calls that run already aren't
+    watched. A second call changes nothing, unless it has other ``names``.
 
     It opens no journal: what is bound while none is open isn't recorded.
 

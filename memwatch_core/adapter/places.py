@@ -19,6 +19,7 @@ from ..errors import WatchError
 from ..native import core, proxy
 from ..records import NAME_MAX, TypeFormat
 from ..type_formats import declared
+from . import breaks
 from .names import infer_argument, quoted, type_name
 from .threads import name_here
 
@@ -53,14 +54,14 @@ def open_places(
     frame: FrameType,
     options: Mapping[str, Any],
     formats: tuple[TypeFormat, ...] = (),
-) -> None:
-    """Watches an object; values of some types are written by ``formats``. Raises WatchError: it is watched already;
-    TypeError, ValueError: an option; CoreError."""
+) -> int:
+    """Watches an object, and returns its variable's id; values of some types are written by ``formats``. Raises
+    WatchError: it is watched already; TypeError, ValueError: an option; CoreError."""
     if name is None:
         name = infer_argument(frame) or type_name(value)[1:-1]
     known = proxy.find_places(value)
     if known is not None and known[2].beside:
-        return
+        return known[0]
     if known is not None:
         part = "" if known[3] else "a part of "
         raise WatchError(f"'{name}' is watched already, as {part}'{known[2].name}'")
@@ -73,13 +74,14 @@ def open_places(
     _declare(formats)
     try:
         shown = type_name(value)[1:-1]
-        proxy.open_places(value, name, _metadata(info, shown, whole=True), flags, depth, most, fields, skip, info)
+        number = _open(value, _metadata(info, shown, whole=True), (depth, most), fields, skip, info)
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from None
     opened = proxy.find_places(value)
     if opened is not None and opened[4]:
         proxy.describe_places(value, _metadata(info, f"{shown}, {_left_out(opened[4], most)}", whole=True))
     _audit_at_exit()
+    return number
 
 
 def open_place(
@@ -90,7 +92,7 @@ def open_place(
     frame: FrameType,
     bounds: tuple[int, int],
     formats: tuple[TypeFormat, ...] = (),
-) -> None:
+) -> int:
     """Watches one attribute or key of an owner; ``bounds``: depth, and how many objects. Raises as
     :func:`open_places`."""
     whose = infer_argument(frame, "watch_place") or type_name(owner)[1:-1]
@@ -105,8 +107,9 @@ def open_place(
     if why is not None:
         raise WatchError(f"'{name}' can't be watched: {why}")
     known = proxy.find_places(owner, place)
-    if (whole is not None and whole.beside) or (known is not None and known[2].beside):
-        return
+    there = known if whole is None else proxy.find_places(owner)
+    if there is not None and there[2].beside:
+        return there[0]
     if whole is not None:
         raise WatchError(f"'{name}' is watched already, as a place of '{whole.name}'")
     if known is not None:
@@ -116,11 +119,12 @@ def open_place(
     flags |= core.SECRET if is_secret or proxy.is_secret(name) else 0
     info = PlacesInfo(name, flags, (code.co_filename, frame.f_lineno or 0, code.co_name))
     shown = "a secret" if flags & core.SECRET else shown
-    proxy.open_places(owner, name, _metadata(info, shown), flags, depth, most, None, None, info, place)
+    number = _open(owner, _metadata(info, shown), (depth, most), None, None, info, place)
     opened = proxy.find_places(owner, place)
     if opened is not None and opened[4]:
         proxy.describe_places(owner, _metadata(info, f"{shown}, {_left_out(opened[4], most)}"), place)
     _audit_at_exit()
+    return number
 
 
 def open_named(
@@ -145,7 +149,7 @@ def open_named(
         flags |= core.SECRET if is_secret or proxy.is_secret(name) else 0
         info = PlacesInfo(name, flags, site, beside=beside)
         shown = "a secret" if flags & core.SECRET else shown
-        proxy.open_places(owner, name, _metadata(info, shown), flags, depth, most, None, None, info, place)
+        _open(owner, _metadata(info, shown), (depth, most), None, None, info, place)
         _audit_at_exit()
         known = proxy.find_places(owner, place)
     if known is None:
@@ -192,6 +196,7 @@ def open_names(
         opened = proxy.open_names(owner, name, metadata, flags, *bounds, skip, pattern, classes, quiet, info)
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from None
+    breaks.by_configuration(opened, info)
     _audit_at_exit()
     return name, opened
 
@@ -216,8 +221,24 @@ def open_route(
         opened = proxy.open_route(owner, name, _metadata(info, shown), flags, *bounds, route[0], route[1], info)
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from None
+    breaks.by_configuration(opened, info)
     _audit_at_exit()
     return name, opened
+
+
+def _open(
+    owner: object,
+    metadata: bytes,
+    limits: tuple[int, int],
+    fields: frozenset[str] | None,
+    skip: frozenset[str] | None,
+    info: PlacesInfo,
+    *key: object,
+) -> int:
+    """Opens the places, and has them judged as the configuration says."""
+    number = proxy.open_places(owner, info.name, metadata, info.flags, *limits, fields, skip, info, *key)
+    breaks.by_configuration(number, info)
+    return number
 
 
 def close_places(value: object) -> bool:

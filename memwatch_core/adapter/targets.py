@@ -47,10 +47,10 @@ class Pending(NamedTuple):
 
 
 class _Aim:
-    __slots__ = ("concluded", "met", "refused", "target")
+    __slots__ = ("concluded", "met", "refused", "stops", "target")
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
+    def __init__(self, target: Target, stops: bool) -> None:
+        self.target, self.stops = target, stops
         self.met: list[Taken] = []
         self.refused: list[str] = []
         self.concluded = False
@@ -62,8 +62,9 @@ _aimed_by: int | None = None
 _tracked: Tracked | None = None
 
 
-def aim(targets: Iterable[Target | str]) -> None:
-    """Takes each target as soon as a module of its name is there; now, if it is. Thread-safe.
+def aim(targets: Iterable[Target | str], *, stops: bool = False) -> None:
+    """Takes each target as soon as a module of its name is there; now, if it is. ``stops``: each change of it stops the
+    program in ``breakpoint()``, unless the configuration has a condition for it. Thread-safe.
 
     Raises ConfigError: no target; SessionError. What can't be watched is said on standard error.
     """
@@ -73,7 +74,7 @@ def aim(targets: Iterable[Target | str]) -> None:
             _aimed_by = os.getpid()
             atexit.register(conclude)
         for target in targets:
-            one = _Aim(parse(target) if isinstance(target, str) else target)
+            one = _Aim(parse(target) if isinstance(target, str) else target, stops)
             _aims.append(one)
             importing.listen(begins)
             for name, module in list(_modules(one.target.module)):
@@ -158,12 +159,23 @@ def pending() -> tuple[Pending, ...]:
 def _take(one: _Aim, name: str, module: object) -> None:
     """Never raises: it is called in the midst of an import."""
     try:
-        one.met += _open(one.target, name, module)
+        met = _open(one.target, name, module)
+        if one.stops:
+            _stop_at(taken for taken in met if taken.variable_id not in {each.variable_id for each in one.met})
+        one.met += met
     except (WatchError, CoreError, TypeError) as error:
         text = str(error)
         if text not in one.refused:
             one.refused.append(text)
             say(f"{one.target.text} is not watched: {error}")
+
+
+def _stop_at(taken: Iterable[Taken]) -> None:
+    from . import breaks
+
+    for each in taken:
+        if not breaks.chosen(join.current().config.watch.when, each.name):
+            breaks.arm(each.variable_id, None, "break")
 
 
 def _modules(pattern: str) -> Iterator[tuple[str, object]]:

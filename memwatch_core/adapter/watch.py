@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from ..errors import WatchError
 from ..native import core, proxy
 from ..records import NAME_MAX, Layout, Serializer
-from . import join, locals, places, process
+from . import breaks, join, locals, places, process
 from .names import UNNAMED, infer_name, quoted
 from .structs import fields_of
 from .threads import name_here
@@ -24,6 +24,7 @@ from .threads import name_here
 if TYPE_CHECKING:
     from ..records import Variable
     from ..settings import WatchSection
+    from .breaks import Then
 
 T = TypeVar("T")
 Depth = Literal["FULL"] | tuple[int, int] | Sequence[int]
@@ -52,6 +53,7 @@ class _Info(NamedTuple):
     """File, line, function."""
     thread_ident: int
     thread: str
+    layout: Layout
 
 
 def watch(
@@ -63,6 +65,8 @@ def watch(
     name: str | None = None,
     share_page: bool | None = None,
     secret: bool = False,
+    when: str | None = None,
+    then: Then | None = None,
     **options: Any,
 ) -> T:
     """Watches a value: ``x = watch(x)``. The returned proxy behaves as the value does, and every write to it is an
@@ -75,14 +79,21 @@ def watch(
     name the configuration has in ``[privacy] variables``.
     ``options`` go to the serializer: ``capacity=64`` for bytes, ``format="<qd"`` for a struct.
 
-    Raises WatchError (a TypeError) for a value that can't be watched, OverflowError and ValueError for one that doesn't
-    fit, SessionError if the session is closed, CoreError if the core refuses. Thread-safe.
+    ``when="new < 0"`` (docs/breaks.md has the language) is judged at every write; ``then`` is done at once where it is
+    met: ``"break"`` stops in ``breakpoint()`` there, ``"raise"`` raises MutationError, ``"dump"`` prints all threads'
+    stacks, a function is called with a :class:`~memwatch_core.records.Hit`. Either alone: ``when="changed"``,
+    ``then="break"``.
+
+    Raises ConditionError (a ValueError) for a condition or an action that isn't one, WatchError (a TypeError) for a
+    value that can't be watched, OverflowError and ValueError for one that doesn't fit, SessionError if the session is
+    closed, CoreError if the core refuses. Thread-safe.
     """
     frame = sys._getframe(1)
     given = name
     if name is None:
         name = infer_name(frame)
     _check_name(name)
+    asked = breaks.asked(when, then)
     if proxy.is_proxy(value):
         raise WatchError(
             f"'{name}': the value is watched already; use it as it is, or watch a copy of it: watch(x.value)"
@@ -99,7 +110,8 @@ def watch(
             raise TypeError(
                 f"'{name}': mutation_depth is a range of a value's bytes; of an object, choose fields=[...]"
             )
-        places.open_places(value, name if name != UNNAMED else given, flags, frame, options, journal.formats)
+        number = places.open_places(value, name if name != UNNAMED else given, flags, frame, options, journal.formats)
+        asked.begin(number, lambda: places.close_places(value))
         return value
     try:
         layout = serializer.layout(value, options)
@@ -132,8 +144,11 @@ def watch(
         (code.co_filename, frame.f_lineno or 0, code.co_name),
         threading.get_ident(),
         name_here(),
+        layout,
     )
     proxy.describe(watched, _metadata(info, len(data)), info)
+    breaks.by_configuration(watched, info)
+    asked.begin(watched, lambda: proxy.end(watched))
     result: T = watched
     return result
 
@@ -148,6 +163,8 @@ def watch_place(
     track_threads: bool | None = None,
     track_sql: bool | None = None,
     secret: bool = False,
+    when: str | None = None,
+    then: Then | None = None,
 ) -> None:
     """Watches one place alone: an attribute of an object, a class or a module, or a key of a dict.
 
@@ -164,9 +181,11 @@ def watch_place(
     """
     frame = sys._getframe(1)
     _check_name(name)
+    asked = breaks.asked(when, then)
     journal = join.current()
     flags = _flags_of(journal.config.watch, track_threads, track_sql, secret)
-    places.open_place(owner, key, name, flags, frame, (depth, max_objects), journal.formats)
+    number = places.open_place(owner, key, name, flags, frame, (depth, max_objects), journal.formats)
+    asked.begin(number, lambda: proxy.close_places(owner, key))
 
 
 def unwatch_place(owner: object, key: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from .options import configured, of_events, of_sessions, of_targets, of_values
+from .options import configured, of_breaks, of_events, of_sessions, of_targets, of_values
 
 
 def _processes(context: click.Context, parameter: click.Parameter, word: str) -> list[CompletionItem]:
@@ -27,6 +27,7 @@ def _processes(context: click.Context, parameter: click.Parameter, word: str) ->
 @click.command("attach")
 @click.argument("pid", type=click.IntRange(1), shell_complete=_processes)
 @of_targets
+@of_breaks
 @click.option(
     "--for", "seconds", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End after that time."
 )
@@ -63,6 +64,6 @@ def command(
     from ..running.attaching import attach
 
     config = configured(given)
-    if not (config.watch.targets or config.watch.track_all_vars):
+    if not (config.watch.targets or config.watch.breaks or config.watch.track_all_vars):
         raise click.UsageError("nothing to watch: --watch MODULE:NAME, such as --watch orders:config")
     click.get_current_context().exit(attach(pid, config, quiet=quiet, seconds=seconds, wait=wait))

@@ -25,6 +25,7 @@ COMMANDS = {
     "history": "Show the values of a variable over time.",
     "at": "Show every watched value as it was at a moment.",
     "diff": "Show what changed between two moments, or two sessions, and by whom.",
+    "dap": "Debug a program that stops where a value changes (for editors).",
     "strip": "Copy a session without the values in it, to hand to others.",
     "plugins": "Show the plugins: installed, loaded, broken, missing.",
     "config": "Show the effective settings and where each comes from.",

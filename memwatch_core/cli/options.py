@@ -19,6 +19,7 @@ _KEYS = {
     "track_locals": "watch.track_locals",
     "stack": "watch.stack",
     "mutation_depth": "watch.mutation_depth",
+    "then": "watch.then",
     "tracker": "core.tracker",
     "sinks": "plugins.sinks",
     "folder": "journal.folder",
@@ -55,6 +56,29 @@ _OF_TARGETS = (
         metavar="TARGET",
         help="Watch a place that the program doesn't watch itself: orders:config, 'orders:config[\"debug\"]', "
         "orders:Order.total (of every instance), 'orders:*'; may be repeated.",
+    ),
+)
+_OF_BREAKS = (
+    click.option(
+        "--break",
+        "breaks",
+        multiple=True,
+        metavar="TARGET",
+        help="Watch TARGET, as --watch does, and stop in breakpoint() where it is changed; may be repeated.",
+    ),
+    click.option(
+        "--when",
+        "when",
+        multiple=True,
+        metavar="CONDITION",
+        help="Stop where a write to any watched value meets it: 'new < 0', 'path like \"*.total\" and new is None'; "
+        "or, for one variable, 'total: new < 0'. Names: old, new, changed, path, variable, thread, site, statement.",
+    ),
+    click.option(
+        "--then",
+        type=click.Choice(["break", "raise", "dump"]),
+        default=None,
+        help="What is done where --when is met: breakpoint(), MutationError, or all threads' stacks.  [default: break]",
     ),
 )
 _OF_VALUES = (
@@ -100,7 +124,7 @@ def _with(options: tuple[Callable[[_F], _F], ...]) -> Callable[[_F], _F]:
     return decorate
 
 
-of_events, of_targets = _with(_OF_EVENTS), _with(_OF_TARGETS)
+of_events, of_targets, of_breaks = _with(_OF_EVENTS), _with(_OF_TARGETS), _with(_OF_BREAKS)
 of_values, of_sessions = _with(_OF_VALUES), _with(_OF_SESSIONS)
 """Decorators of commands, in the order of their help."""
 
@@ -122,9 +146,10 @@ def configured(given: Mapping[str, Any]) -> Config:
     if secrets := given.get("secrets"):  # none that others have named is forgotten
         named = {"privacy": {"variables": [*dict.fromkeys([*config.privacy.variables, *secrets])]}}
         config = configuration.override(config, named, {"privacy.variables": "--secret"})
-    if targets := given.get("targets"):  # beside those of the file
-        both = {"watch": {"targets": [*dict.fromkeys([*config.watch.targets, *targets])]}}
-        config = configuration.override(config, both, {"watch.targets": "--watch"})
+    for name, option in (("targets", "--watch"), ("breaks", "--break"), ("when", "--when")):
+        if words := given.get(name):  # beside those of the file
+            both = {"watch": {name: [*dict.fromkeys([*getattr(config.watch, name), *words])]}}
+            config = configuration.override(config, both, {f"watch.{name}": option})
     stacks = given.get("stacks")
     if stacks is not None:
         if "console" not in {*config.plugins.sinks, *config.sinks}:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import click
 
-from .options import configured, file, of_events, of_sessions, of_targets, of_values
+from .options import configured, file, of_breaks, of_events, of_sessions, of_targets, of_values
 
 
 class RunCommand(click.Command):
@@ -23,6 +23,7 @@ class RunCommand(click.Command):
 @click.command("run", cls=RunCommand, context_settings={"allow_interspersed_args": False})
 @of_events
 @of_targets
+@of_breaks
 @click.option(
     "--track-all-vars/--no-track-all-vars",
     default=None,
@@ -47,6 +48,8 @@ def command(module: bool, program: tuple[str, ...], quiet: bool, **given: Any) -
     memwatch run script.py --its --arguments
     memwatch run --track-sql --sink console --sink jsonl script.py
     memwatch run --watch orders:config --watch orders:Order.total script.py
+    memwatch run --break orders:config script.py
+    memwatch run --watch orders:Order.total --when 'new < 0' --then raise script.py
     memwatch run --track-all-vars script.py
     memwatch run -m package.module
     memwatch run -- python3 -X dev script.py

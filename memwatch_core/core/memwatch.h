@@ -233,6 +233,48 @@ int mw_alias_record(mw_variable_id id, uint64_t offset, const void *names, size_
 int mw_not_followed_record(mw_variable_id id, const void *what, size_t length);
 uint64_t mw_journal_stamp(void);
 
+/* ---- conditions -------------------------------------------------------------------------------------------------- */
+
+/* Has every event of a variable judged, at the moment of the store and in the thread that makes it, by a program of
+ * bytes: docs/architecture.md says how it is written. unit: 0, or the size of the cells that the variable consists of.
+ * handle: what the adapter is told when it is met. A variable may have several; those of a forked child's are its
+ * parent's. They end with the watch. Errors: NO_VARIABLE, FLAGS (it isn't such a program), NO_MEMORY. */
+#define MW_CONDITION_MAX 4096u
+int mw_set_condition(mw_variable_id id, const void *program, size_t length, uint32_t unit, uint32_t handle);
+/* Ends those of a variable with this handle. Errors: NO_VARIABLE. */
+int mw_drop_condition(mw_variable_id id, uint32_t handle);
+
+/* An event that met a condition. */
+#define MW_HIT_MAX 256u
+typedef struct mw_hit {
+    uint32_t variable, handle;
+    uint32_t tid; /* of the thread that wrote; another one than the caller's if the kernel wrote for it */
+    uint32_t site, stack, context;
+    uint32_t offset; /* of the value within the variable: where its cell begins, or 0 */
+    uint32_t size;   /* bytes of `before` and of `after`; 0: it is a secret. Of a value of more than MW_HIT_MAX bytes */
+    uint32_t at, length; /* where in it the store went, and how many bytes it has written */
+    uint32_t how;        /* mwj_origin of docs/journal-format.md */
+    uint32_t unknown;    /* 1: it can't be known whether the condition is met; told once for each condition */
+    uint64_t time;       /* ns since 1970 */
+    const char *path;    /* as mw_set_subject() has said it; NULL */
+    uint32_t path_length;
+    const void *before, *after; /* the value, or the bytes of the store from `offset` + `at` on */
+} mw_hit;
+
+/* met: called in the thread that writes (of MW_KERNEL, in the tracker's), in the midst of the write: it copies what it
+ * wants, and takes no lock. settled: after a write that met some, when it can be seen and nothing of the core is
+ * locked; ucontext as for an origin provider. Both may be called in the signal handler; `settled` then on the stack
+ * that the program was on. */
+typedef void (*mw_hit_hook)(const mw_hit *hit);
+typedef void (*mw_hits_hook)(const void *ucontext);
+void mw_set_hit_hooks(mw_hit_hook met, mw_hits_hook settled);
+
+/* The path of what this thread announces next, behind the variable's name, for conditions that ask for it: valid until
+ * it is set to NULL. */
+void mw_set_subject(const char *path, size_t length);
+/* What a statement is that a context stands for: for conditions. Only the last few are kept. */
+void mw_context_says(uint32_t context, const char *text, size_t length);
+
 /* ---- where and why ---------------------------------------------------------------------------------------------- */
 
 /* This thread's context id (a SQL statement), 0 for none; used where no origin provider says otherwise. */
@@ -280,6 +322,13 @@ void mw_set_origin_provider(mw_origin_provider provider);
  * names, so keep the id. */
 uint32_t mw_intern_site(const char *file, size_t file_length, const char *function, size_t function_length,
                         uint32_t line, uint32_t column);
+
+/* What a site is; the texts stay where they are. Errors: RANGE (there is no such site). */
+typedef struct mw_site {
+    const char *file, *function; /* UTF-8, not terminated */
+    uint32_t file_length, function_length, line;
+} mw_site;
+int mw_site_of(uint32_t site, mw_site *out);
 
 /* A remark of the adapter's about a site, for readers: what is written there is added to what the variable holds after
  * a call, and not to what it held before, as of a plain number. Cheap for a site that is marked. Errors: RANGE (there

@@ -16,6 +16,8 @@
 #include "base/signals.h"
 #include "base/thread.h"
 #include "calls/import_tables.h"
+#include "journal/condition_texts.h"
+#include "journal/conditions.h"
 #include "journal/journal.h"
 #include "journal/journal_file.h"
 #include "journal/registry.h"
@@ -60,6 +62,8 @@ struct mw_core {
     struct sites sites;
     struct stacks stacks;
     struct registry registry;
+    struct conditions conditions;
+    struct condition_texts condition_texts;
     uint64_t secret_key[2]; /* of masks.h: made at the start, never written anywhere; forked children have it as well */
 
     mw_origin_provider origin_provider;

@@ -1,6 +1,6 @@
 """The types and functions of python/values/. All need the GIL, which Python code holds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal, TypeVar
 
@@ -230,3 +230,27 @@ def find_function(function: Function, /) -> tuple[int, int, Any]:
 
 def record_locals(on: bool, flags: int = 0, /) -> None:
     """Whether a journal is open, and the flags of variables in it. Watches in the one before have ended."""
+Hit = tuple[int, int, int, int, int, int, int, int, int, str, str, int, str, bytes, bytes]
+"""Handle, variable id, thread's number, how (mwj_origin), whether it is unknown if it is met, offset of the value, its
+size (0: a secret), time, others like it, path (UTF-8), file, line, function, the bytes before, and after: of the whole
+value if it is of at most 256."""
+
+def react_by(function: Callable[[list[Hit]], Sequence[BaseException | Callable[[], object]]], /) -> None:
+    """What is done when conditions are met: exceptions are raised, functions called, in the thread that wrote. Raises
+    RuntimeError, OSError."""
+
+def hits_forked() -> None:
+    """In a forked child: what other threads had met, nobody acts on."""
+
+def set_condition(variable: int, program: bytes, unit: int, handle: int, /) -> None:
+    """Has the events of a variable judged; ``unit``: bytes of a cell, or 0. Raises CoreError."""
+
+def drop_condition(variable: int, handle: int, /) -> None:
+    """Ends what :func:`set_condition` has begun."""
+
+def judge_places(variable: int, program: bytes | None, handle: int, /) -> bool:
+    """Has the events of an object that is watched in place judged; None: by this handle no more. Returns False if there
+    is no such watch. Raises CoreError."""
+
+def info_of_places(variable: int, /) -> Any:
+    """The info of an object's or a place's watch; None: there is none of this id."""

@@ -33,7 +33,7 @@ from ..records import (
     Unwatched,
     Watched,
 )
-from .changes import change, named, value_text
+from .changes import change, named, named_in, value_text
 from .endings import ending
 from .labels import Labels
 from .layout import Cell, both_ends, flow, last_part, shorten
@@ -210,7 +210,7 @@ class Lines:
         """The event's texts. Widens the columns first, so that a whole batch is aligned."""
         part, before, after = change(event, self._max_side if event.changed else self._max_same)
         row = _Row(
-            event, before, after, named(self._name(self._labels.of(event), event.path), part),
+            event, before, after, named_in(event, self._name(self._labels.of(event), event.path), part),
             f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)",
             "  ".join(text for _, text in self._place_of(event)), self._thread(event),
         )  # fmt: skip
@@ -333,7 +333,7 @@ class Lines:
         """A variable, its first and last value, and the number of writes if several."""
         event = writes.net()
         part, before, after = change(event, self._max_side // 2)
-        name = named(self._name(self._labels.of(event), event.path), part)
+        name = named_in(event, self._name(self._labels.of(event), event.path), part)
         values = f"{before} {self._arrow} {after}" if event.changed else after
         times = f" ({writes.count:,} writes)" if writes.count > 1 else ""
         name = both_ends(name, max(8, self._room - width(values) - len(times) - 2))

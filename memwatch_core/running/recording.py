@@ -15,6 +15,7 @@ from typing import Any
 
 from .. import config as configuration
 from ..adapter.join import Membership, join
+from ..adapter.names import UNNAMED as UNNAMED
 from ..adapter.names import infer_argument as infer_argument
 from ..adapter.names import infer_name as infer_name
 from ..adapter.snapshot import MISSING as MISSING

@@ -6,6 +6,7 @@
 #include "base/lock.h"
 #include "base/signals.h"
 #include "base/thread.h"
+#include "journal/condition_texts.h"
 #include "journal/journal.h"
 #include "journal/journal_file.h"
 #include "journal/journal_format.h"
@@ -91,6 +92,7 @@ int mw_thread_name(uint32_t tid, const char *name, size_t length) {
     fork_notice();
     if (!tid) tid = thread_id();
     if (tid == thread_id()) mw_thread.named = j->generation;
+    condition_names_thread(tid, name, length);
     return journal_file_keep_name(tid, name, length) ? MW_OK
                                                      : journal_blob(MWJ_THREAD, 0, tid, 0, NULL, 0, name, length);
 }

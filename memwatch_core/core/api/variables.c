@@ -8,6 +8,7 @@
 #include "base/lock.h"
 #include "base/thread.h"
 #include "calls/import_tables.h"
+#include "journal/conditions.h"
 #include "journal/journal.h"
 #include "journal/journal_format.h"
 #include "journal/registry.h"
@@ -156,6 +157,7 @@ static int unregister(mw_variable_id id, const mw_ending *ending) {
         journal_unregistered(id, v, ending); /* waits for who is describing it */
     else
         v->ended = 1;
+    conditions_forget(id, v);
     free(v->metadata);
     v->metadata = NULL;
     int error = in_arena(v->address) ? MW_OK : give_back(v->address, pages_of(v), v->page);

@@ -25,6 +25,9 @@ struct thread {
     uint32_t forking;    /* bit 0: the fork that is under way was prepared; bit 1: the one around that; and so on */
     uintptr_t fault;     /* where a store that also goes to other memory would have faulted; 0: nowhere */
     uintptr_t guarded, guarded_end; /* what the last store has written to guarded pages; 0: nothing */
+    const char *subject;            /* of what is being announced: its path, for conditions. NULL: not known */
+    uint32_t subject_length;
+    uint32_t hits; /* conditions that a write has met, and that its adapter wasn't told to act on yet */
 };
 
 extern MW_HIDDEN MW_TLS struct thread mw_thread;

@@ -15,6 +15,7 @@
 
 #include "base/syscalls.h"
 #include "base/thread.h"
+#include "journal/conditions.h"
 #include "journal/journal_format.h"
 #include "memory/adopted_pages.h"
 #include "memory/arena.h"
@@ -162,5 +163,6 @@ MW_SIGNAL_SAFE size_t bounce_deliver(const struct placement *placement, const st
         left = done < n ? 0 : left - n;
     }
     unmask_signals(kept);
+    if (unlikely(mw_thread.hits)) conditions_settle(&context);
     return delivered;
 }

@@ -489,7 +489,7 @@ MW_SIGNAL_SAFE int journal_variable(uint32_t id, const struct variable *v) {
     struct journal *j = &mw.journal;
     struct mwj_slot *slot = reserve(j, 1, 0);
     if (!slot) return full(j);
-    struct mwj_variable record = {.flags = v->flags};
+    struct mwj_variable record = {.flags = v->flags & ~MW_JUDGED};
     memcpy(record.size, &v->size, 8);
     memcpy(record.depth_start, &v->depth_start, 8);
     memcpy(record.depth_stop, &v->depth_stop, 8);

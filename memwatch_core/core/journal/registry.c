@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "base/thread.h"
+#include "journal/conditions.h"
 #include "journal/journal.h"
 #include "journal/journal_format.h"
 #include "memory/arena.h"
@@ -133,6 +134,7 @@ MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct page_piece *pieces
             };
             int error = journal_store(&store, before + (start - at), after + (start - at));
             if (error) return error;
+            if (unlikely(v->flags & MW_JUDGED)) conditions_judge(&store, before + (start - at), after + (start - at));
         }
     }
     return MW_OK;
@@ -155,17 +157,17 @@ MW_SIGNAL_SAFE void registry_record_kernel(uint32_t page, const uint8_t *before,
         }
         uint64_t offset = base + start - v->address;
         if (start == stop || offset + (stop - start) <= v->depth_start || offset >= v->depth_stop) continue;
-        journal_store(
-            &(struct store){
-                .variable = id,
-                .tid = v->flags & MW_TRACK_THREADS ? caller->tid : 0,
-                .offset = (uint32_t)offset,
-                .length = (uint32_t)(stop - start),
-                .how = MWJ_KERNEL,
-                .flags = MWJ_INEXACT | MWJ_SITE_INEXACT,
-                .call = &caller->call,
-                .mask = v->flags & MW_MASKS,
-            },
-            before + start, after + start);
+        struct store store = {
+            .variable = id,
+            .tid = v->flags & MW_TRACK_THREADS ? caller->tid : 0,
+            .offset = (uint32_t)offset,
+            .length = (uint32_t)(stop - start),
+            .how = MWJ_KERNEL,
+            .flags = MWJ_INEXACT | MWJ_SITE_INEXACT,
+            .call = &caller->call,
+            .mask = v->flags & MW_MASKS,
+        };
+        if (!journal_store(&store, before + start, after + start) && unlikely(v->flags & MW_JUDGED))
+            conditions_judge_for(caller->tid, &store, before + start, after + start);
     }
 }

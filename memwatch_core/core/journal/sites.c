@@ -129,6 +129,17 @@ MW_SIGNAL_SAFE uint32_t sites_native(const char *file, size_t file_length, const
     return intern(file, file_length, text, text_length, LINE_NATIVE, 0);
 }
 
+int mw_site_of(uint32_t id, mw_site *out) {
+    if (!atomic_load_explicit(&mw.started, memory_order_acquire) || !id || id > mw.sites.count) return MW_ERR_RANGE;
+    const struct site *site = &mw.sites.rows[mw.sites.order[id]];
+    *out = (mw_site){.file = site->text,
+                     .function = site->text + site->file_length,
+                     .file_length = site->file_length,
+                     .function_length = site->function_length,
+                     .line = site->line == LINE_NATIVE ? 0 : site->line};
+    return MW_OK;
+}
+
 int mw_site_adds_call(uint32_t id) {
     if (!atomic_load_explicit(&mw.started, memory_order_acquire) || !id || id > mw.sites.count) return MW_ERR_RANGE;
     if (mw.sites.adds_call[id]) return MW_OK;

@@ -3,6 +3,7 @@
 
 #include "base/lock.h"
 #include "base/thread.h"
+#include "journal/conditions.h"
 #include "journal/journal.h"
 #include "journal/journal_format.h"
 #include "journal/registry.h"
@@ -50,6 +51,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
                      (origin->inexact ? MWJ_SITE_INEXACT : 0),
         };
         error = journal_store(&store, target, bytes);
+        if (unlikely(v->flags & MW_JUDGED) && !error) conditions_judge(&store, target, bytes);
     }
     if (likely(!error)) {
         MW_STEP("publish", 0);
@@ -100,6 +102,7 @@ int mw_write_pieces(mw_variable_id id, const mw_piece *pieces, size_t count) {
         }
     }
     if (unlikely(slots)) journal_release(slots);
+    if (unlikely(mw_thread.hits)) conditions_settle(NULL);
     return error;
 }
 
@@ -120,5 +123,7 @@ int mw_write_shadow(mw_variable_id id, uint64_t offset, const void *bytes, size_
         origin = (mw_origin){.inexact = 1};
     else if (likely(provider))
         provider(NULL, &origin);
-    return announce(id, v, offset, bytes, (uint32_t)length, &origin, why < sizeof how ? how[why] : 0, false);
+    int error = announce(id, v, offset, bytes, (uint32_t)length, &origin, why < sizeof how ? how[why] : 0, false);
+    if (unlikely(mw_thread.hits)) conditions_settle(NULL);
+    return error;
 }

@@ -15,6 +15,7 @@
 
 #include "base/lock.h"
 #include "base/thread.h"
+#include "journal/conditions.h"
 #include "journal/registry.h"
 #include "memory/arena.h"
 #include "memwatch.h"
@@ -233,12 +234,10 @@ MW_SIGNAL_SAFE static enum run_result run_wide(const struct instruction *instruc
 
 /* What the adapter does may need more room than a stack for signals has. The one that the program was on goes on below
  * what a leaf function may keep there (System V ABI, 3.2.2: 128 bytes). */
-MW_SIGNAL_SAFE static void tell_adapter(const ucontext_t *context) {
-    mw_guard_hook hook = __atomic_load_n(&mw.guard_hook, __ATOMIC_ACQUIRE);
-    uintptr_t at = mw_thread.guarded, length = mw_thread.guarded_end - at;
+MW_SIGNAL_SAFE static void call_on_its_stack(const ucontext_t *context, mw_guard_hook hook, uintptr_t at,
+                                             uintptr_t length) {
     uintptr_t below = ((uintptr_t)context->uc_mcontext.gregs[REG_RSP] - 128) & ~(uintptr_t)63;
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-    if (!hook) return;
     if (here < below && below - here < HANDLER_STACK) { /* no other stack */
         hook((const void *)at, length);
         return;
@@ -252,6 +251,17 @@ MW_SIGNAL_SAFE static void tell_adapter(const ucontext_t *context) {
                      : "rbx", "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2",
                        "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
                        "xmm14", "xmm15");
+}
+
+MW_SIGNAL_SAFE static void tell_guarded(const ucontext_t *context) {
+    mw_guard_hook hook = __atomic_load_n(&mw.guard_hook, __ATOMIC_ACQUIRE);
+    uintptr_t at = mw_thread.guarded;
+    if (hook) call_on_its_stack(context, hook, at, mw_thread.guarded_end - at);
+}
+
+MW_SIGNAL_SAFE static void settle(const void *ucontext, size_t unused) {
+    (void)unused;
+    conditions_settle(ucontext);
 }
 
 MW_SIGNAL_SAFE enum run_result executor_run(ucontext_t *context, uintptr_t address) {
@@ -271,6 +281,7 @@ MW_SIGNAL_SAFE enum run_result executor_run(ucontext_t *context, uintptr_t addre
     default: result = emulate(instruction, context, &origin);
     }
     if (overflow) instruction_overflow_done();
-    if (unlikely(mw_thread.guarded && result == RUN_DONE)) tell_adapter(context);
+    if (unlikely(mw_thread.guarded && result == RUN_DONE)) tell_guarded(context);
+    if (unlikely(mw_thread.hits)) call_on_its_stack(context, settle, (uintptr_t)context, 0);
     return result == RUN_NOT_OURS && mw_thread.fault ? RUN_FAULT : result;
 }

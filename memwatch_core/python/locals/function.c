@@ -139,7 +139,7 @@ static void write_local(mwpy_function *f, mwpy_local *local, uint64_t activation
     mwpy_cell_describe_in(&cell, value, activation ? MWPY_CELL_ROOM - HEAD : MWPY_CELL_ROOM);
     if (unlikely(mwpy_secrets.on) && is_secret(f, local)) mwpy_cell_hide(&f->cells, &cell);
     if (activation) number_cell(&cell, activation);
-    if (why == MW_SHADOW_NOW && unlikely(!mwpy_cell_has_path(&f->cells, local->number))) {
+    if (why != MW_SHADOW_SILENT && unlikely(!mwpy_cell_has_path(&f->cells, local->number))) {
         char path[PATH];
         mwpy_cell_tell(&f->cells, local->number, path, path_of(local, path));
     }
@@ -152,8 +152,9 @@ void mwpy_function_tells(mwpy_function *f, unsigned number, uint64_t activation,
     if (held == now || !is_open(f)) return;
     mwpy_local *local = &f->locals[number];
     if (unlikely(local->number == MWPY_NO_CELL) && (local->number = mwpy_cell_take(&f->cells)) == MWPY_NO_CELL) return;
-    bool known = local->activation == activation;
-    if (unlikely(known ? held != local->held : held != NULL)) write_local(f, local, activation, held, MW_SHADOW_SILENT);
+    bool known = activation && local->activation == activation;
+    if (unlikely(known ? held != local->held : held != NULL))
+        write_local(f, local, activation, held, known ? MW_SHADOW_FOUND : MW_SHADOW_SILENT);
     write_local(f, local, activation, now, MW_SHADOW_NOW);
 }
 

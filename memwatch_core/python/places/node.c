@@ -156,11 +156,15 @@ mwpy_cell_number mwpy_node_take_cell(mwpy_node *node, PyObject *key) {
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
     mwpy_node_hide(node, key, number, now);
-    if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
+    bool judged = unlikely(cells->judged != NULL);
+    if (why != MW_SHADOW_SILENT && (judged || !mwpy_cell_is_told(cells, number))) {
         char text[MWPY_KEY_TEXT];
-        mwpy_node_tell(node, number, text, key ? mwpy_node_key_text(node, key, text) : 0);
+        size_t n = key ? mwpy_node_key_text(node, key, text) : 0;
+        if (!mwpy_cell_is_told(cells, number)) mwpy_node_tell(node, number, text, n);
+        if (judged) mwpy_node_says_path(node, text, n);
     }
     mwpy_cell_write(cells, number, now, why);
+    if (judged) mw_set_subject(NULL, 0);
 }
 
 static void write_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {

@@ -170,6 +170,15 @@ static bool is_called(const mwpy_root *root, const char *path, size_t n, bool (*
     return is(name, root->called_n + n);
 }
 
+void mwpy_node_says_path(const mwpy_node *node, const char *text, size_t n) {
+    static char name[MWPY_CALLED + MWPY_PATH + MWPY_KEY_TEXT];
+    size_t start = node->root->called_n;
+    memcpy(name, node->root->called, start);
+    start += mwpy_node_path(node, NULL, name + start);
+    memcpy(name + start, text, n);
+    mw_set_subject(name, start + n);
+}
+
 bool mwpy_node_is_called(const mwpy_node *node, const char *text, size_t n, bool (*is)(const char *, size_t)) {
     static char path[MWPY_PATH + MWPY_KEY_TEXT];
     size_t start = mwpy_node_path(node, NULL, path);

@@ -57,6 +57,11 @@ PyDoc_STRVAR(find_doc, "find_places(object[, key])\n--\n\n(variable id, bytes, i
                        "place isn't watched alone.");
 PyDoc_STRVAR(describe_doc, "describe_places(object, metadata[, key])\n--\n\nRecords other metadata for an object, or\n"
                            "a place of it, that is watched.");
+PyDoc_STRVAR(judge_doc,
+             "judge_places(variable, program, handle)\n--\n\nHas the events of an object judged that is watched in\n"
+             "place; program None: not by this handle any more. False: there is no such watch.");
+PyDoc_STRVAR(info_doc,
+             "info_of_places(variable)\n--\n\nWhat its open_places() was given; None: there is no such watch.");
 PyDoc_STRVAR(close_doc,
              "close_places(object[, key])\n--\n\nEnds the watch of an object, and those of places of it; or\n"
              "of one place alone. False: there was none.");
@@ -328,6 +333,27 @@ static PyObject *describe_places(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *judge_places(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *program;
+    unsigned id, handle;
+    if (!PyArg_ParseTuple(args, "IOI", &id, &program, &handle)) return NULL;
+    mwpy_root *root = mwpy_roots;
+    while (root && root->cells.slab[0].id != id) root = root->next;
+    if (program != Py_None && !PyBytes_CheckExact(program)) return PyErr_Format(PyExc_TypeError, "a program is bytes");
+    if (root && mwpy_cells_judge(&root->cells, or_null(program), handle)) return NULL;
+    return PyBool_FromLong(root != NULL);
+}
+
+static PyObject *info_of_places(PyObject *module, PyObject *number) {
+    (void)module;
+    unsigned long id = PyLong_AsUnsignedLong(number);
+    if (PyErr_Occurred()) return NULL;
+    const mwpy_root *root = mwpy_roots;
+    while (root && root->cells.slab[0].id != id) root = root->next;
+    return Py_NewRef(root && root->info ? root->info : Py_None);
+}
+
 static mwpy_node *place_in(PyObject *object) {
     mwpy_node *node = mwpy_node_behind(object, NULL);
     while (node && !is_place_of(node, object)) node = mwpy_node_behind(object, node);
@@ -384,6 +410,7 @@ WHOLE(tell_unmet)
 WHOLE(place_of)
 WHOLE(find_places)
 WHOLE(describe_places)
+WHOLE(judge_places)
 WHOLE(close_places)
 WHOLE(audit_places)
 WHOLE(close_all_places)
@@ -400,6 +427,8 @@ PyMethodDef mwpy_places_functions[] = {
     {"place_of", whole_place_of, METH_VARARGS, place_doc},
     {"find_places", whole_find_places, METH_VARARGS, find_doc},
     {"describe_places", whole_describe_places, METH_VARARGS, describe_doc},
+    {"info_of_places", info_of_places, METH_O, info_doc},
+    {"judge_places", whole_judge_places, METH_VARARGS, judge_doc},
     {"close_places", whole_close_places, METH_VARARGS, close_doc},
     {"audit_places", whole_audit_places, METH_NOARGS, audit_doc},
     {"close_all_places", whole_close_all_places, METH_NOARGS, close_all_doc},

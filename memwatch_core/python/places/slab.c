@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "breaks/breaks.h"
 #include "errors.h"
 #include "origins/frames.h"
 
@@ -39,6 +40,18 @@ static int describe(const mwpy_cells *cells, const mwpy_slab_of_cells *slab) {
     return error;
 }
 
+/* All conditions, of one slab. */
+static int judge(const mwpy_cells *cells, const mwpy_slab_of_cells *slab) {
+    int error = MW_OK;
+    for (Py_ssize_t i = 0; cells->judged && !error && i < PyList_GET_SIZE(cells->judged); i++) {
+        PyObject *one = PyList_GET_ITEM(cells->judged, i), *program = PyTuple_GET_ITEM(one, 0);
+        uint32_t handle = (uint32_t)PyLong_AsUnsignedLong(PyTuple_GET_ITEM(one, 1));
+        error = mw_set_condition(slab->id, PyBytes_AS_STRING(program), (size_t)PyBytes_GET_SIZE(program), MWPY_CELL,
+                                 handle);
+    }
+    return error;
+}
+
 static int grow(mwpy_cells *cells, size_t pages) {
     if (cells->slabs == MWPY_SLABS) return MW_ERR_LIMIT;
     mwpy_slab_of_cells *slab = &cells->slab[cells->slabs];
@@ -51,6 +64,7 @@ static int grow(mwpy_cells *cells, size_t pages) {
     if (!error) {
         slab->id = (mw_variable_id)id;
         error = describe(cells, slab);
+        if (!error) error = judge(cells, slab);
     }
     if (error)
         drop(slab, NULL);
@@ -70,10 +84,34 @@ int mwpy_cells_describe(mwpy_cells *cells, PyObject *metadata) {
     return error ? mwpy_raise(error, cells->name) : 0;
 }
 
+static int judge_by(mwpy_cells *cells, PyObject *program, uint32_t handle) {
+    PyObject *one = Py_BuildValue("(OI)", program, handle);
+    if (!cells->judged) cells->judged = PyList_New(0);
+    int failed = !one || !cells->judged || PyList_Append(cells->judged, one);
+    Py_XDECREF(one);
+    int error = MW_OK;
+    for (unsigned i = 0; !failed && !error && i < cells->slabs; i++)
+        error = mw_set_condition(cells->slab[i].id, PyBytes_AS_STRING(program), (size_t)PyBytes_GET_SIZE(program),
+                                 MWPY_CELL, handle);
+    return failed ? -1 : error ? mwpy_raise(error, cells->name) : 0;
+}
+
+int mwpy_cells_judge(mwpy_cells *cells, PyObject *program, uint32_t handle) {
+    if (program) return judge_by(cells, program, handle);
+    for (Py_ssize_t i = cells->judged ? PyList_GET_SIZE(cells->judged) : 0; i--;)
+        if (PyLong_AsUnsignedLong(PyTuple_GET_ITEM(PyList_GET_ITEM(cells->judged, i), 1)) == handle &&
+            PyList_SetSlice(cells->judged, i, i + 1, NULL))
+            return -1;
+    for (unsigned i = 0; i < cells->slabs; i++) mw_drop_condition(cells->slab[i].id, handle);
+    if (cells->judged && !PyList_GET_SIZE(cells->judged)) Py_CLEAR(cells->judged);
+    return 0;
+}
+
 void mwpy_cells_close(mwpy_cells *cells) {
     while (cells->slabs) drop(&cells->slab[--cells->slabs], &cells->ending);
     PyMem_Free(cells->free);
     Py_CLEAR(cells->name);
+    Py_CLEAR(cells->judged);
     Py_CLEAR(cells->metadata);
 }
 
@@ -180,6 +218,7 @@ void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now,
     if (why == MW_SHADOW_NOW) mwpy_announce(cells->flags & MW_TRACK_SQL);
     mw_write_shadow(slab->id, (uint64_t)index_of(number) * MWPY_CELL, now, before > after ? before : after, why);
     if (why == MW_SHADOW_NOW) mwpy_announced_quietly();
+    mwpy_act_later();
 }
 
 void mwpy_cell_empty(mwpy_cells *cells, mwpy_cell_number number) {

@@ -43,6 +43,7 @@ typedef struct mwpy_cells {
     unsigned slabs;
     uint64_t renames; /* how often paths have become others */
     bool exhausted;   /* a cell was refused: said once */
+    PyObject *judged; /* list of (program, handle): conditions of all cells; NULL: there are none */
     uint32_t *free;   /* cells given back */
     size_t free_n, free_most;
     mw_ending ending; /* why the watch ends, as far as it is known */
@@ -74,6 +75,9 @@ enum { MWPY_NO_CELL = UINT32_MAX };
 int mwpy_cells_open(mwpy_cells *cells, size_t count);
 /* Records another description of the object. 0, or -1 with an exception. */
 int mwpy_cells_describe(mwpy_cells *cells, PyObject *metadata);
+/* Has each event judged by a program (bytes) for conditions; program NULL: by those of this handle no more. 0, or -1
+ * with an exception. */
+int mwpy_cells_judge(mwpy_cells *cells, PyObject *program, uint32_t handle);
 /* Ends the watch of all slabs and frees them. */
 void mwpy_cells_close(mwpy_cells *cells);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "breaks/breaks.h"
 #include "errors.h"
 #include "origins/endings.h"
 #include "origins/frames.h"
@@ -16,7 +17,7 @@ int mwpy_write(mwpy_proxy *self, size_t offset, const void *bytes, size_t n) {
     mwpy_announce(self->flags & MW_TRACK_SQL);
     int error = mw_write(self->id, offset, bytes, n);
     mwpy_announced();
-    return error ? mwpy_raise(error, self->name) : 0;
+    return error ? mwpy_raise(error, self->name) : mwpy_act();
 }
 
 /* ---- pages ------------------------------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
  * while a buffer is exported. */
 #include <string.h>
 
+#include "breaks/breaks.h"
 #include "errors.h"
 #include "origins/frames.h"
 #include "values/proxy.h"
@@ -62,7 +63,7 @@ static int write_long(mwpy_proxy *self, const char *content, size_t n, size_t fi
     mwpy_announce(self->flags & MW_TRACK_SQL);
     int error = mw_write_pieces(self->id, pieces, 2);
     mwpy_announced();
-    return error ? mwpy_raise(error, self->name) : 0;
+    return error ? mwpy_raise(error, self->name) : mwpy_act();
 }
 
 /* Stores length n and the first `moved` of n bytes at `content`, in one write; the first `same` are unchanged. */

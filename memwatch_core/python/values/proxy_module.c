@@ -1,6 +1,7 @@
 /* proxy_module.c - memwatch_core.native.proxy: the proxy types, and functions for Python. */
 #include <string.h>
 
+#include "breaks/breaks.h"
 #include "errors.h"
 #include "origins/context.h"
 #include "origins/endings.h"
@@ -216,7 +217,8 @@ static int fill(PyObject *module) {
     if (PyModule_AddIntConstant(module, "CELL", MWPY_CELL)) return -1;
     bool failed = PyModule_AddFunctions(module, functions) || PyModule_AddFunctions(module, mwpy_label_functions) ||
                   PyModule_AddFunctions(module, mwpy_places_functions) ||
-                  PyModule_AddFunctions(module, mwpy_locals_functions) || mwpy_add_types_of_locals(module);
+                   PyModule_AddFunctions(module, mwpy_locals_functions) || mwpy_add_types_of_locals(module) ||
+                   PyModule_AddFunctions(module, mwpy_breaks_functions);
     return failed ? -1 : 0;
 }
 

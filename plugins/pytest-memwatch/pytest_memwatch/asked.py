@@ -13,6 +13,7 @@ import pytest
 from memwatch_core.errors import MemWatchError, WatchError
 from memwatch_core.records import Event
 from memwatch_core.running.recording import (
+    UNNAMED,
     Place,
     infer_argument,
     infer_name,
@@ -44,22 +45,30 @@ class MemWatch:
     place where it lies can be watched, not the value.
     """
 
-    def __init__(self, run: Run, files: tuple[str, ...]) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._files = files
         self._undo: list[Callable[[], object]] = []
         self._checks: list[Check] = []
 
     def watch(self, value: T, /, *, name: str | None = None, **options: Any) -> T:
         """As ``memwatch_core.watch()``: returns the same object, or, of a number, bytes or a struct, a proxy that takes
-        its place."""
+        its place. What is a part of a target of the run is watched already, under that name."""
         frame = sys._getframe(1)
         if name is None:
-            in_place = why_no_places(value) is None
-            name = (infer_argument(frame) if in_place else infer_name(frame)) or type(value).__name__
-        watched = watch(value, name=name, **options)
+            name = infer_name(frame)
+            name = name if name != UNNAMED else infer_argument(frame) or type(value).__name__
+        try:
+            watched = watch(value, name=name, **options)
+        except WatchError:
+            if not self._run.known(Place(value)):
+                raise
+            return value  # its events are told already
         if not is_proxy(watched):
             self._undo.append(lambda: unwatch(watched))
+            self._run.sync()
+            here = Place(value, depth=options.get("depth", 1)), ((self._run.watched[name], ""),)
+            self._run.others.append(here)
+            self._undo.append(lambda: self._run.others.remove(here))
         return watched
 
     def watch_place(self, owner: object, key: object, /, **options: Any) -> None:
@@ -80,7 +89,7 @@ class MemWatch:
         """The object must be the same at the end as it is now: at the end of the ``with`` block, or, without one, when
         the test's function has returned. What was changed and put back is the same. ``depth``: levels below it that
         count, 3 unless the ini file has ``memwatch_depth``."""
-        return self._check(Unchanged(self._run, self._files), "assert_unchanged", sys._getframe(1), owner, key, depth)
+        return self._check(Unchanged(self._run), "assert_unchanged", sys._getframe(1), owner, key, depth)
 
     def assert_only_written_by(
         self, owner: object, /, *writers: str, key: object = _WHOLE, depth: int | None = None
@@ -88,7 +97,7 @@ class MemWatch:
         """Nobody else may write to the object, from now on until the end of the ``with`` block, or, without one, until
         the test's function has returned. ``writers``: ``"orders.py:*"``, ``"orders.py:add_order"``, ``"orders.py:41"``;
         none: nobody may write."""
-        check = OnlyWrittenBy(self._run, self._files, tuple(map(parse_writer, writers)))
+        check = OnlyWrittenBy(self._run, tuple(map(parse_writer, writers)))
         return self._check(check, "assert_only_written_by", sys._getframe(1), owner, key, depth)
 
     def _check(self, check: Check, call: str, frame: Any, owner: object, key: object, depth: int | None) -> Check:
@@ -118,9 +127,8 @@ class MemWatch:
 class Check:
     """An assertion about a span of time. As a context manager, the span is its block."""
 
-    def __init__(self, run: Run, files: tuple[str, ...]) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._files = files
         self._guard: Guard | None = None
         self.over = False
 
@@ -189,7 +197,7 @@ class Unchanged(Check):
         if not changed:
             return ""
         found = [
-            self._run.teller.found(guard.name + path, writes, self._run.where, self._files)
+            self._run.teller.found(guard.name + path, writes, self._run.where)
             for path, writes in authors(guard.writes, changed)
         ]
         return _text(f"{guard.name} was changed, and should be as it was:", found)
@@ -198,8 +206,8 @@ class Unchanged(Check):
 class OnlyWrittenBy(Check):
     """See :meth:`MemWatch.assert_only_written_by`."""
 
-    def __init__(self, run: Run, files: tuple[str, ...], writers: tuple[Writer, ...]) -> None:
-        super().__init__(run, files)
+    def __init__(self, run: Run, writers: tuple[Writer, ...]) -> None:
+        super().__init__(run)
         self._writers = writers
         self._others: list[Found] = []
         self._count = 0
@@ -215,7 +223,7 @@ class OnlyWrittenBy(Check):
         if not any(writer.wrote(event) for writer in self._writers):
             self._count += 1
             if self._count <= SHOWN:
-                self._others.append(self._run.teller.event(event, where, self._files))
+                self._others.append(self._run.teller.event(event, where))
 
     def verdict(self, guard: Guard) -> str:
         if not self._count:
@@ -230,7 +238,7 @@ class OnlyWrittenBy(Check):
 
 
 def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count:,} times"
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
 
 
 def _text(head: str, found: list[Found]) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from memwatch_core.errors import ConfigError, MemWatchError
+from memwatch_core.errors import ConfigError, MemWatchError, SessionError
 
 from .asked import MemWatch
 from .guards import Guard
@@ -52,6 +53,8 @@ class Plugin:
         self.notes: list[str] = []
         self._said: list[dict[str, Any]] = []
         """What the next report of a phase takes with it."""
+        self._outer = Where()
+        """What pytest was at before a fixture was torn down."""
         self._left: list[Found] = []
         """What fixtures of wider scopes have left changed, in the teardown of the current test."""
 
@@ -78,7 +81,7 @@ class Plugin:
         run, late = self.run, []
         if run is not None:
             last = Where(run.where.nodeid, "after")
-            late = run.check(self._take(), last, ())
+            late = run.check(self._take(), last)
             self.found += late
             keep = bool(self.found) or self.config.getoption("memwatch_keep")
             run.close(keep=keep)
@@ -111,9 +114,6 @@ class Plugin:
     def _marked(self, item: pytest.Item) -> tuple[str, ...]:
         return tuple(target for mark in item.iter_markers(MARK) for target in mark.args)
 
-    def _files(self, item: pytest.Item) -> tuple[str, ...]:
-        return (str(item.path),)
-
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Sees what was changed between tests; takes the test's own targets."""
@@ -127,8 +127,9 @@ class Plugin:
             except ConfigError as error:
                 pytest.fail(f"@pytest.mark.{MARK}: {error}", pytrace=False)
             except MemWatchError as error:
-                pytest.exit(f"memwatch: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
-            self._say(run.begins(Where(item.nodeid, "setup")))
+                hint = "; or leave out --memwatch" if isinstance(error, SessionError) else ""
+                pytest.exit(f"memwatch: {error}{hint}", returncode=pytest.ExitCode.USAGE_ERROR)
+            self._say(run.begins(_at(item, "setup")))
             self._take(marked)
         return (yield)
 
@@ -157,15 +158,16 @@ class Plugin:
     def _enter(self, item: pytest.Item, when: str) -> None:
         if self.run is not None:
             self._take(self._marked(item))
-            self.run.switch(Where(item.nodeid, when))
+            self.run.switch(_at(item, when))
 
     def _ends(self, item: pytest.Item) -> list[Found]:
         run = self.run
         if run is None:
             return []
         guards = self._take(self._marked(item))
-        found = self._left + run.check(guards, Where(item.nodeid, "teardown"), self._files(item))
+        found = self._left + run.check(guards, _at(item, "teardown"))
         self._left = []
+        run.switch(Where(item.nodeid, "after"))
         for one in found:
             item.user_properties.append(("memwatch", one.brief))
         self._say(found)
@@ -196,7 +198,7 @@ class Plugin:
         run = self.run
         if run is None:
             return (yield)
-        where = Where(run.where.nodeid, "setup", _name_of(fixturedef.argname), str(fixturedef.scope))
+        where = _at_fixture(fixturedef, run.where)
         entered = run.within(where) if where.scope == "function" else run.setting_up(fixturedef, where)
         with entered:
             try:
@@ -207,16 +209,16 @@ class Plugin:
     def _tears_down(self, fixturedef: pytest.FixtureDef[Any], where: Where) -> None:
         """Called first of all that the fixture's end calls."""
         if self.run is not None:
-            nodeid = self.run.where.nodeid
-            self.run.switch(Where(nodeid, "teardown", where.fixture, where.scope))
+            now = self.run.where
+            self._outer = now if not now.fixture else self._outer
+            self.run.switch(replace(where, nodeid=now.nodeid, when="teardown"))
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         """A fixture is gone, or wasn't there."""
         run = self.run
         if run is not None and fixturedef.cached_result is not None:
-            files = (str(getattr(getattr(fixturedef.func, "__code__", None), "co_filename", "")),)
-            self._left += run.torn_down(fixturedef, files)
-            run.switch(Where(run.where.nodeid, "teardown"))
+            self._left += run.torn_down(fixturedef)
+            run.switch(self._outer if run.where.fixture else run.where)
 
     @contextmanager
     def given(self, request: pytest.FixtureRequest) -> Iterator[MemWatch]:
@@ -227,8 +229,8 @@ class Plugin:
         except MemWatchError as error:
             pytest.fail(f"memwatch: {error}", pytrace=False)
         if first:
-            run.begins(Where(request.node.nodeid, "setup"))
-        self.asked = MemWatch(run, self._files(request.node))
+            run.begins(_at(request.node, "setup"))
+        self.asked = MemWatch(run)
         try:
             yield self.asked
         finally:
@@ -253,6 +255,13 @@ class Plugin:
             terminalreporter.line(f"every write is in {folder}: memwatch log {folder}")
 
 
-def _name_of(argname: str) -> str:
-    classic = _OF_CLASSIC.match(argname)
-    return f"{classic[1]}()" if classic else f"fixture {argname}"
+def _at(item: pytest.Item, when: str) -> Where:
+    return Where(item.nodeid, when, file=str(item.path))
+
+
+def _at_fixture(fixturedef: pytest.FixtureDef[Any], now: Where) -> Where:
+    classic = _OF_CLASSIC.match(fixturedef.argname)
+    name = f"{classic[1]}()" if classic else f"fixture {fixturedef.argname}"
+    code = getattr(fixturedef.func, "__code__", None)
+    file = now.file if classic or code is None else code.co_filename
+    return Where(now.nodeid, "setup", name, str(fixturedef.scope), file)

@@ -62,8 +62,11 @@ class Run:
         self.events: deque[tuple[Event, Where]] = deque(maxlen=EVENTS)
         """Of the current test."""
         self.listeners: list[Callable[[Event, Where], None]] = []
+        self.others: list[tuple[Place, tuple[Source, ...]]] = []
+        """What is watched and not guarded."""
         self.lost = 0
-        self._watched: dict[str, int] = {}
+        self.watched: dict[str, int] = {}
+        """Variables, by name; the last one of each."""
         self._setups: list[_Setup] = []
         self._fixtures: dict[object, _Setup] = {}
 
@@ -101,20 +104,21 @@ class Run:
             else:
                 watch_place(place.owner, place.key, name=name, depth=place.depth)
         except WatchError:
-            if known := self._known(place):
+            if known := self.known(place):
                 return known
             raise
         self.sync()
-        return ((self._watched[name], ""),)
+        return ((self.watched[name], ""),)
 
-    def _known(self, place: Place) -> tuple[Source, ...]:
+    def known(self, place: Place) -> tuple[Source, ...]:
+        """Where events of a place are told that is watched, perhaps as a part of something else; empty: it isn't."""
         step = "" if place.whole else step_to(place.owner, place.key)
-        for guard in self.guards:
-            if _is_same(guard.place, place):
-                return guard.sources
-            found = path_to(guard.place, place.owner)
+        for watched, sources in (*((guard.place, guard.sources) for guard in self.guards), *self.others):
+            if _is_same(watched, place):
+                return sources
+            found = path_to(watched, place.owner)
             if found is not None:
-                return tuple((ident, prefix + found + step) for ident, prefix in guard.sources)
+                return tuple((ident, prefix + found + step) for ident, prefix in sources)
         return ()
 
     # ---- what happens ------------------------------------------------------------------------------------------------
@@ -133,7 +137,7 @@ class Run:
                 if isinstance(record, Event):
                     self._take(record)
                 elif isinstance(record, Watched):
-                    self._watched[record.variable.name] = record.variable.id
+                    self.watched[record.variable.name] = record.variable.id
                 elif isinstance(record, Lost):
                     self.lost += record.count
 
@@ -185,11 +189,7 @@ class Run:
         for outer in self._setups[-1:]:
             outer.inner |= {(id(guard), path) for path in changed}
 
-    def tears_down(self, fixture: object, where: Where) -> None:
-        """A fixture's teardown begins."""
-        self.switch(where)
-
-    def torn_down(self, fixture: object, files: tuple[str, ...]) -> list[Found]:
+    def torn_down(self, fixture: object) -> list[Found]:
         """A fixture is gone. Returns what it has left changed."""
         setup = self._fixtures.pop(fixture, None)
         if setup is None:
@@ -201,19 +201,19 @@ class Run:
             still = [path for path in paths if guard.state.get(path) != before.get(path)]
             guard.adopt(paths, guard.state)
             known = authors(writes | guard.writes, still)
-            found += [self._found(guard, path, one, setup.where, files) for path, one in known]
+            found += [self._found(guard, path, one, setup.where) for path, one in known]
         return found
 
     # ---- tests -------------------------------------------------------------------------------------------------------
 
     def begins(self, where: Where) -> list[Found]:
         """A test begins. Returns what was changed since the last one."""
-        found = self.check(self.guards, Where(self.where.nodeid, "after"), (), audit=False)
+        found = self.check(self.guards, Where(self.where.nodeid, "after"), audit=False)
         self.events.clear()
         self.where = where
         return found
 
-    def check(self, guards: list[Guard], where: Where, files: tuple[str, ...], *, audit: bool = True) -> list[Found]:
+    def check(self, guards: list[Guard], where: Where, *, audit: bool = True) -> list[Found]:
         """What isn't as it was, of some guards; all begin anew."""
         if audit:
             self.recording.audit()
@@ -222,12 +222,12 @@ class Run:
         for guard in self.guards:
             guard.refresh()
             if guard in guards and (changed := guard.changed()):
-                found += [self._found(guard, path, one, where, files) for path, one in authors(guard.writes, changed)]
+                found += [self._found(guard, path, one, where) for path, one in authors(guard.writes, changed)]
             guard.restart()
         return found
 
-    def _found(self, guard: Guard, path: str, writes: Writes | None, where: Where, files: tuple[str, ...]) -> Found:
-        return self.teller.found(guard.name + path, writes, where, files)
+    def _found(self, guard: Guard, path: str, writes: Writes | None, where: Where) -> Found:
+        return self.teller.found(guard.name + path, writes, where)
 
     def _refresh(self) -> None:
         for guard in self.guards:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class Where:
     """``setup``, ``call``, ``teardown``; ``after``: it had ended."""
     fixture: str = ""
     scope: str = ""
+    file: str = ""
+    """The test's, or the fixture's: of the lines on the way to a write, the one in it is shown first."""
 
     def words(self) -> str:
         """``in setup of fixture database [module]``."""
@@ -125,25 +127,23 @@ class Teller:
     def __init__(self, root: Path) -> None:
         self.root = str(root)
 
-    def found(self, place: str, writes: Writes | None, where: Where, files: Sequence[str]) -> Found:
-        """What is said of a place. ``files``: those whose line is shown first: the test's, the fixture's."""
+    def found(self, place: str, writes: Writes | None, where: Where) -> Found:
+        """What is said of a place; ``where`` it was found that it isn't as it was."""
         if writes is None:
             return Found(place, "", "", where.nodeid, where.words(), wrote="an unknown line: nobody saw the write")
         event = writes.net()
         part, old, new = change(event, VALUE)
         shown = place or named(event.variable, part)
-        return self._found(shown, old, new, writes.where, event, files, writes.count)
+        return self._found(shown, old, new, writes.where, event, writes.count)
 
-    def event(self, event: Event, where: Where, files: Sequence[str]) -> Found:
+    def event(self, event: Event, where: Where) -> Found:
         """What is said of one event."""
         part, old, new = change(event, VALUE)
-        return self._found(named(event.variable, part), old, new, where, event, files, 1)
+        return self._found(named(event.variable, part), old, new, where, event, 1)
 
-    def _found(
-        self, place: str, old: str, new: str, where: Where, event: Event, files: Sequence[str], count: int
-    ) -> Found:
+    def _found(self, place: str, old: str, new: str, where: Where, event: Event, count: int) -> Found:
         frames = [*([event.site] if event.site is not None else []), *(event.stack or ())]
-        at = next((i for i, frame in enumerate(frames) if frame.file in files), None)
+        at = next((i for i, frame in enumerate(frames) if frame.file == where.file), None)
         if at is None:
             at = next((i for i, frame in enumerate(frames) if frame == event.own), None)
         mine = frames[at] if at is not None else None

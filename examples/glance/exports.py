@@ -1,0 +1,7 @@
+"""Sends orders to the accountant."""
+
+import ledgerlib
+
+
+def export(number, total):
+    ledgerlib.send({"order": number, "total": total})

@@ -1,0 +1,109 @@
+"""What was written, when a condition is met: the record that actions get, and the sentence that is shown."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from ..native import proxy
+from ..records import Described, Hit
+
+Decode = Callable[[bytes], object]
+ABSENT = Described("absent")
+_ORIGINS = {1: "announced", 2: "store", 3: "syscall", 4: "kernel", 5: "found"}
+_CUT, _CUT_HEAD = 1, 12
+_WORDS = {0: ABSENT, 1: None, 2: False, 3: True}
+
+
+def decode_cell(data: bytes) -> object:
+    """What a place holds. A value of another type than None, bool, int, float, str and bytes is described in words, and
+    so is one that is too long."""
+    kind, used, flags = struct.unpack_from("<BBH", data)
+    payload = data[4 : 4 + used]
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if kind in (4, 5):
+        return struct.unpack("<q" if kind == 4 else "<d", payload)[0]
+    cut = flags & _CUT
+    text = payload[_CUT_HEAD if cut else 0 :]
+    if kind == 7:
+        return Described(f"{text!r}…") if cut else text
+    shown = text.decode("utf-8", "replace")
+    if kind == 6:
+        return Described(f"{shown!r}…") if cut else shown
+    return Described(shown if kind == 8 else "<secret>")
+
+
+def met(raw: proxy.Hit, variable: str, when: str | None, decode: Decode) -> Hit:
+    """The record of what C tells."""
+    _, _, tid, how, _, _, size, time, more, path, file, line, function, before, after = raw
+    whole = size == len(before) and size > 0
+    return Hit(
+        variable=variable,
+        path=path or variable,
+        old=_decoded(decode, before) if whole else None,
+        new=_decoded(decode, after) if whole else None,
+        changed=before != after,
+        thread=_name(tid),
+        tid=tid,
+        site=(file, line, function) if file else None,
+        origin=_ORIGINS.get(how, ""),
+        when=when,
+        time_ns=time,
+        more=more,
+        secret=size == 0,
+    )
+
+
+def _decoded(decode: Decode, data: bytes) -> Any:
+    try:
+        return decode(data)
+    except Exception:  # a plugin's
+        return None
+
+
+def _name(tid: int) -> str:
+    """Read past ``threading.enumerate()``, whose lock another thread may hold."""
+    for thread in list(threading._active.values()):  # type: ignore[attr-defined]
+        inner = object.__getattribute__(thread, "__dict__")
+        if inner.get("_native_id") == tid:
+            return str(inner.get("_name"))
+    return f"Thread-{tid}"
+
+
+def sentence(hit: Hit, frame: FrameType | None) -> str:
+    """``total 5 → -1 by add() at orders.py:41 (when new < 0)``."""
+    values = "was written to" if hit.secret or (hit.old is None and hit.new is None) else ""
+    values = values or f"{_shown(hit.old)} → {_shown(hit.new)}"
+    text = f"{hit.path} {values}{_where(hit, frame)}"
+    if hit.when is not None:
+        text += f" (when {hit.when})"
+    if hit.more:
+        text += f", and {hit.more} more like it"
+    return text
+
+
+def _where(hit: Hit, frame: FrameType | None) -> str:
+    if hit.site is None:
+        return ", found changed" if hit.origin == "found" else f" by {hit.thread}, which runs no Python there"
+    file, line, function = hit.site
+    text = f" at {file}:{line} {function}"
+    if frame is not None and hit.tid and (frame.f_lineno != line or frame.f_code.co_filename != file):
+        stopped = frame.f_code.co_filename
+        here = f"line {frame.f_lineno}" if stopped == file else f"{stopped}:{frame.f_lineno}"
+        text += f", noticed at {here}"
+    return text
+
+
+def _shown(value: object) -> str:
+    """A value of ours: no code of the program's runs."""
+    if type(value) in (int, float, str, bytes, bool, type(None), Described):
+        text = repr(value)
+    elif isinstance(value, tuple) and all(type(item) in (int, float, bytes, bool, str) for item in value):
+        text = repr(tuple(value))
+    else:
+        text = proxy.written(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

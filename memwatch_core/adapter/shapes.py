@@ -1,0 +1,42 @@
+"""What conditions know of a watched value: where its numbers and bytes are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..conditions import Field, Shape, shape_of_struct
+from ..native import core
+from ..records import Serializer
+from ..structs import number
+from . import process
+from .met import Decode
+
+
+def of_value(info: Any) -> tuple[Shape, Decode]:
+    """Of a value in a page of its own, and how to decode it; by what ``watch()`` remembers of it."""
+    secret = bool(info.flags & core.SECRET)
+    journal = process.journal()
+    serializer = next((one for one in journal.serializers if one.name == info.serializer), None) if journal else None
+    options = info.options
+
+    def decode(data: bytes) -> object:
+        return serializer.decode(data, options) if serializer else data
+
+    return _shape(info.name, serializer, info.layout, secret), decode
+
+
+def _shape(name: str, serializer: Serializer | None, layout: Any, secret: bool) -> Shape:
+    kind = layout.proxy
+    if kind == "struct":
+        return shape_of_struct(name, layout.options["format"], layout.options.get("fields"), secret=secret)
+    if kind in ("bytes", "bytearray"):
+        return Shape("bytes", name, secret=secret)
+    letter = {"int": "q", "float": "d"}.get(kind) or (number(serializer.format, layout.size) if serializer else "")
+    if letter:
+        return Shape("number", name, (Field(letter, 0, layout.size, True),), secret=secret)
+    return Shape("other", name, secret=secret)
+
+
+def of_places(info: Any) -> Shape:
+    """Of the places of an object."""
+    return Shape("cells", info.name, secret=bool(info.flags & core.SECRET))

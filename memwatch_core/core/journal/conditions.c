@@ -1,0 +1,179 @@
+/* conditions.c - see conditions.h. A variable's conditions are read under the locks of its pages, and changed under all
+ * of them. */
+#include "journal/conditions.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/thread.h"
+#include "journal/journal.h"
+#include "journal/predicate.h"
+#include "journal/registry.h"
+#include "memory/arena.h"
+#include "memwatch.h"
+#include "state.h"
+
+static_assert(MW_CONDITION_MAX == PREDICATE_MAX, "one limit");
+
+/* ---- which there are ---- */
+
+static uint32_t pages_of(const struct variable *v) {
+    return (uint32_t)(((v->address & PAGE_MASK) + v->size + PAGE_MASK) >> PAGE_SHIFT);
+}
+
+static void lock_pages(const struct variable *v) {
+    for (uint32_t i = 0; i < pages_of(v); i++) lock_take(&mw.arena.pages[v->page + i].lock, thread_id());
+}
+
+static void release_pages(const struct variable *v) {
+    for (uint32_t i = pages_of(v); i--;) lock_release(&mw.arena.pages[v->page + i].lock);
+}
+
+static int set(mw_variable_id id, struct variable_condition *made) {
+    struct variable *v = registry_find(id);
+    if (!v) return MW_ERR_NO_VARIABLE;
+    if (!mw.conditions.of) mw.conditions.of = arena_table(mw.registry.most * sizeof *mw.conditions.of);
+    if (!mw.conditions.of) return MW_ERR_NO_MEMORY;
+    lock_pages(v);
+    made->next = mw.conditions.of[id];
+    mw.conditions.of[id] = made;
+    v->flags |= MW_JUDGED;
+    release_pages(v);
+    return MW_OK;
+}
+
+int mw_set_condition(mw_variable_id id, const void *program, size_t length, uint32_t unit, uint32_t handle) {
+    if (!mw.started || !process_is_whole()) return MW_ERR_NO_VARIABLE;
+    if (!predicate_is_valid(program, length)) return MW_ERR_FLAGS;
+    struct variable_condition *made = malloc(sizeof *made + length);
+    if (!made) return MW_ERR_NO_MEMORY;
+    *made = (struct variable_condition){.handle = handle, .unit = unit, .length = (uint32_t)length};
+    memcpy(made->program, program, length);
+    bool taken = core_take();
+    int error = set(id, made);
+    core_release(taken);
+    if (error) free(made);
+    return error;
+}
+
+int mw_drop_condition(mw_variable_id id, uint32_t handle) {
+    if (!mw.started || !process_is_whole()) return MW_ERR_NO_VARIABLE;
+    struct variable_condition *dropped = NULL;
+    bool taken = core_take();
+    struct variable *v = registry_find(id);
+    if (v && v->flags & MW_JUDGED) {
+        lock_pages(v);
+        for (struct variable_condition **link = &mw.conditions.of[id]; *link;) {
+            struct variable_condition *one = *link;
+            if (one->handle != handle) {
+                link = &one->next;
+                continue;
+            }
+            *link = one->next;
+            one->next = dropped;
+            dropped = one;
+        }
+        if (!mw.conditions.of[id]) v->flags &= ~MW_JUDGED;
+        release_pages(v);
+    }
+    core_release(taken);
+    for (struct variable_condition *next; dropped; dropped = next) {
+        next = dropped->next;
+        free(dropped);
+    }
+    return v ? MW_OK : MW_ERR_NO_VARIABLE;
+}
+
+void conditions_forget(uint32_t id, struct variable *v) {
+    if (!(v->flags & MW_JUDGED)) return;
+    v->flags &= ~MW_JUDGED;
+    struct variable_condition *next, *one = mw.conditions.of[id];
+    mw.conditions.of[id] = NULL;
+    for (; one; one = next) {
+        next = one->next;
+        free(one);
+    }
+}
+
+void mw_set_hit_hooks(mw_hit_hook met, mw_hits_hook settled) {
+    __atomic_store_n(&mw.conditions.settled, settled, __ATOMIC_RELEASE);
+    __atomic_store_n(&mw.conditions.met, met, __ATOMIC_RELEASE);
+}
+
+/* ---- what is met ---- */
+
+/* The value before and after, if it is small; otherwise what was stored. */
+MW_SIGNAL_SAFE static void tell_met(const struct variable_condition *c, const struct store *store,
+                                    const struct judged *j, uint32_t base, bool unknown) {
+    mw_hit_hook met = __atomic_load_n(&mw.conditions.met, __ATOMIC_ACQUIRE);
+    if (!met) return;
+    uint8_t before[MW_HIT_MAX], after[MW_HIT_MAX];
+    mw_hit hit = {.variable = j->variable,
+                  .handle = c->handle,
+                  .tid = j->tid,
+                  .site = store->site,
+                  .stack = store->stack,
+                  .context = store->context,
+                  .offset = base,
+                  .size = j->hidden ? 0 : j->size,
+                  .at = j->at,
+                  .length = j->length,
+                  .how = store->how,
+                  .unknown = unknown,
+                  .time = clock_now(),
+                  .path = mw_thread.subject,
+                  .path_length = mw_thread.subject ? mw_thread.subject_length : 0,
+                  .before = j->before,
+                  .after = j->after};
+    if (hit.size && hit.size <= MW_HIT_MAX) {
+        memcpy(before, j->whole, hit.size);
+        memcpy(after, j->whole, hit.size);
+        memcpy(before + j->at, j->before, j->length);
+        memcpy(after + j->at, j->after, j->length);
+        hit.before = before, hit.after = after;
+    }
+    met(&hit);
+    if (j->tid == thread_id()) mw_thread.hits++;
+}
+
+MW_SIGNAL_SAFE static void judge(const struct variable_condition *c, const struct store *store, struct judged *j,
+                                 const uint8_t *before, const uint8_t *after) {
+    const struct variable *v = &mw.registry.variables[store->variable];
+    const uint8_t *bytes = arena_writable(v->page) + (v->address & PAGE_MASK);
+    uint32_t base = c->unit ? store->offset / c->unit * c->unit : 0;
+    j->whole = bytes + base;
+    j->size = c->unit ? c->unit : (uint32_t)v->size;
+    j->at = store->offset - base;
+    j->length = store->length;
+    j->before = before;
+    j->after = after;
+    if (j->at + j->length > j->size) j->length = j->size - j->at; /* several cells at once: the first of them */
+    enum verdict verdict = predicate_judge(c->program, c->length, j);
+    if (likely(verdict == NOT_MET)) return;
+    if (verdict == NOT_KNOWN && c->unit) return; /* places hold values of any type */
+    if (verdict == NOT_KNOWN && atomic_exchange((_Atomic uint32_t *)&c->unknown, 1)) return;
+    tell_met(c, store, j, base, verdict == NOT_KNOWN);
+}
+
+MW_SIGNAL_SAFE void conditions_judge_for(uint32_t tid, const struct store *store, const uint8_t *before,
+                                         const uint8_t *after) {
+    struct judged j = {.variable = store->variable,
+                       .tid = tid,
+                       .site = store->site,
+                       .context = store->context,
+                       .hidden = mw.registry.variables[store->variable].flags & MW_SECRET};
+    for (const struct variable_condition *c = mw.conditions.of[store->variable]; c; c = c->next)
+        judge(c, store, &j, before, after);
+}
+
+MW_SIGNAL_SAFE void conditions_judge(const struct store *store, const uint8_t *before, const uint8_t *after) {
+    conditions_judge_for(thread_id(), store, before, after);
+}
+
+MW_SIGNAL_SAFE void conditions_settle(const void *ucontext) {
+    mw_hits_hook settled = __atomic_load_n(&mw.conditions.settled, __ATOMIC_ACQUIRE);
+    mw_thread.hits = 0;
+    if (settled) settled(ucontext);
+}

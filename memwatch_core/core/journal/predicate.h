@@ -1,0 +1,75 @@
+/* predicate.h - a small program of bytes that says of an event whether it meets a condition.
+ *
+ * It is compiled by the adapter from what a user has written, for the layout of one variable. Three-valued: what can't
+ * be known is neither true nor false. No memory is taken, no lock, nothing runs but this; bounded by its length. */
+#ifndef MEMWATCH_PREDICATE_H
+#define MEMWATCH_PREDICATE_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/compiler.h"
+
+#define PREDICATE_MAX 4096u /* bytes of a program */
+#define PREDICATE_DEPTH 16u /* values that it has in hand */
+
+/* The instructions: memwatch_core/conditions.py writes them. Numbers behind them are little-endian. */
+enum predicate_op {
+    P_INT = 1,   /* i64 */
+    P_FLOAT = 2, /* f64 */
+    P_TEXT = 3,  /* u16 length, UTF-8 */
+    P_BYTES = 4, /* u16 length, bytes */
+    P_NONE = 5,
+    P_TRUE = 6,
+    P_FALSE = 7,
+    P_ABSENT = 8,
+    P_NUMBER = 16,   /* u8 side, u8 letter of the struct module, u8 little-endian, u32 offset */
+    P_BLOCK = 17,    /* u8 side, u32 offset, u32 length: bytes of fixed length, without zeros at the end */
+    P_MEASURED = 18, /* u8 side: u64 length, then bytes */
+    P_CELL = 19,     /* u8 side */
+    P_CHANGED = 20,
+    P_PATH = 24,
+    P_SITE = 25,
+    P_FILE = 26,
+    P_LINE = 27,
+    P_FUNCTION = 28,
+    P_THREAD = 29,
+    P_THREAD_ID = 30,
+    P_STATEMENT = 31,
+    P_LESS = 32,
+    P_LESS_EQUAL = 33,
+    P_EQUAL = 34,
+    P_NOT_EQUAL = 35,
+    P_GREATER = 36,
+    P_GREATER_EQUAL = 37,
+    P_IN = 38,   /* a text in another one */
+    P_LIKE = 39, /* a text, a pattern */
+    P_NOT = 40,
+    P_AND = 41,
+    P_OR = 42,
+    P_ADD = 48,
+    P_SUBTRACT = 49,
+    P_MULTIPLY = 50,
+    P_DIVIDE = 51,
+    P_FLOOR_DIVIDE = 52,
+    P_MODULO = 53,
+    P_NEGATE = 54,
+    P_ABS = 55,
+    P_LENGTH = 56,
+};
+
+enum verdict { NOT_MET = 0, MET = 1, NOT_KNOWN = 2 };
+
+/* What is judged. The bytes of the store are `before` and `after`; what lies around them is in `whole`, as it was
+ * before the store. */
+struct judged {
+    uint32_t variable, tid, site, context;
+    const uint8_t *whole; /* of the variable, or of the cell */
+    uint32_t size, at, length;
+    const uint8_t *before, *after;
+    bool hidden; /* a secret: its value isn't judged */
+};
+
+/* Whether it is a program that can be judged. */
+MW_HIDDEN bool predicate_is_valid(const uint8_t *program, size_t length);
+MW_HIDDEN enum verdict predicate_judge(const uint8_t *program, size_t length, const struct judged *judged);
+#endif
