@@ -29,7 +29,7 @@ from ..loading.discovery import load
 from ..printed import say, settle
 from .child import Signals
 from .injection import Injection
-from .interpreter import Interpreter, Refused, command_of, interpreter_of, where_it_waits
+from .interpreter import Interpreter, Refused, command_of, has_ended, interpreter_of, where_it_waits
 from .reading import Reading
 from .runner import refuse_unsupported
 
@@ -50,8 +50,8 @@ def attach(
     seconds: float | None = None,
     wait: float = WAIT,
 ) -> int:
-    """Watches the settings' targets in process ``pid`` until Ctrl-C, for so many ``seconds``, or to the program's end. Returns an
-    exit status.
+    """Watches the settings' targets in process ``pid`` until Ctrl-C, for so many ``seconds``, or to the program's end.
+    Returns an exit status.
 
     Raises Refused, and other MemWatchErrors; nothing is watched then. Call it in the main thread.
     """
@@ -120,9 +120,7 @@ def _lent(interpreter: Interpreter) -> list[str]:
     ]
 
 
-def _begin(
-    interpreter: Interpreter, folder: Path, signals: Signals, wait: float
-) -> dict[str, Any]:
+def _begin(interpreter: Interpreter, folder: Path, signals: Signals, wait: float) -> dict[str, Any]:
     script = f"begin-{interpreter.pid}.py"
     source = _source("begin", folder, script, _lent(interpreter))
     answer = _answer(interpreter, Injection(interpreter, folder, script, source), signals, wait)
@@ -148,7 +146,7 @@ def _answer(interpreter: Interpreter, injection: Injection, signals: Signals, wa
     pid, started, hastened, said = interpreter.pid, time.monotonic(), False, False
     while (answer := injection.answer()) is None:
         interrupted = signals.take(_PAUSE) is not None
-        if not os.path.exists(f"/proc/{pid}"):
+        if has_ended(pid):
             injection.clear()
             raise Refused(f"process {pid} has ended")
         passed = time.monotonic() - started
@@ -266,7 +264,7 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 def _end(pid: int, folder: Path, signals: Signals, wait: float) -> bool:
-    if not os.path.exists(f"/proc/{pid}"):
+    if has_ended(pid):
         return True
     try:
         interpreter = interpreter_of(pid)
@@ -276,7 +274,7 @@ def _end(pid: int, folder: Path, signals: Signals, wait: float) -> bool:
         if "error" in answer:
             raise Refused(f"process {pid}: {answer['error']}")
     except SessionError as error:
-        if not os.path.exists(f"/proc/{pid}") or "has ended" in str(error):
+        if has_ended(pid) or "has ended" in str(error):
             return True
         say(str(error), "  it is still watched; the next memwatch attach ends that")
         return False

@@ -1,10 +1,11 @@
 """Has a program that runs run a script of ours: by ``sys.remote_exec`` (CPython 3.14), or by gdb.
 
-gdb calls one function in the program, ``Py_AddPendingCall(PyRun_SimpleString, text)``: it takes a lock for a moment and
-allocates nothing, so it may be called wherever the main thread stands, in malloc or in the collector too. The main
-thread runs the text at its next safe place, as it would run a signal handler. A main thread that waits in a system call,
-and has let go of the interpreter's lock for that, may wait for days: it is at a safe place, and takes the lock for the
-text. One that waits for a lock of Python's looks for such calls when a signal comes: its wait ends as if one had.
+gdb calls one function in the program, ``Py_AddPendingCall(PyRun_SimpleString, text)``: it takes a lock for a moment
+and allocates nothing, so it may be called wherever the main thread stands, in malloc or in the collector too. The main
+thread runs the text at its next safe place, as it would run a signal handler. A main thread that waits in a system
+call, and has let go of the interpreter's lock for that, may wait for days: it is at a safe place, and takes the lock
+for the text. One that waits for a lock of Python's looks for such calls when a signal comes: its wait ends as if one
+had.
 
 The text starts a thread, in which our script runs: so it waits for imports and locks of the program as any thread does,
 and a KeyboardInterrupt is the program's. gdb reads no file of the program's, and loads no library into it. The program
@@ -34,6 +35,7 @@ from .interpreter import (
     Interpreter,
     Refused,
     Scratch,
+    has_ended,
     read_memory,
     why_not_traceable,
     write_memory,
@@ -252,7 +254,7 @@ def _gdb_failed(interpreter: Interpreter, out: str, err: str) -> Refused:
         if tracer != "0":
             return Refused(f"process {pid} is traced by process {tracer} (gdb, strace, …): let that one detach first")
         return Refused(f"process {pid}: {why_not_traceable(pid)}")
-    if not os.path.exists(f"/proc/{pid}"):
+    if has_ended(pid):
         return Refused(f"process {pid} has ended")
     last = next((line for line in reversed(err.splitlines()) if line.strip()), "no answer")
     return Refused(f"process {pid}: gdb failed: {last}")

@@ -110,6 +110,11 @@ def interpreter_of(pid: int) -> Interpreter:
         raise Refused(f"process {pid}: {why_not_traceable(pid)}") from error
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, waited for or not. Raises nothing."""
+    return _status(pid).get("State", "X").startswith(("Z", "X"))
+
+
 def command_of(pid: int) -> list[str]:
     """The process's command line, or its name. Raises nothing."""
     with suppress(OSError):

@@ -41,7 +41,9 @@ def need_a_way_in() -> None:
 class Program:
     """A program that runs, of its own."""
 
-    def __init__(self, folder: Path, source: str, *, python: str = sys.executable, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, source: str, *, python: str = sys.executable, options: tuple[str, ...] = ()
+    ) -> None:
         need_a_way_in()
         self.folder = folder
         (folder / "program.py").write_text(source)
@@ -92,7 +94,9 @@ def running(folder: Path, source: str = LOOP, **options: Any) -> Iterator[Progra
         program.end()
 
 
-def command(program: Program | int, *options: str, watch: str = "program:config", folder: str = "sessions") -> list[str]:
+def command(
+    program: Program | int, *options: str, watch: str = "program:config", folder: str = "sessions"
+) -> list[str]:
     pid = program if isinstance(program, int) else program.pid
     return [*CLI, "attach", str(pid), "--watch", watch, "--folder", folder, "--sink", "jsonl", *options]
 

@@ -1,4 +1,5 @@
-"""A program that runs is attached to: a write that isn't told, or told wrongly; a state in which it can't be reached."""
+"""A program that runs is attached to: a write that isn't told, or told wrongly; a state in which it can't be
+reached."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -113,7 +115,9 @@ def test_a_long_call_of_c_is_waited_for_and_then_given_up(tmp_path: Path) -> Non
     source = "config = {}\nprint('ready', flush=True)\nsum(range(10**9 * 3))\n"
     with running(tmp_path, source) as program:
         done = attach(program, "--wait", "1.5", status=2)
-        assert "waiting for the program's next Python instruction: its main thread is in C code that runs" in done.stderr
+        assert (
+            "waiting for the program's next Python instruction: its main thread is in C code that runs" in done.stderr
+        )
         assert "didn't come to an instruction of Python within 1.5 s" in done.stderr
         assert not list((tmp_path / "sessions").iterdir()), "an empty session is left"
         program.is_well()
@@ -157,7 +161,7 @@ print(len(threading.enumerate()), flush=True)
         for i in range(4):
             own = [one for one in found if one["path"] == f"[{i}]"]
             assert {one["thread"] for one in own} <= {f"worker-{i}"}
-            assert all(after["new"] == before["new"] + 1 for before, after in zip(own, own[1:], strict=False))
+            assert all(after["new"] == before["new"] + 1 for before, after in pairwise(own))
         assert program.ask() == "1"
 
 
@@ -253,9 +257,17 @@ def test_a_killed_memwatch_leaves_a_program_that_goes_on_unwatched(tmp_path: Pat
             host.kill()
             host.communicate()
             journal = next(session for session in (tmp_path / "sessions").iterdir())
-            until(lambda: "closed" in subprocess.run(
-                [sys.executable, "-m", "memwatch_core.cli", "log", str(journal)], capture_output=True, text=True, check=True
-            ).stdout)
+            until(
+                lambda: (
+                    "closed"
+                    in subprocess.run(
+                        [sys.executable, "-m", "memwatch_core.cli", "log", str(journal)],
+                        capture_output=True,
+                        text=True,
+                        check=True,
+                    ).stdout
+                )
+            )
         program.is_well()
         attach(program, "--for", "0.2")
         assert events(program)

@@ -171,9 +171,7 @@ def test_gdb_is_missing(tmp_path: Path) -> None:
 
 
 def test_nothing_to_watch(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*CLI, "attach", "1"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([*CLI, "attach", "1"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "nothing to watch: --watch MODULE:NAME" in done.stderr
 
@@ -181,7 +179,7 @@ def test_nothing_to_watch(tmp_path: Path) -> None:
 def test_a_session_that_it_has_closed_is_no_hindrance_and_forgotten_by_nobody(tmp_path: Path) -> None:
     source = """
 import sys
-from memwatch_core import session, watch, WatchError
+from memwatch_core import session, watch
 config = {"n": 0}
 with session(sinks=[], folder="closed"):
     pass
