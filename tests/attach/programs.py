@@ -154,7 +154,10 @@ def events(program: Program, folder: Path | None = None) -> list[dict[str, Any]]
     done = subprocess.run(
         [*CLI, "log", "--json", str(folder or session(program))], capture_output=True, text=True, timeout=60, check=True
     )
-    return [one for one in map(json.loads, done.stdout.splitlines()) if one.get("seq")]
+    found = [one for one in map(json.loads, done.stdout.splitlines()) if one.get("seq")]
+    for one in found:
+        one["place"], one["value"] = (one["part"]["name"], one["part"]["new"]) if one["part"] else ("", one["new"])
+    return found
 
 
 def until(what: Callable[[], Any], seconds: float = 30) -> Any:

@@ -104,7 +104,7 @@ print("ready", flush=True)
         attach(program, "--for", "0.3")
         found = events(program)
         assert found
-        assert {(one["path"], one["thread"], one["site"]["function"]) for one in found} == {('["n"]', "worker", "work")}
+        assert {(one["place"], one["thread"], one["site"]["function"]) for one in found} == {('["n"]', "worker", "work")}
         before = len(found)
         time.sleep(0.2)
         assert len(events(program)) == before, "it goes on writing to the journal"
@@ -159,9 +159,9 @@ print(len(threading.enumerate()), flush=True)
         attach(program, "--for", "0.2")
         found = events(program)
         for i in range(4):
-            own = [one for one in found if one["path"] == f"[{i}]"]
+            own = [one for one in found if one["place"] == f"[{i}]"]
             assert {one["thread"] for one in own} <= {f"worker-{i}"}
-            assert all(after["new"] == before["new"] + 1 for before, after in pairwise(own))
+            assert all(after["value"] == before["value"] + 1 for before, after in pairwise(own))
         assert program.ask() == "1"
 
 
@@ -171,7 +171,7 @@ def test_a_module_that_is_imported_later_is_watched_from_its_beginning(tmp_path:
     with running(tmp_path, source) as program:
         with attached(program, watch="late:state"):
             assert program.ask() == "3"
-        assert [(one["new"], one["site"]["line"]) for one in events(program)] == [(1, 1), (2, 2), (3, 5)]
+        assert [(one["value"], one["site"]["line"]) for one in events(program)] == [(1, 1), (2, 2), (3, 5)]
 
 
 def test_a_target_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:

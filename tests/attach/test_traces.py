@@ -141,7 +141,7 @@ for line in sys.stdin:
         said = host.stderr.read() if host.stderr and not host.stderr.closed else ""
         assert program.ask() == "2"
         assert program.ask() == "3"
-        assert [one["new"] for one in events(program) if one["variable"] == "total"] == [1, 2, 3], said
+        assert [one["value"] for one in events(program) if one["variable"] == "total"] == [1, 2, 3], said
         program.is_well()
 
 
