@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("ipykernel", reason="pip install ipykernel jupyter_client")
 manager = pytest.importorskip("jupyter_client.manager", reason="pip install ipykernel jupyter_client")
-pytest.importorskip("memwatch_jupyter", reason="pip install memwatch-jupyter")
+pytest.importorskip("jupyter_memwatch", reason="pip install jupyter-memwatch")
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
