@@ -110,14 +110,11 @@ def _lent(interpreter: Interpreter) -> list[str]:
     if sys.version_info[:2] != interpreter.version:
         return []
     library = os.path.dirname(os.__file__)
-    return [
-        path
-        for path in sys.path
-        if os.path.isabs(path)
-        and os.path.isdir(path)
-        and path != library
-        and (not path.startswith(f"{library}/") or path.endswith("-packages"))
-    ]
+    packages = [module for name, module in [*sys.modules.items()] if re.fullmatch(r"memwatch_\w+|_cffi_backend", name)]
+    homes = [os.path.dirname(str(module.__file__)) for module in packages if getattr(module, "__file__", None)]
+    own = [os.path.dirname(home) if os.path.exists(f"{home}/__init__.py") else home for home in homes]
+    paths = dict.fromkeys([*own, *(path for path in sys.path if path.endswith("-packages"))])
+    return [path for path in paths if os.path.isabs(path) and os.path.isdir(path) and path != library]
 
 
 def _begin(interpreter: Interpreter, folder: Path, signals: Signals, wait: float) -> dict[str, Any]:

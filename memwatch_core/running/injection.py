@@ -45,6 +45,8 @@ PATIENCE = 60.0
 """Seconds that gdb may take."""
 _FUTEX = 202
 """What a thread that waits for a lock is in: man 2 syscalls."""
+_RESTARTED, _LENGTH = 219, 256
+"""The kernel's restart_syscall: of poll, of sleep, or of a lock with a timeout; bytes of a function that waits."""
 _WAITS = (0, 7, 23, 34, 35, 43, 45, 47, 61, 128, 130, 230, 232, 247, 270, 271, 281, 288, 441)
 """Others in which threads wait: read, poll, select, sleep, accept, recv, wait, epoll_wait and their like."""
 _GDB = (
@@ -216,17 +218,22 @@ else
 end
 # Interrupted in a system call, by us: what the kernel would do next is in rax.
 if $rax >= -516 && $rax <= -512 || $rax == -4
-  if $orig_rax == {_FUTEX}
+  set $waits = {" || ".join(f"$orig_rax == {number}" for number in _WAITS)}
+  set $locked = $orig_rax == {_FUTEX}
+  if $orig_rax == {_RESTARTED}
+    set $waits = {" || ".join(f"($rip >= {start:#x} && $rip < {start + _LENGTH:#x})" for start in interpreter.waits) or "0"}
+    set $locked = !$waits
+  end
+  if $locked
     set $rax = -4
     set $orig_rax = -1
-  else
-    if {" || ".join(f"$orig_rax == {number}" for number in _WAITS)}
-      set $has = ((int(*)(void)){call[HAS]})()
-      if $ready && $has == 0
-        set $state = ((int(*)(void)){call[ENTER]})()
-        set $result = ((int(*)(void*)){call[RUN]})((void*){scratch.address:#x})
-        call ((void(*)(int)){call[LEAVE]})($state)
-      end
+  end
+  if $waits
+    set $has = ((int(*)(void)){call[HAS]})()
+    if $ready && $has == 0
+      set $state = ((int(*)(void)){call[ENTER]})()
+      set $result = ((int(*)(void*)){call[RUN]})((void*){scratch.address:#x})
+      call ((void(*)(int)){call[LEAVE]})($state)
     end
   end
 end

@@ -77,7 +77,7 @@ STATES = {
     "waits for a thread": "t = threading.Thread(target=time.sleep, args=(1000,), daemon=True); t.start(); t.join()",
     "accepts": "socket.create_server(('127.0.0.1', 0)).accept()",
     "selects": "select.select([socket.create_server(('127.0.0.1', 0))], [], [])",
-    "polls": "p = select.poll(); p.register(socket.create_server(('127.0.0.1', 0))); p.poll()",
+    "polls": "s = socket.create_server(('127.0.0.1', 0)); p = select.poll(); p.register(s); p.poll()",
     "runs an idle loop of asyncio": "asyncio.run(asyncio.Event().wait())",
     "computes": "while True: pass",
     "waits for a child": "subprocess.run(['sleep', '1000'])",
@@ -104,7 +104,9 @@ print("ready", flush=True)
         attach(program, "--for", "0.3")
         found = events(program)
         assert found
-        assert {(one["place"], one["thread"], one["site"]["function"]) for one in found} == {('["n"]', "worker", "work")}
+        assert {(one["place"], one["thread"], one["site"]["function"]) for one in found} == {
+            ('["n"]', "worker", "work")
+        }
         before = len(found)
         time.sleep(0.2)
         assert len(events(program)) == before, "it goes on writing to the journal"
@@ -241,7 +243,7 @@ def test_signals_to_memwatch_end_it_and_not_the_program(gone: int, tmp_path: Pat
 
 
 def test_the_program_ends_while_it_is_attached(tmp_path: Path) -> None:
-    source = LOOP.replace("while True", "for _ in range(300)")
+    source = LOOP.replace("while True", "for _ in range(1500)")
     with running(tmp_path, source) as program:
         with attached(program) as host:
             _, said = host.communicate(timeout=60)
