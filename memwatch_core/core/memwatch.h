@@ -398,6 +398,11 @@ int mw_private_open(const char *folder, const char *name, int flags);
  * pages still run; they make no events. Errors: NO_JOURNAL. */
 int mw_journal_close(void);
 
+/* Lets go of what a closed journal leaves behind, for writers that were still on their way out: its mapping and its
+ * descriptors; and gives SIGSEGV and SIGBUS back to whoever had them, until the next mw_journal_open(). Errors:
+ * JOURNAL_OPEN; PAGE: pages are in use still, so the signals aren't given back. */
+int mw_rest(void);
+
 /* ---- descriptors -------------------------------------------------------------------------------------------------
  * A program that closes what it hasn't opened would have the adapter's files too, and their numbers given to its own.
  */
