@@ -28,6 +28,8 @@ class Spot(NamedTuple):
     owner: Any
     key: Any
     """An attribute or key of the owner; ``WHOLE``."""
+    name: str
+    """What events call it."""
     part: str = ""
     """Of the whole, the path of the one place that is meant: ``[2]``; "": all."""
 
@@ -44,11 +46,21 @@ class Found(NamedTuple):
 def find(expression: str, frame: FrameType | None, scope: str = "") -> Found:
     """What an expression means in a frame; without one, in ``__main__``. ``scope``: ``globals`` if a name is asked for
     among these alone. Raises WatchError: nothing can be watched there, and why; what evaluating it raises."""
+    main = sys.modules.get("__main__")
+    names: dict[str, Any] = vars(main) if main is not None else {}
+    return _find(expression, _Names(names if frame is None else frame.f_globals, frame), scope)
+
+
+def find_in(expression: str, module: ModuleType) -> Found:
+    """The same among the global names of a module."""
+    return _find(expression, _Names(ModuleType.__getattribute__(module, "__dict__"), None), "globals")
+
+
+def _find(expression: str, names: _Names, scope: str) -> Found:
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
     except SyntaxError as error:
         raise WatchError(f"{expression}: not an expression of Python ({error.msg})") from None
-    names = _Names(frame)
     text = ast.unparse(tree)
     target = names.target(tree, text, scope)
     if isinstance(tree, ast.Name):
@@ -56,18 +68,18 @@ def find(expression: str, frame: FrameType | None, scope: str = "") -> Found:
     if isinstance(tree, ast.Attribute):
         return Found(_attribute(names.value(tree.value), tree.attr, text), text, target)
     if isinstance(tree, ast.Subscript):
-        return Found(_item(names.value(tree.value), names.value(tree.slice), text), text, target)
+        whole = ast.unparse(tree.value)
+        return Found(_item(names.value(tree.value), names.value(tree.slice), text, whole), text, target)
     return _held(names.value(tree), text, "")
 
 
 class _Names:
     """The names of a frame."""
 
-    def __init__(self, frame: FrameType | None) -> None:
+    def __init__(self, names: dict[str, Any], frame: FrameType | None) -> None:
         self.frame = frame
-        main = sys.modules.get("__main__")
-        self.globals: dict[str, Any] = frame.f_globals if frame is not None else vars(main) if main else {}
-        self.locals: Mapping[str, Any] = frame.f_locals if frame is not None else self.globals
+        self.globals = names
+        self.locals: Mapping[str, Any] = frame.f_locals if frame is not None else names
 
     def value(self, tree: ast.expr) -> Any:
         return eval(compile(ast.Expression(tree), "<data breakpoint>", "eval"), self.globals, self.locals)
@@ -127,26 +139,30 @@ def _name(names: _Names, name: str, scope: str, target: str | None) -> Found:
 def _held(value: Any, text: str, but: str) -> Found:
     """What something holds that isn't itself at a place. ``but``: why it isn't."""
     if proxy.is_proxy(value):
-        return Found((Spot(value, WHOLE),), f"{text}: the watched value", None)
+        return Found((Spot(value, WHOLE, text),), f"{text}: the watched value", None)
     why = why_not(value)
     said = f"{but}: " if but else ""
     if why is not None:
         raise WatchError(f"{text} can't be watched: {said}{why}")
-    return Found((Spot(value, WHOLE),), f"what {text} holds ({said}another value of {text} itself isn't seen)", None)
+    return Found(
+        (Spot(value, WHOLE, text),), f"what {text} holds ({said}another value of {text} itself isn't seen)", None
+    )
 
 
 def _attribute(owner: Any, name: str, text: str) -> tuple[Spot, ...]:
     if proxy.is_proxy(owner):
-        return (Spot(owner, WHOLE, f".{name}"),)
+        return (Spot(owner, WHOLE, text[: -len(name) - 1], f".{name}"),)
     name = _mangled(owner, name)
     spot = _place(owner, name, text)
     inherited = None if isinstance(owner, (type, ModuleType)) else _inherited(owner, name)
-    return (spot,) if inherited is None else (spot, _place(inherited, name, text))
+    if inherited is None:
+        return (spot,)
+    return (spot, _place(inherited, name, f"{inherited.__name__}.{name}"))
 
 
-def _item(owner: Any, key: Any, text: str) -> tuple[Spot, ...]:
+def _item(owner: Any, key: Any, text: str, whole: str) -> tuple[Spot, ...]:
     if proxy.is_proxy(owner):
-        return (Spot(owner, WHOLE, f"[{key!r}]" if type(key) is int else ""),)
+        return (Spot(owner, WHOLE, whole, f"[{key!r}]" if type(key) is int else ""),)
     if isinstance(owner, dict):
         return (_place(owner, key, text),)
     if isinstance(owner, list):
@@ -155,7 +171,7 @@ def _item(owner: Any, key: Any, text: str) -> tuple[Spot, ...]:
         why = why_not(owner)
         if why is not None:
             raise WatchError(f"{text} can't be watched: {why}")
-        return (Spot(owner, WHOLE, f"[{key + len(owner) if key < 0 else key}]"),)
+        return (Spot(owner, WHOLE, whole, f"[{key + len(owner) if key < 0 else key}]"),)
     if isinstance(owner, (tuple, str, bytes, range)):
         raise WatchError(f"{text}: a {type(owner).__name__} never changes: its place can be watched, which holds it")
     raise WatchError(f"{text}: what a {type_name(owner)[1:-1]} holds can't be watched in place")
@@ -168,7 +184,7 @@ def _place(owner: Any, key: Any, text: str) -> Spot:
         raise WatchError(f"{text} can't be watched: {error}") from None
     if why is not None:
         raise WatchError(f"{text} can't be watched: {why}")
-    return Spot(owner, key)
+    return Spot(owner, key, text)
 
 
 def _mangled(owner: Any, name: str) -> str:

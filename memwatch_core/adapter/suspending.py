@@ -6,13 +6,17 @@ that its plugins for templates make: ``set_suspend`` and ``do_wait_suspend``.
 
 from __future__ import annotations
 
+import opcode
+import os
 import sys
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
-_turn = threading.RLock()
-"""One stop at a time: debugpy tells its client of one thread, and the others' stops would be lost."""
+from ..native import proxy
+
+_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+"""All of MemWatch."""
 
 
 def is_debugged() -> bool:
@@ -21,17 +25,68 @@ def is_debugged() -> bool:
     return debugger is not None and bool(debugger.ready_to_run) and not debugger.pydb_disposed
 
 
-def suspend(frame: FrameType) -> bool:
-    """Returns when the user lets the thread go on; at once, with False, if nobody debugs the program."""
+class Place(NamedTuple):
+    """Where a thread stands."""
+
+    frame: FrameType
+    """The innermost one that is the program's own: neither ours nor the debugger's."""
+    in_debugger: bool
+    """It is the debugger that runs: it has been told that this line begins."""
+
+
+def place(frame: FrameType | None) -> Place | None:
+    """Of this thread, from a frame on; None: no code of the program's runs in it."""
+    debugger, inside = _debugger(), False
+    while frame is not None:
+        if frame.f_globals.get("__package__") != __package__:
+            if debugger is None or debugger.get_file_type(frame) != debugger.PYDEV_FILE:
+                return Place(frame, inside)
+            inside = True
+        frame = frame.f_back
+    return None
+
+
+def suspend(at: Place, line: int | None = None) -> bool:
+    """Stops this thread, and returns when the user lets it go on. Returns False at once if nobody debugs the program.
+    ``line``: what the user is shown instead of the one that the frame has gone on to; a step leads to that one."""
     debugger = _debugger()
     if debugger is None or not is_debugged():
         return False
-    from _pydevd_bundle.pydevd_comm_constants import CMD_SET_BREAK  # type: ignore[import-not-found]
+    from _pydevd_bundle import pydevd_comm_constants as commands  # type: ignore[import-not-found]
 
     thread = threading.current_thread()
-    debugger.set_suspend(thread, CMD_SET_BREAK)
-    debugger.do_wait_suspend(thread, frame, "line", None)
+    frame = at.frame
+    proxy.call_untraced(_wait, debugger, thread, commands.CMD_SET_BREAK, frame)
+    state: Any = thread.additional_info  # type: ignore[attr-defined]
+    step = state.pydev_step_cmd
+    if sys.version_info < (3, 12) or at.in_debugger or step in (-1, commands.CMD_STEP_CAUGHT_EXCEPTION):
+        return True
+    # Of the instruction at which we are, sys.monitoring has told the debugger what it will ever tell.
+    if line is not None and step not in (commands.CMD_STEP_RETURN, commands.CMD_STEP_RETURN_MY_CODE):
+        proxy.call_untraced(_wait, debugger, thread, step, frame)
+    elif opcode.opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN") and frame.f_back is not None:
+        state.pydev_step_cmd, state.pydev_step_stop = commands.CMD_STEP_INTO_MY_CODE, None
+        state.update_stepping_info()
+        debugger.set_trace_for_frame_and_parents(thread.ident, frame.f_back)
     return True
+
+
+def _wait(debugger: Any, thread: threading.Thread, reason: int, frame: FrameType) -> None:
+    debugger.set_suspend(thread, reason)
+    debugger.do_wait_suspend(thread, frame, "line", None)
+
+
+def leave_out_ours() -> None:
+    """Our own code is left out of stacks and steps, as debugpy's is. Idempotent."""
+    debugger = _debugger()
+    if debugger is None:
+        return
+    now = debugger.dont_trace_external_files
+    start, end = getattr(now, "start_patterns", ()), getattr(now, "end_patterns", ())
+    if _FOLDER not in start:
+        from _pydevd_bundle.pydevd_api import PyDevdAPI  # type: ignore[import-not-found]
+
+        PyDevdAPI().set_dont_trace_start_end_patterns(debugger, (*start, _FOLDER), end)
 
 
 def _debugger() -> Any:

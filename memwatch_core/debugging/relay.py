@@ -23,7 +23,7 @@ _OURS = 1 << 30
 _PATIENCE = 5.0
 """Seconds for debugpy's own answers, which need nothing of the program."""
 _AT_ONCE = frozenset(("pause", "disconnect", "terminate", "cancel", "threads"))
-_LEARNT = frozenset(("initialize", "scopes", "variables", "evaluate"))
+_LEARNT = frozenset(("initialize", "scopes", "variables", "evaluate", "stackTrace"))
 """Requests whose responses we look at."""
 
 
@@ -212,7 +212,7 @@ class Relay:
             if kind[0] == "response":
                 message = self._learn(message)
             elif kind == ("event", "stopped"):
-                self._breakpoints.shown.forget()
+                self._breakpoints.goes_on()
                 message = await self._explained(message)
             elif kind == ("event", "terminated"):
                 self._terminated = True
@@ -226,6 +226,9 @@ class Relay:
         name, asked = request
         if name == "initialize":
             return Message.of({**response.content, "body": {**response.arguments, **CAPABILITIES}})
+        if name == "stackTrace":
+            corrected = self._breakpoints.corrected(asked, response.arguments)
+            return response if corrected is None else Message.of({**response.content, "body": corrected})
         if name == "scopes":
             self._breakpoints.shown.scopes(asked.get("frameId"), response.arguments)
         elif name == "variables":

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
 
 class Proxy:
     """A watched value. It behaves as the value does; ``value`` reads and writes it."""
@@ -169,6 +171,9 @@ value if it is of at most 256."""
 def react_by(function: Callable[[list[Hit]], Sequence[BaseException | Callable[[], object]]], /) -> None:
     """What is done when conditions are met: exceptions are raised, functions called, in the thread that wrote. Raises
     RuntimeError, OSError."""
+
+def call_untraced(function: Callable[..., T], /, *arguments: Any) -> T:
+    """Calls it so that no trace function and no tool of sys.monitoring is told of what it does in this thread."""
 
 def hits_forked() -> None:
     """In a forked child: what other threads had met, nobody acts on."""

@@ -1,0 +1,149 @@
+"""One data breakpoint of a debugger's client: what it watches, and which writes it stops at."""
+
+from __future__ import annotations
+
+import re
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import WatchError
+from ..native import proxy
+from ..records import Hit
+from . import breaks
+from .spots import WHOLE, Found, Spot, find_in
+from .watch import unwatch, unwatch_place, watch, watch_place
+
+_COUNTS = re.compile(r"\s*(==|>=|>|<=|<|%)?\s*(\d+)\s*")
+
+
+class NotThere(WatchError):
+    """What is to be watched isn't there yet."""
+
+
+class Armed:
+    """A breakpoint that the client has asked for. ``begin`` and ``end`` under the process's turn."""
+
+    def __init__(self, wanted: dict[str, Any], found: Found | None, stop: Callable[[Armed, Hit], None]) -> None:
+        """``found``: what its id means, if only this process knows. Raises WatchError: it can't be."""
+        if wanted.get("accessType") not in (None, "write"):
+            raise WatchError(f"{wanted['accessType']}: only writes are seen, no reads")
+        self.wanted = wanted
+        self.number = int(wanted["number"])
+        self.remark = ""
+        self._counts = _counted(wanted.get("hitCondition"))
+        self._found = found
+        self._stop = stop
+        self._handles: list[int] = []
+        self._opened: list[Callable[[], object]] = []
+        self._hits = 0
+
+    def begin(self) -> None:
+        """Watches it, unless it is watched by now. Raises NotThere: later, perhaps; WatchError, ConditionError: never;
+        CoreError, SessionError."""
+        if self._handles:
+            return
+        found = self._found or _resolved(str(self.wanted.get("dataId")))
+        try:
+            for spot in found.spots:
+                self._arm(spot)
+        except BaseException:
+            self.end()
+            raise
+        self.remark = "" if len(found.spots) == 1 else "it is the class's as well, until the object has one of its own"
+
+    def end(self) -> None:
+        """Ends what ``begin`` has begun. Idempotent."""
+        while self._handles:
+            breaks.disarm(self._handles.pop())
+        while self._opened:
+            self._opened.pop()()
+
+    def _arm(self, spot: Spot) -> None:
+        when = str(self.wanted.get("condition") or "").strip() or None
+        breaks.check(when, None)
+        watched = self._watch(spot)
+
+        def met(hit: Hit) -> None:
+            if spot.part and not _is_at(hit, spot.part):
+                return
+            self._hits += 1
+            if self._counts(self._hits):
+                self._stop(self, hit)
+
+        self._handles.append(breaks.arm(watched, when, met))
+
+    def _watch(self, spot: Spot) -> object:
+        """What :func:`breaks.arm` takes."""
+        owner, key = spot.owner, spot.key
+        if proxy.is_proxy(owner):
+            return owner
+        if key is WHOLE:
+            known = proxy.find_places(owner)
+            if known is None:
+                watch(owner, name=spot.name)
+                self._ends(unwatch, owner)
+            elif not known[3]:
+                raise WatchError(f"it is watched already, as a part of '{known[2].name}'")
+            return owner
+        _, place, _, _, whole, _ = proxy.place_of(owner, key)
+        if whole is not None:
+            raise WatchError(f"it is watched already, as a place of '{whole.name}'")
+        if proxy.find_places(owner, place) is None:
+            watch_place(owner, key, name=spot.name)
+            self._ends(unwatch_place, owner, key)
+        found = proxy.find_places(owner, place)
+        if found is None:
+            raise WatchError("its watch has ended")
+        return found[0]
+
+    def _ends(self, how: Callable[..., object], owner: Any, *key: object) -> None:
+        """What has been opened for this is closed with it. Objects that can be referred to weakly aren't kept."""
+        try:
+            there: Callable[[], Any] = weakref.ref(owner)
+        except TypeError:
+            there = lambda: owner  # noqa: E731
+
+        def close() -> None:
+            found = there()
+            if found is not None and proxy.find_places(found, *(proxy.place_of(found, one)[1] for one in key)):
+                how(found, *key)
+
+        self._opened.append(close)
+
+
+def _is_at(hit: Hit, part: str) -> bool:
+    """Whether a write was to one place of a whole, or below it."""
+    path = hit.path.removeprefix(hit.variable)
+    return not path or path == part or path.startswith((f"{part}.", f"{part}["))
+
+
+def _counted(text: object) -> Callable[[int], bool]:
+    """Which hits count, as debugpy reads ``hitCondition``: ``3`` is ``== 3``; ``> 3``, ``% 3``. Raises WatchError."""
+    if text is None or not str(text).strip():
+        return lambda hits: True
+    found = _COUNTS.fullmatch(str(text))
+    if found is None:
+        raise WatchError(f"hit count {text!r}: a number, or one behind ==, >, >=, <, <= or %")
+    number = int(found[2])
+    if found[1] == "%":
+        return lambda hits: number > 0 and hits % number == 0
+    compare = {">": "__gt__", ">=": "__ge__", "<": "__lt__", "<=": "__le__"}.get(found[1] or "", "__eq__")
+    return lambda hits: bool(getattr(hits, compare)(number))
+
+
+def _resolved(target: str) -> Found:
+    """What ``orders:config['debug']`` means now."""
+    name, _, expression = target.partition(":")
+    if target.startswith("#") or not expression:
+        raise WatchError("this was the place of an object of another run, or of one that is gone: point at it again")
+    module = sys.modules.get(name)
+    if module is None:
+        raise NotThere(f"{name} isn't imported yet")
+    try:
+        return find_in(expression, module)
+    except WatchError:
+        raise
+    except Exception as error:
+        raise NotThere(f"{expression} isn't there yet ({type(error).__name__}: {error})") from None
