@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from ..errors import WatchError
 from ..native import proxy
 from ..records import Hit
 from . import breaks
-from .spots import WHOLE, Found, Spot, find_in
+from .spots import WHOLE, Found, Spot, find_in, is_own
 from .watch import unwatch, unwatch_place, watch, watch_place
 
 _COUNTS = re.compile(r"\s*(==|>=|>|<=|<|%)?\s*(\d+)\s*")
@@ -47,7 +46,7 @@ class Armed:
         found = self._found or _resolved(str(self.wanted.get("dataId")))
         try:
             for spot in found.spots:
-                self._arm(spot)
+                self._arm(spot, found.spots[0] if spot is not found.spots[0] else None)
         except BaseException:
             self.end()
             raise
@@ -60,13 +59,15 @@ class Armed:
         while self._opened:
             self._opened.pop()()
 
-    def _arm(self, spot: Spot) -> None:
+    def _arm(self, spot: Spot, hidden_by: Spot | None) -> None:
         when = str(self.wanted.get("condition") or "").strip() or None
         breaks.check(when, None)
         watched = self._watch(spot)
 
         def met(hit: Hit) -> None:
             if spot.part and not _is_at(hit, spot.part):
+                return
+            if hidden_by is not None and is_own(hidden_by.owner(), hidden_by.key):
                 return
             self._hits += 1
             if self._counts(self._hits):
@@ -76,14 +77,16 @@ class Armed:
 
     def _watch(self, spot: Spot) -> object:
         """What :func:`breaks.arm` takes."""
-        owner, key = spot.owner, spot.key
+        owner, key = spot.owner(), spot.key
+        if owner is None:
+            raise WatchError("the object is gone")
         if proxy.is_proxy(owner):
             return owner
         if key is WHOLE:
             known = proxy.find_places(owner)
             if known is None:
                 watch(owner, name=spot.name)
-                self._ends(unwatch, owner)
+                self._ends(unwatch, spot.owner)
             elif not known[3]:
                 raise WatchError(f"it is watched already, as a part of '{known[2].name}'")
             return owner
@@ -92,18 +95,14 @@ class Armed:
             raise WatchError(f"it is watched already, as a place of '{whole.name}'")
         if proxy.find_places(owner, place) is None:
             watch_place(owner, key, name=spot.name)
-            self._ends(unwatch_place, owner, key)
+            self._ends(unwatch_place, spot.owner, key)
         found = proxy.find_places(owner, place)
         if found is None:
             raise WatchError("its watch has ended")
         return found[0]
 
-    def _ends(self, how: Callable[..., object], owner: Any, *key: object) -> None:
-        """What has been opened for this is closed with it. Objects that can be referred to weakly aren't kept."""
-        try:
-            there: Callable[[], Any] = weakref.ref(owner)
-        except TypeError:
-            there = lambda: owner  # noqa: E731
+    def _ends(self, how: Callable[..., object], there: Callable[[], Any], *key: object) -> None:
+        """What has been opened for this is closed with it."""
 
         def close() -> None:
             found = there()

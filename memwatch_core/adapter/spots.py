@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from types import FrameType, ModuleType
 from typing import Any, NamedTuple
 
@@ -25,7 +26,8 @@ WHOLE = object()
 class Spot(NamedTuple):
     """One thing to watch."""
 
-    owner: Any
+    owner: Callable[[], Any]
+    """Returns it; None once it is gone: what can be referred to weakly isn't kept."""
     key: Any
     """An attribute or key of the owner; ``WHOLE``."""
     name: str
@@ -34,10 +36,18 @@ class Spot(NamedTuple):
     """Of the whole, the path of the one place that is meant: ``[2]``; "": all."""
 
 
+def _spot(owner: Any, key: Any, name: str, part: str = "") -> Spot:
+    try:
+        return Spot(weakref.ref(owner), key, name, part)
+    except TypeError:
+        return Spot(lambda: owner, key, name, part)
+
+
 class Found(NamedTuple):
     """What an expression means."""
 
     spots: tuple[Spot, ...]
+    """A second one is the class's attribute, which the object shows as long as it has none of its own."""
     description: str
     target: str | None
     """By what it is found in another run: ``orders:config['debug']``; None: by nothing."""
@@ -139,19 +149,19 @@ def _name(names: _Names, name: str, scope: str, target: str | None) -> Found:
 def _held(value: Any, text: str, but: str) -> Found:
     """What something holds that isn't itself at a place. ``but``: why it isn't."""
     if proxy.is_proxy(value):
-        return Found((Spot(value, WHOLE, text),), f"{text}: the watched value", None)
+        return Found((_spot(value, WHOLE, text),), f"{text}: the watched value", None)
     why = why_not(value)
     said = f"{but}: " if but else ""
     if why is not None:
         raise WatchError(f"{text} can't be watched: {said}{why}")
     return Found(
-        (Spot(value, WHOLE, text),), f"what {text} holds ({said}another value of {text} itself isn't seen)", None
+        (_spot(value, WHOLE, text),), f"what {text} holds ({said}another value of {text} itself isn't seen)", None
     )
 
 
 def _attribute(owner: Any, name: str, text: str) -> tuple[Spot, ...]:
     if proxy.is_proxy(owner):
-        return (Spot(owner, WHOLE, text[: -len(name) - 1], f".{name}"),)
+        return (_spot(owner, WHOLE, text[: -len(name) - 1], f".{name}"),)
     name = _mangled(owner, name)
     spot = _place(owner, name, text)
     inherited = None if isinstance(owner, (type, ModuleType)) else _inherited(owner, name)
@@ -162,7 +172,7 @@ def _attribute(owner: Any, name: str, text: str) -> tuple[Spot, ...]:
 
 def _item(owner: Any, key: Any, text: str, whole: str) -> tuple[Spot, ...]:
     if proxy.is_proxy(owner):
-        return (Spot(owner, WHOLE, whole, f"[{key!r}]" if type(key) is int else ""),)
+        return (_spot(owner, WHOLE, whole, f"[{key!r}]" if type(key) is int else ""),)
     if isinstance(owner, dict):
         return (_place(owner, key, text),)
     if isinstance(owner, list):
@@ -171,7 +181,7 @@ def _item(owner: Any, key: Any, text: str, whole: str) -> tuple[Spot, ...]:
         why = why_not(owner)
         if why is not None:
             raise WatchError(f"{text} can't be watched: {why}")
-        return (Spot(owner, WHOLE, whole, f"[{key + len(owner) if key < 0 else key}]"),)
+        return (_spot(owner, WHOLE, whole, f"[{key + len(owner) if key < 0 else key}]"),)
     if isinstance(owner, (tuple, str, bytes, range)):
         raise WatchError(f"{text}: a {type(owner).__name__} never changes: its place can be watched, which holds it")
     raise WatchError(f"{text}: what a {type_name(owner)[1:-1]} holds can't be watched in place")
@@ -184,7 +194,7 @@ def _place(owner: Any, key: Any, text: str) -> Spot:
         raise WatchError(f"{text} can't be watched: {error}") from None
     if why is not None:
         raise WatchError(f"{text} can't be watched: {why}")
-    return Spot(owner, key, text)
+    return _spot(owner, key, text)
 
 
 def _mangled(owner: Any, name: str) -> str:
@@ -193,14 +203,28 @@ def _mangled(owner: Any, name: str) -> str:
         return name
     for each in type.__dict__["__mro__"].__get__(type(owner)):
         private = f"_{each.__name__.lstrip('_')}{name}"
-        if private in type.__dict__["__dict__"].__get__(each) or private in getattr(owner, "__dict__", ()):
+        if private in type.__dict__["__dict__"].__get__(each) or is_own(owner, private):
             return private
     return name
 
 
+def is_own(owner: Any, name: str) -> bool:
+    """Whether an object has an attribute of its own, not its class's. Runs nothing of the program's."""
+    names = _names_of(owner)
+    return names is not None and name in names
+
+
+def _names_of(owner: Any) -> Mapping[str, Any] | None:
+    try:
+        names = object.__getattribute__(owner, "__dict__")
+    except (AttributeError, TypeError):
+        return None
+    return names if isinstance(names, dict) else None
+
+
 def _inherited(owner: Any, name: str) -> type | None:
     """The class whose attribute an object shows, as long as it has none of its own."""
-    if name in getattr(owner, "__dict__", ()):
+    if is_own(owner, name):
         return None
     for each in type.__dict__["__mro__"].__get__(type(owner)):
         held = type.__dict__["__dict__"].__get__(each)

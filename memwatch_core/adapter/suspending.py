@@ -35,15 +35,26 @@ class Place(NamedTuple):
 
 
 def place(frame: FrameType | None) -> Place | None:
-    """Of this thread, from a frame on; None: no code of the program's runs in it."""
+    """Of this thread, from a frame on; None: no code of the program's runs in it, or only because the debugger's user
+    has it evaluated."""
     debugger, inside = _debugger(), False
+    if debugger is None or _evaluates(debugger, frame):
+        return None
     while frame is not None:
         if frame.f_globals.get("__package__") != __package__:
-            if debugger is None or debugger.get_file_type(frame) != debugger.PYDEV_FILE:
+            if debugger.get_file_type(frame) != debugger.PYDEV_FILE:
                 return Place(frame, inside)
             inside = True
         frame = frame.f_back
     return None
+
+
+def _evaluates(debugger: Any, frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "evaluate_expression" and debugger.get_file_type(frame) == debugger.PYDEV_FILE:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def suspend(at: Place, line: int | None = None) -> bool:

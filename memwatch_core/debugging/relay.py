@@ -120,6 +120,8 @@ class Relay:
             what, name = message.kind
             if (what == "request" and name in _AT_ONCE) or what == "response":
                 await self._urgent(message, name)
+            elif (what, name) == ("request", "dataBreakpointInfo"):  # it only asks
+                self._begin_informing(message)
             else:
                 self._ordered.put_nowait(message)
 
@@ -138,13 +140,8 @@ class Relay:
 
     async def _in_order(self) -> None:
         while (message := await self._ordered.get()) is not None:
-            kind, number = message.kind, message.content.get("seq")
-            if kind == ("request", "dataBreakpointInfo"):
-                task = asyncio.create_task(self._inform(message))
-                if isinstance(number, int):
-                    self._informing[number] = task
-                    task.add_done_callback(partial(self._informed, number))
-            elif kind == ("request", "setDataBreakpoints"):
+            kind = message.kind
+            if kind == ("request", "setDataBreakpoints"):
                 await self._respond(message, await self._breakpoints.set(message.arguments))
             elif kind == ("request", "attach") and (address := _address(message.arguments)) is not None:
                 await self._attach(message, *address)
@@ -159,6 +156,12 @@ class Relay:
         if what == "request" and isinstance(number, int):
             self._open[number] = (name, message.arguments if name in _LEARNT else {})
         await self._debugger.channel.send(message)
+
+    def _begin_informing(self, request: Message) -> None:
+        number = request.content.get("seq")
+        if isinstance(number, int):
+            task = self._informing[number] = asyncio.create_task(self._inform(request))
+            task.add_done_callback(partial(self._informed, number))
 
     async def _inform(self, request: Message) -> None:
         try:
