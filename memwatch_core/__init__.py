@@ -6,6 +6,7 @@ next to nothing:
 * ``watch(value, name="x")`` returns a watched proxy to use in place of the value; ``unwatch(x)`` ends the watch;
 * ``watch_place(order, "limit")`` watches an attribute or a key alone; ``unwatch_place(order, "limit")`` ends it;
 * ``watch_all(settings)`` watches all variables of a module or a class, ``unwatch(settings)`` ends it;
+* ``@watch_locals`` watches the names that a function binds; ``unwatch_locals(function)`` ends it;
 * ``with label("order 17"):`` names the unit of work that the writes within are done for;
 * ``session(...)`` reports the writes of this process while its ``with`` block runs, without ``memwatch run``.
 """
@@ -26,6 +27,8 @@ from .turns import turn  # noqa: E402
 if TYPE_CHECKING:
     from .adapter.all_vars import watch_all as watch_all
     from .adapter.labels import label as label
+    from .adapter.locals import unwatch_locals as unwatch_locals
+    from .adapter.locals import watch_locals as watch_locals
     from .adapter.watch import unwatch as unwatch
     from .adapter.watch import unwatch_place as unwatch_place
     from .adapter.watch import watch as watch
@@ -44,6 +47,8 @@ _HOMES = {
     "unwatch_place": ".adapter.watch",
     "watch_all": ".adapter.all_vars",
     "watch_place": ".adapter.watch",
+    "watch_locals": ".adapter.locals",
+    "unwatch_locals": ".adapter.locals",
     "session": ".running.session",
     "Event": ".records",
     "MemWatchError": ".errors",
@@ -52,7 +57,7 @@ _HOMES = {
 
 __all__ = [
     *("Event", "MemWatchError", "MutationError", "__version__", "label", "session"),
-    *("unwatch", "unwatch_place", "watch", "watch_all", "watch_place"),
+    *("unwatch", "unwatch_locals", "unwatch_place", "watch", "watch_all", "watch_locals", "watch_place"),
 ]
 
 

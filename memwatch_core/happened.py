@@ -30,7 +30,7 @@ Given = Literal["", "plain", "computed"]
 computed from the watched one, ``x = x + 1``."""
 
 
-WhyNot = Literal["kind", "max_objects", "other watch", "key", "member", "memory"]
+WhyNot = Literal["kind", "max_objects", "other watch", "key", "member", "memory", "unmet"]
 """Why something that a watched object holds isn't followed; see :class:`Unfollowed`."""
 
 
@@ -133,6 +133,8 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     """The part's value before the store; None if unknown. Of a place: None, a bool, int, float, str, bytes or
     :class:`Shown`."""
     new: Any
+    activation: int | None = None
+    """Of a name of a function: in which of its calls, counted from 1. None: of anything else, or it isn't known."""
 
 
 class Alias(msgspec.Struct, frozen=True, gc=False):
@@ -280,9 +282,10 @@ class Unfollowed(msgspec.Struct, frozen=True, tag="unfollowed", tag_field="event
     why: WhyNot = "kind"
     """``kind``: changes of such an object aren't seen; what a tuple holds isn't followed. ``max_objects``: so many are
     followed already. ``other watch``: it is a part of another watch, which doesn't go as deep, or is of some fields.
-    ``key``: it lies under a key that isn't a plain value. ``member``: it is in a set. ``memory``: there was none."""
+    ``key``: it lies under a key that isn't a plain value. ``member``: it is in a set. ``memory``: there was none.
+    ``unmet``: the variable is a target, and nothing of its name was there until the end."""
     type: str = ""
-    """The name of its type; empty: of several types."""
+    """The name of its type; empty: of several types. Of an unmet target, one that was probably meant."""
     name: str = ""
     """Where the last one was found, as :attr:`Part.name`."""
 

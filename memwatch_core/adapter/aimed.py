@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, TypeGuard
 
 from ..errors import WatchError
-from ..native import core, proxy
+from ..native import core
 from ..records import NAME_MAX
-from ..targets import Target
+from ..targets import Target, matches
 from . import join, places, process
 
 _dict_of: Any = vars(ModuleType)["__dict__"].__get__
@@ -35,15 +35,25 @@ def open_target(target: Target, name: str, module: object, journal: process.Jour
     if target.local is not None:
         raise WatchError("local variables can't be followed by this version: watch a global, an attribute or a key")
     if not target.steps or (target.is_pattern and len(target.steps) == 1):
-        known = proxy.find_places(module)
-        if known is not None and known[3]:
-            return [(known[2].name, known[0])]
         choice = places.Choice(IMPORT_NAMES, str(target.steps[0].key) if target.steps else "*", quiet=True)
         return [places.open_names(module, called, flags, site, choice, journal.formats)]
+    if target.is_pattern:
+        raise WatchError("below a module's name, names can't be patterns: watch the object that has them")
     if len(target.steps) > 1:
-        raise WatchError("what lies below a module's name can't be followed by this version")
+        route = tuple(step.key for step in target.steps), _brackets(target)
+        return [places.open_route(module, route, called, flags, site, journal.formats)]
     key = target.steps[0].key
     return [places.open_named(module, key, called, flags, site, journal.formats)]
+
+
+def open_unmet(target: Target, journal: process.Journal) -> int:
+    """A variable for a target whose module was never there. Returns its id."""
+    route = tuple(step.key for step in target.steps) or ("*",), _brackets(target)
+    return places.open_route(None, route, target.text[:NAME_MAX], flags_of(journal), ("", 0, ""), journal.formats)[1]
+
+
+def _brackets(target: Target) -> int:
+    return sum(1 << i for i, step in enumerate(target.steps) if step.kind == "item")
 
 
 def flags_of(journal: process.Journal) -> int:
@@ -57,18 +67,61 @@ def flags_of(journal: process.Journal) -> int:
 
 
 def missing(target: Target, names: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What of a target's place isn't there, in words, and the place that is nearest; None: all of it is."""
-    if not target.steps:
-        return None
-    first = str(target.steps[0].key)
-    if target.is_pattern and len(target.steps) == 1:
-        from ..targets import matches
+    """What of a target's place isn't there, in words, and the place that is nearest; None: all of it is.
 
-        return None if any(matches(first, name) for name in names if type(name) is str) else (f"no name {first}", "")
-    if first in names:
-        return None
-    near = nearest(first, [name for name in names if type(name) is str])
-    return f"no name {first!r}", near + target.place[len(first) :] if near else ""
+    What has attributes by code of its own isn't asked: then it may be there.
+    """
+    if target.is_pattern and len(target.steps) == 1:
+        pattern = str(target.steps[0].key)
+        return None if any(matches(pattern, name) for name in _texts(names)) else (f"no name {pattern}", "")
+    known: Mapping[Any, Any] | None = names
+    before = ""
+    for i, step in enumerate(target.steps):
+        if known is None:
+            return None
+        if step.key not in known:
+            near = nearest(step.key, _texts(known)) if isinstance(step.key, str) else ""
+            meant = before + step._replace(key=near).text if near else ""
+            rest = "".join(each.text for each in target.steps[i + 1 :])
+            return f"no name {step.text.removeprefix('.')}", (meant + rest).removeprefix(".") if near else ""
+        before += step.text
+        known = _names_in(known[step.key])
+    return None
+
+
+def _texts(names: Iterable[object]) -> list[str]:
+    return [name for name in names if type(name) is str]
+
+
+def _names_in(value: object) -> Mapping[Any, Any] | None:
+    """What lies in an object by which names, as far as that is known without asking it."""
+    kind = type(value)
+    if kind is dict:
+        return value  # type: ignore[return-value]
+    if kind is list:
+        return dict(enumerate(value))  # type: ignore[arg-type]
+    if issubclass(kind, ModuleType):
+        return vars_of(value)
+    if issubclass(kind, type):
+        return _names_of_instances(value)
+    return None
+
+
+def _names_of_instances(owner: object) -> Mapping[Any, Any]:
+    """The attributes of a class, and those that its methods speak of: names of its instances, probably."""
+    found: dict[Any, Any] = {}
+    for base in reversed(_bases_of(owner)):
+        own = _names_of_class(base)
+        for value in own.values():
+            if type(value) is FunctionType:
+                found.update(dict.fromkeys(value.__code__.co_names))
+        found.update(dict.fromkeys(own.get("__annotations__") or ()))
+        found.update(own)
+    return found
+
+
+_names_of_class: Any = vars(type)["__dict__"].__get__
+_bases_of: Any = vars(type)["__mro__"].__get__
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -58,16 +58,16 @@ def watch_all(
         flags |= core.TRACK_SQL
         join.trace_sql()
     known = proxy.find_places(owner)
-    if known is not None and not known[2].flags & core.TRACK_ALL_VARS:
+    if known is not None and not known[2].beside:
         raise WatchError(f"'{called}' is watched already, as '{known[2].name}'")
-    if known is not None and known[3]:
+    if known is not None:
         return
     frame = sys._getframe(1)
     site = (frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name)
     limits = places.limits(called, depth, max_objects)
     left_out = aimed.IMPORT_NAMES | (places.names_of(called, "skip", skip) or frozenset())
     flags |= core.SECRET if secret else 0
-    open_all(owner, called, flags, site, journal, pattern, left_out, limits)
+    open_all(owner, called, flags, site, journal, pattern, left_out, limits, beside=False)
 
 
 def open_all(
@@ -79,12 +79,16 @@ def open_all(
     pattern: str = "*",
     skip: frozenset[str] = aimed.IMPORT_NAMES,
     limits: tuple[int, int] = (places.DEPTH, places.MAX_OBJECTS),
+    *,
+    beside: bool = True,
 ) -> int:
     """Opens such a watch. Returns the variable's id."""
     names = aimed.vars_of(owner) if aimed.is_module(owner) else _names_of_class(owner)
     module = names.get("__name__" if aimed.is_module(owner) else "__module__")
     choice = places.Choice(skip, pattern, module if type(module) is str else None, quiet=True)
-    return places.open_names(owner, called, flags | core.TRACK_ALL_VARS, site, choice, journal.formats, limits)[1]
+    return places.open_names(owner, called, flags | core.TRACK_ALL_VARS, site, choice, journal.formats, limits, beside)[
+        1
+    ]
 
 
 def _name_of(owner: ModuleType | type) -> str:
@@ -125,9 +129,6 @@ class Tracked:
                 self.begins_as_main(names)
 
     def _open(self, name: str, module: ModuleType) -> None:
-        known = proxy.find_places(module)
-        if known is not None and known[3]:
-            return
         try:
             journal = join.current()
             flags = aimed.flags_of(journal)

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import count
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -210,9 +211,9 @@ def _action(which: Break, hit: Hit, frame: FrameType | None) -> BaseException | 
     then = which.then
     line = sentence(hit, frame)
     if callable(then):
-        return lambda: then(hit)
+        return partial(then, hit)
     if then == "raise":
         return MutationError(f"{line}; it has been written", hit)
     from . import stopping
 
-    return (lambda: stopping.dump(line)) if then == "dump" else stopping.stopper(line)
+    return partial(stopping.dump, line) if then == "dump" else stopping.stopper(line)

@@ -51,6 +51,9 @@ class Membership:
         global _member
         if self._tracing is not None:
             self._tracing.leave()
+        aimed = sys.modules.get(f"{__package__}.targets")
+        if aimed is not None:
+            aimed.forget()
         if _member is self:
             _member = None
         process.close_journal()
@@ -82,9 +85,9 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
             from . import targets
 
             targets.aim(config.watch.targets)
+            targets.aim(config.watch.breaks, stops=True)
             if config.watch.track_all_vars:
                 targets.track_all(config.watch.modules)
-            targets.aim(config.watch.breaks, stops=True)
         return member
 
 

@@ -31,12 +31,14 @@ MAX_OBJECTS = 100_000
 class PlacesInfo:
     """A call of ``watch()``, as remembered for ``variable()``."""
 
-    __slots__ = ("flags", "name", "site", "thread", "thread_ident")
+    __slots__ = ("beside", "flags", "name", "site", "thread", "thread_ident")
     serializer, depth = "", None
     options: Mapping[str, Any] = MappingProxyType({})
 
-    def __init__(self, name: str, flags: int, site: tuple[str, int, str]) -> None:
+    def __init__(self, name: str, flags: int, site: tuple[str, int, str], *, beside: bool = False) -> None:
         self.name, self.flags, self.site = name, flags, site
+        self.beside = beside
+        """Who runs the program asked for it: a call of the program's is no error because of it."""
         self.thread_ident, self.thread = threading.get_ident(), name_here()
 
 
@@ -58,8 +60,8 @@ def open_places(
     if name is None:
         name = infer_argument(frame) or type_name(value)[1:-1]
     known = proxy.find_places(value)
-    if known is not None and known[2].flags & core.TRACK_ALL_VARS:
-        return known[0]  # the user asked for it beside the program: what that does is no error
+    if known is not None and known[2].beside:
+        return known[0]
     if known is not None:
         part = "" if known[3] else "a part of "
         raise WatchError(f"'{name}' is watched already, as {part}'{known[2].name}'")
@@ -105,9 +107,9 @@ def open_place(
     if why is not None:
         raise WatchError(f"'{name}' can't be watched: {why}")
     known = proxy.find_places(owner, place)
-    if whole is not None and whole.flags & core.TRACK_ALL_VARS:
-        owners = proxy.find_places(owner)
-        return 0 if owners is None else owners[0]
+    there = known if whole is None else proxy.find_places(owner)
+    if there is not None and there[2].beside:
+        return there[0]
     if whole is not None:
         raise WatchError(f"'{name}' is watched already, as a place of '{whole.name}'")
     if known is not None:
@@ -134,6 +136,7 @@ def open_named(
     formats: tuple[TypeFormat, ...] = (),
     depth: int = DEPTH,
     most: int = MAX_OBJECTS,
+    beside: bool = True,
 ) -> tuple[str, int]:
     """As :func:`open_place`, of a place that the configuration names; if it is watched already, that watch. Returns the
     variable's name and id."""
@@ -144,7 +147,7 @@ def open_named(
     known = proxy.find_places(owner) if whole is not None else proxy.find_places(owner, place)
     if known is None:
         flags |= core.SECRET if is_secret or proxy.is_secret(name) else 0
-        info = PlacesInfo(name, flags, site)
+        info = PlacesInfo(name, flags, site, beside=beside)
         shown = "a secret" if flags & core.SECRET else shown
         _open(owner, _metadata(info, shown), (depth, most), None, None, info, place)
         _audit_at_exit()
@@ -173,17 +176,49 @@ def open_names(
     choice: Choice,
     formats: tuple[TypeFormat, ...] = (),
     bounds: tuple[int, int] = (DEPTH, MAX_OBJECTS),
+    beside: bool = True,
 ) -> tuple[str, int]:
-    """Watches names of a module or a class. Returns the variable's name and id. Raises as :func:`open_places`."""
+    """Watches names of a module or a class, beside those that are watched. Returns the variable's name and id. Raises
+    as :func:`open_places`."""
+    pattern = None if choice.pattern == "*" else choice.pattern.encode("utf-8", "surrogatepass")
+    known = proxy.find_places(owner)
+    if known is not None and known[3]:
+        if known[2].beside:
+            proxy.widen_names(known[0], pattern, choice.classes)
+        return known[2].name, known[0]
     _declare(formats)
     flags |= core.SECRET if proxy.is_secret(name) else 0
-    info = PlacesInfo(name, flags, site)
+    info = PlacesInfo(name, flags, site, beside=beside)
     shown = type_name(owner)[1:-1]
-    pattern = None if choice.pattern == "*" else choice.pattern.encode("utf-8", "surrogatepass")
     metadata = _metadata(info, shown, whole=True)
     skip, classes, quiet = choice.skip, choice.classes, choice.quiet
     try:
         opened = proxy.open_names(owner, name, metadata, flags, *bounds, skip, pattern, classes, quiet, info)
+    except TypeError as error:
+        raise WatchError(f"'{name}' can't be watched: {error}") from None
+    breaks.by_configuration(opened, info)
+    _audit_at_exit()
+    return name, opened
+
+
+def open_route(
+    owner: object,
+    route: tuple[tuple[object, ...], int],
+    name: str,
+    flags: int,
+    site: tuple[str, int, str],
+    formats: tuple[TypeFormat, ...] = (),
+    bounds: tuple[int, int] = (DEPTH, MAX_OBJECTS),
+    beside: bool = True,
+) -> tuple[str, int]:
+    """Watches what names lead to from a module, by then: keys, and a bit for each that is in brackets. Returns the
+    variable's name and id. Raises as :func:`open_places`."""
+    _declare(formats)
+    flags |= core.SECRET if proxy.is_secret(name) else 0
+    info = PlacesInfo(name, flags, site, beside=beside)
+    shown = "a secret" if flags & core.SECRET else proxy.route_end(owner, *route) if owner is not None else "absent"
+    try:
+        opened = proxy.open_route(owner, name, _metadata(info, shown), flags, *bounds, route[0], route[1], info)
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from None
     breaks.by_configuration(opened, info)
@@ -212,7 +247,7 @@ def close_places(value: object) -> bool:
     if proxy.close_places(value):
         return True
     known = proxy.find_places(value)
-    if known is not None and known[2].flags & core.TRACK_ALL_VARS:
+    if known is not None and known[2].beside:
         return True
     if known is not None:
         raise WatchError(f"the object is watched as a part of '{known[2].name}': unwatch that one")
@@ -289,3 +324,10 @@ def _audit_at_exit() -> None:
     if not _registered:
         _registered = True
         atexit.register(proxy.audit_places)
+
+
+def forget_exit() -> None:
+    """Takes back what is done at exit, until something is watched again."""
+    global _registered
+    atexit.unregister(proxy.audit_places)
+    _registered = False

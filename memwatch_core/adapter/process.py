@@ -97,10 +97,17 @@ def open_journal(
         proxy.keep_stacks(config.watch.frames)
         proxy.set_secrets(tuple(pattern.encode("utf-8", "surrogatepass") for pattern in config.privacy.variables))
         proxy.provide_origins(True)
+        proxy.record_locals(True, _flags(config))
         _journal = Journal(where, config, tuple(serializers), tracker, tuple(formats))
         _closed = None
         threads.install()
         return _journal
+
+
+def _flags(config: Config) -> int:
+    """Those of the variables that locals are."""
+    watch = config.watch
+    return core.TRACK_THREADS * watch.track_threads | core.TRACK_SQL * watch.track_sql
 
 
 def close_journal() -> None:
@@ -115,10 +122,19 @@ def close_journal() -> None:
         threads.uninstall()
         proxy.audit_places()
         proxy.close_all_places()
+        proxy.record_locals(False)
         core.close_journal()
         proxy.provide_origins(False)
         proxy.forget_sites()
         _closed, _closed_by, _journal = _journal.path, os.getpid(), None
+
+
+def forget(closed: Path | None = None, by: int | None = None) -> None:
+    """As if the journal that was closed last had never been: an earlier one may be ``closed``. The next ``watch()``
+    does what it would have done."""
+    global _closed, _closed_by
+    if _journal is None:
+        _closed, _closed_by = closed, by
 
 
 def _after_fork() -> None:

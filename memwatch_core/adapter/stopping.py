@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 
 from ..printed import clean, say
@@ -23,7 +24,7 @@ def stopper(line: str) -> Callable[[], object]:
         return hook
     why = _nobody_there()
     if why:
-        return lambda: dump(f"{line}. No debugger: {why}")
+        return partial(dump, f"{line}. No debugger: {why}")
 
     def stop() -> None:
         from .in_pdb import stop_in

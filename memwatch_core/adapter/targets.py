@@ -6,17 +6,20 @@ body runs, so that each assignment in it is seen. What a target names needn't be
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ..errors import CoreError, WatchError
+from ..native import proxy
 from ..printed import say
 from ..targets import Target as Target
 from ..targets import is_pattern, matches
 from ..targets import parse as parse
 from ..turns import turn
-from . import aimed, importing, join
+from . import aimed, importing, join, process
 from .all_vars import Tracked
 from .names import type_name
 from .own_modules import OwnModules
@@ -44,15 +47,18 @@ class Pending(NamedTuple):
 
 
 class _Aim:
-    __slots__ = ("met", "refused", "stops", "target")
+    __slots__ = ("concluded", "met", "refused", "stops", "target")
 
     def __init__(self, target: Target, stops: bool) -> None:
         self.target, self.stops = target, stops
         self.met: list[Taken] = []
         self.refused: list[str] = []
+        self.concluded = False
 
 
 _aims: list[_Aim] = []
+_aimed_by: int | None = None
+"""The process."""
 _tracked: Tracked | None = None
 
 
@@ -62,7 +68,11 @@ def aim(targets: Iterable[Target | str], *, stops: bool = False) -> None:
 
     Raises ConfigError: no target; SessionError. What can't be watched is said on standard error.
     """
+    global _aimed_by
     with turn():
+        if _aimed_by != os.getpid():
+            _aimed_by = os.getpid()
+            atexit.register(conclude)
         for target in targets:
             one = _Aim(parse(target) if isinstance(target, str) else target, stops)
             _aims.append(one)
@@ -95,11 +105,27 @@ def take(target: Target | str) -> tuple[Taken, ...]:
 
 
 def forget() -> None:
-    """Ends the aims. What they have taken stays watched. Idempotent."""
+    """Ends the aims, and says what they haven't met. What they have taken stays watched. Idempotent."""
     global _tracked
+    conclude()
     importing.leave(begins)
     _aims.clear()
     _tracked = None
+
+
+def conclude() -> None:
+    """Records what was never met, once. Does nothing in a process that was forked since, or without a journal."""
+    if os.getpid() != _aimed_by or process.journal() is None:
+        return
+    with turn():
+        missed = [(one, found) for one in _aims if not one.concluded and (found := _pending(one)) is not None]
+        for one, found in missed:
+            one.concluded = True
+            ids = [] if _is_of_names(one.target) else [taken.variable_id for taken in one.met]
+            ids = ids or [aimed.open_unmet(one.target, join.current())]
+            near = found.nearest.encode("utf-8", "replace")
+            for variable in ids:
+                proxy.tell_unmet(variable, near)
 
 
 def begins(name: str, module: object, spec: object = None) -> None:
@@ -185,13 +211,20 @@ def _pending(one: _Aim) -> Pending | None:
     found = [*_modules(target.module)]
     if not found:
         return Pending(target, f"no module {target.module} was imported", _near_module(target, bare=True))
-    if one.refused and not one.met:
-        return Pending(target, one.refused[-1], "")
+    if one.refused or (not _is_of_names(target) and any(proxy.has_held(taken.variable_id) for taken in one.met)):
+        return None  # what can't be watched was said
+    if not target.steps:
+        return None
     misses = [aimed.missing(target, aimed.vars_of(module)) for _, module in found if aimed.is_module(module)]
     if not misses or any(miss is None for miss in misses):
         return None
     why, nearest = next(miss for miss in misses if miss is not None)
     return Pending(target, f"{found[0][0]} has {why}", f"{target.module}:{nearest}" if nearest else "")
+
+
+def _is_of_names(target: Target) -> bool:
+    """Whether its variable is one of all names that are watched of a module."""
+    return not target.steps or (target.is_pattern and len(target.steps) == 1)
 
 
 def _near_module(target: Target, *, bare: bool = False) -> str:

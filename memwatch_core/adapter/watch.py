@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from ..errors import WatchError
 from ..native import core, proxy
 from ..records import NAME_MAX, Layout, Serializer
-from . import breaks, join, places, process
+from . import breaks, join, locals, places, process
 from .names import UNNAMED, infer_name, quoted
 from .structs import fields_of
 from .threads import name_here
@@ -211,7 +211,11 @@ def variable(watched: object) -> Variable:
     from ..records import Site, Variable
 
     found = proxy.find_places(watched)
-    number, size, _, info = (*found[:2], 0, found[2]) if found is not None else proxy.get_info(watched)
+    of_locals = locals.find(watched) if found is None else None
+    if of_locals is not None:
+        number, size, info = of_locals
+    else:
+        number, size, _, info = (*found[:2], 0, found[2]) if found is not None else proxy.get_info(watched)
     return Variable(
         id=number,
         name=info.name,

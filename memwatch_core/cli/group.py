@@ -19,6 +19,7 @@ from ..printed import NARROWEST, clean_lines, open_closed, put, say, settle, ter
 
 COMMANDS = {
     "run": "Run a program and report every write to its watched values.",
+    "attach": "Watch places of a program that runs already.",
     "log": "Read what a session recorded.",
     "blame": "Say who wrote each part of a value last.",
     "history": "Show the values of a variable over time.",

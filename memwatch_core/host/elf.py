@@ -10,7 +10,7 @@ import os
 import stat
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -91,6 +91,19 @@ class Elf:
                 return min(map(self._name, names))[-1], value
             at -= 1
         return None
+
+    def exported(self, names: Collection[bytes]) -> dict[bytes, int]:
+        """Addresses, relative to where the file is loaded, of those of the names that other files may call or read."""
+        found: dict[bytes, int] = {}
+        sections = list(_SECTION.iter_unpack(self._read(self._sections, _SECTION.size * self._count)))
+        for _, kind, _, _, offset, size, link, *_ in sections:
+            if kind != _DYNAMIC:
+                continue
+            strings = self._read(*sections[link][4:6])
+            for at, _, _, section, value, _ in _SYMBOL.iter_unpack(self._read(offset, size - size % _SYMBOL.size)):
+                if section and (name := strings[at : strings.index(b"\0", at)]) in names:
+                    found[name] = value
+        return found
 
     def _tables(self) -> Iterator[list[tuple[int, int, int, int, int]]]:
         """Of each function: address, size, binding; where its name is, and in which section."""

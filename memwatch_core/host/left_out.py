@@ -1,4 +1,5 @@
-"""What the watched objects of a run hold, and what of it isn't followed: for its end."""
+"""What the watched objects of a run hold, and what of it isn't followed, and targets that were never met: for its
+end."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterator
 from ..printed import clean
 from ..records import Unfollowed
 from ..rendering.layout import both_ends
-from ..rendering.unfollowed import short
+from ..rendering.unfollowed import reason, short
 
 OBJECTS = 10_000
 """Limit of objects that are remembered."""
@@ -25,9 +26,14 @@ class LeftOut:
     def __init__(self) -> None:
         self._counts: dict[_Key, dict[tuple[str, str], int]] = {}
         self._names: dict[_Key, str] = {}
+        self._unmet: dict[str, Unfollowed] = {}
 
     def add(self, record: Unfollowed) -> None:
         """Takes a record: its count replaces the one before."""
+        if record.why == "unmet":
+            if len(self._unmet) < OBJECTS:
+                self._unmet.setdefault(record.variable, record)
+            return
         key = record.pid, record.journal, record.variable_id
         if key not in self._counts and len(self._counts) == OBJECTS:
             return
@@ -51,3 +57,7 @@ class LeftOut:
         more = len(self._counts) - SHOWN
         if more > 0:
             yield f"and {more:,} more {'object' if more == 1 else 'objects'} of which not all is followed"
+        for name, record in [*self._unmet.items()][:SHOWN]:
+            yield f"{both_ends(clean(name), _NAME)}: never met: {reason(record)}"
+        if len(self._unmet) > SHOWN:
+            yield f"and {len(self._unmet) - SHOWN:,} more targets that were never met"

@@ -263,7 +263,8 @@ class Summary:
             most = heapq.nsmallest(PLACES, counts, key=lambda each: (-each[0], each[1]))
             least = "at least " if self._thinned else ""
             names = [
-                f"{both_ends(clean(place.removeprefix('.')), NAME // 2)} ({least}{count:,})" for count, place in most
+                f"{both_ends(clean(place.removeprefix('.')), NAME // 2) or 'itself'} ({least}{count:,})"
+                for count, place in most
             ]
             rest = f" and {_count(len(counts) - PLACES, 'more place')}" if len(counts) > PLACES else ""
             if len(counts) > 1:

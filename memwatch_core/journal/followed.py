@@ -119,7 +119,7 @@ class Followed:
             both = 0 if place is None else min(len(place.last), len(before))
             if place is None or place.last[:both] == before[:both]:
                 return True
-            return layout.is_explained(place.last[0], before[0])
+            return _is_explained(place.last, before)
         first, last = self.variable.depth or (0, self.size)
         start, stop = max(offset, first), min(offset + len(before), last, self.size)
         known = b"" if self._shadow is None else self._shadow[start:stop]
@@ -199,8 +199,11 @@ class Followed:
         place = self._place(offset, len(before))
         if place is not None:
             place.last = after
-        old = cell(before)
-        return make(UNNAMED if place is None else place.path, old, old if before == after else cell(after))
+        number = layout.activation(after)
+        was, now = layout.of_activation(before, number), layout.of_activation(after, number)
+        old = cell(was)
+        new = old if before == after else cell(now)
+        return make(UNNAMED if place is None else place.path, old, new, number or None)
 
     def aliases(self, offset: int, length: int) -> tuple[tuple[Alias, ...], bool]:
         """The other names of the place that a store touched, and whether there are more."""
@@ -233,6 +236,13 @@ class Followed:
         if not self._failed:
             self._failures.append(self.variable.id)
         self._failed = True
+
+
+def _is_explained(last: bytes, before: bytes) -> bool:
+    """Whether a cell may have become another one without an event."""
+    of, other = layout.activation(last), layout.activation(before)
+    kinds = (cell[0] & ~layout.OF_ACTIVATION if cell else 0 for cell in (last, before))
+    return of != other or layout.is_explained(*kinds)
 
 
 def _resized(shadow: Shadow | None, size: int) -> Shadow:

@@ -10,7 +10,7 @@ from ..records import Call, End, Given, Origin, WhyNot
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
-VERSION_MINOR = 6
+VERSION_MINOR = 7
 HEADER_SIZE = 4096
 SLOT_SIZE = 64
 SEGMENT_SLOTS = 16384
@@ -60,6 +60,10 @@ class CellKind(IntEnum):
     """A keyed hash of a value."""
     SECRET_OTHER = 10
     """The same of one of kind OTHER."""
+
+
+OF_ACTIVATION = 0x80
+"""Added to a cell's kind: its payload begins with ACTIVATION."""
 
 
 class CellFlag(IntFlag):
@@ -200,7 +204,7 @@ NOT_FOLLOWED = Struct("<QBBH")
 """Head of a NOT_FOLLOWED's payload: how often so far, number in NOT_FOLLOWED_WHY, length of the type's name, 0. That
 name and the path of the last one follow."""
 NOT_FOLLOWED_WHY: dict[int, WhyNot] = {
-    1: "kind", 2: "max_objects", 3: "other watch", 4: "key", 5: "member", 6: "memory",
+    1: "kind", 2: "max_objects", 3: "other watch", 4: "key", 5: "member", 6: "memory", 7: "unmet",
 }  # fmt: skip
 """Why something isn't followed; unknown numbers count as ``kind``."""
 CELL_SIZE = 64
@@ -209,6 +213,8 @@ CELL = Struct("<BBH")
 """Head of a cell: :class:`CellKind`, length of its payload, :class:`CellFlag`. The payload follows."""
 CUT = Struct("<QI")
 """Head of the payload of a cell whose value doesn't fit: hash and length of the whole value."""
+ACTIVATION = Struct("<Q")
+"""Of a cell of a function's name: which of its calls it belongs to."""
 UNNAMED = ".?"
 """The name of a place whose PLACE record is missing."""
 
@@ -278,6 +284,24 @@ def is_explained(last: int, before: int) -> bool:
     """Whether a cell of one kind may have become one of another kind, or another of its own, without an event: what is
     below is told by places of its own; and from some time on, the place may be a secret."""
     return (last in _OTHERS and before in _OTHERS) or (before in _SECRETS and last not in _SECRETS)
+
+
+def activation(cell: bytes) -> int:
+    """The activation of a function that a cell belongs to; 0: to none."""
+    if len(cell) < CELL.size + ACTIVATION.size or not cell[0] & OF_ACTIVATION or cell[1] < ACTIVATION.size:
+        return 0
+    number: int = ACTIVATION.unpack_from(cell, CELL.size)[0]
+    return number
+
+
+def of_activation(cell: bytes, number: int) -> bytes:
+    """A cell as if it belonged to no activation; no bytes, if it belongs to another one than this."""
+    if not number:
+        return cell
+    if activation(cell) != number:
+        return b""
+    kind, used, flags = CELL.unpack_from(cell)
+    return CELL.pack(kind & ~OF_ACTIVATION, used - ACTIVATION.size, flags) + cell[CELL.size + ACTIVATION.size :]
 
 
 def held(cell: bytes) -> bytes:

@@ -125,6 +125,35 @@ def open_names(
     """As :func:`open_places`, of names of a module or a class: those that ``pattern`` (``*``, ``?``) is of. Classes of
     the module ``classes`` are followed. ``quiet``: what defines a function, a class or a module isn't told."""
 
+def open_route(
+    object: object,
+    name: str,
+    metadata: bytes,
+    flags: int,
+    depth: int,
+    most: int,
+    names: tuple[object, ...],
+    brackets: int,
+    info: object,
+    /,
+) -> int:
+    """As :func:`open_places`, of the place that ``names`` lead to from an object (None: it isn't there), whatever they
+    mean by then: plain keys, two at least. ``brackets``: a bit for each that is a key or an index. Of an attribute of a
+    class, also that of each of its instances, from birth."""
+
+def route_end(object: object, names: tuple[object, ...], brackets: int, /) -> str:
+    """What such names lead to now, in words."""
+
+def widen_names(id: int, pattern: bytes | None, classes: str | None, /) -> None:
+    """A watch of :func:`open_names` is of those of another pattern too, or of all (None), and of classes of a module
+    (None: as before). What is there by now isn't told."""
+
+def has_held(id: int, /) -> bool:
+    """Whether the place of a variable has ever held something; True too if its watch has ended."""
+
+def tell_unmet(id: int, near: bytes, /) -> None:
+    """Records that the name of a variable's watch was never there; ``near``: one that is like it, or nothing."""
+
 def place_of(owner: object, key: object, /) -> tuple[str, Any, str, str | None, Any, bool]:
     """Path of a place, its key for the other functions, its value in words, why it can't be watched alone (None: it
     can), and the info of the watch of the whole owner that has this place (None: there is none)."""
@@ -163,6 +192,44 @@ def audit_places() -> int:
 def close_all_places() -> None:
     """Ends all watches of objects."""
 
+class Function:
+    """A function whose names are watched, as a constant of its code. ``~function`` begins an activation: it announces
+    the parameters of the running frame."""
+
+    def __invert__(self) -> None: ...
+
+class LocalSite:
+    """A binding of a name, as a constant of the code that binds it, in whose frame it is used. ``site[value]`` is the
+    value, and ``-site`` nothing: they announce that the name is about to be bound to it, or deleted."""
+
+    def __getitem__(self, value: T, /) -> T: ...
+    def __neg__(self) -> None: ...
+
+def open_function(
+    name: str,
+    metadata: bytes,
+    flags: int,
+    info: Any,
+    parameters: tuple[tuple[str, int, bool], ...],
+    shared: tuple[int, ...],
+    /,
+) -> Function:
+    """A function whose names are watched from now on, whenever a journal is open. ``metadata``: JSON without its last
+    brace. ``parameters``: name, slot of the frame, whether the slot has a cell. ``shared``: slots of cells that inner
+    functions bind. Raises MemoryError."""
+
+def local_site(function: Function, kind: int, slot: int, name: str, own: bool, /) -> LocalSite:
+    """A binding of a name of a function. ``kind``: 0 in a slot of the frame, 1 in a cell in a slot, 2 in the namespace
+    of a class's body, 3 in the module's. ``own``: in the function's own code. Raises MemoryError."""
+
+def end_function(function: Function, /) -> None:
+    """Ends the watch of its names."""
+
+def find_function(function: Function, /) -> tuple[int, int, Any]:
+    """Variable id, 0 if nothing of it is in the journal; bytes, info."""
+
+def record_locals(on: bool, flags: int = 0, /) -> None:
+    """Whether a journal is open, and the flags of variables in it. Watches in the one before have ended."""
 Hit = tuple[int, int, int, int, int, int, int, int, int, str, str, int, str, bytes, bytes]
 """Handle, variable id, thread's number, how (mwj_origin), whether it is unknown if it is met, offset of the value, its
 size (0: a secret), time, others like it, path (UTF-8), file, line, function, the bytes before, and after: of the whole

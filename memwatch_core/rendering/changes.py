@@ -71,6 +71,13 @@ def named(variable: str, part: str) -> str:
     return f"len({variable})" if part == LENGTH else variable + part
 
 
+def named_in(event: Event, variable: str, part: str) -> str:
+    """:func:`named` of an event's part; of a name of a function, with the number of the call:
+    ``orders:add_order()#3.total``."""
+    number = None if event.part is None else event.part.activation
+    return named(variable if number is None else f"{variable}#{number}", part)
+
+
 def _around(before: str, after: str, limit: int) -> tuple[str, str]:
     """Both texts, shortened around the first difference."""
     if len(before) <= limit and len(after) <= limit:

@@ -33,7 +33,7 @@ from ..records import (
     Unwatched,
     Watched,
 )
-from .changes import change, named, value_text
+from .changes import change, named, named_in, value_text
 from .endings import ending
 from .labels import Labels
 from .layout import Cell, both_ends, flow, last_part, shorten
@@ -210,7 +210,7 @@ class Lines:
         """The event's texts. Widens the columns first, so that a whole batch is aligned."""
         part, before, after = change(event, self._max_side if event.changed else self._max_same)
         row = _Row(
-            event, before, after, named(self._name(self._labels.of(event), event.path), part),
+            event, before, after, named_in(event, self._name(self._labels.of(event), event.path), part),
             f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)",
             "  ".join(text for _, text in self._place_of(event)), self._thread(event),
         )  # fmt: skip
@@ -333,7 +333,7 @@ class Lines:
         """A variable, its first and last value, and the number of writes if several."""
         event = writes.net()
         part, before, after = change(event, self._max_side // 2)
-        name = named(self._name(self._labels.of(event), event.path), part)
+        name = named_in(event, self._name(self._labels.of(event), event.path), part)
         values = f"{before} {self._arrow} {after}" if event.changed else after
         times = f" ({writes.count:,} writes)" if writes.count > 1 else ""
         name = both_ends(name, max(8, self._room - width(values) - len(times) - 2))
@@ -369,7 +369,8 @@ class Lines:
         elif isinstance(record, Unfollowed):
             if record.count == 1:  # what comes later is counted
                 what = both_ends(named(self._name(self._labels.of(record)), clean(record.name)), self._room)
-                yield from self._sentence(record.time_ns, "life", f"{what} is not followed: {reason(record)}")
+                isnt = "was not met" if record.why == "unmet" else "is not followed"
+                yield from self._sentence(record.time_ns, "life", f"{what} {isnt}: {reason(record)}")
         elif isinstance(record, Lost):
             stores = "1 store" if record.count == 1 else f"{record.count:,} stores"
             whose = f" of {self._short_name(record.variable)}" if record.variable else ""

@@ -1,4 +1,4 @@
-"""Why something that a watched object holds isn't followed, in words."""
+"""Why something that a watched object holds isn't followed, in words; and what of a target that was never met."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ def short(why: str, kind: str) -> str:
 def reason(record: Unfollowed) -> str:
     """To put behind ``order.queue is not followed: ``."""
     kind = clean(record.type)
+    if record.why == "unmet":
+        return "nothing of this name was there" + (f"; did you mean {kind}?" if kind else "")
     if record.why in _WHY:
         return _WHY[record.why] + (f" ({kind})" if kind else "")
     if record.type == "tuple":

@@ -19,19 +19,41 @@ FORWARDED = frozenset((signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQ
 _BY_KERNEL = 0x80  # SI_KERNEL: from the terminal
 
 
+class Signals:
+    """Signals to this process, blocked and received one by one. Create and use it in the main thread."""
+
+    def __init__(self) -> None:
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED | {signal.SIGCHLD})
+
+    def release(self) -> None:
+        """Unblocks them; in a forked child, before it runs something else, as well."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+    def take(self, timeout: float | None) -> signal.struct_siginfo | None:
+        """The next signal but SIGCHLD; None: there was none within so many seconds, or a child has ended."""
+        wanted = FORWARDED | {signal.SIGCHLD}
+        info = signal.sigtimedwait(wanted, timeout) if timeout is not None else signal.sigwaitinfo(wanted)
+        return None if info is None or info.si_signo == signal.SIGCHLD else info
+
+    def patience(self, done: Callable[[], bool]) -> bool:
+        """Polls ``done()`` every 50 ms until it is true. Returns False if a signal arrives first that tells us to
+        stop."""
+        while not done():
+            if self.take(0.05) is not None:
+                return False
+        return True
+
+
 class Child:
     """One run of a command. Create it and wait for it in the main thread."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Starts the command. Raises StartError."""
-        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED | {signal.SIGCHLD})
-        before = self._before
+        self._signals = Signals()
         try:
-            self._process = subprocess.Popen(
-                command, env=dict(environment), preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            )
+            self._process = subprocess.Popen(command, env=dict(environment), preexec_fn=self._signals.release)
         except OSError as error:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            self._signals.release()
             found = not isinstance(error, FileNotFoundError)
             reason = error.strerror if found else "no such command"
             raise StartError(f"{command[0]}: can't be started: {reason}", 126 if found else 127) from error
@@ -40,29 +62,21 @@ class Child:
     def wait(self) -> int:
         """Waits for the child and forwards signals. Returns its exit status, negative for the signal that killed it."""
         while self._process.poll() is None:
-            self._take(None)
+            self._forward(self._signals.take(None))
         return self._process.returncode
 
     def patience(self, done: Callable[[], bool]) -> bool:
         """Polls ``done()`` every 50 ms until it is true. Returns False if a signal arrives first that tells us to
         stop."""
-        while not done():
-            if self._take(0.05) in FORWARDED:
-                return False
-        return True
+        return self._signals.patience(done)
 
     def release(self) -> None:
         """Unblocks our signals."""
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+        self._signals.release()
 
-    def _take(self, timeout: float | None) -> int:
-        wanted = FORWARDED | {signal.SIGCHLD}
-        info = signal.sigtimedwait(wanted, timeout) if timeout is not None else signal.sigwaitinfo(wanted)
-        if info is None or info.si_signo == signal.SIGCHLD:
-            return 0
-        if info.si_code != _BY_KERNEL and self._process.poll() is None:
+    def _forward(self, info: signal.struct_siginfo | None) -> None:
+        if info is not None and info.si_code != _BY_KERNEL and self._process.poll() is None:
             self._process.send_signal(info.si_signo)
-        return info.si_signo
 
 
 class StartError(SessionError):

@@ -9,29 +9,19 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .. import config as configuration
 from ..adapter.launch import COMMAND
 from ..config import Config
 from ..errors import ConfigError, MemWatchError, SessionError
-from ..host.follow import Follow
-from ..host.own import is_own_by
-from ..host.pipeline import Pipeline, open_sinks
-from ..host.summary import Summary
-from ..journal.claim import Claim
-from ..journal.session import create_session, save_drivers
 from ..loading.discovery import Plugins, load
 from ..printed import say, settle
 from .child import Child, end_like
+from .reading import Reading
 
-STACK = 16
-"""``watch.stack`` under ``memwatch run``."""
 _OF_NODE = re.compile(r"node(js)?([-.]?\d[\d.]*)?|.+\.[cm]?[jt]s")
 
 
@@ -89,12 +79,6 @@ def refuse_unsupported(config: Config) -> None:
             )
 
 
-def with_stacks(config: Config) -> Config:
-    """The settings of a program that is run: its stores are recorded with their callers, unless it was said
-    otherwise."""
-    return config if config.watch.stack != "auto" else config.but(watch=config.watch.but(stack=STACK))
-
-
 def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     """Runs the target to its end and returns this process's exit status, or dies by the target's signal.
 
@@ -106,34 +90,19 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     for broken in plugins.report.problems:  # defaults only: a configured plugin would have raised
         say(f"{broken}: {broken.reason}; going on without it")
     command, environment = _bridged(target, plugins, _environment())
-    summary = Summary()
-    outputs = open_sinks(plugins.sinks, config)
-    pipeline = Pipeline(outputs, say)
-    started = time.monotonic()
-    with ExitStack() as undo:
-        undo.callback(pipeline.close)
-        folder = create_session(config.journal.folder, target.shown)
-        configuration.save(with_stacks(config), folder)
-        save_drivers(folder, plugins.sql)
-        claim = Claim(folder)  # before any writer could wait for a reader
-        undo.callback(claim.close)
-        child = Child(command, {**environment, "MEMWATCH_SESSION": str(folder)})
-        undo.pop_all()
-    follow = Follow(folder, plugins.serializers, summary, pipeline, say, claim, is_own_by(config.sites.own))
-    follow.start()
+    reading = Reading(config, plugins, target.shown)
+    try:
+        child = Child(command, {**environment, "MEMWATCH_SESSION": str(reading.folder)})
+    except BaseException:
+        reading.cancel()
+        raise
+    reading.start()
     try:
         status = child.wait()
-        follow.finish()
-        if not child.patience(lambda: not follow.is_alive()):
-            follow.abandon()
-            say("interrupted: what the journal holds beyond this was not shown; memwatch log shows it all")
+        reading.end(child.patience)
     finally:
         child.release()
-    summary.unread = follow.gone
-    if follow.gone and quiet:
-        say(f"{folder}: the session's folder was removed while it was in use: events may be missing")
-    if not (quiet or follow.failed):
-        _conclude(summary, folder, config, f"{time.monotonic() - started:.2f} s, {_ending(status)}")
+    reading.conclude(_ending(status), quiet)
     for stream in (sys.stdout, sys.stderr):
         settle(stream)  # ignore errors: the exit status is the program's
     return end_like(status)
@@ -186,28 +155,3 @@ def _ending(status: int) -> str:
         return f"killed by {signal.Signals(-status).name}"
     except ValueError:
         return f"killed by signal {-status}"
-
-
-def _conclude(summary: Summary, folder: Path, config: Config, end: str) -> None:
-    together = f"({end})".replace(" ", "\t")
-    say(f"{summary.sentence()} {together}")
-    for line in summary.lines():
-        say(f"  {line}")
-    if summary.empty:
-        return
-    if summary.unread:
-        say(f"session {folder} is gone: it can't be read again")
-        return
-    shown = str(folder)
-    with suppress(OSError):  # the working folder may be gone
-        relative = os.path.relpath(folder)
-        shown = shown if relative.startswith("..") else relative
-    say(f"session {shown}; read it again with: memwatch\tlog{'' if _is_found(config) else f' {shown}'}")
-
-
-def _is_found(config: Config) -> bool:
-    """Whether ``memwatch log`` finds this session without options."""
-    try:
-        return configuration.load().journal.folder == config.journal.folder
-    except ConfigError:
-        return False

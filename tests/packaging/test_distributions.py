@@ -16,7 +16,9 @@ from memwatch_core.hookspecs import GROUPS
 from memwatch_core.loading.discovery import DISTRIBUTIONS
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = sorted(path for path in (ROOT / "plugins").iterdir() if path.name != "_template")
+ALL = sorted(path for path in (ROOT / "plugins").iterdir() if path.name != "_template")
+FOLDERS = [path for path in ALL if path.name.startswith("memwatch-")]
+"""Plugins of ours. Others are somebody else's: pytest's."""
 KINDS = {"serializer": "serializers", "sink": "sinks", "sql": "sql", "bridge": "bridges"}
 IN_PYTHON = {"sqlite3"}
 """Libraries that come with Python."""
@@ -39,7 +41,7 @@ def npm_package(folder: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text()) if file.exists() else None
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", ALL, ids=lambda folder: folder.name)
 class TestDistribution:
     def test_is_named_unlike_its_folder(self, folder: Path) -> None:
         described = project(folder)["project"]
@@ -50,13 +52,6 @@ class TestDistribution:
         assert described["description"], "pip shows it"
         assert described["license"] == "Apache-2.0"
         assert (folder / described["readme"]).is_file()
-
-    def test_entry_point_is_not_the_name(self, folder: Path) -> None:
-        kind, name = words(folder)
-        points = project(folder)["project"]["entry-points"]
-        module = folder.name.replace("-", "_")
-        is_driver = kind == "sql" and not npm_package(folder)  # its object is the plugin
-        assert points == {GROUPS[kind]: {name: f"{module}:driver" if is_driver else module}}
 
     def test_version_moves_alone(self, folder: Path) -> None:
         described = project(folder)["project"]
@@ -69,6 +64,19 @@ class TestDistribution:
         assert tool["package-data"] == {module: [*scripts, "py.typed"]}
         found = (path.parent.relative_to(folder) for path in folder.glob(f"{module}/**/__init__.py"))
         assert sorted(tool["packages"]) == sorted(str(path).replace("/", ".") for path in found)
+
+    def test_is_not_what_is_installed(self, folder: Path) -> None:
+        assert distribution(folder.name).version == __version__, "make setup"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+class TestPlugin:
+    def test_entry_point_is_not_the_name(self, folder: Path) -> None:
+        kind, name = words(folder)
+        points = project(folder)["project"]["entry-points"]
+        module = folder.name.replace("-", "_")
+        is_driver = kind == "sql" and not npm_package(folder)  # its object is the plugin
+        assert points == {GROUPS[kind]: {name: f"{module}:driver" if is_driver else module}}
 
     def test_requires_what_it_does_not_import(self, folder: Path) -> None:
         described = project(folder)["project"]
@@ -131,15 +139,33 @@ class TestDistribution:
             test = ROOT / "tests" / "node" / f"test_node_{'_'.join(words(folder)).replace('-', '_')}.py"
         assert test.is_file(), f"run the contract over it, in {test.relative_to(ROOT)}"
 
-    def test_is_not_what_is_installed(self, folder: Path) -> None:
-        assert distribution(folder.name).version == __version__, "make setup"
+
+PYTESTS = ROOT / "plugins" / "pytest-memwatch"
+"""What is installed for pytest: it watches on the user's behalf, so it opens a session itself."""
+
+
+class TestPluginOfPytest:
+    def test_entry_point_is_not_the_name(self) -> None:
+        assert project(PYTESTS)["project"]["entry-points"] == {"pytest11": {"memwatch": "pytest_memwatch"}}
+
+    def test_requires_what_it_does_not_import(self) -> None:
+        sources = "".join(path.read_text() for path in PYTESTS.rglob("*.py"))
+        required = {re.split(r"[^\w-]", line, maxsplit=1)[0] for line in project(PYTESTS)["project"]["dependencies"]}
+        assert required >= {"memwatch-core", "pytest"}
+        assert re.search(r"^import pytest$", sources, re.M)
+        contract = r"(?:import|from) memwatch_core\.(?!hookspecs|records|errors|targets|running\.recording)"
+        assert not re.search(contract, sources)
+
+    def test_is_not_listed_in_the_documents(self) -> None:
+        for document in ("README.md", "docs/pytest.md", "docs/plugins.md", "metapackage/README.md"):
+            assert "pytest-memwatch" in (ROOT / document).read_text(), document
 
 
 def test_what_users_install_requires_what_is_here_and_names_the_rest() -> None:
     described = project(ROOT / "metapackage")["project"]
     assert (described["name"], described["version"]) == ("memwatch", __version__)
     assert described["requires-python"] == project(ROOT)["project"]["requires-python"]
-    names = {folder.name for folder in FOLDERS}
+    names = {folder.name for folder in ALL}
     extras = described["optional-dependencies"]
     assert set(described["dependencies"]) - {project(ROOT)["project"]["name"]} <= names
     assert set(extras["node"]) <= names

@@ -63,6 +63,21 @@ static int is_secret(int kind) { return kind == CELL_SECRET || kind == CELL_SECR
 static int is_explained(int last, int before) {
     return (is_other(last) && is_other(before)) || (is_secret(before) && !is_secret(last));
 }
+#define CELL_HEAD 4u        /* u8 kind, u8 bytes of payload, u16 flags */
+#define OF_ACTIVATION 0x80u /* added to a kind: the payload begins with this: */
+#define ACTIVATION_BYTES 8u /* the number of a function's activation */
+/* The one that a cell belongs to; 0: to none. */
+static uint64_t cell_activation(const unsigned char *cell, uint64_t length) {
+    uint64_t number = 0;
+    if (length >= CELL_HEAD + ACTIVATION_BYTES && cell[0] & OF_ACTIVATION && cell[1] >= ACTIVATION_BYTES)
+        memcpy(&number, cell + CELL_HEAD, sizeof number);
+    return number;
+}
+/* Whether a cell may have become another one without an event. */
+static int cell_is_explained(const unsigned char *last, const unsigned char *before, uint64_t length) {
+    if (cell_activation(last, length) != cell_activation(before, length)) return 1;
+    return is_explained(last[0] & ~OF_ACTIVATION, before[0] & ~OF_ACTIVATION);
+}
 typedef struct place {
     PyObject *path;
     PyObject *aliases; /* tuple; NULL: it has no other name */
@@ -282,7 +297,7 @@ static int state_explains(const State *state, uint64_t offset, const unsigned ch
     if (!state->slab) return state->shadow == NULL || state_agrees(state, offset, before, length);
     const Place *place = state_place(state, offset, length);
     uint64_t both = place == NULL ? 0 : place->length < length ? place->length : length;
-    return both == 0 || memcmp(place->last, before, both) == 0 || is_explained(place->last[0], before[0]);
+    return both == 0 || memcmp(place->last, before, both) == 0 || cell_is_explained(place->last, before, both);
 }
 
 /* Follows a store without decoding its values. */

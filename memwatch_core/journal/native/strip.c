@@ -21,7 +21,7 @@
 #include "journal/masks.h"
 
 enum { PLAIN, SLAB, LEFT }; /* of a variable: bytes; cells; masked already */
-enum { CELL = 64, HEAD = 4, CUT = 1, HOW = 14, TAG_SHIFT = 4 };
+enum { CELL = 64, HEAD = 4, CUT = 1, HOW = 14, TAG_SHIFT = 4, OF_ACTIVATION = 0x80, NUMBER = 8 };
 enum { ABSENT = 0, OTHER = 8, SECRET = 9, SECRET_OTHER = 10 };
 enum { SECRET_FLAG = 16, UNTOLD_FLAG = 128 }; /* of a VARIABLE: see layout.py */
 enum { MASKS = 4096, REASON_MAX = 200 };
@@ -220,11 +220,27 @@ static void hide_cell(const Strip *s, uint32_t variable, unsigned char cell[CELL
     memcpy(cell + HEAD, &hash, kept);
 }
 
+/* Of a name of a function, which of its activations it belongs to stays. */
+static void hide_cell_of(const Strip *s, uint32_t variable, unsigned char cell[CELL], size_t length) {
+    if (length < HEAD + NUMBER || !(cell[0] & OF_ACTIVATION) || cell[1] < NUMBER || cell[1] > length - HEAD) {
+        hide_cell(s, variable, cell, length);
+        return;
+    }
+    unsigned char own[CELL] = {cell[0] & (unsigned char)~OF_ACTIVATION, (unsigned char)(cell[1] - NUMBER), cell[2],
+                               cell[3]};
+    memcpy(own + HEAD, cell + HEAD + NUMBER, length - HEAD - NUMBER);
+    hide_cell(s, variable, own, length - NUMBER);
+    memcpy(cell, own, HEAD);
+    cell[0] |= OF_ACTIVATION;
+    cell[1] = (unsigned char)(own[1] + NUMBER);
+    memcpy(cell + HEAD + NUMBER, own + HEAD, length - HEAD - NUMBER);
+}
+
 static void strip_cells(Strip *s, unsigned char *record, uint32_t variable, size_t ahead, size_t length) {
     for (size_t side = 0; side < 2; side++) {
         unsigned char cell[CELL] = {0};
         for (size_t i = 0; i < length && i < CELL; i++) cell[i] = *byte_at(record, 36, ahead + side * length + i);
-        hide_cell(s, variable, cell, length < CELL ? length : CELL);
+        hide_cell_of(s, variable, cell, length < CELL ? length : CELL);
         for (size_t i = 0; i < length; i++) *byte_at(record, 36, ahead + side * length + i) = i < CELL ? cell[i] : 0;
     }
 }

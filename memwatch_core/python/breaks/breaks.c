@@ -7,11 +7,11 @@
 #include "breaks/breaks.h"
 
 #include <stdatomic.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "breaks/next_instruction.h"
 #include "breaks/untraced.h"
-#include "breaks/waker.h"
 #include "errors.h"
 #include "interpreter.h"
 #include "origins/interrupted.h"
@@ -87,21 +87,13 @@ int mwpy_hits_act(void) {
     return failed;
 }
 
+/* Before an instruction of a thread, which may have been given what another one has met. */
+static int act_now(void) {
+    if (!mwpy_own_hits.tid) mwpy_own_hits.tid = (uint32_t)syscall(SYS_gettid);
+    return mwpy_hits_wait() ? mwpy_hits_act() : 0;
+}
+
 /* ---- later ------------------------------------------------------------------------------------------------------- */
-
-static int pending(void *unused) {
-    (void)unused;
-    atomic_store(&asked, false);
-    return mwpy_act();
-}
-
-void mwpy_hits_later(void) {
-    PyThreadState *thread = mwpy_current_thread();
-    if (mwpy_own_hits.acting || !thread || mwpy_is_finalizing()) return;
-    mwpy_next_arm(thread);
-    if ((pid_t)mwpy_own_hits.tid == getpid() && !atomic_exchange(&asked, true) && Py_AddPendingCall(pending, NULL))
-        atomic_store(&asked, false);
-}
 
 /* The state of a thread, by the kernel's number; NULL: it has none. */
 static PyThreadState *state_of(uint32_t tid) {
@@ -110,8 +102,10 @@ static PyThreadState *state_of(uint32_t tid) {
     return one;
 }
 
-/* In the waker's thread: of those who had no GIL. One that runs no Python leaves it to the main thread. */
-static void arm_waiting(void) {
+/* Of those who had no GIL. What a thread that runs no Python has met, the main thread acts on. */
+static int arm_waiting(void *unused) {
+    (void)unused;
+    atomic_store(&asked, false);
     uint32_t tid, main = (uint32_t)getpid();
     for (uint64_t turn = 0; (tid = mwpy_hit_waits(&turn));) {
         PyThreadState *thread = state_of(tid);
@@ -121,6 +115,18 @@ static void arm_waiting(void) {
         }
         if (thread) mwpy_next_arm(thread);
     }
+    return 0;
+}
+
+static void ask(void) {
+    if (!atomic_exchange(&asked, true) && mwpy_next_check(arm_waiting)) atomic_store(&asked, false);
+}
+
+void mwpy_hits_later(void) {
+    PyThreadState *thread = mwpy_current_thread();
+    if (mwpy_own_hits.acting || !thread || mwpy_is_finalizing()) return;
+    mwpy_next_arm(thread);
+    ask(); /* an exception may leave the frames that are armed */
 }
 
 static bool holds_lock(void) {
@@ -130,16 +136,19 @@ static bool holds_lock(void) {
 
 /* mw_hits_hook. After an announced write, whoever has announced it acts. */
 static void settled(const void *ucontext) {
-    if (!ucontext || !mwpy_own_hits.waiting) return;
-    if (holds_lock() && !mwpy_is_handler(ucontext))
+    if (!ucontext || !mwpy_own_hits.waiting || mwpy_is_finalizing()) return;
+    if (holds_lock() && !mwpy_is_handler(ucontext)) {
         mwpy_hits_later();
-    else
-        mwpy_waker_wake();
+        return;
+    }
+    PyThreadState *thread = PyGILState_GetThisThreadState();
+    if (thread && !mwpy_is_handler(ucontext)) mwpy_next_arm_here(thread);
+    ask();
 }
 
 static void met(const mw_hit *hit) {
     mwpy_hit_met(hit);
-    if (hit->how == MWPY_BY_KERNEL) mwpy_waker_wake();
+    if (hit->how == MWPY_BY_KERNEL) ask();
 }
 
 /* ---- functions --------------------------------------------------------------------------------------------------- */
@@ -147,11 +156,11 @@ static void met(const mw_hit *hit) {
 PyDoc_STRVAR(react_doc, "react_by(function)\n--\n\n"
                         "What is done about events that meet a condition: the function gets a list of tuples, and\n"
                         "returns a list of exceptions, which are raised, and functions, which are called.\n"
-                        "RuntimeError: other tools use all that sys.monitoring has; OSError: no thread could be made.");
+                        "RuntimeError: other tools use all that sys.monitoring has.");
 static PyObject *react_by(PyObject *module, PyObject *function) {
     (void)module;
     Py_XSETREF(reaction, Py_NewRef(function));
-    if (mwpy_next_prepare(mwpy_act) || mwpy_waker_start(arm_waiting)) return NULL;
+    if (mwpy_next_prepare(act_now)) return NULL;
     mw_set_hit_hooks(met, settled);
     Py_RETURN_NONE;
 }
@@ -163,7 +172,6 @@ static PyObject *hits_forked(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     mwpy_hits_forked();
     atomic_store(&asked, false);
-    if (reaction && mwpy_waker_start(arm_waiting)) return NULL;
     Py_RETURN_NONE;
 }
 

@@ -2,6 +2,9 @@
 #define Py_BUILD_CORE_MODULE 1
 #include "breaks/next_instruction.h"
 
+#include <dlfcn.h>
+#include <stdatomic.h>
+
 #include "interpreter.h"
 
 static int (*call)(void);
@@ -23,6 +26,10 @@ static int tool = -1;
 static long instruction_event;
 static PyObject *armed[ARMED]; /* strong */
 static int armed_n;
+
+/* By the thread that looks first. Its name is the interpreter's own, for its tests: where it isn't there, by the main
+ * thread. */
+static int (*add_pending_call)(PyInterpreterState *, int (*)(void *), void *, int);
 
 static PyObject *on_instruction(PyObject *self, PyObject *const *args, Py_ssize_t n) {
     (void)self, (void)args, (void)n;
@@ -74,6 +81,7 @@ static int register_callback(PyObject *monitoring) {
 
 int mwpy_next_prepare(int (*called)(void)) {
     call = called;
+    *(void **)&add_pending_call = dlsym(RTLD_DEFAULT, "_PyEval_AddPendingCall");
     if (tool >= 0) return 0;
     PyObject *monitoring = PySys_GetObject("monitoring"); /* borrowed */
     if (!monitoring) {
@@ -106,6 +114,8 @@ void mwpy_next_arm(PyThreadState *thread) {
     mwpy_put_back(aside);
 }
 
+void mwpy_next_arm_here(PyThreadState *thread) { (void)thread; } /* by mwpy_next_check() */
+
 void mwpy_next_disarm(void) {
     mwpy_aside aside = mwpy_set_aside();
     while (armed_n) {
@@ -116,6 +126,11 @@ void mwpy_next_disarm(void) {
     mwpy_put_back(aside);
 }
 
+int mwpy_next_check(int (*called)(void *)) {
+    return add_pending_call ? add_pending_call(PyInterpreterState_Main(), called, NULL, 0)
+                            : Py_AddPendingCall(called, NULL);
+}
+
 #else
 
 /* ---- CPython 3.11: the thread's trace function, for one event. A debugger's own is called behind ours. --------------
@@ -123,16 +138,16 @@ void mwpy_next_disarm(void) {
 
 enum { ARMED = 32 };
 static struct armed {
-    PyThreadState *thread;
+    _Atomic(PyThreadState *) thread;
     Py_tracefunc before;
-    PyFrameObject *frame; /* strong: it is asked for each instruction */
+    PyFrameObject *frame; /* strong: it is asked for each instruction; NULL: for each line */
     char opcodes;
 } armed[ARMED];
 
 static int on_event(PyObject *object, PyFrameObject *frame, int what, PyObject *arg);
 
 static void say_tracing(PyThreadState *thread) {
-    thread->cframe->use_tracing = thread->c_tracefunc || thread->c_profilefunc ? 255 : 0;
+    if (!thread->tracing) thread->cframe->use_tracing = thread->c_tracefunc || thread->c_profilefunc ? 255 : 0;
 }
 
 static struct armed *of(const PyThreadState *thread) {
@@ -141,22 +156,32 @@ static struct armed *of(const PyThreadState *thread) {
     return NULL;
 }
 
+static struct armed *claim(PyThreadState *thread) {
+    for (int i = 0; i < ARMED; i++) {
+        PyThreadState *none = NULL;
+        if (atomic_compare_exchange_strong(&armed[i].thread, &none, thread)) return &armed[i];
+    }
+    return NULL;
+}
+
 static Py_tracefunc disarm(struct armed *a) {
     Py_tracefunc before = a->before;
-    if (a->thread->c_tracefunc == on_event) { /* nobody has set another one meanwhile */
-        a->thread->c_tracefunc = before;
-        if (!a->thread->tracing) say_tracing(a->thread);
+    PyThreadState *thread = a->thread;
+    if (thread->c_tracefunc == on_event) { /* nobody has set another one meanwhile */
+        thread->c_tracefunc = before;
+        say_tracing(thread);
     }
     PyFrameObject *frame = a->frame;
     if (frame) frame->f_trace_opcodes = a->opcodes;
-    *a = (struct armed){0};
+    a->frame = NULL;
+    a->thread = NULL;
     Py_XDECREF(frame);
     return before;
 }
 
 static int on_event(PyObject *object, PyFrameObject *frame, int what, PyObject *arg) {
     struct armed *a = of(PyThreadState_Get());
-    bool wanted = !a || what != PyTrace_OPCODE || (a->frame == frame && a->opcodes);
+    bool wanted = !a || what != PyTrace_OPCODE || a->frame != frame || a->opcodes;
     Py_tracefunc before = a ? disarm(a) : NULL;
     if (call()) return -1;
     return before && wanted ? before(object, frame, what, arg) : 0;
@@ -167,20 +192,24 @@ int mwpy_next_prepare(int (*called)(void)) {
     return 0;
 }
 
-void mwpy_next_arm(PyThreadState *thread) {
+void mwpy_next_arm_here(PyThreadState *thread) {
     struct armed *a = of(thread);
     if (a && thread->c_tracefunc == on_event) return;
-    if (!a && !(a = of(NULL))) return;
-    mwpy_aside aside = mwpy_set_aside();
-    Py_XDECREF(a->frame);
-    PyFrameObject *frame = complete(mwpy_top_frame(thread)) ? PyThreadState_GetFrame(thread) : NULL;
-    *a = (struct armed){.thread = thread, .before = thread->c_tracefunc, .frame = frame};
-    if (frame) {
-        a->opcodes = frame->f_trace_opcodes;
-        frame->f_trace_opcodes = 1;
-    }
+    if (!a && !(a = claim(thread))) return;
+    a->before = thread->c_tracefunc;
     thread->c_tracefunc = on_event;
-    if (!thread->tracing) say_tracing(thread);
+    say_tracing(thread);
+}
+
+void mwpy_next_arm(PyThreadState *thread) {
+    mwpy_next_arm_here(thread);
+    struct armed *a = of(thread);
+    if (!a || a->frame || !complete(mwpy_top_frame(thread))) return;
+    mwpy_aside aside = mwpy_set_aside();
+    if ((a->frame = PyThreadState_GetFrame(thread))) {
+        a->opcodes = a->frame->f_trace_opcodes;
+        a->frame->f_trace_opcodes = 1;
+    }
     mwpy_put_back(aside);
 }
 
@@ -195,4 +224,6 @@ void mwpy_next_disarm(void) {
     for (int i = 0; i < ARMED; i++)
         if (armed[i].thread && is_alive(armed[i].thread)) disarm(&armed[i]);
 }
+
+int mwpy_next_check(int (*called)(void *)) { return Py_AddPendingCall(called, NULL); }
 #endif

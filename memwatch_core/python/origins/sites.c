@@ -38,6 +38,14 @@ static int next_signed(cursor *c) {
 
 enum { FORM_ONE_LINE = 10, FORM_NO_COLUMN = 13, FORM_LONG = 14, FORM_NONE = 15 };
 
+/* What stands behind the one that begins a function, and has no position, is what says the parameters (locals/): it
+ * belongs to the line where the function begins. */
+static bool says_parameters(const mwpy_place *at) {
+    enum { MOST = 6 };
+    int behind = at->unit - at->code->_co_firsttraceable;
+    return behind > 0 && behind <= MOST;
+}
+
 /* Line and column (from 1; 0: unknown) of an instruction. Returns the number of bytes of the table that were needed. */
 static size_t locate(const mwpy_place *at, const uint8_t *table, size_t n, uint32_t *line, uint32_t *column) {
     cursor c = {table, table + n};
@@ -64,6 +72,8 @@ static size_t locate(const mwpy_place *at, const uint8_t *table, size_t n, uint3
             if (form != FORM_NONE) {
                 *line = current > 0 ? (uint32_t)current : 0;
                 *column = start;
+            } else if (says_parameters(at)) {
+                *line = (uint32_t)at->code->co_firstlineno;
             }
             break;
         }

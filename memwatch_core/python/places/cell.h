@@ -19,6 +19,8 @@ enum mwpy_cell_kind {
     MWPY_SECRET = 9,        /* a keyed hash */
     MWPY_SECRET_SHOWN = 10, /* the same, of a value of kind SHOWN */
 };
+/* Added to a kind: the payload begins with the number of an activation, a u64, and goes on as the kind says. */
+enum { MWPY_OF_ACTIVATION = 0x80 };
 enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60 };
 /* Flags. The last two say how the value came there: with all others, at once. */
 enum { MWPY_CELL_CUT = 1, MWPY_CELL_MOVED = 2, MWPY_CELL_CLEARED = 4, MWPY_CELL_REPLACED = 8 };
@@ -37,6 +39,8 @@ static inline size_t mwpy_cell_size(const mwpy_cell *cell) { return offsetof(mwp
  * code of the program's runs, no exception is set, nothing is kept. Bytes behind the payload are left as they were.
  * Interpreter lock held. */
 void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
+/* The same, in a payload of at most so many bytes: 40 or more. */
+void mwpy_cell_describe_in(mwpy_cell *cell, PyObject *value, size_t room);
 
 /* A list of these items, whatever its type. */
 void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n);

@@ -8,6 +8,7 @@
 #include "interpreter.h"
 #include "places/members.h"
 
+#include "places/objects.h"
 #include "places/reports.h"
 
 enum { VERSIONS_FEW = 200 };
@@ -71,26 +72,12 @@ static int look_at(PyObject *object, void *argument) {
     return 0;
 }
 
-/* Looks at all objects that the collector knows. */
-static void visit_all(search *s) {
-#if PY_VERSION_HEX >= 0x030C0000
-    PyUnstable_GC_VisitObjects(look_at, s);
-#else
-    struct _gc_runtime_state *gc = &PyInterpreterState_Get()->gc;
-    for (int i = 0; i <= NUM_GENERATIONS; i++) {
-        PyGC_Head *list = i < NUM_GENERATIONS ? &gc->generations[i].head : &gc->permanent_generation.head;
-        for (PyGC_Head *at = _PyGCHead_NEXT(list); at != list; at = _PyGCHead_NEXT(at))
-            if (!look_at((PyObject *)(at + 1), s)) return;
-    }
-#endif
-}
-
 /* In its class as a rule; where the program has put something else in its place, it may be kept elsewhere. */
 static PyObject *descriptor_of(PyTypeObject *type, PyMemberDef *slot) {
     search s = {slot, NULL};
     PyObject *dict = PyType_GetDict(type), *found = dict ? PyDict_GetItemString(dict, slot->name) : NULL;
     if (found) look_at(found, &s);
-    if (!s.found) visit_all(&s);
+    if (!s.found) mwpy_visit_objects(look_at, &s);
     Py_XINCREF(s.found);
     Py_XDECREF(dict);
     return s.found;

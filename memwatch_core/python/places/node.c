@@ -55,7 +55,10 @@ static bool is_of_pattern(PyObject *pattern, PyObject *name) {
     size_t n = 0;
     for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(name) && n + 4 <= sizeof text; i++)
         n += mwpy_put_utf8(text + n, PyUnicode_READ_CHAR(name, i));
-    return mwpy_glob(PyBytes_AS_STRING(pattern), (size_t)PyBytes_GET_SIZE(pattern), text, n, false);
+    const char *each = PyBytes_AS_STRING(pattern), *end = each + PyBytes_GET_SIZE(pattern);
+    for (size_t length; each <= end; each += length + 1)
+        if (mwpy_glob(each, length = strlen(each), text, n, false)) return true;
+    return false;
 }
 
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key) {
@@ -128,7 +131,7 @@ static void sweep(mwpy_root *root) {
     root->absent = 0;
 }
 
-static mwpy_cell_number take_cell(mwpy_node *node, PyObject *key) {
+mwpy_cell_number mwpy_node_take_cell(mwpy_node *node, PyObject *key) {
     mwpy_root *root = node->root;
     if (root->absent > ABSENT_FEW && !root->cells.free_n) {
         size_t handed_out = 0;
@@ -292,9 +295,10 @@ static void give_back_cells(mwpy_node *node, PyObject *index) {
     }
 }
 
-static void leave_dict(mwpy_node *node, bool alive) {
+void mwpy_node_leave_dict(mwpy_node *node, bool alive) {
     mwpy_table_take(node->dict, node);
     if (alive && !mwpy_table_get(node->dict)) mwpy_dict_unwatch(node->dict);
+    node->dict = NULL;
 }
 
 /* alive: dict and owner are still there; other watches that hold it then go on with it. */
@@ -315,7 +319,8 @@ static void end_now(mwpy_node *node, bool alive) {
     mwpy_secrets_kept kept = {0};
     if (holders_n && unlikely(mwpy_secrets.on)) mwpy_secrets_keep(&kept, node);
     if (is_top(node)) root->top = NULL;
-    if (node->dict) leave_dict(node, alive);
+    PyObject *value = mwpy_node_whose(node);
+    if (node->dict) mwpy_node_leave_dict(node, alive);
     if (node->owner) mwpy_table_take(node->owner, node);
     if (root->top && is_reached(node)) end_soon(mwpy_ways_end(node));
     Py_ssize_t at = 0;
@@ -333,9 +338,11 @@ static void end_now(mwpy_node *node, bool alive) {
         give_back_cells(node, node->odd);
     }
     mwpy_layout *layout = mwpy_slots_close(node);
-    if (node->items) mwpy_items_close(node, alive);
+    if (node->indexed)
+        mwpy_items_leave(node, alive);
+    else if (node->items)
+        mwpy_items_close(node, alive);
     if (node->members) mwpy_members_close(node, alive);
-    PyObject *value = mwpy_node_whose(node);
     Py_XDECREF(node->place);
     Py_XDECREF(node->links);
     Py_XDECREF(node->cells);
@@ -397,6 +404,13 @@ static int report(mwpy_node *node) {
     return dict ? mwpy_dict_watch(dict) : 0;
 }
 
+static void join(mwpy_root *root, mwpy_node *node) {
+    node->after = root->nodes;
+    if (root->nodes) root->nodes->before = node;
+    root->nodes = node;
+    root->count++;
+}
+
 static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int level) {
     mwpy_node *node = PyMem_Calloc(1, sizeof *node);
     if (!node) return NULL;
@@ -412,12 +426,19 @@ static mwpy_node *new_node(mwpy_root *root, PyObject *dict, PyObject *owner, int
         if (layout) mwpy_layout_give_back(layout);
         return NULL;
     }
-    node->after = root->nodes;
-    if (root->nodes) root->nodes->before = node;
-    root->nodes = node;
-    root->count++;
+    join(root, node);
     return node;
 }
+
+mwpy_node *mwpy_node_make(mwpy_root *root, PyObject *place) {
+    mwpy_node *node = PyMem_Calloc(1, sizeof *node);
+    if (!node) return NULL;
+    *node = (mwpy_node){.place = Py_NewRef(place), .attributes = true, .root = root};
+    join(root, node);
+    return node;
+}
+
+void mwpy_node_end(mwpy_node *node, bool alive) { end(node, alive); }
 
 /* What lies under a key that isn't plain isn't followed: the key would have to be compared. */
 static void follow_key(mwpy_node *node, PyObject *key, PyObject *value) {
@@ -438,7 +459,7 @@ static void fill(mwpy_node *node) {
     if (node->items) mwpy_items_fill(node);
     if (node->members) mwpy_members_fill(node);
     while (node->dict && PyDict_Next(node->dict, &at, &key, &value)) {
-        mwpy_cell_number number = wants(node, &key) ? take_cell(node, key) : MWPY_NO_CELL;
+        mwpy_cell_number number = wants(node, &key) ? mwpy_node_take_cell(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
         mwpy_cell now;
         mwpy_cell_describe(&now, value);
@@ -529,15 +550,8 @@ static char *called(PyObject *name, size_t *n) {
     return text;
 }
 
-mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
-                          const mwpy_choice *choice, PyObject *place) {
-    PyObject *dict = is_guarded(object) ? NULL : mwpy_dict_of(object);
-    if (PyErr_Occurred()) return NULL;
-    if (!place && mwpy_node_of(dict ? dict : object)) {
-        PyErr_SetString(PyExc_TypeError, dict ? "its __dict__ is watched already" : "it is watched already");
-        Py_XDECREF(dict);
-        return NULL;
-    }
+mwpy_root *mwpy_root_make(PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
+                          const mwpy_choice *choice, size_t cells) {
     mwpy_root *root = PyMem_Calloc(1, sizeof *root);
     if (root) {
         *root = (mwpy_root){.depth = depth, .most = most, .choice = *choice};
@@ -556,8 +570,25 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
     }
     if (!root || !root->called)
         PyErr_NoMemory();
-    else if (!mwpy_cells_open(&root->cells, dict && !place ? (size_t)PyDict_GET_SIZE(dict) : 0) &&
-             !(root->top = new_node(root, dict, dict == object ? NULL : object, 0)) && !PyErr_Occurred())
+    else
+        mwpy_cells_open(&root->cells, cells);
+    if (!PyErr_Occurred()) return root;
+    if (root) mwpy_root_close(root);
+    return NULL;
+}
+
+mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
+                          const mwpy_choice *choice, PyObject *place) {
+    PyObject *dict = is_guarded(object) ? NULL : mwpy_dict_of(object);
+    if (PyErr_Occurred()) return NULL;
+    if (!place && mwpy_node_of(dict ? dict : object)) {
+        PyErr_SetString(PyExc_TypeError, dict ? "its __dict__ is watched already" : "it is watched already");
+        Py_XDECREF(dict);
+        return NULL;
+    }
+    mwpy_root *root =
+        mwpy_root_make(name, metadata, flags, depth, most, choice, dict && !place ? (size_t)PyDict_GET_SIZE(dict) : 0);
+    if (root && !(root->top = new_node(root, dict, dict == object ? NULL : object, 0)) && !PyErr_Occurred())
         PyErr_NoMemory();
     Py_XDECREF(dict);
     if (PyErr_Occurred()) {
@@ -575,6 +606,7 @@ void mwpy_root_close(mwpy_root *root) {
     while (root->nodes) end(root->nodes, true);
     mwpy_root_tells_left(root);
     PyMem_RawFree(root->left);
+    if (root->route) mwpy_route_free(root->route);
     *root->link = root->next;
     if (root->next) root->next->link = root->link;
     mwpy_cells_close(&root->cells);
@@ -589,7 +621,11 @@ void mwpy_root_close(mwpy_root *root) {
 
 void mwpy_node_died(mwpy_node *node) {
     mwpy_root *root = node->root;
-    bool top = is_top(node);
+    if (node->step > 1) {
+        mwpy_node_strays(node, false);
+        return;
+    }
+    bool top = is_top(node) || node->step == 1;
     PyObject *now;
     if (top) root->cells.ending = mwpy_how_it_ends(root->cells.name, &now);
     end(node, false);
@@ -597,6 +633,10 @@ void mwpy_node_died(mwpy_node *node) {
 }
 
 void mwpy_node_leaves_owner(mwpy_node *node) {
+    if (node->step > 1) {
+        mwpy_node_strays(node, true);
+        return;
+    }
     for (size_t i = 0; i < node->layout->count; i++)
         if (node->layout->slots[i].key) mwpy_node_lose(node, node->layout->slots[i].key);
     mwpy_layout *layout = mwpy_slots_close(node);
@@ -668,8 +708,17 @@ static bool is_definition(PyObject *value) {
            (Py_TYPE(value)->tp_descr_get || PyType_Check(value) || PyModule_Check(value) || PyCFunction_Check(value));
 }
 
+void mwpy_node_holds(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *now, mw_shadow why) {
+    change_cell(node, key, number, now, why, 0);
+    mwpy_node_follow(node, key, now);
+}
+
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added) {
     if (!wants(node, &key)) return;
+    if (unlikely(node->step) && mwpy_node_leads(node)) {
+        mwpy_node_leads_to(node, now, MW_SHADOW_NOW);
+        return;
+    }
     mwpy_cell_number number = cell_of(node, key);
     mw_shadow why =
         number == MWPY_NO_CELL && node->root->choice.quiet && is_definition(now) ? MW_SHADOW_SILENT : MW_SHADOW_NOW;
@@ -681,7 +730,7 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added)
     }
     if (number == MWPY_NO_CELL) {
         node->suspect |= !added; /* there is a key that is equal to this one, and another object: found later */
-        if (!(added || node->place) || !now || (number = take_cell(node, key)) == MWPY_NO_CELL) return;
+        if (!(added || node->place) || !now || (number = mwpy_node_take_cell(node, key)) == MWPY_NO_CELL) return;
         node->root->absent++;
     }
     bool readable = plain && !node->odd && !node->strange; /* no key is compared by code of its own */
@@ -698,6 +747,10 @@ void mwpy_node_clear(mwpy_node *node) {
     Py_ssize_t at = 0;
     PyObject *key, *value;
     if (node->suspect) mwpy_node_audit(node); /* before what it holds is gone */
+    if (unlikely(node->step) && mwpy_node_leads(node)) {
+        mwpy_node_leads_to(node, NULL, MW_SHADOW_NOW);
+        return;
+    }
     while (PyDict_Next(node->dict, &at, &key, &value)) {
         mwpy_cell_number number = wants(node, &key) ? cell_of(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
@@ -721,7 +774,7 @@ static size_t compare(mwpy_node *node, mw_shadow why) {
         bool plain = mwpy_key_is_plain(key);
         mwpy_cell_number number = cell_of(node, key);
         if (number == MWPY_NO_CELL) {
-            if ((number = take_cell(node, key)) == MWPY_NO_CELL) continue;
+            if ((number = mwpy_node_take_cell(node, key)) == MWPY_NO_CELL) continue;
             node->root->absent++;
         }
         bool differs = check(node, key, number, value, why);
@@ -748,8 +801,24 @@ size_t mwpy_node_audit(mwpy_node *node) {
     node->suspect = false;
     if (node->dict && PY_VERSION_HEX < 0x030C0000 && mwpy_dict_watch(node->dict)) node->suspect = true; /* no memory */
     if (node->items) return mwpy_items_compare(node, MW_SHADOW_FOUND);
+    if (node->step && mwpy_node_leads(node)) return mwpy_node_leads_on(node, MW_SHADOW_FOUND);
     if (node->members) return mwpy_members_compare(node, MW_SHADOW_FOUND);
     return mwpy_slots_compare(node, MW_SHADOW_FOUND) + compare(node, MW_SHADOW_FOUND);
+}
+
+int mwpy_root_widen(mwpy_root *root, PyObject *pattern, PyObject *module) {
+    mwpy_choice *choice = &root->choice;
+    if (choice->pattern && pattern) {
+        const char *both[] = {PyBytes_AS_STRING(choice->pattern), PyBytes_AS_STRING(pattern)};
+        PyObject *wider = PyBytes_FromFormat("%s%c%s", both[0], 0, both[1]);
+        if (!wider) return -1;
+        Py_SETREF(choice->pattern, wider);
+    } else {
+        Py_CLEAR(choice->pattern);
+    }
+    if (module) Py_XSETREF(choice->module, Py_NewRef(module));
+    if (root->top) compare(root->top, MW_SHADOW_SILENT);
+    return 0;
 }
 
 size_t mwpy_root_audit(mwpy_root *root) {
@@ -768,12 +837,15 @@ size_t mwpy_root_audit(mwpy_root *root) {
 }
 
 void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why) {
-    leave_dict(node, true);
+    mwpy_node_leave_dict(node, true);
     node->dict = dict;
     if (mwpy_table_put(dict, node) || mwpy_dict_watch(dict)) {
         PyErr_Clear();
         mwpy_node_died(node);
         return;
     }
-    compare(node, why);
+    if (node->step && mwpy_node_leads(node))
+        mwpy_node_leads_on(node, why);
+    else
+        compare(node, why);
 }

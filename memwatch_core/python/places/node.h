@@ -15,7 +15,8 @@ typedef struct mwpy_node mwpy_node;
 /* Which places a watch is of. Strong references, or NULL: no such choice. */
 typedef struct mwpy_choice {
     PyObject *fields, *skip; /* frozenset of str: keys of the object itself */
-    PyObject *pattern;       /* bytes, as glob.h has it: of the object itself, only the names that it is of */
+    PyObject *pattern;       /* bytes, as glob.h has it, several with a 0 between them: of the object itself, only the
+                                names that one is of */
     PyObject *module;        /* str: classes that this module has defined are followed, and their `skip` left out */
     bool quiet; /* that a function, a class or a module gets its first name isn't told, only what takes its place */
 } mwpy_choice;
@@ -35,6 +36,7 @@ typedef struct mwpy_root {
     PyObject *info;              /* what variable() returns; strong */
     char *called;                /* its name, UTF-8 */
     size_t called_n;
+    struct mwpy_route *route; /* where the object is found by its names; NULL: it was given */
     struct mwpy_root *next, **link;
 } mwpy_root;
 
@@ -53,10 +55,15 @@ enum { MWPY_RECENT = 4 };
 
 struct mwpy_node {
     PyObject *place;          /* strong, plain: the key that is watched alone; NULL: all are */
+    int step;                 /* of the route of its watch, from 1; 0: it is no part of it */
+    unsigned number;          /* of an instance whose class's attribute is watched; 0: it is none */
     PyObject *dict;           /* NULL: there is none */
     PyObject *owner;          /* whose attributes they are; NULL: it is a dict of its own, or has outlived its owner */
     mwpy_layout *layout;      /* of the owner's class, whose end is told; NULL: it isn't, and there are no slots */
     struct mwpy_items *items; /* of the owner, which is a list; NULL: it is none */
+    struct mwpy_items *indexed;   /* of the list of which its place is one item; NULL: it is none of a list's */
+    mwpy_node *next_indexed;      /* of those of the same list */
+    const PyObject *item;         /* what lay at the end of a route when it was last looked at; it may be gone */
     struct mwpy_members *members; /* of the owner, which is a set; NULL: it is none */
     struct mwpy_entries *entries; /* of a node that is none: see dict_entries.c */
     mwpy_cell_number *slots;      /* the cell of each of layout->slots; MWPY_NO_CELL: it isn't watched */
@@ -108,6 +115,9 @@ void mwpy_node_clear(mwpy_node *node);
 /* Compares what dict and slots hold with the cells, and makes up for what was changed unseen. Returns how much that
  * was. */
 size_t mwpy_node_audit(mwpy_node *node);
+/* A watch is of the names of another pattern, too, or of all (NULL), and of a module's classes: what is there by now is
+ * recorded, and isn't told. 0, or -1 with an exception. */
+int mwpy_root_widen(mwpy_root *root, PyObject *pattern, PyObject *module);
 /* The same for all nodes of a watch. */
 size_t mwpy_root_audit(mwpy_root *root);
 /* The owner has another dict now, of which the node becomes. `why`: MW_SHADOW_NOW, the program has just put it there.
@@ -134,6 +144,23 @@ void mwpy_node_tell(mwpy_node *node, mwpy_cell_number number, const char *text, 
 bool mwpy_node_is_called(const mwpy_node *node, const char *text, size_t n, bool (*is)(const char *name, size_t n));
 static inline bool mwpy_node_is_top(const mwpy_node *node) { return node->root->top == node; }
 
+/* ---- node_route.c ---- */
+
+/* Whether `now` lies at a node's index of a list from now on is looked at. */
+void mwpy_node_item_is(mwpy_node *node, PyObject *now, mw_shadow why);
+
+/* Whether a node says where a route goes on: it has no cells. */
+bool mwpy_node_leads(const mwpy_node *node);
+/* The place of such a node is about to hold `now`, or nothing (NULL). */
+void mwpy_node_leads_to(mwpy_node *node, PyObject *now, mw_shadow why);
+/* The same of whatever it holds; whether that wasn't known. */
+bool mwpy_node_leads_on(mwpy_node *node, mw_shadow why);
+/* The object of a route's node is gone, which isn't the end of the watch. alive: its dict is still there. */
+void mwpy_node_strays(mwpy_node *node, bool alive);
+/* Whether a route has ever led to something. */
+bool mwpy_route_led(const struct mwpy_route *route);
+void mwpy_route_free(struct mwpy_route *route);
+
 /* ---- node_left.c ---- */
 
 /* Something that a node holds isn't followed: counted, and recorded when that has doubled. */
@@ -142,6 +169,8 @@ void mwpy_node_leaves(mwpy_node *node, PyObject *key, PyObject *value, enum mwpy
 void mwpy_node_leaves_kind(mwpy_node *node, PyObject *key, PyObject *value, int level);
 /* The same of a member of a set, if it would be followed elsewhere. */
 void mwpy_node_leaves_member(mwpy_node *node, PyObject *member);
+/* The name that a watch is of was never there. near: a name that is like it, in UTF-8, or nothing. */
+void mwpy_root_is_unmet(mwpy_root *root, const char *near, size_t n);
 /* Records the counts as they are now, and forgets them. */
 void mwpy_root_tells_left(mwpy_root *root);
 /* Nothing is counted: what is held is compared. */
@@ -154,6 +183,19 @@ bool mwpy_is_near(const mwpy_node *node, const mwpy_root *root, int level);
 /* ---- node.c ---- */
 
 bool mwpy_node_wants(const mwpy_node *node, PyObject *key);
+/* A watch without nodes, or NULL with an exception. cells: how many it will need, as far as is known. */
+mwpy_root *mwpy_root_make(PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
+                          const mwpy_choice *choice, size_t cells);
+/* A node of nothing as yet; NULL: no memory. */
+mwpy_node *mwpy_node_make(mwpy_root *root, PyObject *place);
+/* It ends, with what only it leads to. alive: dict and owner are still there. */
+void mwpy_node_end(mwpy_node *node, bool alive);
+/* A cell for a key; MWPY_NO_CELL: no memory. */
+mwpy_cell_number mwpy_node_take_cell(mwpy_node *node, PyObject *key);
+/* It isn't the node of a dict any more. alive: the dict is still there. */
+void mwpy_node_leave_dict(mwpy_node *node, bool alive);
+/* What a key is about to hold, or has: it is written to its cell, and followed. */
+void mwpy_node_holds(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *now, mw_shadow why);
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
 /* false: no value of its type is ever followed. What is most often stored isn't looked up. */
 static inline bool mwpy_may_be_followed(PyObject *value) {

@@ -37,6 +37,8 @@ typedef struct recent {
 } recent;
 
 typedef struct mwpy_items {
+    PyListObject *list;
+    mwpy_node *places; /* of each one item is the place; the first is told of the list, if nobody watches the whole */
     mwpy_storage storage;
     PyObject **seen; /* the items as last told; the objects may be gone, but where they are `held` or being replaced */
     Py_ssize_t n, room;
@@ -57,7 +59,7 @@ static struct shrink {
     mwpy_cell was[LAST];
 } shrink;
 
-static PyListObject *list_of(const mwpy_node *node) { return (PyListObject *)node->owner; }
+static PyListObject *list_of(const mwpy_node *node) { return node->items->list; }
 static PyObject **watched(const mwpy_items *items) { return (PyObject **)items->storage.at; }
 static PyObject **view(const mwpy_items *items) { return (PyObject **)items->storage.view; }
 static Py_ssize_t capacity(const mwpy_items *items) { return (Py_ssize_t)(items->storage.size / sizeof(PyObject *)); }
@@ -91,7 +93,7 @@ void mwpy_spot_counts(mwpy_spot *spot, size_t times) {
 }
 
 static void gain(mwpy_node *node, PyObject *item) {
-    PyObject *key = item && mwpy_may_be_followed(item) ? address_key(item) : NULL;
+    PyObject *key = item && !node->indexed && mwpy_may_be_followed(item) ? address_key(item) : NULL;
     if (key) {
         mwpy_spot *spot = mwpy_node_spot(node, key);
         if (!spot) mwpy_node_follow(node, key, item);
@@ -103,7 +105,7 @@ static void gain(mwpy_node *node, PyObject *item) {
 
 /* The item may be gone: it is only an address. */
 static void let_go(mwpy_node *node, const PyObject *item) {
-    PyObject *key = item && node->links ? address_key(item) : NULL;
+    PyObject *key = item && node->links && !node->indexed ? address_key(item) : NULL;
     mwpy_spot *spot = key ? mwpy_node_spot(node, key) : NULL;
     if (spot && spot->times > 1)
         mwpy_spot_counts(spot, spot->times - 1);
@@ -122,7 +124,7 @@ Py_ssize_t mwpy_items_index(const mwpy_node *node, const void *item, Py_ssize_t 
 /* Items have other indexes now, and what is found in them other paths. */
 static void rename_items(mwpy_node *node) {
     node->items->moves++;
-    if (node->links && PyDict_GET_SIZE(node->links)) mwpy_cells_rename(&node->root->cells);
+    if (!node->indexed && node->links && PyDict_GET_SIZE(node->links)) mwpy_cells_rename(&node->root->cells);
 }
 
 /* ---- cells ------------------------------------------------------------------------------------------------------- */
@@ -188,9 +190,10 @@ static mwpy_cell_number cell_of(mwpy_node *node, Py_ssize_t index, PyObject *bef
 
 /* NULL: there was, or is, no such item. alive: what it was can still be read. */
 static void tell(mwpy_node *node, Py_ssize_t index, PyObject *before, PyObject *now, mw_shadow why, bool alive) {
+    node->items->changes++;
+    if (node->indexed) return; /* nobody watches the whole */
     mwpy_cell_number number = cell_of(node, index, before, alive);
     PyObject *key = number != MWPY_NO_CELL ? PyLong_FromSsize_t(index) : NULL;
-    node->items->changes++;
     if (key) {
         mwpy_cell cell;
         mwpy_cell_describe(&cell, now);
@@ -249,12 +252,20 @@ static size_t compare(mwpy_node *node, Py_ssize_t from, mw_shadow why, bool aliv
     return (size_t)(gone > come ? gone : come);
 }
 
+/* What lies at the indexes that are places may be other items now. */
+static void look_at_places(const mwpy_items *items, mw_shadow why) {
+    for (mwpy_node *place = items->places, *next; place; place = next) {
+        next = place->next_indexed;
+        mwpy_node_item_is(place, mwpy_items_at(place), why);
+    }
+}
+
 /* Makes up for what wasn't told when it happened: from here on, all objects that `seen` refers to live. That a list
  * became shorter is told as a deed of the line that asked, where it is the same one still; otherwise it is seen too
  * late. */
 static void settle(mwpy_node *node) {
     mwpy_items *items = node->items;
-    Py_ssize_t n = Py_SIZE(list_of(node));
+    Py_ssize_t n = Py_SIZE(list_of(node)), before_n = items->n;
     if (is_away(node)) return;
     bool same = shrink.node == node && n < items->n && shrink.thread == mwpy_current_thread() && shrink.site &&
                 shrink.site == mwpy_site_now();
@@ -263,16 +274,19 @@ static void settle(mwpy_node *node) {
         let_go(node, items->seen[i]);
     }
     if (n < items->n) items->n = n;
+    bool shorter = n < before_n, astray = items->astray;
     if (shrink.node == node) shrink.node = NULL;
-    if (items->astray) compare(node, 0, MW_SHADOW_FOUND, false);
+    if (astray) compare(node, 0, MW_SHADOW_FOUND, false);
     items->astray = false;
     say_room(node);
+    if (shorter || astray) look_at_places(items, same ? MW_SHADOW_NOW : MW_SHADOW_FOUND);
 }
 
 size_t mwpy_items_compare(mwpy_node *node, mw_shadow why) {
     settle(node);
     size_t changed = compare(node, 0, why, false);
     say_room(node);
+    if (changed) look_at_places(node->items, why);
     return changed;
 }
 
@@ -299,8 +313,32 @@ static void shrinks(mwpy_node *node) {
 
 /* ---- a list comes and goes --------------------------------------------------------------------------------------- */
 
+/* It is told of the list from now on, in place of another node. */
+static void take_over(mwpy_node *node, mwpy_node *from) {
+    mwpy_items *items = from->items;
+    if (shrink.node == from) shrink.node = NULL;
+    mwpy_storage_hand_over(&items->storage, from, node);
+    node->items = items;
+    from->items = NULL;
+}
+
+/* Whose items have been moved already; NULL: nobody's. */
+static mwpy_node *told_of(const PyListObject *list) {
+    mwpy_node *node = mwpy_storage_node(list->ob_item);
+    return node && node->items && node->items->list == list ? node : NULL;
+}
+
+static int open_items(mwpy_node *node, PyListObject *list);
+
 int mwpy_items_open(mwpy_node *node) {
-    PyListObject *list = list_of(node);
+    mwpy_node *other = told_of((PyListObject *)node->owner);
+    if (!other) return open_items(node, (PyListObject *)node->owner);
+    settle(other);
+    take_over(node, other);
+    return 0;
+}
+
+static int open_items(mwpy_node *node, PyListObject *list) {
     if (list->allocated < 0) {
         PyErr_SetString(PyExc_TypeError, "it is being sorted");
         return -1;
@@ -317,6 +355,7 @@ int mwpy_items_open(mwpy_node *node) {
     if (n) memcpy(items->storage.view, list->ob_item, bytes);
     if (n) memcpy(items->seen, list->ob_item, bytes);
     items->n = n;
+    items->list = list;
     items->whole = MWPY_NO_CELL;
     PyMem_Free(list->ob_item);
     list->ob_item = watched(items);
@@ -362,19 +401,69 @@ static bool move_out(mwpy_node *node) {
     return true;
 }
 
-void mwpy_items_close(mwpy_node *node, bool alive) {
+static void give_back_cells(mwpy_node *node) {
     mwpy_items *items = node->items;
-    mwpy_list_methods_give_back();
-    mwpy_storage_close(&items->storage, node, alive && !move_out(node));
-    if (node->root->top) {
+    if (node->root->top && !node->indexed) {
         for (size_t i = 0; items->recent && i < RECENT; i++) mwpy_cell_empty(&node->root->cells, items->recent[i].cell);
         mwpy_cell_empty(&node->root->cells, items->whole);
     }
-    if (shrink.node == node) shrink.node = NULL;
     PyMem_RawFree(items->recent);
+    items->recent = NULL;
+    items->whole = MWPY_NO_CELL;
+}
+
+void mwpy_items_close(mwpy_node *node, bool alive) {
+    mwpy_items *items = node->items;
+    give_back_cells(node);
+    if (alive && items->places) {
+        take_over(items->places, node);
+        return;
+    }
+    while (items->places) {
+        mwpy_node *place = items->places;
+        items->places = place->next_indexed;
+        place->indexed = NULL;
+        mwpy_node_strays(place, false);
+    }
+    mwpy_list_methods_give_back();
+    mwpy_storage_close(&items->storage, node, alive && !move_out(node));
+    if (shrink.node == node) shrink.node = NULL;
     PyMem_RawFree(items->seen);
     PyMem_Free(items);
     node->items = NULL;
+}
+
+/* ---- one item ---------------------------------------------------------------------------------------------------- */
+
+PyObject *mwpy_items_list(const mwpy_node *node) { return node->indexed ? (PyObject *)node->indexed->list : NULL; }
+
+PyObject *mwpy_items_at(const mwpy_node *node) {
+    const mwpy_items *items = node->indexed;
+    Py_ssize_t index = PyLong_AsSsize_t(node->place);
+    if (index == -1 && PyErr_Occurred()) PyErr_Clear();
+    if (index < 0) index += items->n;
+    return index >= 0 && index < items->n ? items->seen[index] : NULL;
+}
+
+int mwpy_items_join(mwpy_node *node, PyObject *list) {
+    if (!PyLong_CheckExact(node->place)) return -1;
+    mwpy_node *other = told_of((PyListObject *)list);
+    if (other) settle(other);
+    if (!other && open_items(node, (PyListObject *)list)) return -1;
+    node->indexed = other ? other->items : node->items;
+    mwpy_node **end = &node->indexed->places;
+    while (*end) end = &(*end)->next_indexed;
+    *end = node;
+    node->next_indexed = NULL;
+    return 0;
+}
+
+void mwpy_items_leave(mwpy_node *node, bool alive) {
+    mwpy_node **link = &node->indexed->places;
+    while (*link && *link != node) link = &(*link)->next_indexed;
+    if (*link) *link = node->next_indexed;
+    if (node->items) mwpy_items_close(node, alive);
+    node->indexed = NULL;
 }
 
 /* ---- reports ----------------------------------------------------------------------------------------------------- */
@@ -396,6 +485,7 @@ void mwpy_list_stored(mwpy_node *node, const void *address, size_t length) {
     PyListObject *list = list_of(node);
     Py_ssize_t n = Py_SIZE(list) > end ? Py_SIZE(list) : end, all = capacity(items);
     if (list->allocated >= 0) list->allocated = 2 * (n + 1) < all ? all : n;
+    look_at_places(items, MW_SHADOW_NOW);
 }
 
 void *mwpy_list_resized(void *address, size_t bytes) {
@@ -439,11 +529,12 @@ static void take_back(mwpy_node *node) {
     if (items->quiet) return;
     compare(node, 0, MW_SHADOW_NOW, false);
     say_room(node);
+    look_at_places(items, MW_SHADOW_NOW);
 }
 
 /* By list_clear(), whose last deed it is; by list.sort(), which throws away what it had; or by the end of the list. */
 void mwpy_list_freed(mwpy_node *node) {
-    if (!Py_REFCNT(node->owner))
+    if (!Py_REFCNT(list_of(node)))
         mwpy_node_died(node);
     else if (list_of(node)->allocated >= 0)
         take_back(node);
@@ -461,7 +552,8 @@ static void hold(mwpy_list_turn *turn, mwpy_node *node) {
 
 bool mwpy_list_begins(mwpy_list_turn *turn, PyObject *list, unsigned how, Py_ssize_t index) {
     mwpy_node *node = mwpy_storage_node(((PyListObject *)list)->ob_item);
-    if (!node || !node->items || node->owner != list || is_away(node) || node->items->quiet) return false;
+    if (!node || !node->items || (PyObject *)node->items->list != list || is_away(node) || node->items->quiet)
+        return false;
     mwpy_items *items = node->items;
     mwpy_aside aside = mwpy_set_aside();
     settle(node);
@@ -483,7 +575,7 @@ static void tell_order(mwpy_node *node, const mwpy_list_turn *turn) {
     PyObject **now = list_of(node)->ob_item;
     size_t bytes = (size_t)items->n * sizeof *now;
     if (Py_SIZE(list_of(node)) != items->n || !memcmp(now, items->seen, bytes)) return;
-    if (items->whole == MWPY_NO_CELL) items->whole = mwpy_cell_take(cells);
+    if (items->whole == MWPY_NO_CELL && !node->indexed) items->whole = mwpy_cell_take(cells);
     memcpy(items->seen, now, bytes);
     items->changes++;
     rename_items(node);
@@ -514,10 +606,12 @@ static void tell_turn(const mwpy_list_turn *turn, mwpy_node *node) {
                 turn->how & MWPY_LIST_QUIET && (turn->held || !(turn->how & MWPY_LIST_LOSES)));
     if (shrink.node == node) shrink.node = NULL;
     say_room(node);
+    look_at_places(items, MW_SHADOW_NOW);
 }
 
 void mwpy_list_ends(mwpy_list_turn *turn) {
     mwpy_node *node = mwpy_node_of(turn->list);
+    if (!node) node = told_of((PyListObject *)turn->list);
     mwpy_aside aside = mwpy_set_aside();
     if (node && node->items) {
         tell_turn(turn, node);

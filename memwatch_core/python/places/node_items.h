@@ -18,6 +18,13 @@ size_t mwpy_items_compare(mwpy_node *node, mw_shadow why);
 /* Gives each of its cells to a function, before it becomes a secret's. */
 void mwpy_items_hide(mwpy_node *node, void (*hide_held)(mwpy_node *node, mwpy_cell_number number));
 void mwpy_items_close(mwpy_node *node, bool alive);
+/* One item of a list, by its index, is a node's place: of the list as it is by then. A negative index counts from its
+ * end. 0, or -1: no memory, or the place is no index. */
+int mwpy_items_join(mwpy_node *node, PyObject *list);
+void mwpy_items_leave(mwpy_node *node, bool alive);
+/* The list of such a node, and what lies at its index; NULL: nothing. Borrowed. */
+PyObject *mwpy_items_list(const mwpy_node *node);
+PyObject *mwpy_items_at(const mwpy_node *node);
 /* Where, from an index on, an item of this address is; -1: nowhere. */
 Py_ssize_t mwpy_items_index(const mwpy_node *node, const void *item, Py_ssize_t from);
 

@@ -79,6 +79,15 @@ void mwpy_node_leaves(mwpy_node *node, PyObject *key, PyObject *value, enum mwpy
     say(node->root, row, path, n + mwpy_node_link_text(node, key, path + n));
 }
 
+void mwpy_root_is_unmet(mwpy_root *root, const char *near, size_t n) {
+    struct row row = {.head = {.count = 1, .why = MWPY_LEFT_UNMET}};
+    if (n <= sizeof row.type) {
+        row.head.type = (uint8_t)n;
+        memcpy(row.type, near, n);
+    }
+    say(root, &row, "", 0);
+}
+
 void mwpy_root_tells_left(mwpy_root *root) {
     uint64_t stamp = mw_journal_stamp();
     for (size_t i = 0; root->left && i < root->left->n; i++) {

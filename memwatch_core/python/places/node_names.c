@@ -29,7 +29,7 @@ size_t mwpy_node_key_text(const mwpy_node *node, PyObject *key, char out[MWPY_KE
 
 /* The same of what a node's links have: the address of an item of a list. index: which; -1: its first. */
 static size_t link_text(const mwpy_node *node, PyObject *key, Py_ssize_t index, char out[MWPY_KEY_TEXT]) {
-    if (!node->items) return mwpy_node_key_text(node, key, out);
+    if (!node->items || node->place) return mwpy_node_key_text(node, key, out);
     if (index < 0) index = mwpy_items_index(node, PyLong_AsVoidPtr(key), 0);
     int n = snprintf(out, MWPY_KEY_TEXT, "[%zd]", index);
     return n < 0 ? 0 : (size_t)n;
@@ -37,6 +37,12 @@ static size_t link_text(const mwpy_node *node, PyObject *key, Py_ssize_t index, 
 
 size_t mwpy_node_link_text(const mwpy_node *node, PyObject *key, char out[MWPY_KEY_TEXT]) {
     return link_text(node, key, -1, out);
+}
+
+/* An instance whose class is watched: "#7". */
+static size_t number_text(const mwpy_node *node, char out[MWPY_KEY_TEXT]) {
+    int n = node->number ? snprintf(out, MWPY_KEY_TEXT, "#%u", node->number) : 0;
+    return n < 0 ? 0 : (size_t)n;
 }
 
 size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH]) {
@@ -47,7 +53,13 @@ size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH])
         start -= n;
         memcpy(out + start, text, n);
         const mwpy_spot *spot = mwpy_node_is_top(node) ? NULL : node->spots;
-        if (!spot) break;
+        if (!spot) {
+            n = number_text(node, text);
+            if (n > start) break;
+            start -= n;
+            memcpy(out + start, text, n);
+            break;
+        }
         n = link_text(spot->parent, spot->key, -1, text);
         node = spot->parent;
     }
@@ -98,9 +110,14 @@ static bool put_name(unsigned step, const char *text, size_t n) {
     const uint32_t id = steps[step].node->root->cells.slab[0].id;
     size_t start = names_n + sizeof id + sizeof(uint16_t), end = start;
     if (count == NAMES_MOST || start > sizeof names.at) return false;
+    char number[MWPY_KEY_TEXT];
+    size_t more = number_text(steps[step].node, number);
+    if (more > sizeof names.at - end) return false;
+    memcpy(names.at + end, number, more);
+    end += more;
     for (; steps[step].spot; step = steps[step].below) {
         char key[MWPY_KEY_TEXT];
-        size_t more = link_text(steps[step].node, steps[step].spot->key, steps[step].index, key);
+        more = link_text(steps[step].node, steps[step].spot->key, steps[step].index, key);
         if (more > sizeof names.at - end) return false;
         memcpy(names.at + end, key, more);
         end += more;
@@ -136,7 +153,7 @@ static void collect(const mwpy_node *node, const char *text, size_t length) {
     steps[0] = (struct step){node, NULL, -1, 0, true};
     for (unsigned i = 0, n = 1; i < n; i++) {
         const mwpy_node *at = steps[i].node;
-        bool top = mwpy_node_is_top(at), first = steps[i].first;
+        bool top = mwpy_node_is_top(at) || at->number, first = steps[i].first;
         if (top && !first && !put_name(i, text, length)) {
             names.more = 1;
             return;

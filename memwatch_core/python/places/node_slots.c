@@ -54,7 +54,13 @@ static mwpy_node *behind(PyObject *owner, const mwpy_node *node) {
 static void change(mwpy_node *node, PyObject *object, Py_ssize_t offset, PyObject *now) {
     const mwpy_layout *layout = node->layout;
     size_t i = (size_t)(offset - layout->first) / sizeof(PyObject *);
-    if (i >= layout->count || node->slots[i] == MWPY_NO_CELL) return;
+    if (i >= layout->count) return;
+    if (unlikely(node->step) && mwpy_node_leads(node)) {
+        if (layout->slots[i].name && mwpy_node_wants(node, layout->slots[i].name))
+            mwpy_node_leads_to(node, now, MW_SHADOW_NOW);
+        return;
+    }
+    if (node->slots[i] == MWPY_NO_CELL) return;
     PyObject *key = layout->slots[i].key, *held = *mwpy_slot_in(object, layout, i);
     check(node, key, node->slots[i], held, MW_SHADOW_FOUND);
     if (held != now) { /* as dicts tell it */

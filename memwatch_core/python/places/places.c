@@ -8,6 +8,7 @@
 #include "origins/endings.h"
 #include "origins/frames.h"
 #include "places/attributes.h"
+#include "places/births.h"
 #include "places/cell.h"
 #include "places/declared.h"
 #include "places/dict_entries.h"
@@ -16,6 +17,7 @@
 #include "places/node.h"
 #include "places/node_items.h"
 #include "places/node_members.h"
+#include "places/node_route.h"
 #include "places/node_secrets.h"
 #include "places/node_spots.h"
 #include "places/place.h"
@@ -36,6 +38,16 @@ PyDoc_STRVAR(open_names_doc,
              "As open_places(), of the names of a module or a class that a pattern (bytes, or None) is of.\n\n"
              "classes: a module's name, whose classes are followed; quiet: what defines a function, a class or a\n"
              "module isn't told.");
+PyDoc_STRVAR(open_route_doc, "open_route(object, name, metadata, flags, depth, most, names, brackets, info)\n--\n\n"
+                             "As open_places(), of the place that a tuple of names leads to, whatever they mean by\n"
+                             "then. brackets: a bit for each that is a key or an index.");
+PyDoc_STRVAR(route_end_doc, "route_end(object, names, brackets)\n--\n\nWhat such names lead to now, in words.");
+PyDoc_STRVAR(widen_names_doc,
+             "widen_names(id, pattern, classes)\n--\n\nA watch of names is of those of another pattern too, or of all\n"
+             "(None), and of the classes of a module (None: as before).");
+PyDoc_STRVAR(has_held_doc, "has_held(id)\n--\n\nWhether a place that is watched has ever held something.");
+PyDoc_STRVAR(tell_unmet_doc, "tell_unmet(id, near)\n--\n\nRecords that the name of a watch was never there; near: bytes,\n"
+                             "one that is like it.");
 PyDoc_STRVAR(place_doc,
              "place_of(object, key)\n--\n\n(path, key to give to the others, value in words, None, info of the watch\n"
              "of the whole object that has this place, or None, whether it is a secret in a watch that there is), or\n"
@@ -148,6 +160,7 @@ static int begin(PyObject *object) {
                                  mwpy_list_begins,
                                  mwpy_list_ends};
     mw_set_guard_hook(stored);
+    mwpy_born = mwpy_route_bears;
 #if PY_VERSION_HEX < 0x030C0000
     bool has_dict = PyDict_Check(object) || (!PyList_Check(object) && !PySet_Check(object) && mwpy_has_dict(object));
     if (!mwpy_dicts_tell() && has_dict && !PyErr_Occurred())
@@ -205,6 +218,72 @@ static PyObject *open_names(PyObject *module, PyObject *args) {
     return opened(mwpy_root_open(object, name, metadata, flags, depth, (size_t)most, &choice, NULL), info);
 }
 
+static bool is_route(PyObject *names) {
+    bool is = PyTuple_CheckExact(names) && PyTuple_GET_SIZE(names) > 0 && PyTuple_GET_SIZE(names) < 64;
+    for (Py_ssize_t i = 0; is && i < PyTuple_GET_SIZE(names); i++) is = mwpy_key_is_plain(PyTuple_GET_ITEM(names, i));
+    if (!is) PyErr_SetString(PyExc_TypeError, "a route is a tuple of plain keys");
+    return is;
+}
+
+static PyObject *open_route(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object, *name, *metadata, *names, *info;
+    unsigned int flags;
+    int depth;
+    Py_ssize_t most;
+    unsigned long long brackets;
+    if (!PyArg_ParseTuple(args, "OUSIinOKO", &object, &name, &metadata, &flags, &depth, &most, &names, &brackets,
+                          &info) ||
+        !is_depth(depth) || !is_route(names) || begin(object))
+        return NULL;
+    object = or_null(object);
+    return opened(mwpy_route_open(object, name, metadata, flags, depth, (size_t)most, names, brackets), info);
+}
+
+static mwpy_root *root_of(unsigned id) {
+    mwpy_root *root = mwpy_roots;
+    while (root && root->cells.slab[0].id != id) root = root->next;
+    return root;
+}
+
+static PyObject *widen_names(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    PyObject *pattern, *classes;
+    if (!PyArg_ParseTuple(args, "IOO", &id, &pattern, &classes)) return NULL;
+    mwpy_root *root = root_of(id);
+    if (root && mwpy_root_widen(root, or_null(pattern), or_null(classes))) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *has_held(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    if (!PyArg_ParseTuple(args, "I", &id)) return NULL;
+    const mwpy_root *root = root_of(id);
+    if (!root) Py_RETURN_TRUE; /* what it was of has ended */
+    return PyBool_FromLong(root->cells.slab[0].used > (root->route != NULL) || (root->route && mwpy_route_led(root->route)));
+}
+
+static PyObject *tell_unmet(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    const char *near;
+    Py_ssize_t n;
+    if (!PyArg_ParseTuple(args, "Iy#", &id, &near, &n)) return NULL;
+    mwpy_root *root = root_of(id);
+    if (root) mwpy_root_is_unmet(root, near, (size_t)n);
+    Py_RETURN_NONE;
+}
+
+static PyObject *route_end(PyObject *module, PyObject *args) {
+    PyObject *object, *names;
+    unsigned long long brackets;
+    if (!PyArg_ParseTuple(args, "OOK", &object, &names, &brackets) || !is_route(names)) return NULL;
+    PyObject *held = mwpy_route_end(object, names, brackets);
+    return held ? written(module, held) : PyUnicode_FromString("absent");
+}
+
 static PyObject *place_of(PyObject *module, PyObject *args) {
     PyObject *object, *key, *words;
     mwpy_place place;
@@ -218,11 +297,16 @@ static PyObject *place_of(PyObject *module, PyObject *args) {
     return Py_BuildValue("NNNOOO", place.text, place.key, words, Py_None, there ? whole->root->info : Py_None, secret);
 }
 
+/* Whether it is the top of a watch of one place of an object. */
+static bool is_place_of(const mwpy_node *node, PyObject *object) {
+    return node->place && mwpy_node_is_top(node) && mwpy_node_whose(node) == object;
+}
+
 /* key: NULL for the node of the whole object. */
 static mwpy_node *node_at(PyObject *object, PyObject *key) {
     if (!key) return mwpy_node_of(object);
     mwpy_node *node = mwpy_node_behind(object, NULL);
-    while (node && !(node->place && mwpy_node_whose(node) == object && mwpy_key_is(key, node->place)))
+    while (node && !(is_place_of(node, object) && mwpy_key_is(key, node->place)))
         node = mwpy_node_behind(object, node);
     return node;
 }
@@ -272,7 +356,7 @@ static PyObject *info_of_places(PyObject *module, PyObject *number) {
 
 static mwpy_node *place_in(PyObject *object) {
     mwpy_node *node = mwpy_node_behind(object, NULL);
-    while (node && !(node->place && mwpy_node_whose(node) == object)) node = mwpy_node_behind(object, node);
+    while (node && !is_place_of(node, object)) node = mwpy_node_behind(object, node);
     return node;
 }
 
@@ -318,6 +402,11 @@ static PyObject *close_all_places(PyObject *module, PyObject *unused) {
     }
 WHOLE(open_places)
 WHOLE(open_names)
+WHOLE(open_route)
+WHOLE(route_end)
+WHOLE(widen_names)
+WHOLE(has_held)
+WHOLE(tell_unmet)
 WHOLE(place_of)
 WHOLE(find_places)
 WHOLE(describe_places)
@@ -330,6 +419,11 @@ PyMethodDef mwpy_places_functions[] = {
     {"why_no_places", why_not, METH_O, why_not_doc},
     {"open_places", whole_open_places, METH_VARARGS, open_doc},
     {"open_names", whole_open_names, METH_VARARGS, open_names_doc},
+    {"open_route", whole_open_route, METH_VARARGS, open_route_doc},
+    {"route_end", whole_route_end, METH_VARARGS, route_end_doc},
+    {"widen_names", whole_widen_names, METH_VARARGS, widen_names_doc},
+    {"has_held", whole_has_held, METH_VARARGS, has_held_doc},
+    {"tell_unmet", whole_tell_unmet, METH_VARARGS, tell_unmet_doc},
     {"place_of", whole_place_of, METH_VARARGS, place_doc},
     {"find_places", whole_find_places, METH_VARARGS, find_doc},
     {"describe_places", whole_describe_places, METH_VARARGS, describe_doc},

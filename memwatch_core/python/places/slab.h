@@ -13,6 +13,7 @@ enum mwpy_why_left {
     MWPY_LEFT_KEY = 4,
     MWPY_LEFT_MEMBER = 5,
     MWPY_LEFT_MEMORY = 6,
+    MWPY_LEFT_UNMET = 7, /* its name was never there; as the type's name: one that is near */
 };
 struct mwpy_left {
     uint64_t count;

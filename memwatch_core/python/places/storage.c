@@ -276,6 +276,15 @@ static void disown(const mwpy_storage *storage, const mwpy_node *node) {
     for (size_t i = 0; !s && i < storage->size; i += MW_PAGE_SIZE) mwpy_table_take(storage->at + i, node);
 }
 
+void mwpy_storage_hand_over(const mwpy_storage *storage, const mwpy_node *from, mwpy_node *to) {
+    shelf *s = shelf_of(mwpy_table_get(page_of(storage->at)));
+    if (s) s->nodes[(storage->at - s->at) / s->size] = to;
+    for (size_t i = 0; !s && i < storage->size; i += MW_PAGE_SIZE) { /* there is room where one was taken out */
+        mwpy_table_take(storage->at + i, from);
+        mwpy_table_put(storage->at + i, to);
+    }
+}
+
 void mwpy_storage_close(mwpy_storage *storage, const mwpy_node *node, bool left) {
     left_over *kept = left ? PyMem_RawMalloc(sizeof *kept) : NULL;
     if (left)

@@ -18,6 +18,9 @@ int mwpy_storage_open(mwpy_storage *storage, size_t bytes, struct mwpy_node *nod
 /* left: the program has it still, and frees it one day. */
 void mwpy_storage_close(mwpy_storage *storage, const struct mwpy_node *node, bool left);
 
+/* From now on it is another node's. */
+void mwpy_storage_hand_over(const mwpy_storage *storage, const struct mwpy_node *from, struct mwpy_node *to);
+
 /* The node of an address in either view; NULL: it is none's. */
 struct mwpy_node *mwpy_storage_node(const void *address);
 

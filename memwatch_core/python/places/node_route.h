@@ -1,0 +1,20 @@
+/* node_route.h - places that are watched by their names: `config["debug"]` of a module, whatever `config` is by then.
+ *
+ * A route has a node for each of its names. Those before the last one lead: what lies under their names is the object
+ * of the next one, from the moment that it is put there. The last one is the top of the watch, whose only cell says
+ * what the route leads to: nothing, if one of the names isn't there. Where it leads to an attribute of a class, each
+ * instance has a node too, from birth. */
+#ifndef MEMWATCH_PYTHON_NODE_ROUTE_H
+#define MEMWATCH_PYTHON_NODE_ROUTE_H
+#include "places/node.h"
+
+/* Watches what a route leads to. object: NULL, it isn't there. names: a tuple of plain keys, two at least if it is;
+ * brackets: which of them are keys or indexes, a bit for each. NULL with an exception. */
+mwpy_root *mwpy_route_open(PyObject *object, PyObject *name, PyObject *metadata, uint32_t flags, int depth, size_t most,
+                           PyObject *names, uint64_t brackets);
+/* What such a route leads to now, borrowed; NULL: nothing. Sets no exception. */
+PyObject *mwpy_route_end(PyObject *object, PyObject *names, uint64_t brackets);
+
+/* An instance of a class, or of a subclass, is born; `root`: whose route leads to an attribute of that class. */
+void mwpy_route_bears(mwpy_root *root, PyObject *instance);
+#endif

@@ -1,0 +1,55 @@
+"""What instrumented code announces, taken by sites written in Python: without the recorder."""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType
+from typing import Any
+
+from oracle import Bound
+
+from memwatch_core.adapter import bindings
+
+
+class Taker:
+    """What placeholders stand for."""
+
+    def __init__(self) -> None:
+        self.bound: list[Bound] = []
+        self.begun: list[str] = []
+
+    def entry(self, entry: bindings.Entry, code: CodeType, /) -> Any:
+        return _Entry(self, entry.name)
+
+    def site(self, site: bindings.Site, entry: Any, own: bool, /) -> Any:
+        return _Site(self, site.name)
+
+
+class _Entry:
+    def __init__(self, taker: Taker, name: str) -> None:
+        self.taker, self.name = taker, name
+
+    def __invert__(self) -> None:
+        self.taker.begun.append(self.name)
+
+
+class _Site:
+    def __init__(self, taker: Taker, name: str) -> None:
+        self.taker, self.name = taker, name
+
+    def __getitem__(self, value: Any) -> Any:
+        self._take(False)
+        return value
+
+    def __neg__(self) -> None:
+        self._take(True)
+
+    def _take(self, deleted: bool) -> None:
+        frame = sys._getframe(2)
+        self.taker.bound.append(Bound(frame.f_code.co_name, self.name, deleted, frame.f_lineno))
+
+
+def announced(code: CodeType, module: str = "m") -> tuple[CodeType, Taker]:
+    """The code, and what takes its announcements."""
+    taker = Taker()
+    return bindings.bind(bindings.instrument(code, module), taker), taker
