@@ -333,9 +333,9 @@ def test_what_was_written_is_recorded_as_well(program: Path) -> None:
         cwd=program.parent, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     events = [event for event in map(json.loads, run.stdout.splitlines()) if "seq" in event]
-    assert [(event["variable"], event["old"], event["new"], event["site"]["line"]) for event in events] == [
-        ("order.total", 0, 5, line_of("self.total += n"))
-    ]
+    assert [
+        (event["variable"], event["part"]["old"], event["part"]["new"], event["site"]["line"]) for event in events
+    ] == [("order.total", 0, 5, line_of("self.total += n"))]
 
 
 def test_what_the_user_evaluates_does_not_stop_again(program: Path) -> None:
