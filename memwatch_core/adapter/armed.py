@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from types import ModuleType
 from typing import Any
 
 from ..errors import WatchError
 from ..native import proxy
 from ..records import Hit
-from . import breaks
-from .spots import WHOLE, Found, Spot, find_in, is_own
+from ..turns import turn
+from . import awaited, breaks
+from .spots import WHOLE, Found, Spot, find_in, is_own, spot_of
 from .watch import unwatch, unwatch_place, watch, watch_place
 
+_ROOT = re.compile(r"[^\W\d]\w*")
+_DEBUGPY = os.path.join("debugpy", "__main__.py")
 _COUNTS = re.compile(r"\s*(==|>=|>|<=|<|%)?\s*(\d+)\s*")
 
 
 class NotThere(WatchError):
-    """What is to be watched isn't there yet."""
+    """What is to be watched isn't there yet. ``module`` has no ``name`` so far; None: it isn't there itself."""
+
+    def __init__(self, message: str, module: ModuleType | None, name: str) -> None:
+        super().__init__(message)
+        self.module, self.name = module, name
 
 
 class Armed:
@@ -35,15 +45,22 @@ class Armed:
         self._found = found
         self._stop = stop
         self._handles: list[int] = []
+        self._waiting: list[int] = []
+        """Handles of the watch of a name that isn't there yet."""
         self._opened: list[Callable[[], object]] = []
+        self._module: ModuleType | None = None
         self._hits = 0
 
     def begin(self) -> None:
-        """Watches it, unless it is watched by now. Raises NotThere: later, perhaps; WatchError, ConditionError: never;
-        CoreError, SessionError."""
+        """Watches it, unless it is watched by now. Raises NotThere: it is tried again as soon as it may be there;
+        WatchError, ConditionError: never; CoreError, SessionError."""
         if self._handles:
             return
-        found = self._found or _resolved(str(self.wanted.get("dataId")))
+        try:
+            found = self._found or _resolved(str(self.wanted.get("dataId")), self._module)
+        except NotThere as missing:
+            self._wait(missing)
+            raise
         try:
             for spot in found.spots:
                 self._arm(spot, found.spots[0] if spot is not found.spots[0] else None)
@@ -54,10 +71,31 @@ class Armed:
 
     def end(self) -> None:
         """Ends what ``begin`` has begun. Idempotent."""
+        awaited.leave(self)
+        while self._waiting:
+            breaks.disarm(self._waiting.pop())
         while self._handles:
             breaks.disarm(self._handles.pop())
         while self._opened:
             self._opened.pop()()
+
+    def _wait(self, missing: NotThere) -> None:
+        self.end()
+        if missing.module is None:
+            awaited.wait(self, missing.name, self._again)
+        elif proxy.place_of(missing.module, missing.name)[4] is None:
+            spot = spot_of(missing.module, missing.name, f"{missing.module.__name__}:{missing.name}")
+            self._waiting.append(breaks.arm(self._watch(spot), None, lambda hit: self._again(None)))
+
+    def _again(self, module: ModuleType | None) -> None:
+        """The module, or its name, is there."""
+        with turn():
+            if self._handles:
+                return
+            self._module = module or self._module
+            self.end()
+            with suppress(Exception):  # the client is told when the program stops
+                self.begin()
 
     def _arm(self, spot: Spot, hidden_by: Spot | None) -> None:
         when = str(self.wanted.get("condition") or "").strip() or None
@@ -132,17 +170,31 @@ def _counted(text: object) -> Callable[[int], bool]:
     return lambda hits: bool(getattr(hits, compare)(number))
 
 
-def _resolved(target: str) -> Found:
-    """What ``orders:config['debug']`` means now."""
+def _resolved(target: str, module: ModuleType | None) -> Found:
+    """What ``orders:config['debug']`` means now. ``module``: if it is so new that nobody knows it."""
     name, _, expression = target.partition(":")
     if target.startswith("#") or not expression:
         raise WatchError("this was the place of an object of another run, or of one that is gone: point at it again")
-    module = sys.modules.get(name)
-    if module is None:
-        raise NotThere(f"{name} isn't imported yet")
+    module = sys.modules.get(name, module)
+    if module is None or (name == "__main__" and _is_debuggers(module)):
+        raise NotThere(f"{name} isn't imported yet", None, name)
+    names = ModuleType.__getattribute__(module, "__dict__")
+    root = _ROOT.match(expression)
+    if root is not None and root[0] not in names:
+        if root[0] == expression:
+            return Found((spot_of(module, expression, expression),), expression, target)
+        raise NotThere(f"{name} has no {root[0]} yet", module, root[0])
     try:
         return find_in(expression, module)
     except WatchError:
         raise
     except Exception as error:
-        raise NotThere(f"{expression} isn't there yet ({type(error).__name__}: {error})") from None
+        why = f"{expression} isn't there yet ({type(error).__name__}: {error})"
+        raise NotThere(why, module, root[0] if root is not None else expression) from None
+
+
+def _is_debuggers(main: ModuleType) -> bool:
+    """debugpy is ``__main__`` until it runs the program."""
+    spec = getattr(main, "__spec__", None)
+    file = getattr(main, "__file__", None) or ""
+    return (spec is not None and str(spec.name).startswith("debugpy")) or file.endswith(_DEBUGPY)

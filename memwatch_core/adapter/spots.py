@@ -36,7 +36,8 @@ class Spot(NamedTuple):
     """Of the whole, the path of the one place that is meant: ``[2]``; "": all."""
 
 
-def _spot(owner: Any, key: Any, name: str, part: str = "") -> Spot:
+def spot_of(owner: Any, key: Any, name: str, part: str = "") -> Spot:
+    """A place of an owner, which isn't kept if it can be referred to weakly."""
     try:
         return Spot(weakref.ref(owner), key, name, part)
     except TypeError:
@@ -149,19 +150,19 @@ def _name(names: _Names, name: str, scope: str, target: str | None) -> Found:
 def _held(value: Any, text: str, but: str) -> Found:
     """What something holds that isn't itself at a place. ``but``: why it isn't."""
     if proxy.is_proxy(value):
-        return Found((_spot(value, WHOLE, text),), f"{text}: the watched value", None)
+        return Found((spot_of(value, WHOLE, text),), f"{text}: the watched value", None)
     why = why_not(value)
     said = f"{but}: " if but else ""
     if why is not None:
         raise WatchError(f"{text} can't be watched: {said}{why}")
     return Found(
-        (_spot(value, WHOLE, text),), f"what {text} holds ({said}another value of {text} itself isn't seen)", None
+        (spot_of(value, WHOLE, text),), f"what {text} holds ({said}another value of {text} itself isn't seen)", None
     )
 
 
 def _attribute(owner: Any, name: str, text: str) -> tuple[Spot, ...]:
     if proxy.is_proxy(owner):
-        return (_spot(owner, WHOLE, text[: -len(name) - 1], f".{name}"),)
+        return (spot_of(owner, WHOLE, text[: -len(name) - 1], f".{name}"),)
     name = _mangled(owner, name)
     spot = _place(owner, name, text)
     inherited = None if isinstance(owner, (type, ModuleType)) else _inherited(owner, name)
@@ -172,7 +173,7 @@ def _attribute(owner: Any, name: str, text: str) -> tuple[Spot, ...]:
 
 def _item(owner: Any, key: Any, text: str, whole: str) -> tuple[Spot, ...]:
     if proxy.is_proxy(owner):
-        return (_spot(owner, WHOLE, whole, f"[{key!r}]" if type(key) is int else ""),)
+        return (spot_of(owner, WHOLE, whole, f"[{key!r}]" if type(key) is int else ""),)
     if isinstance(owner, dict):
         return (_place(owner, key, text),)
     if isinstance(owner, list):
@@ -181,7 +182,7 @@ def _item(owner: Any, key: Any, text: str, whole: str) -> tuple[Spot, ...]:
         why = why_not(owner)
         if why is not None:
             raise WatchError(f"{text} can't be watched: {why}")
-        return (_spot(owner, WHOLE, whole, f"[{key + len(owner) if key < 0 else key}]"),)
+        return (spot_of(owner, WHOLE, whole, f"[{key + len(owner) if key < 0 else key}]"),)
     if isinstance(owner, (tuple, str, bytes, range)):
         raise WatchError(f"{text}: a {type(owner).__name__} never changes: its place can be watched, which holds it")
     raise WatchError(f"{text}: what a {type_name(owner)[1:-1]} holds can't be watched in place")
@@ -194,7 +195,7 @@ def _place(owner: Any, key: Any, text: str) -> Spot:
         raise WatchError(f"{text} can't be watched: {error}") from None
     if why is not None:
         raise WatchError(f"{text} can't be watched: {why}")
-    return _spot(owner, key, text)
+    return spot_of(owner, key, text)
 
 
 def _mangled(owner: Any, name: str) -> str:

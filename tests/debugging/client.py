@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
-PATIENCE = float(__import__("os").environ.get("P", 60))
+PATIENCE = 60.0
 
 
 class Refused(Exception):

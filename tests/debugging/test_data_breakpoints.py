@@ -596,6 +596,42 @@ def test_a_child_process_has_a_session_of_its_own(tmp_path: Path) -> None:
             parent.event("output")
 
 
+IDS = {
+    "__main__:total": "total absent → 0",
+    "__main__:config['debug']": "config['debug'] False → True",
+    "stock:count": "count absent → 3",
+    "stock:shelf.price": "shelf.price 1 → 2",
+}
+
+
+@pytest.mark.parametrize("ident", IDS)
+def test_a_breakpoint_of_an_earlier_run_is_there_from_the_beginning(ident: str, tmp_path: Path) -> None:
+    """Editors keep them, and set them before the program has begun."""
+    file = tmp_path / "program.py"
+    file.write_text("total = 0\nconfig = {'debug': False}\nconfig['debug'] = True\nimport stock\nprint('end')\n")
+    (tmp_path / "stock.py").write_text(
+        "class Shelf:\n    price = 1\ncount = 3\nshelf = Shelf()\nshelf.price = 1\nshelf.price = 2\n"
+    )
+    found: list[dict[str, Any]] = []
+    with on_pipes(tmp_path) as (client, _):
+        client.initialize()
+        client.launch(file, before=lambda: found.extend(client.set({"dataId": ident})))
+        assert not found[0]["verified"]
+        assert "yet" in found[0]["message"]
+        stop = client.stopped()
+        while stop.body["description"] != IDS[ident]:
+            client.go(stop)
+            stop = client.stopped()
+        assert stop.reason == "data breakpoint"
+        changed = next(m["body"] for m in client.received if m.get("event") == "breakpoint")
+        assert changed["reason"] == "changed"
+        assert (changed["breakpoint"]["id"], changed["breakpoint"]["verified"]) == (found[0]["id"], True)
+        client.ask("setBreakpoints", {"source": {"path": str(file)}, "breakpoints": [{"line": 5}]})
+        client.go(stop)
+        assert client.stopped().line == 5
+        client.ask("disconnect", {"terminateDebuggee": True})
+
+
 def test_an_info_that_takes_its_time_can_be_cancelled(tmp_path: Path) -> None:
     file = tmp_path / "program.py"
     file.write_text(
