@@ -14,7 +14,7 @@ from ..errors import WatchError
 from ..native import proxy
 from ..records import Hit
 from ..turns import turn
-from . import awaited, breaks
+from . import awaited, breaks, suspending
 from .spots import WHOLE, Found, Spot, find_in, is_own, spot_of
 from .watch import unwatch, unwatch_place, watch, watch_place
 
@@ -103,7 +103,7 @@ class Armed:
         watched = self._watch(spot)
 
         def met(hit: Hit) -> None:
-            if spot.part and not _is_at(hit, spot.part):
+            if (spot.part and not _is_at(hit, spot.part)) or suspending.is_evaluated(hit.time_ns):
                 return
             if hidden_by is not None and is_own(hidden_by.owner(), hidden_by.key):
                 return

@@ -77,7 +77,7 @@ def arm(argument: str) -> str:
     -> of each ``{"verified", "message"}``. Those that are there already go on."""
     wanted = json.loads(argument)
     with turn():
-        suspending.leave_out_ours()
+        suspending.prepare()
         left = list(_armed)
         answers, kept = [], []
         for one in wanted:

@@ -10,6 +10,7 @@ import opcode
 import os
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -87,17 +88,65 @@ def _wait(debugger: Any, thread: threading.Thread, reason: int, frame: FrameType
     debugger.do_wait_suspend(thread, frame, "line", None)
 
 
-def leave_out_ours() -> None:
-    """Our own code is left out of stacks and steps, as debugpy's is. Idempotent."""
+_stood: dict[int, tuple[int, int]] = {}
+"""By thread, when it stood still last, in ns since 1970."""
+_ALWAYS = 1 << 63
+_SUSPENDED = 2
+"""As debugpy says it of a thread."""
+
+
+def is_evaluated(time_ns: int) -> bool:
+    """Whether this thread has written something while it stood still: its debugger's user had it evaluated. Threads of
+    debugpy's own only ever do that."""
+    if getattr(threading.current_thread(), "pydev_do_not_trace", False):
+        return True
+    began, ended = _stood.get(threading.get_ident(), (0, 0))
+    return began < time_ns < ended
+
+
+def prepare() -> None:
+    """Our own code is left out of stacks and steps, as debugpy's is; it is noted when threads stand still.
+    Idempotent."""
     debugger = _debugger()
     if debugger is None:
         return
+    if "do_wait_suspend" not in vars(debugger):
+        wait = debugger.do_wait_suspend
+
+        def do_wait_suspend(thread: Any, *arguments: Any, **named: Any) -> Any:
+            began = time.time_ns()
+            _stood[threading.get_ident()] = began, _ALWAYS
+            try:
+                return wait(thread, *arguments, **named)
+            finally:
+                _stood[threading.get_ident()] = began, time.time_ns()
+
+        debugger.do_wait_suspend = do_wait_suspend
+        _note_who_stands(debugger)
     now = debugger.dont_trace_external_files
     start, end = getattr(now, "start_patterns", ()), getattr(now, "end_patterns", ())
     if _FOLDER not in start:
         from _pydevd_bundle.pydevd_api import PyDevdAPI  # type: ignore[import-not-found]
 
         PyDevdAPI().set_dont_trace_start_end_patterns(debugger, (*start, _FOLDER), end)
+
+
+def _note_who_stands(debugger: Any) -> None:
+    """Those that had stopped before anybody noted it."""
+    began = time.time_ns()
+    standing = [
+        ident
+        for ident, thread in list(threading._active.items())  # type: ignore[attr-defined]
+        if getattr(getattr(thread, "additional_info", None), "pydev_state", None) == _SUSPENDED
+    ]
+
+    def go_on() -> None:
+        for ident in standing:
+            if _stood.get(ident) == (began, _ALWAYS):
+                _stood[ident] = began, time.time_ns()
+
+    _stood.update(dict.fromkeys(standing, (began, _ALWAYS)))
+    debugger.threads_suspended_single_notification.add_on_resumed_callback(go_on)
 
 
 def _debugger() -> Any:

@@ -127,9 +127,11 @@ class Relay:
 
     async def _urgent(self, message: Message, name: str) -> None:
         if name == "cancel":
-            task = self._informing.get(message.arguments.get("requestId", 0))
+            number = message.arguments.get("requestId", 0)
+            task = self._informing.get(number)
             if task is not None:
                 task.cancel()
+                await self._refuse(number, "dataBreakpointInfo", "cancelled")
                 await self._respond(message, {})
                 return
         if name in ("disconnect", "terminate"):
@@ -164,10 +166,7 @@ class Relay:
             task.add_done_callback(partial(self._informed, number))
 
     async def _inform(self, request: Message) -> None:
-        try:
-            await self._respond(request, await self._breakpoints.info(request.arguments))
-        except asyncio.CancelledError:
-            await self._refuse(request.content.get("seq"), "dataBreakpointInfo", "cancelled")
+        await self._respond(request, await self._breakpoints.info(request.arguments))
 
     def _informed(self, number: int, _: asyncio.Task[None]) -> None:
         del self._informing[number]
