@@ -153,6 +153,9 @@ def react_by(function: Callable[[list[Hit]], Sequence[BaseException | Callable[[
     """What is done when conditions are met: exceptions are raised, functions called, in the thread that wrote. Raises
     RuntimeError, OSError."""
 
+def ask_statements() -> None:
+    """Conditions ask for SQL statements from now on: their texts are kept."""
+
 def hits_forked() -> None:
     """In a forked child: what other threads had met, nobody acts on."""
 
