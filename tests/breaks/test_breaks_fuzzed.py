@@ -129,6 +129,7 @@ def test_a_program_whose_stores_raise_does_what_its_oracle_does(seed: int) -> No
                  .replace("rows.append(-2); rows.pop()", "rows.append(-2); check(); rows.pop()"), False)  # fmt: skip
     for _ in range(3):
         assert run(source, True) == oracle, source
+        assert run(source.replace("; check()", ""), True) == oracle, source  # the last store of a block, too
     gc.collect()
 
 

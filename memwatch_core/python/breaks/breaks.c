@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "breaks/hits.h"
 #include "breaks/next_instruction.h"
 #include "errors.h"
 #include "interpreter.h"
