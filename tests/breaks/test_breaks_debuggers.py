@@ -60,7 +60,7 @@ def run(folder: Path, typed: str | None, then: str = "'break'", *before: str, **
 def test_pdb_stops_on_the_line_that_stored(how: tuple[str, ...], tmp_path: Path) -> None:
     done = run(
         tmp_path,
-        "p n, a\nup\np 'caller', n if 'n' in dir() else None\ndown\nn\np b\nc\n"
+        "p n, a\nup\np 'caller', n if 'n' in dir() else None\ndown\nn\nn\np b\nc\n"
         "w\np z if 'z' in dir() else 'not yet'\nc\nc\n",
         "'break'",
         *how,
@@ -218,9 +218,9 @@ def test_debugpy_stops_in_the_frame_that_stored(tmp_path: Path) -> None:
     client = Client(port)
     try:
         stops = client.stops()
+        client.close()  # the adapter, which has the same standard output, ends with it
         out, err = child.communicate(timeout=30)
     finally:
-        client.close()
         child.kill()
     assert "done -7" in out, err
     assert [name for name, _ in stops] == ["take", "put", "put"], err
