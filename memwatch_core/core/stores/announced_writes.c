@@ -51,8 +51,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
             .flags = (nested[0] || nested[1] || how == MWJ_FOUND ? MWJ_INEXACT : 0) |
                      (origin->inexact ? MWJ_SITE_INEXACT : 0),
         };
-        error = journal_store(&store, target, bytes);
-        if (unlikely(v->flags & MW_JUDGED) && !error) conditions_judge(&store, target, bytes);
+        error = conditions_store(v, &store, target, bytes);
     }
     if (likely(!error)) {
         MW_STEP("publish", 0);
