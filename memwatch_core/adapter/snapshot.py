@@ -18,6 +18,7 @@ Snapshot = dict[str, Hashable]
 
 _PLAIN = (int, float, str, bytes, bool, type(None), complex)
 _BY_ADDRESS = (type, ModuleType, FunctionType)
+_NO_SLOTS = ("__dict__", "__weakref__")
 _OWNER = SimpleNamespace()
 _slots_of_class = type.__dict__["__dict__"].__get__
 _bases_of_class = type.__dict__["__mro__"].__get__
@@ -107,7 +108,7 @@ def _take(
 
 
 def _is_followed(value: Any, levels: int, *, top: bool) -> bool:
-    if isinstance(value, type | ModuleType):
+    if issubclass(type(value), type | ModuleType):
         return top
     return levels > 1 and proxy.why_no_places(value) is None and _told(value, type(value))[1] == id(value)
 
@@ -157,11 +158,11 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
     held = _dict_of(value)
     if held is not None:
         yield from [(name, each) for name, each in held.items() if type(name) is str]
-    if isinstance(value, type):
+    if issubclass(type(value), type):
         return
     for base in _bases_of_class(type(value)):
         for name, descriptor in _slots_of_class(base).items():
-            if type(descriptor) is MemberDescriptorType:
+            if type(descriptor) is MemberDescriptorType and name not in _NO_SLOTS:
                 try:
                     yield name, descriptor.__get__(value)
                 except AttributeError:
@@ -176,7 +177,7 @@ def _dict_of(value: Any) -> Any:
         return _of_module(value)
     for base in _bases_of_class(kind):
         descriptor = _slots_of_class(base).get("__dict__")
-        if type(descriptor) is GetSetDescriptorType:
+        if type(descriptor) in (GetSetDescriptorType, MemberDescriptorType):
             return descriptor.__get__(value)
     return None
 

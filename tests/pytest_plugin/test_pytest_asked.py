@@ -331,3 +331,9 @@ def test_the_line_of_ones_own_code_may_write_too() -> None:
 def test_a_wrong_pattern_says_how_one_is_written(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"for instance: orders\.py"):
         parse(pattern)
+
+
+def test_what_a_program_has_put_there_controls_no_terminal(tmp_path: Path) -> None:
+    text = one(tmp_path, "memwatch.assert_unchanged(app.STATE)\napp.STATE['\\x1b[31m\\u202e'] = '\\x1b]0;title\\x07'")
+    assert "\x1b" not in failure(text).replace("\x1b[0m", "")
+    assert "\u202e" not in failure(text)

@@ -159,7 +159,7 @@ def test_c(): ...
     ("target", "said"),
     [
         ("app:STAET", "app:STAET: there was nothing of this name; did you mean app:STATE?"),
-        ("warehosue:STATE", "warehosue:STATE: warehosue was not imported; did you mean warehouse?"),
+        ("warehouze:STATE", "warehouze:STATE: warehouze was not imported; did you mean warehouse?"),
         ("nowhere.at.all:X", "nowhere.at.all:X: nowhere.at.all was not imported"),
     ],
 )

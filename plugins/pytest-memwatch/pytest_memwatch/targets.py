@@ -74,8 +74,8 @@ class Aim:
         self._loaded = len(sys.modules)
         return [name for name in [*sys.modules] if matches(self.target.module, name)]
 
-    def _open(self, run: Run, name: str, module: object) -> Iterator[Guard]:
-        if not isinstance(module, ModuleType):
+    def _open(self, run: Run, name: str, module: Any) -> Iterator[Guard]:
+        if not issubclass(type(module), ModuleType):
             self.refused = f"{name} in sys.modules is a {type(module).__name__}, and no module"
             return
         for named in places(self.target, name, module, run.depth):
@@ -113,7 +113,7 @@ def places(target: Target, name: str, module: ModuleType, depth: int) -> Iterato
     root = 0
     for number, step in enumerate(steps, 1):
         value = _below(value, step.key)
-        if isinstance(value, type | ModuleType) and (number < len(steps) or target.is_pattern):
+        if issubclass(type(value), type | ModuleType) and (number < len(steps) or target.is_pattern):
             owner, root = value, number
     called = f"{name}:{_path(steps[:root])}" if root else name
     if root == len(steps):
@@ -123,7 +123,7 @@ def places(target: Target, name: str, module: ModuleType, depth: int) -> Iterato
     first, below = steps[root], steps[root + 1 :]
     within = Within("".join(step.text for step in below), pattern) if below or target.is_pattern else None
     yield Named(f"{name}:{_path(steps[: root + 1])}", Place(owner, first.key, depth + len(below)), within)
-    if isinstance(value, type) and why_no_places(value) is None:
+    if issubclass(type(value), type) and why_no_places(value) is None:
         yield Named(f"{name}:{_path(steps)}", Place(value, depth=depth, skip=IMPORT_NAMES))
 
 
@@ -135,7 +135,7 @@ def _below(owner: Any, key: Any) -> Any:
     if issubclass(type(owner), list) and isinstance(key, int):
         return list.__getitem__(owner, key) if -len(owner) <= key < len(owner) else MISSING
     found = value_at(owner, key)
-    if found is MISSING and not isinstance(owner, type | ModuleType | dict):
+    if found is MISSING and not issubclass(type(owner), type | ModuleType | dict):
         return value_at(type(owner), key)
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import linecache
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,12 +11,14 @@ from typing import Any
 import msgspec
 
 from memwatch_core.records import Event, Part, Site
-from memwatch_plugins.text import change, named
+from memwatch_plugins.text import change, clean, named, short_path
 
 VALUE = 30
 """Columns of a value before, and after."""
 CALLERS = 8
 """Limit of callers that are named."""
+IMPORT = "<frozen importlib."
+"""What imports is on the way to each write of a module's body, and left out."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,9 @@ class Teller:
     def found(self, place: str, writes: Writes | None, where: Where) -> Found:
         """What is said of a place; ``where`` it was found that it isn't as it was."""
         if writes is None:
-            return Found(place, "", "", where.nodeid, where.words(), wrote="an unknown line: nobody saw the write")
+            return Found(
+                clean(place), "", "", where.nodeid, where.words(), wrote="an unknown line: nobody saw the write"
+            )
         event = writes.net()
         part, old, new = change(event, VALUE)
         shown = place or named(event.variable, part)
@@ -149,18 +152,18 @@ class Teller:
         mine = frames[at] if at is not None else None
         statement = event.context
         return Found(
-            place,
+            clean(place),
             old,
             new,
             where.nodeid,
             where.words(),
             line=self.place(mine) if mine is not None else "",
-            source=linecache.getline(mine.file, mine.line).strip() if mine is not None else "",
+            source=clean(linecache.getline(mine.file, mine.line).strip()) if mine is not None else "",
             wrote=self._wrote(event),
-            thread=event.thread if event.origin != "found" else "",
-            statement=f"{statement.driver}: {statement.statement}" if statement is not None else "",
+            thread=clean(event.thread) if event.origin != "found" else "",
+            statement=clean(f"{statement.driver}: {statement.statement}") if statement is not None else "",
             writes=count,
-            callers=[self.place(frame) for frame in frames[1 : at or 0][:CALLERS]],
+            callers=[self.place(frame) for frame in frames[1 : at or 0] if not frame.file.startswith(IMPORT)][:CALLERS],
         )
 
     def _wrote(self, event: Event) -> str:
@@ -170,6 +173,5 @@ class Teller:
 
     def place(self, site: Site) -> str:
         """``app/cart.py:12 add``."""
-        relative = os.path.relpath(site.file, self.root) if os.path.isabs(site.file) else site.file
-        file = site.file if relative.startswith("..") else relative
-        return f"{file}:{site.line} {site.function}".rstrip()
+        file = short_path(site.file, self.root)
+        return f"{file}:{site.line} {clean(site.function)}".rstrip()
