@@ -165,8 +165,9 @@ static PyObject *react_by(PyObject *module, PyObject *function) {
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(untraced_doc, "call_untraced(function, *arguments)\n--\n\nCalls it so that no trace function and no tool of "
-                           "sys.monitoring is told of what it does in this thread.");
+PyDoc_STRVAR(untraced_doc,
+             "call_untraced(function, *arguments)\n--\n\nCalls it so that no trace function and no tool of "
+             "sys.monitoring is told of what it does in this thread.");
 PyDoc_STRVAR(forked_doc, "hits_forked()\n--\n\nIn a forked child: what other threads had met, they won't act on.");
 static PyObject *hits_forked(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
