@@ -150,8 +150,9 @@ def open_named(
         info = PlacesInfo(name, flags, site, beside=beside)
         shown = "a secret" if flags & core.SECRET else shown
         _open(owner, _metadata(info, shown), (depth, most), None, None, info, place)
-        _audit_at_exit()
         known = proxy.find_places(owner, place)
+        if known is not None:
+            return _begun(name, known[0], beside)
     if known is None:
         raise WatchError(f"'{name}' has ended")
     return known[2].name, known[0]
@@ -197,8 +198,7 @@ def open_names(
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from None
     breaks.by_configuration(opened, info)
-    _audit_at_exit()
-    return name, opened
+    return _begun(name, opened, beside)
 
 
 def open_route(
@@ -222,6 +222,12 @@ def open_route(
     except TypeError as error:
         raise WatchError(f"'{name}' can't be watched: {error}") from None
     breaks.by_configuration(opened, info)
+    return _begun(name, opened, beside)
+
+
+def _begun(name: str, opened: int, beside: bool) -> tuple[str, int]:
+    if beside:
+        proxy.keep_places(opened)
     _audit_at_exit()
     return name, opened
 
@@ -239,6 +245,14 @@ def _open(
     number = proxy.open_places(owner, info.name, metadata, info.flags, *limits, fields, skip, info, *key)
     breaks.by_configuration(number, info)
     return number
+
+
+def close_place(owner: object, key: object) -> bool:
+    """Ends the watch of one place. Returns False if there was none."""
+    if proxy.close_places(owner, key):
+        return True
+    known = proxy.find_places(owner, key)
+    return known is not None and known[2].beside
 
 
 def close_places(value: object) -> bool:

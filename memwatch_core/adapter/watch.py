@@ -100,7 +100,7 @@ def watch(
         )
     journal = join.current()
     settings = journal.config.watch
-    flags = _flags_of(settings, track_threads, track_sql, secret)
+    flags = _flags_of(settings, track_threads, asked.sql or track_sql, secret)
     serializer = _choose(journal.serializers, value)
     if serializer is None:
         why = places.why_not(value)
@@ -183,14 +183,14 @@ def watch_place(
     _check_name(name)
     asked = breaks.asked(when, then)
     journal = join.current()
-    flags = _flags_of(journal.config.watch, track_threads, track_sql, secret)
+    flags = _flags_of(journal.config.watch, track_threads, asked.sql or track_sql, secret)
     number = places.open_place(owner, key, name, flags, frame, (depth, max_objects), journal.formats)
     asked.begin(number, lambda: proxy.close_places(owner, key))
 
 
 def unwatch_place(owner: object, key: object) -> None:
     """Ends the watch that ``watch_place()`` with the same owner and key began. Raises WatchError if there is none."""
-    if not proxy.close_places(owner, key):
+    if not places.close_place(owner, key):
         raise WatchError("no watch of this place is there: none was begun with this owner and key, or it has ended")
 
 

@@ -148,6 +148,9 @@ def widen_names(id: int, pattern: bytes | None, classes: str | None, /) -> None:
     """A watch of :func:`open_names` is of those of another pattern too, or of all (None), and of classes of a module
     (None: as before). What is there by now isn't told."""
 
+def keep_places(id: int, /) -> None:
+    """:func:`close_places` doesn't end this watch from now on."""
+
 def has_held(id: int, /) -> bool:
     """Whether the place of a variable has ever held something; True too if its watch has ended."""
 
@@ -230,6 +233,7 @@ def find_function(function: Function, /) -> tuple[int, int, Any]:
 
 def record_locals(on: bool, flags: int = 0, /) -> None:
     """Whether a journal is open, and the flags of variables in it. Watches in the one before have ended."""
+
 Hit = tuple[int, int, int, int, int, int, int, int, int, str, str, int, str, bytes, bytes]
 """Handle, variable id, thread's number, how (mwj_origin), whether it is unknown if it is met, offset of the value, its
 size (0: a secret), time, others like it, path (UTF-8), file, line, function, the bytes before, and after: of the whole
@@ -241,6 +245,9 @@ def react_by(function: Callable[[list[Hit]], Sequence[BaseException | Callable[[
 
 def call_untraced(function: Callable[..., T], /, *arguments: Any) -> T:
     """Calls it so that no trace function and no tool of sys.monitoring is told of what it does in this thread."""
+
+def ask_statements() -> None:
+    """Conditions ask for SQL statements from now on: their texts are kept."""
 
 def hits_forked() -> None:
     """In a forked child: what other threads had met, nobody acts on."""

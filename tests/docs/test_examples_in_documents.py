@@ -171,6 +171,7 @@ CHANGING = (
     (r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+Z)?", "2026-01-01 12:00:00"),
     (r"uffd-sigbus|readonly", "uffd-sigbus"),
     (r"preadv2", "preadv"),
+    (r"\bin \d+\.\d\ds$", "in 0.00s"),
     (r"(?<=/logging/__init__\.py:)\d+", "1464"),  # of the Python that runs
     (r"(?<=\S) {2,}", "  "),  # columns widen with what is there when the first line is written
 )

@@ -26,6 +26,7 @@ typedef struct mwpy_root {
     mwpy_cells cells;
     mwpy_node *top;     /* of the object itself; NULL: it has ended */
     mwpy_node *nodes;   /* all of them */
+    bool kept;                   /* only who asked for it ends it, not the program */
     size_t count, most; /* nodes */
     int depth;          /* levels below the object that are followed */
     mwpy_choice choice;
@@ -159,7 +160,8 @@ bool mwpy_node_leads_on(mwpy_node *node, mw_shadow why);
 void mwpy_node_strays(mwpy_node *node, bool alive);
 /* Whether a route has ever led to something. */
 bool mwpy_route_led(const struct mwpy_route *route);
-void mwpy_route_free(struct mwpy_route *route);
+/* Its watch ends. */
+void mwpy_route_close(mwpy_root *root);
 
 /* ---- node_left.c ---- */
 

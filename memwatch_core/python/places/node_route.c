@@ -145,6 +145,7 @@ static void arrive(mwpy_node *top, mw_shadow why) {
 void mwpy_node_leads_to(mwpy_node *node, PyObject *now, mw_shadow why) {
     mwpy_node *next = behind(node);
     PyObject *before = object_of(next);
+    node->item = now;
     if (now && now == before) return;
     if (before) detach(next, true);
     if (now && attach(next, now)) mwpy_node_leaves(node, node->place, now, MWPY_LEFT_KIND);
@@ -156,7 +157,7 @@ void mwpy_node_leads_to(mwpy_node *node, PyObject *now, mw_shadow why) {
 
 bool mwpy_node_leads_on(mwpy_node *node, mw_shadow why) {
     PyObject *now = held(node);
-    if (now == object_of(behind(node))) return false;
+    if (now == node->item) return false;
     mwpy_node_leads_to(node, now, why);
     return true;
 }
@@ -179,9 +180,10 @@ void mwpy_node_strays(mwpy_node *node, bool alive) {
 
 bool mwpy_route_led(const mwpy_route *route) { return route->led; }
 
-void mwpy_route_free(mwpy_route *route) {
-    Py_DECREF(route->names);
-    PyMem_Free(route);
+void mwpy_route_close(mwpy_root *root) {
+    PyObject *owner = root->top ? root->top->owner : NULL;
+    if (owner && PyType_Check(owner)) mwpy_births_end(root, owner);
+    Py_CLEAR(root->route->names);
 }
 
 static mwpy_route *make(PyObject *names, uint64_t brackets) {

@@ -45,6 +45,7 @@ PyDoc_STRVAR(route_end_doc, "route_end(object, names, brackets)\n--\n\nWhat such
 PyDoc_STRVAR(widen_names_doc,
              "widen_names(id, pattern, classes)\n--\n\nA watch of names is of those of another pattern too, or of all\n"
              "(None), and of the classes of a module (None: as before).");
+PyDoc_STRVAR(keep_doc, "keep_places(id)\n--\n\nclose_places() doesn't end this watch.");
 PyDoc_STRVAR(has_held_doc, "has_held(id)\n--\n\nWhether a place that is watched has ever held something.");
 PyDoc_STRVAR(tell_unmet_doc, "tell_unmet(id, near)\n--\n\nRecords that the name of a watch was never there; near: bytes,\n"
                              "one that is like it.");
@@ -256,13 +257,28 @@ static PyObject *widen_names(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* Its first cell is that of the end of a route. */
+static bool has_led(const mwpy_root *root) {
+    const mwpy_slab_of_cells *slab = &root->cells.slab[0];
+    return mwpy_route_led(root->route) || slab->used > 1 || slab->told[0].stamp;
+}
+
 static PyObject *has_held(PyObject *module, PyObject *args) {
     (void)module;
     unsigned id;
     if (!PyArg_ParseTuple(args, "I", &id)) return NULL;
     const mwpy_root *root = root_of(id);
     if (!root) Py_RETURN_TRUE; /* what it was of has ended */
-    return PyBool_FromLong(root->cells.slab[0].used > (root->route != NULL) || (root->route && mwpy_route_led(root->route)));
+    return PyBool_FromLong(root->route ? has_led(root) : root->cells.slab[0].used > 0);
+}
+
+static PyObject *keep_places(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned id;
+    if (!PyArg_ParseTuple(args, "I", &id)) return NULL;
+    mwpy_root *root = root_of(id);
+    if (root) root->kept = true;
+    Py_RETURN_NONE;
 }
 
 static PyObject *tell_unmet(PyObject *module, PyObject *args) {
@@ -356,7 +372,7 @@ static PyObject *info_of_places(PyObject *module, PyObject *number) {
 
 static mwpy_node *place_in(PyObject *object) {
     mwpy_node *node = mwpy_node_behind(object, NULL);
-    while (node && !is_place_of(node, object)) node = mwpy_node_behind(object, node);
+    while (node && (!is_place_of(node, object) || node->root->kept)) node = mwpy_node_behind(object, node);
     return node;
 }
 
@@ -365,7 +381,7 @@ static PyObject *close_places(PyObject *module, PyObject *args) {
     PyObject *object, *key = NULL;
     if (!PyArg_ParseTuple(args, "O|O", &object, &key)) return NULL;
     mwpy_node *node = node_at(object, key);
-    if (node && node->root->top != node) node = NULL; /* a part of what is watched */
+    if (node && (node->root->top != node || node->root->kept)) node = NULL; /* a part of what is watched */
     if (!node && !key) node = place_in(object);
     bool any = node != NULL;
     for (; node; node = key ? NULL : place_in(object)) {
@@ -406,6 +422,7 @@ WHOLE(open_route)
 WHOLE(route_end)
 WHOLE(widen_names)
 WHOLE(has_held)
+WHOLE(keep_places)
 WHOLE(tell_unmet)
 WHOLE(place_of)
 WHOLE(find_places)
@@ -422,6 +439,7 @@ PyMethodDef mwpy_places_functions[] = {
     {"open_route", whole_open_route, METH_VARARGS, open_route_doc},
     {"route_end", whole_route_end, METH_VARARGS, route_end_doc},
     {"widen_names", whole_widen_names, METH_VARARGS, widen_names_doc},
+    {"keep_places", whole_keep_places, METH_VARARGS, keep_doc},
     {"has_held", whole_has_held, METH_VARARGS, has_held_doc},
     {"tell_unmet", whole_tell_unmet, METH_VARARGS, tell_unmet_doc},
     {"place_of", whole_place_of, METH_VARARGS, place_doc},
