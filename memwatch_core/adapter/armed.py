@@ -69,6 +69,11 @@ class Armed:
             raise
         self.remark = "" if len(found.spots) == 1 else "it is the class's as well, until the object has one of its own"
 
+    @property
+    def is_set(self) -> bool:
+        """Whether it stops threads."""
+        return bool(self._handles)
+
     def end(self) -> None:
         """Ends what ``begin`` has begun. Idempotent."""
         awaited.leave(self)

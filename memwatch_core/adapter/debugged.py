@@ -118,6 +118,8 @@ def _stop(one: Armed, hit: Hit) -> None:
         return
     line = _line(hit, at.frame)
     with _turn:
+        if not one.is_set:
+            return  # it was removed while this thread waited
         _standing = _Standing(one, hit, at.frame)
         try:
             if suspending.suspend(at, line) and not _standing.is_told:

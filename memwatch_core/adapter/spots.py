@@ -19,6 +19,8 @@ from ..native import proxy
 from .names import type_name
 from .places import why_not
 
+_UNCHANGING = (int, float, complex, str, bytes, tuple, range, frozenset, type(None))
+_INSTEAD = "Choose the attribute, the key or the global name that it comes from or goes to"
 WHOLE = object()
 """A :class:`Spot`'s key: all that the owner holds."""
 
@@ -153,6 +155,9 @@ def _held(value: Any, text: str, but: str) -> Found:
         return Found((spot_of(value, WHOLE, text),), f"{text}: the watched value", None)
     why = why_not(value)
     said = f"{but}: " if but else ""
+    if why is not None and isinstance(value, _UNCHANGING):
+        where = but or "it is no place in memory"
+        raise WatchError(f"{text} can't be watched: {where}, and a {type(value).__name__} never changes. {_INSTEAD}")
     if why is not None:
         raise WatchError(f"{text} can't be watched: {said}{why}")
     return Found(

@@ -18,7 +18,14 @@ from ..printed import say
     type=click.IntRange(0, 65535),
     help="Wait for clients at this port of this machine; 0: a free one, which is said.",
 )
-def command(listen: int | None) -> None:
+@click.option(
+    "--debugpy-log",
+    "log",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True),
+    help="Have debugpy write its logs into this folder.",
+)
+def command(listen: int | None, log: str | None) -> None:
     """Debug a Python program that stops where a value changes: a debug adapter, which an editor starts or connects to.
 
     It is debugpy with data breakpoints: "Break on Value Change" of VS Code, of nvim-dap, and of any other client of
@@ -30,7 +37,7 @@ def command(listen: int | None) -> None:
     told to use it.
 
     \b
-    memwatch dap --listen 4711      # and "debugServer": 4711 in VS Code's launch.json
+    memwatch dap --listen 4711    # "debugServer": 4711 in VS Code's launch.json
     """
     from ..debugging import serving
 
@@ -40,6 +47,6 @@ def command(listen: int | None) -> None:
             raise click.UsageError(
                 "an editor starts memwatch dap and speaks to it through pipes; here: memwatch dap --listen 4711"
             )
-        raise SystemExit(0 if asyncio.run(serving.on_standard_streams()) else 1)
+        raise SystemExit(0 if asyncio.run(serving.on_standard_streams(log)) else 1)
     with suppress(KeyboardInterrupt):
-        asyncio.run(serving.on_port(listen, lambda port: say(f"listening on 127.0.0.1:{port}"), say))
+        asyncio.run(serving.on_port(listen, log, lambda port: say(f"listening on 127.0.0.1:{port}"), say))

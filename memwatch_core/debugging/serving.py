@@ -10,6 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ..errors import MemWatchError, SessionError
@@ -83,12 +84,12 @@ def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
         loop.default_exception_handler(context)
 
 
-async def start() -> Started:
-    """Starts debugpy's adapter."""
+async def start(log: str | None) -> Started:
+    """Starts debugpy's adapter, which logs into a folder if one is given."""
     try:
         return Started(
             await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "debugpy.adapter",
+                sys.executable, "-P", "-m", "debugpy.adapter", *(() if log is None else ("--log-dir", log)),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
                 limit=_LIMIT, start_new_session=True,
             )
@@ -108,8 +109,9 @@ async def connect(host: str, port: int) -> Reached:
         ) from error
 
 
-async def on_standard_streams() -> bool:
-    """One session with the client that started us. Returns and raises as :meth:`Relay.run`."""
+async def on_standard_streams(log: str | None) -> bool:
+    """One session with the client that started us; debugpy logs into a folder. Returns and raises as
+    :meth:`Relay.run`."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_unhandled)
     reader = asyncio.StreamReader(limit=_LIMIT)
@@ -123,10 +125,10 @@ async def on_standard_streams() -> bool:
     except ValueError as error:  # a file
         raise SessionError("memwatch dap is started by a debugger's client, with a pipe to it on each side") from error
     writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-    return await Relay(Channel(reader, writer), start, connect).run()
+    return await Relay(Channel(reader, writer), partial(start, log), connect).run()
 
 
-async def on_port(port: int, ready: Callable[[int], None], failed: Callable[[str], None]) -> None:
+async def on_port(port: int, log: str | None, ready: Callable[[int], None], failed: Callable[[str], None]) -> None:
     """A session for each client that connects to a port of this machine, until we are interrupted. ``ready`` gets the
     port, ``failed`` what went wrong in a session. Raises SessionError."""
 
@@ -136,7 +138,7 @@ async def on_port(port: int, ready: Callable[[int], None], failed: Callable[[str
             if user not in (os.getuid(), 0):
                 who = "somebody" if user is None else f"user {user}"
                 raise SessionError(f"{who} has connected, and was refused: who debugs runs programs as you")
-            await Relay(Channel(reader, writer), start, connect).run()
+            await Relay(Channel(reader, writer), partial(start, log), connect).run()
         except MemWatchError as error:
             failed(str(error))
             writer.close()

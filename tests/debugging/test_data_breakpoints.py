@@ -446,6 +446,31 @@ def test_each_thread_stops_for_what_it_has_written(tmp_path: Path) -> None:
     assert sorted(seen) == [(place, str(n)) for place in "abc" for n in range(1, 5)]
 
 
+def test_threads_that_wait_for_their_stop_go_on_when_it_is_removed(tmp_path: Path) -> None:
+    file = tmp_path / "program.py"
+    file.write_text(
+        "import threading\n"
+        "total = {'n': 0}\n"
+        "begin = threading.Barrier(4)\n"
+        "def write():\n"
+        "    begin.wait()\n"
+        "    total['n'] = threading.get_ident()\n"
+        "threads = [threading.Thread(target=write) for _ in range(4)]\n"
+        "print()\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "print('end')\n"
+    )
+    with at(file, 8) as (client, stop):
+        set_for(client, stop, "total['n']")
+        client.go(stop)
+        stop = client.stopped()
+        assert stop.line == 6
+        client.set()
+        client.go(stop)
+        assert ended(client).endswith("end\n")
+
+
 def test_a_line_breakpoint_of_another_thread_takes_no_stop_away(tmp_path: Path) -> None:
     file = tmp_path / "program.py"
     file.write_text(

@@ -248,6 +248,18 @@ def test_another_user_is_not_let_in(tmp_path: Path) -> None:
         assert says(f"{sends} && head -c 15 <&3", 0) == "Content-Length:"
 
 
+def test_debugpy_writes_its_logs_where_it_is_told(program: Path) -> None:
+    command = [*COMMAND, "--debugpy-log", "."]
+    with subprocess.Popen(command, cwd=program.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as adapter:
+        assert adapter.stdin is not None
+        assert adapter.stdout is not None
+        client = Client(adapter.stdout, adapter.stdin)
+        client.initialize()
+        client.close()
+        assert adapter.wait(20) == 0
+    assert list(program.parent.glob("debugpy.adapter-*.log"))
+
+
 def test_a_port_that_is_taken_is_an_error(tmp_path: Path) -> None:
     import socket
 

@@ -167,8 +167,9 @@ static PyObject *react_by(PyObject *module, PyObject *function) {
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(untraced_doc, "call_untraced(function, *arguments)\n--\n\nCalls it so that no trace function and no tool of "
-                           "sys.monitoring is told of what it does in this thread.");
+PyDoc_STRVAR(untraced_doc,
+             "call_untraced(function, *arguments)\n--\n\nCalls it so that no trace function and no tool of "
+             "sys.monitoring is told of what it does in this thread.");
 PyDoc_STRVAR(ask_doc, "ask_statements()\n--\n\nConditions ask for SQL statements from now on.");
 static PyObject *ask_statements(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
