@@ -230,6 +230,7 @@ def find_function(function: Function, /) -> tuple[int, int, Any]:
 
 def record_locals(on: bool, flags: int = 0, /) -> None:
     """Whether a journal is open, and the flags of variables in it. Watches in the one before have ended."""
+
 Hit = tuple[int, int, int, int, int, int, int, int, int, str, str, int, str, bytes, bytes]
 """Handle, variable id, thread's number, how (mwj_origin), whether it is unknown if it is met, offset of the value, its
 size (0: a secret), time, others like it, path (UTF-8), file, line, function, the bytes before, and after: of the whole

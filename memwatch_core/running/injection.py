@@ -208,6 +208,7 @@ def _by_gdb(interpreter: Interpreter, folder: Path, script: str, text: str) -> S
 
 def _commands(interpreter: Interpreter, scratch: Scratch) -> str:
     call = {name: hex(address) for name, address in interpreter.functions.items()}
+    within = " || ".join(f"($rip >= {start:#x} && $rip < {start + _LENGTH:#x})" for start in interpreter.waits)
     return f"""\
 set $ready = ((int(*)(void)){call[READY]})()
 if $ready
@@ -221,7 +222,7 @@ if $rax >= -516 && $rax <= -512 || $rax == -4
   set $waits = {" || ".join(f"$orig_rax == {number}" for number in _WAITS)}
   set $locked = $orig_rax == {_FUTEX}
   if $orig_rax == {_RESTARTED}
-    set $waits = {" || ".join(f"($rip >= {start:#x} && $rip < {start + _LENGTH:#x})" for start in interpreter.waits) or "0"}
+    set $waits = {within or "0"}
     set $locked = !$waits
   end
   if $locked
