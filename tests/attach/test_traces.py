@@ -79,7 +79,7 @@ def outside(pid: int) -> dict[str, Any]:
         "descriptors": descriptors,
         "threads": status["Threads"],
         "blocked": status["SigBlk"],
-        "caught": status["SigCgt"],
+        "caught": f"{int(status['SigCgt'], 16) & (1 << 31) - 1:x}",  # libc has 32 and 33 once there was a thread
         "files": {part[5] for part in maps if len(part) == 6 and part[5].startswith("/")},
         "writable code": [part for part in maps if part[1].startswith("rwx")],
     }
