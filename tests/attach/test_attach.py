@@ -186,7 +186,7 @@ def test_a_module_that_is_imported_later_is_watched_from_its_beginning(tmp_path:
 
 def test_a_target_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
     with running(tmp_path) as program:
-        done = attach(program, "--for", "0.2", watch="program:confg")
+        done = attach(program, "--for", "0.2", watch="program:confg")  # codespell:ignore confg
         assert "did you mean program:config?" in done.stderr
         program.is_well()
 
