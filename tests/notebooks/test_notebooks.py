@@ -185,7 +185,7 @@ def test_blame_names_who_wrote_last(kernel: Kernel) -> None:
     ("line", "said"),
     [
         ("%%watch absent.total\n1", "there is no absent yet"),
-        ("%%watch a b c[\n1", "not a target: the bracket),
+        ("%%watch a b c[\n1", "not a target: the bracket"),
         ("%unwatch total", "total is not watched: nothing is"),
         ("%%watch total when='new < 0'\n1", "takes no condition in this version"),
     ],
