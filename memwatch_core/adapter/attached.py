@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from .. import keep_modules
 from ..errors import SessionError
+from ..journal.session import is_read
 from ..native import core, proxy
 from ..turns import turn
 from . import join, places, process, targets
@@ -68,14 +69,7 @@ def end(folder: str) -> dict[str, object]:
 
 def _let_go_of_the_dead() -> None:
     """Ends an earlier session whose reader was killed."""
-    from ..journal.claim import Claim
-
-    if _attached is None:
-        return
-    claim = Claim(_attached.folder)
-    free = claim.held or not _attached.folder.exists()
-    claim.close()
-    if free:
+    if _attached is not None and not is_read(_attached.folder):
         _undo()
 
 

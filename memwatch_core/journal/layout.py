@@ -7,6 +7,7 @@ from struct import Struct
 from typing import Any
 
 from ..records import Call, End, Given, Origin, WhyNot
+from .session import READER_FILE as READER_FILE
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
@@ -17,8 +18,6 @@ SEGMENT_SLOTS = 16384
 SEGMENT_SIZE = SEGMENT_SLOTS * SLOT_SIZE
 RECORD_SLOTS_MAX = 255
 LOSSES = 236
-READER_FILE = "reader"
-"""File in a session's folder, locked by the reader that frees what it has read (:mod:`memwatch_core.journal.claim`)."""
 
 
 class Kind(IntEnum):

@@ -7,8 +7,10 @@ replaces it isn't written to. A process takes part only in a session whose folde
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import struct
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -29,6 +31,8 @@ KEY = "key"
 KEY_SIZE = 32
 DRIVERS = "drivers.json"
 JOURNAL_SUFFIX = ".mwj"
+READER_FILE = "reader"
+"""File in a session's folder, locked by the reader that frees what it has read (:mod:`memwatch_core.journal.claim`)."""
 
 
 class Session(NamedTuple):
@@ -118,6 +122,23 @@ def _parse(text: bytes) -> tuple[int, bytes, datetime, tuple[str, ...], str]:
     started = datetime.fromisoformat(said["started"])
     started = started if started.tzinfo else started.replace(tzinfo=UTC)
     return said["format"], bytes.fromhex(said["session"]), started, tuple(said["command"]), said.get("memwatch", "")
+
+
+def is_read(folder: str | os.PathLike[str]) -> bool:
+    """Whether the one reader that writers wait for lives; ``journal/claim.py`` has its lock."""
+    try:
+        with open_folder(folder, own=True) as opened:
+            file = os.open(READER_FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=opened)
+    except OSError:
+        return False
+    try:
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # struct flock of the x86-64 ABI
+        found: int = struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))[0]
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return found != fcntl.F_UNLCK
 
 
 def save_drivers(folder: str | os.PathLike[str], drivers: Iterable[SqlDriver]) -> None:

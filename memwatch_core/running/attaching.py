@@ -29,7 +29,7 @@ from ..loading.discovery import load
 from ..printed import say, settle
 from .child import Signals
 from .injection import Injection
-from .interpreter import Interpreter, Refused, command_of, has_ended, interpreter_of, where_it_waits
+from .interpreter import Interpreter, Refused, age, command_of, has_ended, interpreter_of, where_it_waits
 from .reading import Reading
 from .runner import refuse_unsupported
 
@@ -38,6 +38,8 @@ LIMIT = 1 << 30
 WAIT = 60.0
 """Seconds until the program must have come to an instruction of Python."""
 _PAUSE = 0.02
+_YOUNG = 0.3
+"""Seconds after which a child that was made by vfork has begun its own program."""
 _JOURNAL = re.compile(r"(\d+)-python(?:-\d+)?\.mwj")
 _EXTENSION = b"memwatch_core/native/_core."
 
@@ -247,7 +249,9 @@ def _taking_part(pid: int, folder: Path) -> Iterator[int]:
                 if alive:
                     yield number
     for number in _descendants(pid):
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
+            if number not in told and age(number) < _YOUNG:
+                time.sleep(_YOUNG)  # it may be about to begin another program, in its parent's memory still
             if number not in told and _EXTENSION in Path(f"/proc/{number}/maps").read_bytes():
                 yield number
 

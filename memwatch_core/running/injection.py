@@ -32,6 +32,7 @@ from .interpreter import (
     LEAVE,
     READY,
     RUN,
+    VERSION,
     Interpreter,
     Refused,
     Scratch,
@@ -179,8 +180,8 @@ def _by_gdb(interpreter: Interpreter, folder: Path, script: str, text: str) -> S
         # another one's text may be waiting there
         scratch = next((one for one in fitting if not any(read_memory(pid, *one))), fitting[0])
         write_memory(pid, scratch.address, data)
-    except PermissionError as error:
-        raise Refused(f"process {pid}: {why_not_traceable(pid)}") from error
+    except OSError as error:
+        raise _unreached(pid) from error
     save(folder, f"{script}.gdb", _commands(interpreter, scratch).encode())
     command = [gdb, *_GDB, "-p", str(pid), "-x", str(folder / f"{script}.gdb")]
     # in a session of its own: Ctrl-C must not interrupt it while the program stands in a call of ours
@@ -201,14 +202,26 @@ def _by_gdb(interpreter: Interpreter, folder: Path, script: str, text: str) -> S
             err += f"\nit took more than {PATIENCE:.0f} s"
     _settle(pid)
     if "memwatch: 0" not in out:
-        write_memory(pid, scratch.address, bytes(scratch.size))
+        with suppress(OSError):  # it has ended
+            write_memory(pid, scratch.address, bytes(scratch.size))
         raise _gdb_failed(interpreter, out, err)
     return scratch
 
 
+def _unreached(pid: int) -> Refused:
+    return Refused(f"process {pid} has ended" if has_ended(pid) else f"process {pid}: {why_not_traceable(pid)}")
+
+
 def _commands(interpreter: Interpreter, scratch: Scratch) -> str:
     call = {name: hex(address) for name, address in interpreter.functions.items()}
+    within = " || ".join(f"($rip >= {start:#x} && $rip < {start + _LENGTH:#x})" for start in interpreter.waits)
+    # It may have begun another program meanwhile: then this fails, or says so, before anything is called.
     return f"""\
+if *(unsigned long*){call[VERSION]} != {interpreter.number}
+  printf "memwatch: another program\\n"
+  detach
+  quit
+end
 set $ready = ((int(*)(void)){call[READY]})()
 if $ready
   set $result = ((int(*)(void*,void*)){call[ADD]})((void*){call[RUN]}, (void*){scratch.address:#x})
@@ -221,7 +234,7 @@ if $rax >= -516 && $rax <= -512 || $rax == -4
   set $waits = {" || ".join(f"$orig_rax == {number}" for number in _WAITS)}
   set $locked = $orig_rax == {_FUTEX}
   if $orig_rax == {_RESTARTED}
-    set $waits = {" || ".join(f"($rip >= {start:#x} && $rip < {start + _LENGTH:#x})" for start in interpreter.waits) or "0"}
+    set $waits = {within or "0"}
     set $locked = !$waits
   end
   if $locked
@@ -251,6 +264,8 @@ def _settle(pid: int) -> None:
 
 def _gdb_failed(interpreter: Interpreter, out: str, err: str) -> Refused:
     pid = interpreter.pid
+    if has_ended(pid) or "memwatch: another program" in out or "Cannot access memory" in err:
+        return Refused(f"process {pid} has ended, or runs another program by now")
     if "memwatch: starting" in out:
         return Refused(f"process {pid}: its Python isn't up yet, or is ending: try again")
     if "memwatch: -1" in out:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pwd
 import struct
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,8 @@ class Interpreter:
 
     pid: int
     version: tuple[int, int]
+    number: int
+    """What ``Py_Version`` holds, at its address in :attr:`functions`."""
     executable: str
     """Its path, in the file system that we share."""
     functions: dict[bytes, int]
@@ -117,6 +120,12 @@ def interpreter_of(pid: int) -> Interpreter:
 def has_ended(pid: int) -> bool:
     """Whether a process is gone, waited for or not. Raises nothing."""
     return _status(pid).get("State", "X").startswith(("Z", "X"))
+
+
+def age(pid: int) -> float:
+    """Seconds since a process began. Raises OSError, ValueError."""
+    started = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
 
 
 def command_of(pid: int) -> list[str]:
@@ -319,8 +328,8 @@ def _found(pid: int) -> Interpreter:
     version = number >> 24 & 255, number >> 16 & 255
     if not OLDEST <= version <= NEWEST:
         raise Refused(f"process {pid} is a CPython {version[0]}.{version[1]}; MemWatch takes 3.11 to 3.15")
-    functions = {name: base + core.functions[name] for name in _CALLED}
-    return Interpreter(pid, version, executable, functions, tuple(waits), tuple(scratches))
+    functions = {name: base + core.functions[name] for name in (*_CALLED, VERSION)}
+    return Interpreter(pid, version, number, executable, functions, tuple(waits), tuple(scratches))
 
 
 # ---- its memory -----------------------------------------------------------------------------------------------------

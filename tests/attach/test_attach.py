@@ -169,7 +169,15 @@ print(len(threading.enumerate()), flush=True)
 
 def test_a_module_that_is_imported_later_is_watched_from_its_beginning(tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text("state = 1\nstate = 2\n")
-    source = "import sys\nprint('ready', flush=True)\nsys.stdin.readline()\nimport late\nlate.state = 3\nprint(late.state, flush=True)\nsys.stdin.readline()\n"
+    source = (
+        "import sys\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "import late\n"
+        "late.state = 3\n"
+        "print(late.state, flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
     with running(tmp_path, source) as program:
         with attached(program, watch="late:state"):
             assert program.ask() == "3"
@@ -178,7 +186,7 @@ def test_a_module_that_is_imported_later_is_watched_from_its_beginning(tmp_path:
 
 def test_a_target_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
     with running(tmp_path) as program:
-        done = attach(program, "--for", "0.2", watch="program:confg")
+        done = attach(program, "--for", "0.2", watch="program:confg")  # codespell:ignore confg
         assert "did you mean program:config?" in done.stderr
         program.is_well()
 
@@ -291,7 +299,14 @@ def test_a_killed_memwatch_and_its_guardian_are_followed_by_the_next_one(tmp_pat
 
 
 def test_a_reader_that_stands_still_does_not_hold_the_program_up(tmp_path: Path) -> None:
-    source = "import sys\nconfig = {'n': 0}\nprint('ready', flush=True)\nfor line in sys.stdin:\n    for _ in range(300_000): config['n'] += 1\n    print('done', flush=True)\n"
+    source = (
+        "import sys\n"
+        "config = {'n': 0}\n"
+        "print('ready', flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    for _ in range(300_000): config['n'] += 1\n"
+        "    print('done', flush=True)\n"
+    )
     (tmp_path / "memwatch.toml").write_text("[journal]\nmax_bytes = 4_194_304\n")
     with running(tmp_path, source) as program:
         with attached(program) as host:

@@ -40,7 +40,12 @@ def test_a_process_that_has_ended(tmp_path: Path) -> None:
 
 
 def test_a_thread_of_a_process(tmp_path: Path) -> None:
-    source = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\nprint('ready', flush=True)\nthreading.Event().wait()\n"
+    source = (
+        "import threading\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "print('ready', flush=True)\n"
+        "threading.Event().wait()\n"
+    )
     with running(tmp_path, source) as program:
         thread = max(map(int, os.listdir(f"/proc/{program.pid}/task")))
         assert f"{thread} is a thread of process {program.pid}" in refused(tmp_path, thread)

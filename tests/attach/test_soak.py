@@ -91,8 +91,8 @@ def test_a_busy_program_is_unharmed(tmp_path: Path) -> None:
         assert not wrong
         for _ in range(ROUNDS):
             time.sleep(random.random() / 20)
-            attach(program, "--for", "0.15", timeout=150)
-            assert events(program)
+            done = attach(program, "--for", "0.3", timeout=150)
+            assert events(program), done.stderr
             after, wrong, now = json.loads(program.ask())
             assert not wrong, wrong
             assert now == threads

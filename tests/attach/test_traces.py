@@ -12,12 +12,19 @@ from typing import Any
 from programs import attach, attached, events, running
 
 INSIDE = """
-import atexit, builtins, gc, importlib._bootstrap as bootstrap, json, os, signal, sqlite3, sys, threading, faulthandler
+import atexit, builtins, gc
+import importlib._bootstrap as bootstrap
+import json, logging, os, signal, sqlite3, sys, threading, faulthandler
 faulthandler.enable()
 exits = []
 register, unregister = atexit.register, atexit.unregister
 atexit.register = lambda function, *a, **k: (exits.append(function), register(function, *a, **k))[1]
-atexit.unregister = lambda function: (exits.__setitem__(slice(None), [f for f in exits if f != function]), unregister(function))[1]
+
+def forget(function):
+    exits[:] = [one for one in exits if one != function]
+    unregister(function)
+
+atexit.unregister = forget
 config = {"n": 0}
 rows = [1, 2, 3]
 
@@ -45,7 +52,7 @@ def look():
         "sys": sorted(vars(sys)),
         "environment": dict(os.environ),
         "gc": gc.isenabled(),
-        "sizes": [sys.getsizeof(config), sys.getsizeof(rows), type(order).__name__],
+        "types": [type(one).__name__ for one in (config, rows, order, Order, vars(Order)["total"])],
         "signals": [repr(signal.getsignal(number)) for number in range(1, 32)],
     }
 
@@ -72,7 +79,7 @@ def outside(pid: int) -> dict[str, Any]:
         "descriptors": descriptors,
         "threads": status["Threads"],
         "blocked": status["SigBlk"],
-        "caught": status["SigCgt"],
+        "caught": f"{int(status['SigCgt'], 16) & (1 << 31) - 1:x}",  # libc has 32 and 33 once there was a thread
         "files": {part[5] for part in maps if len(part) == 6 and part[5].startswith("/")},
         "writable code": [part for part in maps if part[1].startswith("rwx")],
     }
@@ -108,7 +115,7 @@ def test_what_is_left_is_what_the_documentation_lists(tmp_path: Path) -> None:
         assert then["caught"] == around["caught"]
         assert then["writable code"] == around["writable code"]
         new = {number: name for number, name in then["descriptors"].items() if number not in around["descriptors"]}
-        assert {name for name in new.values()} <= {"anon_inode:[userfaultfd]"}
+        assert set(new.values()) <= {"anon_inode:[userfaultfd]"}
         assert not [name for name in then["files"] - around["files"] if ".mwj" in name or "sessions" in name]
 
 

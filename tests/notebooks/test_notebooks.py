@@ -1,5 +1,4 @@
-"""``%load_ext memwatch``: a change of a cell that isn't shown, or with another line; a cell that does something else for
-it."""
+"""``%load_ext memwatch``: a change of a cell that isn't shown, or with another line; one that does otherwise."""
 
 from __future__ import annotations
 
@@ -129,7 +128,17 @@ def test_an_error_of_syntax_is_the_cells_own(kernel: Kernel) -> None:
 
 
 def test_a_cell_that_awaits(kernel: Kernel) -> None:
-    source = "%%watch total\nimport asyncio\nasync def add(n):\n    global total\n    await asyncio.sleep(0.01)\n    total += n\ntotal = 0\nawait asyncio.gather(add(1), add(2))\ntotal"
+    source = (
+        "%%watch total\n"
+        "import asyncio\n"
+        "async def add(n):\n"
+        "    global total\n"
+        "    await asyncio.sleep(0.01)\n"
+        "    total += n\n"
+        "total = 0\n"
+        "await asyncio.gather(add(1), add(2))\n"
+        "total\n"
+    )
     shown, reply = kernel.run(source)
     assert reply["status"] == "ok"
     assert shown.startswith("3\n")
@@ -176,7 +185,7 @@ def test_blame_names_who_wrote_last(kernel: Kernel) -> None:
     ("line", "said"),
     [
         ("%%watch absent.total\n1", "there is no absent yet"),
-        ("%%watch a b c[\n1", "not a target: the bracket),
+        ("%%watch a b c[\n1", "not a target: the bracket"),
         ("%unwatch total", "total is not watched: nothing is"),
         ("%%watch total when='new < 0'\n1", "takes no condition in this version"),
     ],
