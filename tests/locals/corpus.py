@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of programs, each in a line
 """Functions that bind names in every way that Python has: each way of binding in each kind of place that has names.
 
 ``SOURCE`` is the text of a module; its ``main()`` runs them all, and returns what they have come to.

@@ -1,4 +1,4 @@
-"""Code with announcements is the code that it was, and announcements: what ``dis`` reads of it without them is the same."""
+"""Code with announcements is the code that it was, and announcements: ``dis`` reads the same of it without them."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ def test_code_of_the_corpus_is_what_it_was_between_announcements() -> None:
 def long_jumps(count: int) -> CodeType:
     """A function whose jumps lead over so many stores."""
     body = "\n".join(f"        a{n % 7} = n" for n in range(count))
-    text = f"def f(n):\n    done = 0\n    while n:\n        n -= 1\n        if n % 2: continue\n{body}\n        done += a0\n    return done\n"
+    head = "def f(n):\n    done = 0\n    while n:\n        n -= 1\n        if n % 2: continue\n"
+    text = f"{head}{body}\n        done += a0\n    return done\n"
     code = compile(text, "long.py", "exec").co_consts[0]
     assert isinstance(code, CodeType)
     return code

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of programs, each in a line
 """What is announced is what is executed: each STORE and DELETE instruction of the original code, and no other."""
 
 from __future__ import annotations

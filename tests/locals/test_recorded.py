@@ -34,6 +34,7 @@ HELPERS = ("run", "result")
 """What these hold depends on the order in which frames tell their names."""
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of frames that the oracle keeps
 def test_old_and_new_are_what_the_names_held(tmp_path: Path) -> None:
     """Beside the interpreter's own frames, instruction by instruction."""
     path = str(tmp_path / "corpus.py")
