@@ -15,7 +15,9 @@ from typing import NamedTuple
 EXTENDED_ARG = opcode.opmap["EXTENDED_ARG"]
 _CACHE = opcode.opmap["CACHE"]
 _JUMPS = frozenset(opcode.hasjrel) | frozenset(opcode.hasjabs)
-_BACKWARD = frozenset(number for name, number in opcode.opmap.items() if "BACKWARD" in name)
+ASYNC_END = opcode.opmap["END_ASYNC_FOR"]
+"""From CPython 3.14 on, it says which SEND it belongs to, as if it jumped back to it."""
+_BACKWARD = frozenset(number for name, number in opcode.opmap.items() if "BACKWARD" in name) | {ASYNC_END}
 _TWO_STORES = opcode.opmap.get("STORE_FAST_STORE_FAST", -1)
 _STORE_FAST = opcode.opmap["STORE_FAST"]
 _ONE_LINE, _NO_COLUMN, _LONG, _NOWHERE = 10, 13, 14, 15

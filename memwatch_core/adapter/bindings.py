@@ -4,8 +4,8 @@ An announcement stands before the instruction that stores: the value passes thro
 what it held. A site is a constant of the code, of a type of ours whose ``site[value]`` is the value. ``-site`` stands
 before a deletion, ``~entry`` where a function begins.
 
-``x += e`` is announced in two steps, ``~site`` before the addition and ``-site`` behind the store: CPython adds to a text
-in place, as long as the store is the next instruction.
+``x += e`` is announced in two steps, ``~site`` before the addition and ``-site`` behind the store: CPython adds to a
+text in place, as long as the store is the next instruction.
 
 Code that :func:`instrument` returns has placeholders, which can be marshalled; :func:`bind` puts in the sites.
 

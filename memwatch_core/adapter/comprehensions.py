@@ -13,14 +13,13 @@ import opcode
 from collections.abc import Iterator, Sequence
 from types import CodeType
 
-from .assembler import Instruction, halves, ranges
+from .assembler import ASYNC_END, Instruction, halves, ranges
 
 _CLEAR = opcode.opmap.get("LOAD_FAST_AND_CLEAR", -1)
 _SWAP = opcode.opmap["SWAP"]
 _STORE, _STORE_CELL = opcode.opmap["STORE_FAST"], opcode.opmap["STORE_DEREF"]
 _STORE_AND_LOAD = opcode.opmap.get("STORE_FAST_LOAD_FAST", -1)
 _WITH_ARGUMENT = frozenset(getattr(opcode, "hasarg", ()))
-_JUMPS = frozenset(opcode.hasjrel) | frozenset(opcode.hasjabs)
 _ENDS = frozenset(
     number
     for name, number in opcode.opmap.items()
@@ -58,7 +57,7 @@ def _next(
 ) -> Iterator[tuple[int, Stack]]:
     """Where the code goes on from an instruction, and with what stack. Notes the stores."""
     target = one.target
-    if target is not None and one.op in _JUMPS:
+    if target is not None and one.op != ASYNC_END:
         yield where[target], _after(one.op, one.arg, stack, jump=True)
     for half, (op, arg, _) in enumerate(halves(one)):
         slot = arg >> 4 if op == _STORE_AND_LOAD else arg

@@ -201,10 +201,14 @@ class Followed:
         place = self._place(offset, len(before))
         if place is not None:
             place.last = after
-        begins = bool(after) and bool(after[0] & layout.CELL_BEGINS)
+        begins = self.begins(after)
         old = cell(b"" if begins else before)
         new = old if before == after and not begins else cell(after)
         return make(UNNAMED if place is None else place.path, old, new, activation or None)
+
+    def begins(self, after: bytes) -> bool:
+        """Whether a store is the first one to a name in a call of its function: what was there isn't that call's."""
+        return self.told is not None and bool(after) and bool(after[0] & layout.CELL_BEGINS)
 
     def aliases(self, offset: int, length: int) -> tuple[tuple[Alias, ...], bool]:
         """The other names of the place that a store touched, and whether there are more."""

@@ -328,8 +328,6 @@ class PythonStores:
                 if extent is not None:
                     made += 2 * DECODED * (extent.stop - extent.start)
             resync = False
-            begins = known.told is not None and bool(after) and bool(after[0] & layout.CELL_BEGINS)
-            changed = before != after or begins
             told = ident if known.told is None else known.told
             name = self._variables.get(told, known).variable.name
             self.seq += 1
@@ -338,7 +336,8 @@ class PythonStores:
             event = self._make(
                 self.seq, time, self._pid, self._runtime, tid, self._threads.get(tid, "") if tid else "",
                 name, told, known.path, self._origins.get(origin, "store"),
-                offset, before, after, old, new, changed, not flags & (Flag.INEXACT | Flag.SITE_INEXACT),
+                offset, before, after, old, new, before != after or known.begins(after),
+                not flags & (Flag.INEXACT | Flag.SITE_INEXACT),
                 self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
                 call, self._journal, part, operation, self._own_place(site, callers),
                 None if callers is None else callers.frames, callers is not None and callers.cut,

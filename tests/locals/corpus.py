@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of programs, each in a line
 """Functions that bind names in every way that Python has: each way of binding in each kind of place that has names.
 
 ``SOURCE`` is the text of a module; its ``main()`` runs them all, and returns what they have come to.
@@ -59,7 +60,7 @@ WAYS = {
     "chain": "a = b = c = 'x'",
     "annotated": "a: int = 1\nb: str",
     "augmented": "a = 7\na += 1\na -= 2\na *= 3\na //= 2\na %= 5\na **= 2\na <<= 3\na >>= 1\na |= 1\na &= 7\na ^= 2\na = 4\na /= 2",
-    "augmented_other": "a = Number(1)\na += 1\nb = [1]\nb += [2]\nc = 'x'\nc += 'y'\nc += 'z'",
+    "augmented_other": "a = Number(1)\na += 1\nb = (1,)\nb += (2,)\nc = 'x'\nc += 'y'\nc += 'z'",
     "same": "a = b = 5\na = a\na = b",
     "tuple": "a, b = 1, 2\n(a, b), c = (3, 4), 5",
     "swap": "a, b, c = 1, 2, 3\na, b = b, a\na, b, c = c, a, b",
@@ -118,11 +119,10 @@ WAYS = {
     "slices": "a = [1, 2, 3]\na[0:1] = [4, 5]\nb = a[1:]\na[:] = []",
     "ellipsis": "a = ...\nb = (yield_ := 1)",
 }
-if sys.version_info >= (3, 11):
-    WAYS["except_star"] = (
-        "try: raise ExceptionGroup('g', [ValueError(1), KeyError(2)])\n"
-        "except* ValueError as e: a = len(e.exceptions)\nexcept* KeyError as d: b = 1"
-    )
+WAYS["except_star"] = (
+    "try: raise ExceptionGroup('g', [ValueError(1), KeyError(2)])\n"
+    "except* ValueError as e: a = len(e.exceptions)\nexcept* KeyError as d: b = 1"
+)
 if sys.version_info >= (3, 12):
     WAYS["type_parameters"] = "def a[T](x: T) -> T: y = x; return y\nb = a(1)\nclass c[T]:\n    z = 1\ntype d = int"
 
@@ -223,7 +223,7 @@ def parameters():
         g = make(1); h = make(2)
         out += [next(g), next(h), g.send(3), h.send(4)]
         if make is not p_closed: out.append(g.throw(ValueError("thrown")))
-        g.close()
+        g.close(); h.close()
         del h
     return out
 """

@@ -129,3 +129,93 @@ def _steps(code: CodeType, found: dis.Instruction) -> Iterator[_Step]:
     elif name in STORES:
         own = name.endswith("_FAST") or (name.endswith("_DEREF") and found.argval not in code.co_freevars)
         yield _Step(found.argval, name.startswith("DELETE"), own or name.endswith("_NAME"))
+
+
+class Change(NamedTuple):
+    """A name of a function holds something else than before."""
+
+    function: str
+    name: str
+    old: str
+    new: str
+
+
+class Values(Oracle):
+    """Also tells what names of functions hold before and after, parameters too."""
+
+    def __init__(self, source: Source, code: CodeType, words: Callable[[object], str]) -> None:
+        super().__init__(source)
+        self._changes: list[Change | None] = []
+        self._words = words
+        self._codes = {one.co_qualname: one for one in _codes(code)}
+        self._open: dict[FrameType, list[tuple[int, str, Any]]] = {}
+        """Of a frame whose instruction hasn't ended: which change it is, the name, and what it held."""
+        self._begun: set[FrameType] = set()
+        self._handled: dict[tuple[FrameType, str], Any] = {}
+        """What a name held before it was given None, with which ``except … as e`` ends, and then deleted."""
+
+    def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code.co_filename == self.source.path:
+            if frame in self._open:
+                self._close(frame)
+            if event == "call" and frame not in self._begun:
+                self._begin(frame)
+        return super()._trace(frame, event, argument)
+
+    def _begin(self, frame: FrameType) -> None:
+        self._begun.add(frame)
+        code = frame.f_code
+        if code.co_flags & 1 and not code.co_name.startswith("<"):
+            count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
+            for name in code.co_varnames[:count]:
+                self._changes.append(Change(code.co_name, name, "absent", self._words(frame.f_locals[name])))
+
+    def _take(self, frame: FrameType) -> None:
+        before = len(self.bound)
+        super()._take(frame)
+        found = self._tables[frame.f_code].get(frame.f_lasti)
+        if len(self.bound) == before and found is not None and found.opname.startswith("STORE_"):
+            self._handled[frame, found.argval] = frame.f_locals.get(found.argval, _ABSENT)
+        for bound in self.bound[before:]:
+            if (owner := self._owner(frame.f_code, bound.name)) is not None:
+                old = frame.f_locals.get(bound.name, _ABSENT)
+                if bound.deleted and old is None:
+                    old = self._handled.pop((frame, bound.name), None)
+                self._changes.append(Change(owner, bound.name, self._said(old), ""))
+                self._open.setdefault(frame, []).append((len(self._changes) - 1, bound.name, old))
+
+    def _owner(self, code: CodeType, name: str) -> str | None:
+        """The function whose name it is; None: it is the module's, or the body's of a class."""
+        if name not in code.co_freevars:
+            own = code.co_flags & 1 and name in (*code.co_varnames, *code.co_cellvars)
+            return code.co_name if own else None
+        outer = code.co_qualname
+        while outer:
+            outer = outer.rpartition(".")[0]
+            if (found := self._codes.get(outer.removesuffix(".<locals>"))) and name in found.co_cellvars:
+                return found.co_name
+        return None
+
+    def _close(self, frame: FrameType) -> None:
+        for index, name, old in self._open.pop(frame):
+            new = frame.f_locals.get(name, _ABSENT)
+            change = self._changes[index]
+            assert change is not None
+            self._changes[index] = None if new is old else change._replace(new=self._said(new))
+
+    def _said(self, value: Any) -> str:
+        return "absent" if value is _ABSENT else self._words(value)
+
+    def told(self) -> list[Change]:
+        """All but the bindings of what a name holds already."""
+        return [change for change in self._changes if change is not None]
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            yield from _codes(one)
+
+
+_ABSENT = object()

@@ -5,6 +5,7 @@ Prints a line of JSON for each test module: how each of its tests ended.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import importlib.abc
@@ -12,6 +13,7 @@ import importlib.machinery
 import io
 import json
 import os
+import shutil
 import sys
 import tempfile
 import unittest
@@ -103,8 +105,10 @@ def main() -> None:
         from memwatch_core.config import load
         from memwatch_core.journal.session import create_session
 
-        folder = create_session(tempfile.mkdtemp(), ["suites"])
-        member = join.join(folder, load())
+        place = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        small = {"journal": {"max_bytes": 64 << 20, "policy": "rotate"}}
+        member = join.join(create_session(place, ["suites"]), load(overrides=small))
         watch_imported()
         sys.meta_path.insert(0, Finder())
     for name in names:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of programs, each in a line
 """What is announced is what is executed: each STORE and DELETE instruction of the original code, and no other."""
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ def use(name: str, text: str, path: str, code: Any) -> Any:
 @pytest.mark.parametrize("name", USES)
 def test_each_binding_of_the_standard_library_is_announced(name: str) -> None:
     spec = importlib.util.find_spec(name)
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     text, path = Path(spec.origin).read_text(), spec.origin
     code = compile(text, path, "exec", dont_inherit=True)
     oracle = Oracle(Source(text, path))

@@ -38,7 +38,7 @@ static __attribute__((noinline)) void tell_in_dict(mwpy_binding *b, const mwpy_f
 static uint32_t activation_of(const mwpy_binding *b, const mwpy_frame *frame) {
     mwpy_function *f = b->function;
     if (likely(b->own)) return mwpy_function_activation(f, frame);
-    return mwpy_function_activation_of_cell(f, mwpy_slot(frame, b->slot));
+    return mwpy_function_activation_of_cell(f, mwpy_in_slot(frame, b->slot));
 }
 
 static void tell(mwpy_binding *b, PyObject *now) {
@@ -47,7 +47,7 @@ static void tell(mwpy_binding *b, PyObject *now) {
         tell_in_dict(b, frame, now);
         return;
     }
-    PyObject *held = mwpy_slot(frame, b->slot);
+    PyObject *held = mwpy_in_slot(frame, b->slot);
     if (b->kind == MWPY_BINDS_CELL) held = mwpy_in_cell(held);
     if (held != now) mwpy_function_tells(b->function, b->local, activation_of(b, frame), held, now);
 }
@@ -55,7 +55,7 @@ static void tell(mwpy_binding *b, PyObject *now) {
 /* A sum: `~site` before the addition, `-site` behind the store. */
 static void tell_sum(mwpy_binding *b, bool done) {
     const mwpy_frame *frame = mwpy_top_frame(mwpy_current_thread());
-    PyObject *held = mwpy_slot(frame, b->slot);
+    PyObject *held = mwpy_in_slot(frame, b->slot);
     uint32_t activation = mwpy_function_activation(b->function, frame);
     if (done)
         mwpy_function_tells_sum(b->function, b->local, activation, held);

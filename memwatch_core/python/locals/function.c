@@ -9,7 +9,9 @@
 #include "base/compiler.h"
 #include "locals/activations.h"
 #include "origins/frames.h"
+#include "places/cell.h"
 #include "places/node_secrets.h"
+#include "places/slab.h"
 
 enum { PATH = 512, CALLED = 2048 };
 static const uint32_t NEVER = UINT32_MAX;
@@ -214,10 +216,10 @@ uint32_t mwpy_function_activation_of_cell(mwpy_function *f, const PyObject *cell
 
 static void begin(mwpy_function *f, const mwpy_frame *frame) {
     uint32_t number = begin_activation(f, frame);
-    for (unsigned i = 0; i < f->shared_n; i++) mwpy_activation_begins(mwpy_slot(frame, f->shared[i]), f, number);
+    for (unsigned i = 0; i < f->shared_n; i++) mwpy_activation_begins(mwpy_in_slot(frame, f->shared[i]), f, number);
     for (unsigned i = 0; i < f->parameters_n; i++) {
         const mwpy_parameter *p = &f->parameters[i];
-        PyObject *value = mwpy_slot(frame, p->slot);
+        PyObject *value = mwpy_in_slot(frame, p->slot);
         mwpy_function_tells(f, p->local, number, NULL, p->cell ? mwpy_in_cell(value) : value);
     }
 }
@@ -233,7 +235,7 @@ static PyObject *function_begins(PyObject *self) {
 static void function_dealloc(PyObject *self) {
     mwpy_function *f = (mwpy_function *)self;
     PyTypeObject *type = Py_TYPE(self);
-    mwpy_function_ends(f, (mw_ending){.why = MW_END_DROPPED});
+    mwpy_function_ends(f, (mw_ending){.why = mwpy_is_finalizing() ? MW_END_EXIT : MW_END_DROPPED});
     for (unsigned i = 0; i < f->count; i++) Py_DECREF(f->locals[i].name);
     PyMem_Free(f->locals);
     PyMem_Free(f->parameters);

@@ -74,7 +74,7 @@ void mwpy_functions_begin(uint32_t flags);
 void mwpy_functions_end(void);
 
 /* What is in a slot of a frame. Borrowed, NULL: nothing. */
-static inline PyObject *mwpy_slot(const mwpy_frame *frame, unsigned slot) {
+static inline PyObject *mwpy_in_slot(const mwpy_frame *frame, unsigned slot) {
 #if PY_VERSION_HEX >= 0x030E0000
     _PyStackRef held = frame->localsplus[slot];
     return PyStackRef_IsNull(held) ? NULL : PyStackRef_AsPyObjectBorrow(held);
