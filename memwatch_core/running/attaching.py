@@ -31,7 +31,6 @@ from .child import Signals
 from .injection import Injection
 from .interpreter import Interpreter, Refused, command_of, interpreter_of, where_it_waits
 from .reading import Reading
-from .runner import refuse_unsupported
 
 LIMIT = 1 << 30
 """``journal.max_bytes`` of a program that is attached to, unless it was set: nobody may come to end it."""
@@ -57,7 +56,6 @@ def attach(
     """
     interpreter = interpreter_of(pid)
     config = _bounded(config)
-    refuse_unsupported(config)
     plugins = load(config)
     for broken in plugins.report.problems:
         say(f"{broken}: {broken.reason}; going on without it")
@@ -120,9 +118,7 @@ def _lent(interpreter: Interpreter) -> list[str]:
     ]
 
 
-def _begin(
-    interpreter: Interpreter, folder: Path, signals: Signals, wait: float
-) -> dict[str, Any]:
+def _begin(interpreter: Interpreter, folder: Path, signals: Signals, wait: float) -> dict[str, Any]:
     script = f"begin-{interpreter.pid}.py"
     source = _source("begin", folder, script, _lent(interpreter))
     answer = _answer(interpreter, Injection(interpreter, folder, script, source), signals, wait)
