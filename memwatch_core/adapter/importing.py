@@ -117,7 +117,20 @@ def _call_with_frames_removed(f: Any, *args: Any, **kwds: Any) -> Any:
 _executor: Any = None
 _plain_call: Any = None
 _call = _call_with_frames_removed
-_call.__code__ = _call.__code__.replace(co_filename=bootstrap._init_module_attrs.__code__.co_filename)
+
+
+def _last_line(code: CodeType) -> int:
+    return max(line for _, _, line in code.co_lines() if line is not None)
+
+
+def _look_like(ours: Any, plain: CodeType) -> None:
+    """Of its file, and with its last line at the same number: in tracebacks it is the interpreter's own."""
+    code = ours.__code__
+    first = code.co_firstlineno + _last_line(plain) - _last_line(code)
+    ours.__code__ = code.replace(co_filename=plain.co_filename, co_firstlineno=max(first, 1))
+
+
+_look_like(_call, vars(bootstrap)[_CALL].__code__)
 _step = _init_module_attrs
 """Its frame is left out of tracebacks as those of importlib are."""
 _step.__code__ = _step.__code__.replace(co_filename=bootstrap._init_module_attrs.__code__.co_filename)

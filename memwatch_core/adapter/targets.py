@@ -178,6 +178,8 @@ def begins_as_main() -> None:
     main = sys.modules["__main__"]
     names = tuple(aimed.main_names(aimed.vars_of(main)))
     for one in _aims:
+        if any(taken.module == "__main__" for taken in one.met):
+            continue  # as it was before: its dict is the same
         for name in dict.fromkeys(("__main__", *names)):
             if matches(one.target.module, name):
                 _take(one, name, main)
