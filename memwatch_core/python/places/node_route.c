@@ -7,6 +7,7 @@
 #include "places/births.h"
 #include "places/cell.h"
 #include "places/layout.h"
+#include "places/node.h"
 #include "places/node_items.h"
 #include "places/node_secrets.h"
 #include "places/node_table.h"
