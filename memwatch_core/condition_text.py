@@ -29,7 +29,7 @@ _PARTS = {"thread": ("id", "name"), "site": ("file", "line", "function")}
 _CONSTANTS = {"None": None, "True": True, "False": False}
 TEXT_MAX = 2000
 _DEEPEST = 30
-_PREFIX = re.compile(r"((?:[\w.*?<>()-]|\[[^\]]*\])+)\s*:\s*(.+)", re.DOTALL)
+_PREFIX = re.compile(r"((?:[\w.*?<>()-]|:(?!\s)|\[[^\]]*\])+):\s+(.+)", re.DOTALL)
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<number>(?:0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|
@@ -122,6 +122,8 @@ class _Reader:
 
     @staticmethod
     def _no_token(rest: str) -> str:
+        if rest.startswith(":"):
+            return "a variable's name stands at the beginning, and a blank behind its colon: total: new < 0"
         if rest.startswith("="):
             return "equality is written =="
         if rest[:2] in ("&&", "||"):
@@ -260,7 +262,7 @@ class _Reader:
                 value.encode()
         except (ValueError, SyntaxError, UnicodeEncodeError) as error:
             raise refusal(self.text, token.at, f"this can't be read: {error.args[0]}") from None
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        if isinstance(value, int) and value >= 2**64:
             raise refusal(self.text, token.at, "a whole number of a condition has at most 64 bits")
         return value
 

@@ -48,6 +48,8 @@ class Shape(NamedTuple):
     """Of a number, one."""
     named: Mapping[str, int] = MappingProxyType({})
     secret: bool = False
+    sql: bool = False
+    """Whether its events carry the statement in force."""
 
     @property
     def unit(self) -> int:
@@ -55,7 +57,7 @@ class Shape(NamedTuple):
         return 64 if self.kind == "cells" else 0
 
 
-def shape_of_struct(variable: str, form: str, fields: Any = None, *, secret: bool = False) -> Shape:
+def shape_of_struct(variable: str, form: str, fields: Any = None) -> Shape:
     """Of a struct with such a format, and names of its fields."""
     import sys
 
@@ -63,7 +65,7 @@ def shape_of_struct(variable: str, form: str, fields: Any = None, *, secret: boo
     little = order == "<" or (order in "@=" and sys.byteorder == "little")
     found = tuple(Field(field.letter, field.offset, field.size, little) for field in structs.fields(form))
     named = {name: number for number, name in enumerate(fields or ())}
-    return Shape("struct", variable, found, named, secret)
+    return Shape("struct", variable, found, named)
 
 
 def compile_condition(text: str, shape: Shape) -> bytes:
@@ -87,6 +89,8 @@ class _Compiler:
 
     def emit(self, node: Node) -> list[bytes]:
         """The instructions that leave the value of a part."""
+        if node.kind == "constant" and isinstance(node.value, int) and not -(2**63) <= node.value < 2**63:
+            return self._large(node)
         if node.kind == "constant":
             return [self._push(node, self._constant(node.value))]
         if node.kind == "absent":
@@ -115,6 +119,12 @@ class _Compiler:
         if self.held > _VALUES_MAX:
             raise refusal(self.text, node.at, "the condition is nested too deep")
         return instruction
+
+    def _large(self, node: Node) -> list[bytes]:
+        """A whole number that the instruction for one has no room for."""
+        high, low = divmod(node.value, 2**32)
+        parts = Node("*", node.at, parts=(Node("constant", node.at, high), Node("constant", node.at, 2**32)))
+        return self.emit(Node("+", node.at, parts=(parts, Node("constant", node.at, low))))
 
     @staticmethod
     def _constant(value: Any) -> bytes:

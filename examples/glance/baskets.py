@@ -1,3 +1,4 @@
+# baskets.py
 """Two customers, each with a basket. Ben has bought nothing, and is to pay for Ann's tea."""
 
 

@@ -1,3 +1,4 @@
+# exports.py
 """Sends orders to the accountant."""
 
 import ledgerlib

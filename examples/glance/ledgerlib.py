@@ -1,3 +1,4 @@
+# ledgerlib.py
 """A library that finds logging too chatty: for itself, it thinks."""
 
 import logging

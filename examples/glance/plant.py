@@ -1,8 +1,9 @@
+# plant.py
 """Two devices with four registers each. The pump is started, and the valve opens."""
 
 
 class Device:
-    def __init__(self, name, registers=[0, 0, 0, 0]):  # noqa: B006
+    def __init__(self, name, registers=[0, 0, 0, 0]):
         self.name = name
         self.registers = registers
 

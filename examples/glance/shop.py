@@ -1,11 +1,13 @@
+# shop.py
 """An online shop. Debug messages are on, until something turns them off."""
 
 import logging
+import sys
 
-logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(message)s")
+logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(message)s", stream=sys.stdout)
 logging.debug("starting")
 
-import exports  # noqa: E402
+import exports
 
 
 def order(number, total):

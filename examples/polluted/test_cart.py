@@ -1,3 +1,5 @@
+"""Tests of carts."""
+
 import pytest
 import shop
 

@@ -1,3 +1,5 @@
+"""Tests of currencies."""
+
 import pytest
 import shop
 

@@ -1,3 +1,5 @@
+"""Tests of invoices."""
+
 import pytest
 import shop
 

@@ -73,9 +73,9 @@ def parse(data: bytes) -> Iterator[Instruction]:
         yield Instruction(begin, op, arg, here - begin, at - here - 1)
 
 
-def compiled(expression: str, name: str) -> Op:
-    """The last instruction of this name in a compiled expression: how this version does what the expression says."""
-    found = [i for i in instructions(compile(expression, "", "eval")) if opcode.opname[i.op] == name]
+def compiled(text: str, name: str) -> Op:
+    """The last instruction of this name in compiled code: how this version does what the text says."""
+    found = [i for i in instructions(compile(text, "", "exec")) if opcode.opname[i.op] == name]
     return Op(found[-1].op, found[-1].arg, found[-1].caches)
 
 
@@ -94,6 +94,8 @@ class Insertions:
         """Of the instruction that begins there. It has that one's position, and jumps to that one lead to it."""
         self.between: dict[int, list[Op]] = {}
         """Between the two halves of the instruction there, which is split."""
+        self.after: dict[int, list[Op]] = {}
+        """Of the instruction that begins there. It has that one's position; no jump leads to it."""
         self.behind: dict[int, list[Op]] = {}
         """Of the instruction that begins there. It has no position, and no jump leads to it."""
 
@@ -127,6 +129,7 @@ def insert(code: CodeType, insertions: Insertions, constants: Sequence[object], 
         else:
             one, other = halves(instruction)
             rows += (_Row(*op) for op in (one, *between, other))
+        rows += (_Row(*op) for op in insertions.after.get(instruction.at, ()))
         own = len(rows) - here
         rows += (_Row(*op) for op in insertions.behind.get(instruction.at, ()))
         groups.append((instruction, own, len(rows) - here - own))

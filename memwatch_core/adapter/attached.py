@@ -29,6 +29,8 @@ class _Attached(NamedTuple):
     """``sys.meta_path`` before."""
 
 
+_OURS = ("memwatch_core", "memwatch_plugins", "memwatch_s")
+"""Beginnings of the names of our modules: with plugins for serializers, sinks and SQL."""
 _attached: _Attached | None = None
 
 
@@ -103,6 +105,7 @@ def _undo() -> dict[str, object]:
         process.forget(*attached.closed)
         places.forget_exit()
         atexit.unregister(targets.conclude)
+        core.rest()
     _restore(attached, kept)
     return {"kept": kept}
 
@@ -114,7 +117,7 @@ def _restore(attached: _Attached, kept: int) -> None:
             sys.meta_path.remove(finder)
     if not kept and "memwatch_core" not in attached.modules:
         for name in [*sys.modules]:
-            if name == "memwatch_core" or name.startswith("memwatch_core."):
+            if name.startswith(_OURS) and name not in attached.modules:
                 del sys.modules[name]
 
 

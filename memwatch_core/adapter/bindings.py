@@ -4,6 +4,9 @@ An announcement stands before the instruction that stores: the value passes thro
 what it held. A site is a constant of the code, of a type of ours whose ``site[value]`` is the value. ``-site`` stands
 before a deletion, ``~entry`` where a function begins.
 
+``x += e`` is announced in two steps, ``~site`` before the addition and ``-site`` behind the store: CPython adds to a text
+in place, as long as the store is the next instruction.
+
 Code that :func:`instrument` returns has placeholders, which can be marshalled; :func:`bind` puts in the sites.
 
 What isn't announced: variables of comprehensions, what a lambda or a generator expression has for itself, what the
@@ -31,6 +34,8 @@ _NONE = next(one for one in instructions(compile("[None, a]", "", "eval")) if on
 _KINDS = {"FAST": "fast", "DEREF": "cell", "NAME": "name", "GLOBAL": "global"}
 _STORES = {opcode.opmap[f"STORE_{end}"]: kind for end, kind in _KINDS.items()}
 _DELETES = {opcode.opmap[f"DELETE_{end}"]: kind for end, kind in _KINDS.items()}
+_ADD, _ADD_TO = compiled("a + b", "BINARY_OP"), compiled("a += b", "BINARY_OP")
+_STORE_FAST = opcode.opmap["STORE_FAST"]
 _STORE_AND_LOAD = opcode.opmap.get("STORE_FAST_LOAD_FAST", -1)
 _DEPTH = 1
 _OF_CLASSES = frozenset(
@@ -58,7 +63,7 @@ class Site(NamedTuple):
 
     mark: str
     kind: str
-    """fast, cell, name or global."""
+    """fast, cell, name or global; sum, which is fast as well."""
     name: str
     slot: int
     owner: int
@@ -97,6 +102,8 @@ class _Scope:
 class _Binding(NamedTuple):
     at: Instruction
     half: int
+    added: Instruction | None
+    """The addition whose sum it stores."""
     kind: str
     name: str
     slot: int
@@ -152,8 +159,13 @@ class _Constants:
 
 
 def _announce(insertions: Insertions, constants: _Constants, binding: _Binding, owner: int) -> None:
-    load = constants.load(Site(MARK, binding.kind, binding.name, binding.slot, owner))
+    kind = "sum" if binding.added is not None else binding.kind
+    load = constants.load(Site(MARK, kind, binding.name, binding.slot, owner))
     where = insertions.between if binding.half else insertions.before
+    if binding.added is not None:
+        insertions.before.setdefault(binding.added.at, []).extend((*load, _INVERT, _POP))
+        insertions.after[binding.at.at] = [*load, _MINUS, _POP]
+        return
     ops = [*load, _MINUS, _POP] if binding.deletes else [*load, _SWAP, _SUBSCRIPT]
     where.setdefault(binding.at.at, []).extend(ops)
 
@@ -191,7 +203,7 @@ def _bindings(code: CodeType, found: Sequence[Instruction], scope: _Scope) -> li
     for index, one in enumerate(found):
         for half, (op, arg, _) in enumerate(halves(one)):
             if op == _STORE_AND_LOAD:
-                op, arg = opcode.opmap["STORE_FAST"], arg >> 4
+                op, arg = _STORE_FAST, arg >> 4
             kind = _STORES.get(op) or _DELETES.get(op)
             if kind is None or (one.at, half) in alone:
                 continue
@@ -202,8 +214,24 @@ def _bindings(code: CodeType, found: Sequence[Instruction], scope: _Scope) -> li
                 last = bindings.pop()  # None is stored, and deleted: the name holds the exception until then
                 bindings.append(last._replace(deletes=True))
             else:
-                bindings.append(_Binding(one, half, kind, name, arg, op in _DELETES))
+                added = found[index - 1] if one.op == _STORE_FAST and _adds_to(found, index - 1, arg) else None
+                bindings.append(_Binding(one, half, added, kind, name, arg, op in _DELETES))
     return bindings
+
+
+def _adds_to(found: Sequence[Instruction], index: int, slot: int) -> bool:
+    """Whether it is an addition to what a slot of the frame holds: ``x += e``, or ``x + e`` with a simple ``e``."""
+    one = found[index]
+    if one.op != _ADD.op or one.arg not in (_ADD.arg, _ADD_TO.arg):
+        return False
+    if one.arg == _ADD_TO.arg:
+        return True
+    names = [opcode.opname[each.op] for each in found[max(0, index - 2) : index]]
+    if len(names) < 2 or not all(name.startswith("LOAD_") for name in names):
+        return False
+    if names[1].count("LOAD_FAST") == 2:  # both in one
+        return found[index - 1].arg >> 4 == slot
+    return names[0].startswith("LOAD_FAST") and found[index - 2].arg == slot
 
 
 def _ends_handler(code: CodeType, found: Sequence[Instruction], index: int) -> bool:

@@ -48,17 +48,20 @@ _ready = False
 _told: set[str] = set()
 
 
-def check(when: str | None, then: Then | None) -> None:
-    """Raises ConditionError (a ValueError): a condition that can't be read, or an unknown action; TypeError."""
+def check(when: str | None, then: Then | None) -> frozenset[str]:
+    """The names that a condition uses. Raises ConditionError (a ValueError): it can't be read, or there is no such
+    action; TypeError."""
+    used: frozenset[str] = frozenset()
     if when is not None:
-        from ..condition_text import read
+        from ..condition_text import names, read
 
-        read(when)
+        used = names(read(when))
     if then is not None and not callable(then) and then not in ACTIONS:
         raise ConditionError(
             f"then={then!r}: there is no such action; it is one of {', '.join(map(repr, ACTIONS))}, or a function "
             "that is called with what was written"
         )
+    return used
 
 
 def arm(watched: object, when: str | None = None, then: Then | None = None) -> int:
@@ -69,8 +72,14 @@ def arm(watched: object, when: str | None = None, then: Then | None = None) -> i
 
     Raises ConditionError: not a condition, or not of this variable; WatchError: it isn't watched; CoreError.
     """
-    check(when, then)
+    used = check(when, then)
     number, name, shape, decode = _variable(watched)
+    if "statement" in used and not shape.sql:
+        raise ConditionError(
+            f"'{name}' is watched without SQL, so statement is never known: track_sql=True, --track-sql"
+        )
+    if "statement" in used:
+        proxy.ask_statements()
     from ..conditions import compile_condition
 
     program = compile_condition("changed" if when is None else when, shape)
@@ -127,6 +136,8 @@ class Asked(NamedTuple):
 
     when: str | None
     then: Then | None
+    sql: bool | None = None
+    """Whether the condition asks for the statement in force: True or None."""
 
     def begin(self, watched: object, end: Callable[[], object]) -> None:
         """Arms it. Where that is refused, ``end`` ends the watch."""
@@ -141,9 +152,8 @@ class Asked(NamedTuple):
 
 def asked(when: str | None, then: Then | None) -> Asked:
     """Before anything is watched. Raises as :func:`check`."""
-    if when is not None or then is not None:
-        check(when, then)
-    return Asked(when, then)
+    used = check(when, then) if when is not None or then is not None else frozenset()
+    return Asked(when, then, True if "statement" in used else None)
 
 
 # ---- for all variables: --when, [watch] when -------------------------------------------------------------------------

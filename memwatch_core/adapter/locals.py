@@ -22,7 +22,7 @@ from .names import quoted
 from .places import PlacesInfo
 
 T = TypeVar("T")
-_KINDS = {"fast": 0, "cell": 1, "name": 2, "global": 3}
+_KINDS = {"fast": 0, "cell": 1, "name": 2, "global": 3, "sum": 4}
 
 
 class _Watched:

@@ -14,7 +14,6 @@ from .met import Decode
 
 def of_value(info: Any) -> tuple[Shape, Decode]:
     """Of a value in a page of its own, and how to decode it; by what ``watch()`` remembers of it."""
-    secret = bool(info.flags & core.SECRET)
     journal = process.journal()
     serializer = next((one for one in journal.serializers if one.name == info.serializer), None) if journal else None
     options = info.options
@@ -22,21 +21,25 @@ def of_value(info: Any) -> tuple[Shape, Decode]:
     def decode(data: bytes) -> object:
         return serializer.decode(data, options) if serializer else data
 
-    return _shape(info.name, serializer, info.layout, secret), decode
+    return _flagged(_shape(info.name, serializer, info.layout), info), decode
 
 
-def _shape(name: str, serializer: Serializer | None, layout: Any, secret: bool) -> Shape:
+def _flagged(shape: Shape, info: Any) -> Shape:
+    return shape._replace(secret=bool(info.flags & core.SECRET), sql=bool(info.flags & core.TRACK_SQL))
+
+
+def _shape(name: str, serializer: Serializer | None, layout: Any) -> Shape:
     kind = layout.proxy
     if kind == "struct":
-        return shape_of_struct(name, layout.options["format"], layout.options.get("fields"), secret=secret)
+        return shape_of_struct(name, layout.options["format"], layout.options.get("fields"))
     if kind in ("bytes", "bytearray"):
-        return Shape("bytes", name, secret=secret)
+        return Shape("bytes", name)
     letter = {"int": "q", "float": "d"}.get(kind) or (number(serializer.format, layout.size) if serializer else "")
     if letter:
-        return Shape("number", name, (Field(letter, 0, layout.size, True),), secret=secret)
-    return Shape("other", name, secret=secret)
+        return Shape("number", name, (Field(letter, 0, layout.size, True),))
+    return Shape("other", name)
 
 
 def of_places(info: Any) -> Shape:
     """Of the places of an object."""
-    return Shape("cells", info.name, secret=bool(info.flags & core.SECRET))
+    return _flagged(Shape("cells", info.name), info)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from types import FrameType, ModuleType
 from typing import Any, NamedTuple
 
@@ -25,17 +26,29 @@ WHOLE = object()
 class Spot(NamedTuple):
     """One thing to watch."""
 
-    owner: Any
+    owner: Callable[[], Any]
+    """Returns it; None once it is gone: what can be referred to weakly isn't kept."""
     key: Any
     """An attribute or key of the owner; ``WHOLE``."""
+    name: str
+    """What events call it."""
     part: str = ""
     """Of the whole, the path of the one place that is meant: ``[2]``; "": all."""
+
+
+def spot_of(owner: Any, key: Any, name: str, part: str = "") -> Spot:
+    """A place of an owner, which isn't kept if it can be referred to weakly."""
+    try:
+        return Spot(weakref.ref(owner), key, name, part)
+    except TypeError:
+        return Spot(lambda: owner, key, name, part)
 
 
 class Found(NamedTuple):
     """What an expression means."""
 
     spots: tuple[Spot, ...]
+    """A second one is the class's attribute, which the object shows as long as it has none of its own."""
     description: str
     target: str | None
     """By what it is found in another run: ``orders:config['debug']``; None: by nothing."""
@@ -44,11 +57,21 @@ class Found(NamedTuple):
 def find(expression: str, frame: FrameType | None, scope: str = "") -> Found:
     """What an expression means in a frame; without one, in ``__main__``. ``scope``: ``globals`` if a name is asked for
     among these alone. Raises WatchError: nothing can be watched there, and why; what evaluating it raises."""
+    main = sys.modules.get("__main__")
+    names: dict[str, Any] = vars(main) if main is not None else {}
+    return _find(expression, _Names(names if frame is None else frame.f_globals, frame), scope)
+
+
+def find_in(expression: str, module: ModuleType) -> Found:
+    """The same among the global names of a module."""
+    return _find(expression, _Names(ModuleType.__getattribute__(module, "__dict__"), None), "globals")
+
+
+def _find(expression: str, names: _Names, scope: str) -> Found:
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
     except SyntaxError as error:
         raise WatchError(f"{expression}: not an expression of Python ({error.msg})") from None
-    names = _Names(frame)
     text = ast.unparse(tree)
     target = names.target(tree, text, scope)
     if isinstance(tree, ast.Name):
@@ -56,18 +79,18 @@ def find(expression: str, frame: FrameType | None, scope: str = "") -> Found:
     if isinstance(tree, ast.Attribute):
         return Found(_attribute(names.value(tree.value), tree.attr, text), text, target)
     if isinstance(tree, ast.Subscript):
-        return Found(_item(names.value(tree.value), names.value(tree.slice), text), text, target)
+        whole = ast.unparse(tree.value)
+        return Found(_item(names.value(tree.value), names.value(tree.slice), text, whole), text, target)
     return _held(names.value(tree), text, "")
 
 
 class _Names:
     """The names of a frame."""
 
-    def __init__(self, frame: FrameType | None) -> None:
+    def __init__(self, names: dict[str, Any], frame: FrameType | None) -> None:
         self.frame = frame
-        main = sys.modules.get("__main__")
-        self.globals: dict[str, Any] = frame.f_globals if frame is not None else vars(main) if main else {}
-        self.locals: Mapping[str, Any] = frame.f_locals if frame is not None else self.globals
+        self.globals = names
+        self.locals: Mapping[str, Any] = frame.f_locals if frame is not None else names
 
     def value(self, tree: ast.expr) -> Any:
         return eval(compile(ast.Expression(tree), "<data breakpoint>", "eval"), self.globals, self.locals)
@@ -127,26 +150,30 @@ def _name(names: _Names, name: str, scope: str, target: str | None) -> Found:
 def _held(value: Any, text: str, but: str) -> Found:
     """What something holds that isn't itself at a place. ``but``: why it isn't."""
     if proxy.is_proxy(value):
-        return Found((Spot(value, WHOLE),), f"{text}: the watched value", None)
+        return Found((spot_of(value, WHOLE, text),), f"{text}: the watched value", None)
     why = why_not(value)
     said = f"{but}: " if but else ""
     if why is not None:
         raise WatchError(f"{text} can't be watched: {said}{why}")
-    return Found((Spot(value, WHOLE),), f"what {text} holds ({said}another value of {text} itself isn't seen)", None)
+    return Found(
+        (spot_of(value, WHOLE, text),), f"what {text} holds ({said}another value of {text} itself isn't seen)", None
+    )
 
 
 def _attribute(owner: Any, name: str, text: str) -> tuple[Spot, ...]:
     if proxy.is_proxy(owner):
-        return (Spot(owner, WHOLE, f".{name}"),)
+        return (spot_of(owner, WHOLE, text[: -len(name) - 1], f".{name}"),)
     name = _mangled(owner, name)
     spot = _place(owner, name, text)
     inherited = None if isinstance(owner, (type, ModuleType)) else _inherited(owner, name)
-    return (spot,) if inherited is None else (spot, _place(inherited, name, text))
+    if inherited is None:
+        return (spot,)
+    return (spot, _place(inherited, name, f"{inherited.__name__}.{name}"))
 
 
-def _item(owner: Any, key: Any, text: str) -> tuple[Spot, ...]:
+def _item(owner: Any, key: Any, text: str, whole: str) -> tuple[Spot, ...]:
     if proxy.is_proxy(owner):
-        return (Spot(owner, WHOLE, f"[{key!r}]" if type(key) is int else ""),)
+        return (spot_of(owner, WHOLE, whole, f"[{key!r}]" if type(key) is int else ""),)
     if isinstance(owner, dict):
         return (_place(owner, key, text),)
     if isinstance(owner, list):
@@ -155,7 +182,7 @@ def _item(owner: Any, key: Any, text: str) -> tuple[Spot, ...]:
         why = why_not(owner)
         if why is not None:
             raise WatchError(f"{text} can't be watched: {why}")
-        return (Spot(owner, WHOLE, f"[{key + len(owner) if key < 0 else key}]"),)
+        return (spot_of(owner, WHOLE, whole, f"[{key + len(owner) if key < 0 else key}]"),)
     if isinstance(owner, (tuple, str, bytes, range)):
         raise WatchError(f"{text}: a {type(owner).__name__} never changes: its place can be watched, which holds it")
     raise WatchError(f"{text}: what a {type_name(owner)[1:-1]} holds can't be watched in place")
@@ -168,7 +195,7 @@ def _place(owner: Any, key: Any, text: str) -> Spot:
         raise WatchError(f"{text} can't be watched: {error}") from None
     if why is not None:
         raise WatchError(f"{text} can't be watched: {why}")
-    return Spot(owner, key)
+    return spot_of(owner, key, text)
 
 
 def _mangled(owner: Any, name: str) -> str:
@@ -177,14 +204,28 @@ def _mangled(owner: Any, name: str) -> str:
         return name
     for each in type.__dict__["__mro__"].__get__(type(owner)):
         private = f"_{each.__name__.lstrip('_')}{name}"
-        if private in type.__dict__["__dict__"].__get__(each) or private in getattr(owner, "__dict__", ()):
+        if private in type.__dict__["__dict__"].__get__(each) or is_own(owner, private):
             return private
     return name
 
 
+def is_own(owner: Any, name: str) -> bool:
+    """Whether an object has an attribute of its own, not its class's. Runs nothing of the program's."""
+    names = _names_of(owner)
+    return names is not None and name in names
+
+
+def _names_of(owner: Any) -> Mapping[str, Any] | None:
+    try:
+        names = object.__getattribute__(owner, "__dict__")
+    except (AttributeError, TypeError):
+        return None
+    return names if isinstance(names, dict) else None
+
+
 def _inherited(owner: Any, name: str) -> type | None:
     """The class whose attribute an object shows, as long as it has none of its own."""
-    if name in getattr(owner, "__dict__", ()):
+    if is_own(owner, name):
         return None
     for each in type.__dict__["__mro__"].__get__(type(owner)):
         held = type.__dict__["__dict__"].__get__(each)

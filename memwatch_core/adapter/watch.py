@@ -100,7 +100,7 @@ def watch(
         )
     journal = join.current()
     settings = journal.config.watch
-    flags = _flags_of(settings, track_threads, track_sql, secret)
+    flags = _flags_of(settings, track_threads, asked.sql or track_sql, secret)
     serializer = _choose(journal.serializers, value)
     if serializer is None:
         why = places.why_not(value)
@@ -183,7 +183,7 @@ def watch_place(
     _check_name(name)
     asked = breaks.asked(when, then)
     journal = join.current()
-    flags = _flags_of(journal.config.watch, track_threads, track_sql, secret)
+    flags = _flags_of(journal.config.watch, track_threads, asked.sql or track_sql, secret)
     number = places.open_place(owner, key, name, flags, frame, (depth, max_objects), journal.formats)
     asked.begin(number, lambda: proxy.close_places(owner, key))
 

@@ -308,6 +308,7 @@ typedef struct mw_origin {
     uint64_t request_serial; /* what request->serial is: if it is another one when the store is recorded, because a */
     mw_request *request;     /* signal handler has stored meanwhile, nothing is said. NULL: none */
     uint32_t native;         /* the core's: the site of the native code that stored; 0: it isn't known */
+    uint32_t activation;     /* of an announced write to a name of a function: which call of it; 0: none */
 } mw_origin;
 
 /* Called in the writing thread for every store, announced write and libc call that fills watched memory, before the
@@ -396,6 +397,11 @@ int mw_private_open(const char *folder, const char *name, int flags);
 /* Marks the journal as complete and stops recording; registered variables are unregistered first. Stores to their
  * pages still run; they make no events. Errors: NO_JOURNAL. */
 int mw_journal_close(void);
+
+/* Lets go of what a closed journal leaves behind, for writers that were still on their way out: its mapping and its
+ * descriptors; and gives SIGSEGV and SIGBUS back to whoever had them, until the next mw_journal_open(). Errors:
+ * JOURNAL_OPEN; PAGE: pages are in use still, so the signals aren't given back. */
+int mw_rest(void);
 
 /* ---- descriptors -------------------------------------------------------------------------------------------------
  * A program that closes what it hasn't opened would have the adapter's files too, and their numbers given to its own.

@@ -37,6 +37,8 @@ class Breakpoints:
         self._numbers = count(_FIRST)
         self._set: list[_Breakpoint] = []
         self._turn = asyncio.Lock()
+        self._lines: dict[int, tuple[int, int]] = {}
+        """By thread that stands still: the line of its innermost frame, and the one before it that stored."""
 
     @property
     def any(self) -> bool:
@@ -96,12 +98,31 @@ class Breakpoints:
         answer = await program.call(self._debugger, "hit", None, frames[0].get("id"))
         if answer is None:
             return None
+        if answer["line"] is not None:
+            self._lines[thread] = (answer["at"], answer["line"])
         return {
             "reason": "data breakpoint",
             "description": answer["description"],
             "text": answer["text"],
-            "hitBreakpointIds": answer["numbers"],
+            "hitBreakpointIds": [answer["number"]],
         }
+
+    def goes_on(self) -> None:
+        """The program has been let go, or has stopped anew: what was shown of it isn't true any more."""
+        self.shown.forget()
+        self._lines.clear()
+
+    def corrected(self, asked: dict[str, Any], body: dict[str, Any]) -> dict[str, Any] | None:
+        """A response to ``stackTrace`` whose first line is the one that stored; None: it is so already."""
+        at, line = self._lines.get(asked.get("threadId", 0), (0, 0))
+        frames = body.get("stackFrames")
+        if not line or asked.get("startFrame") or not isinstance(frames, list) or not frames:
+            return None
+        first = frames[0]
+        if not isinstance(first, dict) or first.get("line") != at:
+            return None
+        rest = {key: value for key, value in first.items() if key != "endColumn"}
+        return {**body, "stackFrames": [{**rest, "line": line, "column": 1}, *frames[1:]]}
 
     async def _arm(self) -> None:
         wanted = [{"number": one.number, **one.wanted} for one in self._set]

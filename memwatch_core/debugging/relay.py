@@ -23,7 +23,7 @@ _OURS = 1 << 30
 _PATIENCE = 5.0
 """Seconds for debugpy's own answers, which need nothing of the program."""
 _AT_ONCE = frozenset(("pause", "disconnect", "terminate", "cancel", "threads"))
-_LEARNT = frozenset(("initialize", "scopes", "variables", "evaluate"))
+_LEARNT = frozenset(("initialize", "scopes", "variables", "evaluate", "stackTrace"))
 """Requests whose responses we look at."""
 
 
@@ -120,14 +120,18 @@ class Relay:
             what, name = message.kind
             if (what == "request" and name in _AT_ONCE) or what == "response":
                 await self._urgent(message, name)
+            elif (what, name) == ("request", "dataBreakpointInfo"):  # it only asks
+                self._begin_informing(message)
             else:
                 self._ordered.put_nowait(message)
 
     async def _urgent(self, message: Message, name: str) -> None:
         if name == "cancel":
-            task = self._informing.get(message.arguments.get("requestId", 0))
+            number = message.arguments.get("requestId", 0)
+            task = self._informing.get(number)
             if task is not None:
                 task.cancel()
+                await self._refuse(number, "dataBreakpointInfo", "cancelled")
                 await self._respond(message, {})
                 return
         if name in ("disconnect", "terminate"):
@@ -138,13 +142,8 @@ class Relay:
 
     async def _in_order(self) -> None:
         while (message := await self._ordered.get()) is not None:
-            kind, number = message.kind, message.content.get("seq")
-            if kind == ("request", "dataBreakpointInfo"):
-                task = asyncio.create_task(self._inform(message))
-                if isinstance(number, int):
-                    self._informing[number] = task
-                    task.add_done_callback(partial(self._informed, number))
-            elif kind == ("request", "setDataBreakpoints"):
+            kind = message.kind
+            if kind == ("request", "setDataBreakpoints"):
                 await self._respond(message, await self._breakpoints.set(message.arguments))
             elif kind == ("request", "attach") and (address := _address(message.arguments)) is not None:
                 await self._attach(message, *address)
@@ -160,11 +159,14 @@ class Relay:
             self._open[number] = (name, message.arguments if name in _LEARNT else {})
         await self._debugger.channel.send(message)
 
+    def _begin_informing(self, request: Message) -> None:
+        number = request.content.get("seq")
+        if isinstance(number, int):
+            task = self._informing[number] = asyncio.create_task(self._inform(request))
+            task.add_done_callback(partial(self._informed, number))
+
     async def _inform(self, request: Message) -> None:
-        try:
-            await self._respond(request, await self._breakpoints.info(request.arguments))
-        except asyncio.CancelledError:
-            await self._refuse(request.content.get("seq"), "dataBreakpointInfo", "cancelled")
+        await self._respond(request, await self._breakpoints.info(request.arguments))
 
     def _informed(self, number: int, _: asyncio.Task[None]) -> None:
         del self._informing[number]
@@ -212,7 +214,7 @@ class Relay:
             if kind[0] == "response":
                 message = self._learn(message)
             elif kind == ("event", "stopped"):
-                self._breakpoints.shown.forget()
+                self._breakpoints.goes_on()
                 message = await self._explained(message)
             elif kind == ("event", "terminated"):
                 self._terminated = True
@@ -226,6 +228,9 @@ class Relay:
         name, asked = request
         if name == "initialize":
             return Message.of({**response.content, "body": {**response.arguments, **CAPABILITIES}})
+        if name == "stackTrace":
+            corrected = self._breakpoints.corrected(asked, response.arguments)
+            return response if corrected is None else Message.of({**response.content, "body": corrected})
         if name == "scopes":
             self._breakpoints.shown.scopes(asked.get("frameId"), response.arguments)
         elif name == "variables":

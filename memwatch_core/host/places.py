@@ -34,9 +34,8 @@ _beginning = codecs.getincrementaldecoder("utf-8")
 @lru_cache(maxsize=4096)  # the value after a store is the one before the next
 def value(cell: bytes) -> Any:
     """The value of a cell, from the bytes that a store touched: None, bool, int, float, str, bytes, :class:`Shown`."""
-    if number := layout.activation(cell):
-        cell = layout.of_activation(cell, number)
     kind, used, flags = CELL.unpack_from(cell if len(cell) >= CELL.size else cell.ljust(CELL.size, b"\0"))
+    kind &= layout.CELL_KIND
     if kind < len(_CONSTANTS):
         return _CONSTANTS[kind]
     payload = cell[CELL.size : CELL.size + used]

@@ -112,14 +112,16 @@ class Followed:
         """Forgets the value, which is decoded again on demand."""
         self._value, self._fresh = None, False
 
-    def agrees(self, offset: int, before: bytes) -> bool:
+    def agrees(self, offset: int, before: bytes, after: bytes = b"") -> bool:
         """Whether the bytes before a store are those known, within the watched range."""
         if self.told is not None:
+            if layout.is_begun(after):
+                return True
             place = self._place(offset, len(before))
             both = 0 if place is None else min(len(place.last), len(before))
             if place is None or place.last[:both] == before[:both]:
                 return True
-            return _is_explained(place.last, before)
+            return layout.is_explained(place.last[0], before[0])
         first, last = self.variable.depth or (0, self.size)
         start, stop = max(offset, first), min(offset + len(before), last, self.size)
         known = b"" if self._shadow is None else self._shadow[start:stop]
@@ -191,7 +193,7 @@ class Followed:
         return None if extent is None else make(extent.name, None, self._decoded(extent, self.bytes_of(extent)))
 
     def place(
-        self, make: type[Part], cell: Callable[[bytes], Any], offset: int, before: bytes, after: bytes
+        self, make: type[Part], cell: Callable[[bytes], Any], offset: int, before: bytes, after: bytes, activation: int
     ) -> Part | None:
         """The change of a place by a store; None if the store touched no cell, or more than one."""
         if not self._is_cell(offset, len(before)):
@@ -199,11 +201,10 @@ class Followed:
         place = self._place(offset, len(before))
         if place is not None:
             place.last = after
-        number = layout.activation(after)
-        was, now = layout.of_activation(before, number), layout.of_activation(after, number)
-        old = cell(was)
-        new = old if before == after else cell(now)
-        return make(UNNAMED if place is None else place.path, old, new, number or None)
+        begins = bool(after) and bool(after[0] & layout.CELL_BEGINS)
+        old = cell(b"" if begins else before)
+        new = old if before == after and not begins else cell(after)
+        return make(UNNAMED if place is None else place.path, old, new, activation or None)
 
     def aliases(self, offset: int, length: int) -> tuple[tuple[Alias, ...], bool]:
         """The other names of the place that a store touched, and whether there are more."""
@@ -236,13 +237,6 @@ class Followed:
         if not self._failed:
             self._failures.append(self.variable.id)
         self._failed = True
-
-
-def _is_explained(last: bytes, before: bytes) -> bool:
-    """Whether a cell may have become another one without an event."""
-    of, other = layout.activation(last), layout.activation(before)
-    kinds = (cell[0] & ~layout.OF_ACTIVATION if cell else 0 for cell in (last, before))
-    return of != other or layout.is_explained(*kinds)
 
 
 def _resized(shadow: Shadow | None, size: int) -> Shadow:

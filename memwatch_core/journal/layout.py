@@ -62,8 +62,12 @@ class CellKind(IntEnum):
     """The same of one of kind OTHER."""
 
 
-OF_ACTIVATION = 0x80
-"""Added to a cell's kind: its payload begins with ACTIVATION."""
+CELL_BEGINS = 0x80
+"""Added to a cell's kind, of a name of a function: what it held before belongs to another call; in this one, the name
+held nothing."""
+CELL_TURNS = 0x40
+"""The same; what the name holds in this call is what the cell held before, and came there without an event."""
+CELL_KIND = 0x3F
 
 
 class CellFlag(IntFlag):
@@ -84,6 +88,9 @@ class Flag(IntFlag):
     INEXACT = 1
     SITE_INEXACT = 2
     ADDS_CALL = 4
+    """Of a SITE."""
+    OF_ACTIVATION = 4
+    """Of a STORE."""
     HAS_STACK = 8
     HAS_REQUEST = 16
     NATIVE = 32
@@ -186,6 +193,8 @@ STACK_MOST = 255
 """Sites of a stack."""
 REQUEST_ID = Struct("<I")
 """At the end of a STORE with HAS_REQUEST, behind STACK_ID."""
+ACTIVATION = Struct("<I")
+"""At the end of a STORE with OF_ACTIVATION, behind those: which call of a function it belongs to."""
 NATIVE_ID = Struct("<I")
 """At the end of a STORE with NATIVE, behind REQUEST_ID."""
 LOST = Struct("<Q")
@@ -213,8 +222,6 @@ CELL = Struct("<BBH")
 """Head of a cell: :class:`CellKind`, length of its payload, :class:`CellFlag`. The payload follows."""
 CUT = Struct("<QI")
 """Head of the payload of a cell whose value doesn't fit: hash and length of the whole value."""
-ACTIVATION = Struct("<Q")
-"""Of a cell of a function's name: which of its calls it belongs to."""
 UNNAMED = ".?"
 """The name of a place whose PLACE record is missing."""
 
@@ -258,17 +265,23 @@ def payload_size(length: int, origin: int, flags: int) -> tuple[int, int]:
     return ahead, ahead + 2 * length + behind
 
 
-_BEHIND = ((Flag.HAS_STACK.value, STACK_ID), (Flag.HAS_REQUEST.value, REQUEST_ID), (Flag.NATIVE.value, NATIVE_ID))
+_BEHIND = (
+    (Flag.HAS_STACK.value, STACK_ID),
+    (Flag.HAS_REQUEST.value, REQUEST_ID),
+    (Flag.NATIVE.value, NATIVE_ID),
+    (Flag.OF_ACTIVATION.value, ACTIVATION),
+)
 
 
-def ids_behind(payload: bytes, end: int, flags: int) -> tuple[int, int, int]:
-    """Ids of stack, request and native site behind the bytes of a STORE; 0: it has none."""
-    found = [0, 0, 0]
+def ids_behind(payload: bytes, end: int, flags: int) -> tuple[int, int, int, int]:
+    """Ids of stack, request and native site behind the bytes of a STORE, and the number of an activation; 0: it has
+    none."""
+    found = [0, 0, 0, 0]
     for number, (flag, head) in enumerate(_BEHIND):
         if flags & flag:
             (found[number],) = head.unpack_from(payload, end)
             end += head.size
-    return found[0], found[1], found[2]
+    return found[0], found[1], found[2], found[3]
 
 
 _OTHERS = frozenset({CellKind.OTHER.value, CellKind.SECRET_OTHER.value})
@@ -277,37 +290,25 @@ _SECRETS = frozenset({CellKind.SECRET.value, CellKind.SECRET_OTHER.value})
 
 def is_other(kind: int) -> bool:
     """Whether a cell has a value of kind OTHER, secret or not."""
-    return kind in _OTHERS
+    return kind & CELL_KIND in _OTHERS
 
 
 def is_explained(last: int, before: int) -> bool:
     """Whether a cell of one kind may have become one of another kind, or another of its own, without an event: what is
     below is told by places of its own; and from some time on, the place may be a secret."""
+    last, before = last & CELL_KIND, before & CELL_KIND
     return (last in _OTHERS and before in _OTHERS) or (before in _SECRETS and last not in _SECRETS)
 
 
-def activation(cell: bytes) -> int:
-    """The activation of a function that a cell belongs to; 0: to none."""
-    if len(cell) < CELL.size + ACTIVATION.size or not cell[0] & OF_ACTIVATION or cell[1] < ACTIVATION.size:
-        return 0
-    number: int = ACTIVATION.unpack_from(cell, CELL.size)[0]
-    return number
-
-
-def of_activation(cell: bytes, number: int) -> bytes:
-    """A cell as if it belonged to no activation; no bytes, if it belongs to another one than this."""
-    if not number:
-        return cell
-    if activation(cell) != number:
-        return b""
-    kind, used, flags = CELL.unpack_from(cell)
-    return CELL.pack(kind & ~OF_ACTIVATION, used - ACTIVATION.size, flags) + cell[CELL.size + ACTIVATION.size :]
+def is_begun(cell: bytes) -> bool:
+    """Whether what the cell held before is another call's."""
+    return bool(cell) and bool(cell[0] & (CELL_BEGINS | CELL_TURNS))
 
 
 def held(cell: bytes) -> bytes:
     """The bytes of a cell's value, without remains of earlier values behind it."""
-    _, used, _ = head_of(cell[: CELL.size], CELL)
-    return cell[: CELL.size + used]
+    kind, used, _ = head_of(cell[: CELL.size], CELL)
+    return bytes((kind & CELL_KIND,)) + cell[1 : CELL.size + used]
 
 
 def call(number: int, fd: int, size: int) -> Call:

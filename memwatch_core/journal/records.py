@@ -30,6 +30,7 @@ class RawRecord(NamedTuple):
     stack: int = 0
     request: int = 0
     native: int = 0
+    activation: int = 0
     """Of a STORE; 0: it has none."""
 
 

@@ -305,14 +305,14 @@ class PythonStores:
             call = self._call(*layout.CALL.unpack_from(payload)) if skip else None
             end = skip + 2 * length
             before, after = payload[skip : skip + length], payload[skip + length : end]
-            stack, request, native = layout.ids_behind(payload, end, flags)
+            stack, request, native, activation = layout.ids_behind(payload, end, flags)
             callers = self._stacks.get(stack) if stack else None
-            if not known.agrees(offset, before) and not resync:
+            if not known.agrees(offset, before, after) and not resync:
                 return index, Stop.GAP
             operation: Operation | None = None
             aliases, more = known.aliases(offset, length)
             if known.told is not None:
-                part = known.place(self._make_part, self._cell, offset, before, after)
+                part = known.place(self._make_part, self._cell, offset, before, after, activation)
                 old = new = None
                 operation = None if part is None else self._operation(part, before, after)
             else:
@@ -328,6 +328,8 @@ class PythonStores:
                 if extent is not None:
                     made += 2 * DECODED * (extent.stop - extent.start)
             resync = False
+            begins = known.told is not None and bool(after) and bool(after[0] & layout.CELL_BEGINS)
+            changed = before != after or begins
             told = ident if known.told is None else known.told
             name = self._variables.get(told, known).variable.name
             self.seq += 1
@@ -336,7 +338,7 @@ class PythonStores:
             event = self._make(
                 self.seq, time, self._pid, self._runtime, tid, self._threads.get(tid, "") if tid else "",
                 name, told, known.path, self._origins.get(origin, "store"),
-                offset, before, after, old, new, before != after, not flags & (Flag.INEXACT | Flag.SITE_INEXACT),
+                offset, before, after, old, new, changed, not flags & (Flag.INEXACT | Flag.SITE_INEXACT),
                 self._sites.get(site) if site else None, self._contexts.get(context) if context else None,
                 call, self._journal, part, operation, self._own_place(site, callers),
                 None if callers is None else callers.frames, callers is not None and callers.cut,

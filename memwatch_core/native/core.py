@@ -131,6 +131,16 @@ def close_journal() -> None:
     _check(lib.mw_journal_close(), "closing the journal")
 
 
+def rest() -> bool:
+    """Lets go of a closed journal's files, and of the signals. False: pages are in use still, so the signals are kept.
+    Raises CoreError: a journal is open."""
+    result: int = lib.mw_rest()
+    if result == lib.MW_ERR_PAGE:
+        return False
+    _check(result, "resting")
+    return True
+
+
 def keep_descriptor(number: int) -> int:
     """Moves a descriptor out of reach of the program's calls. Returns its new number, or the old one if no more fit."""
     kept: int = lib.mw_descriptor_keep(number)

@@ -248,6 +248,12 @@ def react_by(function: Callable[[list[Hit]], Sequence[BaseException | Callable[[
     """What is done when conditions are met: exceptions are raised, functions called, in the thread that wrote. Raises
     RuntimeError, OSError."""
 
+def call_untraced(function: Callable[..., T], /, *arguments: Any) -> T:
+    """Calls it so that no trace function and no tool of sys.monitoring is told of what it does in this thread."""
+
+def ask_statements() -> None:
+    """Conditions ask for SQL statements from now on: their texts are kept."""
+
 def hits_forked() -> None:
     """In a forked child: what other threads had met, nobody acts on."""
 

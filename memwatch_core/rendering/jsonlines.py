@@ -138,7 +138,8 @@ def _request(request: Request | None) -> dict[str, Any] | None:
 
 
 def _part(part: Part | None) -> dict[str, Any] | None:
-    return None if part is None else {name: _plain(getattr(part, name), 0) for name in ("name", "old", "new")}
+    names = ("name", "old", "new", "activation")
+    return None if part is None else {name: _plain(getattr(part, name), 0) for name in names}
 
 
 def _alias(alias: Alias) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from ..loading.discovery import load
 from ..printed import say, settle
 from .child import Signals
 from .injection import Injection
-from .interpreter import Interpreter, Refused, command_of, interpreter_of, where_it_waits
+from .interpreter import Interpreter, Refused, command_of, has_ended, interpreter_of, where_it_waits
 from .reading import Reading
 
 LIMIT = 1 << 30
@@ -49,8 +49,8 @@ def attach(
     seconds: float | None = None,
     wait: float = WAIT,
 ) -> int:
-    """Watches the settings' targets in process ``pid`` until Ctrl-C, for so many ``seconds``, or to the program's end. Returns an
-    exit status.
+    """Watches the settings' targets in process ``pid`` until Ctrl-C, for so many ``seconds``, or to the program's end.
+    Returns an exit status.
 
     Raises Refused, and other MemWatchErrors; nothing is watched then. Call it in the main thread.
     """
@@ -108,14 +108,11 @@ def _lent(interpreter: Interpreter) -> list[str]:
     if sys.version_info[:2] != interpreter.version:
         return []
     library = os.path.dirname(os.__file__)
-    return [
-        path
-        for path in sys.path
-        if os.path.isabs(path)
-        and os.path.isdir(path)
-        and path != library
-        and (not path.startswith(f"{library}/") or path.endswith("-packages"))
-    ]
+    packages = [module for name, module in [*sys.modules.items()] if re.fullmatch(r"memwatch_\w+|_cffi_backend", name)]
+    homes = [os.path.dirname(str(module.__file__)) for module in packages if getattr(module, "__file__", None)]
+    own = [os.path.dirname(home) if os.path.exists(f"{home}/__init__.py") else home for home in homes]
+    paths = dict.fromkeys([*own, *(path for path in sys.path if path.endswith("-packages"))])
+    return [path for path in paths if os.path.isabs(path) and os.path.isdir(path) and path != library]
 
 
 def _begin(interpreter: Interpreter, folder: Path, signals: Signals, wait: float) -> dict[str, Any]:
@@ -144,7 +141,7 @@ def _answer(interpreter: Interpreter, injection: Injection, signals: Signals, wa
     pid, started, hastened, said = interpreter.pid, time.monotonic(), False, False
     while (answer := injection.answer()) is None:
         interrupted = signals.take(_PAUSE) is not None
-        if not os.path.exists(f"/proc/{pid}"):
+        if has_ended(pid):
             injection.clear()
             raise Refused(f"process {pid} has ended")
         passed = time.monotonic() - started
@@ -262,7 +259,7 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 def _end(pid: int, folder: Path, signals: Signals, wait: float) -> bool:
-    if not os.path.exists(f"/proc/{pid}"):
+    if has_ended(pid):
         return True
     try:
         interpreter = interpreter_of(pid)
@@ -272,7 +269,7 @@ def _end(pid: int, folder: Path, signals: Signals, wait: float) -> bool:
         if "error" in answer:
             raise Refused(f"process {pid}: {answer['error']}")
     except SessionError as error:
-        if not os.path.exists(f"/proc/{pid}") or "has ended" in str(error):
+        if has_ended(pid) or "has ended" in str(error):
             return True
         say(str(error), "  it is still watched; the next memwatch attach ends that")
         return False

@@ -1,10 +1,11 @@
 """Has a program that runs run a script of ours: by ``sys.remote_exec`` (CPython 3.14), or by gdb.
 
-gdb calls one function in the program, ``Py_AddPendingCall(PyRun_SimpleString, text)``: it takes a lock for a moment and
-allocates nothing, so it may be called wherever the main thread stands, in malloc or in the collector too. The main
-thread runs the text at its next safe place, as it would run a signal handler. A main thread that waits in a system call,
-and has let go of the interpreter's lock for that, may wait for days: it is at a safe place, and takes the lock for the
-text. One that waits for a lock of Python's looks for such calls when a signal comes: its wait ends as if one had.
+gdb calls one function in the program, ``Py_AddPendingCall(PyRun_SimpleString, text)``: it takes a lock for a moment
+and allocates nothing, so it may be called wherever the main thread stands, in malloc or in the collector too. The main
+thread runs the text at its next safe place, as it would run a signal handler. A main thread that waits in a system
+call, and has let go of the interpreter's lock for that, may wait for days: it is at a safe place, and takes the lock
+for the text. One that waits for a lock of Python's looks for such calls when a signal comes: its wait ends as if one
+had.
 
 The text starts a thread, in which our script runs: so it waits for imports and locks of the program as any thread does,
 and a KeyboardInterrupt is the program's. gdb reads no file of the program's, and loads no library into it. The program
@@ -34,6 +35,7 @@ from .interpreter import (
     Interpreter,
     Refused,
     Scratch,
+    has_ended,
     read_memory,
     why_not_traceable,
     write_memory,
@@ -43,6 +45,8 @@ PATIENCE = 60.0
 """Seconds that gdb may take."""
 _FUTEX = 202
 """What a thread that waits for a lock is in: man 2 syscalls."""
+_RESTARTED, _LENGTH = 219, 256
+"""The kernel's restart_syscall: of poll, of sleep, or of a lock with a timeout; bytes of a function that waits."""
 _WAITS = (0, 7, 23, 34, 35, 43, 45, 47, 61, 128, 130, 230, 232, 247, 270, 271, 281, 288, 441)
 """Others in which threads wait: read, poll, select, sleep, accept, recv, wait, epoll_wait and their like."""
 _GDB = (
@@ -214,17 +218,22 @@ else
 end
 # Interrupted in a system call, by us: what the kernel would do next is in rax.
 if $rax >= -516 && $rax <= -512 || $rax == -4
-  if $orig_rax == {_FUTEX}
+  set $waits = {" || ".join(f"$orig_rax == {number}" for number in _WAITS)}
+  set $locked = $orig_rax == {_FUTEX}
+  if $orig_rax == {_RESTARTED}
+    set $waits = {" || ".join(f"($rip >= {start:#x} && $rip < {start + _LENGTH:#x})" for start in interpreter.waits) or "0"}
+    set $locked = !$waits
+  end
+  if $locked
     set $rax = -4
     set $orig_rax = -1
-  else
-    if {" || ".join(f"$orig_rax == {number}" for number in _WAITS)}
-      set $has = ((int(*)(void)){call[HAS]})()
-      if $ready && $has == 0
-        set $state = ((int(*)(void)){call[ENTER]})()
-        set $result = ((int(*)(void*)){call[RUN]})((void*){scratch.address:#x})
-        call ((void(*)(int)){call[LEAVE]})($state)
-      end
+  end
+  if $waits
+    set $has = ((int(*)(void)){call[HAS]})()
+    if $ready && $has == 0
+      set $state = ((int(*)(void)){call[ENTER]})()
+      set $result = ((int(*)(void*)){call[RUN]})((void*){scratch.address:#x})
+      call ((void(*)(int)){call[LEAVE]})($state)
     end
   end
 end
@@ -252,7 +261,7 @@ def _gdb_failed(interpreter: Interpreter, out: str, err: str) -> Refused:
         if tracer != "0":
             return Refused(f"process {pid} is traced by process {tracer} (gdb, strace, …): let that one detach first")
         return Refused(f"process {pid}: {why_not_traceable(pid)}")
-    if not os.path.exists(f"/proc/{pid}"):
+    if has_ended(pid):
         return Refused(f"process {pid} has ended")
     last = next((line for line in reversed(err.splitlines()) if line.strip()), "no answer")
     return Refused(f"process {pid}: gdb failed: {last}")

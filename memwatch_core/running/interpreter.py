@@ -23,7 +23,9 @@ OLDEST, NEWEST = (3, 11), (3, 15)
 ADD, RUN, READY, VERSION = b"Py_AddPendingCall", b"PyRun_SimpleString", b"Py_IsInitialized", b"Py_Version"
 HAS, ENTER, LEAVE = b"PyGILState_Check", b"PyGILState_Ensure", b"PyGILState_Release"
 _CALLED = (ADD, RUN, READY, HAS, ENTER, LEAVE)
-_WANTED = (*_CALLED, VERSION)
+_OF_LIBC = (b"poll", b"nanosleep", b"clock_nanosleep")
+"""What waits in them may be restarted by the kernel under another number, that of restart_syscall."""
+_WANTED = (*_CALLED, VERSION, *_OF_LIBC)
 _PAGE = 4096
 _PTRACE = 19
 """CAP_SYS_PTRACE."""
@@ -87,6 +89,8 @@ class Interpreter:
     """Its path, in the file system that we share."""
     functions: dict[bytes, int]
     """Addresses in the process, by name: those that injections call."""
+    waits: tuple[int, ...]
+    """Addresses of functions of libc in which a thread waits, whatever the system call's number says."""
     scratches: tuple[Scratch, ...]
 
     @property
@@ -108,6 +112,11 @@ def interpreter_of(pid: int) -> Interpreter:
         raise Refused(f"process {pid} has ended") from error
     except OSError as error:
         raise Refused(f"process {pid}: {why_not_traceable(pid)}") from error
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, waited for or not. Raises nothing."""
+    return _status(pid).get("State", "X").startswith(("Z", "X"))
 
 
 def command_of(pid: int) -> list[str]:
@@ -283,16 +292,18 @@ def _found(pid: int) -> Interpreter:
         raise Refused(f"process {pid} runs on musl (Alpine), where MemWatch doesn't: it takes glibc")
     ours = sorted(bases, key=lambda path: (path != executable, "libpython" not in os.path.basename(path)))
     core, base = None, 0
-    scratches = []
+    scratches, waits = [], []
     for path in ours:
         if not (path == executable or ".so" in os.path.basename(path)) or "/ld-linux" in path:
             continue  # the loader uses what is left of its page
-        if path != executable and core is not None and len(scratches) >= 4:
+        if path != executable and core is not None and len(scratches) >= 4 and waits:
             break
         file = _read(pid, path)
         if file is None:
             continue
-        if core is None and file.functions.keys() >= {*_WANTED}:
+        if os.path.basename(path).startswith("libc."):
+            waits = [bases[path] - file.lowest + file.functions[name] for name in _OF_LIBC if name in file.functions]
+        if core is None and file.functions.keys() >= {*_CALLED, VERSION}:
             core, base = file, bases[path] - file.lowest
         start = bases[path] - file.lowest + file.behind.address
         if path != executable and any(part.start <= start < part.end and part.flags == "rw-p" for part in parts):
@@ -309,7 +320,7 @@ def _found(pid: int) -> Interpreter:
     if not OLDEST <= version <= NEWEST:
         raise Refused(f"process {pid} is a CPython {version[0]}.{version[1]}; MemWatch takes 3.11 to 3.15")
     functions = {name: base + core.functions[name] for name in _CALLED}
-    return Interpreter(pid, version, executable, functions, tuple(scratches))
+    return Interpreter(pid, version, executable, functions, tuple(waits), tuple(scratches))
 
 
 # ---- its memory -----------------------------------------------------------------------------------------------------

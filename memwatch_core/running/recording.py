@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import config as configuration
+from ..adapter.aimed import IMPORT_NAMES as IMPORT_NAMES
 from ..adapter.join import Membership, join
 from ..adapter.names import UNNAMED as UNNAMED
 from ..adapter.names import infer_argument as infer_argument
@@ -60,12 +61,12 @@ class Recording:
         self._is_own = is_own_by(config.sites.own)
         self._decoder: JournalDecoder | None = None
         self._pid = os.getpid()
-        self._slots = core.stats().slots
 
     @property
     def moved(self) -> bool:
-        """Whether something was recorded since the last :meth:`read`. Costs some µs."""
-        return core.stats().slots != self._slots
+        """Whether something was recorded that wasn't read yet. Costs some µs."""
+        read = 0 if self._decoder is None or self._pid != os.getpid() else self._decoder.reader.position
+        return core.stats().slots != read
 
     def audit(self) -> int:
         """Compares everything that is watched where it lies with what was recorded of it; what was changed unseen is
@@ -77,12 +78,12 @@ class Recording:
         fork, of its own."""
         if self._pid != os.getpid():
             self._pid, self._decoder = os.getpid(), None
-        self._slots = core.stats().slots
+        until = core.stats().slots
         if self._decoder is None:
             if not os.path.exists(path := core.journal_path()):
                 return
             self._decoder = JournalDecoder(path, self._serializers, is_own=self._is_own)
-        while records := self._decoder.poll():
+        while self._decoder.reader.position < until and (records := self._decoder.poll()):
             yield records
 
     def close(self, *, keep: bool) -> None:

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "memwatch_core"
 CORE, PYTHON = PACKAGE / "core", PACKAGE / "python"
 ROOMS = ["base", "text", "memory", "journal", "stores", "process", "calls", "api"]  # from the ground up
-PYTHON_ROOMS = ["", "origins", "places", "values", "sql"]
+PYTHON_ROOMS = ["", "origins", "breaks", "places", "values", "sql"]
 ONE_THING = [
     {"journal/journal.c", "journal/journal_file.c"},  # the first record makes the file
     {

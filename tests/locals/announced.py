@@ -22,7 +22,7 @@ class Taker:
         return _Entry(self, entry.name)
 
     def site(self, site: bindings.Site, entry: Any, own: bool, /) -> Any:
-        return _Site(self, site.name)
+        return _Site(self, site)
 
 
 class _Entry:
@@ -34,15 +34,18 @@ class _Entry:
 
 
 class _Site:
-    def __init__(self, taker: Taker, name: str) -> None:
-        self.taker, self.name = taker, name
+    def __init__(self, taker: Taker, site: bindings.Site) -> None:
+        self.taker, self.name, self.is_sum = taker, site.name, site.kind == "sum"
+
+    def __invert__(self) -> None:
+        assert self.is_sum
 
     def __getitem__(self, value: Any) -> Any:
         self._take(False)
         return value
 
     def __neg__(self) -> None:
-        self._take(True)
+        self._take(not self.is_sum)
 
     def _take(self, deleted: bool) -> None:
         frame = sys._getframe(2)

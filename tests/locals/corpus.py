@@ -154,7 +154,7 @@ PLACES = {
 }
 _ASYNC = ("coroutine", "async_generator")
 
-PARAMETERS = '''
+PARAMETERS = """
 def p_plain(a, b=2, *c, d=4, **e): a = a + 1; return a, b, c, d, sorted(e)
 def p_positional(a, b=2, /, c=3): return a, b, c
 def p_rebound(a, b):
@@ -226,7 +226,7 @@ def parameters():
         g.close()
         del h
     return out
-'''
+"""
 
 
 def _names(block: str) -> list[str]:

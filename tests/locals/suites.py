@@ -82,7 +82,9 @@ def watch_imported() -> None:
     from memwatch_core.errors import WatchError
 
     for name, module in [*sys.modules.items()]:
-        of_library = type(getattr(getattr(module, "__spec__", None), "loader", None)) is importlib.machinery.SourceFileLoader
+        of_library = (
+            type(getattr(getattr(module, "__spec__", None), "loader", None)) is importlib.machinery.SourceFileLoader
+        )
         if not of_library or name.split(".")[0] in ("memwatch_core", "importlib", "__main__"):
             continue
         for value in [*vars(module).values()]:

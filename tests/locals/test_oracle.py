@@ -49,7 +49,7 @@ def test_each_binding_is_announced_once_in_its_order(tmp_path: Path) -> None:
 USES = {
     "textwrap": "m.wrap('a b ' * 40, 20), m.dedent('  x\\n   y\\n'), m.shorten('hello world', 8), m.indent('a\\nb', '> ')",
     "difflib": "list(m.unified_diff('one two'.split(), 'one three two'.split())), m.get_close_matches('appel', ['ape', 'apple'])",
-    "json.decoder": "m.JSONDecoder(strict=False).decode('[1, {\"a\": [true, null, 1.5e3, \"\\\\u00e9\\\\n\"]}]'), "
+    "json.decoder": 'm.JSONDecoder(strict=False).decode(\'[1, {"a": [true, null, 1.5e3, "\\\\u00e9\\\\n"]}]\'), '
     "m.py_scanstring('a\\\\tb\"', 0)",
     "json.encoder": "''.join(m.JSONEncoder(indent=2, sort_keys=True).iterencode({'a': [1, (2, None)], 'b': 'x'}))",
     "statistics": "m.mean([1, 2, 4]), m.median_grouped([1, 2, 2, 3]), m.quantiles([1, 5, 9, 10]), m.NormalDist(1, 2).cdf(3)",

@@ -194,3 +194,20 @@ def test_changelog_has_no_entry_for_the_version() -> None:
 
 def test_kind_of_plugin_has_no_word_in_names() -> None:
     assert set(KINDS.values()) == set(GROUPS)
+
+
+NOTEBOOKS = ROOT / "plugins" / "jupyter-memwatch"
+"""What IPython loads by the name `memwatch`, which no other distribution may bring."""
+
+
+class TestNotebooks:
+    def test_module_that_ipython_loads_has_code_of_its_own_or_is_brought_by_another(self) -> None:
+        tool = project(NOTEBOOKS)["tool"]["setuptools"]
+        assert tool["py-modules"] == ["memwatch"]
+        assert project(ROOT / "metapackage")["tool"]["setuptools"]["packages"] == []
+        lines = (NOTEBOOKS / "memwatch.py").read_text().splitlines()
+        assert all(line.startswith(("from jupyter_memwatch import", '"""')) for line in lines if line)
+
+    def test_who_needs_it_does_not_find_it(self) -> None:
+        for document in ("README.md", "docs/notebooks.md", "metapackage/README.md"):
+            assert "jupyter-memwatch" in (ROOT / document).read_text(), document

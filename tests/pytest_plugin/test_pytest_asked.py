@@ -114,36 +114,55 @@ HOLDS = [
     "memwatch.assert_unchanged(app, 'LATER')",
     "memwatch.assert_unchanged(app.STATE, 'other')\napp.add(1)",
     "memwatch.assert_unchanged(app.STATE)\nmemwatch.assert_unchanged(app.STATE)",
-    "memwatch.assert_unchanged(app.STATE)\nmemwatch.assert_only_written_by(app.STATE, 'app.py')\napp.add(1)\napp.reset()",
+    "memwatch.assert_unchanged(app.STATE)\nmemwatch.assert_only_written_by(app.STATE, 'app.py')\n"
+    "app.add(1)\napp.reset()",
     "memwatch.assert_unchanged(app)\nmemwatch.assert_unchanged(app.STATE)\nmemwatch.assert_unchanged(app, 'STATE')",
     "total = memwatch.watch(0)\nmemwatch.assert_unchanged(total)\ntotal += 1\ntotal -= 1",
     "total = memwatch.watch(0)\nmemwatch.assert_only_written_by(total, 'test_it.py')\ntotal += 1",
     "order = memwatch.watch(app.Order(), depth=2)\nmemwatch.assert_unchanged(order.tags)",
-    "import random\nrows = [3, 2, 1]\nmemwatch.assert_only_written_by(rows, 'random.py')\nrandom.Random(1).shuffle(rows)",
-    "import collections\nrows = collections.deque()\nwith pytest.raises(TypeError, match='memory of its own'): memwatch.watch(rows)",
+    "import random\nrows = [3, 2, 1]\nmemwatch.assert_only_written_by(rows, 'random.py')\n"
+    "random.Random(1).shuffle(rows)",
+    "import collections\nrows = collections.deque()\n"
+    "with pytest.raises(TypeError, match='memory of its own'): memwatch.watch(rows)",
     "with pytest.raises(TypeError, match='never changes'): memwatch.assert_unchanged(5)",
-    "with pytest.raises(TypeError, match='memwatch.assert_unchanged.owner, .name..'): memwatch.assert_unchanged('text')",
+    "with pytest.raises(TypeError, match='memwatch.assert_unchanged.owner, .name..'):\n"
+    "    memwatch.assert_unchanged('text')",
     "with pytest.raises(ValueError, match='lacks a file'): memwatch.assert_only_written_by(app.STATE, ':add')",
     "with pytest.raises(TypeError, match='orders.py'): memwatch.assert_only_written_by(app.STATE, 5)",
 ]
 FAILS = [
-        ("with memwatch.assert_unchanged(app.STATE): app.add(1)", 'app.STATE["total"]: 0 → 1'),
-        ("memwatch.assert_unchanged(app.STATE)\napp.add(1)", 'app.STATE["total"]: 0 → 1'),
-        ("memwatch.assert_unchanged(app.STATE, 'total')\napp.add(1)", 'app.STATE["total"]: 0 → 1'),
-        ("memwatch.assert_unchanged(app, 'LATER')\napp.LATER = 1", "app.LATER: absent → 1"),
-        ("memwatch.assert_unchanged(app)\napp.STATE = None", "app.STATE: {'total': 0} → None"),
-        ("memwatch.assert_unchanged(app.Order)\napp.Order.x = 1", "app.Order.x: absent → 1"),
-        ("memwatch.assert_only_written_by(app.STATE, 'app.py:reset')\napp.add(1)", "only app.py:reset may write"),
-        ("memwatch.assert_only_written_by(app.STATE, 'app.py:1-6')\napp.add(1)", "only app.py:1-6 may write"),
-        ("memwatch.assert_only_written_by(app.STATE, 'other/app.py')\napp.add(1)", "only other/app.py may write"),
-        ("memwatch.assert_only_written_by(app.STATE)\napp.add(0)\napp.reset()\napp.add(1)\napp.add(-1)", "others did, twice"),
-        ("total = memwatch.watch(0)\nmemwatch.assert_unchanged(total)\ntotal += 1", "total: 0 → 1"),
-        ("data = memwatch.watch(bytearray(b'abc'))\nmemwatch.assert_unchanged(data)\ndata[1] = 120", "data[1:2]: b'b' → b'x'"),
-        ("order = memwatch.watch(app.Order())\nmemwatch.assert_unchanged(order.tags)\norder.tags.append(1)", "order.tags[0]: absent → 1"),
-        ("deep = {'a': {'b': {'c': {'d': 1}}}}\nmemwatch.assert_unchanged(deep, depth=9)\ndeep['a']['b']['c']['d'] = 2", "1 → 2"),
-        ("memwatch.assert_unchanged(app.STATE)\napp.STATE['n'] = 0\nfor _ in range(1000): app.STATE['n'] += 1", "the last of 1,001 writes"),
-        ("memwatch.assert_only_written_by(app.STATE)\nfor n in range(50): app.add(1)", "others did, 50 times"),
-]  # fmt: skip
+    ("with memwatch.assert_unchanged(app.STATE): app.add(1)", 'app.STATE["total"]: 0 → 1'),
+    ("memwatch.assert_unchanged(app.STATE)\napp.add(1)", 'app.STATE["total"]: 0 → 1'),
+    ("memwatch.assert_unchanged(app.STATE, 'total')\napp.add(1)", 'app.STATE["total"]: 0 → 1'),
+    ("memwatch.assert_unchanged(app, 'LATER')\napp.LATER = 1", "app.LATER: absent → 1"),
+    ("memwatch.assert_unchanged(app)\napp.STATE = None", "app.STATE: {'total': 0} → None"),
+    ("memwatch.assert_unchanged(app.Order)\napp.Order.x = 1", "app.Order.x: absent → 1"),
+    ("memwatch.assert_only_written_by(app.STATE, 'app.py:reset')\napp.add(1)", "only app.py:reset may write"),
+    ("memwatch.assert_only_written_by(app.STATE, 'app.py:1-6')\napp.add(1)", "only app.py:1-6 may write"),
+    ("memwatch.assert_only_written_by(app.STATE, 'other/app.py')\napp.add(1)", "only other/app.py may write"),
+    (
+        "memwatch.assert_only_written_by(app.STATE)\napp.add(0)\napp.reset()\napp.add(1)\napp.add(-1)",
+        "others did, twice",
+    ),
+    ("total = memwatch.watch(0)\nmemwatch.assert_unchanged(total)\ntotal += 1", "total: 0 → 1"),
+    (
+        "data = memwatch.watch(bytearray(b'abc'))\nmemwatch.assert_unchanged(data)\ndata[1] = 120",
+        "data[1:2]: b'b' → b'x'",
+    ),
+    (
+        "order = memwatch.watch(app.Order())\nmemwatch.assert_unchanged(order.tags)\norder.tags.append(1)",
+        "order.tags[0]: absent → 1",
+    ),
+    (
+        "deep = {'a': {'b': {'c': {'d': 1}}}}\nmemwatch.assert_unchanged(deep, depth=9)\ndeep['a']['b']['c']['d'] = 2",
+        "1 → 2",
+    ),
+    (
+        "memwatch.assert_unchanged(app.STATE)\napp.STATE['n'] = 0\nfor _ in range(1000): app.STATE['n'] += 1",
+        "the last of 1,001 writes",
+    ),
+    ("memwatch.assert_only_written_by(app.STATE)\nfor n in range(50): app.add(1)", "others did, 50 times"),
+]
 FRESH = """
 import sys, pytest
 
@@ -275,7 +294,7 @@ class TestIt(unittest.TestCase):
     }, ran.out
 
 
-# ---- who may write ----------------------------------------------------------------------------------------------------
+# ---- who may write ---------------------------------------------------------------------------------------------------
 
 
 def event(file: str, line: int, function: str, own: Site | None = None) -> Event:

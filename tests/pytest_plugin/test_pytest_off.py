@@ -180,7 +180,7 @@ def test_a_session_is_kept_only_if_something_was_found_or_asked_for(tmp_path: Pa
     assert not (tmp_path / ".memwatch").exists()
     kept = run(tmp_path, *options, "-k", "test_a", "--memwatch-keep")
     assert len(kept.sessions) == 1
-    assert "every write is in .memwatch/" in kept.section
+    assert "every write: memwatch log .memwatch/" in kept.section
     assert len(run(tmp_path, *options).sessions) == 2
     assert (tmp_path / ".memwatch").stat().st_mode & 0o777 == 0o700
     log = subprocess.run(
@@ -203,3 +203,17 @@ def test_secrets_are_told_as_hashes(tmp_path: Path) -> None:
     journals = b"".join(path.read_bytes() for path in (tmp_path / ".memwatch").rglob("*.mwj"))
     assert b"hunter2" not in journals
     assert b"swordfish" not in journals
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_a_machine_on_which_it_cannot_work_ends_the_run_with_the_reason(
+    tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    write(tmp_path, {"app.py": APP, "test_it.py": "import app\ndef test_a(): ...\n"})
+    ran = run(
+        tmp_path, "--memwatch-unchanged", "app:STATE", *workers, environment={"MEMWATCH_CORE_TRACKER": "by magic"}
+    )
+    assert ran.code != 0
+    assert 'MEMWATCH_CORE_TRACKER: core.tracker = "by magic"' in ran.out
+    assert "INTERNALERROR" not in ran.out
+    assert not any(test.outcomes.get("call") for test in ran.tests.values())

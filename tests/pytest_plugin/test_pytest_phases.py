@@ -43,38 +43,49 @@ def of(ran: Ran) -> dict[str, str]:
     return {name: test.own for name, test in ran.tests.items()}
 
 
+@pytest.fixture(scope="module")
+def fixtures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
+    """By ``how``: a package for each scope, so that package and session end behind it."""
+    found = {}
+    for how in ("back", "left", "late"):
+        folder, files = tmp_path_factory.mktemp(how), {}
+        for scope in SCOPES:
+            files |= {f"app_{scope}.py": APP, f"{scope}_tests/__init__.py": ""}
+            text = fixture(scope, how).replace("pytest, app", f"pytest, app_{scope} as app")
+            files[f"{scope}_tests/test_{scope}.py"] = text
+        write(folder, files)
+        found[how] = run(folder, *(part for scope in SCOPES for part in ("--memwatch-unchanged", f"app_{scope}:STATE")))
+        assert {test.own for test in found[how].tests.values()} == {"passed"}
+    return found
+
+
+def told_of(ran: Ran, scope: str) -> list[dict[str, str]]:
+    found = [one for test in ran.tests.values() for one in test.found]
+    return [one for one in found if one["place"].startswith(f"app_{scope}:")]
+
+
 @pytest.mark.parametrize("scope", SCOPES)
 class TestFixture:
-    def run(self, folder: Path, scope: str, how: str) -> Ran:
-        write(folder, {"app.py": APP, "test_it.py": fixture(scope, how)})
-        ran = run(folder, "--memwatch-unchanged", "app:STATE")
-        assert set(of(ran).values()) == {"passed"}
-        return ran
+    def test_that_puts_back_what_it_changed_is_no_culprit(self, fixtures: dict[str, Ran], scope: str) -> None:
+        assert told_of(fixtures["back"], scope) == []
+        assert fixtures["back"].code == 0
 
-    def test_that_puts_back_what_it_changed_is_no_culprit(self, tmp_path: Path, scope: str) -> None:
-        ran = self.run(tmp_path, scope, "back")
-        assert ran.code == 0, ran.out
-        assert culprits(ran) == []
-        assert "memwatch" not in ran.out.partition("rootdir")[2].partition("plugins:")[2].partition("\n")[2]
-
-    def test_that_leaves_what_it_changed_is_one_once_it_is_gone(self, tmp_path: Path, scope: str) -> None:
-        ran = self.run(tmp_path, scope, "left")
+    def test_that_leaves_what_it_changed_is_one_once_it_is_gone(self, fixtures: dict[str, Ran], scope: str) -> None:
+        (found,) = told_of(fixtures["left"], scope)
         wider = "" if scope == "function" else f" [{scope}]"
-        assert culprits(ran) == [
-            ('app:STATE["left"]', "TestOne::test_a", f"in setup of fixture changing{wider}"),
-        ]
-        (found,) = [one for test in ran.tests.values() for one in test.found]
-        assert found["line"] == "test_it.py:6 changing"
+        assert found["place"] == f'app_{scope}:STATE["left"]'
+        assert found["nodeid"] == f"{scope}_tests/test_{scope}.py::TestOne::test_a"
+        assert found["words"] == f"in setup of fixture changing{wider}"
+        assert found["line"] == f"{scope}_tests/test_{scope}.py:6 changing"
         assert found["source"] == "app.STATE['left'] = 1"
 
-    def test_that_changes_something_as_it_ends_is_one(self, tmp_path: Path, scope: str) -> None:
-        ran = self.run(tmp_path, scope, "late")
-        (place, test, words) = culprits(ran)[0]
+    def test_that_changes_something_as_it_ends_is_one(self, fixtures: dict[str, Ran], scope: str) -> None:
+        (found,) = told_of(fixtures["late"], scope)
         wider = "" if scope == "function" else f" [{scope}]"
-        assert (place, words) == ('app:STATE["late"]', f"in teardown of fixture changing{wider}")
-        last = {"function": "TestOne::test_a", "class": "TestOne::test_b"}
-        assert test == last.get(scope, "test_last")
-        assert len(culprits(ran)) == 1
+        assert found["place"] == f'app_{scope}:STATE["late"]'
+        assert found["words"] == f"in teardown of fixture changing{wider}"
+        ends = {"function": "TestOne::test_a", "class": "TestOne::test_b"}
+        assert found["nodeid"].endswith(ends.get(scope, "test_last"))
 
 
 CLASSIC = """
@@ -99,35 +110,41 @@ CALLS = {
 ENDS = {"setup": "teardown", "setUp": "tearDown"}
 
 
-@pytest.mark.parametrize("back", [True, False], ids=["back", "left"])
-@pytest.mark.parametrize("name", CALLS)
-def test_functions_that_set_up_are_told_by_their_names(tmp_path: Path, name: str, back: bool) -> None:
-    base, kind, said = CALLS[name]
+def classic(name: str, back: bool) -> str:
+    base, kind, _ = CALLS[name]
     end = name.replace("setup", "teardown").replace("setUp", "tearDown")
-    undo = "app.STATE.pop('x', None)" if back else "pass"
-    one = [("self" if kind == "method" else "cls"), "app.STATE['x'] = 1", undo]
+    before, after = "app.STATE['x'] = 1", "app.STATE.pop('x', None)" if back else "pass"
+    functions = methods = ""
     if kind == "function":
         argument = "" if "odule" in name else "function"
-        functions = f"def {name}({argument}): {one[1]}\ndef {end}({argument}): {one[2]}\n"
-        methods = ""
+        functions = f"def {name}({argument}): {before}\ndef {end}({argument}): {after}\n"
     else:
-        decorator = "    @classmethod\n" if kind == "classmethod" else ""
-        functions = ""
-        methods = f"{decorator}    def {name}({one[0]}): {one[1]}\n{decorator}    def {end}({one[0]}): {one[2]}\n"
+        decorator, first = ("    @classmethod\n", "cls") if kind == "classmethod" else ("", "self")
+        methods = f"{decorator}    def {name}({first}): {before}\n{decorator}    def {end}({first}): {after}\n"
     text = CLASSIC.format(functions=functions, methods=methods, base=base or "object")
-    write(tmp_path, {"app.py": APP, "test_it.py": text})
-    ran = run(tmp_path, "--memwatch-unchanged", "app:STATE")
-    assert set(of(ran).values()) == {"passed"}
-    if back:
-        assert culprits(ran) == []
-        return
+    return text.replace("unittest, app", f"unittest, app_{name}_{back} as app")
+
+
+@pytest.fixture(scope="module")
+def classics(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder, files, targets = tmp_path_factory.mktemp("classic"), {}, []
+    for name in CALLS:
+        for back in (True, False):
+            files |= {f"app_{name}_{back}.py": APP, f"test_{name}_{back}.py": classic(name, back)}
+            targets += ["--memwatch-unchanged", f"app_{name}_{back}:STATE"]
+    write(folder, files)
+    return run(folder, *targets)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_functions_that_set_up_are_told_by_their_names(classics: Ran, name: str) -> None:
+    assert {test.own for test in classics.tests.values()} == {"passed"}
+    assert told_of(classics, f"{name}_True") == []
+    (found,) = told_of(classics, f"{name}_False")
     first = "test_last" if name == "setup_function" else "TestOne::test_a"
-    (found,) = culprits(ran)
-    assert found[:2] == ('app:STATE["x"]', first)
-    if said:
-        assert f"in setup of {said}" in found[2]
-    (told,) = [one for test in ran.tests.values() for one in test.found]
-    assert told["line"].endswith(name)
+    assert found["nodeid"] == f"test_{name}_False.py::{first}"
+    assert CALLS[name][2] in found["words"]
+    assert found["line"].partition(" ")[2] == name
 
 
 def test_a_fixture_within_a_fixture_answers_for_itself(tmp_path: Path) -> None:

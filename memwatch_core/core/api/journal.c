@@ -4,6 +4,7 @@
 
 #include "api/variables.h"
 #include "base/lock.h"
+#include "base/signals.h"
 #include "base/thread.h"
 #include "journal/condition_texts.h"
 #include "journal/journal.h"
@@ -17,6 +18,7 @@
 #include "memwatch.h"
 #include "process/fork.h"
 #include "state.h"
+#include "stores/fault.h"
 
 /* A journal is complete in itself. */
 MW_SIGNAL_SAFE static int describe(void) {
@@ -39,6 +41,7 @@ int mw_journal_open(const char *path, const char *runtime, const uint8_t session
             j->segments = arena_table(SEGMENTS_MAX * sizeof *j->segments);
             if (!j->segments) error = MW_ERR_NO_MEMORY;
         }
+        if (!error && !mw.signals.taken) error = signals_take(mw_fault_handler);
         if (!error) error = journal_file_open(path, runtime, session);
         if (!error) {
             j->generation++;
@@ -61,6 +64,17 @@ int mw_journal_close(void) {
     journal_file_close(j);
     core_release(taken);
     return MW_OK;
+}
+
+int mw_rest(void) {
+    if (!mw.started) return MW_OK;
+    fork_notice();
+    bool taken = core_take();
+    int error = atomic_load(&mw.journal.open) ? MW_ERR_JOURNAL_OPEN : mw.arena.used ? MW_ERR_PAGE : MW_OK;
+    if (error != MW_ERR_JOURNAL_OPEN && mw.journal.segments) journal_file_unmap(&mw.journal);
+    if (!error) signals_give_back();
+    core_release(taken);
+    return error;
 }
 
 int mw_journal_is_made(void) { return mw.started && process_is_whole() && atomic_load(&mw.process->made); }

@@ -53,6 +53,7 @@ int signals_take(void (*handler)(int, siginfo_t *, void *)) {
     memset(&action.sa_mask, 0xff, sizeof action.sa_mask);
     for (int i = 0; i < 2; i++)
         if (sigaction(ours[i], &action, &mw.signals.before[i])) return MW_ERR_SIGNALS;
+    mw.signals.taken = true;
     spare_in_masks();
     sigset_t unblock;
     sigemptyset(&unblock);
@@ -61,9 +62,20 @@ int signals_take(void (*handler)(int, siginfo_t *, void *)) {
     return sigprocmask(SIG_UNBLOCK, &unblock, NULL) ? MW_ERR_SIGNALS : MW_OK;
 }
 
+void signals_give_back(void) {
+    bool entered = enter();
+    for (int i = 0; i < 2; i++) {
+        struct sigaction now;
+        if (!sigaction(ours[i], NULL, &now) && now.sa_sigaction == mw.signals.handler)
+            sigaction(ours[i], &mw.signals.before[i], NULL);
+    }
+    mw.signals.taken = false;
+    if (entered) lock_release(&mw.signals.lock);
+}
+
 /* sigaction(2) as the program sees it: for our signals the kernel isn't asked. */
 int signals_virtual(int signal, const struct sigaction *wanted, struct sigaction *previous) {
-    int i = slot_of(signal);
+    int i = mw.signals.taken ? slot_of(signal) : -1;
     if (i < 0) {
         struct sigaction spared;
         if (wanted) {

@@ -12,10 +12,13 @@ struct signals {
     struct sigaction before[2];                /* whom SIGSEGV and SIGBUS belong to in the program's eyes */
     struct sigaction at_fork[2];               /* the same, as of the fork that is under way */
     void (*handler)(int, siginfo_t *, void *); /* ours */
+    bool taken;                                /* false: the kernel calls whom they belong to */
 };
 
 /* SIGSEGV and SIGBUS go to `handler` from now on. */
 MW_HIDDEN int signals_take(void (*handler)(int, siginfo_t *, void *));
+/* They go to whom they belong to again, unless somebody has put another handler over ours. */
+MW_HIDDEN void signals_give_back(void);
 /* sigaction(2) as the program sees it. */
 MW_HIDDEN int signals_virtual(int signal, const struct sigaction *wanted, struct sigaction *previous);
 MW_HIDDEN void signals_spare(sigset_t *set);

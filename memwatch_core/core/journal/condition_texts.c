@@ -14,7 +14,7 @@
 #include "memwatch.h"
 #include "state.h"
 
-enum { LINE_DIGITS = 20 };
+enum { LINE_DIGITS = 20, NAME_OF_THREAD = 16 };
 
 /* Odd: somebody writes. */
 MW_SIGNAL_SAFE static bool begin(_Atomic uint32_t *sequence, uint32_t *seen) {
@@ -42,8 +42,10 @@ MW_SIGNAL_SAFE void condition_names_thread(uint32_t tid, const char *name, size_
 
 /* The name that the kernel knows, of a thread that has no other. */
 MW_SIGNAL_SAFE static struct value name_of_this(char room[THREAD_ROOM]) {
+    size_t n = 0;
     raw_syscall4(SYS_prctl, PR_GET_NAME, (long)room, 0, 0);
-    return value_text(V_TEXT, room, strnlen(room, 16));
+    while (n < NAME_OF_THREAD && room[n]) n++;
+    return value_text(V_TEXT, room, n);
 }
 
 MW_SIGNAL_SAFE struct value text_of_thread(uint32_t tid, char room[THREAD_ROOM]) {

@@ -1,90 +1,16 @@
-/* conditions.c - see conditions.h. A variable's conditions are read under the locks of its pages, and changed under all
- * of them. */
+/* conditions.c - see conditions.h. */
 #include "journal/conditions.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/lock.h"
 #include "base/thread.h"
 #include "journal/journal.h"
 #include "journal/predicate.h"
 #include "journal/registry.h"
-#include "memory/arena.h"
 #include "memwatch.h"
 #include "state.h"
-
-static_assert(MW_CONDITION_MAX == PREDICATE_MAX, "one limit");
-
-/* ---- which there are ---- */
-
-static uint32_t pages_of(const struct variable *v) {
-    return (uint32_t)(((v->address & PAGE_MASK) + v->size + PAGE_MASK) >> PAGE_SHIFT);
-}
-
-static void lock_pages(const struct variable *v) {
-    for (uint32_t i = 0; i < pages_of(v); i++) lock_take(&mw.arena.pages[v->page + i].lock, thread_id());
-}
-
-static void release_pages(const struct variable *v) {
-    for (uint32_t i = pages_of(v); i--;) lock_release(&mw.arena.pages[v->page + i].lock);
-}
-
-static int set(mw_variable_id id, struct variable_condition *made) {
-    struct variable *v = registry_find(id);
-    if (!v) return MW_ERR_NO_VARIABLE;
-    if (!mw.conditions.of) mw.conditions.of = arena_table(mw.registry.most * sizeof *mw.conditions.of);
-    if (!mw.conditions.of) return MW_ERR_NO_MEMORY;
-    lock_pages(v);
-    made->next = mw.conditions.of[id];
-    mw.conditions.of[id] = made;
-    v->flags |= MW_JUDGED;
-    release_pages(v);
-    return MW_OK;
-}
-
-int mw_set_condition(mw_variable_id id, const void *program, size_t length, uint32_t unit, uint32_t handle) {
-    if (!mw.started || !process_is_whole()) return MW_ERR_NO_VARIABLE;
-    if (!predicate_is_valid(program, length)) return MW_ERR_FLAGS;
-    struct variable_condition *made = malloc(sizeof *made + length);
-    if (!made) return MW_ERR_NO_MEMORY;
-    *made = (struct variable_condition){.handle = handle, .unit = unit, .length = (uint32_t)length};
-    memcpy(made->program, program, length);
-    bool taken = core_take();
-    int error = set(id, made);
-    core_release(taken);
-    if (error) free(made);
-    return error;
-}
-
-int mw_drop_condition(mw_variable_id id, uint32_t handle) {
-    if (!mw.started || !process_is_whole()) return MW_ERR_NO_VARIABLE;
-    struct variable_condition *dropped = NULL;
-    bool taken = core_take();
-    struct variable *v = registry_find(id);
-    if (v && v->flags & MW_JUDGED) {
-        lock_pages(v);
-        for (struct variable_condition **link = &mw.conditions.of[id]; *link;) {
-            struct variable_condition *one = *link;
-            if (one->handle != handle) {
-                link = &one->next;
-                continue;
-            }
-            *link = one->next;
-            one->next = dropped;
-            dropped = one;
-        }
-        if (!mw.conditions.of[id]) v->flags &= ~MW_JUDGED;
-        release_pages(v);
-    }
-    core_release(taken);
-    for (struct variable_condition *next; dropped; dropped = next) {
-        next = dropped->next;
-        free(dropped);
-    }
-    return v ? MW_OK : MW_ERR_NO_VARIABLE;
-}
 
 void conditions_forget(uint32_t id, struct variable *v) {
     if (!(v->flags & MW_JUDGED)) return;
@@ -96,13 +22,6 @@ void conditions_forget(uint32_t id, struct variable *v) {
         free(one);
     }
 }
-
-void mw_set_hit_hooks(mw_hit_hook met, mw_hits_hook settled) {
-    __atomic_store_n(&mw.conditions.settled, settled, __ATOMIC_RELEASE);
-    __atomic_store_n(&mw.conditions.met, met, __ATOMIC_RELEASE);
-}
-
-/* ---- what is met ---- */
 
 /* The value before and after, if it is small; otherwise what was stored. */
 MW_SIGNAL_SAFE static void tell_met(const struct variable_condition *c, const struct store *store,

@@ -5,9 +5,9 @@
 #include <stdint.h>
 #include "memwatch.h"
 #include "base/compiler.h"
+#include "journal/journal.h"
+#include "journal/registry.h"
 
-struct store;
-struct variable;
 struct variable_condition {
     struct variable_condition *next;
     uint32_t handle, unit, length;
@@ -26,6 +26,13 @@ MW_HIDDEN void conditions_judge(const struct store *store, const uint8_t *before
 /* The same of one that the kernel has made for another thread. */
 MW_HIDDEN void conditions_judge_for(uint32_t tid, const struct store *store, const uint8_t *before,
                                     const uint8_t *after);
+/* Records an event, and judges it. */
+MW_SIGNAL_SAFE static inline int conditions_store(const struct variable *v, const struct store *store,
+                                                  const uint8_t *before, const uint8_t *after) {
+    int error = journal_store(store, before, after);
+    if (unlikely(v->flags & MW_JUDGED) && !error) conditions_judge(store, before, after);
+    return error;
+}
 /* Tells the adapter that what it was told of can be seen. No lock is held. */
 MW_HIDDEN void conditions_settle(const void *ucontext);
 /* Of a variable that is on no page any more. */

@@ -396,6 +396,7 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
         count++;
     }
     if (store->native) size += (uint32_t)sizeof store->native;
+    if (store->activation) size += (uint32_t)sizeof store->activation;
     unsigned slots = slots_for(size, FIRST_PAYLOAD_STORE);
     struct mwj_slot *slot = likely(!count)          ? reserve(j, slots, own)
                             : count == 1 && request ? reserve_told(j, slots, own, request)
@@ -422,6 +423,10 @@ MW_SIGNAL_SAFE int journal_store(const struct store *store, const uint8_t *befor
     if (store->native) {
         put_id(slot, &end, store->native);
         flags |= MWJ_NATIVE;
+    }
+    if (store->activation) {
+        put_id(slot, &end, store->activation);
+        flags |= MWJ_OF_ACTIVATION;
     }
     commit(slot, MWJ_STORE, slots, store->how, flags);
     return MW_OK;

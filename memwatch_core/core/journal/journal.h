@@ -50,7 +50,7 @@ MW_SIGNAL_SAFE static inline uint64_t journal_segments(const struct journal *j) 
 }
 
 struct store {
-    uint32_t variable, tid, offset, length, site, context, stack, native;
+    uint32_t variable, tid, offset, length, site, context, stack, native, activation;
     unsigned how, flags;
     uint64_t request_serial;
     mw_request *request;         /* NULL: none */

@@ -43,7 +43,8 @@ enum mwj_stack_flag { MWJ_STACK_CUT = 1, MWJ_STACK_INEXACT = 2 }; /* as MW_STACK
 enum mwj_flag {
     MWJ_INEXACT = 1,
     MWJ_SITE_INEXACT = 2,
-    MWJ_ADDS_CALL = 4,
+    MWJ_ADDS_CALL = 4,     /* SITE */
+    MWJ_OF_ACTIVATION = 4, /* STORE */
     MWJ_HAS_STACK = 8,
     MWJ_HAS_REQUEST = 16,
     MWJ_NATIVE = 32,

@@ -132,9 +132,8 @@ MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct page_piece *pieces
                 .call = call,
                 .mask = v->flags & MW_MASKS,
             };
-            int error = journal_store(&store, before + (start - at), after + (start - at));
+            int error = conditions_store(v, &store, before + (start - at), after + (start - at));
             if (error) return error;
-            if (unlikely(v->flags & MW_JUDGED)) conditions_judge(&store, before + (start - at), after + (start - at));
         }
     }
     return MW_OK;

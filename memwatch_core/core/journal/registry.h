@@ -21,7 +21,7 @@ struct variable {
     _Atomic uint32_t ended; /* segment of the UNREGISTERED record, + 1; 1: there is none, the journal was full */
 };
 enum life { ENDED = 0, LIVE = 1, LIVE_UNTOLD = 2 /* in a forked child, whose journal doesn't describe it yet */ };
-#define MW_JUDGED (1u << 31) /* a flag of ours: it has conditions */
+#define MW_JUDGED (1u << 31)               /* a flag of ours: it has conditions */
 #define VARIABLES_MOST ((uint64_t)1 << 24) /* RLIMIT_AS may allow less: registry.most */
 
 struct registry {

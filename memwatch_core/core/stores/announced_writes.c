@@ -42,6 +42,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
             .site = origin->site,
             .stack = origin->stack,
             .request = origin->request,
+            .activation = origin->activation,
             .request_serial = origin->request_serial,
             .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
             .how = how,
@@ -50,8 +51,7 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
             .flags = (nested[0] || nested[1] || how == MWJ_FOUND ? MWJ_INEXACT : 0) |
                      (origin->inexact ? MWJ_SITE_INEXACT : 0),
         };
-        error = journal_store(&store, target, bytes);
-        if (unlikely(v->flags & MW_JUDGED) && !error) conditions_judge(&store, target, bytes);
+        error = conditions_store(v, &store, target, bytes);
     }
     if (likely(!error)) {
         MW_STEP("publish", 0);

@@ -35,7 +35,7 @@ static const Key call_keys[] = {KEY("name"), KEY("fd"), KEY("bytes")};
 static const Key shown_keys[] = {KEY("text")};
 static const Key alias_keys[] = {KEY("variable"), KEY("variable_id"), KEY("name")};
 static const Key request_keys[] = {KEY("label"), KEY("outer"), KEY("task"), KEY("trace_id"), KEY("span_id")};
-static const Key part_keys[] = {KEY("name"), KEY("old"), KEY("new")};
+static const Key part_keys[] = {KEY("name"), KEY("old"), KEY("new"), KEY("activation")};
 static const Key context_keys[] = {
     KEY("id"),         KEY("driver"),      KEY("database"), KEY("server"), KEY("statement"), KEY("statement_hash"),
     KEY("parameters"), KEY("transaction"), KEY("outcome"),
@@ -44,7 +44,7 @@ enum { EVENT_PLAIN = 17, EVENT_SITE = 17, EVENT_CONTEXT = 18, EVENT_TIME = 19, E
 enum { EVENT_OPERATION = 22, EVENT_OWN = 23, EVENT_STACK = 24, EVENT_CUT = 25, EVENT_ALIASES = 27, EVENT_REQUEST = 29 };
 enum { EVENT_NATIVE = 30, EVENT_FIELDS = 31 };
 enum { RECENT_CONTEXTS = 8, RECENT_STACKS = 32 };
-enum { SITE_FIELDS = 4, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 3, SHOWN_FIELDS = 1, ALIAS_FIELDS = 3 };
+enum { SITE_FIELDS = 4, CONTEXT_FIELDS = 9, CALL_FIELDS = 3, PART_FIELDS = 4, SHOWN_FIELDS = 1, ALIAS_FIELDS = 3 };
 enum { REQUEST_FIELDS = 5 };
 
 typedef struct lines {

@@ -45,6 +45,11 @@ static uint32_t native_size(const unsigned char *slot) {
     return FIELD(slot, word) >> 24 & MWJ_NATIVE ? (uint32_t)sizeof(uint32_t) : 0;
 }
 
+/* The same of the number of an activation, which is behind that. */
+static uint32_t activation_size(const unsigned char *slot) {
+    return FIELD(slot, word) >> 24 & MWJ_OF_ACTIVATION ? (uint32_t)sizeof(uint32_t) : 0;
+}
+
 static size_t behind_bytes(const unsigned char *slot) {
     return call_size(slot) + 2 * (size_t)FIELD(slot, store.length);
 }
@@ -59,6 +64,11 @@ static uint32_t request_id(const unsigned char *slot, const unsigned char *paylo
 
 static uint32_t native_id(const unsigned char *slot, const unsigned char *payload) {
     return native_size(slot) ? u32_at(payload, behind_bytes(slot) + stack_size(slot) + request_size(slot)) : 0;
+}
+
+static uint32_t activation_of(const unsigned char *slot, const unsigned char *payload) {
+    size_t at = behind_bytes(slot) + stack_size(slot) + request_size(slot) + native_size(slot);
+    return activation_size(slot) ? u32_at(payload, at) : 0;
 }
 
 /* The payload of a record in one piece: in its first slot, or assembled in room[PAYLOAD_MAX]. NULL if its further slots
@@ -149,7 +159,8 @@ static int stores_emit(Stores *self, State *state, const unsigned char *slot, co
         stores_call(self, slot, payload),
     };
     PyObject *event = NULL;
-    int changed = memcmp(before, after, length) != 0, exact = (word >> 24 & (MWJ_INEXACT | MWJ_SITE_INEXACT)) == 0;
+    int changed = state_changes(state, before, after, length),
+        exact = (word >> 24 & (MWJ_INEXACT | MWJ_SITE_INEXACT)) == 0;
     if (made[0] != NULL && made[1] != NULL && made[2] != NULL && made[3] != NULL && made[4] != NULL &&
         made[5] != NULL && made[6] != NULL) {
         PyObject *fields[] = {
@@ -274,7 +285,8 @@ static void stores_note(Stores *self, State *state, const unsigned char *head, c
     recorder_note(&self->recorder, row, time_of(head), in_force != Py_None);
     Group key = group_of(self, head, payload, row);
     const unsigned char *before = payload + call_size(head);
-    groups_note(&self->recorder.part, &key, before, before + key.length, number, &state->previous);
+    int changed = state_changes(state, before, before + key.length, key.length);
+    groups_note(&self->recorder.part, &key, before, before + key.length, changed, number, &state->previous);
 }
 
 /* How many of the stores that some rows stand for are wanted; -1: that isn't known without looking at them. */
@@ -364,7 +376,7 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     unsigned char room[PAYLOAD_MAX];
     uint32_t word = FIELD(head, word), slots = word >> 8 & 255, length = FIELD(head, store.length);
     if ((word & 255) != MWJ_STORE || slots == 0 || slots > slots_left ||
-        call_size(head) + 2 * (uint64_t)length + stack_size(head) + request_size(head) + native_size(head) >
+        behind_bytes(head) + stack_size(head) + request_size(head) + native_size(head) + activation_size(head) >
             FIRST_PAYLOAD + NEXT_PAYLOAD * (slots - 1))
         return STOP_OTHER;
     const unsigned char *payload = record_payload(slot, head, slots, room);
@@ -387,7 +399,8 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     int failed;
     if (!resync && !state_explains(state, offset, before, length)) return STOP_GAP;
     if (state->slab) {
-        failed = stores_place_values(self, state, offset, length, before, after, &values) < 0;
+        failed =
+            stores_place_values(self, state, offset, length, before, after, activation_of(head, payload), &values) < 0;
         state_follow(state, offset, before, after, length);
     } else {
         failed = stores_values(self, state, offset, length, before, after, &values, made) < 0;

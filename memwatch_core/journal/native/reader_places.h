@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#define CELL_HEAD 4u     /* u8 kind, u8 bytes of payload, u16 flags */
 #define UNNAMED ".?"     /* a place whose path isn't known */
 #define CELL_CUT 1u      /* flags: the payload is the beginning of a value */
 #define CELL_MOVED 2u    /* the items of a list, in another order */
@@ -32,7 +33,7 @@ static PyObject *stores_cell_value(Stores *self, const unsigned char *cell, uint
     uint32_t used = length < CELL_HEAD ? UINT32_MAX : cell[1];
     const unsigned char *bytes = cell + CELL_HEAD;
     if (used != UINT32_MAX && used <= length - CELL_HEAD) {
-        switch (cell[0]) {
+        switch (cell[0] & CELL_KIND) {
         case CELL_ABSENT: return Py_NewRef(self->absent);
         case CELL_NONE: return Py_NewRef(Py_None);
         case CELL_FALSE: return Py_NewRef(Py_False);
@@ -50,7 +51,7 @@ static PyObject *stores_cell_value(Stores *self, const unsigned char *cell, uint
         case CELL_OTHER: {
             if (cell[2] & CELL_CUT) break;
             PyObject *text = PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)used, "surrogatepass");
-            if (text != NULL) return cell[0] == CELL_STR ? text : stores_show(self, text);
+            if (text != NULL) return (cell[0] & CELL_KIND) == CELL_STR ? text : stores_show(self, text);
             if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) return NULL;
             PyErr_Clear();
             break;
@@ -61,21 +62,11 @@ static PyObject *stores_cell_value(Stores *self, const unsigned char *cell, uint
     return PyObject_CallFunction(self->cell, "y#", cell, (Py_ssize_t)length);
 }
 
-/* A cell as if it belonged to no activation; one that belongs to another one than this says nothing. */
-static void cell_plain(const unsigned char *cell, uint32_t length, uint64_t number, unsigned char plain[CELL_SIZE]) {
-    memset(plain, 0, CELL_SIZE);
-    if (cell_activation(cell, length) != number) return;
-    uint32_t payload = length - CELL_HEAD - ACTIVATION_BYTES;
-    memcpy(plain, cell, CELL_HEAD);
-    plain[0] &= (unsigned char)~OF_ACTIVATION;
-    plain[1] -= ACTIVATION_BYTES;
-    memcpy(plain + CELL_HEAD, cell + CELL_HEAD + ACTIVATION_BYTES, payload);
-}
-
 /* The change of a place by a store: its part, and the operation. Neither if the store touched no cell, or more than
  * one. Returns 0, or -1 with an exception. */
 static int stores_place_values(Stores *self, State *state, uint64_t offset, uint32_t length,
-                               const unsigned char *before, const unsigned char *after, Values *values) {
+                               const unsigned char *before, const unsigned char *after, uint32_t activation,
+                               Values *values) {
     values->old = Py_NewRef(Py_None);
     values->new = Py_NewRef(Py_None);
     if (!state_is_cell(state, offset, length)) {
@@ -83,27 +74,20 @@ static int stores_place_values(Stores *self, State *state, uint64_t offset, uint
         return 0;
     }
     const Place *place = state_place(state, offset, length);
-    unsigned char was[CELL_SIZE], is[CELL_SIZE];
-    uint64_t activation = cell_activation(after, length);
-    int same = memcmp(before, after, length) == 0;
-    if (activation != 0) {
-        cell_plain(before, length, activation, was);
-        cell_plain(after, length, activation, is);
-        before = was;
-        after = is;
-    }
-    PyObject *old = stores_cell_value(self, before, length);
+    int begins = length != 0 && after[0] & CELL_BEGINS;
+    PyObject *old = begins ? Py_NewRef(self->absent) : stores_cell_value(self, before, length);
     if (old == NULL) return -1;
+    int same = !begins && memcmp(before, after, length) == 0;
     PyObject *new = same ? Py_NewRef(old) : stores_cell_value(self, after, length);
     if (new != NULL) {
-        PyObject *number = activation == 0 ? NULL : PyLong_FromUnsignedLongLong(activation);
+        PyObject *number = activation == 0 ? NULL : PyLong_FromUnsignedLong(activation);
         PyObject *fields[] = {place != NULL ? place->path : self->unnamed, old, new, number};
         if (activation == 0 || number != NULL)
             values->part = PyObject_Vectorcall(self->make_part, fields, number == NULL ? 3 : 4, NULL);
         Py_XDECREF(number);
         unsigned flags = length < CELL_HEAD ? 0 : after[2];
         if (same) flags &= ~(CELL_CLEARED | CELL_REPLACED);
-        if (length >= CELL_HEAD && !is_other(after[0])) flags &= ~CELL_MOVED;
+        if (length >= CELL_HEAD && !is_other((int)(after[0] & CELL_KIND))) flags &= ~CELL_MOVED;
         values->operation = self->operations[place_operation(old == self->absent, new == self->absent, flags)];
         if (place != NULL) values->aliases = place->aliases;
         if (place != NULL) values->aliases_cut = place->aliases_cut;

@@ -150,7 +150,7 @@ static uint64_t step_of(const unsigned char *before, const unsigned char *after,
 
 /* Notes a store in a slot. `previous`: the one before, to its variable. */
 static void groups_note(Groups *groups, const Group *key, const unsigned char *before, const unsigned char *after,
-                        uint64_t slot, Previous *previous) {
+                        int changed, uint64_t slot, Previous *previous) {
     uint32_t flags;
     uint64_t step = step_of(before, after, key->length, &flags);
     int exact = (key->how & HOW_INEXACT) == 0;
@@ -165,7 +165,7 @@ static void groups_note(Groups *groups, const Group *key, const unsigned char *b
         group->step = step;
     }
     group->last = slot;
-    group->changed += memcmp(before, after, key->length) != 0;
+    group->changed += changed != 0;
     group->flags |= flags | (step != group->step ? STEPS_DIFFER : 0);
     if (!same || by_itself) group->sees = added_up(group->sees, 1);
     if (before_it == 0 || group->see[1] != 0 || (group->see[0] != 0 && step == group->see_step)) return;

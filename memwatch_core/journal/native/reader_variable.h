@@ -57,26 +57,14 @@ enum cell_kind {
     CELL_SECRET,
     CELL_SECRET_OTHER,
 };
+#define CELL_BEGINS 0x80u /* added to a kind: as in layout.py */
+#define CELL_TURNS 0x40u
+#define CELL_KIND 0x3Fu
 static int is_other(int kind) { return kind == CELL_OTHER || kind == CELL_SECRET_OTHER; }
 static int is_secret(int kind) { return kind == CELL_SECRET || kind == CELL_SECRET_OTHER; }
 /* As is_explained() of layout.py. */
 static int is_explained(int last, int before) {
     return (is_other(last) && is_other(before)) || (is_secret(before) && !is_secret(last));
-}
-#define CELL_HEAD 4u        /* u8 kind, u8 bytes of payload, u16 flags */
-#define OF_ACTIVATION 0x80u /* added to a kind: the payload begins with this: */
-#define ACTIVATION_BYTES 8u /* the number of a function's activation */
-/* The one that a cell belongs to; 0: to none. */
-static uint64_t cell_activation(const unsigned char *cell, uint64_t length) {
-    uint64_t number = 0;
-    if (length >= CELL_HEAD + ACTIVATION_BYTES && cell[0] & OF_ACTIVATION && cell[1] >= ACTIVATION_BYTES)
-        memcpy(&number, cell + CELL_HEAD, sizeof number);
-    return number;
-}
-/* Whether a cell may have become another one without an event. */
-static int cell_is_explained(const unsigned char *last, const unsigned char *before, uint64_t length) {
-    if (cell_activation(last, length) != cell_activation(before, length)) return 1;
-    return is_explained(last[0] & ~OF_ACTIVATION, before[0] & ~OF_ACTIVATION);
 }
 typedef struct place {
     PyObject *path;
@@ -292,12 +280,20 @@ static int state_agrees(const State *state, uint64_t offset, const unsigned char
     return start >= stop || memcmp(state->shadow + start, before + (start - offset), stop - start) == 0;
 }
 
-/* Whether the bytes before a store are those that the last event left, as far as that is known. */
+/* Whether a store has left something else than there was. */
+static int state_changes(const State *state, const unsigned char *before, const unsigned char *after, uint64_t length) {
+    return memcmp(before, after, length) != 0 || (state->slab && length != 0 && after[0] & CELL_BEGINS);
+}
+
+/* Whether the bytes before a store, which those after it follow, are those that the last event left, as far as that is
+ * known. */
 static int state_explains(const State *state, uint64_t offset, const unsigned char *before, uint64_t length) {
     if (!state->slab) return state->shadow == NULL || state_agrees(state, offset, before, length);
     const Place *place = state_place(state, offset, length);
+    if (length != 0 && before[length] & (CELL_BEGINS | CELL_TURNS)) return 1; /* the bytes after it */
     uint64_t both = place == NULL ? 0 : place->length < length ? place->length : length;
-    return both == 0 || memcmp(place->last, before, both) == 0 || cell_is_explained(place->last, before, both);
+    return both == 0 || memcmp(place->last, before, both) == 0 ||
+           is_explained((int)(place->last[0] & CELL_KIND), (int)(before[0] & CELL_KIND));
 }
 
 /* Follows a store without decoding its values. */

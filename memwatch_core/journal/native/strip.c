@@ -21,7 +21,7 @@
 #include "journal/masks.h"
 
 enum { PLAIN, SLAB, LEFT }; /* of a variable: bytes; cells; masked already */
-enum { CELL = 64, HEAD = 4, CUT = 1, HOW = 14, TAG_SHIFT = 4, OF_ACTIVATION = 0x80, NUMBER = 8 };
+enum { CELL = 64, HEAD = 4, CUT = 1, HOW = 14, TAG_SHIFT = 4, KIND = 0x3F };
 enum { ABSENT = 0, OTHER = 8, SECRET = 9, SECRET_OTHER = 10 };
 enum { SECRET_FLAG = 16, UNTOLD_FLAG = 128 }; /* of a VARIABLE: see layout.py */
 enum { MASKS = 4096, REASON_MAX = 200 };
@@ -198,21 +198,23 @@ static void hide_bytes(Strip *s, uint32_t variable, uint64_t offset, size_t leng
 
 static void hide_cell(const Strip *s, uint32_t variable, unsigned char cell[CELL], size_t length) {
     size_t used = length < HEAD || cell[1] > length - HEAD ? 0 : cell[1];
-    unsigned kind = cell[0];
+    unsigned kind = cell[0] & KIND, call = cell[0] & ~KIND; /* which call of a function it is of */
     unsigned flags = length < HEAD ? 0 : cell[2] & HOW;
     if (length < HEAD || (kind == ABSENT && !used)) {
         memset(cell, 0, length);
+        if (length >= HEAD) cell[0] = (unsigned char)call;
         cell[2] = (unsigned char)flags; /* how it went */
         return;
     }
     bool is_secret = kind == SECRET || kind == SECRET_OTHER; /* hashed again: it may be a damaged one */
     cell[2] &= is_secret ? (unsigned char)~HOW : CUT;
     if (!is_secret) cell[3] = 0;
+    cell[0] = (unsigned char)kind;
     uint64_t hash = mask_hash(s->key, variable, cell, HEAD + used);
     if (!used) hash = mask_hash(s->key, variable, "", 0) + ((uint64_t)kind * 257 << 52); /* no two kinds look alike */
     size_t kept = used < sizeof hash ? used : sizeof hash;
     flags |= (unsigned)(hash >> 52) << TAG_SHIFT;
-    cell[0] = kind == OTHER || kind == SECRET_OTHER ? SECRET_OTHER : SECRET;
+    cell[0] = (unsigned char)(call | (kind == OTHER || kind == SECRET_OTHER ? SECRET_OTHER : SECRET));
     cell[1] = (unsigned char)kept;
     cell[2] = (unsigned char)flags;
     cell[3] = (unsigned char)(flags >> 8);
@@ -220,27 +222,11 @@ static void hide_cell(const Strip *s, uint32_t variable, unsigned char cell[CELL
     memcpy(cell + HEAD, &hash, kept);
 }
 
-/* Of a name of a function, which of its activations it belongs to stays. */
-static void hide_cell_of(const Strip *s, uint32_t variable, unsigned char cell[CELL], size_t length) {
-    if (length < HEAD + NUMBER || !(cell[0] & OF_ACTIVATION) || cell[1] < NUMBER || cell[1] > length - HEAD) {
-        hide_cell(s, variable, cell, length);
-        return;
-    }
-    unsigned char own[CELL] = {cell[0] & (unsigned char)~OF_ACTIVATION, (unsigned char)(cell[1] - NUMBER), cell[2],
-                               cell[3]};
-    memcpy(own + HEAD, cell + HEAD + NUMBER, length - HEAD - NUMBER);
-    hide_cell(s, variable, own, length - NUMBER);
-    memcpy(cell, own, HEAD);
-    cell[0] |= OF_ACTIVATION;
-    cell[1] = (unsigned char)(own[1] + NUMBER);
-    memcpy(cell + HEAD + NUMBER, own + HEAD, length - HEAD - NUMBER);
-}
-
 static void strip_cells(Strip *s, unsigned char *record, uint32_t variable, size_t ahead, size_t length) {
     for (size_t side = 0; side < 2; side++) {
         unsigned char cell[CELL] = {0};
         for (size_t i = 0; i < length && i < CELL; i++) cell[i] = *byte_at(record, 36, ahead + side * length + i);
-        hide_cell_of(s, variable, cell, length < CELL ? length : CELL);
+        hide_cell(s, variable, cell, length < CELL ? length : CELL);
         for (size_t i = 0; i < length; i++) *byte_at(record, 36, ahead + side * length + i) = i < CELL ? cell[i] : 0;
     }
 }
@@ -249,7 +235,8 @@ static void strip_store(Strip *s, unsigned char *record, size_t slots) {
     uint32_t word = u32_at(record), variable = u32_at(record + 16), offset = u32_at(record + 20);
     size_t length = u32_at(record + 24), ahead = MWJ_HAS_CALL(word >> 16 & 0xff) ? sizeof(struct mwj_call) : 0;
     size_t room = MWJ_SLOT_SIZE - 36 + (slots - 1) * (MWJ_SLOT_SIZE - 4), flags = MWJ_FLAGS_OF(word);
-    size_t ids = !!(flags & MWJ_HAS_STACK) + !!(flags & MWJ_HAS_REQUEST) + !!(flags & MWJ_NATIVE);
+    size_t ids = !!(flags & MWJ_HAS_STACK) + !!(flags & MWJ_HAS_REQUEST) + !!(flags & MWJ_NATIVE) +
+                 !!(flags & MWJ_OF_ACTIVATION);
     size_t size = ahead + 2 * length + ids * sizeof(uint32_t);
     if (!length || size > room || (slots > 1 && size + MWJ_SLOT_SIZE - 4 <= room)) { /* damaged: it has no such size */
         erase_all(record, slots);

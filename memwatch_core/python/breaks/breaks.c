@@ -10,11 +10,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "breaks/hits.h"
 #include "breaks/next_instruction.h"
+#include "breaks/untraced.h"
 #include "errors.h"
 #include "interpreter.h"
 #include "origins/interrupted.h"
 
+bool mwpy_statements_asked;
 static PyObject *reaction;
 static _Atomic bool asked; /* of the main thread's pending calls */
 
@@ -164,6 +167,15 @@ static PyObject *react_by(PyObject *module, PyObject *function) {
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(untraced_doc, "call_untraced(function, *arguments)\n--\n\nCalls it so that no trace function and no tool of "
+                           "sys.monitoring is told of what it does in this thread.");
+PyDoc_STRVAR(ask_doc, "ask_statements()\n--\n\nConditions ask for SQL statements from now on.");
+static PyObject *ask_statements(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    mwpy_statements_asked = true;
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(forked_doc, "hits_forked()\n--\n\nIn a forked child: what other threads had met, they won't act on.");
 static PyObject *hits_forked(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
@@ -199,6 +211,8 @@ static PyObject *drop_condition(PyObject *module, PyObject *args) {
 
 PyMethodDef mwpy_breaks_functions[] = {
     {"react_by", react_by, METH_O, react_doc},
+    {"call_untraced", (PyCFunction)(void (*)(void))mwpy_call_untraced, METH_FASTCALL, untraced_doc},
+    {"ask_statements", ask_statements, METH_NOARGS, ask_doc},
     {"hits_forked", hits_forked, METH_NOARGS, forked_doc},
     {"set_condition", set_condition, METH_VARARGS, set_doc},
     {"drop_condition", drop_condition, METH_VARARGS, drop_doc},

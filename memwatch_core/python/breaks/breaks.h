@@ -6,6 +6,9 @@
 
 extern PyMethodDef mwpy_breaks_functions[];
 
+/* Whether a condition asks for the statement in force: then its text is kept. */
+extern bool mwpy_statements_asked;
+
 /* Acts on what the calling thread has met: 0, or -1 with the exception that this has raised. Needs the GIL. */
 int mwpy_hits_act(void);
 /* After a write of the calling thread's, where code of the program's may run. */

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <stdatomic.h>
 
+#include "breaks/handlers.h"
 #include "interpreter.h"
 
 static int (*call)(void);
@@ -31,12 +32,6 @@ static int armed_n;
  * thread. */
 static int (*add_pending_call)(PyInterpreterState *, int (*)(void *), void *, int);
 
-static PyObject *on_instruction(PyObject *self, PyObject *const *args, Py_ssize_t n) {
-    (void)self, (void)args, (void)n;
-    if (call()) return NULL;
-    return Py_NewRef(Py_None);
-}
-
 static int set_events(PyObject *code, long events) {
     PyObject *args[] = {PyLong_FromLong(tool), code, PyLong_FromLong(events)};
     PyObject *done = args[0] && args[2] ? PyObject_Vectorcall(set_local_events, args, 3, NULL) : NULL;
@@ -44,6 +39,26 @@ static int set_events(PyObject *code, long events) {
     Py_XDECREF(args[2]);
     Py_XDECREF(done);
     return done ? 0 : -1;
+}
+
+static void arm_code(PyObject *code);
+
+/* At the instruction of a handler, where an exception of ours has arrived, nothing is left to be done. */
+static PyObject *on_instruction(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+    (void)self;
+    if (mwpy_handlers_restore()) mwpy_next_disarm();
+    if (call()) {
+        long offset = n > 1 ? PyLong_AsLong(args[1]) : 0;
+        const mwpy_frame *f = complete(mwpy_top_frame(PyThreadState_Get()));
+        if (f && mwpy_handlers_redirect(f, (int)(offset / (long)sizeof(_Py_CODEUNIT)))) {
+            mwpy_aside aside = mwpy_set_aside();
+            arm_code(mwpy_frame_executable(f));
+            mwpy_put_back(aside);
+        }
+        return NULL;
+    }
+    mwpy_handlers_forget();
+    return Py_NewRef(Py_None);
 }
 
 /* A number that nobody uses, of those that have no meaning. */
@@ -107,6 +122,7 @@ void mwpy_next_arm(PyThreadState *thread) {
     if (tool < 0) return;
     mwpy_aside aside = mwpy_set_aside();
     const mwpy_frame *f = complete(mwpy_top_frame(thread));
+    if (f && thread == mwpy_current_thread()) mwpy_handlers_note(f);
     for (int i = 0; f && i < FRAMES; i++) {
         arm_code(mwpy_frame_executable(f));
         f = complete(f->previous);
@@ -142,6 +158,7 @@ static struct armed {
     Py_tracefunc before;
     PyFrameObject *frame; /* strong: it is asked for each instruction; NULL: for each line */
     char opcodes;
+    bool arrives; /* an exception of ours, at its handler */
 } armed[ARMED];
 
 static int on_event(PyObject *object, PyFrameObject *frame, int what, PyObject *arg);
@@ -174,6 +191,7 @@ static Py_tracefunc disarm(struct armed *a) {
     PyFrameObject *frame = a->frame;
     if (frame) frame->f_trace_opcodes = a->opcodes;
     a->frame = NULL;
+    a->arrives = false;
     a->thread = NULL;
     Py_XDECREF(frame);
     return before;
@@ -181,9 +199,20 @@ static Py_tracefunc disarm(struct armed *a) {
 
 static int on_event(PyObject *object, PyFrameObject *frame, int what, PyObject *arg) {
     struct armed *a = of(PyThreadState_Get());
+    if (what == PyTrace_EXCEPTION && a && a->arrives) return 0; /* the handler isn't looked for yet */
+    bool arrived = mwpy_handlers_restore();
     bool wanted = !a || what != PyTrace_OPCODE || a->frame != frame || a->opcodes;
     Py_tracefunc before = a ? disarm(a) : NULL;
-    if (call()) return -1;
+    if (call()) {
+        PyThreadState *thread = PyThreadState_Get();
+        const mwpy_frame *f = complete(mwpy_top_frame(thread));
+        if (!arrived && !before && f && mwpy_handlers_redirect(f, mwpy_frame_unit(f))) {
+            mwpy_next_arm(thread);
+            if ((a = of(thread))) a->arrives = true;
+        }
+        return -1;
+    }
+    mwpy_handlers_forget();
     return before && wanted ? before(object, frame, what, arg) : 0;
 }
 
@@ -204,7 +233,9 @@ void mwpy_next_arm_here(PyThreadState *thread) {
 void mwpy_next_arm(PyThreadState *thread) {
     mwpy_next_arm_here(thread);
     struct armed *a = of(thread);
-    if (!a || a->frame || !complete(mwpy_top_frame(thread))) return;
+    const mwpy_frame *f = complete(mwpy_top_frame(thread));
+    if (f && PyGILState_GetThisThreadState() == thread) mwpy_handlers_note(f);
+    if (!a || a->frame || !f) return;
     mwpy_aside aside = mwpy_set_aside();
     if ((a->frame = PyThreadState_GetFrame(thread))) {
         a->opcodes = a->frame->f_trace_opcodes;

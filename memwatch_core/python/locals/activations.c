@@ -11,7 +11,7 @@ enum { BITS_FIRST = 10, BITS_MOST = 21 };
 
 static struct row {
     const void *at, *function;
-    uint64_t number;
+    uint32_t number;
 } *rows;
 static unsigned bits;
 static size_t used;
@@ -38,14 +38,14 @@ static bool grow(void) {
     return true;
 }
 
-void mwpy_activation_begins(const void *at, const void *function, uint64_t number) {
+void mwpy_activation_begins(const void *at, const void *function, uint32_t number) {
     if (unlikely(!rows || 2 * used >= (size_t)1 << bits) && !grow()) return;
     struct row *row = row_of(rows, bits, at);
     used += !row->at;
     *row = (struct row){at, function, number};
 }
 
-uint64_t mwpy_activation_at(const void *at, const void *function) {
+uint32_t mwpy_activation_at(const void *at, const void *function) {
     if (!rows) return 0;
     const struct row *row = row_of(rows, bits, at);
     return row->function == function ? row->number : 0;

@@ -7,9 +7,9 @@
 #include "adapter.h"
 
 /* What lies at an address from now on: a frame of a function, or a cell that one of its frames has made. */
-void mwpy_activation_begins(const void *at, const void *function, uint64_t number);
+void mwpy_activation_begins(const void *at, const void *function, uint32_t number);
 /* Which of a function's activations it is, or belongs to; 0: it isn't known. */
-uint64_t mwpy_activation_at(const void *at, const void *function);
+uint32_t mwpy_activation_at(const void *at, const void *function);
 /* Forgets all. */
 void mwpy_activations_forget(void);
 #endif

@@ -1,5 +1,6 @@
 /* binding.c - see binding.h. `site[value]` is the value, and says that the name is about to be bound to it; `-site`
- * says that it is about to be deleted. Both run within the frame's own instruction, so it is the running frame. */
+ * says that it is about to be deleted. Of a sum, which must be stored by the next instruction, `~site` and `-site`
+ * stand around both. Both run within the frame's own instruction, so it is the running frame. */
 #define Py_BUILD_CORE_MODULE 1
 #include "locals/binding.h"
 
@@ -29,12 +30,12 @@ static __attribute__((noinline)) void tell_in_dict(mwpy_binding *b, const mwpy_f
     bool global = b->kind == MWPY_BINDS_GLOBAL;
     PyObject *dict = global ? frame->f_globals : frame->f_locals;
     if (!dict || !PyDict_Check(dict) || (global && is_told_otherwise(dict, b->name))) return;
-    uint64_t activation = global ? 0 : mwpy_function_activation(b->function, frame);
+    uint32_t activation = global ? 0 : mwpy_function_activation(b->function, frame);
     mwpy_function_tells(b->function, b->local, activation, mwpy_entry(dict, b->name), now);
 }
 
 /* A cell may be of another function's frame. */
-static uint64_t activation_of(const mwpy_binding *b, const mwpy_frame *frame) {
+static uint32_t activation_of(const mwpy_binding *b, const mwpy_frame *frame) {
     mwpy_function *f = b->function;
     if (likely(b->own)) return mwpy_function_activation(f, frame);
     return mwpy_function_activation_of_cell(f, mwpy_slot(frame, b->slot));
@@ -51,6 +52,17 @@ static void tell(mwpy_binding *b, PyObject *now) {
     if (held != now) mwpy_function_tells(b->function, b->local, activation_of(b, frame), held, now);
 }
 
+/* A sum: `~site` before the addition, `-site` behind the store. */
+static void tell_sum(mwpy_binding *b, bool done) {
+    const mwpy_frame *frame = mwpy_top_frame(mwpy_current_thread());
+    PyObject *held = mwpy_slot(frame, b->slot);
+    uint32_t activation = mwpy_function_activation(b->function, frame);
+    if (done)
+        mwpy_function_tells_sum(b->function, b->local, activation, held);
+    else
+        mwpy_function_looks(b->function, b->local, activation, held);
+}
+
 /* ---- the type ---------------------------------------------------------------------------------------------------- */
 
 static PyObject *binding_binds(PyObject *self, PyObject *value) {
@@ -59,7 +71,19 @@ static PyObject *binding_binds(PyObject *self, PyObject *value) {
 }
 
 static PyObject *binding_deletes(PyObject *self) {
-    if (mwpy_function_records(((mwpy_binding *)self)->function)) tell((mwpy_binding *)self, NULL);
+    mwpy_binding *b = (mwpy_binding *)self;
+    if (mwpy_function_records(b->function)) {
+        if (b->kind == MWPY_BINDS_SUM)
+            tell_sum(b, true);
+        else
+            tell(b, NULL);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *binding_looks(PyObject *self) {
+    mwpy_binding *b = (mwpy_binding *)self;
+    if (mwpy_function_records(b->function)) tell_sum(b, false);
     Py_RETURN_NONE;
 }
 
@@ -78,8 +102,13 @@ static PyObject *binding_repr(PyObject *self) {
 
 PyDoc_STRVAR(binding_doc, "What announces a binding; a constant of a function's code, made by local_site().");
 static PyType_Slot binding_slots[] = {
-    {Py_mp_subscript, binding_binds}, {Py_nb_negative, binding_deletes}, {Py_tp_dealloc, binding_dealloc},
-    {Py_tp_repr, binding_repr},       {Py_tp_doc, (void *)binding_doc},  {0, NULL},
+    {Py_mp_subscript, binding_binds},
+    {Py_nb_negative, binding_deletes},
+    {Py_nb_invert, binding_looks},
+    {Py_tp_dealloc, binding_dealloc},
+    {Py_tp_repr, binding_repr},
+    {Py_tp_doc, (void *)binding_doc},
+    {0, NULL},
 };
 static PyType_Spec binding_spec = {
     .name = "memwatch_core.native.proxy.LocalSite",

@@ -9,6 +9,7 @@ enum mwpy_binding_kind {
     MWPY_BINDS_CELL = 1,   /* in a cell, which lies in a slot of the frame */
     MWPY_BINDS_NAME = 2,   /* in the namespace of a class's body */
     MWPY_BINDS_GLOBAL = 3, /* in the module's dict */
+    MWPY_BINDS_SUM = 4,    /* in a slot of the frame; said when it is done */
 };
 
 /* The type; NULL with an exception. */

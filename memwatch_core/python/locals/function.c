@@ -8,10 +8,11 @@
 
 #include "base/compiler.h"
 #include "locals/activations.h"
+#include "origins/frames.h"
 #include "places/node_secrets.h"
 
-enum { PATH = 512, CALLED = 2048, HEAD = 8 };
-static_assert(HEAD == sizeof(uint64_t), "the activation's number is in front of the payload");
+enum { PATH = 512, CALLED = 2048 };
+static const uint32_t NEVER = UINT32_MAX;
 
 uint64_t mwpy_locals_epoch;
 static uint64_t epochs; /* so far */
@@ -49,7 +50,7 @@ static __attribute__((noinline)) bool open_cells(mwpy_function *f) {
         f->frame = NULL;
         for (unsigned i = 0; i < f->count; i++)
             f->locals[i] =
-                (mwpy_local){.name = f->locals[i].name, .number = MWPY_NO_CELL, .activation = UINT64_MAX, .held = NULL};
+                (mwpy_local){.name = f->locals[i].name, .number = MWPY_NO_CELL, .activation = NEVER, .held = NULL};
         f->next = open_ones;
         f->link = &open_ones;
         if (open_ones) open_ones->link = &f->next;
@@ -102,7 +103,7 @@ int mwpy_function_local(mwpy_function *f, PyObject *name) {
         return -1;
     }
     f->locals = grown;
-    grown[f->count] = (mwpy_local){.name = Py_NewRef(name), .number = MWPY_NO_CELL, .activation = UINT64_MAX};
+    grown[f->count] = (mwpy_local){.name = Py_NewRef(name), .number = MWPY_NO_CELL, .activation = NEVER};
     return (int)f->count++;
 }
 
@@ -126,62 +127,93 @@ static bool is_secret(mwpy_function *f, mwpy_local *local) {
 
 /* ---- what is written --------------------------------------------------------------------------------------------- */
 
-/* Puts the number of an activation in front of what a cell says. */
-static void number_cell(mwpy_cell *cell, uint64_t activation) {
-    memmove(cell->payload + HEAD, cell->payload, cell->used);
-    memcpy(cell->payload, &activation, HEAD);
-    cell->kind |= MWPY_OF_ACTIVATION;
-    cell->used = (uint8_t)(cell->used + HEAD);
-}
-
-static void write_local(mwpy_function *f, mwpy_local *local, uint64_t activation, PyObject *value, mw_shadow why) {
+/* begins: in this activation, the name held nothing until then. */
+static void write_local(mwpy_function *f, mwpy_local *local, uint32_t activation, PyObject *value, mw_shadow why,
+                        bool begins) {
     mwpy_cell cell;
-    mwpy_cell_describe_in(&cell, value, activation ? MWPY_CELL_ROOM - HEAD : MWPY_CELL_ROOM);
+    mwpy_cell_describe_growing(&cell, value);
     if (unlikely(mwpy_secrets.on) && is_secret(f, local)) mwpy_cell_hide(&f->cells, &cell);
-    if (activation) number_cell(&cell, activation);
+    if (begins) cell.kind |= MWPY_CELL_BEGINS;
+    if (local->turned) cell.kind |= MWPY_CELL_TURNS;
+    local->turned = why == MW_SHADOW_SILENT;
     if (why != MW_SHADOW_SILENT && unlikely(!mwpy_cell_has_path(&f->cells, local->number))) {
         char path[PATH];
         mwpy_cell_tell(&f->cells, local->number, path, path_of(local, path));
     }
+    mwpy_announce_activation(activation);
     mwpy_cell_write(&f->cells, local->number, &cell, why);
     local->activation = activation;
     local->held = value;
 }
 
-void mwpy_function_tells(mwpy_function *f, unsigned number, uint64_t activation, PyObject *held, PyObject *now) {
-    if (held == now || !is_open(f)) return;
+/* Whether a text isn't the one any more that its cell tells of. */
+static bool has_grown(mwpy_function *f, mwpy_local *local, PyObject *text) {
+    if (!PyUnicode_CheckExact(text)) return false;
+    mwpy_cell cell;
+    mwpy_cell_describe_growing(&cell, text);
+    if (unlikely(mwpy_secrets.on) && is_secret(f, local)) mwpy_cell_hide(&f->cells, &cell);
+    const mwpy_cell *said = mwpy_cell_at(&f->cells, local->number);
+    return cell.used != said->used || cell.flags != said->flags || memcmp(cell.payload, said->payload, cell.used);
+}
+
+/* Its name, whose cell says what it holds now; NULL: there is no room. *begins: as write_local() wants it for the next
+ * value. */
+static mwpy_local *look(mwpy_function *f, unsigned number, uint32_t activation, PyObject *held, bool *begins) {
+    if (unlikely(!is_open(f))) return NULL;
     mwpy_local *local = &f->locals[number];
-    if (unlikely(local->number == MWPY_NO_CELL) && (local->number = mwpy_cell_take(&f->cells)) == MWPY_NO_CELL) return;
-    bool known = activation && local->activation == activation;
-    if (unlikely(known ? held != local->held : held != NULL))
-        write_local(f, local, activation, held, known ? MW_SHADOW_FOUND : MW_SHADOW_SILENT);
-    write_local(f, local, activation, now, MW_SHADOW_NOW);
+    if (unlikely(local->number == MWPY_NO_CELL) && (local->number = mwpy_cell_take(&f->cells)) == MWPY_NO_CELL)
+        return NULL;
+    if (likely(local->activation == activation && local->held == held)) return local;
+    bool unseen = activation && local->activation == activation; /* by a debugger, for instance */
+    *begins = !unseen && !held;
+    if (unseen || held) write_local(f, local, activation, held, unseen ? MW_SHADOW_FOUND : MW_SHADOW_SILENT, false);
+    return local;
+}
+
+void mwpy_function_tells(mwpy_function *f, unsigned number, uint32_t activation, PyObject *held, PyObject *now) {
+    bool begins = false;
+    if (held == now) return;
+    mwpy_local *local = look(f, number, activation, held, &begins);
+    if (local) write_local(f, local, activation, now, MW_SHADOW_NOW, begins);
+}
+
+void mwpy_function_looks(mwpy_function *f, unsigned number, uint32_t activation, PyObject *held) {
+    bool begins;
+    if (held) look(f, number, activation, held, &begins);
+}
+
+void mwpy_function_tells_sum(mwpy_function *f, unsigned number, uint32_t activation, PyObject *sum) {
+    if (!is_open(f)) return;
+    mwpy_local *local = &f->locals[number];
+    if (local->number == MWPY_NO_CELL || local->activation != activation) return;
+    if (local->held == sum && !has_grown(f, local, sum)) return;
+    write_local(f, local, activation, sum, MW_SHADOW_NOW, false);
 }
 
 /* ---- activations ------------------------------------------------------------------------------------------------- */
 
-static uint64_t begin_activation(mwpy_function *f, const mwpy_frame *frame) {
+static uint32_t begin_activation(mwpy_function *f, const mwpy_frame *frame) {
     f->frame = frame;
     f->number = ++f->activations;
     mwpy_activation_begins(frame, f, f->number);
     return f->number;
 }
 
-uint64_t mwpy_function_activation(mwpy_function *f, const mwpy_frame *frame) {
+uint32_t mwpy_function_activation(mwpy_function *f, const mwpy_frame *frame) {
     if (!is_open(f)) return 0;
     if (likely(f->frame == frame)) return f->number;
-    uint64_t number = mwpy_activation_at(frame, f);
+    uint32_t number = mwpy_activation_at(frame, f);
     if (!number) return begin_activation(f, frame); /* it began before the journal was open */
     f->frame = frame;
     return f->number = number;
 }
 
-uint64_t mwpy_function_activation_of_cell(mwpy_function *f, const PyObject *cell) {
+uint32_t mwpy_function_activation_of_cell(mwpy_function *f, const PyObject *cell) {
     return mwpy_activation_at(cell, f);
 }
 
 static void begin(mwpy_function *f, const mwpy_frame *frame) {
-    uint64_t number = begin_activation(f, frame);
+    uint32_t number = begin_activation(f, frame);
     for (unsigned i = 0; i < f->shared_n; i++) mwpy_activation_begins(mwpy_slot(frame, f->shared[i]), f, number);
     for (unsigned i = 0; i < f->parameters_n; i++) {
         const mwpy_parameter *p = &f->parameters[i];

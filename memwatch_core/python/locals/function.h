@@ -11,9 +11,10 @@
 typedef struct mwpy_local {
     PyObject *name; /* strong: str */
     mwpy_cell_number number;
-    uint64_t activation;  /* which one it was bound in last */
+    uint32_t activation;  /* which one it was bound in last */
     const PyObject *held; /* what to: compared, and not kept alive */
     bool judged, secret;
+    bool turned; /* the cell was written without an event */
 } mwpy_local;
 
 typedef struct mwpy_parameter {
@@ -29,9 +30,9 @@ typedef struct mwpy_function {
     bool off;        /* it isn't watched any more */
     uint64_t epoch;  /* of the journal that `cells` are in; 0: they aren't there */
     uint64_t failed; /* of the journal in which there was no room for them */
-    uint64_t activations;
+    uint32_t activations;
     const void *frame; /* the last one that began, or was asked for, and which one it is */
-    uint64_t number;
+    uint32_t number;
     mwpy_local *locals;
     unsigned count;
     mwpy_parameter *parameters;
@@ -53,13 +54,18 @@ bool mwpy_function_check(PyObject *object);
 int mwpy_function_local(mwpy_function *f, PyObject *name);
 
 /* Which activation a frame of the function is. */
-uint64_t mwpy_function_activation(mwpy_function *f, const mwpy_frame *frame);
+uint32_t mwpy_function_activation(mwpy_function *f, const mwpy_frame *frame);
 /* The same of the frame that has made a cell. 0: it isn't known. */
-uint64_t mwpy_function_activation_of_cell(mwpy_function *f, const PyObject *cell);
+uint32_t mwpy_function_activation_of_cell(mwpy_function *f, const PyObject *cell);
 
 /* A name is about to be bound to `now`, or deleted (NULL); held: what it holds until then. activation: 0, of a name
  * that has none. */
-void mwpy_function_tells(mwpy_function *f, unsigned local, uint64_t activation, PyObject *held, PyObject *now);
+void mwpy_function_tells(mwpy_function *f, unsigned local, uint32_t activation, PyObject *held, PyObject *now);
+
+/* Of a name that is bound already: it held what it holds now, before a sum is made; it holds this, the sum. A text may
+ * have grown where it was. */
+void mwpy_function_looks(mwpy_function *f, unsigned local, uint32_t activation, PyObject *held);
+void mwpy_function_tells_sum(mwpy_function *f, unsigned local, uint32_t activation, PyObject *sum);
 
 /* Ends its watch. */
 void mwpy_function_ends(mwpy_function *f, mw_ending ending);

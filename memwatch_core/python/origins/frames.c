@@ -41,7 +41,7 @@ MWPY_THREAD struct {
     bool ready;
     mwpy_stack stack;
     mwpy_request request;
-    uint32_t context;
+    uint32_t context, activation;
     PyCodeObject *dropped; /* fell out of `held`; released after the write, because that may run code */
 } announced;
 
@@ -89,6 +89,8 @@ void mwpy_announce(bool sql) {
     announced.ready = true;
 }
 
+void mwpy_announce_activation(uint32_t number) { announced.activation = number; }
+
 void mwpy_announced(void) {
     announced.ready = false;
     if (announced.dropped) Py_CLEAR(announced.dropped);
@@ -106,6 +108,7 @@ static int release_let_go(void *unused) {
 
 void mwpy_announced_quietly(void) {
     announced.ready = false;
+    announced.activation = 0;
     if (!announced.dropped) return;
     if (let_go_n == LET_GO || (!let_go_n && Py_AddPendingCall(release_let_go, NULL))) return; /* next time */
     let_go[let_go_n++] = announced.dropped;
@@ -160,6 +163,7 @@ void mwpy_origin(const void *ucontext, mw_origin *origin) {
         origin->site = announced.stack.site;
         origin->stack = announced.stack.callers;
         if (announced.context) origin->context = announced.context;
+        origin->activation = announced.activation;
         say_request(origin, announced.request);
         return;
     }

@@ -13,6 +13,10 @@ void mwpy_note_imports(void);
  * Needs the GIL. Runs no Python code, so that nothing comes between an operator's read and its write. */
 void mwpy_announce(bool sql);
 
+/* The next announced write is to a name of a function, of which this is the call that runs; 0: it isn't known. Before
+ * mwpy_announce(). */
+void mwpy_announce_activation(uint32_t number);
+
 /* The site of the calling thread's Python frame, as an announced write would have it; 0: it has none. Needs the GIL. */
 uint32_t mwpy_site_now(void);
 

@@ -208,3 +208,13 @@ void mwpy_births_end(struct mwpy_root *root, PyObject *object) {
     for_all(&PyType_Type, lead_meta_back);
     plain_new_type = NULL;
 }
+
+void mwpy_births_leave(struct mwpy_root *root) {
+    for (birth *b = births, *next; b; b = next) {
+        next = b->next;
+        if (b->root == root) {
+            mwpy_births_end(root, (PyObject *)b->type);
+            next = births;
+        }
+    }
+}

@@ -12,4 +12,5 @@ extern void (*mwpy_born)(struct mwpy_root *root, PyObject *instance);
  * come later too; those that there are, now. However they are made: by a call, by a copy, by a pickle, by C code. */
 void mwpy_births_begin(struct mwpy_root *root, PyObject *type);
 void mwpy_births_end(struct mwpy_root *root, PyObject *type);
+void mwpy_births_leave(struct mwpy_root *root); /* of all classes */
 #endif

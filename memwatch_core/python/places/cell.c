@@ -57,29 +57,29 @@ static size_t utf8_beginning(PyObject *s, char *out, size_t room, bool *whole) {
     return n;
 }
 
-static void describe_str(mwpy_cell *cell, PyObject *s, size_t room) {
+static void describe_str(mwpy_cell *cell, PyObject *s) {
     size_t length = (size_t)PyUnicode_GET_LENGTH(s);
-    if (PyUnicode_IS_ASCII(s) && length <= room) {
+    if (PyUnicode_IS_ASCII(s) && length <= MWPY_CELL_ROOM) {
         fill(cell, MWPY_STR, PyUnicode_1BYTE_DATA(s), length);
         return;
     }
     char bytes[MWPY_CELL_ROOM];
     bool whole;
-    size_t n = utf8_beginning(s, bytes, room, &whole);
+    size_t n = utf8_beginning(s, bytes, sizeof bytes, &whole);
     if (whole) {
         fill(cell, MWPY_STR, bytes, n);
         return;
     }
-    n = utf8_beginning(s, bytes, room - CUT_HEAD, &whole);
+    n = utf8_beginning(s, bytes, sizeof bytes - CUT_HEAD, &whole);
     fill_cut(cell, MWPY_STR, hash_of_object(s), length, bytes, n);
 }
 
-static void describe_bytes(mwpy_cell *cell, PyObject *b, size_t room) {
+static void describe_bytes(mwpy_cell *cell, PyObject *b) {
     size_t n = (size_t)PyBytes_GET_SIZE(b);
-    if (n <= room)
+    if (n <= MWPY_CELL_ROOM)
         fill(cell, MWPY_BYTES, PyBytes_AS_STRING(b), n);
     else
-        fill_cut(cell, MWPY_BYTES, hash_of_object(b), n, PyBytes_AS_STRING(b), room - CUT_HEAD);
+        fill_cut(cell, MWPY_BYTES, hash_of_object(b), n, PyBytes_AS_STRING(b), MWPY_CELL_ROOM - CUT_HEAD);
 }
 
 static size_t whole_characters(const char *bytes, size_t n) {
@@ -94,14 +94,14 @@ static uint64_t length_of(PyObject *value) {
     return PyList_CheckExact(value) || PyTuple_CheckExact(value) ? (uint64_t)Py_SIZE(value) : 0;
 }
 
-static void fill_words(mwpy_cell *cell, const mwpy_words *t, uint64_t length, size_t room) {
+static void fill_words(mwpy_cell *cell, const mwpy_words *t, uint64_t length) {
     static const char more[] = "…";
-    if (t->n <= room && !t->cut) {
+    if (t->n <= MWPY_CELL_ROOM && !t->cut) {
         fill(cell, MWPY_SHOWN, t->at, t->n);
         return;
     }
     uint64_t hash = hash_of(t->at, t->n) ^ length * HASH_FACTOR;
-    size_t begun = room - CUT_HEAD - (sizeof more - 1), n = whole_characters(t->at, t->n < begun ? t->n : begun);
+    size_t room = MWPY_CELL_ROOM - CUT_HEAD - (sizeof more - 1), n = whole_characters(t->at, t->n < room ? t->n : room);
     char bytes[MWPY_CELL_ROOM];
     memcpy(bytes, t->at, n);
     memcpy(bytes + n, more, sizeof more - 1);
@@ -158,13 +158,13 @@ void mwpy_say_described(mwpy_words *t, PyObject *value) {
     }
 }
 
-static void describe_shown(mwpy_cell *cell, PyObject *value, size_t room) {
+static void describe_shown(mwpy_cell *cell, PyObject *value) {
     mwpy_words t = mwpy_no_words(MWPY_WORDS);
     mwpy_say_value(&t, value, 0);
     if (unlikely(mwpy_secrets.on && t.nested))
         fill_held(cell, &t, length_of(value));
     else
-        fill_words(cell, &t, length_of(value), room);
+        fill_words(cell, &t, length_of(value));
 }
 
 void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n) {
@@ -173,12 +173,10 @@ void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_
     if (unlikely(mwpy_secrets.on && t.nested))
         fill_held(cell, &t, (uint64_t)n);
     else
-        fill_words(cell, &t, (uint64_t)n, MWPY_CELL_ROOM);
+        fill_words(cell, &t, (uint64_t)n);
 }
 
-void mwpy_cell_describe(mwpy_cell *cell, PyObject *value) { mwpy_cell_describe_in(cell, value, MWPY_CELL_ROOM); }
-
-void mwpy_cell_describe_in(mwpy_cell *cell, PyObject *value, size_t room) {
+void mwpy_cell_describe(mwpy_cell *cell, PyObject *value) {
     if (!value) {
         fill(cell, MWPY_ABSENT, "", 0);
     } else if (PyLong_CheckExact(value)) {
@@ -191,21 +189,37 @@ void mwpy_cell_describe_in(mwpy_cell *cell, PyObject *value, size_t room) {
         int64_t number = PyLong_AsLongLongAndOverflow(value, &overflow);
 #endif
         if (overflow)
-            describe_shown(cell, value, room);
+            describe_shown(cell, value);
         else
             fill(cell, MWPY_INT, &number, sizeof number);
     } else if (PyUnicode_CheckExact(value)) {
-        describe_str(cell, value, room);
+        describe_str(cell, value);
     } else if (PyFloat_CheckExact(value)) {
         double number = PyFloat_AS_DOUBLE(value);
         fill(cell, MWPY_FLOAT, &number, sizeof number);
     } else if (value == Py_None || value == Py_True || value == Py_False) {
         fill(cell, value == Py_None ? MWPY_NONE : value == Py_True ? MWPY_TRUE : MWPY_FALSE, "", 0);
     } else if (PyBytes_CheckExact(value)) {
-        describe_bytes(cell, value, room);
+        describe_bytes(cell, value);
     } else {
-        describe_shown(cell, value, room);
+        describe_shown(cell, value);
     }
+}
+
+void mwpy_cell_describe_growing(mwpy_cell *cell, PyObject *value) {
+    enum { END = 64 };
+    if (!value || !PyUnicode_CheckExact(value) || PyUnicode_GET_LENGTH(value) <= MWPY_CELL_ROOM) {
+        mwpy_cell_describe(cell, value);
+        return;
+    }
+    char bytes[MWPY_CELL_ROOM];
+    bool whole;
+    Py_UCS4 end[END];
+    Py_ssize_t length = PyUnicode_GET_LENGTH(value), from = length > END ? length - END : 0;
+    for (Py_ssize_t i = from; i < length; i++) end[i - from] = PyUnicode_READ_CHAR(value, i);
+    uint64_t hash = hash_of((const char *)end, (size_t)(length - from) * sizeof *end);
+    size_t n = utf8_beginning(value, bytes, sizeof bytes - CUT_HEAD, &whole);
+    fill_cut(cell, MWPY_STR, hash, (size_t)length, bytes, n);
 }
 
 /* ---- keys -------------------------------------------------------------------------------------------------------- */

@@ -19,8 +19,9 @@ enum mwpy_cell_kind {
     MWPY_SECRET = 9,        /* a keyed hash */
     MWPY_SECRET_SHOWN = 10, /* the same, of a value of kind SHOWN */
 };
-/* Added to a kind: the payload begins with the number of an activation, a u64, and goes on as the kind says. */
-enum { MWPY_OF_ACTIVATION = 0x80 };
+/* Added to a kind, of a name of a function: what the cell held before is what the name held in another call; so it held
+ * nothing in this one, or, with the second, that is there now without an event. */
+enum { MWPY_CELL_BEGINS = 0x80, MWPY_CELL_TURNS = 0x40 };
 enum { MWPY_CELL = 64, MWPY_CELL_ROOM = 60 };
 /* Flags. The last two say how the value came there: with all others, at once. */
 enum { MWPY_CELL_CUT = 1, MWPY_CELL_MOVED = 2, MWPY_CELL_CLEARED = 4, MWPY_CELL_REPLACED = 8 };
@@ -39,8 +40,10 @@ static inline size_t mwpy_cell_size(const mwpy_cell *cell) { return offsetof(mwp
  * code of the program's runs, no exception is set, nothing is kept. Bytes behind the payload are left as they were.
  * Interpreter lock held. */
 void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
-/* The same, in a payload of at most so many bytes: 40 or more. */
-void mwpy_cell_describe_in(mwpy_cell *cell, PyObject *value, size_t room);
+
+/* The same; but what tells a long str apart is its end, not a hash of all of it: that would be kept in the str, which
+ * could no longer grow where it is. */
+void mwpy_cell_describe_growing(mwpy_cell *cell, PyObject *value);
 
 /* A list of these items, whatever its type. */
 void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n);

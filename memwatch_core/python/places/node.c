@@ -7,6 +7,7 @@
 #include "origins/endings.h"
 #include "origins/utf8.h"
 #include "places/attributes.h"
+#include "places/births.h"
 #include "places/cell.h"
 #include "places/glob.h"
 #include "places/known_types.h"
@@ -604,6 +605,7 @@ mwpy_root *mwpy_root_open(PyObject *object, PyObject *name, PyObject *metadata, 
 
 void mwpy_root_close(mwpy_root *root) {
     if (root->route) mwpy_route_close(root);
+    mwpy_births_leave(root);
     root->top = NULL;
     while (root->nodes) end(root->nodes, true);
     mwpy_root_tells_left(root);

@@ -2,6 +2,9 @@
  *
  * A statement that begins while another one runs in the same flow is part of it (an ORM and its driver), unless it is
  * known to run on another connection of the same driver. */
+#include <string.h>
+
+#include "breaks/breaks.h"
 #include "sql/arguments.h"
 #include "sql/connection.h"
 #include "sql/parameters.h"
@@ -115,6 +118,21 @@ static int put_parameters(mwpy_tracer *self, mwpy_text *t, PyObject *parameters,
     return utf8 ? 0 : -1;
 }
 
+/* What a condition compares: the text in the head's JSON. */
+static void tell_text(uint32_t id, PyObject *head) {
+    static const char before[] = "\"statement\":\"", behind[] = "\",\"statement_hash\"";
+    char text[1024];
+    size_t n = 0;
+    const char *at = strstr(PyBytes_AS_STRING(head), before);
+    const char *end = at ? strstr(at, behind) : NULL;
+    if (!end) return;
+    for (at += sizeof before - 1; at < end && n < sizeof text; at++) {
+        if (*at == '\\' && (at[1] == '"' || at[1] == '\\')) at++;
+        text[n++] = *at;
+    }
+    mw_context_says(id, text, n);
+}
+
 static int record(mwpy_tracer *self, mwpy_connection *c, PyObject *head, uint32_t id, PyObject *parameters, bool many) {
     PyObject *thread = quoted_thread(self);
     if (!thread) return -1;
@@ -131,6 +149,7 @@ static int record(mwpy_tracer *self, mwpy_connection *c, PyObject *head, uint32_
     int error = put_parameters(self, &t, parameters, many);
     mwpy_unhush();
     MWPY_PUT(&t, "}");
+    if (mwpy_statements_asked) tell_text(id, PyTuple_GET_ITEM(head, 0));
     if (!error) error = mwpy_write_record(self->context, mw_context_record, id, &t);
     mwpy_text_close(&t);
     return error;

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from memwatch_core.records import Event
 from memwatch_core.running.recording import Place, Snapshot, snapshot
+from memwatch_core.targets import matches
 
 from .told import Where, Writes
 
@@ -17,12 +19,31 @@ Source = tuple[int, str]
 """A variable that has the place, and the path at which it is there."""
 
 
-class Guard:
-    """One place, watched. ``name``: what it is called; ``sources``: where its events are told."""
+class Within(NamedTuple):
+    """A part of a place: what lies below a path, of names that match a pattern."""
 
-    def __init__(self, name: str, place: Place, sources: Iterable[Source]) -> None:
+    path: str
+    pattern: str = "*"
+
+    def has(self, path: str) -> bool:
+        """Whether something at a path is a part of it."""
+        if self.pattern == "*":
+            return path == self.path or _is_in(path, self.path)
+        return _is_in(path, self.path) and matches(self.pattern, _first(path[len(self.path) :]))
+
+    def depends_on(self, path: str) -> bool:
+        """Whether it is another one if a path gets another value."""
+        return self.has(path) or path == self.path or _is_in(self.path, path)
+
+
+class Guard:
+    """One place, watched. ``name``: what it is called; ``sources``: where its events are told; ``within``: the
+    part of it that is meant, if not all is."""
+
+    def __init__(self, name: str, place: Place, sources: Iterable[Source], within: Within | None = None) -> None:
         self.name = name
         self.place = place
+        self.within = within
         self.sources = tuple(sources)
         self.writes: dict[str, Writes] = {}
         """By path, since :meth:`restart`."""
@@ -32,8 +53,18 @@ class Guard:
         """What is there; and what there should be: what was there before the test, as its wider fixtures have changed
         it since."""
 
+    @property
+    def seen(self) -> bool:
+        """Whether there is, or was, something at the place."""
+        return bool(self.state or self.touched or self.writes or self.expected)
+
     def _look(self) -> Snapshot:
-        return {path: held for path, held in snapshot(self.place).items() if PYTESTS_OWN not in path}
+        within = self.within
+        return {
+            path: held
+            for path, held in snapshot(self.place).items()
+            if PYTESTS_OWN not in path and (within is None or within.has(path))
+        }
 
     def note(self, event: Event, where: Where) -> bool:
         """Whether an event is about this place; then it is remembered."""
@@ -56,8 +87,9 @@ class Guard:
             for source, prefix in self.sources:
                 if ident == source and path.startswith(prefix):
                     rest = path[len(prefix) :]
-                    if not rest or not prefix or rest.startswith(_STEPS):
-                        return rest
+                    if rest and prefix and not rest.startswith(_STEPS):
+                        continue
+                    return rest if self.within is None or self.within.depends_on(rest) else None
         return None
 
     def refresh(self) -> bool:
@@ -125,3 +157,9 @@ def author(writes: dict[str, Writes], path: str) -> tuple[str, Writes | None]:
 
 def _is_in(path: str, outer: str) -> bool:
     return path.startswith(outer) and path[len(outer) :].startswith(_STEPS)
+
+
+def _first(path: str) -> str:
+    """``.config["debug"]`` -> ``config``."""
+    ends = [at for each in _STEPS if (at := path.find(each, 1)) > 0]
+    return path[1 : min(ends, default=len(path))]

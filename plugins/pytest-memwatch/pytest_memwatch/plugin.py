@@ -123,11 +123,14 @@ class Plugin:
             try:
                 for target in marked:
                     parse(target)
-                run = self.start()
             except ConfigError as error:
                 pytest.fail(f"@pytest.mark.{MARK}: {error}", pytrace=False)
+            try:
+                run = self.start()
             except MemWatchError as error:
                 hint = "; or leave out --memwatch" if isinstance(error, SessionError) else ""
+                if hasattr(self.config, "workerinput"):  # a worker of xdist must not end by itself
+                    pytest.fail(f"memwatch: {error}{hint}", pytrace=False)
                 pytest.exit(f"memwatch: {error}{hint}", returncode=pytest.ExitCode.USAGE_ERROR)
             self._say(run.begins(_at(item, "setup")))
             self._take(marked)
@@ -252,7 +255,7 @@ class Plugin:
         for note in self.notes:
             terminalreporter.line(note)
         for folder in self.folders:
-            terminalreporter.line(f"every write is in {folder}: memwatch log {folder}")
+            terminalreporter.line(f"every write: memwatch log {folder}")
 
 
 def _at(item: pytest.Item, when: str) -> Where:

@@ -22,7 +22,7 @@ from memwatch_core.running.recording import (
     watch_place,
 )
 
-from .guards import PYTESTS_OWN, Guard, Source, authors, differences
+from .guards import PYTESTS_OWN, Guard, Source, Within, authors, differences
 from .told import Found, Teller, Where, Writes
 
 STACK = 64
@@ -54,7 +54,8 @@ class Run:
     """The session of a run. Raises as :class:`~memwatch_core.running.recording.Recording`."""
 
     def __init__(self, base: Path, root: Path, depth: int) -> None:
-        self.recording = Recording(base, watch={"stack": STACK})
+        alone = {"targets": [], "track_all_vars": False, "track_locals": False}  # the file says it for `memwatch run`
+        self.recording = Recording(base, watch={"stack": STACK, **alone})
         self.teller = Teller(root)
         self.depth = depth
         self.where = Where()
@@ -72,12 +73,9 @@ class Run:
 
     # ---- what is watched ---------------------------------------------------------------------------------------------
 
-    def guard(self, name: str, place: Place) -> Guard:
+    def guard(self, name: str, place: Place, within: Within | None = None) -> Guard:
         """Watches a place until :meth:`release`. Raises WatchError, CoreError, TypeError."""
-        known = next((one for one in self.guards if _is_same(one.place, place) and one.name == name), None)
-        if known is not None:
-            return known
-        made = Guard(name, place, self.sources(name, place))
+        made = Guard(name, place, self.sources(name, place), within)
         self.guards.append(made)
         return made
 
@@ -218,11 +216,16 @@ class Run:
         if audit:
             self.recording.audit()
         self.sync()
-        found = []
+        found: list[Found] = []
+        told: set[int] = set()
         for guard in self.guards:
             guard.refresh()
             if guard in guards and (changed := guard.changed()):
-                found += [self._found(guard, path, one, where) for path, one in authors(guard.writes, changed)]
+                for path, writes in authors(guard.writes, changed):
+                    seq = writes.last.seq if writes is not None else 0
+                    if seq not in told or not seq:
+                        told.add(seq)  # once, if several targets have the place
+                        found.append(self._found(guard, path, writes, where))
             guard.restart()
         return found
 

@@ -14,7 +14,7 @@ import msgspec
 from memwatch_core.records import Event, Part, Site
 from memwatch_plugins.text import change, named
 
-VALUE = 60
+VALUE = 30
 """Columns of a value before, and after."""
 CALLERS = 8
 """Limit of callers that are named."""

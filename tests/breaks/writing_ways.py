@@ -6,20 +6,16 @@ meaning, in which a store that faulted may be noticed.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import heapq
 import io
-import json
 import os
 import struct
-import sys
-import threading
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from memwatch_core import MutationError, session, watch, watch_place
+from memwatch_core import watch, watch_place
 
 Way = Callable[[Any], None]
 
@@ -219,7 +215,11 @@ CASES: dict[str, tuple[Callable[..., Any], str, tuple[Way, ...]]] = {
         NUMBER,
         (value, add, from_c, view, view_bytes, packed, memmove, numpy_item, numpy_ufunc, readinto, bytes_readinto),
     ),
-    "float": (lambda **asked: watch(1.0, name="x", **asked), NUMBER, (value, add, from_c, view, numpy_item, numpy_ufunc)),
+    "float": (
+        lambda **asked: watch(1.0, name="x", **asked),
+        NUMBER,
+        (value, add, from_c, view, numpy_item, numpy_ufunc),
+    ),
     "struct": (
         lambda **asked: watch((1, 2.5), format="<qd", fields=["qty", "price"], name="x", **asked),
         "new.qty == 7 and new[1] == 2.5",
@@ -234,13 +234,17 @@ CASES: dict[str, tuple[Callable[..., Any], str, tuple[Way, ...]]] = {
     "attribute": (
         lambda **asked: watch(SimpleNamespace(qty=1), name="x", **asked),
         NUMBER,
-        (field, from_c_attribute := object_setattr, through_vars),
+        (field, object_setattr, through_vars),
     ),
     "slot": (lambda **asked: watch(_filled(Slots()), name="x", **asked), NUMBER, (field, object_setattr)),
     "key": (lambda **asked: watch({"qty": 1}, name="x", **asked), NUMBER, (key, update, setdefault)),
     "item": (lambda **asked: watch([0, 1, 2], name="x", **asked), NUMBER, (item, append, heap)),
     "member": (lambda **asked: watch({1, 2}, name="x", **asked), NUMBER, (member,)),
-    "class attribute": (lambda **asked: watch(type("K", (Plain,), {"limit": 1}), name="x", **asked), NUMBER, (class_attribute,)),
+    "class attribute": (
+        lambda **asked: watch(type("K", (Plain,), {"limit": 1}), name="x", **asked),
+        NUMBER,
+        (class_attribute,),
+    ),
     "global": (lambda **asked: watch(_filled(ModuleType("m")), name="x", **asked), NUMBER, (_global,)),
     "place": (lambda **asked: _place({"qty": 1}, "qty", **asked), NUMBER, (key, update)),
     "attribute's place": (lambda **asked: _place(_filled(Plain()), "qty", **asked), NUMBER, (field, through_vars)),

@@ -1,0 +1,200 @@
+"""``then=function``, ``then="raise"``, several conditions, what an action does itself, forks, secrets."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import pytest
+
+from memwatch_core import MutationError, unwatch, watch, watch_place
+from memwatch_core.records import Hit
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_function_gets_what_was_written_after_it_was_written() -> None:
+    seen: list[tuple[Hit, int, int]] = []
+    total = watch(
+        5, name="total", when="new > old", then=lambda hit: seen.append((hit, total.value, threading.get_native_id()))
+    )
+    total.value = 9
+    total.value = 3
+    ((hit, value, thread),) = seen
+    assert (hit.variable, hit.path, hit.old, hit.new, hit.changed) == ("total", "total", 5, 9, True)
+    assert value == 9
+    assert hit.tid == thread
+    assert hit.thread == "MainThread"
+    assert hit.site is not None
+    assert hit.site[2] == "test_a_function_gets_what_was_written_after_it_was_written"
+    assert hit.origin == "announced"
+    assert hit.when == "new > old"
+    with pytest.raises(AttributeError):
+        hit.new = 3  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("journal")
+def test_what_a_function_raises_comes_out_where_it_was_stored() -> None:
+    def refuse(hit: Hit) -> None:
+        raise LookupError(hit.new)
+
+    total = watch(5, when="new < 0", then=refuse)
+    with pytest.raises(LookupError, match="-1"):
+        total.value = -1
+    assert total == -1
+
+
+@pytest.mark.usefixtures("journal")
+def test_what_an_action_writes_is_recorded_and_not_acted_on() -> None:
+    seen: list[int] = []
+
+    def clamp(hit: Hit) -> None:
+        seen.append(hit.new)
+        total.value = -5
+        places["a"] = -3
+        after = 1
+        after += 1
+
+    places = {"a": 1}
+    watch(places, when="new < 0", then=clamp)
+    total = watch(5, when="new < 0", then=clamp)
+    total.value = -1
+    after = 1
+    after += 1
+    assert seen == [-1]
+    assert (total.value, places["a"]) == (-5, -3)
+    total.value = -2
+    assert seen == [-1, -2]
+
+
+@pytest.mark.usefixtures("journal")
+def test_several_conditions_of_one_value_are_all_judged() -> None:
+    from memwatch_core.adapter import breaks
+
+    seen: list[str] = []
+    total = watch(0, name="total", when="new > 1", then=lambda _: seen.append("one"))
+    breaks.arm(total, "new > 2", lambda _: seen.append("two"))
+    breaks.arm(total, "new > 3", "raise")
+    total.value = 1
+    assert seen == []
+    total.value = 3
+    assert sorted(seen) == ["one", "two"]
+    with pytest.raises(MutationError):
+        total.value = 4
+    assert sorted(seen) == ["one", "one", "two", "two"]  # raise comes last
+
+
+@pytest.mark.usefixtures("journal")
+def test_then_alone_means_every_change() -> None:
+    seen: list[Any] = []
+    total = watch(1, then=lambda hit: seen.append(hit.new))
+    total.value = 1
+    total.value = 2
+    assert seen == [2]
+
+
+@pytest.mark.usefixtures("journal")
+def test_an_error_says_that_the_value_has_been_written() -> None:
+    order = {"qty": 1}
+    watch_place(order, "qty", name="order.qty", when="new < 0", then="raise")
+    with pytest.raises(MutationError, match=r"order\.qty 1 → -4 at .*; it has been written") as raised:
+        order["qty"] = -4
+    assert order == {"qty": -4}
+    assert raised.value.hit is not None
+    assert raised.value.hit.new == -4
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_secret_tells_a_function_that_it_was_written_and_nothing_else() -> None:
+    seen: list[Hit] = []
+    pin = watch(4711, name="pin", secret=True, when="changed", then=seen.append)
+    pin.value = 1234
+    (hit,) = seen
+    assert (hit.old, hit.new, hit.secret) == (None, None, True)
+    with pytest.raises(MutationError) as raised:
+        watch(4711, name="code", secret=True, then="raise").value = 1234
+    assert "1234" not in str(raised.value)
+    assert "4711" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("journal")
+def test_secret_places_are_only_told_as_words() -> None:
+    seen: list[Hit] = []
+    data = {"card": "4111"}
+    watch(data, name="d", secret=True, when="path == 'd[\"card\"]' and changed", then=seen.append)
+    data["card"] = "4222"
+    after = 1
+    after += 1
+    assert [(repr(hit.old), repr(hit.new)) for hit in seen] in ([("<secret>", "<secret>")], [("None", "None")])
+
+
+@pytest.mark.usefixtures("journal")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_keeps_its_conditions() -> None:
+    total = watch(1, when="new < 0", then="raise")
+    data = {"a": 1}
+    watch(data, when="new < 0", then="raise")
+    child = os.fork()
+    if not child:
+        met = 0
+        try:
+            total.value = -1
+        except MutationError:
+            met += 1
+        try:
+            data["a"] = -1
+            met += 10
+        except MutationError:
+            met += 1
+        os._exit(met)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    total.value, data["a"] = 2, 2
+    with pytest.raises(MutationError):
+        total.value = -1
+
+
+@pytest.mark.usefixtures("journal")
+def test_it_ends_with_the_watch() -> None:
+    seen: list[Hit] = []
+    data = {"a": 1}
+    watch(data, then=seen.append)
+    unwatch(data)
+    data["a"] = 2
+    watch(data)
+    data["a"] = 3
+    assert not seen
+
+
+@pytest.mark.usefixtures("journal")
+def test_places_that_come_later_are_judged_too() -> None:
+    """More than a page of them, which takes another part of the watch."""
+    seen: list[str] = []
+    data: dict[str, int] = {}
+    watch(data, name="d", when="new == 7", then=lambda hit: seen.append(hit.path))
+    for i in range(300):
+        data[f"k{i}"] = 7 if i % 50 == 0 else 0
+    assert seen == [f'd["k{i}"]' for i in range(0, 300, 50)]
+
+
+@pytest.mark.usefixtures("journal")
+def test_many_that_are_met_at_once_are_counted() -> None:
+    seen: list[Hit] = []
+    block = watch((0,) * 100, format="<100q", name="block", when="changed", then=seen.append)
+    numpy = pytest.importorskip("numpy")
+    numbers = numpy.frombuffer(block, dtype="<i8")
+    numbers[::2] = 1
+    after = 1
+    after += 1
+    assert len(seen) == 1
+    assert seen[0].more >= 10
+
+
+@pytest.mark.usefixtures("journal")
+def test_what_cant_be_known_is_said_once(capfd: pytest.CaptureFixture[str]) -> None:
+    seen: list[Hit] = []
+    x = watch(1, name="x", when="10 / new > 1", then=seen.append)
+    for _ in range(5):
+        x.value = 0
+    x.value = 2
+    assert len(seen) == 1
+    assert capfd.readouterr().err.count("can't be judged") == 1
