@@ -32,8 +32,6 @@ def open_target(target: Target, name: str, module: object, journal: process.Jour
     flags = flags_of(journal)
     called = (name if not target.steps or target.is_pattern else f"{name}:{target.place}")[:NAME_MAX]
     site = site_of(module)
-    if target.local is not None:
-        raise WatchError("local variables can't be followed by this version: watch a global, an attribute or a key")
     if not target.steps or (target.is_pattern and len(target.steps) == 1):
         choice = places.Choice(IMPORT_NAMES, str(target.steps[0].key) if target.steps else "*", quiet=True)
         return [places.open_names(module, called, flags, site, choice, journal.formats)]
@@ -64,6 +62,24 @@ def flags_of(journal: process.Journal) -> int:
         flags |= core.TRACK_SQL
         join.trace_sql()
     return flags
+
+
+def find(target: Target, module: object) -> FunctionType | None:
+    """The function of a target that is a local, as far as it is found without asking anything; None: it isn't there."""
+    found: Any = module
+    for step in target.steps:
+        known = vars_of(found) if is_module(found) else _names_of_class(found) if issubclass(type(found), type) else {}
+        found = known.get(str(step.key))
+    if type(found) in (staticmethod, classmethod):
+        found = found.__func__
+    return found if type(found) is FunctionType else None
+
+
+def locals_of(function: FunctionType | None, pattern: str) -> Iterator[str]:
+    """The names that a function may bind and a pattern is of."""
+    from .locals import names_in
+
+    return (name for name in names_in(function.__code__) if matches(pattern, name)) if function else iter(())
 
 
 def missing(target: Target, names: Mapping[str, Any]) -> tuple[str, str] | None:

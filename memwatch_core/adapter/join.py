@@ -81,13 +81,16 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
                 member.trace_sql()
         finally:
             _member = member  # last: another thread's watch() waits for the drivers
-        if config.watch.targets or config.watch.breaks or config.watch.track_all_vars:
+        watch = config.watch
+        if watch.targets or watch.breaks or watch.track_all_vars or watch.track_locals:
             from . import targets
 
             targets.aim(config.watch.targets)
             targets.aim(config.watch.breaks, stops=True)
-            if config.watch.track_all_vars:
-                targets.track_all(config.watch.modules)
+            if watch.track_all_vars:
+                targets.track_all(watch.modules)
+            if watch.track_locals:
+                targets.track_locals(watch.modules)
         return member
 
 

@@ -36,8 +36,7 @@ def main() -> None:
         program.update({"__name__": "__main__", "__doc__": None, "__builtins__": sys.modules["builtins"]}, **names)
         if sys.version_info < (3, 14):
             program["__annotations__"] = {}
-        _begin()
-        exec(code, program)
+        exec(_begin(code, program), program)
     except SystemExit:
         raise
     except BaseException as error:
@@ -61,11 +60,15 @@ def _join(folder: str) -> None:
         raise SystemExit(2) from None
 
 
-def _begin() -> None:
-    """The program's own targets are taken, now that its names are there and nothing of it has run."""
+def _begin(code: CodeType, program: dict[str, Any]) -> CodeType:
+    """The program's own targets are taken, now that its names are there and nothing of it has run. Returns what to
+    run."""
     targets = sys.modules.get(f"{__package__}.targets")
-    if targets is not None:
-        targets.begins_as_main()
+    if targets is None:
+        return code
+    targets.begins_as_main()
+    prepared: CodeType = targets.prepare(code, program)
+    return prepared
 
 
 def _script(name: str) -> tuple[CodeType, dict[str, Any]]:

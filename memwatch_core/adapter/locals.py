@@ -116,7 +116,7 @@ def _watch_given(given: T, names: frozenset[str] | None) -> T:
     functions = list(_functions_of(given))
     if not functions:
         raise WatchError(_refusal(given))
-    known = {name for function in functions for name in _names_in(function.__code__)}
+    known = {name for function in functions for name in names_in(function.__code__)}
     if names is not None and names - known:
         missing = ", ".join(sorted(names - known))
         raise WatchError(f"{_called(given)} binds no {missing}; it binds {', '.join(sorted(known)) or 'nothing'}")
@@ -200,10 +200,11 @@ def _functions_of(given: object) -> Iterator[FunctionType]:
                 yield from (one for one in _functions_of(value) if one.__code__.co_qualname.startswith(begin))
 
 
-def _names_in(code: CodeType) -> set[str]:
+def names_in(code: CodeType) -> set[str]:
+    """The names that a function may bind, and that those in it may."""
     own = {name for name in (*code.co_varnames, *code.co_cellvars, *code.co_freevars) if not name.startswith(".")}
     own |= set(code.co_names)
-    return own.union(*(_names_in(one) for one in code.co_consts if isinstance(one, CodeType)))
+    return own.union(*(names_in(one) for one in code.co_consts if isinstance(one, CodeType)))
 
 
 def _called(given: object) -> str:

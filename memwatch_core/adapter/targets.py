@@ -10,7 +10,8 @@ import atexit
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from types import CodeType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import CoreError, WatchError
 from ..native import proxy
@@ -23,6 +24,9 @@ from . import aimed, importing, join, process
 from .all_vars import Tracked
 from .names import type_name
 from .own_modules import OwnModules
+
+if TYPE_CHECKING:
+    from .own_code import OwnCode  # imported when locals are asked for
 
 
 class Taken(NamedTuple):
@@ -60,6 +64,8 @@ _aims: list[_Aim] = []
 _aimed_by: int | None = None
 """The process."""
 _tracked: Tracked | None = None
+_code: OwnCode | None = None
+"""Made when locals are asked for."""
 
 
 def aim(targets: Iterable[Target | str], *, stops: bool = False) -> None:
@@ -76,6 +82,8 @@ def aim(targets: Iterable[Target | str], *, stops: bool = False) -> None:
         for target in targets:
             one = _Aim(parse(target) if isinstance(target, str) else target, stops)
             _aims.append(one)
+            if one.target.local is not None:
+                _own_code().targets.append(one.target)
             importing.listen(begins)
             for name, module in list(_modules(one.target.module)):
                 _take(one, name, module)
@@ -89,6 +97,32 @@ def track_all(patterns: Iterable[str]) -> None:
         _tracked = Tracked(OwnModules(patterns))
         importing.listen(begins)
         _tracked.there_already()
+
+
+def track_locals(patterns: Iterable[str]) -> None:
+    """Watches the locals of all functions of the program's own modules, as :func:`track_all` its variables; of those
+    that are imported from now on. Thread-safe."""
+    with turn():
+        _own_code().own = OwnModules(patterns)
+
+
+def prepare(code: CodeType, names: dict[str, Any]) -> CodeType:
+    """What to execute as ``__main__`` in place of its code."""
+    if _code is None:
+        return code
+    if _code.own is not None:
+        _code.own.place_of_main(names.get("__file__"))
+    return _code.prepare(code, names)
+
+
+def _own_code() -> OwnCode:
+    global _code
+    if _code is None:
+        from .own_code import OwnCode
+
+        _code = OwnCode()
+        importing.exchange_code(_code.prepare)
+    return _code
 
 
 def take(target: Target | str) -> tuple[Taken, ...]:
@@ -106,9 +140,11 @@ def take(target: Target | str) -> tuple[Taken, ...]:
 
 def forget() -> None:
     """Ends the aims, and says what they haven't met. What they have taken stays watched. Idempotent."""
-    global _tracked
+    global _code, _tracked
     conclude()
     importing.leave(begins)
+    importing.leave_code()
+    _code = None
     _aims.clear()
     _tracked = None
 
@@ -142,6 +178,8 @@ def begins_as_main() -> None:
     main = sys.modules["__main__"]
     names = tuple(aimed.main_names(aimed.vars_of(main)))
     for one in _aims:
+        if any(taken.module == "__main__" for taken in one.met):
+            continue  # as it was before: its dict is the same
         for name in dict.fromkeys(("__main__", *names)):
             if matches(one.target.module, name):
                 _take(one, name, main)
@@ -195,12 +233,27 @@ def _names(name: str, module: object) -> Iterator[str]:
 
 
 def _open(target: Target, name: str, module: object) -> list[Taken]:
+    if target.local is not None:
+        return _open_local(target, name, module)
     if not aimed.is_module(module):
         raise WatchError(f"'{target.text}': {name} in sys.modules is no module but {type_name(module)}")
     journal = join.current()
     return [
         Taken(target, name, called, variable) for called, variable in aimed.open_target(target, name, module, journal)
     ]
+
+
+def _open_local(target: Target, name: str, module: object) -> list[Taken]:
+    """Of a function that is there; one that comes is met as the code that is about to be executed."""
+    from . import locals
+
+    function = aimed.find(target, module)
+    wanted = frozenset(aimed.locals_of(function, target.local or ""))
+    if function is None or not wanted:
+        return []
+    locals.watch(function, wanted)
+    _own_code().met.add(target.text)
+    return [Taken(target, name, f"{name}:{target.place}()", (locals.find(function) or (0,))[0])]
 
 
 # ---- what wasn't met ------------------------------------------------------------------------------------------------
@@ -211,6 +264,8 @@ def _pending(one: _Aim) -> Pending | None:
     found = [*_modules(target.module)]
     if not found:
         return Pending(target, f"no module {target.module} was imported", _near_module(target, bare=True))
+    if one.target.local is not None:
+        return _pending_local(one.target)
     if one.refused or (not _is_of_names(target) and any(proxy.has_held(taken.variable_id) for taken in one.met)):
         return None  # what can't be watched was said
     if not target.steps:
@@ -220,6 +275,12 @@ def _pending(one: _Aim) -> Pending | None:
         return None
     why, nearest = next(miss for miss in misses if miss is not None)
     return Pending(target, f"{found[0][0]} has {why}", f"{target.module}:{nearest}" if nearest else "")
+
+
+def _pending_local(target: Target) -> Pending | None:
+    if _code is not None and target.text in _code.met:
+        return None
+    return Pending(target, f"no function {target.place} with such a local was there", "")
 
 
 def _is_of_names(target: Target) -> bool:

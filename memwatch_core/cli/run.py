@@ -29,7 +29,11 @@ class RunCommand(click.Command):
     default=None,
     help="Watch all globals and class attributes of the program's own modules.  [default: no]",
 )
-@click.option("--track-locals/--no-track-locals", default=None, hidden=True)
+@click.option(
+    "--track-locals/--no-track-locals",
+    default=None,
+    help="Watch all local variables of the program's own functions.  [default: no]",
+)
 @of_values
 @click.option("--mutation-depth", metavar="FULL|START:STOP", help="Bytes whose mutation counts.  [default: FULL]")
 @of_sessions

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from types import CodeType
 from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
@@ -147,6 +148,10 @@ def route_end(object: object, names: tuple[object, ...], brackets: int, /) -> st
 def widen_names(id: int, pattern: bytes | None, classes: str | None, /) -> None:
     """A watch of :func:`open_names` is of those of another pattern too, or of all (None), and of classes of a module
     (None: as before). What is there by now isn't told."""
+
+def executor(exchange: Callable[[CodeType, dict[str, Any]], CodeType], /) -> Callable[..., None]:
+    """A function like ``exec``, that executes what ``exchange`` makes of the code and its globals; no frame of it is on
+    the stack meanwhile."""
 
 def keep_places(id: int, /) -> None:
     """:func:`close_places` doesn't end this watch from now on."""

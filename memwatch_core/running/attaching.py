@@ -31,7 +31,6 @@ from .child import Signals
 from .injection import Injection
 from .interpreter import Interpreter, Refused, age, command_of, has_ended, interpreter_of, where_it_waits
 from .reading import Reading
-from .runner import refuse_unsupported
 
 LIMIT = 1 << 30
 """``journal.max_bytes`` of a program that is attached to, unless it was set: nobody may come to end it."""
@@ -59,7 +58,6 @@ def attach(
     """
     interpreter = interpreter_of(pid)
     config = _bounded(config)
-    refuse_unsupported(config)
     plugins = load(config)
     for broken in plugins.report.problems:
         say(f"{broken}: {broken.reason}; going on without it")

@@ -39,7 +39,6 @@ from ..native import core, proxy
 from ..native.proxy import is_proxy as is_proxy
 from ..native.proxy import why_no_places as why_no_places
 from ..records import Record
-from .runner import refuse_unsupported
 
 
 class Recording:
@@ -53,7 +52,6 @@ class Recording:
         overrides = {name: dict(values) for name, values in sections.items()}
         overrides.setdefault("journal", {}).update(folder=os.fspath(folder), max_bytes=0)
         config = configuration.load(overrides=overrides)
-        refuse_unsupported(config)
         kinds = ("serializers", *(("sql",) if config.asks_for_sql else ()))
         plugins = load(config, kinds, light=True)
         self.folder: Path = create_session(config.journal.folder, sys.orig_argv)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from ..adapter.launch import COMMAND
 from ..config import Config
-from ..errors import ConfigError, MemWatchError, SessionError
+from ..errors import MemWatchError, SessionError
 from ..loading.discovery import Plugins, load
 from ..printed import say, settle
 from .child import Child, end_like
@@ -69,22 +69,11 @@ def _check_script(name: str) -> None:
         raise SessionError(f"{name}: not a Python script; {hint}")
 
 
-def refuse_unsupported(config: Config) -> None:
-    """Raises ConfigError for a setting of the specification that this version doesn't implement."""
-    for key in ("track_locals",):
-        if getattr(config.watch, key):
-            raise ConfigError(
-                f"{config.source(f'watch.{key}').where}: watch.{key} isn't implemented in this version of MemWatch: "
-                "watch values one by one with watch(), and leave it out"
-            )
-
-
 def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     """Runs the target to its end and returns this process's exit status, or dies by the target's signal.
 
     Raises MemWatchError if the target can't be started; nothing of it has run then. Call it in the main thread.
     """
-    refuse_unsupported(config)
     plugins = load(config)
     _check_installed(target, plugins, config)
     for broken in plugins.report.problems:  # defaults only: a configured plugin would have raised

@@ -24,7 +24,6 @@ from ..loading.discovery import load
 from ..native import core
 from ..printed import say
 from ..records import RecordSink
-from .runner import refuse_unsupported
 
 
 class Session:
@@ -69,7 +68,6 @@ def session(
     """
     keep_with(core.keep_descriptor, core.close_descriptor)
     effective = _configure(config, folder, sinks, sections)
-    refuse_unsupported(effective)
     kinds = ("serializers", "sinks", *(("sql",) if effective.asks_for_sql else ()))
     plugins = load(effective, kinds, light=True)
     for broken in plugins.report.problems:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import itertools
 import sys
 import threading
 import types
@@ -43,7 +44,8 @@ rows = [{"n": 1}]
 """
 REBOUND = (
     "config = {'debug': 4}", "config['debug'] = 4", "config = dict(a=1)", "globals().update(config=5)", "config = None",
-    "del config", "config = 6", "config += 1", "from math import pi as config", "config = 'text'", "for config in (1,): 0",
+    "del config", "config = 6", "config += 1", "from math import pi as config", "config = 'text'",
+    "for config in (1,): 0",
 )  # fmt: skip
 CONFIG = (
     "config['debug'] = True", "config.update(debug=3, other=1)", "config['other'] = 2", "config = {'debug': 4}",
@@ -103,7 +105,7 @@ def held(module: types.ModuleType, place: str) -> Any:
 
 
 def pairs(states: list[Any]) -> list[tuple[Any, Any]]:
-    return [(one, other) for one, other in zip(states, states[1:], strict=False) if one != other]
+    return [(one, other) for one, other in itertools.pairwise(states) if one != other]
 
 
 def told(journal: Opened, name: str) -> list[tuple[Any, Any]]:

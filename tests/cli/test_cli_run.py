@@ -210,8 +210,6 @@ def test_command_after_two_dashes_takes_part_at_its_first_watch(memwatch: Run, t
         (["/bin/sh"], 2, "/bin/sh: not a Python script; for a command write: memwatch run -- COMMAND"),
         (["--", "nosuchcommand"], 127, "nosuchcommand: can't be started: no such command"),
         (["--", "./program.py"], 126, "./program.py: can't be started: Permission denied"),
-        (["--track-all-vars", "program.py"], 2, "--track-all-vars: watch.track_all_vars isn't implemented in this"),
-        (["--track-locals", "program.py"], 2, "--track-locals: watch.track_locals isn't implemented in this version"),
         (["--sink", "nosuch", "program.py"], 2, "--sink: plugins.sinks names 'nosuch': no installed distribution"),
         (["--tracker", "best", "program.py"], 2, "--tracker: core.tracker = \"best\": must be 'auto'"),
         (["--mutation-depth", "8:4", "program.py"], 2, "--mutation-depth: watch.mutation_depth = \"8:4\": must be"),

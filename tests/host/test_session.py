@@ -144,7 +144,6 @@ def test_settings_of_the_call_win_and_are_checked(tmp_path: Path) -> None:
 
 WRONG: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ConfigError, r"session\(watch=\.\.\.\): unknown key watch\.trak_sql; did you mean", {"watch": {"trak_sql": True}}),
-    (ConfigError, r"watch\.track_locals isn't implemented", {"watch": {"track_locals": True}}),
     (ConfigError, "must be a section", {"tracker": "readonly"}),
     (ConfigError, "no installed distribution offers", {"sinks": ["nosuch"]}),
     (SessionError, "neither a name nor", {"sinks": [print]}),

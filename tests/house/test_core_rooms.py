@@ -19,7 +19,7 @@ ONE_THING = [
     {
         *("places/node.c", "places/node_slots.c", "places/node_items.c", "places/node_members.c"),
         *("places/node_names.c", "places/node_left.c", "places/node_secrets.c"),
-        "places/node_spots.c",
+        *("places/node_spots.c", "places/node_route.c"),
     },  # the parts of a node
 ]
 EVERYBODYS = {"state.h", "memwatch.h", "base/compiler.h", "adapter.h", "interpreter.h"}

@@ -47,10 +47,13 @@ static bool has_arguments(PyObject *args, PyObject *kwds) {
     return PyTuple_GET_SIZE(args) || (kwds && PyDict_Check(kwds) && PyDict_GET_SIZE(kwds));
 }
 
+static PyObject *new_object(PyTypeObject *type, PyObject *args, PyObject *kwds);
+
 /* As a class of C's makes it. object itself takes no arguments, and leaves those to __init__() that there may be: it
  * would see that it isn't the one who is asked. */
 static PyObject *make(PyTypeObject *maker, PyTypeObject *type, PyObject *args, PyObject *kwds) {
-    if (maker != &PyBaseObject_Type || !has_arguments(args, kwds)) return maker->tp_new(type, args, kwds);
+    bool own = type->tp_new != new_object && type->tp_new != maker->tp_new; /* a `__new__` of its own: it is asked */
+    if (maker != &PyBaseObject_Type || own || !has_arguments(args, kwds)) return maker->tp_new(type, args, kwds);
     if (type->tp_init == PyBaseObject_Type.tp_init)
         return PyErr_Format(PyExc_TypeError, "%.200s() takes no arguments", type->tp_name);
     PyObject *none = PyTuple_New(0), *made = none ? maker->tp_new(type, none, NULL) : NULL;

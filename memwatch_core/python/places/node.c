@@ -14,6 +14,7 @@
 #include "places/layout.h"
 #include "places/node_items.h"
 #include "places/node_members.h"
+#include "places/node_route.h"
 #include "places/node_secrets.h"
 #include "places/node_spots.h"
 #include "places/node_table.h"

@@ -26,7 +26,7 @@ typedef struct mwpy_root {
     mwpy_cells cells;
     mwpy_node *top;     /* of the object itself; NULL: it has ended */
     mwpy_node *nodes;   /* all of them */
-    bool kept;                   /* only who asked for it ends it, not the program */
+    bool kept;          /* only who asked for it ends it, not the program */
     size_t count, most; /* nodes */
     int depth;          /* levels below the object that are followed */
     mwpy_choice choice;
@@ -144,24 +144,6 @@ void mwpy_node_tell(mwpy_node *node, mwpy_cell_number number, const char *text, 
  * it has more names than are looked at, or a longer one. */
 bool mwpy_node_is_called(const mwpy_node *node, const char *text, size_t n, bool (*is)(const char *name, size_t n));
 static inline bool mwpy_node_is_top(const mwpy_node *node) { return node->root->top == node; }
-
-/* ---- node_route.c ---- */
-
-/* Whether `now` lies at a node's index of a list from now on is looked at. */
-void mwpy_node_item_is(mwpy_node *node, PyObject *now, mw_shadow why);
-
-/* Whether a node says where a route goes on: it has no cells. */
-bool mwpy_node_leads(const mwpy_node *node);
-/* The place of such a node is about to hold `now`, or nothing (NULL). */
-void mwpy_node_leads_to(mwpy_node *node, PyObject *now, mw_shadow why);
-/* The same of whatever it holds; whether that wasn't known. */
-bool mwpy_node_leads_on(mwpy_node *node, mw_shadow why);
-/* The object of a route's node is gone, which isn't the end of the watch. alive: its dict is still there. */
-void mwpy_node_strays(mwpy_node *node, bool alive);
-/* Whether a route has ever led to something. */
-bool mwpy_route_led(const struct mwpy_route *route);
-/* Its watch ends. */
-void mwpy_route_close(mwpy_root *root);
 
 /* ---- node_left.c ---- */
 

@@ -19,6 +19,7 @@
 #include "places/cell.h"
 #include "places/list_methods.h"
 #include "places/node.h"
+#include "places/node_route.h"
 #include "places/node_secrets.h"
 #include "places/node_spots.h"
 #include "places/slab.h"

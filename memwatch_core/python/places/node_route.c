@@ -7,6 +7,7 @@
 #include "places/births.h"
 #include "places/cell.h"
 #include "places/layout.h"
+#include "places/node.h"
 #include "places/node_items.h"
 #include "places/node_secrets.h"
 #include "places/node_table.h"
@@ -39,15 +40,14 @@ static PyObject **slot_of(const mwpy_node *node, size_t *i) {
     return NULL;
 }
 
-/* What lies at a node's place now; NULL: nothing. Borrowed. What a class has in a slot's name is how its instances have
- * one. */
+/* What lies at a node's place now; NULL: nothing. Borrowed. */
 static PyObject *held(const mwpy_node *node) {
     size_t i;
     PyObject **slot = node->owner ? slot_of(node, &i) : NULL, *key, *value;
     if (slot) return *slot;
     if (node->indexed) return mwpy_items_at(node);
     for (Py_ssize_t at = 0; node->dict && PyDict_Next(node->dict, &at, &key, &value);)
-        if (mwpy_key_is(key, node->place)) return Py_IS_TYPE(value, &PyMemberDescr_Type) ? NULL : value;
+        if (mwpy_key_is(key, node->place)) return value;
     return NULL;
 }
 
@@ -60,6 +60,12 @@ static void detach(mwpy_node *node, bool alive) {
     mwpy_layout *layout = mwpy_slots_close(node);
     node->owner = NULL;
     if (layout) mwpy_layout_give_back(layout);
+}
+
+/* What a class has under a slot's name is how its instances have one: none of its own. */
+static bool is_slot_of_instances(const mwpy_node *node) {
+    PyObject *value = PyType_Check(node->owner) ? held(node) : NULL;
+    return value && Py_IS_TYPE(value, &PyMemberDescr_Type);
 }
 
 /* An attribute: of its slot, or of its dict. */
@@ -75,6 +81,10 @@ static int attach_attribute(mwpy_node *node, PyObject *object) {
     PyObject *dict = mwpy_dict_of(object);
     Py_XDECREF(dict); /* the object has it */
     node->dict = dict;
+    if (dict && is_slot_of_instances(node)) {
+        node->dict = NULL;
+        return 0;
+    }
     return !dict || mwpy_table_put(dict, node) || mwpy_dict_watch(dict) ? -1 : 0;
 }
 

@@ -17,4 +17,22 @@ PyObject *mwpy_route_end(PyObject *object, PyObject *names, uint64_t brackets);
 
 /* An instance of a class, or of a subclass, is born; `root`: whose route leads to an attribute of that class. */
 void mwpy_route_bears(mwpy_root *root, PyObject *instance);
+
+/* ---- of its nodes ---- */
+
+/* Whether `now` lies at a node's index of a list from now on is looked at. */
+void mwpy_node_item_is(mwpy_node *node, PyObject *now, mw_shadow why);
+
+/* Whether a node says where a route goes on: it has no cells. */
+bool mwpy_node_leads(const mwpy_node *node);
+/* The place of such a node is about to hold `now`, or nothing (NULL). */
+void mwpy_node_leads_to(mwpy_node *node, PyObject *now, mw_shadow why);
+/* The same of whatever it holds; whether that wasn't known. */
+bool mwpy_node_leads_on(mwpy_node *node, mw_shadow why);
+/* The object of a route's node is gone, which isn't the end of the watch. alive: its dict is still there. */
+void mwpy_node_strays(mwpy_node *node, bool alive);
+/* Whether a route has ever led to something. */
+bool mwpy_route_led(const struct mwpy_route *route);
+/* Its watch ends. */
+void mwpy_route_close(mwpy_root *root);
 #endif

@@ -5,6 +5,7 @@
 #include "places/cell.h"
 #include "places/layout.h"
 #include "places/node.h"
+#include "places/node_route.h"
 #include "places/node_table.h"
 #include "places/slab.h"
 

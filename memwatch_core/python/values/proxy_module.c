@@ -8,6 +8,7 @@
 #include "origins/frames.h"
 #include "origins/labels.h"
 #include "origins/stacks.h"
+#include "locals/executing.h"
 #include "locals/locals.h"
 #include "places/cell.h"
 #include "places/places.h"
@@ -217,7 +218,8 @@ static int fill(PyObject *module) {
     if (PyModule_AddIntConstant(module, "CELL", MWPY_CELL)) return -1;
     bool failed = PyModule_AddFunctions(module, functions) || PyModule_AddFunctions(module, mwpy_label_functions) ||
                   PyModule_AddFunctions(module, mwpy_places_functions) ||
-                   PyModule_AddFunctions(module, mwpy_locals_functions) || mwpy_add_types_of_locals(module) ||
+                   PyModule_AddFunctions(module, mwpy_locals_functions) ||
+                   PyModule_AddFunctions(module, mwpy_executing_functions) || mwpy_add_types_of_locals(module) ||
                    PyModule_AddFunctions(module, mwpy_breaks_functions);
     return failed ? -1 : 0;
 }

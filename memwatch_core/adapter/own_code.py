@@ -1,0 +1,104 @@
+"""``--track-locals``, and targets that are locals: the code of a module is exchanged when it is about to be executed.
+
+What announces its locals is made of whatever code there is by then, so that it composes with what others have made of
+the source: pytest's assertions, a type checker's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from importlib.machinery import SourceFileLoader
+from types import CodeType
+from typing import Any
+
+from ..printed import say
+from ..targets import Target, matches
+from . import aimed, kept_code, locals
+from .own_modules import OwnModules
+
+
+class OwnCode:
+    """Which code announces its locals. :meth:`prepare` never raises, and runs nothing of the program's."""
+
+    def __init__(self) -> None:
+        self.own: OwnModules | None = None
+        """Of these modules, all functions."""
+        self.targets: list[Target] = []
+        self.met: set[str] = set()
+        """Texts of the targets whose function was there."""
+
+    def prepare(self, code: CodeType, names: dict[str, Any]) -> CodeType:
+        """The code to execute as a module's body instead of this one."""
+        try:
+            return self._prepared(code, names)
+        except Exception as error:  # of a code that we don't understand
+            said = f"{type(error).__name__}: {error}"
+            say(f"{code.co_filename}: its locals are not watched: {said}")
+            return code
+
+    def _prepared(self, code: CodeType, names: dict[str, Any]) -> CodeType:
+        if code.co_name != "<module>" or type(names.get("__name__")) is not str:
+            return code
+        called = _names_of(names)
+        targets = [one for one in self.targets if any(matches(one.module, name) for name in called)]
+        if self.own is not None and self.own.has(called, names.get("__file__")):
+            made = _whole(code, called[-1], names)
+            self.met.update(one.text for one in targets if _local_names(code, one))
+            return locals.bind(made)
+        for one in targets:
+            wanted = _local_names(code, one)
+            if wanted:
+                self.met.add(one.text)
+                code = _with_function(code, ".".join(map(str, _path(one))), called[-1], wanted)
+        return code
+
+
+def _names_of(names: dict[str, Any]) -> tuple[str, ...]:
+    name = str(names["__name__"])
+    return (name, *aimed.main_names(names)) if name == "__main__" else (name,)
+
+
+def _whole(code: CodeType, module: str, names: dict[str, Any]) -> CodeType:
+    """All functions of a module. Kept, if it is what the interpreter itself has compiled."""
+    source = names.get("__file__")
+    if type(names.get("__loader__")) is not SourceFileLoader or type(source) is not str or source.endswith(".pyc"):
+        return locals.instrument(code, module)
+    made = kept_code.read(source, module)
+    if made is None or made.co_filename != code.co_filename:
+        made = locals.instrument(code, module)
+        kept_code.write(source, module, made)
+    return made
+
+
+def _path(target: Target) -> tuple[object, ...]:
+    return tuple(step.key for step in target.steps)
+
+
+def _find(code: CodeType, path: tuple[object, ...]) -> CodeType | None:
+    for name in path:
+        inner = [one for one in code.co_consts if isinstance(one, CodeType) and one.co_name == name]
+        if not inner:
+            return None
+        code = inner[-1]
+    return code
+
+
+def _local_names(code: CodeType, target: Target) -> frozenset[str]:
+    """The locals of a target's function that it means."""
+    found = _find(code, _path(target))
+    if found is None or target.local is None:
+        return frozenset()
+    return frozenset(name for name in locals.names_in(found) if matches(target.local, name))
+
+
+def _with_function(code: CodeType, path: str, module: str, names: Collection[str]) -> CodeType:
+    """The code in which one function, by its qualified name, announces some of its locals."""
+    inner = []
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            if one.co_qualname == path:
+                one = locals.bind(locals.instrument(one, module, names))
+            elif path.startswith(f"{one.co_qualname}."):
+                one = _with_function(one, path, module, names)
+        inner.append(one)
+    return code.replace(co_consts=tuple(inner))

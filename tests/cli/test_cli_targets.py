@@ -1,0 +1,173 @@
+"""``memwatch run`` of programs that nobody edits: ``--watch``, ``--track-all-vars``, ``--track-locals``."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from console_script import SCRIPT, environment
+
+Run = Any
+ORDERS = """\
+import shelf
+config = {"debug": False}
+class Order:
+    total = 0
+def add(n):
+    fee = n + 1
+    return fee
+config["debug"] = True
+shelf.STATE = add(1)
+"""
+
+
+@pytest.fixture
+def orders(tmp_path: Path) -> Path:
+    (tmp_path / "orders.py").write_text(ORDERS)
+    (tmp_path / "shelf.py").write_text("STATE = 0\n")
+    return tmp_path
+
+
+def events(text: str) -> list[str]:
+    found = (re.sub(r" {2,}", "  ", line[14:]) for line in text.splitlines() if not line.startswith("memwatch: "))
+    return [" ".join(line.split("  ")[:2]) for line in found if " -> " in line]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--watch", 'orders:config["debug"]'], ['["debug"] absent -> False', '["debug"] False -> True']),
+        (["--watch", "__main__:Order.total"], ["__main__:Order.total absent -> 0"]),
+        (["--watch", "shelf:STATE", "--watch", "she*:STAT?"], ["absent -> 0", "0 -> 2"]),
+        (["--watch", "orders:add():fee"], ["orders:add()#1.fee absent -> 2"]),
+        (["--track-all-vars"], ["orders.config absent -> {'debug': False}", "shelf.STATE absent -> 0",
+                                'orders.config["debug"] False -> True', "shelf.STATE 0 -> 2"]),
+        (["--track-locals"], ["orders:add()#1.n absent -> 1", "orders:add()#1.fee absent -> 2"]),
+    ],
+)  # fmt: skip
+def test_a_program_is_watched_without_editing_it(
+    memwatch: Run, orders: Path, options: list[str], told: list[str]
+) -> None:
+    done = memwatch("run", "-q", *options, "orders.py")
+    assert done.returncode == 0, done.stderr
+    found = events(done.stderr)
+    for each in told:
+        assert any(each in line for line in found), (each, done.stderr)
+
+
+def test_modules_of_others_are_not_tracked(memwatch: Run, orders: Path) -> None:
+    done = memwatch("run", "--track-all-vars", "orders.py")
+    watched = {line[14:].split(" is watched")[0] for line in done.stderr.splitlines() if " is watched" in line}
+    assert watched == {"orders", "shelf"}
+
+
+def test_modules_are_chosen_by_their_names(memwatch: Run, orders: Path) -> None:
+    (orders / "memwatch.toml").write_text('[watch]\ntrack_all_vars = true\nmodules = ["shelf"]\n')
+    done = memwatch("run", "orders.py")
+    watched = {line[14:].split(" is watched")[0] for line in done.stderr.splitlines() if " is watched" in line}
+    assert watched == {"shelf"}
+
+
+def test_a_target_that_was_never_met_is_said_at_the_end(memwatch: Run, orders: Path) -> None:
+    done = memwatch("run", "--watch", "orders:confg", "orders.py")
+    assert "orders:confg: never met" in done.stderr
+    assert "did you mean orders:config?" in done.stderr
+
+
+@pytest.mark.parametrize("where", ["option", "file"])
+def test_a_wrong_target_is_shown_before_anything_runs(memwatch: Run, orders: Path, where: str) -> None:
+    options = []
+    if where == "option":
+        options = ["--watch", "orders:config[debug]"]
+    else:
+        (orders / "memwatch.toml").write_text('[watch]\ntargets = ["orders:config[debug]"]\n')
+    done = memwatch("run", *options, "orders.py")
+    assert done.returncode == 2
+    assert "the key in brackets is no literal" in done.stderr
+    assert '["debug"]' in done.stderr
+
+
+SEEN = """\
+import importlib, importlib.util, inspect, json, sys, traceback, warnings
+def report():
+    import depth, lazy_one
+    seen = {
+        "meta_path": [repr(type(each)) + getattr(each, "__name__", "") for each in sys.meta_path],
+        "path_hooks": [str(each)[:30] for each in sys.path_hooks],
+        "depth": depth.DEPTH, "frames": depth.FRAMES, "spec": type(depth.__spec__).__name__,
+        "loader": type(depth.__loader__).__name__, "same": depth.__spec__.loader is depth.__loader__,
+        "code": depth.f.__code__.co_filename == depth.__file__, "cached": depth.__cached__ == depth.__spec__.cached,
+        "names": sorted(vars(depth)), "builtins": len(dir(__builtins__)),
+    }
+    for name in ("fails", "is_wrong", "nowhere", "needs_another"):
+        try:
+            importlib.import_module(name)
+        except BaseException as error:
+            text = "".join(traceback.format_exception(error))
+            seen[name] = [line.strip() for line in text.splitlines()]
+            seen[name + " left"] = name in sys.modules
+    importlib.reload(depth)
+    seen["reloaded"] = depth.DEPTH
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        import warns
+    seen["warned"] = [(each.filename[-9:], each.lineno) for each in found]
+    return seen
+if __name__ == "__main__":
+    print(json.dumps(report()))
+"""
+
+
+@pytest.mark.parametrize("options", [["--watch", "zzz:x"], ["--track-all-vars"], ["--track-locals"]], ids=str)
+def test_the_import_system_is_what_it_is_without_us(orders: Path, options: list[str]) -> None:
+    files = {
+        "seen.py": SEEN,
+        "depth.py": "import inspect\nFRAMES = [one.function for one in inspect.stack(0)]\nDEPTH = len(FRAMES)\n"
+        "def f(): pass\n",
+        "lazy_one.py": "",
+        "fails.py": "def g():\n    raise KeyError(5)\ng()\n",
+        "is_wrong.py": "def (:\n",
+        "needs_another.py": "import nowhere_at_all\n",
+        "warns.py": "import warnings\nwarnings.warn('w', stacklevel=2)\n",
+    }
+    for name, text in files.items():
+        (orders / name).write_text(text)
+    plain = subprocess.run([sys.executable, "seen.py"], cwd=orders, capture_output=True, text=True, check=True)
+    command = [str(SCRIPT), "run", "-q", *options, "seen.py"]
+    ours = subprocess.run(command, cwd=orders, capture_output=True, text=True, check=True, env=environment())
+    expected, found = json.loads(plain.stdout), json.loads(ours.stdout)
+    more = len(found["frames"]) - len(expected["frames"])
+    assert found["frames"][: len(expected["frames"])] == expected["frames"], "frames above a module's body"
+    for name in ("depth", "reloaded"):
+        found[name] -= more  # those that run the program are below it
+    del expected["frames"], found["frames"]
+    assert {name: each for name, each in found.items() if each != expected[name]} == {}
+
+
+def test_code_that_was_kept_is_used_and_is_nobody_elses(orders: Path) -> None:
+    from memwatch_core.adapter import kept_code
+
+    source = orders / "shelf.py"
+    code = compile(source.read_text(), str(source), "exec")
+    (orders / "__pycache__").mkdir(mode=0o700)
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = False
+    try:
+        assert kept_code.read(str(source), "shelf") is None
+        kept_code.write(str(source), "shelf", code)
+    finally:
+        sys.dont_write_bytecode = before
+    (kept,) = (orders / "__pycache__").iterdir()
+    assert re.fullmatch(r"shelf\.cpython-\d+\.memwatch-\d+\.pyc", kept.name)
+    assert kept_code.read(str(source), "shelf") == code
+    assert kept_code.read(str(source), "other") is None
+    kept.chmod(0o666)
+    assert kept_code.read(str(source), "shelf") is None, "anybody may have written it"
+    kept.chmod(0o600)
+    source.write_text("STATE = 1 # longer\n")
+    assert kept_code.read(str(source), "shelf") is None, "the source is another one"
