@@ -22,6 +22,7 @@ PARTS = {
     "starting": "A start",
     "store": "A store, from C",
     "writing": "A write through a proxy",
+    "conditions": "A condition that is not met",
     "stacks": "A write with its callers",
     "requests": "A write on somebody's behalf",
     "places": "A store to an object in place",

@@ -29,6 +29,7 @@ _PARTS = {"thread": ("id", "name"), "site": ("file", "line", "function")}
 _CONSTANTS = {"None": None, "True": True, "False": False}
 TEXT_MAX = 2000
 _DEEPEST = 30
+_NAMES_SHOWN = (f"    names: {', '.join(NAMES)}", "    and: absent, None, True, False, abs(), len()")
 _PREFIX = re.compile(r"((?:[\w.*?<>()-]|:(?!\s)|\[[^\]]*\])+):\s+(.+)", re.DOTALL)
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -87,8 +88,9 @@ def names(root: Node) -> frozenset[str]:
     return frozenset(node.value for node in root.each() if node.kind == "name")
 
 
-def refusal(text: str, at: int, why: str) -> ConditionError:
-    """The error for a condition that is wrong at a character: the text, a mark below, and what is wrong."""
+def refusal(text: str, at: int, why: str, *, names: bool = False) -> ConditionError:
+    """The error for a condition that is wrong at a character: the text, a mark below, what is wrong, and which names
+    there are."""
     shown = text.expandtabs(1).replace("\n", " ")
     start = max(0, at - 50)
     cut = shown[start : start + 70]
@@ -96,6 +98,7 @@ def refusal(text: str, at: int, why: str) -> ConditionError:
         f"when={text!r}" if len(text) <= 60 else "when=…",
         f"    {cut}",
         f"    {' ' * (at - start)}^ {why}",
+        *_NAMES_SHOWN * names,
     )
 
 
@@ -158,7 +161,7 @@ class _Reader:
 
     def whole(self) -> Node:
         if self.token.kind == "end":
-            raise refusal(self.text, 0, f"a condition is expected: new < 0. Names: {', '.join(NAMES)}")
+            raise refusal(self.text, 0, "a condition is expected: new < 0", names=True)
         root = self.either()
         if self.token.kind != "end":
             raise refusal(self.text, self.token.at, "expected an operator (<, ==, and, in, like, +), or the end")
@@ -251,7 +254,7 @@ class _Reader:
         if token.kind == "name" and token.text not in ("and", "or", "not", "in", "is", "like", "if", "else", "for"):
             return self._named(token)
         found = f", not {token.text!r}" if token.text else ""
-        raise refusal(self.text, token.at, f"expected a value{found}: a number, a text, or {', '.join(NAMES)}")
+        raise refusal(self.text, token.at, f"expected a value{found}: a number, a text or a name", names=True)
 
     def _literal(self, token: _Token) -> Any:
         if token.kind == "text" and "\\u" in token.text and token.text[0] in "bB":
@@ -291,12 +294,11 @@ class _Reader:
         if name == "absent":
             return Node("absent", token.at)
         if name not in NAMES:
-            known = [*NAMES, *(f"{one}()" for one in FUNCTIONS), "absent"]
             from difflib import get_close_matches
 
             near = get_close_matches(name, [*NAMES, *FUNCTIONS, "absent"], n=1)
-            hint = f"; did you mean {near[0]}?" if near else "."
-            raise refusal(self.text, token.at, f"there is no name {name!r}{hint} Names: {', '.join(known)}")
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise refusal(self.text, token.at, f"there is no name {name!r}{hint}", names=True)
         node = Node("name", token.at, name, keys=tuple(self._keys()))
         self._check_parts(node)
         return node

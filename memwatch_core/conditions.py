@@ -23,6 +23,8 @@ _INT, _FLOAT, _TEXT, _BYTES, _NONE, _TRUE, _FALSE, _ABSENT = range(1, 9)
 _NUMBER, _BLOCK, _MEASURED, _CELL, _CHANGED = range(16, 21)
 _PATH, _SITE, _FILE, _LINE, _FUNCTION, _THREAD, _THREAD_ID, _STATEMENT = range(24, 32)
 _SITES = {"file": _FILE, "line": _LINE, "function": _FUNCTION}
+_TEST, _TEST_CELL, _DECIDED = 64, 65, 66
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _PROGRAM_MAX, _VALUES_MAX = 4096, 16
 ALWAYS = bytes([_TRUE])
 """The program of no condition."""
@@ -110,9 +112,39 @@ class _Compiler:
         if node.kind == "!=" and self._patterns(node):
             return [*self.emit(node._replace(kind="==")), bytes([_OPERATORS["not"]])]
         self._check_kinds(node)
+        if node.kind in ("and", "or"):
+            return self._short(node)
+        if node.kind in _MIRRORED and (tested := self._tested(node)):
+            return [self._push(node, tested)]
         code = [instruction for part in node.parts for instruction in self.emit(part)]
         self.held -= len(node.parts) - 1
         return [*code, bytes([_OPERATORS[node.kind]])]
+
+    def _short(self, node: Node) -> list[bytes]:
+        """``a and b``: b is left out where a decides."""
+        left, right = self.emit(node.parts[0]), self.emit(node.parts[1])
+        self.held -= 1
+        operator = bytes([_OPERATORS[node.kind]])
+        rest = b"".join(right) + operator
+        return [*left, struct.pack("<BBH", _DECIDED, operator[0], len(rest)), rest]
+
+    def _tested(self, node: Node) -> bytes:
+        """``new < 0`` in one instruction; empty: it is none of these."""
+        left, right, kind = *node.parts, node.kind
+        if left.kind == "constant":
+            left, right, kind = right, left, _MIRRORED[kind]
+        number = right.kind == "constant" and type(right.value) is int and -(2**63) <= right.value < 2**63
+        if not number or left.kind != "name" or left.value not in ("old", "new") or self.shape.secret:
+            return b""
+        side = int(left.value == "new")
+        if self.shape.kind == "cells" and not left.keys:
+            return struct.pack("<BBBq", _TEST_CELL, side, _OPERATORS[kind], right.value)
+        if self.shape.kind not in ("number", "struct") or (self.shape.kind == "number" and left.keys):
+            return b""
+        field = self.shape.fields[self._index(left) if self.shape.kind == "struct" else 0]
+        if field.letter != "q" or not field.little:
+            return b""
+        return struct.pack("<BBBIq", _TEST, side, _OPERATORS[kind], field.offset, right.value)
 
     def _push(self, node: Node, instruction: bytes) -> bytes:
         self.held += 1

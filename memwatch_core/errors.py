@@ -47,6 +47,11 @@ class WatchError(MemWatchError, TypeError):
 class ConditionError(MemWatchError, ValueError):
     """A condition (``when=``) can't be read, or asks for something that a variable hasn't; the message shows where."""
 
+    @property
+    def why(self) -> str:
+        """What is wrong, in one line."""
+        return "; ".join(line.strip(" ^") for line in self.lines[2:]) or self.lines[0]
+
 
 class MutationError(MemWatchError):
     """A watched value was written to as a condition forbids (``then="raise"``). It has been written: the event is

@@ -190,7 +190,7 @@ def _conditions(value: Any, lax: bool) -> Names:
         try:
             read(parted(text)[1])
         except ConditionError as error:
-            raise ValueError(f"has {text!r}: {error.lines[-1].strip(' ^')}; docs/breaks.md has the language") from None
+            raise ValueError(f"has {text!r}: {error.why}; docs/breaks.md has the language") from None
     return tuple(value)
 
 

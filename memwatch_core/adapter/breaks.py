@@ -170,7 +170,7 @@ def by_configuration(watched: object, info: Any) -> None:
         try:
             arm(watched, condition, settings.then)
         except ConditionError as error:
-            line = f"when={condition!r} isn't judged of {info.name}: {error.lines[-1].strip(' ^')}"
+            line = f"when={condition!r} isn't judged of {info.name}: {error.why}"
             if line not in _told:
                 _told.add(line)
                 say(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 from collections.abc import Callable
@@ -90,12 +91,20 @@ def _where(hit: Hit, frame: FrameType | None) -> str:
     if hit.site is None:
         return ", found changed" if hit.origin == "found" else f" by {hit.thread}, which runs no Python there"
     file, line, function = hit.site
-    text = f" at {file}:{line} {function}"
+    text = f" at {_near(file)}:{line} {function}"
     if frame is not None and hit.tid and (frame.f_lineno != line or frame.f_code.co_filename != file):
         stopped = frame.f_code.co_filename
-        here = f"line {frame.f_lineno}" if stopped == file else f"{stopped}:{frame.f_lineno}"
+        here = f"line {frame.f_lineno}" if stopped == file else f"{_near(stopped)}:{frame.f_lineno}"
         text += f", noticed at {here}"
     return text
+
+
+def _near(file: str) -> str:
+    """A path as it is from the working folder, if it is below that."""
+    try:
+        return file.removeprefix(f"{os.getcwd()}/")
+    except OSError:  # it is gone
+        return file
 
 
 def _shown(value: object) -> str:

@@ -53,7 +53,7 @@ def command(module: bool, program: tuple[str, ...], quiet: bool, **given: Any) -
     memwatch run --track-sql --sink console --sink jsonl script.py
     memwatch run --watch orders:config --watch orders:Order.total script.py
     memwatch run --break orders:config script.py
-    memwatch run --watch orders:Order.total --when 'new < 0' --then raise script.py
+    memwatch run --watch orders:total --when 'new < 0' --then raise script.py
     memwatch run --track-all-vars script.py
     memwatch run -m package.module
     memwatch run -- python3 -X dev script.py

@@ -76,8 +76,8 @@ def test_pdb_stops_on_the_line_that_stored(how: tuple[str, ...], tmp_path: Path)
     assert "'not yet'" in second
     assert "(18)put()" in second  # a store that faulted
     assert "done -7" in done.stdout
-    assert f"total 4 → -96 at {tmp_path / 'orders.py'}:6 take (when new < 0)" in done.stderr
-    assert f'd["x"] 1 → 7 at {tmp_path / "orders.py"}:15 put, noticed at line 16 (when new > 5)' in done.stderr
+    assert "total 4 → -96 at orders.py:6 take (when new < 0)" in done.stderr
+    assert 'd["x"] 1 → 7 at orders.py:15 put, noticed at line 16 (when new > 5)' in done.stderr
     assert "_act" not in done.stdout
     assert "memwatch_core/adapter/in_pdb" not in done.stdout
 

@@ -47,7 +47,8 @@ def test_a_wrong_condition_says_where_and_what_was_expected(text: str) -> None:
     at, why = WRONG[text]
     with pytest.raises(ConditionError) as raised:
         compile_condition(text, NUMBER)
-    _, shown, mark = raised.value.lines
+    _, shown, mark, *names = raised.value.lines
+    assert all(len(line) <= 80 for line in names)
     assert why in mark
     assert mark.index("^") - 4 == min(at, 50)
     assert shown.startswith("    ")

@@ -60,6 +60,9 @@ MW_SIGNAL_SAFE static size_t measure(const uint8_t *at, size_t left, unsigned *t
     case P_ADD ... P_MODULO: *takes = 2; return 1;
     case P_NOT:
     case P_NEGATE ... P_LENGTH: *takes = 1; return 1;
+    case P_TEST: return 15;
+    case P_TEST_CELL: return 11;
+    case P_DECIDED: *takes = 1; return 4;
     case P_NONE ... P_ABSENT:
     case P_CHANGED:
     case P_PATH ... P_STATEMENT: return 1;
@@ -67,15 +70,30 @@ MW_SIGNAL_SAFE static size_t measure(const uint8_t *at, size_t left, unsigned *t
     }
 }
 
-bool predicate_is_valid(const uint8_t *program, size_t length) {
+/* Where an instruction begins: how many values are in hand there, + 1. */
+static bool count_values(const uint8_t *program, size_t length, uint8_t values[PREDICATE_MAX + 1]) {
     unsigned used = 0, takes;
     for (size_t at = 0, n; at < length; at += n) {
         n = measure(program + at, length - at, &takes);
         if (!n || n > length - at || takes > used || used - takes == PREDICATE_DEPTH) return false;
+        values[at] = (uint8_t)(used + 1);
         used -= takes;
         used++;
     }
-    return used == 1 && length <= PREDICATE_MAX;
+    values[length] = (uint8_t)(used + 1);
+    return used == 1;
+}
+
+bool predicate_is_valid(const uint8_t *program, size_t length) {
+    uint8_t values[PREDICATE_MAX + 1] = {0};
+    unsigned takes;
+    if (length > PREDICATE_MAX || !count_values(program, length, values)) return false;
+    for (size_t at = 0; at < length; at += measure(program + at, length - at, &takes)) {
+        if (program[at] != P_DECIDED) continue;
+        size_t to = at + 4 + u16_at(program + at + 2);
+        if (to > length || values[to] != values[at]) return false;
+    }
+    return true;
 }
 
 /* ---- the bytes of a variable ---- */
@@ -240,25 +258,95 @@ MW_SIGNAL_SAFE static struct value unary(enum predicate_op op, const struct valu
     return verdict == NOT_KNOWN ? value_of(V_UNKNOWN) : value_bool(verdict == NOT_MET);
 }
 
+/* ---- what most conditions ask ---- */
+
+MW_SIGNAL_SAFE static inline bool test(unsigned comparison, int64_t a, int64_t b) {
+    switch (comparison) {
+    case P_LESS: return a < b;
+    case P_LESS_EQUAL: return a <= b;
+    case P_EQUAL: return a == b;
+    case P_NOT_EQUAL: return a != b;
+    case P_GREATER: return a > b;
+    default: return a >= b;
+    }
+}
+
+MW_SIGNAL_SAFE static inline struct value test_number(const struct judged *j, const uint8_t *at) {
+    int64_t number, other;
+    uint32_t offset = u32_at(at + 3);
+    memcpy(&other, at + 7, sizeof other);
+    if (likely(!j->hidden && offset >= j->at && offset + sizeof number <= (uint64_t)j->at + j->length))
+        memcpy(&number, (at[1] ? j->after : j->before) + (offset - j->at), sizeof number);
+    else if (!read_side(j, at[1], offset, sizeof number, &number))
+        return value_of(V_UNKNOWN);
+    return value_bool(test(at[2], number, other));
+}
+
+MW_SIGNAL_SAFE static struct value test_cell(struct machine *m, const uint8_t *at) {
+    int64_t number, other;
+    const struct judged *j = m->judged;
+    const uint8_t *cell = at[1] ? j->after : j->before;
+    memcpy(&other, at + 3, sizeof other);
+    if (likely(!j->at && j->length >= CELL_HEAD + sizeof number && cell[0] == CELL_INT)) {
+        memcpy(&number, cell + CELL_HEAD, sizeof number);
+        return value_bool(test(at[2], number, other));
+    }
+    struct value held = load_cell(m, at[1]), constant = value_int(other);
+    return value_compare(at[2], &held, &constant);
+}
+
+/* Whether the value on top decides, so that the rest of "and" or "or" is left out. */
+MW_SIGNAL_SAFE static inline size_t left_out(const struct value *top, const uint8_t *at) {
+    return value_verdict(top) == (at[1] == P_AND ? NOT_MET : MET) ? u16_at(at + 2) : 0;
+}
+
+/* The instructions that are only run here; how many bytes, 0: it is another one. */
+MW_SIGNAL_SAFE static inline size_t run_short(struct machine *m, const uint8_t *at) {
+    struct value *top = m->stack + m->used;
+    switch (*at) {
+    case P_TEST:
+        *top = test_number(m->judged, at);
+        m->used++;
+        return 15;
+    case P_TEST_CELL:
+        *top = test_cell(m, at);
+        m->used++;
+        return 11;
+    case P_DECIDED: return 4 + left_out(top - 1, at);
+    case P_AND:
+    case P_OR:
+        if (top[-1].kind != V_BOOL || top[-2].kind != V_BOOL) return 0;
+        if (*at == P_AND ? top[-2].as.number : !top[-2].as.number) top[-2].as.number = top[-1].as.number;
+        m->used--;
+        return 1;
+    default: return 0;
+    }
+}
+
+MW_SIGNAL_SAFE static size_t run_long(struct machine *m, const uint8_t *at, size_t left) {
+    unsigned takes;
+    enum predicate_op op = *at;
+    size_t n = measure(at, left, &takes);
+    struct value *top = m->stack + m->used;
+    if (takes == 2) {
+        top[-2] = binary(op, &top[-2], &top[-1]);
+        m->used--;
+    } else if (takes == 1) {
+        top[-1] = unary(op, &top[-1]);
+    } else {
+        *top = op < P_NUMBER ? constant(at) : op < P_CHANGED ? load(m, at) : named(m, op);
+        m->used++;
+    }
+    return n;
+}
+
 MW_SIGNAL_SAFE enum verdict predicate_judge(const uint8_t *program, size_t length, const struct judged *judged) {
     struct machine m;
     m.judged = judged;
     m.used = 0;
     for (size_t at = 0; at < length;) {
-        unsigned takes;
-        enum predicate_op op = program[at];
-        size_t n = measure(program + at, length - at, &takes);
-        struct value *top = m.stack + m.used;
-        if (takes == 2) {
-            top[-2] = binary(op, &top[-2], &top[-1]);
-            m.used--;
-        } else if (takes == 1) {
-            top[-1] = unary(op, &top[-1]);
-        } else {
-            *top = op < P_NUMBER ? constant(program + at) : op < P_CHANGED ? load(&m, program + at) : named(&m, op);
-            m.used++;
-        }
-        at += n;
+        size_t n = run_short(&m, program + at);
+        at += likely(n) ? n : run_long(&m, program + at, length - at);
     }
-    return value_verdict(&m.stack[0]);
+    return likely(m.stack[0].kind == V_BOOL) ? (enum verdict)m.stack[0].as.number : value_verdict(&m.stack[0]);
 }

@@ -55,6 +55,9 @@ enum predicate_op {
     P_NEGATE = 54,
     P_ABS = 55,
     P_LENGTH = 56,
+    P_TEST = 64, /* u8 side, u8 one of the six comparisons, u32 offset, i64: a signed number of 8 bytes with another */
+    P_TEST_CELL = 65, /* the same of a cell, without the offset */
+    P_DECIDED = 66,   /* u8 P_AND or P_OR, u16 bytes: what follows is left out where it can't change the result */
 };
 
 enum verdict { NOT_MET = 0, MET = 1, NOT_KNOWN = 2 };
