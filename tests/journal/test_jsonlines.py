@@ -127,7 +127,7 @@ def test_an_event_reads_as_the_design_says() -> None:
         '"site":{"file":"orders.py","line":41,"column":8,"function":"add_order"},'
         '"context":{"id":9,"driver":"sqlite3","database":"","server":"","statement":"SELECT ?","statement_hash":"ab",'
         '"parameters":["cd"],"transaction":0,"outcome":"open"},'
-        '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7},"operation":null,'
+        '"call":{"name":"recv","fd":4,"bytes":2},"part":{"name":"[0]","old":5,"new":7,"activation":null},"operation":null,'
         '"own":{"file":"main.py","line":3,"column":0,"function":"main"},'
         '"stack":[{"file":"main.py","line":3,"column":0,"function":"main"}],"stack_cut":false,"stack_inexact":false,'
         '"aliases":[{"variable":"t","variable_id":4,"name":"[0]"}],"aliases_cut":false,'

@@ -89,7 +89,8 @@ def test_kinds_flags_and_origins_agree() -> None:
     flags = re.search(r"enum mwj_flag {(.*?)}", HEADER_FILE, re.DOTALL)
     assert flags
     assert {name: int(n) for name, n in re.findall(r"MWJ_(\w+) = (\d+)", flags[1])} == {
-        flag.name: int(flag) for flag in layout.Flag
+        name: int(flag)
+        for name, flag in layout.Flag.__members__.items()  # two kinds of records use one bit
     }
     flags = re.search(r"enum mwj_stack_flag {(.*?)}", HEADER_FILE)
     assert flags
