@@ -247,5 +247,4 @@ def test_every_option_is_there_and_every_help_fits_eighty_columns(tmp_path: Path
         text = on_a_terminal(f"memwatch {command} --help", tmp_path)
         assert all(len(line) <= COLUMNS for line in text.splitlines()), text
         assert "not implemented" not in text.lower()
-        assert "track-all-vars" not in text
         assert len(re.findall(r"^  .*?--[\w-]+", text, re.M)) >= 3

@@ -145,7 +145,7 @@ def test_a_traceback_is_the_same_to_the_character(text: str, tmp_path: Path) -> 
 def results(how: str, name: str) -> dict[str, str]:
     """How the tests of a module of CPython's end."""
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
-    command = [sys.executable, "-W", "ignore", HERE / "suites.py", how, name]
+    command = [sys.executable, "-W", "ignore", HERE / "cpythons_own.py", how, name]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=HERE, env=environment, timeout=600)
     lines = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("[")]
     assert lines, ran.stderr[-2000:]

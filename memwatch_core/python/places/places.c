@@ -386,7 +386,7 @@ static PyObject *close_places(PyObject *module, PyObject *args) {
     bool any = node != NULL;
     for (; node; node = key ? NULL : place_in(object)) {
         mwpy_root_audit(node->root);
-        node->root->cells.ending = mwpy_unwatched(key ? 1 : 2); /* above functions of ours */
+        node->root->cells.ending = mwpy_unwatched(2); /* above two functions of ours */
         mwpy_root_close(node->root);
     }
     return PyBool_FromLong(any);
