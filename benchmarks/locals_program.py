@@ -45,9 +45,9 @@ def begin(tracer: str) -> Callable[[int], None]:
         watch(0, name="opens the journal")
         return watch_locals(binds)
     if tracer == "watchpoints":
-        from watchpoints import watch
+        import watchpoints
 
-        watch.config(file=nowhere)
+        watchpoints.watch.config(file=nowhere)
         return binds_watched
     if tracer == "hunter":
         import hunter
