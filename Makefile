@@ -120,8 +120,8 @@ $(SID)/ready: tests/pythons/sid.sh setup.py pyproject.toml
 	@for v in $(SID_PYTHONS); do echo "building for CPython $$v"; tests/pythons/sid.sh venv $(SID) . $$v || exit 1; done
 	@touch $@
 
-newest: python ## adapter, stores and SQLite on the newest Python of .python
-	@$(call on,$(NEWEST),tests/adapter tests/stores tests/sql/test_sql_sqlite3.py tests/sql/test_sql_aiosqlite.py)
+newest: python ## adapter, breaks, locals, stores and SQLite on the newest Python of .python
+	@$(call on,$(NEWEST),tests/adapter tests/breaks tests/locals/test_oracle.py tests/locals/test_recorded.py tests/stores tests/sql/test_sql_sqlite3.py tests/sql/test_sql_aiosqlite.py)
 
 pythons: python ## all tests but Node's, on each Python of .python
 	@for v in $(SID_PYTHONS); do $(call on,$$v,--ignore tests/node --ignore tests/packaging) || exit 1; done

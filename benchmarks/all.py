@@ -27,6 +27,7 @@ PARTS = {
     "requests": "A write on somebody's behalf",
     "places": "A store to an object in place",
     "tracers": "A store to an object in place, beside tracers",
+    "locals": "A binding of a watched local",
     "calls": "A system call",
     "reading": "Reading a journal",
     "sql": "A SQL statement, traced",

@@ -23,6 +23,7 @@ from memwatch_core.journal.session import create_session
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = str(ROOT / "benchmarks/tracers_program.py")
+LOG = ("--log_attr", "quantity")
 ROUNDS = 5
 TURNS = {"memwatch": 200_000, "plain": 200_000, "__setattr__": 50_000, "viztracer": 50_000, "hunter": 500,
          "watchpoints": 2_000}  # fmt: skip
@@ -48,16 +49,16 @@ def installed() -> str:
     return str(python)
 
 
-def run(tracer: str, python: str, folder: str) -> dict[str, float]:
-    """One round of one tracer: ns of a turn of each loop."""
+def run(tracer: str, python: str, folder: str, program: str = PROGRAM, told: tuple[str, str] = LOG) -> dict[str, float]:
+    """One round of one tracer: ns of a turn of each loop. ``told``: what viztracer is to tell of."""
     with tempfile.TemporaryDirectory(dir=folder) as own:
         session = create_session(Path(own), [])
         config.save(config.load(), session)
         command = [sys.executable if tracer in ("memwatch", "plain") else python]
         if tracer == "viztracer":
-            command += ["-m", "viztracer", "--quiet", "--log_attr", "quantity", "-o", f"{own}/trace.json", "--"]
+            command += ["-m", "viztracer", "--quiet", *told, "-o", f"{own}/trace.json", "--"]
         done = subprocess.run(
-            [*command, PROGRAM, tracer, str(TURNS[tracer])],
+            [*command, program, tracer, str(TURNS[tracer])],
             env=os.environ | {"MEMWATCH_SESSION": str(session)},
             capture_output=True,
             text=True,

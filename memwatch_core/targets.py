@@ -172,11 +172,12 @@ class _Reader:
         return key
 
     def end_of_key(self) -> int:
-        quote, depth = "", 0
+        quote, depth, escaped = "", 0, False
         for i in range(self.at, len(self.text)):
             letter = self.text[i]
             if quote:
-                quote = "" if letter == quote and self.text[i - 1] != "\\" else quote
+                quote = "" if letter == quote and not escaped else quote
+                escaped = letter == "\\" and not escaped
             elif letter in "\"'":
                 quote = letter
             elif letter in "([":

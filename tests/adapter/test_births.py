@@ -230,6 +230,24 @@ def test_calls_end_the_same_while_births_are_told(journal: Opened, monkeypatch: 
     assert wrong_calls(cls) == before
 
 
+def test_a_call_that_has_run_hot_before_is_told_of(journal: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Specialised instructions call a function of C's by other ways than its first calls."""
+
+    def make() -> Any:
+        made = object.__new__(Plain)
+        made.total = 7
+        return made
+
+    for _ in range(5000):
+        make()
+    take(Plain, monkeypatch)
+    kept = [make() for _ in range(50)]
+    told = [events for path, events in of_instances(journal).items() if events[0] == (ABSENT, 7)]
+    assert len(told) == len(kept)
+    proxy.close_all_places()
+    assert [make().total for _ in range(50)] == [7] * 50
+
+
 def test_nothing_is_told_when_the_watch_has_ended(journal: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     take(Plain, monkeypatch)
     kept = Plain(1)

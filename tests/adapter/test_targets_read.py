@@ -25,6 +25,7 @@ KEYS = st.one_of(st.text(max_size=8), st.integers(), st.booleans(), st.none(), s
         ('orders:config["debug"]', "orders", ("config", "debug")),
         ("orders:config['it\\'s']", "orders", ("config", "it's")),
         ('orders:config["a]b"]', "orders", ("config", "a]b")),
+        ("orders:config['\\\\'].x", "orders", ("config", "\\", "x")),
         ("orders:LIMITS[-2]", "orders", ("LIMITS", -2)),
         ('orders:table[("a", 1)]', "orders", ("table", ("a", 1))),
         ('orders:a.b["c"][0].d', "orders", ("a", "b", "c", 0, "d")),

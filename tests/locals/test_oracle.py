@@ -83,6 +83,8 @@ USES = {
     "ast": "m.unparse(m.parse('def f(a, *b): return [x for x in a if x] if b else {1: 2}')), m.dump(m.parse('a = 1'))",
 }
 """Modules of the standard library, and what is done with them."""
+PARTS = {"ast": "_ast_unparse"}
+"""Modules that take classes from them when they are imported: anew each time."""
 
 
 def use(name: str, text: str, path: str, code: Any) -> Any:
@@ -91,12 +93,15 @@ def use(name: str, text: str, path: str, code: Any) -> Any:
     module.__file__, module.__package__ = path, name.rpartition(".")[0]
     kept = sys.modules.get(name)
     sys.modules[name] = module
+    part = sys.modules.pop(PARTS.get(name, ""), None)
     try:
         exec(code, vars(module))
         return repr(eval(text, {"m": module}))
     finally:
-        if kept is not None:
-            sys.modules[name] = kept
+        sys.modules.pop(PARTS.get(name, ""), None)
+        for one in (kept, part):
+            if one is not None:
+                sys.modules[one.__name__] = one
 
 
 @pytest.mark.parametrize("name", USES)

@@ -376,6 +376,7 @@ def test_a_call_that_runs_when_the_journal_is_opened_has_a_number_from_then_on(t
     ]
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_child_tells_in_its_own_journal(tmp_path: Path) -> None:
     @watch_locals
     def work(n: int) -> int:

@@ -20,7 +20,7 @@ static const mwpy_frame *complete(const mwpy_frame *f) {
 /* ---- sys.monitoring: events of the code that the thread executes, and of those who called it: an exception may leave
  * the innermost one ------------------------------------------------------------------------------------------------ */
 
-enum { FRAMES = 4, ARMED = 32, TOOLS_FIRST = 3, TOOLS = 6 };
+enum { FRAMES = 4, ARMED = 32, FIRST_TOOL = 4, LAST_TOOL = 3 };
 
 static PyObject *set_local_events;
 static int tool = -1;
@@ -61,14 +61,14 @@ static PyObject *on_instruction(PyObject *self, PyObject *const *args, Py_ssize_
     return Py_NewRef(Py_None);
 }
 
-/* A number that nobody uses, of those that have no meaning. */
+/* A number that nobody uses, of those that have no meaning: the higher one first, as others (hypothesis) want 3. */
 static int take_tool(PyObject *monitoring) {
-    for (int i = TOOLS_FIRST; i < TOOLS; i++) {
+    for (int i = FIRST_TOOL; i >= LAST_TOOL; i--) {
         PyObject *user = PyObject_CallMethod(monitoring, "get_tool", "i", i);
         bool is_free = user == Py_None;
         if (!user) return -1;
         Py_DECREF(user);
-        if (i == 5 || !is_free) continue; /* 5: the optimizer's */
+        if (!is_free) continue;
         PyObject *used = PyObject_CallMethod(monitoring, "use_tool_id", "is", i, "memwatch");
         Py_XDECREF(used);
         if (!used) return -1;

@@ -95,6 +95,9 @@ static void for_all(PyTypeObject *type, void (*what)(PyTypeObject *type)) {
 typedef struct builtin {
     PyCFunctionObject *function; /* strong: `__new__` of a class of C's */
     PyTypeObject *maker;
+    vectorcallfunc plain; /* how the interpreter calls it; NULL: as it calls all functions that take a tuple */
+    PyMethodDef *definition;
+    PyMethodDef unspecialised; /* the same, of a function that takes a tuple */
     struct builtin *next;
 } builtin;
 static builtin *builtins;
@@ -120,32 +123,42 @@ static PyObject *call_new(PyObject *function, PyObject *const *args, size_t narg
     if (!failed && ours)
         made = make(b->maker, (PyTypeObject *)args[0], rest, kwds);
     else if (!failed)
-        made = PyCFunction_Type.tp_call(function, rest, kwds);
+        made =
+            b && b->plain ? b->plain(function, args, nargsf, kwnames) : PyCFunction_Type.tp_call(function, rest, kwds);
     Py_XDECREF(rest);
     Py_XDECREF(kwds);
     if (made && ours) tell(made);
     return made;
 }
 
+/* From CPython 3.15 on, it takes an array of arguments. Specialised instructions call such a function by its
+ * definition, not by its vectorcall; one whose definition says that it takes a tuple has none. */
+static bool takes_array(const PyCFunctionObject *function) {
+    return function->vectorcall && function->m_ml->ml_flags == (METH_FASTCALL | METH_KEYWORDS);
+}
+
 static void lead_builtin(PyTypeObject *maker) {
-    PyObject *dict = PyType_GetDict(maker), *function = dict ? PyDict_GetItemString(dict, "__new__") : NULL;
-    Py_XDECREF(dict);
     for (const builtin *b = builtins; b; b = b->next)
         if (b->maker == maker) return;
-    builtin *made = function && PyCFunction_CheckExact(function) ? PyMem_RawMalloc(sizeof *made) : NULL;
-    if (!made || ((PyCFunctionObject *)function)->vectorcall) {
-        PyMem_RawFree(made);
-        return;
-    }
-    *made = (builtin){(PyCFunctionObject *)Py_NewRef(function), maker, builtins};
-    made->function->vectorcall = call_new;
+    PyObject *dict = PyType_GetDict(maker), *found = dict ? PyDict_GetItemString(dict, "__new__") : NULL;
+    Py_XDECREF(dict);
+    PyCFunctionObject *function = found && PyCFunction_CheckExact(found) ? (PyCFunctionObject *)found : NULL;
+    if (!function || (function->vectorcall && !takes_array(function))) return;
+    builtin *made = PyMem_RawMalloc(sizeof *made);
+    if (!made) return;
+    *made = (builtin){
+        (PyCFunctionObject *)Py_NewRef(found), maker, function->vectorcall, function->m_ml, *function->m_ml, builtins};
+    made->unspecialised.ml_flags = METH_VARARGS | METH_KEYWORDS;
+    if (made->plain) function->m_ml = &made->unspecialised;
+    function->vectorcall = call_new;
     builtins = made;
 }
 
 static void lead_builtins_back(void) {
     for (builtin *b = builtins, *next; b; b = next) {
         next = b->next;
-        b->function->vectorcall = NULL;
+        b->function->vectorcall = b->plain;
+        b->function->m_ml = b->definition;
         Py_DECREF(b->function);
         PyMem_RawFree(b);
     }
