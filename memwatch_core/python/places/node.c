@@ -303,6 +303,17 @@ void mwpy_node_leave_dict(mwpy_node *node, bool alive) {
     node->dict = NULL;
 }
 
+static void leave_root(mwpy_node *node) {
+    mwpy_root *root = node->root;
+    if (node->before)
+        node->before->after = node->after;
+    else
+        root->nodes = node->after;
+    if (node->after) node->after->before = node->before;
+    root->count--;
+    root->ended++;
+}
+
 /* alive: dict and owner are still there; other watches that hold it then go on with it. */
 static void end_now(mwpy_node *node, bool alive) {
     mwpy_root *root = node->root;
@@ -328,13 +339,7 @@ static void end_now(mwpy_node *node, bool alive) {
     Py_ssize_t at = 0;
     PyObject *key;
     while (node->links && PyDict_Next(node->links, &at, &key, NULL)) mwpy_node_lose(node, key); /* asks for no memory */
-    if (node->before)
-        node->before->after = node->after;
-    else
-        root->nodes = node->after;
-    if (node->after) node->after->before = node->before;
-    root->count--;
-    root->ended++;
+    leave_root(node);
     if (!closing) {
         give_back_cells(node, node->cells);
         give_back_cells(node, node->odd);
@@ -717,21 +722,30 @@ void mwpy_node_holds(mwpy_node *node, PyObject *key, mwpy_cell_number number, Py
     mwpy_node_follow(node, key, now);
 }
 
+/* A key that is compared by code of its own comes where one had been, at the same address, that went unseen. */
+static mwpy_cell_number went_unseen(mwpy_node *node, PyObject *key, mwpy_cell_number number) {
+    change_cell(node, key, number, NULL, MW_SHADOW_FOUND, 0);
+    forget_odd(node, key, number);
+    return MWPY_NO_CELL;
+}
+
+/* Of a node that only leads to what is watched: what it leads to now. */
+static bool leads_on(mwpy_node *node, PyObject *now) {
+    if (!mwpy_node_leads(node)) return false;
+    mwpy_node_leads_to(node, now, MW_SHADOW_NOW);
+    return true;
+}
+
+/* A new name is a definition, which this watch doesn't tell. */
+static bool defines(const mwpy_node *node, PyObject *now) { return node->root->choice.quiet && is_definition(now); }
+
 void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added) {
     if (!wants(node, &key)) return;
-    if (unlikely(node->step) && mwpy_node_leads(node)) {
-        mwpy_node_leads_to(node, now, MW_SHADOW_NOW);
-        return;
-    }
+    if (unlikely(node->step) && leads_on(node, now)) return;
     mwpy_cell_number number = cell_of(node, key);
-    mw_shadow why =
-        number == MWPY_NO_CELL && node->root->choice.quiet && is_definition(now) ? MW_SHADOW_SILENT : MW_SHADOW_NOW;
+    mw_shadow why = number == MWPY_NO_CELL && defines(node, now) ? MW_SHADOW_SILENT : MW_SHADOW_NOW;
     bool plain = mwpy_key_is_plain(key);
-    if (unlikely(added && !plain && number != MWPY_NO_CELL)) { /* of a key that went unseen, at the same address */
-        change_cell(node, key, number, NULL, MW_SHADOW_FOUND, 0);
-        forget_odd(node, key, number);
-        number = MWPY_NO_CELL;
-    }
+    if (unlikely(added && !plain && number != MWPY_NO_CELL)) number = went_unseen(node, key, number);
     if (number == MWPY_NO_CELL) {
         node->suspect |= !added; /* there is a key that is equal to this one, and another object: found later */
         if (!(added || node->place) || !now || (number = mwpy_node_take_cell(node, key)) == MWPY_NO_CELL) return;
@@ -751,10 +765,7 @@ void mwpy_node_clear(mwpy_node *node) {
     Py_ssize_t at = 0;
     PyObject *key, *value;
     if (node->suspect) mwpy_node_audit(node); /* before what it holds is gone */
-    if (unlikely(node->step) && mwpy_node_leads(node)) {
-        mwpy_node_leads_to(node, NULL, MW_SHADOW_NOW);
-        return;
-    }
+    if (unlikely(node->step) && leads_on(node, NULL)) return;
     while (PyDict_Next(node->dict, &at, &key, &value)) {
         mwpy_cell_number number = wants(node, &key) ? cell_of(node, key) : MWPY_NO_CELL;
         if (number == MWPY_NO_CELL) continue;
