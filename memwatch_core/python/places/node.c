@@ -756,7 +756,7 @@ void mwpy_node_change(mwpy_node *node, PyObject *key, PyObject *now, bool added)
     if (readable) check(node, key, number, held, MW_SHADOW_FOUND);
     change_cell(node, key, number, now, why, 0);
     if (!plain && !now) forget_odd(node, key, number);
-    if (plain && held && held == now) return;
+    if (held && held == now) return;
     if (plain && node->links) mwpy_node_lose(node, key);
     if (now) follow_key(node, key, now);
 }
