@@ -27,6 +27,8 @@ PARTS = {
     "requests": "A write on somebody's behalf",
     "places": "A store to an object in place",
     "tracers": "A store to an object in place, beside tracers",
+    "locals": "A local variable that is bound",
+    "programs": "A whole program",
     "calls": "A system call",
     "reading": "Reading a journal",
     "sql": "A SQL statement, traced",

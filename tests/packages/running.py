@@ -1,4 +1,4 @@
-"""Runs a suite twice, in processes of their own: as it is, and under ``memwatch run --track-all-vars --track-locals``."""
+"""Runs a suite, in a process of its own: as it is, or under ``memwatch run --track-all-vars --track-locals``."""
 
 from __future__ import annotations
 
