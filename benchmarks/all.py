@@ -28,6 +28,7 @@ PARTS = {
     "places": "A store to an object in place",
     "tracers": "A store to an object in place, beside tracers",
     "locals": "A binding of a watched local",
+    "programs": "A whole program",
     "calls": "A system call",
     "reading": "Reading a journal",
     "sql": "A SQL statement, traced",

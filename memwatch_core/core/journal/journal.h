@@ -24,9 +24,10 @@ struct journal {
     _Atomic uint64_t begin;    /* with a limit: first slot of the last segment that is free, behind copied records */
     _Atomic uint64_t promised; /* slots that writes of several records may still need: journal_promise() */
     mw_lock grow;
-    uint64_t first;        /* under `grow` */
-    uint64_t segments_max; /* 0: no limit */
-    uint64_t max_bytes;    /* of the journals opened from now on */
+    uint64_t first;          /* under `grow` */
+    _Atomic uint64_t unread; /* 1 + `first`, when a slot was refused because the reader wasn't there yet; else 0 */
+    uint64_t segments_max;   /* 0: no limit */
+    uint64_t max_bytes;      /* of the journals opened from now on */
     mw_policy policy;
     _Atomic uint32_t full_reported, waiting_reported, refusal_reported;
     bool unreachable;             /* the file can't grow: the program has closed its descriptor */

@@ -286,7 +286,7 @@ int journal_file_open(const char *path, const char *runtime, const uint8_t sessi
 MW_SIGNAL_SAFE void journal_file_forked(struct journal *j) {
     for (uint64_t i = j->first; j->segments && i < journal_segments(j); i++) j->segments[i] = NULL;
     j->header = NULL; /* not mapped here: MADV_DONTFORK */
-    j->capacity = j->begin = j->first = 0;
+    j->capacity = j->begin = j->first = j->unread = 0;
     j->promised = mw_thread.promised = 0;
     j->make = j->grow = mw.thread_names.lock = 0;
     mw.lost = 0;

@@ -193,9 +193,9 @@ MW_SIGNAL_SAFE static uint32_t copy_kept(const struct journal *j, struct mwj_slo
     return kept;
 }
 
-MW_SIGNAL_SAFE static bool was_read(const struct journal *j) {
+MW_SIGNAL_SAFE static bool was_read(const struct journal *j, uint64_t segment) {
     uint64_t read = atomic_load(&j->header->read), check = atomic_load(&j->header->read_check);
-    return check == ~read && read >= (j->first + 1) * MWJ_SEGMENT_SLOTS && read <= j->header->reserved;
+    return check == ~read && read >= (segment + 1) * MWJ_SEGMENT_SLOTS && read <= j->header->reserved;
 }
 
 /* The reader holds a lock on a file of the session; when a reader dies, the kernel releases its lock. */
@@ -208,8 +208,10 @@ MW_SIGNAL_SAFE static bool reader_lives(void) {
 }
 
 MW_SIGNAL_SAFE static enum growth may_free(struct journal *j) {
-    if (j->policy != MW_POLICY_ROTATE && !was_read(j))
+    if (j->policy != MW_POLICY_ROTATE && !was_read(j, j->first)) {
+        if (j->policy == MW_POLICY_DROP) atomic_store(&j->unread, j->first + 1);
         return j->policy == MW_POLICY_BLOCK && reader_lives() ? GROWTH_UNREAD : GROWTH_REFUSED;
+    }
     return survey(j) ? GROWTH_DONE : GROWTH_UNCOMMITTED;
 }
 
@@ -218,6 +220,7 @@ MW_SIGNAL_SAFE static uint32_t free_first(struct journal *j, uint64_t next) {
     uint64_t stores = j->header->stores_before[j->first & 1];
     uint32_t kept = copy_kept(j, j->segments[next], &stores);
     j->first++;
+    atomic_store(&j->unread, 0);
     MW_STEP("stores before", 0);
     atomic_store(&j->header->stores_before[j->first & 1],
                  stores); /* before `front`: a reader that sees the new front finds the count */
@@ -265,7 +268,14 @@ MW_SIGNAL_SAFE static enum growth grow(struct journal *j, uint64_t end) {
     return growth;
 }
 
+/* What grow() would answer, without its lock and system calls: each store that is dropped comes by here. */
+MW_SIGNAL_SAFE static bool is_still_unread(const struct journal *j) {
+    uint64_t unread = atomic_load(&j->unread);
+    return unread && !was_read(j, unread - 1);
+}
+
 MW_SIGNAL_SAFE bool segments_grow(struct journal *j, uint64_t end) {
+    if (is_still_unread(j)) return false;
     for (unsigned unread = 0, uncommitted = 0;;) {
         enum growth growth = grow(j, end);
         if (growth == GROWTH_DONE) return true;
@@ -284,8 +294,9 @@ MW_SIGNAL_SAFE void segments_count_lost(struct journal *j, uint32_t variable) {
     if (!atomic_load(&mw.process->made)) return; /* told at the end: journal_file.c */
     struct mwj_lost *lost = j->header->losses;
     for (unsigned i = 1; i < MWJ_LOSSES; i++) {
-        uint32_t seen = 0;
-        if (atomic_compare_exchange_strong(&lost[i].variable, &seen, variable) || seen == variable) {
+        uint32_t seen = atomic_load(&lost[i].variable);
+        if (seen == variable ||
+            (!seen && (atomic_compare_exchange_strong(&lost[i].variable, &seen, variable) || seen == variable))) {
             lost += i;
             break;
         }
@@ -330,6 +341,7 @@ MW_SIGNAL_SAFE void segments_limit(struct journal *j) {
 MW_SIGNAL_SAFE int segments_open(struct journal *j) {
     segments_limit(j);
     j->first = 0;
+    atomic_store(&j->unread, 0);
     j->begin = 0;
     j->unreachable = false;
     j->header->max_bytes = j->max_bytes;
@@ -344,4 +356,5 @@ MW_SIGNAL_SAFE void segments_close(struct journal *j) {
     descriptor_close(DESCRIPTOR_READER);
     j->capacity = 0;
     j->first = 0;
+    atomic_store(&j->unread, 0);
 }

@@ -35,8 +35,11 @@ int mwpy_spot_add(mwpy_node *parent, PyObject *key, mwpy_node *child) {
     }
     Py_DECREF(address);
     bool other = child->spots || mwpy_node_is_top(child);
-    *spot = (mwpy_spot){
-        .parent = parent, .child = child, .key = Py_NewRef(key), .uncounted = parent->items && !parent->place, .other = other};
+    *spot = (mwpy_spot){.parent = parent,
+                        .child = child,
+                        .key = Py_NewRef(key),
+                        .uncounted = parent->items && !parent->place,
+                        .other = other};
     if (other) mwpy_aliases_change(1);
     put_spot(spot, child->spots ? &child->spots->next : &child->spots); /* the first one names the child */
     return 0;

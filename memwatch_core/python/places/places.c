@@ -47,8 +47,9 @@ PyDoc_STRVAR(widen_names_doc,
              "(None), and of the classes of a module (None: as before).");
 PyDoc_STRVAR(keep_doc, "keep_places(id)\n--\n\nclose_places() doesn't end this watch.");
 PyDoc_STRVAR(has_held_doc, "has_held(id)\n--\n\nWhether a place that is watched has ever held something.");
-PyDoc_STRVAR(tell_unmet_doc, "tell_unmet(id, near)\n--\n\nRecords that the name of a watch was never there; near: bytes,\n"
-                             "one that is like it.");
+PyDoc_STRVAR(tell_unmet_doc,
+             "tell_unmet(id, near)\n--\n\nRecords that the name of a watch was never there; near: bytes,\n"
+             "one that is like it.");
 PyDoc_STRVAR(place_doc,
              "place_of(object, key)\n--\n\n(path, key to give to the others, value in words, None, info of the watch\n"
              "of the whole object that has this place, or None, whether it is a secret in a watch that there is), or\n"
@@ -322,8 +323,7 @@ static bool is_place_of(const mwpy_node *node, PyObject *object) {
 static mwpy_node *node_at(PyObject *object, PyObject *key) {
     if (!key) return mwpy_node_of(object);
     mwpy_node *node = mwpy_node_behind(object, NULL);
-    while (node && !(is_place_of(node, object) && mwpy_key_is(key, node->place)))
-        node = mwpy_node_behind(object, node);
+    while (node && !(is_place_of(node, object) && mwpy_key_is(key, node->place))) node = mwpy_node_behind(object, node);
     return node;
 }
 

@@ -218,9 +218,9 @@ static int fill(PyObject *module) {
     if (PyModule_AddIntConstant(module, "CELL", MWPY_CELL)) return -1;
     bool failed = PyModule_AddFunctions(module, functions) || PyModule_AddFunctions(module, mwpy_label_functions) ||
                   PyModule_AddFunctions(module, mwpy_places_functions) ||
-                   PyModule_AddFunctions(module, mwpy_locals_functions) ||
-                   PyModule_AddFunctions(module, mwpy_executing_functions) || mwpy_add_types_of_locals(module) ||
-                   PyModule_AddFunctions(module, mwpy_breaks_functions);
+                  PyModule_AddFunctions(module, mwpy_locals_functions) ||
+                  PyModule_AddFunctions(module, mwpy_executing_functions) || mwpy_add_types_of_locals(module) ||
+                  PyModule_AddFunctions(module, mwpy_breaks_functions);
     return failed ? -1 : 0;
 }
 

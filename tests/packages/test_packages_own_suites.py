@@ -1,0 +1,44 @@
+"""Risk: a program behaves differently when all its variables are watched. Judged by the own tests of packages that
+people use, all of them, not by ours."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import matrix
+import pytest
+from own_suites.outcomes import differences, passed
+from own_suites.sources import SourceMissing
+
+from .catalogue import SUITES
+from .running import run
+
+SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
+TABLE = "packages' own suites under --track-all-vars --track-locals: passed of run"
+
+
+@pytest.mark.skipif(not SOAK, reason="takes minutes: in the long tests (make soak)")
+@pytest.mark.parametrize("name", SUITES)
+def test_packages_own_tests_end_the_same_with_all_their_variables_watched(name: str) -> None:
+    suite = SUITES[name]
+    matrix.record(TABLE, name, "watched")
+    try:
+        plain, watched = run(suite, "plain"), run(suite, "watched")
+    except SourceMissing as absent:
+        pytest.skip(str(absent))
+    found = {
+        test: ends
+        for test, ends in differences(plain.ends, watched.ends).items()
+        if not any(re.fullmatch(pattern, test) for pattern in suite.known)
+    }
+    for _ in range(2):  # some fail by chance, or if late
+        if found:
+            again = differences(run(suite, "plain").ends, run(suite, "watched").ends)
+            found = {test: ends for test, ends in again.items() if test in found}
+    assert found == {}
+    assert passed(plain.ends) >= suite.tests
+    assert watched.variables >= suite.variables, watched.said[-3000:]
+    assert watched.events >= suite.events
+    matrix.record(TABLE, name, "watched", f"{passed(watched.ends)}/{len(watched.ends)}")
+    matrix.record(TABLE, name, "events", f"{watched.events:,}")
