@@ -80,11 +80,15 @@ def _name(tid: int) -> str:
     return f"Thread-{tid}"
 
 
+def written(hit: Hit) -> str:
+    """``total 5 → -1``."""
+    values = "was written to" if hit.secret or (hit.old is None and hit.new is None) else ""
+    return f"{hit.path} {values or f'{_shown(hit.old)} → {_shown(hit.new)}'}"
+
+
 def sentence(hit: Hit, frame: FrameType | None) -> str:
     """``total 5 → -1 by add() at orders.py:41 (when new < 0)``."""
-    values = "was written to" if hit.secret or (hit.old is None and hit.new is None) else ""
-    values = values or f"{_shown(hit.old)} → {_shown(hit.new)}"
-    text = f"{hit.path} {values}{_where(hit, frame)}"
+    text = f"{written(hit)}{_where(hit, frame)}"
     if hit.when is not None:
         text += f" (when {hit.when})"
     if hit.more:
