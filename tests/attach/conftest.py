@@ -9,7 +9,6 @@ KEPT = frozenset(
     (
         "test_every_write_from_then_on_is_told_with_its_line",
         "test_it_is_reached_whatever_its_main_thread_waits_for",
-        "test_children_that_it_forks_are_watched_and_let_go_too",
         "test_a_killed_memwatch_leaves_a_program_that_goes_on_unwatched",
         "test_a_process_that_has_ended",
         "test_a_program_that_memwatch_runs_already",

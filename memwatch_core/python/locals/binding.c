@@ -74,7 +74,7 @@ static int bind_in_dict(const mwpy_binding *b, const mwpy_frame *frame, PyObject
 }
 
 /* Binds the name before the instruction that does, which then changes nothing: whoever acts finds it bound. */
-static int bind(const mwpy_binding *b, PyObject *value) {
+static int bind_first(const mwpy_binding *b, PyObject *value) {
     mwpy_frame *frame = (mwpy_frame *)mwpy_top_frame(mwpy_current_thread());
     if (b->kind >= MWPY_BINDS_NAME && b->kind != MWPY_BINDS_SUM) return bind_in_dict(b, frame, value);
     if (b->kind != MWPY_BINDS_CELL)
@@ -89,7 +89,7 @@ static int bind(const mwpy_binding *b, PyObject *value) {
 static PyObject *binding_binds(PyObject *self, PyObject *value) {
     mwpy_binding *b = (mwpy_binding *)self;
     if (mwpy_function_records(b->function)) tell(b, value);
-    if (unlikely(mwpy_own_hits.waiting && !mwpy_own_hits.acting) && (bind(b, value) || mwpy_act())) return NULL;
+    if (unlikely(mwpy_own_hits.waiting && !mwpy_own_hits.acting) && (bind_first(b, value) || mwpy_act())) return NULL;
     return Py_NewRef(value);
 }
 

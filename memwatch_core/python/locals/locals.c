@@ -5,6 +5,7 @@
 #include "locals/binding.h"
 #include "locals/function.h"
 #include "origins/endings.h"
+#include "places/slab.h"
 
 PyDoc_STRVAR(open_doc, "open_function(name, metadata, flags, info, parameters, shared)\n--\n\n"
                        "A function whose names are watched: inverted, it begins an activation.\n\n"
