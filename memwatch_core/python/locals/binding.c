@@ -78,7 +78,7 @@ static int bind_first(const mwpy_binding *b, PyObject *value) {
     mwpy_frame *frame = (mwpy_frame *)mwpy_top_frame(mwpy_current_thread());
     if (b->kind >= MWPY_BINDS_NAME && b->kind != MWPY_BINDS_SUM) return bind_in_dict(b, frame, value);
     if (b->kind != MWPY_BINDS_CELL)
-        mwpy_set_slot(frame, b->slot, value);
+        mwpy_store_in_slot(frame, b->slot, value);
     else if (mwpy_in_slot(frame, b->slot) && PyCell_Check(mwpy_in_slot(frame, b->slot)))
         return PyCell_Set(mwpy_in_slot(frame, b->slot), value);
     return 0;

@@ -82,7 +82,7 @@ static inline PyObject *mwpy_in_slot(const mwpy_frame *frame, unsigned slot) {
     return frame->localsplus[slot];
 #endif
 }
-static inline void mwpy_set_slot(mwpy_frame *frame, unsigned slot, PyObject *value) {
+static inline void mwpy_store_in_slot(mwpy_frame *frame, unsigned slot, PyObject *value) {
 #if PY_VERSION_HEX >= 0x030E0000
     _PyStackRef before = frame->localsplus[slot];
     frame->localsplus[slot] = PyStackRef_FromPyObjectNew(value);
